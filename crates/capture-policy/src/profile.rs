@@ -1,0 +1,57 @@
+//! The profiles that decide the defaults of every setting.
+
+use std::{fmt, str::FromStr};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// A named set of defaults. What a profile decides can be overridden setting by setting.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Profile {
+    /// At a desk: tracker on, statistics on, 200 list items and 200 keys. The default.
+    #[default]
+    Dev,
+    /// In continuous integration: tracker off, statistics off, 5 list items and 10 keys.
+    Ci,
+    /// In production: tracker on, statistics off, 20 list items and 50 keys, and no value out of user data.
+    Prod,
+}
+
+impl Profile {
+    /// Every profile, in the order of the documentation.
+    pub const ALL: [Self; 3] = [Self::Dev, Self::Ci, Self::Prod];
+
+    /// The name that configuration files, variables and options use.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Dev => "dev",
+            Self::Ci => "ci",
+            Self::Prod => "prod",
+        }
+    }
+}
+
+impl fmt::Display for Profile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// The error of parsing a profile's name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("unknown profile {name:?}: expected dev, ci or prod")]
+pub struct UnknownProfile {
+    name: String,
+}
+
+impl FromStr for Profile {
+    type Err = UnknownProfile;
+
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        Self::ALL
+            .into_iter()
+            .find(|profile| profile.name() == name)
+            .ok_or_else(|| UnknownProfile { name: name.to_owned() })
+    }
+}

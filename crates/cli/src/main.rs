@@ -1,0 +1,3 @@
+//! The `daglight` command.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! The beat of a run on its own thread: stages, active tasks, IO counters, stall detection, process evidence.

@@ -1,0 +1,47 @@
+//! SHA-256 over fields, so that no two different sequences of fields give the same bytes.
+
+use std::fmt::Write;
+
+use sha2::{Digest, Sha256};
+
+pub(crate) struct FieldHasher(Sha256);
+
+impl FieldHasher {
+    /// `domain` keeps hashes of different things apart, and changes when the fields of a thing do.
+    pub(crate) fn new(domain: &str) -> Self {
+        Self(Sha256::new()).field(domain)
+    }
+
+    pub(crate) fn field(mut self, text: &str) -> Self {
+        self.0.update((text.len() as u64).to_be_bytes());
+        self.0.update(text.as_bytes());
+        self
+    }
+
+    pub(crate) fn fields<'a>(self, texts: impl IntoIterator<Item = &'a str>) -> Self {
+        let texts: Vec<&str> = texts.into_iter().collect();
+        let hasher = self.field(&texts.len().to_string());
+        texts.into_iter().fold(hasher, Self::field)
+    }
+
+    /// 64 hexadecimal characters.
+    pub(crate) fn finish(self) -> String {
+        self.0.finalize().iter().fold(String::with_capacity(64), |mut text, byte| {
+            write!(text, "{byte:02x}").expect("writing to a String cannot fail");
+            text
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_border_between_fields_counts() {
+        let hash = |fields: &[&str]| FieldHasher::new("test").fields(fields.iter().copied()).finish();
+        assert_ne!(hash(&["ab", "c"]), hash(&["a", "bc"]));
+        assert_ne!(hash(&["a"]), hash(&["a", ""]));
+        assert_eq!(hash(&["a"]).len(), 64);
+    }
+}

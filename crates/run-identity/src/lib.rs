@@ -1,0 +1,18 @@
+//! What a run is called and what pipeline it ran: ids, names, the description of the DAG with its hashes, git facts.
+//!
+//! Building a [`Dag`] decides the version (`dag_hash`, `code_hash`); running it makes a run with a [`RunId`]. The same
+//! pipeline has the same hashes on every machine and for every order of declaration.
+//!
+//! What may be captured of a run belongs to `daglight-capture-policy`; where these names are sent, to
+//! `daglight-tracker-client` and `daglight-otel-bridge`.
+
+mod dag;
+mod dag_name;
+mod git;
+mod hash;
+mod run_id;
+
+pub use dag::{Code, Dag, DagBuilder, DagError, Node, NodeBuilder, NodeKind};
+pub use dag_name::{DagName, DagNameError};
+pub use git::GitFacts;
+pub use run_id::{InvalidRunId, RunId};

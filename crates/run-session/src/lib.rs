@@ -1,0 +1,1 @@
+//! The lifecycle of a run: wires identity, tracker, OpenTelemetry, plans, outputs and heartbeat together.

@@ -1,0 +1,1 @@
+//! Servers, data and helpers that the system tests and the demo share.
