@@ -1,0 +1,47 @@
+//! What one beat says.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::Stall;
+
+/// The state of a run at one moment.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Beat {
+    /// Counts from 1.
+    pub sequence: u64,
+    /// When the beat was taken.
+    pub at: DateTime<Utc>,
+    /// Seconds since the heartbeat started.
+    pub uptime_seconds: f64,
+    /// The stage that was entered last and is still open.
+    pub stage: Option<String>,
+    /// What runs, in the order of its start.
+    pub active_tasks: Vec<ActiveTask>,
+    /// What the process has moved from and to storage; `None` where the system does not say.
+    pub io: Option<IoCounters>,
+    /// Processor time of the process, user and system; `None` where the system does not say.
+    pub cpu_seconds: Option<f64>,
+    /// Memory that the process holds; `None` where the system does not say.
+    pub resident_bytes: Option<u64>,
+    /// Queries that make no progress.
+    pub stalls: Vec<Stall>,
+}
+
+/// A node or another unit of work that has started and not finished.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ActiveTask {
+    /// Its name.
+    pub name: String,
+    /// When it started.
+    pub since: DateTime<Utc>,
+}
+
+/// Bytes that went from and to storage since the process started; what the page cache answered does not count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IoCounters {
+    /// Bytes read.
+    pub bytes_read: u64,
+    /// Bytes written.
+    pub bytes_written: u64,
+}

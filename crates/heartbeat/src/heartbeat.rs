@@ -1,0 +1,446 @@
+//! The thread that beats.
+
+use std::{
+    collections::BTreeMap,
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::PathBuf,
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    thread,
+    time::{Duration, Instant},
+};
+
+use chrono::{DateTime, Utc};
+
+use crate::{
+    ActiveTask, Beat, ProcessEvidence, Progress, StallDetector,
+    process::{self, ProcessStat},
+};
+
+/// How long stopping waits for a callback that does not return.
+const STOP_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The shortest interval, so that a wrong setting does not take a core.
+const MIN_INTERVAL: Duration = Duration::from_millis(10);
+
+/// How a heartbeat beats.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeartbeatConfig {
+    /// The time between two beats; at least 10 ms.
+    pub interval: Duration,
+    /// The time without progress after which a query counts as stalled.
+    pub stall_after: Duration,
+    /// Where to keep the evidence that this process lives; nowhere if `None`.
+    pub evidence: Option<PathBuf>,
+}
+
+impl Default for HeartbeatConfig {
+    fn default() -> Self {
+        Self { interval: Duration::from_secs(5), stall_after: Duration::from_secs(30), evidence: None }
+    }
+}
+
+/// The beat of a run. Stopping or dropping it ends its thread at once.
+///
+/// ```
+/// use std::sync::Arc;
+/// use daglight_heartbeat::{Heartbeat, HeartbeatConfig, NoProgress};
+///
+/// let heartbeat = Heartbeat::start(HeartbeatConfig::default(), Arc::new(NoProgress), Box::new(|_| {}));
+/// let task = heartbeat.task_started("orders");
+/// drop(task);
+/// heartbeat.stop();
+/// ```
+#[derive(Debug)]
+pub struct Heartbeat {
+    shared: Arc<Shared>,
+}
+
+/// A task that runs until this is dropped.
+#[derive(Debug)]
+#[must_use = "the task ends when this is dropped"]
+pub struct TaskGuard {
+    _open: Open,
+}
+
+/// A stage that lasts until this is dropped.
+#[derive(Debug)]
+#[must_use = "the stage ends when this is dropped"]
+pub struct StageGuard {
+    _open: Open,
+}
+
+impl Heartbeat {
+    /// Starts the thread. `on_beat` is called on it with every beat; neither its panics nor those of `progress` leave
+    /// the thread. The evidence is written before this returns. Where no thread can be started, a warning says so and
+    /// nothing beats.
+    pub fn start(
+        config: HeartbeatConfig,
+        progress: Arc<dyn Progress>,
+        on_beat: Box<dyn Fn(&Beat) + Send>,
+    ) -> Self {
+        let shared = Arc::new(Shared::default());
+        let mut beating = Beating::new(config, Arc::clone(&shared), progress, on_beat);
+        beating.write_evidence();
+        let started = thread::Builder::new().name("daglight-beat".into()).spawn(move || beating.run());
+        if let Err(error) = started {
+            tracing::warn!(%error, "no heartbeat: its thread cannot be started");
+            shared.control().exited = true;
+        }
+        Self { shared }
+    }
+
+    /// Says that a task runs from now until the guard is dropped.
+    pub fn task_started(&self, name: impl Into<String>) -> TaskGuard {
+        TaskGuard { _open: Open::new(&self.shared, Kind::Task, name.into()) }
+    }
+
+    /// Says that a stage lasts from now until the guard is dropped. The stage entered last is the one shown.
+    pub fn stage_started(&self, name: impl Into<String>) -> StageGuard {
+        StageGuard { _open: Open::new(&self.shared, Kind::Stage, name.into()) }
+    }
+
+    /// Stops the beat. Returns when the thread has ended, or after two seconds when a callback holds it.
+    pub fn stop(self) {
+        drop(self);
+    }
+}
+
+impl Drop for Heartbeat {
+    fn drop(&mut self) {
+        let mut control = self.shared.control();
+        control.stop = true;
+        self.shared.changed.notify_all();
+        let waited = self.shared.changed.wait_timeout_while(control, STOP_TIMEOUT, |control| !control.exited);
+        let (control, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        if !control.exited {
+            tracing::warn!("the heartbeat did not stop in {STOP_TIMEOUT:?}: a callback holds its thread");
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    control: Mutex<Control>,
+    changed: Condvar,
+    board: Mutex<Board>,
+}
+
+#[derive(Debug, Default)]
+struct Control {
+    stop: bool,
+    exited: bool,
+}
+
+/// What is open, in the order of its start.
+#[derive(Debug, Default)]
+struct Board {
+    next: u64,
+    open: BTreeMap<u64, (Kind, ActiveTask)>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Task,
+    Stage,
+}
+
+impl Shared {
+    fn control(&self) -> MutexGuard<'_, Control> {
+        self.control.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn board(&self) -> MutexGuard<'_, Board> {
+        self.board.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Board {
+    fn active(&self, kind: Kind) -> impl DoubleEndedIterator<Item = &ActiveTask> {
+        self.open.values().filter(move |(of, _)| *of == kind).map(|(_, task)| task)
+    }
+}
+
+#[derive(Debug)]
+struct Open {
+    shared: Arc<Shared>,
+    id: u64,
+}
+
+impl Open {
+    fn new(shared: &Arc<Shared>, kind: Kind, name: String) -> Self {
+        let mut board = shared.board();
+        let id = board.next;
+        board.next += 1;
+        board.open.insert(id, (kind, ActiveTask { name, since: Utc::now() }));
+        Self { shared: Arc::clone(shared), id }
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.shared.board().open.remove(&self.id);
+    }
+}
+
+/// What the thread owns.
+struct Beating {
+    shared: Arc<Shared>,
+    interval: Duration,
+    progress: Arc<dyn Progress>,
+    on_beat: Box<dyn Fn(&Beat) + Send>,
+    started: Instant,
+    sequence: u64,
+    stalls: StallDetector,
+    evidence: Option<(PathBuf, ProcessEvidence)>,
+    warned: Warned,
+}
+
+/// What has been said, so that it is said once.
+#[derive(Default)]
+struct Warned {
+    evidence: bool,
+    progress: bool,
+    callback: bool,
+}
+
+impl Beating {
+    fn new(
+        config: HeartbeatConfig,
+        shared: Arc<Shared>,
+        progress: Arc<dyn Progress>,
+        on_beat: Box<dyn Fn(&Beat) + Send>,
+    ) -> Self {
+        let interval = config.interval.max(MIN_INTERVAL);
+        let evidence =
+            config.evidence.map(|path| (path, ProcessEvidence::of_self(Utc::now(), interval.as_secs_f64())));
+        Self {
+            shared,
+            interval,
+            progress,
+            on_beat,
+            started: Instant::now(),
+            sequence: 0,
+            stalls: StallDetector::new(config.stall_after),
+            evidence,
+            warned: Warned::default(),
+        }
+    }
+
+    fn run(mut self) {
+        let _exit = Exit(Arc::clone(&self.shared));
+        let mut next = self.started + self.interval;
+        while !self.stopped_before(next) {
+            self.beat();
+            // Beats that were missed are not made up for.
+            next = (next + self.interval).max(Instant::now());
+        }
+        if let Some((_, evidence)) = &mut self.evidence {
+            evidence.record_stop(Utc::now());
+        }
+        self.write_evidence();
+    }
+
+    fn stopped_before(&self, moment: Instant) -> bool {
+        let rest = moment.saturating_duration_since(Instant::now());
+        let waited =
+            self.shared.changed.wait_timeout_while(self.shared.control(), rest, |control| !control.stop);
+        waited.unwrap_or_else(PoisonError::into_inner).0.stop
+    }
+
+    fn beat(&mut self) {
+        self.sequence += 1;
+        let beat = self.take(Utc::now());
+        if let Some((_, evidence)) = &mut self.evidence {
+            evidence.record(&beat);
+        }
+        self.write_evidence();
+        let called = catch_unwind(AssertUnwindSafe(|| (self.on_beat)(&beat)));
+        if called.is_err() && !std::mem::replace(&mut self.warned.callback, true) {
+            tracing::warn!("the receiver of the heartbeat panicked; the beat goes on");
+        }
+    }
+
+    fn take(&mut self, now: DateTime<Utc>) -> Beat {
+        let sampled = catch_unwind(AssertUnwindSafe(|| self.progress.sample()));
+        if sampled.is_err() && !std::mem::replace(&mut self.warned.progress, true) {
+            tracing::warn!("the progress of queries is unknown: asking for it panicked");
+        }
+        let stalls = self.stalls.observe(now, &sampled.unwrap_or_default());
+        let (stage, active_tasks) = {
+            let board = self.shared.board();
+            let stage = board.active(Kind::Stage).next_back().map(|stage| stage.name.clone());
+            (stage, board.active(Kind::Task).cloned().collect())
+        };
+        Beat {
+            sequence: self.sequence,
+            at: now,
+            uptime_seconds: self.started.elapsed().as_secs_f64(),
+            stage,
+            active_tasks,
+            io: process::io_counters(),
+            cpu_seconds: ProcessStat::of_self().map(|stat| stat.cpu_seconds),
+            resident_bytes: process::resident_bytes(),
+            stalls,
+        }
+    }
+
+    fn write_evidence(&mut self) {
+        let Some((path, evidence)) = &self.evidence else { return };
+        if let Err(error) = evidence.write(path)
+            && !std::mem::replace(&mut self.warned.evidence, true)
+        {
+            tracing::warn!(%error, path = %path.display(), "the heartbeat file cannot be written");
+        }
+    }
+}
+
+/// Tells whoever stops the heartbeat that its thread has ended, in whatever way.
+struct Exit(Arc<Shared>);
+
+impl Drop for Exit {
+    fn drop(&mut self) {
+        self.0.control().exited = true;
+        self.0.changed.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+    use crate::{Liveness, NoProgress, OperatorProgress, QueryProgress};
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    fn config(interval: Duration) -> HeartbeatConfig {
+        HeartbeatConfig { interval, ..HeartbeatConfig::default() }
+    }
+
+    fn started(
+        config: HeartbeatConfig,
+        progress: impl Progress + 'static,
+    ) -> (Heartbeat, mpsc::Receiver<Beat>) {
+        let (sender, receiver) = mpsc::channel();
+        let on_beat = Box::new(move |beat: &Beat| drop(sender.send(beat.clone())));
+        (Heartbeat::start(config, Arc::new(progress), on_beat), receiver)
+    }
+
+    #[test]
+    fn stopping_does_not_wait_for_the_next_beat() {
+        let (heartbeat, beats) = started(config(HOUR), NoProgress);
+        heartbeat.stop();
+        assert_eq!(beats.recv(), Err(mpsc::RecvError));
+    }
+
+    #[test]
+    fn a_beat_shows_what_is_open() {
+        let (heartbeat, beats) = started(config(MIN_INTERVAL), NoProgress);
+        let orders = heartbeat.task_started("orders");
+        let lines = heartbeat.task_started("lines");
+        let _outer = heartbeat.stage_started("write");
+        let inner = heartbeat.stage_started("register");
+        let next = |tasks: &[&str], stage: &str| {
+            // The beat in flight may have been taken before the change.
+            let matches = |beat: &Beat| {
+                let names: Vec<_> = beat.active_tasks.iter().map(|task| task.name.as_str()).collect();
+                names == tasks && beat.stage.as_deref() == Some(stage)
+            };
+            (0..100).any(|_| matches(&beats.recv().unwrap()))
+        };
+        assert!(next(&["orders", "lines"], "register"));
+        drop((orders, inner));
+        assert!(next(&["lines"], "write"));
+        drop(lines);
+        assert!(next(&[], "write"));
+    }
+
+    #[test]
+    fn beats_are_counted_and_know_the_process() {
+        let (_heartbeat, beats) = started(config(Duration::ZERO), NoProgress);
+        let (first, second) = (beats.recv().unwrap(), beats.recv().unwrap());
+        assert_eq!((first.sequence, second.sequence), (1, 2));
+        assert!(first.at <= second.at && first.uptime_seconds < second.uptime_seconds);
+        assert_eq!(first.resident_bytes.is_some(), cfg!(target_os = "linux"));
+    }
+
+    #[test]
+    fn panics_stay_inside() {
+        struct Panics;
+        impl Progress for Panics {
+            fn sample(&self) -> Vec<QueryProgress> {
+                panic!("no progress");
+            }
+        }
+        let (sender, beats) = mpsc::channel();
+        let on_beat = Box::new(move |beat: &Beat| {
+            sender.send(beat.sequence).unwrap();
+            panic!("no receiver");
+        });
+        let heartbeat = Heartbeat::start(config(MIN_INTERVAL), Arc::new(Panics), on_beat);
+        assert_eq!((beats.recv(), beats.recv()), (Ok(1), Ok(2)));
+        heartbeat.stop();
+    }
+
+    #[test]
+    fn a_query_without_progress_is_a_stall() {
+        struct Stuck;
+        impl Progress for Stuck {
+            fn sample(&self) -> Vec<QueryProgress> {
+                let scan = OperatorProgress {
+                    name: "DataSourceExec".into(),
+                    detail: "orders.parquet".into(),
+                    parent: None,
+                    rows: Some(0),
+                    elapsed_compute: Duration::ZERO,
+                    finished: false,
+                };
+                vec![QueryProgress {
+                    query_id: "q1".into(),
+                    node: Some("orders".into()),
+                    started: DateTime::UNIX_EPOCH,
+                    rows_output: 0,
+                    operators: vec![scan],
+                }]
+            }
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("heartbeat.json");
+        let config = HeartbeatConfig {
+            interval: MIN_INTERVAL,
+            stall_after: MIN_INTERVAL,
+            evidence: Some(path.clone()),
+        };
+        let (heartbeat, beats) = started(config, Stuck);
+        let stall = beats.iter().find_map(|beat| beat.stalls.into_iter().next()).unwrap();
+        assert_eq!(
+            (stall.node.as_deref(), stall.operator.as_deref()),
+            (Some("orders"), Some("DataSourceExec"))
+        );
+        heartbeat.stop();
+        let log = ProcessEvidence::read(&path).unwrap().stalls;
+        assert_eq!((log.count, log.episodes[0].ended.is_some()), (1, true));
+    }
+
+    #[test]
+    fn evidence_is_there_from_the_start_to_the_stop() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("heartbeat.json");
+        let config = HeartbeatConfig { evidence: Some(path.clone()), ..config(HOUR) };
+        let (heartbeat, _beats) = started(config, NoProgress);
+        let evidence = ProcessEvidence::read(&path).unwrap();
+        assert_eq!((evidence.beats, evidence.stopped_at), (0, None));
+        assert_ne!(evidence.is_alive(), Liveness::Gone);
+        heartbeat.stop();
+        assert!(ProcessEvidence::read(&path).unwrap().stopped_at.is_some());
+    }
+
+    #[test]
+    fn a_beat_is_read_back_from_json() {
+        let (heartbeat, beats) = started(config(MIN_INTERVAL), NoProgress);
+        let _task = heartbeat.task_started("orders");
+        let beat = beats.iter().find(|beat| !beat.active_tasks.is_empty()).unwrap();
+        let text = serde_json::to_string(&beat).unwrap();
+        assert_eq!(serde_json::from_str::<Beat>(&text).unwrap(), beat);
+    }
+}
