@@ -1,1 +1,30 @@
 //! Sees every query of a DataFusion session: plan bundles, fingerprints, operator metrics, live progress.
+//!
+//! [`instrument`] puts a planner in front of the session's own. It wraps the root of each physical plan, and under a
+//! sink the data on its way in; the wrappers delegate everything else, so `EXPLAIN`, downcasts and results stay as
+//! they were. An observer is told when a query was planned, and its listener when it ended, with the metrics of every
+//! operator.
+//!
+//! What the data look like belongs to `daglight-materializers`; which run and node a query belongs to, to
+//! `daglight-run-session`.
+
+mod fingerprint;
+mod hooked_exec;
+mod observed;
+mod observer;
+mod operators;
+mod plan_bundle;
+mod planner;
+mod progress;
+mod query_run;
+mod sql_text;
+mod tap;
+
+pub use fingerprint::{Fingerprints, PlanTexts};
+pub use observer::{DataTap, Observation, PartitionTap, QueryListener, QueryObserver};
+pub use operators::OperatorReport;
+pub use plan_bundle::{PLAN_BUNDLE_FORMAT, PlanBundle, PlanMetrics, PlanOperator};
+pub use planner::instrument;
+pub use progress::{LiveOperator, LiveQueries, LiveQuery};
+pub use query_run::{PlannedQuery, QueryKind, QueryOutcome, QueryReport};
+pub use sql_text::strip_sql_literals;

@@ -1,0 +1,43 @@
+//! What a session tells about its queries, and to whom.
+
+use std::{fmt, sync::Arc};
+
+use arrow::{array::RecordBatch, datatypes::SchemaRef};
+
+use crate::{PlannedQuery, QueryReport};
+
+/// Is told of every query of an instrumented session.
+pub trait QueryObserver: fmt::Debug + Send + Sync {
+    /// A query was planned. Called in the task of whoever planned it, so that task-local context can be read.
+    /// `None` leaves the query alone.
+    fn planned(&self, query: &Arc<PlannedQuery>) -> Option<Observation>;
+}
+
+/// How one query is observed.
+pub struct Observation {
+    /// Is told when the query starts and ends.
+    pub listener: Arc<dyn QueryListener>,
+    /// Sees the data that the query returns or writes.
+    pub tap: Option<Arc<dyn DataTap>>,
+}
+
+/// Is told when one query starts and ends.
+pub trait QueryListener: Send + Sync {
+    /// The first partition is executed.
+    fn started(&self) {}
+
+    /// The query ended, whatever way. Called once, on the thread that saw the end.
+    fn ended(&self, report: QueryReport);
+}
+
+/// Sees the data of a query while they pass: the rows that a query returns, or that a write takes in.
+pub trait DataTap: Send + Sync {
+    /// A partition begins. Partitions run at the same time.
+    fn open(&self, schema: &SchemaRef, partition: usize) -> Box<dyn PartitionTap>;
+}
+
+/// Sees the batches of one partition, in order. Dropped at the partition's end.
+pub trait PartitionTap: Send {
+    /// A batch passes.
+    fn batch(&mut self, batch: &RecordBatch);
+}

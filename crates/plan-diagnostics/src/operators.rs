@@ -1,0 +1,192 @@
+//! The operators of a physical plan and what they measured.
+
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use datafusion::physical_plan::{
+    ExecutionPlan, displayable,
+    metrics::{MetricValue, MetricsSet},
+};
+use serde::Serialize;
+
+/// An operator as it was planned: its text is taken before execution, which adds data values to it.
+#[derive(Debug, Clone)]
+pub(crate) struct PlannedOperator {
+    pub(crate) parent: Option<usize>,
+    pub(crate) name: String,
+    pub(crate) detail: String,
+}
+
+/// An operator of a query that has ended.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct OperatorReport {
+    /// Position in pre-order, from 0.
+    pub id: usize,
+    /// The operator that reads this one's output.
+    pub parent: Option<usize>,
+    /// Such as `HashJoinExec`.
+    pub name: String,
+    /// One line of the plan, as it was before execution.
+    pub detail: String,
+    /// Rows that it gave, over all partitions. `None` for operators that do not count.
+    pub output_rows: Option<u64>,
+    /// Time on the processor or in storage that it spent itself, over all partitions.
+    pub busy: Duration,
+    /// When it was first executed.
+    pub started_at: SystemTime,
+    /// When it, and everything below it, had ended.
+    pub ended_at: SystemTime,
+    /// Every metric, summed over partitions; times in nanoseconds.
+    pub metrics: BTreeMap<String, u64>,
+}
+
+/// The operators below `plan` in pre-order, with their texts.
+pub(crate) fn describe(plan: &Arc<dyn ExecutionPlan>) -> Vec<PlannedOperator> {
+    let mut operators = Vec::new();
+    visit(plan, None, &mut |plan, parent| {
+        operators.push(PlannedOperator {
+            parent,
+            name: plan.name().to_owned(),
+            detail: displayable(plan.as_ref()).one_line().to_string().trim_end().to_owned(),
+        });
+    });
+    operators
+}
+
+/// Reads the metrics of every operator. Operators that measured no time get that of the query; an operator ends no
+/// earlier than those below it, which also repairs the end time of hash joins.
+pub(crate) fn harvest(
+    plan: &Arc<dyn ExecutionPlan>,
+    planned: &[PlannedOperator],
+    query_started: SystemTime,
+    query_ended: SystemTime,
+) -> Vec<OperatorReport> {
+    let mut reports: Vec<OperatorReport> = Vec::with_capacity(planned.len());
+    let mut measured_end: Vec<Option<SystemTime>> = Vec::with_capacity(planned.len());
+    visit(plan, None, &mut |plan, parent| {
+        let id = reports.len();
+        let measured = plan.metrics().map(|metrics| Measured::of(&metrics)).unwrap_or_default();
+        measured_end.push(measured.ended_at);
+        reports.push(OperatorReport {
+            id,
+            parent,
+            name: plan.name().to_owned(),
+            detail: planned.get(id).map(|operator| operator.detail.clone()).unwrap_or_default(),
+            output_rows: measured.output_rows,
+            busy: measured.busy(plan.name()),
+            started_at: measured.started_at.unwrap_or(query_started),
+            ended_at: query_ended,
+            metrics: measured.sums,
+        });
+    });
+    for id in (0..reports.len()).rev() {
+        let below =
+            reports.iter().filter(|report| report.parent == Some(id)).map(|report| report.ended_at).max();
+        if let Some(end) = measured_end[id].max(below.filter(|_| measured_end[id].is_some())) {
+            reports[id].ended_at = end.min(query_ended);
+        }
+    }
+    reports
+}
+
+fn visit<'a>(
+    plan: &'a Arc<dyn ExecutionPlan>,
+    parent: Option<usize>,
+    see: &mut impl FnMut(&'a Arc<dyn ExecutionPlan>, Option<usize>),
+) {
+    fn walk<'a>(
+        plan: &'a Arc<dyn ExecutionPlan>,
+        parent: Option<usize>,
+        next: &mut usize,
+        see: &mut impl FnMut(&'a Arc<dyn ExecutionPlan>, Option<usize>),
+    ) {
+        let id = *next;
+        *next += 1;
+        see(plan, parent);
+        for child in plan.children() {
+            walk(child, Some(id), next, see);
+        }
+    }
+    walk(plan, parent, &mut 0, see);
+}
+
+/// The metrics of one operator, summed over its partitions.
+#[derive(Debug, Default)]
+struct Measured {
+    output_rows: Option<u64>,
+    started_at: Option<SystemTime>,
+    ended_at: Option<SystemTime>,
+    sums: BTreeMap<String, u64>,
+}
+
+impl Measured {
+    fn of(metrics: &MetricsSet) -> Self {
+        let mut measured = Self::default();
+        for metric in metrics.iter() {
+            match metric.value() {
+                MetricValue::StartTimestamp(start) => {
+                    let start = start.value().map(SystemTime::from);
+                    measured.started_at = earlier(measured.started_at, start);
+                }
+                MetricValue::EndTimestamp(end) => {
+                    measured.ended_at = measured.ended_at.max(end.value().map(SystemTime::from));
+                }
+                MetricValue::PruningMetrics { name, pruning_metrics } => {
+                    measured.add(&format!("{name}.pruned"), pruning_metrics.pruned());
+                    measured.add(&format!("{name}.matched"), pruning_metrics.matched());
+                }
+                MetricValue::Ratio { name, ratio_metrics } => {
+                    measured.add(&format!("{name}.part"), ratio_metrics.part());
+                    measured.add(&format!("{name}.total"), ratio_metrics.total());
+                }
+                value => measured.add(value.name(), value.as_usize()),
+            }
+        }
+        measured.output_rows = measured.sums.get("output_rows").copied();
+        measured
+    }
+
+    fn add(&mut self, name: &str, value: usize) {
+        match self.sums.get_mut(name) {
+            Some(sum) => *sum = sum.saturating_add(value as u64),
+            None => {
+                self.sums.insert(name.to_owned(), value as u64);
+            }
+        }
+    }
+
+    /// `elapsed_compute` says little for some operators: a hash join adds its parts once per clone of its metrics, a
+    /// file scan decodes outside of it, a repartition measures its own work under other names.
+    fn busy(&self, operator: &str) -> Duration {
+        let sum = |names: &[&str]| names.iter().filter_map(|name| self.sums.get(*name)).sum::<u64>();
+        let nanoseconds = match operator {
+            "HashJoinExec" => sum(&["build_time", "join_time"]),
+            "DataSourceExec" if self.sums.contains_key("time_elapsed_processing") => {
+                sum(&["time_elapsed_opening", "time_elapsed_processing"])
+            }
+            "RepartitionExec" => sum(&["repartition_time", "send_time"]),
+            _ => sum(&["elapsed_compute"]),
+        };
+        Duration::from_nanos(nanoseconds)
+    }
+}
+
+fn earlier(a: Option<SystemTime>, b: Option<SystemTime>) -> Option<SystemTime> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
+    }
+}
+
+/// Milliseconds since the Unix epoch, with their fraction.
+pub(crate) fn unix_milliseconds(time: SystemTime) -> f64 {
+    time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64() * 1e3
+}
+
+/// Milliseconds with their fraction.
+pub(crate) fn milliseconds(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1e3
+}

@@ -1,0 +1,149 @@
+//! The planner in front of a session's own.
+
+use std::{
+    cell::RefCell,
+    collections::BTreeSet,
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Instant, SystemTime},
+};
+
+use async_trait::async_trait;
+use datafusion::{
+    catalog::Session,
+    common::{config::ConfigOptions, tree_node::TreeNodeRecursion},
+    error::Result,
+    execution::{context::QueryPlanner, session_state::SessionStateBuilder},
+    logical_expr::LogicalPlan,
+    optimizer::{Analyzer, AnalyzerRule},
+    physical_plan::ExecutionPlan,
+    physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner},
+};
+
+use crate::{
+    Fingerprints, LiveQueries, PlanTexts, PlannedQuery, QueryKind, QueryObserver,
+    observed::observed,
+    query_run::{QueryRun, partition_count},
+    tap::tapped,
+};
+
+/// Lets `observer` see every query of the session that is built from `builder`, and `live` follow those that run.
+///
+/// A planner that the builder already has stays in use: install this after libraries that replace the planner.
+pub fn instrument(
+    mut builder: SessionStateBuilder,
+    observer: Arc<dyn QueryObserver>,
+    live: LiveQueries,
+) -> SessionStateBuilder {
+    let inner = builder.query_planner().take().unwrap_or_else(|| Arc::new(DefaultPlanner));
+    let mut analyzer = builder.analyzer().take().unwrap_or_else(Analyzer::new);
+    analyzer.rules.insert(0, Arc::new(KeepUnoptimized));
+    *builder.analyzer() = Some(analyzer);
+    builder.with_query_planner(Arc::new(ObservingPlanner { inner, observer, live }))
+}
+
+thread_local! {
+    /// The plan that this thread analysed last. Sound because a session analyses, optimises and first polls the
+    /// planner's future without an await between them.
+    static UNOPTIMIZED: RefCell<Option<LogicalPlan>> = const { RefCell::new(None) };
+}
+
+#[derive(Debug)]
+struct KeepUnoptimized;
+
+impl AnalyzerRule for KeepUnoptimized {
+    fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
+        UNOPTIMIZED.with_borrow_mut(|kept| *kept = Some(plan.clone()));
+        Ok(plan)
+    }
+
+    fn name(&self) -> &str {
+        "keep_unoptimized_plan"
+    }
+}
+
+#[derive(Debug)]
+struct DefaultPlanner;
+
+#[async_trait]
+impl QueryPlanner for DefaultPlanner {
+    async fn create_physical_plan(
+        &self,
+        logical_plan: &LogicalPlan,
+        session: &dyn Session,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        DefaultPhysicalPlanner::default().create_physical_plan(logical_plan, session).await
+    }
+}
+
+static NEXT_QUERY_ID: AtomicU64 = AtomicU64::new(1);
+
+struct ObservingPlanner {
+    inner: Arc<dyn QueryPlanner + Send + Sync>,
+    observer: Arc<dyn QueryObserver>,
+    live: LiveQueries,
+}
+
+impl fmt::Debug for ObservingPlanner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ObservingPlanner").field("inner", &self.inner).finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl QueryPlanner for ObservingPlanner {
+    async fn create_physical_plan(
+        &self,
+        logical_plan: &LogicalPlan,
+        session: &dyn Session,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let unoptimized = UNOPTIMIZED.with_borrow_mut(Option::take);
+        let planned_at = SystemTime::now();
+        let started = Instant::now();
+        let plan = self.inner.create_physical_plan(logical_plan, session).await?;
+        if is_empty_result(logical_plan) {
+            return Ok(plan);
+        }
+        let source = unoptimized.as_ref().unwrap_or(logical_plan);
+        let query = Arc::new(PlannedQuery {
+            id: NEXT_QUERY_ID.fetch_add(1, Ordering::Relaxed),
+            kind: QueryKind::of(logical_plan),
+            source_tables: source_tables(source),
+            fingerprints: Fingerprints::new(source, &plan),
+            texts: PlanTexts::new(source, &plan),
+            unoptimized,
+            optimized: logical_plan.clone(),
+            planned_at,
+            planning_time: started.elapsed(),
+            partitions: partition_count(&plan),
+        });
+        let Some(observation) = self.observer.planned(&query) else { return Ok(plan) };
+        let plan = match &observation.tap {
+            Some(tap) => tapped(plan, tap)?,
+            None => plan,
+        };
+        let run = Arc::new(QueryRun::new(query, &plan, &observation));
+        self.live.add(&run);
+        Ok(observed(plan, run))
+    }
+}
+
+/// What DDL and `SET` return: planned only when somebody collects the empty result.
+fn is_empty_result(plan: &LogicalPlan) -> bool {
+    matches!(plan, LogicalPlan::EmptyRelation(empty) if !empty.produce_one_row && empty.schema.fields().is_empty())
+}
+
+fn source_tables(plan: &LogicalPlan) -> Vec<String> {
+    let mut tables = BTreeSet::new();
+    let visited = plan.apply_with_subqueries(|node| {
+        if let LogicalPlan::TableScan(scan) = node {
+            tables.insert(scan.table_name.to_string());
+        }
+        Ok(TreeNodeRecursion::Continue)
+    });
+    debug_assert!(visited.is_ok(), "the visitor returns no error");
+    tables.into_iter().collect()
+}

@@ -1,0 +1,130 @@
+//! The queries that run at this moment, and how far they are.
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    time::{Duration, SystemTime},
+};
+
+use datafusion::physical_plan::{ExecutionPlan, metrics::MetricValue};
+
+use crate::query_run::QueryRun;
+
+/// A registry of running queries. Clones share it; reading it from any thread costs a few microseconds a query.
+#[derive(Clone, Default)]
+pub struct LiveQueries {
+    runs: Arc<Mutex<Vec<Weak<QueryRun>>>>,
+}
+
+impl fmt::Debug for LiveQueries {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LiveQueries").field("queries", &self.lock().len()).finish()
+    }
+}
+
+/// A query that runs.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LiveQuery {
+    /// The id of the query in its process.
+    pub id: u64,
+    /// When the first partition was executed.
+    pub started_at: SystemTime,
+    /// Rows that it has returned so far.
+    pub rows: u64,
+    /// Its operators in pre-order.
+    pub operators: Vec<LiveOperator>,
+}
+
+/// An operator of a query that runs.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LiveOperator {
+    /// The operator that reads this one's output, by position.
+    pub parent: Option<usize>,
+    /// Such as `HashJoinExec`.
+    pub name: String,
+    /// One line of the plan, as it was before execution.
+    pub detail: String,
+    /// Rows that it has given so far.
+    pub rows: u64,
+    /// Its own time so far.
+    pub elapsed_compute: Duration,
+    /// Whether all its partitions that started have ended.
+    pub finished: bool,
+}
+
+impl LiveQueries {
+    /// No queries.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Every query that has started and not ended, by id.
+    pub fn sample(&self) -> Vec<LiveQuery> {
+        let runs: Vec<Arc<QueryRun>> = {
+            let mut runs = self.lock();
+            runs.retain(|run| run.upgrade().is_some_and(|run| !run.has_ended()));
+            runs.iter().filter_map(Weak::upgrade).collect()
+        };
+        let mut queries: Vec<LiveQuery> = runs.iter().filter_map(|run| sample(run)).collect();
+        queries.sort_by_key(|query| query.id);
+        queries
+    }
+
+    pub(crate) fn add(&self, run: &Arc<QueryRun>) {
+        let mut runs = self.lock();
+        runs.retain(|run| run.strong_count() > 0);
+        runs.push(Arc::downgrade(run));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Weak<QueryRun>>> {
+        self.runs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn sample(run: &QueryRun) -> Option<LiveQuery> {
+    let started_at = run.started_at()?;
+    let plan = run.plan()?;
+    let mut measured = Vec::with_capacity(run.operators.len());
+    measure(&plan, &mut measured);
+    let operators = run
+        .operators
+        .iter()
+        .zip(measured)
+        .map(|(planned, measured)| LiveOperator {
+            parent: planned.parent,
+            name: planned.name.clone(),
+            detail: planned.detail.clone(),
+            rows: measured.rows,
+            elapsed_compute: Duration::from_nanos(measured.elapsed_nanoseconds),
+            finished: measured.started > 0 && measured.started == measured.ended,
+        })
+        .collect();
+    Some(LiveQuery { id: run.query.id, started_at, rows: run.rows(), operators })
+}
+
+#[derive(Default)]
+struct Sample {
+    rows: u64,
+    elapsed_nanoseconds: u64,
+    started: usize,
+    ended: usize,
+}
+
+fn measure(plan: &Arc<dyn ExecutionPlan>, out: &mut Vec<Sample>) {
+    let mut sample = Sample::default();
+    if let Some(metrics) = plan.metrics() {
+        for metric in metrics.iter() {
+            match metric.value() {
+                MetricValue::OutputRows(rows) => sample.rows += rows.value() as u64,
+                MetricValue::ElapsedCompute(time) => sample.elapsed_nanoseconds += time.value() as u64,
+                MetricValue::StartTimestamp(start) => sample.started += usize::from(start.value().is_some()),
+                MetricValue::EndTimestamp(end) => sample.ended += usize::from(end.value().is_some()),
+                _ => {}
+            }
+        }
+    }
+    out.push(sample);
+    for child in plan.children() {
+        measure(child, out);
+    }
+}
