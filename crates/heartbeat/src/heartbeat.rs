@@ -393,7 +393,7 @@ mod tests {
                     parent: None,
                     rows: Some(0),
                     elapsed_compute: Duration::ZERO,
-                    finished: false,
+                    finished: Some(false),
                 };
                 vec![QueryProgress {
                     query_id: "q1".into(),

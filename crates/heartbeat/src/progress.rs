@@ -48,6 +48,6 @@ pub struct OperatorProgress {
     pub rows: Option<u64>,
     /// Time that it computed. It moves only when a measured section ends.
     pub elapsed_compute: Duration,
-    /// Whether every partition that started has ended and all inputs have finished; false where that is not known.
-    pub finished: bool,
+    /// Whether all its partitions that started have ended; `None` where it does not measure that.
+    pub finished: Option<bool>,
 }

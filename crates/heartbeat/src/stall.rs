@@ -42,7 +42,7 @@ struct Seen {
 }
 
 /// All that moves while a query progresses.
-type Counters = (u64, Vec<(Option<u64>, Duration, bool)>);
+type Counters = (u64, Vec<(Option<u64>, Duration, Option<bool>)>);
 
 impl StallDetector {
     /// A detector for which a query stalls when nothing has changed for `stall_after`.
@@ -92,19 +92,16 @@ fn counters(query: &QueryProgress) -> Counters {
 /// aggregate, a sort) looks like its input: there the answer is the lower of the two.
 pub fn stalled_operator(query: &QueryProgress) -> Option<&OperatorProgress> {
     let operators = &query.operators;
+    let finished = finished(operators);
     let mut at = operators.iter().position(|operator| operator.parent.is_none())?;
     loop {
-        let inputs = || {
-            operators
-                .iter()
-                .enumerate()
-                .skip(at + 1)
-                .filter(|(_, input)| input.parent == Some(at) && !input.finished)
+        let open = || {
+            let inputs = operators.iter().enumerate().skip(at + 1);
+            inputs.filter(|(position, input)| input.parent == Some(at) && !finished[*position])
         };
-        let open = inputs()
-            .find(|(_, input)| input.rows.is_some())
-            .or_else(|| inputs().find(|(position, input)| can_wait(operators, *position, input)));
-        let Some((position, input)) = open else { return operators.get(at) };
+        // An input that measures itself is known to be open; one that does not may be.
+        let measured = open().find(|(_, input)| input.finished.is_some());
+        let Some((position, input)) = measured.or_else(|| open().next()) else { return operators.get(at) };
         if keeps_rows(&operators[at].name) && input.rows > operators[at].rows {
             return operators.get(at);
         }
@@ -112,16 +109,32 @@ pub fn stalled_operator(query: &QueryProgress) -> Option<&OperatorProgress> {
     }
 }
 
+/// Which operators have ended together with all of their inputs. Without a measurement, an operator has ended when its
+/// inputs have, and a leaf when it holds its rows in memory, because such a leaf never waits.
+fn finished(operators: &[OperatorProgress]) -> Vec<bool> {
+    let mut inputs_finished: Vec<Option<bool>> = vec![None; operators.len()];
+    let mut finished = vec![false; operators.len()];
+    for (position, operator) in operators.iter().enumerate().rev() {
+        let is_finished = match (operator.finished, inputs_finished[position]) {
+            (Some(own), inputs) => own && inputs.unwrap_or(true),
+            (None, Some(inputs)) => inputs,
+            (None, None) => holds_rows(&operator.name),
+        };
+        finished[position] = is_finished;
+        if let Some(parent) = operator.parent.filter(|parent| *parent < position) {
+            inputs_finished[parent] = Some(inputs_finished[parent].unwrap_or(true) && is_finished);
+        }
+    }
+    finished
+}
+
 fn keeps_rows(name: &str) -> bool {
     matches!(name, "ProjectionExec" | "WindowAggExec" | "BoundedWindowAggExec" | "CoalescePartitionsExec")
 }
 
-/// Leaves without counters that hold their rows in memory never wait.
-fn can_wait(operators: &[OperatorProgress], position: usize, operator: &OperatorProgress) -> bool {
-    let is_leaf = !operators.iter().any(|other| other.parent == Some(position));
-    let in_memory =
-        matches!(&*operator.name, "DataSourceExec" | "EmptyExec" | "PlaceholderRowExec" | "WorkTableExec");
-    !(is_leaf && in_memory)
+/// Sources that have no measurements only when they are tables in memory.
+fn holds_rows(name: &str) -> bool {
+    matches!(name, "DataSourceExec" | "EmptyExec" | "PlaceholderRowExec" | "WorkTableExec")
 }
 
 /// A stall with its end.
@@ -178,6 +191,8 @@ mod tests {
     }
 
     fn operator(name: &str, parent: Option<usize>, rows: Option<u64>, finished: bool) -> OperatorProgress {
+        // What counts rows also measures its end.
+        let finished = rows.map(|_| finished);
         OperatorProgress {
             name: name.into(),
             detail: String::new(),
