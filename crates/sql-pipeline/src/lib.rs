@@ -1,1 +1,27 @@
 //! A SQL script as an instrumented pipeline: statements, names, dependencies, tags, parameters, running in DAG order.
+//!
+//! [`Script::parse`] cuts a script into statements and reads the comments above them; a [`Pipeline`] makes a DAG of
+//! them and runs it. What a run is belongs to `daglight-run-session`, what a DAG is to `daglight-run-identity`.
+
+mod dependencies;
+mod describe;
+mod directives;
+#[cfg(test)]
+mod example;
+mod kind;
+mod lexer;
+mod locate;
+mod names;
+mod parameters;
+mod pipeline;
+mod relations;
+mod script;
+mod source;
+
+pub use directives::{DirectiveError, ParameterDeclaration};
+pub use kind::StatementKind;
+pub use locate::SourceError;
+pub use parameters::{Parameter, ParameterType};
+pub use pipeline::{Pipeline, PipelineError, PipelineOptions, Step};
+pub use script::{Placeholder, Script, ScriptError, ScriptProblem, Statement};
+pub use source::Place;

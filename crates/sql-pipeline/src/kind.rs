@@ -1,0 +1,77 @@
+//! What a statement does, and what it is called when nobody named it.
+
+use daglight_run_identity::NodeKind;
+use datafusion::sql::{parser::Statement as ParsedStatement, sqlparser::ast::Statement as SqlStatement};
+
+/// What a statement does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum StatementKind {
+    /// `CREATE EXTERNAL TABLE`: brings data in.
+    ExternalTable,
+    /// `CREATE VIEW`.
+    View,
+    /// `CREATE TABLE`, with or without a query.
+    Table,
+    /// `COPY ... TO`: takes data out.
+    Copy,
+    /// `INSERT INTO`.
+    Insert,
+    /// `UPDATE`.
+    Update,
+    /// `DELETE FROM`.
+    Delete,
+    /// `TRUNCATE TABLE`.
+    Truncate,
+    /// `MERGE INTO`.
+    Merge,
+    /// A bare query, whose rows are shown.
+    Query,
+    /// `SET`, `CREATE SCHEMA`, `DROP`, `PREPARE`, `EXPLAIN`, `SHOW` and the like: run in their place, and are no nodes.
+    Setup,
+}
+
+impl StatementKind {
+    pub(crate) fn of(parsed: &ParsedStatement) -> Self {
+        match parsed {
+            ParsedStatement::CreateExternalTable(_) => Self::ExternalTable,
+            ParsedStatement::CopyTo(_) => Self::Copy,
+            ParsedStatement::Explain(_) | ParsedStatement::Reset(_) => Self::Setup,
+            ParsedStatement::Statement(statement) => match **statement {
+                SqlStatement::CreateView(_) => Self::View,
+                SqlStatement::CreateTable(_) => Self::Table,
+                SqlStatement::Insert(_) => Self::Insert,
+                SqlStatement::Update(_) => Self::Update,
+                SqlStatement::Delete(_) => Self::Delete,
+                SqlStatement::Truncate(_) => Self::Truncate,
+                SqlStatement::Merge(_) => Self::Merge,
+                SqlStatement::Query(_) => Self::Query,
+                _ => Self::Setup,
+            },
+        }
+    }
+
+    /// The kind of the statement's node; `None` when it is no node.
+    pub const fn node_kind(self) -> Option<NodeKind> {
+        match self {
+            Self::ExternalTable => Some(NodeKind::DataLoader),
+            Self::View | Self::Table | Self::Query => Some(NodeKind::Transform),
+            Self::Copy | Self::Insert | Self::Update | Self::Delete | Self::Truncate | Self::Merge => {
+                Some(NodeKind::DataSaver)
+            }
+            Self::Setup => None,
+        }
+    }
+
+    /// What the statement does to a table that was there before, as it is used in names.
+    pub(crate) const fn change(self) -> Option<&'static str> {
+        match self {
+            Self::Insert => Some("insert"),
+            Self::Update => Some("update"),
+            Self::Delete => Some("delete"),
+            Self::Truncate => Some("truncate"),
+            Self::Merge => Some("merge"),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! The names of nodes: those that the script gives, and for the others ones that it decides.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use datafusion::common::ResolvedTableReference;
+
+use crate::{
+    Script, Statement, StatementKind,
+    relations::{Defaults, Effect, effect},
+};
+
+/// Two nodes that were given one name.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct NamedTwice {
+    pub(crate) name: String,
+    pub(crate) first: usize,
+    pub(crate) second: usize,
+}
+
+/// The name of every statement's node, in the order of statements; `None` for statements that are no nodes.
+///
+/// A given name is taken as it is. Without one, a node is called by what it defines (`orders`), by what it changes
+/// (`orders_insert`), by the file it writes (`late_orders_parquet`) or, when it shows rows, by its number
+/// (`output_1`). Where such a name is taken, the next free number follows it: `orders_2`.
+pub(crate) fn node_names(script: &Script) -> Result<Vec<Option<String>>, NamedTwice> {
+    let statements = script.statements();
+    let mut given: BTreeMap<&str, usize> = BTreeMap::new();
+    for (second, statement) in statements.iter().enumerate() {
+        let Some(name) = statement.name.as_deref() else { continue };
+        if let Some(first) = given.insert(name, second) {
+            return Err(NamedTwice { name: name.to_owned(), first, second });
+        }
+    }
+    let mut taken: BTreeSet<String> = given.into_keys().map(str::to_owned).collect();
+    let mut defaults = Defaults::default();
+    let mut queries = 0;
+    let names = statements.iter().map(|statement| {
+        defaults.follow(&statement.parsed);
+        queries += usize::from(statement.kind == StatementKind::Query);
+        statement.kind.node_kind()?;
+        if let Some(name) = &statement.name {
+            return Some(name.clone());
+        }
+        let base = default_name(statement, &defaults, queries);
+        let numbered = (2..).map(|number| format!("{base}_{number}"));
+        let name = std::iter::once(base.clone()).chain(numbered).find(|name| taken.insert(name.clone()));
+        Some(name.expect("there are more numbers than nodes"))
+    });
+    Ok(names.collect())
+}
+
+fn default_name(statement: &Statement, defaults: &Defaults, queries: usize) -> String {
+    let relation_name = |relation| name_of_relation(&defaults.resolve(relation));
+    match (effect(&statement.parsed), statement.kind.change()) {
+        (Effect::Define { relation, .. }, _) => relation_name(relation),
+        (Effect::Change { relation }, Some(change)) => format!("{}_{change}", relation_name(relation)),
+        (Effect::CopyTo { target, format }, _) => name_of_target(&target, format.as_deref()),
+        _ if statement.kind == StatementKind::Query => format!("output_{queries}"),
+        _ => format!("statement_{}", statement.first_line),
+    }
+}
+
+/// The name as one would write it in a session that nobody configured.
+pub(crate) fn name_of_relation(relation: &ResolvedTableReference) -> String {
+    let ResolvedTableReference { catalog, schema, table } = relation;
+    match (&**catalog, &**schema) {
+        ("datafusion", "public") => table.to_string(),
+        ("datafusion", _) => format!("{schema}.{table}"),
+        _ => relation.to_string(),
+    }
+}
+
+/// `out/late orders.parquet` is `late_orders_parquet`, and so is the folder `out/late orders/` of Parquet files.
+fn name_of_target(target: &str, format: Option<&str>) -> String {
+    let last = target.trim_end_matches(['/', '\\']).rsplit(['/', '\\']).next().unwrap_or_default();
+    let mut name: String =
+        last.chars().map(|c| if c.is_alphanumeric() { c.to_ascii_lowercase() } else { '_' }).collect();
+    if let (false, Some(format)) = (last.contains('.'), format) {
+        name = format!("{name}_{}", format.to_lowercase());
+    }
+    let name = name.trim_matches('_');
+    if name.is_empty() { "copy".to_owned() } else { name.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(sql: &str, expected: &[Option<&str>]) {
+        let script = Script::parse("a.sql", sql).unwrap();
+        let found = node_names(&script).unwrap();
+        let found: Vec<Option<&str>> = found.iter().map(Option::as_deref).collect();
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn nodes_are_called_by_what_they_do() {
+        check(
+            "CREATE EXTERNAL TABLE Orders STORED AS CSV LOCATION 'o.csv'; CREATE VIEW s.V AS SELECT 1;
+             CREATE TABLE \"T x\" AS SELECT 1; INSERT INTO orders SELECT 1; DELETE FROM orders; SET a.b = 1",
+            &[Some("orders"), Some("s.v"), Some("T x"), Some("orders_insert"), Some("orders_delete"), None],
+        );
+        check(
+            "COPY t TO 's3://b/out/Late-orders.parquet'; COPY t TO 'out/late/' STORED AS PARQUET; COPY t TO '/'",
+            &[Some("late_orders_parquet"), Some("late_parquet"), Some("copy")],
+        );
+        check(
+            "SELECT 1; EXPLAIN SELECT 1; (VALUES (1)); SHOW TABLES",
+            &[Some("output_1"), None, Some("output_2"), None],
+        );
+    }
+
+    #[test]
+    fn a_taken_name_is_followed_by_a_number() {
+        check(
+            "CREATE TABLE t AS SELECT 1; CREATE OR REPLACE TABLE t AS SELECT 2; INSERT INTO t SELECT 1;
+             INSERT INTO t SELECT 2;\n-- node: output_1\nCREATE VIEW v AS SELECT 1; SELECT 1",
+            &[
+                Some("t"),
+                Some("t_2"),
+                Some("t_insert"),
+                Some("t_insert_2"),
+                Some("output_1"),
+                Some("output_1_2"),
+            ],
+        );
+    }
+
+    #[test]
+    fn the_default_schema_is_followed() {
+        check(
+            "SET datafusion.catalog.default_schema = 's'; CREATE VIEW v AS SELECT 1; CREATE VIEW public.v AS SELECT 1",
+            &[None, Some("s.v"), Some("v")],
+        );
+    }
+
+    #[test]
+    fn a_given_name_is_given_once() {
+        let script = Script::parse("a.sql", "-- node: x\nSELECT 1;\n-- node: x\nSELECT 2").unwrap();
+        assert_eq!(node_names(&script), Err(NamedTwice { name: "x".into(), first: 0, second: 1 }));
+    }
+}

@@ -1,0 +1,291 @@
+//! The parameters of a script: their types, their values, and putting the values into plans.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    ops::ControlFlow,
+};
+
+use chrono::NaiveDate;
+use datafusion::{
+    arrow::datatypes::DataType,
+    common::{ParamValues, ScalarValue, metadata::ScalarAndMetadata},
+    error::DataFusionError,
+    logical_expr::{DdlStatement, LogicalPlan},
+    sql::{
+        parser::Statement as ParsedStatement,
+        sqlparser::ast::{Value, ValueWithSpan, VisitMut, VisitorMut},
+    },
+};
+
+use crate::ParameterDeclaration;
+
+/// What kind of value a text is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ParameterType {
+    /// `42`
+    Integer,
+    /// `0.05` or `1e3`
+    Float,
+    /// `true` or `false`
+    Boolean,
+    /// `1995-01-01`
+    Date,
+    /// Everything else.
+    Text,
+}
+
+impl ParameterType {
+    /// The narrowest type that the text is of.
+    pub fn of(text: &str) -> Self {
+        [Self::Integer, Self::Float, Self::Boolean, Self::Date]
+            .into_iter()
+            .find(|kind| kind.parse(text).is_some())
+            .unwrap_or(Self::Text)
+    }
+
+    /// The name that messages and the DAG use.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Integer => "integer",
+            Self::Float => "float",
+            Self::Boolean => "boolean",
+            Self::Date => "date",
+            Self::Text => "text",
+        }
+    }
+
+    /// The value of a text as this type; `None` where it is none.
+    pub(crate) fn parse(self, text: &str) -> Option<ScalarValue> {
+        match self {
+            Self::Integer => text.parse().ok().map(|value| ScalarValue::Int64(Some(value))),
+            // Rust reads `nan` and `inf` as numbers; SQL has no such literals.
+            Self::Float if text.contains(|c: char| c.is_alphabetic() && !matches!(c, 'e' | 'E')) => None,
+            Self::Float => text.parse().ok().map(|value| ScalarValue::Float64(Some(value))),
+            Self::Boolean => match text {
+                "true" | "TRUE" => Some(ScalarValue::Boolean(Some(true))),
+                "false" | "FALSE" => Some(ScalarValue::Boolean(Some(false))),
+                _ => None,
+            },
+            Self::Date => {
+                let date = NaiveDate::parse_from_str(text, "%Y-%m-%d").ok()?;
+                let days = (date - NaiveDate::default()).num_days();
+                Some(ScalarValue::Date32(Some(days.try_into().ok()?)))
+            }
+            Self::Text => Some(ScalarValue::Utf8(Some(text.to_owned()))),
+        }
+    }
+}
+
+impl ParameterDeclaration {
+    /// The type of the default. A quoted one is a text whatever it looks like.
+    pub fn kind(&self) -> ParameterType {
+        if self.quoted { ParameterType::Text } else { ParameterType::of(&self.default) }
+    }
+}
+
+/// A parameter that the script reads, with its value.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Parameter {
+    /// The name, without `$`.
+    pub name: String,
+    /// The value as it was given or declared.
+    pub text: String,
+    /// The declared default's type; without a declaration, what the value looks like.
+    pub kind: ParameterType,
+    /// Where the script declares the default.
+    pub declaration: Option<ParameterDeclaration>,
+    value: ScalarValue,
+}
+
+impl Parameter {
+    /// The parameter with the value given for it or declared. `None` when a given value is not of the declared type.
+    pub(crate) fn new(
+        name: &str,
+        given: Option<&str>,
+        declaration: Option<&ParameterDeclaration>,
+    ) -> Option<Self> {
+        let kind = match declaration {
+            Some(declared) => declared.kind(),
+            None => ParameterType::of(given?),
+        };
+        let text = given.or(declaration.map(|declared| declared.default.as_str()))?;
+        let value = kind.parse(text)?;
+        Some(Self {
+            name: name.to_owned(),
+            text: text.to_owned(),
+            kind,
+            declaration: declaration.cloned(),
+            value,
+        })
+    }
+
+    /// The name of the parameter's node: `$name`, which no table is called.
+    pub fn node_name(&self) -> String {
+        format!("${}", self.name)
+    }
+
+    /// The value for a place that wants `wanted`, such as a decimal where the text reads as a float.
+    fn value_for(&self, wanted: Option<&DataType>) -> Result<ScalarValue, DataFusionError> {
+        let Some(wanted) = wanted else { return Ok(self.value.clone()) };
+        match ScalarValue::try_from_string(self.text.clone(), wanted) {
+            Ok(value) => Ok(value),
+            // `quantity > 1.5` is fine where quantity is an integer: DataFusion then compares floats.
+            Err(_) if self.kind == ParameterType::Float && wanted.is_numeric() => Ok(self.value.clone()),
+            Err(error) => Err(error.context(format!(
+                "the value {:?} of the parameter `{}` is no {wanted}",
+                self.text, self.name
+            ))),
+        }
+    }
+}
+
+/// Puts values in the place of the placeholders of a plan. `parsed` is the statement that the plan was made from.
+pub(crate) fn bind(
+    plan: LogicalPlan,
+    parsed: &ParsedStatement,
+    parameters: &BTreeMap<String, Parameter>,
+) -> Result<LogicalPlan, DataFusionError> {
+    // A parameter that is compared with columns of two types has no one type; then its own decides.
+    let wanted = plan.get_parameter_types().unwrap_or_default();
+    let values = parameters
+        .values()
+        .map(|parameter| {
+            let wanted = wanted.get(&parameter.node_name()).and_then(Option::as_ref);
+            Ok((parameter.name.clone(), ScalarAndMetadata::from(parameter.value_for(wanted)?)))
+        })
+        .collect::<Result<HashMap<_, _>, DataFusionError>>()?;
+    let mut plan = plan.with_param_values(ParamValues::Map(values))?;
+    if let LogicalPlan::Ddl(DdlStatement::CreateView(view)) = &mut plan {
+        view.definition = Some(with_literals(parsed, parameters));
+    }
+    Ok(plan)
+}
+
+/// The SQL of a statement with the parameters' values written out.
+fn with_literals(parsed: &ParsedStatement, parameters: &BTreeMap<String, Parameter>) -> String {
+    let ParsedStatement::Statement(statement) = parsed else { return parsed.to_string() };
+    let mut statement = statement.clone();
+    let _: ControlFlow<()> = VisitMut::visit(&mut statement, &mut Literals(parameters));
+    statement.to_string()
+}
+
+struct Literals<'a>(&'a BTreeMap<String, Parameter>);
+
+impl VisitorMut for Literals<'_> {
+    type Break = ();
+
+    fn pre_visit_value(&mut self, value: &mut ValueWithSpan) -> ControlFlow<()> {
+        if let Value::Placeholder(placeholder) = &value.value
+            && let Some(parameter) = placeholder.strip_prefix('$').and_then(|name| self.0.get(name))
+        {
+            value.value = match parameter.kind {
+                ParameterType::Integer | ParameterType::Float => Value::Number(parameter.text.clone(), false),
+                ParameterType::Boolean => Value::Boolean(parameter.text.eq_ignore_ascii_case("true")),
+                ParameterType::Date | ParameterType::Text => {
+                    Value::SingleQuotedString(parameter.text.clone())
+                }
+            };
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use datafusion::prelude::SessionContext;
+
+    use super::*;
+    use crate::Script;
+
+    #[test]
+    fn the_narrowest_type_is_taken() {
+        for (text, expected) in [
+            ("42", "integer"),
+            ("-7", "integer"),
+            ("0.05", "float"),
+            ("1e3", "float"),
+            ("nan", "text"),
+            ("inf", "text"),
+            ("true", "boolean"),
+            ("1995-01-01", "date"),
+            ("1995-13-01", "text"),
+            ("", "text"),
+            ("ASIA", "text"),
+        ] {
+            assert_eq!(ParameterType::of(text).name(), expected, "{text}");
+        }
+    }
+
+    /// Runs a script with parameters and shows the rows of its last statement.
+    async fn rows(sql: &str, given: &[(&str, &str)]) -> String {
+        let script = Script::parse("a.sql", sql).unwrap();
+        let parameters = given
+            .iter()
+            .map(|(name, text)| ((*name).to_owned(), Parameter::new(name, Some(text), None).unwrap()))
+            .collect();
+        let ctx = SessionContext::new_with_config(
+            datafusion::prelude::SessionConfig::new().with_information_schema(true),
+        );
+        let mut batches = Vec::new();
+        for statement in script.statements() {
+            let plan = ctx.state().statement_to_plan(statement.parsed.clone()).await.unwrap();
+            let plan = match statement.placeholders.is_empty() {
+                true => plan,
+                false => bind(plan, &statement.parsed, &parameters).unwrap(),
+            };
+            batches = ctx.execute_logical_plan(plan).await.unwrap().collect().await.unwrap();
+        }
+        datafusion::arrow::util::pretty::pretty_format_batches(&batches).unwrap().to_string()
+    }
+
+    #[track_caller]
+    fn check(rows: &str, expected: &[&str]) {
+        let found: Vec<&str> = rows
+            .lines()
+            .skip(3)
+            .filter(|line| !line.starts_with('+'))
+            .map(|line| line.trim_matches(['|', ' ']))
+            .collect();
+        assert_eq!(found, expected, "{rows}");
+    }
+
+    #[tokio::test]
+    async fn values_take_the_type_that_the_plan_wants() {
+        let table = "CREATE TABLE t AS SELECT DATE '1995-06-17' AS d, 1.50::DECIMAL(15,2) AS p, 3 AS n;";
+        let sql = format!("{table} SELECT n FROM t WHERE d >= $day AND p = $p LIMIT $most");
+        check(&rows(&sql, &[("day", "1995-01-01"), ("p", "1.50"), ("most", "5")]).await, &["3"]);
+        let sql = format!("{table} SELECT n FROM t WHERE n > $x AND d < $x2");
+        check(&rows(&sql, &[("x", "2.5"), ("x2", "2000-01-01")]).await, &["3"]);
+    }
+
+    #[tokio::test]
+    async fn views_tables_and_inserts_take_parameters() {
+        let sql = "CREATE VIEW v AS SELECT x FROM (VALUES (1), (2), (3)) AS a(x) WHERE x > $low;
+                   CREATE TABLE t AS SELECT x, $who AS who FROM v; INSERT INTO t SELECT x * $low, $who FROM v;
+                   SELECT * FROM t ORDER BY x";
+        let found = rows(sql, &[("low", "2"), ("who", "me")]).await;
+        check(&found, &["3 | me", "6 | me"]);
+    }
+
+    #[tokio::test]
+    async fn the_definition_of_a_view_carries_the_values() {
+        let sql = "CREATE VIEW v AS SELECT 1 AS x WHERE 1 > $low AND 'a' <> $who;
+                   SELECT definition FROM information_schema.views WHERE table_name = 'v'";
+        let found = rows(sql, &[("low", "0"), ("who", "it's")]).await;
+        assert!(found.contains("1 > 0 AND 'a' <> 'it''s'"), "{found}");
+    }
+
+    #[tokio::test]
+    async fn a_value_of_the_wrong_type_is_named() {
+        let script = Script::parse("a.sql", "SELECT 1 WHERE DATE '1995-01-01' > $day").unwrap();
+        let statement = &script.statements()[0];
+        let plan = SessionContext::new().state().statement_to_plan(statement.parsed.clone()).await.unwrap();
+        let parameter = Parameter::new("day", Some("monday"), None).unwrap();
+        let error = bind(plan, &statement.parsed, &[("day".to_owned(), parameter)].into()).unwrap_err();
+        assert!(
+            error.to_string().contains("the value \"monday\" of the parameter `day` is no Date32"),
+            "{error}"
+        );
+    }
+}

@@ -1,0 +1,430 @@
+//! A script as a DAG, with the parameters it reads and the order its statements can run in.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
+
+use daglight_run_identity::{Dag, DagError, DagName, DagNameError};
+use datafusion::{error::DataFusionError, logical_expr::LogicalPlan};
+
+use crate::{
+    Parameter, ParameterDeclaration, Place, Script, SourceError, Statement,
+    dependencies::{self, Links},
+    describe::describe,
+    names::{self, name_of_relation},
+    parameters,
+};
+
+/// What a pipeline is made with.
+#[derive(Debug, Clone, Default)]
+pub struct PipelineOptions {
+    /// The DAG's name. By default the script's file name without its ending.
+    pub dag_name: Option<DagName>,
+    /// Values of parameters, by name without `$`. They go before the defaults that the script declares.
+    pub parameters: BTreeMap<String, String>,
+}
+
+/// A script whose nodes, dependencies and parameters are known.
+///
+/// Each parameter is an input node called `$name`. A table that no statement defines is left to the catalog that the
+/// script runs in.
+#[derive(Debug, Clone)]
+pub struct Pipeline {
+    script: Script,
+    dag: Dag,
+    steps: Vec<Step>,
+    parameters: BTreeMap<String, Parameter>,
+}
+
+/// A statement in the order of running.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Step {
+    /// Its index in [`Script::statements`].
+    pub statement: usize,
+    /// Its node; `None` for setup, which runs after everything before it and before everything behind it.
+    pub node: Option<String>,
+    /// The steps that must have ended before it starts, where statements run concurrently.
+    pub after: BTreeSet<usize>,
+}
+
+/// Why a script is no pipeline.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PipelineError {
+    /// Nothing to run.
+    #[error("{path}: no statement makes a node, so there is nothing to run")]
+    Empty {
+        /// The script.
+        path: String,
+    },
+    /// One name for two nodes.
+    #[error("{place}: the name {name:?} is taken by the node at line {first_line}\n{}", .place.quote())]
+    DuplicateName {
+        /// The name.
+        name: String,
+        /// The line of the first statement of that name.
+        first_line: usize,
+        /// The second statement of that name.
+        place: Box<Place>,
+    },
+    /// A table or view that is there already when it is created.
+    #[error(
+        "{place}: {relation:?} is defined already, at line {first_line}: \
+         write CREATE OR REPLACE, drop it first, or give this one another name\n{}", .place.quote()
+    )]
+    AlreadyDefined {
+        /// The table or view.
+        relation: String,
+        /// The line of the first definition.
+        first_line: usize,
+        /// The second definition.
+        place: Box<Place>,
+    },
+    /// A parameter without a value.
+    #[error("{place}: the parameter `{name}` has no value\n{}", .place.quote())]
+    MissingParameter {
+        /// The parameter.
+        name: String,
+        /// The first place that reads it.
+        place: Box<Place>,
+    },
+    /// A value for a parameter that there is not.
+    #[error("{path}: no statement reads a parameter `{name}`{}", did_you_mean(.nearest))]
+    UnknownParameter {
+        /// The script.
+        path: String,
+        /// The parameter.
+        name: String,
+        /// The parameter with the most similar name.
+        nearest: Option<String>,
+    },
+    /// A default of a parameter that no statement reads.
+    #[error("{place}: no statement reads the parameter `{name}`{}\n{}", did_you_mean(.nearest), .place.quote())]
+    UnusedDeclaration {
+        /// The parameter.
+        name: String,
+        /// The parameter with the most similar name.
+        nearest: Option<String>,
+        /// The declaration.
+        place: Box<Place>,
+    },
+    /// A value of another type than the default.
+    #[error("{value:?} is no {wanted}, which the parameter `{name}` is by its default at {place}")]
+    ParameterType {
+        /// The parameter.
+        name: String,
+        /// The value.
+        value: String,
+        /// The name of the default's type.
+        wanted: &'static str,
+        /// The declaration.
+        place: Box<Place>,
+    },
+    /// A file name that no DAG can have.
+    #[error("the DAG cannot be called by the name of the script: give it a name")]
+    DagName(#[source] DagNameError),
+    /// A description that is no DAG.
+    #[error(transparent)]
+    Dag(#[from] DagError),
+}
+
+fn did_you_mean(nearest: &Option<String>) -> String {
+    nearest.as_ref().map(|name| format!("; did you mean `{name}`?")).unwrap_or_default()
+}
+
+impl Pipeline {
+    /// Makes the DAG of a script.
+    ///
+    /// # Errors
+    /// When two nodes have one name, a table is defined twice, a parameter has no value or a wrong one, a value is
+    /// given for no parameter, or there is no node.
+    pub fn new(script: Script, options: PipelineOptions) -> Result<Self, PipelineError> {
+        let place = |index: usize| {
+            let Statement { first_line, first_column, .. } = &script.statements()[index];
+            Box::new(script.source.place(*first_line, *first_column))
+        };
+        let first_line = |index: usize| script.statements()[index].first_line;
+        let parameters = read_parameters(&script, &options.parameters)?;
+        let links = dependencies::links(&script).map_err(|twice| PipelineError::AlreadyDefined {
+            relation: name_of_relation(&twice.relation),
+            first_line: first_line(twice.first),
+            place: place(twice.second),
+        })?;
+        let nodes = names::node_names(&script).map_err(|twice| PipelineError::DuplicateName {
+            name: twice.name,
+            first_line: first_line(twice.first),
+            place: place(twice.second),
+        })?;
+        if nodes.iter().all(Option::is_none) {
+            return Err(PipelineError::Empty { path: script.path().to_owned() });
+        }
+        let dag_name = match options.dag_name {
+            Some(name) => name,
+            None => name_of_script(script.path()).map_err(PipelineError::DagName)?,
+        };
+        let dag = describe(&script, dag_name, &nodes, &links, &parameters)?;
+        let steps = nodes
+            .into_iter()
+            .zip(links)
+            .enumerate()
+            .map(|(statement, (node, Links { after, .. }))| Step { statement, node, after })
+            .collect();
+        Ok(Self { script, dag, steps, parameters })
+    }
+
+    /// The script.
+    pub fn script(&self) -> &Script {
+        &self.script
+    }
+
+    /// The DAG: what the tracker shows as a version.
+    pub fn dag(&self) -> &Dag {
+        &self.dag
+    }
+
+    /// The statements in the order of the script.
+    pub fn steps(&self) -> &[Step] {
+        &self.steps
+    }
+
+    /// The parameters that the script reads, by name.
+    pub fn parameters(&self) -> &BTreeMap<String, Parameter> {
+        &self.parameters
+    }
+
+    /// The statement of a step.
+    pub fn statement(&self, step: &Step) -> &Statement {
+        &self.script.statements()[step.statement]
+    }
+
+    /// The plan of a step's statement with the parameters' values in it. A plan's hash is to be taken before.
+    ///
+    /// # Errors
+    /// When a value is not of the type that the plan wants.
+    pub fn bind(&self, step: &Step, plan: LogicalPlan) -> Result<LogicalPlan, DataFusionError> {
+        let statement = self.statement(step);
+        if statement.placeholders.is_empty() {
+            return Ok(plan);
+        }
+        parameters::bind(plan, &statement.parsed, &self.parameters)
+    }
+
+    /// The place in the script that an error of a step is about.
+    pub fn locate(&self, step: &Step, error: &DataFusionError) -> SourceError {
+        self.script.locate(self.statement(step), step.node.as_deref(), error)
+    }
+}
+
+fn name_of_script(path: &str) -> Result<DagName, DagNameError> {
+    let stem = Path::new(path).file_stem().map(|stem| stem.to_string_lossy().into_owned());
+    stem.unwrap_or_default().try_into()
+}
+
+fn read_parameters(
+    script: &Script,
+    given: &BTreeMap<String, String>,
+) -> Result<BTreeMap<String, Parameter>, PipelineError> {
+    let declarations: BTreeMap<&str, &ParameterDeclaration> =
+        script.declarations().iter().map(|declared| (declared.name.as_str(), declared)).collect();
+    let placeholders = script.statements().iter().flat_map(|statement| &statement.placeholders);
+    let read: BTreeSet<&str> = placeholders.clone().map(|placeholder| placeholder.name.as_str()).collect();
+
+    if let Some(name) = given.keys().find(|name| !read.contains(name.as_str())) {
+        return Err(PipelineError::UnknownParameter {
+            path: script.path().to_owned(),
+            name: name.clone(),
+            nearest: nearest(name, read.iter().copied()),
+        });
+    }
+    if let Some(unused) = script.declarations().iter().find(|declared| !read.contains(declared.name.as_str()))
+    {
+        return Err(PipelineError::UnusedDeclaration {
+            name: unused.name.clone(),
+            nearest: nearest(&unused.name, read.iter().copied()),
+            place: Box::new(script.source.place(unused.line, unused.column)),
+        });
+    }
+    let mut parameters = BTreeMap::new();
+    for placeholder in placeholders {
+        let name = &placeholder.name;
+        if parameters.contains_key(name) {
+            continue;
+        }
+        let declaration = declarations.get(name.as_str()).copied();
+        let text = given.get(name).map(String::as_str);
+        match (Parameter::new(name, text, declaration), declaration) {
+            (Some(parameter), _) => {
+                parameters.insert(name.clone(), parameter);
+            }
+            (None, Some(declared)) => {
+                return Err(PipelineError::ParameterType {
+                    name: name.clone(),
+                    value: text.unwrap_or_default().to_owned(),
+                    wanted: declared.kind().name(),
+                    place: Box::new(script.source.place(declared.line, declared.column)),
+                });
+            }
+            (None, None) => {
+                return Err(PipelineError::MissingParameter {
+                    name: name.clone(),
+                    place: Box::new(script.source.place(placeholder.line, placeholder.column)),
+                });
+            }
+        }
+    }
+    Ok(parameters)
+}
+
+/// The candidate that is most similar to `name`, where one is similar enough to be meant.
+fn nearest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<String> {
+    candidates
+        .map(|candidate| (strsim::normalized_damerau_levenshtein(name, candidate), candidate))
+        .filter(|(similarity, _)| *similarity >= 0.5)
+        .max_by(|(a, _), (b, _)| a.total_cmp(b))
+        .map(|(_, candidate)| candidate.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pipeline(sql: &str, given: &[(&str, &str)]) -> Result<Pipeline, PipelineError> {
+        let parameters = given.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
+        Pipeline::new(
+            Script::parse("dir/sales.sql", sql).unwrap(),
+            PipelineOptions { dag_name: None, parameters },
+        )
+    }
+
+    #[track_caller]
+    fn check_refused(sql: &str, given: &[(&str, &str)], expected: &str) {
+        assert_eq!(pipeline(sql, given).unwrap_err().to_string(), expected);
+    }
+
+    const SCRIPT: &str = "\
+-- Orders from this day on.
+-- param: from_date = 1995-01-01
+
+SET datafusion.execution.batch_size = 4096;
+
+-- Every order.
+-- tag: layer=raw
+CREATE EXTERNAL TABLE orders STORED AS PARQUET LOCATION 'orders.parquet';
+
+-- Recent ones.
+CREATE VIEW recent AS SELECT * FROM orders WHERE day >= $from_date;
+
+COPY recent TO 'out/recent.parquet';
+
+SELECT count(*) FROM recent;
+";
+
+    #[test]
+    fn statements_and_parameters_become_nodes() {
+        let pipeline = pipeline(SCRIPT, &[]).unwrap();
+        let dag = pipeline.dag();
+        let found: Vec<String> = dag
+            .nodes()
+            .iter()
+            .map(|node| {
+                format!(
+                    "{} {} {} {}",
+                    node.name,
+                    node.kind.name(),
+                    node.output_type,
+                    node.dependencies.join(",")
+                )
+            })
+            .collect();
+        assert_eq!(dag.name().to_string(), "sales");
+        assert_eq!(
+            found,
+            [
+                "$from_date input date ",
+                "orders data_loader table ",
+                "recent transform view orders,$from_date",
+                "recent_parquet data_saver parquet recent",
+                "output_1 transform result recent",
+            ]
+        );
+        let orders = dag.node("orders").unwrap();
+        assert_eq!(orders.documentation.as_deref(), Some("Every order."));
+        assert_eq!(orders.tags["layer"], "raw");
+        assert_eq!(orders.code.as_ref().map(|code| (code.first_line, code.last_line)), Some((8, 8)));
+        assert_eq!(dag.node("output_1").unwrap().tags["output"], "rows");
+        assert_eq!(
+            dag.node("$from_date").unwrap().documentation.as_deref(),
+            Some("Orders from this day on.")
+        );
+        assert_eq!(dag.files()["dir/sales.sql"], SCRIPT);
+        let nodes: Vec<Option<&str>> = pipeline.steps().iter().map(|step| step.node.as_deref()).collect();
+        assert_eq!(nodes, [None, Some("orders"), Some("recent"), Some("recent_parquet"), Some("output_1")]);
+    }
+
+    #[test]
+    fn values_and_comments_make_no_version_but_settings_and_defaults_do() {
+        let version = |sql: &str, given: &[(&str, &str)]| {
+            let pipeline = pipeline(sql, given).unwrap();
+            (pipeline.dag().dag_hash().to_owned(), pipeline.dag().code_hash().to_owned())
+        };
+        let first = version(SCRIPT, &[]);
+        assert_eq!(version(SCRIPT, &[("from_date", "1996-01-01")]), first);
+        assert_eq!(version(&SCRIPT.replace("Recent ones.", "New ones."), &[]), first);
+        assert_ne!(version(&SCRIPT.replace("4096", "8192"), &[]).1, first.1);
+        assert_ne!(version(&SCRIPT.replace("1995-01-01", "1995-01-02"), &[]).1, first.1);
+        assert_eq!(version("SELECT $x", &[("x", "1")]), version("SELECT $x", &[("x", "1.5")]));
+    }
+
+    #[test]
+    fn parameters_are_checked_before_anything_runs() {
+        check_refused(
+            "SELECT 1,\n $region",
+            &[],
+            "dir/sales.sql:2:2: the parameter `region` has no value\n2 |  $region\n  |  ^",
+        );
+        check_refused(
+            "SELECT $region",
+            &[("regoin", "ASIA")],
+            "dir/sales.sql: no statement reads a parameter `regoin`; did you mean `region`?",
+        );
+        check_refused("SELECT 1", &[("x", "1")], "dir/sales.sql: no statement reads a parameter `x`");
+        check_refused(
+            "-- param: regoin = ASIA\nSELECT $region",
+            &[("region", "x")],
+            "dir/sales.sql:1:4: no statement reads the parameter `regoin`; did you mean `region`?\n\
+             1 | -- param: regoin = ASIA\n  |    ^",
+        );
+        check_refused(
+            SCRIPT,
+            &[("from_date", "last week")],
+            "\"last week\" is no date, which the parameter `from_date` is by its default at dir/sales.sql:2:4",
+        );
+    }
+
+    #[test]
+    fn names_and_definitions_are_unique() {
+        check_refused(
+            "-- node: x\nSELECT 1;\n-- node: x\nSELECT 2",
+            &[],
+            "dir/sales.sql:4:1: the name \"x\" is taken by the node at line 2\n4 | SELECT 2\n  | ^",
+        );
+        check_refused(
+            "CREATE VIEW v AS SELECT 1;\nCREATE VIEW v AS SELECT 2",
+            &[],
+            "dir/sales.sql:2:1: \"v\" is defined already, at line 1: write CREATE OR REPLACE, drop it first, or give \
+             this one another name\n2 | CREATE VIEW v AS SELECT 2\n  | ^",
+        );
+        let replaced =
+            pipeline("CREATE VIEW v AS SELECT 1; CREATE OR REPLACE VIEW v AS SELECT 2; SELECT * FROM v", &[]);
+        assert_eq!(replaced.unwrap().dag().node("output_1").unwrap().dependencies, ["v_2"]);
+    }
+
+    #[test]
+    fn a_script_without_nodes_is_refused() {
+        for sql in ["", "-- nothing", "SET a.b = 1;"] {
+            check_refused(sql, &[], "dir/sales.sql: no statement makes a node, so there is nothing to run");
+        }
+    }
+}

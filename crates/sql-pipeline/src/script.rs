@@ -1,0 +1,412 @@
+//! Scripts and their statements.
+
+use std::collections::BTreeMap;
+
+use datafusion::{
+    error::DataFusionError,
+    sql::{
+        parser::{DFParserBuilder, Statement as ParsedStatement},
+        sqlparser::{
+            ast::Statement as SqlStatement,
+            parser::ParserError,
+            tokenizer::{Token, TokenWithSpan},
+        },
+    },
+};
+
+use crate::{
+    directives::{self, DirectiveError, ParameterDeclaration},
+    kind::StatementKind,
+    lexer::{self, CommentLine, Piece, position},
+    source::{Place, Source},
+};
+
+/// A SQL script, cut into statements and parsed.
+///
+/// ```
+/// use daglight_sql_pipeline::{Script, StatementKind};
+///
+/// let script = Script::parse(
+///     "risk.sql",
+///     "-- Orders likely to be late.
+///      -- tag: layer=gold
+///      CREATE VIEW order_risk AS SELECT * FROM orders WHERE slack < 2;",
+/// )?;
+/// let statement = &script.statements()[0];
+/// assert_eq!(statement.kind, StatementKind::View);
+/// assert_eq!(statement.documentation.as_deref(), Some("Orders likely to be late."));
+/// assert_eq!(statement.tags["layer"], "gold");
+/// # Ok::<(), daglight_sql_pipeline::ScriptError>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Script {
+    pub(crate) source: Source,
+    pub(crate) statements: Vec<Statement>,
+    pub(crate) declarations: Vec<ParameterDeclaration>,
+}
+
+/// One statement of a script.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Statement {
+    /// What the statement does.
+    pub kind: StatementKind,
+    /// The text as it was written, without the comments above and the semicolon.
+    pub text: String,
+    /// The text without comments and layout: tokens with one space between, unquoted words in lower case.
+    pub normalized: String,
+    /// The first line, from 1.
+    pub first_line: usize,
+    /// The column of the first character, from 1.
+    pub first_column: usize,
+    /// The last line, included.
+    pub last_line: usize,
+    /// The comment block directly above, without its directives.
+    pub documentation: Option<String>,
+    /// The name from `-- node: name`.
+    pub name: Option<String>,
+    /// The tags from `-- tag: key=value`.
+    pub tags: BTreeMap<String, String>,
+    /// The parameters it reads, each time it does.
+    pub placeholders: Vec<Placeholder>,
+    /// The statement as DataFusion parsed it. Positions in it are positions in the script.
+    pub parsed: ParsedStatement,
+    pub(crate) tokens: Vec<TokenWithSpan>,
+}
+
+/// A place that reads a parameter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Placeholder {
+    /// The parameter's name, without `$`.
+    pub name: String,
+    /// The line, from 1.
+    pub line: usize,
+    /// The column, from 1.
+    pub column: usize,
+}
+
+/// Why a script cannot be read, and where. `Display` quotes the line, with a caret below.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{place}: {problem}\n{}", .place.quote())]
+pub struct ScriptError {
+    /// Where.
+    pub place: Box<Place>,
+    /// Why.
+    pub problem: ScriptProblem,
+}
+
+/// Why a script cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ScriptProblem {
+    /// The SQL is not well formed.
+    #[error("{message}")]
+    Syntax {
+        /// The parser's words.
+        message: String,
+    },
+    /// A comment holds a directive that cannot be taken.
+    #[error(transparent)]
+    Directive(DirectiveError),
+    /// A placeholder that no parameter can fill.
+    #[error("the placeholder `{placeholder}` has no name: write `$name`")]
+    NamelessPlaceholder {
+        /// What stands there.
+        placeholder: String,
+    },
+}
+
+impl Script {
+    /// Reads the script `text`, which errors and nodes refer to as `path`.
+    ///
+    /// Statements end with semicolons. The comment block directly above a statement is its documentation, in which
+    /// these lines are directives:
+    /// - `-- tag: key=value, key=value` labels the node,
+    /// - `-- node: name` names it,
+    /// - `-- param: name = value` gives a parameter of the script its default, in any comment between statements.
+    ///
+    /// # Errors
+    /// When the SQL is not well formed, or a directive is none or stands where it says nothing.
+    pub fn parse(path: &str, text: &str) -> Result<Self, ScriptError> {
+        let source = Source::new(path, text);
+        let at =
+            |(line, column), problem| ScriptError { place: Box::new(source.place(line, column)), problem };
+        let misplaced = |(error, position)| at(position, ScriptProblem::Directive(error));
+
+        let pieces = lexer::split(&source).map_err(|error| {
+            at((error.line, error.column), ScriptProblem::Syntax { message: tidied(&error.message) })
+        })?;
+        let mut script = Self { source: source.clone(), statements: Vec::new(), declarations: Vec::new() };
+        if let Some((directive, position)) = pieces.inner.iter().find_map(stray) {
+            return Err(misplaced((DirectiveError::Stray { directive }, position)));
+        }
+        for lines in &pieces.detached {
+            let block = directives::read_block(lines).map_err(misplaced)?;
+            if let Some((directive, position)) = block.first_of_node {
+                return Err(misplaced((DirectiveError::Stray { directive }, position)));
+            }
+            script.declarations.extend(block.parameters);
+        }
+        for piece in pieces.statements {
+            let block = directives::read_block(&piece.above).map_err(misplaced)?;
+            let parsed = parse_piece(&piece).map_err(|(position, problem)| at(position, problem))?;
+            let mut statement =
+                statement(&source, piece, parsed).map_err(|(position, problem)| at(position, problem))?;
+            if let (Some((directive, position)), None) = (block.first_of_node, statement.kind.node_kind()) {
+                return Err(misplaced((DirectiveError::NotANode { directive }, position)));
+            }
+            statement.documentation = block.documentation;
+            statement.name = block.name.map(|(name, _)| name);
+            statement.tags = block.tags;
+            script.declarations.extend(block.parameters);
+            script.statements.push(statement);
+        }
+        script.declarations.sort_by_key(|declaration| (declaration.line, declaration.column));
+        script.check_declarations().map_err(misplaced)?;
+        Ok(script)
+    }
+
+    /// The path that the script was given.
+    pub fn path(&self) -> &str {
+        self.source.path()
+    }
+
+    /// The text, without a byte order mark.
+    pub fn text(&self) -> &str {
+        self.source.text()
+    }
+
+    /// The statements, in their order.
+    pub fn statements(&self) -> &[Statement] {
+        &self.statements
+    }
+
+    /// The declared defaults of parameters, in their order.
+    pub fn declarations(&self) -> &[ParameterDeclaration] {
+        &self.declarations
+    }
+
+    fn check_declarations(&self) -> Result<(), directives::Misplaced> {
+        let mut first_lines = BTreeMap::new();
+        for ParameterDeclaration { name, line, column, .. } in &self.declarations {
+            if let Some(first_line) = first_lines.insert(name.as_str(), *line) {
+                let error = DirectiveError::DuplicateParameter { name: name.clone(), first_line };
+                return Err((error, (*line, *column)));
+            }
+        }
+        Ok(())
+    }
+}
+
+type Problem = ((usize, usize), ScriptProblem);
+
+fn stray(line: &CommentLine) -> Option<(&'static str, (usize, usize))> {
+    directives::directive(line).map(|(name, _)| (name, (line.line, line.column)))
+}
+
+fn parse_piece(piece: &Piece) -> Result<ParsedStatement, Problem> {
+    let (Some(first), Some(last)) = (piece.tokens.first(), piece.tokens.last()) else {
+        return Err(((1, 1), ScriptProblem::Syntax { message: "there is no statement".to_owned() }));
+    };
+    let start = position(first.span.start);
+    let mut tokens = piece.tokens.clone();
+    // With an end that has a position, "found: EOF" has one too.
+    tokens.push(TokenWithSpan::at(Token::EOF, last.span.end, last.span.end));
+    let parsed = DFParserBuilder::new(tokens).build().and_then(|mut parser| parser.parse_statements());
+    match parsed {
+        Ok(mut statements) if statements.len() == 1 => Ok(statements.remove(0).expect("its length is one")),
+        Ok(_) => Err((start, ScriptProblem::Syntax { message: "expected one statement".to_owned() })),
+        Err(error) => {
+            let message = parser_message(&error);
+            let (message, found) = split_position(&message);
+            Err((found.unwrap_or(start), ScriptProblem::Syntax { message: tidied(message) }))
+        }
+    }
+}
+
+fn statement(source: &Source, piece: Piece, parsed: ParsedStatement) -> Result<Statement, Problem> {
+    let span = |token: &TokenWithSpan| (position(token.span.start), position(token.span.end));
+    let start = piece.tokens.first().map_or((1, 1), |token| span(token).0);
+    let end = piece.tokens.last().map_or((1, 1), |token| span(token).1);
+    let placeholders = if has_own_placeholders(&parsed) { Vec::new() } else { placeholders(&piece.tokens)? };
+    let words: Vec<String> = piece
+        .tokens
+        .iter()
+        .map(|token| match &token.token {
+            Token::Word(word) if word.quote_style.is_none() => word.value.to_lowercase(),
+            _ => source.between(span(token).0, span(token).1).to_owned(),
+        })
+        .collect();
+    Ok(Statement {
+        kind: StatementKind::of(&parsed),
+        text: source.between(start, end).to_owned(),
+        normalized: words.join(" "),
+        first_line: start.0,
+        first_column: start.1,
+        last_line: end.0,
+        documentation: None,
+        name: None,
+        tags: BTreeMap::new(),
+        placeholders,
+        parsed,
+        tokens: piece.tokens,
+    })
+}
+
+/// Whether `$1` in a statement is an argument of what it defines, and no parameter of the script.
+fn has_own_placeholders(parsed: &ParsedStatement) -> bool {
+    matches!(parsed, ParsedStatement::Statement(statement)
+        if matches!(**statement, SqlStatement::Prepare { .. } | SqlStatement::CreateFunction(_)))
+}
+
+fn placeholders(tokens: &[TokenWithSpan]) -> Result<Vec<Placeholder>, Problem> {
+    let mut found = Vec::new();
+    for token in tokens {
+        let Token::Placeholder(text) = &token.token else { continue };
+        let (line, column) = position(token.span.start);
+        match text.strip_prefix('$') {
+            Some(name) if !name.is_empty() => found.push(Placeholder { name: name.to_owned(), line, column }),
+            _ => {
+                let problem = ScriptProblem::NamelessPlaceholder { placeholder: text.clone() };
+                return Err(((line, column), problem));
+            }
+        }
+    }
+    Ok(found)
+}
+
+fn parser_message(error: &DataFusionError) -> String {
+    match error {
+        DataFusionError::SQL(error, _) => match error.as_ref() {
+            ParserError::ParserError(message) | ParserError::TokenizerError(message) => message.clone(),
+            ParserError::RecursionLimitExceeded => "the statement is nested too deep".to_owned(),
+        },
+        DataFusionError::Diagnostic(_, error) => parser_message(error),
+        other => other.strip_backtrace(),
+    }
+}
+
+/// Takes the position off the end of a message of sqlparser, where it writes it.
+fn split_position(message: &str) -> (&str, Option<(usize, usize)>) {
+    let position = message.rsplit_once(" at Line: ").and_then(|(text, position)| {
+        let (line, column) = position.split_once(", Column: ")?;
+        Some((text, (line.trim().parse().ok()?, column.trim().parse().ok()?)))
+    });
+    position.map_or((message, None), |(text, position)| (text, Some(position)))
+}
+
+fn tidied(message: &str) -> String {
+    let message = message
+        .strip_prefix("Expected: ")
+        .and_then(|rest| rest.rsplit_once(", found: "))
+        .map(|(expected, found)| format!("expected {expected}, found {found}"))
+        .unwrap_or_else(|| message.to_owned());
+    match message.strip_suffix("found EOF") {
+        Some(start) => format!("{start}found the end of the statement"),
+        None => message,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check_refused(text: &str, expected: &str) {
+        assert_eq!(Script::parse("a.sql", text).unwrap_err().to_string(), expected);
+    }
+
+    #[track_caller]
+    fn check_normalized(text: &str, expected: &[&str]) {
+        let script = Script::parse("a.sql", text).unwrap();
+        let found: Vec<&str> = script.statements().iter().map(|s| s.normalized.as_str()).collect();
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn statements_know_their_lines_and_text() {
+        let text =
+            "\u{feff}SET a.b = 1;\r\n\r\n-- Doc.\r\n-- tag: k=v\r\n  SELECT 'ä', -- why\r\n    2 ;\r\n";
+        let script = Script::parse("a.sql", text).unwrap();
+        let statement = &script.statements()[1];
+        assert_eq!((statement.first_line, statement.first_column, statement.last_line), (5, 3, 6));
+        assert_eq!(statement.text, "SELECT 'ä', -- why\r\n    2");
+        assert_eq!(statement.documentation.as_deref(), Some("Doc."));
+        assert_eq!(script.statements()[0].text, "SET a.b = 1");
+    }
+
+    #[test]
+    fn syntax_errors_point_into_the_file() {
+        check_refused(
+            "SELECT 1;\n\nSELECT a\nFROM t b c;",
+            "a.sql:4:10: expected end of statement, found c\n4 | FROM t b c;\n  |          ^",
+        );
+        check_refused(
+            "-- ä\nSELECT 'ä',\n  (1 + ;",
+            "a.sql:3:7: expected an expression, found the end of the statement\n3 |   (1 + ;\n  |       ^",
+        );
+        check_refused(
+            "CREATE EXTERNAL TABLE t STORED PARQUET",
+            "a.sql:1:32: expected AS, found PARQUET\n1 | CREATE EXTERNAL TABLE t STORED PARQUET\n  |                                ^",
+        );
+        check_refused(
+            "SELECT 1;\nSELECT 'abc",
+            "a.sql:2:8: Unterminated string literal\n2 | SELECT 'abc\n  |        ^",
+        );
+        check_refused(
+            "SELECT a WHERE b = ?",
+            "a.sql:1:20: the placeholder `?` has no name: write `$name`\n1 | SELECT a WHERE b = ?\n  |                    ^",
+        );
+    }
+
+    #[test]
+    fn directives_that_say_nothing_are_refused() {
+        check_refused(
+            "-- tag: layer\nSELECT 1",
+            "a.sql:1:4: a tag is written `-- tag: key=value`, but this one is \"layer\"\n1 | -- tag: layer\n  |    ^",
+        );
+        check_refused(
+            "-- tag: a=1\n\nSELECT 1",
+            "a.sql:1:4: `tag:` must stand in the comment block directly above the statement it describes\n\
+             1 | -- tag: a=1\n  |    ^",
+        );
+        check_refused(
+            "SELECT 1\n-- node: x\n, 2",
+            "a.sql:2:4: `node:` must stand in the comment block directly above the statement it describes\n\
+             2 | -- node: x\n  |    ^",
+        );
+        check_refused(
+            "-- tag: a=1\nSET a.b = 1",
+            "a.sql:1:4: `tag:` describes a node, but the statement below it is none\n1 | -- tag: a=1\n  |    ^",
+        );
+        check_refused(
+            "-- param: x = 1\n\n-- param: x = 2\nSELECT $x",
+            "a.sql:3:4: the parameter \"x\" has a default already, at line 1\n3 | -- param: x = 2\n  |    ^",
+        );
+    }
+
+    #[test]
+    fn layout_comments_and_case_do_not_matter() {
+        let expected = &["create view v as select a . \"B\" , 'It''s  A' , 1E5 from t"];
+        check_normalized("CREATE VIEW v AS SELECT a.\"B\", 'It''s  A', 1E5 FROM t", expected);
+        check_normalized(
+            "create view V as\n -- why\nselect A . \"B\" ,'It''s  A',1E5 /* ; */ from T ;",
+            expected,
+        );
+        check_normalized("", &[]);
+        check_normalized("/* nothing */ -- here", &[]);
+    }
+
+    #[test]
+    fn placeholders_of_prepared_statements_and_functions_are_their_own() {
+        let script = Script::parse(
+            "a.sql",
+            "PREPARE p AS SELECT $1; CREATE FUNCTION f(INT) RETURNS INT RETURN $1 + 1; SELECT $x, $x, '$y'",
+        )
+        .unwrap();
+        let counts: Vec<usize> = script.statements().iter().map(|s| s.placeholders.len()).collect();
+        assert_eq!(counts, [0, 0, 2]);
+        let first = &script.statements()[2].placeholders[0];
+        assert_eq!((first.name.as_str(), first.line, first.column), ("x", 1, 82));
+    }
+}
