@@ -1,1 +1,20 @@
-//! Servers, data and helpers that the system tests and the demo share.
+//! What the system tests stand on: the real `daglight` program, the real Hamilton UI, an independent OTLP receiver, a
+//! browser, and TPC-H data.
+//!
+//! The servers' processes and the Python environments come from `xtask`; the tests themselves are in `tests/system`.
+
+#![expect(clippy::panic, reason = "these helpers fail the test that uses them")]
+
+mod browser;
+mod checkout;
+mod daglight;
+mod hamilton;
+mod otlp;
+mod tpch;
+
+pub use browser::Page;
+pub use checkout::Checkout;
+pub use daglight::{Daglight, Finished};
+pub use hamilton::{Hamilton, Project};
+pub use otlp::{OtlpReceiver, attributes, decode_strictly};
+pub use tpch::{generate_tpch, tpch_data};

@@ -1,3 +1,69 @@
-//! Development tasks.
+//! `cargo xtask`: the development tasks of this workspace.
 
-fn main() {}
+mod codegen;
+mod demo;
+mod deny;
+mod interrupt;
+mod test;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use xtask::{HamiltonUi, Python, Workspace};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "Development tasks of Daglight", disable_help_subcommand = true)]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Run the example pipeline on TPC-H data and show it in the Hamilton UI
+    Demo(demo::Options),
+    /// Set up what the tests need, and run them all: unit, doc and system tests
+    Test(test::Options),
+    /// Generate the wire types of the Hamilton tracking API from its OpenAPI document
+    Codegen {
+        /// Change nothing; fail when the generated files are stale
+        #[arg(long)]
+        check: bool,
+        /// Start the pinned Hamilton UI and take its document, instead of the one that is checked in
+        #[arg(long)]
+        from_server: bool,
+    },
+    /// Check licences, bans and sources of all dependencies against deny.toml
+    Deny,
+}
+
+fn main() -> ExitCode {
+    let result = match Arguments::parse().task {
+        Task::Demo(options) => demo::run(&options),
+        Task::Test(options) => test::run(&options),
+        Task::Codegen { check, from_server: false } => codegen::run(check),
+        Task::Codegen { check, from_server: true } => {
+            server_document().and_then(|document| codegen::run_with_document(&document, check))
+        }
+        Task::Deny => deny::run(),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.is::<interrupt::Interrupted>() => ExitCode::from(interrupt::EXIT_CODE),
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn server_document() -> Result<String> {
+    let folder = tempfile::tempdir()?;
+    let ui = HamiltonUi::start(&Workspace::locate()?, &Python::find()?, folder.path())?;
+    Ok(xtask::http_client()?
+        .get(format!("{}/api/openapi.json", ui.url()))
+        .send()?
+        .error_for_status()?
+        .text()?)
+}

@@ -1,0 +1,156 @@
+//! A headless Chromium that looks at the pages of the Hamilton UI.
+
+use std::{
+    fs,
+    future::Future,
+    path::Path,
+    process::Command,
+    thread,
+    time::{Duration, Instant},
+};
+
+use fantoccini::{Client, ClientBuilder, Locator, error::CmdError, key::Key, wd::Capabilities};
+use hyper_util::client::legacy::connect::HttpConnector;
+use serde_json::json;
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+use xtask::{Background, Browser, USER, free_port};
+
+use crate::daglight::scratch;
+
+/// How long a page may take to show something.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A window of a browser with a profile of its own. The browser ends when this is dropped.
+#[derive(Debug)]
+pub struct Page {
+    client: Client,
+    runtime: Runtime,
+    _driver: Background,
+    _profile: TempDir,
+}
+
+impl Page {
+    /// Opens an empty window.
+    ///
+    /// # Panics
+    /// When there is no browser, or it does not start.
+    #[expect(clippy::new_without_default, reason = "it starts a browser")]
+    pub fn new() -> Self {
+        let browser = Browser::find().unwrap_or_else(|missing| panic!("{missing}"));
+        let profile = TempDir::with_prefix("daglight-browser-").expect("a temporary folder");
+        let runtime = Runtime::new().expect("a runtime");
+        let port = free_port().expect("a free port");
+        let mut command = Command::new(browser.chromedriver);
+        command.arg(format!("--port={port}"));
+        let driver = Background::start(&mut command, &profile.path().join("chromedriver.log"))
+            .unwrap_or_else(|error| panic!("{error:#}"));
+        let capabilities = capabilities(&browser.chromium, &profile.path().join("profile"));
+        let address = format!("http://127.0.0.1:{port}");
+        let start = Instant::now();
+        let client = loop {
+            let mut builder = ClientBuilder::new(HttpConnector::new());
+            match runtime.block_on(builder.capabilities(capabilities.clone()).connect(&address)) {
+                Ok(client) => break client,
+                Err(error) if start.elapsed() > PATIENCE => panic!("no browser: {error}"),
+                Err(_) => thread::sleep(Duration::from_millis(100)),
+            }
+        };
+        Self { client, runtime, _driver: driver, _profile: profile }
+    }
+
+    /// Opens a window and gives the Hamilton UI at `url` the user name that it asks for once.
+    ///
+    /// # Panics
+    /// When the page does not come up.
+    pub fn logged_in(url: &str) -> Self {
+        let page = Self::new();
+        page.open(url);
+        let field = page.run(page.client.wait().at_most(PATIENCE).for_element(Locator::Css("input")));
+        page.run(field.send_keys(USER));
+        page.run(field.send_keys(&Key::Enter.to_string()));
+        page.shows(&[USER]);
+        page
+    }
+
+    /// Goes to an address.
+    ///
+    /// # Panics
+    /// When the page does not load.
+    #[track_caller]
+    pub fn open(&self, url: &str) {
+        self.run(self.client.goto(url));
+    }
+
+    /// Waits until the page shows all of these texts.
+    ///
+    /// # Panics
+    /// When it does not; the message has what it shows instead.
+    #[track_caller]
+    pub fn shows(&self, texts: &[&str]) {
+        let start = Instant::now();
+        loop {
+            let shown = self.text();
+            let Some(missing) = texts.iter().find(|text| !shown.contains(**text)) else { return };
+            if start.elapsed() > PATIENCE {
+                self.screenshot("missing");
+                panic!("the page does not show {missing:?}; it shows\n{shown}");
+            }
+            thread::sleep(Duration::from_millis(200));
+        }
+    }
+
+    /// Everything that the page shows as text.
+    #[track_caller]
+    pub fn text(&self) -> String {
+        let script = "return document.body ? document.body.innerText : ''";
+        self.run(self.client.execute(script, Vec::new())).as_str().unwrap_or_default().to_owned()
+    }
+
+    /// Keeps a picture of the page, as `target/system-tests/<name>.png`.
+    ///
+    /// # Panics
+    /// When it cannot be written.
+    #[track_caller]
+    pub fn screenshot(&self, name: &str) {
+        let picture = self.run(self.client.screenshot());
+        fs::write(scratch().join(format!("{name}.png")), picture).expect("the picture is written");
+    }
+
+    #[track_caller]
+    fn run<T>(&self, command: impl Future<Output = Result<T, CmdError>>) -> T {
+        match self.runtime.block_on(command) {
+            Ok(value) => value,
+            Err(error) => panic!("the browser: {error}"),
+        }
+    }
+}
+
+impl Drop for Page {
+    fn drop(&mut self) {
+        // The driver on its own would leave the browser behind.
+        let _ = self.runtime.block_on(self.client.clone().close());
+    }
+}
+
+fn capabilities(chromium: &Path, profile: &Path) -> Capabilities {
+    let user_data = format!("--user-data-dir={}", profile.display());
+    let options = json!({
+        "binary": chromium,
+        "args": [
+            "--headless=new",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-dev-shm-usage",
+            "--disable-quic",
+            "--no-first-run",
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-sync",
+            "--no-proxy-server",
+            "--window-size=1600,1200",
+            user_data,
+        ],
+    });
+    Capabilities::from_iter([("goog:chromeOptions".to_owned(), options)])
+}

@@ -1,0 +1,85 @@
+//! A folder with pipelines in it, under version control, as a user has it.
+
+use std::{
+    fs,
+    os::unix::fs::symlink,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use tempfile::TempDir;
+
+use crate::tpch_data;
+
+/// A git repository in a temporary folder, with the TPC-H data where the example pipeline looks for it.
+#[derive(Debug)]
+pub struct Checkout {
+    folder: TempDir,
+}
+
+impl Checkout {
+    /// The URL of the repository's origin.
+    pub const REPO: &str = "https://git.example/team/pipelines.git";
+
+    /// A repository with one commit.
+    ///
+    /// # Panics
+    /// When it cannot be made.
+    #[expect(clippy::new_without_default, reason = "it makes files")]
+    pub fn new() -> Self {
+        let checkout =
+            Self { folder: TempDir::with_prefix("daglight-checkout-").expect("a temporary folder") };
+        let root = checkout.path();
+        fs::create_dir(root.join(".demo")).expect("a folder");
+        symlink(tpch_data(), root.join(".demo/tpch")).expect("a link to the data");
+        fs::write(root.join(".gitignore"), ".demo\nout\n").expect("a file");
+        checkout.git(&["init", "--quiet"]);
+        checkout.git(&["remote", "add", "origin", Self::REPO]);
+        checkout.commit();
+        checkout
+    }
+
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Writes a pipeline and commits it; its path is given back.
+    ///
+    /// # Panics
+    /// When it cannot be written.
+    pub fn pipeline(&self, name: &str, sql: &str) -> PathBuf {
+        let path = self.path().join(name);
+        fs::write(&path, sql).expect("the pipeline is written");
+        self.commit();
+        path
+    }
+
+    /// The hash of the last commit.
+    pub fn head(&self) -> String {
+        self.git(&["rev-parse", "HEAD"])
+    }
+
+    fn commit(&self) {
+        self.git(&["add", "--all"]);
+        self.git(&["commit", "--quiet", "--allow-empty", "--message", "change"]);
+    }
+
+    fn git(&self, arguments: &[&str]) -> String {
+        let output = Command::new("git")
+            .args([
+                "-c",
+                "user.name=tests",
+                "-c",
+                "user.email=tests@example.com",
+                "-c",
+                "commit.gpgsign=false",
+            ])
+            .args(arguments)
+            .current_dir(self.path())
+            .output()
+            .expect("git runs");
+        assert!(output.status.success(), "git {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    }
+}

@@ -1,0 +1,47 @@
+//! The test command: set-up, then unit, doc and system tests.
+
+use std::{env, process::Command};
+
+use anyhow::Result;
+use xtask::{Browser, Python, VirtualEnv, Workspace};
+
+/// Options of the test command.
+#[derive(clap::Args)]
+pub(crate) struct Options {
+    /// Passed on to `cargo test`, such as `-p daglight-cli` or a name to filter by; without any, `--workspace`
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    cargo_test_arguments: Vec<String>,
+}
+
+/// Sets up what the tests need, then runs them. Nothing is skipped: what is missing is named, and that is a failure.
+pub(crate) fn run(options: &Options) -> Result<()> {
+    let workspace = Workspace::locate()?;
+    eprintln!("set-up: browser, Python environments");
+    Browser::find_or_install()?;
+    let python = Python::find()?;
+    VirtualEnv::prepare(&workspace, &python, "hamilton-ui", &workspace.python_file("hamilton-ui.txt"))?;
+    VirtualEnv::prepare(
+        &workspace,
+        &python,
+        "otlp",
+        &workspace.root().join("tests/python/requirements.txt"),
+    )?;
+    eprintln!("set-up: programs");
+    // All members, as the tests are built: with another selection cargo would build DataFusion a second time.
+    xtask::run(cargo(&workspace).args(["build", "--workspace", "--bins"]))?;
+    eprintln!("tests");
+    let mut tests = cargo(&workspace);
+    tests.arg("test");
+    if options.cargo_test_arguments.is_empty() {
+        tests.arg("--workspace");
+    } else {
+        tests.args(&options.cargo_test_arguments);
+    }
+    xtask::run(&mut tests)
+}
+
+fn cargo(workspace: &Workspace) -> Command {
+    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(workspace.root());
+    command
+}

@@ -1,0 +1,82 @@
+//! Where things are: the repository, the target folder, the binaries.
+
+use std::{
+    env,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result, ensure};
+
+/// The folders of this workspace, found from the program that asks.
+#[derive(Debug, Clone)]
+pub struct Workspace {
+    root: PathBuf,
+    target: PathBuf,
+}
+
+impl Workspace {
+    /// The workspace that this program was built in. The target folder is the one it runs from, wherever cargo was told
+    /// to put it.
+    ///
+    /// # Errors
+    /// When the program was moved out of a cargo target folder.
+    pub fn locate() -> Result<Self> {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("xtask lies in the workspace")?;
+        let program = env::current_exe().context("this program has a path")?;
+        let target = program
+            .ancestors()
+            .skip(1)
+            .find(|folder| !folder.ends_with("deps"))
+            .and_then(Path::parent)
+            .with_context(|| format!("{} is not in a cargo target folder", program.display()))?;
+        Ok(Self { root: root.to_owned(), target: target.to_owned() })
+    }
+
+    /// The repository.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Cargo's target folder.
+    pub fn target(&self) -> &Path {
+        &self.target
+    }
+
+    /// What the tasks keep between two calls: Python environments. `cargo clean` removes it.
+    pub fn scratch(&self) -> PathBuf {
+        self.target.join("xtask")
+    }
+
+    /// A file of the Python side of the tasks.
+    pub fn python_file(&self, name: &str) -> PathBuf {
+        self.root.join("xtask/python").join(name)
+    }
+
+    /// The `daglight` program of the dev profile; the variable `DAGLIGHT_BINARY` names another one.
+    ///
+    /// # Errors
+    /// When it has not been built.
+    pub fn daglight(&self) -> Result<PathBuf> {
+        match env::var_os("DAGLIGHT_BINARY") {
+            Some(named) => existing(PathBuf::from(named)),
+            None => self.binary("daglight", "debug"),
+        }
+    }
+
+    /// A program of the workspace, in the folder of a build profile (`debug`, `release`).
+    ///
+    /// # Errors
+    /// When it has not been built.
+    pub fn binary(&self, name: &str, profile_folder: &str) -> Result<PathBuf> {
+        existing(self.target.join(profile_folder).join(format!("{name}{}", env::consts::EXE_SUFFIX)))
+    }
+}
+
+fn existing(program: PathBuf) -> Result<PathBuf> {
+    ensure!(
+        program.is_file(),
+        "{} is not there: build it with `cargo build --workspace --bins`",
+        program.display()
+    );
+    Ok(program)
+}
