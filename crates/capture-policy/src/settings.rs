@@ -85,6 +85,17 @@ pub enum SqlText {
     None,
 }
 
+impl SqlText {
+    /// The name that configuration files use.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Whole => "whole",
+            Self::WithoutLiterals => "without_literals",
+            Self::None => "none",
+        }
+    }
+}
+
 /// Where the Hamilton tracking server is, and as whom to talk to it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::{
-    Fingerprints, QueryKind, QueryOutcome, QueryReport,
+    Fingerprints, QueryReport,
     operators::{milliseconds, unix_milliseconds},
 };
 
@@ -95,12 +95,7 @@ impl PlanBundle {
             format: PLAN_BUNDLE_FORMAT,
             query_id: query.id,
             node: node.map(str::to_owned),
-            operation: match &query.kind {
-                QueryKind::Select => "select".to_owned(),
-                QueryKind::Copy { .. } => "copy".to_owned(),
-                QueryKind::Dml { operation, .. } => operation.clone(),
-                QueryKind::Explain => "explain".to_owned(),
-            },
+            operation: query.kind.operation().to_owned(),
             plan_hash,
             literal_hash,
             physical_hash,
@@ -111,12 +106,7 @@ impl PlanBundle {
             },
             physical_plan: with_literals.then(|| query.texts.physical.clone()),
             source_tables: query.source_tables.clone(),
-            outcome: match report.outcome {
-                QueryOutcome::Completed => "completed",
-                QueryOutcome::Failed { .. } => "failed",
-                QueryOutcome::Cancelled => "cancelled",
-                QueryOutcome::Panicked => "panicked",
-            },
+            outcome: report.outcome.name(),
             metrics: PlanMetrics {
                 planned_at_ms: unix_milliseconds(query.planned_at),
                 planning_ms: milliseconds(query.planning_time),

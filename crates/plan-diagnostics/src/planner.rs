@@ -11,6 +11,7 @@ use std::{
     time::{Instant, SystemTime},
 };
 
+use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use datafusion::{
     catalog::Session,
@@ -111,6 +112,7 @@ impl QueryPlanner for ObservingPlanner {
         let query = Arc::new(PlannedQuery {
             id: NEXT_QUERY_ID.fetch_add(1, Ordering::Relaxed),
             kind: QueryKind::of(logical_plan),
+            schema: data_schema(logical_plan),
             source_tables: source_tables(source),
             fingerprints: Fingerprints::new(source, &plan),
             texts: PlanTexts::new(source, &plan),
@@ -134,6 +136,16 @@ impl QueryPlanner for ObservingPlanner {
 /// What DDL and `SET` return: planned only when somebody collects the empty result.
 fn is_empty_result(plan: &LogicalPlan) -> bool {
     matches!(plan, LogicalPlan::EmptyRelation(empty) if !empty.produce_one_row && empty.schema.fields().is_empty())
+}
+
+/// A write returns a count; its data are what goes in.
+fn data_schema(plan: &LogicalPlan) -> SchemaRef {
+    let data = match plan {
+        LogicalPlan::Copy(copy) => &copy.input,
+        LogicalPlan::Dml(dml) => &dml.input,
+        other => other,
+    };
+    Arc::clone(data.schema().inner())
 }
 
 fn source_tables(plan: &LogicalPlan) -> Vec<String> {

@@ -48,8 +48,8 @@ pub struct LiveOperator {
     pub rows: u64,
     /// Its own time so far.
     pub elapsed_compute: Duration,
-    /// Whether all its partitions that started have ended.
-    pub finished: bool,
+    /// Whether all its partitions that started have ended; `None` for operators that do not measure that.
+    pub finished: Option<bool>,
 }
 
 impl LiveQueries {
@@ -96,7 +96,7 @@ fn sample(run: &QueryRun) -> Option<LiveQuery> {
             detail: planned.detail.clone(),
             rows: measured.rows,
             elapsed_compute: Duration::from_nanos(measured.elapsed_nanoseconds),
-            finished: measured.started > 0 && measured.started == measured.ended,
+            finished: (measured.started > 0).then_some(measured.started == measured.ended),
         })
         .collect();
     Some(LiveQuery { id: run.query.id, started_at, rows: run.rows(), operators })

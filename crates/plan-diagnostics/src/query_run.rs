@@ -8,6 +8,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
+use arrow::datatypes::SchemaRef;
 use datafusion::{
     error::DataFusionError,
     logical_expr::{LogicalPlan, WriteOp},
@@ -62,6 +63,16 @@ impl QueryKind {
         }
     }
 
+    /// `select`, `copy`, `insert`, ...
+    pub fn operation(&self) -> &str {
+        match self {
+            Self::Select => "select",
+            Self::Copy { .. } => "copy",
+            Self::Dml { operation, .. } => operation,
+            Self::Explain => "explain",
+        }
+    }
+
     /// Whether the query writes data and returns only their count.
     pub fn is_write(&self) -> bool {
         matches!(self, Self::Copy { .. } | Self::Dml { .. })
@@ -79,6 +90,8 @@ pub struct PlannedQuery {
     pub unoptimized: Option<LogicalPlan>,
     /// The plan that was turned into a physical one.
     pub optimized: LogicalPlan,
+    /// The columns of the data: what it returns, or what it writes.
+    pub schema: SchemaRef,
     /// The tables that it reads, sorted, each once.
     pub source_tables: Vec<String>,
     /// What makes two queries the same.
@@ -108,6 +121,18 @@ pub enum QueryOutcome {
     Cancelled,
     /// A partition was dropped by a panic.
     Panicked,
+}
+
+impl QueryOutcome {
+    /// The outcome as one word.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Completed => "completed",
+            Self::Failed { .. } => "failed",
+            Self::Cancelled => "cancelled",
+            Self::Panicked => "panicked",
+        }
+    }
 }
 
 /// What is known of a query at its end.

@@ -132,6 +132,19 @@ impl Dag {
         &self.code_hash
     }
 
+    /// The same version with other texts to show: `shown` is given the text of each file and of each node's code. The
+    /// hashes stay, because what may be shown does not change what ran.
+    #[must_use]
+    pub fn with_code_text(mut self, shown: impl Fn(&str) -> String) -> Self {
+        for contents in self.files.values_mut() {
+            *contents = shown(contents);
+        }
+        for code in self.nodes.iter_mut().filter_map(|node| node.code.as_mut()) {
+            code.text = shown(&code.text);
+        }
+        self
+    }
+
     /// Every node that depends on `name`, directly or not, in running order.
     pub fn downstream_of(&self, name: &str) -> Vec<&Node> {
         let mut reached = BTreeSet::from([name]);
