@@ -1,0 +1,117 @@
+//! Numbers as people read them.
+
+/// Milliseconds as `820 µs`, `12 ms`, `1.24 s`, `2 min 05 s` or `3 h 07 min`.
+pub(crate) fn duration(milliseconds: f64) -> String {
+    let seconds = milliseconds / 1e3;
+    match milliseconds {
+        ms if !ms.is_finite() => "unknown".to_owned(),
+        ..0.9995 => format!("{:.0} µs", milliseconds * 1e3),
+        ..9.995 => format!("{milliseconds:.1} ms"),
+        ..999.5 => format!("{milliseconds:.0} ms"),
+        ..59_995.0 => format!("{seconds:.2} s"),
+        ..3_599_500.0 => {
+            let seconds = seconds.round() as u64;
+            format!("{} min {:02} s", seconds / 60, seconds % 60)
+        }
+        _ => {
+            let minutes = (seconds / 60.0).round() as u64;
+            format!("{} h {:02} min", minutes / 60, minutes % 60)
+        }
+    }
+}
+
+/// Bytes as `52 B`, `1.2 kB`, `33 MB` or `1.5 GB`, in powers of 1000.
+pub(crate) fn bytes(count: u64) -> String {
+    scaled(count, &["B", "kB", "MB", "GB", "TB", "PB"])
+}
+
+/// A count in full up to a million, as `1,234`; beyond that as `12.3 M` or `4.5 G`.
+pub(crate) fn count(count: u64) -> String {
+    if count >= 1_000_000 {
+        return scaled(count, &["", "k", "M", "G", "T", "P"]);
+    }
+    if count >= 1_000 { format!("{},{:03}", count / 1_000, count % 1_000) } else { count.to_string() }
+}
+
+fn scaled(count: u64, units: &[&str]) -> String {
+    let mut value = count as f64;
+    let mut unit = 0;
+    // 999.5 is written as 1000, which belongs to the next unit.
+    while value >= 999.5 && unit + 1 < units.len() {
+        value /= 1e3;
+        unit += 1;
+    }
+    let digits = if unit == 0 || value >= 99.95 { 0 } else { 1 };
+    format!("{value:.digits$} {}", units[unit])
+}
+
+/// A part of a whole, as `29 %`.
+pub(crate) fn percent(part: f64) -> String {
+    match part * 100.0 {
+        percent if !percent.is_finite() => "unknown".to_owned(),
+        percent @ 0.0001..1.0 => format!("{percent:.1} %"),
+        percent => format!("{percent:.0} %"),
+    }
+}
+
+/// `1 node`, `2 nodes`.
+pub(crate) fn plural(number: u64, noun: &str) -> String {
+    let ending = if number == 1 { "" } else { "s" };
+    format!("{} {noun}{ending}", count(number))
+}
+
+/// `a word` for a shell, quoted only where it must be.
+pub(crate) fn shell_word(word: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "_-./:=@%+,".contains(c);
+    if !word.is_empty() && word.chars().all(is_plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(shown: String, expected: &str) {
+        assert_eq!(shown, expected);
+    }
+
+    #[test]
+    fn durations_have_the_unit_that_is_read_easily() {
+        check(duration(0.0), "0 µs");
+        check(duration(0.82), "820 µs");
+        check(duration(9.99), "10.0 ms");
+        check(duration(9.996), "10 ms");
+        check(duration(999.6), "1.00 s");
+        check(duration(59_994.0), "59.99 s");
+        check(duration(59_996.0), "1 min 00 s");
+        check(duration(125_000.0), "2 min 05 s");
+        check(duration(3_599_900.0), "1 h 00 min");
+        check(duration(f64::NAN), "unknown");
+    }
+
+    #[test]
+    fn counts_and_bytes() {
+        check(count(999), "999");
+        check(count(12_034), "12,034");
+        check(count(1_234_567), "1.2 M");
+        check(bytes(999), "999 B");
+        check(bytes(1_234), "1.2 kB");
+        check(bytes(999_999), "1.0 MB");
+        check(bytes(u64::MAX), "18447 PB");
+        check(plural(1, "node"), "1 node");
+        check(plural(1_200, "row"), "1,200 rows");
+        check(percent(0.293), "29 %");
+        check(percent(0.004), "0.4 %");
+    }
+
+    #[test]
+    fn words_for_a_shell_are_quoted_when_they_must_be() {
+        check(shell_word("out/run_bundle/01"), "out/run_bundle/01");
+        check(shell_word("my runs/it's"), r"'my runs/it'\''s'");
+        check(shell_word(""), "''");
+    }
+}

@@ -1,0 +1,277 @@
+//! The report in a few sentences, for the one who has half a minute.
+
+use chrono::{DateTime, Utc};
+
+use crate::{Finding, Level, NodeReport, NodeStatus, Report, ReportStatus, Severity, display};
+
+/// Nodes, errors and stalls that are named one by one.
+const MAX_NAMED: usize = 3;
+/// A pause of the heartbeat of this many intervals is worth a sentence.
+const LONG_GAP_INTERVALS: f64 = 3.0;
+
+/// The findings, the most important first: how the run ended, what failed, what is not delivered, what was slow.
+pub(crate) fn of(report: &Report) -> Vec<Finding> {
+    let mut findings = Findings::default();
+    status(report, &mut findings);
+    failures(report, &mut findings);
+    stalls(report, &mut findings);
+    delivery(report, &mut findings);
+    slowest(report, &mut findings);
+    waiting_time(report, &mut findings);
+    warnings(report, &mut findings);
+    findings.0
+}
+
+#[derive(Default)]
+struct Findings(Vec<Finding>);
+
+impl Findings {
+    fn add(&mut self, level: Level, text: impl Into<String>) {
+        self.0.push(Finding { level, text: text.into() });
+    }
+}
+
+fn status(report: &Report, findings: &mut Findings) {
+    let duration = report.duration_ms.map(display::duration);
+    let took = |word: &str| match &duration {
+        Some(duration) => format!("{word} after {duration}"),
+        None => word.to_owned(),
+    };
+    let (level, mut text) = match report.status {
+        ReportStatus::Success => {
+            (Level::Good, format!("Succeeded in {}", duration.as_deref().unwrap_or("an unknown time")))
+        }
+        ReportStatus::Failure => (Level::Bad, took("Failed")),
+        ReportStatus::Interrupted => (Level::Bad, took("Interrupted: the process ended")),
+        ReportStatus::Running => (Level::Note, took("Still running when this report was made,")),
+        ReportStatus::Unknown => (Level::Warning, "Nothing in the bundle says how the run ended".to_owned()),
+    };
+    let totals = &report.totals;
+    if totals.nodes > 0 {
+        text.push_str(": ");
+        if totals.nodes_succeeded == totals.nodes {
+            text.push_str(&display::plural(totals.nodes, "node"));
+        } else {
+            let counts = [
+                (totals.nodes_succeeded, "succeeded"),
+                (totals.nodes_failed, "failed"),
+                (totals.nodes_unfinished, "unfinished"),
+                (totals.nodes_not_run, "not run"),
+            ];
+            let parts: Vec<String> = counts
+                .iter()
+                .filter(|(count, _)| *count > 0)
+                .map(|(count, what)| format!("{} {what}", display::count(*count)))
+                .collect();
+            text.push_str(&format!("{} ({})", display::plural(totals.nodes, "node"), parts.join(", ")));
+        }
+    }
+    if totals.queries > 0 {
+        let queries = if totals.queries == 1 { "query" } else { "queries" };
+        text.push_str(&format!(", {} {queries}", display::count(totals.queries)));
+    }
+    if !report.artifacts.is_empty() {
+        text.push_str(&format!(
+            ", {} written ({})",
+            display::plural(totals.rows_written, "row"),
+            display::bytes(totals.bytes_written)
+        ));
+    }
+    findings.add(level, text + ".");
+    if let (ReportStatus::Interrupted, Some(heartbeat)) = (report.status, &report.heartbeat) {
+        let active: Vec<&str> = heartbeat.active_tasks.iter().map(|task| task.name.as_str()).collect();
+        let doing = if active.is_empty() { "no node was running" } else { "running then:" };
+        findings.add(
+            Level::Bad,
+            format!(
+                "Process {} was last seen at {}; {doing} {}",
+                heartbeat.pid,
+                time(heartbeat.last_beat_at),
+                active.join(", ")
+            )
+            .trim_end()
+            .to_owned(),
+        );
+    }
+}
+
+fn failures(report: &Report, findings: &mut Findings) {
+    let failed: Vec<&NodeReport> =
+        report.nodes.iter().filter(|node| node.status == NodeStatus::Failure).collect();
+    for node in failed.iter().take(MAX_NAMED) {
+        let error = node.error.as_deref().map(one_line).filter(|error| !error.is_empty());
+        let error = error.unwrap_or_else(|| "it did not say why".to_owned());
+        findings.add(Level::Bad, format!("Node {} failed: {error}", node.name));
+    }
+    if failed.len() > MAX_NAMED {
+        findings.add(Level::Bad, format!("{} more nodes failed.", failed.len() - MAX_NAMED));
+    }
+    if failed.is_empty() && report.status == ReportStatus::Failure {
+        let of_span = report.problems.iter().find(|problem| problem.severity == Severity::Error);
+        if let Some(error) = report.error.as_deref().or(of_span.map(|problem| problem.message.as_str())) {
+            findings.add(Level::Bad, format!("The run failed: {}", one_line(error)));
+        }
+    }
+}
+
+fn stalls(report: &Report, findings: &mut Findings) {
+    let Some(heartbeat) = &report.heartbeat else { return };
+    for stall in heartbeat.stalls.iter().take(MAX_NAMED) {
+        let what = stall
+            .node
+            .as_ref()
+            .map_or_else(|| format!("Query {}", stall.query_id), |node| format!("Node {node}"));
+        let at = stall.operator.as_ref().map(|operator| format!(" at {operator}")).unwrap_or_default();
+        let (level, until) = match (stall.ended, report.ended_at) {
+            (Some(ended), _) => (Level::Warning, format!("for {}", between(stall.since, ended))),
+            (None, Some(end)) => {
+                (Level::Bad, format!("for {}, and was seen to go on no more", between(stall.since, end)))
+            }
+            (None, None) => (Level::Bad, format!("since {}", time(stall.since))),
+        };
+        findings.add(level, format!("{what} made no progress{at} {until}."));
+    }
+    let more = heartbeat.stall_count.saturating_sub(MAX_NAMED as u64);
+    if more > 0 {
+        findings
+            .add(Level::Warning, format!("{} more times a query made no progress.", display::count(more)));
+    }
+    let has_gap = heartbeat.longest_gap_seconds > LONG_GAP_INTERVALS * heartbeat.interval_seconds;
+    if heartbeat.beats > 0 && has_gap {
+        findings.add(
+            Level::Warning,
+            format!(
+                "The heartbeat paused for {}: the machine was overloaded, or suspended.",
+                display::duration(heartbeat.longest_gap_seconds * 1e3)
+            ),
+        );
+    }
+}
+
+fn delivery(report: &Report, findings: &mut Findings) {
+    let delivery = &report.delivery;
+    let named = |count: fn(&crate::Ledger) -> u64| {
+        let parts: Vec<String> = delivery
+            .ledgers
+            .iter()
+            .filter(|account| count(&account.ledger) > 0)
+            .map(|account| {
+                let count = display::count(count(&account.ledger));
+                format!("{count} of {} for {}", account.signal, account.destination)
+            })
+            .collect();
+        parts.join(", ")
+    };
+    match &delivery.sync_command {
+        Some(command) if delivery.waiting > 0 => findings.add(
+            Level::Warning,
+            format!("Not delivered yet: {}. Deliver with: {command}", named(|ledger| ledger.waiting)),
+        ),
+        Some(command) => {
+            findings
+                .add(Level::Warning, format!("What waits for delivery is on disk. Deliver with: {command}"));
+        }
+        None => {}
+    }
+    if delivery.dropped > 0 {
+        findings.add(Level::Warning, format!("Lost: {}.", named(crate::Ledger::dropped_total)));
+    }
+}
+
+fn slowest(report: &Report, findings: &mut Findings) {
+    let slowest = report
+        .nodes
+        .iter()
+        .filter_map(|node| Some((node, node.duration_ms?)))
+        .max_by(|(_, a), (_, b)| a.total_cmp(b));
+    if let Some((node, duration_ms)) = slowest {
+        let mut text = format!("Slowest: {} took {}", node.name, display::duration(duration_ms));
+        if let Some(run_ms) = report.duration_ms.filter(|run_ms| *run_ms > 0.0) {
+            text.push_str(&format!(" ({} of the run)", display::percent(duration_ms / run_ms)));
+        }
+        let query = report.queries.iter().find(|query| query.node.as_ref() == Some(&node.name));
+        if let Some(operator) = query.and_then(|query| query.hottest_operators.first()) {
+            text.push_str(&format!(
+                "; most of its computing, {}, was {}",
+                display::percent(operator.share),
+                operator.name
+            ));
+        }
+        findings.add(Level::Note, text + ".");
+    }
+    if report.totals.bytes_spilled > 0 {
+        findings.add(
+            Level::Warning,
+            format!(
+                "Memory was short: operators spilled {} to disk.",
+                display::bytes(report.totals.bytes_spilled)
+            ),
+        );
+    }
+}
+
+fn waiting_time(report: &Report, findings: &mut Findings) {
+    let (Some(timeline), Some(run_ms)) = (&report.timeline, report.duration_ms) else { return };
+    let matters = |ms: f64| ms >= 0.2 * run_ms && ms >= 100.0;
+    if let Some(gap) = timeline.longest_idle.as_ref().filter(|_| matters(timeline.idle_ms)) {
+        let place = match (&gap.after, &gap.before) {
+            (Some(after), Some(before)) => format!("between {after} and {before}"),
+            (Some(after), None) => format!("after {after}"),
+            (None, Some(before)) => format!("before {before}"),
+            (None, None) => "alone".to_owned(),
+        };
+        findings.add(
+            Level::Note,
+            format!(
+                "Idle: no node ran for {} of the run; the longest time was {} {place}.",
+                display::percent(timeline.idle_ms / run_ms),
+                display::duration(gap.duration_ms)
+            ),
+        );
+    }
+    let could_save_ms = timeline.busy_ms - timeline.critical_path_ms;
+    if timeline.parallelism < 1.05 && matters(could_save_ms) && timeline.critical_path.len() > 1 {
+        findings.add(
+            Level::Note,
+            format!(
+                "Nodes ran one after another; the longest chain of dependencies takes {} of {}.",
+                display::duration(timeline.critical_path_ms),
+                display::duration(timeline.busy_ms)
+            ),
+        );
+    }
+}
+
+fn warnings(report: &Report, findings: &mut Findings) {
+    let mut warnings = report.problems.iter().filter(|problem| problem.severity == Severity::Warning);
+    if let Some(first) = warnings.next() {
+        let text = match report.totals.warnings {
+            1 => format!("1 warning: {}", one_line(&first.message)),
+            count => format!("{} warnings, the first: {}", display::count(count), one_line(&first.message)),
+        };
+        findings.add(Level::Warning, text);
+    }
+    // A run that has just begun has no files yet; one that has ended has them all.
+    let missing = report.files.iter().filter_map(|file| Some((file.file.clone(), file.problem.clone()?)));
+    let others = report.unreadable.iter().map(|file| (file.file.clone(), file.problem.clone()));
+    for (file, problem) in missing.chain(others).take(MAX_NAMED) {
+        findings.add(Level::Warning, format!("{file}: {}.", one_line(&problem).trim_end_matches('.')));
+    }
+}
+
+/// The first line with something on it, without what makes it too long for a headline.
+fn one_line(text: &str) -> String {
+    let line = text.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
+    match line.char_indices().nth(240) {
+        None => line.to_owned(),
+        Some((end, _)) => format!("{}…", &line[..end]),
+    }
+}
+
+fn time(at: DateTime<Utc>) -> String {
+    at.format("%Y-%m-%d %H:%M:%S UTC").to_string()
+}
+
+fn between(from: DateTime<Utc>, until: DateTime<Utc>) -> String {
+    display::duration((until - from).as_seconds_f64() * 1e3)
+}

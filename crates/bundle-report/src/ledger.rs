@@ -1,0 +1,69 @@
+//! What became of what was recorded: produced = delivered + waiting + dropped.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// The account of one kind of item.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Ledger {
+    /// Items recorded.
+    pub produced: u64,
+    /// Items that the destination has taken.
+    pub delivered: u64,
+    /// Items on disk that can still be delivered.
+    pub waiting: u64,
+    /// Items that are lost, by reason.
+    #[serde(default)]
+    pub dropped: BTreeMap<String, u64>,
+}
+
+impl Ledger {
+    /// All items that are lost.
+    pub fn dropped_total(&self) -> u64 {
+        self.dropped.values().sum()
+    }
+
+    /// Whether every item is accounted for.
+    pub fn is_balanced(&self) -> bool {
+        self.produced == self.delivered + self.waiting + self.dropped_total()
+    }
+}
+
+/// The account of one signal towards one destination.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct SignalLedger {
+    /// `traces`, `metrics` or `logs`.
+    pub signal: String,
+    /// `bundle`, or the endpoint's kind, such as `otlp`.
+    pub destination: String,
+    /// The account.
+    #[serde(flatten)]
+    pub ledger: Ledger,
+}
+
+/// The accounts of a run.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Delivery {
+    /// Events for the Hamilton UI; `None` when the tracker is off.
+    #[serde(default)]
+    pub tracker: Option<Ledger>,
+    /// The OpenTelemetry signals.
+    #[serde(default)]
+    pub signals: Vec<SignalLedger>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ledger_balances_when_nothing_is_lost_in_silence() {
+        let dropped = BTreeMap::from([("disk full".to_owned(), 2), ("refused".to_owned(), 1)]);
+        let mut ledger = Ledger { produced: 10, delivered: 4, waiting: 3, dropped };
+        assert!(ledger.is_balanced());
+        ledger.produced += 1;
+        assert!(!ledger.is_balanced());
+    }
+}

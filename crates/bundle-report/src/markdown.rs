@@ -1,0 +1,359 @@
+//! The report as Markdown, for terminals and tickets.
+
+use std::fmt::Write;
+
+use chrono::{DateTime, Utc};
+
+use crate::{Level, NodeStatus, Report, Severity, display};
+
+/// Renders a report. What comes from the run is either escaped or in code spans: a node may be called anything.
+pub(crate) fn render(report: &Report) -> String {
+    let mut page = Page(String::new());
+    page.title(report);
+    page.nodes(report);
+    page.timeline(report);
+    page.queries(report);
+    page.stages(report);
+    page.slowest_spans(report);
+    page.artifacts(report);
+    page.problems(report);
+    page.heartbeat(report);
+    page.delivery(report);
+    page.unreadable(report);
+    page.identity(report);
+    page.0
+}
+
+struct Page(String);
+
+/// Writing to a `String` cannot fail.
+macro_rules! line {
+    ($page:expr, $($text:tt)*) => {{ let _ = writeln!($page.0, $($text)*); }};
+}
+
+impl Page {
+    fn title(&mut self, report: &Report) {
+        let name = report.identity.as_ref().map_or("run", |identity| identity.dag_name.as_str());
+        line!(self, "# {}\n", text(name));
+        for finding in &report.headline {
+            let mark = match finding.level {
+                Level::Good => "✓",
+                Level::Note => "·",
+                Level::Warning => "!",
+                Level::Bad => "✗",
+            };
+            line!(self, "- {mark} {}", text(&finding.text));
+        }
+        if let Some(link) = &report.links.hamilton_run {
+            line!(self, "- Hamilton UI: {}", link_of(link));
+        }
+        if let Some(link) = &report.links.trace {
+            line!(self, "- Trace: {}", link_of(link));
+        }
+    }
+
+    fn table(&mut self, title: &str, columns: &[&str], rows: impl IntoIterator<Item = Vec<String>>) {
+        let mut rows = rows.into_iter().peekable();
+        if rows.peek().is_none() {
+            return;
+        }
+        line!(self, "\n## {title}\n");
+        // A column whose name ends with a space holds numbers.
+        line!(self, "| {} |", columns.join(" | "));
+        let rule: Vec<&str> =
+            columns.iter().map(|name| if name.ends_with(' ') { "--:" } else { "---" }).collect();
+        line!(self, "| {} |", rule.join(" | "));
+        for row in rows {
+            line!(self, "| {} |", row.join(" | "));
+        }
+    }
+
+    fn nodes(&mut self, report: &Report) {
+        let rows = report.nodes.iter().map(|node| {
+            let status = match node.status {
+                NodeStatus::Success => "ok",
+                NodeStatus::Failure => "**failed**",
+                NodeStatus::Unfinished => "**unfinished**",
+                NodeStatus::NotRun => "not run",
+            };
+            vec![
+                format!("{}{}", code(&node.name), if node.on_critical_path { " ◆" } else { "" }),
+                node.kind.as_deref().map(code).unwrap_or_default(),
+                status.to_owned(),
+                node.start_ms.map(|ms| format!("+{}", display::duration(ms))).unwrap_or_default(),
+                node.duration_ms.map(display::duration).unwrap_or_default(),
+                node.rows_in.map(display::count).unwrap_or_default(),
+                node.rows_out.map(display::count).unwrap_or_default(),
+                node.bytes.map(display::bytes).unwrap_or_default(),
+            ]
+        });
+        self.table(
+            "Nodes",
+            &["node", "kind", "status", "start ", "time ", "rows in ", "rows out ", "bytes "],
+            rows,
+        );
+        for node in report.nodes.iter().filter(|node| node.error.is_some()) {
+            line!(self, "\n{} failed:\n", code(&node.name));
+            self.block(node.error.as_deref().unwrap_or_default());
+        }
+    }
+
+    fn timeline(&mut self, report: &Report) {
+        let Some(timeline) = &report.timeline else { return };
+        line!(
+            self,
+            "\nBusy {}, idle {}, {:.1} nodes at once.",
+            display::duration(timeline.busy_ms),
+            display::duration(timeline.idle_ms),
+            timeline.parallelism
+        );
+        if timeline.critical_path.len() > 1 {
+            let path: Vec<String> = timeline.critical_path.iter().map(|name| code(name)).collect();
+            line!(
+                self,
+                "◆ The longest chain of dependencies, {}: {}",
+                display::duration(timeline.critical_path_ms),
+                path.join(" → ")
+            );
+        }
+    }
+
+    fn queries(&mut self, report: &Report) {
+        let rows = report.queries.iter().map(|query| {
+            let hottest = query.hottest_operators.iter().take(2);
+            let hottest: Vec<String> = hottest
+                .map(|operator| {
+                    format!("{} {}", code(&operator.name), display::duration(operator.compute_ms))
+                })
+                .collect();
+            vec![
+                code(&query.query_id),
+                query.node.as_deref().map(code).unwrap_or_default(),
+                display::duration(query.duration_ms),
+                query.planning_ms.map(display::duration).unwrap_or_default(),
+                query.rows_in.map(display::count).unwrap_or_default(),
+                query.rows_out.map(display::count).unwrap_or_default(),
+                hottest.join(", "),
+                query.plan_file.as_deref().map(code).unwrap_or_default(),
+            ]
+        });
+        self.table(
+            "Slowest queries",
+            &["query", "node", "time ", "planned ", "rows in ", "rows out ", "hottest operators", "plan"],
+            rows,
+        );
+    }
+
+    fn stages(&mut self, report: &Report) {
+        let rows = report.stages.iter().map(|stage| {
+            vec![
+                code(&stage.stage),
+                display::duration(stage.wall_ms),
+                display::duration(stage.longest_ms),
+                display::count(stage.spans),
+                display::count(stage.slow),
+                display::count(stage.errors),
+            ]
+        });
+        self.table("Time per stage", &["stage", "active ", "longest ", "spans ", "slow ", "errors "], rows);
+    }
+
+    fn slowest_spans(&mut self, report: &Report) {
+        let rows = report.slowest_spans.iter().map(|span| {
+            vec![
+                code(&span.name),
+                span.node.as_deref().map(code).unwrap_or_default(),
+                span.stage.as_deref().map(code).unwrap_or_default(),
+                format!("+{}", display::duration(span.start_ms)),
+                display::duration(span.duration_ms),
+                span.rows.map(display::count).unwrap_or_default(),
+                if span.failed { "**failed**".into() } else { String::new() },
+            ]
+        });
+        self.table("Slowest spans", &["span", "node", "stage", "start ", "time ", "rows ", "status"], rows);
+    }
+
+    fn artifacts(&mut self, report: &Report) {
+        let rows = report.artifacts.iter().map(|artifact| {
+            vec![
+                code(&artifact.name),
+                code(&artifact.materialization),
+                artifact.rows.map(display::count).unwrap_or_default(),
+                artifact.bytes.map(display::bytes).unwrap_or_default(),
+                artifact.location.as_deref().map(code).unwrap_or_default(),
+            ]
+        });
+        self.table("Written", &["artifact", "as", "rows ", "bytes ", "location"], rows);
+    }
+
+    fn problems(&mut self, report: &Report) {
+        let rows = report.problems.iter().map(|problem| {
+            let severity = if problem.severity == Severity::Error { "**error**" } else { "warning" };
+            vec![
+                severity.to_owned(),
+                display::count(problem.count),
+                problem.node.as_deref().map(code).unwrap_or_default(),
+                code(&problem.source),
+                code(&problem.message),
+            ]
+        });
+        self.table("Errors and warnings", &["", "times ", "node", "from", "message"], rows);
+    }
+
+    fn heartbeat(&mut self, report: &Report) {
+        let Some(heartbeat) = &report.heartbeat else { return };
+        line!(self, "\n## Process\n");
+        let process = heartbeat.process.as_ref().map(|state| format!(" ({state})")).unwrap_or_default();
+        line!(
+            self,
+            "- Process {}{process}: {} every {}, the last at {}",
+            heartbeat.pid,
+            display::plural(heartbeat.beats, "beat"),
+            display::duration(heartbeat.interval_seconds * 1e3),
+            time(heartbeat.last_beat_at)
+        );
+        let used = [
+            heartbeat
+                .cpu_seconds
+                .map(|seconds| format!("{} of processor time", display::duration(seconds * 1e3))),
+            heartbeat.peak_resident_bytes.map(|bytes| format!("{} of memory at most", display::bytes(bytes))),
+            heartbeat.io_bytes_read.map(|bytes| format!("{} read from storage", display::bytes(bytes))),
+            heartbeat.io_bytes_written.map(|bytes| format!("{} written to storage", display::bytes(bytes))),
+        ];
+        let used: Vec<String> = used.into_iter().flatten().collect();
+        if !used.is_empty() {
+            line!(self, "- Used: {}", used.join(", "));
+        }
+        for task in &heartbeat.active_tasks {
+            line!(self, "- At the last beat {} was running, since {}", code(&task.name), time(task.since));
+        }
+        for stall in &heartbeat.stalls {
+            let node = stall.node.as_deref().map(|node| format!(" of {}", code(node))).unwrap_or_default();
+            let operator =
+                stall.detail.as_deref().filter(|detail| !detail.is_empty()).or(stall.operator.as_deref());
+            let operator = operator.map(|operator| format!(" at {}", code(operator))).unwrap_or_default();
+            let until = stall
+                .ended
+                .map_or_else(|| "without an end".to_owned(), |ended| format!("until {}", time(ended)));
+            line!(
+                self,
+                "- Query {}{node} made no progress{operator} from {} {until}",
+                code(&stall.query_id),
+                time(stall.since)
+            );
+        }
+    }
+
+    fn delivery(&mut self, report: &Report) {
+        let delivery = &report.delivery;
+        let rows = delivery.ledgers.iter().filter(|account| account.ledger.produced > 0).map(|account| {
+            let ledger = &account.ledger;
+            let reasons: Vec<String> = ledger
+                .dropped
+                .iter()
+                .filter(|(_, count)| **count > 0)
+                .map(|(reason, count)| format!("{} {}", display::count(*count), text(reason)))
+                .collect();
+            vec![
+                text(&account.signal),
+                text(&account.destination),
+                display::count(ledger.produced),
+                display::count(ledger.delivered),
+                display::count(ledger.waiting),
+                display::count(ledger.dropped_total()),
+                reasons.join(", "),
+            ]
+        });
+        self.table("Delivery", &["what", "to", "produced ", "delivered ", "waiting ", "lost ", "why"], rows);
+        if let Some(command) = &delivery.sync_command {
+            line!(self, "\nDeliver what waits with {}", code(command));
+        }
+    }
+
+    fn unreadable(&mut self, report: &Report) {
+        let signals = report.files.iter().filter_map(|file| {
+            let counts = format!(
+                "{} read, {} damaged, {} torn",
+                display::plural(file.lines, "line"),
+                display::count(file.unreadable_lines),
+                display::bytes(file.torn_bytes)
+            );
+            Some(vec![code(&file.file), code(file.problem.as_deref()?), counts])
+        });
+        let others =
+            report.unreadable.iter().map(|file| vec![code(&file.file), code(&file.problem), String::new()]);
+        let rows: Vec<_> = signals.chain(others).collect();
+        self.table("Not readable", &["file", "problem", ""], rows);
+    }
+
+    fn identity(&mut self, report: &Report) {
+        let Some(identity) = &report.identity else { return };
+        let mut rows = vec![
+            ("run", Some(identity.run_id.to_string())),
+            ("started", report.started_at.map(time)),
+            ("profile", report.profile.clone()),
+            ("Hamilton run", identity.execution_run_id.clone()),
+            ("Hamilton project", identity.project_id.clone()),
+            ("trace", identity.trace_id.clone()),
+            ("DAG hash", Some(identity.dag_hash.clone())),
+            ("code hash", Some(identity.code_hash.clone())),
+            ("Daglight", report.daglight_version.clone()),
+        ];
+        rows.retain(|(_, value)| value.as_ref().is_some_and(|value| !value.is_empty()));
+        let tags = identity.tags.iter().map(|(key, value)| (key.as_str(), Some(value.clone())));
+        let rows = rows.into_iter().chain(tags);
+        let rows = rows.filter_map(|(key, value)| Some(vec![text(key), code(&value?)]));
+        self.table("Identity", &["", ""], rows);
+    }
+
+    fn block(&mut self, content: &str) {
+        // Indented by four, a line is code whatever it holds.
+        for content in content.lines() {
+            line!(self, "    {content}");
+        }
+    }
+}
+
+fn time(at: DateTime<Utc>) -> String {
+    at.format("%Y-%m-%d %H:%M:%S UTC").to_string()
+}
+
+/// A code span, fit for a table.
+fn code(content: &str) -> String {
+    let content: String = content.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let content = content.trim().replace('|', "\\|");
+    if content.is_empty() {
+        return String::new();
+    }
+    let longest = content.split(|c| c != '`').map(str::len).max().unwrap_or(0);
+    let fence = "`".repeat(longest + 1);
+    let space = if content.starts_with('`') || content.ends_with('`') { " " } else { "" };
+    format!("{fence}{space}{content}{space}{fence}")
+}
+
+/// Text in which nothing is markup.
+fn text(content: &str) -> String {
+    let mut escaped = String::with_capacity(content.len());
+    let mut before = ' ';
+    for c in content.chars() {
+        match c {
+            c if c.is_control() => escaped.push(' '),
+            '\\' | '`' | '*' | '<' | '>' | '[' | ']' | '|' | '&' | '~' | '#' => escaped.extend(['\\', c]),
+            // Within a word an underscore is one.
+            '_' if !before.is_alphanumeric() => escaped.push_str("\\_"),
+            c => escaped.push(c),
+        }
+        before = c;
+    }
+    escaped
+}
+
+/// A link that is one only when it is of the web and holds nothing that could end it.
+fn link_of(url: &str) -> String {
+    let is_web = url.starts_with("http://") || url.starts_with("https://");
+    if is_web && !url.contains(|c: char| c.is_control() || c.is_whitespace() || "<>".contains(c)) {
+        format!("<{url}>")
+    } else {
+        code(url)
+    }
+}

@@ -1,0 +1,85 @@
+//! The nodes of the report: the manifest's, with what spans, plans and the heartbeat add.
+
+use std::collections::HashMap;
+
+use daglight_heartbeat::ProcessEvidence;
+
+use crate::{Manifest, NodeRecord, NodeReport, NodeStatus, queries::PlannedQueries, signals::SeenNode};
+
+/// The nodes in the order of their start; those that did not run at the end, in the order of the manifest.
+///
+/// The manifest of a run that was killed is the one from its start: there the spans tell which nodes have ended, and
+/// the last heartbeat which had not.
+pub(crate) fn of(
+    manifest: Option<&Manifest>,
+    mut seen: HashMap<String, SeenNode>,
+    evidence: Option<&ProcessEvidence>,
+    planned: &PlannedQueries,
+    since_start: &dyn Fn(u64) -> f64,
+) -> Vec<NodeReport> {
+    let records = manifest.map(|manifest| manifest.nodes.as_slice()).unwrap_or_default();
+    let mut nodes: Vec<NodeReport> = records
+        .iter()
+        .map(|record| of_record(record, seen.remove(&record.name).unwrap_or_default(), since_start))
+        .collect();
+    let mut only_seen: Vec<NodeReport> =
+        seen.into_iter().map(|(name, seen)| of_record(&unknown(name), seen, since_start)).collect();
+    only_seen.sort_by(|a, b| a.name.cmp(&b.name));
+    nodes.append(&mut only_seen);
+    for node in &mut nodes {
+        let of_queries = planned.of_node(&node.name);
+        node.queries = of_queries.queries;
+        node.rows_in = (of_queries.rows_read > 0).then_some(of_queries.rows_read);
+        let active =
+            evidence.and_then(|evidence| evidence.active_tasks.iter().find(|task| task.name == node.name));
+        if let (NodeStatus::NotRun, Some(task)) = (node.status, active) {
+            node.status = NodeStatus::Unfinished;
+            let start = task.since.timestamp_nanos_opt().and_then(|start| u64::try_from(start).ok());
+            node.start_ms = node.start_ms.or(start.map(since_start));
+        }
+    }
+    nodes.sort_by(|a, b| match (a.start_ms, b.start_ms) {
+        (Some(a), Some(b)) => a.total_cmp(&b),
+        (a, b) => a.is_none().cmp(&b.is_none()),
+    });
+    nodes
+}
+
+fn unknown(name: String) -> NodeRecord {
+    NodeRecord {
+        name,
+        kind: String::new(),
+        dependencies: Vec::new(),
+        status: NodeStatus::NotRun,
+        started_at: None,
+        duration_ms: None,
+        rows: None,
+        bytes: None,
+        error: None,
+    }
+}
+
+fn of_record(record: &NodeRecord, seen: SeenNode, since_start: &dyn Fn(u64) -> f64) -> NodeReport {
+    let has_ended = matches!(record.status, NodeStatus::Success | NodeStatus::Failure);
+    let status = match seen.span {
+        Some(span) if !has_ended && span.failed => NodeStatus::Failure,
+        Some(_) if !has_ended => NodeStatus::Success,
+        _ => record.status,
+    };
+    let start = record.started_at.and_then(|start| u64::try_from(start.timestamp_nanos_opt()?).ok());
+    let duration_ms = seen.span.map(|span| (span.end - span.start) as f64 / 1e6);
+    NodeReport {
+        name: record.name.clone(),
+        kind: Some(record.kind.clone()).filter(|kind| !kind.is_empty()),
+        dependencies: record.dependencies.clone(),
+        status,
+        start_ms: start.or(seen.span.map(|span| span.start)).map(since_start),
+        duration_ms: record.duration_ms.or(duration_ms),
+        rows_in: None,
+        rows_out: record.rows.or(seen.rows),
+        bytes: record.bytes.or(seen.bytes),
+        queries: 0,
+        error: record.error.clone().or(seen.error),
+        on_critical_path: false,
+    }
+}

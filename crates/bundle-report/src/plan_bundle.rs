@@ -1,0 +1,129 @@
+//! Reading `datafusion_plan_bundle_v1`: the plan of one query, with what its operators did.
+
+use std::{collections::BTreeMap, fs, path::Path};
+
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
+
+/// Larger files are named and left out, so that one absurd plan does not take the memory of the report.
+const MAX_FILE_BYTES: u64 = 32 << 20;
+
+/// What the report uses of a plan bundle. Whatever is missing has its default.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct PlanBundle {
+    #[serde(deserialize_with = "id")]
+    pub(crate) query_id: String,
+    pub(crate) node: Option<String>,
+    pub(crate) plan_hash: Option<String>,
+    pub(crate) source_tables: Vec<String>,
+    pub(crate) outcome: Option<String>,
+    pub(crate) metrics: Option<PlanMetrics>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct PlanMetrics {
+    pub(crate) planning_ms: Option<f64>,
+    pub(crate) wall_ms: f64,
+    pub(crate) rows: Option<u64>,
+    pub(crate) operators: Vec<PlanOperator>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct PlanOperator {
+    pub(crate) id: u64,
+    pub(crate) parent: Option<u64>,
+    pub(crate) name: String,
+    pub(crate) detail: Option<String>,
+    pub(crate) output_rows: Option<u64>,
+    pub(crate) elapsed_compute_ms: Option<f64>,
+    pub(crate) metrics: BTreeMap<String, Value>,
+}
+
+/// An id, whether it is written as a text or as a number.
+fn id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    Ok(match Value::deserialize(deserializer)? {
+        Value::String(text) => text,
+        other => other.to_string(),
+    })
+}
+
+impl PlanMetrics {
+    /// Rows that the sources gave: the output of the operators that have no input.
+    pub(crate) fn rows_read(&self) -> Option<u64> {
+        let is_leaf =
+            |operator: &&PlanOperator| !self.operators.iter().any(|other| other.parent == Some(operator.id));
+        let counts: Vec<u64> =
+            self.operators.iter().filter(is_leaf).filter_map(|operator| operator.output_rows).collect();
+        (!counts.is_empty()).then(|| counts.into_iter().sum())
+    }
+
+    /// Bytes that scans read and operators spilled, by the names that DataFusion gives them.
+    pub(crate) fn total(&self, metric: &str) -> u64 {
+        let counts = self.operators.iter().filter_map(|operator| operator.metrics.get(metric)?.as_u64());
+        counts.sum()
+    }
+}
+
+/// Gives every plan bundle of a folder to `take`, in the order of their names. The answer lists the files that could
+/// not be read.
+pub(crate) fn read_plans(dir: &Path, mut take: impl FnMut(&str, PlanBundle)) -> Vec<(String, String)> {
+    let Ok(listed) = fs::read_dir(dir) else { return Vec::new() };
+    let mut paths: Vec<_> = listed.flatten().map(|entry| entry.path()).collect();
+    paths.retain(|path| path.extension().is_some_and(|extension| extension == "json"));
+    paths.sort();
+    let mut unreadable = Vec::new();
+    for path in paths {
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        match read_plan(&path) {
+            Ok(plan) => take(&name, plan),
+            Err(problem) => unreadable.push((name, problem)),
+        }
+    }
+    unreadable
+}
+
+fn read_plan(path: &Path) -> Result<PlanBundle, String> {
+    let size_bytes = fs::metadata(path).map_err(|error| error.to_string())?.len();
+    if size_bytes > MAX_FILE_BYTES {
+        return Err(format!("has {size_bytes} bytes, more than a plan has"));
+    }
+    let text = fs::read(path).map_err(|error| error.to_string())?;
+    serde_json::from_slice(&text).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn plans_are_read_in_order_and_what_is_unreadable_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| fs::write(dir.path().join(name), text).unwrap();
+        write("002-b-x.json", r#"{"query_id": "q2", "later_field": 1}"#);
+        write("001-a-x.json", r#"{"query_id": 1, "metrics": {"wall_ms": 2.5}}"#);
+        write("003-c-x.json", r#"{"query_id": "#);
+        write("notes.txt", "");
+        let mut seen = Vec::new();
+        let unreadable = read_plans(dir.path(), |name, plan| seen.push((name.to_owned(), plan.query_id)));
+        assert_eq!(seen, [("001-a-x.json".into(), "1".into()), ("002-b-x.json".into(), "q2".into())]);
+        assert_eq!(unreadable.len(), 1);
+        assert_eq!(unreadable[0].0, "003-c-x.json");
+    }
+
+    #[test]
+    fn rows_read_are_those_of_the_leaves() {
+        let metrics: PlanMetrics = serde_json::from_value(json!({"operators": [
+            {"id": 0, "name": "HashJoinExec", "output_rows": 5},
+            {"id": 1, "parent": 0, "name": "DataSourceExec", "output_rows": 25, "metrics": {"bytes_scanned": 100}},
+            {"id": 2, "parent": 0, "name": "DataSourceExec", "output_rows": 7, "metrics": {"bytes_scanned": 11}},
+        ]}))
+        .unwrap();
+        assert_eq!((metrics.rows_read(), metrics.total("bytes_scanned")), (Some(32), 111));
+        assert_eq!(PlanMetrics::default().rows_read(), None);
+    }
+}

@@ -1,0 +1,183 @@
+//! The queries of the report: spans say how long they took, plan bundles what their operators did.
+
+use std::collections::HashMap;
+
+use crate::{
+    OperatorReport, QueryReport,
+    plan_bundle::{PlanBundle, PlanMetrics},
+    signals::{SLOWEST_QUERIES, SeenQuery, Signals},
+    top::Top,
+};
+
+/// Nodes whose queries are counted apart.
+const MAX_NODES: usize = 20_000;
+/// Operators kept of a query.
+const HOTTEST_OPERATORS: usize = 5;
+/// Characters of an operator's detail that are kept.
+const MAX_DETAIL_CHARS: usize = 200;
+
+/// The plan bundles of a run, in bounded memory.
+#[derive(Debug)]
+pub(crate) struct PlannedQueries {
+    slowest: Top<QueryReport>,
+    nodes: HashMap<String, QueryTotals>,
+    pub(crate) totals: QueryTotals,
+}
+
+/// Sums over queries.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct QueryTotals {
+    pub(crate) queries: u64,
+    pub(crate) rows_read: u64,
+    pub(crate) bytes_read: u64,
+    pub(crate) bytes_spilled: u64,
+}
+
+impl Default for PlannedQueries {
+    fn default() -> Self {
+        // More than are shown: a query that is slow by its span is not always among the slowest by its plan.
+        let slowest = Top::new(2 * SLOWEST_QUERIES);
+        Self { slowest, nodes: HashMap::new(), totals: QueryTotals::default() }
+    }
+}
+
+impl PlannedQueries {
+    pub(crate) fn add(&mut self, file: &str, plan: PlanBundle) {
+        let metrics = plan.metrics.unwrap_or_default();
+        let rows_read = metrics.rows_read();
+        let totals = QueryTotals {
+            queries: 1,
+            rows_read: rows_read.unwrap_or(0),
+            bytes_read: metrics.total("bytes_scanned"),
+            bytes_spilled: metrics.total("spilled_bytes"),
+        };
+        self.totals.add(totals);
+        if let Some(node) = &plan.node
+            && (self.nodes.len() < MAX_NODES || self.nodes.contains_key(node))
+        {
+            self.nodes.entry(node.clone()).or_default().add(totals);
+        }
+        self.slowest.offer((metrics.wall_ms.max(0.0) * 1e6) as u64, || QueryReport {
+            query_id: plan.query_id,
+            node: plan.node,
+            plan_hash: plan.plan_hash,
+            source_tables: plan.source_tables,
+            duration_ms: metrics.wall_ms,
+            planning_ms: metrics.planning_ms,
+            rows_in: rows_read,
+            rows_out: metrics.rows,
+            failed: plan.outcome.is_some_and(|outcome| outcome != "completed"),
+            hottest_operators: hottest_operators(&metrics),
+            plan_file: Some(format!("plans/{file}")),
+        });
+    }
+
+    /// The sums over the queries of a node.
+    pub(crate) fn of_node(&self, node: &str) -> QueryTotals {
+        self.nodes.get(node).copied().unwrap_or_default()
+    }
+}
+
+impl QueryTotals {
+    fn add(&mut self, other: Self) {
+        self.queries += other.queries;
+        self.rows_read = self.rows_read.saturating_add(other.rows_read);
+        self.bytes_read = self.bytes_read.saturating_add(other.bytes_read);
+        self.bytes_spilled = self.bytes_spilled.saturating_add(other.bytes_spilled);
+    }
+}
+
+fn hottest_operators(metrics: &PlanMetrics) -> Vec<OperatorReport> {
+    let compute_ms = |ms: Option<f64>| ms.filter(|ms| ms.is_finite() && *ms > 0.0);
+    let total_ms: f64 = metrics.operators.iter().filter_map(|op| compute_ms(op.elapsed_compute_ms)).sum();
+    let mut hottest = Top::new(HOTTEST_OPERATORS);
+    for operator in &metrics.operators {
+        let Some(ms) = compute_ms(operator.elapsed_compute_ms) else { continue };
+        hottest.offer((ms * 1e6) as u64, || OperatorReport {
+            name: operator.name.clone(),
+            detail: operator.detail.iter().flat_map(|detail| detail.chars()).take(MAX_DETAIL_CHARS).collect(),
+            compute_ms: ms,
+            share: ms / total_ms,
+            rows: operator.output_rows,
+        });
+    }
+    hottest.into_items().collect()
+}
+
+/// The slowest queries, from their spans and their plans together.
+pub(crate) fn of(signals: &mut Signals, planned: PlannedQueries) -> Vec<QueryReport> {
+    let mut plans: HashMap<String, QueryReport> =
+        planned.slowest.into_items().map(|query| (query.query_id.clone(), query)).collect();
+    let seen = std::mem::replace(&mut signals.queries, Top::new(0));
+    let mut queries: Vec<QueryReport> = seen
+        .into_items()
+        .map(|seen| {
+            let plan = plans.remove(&seen.query_id);
+            let node = seen.node.clone().or_else(|| signals.node_of(&seen.parent_span_id));
+            of_span(seen, node, plan)
+        })
+        .collect();
+    queries.extend(plans.into_values());
+    queries.sort_by(|a, b| b.duration_ms.total_cmp(&a.duration_ms).then_with(|| a.query_id.cmp(&b.query_id)));
+    queries.truncate(SLOWEST_QUERIES);
+    queries
+}
+
+fn of_span(seen: SeenQuery, node: Option<String>, plan: Option<QueryReport>) -> QueryReport {
+    let milliseconds = |nanoseconds| nanoseconds as f64 / 1e6;
+    let plan = plan.unwrap_or_default();
+    QueryReport {
+        query_id: seen.query_id,
+        node: node.or(plan.node),
+        plan_hash: seen.plan_hash.or(plan.plan_hash),
+        source_tables: if seen.source_tables.is_empty() { plan.source_tables } else { seen.source_tables },
+        duration_ms: milliseconds(seen.duration),
+        planning_ms: seen.planning.map(milliseconds).or(plan.planning_ms),
+        rows_in: plan.rows_in,
+        rows_out: seen.rows.or(plan.rows_out),
+        failed: seen.failed || plan.failed,
+        hottest_operators: plan.hottest_operators,
+        plan_file: plan.plan_file,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn plan(query_id: u64, node: &str, wall_ms: f64) -> PlanBundle {
+        serde_json::from_value(json!({
+            "query_id": query_id, "node": node, "outcome": "completed",
+            "metrics": {"wall_ms": wall_ms, "rows": 3, "operators": [
+                {"id": 0, "name": "SortExec", "elapsed_compute_ms": 1.0, "output_rows": 3},
+                {"id": 1, "parent": 0, "name": "HashJoinExec", "detail": "HashJoinExec: on=[a]", "elapsed_compute_ms": 3.0},
+                {"id": 2, "parent": 1, "name": "DataSourceExec", "output_rows": 50, "metrics": {"bytes_scanned": 400}},
+            ]},
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn plans_are_summed_by_node_and_the_slowest_kept() {
+        let mut planned = PlannedQueries::default();
+        for number in 0..100 {
+            planned.add("001-a-b.json", plan(number, if number < 30 { "a" } else { "b" }, number as f64));
+        }
+        assert_eq!((planned.of_node("a").queries, planned.of_node("b").rows_read), (30, 3_500));
+        assert_eq!((planned.totals.queries, planned.totals.bytes_read), (100, 40_000));
+        let slowest: Vec<_> = planned.slowest.into_items().map(|query| query.query_id).collect();
+        assert_eq!((slowest.len(), slowest[0].as_str()), (40, "99"));
+    }
+
+    #[test]
+    fn the_hottest_operator_comes_first_with_its_share() {
+        let mut planned = PlannedQueries::default();
+        planned.add("001-a-b.json", plan(1, "a", 5.0));
+        let query = planned.slowest.into_items().next().unwrap();
+        let shown: Vec<_> = query.hottest_operators.iter().map(|op| (op.name.as_str(), op.share)).collect();
+        assert_eq!(shown, [("HashJoinExec", 0.75), ("SortExec", 0.25)]);
+        assert_eq!((query.rows_in, query.rows_out), (Some(50), Some(3)));
+    }
+}

@@ -1,0 +1,66 @@
+//! Files that are replaced as a whole.
+
+use std::{
+    fs::{self, File},
+    io::{self, Write},
+    path::{Path, PathBuf},
+};
+
+use serde::Serialize;
+
+/// Why a file of the bundle could not be written.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot write {}", path.display())]
+pub struct WriteError {
+    pub(crate) path: PathBuf,
+    #[source]
+    pub(crate) source: io::Error,
+}
+
+/// Writes beside and renames: a reader sees the old file or the new one, never a part.
+pub(crate) fn replace(path: &Path, content: &[u8]) -> Result<(), WriteError> {
+    let write = || {
+        let beside = beside(path);
+        let mut file = File::create(&beside)?;
+        file.write_all(content)?;
+        // Without this a power loss can leave the new name with an empty file.
+        file.sync_all()?;
+        fs::rename(&beside, path)
+    };
+    write().map_err(|source| WriteError { path: path.to_owned(), source })
+}
+
+/// [`replace`] with indented JSON.
+pub(crate) fn replace_json(path: &Path, value: &impl Serialize) -> Result<(), WriteError> {
+    let mut content = serde_json::to_vec_pretty(value)
+        .map_err(|error| WriteError { path: path.to_owned(), source: error.into() })?;
+    content.push(b'\n');
+    replace(path, &content)
+}
+
+fn beside(path: &Path) -> PathBuf {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".{}.tmp", std::process::id()));
+    path.with_file_name(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_replaced_and_nothing_stays_beside_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.json");
+        replace_json(&path, &1).unwrap();
+        replace_json(&path, &[2]).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "[\n  2\n]\n");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_failure_names_the_file() {
+        let error = replace(Path::new("/nowhere/at/all.json"), b"").unwrap_err();
+        assert_eq!(error.to_string(), "cannot write /nowhere/at/all.json");
+    }
+}

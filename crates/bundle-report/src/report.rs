@@ -1,0 +1,401 @@
+//! The report: the shape of `run_diagnostics_report.json`.
+
+use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::{Artifact, FileReading, Identity, Links, NodeStatus, SignalLedger};
+
+/// The version of `run_diagnostics_report.json`.
+///
+/// - 1: headline, totals, nodes, timeline, stages, spans, queries, artifacts, problems, heartbeat, delivery.
+pub const REPORT_VERSION: u32 = 1;
+
+/// What a run did, what was slow, what failed, and what has not been delivered.
+///
+/// Durations are milliseconds; `start_ms` counts from the start of the run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[non_exhaustive]
+pub struct Report {
+    /// The version of this format: [`REPORT_VERSION`].
+    pub format_version: u32,
+    /// When the report was made.
+    pub generated_at: DateTime<Utc>,
+    /// How the run ended.
+    pub status: ReportStatus,
+    /// The report in a few sentences, the most important first.
+    pub headline: Vec<Finding>,
+    /// What ran; `None` when the manifest cannot be read.
+    pub identity: Option<Identity>,
+    /// Where the run can be looked at.
+    pub links: Links,
+    /// The profile.
+    pub profile: Option<String>,
+    /// The version of Daglight that made the run.
+    pub daglight_version: Option<String>,
+    /// When the run started.
+    pub started_at: Option<DateTime<Utc>>,
+    /// When the run ended, or was last seen.
+    pub ended_at: Option<DateTime<Utc>>,
+    /// How long it took.
+    pub duration_ms: Option<f64>,
+    /// Why it failed.
+    pub error: Option<String>,
+    /// The run in numbers.
+    pub totals: Totals,
+    /// The nodes, in the order of their start; those that did not run at the end.
+    pub nodes: Vec<NodeReport>,
+    /// How the nodes share the time of the run; `None` when no node ran.
+    pub timeline: Option<Timeline>,
+    /// Time by stage, the longest first.
+    pub stages: Vec<StageReport>,
+    /// The slowest spans, the longest first.
+    pub slowest_spans: Vec<SpanReport>,
+    /// The slowest queries, the longest first.
+    pub queries: Vec<QueryReport>,
+    /// What was written.
+    pub artifacts: Vec<Artifact>,
+    /// Errors and warnings, by message, the errors first.
+    pub problems: Vec<Problem>,
+    /// The process; `None` without a heartbeat file.
+    pub heartbeat: Option<HeartbeatReport>,
+    /// What was delivered, waits, or was dropped.
+    pub delivery: DeliveryReport,
+    /// The signal files as they could be read.
+    pub files: Vec<FileReading>,
+    /// Other files that could not be read.
+    pub unreadable: Vec<UnreadableFile>,
+}
+
+/// How a run ended, as far as its bundle tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ReportStatus {
+    /// It ended well.
+    Success,
+    /// It failed.
+    Failure,
+    /// It has not ended, and its process is not known to be gone.
+    Running,
+    /// Its process is gone and did not say how the run ended.
+    Interrupted,
+    /// The bundle does not tell.
+    Unknown,
+}
+
+/// One sentence of the headline.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Finding {
+    /// How much it matters.
+    pub level: Level,
+    /// The sentence.
+    pub text: String,
+}
+
+/// How much a finding matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Level {
+    /// As it should be.
+    Good,
+    /// Worth knowing.
+    Note,
+    /// Something to look at.
+    Warning,
+    /// Something to act on.
+    Bad,
+}
+
+/// A run in numbers.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Totals {
+    /// Nodes of the DAG.
+    pub nodes: u64,
+    /// Nodes that ended well.
+    pub nodes_succeeded: u64,
+    /// Nodes that failed.
+    pub nodes_failed: u64,
+    /// Nodes that started and were not seen to end.
+    pub nodes_unfinished: u64,
+    /// Nodes that did not start.
+    pub nodes_not_run: u64,
+    /// Queries executed.
+    pub queries: u64,
+    /// Rows that came from sources, over all queries.
+    pub rows_read: u64,
+    /// Bytes that scans read, over all queries.
+    pub bytes_read: u64,
+    /// Rows in the artifacts.
+    pub rows_written: u64,
+    /// Bytes in the artifacts.
+    pub bytes_written: u64,
+    /// Bytes that operators spilled to disk.
+    pub bytes_spilled: u64,
+    /// Spans in the bundle.
+    pub spans: u64,
+    /// Log records in the bundle.
+    pub log_records: u64,
+    /// Errors, every occurrence.
+    pub errors: u64,
+    /// Warnings, every occurrence.
+    pub warnings: u64,
+}
+
+/// A node as it ran.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct NodeReport {
+    /// Its name.
+    pub name: String,
+    /// transform, data_loader, data_saver or input.
+    pub kind: Option<String>,
+    /// The nodes that it reads.
+    pub dependencies: Vec<String>,
+    /// How it ended.
+    pub status: NodeStatus,
+    /// When it started.
+    pub start_ms: Option<f64>,
+    /// How long it took.
+    pub duration_ms: Option<f64>,
+    /// Rows that its queries got from their sources.
+    pub rows_in: Option<u64>,
+    /// Rows that it gave out.
+    pub rows_out: Option<u64>,
+    /// Bytes that it gave out.
+    pub bytes: Option<u64>,
+    /// Queries that it executed.
+    pub queries: u64,
+    /// Why it failed.
+    pub error: Option<String>,
+    /// Whether the longest chain of dependencies goes through it.
+    pub on_critical_path: bool,
+}
+
+/// How the nodes share the time of the run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Timeline {
+    /// Time in which at least one node ran.
+    pub busy_ms: f64,
+    /// Time in which none did.
+    pub idle_ms: f64,
+    /// The longest time in which none did.
+    pub longest_idle: Option<IdleGap>,
+    /// Nodes that ran at once, on average over the busy time.
+    pub parallelism: f64,
+    /// The chain of dependencies that takes longest: no run on any machine like this one is shorter.
+    pub critical_path: Vec<String>,
+    /// How long that chain takes.
+    pub critical_path_ms: f64,
+}
+
+/// A time in which no node ran.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct IdleGap {
+    /// The node that ended before it; `None` at the start of the run.
+    pub after: Option<String>,
+    /// The node that started behind it; `None` at the end of the run.
+    pub before: Option<String>,
+    /// When it began.
+    pub start_ms: f64,
+    /// How long it was.
+    pub duration_ms: f64,
+}
+
+/// The time of one stage.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct StageReport {
+    /// extract, normalize, compile, plan, register, write, or the user's own.
+    pub stage: String,
+    /// Time in which the stage was active; spans that overlap count once.
+    pub wall_ms: f64,
+    /// Its longest span.
+    pub longest_ms: f64,
+    /// Its spans.
+    pub spans: u64,
+    /// Spans that were slower than their threshold.
+    pub slow: u64,
+    /// Spans that failed.
+    pub errors: u64,
+}
+
+/// One span.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct SpanReport {
+    /// Its name.
+    pub name: String,
+    /// Its id, 16 hexadecimal digits.
+    pub span_id: String,
+    /// The node that it belongs to.
+    pub node: Option<String>,
+    /// The stage that it belongs to.
+    pub stage: Option<String>,
+    /// When it started.
+    pub start_ms: f64,
+    /// How long it took.
+    pub duration_ms: f64,
+    /// Rows read or written.
+    pub rows: Option<u64>,
+    /// Whether it failed.
+    pub failed: bool,
+}
+
+/// One query.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct QueryReport {
+    /// Its id in the session.
+    pub query_id: String,
+    /// The node that ran it.
+    pub node: Option<String>,
+    /// The fingerprint of its logical plan.
+    pub plan_hash: Option<String>,
+    /// The tables that it read.
+    pub source_tables: Vec<String>,
+    /// How long it was executed.
+    pub duration_ms: f64,
+    /// How long it was planned.
+    pub planning_ms: Option<f64>,
+    /// Rows that it got from its sources.
+    pub rows_in: Option<u64>,
+    /// Rows that it gave out.
+    pub rows_out: Option<u64>,
+    /// Whether it failed.
+    pub failed: bool,
+    /// Its operators that computed longest, the longest first.
+    pub hottest_operators: Vec<OperatorReport>,
+    /// The plan's file in the bundle.
+    pub plan_file: Option<String>,
+}
+
+/// One operator of a query, over all its partitions.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct OperatorReport {
+    /// Its name.
+    pub name: String,
+    /// What it does, as the plan shows it.
+    pub detail: String,
+    /// Time that it computed, summed over partitions: it can be more than the query took.
+    pub compute_ms: f64,
+    /// Its part of what all operators of the query computed, from 0 to 1.
+    pub share: f64,
+    /// Rows that it gave out.
+    pub rows: Option<u64>,
+}
+
+/// An error or warning, with all its occurrences.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Problem {
+    /// Error or warning.
+    pub severity: Severity,
+    /// What was said.
+    pub message: String,
+    /// The kind of error, as `error.type` has it.
+    pub error_type: Option<String>,
+    /// The node that it was first seen in.
+    pub node: Option<String>,
+    /// What said it: `log`, `manifest`, or the name of a span.
+    pub source: String,
+    /// How often.
+    pub count: u64,
+    /// When it was first seen.
+    pub first_at: Option<DateTime<Utc>>,
+}
+
+/// How bad a problem is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Severity {
+    /// Something failed.
+    Error,
+    /// Something to look at.
+    Warning,
+}
+
+/// The process of the run, from its heartbeat file.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct HeartbeatReport {
+    /// The process.
+    pub pid: u32,
+    /// Whether it lives: alive, gone or unknown; `None` when the run has ended.
+    pub process: Option<String>,
+    /// Beats.
+    pub beats: u64,
+    /// Seconds between two beats.
+    pub interval_seconds: f64,
+    /// The longest time between two beats.
+    pub longest_gap_seconds: f64,
+    /// The last beat, or the start.
+    pub last_beat_at: DateTime<Utc>,
+    /// The stage at the last beat.
+    pub stage: Option<String>,
+    /// What ran at the last beat.
+    pub active_tasks: Vec<ActiveTaskReport>,
+    /// Processor time of the process.
+    pub cpu_seconds: Option<f64>,
+    /// The largest memory at a beat.
+    pub peak_resident_bytes: Option<u64>,
+    /// Bytes that the process read from storage.
+    pub io_bytes_read: Option<u64>,
+    /// Bytes that the process wrote to storage.
+    pub io_bytes_written: Option<u64>,
+    /// All stalls.
+    pub stall_count: u64,
+    /// The first of them.
+    pub stalls: Vec<StallReport>,
+}
+
+/// What ran at the last beat.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ActiveTaskReport {
+    /// Its name.
+    pub name: String,
+    /// When it started.
+    pub since: DateTime<Utc>,
+}
+
+/// A query that made no progress for a while.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct StallReport {
+    /// The query.
+    pub query_id: String,
+    /// The node that ran it.
+    pub node: Option<String>,
+    /// The operator that it most likely waited for.
+    pub operator: Option<String>,
+    /// What that operator does.
+    pub detail: Option<String>,
+    /// The last progress before.
+    pub since: DateTime<Utc>,
+    /// When it went on; `None` when it never did.
+    pub ended: Option<DateTime<Utc>>,
+}
+
+/// What was delivered, waits, or was dropped.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct DeliveryReport {
+    /// Whether the accounts are those of the end of the run; false for a run that has not ended in good order.
+    pub is_final: bool,
+    /// The accounts, the tracker's first.
+    pub ledgers: Vec<SignalLedger>,
+    /// Items that wait, over all accounts.
+    pub waiting: u64,
+    /// Items that are lost, over all accounts.
+    pub dropped: u64,
+    /// The command that delivers what waits.
+    pub sync_command: Option<String>,
+}
+
+/// A file that could not be read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct UnreadableFile {
+    /// Its name in the bundle.
+    pub file: String,
+    /// What is wrong with it.
+    pub problem: String,
+}
+
+impl Report {
+    /// The JSON Schema of the format.
+    pub fn json_schema() -> Value {
+        schemars::schema_for!(Self).to_value()
+    }
+}

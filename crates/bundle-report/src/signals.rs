@@ -1,0 +1,344 @@
+//! What the report takes from the signal files, one line at a time.
+
+use std::collections::HashMap;
+
+use daglight_otel_bridge::names::{Key, Namespace, key, span};
+
+use crate::{
+    Bundle, FileReading, SpanReport,
+    coverage::Coverage,
+    lines::read_lines,
+    otlp::{LogsLine, MetricsLine, Span, TracesLine},
+    problems::Problems,
+    top::Top,
+};
+
+/// Nodes, stages and open plannings that are kept apart; a run with more is reported without the rest.
+const MAX_NODES: usize = 20_000;
+const MAX_STAGES: usize = 500;
+const MAX_PLANNINGS: usize = 10_000;
+const SLOWEST_SPANS: usize = 20;
+pub(crate) const SLOWEST_QUERIES: usize = 20;
+
+/// The signals of a run, in bounded memory.
+#[derive(Debug)]
+pub(crate) struct Signals {
+    pub(crate) root: Option<SeenSpan>,
+    pub(crate) nodes: HashMap<String, SeenNode>,
+    node_of_span: HashMap<String, String>,
+    pub(crate) stages: HashMap<String, SeenStage>,
+    pub(crate) slowest: Top<SeenSlow>,
+    pub(crate) queries: Top<SeenQuery>,
+    pub(crate) query_count: u64,
+    plannings: HashMap<String, u64>,
+    pub(crate) span_count: u64,
+    pub(crate) record_count: u64,
+    /// When the first span started and the last ended.
+    pub(crate) extent: Option<(u64, u64)>,
+    pub(crate) problems: Problems,
+    pub(crate) files: Vec<FileReading>,
+}
+
+/// A span's time and outcome.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct SeenSpan {
+    pub(crate) start: u64,
+    pub(crate) end: u64,
+    pub(crate) failed: bool,
+}
+
+/// A node, over all its spans.
+#[derive(Debug, Default)]
+pub(crate) struct SeenNode {
+    pub(crate) span: Option<SeenSpan>,
+    pub(crate) rows: Option<u64>,
+    pub(crate) bytes: Option<u64>,
+    pub(crate) error: Option<String>,
+}
+
+/// A stage, over all its spans.
+#[derive(Debug, Default)]
+pub(crate) struct SeenStage {
+    pub(crate) coverage: Coverage,
+    pub(crate) longest: u64,
+    pub(crate) spans: u64,
+    pub(crate) slow: u64,
+    pub(crate) errors: u64,
+}
+
+/// A query's execution.
+#[derive(Debug)]
+pub(crate) struct SeenQuery {
+    pub(crate) query_id: String,
+    pub(crate) node: Option<String>,
+    pub(crate) parent_span_id: String,
+    pub(crate) plan_hash: Option<String>,
+    pub(crate) source_tables: Vec<String>,
+    pub(crate) duration: u64,
+    pub(crate) planning: Option<u64>,
+    pub(crate) rows: Option<u64>,
+    pub(crate) failed: bool,
+}
+
+/// A slow span.
+#[derive(Debug)]
+pub(crate) struct SeenSlow {
+    pub(crate) parent_span_id: String,
+    pub(crate) start: u64,
+    pub(crate) report: SpanReport,
+}
+
+/// The attribute keys under the run's namespace, joined once.
+struct Keys {
+    prefix: String,
+    node: String,
+    stage: String,
+    row_count: String,
+    bytes: String,
+    query_id: String,
+    plan_hash: String,
+    source_tables: String,
+    slow: String,
+}
+
+impl Keys {
+    fn of(namespace: &Namespace) -> Self {
+        Self {
+            prefix: namespace.join(""),
+            node: namespace.key(Key::Node),
+            stage: namespace.key(Key::Stage),
+            row_count: namespace.key(Key::RowCount),
+            bytes: namespace.key(Key::Bytes),
+            query_id: namespace.key(Key::QueryId),
+            plan_hash: namespace.key(Key::PlanHash),
+            source_tables: namespace.key(Key::SourceTables),
+            slow: namespace.key(Key::Slow),
+        }
+    }
+}
+
+impl Signals {
+    /// Reads the three files of a bundle.
+    pub(crate) fn read(bundle: &Bundle, namespace: &Namespace) -> Self {
+        let keys = Keys::of(namespace);
+        let mut signals = Self {
+            root: None,
+            nodes: HashMap::new(),
+            node_of_span: HashMap::new(),
+            stages: HashMap::new(),
+            slowest: Top::new(SLOWEST_SPANS),
+            queries: Top::new(SLOWEST_QUERIES),
+            query_count: 0,
+            plannings: HashMap::new(),
+            span_count: 0,
+            record_count: 0,
+            extent: None,
+            problems: Problems::default(),
+            files: Vec::new(),
+        };
+        let traces = read_lines(&bundle.traces(), |line| {
+            let line: TracesLine<'_> = serde_json::from_slice(line)?;
+            line.spans().for_each(|span| signals.take_span(span, &keys));
+            Ok(())
+        });
+        let metrics =
+            read_lines(&bundle.metrics(), |line| serde_json::from_slice::<MetricsLine>(line).map(drop));
+        let logs = read_lines(&bundle.logs(), |line| {
+            let line: LogsLine<'_> = serde_json::from_slice(line)?;
+            for record in line.records() {
+                signals.record_count += 1;
+                signals.problems.add_record(record, &keys.node, |key| keys.is_context(key));
+            }
+            Ok(())
+        });
+        signals.files = vec![traces, metrics, logs];
+        signals
+    }
+
+    /// The node that a span belongs to, by the span above it.
+    pub(crate) fn node_of(&self, parent_span_id: &str) -> Option<String> {
+        self.node_of_span.get(parent_span_id).cloned()
+    }
+
+    fn take_span(&mut self, span: &Span<'_>, keys: &Keys) {
+        self.span_count += 1;
+        let seen = SeenSpan {
+            start: span.start_time_unix_nano,
+            end: span.end_time_unix_nano.max(span.start_time_unix_nano),
+            failed: span.is_error(),
+        };
+        if seen.start > 0 {
+            let (start, end) = self.extent.unwrap_or((seen.start, seen.end));
+            self.extent = Some((start.min(seen.start), end.max(seen.end)));
+        }
+        let node = span.attributes.text(&keys.node);
+        if seen.failed {
+            self.problems.add_span(span, node, key::ERROR_TYPE);
+        }
+        if span.name == span::HEARTBEAT {
+            return;
+        }
+        self.take_stage(span, seen, keys);
+        match span.name.as_ref() {
+            span::PIPELINE_EXECUTE => {
+                self.root = Some(seen);
+                return;
+            }
+            span::NODE => self.take_node(span, node, seen, keys),
+            span::PLAN => self.take_planning(span, keys),
+            span::EXECUTE | span::WRITE => self.take_query(span, node, seen, keys),
+            _ => {}
+        }
+        self.slowest.offer(span.duration_nanoseconds(), || SeenSlow {
+            parent_span_id: span.parent_span_id.clone().into_owned(),
+            start: seen.start,
+            report: SpanReport {
+                name: span.name.clone().into_owned(),
+                span_id: span.span_id.clone().into_owned(),
+                node: node.map(str::to_owned),
+                stage: span.attributes.text(&keys.stage).map(str::to_owned),
+                start_ms: 0.0,
+                duration_ms: milliseconds(span.duration_nanoseconds()),
+                rows: span.attributes.count(&keys.row_count),
+                failed: seen.failed,
+            },
+        });
+    }
+
+    fn take_stage(&mut self, span: &Span<'_>, seen: SeenSpan, keys: &Keys) {
+        let Some(stage) = span.attributes.text(&keys.stage) else { return };
+        let Some(stage) = entry(&mut self.stages, stage, MAX_STAGES) else { return };
+        stage.coverage.add(seen.start, seen.end);
+        stage.longest = stage.longest.max(seen.end - seen.start);
+        stage.spans += 1;
+        stage.slow += u64::from(span.attributes.flag(&keys.slow));
+        stage.errors += u64::from(seen.failed);
+    }
+
+    fn take_node(&mut self, span: &Span<'_>, node: Option<&str>, seen: SeenSpan, keys: &Keys) {
+        let Some(node) = node else { return };
+        if self.node_of_span.len() < MAX_NODES {
+            self.node_of_span.insert(span.span_id.clone().into_owned(), node.to_owned());
+        }
+        let Some(known) = entry(&mut self.nodes, node, MAX_NODES) else { return };
+        // A node that ran twice was running from its first start to its last end, and ended as it ended last.
+        let before = known.span.unwrap_or(seen);
+        known.span = Some(SeenSpan {
+            start: before.start.min(seen.start),
+            end: before.end.max(seen.end),
+            failed: if seen.end >= before.end { seen.failed } else { before.failed },
+        });
+        known.rows = span.attributes.count(&keys.row_count).or(known.rows);
+        known.bytes = span.attributes.count(&keys.bytes).or(known.bytes);
+        if seen.failed {
+            known.error = span.status.as_ref().map(|status| status.message.clone().into_owned());
+        }
+    }
+
+    fn take_planning(&mut self, span: &Span<'_>, keys: &Keys) {
+        if let Some(query_id) = span.attributes.get(&keys.query_id)
+            && self.plannings.len() < MAX_PLANNINGS
+        {
+            self.plannings.insert(query_id.to_string(), span.duration_nanoseconds());
+        }
+    }
+
+    fn take_query(&mut self, span: &Span<'_>, node: Option<&str>, seen: SeenSpan, keys: &Keys) {
+        self.query_count += 1;
+        let attributes = &span.attributes;
+        let query_id = attributes.get(&keys.query_id).map(ToString::to_string).unwrap_or_default();
+        let planning = self.plannings.remove(&query_id);
+        self.queries.offer(span.duration_nanoseconds(), || SeenQuery {
+            query_id,
+            node: node.map(str::to_owned),
+            parent_span_id: span.parent_span_id.clone().into_owned(),
+            plan_hash: attributes.text(&keys.plan_hash).map(str::to_owned),
+            source_tables: attributes.texts(&keys.source_tables),
+            duration: span.duration_nanoseconds(),
+            planning,
+            rows: attributes.count(&keys.row_count),
+            failed: seen.failed,
+        });
+    }
+}
+
+impl Keys {
+    /// Attributes of a log record that say where it comes from, and not what happened.
+    fn is_context(&self, key: &str) -> bool {
+        key.starts_with(&self.prefix)
+            || ["code.", "thread.", "hamilton.", "log.", "exception."]
+                .iter()
+                .any(|prefix| key.starts_with(prefix))
+            || key == "target"
+    }
+}
+
+pub(crate) fn milliseconds(nanoseconds: u64) -> f64 {
+    nanoseconds as f64 / 1e6
+}
+
+/// The entry of a name, made when there is room for one more.
+fn entry<'m, T: Default>(map: &'m mut HashMap<String, T>, name: &str, limit: usize) -> Option<&'m mut T> {
+    if !map.contains_key(name) {
+        if map.len() >= limit {
+            return None;
+        }
+        map.insert(name.to_owned(), T::default());
+    }
+    map.get_mut(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use daglight_run_identity::RunId;
+
+    use super::*;
+    use crate::fixture::{self, SpanLine};
+
+    fn read(lines: &[String]) -> Signals {
+        let out = tempfile::tempdir().unwrap();
+        let bundle = Bundle::create(out.path(), RunId::new()).unwrap();
+        std::fs::write(bundle.traces(), lines.concat()).unwrap();
+        std::fs::write(bundle.logs(), fixture::log_line(17, "disk is full")).unwrap();
+        std::fs::write(bundle.metrics(), "{\"resourceMetrics\":[]}\n").unwrap();
+        Signals::read(&bundle, &Namespace::default())
+    }
+
+    #[test]
+    fn nodes_stages_and_queries_are_told_apart() {
+        let signals = read(&[
+            SpanLine::new("datafusion.plan", 1, 2).text("query_id", "q1").line(),
+            SpanLine::new("datafusion.execute", 2, 8).text("query_id", "q1").parent("n1").line(),
+            SpanLine::new("hamilton.node", 0, 10)
+                .id("n1")
+                .text("node", "orders")
+                .count("row_count", 7)
+                .line(),
+            SpanLine::new("hamilton.stage", 20, 30).text("stage", "write").line(),
+            SpanLine::new("hamilton.stage", 25, 40).text("stage", "write").failed("disk full").line(),
+            SpanLine::new("build.heartbeat", 0, 50).line(),
+            SpanLine::new("pipeline.execute", 0, 45).line(),
+        ]);
+        assert_eq!((signals.span_count, signals.record_count, signals.query_count), (7, 1, 1));
+        assert_eq!(signals.nodes["orders"].rows, Some(7));
+        assert_eq!(signals.node_of("n1").as_deref(), Some("orders"));
+        let query = signals.queries.into_items().next().unwrap();
+        assert_eq!((query.planning, query.duration), (Some(1_000_000), 6_000_000));
+        let mut stages = signals.stages;
+        let write = stages.get_mut("write").unwrap();
+        assert_eq!((write.coverage.total(), write.spans, write.errors), (20_000_000, 2, 1));
+        let slowest: Vec<_> = signals.slowest.into_items().map(|slow| slow.report.name).collect();
+        assert_eq!(slowest[..2], ["hamilton.stage", "hamilton.node"]);
+        assert!(!slowest.iter().any(|name| name == "pipeline.execute" || name == "build.heartbeat"));
+        assert_eq!(signals.problems.errors, 2);
+        assert!(signals.files.iter().all(FileReading::is_whole));
+    }
+
+    #[test]
+    fn a_node_that_was_run_again_ends_as_it_ended_last() {
+        let attempt = |start, end| SpanLine::new("hamilton.node", start, end).text("node", "orders");
+        let signals = read(&[attempt(0, 2).failed("reset").line(), attempt(3, 9).line()]);
+        let span = signals.nodes["orders"].span.unwrap();
+        assert_eq!((span.end - span.start, span.failed), (9_000_000, false));
+    }
+}

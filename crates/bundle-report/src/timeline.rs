@@ -1,0 +1,209 @@
+//! How the nodes share the time of a run: busy, idle, at once, and the longest chain of dependencies.
+
+use std::collections::HashMap;
+
+use crate::{IdleGap, NodeReport, Timeline, coverage::Coverage};
+
+/// The timeline of nodes within a run of `duration_ms`; marks the nodes on the critical path. `None` when none ran.
+pub(crate) fn timeline(nodes: &mut [NodeReport], duration_ms: f64) -> Option<Timeline> {
+    let mut coverage = Coverage::default();
+    let mut sum_ms = 0.0;
+    for (start_ms, node_ms) in nodes.iter().filter_map(extent) {
+        coverage.add(microseconds(start_ms), microseconds(start_ms + node_ms));
+        sum_ms += node_ms;
+    }
+    let intervals = coverage.intervals();
+    if intervals.is_empty() {
+        return None;
+    }
+    let busy_ms = intervals.iter().map(|(start, end)| milliseconds(end - start)).sum::<f64>();
+    let longest_idle = longest_idle(nodes, intervals, duration_ms);
+    let path = critical_path(nodes);
+    let critical_path_ms = path.iter().filter_map(|position| nodes[*position].duration_ms).sum();
+    let critical_path = path.iter().map(|position| nodes[*position].name.clone()).collect();
+    for position in path {
+        nodes[position].on_critical_path = true;
+    }
+    Some(Timeline {
+        busy_ms,
+        idle_ms: (duration_ms - busy_ms).max(0.0),
+        longest_idle,
+        parallelism: if busy_ms > 0.0 { sum_ms / busy_ms } else { 1.0 },
+        critical_path,
+        critical_path_ms,
+    })
+}
+
+fn extent(node: &NodeReport) -> Option<(f64, f64)> {
+    Some((node.start_ms?.max(0.0), node.duration_ms?.max(0.0)))
+}
+
+fn microseconds(milliseconds: f64) -> u64 {
+    (milliseconds * 1e3) as u64
+}
+
+fn milliseconds(microseconds: u64) -> f64 {
+    microseconds as f64 / 1e3
+}
+
+fn longest_idle(nodes: &[NodeReport], intervals: &[(u64, u64)], duration_ms: f64) -> Option<IdleGap> {
+    let starts = intervals.iter().map(|(start, _)| *start).chain([microseconds(duration_ms)]);
+    let ends = [0].into_iter().chain(intervals.iter().map(|(_, end)| *end));
+    let (idle, from, until) = ends
+        .zip(starts)
+        .map(|(from, until)| (until.saturating_sub(from), from, until))
+        .max_by_key(|gap| gap.0)?;
+    if idle == 0 {
+        return None;
+    }
+    let named = |at: u64, moment: fn((f64, f64)) -> f64| {
+        let found =
+            nodes.iter().find(|node| extent(node).is_some_and(|extent| microseconds(moment(extent)) == at));
+        found.map(|node| node.name.clone())
+    };
+    Some(IdleGap {
+        after: named(from, |(start, duration)| start + duration),
+        before: named(until, |(start, _)| start),
+        start_ms: milliseconds(from),
+        duration_ms: milliseconds(idle),
+    })
+}
+
+/// The positions of the chain of dependencies whose durations add up to most, from its beginning. Nodes that did not
+/// run take no time.
+fn critical_path(nodes: &[NodeReport]) -> Vec<usize> {
+    let positions: HashMap<&str, usize> =
+        nodes.iter().enumerate().map(|(position, node)| (node.name.as_str(), position)).collect();
+    let dependencies: Vec<Vec<usize>> = nodes
+        .iter()
+        .map(|node| {
+            node.dependencies.iter().filter_map(|name| positions.get(name.as_str()).copied()).collect()
+        })
+        .collect();
+    let mut longest: Vec<Option<(f64, Option<usize>)>> = vec![None; nodes.len()];
+    let mut entered = vec![false; nodes.len()];
+    for position in 0..nodes.len() {
+        // A stack of its own, because a pipeline may be a chain of thousands.
+        let mut stack = vec![position];
+        while let Some(&at) = stack.last() {
+            if !entered[at] {
+                entered[at] = true;
+                stack.extend(dependencies[at].iter().filter(|dependency| !entered[**dependency]));
+                continue;
+            }
+            stack.pop();
+            if longest[at].is_some() {
+                continue;
+            }
+            let before = dependencies[at]
+                .iter()
+                .filter_map(|dependency| Some((longest[*dependency]?.0, *dependency)))
+                .max_by(|a, b| a.0.total_cmp(&b.0));
+            let own_ms = nodes[at].duration_ms.unwrap_or(0.0);
+            longest[at] =
+                Some((own_ms + before.map_or(0.0, |(ms, _)| ms), before.map(|(_, position)| position)));
+        }
+    }
+    let last = (0..nodes.len()).max_by(|a, b| {
+        longest[*a].map_or(0.0, |(ms, _)| ms).total_cmp(&longest[*b].map_or(0.0, |(ms, _)| ms))
+    });
+    let mut path: Vec<usize> = std::iter::successors(last, |at| longest[*at].and_then(|(_, before)| before))
+        .take(nodes.len())
+        .filter(|position| nodes[*position].duration_ms.is_some())
+        .collect();
+    path.reverse();
+    path
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::NodeStatus;
+
+    fn node(name: &str, dependencies: &[&str], extent: Option<(f64, f64)>) -> NodeReport {
+        NodeReport {
+            name: name.into(),
+            kind: None,
+            dependencies: dependencies.iter().map(|&name| name.to_owned()).collect(),
+            status: if extent.is_some() { NodeStatus::Success } else { NodeStatus::NotRun },
+            start_ms: extent.map(|(start, _)| start),
+            duration_ms: extent.map(|(_, duration)| duration),
+            rows_in: None,
+            rows_out: None,
+            bytes: None,
+            queries: 0,
+            error: None,
+            on_critical_path: false,
+        }
+    }
+
+    #[test]
+    fn busy_and_idle_time_add_up_to_the_run() {
+        let mut nodes = [
+            node("a", &[], Some((0.0, 20.0))),
+            node("b", &[], Some((10.0, 20.0))),
+            node("c", &["a", "b"], Some((60.0, 30.0))),
+        ];
+        let timeline = timeline(&mut nodes, 100.0).unwrap();
+        assert_eq!((timeline.busy_ms, timeline.idle_ms), (60.0, 40.0));
+        assert!((timeline.parallelism - 70.0 / 60.0).abs() < 1e-9);
+        let gap = timeline.longest_idle.unwrap();
+        assert_eq!((gap.after.as_deref(), gap.before.as_deref()), (Some("b"), Some("c")));
+        assert_eq!((gap.start_ms, gap.duration_ms), (30.0, 30.0));
+    }
+
+    #[track_caller]
+    fn check_path(mut nodes: Vec<NodeReport>, expected: &[&str], expected_ms: f64) {
+        let timeline = timeline(&mut nodes, 1000.0).unwrap();
+        assert_eq!(
+            (&*timeline.critical_path, timeline.critical_path_ms),
+            (&*expected.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>(), expected_ms)
+        );
+        let marked = nodes.iter().filter(|node| node.on_critical_path).count();
+        assert_eq!(marked, expected.len());
+    }
+
+    #[test]
+    fn the_critical_path_is_the_longest_chain_and_not_the_last() {
+        check_path(
+            vec![
+                node("d", &["b", "c"], Some((90.0, 5.0))),
+                node("a", &[], Some((0.0, 10.0))),
+                node("b", &["a"], Some((10.0, 50.0))),
+                node("c", &["a"], Some((60.0, 30.0))),
+                node("other", &[], Some((95.0, 40.0))),
+                node("never", &["d"], None),
+            ],
+            &["a", "b", "d"],
+            65.0,
+        );
+    }
+
+    #[test]
+    fn dependencies_that_do_not_make_sense_do_no_harm() {
+        check_path(
+            vec![node("a", &["b", "nobody"], Some((0.0, 1.0))), node("b", &["a"], Some((1.0, 2.0)))],
+            &["b", "a"],
+            3.0,
+        );
+    }
+
+    #[test]
+    fn a_long_chain_does_not_exhaust_the_stack() {
+        let names: Vec<String> = (0..20_000).map(|number| format!("n{number:05}")).collect();
+        let mut nodes: Vec<NodeReport> = names
+            .iter()
+            .enumerate()
+            .map(|(number, name)| {
+                let next: Vec<&str> = names.get(number + 1).map(String::as_str).into_iter().collect();
+                node(name, &next, Some((0.0, 1.0)))
+            })
+            .collect();
+        assert_eq!(timeline(&mut nodes, 1.0).unwrap().critical_path.len(), 20_000);
+    }
+
+    #[test]
+    fn without_nodes_there_is_no_timeline() {
+        assert_eq!(timeline(&mut [node("a", &[], None)], 10.0), None);
+    }
+}
