@@ -1,0 +1,239 @@
+//! The summary of a column of texts or of binary values.
+
+use super::{
+    SummaryOptions,
+    chunks::CHUNK,
+    distinct::{DistinctSketch, digest},
+    domain::{Added, Domain, VALUE_BYTES, cut_text},
+    model::{Category, Details, Text},
+    moments::LengthSums,
+};
+
+/// Accumulates texts or binary values.
+#[derive(Debug, Clone)]
+pub(super) struct ByteStrings {
+    content: Content,
+    lengths: LengthSums,
+    extremes: Extremes,
+    /// The values and their counts, until they are too many.
+    domain: Option<Domain>,
+    /// What was seen after that; it takes over the domain's hashes then.
+    distinct: DistinctSketch,
+}
+
+/// What the bytes are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Content {
+    /// Texts.
+    Text,
+    /// Texts out of a dictionary, which are a category unless they are too many.
+    Dictionary,
+    /// Anything.
+    Binary,
+}
+
+impl ByteStrings {
+    pub(super) fn new(content: Content, options: &SummaryOptions) -> Self {
+        let is_text = content != Content::Binary;
+        Self {
+            content,
+            lengths: LengthSums::default(),
+            extremes: Extremes::new(is_text && options.values),
+            domain: is_text.then(|| Domain::new(options.values)),
+            distinct: DistinctSketch::new(),
+        }
+    }
+
+    /// Adds values.
+    pub(super) fn update<'a>(&mut self, values: impl Iterator<Item = &'a [u8]>) {
+        let mut hashes = [0; CHUNK];
+        let mut lengths = [0; CHUNK];
+        let mut length = 0;
+        for value in values {
+            let digest = digest(value);
+            lengths[length] = self.length_of(value, digest.is_ascii);
+            hashes[length] = digest.hash;
+            if !self.count_in_domain(value, digest.hash, 1) {
+                self.extremes.add(value);
+            }
+            length += 1;
+            if length == CHUNK {
+                self.add_chunk(&lengths, &hashes);
+                length = 0;
+            }
+        }
+        self.add_chunk(&lengths[..length], &hashes[..length]);
+    }
+
+    /// Adds one value that occurs several times.
+    pub(super) fn update_repeated(&mut self, value: &[u8], times: u64) {
+        let digest = digest(value);
+        self.lengths.add(self.length_of(value, digest.is_ascii).into(), times);
+        if !self.count_in_domain(value, digest.hash, times) {
+            self.extremes.add(value);
+            self.distinct.add(digest.hash);
+        }
+    }
+
+    fn add_chunk(&mut self, lengths: &[u32], hashes: &[u64]) {
+        self.lengths.add_all(lengths);
+        if self.domain.is_none() {
+            self.distinct.add_all(hashes.iter().copied());
+        }
+    }
+
+    fn length_of(&self, value: &[u8], is_ascii: bool) -> u32 {
+        let length = if is_ascii || self.content == Content::Binary {
+            value.len()
+        } else {
+            // Characters, that is all bytes but those that continue one.
+            value.iter().filter(|byte| **byte & 0xC0 != 0x80).count()
+        };
+        u32::try_from(length).unwrap_or(u32::MAX)
+    }
+
+    /// Counts a value in the domain; false when there is none (any more).
+    #[inline]
+    fn count_in_domain(&mut self, value: &[u8], hash: u64, times: u64) -> bool {
+        let Some(domain) = &mut self.domain else { return false };
+        match domain.add(hash, times, || cut_text(value)) {
+            Added::Known => true,
+            Added::New => {
+                self.extremes.add(value);
+                true
+            }
+            Added::Full => {
+                self.give_up_domain();
+                false
+            }
+        }
+    }
+
+    fn give_up_domain(&mut self) {
+        for hash in self.domain.take().iter().flat_map(Domain::hashes) {
+            self.distinct.add(hash);
+        }
+    }
+
+    pub(super) fn merge(&mut self, mut other: Self) {
+        self.lengths.merge(&other.lengths);
+        self.extremes.merge(&other.extremes);
+        let is_whole = match (&mut self.domain, &other.domain) {
+            (Some(domain), Some(others)) => domain.merge(others),
+            _ => false,
+        };
+        if !is_whole {
+            self.give_up_domain();
+            other.give_up_domain();
+            self.distinct.merge(&other.distinct);
+        }
+    }
+
+    pub(super) fn finish(&self, options: &SummaryOptions) -> Details {
+        let lengths = self.lengths.finish();
+        let distinct_estimate =
+            self.domain.as_ref().map_or_else(|| self.distinct.estimate(), |domain| domain.len() as u64);
+        if self.content == Content::Binary {
+            return Details::Binary { lengths, distinct_estimate };
+        }
+        let (min, max) = (self.extremes.min(), self.extremes.max());
+        match &self.domain {
+            Some(domain) if self.is_category(domain, options) => Details::Category(Category {
+                lengths,
+                min,
+                max,
+                unique: distinct_estimate,
+                top_count: domain.greatest_count(),
+                domain: domain.most_frequent(options.domain_limit),
+            }),
+            domain => Details::Text(Text {
+                lengths,
+                min,
+                max,
+                distinct_estimate,
+                top_values: domain
+                    .iter()
+                    .filter(|domain| domain.greatest_count() > 1)
+                    .flat_map(|domain| domain.most_frequent(options.top_values))
+                    .collect(),
+            }),
+        }
+    }
+
+    fn is_category(&self, domain: &Domain, options: &SummaryOptions) -> bool {
+        let repeats = self.content == Content::Dictionary || 2 * domain.len() as u64 <= self.lengths.count();
+        (1..=options.domain_limit).contains(&domain.len()) && repeats
+    }
+}
+
+/// The first and the last value in the order of bytes, cut where they are long.
+#[derive(Debug, Clone)]
+struct Extremes {
+    is_wanted: bool,
+    ends: Option<[End; 2]>,
+}
+
+#[derive(Debug, Clone)]
+struct End {
+    prefix: u64,
+    value: Box<[u8]>,
+}
+
+impl Extremes {
+    fn new(is_wanted: bool) -> Self {
+        Self { is_wanted, ends: None }
+    }
+
+    #[inline]
+    fn add(&mut self, value: &[u8]) {
+        if !self.is_wanted {
+            return;
+        }
+        let prefix = prefix(value);
+        let Some([min, max]) = &mut self.ends else {
+            self.ends = Some([End::new(prefix, value), End::new(prefix, value)]);
+            return;
+        };
+        // Most values differ from both ends in their first bytes.
+        if prefix <= min.prefix && (prefix < min.prefix || *value < *min.value) {
+            *min = End::new(prefix, value);
+        }
+        if prefix >= max.prefix && (prefix > max.prefix || *value > *max.value) {
+            *max = End::new(prefix, value);
+        }
+    }
+
+    fn merge(&mut self, other: &Self) {
+        for end in other.ends.iter().flatten() {
+            self.add(&end.value);
+        }
+    }
+
+    fn min(&self) -> Option<String> {
+        self.ends.as_ref().map(|[min, _]| cut_text(&min.value).into())
+    }
+
+    fn max(&self) -> Option<String> {
+        self.ends.as_ref().map(|[_, max]| cut_text(&max.value).into())
+    }
+}
+
+impl End {
+    fn new(prefix: u64, value: &[u8]) -> Self {
+        // One byte more than is shown, so that the cut shows too.
+        Self { prefix, value: value.get(..=VALUE_BYTES).unwrap_or(value).into() }
+    }
+}
+
+/// The first bytes as a number with their order.
+#[inline]
+fn prefix(value: &[u8]) -> u64 {
+    match value.first_chunk() {
+        Some(first) => u64::from_be_bytes(*first),
+        None => {
+            let mut first = [0; 8];
+            first[..value.len()].copy_from_slice(value);
+            u64::from_be_bytes(first)
+        }
+    }
+}

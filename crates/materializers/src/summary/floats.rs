@@ -1,0 +1,184 @@
+//! The distribution of a column of floats.
+
+use super::{
+    chunks::CHUNK,
+    distinct::hash_bits,
+    model::{Distribution, Point},
+    moments::{CompensatedSum, LANES, Moments, finite, total},
+    order::{Order, histogram, quantiles},
+};
+
+/// Accumulates floats.
+#[derive(Debug, Clone)]
+pub(super) struct Floats {
+    /// Of finite values.
+    count: u64,
+    nans: u64,
+    infinities: u64,
+    zeros: u64,
+    min: f64,
+    max: f64,
+    sum: CompensatedSum,
+    moments: Moments,
+    order: Order,
+}
+
+impl Floats {
+    pub(super) fn new() -> Self {
+        Self {
+            count: 0,
+            nans: 0,
+            infinities: 0,
+            zeros: 0,
+            min: f64::INFINITY,
+            max: f64::NEG_INFINITY,
+            sum: CompensatedSum::default(),
+            moments: Moments::default(),
+            order: Order::new(),
+        }
+    }
+
+    /// Adds at most [`CHUNK`] values.
+    pub(super) fn update(&mut self, values: &[f64]) {
+        let sweep = Sweep::of(values);
+        if sweep.sum.is_finite() {
+            self.add_finite(values, sweep);
+            return;
+        }
+        let mut chunk = [0.0; CHUNK];
+        let mut length = 0;
+        for value in values {
+            chunk[length] = *value;
+            length += usize::from(value.is_finite());
+            self.nans += u64::from(value.is_nan());
+            self.infinities += u64::from(value.is_infinite());
+        }
+        self.add_finite(&chunk[..length], Sweep::of(&chunk[..length]));
+    }
+
+    fn add_finite(&mut self, values: &[f64], sweep: Sweep) {
+        self.count += values.len() as u64;
+        self.zeros += sweep.zeros;
+        self.min = self.min.min(sweep.min);
+        self.max = self.max.max(sweep.max);
+        self.sum.add(sweep.sum);
+        self.moments.merge(Moments::of_slice(values, sweep.sum), 0.0);
+        let mut keys = [0; CHUNK];
+        for (key, value) in keys.iter_mut().zip(values) {
+            *key = order_key(*value);
+        }
+        let keys = &keys[..values.len()];
+        self.order.update(keys, keys.iter().map(|key| hash_bits(*key as u64)));
+    }
+
+    pub(super) fn merge(&mut self, other: Self) {
+        self.count += other.count;
+        self.nans += other.nans;
+        self.infinities += other.infinities;
+        self.zeros += other.zeros;
+        self.min = self.min.min(other.min);
+        self.max = self.max.max(other.max);
+        self.sum.merge(other.sum);
+        self.moments.merge(other.moments, 0.0);
+        self.order.merge(other.order);
+    }
+
+    pub(super) fn finish(&self) -> Distribution {
+        let ranks = self.order.ranks();
+        let has_values = self.count > 0;
+        let mean = has_values.then(|| self.sum.get() / self.count as f64).and_then(finite);
+        Distribution {
+            zeros: self.zeros,
+            nans: self.nans,
+            infinities: self.infinities,
+            min: has_values.then(|| float(self.min)),
+            max: has_values.then(|| float(self.max)),
+            mean: mean.map(float),
+            std: self.moments.std(),
+            quantiles: quantiles(&ranks, |below, above, part| {
+                float(between(from_order_key(below), from_order_key(above), part))
+            }),
+            histogram: histogram(&ranks, self.count, |position| {
+                let edge = histogram_edge(self.min, self.max, position);
+                (order_key(edge), float(edge))
+            }),
+            distinct_estimate: self.order.distinct_estimate(),
+        }
+    }
+}
+
+/// What one pass over some values tells.
+struct Sweep {
+    sum: f64,
+    min: f64,
+    max: f64,
+    zeros: u64,
+}
+
+impl Sweep {
+    fn of(values: &[f64]) -> Self {
+        let mut sums = [0.0; LANES];
+        let mut mins = [f64::INFINITY; LANES];
+        let mut maxs = [f64::NEG_INFINITY; LANES];
+        let mut zeros = [0_u64; LANES];
+        let (rows, rest) = values.as_chunks::<LANES>();
+        let mut visit = |lane: usize, value: f64| {
+            sums[lane] += value;
+            mins[lane] = if value < mins[lane] { value } else { mins[lane] };
+            maxs[lane] = if value > maxs[lane] { value } else { maxs[lane] };
+            zeros[lane] += u64::from(value == 0.0);
+        };
+        for row in rows {
+            for (lane, value) in row.iter().enumerate() {
+                visit(lane, *value);
+            }
+        }
+        for (lane, value) in rest.iter().enumerate() {
+            visit(lane, *value);
+        }
+        Self {
+            sum: total(sums),
+            min: mins.into_iter().fold(f64::INFINITY, f64::min),
+            max: maxs.into_iter().fold(f64::NEG_INFINITY, f64::max),
+            zeros: zeros.into_iter().sum(),
+        }
+    }
+}
+
+/// A finite float as a point; zero has no sign there.
+pub(super) fn float(value: f64) -> Point {
+    Point::Float(value + 0.0)
+}
+
+/// An integer with the order of the float (IEEE 754 total order).
+pub(super) fn order_key(value: f64) -> i64 {
+    // Adding zero turns the negative zero into the positive one.
+    swap_order((value + 0.0).to_bits() as i64)
+}
+
+/// The float of an integer with its order.
+pub(super) fn from_order_key(key: i64) -> f64 {
+    f64::from_bits(swap_order(key) as u64)
+}
+
+/// Negative floats grow downward as integers.
+fn swap_order(bits: i64) -> i64 {
+    bits ^ ((bits >> 63) as u64 >> 1) as i64
+}
+
+/// A float between two, without overflow on the way.
+pub(super) fn between(below: f64, above: f64, part: f64) -> f64 {
+    if part == 0.0 || below == above { below } else { below * (1.0 - part) + above * part }
+}
+
+/// The edge of a histogram at a position between the least value (0) and the greatest (1).
+pub(super) fn histogram_edge(min: f64, max: f64, position: f64) -> f64 {
+    let edge = if min == max {
+        min + (min.abs() / 1000.0).max(0.5) * (2.0 * position.max(0.0) - 1.0)
+    } else if position == 1.0 {
+        max
+    } else {
+        min * (1.0 - position) + max * position
+    };
+    edge.clamp(f64::MIN, f64::MAX)
+}

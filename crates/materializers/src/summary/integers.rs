@@ -1,0 +1,178 @@
+//! The distribution of a column whose values are 64-bit integers on some scale.
+
+use super::{
+    chunks::CHUNK,
+    distinct::hash_bits,
+    model::{Distribution, Point},
+    moments::Moments,
+    order::{Order, histogram, quantiles},
+    scale::Scale,
+};
+
+/// Distances from the origin below this are exact as floats, and their sum over a chunk is exact as an integer.
+const NEAR: i128 = 1 << 52;
+
+/// Accumulates integers.
+#[derive(Debug, Clone)]
+pub(super) struct Integers {
+    scale: Scale,
+    /// What is added to a stored integer to get the value: not 0 for unsigned integers only.
+    bias: i128,
+    count: u64,
+    zeros: u64,
+    min: i64,
+    max: i64,
+    /// Of the values, bias not added.
+    sum: i128,
+    /// The first value. Deviations are taken from here, so that they stay exact where values are large and close.
+    origin: i64,
+    deviations: Moments,
+    order: Order,
+}
+
+impl Integers {
+    pub(super) fn new(scale: Scale) -> Self {
+        Self {
+            scale,
+            bias: 0,
+            count: 0,
+            zeros: 0,
+            min: i64::MAX,
+            max: i64::MIN,
+            sum: 0,
+            origin: 0,
+            deviations: Moments::default(),
+            order: Order::new(),
+        }
+    }
+
+    /// For unsigned integers, which [`biased`] maps to signed ones in the same order.
+    pub(super) fn unsigned() -> Self {
+        Self { bias: 1 << 63, ..Self::new(Scale::Integer) }
+    }
+
+    /// Adds at most [`CHUNK`] values.
+    pub(super) fn update(&mut self, values: &[i64]) {
+        let Some(first) = values.first() else { return };
+        if self.count == 0 {
+            self.origin = *first;
+        }
+        let zero = -self.bias as i64;
+        let (mut least, mut greatest, mut zeros) = (*first, *first, 0);
+        for value in values {
+            least = least.min(*value);
+            greatest = greatest.max(*value);
+            zeros += u64::from(*value == zero);
+        }
+        self.min = self.min.min(least);
+        self.max = self.max.max(greatest);
+        self.zeros += zeros;
+        self.count += values.len() as u64;
+        self.add_moments(values, least, greatest);
+        self.order.update(values, values.iter().map(|value| hash_bits(*value as u64)));
+    }
+
+    fn add_moments(&mut self, values: &[i64], least: i64, greatest: i64) {
+        let mut distances = [0.0; CHUNK];
+        let distances = &mut distances[..values.len()];
+        let origin = i128::from(self.origin);
+        let is_near = |value| (i128::from(value) - origin).abs() < NEAR;
+        let sum_of_distances = if is_near(least) && is_near(greatest) {
+            let mut sum = 0;
+            for (slot, value) in distances.iter_mut().zip(values) {
+                let distance = value - self.origin;
+                sum += distance;
+                *slot = distance as f64;
+            }
+            self.sum += i128::from(sum) + origin * values.len() as i128;
+            sum as f64
+        } else {
+            for (slot, value) in distances.iter_mut().zip(values) {
+                self.sum += i128::from(*value);
+                *slot = *value as f64 - self.origin as f64;
+            }
+            distances.iter().sum()
+        };
+        self.deviations.merge(Moments::of_slice(distances, sum_of_distances), 0.0);
+    }
+
+    pub(super) fn merge(&mut self, other: Self) {
+        if other.count == 0 {
+            return;
+        }
+        if self.count == 0 {
+            *self = other;
+            return;
+        }
+        self.count += other.count;
+        self.zeros += other.zeros;
+        self.min = self.min.min(other.min);
+        self.max = self.max.max(other.max);
+        self.sum += other.sum;
+        let shift = (i128::from(other.origin) - i128::from(self.origin)) as f64;
+        self.deviations.merge(other.deviations, shift);
+        self.order.merge(other.order);
+    }
+
+    pub(super) fn finish(&self) -> Distribution {
+        if self.count == 0 {
+            return Distribution::default();
+        }
+        let ranks = self.order.ranks();
+        let count = i128::from(self.count);
+        let mean_part = self.sum.rem_euclid(count) as f64 / self.count as f64;
+        Distribution {
+            zeros: self.zeros,
+            nans: 0,
+            infinities: 0,
+            min: Some(self.point(self.min.into(), 0.0)),
+            max: Some(self.point(self.max.into(), 0.0)),
+            mean: self.mean(self.sum.div_euclid(count), mean_part),
+            std: self.deviations.std().map(|std| self.scale.distance(std)),
+            quantiles: quantiles(&ranks, |below, above, part| {
+                let (whole, part) = self.at(below, above, part);
+                self.point(whole, part)
+            }),
+            histogram: histogram(&ranks, self.count, |position| self.edge(position)),
+            distinct_estimate: self.order.distinct_estimate(),
+        }
+    }
+
+    /// A mean of numbers is a float also where it happens to be an integer.
+    fn mean(&self, whole: i128, part: f64) -> Option<Point> {
+        match self.point(whole, part) {
+            point @ Point::Text(_) if !matches!(self.scale, Scale::Decimal { .. }) => Some(point),
+            point => point.as_f64().map(Point::Float),
+        }
+    }
+
+    fn point(&self, whole: i128, part: f64) -> Point {
+        self.scale.point(whole + self.bias, part)
+    }
+
+    /// The integer below a position between two integers, and the part that is left.
+    fn at(&self, from: i64, to: i64, position: f64) -> (i128, f64) {
+        if position == 1.0 {
+            return (to.into(), 0.0);
+        }
+        let distance = (i128::from(to) - i128::from(from)) as f64 * position;
+        (i128::from(from) + distance.floor() as i128, distance - distance.floor())
+    }
+
+    fn edge(&self, position: f64) -> (i64, Point) {
+        let (whole, part) = if self.min == self.max {
+            let half_width = self.scale.half_width(self.min.unsigned_abs());
+            let distance = half_width * (2.0 * position.max(0.0) - 1.0);
+            (i128::from(self.min) + distance.floor() as i128, distance - distance.floor())
+        } else {
+            self.at(self.min, self.max, position)
+        };
+        let key = whole.clamp(i64::MIN.into(), i64::MAX.into()) as i64;
+        (key, self.point(whole, part))
+    }
+}
+
+/// Maps unsigned integers to signed ones in the same order.
+pub(super) fn biased(value: u64) -> i64 {
+    (value ^ 1 << 63) as i64
+}

@@ -1,0 +1,218 @@
+//! Means and standard deviations, merged without loss of precision.
+
+use super::model::Lengths;
+
+/// Count, mean and sum of squared deviations, merged as by Chan, Golub and LeVeque.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(super) struct Moments {
+    pub(super) count: u64,
+    pub(super) mean: f64,
+    squares: f64,
+}
+
+impl Moments {
+    /// Of values whose sum is known. Two passes over a slice that stays in the nearest cache are both faster and more
+    /// precise than one.
+    pub(super) fn of_slice(values: &[f64], sum: f64) -> Self {
+        if values.is_empty() {
+            return Self::default();
+        }
+        let mean = sum / values.len() as f64;
+        let (rows, rest) = values.as_chunks::<LANES>();
+        let mut lanes = [0.0; LANES];
+        for row in rows {
+            for (lane, value) in lanes.iter_mut().zip(row) {
+                let deviation = value - mean;
+                *lane += deviation * deviation;
+            }
+        }
+        let squares =
+            rest.iter().fold(total(lanes), |squares, value| squares + (value - mean) * (value - mean));
+        Self { count: values.len() as u64, mean, squares }
+    }
+
+    /// Adds the moments of other values, whose mean is counted from `shift` instead of 0.
+    pub(super) fn merge(&mut self, other: Self, shift: f64) {
+        if other.count == 0 {
+            return;
+        }
+        if self.count == 0 {
+            *self = Self { mean: other.mean + shift, ..other };
+            return;
+        }
+        let count = self.count + other.count;
+        let distance = other.mean + shift - self.mean;
+        let weight = other.count as f64 / count as f64;
+        self.mean += distance * weight;
+        self.squares += other.squares + distance * distance * weight * self.count as f64;
+        self.count = count;
+    }
+
+    /// The standard deviation of a sample; nothing for fewer than two values, or beyond what a float can say.
+    pub(super) fn std(&self) -> Option<f64> {
+        let degrees = self.count.checked_sub(1).filter(|degrees| *degrees > 0)?;
+        finite((self.squares / degrees as f64).sqrt())
+    }
+}
+
+/// Independent sums that the compiler keeps in vector registers; they also keep rounding errors small.
+pub(super) const LANES: usize = 8;
+
+pub(super) fn total(lanes: [f64; LANES]) -> f64 {
+    let [a, b, c, d, e, f, g, h] = lanes;
+    ((a + b) + (c + d)) + ((e + f) + (g + h))
+}
+
+pub(super) fn finite(value: f64) -> Option<f64> {
+    value.is_finite().then_some(value)
+}
+
+/// A sum that carries what rounding takes away from it, after Neumaier.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct CompensatedSum {
+    sum: f64,
+    lost: f64,
+}
+
+impl CompensatedSum {
+    pub(super) fn add(&mut self, value: f64) {
+        let sum = self.sum + value;
+        self.lost +=
+            if self.sum.abs() >= value.abs() { (self.sum - sum) + value } else { (value - sum) + self.sum };
+        self.sum = sum;
+    }
+
+    pub(super) fn merge(&mut self, other: Self) {
+        self.add(other.sum);
+        self.lost += other.lost;
+    }
+
+    pub(super) fn get(&self) -> f64 {
+        self.sum + self.lost
+    }
+}
+
+/// Lengths, summed exactly, so that their cut into batches does not matter.
+#[derive(Debug, Clone, Default)]
+pub(super) struct LengthSums {
+    count: u64,
+    sum: u128,
+    sum_of_squares: u128,
+    min: Option<u64>,
+    max: Option<u64>,
+    empty: u64,
+}
+
+impl LengthSums {
+    pub(super) fn add(&mut self, length: u64, times: u64) {
+        let (length, times) = (u128::from(length), u128::from(times));
+        self.count += times as u64;
+        self.sum += length * times;
+        self.sum_of_squares += length * length * times;
+        if length == 0 {
+            self.empty += times as u64;
+        }
+        self.widen(length as u64);
+    }
+
+    pub(super) fn add_all(&mut self, lengths: &[u32]) {
+        let (mut sum, mut sum_of_squares, mut empty, mut least, mut greatest) =
+            (0_u64, 0_u64, 0_u64, u32::MAX, 0);
+        for length in lengths {
+            sum += u64::from(*length);
+            sum_of_squares = sum_of_squares.saturating_add(u64::from(*length) * u64::from(*length));
+            empty += u64::from(*length == 0);
+            least = least.min(*length);
+            greatest = greatest.max(*length);
+        }
+        if lengths.is_empty() {
+            return;
+        }
+        self.count += lengths.len() as u64;
+        self.sum += u128::from(sum);
+        self.sum_of_squares += u128::from(sum_of_squares);
+        self.empty += empty;
+        self.widen(u64::from(least));
+        self.widen(u64::from(greatest));
+    }
+
+    fn widen(&mut self, length: u64) {
+        self.min = Some(self.min.map_or(length, |min| min.min(length)));
+        self.max = Some(self.max.map_or(length, |max| max.max(length)));
+    }
+
+    pub(super) fn merge(&mut self, other: &Self) {
+        self.count += other.count;
+        self.sum += other.sum;
+        self.sum_of_squares += other.sum_of_squares;
+        self.empty += other.empty;
+        other.min.into_iter().chain(other.max).for_each(|length| self.widen(length));
+    }
+
+    pub(super) fn count(&self) -> u64 {
+        self.count
+    }
+
+    pub(super) fn finish(&self) -> Lengths {
+        let count = u128::from(self.count);
+        let spread = match (count.checked_mul(self.sum_of_squares), self.sum.checked_mul(self.sum)) {
+            (Some(squares), Some(square)) => squares.saturating_sub(square) as f64,
+            _ => count as f64 * self.sum_of_squares as f64 - self.sum as f64 * self.sum as f64,
+        };
+        Lengths {
+            min: self.min,
+            max: self.max,
+            mean: (count > 0).then(|| self.sum as f64 / count as f64),
+            std: (count > 1).then(|| (spread.max(0.0) / count as f64 / (count - 1) as f64).sqrt()),
+            empty: self.empty,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(values: &[f64], mean: f64, std: f64) {
+        for length in [1, 2, 3, 100] {
+            let mut moments = Moments::default();
+            for part in values.chunks(length) {
+                moments.merge(Moments::of_slice(part, part.iter().sum()), 0.0);
+            }
+            assert!((moments.mean - mean).abs() <= 1e-12 * mean.abs(), "{} is not {mean}", moments.mean);
+            let found = moments.std().unwrap();
+            assert!((found - std).abs() <= 1e-9 * std, "{found} is not {std}");
+        }
+    }
+
+    #[test]
+    fn moments_merge() {
+        check(&[2.0, 4.0, 4.0, 4.0, 5.0, 5.0, 7.0, 9.0], 5.0, (32.0_f64 / 7.0).sqrt());
+        check(&(0..1000).map(|i| 1e9 + f64::from(i)).collect::<Vec<_>>(), 1e9 + 499.5, 288.819_436_096_749_2);
+    }
+
+    #[test]
+    fn no_deviation_of_one_value() {
+        assert_eq!(Moments::of_slice(&[3.0], 3.0).std(), None);
+        assert_eq!(Moments::default().std(), None);
+    }
+
+    #[test]
+    fn a_compensated_sum_keeps_small_values() {
+        let mut sum = CompensatedSum::default();
+        [1.0, 1e100, 1.0, -1e100].into_iter().for_each(|value| sum.add(value));
+        assert_eq!(sum.get(), 2.0);
+    }
+
+    #[test]
+    fn lengths_are_exact() {
+        let mut lengths = LengthSums::default();
+        lengths.add_all(&[0, 3]);
+        lengths.add(5, 2);
+        let found = lengths.finish();
+        assert_eq!((found.min, found.max, found.empty, found.mean), (Some(0), Some(5), 1, Some(3.25)));
+        assert!((found.std.unwrap() - 2.362_907_813_126_304).abs() < 1e-12);
+        assert_eq!(LengthSums::default().finish(), Lengths::default());
+    }
+}

@@ -1,0 +1,82 @@
+//! What follows from the order of a column's values: quantiles, a histogram, and how many are different.
+
+use super::{
+    distinct::DistinctSketch,
+    model::{Bin, Point, Quantile},
+    quantiles::{QuantileSketch, Ranks},
+};
+
+/// The quantiles of a summary.
+const FRACTIONS: [f64; 5] = [0.1, 0.25, 0.5, 0.75, 0.9];
+/// The bins of a histogram.
+const BINS: usize = 10;
+/// How far below the least value a histogram starts, as a fraction of its range, so that its first bin has that value.
+const MARGIN: f64 = 0.001;
+
+/// The sketches of an ordered column.
+#[derive(Debug, Clone)]
+pub(super) struct Order {
+    quantiles: QuantileSketch,
+    distinct: DistinctSketch,
+}
+
+impl Order {
+    pub(super) fn new() -> Self {
+        Self { quantiles: QuantileSketch::new(), distinct: DistinctSketch::new() }
+    }
+
+    /// Adds values by keys that have their order, and by hashes.
+    pub(super) fn update(&mut self, keys: &[i64], hashes: impl ExactSizeIterator<Item = u64>) {
+        self.quantiles.update(keys);
+        self.distinct.add_all(hashes);
+    }
+
+    pub(super) fn merge(&mut self, other: Self) {
+        self.quantiles.merge(other.quantiles);
+        self.distinct.merge(&other.distinct);
+    }
+
+    pub(super) fn ranks(&self) -> Ranks {
+        self.quantiles.ranks()
+    }
+
+    pub(super) fn distinct_estimate(&self) -> u64 {
+        self.distinct.estimate()
+    }
+}
+
+/// The quantiles, each a point between two keys.
+pub(super) fn quantiles(ranks: &Ranks, between: impl Fn(i64, i64, f64) -> Point) -> Vec<Quantile> {
+    FRACTIONS
+        .into_iter()
+        .filter_map(|fraction| {
+            let (below, above, part) = ranks.quantile(fraction)?;
+            Some(Quantile { fraction, value: between(below, above, part) })
+        })
+        .collect()
+}
+
+/// The histogram of `count` values. `edge` gives the key and the point at a position between the least value (0) and
+/// the greatest (1).
+pub(super) fn histogram(ranks: &Ranks, count: u64, edge: impl Fn(f64) -> (i64, Point)) -> Vec<Bin> {
+    if count == 0 {
+        return Vec::new();
+    }
+    let edges: Vec<(i64, Point)> =
+        (0..=BINS).map(|index| edge(if index == 0 { -MARGIN } else { index as f64 / BINS as f64 })).collect();
+    let mut counted = 0;
+    edges
+        .windows(2)
+        .enumerate()
+        .map(|(index, pair)| {
+            let through = if index + 1 == BINS {
+                count
+            } else {
+                (ranks.fraction_up_to(pair[1].0) * count as f64).round() as u64
+            };
+            let bin = through.saturating_sub(counted);
+            counted = counted.max(through);
+            Bin { from: pair[0].1.clone(), to: pair[1].1.clone(), count: bin }
+        })
+        .collect()
+}

@@ -1,0 +1,325 @@
+//! A mergeable sketch of the order of a column's values, in bounded memory.
+//!
+//! A compactor after Karnin, Lang and Liberty ("Optimal Quantile Approximation in Streams", 2016): level `h` holds keys
+//! that stand for `2^h` values each; a full level is sorted and every second key moves one level up. As there, the lowest
+//! levels are replaced by a sampler once a column is long: one key out of each block, chosen at random, so that order or
+//! period in the data cannot mislead it. Randomness comes from a fixed seed: the same values give the same sketch.
+//!
+//! The error of a rank has a standard deviation of about 0.2 % of the number of values.
+
+/// Keys that the level of single values, or of the sampler, takes before it is compacted. Columns that fit are exact.
+const BASE_CAPACITY: usize = 2048;
+/// Keys that each other level takes before it is compacted.
+const LEVEL_CAPACITY: usize = 1024;
+/// The values of a column that are all taken. Past these a block has at most one in `TAKEN_VALUES / 2` of the values.
+const TAKEN_VALUES: u64 = 65_536;
+
+/// Estimates ranks over keys whose order is the order of the values.
+#[derive(Debug, Clone)]
+pub(super) struct QuantileSketch {
+    /// `levels[h]` holds keys of weight `2^h`; those below `base` are empty.
+    levels: Vec<Level>,
+    base: usize,
+    seen: u64,
+    block: Block,
+    choices: SplitMix,
+    tosses: SplitMix,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Level {
+    keys: Vec<i64>,
+    next_takes_greater: Option<bool>,
+}
+
+/// The block of values out of which the sampler takes one.
+#[derive(Debug, Clone, Default)]
+struct Block {
+    /// How many values of the block are still to come; 0 between blocks.
+    remaining: u64,
+    /// How many values are to be passed over before the chosen one, `u64::MAX` once it was taken.
+    until_choice: u64,
+}
+
+impl QuantileSketch {
+    pub(super) fn new() -> Self {
+        Self {
+            levels: vec![Level::default()],
+            base: 0,
+            seen: 0,
+            block: Block::default(),
+            choices: SplitMix(1),
+            tosses: SplitMix(2),
+        }
+    }
+
+    pub(super) fn update(&mut self, mut keys: &[i64]) {
+        while !keys.is_empty() {
+            let until_coarser = (TAKEN_VALUES << self.base) - self.seen;
+            let taken = keys.len().min(usize::try_from(until_coarser).unwrap_or(usize::MAX));
+            let (now, later) = keys.split_at(taken);
+            if self.base == 0 {
+                self.append(now)
+            } else {
+                self.sample(now)
+            }
+            self.seen += taken as u64;
+            self.coarsen_as_needed();
+            keys = later;
+        }
+    }
+
+    pub(super) fn merge(&mut self, mut other: Self) {
+        while self.base < other.base {
+            self.coarsen();
+        }
+        while other.base < self.base {
+            other.coarsen();
+        }
+        self.seen += other.seen;
+        for (height, level) in other.levels.into_iter().enumerate() {
+            self.level(height).keys.extend(level.keys);
+            self.compact_from(height);
+        }
+        self.coarsen_as_needed();
+    }
+
+    /// The keys in order, for questions about ranks.
+    pub(super) fn ranks(&self) -> Ranks {
+        let mut weighted: Vec<(i64, u64)> = self
+            .levels
+            .iter()
+            .enumerate()
+            .flat_map(|(height, level)| level.keys.iter().map(move |key| (*key, 1 << height)))
+            .collect();
+        weighted.sort_unstable();
+        let mut total = 0;
+        for (_, weight) in &mut weighted {
+            total += *weight;
+            *weight = total;
+        }
+        Ranks { cumulative: weighted, total }
+    }
+
+    fn append(&mut self, mut keys: &[i64]) {
+        while !keys.is_empty() {
+            let base = &mut self.levels[self.base].keys;
+            let room = BASE_CAPACITY.saturating_sub(base.len()).min(keys.len());
+            let (now, later) = keys.split_at(room);
+            base.extend_from_slice(now);
+            keys = later;
+            self.compact_from(self.base);
+        }
+    }
+
+    fn sample(&mut self, mut keys: &[i64]) {
+        let block_length = 1_u64 << self.base;
+        let mut chosen = [0; 256];
+        let mut count = 0;
+        while !keys.is_empty() {
+            if self.block.remaining == 0 {
+                self.block =
+                    Block { remaining: block_length, until_choice: self.choices.next() & (block_length - 1) };
+            }
+            let taken = keys.len().min(usize::try_from(self.block.remaining).unwrap_or(usize::MAX));
+            match usize::try_from(self.block.until_choice).ok().and_then(|index| keys[..taken].get(index)) {
+                Some(key) => {
+                    chosen[count] = *key;
+                    count += 1;
+                    self.block.until_choice = u64::MAX;
+                    if count == chosen.len() {
+                        self.append(&chosen);
+                        count = 0;
+                    }
+                }
+                None if self.block.until_choice != u64::MAX => self.block.until_choice -= taken as u64,
+                None => {}
+            }
+            self.block.remaining -= taken as u64;
+            keys = &keys[taken..];
+        }
+        self.append(&chosen[..count]);
+    }
+
+    fn coarsen_as_needed(&mut self) {
+        while self.seen >= TAKEN_VALUES << self.base {
+            self.coarsen();
+        }
+    }
+
+    /// Doubles the length of the sampler's blocks. A block that is not complete is given up; it is a tiny part of all.
+    fn coarsen(&mut self) {
+        self.promote(self.base);
+        self.base += 1;
+        self.level(self.base);
+        self.block = Block::default();
+        self.compact_from(self.base);
+    }
+
+    fn compact_from(&mut self, mut height: usize) {
+        while let Some(level) = self.levels.get(height) {
+            let capacity = if height == self.base { BASE_CAPACITY } else { LEVEL_CAPACITY };
+            if level.keys.len() < capacity {
+                break;
+            }
+            self.promote(height);
+            height += 1;
+        }
+    }
+
+    /// Moves one key of each pair of neighbours one level up. A coin decides whether it is the lesser one, and the next
+    /// time it is the other, so that errors cancel. The greatest key of an odd number moves up by the toss of the coin.
+    fn promote(&mut self, height: usize) {
+        let toss = self.tosses.next() & 1 == 1;
+        let level = self.level(height);
+        let greater = match level.next_takes_greater.take() {
+            Some(greater) => greater,
+            None => {
+                level.next_takes_greater = Some(!toss);
+                toss
+            }
+        };
+        let mut keys = std::mem::take(&mut level.keys);
+        keys.sort();
+        let (pairs, unpaired) = keys.as_chunks::<2>();
+        let above = &mut self.level(height + 1).keys;
+        above.extend(pairs.iter().map(|pair| pair[usize::from(greater)]));
+        above.extend(unpaired.iter().filter(|_| toss));
+        keys.clear();
+        self.levels[height].keys = keys;
+    }
+
+    fn level(&mut self, height: usize) -> &mut Level {
+        while self.levels.len() <= height {
+            self.levels.push(Level::default());
+        }
+        &mut self.levels[height]
+    }
+}
+
+/// The keys of a sketch in order, each with the number of values that it and the ones before it stand for.
+#[derive(Debug)]
+pub(super) struct Ranks {
+    cumulative: Vec<(i64, u64)>,
+    total: u64,
+}
+
+impl Ranks {
+    /// The keys on both sides of the quantile, and how far between them it lies; nothing when there are no keys.
+    pub(super) fn quantile(&self, fraction: f64) -> Option<(i64, i64, f64)> {
+        let position = fraction * self.total.checked_sub(1)? as f64;
+        let below = position.floor();
+        Some((self.key_at(below as u64)?, self.key_at(position.ceil() as u64)?, position - below))
+    }
+
+    /// The fraction of values whose key is at most this one.
+    pub(super) fn fraction_up_to(&self, key: i64) -> f64 {
+        match self.cumulative.partition_point(|(other, _)| *other <= key).checked_sub(1) {
+            Some(last) => self.cumulative[last].1 as f64 / self.total as f64,
+            None => 0.0,
+        }
+    }
+
+    fn key_at(&self, position: u64) -> Option<i64> {
+        let index = self.cumulative.partition_point(|(_, through)| *through <= position);
+        self.cumulative.get(index).map(|(key, _)| *key)
+    }
+}
+
+/// SplitMix64 of Steele, Lea and Flood: one multiplication chain per number, and any state is a good one.
+#[derive(Debug, Clone)]
+struct SplitMix(u64);
+
+impl SplitMix {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FRACTIONS: [f64; 5] = [0.1, 0.25, 0.5, 0.75, 0.9];
+
+    fn sketch_of(values: impl Iterator<Item = i64>) -> QuantileSketch {
+        let values: Vec<i64> = values.collect();
+        let mut sketch = QuantileSketch::new();
+        values.chunks(1000).for_each(|chunk| sketch.update(chunk));
+        sketch
+    }
+
+    /// Checks every quantile against the sorted values: some rank that the estimate may have is within 1 %.
+    #[track_caller]
+    fn check(sketch: &QuantileSketch, mut values: Vec<i64>) {
+        values.sort_unstable();
+        let ranks = sketch.ranks();
+        for fraction in FRACTIONS {
+            let (below, above, _) = ranks.quantile(fraction).unwrap();
+            let least = values.partition_point(|value| *value < below) as f64 / values.len() as f64;
+            let greatest = values.partition_point(|value| *value <= above) as f64 / values.len() as f64;
+            assert!(
+                least - 0.01 <= fraction && fraction <= greatest + 0.01,
+                "{fraction}: {below}..{above} has ranks {least}..{greatest} among {}",
+                values.len()
+            );
+        }
+        assert!(sketch.levels.iter().map(|level| level.keys.len()).sum::<usize>() < 16 * LEVEL_CAPACITY);
+    }
+
+    #[test]
+    fn ranks_are_within_one_percent_in_any_order() {
+        for count in [1, 2, 10, 2_047, 2_048, 5_000, 70_000, 300_000, 1_500_000] {
+            for values in [
+                (0..count).collect::<Vec<i64>>(),
+                (0..count).rev().collect(),
+                (0..count).map(|i| i % 8).collect(),
+                (0..count).map(|i| i % 64).collect(),
+                (0..count).map(|i| SplitMix(i as u64).next() as i64).collect(),
+                (0..count).map(|i| (SplitMix(i as u64).next() >> 44).pow(3) as i64).collect(),
+            ] {
+                check(&sketch_of(values.iter().copied()), values);
+            }
+        }
+    }
+
+    #[test]
+    fn merged_sketches_are_as_good() {
+        for parts in [2, 3, 16] {
+            let values: Vec<i64> = (0..400_000).map(|i| SplitMix(i).next() as i64 >> 20).collect();
+            let mut merged = QuantileSketch::new();
+            for part in 0..parts {
+                merged.merge(sketch_of(values.iter().copied().skip(part).step_by(parts)));
+            }
+            check(&merged, values.clone());
+            let mut uneven = sketch_of(values[..399_000].iter().copied());
+            uneven.merge(sketch_of(values[399_000..].iter().copied()));
+            check(&uneven, values);
+        }
+    }
+
+    #[test]
+    fn how_values_are_cut_into_batches_does_not_matter() {
+        let values: Vec<i64> = (0..200_000).map(|i| SplitMix(i).next() as i64).collect();
+        let mut whole = QuantileSketch::new();
+        whole.update(&values);
+        for length in [1, 7, 8_192] {
+            let mut cut = QuantileSketch::new();
+            values.chunks(length).for_each(|chunk| cut.update(chunk));
+            assert!(cut.ranks().cumulative == whole.ranks().cumulative, "batches of {length}");
+        }
+    }
+
+    #[test]
+    fn few_values_are_exact() {
+        let ranks = sketch_of([4, 1, 3, 2].into_iter()).ranks();
+        assert_eq!(ranks.quantile(0.5), Some((2, 3, 0.5)));
+        assert_eq!(ranks.quantile(0.0), Some((1, 1, 0.0)));
+        assert_eq!(ranks.fraction_up_to(3), 0.75);
+        assert_eq!(QuantileSketch::new().ranks().quantile(0.5), None);
+    }
+}

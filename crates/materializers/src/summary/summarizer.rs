@@ -1,0 +1,124 @@
+//! Accumulates the summary of a stream of batches.
+
+use arrow::{
+    array::{Array, AsArray, RecordBatch},
+    datatypes::{DataType, Schema},
+};
+
+use super::{column::Column, model::DataSummary};
+
+/// What a summary may show, and how much of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SummaryOptions {
+    /// Whether columns are summarised at all. Default: yes.
+    pub statistics: bool,
+    /// Whether single values of user data may be shown: most frequent values, domains, the first and the last text.
+    /// Numbers and times are not meant. Default: yes.
+    pub values: bool,
+    /// Most frequent values that are listed of a column of texts. Default: 10.
+    pub top_values: usize,
+    /// Different texts that a category may have. Default: 200, at most 1,024.
+    pub domain_limit: usize,
+}
+
+impl Default for SummaryOptions {
+    fn default() -> Self {
+        Self { statistics: true, values: true, top_values: 10, domain_limit: 200 }
+    }
+}
+
+/// Accumulates the summary of a stream of batches in one pass.
+///
+/// The memory for a column is bounded, about 130 KB at most, and nothing that data can be makes it fail: what it cannot
+/// look at it counts. A stream of several partitions is summarised by one for each, merged in the order of the
+/// partitions. How rows are cut into batches does not change the result, but for the rounding of means and deviations.
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use arrow::{array::{Int64Array, RecordBatch}, datatypes::{DataType, Field, Schema}};
+/// use daglight_materializers::{Details, Summarizer, SummaryOptions};
+///
+/// let schema = Arc::new(Schema::new(vec![Field::new("quantity", DataType::Int64, true)]));
+/// let batch = RecordBatch::try_new(schema.clone(), vec![Arc::new(Int64Array::from(vec![Some(1), None, Some(3)]))])?;
+/// let mut summarizer = Summarizer::new(&schema, SummaryOptions::default());
+/// summarizer.update(&batch);
+/// let summary = summarizer.finish();
+/// assert_eq!((summary.rows, summary.columns[0].missing), (3, 1));
+/// let Details::Numeric(quantity) = &summary.columns[0].details else { panic!("not a number") };
+/// assert_eq!(quantity.mean.as_ref().and_then(|mean| mean.as_f64()), Some(2.0));
+/// # Ok::<(), arrow::error::ArrowError>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Summarizer {
+    options: SummaryOptions,
+    rows: u64,
+    bytes: u64,
+    columns: Vec<Column>,
+}
+
+impl Summarizer {
+    /// For batches of this schema.
+    pub fn new(schema: &Schema, options: SummaryOptions) -> Self {
+        let columns = if options.statistics {
+            schema.fields().iter().map(|field| Column::new(field.clone(), &options)).collect()
+        } else {
+            Vec::new()
+        };
+        Self { options, rows: 0, bytes: 0, columns }
+    }
+
+    /// Adds the rows of a batch.
+    pub fn update(&mut self, batch: &RecordBatch) {
+        self.rows += batch.num_rows() as u64;
+        self.bytes += batch.columns().iter().map(size_bytes).sum::<u64>();
+        for (index, column) in self.columns.iter_mut().enumerate() {
+            match batch.columns().get(index) {
+                Some(array) => column.update(array),
+                None => column.unhandled_rows += batch.num_rows() as u64,
+            }
+        }
+    }
+
+    /// Adds the rows that another summarizer of the same schema and options has seen.
+    pub fn merge(&mut self, other: Self) {
+        self.rows += other.rows;
+        self.bytes += other.bytes;
+        let mut others = other.columns.into_iter();
+        for column in &mut self.columns {
+            match others.next() {
+                Some(same) if same.data_type() == column.data_type() => column.merge(same),
+                _ => column.unhandled_rows += other.rows,
+            }
+        }
+    }
+
+    /// The summary of what was seen.
+    pub fn finish(&self) -> DataSummary {
+        DataSummary {
+            rows: self.rows,
+            bytes: self.bytes,
+            statistics: self.options.statistics,
+            columns: self.columns.iter().map(|column| column.finish(&self.options)).collect(),
+        }
+    }
+}
+
+/// The bytes of a slice's own values, which Arrow does not count for views.
+fn size_bytes(array: &impl AsRef<dyn Array>) -> u64 {
+    let array = array.as_ref();
+    let views = match array.data_type() {
+        DataType::Utf8View => array.as_string_view().views(),
+        DataType::BinaryView => array.as_binary_view().views(),
+        _ => {
+            let data = array.to_data();
+            return data.get_slice_memory_size().unwrap_or_else(|_| data.get_array_memory_size()) as u64;
+        }
+    };
+    const INLINE_BYTES: u64 = 12;
+    let nulls = array.nulls().map_or(0, |nulls| nulls.len().div_ceil(8) as u64);
+    views.iter().fold(nulls, |size, view| {
+        let length = u64::from(*view as u32);
+        size + 16 + if length > INLINE_BYTES { length } else { 0 }
+    })
+}
