@@ -94,7 +94,7 @@ fn describe_statement(
 }
 
 /// `view`, `table`, `result`, or the format of the files that are written.
-fn output_type(statement: &Statement) -> String {
+pub(crate) fn output_type(statement: &Statement) -> String {
     match (statement.kind, effect(&statement.parsed)) {
         (StatementKind::View, _) => "view".to_owned(),
         (StatementKind::Query, _) => "result".to_owned(),

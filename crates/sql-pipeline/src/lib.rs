@@ -15,13 +15,18 @@ mod names;
 mod parameters;
 mod pipeline;
 mod relations;
+mod run;
+mod schedule;
 mod script;
 mod source;
+mod statement_run;
 
 pub use directives::{DirectiveError, ParameterDeclaration};
 pub use kind::StatementKind;
 pub use locate::SourceError;
 pub use parameters::{Parameter, ParameterType};
 pub use pipeline::{Pipeline, PipelineError, PipelineOptions, Step};
+pub use run::{PipelineEvent, RunFailure, RunScriptOptions};
 pub use script::{Placeholder, Script, ScriptError, ScriptProblem, Statement};
 pub use source::Place;
+pub use statement_run::ShownRows;

@@ -72,7 +72,7 @@ pub(crate) fn name_of_relation(relation: &ResolvedTableReference) -> String {
 
 /// `out/late orders.parquet` is `late_orders_parquet`, and so is the folder `out/late orders/` of Parquet files.
 fn name_of_target(target: &str, format: Option<&str>) -> String {
-    let last = target.trim_end_matches(['/', '\\']).rsplit(['/', '\\']).next().unwrap_or_default();
+    let last = last_part(target);
     let mut name: String =
         last.chars().map(|c| if c.is_alphanumeric() { c.to_ascii_lowercase() } else { '_' }).collect();
     if let (false, Some(format)) = (last.contains('.'), format) {
@@ -80,6 +80,16 @@ fn name_of_target(target: &str, format: Option<&str>) -> String {
     }
     let name = name.trim_matches('_');
     if name.is_empty() { "copy".to_owned() } else { name.to_owned() }
+}
+
+/// The name that a written file or folder is known by: its own, without its ending.
+pub(crate) fn name_of_file(target: &str) -> String {
+    let last = last_part(target);
+    last.split_once('.').map_or(last, |(stem, _)| if stem.is_empty() { last } else { stem }).to_owned()
+}
+
+fn last_part(target: &str) -> &str {
+    target.trim_end_matches(['/', '\\']).rsplit(['/', '\\']).next().unwrap_or_default()
 }
 
 #[cfg(test)]

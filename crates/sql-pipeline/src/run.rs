@@ -1,0 +1,176 @@
+//! Running a pipeline.
+
+use std::{
+    convert::Infallible,
+    num::NonZeroUsize,
+    sync::OnceLock,
+    time::{Duration, Instant},
+};
+
+use daglight_run_session::{Node, Run};
+use datafusion::execution::context::SessionContext;
+use futures::{StreamExt, stream::FuturesUnordered};
+
+use crate::{Pipeline, ShownRows, SourceError, Step, schedule::Schedule};
+
+/// How a pipeline is run.
+pub struct RunScriptOptions<'a> {
+    /// How many nodes may run at the same time. With one, which is the default, statements run in the script's order.
+    pub jobs: NonZeroUsize,
+    /// How many rows of a query are shown; 20 by default. The others are computed and counted all the same.
+    pub rows_shown: usize,
+    /// Is told of everything that happens, on the task that runs the pipeline.
+    pub on_event: &'a (dyn Fn(PipelineEvent<'_>) + Send + Sync),
+}
+
+impl Default for RunScriptOptions<'_> {
+    fn default() -> Self {
+        Self { jobs: NonZeroUsize::MIN, rows_shown: 20, on_event: &|_| {} }
+    }
+}
+
+/// Something that happens while a pipeline runs.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum PipelineEvent<'a> {
+    /// A node starts.
+    NodeStarted {
+        /// The node.
+        node: &'a str,
+    },
+    /// A node has ended well.
+    NodeSucceeded {
+        /// The node.
+        node: &'a str,
+        /// How long it took.
+        elapsed: Duration,
+    },
+    /// A statement has failed; nothing new starts from here on.
+    StatementFailed {
+        /// What happened, and where.
+        error: &'a SourceError,
+    },
+    /// A query, an `EXPLAIN` or a `SHOW` has rows.
+    Rows {
+        /// The query's node.
+        node: Option<&'a str>,
+        /// Its first rows.
+        rows: &'a ShownRows,
+    },
+}
+
+/// Why a pipeline did not run to its end. `Display` quotes the line, with a caret below.
+#[derive(Debug, thiserror::Error)]
+#[error("{error}\n{}", .error.place.quote())]
+#[non_exhaustive]
+pub struct RunFailure {
+    /// The first error.
+    pub error: SourceError,
+    /// The nodes that were not run because of it.
+    pub not_run: Vec<String>,
+}
+
+enum Ended {
+    Well,
+    Failed,
+    NotStarted,
+}
+
+impl Pipeline {
+    /// Runs every statement in a session, each node as a node of `run`.
+    ///
+    /// Independent nodes share the task they are polled in; the partitions of their queries run on all threads of the
+    /// runtime. After an error nothing new starts, and what runs is ended.
+    ///
+    /// # Errors
+    /// When a statement fails. The run knows of it already.
+    pub async fn run(
+        &self,
+        session: &SessionContext,
+        run: &Run,
+        options: RunScriptOptions<'_>,
+    ) -> Result<(), RunFailure> {
+        // Errors then say which column of which line they are about.
+        session.state_ref().write().config_mut().options_mut().sql_parser.collect_spans = true;
+        for parameter in self.parameters().values() {
+            let record = async |node: Node| {
+                node.record("value", parameter.text.as_str());
+                Ok::<(), Infallible>(())
+            };
+            let Ok(()) = run.node(&parameter.node_name(), record).await;
+        }
+
+        let failure = OnceLock::new();
+        let mut schedule = Schedule::new(self.steps());
+        let mut running = FuturesUnordered::new();
+        loop {
+            while failure.get().is_none() && running.len() < options.jobs.get() {
+                let Some(index) = schedule.start_next() else { break };
+                let (failure, options) = (&failure, &options);
+                running.push(async move {
+                    // It was let in beside one that has failed since.
+                    if failure.get().is_some() {
+                        return (index, Ended::NotStarted);
+                    }
+                    match self.run_step(&self.steps()[index], session, run, options).await {
+                        Ok(()) => (index, Ended::Well),
+                        Err(error) => {
+                            // The first failure stays; the run has recorded each of them.
+                            let _ = failure.set(error);
+                            (index, Ended::Failed)
+                        }
+                    }
+                });
+            }
+            match running.next().await {
+                Some((index, Ended::Well)) => schedule.end(index),
+                Some((index, Ended::NotStarted)) => schedule.put_back(index),
+                Some((_, Ended::Failed)) => {}
+                None => break,
+            }
+        }
+        drop(running);
+        match failure.into_inner() {
+            None => Ok(()),
+            Some(error) => Err(RunFailure { error, not_run: schedule.waiting_nodes() }),
+        }
+    }
+
+    async fn run_step(
+        &self,
+        step: &Step,
+        session: &SessionContext,
+        run: &Run,
+        options: &RunScriptOptions<'_>,
+    ) -> Result<(), SourceError> {
+        let located = |error| self.locate(step, &error);
+        let started = Instant::now();
+        let ran = match &step.node {
+            Some(name) => {
+                (options.on_event)(PipelineEvent::NodeStarted { node: name });
+                let work = async |node: Node| {
+                    self.run_statement(step, session, Some(&node), options.rows_shown).await.map_err(located)
+                };
+                run.node(name, work).await
+            }
+            None => {
+                let work = self.run_statement(step, session, None, options.rows_shown);
+                let ran = run.stage("setup", work).await.map_err(located);
+                ran.inspect_err(|error| run.fail(error))
+            }
+        };
+        match &ran {
+            Ok(rows) => {
+                if let Some(node) = &step.node {
+                    let elapsed = started.elapsed();
+                    (options.on_event)(PipelineEvent::NodeSucceeded { node, elapsed });
+                }
+                if let Some(rows) = rows {
+                    (options.on_event)(PipelineEvent::Rows { node: step.node.as_deref(), rows });
+                }
+            }
+            Err(error) => (options.on_event)(PipelineEvent::StatementFailed { error }),
+        }
+        ran.map(|_| ())
+    }
+}
