@@ -1,1 +1,52 @@
-//! The Hamilton tracking API: wire types, the outbox of a run, its delivery and its synchronisation.
+//! The Hamilton tracking API for runs that must not wait for it: an outbox on disk, its delivery, its synchronisation.
+//!
+//! Every [`Event`] of a run is in its [`Outbox`] before anything is sent. A [`Delivery`] follows that file on a thread of
+//! its own and brings each event to the server once, whatever happens to the process, the network or the server; what
+//! it cannot deliver waits, and [`sync_bundle`] delivers it later. The [`Ledger`] accounts for every item.
+//!
+//! The folder `tracker` of a bundle holds
+//!
+//! ```text
+//! outbox.jsonl    the events, see Outbox
+//! delivery.json   how far the delivery has come, and the ids on the server
+//! delivery.lock   held by whoever delivers
+//! ```
+//!
+//! What may be captured belongs to `daglight-capture-policy`, what a run is called to `daglight-run-identity`. The types of
+//! the server's API are generated from its own OpenAPI document, which is checked in beside this crate.
+
+mod connection;
+mod event;
+mod ledger;
+mod outbox;
+mod reader;
+mod record;
+#[rustfmt::skip]
+mod wire;
+mod backoff;
+mod batch;
+mod call;
+mod client;
+mod cursor;
+mod deliverer;
+mod delivery;
+mod delivery_lock;
+mod encode;
+mod status;
+mod sync;
+mod tracker;
+
+pub use call::CallError;
+pub use client::{Client, Project, RunLink, User};
+pub use connection::{Connection, ConnectionError, ProjectRef};
+pub use cursor::CursorError;
+pub use deliverer::DeliveryError;
+pub use delivery::Delivery;
+pub use event::{Attribute, AttributeKind, AttributeRole, CodePlace, Event, Outcome, Version, VersionNode};
+pub use ledger::{Counts, Ledger};
+pub use outbox::Outbox;
+pub use reader::OutboxError;
+pub use record::OUTBOX_VERSION;
+pub use status::{OutboxStatus, StatusError, outbox_status};
+pub use sync::{ProcessEvidence, SyncError, SyncOutcome, sync_bundle};
+pub use tracker::Tracker;

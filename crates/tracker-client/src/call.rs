@@ -1,0 +1,247 @@
+//! One request to the server, and what can come of it.
+
+use std::{error::Error, time::Duration};
+
+use reqwest::{
+    StatusCode,
+    blocking::{RequestBuilder, Response},
+    header::RETRY_AFTER,
+};
+use serde::de::{DeserializeOwned, Error as _};
+
+use crate::{Connection, client::remedy};
+
+/// The longest pause that a server can ask for.
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(60);
+
+const MAX_MESSAGE_CHARS: usize = 300;
+
+/// Why a request did not do what it should.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CallError {
+    /// There was no connection: the server has not seen the request.
+    #[error("{call}: no connection to {server}")]
+    Unreachable {
+        /// The request.
+        call: &'static str,
+        /// The server's base URL.
+        server: String,
+        /// Why.
+        #[source]
+        source: Box<dyn Error + Send + Sync>,
+    },
+    /// There was no whole answer: the server may or may not have done what was asked.
+    #[error("{call}: no answer from {server}")]
+    NoAnswer {
+        /// The request.
+        call: &'static str,
+        /// The server's base URL.
+        server: String,
+        /// Whether it took too long, so that the server may still be at it.
+        timed_out: bool,
+        /// Why.
+        #[source]
+        source: Box<dyn Error + Send + Sync>,
+    },
+    /// The server had a problem of its own, and may or may not have done what was asked.
+    #[error("{call}: the server failed with {status}: {message}")]
+    ServerFailed {
+        /// The request.
+        call: &'static str,
+        /// The HTTP status, of 500 and above.
+        status: u16,
+        /// What the server says.
+        message: String,
+        /// When it wants to be asked again.
+        retry_after: Option<Duration>,
+    },
+    /// The server is busy, and has done nothing.
+    #[error("{call}: the server is busy ({status})")]
+    Busy {
+        /// The request.
+        call: &'static str,
+        /// The HTTP status.
+        status: u16,
+        /// When it wants to be asked again.
+        retry_after: Option<Duration>,
+    },
+    /// The server does not want this request, now or later.
+    #[error("{call}: refused with {status}: {message}; {remedy}")]
+    Refused {
+        /// The request.
+        call: &'static str,
+        /// The HTTP status, below 500.
+        status: u16,
+        /// What the server says.
+        message: String,
+        /// What to do about it.
+        remedy: String,
+    },
+    /// The answer is none that a Hamilton server gives.
+    #[error("{call}: the answer of {server} is not that of a Hamilton server: is tracker.api_url right?")]
+    Garbage {
+        /// The request.
+        call: &'static str,
+        /// The server's base URL.
+        server: String,
+        /// What is wrong with it.
+        #[source]
+        source: serde_json::Error,
+    },
+}
+
+impl CallError {
+    /// Whether the server may have done what was asked.
+    pub(crate) fn is_ambiguous(&self) -> bool {
+        matches!(self, Self::NoAnswer { .. } | Self::ServerFailed { .. } | Self::Garbage { .. })
+    }
+
+    /// Whether the same request may succeed later.
+    pub fn is_temporary(&self) -> bool {
+        !matches!(self, Self::Refused { .. })
+    }
+
+    /// Whether something about what was sent is wrong, and not who sent it or where.
+    pub(crate) fn is_about_payload(&self) -> bool {
+        matches!(self, Self::Refused { status: 400 | 413 | 422, .. })
+    }
+
+    /// Whether the server failed for a reason that can lie in what was sent.
+    pub(crate) fn may_be_about_payload(&self) -> bool {
+        matches!(self, Self::ServerFailed { status: 500, message, .. } if !message.contains("database is locked"))
+    }
+
+    pub(crate) fn timed_out(&self) -> bool {
+        matches!(self, Self::NoAnswer { timed_out: true, .. })
+    }
+
+    pub(crate) fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::ServerFailed { retry_after, .. } | Self::Busy { retry_after, .. } => *retry_after,
+            _ => None,
+        }
+    }
+}
+
+/// Sends a request, and names it in errors.
+pub(crate) struct Caller<'a> {
+    pub(crate) call: &'static str,
+    pub(crate) connection: &'a Connection,
+}
+
+impl Caller<'_> {
+    /// Sends a request and reads its answer as JSON.
+    pub(crate) fn json<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, CallError> {
+        let body = self.answer(request)?.bytes().map_err(|error| self.failed(error))?;
+        serde_json::from_slice(&body).map_err(|source| self.garbage(source))
+    }
+
+    /// Sends a request whose answer is empty.
+    pub(crate) fn nothing(&self, request: RequestBuilder) -> Result<(), CallError> {
+        let body = self.answer(request)?.bytes().map_err(|error| self.failed(error))?;
+        if body.is_empty() {
+            Ok(())
+        } else {
+            serde_json::from_slice(&body).map_err(|error| self.garbage(error))
+        }
+    }
+
+    /// Sends a request and reads its answer as JSON while it arrives, without holding all of it.
+    pub(crate) fn json_stream<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, CallError> {
+        let answer = std::io::BufReader::new(self.answer(request)?);
+        serde_json::from_reader(answer)
+            .map_err(|error| if error.is_io() { self.broken(error) } else { self.garbage(error) })
+    }
+
+    /// The id in an answer, where the document allows none.
+    pub(crate) fn id(&self, id: Option<i64>) -> Result<i64, CallError> {
+        id.ok_or_else(|| self.garbage(serde_json::Error::missing_field("id")))
+    }
+
+    fn answer(&self, request: RequestBuilder) -> Result<Response, CallError> {
+        let response = request.send().map_err(|error| self.failed(error))?;
+        let status = response.status();
+        if status.is_success() {
+            return Ok(response);
+        }
+        let retry_after = response
+            .headers()
+            .get(RETRY_AFTER)
+            .and_then(|value| value.to_str().ok()?.parse().ok())
+            .map(|seconds| Duration::from_secs(seconds).min(MAX_RETRY_AFTER));
+        let (call, code) = (self.call, status.as_u16());
+        if matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS) {
+            return Err(CallError::Busy { call, status: code, retry_after });
+        }
+        // What the server says is a help for people: without it, the status still counts.
+        let message = message(&response.text().unwrap_or_default());
+        if status.is_server_error() {
+            return Err(CallError::ServerFailed { call, status: code, message, retry_after });
+        }
+        Err(CallError::Refused { call, status: code, message, remedy: remedy(self.connection, code) })
+    }
+
+    fn failed(&self, error: reqwest::Error) -> CallError {
+        let (call, server) = (self.call, self.connection.api_url().to_owned());
+        let timed_out = error.is_timeout();
+        if error.is_connect() {
+            return CallError::Unreachable { call, server, source: error.without_url().into() };
+        }
+        CallError::NoAnswer { call, server, timed_out, source: error.without_url().into() }
+    }
+
+    /// The answer ended before its end.
+    fn broken(&self, error: serde_json::Error) -> CallError {
+        let error = std::io::Error::from(error);
+        let timed_out = error.kind() == std::io::ErrorKind::TimedOut;
+        let server = self.connection.api_url().to_owned();
+        CallError::NoAnswer { call: self.call, server, timed_out, source: error.into() }
+    }
+
+    fn garbage(&self, source: serde_json::Error) -> CallError {
+        CallError::Garbage { call: self.call, server: self.connection.api_url().to_owned(), source }
+    }
+}
+
+/// What a server says in the body of an error: the `detail` of its JSON, or the last line of a trace or page.
+fn message(body: &str) -> String {
+    let detail = serde_json::from_str::<serde_json::Value>(body).ok().and_then(|body| {
+        let detail = body.get("detail")?;
+        Some(detail.as_str().map_or_else(|| detail.to_string(), str::to_owned))
+    });
+    let message = detail.unwrap_or_else(|| {
+        let is_page = body.trim_start().starts_with('<');
+        let line = body.lines().rev().map(str::trim).find(|line| !line.is_empty() && !is_page);
+        line.unwrap_or("no message").to_owned()
+    });
+    match message.char_indices().nth(MAX_MESSAGE_CHARS) {
+        Some((end, _)) => format!("{}…", &message[..end]),
+        None => message,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(body: &str, expected: &str) {
+        assert_eq!(message(body), expected);
+    }
+
+    #[test]
+    fn a_servers_message_is_found() {
+        check(r#"{"detail": "Not found"}"#, "Not found");
+        check(
+            r#"{"detail":[{"loc":["body"],"msg":"Field required"}]}"#,
+            r#"[{"loc":["body"],"msg":"Field required"}]"#,
+        );
+        check(
+            "Traceback\n  File\nIntegrityError: UNIQUE constraint\n\n",
+            "IntegrityError: UNIQUE constraint",
+        );
+        check("<!doctype html>\n<h1>Server Error</h1>", "no message");
+        check("", "no message");
+    }
+}

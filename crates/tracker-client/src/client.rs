@@ -1,0 +1,347 @@
+//! The requests that Daglight makes to a tracking server.
+
+use std::collections::{BTreeSet, HashSet};
+
+use chrono::{DateTime, Duration as TimeDelta, Utc};
+use reqwest::blocking::Client as HttpClient;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Connection, ConnectionError, ProjectRef,
+    call::{CallError, Caller},
+    wire,
+};
+
+/// The tag by which a delivery recognises its run.
+pub(crate) const RUN_ID_TAG: &str = "run_id";
+
+const PAGE_SIZE: usize = 100;
+
+/// More nodes than this are asked for in one request for the whole run.
+const MAX_SINGLE_NODE_REQUESTS: usize = 32;
+
+/// A blocking client of the tracking server.
+///
+/// It must be made, used and dropped on a thread that may block, not in asynchronous code.
+#[derive(Debug)]
+pub struct Client {
+    http: HttpClient,
+    connection: Connection,
+}
+
+/// A user of the server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct User {
+    /// The id.
+    pub id: i64,
+    /// The e-mail address.
+    pub email: String,
+}
+
+/// A project on the server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Project {
+    /// The id.
+    pub id: i64,
+    /// The name.
+    pub name: String,
+    /// Whether this user may write to it.
+    pub writable: bool,
+}
+
+/// A run on the server, and where its pages are.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunLink {
+    /// The project's id.
+    pub project_id: i64,
+    /// The id of the pipeline's version.
+    pub template_id: i64,
+    /// The run's id on the server.
+    pub dag_run_id: i64,
+    /// The page of the run.
+    pub run_url: String,
+    /// The page of the pipeline's version.
+    pub version_url: String,
+}
+
+impl Client {
+    /// A client of that connection. It sends nothing yet.
+    ///
+    /// # Errors
+    /// When HTTP or TLS cannot be set up.
+    pub fn new(connection: &Connection) -> Result<Self, ConnectionError> {
+        Ok(Self { http: connection.http_client()?, connection: connection.clone() })
+    }
+
+    /// Asks whether the server is there and takes this user.
+    ///
+    /// # Errors
+    /// When it does not answer, or refuses.
+    pub fn phone_home(&self) -> Result<(), CallError> {
+        let url = self.url("/phone_home");
+        self.caller("phone_home").json::<wire::PhoneHomeResult>(self.http.get(url)).map(drop)
+    }
+
+    /// Who the server takes us for.
+    ///
+    /// # Errors
+    /// When it does not answer, or refuses.
+    pub fn whoami(&self) -> Result<User, CallError> {
+        let answer: wire::WhoAmIResult = self.caller("whoami").json(self.http.get(self.url("/whoami")))?;
+        Ok(User { id: answer.user.id.unwrap_or_default(), email: answer.user.email })
+    }
+
+    /// The project of that id.
+    ///
+    /// # Errors
+    /// When the server does not answer, or has no such project for this user.
+    pub fn project(&self, id: i64) -> Result<Project, CallError> {
+        let request = self.http.get(self.url(&format!("/projects/{id}")));
+        let project: wire::ProjectOutWithAttributes = self.caller("get project").json(request)?;
+        Ok(Project { id: project.id, name: project.name, writable: project.role.as_deref() == Some("write") })
+    }
+
+    /// The newest project of that name that this user can write to, or else see.
+    ///
+    /// # Errors
+    /// When the server does not answer, or refuses.
+    pub fn find_project(&self, name: &str) -> Result<Option<Project>, CallError> {
+        let mut visible = None;
+        for page in 0.. {
+            let query = [("limit", PAGE_SIZE), ("offset", page * PAGE_SIZE)];
+            let request = self.http.get(self.url("/projects")).query(&query);
+            let projects: Vec<wire::ProjectOutWithAttributes> = self.caller("list projects").json(request)?;
+            let is_last = projects.len() < PAGE_SIZE;
+            for found in projects.into_iter().filter(|project| project.name == name) {
+                let project = self.project(found.id)?;
+                if project.writable {
+                    return Ok(Some(project));
+                }
+                visible.get_or_insert(project);
+            }
+            if is_last {
+                break;
+            }
+        }
+        Ok(visible)
+    }
+
+    /// Creates a project that this user can write to. A name can be that of several projects.
+    ///
+    /// # Errors
+    /// When the server does not answer, or refuses.
+    pub fn create_project(&self, name: &str) -> Result<Project, CallError> {
+        let user = self.whoami()?;
+        let body = wire::ProjectIn {
+            name: name.to_owned(),
+            description: "Runs of DataFusion pipelines, recorded by Daglight".to_owned(),
+            tags: Default::default(),
+            attributes: Vec::new(),
+            visibility: wire::Visibility {
+                user_ids_visible: Vec::new(),
+                team_ids_visible: Vec::new(),
+                team_ids_writable: Vec::new(),
+                user_ids_writable: vec![user.id.into()],
+            },
+        };
+        let request = self.http.post(self.url("/projects")).json(&body);
+        let project: wire::ProjectOut = self.caller("create project").json(request)?;
+        Ok(Project { id: project.id, name: project.name, writable: true })
+    }
+
+    /// The project of the connection, created where that is asked for.
+    ///
+    /// # Errors
+    /// When the server does not answer, or has no such project that this user can write to.
+    pub fn resolve_project(&self) -> Result<Project, CallError> {
+        let project = match self.connection.project() {
+            ProjectRef::Id(id) => self.project(*id)?,
+            ProjectRef::Name { name, create } => match self.find_project(name)? {
+                Some(project) => project,
+                None if *create => self.create_project(name)?,
+                None => return Err(self.refused_project("there is no project of that name")),
+            },
+        };
+        if project.writable { Ok(project) } else { Err(self.refused_project("the project is read-only")) }
+    }
+
+    /// The id of the version with these hashes.
+    pub(crate) fn find_version(
+        &self,
+        project_id: i64,
+        version: &wire::DagTemplateIn,
+    ) -> Result<Option<i64>, CallError> {
+        let query = [
+            ("project_id", project_id.to_string()),
+            ("dag_hash", version.dag_hash.clone()),
+            ("code_hash", version.code_hash.clone()),
+            ("dag_name", version.name.clone()),
+        ];
+        let request = self.http.get(self.url("/dag_templates/exists/")).query(&query);
+        let found: Option<wire::DagTemplateOut> = self.caller("look for the version").json(request)?;
+        Ok(found.and_then(|version| version.id))
+    }
+
+    /// Creates a version. A second one with the same hashes is a failure of the server.
+    pub(crate) fn create_version(
+        &self,
+        project_id: i64,
+        version: &wire::DagTemplateIn,
+    ) -> Result<i64, CallError> {
+        let url = self.url("/dag_templates");
+        let request = self.http.post(url).query(&[("project_id", project_id)]).json(version);
+        let caller = self.caller("create the version");
+        let created: wire::DagTemplateOut = caller.json(request)?;
+        caller.id(created.id)
+    }
+
+    /// The id of the run of that version with this run id as its tag. Runs that the server created before `started`,
+    /// give or take a day for clocks that differ, cannot be it.
+    pub(crate) fn find_run(
+        &self,
+        template_id: i64,
+        run_id: &str,
+        started: DateTime<Utc>,
+    ) -> Result<Option<i64>, CallError> {
+        for page in 0.. {
+            let query = [
+                ("dag_template_id", template_id),
+                ("limit", PAGE_SIZE as i64),
+                ("offset", page * PAGE_SIZE as i64),
+            ];
+            let request = self.http.get(self.url("/dag_runs/latest/")).query(&query);
+            let runs: Vec<wire::DagRunOut> = self.caller("look for the run").json(request)?;
+            let is_own = |run: &&wire::DagRunOut| {
+                run.tags.get(RUN_ID_TAG).and_then(|tag| tag.as_str()) == Some(run_id)
+            };
+            if let Some(own) = runs.iter().find(is_own) {
+                return Ok(own.id);
+            }
+            let past = runs.last().is_none_or(|run| run.created_at < started - TimeDelta::days(1));
+            if past || runs.len() < PAGE_SIZE {
+                break;
+            }
+        }
+        Ok(None)
+    }
+
+    /// Creates a run. Each call creates another.
+    pub(crate) fn create_run(&self, template_id: i64, run: &wire::DagRunIn) -> Result<i64, CallError> {
+        let url = self.url("/dag_runs");
+        let request = self.http.post(url).query(&[("dag_template_id", template_id)]).json(run);
+        let caller = self.caller("create the run");
+        let created: wire::DagRunOut = caller.json(request)?;
+        caller.id(created.id)
+    }
+
+    /// Sets a run's status, end and tags.
+    pub(crate) fn update_run(&self, dag_run_id: i64, update: &wire::DagRunUpdate) -> Result<(), CallError> {
+        let request = self.http.put(self.url(&format!("/dag_runs/{dag_run_id}/"))).json(update);
+        self.caller("update the run").json::<wire::DagRunOut>(request).map(drop)
+    }
+
+    /// Upserts task updates and inserts attributes: all of the latter, or none.
+    pub(crate) fn log(&self, dag_run_id: i64, body: &wire::DagRunsBulkRequest) -> Result<(), CallError> {
+        let url = self.url("/dag_runs_bulk");
+        let request = self.http.put(url).query(&[("dag_run_id", dag_run_id)]).json(body);
+        self.caller("send task updates").nothing(request)
+    }
+
+    /// Which attributes of these nodes the server has, by node and name. With many nodes it is asked for the whole run,
+    /// restricted to attributes of these `types`.
+    pub(crate) fn attributes_of(
+        &self,
+        dag_run_id: i64,
+        nodes: &BTreeSet<&str>,
+        types: &BTreeSet<&str>,
+    ) -> Result<HashSet<(String, String)>, CallError> {
+        let caller = self.caller("look for attributes");
+        let mut runs: Vec<NodeRuns> = Vec::new();
+        if nodes.len() <= MAX_SINGLE_NODE_REQUESTS {
+            for node in nodes {
+                let url = self.url(&format!("/node_runs/by_run_ids/{dag_run_id}"));
+                let request = self.http.get(url).query(&[("node_name", node)]);
+                let found: Vec<Option<NodeAttributes>> = caller.json_stream(request)?;
+                runs.push(NodeRuns { node_runs: found.into_iter().flatten().collect() });
+            }
+        } else {
+            let types: Vec<(&str, &str)> = types.iter().map(|name| ("attr", *name)).collect();
+            let request = self.http.get(self.url(&format!("/dag_runs/{dag_run_id}"))).query(&types);
+            runs = caller.json_stream(request)?;
+        }
+        let found =
+            runs.into_iter().flat_map(|run| run.node_runs).filter(|node| nodes.contains(&*node.node_name));
+        Ok(found
+            .flat_map(|NodeAttributes { node_name, attributes }| {
+                attributes.into_iter().map(move |attribute| (node_name.clone(), attribute.name))
+            })
+            .collect())
+    }
+
+    pub(crate) fn link(&self, project_id: i64, template_id: i64, dag_run_id: i64) -> RunLink {
+        let project = format!("{}/dashboard/project/{project_id}", self.connection.ui_url());
+        RunLink {
+            project_id,
+            template_id,
+            dag_run_id,
+            run_url: format!("{project}/runs/{dag_run_id}"),
+            version_url: format!("{project}/version/{template_id}/visualize"),
+        }
+    }
+
+    /// The server's base URL.
+    pub(crate) fn server(&self) -> &str {
+        self.connection.api_url()
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("{}/api/v1{path}", self.connection.api_url())
+    }
+
+    fn caller(&self, call: &'static str) -> Caller<'_> {
+        Caller { call, connection: &self.connection }
+    }
+
+    fn refused_project(&self, message: &str) -> CallError {
+        CallError::Refused {
+            call: "look for the project",
+            status: 404,
+            message: format!("project {}: {message}", self.connection.project()),
+            remedy: remedy(&self.connection, 404),
+        }
+    }
+}
+
+/// What to do about a refusal with that status.
+pub(crate) fn remedy(connection: &Connection, status: u16) -> String {
+    let (user, ui_url) = (connection.username(), connection.ui_url());
+    match status {
+        401 | 403 => format!("check tracker.username ({user}) and tracker.api_key (HAMILTON_API_KEY)"),
+        404 => format!(
+            "check that project {} exists and that {user} can write to it at {ui_url}/dashboard/projects, or set \
+             tracker.project and tracker.create_project",
+            connection.project()
+        ),
+        300..400 => "tracker.api_url leads elsewhere: set the address that it leads to".to_owned(),
+        400 | 413 | 422 => "the server does not take this content".to_owned(),
+        _ => "check that tracker.api_url is that of a Hamilton server".to_owned(),
+    }
+}
+
+// Of the answers to `attributes_of` only names are kept, for the values of a long run do not fit into memory.
+
+#[derive(Deserialize)]
+struct NodeRuns {
+    node_runs: Vec<NodeAttributes>,
+}
+
+#[derive(Deserialize)]
+struct NodeAttributes {
+    node_name: String,
+    attributes: Vec<AttributeName>,
+}
+
+#[derive(Deserialize)]
+struct AttributeName {
+    name: String,
+}

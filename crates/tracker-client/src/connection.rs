@@ -1,0 +1,318 @@
+//! Where the tracking server is, and as whom to talk to it.
+
+use std::{fmt, net::IpAddr, sync::Arc, time::Duration};
+
+use daglight_capture_policy::{Secret, TrackerSettings};
+use reqwest::{
+    Url,
+    blocking::{Client as HttpClient, ClientBuilder},
+    header::{HeaderMap, HeaderName, HeaderValue},
+    redirect,
+};
+use rustls::{ClientConfig, RootCertStore, crypto::ring};
+use rustls_platform_verifier::BuilderVerifierExt;
+
+/// A tracking server, a project on it, and a user.
+///
+/// ```
+/// use daglight_tracker_client::{Connection, ProjectRef};
+///
+/// let connection = Connection::new("http://localhost:8241", "me@example.com", ProjectRef::Id(1))?;
+/// assert_eq!(connection.ui_url(), "http://localhost:8241");
+/// # Ok::<(), daglight_tracker_client::ConnectionError>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Connection {
+    api_url: Url,
+    ui_url: String,
+    project: ProjectRef,
+    username: String,
+    api_key: Option<Secret>,
+    connect_timeout: Duration,
+    request_timeout: Duration,
+}
+
+/// A project, by what is known of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ProjectRef {
+    /// Its id.
+    Id(i64),
+    /// Its name.
+    Name {
+        /// The name.
+        name: String,
+        /// Whether it is created where there is none of that name.
+        create: bool,
+    },
+}
+
+impl fmt::Display for ProjectRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Id(id) => write!(f, "{id}"),
+            Self::Name { name, .. } => write!(f, "{name:?}"),
+        }
+    }
+}
+
+/// Why there can be no connection.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConnectionError {
+    /// The URL is none.
+    #[error("tracker.api_url {url:?} is no URL such as http://localhost:8241")]
+    Url {
+        /// What was given.
+        url: String,
+    },
+    /// The URL has a user or a password in it.
+    #[error(
+        "tracker.api_url has a user or a password in it: give them as tracker.username and tracker.api_key \
+         (HAMILTON_USERNAME, HAMILTON_API_KEY)"
+    )]
+    CredentialsInUrl,
+    /// The server knows its users by their e-mail address.
+    #[error("tracker.username is not set: give the e-mail address of a user (HAMILTON_USERNAME)")]
+    NoUsername,
+    /// The user or the key cannot be sent.
+    #[error("{setting} has characters that cannot be sent")]
+    Unsendable {
+        /// The setting.
+        setting: &'static str,
+    },
+    /// Runs belong to a project.
+    #[error(
+        "neither tracker.project_id (HAMILTON_PROJECT_ID) nor tracker.project is set: give the id or the name of \
+         a project; projects are made at {ui_url}/dashboard/projects"
+    )]
+    NoProject {
+        /// The page.
+        ui_url: String,
+    },
+    /// TLS cannot be set up.
+    #[error("cannot set up TLS with the certificates of this system")]
+    Tls {
+        /// Why.
+        #[source]
+        source: rustls::Error,
+    },
+    /// The HTTP client cannot be set up.
+    #[error("cannot set up an HTTP client")]
+    Http {
+        /// Why.
+        #[source]
+        source: reqwest::Error,
+    },
+}
+
+impl Connection {
+    /// A connection without a key, to a server whose page has the same base URL.
+    ///
+    /// # Errors
+    /// When the URL is none, or has credentials in it, or the user is empty.
+    pub fn new(api_url: &str, username: &str, project: ProjectRef) -> Result<Self, ConnectionError> {
+        let url = Url::parse(api_url)
+            .ok()
+            .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
+            .ok_or_else(|| ConnectionError::Url { url: without_userinfo(api_url) })?;
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err(ConnectionError::CredentialsInUrl);
+        }
+        if username.trim().is_empty() {
+            return Err(ConnectionError::NoUsername);
+        }
+        header("tracker.username", username)?;
+        Ok(Self {
+            ui_url: url.as_str().trim_end_matches('/').to_owned(),
+            api_url: url,
+            project,
+            username: username.to_owned(),
+            api_key: None,
+            connect_timeout: Duration::from_secs(3),
+            request_timeout: Duration::from_secs(20),
+        })
+    }
+
+    /// The connection of these settings. `None`: the tracker is off, or no server is given, and runs wait in their
+    /// bundles.
+    ///
+    /// # Errors
+    /// When a server is given, but not as whom to talk to it, or for what project.
+    pub fn from_settings(settings: &TrackerSettings) -> Result<Option<Self>, ConnectionError> {
+        let Some(api_url) = settings.api_url.as_deref().filter(|_| settings.enabled) else {
+            return Ok(None);
+        };
+        let username = settings.username.as_deref().unwrap_or_default();
+        let project = match (settings.project_id, &settings.project) {
+            (Some(id), _) => Some(ProjectRef::Id(id)),
+            (None, Some(name)) => {
+                Some(ProjectRef::Name { name: name.clone(), create: settings.create_project })
+            }
+            (None, None) => None,
+        };
+        let mut connection = Self::new(api_url, username, project.clone().unwrap_or(ProjectRef::Id(0)))?;
+        if let Some(ui_url) = &settings.ui_url {
+            connection = connection.with_ui_url(ui_url);
+        }
+        if project.is_none() {
+            return Err(ConnectionError::NoProject { ui_url: connection.ui_url });
+        }
+        if let Some(key) = &settings.api_key {
+            connection = connection.with_api_key(key.clone())?;
+        }
+        Ok(Some(connection))
+    }
+
+    /// Uses this key.
+    ///
+    /// # Errors
+    /// When it has characters that cannot be sent.
+    pub fn with_api_key(mut self, key: Secret) -> Result<Self, ConnectionError> {
+        header("tracker.api_key", key.expose())?;
+        self.api_key = Some(key);
+        Ok(self)
+    }
+
+    /// Says where the page is, where that is not the server's base URL.
+    #[must_use]
+    pub fn with_ui_url(mut self, ui_url: &str) -> Self {
+        self.ui_url = without_userinfo(ui_url.trim_end_matches('/'));
+        self
+    }
+
+    /// Changes how long connecting may take (default: 3 seconds), and a request in all (default: 20 seconds).
+    #[must_use]
+    pub fn with_timeouts(mut self, connect: Duration, request: Duration) -> Self {
+        (self.connect_timeout, self.request_timeout) = (connect, request);
+        self
+    }
+
+    /// The server's base URL, without a slash at its end.
+    pub fn api_url(&self) -> &str {
+        self.api_url.as_str().trim_end_matches('/')
+    }
+
+    /// The page's base URL, without a slash at its end.
+    pub fn ui_url(&self) -> &str {
+        &self.ui_url
+    }
+
+    /// The project.
+    pub fn project(&self) -> &ProjectRef {
+        &self.project
+    }
+
+    /// The user's e-mail address.
+    pub fn username(&self) -> &str {
+        &self.username
+    }
+
+    /// A client of its own. It must be made, used and dropped outside of asynchronous code.
+    pub(crate) fn http_client(&self) -> Result<HttpClient, ConnectionError> {
+        let mut headers = HeaderMap::new();
+        headers.insert(HeaderName::from_static("x-api-user"), header("tracker.username", &self.username)?);
+        if let Some(key) = &self.api_key {
+            headers.insert(HeaderName::from_static("x-api-key"), header("tracker.api_key", key.expose())?);
+        }
+        let builder = ClientBuilder::new()
+            .user_agent(concat!("daglight/", env!("CARGO_PKG_VERSION")))
+            .default_headers(headers)
+            .connect_timeout(self.connect_timeout)
+            .timeout(self.request_timeout)
+            .redirect(redirect::Policy::none())
+            // A server closes idle connections, and a request on one that is closing has an unknown outcome.
+            .pool_idle_timeout(Duration::from_secs(2))
+            .pool_max_idle_per_host(1)
+            .tls_backend_preconfigured(self.tls()?);
+        let builder = if is_loopback(&self.api_url) { builder.no_proxy() } else { builder };
+        builder.build().map_err(|source| ConnectionError::Http { source: source.without_url() })
+    }
+
+    fn tls(&self) -> Result<ClientConfig, ConnectionError> {
+        let tls = |source| ConnectionError::Tls { source };
+        let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .map_err(tls)?;
+        // Reading the system's certificates takes longer than all else at a start, so plain HTTP does without.
+        let builder = match self.api_url.scheme() {
+            "https" => builder.with_platform_verifier().map_err(tls)?,
+            _ => builder.with_root_certificates(RootCertStore::empty()),
+        };
+        Ok(builder.with_no_client_auth())
+    }
+}
+
+fn header(setting: &'static str, text: &str) -> Result<HeaderValue, ConnectionError> {
+    let mut value = HeaderValue::from_str(text).map_err(|_| ConnectionError::Unsendable { setting })?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+fn is_loopback(url: &Url) -> bool {
+    url.host_str().is_some_and(|host| {
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        host == "localhost" || host.parse().is_ok_and(|address: IpAddr| address.is_loopback())
+    })
+}
+
+fn without_userinfo(url: &str) -> String {
+    match (url.find("://"), url.rfind('@')) {
+        (Some(scheme), Some(at)) if scheme < at => format!("{}{}", &url[..scheme + 3], &url[at + 1..]),
+        _ => url.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use daglight_capture_policy::{Profile, Settings};
+
+    use super::*;
+
+    fn settings(change: impl FnOnce(&mut TrackerSettings)) -> TrackerSettings {
+        let mut settings = Settings::of_profile(Profile::Dev).tracker;
+        settings.api_url = Some("http://localhost:8241/".into());
+        settings.username = Some("me@example.com".into());
+        settings.project_id = Some(3);
+        settings.api_key = Some(Secret::new("hunter2"));
+        change(&mut settings);
+        settings
+    }
+
+    #[track_caller]
+    fn check_error(change: impl FnOnce(&mut TrackerSettings), expected: &str) {
+        let error = Connection::from_settings(&settings(change)).unwrap_err();
+        let shown = format!("{error} {error:?}");
+        assert!(shown.contains(expected), "{shown:?} does not say {expected:?}");
+        assert!(!shown.contains("hunter2"), "{shown}");
+    }
+
+    #[test]
+    fn settings_without_a_server_give_no_connection() {
+        assert!(Connection::from_settings(&settings(|tracker| tracker.api_url = None)).unwrap().is_none());
+        assert!(Connection::from_settings(&settings(|tracker| tracker.enabled = false)).unwrap().is_none());
+    }
+
+    #[test]
+    fn what_is_missing_is_named_with_its_variable() {
+        check_error(|tracker| tracker.username = None, "HAMILTON_USERNAME");
+        check_error(|tracker| tracker.project_id = None, "http://localhost:8241/dashboard/projects");
+        check_error(|tracker| tracker.api_url = Some("http://me:hunter2@host".into()), "HAMILTON_API_KEY");
+        check_error(|tracker| tracker.api_url = Some("http://me:hunter2@ho st".into()), "no URL");
+        check_error(|tracker| tracker.api_key = Some(Secret::new("hunter2\n")), "tracker.api_key");
+    }
+
+    #[test]
+    fn no_credential_shows() {
+        let connection = Connection::from_settings(&settings(|_| {})).unwrap().unwrap();
+        let shown = format!("{connection:?} {:?}", connection.http_client().unwrap());
+        assert!(!shown.contains("hunter2"), "{shown}");
+        assert_eq!(connection.api_url(), "http://localhost:8241");
+    }
+
+    #[test]
+    fn loopback_is_told_from_other_hosts() {
+        let loopback = |url: &str| is_loopback(&Url::parse(url).unwrap());
+        assert!(["http://localhost:1", "http://127.0.0.1", "http://[::1]:8241/"].into_iter().all(loopback));
+        assert!(!["http://localhost.example", "https://10.0.0.1"].into_iter().any(loopback));
+    }
+}

@@ -1,0 +1,174 @@
+//! How far a delivery has come, kept beside the outbox.
+
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Counts, Outcome, RunLink};
+
+const FILE_NAME: &str = "delivery.json";
+
+/// The version of the cursor's format.
+///
+/// - 1: the first.
+const CURSOR_VERSION: u32 = 1;
+
+/// Details kept of attributes that a server refused. All are counted.
+const MAX_SET_ASIDE: usize = 100;
+
+/// Progress of a delivery: `delivery.json`, replaced as a whole after each step.
+///
+/// Losing it loses nothing: the delivery starts from the beginning, and finds on the server what is there.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Cursor {
+    version: u32,
+    /// The server that the ids are of.
+    pub(crate) server: String,
+    pub(crate) project_id: Option<i64>,
+    pub(crate) template_id: Option<i64>,
+    pub(crate) link: Option<RunLink>,
+    /// How the run ended, once the server knows.
+    pub(crate) outcome: Option<Outcome>,
+    /// Where in the outbox the first line starts that is not done.
+    pub(crate) offset: u64,
+    pub(crate) delivered: Counts,
+    pub(crate) dropped: BTreeMap<String, u64>,
+    /// What the server refused, so that someone can look after it.
+    pub(crate) set_aside: Vec<SetAside>,
+}
+
+/// Something that a server refused.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SetAside {
+    pub(crate) node: String,
+    /// `None`: the start or end of the node itself.
+    pub(crate) attribute: Option<String>,
+    pub(crate) reason: String,
+}
+
+/// Why a cursor cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CursorError {
+    /// The file cannot be read or replaced.
+    #[error("cannot use {}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The file was written by a newer Daglight.
+    #[error("{} has version {found}; this Daglight knows up to {CURSOR_VERSION}: use a newer one", path.display())]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        found: u32,
+    },
+}
+
+impl Cursor {
+    pub(crate) fn new(server: String) -> Self {
+        Self {
+            version: CURSOR_VERSION,
+            server,
+            project_id: None,
+            template_id: None,
+            link: None,
+            outcome: None,
+            offset: 0,
+            delivered: Counts::default(),
+            dropped: BTreeMap::new(),
+            set_aside: Vec::new(),
+        }
+    }
+
+    /// The cursor of a `tracker` folder, if there is one that can be understood.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or is of a newer version.
+    pub(crate) fn load(tracker_dir: &Path) -> Result<Option<Self>, CursorError> {
+        let path = tracker_dir.join(FILE_NAME);
+        let text = match fs::read(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(source) => return Err(CursorError::Io { path, source }),
+        };
+        match serde_json::from_slice::<VersionOnly>(&text) {
+            Ok(VersionOnly { version }) if version > CURSOR_VERSION => {
+                Err(CursorError::Newer { path, found: version })
+            }
+            Ok(_) => Ok(serde_json::from_slice(&text).ok()),
+            Err(_) => Ok(None),
+        }
+    }
+
+    /// Replaces the file.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub(crate) fn save(&self, tracker_dir: &Path) -> Result<(), CursorError> {
+        let path = tracker_dir.join(FILE_NAME);
+        let beside = tracker_dir.join(format!("{FILE_NAME}.tmp"));
+        let written = serde_json::to_vec_pretty(self)
+            .map_err(io::Error::from)
+            .and_then(|text| fs::write(&beside, text))
+            .and_then(|()| fs::rename(&beside, &path));
+        written.map_err(|source| CursorError::Io { path, source })
+    }
+
+    /// Keeps what the server refused, while there is room.
+    pub(crate) fn set_aside(&mut self, refused: SetAside) {
+        if self.set_aside.len() < MAX_SET_ASIDE {
+            self.set_aside.push(refused);
+        }
+    }
+
+    /// Counts what will not be delivered.
+    pub(crate) fn drop_items(&mut self, reason: &str, items: u64) {
+        if items > 0 {
+            *self.dropped.entry(reason.to_owned()).or_default() += items;
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct VersionOnly {
+    version: u32,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cursor_is_replaced_as_a_whole() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(Cursor::load(dir.path()).unwrap(), None);
+        let mut cursor = Cursor::new("http://127.0.0.1:1".into());
+        cursor.offset = 7;
+        cursor.save(dir.path()).unwrap();
+        cursor.drop_items("refused", 1);
+        cursor.set_aside(SetAside { node: "n".into(), attribute: None, reason: "r".into() });
+        cursor.save(dir.path()).unwrap();
+        assert_eq!(Cursor::load(dir.path()).unwrap(), Some(cursor));
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_newer_one_is_refused_and_a_broken_one_is_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join(FILE_NAME);
+        fs::write(&file, r#"{"version":2,"what":"ever"}"#).unwrap();
+        let error = Cursor::load(dir.path()).unwrap_err().to_string();
+        assert!(error.contains("version 2"), "{error}");
+        fs::write(&file, r#"{"version":1,"offs"#).unwrap();
+        assert_eq!(Cursor::load(dir.path()).unwrap(), None);
+    }
+}

@@ -1,0 +1,335 @@
+//! The thread that delivers an outbox while its run goes on.
+
+use std::{
+    collections::BTreeMap,
+    error::Error,
+    fmt,
+    iter::successors,
+    path::PathBuf,
+    sync::{Arc, Condvar, Mutex, PoisonError},
+    thread,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    Client, Connection, Counts, Ledger, Outbox, RunLink,
+    backoff::Backoff,
+    deliverer::{Deliverer, DeliveryError, Progress},
+    delivery_lock::DeliveryLock,
+    outbox::lock,
+};
+
+/// How long events wait for others to share a request with.
+const LINGER: Duration = Duration::from_millis(200);
+
+/// How long dropping a delivery waits for its thread.
+const DROP_PATIENCE: Duration = Duration::from_millis(500);
+
+/// Attempts after which a flush gives up on a server that has never answered.
+const HOPELESS_ATTEMPTS: u64 = 2;
+
+/// Delivers an [`Outbox`] on a thread of its own, from the file, while events are appended.
+///
+/// Starting never waits for the server. While the server cannot be reached it is tried again and again, with one
+/// warning for all of that; what is not delivered when the process ends waits in the outbox for
+/// [`sync_bundle`](crate::sync_bundle).
+pub struct Delivery {
+    outbox: Outbox,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    delivered: Counts,
+    dropped: BTreeMap<String, u64>,
+    link: Option<RunLink>,
+    on_link: Vec<OnLink>,
+    last_error: Option<String>,
+    /// Failed attempts since the last one that succeeded.
+    failures: u64,
+    answered: bool,
+    /// The last attempt ended without an answer in time.
+    hangs: bool,
+    stop: bool,
+    ended: bool,
+    /// Flushes asked for, and those for which everything before them was read.
+    flushes: u64,
+    flushes_served: u64,
+}
+
+type OnLink = Box<dyn FnOnce(&RunLink) + Send>;
+
+impl Delivery {
+    /// Starts the delivery of `outbox`. It never waits and never fails: what is wrong is one warning, and stands in the
+    /// [`Ledger`].
+    pub fn start(outbox: &Outbox, connection: Connection) -> Self {
+        let shared = Arc::new(Shared { state: Mutex::default(), changed: Condvar::new() });
+        let worker = Worker { shared: Arc::clone(&shared), tracker_dir: outbox.tracker_dir(), warned: false };
+        let started =
+            thread::Builder::new().name("daglight-tracker".to_owned()).spawn(move || worker.run(&connection));
+        if let Err(error) = started {
+            tracing::warn!(%error, "the delivery to the tracking server cannot be started");
+            let mut state = lock(&shared.state);
+            (state.last_error, state.ended) = (Some(error.to_string()), true);
+        }
+        Self { outbox: outbox.clone(), shared }
+    }
+
+    /// The account at this moment.
+    pub fn ledger(&self) -> Ledger {
+        let state = lock(&self.shared.state);
+        let mut dropped = self.outbox.dropped();
+        for (reason, items) in &state.dropped {
+            *dropped.entry(reason.clone()).or_default() += items;
+        }
+        let last_error = state.last_error.clone();
+        Ledger { last_error, ..Ledger::of(self.outbox.produced(), state.delivered, dropped) }
+    }
+
+    /// Waits until all that was appended before is delivered, at most for `timeout`. It returns early when waiting is of
+    /// no use: the server refuses, or it has not answered once and still does not.
+    pub fn flush(&self, timeout: Duration) -> Ledger {
+        flush(&self.shared, timeout);
+        self.ledger()
+    }
+
+    /// As [`Delivery::flush`], in any tokio runtime and without blocking it.
+    pub async fn flush_async(&self, timeout: Duration) -> Ledger {
+        let shared = Arc::clone(&self.shared);
+        // A runtime that shuts down cancels the wait; the account is true all the same.
+        let _ = tokio::task::spawn_blocking(move || flush(&shared, timeout)).await;
+        self.ledger()
+    }
+
+    /// The run on the server, as soon as it is known.
+    pub fn link(&self) -> Option<RunLink> {
+        lock(&self.shared.state).link.clone()
+    }
+
+    /// Calls `then` with the run on the server, once, as soon as it is known: now, or later on the delivery's thread.
+    pub fn on_link(&self, then: impl FnOnce(&RunLink) + Send + 'static) {
+        let mut state = lock(&self.shared.state);
+        match state.link.clone() {
+            Some(link) => {
+                drop(state);
+                then(&link);
+            }
+            None => state.on_link.push(Box::new(then)),
+        }
+    }
+}
+
+impl Drop for Delivery {
+    fn drop(&mut self) {
+        let deadline = Instant::now() + DROP_PATIENCE;
+        let mut state = lock(&self.shared.state);
+        state.stop = true;
+        self.shared.changed.notify_all();
+        while !state.ended
+            && let Some(left) = deadline.checked_duration_since(Instant::now())
+        {
+            state = wait(&self.shared, state, left);
+        }
+    }
+}
+
+impl fmt::Debug for Delivery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Delivery").field("outbox", &self.outbox).field("ledger", &self.ledger()).finish()
+    }
+}
+
+fn flush(shared: &Shared, timeout: Duration) {
+    let deadline = Instant::now().checked_add(timeout);
+    let mut state = lock(&shared.state);
+    state.flushes += 1;
+    let (own, failures_before) = (state.flushes, state.failures);
+    shared.changed.notify_all();
+    loop {
+        let is_hopeless =
+            !state.answered && (state.hangs || state.failures >= failures_before + HOPELESS_ATTEMPTS);
+        if state.flushes_served >= own || state.ended || is_hopeless {
+            return;
+        }
+        let left = match deadline {
+            Some(deadline) => deadline.saturating_duration_since(Instant::now()),
+            None => timeout,
+        };
+        if left.is_zero() {
+            return;
+        }
+        state = wait(shared, state, left);
+    }
+}
+
+fn wait<'a>(
+    shared: &Shared,
+    state: std::sync::MutexGuard<'a, State>,
+    timeout: Duration,
+) -> std::sync::MutexGuard<'a, State> {
+    shared.changed.wait_timeout(state, timeout).unwrap_or_else(PoisonError::into_inner).0
+}
+
+struct Worker {
+    shared: Arc<Shared>,
+    tracker_dir: PathBuf,
+    warned: bool,
+}
+
+impl Worker {
+    fn run(mut self, connection: &Connection) {
+        let Some(_lock) = self.wait_for_lock() else { return };
+        let mut deliverer = match self.open(connection) {
+            Ok(deliverer) => deliverer,
+            Err(error) => return self.give_up(&*error),
+        };
+        let mut backoff = Backoff::default();
+        loop {
+            let flushes = {
+                let state = lock(&self.shared.state);
+                if state.stop {
+                    return;
+                }
+                state.flushes
+            };
+            match deliverer.step() {
+                Ok(progress) => {
+                    backoff.reset();
+                    let is_served = self.publish(&deliverer, progress, flushes);
+                    if is_served && progress != (Progress::Delivered { more: true }) {
+                        self.pause(LINGER, flushes);
+                    }
+                }
+                Err(error) if error.is_temporary() => {
+                    self.failed(&error);
+                    self.pause(backoff.next(error.retry_after()), flushes);
+                }
+                Err(error) => return self.give_up(&error),
+            }
+        }
+    }
+
+    fn wait_for_lock(&mut self) -> Option<DeliveryLock> {
+        loop {
+            if let Some(lock) = DeliveryLock::acquire(&self.tracker_dir) {
+                return Some(lock);
+            }
+            let mut state = lock(&self.shared.state);
+            if state.stop {
+                return None;
+            }
+            state.last_error = Some("another process delivers this run".to_owned());
+            let flushes = state.flushes;
+            drop(state);
+            self.pause(LINGER, flushes);
+        }
+    }
+
+    fn open(&self, connection: &Connection) -> Result<Deliverer, Box<dyn Error>> {
+        Ok(Deliverer::open(&self.tracker_dir, Client::new(connection)?)?)
+    }
+
+    /// Makes progress known, and says whether all of the first `flushes` flushes are served.
+    fn publish(&self, deliverer: &Deliverer, progress: Progress, flushes: u64) -> bool {
+        let cursor = deliverer.cursor();
+        let mut state = lock(&self.shared.state);
+        state.delivered = cursor.delivered;
+        state.dropped.clone_from(&cursor.dropped);
+        match progress {
+            Progress::Delivered { .. } => {
+                (state.answered, state.failures, state.last_error) = (true, 0, None)
+            }
+            Progress::UpToDate => state.flushes_served = flushes,
+        }
+        let is_served = state.flushes_served == flushes;
+        if state.link.is_none()
+            && let Some(link) = &cursor.link
+        {
+            state.link = Some(link.clone());
+            let callbacks = std::mem::take(&mut state.on_link);
+            drop(state);
+            callbacks.into_iter().for_each(|callback| callback(link));
+        }
+        self.shared.changed.notify_all();
+        is_served
+    }
+
+    fn failed(&mut self, error: &DeliveryError) {
+        let text = chain(error);
+        if self.warned {
+            tracing::debug!(error = text, "the tracking server cannot be reached");
+        } else {
+            tracing::warn!(
+                error = text,
+                "the tracking server cannot be reached: this run is kept in its bundle and delivered when the server \
+                 is back, or later by `daglight sync`"
+            );
+            self.warned = true;
+        }
+        let mut state = lock(&self.shared.state);
+        state.failures += 1;
+        state.answered |= error.is_answer();
+        state.hangs = error.timed_out();
+        state.last_error = Some(text);
+        self.shared.changed.notify_all();
+    }
+
+    /// Ends the delivery. Everything that is not delivered stays in the outbox.
+    fn give_up(&self, error: &dyn Error) {
+        let text = chain(error);
+        tracing::warn!(
+            error = text,
+            "this run is not delivered to the tracking server: it is kept in its bundle, and `daglight sync` delivers \
+             it once the cause is gone"
+        );
+        lock(&self.shared.state).last_error = Some(text);
+    }
+
+    /// Waits, unless the delivery is to end or a flush comes that is newer than `flushes`.
+    fn pause(&self, pause: Duration, flushes: u64) {
+        let deadline = Instant::now() + pause;
+        let mut state = lock(&self.shared.state);
+        while !state.stop && state.flushes == flushes {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return;
+            }
+            state = wait(&self.shared, state, left);
+        }
+    }
+}
+
+impl Drop for Worker {
+    /// Also after a panic, so that nobody waits for a thread that is gone.
+    fn drop(&mut self) {
+        let mut state = lock(&self.shared.state);
+        state.ended = true;
+        if thread::panicking() {
+            state.last_error = Some("the delivery stopped unexpectedly".to_owned());
+        }
+        self.shared.changed.notify_all();
+    }
+}
+
+/// An error with its causes, in one line.
+pub(crate) fn chain(error: &dyn Error) -> String {
+    let causes = successors(Some(error), |error: &&dyn Error| (*error).source()).map(ToString::to_string);
+    causes.collect::<Vec<_>>().join(": ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn causes_are_told_once() {
+        let inner = std::io::Error::other("disk full");
+        let error = crate::CursorError::Io { path: "delivery.json".into(), source: inner };
+        assert_eq!(chain(&error), "cannot use delivery.json: disk full");
+    }
+}

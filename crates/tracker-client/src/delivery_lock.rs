@@ -1,0 +1,42 @@
+//! Keeps two deliverers of one outbox apart.
+
+use std::{
+    fs::{File, TryLockError},
+    path::Path,
+};
+
+const FILE_NAME: &str = "delivery.lock";
+
+/// The right to deliver an outbox, held until it is dropped or the process ends.
+#[derive(Debug)]
+pub(crate) struct DeliveryLock(
+    #[expect(dead_code, reason = "the lock lives as long as the file is open")] Option<File>,
+);
+
+impl DeliveryLock {
+    /// `None` while another has it. Where files cannot be locked there is nothing to wait for.
+    pub(crate) fn acquire(tracker_dir: &Path) -> Option<Self> {
+        let Ok(file) = File::options().create(true).append(true).open(tracker_dir.join(FILE_NAME)) else {
+            return Some(Self(None));
+        };
+        match file.try_lock() {
+            Ok(()) | Err(TryLockError::Error(_)) => Some(Self(Some(file))),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_at_a_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = DeliveryLock::acquire(dir.path());
+        assert!(first.is_some());
+        assert!(DeliveryLock::acquire(dir.path()).is_none());
+        drop(first);
+        assert!(DeliveryLock::acquire(dir.path()).is_some());
+    }
+}

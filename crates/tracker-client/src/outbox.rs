@@ -1,0 +1,247 @@
+//! The file of a run that every event is in before anything is sent.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    fs::{self, File, OpenOptions},
+    io::{self, Read, Seek, SeekFrom, Write},
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+};
+
+use daglight_capture_policy::Durability;
+
+use crate::{
+    Counts, Event, Ledger,
+    reader::{OutboxError, OutboxReader, Read as ReadRecord},
+    record::{Header, MAX_RECORD_BYTES, encode},
+};
+
+/// The name of the file in a bundle's `tracker` folder.
+pub(crate) const FILE_NAME: &str = "outbox.jsonl";
+
+/// The append-only file of a run's events, `outbox.jsonl` in the `tracker` folder of its bundle.
+///
+/// # Format, version 1
+/// JSON lines. Each line is `{"crc32":"89abcdef","record":...}` and a line feed; the checksum (CRC-32 of IEEE 802.3,
+/// eight hexadecimal digits) is that of the bytes between `"record":` and the last brace. The first record is the
+/// header, `{"format":"daglight_outbox","version":1}`; every other one is an [`Event`], tagged by `"event"`. A line is
+/// written in one call before [`Outbox::append`] returns, with the file in append mode.
+///
+/// A reader takes every line whose checksum is right, counts the others, and goes on after the next line feed. A last
+/// line without a line feed is one that is being written, or was when the process ended. A file of a newer version is
+/// refused, for reading and for appending.
+///
+/// # Durability
+/// With [`Durability::Process`] an appended event survives the death of the process; with [`Durability::Disk`] it is on
+/// the medium, too. Threads that append at the same time share one synchronisation.
+///
+/// Clones are handles on the same file. While a handle lives, the file carries a shared lock, which tells others that
+/// its process is alive.
+#[derive(Clone)]
+pub struct Outbox(Arc<Inner>);
+
+struct Inner {
+    path: PathBuf,
+    durability: Durability,
+    writer: Mutex<Writer>,
+    /// Bytes of the file that are synchronised.
+    synced: Mutex<u64>,
+    produced: AtomicU64,
+    dropped: Mutex<BTreeMap<String, u64>>,
+    warned: AtomicBool,
+}
+
+struct Writer {
+    file: Option<File>,
+    length: u64,
+    /// The file does not end with a line feed: what comes next starts with one.
+    torn: bool,
+}
+
+impl Outbox {
+    /// Opens the outbox of a `tracker` folder, and makes folder and file where there are none.
+    ///
+    /// # Errors
+    /// When the folder cannot be written, or its outbox is of a newer version.
+    pub fn open(tracker_dir: &Path, durability: Durability) -> Result<Self, OutboxError> {
+        let path = tracker_dir.join(FILE_NAME);
+        let unusable = |source| OutboxError::Io { path: path.clone(), source };
+        fs::create_dir_all(tracker_dir).map_err(unusable)?;
+        let mut file =
+            OpenOptions::new().read(true).append(true).create(true).open(&path).map_err(unusable)?;
+        // Best effort: some file systems have no locks, and nothing but the closing of dead runs depends on it.
+        let _ = file.lock_shared();
+        let length = file.seek(SeekFrom::End(0)).map_err(unusable)?;
+        let mut writer = Writer { file: None, length, torn: false };
+        let mut produced = 0;
+        if length == 0 {
+            let mut line = Vec::new();
+            encode(&Header::current(), &mut line).map_err(|error| unusable(error.into()))?;
+            file.write_all(&line).map_err(unusable)?;
+            writer.length = line.len() as u64;
+        } else {
+            if !ends_with_line_feed(&mut file).map_err(unusable)? {
+                file.write_all(b"\n").map_err(unusable)?;
+                writer.length += 1;
+            }
+            produced = count_items(&path)?;
+        }
+        writer.file = Some(file);
+        Ok(Self::new(path, durability, writer, produced))
+    }
+
+    /// An outbox that takes events and keeps none, for a run whose folder cannot be written. All count as dropped.
+    pub fn discarding(tracker_dir: &Path) -> Self {
+        let writer = Writer { file: None, length: 0, torn: false };
+        Self::new(tracker_dir.join(FILE_NAME), Durability::Process, writer, 0)
+    }
+
+    fn new(path: PathBuf, durability: Durability, writer: Writer, produced: u64) -> Self {
+        Self(Arc::new(Inner {
+            path,
+            durability,
+            synced: Mutex::new(0),
+            writer: Mutex::new(writer),
+            produced: AtomicU64::new(produced),
+            dropped: Mutex::default(),
+            warned: AtomicBool::new(false),
+        }))
+    }
+
+    /// Records an event: it is in the file when this returns. It never fails; an event that cannot be written is
+    /// counted as dropped with the reason, and the first one gives a warning.
+    pub fn append(&self, event: &Event) {
+        let inner = &*self.0;
+        let items = event.items();
+        inner.produced.fetch_add(items, Ordering::Relaxed);
+        let written = inner.encode(event).and_then(|line| inner.write(&line));
+        match written {
+            Ok(end) => {
+                if inner.durability == Durability::Disk
+                    && let Err(error) = inner.sync(end)
+                {
+                    inner.warn("the outbox cannot be synchronised with the disk", &error);
+                }
+            }
+            Err(error) => inner.drop_items(items, &error),
+        }
+    }
+
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.0.path
+    }
+
+    /// The account of a run that is not being delivered: what was recorded waits.
+    pub fn ledger(&self) -> Ledger {
+        Ledger::of(self.produced(), Counts::default(), self.dropped())
+    }
+
+    pub(crate) fn tracker_dir(&self) -> PathBuf {
+        self.0.path.parent().map(Path::to_owned).unwrap_or_default()
+    }
+
+    /// Items recorded, those that were dropped among them.
+    pub(crate) fn produced(&self) -> u64 {
+        self.0.produced.load(Ordering::Relaxed)
+    }
+
+    /// Items that could not be recorded, by reason.
+    pub(crate) fn dropped(&self) -> BTreeMap<String, u64> {
+        lock(&self.0.dropped).clone()
+    }
+}
+
+impl fmt::Debug for Outbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Outbox").field("path", &self.0.path).field("produced", &self.produced()).finish()
+    }
+}
+
+impl Inner {
+    fn encode(&self, event: &Event) -> io::Result<Vec<u8>> {
+        let mut line = Vec::with_capacity(512);
+        encode(event, &mut line)?;
+        if line.len() > MAX_RECORD_BYTES {
+            let message = format!("an event of {} MiB is larger than a record may be", line.len() >> 20);
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, message));
+        }
+        Ok(line)
+    }
+
+    /// Appends a line and says where it ends in the file.
+    fn write(&self, line: &[u8]) -> io::Result<u64> {
+        let mut writer = lock(&self.writer);
+        let Writer { file, length, torn } = &mut *writer;
+        let file = file.as_mut().ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
+        let result = if *torn { file.write_all(&[b"\n", line].concat()) } else { file.write_all(line) };
+        match result {
+            Ok(()) => {
+                *length += line.len() as u64 + u64::from(*torn);
+                *torn = false;
+                Ok(*length)
+            }
+            Err(error) => {
+                *length = file.metadata().map_or(*length, |metadata| metadata.len());
+                *torn = true;
+                Err(error)
+            }
+        }
+    }
+
+    /// Makes the file durable up to `end`. Whoever comes while another synchronises finds its own line done after.
+    fn sync(&self, end: u64) -> io::Result<()> {
+        let mut synced = lock(&self.synced);
+        if *synced >= end {
+            return Ok(());
+        }
+        let (file, length) = {
+            let writer = lock(&self.writer);
+            (writer.file.as_ref().map(File::try_clone).transpose()?, writer.length)
+        };
+        if let Some(file) = file {
+            file.sync_data()?;
+        }
+        *synced = length;
+        Ok(())
+    }
+
+    fn drop_items(&self, items: u64, error: &io::Error) {
+        *lock(&self.dropped).entry(format!("the outbox could not be written: {error}")).or_default() += items;
+        self.warn("the outbox cannot be written: events of this run are lost, and counted as dropped", error);
+    }
+
+    fn warn(&self, message: &str, error: &io::Error) {
+        if !self.warned.swap(true, Ordering::Relaxed) {
+            tracing::warn!(path = %self.path.display(), error = error as &dyn std::error::Error, "{message}");
+        }
+    }
+}
+
+fn ends_with_line_feed(file: &mut File) -> io::Result<bool> {
+    let mut last = [0];
+    file.seek(SeekFrom::End(-1))?;
+    file.read_exact(&mut last)?;
+    Ok(last == *b"\n")
+}
+
+fn count_items(path: &Path) -> Result<u64, OutboxError> {
+    let mut reader = OutboxReader::open(path)?;
+    let mut items = 0;
+    loop {
+        match reader.read()? {
+            ReadRecord::Event { event, .. } => items += event.items(),
+            ReadRecord::Unreadable { .. } => items += 1,
+            ReadRecord::End { .. } => return Ok(items),
+        }
+    }
+}
+
+/// The lock, whatever happened to a thread that held it: what these locks guard is right after each statement.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

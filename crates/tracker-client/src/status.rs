@@ -1,0 +1,128 @@
+//! What an outbox says of its run, without a server.
+
+use std::{
+    collections::BTreeSet,
+    fs::{File, TryLockError},
+    path::Path,
+};
+
+use chrono::{DateTime, Utc};
+use daglight_run_identity::RunId;
+
+use crate::{
+    CursorError, Event, Ledger, OutboxError, Outcome, RunLink,
+    cursor::Cursor,
+    outbox,
+    reader::{OutboxReader, Read},
+};
+
+/// What the outbox of a bundle holds, and how much of it is delivered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OutboxStatus {
+    /// The run's id; `None` before its start is recorded.
+    pub run_id: Option<RunId>,
+    /// The pipeline's name.
+    pub dag_name: Option<String>,
+    /// How the run ended; `None` while it runs, or when its process ended before it did.
+    pub outcome: Option<Outcome>,
+    /// When the run began.
+    pub started: Option<DateTime<Utc>>,
+    /// The time of the last event.
+    pub last_event: Option<DateTime<Utc>>,
+    /// The nodes that began and did not end.
+    pub open_nodes: BTreeSet<String>,
+    /// Whether a process has the outbox open for writing; `None` where files cannot be locked.
+    pub writer_alive: Option<bool>,
+    /// The account of the last delivery.
+    pub ledger: Ledger,
+    /// The run on the server it was delivered to.
+    pub link: Option<RunLink>,
+}
+
+impl OutboxStatus {
+    /// Whether the run began and did not end.
+    pub fn is_open(&self) -> bool {
+        self.started.is_some() && self.outcome.is_none()
+    }
+}
+
+/// Why the status is not known.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StatusError {
+    /// The outbox cannot be read.
+    #[error(transparent)]
+    Outbox(#[from] OutboxError),
+    /// The delivery's progress cannot be read.
+    #[error(transparent)]
+    Cursor(#[from] CursorError),
+}
+
+/// Reads what the `tracker` folder of a bundle says of its run.
+///
+/// # Errors
+/// When there is no outbox, it cannot be read, or it is of a newer version.
+pub fn outbox_status(tracker_dir: &Path) -> Result<OutboxStatus, StatusError> {
+    let path = tracker_dir.join(outbox::FILE_NAME);
+    let mut reader = OutboxReader::open(&path)?;
+    let mut status = OutboxStatus {
+        run_id: None,
+        dag_name: None,
+        outcome: None,
+        started: None,
+        last_event: None,
+        open_nodes: BTreeSet::new(),
+        writer_alive: writer_alive(&path),
+        ledger: Ledger::default(),
+        link: None,
+    };
+    let mut produced = 0;
+    loop {
+        match reader.read()? {
+            Read::Event { event, .. } => {
+                produced += event.items();
+                status.take(*event);
+            }
+            Read::Unreadable { .. } => produced += 1,
+            Read::End { .. } => break,
+        }
+    }
+    let cursor = Cursor::load(tracker_dir)?.unwrap_or_else(|| Cursor::new(String::new()));
+    status.ledger = Ledger::of(produced, cursor.delivered, cursor.dropped);
+    status.link = cursor.link;
+    Ok(status)
+}
+
+impl OutboxStatus {
+    fn take<V>(&mut self, event: Event<V>) {
+        match event {
+            Event::Version(version) => self.dag_name = Some(version.dag_name),
+            Event::RunStarted { run_id, time, .. } => {
+                (self.run_id, self.started) = (Some(run_id), Some(time));
+                self.last_event = Some(time);
+            }
+            Event::TaskStarted { node, time } => {
+                self.open_nodes.insert(node);
+                self.last_event = Some(time);
+            }
+            Event::TaskFinished { node, time, .. } => {
+                self.open_nodes.remove(&node);
+                self.last_event = Some(time);
+            }
+            Event::TagsUpserted { time, .. } => self.last_event = Some(time),
+            Event::RunFinished { status, time } => {
+                self.outcome = Some(status);
+                self.last_event = Some(time);
+            }
+        }
+    }
+}
+
+/// Writers hold a shared lock on the file, which the system takes back when their process ends.
+fn writer_alive(path: &Path) -> Option<bool> {
+    match File::open(path).ok()?.try_lock() {
+        Ok(()) => Some(false),
+        Err(TryLockError::WouldBlock) => Some(true),
+        Err(TryLockError::Error(_)) => None,
+    }
+}

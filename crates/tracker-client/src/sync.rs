@@ -1,0 +1,165 @@
+//! Delivering later what a run left in its bundle.
+
+use std::{
+    path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
+};
+
+use chrono::{DateTime, Utc};
+use daglight_capture_policy::{Durability, Policy, Profile};
+
+use crate::{
+    Attribute, Client, Connection, ConnectionError, Event, Ledger, Outbox, OutboxError, OutboxStatus,
+    Outcome, RunLink, StatusError,
+    backoff::Backoff,
+    deliverer::{Deliverer, DeliveryError, Progress},
+    delivery::chain,
+    delivery_lock::DeliveryLock,
+    outbox_status,
+};
+
+/// What is known of the process of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProcessEvidence {
+    /// It runs.
+    Alive,
+    /// It has ended.
+    Gone {
+        /// When it was last seen.
+        last_seen: Option<DateTime<Utc>>,
+    },
+    /// Nothing.
+    Unknown,
+}
+
+/// What a synchronisation did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SyncOutcome {
+    /// Items that the server got now.
+    pub delivered: u64,
+    /// Whether the run was closed as FAILURE, because its process had ended.
+    pub closed: bool,
+    /// The account, with the last error where something still waits.
+    pub ledger: Ledger,
+    /// The run on the server.
+    pub link: Option<RunLink>,
+}
+
+/// Why an outbox was not synchronised.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SyncError {
+    /// The outbox or the progress of its delivery cannot be read.
+    #[error(transparent)]
+    Status(#[from] StatusError),
+    /// The outbox cannot be written to close its run.
+    #[error(transparent)]
+    Outbox(#[from] OutboxError),
+    /// There can be no connection.
+    #[error(transparent)]
+    Connection(#[from] ConnectionError),
+    /// The server refuses, or the outbox does not hold a run.
+    #[error(transparent)]
+    Delivery(#[from] DeliveryError),
+    /// Another process, perhaps the run itself, delivers this outbox now.
+    #[error("{} is being delivered by another process", tracker_dir.display())]
+    Busy {
+        /// The folder.
+        tracker_dir: PathBuf,
+    },
+}
+
+/// Delivers what waits in the `tracker` folder of a bundle, trying for `timeout`. Doing it again does nothing.
+///
+/// A run that has not ended, and whose process is [`ProcessEvidence::Gone`], is closed first: its open nodes and the run
+/// itself become FAILURE with the error "process ended", at the time it was last seen.
+///
+/// It blocks, and can be called on any thread.
+///
+/// # Errors
+/// When the folder cannot be read, another process delivers it, or the server refuses. A server that does not answer is no
+/// error: the ledger says what waits, and why.
+pub fn sync_bundle(
+    tracker_dir: &Path,
+    connection: &Connection,
+    evidence: ProcessEvidence,
+    timeout: Duration,
+) -> Result<SyncOutcome, SyncError> {
+    let Some(_lock) = DeliveryLock::acquire(tracker_dir) else {
+        return Err(SyncError::Busy { tracker_dir: tracker_dir.to_owned() });
+    };
+    let mut status = outbox_status(tracker_dir)?;
+    let mut closed = false;
+    if let ProcessEvidence::Gone { last_seen } = evidence
+        && status.is_open()
+        && status.writer_alive != Some(true)
+    {
+        close(tracker_dir, &status, last_seen)?;
+        closed = true;
+        status = outbox_status(tracker_dir)?;
+    }
+    // The HTTP client brings a runtime of its own, which must not come near another one.
+    let delivery = || deliver(tracker_dir, connection, &status, timeout);
+    let (ledger, link) = thread::scope(|scope| scope.spawn(delivery).join())
+        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+    let delivered = ledger.delivered.saturating_sub(status.ledger.delivered);
+    Ok(SyncOutcome { delivered, closed, ledger, link })
+}
+
+/// Records what the process could not: that it ended.
+fn close(
+    tracker_dir: &Path,
+    status: &OutboxStatus,
+    last_seen: Option<DateTime<Utc>>,
+) -> Result<(), OutboxError> {
+    let outbox = Outbox::open(tracker_dir, Durability::Process)?;
+    let time = last_seen.max(status.last_event).unwrap_or_else(Utc::now);
+    let evidence = match last_seen {
+        Some(last_seen) => format!("last seen at {}", last_seen.to_rfc3339()),
+        None => "nothing was heard of it after the last event".to_owned(),
+    };
+    let stack = Policy::of_profile(Profile::Prod).capture_stack(["process ended", &evidence]);
+    for node in &status.open_nodes {
+        let (node, attributes) = (node.clone(), vec![Attribute::error(stack.clone())]);
+        outbox.append(&Event::TaskFinished { node, time, status: Outcome::Failure, attributes });
+    }
+    outbox.append(&Event::RunFinished { status: Outcome::Failure, time });
+    Ok(())
+}
+
+fn deliver(
+    tracker_dir: &Path,
+    connection: &Connection,
+    status: &OutboxStatus,
+    timeout: Duration,
+) -> Result<(Ledger, Option<RunLink>), SyncError> {
+    let deadline = Instant::now() + timeout;
+    let mut deliverer = Deliverer::open(tracker_dir, Client::new(connection)?)?;
+    let mut backoff = Backoff::default();
+    let mut last_error = None;
+    loop {
+        match deliverer.step() {
+            Ok(Progress::UpToDate) => break,
+            Ok(Progress::Delivered { .. }) => {
+                backoff.reset();
+                last_error = None;
+            }
+            Err(error) if error.is_temporary() => {
+                last_error = Some(chain(&error));
+                let pause = backoff.next(error.retry_after());
+                if Instant::now() + pause >= deadline {
+                    break;
+                }
+                thread::sleep(pause);
+            }
+            Err(error) => return Err(error.into()),
+        }
+        if Instant::now() >= deadline {
+            break;
+        }
+    }
+    let cursor = deliverer.cursor();
+    let ledger = Ledger::of(status.ledger.produced, cursor.delivered, cursor.dropped.clone());
+    Ok((Ledger { last_error, ..ledger }, cursor.link.clone()))
+}

@@ -1,0 +1,121 @@
+//! An outbox and its delivery as one.
+
+use std::{collections::BTreeMap, path::Path, time::Duration};
+
+use chrono::Utc;
+use daglight_capture_policy::Durability;
+use daglight_run_identity::{Dag, RunId};
+
+use crate::{Attribute, Connection, Delivery, Event, Ledger, Outbox, Outcome, RunLink, delivery::chain};
+
+/// Records a run in its bundle, and delivers it if there is a connection. Nothing here fails, and nothing waits but
+/// [`Tracker::flush`].
+///
+/// ```
+/// use std::{collections::BTreeMap, time::Duration};
+///
+/// use daglight_capture_policy::Durability;
+/// use daglight_run_identity::{Dag, RunId};
+/// use daglight_tracker_client::{Outcome, Tracker};
+///
+/// let bundle = tempfile::tempdir()?;
+/// let dag = Dag::builder("sales::orders_v1")?.loader("orders").build()?;
+///
+/// let tracker = Tracker::start(&bundle.path().join("tracker"), Durability::Process, None);
+/// tracker.run_started(&dag, RunId::new(), BTreeMap::new());
+/// tracker.task_started("orders");
+/// tracker.task_finished("orders", Outcome::Success, Vec::new());
+/// tracker.run_finished(Outcome::Success);
+///
+/// let ledger = tracker.flush(Duration::from_secs(10));
+/// assert_eq!((ledger.produced, ledger.waiting), (5, 5));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Tracker {
+    outbox: Outbox,
+    delivery: Option<Delivery>,
+}
+
+impl Tracker {
+    /// Opens the outbox of a `tracker` folder, and starts its delivery. Where the folder cannot be written, the run goes on
+    /// without being recorded: one warning, and all its events count as dropped.
+    pub fn start(tracker_dir: &Path, durability: Durability, connection: Option<Connection>) -> Self {
+        match Outbox::open(tracker_dir, durability) {
+            Ok(outbox) => {
+                let delivery = connection.map(|connection| Delivery::start(&outbox, connection));
+                Self { outbox, delivery }
+            }
+            Err(error) => {
+                tracing::warn!(error = chain(&error), "this run is not recorded for the tracking server");
+                Self { outbox: Outbox::discarding(tracker_dir), delivery: None }
+            }
+        }
+    }
+
+    /// Records that a run of `dag` begins now.
+    pub fn run_started(&self, dag: &Dag, run_id: RunId, tags: BTreeMap<String, String>) {
+        let time = Utc::now();
+        self.record(&Event::version(dag, BTreeMap::new()));
+        self.record(&Event::RunStarted { run_id, tags, time });
+    }
+
+    /// Records that a node begins now.
+    pub fn task_started(&self, node: &str) {
+        self.record(&Event::TaskStarted { node: node.to_owned(), time: Utc::now() });
+    }
+
+    /// Records that a node ends now.
+    pub fn task_finished(&self, node: &str, status: Outcome, attributes: Vec<Attribute>) {
+        self.record(&Event::TaskFinished { node: node.to_owned(), time: Utc::now(), status, attributes });
+    }
+
+    /// Records more tags of the run, or other values of those it has.
+    pub fn tags_upserted(&self, tags: BTreeMap<String, String>) {
+        self.record(&Event::TagsUpserted { tags, time: Utc::now() });
+    }
+
+    /// Records that the run ends now.
+    pub fn run_finished(&self, status: Outcome) {
+        self.record(&Event::RunFinished { status, time: Utc::now() });
+    }
+
+    /// Records any event.
+    pub fn record(&self, event: &Event) {
+        self.outbox.append(event);
+    }
+
+    /// The delivery, if there is a connection.
+    pub fn delivery(&self) -> Option<&Delivery> {
+        self.delivery.as_ref()
+    }
+
+    /// The run on the server, as soon as it is known.
+    pub fn link(&self) -> Option<RunLink> {
+        self.delivery.as_ref().and_then(Delivery::link)
+    }
+
+    /// The account at this moment. Without a connection everything waits.
+    pub fn ledger(&self) -> Ledger {
+        match &self.delivery {
+            Some(delivery) => delivery.ledger(),
+            None => self.outbox.ledger(),
+        }
+    }
+
+    /// As [`Delivery::flush`]. Without a connection it returns at once.
+    pub fn flush(&self, timeout: Duration) -> Ledger {
+        match &self.delivery {
+            Some(delivery) => delivery.flush(timeout),
+            None => self.outbox.ledger(),
+        }
+    }
+
+    /// As [`Delivery::flush_async`]. Without a connection it returns at once.
+    pub async fn flush_async(&self, timeout: Duration) -> Ledger {
+        match &self.delivery {
+            Some(delivery) => delivery.flush_async(timeout).await,
+            None => self.outbox.ledger(),
+        }
+    }
+}
