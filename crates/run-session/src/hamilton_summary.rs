@@ -1,0 +1,321 @@
+//! Data summaries and schemas in the shapes that Hamilton's page knows: `dagworks_describe`, version 3, and `schema`,
+//! version 1.
+//!
+//! The page breaks as a whole when a column has a kind that it does not know, a date that a browser does not, or no
+//! number where it expects one. Columns that it cannot show are `unhandled` there, which still shows their counts.
+
+use daglight_materializers::{Category, ColumnSummary, DataSummary, Details, Distribution, Lengths, Point};
+use datafusion::arrow::datatypes::Schema;
+use serde_json::{Map, Value, json};
+
+/// The value of a `dagworks_describe` attribute: an object with one entry for each column.
+pub(crate) fn describe(summary: &DataSummary) -> Value {
+    let mut columns = Map::new();
+    for (position, column) in summary.columns.iter().enumerate() {
+        columns.insert(free_key(&columns, &column.name), describe_column(position, column));
+    }
+    Value::Object(columns)
+}
+
+/// The value of a `schema` attribute: an object with one entry for each field.
+pub(crate) fn schema(schema: &Schema) -> Value {
+    let mut fields = Map::new();
+    for field in schema.fields() {
+        let key = free_key(&fields, field.name());
+        let shape = json!({
+            "name": key,
+            "type": field.data_type().to_string(),
+            "nullable": field.is_nullable(),
+            "metadata": field.metadata(),
+        });
+        fields.insert(key, shape);
+    }
+    Value::Object(fields)
+}
+
+/// The name, or the name with a number where a join has given two columns the same.
+fn free_key(taken: &Map<String, Value>, name: &str) -> String {
+    if !taken.contains_key(name) {
+        return name.to_owned();
+    }
+    (2..).map(|number| format!("{name} ({number})")).find(|key| !taken.contains_key(key)).unwrap_or_default()
+}
+
+fn describe_column(position: usize, column: &ColumnSummary) -> Value {
+    let (kind, fields) = match &column.details {
+        Details::Numeric(found) => ("numeric", numeric(found, Point::as_f64)),
+        Details::Time(found) => ("numeric", numeric(found, seconds_since_midnight)),
+        Details::Duration(found) => ("numeric", numeric(found, Point::as_f64)),
+        Details::Datetime(found) => ("datetime", datetime(found)),
+        Details::Boolean { true_count, .. } => ("boolean", boolean(*true_count)),
+        Details::Category(found) => match category(found) {
+            Some(fields) => ("category", Some(fields)),
+            None => ("str", text(&found.lengths)),
+        },
+        Details::Text(found) => ("str", text(&found.lengths)),
+        _ => ("unhandled", None),
+    };
+    let nans = match &column.details {
+        Details::Numeric(found) => found.nans,
+        _ => 0,
+    };
+    let mut value = Map::from_iter([
+        ("name".to_owned(), column.name.clone().into()),
+        ("pos".to_owned(), position.into()),
+        ("data_type".to_owned(), column.data_type.clone().into()),
+        ("count".to_owned(), column.count.into()),
+        // As in pandas, where NaN is what is missing.
+        ("missing".to_owned(), (column.missing + nans).into()),
+        ("base_data_type".to_owned(), if fields.is_some() { kind } else { "unhandled" }.into()),
+    ]);
+    value.extend(fields.unwrap_or_default());
+    Value::Object(value)
+}
+
+type Fields = Option<Map<String, Value>>;
+
+fn object(value: Value) -> Fields {
+    match value {
+        Value::Object(fields) => Some(fields),
+        _ => None,
+    }
+}
+
+fn numeric(found: &Distribution, number: impl Fn(&Point) -> Option<f64>) -> Fields {
+    let quantiles: Option<Map<String, Value>> = found
+        .quantiles
+        .iter()
+        .map(|quantile| Some((quantile.fraction.to_string(), number(&quantile.value)?.into())))
+        .collect();
+    let mut histogram = Map::new();
+    for bin in &found.histogram {
+        let (from, to) = (number(&bin.from)?, number(&bin.to)?);
+        add(&mut histogram, format!("({}, {}]", edge(from, to - from), edge(to, to - from)), bin.count);
+    }
+    object(json!({
+        "zeros": found.zeros,
+        "min": exact(found.min.as_ref()?, &number)?,
+        "max": exact(found.max.as_ref()?, &number)?,
+        "mean": number(found.mean.as_ref()?)?,
+        "std": found.std,
+        "quantiles": quantiles?,
+        "histogram": histogram,
+    }))
+}
+
+/// Integers keep all their digits.
+fn exact(point: &Point, number: impl Fn(&Point) -> Option<f64>) -> Option<Value> {
+    match point {
+        Point::Integer(value) => Some((*value).into()),
+        Point::Unsigned(value) => Some((*value).into()),
+        other => number(other).map(Value::from),
+    }
+}
+
+fn seconds_since_midnight(time: &Point) -> Option<f64> {
+    let Point::Text(text) = time else { return None };
+    let (sign, text) = text.strip_prefix('-').map_or((1.0, text.as_str()), |text| (-1.0, text));
+    let parts: Option<Vec<f64>> = text.split(':').map(|part| part.parse().ok()).collect();
+    Some(sign * parts?.into_iter().fold(0.0, |seconds, part| seconds * 60.0 + part))
+}
+
+/// An edge with as many digits as tell it from the next ones.
+fn edge(value: f64, width: f64) -> String {
+    let digits = 2.0 - width.log10().floor();
+    if !(-15.0..=15.0).contains(&digits) || value.abs() >= 1e15 {
+        return format!("{value:e}");
+    }
+    format!("{value:.places$}", places = digits.max(0.0) as usize)
+}
+
+fn add(histogram: &mut Map<String, Value>, label: String, count: u64) {
+    let before = histogram.get(&label).and_then(Value::as_u64).unwrap_or(0);
+    histogram.insert(label, (before + count).into());
+}
+
+fn datetime(found: &Distribution) -> Fields {
+    let quantiles: Option<Map<String, Value>> = found
+        .quantiles
+        .iter()
+        .map(|quantile| Some((quantile.fraction.to_string(), date(&quantile.value)?.into())))
+        .collect();
+    let mut histogram = Map::new();
+    for bin in &found.histogram {
+        add(&mut histogram, format!("({}, {}]", date(&bin.from)?, date(&bin.to)?), bin.count);
+    }
+    object(json!({
+        "zeros": found.zeros,
+        "min": date(found.min.as_ref()?)?,
+        "max": date(found.max.as_ref()?)?,
+        "mean": date(found.mean.as_ref()?)?,
+        "std": found.std,
+        "quantiles": quantiles?,
+        "histogram": histogram,
+    }))
+}
+
+/// A text that every browser takes for a point in time. A date alone would be midnight in UTC, and shown as the day
+/// before in America; with a time it is midnight where the reader is.
+fn date(point: &Point) -> Option<String> {
+    /// Browsers know 100,000,000 days around 1970.
+    const YEARS: std::ops::RangeInclusive<i64> = -271_820..=275_759;
+    let Point::Text(text) = point else { return None };
+    let is_negative = text.starts_with('-');
+    let year: i64 = text.trim_start_matches(['-', '+']).split('-').next()?.parse().ok()?;
+    let is_known = YEARS.contains(&if is_negative { -year } else { year });
+    is_known.then(|| if text.contains('T') { text.clone() } else { format!("{text}T00:00:00") })
+}
+
+/// The page shows `zeros` in the column that it calls "true", and the rest of the rows in the one called "false".
+fn boolean(true_count: u64) -> Fields {
+    object(json!({ "zeros": true_count }))
+}
+
+/// Nothing where the values may not be shown: the page wants one.
+fn category(found: &Category) -> Fields {
+    let top_value = &found.domain.first()?.value;
+    let mut domain = Map::new();
+    for entry in &found.domain {
+        add(&mut domain, entry.value.clone(), entry.count);
+    }
+    object(json!({
+        "empty": found.lengths.empty,
+        "domain": domain,
+        "top_value": top_value,
+        "top_freq": found.top_count,
+        "unique": found.unique,
+    }))
+}
+
+fn text(lengths: &Lengths) -> Fields {
+    object(json!({
+        "avg_str_len": lengths.mean?,
+        "std_str_len": lengths.std.unwrap_or(0.0),
+        "empty": lengths.empty,
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::HashMap, sync::Arc};
+
+    use daglight_materializers::{Summarizer, SummaryOptions};
+    use datafusion::arrow::{
+        array::*,
+        datatypes::{DataType, Field, Int32Type, TimeUnit},
+    };
+
+    use super::*;
+
+    fn described(array: ArrayRef, options: SummaryOptions) -> Value {
+        let batch = RecordBatch::try_from_iter([("c", array)]).unwrap();
+        let mut summarizer = Summarizer::new(&batch.schema(), options);
+        summarizer.update(&batch);
+        describe(&summarizer.finish())["c"].clone()
+    }
+
+    #[track_caller]
+    fn check(array: ArrayRef, expected: Value) {
+        let found = described(array, SummaryOptions::default());
+        for (key, value) in expected.as_object().unwrap() {
+            assert_eq!(&found[key], value, "{key} of {found}");
+        }
+    }
+
+    #[test]
+    fn numbers() {
+        check(
+            Arc::new(Int64Array::from(vec![Some(0), None, Some(10)])),
+            json!({
+                "name": "c", "pos": 0, "data_type": "Int64", "base_data_type": "numeric", "count": 3, "missing": 1,
+                "zeros": 1, "min": 0, "max": 10, "mean": 5.0, "std": 50_f64.sqrt(),
+                "quantiles": {"0.1": 1.0, "0.25": 2.5, "0.5": 5.0, "0.75": 7.5, "0.9": 9.0},
+                "histogram": {
+                    "(-0.01, 1.00]": 1, "(1.00, 2.00]": 0, "(2.00, 3.00]": 0, "(3.00, 4.00]": 0, "(4.00, 5.00]": 0,
+                    "(5.00, 6.00]": 0, "(6.00, 7.00]": 0, "(7.00, 8.00]": 0, "(8.00, 9.00]": 0, "(9.00, 10.00]": 1,
+                },
+            }),
+        );
+        let decimals = Decimal128Array::from(vec![150, 250]).with_precision_and_scale(10, 2).unwrap();
+        check(Arc::new(decimals), json!({"min": 1.5, "max": 2.5, "mean": 2.0, "base_data_type": "numeric"}));
+        check(
+            Arc::new(Float64Array::from(vec![Some(1.0), Some(f64::NAN), None])),
+            json!({"missing": 2, "std": null, "max": 1.0}),
+        );
+        check(Arc::new(Int64Array::from(vec![i64::MAX])), json!({"min": i64::MAX}));
+        check(
+            Arc::new(Time32SecondArray::from(vec![3_661, 7_322])),
+            json!({"base_data_type": "numeric", "min": 3661.0, "max": 7322.0}),
+        );
+        check(Arc::new(DurationMillisecondArray::from(vec![-1_500])), json!({"min": -1.5}));
+    }
+
+    #[test]
+    fn dates_are_what_a_browser_parses() {
+        check(
+            Arc::new(Date32Array::from(vec![0, 10])),
+            json!({
+                "base_data_type": "datetime", "min": "1970-01-01T00:00:00", "max": "1970-01-11T00:00:00",
+                "mean": "1970-01-06T00:00:00", "zeros": 1,
+            }),
+        );
+        let found = described(Arc::new(Date32Array::from(vec![0, 10])), SummaryOptions::default());
+        assert_eq!(found["histogram"]["(1970-01-10T00:00:00, 1970-01-11T00:00:00]"], 1, "{found}");
+        check(
+            Arc::new(TimestampSecondArray::from(vec![i64::MAX])),
+            json!({"base_data_type": "unhandled", "count": 1, "min": null}),
+        );
+    }
+
+    #[test]
+    fn truth_values_and_texts() {
+        let truths = BooleanArray::from(vec![true, true, false]);
+        check(Arc::new(truths), json!({"base_data_type": "boolean", "count": 3, "zeros": 2}));
+        check(
+            Arc::new(StringArray::from(vec!["ab", "", "abcd"])),
+            json!({"base_data_type": "str", "avg_str_len": 2.0, "std_str_len": 2.0, "empty": 1}),
+        );
+        let categories: ArrayRef = Arc::new(StringArray::from(vec!["a", "b", "a", "a"]));
+        check(
+            categories.clone(),
+            json!({
+                "base_data_type": "category", "top_value": "a", "top_freq": 3, "unique": 2, "empty": 0,
+                "domain": {"a": 3, "b": 1},
+            }),
+        );
+        let hidden = described(categories, SummaryOptions { values: false, ..SummaryOptions::default() });
+        assert_eq!(hidden["base_data_type"], "str");
+        assert_eq!(hidden["top_value"], Value::Null);
+    }
+
+    #[test]
+    fn what_the_page_cannot_show_is_unhandled() {
+        for array in [
+            new_null_array(&DataType::Int64, 2),
+            new_null_array(&DataType::Timestamp(TimeUnit::Second, None), 2),
+            new_null_array(&DataType::Utf8, 2),
+            new_null_array(&DataType::Null, 2),
+            Arc::new(ListArray::from_iter_primitive::<Int32Type, _, _>([Some(vec![Some(1)]), None])),
+            Arc::new(BinaryArray::from(vec![&b"x"[..], b"y"])),
+            Arc::new(Float32Array::from(vec![f32::NAN, f32::INFINITY])),
+        ] {
+            check(array, json!({"base_data_type": "unhandled", "count": 2, "min": null}));
+        }
+    }
+
+    #[test]
+    fn schemas_keep_every_field() {
+        let metadata = HashMap::from([("unit".to_owned(), "m".to_owned())]);
+        let fields = vec![
+            Field::new("id", DataType::Int64, false),
+            Field::new("id", DataType::Utf8, true).with_metadata(metadata),
+        ];
+        assert_eq!(
+            schema(&Schema::new(fields)),
+            json!({
+                "id": {"name": "id", "type": "Int64", "nullable": false, "metadata": {}},
+                "id (2)": {"name": "id (2)", "type": "Utf8", "nullable": true, "metadata": {"unit": "m"}},
+            })
+        );
+    }
+}
