@@ -9,30 +9,46 @@ use std::{
 
 use tempfile::TempDir;
 
-use crate::tpch_data;
+use crate::{daglight::scratch, tpch_data};
 
-/// A git repository in a temporary folder, with the TPC-H data where the example pipeline looks for it.
+/// A git repository with TPC-H data, less of it than its name says, where the example pipeline looks for it.
 #[derive(Debug)]
 pub struct Checkout {
-    folder: TempDir,
+    folder: PathBuf,
+    _temporary: Option<TempDir>,
 }
 
 impl Checkout {
     /// The URL of the repository's origin.
     pub const REPO: &str = "https://git.example/team/pipelines.git";
 
-    /// A repository with one commit.
+    /// A repository with one commit in a temporary folder.
     ///
     /// # Panics
     /// When it cannot be made.
     #[expect(clippy::new_without_default, reason = "it makes files")]
     pub fn new() -> Self {
-        let checkout =
-            Self { folder: TempDir::with_prefix("daglight-checkout-").expect("a temporary folder") };
-        let root = checkout.path();
-        fs::create_dir(root.join(".demo")).expect("a folder");
-        symlink(tpch_data(), root.join(".demo/tpch")).expect("a link to the data");
-        fs::write(root.join(".gitignore"), ".demo\nout\n").expect("a file");
+        let folder = TempDir::with_prefix("daglight-checkout-").expect("a temporary folder");
+        Self::in_folder(folder.path().to_owned(), Some(folder))
+    }
+
+    /// The same in `target/system-tests`, where it stays to be looked at until the next time.
+    ///
+    /// # Panics
+    /// When it cannot be made.
+    pub fn kept(name: &str) -> Self {
+        let folder = scratch().join(name);
+        let _ = fs::remove_dir_all(&folder);
+        fs::create_dir(&folder).expect("a folder");
+        Self::in_folder(folder, None)
+    }
+
+    fn in_folder(folder: PathBuf, temporary: Option<TempDir>) -> Self {
+        let data = folder.join(".demo/tpch");
+        fs::create_dir_all(&data).expect("a folder");
+        symlink(tpch_data(), data.join("sf0.1")).expect("a link to the data");
+        fs::write(folder.join(".gitignore"), ".demo\nout\n").expect("a file");
+        let checkout = Self { folder, _temporary: temporary };
         checkout.git(&["init", "--quiet"]);
         checkout.git(&["remote", "add", "origin", Self::REPO]);
         checkout.commit();
@@ -41,7 +57,7 @@ impl Checkout {
 
     /// The folder.
     pub fn path(&self) -> &Path {
-        self.folder.path()
+        &self.folder
     }
 
     /// Writes a pipeline and commits it; its path is given back.

@@ -62,7 +62,7 @@ impl Browser {
             command
         };
         run(apt().arg("update"))?;
-        run(apt().args(["install", "--no-install-recommends"]).args([
+        run(apt().args(["install", "--yes", "--no-install-recommends"]).args([
             "chromium",
             "chromium-driver",
             "fonts-liberation",

@@ -1,9 +1,9 @@
 //! The demo: data, the Hamilton UI, the example pipeline, and where to look.
 
 use std::{
-    env, fs,
-    path::{Path, PathBuf},
-    process::{Command, Stdio},
+    env,
+    path::PathBuf,
+    process::{Child, Command, Stdio},
 };
 
 use anyhow::{Context, Result, bail, ensure};
@@ -14,6 +14,8 @@ use crate::interrupt::Interrupt;
 
 const PIPELINE: &str = "crates/sql-pipeline/examples/tpch.sql";
 const PROJECT: &str = "daglight demo";
+/// 87 MB as text.
+const SCALE_FACTOR: &str = "0.1";
 
 /// Options of the demo.
 #[derive(clap::Args)]
@@ -24,9 +26,6 @@ pub(crate) struct Options {
     /// Run on the bundle alone, without Python and the Hamilton UI
     #[arg(long)]
     offline: bool,
-    /// How much TPC-H data: 1 is a gigabyte as text
-    #[arg(long, default_value_t = 0.1)]
-    scale_factor: f64,
     /// Build the fast program, which takes seven times as long
     #[arg(long)]
     release: bool,
@@ -40,7 +39,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 
     step("building (the first time takes minutes, nearly all of it DataFusion)");
     interrupt.explain(demo.build())?;
-    step(&format!("TPC-H data at scale factor {}", options.scale_factor));
+    step(&format!("TPC-H data at scale factor {SCALE_FACTOR}"));
     interrupt.explain(demo.generate_data())?;
     let ui = interrupt.explain(demo.start_ui())?;
     step(&format!("daglight run {PIPELINE}"));
@@ -64,21 +63,19 @@ fn step(title: &str) {
 
 /// What the demo reads of the finish report that `daglight run --json` prints.
 #[derive(Deserialize)]
-struct RunReport {
+struct FinishReport {
     status: String,
-    bundle: PathBuf,
-    report: ReportFiles,
-    #[serde(default)]
+    bundle: Option<PathBuf>,
+    report: Option<ReportFiles>,
     links: Links,
 }
 
 #[derive(Deserialize)]
 struct ReportFiles {
-    html: Option<PathBuf>,
-    markdown: PathBuf,
+    html: PathBuf,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Deserialize)]
 struct Links {
     hamilton_run: Option<String>,
     hamilton_version: Option<String>,
@@ -106,17 +103,15 @@ impl Demo<'_> {
     }
 
     fn generate_data(&self) -> Result<()> {
-        let scale_factor = self.options.scale_factor.to_string();
-        let folder = self.folder.join("tpch");
-        let stamp = folder.join("scale-factor");
-        if fs::read_to_string(&stamp).is_ok_and(|present| present == scale_factor) {
+        // The generator puts the folder there when all tables in it are complete.
+        let folder = self.folder.join("tpch").join(format!("sf{SCALE_FACTOR}"));
+        if folder.exists() {
             eprintln!("    in {} already", folder.display());
             return Ok(());
         }
         let mut generator = Command::new(self.program("tpch-data")?);
-        generator.args(["--scale-factor", &scale_factor, "--output-dir"]).arg(&folder);
-        xtask::run(&mut generator)?;
-        fs::write(&stamp, scale_factor).with_context(|| format!("writing {}", stamp.display()))
+        generator.args(["--scale-factor", SCALE_FACTOR, "--output-dir"]).arg(&folder);
+        xtask::run(&mut generator)
     }
 
     /// `None` when the demo runs on the bundle alone.
@@ -138,11 +133,10 @@ impl Demo<'_> {
         Ok(Some(ui))
     }
 
-    fn run_pipeline(&self, ui: Option<&HamiltonUi>) -> Result<RunReport> {
+    fn run_pipeline(&self, ui: Option<&HamiltonUi>) -> Result<FinishReport> {
         let mut daglight = Command::new(self.program("daglight")?);
         daglight
-            .args(["run", PIPELINE, "--profile", "dev", "--json", "--output-dir"])
-            .arg(relative(&self.folder.join("out"), self.workspace.root()))
+            .args(["run", PIPELINE, "--profile", "dev", "--json", "--output-dir", ".demo/out"])
             .current_dir(self.workspace.root())
             .stdout(Stdio::piped());
         match ui {
@@ -159,33 +153,32 @@ impl Demo<'_> {
                 daglight.env("HAMILTON_TRACKER_ENABLED", "false");
             }
         }
-        let output = daglight
-            .spawn()
-            .and_then(std::process::Child::wait_with_output)
-            .context("starting the daglight program")?;
+        let output =
+            daglight.spawn().and_then(Child::wait_with_output).context("starting the daglight program")?;
         if output.stdout.is_empty() {
             bail!("daglight ended without a report: {}", output.status);
         }
         serde_json::from_slice(&output.stdout).context("reading the report that daglight printed")
     }
 
-    fn say_where_to_look(&self, ui: Option<&HamiltonUi>, report: &RunReport) {
+    fn say_where_to_look(&self, ui: Option<&HamiltonUi>, report: &FinishReport) {
+        // The program ran in the root of the workspace, and says paths as it was given them.
         let root = self.workspace.root();
         println!();
         if let Some(page) = &report.links.hamilton_run {
-            println!("  run       {page}");
+            println!("  run      {page}");
         }
         if let Some(page) = &report.links.hamilton_version {
-            println!("  pipeline  {page}");
+            println!("  version  {page}");
         }
         if ui.is_some() {
-            println!("            (the page asks for a user name once: {USER})");
+            println!("           (the page asks once for a user name: {USER})");
         }
-        println!("  report    {}", report.report.html.as_ref().unwrap_or(&report.report.markdown).display());
-        println!("  bundle    {}", relative(&report.bundle, root).display());
+        if let Some(files) = &report.report {
+            println!("  report   {}", root.join(&files.html).display());
+        }
+        if let Some(bundle) = &report.bundle {
+            println!("  bundle   {}", root.join(bundle).display());
+        }
     }
-}
-
-fn relative<'a>(path: &'a Path, root: &Path) -> &'a Path {
-    path.strip_prefix(root).unwrap_or(path)
 }

@@ -1,3 +1,32 @@
-//! The `daglight` command.
+//! The `daglight` command: run SQL scripts as instrumented pipelines, report on bundles, deliver what waits.
+//!
+//! Exit codes: 0 when it worked, 1 when the pipeline or the command failed, 2 when the input was wrong, 130 when it was
+//! interrupted.
 
-fn main() {}
+mod args;
+mod console;
+mod failure;
+mod progress;
+mod report;
+mod run;
+mod summary;
+mod sync;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use crate::args::{Args, Command};
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let done = match args.command {
+        Command::Run(run) => run::run(run),
+        Command::Report(report) => report::report(&report),
+        Command::Sync(sync) => sync::sync(&sync),
+    };
+    match done {
+        Ok(code) => code,
+        Err(failure) => failure.print(),
+    }
+}

@@ -1,3 +1,43 @@
 //! OpenTelemetry for runs: providers, OTLP export, attribute names, stage spans, log correlation and OTLP/JSON signal files.
+//!
+//! A [`Bridge`] stands for the process. It exports over OTLP where the `OTEL_*` variables ask for it, and takes part in a
+//! program's `tracing` subscriber through [`Bridge::layer`]. Each run that it opens has its [`RunSignals`]: spans,
+//! metrics, and three files with everything that was recorded in the run's contexts. Every item is counted, for each
+//! destination, from where it is made to where it arrives ([`SignalLedgers`]).
+//!
+//! What a run is called belongs to `daglight-run-identity`, what may be captured to `daglight-capture-policy`, where the
+//! files are to `daglight-bundle-report`.
 
 pub mod names;
+
+mod bridge;
+mod console;
+mod environment;
+mod layer;
+mod ledger;
+mod metric_reader;
+mod metrics;
+mod otlp;
+mod processors;
+mod propagation;
+mod queue;
+mod resource;
+mod run_signals;
+mod run_state;
+mod sampler;
+mod scrub;
+mod signal_files;
+mod stage_span;
+mod transport;
+mod value;
+mod vocabulary;
+
+pub use bridge::{Bridge, BridgeConfig};
+pub use console::WithTraceIds;
+pub use ledger::{Ledger, Signal, SignalLedger, SignalLedgers};
+pub use metrics::RunMetrics;
+pub use run_signals::RunSignals;
+pub use run_state::RunScope;
+pub use signal_files::SignalFiles;
+pub use stage_span::{SlowAfter, SpanStatus, StageSpan, StageSpanBuilder};
+pub use value::{AttributeKey, AttributeValue};

@@ -40,6 +40,50 @@ pub mod key {
     pub const OTEL_SPAN_ID: &str = "otel.span_id";
     /// Semantic convention: what kind of error ended the operation.
     pub const ERROR_TYPE: &str = "error.type";
+    /// Semantic convention: the kind of an exception, on an exception event.
+    pub const EXCEPTION_TYPE: &str = "exception.type";
+    /// Semantic convention: the message of an exception, on an exception event.
+    pub const EXCEPTION_MESSAGE: &str = "exception.message";
+    /// Semantic convention: the stack trace or the chain of causes of an exception, on an exception event.
+    pub const EXCEPTION_STACKTRACE: &str = "exception.stacktrace";
+    /// Semantic convention: the name of the service.
+    pub const SERVICE_NAME: &str = "service.name";
+    /// Semantic convention: where the service is deployed, such as `production`.
+    pub const DEPLOYMENT_ENVIRONMENT: &str = "deployment.environment.name";
+}
+
+/// Names of span events.
+pub mod event {
+    /// Semantic convention: something went wrong.
+    pub const EXCEPTION: &str = "exception";
+}
+
+/// Metric names, without the namespace that they stand under.
+pub mod metric {
+    /// Histogram of seconds: a node from its start to its end.
+    pub const TASK_DURATION: &str = "task.duration";
+    /// Histogram of seconds: a stage from its start to its end.
+    pub const STAGE_DURATION: &str = "stage.duration";
+    /// Histogram of seconds: the planning of a query.
+    pub const PLAN_DURATION: &str = "plan.duration";
+    /// Histogram of seconds: the execution of a query.
+    pub const EXECUTE_DURATION: &str = "execute.duration";
+    /// Histogram of seconds: the execution of a query that writes.
+    pub const WRITE_DURATION: &str = "write.duration";
+    /// Counter: rows that operations read or wrote.
+    pub const ROWS: &str = "rows";
+    /// Counter: bytes that operations read or wrote.
+    pub const BYTES: &str = "bytes";
+    /// Counter: bytes that the process has read from storage.
+    pub const BYTES_READ: &str = "io.bytes_read";
+    /// Counter: bytes that the process has written to storage.
+    pub const BYTES_WRITTEN: &str = "io.bytes_written";
+    /// Counter: outputs that were written or registered.
+    pub const ARTIFACTS: &str = "artifacts";
+    /// Counter: operations that failed.
+    pub const ERRORS: &str = "errors";
+    /// Up-down counter: nodes that run at this moment.
+    pub const ACTIVE_TASKS: &str = "active_tasks";
 }
 
 /// The keys that stand under the namespace.
@@ -52,6 +96,12 @@ pub enum Key {
     OutputDir,
     /// The node of the DAG.
     Node,
+    /// What kind of node it is: `transform`, `data_loader`, `data_saver` or `input`.
+    NodeKind,
+    /// On metrics: the span that was measured, such as `datafusion.write`.
+    Operation,
+    /// On metrics: what kind of output was written, such as `parquet`.
+    ArtifactKind,
     /// extract, normalize, compile, plan, register, write, or the user's own.
     Stage,
     /// What is read or written, by its external name.
@@ -78,15 +128,56 @@ pub enum Key {
     IoBytesRead,
     /// Bytes that the process has written to storage.
     IoBytesWritten,
+    /// The operator of a query that was busy longest.
+    HottestOperator,
+    /// On the root span: the profile of the capture policy.
+    PolicyProfile,
+    /// On the root span: whether data summaries are computed.
+    PolicyDataStatistics,
+    /// On the root span: whether single values of user data are shown.
+    PolicyValues,
+    /// On the root span: how SQL texts are captured.
+    PolicySqlText,
 }
 
 impl Key {
+    /// Every key, in the order of declaration.
+    pub const ALL: [Self; 24] = [
+        Self::RunId,
+        Self::OutputDir,
+        Self::Node,
+        Self::NodeKind,
+        Self::Operation,
+        Self::ArtifactKind,
+        Self::Stage,
+        Self::Dataset,
+        Self::Table,
+        Self::RowCount,
+        Self::Bytes,
+        Self::PlanHash,
+        Self::QueryId,
+        Self::SourceTables,
+        Self::Status,
+        Self::Slow,
+        Self::ActiveTasks,
+        Self::IoBytesRead,
+        Self::IoBytesWritten,
+        Self::HottestOperator,
+        Self::PolicyProfile,
+        Self::PolicyDataStatistics,
+        Self::PolicyValues,
+        Self::PolicySqlText,
+    ];
+
     /// The part of the key behind the namespace.
     pub const fn suffix(self) -> &'static str {
         match self {
             Self::RunId => "run_id",
             Self::OutputDir => "output_dir",
             Self::Node => "node",
+            Self::NodeKind => "node.kind",
+            Self::Operation => "operation",
+            Self::ArtifactKind => "artifact.kind",
             Self::Stage => "stage",
             Self::Dataset => "dataset",
             Self::Table => "table",
@@ -100,6 +191,11 @@ impl Key {
             Self::ActiveTasks => "active_tasks",
             Self::IoBytesRead => "io.bytes_read",
             Self::IoBytesWritten => "io.bytes_written",
+            Self::HottestOperator => "hottest_operator",
+            Self::PolicyProfile => "policy.profile",
+            Self::PolicyDataStatistics => "policy.data_statistics",
+            Self::PolicyValues => "policy.values",
+            Self::PolicySqlText => "policy.sql_text",
         }
     }
 }

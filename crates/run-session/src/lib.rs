@@ -1,1 +1,32 @@
 //! The lifecycle of a run: wires identity, tracker, OpenTelemetry, plans, outputs and heartbeat together.
+//!
+//! [`Telemetry`] lives as long as the process and owns what runs share. [`Telemetry::start_run`] gives a [`Run`], whose
+//! [`Run::node`] runs the code of a node with a span, a task on the tracker and an entry in the heartbeat, and sees
+//! every query in it. [`Run::finish`] ends all of that in bounded time and says what was delivered. This crate also
+//! holds the adapters between the crates below, none of which knows another's types.
+//!
+//! How a script becomes nodes belongs to `daglight-sql-pipeline`.
+
+mod attributes;
+mod finish;
+mod hamilton_summary;
+mod live_progress;
+mod node;
+mod node_run;
+mod node_scope;
+mod options;
+mod query_listener;
+mod run;
+mod run_state;
+mod run_tags;
+mod session_observer;
+mod sync;
+mod telemetry;
+
+pub use daglight_bundle_report::{NodeRecord, NodeStatus, RunStatus};
+pub use finish::{FinishReport, ReportPaths, RunLinks};
+pub use node::Node;
+pub use options::RunOptions;
+pub use run::Run;
+pub use sync::{SyncReport, sync_run};
+pub use telemetry::{Telemetry, TelemetryError};

@@ -1,0 +1,99 @@
+//! The command line.
+
+use std::{num::NonZeroUsize, path::PathBuf};
+
+use clap::{Args as ClapArgs, Parser, Subcommand};
+use daglight::{policy::Profile, identity::DagName};
+
+/// Run telemetry for Apache DataFusion pipelines: the Hamilton UI, OpenTelemetry and a run bundle from one run.
+#[derive(Debug, Parser)]
+#[command(name = "daglight", version, max_term_width = 110)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run a SQL script as an instrumented pipeline.
+    Run(RunArgs),
+    /// Make the report of a bundle again, and print it.
+    Report(ReportArgs),
+    /// Deliver what waits in bundles to the Hamilton UI.
+    Sync(SyncArgs),
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct RunArgs {
+    /// The script. Each CREATE, COPY, INSERT and SELECT in it is a node of the pipeline.
+    #[arg(value_name = "FILE.sql")]
+    pub(crate) script: PathBuf,
+    /// The folder for the bundle. Default: `out`.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) output_dir: Option<PathBuf>,
+    /// The pipeline's name, by convention namespace::name_vN. Default: the script's name.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) dag_name: Option<DagName>,
+    /// What may be captured and where it goes: dev, ci or prod. Default: dev.
+    #[arg(long)]
+    pub(crate) profile: Option<Profile>,
+    /// The value of a placeholder `$name` in the script.
+    #[arg(long = "param", value_name = "NAME=VALUE", value_parser = parameter)]
+    pub(crate) parameters: Vec<(String, String)>,
+    /// How many independent nodes may run at the same time. With 1, statements run in the order of the script.
+    #[arg(long, value_name = "N", default_value = "1")]
+    pub(crate) jobs: NonZeroUsize,
+    /// Show warnings and errors only.
+    #[arg(long, short)]
+    pub(crate) quiet: bool,
+    /// Print the finish report as JSON on standard output, and nothing else there.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct ReportArgs {
+    /// The bundle: its folder, or a file in it.
+    pub(crate) bundle: PathBuf,
+    /// Print the report as JSON instead of Markdown.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct SyncArgs {
+    /// A bundle, or a folder with bundles below it.
+    #[arg(default_value = "out")]
+    pub(crate) dir: PathBuf,
+    /// How long to try for each bundle, in seconds.
+    #[arg(long, value_name = "SECONDS", default_value = "60")]
+    pub(crate) timeout: u64,
+}
+
+fn parameter(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.trim().is_empty() => {
+            Ok((name.trim().trim_start_matches('$').to_owned(), value.to_owned()))
+        }
+        _ => Err("expected NAME=VALUE, such as region=ASIA".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn a_parameter_is_a_name_and_a_value() {
+        assert_eq!(parameter("$day=1995-01-01=x"), Ok(("day".into(), "1995-01-01=x".into())));
+        assert!(parameter("day").is_err());
+        assert!(parameter("=1").is_err());
+    }
+}

@@ -1,0 +1,57 @@
+//! What the user sees of the log, and where the log goes besides.
+
+use std::io::{self, Write};
+
+use daglight::Telemetry;
+use indicatif::MultiProgress;
+use tracing_subscriber::{
+    EnvFilter, Layer as _,
+    filter::LevelFilter,
+    fmt::{self, MakeWriter},
+    layer::SubscriberExt as _,
+};
+
+/// What is logged at all, unless `RUST_LOG` says otherwise: the pipeline and its engine, not the plumbing of exporters.
+const DEFAULT_FILTER: &str = "warn,daglight=info";
+
+/// Sends warnings and errors to standard error, above the progress display, and the whole log to `telemetry`.
+pub(crate) fn install(telemetry: &Telemetry, progress: &MultiProgress) {
+    let chosen = EnvFilter::try_from_default_env().ok();
+    let console_level = if chosen.is_some() { LevelFilter::TRACE } else { LevelFilter::WARN };
+    let console = fmt::layer()
+        .with_writer(AboveProgress(progress.clone()))
+        .with_target(chosen.is_some())
+        .without_time()
+        .with_filter(console_level);
+    let subscriber = tracing_subscriber::registry()
+        .with(chosen.unwrap_or_else(|| EnvFilter::new(DEFAULT_FILTER)))
+        .with(console)
+        .with(telemetry.bridge().layer());
+    // Without the bridge from `log`, whose level checks make filtered layers lose events.
+    if tracing::subscriber::set_global_default(subscriber).is_err() {
+        eprintln!("warning: the log is not captured: a subscriber is installed already");
+    }
+}
+
+/// Writes lines to standard error without tearing the progress display.
+#[derive(Clone)]
+struct AboveProgress(MultiProgress);
+
+impl Write for AboveProgress {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.suspend(|| io::stderr().write_all(bytes))?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
+    }
+}
+
+impl<'a> MakeWriter<'a> for AboveProgress {
+    type Writer = Self;
+
+    fn make_writer(&'a self) -> Self::Writer {
+        self.clone()
+    }
+}

@@ -1,0 +1,129 @@
+//! The progress of a pipeline on standard error: a bar on a terminal, a line a node elsewhere.
+
+use std::{
+    io::IsTerminal as _,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use daglight::{NodeRecord, sql::ShownRows};
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+
+/// Shows which nodes run and which have ended.
+pub(crate) struct Progress {
+    lines: MultiProgress,
+    bar: Option<ProgressBar>,
+    running: Mutex<Vec<String>>,
+    show: Show,
+}
+
+/// What is shown where.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Show {
+    /// Nodes as they end.
+    pub(crate) nodes: bool,
+    /// The rows of queries, on standard output.
+    pub(crate) rows: bool,
+}
+
+impl Progress {
+    pub(crate) fn new(lines: MultiProgress, nodes: u64, show: Show) -> Self {
+        let bar = (show.nodes && std::io::stderr().is_terminal()).then(|| {
+            let style = ProgressStyle::with_template("{spinner} [{bar:24}] {pos}/{len} {elapsed} {wide_msg}")
+                .expect("the template is well formed")
+                .progress_chars("=> ");
+            let bar = lines.add(ProgressBar::new(nodes).with_style(style));
+            bar.enable_steady_tick(Duration::from_millis(120));
+            bar
+        });
+        Self { lines, bar, running: Mutex::default(), show }
+    }
+
+    pub(crate) fn started(&self, node: &str) {
+        self.change_running(|running| running.push(node.to_owned()));
+    }
+
+    pub(crate) fn succeeded(&self, node: &str, elapsed: Duration, record: Option<&NodeRecord>) {
+        self.ended(node);
+        if self.show.nodes {
+            let kind = record.map_or("", |record| record.kind.as_str());
+            let rows = record.and_then(|record| record.rows).map(|rows| format!("{} rows", grouped(rows)));
+            self.line(&format!("  ok   {node:<32} {kind:<12} {:>16} {:>10}", rows.unwrap_or_default(), brief(elapsed)));
+        }
+    }
+
+    pub(crate) fn failed(&self, node: Option<&str>) {
+        let Some(node) = node else { return };
+        self.ended(node);
+        if self.show.nodes {
+            self.line(&format!("  FAIL {node}"));
+        }
+    }
+
+    pub(crate) fn rows(&self, node: Option<&str>, rows: &ShownRows) {
+        if self.show.rows {
+            let title = node.map(|node| format!("{node}:\n")).unwrap_or_default();
+            self.lines.suspend(|| println!("{title}{rows}"));
+        }
+    }
+
+    pub(crate) fn clear(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+
+    fn ended(&self, node: &str) {
+        self.change_running(|running| running.retain(|other| other != node));
+        if let Some(bar) = &self.bar {
+            bar.inc(1);
+        }
+    }
+
+    fn change_running(&self, change: impl FnOnce(&mut Vec<String>)) {
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        change(&mut running);
+        if let Some(bar) = &self.bar {
+            bar.set_message(running.join(", "));
+        }
+    }
+
+    fn line(&self, line: &str) {
+        self.lines.suspend(|| eprintln!("{}", line.trim_end()));
+    }
+}
+
+/// A duration in the unit that fits: `840 us`, `12.3 ms`, `4.21 s`, `3 min 5 s`.
+pub(crate) fn brief(duration: Duration) -> String {
+    match duration.as_secs_f64() {
+        seconds if seconds < 1e-3 => format!("{:.0} us", seconds * 1e6),
+        seconds if seconds < 1.0 => format!("{:.1} ms", seconds * 1e3),
+        seconds if seconds < 60.0 => format!("{seconds:.2} s"),
+        seconds => format!("{:.0} min {:.0} s", (seconds / 60.0).floor(), seconds % 60.0),
+    }
+}
+
+/// A count with commas between its thousands.
+pub(crate) fn grouped(count: u64) -> String {
+    let digits = count.to_string();
+    let mut out = String::with_capacity(digits.len() + digits.len() / 3);
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index) % 3 == 0 {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_and_counts_are_readable() {
+        let durations = [42e-6, 12.34e-3, 4.2149, 185.2].map(|seconds| brief(Duration::from_secs_f64(seconds)));
+        assert_eq!(durations, ["42 us", "12.3 ms", "4.21 s", "3 min 5 s"]);
+        assert_eq!([0, 999, 1000, 1234567].map(grouped), ["0", "999", "1,000", "1,234,567"]);
+    }
+}

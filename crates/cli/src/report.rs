@@ -1,0 +1,20 @@
+//! `daglight report`.
+
+use std::process::ExitCode;
+
+use daglight::bundle::{Bundle, Report};
+
+use crate::{args::ReportArgs, failure::Failure};
+
+pub(crate) fn report(args: &ReportArgs) -> Result<ExitCode, Failure> {
+    let bundle = Bundle::open(&args.bundle).map_err(Failure::input)?;
+    let report = Report::of_bundle(&bundle).map_err(Failure::work)?;
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(&report).map_err(Failure::work)?);
+    } else {
+        print!("{}", report.to_markdown());
+    }
+    report.write(&bundle).map_err(Failure::work)?;
+    eprintln!("written: {}", bundle.report_html().display());
+    Ok(ExitCode::SUCCESS)
+}

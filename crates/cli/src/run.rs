@@ -1,0 +1,139 @@
+//! `daglight run`.
+
+use std::{collections::BTreeMap, fs, process::ExitCode};
+
+use daglight::{
+    Run, RunOptions, RunStatus, Telemetry,
+    policy::{Settings, SettingsLoader},
+    sql::{Pipeline, PipelineEvent, PipelineOptions, RunScriptOptions, Script},
+};
+use datafusion::{
+    execution::SessionStateBuilder,
+    prelude::{SessionConfig, SessionContext},
+};
+use indicatif::MultiProgress;
+
+use crate::{
+    args::RunArgs,
+    console,
+    failure::Failure,
+    progress::{Progress, Show},
+    summary,
+};
+
+/// Rows of a bare query that are shown.
+const ROWS_SHOWN: usize = 20;
+
+pub(crate) fn run(args: RunArgs) -> Result<ExitCode, Failure> {
+    let settings = settings(&args)?;
+    let pipeline = pipeline(&args, &settings)?;
+    let telemetry = Telemetry::new(settings);
+    let lines = MultiProgress::new();
+    console::install(&telemetry, &lines);
+
+    let show = Show { nodes: !args.quiet && !args.json, rows: !args.json };
+    let progress = Progress::new(lines, pipeline.dag().nodes().len() as u64, show);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::work)?;
+    let session = telemetry.instrument(
+        SessionStateBuilder::new_with_default_features()
+            .with_config(SessionConfig::from_env().map_err(Failure::input)?.with_information_schema(true)),
+    );
+    let run = telemetry.start_run(pipeline.dag(), RunOptions::default());
+    let ended = runtime.block_on(execute(&pipeline, &session, &run, &args, &progress));
+    progress.clear();
+    if let Ended::Failed(message) = &ended {
+        eprintln!("error: {message}");
+    }
+    let report = runtime.block_on(run.finish());
+    // What a query left running on the runtime's threads is not waited for.
+    runtime.shutdown_background();
+    telemetry.shutdown();
+
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(&report).map_err(Failure::work)?);
+    } else {
+        summary::print(&report, args.quiet);
+    }
+    Ok(match ended {
+        Ended::Interrupted => ExitCode::from(130),
+        Ended::Done if report.status == RunStatus::Success => ExitCode::SUCCESS,
+        _ => ExitCode::FAILURE,
+    })
+}
+
+fn settings(args: &RunArgs) -> Result<Settings, Failure> {
+    let mut loader = SettingsLoader::from_process();
+    if let Some(profile) = args.profile {
+        loader = loader.with_value("option --profile", "profile", profile);
+    }
+    if let Some(dir) = &args.output_dir {
+        loader = loader.with_value("option --output-dir", "bundle.output_dir", dir);
+    }
+    if let Some(name) = &args.dag_name {
+        loader = loader.with_value("option --dag-name", "dag_name", name);
+    }
+    loader.load().map_err(Failure::input)
+}
+
+fn pipeline(args: &RunArgs, settings: &Settings) -> Result<Pipeline, Failure> {
+    let path = args.script.display().to_string();
+    let text = fs::read_to_string(&args.script)
+        .map_err(|error| Failure::input(format!("cannot read the script {path}: {error}")))?;
+    let script = Script::parse(&path, &text).map_err(Failure::input)?;
+    let mut parameters = BTreeMap::new();
+    for (name, value) in &args.parameters {
+        if parameters.insert(name.clone(), value.clone()).is_some() {
+            return Err(Failure::input(format!("--param {name} is given more than once")));
+        }
+    }
+    let dag_name = settings.dag_name.as_deref().map(str::parse).transpose().map_err(Failure::input)?;
+    Pipeline::new(script, PipelineOptions { dag_name, parameters }).map_err(Failure::input)
+}
+
+enum Ended {
+    Done,
+    Failed(String),
+    Interrupted,
+}
+
+async fn execute(
+    pipeline: &Pipeline,
+    session: &SessionContext,
+    run: &Run,
+    args: &RunArgs,
+    progress: &Progress,
+) -> Ended {
+    let on_event = |event: PipelineEvent<'_>| match event {
+        PipelineEvent::NodeStarted { node } => progress.started(node),
+        PipelineEvent::NodeSucceeded { node, elapsed } => {
+            progress.succeeded(node, elapsed, run.node_record(node).as_ref());
+        }
+        PipelineEvent::StatementFailed { error } => progress.failed(error.node.as_deref()),
+        PipelineEvent::Rows { node, rows } => progress.rows(node, rows),
+        _ => {}
+    };
+    let options = RunScriptOptions { jobs: args.jobs, rows_shown: ROWS_SHOWN, on_event: &on_event };
+    tokio::select! {
+        result = pipeline.run(session, run, options) => match result {
+            Ok(()) => Ended::Done,
+            Err(failure) => Ended::Failed(failure.to_string()),
+        },
+        signal = interrupted() => {
+            run.fail(format!("interrupted by {signal}"));
+            Ended::Interrupted
+        }
+    }
+}
+
+/// Waits for ctrl-c or a request to terminate.
+async fn interrupted() -> &'static str {
+    use tokio::signal::unix::{SignalKind, signal};
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else { return std::future::pending().await };
+    tokio::select! {
+        pressed = tokio::signal::ctrl_c() => match pressed {
+            Ok(()) => "ctrl-c",
+            Err(_) => std::future::pending().await,
+        },
+        _ = terminate.recv() => "SIGTERM",
+    }
+}

@@ -1,0 +1,42 @@
+//! The last lines of a run on the terminal.
+
+use std::time::Duration;
+
+use daglight::{FinishReport, NodeStatus, RunStatus};
+
+use crate::progress::brief;
+
+/// Says how a run ended and where to look at it. Quiet, only where it failed.
+pub(crate) fn print(report: &FinishReport, quiet: bool) {
+    let failed = report.status != RunStatus::Success;
+    if quiet && !failed {
+        return;
+    }
+    eprintln!("{}", headline(report));
+    let links = [
+        ("hamilton", report.links.hamilton_run.clone()),
+        ("trace", report.links.trace.clone()),
+        ("bundle", report.bundle.as_ref().map(|path| path.display().to_string())),
+        ("report", report.report.as_ref().map(|paths| paths.html.display().to_string())),
+    ];
+    for (what, place) in links {
+        if let Some(place) = place {
+            eprintln!("  {what:<9} {place}");
+        }
+    }
+}
+
+fn headline(report: &FinishReport) -> String {
+    let count = |status| report.nodes.iter().filter(|node| node.status == status).count();
+    let elapsed = brief(Duration::from_secs_f64(report.duration_ms.max(0.0) / 1e3));
+    let name = &report.dag_name;
+    match report.status {
+        RunStatus::Success => format!("{name} succeeded in {elapsed}: {} nodes", count(NodeStatus::Success)),
+        _ => format!(
+            "{name} FAILED after {elapsed}: {} nodes ok, {} failed, {} not run",
+            count(NodeStatus::Success),
+            count(NodeStatus::Failure) + count(NodeStatus::Unfinished),
+            count(NodeStatus::NotRun)
+        ),
+    }
+}

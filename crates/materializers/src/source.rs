@@ -1,0 +1,83 @@
+//! What is known of a table without reading its rows.
+
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use datafusion::{
+    common::{ScalarValue, stats::Precision},
+    datasource::listing::ListingTable,
+    error::Result,
+    physical_plan::statistics::{StatisticsArgs, StatisticsContext},
+    prelude::SessionContext,
+};
+
+use crate::{Files, files_at};
+
+/// A table as its provider and its files' metadata describe it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SourceFacts {
+    /// The columns.
+    pub schema: SchemaRef,
+    /// Where its files lie.
+    pub locations: Vec<String>,
+    /// Its files, where they can be listed.
+    pub files: Option<Files>,
+    /// Its rows, where the files say so.
+    pub rows: Option<u64>,
+    /// What the files say of each column, in the order of the schema. Empty where they say nothing.
+    pub columns: Vec<ColumnFacts>,
+}
+
+/// A column as the metadata of its files describe it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ColumnFacts {
+    /// Missing values, where known exactly.
+    pub missing: Option<u64>,
+    /// The least value, where known exactly.
+    pub min: Option<ScalarValue>,
+    /// The greatest value, where known exactly.
+    pub max: Option<ScalarValue>,
+}
+
+/// Asks the provider of a registered table. Reads metadata of files, and no rows.
+///
+/// # Errors
+/// When there is no such table, or its provider cannot plan a scan.
+pub async fn source_facts(session: &SessionContext, table: &str) -> Result<SourceFacts> {
+    let provider = session.table_provider(table).await?;
+    let locations: Vec<String> = provider
+        .downcast_ref::<ListingTable>()
+        .map(|listing| listing.table_paths().iter().map(ToString::to_string).collect())
+        .unwrap_or_default();
+    let files = locations.iter().map(|location| files_at(location)).reduce(|a, b| {
+        let (a, b) = (a?, b?);
+        Some(Files { count: a.count + b.count, bytes: a.bytes + b.bytes })
+    });
+    let state = session.state();
+    let scan = provider.scan(&state, None, &[], None).await?;
+    let statistics = StatisticsContext::new().compute(scan.as_ref(), &StatisticsArgs::new())?;
+    let columns: Vec<ColumnFacts> = statistics
+        .column_statistics
+        .iter()
+        .map(|column| ColumnFacts {
+            missing: exact(&column.null_count).map(|count| count as u64),
+            min: exact(&column.min_value).filter(|value| !value.is_null()),
+            max: exact(&column.max_value).filter(|value| !value.is_null()),
+        })
+        .collect();
+    let known = columns.iter().any(|column| column.missing.is_some() || column.min.is_some());
+    Ok(SourceFacts {
+        schema: Arc::clone(&provider.schema()),
+        locations,
+        files: files.flatten(),
+        rows: exact(&statistics.num_rows).map(|rows| rows as u64),
+        columns: if known { columns } else { Vec::new() },
+    })
+}
+
+fn exact<T: Clone + std::fmt::Debug + PartialEq + Eq + PartialOrd>(value: &Precision<T>) -> Option<T> {
+    match value {
+        Precision::Exact(value) => Some(value.clone()),
+        Precision::Inexact(_) | Precision::Absent => None,
+    }
+}

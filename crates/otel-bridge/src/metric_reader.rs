@@ -1,0 +1,155 @@
+//! Collecting metrics on demand, and sending the collected ones over OTLP from time to time.
+
+use std::{
+    io,
+    sync::{
+        Arc, Weak,
+        mpsc::{self, RecvTimeoutError},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use opentelemetry::Context;
+use opentelemetry_sdk::{
+    error::OTelSdkResult,
+    metrics::{
+        InstrumentKind, ManualReader, Pipeline, Temporality,
+        data::{AggregatedMetrics, MetricData, ResourceMetrics},
+        exporter::PushMetricExporter,
+        reader::MetricReader,
+    },
+};
+
+use crate::{ledger::AllCounts, otlp::LastError, transport::Executor};
+
+/// A reader that both a meter provider and the one who collects can hold.
+#[derive(Debug, Clone)]
+pub(crate) struct SharedReader(Arc<ManualReader>);
+
+impl SharedReader {
+    pub(crate) fn new(temporality: Temporality) -> Self {
+        Self(Arc::new(ManualReader::builder().with_temporality(temporality).build()))
+    }
+
+    /// Everything measured so far, with the number of its data points; `None` when there are none.
+    pub(crate) fn snapshot(&self) -> Option<(ResourceMetrics, u64)> {
+        let mut metrics = ResourceMetrics::default();
+        // It fails only after the provider is gone, when there is nothing to collect.
+        self.0.collect(&mut metrics).ok()?;
+        let points = data_points(&metrics);
+        (points > 0).then_some((metrics, points))
+    }
+}
+
+impl MetricReader for SharedReader {
+    fn register_pipeline(&self, pipeline: Weak<Pipeline>) {
+        self.0.register_pipeline(pipeline);
+    }
+
+    fn collect(&self, metrics: &mut ResourceMetrics) -> OTelSdkResult {
+        self.0.collect(metrics)
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        self.0.force_flush()
+    }
+
+    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
+        self.0.shutdown_with_timeout(timeout)
+    }
+
+    fn temporality(&self, kind: InstrumentKind) -> Temporality {
+        self.0.temporality(kind)
+    }
+}
+
+/// Sends metrics over OTLP at an interval, and when asked to. Dropping it sends once more and does not wait.
+#[derive(Debug)]
+pub(crate) struct MetricPump {
+    requests: mpsc::Sender<Flush>,
+}
+
+/// Answered when everything measured before it was sent, or could not be.
+type Flush = mpsc::Sender<()>;
+
+impl MetricPump {
+    /// `counts` gets the data points.
+    pub(crate) fn start<E: PushMetricExporter>(
+        reader: SharedReader,
+        exporter: E,
+        executor: Executor,
+        interval: Duration,
+        counts: Arc<AllCounts>,
+        last_error: LastError,
+    ) -> io::Result<Self> {
+        let (requests, receiver) = mpsc::channel::<Flush>();
+        let send = move || {
+            let Some((metrics, points)) = reader.snapshot() else { return };
+            let counts = &counts.metrics.otlp;
+            counts.produced(points);
+            let result = executor.run(exporter.export(&metrics));
+            counts.settled(points, result.is_ok());
+            if let Err(error) = result {
+                last_error.set(error);
+            }
+        };
+        thread::Builder::new().name("daglight-metric".to_owned()).spawn(move || {
+            let _suppressed = Context::enter_telemetry_suppressed_scope();
+            loop {
+                match receiver.recv_timeout(interval) {
+                    Ok(asked) => {
+                        // Those who ask together are answered together.
+                        let asked: Vec<Flush> = std::iter::once(asked).chain(receiver.try_iter()).collect();
+                        send();
+                        for flush in asked {
+                            let _ = flush.send(());
+                        }
+                    }
+                    Err(RecvTimeoutError::Timeout) => send(),
+                    Err(RecvTimeoutError::Disconnected) => {
+                        send();
+                        break;
+                    }
+                }
+            }
+        })?;
+        Ok(Self { requests })
+    }
+
+    /// Asks for an export now; waiting on the answer is up to the caller.
+    pub(crate) fn request_flush(&self) -> PendingFlush {
+        let (flush, done) = mpsc::channel();
+        let _ = self.requests.send(flush);
+        PendingFlush(done)
+    }
+}
+
+/// An export that was asked for.
+#[derive(Debug)]
+pub(crate) struct PendingFlush(mpsc::Receiver<()>);
+
+impl PendingFlush {
+    /// False when it did not happen before `deadline`.
+    pub(crate) fn wait(&self, deadline: Instant) -> bool {
+        self.0.recv_timeout(deadline.saturating_duration_since(Instant::now())).is_ok()
+    }
+}
+
+fn data_points(metrics: &ResourceMetrics) -> u64 {
+    fn of<T>(data: &MetricData<T>) -> usize {
+        match data {
+            MetricData::Gauge(gauge) => gauge.data_points().count(),
+            MetricData::Sum(sum) => sum.data_points().count(),
+            MetricData::Histogram(histogram) => histogram.data_points().count(),
+            MetricData::ExponentialHistogram(histogram) => histogram.data_points().count(),
+        }
+    }
+    let all = metrics.scope_metrics().flat_map(|scope| scope.metrics());
+    let counts = all.map(|metric| match metric.data() {
+        AggregatedMetrics::F64(data) => of(data),
+        AggregatedMetrics::U64(data) => of(data),
+        AggregatedMetrics::I64(data) => of(data),
+    });
+    counts.sum::<usize>() as u64
+}

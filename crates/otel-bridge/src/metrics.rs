@@ -1,0 +1,236 @@
+//! The instruments of a run, and the attribute sets they are recorded with, which stay few whatever the run does.
+
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use opentelemetry::{
+    KeyValue,
+    metrics::{Counter, Histogram, Meter, UpDownCounter},
+};
+
+use crate::{
+    names::{Key, Namespace, key, metric, span},
+    stage_span::SpanStatus,
+    vocabulary::Vocabulary,
+};
+
+/// Upper bounds of the buckets of every duration, in seconds.
+const DURATION_BOUNDS: [f64; 15] =
+    [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3_600.0];
+
+/// Names of one kind that are kept apart in attributes; what comes later is [`OTHER`].
+const MOST_NAMES: usize = 64;
+const OTHER: &str = "_OTHER";
+
+/// The metrics of one run. What it records goes into the run's bundle and, where that is configured, over OTLP.
+///
+/// Attributes say the stage, the kind of a node, the operation and its status, never a table or a node: their number
+/// stays bounded for a run of any size.
+#[derive(Debug, Clone)]
+pub struct RunMetrics {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    instruments: Vec<Instruments>,
+    vocabulary: Arc<Vocabulary>,
+    dag_name: KeyValue,
+    stages: BoundedNames,
+    kinds: BoundedNames,
+    error_types: BoundedNames,
+}
+
+/// What a span says about itself when it ends.
+#[derive(Debug)]
+pub(crate) struct Measured<'a> {
+    pub(crate) operation: &'static str,
+    pub(crate) stage: Option<&'a str>,
+    pub(crate) node_kind: Option<&'static str>,
+    pub(crate) status: SpanStatus,
+    pub(crate) error_type: Option<&'a str>,
+    pub(crate) duration: Duration,
+    pub(crate) row_count: Option<u64>,
+    pub(crate) bytes: Option<u64>,
+}
+
+impl RunMetrics {
+    /// The same instruments on each of the meters.
+    pub(crate) fn new(
+        meters: &[Meter],
+        namespace: &Namespace,
+        vocabulary: Arc<Vocabulary>,
+        dag_name: String,
+    ) -> Self {
+        let instruments = meters.iter().map(|meter| Instruments::new(meter, namespace)).collect();
+        let inner = Inner {
+            instruments,
+            vocabulary,
+            dag_name: KeyValue::new(key::HAMILTON_DAG_NAME, dag_name),
+            stages: BoundedNames::default(),
+            kinds: BoundedNames::default(),
+            error_types: BoundedNames::default(),
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// Counts an output that was written or registered; `kind` is its format or what it is, such as `parquet`.
+    pub fn artifact(&self, kind: &str) {
+        let kind = self.inner.attribute(Key::ArtifactKind, self.inner.kinds.bounded(kind));
+        self.inner.each([kind], |instruments, attributes| instruments.artifacts.add(1, attributes));
+    }
+
+    /// Counts bytes that were read from and written to storage since the last call.
+    pub fn io(&self, bytes_read: u64, bytes_written: u64) {
+        self.inner.each([], |instruments, attributes| {
+            instruments.bytes_read.add(bytes_read, attributes);
+            instruments.bytes_written.add(bytes_written, attributes);
+        });
+    }
+
+    /// Counts nodes that start (1) and end (-1).
+    pub(crate) fn active_tasks(&self, change: i64) {
+        self.inner.each([], |instruments, attributes| instruments.active_tasks.add(change, attributes));
+    }
+
+    pub(crate) fn ended(&self, measured: &Measured<'_>) {
+        let inner = &self.inner;
+        let operation = inner.attribute(Key::Operation, measured.operation);
+        let status = inner.attribute(Key::Status, measured.status.name());
+        let stage = measured.stage.map(|stage| inner.attribute(Key::Stage, inner.stages.bounded(stage)));
+        let node_kind = measured.node_kind.map(|kind| inner.attribute(Key::NodeKind, kind));
+        let described = [Some(status), stage.clone(), node_kind].into_iter().flatten();
+        inner.each(described, |instruments, attributes| {
+            if let Some(duration) = instruments.duration_of(measured.operation) {
+                duration.record(measured.duration.as_secs_f64(), attributes);
+            }
+        });
+        let located = [Some(operation), stage].into_iter().flatten();
+        if measured.row_count.is_some() || measured.bytes.is_some() {
+            inner.each(located.clone(), |instruments, attributes| {
+                instruments.rows.add(measured.row_count.unwrap_or(0), attributes);
+                instruments.bytes.add(measured.bytes.unwrap_or(0), attributes);
+            });
+        }
+        if let Some(error_type) = measured.error_type {
+            let error_type = KeyValue::new(key::ERROR_TYPE, inner.error_types.bounded(error_type).to_owned());
+            inner.each(located.chain([error_type]), |instruments, attributes| {
+                instruments.errors.add(1, attributes)
+            });
+        }
+    }
+}
+
+impl Inner {
+    fn attribute(&self, key: Key, value: &str) -> KeyValue {
+        KeyValue::new(self.vocabulary.key(key), value.to_owned())
+    }
+
+    fn each(
+        &self,
+        attributes: impl IntoIterator<Item = KeyValue>,
+        record: impl Fn(&Instruments, &[KeyValue]),
+    ) {
+        let attributes: Vec<KeyValue> = std::iter::once(self.dag_name.clone()).chain(attributes).collect();
+        for instruments in &self.instruments {
+            record(instruments, &attributes);
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Instruments {
+    task: Histogram<f64>,
+    stage: Histogram<f64>,
+    plan: Histogram<f64>,
+    execute: Histogram<f64>,
+    write: Histogram<f64>,
+    rows: Counter<u64>,
+    bytes: Counter<u64>,
+    bytes_read: Counter<u64>,
+    bytes_written: Counter<u64>,
+    artifacts: Counter<u64>,
+    errors: Counter<u64>,
+    active_tasks: UpDownCounter<i64>,
+}
+
+impl Instruments {
+    fn new(meter: &Meter, namespace: &Namespace) -> Self {
+        let duration = |name: &str, what: &'static str| {
+            meter
+                .f64_histogram(namespace.join(name))
+                .with_unit("s")
+                .with_description(what)
+                .with_boundaries(DURATION_BOUNDS.to_vec())
+                .build()
+        };
+        let counter = |name: &str, unit: &'static str, what: &'static str| {
+            meter.u64_counter(namespace.join(name)).with_unit(unit).with_description(what).build()
+        };
+        Self {
+            task: duration(metric::TASK_DURATION, "Nodes, from start to end"),
+            stage: duration(metric::STAGE_DURATION, "Stages, from start to end"),
+            plan: duration(metric::PLAN_DURATION, "Planning of queries"),
+            execute: duration(metric::EXECUTE_DURATION, "Execution of queries"),
+            write: duration(metric::WRITE_DURATION, "Execution of queries that write"),
+            rows: counter(metric::ROWS, "{row}", "Rows that operations read or wrote"),
+            bytes: counter(metric::BYTES, "By", "Bytes that operations read or wrote"),
+            bytes_read: counter(metric::BYTES_READ, "By", "Bytes read from storage"),
+            bytes_written: counter(metric::BYTES_WRITTEN, "By", "Bytes written to storage"),
+            artifacts: counter(metric::ARTIFACTS, "{artifact}", "Outputs written or registered"),
+            errors: counter(metric::ERRORS, "{error}", "Operations that failed"),
+            active_tasks: meter
+                .i64_up_down_counter(namespace.join(metric::ACTIVE_TASKS))
+                .with_unit("{task}")
+                .with_description("Nodes that run at this moment")
+                .build(),
+        }
+    }
+
+    fn duration_of(&self, operation: &str) -> Option<&Histogram<f64>> {
+        match operation {
+            span::NODE | span::TASK => Some(&self.task),
+            span::STAGE => Some(&self.stage),
+            span::PLAN => Some(&self.plan),
+            span::EXECUTE => Some(&self.execute),
+            span::WRITE => Some(&self.write),
+            _ => None,
+        }
+    }
+}
+
+/// The first names that come, and [`OTHER`] for the rest.
+#[derive(Debug, Default)]
+struct BoundedNames(Mutex<HashSet<String>>);
+
+impl BoundedNames {
+    fn bounded<'a>(&self, name: &'a str) -> &'a str {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.contains(name) {
+            return name;
+        }
+        if known.len() == MOST_NAMES {
+            return OTHER;
+        }
+        known.insert(name.to_owned());
+        name
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_bounded_and_the_known_ones_stay() {
+        let names = BoundedNames::default();
+        let kept: HashSet<String> =
+            (0..10_000).map(|n| names.bounded(&format!("stage_{n}")).to_owned()).collect();
+        assert_eq!(kept.len(), MOST_NAMES + 1);
+        assert_eq!(names.bounded("stage_3"), "stage_3");
+        assert_eq!(names.bounded("late"), OTHER);
+    }
+}

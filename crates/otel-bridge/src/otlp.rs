@@ -1,0 +1,127 @@
+//! Sending spans and log records over OTLP, from bounded queues, with every item counted for the run it came from.
+
+use std::{
+    fmt::Display,
+    io,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use opentelemetry::InstrumentationScope;
+use opentelemetry_sdk::{
+    Resource,
+    logs::{LogBatch, LogExporter as _, SdkLogRecord},
+    trace::{SpanData, SpanExporter as _},
+};
+
+use crate::{
+    environment::{Batches, OtlpTarget},
+    ledger::{AllCounts, Counts},
+    queue::{Queue, QueueSettings, WhenFull},
+    scrub::Scrubber,
+    transport::{Transport, TransportError},
+};
+
+/// An item on its way, with the counts of the run that made it.
+#[derive(Debug)]
+pub(crate) struct Sent<T> {
+    pub(crate) item: T,
+    pub(crate) counts: Arc<AllCounts>,
+}
+
+pub(crate) type LogItem = Box<(SdkLogRecord, InstrumentationScope)>;
+pub(crate) type SpanQueue = Queue<Sent<SpanData>>;
+pub(crate) type LogQueue = Queue<Sent<LogItem>>;
+
+/// The last thing that went wrong with an endpoint.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct LastError(Arc<Mutex<Option<String>>>);
+
+impl LastError {
+    pub(crate) fn set(&self, error: impl Display) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.to_string());
+    }
+
+    pub(crate) fn get(&self) -> Option<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// Starts sending spans.
+pub(crate) fn span_queue(
+    transport: &mut Transport,
+    target: &OtlpTarget,
+    batches: Batches,
+    resource: &Resource,
+    mut scrubber: Scrubber,
+    last_error: LastError,
+) -> Result<SpanQueue, TransportError> {
+    let (mut exporter, executor) = transport.spans(target)?;
+    exporter.set_resource(resource);
+    let work = move |batch: Vec<Sent<SpanData>>| {
+        let (spans, counts): (Vec<_>, Vec<_>) = batch
+            .into_iter()
+            .map(|mut sent| {
+                scrubber.span(&mut sent.item);
+                (sent.item, sent.counts)
+            })
+            .unzip();
+        let result = executor.run(exporter.export(spans));
+        settle(&counts, |counts| &counts.traces.otlp, result, &last_error);
+    };
+    Ok(start("daglight-spans", batches, work)?)
+}
+
+/// Starts sending log records.
+pub(crate) fn log_queue(
+    transport: &mut Transport,
+    target: &OtlpTarget,
+    batches: Batches,
+    resource: &Resource,
+    mut scrubber: Scrubber,
+    last_error: LastError,
+) -> Result<LogQueue, TransportError> {
+    let (mut exporter, executor) = transport.logs(target)?;
+    exporter.set_resource(resource);
+    let work = move |batch: Vec<Sent<LogItem>>| {
+        let (logs, counts): (Vec<_>, Vec<_>) = batch
+            .into_iter()
+            .map(|mut sent| {
+                scrubber.log(&mut sent.item.0);
+                (sent.item, sent.counts)
+            })
+            .unzip();
+        let borrowed: Vec<_> = logs.iter().map(|log| (&log.0, &log.1)).collect();
+        let result = executor.run(exporter.export(LogBatch::new(&borrowed)));
+        settle(&counts, |counts| &counts.logs.otlp, result, &last_error);
+    };
+    Ok(start("daglight-logs", batches, work)?)
+}
+
+fn start<T: Send + 'static>(
+    name: &'static str,
+    batches: Batches,
+    work: impl FnMut(Vec<T>) + Send + 'static,
+) -> io::Result<Queue<T>> {
+    let settings = QueueSettings {
+        name,
+        capacity: batches.queue_length,
+        max_batch: batches.batch_length,
+        linger: batches.delay,
+        when_full: WhenFull::Refuse,
+    };
+    Queue::start(settings, work)
+}
+
+fn settle<E: Display>(
+    counts: &[Arc<AllCounts>],
+    of_signal: impl Fn(&AllCounts) -> &Counts,
+    result: Result<(), E>,
+    last_error: &LastError,
+) {
+    for counts in counts {
+        of_signal(counts).settled(1, result.is_ok());
+    }
+    if let Err(error) = result {
+        last_error.set(error);
+    }
+}

@@ -1,0 +1,191 @@
+//! What spans and log records pass on their way: the stamps of their run, its files, and the OTLP queue.
+
+use std::{
+    borrow::Cow,
+    collections::HashMap,
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use opentelemetry::{
+    Context, InstrumentationScope, Value,
+    logs::{AnyValue, LogRecord as _},
+    trace::{Span as _, SpanId},
+};
+use opentelemetry_sdk::{
+    error::{OTelSdkError, OTelSdkResult},
+    logs::{LogProcessor, SdkLogRecord},
+    trace::{Span, SpanData, SpanProcessor},
+};
+
+use crate::{
+    ledger::{AllCounts, Counts},
+    otlp::{LogQueue, Sent, SpanQueue},
+    queue::Queue,
+    run_state::RunState,
+};
+
+/// Locks over which the open spans are spread.
+const SHARDS: usize = 16;
+
+/// Brings each span to the files of its run, and to the OTLP queue when it is sampled.
+pub(crate) struct RunSpanProcessor {
+    runs_of_open_spans: [Mutex<HashMap<SpanId, Arc<RunState>>>; SHARDS],
+    otlp: Option<Arc<SpanQueue>>,
+    outside: Arc<AllCounts>,
+}
+
+impl RunSpanProcessor {
+    /// `outside` counts the spans of no run.
+    pub(crate) fn new(otlp: Option<Arc<SpanQueue>>, outside: Arc<AllCounts>) -> Self {
+        Self { runs_of_open_spans: Default::default(), otlp, outside }
+    }
+
+    fn shard(&self, span: SpanId) -> &Mutex<HashMap<SpanId, Arc<RunState>>> {
+        let [.., last] = span.to_bytes();
+        &self.runs_of_open_spans[usize::from(last) % SHARDS]
+    }
+
+    fn send(&self, span: SpanData, counts: &Arc<AllCounts>) {
+        if let Some(queue) = &self.otlp {
+            send(queue, span, counts, &counts.traces.otlp);
+        }
+    }
+}
+
+impl SpanProcessor for RunSpanProcessor {
+    fn on_start(&self, span: &mut Span, context: &Context) {
+        if let Some(run) = RunState::of(context) {
+            run.span_started(span);
+            let id = span.span_context().span_id();
+            self.shard(id).lock().unwrap_or_else(PoisonError::into_inner).insert(id, run);
+        }
+    }
+
+    fn on_end(&self, mut span: SpanData) {
+        let id = span.span_context.span_id();
+        let run = self.shard(id).lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+        let sampled = span.span_context.is_sampled();
+        match run {
+            Some(run) => {
+                span.attributes.extend(run.stamps());
+                if sampled && self.otlp.is_some() {
+                    self.send(span.clone(), &run.counts);
+                }
+                run.span_ended(span);
+            }
+            None if sampled => self.send(span, &self.outside),
+            None => {}
+        }
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        flush(self.otlp.as_deref(), Duration::from_secs(5))
+    }
+
+    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
+        close(self.otlp.as_deref(), timeout)
+    }
+}
+
+impl fmt::Debug for RunSpanProcessor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RunSpanProcessor").field("otlp", &self.otlp).finish_non_exhaustive()
+    }
+}
+
+/// Brings each log record to the files of the run in whose context it was made, and to the OTLP queue.
+#[derive(Debug)]
+pub(crate) struct RunLogProcessor {
+    otlp: Option<Arc<LogQueue>>,
+    outside: Arc<AllCounts>,
+}
+
+impl RunLogProcessor {
+    /// `outside` counts the records of no run.
+    pub(crate) fn new(otlp: Option<Arc<LogQueue>>, outside: Arc<AllCounts>) -> Self {
+        Self { otlp, outside }
+    }
+}
+
+impl LogProcessor for RunLogProcessor {
+    fn emit(&self, record: &mut SdkLogRecord, scope: &InstrumentationScope) {
+        let run = Context::map_current(RunState::of);
+        if run.is_none() && self.otlp.is_none() {
+            return;
+        }
+        complete(record);
+        if let Some(run) = &run {
+            for stamp in run.stamps() {
+                record.add_attribute(stamp.key, any_value(stamp.value));
+            }
+        }
+        if let Some(queue) = &self.otlp {
+            let counts = run.as_ref().map_or(&self.outside, |run| &run.counts);
+            send(queue, Box::new((record.clone(), scope.clone())), counts, &counts.logs.otlp);
+        }
+        if let Some(run) = run {
+            run.log(record.clone(), scope.clone());
+        }
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        flush(self.otlp.as_deref(), Duration::from_secs(5))
+    }
+
+    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
+        close(self.otlp.as_deref(), timeout)
+    }
+}
+
+/// The value of a stamp, which is a text or an integer.
+fn any_value(value: Value) -> AnyValue {
+    match value {
+        Value::I64(number) => number.into(),
+        Value::String(text) => text.into(),
+        other => other.to_string().into(),
+    }
+}
+
+/// Gives a record of the `tracing` bridge what the bridge leaves out or gets wrong.
+fn complete(record: &mut SdkLogRecord) {
+    if record.timestamp().is_none()
+        && let Some(observed) = record.observed_timestamp()
+    {
+        record.set_timestamp(observed);
+    }
+    // An event without a name of its own is named after its line of source, which is no name.
+    if record.event_name().is_some_and(|name| name.starts_with("event ")) {
+        record.set_event_name("");
+    }
+    // Records of the `log` crate all come from one place in `tracing-log`; their own target is a field.
+    if record.target().is_some_and(|target| target == "log") {
+        let target = record.attributes_iter().find_map(|(key, value)| match value {
+            AnyValue::String(target) if key.as_str() == "log.target" => Some(target.as_str().to_owned()),
+            _ => None,
+        });
+        if let Some(target) = target {
+            record.set_target(Cow::Owned(target));
+        }
+    }
+}
+
+fn send<T: Send + 'static>(queue: &Queue<Sent<T>>, item: T, run: &Arc<AllCounts>, counts: &Counts) {
+    counts.produced(1);
+    if queue.push(Sent { item, counts: Arc::clone(run) }).is_err() {
+        counts.dropped(1);
+    }
+}
+
+fn flush<T: Send + 'static>(queue: Option<&Queue<T>>, timeout: Duration) -> OTelSdkResult {
+    in_time(queue.is_none_or(|queue| queue.flush(Instant::now() + timeout)), timeout)
+}
+
+fn close<T: Send + 'static>(queue: Option<&Queue<T>>, timeout: Duration) -> OTelSdkResult {
+    in_time(queue.is_none_or(|queue| queue.close(Instant::now() + timeout)), timeout)
+}
+
+fn in_time(done: bool, timeout: Duration) -> OTelSdkResult {
+    if done { Ok(()) } else { Err(OTelSdkError::Timeout(timeout)) }
+}

@@ -1,0 +1,100 @@
+//! Taking a trace over from the process that started this one, and giving it on to processes that this one starts.
+//!
+//! The variables are `TRACEPARENT`, `TRACESTATE` and `BAGGAGE`: the names of the W3C headers in upper case, as the
+//! specification's environment carriers have them.
+
+use std::collections::BTreeMap;
+
+use opentelemetry::{
+    Context,
+    baggage::BaggageExt as _,
+    propagation::{Extractor, Injector, TextMapPropagator as _},
+    trace::TraceContextExt as _,
+};
+use opentelemetry_sdk::propagation::{BaggagePropagator, TraceContextPropagator};
+
+use crate::environment::Propagators;
+
+/// The names of the variables.
+pub(crate) const VARIABLES: [&str; 3] = ["TRACEPARENT", "TRACESTATE", "BAGGAGE"];
+
+/// The context that the variables describe; `None` where they describe none.
+pub(crate) fn extract(variables: &BTreeMap<String, String>, propagators: Propagators) -> Option<Context> {
+    let carrier = Variables(variables);
+    let mut context = Context::new();
+    if propagators.trace_context {
+        context = TraceContextPropagator::new().extract_with_context(&context, &carrier);
+    }
+    if propagators.baggage {
+        context = BaggagePropagator::new().extract_with_context(&context, &carrier);
+    }
+    let says_something = context.span().span_context().is_valid() || !context.baggage().is_empty();
+    says_something.then_some(context)
+}
+
+/// The variables that describe `context`.
+pub(crate) fn inject(context: &Context, propagators: Propagators) -> BTreeMap<String, String> {
+    let mut variables = Collected(BTreeMap::new());
+    if propagators.trace_context {
+        TraceContextPropagator::new().inject_context(context, &mut variables);
+    }
+    if propagators.baggage {
+        BaggagePropagator::new().inject_context(context, &mut variables);
+    }
+    variables.0.retain(|_, value| !value.is_empty());
+    variables.0
+}
+
+struct Variables<'a>(&'a BTreeMap<String, String>);
+
+impl Extractor for Variables<'_> {
+    fn get(&self, key: &str) -> Option<&str> {
+        self.0.get(&variable(key)).map(String::as_str)
+    }
+
+    fn keys(&self) -> Vec<&str> {
+        self.0.keys().map(String::as_str).collect()
+    }
+}
+
+struct Collected(BTreeMap<String, String>);
+
+impl Injector for Collected {
+    fn set(&mut self, key: &str, value: String) {
+        self.0.insert(variable(key), value);
+    }
+}
+
+fn variable(key: &str) -> String {
+    key.to_ascii_uppercase().replace('-', "_")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BOTH: Propagators = Propagators { trace_context: true, baggage: true };
+    const PARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+
+    fn variables<const N: usize>(pairs: [(&str, &str); N]) -> BTreeMap<String, String> {
+        pairs.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+    }
+
+    #[test]
+    fn what_is_taken_over_is_given_on() {
+        let given = variables([("TRACEPARENT", PARENT), ("TRACESTATE", "a=b"), ("BAGGAGE", "team=data")]);
+        let context = extract(&given, BOTH).unwrap();
+        assert!(context.span().span_context().is_remote());
+        assert_eq!(inject(&context, BOTH), given);
+        let traces_only = Propagators { baggage: false, ..BOTH };
+        assert!(!inject(&context, traces_only).contains_key("BAGGAGE"));
+    }
+
+    #[test]
+    fn what_describes_nothing_is_no_parent() {
+        assert!(extract(&variables([]), BOTH).is_none());
+        assert!(extract(&variables([("TRACEPARENT", "00-zero-zero-01")]), BOTH).is_none());
+        let neither = Propagators { trace_context: false, baggage: false };
+        assert!(extract(&variables([("TRACEPARENT", PARENT)]), neither).is_none());
+    }
+}

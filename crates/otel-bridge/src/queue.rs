@@ -1,0 +1,302 @@
+//! A bounded queue with a worker thread behind it, where every item is accounted for and every wait has an end.
+
+use std::{
+    collections::VecDeque,
+    fmt, io,
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    thread,
+    time::{Duration, Instant},
+};
+
+use opentelemetry::Context;
+
+/// How a [`Queue`] works.
+#[derive(Debug, Clone)]
+pub(crate) struct QueueSettings {
+    /// The name of the worker thread; systems cut it at 15 bytes.
+    pub(crate) name: &'static str,
+    /// Items that may wait.
+    pub(crate) capacity: usize,
+    /// Items given to the worker at once.
+    pub(crate) max_batch: usize,
+    /// How long the worker lets items gather before it takes them.
+    pub(crate) linger: Duration,
+    /// What happens to an item that finds the queue full.
+    pub(crate) when_full: WhenFull,
+}
+
+/// What happens to an item that finds a queue full.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum WhenFull {
+    /// It is refused.
+    Refuse,
+    /// The thread that brings it waits for room, so that nothing is lost. A worker that makes no room for this long
+    /// counts as stalled: items are refused until it makes progress again.
+    Wait(Duration),
+}
+
+/// Items wait here for a worker thread that takes them in batches.
+///
+/// Dropping the queue closes it without waiting: the worker still takes what waits.
+pub(crate) struct Queue<T> {
+    shared: Arc<Shared<T>>,
+    settings: QueueSettings,
+}
+
+struct Shared<T> {
+    state: Mutex<State<T>>,
+    /// Wakes the worker.
+    work: Condvar,
+    /// Wakes those who wait for room or for a flush.
+    progress: Condvar,
+}
+
+struct State<T> {
+    items: VecDeque<T>,
+    /// Items ever taken in.
+    accepted: u64,
+    /// Items that the worker is done with.
+    done: u64,
+    /// The worker does not linger before it has done this many items.
+    flush_until: u64,
+    closed: bool,
+    stalled: bool,
+    /// The worker thread is gone, because the queue was closed or because it panicked.
+    ended: bool,
+}
+
+impl<T: Send + 'static> Queue<T> {
+    /// Starts the worker. Nothing that it does is itself recorded by OpenTelemetry.
+    pub(crate) fn start(
+        settings: QueueSettings,
+        mut work: impl FnMut(Vec<T>) + Send + 'static,
+    ) -> io::Result<Self> {
+        let shared = Arc::new(Shared {
+            state: Mutex::new(State {
+                items: VecDeque::new(),
+                accepted: 0,
+                done: 0,
+                flush_until: 0,
+                closed: false,
+                stalled: false,
+                ended: false,
+            }),
+            work: Condvar::new(),
+            progress: Condvar::new(),
+        });
+        let worker = EndOnDrop(Arc::clone(&shared));
+        let (max_batch, linger) = (settings.max_batch, settings.linger);
+        thread::Builder::new().name(settings.name.to_owned()).spawn(move || {
+            let _suppressed = Context::enter_telemetry_suppressed_scope();
+            while let Some(batch) = worker.0.next_batch(max_batch, linger) {
+                let size = batch.len() as u64;
+                work(batch);
+                worker.0.finished(size);
+            }
+        })?;
+        Ok(Self { shared, settings })
+    }
+
+    /// Takes an item in, or gives it back where there is no room, the queue is closed or its worker is gone.
+    pub(crate) fn push(&self, item: T) -> Result<(), T> {
+        let mut state = self.shared.lock();
+        if let WhenFull::Wait(longest) = self.settings.when_full
+            && state.is_full(self.settings.capacity)
+            && !state.stalled
+        {
+            let done_before = state.done;
+            let full = |state: &mut State<T>| state.is_full(self.settings.capacity);
+            let (guard, timeout) = self
+                .shared
+                .progress
+                .wait_timeout_while(state, longest, full)
+                .unwrap_or_else(PoisonError::into_inner);
+            state = guard;
+            state.stalled |= timeout.timed_out() && state.done == done_before;
+        }
+        if state.closed || state.ended || state.items.len() >= self.settings.capacity {
+            return Err(item);
+        }
+        state.items.push_back(item);
+        state.accepted += 1;
+        let waiting = state.items.len();
+        drop(state);
+        if waiting == 1 || waiting == self.settings.max_batch {
+            self.shared.work.notify_one();
+        }
+        Ok(())
+    }
+
+    /// Waits until everything taken in so far is done. False when that did not happen before `deadline`.
+    pub(crate) fn flush(&self, deadline: Instant) -> bool {
+        self.hurry();
+        let target = self.shared.lock().flush_until;
+        self.wait_until(deadline, |state| state.done >= target)
+    }
+
+    /// Tells the worker to take what waits without lingering, and does not wait for it.
+    pub(crate) fn hurry(&self) {
+        let mut state = self.shared.lock();
+        state.flush_until = state.accepted;
+        drop(state);
+        self.shared.work.notify_one();
+    }
+
+    /// Takes no more items, and waits until the worker has ended. False when that did not happen before `deadline`;
+    /// the worker then goes on alone.
+    pub(crate) fn close(&self, deadline: Instant) -> bool {
+        self.shared.close();
+        self.wait_until(deadline, |_| false)
+    }
+
+    fn wait_until(&self, deadline: Instant, reached: impl Fn(&State<T>) -> bool) -> bool {
+        let wait = deadline.saturating_duration_since(Instant::now());
+        let (state, _) = self
+            .shared
+            .progress
+            .wait_timeout_while(self.shared.lock(), wait, |state| !state.ended && !reached(state))
+            .unwrap_or_else(PoisonError::into_inner);
+        reached(&state) || (state.ended && state.items.is_empty())
+    }
+}
+
+impl<T> State<T> {
+    fn is_full(&self, capacity: usize) -> bool {
+        self.items.len() >= capacity && !self.closed && !self.ended
+    }
+}
+
+impl<T> Shared<T> {
+    fn lock(&self) -> MutexGuard<'_, State<T>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn close(&self) {
+        self.lock().closed = true;
+        self.work.notify_one();
+    }
+
+    /// The next items, or `None` when the queue is closed and empty.
+    fn next_batch(&self, max_batch: usize, linger: Duration) -> Option<Vec<T>> {
+        let state = self.lock();
+        let mut state = self
+            .work
+            .wait_while(state, |state| state.items.is_empty() && !state.closed)
+            .unwrap_or_else(PoisonError::into_inner);
+        let gathering = |state: &mut State<T>| {
+            state.items.len() < max_batch && !state.closed && state.done >= state.flush_until
+        };
+        if gathering(&mut state) {
+            state = self
+                .work
+                .wait_timeout_while(state, linger, gathering)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
+        }
+        let size = state.items.len().min(max_batch);
+        let batch: Vec<T> = state.items.drain(..size).collect();
+        drop(state);
+        self.progress.notify_all();
+        (!batch.is_empty()).then_some(batch)
+    }
+
+    fn finished(&self, size: u64) {
+        let mut state = self.lock();
+        state.done += size;
+        state.stalled = false;
+        drop(state);
+        self.progress.notify_all();
+    }
+}
+
+impl<T> Drop for Queue<T> {
+    fn drop(&mut self) {
+        self.shared.close();
+    }
+}
+
+impl<T> fmt::Debug for Queue<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Queue").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+/// Says that the worker has ended, also when it panicked.
+struct EndOnDrop<T>(Arc<Shared<T>>);
+
+impl<T> Drop for EndOnDrop<T> {
+    fn drop(&mut self) {
+        self.0.lock().ended = true;
+        self.0.progress.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    fn settings(capacity: usize, when_full: WhenFull) -> QueueSettings {
+        QueueSettings { name: "test", capacity, max_batch: 8, linger: Duration::from_secs(60), when_full }
+    }
+
+    fn in_time() -> Instant {
+        Instant::now() + Duration::from_secs(20)
+    }
+
+    #[test]
+    fn a_burst_of_many_threads_arrives_whole() {
+        let (sender, receiver) = mpsc::channel();
+        let queue = Queue::start(settings(16, WhenFull::Wait(Duration::from_secs(20))), move |batch| {
+            sender.send(batch.len()).unwrap();
+        })
+        .unwrap();
+        thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| (0..5_000).for_each(|item| queue.push(item).unwrap()));
+            }
+        });
+        assert!(queue.flush(in_time()));
+        assert_eq!(receiver.try_iter().sum::<usize>(), 20_000);
+        assert!(queue.close(in_time()));
+        assert_eq!(queue.push(1), Err(1));
+    }
+
+    #[test]
+    fn a_full_queue_refuses_and_a_flush_has_an_end() {
+        let (release, released) = mpsc::channel::<()>();
+        let queue = Queue::start(settings(2, WhenFull::Refuse), move |_| {
+            let _ = released.recv();
+        })
+        .unwrap();
+        assert!((0..100).map(|item| queue.push(item)).any(|pushed| pushed.is_err()));
+        assert!(!queue.flush(Instant::now() + Duration::from_millis(20)));
+        drop(release);
+        assert!(queue.flush(in_time()));
+    }
+
+    #[test]
+    fn a_stalled_worker_is_not_waited_for_again_and_again() {
+        let (release, released) = mpsc::channel::<()>();
+        let queue = Queue::start(settings(1, WhenFull::Wait(Duration::from_millis(10))), move |_| {
+            let _ = released.recv();
+        })
+        .unwrap();
+        let refused = (0..1_000).filter(|item| queue.push(*item).is_err()).count();
+        assert!(refused >= 997, "{refused}");
+        drop(release);
+        assert!(queue.close(in_time()));
+    }
+
+    #[test]
+    fn a_worker_that_panics_holds_nobody_up() {
+        let queue = Queue::start(settings(1, WhenFull::Wait(Duration::from_secs(20))), |_: Vec<u8>| {
+            std::panic::resume_unwind(Box::new("gone"));
+        })
+        .unwrap();
+        let _ = queue.push(1);
+        queue.flush(in_time());
+        assert_eq!(queue.push(2), Err(2));
+    }
+}

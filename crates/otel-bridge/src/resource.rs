@@ -1,0 +1,168 @@
+//! The resource: what the process is that the signals come from.
+
+use std::{collections::BTreeMap, env, fs, path::Path};
+
+use daglight_capture_policy::{REDACTED, Redactor};
+use opentelemetry::{KeyValue, Value};
+use opentelemetry_proto::transform::common::tonic::ResourceAttributesWithSchema;
+use opentelemetry_sdk::{Resource, resource::TelemetryResourceDetector};
+
+use crate::{
+    RunScope,
+    environment::Environment,
+    names::{self, Namespace, key},
+};
+
+/// The resource of this process. The variables win over `attributes`, and those over what is detected.
+pub(crate) fn of_process(
+    service_name: &str,
+    attributes: &BTreeMap<String, String>,
+    environment: &Environment,
+    redactor: &Redactor,
+) -> Resource {
+    let mut merged = detected();
+    merged.insert(key::SERVICE_NAME.to_owned(), service_name.to_owned().into());
+    merged.extend(texts(attributes));
+    merged.extend(
+        environment.resource_attributes.iter().map(|(key, value)| (key.clone(), value.clone().into())),
+    );
+    if let Some(name) = &environment.service_name {
+        merged.insert(key::SERVICE_NAME.to_owned(), name.clone().into());
+    }
+    Resource::builder_empty()
+        .with_detector(Box::new(TelemetryResourceDetector))
+        .with_attributes(redacted(merged, redactor))
+        .build()
+}
+
+/// The resource in the files of a run: that of the process, and which run it is.
+pub(crate) fn of_run(
+    process: &Resource,
+    scope: &RunScope,
+    namespace: &Namespace,
+    redactor: &Redactor,
+) -> Resource {
+    let mut merged: BTreeMap<String, Value> = texts(&scope.attributes).collect();
+    merged.insert(namespace.key(names::Key::RunId), scope.run_id.to_string().into());
+    merged.insert(namespace.key(names::Key::OutputDir), scope.output_dir.display().to_string().into());
+    merged.insert(key::HAMILTON_DAG_NAME.to_owned(), scope.dag_name.to_string().into());
+    let process = process.iter().map(|(key, value)| KeyValue::new(key.clone(), value.clone()));
+    Resource::builder_empty().with_attributes(process.chain(redacted(merged, redactor))).build()
+}
+
+/// The resource as lines of a signal file have it, in the order of its keys.
+pub(crate) fn for_files(resource: &Resource) -> ResourceAttributesWithSchema {
+    let mut converted = ResourceAttributesWithSchema::from(resource);
+    converted.attributes.0.sort_by(|a, b| a.key.cmp(&b.key));
+    converted
+}
+
+fn texts(attributes: &BTreeMap<String, String>) -> impl Iterator<Item = (String, Value)> + '_ {
+    attributes.iter().map(|(key, value)| (key.clone(), value.clone().into()))
+}
+
+fn redacted(attributes: BTreeMap<String, Value>, redactor: &Redactor) -> impl Iterator<Item = KeyValue> + '_ {
+    attributes.into_iter().map(|(key, value)| {
+        let value = match value {
+            _ if redactor.hides_key(&key) => REDACTED.into(),
+            Value::String(text) => redactor.text(text.as_str()).into(),
+            other => other,
+        };
+        KeyValue::new(key, value)
+    })
+}
+
+/// What can be told of process, system, host and container. No command arguments: they may hold anything.
+fn detected() -> BTreeMap<String, Value> {
+    let executable = env::current_exe().ok();
+    let executable = executable.as_deref().and_then(Path::file_name).and_then(|name| name.to_str());
+    let optional = [
+        ("process.executable.name", executable.map(str::to_owned)),
+        ("host.name", first_line("/proc/sys/kernel/hostname")),
+        ("os.version", first_line("/proc/sys/kernel/osrelease")),
+        (
+            "container.id",
+            fs::read_to_string("/proc/self/mountinfo").ok().and_then(|text| container_id(&text)),
+        ),
+    ];
+    let mut attributes: BTreeMap<String, Value> =
+        optional.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?.into()))).collect();
+    let fixed: [(&str, Value); 5] = [
+        ("process.pid", i64::from(std::process::id()).into()),
+        ("os.type", if env::consts::OS == "macos" { "darwin" } else { env::consts::OS }.into()),
+        ("host.arch", architecture().into()),
+        ("telemetry.distro.name", names::SCOPE.into()),
+        ("telemetry.distro.version", env!("CARGO_PKG_VERSION").into()),
+    ];
+    attributes.extend(fixed.map(|(key, value)| (key.to_owned(), value)));
+    attributes
+}
+
+/// The architecture under the name that the semantic conventions give it.
+fn architecture() -> &'static str {
+    match env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        "arm" => "arm32",
+        other => other,
+    }
+}
+
+fn first_line(path: &str) -> Option<String> {
+    let text = fs::read_to_string(path).ok()?;
+    text.lines().next().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned)
+}
+
+/// The id in the mounts that a container runtime makes for each container, as in
+/// `/var/lib/docker/containers/<64 hexadecimal characters>/hostname`.
+fn container_id(mounts: &str) -> Option<String> {
+    let is_id = |part: &&str| part.len() == 64 && part.bytes().all(|byte| byte.is_ascii_hexdigit());
+    mounts
+        .lines()
+        .filter(|line| line.contains("/containers/"))
+        .find_map(|line| line.split(['/', ' ']).find(is_id))
+        .map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check<const N: usize>(variables: [(&str, &str); N], key: &'static str, expected: &str) {
+        let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let attributes = BTreeMap::from([
+            ("deployment.environment.name".to_owned(), "laptop".to_owned()),
+            ("repository.url".to_owned(), "https://me:pw@host/x".to_owned()),
+        ]);
+        let environment = Environment::read(&variables.into());
+        let resource = of_process("daglight", &attributes, &environment, &Redactor::default());
+        assert_eq!(resource.get(&key.into()).map(|value| value.to_string()).as_deref(), Some(expected));
+    }
+
+    #[test]
+    fn variables_win_and_the_service_name_has_its_own() {
+        let list = ("OTEL_RESOURCE_ATTRIBUTES", "service.name=listed,deployment.environment.name=prod");
+        check([], "service.name", "daglight");
+        check([list], "service.name", "listed");
+        check([list, ("OTEL_SERVICE_NAME", "named")], "service.name", "named");
+        check([list], "deployment.environment.name", "prod");
+        check([], "deployment.environment.name", "laptop");
+        check([], "telemetry.sdk.language", "rust");
+    }
+
+    #[test]
+    fn credentials_in_the_resource_are_redacted() {
+        check([], "repository.url", "https://[redacted]@host/x");
+        check([("OTEL_RESOURCE_ATTRIBUTES", "api_key=abc")], "api_key", REDACTED);
+    }
+
+    #[test]
+    fn a_container_is_told_by_its_mounts() {
+        let id = "ab".repeat(32);
+        let mounts =
+            format!("1 2 0:1 / / rw\n3 4 0:2 /var/lib/docker/containers/{id}/hostname /etc/hostname rw");
+        assert_eq!(container_id(&mounts), Some(id));
+        assert_eq!(container_id("1 2 0:1 / / rw"), None);
+    }
+}

@@ -1,0 +1,208 @@
+//! The signals of one run: its spans, its metrics, its files, and the account of them at the end.
+
+use std::{
+    sync::{Arc, Mutex, OnceLock, PoisonError},
+    time::{Duration, Instant},
+};
+
+use opentelemetry::{
+    Context, InstrumentationScope, KeyValue, Value, metrics::MeterProvider as _, trace::TracerProvider as _,
+};
+use opentelemetry_proto::tonic::{
+    collector::metrics::v1::ExportMetricsServiceRequest, metrics::v1::MetricsData,
+};
+use opentelemetry_sdk::{
+    metrics::{SdkMeterProvider, Temporality},
+    trace::SdkTracer,
+};
+
+use crate::{
+    RunScope, Signal,
+    bridge::BridgeInner,
+    ledger::{Ledger, SignalLedgers},
+    metric_reader::SharedReader,
+    metrics::RunMetrics,
+    names::{self, Key, span},
+    run_state::{CurrentRun, RunState},
+    stage_span::{SlowAfter, StageSpan, StageSpanBuilder},
+    value::{AttributeKey, AttributeValue},
+};
+
+/// The signals of one run. Clones are the same run.
+///
+/// Everything that is started or logged in the context of one of its spans belongs to the run: it carries the run's
+/// ids, and goes into the run's files.
+#[derive(Debug, Clone)]
+pub struct RunSignals {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    bridge: Arc<BridgeInner>,
+    run: Arc<RunState>,
+    tracer: SdkTracer,
+    /// The parent's context, with the run in it.
+    base: Context,
+    root: OnceLock<Context>,
+    metrics: RunMetrics,
+    /// Keeps the pipeline that `reader` reads from.
+    _meter_provider: SdkMeterProvider,
+    reader: SharedReader,
+    /// What the process had sent over OTLP when the run began.
+    otlp_metrics_before: Ledger,
+    ledgers: Mutex<Option<SignalLedgers>>,
+}
+
+impl RunSignals {
+    pub(crate) fn open(bridge: Arc<BridgeInner>, scope: &RunScope) -> Self {
+        let resource = bridge.run_resource(scope);
+        let run = Arc::new(RunState::open(
+            scope,
+            &bridge.namespace,
+            crate::resource::for_files(&resource),
+            bridge.scrubber.clone(),
+        ));
+        let reader = SharedReader::new(Temporality::Cumulative);
+        let meter_provider =
+            SdkMeterProvider::builder().with_resource(resource).with_reader(reader.clone()).build();
+        let instrumentation =
+            InstrumentationScope::builder(names::SCOPE).with_version(env!("CARGO_PKG_VERSION")).build();
+        let own_meter = meter_provider.meter_with_scope(instrumentation.clone());
+        let otlp_meter =
+            bridge.meter_provider.as_ref().map(|provider| provider.meter_with_scope(instrumentation.clone()));
+        let meters: Vec<_> = std::iter::once(own_meter).chain(otlp_meter).collect();
+        let metrics = RunMetrics::new(
+            &meters,
+            &bridge.namespace,
+            Arc::clone(&bridge.vocabulary),
+            scope.dag_name.to_string(),
+        );
+        let base = scope.parent.clone().unwrap_or_default().with_value(CurrentRun(Arc::clone(&run)));
+        let inner = Inner {
+            tracer: bridge.tracer_provider.tracer_with_scope(instrumentation),
+            otlp_metrics_before: bridge.outside.metrics.otlp.ledger(),
+            bridge,
+            run,
+            base,
+            root: OnceLock::new(),
+            metrics,
+            _meter_provider: meter_provider,
+            reader,
+            ledgers: Mutex::new(None),
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// Starts the root span, `pipeline.execute`. Spans without a parent of the run become its children.
+    pub fn root(&self) -> StageSpan {
+        let root = self.span(span::PIPELINE_EXECUTE).parent(&self.inner.base).start();
+        let _ = self.inner.root.set(root.context());
+        root
+    }
+
+    /// Begins a span; `name` is one of [`crate::names::span`].
+    pub fn span(&self, name: &'static str) -> StageSpanBuilder {
+        StageSpanBuilder::new(self.clone(), name)
+    }
+
+    /// The context of the root span, or before that starts, of the run alone. Attach it around what has no span of its
+    /// own, and its logs belong to the run.
+    pub fn context(&self) -> Context {
+        self.inner.root.get().unwrap_or(&self.inner.base).clone()
+    }
+
+    /// The metrics.
+    pub fn metrics(&self) -> &RunMetrics {
+        &self.inner.metrics
+    }
+
+    /// From now on, spans that end and logs that are made carry `hamilton.execution_run_id`. The first id counts.
+    pub fn set_execution_run_id(&self, id: i64) {
+        self.inner.run.set_execution_run_id(id);
+    }
+
+    /// Writes the state of all metrics as a line of their file. It returns before the line is on disk.
+    pub fn snapshot_metrics(&self) {
+        if let Some((metrics, points)) = self.inner.reader.snapshot() {
+            let mut snapshot = MetricsData {
+                resource_metrics: ExportMetricsServiceRequest::from(&metrics).resource_metrics,
+            };
+            for resource in
+                snapshot.resource_metrics.iter_mut().filter_map(|metrics| metrics.resource.as_mut())
+            {
+                resource.attributes.sort_by(|a, b| a.key.cmp(&b.key));
+            }
+            self.inner.run.metrics(snapshot, points);
+        }
+    }
+
+    /// Waits until everything so far is in the files. False when that took longer than `timeout`. It blocks.
+    pub fn flush_files(&self, timeout: Duration) -> bool {
+        self.inner.run.flush(Instant::now() + timeout)
+    }
+
+    /// Completes the files, sends what waits for OTLP, and gives the account, within `timeout` for everything
+    /// together. It blocks: in async code, call it inside `spawn_blocking`.
+    ///
+    /// Spans and logs that come later count as dropped. A second call gives the same account again.
+    pub fn finish(&self, timeout: Duration) -> SignalLedgers {
+        let mut ledgers = self.inner.ledgers.lock().unwrap_or_else(PoisonError::into_inner);
+        ledgers.get_or_insert_with(|| self.finish_once(Instant::now() + timeout)).clone()
+    }
+
+    fn finish_once(&self, deadline: Instant) -> SignalLedgers {
+        let Inner { bridge, run, .. } = &*self.inner;
+        self.snapshot_metrics();
+        let otlp = bridge.begin_flush();
+        run.close(deadline);
+        otlp.wait(deadline);
+        let mut ledgers = SignalLedgers {
+            traces: run.counts.traces.ledger(bridge.spans.is_some()),
+            metrics: run.counts.metrics.ledger(false),
+            logs: run.counts.logs.ledger(bridge.logs.is_some()),
+            errors: run.problems.list(),
+        };
+        if bridge.metrics.is_some() {
+            let now = bridge.outside.metrics.otlp.ledger();
+            ledgers.metrics.otlp = Some(now.since(&self.inner.otlp_metrics_before));
+        }
+        if Signal::ALL.iter().any(|signal| ledgers.of(*signal).otlp.is_some_and(|otlp| !otlp.is_complete())) {
+            ledgers.errors.extend(bridge.export_error());
+        }
+        ledgers
+    }
+
+    /// The context of a parent for a new span, which always has the run in it.
+    pub(crate) fn context_in_run(&self, parent: Option<Context>) -> Context {
+        let belongs = |context: &Context| {
+            context.get::<CurrentRun>().is_some_and(|run| Arc::ptr_eq(&run.0, &self.inner.run))
+        };
+        match parent {
+            Some(parent) if belongs(&parent) => parent,
+            Some(parent) => parent.with_value(CurrentRun(Arc::clone(&self.inner.run))),
+            None => Context::map_current(|current| belongs(current).then(|| current.clone()))
+                .unwrap_or_else(|| self.context()),
+        }
+    }
+
+    pub(crate) fn tracer(&self) -> &SdkTracer {
+        &self.inner.tracer
+    }
+
+    pub(crate) fn slow_after(&self) -> &SlowAfter {
+        &self.inner.bridge.slow_after
+    }
+
+    pub(crate) fn attribute(&self, key: AttributeKey, value: AttributeValue) -> KeyValue {
+        match key {
+            AttributeKey::Own(key) => KeyValue::new(self.inner.bridge.vocabulary.key(key), value.0),
+            AttributeKey::Plain(key) => KeyValue::new(key, value.0),
+        }
+    }
+
+    /// An attribute whose value is a name that the pipeline's author gave.
+    pub(crate) fn named(&self, key: Key, name: String) -> KeyValue {
+        KeyValue::new(self.inner.bridge.vocabulary.key(key), Value::from(name))
+    }
+}

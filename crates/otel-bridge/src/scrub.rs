@@ -1,0 +1,271 @@
+//! Makes signals fit to leave the process: credentials redacted, long texts cut, and only what OTLP/JSON can carry.
+
+use std::{collections::HashMap, sync::LazyLock};
+
+use daglight_capture_policy::{REDACTED, Redactor};
+use opentelemetry::{
+    Array, Key, KeyValue, StringValue, Value,
+    logs::{AnyValue, LogRecord, Logger, LoggerProvider},
+    trace::Status,
+};
+use opentelemetry_sdk::{
+    logs::{SdkLogRecord, SdkLogger, SdkLoggerProvider},
+    trace::SpanData,
+};
+
+/// Keys whose verdict is remembered. Keys come from code, so more than this are a mistake of the code.
+const REMEMBERED_KEYS: usize = 4_096;
+
+/// Where blank log records come from: the SDK makes them only through a logger.
+static BLANK: LazyLock<SdkLogger> = LazyLock::new(|| SdkLoggerProvider::builder().build().logger(""));
+
+/// What may leave the process, and how long it may be.
+#[derive(Debug, Clone)]
+pub(crate) struct Scrubber {
+    redactor: Redactor,
+    span_value_length: Option<usize>,
+    log_value_length: Option<usize>,
+    hidden_keys: HashMap<Key, bool>,
+}
+
+impl Scrubber {
+    pub(crate) fn new(
+        redactor: Redactor,
+        span_value_length: Option<usize>,
+        log_value_length: Option<usize>,
+    ) -> Self {
+        Self { redactor, span_value_length, log_value_length, hidden_keys: HashMap::new() }
+    }
+
+    /// Scrubs the attributes, events, links and status of a span. Of a key that was set twice, the last value stays.
+    pub(crate) fn span(&mut self, span: &mut SpanData) {
+        keep_last_values(&mut span.attributes);
+        self.attributes(&mut span.attributes);
+        for event in &mut span.events.events {
+            self.attributes(&mut event.attributes);
+        }
+        for link in &mut span.links.links {
+            self.attributes(&mut link.attributes);
+        }
+        if let Status::Error { description } = &mut span.status
+            && let Some(text) = self.text(description, None)
+        {
+            *description = text.into();
+        }
+    }
+
+    /// Scrubs the body and the attributes of a log record.
+    pub(crate) fn log(&mut self, record: &mut SdkLogRecord) {
+        if let Some(body) = record.body().and_then(|body| self.any_value(body, None)) {
+            record.set_body(body);
+        }
+        let changed: Vec<Option<AnyValue>> =
+            record.attributes_iter().map(|(key, value)| self.log_attribute(key, value)).collect();
+        if changed.iter().any(Option::is_some) {
+            *record = with_attributes(record, changed);
+        }
+    }
+
+    fn attributes(&mut self, attributes: &mut [KeyValue]) {
+        for attribute in attributes {
+            if self.hides(&attribute.key) {
+                attribute.value = REDACTED.into();
+            } else if let Some(value) = self.value(&attribute.value) {
+                attribute.value = value;
+            }
+        }
+    }
+
+    /// The value as it may leave, where that differs.
+    fn value(&self, value: &Value) -> Option<Value> {
+        let limit = self.span_value_length;
+        match value {
+            Value::String(text) => self.text(text.as_str(), limit).map(Value::from),
+            Value::F64(number) => non_finite_name(*number).map(Value::from),
+            Value::Array(Array::String(texts)) => {
+                let changed: Vec<Option<String>> =
+                    texts.iter().map(|text| self.text(text.as_str(), limit)).collect();
+                changed.iter().any(Option::is_some).then(|| {
+                    let scrubbed = changed.into_iter().zip(texts);
+                    let texts: Vec<StringValue> = scrubbed
+                        .map(|(changed, text)| changed.map_or_else(|| text.clone(), StringValue::from))
+                        .collect();
+                    Value::Array(Array::String(texts))
+                })
+            }
+            Value::Array(Array::F64(numbers)) if numbers.iter().any(|number| !number.is_finite()) => {
+                let texts = numbers.iter().map(|number| match non_finite_name(*number) {
+                    Some(name) => StringValue::from(name),
+                    None => StringValue::from(number.to_string()),
+                });
+                Some(Value::Array(Array::String(texts.collect())))
+            }
+            _ => None,
+        }
+    }
+
+    fn log_attribute(&mut self, key: &Key, value: &AnyValue) -> Option<AnyValue> {
+        if self.hides(key) { Some(REDACTED.into()) } else { self.any_value(value, self.log_value_length) }
+    }
+
+    fn any_value(&self, value: &AnyValue, limit: Option<usize>) -> Option<AnyValue> {
+        match value {
+            AnyValue::String(text) => self.text(text.as_str(), limit).map(AnyValue::from),
+            AnyValue::Double(number) => non_finite_name(*number).map(AnyValue::from),
+            AnyValue::ListAny(items) => Some(AnyValue::ListAny(Box::new(
+                items
+                    .iter()
+                    .map(|item| self.any_value(item, limit).unwrap_or_else(|| item.clone()))
+                    .collect(),
+            ))),
+            AnyValue::Map(entries) => Some(AnyValue::Map(Box::new(
+                entries
+                    .iter()
+                    .map(|(key, value)| {
+                        let scrubbed = if self.redactor.hides_key(key.as_str()) {
+                            REDACTED.into()
+                        } else {
+                            self.any_value(value, limit).unwrap_or_else(|| value.clone())
+                        };
+                        (key.clone(), scrubbed)
+                    })
+                    .collect(),
+            ))),
+            _ => None,
+        }
+    }
+
+    fn text(&self, text: &str, limit: Option<usize>) -> Option<String> {
+        let mut scrubbed = self.redactor.text(text);
+        if let Some((end, _)) = limit.and_then(|limit| scrubbed.char_indices().nth(limit)) {
+            scrubbed.truncate(end);
+        }
+        (scrubbed != text).then_some(scrubbed)
+    }
+
+    fn hides(&mut self, key: &Key) -> bool {
+        if let Some(&hidden) = self.hidden_keys.get(key) {
+            return hidden;
+        }
+        let hidden = self.redactor.hides_key(key.as_str());
+        if self.hidden_keys.len() < REMEMBERED_KEYS {
+            self.hidden_keys.insert(key.clone(), hidden);
+        }
+        hidden
+    }
+}
+
+/// What stands for a number that JSON has no notation for, as in the JSON mapping of Protocol Buffers.
+fn non_finite_name(number: f64) -> Option<&'static str> {
+    match number {
+        f64::INFINITY => Some("Infinity"),
+        f64::NEG_INFINITY => Some("-Infinity"),
+        _ if number.is_nan() => Some("NaN"),
+        _ => None,
+    }
+}
+
+fn keep_last_values(attributes: &mut Vec<KeyValue>) {
+    let mut kept = 0;
+    for index in 0..attributes.len() {
+        let key = &attributes[index].key;
+        match attributes[..kept].iter().position(|attribute| attribute.key == *key) {
+            Some(first) => attributes.swap(first, index),
+            None => {
+                attributes.swap(kept, index);
+                kept += 1;
+            }
+        }
+    }
+    attributes.truncate(kept);
+}
+
+/// The record again, with those of its attributes replaced that changed.
+fn with_attributes(record: &SdkLogRecord, changed: Vec<Option<AnyValue>>) -> SdkLogRecord {
+    let mut copy = BLANK.create_log_record();
+    if let Some(name) = record.event_name() {
+        copy.set_event_name(name);
+    }
+    if let Some(target) = record.target() {
+        copy.set_target(target.clone());
+    }
+    if let Some(timestamp) = record.timestamp() {
+        copy.set_timestamp(timestamp);
+    }
+    if let Some(timestamp) = record.observed_timestamp() {
+        copy.set_observed_timestamp(timestamp);
+    }
+    if let Some(context) = record.trace_context() {
+        copy.set_trace_context(context.trace_id, context.span_id, context.trace_flags);
+    }
+    if let Some(text) = record.severity_text() {
+        copy.set_severity_text(text);
+    }
+    if let Some(number) = record.severity_number() {
+        copy.set_severity_number(number);
+    }
+    if let Some(body) = record.body() {
+        copy.set_body(body.clone());
+    }
+    for ((key, value), changed) in record.attributes_iter().zip(changed) {
+        copy.add_attribute(key.clone(), changed.unwrap_or_else(|| value.clone()));
+    }
+    copy
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scrubber(limit: Option<usize>) -> Scrubber {
+        Scrubber::new(Redactor::default(), limit, limit)
+    }
+
+    #[track_caller]
+    fn check(key: &'static str, value: impl Into<Value>, expected: impl Into<Value>) {
+        let mut attributes = [KeyValue::new(key, value)];
+        scrubber(Some(24)).attributes(&mut attributes);
+        assert_eq!(attributes[0].value, expected.into());
+    }
+
+    #[test]
+    fn attributes_are_redacted_cut_and_finite() {
+        check("db.password", 7, REDACTED);
+        check("url", "http://me:pw@host/", "http://[redacted]@host/");
+        check("text", "é".repeat(30), "é".repeat(24));
+        check("ratio", f64::NAN, "NaN");
+        check("ratio", f64::NEG_INFINITY, "-Infinity");
+        let numbers = Array::F64(vec![0.5, f64::INFINITY]);
+        let texts = Array::String(vec!["0.5".into(), "Infinity".into()]);
+        check("ratios", Value::Array(numbers), Value::Array(texts));
+        check("rows", 3, 3);
+    }
+
+    #[test]
+    fn of_a_key_set_twice_the_last_value_stays() {
+        let pairs = |pairs: &[(&'static str, i64)]| -> Vec<KeyValue> {
+            pairs.iter().map(|&(key, value)| KeyValue::new(key, value)).collect()
+        };
+        let mut attributes = pairs(&[("a", 1), ("b", 2), ("a", 3), ("c", 4), ("a", 5), ("b", 6)]);
+        keep_last_values(&mut attributes);
+        assert_eq!(attributes, pairs(&[("a", 5), ("b", 6), ("c", 4)]));
+    }
+
+    #[test]
+    fn log_records_keep_what_is_not_scrubbed() {
+        let mut record = BLANK.create_log_record();
+        record.set_event_name("login");
+        record.set_body("token=abc".into());
+        record.add_attribute("rows", 1);
+        record.add_attribute("api_key", "abc");
+        record.add_attribute("ratio", f64::NAN);
+        scrubber(None).log(&mut record);
+        let attributes: Vec<_> = record.attributes_iter().map(|(key, value)| (key.as_str(), value)).collect();
+        assert_eq!(record.event_name(), Some("login"));
+        assert_eq!(record.body(), Some(&"token=[redacted]".into()));
+        assert_eq!(
+            attributes,
+            [("rows", &1.into()), ("api_key", &REDACTED.into()), ("ratio", &AnyValue::from("NaN"))]
+        );
+    }
+}

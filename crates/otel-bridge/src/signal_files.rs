@@ -1,0 +1,286 @@
+//! The signal files of a run: OTLP/JSON, one object per line, appended by one thread as the run goes.
+//!
+//! Each file holds one signal: a line of the traces file is a `TracesData`, of the logs file a `LogsData`, of the
+//! metrics file a `MetricsData`, as the OpenTelemetry file format has them. A reader meets whole lines only, whenever
+//! the process died.
+//!
+//! Spans that are open for longer than a moment also stand, without an end time, in a file beside the traces file
+//! (`otel_traces.open.json` beside `otel_traces.json`), so that the spans of a process that died are not lost. It is
+//! removed when the run ends with no span open.
+
+use std::{
+    collections::{HashMap, HashSet},
+    fs::{self, File, OpenOptions},
+    io::{self, Write as _},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+    time::UNIX_EPOCH,
+};
+
+use daglight_capture_policy::Durability;
+use opentelemetry::{InstrumentationScope, trace::SpanId};
+use opentelemetry_proto::{
+    tonic::{logs::v1::LogsData, metrics::v1::MetricsData, trace::v1::TracesData},
+    transform::{
+        common::tonic::ResourceAttributesWithSchema, logs::tonic::group_logs_by_resource_and_scope,
+        trace::tonic::group_spans_by_resource_and_scope,
+    },
+};
+use opentelemetry_sdk::{
+    logs::{LogBatch, SdkLogRecord},
+    trace::SpanData,
+};
+use serde::Serialize;
+
+use crate::{Signal, ledger::AllCounts, scrub::Scrubber};
+
+/// Where the signal files of a run are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SignalFiles {
+    /// The spans.
+    pub traces: PathBuf,
+    /// The metrics: one line per snapshot.
+    pub metrics: PathBuf,
+    /// The log records.
+    pub logs: PathBuf,
+}
+
+impl SignalFiles {
+    /// The files under their usual names in `folder`.
+    pub fn in_folder(folder: &Path) -> Self {
+        Self {
+            traces: folder.join("otel_traces.json"),
+            metrics: folder.join("otel_metrics.json"),
+            logs: folder.join("otel_logs.json"),
+        }
+    }
+
+    /// Where the spans stand that have started and not ended.
+    pub fn open_spans(&self) -> PathBuf {
+        self.traces.with_extension("open.json")
+    }
+}
+
+/// Something to be written.
+#[derive(Debug)]
+pub(crate) enum Entry {
+    Started(Box<SpanData>),
+    Ended(Box<SpanData>),
+    Log(Box<(SdkLogRecord, InstrumentationScope)>),
+    Metrics { snapshot: Box<MetricsData>, points: u64 },
+}
+
+/// Writes the entries of one run. It lives on the run's writer thread.
+#[derive(Debug)]
+pub(crate) struct SignalWriter {
+    resource: ResourceAttributesWithSchema,
+    scrubber: Scrubber,
+    traces: LineFile,
+    metrics: LineFile,
+    logs: LineFile,
+    open_spans: OpenSpans,
+    counts: Arc<AllCounts>,
+    problems: Problems,
+}
+
+/// What went wrong, once per file, for whoever finishes the run.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Problems(Arc<Mutex<Vec<String>>>);
+
+impl Problems {
+    pub(crate) fn add(&self, problem: String) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(problem);
+    }
+
+    pub(crate) fn list(&self) -> Vec<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl SignalWriter {
+    /// Creates the files. One that cannot be created is a problem, and its signal counts as failed.
+    pub(crate) fn create(
+        files: &SignalFiles,
+        durability: Durability,
+        resource: ResourceAttributesWithSchema,
+        scrubber: Scrubber,
+        counts: Arc<AllCounts>,
+        problems: Problems,
+    ) -> Self {
+        let open = |path: &Path| LineFile::open(path, durability, &problems);
+        Self {
+            traces: open(&files.traces),
+            metrics: open(&files.metrics),
+            logs: open(&files.logs),
+            open_spans: OpenSpans::new(LineFile::open(&files.open_spans(), durability, &problems)),
+            resource,
+            scrubber,
+            counts,
+            problems,
+        }
+    }
+
+    /// Writes entries, in their order, as one line per signal.
+    pub(crate) fn write(&mut self, entries: Vec<Entry>) {
+        let mut spans = Vec::new();
+        let mut logs = Vec::new();
+        let mut started = HashMap::new();
+        for entry in entries {
+            match entry {
+                Entry::Started(mut span) => {
+                    self.scrubber.span(&mut span);
+                    started.insert(span.span_context.span_id(), *span);
+                }
+                Entry::Ended(mut span) => {
+                    let id = span.span_context.span_id();
+                    if started.remove(&id).is_none() {
+                        self.open_spans.ended(id);
+                    }
+                    self.scrubber.span(&mut span);
+                    spans.push(*span);
+                }
+                Entry::Log(mut log) => {
+                    self.scrubber.log(&mut log.0);
+                    logs.push(log);
+                }
+                Entry::Metrics { snapshot, points } => {
+                    let written = self.metrics.write(&*snapshot, Signal::Metrics, &self.problems);
+                    self.counts.metrics.bundle.settled(points, written);
+                }
+            }
+        }
+        self.write_logs(&logs);
+        self.write_spans(spans);
+        self.open_spans.started(started, &self.resource, &self.problems);
+    }
+
+    fn write_spans(&mut self, spans: Vec<SpanData>) {
+        if spans.is_empty() {
+            return;
+        }
+        let items = spans.len() as u64;
+        let data = TracesData { resource_spans: group_spans_by_resource_and_scope(spans, &self.resource) };
+        let written = self.traces.write(&data, Signal::Traces, &self.problems);
+        self.counts.traces.bundle.settled(items, written);
+    }
+
+    fn write_logs(&mut self, logs: &[Box<(SdkLogRecord, InstrumentationScope)>]) {
+        if logs.is_empty() {
+            return;
+        }
+        let borrowed: Vec<_> = logs.iter().map(|log| (&log.0, &log.1)).collect();
+        let batch = LogBatch::new(&borrowed);
+        let data = LogsData { resource_logs: group_logs_by_resource_and_scope(&batch, &self.resource) };
+        let written = self.logs.write(&data, Signal::Logs, &self.problems);
+        self.counts.logs.bundle.settled(logs.len() as u64, written);
+    }
+}
+
+impl Drop for SignalWriter {
+    fn drop(&mut self) {
+        if self.open_spans.unended.is_empty() {
+            // The file is only of use to those who find it, so one that stays does no harm.
+            let _ = fs::remove_file(&self.open_spans.file.path);
+        }
+    }
+}
+
+/// The spans that have started and not ended, as far as they are in their file.
+#[derive(Debug)]
+struct OpenSpans {
+    file: LineFile,
+    unended: HashSet<SpanId>,
+}
+
+impl OpenSpans {
+    fn new(file: LineFile) -> Self {
+        Self { file, unended: HashSet::new() }
+    }
+
+    fn started(
+        &mut self,
+        spans: HashMap<SpanId, SpanData>,
+        resource: &ResourceAttributesWithSchema,
+        problems: &Problems,
+    ) {
+        if spans.is_empty() {
+            return;
+        }
+        self.unended.extend(spans.keys());
+        let without_end = |mut span: SpanData| {
+            span.end_time = UNIX_EPOCH;
+            span
+        };
+        let spans = spans.into_values().map(without_end).collect();
+        let data = TracesData { resource_spans: group_spans_by_resource_and_scope(spans, resource) };
+        self.file.write(&data, Signal::Traces, problems);
+    }
+
+    fn ended(&mut self, span: SpanId) {
+        self.unended.remove(&span);
+    }
+}
+
+/// A file of JSON lines that only ever holds whole lines.
+#[derive(Debug)]
+struct LineFile {
+    path: PathBuf,
+    /// `None` where the file could not be opened.
+    file: Option<File>,
+    size_bytes: u64,
+    durability: Durability,
+    line: Vec<u8>,
+    failed_before: bool,
+}
+
+impl LineFile {
+    fn open(path: &Path, durability: Durability, problems: &Problems) -> Self {
+        let opened = OpenOptions::new()
+            .append(true)
+            .create(true)
+            .open(path)
+            .and_then(|file| Ok((file.metadata()?.len(), file)));
+        let (file, size_bytes) = match opened {
+            Ok((size_bytes, file)) => (Some(file), size_bytes),
+            Err(error) => {
+                problems.add(format!("cannot write {}: {error}", path.display()));
+                (None, 0)
+            }
+        };
+        let failed_before = file.is_none();
+        Self { path: path.to_owned(), file, size_bytes, durability, line: Vec::new(), failed_before }
+    }
+
+    /// Appends one line. False when it is not in the file; the first failure is a problem.
+    fn write<T: Serialize>(&mut self, value: &T, signal: Signal, problems: &Problems) -> bool {
+        match self.try_write(value) {
+            Ok(()) => true,
+            Err(error) => {
+                if !self.failed_before {
+                    self.failed_before = true;
+                    problems.add(format!("cannot write {signal} to {}: {error}", self.path.display()));
+                }
+                false
+            }
+        }
+    }
+
+    fn try_write<T: Serialize>(&mut self, value: &T) -> io::Result<()> {
+        let Some(file) = &mut self.file else {
+            return Err(io::ErrorKind::NotFound.into());
+        };
+        self.line.clear();
+        serde_json::to_writer(&mut self.line, value)?;
+        self.line.push(b'\n');
+        if let Err(error) = file.write_all(&self.line) {
+            // A part of the line may be in the file, which the next line must not be appended to.
+            file.set_len(self.size_bytes)?;
+            return Err(error);
+        }
+        self.size_bytes += self.line.len() as u64;
+        match self.durability {
+            Durability::Process => Ok(()),
+            Durability::Disk => file.sync_data(),
+        }
+    }
+}

@@ -1,0 +1,335 @@
+//! Spans of a run: started with their stage and node, ended with a status, measured as they end.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::{Duration, SystemTime},
+};
+
+use daglight_capture_policy::Captured;
+use daglight_run_identity::NodeKind;
+use opentelemetry::{
+    Context, KeyValue,
+    trace::{SpanContext, SpanRef, Status, TraceContextExt as _, Tracer as _},
+};
+
+use crate::{
+    metrics::Measured,
+    names::{Key, event, key, span},
+    run_signals::RunSignals,
+    value::{AttributeKey, AttributeValue},
+};
+
+/// How what a span stands for ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum SpanStatus {
+    /// It did what it should.
+    Ok,
+    /// It failed.
+    Error,
+    /// It was given up before it was done.
+    Cancelled,
+    /// It was not done at all.
+    Skipped,
+}
+
+impl SpanStatus {
+    /// The value of the status attribute.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Error => "error",
+            Self::Cancelled => "cancelled",
+            Self::Skipped => "skipped",
+        }
+    }
+}
+
+impl fmt::Display for SpanStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// How long something of a stage may take before its span is marked `slow`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SlowAfter {
+    /// Where the stage has no threshold of its own.
+    pub default: Duration,
+    /// Thresholds by stage.
+    pub by_stage: BTreeMap<String, Duration>,
+}
+
+impl SlowAfter {
+    fn of(&self, stage: Option<&str>) -> Duration {
+        stage.and_then(|stage| self.by_stage.get(stage)).copied().unwrap_or(self.default)
+    }
+}
+
+impl Default for SlowAfter {
+    fn default() -> Self {
+        Self { default: Duration::from_secs(10), by_stage: BTreeMap::new() }
+    }
+}
+
+/// A span of a run that is to be started.
+#[derive(Debug)]
+#[must_use]
+pub struct StageSpanBuilder {
+    signals: RunSignals,
+    name: &'static str,
+    parent: Option<Context>,
+    attributes: Vec<KeyValue>,
+    stage: Option<String>,
+    node_kind: Option<NodeKind>,
+    started_at: Option<SystemTime>,
+}
+
+impl StageSpanBuilder {
+    pub(crate) fn new(signals: RunSignals, name: &'static str) -> Self {
+        Self {
+            signals,
+            name,
+            parent: None,
+            attributes: Vec::new(),
+            stage: None,
+            node_kind: None,
+            started_at: None,
+        }
+    }
+
+    /// The context of the parent span. Default: the current context where it belongs to the run, else the root span.
+    pub fn parent(mut self, context: &Context) -> Self {
+        self.parent = Some(context.clone());
+        self
+    }
+
+    /// Sets an attribute.
+    pub fn attribute(mut self, key: impl Into<AttributeKey>, value: impl Into<AttributeValue>) -> Self {
+        self.attributes.push(self.signals.attribute(key.into(), value.into()));
+        self
+    }
+
+    /// The stage: extract, normalize, compile, plan, register, write, or one of the user's own.
+    pub fn stage(mut self, stage: impl Into<String>) -> Self {
+        let stage = stage.into();
+        self.attributes.push(self.signals.named(Key::Stage, stage.clone()));
+        self.stage = Some(stage);
+        self
+    }
+
+    /// The name of the DAG's node that the span belongs to.
+    pub fn node(mut self, name: impl Into<String>) -> Self {
+        self.attributes.push(self.signals.named(Key::Node, name.into()));
+        self
+    }
+
+    /// The kind of that node.
+    pub fn node_kind(mut self, kind: NodeKind) -> Self {
+        self.attributes.push(self.signals.attribute(Key::NodeKind.into(), kind.name().into()));
+        self.node_kind = Some(kind);
+        self
+    }
+
+    /// When it started, for what already has. Default: now.
+    pub fn start_at(mut self, time: SystemTime) -> Self {
+        self.started_at = Some(time);
+        self
+    }
+
+    /// Starts the span.
+    pub fn start(self) -> StageSpan {
+        let parent = self.signals.context_in_run(self.parent);
+        let started_at = self.started_at.unwrap_or_else(SystemTime::now);
+        let tracer = self.signals.tracer();
+        let builder =
+            tracer.span_builder(self.name).with_start_time(started_at).with_attributes(self.attributes);
+        let span = tracer.build_with_context(builder, &parent);
+        if self.name == span::NODE {
+            self.signals.metrics().active_tasks(1);
+        }
+        StageSpan {
+            context: parent.with_span(span),
+            signals: self.signals,
+            name: self.name,
+            stage: self.stage,
+            node_kind: self.node_kind,
+            started_at,
+            outcome: Mutex::new(Outcome::default()),
+        }
+    }
+}
+
+/// A span of a run.
+///
+/// [`Self::end`] says that it went well unless [`Self::fail`] or [`Self::finish_as`] said otherwise. A span that is
+/// dropped before its end, as those of a cancelled future are, ends as `cancelled`.
+pub struct StageSpan {
+    context: Context,
+    signals: RunSignals,
+    name: &'static str,
+    stage: Option<String>,
+    node_kind: Option<NodeKind>,
+    started_at: SystemTime,
+    outcome: Mutex<Outcome>,
+}
+
+#[derive(Debug, Default)]
+struct Outcome {
+    status: Option<SpanStatus>,
+    error_type: Option<String>,
+    row_count: Option<u64>,
+    bytes: Option<u64>,
+    ended: bool,
+}
+
+impl StageSpan {
+    /// The context with the span and its run in it: what is logged and started inside belongs to them.
+    pub fn context(&self) -> Context {
+        self.context.clone()
+    }
+
+    /// Sets an attribute; of several values under one key, the last one stays.
+    pub fn set(&self, key: impl Into<AttributeKey>, value: impl Into<AttributeValue>) {
+        self.span().set_attribute(self.signals.attribute(key.into(), value.into()));
+    }
+
+    /// Rows that it read or wrote.
+    pub fn row_count(&self, rows: u64) {
+        self.set(Key::RowCount, rows);
+        self.outcome().row_count = Some(rows);
+    }
+
+    /// Bytes that it read or wrote.
+    pub fn bytes(&self, bytes: u64) {
+        self.set(Key::Bytes, bytes);
+        self.outcome().bytes = Some(bytes);
+    }
+
+    /// Marks it as failed: status, `error.type`, and an exception event. `error_type` is one of few, such as the name
+    /// of an error enum's variant.
+    pub fn fail(&self, error_type: &str, message: &Captured) {
+        self.fail_with_stack(error_type, message, None);
+    }
+
+    /// As [`Self::fail`], with a stack trace or the chain of causes.
+    pub fn fail_with_stack(&self, error_type: &str, message: &Captured, stack: Option<&Captured>) {
+        let text = message.to_text();
+        let mut attributes = vec![
+            KeyValue::new(key::EXCEPTION_TYPE, error_type.to_owned()),
+            KeyValue::new(key::EXCEPTION_MESSAGE, text.clone()),
+        ];
+        attributes.extend(stack.map(|stack| KeyValue::new(key::EXCEPTION_STACKTRACE, stack.to_text())));
+        let span = self.span();
+        span.add_event(event::EXCEPTION, attributes);
+        span.set_attribute(KeyValue::new(key::ERROR_TYPE, error_type.to_owned()));
+        span.set_status(Status::error(text));
+        let mut outcome = self.outcome();
+        outcome.status = Some(SpanStatus::Error);
+        outcome.error_type = Some(error_type.to_owned());
+    }
+
+    /// Says how it ends, where that is not `ok`. A failure stays a failure.
+    pub fn finish_as(&self, status: SpanStatus) {
+        let mut outcome = self.outcome();
+        if outcome.status != Some(SpanStatus::Error) {
+            outcome.status = Some(status);
+        }
+    }
+
+    /// Adds an event at this moment.
+    pub fn event(
+        &self,
+        name: &'static str,
+        attributes: impl IntoIterator<Item = (AttributeKey, AttributeValue)>,
+    ) {
+        let attributes =
+            attributes.into_iter().map(|(key, value)| self.signals.attribute(key, value)).collect();
+        self.span().add_event(name, attributes);
+    }
+
+    /// Ends it now.
+    pub fn end(self) {
+        self.end_at(SystemTime::now());
+    }
+
+    /// Ends it at a time that is already past.
+    pub fn end_at(self, time: SystemTime) {
+        self.end_once(time, SpanStatus::Ok);
+    }
+
+    /// When it started.
+    pub fn started_at(&self) -> SystemTime {
+        self.started_at
+    }
+
+    /// The trace's id: 32 hexadecimal characters.
+    pub fn trace_id(&self) -> String {
+        self.span_context().trace_id().to_string()
+    }
+
+    /// The span's id: 16 hexadecimal characters.
+    pub fn span_id(&self) -> String {
+        self.span_context().span_id().to_string()
+    }
+
+    pub(crate) fn span_context(&self) -> SpanContext {
+        self.span().span_context().clone()
+    }
+
+    fn span(&self) -> SpanRef<'_> {
+        self.context.span()
+    }
+
+    fn outcome(&self) -> MutexGuard<'_, Outcome> {
+        self.outcome.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn end_once(&self, time: SystemTime, otherwise: SpanStatus) {
+        let mut outcome = self.outcome();
+        if std::mem::replace(&mut outcome.ended, true) {
+            return;
+        }
+        let status = outcome.status.unwrap_or(otherwise);
+        let duration = time.duration_since(self.started_at).unwrap_or_default();
+        let span = self.span();
+        span.set_attribute(self.signals.attribute(Key::Status.into(), status.name().into()));
+        if self.name != span::PIPELINE_EXECUTE
+            && duration > self.signals.slow_after().of(self.stage.as_deref())
+        {
+            span.set_attribute(self.signals.attribute(Key::Slow.into(), true.into()));
+        }
+        span.end_with_timestamp(time);
+        let metrics = self.signals.metrics();
+        metrics.ended(&Measured {
+            operation: self.name,
+            stage: self.stage.as_deref(),
+            node_kind: self.node_kind.map(NodeKind::name),
+            status,
+            error_type: outcome.error_type.as_deref(),
+            duration,
+            row_count: outcome.row_count,
+            bytes: outcome.bytes,
+        });
+        if self.name == span::NODE {
+            metrics.active_tasks(-1);
+        }
+    }
+}
+
+impl Drop for StageSpan {
+    fn drop(&mut self) {
+        self.end_once(SystemTime::now(), SpanStatus::Cancelled);
+    }
+}
+
+impl fmt::Debug for StageSpan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StageSpan")
+            .field("name", &self.name)
+            .field("trace_id", &self.trace_id())
+            .field("span_id", &self.span_id())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,285 @@
+//! What stands in the files of a run.
+
+use std::{
+    fs, thread,
+    time::{Duration, SystemTime},
+};
+
+use daglight_capture_policy::{Policy, Profile};
+use daglight_otel_bridge::{
+    Bridge, BridgeConfig, Ledger, SignalFiles, SpanStatus,
+    names::{Key, Namespace, span},
+};
+use daglight_run_identity::NodeKind;
+use opentelemetry::{
+    KeyValue,
+    trace::{FutureExt as _, TraceContextExt as _, Tracer as _, TracerProvider as _},
+};
+use serde_json::json;
+
+use crate::support::{TIMEOUT, TestRun, attribute, bridge, find, names};
+
+fn policy() -> Policy {
+    Policy::of_profile(Profile::Dev)
+}
+
+#[test]
+fn a_run_is_a_tree_of_spans_with_its_ids_on_each() {
+    let bridge = bridge([]);
+    let run = TestRun::open(&bridge, "sales::orders_v1");
+    let root = run.signals.root();
+    let node =
+        run.signals.span(span::NODE).node("risk").node_kind(NodeKind::Transform).stage("compile").start();
+    let write = run.signals.span(span::WRITE).parent(&node.context()).stage("write").start();
+    write.row_count(7);
+    write.bytes(1_024);
+    write.set(Key::SourceTables, policy().capture(json!(["a", "b"])));
+    write.end();
+    run.signals.set_execution_run_id(42);
+    node.end();
+    root.end();
+    let ledgers = run.finish();
+
+    let spans = run.spans();
+    assert_eq!(names(&spans), [span::WRITE, span::NODE, span::PIPELINE_EXECUTE]);
+    let (write, node, root) = (&spans[0], &spans[1], &spans[2]);
+    assert_eq!(write["parentSpanId"], node["spanId"]);
+    assert_eq!(node["parentSpanId"], root["spanId"]);
+    assert_eq!(root["parentSpanId"], "");
+    for span in &spans {
+        assert_eq!(attribute(span, "hamilton.run_id"), Some(&json!(run.id.to_string())));
+        assert_eq!(attribute(span, "daglight.run_id"), Some(&json!(run.id.to_string())));
+        assert_eq!(attribute(span, "hamilton.dag_name"), Some(&json!("sales::orders_v1")));
+        assert_eq!(attribute(span, "daglight.status"), Some(&json!("ok")));
+    }
+    assert_eq!(attribute(write, "hamilton.execution_run_id"), None);
+    assert_eq!(attribute(node, "hamilton.execution_run_id"), Some(&json!("42")));
+    assert_eq!(attribute(write, "daglight.row_count"), Some(&json!("7")));
+    assert_eq!(attribute(write, "daglight.stage"), Some(&json!("write")));
+    assert_eq!(
+        attribute(write, "daglight.source_tables"),
+        Some(&json!({"values": [{"stringValue": "a"}, {"stringValue": "b"}]}))
+    );
+    let resource = &run.lines("otel_traces.json")[0]["resourceSpans"][0]["resource"];
+    assert_eq!(attribute(resource, "daglight.run_id"), Some(&json!(run.id.to_string())));
+    assert_eq!(attribute(resource, "daglight.output_dir"), Some(&json!(run.folder.path().to_str())));
+    assert_eq!(attribute(resource, "service.name"), Some(&json!("test")));
+
+    assert_eq!(ledgers.traces.bundle, Ledger { produced: 3, exported: 3, ..Ledger::default() });
+    assert_eq!((ledgers.traces.otlp, ledgers.warnings()), (None, vec![]));
+    assert!(!SignalFiles::in_folder(run.folder.path()).open_spans().exists());
+}
+
+#[test]
+fn a_failure_shows_on_its_span_and_in_the_metrics() {
+    let bridge = bridge([]);
+    let run = TestRun::open(&bridge, "t");
+    let node = run.signals.span(span::NODE).node("risk").start();
+    node.fail("SchemaError", &policy().capture("no field x, password=abc"));
+    node.finish_as(SpanStatus::Cancelled);
+    node.end();
+    run.signals.span(span::EXECUTE).start().finish_as(SpanStatus::Skipped);
+    drop(run.signals.span(span::PLAN).start());
+    run.finish();
+
+    let spans = run.spans();
+    let node = find(&spans, span::NODE);
+    assert_eq!(node["status"], json!({"message": "no field x, password=[redacted]", "code": 2}));
+    assert_eq!(attribute(node, "error.type"), Some(&json!("SchemaError")));
+    assert_eq!(attribute(node, "daglight.status"), Some(&json!("error")));
+    let event = &node["events"][0];
+    assert_eq!(event["name"], "exception");
+    assert_eq!(attribute(event, "exception.message"), Some(&json!("no field x, password=[redacted]")));
+    assert_eq!(attribute(find(&spans, span::EXECUTE), "daglight.status"), Some(&json!("skipped")));
+    assert_eq!(attribute(find(&spans, span::PLAN), "daglight.status"), Some(&json!("cancelled")));
+    let errors = &run.metrics()["daglight.errors"]["sum"]["dataPoints"][0];
+    assert_eq!(attribute(errors, "error.type"), Some(&json!("SchemaError")));
+}
+
+#[test]
+fn what_already_happened_has_its_own_times_and_may_be_slow() {
+    let mut config = BridgeConfig::new("test");
+    config.environment.clear();
+    config.namespace = Namespace::new("codeanatomy");
+    config.slow_after.by_stage.insert("plan".into(), Duration::from_secs(1));
+    let run = TestRun::open(&Bridge::start(config), "t");
+    let start = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000);
+    for (stage, seconds) in [("plan", 2), ("compile", 2), ("compile", 11)] {
+        let span = run.signals.span(span::STAGE).stage(stage).start_at(start).start();
+        span.end_at(start + Duration::from_secs(seconds));
+    }
+    run.finish();
+    let spans = run.spans();
+    let slow: Vec<_> = spans.iter().map(|span| attribute(span, "codeanatomy.slow").is_some()).collect();
+    assert_eq!(slow, [true, false, true]);
+    assert_eq!(spans[0]["startTimeUnixNano"], "1000000000000");
+    assert_eq!(spans[0]["endTimeUnixNano"], "1002000000000");
+    let durations = &run.metrics()["codeanatomy.stage.duration"]["histogram"]["dataPoints"];
+    let sums: f64 = durations.as_array().unwrap().iter().map(|point| point["sum"].as_f64().unwrap()).sum();
+    assert_eq!(sums, 15.0);
+}
+
+#[test]
+fn two_runs_at_once_keep_their_signals_apart() {
+    let bridge = bridge([]);
+    let runs = ["one", "two"].map(|name| TestRun::open(&bridge, name));
+    thread::scope(|scope| {
+        for run in &runs {
+            scope.spawn(|| {
+                let root = run.signals.root();
+                let _attached = root.context().attach();
+                for n in 0..500 {
+                    let span = run.signals.span(span::NODE).attribute("n", n).start();
+                    let _inside = span.context().attach();
+                    let tracer = bridge.tracer_provider().tracer("user");
+                    tracer.in_span("user", |context| context.span().add_event("seen", vec![]));
+                    span.end();
+                }
+            });
+        }
+    });
+    for run in &runs {
+        assert_eq!(run.finish().traces.bundle.exported, 1_001);
+        let spans = run.spans();
+        let id = json!(run.id.to_string());
+        assert_eq!(
+            spans.iter().filter(|span| attribute(span, "hamilton.run_id") == Some(&id)).count(),
+            1_001
+        );
+        assert_eq!(names(&spans).iter().filter(|name| **name == "user").count(), 500);
+        let nodes = &run.metrics()["daglight.task.duration"]["histogram"]["dataPoints"][0];
+        assert_eq!(nodes["count"], "500");
+    }
+}
+
+#[test]
+fn a_burst_of_spans_is_kept_whole() {
+    const THREADS: u64 = 4;
+    const EACH: u64 = 25_000;
+    let bridge = bridge([]);
+    let run = TestRun::open(&bridge, "burst");
+    thread::scope(|scope| {
+        for _ in 0..THREADS {
+            scope.spawn(|| (0..EACH).for_each(|_| run.signals.span(span::EXECUTE).start().end()));
+        }
+    });
+    assert_eq!(
+        run.finish().traces.bundle,
+        Ledger { produced: THREADS * EACH, exported: THREADS * EACH, ..Ledger::default() }
+    );
+    assert_eq!(run.spans().len() as u64, THREADS * EACH);
+}
+
+#[test]
+fn what_json_has_no_number_for_becomes_text() {
+    let bridge = bridge([]);
+    let run = TestRun::open(&bridge, "t");
+    let span = run.signals.span(span::EXECUTE).attribute("nan", f64::NAN).attribute("big", u64::MAX).start();
+    let inside = span.context();
+    inside.span().set_attribute(KeyValue::new("inf", f64::INFINITY));
+    span.end();
+    run.finish();
+    let spans = run.spans();
+    assert_eq!(attribute(&spans[0], "nan"), Some(&json!("NaN")));
+    assert_eq!(attribute(&spans[0], "inf"), Some(&json!("Infinity")));
+    assert_eq!(attribute(&spans[0], "big"), Some(&json!("18446744073709551615")));
+}
+
+#[test]
+fn the_bundle_has_what_the_sampler_leaves_out() {
+    let bridge = bridge([("OTEL_TRACES_SAMPLER", "always_off")]);
+    let run = TestRun::open(&bridge, "t");
+    run.signals.root().end();
+    assert_eq!(run.finish().traces.bundle.exported, 1);
+    assert_eq!(run.spans().len(), 1);
+}
+
+#[test]
+fn what_started_the_process_is_the_parent_of_the_root() {
+    let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00";
+    let bridge = bridge([("TRACEPARENT", parent)]);
+    let run = TestRun::open_with(&bridge, "t", |scope| scope.parent = bridge.parent_from_environment());
+    let root = run.signals.root();
+    assert_eq!(root.trace_id(), "0af7651916cd43dd8448eb211c80319c");
+    let given_on = &bridge.child_environment(&root.context())["TRACEPARENT"];
+    assert!(given_on.contains(&root.span_id()), "{given_on}");
+    root.end();
+    run.finish();
+    assert_eq!(run.spans()[0]["parentSpanId"], "b7ad6b7169203331");
+}
+
+#[test]
+fn spans_that_are_open_stand_in_a_file_of_their_own() {
+    let bridge = bridge([]);
+    let run = TestRun::open(&bridge, "t");
+    let root = run.signals.root();
+    run.signals.span(span::NODE).start().end();
+    assert!(run.signals.flush_files(TIMEOUT));
+    let open = SignalFiles::in_folder(run.folder.path()).open_spans();
+    let text = fs::read_to_string(&open).unwrap();
+    assert!(text.contains(&root.span_id()) && text.contains(r#""endTimeUnixNano":"0""#), "{text}");
+    assert!(text.contains(&run.id.to_string()));
+    run.finish();
+    assert!(open.exists());
+    drop(root);
+}
+
+#[test]
+fn what_comes_after_the_end_is_counted_and_harms_nobody() {
+    let bridge = bridge([]);
+    let run = TestRun::open(&bridge, "t");
+    let late = run.signals.span(span::NODE).start();
+    run.signals.root().end();
+    let ledgers = run.finish();
+    late.end();
+    run.signals.span(span::NODE).start().end();
+    run.signals.metrics().artifact("parquet");
+    run.signals.snapshot_metrics();
+    assert_eq!(run.finish(), ledgers);
+    assert_eq!(run.spans().len(), 1);
+    bridge.shutdown(TIMEOUT);
+    run.signals.span(span::NODE).start().end();
+}
+
+#[test]
+fn files_that_cannot_be_written_are_said() {
+    let bridge = bridge([]);
+    let run =
+        TestRun::open_with(&bridge, "t", |scope| scope.files = SignalFiles::in_folder("/nowhere".as_ref()));
+    run.signals.root().end();
+    let ledgers = run.finish();
+    assert_eq!(ledgers.traces.bundle, Ledger { produced: 1, failed: 1, ..Ledger::default() });
+    let warnings = ledgers.warnings();
+    assert!(warnings[0].starts_with("1 of 1 spans did not reach the bundle"), "{warnings:?}");
+    assert!(warnings.iter().any(|warning| warning.contains("/nowhere/otel_traces.json")), "{warnings:?}");
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn futures_carry_their_span_on_a_runtime_of_one_thread() {
+    let bridge = bridge([]);
+    let run = TestRun::open(&bridge, "t");
+    let root = run.signals.root();
+    let nodes = (0..3).map(|_| {
+        let node = run.signals.span(span::NODE).start();
+        let context = node.context();
+        let signals = run.signals.clone();
+        async move {
+            tokio::task::yield_now().await;
+            signals.span(span::EXECUTE).start().end();
+            node.end();
+        }
+        .with_context(context)
+    });
+    futures::future::join_all(nodes).await;
+    root.end();
+    let signals = run.signals.clone();
+    let ledgers = tokio::task::spawn_blocking(move || signals.finish(TIMEOUT)).await.unwrap();
+    assert_eq!(ledgers.traces.bundle.exported, 7);
+    let spans = run.spans();
+    let parents: std::collections::BTreeSet<_> = spans
+        .iter()
+        .filter(|span| span["name"] == span::EXECUTE)
+        .map(|span| span["parentSpanId"].as_str().unwrap())
+        .collect();
+    assert_eq!(parents.len(), 3);
+}

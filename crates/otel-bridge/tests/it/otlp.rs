@@ -1,0 +1,125 @@
+//! Endpoints that refuse, hang, or take what they get.
+
+use std::{
+    io::{Read as _, Write as _},
+    net::{TcpListener, TcpStream},
+    thread,
+};
+
+use daglight_otel_bridge::{Ledger, Signal, names::span};
+
+use crate::support::{TIMEOUT, TestRun, bridge};
+
+/// The address of a port that nobody listens on.
+fn refusing() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    format!("http://{}", listener.local_addr().unwrap())
+}
+
+/// A server that reads requests and gives each the answer that `answer` says, or none at all.
+fn server(answer: Option<&'static str>) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let stream = stream.unwrap();
+            thread::spawn(move || serve(stream, answer));
+        }
+    });
+    address
+}
+
+fn serve(mut stream: TcpStream, answer: Option<&'static str>) {
+    let mut received = Vec::new();
+    let mut buffer = [0; 65_536];
+    loop {
+        match stream.read(&mut buffer) {
+            Ok(0) | Err(_) => return,
+            Ok(size) => received.extend_from_slice(&buffer[..size]),
+        }
+        while let Some(size) = request_size(&received) {
+            received.drain(..size);
+            if let Some(answer) = answer {
+                stream.write_all(answer.as_bytes()).unwrap();
+            }
+        }
+    }
+}
+
+/// The bytes of the first request, when all of it is there.
+fn request_size(received: &[u8]) -> Option<usize> {
+    let head_size = received.windows(4).position(|bytes| bytes == b"\r\n\r\n")? + 4;
+    let head = String::from_utf8_lossy(&received[..head_size]).to_ascii_lowercase();
+    let body_size = head.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse().ok());
+    let size = head_size + body_size.unwrap_or(0);
+    (received.len() >= size).then_some(size)
+}
+
+#[track_caller]
+fn check(endpoint: &str, protocol: &str, spans: u64, expected: impl Fn(&Ledger) -> bool) {
+    let bridge =
+        bridge([("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint), ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol)]);
+    assert_eq!(bridge.warnings(), Vec::<String>::new());
+    assert!(Signal::ALL.into_iter().all(|signal| bridge.exports(signal)));
+    let run = TestRun::open(&bridge, "t");
+    (0..spans).for_each(|_| run.signals.span(span::EXECUTE).start().end());
+    let ledgers = run.finish();
+    assert_eq!(ledgers.traces.bundle, Ledger { produced: spans, exported: spans, ..Ledger::default() });
+    let otlp = ledgers.traces.otlp.unwrap();
+    assert_eq!(otlp.produced, spans);
+    assert!(expected(&otlp), "{otlp:?}");
+    assert_eq!(otlp.is_complete(), ledgers.warnings().is_empty(), "{ledgers:?}");
+    bridge.shutdown(TIMEOUT);
+}
+
+const OK: &str = "HTTP/1.1 200 OK\r\ncontent-type: application/x-protobuf\r\ncontent-length: 0\r\n\r\n";
+const BAD_REQUEST: &str = "HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n";
+
+#[test]
+fn what_arrives_is_exported() {
+    check(&server(Some(OK)), "http/protobuf", 1_000, |otlp| otlp.exported == 1_000);
+}
+
+#[test]
+fn what_is_refused_has_failed() {
+    check(&server(Some(BAD_REQUEST)), "http/protobuf", 10, |otlp| otlp.failed == 10);
+    check(&refusing(), "http/protobuf", 10, |otlp| otlp.failed == 10);
+    check(&refusing(), "grpc", 10, |otlp| otlp.failed == 10);
+}
+
+#[test]
+fn what_an_endpoint_does_not_answer_is_still_waiting() {
+    check(&server(None), "http/protobuf", 10, |otlp| otlp.waiting() == 10);
+    check(&server(None), "grpc", 10, |otlp| otlp.waiting() == 10);
+}
+
+#[test]
+fn what_finds_no_room_is_dropped() {
+    check(&server(None), "http/protobuf", 10_000, |otlp| otlp.dropped >= 7_000 && otlp.waiting() >= 2_048);
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn a_runtime_of_one_thread_is_not_needed_to_export() {
+    for protocol in ["http/protobuf", "grpc"] {
+        check(&refusing(), protocol, 10, |otlp| otlp.failed == 10);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bridge_may_be_started_and_dropped_inside_a_runtime() {
+    check(&server(Some(OK)), "http/protobuf", 10, |otlp| otlp.exported == 10);
+    check(&refusing(), "grpc", 10, |otlp| otlp.failed == 10);
+}
+
+#[test]
+fn an_endpoint_that_is_no_url_is_a_warning() {
+    let bridge =
+        bridge([("OTEL_EXPORTER_OTLP_ENDPOINT", "http://me:pw@[bad"), ("OTEL_METRICS_EXPORTER", "none")]);
+    let warnings = bridge.warnings();
+    assert_eq!(warnings.len(), 2, "{warnings:?}");
+    assert!(warnings[0].starts_with("traces are not exported over OTLP: "), "{warnings:?}");
+    assert!(!warnings.concat().contains("me:pw"), "{warnings:?}");
+    let run = TestRun::open(&bridge, "t");
+    run.signals.root().end();
+    assert_eq!(run.finish().traces.bundle.exported, 1);
+}

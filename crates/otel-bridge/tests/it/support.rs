@@ -1,0 +1,99 @@
+//! Runs in temporary folders, and their files read back.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use daglight_otel_bridge::{Bridge, BridgeConfig, RunScope, RunSignals, SignalFiles, SignalLedgers};
+use daglight_run_identity::RunId;
+use serde_json::Value;
+use tempfile::TempDir;
+
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(5);
+
+pub(crate) fn bridge<const N: usize>(variables: [(&str, &str); N]) -> Bridge {
+    let environment = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let config = BridgeConfig { environment: BTreeMap::from(environment), ..BridgeConfig::new("test") };
+    Bridge::start(config)
+}
+
+pub(crate) struct TestRun {
+    pub(crate) signals: RunSignals,
+    pub(crate) id: RunId,
+    pub(crate) folder: TempDir,
+}
+
+impl TestRun {
+    pub(crate) fn open(bridge: &Bridge, dag_name: &str) -> Self {
+        Self::open_with(bridge, dag_name, |_| {})
+    }
+
+    pub(crate) fn open_with(bridge: &Bridge, dag_name: &str, change: impl FnOnce(&mut RunScope)) -> Self {
+        let folder = TempDir::new().unwrap();
+        let id = RunId::new();
+        let files = SignalFiles::in_folder(folder.path());
+        let mut scope = RunScope::new(id, dag_name.try_into().unwrap(), files, folder.path());
+        change(&mut scope);
+        Self { signals: bridge.open_run(scope), id, folder }
+    }
+
+    /// Finishes the run, which must take less than twice the time it may.
+    #[track_caller]
+    pub(crate) fn finish(&self) -> SignalLedgers {
+        let started = Instant::now();
+        let ledgers = self.signals.finish(TIMEOUT);
+        assert!(started.elapsed() < 2 * TIMEOUT, "finishing took {:?}", started.elapsed());
+        ledgers
+    }
+
+    pub(crate) fn lines(&self, file: &str) -> Vec<Value> {
+        lines(&self.folder.path().join(file))
+    }
+
+    /// The spans in the file, by name and in the order in which they ended.
+    pub(crate) fn spans(&self) -> Vec<Value> {
+        items(&self.lines("otel_traces.json"), ["resourceSpans", "scopeSpans", "spans"])
+    }
+
+    pub(crate) fn logs(&self) -> Vec<Value> {
+        items(&self.lines("otel_logs.json"), ["resourceLogs", "scopeLogs", "logRecords"])
+    }
+
+    /// The metrics of the last snapshot, by name.
+    pub(crate) fn metrics(&self) -> BTreeMap<String, Value> {
+        let lines = self.lines("otel_metrics.json");
+        items(&lines[lines.len() - 1..], ["resourceMetrics", "scopeMetrics", "metrics"])
+            .into_iter()
+            .map(|metric| (metric["name"].as_str().unwrap().to_owned(), metric))
+            .collect()
+    }
+}
+
+pub(crate) fn lines(path: &Path) -> Vec<Value> {
+    let text = fs::read_to_string(path).unwrap();
+    assert!(text.is_empty() || text.ends_with('\n'));
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+fn items(lines: &[Value], path: [&str; 3]) -> Vec<Value> {
+    path.into_iter().fold(lines.to_vec(), |values, key| {
+        values.iter().flat_map(|value| value[key].as_array().unwrap().clone()).collect()
+    })
+}
+
+pub(crate) fn names(spans: &[Value]) -> Vec<&str> {
+    spans.iter().map(|span| span["name"].as_str().unwrap()).collect()
+}
+
+pub(crate) fn find<'a>(spans: &'a [Value], name: &str) -> &'a Value {
+    spans.iter().find(|span| span["name"] == name).unwrap_or_else(|| panic!("no {name} in {spans:?}"))
+}
+
+/// The attribute's value, whatever its type, as OTLP/JSON has it.
+pub(crate) fn attribute<'a>(item: &'a Value, key: &str) -> Option<&'a Value> {
+    let attribute = item["attributes"].as_array().unwrap().iter().find(|pair| pair["key"] == key)?;
+    attribute["value"].as_object().unwrap().values().next()
+}

@@ -1,0 +1,286 @@
+//! What a run says at its end.
+
+use std::{collections::BTreeMap, path::PathBuf, time::SystemTime};
+
+use chrono::{DateTime, Utc};
+use daglight_bundle_report::{
+    ArtifactCatalog, Delivery, FileEntry, Identity, Ledger, Links, MANIFEST_VERSION, Manifest, NodeRecord, NodeStatus,
+    Report, RunStatus, SignalLedger,
+};
+use daglight_otel_bridge::{Signal, SignalLedgers};
+use daglight_run_identity::RunId;
+use daglight_tracker_client::{Attribute, Event};
+use serde::Serialize;
+
+use crate::{run::outcome, run_state::RunState, run_tags::policy_tags, sync::account, telemetry::in_one_line};
+
+/// How a run ended, what became of its records, and where to look at it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct FinishReport {
+    /// The run.
+    pub run_id: RunId,
+    /// Its DAG.
+    pub dag_name: String,
+    /// How it ended.
+    pub status: RunStatus,
+    /// Milliseconds from start to end, without delivery.
+    pub duration_ms: f64,
+    /// Every node of the DAG, in running order.
+    pub nodes: Vec<NodeRecord>,
+    /// The run's folder. `None` where it could not be made.
+    pub bundle: Option<PathBuf>,
+    /// The reports in the bundle.
+    pub report: Option<ReportPaths>,
+    /// Where servers show the run.
+    pub links: RunLinks,
+    /// The accounts: produced = delivered + waiting + dropped.
+    pub ledger: Delivery,
+    /// Everything that went wrong with telemetry, one sentence each.
+    pub warnings: Vec<String>,
+    /// The run's tags.
+    pub tags: BTreeMap<String, String>,
+}
+
+/// The files of a report.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ReportPaths {
+    /// For programs.
+    pub json: PathBuf,
+    /// For terminals and reviews.
+    pub markdown: PathBuf,
+    /// For browsers.
+    pub html: PathBuf,
+}
+
+/// Pages that show a run. Each is `None` where it is not known.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct RunLinks {
+    /// The run in the Hamilton UI.
+    pub hamilton_run: Option<String>,
+    /// The DAG's version in the Hamilton UI.
+    pub hamilton_version: Option<String>,
+    /// The trace in the tracing backend.
+    pub trace: Option<String>,
+}
+
+/// What is known only at the end of a run.
+pub(crate) struct Ending {
+    ended_at: DateTime<Utc>,
+    delivery: Delivery,
+}
+
+/// Ends a run, in bounded time. Called once for each run.
+pub(crate) fn finish(state: &RunState) -> FinishReport {
+    let ended_at = Utc::now();
+    let heartbeat = state.heartbeat().take();
+    if let Some(heartbeat) = heartbeat {
+        heartbeat.stop();
+    }
+    close_open_nodes(state, ended_at);
+    say_how_it_ended(state);
+    let settings = state.telemetry.settings();
+
+    // The tracker goes first: it gives the id by which the root span refers to the Hamilton run.
+    let tracker_ledger = state.tracker.as_ref().map(|tracker| {
+        let succeeded = state.records().failure.is_none();
+        tracker.record(&Event::RunFinished { status: outcome(succeeded), time: ended_at });
+        tracker.flush(settings.tracker.flush_timeout())
+    });
+    state.refresh_execution_run_id();
+    state.root.end_at(SystemTime::from(ended_at));
+    let signals = state.signals.finish(settings.otel.shutdown_timeout());
+
+    for warning in signals.warnings() {
+        state.warn(warning);
+    }
+    if let (Some(ledger), Some(bundle)) = (&tracker_ledger, &state.bundle) {
+        let dropped: u64 = ledger.dropped.values().sum();
+        if dropped > 0 {
+            let reasons: Vec<String> = ledger.dropped.iter().map(|(why, count)| format!("{count} {why}")).collect();
+            state.warn(format!("{dropped} of {} tracker records were lost: {}", ledger.produced, reasons.join(", ")));
+        }
+        if ledger.waiting > 0 {
+            let why = ledger.last_error.as_deref().unwrap_or(
+                "no server is configured (HAMILTON_API_URL, HAMILTON_PROJECT_ID, HAMILTON_USERNAME)",
+            );
+            state.warn(format!(
+                "{} of {} tracker records wait in the bundle: {why}. To deliver them later: daglight sync {}",
+                ledger.waiting,
+                ledger.produced,
+                bundle.dir().display()
+            ));
+        }
+    }
+    let delivery = Delivery {
+        tracker: tracker_ledger.map(account),
+        signals: signal_accounts(&signals),
+    };
+    let ending = Ending { ended_at, delivery };
+    let report = write_files(state, &ending);
+    FinishReport {
+        run_id: state.run_id,
+        dag_name: state.dag.name().to_string(),
+        status: status(state, Some(&ending)),
+        duration_ms: milliseconds(ended_at - state.started_at),
+        nodes: state.node_records(),
+        bundle: state.bundle.as_ref().map(|bundle| bundle.dir().to_owned()),
+        report,
+        links: links(state),
+        ledger: ending.delivery,
+        warnings: state.records().warnings.clone(),
+        tags: state.tags.clone(),
+    }
+}
+
+/// Nodes whose code is still held somewhere when the run ends: nothing more will be heard of them.
+fn close_open_nodes(state: &RunState, time: DateTime<Utc>) {
+    let message = "the run ended before the node";
+    let mut records = state.records();
+    let open = records.nodes.values_mut().filter(|node| node.status == NodeStatus::Unfinished);
+    for node in open {
+        node.error = Some(message.to_owned());
+        if let Some(tracker) = &state.tracker {
+            tracker.record(&Event::TaskFinished {
+                node: node.name.clone(),
+                time,
+                status: outcome(false),
+                attributes: vec![Attribute::error(state.policy.capture(message))],
+            });
+        }
+    }
+}
+
+fn say_how_it_ended(state: &RunState) {
+    let failure = state.records().failure.clone();
+    let _guard = state.root.context.clone().attach();
+    match failure {
+        None => tracing::info!(run_id = %state.run_id, "run succeeded"),
+        Some(reason) => {
+            state.root.fail("RunFailed", &state.policy.capture(reason.as_str()));
+            tracing::error!(run_id = %state.run_id, reason, "run failed");
+        }
+    }
+}
+
+/// Artifacts, manifest and report. The manifest comes before the report, which reads it, and again after it, to list
+/// the report's files.
+fn write_files(state: &RunState, ending: &Ending) -> Option<ReportPaths> {
+    let bundle = state.bundle.as_ref()?;
+    let artifacts = state.records().artifacts.clone();
+    if !artifacts.is_empty()
+        && let Err(error) = ArtifactCatalog::new(artifacts).write(bundle)
+    {
+        state.warn(in_one_line(&error));
+    }
+    write_manifest(state, Some(ending));
+    let written = Report::of_bundle(bundle)
+        .map_err(|error| in_one_line(&error))
+        .and_then(|report| report.write(bundle).map_err(|error| in_one_line(&error)));
+    match written {
+        Ok(()) => {
+            write_manifest(state, Some(ending));
+            Some(ReportPaths {
+                json: bundle.report_json(),
+                markdown: bundle.report_markdown(),
+                html: bundle.report_html(),
+            })
+        }
+        Err(error) => {
+            state.warn(format!("no report: {error}"));
+            None
+        }
+    }
+}
+
+/// Writes the manifest of a run that goes on, or of one that has ended.
+pub(crate) fn write_manifest(state: &RunState, ending: Option<&Ending>) {
+    let Some(bundle) = &state.bundle else { return };
+    let link = state.tracker.as_ref().and_then(|tracker| tracker.link());
+    let records = state.records();
+    let (warnings, error) = (records.warnings.clone(), records.failure.clone());
+    drop(records);
+    let manifest = Manifest {
+        format_version: MANIFEST_VERSION,
+        daglight_version: env!("CARGO_PKG_VERSION").to_owned(),
+        identity: Identity {
+            run_id: state.run_id,
+            dag_name: state.dag.name().to_string(),
+            dag_hash: state.dag.dag_hash().to_owned(),
+            code_hash: state.dag.code_hash().to_owned(),
+            trace_id: Some(state.root.trace_id.clone()),
+            root_span_id: Some(state.root.span_id.clone()),
+            execution_run_id: link.as_ref().map(|link| link.dag_run_id.to_string()),
+            project_id: link.as_ref().map(|link| link.project_id.to_string()),
+            tags: state.tags.clone(),
+        },
+        namespace: state.telemetry.settings().otel.namespace.clone(),
+        profile: state.telemetry.settings().profile.to_string(),
+        policy: serde_json::to_value(policy_tags(state.telemetry.settings())).unwrap_or_default(),
+        status: status(state, ending),
+        started_at: state.started_at,
+        ended_at: ending.map(|ending| ending.ended_at),
+        error,
+        nodes: state.node_records(),
+        files: FileEntry::of_bundle(bundle),
+        delivery: ending.map(|ending| ending.delivery.clone()).unwrap_or_default(),
+        warnings,
+        links: {
+            let links = links(state);
+            Links { hamilton_run: links.hamilton_run, trace: links.trace }
+        },
+    };
+    if let Err(error) = manifest.write(bundle) {
+        state.warn(in_one_line(&error));
+    }
+}
+
+fn status(state: &RunState, ending: Option<&Ending>) -> RunStatus {
+    match ending {
+        None => RunStatus::Running,
+        Some(_) if state.records().failure.is_some() => RunStatus::Failure,
+        Some(_) => RunStatus::Success,
+    }
+}
+
+fn links(state: &RunState) -> RunLinks {
+    let link = state.tracker.as_ref().and_then(|tracker| tracker.link());
+    let template = state.telemetry.settings().otel.trace_url.as_deref();
+    RunLinks {
+        hamilton_run: link.as_ref().map(|link| link.run_url.clone()),
+        hamilton_version: link.map(|link| link.version_url),
+        trace: template.map(|template| template.replace("{trace_id}", &state.root.trace_id)),
+    }
+}
+
+fn signal_accounts(ledgers: &SignalLedgers) -> Vec<SignalLedger> {
+    Signal::ALL
+        .into_iter()
+        .flat_map(|signal| {
+            let ledger = ledgers.of(signal);
+            let bundle = [("bundle", Some(ledger.bundle)), ("otlp", ledger.otlp)];
+            bundle.into_iter().filter_map(move |(destination, ledger)| {
+                let ledger = ledger?;
+                let lost = [("failed", ledger.failed), ("dropped", ledger.dropped)];
+                Some(SignalLedger {
+                    signal: signal.name().to_owned(),
+                    destination: destination.to_owned(),
+                    ledger: Ledger {
+                        produced: ledger.produced,
+                        delivered: ledger.exported,
+                        waiting: ledger.waiting(),
+                        dropped: lost
+                            .into_iter()
+                            .filter(|(_, count)| *count > 0)
+                            .map(|(reason, count)| (reason.to_owned(), count))
+                            .collect::<BTreeMap<_, _>>(),
+                    },
+                })
+            })
+        })
+        .collect()
+}
+
+fn milliseconds(duration: chrono::TimeDelta) -> f64 {
+    duration.num_microseconds().map_or(f64::MAX, |microseconds| microseconds as f64 / 1e3)
+}

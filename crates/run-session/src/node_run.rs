@@ -1,0 +1,141 @@
+//! The telemetry around the code of one node.
+
+use std::{sync::Arc, time::Instant};
+
+use chrono::Utc;
+use daglight_bundle_report::NodeStatus;
+use daglight_heartbeat::TaskGuard;
+use daglight_otel_bridge::{StageSpan, StageSpanBuilder, names, names::Key};
+use daglight_run_identity::NodeKind;
+use daglight_tracker_client::Event;
+use opentelemetry::Context;
+
+use crate::{
+    attributes::attributes,
+    node_scope::NodeScope,
+    run::{outcome, record_of},
+    run_state::RunState,
+};
+
+/// A node between its start and its end. Dropped before its end, by a panic or because the caller gave up, it ends as
+/// a failure that says so.
+pub(crate) struct NodeRun {
+    scope: Arc<NodeScope>,
+    span: Option<StageSpan>,
+    started: Instant,
+    /// Whether the tracker knows the node, and this is the first time it runs.
+    tracked: bool,
+    _task: Option<TaskGuard>,
+}
+
+impl NodeRun {
+    pub(crate) fn start(state: &Arc<RunState>, name: &str) -> Self {
+        let kind = state.dag.node(name).map(|node| node.kind);
+        let first = !state.records().nodes.contains_key(name);
+        if kind.is_none() {
+            state.warn(format!("node {name:?} is none of the DAG {}: the tracker cannot show it", state.dag.name()));
+        } else if !first {
+            state.warn(format!("node {name:?} runs more than once: the tracker shows the first time"));
+        }
+        let tracked = kind.is_some() && first;
+        let stage = match kind {
+            Some(NodeKind::DataLoader) => "extract",
+            Some(NodeKind::DataSaver) => "write",
+            _ => "execute",
+        };
+        let span = state.signals.span(names::span::NODE).parent(&state.root.context).node(name).stage(stage);
+        let span = kind.into_iter().fold(span, StageSpanBuilder::node_kind).start();
+        if tracked {
+            state.records().nodes.insert(name.to_owned(), record_of(state, name, NodeStatus::Unfinished));
+            if let Some(tracker) = &state.tracker {
+                tracker.record(&Event::TaskStarted { node: name.to_owned(), time: Utc::now() });
+            }
+        }
+        Self {
+            scope: NodeScope::new(Arc::clone(state), name.to_owned()),
+            span: Some(span),
+            started: Instant::now(),
+            tracked,
+            _task: state.beat_while_active(name),
+        }
+    }
+
+    pub(crate) fn scope(&self) -> &Arc<NodeScope> {
+        &self.scope
+    }
+
+    /// The context in which the node's code runs.
+    pub(crate) fn context(&self) -> Context {
+        let context = self.span.as_ref().map_or_else(Context::current, StageSpan::context);
+        self.scope.enter(&context)
+    }
+
+    pub(crate) fn succeed(mut self) {
+        self.end(None);
+    }
+
+    pub(crate) fn fail(mut self, error_type: &str, message: &str) {
+        self.end(Some((error_type, message)));
+    }
+
+    fn end(&mut self, error: Option<(&str, &str)>) {
+        let Some(span) = self.span.take() else { return };
+        let state = &self.scope.run;
+        let elapsed = self.started.elapsed();
+        let facts = self.scope.facts();
+        if let Some(rows) = facts.rows {
+            span.row_count(rows);
+        }
+        if let Some(bytes) = facts.bytes {
+            span.bytes(bytes);
+        }
+        if let Some(query) = facts.queries.last() {
+            span.set(Key::PlanHash, state.policy.capture(query.plan_hash.as_str()));
+            span.set(Key::SourceTables, state.policy.capture(query.source_tables.clone()));
+        }
+        let message = error.map(|(_, message)| state.policy.capture(message));
+        {
+            let _guard = span.context().attach();
+            match (&message, error) {
+                (Some(message), Some((error_type, _))) => {
+                    span.fail(error_type, message);
+                    tracing::error!(node = self.scope.name, error = message.to_text(), "node failed");
+                    state.fail(format!("node {}: {}", self.scope.name, message.to_text()));
+                }
+                _ => tracing::info!(node = self.scope.name, rows = facts.rows, ?elapsed, "node finished"),
+            }
+        }
+        if self.tracked {
+            let lines: Option<Vec<String>> =
+                error.map(|(_, message)| message.lines().map(str::to_owned).collect());
+            if let Some(tracker) = &state.tracker {
+                tracker.record(&Event::TaskFinished {
+                    node: self.scope.name.clone(),
+                    time: Utc::now(),
+                    status: outcome(error.is_none()),
+                    attributes: attributes(&facts, lines.as_deref(), &state.policy),
+                });
+            }
+            let mut records = state.records();
+            if let Some(record) = records.nodes.get_mut(&self.scope.name) {
+                record.status = if error.is_none() { NodeStatus::Success } else { NodeStatus::Failure };
+                record.duration_ms = Some(elapsed.as_secs_f64() * 1e3);
+                record.rows = facts.rows;
+                record.bytes = facts.bytes;
+                record.error = message.as_ref().map(|message| message.to_text());
+            }
+        }
+        state.refresh_execution_run_id();
+        span.end();
+    }
+}
+
+impl Drop for NodeRun {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.end(Some(("panic", "the node's code panicked")));
+        } else {
+            self.end(Some(("cancelled", "the node was dropped before its end")));
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! What is known of a node while it runs, and which node a query belongs to.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use daglight_capture_policy::Captured;
+use daglight_materializers::{DataSummary, SourceFacts, Written};
+use datafusion::arrow::datatypes::SchemaRef;
+use opentelemetry::Context;
+use tokio::sync::Notify;
+
+use crate::run_state::RunState;
+
+/// A node that runs. Its OpenTelemetry context holds it, so that queries planned inside find it.
+pub(crate) struct NodeScope {
+    pub(crate) run: Arc<RunState>,
+    pub(crate) name: String,
+    facts: Mutex<NodeFacts>,
+    open_queries: AtomicUsize,
+    query_ended: Notify,
+}
+
+/// What a node has done so far.
+#[derive(Default)]
+pub(crate) struct NodeFacts {
+    pub(crate) rows: Option<u64>,
+    pub(crate) bytes: Option<u64>,
+    pub(crate) schema: Option<SchemaRef>,
+    pub(crate) summary: Option<DataSummary>,
+    pub(crate) source: Option<SourceFacts>,
+    pub(crate) written: Vec<Written>,
+    pub(crate) queries: Vec<QueryFacts>,
+    /// Values that the node's own code has recorded, by name.
+    pub(crate) recorded: Vec<(String, Captured)>,
+}
+
+/// A query that has ended in a node.
+#[derive(Clone)]
+pub(crate) struct QueryFacts {
+    pub(crate) id: u64,
+    pub(crate) operation: String,
+    pub(crate) outcome: &'static str,
+    pub(crate) is_write: bool,
+    pub(crate) rows: u64,
+    pub(crate) bytes_written: Option<u64>,
+    pub(crate) bytes_scanned: Option<u64>,
+    pub(crate) planning: Duration,
+    pub(crate) wall_time: Duration,
+    pub(crate) plan_hash: String,
+    pub(crate) source_tables: Vec<String>,
+    pub(crate) busiest: Vec<(String, Duration)>,
+    /// The plan bundle's file, relative to the bundle.
+    pub(crate) plan_file: Option<String>,
+}
+
+/// Marks the node in an OpenTelemetry context.
+struct CurrentNode(Arc<NodeScope>);
+
+impl NodeScope {
+    pub(crate) fn new(run: Arc<RunState>, name: String) -> Arc<Self> {
+        Arc::new(Self {
+            run,
+            name,
+            facts: Mutex::default(),
+            open_queries: AtomicUsize::new(0),
+            query_ended: Notify::new(),
+        })
+    }
+
+    /// The context with this node in it.
+    pub(crate) fn enter(self: &Arc<Self>, context: &Context) -> Context {
+        context.with_value(CurrentNode(Arc::clone(self)))
+    }
+
+    /// The node that the current task runs, if it runs one.
+    pub(crate) fn current() -> Option<Arc<Self>> {
+        Context::map_current(|context| context.get::<CurrentNode>().map(|current| Arc::clone(&current.0)))
+    }
+
+    pub(crate) fn facts(&self) -> MutexGuard<'_, NodeFacts> {
+        self.facts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn query_started(&self) {
+        self.open_queries.fetch_add(1, Ordering::AcqRel);
+    }
+
+    pub(crate) fn query_ended(&self) {
+        self.open_queries.fetch_sub(1, Ordering::AcqRel);
+        self.query_ended.notify_waiters();
+    }
+
+    /// Waits for queries that were dropped before their end: their partitions stop on threads of the runtime a moment
+    /// later. Never longer than `limit`.
+    pub(crate) async fn queries_to_end(&self, limit: Duration) {
+        let all_ended = async {
+            loop {
+                let next = self.query_ended.notified();
+                if self.open_queries.load(Ordering::Acquire) == 0 {
+                    return;
+                }
+                next.await;
+            }
+        };
+        if self.open_queries.load(Ordering::Acquire) > 0 {
+            // Without a timer in the runtime there is nothing to wait with, and the query is reported when it ends.
+            if tokio::runtime::Handle::try_current().is_ok() {
+                let _ = tokio::time::timeout(limit, all_ended).await;
+            }
+        }
+    }
+}
+
+/// The nodes of the queries that run, by query id. Clones share it.
+#[derive(Clone, Default)]
+pub(crate) struct QueryOwners(Arc<Mutex<HashMap<u64, String>>>);
+
+impl QueryOwners {
+    pub(crate) fn insert(&self, query_id: u64, node: String) {
+        self.lock().insert(query_id, node);
+    }
+
+    pub(crate) fn remove(&self, query_id: u64) {
+        self.lock().remove(&query_id);
+    }
+
+    pub(crate) fn node_of(&self, query_id: u64) -> Option<String> {
+        self.lock().get(&query_id).cloned()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<u64, String>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,216 @@
+//! The state of a run that its nodes and queries share.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::SystemTime,
+};
+
+use chrono::{DateTime, Utc};
+use daglight_bundle_report::{Artifact, ArtifactColumn, Bundle, NodeRecord, NodeStatus};
+use daglight_capture_policy::{Captured, Policy};
+use daglight_materializers::{Written, schema_hash};
+use daglight_heartbeat::{Heartbeat, StageGuard, TaskGuard};
+use daglight_otel_bridge::{RunSignals, StageSpan};
+use daglight_run_identity::{Dag, RunId};
+use daglight_tracker_client::Tracker;
+
+use opentelemetry::Context;
+
+use crate::{Telemetry, node_scope::QueryOwners};
+
+pub(crate) struct RunState {
+    pub(crate) telemetry: Telemetry,
+    pub(crate) run_id: RunId,
+    pub(crate) dag: Dag,
+    pub(crate) policy: Policy,
+    pub(crate) started_at: DateTime<Utc>,
+    pub(crate) tags: BTreeMap<String, String>,
+    /// `None` where the folder could not be made.
+    pub(crate) bundle: Option<Bundle>,
+    /// `None` where the tracker is off, or there is no bundle for its outbox.
+    pub(crate) tracker: Option<Tracker>,
+    pub(crate) signals: RunSignals,
+    pub(crate) root: RootSpan,
+    pub(crate) owners: QueryOwners,
+    heartbeat: Mutex<Option<Heartbeat>>,
+    plan_count: AtomicUsize,
+    records: Mutex<Records>,
+}
+
+/// What has happened so far.
+#[derive(Default)]
+pub(crate) struct Records {
+    pub(crate) nodes: BTreeMap<String, NodeRecord>,
+    pub(crate) artifacts: Vec<Artifact>,
+    pub(crate) warnings: Vec<String>,
+    /// Why the run failed, the first reason where there are several.
+    pub(crate) failure: Option<String>,
+}
+
+/// The root span. It may be referred to after its end.
+pub(crate) struct RootSpan {
+    pub(crate) context: Context,
+    pub(crate) trace_id: String,
+    pub(crate) span_id: String,
+    open: Mutex<Option<StageSpan>>,
+}
+
+impl RootSpan {
+    fn new(span: StageSpan) -> Self {
+        Self {
+            context: span.context(),
+            trace_id: span.trace_id(),
+            span_id: span.span_id(),
+            open: Mutex::new(Some(span)),
+        }
+    }
+
+    pub(crate) fn fail(&self, error_type: &str, message: &Captured) {
+        if let Some(span) = &*self.lock() {
+            span.fail(error_type, message);
+        }
+    }
+
+    pub(crate) fn end_at(&self, time: SystemTime) {
+        if let Some(span) = self.lock().take() {
+            span.end_at(time);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<StageSpan>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What [`RunState::new`] puts together.
+pub(crate) struct Parts {
+    pub(crate) telemetry: Telemetry,
+    pub(crate) run_id: RunId,
+    pub(crate) dag: Dag,
+    pub(crate) started_at: DateTime<Utc>,
+    pub(crate) tags: BTreeMap<String, String>,
+    pub(crate) bundle: Option<Bundle>,
+    pub(crate) tracker: Option<Tracker>,
+    pub(crate) signals: RunSignals,
+    pub(crate) root: StageSpan,
+    pub(crate) owners: QueryOwners,
+    pub(crate) warnings: Vec<String>,
+}
+
+impl RunState {
+    pub(crate) fn new(parts: Parts) -> Self {
+        Self {
+            policy: parts.telemetry.policy().clone(),
+            telemetry: parts.telemetry,
+            run_id: parts.run_id,
+            dag: parts.dag,
+            started_at: parts.started_at,
+            tags: parts.tags,
+            bundle: parts.bundle,
+            tracker: parts.tracker,
+            signals: parts.signals,
+            root: RootSpan::new(parts.root),
+            owners: parts.owners,
+            heartbeat: Mutex::default(),
+            plan_count: AtomicUsize::new(0),
+            records: Mutex::new(Records { warnings: parts.warnings, ..Records::default() }),
+        }
+    }
+
+    pub(crate) fn records(&self) -> MutexGuard<'_, Records> {
+        self.records.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Says once, on the console and in the finish report, that some of the telemetry is missing.
+    pub(crate) fn warn(&self, warning: String) {
+        let mut records = self.records();
+        if !records.warnings.contains(&warning) {
+            tracing::warn!("{warning}");
+            records.warnings.push(warning);
+        }
+    }
+
+    /// Marks the run as failed; the first reason stays.
+    pub(crate) fn fail(&self, reason: String) {
+        self.records().failure.get_or_insert(reason);
+    }
+
+    /// A guard that keeps the heartbeat showing the node as active.
+    pub(crate) fn beat_while_active(&self, node: &str) -> Option<TaskGuard> {
+        self.heartbeat().as_ref().map(|heartbeat| heartbeat.task_started(node))
+    }
+
+    /// A guard that keeps the heartbeat showing the stage.
+    pub(crate) fn beat_in_stage(&self, stage: &str) -> Option<StageGuard> {
+        self.heartbeat().as_ref().map(|heartbeat| heartbeat.stage_started(stage))
+    }
+
+    pub(crate) fn heartbeat(&self) -> MutexGuard<'_, Option<Heartbeat>> {
+        self.heartbeat.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts the id that the tracking server gave the run on the signals, as soon as it is known.
+    pub(crate) fn refresh_execution_run_id(&self) {
+        if let Some(link) = self.tracker.as_ref().and_then(Tracker::link) {
+            self.signals.set_execution_run_id(link.dag_run_id);
+        }
+    }
+
+    /// The number of the next plan bundle, from 1.
+    pub(crate) fn next_plan_number(&self) -> usize {
+        self.plan_count.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    pub(crate) fn add_artifact(&self, written: &Written, plan_signature: Option<String>) {
+        let artifact = Artifact {
+            name: written.name.clone(),
+            materialization: written.materialization.name().to_owned(),
+            location: written.location.clone(),
+            format: written.location.is_some().then(|| written.materialization.name().to_owned()),
+            rows: written.rows,
+            bytes: written.files.map(|files| files.bytes),
+            files: written.files.map(|files| files.count),
+            schema: written
+                .schema
+                .fields()
+                .iter()
+                .map(|field| ArtifactColumn {
+                    name: field.name().clone(),
+                    data_type: field.data_type().to_string(),
+                    nullable: field.is_nullable(),
+                })
+                .collect(),
+            schema_hash: Some(schema_hash(&written.schema)),
+            plan_signature,
+            run_id: self.run_id,
+            written_at: written.written_at,
+        };
+        self.records().artifacts.push(artifact);
+    }
+
+    /// Every node of the DAG in running order; those that never started are `not_run`.
+    pub(crate) fn node_records(&self) -> Vec<NodeRecord> {
+        let records = self.records();
+        self.dag
+            .nodes()
+            .iter()
+            .map(|node| {
+                records.nodes.get(&node.name).cloned().unwrap_or_else(|| NodeRecord {
+                    name: node.name.clone(),
+                    kind: node.kind.name().to_owned(),
+                    dependencies: node.dependencies.clone(),
+                    status: NodeStatus::NotRun,
+                    started_at: None,
+                    duration_ms: None,
+                    rows: None,
+                    bytes: None,
+                    error: None,
+                })
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,136 @@
+//! What the runs of a process share.
+
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    sync::{Arc, OnceLock},
+};
+
+use daglight_capture_policy::{Policy, Settings, SettingsError, SettingsLoader};
+use daglight_otel_bridge::{Bridge, BridgeConfig, SlowAfter, names::Namespace};
+use daglight_plan_diagnostics::{LiveQueries, instrument};
+use daglight_run_identity::{Dag, GitFacts};
+use daglight_tracker_client::Connection;
+use datafusion::{execution::SessionStateBuilder, prelude::SessionContext};
+
+use crate::{Run, RunOptions, session_observer::SessionObserver};
+
+/// The service that signals come from, where `OTEL_SERVICE_NAME` says nothing.
+const SERVICE_NAME: &str = "daglight";
+
+/// Settings, OpenTelemetry providers and the tracker's address, for all runs of a process. Clones share them.
+///
+/// Nothing here waits for a server.
+#[derive(Clone)]
+pub struct Telemetry {
+    pub(crate) shared: Arc<Shared>,
+}
+
+pub(crate) struct Shared {
+    pub(crate) settings: Settings,
+    pub(crate) policy: Policy,
+    pub(crate) bridge: Bridge,
+    pub(crate) connection: Option<Connection>,
+    pub(crate) live: LiveQueries,
+    pub(crate) setup_warnings: Vec<String>,
+    git: OnceLock<GitFacts>,
+}
+
+/// Why telemetry could not be set up. Servers that do not answer are no reason; wrong settings are.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TelemetryError {
+    /// A setting is wrong.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+}
+
+impl Telemetry {
+    /// Resolves the settings of this process: profile, `daglight.toml`, environment.
+    ///
+    /// # Errors
+    /// When a setting is wrong.
+    pub fn from_env() -> Result<Self, TelemetryError> {
+        Ok(Self::new(SettingsLoader::from_process().load()?))
+    }
+
+    /// Starts with resolved settings. What does not work becomes a warning of each run.
+    pub fn new(settings: Settings) -> Self {
+        let policy = Policy::new(&settings);
+        let bridge = Bridge::start(BridgeConfig {
+            namespace: Namespace::new(settings.otel.namespace.as_str()),
+            resource: BTreeMap::from([("deployment.environment.name".to_owned(), settings.environment.clone())]),
+            slow_after: SlowAfter { default: settings.otel.slow_after(), ..SlowAfter::default() },
+            redactor: policy.redactor().clone(),
+            ..BridgeConfig::new(SERVICE_NAME)
+        });
+        let mut setup_warnings = bridge.warnings();
+        let connection = match Connection::from_settings(&settings.tracker) {
+            Ok(connection) => connection,
+            Err(error) => {
+                setup_warnings.push(in_one_line(&error));
+                None
+            }
+        };
+        let shared = Shared {
+            settings,
+            policy,
+            bridge,
+            connection,
+            live: LiveQueries::new(),
+            setup_warnings,
+            git: OnceLock::new(),
+        };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// The settings in force.
+    pub fn settings(&self) -> &Settings {
+        &self.shared.settings
+    }
+
+    /// The capture policy in force.
+    pub fn policy(&self) -> &Policy {
+        &self.shared.policy
+    }
+
+    /// The OpenTelemetry side: providers, and layers for one's `tracing` subscriber.
+    pub fn bridge(&self) -> &Bridge {
+        &self.shared.bridge
+    }
+
+    /// A session whose queries are seen when they are planned inside [`Run::node`].
+    pub fn instrument(&self, builder: SessionStateBuilder) -> SessionContext {
+        let builder = instrument(builder, Arc::new(SessionObserver), self.shared.live.clone());
+        SessionContext::new_with_state(builder.build())
+    }
+
+    /// Sends what waits for an OpenTelemetry backend and ends exporting, within the shutdown timeout. It blocks.
+    pub fn shutdown(&self) {
+        self.shared.bridge.shutdown(self.shared.settings.otel.shutdown_timeout());
+    }
+
+    /// Starts a run of a DAG.
+    pub fn start_run(&self, dag: &Dag, options: RunOptions) -> Run {
+        Run::start(self, dag, options)
+    }
+
+    pub(crate) fn git(&self, source_dir: Option<PathBuf>) -> GitFacts {
+        match source_dir {
+            Some(dir) => GitFacts::of_directory(&dir),
+            None => self
+                .shared
+                .git
+                .get_or_init(|| {
+                    std::env::current_dir().map(|dir| GitFacts::of_directory(&dir)).unwrap_or_default()
+                })
+                .clone(),
+        }
+    }
+}
+
+/// An error and its causes in one line.
+pub(crate) fn in_one_line(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |line, cause| format!("{line}: {cause}"))
+}

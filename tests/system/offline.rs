@@ -1,0 +1,88 @@
+//! Runs without a server, and what is delivered later.
+
+use daglight_system_tests::{Checkout, Daglight, Hamilton};
+use serde_json::{Value, json};
+
+use crate::pipelines::SHOP;
+
+/// Nothing listens there: the port is reserved.
+const NOWHERE: &str = "http://127.0.0.1:1";
+
+#[track_caller]
+fn the_bundle_is_complete(checkout: &Checkout, report: &Value) {
+    let bundle = checkout.path().join(report["bundle"].as_str().expect("a bundle"));
+    for name in [
+        "manifest.json",
+        "otel_traces.json",
+        "otel_metrics.json",
+        "otel_logs.json",
+        "artifacts.json",
+        "run_diagnostics_report.json",
+        "run_diagnostics_report.md",
+        "run_diagnostics_report.html",
+    ] {
+        assert!(bundle.join(name).metadata().is_ok_and(|file| file.len() > 0), "{name}");
+    }
+}
+
+#[test]
+fn without_a_server_the_run_succeeds_and_one_warning_says_how_to_deliver_later() {
+    let checkout = Checkout::new();
+    let pipeline = checkout.pipeline("shop.sql", SHOP);
+    let hamilton = Hamilton::take();
+    let project = hamilton.project("delivered later");
+    let finished = Daglight::run(&checkout, &pipeline)
+        .tracked_in(&project)
+        .env("HAMILTON_API_URL", NOWHERE)
+        .env("DAGLIGHT_FLUSH_SECONDS", "1")
+        .finish();
+    let report = finished.report(0);
+    the_bundle_is_complete(&checkout, &report);
+    let [warning] = &report["warnings"].as_array().expect("a list")[..] else { panic!("{report:#}") };
+    assert!(warning.as_str().is_some_and(|text| text.contains("daglight sync")), "{warning}");
+    assert_eq!(finished.stderr.matches("daglight sync").count(), 1, "{}", finished.stderr);
+    let account = &report["ledger"]["tracker"];
+    assert_eq!((&account["waiting"], &account["delivered"]), (&account["produced"], &json!(0)), "{account}");
+
+    let sync = || Daglight::new(&checkout, ["sync", "out"]).tracked_in(&project).finish().ended_with(0);
+    sync();
+    let runs = hamilton.runs(&project);
+    assert_eq!((runs.len(), &runs[0]["run_status"]), (1, &json!("SUCCESS")));
+    assert_eq!(runs[0]["tags"]["run_id"], report["run_id"]);
+    let tasks = hamilton.run(&runs[0]["id"])["node_runs"].as_array().expect("a list").len();
+    assert!(tasks >= 6, "{tasks} tasks");
+
+    let again = sync();
+    assert_eq!(hamilton.runs(&project).len(), 1, "{}", again.stderr);
+}
+
+#[test]
+fn a_receiver_that_is_away_is_said_and_does_not_fail_the_run() {
+    let checkout = Checkout::new();
+    let pipeline = checkout.pipeline("shop.sql", SHOP);
+    let report = Daglight::run(&checkout, &pipeline)
+        .env("HAMILTON_TRACKER_ENABLED", "false")
+        .env("OTEL_EXPORTER_OTLP_ENDPOINT", NOWHERE)
+        .finish()
+        .report(0);
+    the_bundle_is_complete(&checkout, &report);
+    assert!(!report["warnings"].as_array().expect("a list").is_empty());
+    for account in report["ledger"]["signals"].as_array().expect("a list") {
+        let number = |key: &str| account[key].as_u64().expect("a number");
+        let dropped: u64 = account["dropped"]
+            .as_object()
+            .into_iter()
+            .flatten()
+            .filter_map(|(_, count)| count.as_u64())
+            .sum();
+        assert_eq!(number("produced"), number("delivered") + number("waiting") + dropped, "{account}");
+    }
+}
+
+#[test]
+fn with_nothing_configured_the_run_is_in_its_bundle() {
+    let checkout = Checkout::new();
+    let pipeline = checkout.pipeline("shop.sql", SHOP);
+    let report = Daglight::run(&checkout, &pipeline).finish().report(0);
+    the_bundle_is_complete(&checkout, &report);
+}

@@ -1,0 +1,119 @@
+//! What arrives at an OTLP receiver.
+
+use std::collections::BTreeMap;
+
+use daglight_system_tests::{Checkout, Daglight, OtlpReceiver, attributes};
+use serde_json::Value;
+
+use crate::{
+    observed::observed,
+    pipelines::{SHOP, SHOP_NODES, SHOP_QUERIES},
+};
+
+fn named<'a>(spans: &'a [Value], name: &str) -> Vec<&'a Value> {
+    spans.iter().filter(|span| span["name"] == name).collect()
+}
+
+#[track_caller]
+fn the_root(spans: &[Value]) -> &Value {
+    let [root] = named(spans, "pipeline.execute")[..] else { panic!("not one root span: {spans:#?}") };
+    assert!(root["parentSpanId"].as_str().unwrap_or_default().is_empty(), "{root}");
+    root
+}
+
+#[test]
+fn the_root_span_and_one_span_per_node_carry_the_ids_of_the_run() {
+    let observed = observed();
+    let root = the_root(&observed.spans);
+    let nodes: BTreeMap<String, &Value> = named(&observed.spans, "hamilton.node")
+        .into_iter()
+        .map(|span| (attributes(span)["daglight.node"].as_str().expect("a name").to_owned(), span))
+        .collect();
+    let expected: Vec<&str> =
+        SHOP_NODES.iter().map(|(name, ..)| *name).filter(|name| !name.starts_with('$')).collect();
+    assert_eq!(nodes.keys().map(String::as_str).collect::<Vec<_>>(), expected);
+
+    let hamilton_run = observed.runs[0]["id"].to_string();
+    for span in nodes.into_values().chain([root]) {
+        assert_eq!(span["traceId"], root["traceId"]);
+        let attributes = attributes(span);
+        assert_eq!(attributes["hamilton.dag_name"], "shop::review_v1");
+        assert_eq!(attributes["daglight.run_id"], observed.run_id());
+        assert!(attributes["daglight.stage"].is_string(), "{span}");
+        assert!(attributes["hamilton.run_id"].is_string(), "{span}");
+    }
+    assert_eq!(attributes(root)["hamilton.execution_run_id"], hamilton_run);
+}
+
+#[test]
+fn a_query_has_its_spans_below_the_node() {
+    let observed = observed();
+    let nodes: BTreeMap<&str, String> = named(&observed.spans, "hamilton.node")
+        .into_iter()
+        .map(|span| {
+            (
+                span["spanId"].as_str().expect("an id"),
+                attributes(span)["daglight.node"].as_str().expect("a name").to_owned(),
+            )
+        })
+        .collect();
+    let parents: BTreeMap<&str, &str> = observed
+        .spans
+        .iter()
+        .map(|span| {
+            (span["spanId"].as_str().expect("an id"), span["parentSpanId"].as_str().unwrap_or_default())
+        })
+        .collect();
+    let node_of = |span: &Value| {
+        let mut id = span["spanId"].as_str().expect("an id");
+        while !nodes.contains_key(id) {
+            id = parents.get(id).unwrap_or_else(|| panic!("no node above {span}"));
+        }
+        nodes[id].clone()
+    };
+    for name in ["datafusion.plan", "datafusion.execute"] {
+        let mut above: Vec<String> = named(&observed.spans, name).into_iter().map(node_of).collect();
+        above.sort_unstable();
+        assert_eq!(above, SHOP_QUERIES, "{name}");
+    }
+}
+
+#[test]
+fn logs_carry_the_ids_of_the_trace() {
+    let observed = observed();
+    let trace = &the_root(&observed.spans)["traceId"];
+    assert!(observed.logs.iter().any(|log| log["traceId"] == *trace), "{:#?}", observed.logs);
+    for log in &observed.logs {
+        assert_eq!(log["resource"]["daglight.run_id"], observed.run_id(), "{log}");
+        assert_ne!(log["timeUnixNano"], "0", "{log}");
+    }
+}
+
+#[test]
+fn metrics_arrive_with_the_run_as_their_resource() {
+    let observed = observed();
+    let names: Vec<&str> = observed.metrics.iter().filter_map(|metric| metric["name"].as_str()).collect();
+    for name in ["daglight.task.duration", "daglight.rows"] {
+        assert!(names.contains(&name), "{name} is not among {names:?}");
+    }
+    for metric in &observed.metrics {
+        assert_eq!(metric["resource"]["daglight.run_id"], observed.run_id(), "{metric}");
+    }
+}
+
+#[test]
+fn signals_arrive_over_http_too() {
+    let checkout = Checkout::new();
+    let pipeline = checkout.pipeline("shop.sql", SHOP);
+    let receiver = OtlpReceiver::start();
+    let report =
+        Daglight::run(&checkout, &pipeline).observed_by(&receiver, "http/protobuf").finish().report(0);
+    let spans = receiver.spans();
+    assert_eq!(attributes(the_root(&spans))["daglight.run_id"], report["run_id"]);
+    assert_eq!(named(&spans, "hamilton.node").len(), 6);
+    assert!(!receiver.metrics().is_empty());
+    assert!(!receiver.logs().is_empty());
+    for account in report["ledger"]["signals"].as_array().expect("a list") {
+        assert_eq!(account["produced"], account["delivered"], "{account}");
+    }
+}
