@@ -141,7 +141,9 @@ fn datetime(found: &Distribution) -> Fields {
         .collect();
     let mut histogram = Map::new();
     for bin in &found.histogram {
-        add(&mut histogram, format!("({}, {}]", date(&bin.from)?, date(&bin.to)?), bin.count);
+        // After the comma the page leaves a blank, with which browsers parse a date only if it has no `T`.
+        let label = format!("({}, {}]", date(&bin.from)?, date(&bin.to)?).replace('T', " ");
+        add(&mut histogram, label, bin.count);
     }
     object(json!({
         "zeros": found.zeros,
@@ -260,7 +262,7 @@ mod tests {
             }),
         );
         let found = described(Arc::new(Date32Array::from(vec![0, 10])), SummaryOptions::default());
-        assert_eq!(found["histogram"]["(1970-01-10T00:00:00, 1970-01-11T00:00:00]"], 1, "{found}");
+        assert_eq!(found["histogram"]["(1970-01-10 00:00:00, 1970-01-11 00:00:00]"], 1, "{found}");
         check(
             Arc::new(TimestampSecondArray::from(vec![i64::MAX])),
             json!({"base_data_type": "unhandled", "count": 1, "min": null}),

@@ -37,7 +37,11 @@ pub(super) enum Scale {
 impl Scale {
     /// The point at an integer, plus a part of the way to the next one.
     pub(super) fn point(self, whole: i128, part: f64) -> Point {
-        let nanoseconds = |unit: i128| whole.saturating_mul(unit) + (part * unit as f64).round() as i128;
+        let nanoseconds = |unit: i128| {
+            // A thousandth of the unit, or a millisecond of a day; the digits below are noise.
+            let step = if unit == NANOSECONDS_PER_DAY { 1_000_000 } else { (unit / 1_000).max(1) };
+            whole.saturating_mul(unit) + (part * (unit / step) as f64).round() as i128 * step
+        };
         match self {
             Self::Integer if part == 0.0 => i64::try_from(whole)
                 .map(Point::Integer)
