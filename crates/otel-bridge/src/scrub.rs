@@ -13,11 +13,14 @@ use opentelemetry_sdk::{
     trace::SpanData,
 };
 
+use crate::names;
+
 /// Keys whose verdict is remembered. Keys come from code, so more than this are a mistake of the code.
 const REMEMBERED_KEYS: usize = 4_096;
 
 /// Where blank log records come from: the SDK makes them only through a logger.
-static BLANK: LazyLock<SdkLogger> = LazyLock::new(|| SdkLoggerProvider::builder().build().logger(""));
+static BLANK: LazyLock<SdkLogger> =
+    LazyLock::new(|| SdkLoggerProvider::builder().build().logger(names::SCOPE));
 
 /// What may leave the process, and how long it may be.
 #[derive(Debug, Clone)]
