@@ -310,6 +310,13 @@ mod tests {
     }
 
     #[test]
+    fn https_uses_the_certificates_of_the_system() {
+        let connection =
+            Connection::new("https://hamilton.example", "me@example.com", ProjectRef::Id(1)).unwrap();
+        assert!(connection.http_client().is_ok());
+    }
+
+    #[test]
     fn loopback_is_told_from_other_hosts() {
         let loopback = |url: &str| is_loopback(&Url::parse(url).unwrap());
         assert!(["http://localhost:1", "http://127.0.0.1", "http://[::1]:8241/"].into_iter().all(loopback));

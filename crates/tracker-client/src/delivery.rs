@@ -70,8 +70,11 @@ impl Delivery {
     pub fn start(outbox: &Outbox, connection: Connection) -> Self {
         let shared = Arc::new(Shared { state: Mutex::default(), changed: Condvar::new() });
         let worker = Worker { shared: Arc::clone(&shared), tracker_dir: outbox.tracker_dir(), warned: false };
-        let started =
-            thread::Builder::new().name("daglight-tracker".to_owned()).spawn(move || worker.run(&connection));
+        // Warnings go where those of the starting thread go.
+        let dispatch = tracing::dispatcher::get_default(Clone::clone);
+        let started = thread::Builder::new()
+            .name("daglight-tracker".to_owned())
+            .spawn(move || tracing::dispatcher::with_default(&dispatch, || worker.run(&connection)));
         if let Err(error) = started {
             tracing::warn!(%error, "the delivery to the tracking server cannot be started");
             let mut state = lock(&shared.state);

@@ -94,10 +94,13 @@ impl Outbox {
         Ok(Self::new(path, durability, writer, produced))
     }
 
-    /// An outbox that takes events and keeps none, for a run whose folder cannot be written. All count as dropped.
-    pub fn discarding(tracker_dir: &Path) -> Self {
+    /// An outbox that takes events and keeps none, for a run whose folder cannot be written. All count as dropped, and
+    /// whoever makes it has said so.
+    pub(crate) fn discarding(tracker_dir: &Path) -> Self {
         let writer = Writer { file: None, length: 0, torn: false };
-        Self::new(tracker_dir.join(FILE_NAME), Durability::Process, writer, 0)
+        let outbox = Self::new(tracker_dir.join(FILE_NAME), Durability::Process, writer, 0);
+        outbox.0.warned.store(true, Ordering::Relaxed);
+        outbox
     }
 
     fn new(path: PathBuf, durability: Durability, writer: Writer, produced: u64) -> Self {
@@ -177,7 +180,7 @@ impl Inner {
     fn write(&self, line: &[u8]) -> io::Result<u64> {
         let mut writer = lock(&self.writer);
         let Writer { file, length, torn } = &mut *writer;
-        let file = file.as_mut().ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
+        let file = file.as_mut().ok_or_else(|| io::Error::other("it could not be opened"))?;
         let result = if *torn { file.write_all(&[b"\n", line].concat()) } else { file.write_all(line) };
         match result {
             Ok(()) => {
@@ -244,4 +247,110 @@ fn count_items(path: &Path) -> Result<u64, OutboxError> {
 /// The lock, whatever happened to a thread that held it: what these locks guard is right after each statement.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use chrono::DateTime;
+
+    use super::*;
+
+    fn event(node: &str) -> Event {
+        Event::TaskStarted { node: node.into(), time: DateTime::UNIX_EPOCH }
+    }
+
+    #[track_caller]
+    fn check_nodes(dir: &Path, expected: &[&str]) {
+        let mut reader = OutboxReader::open(&dir.join(FILE_NAME)).unwrap();
+        let mut nodes = Vec::new();
+        loop {
+            match reader.read().unwrap() {
+                ReadRecord::Event { event, .. } => match *event {
+                    Event::TaskStarted { node, .. } => nodes.push(node),
+                    other => panic!("{other:?}"),
+                },
+                ReadRecord::Unreadable { .. } => nodes.push("?".into()),
+                ReadRecord::End { .. } => break,
+            }
+        }
+        assert_eq!(nodes, expected);
+    }
+
+    #[test]
+    fn events_are_in_the_file_when_append_returns() {
+        for durability in [Durability::Process, Durability::Disk] {
+            let dir = tempfile::tempdir().unwrap();
+            let outbox = Outbox::open(dir.path(), durability).unwrap();
+            outbox.append(&event("a"));
+            check_nodes(dir.path(), &["a"]);
+            drop(outbox);
+            let outbox = Outbox::open(dir.path(), durability).unwrap();
+            outbox.append(&event("b"));
+            check_nodes(dir.path(), &["a", "b"]);
+            assert_eq!(outbox.produced(), 2);
+        }
+    }
+
+    #[test]
+    fn a_torn_line_is_closed_before_the_next_one() {
+        let dir = tempfile::tempdir().unwrap();
+        Outbox::open(dir.path(), Durability::Process).unwrap().append(&event("a"));
+        let path = dir.path().join(FILE_NAME);
+        let length = fs::metadata(&path).unwrap().len();
+        File::options().write(true).open(&path).unwrap().set_len(length - 3).unwrap();
+        let outbox = Outbox::open(dir.path(), Durability::Process).unwrap();
+        outbox.append(&event("b"));
+        check_nodes(dir.path(), &["?", "b"]);
+        assert_eq!(outbox.produced(), 2);
+    }
+
+    #[test]
+    fn a_newer_outbox_is_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut line = Vec::new();
+        encode(&Header { version: 2, ..Header::current() }, &mut line).unwrap();
+        fs::write(dir.path().join(FILE_NAME), &line).unwrap();
+        let error = Outbox::open(dir.path(), Durability::Process).unwrap_err();
+        assert!(matches!(error, OutboxError::Newer { found: 2, .. }), "{error}");
+        assert_eq!(fs::read(dir.path().join(FILE_NAME)).unwrap(), line);
+    }
+
+    #[test]
+    fn threads_append_whole_lines() {
+        let dir = tempfile::tempdir().unwrap();
+        let outbox = Outbox::open(dir.path(), Durability::Process).unwrap();
+        thread::scope(|scope| {
+            for thread in 0..4 {
+                let outbox = outbox.clone();
+                scope.spawn(move || (0..250).for_each(|n| outbox.append(&event(&format!("{thread}-{n}")))));
+            }
+        });
+        let length = fs::metadata(outbox.path()).unwrap().len();
+        assert_eq!(lock(&outbox.0.writer).length, length);
+        drop(outbox);
+        assert_eq!(Outbox::open(dir.path(), Durability::Process).unwrap().produced(), 1_000);
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_full_disk_costs_events_but_not_the_run() {
+        let file = File::options().append(true).open("/dev/full").ok();
+        let writer = Writer { file, length: 0, torn: false };
+        let outbox = Outbox::new("/dev/full".into(), Durability::Process, writer, 0);
+        outbox.append(&event("a"));
+        outbox.append(&event("b"));
+        let ledger = outbox.ledger();
+        assert_eq!((ledger.produced, ledger.waiting, ledger.dropped_total()), (2, 0, 2));
+        let reason = ledger.dropped.keys().next().unwrap();
+        assert!(reason.contains("No space left"), "{reason}");
+    }
+
+    #[test]
+    fn without_a_file_everything_counts_as_dropped() {
+        let outbox = Outbox::discarding(Path::new("nowhere"));
+        outbox.append(&event("a"));
+        assert_eq!((outbox.ledger().waiting, outbox.ledger().dropped_total()), (0, 1));
+    }
 }

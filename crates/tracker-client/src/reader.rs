@@ -134,3 +134,141 @@ impl OutboxReader {
         OutboxError::Io { path: self.path.clone(), source }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use chrono::DateTime;
+
+    use super::*;
+    use crate::record::{Header, encode};
+
+    /// An outbox of nodes `0`, `1`, `2`, ...
+    fn outbox(nodes: usize) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        encode(&Header::current(), &mut bytes).unwrap();
+        for node in 0..nodes {
+            let event: Event = Event::TaskStarted { node: node.to_string(), time: DateTime::UNIX_EPOCH };
+            encode(&event, &mut bytes).unwrap();
+        }
+        bytes
+    }
+
+    fn node(event: Event<Value>) -> String {
+        match event {
+            Event::TaskStarted { node, .. } => node,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// The nodes that can be read, the number of unreadable lines, and whether a piece is left.
+    fn read(bytes: &[u8]) -> (Vec<String>, usize, bool) {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), bytes).unwrap();
+        let mut reader = OutboxReader::open(file.path()).unwrap();
+        let (mut nodes, mut unreadable, mut last_end) = (Vec::new(), 0, 0);
+        loop {
+            let end = match reader.read().unwrap() {
+                Read::Event { event, end } => {
+                    nodes.push(node(*event));
+                    end
+                }
+                Read::Unreadable { end } => {
+                    unreadable += 1;
+                    end
+                }
+                Read::End { unfinished } => return (nodes, unreadable, unfinished),
+            };
+            assert!(end > last_end && end <= bytes.len() as u64);
+            last_end = end;
+        }
+    }
+
+    #[track_caller]
+    fn check(bytes: &[u8], nodes: &[&str], unreadable: usize, unfinished: bool) {
+        assert_eq!(read(bytes), (nodes.iter().map(|&node| node.into()).collect(), unreadable, unfinished));
+    }
+
+    #[test]
+    fn whole_torn_and_foreign_files() {
+        let whole = outbox(3);
+        check(&whole, &["0", "1", "2"], 0, false);
+        check(&whole[..whole.len() - 1], &["0", "1"], 0, true);
+        check(b"", &[], 0, false);
+        check(b"\n\n\n", &[], 0, false);
+        check(&[0; 100], &[], 0, true);
+        check(b"{}\n[]\nnull\n\xff\xfe\n", &[], 4, false);
+        check(&[&whole[..], b"\n", &outbox(1)[..]].concat(), &["0", "1", "2", "0"], 0, false);
+        check(&[b"{\"crc32\":\"\n", &whole[..]].concat(), &["0", "1", "2"], 1, false);
+    }
+
+    #[test]
+    fn reading_goes_on_where_a_line_grows() {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        let bytes = outbox(1);
+        let mut reader = OutboxReader::open(file.path()).unwrap();
+        for piece in bytes.chunks(7) {
+            assert!(matches!(reader.read().unwrap(), Read::End { .. }));
+            file.write_all(piece).unwrap();
+        }
+        let Read::Event { event, end } = reader.read().unwrap() else { panic!("no event") };
+        assert_eq!((node(*event), end), ("0".to_owned(), bytes.len() as u64));
+        assert_eq!(reader.read().unwrap(), Read::End { unfinished: false });
+        reader.seek(0).unwrap();
+        assert!(matches!(reader.read().unwrap(), Read::Event { .. }));
+    }
+
+    #[test]
+    fn a_line_without_end_takes_no_memory() {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        let length = MAX_RECORD_BYTES as u64 + 12_345;
+        file.as_file().set_len(length).unwrap();
+        let mut reader = OutboxReader::open(file.path()).unwrap();
+        assert_eq!(reader.read().unwrap(), Read::End { unfinished: true });
+        file.seek(SeekFrom::End(0)).unwrap();
+        file.write_all(&[b"\n", &outbox(1)[..]].concat()).unwrap();
+        assert_eq!(reader.read().unwrap(), Read::Unreadable { end: length + 1 });
+        assert!(matches!(reader.read().unwrap(), Read::Event { .. }));
+        assert!(reader.line.capacity() <= 2 * MAX_RECORD_BYTES + 2);
+    }
+
+    /// A fixed sequence of numbers (SplitMix64), so that a failure can be repeated.
+    struct Numbers(u64);
+
+    impl Numbers {
+        fn below(&mut self, end: usize) -> usize {
+            self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+            let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+            (mixed ^ (mixed >> 31)) as usize % end.max(1)
+        }
+    }
+
+    #[test]
+    fn damage_costs_only_the_lines_that_it_hits() {
+        let whole = outbox(20);
+        let lines = whole.iter().filter(|byte| **byte == b'\n').count();
+        for seed in 0..500 {
+            let mut numbers = Numbers(seed);
+            let mut bytes = whole.clone();
+            let wounds = 1 + numbers.below(4);
+            for _ in 0..wounds {
+                let at = numbers.below(bytes.len());
+                match numbers.below(5) {
+                    0 => bytes[at] ^= 1 << numbers.below(8),
+                    1 => bytes.truncate(at + 1),
+                    2 => bytes.insert(at, b'\n'),
+                    3 => drop(bytes.remove(at)),
+                    _ => bytes[at] = numbers.below(256) as u8,
+                }
+            }
+            let cut = lines - bytes.iter().filter(|byte| **byte == b'\n').count().min(lines);
+            let (nodes, unreadable, _) = read(&bytes);
+            let numbers: Vec<usize> = nodes.iter().map(|node| node.parse().unwrap()).collect();
+            assert!(numbers.is_sorted_by(|a, b| a < b), "seed {seed}: {numbers:?}");
+            assert!(unreadable <= 2 * wounds, "seed {seed}");
+            assert!(nodes.len() + 2 * wounds + cut >= 20, "seed {seed}: {} nodes", nodes.len());
+        }
+    }
+}

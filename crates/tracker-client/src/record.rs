@@ -11,7 +11,7 @@ use crate::Event;
 pub const OUTBOX_VERSION: u32 = 1;
 
 /// The longest line that is written or read. Together with its reader's buffer it bounds the memory of a delivery.
-pub(crate) const MAX_RECORD_BYTES: usize = 64 << 20;
+pub(crate) const MAX_RECORD_BYTES: usize = 32 << 20;
 
 const FORMAT: &str = "daglight_outbox";
 const CHECKSUM_KEY: &[u8] = br#"{"crc32":""#;

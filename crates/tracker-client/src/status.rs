@@ -4,6 +4,8 @@ use std::{
     collections::BTreeSet,
     fs::{File, TryLockError},
     path::Path,
+    thread,
+    time::Duration,
 };
 
 use chrono::{DateTime, Utc};
@@ -120,9 +122,14 @@ impl OutboxStatus {
 
 /// Writers hold a shared lock on the file, which the system takes back when their process ends.
 fn writer_alive(path: &Path) -> Option<bool> {
-    match File::open(path).ok()?.try_lock() {
-        Ok(()) => Some(false),
-        Err(TryLockError::WouldBlock) => Some(true),
-        Err(TryLockError::Error(_)) => None,
+    let file = File::open(path).ok()?;
+    // Someone else who asks holds the lock, too, but not for long.
+    for _ in 0..3 {
+        match file.try_lock() {
+            Ok(()) => return Some(false),
+            Err(TryLockError::WouldBlock) => thread::sleep(Duration::from_millis(5)),
+            Err(TryLockError::Error(_)) => return None,
+        }
     }
+    Some(true)
 }

@@ -1,0 +1,9 @@
+//! Delivery against a scripted server: order, faults, recovery.
+
+#![expect(clippy::unwrap_used, reason = "a test fails where it stands")]
+
+mod faults;
+mod recorded;
+mod server;
+mod sync;
+mod warnings;

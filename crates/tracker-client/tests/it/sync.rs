@@ -1,0 +1,147 @@
+//! Delivering later.
+
+use std::{fs, time::Duration};
+
+use chrono::{TimeDelta, Utc};
+use daglight_tracker_client::{Outcome, ProcessEvidence, SyncError, SyncOutcome, outbox_status, sync_bundle};
+use serde_json::{Value, json};
+
+use crate::{
+    recorded::*,
+    server::{Reply, Reply::*, Request, Server},
+};
+
+#[track_caller]
+fn sync(
+    recorded: &Recorded,
+    evidence: ProcessEvidence,
+    script: Vec<(&'static str, Reply)>,
+) -> (SyncOutcome, Vec<Request>) {
+    let server = Server::start(script);
+    let outcome = sync_bundle(&recorded.tracker_dir(), &connection(&server), evidence, PATIENCE).unwrap();
+    (outcome, server.finish())
+}
+
+fn end() -> (&'static str, Reply) {
+    (END_RUN, Json(run(json!({}))))
+}
+
+#[test]
+fn a_second_sync_asks_nothing() {
+    let recorded = Recorded::whole(&["rows"]);
+    let server = Server::start(script([until_run(), vec![(LOG, Empty), end()]]));
+    let connection = connection(&server);
+    let sync =
+        || sync_bundle(&recorded.tracker_dir(), &connection, ProcessEvidence::Unknown, PATIENCE).unwrap();
+    let first = sync();
+    assert_eq!((first.delivered, first.ledger.waiting, first.closed), (6, 0, false));
+    let second = sync();
+    assert_eq!((second.delivered, &second.ledger, &second.link), (0, &first.ledger, &first.link));
+    server.finish();
+}
+
+#[test]
+fn a_lost_cursor_makes_nothing_twice() {
+    let recorded = Recorded::whole(&["rows"]);
+    let all = script([until_run(), vec![(LOG, Empty), end()]]);
+    let (first, _) = sync(&recorded, ProcessEvidence::Unknown, all);
+    fs::remove_file(recorded.tracker_dir().join("delivery.json")).unwrap();
+    let tag = json!({ "run_id": recorded.run_id.to_string() });
+    let (second, requests) = sync(
+        &recorded,
+        ProcessEvidence::Unknown,
+        vec![
+            (PROJECT, Json(project())),
+            (FIND_VERSION, Json(version())),
+            (FIND_RUN, Json(json!([run(tag)]))),
+            (LOG, Status(500, "IntegrityError: UNIQUE constraint failed")),
+            (FIND_ATTRIBUTES, Json(node_with(&["rows"]))),
+            (LOG, Empty),
+            end(),
+        ],
+    );
+    assert_eq!(requests[5].body["attributes"], json!([]));
+    assert_eq!(second.ledger, first.ledger);
+    assert_eq!(second.link.unwrap().dag_run_id, first.link.unwrap().dag_run_id);
+}
+
+#[test]
+fn a_run_whose_process_is_gone_is_closed() {
+    let recorded = Recorded::new();
+    let tracker = recorded.start(None);
+    recorded.begin(&tracker);
+    tracker.task_started("orders");
+    drop(tracker);
+    let last_seen = Utc::now() + TimeDelta::seconds(5);
+    let (outcome, requests) = sync(
+        &recorded,
+        ProcessEvidence::Gone { last_seen: Some(last_seen) },
+        script([until_run(), vec![(LOG, Empty), end()]]),
+    );
+    assert_eq!((outcome.closed, outcome.ledger.waiting), (true, 0));
+    let task = &requests[4].body["task_updates"][0];
+    assert_eq!((&task["status"], &task["end_time"]), (&json!("FAILURE"), &json!(last_seen)));
+    let error = &requests[4].body["attributes"][0];
+    assert_eq!(
+        (&error["type"], &error["value"]["stack_trace"][0]),
+        (&json!("error"), &json!("process ended"))
+    );
+    let end = &requests[5].body;
+    assert_eq!((&end["run_status"], &end["run_end_time"]), (&json!("FAILURE"), &json!(last_seen)));
+    assert_eq!(outbox_status(&recorded.tracker_dir()).unwrap().outcome, Some(Outcome::Failure));
+}
+
+#[test]
+fn a_run_that_is_still_written_is_not_closed() {
+    let recorded = Recorded::new();
+    let tracker = recorded.start(None);
+    recorded.begin(&tracker);
+    let (outcome, _) = sync(&recorded, ProcessEvidence::Gone { last_seen: None }, until_run());
+    assert_eq!((outcome.closed, outcome.ledger.delivered), (false, 2));
+    let status = outbox_status(&recorded.tracker_dir()).unwrap();
+    assert_eq!((status.is_open(), status.writer_alive), (true, Some(true)));
+    assert_eq!(status.link, outcome.link);
+}
+
+#[test]
+fn what_a_run_delivers_itself_is_left_to_it() {
+    let recorded = Recorded::new();
+    let server = Server::start([(PROJECT, Hang)]);
+    let tracker = recorded.start(Some(connection(&server)));
+    recorded.begin(&tracker);
+    server.wait();
+    let sync = sync_bundle(&recorded.tracker_dir(), &connection(&server), ProcessEvidence::Unknown, PATIENCE);
+    assert!(matches!(sync, Err(SyncError::Busy { .. })), "{sync:?}");
+    drop(tracker);
+}
+
+#[test]
+fn a_server_that_is_away_is_no_error() {
+    let recorded = Recorded::whole(&[]);
+    let connection = connection_to("http://127.0.0.1:9");
+    let outcome = sync_bundle(
+        &recorded.tracker_dir(),
+        &connection,
+        ProcessEvidence::Unknown,
+        Duration::from_millis(300),
+    )
+    .unwrap();
+    assert_eq!((outcome.delivered, outcome.ledger.waiting), (0, 5));
+    assert!(outcome.ledger.last_error.unwrap().contains("no connection"));
+}
+
+#[test]
+fn unreadable_lines_are_counted_and_the_rest_is_delivered() {
+    let recorded = Recorded::whole(&["rows"]);
+    let path = recorded.tracker_dir().join("outbox.jsonl");
+    let mut text = fs::read_to_string(&path).unwrap();
+    let line = text.find("task_finished").unwrap();
+    text.replace_range(line..line + 4, "TASK");
+    fs::write(&path, text).unwrap();
+    let (outcome, requests) =
+        sync(&recorded, ProcessEvidence::Unknown, script([until_run(), vec![(LOG, Empty), end()]]));
+    assert_eq!(requests[4].body["task_updates"][0]["status"], "RUNNING");
+    assert_eq!(requests[4].body["task_updates"][0]["end_time"], Value::Null);
+    assert_eq!(outcome.ledger.dropped, [("unreadable line of the outbox".to_owned(), 1)].into());
+    assert_eq!((outcome.ledger.produced, outcome.ledger.delivered, outcome.ledger.waiting), (5, 4, 0));
+}

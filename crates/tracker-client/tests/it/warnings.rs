@@ -1,0 +1,62 @@
+//! What a run's log says about a server that is not there.
+
+use std::sync::{Arc, Mutex};
+
+use daglight_tracker_client::Ledger;
+use tracing::{Event, Level, Metadata, Subscriber, span};
+
+use crate::recorded::*;
+
+/// Counts warnings and errors of the threads that it is the default of.
+#[derive(Debug, Clone, Default)]
+struct Warnings(Arc<Mutex<u64>>);
+
+impl Subscriber for Warnings {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        *metadata.level() <= Level::WARN && metadata.target().starts_with("daglight")
+    }
+
+    fn new_span(&self, _span: &span::Attributes<'_>) -> span::Id {
+        span::Id::from_u64(1)
+    }
+
+    fn record(&self, _span: &span::Id, _values: &span::Record<'_>) {}
+
+    fn record_follows_from(&self, _span: &span::Id, _follows: &span::Id) {}
+
+    fn event(&self, _event: &Event<'_>) {
+        *self.0.lock().unwrap() += 1;
+    }
+
+    fn enter(&self, _span: &span::Id) {}
+
+    fn exit(&self, _span: &span::Id) {}
+}
+
+#[test]
+fn a_server_that_is_away_is_one_warning() {
+    let warnings = Warnings::default();
+    let ledger: Ledger = tracing::subscriber::with_default(warnings.clone(), || {
+        let recorded = Recorded::whole(&["rows"]);
+        let tracker = recorded.start(Some(connection_to("http://127.0.0.1:9")));
+        tracker.flush(PATIENCE);
+        tracker.flush(PATIENCE)
+    });
+    assert_eq!(*warnings.0.lock().unwrap(), 1);
+    assert_eq!((ledger.delivered, ledger.waiting), (0, 6));
+}
+
+#[test]
+fn a_folder_that_cannot_be_written_is_one_warning() {
+    let warnings = Warnings::default();
+    let ledger = tracing::subscriber::with_default(warnings.clone(), || {
+        let recorded = Recorded::new();
+        std::fs::write(recorded.tracker_dir(), "a file where the folder should be").unwrap();
+        let tracker = recorded.start(Some(connection_to("http://127.0.0.1:9")));
+        recorded.begin(&tracker);
+        recorded.complete(&tracker, &["rows"]);
+        tracker.flush(PATIENCE)
+    });
+    assert_eq!(*warnings.0.lock().unwrap(), 1);
+    assert_eq!((ledger.produced, ledger.waiting, ledger.dropped_total()), (6, 0, 6));
+}
