@@ -8,7 +8,7 @@ use std::{
 };
 
 use reqwest::blocking::Client;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 use xtask::{Background, Python, VirtualEnv, http_client};
 
@@ -46,7 +46,7 @@ impl OtlpReceiver {
         let folder = TempDir::with_prefix("daglight-otlp-").expect("a temporary folder");
         let log = folder.path().join("log");
         let mut command = Command::new(environment().python());
-        command.arg("-u").arg(python_file("otlp_receiver.py"));
+        command.arg(python_file("otlp_receiver.py")).arg("--until-stdin-closes");
         let mut process = Background::start(&mut command, &log).unwrap_or_else(|error| panic!("{error:#}"));
         let announced = || -> Option<Value> {
             let text = fs::read_to_string(&log).ok()?;
@@ -74,17 +74,17 @@ impl OtlpReceiver {
 
     /// All spans that have arrived, each with its resource's attributes under `resource`.
     pub fn spans(&self) -> Vec<Value> {
-        records(&self.dump(), "traces", ["resourceSpans", "scopeSpans", "spans"])
+        records(&self.dump(), "traces")
     }
 
     /// All metrics that have arrived, as the spans.
     pub fn metrics(&self) -> Vec<Value> {
-        records(&self.dump(), "metrics", ["resourceMetrics", "scopeMetrics", "metrics"])
+        records(&self.dump(), "metrics")
     }
 
     /// All log records that have arrived, as the spans.
     pub fn logs(&self) -> Vec<Value> {
-        records(&self.dump(), "logs", ["resourceLogs", "scopeLogs", "logRecords"])
+        records(&self.dump(), "logs")
     }
 
     fn dump(&self) -> Value {
@@ -94,7 +94,13 @@ impl OtlpReceiver {
 }
 
 /// The records of one signal out of OTLP/JSON messages, flattened.
-fn records(dump: &Value, signal: &str, [resources, scopes, items]: [&str; 3]) -> Vec<Value> {
+fn records(dump: &Value, signal: &str) -> Vec<Value> {
+    let [resources, scopes, items] = match signal {
+        "traces" => ["resourceSpans", "scopeSpans", "spans"],
+        "metrics" => ["resourceMetrics", "scopeMetrics", "metrics"],
+        "logs" => ["resourceLogs", "scopeLogs", "logRecords"],
+        other => panic!("no such signal: {other}"),
+    };
     let mut found = Vec::new();
     for message in dump[signal].as_array().into_iter().flatten() {
         for resource in message[resources].as_array().into_iter().flatten() {
@@ -132,26 +138,21 @@ fn plain_value(value: &Value) -> Value {
     }
 }
 
-/// Decodes a file of OTLP/JSON lines against the OTLP protos, refusing anything that they do not have, and gives back
-/// its records as [`OtlpReceiver::spans`] and its like do.
+/// Has a signal file of a bundle decoded against the OTLP protos, which refuses anything that they do not have, and
+/// gives back its records as [`OtlpReceiver::spans`] and its like do.
 ///
 /// # Panics
 /// When a line is not what the protos say.
 #[track_caller]
 pub fn decode_strictly(file: &Path, signal: &str) -> Vec<Value> {
     let output = Command::new(environment().python())
-        .arg(python_file("decode_otlp.py"))
-        .arg(signal)
+        .arg(python_file("otlp_receiver.py"))
+        .args(["--decode", signal])
         .arg(file)
         .output()
         .expect("the decoder starts");
-    assert!(output.status.success(), "{}: {}", file.display(), String::from_utf8_lossy(&output.stderr));
-    let messages: Value = serde_json::from_slice(&output.stdout).expect("the decoder prints JSON");
-    let path = match signal {
-        "traces" => ["resourceSpans", "scopeSpans", "spans"],
-        "metrics" => ["resourceMetrics", "scopeMetrics", "metrics"],
-        "logs" => ["resourceLogs", "scopeLogs", "logRecords"],
-        other => panic!("no such signal: {other}"),
-    };
-    records(&serde_json::json!({signal: messages}), signal, path)
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = fs::read_to_string(file).expect("the file is text");
+    let lines: Value = text.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON")).collect();
+    records(&json!({ signal: lines }), signal)
 }

@@ -41,6 +41,7 @@ fn without_a_server_the_run_succeeds_and_one_warning_says_how_to_deliver_later()
     let [warning] = &report["warnings"].as_array().expect("a list")[..] else { panic!("{report:#}") };
     assert!(warning.as_str().is_some_and(|text| text.contains("daglight sync")), "{warning}");
     assert_eq!(finished.stderr.matches("daglight sync").count(), 1, "{}", finished.stderr);
+    assert!(!finished.stderr.contains('\u{1b}'), "colours in a file: {}", finished.stderr);
     let account = &report["ledger"]["tracker"];
     assert_eq!((&account["waiting"], &account["delivered"]), (&account["produced"], &json!(0)), "{account}");
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use daglight_system_tests::{Checkout, Daglight, OtlpReceiver, attributes};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{
     observed::observed,
@@ -29,20 +29,20 @@ fn the_root_span_and_one_span_per_node_carry_the_ids_of_the_run() {
         .into_iter()
         .map(|span| (attributes(span)["daglight.node"].as_str().expect("a name").to_owned(), span))
         .collect();
-    let expected: Vec<&str> =
-        SHOP_NODES.iter().map(|(name, ..)| *name).filter(|name| !name.starts_with('$')).collect();
-    assert_eq!(nodes.keys().map(String::as_str).collect::<Vec<_>>(), expected);
-
-    let hamilton_run = observed.runs[0]["id"].to_string();
+    assert_eq!(nodes.keys().map(String::as_str).collect::<Vec<_>>(), SHOP_NODES.map(|(name, ..)| name));
     for span in nodes.into_values().chain([root]) {
         assert_eq!(span["traceId"], root["traceId"]);
         let attributes = attributes(span);
-        assert_eq!(attributes["hamilton.dag_name"], "shop::review_v1");
-        assert_eq!(attributes["daglight.run_id"], observed.run_id());
-        assert!(attributes["daglight.stage"].is_string(), "{span}");
-        assert!(attributes["hamilton.run_id"].is_string(), "{span}");
+        for (key, value) in [
+            ("daglight.run_id", observed.run_id()),
+            ("hamilton.run_id", observed.run_id()),
+            ("hamilton.dag_name", "shop::review_v1"),
+        ] {
+            assert_eq!(attributes.get(key), Some(&json!(value)), "{key} of {span}");
+        }
+        assert!(attributes.contains_key("daglight.stage") || span == root, "{span}");
     }
-    assert_eq!(attributes(root)["hamilton.execution_run_id"], hamilton_run);
+    assert_eq!(attributes(root)["hamilton.execution_run_id"], observed.runs[0]["id"]);
 }
 
 #[test]
@@ -71,11 +71,14 @@ fn a_query_has_its_spans_below_the_node() {
         }
         nodes[id].clone()
     };
-    for name in ["datafusion.plan", "datafusion.execute"] {
+    let check = |name: &str, expected: &[&str]| {
         let mut above: Vec<String> = named(&observed.spans, name).into_iter().map(node_of).collect();
         above.sort_unstable();
-        assert_eq!(above, SHOP_QUERIES, "{name}");
-    }
+        assert_eq!(above, expected, "{name}");
+    };
+    check("datafusion.plan", &SHOP_QUERIES);
+    check("datafusion.execute", &["best_year", "yearly_sales"]);
+    check("datafusion.write", &["yearly_file"]);
 }
 
 #[test]
@@ -84,20 +87,33 @@ fn logs_carry_the_ids_of_the_trace() {
     let trace = &the_root(&observed.spans)["traceId"];
     assert!(observed.logs.iter().any(|log| log["traceId"] == *trace), "{:#?}", observed.logs);
     for log in &observed.logs {
-        assert_eq!(log["resource"]["daglight.run_id"], observed.run_id(), "{log}");
+        assert_eq!(attributes(log)["daglight.run_id"], observed.run_id(), "{log}");
         assert_ne!(log["timeUnixNano"], "0", "{log}");
     }
 }
 
 #[test]
-fn metrics_arrive_with_the_run_as_their_resource() {
+fn metrics_arrive_by_pipeline_and_not_by_run() {
     let observed = observed();
     let names: Vec<&str> = observed.metrics.iter().filter_map(|metric| metric["name"].as_str()).collect();
-    for name in ["daglight.task.duration", "daglight.rows"] {
+    for name in [
+        "daglight.task.duration",
+        "daglight.plan.duration",
+        "daglight.execute.duration",
+        "daglight.rows",
+        "daglight.bytes",
+    ] {
         assert!(names.contains(&name), "{name} is not among {names:?}");
     }
-    for metric in &observed.metrics {
-        assert_eq!(metric["resource"]["daglight.run_id"], observed.run_id(), "{metric}");
+    let tasks = observed
+        .metrics
+        .iter()
+        .find(|metric| metric["name"] == "daglight.task.duration")
+        .expect("the metric");
+    for point in tasks["histogram"]["dataPoints"].as_array().expect("a list") {
+        let attributes = attributes(point);
+        assert_eq!(attributes["hamilton.dag_name"], "shop::review_v1");
+        assert!(!attributes.contains_key("daglight.run_id"), "a series for each run: {point}");
     }
 }
 
@@ -110,7 +126,7 @@ fn signals_arrive_over_http_too() {
         Daglight::run(&checkout, &pipeline).observed_by(&receiver, "http/protobuf").finish().report(0);
     let spans = receiver.spans();
     assert_eq!(attributes(the_root(&spans))["daglight.run_id"], report["run_id"]);
-    assert_eq!(named(&spans, "hamilton.node").len(), 6);
+    assert_eq!(named(&spans, "hamilton.node").len(), SHOP_NODES.len());
     assert!(!receiver.metrics().is_empty());
     assert!(!receiver.logs().is_empty());
     for account in report["ledger"]["signals"].as_array().expect("a list") {

@@ -339,3 +339,291 @@ fn heartbeat(evidence: &ProcessEvidence, status: ReportStatus) -> HeartbeatRepor
         stalls: stalls.collect(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, sync::Arc};
+
+    use chrono::TimeDelta;
+    use daglight_heartbeat::{Heartbeat, HeartbeatConfig, NoProgress};
+    use daglight_run_identity::RunId;
+
+    use super::*;
+    use crate::{
+        Ledger,
+        fixture::{self, SpanLine},
+    };
+
+    struct Run {
+        out: tempfile::TempDir,
+        bundle: Bundle,
+    }
+
+    impl Run {
+        fn new() -> Self {
+            let out = tempfile::tempdir().unwrap();
+            let bundle = Bundle::create(out.path(), RunId::new()).unwrap();
+            fs::write(bundle.traces(), spans()).unwrap();
+            fs::write(bundle.logs(), fixture::log_line(13, "statistics are off")).unwrap();
+            fs::write(bundle.metrics(), "").unwrap();
+            Self { out, bundle }
+        }
+
+        fn manifest(self, change: impl FnOnce(&mut Manifest)) -> Self {
+            let mut manifest = fixture::manifest();
+            change(&mut manifest);
+            manifest.write(&self.bundle).unwrap();
+            self
+        }
+
+        /// A heartbeat file as a process leaves it that was killed while `task` ran.
+        fn killed_while(self, task: &str) -> Self {
+            let config =
+                HeartbeatConfig { evidence: Some(self.bundle.heartbeat()), ..HeartbeatConfig::default() };
+            Heartbeat::start(config, Arc::new(NoProgress), Box::new(|_| {})).stop();
+            let text = fs::read(self.bundle.heartbeat()).unwrap();
+            let mut evidence: serde_json::Value = serde_json::from_slice(&text).unwrap();
+            let last_beat_at = fixture::start() + TimeDelta::milliseconds(90);
+            evidence["start_ticks"] = 1.into();
+            evidence["stopped_at"] = serde_json::Value::Null;
+            evidence["started_at"] = fixture::start().to_rfc3339().into();
+            evidence["last_beat_at"] = last_beat_at.to_rfc3339().into();
+            evidence["active_tasks"] = serde_json::json!([{"name": task, "since": fixture::start()}]);
+            fs::write(self.bundle.heartbeat(), evidence.to_string()).unwrap();
+            self
+        }
+
+        fn report(&self) -> Report {
+            Report::of_bundle_at(&self.bundle, fixture::start() + TimeDelta::seconds(60)).unwrap()
+        }
+    }
+
+    fn spans() -> String {
+        [
+            SpanLine::new("hamilton.node", 0, 20)
+                .id("n1")
+                .text("node", "orders")
+                .text("stage", "extract")
+                .line(),
+            SpanLine::new("datafusion.plan", 20, 24).text("query_id", "2").parent("n2").line(),
+            SpanLine::new("datafusion.execute", 24, 50)
+                .text("query_id", "2")
+                .text("plan_hash", "9f3a")
+                .parent("n2")
+                .line(),
+            SpanLine::new("hamilton.node", 20, 50)
+                .id("n2")
+                .text("node", "lines")
+                .count("row_count", 77)
+                .line(),
+            SpanLine::new("pipeline.execute", 0, 100).line(),
+        ]
+        .concat()
+    }
+
+    #[track_caller]
+    fn check_headline(report: &Report, expected: &[&str]) {
+        let headline: Vec<&str> = report.headline.iter().map(|finding| finding.text.as_str()).collect();
+        for (position, part) in expected.iter().enumerate() {
+            assert!(
+                headline.get(position).is_some_and(|text| text.contains(part)),
+                "{part:?} in {headline:#?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_run_that_succeeded() {
+        let run = Run::new().manifest(|_| {});
+        ArtifactCatalog::new(vec![fixture::artifact("totals")]).write(&run.bundle).unwrap();
+        let plan = serde_json::json!({"query_id": 2, "node": "lines", "metrics": {"wall_ms": 26.0, "operators": [
+            {"id": 0, "name": "HashJoinExec", "elapsed_compute_ms": 20.0},
+            {"id": 1, "parent": 0, "name": "DataSourceExec", "output_rows": 500, "elapsed_compute_ms": 5.0}]}});
+        fs::write(run.bundle.plan_file(1, "lines", "9f3a"), plan.to_string()).unwrap();
+        let report = run.report();
+        assert_eq!(report.status, ReportStatus::Success);
+        check_headline(
+            &report,
+            &[
+                "Succeeded in 100 ms: 3 nodes, 1 query, 1,000 rows written (52 kB).",
+                "Slowest: totals took 40 ms (40 % of the run).",
+                "1 warning: statistics are off",
+            ],
+        );
+        let lines = &report.nodes[1];
+        assert_eq!((lines.rows_in, lines.rows_out, lines.queries), (Some(500), Some(1_000), 1));
+        let query = &report.queries[0];
+        assert_eq!((query.node.as_deref(), query.planning_ms), (Some("lines"), Some(4.0)));
+        assert_eq!(query.hottest_operators[0].name, "HashJoinExec");
+        assert_eq!(report.timeline.as_ref().unwrap().critical_path, ["lines", "totals"]);
+        assert_eq!(report.slowest_spans[0].node.as_deref(), Some("lines"));
+        assert_eq!(report.delivery.sync_command, None);
+    }
+
+    #[test]
+    fn a_run_that_failed_says_where_first() {
+        let run = Run::new().manifest(|manifest| {
+            manifest.status = RunStatus::Failure;
+            manifest.nodes[1].status = NodeStatus::Failure;
+            manifest.nodes[1].error = Some("Resources exhausted: sort needs 2 GB\nat SortExec".into());
+            manifest.nodes[2] = crate::NodeRecord {
+                status: NodeStatus::NotRun,
+                started_at: None,
+                duration_ms: None,
+                ..manifest.nodes[2].clone()
+            };
+        });
+        check_headline(
+            &run.report(),
+            &[
+                "Failed after 100 ms: 3 nodes (1 succeeded, 1 failed, 1 not run)",
+                "Node lines failed: Resources exhausted: sort needs 2 GB",
+            ],
+        );
+    }
+
+    #[test]
+    fn what_waits_is_said_with_the_command_that_delivers_it() {
+        let run = Run::new().manifest(|manifest| {
+            let dropped = [("refused by the server".to_owned(), 1)].into();
+            manifest.delivery.tracker = Some(Ledger { produced: 9, delivered: 3, waiting: 5, dropped });
+        });
+        let report = run.report();
+        check_headline(
+            &report,
+            &["Succeeded", "Not delivered yet: 5 of tracker for hamilton", "Lost: 1 of tracker"],
+        );
+        let command = report.delivery.sync_command.unwrap();
+        assert!(command.starts_with("daglight sync ") && command.contains("run_bundle"), "{command}");
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_run_that_was_killed_is_told_from_spans_and_heartbeat() {
+        let run = Run::new().killed_while("totals").manifest(|manifest| {
+            manifest.status = RunStatus::Running;
+            manifest.ended_at = None;
+            for node in &mut manifest.nodes {
+                *node = crate::NodeRecord {
+                    started_at: None,
+                    duration_ms: None,
+                    status: NodeStatus::NotRun,
+                    ..node.clone()
+                };
+            }
+        });
+        let cut =
+            spans().trim_end().rsplit_once('\n').map(|(before, root)| format!("{before}\n{}", &root[..40]));
+        fs::write(run.bundle.traces(), cut.unwrap()).unwrap();
+        let report = run.report();
+        assert_eq!(report.status, ReportStatus::Interrupted);
+        let statuses: Vec<_> = report.nodes.iter().map(|node| (node.name.as_str(), node.status)).collect();
+        assert_eq!(
+            statuses,
+            [
+                ("orders", NodeStatus::Success),
+                ("totals", NodeStatus::Unfinished),
+                ("lines", NodeStatus::Success)
+            ]
+        );
+        assert_eq!(report.files[0].torn_bytes, 40);
+        check_headline(&report, &["Interrupted: the process ended after 90 ms", "running then: totals"]);
+        assert!(!report.delivery.is_final && report.delivery.sync_command.is_some());
+    }
+
+    #[test]
+    fn a_bundle_that_holds_nothing_still_has_a_report() {
+        let out = tempfile::tempdir().unwrap();
+        let bundle = Bundle::create(out.path(), RunId::new()).unwrap();
+        let report = Report::of_bundle(&bundle).unwrap();
+        assert_eq!(report.status, ReportStatus::Unknown);
+        assert_eq!(report.unreadable.len(), 1);
+        report.write(&bundle).unwrap();
+        let headings = |text: &str, mark: &str| text.lines().filter(|line| line.starts_with(mark)).count();
+        // Nothing is told but what cannot be read.
+        assert_eq!(headings(&report.to_markdown(), "## "), 1);
+        assert_eq!(headings(&report.to_html(), "<h2>"), 1);
+    }
+
+    #[test]
+    fn a_newer_bundle_has_no_report() {
+        let run = Run::new();
+        fs::write(run.bundle.manifest(), r#"{"format_version": 99}"#).unwrap();
+        assert!(matches!(Report::of_bundle(&run.bundle), Err(ReportError::Newer { .. })));
+    }
+
+    #[test]
+    fn the_json_is_read_back_and_fits_its_schema() {
+        let run = Run::new().manifest(|_| {});
+        let report = run.report();
+        report.write(&run.bundle).unwrap();
+        let text = fs::read(run.bundle.report_json()).unwrap();
+        assert_eq!(serde_json::from_slice::<Report>(&text).unwrap(), report);
+        let written: serde_json::Value = serde_json::from_slice(&text).unwrap();
+        let schema = Report::json_schema();
+        for field in written.as_object().unwrap().keys() {
+            assert!(schema["properties"][field].is_object(), "{field}");
+        }
+        assert_eq!(fs::read_dir(run.bundle.dir()).unwrap().count(), 9);
+    }
+
+    #[test]
+    fn names_are_never_markup() {
+        let name = "<script>alert(1)</script>|`*_[x](y)";
+        let run = Run::new().manifest(|manifest| {
+            manifest.identity.dag_name = name.into();
+            manifest.identity.tags.insert(name.into(), name.into());
+            manifest.error = Some(name.into());
+            manifest.warnings.push(name.into());
+            manifest.links.hamilton_run = Some(format!("javascript:{name}"));
+            manifest.delivery.signals[0].signal = name.into();
+            manifest.nodes[0].name = name.into();
+            manifest.nodes[0].kind = name.into();
+            manifest.nodes[0].status = NodeStatus::Failure;
+            manifest.nodes[0].error = Some(name.into());
+        });
+        let hostile =
+            SpanLine::new("hamilton.node", 0, 9).text("node", name).text("stage", name).failed(name);
+        fs::write(run.bundle.traces(), hostile.line()).unwrap();
+        fs::write(run.bundle.logs(), fixture::log_line(17, name)).unwrap();
+        fs::write(
+            run.bundle.plan_file(1, "a", "b"),
+            serde_json::json!({"query_id": name, "node": name}).to_string(),
+        )
+        .unwrap();
+        ArtifactCatalog::new(vec![fixture::artifact(name)]).write(&run.bundle).unwrap();
+        let report = run.report();
+        let html = report.to_html();
+        assert!(!html.contains("<script") && html.contains("&lt;script"));
+        assert!(!html.contains("href=\"javascript"));
+        for line in report.to_markdown().lines().filter(|line| line.contains("script>")) {
+            let is_code = line.contains('`') || line.starts_with("    ");
+            assert!(is_code || line.contains("\\<script\\>"), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_file_cut_anywhere_or_damaged_anywhere_is_read_as_far_as_it_goes() {
+        let run = Run::new().manifest(|_| {});
+        let whole = spans().into_bytes();
+        for length in 0..whole.len() {
+            fs::write(run.bundle.traces(), &whole[..length]).unwrap();
+            let report = run.report();
+            let lines = whole[..length].iter().filter(|byte| **byte == b'\n').count() as u64;
+            let reading = &report.files[0];
+            assert!(reading.lines == lines || reading.lines == lines + 1, "cut at {length}: {reading:?}");
+            assert_eq!(report.totals.spans, reading.lines);
+        }
+        let mut random = 1_u64;
+        for _ in 0..1_000 {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let mut damaged = whole.clone();
+            let position = (random >> 33) as usize % damaged.len();
+            damaged[position] = (random >> 24) as u8;
+            fs::write(run.bundle.traces(), &damaged).unwrap();
+            let report = run.report();
+            assert!(!report.to_markdown().is_empty() && !report.to_html().is_empty());
+        }
+        drop(run.out);
+    }
+}

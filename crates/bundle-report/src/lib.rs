@@ -40,6 +40,7 @@ mod report;
 mod signals;
 mod timeline;
 mod top;
+mod waterfall;
 
 pub use artifact::{ARTIFACTS_VERSION, Artifact, ArtifactCatalog, ArtifactColumn, ArtifactsError};
 pub use assemble::ReportError;

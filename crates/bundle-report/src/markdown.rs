@@ -1,10 +1,13 @@
 //! The report as Markdown, for terminals and tickets.
 
-use std::fmt::Write;
+use std::fmt::{self, Write};
 
 use chrono::{DateTime, Utc};
 
-use crate::{Level, NodeStatus, Report, Severity, display};
+use crate::{Level, NodeStatus, Report, Severity, display, nodes};
+
+/// Nodes that are shown one by one.
+const MAX_NODES: usize = 200;
 
 /// Renders a report. What comes from the run is either escaped or in code spans: a node may be called anything.
 pub(crate) fn render(report: &Report) -> String {
@@ -26,15 +29,15 @@ pub(crate) fn render(report: &Report) -> String {
 
 struct Page(String);
 
-/// Writing to a `String` cannot fail.
-macro_rules! line {
-    ($page:expr, $($text:tt)*) => {{ let _ = writeln!($page.0, $($text)*); }};
-}
-
 impl Page {
+    fn line(&mut self, line: fmt::Arguments<'_>) {
+        // Writing to a `String` cannot fail.
+        let _ = writeln!(self.0, "{line}");
+    }
+
     fn title(&mut self, report: &Report) {
         let name = report.identity.as_ref().map_or("run", |identity| identity.dag_name.as_str());
-        line!(self, "# {}\n", text(name));
+        self.line(format_args!("# {}\n", text(name)));
         for finding in &report.headline {
             let mark = match finding.level {
                 Level::Good => "✓",
@@ -42,13 +45,13 @@ impl Page {
                 Level::Warning => "!",
                 Level::Bad => "✗",
             };
-            line!(self, "- {mark} {}", text(&finding.text));
+            self.line(format_args!("- {mark} {}", text(&finding.text)));
         }
         if let Some(link) = &report.links.hamilton_run {
-            line!(self, "- Hamilton UI: {}", link_of(link));
+            self.line(format_args!("- Hamilton UI: {}", link_of(link)));
         }
         if let Some(link) = &report.links.trace {
-            line!(self, "- Trace: {}", link_of(link));
+            self.line(format_args!("- Trace: {}", link_of(link)));
         }
     }
 
@@ -57,19 +60,20 @@ impl Page {
         if rows.peek().is_none() {
             return;
         }
-        line!(self, "\n## {title}\n");
+        self.line(format_args!("\n## {title}\n"));
         // A column whose name ends with a space holds numbers.
-        line!(self, "| {} |", columns.join(" | "));
+        self.line(format_args!("| {} |", columns.join(" | ")));
         let rule: Vec<&str> =
             columns.iter().map(|name| if name.ends_with(' ') { "--:" } else { "---" }).collect();
-        line!(self, "| {} |", rule.join(" | "));
+        self.line(format_args!("| {} |", rule.join(" | ")));
         for row in rows {
-            line!(self, "| {} |", row.join(" | "));
+            self.line(format_args!("| {} |", row.join(" | ")));
         }
     }
 
     fn nodes(&mut self, report: &Report) {
-        let rows = report.nodes.iter().map(|node| {
+        let (shown, left_out) = nodes::longest(&report.nodes, MAX_NODES);
+        let rows = shown.into_iter().map(|node| {
             let status = match node.status {
                 NodeStatus::Success => "ok",
                 NodeStatus::Failure => "**failed**",
@@ -92,29 +96,30 @@ impl Page {
             &["node", "kind", "status", "start ", "time ", "rows in ", "rows out ", "bytes "],
             rows,
         );
-        for node in report.nodes.iter().filter(|node| node.error.is_some()) {
-            line!(self, "\n{} failed:\n", code(&node.name));
+        if left_out > 0 {
+            self.line(format_args!("\n{left_out} more nodes, all shorter, are in the JSON report."));
+        }
+        for node in report.nodes.iter().filter(|node| node.error.is_some()).take(20) {
+            self.line(format_args!("\n{} failed:\n", code(&node.name)));
             self.block(node.error.as_deref().unwrap_or_default());
         }
     }
 
     fn timeline(&mut self, report: &Report) {
         let Some(timeline) = &report.timeline else { return };
-        line!(
-            self,
+        self.line(format_args!(
             "\nBusy {}, idle {}, {:.1} nodes at once.",
             display::duration(timeline.busy_ms),
             display::duration(timeline.idle_ms),
             timeline.parallelism
-        );
+        ));
         if timeline.critical_path.len() > 1 {
             let path: Vec<String> = timeline.critical_path.iter().map(|name| code(name)).collect();
-            line!(
-                self,
+            self.line(format_args!(
                 "◆ The longest chain of dependencies, {}: {}",
                 display::duration(timeline.critical_path_ms),
                 path.join(" → ")
-            );
+            ));
         }
     }
 
@@ -202,16 +207,15 @@ impl Page {
 
     fn heartbeat(&mut self, report: &Report) {
         let Some(heartbeat) = &report.heartbeat else { return };
-        line!(self, "\n## Process\n");
+        self.line(format_args!("\n## Process\n"));
         let process = heartbeat.process.as_ref().map(|state| format!(" ({state})")).unwrap_or_default();
-        line!(
-            self,
+        self.line(format_args!(
             "- Process {}{process}: {} every {}, the last at {}",
             heartbeat.pid,
             display::plural(heartbeat.beats, "beat"),
             display::duration(heartbeat.interval_seconds * 1e3),
             time(heartbeat.last_beat_at)
-        );
+        ));
         let used = [
             heartbeat
                 .cpu_seconds
@@ -222,10 +226,14 @@ impl Page {
         ];
         let used: Vec<String> = used.into_iter().flatten().collect();
         if !used.is_empty() {
-            line!(self, "- Used: {}", used.join(", "));
+            self.line(format_args!("- Used: {}", used.join(", ")));
         }
         for task in &heartbeat.active_tasks {
-            line!(self, "- At the last beat {} was running, since {}", code(&task.name), time(task.since));
+            self.line(format_args!(
+                "- At the last beat {} was running, since {}",
+                code(&task.name),
+                time(task.since)
+            ));
         }
         for stall in &heartbeat.stalls {
             let node = stall.node.as_deref().map(|node| format!(" of {}", code(node))).unwrap_or_default();
@@ -235,12 +243,11 @@ impl Page {
             let until = stall
                 .ended
                 .map_or_else(|| "without an end".to_owned(), |ended| format!("until {}", time(ended)));
-            line!(
-                self,
+            self.line(format_args!(
                 "- Query {}{node} made no progress{operator} from {} {until}",
                 code(&stall.query_id),
                 time(stall.since)
-            );
+            ));
         }
     }
 
@@ -266,7 +273,7 @@ impl Page {
         });
         self.table("Delivery", &["what", "to", "produced ", "delivered ", "waiting ", "lost ", "why"], rows);
         if let Some(command) = &delivery.sync_command {
-            line!(self, "\nDeliver what waits with {}", code(command));
+            self.line(format_args!("\nDeliver what waits with {}", code(command)));
         }
     }
 
@@ -309,7 +316,7 @@ impl Page {
     fn block(&mut self, content: &str) {
         // Indented by four, a line is code whatever it holds.
         for content in content.lines() {
-            line!(self, "    {content}");
+            self.line(format_args!("    {content}"));
         }
     }
 }

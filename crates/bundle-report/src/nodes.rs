@@ -83,3 +83,19 @@ fn of_record(record: &NodeRecord, seen: SeenNode, since_start: &dyn Fn(u64) -> f
         on_critical_path: false,
     }
 }
+
+/// The nodes worth showing when there are too many: those that did not end well, and the longest. They keep their
+/// order; the number is of those left out.
+pub(crate) fn longest(nodes: &[NodeReport], limit: usize) -> (Vec<&NodeReport>, usize) {
+    let mut ranked: Vec<(usize, &NodeReport)> = nodes.iter().enumerate().collect();
+    let ended_well = |node: &NodeReport| node.status == NodeStatus::Success;
+    let duration = |node: &NodeReport| node.duration_ms.unwrap_or(0.0);
+    ranked.sort_by(|(_, a), (_, b)| {
+        ended_well(a).cmp(&ended_well(b)).then_with(|| duration(b).total_cmp(&duration(a)))
+    });
+    ranked.truncate(limit);
+    ranked.sort_by_key(|(position, _)| *position);
+    let shown: Vec<&NodeReport> = ranked.into_iter().map(|(_, node)| node).collect();
+    let left_out = nodes.len() - shown.len();
+    (shown, left_out)
+}

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     env, fmt,
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -18,16 +18,14 @@ use tracing_subscriber::{EnvFilter, Layer, registry::LookupSpan};
 use crate::{
     RunScope, RunSignals, Signal,
     environment::{Environment, Propagators},
-    ledger::{AllCounts, SignalLedgers},
-    metric_reader::{MetricPump, PendingFlush, SharedReader},
+    exports::Exports,
+    ledger::SignalLedgers,
     names::Namespace,
-    otlp::{self, LastError, LogQueue, SpanQueue},
     processors::{RunLogProcessor, RunSpanProcessor},
     propagation, resource,
     sampler::RunSampler,
     scrub::Scrubber,
     stage_span::SlowAfter,
-    transport::{Transport, TransportError},
     vocabulary::Vocabulary,
 };
 
@@ -96,19 +94,12 @@ pub(crate) struct BridgeInner {
     pub(crate) scrubber: Scrubber,
     pub(crate) tracer_provider: SdkTracerProvider,
     logger_provider: SdkLoggerProvider,
-    /// `None` where metrics go into bundles only.
-    pub(crate) meter_provider: Option<SdkMeterProvider>,
-    pub(crate) spans: Option<Arc<SpanQueue>>,
-    pub(crate) logs: Option<Arc<LogQueue>>,
-    pub(crate) metrics: Option<MetricPump>,
-    /// What no run made, and all metrics over OTLP.
-    pub(crate) outside: Arc<AllCounts>,
+    pub(crate) exports: Exports,
     redactor: Redactor,
     resource: Resource,
-    last_error: LastError,
     propagators: Propagators,
-    parent: Option<Context>,
-    warnings: Mutex<Vec<String>>,
+    pub(crate) parent: Option<Context>,
+    warnings: Vec<String>,
 }
 
 impl Bridge {
@@ -124,60 +115,16 @@ impl Bridge {
             environment.log_value_length,
         );
         let mut warnings = environment.warnings.clone();
-        let outside = Arc::new(AllCounts::default());
-        let last_error = LastError::default();
-        let mut transport = Transport::default();
-
-        let spans = environment.traces.otlp.as_ref().and_then(|target| {
-            let queue = otlp::span_queue(
-                &mut transport,
-                target,
-                environment.span_batches,
-                &resource,
-                scrubber.clone(),
-                last_error.clone(),
-            );
-            built(Signal::Traces, queue, &config.redactor, &mut warnings).map(Arc::new)
-        });
-        let logs = environment.logs.otlp.as_ref().and_then(|target| {
-            let queue = otlp::log_queue(
-                &mut transport,
-                target,
-                environment.log_batches,
-                &resource,
-                scrubber.clone(),
-                last_error.clone(),
-            );
-            built(Signal::Logs, queue, &config.redactor, &mut warnings).map(Arc::new)
-        });
-        let metrics = environment.metrics.otlp.as_ref().and_then(|target| {
-            let reader = SharedReader::new(environment.temporality);
-            let pump = transport.metrics(target, environment.temporality).and_then(|(exporter, executor)| {
-                Ok(MetricPump::start(
-                    reader.clone(),
-                    exporter,
-                    executor,
-                    environment.metric_interval,
-                    Arc::clone(&outside),
-                    last_error.clone(),
-                )?)
-            });
-            let pump = built(Signal::Metrics, pump, &config.redactor, &mut warnings)?;
-            let provider =
-                SdkMeterProvider::builder().with_resource(resource.clone()).with_reader(reader).build();
-            Some((pump, provider))
-        });
-        let (metrics, meter_provider) = metrics.unzip();
-
+        let exports = Exports::start(&environment, &resource, &scrubber, &config.redactor, &mut warnings);
         let tracer_provider = SdkTracerProvider::builder()
             .with_resource(resource.clone())
-            .with_sampler(RunSampler { configured: environment.sampler, exporting: spans.is_some() })
+            .with_sampler(RunSampler { configured: environment.sampler, exporting: exports.spans.is_some() })
             .with_span_limits(environment.span_limits)
-            .with_span_processor(RunSpanProcessor::new(spans.clone(), Arc::clone(&outside)))
+            .with_span_processor(RunSpanProcessor::new(exports.spans.clone(), Arc::clone(&exports.outside)))
             .build();
         let logger_provider = SdkLoggerProvider::builder()
             .with_resource(resource.clone())
-            .with_log_processor(RunLogProcessor::new(logs.clone(), Arc::clone(&outside)))
+            .with_log_processor(RunLogProcessor::new(exports.logs.clone(), Arc::clone(&exports.outside)))
             .build();
         let inner = BridgeInner {
             vocabulary: Arc::new(Vocabulary::new(&config.namespace)),
@@ -186,33 +133,24 @@ impl Bridge {
             scrubber,
             tracer_provider,
             logger_provider,
-            meter_provider,
-            spans,
-            logs,
-            metrics,
-            outside,
+            exports,
             redactor: config.redactor,
             resource,
-            last_error,
             propagators: environment.propagators,
             parent: propagation::extract(&config.environment, environment.propagators),
-            warnings: Mutex::new(warnings),
+            warnings,
         };
         Self { inner: Arc::new(inner) }
     }
 
     /// What could not be done as configured.
     pub fn warnings(&self) -> Vec<String> {
-        self.inner.warnings.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.inner.warnings.clone()
     }
 
     /// Whether a signal goes over OTLP.
     pub fn exports(&self, signal: Signal) -> bool {
-        match signal {
-            Signal::Traces => self.inner.spans.is_some(),
-            Signal::Metrics => self.inner.metrics.is_some(),
-            Signal::Logs => self.inner.logs.is_some(),
-        }
+        self.inner.exports.over_otlp(signal)
     }
 
     /// Opens a run: its files are made, and what is recorded in its contexts goes into them.
@@ -259,27 +197,23 @@ impl Bridge {
 
     /// Sends what waits. False when that took longer than `timeout`. It blocks.
     pub fn flush(&self, timeout: Duration) -> bool {
-        self.inner.begin_flush().wait(Instant::now() + timeout)
+        self.inner.exports.begin_flush().wait(Instant::now() + timeout)
     }
 
     /// Sends what waits and ends exporting, within `timeout` for all signals together, and gives the account of what
     /// belonged to no run. It blocks: in async code, call it inside `spawn_blocking`.
     ///
-    /// A bridge that is dropped without it does the same, with 5 s for each signal.
+    /// Runs that are still open go on recording into their files. A bridge that is dropped without it does the same,
+    /// within 5 s.
     pub fn shutdown(&self, timeout: Duration) -> SignalLedgers {
-        let inner = &self.inner;
-        let deadline = Instant::now() + timeout;
-        inner.begin_flush().wait(deadline);
-        let left = || deadline.saturating_duration_since(Instant::now());
-        // Whether they were in time shows in the ledgers, which tell more than these results.
-        let _ = inner.tracer_provider.shutdown_with_timeout(left());
-        let _ = inner.logger_provider.shutdown_with_timeout(left());
-        let outside = &inner.outside;
+        let exports = &self.inner.exports;
+        exports.end(Instant::now() + timeout);
+        let outside = &exports.outside;
         SignalLedgers {
-            traces: outside.traces.ledger(inner.spans.is_some()),
-            metrics: outside.metrics.ledger(inner.metrics.is_some()),
-            logs: outside.logs.ledger(inner.logs.is_some()),
-            errors: inner.export_error().into_iter().collect(),
+            traces: outside.traces.ledger(exports.over_otlp(Signal::Traces)),
+            metrics: outside.metrics.ledger(exports.over_otlp(Signal::Metrics)),
+            logs: outside.logs.ledger(exports.over_otlp(Signal::Logs)),
+            errors: exports.last_error().into_iter().collect(),
         }
     }
 }
@@ -288,56 +222,4 @@ impl BridgeInner {
     pub(crate) fn run_resource(&self, scope: &RunScope) -> Resource {
         resource::of_run(&self.resource, scope, &self.namespace, &self.redactor)
     }
-
-    /// Has everything sent that waits; all signals at once.
-    pub(crate) fn begin_flush(&self) -> Flush {
-        self.spans.iter().for_each(|queue| queue.hurry());
-        self.logs.iter().for_each(|queue| queue.hurry());
-        Flush {
-            spans: self.spans.clone(),
-            logs: self.logs.clone(),
-            metrics: self.metrics.as_ref().map(MetricPump::request_flush),
-        }
-    }
-
-    pub(crate) fn export_error(&self) -> Option<String> {
-        self.last_error.get().map(|error| format!("OTLP export: {}", self.redactor.text(&error)))
-    }
-}
-
-/// A flush that has begun.
-#[derive(Debug)]
-pub(crate) struct Flush {
-    spans: Option<Arc<SpanQueue>>,
-    logs: Option<Arc<LogQueue>>,
-    metrics: Option<PendingFlush>,
-}
-
-impl Flush {
-    /// False when not everything was sent before `deadline`.
-    pub(crate) fn wait(self, deadline: Instant) -> bool {
-        let spans = self.spans.is_none_or(|queue| queue.flush(deadline));
-        let logs = self.logs.is_none_or(|queue| queue.flush(deadline));
-        let metrics = self.metrics.is_none_or(|flush| flush.wait(deadline));
-        spans && logs && metrics
-    }
-}
-
-fn built<T>(
-    signal: Signal,
-    result: Result<T, TransportError>,
-    redactor: &Redactor,
-    warnings: &mut Vec<String>,
-) -> Option<T> {
-    result
-        .map_err(|error| {
-            let mut text = format!("{signal} are not exported over OTLP: {error}");
-            let mut cause = std::error::Error::source(&error);
-            while let Some(error) = cause {
-                text.push_str(&format!(": {error}"));
-                cause = error.source();
-            }
-            warnings.push(redactor.text(&text));
-        })
-        .ok()
 }

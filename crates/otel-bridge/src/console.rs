@@ -1,55 +1,50 @@
-//! Trace ids on console lines.
+//! The console as a destination: what `OTEL_TRACES_EXPORTER=console` and its like ask for.
 
-use std::fmt;
+use std::io::{self, Write as _};
 
-use opentelemetry::{Context, trace::TraceContextExt as _};
-use tracing::{Event, Subscriber};
-use tracing_subscriber::{
-    fmt::{FmtContext, FormatEvent, FormatFields, format::Writer},
-    registry::LookupSpan,
+use opentelemetry_proto::{
+    tonic::{
+        collector::metrics::v1::ExportMetricsServiceRequest, logs::v1::LogsData, metrics::v1::MetricsData,
+        trace::v1::TracesData,
+    },
+    transform::{
+        common::tonic::ResourceAttributesWithSchema, logs::tonic::group_logs_by_resource_and_scope,
+        trace::tonic::group_spans_by_resource_and_scope,
+    },
 };
+use opentelemetry_sdk::{Resource, logs::LogBatch, metrics::data::ResourceMetrics, trace::SpanData};
+use serde::Serialize;
 
-/// Puts `trace_id=… span_id=…` in front of each line that is logged while a span is active, and leaves all others as
-/// they are.
-///
-/// ```
-/// use daglight_otel_bridge::WithTraceIds;
-/// use tracing_subscriber::fmt;
-///
-/// let console = fmt::layer::<tracing_subscriber::Registry>().event_format(WithTraceIds::new(fmt::format()));
-/// # drop(console);
-/// ```
-#[derive(Debug, Clone)]
-pub struct WithTraceIds<F> {
-    inner: F,
+use crate::resource;
+
+/// Shows signals on standard error, as the lines that a run's files have. Standard output is the program's own.
+#[derive(Debug)]
+pub(crate) struct Console {
+    resource: ResourceAttributesWithSchema,
 }
 
-impl<F> WithTraceIds<F> {
-    /// Wraps the format of the rest of the line.
-    pub fn new(inner: F) -> Self {
-        Self { inner }
+impl Console {
+    pub(crate) fn new(resource: &Resource) -> Self {
+        Self { resource: resource::for_files(resource) }
+    }
+
+    pub(crate) fn spans(&self, spans: Vec<SpanData>) {
+        show(&TracesData { resource_spans: group_spans_by_resource_and_scope(spans, &self.resource) });
+    }
+
+    pub(crate) fn logs(&self, logs: &LogBatch<'_>) {
+        show(&LogsData { resource_logs: group_logs_by_resource_and_scope(logs, &self.resource) });
+    }
+
+    pub(crate) fn metrics(&self, metrics: &ResourceMetrics) {
+        let request = ExportMetricsServiceRequest::from(metrics);
+        show(&MetricsData { resource_metrics: request.resource_metrics });
     }
 }
 
-impl<S, N, F> FormatEvent<S, N> for WithTraceIds<F>
-where
-    S: Subscriber + for<'span> LookupSpan<'span>,
-    N: for<'writer> FormatFields<'writer> + 'static,
-    F: FormatEvent<S, N>,
-{
-    fn format_event(
-        &self,
-        context: &FmtContext<'_, S, N>,
-        mut writer: Writer<'_>,
-        event: &Event<'_>,
-    ) -> fmt::Result {
-        let active = Context::map_current(|current| {
-            let span = current.span().span_context().clone();
-            span.is_valid().then_some(span)
-        });
-        if let Some(span) = active {
-            write!(writer, "trace_id={} span_id={} ", span.trace_id(), span.span_id())?;
-        }
-        self.inner.format_event(context, writer, event)
+/// A console that cannot be written to has nobody who could be told.
+fn show<T: Serialize>(value: &T) {
+    if let Ok(line) = serde_json::to_string(value) {
+        let _ = writeln!(io::stderr().lock(), "{line}");
     }
 }

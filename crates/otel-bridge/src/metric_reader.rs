@@ -1,4 +1,4 @@
-//! Collecting metrics on demand, and sending the collected ones over OTLP from time to time.
+//! Collecting metrics on demand, and sending what is collected from time to time.
 
 use std::{
     io,
@@ -11,6 +11,7 @@ use std::{
 };
 
 use opentelemetry::Context;
+use opentelemetry_otlp::MetricExporter;
 use opentelemetry_sdk::{
     error::OTelSdkResult,
     metrics::{
@@ -21,7 +22,10 @@ use opentelemetry_sdk::{
     },
 };
 
-use crate::{ledger::AllCounts, otlp::LastError, transport::Executor};
+use crate::{
+    ledger::AllCounts,
+    otlp::{Destinations, LastError},
+};
 
 /// A reader that both a meter provider and the one who collects can hold.
 #[derive(Debug, Clone)]
@@ -64,7 +68,7 @@ impl MetricReader for SharedReader {
     }
 }
 
-/// Sends metrics over OTLP at an interval, and when asked to. Dropping it sends once more and does not wait.
+/// Sends metrics at an interval, and when asked to. Dropping it sends once more and does not wait.
 #[derive(Debug)]
 pub(crate) struct MetricPump {
     requests: mpsc::Sender<Flush>,
@@ -75,10 +79,9 @@ type Flush = mpsc::Sender<()>;
 
 impl MetricPump {
     /// `counts` gets the data points.
-    pub(crate) fn start<E: PushMetricExporter>(
+    pub(crate) fn start(
         reader: SharedReader,
-        exporter: E,
-        executor: Executor,
+        destinations: Destinations<MetricExporter>,
         interval: Duration,
         counts: Arc<AllCounts>,
         last_error: LastError,
@@ -86,12 +89,17 @@ impl MetricPump {
         let (requests, receiver) = mpsc::channel::<Flush>();
         let send = move || {
             let Some((metrics, points)) = reader.snapshot() else { return };
-            let counts = &counts.metrics.otlp;
-            counts.produced(points);
-            let result = executor.run(exporter.export(&metrics));
-            counts.settled(points, result.is_ok());
-            if let Err(error) = result {
-                last_error.set(error);
+            if let Some(console) = &destinations.console {
+                console.metrics(&metrics);
+            }
+            if let Some((exporter, executor)) = &destinations.otlp {
+                let counts = &counts.metrics.otlp;
+                counts.produced(points);
+                let result = executor.run(exporter.export(&metrics));
+                counts.settled(points, result.is_ok());
+                if let Err(error) = result {
+                    last_error.set(error);
+                }
             }
         };
         thread::Builder::new().name("daglight-metric".to_owned()).spawn(move || {

@@ -1,4 +1,4 @@
-//! Sending spans and log records over OTLP, from bounded queues, with every item counted for the run it came from.
+//! Sending spans and log records from bounded queues, with every item counted for the run it came from.
 
 use std::{
     fmt::Display,
@@ -7,6 +7,7 @@ use std::{
 };
 
 use opentelemetry::InstrumentationScope;
+use opentelemetry_otlp::{LogExporter, SpanExporter};
 use opentelemetry_sdk::{
     Resource,
     logs::{LogBatch, LogExporter as _, SdkLogRecord},
@@ -14,11 +15,12 @@ use opentelemetry_sdk::{
 };
 
 use crate::{
-    environment::{Batches, OtlpTarget},
+    console::Console,
+    environment::Batches,
     ledger::{AllCounts, Counts},
     queue::{Queue, QueueSettings, WhenFull},
     scrub::Scrubber,
-    transport::{Transport, TransportError},
+    transport::Executor,
 };
 
 /// An item on its way, with the counts of the run that made it.
@@ -46,17 +48,24 @@ impl LastError {
     }
 }
 
+/// Where one signal goes: over OTLP, to the console, or both.
+#[derive(Debug)]
+pub(crate) struct Destinations<E> {
+    pub(crate) otlp: Option<(E, Executor)>,
+    pub(crate) console: Option<Console>,
+}
+
 /// Starts sending spans.
 pub(crate) fn span_queue(
-    transport: &mut Transport,
-    target: &OtlpTarget,
+    mut destinations: Destinations<SpanExporter>,
     batches: Batches,
     resource: &Resource,
     mut scrubber: Scrubber,
     last_error: LastError,
-) -> Result<SpanQueue, TransportError> {
-    let (mut exporter, executor) = transport.spans(target)?;
-    exporter.set_resource(resource);
+) -> io::Result<SpanQueue> {
+    if let Some((exporter, _)) = &mut destinations.otlp {
+        exporter.set_resource(resource);
+    }
     let work = move |batch: Vec<Sent<SpanData>>| {
         let (spans, counts): (Vec<_>, Vec<_>) = batch
             .into_iter()
@@ -65,23 +74,28 @@ pub(crate) fn span_queue(
                 (sent.item, sent.counts)
             })
             .unzip();
-        let result = executor.run(exporter.export(spans));
-        settle(&counts, |counts| &counts.traces.otlp, result, &last_error);
+        if let Some(console) = &destinations.console {
+            console.spans(spans.clone());
+        }
+        if let Some((exporter, executor)) = &destinations.otlp {
+            let result = executor.run(exporter.export(spans));
+            settle(&counts, |counts| &counts.traces.otlp, result, &last_error);
+        }
     };
-    Ok(start("daglight-spans", batches, work)?)
+    start("daglight-spans", batches, work)
 }
 
 /// Starts sending log records.
 pub(crate) fn log_queue(
-    transport: &mut Transport,
-    target: &OtlpTarget,
+    mut destinations: Destinations<LogExporter>,
     batches: Batches,
     resource: &Resource,
     mut scrubber: Scrubber,
     last_error: LastError,
-) -> Result<LogQueue, TransportError> {
-    let (mut exporter, executor) = transport.logs(target)?;
-    exporter.set_resource(resource);
+) -> io::Result<LogQueue> {
+    if let Some((exporter, _)) = &mut destinations.otlp {
+        exporter.set_resource(resource);
+    }
     let work = move |batch: Vec<Sent<LogItem>>| {
         let (logs, counts): (Vec<_>, Vec<_>) = batch
             .into_iter()
@@ -91,10 +105,15 @@ pub(crate) fn log_queue(
             })
             .unzip();
         let borrowed: Vec<_> = logs.iter().map(|log| (&log.0, &log.1)).collect();
-        let result = executor.run(exporter.export(LogBatch::new(&borrowed)));
-        settle(&counts, |counts| &counts.logs.otlp, result, &last_error);
+        if let Some(console) = &destinations.console {
+            console.logs(&LogBatch::new(&borrowed));
+        }
+        if let Some((exporter, executor)) = &destinations.otlp {
+            let result = executor.run(exporter.export(LogBatch::new(&borrowed)));
+            settle(&counts, |counts| &counts.logs.otlp, result, &last_error);
+        }
     };
-    Ok(start("daglight-logs", batches, work)?)
+    start("daglight-logs", batches, work)
 }
 
 fn start<T: Send + 'static>(

@@ -81,11 +81,12 @@ impl SpanProcessor for RunSpanProcessor {
     }
 
     fn force_flush(&self) -> OTelSdkResult {
-        flush(self.otlp.as_deref(), Duration::from_secs(5))
+        flush(self.otlp.as_deref())
     }
 
-    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
-        close(self.otlp.as_deref(), timeout)
+    /// The bridge ends exporting, and waits for it.
+    fn shutdown_with_timeout(&self, _timeout: Duration) -> OTelSdkResult {
+        Ok(())
     }
 }
 
@@ -131,11 +132,12 @@ impl LogProcessor for RunLogProcessor {
     }
 
     fn force_flush(&self) -> OTelSdkResult {
-        flush(self.otlp.as_deref(), Duration::from_secs(5))
+        flush(self.otlp.as_deref())
     }
 
-    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
-        close(self.otlp.as_deref(), timeout)
+    /// The bridge ends exporting, and waits for it.
+    fn shutdown_with_timeout(&self, _timeout: Duration) -> OTelSdkResult {
+        Ok(())
     }
 }
 
@@ -178,14 +180,8 @@ fn send<T: Send + 'static>(queue: &Queue<Sent<T>>, item: T, run: &Arc<AllCounts>
     }
 }
 
-fn flush<T: Send + 'static>(queue: Option<&Queue<T>>, timeout: Duration) -> OTelSdkResult {
-    in_time(queue.is_none_or(|queue| queue.flush(Instant::now() + timeout)), timeout)
-}
-
-fn close<T: Send + 'static>(queue: Option<&Queue<T>>, timeout: Duration) -> OTelSdkResult {
-    in_time(queue.is_none_or(|queue| queue.close(Instant::now() + timeout)), timeout)
-}
-
-fn in_time(done: bool, timeout: Duration) -> OTelSdkResult {
+fn flush<T: Send + 'static>(queue: Option<&Queue<T>>) -> OTelSdkResult {
+    let timeout = Duration::from_secs(5);
+    let done = queue.is_none_or(|queue| queue.flush(Instant::now() + timeout));
     if done { Ok(()) } else { Err(OTelSdkError::Timeout(timeout)) }
 }

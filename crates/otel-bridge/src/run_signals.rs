@@ -6,7 +6,9 @@ use std::{
 };
 
 use opentelemetry::{
-    Context, InstrumentationScope, KeyValue, Value, metrics::MeterProvider as _, trace::TracerProvider as _,
+    Context, InstrumentationScope, KeyValue, Value,
+    metrics::MeterProvider as _,
+    trace::{TraceContextExt as _, TracerProvider as _},
 };
 use opentelemetry_proto::tonic::{
     collector::metrics::v1::ExportMetricsServiceRequest, metrics::v1::MetricsData,
@@ -69,8 +71,11 @@ impl RunSignals {
         let instrumentation =
             InstrumentationScope::builder(names::SCOPE).with_version(env!("CARGO_PKG_VERSION")).build();
         let own_meter = meter_provider.meter_with_scope(instrumentation.clone());
-        let otlp_meter =
-            bridge.meter_provider.as_ref().map(|provider| provider.meter_with_scope(instrumentation.clone()));
+        let otlp_meter = bridge
+            .exports
+            .meter_provider
+            .as_ref()
+            .map(|provider| provider.meter_with_scope(instrumentation.clone()));
         let meters: Vec<_> = std::iter::once(own_meter).chain(otlp_meter).collect();
         let metrics = RunMetrics::new(
             &meters,
@@ -78,10 +83,11 @@ impl RunSignals {
             Arc::clone(&bridge.vocabulary),
             scope.dag_name.to_string(),
         );
-        let base = scope.parent.clone().unwrap_or_default().with_value(CurrentRun(Arc::clone(&run)));
+        let parent = scope.parent.clone().or_else(active_context).or_else(|| bridge.parent.clone());
+        let base = parent.unwrap_or_default().with_value(CurrentRun(Arc::clone(&run)));
         let inner = Inner {
             tracer: bridge.tracer_provider.tracer_with_scope(instrumentation),
-            otlp_metrics_before: bridge.outside.metrics.otlp.ledger(),
+            otlp_metrics_before: bridge.exports.outside.metrics.otlp.ledger(),
             bridge,
             run,
             base,
@@ -154,21 +160,22 @@ impl RunSignals {
     fn finish_once(&self, deadline: Instant) -> SignalLedgers {
         let Inner { bridge, run, .. } = &*self.inner;
         self.snapshot_metrics();
-        let otlp = bridge.begin_flush();
+        let exports = &bridge.exports;
+        let flush = exports.begin_flush();
         run.close(deadline);
-        otlp.wait(deadline);
+        flush.wait(deadline);
         let mut ledgers = SignalLedgers {
-            traces: run.counts.traces.ledger(bridge.spans.is_some()),
+            traces: run.counts.traces.ledger(exports.over_otlp(Signal::Traces)),
             metrics: run.counts.metrics.ledger(false),
-            logs: run.counts.logs.ledger(bridge.logs.is_some()),
+            logs: run.counts.logs.ledger(exports.over_otlp(Signal::Logs)),
             errors: run.problems.list(),
         };
-        if bridge.metrics.is_some() {
-            let now = bridge.outside.metrics.otlp.ledger();
+        if exports.over_otlp(Signal::Metrics) {
+            let now = exports.outside.metrics.otlp.ledger();
             ledgers.metrics.otlp = Some(now.since(&self.inner.otlp_metrics_before));
         }
         if Signal::ALL.iter().any(|signal| ledgers.of(*signal).otlp.is_some_and(|otlp| !otlp.is_complete())) {
-            ledgers.errors.extend(bridge.export_error());
+            ledgers.errors.extend(exports.last_error());
         }
         ledgers
     }
@@ -205,4 +212,9 @@ impl RunSignals {
     pub(crate) fn named(&self, key: Key, name: String) -> KeyValue {
         KeyValue::new(self.inner.bridge.vocabulary.key(key), Value::from(name))
     }
+}
+
+/// The current context, where a span is active in it.
+fn active_context() -> Option<Context> {
+    Context::map_current(|current| current.span().span_context().is_valid().then(|| current.clone()))
 }

@@ -43,13 +43,13 @@ pub struct RunScope {
     /// More attributes of the resource in the signal files, such as the environment or the commit. They are facts of
     /// the run, not values out of its data.
     pub attributes: BTreeMap<String, String>,
-    /// What started the run, where that is known: see [`crate::Bridge::parent_from_environment`]. The root span becomes its
-    /// child.
+    /// What started the run: the root span becomes its child. Default: the span that is active where the run is opened,
+    /// else what [`crate::Bridge::parent_from_environment`] tells.
     pub parent: Option<Context>,
 }
 
 impl RunScope {
-    /// A run that nothing else started, without further attributes.
+    /// A run with the defaults of all else.
     pub fn new(run_id: RunId, dag_name: DagName, files: SignalFiles, output_dir: impl Into<PathBuf>) -> Self {
         Self {
             run_id,

@@ -1,0 +1,198 @@
+//! What leaves the process: for each signal a queue to OTLP and the console, as the variables ask for.
+
+use std::{
+    error::Error,
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use daglight_capture_policy::Redactor;
+use opentelemetry_sdk::{Resource, metrics::SdkMeterProvider};
+
+use crate::{
+    Signal,
+    console::Console,
+    environment::{Environment, OtlpTarget, SignalExport},
+    ledger::AllCounts,
+    metric_reader::{MetricPump, PendingFlush, SharedReader},
+    otlp::{self, Destinations, LastError, LogQueue, SpanQueue},
+    scrub::Scrubber,
+    transport::{Executor, Transport, TransportError},
+};
+
+/// How long a process waits for its exports when nobody has said how long it may.
+const DROP_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The ways out of the process. Those that are `None` were not asked for, or could not be started.
+#[derive(Debug)]
+pub(crate) struct Exports {
+    pub(crate) spans: Option<Arc<SpanQueue>>,
+    pub(crate) logs: Option<Arc<LogQueue>>,
+    /// What metrics are recorded with that leave the process.
+    pub(crate) meter_provider: Option<SdkMeterProvider>,
+    metrics: Option<MetricPump>,
+    over_otlp: Vec<Signal>,
+    /// What no run made, and all metrics.
+    pub(crate) outside: Arc<AllCounts>,
+    redactor: Redactor,
+    last_error: LastError,
+    ended: AtomicBool,
+}
+
+impl Exports {
+    /// Starts what `environment` asks for; what cannot be started becomes a warning.
+    pub(crate) fn start(
+        environment: &Environment,
+        resource: &Resource,
+        scrubber: &Scrubber,
+        redactor: &Redactor,
+        warnings: &mut Vec<String>,
+    ) -> Self {
+        let outside = Arc::new(AllCounts::default());
+        let last_error = LastError::default();
+        let mut setup =
+            Setup { transport: Transport::default(), resource, redactor, over_otlp: Vec::new(), warnings };
+
+        let spans = setup.destinations(Signal::Traces, &environment.traces, Transport::spans);
+        let spans = spans.and_then(|to| {
+            let batches = environment.span_batches;
+            let queue = otlp::span_queue(to, batches, resource, scrubber.clone(), last_error.clone());
+            setup.started(Signal::Traces, queue).map(Arc::new)
+        });
+        let logs = setup.destinations(Signal::Logs, &environment.logs, Transport::logs);
+        let logs = logs.and_then(|to| {
+            let batches = environment.log_batches;
+            let queue = otlp::log_queue(to, batches, resource, scrubber.clone(), last_error.clone());
+            setup.started(Signal::Logs, queue).map(Arc::new)
+        });
+        let temporality = environment.temporality;
+        let metrics = setup.destinations(Signal::Metrics, &environment.metrics, |transport, target| {
+            transport.metrics(target, temporality)
+        });
+        let metrics = metrics.and_then(|to| {
+            let reader = SharedReader::new(temporality);
+            let provider = SdkMeterProvider::builder().with_resource(resource.clone());
+            let provider = provider.with_reader(reader.clone()).build();
+            let (interval, counts) = (environment.metric_interval, Arc::clone(&outside));
+            let pump = MetricPump::start(reader, to, interval, counts, last_error.clone());
+            Some((setup.started(Signal::Metrics, pump)?, provider))
+        });
+        let (metrics, meter_provider) = metrics.unzip();
+        Self {
+            spans,
+            logs,
+            meter_provider,
+            metrics,
+            over_otlp: setup.over_otlp,
+            outside,
+            redactor: redactor.clone(),
+            last_error,
+            ended: AtomicBool::new(false),
+        }
+    }
+
+    /// Whether a signal goes over OTLP.
+    pub(crate) fn over_otlp(&self, signal: Signal) -> bool {
+        self.over_otlp.contains(&signal)
+    }
+
+    /// Has everything sent that waits; all signals at once.
+    pub(crate) fn begin_flush(&self) -> Flush {
+        self.spans.iter().for_each(|queue| queue.hurry());
+        self.logs.iter().for_each(|queue| queue.hurry());
+        Flush {
+            spans: self.spans.clone(),
+            logs: self.logs.clone(),
+            metrics: self.metrics.as_ref().map(MetricPump::request_flush),
+        }
+    }
+
+    /// Sends what waits, and takes nothing more.
+    pub(crate) fn end(&self, deadline: Instant) {
+        if self.ended.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        // What was not in time shows in the ledgers.
+        self.begin_flush().wait(deadline);
+        let _ = self.spans.as_ref().map(|queue| queue.close(deadline));
+        let _ = self.logs.as_ref().map(|queue| queue.close(deadline));
+    }
+
+    /// The last thing that went wrong, in words.
+    pub(crate) fn last_error(&self) -> Option<String> {
+        self.last_error.get().map(|error| format!("OTLP export: {}", self.redactor.text(&error)))
+    }
+}
+
+impl Drop for Exports {
+    fn drop(&mut self) {
+        self.end(Instant::now() + DROP_TIMEOUT);
+    }
+}
+
+/// A flush that has begun.
+#[derive(Debug)]
+pub(crate) struct Flush {
+    spans: Option<Arc<SpanQueue>>,
+    logs: Option<Arc<LogQueue>>,
+    metrics: Option<PendingFlush>,
+}
+
+impl Flush {
+    /// False when not everything was sent before `deadline`.
+    pub(crate) fn wait(self, deadline: Instant) -> bool {
+        let spans = self.spans.is_none_or(|queue| queue.flush(deadline));
+        let logs = self.logs.is_none_or(|queue| queue.flush(deadline));
+        let metrics = self.metrics.is_none_or(|flush| flush.wait(deadline));
+        spans && logs && metrics
+    }
+}
+
+/// What starting the exports of one signal needs and leaves behind.
+struct Setup<'a> {
+    transport: Transport,
+    resource: &'a Resource,
+    redactor: &'a Redactor,
+    over_otlp: Vec<Signal>,
+    warnings: &'a mut Vec<String>,
+}
+
+impl Setup<'_> {
+    fn destinations<E>(
+        &mut self,
+        signal: Signal,
+        export: &SignalExport,
+        build: impl FnOnce(&mut Transport, &OtlpTarget) -> Result<(E, Executor), TransportError>,
+    ) -> Option<Destinations<E>> {
+        let otlp = export.otlp.as_ref().and_then(|target| match build(&mut self.transport, target) {
+            Ok(exporter) => {
+                self.over_otlp.push(signal);
+                Some(exporter)
+            }
+            Err(error) => {
+                self.warn(signal, &error);
+                None
+            }
+        });
+        let console = export.console.then(|| Console::new(self.resource));
+        (otlp.is_some() || console.is_some()).then_some(Destinations { otlp, console })
+    }
+
+    fn started<T>(&mut self, signal: Signal, result: io::Result<T>) -> Option<T> {
+        result.inspect_err(|error| self.warn(signal, error)).ok()
+    }
+
+    fn warn(&mut self, signal: Signal, error: &dyn Error) {
+        let mut text = format!("{signal} are not exported: {error}");
+        let mut cause = error.source();
+        while let Some(error) = cause {
+            text.push_str(&format!(": {error}"));
+            cause = error.source();
+        }
+        self.warnings.push(self.redactor.text(&text));
+    }
+}
