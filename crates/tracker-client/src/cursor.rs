@@ -6,6 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::{Counts, Outcome, RunLink};
@@ -31,6 +32,8 @@ pub(crate) struct Cursor {
     pub(crate) project_id: Option<i64>,
     pub(crate) template_id: Option<i64>,
     pub(crate) link: Option<RunLink>,
+    /// Until when a run may appear that was asked for without an answer.
+    pub(crate) run_settles: Option<DateTime<Utc>>,
     /// How the run ended, once the server knows.
     pub(crate) outcome: Option<Outcome>,
     /// Where in the outbox the first line starts that is not done.
@@ -81,6 +84,7 @@ impl Cursor {
             project_id: None,
             template_id: None,
             link: None,
+            run_settles: None,
             outcome: None,
             offset: 0,
             delivered: Counts::default(),
@@ -121,6 +125,11 @@ impl Cursor {
             .and_then(|text| fs::write(&beside, text))
             .and_then(|()| fs::rename(&beside, &path));
         written.map_err(|source| CursorError::Io { path, source })
+    }
+
+    /// Whether the server may be creating the run at this moment. A clock that was set back does not prolong it.
+    pub(crate) fn may_appear(&self, now: DateTime<Utc>) -> bool {
+        self.run_settles.is_some_and(|until| now < until && until - now <= TimeDelta::seconds(10))
     }
 
     /// Keeps what the server refused, while there is room.

@@ -3,10 +3,10 @@
 use std::{
     collections::{HashMap, HashSet, VecDeque},
     path::{Path, PathBuf},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
 
 use crate::{
@@ -18,8 +18,11 @@ use crate::{
     wire,
 };
 
-/// How long a run may still appear on the server after the request that creates it has timed out.
-const SETTLING: Duration = Duration::from_secs(10);
+/// How long a run may still appear on the server after the request that creates it was cut off.
+const SETTLING: TimeDelta = TimeDelta::seconds(2);
+
+/// The same after that request has timed out, for then the server is slow.
+const SLOW_SETTLING: TimeDelta = TimeDelta::seconds(10);
 
 /// Why a delivery stopped, or waits.
 #[derive(Debug, thiserror::Error)]
@@ -40,8 +43,8 @@ pub enum DeliveryError {
         /// The outbox.
         path: PathBuf,
     },
-    /// The request that creates the run timed out, and the server may still be at it.
-    #[error("create the run: waiting whether a request that took too long has created it")]
+    /// The request that creates the run was cut off, and the server may still be at it.
+    #[error("create the run: waiting whether a request that was cut off has created it")]
     Settling,
 }
 
@@ -95,7 +98,8 @@ pub(crate) struct Deliverer {
     pipeline: Pipeline,
     /// Starts of the nodes that are running.
     started: HashMap<String, DateTime<Utc>>,
-    run_attempt: RunAttempt,
+    /// The version was created just now, so that nobody can have created a run of it.
+    version_is_new: bool,
     /// A task update that the server has taken.
     known_task: Option<wire::NodeRunIn>,
     warned_of_cursor: bool,
@@ -132,15 +136,6 @@ enum Step {
     Skip,
 }
 
-/// Whether the run may be on the server although its id is not known.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum RunAttempt {
-    /// Its version is new, and nobody has tried to create the run.
-    None,
-    Unknown,
-    TimedOut(Instant),
-}
-
 impl Deliverer {
     /// Continues the delivery of a `tracker` folder where it stands.
     ///
@@ -161,7 +156,7 @@ impl Deliverer {
             pending: None,
             pipeline: Pipeline::default(),
             started: HashMap::new(),
-            run_attempt: RunAttempt::Unknown,
+            version_is_new: false,
             known_task: None,
             warned_of_cursor: false,
         };
@@ -328,7 +323,7 @@ impl Deliverer {
             Some(id) => id,
             None => {
                 let id = self.client.create_version(project_id, version)?;
-                self.run_attempt = RunAttempt::None;
+                self.version_is_new = true;
                 id
             }
         };
@@ -345,28 +340,31 @@ impl Deliverer {
     ) -> Result<(), DeliveryError> {
         let (project_id, template_id) =
             self.cursor.project_id.zip(self.cursor.template_id).ok_or_else(|| self.no_run())?;
-        let found = match self.run_attempt {
-            RunAttempt::None => None,
-            RunAttempt::Unknown | RunAttempt::TimedOut(_) => {
-                self.client.find_run(template_id, run_id, started)?
-            }
+        let found = match self.version_is_new {
+            true => None,
+            false => self.client.find_run(template_id, run_id, started)?,
         };
-        let dag_run_id = match (found, self.run_attempt) {
-            (Some(id), _) => id,
-            (None, RunAttempt::TimedOut(at)) if at.elapsed() < SETTLING => {
-                return Err(DeliveryError::Settling);
-            }
-            (None, _) => {
-                self.run_attempt = RunAttempt::Unknown;
-                self.client.create_run(template_id, body).inspect_err(|error| {
-                    if error.timed_out() {
-                        self.run_attempt = RunAttempt::TimedOut(Instant::now());
-                    }
-                })?
-            }
+        let dag_run_id = match found {
+            Some(id) => id,
+            None if self.cursor.may_appear(Utc::now()) => return Err(DeliveryError::Settling),
+            None => self.create_run(template_id, body)?,
         };
         self.cursor.link = Some(self.client.link(project_id, template_id, dag_run_id));
         Ok(())
+    }
+
+    fn create_run(&mut self, template_id: i64, body: &wire::DagRunIn) -> Result<i64, CallError> {
+        self.version_is_new = false;
+        // Written down first, for whoever goes on when this process does not.
+        self.cursor.run_settles = Some(Utc::now() + SETTLING);
+        self.save_cursor();
+        let created = self.client.create_run(template_id, body);
+        self.cursor.run_settles = match &created {
+            Err(error) if error.timed_out() => Some(Utc::now() + SLOW_SETTLING),
+            Err(CallError::NoAnswer { .. }) => self.cursor.run_settles,
+            _ => None,
+        };
+        created
     }
 
     /// Sends one part of a batch. What is left of it goes back to the front of `parts`.
@@ -457,7 +455,11 @@ impl Deliverer {
         self.cursor.offset = done.end;
         self.cursor.delivered.add(done.counts);
         self.cursor.drop_items("unreadable line of the outbox", done.unreadable);
-        // Without it, a delivery that is interrupted asks the server again what it has.
+        self.save_cursor();
+    }
+
+    /// Without a cursor, a delivery that is interrupted asks the server again what it has.
+    fn save_cursor(&mut self) {
         if let Err(error) = self.cursor.save(&self.tracker_dir)
             && !std::mem::replace(&mut self.warned_of_cursor, true)
         {

@@ -1,6 +1,6 @@
 //! Delivering later.
 
-use std::{fs, time::Duration};
+use std::{fs, net::TcpListener, time::Duration};
 
 use chrono::{TimeDelta, Utc};
 use daglight_tracker_client::{Outcome, ProcessEvidence, SyncError, SyncOutcome, outbox_status, sync_bundle};
@@ -63,6 +63,37 @@ fn a_lost_cursor_makes_nothing_twice() {
     assert_eq!(requests[5].body["attributes"], json!([]));
     assert_eq!(second.ledger, first.ledger);
     assert_eq!(second.link.unwrap().dag_run_id, first.link.unwrap().dag_run_id);
+}
+
+#[test]
+fn a_run_that_may_still_appear_is_not_created_again_at_once() {
+    let recorded = Recorded::whole(&[]);
+    let cut_off = [(FIND_RUN, Json(json!([]))), (CREATE_RUN, Close)];
+    let cut_off = until_run().into_iter().take(3).chain(cut_off);
+    let server = Server::start(cut_off);
+    let no_time = Duration::ZERO;
+    let sync = |server: &Server| {
+        let connection = connection(server);
+        sync_bundle(&recorded.tracker_dir(), &connection, ProcessEvidence::Unknown, no_time).unwrap().ledger
+    };
+    while sync(&server).last_error.is_none() {}
+    let address = server.url().strip_prefix("http://").unwrap().to_owned();
+    server.finish();
+
+    let server = Server::start_at(TcpListener::bind(&address).unwrap(), [(FIND_RUN, Json(json!([])))]);
+    let error = sync(&server).last_error.unwrap();
+    assert!(error.contains("cut off"), "{error}");
+    server.finish();
+
+    let cursor = recorded.tracker_dir().join("delivery.json");
+    let mut settled: Value = serde_json::from_slice(&fs::read(&cursor).unwrap()).unwrap();
+    assert!(settled["run_settles"].is_string());
+    settled["run_settles"] = json!("2026-01-01T00:00:00Z");
+    fs::write(&cursor, settled.to_string()).unwrap();
+    let again = [(FIND_RUN, Json(json!([]))), (CREATE_RUN, Json(run(json!({}))))];
+    let server = Server::start_at(TcpListener::bind(&address).unwrap(), again);
+    assert_eq!(sync(&server).delivered_by_kind.runs, 1);
+    server.finish();
 }
 
 #[test]
