@@ -69,7 +69,7 @@ impl<T: Send + 'static> Queue<T> {
     /// Starts the worker. Nothing that it does is itself recorded by OpenTelemetry.
     pub(crate) fn start(
         settings: QueueSettings,
-        mut work: impl FnMut(Vec<T>) + Send + 'static,
+        work: impl FnMut(Vec<T>) + Send + 'static,
     ) -> io::Result<Self> {
         let shared = Arc::new(Shared {
             state: Mutex::new(State {
@@ -87,6 +87,9 @@ impl<T: Send + 'static> Queue<T> {
         let worker = EndOnDrop(Arc::clone(&shared));
         let (max_batch, linger) = (settings.max_batch, settings.linger);
         thread::Builder::new().name(settings.name.to_owned()).spawn(move || {
+            // Locals are dropped last to first: what `work` holds is gone when the end is announced.
+            let worker = worker;
+            let mut work = work;
             let _suppressed = Context::enter_telemetry_suppressed_scope();
             while let Some(batch) = worker.0.next_batch(max_batch, linger) {
                 let size = batch.len() as u64;

@@ -7,7 +7,7 @@ use std::{
 
 use daglight_capture_policy::{Policy, Profile};
 use daglight_otel_bridge::{
-    Bridge, BridgeConfig, Ledger, SignalFiles, SpanStatus,
+    Bridge, BridgeConfig, Ledger, SignalFiles, SpanStatus, end_open_spans,
     names::{Key, Namespace, span},
 };
 use daglight_run_identity::NodeKind;
@@ -237,8 +237,78 @@ fn what_comes_after_the_end_is_counted_and_harms_nobody() {
     run.signals.snapshot_metrics();
     assert_eq!(run.finish(), ledgers);
     assert_eq!(run.spans().len(), 1);
+}
+
+#[test]
+fn a_run_goes_on_when_exporting_has_ended() {
+    let bridge = bridge([]);
+    let run = TestRun::open(&bridge, "t");
+    let root = run.signals.root();
     bridge.shutdown(TIMEOUT);
     run.signals.span(span::NODE).start().end();
+    root.end();
+    drop(bridge);
+    assert_eq!(run.finish().traces.bundle, Ledger { produced: 2, exported: 2, ..Ledger::default() });
+}
+
+#[test]
+fn a_run_is_a_child_of_the_span_it_is_opened_in() {
+    let bridge = bridge([("TRACEPARENT", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")]);
+    let outer = TestRun::open(&bridge, "outer");
+    let root = outer.signals.root();
+    assert_eq!(root.trace_id(), "0af7651916cd43dd8448eb211c80319c");
+    let _inside = root.context().attach();
+    let inner = TestRun::open(&bridge, "inner");
+    inner.signals.root().end();
+    inner.finish();
+    assert_eq!(inner.spans()[0]["parentSpanId"], root.span_id());
+    assert_eq!(attribute(&inner.spans()[0], "hamilton.dag_name"), Some(&json!("inner")));
+}
+
+#[test]
+fn spans_of_a_dead_process_are_ended_with_its_last_sign_of_life() {
+    let bridge = bridge([]);
+    let run = TestRun::open(&bridge, "t");
+    let root = run.signals.root();
+    let node = run.signals.span(span::NODE).node("risk").start();
+    assert!(run.signals.flush_files(TIMEOUT));
+    node.end();
+    assert!(run.signals.flush_files(TIMEOUT));
+    let files = SignalFiles::in_folder(run.folder.path());
+    let half = fs::read_to_string(&files.traces).unwrap() + r#"{"resourceSpans":[{"half"#;
+    fs::write(&files.traces, half).unwrap();
+
+    let last_sign = root.started_at() + Duration::from_secs(3);
+    let namespace = Namespace::default();
+    assert_eq!(end_open_spans(&files, &namespace, last_sign).unwrap(), 1);
+    assert_eq!(end_open_spans(&files, &namespace, last_sign).unwrap(), 0);
+    let spans = run.spans();
+    assert_eq!(names(&spans), [span::NODE, span::PIPELINE_EXECUTE]);
+    let ended = find(&spans, span::PIPELINE_EXECUTE);
+    assert_eq!(ended["spanId"], root.span_id());
+    assert_eq!(ended["status"], json!({"message": "the process ended", "code": 2}));
+    assert_eq!(attribute(ended, "error.type"), Some(&json!("process_ended")));
+    assert_eq!(attribute(ended, "hamilton.run_id"), Some(&json!(run.id.to_string())));
+    let nanoseconds = |key: &str| ended[key].as_str().unwrap().parse::<u64>().unwrap();
+    assert_eq!(nanoseconds("endTimeUnixNano") - nanoseconds("startTimeUnixNano"), 3_000_000_000);
+    drop(root);
+}
+
+#[test]
+fn ten_thousand_tables_make_no_more_metrics_than_ten() {
+    let bridge = bridge([]);
+    let points = |tables: usize| {
+        let run = TestRun::open(&bridge, "t");
+        for n in 0..tables {
+            let table = policy().capture(format!("table_{n}"));
+            let span = run.signals.span(span::WRITE).stage("write").attribute(Key::Table, &table).start();
+            span.row_count(1);
+            span.end();
+            run.signals.metrics().artifact("parquet");
+        }
+        run.finish().metrics.bundle.produced
+    };
+    assert_eq!(points(10_000), points(10));
 }
 
 #[test]

@@ -53,13 +53,12 @@ impl TestRun {
         lines(&self.folder.path().join(file))
     }
 
-    /// The spans in the file, by name and in the order in which they ended.
     pub(crate) fn spans(&self) -> Vec<Value> {
-        items(&self.lines("otel_traces.json"), ["resourceSpans", "scopeSpans", "spans"])
+        spans_of(&SignalFiles::in_folder(self.folder.path()))
     }
 
     pub(crate) fn logs(&self) -> Vec<Value> {
-        items(&self.lines("otel_logs.json"), ["resourceLogs", "scopeLogs", "logRecords"])
+        logs_of(&SignalFiles::in_folder(self.folder.path()))
     }
 
     /// The metrics of the last snapshot, by name.
@@ -70,6 +69,15 @@ impl TestRun {
             .map(|metric| (metric["name"].as_str().unwrap().to_owned(), metric))
             .collect()
     }
+}
+
+/// The spans in their file, in the order in which they ended.
+pub(crate) fn spans_of(files: &SignalFiles) -> Vec<Value> {
+    items(&lines(&files.traces), ["resourceSpans", "scopeSpans", "spans"])
+}
+
+pub(crate) fn logs_of(files: &SignalFiles) -> Vec<Value> {
+    items(&lines(&files.logs), ["resourceLogs", "scopeLogs", "logRecords"])
 }
 
 pub(crate) fn lines(path: &Path) -> Vec<Value> {

@@ -1,0 +1,211 @@
+//! Ending the spans of a run whose process died before it could.
+
+use std::{
+    collections::HashSet,
+    fs::{self, File, OpenOptions},
+    io::{self, BufRead as _, BufReader, Seek as _, SeekFrom, Write as _},
+    path::{Path, PathBuf},
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use opentelemetry_proto::tonic::{
+    common::v1::{AnyValue, KeyValue, any_value},
+    trace::v1::{Span, Status, TracesData, status::StatusCode},
+};
+use serde::Deserialize;
+
+use crate::{
+    SignalFiles, SpanStatus,
+    names::{Key, Namespace, key},
+};
+
+/// The `error.type` of a span that was open when its process died.
+const PROCESS_ENDED: &str = "process_ended";
+
+/// Why spans could not be ended.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RecoverError {
+    /// A file could not be read.
+    #[error("cannot read {}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// A file could not be written.
+    #[error("cannot write {}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// A line is none that a run writes.
+    #[error("{} line {line} is no OTLP/JSON", path.display())]
+    Line {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// Why not.
+        source: serde_json::Error,
+    },
+}
+
+/// Ends the spans that were open when the process of a run died: they are appended to the traces file as errors that
+/// ended at `ended_at`, the time of the last sign of life. Gives their number; a run that ended by itself has none.
+///
+/// It reads the files as a stream, and keeps the ids of spans only. It must not be called while the run is going on.
+///
+/// # Errors
+/// When a file cannot be read or written. A half-written last line is no error: it is removed.
+pub fn end_open_spans(
+    files: &SignalFiles,
+    namespace: &Namespace,
+    ended_at: SystemTime,
+) -> Result<u64, RecoverError> {
+    let open_spans = files.open_spans();
+    let mut unended = HashSet::new();
+    if !for_each_line(&open_spans, |line: SpanIds| unended.extend(line.into_ids()))? {
+        return Ok(0);
+    }
+    for_each_line(&files.traces, |line: SpanIds| {
+        line.into_ids().for_each(|id| {
+            unended.remove(&id);
+        });
+    })?;
+    let ended = if unended.is_empty() { 0 } else { append(files, namespace, ended_at, &unended)? };
+    fs::remove_file(&open_spans).map_err(|source| RecoverError::Write { path: open_spans, source })?;
+    Ok(ended)
+}
+
+fn append(
+    files: &SignalFiles,
+    namespace: &Namespace,
+    ended_at: SystemTime,
+    unended: &HashSet<String>,
+) -> Result<u64, RecoverError> {
+    let written = |source| RecoverError::Write { path: files.traces.clone(), source };
+    let mut traces = open_at_last_line(&files.traces).map_err(written)?;
+    let status = namespace.key(Key::Status);
+    let ended_at = ended_at
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |time| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
+    let mut count = 0;
+    let mut failure = Ok(());
+    for_each_line(&files.open_spans(), |mut data: TracesData| {
+        for scope in data.resource_spans.iter_mut().flat_map(|resource| &mut resource.scope_spans) {
+            scope.spans.retain(|span| unended.contains(&hexadecimal(&span.span_id)));
+            scope.spans.iter_mut().for_each(|span| end(span, ended_at, &status));
+            count += scope.spans.len() as u64;
+        }
+        data.resource_spans
+            .retain(|resource| resource.scope_spans.iter().any(|scope| !scope.spans.is_empty()));
+        if failure.is_ok() && !data.resource_spans.is_empty() {
+            failure = serde_json::to_vec(&data).map_err(io::Error::from).and_then(|mut line| {
+                line.push(b'\n');
+                traces.write_all(&line)
+            });
+        }
+    })?;
+    failure.map_err(written)?;
+    Ok(count)
+}
+
+fn end(span: &mut Span, ended_at: u64, status_key: &str) {
+    let text = |key: &str, value: &str| KeyValue {
+        key: key.to_owned(),
+        value: Some(AnyValue { value: Some(any_value::Value::StringValue(value.to_owned())) }),
+        ..KeyValue::default()
+    };
+    span.end_time_unix_nano = ended_at.max(span.start_time_unix_nano);
+    span.status = Some(Status { message: "the process ended".to_owned(), code: StatusCode::Error.into() });
+    span.attributes.push(text(key::ERROR_TYPE, PROCESS_ENDED));
+    span.attributes.push(text(status_key, SpanStatus::Error.name()));
+}
+
+/// Opens the file for appending, without the part of a line that may stand at its end.
+fn open_at_last_line(path: &Path) -> io::Result<File> {
+    let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
+    let mut whole_bytes = 0;
+    let mut reader = BufReader::new(&file);
+    let mut line = Vec::new();
+    while reader.read_until(b'\n', &mut line)? > 0 {
+        if line.ends_with(b"\n") {
+            whole_bytes += line.len() as u64;
+        }
+        line.clear();
+    }
+    file.set_len(whole_bytes)?;
+    file.seek(SeekFrom::Start(whole_bytes))?;
+    Ok(file)
+}
+
+/// Reads whole lines, one at a time. False when there is no file.
+fn for_each_line<T: for<'de> Deserialize<'de>>(
+    path: &Path,
+    mut each: impl FnMut(T),
+) -> Result<bool, RecoverError> {
+    let read = |source| RecoverError::Read { path: path.to_owned(), source };
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(read(error)),
+    };
+    let mut reader = BufReader::new(file);
+    let mut line = Vec::new();
+    for number in 1.. {
+        line.clear();
+        reader.read_until(b'\n', &mut line).map_err(read)?;
+        if !line.ends_with(b"\n") {
+            break;
+        }
+        let value = serde_json::from_slice(&line).map_err(|source| RecoverError::Line {
+            path: path.to_owned(),
+            line: number,
+            source,
+        })?;
+        each(value);
+    }
+    Ok(true)
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// A line of spans, of which only the ids are read.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct SpanIds {
+    resource_spans: Vec<ResourceSpanIds>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ResourceSpanIds {
+    scope_spans: Vec<ScopeSpanIds>,
+}
+
+#[derive(Deserialize)]
+struct ScopeSpanIds {
+    spans: Vec<SpanId>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct SpanId {
+    span_id: String,
+}
+
+impl SpanIds {
+    fn into_ids(self) -> impl Iterator<Item = String> {
+        self.resource_spans
+            .into_iter()
+            .flat_map(|resource| resource.scope_spans)
+            .flat_map(|scope| scope.spans)
+            .map(|span| span.span_id)
+    }
+}
