@@ -161,8 +161,8 @@ fn cut_typed_literals(text: &str) -> String {
 
 /// The length of a literal up to its closing parenthesis.
 fn literal_length(text: &str) -> Option<usize> {
-    if text.starts_with('"') {
-        return text[1..].find("\")").map(|end| end + 2);
+    if let Some(quoted) = text.strip_prefix('"') {
+        return quoted.find("\")").map(|end| end + 2);
     }
     let mut depth = 0_usize;
     text.char_indices().find_map(|(at, c)| match c {

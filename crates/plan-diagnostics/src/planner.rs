@@ -19,7 +19,7 @@ use datafusion::{
     error::Result,
     execution::{context::QueryPlanner, session_state::SessionStateBuilder},
     logical_expr::LogicalPlan,
-    optimizer::{Analyzer, AnalyzerRule},
+    optimizer::AnalyzerRule,
     physical_plan::ExecutionPlan,
     physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner},
 };
@@ -40,16 +40,32 @@ pub fn instrument(
     live: LiveQueries,
 ) -> SessionStateBuilder {
     let inner = builder.query_planner().take().unwrap_or_else(|| Arc::new(DefaultPlanner));
-    let mut analyzer = builder.analyzer().take().unwrap_or_else(Analyzer::new);
+    let mut analyzer = builder.analyzer().take().unwrap_or_default();
     analyzer.rules.insert(0, Arc::new(KeepUnoptimized));
     *builder.analyzer() = Some(analyzer);
     builder.with_query_planner(Arc::new(ObservingPlanner { inner, observer, live }))
 }
 
 thread_local! {
-    /// The plan that this thread analysed last. Sound because a session analyses, optimises and first polls the
-    /// planner's future without an await between them.
-    static UNOPTIMIZED: RefCell<Option<LogicalPlan>> = const { RefCell::new(None) };
+    /// The plans that this thread has analysed since it last planned one, the oldest first. A session analyses,
+    /// optimises and first polls the planner's future without an await between them, so the last is always the one
+    /// that is planned.
+    static ANALYZED: RefCell<Vec<LogicalPlan>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Plans that are analysed and never planned, as for `df.into_optimized_plan()`, are not kept for long.
+const ANALYZED_KEPT: usize = 2;
+
+/// The plan as the front end made it. `CREATE TABLE AS` optimises its query, and then the result of that once more:
+/// then the plan before the last is the one that was written.
+fn take_unoptimized() -> Option<LogicalPlan> {
+    let mut analyzed = ANALYZED.take();
+    let last = analyzed.pop()?;
+    let same_query = |earlier: &LogicalPlan| {
+        earlier.schema().logically_equivalent_names_and_types(last.schema())
+            && source_tables(earlier) == source_tables(&last)
+    };
+    analyzed.pop().filter(same_query).or(Some(last))
 }
 
 #[derive(Debug)]
@@ -57,7 +73,12 @@ struct KeepUnoptimized;
 
 impl AnalyzerRule for KeepUnoptimized {
     fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
-        UNOPTIMIZED.with_borrow_mut(|kept| *kept = Some(plan.clone()));
+        ANALYZED.with_borrow_mut(|kept| {
+            if kept.len() == ANALYZED_KEPT {
+                kept.remove(0);
+            }
+            kept.push(plan.clone());
+        });
         Ok(plan)
     }
 
@@ -101,7 +122,7 @@ impl QueryPlanner for ObservingPlanner {
         logical_plan: &LogicalPlan,
         session: &dyn Session,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let unoptimized = UNOPTIMIZED.with_borrow_mut(Option::take);
+        let unoptimized = take_unoptimized();
         let planned_at = SystemTime::now();
         let started = Instant::now();
         let plan = self.inner.create_physical_plan(logical_plan, session).await?;

@@ -258,12 +258,7 @@ impl QueryRun {
         let mut partitions = self.lock();
         partitions.active = partitions.active.saturating_sub(1);
         // After a failure the other partitions are dropped: the first thing that went wrong says why.
-        let replaces = match (&partitions.worst, &outcome) {
-            (None, _) => true,
-            (Some(QueryOutcome::Cancelled), Some(_)) => true,
-            _ => false,
-        };
-        if replaces && outcome.is_some() {
+        if outcome.is_some() && matches!(partitions.worst, None | Some(QueryOutcome::Cancelled)) {
             partitions.worst = outcome;
         }
         if partitions.active > 0 {

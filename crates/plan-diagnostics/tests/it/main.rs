@@ -200,3 +200,15 @@ async fn fingerprints_forget_literals_and_texts_can() {
     let bundle = serde_json::to_string(&PlanBundle::new(&reports[0], Some("n"), false)).unwrap();
     assert!(!bundle.contains("secret41"), "{bundle}");
 }
+
+#[tokio::test]
+async fn a_created_table_has_the_fingerprint_of_its_query() {
+    let (ctx, seen, _) = session();
+    let sql = "SELECT value, value IS NULL AS missing FROM generate_series(1, 10) WHERE 1 = 1";
+    run(&ctx, sql).await;
+    let selected = only(&seen);
+    run(&ctx, &format!("CREATE TABLE t AS {sql}")).await;
+    let created = only(&seen);
+    assert_eq!(selected.query.texts.logical, created.query.texts.logical);
+    assert_eq!(selected.query.fingerprints, created.query.fingerprints);
+}
