@@ -1,7 +1,6 @@
 //! The demo: data, the Hamilton UI, the example pipeline, and where to look.
 
 use std::{
-    env,
     path::PathBuf,
     process::{Child, Command, Stdio},
 };
@@ -89,9 +88,9 @@ struct Demo<'a> {
 
 impl Demo<'_> {
     fn build(&self) -> Result<()> {
-        let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        let mut cargo = self.workspace.cargo();
         // All members, as the tests are built: with another selection cargo would build DataFusion a second time.
-        cargo.args(["build", "--workspace", "--bins"]).current_dir(self.workspace.root());
+        cargo.args(["build", "--workspace", "--bins"]);
         if self.options.release {
             cargo.arg("--release");
         }

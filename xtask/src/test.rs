@@ -1,7 +1,5 @@
 //! The test command: set-up, then unit, doc and system tests.
 
-use std::{env, process::Command};
-
 use anyhow::Result;
 use xtask::{Browser, Python, VirtualEnv, Workspace};
 
@@ -28,9 +26,9 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     )?;
     eprintln!("set-up: programs");
     // All members, as the tests are built: with another selection cargo would build DataFusion a second time.
-    xtask::run(cargo(&workspace).args(["build", "--workspace", "--bins"]))?;
+    xtask::run(workspace.cargo().args(["build", "--workspace", "--bins"]))?;
     eprintln!("tests");
-    let mut tests = cargo(&workspace);
+    let mut tests = workspace.cargo();
     tests.arg("test");
     if options.cargo_test_arguments.is_empty() {
         tests.arg("--workspace");
@@ -38,10 +36,4 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         tests.args(&options.cargo_test_arguments);
     }
     xtask::run(&mut tests)
-}
-
-fn cargo(workspace: &Workspace) -> Command {
-    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.current_dir(workspace.root());
-    command
 }

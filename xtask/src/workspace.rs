@@ -3,6 +3,7 @@
 use std::{
     env,
     path::{Path, PathBuf},
+    process::Command,
 };
 
 use anyhow::{Context, Result, ensure};
@@ -50,6 +51,23 @@ impl Workspace {
     /// A file of the Python side of the tasks.
     pub fn python_file(&self, name: &str) -> PathBuf {
         self.root.join("xtask/python").join(name)
+    }
+
+    /// Cargo, in the repository and in the environment that a shell gives it.
+    pub fn cargo(&self) -> Command {
+        let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        command.current_dir(&self.root);
+        // `cargo run` describes our own package in variables that build scripts look at: with them, crates such as
+        // ring would be built again each time that cargo is called from here and then by hand.
+        for (name, _) in env::vars_os() {
+            let described = name
+                .to_str()
+                .is_some_and(|name| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_"));
+            if described {
+                command.env_remove(name);
+            }
+        }
+        command
     }
 
     /// The `daglight` program of the dev profile; the variable `DAGLIGHT_BINARY` names another one.
