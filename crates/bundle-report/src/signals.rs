@@ -341,4 +341,22 @@ mod tests {
         let span = signals.nodes["orders"].span.unwrap();
         assert_eq!((span.end - span.start, span.failed), (9_000_000, false));
     }
+
+    #[test]
+    fn a_file_cut_at_any_byte_is_read_up_to_there() {
+        let out = tempfile::tempdir().unwrap();
+        let bundle = Bundle::create(out.path(), RunId::new()).unwrap();
+        let node = |name| SpanLine::new("hamilton.node", 0, 10).text("node", name).failed("reset").line();
+        let whole = [node("orders"), node("Größe \"x\""), node("lines")].concat().into_bytes();
+        for length in 0..=whole.len() {
+            std::fs::write(bundle.traces(), &whole[..length]).unwrap();
+            let signals = Signals::read(&bundle, &Namespace::default());
+            let whole_lines = whole[..length].iter().filter(|byte| **byte == b'\n').count() as u64;
+            let reading = &signals.files[0];
+            assert_eq!((reading.size_bytes, reading.unreadable_lines), (length as u64, 0));
+            assert!((whole_lines..=whole_lines + 1).contains(&reading.lines), "cut at {length}: {reading:?}");
+            assert_eq!(reading.is_whole(), reading.torn_bytes == 0, "cut at {length}: {reading:?}");
+            assert_eq!(signals.span_count, reading.lines);
+        }
+    }
 }
