@@ -3,7 +3,7 @@
 use std::{num::NonZeroUsize, path::PathBuf};
 
 use clap::{Args as ClapArgs, Parser, Subcommand};
-use daglight::{policy::Profile, identity::DagName};
+use daglight::{identity::DagName, policy::Profile};
 
 /// Run telemetry for Apache DataFusion pipelines: the Hamilton UI, OpenTelemetry and a run bundle from one run.
 #[derive(Debug, Parser)]

@@ -48,7 +48,11 @@ impl Progress {
         if self.show.nodes {
             let kind = record.map_or("", |record| record.kind.as_str());
             let rows = record.and_then(|record| record.rows).map(|rows| format!("{} rows", grouped(rows)));
-            self.line(&format!("  ok   {node:<32} {kind:<12} {:>16} {:>10}", rows.unwrap_or_default(), brief(elapsed)));
+            self.line(&format!(
+                "  ok   {node:<32} {kind:<12} {:>16} {:>10}",
+                rows.unwrap_or_default(),
+                brief(elapsed)
+            ));
         }
     }
 
@@ -108,7 +112,7 @@ pub(crate) fn grouped(count: u64) -> String {
     let digits = count.to_string();
     let mut out = String::with_capacity(digits.len() + digits.len() / 3);
     for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index) % 3 == 0 {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
             out.push(',');
         }
         out.push(digit);
@@ -122,7 +126,8 @@ mod tests {
 
     #[test]
     fn durations_and_counts_are_readable() {
-        let durations = [42e-6, 12.34e-3, 4.2149, 185.2].map(|seconds| brief(Duration::from_secs_f64(seconds)));
+        let durations =
+            [42e-6, 12.34e-3, 4.2149, 185.2].map(|seconds| brief(Duration::from_secs_f64(seconds)));
         assert_eq!(durations, ["42 us", "12.3 ms", "4.21 s", "3 min 5 s"]);
         assert_eq!([0, 999, 1000, 1234567].map(grouped), ["0", "999", "1,000", "1,234,567"]);
     }

@@ -27,7 +27,8 @@ pub(crate) fn sync(args: &SyncArgs) -> Result<ExitCode, Failure> {
         },
     };
     let bar = ProgressBar::new(bundles.len() as u64).with_style(
-        ProgressStyle::with_template("{spinner} [{bar:24}] {pos}/{len} bundles").expect("the template is well formed"),
+        ProgressStyle::with_template("{spinner} [{bar:24}] {pos}/{len} bundles")
+            .expect("the template is well formed"),
     );
     let mut failed = false;
     for bundle in &bundles {

@@ -34,17 +34,17 @@ pub use daglight_bundle_report as bundle;
 pub use daglight_capture_policy as policy;
 #[cfg(feature = "heartbeat")]
 pub use daglight_heartbeat as heartbeat;
-#[cfg(feature = "otel")]
-pub use daglight_otel_bridge as otel;
 #[cfg(feature = "outputs")]
 pub use daglight_materializers as outputs;
+#[cfg(feature = "otel")]
+pub use daglight_otel_bridge as otel;
 #[cfg(feature = "plans")]
 pub use daglight_plan_diagnostics as plans;
 pub use daglight_run_identity as identity;
 #[cfg(feature = "session")]
 pub use daglight_run_session::{
-    FinishReport, Node, NodeRecord, NodeStatus, ReportPaths, Run, RunLinks, RunOptions, RunStatus, SyncReport,
-    Telemetry, TelemetryError, sync_run,
+    FinishReport, Node, NodeRecord, NodeStatus, ReportPaths, Run, RunLinks, RunOptions, RunStatus,
+    SyncReport, Telemetry, TelemetryError, sync_run,
 };
 #[cfg(feature = "sql")]
 pub use daglight_sql_pipeline as sql;

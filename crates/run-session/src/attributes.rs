@@ -18,7 +18,12 @@ pub(crate) fn attributes(facts: &NodeFacts, error: Option<&[String]>, policy: &P
         attributes.push(Attribute::new(name, kind, role, policy.capture(value)));
     };
     if let Some(lines) = error {
-        add("stack_trace", AttributeKind::Error, AttributeRole::Error, policy.capture_stack(lines).into_value());
+        add(
+            "stack_trace",
+            AttributeKind::Error,
+            AttributeRole::Error,
+            policy.capture_stack(lines).into_value(),
+        );
     }
     if let Some((kind, value)) = data_summary(facts, policy) {
         add("data_summary", kind, AttributeRole::ResultSummary, value);
@@ -27,12 +32,19 @@ pub(crate) fn attributes(facts: &NodeFacts, error: Option<&[String]>, policy: &P
         add("schema", AttributeKind::Schema, AttributeRole::ResultSummary, hamilton_summary::schema(schema));
     }
     for written in &facts.written {
-        let name = if facts.written.len() == 1 { "artifact".to_owned() } else { format!("artifact {}", written.name) };
+        let name = if facts.written.len() == 1 {
+            "artifact".to_owned()
+        } else {
+            format!("artifact {}", written.name)
+        };
         add(&name, AttributeKind::Dict, AttributeRole::ArtifactLink, artifact(written, &facts.queries));
     }
     if !facts.queries.is_empty() {
-        let queries: Map<String, Value> =
-            facts.queries.iter().map(|query| (format!("query {}", query.id), describe_query(query))).collect();
+        let queries: Map<String, Value> = facts
+            .queries
+            .iter()
+            .map(|query| (format!("query {}", query.id), describe_query(query)))
+            .collect();
         add("queries", AttributeKind::Dict, AttributeRole::ResourceUtilization, Value::Object(queries));
     }
     let recorded = facts.recorded.iter().map(|(name, value)| {
@@ -80,7 +92,10 @@ fn describe_source(source: &SourceFacts, policy: &Policy) -> Value {
         .zip(&source.columns)
         .map(|(field, facts)| {
             let shown = |value: &Option<ScalarValue>| {
-                value.as_ref().filter(|value| policy.values() || is_number_or_time(&value.data_type())).map(to_json)
+                value
+                    .as_ref()
+                    .filter(|value| policy.values() || is_number_or_time(&value.data_type()))
+                    .map(to_json)
             };
             let column = json!({
                 "type": field.data_type().to_string(),
@@ -139,7 +154,9 @@ fn describe_query(query: &QueryFacts) -> Value {
         .busiest
         .iter()
         .enumerate()
-        .map(|(rank, (name, busy))| (format!("{} {name}", rank + 1), format!("{} ms", milliseconds(*busy)).into()))
+        .map(|(rank, (name, busy))| {
+            (format!("{} {name}", rank + 1), format!("{} ms", milliseconds(*busy)).into())
+        })
         .collect();
     json!({
         "operation": query.operation,

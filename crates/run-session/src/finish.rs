@@ -4,15 +4,17 @@ use std::{collections::BTreeMap, path::PathBuf, time::SystemTime};
 
 use chrono::{DateTime, Utc};
 use daglight_bundle_report::{
-    ArtifactCatalog, Delivery, FileEntry, Identity, Ledger, Links, MANIFEST_VERSION, Manifest, NodeRecord, NodeStatus,
-    Report, RunStatus, SignalLedger,
+    ArtifactCatalog, Delivery, FileEntry, Identity, Ledger, Links, MANIFEST_VERSION, Manifest, NodeRecord,
+    NodeStatus, Report, RunStatus, SignalLedger,
 };
 use daglight_otel_bridge::{Signal, SignalLedgers};
 use daglight_run_identity::RunId;
 use daglight_tracker_client::{Attribute, Event};
 use serde::Serialize;
 
-use crate::{run::outcome, run_state::RunState, run_tags::policy_tags, sync::account, telemetry::in_one_line};
+use crate::{
+    run::outcome, run_state::RunState, run_tags::policy_tags, sync::account, telemetry::in_one_line,
+};
 
 /// How a run ended, what became of its records, and where to look at it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -97,8 +99,13 @@ pub(crate) fn finish(state: &RunState) -> FinishReport {
     if let (Some(ledger), Some(bundle)) = (&tracker_ledger, &state.bundle) {
         let dropped: u64 = ledger.dropped.values().sum();
         if dropped > 0 {
-            let reasons: Vec<String> = ledger.dropped.iter().map(|(why, count)| format!("{count} {why}")).collect();
-            state.warn(format!("{dropped} of {} tracker records were lost: {}", ledger.produced, reasons.join(", ")));
+            let reasons: Vec<String> =
+                ledger.dropped.iter().map(|(why, count)| format!("{count} {why}")).collect();
+            state.warn(format!(
+                "{dropped} of {} tracker records were lost: {}",
+                ledger.produced,
+                reasons.join(", ")
+            ));
         }
         if ledger.waiting > 0 {
             let why = ledger.last_error.as_deref().unwrap_or(
@@ -112,10 +119,7 @@ pub(crate) fn finish(state: &RunState) -> FinishReport {
             ));
         }
     }
-    let delivery = Delivery {
-        tracker: tracker_ledger.map(account),
-        signals: signal_accounts(&signals),
-    };
+    let delivery = Delivery { tracker: tracker_ledger.map(account), signals: signal_accounts(&signals) };
     let ending = Ending { ended_at, delivery };
     let report = write_files(state, &ending);
     FinishReport {

@@ -44,7 +44,12 @@ impl Node {
     ///
     /// # Errors
     /// Those of the query and of the output.
-    pub async fn materialize(&self, session: &SessionContext, frame: DataFrame, output: impl Output) -> Result<Written> {
+    pub async fn materialize(
+        &self,
+        session: &SessionContext,
+        frame: DataFrame,
+        output: impl Output,
+    ) -> Result<Written> {
         let written = output.write(session, frame).await?;
         self.written(written.clone());
         Ok(written)

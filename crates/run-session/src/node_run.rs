@@ -33,7 +33,10 @@ impl NodeRun {
         let kind = state.dag.node(name).map(|node| node.kind);
         let first = !state.records().nodes.contains_key(name);
         if kind.is_none() {
-            state.warn(format!("node {name:?} is none of the DAG {}: the tracker cannot show it", state.dag.name()));
+            state.warn(format!(
+                "node {name:?} is none of the DAG {}: the tracker cannot show it",
+                state.dag.name()
+            ));
         } else if !first {
             state.warn(format!("node {name:?} runs more than once: the tracker shows the first time"));
         }

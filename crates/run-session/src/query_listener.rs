@@ -12,7 +12,9 @@ use daglight_otel_bridge::{
     SpanStatus, StageSpan, StageSpanBuilder,
     names::{self, Key},
 };
-use daglight_plan_diagnostics::{OperatorReport, PlanBundle, PlannedQuery, QueryListener, QueryOutcome, QueryReport};
+use daglight_plan_diagnostics::{
+    OperatorReport, PlanBundle, PlannedQuery, QueryListener, QueryOutcome, QueryReport,
+};
 use opentelemetry::Context;
 
 use crate::node_scope::{NodeScope, QueryFacts};
@@ -60,7 +62,8 @@ impl NodeQuery {
     fn write_plan(&self, report: &QueryReport) -> Option<String> {
         let run = &self.node.run;
         let bundle = run.bundle.as_ref()?;
-        let path = bundle.plan_file(run.next_plan_number(), &self.node.name, &self.query.fingerprints.plan_hash);
+        let path =
+            bundle.plan_file(run.next_plan_number(), &self.node.name, &self.query.fingerprints.plan_hash);
         let with_literals = run.policy.sql_text() == SqlText::Whole;
         let plan = PlanBundle::new(report, Some(&self.node.name), with_literals);
         let written = path
@@ -102,7 +105,9 @@ impl QueryListener for NodeQuery {
                 QueryOutcome::Failed { message } => {
                     span.fail("DataFusionError", &run.policy.capture(message.as_str()));
                 }
-                QueryOutcome::Panicked => span.fail("panic", &run.policy.capture("a thread of the query panicked")),
+                QueryOutcome::Panicked => {
+                    span.fail("panic", &run.policy.capture("a thread of the query panicked"))
+                }
                 _ => span.finish_as(SpanStatus::Cancelled),
             }
             if let Some(hottest) = report.operators.iter().max_by_key(|operator| operator.busy) {
@@ -145,7 +150,8 @@ impl QueryListener for NodeQuery {
 }
 
 fn busiest(operators: &[OperatorReport]) -> Vec<(String, Duration)> {
-    let mut busiest: Vec<_> = operators.iter().map(|operator| (operator.name.clone(), operator.busy)).collect();
+    let mut busiest: Vec<_> =
+        operators.iter().map(|operator| (operator.name.clone(), operator.busy)).collect();
     busiest.sort_by_key(|(_, busy)| std::cmp::Reverse(*busy));
     busiest.truncate(BUSIEST);
     busiest

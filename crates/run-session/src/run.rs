@@ -160,7 +160,8 @@ impl Run {
     /// Runs code that belongs to the run but to no node, such as the setup of a session: its logs carry the run's ids.
     pub async fn stage<T, F: Future<Output = T>>(&self, stage: &str, work: F) -> T {
         let _stage = self.state.beat_in_stage(stage);
-        let span = self.state.signals.span(names::span::STAGE).parent(&self.state.root.context).stage(stage).start();
+        let span =
+            self.state.signals.span(names::span::STAGE).parent(&self.state.root.context).stage(stage).start();
         let context = span.context();
         let result = work.with_context(context).await;
         span.end();
@@ -214,7 +215,8 @@ impl Drop for Run {
         if self.finished {
             return;
         }
-        let reason = if std::thread::panicking() { "the program panicked" } else { "the run was dropped unfinished" };
+        let reason =
+            if std::thread::panicking() { "the program panicked" } else { "the run was dropped unfinished" };
         self.fail(reason);
         let state = Arc::clone(&self.state);
         // On a thread of its own: this one may belong to a runtime, which blocking clients do not bear.

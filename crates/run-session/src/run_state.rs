@@ -12,8 +12,8 @@ use std::{
 use chrono::{DateTime, Utc};
 use daglight_bundle_report::{Artifact, ArtifactColumn, Bundle, NodeRecord, NodeStatus};
 use daglight_capture_policy::{Captured, Policy};
-use daglight_materializers::{Written, schema_hash};
 use daglight_heartbeat::{Heartbeat, StageGuard, TaskGuard};
+use daglight_materializers::{Written, schema_hash};
 use daglight_otel_bridge::{RunSignals, StageSpan};
 use daglight_run_identity::{Dag, RunId};
 use daglight_tracker_client::Tracker;

@@ -18,8 +18,10 @@ pub(crate) fn run_tags(
     own: &BTreeMap<String, String>,
 ) -> BTreeMap<String, String> {
     let known = |value: &Option<String>| value.clone().unwrap_or_else(|| UNKNOWN.to_owned());
-    let mut tags: BTreeMap<String, String> =
-        own.iter().map(|(key, value)| (key.clone(), policy.capture_named(key, value.as_str()).to_text())).collect();
+    let mut tags: BTreeMap<String, String> = own
+        .iter()
+        .map(|(key, value)| (key.clone(), policy.capture_named(key, value.as_str()).to_text()))
+        .collect();
     tags.extend([
         ("run_id".to_owned(), run_id.to_string()),
         ("environment".to_owned(), settings.environment.clone()),
@@ -44,10 +46,7 @@ pub(crate) fn policy_tags(settings: &Settings) -> BTreeMap<String, String> {
         ("policy.profile".to_owned(), settings.profile.to_string()),
         ("policy.data_statistics".to_owned(), capture.data_statistics.to_string()),
         ("policy.values".to_owned(), capture.values.to_string()),
-        (
-            "policy.sql_text".to_owned(),
-            capture.sql_text.name().to_owned(),
-        ),
+        ("policy.sql_text".to_owned(), capture.sql_text.name().to_owned()),
     ])
 }
 

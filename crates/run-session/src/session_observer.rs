@@ -18,9 +18,9 @@ impl QueryObserver for SessionObserver {
             return None;
         }
         let policy = &node.run.policy;
-        let tap = policy
-            .data_statistics()
-            .then(|| SummaryTap::new(SummaryOptions { values: policy.values(), ..SummaryOptions::default() }));
+        let tap = policy.data_statistics().then(|| {
+            SummaryTap::new(SummaryOptions { values: policy.values(), ..SummaryOptions::default() })
+        });
         Some(Observation {
             listener: Arc::new(NodeQuery::new(node, query, tap.clone())),
             tap: tap.map(|tap| Arc::new(tap) as Arc<dyn DataTap>),

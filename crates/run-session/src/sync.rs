@@ -26,7 +26,11 @@ pub struct SyncReport {
 /// # Errors
 /// When the outbox cannot be read, another process delivers it, or the server refuses. A server that does not answer
 /// is no error: the outcome says what waits, and why.
-pub fn sync_run(bundle: &Bundle, connection: &Connection, timeout: Duration) -> Result<Option<SyncReport>, SyncError> {
+pub fn sync_run(
+    bundle: &Bundle,
+    connection: &Connection,
+    timeout: Duration,
+) -> Result<Option<SyncReport>, SyncError> {
     let tracker_dir = bundle.tracker_dir();
     if !tracker_dir.is_dir() {
         return Ok(None);

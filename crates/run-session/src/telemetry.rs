@@ -59,7 +59,10 @@ impl Telemetry {
         let policy = Policy::new(&settings);
         let bridge = Bridge::start(BridgeConfig {
             namespace: Namespace::new(settings.otel.namespace.as_str()),
-            resource: BTreeMap::from([("deployment.environment.name".to_owned(), settings.environment.clone())]),
+            resource: BTreeMap::from([(
+                "deployment.environment.name".to_owned(),
+                settings.environment.clone(),
+            )]),
             slow_after: SlowAfter { default: settings.otel.slow_after(), ..SlowAfter::default() },
             redactor: policy.redactor().clone(),
             ..BridgeConfig::new(SERVICE_NAME)

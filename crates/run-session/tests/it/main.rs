@@ -1,5 +1,7 @@
 //! Runs without any server: what is left in the bundle, however they end.
 
+#![allow(clippy::panic, clippy::unwrap_used, reason = "a test ends at its first surprise")]
+
 use std::{fs, path::Path};
 
 use daglight_capture_policy::{Profile, Settings};
@@ -78,7 +80,10 @@ async fn a_run_leaves_a_complete_bundle() {
 
     assert_eq!(report.status, RunStatus::Success);
     assert!(report.nodes.iter().all(|node| node.status == NodeStatus::Success));
-    assert_eq!(report.nodes.iter().map(|node| node.rows).collect::<Vec<_>>(), [Some(1000), Some(285), Some(285)]);
+    assert_eq!(
+        report.nodes.iter().map(|node| node.rows).collect::<Vec<_>>(),
+        [Some(1000), Some(285), Some(285)]
+    );
     let tracker = report.ledger.tracker.as_ref().unwrap();
     assert!(tracker.is_balanced() && tracker.waiting > 0 && tracker.delivered == 0, "{tracker:?}");
     assert!(report.ledger.signals.iter().all(|signal| signal.ledger.is_balanced()));
