@@ -1,203 +1,218 @@
 //! Every span name, attribute key, metric name and instrumentation scope that Daglight uses.
 //!
 //! Keys of Daglight's own stand under a namespace, `daglight` unless configured otherwise; those of Hamilton and of
-//! the OpenTelemetry semantic conventions never do.
+//! the OpenTelemetry semantic conventions never do. `docs/names.md` shows them all, made from this module.
 
 /// The instrumentation scope of every signal that Daglight makes.
 pub const SCOPE: &str = "daglight";
 
-/// Span names.
-pub mod span {
-    /// The root span of a run.
-    pub const PIPELINE_EXECUTE: &str = "pipeline.execute";
-    /// A node of the DAG while it runs.
-    pub const NODE: &str = "hamilton.node";
-    /// A unit of work inside a node.
-    pub const TASK: &str = "hamilton.task";
-    /// A stage of a run or of a node.
-    pub const STAGE: &str = "hamilton.stage";
-    /// The planning of a query.
-    pub const PLAN: &str = "datafusion.plan";
-    /// The execution of a query.
-    pub const EXECUTE: &str = "datafusion.execute";
-    /// The execution of a query that writes.
-    pub const WRITE: &str = "datafusion.write";
-    /// One beat of the heartbeat.
-    pub const HEARTBEAT: &str = "build.heartbeat";
+/// A name, and what it stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Name {
+    /// The name as it is written, without a namespace.
+    pub name: &'static str,
+    /// What it stands for, in Markdown.
+    pub meaning: &'static str,
 }
 
-/// Keys that are never prefixed.
-pub mod key {
-    /// The id of the run, under Hamilton's own name.
-    pub const HAMILTON_RUN_ID: &str = "hamilton.run_id";
-    /// The name of the DAG.
-    pub const HAMILTON_DAG_NAME: &str = "hamilton.dag_name";
-    /// The id that the tracking server gave the run.
-    pub const HAMILTON_EXECUTION_RUN_ID: &str = "hamilton.execution_run_id";
-    /// On the Hamilton side: the trace of the run.
-    pub const OTEL_TRACE_ID: &str = "otel.trace_id";
-    /// On the Hamilton side: the root span of the run.
-    pub const OTEL_SPAN_ID: &str = "otel.span_id";
-    /// Semantic convention: what kind of error ended the operation.
-    pub const ERROR_TYPE: &str = "error.type";
-    /// Semantic convention: the kind of an exception, on an exception event.
-    pub const EXCEPTION_TYPE: &str = "exception.type";
-    /// Semantic convention: the message of an exception, on an exception event.
-    pub const EXCEPTION_MESSAGE: &str = "exception.message";
-    /// Semantic convention: the stack trace or the chain of causes of an exception, on an exception event.
-    pub const EXCEPTION_STACKTRACE: &str = "exception.stacktrace";
-    /// Semantic convention: the name of the service.
-    pub const SERVICE_NAME: &str = "service.name";
-    /// Semantic convention: where the service is deployed, such as `production`.
-    pub const DEPLOYMENT_ENVIRONMENT: &str = "deployment.environment.name";
-}
+/// Makes modules of string constants, each with a table of what is in it.
+macro_rules! names {
+    ($(
+        $(#[doc = $about:literal])+
+        pub mod $module:ident { $($(#[doc = $doc:literal])+ $constant:ident = $text:literal,)+ }
+    )+) => {$(
+        $(#[doc = $about])+
+        pub mod $module {
+            use super::Name;
 
-/// Names of span events.
-pub mod event {
-    /// Semantic convention: something went wrong.
-    pub const EXCEPTION: &str = "exception";
-}
+            $($(#[doc = $doc])+ pub const $constant: &str = $text;)+
 
-/// Metric names, without the namespace that they stand under.
-pub mod metric {
-    /// Histogram of seconds: a node from its start to its end.
-    pub const TASK_DURATION: &str = "task.duration";
-    /// Histogram of seconds: a stage from its start to its end.
-    pub const STAGE_DURATION: &str = "stage.duration";
-    /// Histogram of seconds: the planning of a query.
-    pub const PLAN_DURATION: &str = "plan.duration";
-    /// Histogram of seconds: the execution of a query.
-    pub const EXECUTE_DURATION: &str = "execute.duration";
-    /// Histogram of seconds: the execution of a query that writes.
-    pub const WRITE_DURATION: &str = "write.duration";
-    /// Counter: rows that operations read or wrote.
-    pub const ROWS: &str = "rows";
-    /// Counter: bytes that operations read or wrote.
-    pub const BYTES: &str = "bytes";
-    /// Counter: bytes that the process has read from storage.
-    pub const BYTES_READ: &str = "io.bytes_read";
-    /// Counter: bytes that the process has written to storage.
-    pub const BYTES_WRITTEN: &str = "io.bytes_written";
-    /// Counter: outputs that were written or registered.
-    pub const ARTIFACTS: &str = "artifacts";
-    /// Counter: operations that failed.
-    pub const ERRORS: &str = "errors";
-    /// Up-down counter: nodes that run at this moment.
-    pub const ACTIVE_TASKS: &str = "active_tasks";
-}
-
-/// The keys that stand under the namespace.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Key {
-    /// The id of the run.
-    RunId,
-    /// The folder that holds the bundles.
-    OutputDir,
-    /// The node of the DAG.
-    Node,
-    /// What kind of node it is: `transform`, `data_loader`, `data_saver` or `input`.
-    NodeKind,
-    /// On metrics: the span that was measured, such as `datafusion.write`.
-    Operation,
-    /// On metrics: what kind of output was written, such as `parquet`.
-    ArtifactKind,
-    /// extract, normalize, compile, plan, register, write, or the user's own.
-    Stage,
-    /// What is read or written, by its external name.
-    Dataset,
-    /// The table that is read or written.
-    Table,
-    /// Rows read or written.
-    RowCount,
-    /// Bytes read or written.
-    Bytes,
-    /// The fingerprint of the logical plan.
-    PlanHash,
-    /// The id of the query in its session.
-    QueryId,
-    /// The tables that a query reads, as a list.
-    SourceTables,
-    /// `ok`, `error`, `cancelled` or `skipped`.
-    Status,
-    /// Whether the stage took longer than its threshold.
-    Slow,
-    /// Nodes that run at this moment.
-    ActiveTasks,
-    /// Bytes that the process has read from storage.
-    IoBytesRead,
-    /// Bytes that the process has written to storage.
-    IoBytesWritten,
-    /// The operator of a query that was busy longest.
-    HottestOperator,
-    /// On the root span: the profile of the capture policy.
-    PolicyProfile,
-    /// On the root span: whether data summaries are computed.
-    PolicyDataStatistics,
-    /// On the root span: whether single values of user data are shown.
-    PolicyValues,
-    /// On the root span: how SQL texts are captured.
-    PolicySqlText,
-}
-
-impl Key {
-    /// Every key, in the order of declaration.
-    pub const ALL: [Self; 24] = [
-        Self::RunId,
-        Self::OutputDir,
-        Self::Node,
-        Self::NodeKind,
-        Self::Operation,
-        Self::ArtifactKind,
-        Self::Stage,
-        Self::Dataset,
-        Self::Table,
-        Self::RowCount,
-        Self::Bytes,
-        Self::PlanHash,
-        Self::QueryId,
-        Self::SourceTables,
-        Self::Status,
-        Self::Slow,
-        Self::ActiveTasks,
-        Self::IoBytesRead,
-        Self::IoBytesWritten,
-        Self::HottestOperator,
-        Self::PolicyProfile,
-        Self::PolicyDataStatistics,
-        Self::PolicyValues,
-        Self::PolicySqlText,
-    ];
-
-    /// The part of the key behind the namespace.
-    pub const fn suffix(self) -> &'static str {
-        match self {
-            Self::RunId => "run_id",
-            Self::OutputDir => "output_dir",
-            Self::Node => "node",
-            Self::NodeKind => "node.kind",
-            Self::Operation => "operation",
-            Self::ArtifactKind => "artifact.kind",
-            Self::Stage => "stage",
-            Self::Dataset => "dataset",
-            Self::Table => "table",
-            Self::RowCount => "row_count",
-            Self::Bytes => "bytes",
-            Self::PlanHash => "plan_hash",
-            Self::QueryId => "query_id",
-            Self::SourceTables => "source_tables",
-            Self::Status => "status",
-            Self::Slow => "slow",
-            Self::ActiveTasks => "active_tasks",
-            Self::IoBytesRead => "io.bytes_read",
-            Self::IoBytesWritten => "io.bytes_written",
-            Self::HottestOperator => "hottest_operator",
-            Self::PolicyProfile => "policy.profile",
-            Self::PolicyDataStatistics => "policy.data_statistics",
-            Self::PolicyValues => "policy.values",
-            Self::PolicySqlText => "policy.sql_text",
+            /// Everything in this module, in its order.
+            pub const ALL: &[Name] = &[$(Name { name: $text, meaning: concat!($($doc),+) }),+];
         }
+    )+};
+}
+
+/// Makes the enum of the keys under the namespace.
+macro_rules! keys {
+    ($($(#[doc = $doc:literal])+ $key:ident = $suffix:literal,)+) => {
+        /// The keys that stand under the namespace.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        #[non_exhaustive]
+        pub enum Key {
+            $($(#[doc = $doc])+ $key,)+
+        }
+
+        impl Key {
+            /// Every key, in the order of declaration.
+            pub const ALL: &'static [Self] = &[$(Self::$key),+];
+
+            /// The part of the key behind the namespace.
+            pub const fn suffix(self) -> &'static str {
+                match self {
+                    $(Self::$key => $suffix,)+
+                }
+            }
+
+            /// What it stands for, in Markdown.
+            pub const fn meaning(self) -> &'static str {
+                match self {
+                    $(Self::$key => concat!($($doc),+),)+
+                }
+            }
+        }
+    };
+}
+
+names! {
+    /// Span names.
+    pub mod span {
+        /// The root span of a run.
+        PIPELINE_EXECUTE = "pipeline.execute",
+        /// A node of the DAG while it runs.
+        NODE = "hamilton.node",
+        /// A unit of work inside a node.
+        TASK = "hamilton.task",
+        /// A stage of a run or of a node.
+        STAGE = "hamilton.stage",
+        /// The planning of a query.
+        PLAN = "datafusion.plan",
+        /// The execution of a query.
+        EXECUTE = "datafusion.execute",
+        /// The execution of a query that writes.
+        WRITE = "datafusion.write",
+        /// One beat of the heartbeat.
+        HEARTBEAT = "build.heartbeat",
     }
+
+    /// Names of span events.
+    pub mod event {
+        /// Semantic convention: something went wrong.
+        EXCEPTION = "exception",
+    }
+
+    /// Keys that are never prefixed.
+    pub mod key {
+        /// The id of the run, under Hamilton's own name.
+        HAMILTON_RUN_ID = "hamilton.run_id",
+        /// The name of the DAG.
+        HAMILTON_DAG_NAME = "hamilton.dag_name",
+        /// The id that the tracking server gave the run.
+        HAMILTON_EXECUTION_RUN_ID = "hamilton.execution_run_id",
+        /// On the Hamilton side: the trace of the run.
+        OTEL_TRACE_ID = "otel.trace_id",
+        /// On the Hamilton side: the root span of the run.
+        OTEL_SPAN_ID = "otel.span_id",
+        /// Semantic convention: what kind of error ended the operation.
+        ERROR_TYPE = "error.type",
+        /// Semantic convention: the kind of an exception, on an exception event.
+        EXCEPTION_TYPE = "exception.type",
+        /// Semantic convention: the message of an exception, on an exception event.
+        EXCEPTION_MESSAGE = "exception.message",
+        /// Semantic convention: the stack trace or the chain of causes of an exception, on an exception event.
+        EXCEPTION_STACKTRACE = "exception.stacktrace",
+        /// Semantic convention: the name of the service.
+        SERVICE_NAME = "service.name",
+        /// Semantic convention: where the service is deployed, such as `production`.
+        DEPLOYMENT_ENVIRONMENT = "deployment.environment.name",
+        /// Semantic convention: the running program.
+        PROCESS_EXECUTABLE_NAME = "process.executable.name",
+        /// Semantic convention: the id of the process.
+        PROCESS_PID = "process.pid",
+        /// Semantic convention: the name of the machine.
+        HOST_NAME = "host.name",
+        /// Semantic convention: the kind of processor, such as `amd64`.
+        HOST_ARCH = "host.arch",
+        /// Semantic convention: the operating system, such as `linux`.
+        OS_TYPE = "os.type",
+        /// Semantic convention: the version of the operating system.
+        OS_VERSION = "os.version",
+        /// Semantic convention: the container that the process runs in.
+        CONTAINER_ID = "container.id",
+        /// Semantic convention: what made the telemetry, which is `daglight`.
+        TELEMETRY_DISTRO_NAME = "telemetry.distro.name",
+        /// Semantic convention: the version of what made the telemetry.
+        TELEMETRY_DISTRO_VERSION = "telemetry.distro.version",
+    }
+
+    /// Metric names, without the namespace that they stand under.
+    pub mod metric {
+        /// Histogram of seconds: a node from its start to its end.
+        TASK_DURATION = "task.duration",
+        /// Histogram of seconds: a stage from its start to its end.
+        STAGE_DURATION = "stage.duration",
+        /// Histogram of seconds: the planning of a query.
+        PLAN_DURATION = "plan.duration",
+        /// Histogram of seconds: the execution of a query.
+        EXECUTE_DURATION = "execute.duration",
+        /// Histogram of seconds: the execution of a query that writes.
+        WRITE_DURATION = "write.duration",
+        /// Counter: rows that operations read or wrote.
+        ROWS = "rows",
+        /// Counter: bytes that operations read or wrote.
+        BYTES = "bytes",
+        /// Counter: bytes that the process has read from storage.
+        BYTES_READ = "io.bytes_read",
+        /// Counter: bytes that the process has written to storage.
+        BYTES_WRITTEN = "io.bytes_written",
+        /// Counter: outputs that were written or registered.
+        ARTIFACTS = "artifacts",
+        /// Counter: operations that failed.
+        ERRORS = "errors",
+        /// Up-down counter: nodes that run at this moment.
+        ACTIVE_TASKS = "active_tasks",
+    }
+}
+
+keys! {
+    /// The id of the run.
+    RunId = "run_id",
+    /// The folder that holds the bundles.
+    OutputDir = "output_dir",
+    /// The node of the DAG.
+    Node = "node",
+    /// What kind of node it is: `transform`, `data_loader`, `data_saver` or `input`.
+    NodeKind = "node.kind",
+    /// On metrics: the span that was measured, such as `datafusion.write`.
+    Operation = "operation",
+    /// On metrics: what kind of output was written, such as `parquet`.
+    ArtifactKind = "artifact.kind",
+    /// extract, normalize, compile, plan, register, write, or the user's own.
+    Stage = "stage",
+    /// What is read or written, by its external name.
+    Dataset = "dataset",
+    /// The table that is read or written.
+    Table = "table",
+    /// Rows read or written.
+    RowCount = "row_count",
+    /// Bytes read or written.
+    Bytes = "bytes",
+    /// The fingerprint of the logical plan.
+    PlanHash = "plan_hash",
+    /// The id of the query in its session.
+    QueryId = "query_id",
+    /// The tables that a query reads, as a list.
+    SourceTables = "source_tables",
+    /// `ok`, `error`, `cancelled` or `skipped`.
+    Status = "status",
+    /// Whether the stage took longer than its threshold.
+    Slow = "slow",
+    /// Nodes that run at this moment.
+    ActiveTasks = "active_tasks",
+    /// Bytes that the process has read from storage.
+    IoBytesRead = "io.bytes_read",
+    /// Bytes that the process has written to storage.
+    IoBytesWritten = "io.bytes_written",
+    /// The operator of a query that was busy longest.
+    HottestOperator = "hottest_operator",
+    /// On the root span: the profile of the capture policy.
+    PolicyProfile = "policy.profile",
+    /// On the root span: whether data summaries are computed.
+    PolicyDataStatistics = "policy.data_statistics",
+    /// On the root span: whether single values of user data are shown.
+    PolicyValues = "policy.values",
+    /// On the root span: how SQL texts are captured.
+    PolicySqlText = "policy.sql_text",
 }
 
 /// What Daglight's own keys start with.

@@ -77,9 +77,9 @@ fn detected() -> BTreeMap<String, Value> {
     let executable = env::current_exe().ok();
     let executable = executable.as_deref().and_then(Path::file_name).and_then(|name| name.to_str());
     let optional = [
-        ("process.executable.name", executable.map(str::to_owned)),
-        ("host.name", first_line("/proc/sys/kernel/hostname")),
-        ("os.version", first_line("/proc/sys/kernel/osrelease")),
+        (key::PROCESS_EXECUTABLE_NAME, executable.map(str::to_owned)),
+        (key::HOST_NAME, first_line("/proc/sys/kernel/hostname")),
+        (key::OS_VERSION, first_line("/proc/sys/kernel/osrelease")),
         (
             "container.id",
             fs::read_to_string("/proc/self/mountinfo").ok().and_then(|text| container_id(&text)),
@@ -88,11 +88,11 @@ fn detected() -> BTreeMap<String, Value> {
     let mut attributes: BTreeMap<String, Value> =
         optional.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?.into()))).collect();
     let fixed: [(&str, Value); 5] = [
-        ("process.pid", i64::from(std::process::id()).into()),
-        ("os.type", if env::consts::OS == "macos" { "darwin" } else { env::consts::OS }.into()),
-        ("host.arch", architecture().into()),
-        ("telemetry.distro.name", names::SCOPE.into()),
-        ("telemetry.distro.version", env!("CARGO_PKG_VERSION").into()),
+        (key::PROCESS_PID, i64::from(std::process::id()).into()),
+        (key::OS_TYPE, if env::consts::OS == "macos" { "darwin" } else { env::consts::OS }.into()),
+        (key::HOST_ARCH, architecture().into()),
+        (key::TELEMETRY_DISTRO_NAME, names::SCOPE.into()),
+        (key::TELEMETRY_DISTRO_VERSION, env!("CARGO_PKG_VERSION").into()),
     ];
     attributes.extend(fixed.map(|(key, value)| (key.to_owned(), value)));
     attributes

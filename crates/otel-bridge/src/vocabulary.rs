@@ -29,7 +29,7 @@ mod tests {
     fn each_key_is_found_at_its_own_place() {
         let namespace = Namespace::new("codeanatomy");
         let vocabulary = Vocabulary::new(&namespace);
-        for key in names::Key::ALL {
+        for &key in names::Key::ALL {
             assert_eq!(vocabulary.key(key).as_str(), namespace.key(key));
         }
     }
