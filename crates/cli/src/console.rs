@@ -1,12 +1,13 @@
 //! What the user sees of the log, and where the log goes besides.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal as _, Write};
 
-use daglight::Telemetry;
+use daglight::{LIFECYCLE_TARGET, Telemetry};
 use indicatif::MultiProgress;
+use tracing::Level;
 use tracing_subscriber::{
     EnvFilter, Layer as _,
-    filter::LevelFilter,
+    filter::filter_fn,
     fmt::{self, MakeWriter},
     layer::SubscriberExt as _,
 };
@@ -17,12 +18,17 @@ const DEFAULT_FILTER: &str = "warn,daglight=info";
 /// Sends warnings and errors to standard error, above the progress display, and the whole log to `telemetry`.
 pub(crate) fn install(telemetry: &Telemetry, progress: &MultiProgress) {
     let chosen = EnvFilter::try_from_default_env().ok();
-    let console_level = if chosen.is_some() { LevelFilter::TRACE } else { LevelFilter::WARN };
+    let by_choice = chosen.is_some();
+    // The command itself shows how nodes and runs end.
+    let on_console = filter_fn(move |event| {
+        by_choice || (*event.level() <= Level::WARN && event.target() != LIFECYCLE_TARGET)
+    });
     let console = fmt::layer()
         .with_writer(AboveProgress(progress.clone()))
-        .with_target(chosen.is_some())
+        .with_target(by_choice)
+        .with_ansi(io::stderr().is_terminal())
         .without_time()
-        .with_filter(console_level);
+        .with_filter(on_console);
     let subscriber = tracing_subscriber::registry()
         .with(chosen.unwrap_or_else(|| EnvFilter::new(DEFAULT_FILTER)))
         .with(console)

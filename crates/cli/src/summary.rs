@@ -31,9 +31,11 @@ fn headline(report: &FinishReport) -> String {
     let elapsed = brief(Duration::from_secs_f64(report.duration_ms.max(0.0) / 1e3));
     let name = &report.dag_name;
     match report.status {
-        RunStatus::Success => format!("{name} succeeded in {elapsed}: {} nodes", count(NodeStatus::Success)),
+        RunStatus::Success => {
+            format!("{name} succeeded in {elapsed}, nodes: {} ok", count(NodeStatus::Success))
+        }
         _ => format!(
-            "{name} FAILED after {elapsed}: {} nodes ok, {} failed, {} not run",
+            "{name} FAILED after {elapsed}, nodes: {} ok, {} failed, {} not run",
             count(NodeStatus::Success),
             count(NodeStatus::Failure) + count(NodeStatus::Unfinished),
             count(NodeStatus::NotRun)

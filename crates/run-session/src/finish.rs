@@ -159,10 +159,10 @@ fn say_how_it_ended(state: &RunState) {
     let failure = state.records().failure.clone();
     let _guard = state.root.context.clone().attach();
     match failure {
-        None => tracing::info!(run_id = %state.run_id, "run succeeded"),
+        None => tracing::info!(target: LIFECYCLE_TARGET, run_id = %state.run_id, "run succeeded"),
         Some(reason) => {
             state.root.fail("RunFailed", &state.policy.capture(reason.as_str()));
-            tracing::error!(run_id = %state.run_id, reason, "run failed");
+            tracing::error!(target: LIFECYCLE_TARGET, run_id = %state.run_id, reason, "run failed");
         }
     }
 }

@@ -7,6 +7,10 @@
 //!
 //! How a script becomes nodes belongs to `daglight-sql-pipeline`.
 
+/// The `tracing` target of the events that tell a run's life: started, node finished, node failed, ended. A program that
+/// shows these things itself may leave them out of its console.
+pub const LIFECYCLE_TARGET: &str = "daglight::run";
+
 mod attributes;
 mod finish;
 mod hamilton_summary;

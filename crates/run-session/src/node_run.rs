@@ -11,6 +11,7 @@ use daglight_tracker_client::Event;
 use opentelemetry::Context;
 
 use crate::{
+    LIFECYCLE_TARGET,
     attributes::attributes,
     node_scope::NodeScope,
     run::{outcome, record_of},
@@ -102,10 +103,16 @@ impl NodeRun {
             match (&message, error) {
                 (Some(message), Some((error_type, _))) => {
                     span.fail(error_type, message);
-                    tracing::error!(node = self.scope.name, error = message.to_text(), "node failed");
+                    tracing::error!(target: LIFECYCLE_TARGET, node = self.scope.name, error = message.to_text(), "node failed");
                     state.fail(format!("node {}: {}", self.scope.name, message.to_text()));
                 }
-                _ => tracing::info!(node = self.scope.name, rows = facts.rows, ?elapsed, "node finished"),
+                _ => tracing::info!(
+                    target: LIFECYCLE_TARGET,
+                    node = self.scope.name,
+                    rows = facts.rows,
+                    ?elapsed,
+                    "node finished"
+                ),
             }
         }
         if self.tracked {

@@ -16,7 +16,7 @@ use daglight_tracker_client::{Event, Outcome, Tracker};
 use opentelemetry::context::FutureExt as _;
 
 use crate::{
-    FinishReport, Node, RunOptions, Telemetry,
+    FinishReport, LIFECYCLE_TARGET, Node, RunOptions, Telemetry,
     finish::finish,
     live_progress::LiveProgress,
     node_run::NodeRun,
@@ -118,7 +118,9 @@ impl Run {
         );
         *state.heartbeat() = Some(heartbeat);
         let run = Self { state, finished: false };
-        run.in_context(|| tracing::info!(run_id = %run_id, dag = %dag.name(), "run started"));
+        run.in_context(
+            || tracing::info!(target: LIFECYCLE_TARGET, run_id = %run_id, dag = %dag.name(), "run started"),
+        );
         run
     }
 

@@ -45,24 +45,38 @@ impl ByteStrings {
     }
 
     /// Adds values.
-    pub(super) fn update<'a>(&mut self, values: impl Iterator<Item = &'a [u8]>) {
-        let mut hashes = [0; CHUNK];
-        let mut lengths = [0; CHUNK];
-        let mut length = 0;
-        for value in values {
-            let digest = digest(value);
-            lengths[length] = self.length_of(value, digest.is_ascii);
-            hashes[length] = digest.hash;
-            if !self.count_in_domain(value, digest.hash, 1) {
-                self.extremes.add(value);
+    pub(super) fn update<'a>(&mut self, mut values: impl Iterator<Item = &'a [u8]>) {
+        let mut chunk: [&[u8]; CHUNK] = [&[]; CHUNK];
+        loop {
+            let mut length = 0;
+            for (slot, value) in chunk.iter_mut().zip(&mut values) {
+                *slot = value;
+                length += 1;
             }
-            length += 1;
-            if length == CHUNK {
-                self.add_chunk(&lengths, &hashes);
-                length = 0;
+            self.update_chunk(&chunk[..length]);
+            if length < CHUNK {
+                return;
             }
         }
-        self.add_chunk(&lengths[..length], &hashes[..length]);
+    }
+
+    fn update_chunk(&mut self, values: &[&[u8]]) {
+        let mut hashes = [0; CHUNK];
+        let mut lengths = [0; CHUNK];
+        for ((value, hash), length) in values.iter().zip(&mut hashes).zip(&mut lengths) {
+            let digest = digest(value);
+            *hash = digest.hash;
+            *length = self.length_of(value, digest.is_ascii);
+        }
+        let hashes = &hashes[..values.len()];
+        self.lengths.add_all(&lengths[..values.len()]);
+        let counted = values
+            .iter()
+            .zip(hashes)
+            .take_while(|(value, hash)| self.count_in_domain(value, **hash, 1))
+            .count();
+        self.distinct.add_all(&hashes[counted..]);
+        self.extremes.add_all(&values[counted..]);
     }
 
     /// Adds one value that occurs several times.
@@ -70,15 +84,8 @@ impl ByteStrings {
         let digest = digest(value);
         self.lengths.add(self.length_of(value, digest.is_ascii).into(), times);
         if !self.count_in_domain(value, digest.hash, times) {
-            self.extremes.add(value);
+            self.extremes.add_all(&[value]);
             self.distinct.add(digest.hash);
-        }
-    }
-
-    fn add_chunk(&mut self, lengths: &[u32], hashes: &[u64]) {
-        self.lengths.add_all(lengths);
-        if self.domain.is_none() {
-            self.distinct.add_all(hashes.iter().copied());
         }
     }
 
@@ -99,7 +106,7 @@ impl ByteStrings {
         match domain.add(hash, times, || cut_text(value)) {
             Added::Known => true,
             Added::New => {
-                self.extremes.add(value);
+                self.extremes.add_all(&[value]);
                 true
             }
             Added::Full => {
@@ -175,7 +182,7 @@ struct Extremes {
 
 #[derive(Debug, Clone)]
 struct End {
-    prefix: u64,
+    prefix: u128,
     value: Box<[u8]>,
 }
 
@@ -184,28 +191,24 @@ impl Extremes {
         Self { is_wanted, ends: None }
     }
 
-    #[inline]
-    fn add(&mut self, value: &[u8]) {
-        if !self.is_wanted {
-            return;
-        }
-        let prefix = prefix(value);
-        let Some([min, max]) = &mut self.ends else {
-            self.ends = Some([End::new(prefix, value), End::new(prefix, value)]);
-            return;
-        };
-        // Most values differ from both ends in their first bytes.
-        if prefix <= min.prefix && (prefix < min.prefix || *value < *min.value) {
-            *min = End::new(prefix, value);
-        }
-        if prefix >= max.prefix && (prefix > max.prefix || *value > *max.value) {
-            *max = End::new(prefix, value);
+    fn add_all(&mut self, values: &[&[u8]]) {
+        let Some(first) = values.first().filter(|_| self.is_wanted) else { return };
+        let [min, max] = self.ends.get_or_insert_with(|| [End::new(first), End::new(first)]);
+        for value in values {
+            // Most values differ from both ends in their first bytes.
+            let prefix = prefix(value);
+            if prefix <= min.prefix && (prefix < min.prefix || **value < *min.value) {
+                *min = End::new(value);
+            }
+            if prefix >= max.prefix && (prefix > max.prefix || **value > *max.value) {
+                *max = End::new(value);
+            }
         }
     }
 
     fn merge(&mut self, other: &Self) {
         for end in other.ends.iter().flatten() {
-            self.add(&end.value);
+            self.add_all(&[&end.value]);
         }
     }
 
@@ -219,21 +222,23 @@ impl Extremes {
 }
 
 impl End {
-    fn new(prefix: u64, value: &[u8]) -> Self {
+    #[cold]
+    fn new(value: &[u8]) -> Self {
         // One byte more than is shown, so that the cut shows too.
-        Self { prefix, value: value.get(..=VALUE_BYTES).unwrap_or(value).into() }
+        Self { prefix: prefix(value), value: value.get(..=VALUE_BYTES).unwrap_or(value).into() }
     }
 }
 
-/// The first bytes as a number with their order.
+/// The first 16 bytes as a number with their order, as if zeros followed a shorter value.
 #[inline]
-fn prefix(value: &[u8]) -> u64 {
-    match value.first_chunk() {
-        Some(first) => u64::from_be_bytes(*first),
-        None => {
-            let mut first = [0; 8];
-            first[..value.len()].copy_from_slice(value);
-            u64::from_be_bytes(first)
-        }
+fn prefix(value: &[u8]) -> u128 {
+    let missing_bits = |width: usize| 8 * (width - value.len()) as u32;
+    if let Some(first) = value.first_chunk() {
+        u128::from_be_bytes(*first)
+    } else if let (Some(first), Some(last)) = (value.first_chunk(), value.last_chunk()) {
+        let rest = u128::from(u64::from_be_bytes(*last)) << missing_bits(16) & u128::from(u64::MAX);
+        u128::from(u64::from_be_bytes(*first)) << 64 | rest
+    } else {
+        value.iter().fold(0, |prefix, byte| prefix << 8 | u128::from(*byte)) << 8 << (missing_bits(16) - 8)
     }
 }

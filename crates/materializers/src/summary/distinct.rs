@@ -25,12 +25,12 @@ impl DistinctSketch {
         Self { registers: Box::new([0; REGISTERS]), threshold: u64::MAX, until_minimum: MINIMUM_INTERVAL }
     }
 
-    pub(super) fn add_all(&mut self, hashes: impl ExactSizeIterator<Item = u64>) {
+    pub(super) fn add_all(&mut self, hashes: &[u64]) {
         let count = u32::try_from(hashes.len()).unwrap_or(u32::MAX);
         let threshold = self.threshold;
         for hash in hashes {
             if hash << PRECISION <= threshold {
-                self.add(hash);
+                self.add(*hash);
             }
         }
         match self.until_minimum.checked_sub(count) {
@@ -188,7 +188,7 @@ mod tests {
         let mut sketch = DistinctSketch::new();
         for _ in 0..2 {
             let hashes: Vec<u64> = (0..different).map(&hash).collect();
-            hashes.chunks(1000).for_each(|chunk| sketch.add_all(chunk.iter().copied()));
+            hashes.chunks(1000).for_each(|chunk| sketch.add_all(chunk));
         }
         let estimate = sketch.estimate();
         let error = (estimate as f64 - different as f64).abs() / (different as f64).max(1.0);

@@ -1,26 +1,26 @@
 //! Exact counts of the different values of a column, as long as they are few.
 
-use std::{
-    collections::HashMap,
-    hash::{BuildHasherDefault, Hasher},
-};
-
 use super::model::ValueCount;
 
 /// Different values that are counted before it is given up.
 const DIFFERENT_VALUES: usize = 1024;
 /// Bytes kept of a value.
 pub(super) const VALUE_BYTES: usize = 256;
+/// Places for entries, so many that the next free one is near.
+const PLACES: usize = 2 * DIFFERENT_VALUES;
 
 /// Counts values by their hashes.
 #[derive(Debug, Clone)]
 pub(super) struct Domain {
     keeps_values: bool,
-    entries: HashMap<u64, Entry, BuildHasherDefault<AlreadyHashed>>,
+    entries: Vec<Entry>,
+    /// Hash and index of each entry, at the place that the hash says or the next free one.
+    places: Vec<Option<(u64, u16)>>,
 }
 
 #[derive(Debug, Clone)]
 struct Entry {
+    hash: u64,
     value: Option<Box<str>>,
     count: u64,
 }
@@ -39,32 +39,38 @@ pub(super) enum Added {
 impl Domain {
     /// An empty domain. Where values may not be shown it does not keep them either.
     pub(super) fn new(keeps_values: bool) -> Self {
-        Self { keeps_values, entries: HashMap::default() }
+        Self { keeps_values, entries: Vec::new(), places: vec![None; PLACES] }
     }
 
     /// Counts a value. Its text is asked for only where it is new.
     #[inline]
     pub(super) fn add(&mut self, hash: u64, times: u64, text: impl FnOnce() -> Box<str>) -> Added {
-        if let Some(entry) = self.entries.get_mut(&hash) {
-            entry.count += times;
-            return Added::Known;
+        let mut place = hash as usize % PLACES;
+        while let Some((other, index)) = self.places[place] {
+            if other == hash {
+                self.entries[usize::from(index)].count += times;
+                return Added::Known;
+            }
+            place = (place + 1) % PLACES;
         }
-        if self.entries.len() == DIFFERENT_VALUES {
+        let index = self.entries.len();
+        if index == DIFFERENT_VALUES {
             return Added::Full;
         }
-        self.entries.insert(hash, Entry { value: self.keeps_values.then(text), count: times });
+        self.places[place] = Some((hash, index as u16));
+        self.entries.push(Entry { hash, value: self.keeps_values.then(text), count: times });
         Added::New
     }
 
     /// Adds all values of another domain; false when that makes too many.
     pub(super) fn merge(&mut self, other: &Self) -> bool {
-        other.entries.iter().all(|(hash, entry)| {
-            self.add(*hash, entry.count, || entry.value.clone().unwrap_or_default()) != Added::Full
+        other.entries.iter().all(|entry| {
+            self.add(entry.hash, entry.count, || entry.value.clone().unwrap_or_default()) != Added::Full
         })
     }
 
     pub(super) fn hashes(&self) -> impl Iterator<Item = u64> {
-        self.entries.keys().copied()
+        self.entries.iter().map(|entry| entry.hash)
     }
 
     pub(super) fn len(&self) -> usize {
@@ -72,14 +78,14 @@ impl Domain {
     }
 
     pub(super) fn greatest_count(&self) -> u64 {
-        self.entries.values().map(|entry| entry.count).max().unwrap_or(0)
+        self.entries.iter().map(|entry| entry.count).max().unwrap_or(0)
     }
 
     /// The most frequent values, those of equal frequency in their own order.
     pub(super) fn most_frequent(&self, limit: usize) -> Vec<ValueCount> {
         let mut counts: Vec<ValueCount> = self
             .entries
-            .values()
+            .iter()
             .filter_map(|entry| {
                 Some(ValueCount { value: entry.value.as_deref()?.to_owned(), count: entry.count })
             })
@@ -92,33 +98,11 @@ impl Domain {
 
 /// The text of some bytes, cut where it is long.
 pub(super) fn cut_text(bytes: &[u8]) -> Box<str> {
-    match bytes.get(..VALUE_BYTES) {
-        None => String::from_utf8_lossy(bytes).into(),
-        Some(start) => {
-            let whole = start.utf8_chunks().next().map_or("", |chunk| chunk.valid());
-            format!("{whole}…").into()
-        }
+    if bytes.len() <= VALUE_BYTES {
+        return String::from_utf8_lossy(bytes).into();
     }
-}
-
-/// Passes a hash through.
-#[derive(Default)]
-struct AlreadyHashed(u64);
-
-impl Hasher for AlreadyHashed {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
-        }
-    }
-
-    fn write_u64(&mut self, hash: u64) {
-        self.0 = hash;
-    }
+    let whole = bytes[..VALUE_BYTES].utf8_chunks().next().map_or("", |chunk| chunk.valid());
+    format!("{whole}…").into()
 }
 
 #[cfg(test)]
@@ -162,6 +146,7 @@ mod tests {
     fn long_texts_are_cut_between_characters() {
         let text = format!("{}äöü", "x".repeat(VALUE_BYTES - 1));
         assert_eq!(&*cut_text(text.as_bytes()), format!("{}…", "x".repeat(VALUE_BYTES - 1)));
-        assert_eq!(&*cut_text("kurz".as_bytes()), "kurz");
+        let fits = "x".repeat(VALUE_BYTES);
+        assert_eq!(&*cut_text(fits.as_bytes()), fits);
     }
 }

@@ -2,7 +2,6 @@
 
 use super::{
     chunks::CHUNK,
-    distinct::hash_bits,
     model::{Distribution, Point},
     moments::{CompensatedSum, LANES, Moments, finite, total},
     order::{Order, histogram, quantiles},
@@ -67,8 +66,7 @@ impl Floats {
         for (key, value) in keys.iter_mut().zip(values) {
             *key = order_key(*value);
         }
-        let keys = &keys[..values.len()];
-        self.order.update(keys, keys.iter().map(|key| hash_bits(*key as u64)));
+        self.order.update_by_keys(&keys[..values.len()]);
     }
 
     pub(super) fn merge(&mut self, other: Self) {

@@ -2,7 +2,6 @@
 
 use super::{
     chunks::CHUNK,
-    distinct::hash_bits,
     model::{Distribution, Point},
     moments::Moments,
     order::{Order, histogram, quantiles},
@@ -69,7 +68,7 @@ impl Integers {
         self.zeros += zeros;
         self.count += values.len() as u64;
         self.add_moments(values, least, greatest);
-        self.order.update(values, values.iter().map(|value| hash_bits(*value as u64)));
+        self.order.update_by_keys(values);
     }
 
     fn add_moments(&mut self, values: &[i64], least: i64, greatest: i64) {

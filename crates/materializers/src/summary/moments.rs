@@ -116,17 +116,26 @@ impl LengthSums {
     }
 
     pub(super) fn add_all(&mut self, lengths: &[u32]) {
-        let (mut sum, mut sum_of_squares, mut empty, mut least, mut greatest) =
-            (0_u64, 0_u64, 0_u64, u32::MAX, 0);
+        /// As many squares of lengths up to this fit 64 bits.
+        const SHORT: u32 = 1 << 20;
+        let (mut least, mut greatest) = (u32::MAX, 0);
         for length in lengths {
-            sum += u64::from(*length);
-            sum_of_squares = sum_of_squares.saturating_add(u64::from(*length) * u64::from(*length));
-            empty += u64::from(*length == 0);
             least = least.min(*length);
             greatest = greatest.max(*length);
         }
+        if greatest > SHORT || lengths.len() > SHORT as usize {
+            lengths.iter().for_each(|length| self.add(u64::from(*length), 1));
+            return;
+        }
         if lengths.is_empty() {
             return;
+        }
+        let (mut sum, mut sum_of_squares, mut empty) = (0, 0, 0);
+        for length in lengths {
+            let length = u64::from(*length);
+            sum += length;
+            sum_of_squares += length * length;
+            empty += u64::from(length == 0);
         }
         self.count += lengths.len() as u64;
         self.sum += u128::from(sum);

@@ -1,5 +1,7 @@
 //! Queries of a real session, and what an observer is told of them.
 
+#![allow(clippy::panic, clippy::unwrap_used, reason = "a test ends at its first surprise")]
+
 use std::sync::{Arc, Mutex};
 
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
