@@ -13,10 +13,12 @@ pub(crate) fn print(report: &FinishReport, quiet: bool) {
         return;
     }
     eprintln!("{}", headline(report));
+    let bundle = report.bundle.as_ref().map(|path| path.display().to_string());
     let links = [
         ("hamilton", report.links.hamilton_run.clone()),
         ("trace", report.links.trace.clone()),
-        ("bundle", report.bundle.as_ref().map(|path| path.display().to_string())),
+        ("bundle", bundle.clone()),
+        ("deliver", waits(report).then(|| format!("daglight sync {}", bundle.as_deref().unwrap_or("out")))),
         ("report", report.report.as_ref().map(|paths| paths.html.display().to_string())),
     ];
     for (what, place) in links {
@@ -24,6 +26,10 @@ pub(crate) fn print(report: &FinishReport, quiet: bool) {
             eprintln!("  {what:<9} {place}");
         }
     }
+}
+
+fn waits(report: &FinishReport) -> bool {
+    report.ledger.tracker.as_ref().is_some_and(|tracker| tracker.waiting > 0)
 }
 
 fn headline(report: &FinishReport) -> String {

@@ -13,7 +13,8 @@ use daglight_tracker_client::{Attribute, Event};
 use serde::Serialize;
 
 use crate::{
-    run::outcome, run_state::RunState, run_tags::policy_tags, sync::account, telemetry::in_one_line,
+    LIFECYCLE_TARGET, run::outcome, run_state::RunState, run_tags::policy_tags, sync::account,
+    telemetry::in_one_line,
 };
 
 /// How a run ended, what became of its records, and where to look at it.
@@ -108,15 +109,23 @@ pub(crate) fn finish(state: &RunState) -> FinishReport {
             ));
         }
         if ledger.waiting > 0 {
-            let why = ledger.last_error.as_deref().unwrap_or(
-                "no server is configured (HAMILTON_API_URL, HAMILTON_PROJECT_ID, HAMILTON_USERNAME)",
-            );
-            state.warn(format!(
+            let why = match &ledger.last_error {
+                Some(error) => error,
+                None if state.telemetry.shared.connection.is_some() => "the server did not answer in time",
+                None => "no server is configured (HAMILTON_API_URL, HAMILTON_PROJECT_ID, HAMILTON_USERNAME)",
+            };
+            let warning = format!(
                 "{} of {} tracker records wait in the bundle: {why}. To deliver them later: daglight sync {}",
                 ledger.waiting,
                 ledger.produced,
                 bundle.dir().display()
-            ));
+            );
+            // The delivery has warned of its errors when they occurred.
+            if ledger.last_error.is_some() {
+                state.note(warning);
+            } else {
+                state.warn(warning);
+            }
         }
     }
     let delivery = Delivery { tracker: tracker_ledger.map(account), signals: signal_accounts(&signals) };

@@ -127,11 +127,19 @@ impl RunState {
 
     /// Says once, on the console and in the finish report, that some of the telemetry is missing.
     pub(crate) fn warn(&self, warning: String) {
-        let mut records = self.records();
-        if !records.warnings.contains(&warning) {
+        if self.note(warning.clone()) {
             tracing::warn!("{warning}");
+        }
+    }
+
+    /// As [`RunState::warn`] for what the console has shown already. True the first time.
+    pub(crate) fn note(&self, warning: String) -> bool {
+        let mut records = self.records();
+        let first = !records.warnings.contains(&warning);
+        if first {
             records.warnings.push(warning);
         }
+        first
     }
 
     /// Marks the run as failed; the first reason stays.
