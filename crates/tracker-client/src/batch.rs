@@ -109,6 +109,11 @@ impl Part {
         self.events.len() + self.body.attributes.len()
     }
 
+    /// The part itself, where there is anything in it; nothing is left.
+    pub(crate) fn take(&mut self) -> Option<Self> {
+        (self.len() > 0).then(|| std::mem::take(self))
+    }
+
     /// The events that it stands for.
     pub(crate) fn counts(&self) -> Counts {
         let (task_updates, attributes) = (self.events.iter().sum(), self.body.attributes.len() as u64);

@@ -17,8 +17,11 @@ pub(crate) const RUN_ID_TAG: &str = "run_id";
 
 const PAGE_SIZE: usize = 100;
 
-/// More nodes than this are asked for in one request for the whole run.
+/// Up to so many nodes are always asked for one by one.
 const MAX_SINGLE_NODE_REQUESTS: usize = 32;
+
+/// How many times as long as the nodes that are asked for a run may be, to be asked for as a whole.
+const MAX_RUN_SHARE: u64 = 20;
 
 /// A blocking client of the tracking server.
 ///
@@ -247,35 +250,33 @@ impl Client {
         self.caller("send task updates").nothing(request)
     }
 
-    /// Which attributes of these nodes the server has, by node and name. With many nodes it is asked for the whole run,
-    /// restricted to attributes of these `types`.
+    /// Which attributes of these nodes the server has, by node and name. `in_run` is how many it has of the whole run:
+    /// with many nodes and a run that is not too long it is asked for all that are of these `types`.
     pub(crate) fn attributes_of(
         &self,
         dag_run_id: i64,
         nodes: &BTreeSet<&str>,
         types: &BTreeSet<&str>,
+        in_run: u64,
     ) -> Result<HashSet<(String, String)>, CallError> {
-        let caller = self.caller("look for attributes");
-        let mut runs: Vec<NodeRuns> = Vec::new();
-        if nodes.len() <= MAX_SINGLE_NODE_REQUESTS {
-            for node in nodes {
-                let url = self.url(&format!("/node_runs/by_run_ids/{dag_run_id}"));
-                let request = self.http.get(url).query(&[("node_name", node)]);
-                let found: Vec<Option<NodeAttributes>> = caller.json_stream(request)?;
-                runs.push(NodeRuns { node_runs: found.into_iter().flatten().collect() });
-            }
-        } else {
+        let few = nodes.len() <= MAX_SINGLE_NODE_REQUESTS;
+        if !few && in_run <= MAX_RUN_SHARE * nodes.len() as u64 {
             let types: Vec<(&str, &str)> = types.iter().map(|name| ("attr", *name)).collect();
             let request = self.http.get(self.url(&format!("/dag_runs/{dag_run_id}"))).query(&types);
-            runs = caller.json_stream(request)?;
+            match self.caller("look for attributes").json_stream::<Vec<NodeRuns>>(request) {
+                Err(error) if error.timed_out() => {}
+                runs => return Ok(names(runs?.into_iter().flat_map(|run| run.node_runs))),
+            }
         }
-        let found =
-            runs.into_iter().flat_map(|run| run.node_runs).filter(|node| nodes.contains(&*node.node_name));
-        Ok(found
-            .flat_map(|NodeAttributes { node_name, attributes }| {
-                attributes.into_iter().map(move |attribute| (node_name.clone(), attribute.name))
-            })
-            .collect())
+        let mut found = Vec::with_capacity(nodes.len());
+        for node in nodes {
+            let url = self.url(&format!("/node_runs/by_run_ids/{dag_run_id}"));
+            let request = self.http.get(url).query(&[("node_name", node)]);
+            let runs: Vec<Option<NodeAttributes>> =
+                self.caller("look for attributes").json_stream(request)?;
+            found.extend(runs.into_iter().flatten());
+        }
+        Ok(names(found))
     }
 
     pub(crate) fn link(&self, project_id: i64, template_id: i64, dag_run_id: i64) -> RunLink {
@@ -344,4 +345,11 @@ struct NodeAttributes {
 #[derive(Deserialize)]
 struct AttributeName {
     name: String,
+}
+
+fn names(nodes: impl IntoIterator<Item = NodeAttributes>) -> HashSet<(String, String)> {
+    let of_node = |NodeAttributes { node_name, attributes }: NodeAttributes| {
+        attributes.into_iter().map(move |attribute| (node_name.clone(), attribute.name))
+    };
+    nodes.into_iter().flat_map(of_node).collect()
 }

@@ -1,20 +1,19 @@
 //! One step of a delivery at a time: from the outbox to the server, each thing once.
 
 use std::{
-    collections::{HashMap, HashSet, VecDeque},
+    collections::VecDeque,
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use chrono::{DateTime, TimeDelta, Utc};
-use serde_json::Value;
 
 use crate::{
-    CallError, Client, Counts, CursorError, Event, OutboxError, Outcome, Version,
-    batch::{NodeFacts, Part, TaskBatch},
+    CallError, Client, Counts, CursorError, OutboxError,
+    batch::Part,
     cursor::{Cursor, SetAside},
-    encode, outbox,
-    reader::{OutboxReader, Read},
+    outbox,
+    steps::{Action, Step, Steps},
     wire,
 };
 
@@ -89,51 +88,17 @@ pub(crate) enum Progress {
 pub(crate) struct Deliverer {
     tracker_dir: PathBuf,
     client: Client,
-    reader: OutboxReader,
+    steps: Steps,
     cursor: Cursor,
-    /// An event that was read and belongs to a later step, with its lines' end.
-    ahead: Option<(Box<Event<Value>>, u64)>,
     /// The step that is to be done, from its first attempt on.
-    pending: Option<Pending>,
-    pipeline: Pipeline,
-    /// Starts of the nodes that are running.
-    started: HashMap<String, DateTime<Utc>>,
+    pending: Option<Step>,
+    /// What is left of its batch.
+    parts: VecDeque<Part>,
     /// The version was created just now, so that nobody can have created a run of it.
     version_is_new: bool,
     /// A task update that the server has taken.
     known_task: Option<wire::NodeRunIn>,
     warned_of_cursor: bool,
-}
-
-/// What the version says that later events depend on.
-#[derive(Debug, Default)]
-struct Pipeline {
-    dependencies: HashMap<String, Vec<Value>>,
-    outputs: Vec<Value>,
-}
-
-#[derive(Debug)]
-struct Pending {
-    step: Step,
-    end: u64,
-    /// What it delivers, besides the parts of a batch, which are counted one by one.
-    counts: Counts,
-    unreadable: u64,
-    more: bool,
-}
-
-#[derive(Debug)]
-enum Step {
-    Version(Box<wire::DagTemplateIn>),
-    Run {
-        run_id: String,
-        started: DateTime<Utc>,
-        body: Box<wire::DagRunIn>,
-    },
-    Tasks(VecDeque<Part>),
-    Update(Box<wire::DagRunUpdate>),
-    /// Lines that cannot be read, and nothing else.
-    Skip,
 }
 
 impl Deliverer {
@@ -146,40 +111,22 @@ impl Deliverer {
         let cursor = Cursor::load(tracker_dir)?
             .filter(|cursor| cursor.server == server)
             .unwrap_or_else(|| Cursor::new(server));
-        let reader = OutboxReader::open(&tracker_dir.join(outbox::FILE_NAME))?;
-        let mut deliverer = Self {
+        let steps = Steps::open(&tracker_dir.join(outbox::FILE_NAME), cursor.offset, cursor.outcome)?;
+        Ok(Self {
             tracker_dir: tracker_dir.to_owned(),
             client,
-            reader,
+            steps,
             cursor,
-            ahead: None,
             pending: None,
-            pipeline: Pipeline::default(),
-            started: HashMap::new(),
+            parts: VecDeque::new(),
             version_is_new: false,
             known_task: None,
             warned_of_cursor: false,
-        };
-        deliverer.recall_pipeline()?;
-        Ok(deliverer)
+        })
     }
 
     pub(crate) fn cursor(&self) -> &Cursor {
         &self.cursor
-    }
-
-    /// Reads the version again, where it was delivered before.
-    fn recall_pipeline(&mut self) -> Result<(), DeliveryError> {
-        while let Read::Event { event, end } = self.reader.read()?
-            && end <= self.cursor.offset
-        {
-            match *event {
-                Event::Version(version) => self.pipeline = Pipeline::of(&version),
-                Event::RunStarted { .. } => break,
-                _ => {}
-            }
-        }
-        Ok(self.reader.seek(self.cursor.offset)?)
     }
 
     /// Delivers what comes next. After an error, the next call tries the same again.
@@ -187,127 +134,38 @@ impl Deliverer {
     /// # Errors
     /// When the outbox cannot be read, or the server does not answer or refuses.
     pub(crate) fn step(&mut self) -> Result<Progress, DeliveryError> {
-        let Some(mut pending) = (match self.pending.take() {
-            Some(pending) => Some(pending),
-            None => self.read_step()?,
-        }) else {
-            return Ok(Progress::UpToDate);
+        let mut step = match self.pending.take() {
+            Some(step) => step,
+            None => match self.steps.next()? {
+                Some(step) => step,
+                None => return Ok(Progress::UpToDate),
+            },
         };
-        if let Err(error) = self.deliver(&mut pending) {
-            self.pending = Some(pending);
+        if let Err(error) = self.deliver(&mut step) {
+            self.pending = Some(step);
             return Err(error);
         }
-        self.advance(&pending);
-        Ok(Progress::Delivered { more: pending.more })
+        self.advance(&step);
+        Ok(Progress::Delivered { more: step.more })
     }
 
-    fn read_step(&mut self) -> Result<Option<Pending>, DeliveryError> {
-        let mut batch = TaskBatch::default();
-        let mut end = self.cursor.offset;
-        let (mut unreadable, mut more) = (0, true);
-        while !batch.is_full() {
-            let (event, event_end) = match self.ahead.take() {
-                Some(ahead) => ahead,
-                None => match self.reader.read()? {
-                    Read::Event { event, end } => (event, end),
-                    Read::Unreadable { end: line_end } => {
-                        (unreadable, end) = (unreadable + 1, line_end);
-                        continue;
-                    }
-                    Read::End { .. } => {
-                        more = false;
-                        break;
-                    }
-                },
-            };
-            let bytes = event_end - end;
-            match *event {
-                Event::TaskStarted { node, time } => {
-                    self.started.insert(node.clone(), time);
-                    batch.start(&node, time, self.facts(&node), bytes);
-                }
-                Event::TaskFinished { node, time, status, attributes } => {
-                    let facts = self.facts(&node);
-                    self.started.remove(&node);
-                    batch.finish(&node, (status, time), attributes, facts, bytes);
-                }
-                other if batch.is_empty() => {
-                    let (step, counts) = self.single_step(other);
-                    return Ok(Some(Pending { step, end: event_end, counts, unreadable, more }));
-                }
-                other => {
-                    self.ahead = Some((Box::new(other), event_end));
-                    break;
-                }
-            }
-            end = event_end;
-        }
-        if end == self.cursor.offset {
-            return Ok(None);
-        }
-        let step =
-            if batch.is_empty() { Step::Skip } else { Step::Tasks(VecDeque::from([batch.into_part()])) };
-        Ok(Some(Pending { step, end, counts: Counts::default(), unreadable, more }))
-    }
-
-    fn facts(&self, node: &str) -> NodeFacts {
-        NodeFacts {
-            dependencies: self.pipeline.dependencies.get(node).cloned().unwrap_or_default(),
-            started: self.started.get(node).copied(),
-        }
-    }
-
-    fn single_step(&mut self, event: Event<Value>) -> (Step, Counts) {
-        let none = Counts::default();
-        match event {
-            Event::Version(version) => {
-                self.pipeline = Pipeline::of(&version);
-                (Step::Version(Box::new(encode::version(&version))), Counts { versions: 1, ..none })
-            }
-            Event::RunStarted { run_id, tags, time } => {
-                let run_id = run_id.to_string();
-                let body = Box::new(wire::DagRunIn {
-                    run_start_time: Some(time),
-                    run_end_time: None,
-                    run_status: wire::DagRunUpdateRunStatus::Running.to_string(),
-                    tags: encode::run_tags(&run_id, &tags),
-                    inputs: Default::default(),
-                    outputs: self.pipeline.outputs.clone(),
-                    launched_by_id: None,
-                });
-                (Step::Run { run_id, started: time, body }, Counts { runs: 1, ..none })
-            }
-            // The server takes tags only together with a status and an end. The true end comes last.
-            Event::TagsUpserted { tags, time } => {
-                let run_status =
-                    self.cursor.outcome.map_or(wire::DagRunUpdateRunStatus::Running, Outcome::run_status);
-                let upsert_tags = Some(encode::tags(&tags));
-                let update = wire::DagRunUpdate { run_status, run_end_time: time, upsert_tags };
-                (Step::Update(Box::new(update)), Counts { tags: 1, ..none })
-            }
-            Event::RunFinished { status, time } => {
-                self.cursor.outcome = Some(status);
-                let run_status = status.run_status();
-                let update = wire::DagRunUpdate { run_status, run_end_time: time, upsert_tags: None };
-                (Step::Update(Box::new(update)), Counts { ends: 1, ..none })
-            }
-            Event::TaskStarted { .. } | Event::TaskFinished { .. } => (Step::Skip, none),
-        }
-    }
-
-    fn deliver(&mut self, pending: &mut Pending) -> Result<(), DeliveryError> {
-        match &mut pending.step {
-            Step::Version(version) => self.deliver_version(version),
-            Step::Run { run_id, started, body } => self.deliver_run(run_id, *started, body),
-            Step::Tasks(parts) => {
+    fn deliver(&mut self, step: &mut Step) -> Result<(), DeliveryError> {
+        match &mut step.action {
+            Action::Version(version) => self.deliver_version(version),
+            Action::Run { run_id, started, body } => self.deliver_run(run_id, *started, body),
+            Action::Tasks(part) => {
                 let dag_run_id = self.dag_run_id()?;
-                while let Some(part) = parts.pop_front() {
-                    self.deliver_part(dag_run_id, part, parts)?;
+                // Parts are counted one by one.
+                step.counts = Counts::default();
+                self.parts.extend(part.take());
+                while let Some(part) = self.parts.pop_front() {
+                    self.deliver_part(dag_run_id, part)?;
                 }
                 Ok(())
             }
-            Step::Update(update) => self.deliver_update(update, &mut pending.counts),
-            Step::Skip => Ok(()),
+            Action::Tags(update) => self.deliver_tags(update, &mut step.counts),
+            Action::End(_, update) => Ok(self.client.update_run(self.dag_run_id()?, update)?),
+            Action::Nothing => Ok(()),
         }
     }
 
@@ -367,13 +225,8 @@ impl Deliverer {
         created
     }
 
-    /// Sends one part of a batch. What is left of it goes back to the front of `parts`.
-    fn deliver_part(
-        &mut self,
-        dag_run_id: i64,
-        mut part: Part,
-        parts: &mut VecDeque<Part>,
-    ) -> Result<(), DeliveryError> {
+    /// Sends one part of a batch. What is left of it goes back to the front.
+    fn deliver_part(&mut self, dag_run_id: i64, mut part: Part) -> Result<(), DeliveryError> {
         let Err(error) = self.try_part(dag_run_id, &mut part) else {
             self.cursor.delivered.add(part.counts());
             self.known_task = part.body.task_updates.pop().or(self.known_task.take());
@@ -387,13 +240,13 @@ impl Deliverer {
             suspect = part.failures >= patience && self.is_working(dag_run_id);
         }
         if !suspect {
-            parts.push_front(part);
+            self.parts.push_front(part);
             return Err(error.into());
         }
         match part.split() {
             Ok((first, second)) => {
-                parts.push_front(second);
-                parts.push_front(first);
+                self.parts.push_front(second);
+                self.parts.push_front(first);
             }
             Err(part) => self.set_aside(&part, &error),
         }
@@ -403,7 +256,8 @@ impl Deliverer {
     fn try_part(&mut self, dag_run_id: i64, part: &mut Part) -> Result<(), CallError> {
         if part.uncertain {
             let (nodes, types) = (part.attribute_nodes(), part.attribute_types());
-            let there = self.client.attributes_of(dag_run_id, &nodes, &types)?;
+            let there =
+                self.client.attributes_of(dag_run_id, &nodes, &types, self.cursor.delivered.attributes)?;
             self.cursor.delivered.attributes += part.remove_delivered(&there);
             part.uncertain = false;
         }
@@ -435,14 +289,14 @@ impl Deliverer {
     }
 
     /// Tags that the server refuses do not hold back the end of a run.
-    fn deliver_update(
+    fn deliver_tags(
         &mut self,
         update: &wire::DagRunUpdate,
         counts: &mut Counts,
     ) -> Result<(), DeliveryError> {
         let dag_run_id = self.dag_run_id()?;
         match self.client.update_run(dag_run_id, update) {
-            Err(error) if error.is_about_payload() && update.upsert_tags.is_some() => {
+            Err(error) if error.is_about_payload() => {
                 tracing::warn!(%error, "the tracking server refuses tags of this run: they are left out");
                 self.cursor.drop_items("tags refused by the server", std::mem::take(&mut counts.tags));
                 Ok(())
@@ -451,8 +305,11 @@ impl Deliverer {
         }
     }
 
-    fn advance(&mut self, done: &Pending) {
+    fn advance(&mut self, done: &Step) {
         self.cursor.offset = done.end;
+        if let Action::End(outcome, _) = done.action {
+            self.cursor.outcome = Some(outcome);
+        }
         self.cursor.delivered.add(done.counts);
         self.cursor.drop_items("unreadable line of the outbox", done.unreadable);
         self.save_cursor();
@@ -474,23 +331,5 @@ impl Deliverer {
 
     fn no_run(&self) -> DeliveryError {
         DeliveryError::NoRun { path: self.tracker_dir.join(outbox::FILE_NAME) }
-    }
-}
-
-impl Pipeline {
-    fn of(version: &Version) -> Self {
-        let nodes = &version.nodes;
-        let read: HashSet<&String> = nodes.iter().flat_map(|node| &node.dependencies).collect();
-        Self {
-            dependencies: nodes
-                .iter()
-                .map(|node| (node.name.clone(), encode::node_names(&node.dependencies)))
-                .collect(),
-            outputs: nodes
-                .iter()
-                .filter(|node| !read.contains(&node.name))
-                .map(|node| encode::node_name(&node.name).into())
-                .collect(),
-        }
     }
 }

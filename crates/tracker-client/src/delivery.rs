@@ -191,6 +191,7 @@ impl Worker {
             Ok(deliverer) => deliverer,
             Err(error) => return self.give_up(&*error),
         };
+        self.publish(&deliverer);
         let mut backoff = Backoff::default();
         loop {
             let flushes = {
@@ -200,11 +201,13 @@ impl Worker {
                 }
                 state.flushes
             };
-            match deliverer.step() {
+            let step = deliverer.step();
+            self.publish(&deliverer);
+            match step {
                 Ok(progress) => {
                     backoff.reset();
-                    let is_served = self.publish(&deliverer, progress, flushes);
-                    if is_served && progress != (Progress::Delivered { more: true }) {
+                    let all_flushed = self.succeeded(progress, flushes);
+                    if all_flushed && progress != (Progress::Delivered { more: true }) {
                         self.pause(LINGER, flushes);
                     }
                 }
@@ -237,19 +240,12 @@ impl Worker {
         Ok(Deliverer::open(&self.tracker_dir, Client::new(connection)?)?)
     }
 
-    /// Makes progress known, and says whether all of the first `flushes` flushes are served.
-    fn publish(&self, deliverer: &Deliverer, progress: Progress, flushes: u64) -> bool {
+    /// Makes the account and the link known.
+    fn publish(&self, deliverer: &Deliverer) {
         let cursor = deliverer.cursor();
         let mut state = lock(&self.shared.state);
         state.delivered = cursor.delivered;
         state.dropped.clone_from(&cursor.dropped);
-        match progress {
-            Progress::Delivered { .. } => {
-                (state.answered, state.failures, state.last_error) = (true, 0, None)
-            }
-            Progress::UpToDate => state.flushes_served = flushes,
-        }
-        let is_served = state.flushes_served == flushes;
         if state.link.is_none()
             && let Some(link) = &cursor.link
         {
@@ -258,8 +254,22 @@ impl Worker {
             drop(state);
             callbacks.into_iter().for_each(|callback| callback(link));
         }
+    }
+
+    /// Takes note of a step that went well, and says whether all of the first `flushes` flushes are served.
+    fn succeeded(&self, progress: Progress, flushes: u64) -> bool {
+        let mut state = lock(&self.shared.state);
+        match progress {
+            Progress::UpToDate => state.flushes_served = flushes,
+            Progress::Delivered { .. } => {
+                if state.failures > 0 {
+                    tracing::info!("the tracking server is back");
+                }
+                (state.answered, state.failures, state.last_error) = (true, 0, None);
+            }
+        }
         self.shared.changed.notify_all();
-        is_served
+        state.flushes_served == flushes
     }
 
     fn failed(&mut self, error: &DeliveryError) {

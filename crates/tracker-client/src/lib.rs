@@ -33,6 +33,7 @@ mod delivery;
 mod delivery_lock;
 mod encode;
 mod status;
+mod steps;
 mod sync;
 mod tracker;
 

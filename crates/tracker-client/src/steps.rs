@@ -1,0 +1,226 @@
+//! The events of an outbox as steps of a delivery.
+
+use std::{
+    collections::{HashMap, HashSet},
+    path::Path,
+};
+
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+
+use crate::{
+    Counts, Event, OutboxError, Outcome, Version,
+    batch::{NodeFacts, Part, TaskBatch},
+    encode,
+    reader::{OutboxReader, Read},
+    wire,
+};
+
+/// Reads an outbox step by step. Holds one batch of it.
+#[derive(Debug)]
+pub(crate) struct Steps {
+    reader: OutboxReader,
+    /// Where the last step ended.
+    offset: u64,
+    /// An event that was read and belongs to a later step, and where its line ends.
+    ahead: Option<(Box<Event<Value>>, u64)>,
+    pipeline: Pipeline,
+    /// Starts of the nodes that are running.
+    started: HashMap<String, DateTime<Utc>>,
+    outcome: Option<Outcome>,
+}
+
+/// What the version says that later events depend on.
+#[derive(Debug, Default)]
+struct Pipeline {
+    dependencies: HashMap<String, Vec<Value>>,
+    outputs: Vec<Value>,
+}
+
+/// Some events in a row, and what is to be done about them.
+#[derive(Debug)]
+pub(crate) struct Step {
+    pub(crate) action: Action,
+    /// Where its last line ends.
+    pub(crate) end: u64,
+    /// The items that it delivers.
+    pub(crate) counts: Counts,
+    /// Lines among its own that cannot be read.
+    pub(crate) unreadable: u64,
+    /// Whether the outbox has more to read right now.
+    pub(crate) more: bool,
+}
+
+/// What the server is asked to do.
+#[derive(Debug)]
+pub(crate) enum Action {
+    Version(Box<wire::DagTemplateIn>),
+    Run {
+        run_id: String,
+        started: DateTime<Utc>,
+        body: Box<wire::DagRunIn>,
+    },
+    Tasks(Part),
+    Tags(Box<wire::DagRunUpdate>),
+    End(Outcome, Box<wire::DagRunUpdate>),
+    /// Nothing: there are only lines that cannot be read.
+    Nothing,
+}
+
+impl Steps {
+    /// The steps of an outbox from `offset` on, of a run with that outcome so far.
+    ///
+    /// # Errors
+    /// When the outbox cannot be read.
+    pub(crate) fn open(path: &Path, offset: u64, outcome: Option<Outcome>) -> Result<Self, OutboxError> {
+        let mut reader = OutboxReader::open(path)?;
+        let pipeline = Pipeline::before(&mut reader, offset)?;
+        reader.seek(offset)?;
+        Ok(Self { reader, offset, ahead: None, pipeline, started: HashMap::new(), outcome })
+    }
+
+    /// The next step; `None` where the outbox ends for now.
+    ///
+    /// # Errors
+    /// When the outbox cannot be read.
+    pub(crate) fn next(&mut self) -> Result<Option<Step>, OutboxError> {
+        let mut batch = TaskBatch::default();
+        let mut end = self.offset;
+        let (mut unreadable, mut more) = (0, true);
+        while !batch.is_full() {
+            let (event, event_end) = match self.ahead.take() {
+                Some(ahead) => ahead,
+                None => match self.reader.read()? {
+                    Read::Event { event, end } => (event, end),
+                    Read::Unreadable { end: line_end } => {
+                        (unreadable, end) = (unreadable + 1, line_end);
+                        continue;
+                    }
+                    Read::End { .. } => {
+                        more = false;
+                        break;
+                    }
+                },
+            };
+            match self.add(*event, event_end - end, &mut batch) {
+                None => end = event_end,
+                Some(other) if batch.is_empty() => {
+                    let (action, counts) = self.single(other);
+                    return Ok(self.step(Step { action, end: event_end, counts, unreadable, more }));
+                }
+                Some(other) => {
+                    self.ahead = Some((Box::new(other), event_end));
+                    break;
+                }
+            }
+        }
+        let part = batch.into_part();
+        let counts = part.counts();
+        let action = if part.len() == 0 { Action::Nothing } else { Action::Tasks(part) };
+        Ok(self.step(Step { action, end, counts, unreadable, more }))
+    }
+
+    fn step(&mut self, step: Step) -> Option<Step> {
+        let before = std::mem::replace(&mut self.offset, step.end);
+        (step.end > before).then_some(step)
+    }
+
+    /// Adds an event of a node to a batch. Any other comes back.
+    fn add(&mut self, event: Event<Value>, bytes: u64, batch: &mut TaskBatch) -> Option<Event<Value>> {
+        match event {
+            Event::TaskStarted { node, time } => {
+                self.started.insert(node.clone(), time);
+                batch.start(&node, time, self.facts(&node), bytes);
+            }
+            Event::TaskFinished { node, time, status, attributes } => {
+                let facts = self.facts(&node);
+                self.started.remove(&node);
+                batch.finish(&node, (status, time), attributes, facts, bytes);
+            }
+            other => return Some(other),
+        }
+        None
+    }
+
+    fn facts(&self, node: &str) -> NodeFacts {
+        NodeFacts {
+            dependencies: self.pipeline.dependencies.get(node).cloned().unwrap_or_default(),
+            started: self.started.get(node).copied(),
+        }
+    }
+
+    fn single(&mut self, event: Event<Value>) -> (Action, Counts) {
+        let none = Counts::default();
+        match event {
+            Event::Version(version) => {
+                self.pipeline = Pipeline::of(&version);
+                (Action::Version(Box::new(encode::version(&version))), Counts { versions: 1, ..none })
+            }
+            Event::RunStarted { run_id, tags, time } => {
+                let run_id = run_id.to_string();
+                let body = wire::DagRunIn {
+                    run_start_time: Some(time),
+                    run_end_time: None,
+                    run_status: wire::DagRunUpdateRunStatus::Running.to_string(),
+                    tags: encode::run_tags(&run_id, &tags),
+                    inputs: Default::default(),
+                    outputs: self.pipeline.outputs.clone(),
+                    launched_by_id: None,
+                };
+                let action = Action::Run { run_id, started: time, body: Box::new(body) };
+                (action, Counts { runs: 1, ..none })
+            }
+            // The server takes tags only together with a status and an end. The true end comes last.
+            Event::TagsUpserted { tags, time } => {
+                let running = wire::DagRunUpdateRunStatus::Running;
+                let update = wire::DagRunUpdate {
+                    run_status: self.outcome.map_or(running, Outcome::run_status),
+                    run_end_time: time,
+                    upsert_tags: Some(encode::tags(&tags)),
+                };
+                (Action::Tags(Box::new(update)), Counts { tags: 1, ..none })
+            }
+            Event::RunFinished { status, time } => {
+                self.outcome = Some(status);
+                let run_status = status.run_status();
+                let update = wire::DagRunUpdate { run_status, run_end_time: time, upsert_tags: None };
+                (Action::End(status, Box::new(update)), Counts { ends: 1, ..none })
+            }
+            Event::TaskStarted { .. } | Event::TaskFinished { .. } => (Action::Nothing, none),
+        }
+    }
+}
+
+impl Pipeline {
+    fn of(version: &Version) -> Self {
+        let nodes = &version.nodes;
+        let read: HashSet<&String> = nodes.iter().flat_map(|node| &node.dependencies).collect();
+        Self {
+            dependencies: nodes
+                .iter()
+                .map(|node| (node.name.clone(), encode::node_names(&node.dependencies)))
+                .collect(),
+            outputs: nodes
+                .iter()
+                .filter(|node| !read.contains(&node.name))
+                .map(|node| encode::node_name(&node.name).into())
+                .collect(),
+        }
+    }
+
+    /// The pipeline of an outbox whose events up to `offset` were delivered before.
+    fn before(reader: &mut OutboxReader, offset: u64) -> Result<Self, OutboxError> {
+        let mut pipeline = Self::default();
+        loop {
+            match reader.read()? {
+                Read::Event { event, end } if end <= offset => match *event {
+                    Event::Version(version) => pipeline = Self::of(&version),
+                    Event::RunStarted { .. } => return Ok(pipeline),
+                    _ => {}
+                },
+                Read::Unreadable { end } if end <= offset => {}
+                _ => return Ok(pipeline),
+            }
+        }
+    }
+}
