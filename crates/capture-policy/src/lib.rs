@@ -7,6 +7,7 @@
 //! What a run is called belongs to `daglight-run-identity`.
 
 mod captured;
+mod outputs;
 mod profile;
 mod redact;
 mod secret;
@@ -14,6 +15,7 @@ mod settings;
 mod variables;
 
 pub use captured::{Captured, Policy};
+pub use outputs::{OutputSettings, ParamTableSettings};
 pub use profile::{Profile, UnknownProfile};
 pub use redact::{REDACTED, Redactor};
 pub use secret::Secret;

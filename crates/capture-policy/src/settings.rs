@@ -18,7 +18,7 @@ use figment::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Profile, Secret, VARIABLES, variables::VariableProvider};
+use crate::{OutputSettings, ParamTableSettings, Profile, Secret, VARIABLES, variables::VariableProvider};
 
 /// The name of the configuration file.
 const FILE_NAME: &str = "daglight.toml";
@@ -45,6 +45,12 @@ pub struct Settings {
     pub bundle: BundleSettings,
     /// The heartbeat.
     pub heartbeat: HeartbeatSettings,
+    /// The semantic registry: what is expected of outputs, by external name.
+    pub outputs: BTreeMap<String, OutputSettings>,
+    /// Whether a run fails when its outputs are not as the registry says. Default: no, it warns.
+    pub strict_registry: bool,
+    /// Sets of parameters that scripts read as tables, by name.
+    pub param_tables: BTreeMap<String, ParamTableSettings>,
 }
 
 /// What may be captured, and how much of it.
@@ -245,6 +251,9 @@ impl Settings {
             },
             bundle: BundleSettings { output_dir: PathBuf::from("out"), durability: Durability::Process },
             heartbeat: HeartbeatSettings { interval_seconds: 5.0, stall_seconds: 30.0 },
+            outputs: BTreeMap::new(),
+            strict_registry: false,
+            param_tables: BTreeMap::new(),
         }
     }
 
@@ -577,6 +586,19 @@ mod tests {
         );
         check_error("[heartbeat]\ninterval_seconds = 0.0\n", &[], &["heartbeat.interval_seconds", "above 0"]);
         check_error("[tracker]\napi_url = \"localhost:8241\"\n", &[], &["tracker.api_url", "http://"]);
+    }
+
+    #[test]
+    fn outputs_and_param_tables_are_read_by_name() {
+        let (_dir, loader) = with_file(
+            "[outputs.\"semantic.risk_v1\"]\nowner = \"ml\"\ntags = { layer = \"gold\" }\ncolumns = { id = \"BIGINT\" }\n\
+             [param_tables.weights]\nrows = [{ priority = \"high\", weight = 2.5 }]\n",
+        );
+        let settings = loader.load().unwrap();
+        let risk = &settings.outputs["semantic.risk_v1"];
+        assert_eq!((risk.owner.as_deref(), risk.columns["id"].as_str()), (Some("ml"), "BIGINT"));
+        assert_eq!(settings.param_tables["weights"].rows[0]["weight"], 2.5);
+        check_error("[outputs.a]\nowners = \"x\"\n", &[], &["outputs.a.owners", "owner", FILE_NAME]);
     }
 
     #[test]

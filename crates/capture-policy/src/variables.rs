@@ -52,6 +52,7 @@ pub const VARIABLES: &[Variable] = &[
     variable("DAGLIGHT_OUTPUT_DIR", "bundle.output_dir", VariableKind::Text),
     variable("DAGLIGHT_ENVIRONMENT", "environment", VariableKind::Text),
     variable("DAGLIGHT_TEAM", "team", VariableKind::Text),
+    variable("DAGLIGHT_STRICT_REGISTRY", "strict_registry", VariableKind::Flag),
     variable("DAGLIGHT_NAMESPACE", "otel.namespace", VariableKind::Text),
     variable("DAGLIGHT_TRACE_URL", "otel.trace_url", VariableKind::Text),
     variable("DAGLIGHT_HEARTBEAT_SECONDS", "heartbeat.interval_seconds", VariableKind::Number),
