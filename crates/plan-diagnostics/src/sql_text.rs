@@ -5,7 +5,8 @@ use datafusion::sql::sqlparser::{
     tokenizer::{Token, Tokenizer},
 };
 
-/// The text with every literal replaced by `?`; comments and layout stay. A text that is no SQL becomes `?`.
+/// The text with every literal replaced by `?`; comments, layout and line numbers stay. A text that is no SQL becomes
+/// `?`.
 pub fn strip_sql_literals(sql: &str) -> String {
     let dialect = GenericDialect {};
     let Ok(tokens) = Tokenizer::new(&dialect, sql).with_unescape(false).tokenize() else {
@@ -13,7 +14,7 @@ pub fn strip_sql_literals(sql: &str) -> String {
     };
     tokens
         .into_iter()
-        .map(|token| match token {
+        .map(|token| match &token {
             Token::Number(..)
             | Token::SingleQuotedString(_)
             | Token::DollarQuotedString(_)
@@ -30,7 +31,10 @@ pub fn strip_sql_literals(sql: &str) -> String {
             | Token::TripleSingleQuotedRawStringLiteral(_)
             | Token::TripleDoubleQuotedRawStringLiteral(_)
             | Token::NationalStringLiteral(_)
-            | Token::HexStringLiteral(_) => "?".to_owned(),
+            | Token::HexStringLiteral(_) => {
+                let lines = token.to_string().matches('\n').count();
+                format!("?{}", "\n".repeat(lines))
+            }
             other => other.to_string(),
         })
         .collect()
@@ -50,6 +54,7 @@ mod tests {
         check("SELECT a, 'it''s' FROM t WHERE x > 1.5e3", "SELECT a, ? FROM t WHERE x > ?");
         check("-- why\nSELECT \"Col 1\"\n  FROM t;", "-- why\nSELECT \"Col 1\"\n  FROM t;");
         check("COPY t TO 's3://bucket/x.parquet'", "COPY t TO ?");
+        check("SELECT 'a\nb', c\nFROM t", "SELECT ?\n, c\nFROM t");
         check("SELECT 'open", "?");
     }
 }

@@ -9,12 +9,11 @@ use daglight_bundle_report::{
 };
 use daglight_otel_bridge::{Signal, SignalLedgers};
 use daglight_run_identity::RunId;
-use daglight_tracker_client::{Attribute, Event};
+use daglight_tracker_client::{Attribute, Event, Outcome};
 use serde::Serialize;
 
 use crate::{
-    LIFECYCLE_TARGET, run::outcome, run_state::RunState, run_tags::policy_tags, sync::account,
-    telemetry::in_one_line,
+    LIFECYCLE_TARGET, run_state::RunState, run_tags::policy_tags, sync::account, telemetry::in_one_line,
 };
 
 /// How a run ended, what became of its records, and where to look at it.
@@ -87,7 +86,10 @@ pub(crate) fn finish(state: &RunState) -> FinishReport {
     // The tracker goes first: it gives the id by which the root span refers to the Hamilton run.
     let tracker_ledger = state.tracker.as_ref().map(|tracker| {
         let succeeded = state.records().failure.is_none();
-        tracker.record(&Event::RunFinished { status: outcome(succeeded), time: ended_at });
+        tracker.record(&Event::RunFinished {
+            status: if succeeded { Outcome::Success } else { Outcome::Failure },
+            time: ended_at,
+        });
         tracker.flush(settings.tracker.flush_timeout())
     });
     state.refresh_execution_run_id();
@@ -157,7 +159,7 @@ fn close_open_nodes(state: &RunState, time: DateTime<Utc>) {
             tracker.record(&Event::TaskFinished {
                 node: node.name.clone(),
                 time,
-                status: outcome(false),
+                status: Outcome::Failure,
                 attributes: vec![Attribute::error(state.policy.capture(message))],
             });
         }

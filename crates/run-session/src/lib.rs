@@ -24,6 +24,7 @@ mod run;
 mod run_state;
 mod run_tags;
 mod session_observer;
+mod start;
 mod sync;
 mod telemetry;
 

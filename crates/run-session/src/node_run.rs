@@ -3,20 +3,14 @@
 use std::{sync::Arc, time::Instant};
 
 use chrono::Utc;
-use daglight_bundle_report::NodeStatus;
+use daglight_bundle_report::{NodeRecord, NodeStatus};
 use daglight_heartbeat::TaskGuard;
 use daglight_otel_bridge::{StageSpan, StageSpanBuilder, names, names::Key};
 use daglight_run_identity::NodeKind;
-use daglight_tracker_client::Event;
+use daglight_tracker_client::{Event, Outcome};
 use opentelemetry::Context;
 
-use crate::{
-    LIFECYCLE_TARGET,
-    attributes::attributes,
-    node_scope::NodeScope,
-    run::{outcome, record_of},
-    run_state::RunState,
-};
+use crate::{LIFECYCLE_TARGET, attributes::attributes, node_scope::NodeScope, run_state::RunState};
 
 /// A node between its start and its end. Dropped before its end, by a panic or because the caller gave up, it ends as
 /// a failure that says so.
@@ -50,7 +44,7 @@ impl NodeRun {
         let span = state.signals.span(names::span::NODE).parent(&state.root.context).node(name).stage(stage);
         let span = kind.into_iter().fold(span, StageSpanBuilder::node_kind).start();
         if tracked {
-            state.records().nodes.insert(name.to_owned(), record_of(state, name, NodeStatus::Unfinished));
+            state.records().nodes.insert(name.to_owned(), record_of(state, name));
             if let Some(tracker) = &state.tracker {
                 tracker.record(&Event::TaskStarted { node: name.to_owned(), time: Utc::now() });
             }
@@ -122,7 +116,7 @@ impl NodeRun {
                 tracker.record(&Event::TaskFinished {
                     node: self.scope.name.clone(),
                     time: Utc::now(),
-                    status: outcome(error.is_none()),
+                    status: if error.is_none() { Outcome::Success } else { Outcome::Failure },
                     attributes: attributes(&facts, lines.as_deref(), &state.policy),
                 });
             }
@@ -147,5 +141,21 @@ impl Drop for NodeRun {
         } else {
             self.end(Some(("cancelled", "the node was dropped before its end")));
         }
+    }
+}
+
+/// The record of a node that starts now.
+fn record_of(state: &RunState, name: &str) -> NodeRecord {
+    let node = state.dag.node(name);
+    NodeRecord {
+        name: name.to_owned(),
+        kind: node.map_or("transform", |node| node.kind.name()).to_owned(),
+        dependencies: node.map(|node| node.dependencies.clone()).unwrap_or_default(),
+        status: NodeStatus::Unfinished,
+        started_at: Some(Utc::now()),
+        duration_ms: None,
+        rows: None,
+        bytes: None,
+        error: None,
     }
 }

@@ -2,28 +2,14 @@
 
 use std::{fmt, future::Future, path::Path, sync::Arc, time::Duration};
 
-use chrono::Utc;
-use daglight_bundle_report::{Bundle, NodeRecord, NodeStatus};
-use daglight_capture_policy::SqlText;
-use daglight_heartbeat::{Beat, Heartbeat, HeartbeatConfig};
-use daglight_otel_bridge::{
-    RunScope, SignalFiles,
-    names::{self, Key, key},
-};
-use daglight_plan_diagnostics::strip_sql_literals;
+use daglight_bundle_report::{Bundle, NodeRecord};
+use daglight_otel_bridge::names;
 use daglight_run_identity::{Dag, RunId};
-use daglight_tracker_client::{Event, Outcome, Tracker};
 use opentelemetry::context::FutureExt as _;
 
 use crate::{
-    FinishReport, LIFECYCLE_TARGET, Node, RunOptions, Telemetry,
-    finish::finish,
-    live_progress::LiveProgress,
-    node_run::NodeRun,
-    node_scope::QueryOwners,
-    run_state::{Parts, RunState},
-    run_tags::{policy_tags, run_tags},
-    telemetry::in_one_line,
+    FinishReport, Node, RunOptions, Telemetry, finish::finish, node_run::NodeRun, run_state::RunState,
+    start::start,
 };
 
 /// How long a node waits for its dropped queries to say how they ended.
@@ -40,88 +26,7 @@ pub struct Run {
 
 impl Run {
     pub(crate) fn start(telemetry: &Telemetry, dag: &Dag, options: RunOptions) -> Self {
-        let settings = telemetry.settings();
-        let policy = telemetry.policy();
-        let run_id = RunId::new();
-        let started_at = Utc::now();
-        let mut warnings = telemetry.shared.setup_warnings.clone();
-        let mut tags = run_tags(settings, policy, run_id, &telemetry.git(options.source_dir), &options.tags);
-
-        let bundle = Bundle::create(&settings.bundle.output_dir, run_id)
-            .inspect_err(|error| warnings.push(format!("no bundle: {}", in_one_line(error))))
-            .ok();
-        let signals = telemetry.bridge().open_run(RunScope {
-            durability: settings.bundle.durability,
-            parent: telemetry.bridge().parent_from_environment(),
-            ..RunScope::new(
-                run_id,
-                dag.name().clone(),
-                signal_files(bundle.as_ref(), &settings.bundle.output_dir),
-                &settings.bundle.output_dir,
-            )
-        });
-        let root = signals.root();
-        root.set(Key::PolicyProfile, settings.profile.name());
-        root.set(Key::PolicyDataStatistics, settings.capture.data_statistics);
-        root.set(Key::PolicyValues, settings.capture.values);
-        root.set(Key::PolicySqlText, settings.capture.sql_text.name());
-        tags.insert(key::OTEL_TRACE_ID.to_owned(), root.trace_id());
-        tags.insert(key::OTEL_SPAN_ID.to_owned(), root.span_id());
-        let tracker = match &bundle {
-            Some(bundle) if settings.tracker.enabled => Some(Tracker::start(
-                &bundle.tracker_dir(),
-                settings.bundle.durability,
-                telemetry.shared.connection.clone(),
-            )),
-            _ => None,
-        };
-        let owners = QueryOwners::default();
-        let state = Arc::new(RunState::new(Parts {
-            telemetry: telemetry.clone(),
-            run_id,
-            dag: dag.clone(),
-            started_at,
-            tags: tags.clone(),
-            bundle,
-            tracker,
-            signals,
-            root,
-            owners: owners.clone(),
-            warnings,
-        }));
-        if let Some(tracker) = &state.tracker {
-            let shown = dag.clone().with_code_text(|text| match policy.sql_text() {
-                SqlText::Whole => text.to_owned(),
-                SqlText::WithoutLiterals => strip_sql_literals(text),
-                SqlText::None => String::new(),
-            });
-            tracker.record(&Event::version(&shown, policy_tags(settings)));
-            tracker.record(&Event::RunStarted { run_id, tags, time: started_at });
-        }
-        crate::finish::write_manifest(&state, None);
-
-        let heartbeat = Heartbeat::start(
-            HeartbeatConfig {
-                interval: settings.heartbeat.interval(),
-                stall_after: settings.heartbeat.stall_after(),
-                evidence: state.bundle.as_ref().map(Bundle::heartbeat),
-            },
-            Arc::new(LiveProgress {
-                queries: telemetry.shared.live.clone(),
-                owners,
-                with_detail: policy.sql_text() == SqlText::Whole,
-            }),
-            Box::new({
-                let state = Arc::clone(&state);
-                move |beat| emit(&state, beat)
-            }),
-        );
-        *state.heartbeat() = Some(heartbeat);
-        let run = Self { state, finished: false };
-        run.in_context(
-            || tracing::info!(target: LIFECYCLE_TARGET, run_id = %run_id, dag = %dag.name(), "run started"),
-        );
-        run
+        Self { state: start(telemetry, dag, options), finished: false }
     }
 
     /// The run's id.
@@ -205,11 +110,6 @@ impl Run {
     pub fn node_record(&self, name: &str) -> Option<NodeRecord> {
         self.state.records().nodes.get(name).cloned()
     }
-
-    fn in_context(&self, log: impl FnOnce()) {
-        let _guard = self.state.root.context.clone().attach();
-        log();
-    }
 }
 
 impl Drop for Run {
@@ -227,58 +127,4 @@ impl Drop for Run {
             let _ = ending.join();
         }
     }
-}
-
-/// The bundle's signal files. Without a bundle they cannot be opened, and the account of the signals says so.
-fn signal_files(bundle: Option<&Bundle>, output_dir: &Path) -> SignalFiles {
-    match bundle {
-        Some(bundle) => {
-            SignalFiles { traces: bundle.traces(), metrics: bundle.metrics(), logs: bundle.logs() }
-        }
-        None => SignalFiles::in_folder(&output_dir.join("run_bundle")),
-    }
-}
-
-/// Shows a beat in the traces, the metrics and the log.
-fn emit(state: &RunState, beat: &Beat) {
-    state.refresh_execution_run_id();
-    let span =
-        state.signals.span(names::span::HEARTBEAT).parent(&state.root.context).stage("heartbeat").start();
-    span.set(Key::ActiveTasks, beat.active_tasks.len());
-    if let Some(io) = beat.io {
-        span.set(Key::IoBytesRead, io.bytes_read);
-        span.set(Key::IoBytesWritten, io.bytes_written);
-    }
-    let _guard = span.context().attach();
-    for stall in &beat.stalls {
-        tracing::warn!(
-            query_id = stall.query_id,
-            node = stall.node.as_deref().unwrap_or("-"),
-            operator = stall.operator.as_deref().unwrap_or("-"),
-            since = %stall.since,
-            "no progress"
-        );
-    }
-    span.end();
-    state.signals.snapshot_metrics();
-}
-
-/// The record of a node that has started.
-pub(crate) fn record_of(state: &RunState, name: &str, status: NodeStatus) -> NodeRecord {
-    let node = state.dag.node(name);
-    NodeRecord {
-        name: name.to_owned(),
-        kind: node.map_or("transform", |node| node.kind.name()).to_owned(),
-        dependencies: node.map(|node| node.dependencies.clone()).unwrap_or_default(),
-        status,
-        started_at: Some(Utc::now()),
-        duration_ms: None,
-        rows: None,
-        bytes: None,
-        error: None,
-    }
-}
-
-pub(crate) const fn outcome(succeeded: bool) -> Outcome {
-    if succeeded { Outcome::Success } else { Outcome::Failure }
 }

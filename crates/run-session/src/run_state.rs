@@ -36,9 +36,9 @@ pub(crate) struct RunState {
     pub(crate) signals: RunSignals,
     pub(crate) root: RootSpan,
     pub(crate) owners: QueryOwners,
-    heartbeat: Mutex<Option<Heartbeat>>,
-    plan_count: AtomicUsize,
-    records: Mutex<Records>,
+    pub(crate) heartbeat: Mutex<Option<Heartbeat>>,
+    pub(crate) plan_count: AtomicUsize,
+    pub(crate) records: Mutex<Records>,
 }
 
 /// What has happened so far.
@@ -60,7 +60,7 @@ pub(crate) struct RootSpan {
 }
 
 impl RootSpan {
-    fn new(span: StageSpan) -> Self {
+    pub(crate) fn new(span: StageSpan) -> Self {
         Self {
             context: span.context(),
             trace_id: span.trace_id(),
@@ -86,41 +86,7 @@ impl RootSpan {
     }
 }
 
-/// What [`RunState::new`] puts together.
-pub(crate) struct Parts {
-    pub(crate) telemetry: Telemetry,
-    pub(crate) run_id: RunId,
-    pub(crate) dag: Dag,
-    pub(crate) started_at: DateTime<Utc>,
-    pub(crate) tags: BTreeMap<String, String>,
-    pub(crate) bundle: Option<Bundle>,
-    pub(crate) tracker: Option<Tracker>,
-    pub(crate) signals: RunSignals,
-    pub(crate) root: StageSpan,
-    pub(crate) owners: QueryOwners,
-    pub(crate) warnings: Vec<String>,
-}
-
 impl RunState {
-    pub(crate) fn new(parts: Parts) -> Self {
-        Self {
-            policy: parts.telemetry.policy().clone(),
-            telemetry: parts.telemetry,
-            run_id: parts.run_id,
-            dag: parts.dag,
-            started_at: parts.started_at,
-            tags: parts.tags,
-            bundle: parts.bundle,
-            tracker: parts.tracker,
-            signals: parts.signals,
-            root: RootSpan::new(parts.root),
-            owners: parts.owners,
-            heartbeat: Mutex::default(),
-            plan_count: AtomicUsize::new(0),
-            records: Mutex::new(Records { warnings: parts.warnings, ..Records::default() }),
-        }
-    }
-
     pub(crate) fn records(&self) -> MutexGuard<'_, Records> {
         self.records.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,0 +1,153 @@
+//! What happens when a run starts: it gets its folder, its signals, its outbox and its heartbeat.
+
+use std::{
+    path::Path,
+    sync::{Arc, Mutex, atomic::AtomicUsize},
+};
+
+use chrono::Utc;
+use daglight_bundle_report::Bundle;
+use daglight_capture_policy::{Policy, SqlText};
+use daglight_heartbeat::{Beat, Heartbeat, HeartbeatConfig};
+use daglight_otel_bridge::{
+    RunScope, SignalFiles, StageSpan,
+    names::{self, Key, key},
+};
+use daglight_plan_diagnostics::strip_sql_literals;
+use daglight_run_identity::{Dag, RunId};
+use daglight_tracker_client::{Event, Tracker};
+
+use crate::{
+    LIFECYCLE_TARGET, RunOptions, Telemetry,
+    finish::write_manifest,
+    live_progress::LiveProgress,
+    node_scope::QueryOwners,
+    run_state::{Records, RootSpan, RunState},
+    run_tags::{policy_tags, run_tags},
+    telemetry::in_one_line,
+};
+
+pub(crate) fn start(telemetry: &Telemetry, dag: &Dag, options: RunOptions) -> Arc<RunState> {
+    let settings = telemetry.settings();
+    let run_id = RunId::new();
+    let mut warnings = telemetry.shared.setup_warnings.clone();
+    let git = telemetry.git(options.source_dir);
+    let mut tags = run_tags(settings, telemetry.policy(), run_id, &git, &options.tags);
+
+    let bundle = Bundle::create(&settings.bundle.output_dir, run_id)
+        .inspect_err(|error| warnings.push(format!("no bundle: {}", in_one_line(error))))
+        .ok();
+    let files = signal_files(bundle.as_ref(), &settings.bundle.output_dir);
+    let signals = telemetry.bridge().open_run(RunScope {
+        durability: settings.bundle.durability,
+        parent: telemetry.bridge().parent_from_environment(),
+        ..RunScope::new(run_id, dag.name().clone(), files, &settings.bundle.output_dir)
+    });
+    let root = signals.root();
+    show_policy(&root, telemetry);
+    tags.insert(key::OTEL_TRACE_ID.to_owned(), root.trace_id());
+    tags.insert(key::OTEL_SPAN_ID.to_owned(), root.span_id());
+    let tracker = bundle.as_ref().filter(|_| settings.tracker.enabled).map(|bundle| {
+        let connection = telemetry.shared.connection.clone();
+        Tracker::start(&bundle.tracker_dir(), settings.bundle.durability, connection)
+    });
+    let state = Arc::new(RunState {
+        telemetry: telemetry.clone(),
+        run_id,
+        dag: dag.clone(),
+        policy: telemetry.policy().clone(),
+        started_at: Utc::now(),
+        tags,
+        bundle,
+        tracker,
+        signals,
+        root: RootSpan::new(root),
+        owners: QueryOwners::default(),
+        heartbeat: Mutex::default(),
+        plan_count: AtomicUsize::new(0),
+        records: Mutex::new(Records { warnings, ..Records::default() }),
+    });
+    announce(&state);
+    *state.heartbeat() = Some(beat(&state));
+    state
+}
+
+/// The bundle's signal files. Without a bundle they cannot be opened, and the account of the signals says so.
+fn signal_files(bundle: Option<&Bundle>, output_dir: &Path) -> SignalFiles {
+    match bundle {
+        Some(bundle) => {
+            SignalFiles { traces: bundle.traces(), metrics: bundle.metrics(), logs: bundle.logs() }
+        }
+        None => SignalFiles::in_folder(&output_dir.join("run_bundle")),
+    }
+}
+
+fn show_policy(root: &StageSpan, telemetry: &Telemetry) {
+    let capture = &telemetry.settings().capture;
+    root.set(Key::PolicyProfile, telemetry.policy().capture(telemetry.settings().profile.name()));
+    root.set(Key::PolicyDataStatistics, capture.data_statistics);
+    root.set(Key::PolicyValues, capture.values);
+    root.set(Key::PolicySqlText, capture.sql_text.name());
+}
+
+/// Tells the tracker, the bundle and the log that the run has started.
+fn announce(state: &RunState) {
+    if let Some(tracker) = &state.tracker {
+        let shown = state.dag.clone().with_code_text(|text| shown_code(text, &state.policy));
+        tracker.record(&Event::version(&shown, policy_tags(state.telemetry.settings())));
+        let RunState { run_id, started_at, .. } = *state;
+        tracker.record(&Event::RunStarted { run_id, tags: state.tags.clone(), time: started_at });
+    }
+    write_manifest(state, None);
+    let _guard = state.root.context.clone().attach();
+    tracing::info!(target: LIFECYCLE_TARGET, run_id = %state.run_id, dag = %state.dag.name(), "run started");
+}
+
+fn shown_code(text: &str, policy: &Policy) -> String {
+    match policy.sql_text() {
+        SqlText::Whole => text.to_owned(),
+        SqlText::WithoutLiterals => strip_sql_literals(text),
+        SqlText::None => String::new(),
+    }
+}
+
+/// Starts the heartbeat of a run.
+fn beat(state: &Arc<RunState>) -> Heartbeat {
+    let settings = &state.telemetry.settings().heartbeat;
+    let config = HeartbeatConfig {
+        interval: settings.interval(),
+        stall_after: settings.stall_after(),
+        evidence: state.bundle.as_ref().map(Bundle::heartbeat),
+    };
+    let progress = LiveProgress {
+        queries: state.telemetry.shared.live.clone(),
+        owners: state.owners.clone(),
+        with_detail: state.policy.sql_text() == SqlText::Whole,
+    };
+    let state = Arc::clone(state);
+    Heartbeat::start(config, Arc::new(progress), Box::new(move |beat| emit(&state, beat)))
+}
+
+/// Shows a beat in the traces, the metrics and the log.
+fn emit(state: &RunState, beat: &Beat) {
+    state.refresh_execution_run_id();
+    let span =
+        state.signals.span(names::span::HEARTBEAT).parent(&state.root.context).stage("heartbeat").start();
+    span.set(Key::ActiveTasks, beat.active_tasks.len());
+    if let Some(io) = beat.io {
+        span.set(Key::IoBytesRead, io.bytes_read);
+        span.set(Key::IoBytesWritten, io.bytes_written);
+    }
+    let _guard = span.context().attach();
+    for stall in &beat.stalls {
+        tracing::warn!(
+            query_id = stall.query_id,
+            node = stall.node.as_deref().unwrap_or("-"),
+            operator = stall.operator.as_deref().unwrap_or("-"),
+            since = %stall.since,
+            "no progress"
+        );
+    }
+    span.end();
+    state.signals.snapshot_metrics();
+}
