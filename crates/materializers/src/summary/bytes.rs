@@ -70,12 +70,8 @@ impl ByteStrings {
         }
         let hashes = &hashes[..values.len()];
         self.lengths.add_all(&lengths[..values.len()]);
-        let counted = values
-            .iter()
-            .zip(hashes)
-            .take_while(|(value, hash)| self.count_in_domain(value, **hash, 1))
-            .count();
-        self.distinct.add_all(&hashes[counted..]);
+        let counted = self.count_in_domain(values, hashes);
+        self.distinct.add_all(hashes[counted..].iter().copied());
         self.extremes.add_all(&values[counted..]);
     }
 
@@ -83,8 +79,14 @@ impl ByteStrings {
     pub(super) fn update_repeated(&mut self, value: &[u8], times: u64) {
         let digest = digest(value);
         self.lengths.add(self.length_of(value, digest.is_ascii).into(), times);
-        if !self.count_in_domain(value, digest.hash, times) {
+        let known = self.domain.as_mut().map(|domain| domain.add(digest.hash, times, || cut_text(value)));
+        if known == Some(Added::Full) {
+            self.give_up_domain();
+        }
+        if known != Some(Added::Known) {
             self.extremes.add_all(&[value]);
+        }
+        if self.domain.is_none() {
             self.distinct.add(digest.hash);
         }
     }
@@ -99,21 +101,20 @@ impl ByteStrings {
         u32::try_from(length).unwrap_or(u32::MAX)
     }
 
-    /// Counts a value in the domain; false when there is none (any more).
-    #[inline]
-    fn count_in_domain(&mut self, value: &[u8], hash: u64, times: u64) -> bool {
-        let Some(domain) = &mut self.domain else { return false };
-        match domain.add(hash, times, || cut_text(value)) {
-            Added::Known => true,
-            Added::New => {
-                self.extremes.add_all(&[value]);
-                true
-            }
-            Added::Full => {
-                self.give_up_domain();
-                false
+    /// Counts values in the domain until it is full, and says how many.
+    fn count_in_domain(&mut self, values: &[&[u8]], hashes: &[u64]) -> usize {
+        let Some(domain) = &mut self.domain else { return 0 };
+        for (index, (value, hash)) in values.iter().zip(hashes).enumerate() {
+            match domain.add(*hash, 1, || cut_text(value)) {
+                Added::Known => {}
+                Added::New => self.extremes.add_all(&[value]),
+                Added::Full => {
+                    self.give_up_domain();
+                    return index;
+                }
             }
         }
+        values.len()
     }
 
     fn give_up_domain(&mut self) {

@@ -5,33 +5,39 @@ use arrow::buffer::NullBuffer;
 /// Values that are looked at together: few enough that they stay in the nearest cache.
 pub(super) const CHUNK: usize = 1024;
 
-/// Hands over the valid values, converted, at most [`CHUNK`] at a time.
-pub(super) fn for_each_chunk<T: Copy, U: Copy + Default>(
+/// Hands over the valid values, at most [`CHUNK`] at a time.
+pub(super) fn for_each_chunk<T: Copy + Default>(
     values: &[T],
     nulls: Option<&NullBuffer>,
-    convert: impl Fn(T) -> U,
-    mut visit: impl FnMut(&[U]),
+    mut visit: impl FnMut(&[T]),
 ) {
-    let mut chunk = [U::default(); CHUNK];
     let Some(nulls) = nulls.filter(|nulls| nulls.null_count() > 0) else {
-        for part in values.chunks(CHUNK) {
-            for (slot, value) in chunk.iter_mut().zip(part) {
-                *slot = convert(*value);
-            }
-            visit(&chunk[..part.len()]);
-        }
-        return;
+        return values.chunks(CHUNK).for_each(visit);
     };
+    let mut chunk = [T::default(); CHUNK];
     let mut validity = nulls.iter();
     for part in values.chunks(CHUNK) {
         let mut length = 0;
         for (value, is_valid) in part.iter().zip(&mut validity) {
             // Writing always and advancing sometimes leaves the processor no branch to guess.
-            chunk[length] = convert(*value);
+            chunk[length] = *value;
             length += usize::from(is_valid);
         }
         visit(&chunk[..length]);
     }
+}
+
+/// Hands over a chunk with its values converted.
+pub(super) fn with_converted<T: Copy, U: Copy + Default>(
+    chunk: &[T],
+    convert: impl Fn(T) -> U,
+    visit: impl FnOnce(&[U]),
+) {
+    let mut converted = [U::default(); CHUNK];
+    for (slot, value) in converted.iter_mut().zip(chunk) {
+        *slot = convert(*value);
+    }
+    visit(&converted[..chunk.len().min(CHUNK)]);
 }
 
 #[cfg(test)]
@@ -45,9 +51,9 @@ mod tests {
         let expected: Vec<i64> =
             values.iter().filter(|value| is_valid(**value)).map(|value| i64::from(*value)).collect();
         let mut found = Vec::new();
-        for_each_chunk(&values, Some(&nulls), i64::from, |chunk| {
+        for_each_chunk(&values, Some(&nulls), |chunk| {
             assert!(chunk.len() <= CHUNK);
-            found.extend_from_slice(chunk);
+            with_converted(chunk, i64::from, |chunk| found.extend_from_slice(chunk));
         });
         assert_eq!(found, expected);
     }

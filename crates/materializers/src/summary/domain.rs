@@ -14,8 +14,18 @@ const PLACES: usize = 2 * DIFFERENT_VALUES;
 pub(super) struct Domain {
     keeps_values: bool,
     entries: Vec<Entry>,
-    /// Hash and index of each entry, at the place that the hash says or the next free one.
-    places: Vec<Option<(u64, u16)>>,
+    /// Where the entries are, each at the place that its hash says or the next free one.
+    places: Vec<Place>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    hash: u64,
+    entry: u16,
+}
+
+impl Place {
+    const FREE: Self = Self { hash: 0, entry: u16::MAX };
 }
 
 #[derive(Debug, Clone)]
@@ -39,25 +49,24 @@ pub(super) enum Added {
 impl Domain {
     /// An empty domain. Where values may not be shown it does not keep them either.
     pub(super) fn new(keeps_values: bool) -> Self {
-        Self { keeps_values, entries: Vec::new(), places: vec![None; PLACES] }
+        Self { keeps_values, entries: Vec::new(), places: vec![Place::FREE; PLACES] }
     }
 
     /// Counts a value. Its text is asked for only where it is new.
     #[inline]
     pub(super) fn add(&mut self, hash: u64, times: u64, text: impl FnOnce() -> Box<str>) -> Added {
-        let mut place = hash as usize % PLACES;
-        while let Some((other, index)) = self.places[place] {
-            if other == hash {
-                self.entries[usize::from(index)].count += times;
+        let mut index = hash as usize % PLACES;
+        while let Some(entry) = self.entries.get_mut(usize::from(self.places[index].entry)) {
+            if self.places[index].hash == hash {
+                entry.count += times;
                 return Added::Known;
             }
-            place = (place + 1) % PLACES;
+            index = (index + 1) % PLACES;
         }
-        let index = self.entries.len();
-        if index == DIFFERENT_VALUES {
+        if self.entries.len() == DIFFERENT_VALUES {
             return Added::Full;
         }
-        self.places[place] = Some((hash, index as u16));
+        self.places[index] = Place { hash, entry: self.entries.len() as u16 };
         self.entries.push(Entry { hash, value: self.keeps_values.then(text), count: times });
         Added::New
     }

@@ -2,6 +2,7 @@
 
 use super::{
     chunks::CHUNK,
+    distinct::hash_bits,
     model::{Distribution, Point},
     moments::{CompensatedSum, LANES, Moments, finite, total},
     order::{Order, histogram, quantiles},
@@ -66,7 +67,8 @@ impl Floats {
         for (key, value) in keys.iter_mut().zip(values) {
             *key = order_key(*value);
         }
-        self.order.update_by_keys(&keys[..values.len()]);
+        let keys = &keys[..values.len()];
+        self.order.update(keys, keys.iter().map(|key| hash_bits(*key as u64)));
     }
 
     pub(super) fn merge(&mut self, other: Self) {

@@ -2,6 +2,7 @@
 
 use super::{
     chunks::CHUNK,
+    distinct::hash_bits,
     model::{Distribution, Point},
     moments::Moments,
     order::{Order, histogram, quantiles},
@@ -68,7 +69,7 @@ impl Integers {
         self.zeros += zeros;
         self.count += values.len() as u64;
         self.add_moments(values, least, greatest);
-        self.order.update_by_keys(values);
+        self.order.update(values, values.iter().map(|value| hash_bits(*value as u64)));
     }
 
     fn add_moments(&mut self, values: &[i64], least: i64, greatest: i64) {

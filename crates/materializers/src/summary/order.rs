@@ -1,8 +1,7 @@
 //! What follows from the order of a column's values: quantiles, a histogram, and how many are different.
 
 use super::{
-    chunks::CHUNK,
-    distinct::{DistinctSketch, hash_bits},
+    distinct::DistinctSketch,
     model::{Bin, Point, Quantile},
     quantiles::{QuantileSketch, Ranks},
 };
@@ -27,18 +26,9 @@ impl Order {
     }
 
     /// Adds values by keys that have their order, and by hashes.
-    pub(super) fn update(&mut self, keys: &[i64], hashes: &[u64]) {
+    pub(super) fn update(&mut self, keys: &[i64], hashes: impl ExactSizeIterator<Item = u64>) {
         self.quantiles.update(keys);
         self.distinct.add_all(hashes);
-    }
-
-    /// Adds values by keys that differ where the values do.
-    pub(super) fn update_by_keys(&mut self, keys: &[i64]) {
-        let mut hashes = [0; CHUNK];
-        for (hash, key) in hashes.iter_mut().zip(keys) {
-            *hash = hash_bits(*key as u64);
-        }
-        self.update(keys, &hashes[..keys.len()]);
     }
 
     pub(super) fn merge(&mut self, other: Self) {

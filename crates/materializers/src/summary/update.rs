@@ -12,7 +12,7 @@ use arrow::{
 
 use super::{
     bytes::ByteStrings,
-    chunks::for_each_chunk,
+    chunks::{for_each_chunk, with_converted},
     column::{Column, Values},
     integers::biased,
 };
@@ -62,23 +62,23 @@ impl Values {
     fn update_plain(&mut self, array: &dyn Array) -> bool {
         match (self, array.data_type()) {
             (Self::Integers(integers), data_type) => {
-                let mut visit = |chunk: &[i64]| integers.update(chunk);
+                let visit = |chunk: &[i64]| integers.update(chunk);
                 match data_type {
-                    DataType::Int8 => visit_fixed::<i8, _>(array, i64::from, visit),
-                    DataType::Int16 => visit_fixed::<i16, _>(array, i64::from, visit),
-                    DataType::UInt8 => visit_fixed::<u8, _>(array, i64::from, visit),
-                    DataType::UInt16 => visit_fixed::<u16, _>(array, i64::from, visit),
-                    DataType::UInt32 => visit_fixed::<u32, _>(array, i64::from, visit),
-                    DataType::UInt64 => visit_fixed::<u64, _>(array, biased, visit),
+                    DataType::Int8 => visit_converted::<i8, _>(array, i64::from, visit),
+                    DataType::Int16 => visit_converted::<i16, _>(array, i64::from, visit),
+                    DataType::UInt8 => visit_converted::<u8, _>(array, i64::from, visit),
+                    DataType::UInt16 => visit_converted::<u16, _>(array, i64::from, visit),
+                    DataType::UInt32 => visit_converted::<u32, _>(array, i64::from, visit),
+                    DataType::UInt64 => visit_converted(array, biased, visit),
                     DataType::Int32 | DataType::Date32 | DataType::Time32(_) | DataType::Decimal32(..) => {
-                        visit_fixed::<i32, _>(array, i64::from, visit);
+                        visit_converted::<i32, _>(array, i64::from, visit);
                     }
                     DataType::Int64
                     | DataType::Date64
                     | DataType::Time64(_)
                     | DataType::Timestamp(..)
                     | DataType::Duration(_)
-                    | DataType::Decimal64(..) => visit_fixed(array, |value: i64| value, &mut visit),
+                    | DataType::Decimal64(..) => visit_fixed(array, visit),
                     _ => return false,
                 }
             }
@@ -86,18 +86,18 @@ impl Values {
                 let visit = |chunk: &[f64]| floats.update(chunk);
                 match data_type {
                     DataType::Float16 => {
-                        visit_fixed(array, |value: Half| f64::from(value.to_f32()), visit);
+                        visit_converted(array, |value: Half| f64::from(value.to_f32()), visit);
                     }
-                    DataType::Float32 => visit_fixed::<f32, _>(array, f64::from, visit),
-                    DataType::Float64 => visit_fixed(array, |value: f64| value, visit),
+                    DataType::Float32 => visit_converted::<f32, _>(array, f64::from, visit),
+                    DataType::Float64 => visit_fixed(array, visit),
                     _ => return false,
                 }
             }
             (Self::Decimals128(decimals), DataType::Decimal128(..)) => {
-                visit_fixed(array, |value| value, |chunk| decimals.update(chunk));
+                visit_fixed(array, |chunk| decimals.update(chunk));
             }
             (Self::Decimals256(decimals), DataType::Decimal256(..)) => {
-                visit_fixed(array, |value| value, |chunk| decimals.update(chunk));
+                visit_fixed(array, |chunk| decimals.update(chunk));
             }
             (Self::Booleans { true_count, false_count }, DataType::Boolean) => {
                 *true_count += array.as_boolean().true_count() as u64;
@@ -175,13 +175,17 @@ impl Values {
 }
 
 /// Visits the values of an array whose one buffer holds values of a fixed width.
-fn visit_fixed<T: ArrowNativeType, U: Copy + Default>(
+fn visit_fixed<T: ArrowNativeType>(array: &dyn Array, visit: impl FnMut(&[T])) {
+    let data = array.to_data();
+    for_each_chunk(&data.buffer(0)[..array.len()], array.nulls(), visit);
+}
+
+fn visit_converted<T: ArrowNativeType, U: Copy + Default>(
     array: &dyn Array,
     convert: impl Fn(T) -> U,
-    visit: impl FnMut(&[U]),
+    mut visit: impl FnMut(&[U]),
 ) {
-    let data = array.to_data();
-    for_each_chunk(&data.buffer::<T>(0)[..array.len()], array.nulls(), convert, visit);
+    visit_fixed(array, |chunk: &[T]| with_converted(chunk, &convert, &mut visit));
 }
 
 fn update_bytes<T: ByteArrayType>(bytes: &mut ByteStrings, array: &dyn Array) {

@@ -99,24 +99,22 @@ impl<T: Wide> Decimals<T> {
         }
         self.count += values.len() as u64;
         let mut distances = [0.0; CHUNK];
-        let (mut keys, mut hashes) = ([0; CHUNK], [0; CHUNK]);
+        let mut keys = [0; CHUNK];
         let (mut sum, mut sum_of_distances) = (0.0, 0.0);
-        for (((value, key), hash), slot) in values.iter().zip(&mut keys).zip(&mut hashes).zip(&mut distances)
-        {
+        for ((value, key), slot) in values.iter().zip(&mut keys).zip(&mut distances) {
             self.zeros += u64::from(*value == T::default());
             self.min = self.min.min(*value);
             self.max = self.max.max(*value);
             let number = value.to_f64();
             sum += number;
             *key = order_key(number);
-            *hash = value.hash();
             let distance = value.distance_from(self.origin);
             sum_of_distances += distance;
             *slot = distance;
         }
         self.sum.add(sum);
         self.deviations.merge(Moments::of_slice(&distances[..values.len()], sum_of_distances), 0.0);
-        self.order.update(&keys[..values.len()], &hashes[..values.len()]);
+        self.order.update(&keys[..values.len()], values.iter().map(|value| value.hash()));
     }
 
     pub(super) fn merge(&mut self, other: Self) {
