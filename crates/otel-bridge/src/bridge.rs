@@ -8,7 +8,7 @@ use std::{
 };
 
 use daglight_capture_policy::Redactor;
-use opentelemetry::Context;
+use opentelemetry::{Context, metrics::MeterProvider as _};
 use opentelemetry_sdk::{Resource, logs::SdkLoggerProvider, trace::SdkTracerProvider};
 use tracing::Subscriber;
 use tracing_subscriber::{EnvFilter, Layer, registry::LookupSpan};
@@ -18,7 +18,8 @@ use crate::{
     environment::{Environment, Propagators},
     exports::Exports,
     ledger::SignalLedgers,
-    names::Namespace,
+    metrics::show_losses,
+    names::{self, Namespace},
     processors::{RunLogProcessor, RunSpanProcessor},
     propagation, resource,
     sampler::RunSampler,
@@ -114,6 +115,11 @@ impl Bridge {
         );
         let mut warnings = environment.warnings.clone();
         let exports = Exports::start(&environment, &resource, &scrubber, &config.redactor, &mut warnings);
+        let vocabulary = Arc::new(Vocabulary::new(&config.namespace));
+        if let Some(provider) = &exports.meter_provider {
+            let meter = provider.meter(names::SCOPE);
+            show_losses(&meter, &config.namespace, &vocabulary, exports.losses.clone());
+        }
         let tracer_provider = SdkTracerProvider::builder()
             .with_resource(resource.clone())
             .with_sampler(RunSampler { configured: environment.sampler, exporting: exports.spans.is_some() })
@@ -125,7 +131,7 @@ impl Bridge {
             .with_log_processor(RunLogProcessor::new(exports.logs.clone(), Arc::clone(&exports.outside)))
             .build();
         let inner = BridgeInner {
-            vocabulary: Arc::new(Vocabulary::new(&config.namespace)),
+            vocabulary,
             namespace: config.namespace,
             slow_after: config.slow_after,
             scrubber,

@@ -17,7 +17,7 @@ use crate::{
     Signal,
     console::Console,
     environment::{Environment, OtlpTarget, SignalExport},
-    ledger::AllCounts,
+    ledger::{AllCounts, Losses},
     metric_reader::{MetricPump, PendingFlush, SharedReader},
     otlp::{self, Destinations, LastError, LogQueue, SpanQueue},
     scrub::Scrubber,
@@ -38,6 +38,7 @@ pub(crate) struct Exports {
     over_otlp: Vec<Signal>,
     /// What no run made, and all metrics.
     pub(crate) outside: Arc<AllCounts>,
+    pub(crate) losses: Losses,
     redactor: Redactor,
     last_error: LastError,
     ended: AtomicBool,
@@ -52,7 +53,8 @@ impl Exports {
         redactor: &Redactor,
         warnings: &mut Vec<String>,
     ) -> Self {
-        let outside = Arc::new(AllCounts::default());
+        let losses = Losses::default();
+        let outside = Arc::new(AllCounts::new(&losses));
         let last_error = LastError::default();
         let mut setup =
             Setup { transport: Transport::default(), resource, redactor, over_otlp: Vec::new(), warnings };
@@ -89,6 +91,7 @@ impl Exports {
             metrics,
             over_otlp: setup.over_otlp,
             outside,
+            losses,
             redactor: redactor.clone(),
             last_error,
             ended: AtomicBool::new(false),

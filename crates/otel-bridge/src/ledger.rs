@@ -2,7 +2,10 @@
 
 use std::{
     fmt,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use serde::{Deserialize, Serialize};
@@ -141,35 +144,76 @@ impl SignalLedgers {
     }
 }
 
+/// Where items of a signal go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Destination {
+    Bundle,
+    Otlp,
+}
+
+impl Destination {
+    pub(crate) const ALL: [Self; 2] = [Self::Bundle, Self::Otlp];
+
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Bundle => "bundle",
+            Self::Otlp => "otlp",
+        }
+    }
+}
+
+/// What did not arrive, over all runs of a process.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Losses([[Arc<AtomicU64>; Destination::ALL.len()]; Signal::ALL.len()]);
+
+impl Losses {
+    pub(crate) fn of(&self, signal: Signal, destination: Destination) -> u64 {
+        self.cell(signal, destination).load(Ordering::Relaxed)
+    }
+
+    fn cell(&self, signal: Signal, destination: Destination) -> &Arc<AtomicU64> {
+        &self.0[signal as usize][destination as usize]
+    }
+}
+
 /// A [`Ledger`] that is being written.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Counts {
     produced: AtomicU64,
     exported: AtomicU64,
     failed: AtomicU64,
     dropped: AtomicU64,
+    lost_by_process: Arc<AtomicU64>,
 }
 
 impl Counts {
+    fn new(losses: &Losses, signal: Signal, destination: Destination) -> Self {
+        Self {
+            produced: AtomicU64::new(0),
+            exported: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
+            dropped: AtomicU64::new(0),
+            lost_by_process: Arc::clone(losses.cell(signal, destination)),
+        }
+    }
+
     pub(crate) fn produced(&self, items: u64) {
         self.produced.fetch_add(items, Ordering::Relaxed);
     }
 
-    pub(crate) fn exported(&self, items: u64) {
-        self.exported.fetch_add(items, Ordering::Relaxed);
-    }
-
-    pub(crate) fn failed(&self, items: u64) {
-        self.failed.fetch_add(items, Ordering::Relaxed);
-    }
-
     pub(crate) fn dropped(&self, items: u64) {
         self.dropped.fetch_add(items, Ordering::Relaxed);
+        self.lost_by_process.fetch_add(items, Ordering::Relaxed);
     }
 
     /// Counts items by how their export went.
     pub(crate) fn settled(&self, items: u64, success: bool) {
-        if success { self.exported(items) } else { self.failed(items) }
+        if success {
+            self.exported.fetch_add(items, Ordering::Relaxed);
+        } else {
+            self.failed.fetch_add(items, Ordering::Relaxed);
+            self.lost_by_process.fetch_add(items, Ordering::Relaxed);
+        }
     }
 
     pub(crate) fn ledger(&self) -> Ledger {
@@ -183,24 +227,42 @@ impl Counts {
 }
 
 /// The counts of one signal at both destinations.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct SignalCounts {
     pub(crate) bundle: Counts,
     pub(crate) otlp: Counts,
 }
 
 impl SignalCounts {
+    fn new(losses: &Losses, signal: Signal) -> Self {
+        Self {
+            bundle: Counts::new(losses, signal, Destination::Bundle),
+            otlp: Counts::new(losses, signal, Destination::Otlp),
+        }
+    }
+
     pub(crate) fn ledger(&self, with_otlp: bool) -> SignalLedger {
         SignalLedger { bundle: self.bundle.ledger(), otlp: with_otlp.then(|| self.otlp.ledger()) }
     }
 }
 
 /// The counts of everything that a run, or what is outside of every run, made.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct AllCounts {
     pub(crate) traces: SignalCounts,
     pub(crate) metrics: SignalCounts,
     pub(crate) logs: SignalCounts,
+}
+
+impl AllCounts {
+    /// Counts from zero; what is lost is added to `losses` too.
+    pub(crate) fn new(losses: &Losses) -> Self {
+        Self {
+            traces: SignalCounts::new(losses, Signal::Traces),
+            metrics: SignalCounts::new(losses, Signal::Metrics),
+            logs: SignalCounts::new(losses, Signal::Logs),
+        }
+    }
 }
 
 #[cfg(test)]

@@ -12,6 +12,8 @@ use opentelemetry::{
 };
 
 use crate::{
+    Signal,
+    ledger::{Destination, Losses},
     names::{Key, Namespace, key, metric, span},
     stage_span::SpanStatus,
     vocabulary::Vocabulary,
@@ -200,6 +202,32 @@ impl Instruments {
             _ => None,
         }
     }
+}
+
+/// Has the meter show what the process has lost. Nothing is shown as long as nothing is.
+pub(crate) fn show_losses(meter: &Meter, namespace: &Namespace, vocabulary: &Vocabulary, losses: Losses) {
+    let places = Signal::ALL.into_iter().flat_map(|signal| Destination::ALL.map(|to| (signal, to)));
+    let places: Vec<_> = places
+        .map(|(signal, to)| {
+            let signal_name = KeyValue::new(vocabulary.key(Key::Signal), signal.name());
+            let destination = KeyValue::new(vocabulary.key(Key::Destination), to.name());
+            (signal, to, [signal_name, destination])
+        })
+        .collect();
+    // The instrument lives as long as its meter's provider.
+    let _ = meter
+        .u64_observable_counter(namespace.join(metric::TELEMETRY_LOST))
+        .with_unit("{item}")
+        .with_description("Telemetry that did not reach a destination")
+        .with_callback(move |observer| {
+            for (signal, to, attributes) in &places {
+                let lost = losses.of(*signal, *to);
+                if lost > 0 {
+                    observer.observe(lost, attributes);
+                }
+            }
+        })
+        .build();
 }
 
 /// The first names that come, and [`OTHER`] for the rest.

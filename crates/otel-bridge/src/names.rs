@@ -161,6 +161,8 @@ names! {
         ERRORS = "errors",
         /// Up-down counter: nodes that run at this moment.
         ACTIVE_TASKS = "active_tasks",
+        /// Counter: spans, data points and log records of the process that did not reach a destination.
+        TELEMETRY_LOST = "telemetry.lost",
     }
 }
 
@@ -177,6 +179,10 @@ keys! {
     Operation = "operation",
     /// On metrics: what kind of output was written, such as `parquet`.
     ArtifactKind = "artifact.kind",
+    /// On metrics: `traces`, `metrics` or `logs`.
+    Signal = "signal",
+    /// On metrics: `bundle` or `otlp`.
+    Destination = "destination",
     /// extract, normalize, compile, plan, register, write, or the user's own.
     Stage = "stage",
     /// What is read or written, by its external name.

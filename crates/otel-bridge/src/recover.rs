@@ -15,7 +15,8 @@ use opentelemetry_proto::tonic::{
 use serde::Deserialize;
 
 use crate::{
-    SignalFiles, SpanStatus,
+    ReadError, SignalFiles, SpanStatus,
+    lines::for_each_line,
     names::{Key, Namespace, key},
 };
 
@@ -27,13 +28,8 @@ const PROCESS_ENDED: &str = "process_ended";
 #[non_exhaustive]
 pub enum RecoverError {
     /// A file could not be read.
-    #[error("cannot read {}", path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// Why not.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    Read(#[from] ReadError),
     /// A file could not be written.
     #[error("cannot write {}", path.display())]
     Write {
@@ -41,16 +37,6 @@ pub enum RecoverError {
         path: PathBuf,
         /// Why not.
         source: io::Error,
-    },
-    /// A line is none that a run writes.
-    #[error("{} line {line} is no OTLP/JSON", path.display())]
-    Line {
-        /// The file.
-        path: PathBuf,
-        /// The line, from 1.
-        line: usize,
-        /// Why not.
-        source: serde_json::Error,
     },
 }
 
@@ -68,13 +54,18 @@ pub fn end_open_spans(
 ) -> Result<u64, RecoverError> {
     let open_spans = files.open_spans();
     let mut unended = HashSet::new();
-    if !for_each_line(&open_spans, |line: SpanIds| unended.extend(line.into_ids()))? {
+    let started = for_each_line(&open_spans, |line: SpanIds| {
+        unended.extend(line.into_ids());
+        Ok::<_, RecoverError>(())
+    })?;
+    if !started {
         return Ok(0);
     }
     for_each_line(&files.traces, |line: SpanIds| {
-        line.into_ids().for_each(|id| {
+        for id in line.into_ids() {
             unended.remove(&id);
-        });
+        }
+        Ok::<_, RecoverError>(())
     })?;
     let ended = if unended.is_empty() { 0 } else { append(files, namespace, ended_at, &unended)? };
     fs::remove_file(&open_spans).map_err(|source| RecoverError::Write { path: open_spans, source })?;
@@ -94,7 +85,6 @@ fn append(
         .duration_since(UNIX_EPOCH)
         .map_or(0, |time| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
     let mut count = 0;
-    let mut failure = Ok(());
     for_each_line(&files.open_spans(), |mut data: TracesData| {
         for scope in data.resource_spans.iter_mut().flat_map(|resource| &mut resource.scope_spans) {
             scope.spans.retain(|span| unended.contains(&hexadecimal(&span.span_id)));
@@ -103,14 +93,16 @@ fn append(
         }
         data.resource_spans
             .retain(|resource| resource.scope_spans.iter().any(|scope| !scope.spans.is_empty()));
-        if failure.is_ok() && !data.resource_spans.is_empty() {
-            failure = serde_json::to_vec(&data).map_err(io::Error::from).and_then(|mut line| {
-                line.push(b'\n');
-                traces.write_all(&line)
-            });
+        if data.resource_spans.is_empty() {
+            return Ok(());
         }
+        let line = serde_json::to_vec(&data).map_err(io::Error::from);
+        line.and_then(|mut line| {
+            line.push(b'\n');
+            traces.write_all(&line)
+        })
+        .map_err(written)
     })?;
-    failure.map_err(written)?;
     Ok(count)
 }
 
@@ -141,35 +133,6 @@ fn open_at_last_line(path: &Path) -> io::Result<File> {
     file.set_len(whole_bytes)?;
     file.seek(SeekFrom::Start(whole_bytes))?;
     Ok(file)
-}
-
-/// Reads whole lines, one at a time. False when there is no file.
-fn for_each_line<T: for<'de> Deserialize<'de>>(
-    path: &Path,
-    mut each: impl FnMut(T),
-) -> Result<bool, RecoverError> {
-    let read = |source| RecoverError::Read { path: path.to_owned(), source };
-    let file = match File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-        Err(error) => return Err(read(error)),
-    };
-    let mut reader = BufReader::new(file);
-    let mut line = Vec::new();
-    for number in 1.. {
-        line.clear();
-        reader.read_until(b'\n', &mut line).map_err(read)?;
-        if !line.ends_with(b"\n") {
-            break;
-        }
-        let value = serde_json::from_slice(&line).map_err(|source| RecoverError::Line {
-            path: path.to_owned(),
-            line: number,
-            source,
-        })?;
-        each(value);
-    }
-    Ok(true)
 }
 
 fn hexadecimal(bytes: &[u8]) -> String {

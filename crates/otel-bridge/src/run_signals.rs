@@ -23,7 +23,7 @@ use crate::{
     bridge::BridgeInner,
     ledger::{Ledger, SignalLedgers},
     metric_reader::SharedReader,
-    metrics::RunMetrics,
+    metrics::{RunMetrics, show_losses},
     names::{self, Key, span},
     run_state::{CurrentRun, RunState},
     stage_span::{SlowAfter, StageSpan, StageSpanBuilder},
@@ -64,6 +64,7 @@ impl RunSignals {
             &bridge.namespace,
             crate::resource::for_files(&resource),
             bridge.scrubber.clone(),
+            &bridge.exports.losses,
         ));
         let reader = SharedReader::new(Temporality::Cumulative);
         let meter_provider =
@@ -71,6 +72,7 @@ impl RunSignals {
         let instrumentation =
             InstrumentationScope::builder(names::SCOPE).with_version(env!("CARGO_PKG_VERSION")).build();
         let own_meter = meter_provider.meter_with_scope(instrumentation.clone());
+        show_losses(&own_meter, &bridge.namespace, &bridge.vocabulary, bridge.exports.losses.clone());
         let otlp_meter = bridge
             .exports
             .meter_provider

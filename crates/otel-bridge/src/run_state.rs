@@ -20,7 +20,7 @@ use opentelemetry_sdk::{
 };
 
 use crate::{
-    ledger::{AllCounts, Counts},
+    ledger::{AllCounts, Counts, Losses},
     names::{self, Namespace, key},
     queue::{Queue, QueueSettings, WhenFull},
     scrub::Scrubber,
@@ -93,8 +93,9 @@ impl RunState {
         namespace: &Namespace,
         resource: ResourceAttributesWithSchema,
         scrubber: Scrubber,
+        losses: &Losses,
     ) -> Self {
-        let counts = Arc::new(AllCounts::default());
+        let counts = Arc::new(AllCounts::new(losses));
         let problems = Problems::default();
         let mut writer = SignalWriter::create(
             &scope.files,

@@ -180,7 +180,7 @@ fn http<B: WithExportConfig + WithHttpConfig>(builder: B, target: &OtlpTarget, c
 }
 
 /// A client that asks no proxy for an endpoint on this machine.
-fn http_client(target: &OtlpTarget) -> Result<Client, TransportError> {
+pub(crate) fn http_client(target: &OtlpTarget) -> Result<Client, TransportError> {
     // The client does not know before a request whether it needs TLS. Left alone it would look for a provider that the
     // process has installed, and panic where there is none.
     let provider = Arc::new(rustls::crypto::ring::default_provider());

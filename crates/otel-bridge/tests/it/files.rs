@@ -322,6 +322,17 @@ fn files_that_cannot_be_written_are_said() {
     let warnings = ledgers.warnings();
     assert!(warnings[0].starts_with("1 of 1 spans did not reach the bundle"), "{warnings:?}");
     assert!(warnings.iter().any(|warning| warning.contains("/nowhere/otel_traces.json")), "{warnings:?}");
+
+    let next = TestRun::open(&bridge, "next");
+    next.finish();
+    let lost = &next.metrics()["daglight.telemetry.lost"]["sum"]["dataPoints"];
+    let traces = lost.as_array().unwrap().iter();
+    let mut traces = traces.filter(|point| attribute(point, "daglight.signal") == Some(&json!("traces")));
+    let point = traces.next().unwrap();
+    assert_eq!(
+        (attribute(point, "daglight.destination"), &point["asInt"]),
+        (Some(&json!("bundle")), &json!("1"))
+    );
 }
 
 #[tokio::test(flavor = "current_thread")]

@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex},
 };
 
 use daglight_otel_bridge::{WithTraceIds, names::span};
@@ -11,14 +11,7 @@ use tracing_subscriber::{
     EnvFilter, Layer as _, fmt, layer::SubscriberExt as _, registry, util::SubscriberInitExt as _,
 };
 
-use crate::support::{TestRun, attribute, bridge, find};
-
-/// Whether a call site is asked is cached for the whole process, so two subscribers at once would hide each other's
-/// mistakes.
-fn one_subscriber_at_a_time() -> MutexGuard<'static, ()> {
-    static LOCK: Mutex<()> = Mutex::new(());
-    LOCK.lock().unwrap_or_else(PoisonError::into_inner)
-}
+use crate::support::{TestRun, attribute, bridge, find, one_subscriber_at_a_time};
 
 #[test]
 fn no_record_and_no_span_is_lost_to_a_level_question() {

@@ -3,13 +3,19 @@
 use std::{
     io::{Read as _, Write as _},
     net::{TcpListener, TcpStream},
+    sync::mpsc::{self, Receiver, Sender},
     thread,
     time::{Duration, Instant},
 };
 
-use daglight_otel_bridge::{Ledger, Signal, names::span};
+use daglight_otel_bridge::{Ledger, ReplayError, Replayed, Signal, SignalFiles, names::span, replay};
+use opentelemetry_proto::tonic::collector::{
+    logs::v1::ExportLogsServiceRequest, trace::v1::ExportTraceServiceRequest,
+};
+use prost::Message as _;
+use tracing_subscriber::layer::SubscriberExt as _;
 
-use crate::support::{TIMEOUT, TestRun, bridge};
+use crate::support::{TIMEOUT, TestRun, bridge, one_subscriber_at_a_time, variables};
 
 /// The address of a port that nobody listens on.
 fn refusing() -> String {
@@ -17,20 +23,27 @@ fn refusing() -> String {
     format!("http://{}", listener.local_addr().unwrap())
 }
 
-/// A server that reads requests and gives each the answer that `answer` says, or none at all.
-fn server(answer: Option<&'static str>) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = format!("http://{}", listener.local_addr().unwrap());
-    thread::spawn(move || {
-        for stream in listener.incoming() {
-            let stream = stream.unwrap();
-            thread::spawn(move || serve(stream, answer));
-        }
-    });
-    address
+/// A request as it came in.
+struct Request {
+    path: String,
+    body: Vec<u8>,
 }
 
-fn serve(mut stream: TcpStream, answer: Option<&'static str>) {
+/// A server that reads requests and gives each the answer that `answer` says, or none at all.
+fn server(answer: Option<&'static str>) -> (String, Receiver<Request>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    let (sender, requests) = mpsc::channel();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let (stream, sender) = (stream.unwrap(), sender.clone());
+            thread::spawn(move || serve(stream, answer, &sender));
+        }
+    });
+    (address, requests)
+}
+
+fn serve(mut stream: TcpStream, answer: Option<&'static str>, requests: &Sender<Request>) {
     let mut received = Vec::new();
     let mut buffer = [0; 65_536];
     loop {
@@ -38,8 +51,9 @@ fn serve(mut stream: TcpStream, answer: Option<&'static str>) {
             Ok(0) | Err(_) => return,
             Ok(size) => received.extend_from_slice(&buffer[..size]),
         }
-        while let Some(size) = request_size(&received) {
-            received.drain(..size);
+        while let Some(request) = take_request(&mut received) {
+            // Nobody may be there any more to look at it.
+            let _ = requests.send(request);
             if let Some(answer) = answer {
                 stream.write_all(answer.as_bytes()).unwrap();
             }
@@ -47,13 +61,18 @@ fn serve(mut stream: TcpStream, answer: Option<&'static str>) {
     }
 }
 
-/// The bytes of the first request, when all of it is there.
-fn request_size(received: &[u8]) -> Option<usize> {
+/// The first request, when all of it is there.
+fn take_request(received: &mut Vec<u8>) -> Option<Request> {
     let head_size = received.windows(4).position(|bytes| bytes == b"\r\n\r\n")? + 4;
     let head = String::from_utf8_lossy(&received[..head_size]).to_ascii_lowercase();
     let body_size = head.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse().ok());
     let size = head_size + body_size.unwrap_or(0);
-    (received.len() >= size).then_some(size)
+    if received.len() < size {
+        return None;
+    }
+    let request: Vec<u8> = received.drain(..size).collect();
+    let path = head.split(' ').nth(1).unwrap_or_default().to_owned();
+    Some(Request { path, body: request[head_size..].to_vec() })
 }
 
 /// `patience` is what the run's end and the bridge's each may take.
@@ -82,25 +101,25 @@ const BAD_REQUEST: &str = "HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n
 
 #[test]
 fn what_arrives_is_exported() {
-    check(&server(Some(OK)), "http/protobuf", TIMEOUT, 1_000, |otlp| otlp.exported == 1_000);
+    check(&server(Some(OK)).0, "http/protobuf", TIMEOUT, 1_000, |otlp| otlp.exported == 1_000);
 }
 
 #[test]
 fn what_is_refused_has_failed() {
-    check(&server(Some(BAD_REQUEST)), "http/protobuf", TIMEOUT, 10, |otlp| otlp.failed == 10);
+    check(&server(Some(BAD_REQUEST)).0, "http/protobuf", TIMEOUT, 10, |otlp| otlp.failed == 10);
     check(&refusing(), "http/protobuf", TIMEOUT, 10, |otlp| otlp.failed == 10);
     check(&refusing(), "grpc", TIMEOUT, 10, |otlp| otlp.failed == 10);
 }
 
 #[test]
 fn what_an_endpoint_does_not_answer_is_still_waiting() {
-    check(&server(None), "http/protobuf", Duration::from_millis(300), 10, |otlp| otlp.waiting() == 10);
-    check(&server(None), "grpc", Duration::from_millis(300), 10, |otlp| otlp.waiting() == 10);
+    check(&server(None).0, "http/protobuf", Duration::from_millis(300), 10, |otlp| otlp.waiting() == 10);
+    check(&server(None).0, "grpc", Duration::from_millis(300), 10, |otlp| otlp.waiting() == 10);
 }
 
 #[test]
 fn what_finds_no_room_is_dropped() {
-    check(&server(None), "http/protobuf", Duration::from_millis(300), 10_000, |otlp| {
+    check(&server(None).0, "http/protobuf", Duration::from_millis(300), 10_000, |otlp| {
         otlp.dropped >= 7_000 && otlp.waiting() >= 2_048
     });
 }
@@ -114,7 +133,7 @@ async fn a_runtime_of_one_thread_is_not_needed_to_export() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bridge_may_be_started_and_dropped_inside_a_runtime() {
-    check(&server(Some(OK)), "http/protobuf", TIMEOUT, 10, |otlp| otlp.exported == 10);
+    check(&server(Some(OK)).0, "http/protobuf", TIMEOUT, 10, |otlp| otlp.exported == 10);
     check(&refusing(), "grpc", TIMEOUT, 10, |otlp| otlp.failed == 10);
 }
 
@@ -129,4 +148,54 @@ fn an_endpoint_that_is_no_url_is_a_warning() {
     let run = TestRun::open(&bridge, "t");
     run.signals.root().end();
     assert_eq!(run.finish().traces.bundle.exported, 1);
+}
+
+/// A run of two spans, a log record and a snapshot.
+fn recorded_run() -> TestRun {
+    let bridge = bridge([]);
+    let run = TestRun::open(&bridge, "t");
+    let root = run.signals.root();
+    let one = one_subscriber_at_a_time();
+    let subscriber = tracing_subscriber::registry().with(bridge.layer());
+    tracing::subscriber::with_default(subscriber, || {
+        let _inside = root.context().attach();
+        tracing::info!("hello");
+    });
+    drop(one);
+    run.signals.span(span::NODE).start().end();
+    root.end();
+    run.finish();
+    run
+}
+
+#[tokio::test]
+async fn a_bundle_can_be_sent_later() {
+    let run = recorded_run();
+    let files = SignalFiles::in_folder(run.folder.path());
+    let (endpoint, requests) = server(Some(OK));
+    let sent = replay(&files, &variables([("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint)])).unwrap();
+    assert_eq!((sent.spans, sent.log_records), (2, 1));
+    assert!(sent.metrics > 0);
+    let requests: Vec<Request> = requests.try_iter().collect();
+    let paths: Vec<&str> = requests.iter().map(|request| request.path.as_str()).collect();
+    assert_eq!(paths, ["/v1/traces", "/v1/metrics", "/v1/logs"]);
+    let traces = ExportTraceServiceRequest::decode(&*requests[0].body).unwrap();
+    let spans = &traces.resource_spans[0].scope_spans[0].spans;
+    let logs = ExportLogsServiceRequest::decode(&*requests[2].body).unwrap();
+    let record = &logs.resource_logs[0].scope_logs[0].log_records[0];
+    assert_eq!((&record.trace_id, &record.span_id), (&spans[1].trace_id, &spans[1].span_id));
+}
+
+#[test]
+fn what_cannot_be_sent_later_says_why() {
+    let run = recorded_run();
+    let files = SignalFiles::in_folder(run.folder.path());
+    let error = |pairs| replay(&files, &variables(pairs)).unwrap_err();
+    assert!(matches!(error([("A", "b"), ("C", "d")]), ReplayError::NoEndpoint { signal: Signal::Traces }));
+    let (endpoint, _requests) = server(Some(BAD_REQUEST));
+    let at = ("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str());
+    assert!(matches!(error([at, ("C", "d")]), ReplayError::Refused { status: 400, .. }));
+    assert!(matches!(error([at, ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")]), ReplayError::Grpc));
+    let nothing = SignalFiles::in_folder("/nowhere".as_ref());
+    assert_eq!(replay(&nothing, &variables([at])).unwrap(), Replayed::default());
 }

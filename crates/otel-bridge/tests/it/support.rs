@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     fs,
     path::Path,
+    sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -15,9 +16,11 @@ use tempfile::TempDir;
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(5);
 
 pub(crate) fn bridge<const N: usize>(variables: [(&str, &str); N]) -> Bridge {
-    let environment = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
-    let config = BridgeConfig { environment: BTreeMap::from(environment), ..BridgeConfig::new("test") };
-    Bridge::start(config)
+    Bridge::start(BridgeConfig { environment: self::variables(variables), ..BridgeConfig::new("test") })
+}
+
+pub(crate) fn variables<const N: usize>(pairs: [(&str, &str); N]) -> BTreeMap<String, String> {
+    pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).into()
 }
 
 pub(crate) struct TestRun {
@@ -104,4 +107,11 @@ pub(crate) fn find<'a>(spans: &'a [Value], name: &str) -> &'a Value {
 pub(crate) fn attribute<'a>(item: &'a Value, key: &str) -> Option<&'a Value> {
     let attribute = item["attributes"].as_array().unwrap().iter().find(|pair| pair["key"] == key)?;
     attribute["value"].as_object().unwrap().values().next()
+}
+
+/// Whether a call site is asked is cached for the whole process, so two subscribers at once would hide each other's
+/// mistakes.
+pub(crate) fn one_subscriber_at_a_time() -> MutexGuard<'static, ()> {
+    static LOCK: Mutex<()> = Mutex::new(());
+    LOCK.lock().unwrap_or_else(PoisonError::into_inner)
 }
