@@ -148,7 +148,7 @@ fn capabilities(chromium: &Path, profile: &Path) -> Capabilities {
             "--disable-component-update",
             "--disable-sync",
             "--no-proxy-server",
-            "--window-size=1600,1200",
+            "--window-size=1600,1700",
             user_data,
         ],
     });

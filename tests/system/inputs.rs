@@ -36,7 +36,7 @@ fn a_parameter_that_the_script_does_not_have_is_named() {
 #[test]
 fn a_parameter_without_a_value_is_named() {
     let sql = SHOP.replace("-- param: segment = BUILDING\n", "");
-    check(2, &sql, &[], &["segment", "--param"]);
+    check(2, &sql, &[], &["shop.sql:19:22", "segment", "has no value"]);
 }
 
 #[test]

@@ -29,7 +29,11 @@ fn the_pages_show_the_run_its_tasks_and_its_dag() {
     page.shows(&["segment_orders", "yearly_sales"]);
     page.screenshot("version");
 
+    page.open(&format!("{project}/version/{}/code", observed.versions[0]["id"]));
+    page.shows(&["CREATE TABLE yearly_sales AS"]);
+    page.screenshot("code");
+
     page.open(&format!("{project}/catalog"));
-    page.shows(&["yearly_sales"]);
+    page.shows(&["yearly_sales", "Sales per year.", "gold"]);
     page.screenshot("catalog");
 }

@@ -125,20 +125,19 @@ fn every_node_that_ran_a_query_has_a_data_summary_and_a_schema() {
 }
 
 #[test]
-fn the_same_pipeline_is_one_version_and_a_changed_statement_makes_a_second() {
-    let checkout = Checkout::new();
+fn the_same_pipeline_is_one_version_wherever_it_runs_and_a_changed_statement_makes_a_second() {
+    let here = Checkout::new();
+    let elsewhere = Checkout::new();
     let hamilton = Hamilton::take();
     let project = hamilton.project("versions");
-    let run = |sql: &str| {
+    let run = |checkout: &Checkout, sql: &str| {
         let pipeline = checkout.pipeline("shop.sql", sql);
-        Daglight::run(&checkout, &pipeline).tracked_in(&project).finish().report(0)
+        Daglight::run(checkout, &pipeline).tracked_in(&project).finish().report(0);
+        (hamilton.versions(&project).len(), hamilton.runs(&project).len())
     };
-    run(SHOP);
-    run(SHOP);
-    assert_eq!((hamilton.versions(&project).len(), hamilton.runs(&project).len()), (1, 2));
-    // A comment that is no part of a node's documentation does not change what runs.
-    run(&format!("{SHOP}\n-- The end.\n"));
-    assert_eq!((hamilton.versions(&project).len(), hamilton.runs(&project).len()), (1, 3));
-    run(&SHOP.replace("GROUP BY 1", "GROUP BY 1 HAVING count(*) > 1"));
-    assert_eq!((hamilton.versions(&project).len(), hamilton.runs(&project).len()), (2, 4));
+    assert_eq!(run(&here, SHOP), (1, 1));
+    assert_eq!(run(&elsewhere, SHOP), (1, 2));
+    // A comment that documents no node is not part of what runs.
+    assert_eq!(run(&here, &format!("{SHOP}\n-- The end.\n")), (1, 3));
+    assert_eq!(run(&here, &SHOP.replace("GROUP BY 1", "GROUP BY 1 HAVING count(*) > 1")), (2, 4));
 }
