@@ -159,7 +159,8 @@ impl Caller<'_> {
         id.ok_or_else(|| self.garbage(serde_json::Error::missing_field("id")))
     }
 
-    fn answer(&self, request: RequestBuilder) -> Result<Response, CallError> {
+    /// Sends a request that must succeed.
+    pub(crate) fn answer(&self, request: RequestBuilder) -> Result<Response, CallError> {
         let response = request.send().map_err(|error| self.failed(error))?;
         let status = response.status();
         if status.is_success() {

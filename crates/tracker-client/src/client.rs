@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashSet};
 
 use chrono::{DateTime, Duration as TimeDelta, Utc};
-use reqwest::blocking::Client as HttpClient;
+use reqwest::{blocking::Client as HttpClient, header::DATE};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -83,6 +83,16 @@ impl Client {
     pub fn phone_home(&self) -> Result<(), CallError> {
         let url = self.url("/phone_home");
         self.caller("phone_home").json::<wire::PhoneHomeResult>(self.http.get(url)).map(drop)
+    }
+
+    /// What time it is for the server; `None` where it does not say.
+    ///
+    /// # Errors
+    /// As [`Client::phone_home`].
+    pub fn server_time(&self) -> Result<Option<DateTime<Utc>>, CallError> {
+        let answer = self.caller("phone_home").answer(self.http.get(self.url("/phone_home")))?;
+        let date = answer.headers().get(DATE).and_then(|value| value.to_str().ok());
+        Ok(date.and_then(|date| DateTime::parse_from_rfc2822(date).ok()).map(Into::into))
     }
 
     /// Who the server takes us for.

@@ -88,6 +88,34 @@ fn what_got_in_before_the_connection_broke_is_not_sent_again() {
 }
 
 #[test]
+fn for_many_nodes_the_whole_run_is_asked_for() {
+    let recorded = Recorded::new();
+    let record = recorded.start(None);
+    recorded.begin(&record);
+    let nodes: Vec<String> = (0..40).map(|node| format!("n{node}")).collect();
+    for node in &nodes {
+        record.task_finished(node, Outcome::Success, vec![attribute("rows")]);
+    }
+    let there: Vec<Value> = nodes[..39]
+        .iter()
+        .map(|node| json!({ "node_name": node, "attributes": [{ "name": "rows" }] }))
+        .collect();
+    let question = "GET /api/v1/dag_runs/7?attr=dict";
+    let server = Server::start(then(vec![
+        (LOG, Close),
+        (question, Json(json!([{ "node_runs": there }]))),
+        (LOG, Empty),
+    ]));
+    let tracker = recorded.start(Some(connection(&server)));
+    let ledger = tracker.flush(PATIENCE);
+    drop(tracker);
+    assert_eq!((ledger.delivered_by_kind.attributes, ledger.waiting), (40, 0));
+    let requests = server.finish();
+    assert_eq!(requests[6].body["attributes"][0]["node_name"], "n39");
+    assert_eq!(names(&requests[6]).1, ["rows"]);
+}
+
+#[test]
 fn a_timeout_is_followed_by_a_question() {
     check(
         &["rows"],

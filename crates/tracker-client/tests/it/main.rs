@@ -1,8 +1,9 @@
 //! Delivery against a scripted server: order, faults, recovery.
 
-#![expect(clippy::unwrap_used, reason = "a test fails where it stands")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails where it stands")]
 
 mod faults;
+mod projects;
 mod recorded;
 mod server;
 mod sync;
