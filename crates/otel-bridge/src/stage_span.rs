@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     fmt,
     sync::{Mutex, MutexGuard, PoisonError},
+    thread,
     time::{Duration, SystemTime},
 };
 
@@ -11,7 +12,7 @@ use daglight_capture_policy::Captured;
 use daglight_run_identity::NodeKind;
 use opentelemetry::{
     Context, KeyValue,
-    trace::{SpanContext, SpanRef, Status, TraceContextExt as _, Tracer as _},
+    trace::{SpanRef, Status, TraceContextExt as _, Tracer as _},
 };
 
 use crate::{
@@ -20,6 +21,9 @@ use crate::{
     run_signals::RunSignals,
     value::{AttributeKey, AttributeValue},
 };
+
+/// The `error.type` of a span that a panic went through.
+const PANIC: &str = "panic";
 
 /// How what a span stands for ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -164,7 +168,7 @@ impl StageSpanBuilder {
 /// A span of a run.
 ///
 /// [`Self::end`] says that it went well unless [`Self::fail`] or [`Self::finish_as`] said otherwise. A span that is
-/// dropped before its end, as those of a cancelled future are, ends as `cancelled`.
+/// dropped before its end, as those of a cancelled future are, ends as `cancelled`, or as a failure during a panic.
 pub struct StageSpan {
     context: Context,
     signals: RunSignals,
@@ -221,13 +225,8 @@ impl StageSpan {
             KeyValue::new(key::EXCEPTION_MESSAGE, text.clone()),
         ];
         attributes.extend(stack.map(|stack| KeyValue::new(key::EXCEPTION_STACKTRACE, stack.to_text())));
-        let span = self.span();
-        span.add_event(event::EXCEPTION, attributes);
-        span.set_attribute(KeyValue::new(key::ERROR_TYPE, error_type.to_owned()));
-        span.set_status(Status::error(text));
-        let mut outcome = self.outcome();
-        outcome.status = Some(SpanStatus::Error);
-        outcome.error_type = Some(error_type.to_owned());
+        self.span().add_event(event::EXCEPTION, attributes);
+        self.mark_failed(error_type, text);
     }
 
     /// Says how it ends, where that is not `ok`. A failure stays a failure.
@@ -266,16 +265,12 @@ impl StageSpan {
 
     /// The trace's id: 32 hexadecimal characters.
     pub fn trace_id(&self) -> String {
-        self.span_context().trace_id().to_string()
+        self.span().span_context().trace_id().to_string()
     }
 
     /// The span's id: 16 hexadecimal characters.
     pub fn span_id(&self) -> String {
-        self.span_context().span_id().to_string()
-    }
-
-    pub(crate) fn span_context(&self) -> SpanContext {
-        self.span().span_context().clone()
+        self.span().span_context().span_id().to_string()
     }
 
     fn span(&self) -> SpanRef<'_> {
@@ -286,12 +281,24 @@ impl StageSpan {
         self.outcome.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Does nothing when the span has ended.
+    fn mark_failed(&self, error_type: &str, description: String) {
+        let span = self.span();
+        span.set_attribute(KeyValue::new(key::ERROR_TYPE, error_type.to_owned()));
+        span.set_status(Status::error(description));
+        let mut outcome = self.outcome();
+        outcome.status = Some(SpanStatus::Error);
+        outcome.error_type = Some(error_type.to_owned());
+    }
+
     fn end_once(&self, time: SystemTime, otherwise: SpanStatus) {
         let mut outcome = self.outcome();
         if std::mem::replace(&mut outcome.ended, true) {
             return;
         }
         let status = outcome.status.unwrap_or(otherwise);
+        // The clock may have been set back meanwhile.
+        let time = time.max(self.started_at);
         let duration = time.duration_since(self.started_at).unwrap_or_default();
         let span = self.span();
         span.set_attribute(self.signals.attribute(Key::Status.into(), status.name().into()));
@@ -320,6 +327,9 @@ impl StageSpan {
 
 impl Drop for StageSpan {
     fn drop(&mut self) {
+        if thread::panicking() {
+            self.mark_failed(PANIC, PANIC.into());
+        }
         self.end_once(SystemTime::now(), SpanStatus::Cancelled);
     }
 }

@@ -1,6 +1,7 @@
 //! What stands in the files of a run.
 
 use std::{
+    collections::BTreeSet,
     fs, thread,
     time::{Duration, SystemTime},
 };
@@ -80,6 +81,11 @@ fn a_failure_shows_on_its_span_and_in_the_metrics() {
     node.end();
     run.signals.span(span::EXECUTE).start().finish_as(SpanStatus::Skipped);
     drop(run.signals.span(span::PLAN).start());
+    let panics = || {
+        let _write = run.signals.span(span::WRITE).start();
+        std::panic::resume_unwind(Box::new("gone"));
+    };
+    assert!(thread::scope(|scope| scope.spawn(panics).join().is_err()));
     run.finish();
 
     let spans = run.spans();
@@ -92,8 +98,12 @@ fn a_failure_shows_on_its_span_and_in_the_metrics() {
     assert_eq!(attribute(event, "exception.message"), Some(&json!("no field x, password=[redacted]")));
     assert_eq!(attribute(find(&spans, span::EXECUTE), "daglight.status"), Some(&json!("skipped")));
     assert_eq!(attribute(find(&spans, span::PLAN), "daglight.status"), Some(&json!("cancelled")));
-    let errors = &run.metrics()["daglight.errors"]["sum"]["dataPoints"][0];
-    assert_eq!(attribute(errors, "error.type"), Some(&json!("SchemaError")));
+    assert_eq!(attribute(find(&spans, span::WRITE), "error.type"), Some(&json!("panic")));
+    let metrics = run.metrics();
+    let errors = metrics["daglight.errors"]["sum"]["dataPoints"].as_array().unwrap().iter();
+    let types: BTreeSet<_> =
+        errors.map(|point| attribute(point, "error.type").unwrap().as_str().unwrap()).collect();
+    assert_eq!(types, BTreeSet::from(["SchemaError", "panic"]));
 }
 
 #[test]
@@ -357,7 +367,7 @@ async fn futures_carry_their_span_on_a_runtime_of_one_thread() {
     let ledgers = tokio::task::spawn_blocking(move || signals.finish(TIMEOUT)).await.unwrap();
     assert_eq!(ledgers.traces.bundle.exported, 7);
     let spans = run.spans();
-    let parents: std::collections::BTreeSet<_> = spans
+    let parents: BTreeSet<_> = spans
         .iter()
         .filter(|span| span["name"] == span::EXECUTE)
         .map(|span| span["parentSpanId"].as_str().unwrap())
