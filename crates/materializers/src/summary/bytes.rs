@@ -139,8 +139,10 @@ impl ByteStrings {
 
     pub(super) fn finish(&self, options: &SummaryOptions) -> Details {
         let lengths = self.lengths.finish();
-        let distinct_estimate =
-            self.domain.as_ref().map_or_else(|| self.distinct.estimate(), |domain| domain.len() as u64);
+        let distinct_estimate = match &self.domain {
+            Some(domain) => domain.len() as u64,
+            None => self.distinct.estimate().min(self.lengths.count()),
+        };
         if self.content == Content::Binary {
             return Details::Binary { lengths, distinct_estimate };
         }

@@ -5,12 +5,12 @@ use arrow::datatypes::{DataType, FieldRef, i256};
 use super::{
     SummaryOptions,
     bytes::{ByteStrings, Content},
+    decimals::Decimals,
     floats::Floats,
     integers::Integers,
     model::{ColumnSummary, Details},
     scale::Scale,
     shapes::Shapes,
-    wide::Decimals,
 };
 
 /// Accumulates one column.

@@ -102,7 +102,7 @@ impl Floats {
                 let edge = histogram_edge(self.min, self.max, position);
                 (order_key(edge), float(edge))
             }),
-            distinct_estimate: self.order.distinct_estimate(),
+            distinct_estimate: self.order.distinct_estimate(self.count),
         }
     }
 }

@@ -18,16 +18,16 @@ pub(super) struct Integers {
     scale: Scale,
     /// What is added to a stored integer to get the value: not 0 for unsigned integers only.
     bias: i128,
-    count: u64,
-    zeros: u64,
-    min: i64,
-    max: i64,
+    pub(super) count: u64,
+    pub(super) zeros: u64,
+    pub(super) min: i64,
+    pub(super) max: i64,
     /// Of the values, bias not added.
-    sum: i128,
+    pub(super) sum: i128,
     /// The first value. Deviations are taken from here, so that they stay exact where values are large and close.
-    origin: i64,
-    deviations: Moments,
-    order: Order,
+    pub(super) origin: i64,
+    pub(super) deviations: Moments,
+    pub(super) order: Order,
 }
 
 impl Integers {
@@ -134,7 +134,7 @@ impl Integers {
                 self.point(whole, part)
             }),
             histogram: histogram(&ranks, self.count, |position| self.edge(position)),
-            distinct_estimate: self.order.distinct_estimate(),
+            distinct_estimate: self.order.distinct_estimate(self.count),
         }
     }
 

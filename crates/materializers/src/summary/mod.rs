@@ -11,6 +11,7 @@ mod column;
 mod update;
 
 mod bytes;
+mod decimals;
 mod floats;
 mod integers;
 mod shapes;

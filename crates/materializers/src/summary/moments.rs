@@ -107,8 +107,8 @@ impl LengthSums {
     pub(super) fn add(&mut self, length: u64, times: u64) {
         let (length, times) = (u128::from(length), u128::from(times));
         self.count += times as u64;
-        self.sum += length * times;
-        self.sum_of_squares += length * length * times;
+        self.sum = self.sum.saturating_add(length * times);
+        self.sum_of_squares = self.sum_of_squares.saturating_add((length * length).saturating_mul(times));
         if length == 0 {
             self.empty += times as u64;
         }
@@ -138,8 +138,8 @@ impl LengthSums {
             empty += u64::from(length == 0);
         }
         self.count += lengths.len() as u64;
-        self.sum += u128::from(sum);
-        self.sum_of_squares += u128::from(sum_of_squares);
+        self.sum = self.sum.saturating_add(u128::from(sum));
+        self.sum_of_squares = self.sum_of_squares.saturating_add(u128::from(sum_of_squares));
         self.empty += empty;
         self.widen(u64::from(least));
         self.widen(u64::from(greatest));
@@ -152,8 +152,8 @@ impl LengthSums {
 
     pub(super) fn merge(&mut self, other: &Self) {
         self.count += other.count;
-        self.sum += other.sum;
-        self.sum_of_squares += other.sum_of_squares;
+        self.sum = self.sum.saturating_add(other.sum);
+        self.sum_of_squares = self.sum_of_squares.saturating_add(other.sum_of_squares);
         self.empty += other.empty;
         other.min.into_iter().chain(other.max).for_each(|length| self.widen(length));
     }

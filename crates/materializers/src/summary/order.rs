@@ -36,12 +36,19 @@ impl Order {
         self.distinct.merge(&other.distinct);
     }
 
+    /// The same order by other keys.
+    pub(super) fn with_keys(mut self, convert: impl Fn(i64) -> i64) -> Self {
+        self.quantiles.convert_keys(convert);
+        self
+    }
+
     pub(super) fn ranks(&self) -> Ranks {
         self.quantiles.ranks()
     }
 
-    pub(super) fn distinct_estimate(&self) -> u64 {
-        self.distinct.estimate()
+    /// About how many of `count` values are different.
+    pub(super) fn distinct_estimate(&self, count: u64) -> u64 {
+        self.distinct.estimate().min(count)
     }
 }
 

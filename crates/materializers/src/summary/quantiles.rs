@@ -84,6 +84,13 @@ impl QuantileSketch {
         self.coarsen_as_needed();
     }
 
+    /// Replaces every key. The order must stay.
+    pub(super) fn convert_keys(&mut self, convert: impl Fn(i64) -> i64) {
+        for key in self.levels.iter_mut().flat_map(|level| &mut level.keys) {
+            *key = convert(*key);
+        }
+    }
+
     /// The keys in order, for questions about ranks.
     pub(super) fn ranks(&self) -> Ranks {
         let mut weighted: Vec<(i64, u64)> = self
@@ -150,6 +157,7 @@ impl QuantileSketch {
     /// Doubles the length of the sampler's blocks. A block that is not complete is given up; it is a tiny part of all.
     fn coarsen(&mut self) {
         self.promote(self.base);
+        self.levels[self.base].keys = Vec::new();
         self.base += 1;
         self.level(self.base);
         self.block = Block::default();
@@ -192,6 +200,11 @@ impl QuantileSketch {
         above.extend(unpaired.iter().filter(|_| toss));
         keys.clear();
         self.levels[height].keys = keys;
+    }
+
+    #[cfg(test)]
+    fn capacity(&self) -> usize {
+        self.levels.iter().map(|level| level.keys.capacity()).sum()
     }
 
     fn level(&mut self, height: usize) -> &mut Level {
@@ -273,12 +286,12 @@ mod tests {
                 values.len()
             );
         }
-        assert!(sketch.levels.iter().map(|level| level.keys.len()).sum::<usize>() < 16 * LEVEL_CAPACITY);
+        assert!(sketch.capacity() <= 16 * LEVEL_CAPACITY, "{} keys", sketch.capacity());
     }
 
     #[test]
     fn ranks_are_within_one_percent_in_any_order() {
-        for count in [1, 2, 10, 2_047, 2_048, 5_000, 70_000, 300_000, 1_500_000] {
+        for count in [1, 2, 10, 2_047, 2_048, 5_000, 70_000, 600_000] {
             for values in [
                 (0..count).collect::<Vec<i64>>(),
                 (0..count).rev().collect(),

@@ -399,6 +399,21 @@ fn integers_beyond_what_a_float_holds_are_exact() {
 }
 
 #[test]
+fn decimals_go_on_when_they_outgrow_64_bits() {
+    let small: Vec<i128> = (0..3000).map(|row| i128::from(Numbers(row).next() as i64) >> 20).collect();
+    let large: Vec<i128> = small.iter().map(|value| value << 70).collect();
+    for values in [[small.clone(), large.clone()].concat(), [large, small].concat()] {
+        let floats: Vec<f64> = values.iter().map(|value| *value as f64).collect();
+        let array = Decimal128Array::from(values).with_precision_and_scale(38, 0).unwrap();
+        check_numbers(Arc::new(array.clone()), &floats);
+        check_numbers(cast(&array, &DataType::Decimal256(76, 0)).unwrap(), &floats);
+        let summary = summary_of(Arc::new(array));
+        let distinct = distribution(&summary).distinct_estimate;
+        assert!((5_700..6_001).contains(&distinct), "{distinct}");
+    }
+}
+
+#[test]
 fn nan_and_infinities_are_counted_and_left_out() {
     let values = vec![
         Some(f64::NAN),

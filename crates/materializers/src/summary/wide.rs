@@ -1,53 +1,69 @@
-//! The distribution of a column of decimals whose unscaled integers do not fit 64 bits.
+//! The distribution of a column of decimals, some of whose integers do not fit 64 bits.
 
 use arrow::datatypes::i256;
 
 use super::{
     chunks::CHUNK,
-    distinct::hash_wide,
+    distinct::{hash_bits, hash_wide},
     floats::{between, float, from_order_key, histogram_edge, order_key},
+    integers::Integers,
     model::{Distribution, Point},
     moments::{CompensatedSum, Moments},
     order::{Order, histogram, quantiles},
     scale::{decimal_text, unscaled},
 };
 
-/// An integer wider than 64 bits.
+/// An integer of more than 64 bits.
 pub(super) trait Wide: Copy + Ord + Default + ToString {
-    fn distance_from(self, origin: Self) -> f64;
+    fn from_narrow(narrow: i64) -> Self;
+    /// The lower 64 bits.
+    fn to_narrow(self) -> i64;
     fn to_f64(self) -> f64;
+    fn distance_from(self, origin: Self) -> f64;
+    /// The hash, which for an integer of 64 bits is the one that it has as such.
     fn hash(self) -> u64;
 }
 
 impl Wide for i128 {
-    fn distance_from(self, origin: Self) -> f64 {
-        match self.checked_sub(origin) {
-            Some(distance) => Wide::to_f64(distance),
-            None => Wide::to_f64(self) - Wide::to_f64(origin),
-        }
+    fn from_narrow(narrow: i64) -> Self {
+        narrow.into()
+    }
+
+    fn to_narrow(self) -> i64 {
+        self as i64
     }
 
     fn to_f64(self) -> f64 {
-        // Most decimals are narrow, and those convert in one instruction.
-        i64::try_from(self).map_or(self as f64, |narrow| narrow as f64)
+        self as f64
+    }
+
+    fn distance_from(self, origin: Self) -> f64 {
+        match self.checked_sub(origin) {
+            Some(distance) => distance as f64,
+            None => self as f64 - origin as f64,
+        }
     }
 
     fn hash(self) -> u64 {
-        hash_wide(self as u64, (self >> 64) as u64)
+        match i64::try_from(self) {
+            Ok(narrow) => hash_bits(narrow as u64),
+            Err(_) => hash_wide(self as u64, (self >> 64) as u64),
+        }
     }
 }
 
 impl Wide for i256 {
-    fn distance_from(self, origin: Self) -> f64 {
-        match self.checked_sub(origin) {
-            Some(distance) => Wide::to_f64(distance),
-            None => Wide::to_f64(self) - Wide::to_f64(origin),
-        }
+    fn from_narrow(narrow: i64) -> Self {
+        Self::from_i128(narrow.into())
+    }
+
+    fn to_narrow(self) -> i64 {
+        self.as_i128() as i64
     }
 
     fn to_f64(self) -> f64 {
         match self.to_i128() {
-            Some(narrow) => Wide::to_f64(narrow),
+            Some(narrow) => narrow as f64,
             None => {
                 let (low, high) = self.to_parts();
                 high as f64 * 2_f64.powi(128) + low as f64
@@ -55,15 +71,27 @@ impl Wide for i256 {
         }
     }
 
+    fn distance_from(self, origin: Self) -> f64 {
+        match self.checked_sub(origin) {
+            Some(distance) => Wide::to_f64(distance),
+            None => Wide::to_f64(self) - Wide::to_f64(origin),
+        }
+    }
+
     fn hash(self) -> u64 {
-        let (low, high) = self.to_parts();
-        hash_wide(Wide::hash(low as i128), Wide::hash(high))
+        match self.to_i128() {
+            Some(narrow) => narrow.hash(),
+            None => {
+                let (low, high) = self.to_parts();
+                hash_wide((low as i128).hash(), high.hash())
+            }
+        }
     }
 }
 
 /// Accumulates wide integers.
 #[derive(Debug, Clone)]
-pub(super) struct Decimals<T> {
+pub(super) struct WideIntegers<T> {
     scale: i8,
     count: u64,
     zeros: u64,
@@ -76,18 +104,21 @@ pub(super) struct Decimals<T> {
     order: Order,
 }
 
-impl<T: Wide> Decimals<T> {
-    pub(super) fn new(scale: i8) -> Self {
+impl<T: Wide> WideIntegers<T> {
+    /// Goes on where integers of 64 bits no longer do.
+    pub(super) fn from_narrow(narrow: Integers, scale: i8) -> Self {
+        let mut sum = CompensatedSum::default();
+        sum.add(narrow.sum as f64);
         Self {
             scale,
-            count: 0,
-            zeros: 0,
-            min: T::default(),
-            max: T::default(),
-            sum: CompensatedSum::default(),
-            origin: T::default(),
-            deviations: Moments::default(),
-            order: Order::new(),
+            count: narrow.count,
+            zeros: narrow.zeros,
+            min: T::from_narrow(narrow.min),
+            max: T::from_narrow(narrow.max),
+            sum,
+            origin: T::from_narrow(narrow.origin),
+            deviations: narrow.deviations,
+            order: narrow.order.with_keys(|key| order_key(key as f64)),
         }
     }
 
@@ -118,11 +149,11 @@ impl<T: Wide> Decimals<T> {
     }
 
     pub(super) fn merge(&mut self, other: Self) {
-        if other.count == 0 {
-            return;
-        }
         if self.count == 0 {
             *self = other;
+            return;
+        }
+        if other.count == 0 {
             return;
         }
         self.count += other.count;
@@ -135,9 +166,6 @@ impl<T: Wide> Decimals<T> {
     }
 
     pub(super) fn finish(&self) -> Distribution {
-        if self.count == 0 {
-            return Distribution::default();
-        }
         let ranks = self.order.ranks();
         let (min, max) = (self.min.to_f64(), self.max.to_f64());
         Distribution {
@@ -155,7 +183,7 @@ impl<T: Wide> Decimals<T> {
                 let edge = histogram_edge(min, max, position);
                 (order_key(edge), self.number(edge))
             }),
-            distinct_estimate: self.order.distinct_estimate(),
+            distinct_estimate: self.order.distinct_estimate(self.count),
         }
     }
 
