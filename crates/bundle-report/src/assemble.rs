@@ -142,6 +142,7 @@ impl Parts<'_> {
             std::mem::take(&mut self.signals.nodes),
             self.evidence.as_ref(),
             &self.planned,
+            duration_ms,
             &since_start,
         );
         let timeline = timeline(&mut nodes, duration_ms.unwrap_or(0.0));
@@ -491,7 +492,11 @@ mod tests {
         let report = run.report();
         check_headline(
             &report,
-            &["Succeeded", "Not delivered yet: 5 of tracker for hamilton", "Lost: 1 of tracker"],
+            &[
+                "Succeeded",
+                "Not delivered yet: 5 tracker events to hamilton",
+                "Lost: 1 tracker event to hamilton (refused by the server)",
+            ],
         );
         let command = report.delivery.sync_command.unwrap();
         assert!(command.starts_with("daglight sync ") && command.contains("run_bundle"), "{command}");

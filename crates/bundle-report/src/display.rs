@@ -1,6 +1,6 @@
 //! Numbers as people read them.
 
-/// Milliseconds as `820 µs`, `12 ms`, `1.24 s`, `2 min 05 s` or `3 h 07 min`.
+/// Milliseconds as `820 µs`, `12 ms`, `1.24 s`, `17.4 s`, `2 min 05 s` or `3 h 07 min`.
 pub(crate) fn duration(milliseconds: f64) -> String {
     let seconds = milliseconds / 1e3;
     match milliseconds {
@@ -8,7 +8,8 @@ pub(crate) fn duration(milliseconds: f64) -> String {
         ..0.9995 => format!("{:.0} µs", milliseconds * 1e3),
         ..9.995 => format!("{milliseconds:.1} ms"),
         ..999.5 => format!("{milliseconds:.0} ms"),
-        ..59_995.0 => format!("{seconds:.2} s"),
+        ..9_995.0 => format!("{seconds:.2} s"),
+        ..59_950.0 => format!("{seconds:.1} s"),
         ..3_599_500.0 => {
             let seconds = seconds.round() as u64;
             format!("{} min {:02} s", seconds / 60, seconds % 60)
@@ -86,8 +87,9 @@ mod tests {
         check(duration(9.99), "10.0 ms");
         check(duration(9.996), "10 ms");
         check(duration(999.6), "1.00 s");
-        check(duration(59_994.0), "59.99 s");
-        check(duration(59_996.0), "1 min 00 s");
+        check(duration(9_994.0), "9.99 s");
+        check(duration(59_949.0), "59.9 s");
+        check(duration(59_951.0), "1 min 00 s");
         check(duration(125_000.0), "2 min 05 s");
         check(duration(3_599_900.0), "1 h 00 min");
         check(duration(f64::NAN), "unknown");

@@ -1,8 +1,10 @@
 //! The report in a few sentences, for the one who has half a minute.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, Utc};
 
-use crate::{Finding, Level, NodeReport, NodeStatus, Report, ReportStatus, Severity, display};
+use crate::{Finding, Ledger, Level, NodeReport, NodeStatus, Report, ReportStatus, Severity, display};
 
 /// Nodes, errors and stalls that are named one by one.
 const MAX_NAMED: usize = 3;
@@ -115,6 +117,15 @@ fn failures(report: &Report, findings: &mut Findings) {
 }
 
 fn stalls(report: &Report, findings: &mut Findings) {
+    if report.totals.bytes_spilled > 0 {
+        findings.add(
+            Level::Warning,
+            format!(
+                "Memory was short: operators spilled {} to disk.",
+                display::bytes(report.totals.bytes_spilled)
+            ),
+        );
+    }
     let Some(heartbeat) = &report.heartbeat else { return };
     for stall in heartbeat.stalls.iter().take(MAX_NAMED) {
         let what = stall
@@ -124,9 +135,7 @@ fn stalls(report: &Report, findings: &mut Findings) {
         let at = stall.operator.as_ref().map(|operator| format!(" at {operator}")).unwrap_or_default();
         let (level, until) = match (stall.ended, report.ended_at) {
             (Some(ended), _) => (Level::Warning, format!("for {}", between(stall.since, ended))),
-            (None, Some(end)) => {
-                (Level::Bad, format!("for {}, and was seen to go on no more", between(stall.since, end)))
-            }
+            (None, Some(end)) => (Level::Bad, format!("for {}, up to the end", between(stall.since, end))),
             (None, None) => (Level::Bad, format!("since {}", time(stall.since))),
         };
         findings.add(level, format!("{what} made no progress{at} {until}."));
@@ -150,14 +159,12 @@ fn stalls(report: &Report, findings: &mut Findings) {
 
 fn delivery(report: &Report, findings: &mut Findings) {
     let delivery = &report.delivery;
-    let named = |count: fn(&crate::Ledger) -> u64| {
-        let parts: Vec<String> = delivery
-            .ledgers
-            .iter()
-            .filter(|account| count(&account.ledger) > 0)
+    let named = |count: fn(&Ledger) -> u64| {
+        let accounts = delivery.ledgers.iter().filter(|account| count(&account.ledger) > 0);
+        let parts: Vec<String> = accounts
             .map(|account| {
-                let count = display::count(count(&account.ledger));
-                format!("{count} of {} for {}", account.signal, account.destination)
+                let items = display::plural(count(&account.ledger), item(&account.signal));
+                format!("{items} to {}", account.destination)
             })
             .collect();
         parts.join(", ")
@@ -174,7 +181,27 @@ fn delivery(report: &Report, findings: &mut Findings) {
         None => {}
     }
     if delivery.dropped > 0 {
-        findings.add(Level::Warning, format!("Lost: {}.", named(crate::Ledger::dropped_total)));
+        let reasons: BTreeSet<&str> = delivery
+            .ledgers
+            .iter()
+            .flat_map(|account| &account.ledger.dropped)
+            .filter(|(_, count)| **count > 0)
+            .map(|(reason, _)| reason.as_str())
+            .collect();
+        let reasons: Vec<&str> = reasons.into_iter().collect();
+        findings
+            .add(Level::Warning, format!("Lost: {} ({}).", named(Ledger::dropped_total), reasons.join("; ")));
+    }
+}
+
+/// What a signal counts.
+fn item(signal: &str) -> &str {
+    match signal {
+        "tracker" => "tracker event",
+        "traces" => "span",
+        "metrics" => "metric",
+        "logs" => "log record",
+        other => other,
     }
 }
 
@@ -198,15 +225,6 @@ fn slowest(report: &Report, findings: &mut Findings) {
             ));
         }
         findings.add(Level::Note, text + ".");
-    }
-    if report.totals.bytes_spilled > 0 {
-        findings.add(
-            Level::Warning,
-            format!(
-                "Memory was short: operators spilled {} to disk.",
-                display::bytes(report.totals.bytes_spilled)
-            ),
-        );
     }
 }
 
@@ -234,7 +252,8 @@ fn waiting_time(report: &Report, findings: &mut Findings) {
         findings.add(
             Level::Note,
             format!(
-                "Nodes ran one after another; the longest chain of dependencies takes {} of {}.",
+                "Nodes ran one after another. Those that do not need each other could run at once: \
+                 the longest chain of dependencies takes {} of {}.",
                 display::duration(timeline.critical_path_ms),
                 display::duration(timeline.busy_ms)
             ),

@@ -255,14 +255,15 @@ impl Page {
             NodeStatus::Unfinished => ("unfinished", Some(Cell::tag("warning", "unfinished"))),
             NodeStatus::NotRun => ("not-run", Some(Cell::tag("muted", "not run"))),
         };
-        let critical = if node.on_critical_path { "<span class=\"critical\">◆</span> " } else { "" };
+        let critical = if node.on_critical_path { "<span class=\"critical\">◆</span>" } else { "" };
         let kind = node.kind.as_deref().unwrap_or_default();
         let name = Cell(format!(
-            "{critical}<span class=\"name\" title=\"{}\">{}</span> <span class=\"kind\">{}</span>{}",
+            "<div class=\"node\">{critical}<span class=\"name\" title=\"{}\">{}</span>\
+             <span class=\"kind\">{}</span>{}</div>",
             Escaped(&node.name),
             Escaped(&node.name),
             Escaped(kind),
-            tag.map(|tag| format!(" {}", tag.0)).unwrap_or_default()
+            tag.map(|tag| tag.0).unwrap_or_default()
         ));
         let columns =
             [Text("node"), Text("chart"), Number("time"), Number("in"), Number("out"), Number("bytes")];

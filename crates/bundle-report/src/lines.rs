@@ -44,7 +44,12 @@ impl FileReading {
 
 /// Gives every whole line to `take`. A line that is refused, a torn end and a file that is not there are in the
 /// account; nothing is an error.
-pub(crate) fn read_lines(path: &Path, mut take: impl FnMut(&[u8]) -> serde_json::Result<()>) -> FileReading {
+pub(crate) fn read_lines(path: &Path, mut take: impl FnMut(&str) -> serde_json::Result<()>) -> FileReading {
+    // Checked here for the whole line at once, which is many times faster than text by text.
+    let mut take = |line: &[u8]| match std::str::from_utf8(line) {
+        Ok(line) => take(line).map_err(|error| error.to_string()),
+        Err(error) => Err(error.to_string()),
+    };
     let mut reading = FileReading {
         file: path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
         ..FileReading::default()
@@ -110,7 +115,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("otel_logs.json");
         std::fs::write(&path, content).unwrap();
-        let reading = read_lines(&path, |line| serde_json::from_slice::<IgnoredAny>(line).map(drop));
+        let reading = read_lines(&path, |line| serde_json::from_str::<IgnoredAny>(line).map(drop));
         let expected = FileReading {
             file: "otel_logs.json".into(),
             size_bytes: content.len() as u64,
@@ -131,6 +136,7 @@ mod tests {
         check(b"{}\n{}", 2, 0, 0, None);
         check(b"{}\n{\"a", 1, 0, 3, Some("line 2 is torn"));
         check(b"{}\n{\"a\n{}\n\0\0\n", 2, 2, 0, Some("line 2 is damaged"));
+        check(b"\"\xff\"\n{}\n", 1, 1, 0, Some("line 1 is damaged"));
     }
 
     #[test]

@@ -61,8 +61,9 @@ impl Page {
             return;
         }
         self.line(format_args!("\n## {title}\n"));
+        let names: Vec<&str> = columns.iter().map(|name| name.trim_end()).collect();
+        self.line(format_args!("| {} |", names.join(" | ")));
         // A column whose name ends with a space holds numbers.
-        self.line(format_args!("| {} |", columns.join(" | ")));
         let rule: Vec<&str> =
             columns.iter().map(|name| if name.ends_with(' ') { "--:" } else { "---" }).collect();
         self.line(format_args!("| {} |", rule.join(" | ")));

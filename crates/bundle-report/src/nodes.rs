@@ -9,12 +9,13 @@ use crate::{Manifest, NodeRecord, NodeReport, NodeStatus, queries::PlannedQuerie
 /// The nodes in the order of their start; those that did not run at the end, in the order of the manifest.
 ///
 /// The manifest of a run that was killed is the one from its start: there the spans tell which nodes have ended, and
-/// the last heartbeat which had not.
+/// the last heartbeat which had not. Those ran until the run of `run_ms` was last seen.
 pub(crate) fn of(
     manifest: Option<&Manifest>,
     mut seen: HashMap<String, SeenNode>,
     evidence: Option<&ProcessEvidence>,
     planned: &PlannedQueries,
+    run_ms: Option<f64>,
     since_start: &dyn Fn(u64) -> f64,
 ) -> Vec<NodeReport> {
     let records = manifest.map(|manifest| manifest.nodes.as_slice()).unwrap_or_default();
@@ -36,6 +37,10 @@ pub(crate) fn of(
             node.status = NodeStatus::Unfinished;
             let start = task.since.timestamp_nanos_opt().and_then(|start| u64::try_from(start).ok());
             node.start_ms = node.start_ms.or(start.map(since_start));
+        }
+        if node.status == NodeStatus::Unfinished && node.duration_ms.is_none() {
+            node.duration_ms =
+                node.start_ms.zip(run_ms).map(|(start_ms, run_ms)| (run_ms - start_ms).max(0.0));
         }
     }
     nodes.sort_by(|a, b| match (a.start_ms, b.start_ms) {

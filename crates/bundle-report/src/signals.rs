@@ -137,14 +137,14 @@ impl Signals {
             files: Vec::new(),
         };
         let traces = read_lines(&bundle.traces(), |line| {
-            let line: TracesLine<'_> = serde_json::from_slice(line)?;
+            let line: TracesLine<'_> = serde_json::from_str(line)?;
             line.spans().for_each(|span| signals.take_span(span, &keys));
             Ok(())
         });
         let metrics =
-            read_lines(&bundle.metrics(), |line| serde_json::from_slice::<MetricsLine>(line).map(drop));
+            read_lines(&bundle.metrics(), |line| serde_json::from_str::<MetricsLine>(line).map(drop));
         let logs = read_lines(&bundle.logs(), |line| {
-            let line: LogsLine<'_> = serde_json::from_slice(line)?;
+            let line: LogsLine<'_> = serde_json::from_str(line)?;
             for record in line.records() {
                 signals.record_count += 1;
                 signals.problems.add_record(record, &keys.node, |key| keys.is_context(key));
