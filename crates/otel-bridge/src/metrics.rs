@@ -7,7 +7,7 @@ use std::{
 };
 
 use opentelemetry::{
-    KeyValue,
+    KeyValue, Value,
     metrics::{Counter, Histogram, Meter, UpDownCounter},
 };
 
@@ -81,7 +81,7 @@ impl RunMetrics {
 
     /// Counts an output that was written or registered; `kind` is its format or what it is, such as `parquet`.
     pub fn artifact(&self, kind: &str) {
-        let kind = self.inner.attribute(Key::ArtifactKind, self.inner.kinds.bounded(kind));
+        let kind = self.inner.attribute(Key::ArtifactKind, self.inner.kinds.bounded(kind).to_owned());
         self.inner.each([kind], |instruments, attributes| instruments.artifacts.add(1, attributes));
     }
 
@@ -102,7 +102,8 @@ impl RunMetrics {
         let inner = &self.inner;
         let operation = inner.attribute(Key::Operation, measured.operation);
         let status = inner.attribute(Key::Status, measured.status.name());
-        let stage = measured.stage.map(|stage| inner.attribute(Key::Stage, inner.stages.bounded(stage)));
+        let stage =
+            measured.stage.map(|stage| inner.attribute(Key::Stage, inner.stages.bounded(stage).to_owned()));
         let node_kind = measured.node_kind.map(|kind| inner.attribute(Key::NodeKind, kind));
         let described = [Some(status), stage.clone(), node_kind].into_iter().flatten();
         inner.each(described, |instruments, attributes| {
@@ -127,8 +128,8 @@ impl RunMetrics {
 }
 
 impl Inner {
-    fn attribute(&self, key: Key, value: &str) -> KeyValue {
-        KeyValue::new(self.vocabulary.key(key), value.to_owned())
+    fn attribute(&self, key: Key, value: impl Into<Value>) -> KeyValue {
+        KeyValue::new(self.vocabulary.key(key), value)
     }
 
     fn each(

@@ -92,7 +92,8 @@ fn check(endpoint: &str, protocol: &str, patience: Duration, spans: u64, expecte
     assert!(expected(&otlp), "{otlp:?}");
     assert_eq!(otlp.is_complete(), ledgers.warnings().is_empty(), "{ledgers:?}");
     bridge.shutdown(patience);
-    let allowed = 2 * patience + Duration::from_secs(2);
+    // Far less than the requests of three signals may take, and far more than a busy machine adds.
+    let allowed = 2 * patience + Duration::from_secs(10);
     assert!(started.elapsed() < allowed, "{:?} is more than {allowed:?}", started.elapsed());
 }
 

@@ -5,7 +5,7 @@ use std::{
     fs,
     path::Path,
     sync::{Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use daglight_otel_bridge::{Bridge, BridgeConfig, RunScope, RunSignals, SignalFiles, SignalLedgers};
@@ -13,7 +13,8 @@ use daglight_run_identity::RunId;
 use serde_json::Value;
 use tempfile::TempDir;
 
-pub(crate) const TIMEOUT: Duration = Duration::from_secs(5);
+/// More than anything takes that takes any time at all, also on a busy machine.
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(30);
 
 pub(crate) fn bridge<const N: usize>(variables: [(&str, &str); N]) -> Bridge {
     Bridge::start(BridgeConfig { environment: self::variables(variables), ..BridgeConfig::new("test") })
@@ -43,13 +44,8 @@ impl TestRun {
         Self { signals: bridge.open_run(scope), id, folder }
     }
 
-    /// Finishes the run, which must take less than twice the time it may.
-    #[track_caller]
     pub(crate) fn finish(&self) -> SignalLedgers {
-        let started = Instant::now();
-        let ledgers = self.signals.finish(TIMEOUT);
-        assert!(started.elapsed() < 2 * TIMEOUT, "finishing took {:?}", started.elapsed());
-        ledgers
+        self.signals.finish(TIMEOUT)
     }
 
     pub(crate) fn lines(&self, file: &str) -> Vec<Value> {
