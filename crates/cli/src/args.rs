@@ -21,6 +21,12 @@ pub(crate) enum Command {
     Report(ReportArgs),
     /// Deliver what waits in bundles to the Hamilton UI.
     Sync(SyncArgs),
+    /// List runs with their status, their age, and what waits for the tracker.
+    Status(StatusArgs),
+    /// Delete old bundles, except those that run or have something waiting.
+    Prune(PruneArgs),
+    /// Check configuration, server, user and project, and say what to do about what is wrong.
+    Doctor,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -68,6 +74,39 @@ pub(crate) struct SyncArgs {
     /// How long to try for each bundle, in seconds.
     #[arg(long, value_name = "SECONDS", default_value = "60")]
     pub(crate) timeout: u64,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct StatusArgs {
+    /// A bundle, or a folder with bundles below it.
+    #[arg(default_value = "out")]
+    pub(crate) dir: PathBuf,
+    /// Print the list as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+#[command(group = clap::ArgGroup::new("limit").required(true).multiple(true).args(["older_than", "keep", "max_bytes"]))]
+pub(crate) struct PruneArgs {
+    /// A folder with bundles below it.
+    #[arg(default_value = "out")]
+    pub(crate) dir: PathBuf,
+    /// Delete bundles of runs that started more than this many days ago.
+    #[arg(long, value_name = "DAYS")]
+    pub(crate) older_than: Option<u32>,
+    /// Keep this many of the newest bundles.
+    #[arg(long, value_name = "COUNT")]
+    pub(crate) keep: Option<usize>,
+    /// Delete the oldest bundles until the rest takes no more than this many bytes.
+    #[arg(long, value_name = "BYTES")]
+    pub(crate) max_bytes: Option<u64>,
+    /// Delete also what the tracking server does not have yet.
+    #[arg(long)]
+    pub(crate) even_waiting: bool,
+    /// Say what would be deleted, and delete nothing.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
 }
 
 fn parameter(text: &str) -> Result<(String, String), String> {

@@ -4,11 +4,15 @@
 //! interrupted.
 
 mod args;
+mod bundles;
 mod console;
+mod doctor;
 mod failure;
 mod progress;
+mod prune;
 mod report;
 mod run;
+mod status;
 mod summary;
 mod sync;
 
@@ -24,6 +28,9 @@ fn main() -> ExitCode {
         Command::Run(run) => run::run(run),
         Command::Report(report) => report::report(&report),
         Command::Sync(sync) => sync::sync(&sync),
+        Command::Status(status) => status::status(&status),
+        Command::Prune(prune) => prune::prune(&prune),
+        Command::Doctor => doctor::doctor(),
     };
     match done {
         Ok(code) => code,

@@ -7,6 +7,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::{
     args::SyncArgs,
+    bundles::bundles_at,
     failure::{Failure, chain},
     progress::grouped,
 };
@@ -18,14 +19,7 @@ pub(crate) fn sync(args: &SyncArgs) -> Result<ExitCode, Failure> {
             "no tracking server is configured: set HAMILTON_API_URL, HAMILTON_PROJECT_ID and HAMILTON_USERNAME",
         )
     })?;
-    let bundles = match Bundle::open(&args.dir) {
-        Ok(bundle) => vec![bundle],
-        Err(not_one) => match Bundle::find_all(&args.dir) {
-            Ok(bundles) if !bundles.is_empty() => bundles,
-            Ok(_) => return Err(Failure::input(not_one)),
-            Err(error) => return Err(Failure::input(error)),
-        },
-    };
+    let bundles = bundles_at(&args.dir)?;
     let bar = ProgressBar::new(bundles.len() as u64).with_style(
         ProgressStyle::with_template("{spinner} [{bar:24}] {pos}/{len} bundles")
             .expect("the template is well formed"),

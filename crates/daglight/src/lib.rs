@@ -43,7 +43,7 @@ pub use daglight_plan_diagnostics as plans;
 pub use daglight_run_identity as identity;
 #[cfg(feature = "session")]
 pub use daglight_run_session::{
-    FinishReport, LIFECYCLE_TARGET, Node, NodeRecord, NodeStatus, ReportPaths, Run, RunLinks, RunOptions,
+    BundleStatus, FinishReport, LIFECYCLE_TARGET, Node, NodeRecord, NodeStatus, ReportPaths, Run, RunLinks, RunOptions,
     RunStatus, SyncReport, Telemetry, TelemetryError, sync_run,
 };
 #[cfg(feature = "sql")]

@@ -12,6 +12,7 @@
 pub const LIFECYCLE_TARGET: &str = "daglight::run";
 
 mod attributes;
+mod bundle_status;
 mod finish;
 mod hamilton_summary;
 mod live_progress;
@@ -28,6 +29,7 @@ mod start;
 mod sync;
 mod telemetry;
 
+pub use bundle_status::BundleStatus;
 pub use daglight_bundle_report::{NodeRecord, NodeStatus, RunStatus};
 pub use finish::{FinishReport, ReportPaths, RunLinks};
 pub use node::Node;

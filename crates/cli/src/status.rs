@@ -1,0 +1,73 @@
+//! `daglight status`.
+
+use std::process::ExitCode;
+
+use chrono::{TimeDelta, Utc};
+use daglight::{BundleStatus, RunStatus};
+
+use crate::{args::StatusArgs, bundles::bundles_at, failure::Failure, progress::grouped};
+
+pub(crate) fn status(args: &StatusArgs) -> Result<ExitCode, Failure> {
+    let mut statuses: Vec<BundleStatus> = bundles_at(&args.dir)?.iter().map(BundleStatus::of).collect();
+    statuses.sort_by_key(|status| std::cmp::Reverse(status.started_at));
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(&statuses).map_err(Failure::work)?);
+        return Ok(ExitCode::SUCCESS);
+    }
+    println!(
+        "{:<36}  {:<24} {:<13} {:>8} {:>9} {:>8}",
+        "run", "dag", "status", "age", "delivered", "waiting"
+    );
+    for status in &statuses {
+        let run = status.run_id.map_or_else(|| status.dir.display().to_string(), |id| id.to_string());
+        let age = status.started_at.map(|started| age(Utc::now() - started)).unwrap_or_default();
+        let tracker = status.tracker.as_ref();
+        let count = |count: Option<u64>| count.map_or_else(|| "-".to_owned(), grouped);
+        println!(
+            "{run:<36}  {:<24} {:<13} {age:>8} {:>9} {:>8}",
+            status.dag_name.as_deref().unwrap_or("?"),
+            word(status),
+            count(tracker.map(|ledger| ledger.delivered)),
+            count(tracker.map(|ledger| ledger.waiting)),
+        );
+        for problem in &status.problems {
+            println!("  {problem}");
+        }
+    }
+    let waiting: u64 = statuses.iter().map(BundleStatus::waiting).sum();
+    if waiting > 0 {
+        println!("{} records wait; to deliver them: daglight sync {}", grouped(waiting), args.dir.display());
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn word(status: &BundleStatus) -> &'static str {
+    match status.status {
+        _ if status.process_ended => "process ended",
+        Some(RunStatus::Running) => "running",
+        Some(RunStatus::Success) => "success",
+        Some(RunStatus::Failure) => "failure",
+        None => "unknown",
+    }
+}
+
+/// An age in the largest unit that it fills: `5 s`, `12 min`, `3 h`, `8 d`.
+fn age(age: TimeDelta) -> String {
+    match age.num_seconds().max(0) {
+        seconds if seconds < 60 => format!("{seconds} s"),
+        seconds if seconds < 3_600 => format!("{} min", seconds / 60),
+        seconds if seconds < 86_400 => format!("{} h", seconds / 3_600),
+        seconds => format!("{} d", seconds / 86_400),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ages_are_said_in_their_unit() {
+        let ages = [5, 61, 7_300, 200_000, -3].map(|seconds| age(TimeDelta::seconds(seconds)));
+        assert_eq!(ages, ["5 s", "1 min", "2 h", "2 d", "0 s"]);
+    }
+}
