@@ -74,18 +74,8 @@ impl Checks {
         println!("  FAIL {what:<14} {problem}");
     }
 
-    fn check<T, E>(
-        &mut self,
-        what: &str,
-        result: Result<T, E>,
-        remedy: impl FnOnce(&E) -> String,
-    ) -> Option<T> {
-        match result {
-            Ok(value) => Some(value),
-            Err(error) => {
-                self.fail(what, &remedy(&error));
-                None
-            }
-        }
+    /// The errors of settings and calls say themselves what to do.
+    fn check<T, E: Error + 'static>(&mut self, what: &str, result: Result<T, E>) -> Option<T> {
+        result.inspect_err(|error| self.fail(what, &chain(error))).ok()
     }
 }
