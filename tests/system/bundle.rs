@@ -67,7 +67,8 @@ fn artifacts_are_registered_with_place_rows_and_schema() {
         file["location"].as_str().is_some_and(|place| place.ends_with("out/yearly_sales.parquet")),
         "{file}"
     );
-    assert_eq!(file["rows"], 7, "{file}");
+    assert_eq!((&file["rows"], &file["run_id"]), (&json!(7), &observed.report["run_id"]), "{file}");
+    assert_eq!(file["schema"][2]["name"], "sales", "{file}");
     assert!(observed.checkout.path().join("out/yearly_sales.parquet").exists());
 }
 
