@@ -1,0 +1,3 @@
+//! Materializers on real queries.
+
+mod summary_against_sql;
