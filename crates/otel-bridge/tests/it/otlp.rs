@@ -84,6 +84,7 @@ fn check(endpoint: &str, protocol: &str, patience: Duration, spans: u64, expecte
     assert!(Signal::ALL.into_iter().all(|signal| bridge.exports(signal)));
     let run = TestRun::open(&bridge, "t");
     (0..spans).for_each(|_| run.signals.span(span::EXECUTE).start().end());
+    assert!(run.signals.flush_files(TIMEOUT));
     let started = Instant::now();
     let ledgers = run.signals.finish(patience);
     assert_eq!(ledgers.traces.bundle, Ledger { produced: spans, exported: spans, ..Ledger::default() });
