@@ -1,14 +1,12 @@
 //! `artifacts.json`: the catalog of what a run has written.
 
-use std::{fs, io, path::PathBuf};
-
 use chrono::{DateTime, Utc};
 use daglight_run_identity::RunId;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{Bundle, WriteError, replace::replace_json};
+use crate::{Bundle, ReadError, WriteError, versioned};
 
 /// The version of `artifacts.json`.
 ///
@@ -74,30 +72,6 @@ pub struct ArtifactColumn {
     pub nullable: bool,
 }
 
-/// Why a catalog could not be read.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ArtifactsError {
-    /// The file cannot be read.
-    #[error("cannot read {}", path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// The cause.
-        #[source]
-        source: io::Error,
-    },
-    /// The file is not a catalog of this format.
-    #[error("{} is damaged, or newer than this version of Daglight", path.display())]
-    Damaged {
-        /// The file.
-        path: PathBuf,
-        /// The cause.
-        #[source]
-        source: serde_json::Error,
-    },
-}
-
 impl ArtifactCatalog {
     /// A catalog of these entries.
     pub fn new(artifacts: Vec<Artifact>) -> Self {
@@ -109,23 +83,20 @@ impl ArtifactCatalog {
     /// # Errors
     ///
     /// When the file is there and cannot be read.
-    pub fn read(bundle: &Bundle) -> Result<Self, ArtifactsError> {
-        let path = bundle.artifacts();
-        let text = match fs::read(&path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::new(Vec::new())),
-            Err(source) => return Err(ArtifactsError::Read { path, source }),
-        };
-        serde_json::from_slice(&text).map_err(|source| ArtifactsError::Damaged { path, source })
+    pub fn read(bundle: &Bundle) -> Result<Self, ReadError> {
+        match versioned::read(bundle.artifacts(), ARTIFACTS_VERSION) {
+            Err(error) if error.is_not_found() => Ok(Self::new(Vec::new())),
+            read => read,
+        }
     }
 
     /// Replaces the catalog of a bundle.
     ///
     /// # Errors
     ///
-    /// When the file cannot be written.
+    /// When the file cannot be written, or the one that is there has a newer format.
     pub fn write(&self, bundle: &Bundle) -> Result<(), WriteError> {
-        replace_json(&bundle.artifacts(), self)
+        versioned::write(&bundle.artifacts(), self, ARTIFACTS_VERSION)
     }
 
     /// The JSON Schema of the format.
@@ -147,7 +118,7 @@ mod tests {
         let catalog = ArtifactCatalog::new(vec![fixture::artifact("orders")]);
         catalog.write(&bundle).unwrap();
         assert_eq!(ArtifactCatalog::read(&bundle).unwrap(), catalog);
-        fs::write(bundle.artifacts(), "[").unwrap();
-        assert!(matches!(ArtifactCatalog::read(&bundle), Err(ArtifactsError::Damaged { .. })));
+        std::fs::write(bundle.artifacts(), "[").unwrap();
+        assert!(matches!(ArtifactCatalog::read(&bundle), Err(ReadError::Damaged { .. })));
     }
 }

@@ -7,10 +7,10 @@ use daglight_heartbeat::{EvidenceError, Liveness, ProcessEvidence};
 use daglight_otel_bridge::names::Namespace;
 
 use crate::{
-    ActiveTaskReport, ArtifactCatalog, Bundle, DeliveryReport, HeartbeatReport, Manifest, ManifestError,
-    NodeReport, NodeStatus, Problem, REPORT_VERSION, Report, ReportStatus, RunStatus, Severity, SignalLedger,
-    SpanReport, StageReport, StallReport, Totals, UnreadableFile, WriteError, display, headline, html,
-    markdown, nodes,
+    ActiveTaskReport, ArtifactCatalog, Bundle, DeliveryReport, HeartbeatReport, Manifest, NodeReport,
+    NodeStatus, Problem, ProcessState, REPORT_VERSION, ReadError, Report, ReportStatus, RunStatus, Severity,
+    SignalLedger, SpanReport, StageReport, StallReport, Totals, UnreadableFile, WriteError, display,
+    headline, html, markdown, nodes,
     plan_bundle::read_plans,
     problems::moment,
     queries::{self, PlannedQueries},
@@ -31,7 +31,7 @@ pub enum ReportError {
         bundle: PathBuf,
         /// The cause.
         #[source]
-        source: ManifestError,
+        source: ReadError,
     },
 }
 
@@ -52,7 +52,7 @@ impl Report {
         let mut unreadable = Unreadable::default();
         let manifest = match Manifest::read(bundle) {
             Ok(manifest) => Some(manifest),
-            Err(source @ ManifestError::Newer { .. }) => {
+            Err(source @ ReadError::Newer { .. }) => {
                 return Err(ReportError::Newer { bundle: bundle.dir().to_owned(), source });
             }
             Err(error) => unreadable.note("manifest.json", &error),
@@ -77,8 +77,11 @@ impl Report {
         let parts = Parts { bundle, now, manifest, evidence, signals, planned };
         let mut report = parts.assemble();
         report.artifacts = artifacts;
-        report.totals.rows_written = report.artifacts.iter().filter_map(|artifact| artifact.rows).sum();
-        report.totals.bytes_written = report.artifacts.iter().filter_map(|artifact| artifact.bytes).sum();
+        // Tables in memory have rows and no bytes; they are gone with the process.
+        for artifact in report.artifacts.iter().filter(|artifact| artifact.bytes.is_some()) {
+            report.totals.rows_written += artifact.rows.unwrap_or(0);
+            report.totals.bytes_written += artifact.bytes.unwrap_or(0);
+        }
         report.unreadable = unreadable.files;
         report.headline = headline::of(&report);
         Ok(report)
@@ -146,7 +149,7 @@ impl Parts<'_> {
             &since_start,
         );
         let timeline = timeline(&mut nodes, duration_ms.unwrap_or(0.0));
-        let heartbeat = self.evidence.as_ref().map(|evidence| heartbeat(evidence, status));
+        let heartbeat = self.evidence.as_ref().map(heartbeat);
         let delivery = self.delivery(status);
         let slowest_spans = self.slowest_spans(&since_start);
         let planned_totals = self.planned.totals;
@@ -305,8 +308,7 @@ fn stages(seen: HashMap<String, SeenStage>) -> Vec<StageReport> {
     stages
 }
 
-fn heartbeat(evidence: &ProcessEvidence, status: ReportStatus) -> HeartbeatReport {
-    let has_ended = matches!(status, ReportStatus::Success | ReportStatus::Failure);
+fn heartbeat(evidence: &ProcessEvidence) -> HeartbeatReport {
     let stalls = evidence.stalls.episodes.iter().map(|episode| StallReport {
         query_id: episode.stall.query_id.clone(),
         node: episode.stall.node.clone(),
@@ -317,15 +319,16 @@ fn heartbeat(evidence: &ProcessEvidence, status: ReportStatus) -> HeartbeatRepor
     });
     HeartbeatReport {
         pid: evidence.pid,
-        process: (!has_ended).then(|| evidence.is_alive()).map(|liveness| match liveness {
-            Liveness::Alive => "alive".to_owned(),
-            Liveness::Gone => "gone".to_owned(),
-            Liveness::Unknown => "unknown".to_owned(),
+        process: evidence.stopped_at.is_none().then(|| match evidence.is_alive() {
+            Liveness::Alive => ProcessState::Alive,
+            Liveness::Gone => ProcessState::Gone,
+            Liveness::Unknown => ProcessState::Unknown,
         }),
         beats: evidence.beats,
         interval_seconds: evidence.interval_seconds,
         longest_gap_seconds: evidence.longest_gap_seconds,
         last_beat_at: evidence.last_beat_at,
+        stopped_at: evidence.stopped_at,
         stage: evidence.stage.clone(),
         active_tasks: evidence
             .active_tasks

@@ -1,5 +1,7 @@
 //! Numbers as people read them.
 
+use chrono::{DateTime, Utc};
+
 /// Milliseconds as `820 µs`, `12 ms`, `1.24 s`, `17.4 s`, `2 min 05 s` or `3 h 07 min`.
 pub(crate) fn duration(milliseconds: f64) -> String {
     let seconds = milliseconds / 1e3;
@@ -59,6 +61,11 @@ pub(crate) fn percent(part: f64) -> String {
 pub(crate) fn plural(number: u64, noun: &str) -> String {
     let ending = if number == 1 { "" } else { "s" };
     format!("{} {noun}{ending}", count(number))
+}
+
+/// A moment, to the second.
+pub(crate) fn time(at: DateTime<Utc>) -> String {
+    at.format("%Y-%m-%d %H:%M:%S UTC").to_string()
 }
 
 /// `a word` for a shell, quoted only where it must be.

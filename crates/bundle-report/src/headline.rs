@@ -4,7 +4,10 @@ use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
 
-use crate::{Finding, Ledger, Level, NodeReport, NodeStatus, Report, ReportStatus, Severity, display};
+use crate::{
+    Finding, HeartbeatReport, Ledger, Level, NodeReport, NodeStatus, ProcessState, Report, ReportStatus,
+    Severity, display,
+};
 
 /// Nodes, errors and stalls that are named one by one.
 const MAX_NAMED: usize = 3;
@@ -72,7 +75,7 @@ fn status(report: &Report, findings: &mut Findings) {
         let queries = if totals.queries == 1 { "query" } else { "queries" };
         text.push_str(&format!(", {} {queries}", display::count(totals.queries)));
     }
-    if !report.artifacts.is_empty() {
+    if totals.bytes_written > 0 {
         text.push_str(&format!(
             ", {} written ({})",
             display::plural(totals.rows_written, "row"),
@@ -80,20 +83,19 @@ fn status(report: &Report, findings: &mut Findings) {
         ));
     }
     findings.add(level, text + ".");
-    if let (ReportStatus::Interrupted, Some(heartbeat)) = (report.status, &report.heartbeat) {
+    let was_killed = |heartbeat: &&HeartbeatReport| heartbeat.process == Some(ProcessState::Gone);
+    if let Some(heartbeat) = report.heartbeat.as_ref().filter(was_killed) {
         let active: Vec<&str> = heartbeat.active_tasks.iter().map(|task| task.name.as_str()).collect();
-        let doing = if active.is_empty() { "no node was running" } else { "running then:" };
-        findings.add(
-            Level::Bad,
-            format!(
-                "Process {} was last seen at {}; {doing} {}",
-                heartbeat.pid,
-                time(heartbeat.last_beat_at),
-                active.join(", ")
-            )
-            .trim_end()
-            .to_owned(),
+        let doing = match active.join(", ") {
+            names if names.is_empty() => "no node was running then".to_owned(),
+            names => format!("running then: {names}"),
+        };
+        let text = format!(
+            "Process {} was last seen at {}; {doing}.",
+            heartbeat.pid,
+            display::time(heartbeat.last_beat_at)
         );
+        findings.add(Level::Bad, text);
     }
 }
 
@@ -136,7 +138,7 @@ fn stalls(report: &Report, findings: &mut Findings) {
         let (level, until) = match (stall.ended, report.ended_at) {
             (Some(ended), _) => (Level::Warning, format!("for {}", between(stall.since, ended))),
             (None, Some(end)) => (Level::Bad, format!("for {}, up to the end", between(stall.since, end))),
-            (None, None) => (Level::Bad, format!("since {}", time(stall.since))),
+            (None, None) => (Level::Bad, format!("since {}", display::time(stall.since))),
         };
         findings.add(level, format!("{what} made no progress{at} {until}."));
     }
@@ -262,9 +264,12 @@ fn waiting_time(report: &Report, findings: &mut Findings) {
 }
 
 fn warnings(report: &Report, findings: &mut Findings) {
-    let mut warnings = report.problems.iter().filter(|problem| problem.severity == Severity::Warning);
-    if let Some(first) = warnings.next() {
-        let text = match report.totals.warnings {
+    // The finding on delivery says the same, with the path as it is now.
+    let is_said = |message: &str| report.delivery.waiting > 0 && message.contains("daglight sync");
+    let warnings = || report.problems.iter().filter(|problem| problem.severity == Severity::Warning);
+    let said: u64 = warnings().filter(|problem| is_said(&problem.message)).map(|problem| problem.count).sum();
+    if let Some(first) = warnings().find(|problem| !is_said(&problem.message)) {
+        let text = match report.totals.warnings.saturating_sub(said) {
             1 => format!("1 warning: {}", one_line(&first.message)),
             count => format!("{} warnings, the first: {}", display::count(count), one_line(&first.message)),
         };
@@ -285,10 +290,6 @@ fn one_line(text: &str) -> String {
         None => line.to_owned(),
         Some((end, _)) => format!("{}…", &line[..end]),
     }
-}
-
-fn time(at: DateTime<Utc>) -> String {
-    at.format("%Y-%m-%d %H:%M:%S UTC").to_string()
 }
 
 fn between(from: DateTime<Utc>, until: DateTime<Utc>) -> String {

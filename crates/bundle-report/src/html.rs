@@ -2,10 +2,14 @@
 
 use std::fmt::{self, Write};
 
-use chrono::{DateTime, Utc};
-
 use crate::{
-    Level, NodeReport, NodeStatus, QueryReport, Report, ReportStatus, Severity, StageReport, display, nodes,
+    Level, NodeReport, NodeStatus, QueryReport, Report, ReportStatus, Severity, StageReport, display,
+    markup::{
+        Cell,
+        Column::{self, Chart, Number, Text},
+        Escaped, Table,
+    },
+    nodes,
     waterfall::{self, Axis},
 };
 
@@ -39,64 +43,10 @@ pub(crate) fn render(report: &Report) -> String {
     page.identity(report);
     page.line(format_args!(
         "<footer>Made by Daglight at {}</footer>\n</main>\n</body>\n</html>",
-        time(report.generated_at)
+        display::time(report.generated_at)
     ));
     page.0
 }
-
-/// Text in which nothing is markup, in elements and in quoted attributes.
-pub(crate) struct Escaped<'t>(pub(crate) &'t str);
-
-impl fmt::Display for Escaped<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for c in self.0.chars() {
-            match c {
-                '&' => f.write_str("&amp;")?,
-                '<' => f.write_str("&lt;")?,
-                '>' => f.write_str("&gt;")?,
-                '"' => f.write_str("&quot;")?,
-                '\'' => f.write_str("&#39;")?,
-                c if c.is_control() && c != '\n' => f.write_char(' ')?,
-                c => f.write_char(c)?,
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Markup. It is made from text by escaping it, or by a function that knows what it writes.
-struct Cell(String);
-
-impl Cell {
-    fn text(text: &str) -> Self {
-        Self(Escaped(text).to_string())
-    }
-
-    fn code(text: &str) -> Self {
-        Self(format!("<code>{}</code>", Escaped(text)))
-    }
-
-    fn option<T>(value: Option<T>, show: impl Fn(T) -> String) -> Self {
-        Self(value.map(|value| Escaped(&show(value)).to_string()).unwrap_or_default())
-    }
-
-    fn optional_code(text: Option<&str>) -> Self {
-        text.map_or_else(|| Self(String::new()), Self::code)
-    }
-
-    fn tag(class: &str, word: &str) -> Self {
-        Self(format!("<span class=\"tag {class}\">{}</span>", Escaped(word)))
-    }
-}
-
-/// A column of a table.
-#[derive(Clone, Copy)]
-enum Column {
-    Text(&'static str),
-    Number(&'static str),
-}
-
-use Column::{Number, Text};
 
 struct Page(String);
 
@@ -173,29 +123,7 @@ impl Page {
     }
 
     fn table(&mut self, columns: &[Column], rows: impl IntoIterator<Item = Vec<Cell>>) {
-        self.line(format_args!("<div class=\"scroll\"><table>\n<thead><tr>"));
-        for column in columns {
-            match column {
-                Text(name) => self.line(format_args!("<th>{name}</th>")),
-                Number(name) => self.line(format_args!("<th class=\"number\">{name}</th>")),
-            }
-        }
-        self.line(format_args!("</tr></thead>\n<tbody>"));
-        for row in rows {
-            self.row("", columns, row);
-        }
-        self.line(format_args!("</tbody></table></div>"));
-    }
-
-    fn row(&mut self, class: &str, columns: &[Column], row: Vec<Cell>) {
-        self.line(format_args!("<tr class=\"{class}\">"));
-        for (column, Cell(cell)) in columns.iter().zip(row) {
-            match column {
-                Text(_) => self.line(format_args!("<td>{cell}</td>")),
-                Number(_) => self.line(format_args!("<td class=\"number\">{cell}</td>")),
-            }
-        }
-        self.line(format_args!("</tr>"));
+        self.line(format_args!("{}", Table::new(columns, rows.into_iter().map(|row| ("", row)))));
     }
 
     fn nodes(&mut self, report: &Report) {
@@ -221,17 +149,16 @@ impl Page {
                 }
             ));
         }
-        self.line(format_args!("<div class=\"scroll\"><table class=\"waterfall\">\n<thead><tr>"));
-        self.line(format_args!("<th>node</th><th class=\"chart\">{}</th>", axis.labels()));
-        let numbers = ["time", "rows in", "rows out", "bytes"];
-        for name in numbers {
-            self.line(format_args!("<th class=\"number\">{name}</th>"));
-        }
-        self.line(format_args!("</tr></thead>\n<tbody>"));
-        for node in shown {
-            self.node(node, &axis);
-        }
-        self.line(format_args!("</tbody></table></div>"));
+        let columns = [
+            Text("node"),
+            Chart(axis.labels()),
+            Number("time"),
+            Number("rows in"),
+            Number("rows out"),
+            Number("bytes"),
+        ];
+        let rows = shown.into_iter().map(|node| node_row(node, &axis));
+        self.line(format_args!("{}", Table::new(&columns, rows)));
         if left_out > 0 {
             self.line(format_args!(
                 "<p class=\"lead\">{} more, all shorter, are in the JSON report.</p>",
@@ -246,36 +173,6 @@ impl Page {
                 Escaped(error)
             ));
         }
-    }
-
-    fn node(&mut self, node: &NodeReport, axis: &Axis) {
-        let (class, tag) = match node.status {
-            NodeStatus::Success => ("", None),
-            NodeStatus::Failure => ("failed", Some(Cell::tag("bad", "failed"))),
-            NodeStatus::Unfinished => ("unfinished", Some(Cell::tag("warning", "unfinished"))),
-            NodeStatus::NotRun => ("not-run", Some(Cell::tag("muted", "not run"))),
-        };
-        let critical = if node.on_critical_path { "<span class=\"critical\">◆</span>" } else { "" };
-        let kind = node.kind.as_deref().unwrap_or_default();
-        let name = Cell(format!(
-            "<div class=\"node\">{critical}<span class=\"name\" title=\"{}\">{}</span>\
-             <span class=\"kind\">{}</span>{}</div>",
-            Escaped(&node.name),
-            Escaped(&node.name),
-            Escaped(kind),
-            tag.map(|tag| tag.0).unwrap_or_default()
-        ));
-        let columns =
-            [Text("node"), Text("chart"), Number("time"), Number("in"), Number("out"), Number("bytes")];
-        let row = vec![
-            name,
-            Cell(waterfall::bar(node, axis)),
-            Cell::option(node.duration_ms, display::duration),
-            Cell::option(node.rows_in, display::count),
-            Cell::option(node.rows_out, display::count),
-            Cell::option(node.bytes, display::bytes),
-        ];
-        self.row(class, &columns, row);
     }
 
     fn queries(&mut self, report: &Report) {
@@ -314,12 +211,12 @@ impl Page {
         let row = |stage: &StageReport| {
             vec![
                 Cell::text(&stage.stage),
-                Cell(waterfall::share(stage.wall_ms / longest)),
-                Cell(display::duration(stage.wall_ms)),
-                Cell(display::duration(stage.longest_ms)),
-                Cell(display::count(stage.spans)),
-                Cell(some(stage.slow)),
-                Cell(some(stage.errors)),
+                Cell::markup(waterfall::share(stage.wall_ms / longest)),
+                Cell::markup(display::duration(stage.wall_ms)),
+                Cell::markup(display::duration(stage.longest_ms)),
+                Cell::markup(display::count(stage.spans)),
+                Cell::markup(some(stage.slow)),
+                Cell::markup(some(stage.errors)),
             ]
         };
         self.table(&columns, report.stages.iter().map(row));
@@ -342,12 +239,12 @@ impl Page {
         let rows = report.slowest_spans.iter().map(|span| {
             vec![
                 Cell::code(&span.name),
-                Cell::text(span.node.as_deref().unwrap_or_default()),
-                Cell::text(span.stage.as_deref().unwrap_or_default()),
-                Cell(format!("+{}", display::duration(span.start_ms))),
-                Cell(display::duration(span.duration_ms)),
-                Cell::option(span.rows, display::count),
-                if span.failed { Cell::tag("bad", "failed") } else { Cell(String::new()) },
+                Cell::optional(span.node.as_deref()),
+                Cell::optional(span.stage.as_deref()),
+                Cell::markup(format!("+{}", display::duration(span.start_ms))),
+                Cell::markup(display::duration(span.duration_ms)),
+                Cell::shown(span.rows, display::count),
+                if span.failed { Cell::tag("bad", "failed") } else { Cell::empty() },
             ]
         });
         self.table(&columns, rows);
@@ -357,14 +254,14 @@ impl Page {
         if report.artifacts.is_empty() {
             return;
         }
-        self.heading("Written");
+        self.heading("Artifacts");
         let columns = [Text("artifact"), Text("as"), Number("rows"), Number("bytes"), Text("location")];
         let rows = report.artifacts.iter().map(|artifact| {
             vec![
                 Cell::text(&artifact.name),
                 Cell::text(&artifact.materialization),
-                Cell::option(artifact.rows, display::count),
-                Cell::option(artifact.bytes, display::bytes),
+                Cell::shown(artifact.rows, display::count),
+                Cell::shown(artifact.bytes, display::bytes),
                 Cell::optional_code(artifact.location.as_deref()),
             ]
         });
@@ -383,10 +280,10 @@ impl Page {
                     Severity::Error => Cell::tag("bad", "error"),
                     Severity::Warning => Cell::tag("warning", "warning"),
                 },
-                Cell(display::count(problem.count)),
-                Cell::text(problem.node.as_deref().unwrap_or_default()),
+                Cell::markup(display::count(problem.count)),
+                Cell::optional(problem.node.as_deref()),
                 Cell::code(&problem.source),
-                Cell(format!("<span class=\"message\">{}</span>", Escaped(&problem.message))),
+                Cell::markup(format!("<span class=\"message\">{}</span>", Escaped(&problem.message))),
             ]
         });
         self.table(&columns, rows);
@@ -396,31 +293,20 @@ impl Page {
         let Some(heartbeat) = &report.heartbeat else { return };
         self.heading("Process");
         let facts = [
-            (
-                "process",
-                Some(format!("{} {}", heartbeat.pid, heartbeat.process.as_deref().unwrap_or_default())),
-            ),
-            (
-                "heartbeat",
-                Some(format!(
-                    "{} every {}, the last at {}",
-                    display::plural(heartbeat.beats, "beat"),
-                    display::duration(heartbeat.interval_seconds * 1e3),
-                    time(heartbeat.last_beat_at)
-                )),
-            ),
+            ("process", Some(heartbeat.process_in_words())),
+            ("heartbeat", Some(heartbeat.beats_in_words())),
             ("processor time", heartbeat.cpu_seconds.map(|seconds| display::duration(seconds * 1e3))),
             ("peak memory", heartbeat.peak_resident_bytes.map(display::bytes)),
             ("read from storage", heartbeat.io_bytes_read.map(display::bytes)),
             ("written to storage", heartbeat.io_bytes_written.map(display::bytes)),
         ];
         self.facts(
-            facts.into_iter().filter_map(|(name, value)| Some((name.to_owned(), Cell::text(value?.trim())))),
+            facts.into_iter().filter_map(|(name, value)| Some((name.to_owned(), Cell::text(&value?)))),
         );
         let running = heartbeat.active_tasks.iter().map(|task| {
             vec![
                 Cell::text(&task.name),
-                Cell(format!("running at the last beat, since {}", time(task.since))),
+                Cell::markup(format!("running at the last beat, since {}", display::time(task.since))),
             ]
         });
         let stalls = heartbeat.stalls.iter().map(|stall| {
@@ -430,10 +316,14 @@ impl Page {
             let at = operator
                 .map(|operator| format!(" at <code>{}</code>", Escaped(operator)))
                 .unwrap_or_default();
-            let until = stall
-                .ended
-                .map_or_else(|| ", without an end".to_owned(), |ended| format!(" until {}", time(ended)));
-            vec![Cell::text(&what), Cell(format!("no progress{at} from {}{until}", time(stall.since)))]
+            let until = stall.ended.map_or_else(
+                || ", without an end".to_owned(),
+                |ended| format!(" until {}", display::time(ended)),
+            );
+            vec![
+                Cell::text(&what),
+                Cell::markup(format!("no progress{at} from {}{until}", display::time(stall.since))),
+            ]
         });
         let rows: Vec<_> = running.chain(stalls).collect();
         if !rows.is_empty() {
@@ -475,10 +365,10 @@ impl Page {
             vec![
                 Cell::text(&account.signal),
                 Cell::text(&account.destination),
-                Cell(display::count(ledger.produced)),
-                Cell(display::count(ledger.delivered)),
-                Cell(display::count(ledger.waiting)),
-                Cell(display::count(ledger.dropped_total())),
+                Cell::markup(display::count(ledger.produced)),
+                Cell::markup(display::count(ledger.delivered)),
+                Cell::markup(display::count(ledger.waiting)),
+                Cell::markup(display::count(ledger.dropped_total())),
                 Cell::text(&reasons.join(", ")),
             ]
         });
@@ -493,12 +383,12 @@ impl Page {
                 display::count(file.unreadable_lines),
                 display::bytes(file.torn_bytes)
             );
-            Some(vec![Cell::code(&file.file), Cell::text(file.problem.as_deref()?), Cell(counts)])
+            Some(vec![Cell::code(&file.file), Cell::text(file.problem.as_deref()?), Cell::markup(counts)])
         });
         let others = report
             .unreadable
             .iter()
-            .map(|file| vec![Cell::code(&file.file), Cell::text(&file.problem), Cell(String::new())]);
+            .map(|file| vec![Cell::code(&file.file), Cell::text(&file.problem), Cell::empty()]);
         let rows: Vec<_> = signals.chain(others).collect();
         if !rows.is_empty() {
             self.heading("Not readable");
@@ -511,7 +401,7 @@ impl Page {
         self.heading("Identity");
         let facts = [
             ("run", Some(identity.run_id.to_string())),
-            ("started", report.started_at.map(time)),
+            ("started", report.started_at.map(display::time)),
             ("profile", report.profile.clone()),
             ("Hamilton run", identity.execution_run_id.clone()),
             ("Hamilton project", identity.project_id.clone()),
@@ -528,11 +418,36 @@ impl Page {
 
     fn facts(&mut self, facts: impl Iterator<Item = (String, Cell)>) {
         self.line(format_args!("<dl class=\"facts\">"));
-        for (name, Cell(value)) in facts {
+        for (name, value) in facts {
             self.line(format_args!("<dt>{}</dt><dd>{value}</dd>", Escaped(&name)));
         }
         self.line(format_args!("</dl>"));
     }
+}
+
+fn node_row(node: &NodeReport, axis: &Axis) -> (&'static str, Vec<Cell>) {
+    let (class, tag) = match node.status {
+        NodeStatus::Success => ("", Cell::empty()),
+        NodeStatus::Failure => ("failed", Cell::tag("bad", "failed")),
+        NodeStatus::Unfinished => ("unfinished", Cell::tag("warning", "unfinished")),
+        NodeStatus::NotRun => ("not-run", Cell::tag("muted", "not run")),
+    };
+    let critical = if node.on_critical_path { "<span class=\"critical\">◆</span>" } else { "" };
+    let name = format!(
+        "<div class=\"node\">{critical}<span class=\"name\" title=\"{}\">{}</span><span class=\"kind\">{}</span>{tag}</div>",
+        Escaped(&node.name),
+        Escaped(&node.name),
+        Escaped(node.kind.as_deref().unwrap_or_default()),
+    );
+    let row = vec![
+        Cell::markup(name),
+        Cell::markup(waterfall::bar(node, axis)),
+        Cell::shown(node.duration_ms, display::duration),
+        Cell::shown(node.rows_in, display::count),
+        Cell::shown(node.rows_out, display::count),
+        Cell::shown(node.bytes, display::bytes),
+    ];
+    (class, row)
 }
 
 fn query(query: &QueryReport) -> Vec<Cell> {
@@ -550,13 +465,13 @@ fn query(query: &QueryReport) -> Vec<Cell> {
         )
     });
     vec![
-        Cell(id),
-        Cell::text(query.node.as_deref().unwrap_or_default()),
-        Cell(display::duration(query.duration_ms)),
-        Cell::option(query.planning_ms, display::duration),
-        Cell::option(query.rows_in, display::count),
-        Cell::option(query.rows_out, display::count),
-        Cell(format!("<ul class=\"operators\">{}</ul>", operators.collect::<String>())),
+        Cell::markup(id),
+        Cell::optional(query.node.as_deref()),
+        Cell::markup(display::duration(query.duration_ms)),
+        Cell::shown(query.planning_ms, display::duration),
+        Cell::shown(query.rows_in, display::count),
+        Cell::shown(query.rows_out, display::count),
+        Cell::markup(format!("<ul class=\"operators\">{}</ul>", operators.collect::<String>())),
     ]
 }
 
@@ -576,8 +491,4 @@ fn relative_url(path: &str) -> String {
         }
     }
     url
-}
-
-fn time(at: DateTime<Utc>) -> String {
-    at.format("%Y-%m-%d %H:%M:%S UTC").to_string()
 }

@@ -30,6 +30,7 @@ mod ledger;
 mod lines;
 mod manifest;
 mod markdown;
+mod markup;
 mod nodes;
 mod otlp;
 mod plan_bundle;
@@ -40,19 +41,21 @@ mod report;
 mod signals;
 mod timeline;
 mod top;
+mod versioned;
 mod waterfall;
 
-pub use artifact::{ARTIFACTS_VERSION, Artifact, ArtifactCatalog, ArtifactColumn, ArtifactsError};
+pub use artifact::{ARTIFACTS_VERSION, Artifact, ArtifactCatalog, ArtifactColumn};
 pub use assemble::ReportError;
 pub use bundle::{Bundle, BundleError};
 pub use ledger::{Delivery, Ledger, SignalLedger};
 pub use lines::FileReading;
 pub use manifest::{
-    FileEntry, Identity, Links, MANIFEST_VERSION, Manifest, ManifestError, NodeRecord, NodeStatus, RunStatus,
+    FileEntry, Identity, Links, MANIFEST_VERSION, Manifest, NodeRecord, NodeStatus, RunStatus,
 };
 pub use replace::WriteError;
 pub use report::{
     ActiveTaskReport, DeliveryReport, Finding, HeartbeatReport, IdleGap, Level, NodeReport, OperatorReport,
-    Problem, QueryReport, REPORT_VERSION, Report, ReportStatus, Severity, SpanReport, StageReport,
-    StallReport, Timeline, Totals, UnreadableFile,
+    Problem, ProcessState, QueryReport, REPORT_VERSION, Report, ReportStatus, Severity, SpanReport,
+    StageReport, StallReport, Timeline, Totals, UnreadableFile,
 };
+pub use versioned::ReadError;

@@ -98,7 +98,8 @@ pub(crate) fn read_lines(path: &Path, mut take: impl FnMut(&str) -> serde_json::
             reading.lines += 1;
         } else {
             reading.torn_bytes = line.len() as u64;
-            reading.note(|| format!("line {number} is torn: the process died while it wrote"));
+            reading
+                .note(|| format!("line {number} is torn: the process died while it wrote, or still writes"));
         }
     }
     reading

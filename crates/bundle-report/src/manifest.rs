@@ -1,10 +1,6 @@
 //! `manifest.json`: what a run was, how it ended, and what became of its records.
 
-use std::{
-    collections::BTreeMap,
-    fs, io,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeMap, fs, path::Path};
 
 use chrono::{DateTime, Utc};
 use daglight_run_identity::RunId;
@@ -12,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{Bundle, Delivery, WriteError, replace::replace_json};
+use crate::{Bundle, Delivery, ReadError, WriteError, versioned};
 
 /// The version of `manifest.json`.
 ///
@@ -168,55 +164,14 @@ pub struct Links {
     pub trace: Option<String>,
 }
 
-/// Why a manifest could not be read or replaced.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ManifestError {
-    /// The file cannot be read.
-    #[error("cannot read {}", path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// The cause.
-        #[source]
-        source: io::Error,
-    },
-    /// The file is not a manifest.
-    #[error("{} is damaged", path.display())]
-    Damaged {
-        /// The file.
-        path: PathBuf,
-        /// The cause.
-        #[source]
-        source: serde_json::Error,
-    },
-    /// A newer Daglight wrote the file.
-    #[error(
-        "{} has format {found}; this version of Daglight knows formats up to {MANIFEST_VERSION}: use a newer one",
-        path.display()
-    )]
-    Newer {
-        /// The file.
-        path: PathBuf,
-        /// Its version.
-        found: u32,
-    },
-    /// The file cannot be written.
-    #[error(transparent)]
-    Write(#[from] WriteError),
-}
-
 impl Manifest {
     /// Reads the manifest of a bundle.
     ///
     /// # Errors
     ///
     /// When it is missing, damaged, or of a newer format.
-    pub fn read(bundle: &Bundle) -> Result<Self, ManifestError> {
-        let path = bundle.manifest();
-        let text = fs::read(&path).map_err(|source| ManifestError::Read { path: path.clone(), source })?;
-        check_version(&path, &text)?;
-        serde_json::from_slice(&text).map_err(|source| ManifestError::Damaged { path, source })
+    pub fn read(bundle: &Bundle) -> Result<Self, ReadError> {
+        versioned::read(bundle.manifest(), MANIFEST_VERSION)
     }
 
     /// Replaces the manifest of a bundle; a reader sees the old one or the new one.
@@ -224,14 +179,8 @@ impl Manifest {
     /// # Errors
     ///
     /// When the file cannot be written, or the one that is there has a newer format.
-    pub fn write(&self, bundle: &Bundle) -> Result<(), ManifestError> {
-        let path = bundle.manifest();
-        if let Ok(text) = fs::read(&path)
-            && let Err(error @ ManifestError::Newer { .. }) = check_version(&path, &text)
-        {
-            return Err(error);
-        }
-        Ok(replace_json(&path, self)?)
+    pub fn write(&self, bundle: &Bundle) -> Result<(), WriteError> {
+        versioned::write(&bundle.manifest(), self, MANIFEST_VERSION)
     }
 
     /// The JSON Schema of the format.
@@ -264,20 +213,6 @@ fn list(dir: &Path, prefix: &str, entries: &mut Vec<FileEntry>) {
     }
 }
 
-fn check_version(path: &Path, text: &[u8]) -> Result<(), ManifestError> {
-    #[derive(Deserialize)]
-    struct Version {
-        format_version: u32,
-    }
-    match serde_json::from_slice(text) {
-        Ok(Version { format_version: found }) if found > MANIFEST_VERSION => {
-            Err(ManifestError::Newer { path: path.to_owned(), found })
-        }
-        Ok(_) => Ok(()),
-        Err(source) => Err(ManifestError::Damaged { path: path.to_owned(), source }),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -297,25 +232,6 @@ mod tests {
         assert_eq!(Manifest::read(&bundle).unwrap(), manifest);
         let entries = FileEntry::of_bundle(&bundle);
         assert_eq!(entries, []);
-    }
-
-    #[test]
-    fn a_newer_manifest_is_neither_read_nor_replaced() {
-        let (_out, bundle) = bundle();
-        let newer = r#"{"format_version": 99, "unheard_of": true}"#;
-        fs::write(bundle.manifest(), newer).unwrap();
-        assert!(matches!(Manifest::read(&bundle), Err(ManifestError::Newer { found: 99, .. })));
-        assert!(matches!(fixture::manifest().write(&bundle), Err(ManifestError::Newer { .. })));
-        assert_eq!(fs::read_to_string(bundle.manifest()).unwrap(), newer);
-    }
-
-    #[test]
-    fn a_damaged_manifest_is_said_to_be_and_is_replaced() {
-        let (_out, bundle) = bundle();
-        fs::write(bundle.manifest(), "{\"format").unwrap();
-        assert!(matches!(Manifest::read(&bundle), Err(ManifestError::Damaged { .. })));
-        fixture::manifest().write(&bundle).unwrap();
-        assert!(Manifest::read(&bundle).is_ok());
     }
 
     #[test]

@@ -2,8 +2,6 @@
 
 use std::fmt::{self, Write};
 
-use chrono::{DateTime, Utc};
-
 use crate::{Level, NodeStatus, Report, Severity, display, nodes};
 
 /// Nodes that are shown one by one.
@@ -55,20 +53,24 @@ impl Page {
         }
     }
 
+    /// A table without the columns in which no row says anything. A column whose name ends with a space holds numbers.
     fn table(&mut self, title: &str, columns: &[&str], rows: impl IntoIterator<Item = Vec<String>>) {
-        let mut rows = rows.into_iter().peekable();
-        if rows.peek().is_none() {
+        let rows: Vec<Vec<String>> = rows.into_iter().collect();
+        if rows.is_empty() {
             return;
         }
+        let says = |position: &usize| rows.iter().any(|row| !row[*position].is_empty());
+        let shown: Vec<usize> = (0..columns.len()).filter(says).collect();
+        let pick = |cell: &dyn Fn(usize) -> String| {
+            let cells: Vec<String> = shown.iter().map(|position| cell(*position)).collect();
+            cells.join(" | ")
+        };
         self.line(format_args!("\n## {title}\n"));
-        let names: Vec<&str> = columns.iter().map(|name| name.trim_end()).collect();
-        self.line(format_args!("| {} |", names.join(" | ")));
-        // A column whose name ends with a space holds numbers.
-        let rule: Vec<&str> =
-            columns.iter().map(|name| if name.ends_with(' ') { "--:" } else { "---" }).collect();
-        self.line(format_args!("| {} |", rule.join(" | ")));
-        for row in rows {
-            self.line(format_args!("| {} |", row.join(" | ")));
+        self.line(format_args!("| {} |", pick(&|position| columns[position].trim_end().to_owned())));
+        let rule = |position: usize| if columns[position].ends_with(' ') { "--:" } else { "---" };
+        self.line(format_args!("| {} |", pick(&|position| rule(position).to_owned())));
+        for row in &rows {
+            self.line(format_args!("| {} |", pick(&|position| row[position].clone())));
         }
     }
 
@@ -157,8 +159,8 @@ impl Page {
                 display::duration(stage.wall_ms),
                 display::duration(stage.longest_ms),
                 display::count(stage.spans),
-                display::count(stage.slow),
-                display::count(stage.errors),
+                counted(stage.slow),
+                counted(stage.errors),
             ]
         });
         self.table("Time per stage", &["stage", "active ", "longest ", "spans ", "slow ", "errors "], rows);
@@ -189,7 +191,7 @@ impl Page {
                 artifact.location.as_deref().map(code).unwrap_or_default(),
             ]
         });
-        self.table("Written", &["artifact", "as", "rows ", "bytes ", "location"], rows);
+        self.table("Artifacts", &["artifact", "as", "rows ", "bytes ", "location"], rows);
     }
 
     fn problems(&mut self, report: &Report) {
@@ -209,14 +211,8 @@ impl Page {
     fn heartbeat(&mut self, report: &Report) {
         let Some(heartbeat) = &report.heartbeat else { return };
         self.line(format_args!("\n## Process\n"));
-        let process = heartbeat.process.as_ref().map(|state| format!(" ({state})")).unwrap_or_default();
-        self.line(format_args!(
-            "- Process {}{process}: {} every {}, the last at {}",
-            heartbeat.pid,
-            display::plural(heartbeat.beats, "beat"),
-            display::duration(heartbeat.interval_seconds * 1e3),
-            time(heartbeat.last_beat_at)
-        ));
+        self.line(format_args!("- Process {}", heartbeat.process_in_words()));
+        self.line(format_args!("- Heartbeat: {}", heartbeat.beats_in_words()));
         let used = [
             heartbeat
                 .cpu_seconds
@@ -233,7 +229,7 @@ impl Page {
             self.line(format_args!(
                 "- At the last beat {} was running, since {}",
                 code(&task.name),
-                time(task.since)
+                display::time(task.since)
             ));
         }
         for stall in &heartbeat.stalls {
@@ -241,13 +237,14 @@ impl Page {
             let operator =
                 stall.detail.as_deref().filter(|detail| !detail.is_empty()).or(stall.operator.as_deref());
             let operator = operator.map(|operator| format!(" at {}", code(operator))).unwrap_or_default();
-            let until = stall
-                .ended
-                .map_or_else(|| "without an end".to_owned(), |ended| format!("until {}", time(ended)));
+            let until = stall.ended.map_or_else(
+                || "without an end".to_owned(),
+                |ended| format!("until {}", display::time(ended)),
+            );
             self.line(format_args!(
                 "- Query {}{node} made no progress{operator} from {} {until}",
                 code(&stall.query_id),
-                time(stall.since)
+                display::time(stall.since)
             ));
         }
     }
@@ -267,8 +264,8 @@ impl Page {
                 text(&account.destination),
                 display::count(ledger.produced),
                 display::count(ledger.delivered),
-                display::count(ledger.waiting),
-                display::count(ledger.dropped_total()),
+                counted(ledger.waiting),
+                counted(ledger.dropped_total()),
                 reasons.join(", "),
             ]
         });
@@ -298,7 +295,7 @@ impl Page {
         let Some(identity) = &report.identity else { return };
         let mut rows = vec![
             ("run", Some(identity.run_id.to_string())),
-            ("started", report.started_at.map(time)),
+            ("started", report.started_at.map(display::time)),
             ("profile", report.profile.clone()),
             ("Hamilton run", identity.execution_run_id.clone()),
             ("Hamilton project", identity.project_id.clone()),
@@ -322,8 +319,9 @@ impl Page {
     }
 }
 
-fn time(at: DateTime<Utc>) -> String {
-    at.format("%Y-%m-%d %H:%M:%S UTC").to_string()
+/// A count worth a word; nothing for none.
+fn counted(count: u64) -> String {
+    if count == 0 { String::new() } else { display::count(count) }
 }
 
 /// A code span, fit for a table.
@@ -363,5 +361,31 @@ fn link_of(url: &str) -> String {
         format!("<{url}>")
     } else {
         code(url)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_code_span_holds_anything() {
+        assert_eq!(code("orders"), "`orders`");
+        assert_eq!(code("a|b\nc"), "`a\\|b c`");
+        assert_eq!(code("`a``b"), "``` `a``b ```");
+        assert_eq!(code(" "), "");
+    }
+
+    #[test]
+    fn text_holds_no_markup() {
+        assert_eq!(text("stg_orders of [x](y) <b>*"), "stg_orders of \\[x\\](y) \\<b\\>\\*");
+        assert_eq!(text("_x_\n# y"), "\\_x_ \\# y");
+    }
+
+    #[test]
+    fn only_links_of_the_web_are_links() {
+        assert_eq!(link_of("http://127.0.0.1:8241/runs/1"), "<http://127.0.0.1:8241/runs/1>");
+        assert_eq!(link_of("javascript:alert(1)"), "`javascript:alert(1)`");
+        assert_eq!(link_of("http://x> <b"), "`http://x> <b`");
     }
 }

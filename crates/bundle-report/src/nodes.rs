@@ -30,7 +30,8 @@ pub(crate) fn of(
     for node in &mut nodes {
         let of_queries = planned.of_node(&node.name);
         node.queries = of_queries.queries;
-        node.rows_in = (of_queries.rows_read > 0).then_some(of_queries.rows_read);
+        let is_counted = of_queries.queries > 0 && of_queries.uncounted == 0;
+        node.rows_in = is_counted.then_some(of_queries.rows_read);
         let active =
             evidence.and_then(|evidence| evidence.active_tasks.iter().find(|task| task.name == node.name));
         if let (NodeStatus::NotRun, Some(task)) = (node.status, active) {
@@ -103,4 +104,27 @@ pub(crate) fn longest(nodes: &[NodeReport], limit: usize) -> (Vec<&NodeReport>, 
     let shown: Vec<&NodeReport> = ranked.into_iter().map(|(_, node)| node).collect();
     let left_out = nodes.len() - shown.len();
     (shown, left_out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node(name: &str, status: NodeStatus, duration_ms: f64) -> NodeReport {
+        let record = NodeRecord { status, duration_ms: Some(duration_ms), ..unknown(name.into()) };
+        of_record(&record, SeenNode::default(), &|_| 0.0)
+    }
+
+    #[test]
+    fn of_too_many_nodes_the_longest_and_those_that_failed_are_shown() {
+        let nodes = [
+            node("short", NodeStatus::Success, 1.0),
+            node("failed", NodeStatus::Failure, 0.5),
+            node("long", NodeStatus::Success, 9.0),
+        ];
+        let (shown, left_out) = longest(&nodes, 2);
+        let names: Vec<&str> = shown.iter().map(|node| node.name.as_str()).collect();
+        assert_eq!((names, left_out), (vec!["failed", "long"], 1));
+        assert_eq!(longest(&nodes, 9).1, 0);
+    }
 }

@@ -1,6 +1,10 @@
 //! Reading `datafusion_plan_bundle_v1`: the plan of one query, with what its operators did.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{
+    collections::{BTreeMap, HashSet},
+    fs,
+    path::Path,
+};
 
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
@@ -42,6 +46,14 @@ pub(crate) struct PlanOperator {
     pub(crate) metrics: BTreeMap<String, Value>,
 }
 
+/// Rows that the sources of a query gave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct RowsRead {
+    pub(crate) counted: u64,
+    /// False when a source does not count, as tables in memory do not.
+    pub(crate) all_counted: bool,
+}
+
 /// An id, whether it is written as a text or as a number.
 fn id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     Ok(match Value::deserialize(deserializer)? {
@@ -51,13 +63,18 @@ fn id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
 }
 
 impl PlanMetrics {
-    /// Rows that the sources gave: the output of the operators that have no input.
-    pub(crate) fn rows_read(&self) -> Option<u64> {
-        let is_leaf =
-            |operator: &&PlanOperator| !self.operators.iter().any(|other| other.parent == Some(operator.id));
-        let counts: Vec<u64> =
-            self.operators.iter().filter(is_leaf).filter_map(|operator| operator.output_rows).collect();
-        (!counts.is_empty()).then(|| counts.into_iter().sum())
+    /// Rows that the sources gave: the output of the operators that have no input, as far as they count it.
+    pub(crate) fn rows_read(&self) -> RowsRead {
+        let parents: HashSet<u64> = self.operators.iter().filter_map(|operator| operator.parent).collect();
+        let leaves = self.operators.iter().filter(|operator| !parents.contains(&operator.id));
+        let mut read = RowsRead { counted: 0, all_counted: !self.operators.is_empty() };
+        for leaf in leaves {
+            match leaf.output_rows {
+                Some(rows) => read.counted += rows,
+                None => read.all_counted = false,
+            }
+        }
+        read
     }
 
     /// Bytes that scans read and operators spilled, by the names that DataFusion gives them.
@@ -123,7 +140,8 @@ mod tests {
             {"id": 2, "parent": 0, "name": "DataSourceExec", "output_rows": 7, "metrics": {"bytes_scanned": 11}},
         ]}))
         .unwrap();
-        assert_eq!((metrics.rows_read(), metrics.total("bytes_scanned")), (Some(32), 111));
-        assert_eq!(PlanMetrics::default().rows_read(), None);
+        assert_eq!(metrics.rows_read(), RowsRead { counted: 32, all_counted: true });
+        assert_eq!(metrics.total("bytes_scanned"), 111);
+        assert!(!PlanMetrics::default().rows_read().all_counted);
     }
 }

@@ -29,6 +29,8 @@ pub(crate) struct PlannedQueries {
 pub(crate) struct QueryTotals {
     pub(crate) queries: u64,
     pub(crate) rows_read: u64,
+    /// Queries of which not every source counts its rows.
+    pub(crate) uncounted: u64,
     pub(crate) bytes_read: u64,
     pub(crate) bytes_spilled: u64,
 }
@@ -47,7 +49,8 @@ impl PlannedQueries {
         let rows_read = metrics.rows_read();
         let totals = QueryTotals {
             queries: 1,
-            rows_read: rows_read.unwrap_or(0),
+            rows_read: rows_read.counted,
+            uncounted: u64::from(!rows_read.all_counted),
             bytes_read: metrics.total("bytes_scanned"),
             bytes_spilled: metrics.total("spilled_bytes"),
         };
@@ -64,7 +67,7 @@ impl PlannedQueries {
             source_tables: plan.source_tables,
             duration_ms: metrics.wall_ms,
             planning_ms: metrics.planning_ms,
-            rows_in: rows_read,
+            rows_in: rows_read.all_counted.then_some(rows_read.counted),
             rows_out: metrics.rows,
             failed: plan.outcome.is_some_and(|outcome| outcome != "completed"),
             hottest_operators: hottest_operators(&metrics),
@@ -82,6 +85,7 @@ impl QueryTotals {
     fn add(&mut self, other: Self) {
         self.queries += other.queries;
         self.rows_read = self.rows_read.saturating_add(other.rows_read);
+        self.uncounted += other.uncounted;
         self.bytes_read = self.bytes_read.saturating_add(other.bytes_read);
         self.bytes_spilled = self.bytes_spilled.saturating_add(other.bytes_spilled);
     }

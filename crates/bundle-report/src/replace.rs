@@ -10,11 +10,30 @@ use serde::Serialize;
 
 /// Why a file of the bundle could not be written.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot write {}", path.display())]
-pub struct WriteError {
-    pub(crate) path: PathBuf,
-    #[source]
-    pub(crate) source: io::Error,
+#[non_exhaustive]
+pub enum WriteError {
+    /// The file cannot be written.
+    #[error("cannot write {}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        #[source]
+        source: io::Error,
+    },
+    /// A newer Daglight wrote the file that is there.
+    #[error(
+        "{} has format {found} and stays as it is: this version of Daglight knows formats up to {known}",
+        path.display()
+    )]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        found: u32,
+        /// The newest version that is known here.
+        known: u32,
+    },
 }
 
 /// Writes beside and renames: a reader sees the old file or the new one, never a part.
@@ -27,13 +46,13 @@ pub(crate) fn replace(path: &Path, content: &[u8]) -> Result<(), WriteError> {
         file.sync_all()?;
         fs::rename(&beside, path)
     };
-    write().map_err(|source| WriteError { path: path.to_owned(), source })
+    write().map_err(|source| WriteError::Io { path: path.to_owned(), source })
 }
 
 /// [`replace`] with indented JSON.
 pub(crate) fn replace_json(path: &Path, value: &impl Serialize) -> Result<(), WriteError> {
     let mut content = serde_json::to_vec_pretty(value)
-        .map_err(|error| WriteError { path: path.to_owned(), source: error.into() })?;
+        .map_err(|error| WriteError::Io { path: path.to_owned(), source: error.into() })?;
     content.push(b'\n');
     replace(path, &content)
 }

@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{Artifact, FileReading, Identity, Links, NodeStatus, SignalLedger};
+use crate::{Artifact, FileReading, Identity, Links, NodeStatus, SignalLedger, display};
 
 /// The version of `run_diagnostics_report.json`.
 ///
@@ -122,13 +122,13 @@ pub struct Totals {
     pub nodes_not_run: u64,
     /// Queries executed.
     pub queries: u64,
-    /// Rows that came from sources, over all queries.
+    /// Rows that scans gave, over all queries; tables in memory do not count theirs.
     pub rows_read: u64,
     /// Bytes that scans read, over all queries.
     pub bytes_read: u64,
-    /// Rows in the artifacts.
+    /// Rows in the artifacts that are on storage.
     pub rows_written: u64,
-    /// Bytes in the artifacts.
+    /// Bytes in the artifacts that are on storage.
     pub bytes_written: u64,
     /// Bytes that operators spilled to disk.
     pub bytes_spilled: u64,
@@ -157,7 +157,7 @@ pub struct NodeReport {
     pub start_ms: Option<f64>,
     /// How long it took.
     pub duration_ms: Option<f64>,
-    /// Rows that its queries got from their sources.
+    /// Rows that its queries got from their sources; `None` where a source does not count.
     pub rows_in: Option<u64>,
     /// Rows that it gave out.
     pub rows_out: Option<u64>,
@@ -254,7 +254,7 @@ pub struct QueryReport {
     pub duration_ms: f64,
     /// How long it was planned.
     pub planning_ms: Option<f64>,
-    /// Rows that it got from its sources.
+    /// Rows that it got from its sources; `None` where one does not count.
     pub rows_in: Option<u64>,
     /// Rows that it gave out.
     pub rows_out: Option<u64>,
@@ -315,8 +315,8 @@ pub enum Severity {
 pub struct HeartbeatReport {
     /// The process.
     pub pid: u32,
-    /// Whether it lives: alive, gone or unknown; `None` when the run has ended.
-    pub process: Option<String>,
+    /// Whether it lives; `None` when the heartbeat was stopped in good order.
+    pub process: Option<ProcessState>,
     /// Beats.
     pub beats: u64,
     /// Seconds between two beats.
@@ -325,6 +325,8 @@ pub struct HeartbeatReport {
     pub longest_gap_seconds: f64,
     /// The last beat, or the start.
     pub last_beat_at: DateTime<Utc>,
+    /// When the heartbeat was stopped in good order; `None` while the run goes on, and when it was killed.
+    pub stopped_at: Option<DateTime<Utc>>,
     /// The stage at the last beat.
     pub stage: Option<String>,
     /// What ran at the last beat.
@@ -341,6 +343,18 @@ pub struct HeartbeatReport {
     pub stall_count: u64,
     /// The first of them.
     pub stalls: Vec<StallReport>,
+}
+
+/// Whether a process lives, as it could be told where the report was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ProcessState {
+    /// It runs.
+    Alive,
+    /// It has ended.
+    Gone,
+    /// It cannot be told: another machine, or another container.
+    Unknown,
 }
 
 /// What ran at the last beat.
@@ -391,6 +405,31 @@ pub struct UnreadableFile {
     pub file: String,
     /// What is wrong with it.
     pub problem: String,
+}
+
+impl HeartbeatReport {
+    /// The process in words, such as `17628, gone`.
+    pub(crate) fn process_in_words(&self) -> String {
+        let state = match self.process {
+            None => "",
+            Some(ProcessState::Alive) => ", alive",
+            Some(ProcessState::Gone) => ", gone",
+            Some(ProcessState::Unknown) => ", which cannot be seen from where this report was made",
+        };
+        format!("{}{state}", self.pid)
+    }
+
+    /// The beats in words.
+    pub(crate) fn beats_in_words(&self) -> String {
+        let interval = display::duration(self.interval_seconds * 1e3);
+        match self.beats {
+            0 => format!("none yet, with one every {interval}"),
+            beats => {
+                let beats = display::plural(beats, "beat");
+                format!("{beats}, one every {interval}, the last at {}", display::time(self.last_beat_at))
+            }
+        }
+    }
 }
 
 impl Report {
