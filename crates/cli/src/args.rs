@@ -21,6 +21,8 @@ pub(crate) enum Command {
     Report(ReportArgs),
     /// Deliver what waits in bundles to the Hamilton UI.
     Sync(SyncArgs),
+    /// Send the traces, metrics and logs of a bundle to an OpenTelemetry backend.
+    Replay(ReplayArgs),
     /// List runs with their status, their age, and what waits for the tracker.
     Status(StatusArgs),
     /// Delete old bundles, except those that run or have something waiting.
@@ -74,6 +76,15 @@ pub(crate) struct SyncArgs {
     /// How long to try for each bundle, in seconds.
     #[arg(long, value_name = "SECONDS", default_value = "60")]
     pub(crate) timeout: u64,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct ReplayArgs {
+    /// The bundle: its folder, or a file in it.
+    pub(crate) bundle: PathBuf,
+    /// The backend's OTLP/HTTP endpoint, such as http://localhost:4318. Default: OTEL_EXPORTER_OTLP_ENDPOINT.
+    #[arg(long, value_name = "URL")]
+    pub(crate) endpoint: Option<String>,
 }
 
 #[derive(Debug, ClapArgs)]

@@ -10,6 +10,7 @@ mod doctor;
 mod failure;
 mod progress;
 mod prune;
+mod replay;
 mod report;
 mod run;
 mod status;
@@ -27,6 +28,7 @@ fn main() -> ExitCode {
     let done = match args.command {
         Command::Run(run) => run::run(run),
         Command::Report(report) => report::report(&report),
+        Command::Replay(replay) => replay::replay(&replay),
         Command::Sync(sync) => sync::sync(&sync),
         Command::Status(status) => status::status(&status),
         Command::Prune(prune) => prune::prune(&prune),

@@ -8,6 +8,9 @@ use crate::{args::ReportArgs, failure::Failure};
 
 pub(crate) fn report(args: &ReportArgs) -> Result<ExitCode, Failure> {
     let bundle = Bundle::open(&args.bundle).map_err(Failure::input)?;
+    if daglight::close_dead_run(&bundle).map_err(Failure::work)? {
+        eprintln!("the run's process had ended: closed as FAILURE");
+    }
     let report = Report::of_bundle(&bundle).map_err(Failure::work)?;
     if args.json {
         println!("{}", serde_json::to_string_pretty(&report).map_err(Failure::work)?);

@@ -31,7 +31,7 @@ pub(crate) fn run(args: RunArgs) -> Result<ExitCode, Failure> {
     let lines = MultiProgress::new();
     console::install(&telemetry, &lines);
 
-    let show = Show { nodes: !args.quiet && !args.json, rows: !args.json };
+    let show = Show { nodes: !args.quiet, rows: !args.json };
     let progress = Progress::new(lines, pipeline.dag().nodes().len() as u64, show);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::work)?;
     let session = telemetry.instrument(

@@ -4,12 +4,11 @@ use std::path::PathBuf;
 
 use chrono::{DateTime, Utc};
 use daglight_bundle_report::{Bundle, FileEntry, Ledger, Manifest, RunStatus};
-use daglight_heartbeat::{Liveness, ProcessEvidence};
 use daglight_run_identity::RunId;
-use daglight_tracker_client::outbox_status;
+use daglight_tracker_client::{ProcessEvidence, outbox_status};
 use serde::Serialize;
 
-use crate::{sync::account, telemetry::in_one_line};
+use crate::{close::process_evidence, sync::account, telemetry::in_one_line};
 
 /// A run as its bundle tells it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -46,9 +45,7 @@ impl BundleStatus {
             .then(|| outbox_status(&bundle.tracker_dir()))
             .and_then(|status| status.inspect_err(|error| problems.push(in_one_line(error))).ok());
         let status = manifest.as_ref().map(|manifest| manifest.status);
-        let gone = || {
-            ProcessEvidence::read(&bundle.heartbeat()).is_ok_and(|beats| beats.is_alive() == Liveness::Gone)
-        };
+        let gone = || matches!(process_evidence(bundle, outbox.as_ref()), ProcessEvidence::Gone { .. });
         Self {
             dir: bundle.dir().to_owned(),
             run_id: bundle.run_id(),

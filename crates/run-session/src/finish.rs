@@ -122,11 +122,11 @@ pub(crate) fn finish(state: &RunState) -> FinishReport {
                 ledger.produced,
                 bundle.dir().display()
             );
-            // The delivery has warned of its errors when they occurred.
-            if ledger.last_error.is_some() {
-                state.note(warning);
-            } else {
+            // The delivery has warned of its errors when they occurred, and without a server nothing went wrong.
+            if ledger.last_error.is_none() && state.telemetry.shared.connection.is_some() {
                 state.warn(warning);
+            } else {
+                state.note(warning);
             }
         }
     }

@@ -13,6 +13,7 @@ pub const LIFECYCLE_TARGET: &str = "daglight::run";
 
 mod attributes;
 mod bundle_status;
+mod close;
 mod finish;
 mod hamilton_summary;
 mod live_progress;
@@ -30,6 +31,7 @@ mod sync;
 mod telemetry;
 
 pub use bundle_status::BundleStatus;
+pub use close::{CloseError, close_dead_run};
 pub use daglight_bundle_report::{NodeRecord, NodeStatus, RunStatus};
 pub use finish::{FinishReport, ReportPaths, RunLinks};
 pub use node::Node;

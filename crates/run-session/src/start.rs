@@ -19,6 +19,7 @@ use daglight_tracker_client::{Event, Tracker};
 
 use crate::{
     LIFECYCLE_TARGET, RunOptions, Telemetry,
+    close::signal_files,
     finish::write_manifest,
     live_progress::LiveProgress,
     node_scope::QueryOwners,
@@ -37,13 +38,14 @@ pub(crate) fn start(telemetry: &Telemetry, dag: &Dag, options: RunOptions) -> Ar
     let bundle = Bundle::create(&settings.bundle.output_dir, run_id)
         .inspect_err(|error| warnings.push(format!("no bundle: {}", in_one_line(error))))
         .ok();
-    let files = signal_files(bundle.as_ref(), &settings.bundle.output_dir);
+    let files = files_of(bundle.as_ref(), &settings.bundle.output_dir);
     let signals = telemetry.bridge().open_run(RunScope {
         durability: settings.bundle.durability,
         parent: telemetry.bridge().parent_from_environment(),
         ..RunScope::new(run_id, dag.name().clone(), files, &settings.bundle.output_dir)
     });
     let root = signals.root();
+    root.set(Key::Stage, "run");
     show_policy(&root, telemetry);
     tags.insert(key::OTEL_TRACE_ID.to_owned(), root.trace_id());
     tags.insert(key::OTEL_SPAN_ID.to_owned(), root.span_id());
@@ -73,11 +75,9 @@ pub(crate) fn start(telemetry: &Telemetry, dag: &Dag, options: RunOptions) -> Ar
 }
 
 /// The bundle's signal files. Without a bundle they cannot be opened, and the account of the signals says so.
-fn signal_files(bundle: Option<&Bundle>, output_dir: &Path) -> SignalFiles {
+fn files_of(bundle: Option<&Bundle>, output_dir: &Path) -> SignalFiles {
     match bundle {
-        Some(bundle) => {
-            SignalFiles { traces: bundle.traces(), metrics: bundle.metrics(), logs: bundle.logs() }
-        }
+        Some(bundle) => signal_files(bundle),
         None => SignalFiles::in_folder(&output_dir.join("run_bundle")),
     }
 }

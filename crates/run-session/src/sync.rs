@@ -1,14 +1,16 @@
-//! Delivering a run after it ended, and closing one whose process was killed.
+//! Delivering a run after it ended.
 
 use std::time::Duration;
 
-use daglight_bundle_report::{Bundle, Ledger, Manifest, NodeStatus, Report, RunStatus};
-use daglight_heartbeat::{Liveness, ProcessEvidence as Beats};
+use daglight_bundle_report::{Bundle, Ledger, Manifest, Report};
 use daglight_tracker_client::{
-    Connection, Ledger as TrackerLedger, ProcessEvidence, SyncError, SyncOutcome, outbox_status, sync_bundle,
+    Connection, Ledger as TrackerLedger, SyncError, SyncOutcome, outbox_status, sync_bundle,
 };
 
-use crate::telemetry::in_one_line;
+use crate::{
+    close::{close_dead_run, process_evidence},
+    telemetry::in_one_line,
+};
 
 /// What became of one bundle.
 #[derive(Debug)]
@@ -35,38 +37,21 @@ pub fn sync_run(
     if !tracker_dir.is_dir() {
         return Ok(None);
     }
-    let open_nodes = outbox_status(&tracker_dir)?.open_nodes;
-    let outcome = sync_bundle(&tracker_dir, connection, evidence(bundle), timeout)?;
+    let outbox = outbox_status(&tracker_dir)?;
+    let evidence = process_evidence(bundle, Some(&outbox));
+    let outcome = sync_bundle(&tracker_dir, connection, evidence, timeout)?;
     let mut warnings = Vec::new();
-    match Manifest::read(bundle) {
-        Ok(mut manifest) => {
-            update(&mut manifest, &outcome);
-            if outcome.closed {
-                for node in manifest.nodes.iter_mut().filter(|node| open_nodes.contains(&node.name)) {
-                    node.status = NodeStatus::Unfinished;
-                }
-            }
-            let written = manifest.write(bundle).map_err(|error| in_one_line(&error));
-            let reported = written.and_then(|()| {
-                let report = Report::of_bundle(bundle).map_err(|error| in_one_line(&error))?;
-                report.write(bundle).map_err(|error| in_one_line(&error))
-            });
-            warnings.extend(reported.err());
-        }
-        Err(error) => warnings.push(in_one_line(&error)),
-    }
+    warnings.extend(close_dead_run(bundle).err().map(|error| in_one_line(&error)));
+    warnings.extend(bring_up_to_date(bundle, &outcome).err());
     Ok(Some(SyncReport { outcome, warnings }))
 }
 
-fn evidence(bundle: &Bundle) -> ProcessEvidence {
-    match Beats::read(&bundle.heartbeat()) {
-        Ok(beats) => match beats.is_alive() {
-            Liveness::Alive => ProcessEvidence::Alive,
-            Liveness::Gone => ProcessEvidence::Gone { last_seen: Some(beats.last_beat_at) },
-            Liveness::Unknown => ProcessEvidence::Unknown,
-        },
-        Err(_) => ProcessEvidence::Unknown,
-    }
+fn bring_up_to_date(bundle: &Bundle, outcome: &SyncOutcome) -> Result<(), String> {
+    let mut manifest = Manifest::read(bundle).map_err(|error| in_one_line(&error))?;
+    update(&mut manifest, outcome);
+    manifest.write(bundle).map_err(|error| in_one_line(&error))?;
+    let report = Report::of_bundle(bundle).map_err(|error| in_one_line(&error))?;
+    report.write(bundle).map_err(|error| in_one_line(&error))
 }
 
 fn update(manifest: &mut Manifest, outcome: &SyncOutcome) {
@@ -78,10 +63,6 @@ fn update(manifest: &mut Manifest, outcome: &SyncOutcome) {
     manifest.delivery.tracker = Some(account(outcome.ledger.clone()));
     if outcome.ledger.waiting == 0 {
         manifest.warnings.retain(|warning| !warning.contains("daglight sync"));
-    }
-    if outcome.closed {
-        manifest.status = RunStatus::Failure;
-        manifest.error.get_or_insert_with(|| "process ended".to_owned());
     }
 }
 

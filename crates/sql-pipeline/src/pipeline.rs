@@ -83,7 +83,7 @@ pub enum PipelineError {
         place: Box<Place>,
     },
     /// A parameter without a value.
-    #[error("{place}: the parameter `{name}` has no value\n{}", .place.quote())]
+    #[error("{place}: the parameter `{name}` has no value: write --param {name}=VALUE, or `-- param: {name} = VALUE` in the script\n{}", .place.quote())]
     MissingParameter {
         /// The parameter.
         name: String,
@@ -382,7 +382,8 @@ SELECT count(*) FROM recent;
         check_refused(
             "SELECT 1,\n $region",
             &[],
-            "dir/sales.sql:2:2: the parameter `region` has no value\n2 |  $region\n  |  ^",
+            "dir/sales.sql:2:2: the parameter `region` has no value: write --param region=VALUE, or `-- param: region = VALUE` in the \
+             script\n2 |  $region\n  |  ^",
         );
         check_refused(
             "SELECT $region",
