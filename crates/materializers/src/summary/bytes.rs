@@ -235,13 +235,41 @@ impl End {
 /// The first 16 bytes as a number with their order, as if zeros followed a shorter value.
 #[inline]
 fn prefix(value: &[u8]) -> u128 {
-    let missing_bits = |width: usize| 8 * (width - value.len()) as u32;
     if let Some(first) = value.first_chunk() {
-        u128::from_be_bytes(*first)
-    } else if let (Some(first), Some(last)) = (value.first_chunk(), value.last_chunk()) {
-        let rest = u128::from(u64::from_be_bytes(*last)) << missing_bits(16) & u128::from(u64::MAX);
-        u128::from(u64::from_be_bytes(*first)) << 64 | rest
-    } else {
-        value.iter().fold(0, |prefix, byte| prefix << 8 | u128::from(*byte)) << 8 << (missing_bits(16) - 8)
+        return u128::from_be_bytes(*first);
+    }
+    let missing_bits = 8 * (16 - value.len()) as u32;
+    if let (Some(first), Some(last)) = (value.first_chunk(), value.last_chunk()) {
+        let rest = u64::from_be_bytes(*last).checked_shl(missing_bits).unwrap_or(0);
+        return u128::from(u64::from_be_bytes(*first)) << 64 | u128::from(rest);
+    }
+    let number = value.iter().fold(0, |number, byte| number << 8 | u128::from(*byte));
+    number.checked_shl(missing_bits).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prefixes_have_the_order_of_values() {
+        let text = b"the quick brown fox \0\0\xff jumps";
+        let mut values: Vec<&[u8]> = (0..text.len())
+            .flat_map(|start| (start..=text.len()).map(move |end| &text[start..end]))
+            .collect();
+        values.sort();
+        for pair in values.windows(2) {
+            assert!(prefix(pair[0]) <= prefix(pair[1]), "{pair:?}");
+        }
+        assert!(prefix(b"customer#0000012") < prefix(b"customer#0000013"));
+    }
+
+    #[test]
+    fn extremes_of_values_with_equal_prefixes() {
+        let mut extremes = Extremes::new(true);
+        extremes.add_all(&[b"a very long common part, 2", b"a very long common part, 1"]);
+        extremes.add_all(&[b"a very long common part, 3", b"a very long common part"]);
+        assert_eq!(extremes.min().as_deref(), Some("a very long common part"));
+        assert_eq!(extremes.max().as_deref(), Some("a very long common part, 3"));
     }
 }

@@ -59,12 +59,17 @@ impl DistinctSketch {
     }
 
     pub(super) fn estimate(&self) -> u64 {
-        let mut ranks = [0_u32; MAX_RANK + 1];
-        for rank in self.registers.iter() {
-            ranks[usize::from(*rank)] += 1;
+        // Counted in lanes, because most registers may have the same rank and would wait for each other.
+        let mut lanes = [[0_u16; MAX_RANK + 1]; 4];
+        for quad in self.registers.as_chunks::<4>().0 {
+            for (lane, rank) in lanes.iter_mut().zip(quad) {
+                lane[usize::from(*rank)] += 1;
+            }
         }
+        let ranks: [u16; MAX_RANK + 1] =
+            std::array::from_fn(|rank| lanes.iter().map(|lane| lane[rank]).sum());
         let registers = REGISTERS as f64;
-        if ranks[0] as usize == REGISTERS {
+        if usize::from(ranks[0]) == REGISTERS {
             return 0;
         }
         let mut z = registers * tau(1.0 - f64::from(ranks[MAX_RANK]) / registers);

@@ -19,7 +19,9 @@ pub(super) struct Floats {
     min: f64,
     max: f64,
     sum: CompensatedSum,
-    moments: Moments,
+    /// The first value. Deviations are taken from here, so that they stay exact where values are large and close.
+    origin: f64,
+    deviations: Moments,
     order: Order,
 }
 
@@ -33,7 +35,8 @@ impl Floats {
             min: f64::INFINITY,
             max: f64::NEG_INFINITY,
             sum: CompensatedSum::default(),
-            moments: Moments::default(),
+            origin: 0.0,
+            deviations: Moments::default(),
             order: Order::new(),
         }
     }
@@ -57,12 +60,15 @@ impl Floats {
     }
 
     fn add_finite(&mut self, values: &[f64], sweep: Sweep) {
+        if self.count == 0 {
+            self.origin = values.first().copied().unwrap_or(0.0);
+        }
         self.count += values.len() as u64;
         self.zeros += sweep.zeros;
         self.min = self.min.min(sweep.min);
         self.max = self.max.max(sweep.max);
         self.sum.add(sweep.sum);
-        self.moments.merge(Moments::of_slice(values, sweep.sum), 0.0);
+        self.deviations.merge(Moments::of_slice(values, self.origin, sweep.sum), 0.0);
         let mut keys = [0; CHUNK];
         for (key, value) in keys.iter_mut().zip(values) {
             *key = order_key(*value);
@@ -72,6 +78,9 @@ impl Floats {
     }
 
     pub(super) fn merge(&mut self, other: Self) {
+        if self.count == 0 {
+            self.origin = other.origin;
+        }
         self.count += other.count;
         self.nans += other.nans;
         self.infinities += other.infinities;
@@ -79,7 +88,7 @@ impl Floats {
         self.min = self.min.min(other.min);
         self.max = self.max.max(other.max);
         self.sum.merge(other.sum);
-        self.moments.merge(other.moments, 0.0);
+        self.deviations.merge(other.deviations, other.origin - self.origin);
         self.order.merge(other.order);
     }
 
@@ -94,7 +103,7 @@ impl Floats {
             min: has_values.then(|| float(self.min)),
             max: has_values.then(|| float(self.max)),
             mean: mean.map(float),
-            std: self.moments.std(),
+            std: self.deviations.std(),
             quantiles: quantiles(&ranks, |below, above, part| {
                 float(between(from_order_key(below), from_order_key(above), part))
             }),

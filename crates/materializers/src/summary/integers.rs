@@ -93,7 +93,7 @@ impl Integers {
             }
             distances.iter().sum()
         };
-        self.deviations.merge(Moments::of_slice(distances, sum_of_distances), 0.0);
+        self.deviations.merge(Moments::of_slice(distances, 0.0, sum_of_distances), 0.0);
     }
 
     pub(super) fn merge(&mut self, other: Self) {

@@ -363,6 +363,12 @@ fn numbers_are_as_good_as_exact_ones() {
 
         let skewed: Vec<f64> = (0..rows).map(|_| (random.below(1 << 20) as f64 / 1e5).exp()).collect();
         check_numbers(Arc::new(Float64Array::from(skewed.clone())), &skewed);
+        let close: Vec<f64> = (0..rows).map(|_| 1e9 + random.below(1 << 10) as f64 / 8_388_608.0).collect();
+        let offsets: Vec<f64> = close.iter().map(|value| value - 1e9).collect();
+        let summary = summary_of(Arc::new(Float64Array::from(close)));
+        let expected = summary_of(Arc::new(Float64Array::from(offsets)));
+        let stds = [summary, expected].map(|summary| distribution(&summary).std.unwrap());
+        assert!((stds[0] - stds[1]).abs() <= 1e-9 * stds[1], "{stds:?}");
         let large: Vec<u64> = (0..rows).map(|_| u64::MAX - (random.below(1 << 20) << 12)).collect();
         let floats: Vec<f64> = large.iter().map(|value| *value as f64).collect();
         check_numbers(Arc::new(UInt64Array::from(large)), &floats);
@@ -429,6 +435,11 @@ fn nan_and_infinities_are_counted_and_left_out() {
     assert_eq!((summary.count, summary.missing, found.nans, found.infinities, found.zeros), (7, 1, 1, 2, 1));
     assert_eq!((&found.min, &found.max), (&Some(Point::Float(0.0)), &Some(Point::Float(3.0))));
     assert_eq!(found.mean, Some(Point::Float(4.0 / 3.0)));
+    let summary = summary_of(Arc::new(Float64Array::from(vec![f64::MAX, f64::MIN, 1.0])));
+    assert_eq!(
+        (&distribution(&summary).max, distribution(&summary).std),
+        (&Some(Point::Float(f64::MAX)), None)
+    );
     let summary = summary_of(Arc::new(Float32Array::from(vec![f32::NAN; 5])));
     assert_eq!(distribution(&summary), &Distribution { nans: 5, ..Distribution::default() });
 }

@@ -130,8 +130,8 @@ impl Values {
             for (row, key) in dictionary.normalized_keys().into_iter().enumerate() {
                 times[key] += u64::from(dictionary.keys().is_valid(row));
             }
-            if let Some(is_done) = update_repeated(bytes, values, times.into_iter().enumerate()) {
-                return is_done;
+            if update_repeated(bytes, values, times.into_iter()) {
+                return true;
             }
         }
         take(values, dictionary.keys(), None).is_ok_and(|plain| self.update(&plain))
@@ -154,9 +154,9 @@ impl Values {
             })
             .collect();
         if let Self::Bytes(bytes) = self {
-            let times = runs.iter().map(|length| *length as u64).enumerate();
-            if let Some(is_done) = update_repeated(bytes, &values, times) {
-                return is_done;
+            let times = runs.iter().map(|length| *length as u64);
+            if update_repeated(bytes, &values, times) {
+                return true;
             }
         }
         let mut rows = runs.into_iter().enumerate().flat_map(|(value, length)| {
@@ -198,12 +198,12 @@ fn update_views<T: ByteViewType>(bytes: &mut ByteStrings, array: &dyn Array) {
     bytes.update(array.iter().flatten().map(AsRef::as_ref));
 }
 
-/// Adds each value as often as is said of its index; nothing when the values are not plain bytes.
+/// Adds each value that is not null as often as is said; false when the values are not plain bytes.
 fn update_repeated<'a>(
     bytes: &mut ByteStrings,
     values: &'a dyn Array,
-    times: impl Iterator<Item = (usize, u64)>,
-) -> Option<bool> {
+    times: impl Iterator<Item = u64>,
+) -> bool {
     let value_at: Box<dyn Fn(usize) -> &'a [u8] + 'a> = match values.data_type() {
         DataType::Utf8 => Box::new(|index| values.as_bytes::<Utf8Type>().value(index).as_bytes()),
         DataType::LargeUtf8 => Box::new(|index| values.as_bytes::<LargeUtf8Type>().value(index).as_bytes()),
@@ -211,10 +211,10 @@ fn update_repeated<'a>(
         DataType::LargeBinary => Box::new(|index| values.as_bytes::<LargeBinaryType>().value(index)),
         DataType::Utf8View => Box::new(|index| values.as_string_view().value(index).as_bytes()),
         DataType::BinaryView => Box::new(|index| values.as_binary_view().value(index)),
-        _ => return None,
+        _ => return false,
     };
-    for (index, times) in times.filter(|(index, times)| *times > 0 && values.is_valid(*index)) {
+    for (index, times) in times.enumerate().filter(|(index, times)| *times > 0 && values.is_valid(*index)) {
         bytes.update_repeated(value_at(index), times);
     }
-    Some(true)
+    true
 }

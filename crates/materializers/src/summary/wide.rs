@@ -144,7 +144,7 @@ impl<T: Wide> WideIntegers<T> {
             *slot = distance;
         }
         self.sum.add(sum);
-        self.deviations.merge(Moments::of_slice(&distances[..values.len()], sum_of_distances), 0.0);
+        self.deviations.merge(Moments::of_slice(&distances[..values.len()], 0.0, sum_of_distances), 0.0);
         self.order.update(&keys[..values.len()], values.iter().map(|value| value.hash()));
     }
 
