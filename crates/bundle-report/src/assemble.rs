@@ -260,20 +260,23 @@ impl Parts<'_> {
             destination: "hamilton".into(),
             ledger,
         });
+        // The tracker's events of a run that was killed are in its outbox, counted or not.
+        let tracker_waits = tracker.as_ref().is_some_and(|account| account.ledger.waiting > 0)
+            || (status == ReportStatus::Interrupted && self.bundle.tracker_dir().is_dir());
+        let backend_missed = manifest.delivery.signals.iter().any(|account| {
+            account.destination != "bundle" && account.ledger.waiting + account.ledger.dropped_total() > 0
+        });
         let ledgers: Vec<SignalLedger> =
             tracker.into_iter().chain(manifest.delivery.signals.iter().cloned()).collect();
-        let waiting = ledgers.iter().map(|account| account.ledger.waiting).sum();
-        let is_final = manifest.status != RunStatus::Running;
-        // The tracker's events of a run that was killed are in its outbox, counted or not.
-        let waits =
-            waiting > 0 || (status == ReportStatus::Interrupted && self.bundle.tracker_dir().is_dir());
         let bundle = self.bundle.dir().to_string_lossy();
+        let command = |name| format!("daglight {name} {}", display::shell_word(&bundle));
         DeliveryReport {
-            is_final,
-            waiting,
+            is_final: manifest.status != RunStatus::Running,
+            waiting: ledgers.iter().map(|account| account.ledger.waiting).sum(),
             dropped: ledgers.iter().map(|account| account.ledger.dropped_total()).sum(),
             ledgers,
-            sync_command: waits.then(|| format!("daglight sync {}", display::shell_word(&bundle))),
+            sync_command: tracker_waits.then(|| command("sync")),
+            replay_command: backend_missed.then(|| command("replay")),
         }
     }
 
@@ -491,6 +494,11 @@ mod tests {
         let run = Run::new().manifest(|manifest| {
             let dropped = [("refused by the server".to_owned(), 1)].into();
             manifest.delivery.tracker = Some(Ledger { produced: 9, delivered: 3, waiting: 5, dropped });
+            manifest.delivery.signals.push(SignalLedger {
+                signal: "traces".into(),
+                destination: "otlp".into(),
+                ledger: Ledger { produced: 4, waiting: 4, ..Ledger::default() },
+            });
         });
         let report = run.report();
         check_headline(
@@ -501,8 +509,9 @@ mod tests {
                 "Lost: 1 tracker event to hamilton (refused by the server)",
             ],
         );
-        let command = report.delivery.sync_command.unwrap();
-        assert!(command.starts_with("daglight sync ") && command.contains("run_bundle"), "{command}");
+        let DeliveryReport { sync_command, replay_command, .. } = report.delivery;
+        assert!(sync_command.unwrap().starts_with("daglight sync "));
+        assert!(replay_command.unwrap().starts_with("daglight replay "));
     }
 
     #[test]

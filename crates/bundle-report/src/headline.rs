@@ -171,16 +171,8 @@ fn delivery(report: &Report, findings: &mut Findings) {
             .collect();
         parts.join(", ")
     };
-    match &delivery.sync_command {
-        Some(command) if delivery.waiting > 0 => findings.add(
-            Level::Warning,
-            format!("Not delivered yet: {}. Deliver with: {command}", named(|ledger| ledger.waiting)),
-        ),
-        Some(command) => {
-            findings
-                .add(Level::Warning, format!("What waits for delivery is on disk. Deliver with: {command}"));
-        }
-        None => {}
+    if delivery.waiting > 0 {
+        findings.add(Level::Warning, format!("Not delivered yet: {}.", named(|ledger| ledger.waiting)));
     }
     if delivery.dropped > 0 {
         let reasons: BTreeSet<&str> = delivery
@@ -193,6 +185,12 @@ fn delivery(report: &Report, findings: &mut Findings) {
         let reasons: Vec<&str> = reasons.into_iter().collect();
         findings
             .add(Level::Warning, format!("Lost: {} ({}).", named(Ledger::dropped_total), reasons.join("; ")));
+    }
+    if let Some(command) = &delivery.sync_command {
+        findings.add(Level::Note, format!("Deliver what waits for the tracker with: {command}"));
+    }
+    if let Some(command) = &delivery.replay_command {
+        findings.add(Level::Note, format!("Send the signals in the bundle again with: {command}"));
     }
 }
 
@@ -265,7 +263,7 @@ fn waiting_time(report: &Report, findings: &mut Findings) {
 
 fn warnings(report: &Report, findings: &mut Findings) {
     // The finding on delivery says the same, with the path as it is now.
-    let is_said = |message: &str| report.delivery.waiting > 0 && message.contains("daglight sync");
+    let is_said = |message: &str| report.delivery.sync_command.is_some() && message.contains("daglight sync");
     let warnings = || report.problems.iter().filter(|problem| problem.severity == Severity::Warning);
     let said: u64 = warnings().filter(|problem| is_said(&problem.message)).map(|problem| problem.count).sum();
     if let Some(first) = warnings().find(|problem| !is_said(&problem.message)) {

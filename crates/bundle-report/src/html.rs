@@ -335,16 +335,10 @@ impl Page {
         let delivery = &report.delivery;
         let accounts: Vec<_> =
             delivery.ledgers.iter().filter(|account| account.ledger.produced > 0).collect();
-        if accounts.is_empty() && delivery.sync_command.is_none() {
+        if accounts.is_empty() {
             return;
         }
         self.heading("Delivery");
-        if let Some(command) = &delivery.sync_command {
-            self.line(format_args!(
-                "<p class=\"lead\">Deliver what waits with <code>{}</code></p>",
-                Escaped(command)
-            ));
-        }
         let columns = [
             Text("what"),
             Text("to"),

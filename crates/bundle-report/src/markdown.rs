@@ -270,9 +270,6 @@ impl Page {
             ]
         });
         self.table("Delivery", &["what", "to", "produced ", "delivered ", "waiting ", "lost ", "why"], rows);
-        if let Some(command) = &delivery.sync_command {
-            self.line(format_args!("\nDeliver what waits with {}", code(command)));
-        }
     }
 
     fn unreadable(&mut self, report: &Report) {

@@ -1,8 +1,7 @@
 //! Files that are replaced as a whole.
 
 use std::{
-    fs::{self, File},
-    io::{self, Write},
+    fs, io,
     path::{Path, PathBuf},
 };
 
@@ -36,17 +35,12 @@ pub enum WriteError {
     },
 }
 
-/// Writes beside and renames: a reader sees the old file or the new one, never a part.
+/// Writes beside and renames: a reader sees the old file or the new one, never a part, also when the process is killed.
+/// It is not synced: what must survive a power loss is in the outbox, and the start of a run does not wait for a disk.
 pub(crate) fn replace(path: &Path, content: &[u8]) -> Result<(), WriteError> {
-    let write = || {
-        let beside = beside(path);
-        let mut file = File::create(&beside)?;
-        file.write_all(content)?;
-        // Without this a power loss can leave the new name with an empty file.
-        file.sync_all()?;
-        fs::rename(&beside, path)
-    };
-    write().map_err(|source| WriteError::Io { path: path.to_owned(), source })
+    let beside = beside(path);
+    let written = fs::write(&beside, content).and_then(|()| fs::rename(&beside, path));
+    written.map_err(|source| WriteError::Io { path: path.to_owned(), source })
 }
 
 /// [`replace`] with indented JSON.

@@ -394,8 +394,10 @@ pub struct DeliveryReport {
     pub waiting: u64,
     /// Items that are lost, over all accounts.
     pub dropped: u64,
-    /// The command that delivers what waits.
+    /// The command that delivers what waits for the tracker.
     pub sync_command: Option<String>,
+    /// The command that sends the bundle's signals to a tracing backend that has missed some.
+    pub replay_command: Option<String>,
 }
 
 /// A file that could not be read.
