@@ -2,7 +2,7 @@
 
 use std::io::{self, IsTerminal as _, Write};
 
-use daglight::{LIFECYCLE_TARGET, Telemetry};
+use daglight::{LIFECYCLE_TARGET, Telemetry, otel::WithTraceIds};
 use indicatif::MultiProgress;
 use tracing::Level;
 use tracing_subscriber::{
@@ -23,11 +23,11 @@ pub(crate) fn install(telemetry: &Telemetry, progress: &MultiProgress) {
     let on_console = filter_fn(move |event| {
         by_choice || (*event.level() <= Level::WARN && event.target() != LIFECYCLE_TARGET)
     });
+    let line = fmt::format().with_target(by_choice).with_ansi(io::stderr().is_terminal()).without_time();
     let console = fmt::layer()
+        .event_format(WithTraceIds::new(line))
         .with_writer(AboveProgress(progress.clone()))
-        .with_target(by_choice)
         .with_ansi(io::stderr().is_terminal())
-        .without_time()
         .with_filter(on_console);
     let subscriber = tracing_subscriber::registry()
         .with(chosen.unwrap_or_else(|| EnvFilter::new(DEFAULT_FILTER)))
