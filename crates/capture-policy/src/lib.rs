@@ -7,20 +7,35 @@
 //! What a run is called belongs to `daglight-run-identity`.
 
 mod captured;
+mod catalog;
+mod credentials;
+mod layer;
+mod limits;
+mod loader;
+mod mask;
 mod outputs;
+mod policy;
 mod profile;
 mod redact;
+mod reference;
+mod resolved;
 mod secret;
 mod settings;
-mod variables;
+mod settings_error;
 
-pub use captured::{Captured, Policy};
+pub use captured::Captured;
+pub use catalog::{SETTINGS, Setting, SettingKind};
+pub use layer::Origin;
+pub use loader::SettingsLoader;
 pub use outputs::{OutputSettings, ParamTableSettings};
+pub use policy::Policy;
 pub use profile::{Profile, UnknownProfile};
 pub use redact::{REDACTED, Redactor};
+pub use reference::{settings_schema, settings_table};
+pub use resolved::{Resolved, ResolvedValue};
 pub use secret::Secret;
 pub use settings::{
-    BundleSettings, CaptureSettings, Durability, HeartbeatSettings, Origin, OtelSettings, Settings,
-    SettingsError, SettingsLoader, SqlText, TrackerSettings,
+    BundleSettings, CaptureSettings, Durability, HeartbeatSettings, OtelSettings, Settings, ShownPath,
+    SqlText, TrackerSettings,
 };
-pub use variables::{VARIABLES, Variable, VariableKind};
+pub use settings_error::SettingsError;

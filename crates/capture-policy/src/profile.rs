@@ -1,11 +1,12 @@
-//! The profiles that decide the defaults of every setting.
+//! The built-in profiles that decide the defaults of every setting.
 
 use std::{fmt, str::FromStr};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// A named set of defaults. What a profile decides can be overridden setting by setting.
+/// A built-in set of defaults. What it decides can be overridden setting by setting, or for good in a profile of one's
+/// own: a table `[profiles.NAME]` that `extends` it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Profile {
@@ -19,7 +20,7 @@ pub enum Profile {
 }
 
 impl Profile {
-    /// Every profile, in the order of the documentation.
+    /// Every built-in profile, in the order of the documentation.
     pub const ALL: [Self; 3] = [Self::Dev, Self::Ci, Self::Prod];
 
     /// The name that configuration files, variables and options use.
@@ -38,7 +39,7 @@ impl fmt::Display for Profile {
     }
 }
 
-/// The error of parsing a profile's name.
+/// The error of parsing a built-in profile's name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("unknown profile {name:?}: expected dev, ci or prod")]
 pub struct UnknownProfile {

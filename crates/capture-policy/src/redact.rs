@@ -1,12 +1,16 @@
 //! Finding credentials by the key they stand under and by the shape they have.
 
-use serde_json::Value;
+use std::ops::Range;
+
+use crate::credentials::{authority, block, is_encoded, private_key, quote, shaped_credential, word};
 
 /// What stands where a credential was.
 pub const REDACTED: &str = "[redacted]";
 
-const KEYS: [&str; 11] = [
+/// A name that contains one of these is that of a credential.
+const PARTS: [&str; 15] = [
     "accesskey",
+    "accountkey",
     "apikey",
     "authorization",
     "connectionstring",
@@ -15,14 +19,25 @@ const KEYS: [&str; 11] = [
     "passphrase",
     "passwd",
     "password",
+    "privatekey",
     "secret",
     "token",
+    "xamzsignature",
+    "xgoogsignature",
 ];
 
-/// Replaces credentials in texts and JSON values by [`REDACTED`].
+/// Names of credentials that are parts of too many harmless ones.
+const NAMES: [&str; 3] = ["auth", "pwd", "sig"];
+
+/// Replaces credentials in texts by [`REDACTED`], and says which names they have.
+///
+/// ```
+/// let redactor = daglight_capture_policy::Redactor::default();
+/// assert_eq!(redactor.text("password=hunter2 user=me"), "password=[redacted] user=me");
+/// ```
 #[derive(Debug, Clone)]
 pub struct Redactor {
-    keys: Vec<String>,
+    parts: Vec<String>,
 }
 
 impl Redactor {
@@ -30,90 +45,79 @@ impl Redactor {
     /// a key that contains a name counts: `X-Api-Key` and `db_password_2` are both hidden.
     pub fn new<S: AsRef<str>>(extra: impl IntoIterator<Item = S>) -> Self {
         let extra = extra.into_iter().map(|key| normalized(key.as_ref())).filter(|key| !key.is_empty());
-        Self { keys: KEYS.into_iter().map(str::to_owned).chain(extra).collect() }
+        Self { parts: PARTS.into_iter().map(str::to_owned).chain(extra).collect() }
     }
 
     /// Whether the value under `key` is hidden, whatever it is.
     pub fn hides_key(&self, key: &str) -> bool {
         let key = normalized(key);
-        self.keys.iter().any(|hidden| key.contains(hidden.as_str()))
+        NAMES.contains(&key.as_str()) || self.parts.iter().any(|part| key.contains(part.as_str()))
     }
 
-    /// The text with every credential replaced that can be told by its shape: user and password in URLs, bearer and
-    /// basic tokens, private keys, AWS access keys, and `key=value` pairs with a hidden key.
+    /// The text with every credential replaced that can be told: what stands behind a hidden key (`key=value`,
+    /// `Key: value` to the end of the line, `"key": "value"`, `'key' 'value'`, `--key value`), user and password in
+    /// URLs, bearer and basic tokens, private keys, and keys of the shapes that AWS and others give them.
+    ///
+    /// A text that was redacted stays as it is.
     pub fn text(&self, text: &str) -> String {
-        if let Some(start) = text.find("-----BEGIN ")
-            && text[start..].lines().next().is_some_and(|line| line.contains("PRIVATE KEY"))
-        {
-            return format!("{}{REDACTED}", self.text(&text[..start]));
-        }
         let mut out = String::with_capacity(text.len());
-        let mut after_scheme = false;
-        for (word, separator) in words(text) {
-            if after_scheme && !word.is_empty() {
-                out.push_str(REDACTED);
-                after_scheme = false;
-            } else {
-                self.word(word, &mut out);
-                if !word.is_empty() {
-                    after_scheme = word.eq_ignore_ascii_case("bearer") || word.eq_ignore_ascii_case("basic");
-                }
-            }
-            out.push_str(separator);
+        let mut rest = text;
+        while let Some(key) = private_key(rest) {
+            self.scan(&rest[..key.start], &mut out);
+            out.push_str(REDACTED);
+            rest = &rest[key.end..];
         }
+        self.scan(rest, &mut out);
         out
     }
 
-    /// The value with every credential in it replaced, however deep it is.
-    pub fn value(&self, value: Value) -> Value {
-        match value {
-            Value::String(text) => Value::String(self.text(&text)),
-            Value::Array(items) => items.into_iter().map(|item| self.value(item)).collect(),
-            Value::Object(entries) => entries
-                .into_iter()
-                .map(|(key, value)| {
-                    let value = if self.hides_key(&key) { REDACTED.into() } else { self.value(value) };
-                    (self.text(&key), value)
-                })
-                .collect(),
-            other => other,
+    fn scan(&self, text: &str, out: &mut String) {
+        let mut at = 0;
+        let mut before = None;
+        while let Some(first) = text[at..].chars().next() {
+            let rest = &text[at..];
+            let length = match word(rest) {
+                "" => {
+                    out.push(first);
+                    first.len_utf8()
+                }
+                word => self.word(word, rest, before, out),
+            };
+            at += length;
+            before = text[..at].chars().next_back();
         }
     }
 
-    fn word(&self, word: &str, out: &mut String) {
-        if let Some((scheme, rest)) = word.split_once("://") {
-            let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
-            out.push_str(scheme);
-            out.push_str("://");
-            match authority.rsplit_once('@') {
-                Some((_, host)) => {
-                    out.push_str(REDACTED);
-                    out.push('@');
-                    out.push_str(host);
-                }
-                None => out.push_str(authority),
-            }
-            for (index, part) in path.split('&').enumerate() {
-                if index > 0 {
-                    out.push('&');
-                }
-                self.pair(part, out);
-            }
-        } else if is_aws_access_key(word) {
+    /// Writes the word that `rest` begins with, and what belongs to it; how many bytes of `rest` that were.
+    fn word(&self, word: &str, rest: &str, before: Option<char>, out: &mut String) -> usize {
+        if let Some(length) = shaped_credential(word, rest, before) {
             out.push_str(REDACTED);
-        } else {
-            self.pair(word, out);
+            return length;
         }
-    }
-
-    fn pair(&self, pair: &str, out: &mut String) {
-        match pair.split_once('=') {
-            Some((key, value)) if !value.is_empty() && self.hides_key(key) => {
-                out.push_str(key);
-                out.push('=');
+        let after = &rest[word.len()..];
+        if let Some(place) = after.strip_prefix("://") {
+            let authority = authority(place);
+            out.push_str(word);
+            out.push_str("://");
+            if authority.user > 0 {
                 out.push_str(REDACTED);
+                out.push('@');
             }
-            _ => out.push_str(pair),
+            out.push_str(&place[authority.user..authority.end]);
+            return word.len() + "://".len() + authority.end;
+        }
+        let hidden = Separator::after_key(word, after)
+            .filter(|_| self.hides_key(word))
+            .and_then(|separator| separator.value(before, after))
+            .or_else(|| token_of_scheme(word, after));
+        out.push_str(word);
+        match hidden {
+            Some(value) => {
+                out.push_str(&after[..value.start]);
+                out.push_str(REDACTED);
+                word.len() + value.end
+            }
+            None => word.len(),
         }
     }
 }
@@ -128,61 +132,219 @@ fn normalized(key: &str) -> String {
     key.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
 }
 
-/// Splits a text into words and the separator behind each; joined again they are the text.
-fn words(text: &str) -> impl Iterator<Item = (&str, &str)> {
-    text.split_inclusive(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | ',' | ';' | '(' | ')')).map(
-        |piece| {
-            let end = piece
-                .char_indices()
-                .next_back()
-                .filter(|(_, c)| c.is_whitespace() || matches!(c, '"' | '\'' | ',' | ';' | '(' | ')'))
-                .map_or(piece.len(), |(at, _)| at);
-            piece.split_at(end)
-        },
-    )
+/// What stands between a key and its value.
+struct Separator {
+    /// `=` or `:` or the like. `None` for a blank.
+    sign: Option<&'static str>,
+    key_is_quoted: bool,
+    /// Whether the value is on another line.
+    breaks_line: bool,
+    /// Bytes from the end of the key to the value.
+    length: usize,
 }
 
-fn is_aws_access_key(word: &str) -> bool {
-    word.len() == 20
-        && (word.starts_with("AKIA") || word.starts_with("ASIA"))
-        && word.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit())
+impl Separator {
+    /// Looks only at the next few characters, so that it can be asked of every word.
+    fn after_key(key: &str, after: &str) -> Option<Self> {
+        let key_quote = quote(after).map_or(0, |(length, _)| length);
+        let key_is_quoted = key_quote > 0;
+        let behind = after[key_quote..].trim_start();
+        let sign = ["=>", ":=", "==", "=", ":"].into_iter().find(|sign| behind.starts_with(sign));
+        let blank = &behind[sign.map_or(0, str::len)..];
+        let value = blank.trim_start();
+        let has_value = match sign {
+            Some(_) => !behind.starts_with("::"),
+            None if behind.len() == after.len() - key_quote => false,
+            None if key.starts_with("--") && !key_is_quoted => true,
+            None => quote(value).is_some_and(|(_, mark)| key_is_quoted || mark == '\''),
+        };
+        has_value.then(|| Self {
+            sign,
+            key_is_quoted,
+            breaks_line: blank[..blank.len() - value.len()].contains('\n'),
+            length: after.len() - value.len(),
+        })
+    }
+
+    /// Where the value is in `after`, which is what follows the key; `before` is the character in front of the key.
+    fn value(&self, before: Option<char>, after: &str) -> Option<Range<usize>> {
+        let value = &after[self.length..];
+        let found = match quote(value) {
+            Some((opening, _)) => opening..opening + closing_quote(&value[opening..], &value[..opening]),
+            None if self.breaks_line => 0..0,
+            None => 0..self.bare(before, value),
+        };
+        (!found.is_empty()).then(|| self.length + found.start..self.length + found.end)
+    }
+
+    /// The length of a value without quotes.
+    fn bare(&self, before: Option<char>, value: &str) -> usize {
+        let end = match (self.sign, self.key_is_quoted) {
+            // A header or a line of YAML, in the quotes that it was opened with.
+            (Some(":"), false) => match before.filter(|mark| is_quote(*mark)) {
+                Some(mark) => value.find(['\n', mark]),
+                None => value.find('\n'),
+            },
+            _ if value.starts_with(['{', '[']) => Some(block(value)),
+            (_, true) => value.find([',', '}', ']', '\n']),
+            (_, false) => Some(until_space(value)),
+        };
+        value[..end.unwrap_or(value.len())].trim_end().len()
+    }
+}
+
+/// Where the token is that follows the name of an authentication scheme.
+fn token_of_scheme(word: &str, after: &str) -> Option<Range<usize>> {
+    let token = after.trim_start_matches([' ', '\t']);
+    let start = after.len() - token.len();
+    let token = &token[..until_space(token)];
+    let is_token = match word {
+        _ if start == 0 || token.is_empty() => false,
+        _ if word.eq_ignore_ascii_case("bearer") => true,
+        _ if word.eq_ignore_ascii_case("basic") => is_encoded(token),
+        _ => false,
+    };
+    is_token.then(|| start..start + token.len())
+}
+
+fn is_quote(c: char) -> bool {
+    matches!(c, '"' | '\'' | '`')
+}
+
+/// The end of a value without quotes, and without the punctuation around it.
+fn until_space(value: &str) -> usize {
+    let end = value.find(|c: char| c.is_whitespace() || is_quote(c) || matches!(c, '&' | ';'));
+    let value = &value[..end.unwrap_or(value.len())];
+    if value.starts_with(REDACTED) {
+        return REDACTED.len();
+    }
+    value.trim_end_matches([',', '.', ')', ']', '}', '>', '\\']).len()
+}
+
+/// The end of a text in quotes: before the next quote that is written as `opening` is. A quote that is doubled, or has
+/// more backslashes before it, belongs to the text.
+fn closing_quote(text: &str, opening: &str) -> usize {
+    let mark = opening.as_bytes()[opening.len() - 1];
+    let escapes = opening.len() - 1;
+    let bytes = text.as_bytes();
+    let mut at = 0;
+    let mut backslashes = 0;
+    while at < bytes.len() {
+        if bytes[at] == b'\\' {
+            backslashes += 1;
+        } else if bytes[at] == mark && (backslashes == escapes || (escapes == 0 && backslashes % 2 == 0)) {
+            let is_doubled = escapes == 0 && at > 0 && bytes.get(at + 1) == Some(&mark);
+            if !is_doubled {
+                return at - escapes;
+            }
+            at += 1;
+            backslashes = 0;
+        } else {
+            backslashes = 0;
+        }
+        at += 1;
+    }
+    text.len()
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[track_caller]
     fn check(text: &str, expected: &str) {
-        assert_eq!(Redactor::default().text(text), expected);
+        let redactor = Redactor::default();
+        assert_eq!(redactor.text(text), expected);
+        assert_eq!(redactor.text(expected), expected, "redacted a second time");
     }
 
     #[test]
-    fn credentials_in_texts_are_replaced() {
+    fn users_and_passwords_in_urls() {
         check("postgres://me:pw@db:5432/x", "postgres://[redacted]@db:5432/x");
+        check("postgres://me:p,w@db:5432/x", "postgres://[redacted]@db:5432/x");
+        check("postgres://me:p/w@db:5432/x", "postgres://[redacted]@db:5432/x");
+        check("https://token@host/a@b", "https://[redacted]@host/a@b");
         check("see https://host/a?token=abc&b=1", "see https://host/a?token=[redacted]&b=1");
-        check("Authorization: Bearer abc.def", "Authorization: Bearer [redacted]");
-        check("key AKIAABCDEFGHIJKLMNOP end", "key [redacted] end");
+        check("s3://b/k?X-Amz-Signature=0f&X-Amz-Date=1", "s3://b/k?X-Amz-Signature=[redacted]&X-Amz-Date=1");
+        check("[::1]:80 http://[::1]:80/a@b", "[::1]:80 http://[::1]:80/a@b");
+    }
+
+    #[test]
+    fn values_behind_keys() {
         check("password=hunter2 user=me", "password=[redacted] user=me");
+        check("PASSWORD = 'it''s me', x", "PASSWORD = '[redacted]', x");
+        check("Server=db;Pwd=a,b;Database=x", "Server=db;Pwd=[redacted];Database=x");
+        check("f(token=abc, user=me)", "f(token=[redacted], user=me)");
+        check("--api-key abc --rows 3", "--api-key [redacted] --rows 3");
+        check("db_password: correct horse\nrows: 3", "db_password: [redacted]\nrows: 3");
+        check(
+            "OPTIONS ('aws.secret_access_key' 'a b', 'format.x' 'y')",
+            "OPTIONS ('aws.secret_access_key' '[redacted]', 'format.x' 'y')",
+        );
+        check("CREATE USER me PASSWORD 'x'", "CREATE USER me PASSWORD '[redacted]'");
+    }
+
+    #[test]
+    fn headers_of_any_scheme() {
+        check("Authorization: Bearer abc.def", "Authorization: [redacted]");
+        check(
+            "authorization: Digest username=\"u\", response=\"r\"\nHost: x",
+            "authorization: [redacted]\nHost: x",
+        );
+        check(
+            "curl -H 'Authorization: Token abc' https://x",
+            "curl -H 'Authorization: [redacted]' https://x",
+        );
+        check("Set-Cookie: a=b; Path=/", "Set-Cookie: [redacted]");
+        check("x-auth-token: [a] b", "x-auth-token: [redacted]");
+        check("sent Bearer abc.def, got 401", "sent Bearer [redacted], got 401");
+        check("Basic dXNlcjpwYXNz", "Basic [redacted]");
+        check("Basic statistics of Basic Columns", "Basic statistics of Basic Columns");
+    }
+
+    #[test]
+    fn json_in_texts() {
+        check(r#"got {"password": "a \" b", "n": 1}"#, r#"got {"password": "[redacted]", "n": 1}"#);
+        check(r#"{\"api_key\":\"abc\",\"n\":1}"#, r#"{\"api_key\":\"[redacted]\",\"n\":1}"#);
+        check(r#"{"secret": {"a": ["}", 1]}, "n": 1}"#, r#"{"secret": [redacted], "n": 1}"#);
+        check(r#"{"token": 12345, "n": 1}"#, r#"{"token": [redacted], "n": 1}"#);
+        check(r#"{"token": "", "n": 1}"#, r#"{"token": "", "n": 1}"#);
+    }
+
+    #[test]
+    fn private_keys_and_what_follows_them() {
         check("a -----BEGIN RSA PRIVATE KEY-----\nabc", "a [redacted]");
+        check(
+            "a -----BEGIN PRIVATE KEY-----\nabc\n-----END PRIVATE KEY-----\nb -----BEGIN CERTIFICATE-----",
+            "a [redacted]\nb -----BEGIN CERTIFICATE-----",
+        );
+    }
+
+    #[test]
+    fn keys_by_their_shape() {
+        check("key AKIAABCDEFGHIJKLMNOP end", "key [redacted] end");
+        check("(wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY)", "([redacted])");
+        check("eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2ln x", "[redacted] x");
+        check("ghp_0123456789abcdefghijABCDEFGHIJ012345", "[redacted]");
+        check(
+            "commit 4a9114be9f0c4a9114be9f0c4a9114be9f0c4a91",
+            "commit 4a9114be9f0c4a9114be9f0c4a9114be9f0c4a91",
+        );
     }
 
     #[test]
     fn ordinary_texts_stay_as_they_are() {
-        check("SELECT 'a', \"b\"\n FROM t;", "SELECT 'a', \"b\"\n FROM t;");
-        check("https://host/path?q=1", "https://host/path?q=1");
-        check("", "");
-    }
-
-    #[test]
-    fn keys_are_found_whatever_their_spelling_and_depth() {
-        let value = json!({"a": {"X-Api-Key": "k", "n": [{"dbPassword": {"deep": 1}}]}, "rows": 3});
-        assert_eq!(
-            Redactor::default().value(value),
-            json!({"a": {"X-Api-Key": REDACTED, "n": [{"dbPassword": REDACTED}]}, "rows": 3})
-        );
+        for text in [
+            "SELECT 'a', \"b\"\n FROM t;",
+            "https://host/path?q=1",
+            "SELECT token, password FROM users",
+            "std::token::Kind",
+            "the bearer",
+            "Grüße: größer",
+            "",
+        ] {
+            check(text, text);
+        }
     }
 
     #[test]
@@ -190,5 +352,9 @@ mod tests {
         let redactor = Redactor::new(["patient-id"]);
         assert!(redactor.hides_key("PATIENT_ID"));
         assert!(!redactor.hides_key("patient_name"));
+        assert!(
+            redactor.hides_key("X-Api-Key") && redactor.hides_key("dbPassword") && redactor.hides_key("Sig")
+        );
+        assert!(!redactor.hides_key("plan_signature") && !redactor.hides_key("author"));
     }
 }

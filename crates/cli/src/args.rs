@@ -3,7 +3,7 @@
 use std::{num::NonZeroUsize, path::PathBuf};
 
 use clap::{Args as ClapArgs, Parser, Subcommand};
-use daglight::{identity::DagName, policy::Profile};
+use daglight::identity::DagName;
 
 /// Run telemetry for Apache DataFusion pipelines: the Hamilton UI, OpenTelemetry and a run bundle from one run.
 #[derive(Debug, Parser)]
@@ -42,9 +42,9 @@ pub(crate) struct RunArgs {
     /// The pipeline's name, by convention namespace::name_vN. Default: the script's name.
     #[arg(long, value_name = "NAME")]
     pub(crate) dag_name: Option<DagName>,
-    /// What may be captured and where it goes: dev, ci or prod. Default: dev.
-    #[arg(long)]
-    pub(crate) profile: Option<Profile>,
+    /// What may be captured and where it goes: dev, ci, prod or a profile of daglight.toml. Default: dev.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) profile: Option<String>,
     /// The value of a placeholder `$name` in the script.
     #[arg(long = "param", value_name = "NAME=VALUE", value_parser = parameter)]
     pub(crate) parameters: Vec<(String, String)>,

@@ -18,7 +18,7 @@ pub(crate) fn doctor() -> Result<ExitCode, Failure> {
 /// Goes on as far as a check makes sense without those before it.
 fn examine(checks: &mut Checks) -> Option<()> {
     let settings = checks.check("configuration", SettingsLoader::from_process().load())?;
-    checks.ok("profile", settings.profile.name());
+    checks.ok("profile", &settings.profile);
     if !settings.tracker.enabled {
         checks
             .ok("tracker", "off, by the profile or by HAMILTON_TRACKER_ENABLED: runs stay in their bundles");

@@ -63,7 +63,7 @@ pub(crate) fn run(args: RunArgs) -> Result<ExitCode, Failure> {
 
 fn settings(args: &RunArgs) -> Result<Settings, Failure> {
     let mut loader = SettingsLoader::from_process();
-    if let Some(profile) = args.profile {
+    if let Some(profile) = &args.profile {
         loader = loader.with_value("option --profile", "profile", profile);
     }
     if let Some(dir) = &args.output_dir {

@@ -94,7 +94,7 @@ fn describe_source(source: &SourceFacts, policy: &Policy) -> Value {
             let shown = |value: &Option<ScalarValue>| {
                 value
                     .as_ref()
-                    .filter(|value| policy.values() || is_number_or_time(&value.data_type()))
+                    .filter(|value| policy.text_min_max() || is_number_or_time(&value.data_type()))
                     .map(to_json)
             };
             let column = json!({

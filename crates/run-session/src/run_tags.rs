@@ -29,7 +29,7 @@ pub(crate) fn run_tags(
         ("branch".to_owned(), known(&git.branch)),
         ("repo".to_owned(), known(&git.repo)),
         ("dirty".to_owned(), git.dirty.map_or_else(|| UNKNOWN.to_owned(), |dirty| dirty.to_string())),
-        ("runtime_profile".to_owned(), settings.profile.to_string()),
+        ("runtime_profile".to_owned(), settings.profile.clone()),
         ("daglight.version".to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
         ("datafusion.version".to_owned(), DATAFUSION_VERSION.to_owned()),
     ]);
@@ -43,9 +43,9 @@ pub(crate) fn run_tags(
 pub(crate) fn policy_tags(settings: &Settings) -> BTreeMap<String, String> {
     let capture = &settings.capture;
     BTreeMap::from([
-        ("policy.profile".to_owned(), settings.profile.to_string()),
+        ("policy.profile".to_owned(), settings.profile.clone()),
         ("policy.data_statistics".to_owned(), capture.data_statistics.to_string()),
-        ("policy.values".to_owned(), capture.values.to_string()),
+        ("policy.top_values".to_owned(), capture.top_values.to_string()),
         ("policy.sql_text".to_owned(), capture.sql_text.name().to_owned()),
     ])
 }

@@ -19,7 +19,11 @@ impl QueryObserver for SessionObserver {
         }
         let policy = &node.run.policy;
         let tap = policy.data_statistics().then(|| {
-            SummaryTap::new(SummaryOptions { values: policy.values(), ..SummaryOptions::default() })
+            SummaryTap::new(SummaryOptions {
+                values: policy.top_values(),
+                text_min_max: policy.text_min_max(),
+                ..SummaryOptions::default()
+            })
         });
         Some(Observation {
             listener: Arc::new(NodeQuery::new(node, query, tap.clone())),

@@ -84,9 +84,9 @@ fn files_of(bundle: Option<&Bundle>, output_dir: &Path) -> SignalFiles {
 
 fn show_policy(root: &StageSpan, telemetry: &Telemetry) {
     let capture = &telemetry.settings().capture;
-    root.set(Key::PolicyProfile, telemetry.policy().capture(telemetry.settings().profile.name()));
+    root.set(Key::PolicyProfile, telemetry.policy().capture(telemetry.policy().profile()));
     root.set(Key::PolicyDataStatistics, capture.data_statistics);
-    root.set(Key::PolicyValues, capture.values);
+    root.set(Key::PolicyValues, telemetry.policy().values());
     root.set(Key::PolicySqlText, capture.sql_text.name());
 }
 
@@ -105,8 +105,8 @@ fn announce(state: &RunState) {
 
 fn shown_code(text: &str, policy: &Policy) -> String {
     match policy.sql_text() {
-        SqlText::Whole => text.to_owned(),
-        SqlText::WithoutLiterals => strip_sql_literals(text),
+        SqlText::Whole => policy.redactor().text(text),
+        SqlText::WithoutLiterals => policy.redactor().text(&strip_sql_literals(text)),
         SqlText::None => String::new(),
     }
 }

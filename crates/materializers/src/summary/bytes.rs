@@ -38,7 +38,7 @@ impl ByteStrings {
         Self {
             content,
             lengths: LengthSums::default(),
-            extremes: Extremes::new(is_text && options.values),
+            extremes: Extremes::new(is_text && options.text_min_max),
             domain: is_text.then(|| Domain::new(options.values)),
             distinct: DistinctSketch::new(),
         }

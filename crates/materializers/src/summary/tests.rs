@@ -506,7 +506,7 @@ fn texts_that_do_not_repeat_are_not() {
 
 #[test]
 fn no_value_is_shown_where_none_may_be() {
-    let options = SummaryOptions { values: false, ..SummaryOptions::default() };
+    let options = SummaryOptions { values: false, text_min_max: false, ..SummaryOptions::default() };
     for array in [
         texts((0..100).map(|row| Some(format!("secret {}", row % 3)))),
         texts((0..5000).map(|row| Some(format!("secret {row}")))),

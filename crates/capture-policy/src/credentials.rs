@@ -1,0 +1,163 @@
+//! The shapes of credentials in a text.
+
+use std::ops::Range;
+
+const KEY_BEGIN: &str = "-----BEGIN ";
+const KEY_END: &str = "-----END ";
+const DASHES: &str = "-----";
+/// The longest header of a private key that is known is about half as long.
+const KEY_HEADER_LIMIT: usize = 64;
+
+/// Users and passwords in URLs are looked for in so many bytes.
+const AUTHORITY_LIMIT: usize = 4_096;
+
+/// Prefixes of keys that services give out, and how long such a key is at least.
+const PREFIXES: [(&str, usize); 14] = [
+    ("AIza", 35),
+    ("ghp_", 20),
+    ("gho_", 20),
+    ("ghr_", 20),
+    ("ghs_", 20),
+    ("ghu_", 20),
+    ("github_pat_", 20),
+    ("glpat-", 20),
+    ("sk-", 24),
+    ("xoxa-", 15),
+    ("xoxb-", 15),
+    ("xoxp-", 15),
+    ("xoxr-", 15),
+    ("xoxs-", 15),
+];
+
+/// The first private key of a text, from its first line to its last, or to the end of the text.
+pub(crate) fn private_key(text: &str) -> Option<Range<usize>> {
+    let mut from = 0;
+    while let Some(found) = text[from..].find(KEY_BEGIN) {
+        let start = from + found;
+        let header = &text[start + KEY_BEGIN.len()..];
+        from = start + KEY_BEGIN.len();
+        let Some(length) = header.find(DASHES).filter(|length| *length <= KEY_HEADER_LIMIT) else { continue };
+        if !header[..length].contains("PRIVATE KEY") {
+            continue;
+        }
+        let end = header.find(KEY_END).and_then(|at| {
+            let last = at + KEY_END.len();
+            header[last..].find(DASHES).map(|dashes| from + last + dashes + DASHES.len())
+        });
+        return Some(start..end.unwrap_or(text.len()));
+    }
+    None
+}
+
+/// The word that a text begins with, as keys are written: letters, digits, `_`, `-` and `.`.
+pub(crate) fn word(text: &str) -> &str {
+    let end = text.find(|c: char| !(c.is_alphanumeric() || matches!(c, '_' | '-' | '.')));
+    &text[..end.unwrap_or(text.len())]
+}
+
+/// The length of the credential that `rest` begins with, if its shape tells one. `word` is the first word of `rest`,
+/// and `before` the character in front of it.
+pub(crate) fn shaped_credential(word: &str, rest: &str, before: Option<char>) -> Option<usize> {
+    let trimmed = word.trim_end_matches(['.', '-']);
+    let has_prefix =
+        PREFIXES.iter().any(|(prefix, least)| trimmed.starts_with(prefix) && trimmed.len() >= *least);
+    let is_web_token = trimmed.starts_with("eyJ")
+        && trimmed.len() >= 20
+        && trimmed.bytes().filter(|byte| *byte == b'.').count() == 2;
+    if has_prefix || is_web_token || is_aws_key_id(trimmed) {
+        return Some(trimmed.len());
+    }
+    let is_inside = before.is_some_and(|c| c.is_ascii() && is_base64(c as u8));
+    (!is_inside && is_aws_secret(rest)).then_some(AWS_SECRET_LENGTH)
+}
+
+fn is_aws_key_id(word: &str) -> bool {
+    word.len() == 20
+        && (word.starts_with("AKIA") || word.starts_with("ASIA"))
+        && word.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit())
+}
+
+const AWS_SECRET_LENGTH: usize = 40;
+
+/// Forty characters of base64 that are neither a hash nor a name: with capitals, small letters and scattered digits.
+fn is_aws_secret(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    let Some(secret) = bytes.get(..AWS_SECRET_LENGTH) else { return false };
+    let ends = bytes.get(AWS_SECRET_LENGTH).is_none_or(|byte| !is_base64(*byte) && !b"_-.".contains(byte));
+    let count = |kind: fn(&u8) -> bool| secret.iter().filter(|byte| kind(byte)).count();
+    ends && secret.iter().all(|byte| is_base64(*byte))
+        && count(u8::is_ascii_uppercase) >= 6
+        && count(u8::is_ascii_lowercase) >= 6
+        && count(u8::is_ascii_digit) >= 1
+        && count(|byte| *byte == b'/') <= 4
+}
+
+fn is_base64(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'=')
+}
+
+/// Whether a word is base64 and no word of a language: it has a digit, a sign, or a capital that is not its first.
+pub(crate) fn is_encoded(word: &str) -> bool {
+    word.len() >= 4
+        && word.bytes().all(is_base64)
+        && word
+            .bytes()
+            .enumerate()
+            .any(|(at, byte)| !byte.is_ascii_lowercase() && (at > 0 || !byte.is_ascii_uppercase()))
+}
+
+/// The part of a URL behind `://`, up to its path.
+pub(crate) struct Authority {
+    /// The end of user and password, behind the `@`. 0 without them.
+    pub(crate) user: usize,
+    pub(crate) end: usize,
+}
+
+/// Where the authority that `place` begins with ends. A password may contain what should have been escaped in it.
+pub(crate) fn authority(place: &str) -> Authority {
+    let is_outside = |c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '<' | '>' | '`' | '\\');
+    let place = &place[..place.floor_char_boundary(AUTHORITY_LIMIT)];
+    let place = &place[..place.find(is_outside).unwrap_or(place.len())];
+    let end = place.find(['/', '?', '#']).unwrap_or(place.len());
+    if let Some(at) = place[..end].rfind('@') {
+        return Authority { user: at + 1, end };
+    }
+    let has_port = match place[..end].rsplit_once(':') {
+        Some((_, port)) => port.bytes().all(|byte| byte.is_ascii_digit() || byte == b']'),
+        None => true,
+    };
+    match place.rfind('@') {
+        Some(at) if !has_port => Authority { user: at + 1, end: at + 1 },
+        _ => Authority { user: 0, end },
+    }
+}
+
+/// The quote that a text begins with: its length with the backslashes before it, and the mark itself.
+pub(crate) fn quote(text: &str) -> Option<(usize, char)> {
+    let marks = text.trim_start_matches('\\');
+    let mark = marks.chars().next().filter(|c| matches!(c, '"' | '\'' | '`'))?;
+    Some((text.len() - marks.len() + 1, mark))
+}
+
+/// The length of the JSON object or array that a text begins with, or of the text where it does not end.
+pub(crate) fn block(text: &str) -> usize {
+    let mut depth = 0_usize;
+    let mut in_text = false;
+    let mut escaped = false;
+    for (at, byte) in text.bytes().enumerate() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = in_text,
+            b'"' => in_text = !in_text,
+            b'{' | b'[' if !in_text => depth += 1,
+            b'}' | b']' if !in_text => {
+                depth -= 1;
+                if depth == 0 {
+                    return at + 1;
+                }
+            }
+            _ => {}
+        }
+    }
+    text.len()
+}

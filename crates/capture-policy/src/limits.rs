@@ -1,0 +1,118 @@
+//! Cutting values down to what the limits keep of them, without looking at the rest.
+
+use serde_json::{Map, Value};
+
+use crate::{CaptureSettings, REDACTED, Redactor};
+
+/// Characters of a text that are looked at beyond those that are kept, so that a credential which begins among those
+/// is seen whole.
+const LOOKED_AT: usize = 16_384;
+
+/// How much is kept of a value.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    list: usize,
+    dict: usize,
+    string: usize,
+    depth: usize,
+}
+
+impl Limits {
+    pub(crate) fn of(capture: &CaptureSettings) -> Self {
+        Self {
+            list: capture.max_list_length,
+            dict: capture.max_dict_length,
+            string: capture.max_string_length,
+            depth: capture.max_depth,
+        }
+    }
+
+    /// Half of each; nothing when nothing is left to give up.
+    pub(crate) fn halved(self) -> Option<Self> {
+        let is_used_up = self.list == 0 && self.dict == 0 && self.string == 0;
+        (!is_used_up).then_some(Self {
+            list: self.list / 2,
+            dict: self.dict / 2,
+            string: self.string / 2,
+            depth: self.depth,
+        })
+    }
+
+    /// What is kept of a value, redacted. Where something is left out, a text in its place says how much.
+    pub(crate) fn apply(&self, value: &Value, redactor: &Redactor) -> Value {
+        Cut { limits: self, redactor }.value(value, 0)
+    }
+}
+
+struct Cut<'a> {
+    limits: &'a Limits,
+    redactor: &'a Redactor,
+}
+
+impl Cut<'_> {
+    fn value(&self, value: &Value, depth: usize) -> Value {
+        match value {
+            Value::String(text) => Value::String(self.text(text)),
+            Value::Array(items) if depth >= self.limits.depth => {
+                Value::String(format!("[… {} items, nested too deep]", items.len()))
+            }
+            Value::Object(entries) if depth >= self.limits.depth => {
+                Value::String(format!("[… {} keys, nested too deep]", entries.len()))
+            }
+            Value::Array(items) => self.list(items, depth),
+            Value::Object(entries) => self.dict(entries, depth),
+            other => other.clone(),
+        }
+    }
+
+    fn list(&self, items: &[Value], depth: usize) -> Value {
+        let limit = self.limits.list;
+        let mut cut: Vec<Value> = items.iter().take(limit).map(|item| self.value(item, depth + 1)).collect();
+        if items.len() > limit {
+            cut.push(Value::String(format!("[… {} more items]", items.len() - limit)));
+        }
+        Value::Array(cut)
+    }
+
+    fn dict(&self, entries: &Map<String, Value>, depth: usize) -> Value {
+        let limit = self.limits.dict;
+        let mut cut = Map::new();
+        for (key, value) in entries.iter().take(limit) {
+            let value =
+                if self.redactor.hides_key(key) { REDACTED.into() } else { self.value(value, depth + 1) };
+            cut.insert(free_key(&cut, self.text(key)), value);
+        }
+        if entries.len() > limit {
+            cut.insert(
+                free_key(&cut, "…".to_owned()),
+                format!("[{} more keys]", entries.len() - limit).into(),
+            );
+        }
+        Value::Object(cut)
+    }
+
+    fn text(&self, text: &str) -> String {
+        let limit = self.limits.string;
+        let looked_at = byte_of_char(text, limit.saturating_add(LOOKED_AT)).unwrap_or(text.len());
+        let mut redacted = self.redactor.text(&text[..looked_at]);
+        let end = byte_of_char(&redacted, limit);
+        let more = end.map_or(0, |end| redacted[end..].chars().count()) + text[looked_at..].chars().count();
+        if more > 0 {
+            redacted.truncate(end.unwrap_or(redacted.len()));
+            redacted.push_str(&format!("[… {more} more characters]"));
+        }
+        redacted
+    }
+}
+
+fn byte_of_char(text: &str, index: usize) -> Option<usize> {
+    text.char_indices().nth(index).map(|(at, _)| at)
+}
+
+/// The key, or the key with a number where two have become the same.
+fn free_key(taken: &Map<String, Value>, key: String) -> String {
+    if !taken.contains_key(&key) {
+        return key;
+    }
+    (2..).map(|number| format!("{key} ({number})")).find(|key| !taken.contains_key(key)).unwrap_or_default()
+}

@@ -1,0 +1,270 @@
+//! The layers that give settings their values.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+    str::FromStr,
+};
+
+use figment::{
+    Figment, Provider,
+    providers::Serialized,
+    value::{Dict, Value},
+};
+use serde::Serialize;
+
+use crate::{
+    Origin, Profile, Resolved, SETTINGS, Setting, SettingKind, Settings, SettingsError,
+    layer::{Layer, find_files, process_variables},
+};
+
+/// The table of a file that holds profiles of one's own.
+const PROFILES: &str = "profiles";
+/// The key that says which built-in profile such a profile starts from.
+const EXTENDS: &str = "extends";
+
+/// Collects the layers of the configuration. Later ones win:
+///
+/// 1. the defaults of the profile, and what `[profiles.NAME]` changes of them;
+/// 2. `~/.hamilton.conf`, or the file that `HAMILTON_CONFIG_URI` names: the constants of Hamilton's Python SDK;
+/// 3. `daglight/daglight.toml` in the user's configuration folder (`XDG_CONFIG_HOME`, by default `~/.config`);
+/// 4. `daglight.toml` in the working directory or the nearest folder above it;
+/// 5. environment variables ([`SETTINGS`] has their names);
+/// 6. code, options of the command line among it.
+///
+/// ```
+/// use daglight_capture_policy::SettingsLoader;
+///
+/// let settings = SettingsLoader::new().with_variables([("HAMILTON_TELEMETRY_PROFILE", "prod")]).load()?;
+/// assert_eq!(settings.profile, "prod");
+/// assert_eq!(settings.capture.max_list_length, 20);
+/// # Ok::<(), daglight_capture_policy::SettingsError>(())
+/// ```
+#[derive(Debug, Clone, Default)]
+pub struct SettingsLoader {
+    files: Files,
+    variables: BTreeMap<String, String>,
+    code: Vec<Layer>,
+}
+
+#[derive(Debug, Clone, Default)]
+enum Files {
+    #[default]
+    None,
+    /// Those that are found for this working directory and the variables.
+    Found(Option<PathBuf>),
+    One(PathBuf),
+}
+
+impl SettingsLoader {
+    /// No layer but the profile's defaults.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The layers of this process: its files and its environment.
+    pub fn from_process() -> Self {
+        Self { files: Files::Found(std::env::current_dir().ok()), ..Self::new() }
+            .with_variables(process_variables())
+    }
+
+    /// Looks for configuration files as a process in `directory` would, with the home folder that the variables name.
+    #[must_use]
+    pub fn with_directory(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.files = Files::Found(Some(directory.into()));
+        self
+    }
+
+    /// Reads this configuration file and no other.
+    #[must_use]
+    pub fn with_file(mut self, file: impl Into<PathBuf>) -> Self {
+        self.files = Files::One(file.into());
+        self
+    }
+
+    /// Adds environment variables. Empty ones and those that give no setting are left out.
+    #[must_use]
+    pub fn with_variables<N: Into<String>, T: Into<String>>(
+        mut self,
+        variables: impl IntoIterator<Item = (N, T)>,
+    ) -> Self {
+        let variables = variables.into_iter().map(|(name, text)| (name.into(), text.into()));
+        self.variables.extend(variables.filter(|(_, text): &(String, String)| !text.trim().is_empty()));
+        self
+    }
+
+    /// Sets one value in code, above all other layers. `origin` says who did, such as `option --profile`.
+    #[must_use]
+    pub fn with_value(mut self, origin: &str, key: &str, value: impl Serialize) -> Self {
+        // A value that cannot be serialised is none that a setting can have, and refused as such.
+        let value = Value::serialize(value).unwrap_or_else(|_| Value::from(Dict::new()));
+        self.code.push(Layer::of_value(origin, key, value));
+        self
+    }
+
+    /// Resolves every setting.
+    ///
+    /// # Errors
+    /// When a file cannot be read, a value is not what its setting expects, or a key is unknown.
+    pub fn load(&self) -> Result<Settings, SettingsError> {
+        Ok(self.resolve()?.settings)
+    }
+
+    /// Resolves every setting, and says of each where its value came from.
+    ///
+    /// # Errors
+    /// As [`SettingsLoader::load`].
+    pub fn resolve(&self) -> Result<Resolved, SettingsError> {
+        let mut layers = match &self.files {
+            Files::None => Vec::new(),
+            Files::Found(directory) => find_files(directory.as_deref(), &self.variables)?,
+            Files::One(file) => vec![Layer::of_file(file)?],
+        };
+        let files = layers.iter().map(|layer| PathBuf::from(&layer.name)).collect();
+        let profiles = take_profiles(&mut layers)?;
+        for (name, text) in &self.variables {
+            layers.extend(Layer::of_variable(name, text)?);
+        }
+        layers.extend(self.code.iter().cloned());
+        for layer in &layers {
+            check(layer, &layer.values, &mut Vec::new(), "")?;
+        }
+
+        let chosen = ChosenProfile::of(&layers, &profiles)?;
+        let mut defaults = Settings::of_profile(chosen.base);
+        defaults.profile.clone_from(&chosen.name);
+        defaults.environment.clone_from(&chosen.name);
+        let defaults = Serialized::defaults(defaults).data().map_err(merge_error)?;
+        let defaults = defaults.into_values().next().unwrap_or_default();
+        let mut all = vec![Layer::new(format!("default of profile {}", chosen.base), defaults)];
+        all.extend(chosen.own.into_iter().cloned());
+        all.extend(layers);
+
+        let merged = all.iter().cloned().fold(Figment::new(), Figment::merge);
+        let settings = merged.extract().map_err(merge_error)?;
+        Ok(Resolved::new(settings, chosen.base, files, &merged, &all))
+    }
+}
+
+fn merge_error(error: figment::Error) -> SettingsError {
+    SettingsError::Merge { source: Box::new(error) }
+}
+
+/// A profile of one's own.
+struct OwnProfile {
+    base: Profile,
+    /// What each file changes of the base.
+    layers: Vec<Layer>,
+}
+
+/// Takes the profiles out of the files. One that several files know has what any of them says.
+fn take_profiles(files: &mut [Layer]) -> Result<BTreeMap<String, OwnProfile>, SettingsError> {
+    let mut profiles = BTreeMap::new();
+    for file in files {
+        let Some(tables) = file.values.remove(PROFILES) else { continue };
+        let Value::Dict(_, tables) = tables else {
+            return Err(SettingsError::no_table(PROFILES.to_owned(), &tables, file.origin(PROFILES)));
+        };
+        for (name, table) in tables {
+            let path = format!("{PROFILES}.{name}");
+            let origin = file.origin(&path);
+            if let Ok(profile) = Profile::from_str(&name) {
+                return Err(SettingsError::BuiltInProfile { profile, origin });
+            }
+            let Value::Dict(_, mut values) = table else {
+                return Err(SettingsError::no_table(path, &table, origin));
+            };
+            let base = match values.remove(EXTENDS) {
+                Some(base) => Some(base_profile(&base, &path, file)?),
+                None => None,
+            };
+            let layer = file.below(&path, values, format!("profile {name} in {}", file.name));
+            if layer.values.contains_key("profile") {
+                return Err(SettingsError::unknown(format!("{path}.profile"), [], origin));
+            }
+            check(&layer, &layer.values, &mut Vec::new(), &format!("{path}."))?;
+            let own = profiles.entry(name).or_insert(OwnProfile { base: Profile::Dev, layers: Vec::new() });
+            own.layers.push(layer);
+            match base {
+                Some(base) => own.base = base,
+                None if own.layers.len() > 1 => {}
+                None => {
+                    let missing = Value::from(figment::value::Empty::None);
+                    return Err(extends_error(&missing, &path, origin));
+                }
+            }
+        }
+    }
+    Ok(profiles)
+}
+
+fn base_profile(base: &Value, path: &str, file: &Layer) -> Result<Profile, SettingsError> {
+    let known = base.as_str().and_then(|name| Profile::from_str(name).ok());
+    known.ok_or_else(|| extends_error(base, path, file.origin(&format!("{path}.{EXTENDS}"))))
+}
+
+fn extends_error(found: &Value, path: &str, origin: Origin) -> SettingsError {
+    SettingsError::value(
+        format!("{path}.{EXTENDS}"),
+        SettingKind::OneOf(&["dev", "ci", "prod"]),
+        found,
+        origin,
+    )
+}
+
+/// The profile in force.
+struct ChosenProfile<'a> {
+    name: String,
+    base: Profile,
+    own: Vec<&'a Layer>,
+}
+
+impl<'a> ChosenProfile<'a> {
+    fn of(layers: &[Layer], profiles: &'a BTreeMap<String, OwnProfile>) -> Result<Self, SettingsError> {
+        let given =
+            layers.iter().rev().find_map(|layer| Some((layer.values.get("profile")?.as_str()?, layer)));
+        let Some((name, layer)) = given else {
+            let base = Profile::default();
+            return Ok(Self { name: base.to_string(), base, own: Vec::new() });
+        };
+        let (base, own) = match (Profile::from_str(name), profiles.get(name)) {
+            (Ok(profile), _) => (profile, Vec::new()),
+            (Err(_), Some(own)) => (own.base, own.layers.iter().collect()),
+            (Err(_), None) => {
+                let built_in = Profile::ALL.iter().map(Profile::to_string);
+                return Err(SettingsError::UnknownProfile {
+                    name: name.to_owned(),
+                    known: built_in.chain(profiles.keys().cloned()).collect(),
+                    origin: layer.origin("profile"),
+                });
+            }
+        };
+        Ok(Self { name: name.to_owned(), base, own })
+    }
+}
+
+/// Refuses keys that are no settings and values that their settings cannot have, with the place where they are.
+fn check(layer: &Layer, values: &Dict, path: &mut Vec<String>, prefix: &str) -> Result<(), SettingsError> {
+    for (name, value) in values {
+        path.push(name.clone());
+        let key = path.join(".");
+        let shown = || format!("{prefix}{key}");
+        match (Setting::find(path), value) {
+            (Some(setting), value) if setting.kind.accepts(value) => {}
+            (Some(setting), value) => {
+                return Err(SettingsError::value(shown(), setting.kind, value, layer.origin(&key)));
+            }
+            (None, _) if !SETTINGS.iter().any(|setting| setting.has_prefix(path)) => {
+                let sections =
+                    SETTINGS.iter().filter_map(|setting| setting.key.split_once('.').map(|(name, _)| name));
+                let keys = SETTINGS.iter().map(|setting| setting.key);
+                let known: BTreeSet<&str> = keys.chain(sections).chain([PROFILES]).collect();
+                return Err(SettingsError::unknown(shown(), known, layer.origin(&key)));
+            }
+            (None, Value::Dict(_, inner)) => check(layer, inner, path, prefix)?,
+            (None, other) => return Err(SettingsError::no_table(shown(), other, layer.origin(&key))),
+        }
+        path.pop();
+    }
+    Ok(())
+}

@@ -1,0 +1,69 @@
+//! Taking values out of the messages of errors.
+
+/// The message with every text in quotes, and every word that begins with a digit, replaced by `?`. What failed and
+/// where stays readable; what it failed on does not.
+pub(crate) fn without_values(message: &str) -> String {
+    let mut out = String::with_capacity(message.len());
+    let mut rest = message;
+    let mut before: Option<char> = None;
+    while let Some(first) = rest.chars().next() {
+        let starts_word = !before.is_some_and(is_name);
+        let length = match first {
+            '"' | '\'' | '`' if starts_word => {
+                out.push('?');
+                first.len_utf8() + quoted(&rest[first.len_utf8()..], first)
+            }
+            '0'..='9' if starts_word => {
+                let end = rest.find(|c: char| !is_name(c) && c != '.').unwrap_or(rest.len());
+                out.push('?');
+                rest[..end].trim_end_matches('.').len()
+            }
+            _ => {
+                out.push(first);
+                first.len_utf8()
+            }
+        };
+        before = rest[..length].chars().next_back();
+        rest = &rest[length..];
+    }
+    out
+}
+
+/// The length of what is in quotes, with the closing one: that which no name follows, so that the apostrophe in a text
+/// does not end it.
+fn quoted(text: &str, mark: char) -> usize {
+    text.match_indices(mark)
+        .map(|(at, _)| at + mark.len_utf8())
+        .find(|end| !text[*end..].starts_with(is_name))
+        .unwrap_or(text.len())
+}
+
+fn is_name(c: char) -> bool {
+    c.is_alphanumeric() || c == '_'
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(message: &str, expected: &str) {
+        assert_eq!(without_values(message), expected);
+    }
+
+    #[test]
+    fn values_go_and_names_stay() {
+        check(
+            "Arrow error: Cast error: Cannot cast string 'O'Brien' to value of Int64 type",
+            "Arrow error: Cast error: Cannot cast string ? to value of Int64 type",
+        );
+        check(
+            "Error while parsing value '4.x4' as type 'Float32' for column 1 at line 4. Row data: '[4,a]'",
+            "Error while parsing value ? as type ? for column ? at line ?. Row data: ?",
+        );
+        check("failed to parse \"a\nb\" as Int32, 1.5e3", "failed to parse ? as Int32, ?");
+        check("No field named o_1. Valid fields are a.b2", "No field named o_1. Valid fields are a.b2");
+        check("Overflow on -12_345: it doesn't fit", "Overflow on -?: it doesn't fit");
+        check("never 'closed", "never ?");
+    }
+}

@@ -1,0 +1,299 @@
+//! The policy in force: what it lets through of a value, an error, an SQL text, a path.
+
+use std::{borrow::Cow, collections::BTreeMap};
+
+use serde_json::Value;
+
+use crate::{
+    CaptureSettings, Captured, Profile, REDACTED, Redactor, Settings, ShownPath, SqlText, limits::Limits,
+    mask,
+};
+
+/// What stands where the policy lets no value through.
+const LEFT_OUT: &str = "[left out by the capture policy]";
+
+/// The rules that decide what may be captured.
+///
+/// ```
+/// use daglight_capture_policy::{Policy, Profile};
+/// use serde_json::json;
+///
+/// let policy = Policy::of_profile(Profile::Dev);
+/// let captured = policy.capture(json!({"rows": 3, "password": "hunter2"}));
+/// assert_eq!(captured.as_value(), &json!({"rows": 3, "password": "[redacted]"}));
+/// ```
+#[derive(Debug, Clone)]
+pub struct Policy {
+    profile: String,
+    tracker: bool,
+    capture: CaptureSettings,
+    redactor: Redactor,
+}
+
+impl Policy {
+    /// The policy of resolved settings.
+    pub fn new(settings: &Settings) -> Self {
+        Self {
+            profile: settings.profile.clone(),
+            tracker: settings.tracker.enabled,
+            capture: settings.capture.clone(),
+            redactor: Redactor::new(&settings.capture.redact_keys),
+        }
+    }
+
+    /// The policy of a built-in profile with nothing overridden.
+    pub fn of_profile(profile: Profile) -> Self {
+        Self::new(&Settings::of_profile(profile))
+    }
+
+    /// The name of the profile that the policy started from.
+    pub fn profile(&self) -> &str {
+        &self.profile
+    }
+
+    /// Whether data summaries may be computed.
+    pub fn data_statistics(&self) -> bool {
+        self.capture.data_statistics
+    }
+
+    /// Whether any single value out of user data may be shown, whatever else decides of each.
+    pub fn values(&self) -> bool {
+        let capture = &self.capture;
+        [capture.top_values, capture.text_min_max, capture.inputs, capture.error_values].contains(&true)
+            || capture.sql_text == SqlText::Whole
+    }
+
+    /// Whether the most frequent values of a column, and the domain of a category, may be shown.
+    pub fn top_values(&self) -> bool {
+        self.capture.top_values
+    }
+
+    /// Whether the least and the greatest text of a column may be shown. Numbers and times are not meant.
+    pub fn text_min_max(&self) -> bool {
+        self.capture.text_min_max
+    }
+
+    /// Whether the values of inputs and parameters may be shown.
+    pub fn inputs(&self) -> bool {
+        self.capture.inputs
+    }
+
+    /// Whether the machine may be named.
+    pub fn host_facts(&self) -> bool {
+        self.capture.host_facts
+    }
+
+    /// How SQL texts are captured.
+    pub fn sql_text(&self) -> SqlText {
+        self.capture.sql_text
+    }
+
+    /// The redaction rules alone, for texts that are ours and not user data (a repository's URL, a header).
+    pub fn redactor(&self) -> &Redactor {
+        &self.redactor
+    }
+
+    /// Every rule of the policy, by its name. The same rules give the same text on every machine.
+    pub fn rules(&self) -> BTreeMap<String, String> {
+        let rules = serde_json::to_value(&self.capture).unwrap_or_default();
+        let named = [("profile", Value::from(self.profile.as_str())), ("tracker", self.tracker.into())];
+        rules
+            .as_object()
+            .into_iter()
+            .flatten()
+            .map(|(name, rule)| (name.clone(), rule.clone()))
+            .chain(named.map(|(name, rule)| (name.to_owned(), rule)))
+            .map(|(name, rule)| (name, Captured::new(rule).to_text()))
+            .collect()
+    }
+
+    /// Lets a value through: redacted, then truncated to every limit. Truncation shows in the value.
+    ///
+    /// What a limit cuts off is not looked at, so that a huge value costs little more than what is kept of it.
+    pub fn capture(&self, value: impl Into<Value>) -> Captured {
+        let value = value.into();
+        let mut limits = Limits::of(&self.capture);
+        loop {
+            let cut = limits.apply(&value, &self.redactor);
+            let size_bytes = cut.to_string().len();
+            if size_bytes <= self.capture.max_attribute_bytes {
+                return Captured::new(cut);
+            }
+            match limits.halved() {
+                Some(smaller) => limits = smaller,
+                None => {
+                    return Captured::new(Value::String(format!(
+                        "[left out: {size_bytes} bytes are over the limit of {}]",
+                        self.capture.max_attribute_bytes
+                    )));
+                }
+            }
+        }
+    }
+
+    /// Lets a value through that stands under a name of its own; hidden names give a redacted value.
+    pub fn capture_named(&self, name: &str, value: impl Into<Value>) -> Captured {
+        if self.redactor.hides_key(name) { Captured::new(REDACTED.into()) } else { self.capture(value) }
+    }
+
+    /// Lets the value of an input or a parameter through, where the policy shows those.
+    pub fn capture_input(&self, name: &str, value: impl Into<Value>) -> Captured {
+        if self.capture.inputs { self.capture_named(name, value) } else { Captured::new(LEFT_OUT.into()) }
+    }
+
+    /// Lets the message of an error through, without the values in it where the policy does not show those.
+    pub fn capture_error(&self, message: &str) -> Captured {
+        self.capture(self.shown_error(message).as_ref())
+    }
+
+    /// Lets the lines of a stack trace or error chain through, the first ones where there are too many; each as
+    /// [`Policy::capture_error`] does.
+    pub fn capture_stack<S: AsRef<str>>(&self, lines: impl IntoIterator<Item = S>) -> Captured {
+        let mut lines = lines.into_iter();
+        let kept: Vec<S> = lines.by_ref().take(self.capture.max_stack_lines).collect();
+        let kept: Vec<&str> = kept.iter().map(AsRef::as_ref).collect();
+        let more = lines.count();
+        // Together, because a private key has several lines.
+        let mut text = self.redactor.text(&self.shown_error(&kept.join("\n")));
+        if more > 0 {
+            text.push_str(&format!("\n… {more} more lines"));
+        }
+        self.capture(text)
+    }
+
+    fn shown_error<'a>(&self, message: &'a str) -> Cow<'a, str> {
+        if self.capture.error_values { message.into() } else { mask::without_values(message).into() }
+    }
+
+    /// Lets an SQL text through as the policy says: whole, or `stripped` of its literals, or not at all.
+    pub fn capture_sql(&self, text: &str, stripped: impl FnOnce() -> String) -> Option<Captured> {
+        match self.capture.sql_text {
+            SqlText::Whole => Some(self.capture(text)),
+            SqlText::WithoutLiterals => Some(self.capture(stripped())),
+            SqlText::None => None,
+        }
+    }
+
+    /// Lets the path or URL of a file through as the policy says: whole, or its last part, or not at all.
+    pub fn capture_path(&self, path: &str) -> Option<Captured> {
+        match self.capture.paths {
+            ShownPath::Whole => Some(self.capture(path)),
+            ShownPath::FileName => {
+                let name = path.trim_end_matches(['/', '\\']).rsplit(['/', '\\']).next().unwrap_or_default();
+                Some(self.capture(name))
+            }
+            ShownPath::None => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn policy(change: impl FnOnce(&mut CaptureSettings)) -> Policy {
+        let mut settings = Settings::of_profile(Profile::Dev);
+        change(&mut settings.capture);
+        Policy::new(&settings)
+    }
+
+    #[test]
+    fn truncation_shows_in_the_value() {
+        let policy = policy(|capture| {
+            capture.max_list_length = 2;
+            capture.max_dict_length = 1;
+            capture.max_string_length = 4;
+            capture.max_depth = 2;
+        });
+        assert_eq!(policy.capture(json!([1, 2, 3])).into_value(), json!([1, 2, "[… 1 more items]"]));
+        assert_eq!(
+            policy.capture(json!({"a": 1, "b": 2})).into_value(),
+            json!({"a": 1, "…": "[1 more keys]"})
+        );
+        assert_eq!(policy.capture("grüße").into_value(), json!("grüß[… 1 more characters]"));
+        assert_eq!(policy.capture(json!([[[1]]])).into_value(), json!([["[… 1 items, nested too deep]"]]));
+    }
+
+    #[test]
+    fn keys_that_become_the_same_are_both_kept() {
+        let policy = policy(|capture| capture.max_string_length = 1);
+        assert_eq!(
+            policy.capture(json!({"ab": 1, "ac": 2})).into_value(),
+            json!({"a[… 1 more characters]": 1, "a[… 1 more characters] (2)": 2})
+        );
+    }
+
+    #[test]
+    fn a_credential_at_the_cut_is_redacted_whole() {
+        let policy = policy(|capture| capture.max_string_length = 30);
+        let captured = policy.capture("a long text: https://someone:hunter2@host/path").to_text();
+        assert_eq!(captured, "a long text: https://[redacted[… 11 more characters]");
+    }
+
+    #[test]
+    fn no_attribute_is_larger_than_the_limit() {
+        let policy = policy(|capture| capture.max_attribute_bytes = 120);
+        for value in [
+            json!("x".repeat(50_000)),
+            json!(vec!["y".repeat(50); 100]),
+            json!({"a": {"b": "z".repeat(400)}}),
+        ] {
+            let captured = policy.capture(value).into_value().to_string();
+            assert!(captured.len() <= 120, "{captured}");
+        }
+    }
+
+    #[test]
+    fn keys_are_hidden_whatever_their_spelling_and_depth() {
+        let value = json!({"a": {"X-Api-Key": "k", "n": [{"dbPassword": {"deep": 1}}]}, "rows": 3});
+        assert_eq!(
+            policy(|_| {}).capture(value).into_value(),
+            json!({"a": {"X-Api-Key": REDACTED, "n": [{"dbPassword": REDACTED}]}, "rows": 3})
+        );
+    }
+
+    #[test]
+    fn sql_and_paths_follow_the_policy() {
+        let text = "SELECT 'x'";
+        let sql =
+            |sql_text| policy(|capture| capture.sql_text = sql_text).capture_sql(text, || "SELECT ?".into());
+        assert_eq!(sql(SqlText::Whole).unwrap().to_text(), text);
+        assert_eq!(sql(SqlText::WithoutLiterals).unwrap().to_text(), "SELECT ?");
+        assert_eq!(sql(SqlText::None), None);
+        let path =
+            |paths| policy(|capture| capture.paths = paths).capture_path("s3://b/customer=Ann/x.parquet");
+        assert_eq!(path(ShownPath::Whole).unwrap().to_text(), "s3://b/customer=Ann/x.parquet");
+        assert_eq!(path(ShownPath::FileName).unwrap().to_text(), "x.parquet");
+        assert_eq!(path(ShownPath::None), None);
+    }
+
+    #[test]
+    fn errors_and_inputs_have_no_values_in_production() {
+        let prod = Policy::of_profile(Profile::Prod);
+        assert_eq!(
+            prod.capture_error("Cannot cast string 'Ann' to Int64").to_text(),
+            "Cannot cast string ? to Int64"
+        );
+        assert_eq!(prod.capture_input("day", "monday").to_text(), LEFT_OUT);
+        let dev = Policy::of_profile(Profile::Dev);
+        assert_eq!(dev.capture_error("not 'a'").to_text(), "not 'a'");
+        assert_eq!(dev.capture_input("day", "monday").to_text(), "monday");
+        assert_eq!(dev.capture_input("db_password", "monday").to_text(), REDACTED);
+    }
+
+    #[test]
+    fn a_stack_is_cut_after_whole_lines() {
+        let policy = policy(|capture| capture.max_stack_lines = 2);
+        let captured = policy.capture_stack(["a", "-----BEGIN PRIVATE KEY-----", "abc", "def"]);
+        assert_eq!(captured.to_text(), "a\n[redacted]\n… 2 more lines");
+    }
+
+    #[test]
+    fn rules_have_names_and_one_spelling() {
+        let rules = Policy::of_profile(Profile::Prod).rules();
+        assert_eq!((rules["profile"].as_str(), rules["sql_text"].as_str()), ("prod", "without_literals"));
+        assert_eq!((rules["tracker"].as_str(), rules["redact_keys"].as_str()), ("true", "[]"));
+    }
+}

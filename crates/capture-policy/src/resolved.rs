@@ -1,0 +1,146 @@
+//! Settings with the places that their values came from.
+
+use std::{fmt, path::PathBuf};
+
+use figment::{Figment, Provider as _, value::Dict};
+use serde_json::{Map, Value, json};
+
+use crate::{Origin, Profile, Redactor, Settings, layer::Layer};
+
+/// Every setting in force, and where each came from. `Display` is a table; credentials are masked in it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Resolved {
+    /// The settings.
+    pub settings: Settings,
+    /// The built-in profile that the profile in force is, or extends.
+    pub base: Profile,
+    /// The configuration files that were read, those that win last.
+    pub files: Vec<PathBuf>,
+    values: Vec<ResolvedValue>,
+}
+
+/// A setting's value as it may be shown.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ResolvedValue {
+    /// The setting's dotted path.
+    pub key: String,
+    /// Its value, credentials masked. `null` where there is none.
+    pub value: Value,
+    /// Where it came from.
+    pub origin: Origin,
+}
+
+impl Resolved {
+    pub(crate) fn new(
+        settings: Settings,
+        base: Profile,
+        files: Vec<PathBuf>,
+        merged: &Figment,
+        layers: &[Layer],
+    ) -> Self {
+        let redactor = Redactor::new(&settings.capture.redact_keys);
+        let shown = serde_json::to_value(&settings).unwrap_or_default();
+        let given =
+            merged.data().ok().and_then(|by_profile| by_profile.into_values().next()).unwrap_or_default();
+        let mut values = Vec::new();
+        visit_leaves(&shown, &mut Vec::new(), &mut |path, value| {
+            let value = match value {
+                Value::String(text) => redactor.text(text).into(),
+                other => other.clone(),
+            };
+            let key: Vec<String> = path.iter().map(|name| quoted(name)).collect();
+            values.push(ResolvedValue {
+                key: key.join("."),
+                value,
+                origin: origin(&given, path, merged, layers),
+            });
+        });
+        Self { settings, base, files, values }
+    }
+
+    /// Every setting, in the order of the documentation.
+    pub fn values(&self) -> &[ResolvedValue] {
+        &self.values
+    }
+
+    /// The setting of that dotted path.
+    pub fn value(&self, key: &str) -> Option<&ResolvedValue> {
+        self.values.iter().find(|value| value.key == key)
+    }
+
+    /// The same as JSON: `{profile, extends, files, settings: {KEY: {value, origin}}}`.
+    pub fn to_json(&self) -> Value {
+        let settings: Map<String, Value> = self
+            .values
+            .iter()
+            .map(|value| {
+                (value.key.clone(), json!({ "value": value.value, "origin": value.origin.to_string() }))
+            })
+            .collect();
+        json!({
+            "profile": self.settings.profile,
+            "extends": self.base,
+            "files": self.files.iter().map(|file| file.display().to_string()).collect::<Vec<_>>(),
+            "settings": settings,
+        })
+    }
+}
+
+impl fmt::Display for Resolved {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let rows: Vec<[String; 3]> = self
+            .values
+            .iter()
+            .map(|value| [value.key.clone(), shown(&value.value), value.origin.to_string()])
+            .collect();
+        let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+        let (keys, values) = (width(0), width(1).min(MAX_VALUE_WIDTH));
+        for [key, value, origin] in &rows {
+            writeln!(f, "{key:<keys$}  {value:<values$}  {origin}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Longer values push their origin aside instead of widening the table.
+const MAX_VALUE_WIDTH: usize = 40;
+
+fn shown(value: &Value) -> String {
+    match value {
+        Value::Null => "-".to_owned(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+/// The layer that gave a value, by the tag that values keep when layers are merged.
+fn origin(given: &Dict, path: &[String], merged: &Figment, layers: &[Layer]) -> Origin {
+    let found = path.split_first().and_then(|(first, rest)| {
+        rest.iter().try_fold(given.get(first)?, |value, name| value.as_dict()?.get(name))
+    });
+    let name =
+        found.and_then(|value| merged.get_metadata(value.tag())).map(|metadata| metadata.name.as_ref());
+    match layers.iter().find(|layer| Some(layer.name.as_str()) == name) {
+        Some(layer) => layer.origin(&path.join(".")),
+        // What no layer has is optional, and not there.
+        None => Origin("default".to_owned()),
+    }
+}
+
+/// A name with dots in it as TOML writes it.
+fn quoted(name: &str) -> String {
+    if name.contains('.') { format!("{name:?}") } else { name.to_owned() }
+}
+
+fn visit_leaves<'a>(value: &'a Value, path: &mut Vec<String>, visit: &mut impl FnMut(&[String], &'a Value)) {
+    match value.as_object() {
+        Some(entries) => {
+            for (key, value) in entries {
+                path.push(key.clone());
+                visit_leaves(value, path, visit);
+                path.pop();
+            }
+        }
+        None => visit(path, value),
+    }
+}

@@ -1,0 +1,238 @@
+//! Files, variables and code become settings with origins, or errors that say what to write instead.
+
+use std::{fs, path::Path};
+
+use daglight_capture_policy::{Profile, Resolved, Settings, SettingsError, SettingsLoader};
+use tempfile::TempDir;
+
+/// A home folder and a project in it.
+struct Machine(TempDir);
+
+impl Machine {
+    fn new(files: &[(&str, &str)]) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir_all(dir.path().join("project/below")).unwrap();
+        for (path, text) in files {
+            let path = dir.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        Self(dir)
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    fn loader(&self, variables: &[(&str, &str)]) -> SettingsLoader {
+        SettingsLoader::new()
+            .with_directory(self.path().join("project/below"))
+            .with_variables([("HOME", self.path().to_str().unwrap())])
+            .with_variables(variables.iter().copied())
+    }
+}
+
+const PROJECT: &str = "project/daglight.toml";
+const USER: &str = ".config/daglight/daglight.toml";
+
+#[track_caller]
+fn check_origin(resolved: &Resolved, key: &str, value: &str, origin: &str) {
+    let found = resolved.value(key).unwrap_or_else(|| panic!("{key} is not there"));
+    assert_eq!(found.value.to_string(), value, "{key}");
+    assert!(found.origin.to_string().ends_with(origin), "{key} is from {}", found.origin);
+}
+
+#[test]
+fn later_layers_win_and_every_value_keeps_its_origin() {
+    let machine = Machine::new(&[
+        (
+            ".hamilton.conf",
+            "[other]\nMAX_LIST_LENGTH_CAPTURE = 1\n[SDK_CONSTANTS]\n# ours\nmax_list_length_capture = 3\n\
+                            MAX_DICT_LENGTH_CAPTURE: 4\ncapture_data_statistics = False\nunknown = 1\n",
+        ),
+        (USER, "[capture]\nmax_dict_length = 5\n[tracker]\nusername = \"me@host\"\napi_key = \"hunter2\"\n"),
+        (PROJECT, "team = \"risk\"\n\n[tracker]\nusername = \"ci@host\"\nproject_id = 7\n"),
+    ]);
+    let loader = machine
+        .loader(&[
+            ("HAMILTON_PROJECT_ID", "8"),
+            ("DAGLIGHT_REDACT_KEYS", "iban, tax_id"),
+            ("HAMILTON_UI_URL", " "),
+        ])
+        .with_value("option --dag-name", "dag_name", "a::b_v1");
+    let resolved = loader.resolve().unwrap();
+    check_origin(&resolved, "capture.max_list_length", "3", ".hamilton.conf:5");
+    check_origin(&resolved, "capture.data_statistics", "false", ".hamilton.conf:7");
+    check_origin(&resolved, "capture.max_dict_length", "5", "daglight/daglight.toml:2");
+    check_origin(&resolved, "team", "\"risk\"", "project/daglight.toml:1");
+    check_origin(&resolved, "tracker.username", "\"ci@host\"", "project/daglight.toml:4");
+    check_origin(&resolved, "tracker.project_id", "8", "environment variable HAMILTON_PROJECT_ID");
+    check_origin(&resolved, "capture.redact_keys", "[\"iban\",\"tax_id\"]", "DAGLIGHT_REDACT_KEYS");
+    check_origin(&resolved, "dag_name", "\"a::b_v1\"", "option --dag-name");
+    check_origin(&resolved, "capture.max_depth", "8", "default of profile dev");
+    check_origin(&resolved, "tracker.ui_url", "null", "default of profile dev");
+    assert_eq!(resolved.files.len(), 3);
+
+    assert_eq!(resolved.settings.tracker.api_key.as_ref().unwrap().expose(), "hunter2");
+    check_origin(&resolved, "tracker.api_key", "\"***\"", "daglight/daglight.toml:5");
+    assert!(!format!("{resolved}{resolved:?}{}", resolved.to_json()).contains("hunter2"));
+}
+
+#[test]
+fn the_sdk_file_is_where_the_variable_says() {
+    let machine = Machine::new(&[("sdk.ini", "[SDK_CONSTANTS]\nMAX_LIST_LENGTH_CAPTURE = 9\n")]);
+    let settings = machine.loader(&[("HAMILTON_CONFIG_URI", "~/sdk.ini")]).load().unwrap();
+    assert_eq!(settings.capture.max_list_length, 9);
+    let error = machine.loader(&[("HAMILTON_CONFIG_URI", "/nowhere.ini")]).load().unwrap_err();
+    assert_eq!(error.to_string(), "cannot read the configuration file /nowhere.ini");
+}
+
+const STAGING: &str = "profile = \"staging\"\n\n[profiles.staging]\nextends = \"prod\"\n\n\
+                       [profiles.staging.capture]\nmax_list_length = 33\nmax_dict_length = 44\n";
+
+#[test]
+fn a_profile_of_ones_own_extends_a_built_in_one() {
+    let machine = Machine::new(&[(PROJECT, STAGING)]);
+    let resolved = machine.loader(&[("HAMILTON_MAX_DICT_LENGTH_CAPTURE", "55")]).resolve().unwrap();
+    assert_eq!((resolved.base, resolved.settings.profile.as_str()), (Profile::Prod, "staging"));
+    check_origin(&resolved, "environment", "\"staging\"", "default of profile prod");
+    check_origin(&resolved, "capture.sql_text", "\"without_literals\"", "default of profile prod");
+    check_origin(&resolved, "capture.max_list_length", "33", "project/daglight.toml:7");
+    check_origin(&resolved, "capture.max_dict_length", "55", "HAMILTON_MAX_DICT_LENGTH_CAPTURE");
+
+    let other = machine.loader(&[("HAMILTON_TELEMETRY_PROFILE", "ci")]).load().unwrap();
+    assert_eq!(other, Settings::of_profile(Profile::Ci));
+}
+
+#[test]
+fn the_project_changes_a_profile_of_the_user() {
+    let machine =
+        Machine::new(&[(USER, STAGING), (PROJECT, "[profiles.staging]\ncapture.max_list_length = 34\n")]);
+    let settings = machine.loader(&[]).load().unwrap();
+    assert_eq!((settings.capture.max_list_length, settings.capture.max_dict_length), (34, 44));
+    assert!(!settings.capture.top_values);
+}
+
+#[test]
+fn outputs_are_named_with_dots() {
+    let file = "[outputs.\"semantic.risk_v1\"]\nowner = \"risk\"\ntags = { layer = \"gold\" }\n\
+                columns = { \"a.b\" = \"Int64\" }\n";
+    let machine = Machine::new(&[(PROJECT, file)]);
+    let resolved = machine.loader(&[]).resolve().unwrap();
+    let output = &resolved.settings.outputs["semantic.risk_v1"];
+    assert_eq!((output.owner.as_deref(), output.columns["a.b"].as_str()), (Some("risk"), "Int64"));
+    check_origin(&resolved, "outputs.\"semantic.risk_v1\".tags.layer", "\"gold\"", "daglight.toml:3");
+}
+
+#[test]
+fn parameter_tables_have_rows_of_any_kind() {
+    let file = "strict_registry = true\n[param_tables.weights]\nrows = [{ priority = \"high\", weight = 2.5, since = 2026-11-21 }]\n";
+    let settings = Machine::new(&[(PROJECT, file)]).loader(&[]).load().unwrap();
+    let row = &settings.param_tables["weights"].rows[0];
+    assert_eq!(
+        (&row["priority"], &row["weight"], &row["since"]),
+        (&"high".into(), &2.5.into(), &"2026-11-21".into())
+    );
+    assert!(settings.strict_registry);
+    check_error(
+        "[param_tables.a]\nrows = [1]\n",
+        &[],
+        &["param_tables.a.rows", "found a list", "a list of tables"],
+    );
+}
+
+#[track_caller]
+fn check_error(file: &str, variables: &[(&str, &str)], expected: &[&str]) -> SettingsError {
+    let error = Machine::new(&[(PROJECT, file)]).loader(variables).load().unwrap_err();
+    let message = error.to_string();
+    for part in expected {
+        assert!(message.contains(part), "{message:?} does not say {part:?}");
+    }
+    error
+}
+
+#[test]
+fn an_error_names_value_origin_and_what_is_allowed() {
+    check_error(
+        "",
+        &[("HAMILTON_PROJECT_ID", "seven")],
+        &["HAMILTON_PROJECT_ID", "\"seven\"", "a whole number, 1 or more"],
+    );
+    check_error(
+        "\n[capture]\nmax_depth = 0\n",
+        &[],
+        &["capture.max_depth", "found 0", "from 1 to 100", "daglight.toml:3"],
+    );
+    check_error(
+        "[capture]\nsql_text = \"all\"\n",
+        &[],
+        &["\"all\"", "whole, without_literals or none", "daglight.toml:2"],
+    );
+    check_error(
+        "[heartbeat]\ninterval_seconds = 0.0\n",
+        &[],
+        &["heartbeat.interval_seconds", "found 0", "above 0"],
+    );
+    check_error(
+        "[tracker]\napi_url = \"localhost:8241\"\n",
+        &[],
+        &["tracker.api_url", "localhost:8241", "http://"],
+    );
+    check_error("capture = 3\n", &[], &["capture", "found 3", "a table of settings", "daglight.toml:1"]);
+    check_error("[capture\n", &[], &["daglight.toml:1"]);
+    check_error("[outputs.a.columns]\nx = 1\n", &[], &["outputs.a.columns.x", "found 1", "daglight.toml:2"]);
+}
+
+#[test]
+fn unknown_keys_get_the_nearest_known_name() {
+    check_error(
+        "[capture]\nmax_list_lenght = 3\n",
+        &[],
+        &["max_list_lenght", "did you mean capture.max_list_length?"],
+    );
+    check_error("max_list_length = 3\n", &[], &["did you mean capture.max_list_length?"]);
+    check_error(
+        "[trakcer]\nenabled = true\n",
+        &[],
+        &["\"trakcer\"", "did you mean tracker?", "daglight.toml:1"],
+    );
+    check_error(
+        "",
+        &[("DAGLIGHT_MAX_DEPHT", "3")],
+        &["DAGLIGHT_MAX_DEPHT", "did you mean DAGLIGHT_MAX_DEPTH?"],
+    );
+    let unlike = check_error("zebra = 1\n", &[], &["\"zebra\""]);
+    assert!(matches!(unlike, SettingsError::Unknown { nearest: None, .. }), "{unlike}");
+}
+
+#[test]
+fn wrong_profiles_are_answered_with_those_that_there_are() {
+    let unknown = [("HAMILTON_TELEMETRY_PROFILE", "qa")];
+    check_error(STAGING, &unknown, &["\"qa\"", "dev, ci, prod or staging", "HAMILTON_TELEMETRY_PROFILE"]);
+    check_error("[profiles.prod]\nextends = \"dev\"\n", &[], &["prod is built in", "daglight.toml:1"]);
+    check_error("[profiles.a]\nextends = \"b\"\n", &[], &["profiles.a.extends", "\"b\"", "dev, ci or prod"]);
+    check_error("[profiles.a]\n", &[], &["profiles.a.extends", "found nothing", "dev, ci or prod"]);
+    check_error(
+        "[profiles.a]\nextends = \"ci\"\ncapture.max_depht = 3\n",
+        &[],
+        &["profiles.a.capture.max_depht", "did you mean capture.max_depth?", "daglight.toml:3"],
+    );
+}
+
+#[test]
+fn no_error_shows_a_credential() {
+    for file in [
+        "[tracker]\napi_key = 12345\n",
+        "[tracker]\napi_url = \"me:12345@host\"\n",
+        "[tracker]\napi_key = 12345x\n",
+    ] {
+        let error = check_error(file, &[], &["daglight.toml:2"]);
+        assert!(!format!("{error} {error:?}").contains("12345"), "{error:?}");
+    }
+}
+
+#[test]
+fn variables_of_others_are_left_alone() {
+    let variables = [("DAGLIGHT_BINARY", "/x"), ("HAMILTON_ENV", "local"), ("HAMILTON_PROJECT_ID", " ")];
+    assert_eq!(SettingsLoader::new().with_variables(variables).load().unwrap(), Settings::default());
+}
