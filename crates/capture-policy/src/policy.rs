@@ -131,6 +131,37 @@ impl Policy {
         }
     }
 
+    /// Lets the columns of a table through: an object of one entry a column, by name.
+    ///
+    /// Every entry stays an object of the shape that it had, because pages rely on it. For a column with a hidden name
+    /// stands what `withheld` makes of its entry; columns over the limits are left out, and `withheld` of nothing stands
+    /// for them, under a name that says how many there are.
+    pub fn capture_columns(
+        &self,
+        columns: Map<String, Value>,
+        withheld: impl Fn(&str, &Value) -> Value,
+    ) -> Captured {
+        let total = columns.len();
+        let mut kept = Map::new();
+        let mut size_bytes = 0;
+        for (name, column) in columns.into_iter().take(self.capture.max_dict_length) {
+            let name = self.redactor.text(&name);
+            let column = if self.redactor.hides_key(&name) { withheld(&name, &column) } else { column };
+            let column = self.capture(column).into_value();
+            size_bytes += name.len() + column.to_string().len();
+            if size_bytes > self.capture.max_attribute_bytes {
+                break;
+            }
+            kept.insert(name, column);
+        }
+        if kept.len() < total {
+            let name = format!("… {} more columns", total - kept.len());
+            let column = withheld(&name, &Value::Null);
+            kept.insert(name, column);
+        }
+        Captured::new(Value::Object(kept))
+    }
+
     /// Lets a value through that stands under a name of its own; hidden names give a redacted value.
     pub fn capture_named(&self, name: &str, value: impl Into<Value>) -> Captured {
         if self.redactor.hides_key(name) { Captured::new(REDACTED.into()) } else { self.capture(value) }

@@ -35,6 +35,7 @@ pub fn settings_schema() -> Value {
     properties.insert("profiles".to_owned(), profiles);
     json!({
         "$schema": schema["$schema"],
+        "$comment": "Made by `cargo run -q -p daglight-capture-policy --example reference`; not edited by hand.",
         "title": "daglight.toml",
         "description": "The configuration of Daglight. What is left out has the default of the profile.",
         "type": "object",

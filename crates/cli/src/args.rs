@@ -29,6 +29,8 @@ pub(crate) enum Command {
     Prune(PruneArgs),
     /// Check configuration, server, user and project, and say what to do about what is wrong.
     Doctor,
+    /// Show every setting in force, and where its value came from.
+    Config(ConfigArgs),
 }
 
 #[derive(Debug, ClapArgs)]
@@ -118,6 +120,19 @@ pub(crate) struct PruneArgs {
     /// Say what would be deleted, and delete nothing.
     #[arg(long)]
     pub(crate) dry_run: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct ConfigArgs {
+    /// The profile to show: dev, ci, prod or one of daglight.toml. Default: the one in force.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) profile: Option<String>,
+    /// Print the settings as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Print the JSON schema of daglight.toml instead.
+    #[arg(long, conflicts_with_all = ["profile", "json"])]
+    pub(crate) schema: bool,
 }
 
 fn parameter(text: &str) -> Result<(String, String), String> {

@@ -5,6 +5,7 @@
 
 mod args;
 mod bundles;
+mod config;
 mod console;
 mod doctor;
 mod failure;
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
         Command::Status(status) => status::status(&status),
         Command::Prune(prune) => prune::prune(&prune),
         Command::Doctor => doctor::doctor(),
+        Command::Config(config) => config::config(&config),
     };
     match done {
         Ok(code) => code,

@@ -1,0 +1,48 @@
+//! `daglight config`.
+
+use std::{
+    io::{self, ErrorKind, Write as _},
+    process::ExitCode,
+};
+
+use daglight::policy::{Resolved, SettingsLoader, settings_schema};
+
+use crate::{args::ConfigArgs, failure::Failure};
+
+pub(crate) fn config(args: &ConfigArgs) -> Result<ExitCode, Failure> {
+    let shown = match args.schema {
+        true => format!("{:#}", settings_schema()),
+        false => settings(args)?,
+    };
+    match writeln!(io::stdout(), "{}", shown.trim_end()) {
+        // Whoever reads has seen enough.
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),
+        written => written.map(|()| ExitCode::SUCCESS).map_err(Failure::work),
+    }
+}
+
+fn settings(args: &ConfigArgs) -> Result<String, Failure> {
+    let mut loader = SettingsLoader::from_process();
+    if let Some(profile) = &args.profile {
+        loader = loader.with_value("option --profile", "profile", profile);
+    }
+    let resolved = loader.resolve().map_err(Failure::input)?;
+    Ok(match args.json {
+        true => format!("{:#}", resolved.to_json()),
+        false => format!("{}\n{resolved}", headline(&resolved)),
+    })
+}
+
+/// The profile in force, and the files that were read.
+fn headline(resolved: &Resolved) -> String {
+    let profile = &resolved.settings.profile;
+    let base = resolved.base.name();
+    let mut lines = match profile == base {
+        true => format!("profile {profile}\n"),
+        false => format!("profile {profile}, which extends {base}\n"),
+    };
+    for file in &resolved.files {
+        lines.push_str(&format!("read {}\n", file.display()));
+    }
+    lines
+}
