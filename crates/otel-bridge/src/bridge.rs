@@ -212,7 +212,7 @@ impl Bridge {
     pub fn shutdown(&self, timeout: Duration) -> SignalLedgers {
         let exports = &self.inner.exports;
         exports.end(Instant::now() + timeout);
-        let outside = &exports.outside;
+        let outside = &exports.outside.counts;
         SignalLedgers {
             traces: outside.traces.ledger(exports.over_otlp(Signal::Traces)),
             metrics: outside.metrics.ledger(exports.over_otlp(Signal::Metrics)),

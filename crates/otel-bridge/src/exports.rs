@@ -17,8 +17,9 @@ use crate::{
     Signal,
     console::Console,
     environment::{Environment, OtlpTarget, SignalExport},
-    ledger::{AllCounts, Losses},
+    ledger::Losses,
     metric_reader::{MetricPump, PendingFlush, SharedReader},
+    origin::Origin,
     otlp::{self, Destinations, LastError, LogQueue, SpanQueue},
     scrub::Scrubber,
     transport::{Executor, Transport, TransportError},
@@ -37,7 +38,7 @@ pub(crate) struct Exports {
     metrics: Option<MetricPump>,
     over_otlp: Vec<Signal>,
     /// What no run made, and all metrics.
-    pub(crate) outside: Arc<AllCounts>,
+    pub(crate) outside: Arc<Origin>,
     pub(crate) losses: Losses,
     redactor: Redactor,
     last_error: LastError,
@@ -54,7 +55,7 @@ impl Exports {
         warnings: &mut Vec<String>,
     ) -> Self {
         let losses = Losses::default();
-        let outside = Arc::new(AllCounts::new(&losses));
+        let outside = Arc::new(Origin::outside(&losses));
         let last_error = LastError::default();
         let mut setup =
             Setup { transport: Transport::default(), resource, redactor, over_otlp: Vec::new(), warnings };
@@ -79,8 +80,8 @@ impl Exports {
             let reader = SharedReader::new(temporality);
             let provider = SdkMeterProvider::builder().with_resource(resource.clone());
             let provider = provider.with_reader(reader.clone()).build();
-            let (interval, counts) = (environment.metric_interval, Arc::clone(&outside));
-            let pump = MetricPump::start(reader, to, interval, counts, last_error.clone());
+            let (interval, origin) = (environment.metric_interval, Arc::clone(&outside));
+            let pump = MetricPump::start(reader, to, interval, origin, last_error.clone());
             Some((setup.started(Signal::Metrics, pump)?, provider))
         });
         let (metrics, meter_provider) = metrics.unzip();

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use opentelemetry::{InstrumentationScope, trace::TracerProvider as _};
+use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_appender_tracing::layer::OpenTelemetryTracingBridge;
 use opentelemetry_sdk::{logs::SdkLoggerProvider, trace::SdkTracerProvider};
 use tracing::Subscriber;
@@ -29,12 +29,11 @@ where
 {
     let not_exporters = filter_fn(|metadata| !is_exporter(metadata.target()));
     let filter: Arc<dyn Filter<S> + Send + Sync> = Arc::new(filter.and(not_exporters));
-    let scope = InstrumentationScope::builder(names::SCOPE).with_version(env!("CARGO_PKG_VERSION")).build();
     // Each call site is denied by one of the two filters, and that keeps it from being enabled once and for all. This
     // matters: a `log::log_enabled!` that per-layer filters deny leaves its verdict behind, and what comes next is
     // lost to it unless its call site asks again.
     let spans = tracing_opentelemetry::layer::<S>()
-        .with_tracer(tracers.tracer_with_scope(scope))
+        .with_tracer(tracers.tracer(names::TRACING_SCOPE))
         .with_location(false)
         .with_threads(false)
         .with_target(false)

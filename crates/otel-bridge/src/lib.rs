@@ -19,6 +19,7 @@ mod ledger;
 mod lines;
 mod metric_reader;
 mod metrics;
+mod origin;
 mod otlp;
 mod processors;
 mod propagation;

@@ -23,7 +23,7 @@ use opentelemetry_sdk::{
 };
 
 use crate::{
-    ledger::AllCounts,
+    origin::Origin,
     otlp::{Destinations, LastError},
 };
 
@@ -78,12 +78,12 @@ pub(crate) struct MetricPump {
 type Flush = mpsc::Sender<()>;
 
 impl MetricPump {
-    /// `counts` gets the data points.
+    /// The data points are counted for `origin`.
     pub(crate) fn start(
         reader: SharedReader,
         destinations: Destinations<MetricExporter>,
         interval: Duration,
-        counts: Arc<AllCounts>,
+        origin: Arc<Origin>,
         last_error: LastError,
     ) -> io::Result<Self> {
         let (requests, receiver) = mpsc::channel::<Flush>();
@@ -93,7 +93,7 @@ impl MetricPump {
                 console.metrics(&metrics);
             }
             if let Some((exporter, executor)) = &destinations.otlp {
-                let counts = &counts.metrics.otlp;
+                let counts = &origin.counts.metrics.otlp;
                 counts.produced(points);
                 let result = executor.run(exporter.export(&metrics));
                 counts.settled(points, result.is_ok());

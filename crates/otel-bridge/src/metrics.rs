@@ -114,8 +114,8 @@ impl RunMetrics {
         let located = [Some(operation), stage].into_iter().flatten();
         if measured.row_count.is_some() || measured.bytes.is_some() {
             inner.each(located.clone(), |instruments, attributes| {
-                instruments.rows.add(measured.row_count.unwrap_or(0), attributes);
-                instruments.bytes.add(measured.bytes.unwrap_or(0), attributes);
+                measured.row_count.iter().for_each(|&rows| instruments.rows.add(rows, attributes));
+                measured.bytes.iter().for_each(|&bytes| instruments.bytes.add(bytes, attributes));
             });
         }
         if let Some(error_type) = measured.error_type {

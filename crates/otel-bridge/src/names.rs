@@ -5,6 +5,8 @@
 
 /// The instrumentation scope of every signal that Daglight makes.
 pub const SCOPE: &str = "daglight";
+/// The instrumentation scope of spans that come through a program's `tracing` subscriber.
+pub const TRACING_SCOPE: &str = "tracing";
 
 /// A name, and what it stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

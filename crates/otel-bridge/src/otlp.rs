@@ -18,16 +18,17 @@ use crate::{
     console::Console,
     environment::Batches,
     ledger::{AllCounts, Counts},
+    origin::Origin,
     queue::{Queue, QueueSettings, WhenFull},
     scrub::Scrubber,
     transport::Executor,
 };
 
-/// An item on its way, with the counts of the run that made it.
+/// An item on its way, and where it comes from.
 #[derive(Debug)]
 pub(crate) struct Sent<T> {
     pub(crate) item: T,
-    pub(crate) counts: Arc<AllCounts>,
+    pub(crate) origin: Arc<Origin>,
 }
 
 pub(crate) type LogItem = Box<(SdkLogRecord, InstrumentationScope)>;
@@ -67,11 +68,12 @@ pub(crate) fn span_queue(
         exporter.set_resource(resource);
     }
     let work = move |batch: Vec<Sent<SpanData>>| {
-        let (spans, counts): (Vec<_>, Vec<_>) = batch
+        let (spans, origins): (Vec<_>, Vec<_>) = batch
             .into_iter()
             .map(|mut sent| {
+                sent.origin.stamp_span(&mut sent.item);
                 scrubber.span(&mut sent.item);
-                (sent.item, sent.counts)
+                (sent.item, sent.origin)
             })
             .unzip();
         if let Some(console) = &destinations.console {
@@ -79,7 +81,7 @@ pub(crate) fn span_queue(
         }
         if let Some((exporter, executor)) = &destinations.otlp {
             let result = executor.run(exporter.export(spans));
-            settle(&counts, |counts| &counts.traces.otlp, result, &last_error);
+            settle(&origins, |counts| &counts.traces.otlp, result, &last_error);
         }
     };
     start("daglight-spans", batches, work)
@@ -97,11 +99,12 @@ pub(crate) fn log_queue(
         exporter.set_resource(resource);
     }
     let work = move |batch: Vec<Sent<LogItem>>| {
-        let (logs, counts): (Vec<_>, Vec<_>) = batch
+        let (logs, origins): (Vec<_>, Vec<_>) = batch
             .into_iter()
             .map(|mut sent| {
+                sent.origin.stamp_log(&mut sent.item.0);
                 scrubber.log(&mut sent.item.0);
-                (sent.item, sent.counts)
+                (sent.item, sent.origin)
             })
             .unzip();
         let borrowed: Vec<_> = logs.iter().map(|log| (&log.0, &log.1)).collect();
@@ -110,7 +113,7 @@ pub(crate) fn log_queue(
         }
         if let Some((exporter, executor)) = &destinations.otlp {
             let result = executor.run(exporter.export(LogBatch::new(&borrowed)));
-            settle(&counts, |counts| &counts.logs.otlp, result, &last_error);
+            settle(&origins, |counts| &counts.logs.otlp, result, &last_error);
         }
     };
     start("daglight-logs", batches, work)
@@ -132,13 +135,13 @@ fn start<T: Send + 'static>(
 }
 
 fn settle<E: Display>(
-    counts: &[Arc<AllCounts>],
+    origins: &[Arc<Origin>],
     of_signal: impl Fn(&AllCounts) -> &Counts,
     result: Result<(), E>,
     last_error: &LastError,
 ) {
-    for counts in counts {
-        of_signal(counts).settled(1, result.is_ok());
+    for origin in origins {
+        of_signal(&origin.counts).settled(1, result.is_ok());
     }
     if let Err(error) = result {
         last_error.set(error);

@@ -1,4 +1,4 @@
-//! What spans and log records pass on their way: the stamps of their run, its files, and the OTLP queue.
+//! Where spans and log records go as they are made: to the files of their run, and to the queue for OTLP.
 
 use std::{
     borrow::Cow,
@@ -9,7 +9,7 @@ use std::{
 };
 
 use opentelemetry::{
-    Context, InstrumentationScope, Value,
+    Context, InstrumentationScope,
     logs::{AnyValue, LogRecord as _},
     trace::{Span as _, SpanId},
 };
@@ -20,7 +20,8 @@ use opentelemetry_sdk::{
 };
 
 use crate::{
-    ledger::{AllCounts, Counts},
+    ledger::Counts,
+    origin::Origin,
     otlp::{LogQueue, Sent, SpanQueue},
     queue::Queue,
     run_state::RunState,
@@ -33,12 +34,12 @@ const SHARDS: usize = 16;
 pub(crate) struct RunSpanProcessor {
     runs_of_open_spans: [Mutex<HashMap<SpanId, Arc<RunState>>>; SHARDS],
     otlp: Option<Arc<SpanQueue>>,
-    outside: Arc<AllCounts>,
+    outside: Arc<Origin>,
 }
 
 impl RunSpanProcessor {
-    /// `outside` counts the spans of no run.
-    pub(crate) fn new(otlp: Option<Arc<SpanQueue>>, outside: Arc<AllCounts>) -> Self {
+    /// `outside` is where the spans of no run come from.
+    pub(crate) fn new(otlp: Option<Arc<SpanQueue>>, outside: Arc<Origin>) -> Self {
         Self { runs_of_open_spans: Default::default(), otlp, outside }
     }
 
@@ -47,9 +48,9 @@ impl RunSpanProcessor {
         &self.runs_of_open_spans[usize::from(last) % SHARDS]
     }
 
-    fn send(&self, span: SpanData, counts: &Arc<AllCounts>) {
+    fn send(&self, span: SpanData, origin: &Arc<Origin>) {
         if let Some(queue) = &self.otlp {
-            send(queue, span, counts, &counts.traces.otlp);
+            send(queue, span, origin, &origin.counts.traces.otlp);
         }
     }
 }
@@ -63,15 +64,14 @@ impl SpanProcessor for RunSpanProcessor {
         }
     }
 
-    fn on_end(&self, mut span: SpanData) {
+    fn on_end(&self, span: SpanData) {
         let id = span.span_context.span_id();
         let run = self.shard(id).lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
         let sampled = span.span_context.is_sampled();
         match run {
             Some(run) => {
-                span.attributes.extend(run.stamps());
                 if sampled && self.otlp.is_some() {
-                    self.send(span.clone(), &run.counts);
+                    self.send(span.clone(), &run.origin);
                 }
                 run.span_ended(span);
             }
@@ -100,12 +100,12 @@ impl fmt::Debug for RunSpanProcessor {
 #[derive(Debug)]
 pub(crate) struct RunLogProcessor {
     otlp: Option<Arc<LogQueue>>,
-    outside: Arc<AllCounts>,
+    outside: Arc<Origin>,
 }
 
 impl RunLogProcessor {
-    /// `outside` counts the records of no run.
-    pub(crate) fn new(otlp: Option<Arc<LogQueue>>, outside: Arc<AllCounts>) -> Self {
+    /// `outside` is where the records of no run come from.
+    pub(crate) fn new(otlp: Option<Arc<LogQueue>>, outside: Arc<Origin>) -> Self {
         Self { otlp, outside }
     }
 }
@@ -117,14 +117,9 @@ impl LogProcessor for RunLogProcessor {
             return;
         }
         complete(record);
-        if let Some(run) = &run {
-            for stamp in run.stamps() {
-                record.add_attribute(stamp.key, any_value(stamp.value));
-            }
-        }
         if let Some(queue) = &self.otlp {
-            let counts = run.as_ref().map_or(&self.outside, |run| &run.counts);
-            send(queue, Box::new((record.clone(), scope.clone())), counts, &counts.logs.otlp);
+            let origin = run.as_ref().map_or(&self.outside, |run| &run.origin);
+            send(queue, Box::new((record.clone(), scope.clone())), origin, &origin.counts.logs.otlp);
         }
         if let Some(run) = run {
             run.log(record.clone(), scope.clone());
@@ -138,15 +133,6 @@ impl LogProcessor for RunLogProcessor {
     /// The bridge ends exporting, and waits for it.
     fn shutdown_with_timeout(&self, _timeout: Duration) -> OTelSdkResult {
         Ok(())
-    }
-}
-
-/// The value of a stamp, which is a text or an integer.
-fn any_value(value: Value) -> AnyValue {
-    match value {
-        Value::I64(number) => number.into(),
-        Value::String(text) => text.into(),
-        other => other.to_string().into(),
     }
 }
 
@@ -173,9 +159,9 @@ fn complete(record: &mut SdkLogRecord) {
     }
 }
 
-fn send<T: Send + 'static>(queue: &Queue<Sent<T>>, item: T, run: &Arc<AllCounts>, counts: &Counts) {
+fn send<T: Send + 'static>(queue: &Queue<Sent<T>>, item: T, origin: &Arc<Origin>, counts: &Counts) {
     counts.produced(1);
-    if queue.push(Sent { item, counts: Arc::clone(run) }).is_err() {
+    if queue.push(Sent { item, origin: Arc::clone(origin) }).is_err() {
         counts.dropped(1);
     }
 }

@@ -89,7 +89,7 @@ impl RunSignals {
         let base = parent.unwrap_or_default().with_value(CurrentRun(Arc::clone(&run)));
         let inner = Inner {
             tracer: bridge.tracer_provider.tracer_with_scope(instrumentation),
-            otlp_metrics_before: bridge.exports.outside.metrics.otlp.ledger(),
+            otlp_metrics_before: bridge.exports.outside.counts.metrics.otlp.ledger(),
             bridge,
             run,
             base,
@@ -125,9 +125,9 @@ impl RunSignals {
         &self.inner.metrics
     }
 
-    /// From now on, spans that end and logs that are made carry `hamilton.execution_run_id`. The first id counts.
+    /// Has all spans that end and logs that are made from now on carry `hamilton.execution_run_id`. The first id counts.
     pub fn set_execution_run_id(&self, id: i64) {
-        self.inner.run.set_execution_run_id(id);
+        self.inner.run.origin.set_execution_run_id(id);
     }
 
     /// Writes the state of all metrics as a line of their file. It returns before the line is on disk.
@@ -167,13 +167,13 @@ impl RunSignals {
         run.close(deadline);
         flush.wait(deadline);
         let mut ledgers = SignalLedgers {
-            traces: run.counts.traces.ledger(exports.over_otlp(Signal::Traces)),
-            metrics: run.counts.metrics.ledger(false),
-            logs: run.counts.logs.ledger(exports.over_otlp(Signal::Logs)),
+            traces: run.origin.counts.traces.ledger(exports.over_otlp(Signal::Traces)),
+            metrics: run.origin.counts.metrics.ledger(false),
+            logs: run.origin.counts.logs.ledger(exports.over_otlp(Signal::Logs)),
             errors: run.problems.list(),
         };
         if exports.over_otlp(Signal::Metrics) {
-            let now = exports.outside.metrics.otlp.ledger();
+            let now = exports.outside.counts.metrics.otlp.ledger();
             ledgers.metrics.otlp = Some(now.since(&self.inner.otlp_metrics_before));
         }
         if Signal::ALL.iter().any(|signal| ledgers.of(*signal).otlp.is_some_and(|otlp| !otlp.is_complete())) {

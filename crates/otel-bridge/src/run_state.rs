@@ -4,13 +4,13 @@ use std::{
     collections::BTreeMap,
     io,
     path::PathBuf,
-    sync::{Arc, OnceLock},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use daglight_capture_policy::Durability;
 use daglight_run_identity::{DagName, RunId};
-use opentelemetry::{Context, InstrumentationScope, Key, KeyValue, StringValue};
+use opentelemetry::{Context, InstrumentationScope};
 use opentelemetry_proto::{
     tonic::metrics::v1::MetricsData, transform::common::tonic::ResourceAttributesWithSchema,
 };
@@ -20,8 +20,9 @@ use opentelemetry_sdk::{
 };
 
 use crate::{
-    ledger::{AllCounts, Counts, Losses},
-    names::{self, Namespace, key},
+    ledger::{Counts, Losses},
+    names::Namespace,
+    origin::Origin,
     queue::{Queue, QueueSettings, WhenFull},
     scrub::Scrubber,
     signal_files::{Entry, Problems, SignalFiles, SignalWriter},
@@ -70,10 +71,8 @@ pub(crate) struct CurrentRun(pub(crate) Arc<RunState>);
 /// An open run. It outlives its end where a context or a span still refers to it, and then takes nothing more.
 #[derive(Debug)]
 pub(crate) struct RunState {
-    stamps: Vec<KeyValue>,
-    execution_run_id: OnceLock<i64>,
     queue: Option<Queue<Entry>>,
-    pub(crate) counts: Arc<AllCounts>,
+    pub(crate) origin: Arc<Origin>,
     pub(crate) problems: Problems,
 }
 
@@ -95,14 +94,14 @@ impl RunState {
         scrubber: Scrubber,
         losses: &Losses,
     ) -> Self {
-        let counts = Arc::new(AllCounts::new(losses));
+        let origin = Arc::new(Origin::of_run(scope, namespace, losses));
         let problems = Problems::default();
         let mut writer = SignalWriter::create(
             &scope.files,
             scope.durability,
             resource,
             scrubber,
-            Arc::clone(&counts),
+            Arc::clone(&origin),
             problems.clone(),
         );
         let settings = QueueSettings {
@@ -116,13 +115,7 @@ impl RunState {
         let queue = queue.map_err(|error: io::Error| {
             problems.add(format!("cannot start the writer of the signal files: {error}"));
         });
-        Self {
-            stamps: stamps(scope, namespace),
-            execution_run_id: OnceLock::new(),
-            queue: queue.ok(),
-            counts,
-            problems,
-        }
+        Self { queue: queue.ok(), origin, problems }
     }
 
     /// The run that `context` belongs to.
@@ -130,39 +123,24 @@ impl RunState {
         context.get::<CurrentRun>().map(|run| Arc::clone(&run.0))
     }
 
-    /// The attributes of every span and log record of the run.
-    pub(crate) fn stamps(&self) -> impl Iterator<Item = KeyValue> + '_ {
-        let execution = self.execution_run_id.get();
-        let execution = execution.map(|&id| KeyValue::new(key::HAMILTON_EXECUTION_RUN_ID, id));
-        self.stamps.iter().cloned().chain(execution)
-    }
-
-    /// Remembers the id that the tracking server gave the run; the first one counts.
-    pub(crate) fn set_execution_run_id(&self, id: i64) {
-        let _ = self.execution_run_id.set(id);
-    }
-
     pub(crate) fn span_started(&self, span: &Span) {
-        if let (Some(queue), Some(mut data)) = (&self.queue, span.exported_data()) {
-            data.attributes.extend(self.stamps());
+        if let (Some(queue), Some(data)) = (&self.queue, span.exported_data()) {
             // A start record that finds no room is no loss: the span itself follows.
             let _ = queue.push(Entry::Started(Box::new(data)));
         }
     }
 
-    /// Takes a span that has its stamps.
     pub(crate) fn span_ended(&self, span: SpanData) {
-        self.push(Entry::Ended(Box::new(span)), &self.counts.traces.bundle, 1);
+        self.push(Entry::Ended(Box::new(span)), &self.origin.counts.traces.bundle, 1);
     }
 
-    /// Takes a log record that has its stamps.
     pub(crate) fn log(&self, record: SdkLogRecord, scope: InstrumentationScope) {
-        self.push(Entry::Log(Box::new((record, scope))), &self.counts.logs.bundle, 1);
+        self.push(Entry::Log(Box::new((record, scope))), &self.origin.counts.logs.bundle, 1);
     }
 
     pub(crate) fn metrics(&self, snapshot: MetricsData, points: u64) {
         let entry = Entry::Metrics { snapshot: Box::new(snapshot), points };
-        self.push(entry, &self.counts.metrics.bundle, points);
+        self.push(entry, &self.origin.counts.metrics.bundle, points);
     }
 
     fn push(&self, entry: Entry, counts: &Counts, items: u64) {
@@ -181,14 +159,4 @@ impl RunState {
     pub(crate) fn close(&self, deadline: Instant) -> bool {
         self.queue.as_ref().is_none_or(|queue| queue.close(deadline))
     }
-}
-
-fn stamps(scope: &RunScope, namespace: &Namespace) -> Vec<KeyValue> {
-    let text = |text: String| StringValue::from(Arc::<str>::from(text));
-    let run_id = text(scope.run_id.to_string());
-    vec![
-        KeyValue::new(key::HAMILTON_RUN_ID, run_id.clone()),
-        KeyValue::new(key::HAMILTON_DAG_NAME, text(scope.dag_name.to_string())),
-        KeyValue::new(Key::from(Arc::<str>::from(namespace.key(names::Key::RunId))), run_id),
-    ]
 }

@@ -1,10 +1,10 @@
 //! Makes signals fit to leave the process: credentials redacted, long texts cut, and only what OTLP/JSON can carry.
 
-use std::{collections::HashMap, sync::LazyLock};
+use std::{borrow::Cow, collections::HashMap, sync::LazyLock};
 
 use daglight_capture_policy::{REDACTED, Redactor};
 use opentelemetry::{
-    Array, Key, KeyValue, StringValue, Value,
+    Array, InstrumentationScope, Key, KeyValue, StringValue, Value,
     logs::{AnyValue, LogRecord, Logger, LoggerProvider},
     trace::Status,
 };
@@ -43,15 +43,16 @@ impl Scrubber {
     /// Scrubs the attributes, events, links and status of a span. Of a key that was set twice, the last value stays.
     pub(crate) fn span(&mut self, span: &mut SpanData) {
         keep_last_values(&mut span.attributes);
-        self.attributes(&mut span.attributes);
+        let trust = Trust::in_scope(&span.instrumentation_scope);
+        self.attributes(&mut span.attributes, trust);
         for event in &mut span.events.events {
-            self.attributes(&mut event.attributes);
+            self.attributes(&mut event.attributes, trust);
         }
         for link in &mut span.links.links {
-            self.attributes(&mut link.attributes);
+            self.attributes(&mut link.attributes, trust);
         }
         if let Status::Error { description } = &mut span.status
-            && let Some(text) = self.text(description, None)
+            && let Some(text) = self.text(description, None, trust)
         {
             *description = text.into();
         }
@@ -69,25 +70,25 @@ impl Scrubber {
         }
     }
 
-    fn attributes(&mut self, attributes: &mut [KeyValue]) {
+    fn attributes(&mut self, attributes: &mut [KeyValue], trust: Trust) {
         for attribute in attributes {
-            if self.hides(&attribute.key) {
+            if trust == Trust::Nobody && self.hides(&attribute.key) {
                 attribute.value = REDACTED.into();
-            } else if let Some(value) = self.value(&attribute.value) {
+            } else if let Some(value) = self.value(&attribute.value, trust) {
                 attribute.value = value;
             }
         }
     }
 
     /// The value as it may leave, where that differs.
-    fn value(&self, value: &Value) -> Option<Value> {
+    fn value(&self, value: &Value, trust: Trust) -> Option<Value> {
         let limit = self.span_value_length;
         match value {
-            Value::String(text) => self.text(text.as_str(), limit).map(Value::from),
+            Value::String(text) => self.text(text.as_str(), limit, trust).map(Value::from),
             Value::F64(number) => non_finite_name(*number).map(Value::from),
             Value::Array(Array::String(texts)) => {
                 let changed: Vec<Option<String>> =
-                    texts.iter().map(|text| self.text(text.as_str(), limit)).collect();
+                    texts.iter().map(|text| self.text(text.as_str(), limit, trust)).collect();
                 changed.iter().any(Option::is_some).then(|| {
                     let scrubbed = changed.into_iter().zip(texts);
                     let texts: Vec<StringValue> = scrubbed
@@ -113,7 +114,7 @@ impl Scrubber {
 
     fn any_value(&self, value: &AnyValue, limit: Option<usize>) -> Option<AnyValue> {
         match value {
-            AnyValue::String(text) => self.text(text.as_str(), limit).map(AnyValue::from),
+            AnyValue::String(text) => self.text(text.as_str(), limit, Trust::Nobody).map(AnyValue::from),
             AnyValue::Double(number) => non_finite_name(*number).map(AnyValue::from),
             AnyValue::ListAny(items) => Some(AnyValue::ListAny(Box::new(
                 items
@@ -138,12 +139,14 @@ impl Scrubber {
         }
     }
 
-    fn text(&self, text: &str, limit: Option<usize>) -> Option<String> {
-        let mut scrubbed = self.redactor.text(text);
-        if let Some((end, _)) = limit.and_then(|limit| scrubbed.char_indices().nth(limit)) {
-            scrubbed.truncate(end);
-        }
-        (scrubbed != text).then_some(scrubbed)
+    fn text(&self, text: &str, limit: Option<usize>, trust: Trust) -> Option<String> {
+        let redacted = match trust {
+            Trust::Nobody => Cow::Owned(self.redactor.text(text)),
+            Trust::Daglight => Cow::Borrowed(text),
+        };
+        let end = limit.and_then(|limit| redacted.char_indices().nth(limit));
+        let scrubbed = end.map_or(&*redacted, |(end, _)| &redacted[..end]);
+        (scrubbed != text).then(|| scrubbed.to_owned())
     }
 
     fn hides(&mut self, key: &Key) -> bool {
@@ -155,6 +158,21 @@ impl Scrubber {
             self.hidden_keys.insert(key.clone(), hidden);
         }
         hidden
+    }
+}
+
+/// Whose values need no redaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Trust {
+    /// What a program records by itself may hold anything.
+    Nobody,
+    /// Spans of [`crate::StageSpan`] take only facts, names, and values that the capture policy has let through.
+    Daglight,
+}
+
+impl Trust {
+    fn in_scope(scope: &InstrumentationScope) -> Self {
+        if scope.name() == names::SCOPE { Self::Daglight } else { Self::Nobody }
     }
 }
 
@@ -227,7 +245,7 @@ mod tests {
     #[track_caller]
     fn check(key: &'static str, value: impl Into<Value>, expected: impl Into<Value>) {
         let mut attributes = [KeyValue::new(key, value)];
-        scrubber(Some(24)).attributes(&mut attributes);
+        scrubber(Some(24)).attributes(&mut attributes, Trust::Nobody);
         assert_eq!(attributes[0].value, expected.into());
     }
 

@@ -32,7 +32,7 @@ use opentelemetry_sdk::{
 };
 use serde::Serialize;
 
-use crate::{Signal, ledger::AllCounts, scrub::Scrubber};
+use crate::{Signal, origin::Origin, scrub::Scrubber};
 
 /// Where the signal files of a run are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,7 +79,7 @@ pub(crate) struct SignalWriter {
     metrics: LineFile,
     logs: LineFile,
     open_spans: OpenSpans,
-    counts: Arc<AllCounts>,
+    origin: Arc<Origin>,
     problems: Problems,
 }
 
@@ -104,7 +104,7 @@ impl SignalWriter {
         durability: Durability,
         resource: ResourceAttributesWithSchema,
         scrubber: Scrubber,
-        counts: Arc<AllCounts>,
+        origin: Arc<Origin>,
         problems: Problems,
     ) -> Self {
         let open = |path: &Path| LineFile::open(path, durability, &problems);
@@ -115,7 +115,7 @@ impl SignalWriter {
             open_spans: OpenSpans::new(LineFile::open(&files.open_spans(), durability, &problems)),
             resource,
             scrubber,
-            counts,
+            origin,
             problems,
         }
     }
@@ -127,8 +127,7 @@ impl SignalWriter {
         let mut started = HashMap::new();
         for entry in entries {
             match entry {
-                Entry::Started(mut span) => {
-                    self.scrubber.span(&mut span);
+                Entry::Started(span) => {
                     started.insert(span.span_context.span_id(), *span);
                 }
                 Entry::Ended(mut span) => {
@@ -136,22 +135,29 @@ impl SignalWriter {
                     if started.remove(&id).is_none() {
                         self.open_spans.ended(id);
                     }
-                    self.scrubber.span(&mut span);
+                    self.finish(&mut span);
                     spans.push(*span);
                 }
                 Entry::Log(mut log) => {
+                    self.origin.stamp_log(&mut log.0);
                     self.scrubber.log(&mut log.0);
                     logs.push(log);
                 }
                 Entry::Metrics { snapshot, points } => {
                     let written = self.metrics.write(&*snapshot, Signal::Metrics, &self.problems);
-                    self.counts.metrics.bundle.settled(points, written);
+                    self.origin.counts.metrics.bundle.settled(points, written);
                 }
             }
         }
         self.write_logs(&logs);
         self.write_spans(spans);
+        started.values_mut().for_each(|span| self.finish(span));
         self.open_spans.started(started, &self.resource, &self.problems);
+    }
+
+    fn finish(&mut self, span: &mut SpanData) {
+        self.origin.stamp_span(span);
+        self.scrubber.span(span);
     }
 
     fn write_spans(&mut self, spans: Vec<SpanData>) {
@@ -161,7 +167,7 @@ impl SignalWriter {
         let items = spans.len() as u64;
         let data = TracesData { resource_spans: group_spans_by_resource_and_scope(spans, &self.resource) };
         let written = self.traces.write(&data, Signal::Traces, &self.problems);
-        self.counts.traces.bundle.settled(items, written);
+        self.origin.counts.traces.bundle.settled(items, written);
     }
 
     fn write_logs(&mut self, logs: &[Box<(SdkLogRecord, InstrumentationScope)>]) {
@@ -172,7 +178,7 @@ impl SignalWriter {
         let batch = LogBatch::new(&borrowed);
         let data = LogsData { resource_logs: group_logs_by_resource_and_scope(&batch, &self.resource) };
         let written = self.logs.write(&data, Signal::Logs, &self.problems);
-        self.counts.logs.bundle.settled(logs.len() as u64, written);
+        self.origin.counts.logs.bundle.settled(logs.len() as u64, written);
     }
 }
 

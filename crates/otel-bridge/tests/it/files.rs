@@ -53,7 +53,6 @@ fn a_run_is_a_tree_of_spans_with_its_ids_on_each() {
         assert_eq!(attribute(span, "hamilton.dag_name"), Some(&json!("sales::orders_v1")));
         assert_eq!(attribute(span, "daglight.status"), Some(&json!("ok")));
     }
-    assert_eq!(attribute(write, "hamilton.execution_run_id"), None);
     assert_eq!(attribute(node, "hamilton.execution_run_id"), Some(&json!("42")));
     assert_eq!(attribute(write, "daglight.row_count"), Some(&json!("7")));
     assert_eq!(attribute(write, "daglight.stage"), Some(&json!("write")));

@@ -59,8 +59,7 @@ fn records_carry_the_ids_of_their_span_and_run() {
     drop(guard);
     run.finish();
 
-    let mut logs = run.logs();
-    logs.sort_by_key(|log| log["timeUnixNano"].as_str().unwrap().to_owned());
+    let logs = run.logs();
     let bodies: Vec<_> = logs.iter().map(|log| log["body"]["stringValue"].as_str().unwrap()).collect();
     assert_eq!(bodies, ["careful: password=[redacted]", "from log", "named", "inside"]);
     let spans = run.spans();

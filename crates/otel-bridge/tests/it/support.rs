@@ -70,13 +70,18 @@ impl TestRun {
     }
 }
 
-/// The spans in their file, in the order in which they ended.
+/// The spans in their file, in the order in which they ended; in a line they stand by scope.
 pub(crate) fn spans_of(files: &SignalFiles) -> Vec<Value> {
-    items(&lines(&files.traces), ["resourceSpans", "scopeSpans", "spans"])
+    let mut spans = items(&lines(&files.traces), ["resourceSpans", "scopeSpans", "spans"]);
+    spans.sort_by_key(|span| span["endTimeUnixNano"].as_str().unwrap().to_owned());
+    spans
 }
 
+/// The log records in their file, in the order in which they were made.
 pub(crate) fn logs_of(files: &SignalFiles) -> Vec<Value> {
-    items(&lines(&files.logs), ["resourceLogs", "scopeLogs", "logRecords"])
+    let mut logs = items(&lines(&files.logs), ["resourceLogs", "scopeLogs", "logRecords"]);
+    logs.sort_by_key(|log| log["timeUnixNano"].as_str().unwrap().to_owned());
+    logs
 }
 
 pub(crate) fn lines(path: &Path) -> Vec<Value> {

@@ -1,0 +1,68 @@
+//! Where a signal comes from: which run it belongs to, what that stamps on it, and where it is counted.
+
+use std::sync::{Arc, OnceLock};
+
+use opentelemetry::{
+    Key, KeyValue, StringValue, Value,
+    logs::{AnyValue, LogRecord as _},
+};
+use opentelemetry_sdk::{logs::SdkLogRecord, trace::SpanData};
+
+use crate::{
+    RunScope,
+    ledger::{AllCounts, Losses},
+    names::{self, Namespace, key},
+};
+
+/// A run, or what is outside of every run, as its signals carry it to each destination.
+#[derive(Debug)]
+pub(crate) struct Origin {
+    stamps: Vec<KeyValue>,
+    execution_run_id: OnceLock<i64>,
+    pub(crate) counts: AllCounts,
+}
+
+impl Origin {
+    pub(crate) fn of_run(scope: &RunScope, namespace: &Namespace, losses: &Losses) -> Self {
+        let text = |text: String| StringValue::from(Arc::<str>::from(text));
+        let run_id = text(scope.run_id.to_string());
+        let own_key = Key::from(Arc::<str>::from(namespace.key(names::Key::RunId)));
+        let stamps = vec![
+            KeyValue::new(key::HAMILTON_RUN_ID, run_id.clone()),
+            KeyValue::new(key::HAMILTON_DAG_NAME, text(scope.dag_name.to_string())),
+            KeyValue::new(own_key, run_id),
+        ];
+        Self { stamps, execution_run_id: OnceLock::new(), counts: AllCounts::new(losses) }
+    }
+
+    /// Outside of every run nothing is stamped.
+    pub(crate) fn outside(losses: &Losses) -> Self {
+        Self { stamps: Vec::new(), execution_run_id: OnceLock::new(), counts: AllCounts::new(losses) }
+    }
+
+    /// Remembers the id that the tracking server gave the run; the first one counts.
+    pub(crate) fn set_execution_run_id(&self, id: i64) {
+        let _ = self.execution_run_id.set(id);
+    }
+
+    pub(crate) fn stamp_span(&self, span: &mut SpanData) {
+        span.attributes.extend(self.stamps());
+    }
+
+    pub(crate) fn stamp_log(&self, record: &mut SdkLogRecord) {
+        for stamp in self.stamps() {
+            let value = match stamp.value {
+                Value::I64(number) => AnyValue::Int(number),
+                Value::String(text) => AnyValue::String(text),
+                other => AnyValue::String(other.to_string().into()),
+            };
+            record.add_attribute(stamp.key, value);
+        }
+    }
+
+    fn stamps(&self) -> impl Iterator<Item = KeyValue> + '_ {
+        let execution = self.execution_run_id.get();
+        let execution = execution.map(|&id| KeyValue::new(key::HAMILTON_EXECUTION_RUN_ID, id));
+        self.stamps.iter().cloned().chain(execution)
+    }
+}
