@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, collections::BTreeMap};
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::{
     CaptureSettings, Captured, Profile, REDACTED, Redactor, Settings, ShownPath, SqlText, limits::Limits,
@@ -282,6 +282,26 @@ mod tests {
         assert_eq!(
             policy(|_| {}).capture(value).into_value(),
             json!({"a": {"X-Api-Key": REDACTED, "n": [{"dbPassword": REDACTED}]}, "rows": 3})
+        );
+    }
+
+    #[test]
+    fn columns_stay_columns() {
+        let policy = policy(|capture| capture.max_dict_length = 2);
+        let withheld = |name: &str, column: &Value| json!({"name": name, "type": column["type"]});
+        let column = |kind: &str| json!({"type": kind, "top": ["Ann"]});
+        let Value::Object(columns) =
+            json!({"api_token": column("text"), "b": column("int"), "c": column("int"), "d": column("int")})
+        else {
+            unreachable!()
+        };
+        assert_eq!(
+            policy.capture_columns(columns, withheld).into_value(),
+            json!({
+                "api_token": {"name": "api_token", "type": "text"},
+                "b": {"type": "int", "top": ["Ann"]},
+                "… 2 more columns": {"name": "… 2 more columns", "type": null},
+            })
         );
     }
 
