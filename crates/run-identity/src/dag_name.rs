@@ -117,25 +117,40 @@ fn changing_part(name: &str) -> Option<(&'static str, &str)> {
         return Some(("a timestamp", date));
     }
     for word in name.split(|c: char| !c.is_ascii_alphanumeric()) {
-        let digits = word.bytes().filter(u8::is_ascii_digit).count();
-        if digits == word.len() && (word.len() == 10 || word.len() == 13 || is_compact_date(word)) {
-            return Some(("a timestamp", word));
-        }
-        if (7..=64).contains(&word.len())
-            && digits > 0
-            && digits < word.len()
-            && word.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
-        {
-            return Some(("a commit hash", word));
-        }
         if let Some((date, time)) = word.split_once(['T', 't'])
             && is_compact_date(date)
             && time.bytes().take(4).filter(u8::is_ascii_digit).count() == 4
         {
             return Some(("a timestamp", word));
         }
+        // As `git describe` writes them, a `g` stands before the hash.
+        if is_commit_hash(word) || word.strip_prefix('g').is_some_and(is_commit_hash) {
+            return Some(("a commit hash", word));
+        }
+        let digits = word.split(|c: char| !c.is_ascii_digit());
+        if let Some(time) = digits.into_iter().find(|digits| is_unix_time(digits) || is_compact_date(digits))
+        {
+            return Some(("a timestamp", time));
+        }
     }
     None
+}
+
+/// Seven to sixty-four hexadecimal digits of one case, letters and numerals among them.
+fn is_commit_hash(word: &str) -> bool {
+    let numerals = word.bytes().filter(u8::is_ascii_digit).count();
+    let is_hex = |letters: std::ops::RangeInclusive<u8>| {
+        word.bytes().all(|byte| byte.is_ascii_digit() || letters.contains(&byte))
+    };
+    (7..=64).contains(&word.len())
+        && numerals > 0
+        && numerals < word.len()
+        && (is_hex(b'a'..=b'f') || is_hex(b'A'..=b'F'))
+}
+
+/// Seconds, milliseconds, microseconds or nanoseconds since 1970.
+fn is_unix_time(digits: &str) -> bool {
+    matches!(digits.len(), 10 | 13 | 16 | 19)
 }
 
 fn uuid_in(name: &str) -> Option<&str> {
@@ -197,12 +212,24 @@ mod tests {
         check_refused("orders_2026-11-21", "a timestamp", "orders");
         check_refused("orders_20261121T0830", "a timestamp", "orders");
         check_refused("orders_1795237787", "a timestamp", "orders");
+        check_refused("orders_1795237787123456", "a timestamp", "orders");
+        check_refused("orders20261121", "a timestamp", "orders");
+        check_refused("orders_v1-3-g4f2a9bc", "a commit hash", "orders_v1-3");
+        check_refused("orders_4F2A9BC1", "a commit hash", "orders");
         check_refused("orders-0198c5f0-7a0e-7d5f-8a53-0c9f9f4c2b11", "a UUID", "orders");
     }
 
     #[test]
     fn ordinary_names_are_taken() {
-        for name in ["codeintel::semantic_v1", "tpch", "Größe_v12", "facade", "orders 2026", "deadbeef"] {
+        for name in [
+            "codeintel::semantic_v1",
+            "tpch",
+            "Größe_v12",
+            "facade",
+            "orders 2026",
+            "deadbeef",
+            "top_1000000",
+        ] {
             assert_eq!(DagName::try_from(name).map(|name| name.to_string()), Ok(name.to_owned()));
         }
     }

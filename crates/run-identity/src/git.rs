@@ -1,17 +1,20 @@
-//! What git knows about the working directory.
+//! What git and the variables of continuous integration know about the working directory.
 
 use std::{
     path::Path,
     process::{Command, Stdio},
     sync::mpsc,
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use serde::{Deserialize, Serialize};
 
 /// How long git may take in all, so that a slow file system cannot hold up the start of a run.
 const DEADLINE: Duration = Duration::from_secs(2);
+
+/// Variables by which a git hook tells git of another repository than that of the directory.
+const REDIRECTIONS: [&str; 4] = ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR"];
 
 /// The commit that a run was made from. What is not known is `None`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,87 +23,169 @@ pub struct GitFacts {
     pub commit: Option<String>,
     /// The branch; `None` for a detached head.
     pub branch: Option<String>,
-    /// The URL of `origin`, without user and password.
+    /// The URL of the repository, without user and password.
     pub repo: Option<String>,
     /// Whether tracked files differ from the commit.
     pub dirty: Option<bool>,
 }
 
 impl GitFacts {
-    /// Asks git about `directory`. Outside a repository, without git, or when it takes longer than two seconds, the
-    /// facts are unknown; it never fails.
+    /// What the variables of GitHub or GitLab say, if `directory` is in the checkout that they are about, and for the
+    /// rest what git says. In continuous integration the head is usually detached, and only the variables know the
+    /// branch.
+    ///
+    /// `variable` gives the environment.
+    pub fn of_checkout(directory: &Path, variable: impl Fn(&str) -> Option<String>) -> Self {
+        let told = Self::of_ci(directory, variable);
+        let found = Self::of_directory(directory);
+        Self {
+            commit: told.commit.or(found.commit),
+            branch: told.branch.or(found.branch),
+            repo: told.repo.or(found.repo),
+            dirty: found.dirty,
+        }
+    }
+
+    /// Asks git about `directory`. Outside a repository, without git, or of what takes longer than two seconds, nothing
+    /// is known; it never fails. Of a repository that belongs to another user it is not known whether files differ,
+    /// because finding out may run programs that the repository names.
     pub fn of_directory(directory: &Path) -> Self {
         let (sender, receiver) = mpsc::channel();
         let directory = directory.to_owned();
-        let asked = thread::Builder::new().name("daglight-git".into()).spawn(move || {
-            let _ = sender.send(Self::ask(&directory));
-        });
-        match asked {
-            Ok(_) => receiver.recv_timeout(DEADLINE).unwrap_or_default(),
-            Err(_) => Self::default(),
+        // Nobody listens any more past the deadline, and the thread ends with its next answer.
+        let asked = thread::Builder::new()
+            .name("daglight-git".into())
+            .spawn(move || Self::ask(&directory, |facts| sender.send(facts.clone()).is_ok()));
+        let mut facts = Self::default();
+        if asked.is_ok() {
+            let started = Instant::now();
+            while let Ok(more) = receiver.recv_timeout(DEADLINE.saturating_sub(started.elapsed())) {
+                facts = more;
+            }
         }
+        facts
     }
 
-    fn ask(directory: &Path) -> Self {
-        let Some(commit) = git(directory, &["rev-parse", "--verify", "HEAD"]) else {
-            return Self { repo: remote(directory), ..Self::default() };
+    /// Tells `found` after each answer what is known; goes on while that gives true.
+    fn ask(directory: &Path, found: impl Fn(&Self) -> bool) -> bool {
+        let commit = git(directory, &["rev-parse", "--verify", "--quiet", "HEAD"]);
+        let mut facts = Self { commit, ..Self::default() };
+        if !found(&facts) {
+            return false;
+        }
+        facts.repo =
+            git(directory, &["config", "--get", "remote.origin.url"]).map(|url| without_credentials(&url));
+        facts.branch = git(directory, &["symbolic-ref", "--short", "--quiet", "HEAD"]);
+        if !found(&facts) || facts.commit.is_none() {
+            return false;
+        }
+        let status = ["status", "--porcelain", "--untracked-files=no"];
+        facts.dirty = answer(command(directory).args(status)).map(|changes| !changes.trim().is_empty());
+        found(&facts)
+    }
+
+    fn of_ci(directory: &Path, variable: impl Fn(&str) -> Option<String>) -> Self {
+        let variable = |name: &str| variable(name).filter(|text| !text.trim().is_empty());
+        let is_about = |workspace: &str| match variable(workspace) {
+            Some(workspace) => {
+                let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+                real(directory).starts_with(real(Path::new(&workspace)))
+            }
+            None => true,
         };
-        Self {
-            commit: Some(commit),
-            branch: git(directory, &["symbolic-ref", "--short", "--quiet", "HEAD"]),
-            repo: remote(directory),
-            dirty: git_raw(directory, &["status", "--porcelain", "--untracked-files=no"])
-                .map(|changes| !changes.trim().is_empty()),
+        if let Some(commit) = variable("GITHUB_SHA").filter(|_| is_about("GITHUB_WORKSPACE")) {
+            let is_tag = variable("GITHUB_REF_TYPE").as_deref() == Some("tag");
+            let server = variable("GITHUB_SERVER_URL").unwrap_or_else(|| "https://github.com".to_owned());
+            Self {
+                commit: Some(commit),
+                branch: variable("GITHUB_HEAD_REF")
+                    .or_else(|| variable("GITHUB_REF_NAME").filter(|_| !is_tag)),
+                repo: variable("GITHUB_REPOSITORY")
+                    .map(|name| without_credentials(&format!("{server}/{name}"))),
+                dirty: None,
+            }
+        } else if let Some(commit) = variable("CI_COMMIT_SHA").filter(|_| is_about("CI_PROJECT_DIR")) {
+            let is_tag = variable("CI_COMMIT_TAG").is_some();
+            Self {
+                commit: Some(commit),
+                branch: variable("CI_COMMIT_BRANCH")
+                    .or_else(|| variable("CI_MERGE_REQUEST_SOURCE_BRANCH_NAME"))
+                    .or_else(|| variable("CI_COMMIT_REF_NAME").filter(|_| !is_tag)),
+                repo: variable("CI_PROJECT_URL")
+                    .or_else(|| variable("CI_REPOSITORY_URL"))
+                    .map(|url| without_credentials(&url)),
+                dirty: None,
+            }
+        } else {
+            Self::default()
         }
     }
 }
 
-fn remote(directory: &Path) -> Option<String> {
-    git(directory, &["config", "--get", "remote.origin.url"]).map(|url| without_credentials(&url))
-}
-
+/// Reads something of a repository, whoever it belongs to; these questions run nothing that it names.
 fn git(directory: &Path, arguments: &[&str]) -> Option<String> {
-    git_raw(directory, arguments).map(|text| text.trim().to_owned()).filter(|text| !text.is_empty())
+    answer(command(directory).args(["-c", "safe.directory=*"]).args(arguments))
+        .map(|text| text.trim().to_owned())
+        .filter(|text| !text.is_empty())
 }
 
-fn git_raw(directory: &Path, arguments: &[&str]) -> Option<String> {
-    let output = Command::new("git")
-        // A repository of another user is only read here, and nothing of it is run.
-        .args(["-c", "safe.directory=*", "-c", "core.fsmonitor=false"])
-        .args(arguments)
+fn command(directory: &Path) -> Command {
+    let mut command = Command::new("git");
+    command
+        .args(["-c", "core.fsmonitor=false"])
         .current_dir(directory)
         .env("GIT_OPTIONAL_LOCKS", "0")
         .stdin(Stdio::null())
-        .stderr(Stdio::null())
-        .output()
-        .ok()?;
+        .stderr(Stdio::null());
+    for variable in REDIRECTIONS {
+        command.env_remove(variable);
+    }
+    command
+}
+
+fn answer(command: &mut Command) -> Option<String> {
+    let output = command.output().ok()?;
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// `https://user:token@host/path` becomes `https://host/path`; `git@host:path` has no credential and stays.
+/// `https://user:token@host/path?token` becomes `https://host/path`; `git@host:path` has no credential and stays.
 fn without_credentials(url: &str) -> String {
-    match url.split_once("://") {
-        Some((scheme, rest)) => {
-            let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-            let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
-            format!("{scheme}://{host}{path}")
-        }
-        None => url.to_owned(),
+    let (scheme, place) = match url.split_once("://") {
+        Some((scheme, rest)) => (Some(scheme), &rest[..rest.find(['?', '#']).unwrap_or(rest.len())]),
+        None => (None, url),
+    };
+    // A password may have a slash that should have been escaped; then what looks like its port is no number.
+    let authority = &place[..place.find('/').unwrap_or(place.len())];
+    let port = authority.rsplit_once(':').map_or("", |(_, port)| port);
+    let searched = match authority.contains('@') || port.bytes().all(|byte| byte.is_ascii_digit()) {
+        true => authority,
+        false => place,
+    };
+    match (scheme, searched.rfind('@')) {
+        (Some(scheme), Some(at)) => format!("{scheme}://{}", &place[at + 1..]),
+        (Some(scheme), None) => format!("{scheme}://{place}"),
+        (None, Some(at)) if place[..at].contains(':') => place[at + 1..].to_owned(),
+        (None, _) => url.to_owned(),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        fs,
+        os::unix::fs::{MetadataExt as _, chown},
+        path::PathBuf,
+    };
+
     use super::*;
 
     fn run(directory: &Path, arguments: &[&str]) {
         let identity = ["-c", "user.name=t", "-c", "user.email=t@t", "-c", "init.defaultBranch=trunk"];
-        let status = Command::new("git")
+        let status = command(directory)
             .args(identity)
+            .args(["-c", "protocol.file.allow=always"])
             .args(arguments)
-            .current_dir(directory)
             .stdout(Stdio::null())
-            .stderr(Stdio::null())
             .status()
             .unwrap();
         assert!(status.success(), "git {arguments:?}");
@@ -109,36 +194,145 @@ mod tests {
     fn repository() -> tempfile::TempDir {
         let dir = tempfile::tempdir().unwrap();
         run(dir.path(), &["init"]);
-        std::fs::write(dir.path().join("a"), "1").unwrap();
-        run(dir.path(), &["add", "a"]);
-        run(dir.path(), &["commit", "-m", "first"]);
+        for text in ["1", "2"] {
+            fs::write(dir.path().join("a"), text).unwrap();
+            run(dir.path(), &["add", "a"]);
+            run(dir.path(), &["commit", "-m", text]);
+        }
         run(dir.path(), &["remote", "add", "origin", "https://me:secret@host.example/team/repo.git"]);
         dir
+    }
+
+    /// Checks which facts are known, and gives them.
+    #[track_caller]
+    fn check(directory: &Path, branch: Option<&str>, dirty: Option<bool>) -> GitFacts {
+        let facts = GitFacts::of_directory(directory);
+        assert_eq!(facts.commit.as_ref().map(String::len), Some(40));
+        assert_eq!((facts.branch.as_deref(), facts.dirty), (branch, dirty));
+        facts
     }
 
     #[test]
     fn a_repository_is_described_without_credentials() {
         let dir = repository();
-        let facts = GitFacts::of_directory(dir.path());
-        assert_eq!(facts.commit.as_ref().map(String::len), Some(40));
-        assert_eq!(facts.branch.as_deref(), Some("trunk"));
+        let facts = check(dir.path(), Some("trunk"), Some(false));
         assert_eq!(facts.repo.as_deref(), Some("https://host.example/team/repo.git"));
-        assert_eq!(facts.dirty, Some(false));
-        std::fs::write(dir.path().join("a"), "2").unwrap();
-        assert_eq!(GitFacts::of_directory(dir.path()).dirty, Some(true));
+        fs::write(dir.path().join("a"), "3").unwrap();
+        check(dir.path(), Some("trunk"), Some(true));
     }
 
     #[test]
     fn a_detached_head_has_no_branch() {
         let dir = repository();
         run(dir.path(), &["checkout", "--detach"]);
-        let facts = GitFacts::of_directory(dir.path());
-        assert_eq!((facts.commit.is_some(), facts.branch), (true, None));
+        check(dir.path(), None, Some(false));
+    }
+
+    #[test]
+    fn a_worktree_is_that_of_its_branch() {
+        let dir = repository();
+        let other = tempfile::tempdir().unwrap();
+        let path = other.path().join("tree");
+        run(dir.path(), &["worktree", "add", "-b", "feature", path.to_str().unwrap()]);
+        check(&path, Some("feature"), Some(false));
+    }
+
+    #[test]
+    fn a_shallow_clone_has_its_commit() {
+        let dir = repository();
+        let other = tempfile::tempdir().unwrap();
+        let clone: PathBuf = other.path().join("clone");
+        let url = format!("file://{}", dir.path().display());
+        run(other.path(), &["clone", "--depth", "1", &url, clone.to_str().unwrap()]);
+        assert_eq!(check(&clone, Some("trunk"), Some(false)).repo, Some(url));
+    }
+
+    #[test]
+    fn a_repository_without_commits_has_a_branch() {
+        let dir = tempfile::tempdir().unwrap();
+        run(dir.path(), &["init"]);
+        let expected = GitFacts { branch: Some("trunk".into()), ..GitFacts::default() };
+        assert_eq!(GitFacts::of_directory(dir.path()), expected);
+    }
+
+    #[test]
+    fn of_another_users_repository_all_is_known_that_runs_nothing() {
+        let dir = repository();
+        let marker = dir.path().join("ran");
+        fs::write(dir.path().join(".gitattributes"), "a filter=own").unwrap();
+        run(dir.path(), &["config", "filter.own.clean", &format!("touch {}; cat", marker.display())]);
+        fs::write(dir.path().join("a"), "3").unwrap();
+        let stranger = Some(54_321);
+        let owned = chown(dir.path(), stranger, stranger)
+            .and_then(|()| chown(dir.path().join(".git"), stranger, stranger));
+        if owned.is_err() {
+            // Only root can give files away.
+            assert_ne!(fs::metadata(dir.path()).unwrap().uid(), 0);
+            return;
+        }
+        check(dir.path(), Some("trunk"), None);
+        assert!(!marker.exists());
     }
 
     #[test]
     fn outside_a_repository_nothing_is_known() {
         let dir = tempfile::tempdir().unwrap();
         assert_eq!(GitFacts::of_directory(dir.path()), GitFacts::default());
+        assert_eq!(GitFacts::of_directory(&dir.path().join("nowhere")), GitFacts::default());
+    }
+
+    #[track_caller]
+    fn check_ci(directory: &Path, variables: &[(&str, &str)], expected: [Option<&str>; 3]) {
+        let variable = |name: &str| {
+            variables.iter().find(|(given, _)| *given == name).map(|(_, text)| (*text).to_owned())
+        };
+        let facts = GitFacts::of_checkout(directory, variable);
+        assert_eq!([facts.commit.as_deref(), facts.branch.as_deref(), facts.repo.as_deref()], expected);
+    }
+
+    #[test]
+    fn ci_variables_say_what_git_does_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let push = [("GITHUB_SHA", "abc"), ("GITHUB_REF_NAME", "trunk"), ("GITHUB_REPOSITORY", "team/repo")];
+        check_ci(dir.path(), &push, [Some("abc"), Some("trunk"), Some("https://github.com/team/repo")]);
+        let pull = [("GITHUB_SHA", "abc"), ("GITHUB_REF_NAME", "7/merge"), ("GITHUB_HEAD_REF", "feature")];
+        check_ci(dir.path(), &pull, [Some("abc"), Some("feature"), None]);
+        let tag = [("GITHUB_SHA", "abc"), ("GITHUB_REF_NAME", "v1"), ("GITHUB_REF_TYPE", "tag")];
+        check_ci(dir.path(), &tag, [Some("abc"), None, None]);
+        let merge = [
+            ("CI_COMMIT_SHA", "abc"),
+            ("CI_MERGE_REQUEST_SOURCE_BRANCH_NAME", "feature"),
+            ("CI_REPOSITORY_URL", "https://gitlab-ci-token:secret@host/team/repo.git"),
+        ];
+        check_ci(dir.path(), &merge, [Some("abc"), Some("feature"), Some("https://host/team/repo.git")]);
+        check_ci(
+            dir.path(),
+            &[("CI_COMMIT_SHA", "abc"), ("CI_COMMIT_TAG", "v1"), ("CI_COMMIT_REF_NAME", "v1")],
+            [Some("abc"), None, None],
+        );
+    }
+
+    #[test]
+    fn ci_variables_about_another_folder_are_not_taken() {
+        let dir = tempfile::tempdir().unwrap();
+        let other = tempfile::tempdir().unwrap();
+        let variables = [("GITHUB_SHA", "abc"), ("GITHUB_WORKSPACE", other.path().to_str().unwrap())];
+        check_ci(dir.path(), &variables, [None, None, None]);
+        check_ci(other.path(), &variables, [Some("abc"), None, None]);
+    }
+
+    #[test]
+    fn credentials_of_urls_go() {
+        for (url, expected) in [
+            ("https://me:to/k@en@host/a/b.git", "https://host/a/b.git"),
+            ("https://token@host:8443/a.git?private_token=x#y", "https://host:8443/a.git"),
+            ("https://host/a@b", "https://host/a@b"),
+            ("ssh://git@host:22/a.git", "ssh://host:22/a.git"),
+            ("oauth2:token@host/a.git", "host/a.git"),
+            ("git@host:team/a.git", "git@host:team/a.git"),
+            ("/srv/git/a.git", "/srv/git/a.git"),
+        ] {
+            assert_eq!(without_credentials(url), expected);
+        }
     }
 }

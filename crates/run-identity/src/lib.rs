@@ -1,4 +1,5 @@
-//! What a run is called and what pipeline it ran: ids, names, the description of the DAG with its hashes, git facts.
+//! What a run is called and what pipeline it ran: ids, names, the description of the DAG with its hashes, facts
+//! of git, of continuous integration and of the machine.
 //!
 //! Building a [`Dag`] decides the version (`dag_hash`, `code_hash`); running it makes a run with a [`RunId`]. The same
 //! pipeline has the same hashes on every machine and for every order of declaration.
@@ -10,9 +11,12 @@ mod dag;
 mod dag_name;
 mod git;
 mod hash;
+mod host;
 mod run_id;
 
 pub use dag::{Code, Dag, DagBuilder, DagError, Node, NodeBuilder, NodeKind};
 pub use dag_name::{DagName, DagNameError};
 pub use git::GitFacts;
+pub use hash::hash_of_fields;
+pub use host::HostFacts;
 pub use run_id::{InvalidRunId, RunId};
