@@ -20,8 +20,8 @@ pub use output::{Arrow, Csv, FileOutput, Json, Output, Parquet, Table, View};
 pub use schema::schema_hash;
 pub use source::{ColumnFacts, SourceFacts, source_facts};
 pub use summary::{
-    Bin, Category, ColumnSummary, DataSummary, Details, Distribution, FieldShape, Lengths, Point, Quantile, Shape,
-    Summarizer, SummaryOptions, Text, ValueCount, VariantShape,
+    Bin, Category, ColumnSummary, DataSummary, Details, Distribution, FieldShape, Lengths, Point, Quantile,
+    Shape, Summarizer, SummaryOptions, Text, ValueCount, VariantShape,
 };
 pub use summary_tap::SummaryTap;
 pub use written::{Materialization, Written};

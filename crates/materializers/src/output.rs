@@ -12,8 +12,8 @@ use datafusion::{
         file_format::{FileFormatFactory, format_as_file_type},
     },
     error::{DataFusionError, Result},
-    logical_expr::LogicalPlanBuilder,
     execution::options::ArrowReadOptions,
+    logical_expr::LogicalPlanBuilder,
     prelude::{CsvReadOptions, JsonReadOptions, ParquetReadOptions, SessionContext},
 };
 
@@ -143,11 +143,9 @@ impl Output for FileOutput {
 }
 
 fn file_format(session: &SessionContext, extension: &str) -> Result<Arc<dyn FileFormatFactory>> {
-    session
-        .state_ref()
-        .read()
-        .get_file_format_factory(extension)
-        .ok_or_else(|| DataFusionError::Configuration(format!("this session has no file format {extension:?}")))
+    session.state_ref().read().get_file_format_factory(extension).ok_or_else(|| {
+        DataFusionError::Configuration(format!("this session has no file format {extension:?}"))
+    })
 }
 
 /// The row count that a sink returns as its only value.
@@ -181,7 +179,10 @@ impl Output for Table {
         let batches = || partitions.iter().flatten();
         let rows = batches().map(|batch| batch.num_rows() as u64).sum();
         let bytes = batches().map(|batch| batch.get_array_memory_size() as u64).sum();
-        session.register_table(self.name.as_str(), Arc::new(MemTable::try_new(Arc::clone(&schema), partitions)?))?;
+        session.register_table(
+            self.name.as_str(),
+            Arc::new(MemTable::try_new(Arc::clone(&schema), partitions)?),
+        )?;
         Ok(Written {
             name: self.name.clone(),
             materialization: Materialization::Table,

@@ -9,7 +9,11 @@ use sha2::{Digest as _, Sha256};
 pub fn schema_hash(schema: &Schema) -> String {
     let mut hasher = Sha256::new();
     for field in schema.fields() {
-        for part in [field.name().as_str(), &field.data_type().to_string(), if field.is_nullable() { "?" } else { "!" }] {
+        for part in [
+            field.name().as_str(),
+            &field.data_type().to_string(),
+            if field.is_nullable() { "?" } else { "!" },
+        ] {
             hasher.update((part.len() as u64).to_be_bytes());
             hasher.update(part.as_bytes());
         }

@@ -23,7 +23,11 @@ impl SummaryTap {
     /// The summary of all partitions that have ended, and nothing once it was taken. `None` where no partition was
     /// opened.
     pub fn take(&self) -> Option<DataSummary> {
-        self.merged.lock().unwrap_or_else(PoisonError::into_inner).take().map(|summarizer| summarizer.finish())
+        self.merged
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
+            .map(|summarizer| summarizer.finish())
     }
 }
 

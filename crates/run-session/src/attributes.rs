@@ -1,35 +1,31 @@
 //! What the tracker is told of a node that ended, in the order in which the page shows it.
 
-use daglight_capture_policy::Policy;
+use daglight_capture_policy::{Captured, Policy};
 use daglight_materializers::{SourceFacts, Written, schema_hash};
 use daglight_tracker_client::{Attribute, AttributeKind, AttributeRole};
 use datafusion::{arrow::datatypes::DataType, common::ScalarValue};
 use serde_json::{Map, Value, json};
 
 use crate::{
-    hamilton_summary,
+    hamilton_summary::{self, withheld_field, withheld_summary},
     node_scope::{NodeFacts, QueryFacts},
 };
 
 /// The attributes of a node. `error` is what ended it, as lines.
 pub(crate) fn attributes(facts: &NodeFacts, error: Option<&[String]>, policy: &Policy) -> Vec<Attribute> {
     let mut attributes = Vec::new();
-    let mut add = |name: &str, kind, role, value: Value| {
-        attributes.push(Attribute::new(name, kind, role, policy.capture(value)));
+    let mut add = |name: &str, kind, role, value: Captured| {
+        attributes.push(Attribute::new(name, kind, role, value));
     };
     if let Some(lines) = error {
-        add(
-            "stack_trace",
-            AttributeKind::Error,
-            AttributeRole::Error,
-            policy.capture_stack(lines).into_value(),
-        );
+        add("stack_trace", AttributeKind::Error, AttributeRole::Error, policy.capture_stack(lines));
     }
     if let Some((kind, value)) = data_summary(facts, policy) {
         add("data_summary", kind, AttributeRole::ResultSummary, value);
     }
     if let Some(schema) = &facts.schema {
-        add("schema", AttributeKind::Schema, AttributeRole::ResultSummary, hamilton_summary::schema(schema));
+        let fields = policy.capture_columns(hamilton_summary::schema(schema), withheld_field);
+        add("schema", AttributeKind::Schema, AttributeRole::ResultSummary, fields);
     }
     for written in &facts.written {
         let name = if facts.written.len() == 1 {
@@ -37,7 +33,12 @@ pub(crate) fn attributes(facts: &NodeFacts, error: Option<&[String]>, policy: &P
         } else {
             format!("artifact {}", written.name)
         };
-        add(&name, AttributeKind::Dict, AttributeRole::ArtifactLink, artifact(written, &facts.queries));
+        add(
+            &name,
+            AttributeKind::Dict,
+            AttributeRole::ArtifactLink,
+            policy.capture(artifact(written, &facts.queries)),
+        );
     }
     if !facts.queries.is_empty() {
         let queries: Map<String, Value> = facts
@@ -45,7 +46,12 @@ pub(crate) fn attributes(facts: &NodeFacts, error: Option<&[String]>, policy: &P
             .iter()
             .map(|query| (format!("query {}", query.id), describe_query(query)))
             .collect();
-        add("queries", AttributeKind::Dict, AttributeRole::ResourceUtilization, Value::Object(queries));
+        add(
+            "queries",
+            AttributeKind::Dict,
+            AttributeRole::ResourceUtilization,
+            policy.capture(Value::Object(queries)),
+        );
     }
     let recorded = facts.recorded.iter().map(|(name, value)| {
         let kind = if value.as_value().is_object() { AttributeKind::Dict } else { AttributeKind::Primitive };
@@ -56,31 +62,32 @@ pub(crate) fn attributes(facts: &NodeFacts, error: Option<&[String]>, policy: &P
 }
 
 /// The summary of the rows that passed; else what the files of a source say; else why there is none.
-fn data_summary(facts: &NodeFacts, policy: &Policy) -> Option<(AttributeKind, Value)> {
+fn data_summary(facts: &NodeFacts, policy: &Policy) -> Option<(AttributeKind, Captured)> {
     if !policy.data_statistics() {
         return Some((
             AttributeKind::Dict,
-            json!({
+            policy.capture(json!({
                 "data_statistics": "disabled by the capture policy",
                 "rows": facts.rows,
                 "bytes": facts.bytes,
-            }),
+            })),
         ));
     }
     if let Some(summary) = &facts.summary {
-        return Some((AttributeKind::DagworksDescribe, hamilton_summary::describe(summary)));
+        let columns = policy.capture_columns(hamilton_summary::describe(summary), withheld_summary);
+        return Some((AttributeKind::DagworksDescribe, columns));
     }
     if let Some(source) = &facts.source {
-        return Some((AttributeKind::Dict, describe_source(source, policy)));
+        return Some((AttributeKind::Dict, policy.capture(describe_source(source, policy))));
     }
     let view = facts.written.iter().find(|written| written.rows.is_none())?;
     Some((
         AttributeKind::Dict,
-        json!({
+        policy.capture(json!({
             "rows": Value::Null,
             "columns": view.schema.fields().len(),
             "note": "a view has no rows of its own: its query runs inside those that read it",
-        }),
+        })),
     ))
 }
 

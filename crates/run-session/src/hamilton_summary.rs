@@ -9,16 +9,39 @@ use datafusion::arrow::datatypes::Schema;
 use serde_json::{Map, Value, json};
 
 /// The value of a `dagworks_describe` attribute: an object with one entry for each column.
-pub(crate) fn describe(summary: &DataSummary) -> Value {
+pub(crate) fn describe(summary: &DataSummary) -> Map<String, Value> {
     let mut columns = Map::new();
     for (position, column) in summary.columns.iter().enumerate() {
         columns.insert(free_key(&columns, &column.name), describe_column(position, column));
     }
-    Value::Object(columns)
+    columns
+}
+
+/// What stands in a `dagworks_describe` for a column that is not shown: its entry without values.
+pub(crate) fn withheld_summary(name: &str, column: &Value) -> Value {
+    let count = |key: &str| column[key].as_u64().unwrap_or(0);
+    json!({
+        "name": name,
+        "pos": count("pos"),
+        "data_type": column["data_type"].as_str().unwrap_or("-"),
+        "count": count("count"),
+        "missing": count("missing"),
+        "base_data_type": "unhandled",
+    })
+}
+
+/// What stands in a `schema` for a column that is not shown.
+pub(crate) fn withheld_field(name: &str, field: &Value) -> Value {
+    json!({
+        "name": name,
+        "type": field["type"].as_str().unwrap_or("-"),
+        "nullable": field["nullable"].as_bool().unwrap_or(true),
+        "metadata": {},
+    })
 }
 
 /// The value of a `schema` attribute: an object with one entry for each field.
-pub(crate) fn schema(schema: &Schema) -> Value {
+pub(crate) fn schema(schema: &Schema) -> Map<String, Value> {
     let mut fields = Map::new();
     for field in schema.fields() {
         let key = free_key(&fields, field.name());
@@ -30,7 +53,7 @@ pub(crate) fn schema(schema: &Schema) -> Value {
         });
         fields.insert(key, shape);
     }
-    Value::Object(fields)
+    fields
 }
 
 /// The name, or the name with a number where a join has given two columns the same.
@@ -313,7 +336,7 @@ mod tests {
             Field::new("id", DataType::Utf8, true).with_metadata(metadata),
         ];
         assert_eq!(
-            schema(&Schema::new(fields)),
+            Value::Object(schema(&Schema::new(fields))),
             json!({
                 "id": {"name": "id", "type": "Int64", "nullable": false, "metadata": {}},
                 "id (2)": {"name": "id (2)", "type": "Utf8", "nullable": true, "metadata": {"unit": "m"}},

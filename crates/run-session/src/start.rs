@@ -41,7 +41,6 @@ pub(crate) fn start(telemetry: &Telemetry, dag: &Dag, options: RunOptions) -> Ar
     let files = files_of(bundle.as_ref(), &settings.bundle.output_dir);
     let signals = telemetry.bridge().open_run(RunScope {
         durability: settings.bundle.durability,
-        parent: telemetry.bridge().parent_from_environment(),
         ..RunScope::new(run_id, dag.name().clone(), files, &settings.bundle.output_dir)
     });
     let root = signals.root();
