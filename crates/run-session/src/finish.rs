@@ -13,7 +13,8 @@ use daglight_tracker_client::{Attribute, Event, Outcome};
 use serde::Serialize;
 
 use crate::{
-    LIFECYCLE_TARGET, run_state::RunState, run_tags::policy_tags, sync::account, telemetry::in_one_line,
+    LIFECYCLE_TARGET, run_state::RunState, run_tags::policy_tags, start::trace_url, sync::account,
+    telemetry::in_one_line,
 };
 
 /// How a run ended, what became of its records, and where to look at it.
@@ -260,11 +261,10 @@ fn status(state: &RunState, ending: Option<&Ending>) -> RunStatus {
 
 fn links(state: &RunState) -> RunLinks {
     let link = state.tracker.as_ref().and_then(|tracker| tracker.link());
-    let template = state.telemetry.settings().otel.trace_url.as_deref();
     RunLinks {
         hamilton_run: link.as_ref().map(|link| link.run_url.clone()),
         hamilton_version: link.map(|link| link.version_url),
-        trace: template.map(|template| template.replace("{trace_id}", &state.root.trace_id)),
+        trace: trace_url(state.telemetry.settings(), &state.root.trace_id),
     }
 }
 
