@@ -10,11 +10,17 @@ mod checkout;
 mod daglight;
 mod hamilton;
 mod otlp;
+mod proxy;
+mod sample;
 mod tpch;
+mod tracking_server;
 
 pub use browser::Page;
 pub use checkout::Checkout;
 pub use daglight::{Daglight, Finished};
 pub use hamilton::{Hamilton, Project};
 pub use otlp::{OtlpReceiver, attributes, decode_strictly};
+pub use proxy::{Fault, Proxy};
+pub use sample::{Recorded, Sample};
 pub use tpch::{generate_tpch, tpch_data};
+pub use tracking_server::TrackingServer;

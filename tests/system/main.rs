@@ -5,11 +5,14 @@
 mod bundle;
 mod demo;
 mod failing;
+mod faults;
 mod inputs;
+mod killed;
 mod observed;
 mod offline;
 mod page;
 mod pipelines;
+mod postgres;
 mod report;
 mod signals;
 mod tracking;

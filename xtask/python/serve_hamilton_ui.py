@@ -1,6 +1,6 @@
 """Serves the Hamilton UI on 127.0.0.1: python serve_hamilton_ui.py PORT.
 
-HAMILTON_BASE_DIR names the folder of its database. It ends when standard input closes, so that it never outlives
+HAMILTON_BASE_DIR names its folder, DJANGO_SETTINGS_MODULE its kind of database. It ends when standard input closes, so that it never outlives
 the process that started it, however that one ended.
 """
 
@@ -20,7 +20,6 @@ def end_with_parent() -> None:
 def main() -> None:
     threading.Thread(target=end_with_parent, daemon=True).start()
     (Path(os.environ["HAMILTON_BASE_DIR"]) / "blobs").mkdir(parents=True, exist_ok=True)
-    os.environ["DJANGO_SETTINGS_MODULE"] = "server.settings_mini"
 
     import hamilton_ui
 

@@ -1,14 +1,10 @@
 //! Chromium and its driver, for the tests that look at a page.
 
-use std::{
-    env,
-    path::PathBuf,
-    process::{Command, Stdio},
-};
+use std::path::PathBuf;
 
 use anyhow::Result;
 
-use crate::process::run;
+use crate::debian::{self, on_path};
 
 /// The programs of a browser that can be driven.
 #[derive(Debug, Clone)]
@@ -52,29 +48,10 @@ impl Browser {
             Ok(browser) => return Ok(browser),
             Err(missing) => missing,
         };
-        if !is_root() || on_path("apt-get").is_none() {
+        if !debian::can_install() {
             return Err(missing.into());
         }
-        eprintln!("  installing the packages chromium and chromium-driver …");
-        let apt = || {
-            let mut command = Command::new("apt-get");
-            command.env("DEBIAN_FRONTEND", "noninteractive").arg("--quiet=2").stdout(Stdio::null());
-            command
-        };
-        run(apt().arg("update"))?;
-        run(apt().args(["install", "--yes", "--no-install-recommends"]).args([
-            "chromium",
-            "chromium-driver",
-            "fonts-liberation",
-        ]))?;
+        debian::install(&["chromium", "chromium-driver", "fonts-liberation"])?;
         Ok(Self::find()?)
     }
-}
-
-fn on_path(name: &str) -> Option<PathBuf> {
-    env::split_paths(&env::var_os("PATH")?).map(|folder| folder.join(name)).find(|program| program.is_file())
-}
-
-fn is_root() -> bool {
-    Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout.trim_ascii() == b"0")
 }

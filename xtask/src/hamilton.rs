@@ -8,8 +8,9 @@ use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::json;
 
 use crate::{
-    Python, VirtualEnv, Workspace,
+    Cluster, Python, VirtualEnv, Workspace,
     http::http_client,
+    postgres,
     process::{Background, free_port},
 };
 
@@ -19,7 +20,7 @@ pub const USER: &str = "demo@daglight.local";
 /// How long the first start may take on a busy machine, with the database to be laid out.
 const START_DEADLINE: Duration = Duration::from_secs(120);
 
-/// A Hamilton UI with an SQLite database, on a free port of 127.0.0.1. It ends when this is dropped.
+/// A Hamilton UI on a free port of 127.0.0.1. It ends when this is dropped.
 #[derive(Debug)]
 pub struct HamiltonUi {
     server: Background,
@@ -44,12 +45,50 @@ struct Project {
 }
 
 impl HamiltonUi {
-    /// Starts the server on the database in `folder`, which is made where it does not exist, and waits until it
+    /// Starts the server on the SQLite database in `folder`, which is made where it does not exist, and waits until it
     /// answers.
     ///
     /// # Errors
     /// When its packages cannot be installed, or it does not come up; the message says what its log ends with.
     pub fn start(workspace: &Workspace, python: &Python, folder: &Path) -> Result<Self> {
+        Self::start_with(workspace, python, folder, [("DJANGO_SETTINGS_MODULE", "server.settings_mini")])
+    }
+
+    /// The same on a PostgreSQL database; `folder` is for the rest.
+    ///
+    /// # Errors
+    /// As [`HamiltonUi::start`].
+    pub fn start_on_postgres(
+        workspace: &Workspace,
+        python: &Python,
+        folder: &Path,
+        cluster: &Cluster,
+    ) -> Result<Self> {
+        fs::create_dir_all(folder).with_context(|| format!("creating {}", folder.display()))?;
+        let folder = fs::canonicalize(folder).with_context(|| format!("finding {}", folder.display()))?;
+        let (blobs, port) = (folder.join("blobs").display().to_string(), cluster.port().to_string());
+        let variables = [
+            ("DJANGO_SETTINGS_MODULE", "server.settings"),
+            ("DJANGO_SECRET_KEY", "only on this machine"),
+            ("HAMILTON_ENV", "local"),
+            ("HAMILTON_AUTH_MODE", "permissive"),
+            ("HAMILTON_BLOB_STORE", "local"),
+            ("HAMILTON_LOCAL_BLOB_DIR", &blobs),
+            ("DB_HOST", "127.0.0.1"),
+            ("DB_PORT", &port),
+            ("DB_NAME", postgres::USER),
+            ("DB_USER", postgres::USER),
+            ("DB_PASSWORD", ""),
+        ];
+        Self::start_with(workspace, python, &folder, variables)
+    }
+
+    fn start_with<'a>(
+        workspace: &Workspace,
+        python: &Python,
+        folder: &Path,
+        variables: impl IntoIterator<Item = (&'a str, &'a str)>,
+    ) -> Result<Self> {
         let environment =
             VirtualEnv::prepare(workspace, python, "hamilton-ui", &workspace.python_file("hamilton-ui.txt"))?;
         fs::create_dir_all(folder).with_context(|| format!("creating {}", folder.display()))?;
@@ -62,6 +101,7 @@ impl HamiltonUi {
             .arg(workspace.python_file("serve_hamilton_ui.py"))
             .arg(port.to_string())
             .env("HAMILTON_BASE_DIR", &folder)
+            .envs(variables)
             .env("HAMILTON_TELEMETRY_ENABLED", "false")
             .env("PYTHONUNBUFFERED", "1");
         let mut server = Background::start(&mut command, &folder.join("server.log"))?;

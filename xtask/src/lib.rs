@@ -4,8 +4,10 @@
 //! The tasks themselves are in the binary. Nothing here knows DataFusion, so that `cargo xtask` starts fast.
 
 mod browser;
+mod debian;
 mod hamilton;
 mod http;
+mod postgres;
 mod process;
 mod python;
 mod workspace;
@@ -13,6 +15,7 @@ mod workspace;
 pub use browser::{Browser, BrowserMissing};
 pub use hamilton::{HamiltonUi, USER};
 pub use http::http_client;
+pub use postgres::{Cluster, Postgres, PostgresMissing};
 pub use process::{Background, free_port, run};
 pub use python::{Python, PythonMissing, VirtualEnv};
 pub use workspace::Workspace;

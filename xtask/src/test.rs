@@ -1,7 +1,7 @@
 //! The test command: set-up, then unit, doc and system tests.
 
 use anyhow::Result;
-use xtask::{Browser, Python, VirtualEnv, Workspace};
+use xtask::{Browser, Postgres, Python, VirtualEnv, Workspace};
 
 /// Options of the test command.
 #[derive(clap::Args)]
@@ -14,8 +14,9 @@ pub(crate) struct Options {
 /// Sets up what the tests need, then runs them. Nothing is skipped: what is missing is named, and that is a failure.
 pub(crate) fn run(options: &Options) -> Result<()> {
     let workspace = Workspace::locate()?;
-    eprintln!("set-up: browser, Python environments");
+    eprintln!("set-up: browser, PostgreSQL, Python environments");
     Browser::find_or_install()?;
+    Postgres::find_or_install()?;
     let python = Python::find()?;
     VirtualEnv::prepare(&workspace, &python, "hamilton-ui", &workspace.python_file("hamilton-ui.txt"))?;
     VirtualEnv::prepare(
