@@ -56,13 +56,6 @@ impl Policy {
         self.capture.data_statistics
     }
 
-    /// Whether any single value out of user data may be shown, whatever else decides of each.
-    pub fn values(&self) -> bool {
-        let capture = &self.capture;
-        [capture.top_values, capture.text_min_max, capture.inputs, capture.error_values].contains(&true)
-            || capture.sql_text == SqlText::Whole
-    }
-
     /// Whether the most frequent values of a column, and the domain of a category, may be shown.
     pub fn top_values(&self) -> bool {
         self.capture.top_values
@@ -76,6 +69,11 @@ impl Policy {
     /// Whether the values of inputs and parameters may be shown.
     pub fn inputs(&self) -> bool {
         self.capture.inputs
+    }
+
+    /// Whether messages of errors may keep the values in them.
+    pub fn error_values(&self) -> bool {
+        self.capture.error_values
     }
 
     /// Whether the machine may be named.

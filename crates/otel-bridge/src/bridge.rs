@@ -41,6 +41,8 @@ pub struct BridgeConfig {
     pub slow_after: SlowAfter,
     /// What is a credential, in span attributes, log records and the resource.
     pub redactor: Redactor,
+    /// Whether the resource names the machine: host, operating system, container. Default: yes.
+    pub host_facts: bool,
     /// The variables that count: those of OpenTelemetry (`OTEL_*`), `TRACEPARENT`, `TRACESTATE` and `BAGGAGE`.
     pub environment: BTreeMap<String, String>,
 }
@@ -58,6 +60,7 @@ impl BridgeConfig {
             resource: BTreeMap::new(),
             slow_after: SlowAfter::default(),
             redactor: Redactor::default(),
+            host_facts: true,
             environment: env::vars_os().filter_map(text).filter(|(name, _)| counts(name)).collect(),
         }
     }
@@ -106,8 +109,14 @@ impl Bridge {
     /// the files of runs; whatever cannot be done as configured is one of [`Bridge::warnings`].
     pub fn start(config: BridgeConfig) -> Self {
         let environment = Environment::read(&config.environment);
-        let resource =
-            resource::of_process(&config.service_name, &config.resource, &environment, &config.redactor);
+        let detected = resource::detected(config.host_facts);
+        let resource = resource::of_process(
+            &config.service_name,
+            detected,
+            &config.resource,
+            &environment,
+            &config.redactor,
+        );
         let scrubber = Scrubber::new(
             config.redactor.clone(),
             environment.span_value_length,

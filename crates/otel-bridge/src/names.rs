@@ -215,10 +215,18 @@ keys! {
     HottestOperator = "hottest_operator",
     /// On the root span: the profile of the capture policy.
     PolicyProfile = "policy.profile",
+    /// On the root span: the hash of all rules of the capture policy, which the manifest has.
+    PolicyHash = "policy.hash",
     /// On the root span: whether data summaries are computed.
     PolicyDataStatistics = "policy.data_statistics",
-    /// On the root span: whether single values of user data are shown.
-    PolicyValues = "policy.values",
+    /// On the root span: whether most frequent values and domains of columns are shown.
+    PolicyTopValues = "policy.top_values",
+    /// On the root span: whether the least and the greatest text of columns are shown.
+    PolicyTextMinMax = "policy.text_min_max",
+    /// On the root span: whether values of inputs and parameters are shown.
+    PolicyInputs = "policy.inputs",
+    /// On the root span: whether messages of errors keep the values in them.
+    PolicyErrorValues = "policy.error_values",
     /// On the root span: how SQL texts are captured.
     PolicySqlText = "policy.sql_text",
 }

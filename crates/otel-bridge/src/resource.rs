@@ -16,11 +16,12 @@ use crate::{
 /// The resource of this process. The variables win over `attributes`, and those over what is detected.
 pub(crate) fn of_process(
     service_name: &str,
+    detected: BTreeMap<String, Value>,
     attributes: &BTreeMap<String, String>,
     environment: &Environment,
     redactor: &Redactor,
 ) -> Resource {
-    let mut merged = detected();
+    let mut merged = detected;
     merged.insert(key::SERVICE_NAME.to_owned(), service_name.to_owned().into());
     merged.extend(texts(attributes));
     merged.extend(
@@ -72,8 +73,9 @@ fn redacted(attributes: BTreeMap<String, Value>, redactor: &Redactor) -> impl It
     })
 }
 
-/// What can be told of process, system, host and container. No command arguments: they may hold anything.
-fn detected() -> BTreeMap<String, Value> {
+/// What can be told of the process, and with `host` of the machine that it runs on. No command arguments: they may hold
+/// anything.
+pub(crate) fn detected(host: bool) -> BTreeMap<String, Value> {
     let executable = env::current_exe().ok();
     let executable = executable.as_deref().and_then(Path::file_name).and_then(|name| name.to_str());
     let optional = [
@@ -95,6 +97,8 @@ fn detected() -> BTreeMap<String, Value> {
         (key::TELEMETRY_DISTRO_VERSION, env!("CARGO_PKG_VERSION").into()),
     ];
     attributes.extend(fixed.map(|(key, value)| (key.to_owned(), value)));
+    attributes
+        .retain(|key, _| host || !["host.", "os.", "container."].iter().any(|kind| key.starts_with(kind)));
     attributes
 }
 
@@ -136,7 +140,8 @@ mod tests {
             ("repository.url".to_owned(), "https://me:pw@host/x".to_owned()),
         ]);
         let environment = Environment::read(&variables.into());
-        let resource = of_process("daglight", &attributes, &environment, &Redactor::default());
+        let resource =
+            of_process("daglight", detected(true), &attributes, &environment, &Redactor::default());
         assert_eq!(resource.get(&key.into()).map(|value| value.to_string()).as_deref(), Some(expected));
     }
 
@@ -149,6 +154,14 @@ mod tests {
         check([list], "deployment.environment.name", "prod");
         check([], "deployment.environment.name", "laptop");
         check([], "telemetry.sdk.language", "rust");
+    }
+
+    #[test]
+    fn the_machine_is_named_only_where_it_may_be() {
+        let of_machine =
+            |key: &String| ["host.", "os.", "container."].iter().any(|kind| key.starts_with(kind));
+        assert!(detected(true).keys().any(of_machine));
+        assert!(!detected(false).keys().any(of_machine) && detected(false).contains_key(key::PROCESS_PID));
     }
 
     #[test]

@@ -27,6 +27,7 @@ impl HostFacts {
             arch: match consts::ARCH {
                 "x86_64" => "amd64",
                 "aarch64" => "arm64",
+                "arm" => "arm32",
                 other => other,
             }
             .to_owned(),

@@ -13,7 +13,7 @@ use daglight_tracker_client::{Attribute, Event, Outcome};
 use serde::Serialize;
 
 use crate::{
-    LIFECYCLE_TARGET, run_state::RunState, run_tags::policy_tags, start::trace_url, sync::account,
+    LIFECYCLE_TARGET, run_state::RunState, run_tags::late_tags, start::trace_url, sync::account,
     telemetry::in_one_line,
 };
 
@@ -84,9 +84,15 @@ pub(crate) fn finish(state: &RunState) -> FinishReport {
     say_how_it_ended(state);
     let settings = state.telemetry.settings();
 
+    let late_tags = late_tags(state);
+    state.records().late_tags.clone_from(&late_tags);
+
     // The tracker goes first: it gives the id by which the root span refers to the Hamilton run.
     let tracker_ledger = state.tracker.as_ref().map(|tracker| {
         let succeeded = state.records().failure.is_none();
+        if !late_tags.is_empty() {
+            tracker.record(&Event::TagsUpserted { tags: late_tags, time: ended_at });
+        }
         tracker.record(&Event::RunFinished {
             status: if succeeded { Outcome::Success } else { Outcome::Failure },
             time: ended_at,
@@ -145,7 +151,7 @@ pub(crate) fn finish(state: &RunState) -> FinishReport {
         links: links(state),
         ledger: ending.delivery,
         warnings: state.records().warnings.clone(),
-        tags: state.tags.clone(),
+        tags: state.tags(),
     }
 }
 
@@ -173,7 +179,7 @@ fn say_how_it_ended(state: &RunState) {
     match failure {
         None => tracing::info!(target: LIFECYCLE_TARGET, run_id = %state.run_id, "run succeeded"),
         Some(reason) => {
-            state.root.fail("RunFailed", &state.policy.capture(reason.as_str()));
+            state.root.fail("RunFailed", &state.policy.capture_error(&reason));
             tracing::error!(target: LIFECYCLE_TARGET, run_id = %state.run_id, reason, "run failed");
         }
     }
@@ -228,11 +234,11 @@ pub(crate) fn write_manifest(state: &RunState, ending: Option<&Ending>) {
             root_span_id: Some(state.root.span_id.clone()),
             execution_run_id: link.as_ref().map(|link| link.dag_run_id.to_string()),
             project_id: link.as_ref().map(|link| link.project_id.to_string()),
-            tags: state.tags.clone(),
+            tags: state.tags(),
         },
         namespace: state.telemetry.settings().otel.namespace.clone(),
         profile: state.telemetry.settings().profile.to_string(),
-        policy: serde_json::to_value(policy_tags(state.telemetry.settings())).unwrap_or_default(),
+        policy: serde_json::to_value(state.policy.rules()).unwrap_or_default(),
         status: status(state, ending),
         started_at: state.started_at,
         ended_at: ending.map(|ending| ending.ended_at),

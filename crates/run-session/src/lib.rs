@@ -26,6 +26,7 @@ mod run;
 mod run_state;
 mod run_tags;
 mod session_observer;
+mod session_runtime;
 mod start;
 mod sync;
 mod telemetry;

@@ -30,6 +30,12 @@ impl Node {
         self.scope.facts().recorded.push((name, captured));
     }
 
+    /// Records the value that the node stands for, an input or a parameter, where the policy shows those.
+    pub fn input(&self, value: impl Into<Value>) {
+        let captured = self.scope.run.policy.capture_input(self.name(), value);
+        self.scope.facts().recorded.push(("value".to_owned(), captured));
+    }
+
     /// Says which columns the node gives, where no query shows it.
     pub fn schema(&self, schema: SchemaRef) {
         self.scope.facts().schema = Some(schema);

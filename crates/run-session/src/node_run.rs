@@ -91,7 +91,7 @@ impl NodeRun {
             span.set(Key::PlanHash, state.policy.capture(query.plan_hash.as_str()));
             span.set(Key::SourceTables, state.policy.capture(query.source_tables.clone()));
         }
-        let message = error.map(|(_, message)| state.policy.capture(message));
+        let message = error.map(|(_, message)| state.policy.capture_error(message));
         {
             let _guard = span.context().attach();
             match (&message, error) {
@@ -121,6 +121,7 @@ impl NodeRun {
                 });
             }
             let mut records = state.records();
+            records.plans.insert(self.scope.name.clone(), facts.plan_hashes());
             if let Some(record) = records.nodes.get_mut(&self.scope.name) {
                 record.status = if error.is_none() { NodeStatus::Success } else { NodeStatus::Failure };
                 record.duration_ms = Some(elapsed.as_secs_f64() * 1e3);

@@ -40,6 +40,15 @@ pub(crate) struct NodeFacts {
     pub(crate) recorded: Vec<(String, Captured)>,
 }
 
+impl NodeFacts {
+    /// The plan hashes of the queries that have ended, in the order in which they were planned.
+    pub(crate) fn plan_hashes(&self) -> Vec<String> {
+        let mut queries: Vec<&QueryFacts> = self.queries.iter().collect();
+        queries.sort_by_key(|query| query.id);
+        queries.into_iter().map(|query| query.plan_hash.clone()).collect()
+    }
+}
+
 /// A query that has ended in a node.
 #[derive(Clone)]
 pub(crate) struct QueryFacts {

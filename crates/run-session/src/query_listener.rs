@@ -103,7 +103,7 @@ impl QueryListener for NodeQuery {
             match &report.outcome {
                 QueryOutcome::Completed => {}
                 QueryOutcome::Failed { message } => {
-                    span.fail("DataFusionError", &run.policy.capture(message.as_str()));
+                    span.fail("DataFusionError", &run.policy.capture_error(message));
                 }
                 QueryOutcome::Panicked => {
                     span.fail("panic", &run.policy.capture("a thread of the query panicked"))

@@ -77,7 +77,7 @@ impl Run {
 
     /// Marks the run as failed for a reason that is no node's.
     pub fn fail(&self, reason: impl fmt::Display) {
-        let reason = self.state.policy.capture(format!("{reason:#}"));
+        let reason = self.state.policy.capture_error(&format!("{reason:#}"));
         self.state.root.fail("Error", &reason);
         self.state.fail(reason.to_text());
     }

@@ -49,6 +49,10 @@ pub(crate) struct Records {
     pub(crate) warnings: Vec<String>,
     /// Why the run failed, the first reason where there are several.
     pub(crate) failure: Option<String>,
+    /// The plan hashes of each node's queries, in the order in which they were planned.
+    pub(crate) plans: BTreeMap<String, Vec<String>>,
+    /// Tags that were not known when the run started, or have another value now.
+    pub(crate) late_tags: BTreeMap<String, String>,
 }
 
 /// The root span. It may be referred to after its end.
@@ -89,6 +93,13 @@ impl RootSpan {
 impl RunState {
     pub(crate) fn records(&self) -> MutexGuard<'_, Records> {
         self.records.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The run's tags, as far as they are known by now.
+    pub(crate) fn tags(&self) -> BTreeMap<String, String> {
+        let mut tags = self.tags.clone();
+        tags.extend(self.records().late_tags.clone());
+        tags
     }
 
     /// Says once, on the console and in the finish report, that some of the telemetry is missing.

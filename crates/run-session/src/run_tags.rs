@@ -2,26 +2,45 @@
 
 use std::collections::BTreeMap;
 
-use daglight_capture_policy::{Policy, Settings};
-use daglight_run_identity::{GitFacts, RunId};
+use daglight_capture_policy::Policy;
+use daglight_run_identity::{GitFacts, RunId, hash_of_fields};
 use datafusion::DATAFUSION_VERSION;
+
+use crate::{Telemetry, run_state::RunState};
 
 /// What stands where git knows nothing.
 const UNKNOWN: &str = "unknown";
 
+const SESSION_RUNTIME_HASH: &str = "session_runtime_hash";
+const PLAN_SIGNATURE: &str = "plan_signature";
+
+/// What the version's tags say of the policy. The manifest has all of its rules.
+const SHOWN_RULES: [&str; 8] = [
+    "profile",
+    "data_statistics",
+    "top_values",
+    "text_min_max",
+    "inputs",
+    "error_values",
+    "sql_text",
+    "paths",
+];
+
 /// The tags of every run, then the user's own, which cannot replace them.
 pub(crate) fn run_tags(
-    settings: &Settings,
-    policy: &Policy,
+    telemetry: &Telemetry,
     run_id: RunId,
     git: &GitFacts,
     own: &BTreeMap<String, String>,
 ) -> BTreeMap<String, String> {
-    let known = |value: &Option<String>| value.clone().unwrap_or_else(|| UNKNOWN.to_owned());
-    let mut tags: BTreeMap<String, String> = own
-        .iter()
-        .map(|(key, value)| (key.clone(), policy.capture_named(key, value.as_str()).to_text()))
-        .collect();
+    let (settings, policy) = (telemetry.settings(), telemetry.policy());
+    let known = |fact: &Option<String>| {
+        fact.as_ref().map_or_else(|| UNKNOWN.to_owned(), |fact| policy.redactor().text(fact))
+    };
+    let own =
+        own.iter().map(|(key, value)| (key.clone(), policy.capture_named(key, value.as_str()).to_text()));
+    let mut tags: BTreeMap<String, String> = own.collect();
+    tags.extend(telemetry.host().map(|host| host.tags()).unwrap_or_default());
     tags.extend([
         ("run_id".to_owned(), run_id.to_string()),
         ("environment".to_owned(), settings.environment.clone()),
@@ -29,45 +48,88 @@ pub(crate) fn run_tags(
         ("branch".to_owned(), known(&git.branch)),
         ("repo".to_owned(), known(&git.repo)),
         ("dirty".to_owned(), git.dirty.map_or_else(|| UNKNOWN.to_owned(), |dirty| dirty.to_string())),
-        ("runtime_profile".to_owned(), settings.profile.clone()),
+        ("runtime_profile".to_owned(), policy.profile().to_owned()),
+        ("runtime_profile_hash".to_owned(), policy_hash(policy)),
         ("daglight.version".to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
         ("datafusion.version".to_owned(), DATAFUSION_VERSION.to_owned()),
     ]);
-    if let Some(team) = &settings.team {
-        tags.insert("team".to_owned(), team.clone());
-    }
+    tags.extend(settings.team.clone().map(|team| ("team".to_owned(), team)));
+    tags.extend(session_tag(telemetry));
     tags
 }
 
+/// The tags that are known at the end of a run, where they were not or are others than at its start.
+pub(crate) fn late_tags(state: &RunState) -> BTreeMap<String, String> {
+    let known = session_tag(&state.telemetry).into_iter().chain(plan_signature(state));
+    known.filter(|(tag, value)| state.tags.get(tag) != Some(value)).collect()
+}
+
+/// One hash over the plans of all queries, in the order of the DAG. A run that failed has not planned all of them.
+fn plan_signature(state: &RunState) -> Option<(String, String)> {
+    let records = state.records();
+    let nodes = state.dag.nodes().iter();
+    let plans: Vec<&str> =
+        nodes.filter_map(|node| records.plans.get(&node.name)).flatten().map(String::as_str).collect();
+    let is_whole = records.failure.is_none() && !plans.is_empty();
+    is_whole.then(|| (PLAN_SIGNATURE.to_owned(), hash_of_fields("daglight.plans.v1", plans)))
+}
+
+fn session_tag(telemetry: &Telemetry) -> Option<(String, String)> {
+    Some((SESSION_RUNTIME_HASH.to_owned(), telemetry.shared.sessions.runtime_hash()?))
+}
+
 /// The policy in force, as tags of the DAG's version.
-pub(crate) fn policy_tags(settings: &Settings) -> BTreeMap<String, String> {
-    let capture = &settings.capture;
-    BTreeMap::from([
-        ("policy.profile".to_owned(), settings.profile.clone()),
-        ("policy.data_statistics".to_owned(), capture.data_statistics.to_string()),
-        ("policy.top_values".to_owned(), capture.top_values.to_string()),
-        ("policy.sql_text".to_owned(), capture.sql_text.name().to_owned()),
-    ])
+pub(crate) fn policy_tags(policy: &Policy) -> BTreeMap<String, String> {
+    let mut rules = policy.rules();
+    let shown =
+        SHOWN_RULES.into_iter().filter_map(|name| Some((format!("policy.{name}"), rules.remove(name)?)));
+    shown.collect()
+}
+
+/// The hash of all rules of a policy: the same rules have the same on every machine.
+pub(crate) fn policy_hash(policy: &Policy) -> String {
+    let rules = policy.rules();
+    hash_of_fields("daglight.policy.v1", rules.iter().flat_map(|(name, rule)| [name.as_str(), rule.as_str()]))
 }
 
 #[cfg(test)]
 mod tests {
-    use daglight_capture_policy::Profile;
+    use daglight_capture_policy::{Profile, Settings};
 
     use super::*;
 
     #[test]
     fn every_run_has_its_tags_and_no_secret() {
-        let settings = Settings::of_profile(Profile::Prod);
+        let settings = Settings { team: Some("risk".to_owned()), ..Settings::of_profile(Profile::Prod) };
+        let telemetry = Telemetry::new(settings);
         let own = BTreeMap::from([
             ("api_key".to_owned(), "hunter2".to_owned()),
             ("run_id".to_owned(), "mine".to_owned()),
             ("ticket".to_owned(), "A-1".to_owned()),
         ]);
         let run_id = RunId::new();
-        let tags = run_tags(&settings, &Policy::new(&settings), run_id, &GitFacts::default(), &own);
+        let tags = run_tags(&telemetry, run_id, &GitFacts::default(), &own);
         assert_eq!(tags["run_id"], run_id.to_string());
         assert_eq!((tags["environment"].as_str(), tags["commit"].as_str()), ("prod", "unknown"));
         assert_eq!((tags["ticket"].as_str(), tags["api_key"].as_str()), ("A-1", "[redacted]"));
+        assert_eq!((tags["team"].as_str(), tags["runtime_profile_hash"].len()), ("risk", 64));
+        assert!(tags.contains_key("host.name") && !tags.contains_key(SESSION_RUNTIME_HASH));
+    }
+
+    #[test]
+    fn the_machine_is_a_tag_only_where_it_may_be() {
+        let mut settings = Settings::of_profile(Profile::Dev);
+        settings.capture.host_facts = false;
+        let tags = run_tags(&Telemetry::new(settings), RunId::new(), &GitFacts::default(), &BTreeMap::new());
+        assert!(!tags.keys().any(|tag| tag.starts_with("host.") || tag.starts_with("os.")), "{tags:?}");
+    }
+
+    #[test]
+    fn policies_differ_in_tags_and_hash() {
+        let dev = Policy::of_profile(Profile::Dev);
+        let prod = Policy::of_profile(Profile::Prod);
+        assert_ne!(policy_hash(&dev), policy_hash(&prod));
+        assert_eq!(policy_tags(&prod)["policy.sql_text"], "without_literals");
+        assert_eq!(policy_tags(&dev).len(), SHOWN_RULES.len());
     }
 }

@@ -24,7 +24,7 @@ use crate::{
     live_progress::LiveProgress,
     node_scope::QueryOwners,
     run_state::{Records, RootSpan, RunState},
-    run_tags::{policy_tags, run_tags},
+    run_tags::{policy_hash, policy_tags, run_tags},
     telemetry::in_one_line,
 };
 
@@ -32,8 +32,8 @@ pub(crate) fn start(telemetry: &Telemetry, dag: &Dag, options: RunOptions) -> Ar
     let settings = telemetry.settings();
     let run_id = RunId::new();
     let mut warnings = telemetry.shared.setup_warnings.clone();
-    let git = telemetry.git(options.source_dir);
-    let mut tags = run_tags(settings, telemetry.policy(), run_id, &git, &options.tags);
+    let git = telemetry.git(options.source_dir.clone());
+    let mut tags = run_tags(telemetry, run_id, &git, &options.tags);
 
     let bundle = Bundle::create(&settings.bundle.output_dir, run_id)
         .inspect_err(|error| warnings.push(format!("no bundle: {}", in_one_line(error))))
@@ -88,18 +88,22 @@ fn files_of(bundle: Option<&Bundle>, output_dir: &Path) -> SignalFiles {
 }
 
 fn show_policy(root: &StageSpan, telemetry: &Telemetry) {
-    let capture = &telemetry.settings().capture;
-    root.set(Key::PolicyProfile, telemetry.policy().capture(telemetry.policy().profile()));
-    root.set(Key::PolicyDataStatistics, capture.data_statistics);
-    root.set(Key::PolicyValues, telemetry.policy().values());
-    root.set(Key::PolicySqlText, capture.sql_text.name());
+    let policy = telemetry.policy();
+    root.set(Key::PolicyProfile, policy.capture(policy.profile()));
+    root.set(Key::PolicyHash, policy.capture(policy_hash(policy)));
+    root.set(Key::PolicyDataStatistics, policy.data_statistics());
+    root.set(Key::PolicyTopValues, policy.top_values());
+    root.set(Key::PolicyTextMinMax, policy.text_min_max());
+    root.set(Key::PolicyInputs, policy.inputs());
+    root.set(Key::PolicyErrorValues, policy.error_values());
+    root.set(Key::PolicySqlText, policy.sql_text().name());
 }
 
 /// Tells the tracker, the bundle and the log that the run has started.
 fn announce(state: &RunState) {
     if let Some(tracker) = &state.tracker {
         let shown = state.dag.clone().with_code_text(|text| shown_code(text, &state.policy));
-        tracker.record(&Event::version(&shown, policy_tags(state.telemetry.settings())));
+        tracker.record(&Event::version(&shown, policy_tags(&state.policy)));
         let RunState { run_id, started_at, .. } = *state;
         tracker.record(&Event::RunStarted { run_id, tags: state.tags.clone(), time: started_at });
     }

@@ -9,11 +9,11 @@ use std::{
 use daglight_capture_policy::{Policy, Settings, SettingsError, SettingsLoader};
 use daglight_otel_bridge::{Bridge, BridgeConfig, SlowAfter, names::Namespace};
 use daglight_plan_diagnostics::{LiveQueries, instrument};
-use daglight_run_identity::{Dag, GitFacts};
+use daglight_run_identity::{Dag, GitFacts, HostFacts};
 use daglight_tracker_client::Connection;
 use datafusion::{execution::SessionStateBuilder, prelude::SessionContext};
 
-use crate::{Run, RunOptions, session_observer::SessionObserver};
+use crate::{Run, RunOptions, session_observer::SessionObserver, session_runtime::Sessions};
 
 /// The service that signals come from, where `OTEL_SERVICE_NAME` says nothing.
 const SERVICE_NAME: &str = "daglight";
@@ -33,7 +33,9 @@ pub(crate) struct Shared {
     pub(crate) connection: Option<Connection>,
     pub(crate) live: LiveQueries,
     pub(crate) setup_warnings: Vec<String>,
+    pub(crate) sessions: Sessions,
     git: OnceLock<GitFacts>,
+    host: OnceLock<HostFacts>,
 }
 
 /// Why telemetry could not be set up. Servers that do not answer are no reason; wrong settings are.
@@ -65,6 +67,7 @@ impl Telemetry {
             )]),
             slow_after: SlowAfter { default: settings.otel.slow_after(), ..SlowAfter::default() },
             redactor: policy.redactor().clone(),
+            host_facts: policy.host_facts(),
             ..BridgeConfig::new(SERVICE_NAME)
         });
         let mut setup_warnings = bridge.warnings();
@@ -82,7 +85,9 @@ impl Telemetry {
             connection,
             live: LiveQueries::new(),
             setup_warnings,
+            sessions: Sessions::default(),
             git: OnceLock::new(),
+            host: OnceLock::new(),
         };
         Self { shared: Arc::new(shared) }
     }
@@ -105,7 +110,9 @@ impl Telemetry {
     /// A session whose queries are seen when they are planned inside [`Run::node`].
     pub fn instrument(&self, builder: SessionStateBuilder) -> SessionContext {
         let builder = instrument(builder, Arc::new(SessionObserver), self.shared.live.clone());
-        SessionContext::new_with_state(builder.build())
+        let session = SessionContext::new_with_state(builder.build());
+        self.shared.sessions.add(&session);
+        session
     }
 
     /// Sends what waits for an OpenTelemetry backend and ends exporting, within the shutdown timeout. It blocks.
@@ -119,16 +126,18 @@ impl Telemetry {
     }
 
     pub(crate) fn git(&self, source_dir: Option<PathBuf>) -> GitFacts {
+        let ask = |dir: PathBuf| GitFacts::of_checkout(&dir, |name| std::env::var(name).ok());
         match source_dir {
-            Some(dir) => GitFacts::of_directory(&dir),
-            None => self
-                .shared
-                .git
-                .get_or_init(|| {
-                    std::env::current_dir().map(|dir| GitFacts::of_directory(&dir)).unwrap_or_default()
-                })
-                .clone(),
+            Some(dir) => ask(dir),
+            None => {
+                self.shared.git.get_or_init(|| std::env::current_dir().map(ask).unwrap_or_default()).clone()
+            }
         }
+    }
+
+    /// The machine, where the policy lets it be named.
+    pub(crate) fn host(&self) -> Option<&HostFacts> {
+        self.policy().host_facts().then(|| self.shared.host.get_or_init(HostFacts::of_machine))
     }
 }
 

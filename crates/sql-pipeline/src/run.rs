@@ -94,7 +94,7 @@ impl Pipeline {
         session.state_ref().write().config_mut().options_mut().sql_parser.collect_spans = true;
         for parameter in self.parameters().values() {
             let record = async |node: Node| {
-                node.record("value", parameter.text.as_str());
+                node.input(parameter.text.as_str());
                 Ok::<(), Infallible>(())
             };
             let Ok(()) = run.node(&parameter.node_name(), record).await;

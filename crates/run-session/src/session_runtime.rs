@@ -1,0 +1,90 @@
+//! What of the sessions decides results and plans, as one hash.
+
+use std::sync::{Mutex, PoisonError};
+
+use daglight_run_identity::hash_of_fields;
+use datafusion::{DATAFUSION_VERSION, config::ConfigOptions, prelude::SessionContext};
+
+/// Options that change how something is shown, and neither results nor plans.
+const SHOWN_ONLY: [&str; 3] =
+    ["datafusion.explain.", "datafusion.format.", "datafusion.sql_parser.collect_spans"];
+
+/// The instrumented sessions of a process, as long as somebody else holds them.
+#[derive(Default)]
+pub(crate) struct Sessions(Mutex<Vec<Session>>);
+
+/// Gives the hash of a session, or nothing when the session is gone.
+type Session = Box<dyn Fn() -> Option<String> + Send + Sync>;
+
+impl Sessions {
+    pub(crate) fn add(&self, session: &SessionContext) {
+        let state = session.state_weak_ref();
+        let hash = move || Some(runtime_hash(state.upgrade()?.read().config_options()));
+        let mut sessions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        sessions.retain(|session| session().is_some());
+        sessions.push(Box::new(hash));
+    }
+
+    /// The hash of the sessions that there are: of one what it is, of several what they are together.
+    pub(crate) fn runtime_hash(&self) -> Option<String> {
+        let sessions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut hashes: Vec<String> = sessions.iter().filter_map(|session| session()).collect();
+        hashes.sort();
+        hashes.dedup();
+        match hashes.as_slice() {
+            [] => None,
+            [one] => Some(one.clone()),
+            several => Some(hash_of_fields("daglight.sessions.v1", several.iter().map(String::as_str))),
+        }
+    }
+}
+
+/// The hash of DataFusion's version and of the options that change results or plans.
+fn runtime_hash(options: &ConfigOptions) -> String {
+    let mut options: Vec<(String, String)> = options
+        .entries()
+        .into_iter()
+        .filter(|entry| !SHOWN_ONLY.iter().any(|prefix| entry.key.starts_with(prefix)))
+        .map(|entry| (entry.key, entry.value.unwrap_or_default()))
+        .collect();
+    options.sort();
+    let options = options.iter().flat_map(|(key, value)| [key.as_str(), value.as_str()]);
+    hash_of_fields("daglight.session_runtime.v1", [DATAFUSION_VERSION].into_iter().chain(options))
+}
+
+#[cfg(test)]
+mod tests {
+    use datafusion::prelude::SessionConfig;
+
+    use super::*;
+
+    fn hash_with(key: &str, value: &str) -> String {
+        runtime_hash(SessionConfig::new().with_target_partitions(2).set_str(key, value).options())
+    }
+
+    #[test]
+    fn only_what_changes_results_or_plans_counts() {
+        let base = runtime_hash(SessionConfig::new().with_target_partitions(2).options());
+        assert_eq!(base.len(), 64);
+        assert_eq!(base, hash_with("datafusion.explain.show_statistics", "true"));
+        assert_ne!(base, hash_with("datafusion.execution.batch_size", "100"));
+        assert_ne!(base, hash_with("datafusion.execution.target_partitions", "3"));
+    }
+
+    #[test]
+    fn sessions_count_while_they_exist() {
+        let sessions = Sessions::default();
+        assert_eq!(sessions.runtime_hash(), None);
+        let session = SessionContext::new();
+        sessions.add(&session);
+        let alone = sessions.runtime_hash();
+        let same = SessionContext::new();
+        sessions.add(&same);
+        assert_eq!(sessions.runtime_hash(), alone);
+        let other = SessionContext::new_with_config(SessionConfig::new().with_batch_size(7));
+        sessions.add(&other);
+        assert_ne!(sessions.runtime_hash(), alone);
+        drop((same, other));
+        assert_eq!(sessions.runtime_hash(), alone);
+    }
+}
