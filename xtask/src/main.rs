@@ -1,5 +1,6 @@
 //! `cargo xtask`: the development tasks of this workspace.
 
+mod bench;
 mod codegen;
 mod demo;
 mod deny;
@@ -34,6 +35,8 @@ enum Task {
         #[arg(long)]
         from_server: bool,
     },
+    /// Measure deliveries against a Hamilton UI, beside raw requests and the Python SDK
+    Bench,
     /// Check licences, bans and sources of all dependencies against deny.toml
     Deny,
 }
@@ -46,6 +49,7 @@ fn main() -> ExitCode {
         Task::Codegen { check, from_server: true } => {
             server_document().and_then(|document| codegen::run_with_document(&document, check))
         }
+        Task::Bench => bench::run(),
         Task::Deny => deny::run(),
     };
     match result {

@@ -1,0 +1,259 @@
+//! What tracking costs: the caller's thread for a node, the delivery of whole runs, a burst of events.
+//!
+//! `cargo xtask bench` starts a Hamilton UI and runs this against it. By hand: `HAMILTON_API_URL` and
+//! `HAMILTON_PROJECT_ID` say where to deliver, as the user `HAMILTON_USERNAME`; with `PYTHON`, the path of a Python that
+//! has `apache-hamilton-sdk`, its tracker does the same.
+
+use std::{
+    collections::BTreeMap,
+    env,
+    error::Error,
+    fs,
+    path::Path,
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use daglight_capture_policy::{Captured, Durability, Policy, Profile};
+use daglight_run_identity::{Dag, RunId};
+use daglight_tracker_client::{
+    Attribute, AttributeKind, AttributeRole, Connection, Outcome, ProcessEvidence, ProjectRef, Tracker,
+    sync_bundle,
+};
+use reqwest::blocking::Client;
+use serde_json::{Value, json};
+
+/// Nodes of one request, more of which do not make the server faster.
+const RAW_BATCH_NODES: usize = 1_000;
+
+const BURST_EVENTS: usize = 100_000;
+
+const PATIENCE: Duration = Duration::from_secs(600);
+
+type Result<T> = std::result::Result<T, Box<dyn Error>>;
+
+fn main() -> Result<()> {
+    // Cargo runs benches as tests, too; those have no server.
+    if env::args().any(|argument| argument == "--test") {
+        return Ok(());
+    }
+    let server = Server::from_env()?;
+    let caller_us = caller(&server)?;
+    for (nodes, rounds) in [(1_000, 7), (10_000, 1)] {
+        let (mut raw, mut own) = (Vec::new(), Vec::new());
+        for _ in 0..rounds {
+            raw.push(server.raw(nodes)?);
+            own.push(delivery(&server, nodes)?);
+        }
+        let (raw, own) = (median(raw), median(own));
+        println!(
+            "delivery of {nodes} nodes: {own:.2} s; raw requests {raw:.2} s, ratio {:.2} (target 1.3)",
+            own / raw
+        );
+        if nodes == 1_000 {
+            compare_with_sdk(&server, nodes, caller_us, own)?;
+        }
+    }
+    burst(&server)
+}
+
+/// In seconds.
+fn median(mut times: Vec<Duration>) -> f64 {
+    times.sort_unstable();
+    times[times.len() / 2].as_secs_f64()
+}
+
+/// Where to deliver to.
+struct Server {
+    url: String,
+    user: String,
+    project: i64,
+    http: Client,
+}
+
+impl Server {
+    fn from_env() -> Result<Self> {
+        let variable =
+            |name: &str| env::var(name).map_err(|_| format!("{name} is not set: use cargo xtask bench"));
+        // A second call is refused, which is fine: the first one did it.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        Ok(Self {
+            url: variable("HAMILTON_API_URL")?,
+            user: variable("HAMILTON_USERNAME")?,
+            project: variable("HAMILTON_PROJECT_ID")?.parse()?,
+            http: Client::builder().no_proxy().timeout(PATIENCE).build()?,
+        })
+    }
+
+    fn connection(&self) -> Result<Connection> {
+        Ok(Connection::new(&self.url, &self.user, ProjectRef::Id(self.project))?)
+    }
+
+    fn request(&self, request: reqwest::blocking::RequestBuilder, body: &Value) -> Result<Value> {
+        let request = request.header("x-api-user", &self.user).header("x-api-key", "none").json(body);
+        let text = request.send()?.error_for_status()?.text()?;
+        Ok(if text.is_empty() { Value::Null } else { serde_json::from_str(&text)? })
+    }
+
+    /// The time of the least that a delivery can do: the requests themselves, made ready before.
+    fn raw(&self, nodes: usize) -> Result<Duration> {
+        let version = json!({
+            "name": "bench::raw", "template_type": "HAMILTON", "config": {}, "tags": {}, "code_artifacts": [],
+            "dag_hash": RunId::new().to_string(), "code_hash": "raw", "code_log": { "files": [] },
+            "code_version_info_type": "ad_hoc",
+            "nodes": (0..nodes).map(|node| json!({
+                "name": name(node), "classifications": ["data_loader"], "code_artifact_pointers": [], "dependencies": [],
+                "dependency_specs": [], "dependency_specs_type": "python_type", "dependency_specs_schema_version": 1,
+                "output": { "type_name": "table" }, "output_type": "python_type", "output_schema_version": 1, "tags": {},
+            })).collect::<Vec<_>>(),
+        });
+        let time = chrono::Utc::now();
+        let bodies: Vec<Value> = (0..nodes)
+            .step_by(RAW_BATCH_NODES)
+            .map(|first| {
+                let names = (first..nodes.min(first + RAW_BATCH_NODES)).map(name);
+                json!({
+                    "task_updates": names.clone().map(|name| json!({
+                        "node_name": name, "node_template_name": name, "realized_dependencies": [], "status": "SUCCESS",
+                        "start_time": time, "end_time": time,
+                    })).collect::<Vec<_>>(),
+                    "attributes": names.map(|name| json!({
+                        "node_name": name, "name": "facts", "type": "dict", "schema_version": 2,
+                        "value": { "type": "dict", "value": { "rows": 3 } }, "attribute_role": "result_summary",
+                    })).collect::<Vec<_>>(),
+                })
+            })
+            .collect();
+        let api = |path: &str| format!("{}/api/v1/{path}", self.url);
+        let start = Instant::now();
+        let path = format!("dag_templates?project_id={}", self.project);
+        let version = self.request(self.http.post(api(&path)), &version)?;
+        let run = json!({ "run_start_time": time, "run_status": "RUNNING", "tags": {}, "inputs": {}, "outputs": [] });
+        let run =
+            self.request(self.http.post(api(&format!("dag_runs?dag_template_id={}", version["id"]))), &run)?;
+        for body in &bodies {
+            self.request(self.http.put(api(&format!("dag_runs_bulk?dag_run_id={}", run["id"]))), body)?;
+        }
+        let end = json!({ "run_status": "SUCCESS", "run_end_time": time });
+        self.request(self.http.put(api(&format!("dag_runs/{}/", run["id"]))), &end)?;
+        Ok(start.elapsed())
+    }
+}
+
+fn name(node: usize) -> String {
+    format!("node_{node}")
+}
+
+/// A pipeline of independent nodes, new each time.
+fn dag(nodes: usize) -> Result<Dag> {
+    let dag = Dag::builder("bench::tracker_v1")?.setup(RunId::new().to_string());
+    Ok((0..nodes).fold(dag, |dag, node| dag.loader(name(node)).end()).build()?)
+}
+
+fn facts() -> Captured {
+    Policy::of_profile(Profile::Dev).capture(json!({ "rows": 3 }))
+}
+
+fn record(tracker: &Tracker, nodes: impl Iterator<Item = usize>) {
+    let facts = facts();
+    for node in nodes {
+        let name = name(node);
+        tracker.task_started(&name);
+        let facts = Attribute::new("facts", AttributeKind::Dict, AttributeRole::ResultSummary, facts.clone());
+        tracker.task_finished(&name, Outcome::Success, vec![facts]);
+    }
+}
+
+/// The time that a node takes on the caller's thread, in microseconds, with a delivery beside it.
+fn caller(server: &Server) -> Result<f64> {
+    let folder = tempfile::tempdir()?;
+    for (what, connection) in [("without a server", None), ("with a delivery", Some(server.connection()?))] {
+        let tracker = Tracker::start(&folder.path().join(what), Durability::Process, connection);
+        tracker.run_started(&dag(2_000)?, RunId::new(), BTreeMap::new());
+        let mut best = Duration::MAX;
+        for _ in 0..10 {
+            let start = Instant::now();
+            record(&tracker, 0..200);
+            best = best.min(start.elapsed());
+        }
+        let each_us = best.as_secs_f64() * 1e6 / 200.0;
+        println!("a node on the caller's thread, {what}: {each_us:.1} us");
+        if what == "with a delivery" {
+            return Ok(each_us);
+        }
+    }
+    Err("no measurement".into())
+}
+
+fn delivery(server: &Server, nodes: usize) -> Result<Duration> {
+    let folder = tempfile::tempdir()?;
+    let tracker = Tracker::start(folder.path(), Durability::Process, None);
+    tracker.run_started(&dag(nodes)?, RunId::new(), BTreeMap::new());
+    record(&tracker, 0..nodes);
+    tracker.run_finished(Outcome::Success);
+    drop(tracker);
+    let start = Instant::now();
+    let outcome = sync_bundle(folder.path(), &server.connection()?, ProcessEvidence::Unknown, PATIENCE)?;
+    let elapsed = start.elapsed();
+    if outcome.ledger.waiting > 0 { Err(format!("{:?}", outcome.ledger).into()) } else { Ok(elapsed) }
+}
+
+fn compare_with_sdk(server: &Server, nodes: usize, caller_us: f64, delivery: f64) -> Result<()> {
+    let Some(python) = env::var_os("PYTHON") else {
+        println!("the Python SDK: set PYTHON to compare");
+        return Ok(());
+    };
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/tracker_sdk.py");
+    for (end, what) in [("exit", "until its process ends"), ("stop", "until its stop() returns")] {
+        let output = Command::new(&python)
+            .arg(&script)
+            .args([&server.url, &server.user, &server.project.to_string(), &nodes.to_string(), end])
+            .output()?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        let numbers: Vec<f64> =
+            text.lines().last().unwrap_or_default().split(' ').flat_map(str::parse).collect();
+        let [sdk_us, seconds] = numbers[..] else {
+            return Err(String::from_utf8_lossy(&output.stderr).into());
+        };
+        let (times_caller, times_delivery) = (sdk_us / caller_us, seconds / delivery);
+        println!(
+            "the Python SDK, a node on the caller's thread: {sdk_us:.0} us, {times_caller:.0} times (target 40)"
+        );
+        println!(
+            "the Python SDK, {nodes} nodes, {what}: {seconds:.1} s, {times_delivery:.1} times (target 20)"
+        );
+    }
+    Ok(())
+}
+
+/// A run that records as fast as it can, and what memory that takes.
+fn burst(server: &Server) -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let dag = dag(BURST_EVENTS / 2)?;
+    let before = peak_memory_mib();
+    let tracker = Tracker::start(folder.path(), Durability::Process, Some(server.connection()?));
+    let start = Instant::now();
+    tracker.run_started(&dag, RunId::new(), BTreeMap::new());
+    record(&tracker, 0..BURST_EVENTS / 2);
+    tracker.run_finished(Outcome::Success);
+    let recorded = start.elapsed();
+    let at_recorded = peak_memory_mib();
+    let ledger = tracker.flush(PATIENCE);
+    println!(
+        "a burst of {BURST_EVENTS} events: recorded in {:.2} s, delivered in {:.1} s, {} of {} items; peak memory {before} MiB \
+         before, {at_recorded} MiB when recorded, {} MiB when delivered",
+        recorded.as_secs_f64(),
+        start.elapsed().as_secs_f64(),
+        ledger.delivered,
+        ledger.produced,
+        peak_memory_mib()
+    );
+    Ok(())
+}
+
+/// The most memory that this process has had, where the system tells.
+fn peak_memory_mib() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok()).unwrap_or_default() >> 10
+}
