@@ -81,7 +81,8 @@ impl Server {
             url: variable("HAMILTON_API_URL")?,
             user: variable("HAMILTON_USERNAME")?,
             project: variable("HAMILTON_PROJECT_ID")?.parse()?,
-            http: Client::builder().no_proxy().timeout(PATIENCE).build()?,
+            // A development server delays what it sends on a connection that is kept.
+            http: Client::builder().no_proxy().pool_max_idle_per_host(0).timeout(PATIENCE).build()?,
         })
     }
 

@@ -45,8 +45,9 @@ impl TaskBatch {
         self.first.events.is_empty()
     }
 
+    /// A node more than there is room for has begun: until then, ends of the others are taken in.
     pub(crate) fn is_full(&self) -> bool {
-        self.first.events.len() >= MAX_BATCH_NODES || self.bytes >= MAX_BATCH_BYTES
+        self.first.events.len() > MAX_BATCH_NODES || self.bytes >= MAX_BATCH_BYTES
     }
 
     pub(crate) fn start(&mut self, node: &str, time: DateTime<Utc>, facts: NodeFacts, bytes: u64) {
@@ -196,8 +197,8 @@ mod tests {
 
     #[test]
     fn a_batch_has_room_for_so_many_nodes() {
-        assert!(!batch(MAX_BATCH_NODES - 1).is_full());
-        assert!(batch(MAX_BATCH_NODES).is_full());
+        assert!(!batch(MAX_BATCH_NODES).is_full());
+        assert!(batch(MAX_BATCH_NODES + 1).is_full());
     }
 
     #[test]

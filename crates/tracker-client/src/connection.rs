@@ -224,7 +224,11 @@ impl Connection {
             .pool_idle_timeout(Duration::from_secs(2))
             .pool_max_idle_per_host(1)
             .tls_backend_preconfigured(self.tls()?);
-        let builder = if is_loopback(&self.api_url) { builder.no_proxy() } else { builder };
+        let builder = match is_loopback(&self.api_url) {
+            // Connecting costs nothing here, and a development server delays what it sends on a connection that is kept.
+            true => builder.no_proxy().pool_max_idle_per_host(0),
+            false => builder,
+        };
         builder.build().map_err(|source| ConnectionError::Http { source: source.without_url() })
     }
 
