@@ -150,7 +150,7 @@ pub(crate) fn finish(state: &RunState) -> FinishReport {
         report,
         links: links(state),
         ledger: ending.delivery,
-        warnings: state.records().warnings.clone(),
+        warnings: state.warnings(),
         tags: state.tags(),
     }
 }

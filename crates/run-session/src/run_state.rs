@@ -95,6 +95,11 @@ impl RunState {
         self.records.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// What has gone wrong with telemetry so far.
+    pub(crate) fn warnings(&self) -> Vec<String> {
+        self.records().warnings.clone()
+    }
+
     /// The run's tags, as far as they are known by now.
     pub(crate) fn tags(&self) -> BTreeMap<String, String> {
         let mut tags = self.tags.clone();
