@@ -128,6 +128,10 @@ pub struct TrackerSettings {
     pub username: Option<String>,
     /// The user's key.
     pub api_key: Option<Secret>,
+    /// Whether the server's certificate is verified. Without that, everybody on the way can read and change what is sent.
+    pub verify: bool,
+    /// A PEM file with certificates of authorities to trust besides those of the system.
+    pub ca_file: Option<PathBuf>,
     /// How long the end of a run waits for delivery, in seconds.
     pub flush_seconds: f64,
 }
@@ -154,6 +158,12 @@ pub struct BundleSettings {
     pub output_dir: PathBuf,
     /// What an acknowledged event survives: the death of the process, or also the loss of power (`disk`).
     pub durability: Durability,
+    /// `daglight prune` deletes bundles of runs that started more days ago.
+    pub keep_days: Option<u32>,
+    /// `daglight prune` keeps so many of the newest bundles.
+    pub keep_count: Option<usize>,
+    /// `daglight prune` deletes the oldest bundles until the rest takes no more than so many bytes.
+    pub keep_bytes: Option<u64>,
 }
 
 /// What an acknowledged event survives.
@@ -252,6 +262,8 @@ impl Settings {
                 create_project: false,
                 username: None,
                 api_key: None,
+                verify: true,
+                ca_file: None,
                 flush_seconds: 10.0,
             },
             otel: OtelSettings {
@@ -260,7 +272,13 @@ impl Settings {
                 slow_seconds: 10.0,
                 shutdown_seconds: 5.0,
             },
-            bundle: BundleSettings { output_dir: PathBuf::from("out"), durability: Durability::Process },
+            bundle: BundleSettings {
+                output_dir: PathBuf::from("out"),
+                durability: Durability::Process,
+                keep_days: None,
+                keep_count: None,
+                keep_bytes: None,
+            },
             heartbeat: HeartbeatSettings { interval_seconds: 5.0, stall_seconds: 30.0 },
             strict_registry: false,
             outputs: BTreeMap::new(),

@@ -1,6 +1,11 @@
 //! Where the tracking server is, and as whom to talk to it.
 
-use std::{fmt, net::IpAddr, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    net::IpAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use daglight_capture_policy::{Secret, TrackerSettings};
 use reqwest::{
@@ -9,8 +14,9 @@ use reqwest::{
     header::{HeaderMap, HeaderName, HeaderValue},
     redirect,
 };
-use rustls::{ClientConfig, RootCertStore, crypto::ring};
-use rustls_platform_verifier::BuilderVerifierExt;
+use rustls::pki_types::pem;
+
+use crate::trust::Trust;
 
 /// A tracking server, a project on it, and a user.
 ///
@@ -28,6 +34,7 @@ pub struct Connection {
     project: ProjectRef,
     username: String,
     api_key: Option<Secret>,
+    trust: Trust,
     connect_timeout: Duration,
     request_timeout: Duration,
 }
@@ -96,6 +103,15 @@ pub enum ConnectionError {
         #[source]
         source: rustls::Error,
     },
+    /// The file has no certificates, or cannot be read.
+    #[error("tracker.ca_file {} is no PEM file with certificates", path.display())]
+    Certificates {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: pem::Error,
+    },
     /// The HTTP client cannot be set up.
     #[error("cannot set up an HTTP client")]
     Http {
@@ -128,6 +144,7 @@ impl Connection {
             project,
             username: username.to_owned(),
             api_key: None,
+            trust: Trust::System,
             connect_timeout: Duration::from_secs(3),
             request_timeout: Duration::from_secs(20),
         })
@@ -160,6 +177,11 @@ impl Connection {
         if let Some(key) = &settings.api_key {
             connection = connection.with_api_key(key.clone())?;
         }
+        if !settings.verify {
+            connection = connection.without_verification();
+        } else if let Some(ca_file) = &settings.ca_file {
+            connection = connection.with_ca_file(ca_file)?;
+        }
         Ok(Some(connection))
     }
 
@@ -171,6 +193,23 @@ impl Connection {
         header("tracker.api_key", key.expose())?;
         self.api_key = Some(key);
         Ok(self)
+    }
+
+    /// Trusts also the authorities whose certificates are in this PEM file, besides those of the system.
+    ///
+    /// # Errors
+    /// When it cannot be read, or has none.
+    pub fn with_ca_file(mut self, path: &Path) -> Result<Self, ConnectionError> {
+        let certificates = |source| ConnectionError::Certificates { path: path.to_owned(), source };
+        self.trust = Trust::of_file(path).map_err(certificates)?;
+        Ok(self)
+    }
+
+    /// Trusts whoever answers: everybody on the way can read and change what is sent, the key among it.
+    #[must_use]
+    pub fn without_verification(mut self) -> Self {
+        self.trust = Trust::Anybody;
+        self
     }
 
     /// Says where the page is, where that is not the server's base URL.
@@ -223,26 +262,13 @@ impl Connection {
             // A server closes idle connections, and a request on one that is closing has an unknown outcome.
             .pool_idle_timeout(Duration::from_secs(2))
             .pool_max_idle_per_host(1)
-            .tls_backend_preconfigured(self.tls()?);
+            .tls_backend_preconfigured(self.trust.client_config(self.api_url.scheme())?);
         let builder = match is_loopback(&self.api_url) {
             // Connecting costs nothing here, and a development server delays what it sends on a connection that is kept.
             true => builder.no_proxy().pool_max_idle_per_host(0),
             false => builder,
         };
         builder.build().map_err(|source| ConnectionError::Http { source: source.without_url() })
-    }
-
-    fn tls(&self) -> Result<ClientConfig, ConnectionError> {
-        let tls = |source| ConnectionError::Tls { source };
-        let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .map_err(tls)?;
-        // Reading the system's certificates takes longer than all else at a start, so plain HTTP does without.
-        let builder = match self.api_url.scheme() {
-            "https" => builder.with_platform_verifier().map_err(tls)?,
-            _ => builder.with_root_certificates(RootCertStore::empty()),
-        };
-        Ok(builder.with_no_client_auth())
     }
 }
 

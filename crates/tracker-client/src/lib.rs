@@ -21,6 +21,7 @@ mod ledger;
 mod outbox;
 mod reader;
 mod record;
+mod trust;
 #[rustfmt::skip]
 mod wire;
 mod backoff;

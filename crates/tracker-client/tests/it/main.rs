@@ -7,4 +7,5 @@ mod projects;
 mod recorded;
 mod server;
 mod sync;
+mod tls;
 mod warnings;
