@@ -9,7 +9,7 @@ const DASHES: &str = "-----";
 const KEY_HEADER_LIMIT: usize = 64;
 
 /// Users and passwords in URLs are looked for in so many bytes.
-const AUTHORITY_LIMIT: usize = 4_096;
+const AUTHORITY_LIMIT: usize = 1_024;
 
 /// Prefixes of keys that services give out, and how long such a key is at least.
 const PREFIXES: [(&str, usize); 14] = [
@@ -28,6 +28,9 @@ const PREFIXES: [(&str, usize); 14] = [
     ("xoxr-", 15),
     ("xoxs-", 15),
 ];
+
+/// Shorter than any of them.
+const SHORTEST_KEY: usize = 15;
 
 /// The first private key of a text, from its first line to its last, or to the end of the text.
 pub(crate) fn private_key(text: &str) -> Option<Range<usize>> {
@@ -51,21 +54,28 @@ pub(crate) fn private_key(text: &str) -> Option<Range<usize>> {
 
 /// The word that a text begins with, as keys are written: letters, digits, `_`, `-` and `.`.
 pub(crate) fn word(text: &str) -> &str {
-    let end = text.find(|c: char| !(c.is_alphanumeric() || matches!(c, '_' | '-' | '.')));
-    &text[..end.unwrap_or(text.len())]
+    let is_ascii_part = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
+    let end = text.bytes().position(|byte| !is_ascii_part(byte)).unwrap_or(text.len());
+    if text[end..].starts_with(|c: char| !c.is_ascii()) {
+        let end = text.find(|c: char| !(c.is_alphanumeric() || matches!(c, '_' | '-' | '.')));
+        return &text[..end.unwrap_or(text.len())];
+    }
+    &text[..end]
 }
 
 /// The length of the credential that `rest` begins with, if its shape tells one. `word` is the first word of `rest`,
 /// and `before` the character in front of it.
 pub(crate) fn shaped_credential(word: &str, rest: &str, before: Option<char>) -> Option<usize> {
-    let trimmed = word.trim_end_matches(['.', '-']);
-    let has_prefix =
-        PREFIXES.iter().any(|(prefix, least)| trimmed.starts_with(prefix) && trimmed.len() >= *least);
-    let is_web_token = trimmed.starts_with("eyJ")
-        && trimmed.len() >= 20
-        && trimmed.bytes().filter(|byte| *byte == b'.').count() == 2;
-    if has_prefix || is_web_token || is_aws_key_id(trimmed) {
-        return Some(trimmed.len());
+    if word.len() >= SHORTEST_KEY {
+        let word = word.trim_end_matches(['.', '-']);
+        let has_prefix =
+            PREFIXES.iter().any(|(prefix, least)| word.starts_with(prefix) && word.len() >= *least);
+        let is_web_token = word.starts_with("eyJ")
+            && word.len() >= 20
+            && word.bytes().filter(|byte| *byte == b'.').count() == 2;
+        if has_prefix || is_web_token || is_aws_key_id(word) {
+            return Some(word.len());
+        }
     }
     let is_inside = before.is_some_and(|c| c.is_ascii() && is_base64(c as u8));
     (!is_inside && is_aws_secret(rest)).then_some(AWS_SECRET_LENGTH)
@@ -108,8 +118,8 @@ pub(crate) fn is_encoded(word: &str) -> bool {
 
 /// The part of a URL behind `://`, up to its path.
 pub(crate) struct Authority {
-    /// The end of user and password, behind the `@`. 0 without them.
-    pub(crate) user: usize,
+    /// User and password, without the `@`.
+    pub(crate) user: Option<Range<usize>>,
     pub(crate) end: usize,
 }
 
@@ -120,15 +130,15 @@ pub(crate) fn authority(place: &str) -> Authority {
     let place = &place[..place.find(is_outside).unwrap_or(place.len())];
     let end = place.find(['/', '?', '#']).unwrap_or(place.len());
     if let Some(at) = place[..end].rfind('@') {
-        return Authority { user: at + 1, end };
+        return Authority { user: Some(0..at), end };
     }
     let has_port = match place[..end].rsplit_once(':') {
         Some((_, port)) => port.bytes().all(|byte| byte.is_ascii_digit() || byte == b']'),
         None => true,
     };
     match place.rfind('@') {
-        Some(at) if !has_port => Authority { user: at + 1, end: at + 1 },
-        _ => Authority { user: 0, end },
+        Some(at) if !has_port => Authority { user: Some(0..at), end: at + 1 },
+        _ => Authority { user: None, end },
     }
 }
 

@@ -2,7 +2,9 @@
 
 use std::ops::Range;
 
-use crate::credentials::{authority, block, is_encoded, private_key, quote, shaped_credential, word};
+use crate::credentials::{
+    Authority, authority, block, is_encoded, private_key, quote, shaped_credential, word,
+};
 
 /// What stands where a credential was.
 pub const REDACTED: &str = "[redacted]";
@@ -72,54 +74,53 @@ impl Redactor {
     }
 
     fn scan(&self, text: &str, out: &mut String) {
+        let mut written = 0;
         let mut at = 0;
-        let mut before = None;
         while let Some(first) = text[at..].chars().next() {
             let rest = &text[at..];
-            let length = match word(rest) {
-                "" => {
-                    out.push(first);
-                    first.len_utf8()
-                }
-                word => self.word(word, rest, before, out),
-            };
-            at += length;
-            before = text[..at].chars().next_back();
+            let word = word(rest);
+            if word.is_empty() {
+                at += first.len_utf8();
+                continue;
+            }
+            let found = self.look_at(word, rest, text[..at].chars().next_back());
+            if let Some(secret) = found.secret {
+                out.push_str(&text[written..at + secret.start]);
+                out.push_str(REDACTED);
+                written = at + secret.end;
+            }
+            at += found.length;
         }
+        out.push_str(&text[written..]);
     }
 
-    /// Writes the word that `rest` begins with, and what belongs to it; how many bytes of `rest` that were.
-    fn word(&self, word: &str, rest: &str, before: Option<char>, out: &mut String) -> usize {
+    /// Looks at the word that `rest` begins with, and what belongs to it; `before` is the character in front.
+    fn look_at(&self, word: &str, rest: &str, before: Option<char>) -> Found {
         if let Some(length) = shaped_credential(word, rest, before) {
-            out.push_str(REDACTED);
-            return length;
+            return Found { secret: Some(0..length), length };
         }
         let after = &rest[word.len()..];
+        let in_rest = |range: Range<usize>, offset: usize| range.start + offset..range.end + offset;
         if let Some(place) = after.strip_prefix("://") {
-            let authority = authority(place);
-            out.push_str(word);
-            out.push_str("://");
-            if authority.user > 0 {
-                out.push_str(REDACTED);
-                out.push('@');
-            }
-            out.push_str(&place[authority.user..authority.end]);
-            return word.len() + "://".len() + authority.end;
+            let start = word.len() + "://".len();
+            let Authority { user, end } = authority(place);
+            return Found { secret: user.map(|user| in_rest(user, start)), length: start + end };
         }
-        let hidden = Separator::after_key(word, after)
+        let value = Separator::after_key(word, after)
             .filter(|_| self.hides_key(word))
             .and_then(|separator| separator.value(before, after))
             .or_else(|| token_of_scheme(word, after));
-        out.push_str(word);
-        match hidden {
-            Some(value) => {
-                out.push_str(&after[..value.start]);
-                out.push_str(REDACTED);
-                word.len() + value.end
-            }
-            None => word.len(),
-        }
+        let length = word.len() + value.as_ref().map_or(0, |value| value.end);
+        Found { secret: value.map(|value| in_rest(value, word.len())), length }
     }
+}
+
+/// What there is to say of a word.
+struct Found {
+    /// Where a credential is, from the beginning of the word.
+    secret: Option<Range<usize>>,
+    /// How many bytes need no further look.
+    length: usize,
 }
 
 impl Default for Redactor {
@@ -146,6 +147,9 @@ struct Separator {
 impl Separator {
     /// Looks only at the next few characters, so that it can be asked of every word.
     fn after_key(key: &str, after: &str) -> Option<Self> {
+        if !after.starts_with(['=', ':', '"', '\'', '`', '\\', ' ', '\n', '\t', '\r']) {
+            return None;
+        }
         let key_quote = quote(after).map_or(0, |(length, _)| length);
         let key_is_quoted = key_quote > 0;
         let behind = after[key_quote..].trim_start();
@@ -195,15 +199,14 @@ impl Separator {
 
 /// Where the token is that follows the name of an authentication scheme.
 fn token_of_scheme(word: &str, after: &str) -> Option<Range<usize>> {
+    let is_basic = word.eq_ignore_ascii_case("basic");
+    if !is_basic && !word.eq_ignore_ascii_case("bearer") {
+        return None;
+    }
     let token = after.trim_start_matches([' ', '\t']);
     let start = after.len() - token.len();
     let token = &token[..until_space(token)];
-    let is_token = match word {
-        _ if start == 0 || token.is_empty() => false,
-        _ if word.eq_ignore_ascii_case("bearer") => true,
-        _ if word.eq_ignore_ascii_case("basic") => is_encoded(token),
-        _ => false,
-    };
+    let is_token = start > 0 && !token.is_empty() && (!is_basic || is_encoded(token));
     is_token.then(|| start..start + token.len())
 }
 
