@@ -39,6 +39,8 @@ pub enum Fault {
     Truncate,
     /// Answers with success and another body; the server has done what was asked.
     Garbage(&'static str),
+    /// Says another time in the header of the answer, such as `Sat, 01 Jan 2022 00:00:00 GMT`.
+    Dated(&'static str),
 }
 
 /// The requests that a [`Fault`] happens to.
@@ -201,6 +203,14 @@ impl Shared {
             Some(Fault::Truncate) => {
                 let answer = self.ask(&request)?;
                 client.write_all(&answer[..answer.len() - 1])
+            }
+            Some(Fault::Dated(date)) => {
+                let answer = String::from_utf8(self.ask(&request)?).map_err(io::Error::other)?;
+                let lines = answer.split_inclusive("\r\n").map(|line| match line.starts_with("Date:") {
+                    true => format!("Date: {date}\r\n"),
+                    false => line.to_owned(),
+                });
+                client.write_all(lines.collect::<String>().as_bytes())
             }
             Some(Fault::Garbage(body)) => {
                 self.ask(&request)?;

@@ -16,3 +16,4 @@ mod postgres;
 mod report;
 mod signals;
 mod tracking;
+mod upkeep;

@@ -27,7 +27,7 @@ pub(crate) enum Command {
     Status(StatusArgs),
     /// Delete old bundles, except those that run or have something waiting.
     Prune(PruneArgs),
-    /// Check configuration, server, user and project, and say what to do about what is wrong.
+    /// Check configuration, output folder, server, user, project and clock, and say what to do about what is wrong.
     Doctor,
     /// Show every setting in force, and where its value came from.
     Config(ConfigArgs),
@@ -100,18 +100,18 @@ pub(crate) struct StatusArgs {
 }
 
 #[derive(Debug, ClapArgs)]
-#[command(group = clap::ArgGroup::new("limit").required(true).multiple(true).args(["older_than", "keep", "max_bytes"]))]
 pub(crate) struct PruneArgs {
     /// A folder with bundles below it.
     #[arg(default_value = "out")]
     pub(crate) dir: PathBuf,
-    /// Delete bundles of runs that started more than this many days ago.
+    /// Delete bundles of runs that started more than this many days ago. Default: the setting bundle.keep_days.
     #[arg(long, value_name = "DAYS")]
     pub(crate) older_than: Option<u32>,
-    /// Keep this many of the newest bundles.
+    /// Keep this many of the newest bundles. Default: the setting bundle.keep_count.
     #[arg(long, value_name = "COUNT")]
     pub(crate) keep: Option<usize>,
-    /// Delete the oldest bundles until the rest takes no more than this many bytes.
+    /// Delete the oldest bundles until the rest takes no more than this many bytes. Default: the setting
+    /// bundle.keep_bytes.
     #[arg(long, value_name = "BYTES")]
     pub(crate) max_bytes: Option<u64>,
     /// Delete also what the tracking server does not have yet.

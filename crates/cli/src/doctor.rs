@@ -1,13 +1,24 @@
 //! `daglight doctor`.
 
-use std::{error::Error, process::ExitCode};
+use std::{
+    env,
+    error::Error,
+    fs::{self, File},
+    io,
+    path::Path,
+    process::ExitCode,
+};
 
+use chrono::{TimeDelta, Utc};
 use daglight::{
     policy::SettingsLoader,
     tracker::{Client, Connection, ProjectRef},
 };
 
 use crate::failure::{Failure, chain};
+
+/// A clock that is off by more makes runs start before or after they did.
+const MAX_CLOCK_ERROR: TimeDelta = TimeDelta::seconds(30);
 
 pub(crate) fn doctor() -> Result<ExitCode, Failure> {
     let mut checks = Checks { failed: false };
@@ -19,6 +30,14 @@ pub(crate) fn doctor() -> Result<ExitCode, Failure> {
 fn examine(checks: &mut Checks) -> Option<()> {
     let settings = checks.check("configuration", SettingsLoader::from_process().load())?;
     checks.ok("profile", &settings.profile);
+    let output_dir = &settings.bundle.output_dir;
+    match check_writable(output_dir) {
+        Ok(()) => checks.ok("output folder", &output_dir.display().to_string()),
+        Err(error) => checks.fail(
+            "output folder",
+            &format!("{} cannot be written: {error}; set DAGLIGHT_OUTPUT_DIR", output_dir.display()),
+        ),
+    }
     if !settings.tracker.enabled {
         checks
             .ok("tracker", "off, by the profile or by HAMILTON_TRACKER_ENABLED: runs stay in their bundles");
@@ -35,6 +54,17 @@ fn examine(checks: &mut Checks) -> Option<()> {
     let client = checks.check("client", Client::new(&connection))?;
     checks.check("server", client.phone_home())?;
     checks.ok("server", connection.api_url());
+    match checks.check("clock", client.server_time())? {
+        None => checks.ok("clock", "the server does not say its time"),
+        Some(server) => {
+            let ahead = Utc::now() - server;
+            let said = format!("{:+} s from the server's", ahead.num_seconds());
+            match ahead.abs() <= MAX_CLOCK_ERROR {
+                true => checks.ok("clock", &said),
+                false => checks.fail("clock", &format!("{said}: synchronise both with a time server")),
+            }
+        }
+    }
     let user = checks.check("user", client.whoami())?;
     checks.ok("user", &format!("{} (id {})", connection.username(), user.id));
     let project = match connection.project() {
@@ -55,9 +85,26 @@ fn examine(checks: &mut Checks) -> Option<()> {
                 connection.username()
             ),
         ),
-        None => checks.ok("project", "does not exist yet; set DAGLIGHT_CREATE_PROJECT=1 to have it made"),
+        None if settings.tracker.create_project => checks.ok("project", "does not exist yet; a run makes it"),
+        None => checks.fail(
+            "project",
+            &format!(
+                "{} does not exist: make it at {}/dashboard/projects, or set DAGLIGHT_CREATE_PROJECT=1",
+                connection.project(),
+                connection.ui_url()
+            ),
+        ),
     }
     None
+}
+
+/// Tries it where the folder is, or would be made.
+fn check_writable(folder: &Path) -> io::Result<()> {
+    let folder = env::current_dir()?.join(folder);
+    let there = folder.ancestors().find(|ancestor| ancestor.exists()).unwrap_or(&folder);
+    let trial = there.join(format!(".daglight-doctor-{}", std::process::id()));
+    File::create_new(&trial)?;
+    fs::remove_file(&trial)
 }
 
 struct Checks {
