@@ -27,7 +27,7 @@ pub struct ArtifactCatalog {
 pub struct Artifact {
     /// The external name.
     pub name: String,
-    /// table, view, parquet, csv, json, arrow or param_table.
+    /// table, view, parquet, csv, ndjson, arrow, param_table, or what an output of one's own calls it.
     pub materialization: String,
     /// The path or URL, as the policy shows it.
     #[serde(default)]
@@ -53,6 +53,9 @@ pub struct Artifact {
     /// The fingerprint of the plan that made it.
     #[serde(default)]
     pub plan_signature: Option<String>,
+    /// The hash of the rows, for a set of parameters.
+    #[serde(default)]
+    pub signature: Option<String>,
     /// The run.
     #[schemars(with = "String")]
     pub run_id: RunId,

@@ -164,6 +164,7 @@ pub(crate) fn artifact(name: &str) -> Artifact {
         schema: vec![ArtifactColumn { name: "id".into(), data_type: "Int64".into(), nullable: false }],
         schema_hash: None,
         plan_signature: None,
+        signature: None,
         run_id: "0198c5f0-7a0e-7d5f-8a53-0c9f9f4c2b11".parse().unwrap(),
         written_at: start(),
     }

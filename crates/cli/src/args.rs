@@ -53,6 +53,9 @@ pub(crate) struct RunArgs {
     /// How many independent nodes may run at the same time. With 1, statements run in the order of the script.
     #[arg(long, value_name = "N", default_value = "1")]
     pub(crate) jobs: NonZeroUsize,
+    /// Fail when the outputs are not as the semantic registry in daglight.toml says.
+    #[arg(long)]
+    pub(crate) strict_registry: bool,
     /// Show warnings and errors only.
     #[arg(long, short)]
     pub(crate) quiet: bool,

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, fs, process::ExitCode};
 
 use daglight::{
     Run, RunOptions, RunStatus, Telemetry,
+    outputs::{ParamTable, Registry},
     policy::{Settings, SettingsLoader},
     sql::{Pipeline, PipelineEvent, PipelineOptions, RunScriptOptions, Script},
 };
@@ -72,6 +73,9 @@ fn settings(args: &RunArgs) -> Result<Settings, Failure> {
     if let Some(name) = &args.dag_name {
         loader = loader.with_value("option --dag-name", "dag_name", name);
     }
+    if args.strict_registry {
+        loader = loader.with_value("option --strict-registry", "strict_registry", true);
+    }
     loader.load().map_err(Failure::input)
 }
 
@@ -87,7 +91,11 @@ fn pipeline(args: &RunArgs, settings: &Settings) -> Result<Pipeline, Failure> {
         }
     }
     let dag_name = settings.dag_name.as_deref().map(str::parse).transpose().map_err(Failure::input)?;
-    Pipeline::new(script, PipelineOptions { dag_name, parameters }).map_err(Failure::input)
+    let registry = Registry::new(&settings.outputs).map_err(Failure::input)?;
+    let param_tables = settings.param_tables.iter().map(|(name, table)| ParamTable::of_settings(name, table));
+    let param_tables = param_tables.collect::<Result<_, _>>().map_err(Failure::input)?;
+    Pipeline::new(script, PipelineOptions { dag_name, parameters, param_tables, registry })
+        .map_err(Failure::input)
 }
 
 enum Ended {

@@ -54,7 +54,7 @@ pub use daglight_tracker_client as tracker;
 /// What a program that runs pipelines needs.
 #[cfg(feature = "session")]
 pub mod prelude {
-    pub use daglight_materializers::{Arrow, Csv, Json, Parquet, Table, View};
+    pub use daglight_materializers::{Arrow, Csv, Ndjson, Output, ParamTable, Parquet, Table, View};
     pub use daglight_run_identity::{Dag, DagName, RunId};
     pub use daglight_run_session::{FinishReport, Node, Run, RunOptions, Telemetry};
 }

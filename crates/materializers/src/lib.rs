@@ -1,24 +1,33 @@
 //! Writes and registers the outputs of a pipeline, and summarises the data in the same pass.
 //!
 //! An [`Output`] takes a `DataFrame`, writes it through DataFusion's own sinks, registers it under a stable external
-//! name, and says what it [`Written`]. A [`SummaryTap`] looks at the data while they pass, so that a
+//! name, and says what it has [`Written`]. A [`ParamTable`] registers a named set of parameters. The [`Registry`] says
+//! what outputs there should be, and compares. A [`SummaryTap`] looks at the data while they pass, so that a
 //! [`DataSummary`] costs no second read.
 //!
 //! How queries are observed belongs to `daglight-plan-diagnostics`; where artifacts and summaries are sent, to
 //! `daglight-run-session`.
 
-mod files;
+mod column_type;
+mod file_output;
 mod output;
+mod param_table;
+mod registry;
 mod schema;
 mod source;
+mod stored_files;
 mod summary;
 mod summary_tap;
 mod written;
 
-pub use files::{Files, files_at};
-pub use output::{Arrow, Csv, FileOutput, Json, Output, Parquet, Table, View};
+pub use column_type::{ColumnType, UnknownType};
+pub use file_output::{Arrow, Csv, FileOutput, Ndjson, Parquet};
+pub use output::{Output, Table, View, register};
+pub use param_table::{ParamTable, ParamTableError};
+pub use registry::{ColumnDrift, Entry, Finding, Produced, Registry, RegistryError};
 pub use schema::schema_hash;
 pub use source::{ColumnFacts, SourceFacts, source_facts};
+pub use stored_files::StoredFiles;
 pub use summary::{
     Bin, Category, ColumnSummary, DataSummary, Details, Distribution, FieldShape, Lengths, Point, Quantile,
     Shape, Summarizer, SummaryOptions, Text, ValueCount, VariantShape,

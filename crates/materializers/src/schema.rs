@@ -18,7 +18,11 @@ pub fn schema_hash(schema: &Schema) -> String {
             hasher.update(part.as_bytes());
         }
     }
-    hasher.finalize().iter().take(8).fold(String::with_capacity(16), |mut hex, byte| {
+    first_16_hex(&hasher.finalize())
+}
+
+pub(crate) fn first_16_hex(hash: &[u8]) -> String {
+    hash.iter().take(8).fold(String::with_capacity(16), |mut hex, byte| {
         write!(hex, "{byte:02x}").expect("writing to a String cannot fail");
         hex
     })

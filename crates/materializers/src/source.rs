@@ -11,7 +11,7 @@ use datafusion::{
     prelude::SessionContext,
 };
 
-use crate::{Files, files_at};
+use crate::StoredFiles;
 
 /// A table as its provider and its files' metadata describe it.
 #[derive(Debug, Clone, PartialEq)]
@@ -21,7 +21,7 @@ pub struct SourceFacts {
     /// Where its files lie.
     pub locations: Vec<String>,
     /// Its files, where they can be listed.
-    pub files: Option<Files>,
+    pub files: Option<StoredFiles>,
     /// Its rows, where the files say so.
     pub rows: Option<u64>,
     /// What the files say of each column, in the order of the schema. Empty where they say nothing.
@@ -49,10 +49,11 @@ pub async fn source_facts(session: &SessionContext, table: &str) -> Result<Sourc
         .downcast_ref::<ListingTable>()
         .map(|listing| listing.table_paths().iter().map(ToString::to_string).collect())
         .unwrap_or_default();
-    let files = locations.iter().map(|location| files_at(location)).reduce(|a, b| {
-        let (a, b) = (a?, b?);
-        Some(Files { count: a.count + b.count, bytes: a.bytes + b.bytes })
-    });
+    // Files that cannot be listed are not told: the scan that reads them will say why.
+    let files = match locations.as_slice() {
+        [] => None,
+        locations => StoredFiles::of_all(session, locations).await.ok(),
+    };
     let state = session.state();
     let scan = provider.scan(&state, None, &[], None).await?;
     let statistics = StatisticsContext::new().compute(scan.as_ref(), &StatisticsArgs::new())?;
@@ -69,7 +70,7 @@ pub async fn source_facts(session: &SessionContext, table: &str) -> Result<Sourc
     Ok(SourceFacts {
         schema: Arc::clone(&provider.schema()),
         locations,
-        files: files.flatten(),
+        files,
         rows: exact(&statistics.num_rows).map(|rows| rows as u64),
         columns: if known { columns } else { Vec::new() },
     })

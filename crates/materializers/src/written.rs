@@ -4,8 +4,14 @@ use std::fmt;
 
 use arrow::datatypes::SchemaRef;
 use chrono::{DateTime, Utc};
+use datafusion::{
+    common::TableReference,
+    datasource::{MemTable, listing::ListingTable},
+    error::Result,
+    prelude::SessionContext,
+};
 
-use crate::Files;
+use crate::{StoredFiles, output::memory_bytes};
 
 /// How an output is kept.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -13,22 +19,41 @@ use crate::Files;
 pub enum Materialization {
     /// Files of a format, such as `parquet`.
     Files {
-        /// The format's extension, in lower case.
+        /// The format, in lower case.
         format: String,
     },
-    /// Rows in memory, or appended to an existing table.
+    /// Rows in memory, or in a table that keeps them its own way.
     Table,
     /// A definition that is evaluated where it is used.
     View,
+    /// A named set of parameters.
+    ParamTable,
+    /// As an output of one's own keeps it.
+    Other {
+        /// The name for tags and the catalog.
+        name: String,
+    },
 }
 
 impl Materialization {
-    /// The name for tags and the catalog: the format of files, `table` or `view`.
+    /// Files of a format as SQL or a file's ending call it. JSON files hold one object a line, so that they are
+    /// `ndjson`.
+    pub fn files(format: &str) -> Self {
+        let format = match format.to_lowercase() {
+            json if json == "json" || json == "jsonl" => "ndjson".to_owned(),
+            other => other,
+        };
+        Self::Files { format }
+    }
+
+    /// The name for tags and the catalog: the format of files, `table`, `view`, `param_table`, or a name of one's own.
     pub fn name(&self) -> &str {
         match self {
             Self::Files { format } => format,
             Self::Table => "table",
             Self::View => "view",
+            Self::ParamTable => "param_table",
+            Self::Other { name } => name,
         }
     }
 }
@@ -46,14 +71,70 @@ pub struct Written {
     pub name: String,
     /// How it is kept.
     pub materialization: Materialization,
-    /// The path or URL of its files.
+    /// The path or URL of its files, as it was given.
     pub location: Option<String>,
-    /// The files that lie there, where they can be listed.
-    pub files: Option<Files>,
     /// Rows written; `None` for a view.
     pub rows: Option<u64>,
+    /// Bytes written: of files, or in memory. `None` where nobody says.
+    pub bytes: Option<u64>,
+    /// How many files were written.
+    pub file_count: Option<u64>,
     /// The columns.
     pub schema: SchemaRef,
-    /// When it was written.
+    /// What makes the rows of a parameter table the same: [`ParamTable`](crate::ParamTable) says how.
+    pub signature: Option<String>,
+    /// When it was complete.
     pub written_at: DateTime<Utc>,
+}
+
+impl Written {
+    /// Written just now, with nothing known but the columns.
+    pub fn new(name: impl Into<String>, materialization: Materialization, schema: SchemaRef) -> Self {
+        Self {
+            name: name.into(),
+            materialization,
+            location: None,
+            rows: None,
+            bytes: None,
+            file_count: None,
+            schema,
+            signature: None,
+            written_at: Utc::now(),
+        }
+    }
+
+    /// With the files that hold it.
+    #[must_use]
+    pub fn with_files(mut self, files: &StoredFiles) -> Self {
+        self.bytes = Some(files.bytes());
+        self.file_count = Some(files.count());
+        self
+    }
+
+    /// A registered table as it is kept: in memory with the rows and bytes that are there, or at the location of its
+    /// files, of which only the format is looked at.
+    ///
+    /// # Errors
+    /// When there is no such table.
+    pub async fn table(
+        session: &SessionContext,
+        table: impl Into<TableReference>,
+        name: impl Into<String>,
+    ) -> Result<Self> {
+        let provider = session.table_provider(table).await?;
+        let mut written = Self::new(name, Materialization::Table, provider.schema());
+        if let Some(in_memory) = provider.downcast_ref::<MemTable>() {
+            let (mut rows, mut bytes) = (0, 0);
+            for partition in &in_memory.batches {
+                let batches = partition.read().await;
+                rows += batches.iter().map(|batch| batch.num_rows() as u64).sum::<u64>();
+                bytes += batches.iter().map(memory_bytes).sum::<u64>();
+            }
+            (written.rows, written.bytes) = (Some(rows), Some(bytes));
+        } else if let Some(listing) = provider.downcast_ref::<ListingTable>() {
+            written.materialization = Materialization::files(&listing.options().format.get_ext());
+            written.location = listing.table_paths().first().map(ToString::to_string);
+        }
+        Ok(written)
+    }
 }

@@ -279,6 +279,16 @@ impl NodeBuilder {
         self
     }
 
+    /// Adds labels.
+    pub fn tags<K, V>(mut self, tags: impl IntoIterator<Item = (K, V)>) -> Self
+    where
+        K: Into<String>,
+        V: Into<String>,
+    {
+        self.node.tags.extend(tags.into_iter().map(|(key, value)| (key.into(), value.into())));
+        self
+    }
+
     /// The type of the node's output.
     pub fn output_type(mut self, name: impl Into<String>) -> Self {
         self.node.output_type = name.into();
@@ -470,7 +480,7 @@ mod tests {
             .unwrap()
             .transform("risk", ["orders"])
             .documentation("late")
-            .tag("layer", "gold")
+            .tags([("layer", "gold")])
             .code(code("SELECT 1"))
             .loader("orders")
             .code(code("CREATE EXTERNAL TABLE orders"))

@@ -1,44 +1,60 @@
 //! What the tracker is told of a node that ended, in the order in which the page shows it.
 
 use daglight_capture_policy::{Captured, Policy};
-use daglight_materializers::{SourceFacts, Written, schema_hash};
+use daglight_materializers::Registry;
 use daglight_tracker_client::{Attribute, AttributeKind, AttributeRole};
-use datafusion::{arrow::datatypes::DataType, common::ScalarValue};
 use serde_json::{Map, Value, json};
 
 use crate::{
+    artifacts::{self, known_only},
     hamilton_summary::{self, withheld_field, withheld_summary},
     node_scope::{NodeFacts, QueryFacts},
+    source_summary,
 };
 
+/// What stands in place of a data summary that the policy forbids: the words of the Python SDK.
+const DISABLED: &str = "RESULT SUMMARY DISABLED";
+
 /// The attributes of a node. `error` is what ended it, as lines.
-pub(crate) fn attributes(facts: &NodeFacts, error: Option<&[String]>, policy: &Policy) -> Vec<Attribute> {
+pub(crate) fn attributes(
+    facts: &NodeFacts,
+    error: Option<&[String]>,
+    policy: &Policy,
+    registry: &Registry,
+) -> Vec<Attribute> {
     let mut attributes = Vec::new();
     let mut add = |name: &str, kind, role, value: Captured| {
         attributes.push(Attribute::new(name, kind, role, value));
     };
     if let Some(lines) = error {
+        // The page shows a stack trace only beside the output, on a tab of its own.
+        let message = policy.capture_error(lines.first().map_or("", String::as_str));
+        add("error", AttributeKind::Primitive, AttributeRole::Error, message);
         add("stack_trace", AttributeKind::Error, AttributeRole::Error, policy.capture_stack(lines));
     }
-    if let Some((kind, value)) = data_summary(facts, policy) {
-        add("data_summary", kind, AttributeRole::ResultSummary, value);
+    let saw_rows = facts.summary.as_ref().is_some_and(|summary| summary.rows > 0);
+    let (name, is_shown) = match error {
+        None => ("data_summary", true),
+        Some(_) => ("data_summary_before_the_error", saw_rows),
+    };
+    if let Some((kind, value)) = data_summary(facts, policy).filter(|_| is_shown) {
+        add(name, kind, AttributeRole::ResultSummary, value);
     }
     if let Some(schema) = &facts.schema {
         let fields = policy.capture_columns(hamilton_summary::schema(schema), withheld_field);
         add("schema", AttributeKind::Schema, AttributeRole::ResultSummary, fields);
     }
-    for written in &facts.written {
-        let name = if facts.written.len() == 1 {
-            "artifact".to_owned()
-        } else {
-            format!("artifact {}", written.name)
+    if let Some(source) = &facts.source {
+        let located = policy.capture(source_summary::locate(source, policy));
+        add("source", AttributeKind::Dict, AttributeRole::ArtifactLink, located);
+    }
+    for artifact in &facts.artifacts {
+        let name = match facts.artifacts.len() {
+            1 => "artifact".to_owned(),
+            _ => format!("artifact {}", artifact.name),
         };
-        add(
-            &name,
-            AttributeKind::Dict,
-            AttributeRole::ArtifactLink,
-            policy.capture(artifact(written, &facts.queries)),
-        );
+        let described = artifacts::describe(artifact, registry.entry(&artifact.name));
+        add(&name, AttributeKind::Dict, AttributeRole::ArtifactLink, policy.capture(described));
     }
     if !facts.queries.is_empty() {
         let queries: Map<String, Value> = facts
@@ -55,7 +71,7 @@ pub(crate) fn attributes(facts: &NodeFacts, error: Option<&[String]>, policy: &P
     }
     let recorded = facts.recorded.iter().map(|(name, value)| {
         let kind = if value.as_value().is_object() { AttributeKind::Dict } else { AttributeKind::Primitive };
-        Attribute::new(name, kind, AttributeRole::ResultSummary, value.clone())
+        Attribute::new(heading(name), kind, AttributeRole::ResultSummary, value.clone())
     });
     attributes.extend(recorded);
     attributes
@@ -63,90 +79,25 @@ pub(crate) fn attributes(facts: &NodeFacts, error: Option<&[String]>, policy: &P
 
 /// The summary of the rows that passed; else what the files of a source say; else why there is none.
 fn data_summary(facts: &NodeFacts, policy: &Policy) -> Option<(AttributeKind, Captured)> {
+    let table =
+        |columns| (AttributeKind::DagworksDescribe, policy.capture_columns(columns, withheld_summary));
+    let note = |note: &str| (AttributeKind::Primitive, policy.capture(note));
+    let has_data = facts.schema.is_some() || facts.rows.is_some();
     if !policy.data_statistics() {
-        return Some((
-            AttributeKind::Dict,
-            policy.capture(json!({
-                "data_statistics": "disabled by the capture policy",
-                "rows": facts.rows,
-                "bytes": facts.bytes,
-            })),
-        ));
+        let disabled = json!({ "summary": DISABLED, "rows": facts.rows, "bytes": facts.bytes });
+        return has_data.then(|| (AttributeKind::Dict, policy.capture(known_only(disabled))));
     }
     if let Some(summary) = &facts.summary {
-        let columns = policy.capture_columns(hamilton_summary::describe(summary), withheld_summary);
-        return Some((AttributeKind::DagworksDescribe, columns));
+        return Some(table(hamilton_summary::describe(summary)));
     }
     if let Some(source) = &facts.source {
-        return Some((AttributeKind::Dict, policy.capture(describe_source(source, policy))));
+        return Some(match source_summary::describe(source) {
+            Some(columns) => table(columns),
+            None => note("its files do not say how many rows they hold, and none was read for a summary"),
+        });
     }
-    let view = facts.written.iter().find(|written| written.rows.is_none())?;
-    Some((
-        AttributeKind::Dict,
-        policy.capture(json!({
-            "rows": Value::Null,
-            "columns": view.schema.fields().len(),
-            "note": "a view has no rows of its own: its query runs inside those that read it",
-        })),
-    ))
-}
-
-fn describe_source(source: &SourceFacts, policy: &Policy) -> Value {
-    let columns: Map<String, Value> = source
-        .schema
-        .fields()
-        .iter()
-        .zip(&source.columns)
-        .map(|(field, facts)| {
-            let shown = |value: &Option<ScalarValue>| {
-                value
-                    .as_ref()
-                    .filter(|value| policy.text_min_max() || is_number_or_time(&value.data_type()))
-                    .map(to_json)
-            };
-            let column = json!({
-                "type": field.data_type().to_string(),
-                "missing": facts.missing,
-                "min": shown(&facts.min),
-                "max": shown(&facts.max),
-            });
-            (field.name().clone(), column)
-        })
-        .collect();
-    json!({
-        "rows": source.rows,
-        "files": source.files.map(|files| files.count),
-        "bytes": source.files.map(|files| files.bytes),
-        "locations": source.locations,
-        "columns": columns,
-        "note": "from the metadata of the files; no row was read for it",
-    })
-}
-
-fn is_number_or_time(data_type: &DataType) -> bool {
-    data_type.is_numeric() || data_type.is_temporal()
-}
-
-/// Finite numbers as numbers, everything else as text.
-fn to_json(value: &ScalarValue) -> Value {
-    let text = value.to_string();
-    let number = value.data_type().is_numeric().then(|| serde_json::from_str::<Value>(&text).ok()).flatten();
-    number.filter(Value::is_number).unwrap_or(Value::String(text))
-}
-
-fn artifact(written: &Written, queries: &[QueryFacts]) -> Value {
-    json!({
-        "name": written.name,
-        "materialization": written.materialization.name(),
-        "location": written.location,
-        "rows": written.rows,
-        "bytes": written.files.map(|files| files.bytes),
-        "files": written.files.map(|files| files.count),
-        "columns": written.schema.fields().len(),
-        "schema_hash": schema_hash(&written.schema),
-        "plan_signature": plan_signature(queries),
-        "written_at": written.written_at.to_rfc3339(),
-    })
+    let is_view = facts.artifacts.iter().any(|artifact| artifact.materialization == "view");
+    is_view.then(|| note("a view has no rows of its own: they are computed where it is read"))
 }
 
 /// The plan hash of the query that wrote, or of the last one.
@@ -165,17 +116,61 @@ fn describe_query(query: &QueryFacts) -> Value {
             (format!("{} {name}", rank + 1), format!("{} ms", milliseconds(*busy)).into())
         })
         .collect();
-    json!({
+    known_only(json!({
         "operation": query.operation,
         "outcome": query.outcome,
         "rows": query.rows,
+        "wall_ms": milliseconds(query.wall_time),
+        "planning_ms": milliseconds(query.planning),
         "bytes_scanned": query.bytes_scanned,
         "bytes_written": query.bytes_written,
-        "planning_ms": milliseconds(query.planning),
-        "wall_ms": milliseconds(query.wall_time),
-        "plan_hash": query.plan_hash,
         "source_tables": query.source_tables,
         "busiest_operators": busiest,
+        "plan_hash": query.plan_hash,
         "plan_file": query.plan_file,
-    })
+    }))
+}
+
+/// A name that the page can make a heading of: it fails on one that starts with an underscore or has nothing between
+/// two.
+fn heading(name: &str) -> String {
+    let words: Vec<&str> = name.split('_').filter(|word| !word.is_empty()).collect();
+    if words.is_empty() { "value".to_owned() } else { words.join("_") }
+}
+
+#[cfg(test)]
+mod tests {
+    use daglight_capture_policy::Profile;
+
+    use super::*;
+
+    fn names(facts: &NodeFacts, profile: Profile) -> Vec<(String, Value)> {
+        attributes(facts, None, &Policy::of_profile(profile), &Registry::default())
+            .iter()
+            .map(|attribute| serde_json::to_value(attribute).unwrap())
+            .map(|attribute| (attribute["name"].as_str().unwrap().to_owned(), attribute["value"].clone()))
+            .collect()
+    }
+
+    #[test]
+    fn without_statistics_rows_and_bytes_stay() {
+        let facts = NodeFacts { rows: Some(3), bytes: Some(100), ..NodeFacts::default() };
+        let disabled = json!({ "summary": "RESULT SUMMARY DISABLED", "rows": 3, "bytes": 100 });
+        assert_eq!(names(&facts, Profile::Prod), [("data_summary".to_owned(), disabled)]);
+        assert_eq!(names(&facts, Profile::Dev), []);
+    }
+
+    #[test]
+    fn a_node_without_data_has_no_summary_that_could_be_disabled() {
+        let value = Policy::of_profile(Profile::Prod).capture("1995-01-01");
+        let facts = NodeFacts { recorded: vec![("value".to_owned(), value)], ..NodeFacts::default() };
+        assert_eq!(names(&facts, Profile::Prod), [("value".to_owned(), json!("1995-01-01"))]);
+    }
+
+    #[test]
+    fn every_name_makes_a_heading() {
+        for (name, expected) in [("rows", "rows"), ("_rows__a_", "rows_a"), ("", "value"), ("__", "value")] {
+            assert_eq!(heading(name), expected);
+        }
+    }
 }

@@ -81,6 +81,7 @@ pub(crate) fn finish(state: &RunState) -> FinishReport {
         heartbeat.stop();
     }
     close_open_nodes(state, ended_at);
+    state.check_registry();
     say_how_it_ended(state);
     let settings = state.telemetry.settings();
 

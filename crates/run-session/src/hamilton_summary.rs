@@ -57,7 +57,7 @@ pub(crate) fn schema(schema: &Schema) -> Map<String, Value> {
 }
 
 /// The name, or the name with a number where a join has given two columns the same.
-fn free_key(taken: &Map<String, Value>, name: &str) -> String {
+pub(crate) fn free_key(taken: &Map<String, Value>, name: &str) -> String {
     if !taken.contains_key(name) {
         return name.to_owned();
     }

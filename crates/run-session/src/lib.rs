@@ -11,6 +11,7 @@
 /// shows these things itself may leave them out of its console.
 pub const LIFECYCLE_TARGET: &str = "daglight::run";
 
+mod artifacts;
 mod attributes;
 mod bundle_status;
 mod close;
@@ -27,6 +28,7 @@ mod run_state;
 mod run_tags;
 mod session_observer;
 mod session_runtime;
+mod source_summary;
 mod start;
 mod sync;
 mod telemetry;

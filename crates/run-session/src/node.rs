@@ -1,15 +1,17 @@
 //! A node from the inside: what its own code can say and do.
 
-use std::sync::Arc;
+use std::{future::Future, sync::Arc, time::Duration};
 
-use daglight_materializers::{Output, Written, source_facts};
-use datafusion::{arrow::datatypes::SchemaRef, dataframe::DataFrame, error::Result, prelude::SessionContext};
+use daglight_materializers::{Output, ParamTable, ParamTableError, StoredFiles, Written, source_facts};
+use datafusion::{
+    arrow::datatypes::SchemaRef, dataframe::DataFrame, error::DataFusionError, prelude::SessionContext,
+};
 use serde_json::Value;
 
 use crate::{attributes::plan_signature, node_scope::NodeScope};
 
-/// How long the metadata of a source may take to read, so that a slow store does not hold up the pipeline.
-const SOURCE_FACTS_LIMIT: std::time::Duration = std::time::Duration::from_secs(2);
+/// How long it may take to ask a store for metadata, so that a slow one does not hold up the pipeline.
+const METADATA_LIMIT: Duration = Duration::from_secs(2);
 
 /// A running node. Clones are the same node; it may be sent to other tasks.
 #[derive(Clone)]
@@ -55,8 +57,22 @@ impl Node {
         session: &SessionContext,
         frame: DataFrame,
         output: impl Output,
-    ) -> Result<Written> {
+    ) -> Result<Written, DataFusionError> {
         let written = output.write(session, frame).await?;
+        self.written(written.clone());
+        Ok(written)
+    }
+
+    /// Registers a set of parameters as a table, and records it as an artifact.
+    ///
+    /// # Errors
+    /// When its file cannot be read, or the session takes no such table.
+    pub async fn register_params(
+        &self,
+        session: &SessionContext,
+        params: &ParamTable,
+    ) -> Result<Written, ParamTableError> {
+        let written = params.register(session).await?;
         self.written(written.clone());
         Ok(written)
     }
@@ -66,30 +82,40 @@ impl Node {
         let mut facts = self.scope.facts();
         facts.schema = Some(Arc::clone(&written.schema));
         facts.rows = written.rows.or(facts.rows);
-        facts.bytes = written.files.map(|files| files.bytes).or(facts.bytes);
-        let signature = plan_signature(&facts.queries);
-        facts.written.push(written.clone());
-        drop(facts);
-        self.scope.run.add_artifact(&written, signature);
+        facts.bytes = written.bytes.or(facts.bytes);
+        let artifact = self.scope.run.add_output(&self.scope.name, written, plan_signature(&facts.queries));
+        facts.artifacts.push(artifact);
     }
 
     /// Records what the metadata of a registered table's files say. Reads no rows; what takes longer than two seconds
     /// or fails is left out with a warning.
     pub async fn source(&self, session: &SessionContext, table: &str) {
-        let run = &self.scope.run;
-        match tokio::time::timeout(SOURCE_FACTS_LIMIT, source_facts(session, table)).await {
-            Ok(Ok(source)) => {
-                let mut facts = self.scope.facts();
-                facts.schema = Some(Arc::clone(&source.schema));
-                facts.rows = source.rows;
-                facts.bytes = source.files.map(|files| files.bytes);
-                facts.source = Some(source);
-            }
-            Ok(Err(error)) => run.warn(format!("node {}: no metadata of {table}: {error}", self.name())),
-            Err(_) => run.warn(format!(
-                "node {}: the metadata of {table} took longer than {SOURCE_FACTS_LIMIT:?} and are left out",
-                self.name()
-            )),
-        }
+        let found = source_facts(session, table);
+        let Some(source) = self.in_time(&format!("the metadata of {table}"), found).await else { return };
+        let mut facts = self.scope.facts();
+        facts.schema = Some(Arc::clone(&source.schema));
+        facts.rows = source.rows;
+        facts.bytes = source.files.as_ref().map(|files| files.bytes());
+        facts.source = Some(source);
+    }
+
+    /// The files at a location, to be compared with what lies there later. What takes longer than two seconds or fails
+    /// is left out with a warning.
+    pub async fn files_at(&self, session: &SessionContext, location: &str) -> Option<StoredFiles> {
+        self.in_time(&format!("the files of {location}"), StoredFiles::at(session, location)).await
+    }
+
+    async fn in_time<T>(
+        &self,
+        what: &str,
+        found: impl Future<Output = Result<T, DataFusionError>>,
+    ) -> Option<T> {
+        let why = match tokio::time::timeout(METADATA_LIMIT, found).await {
+            Ok(Ok(found)) => return Some(found),
+            Ok(Err(error)) => error.strip_backtrace(),
+            Err(_) => format!("not known within {METADATA_LIMIT:?}"),
+        };
+        self.scope.run.warn(format!("node {}: {what} are left out: {why}", self.name()));
+        None
     }
 }

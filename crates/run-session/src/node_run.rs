@@ -117,7 +117,12 @@ impl NodeRun {
                     node: self.scope.name.clone(),
                     time: Utc::now(),
                     status: if error.is_none() { Outcome::Success } else { Outcome::Failure },
-                    attributes: attributes(&facts, lines.as_deref(), &state.policy),
+                    attributes: attributes(
+                        &facts,
+                        lines.as_deref(),
+                        &state.policy,
+                        state.telemetry.registry(),
+                    ),
                 });
             }
             let mut records = state.records();

@@ -9,8 +9,9 @@ use std::{
     time::Duration,
 };
 
+use daglight_bundle_report::Artifact;
 use daglight_capture_policy::Captured;
-use daglight_materializers::{DataSummary, SourceFacts, Written};
+use daglight_materializers::{DataSummary, SourceFacts};
 use datafusion::arrow::datatypes::SchemaRef;
 use opentelemetry::Context;
 use tokio::sync::Notify;
@@ -34,7 +35,8 @@ pub(crate) struct NodeFacts {
     pub(crate) schema: Option<SchemaRef>,
     pub(crate) summary: Option<DataSummary>,
     pub(crate) source: Option<SourceFacts>,
-    pub(crate) written: Vec<Written>,
+    /// What it has written, as it may be shown.
+    pub(crate) artifacts: Vec<Artifact>,
     pub(crate) queries: Vec<QueryFacts>,
     /// Values that the node's own code has recorded, by name.
     pub(crate) recorded: Vec<(String, Captured)>,

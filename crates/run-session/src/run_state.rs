@@ -10,10 +10,10 @@ use std::{
 };
 
 use chrono::{DateTime, Utc};
-use daglight_bundle_report::{Artifact, ArtifactColumn, Bundle, NodeRecord, NodeStatus};
+use daglight_bundle_report::{Artifact, Bundle, NodeRecord, NodeStatus};
 use daglight_capture_policy::{Captured, Policy};
 use daglight_heartbeat::{Heartbeat, StageGuard, TaskGuard};
-use daglight_materializers::{Written, schema_hash};
+use daglight_materializers::Produced;
 use daglight_otel_bridge::{RunSignals, StageSpan};
 use daglight_run_identity::{Dag, RunId};
 use daglight_tracker_client::Tracker;
@@ -46,6 +46,8 @@ pub(crate) struct RunState {
 pub(crate) struct Records {
     pub(crate) nodes: BTreeMap<String, NodeRecord>,
     pub(crate) artifacts: Vec<Artifact>,
+    /// The same outputs, to be compared with the registry.
+    pub(crate) produced: Vec<Produced>,
     pub(crate) warnings: Vec<String>,
     /// Why the run failed, the first reason where there are several.
     pub(crate) failure: Option<String>,
@@ -153,33 +155,6 @@ impl RunState {
     /// The number of the next plan bundle, from 1.
     pub(crate) fn next_plan_number(&self) -> usize {
         self.plan_count.fetch_add(1, Ordering::Relaxed) + 1
-    }
-
-    pub(crate) fn add_artifact(&self, written: &Written, plan_signature: Option<String>) {
-        let artifact = Artifact {
-            name: written.name.clone(),
-            materialization: written.materialization.name().to_owned(),
-            location: written.location.clone(),
-            format: written.location.is_some().then(|| written.materialization.name().to_owned()),
-            rows: written.rows,
-            bytes: written.files.map(|files| files.bytes),
-            files: written.files.map(|files| files.count),
-            schema: written
-                .schema
-                .fields()
-                .iter()
-                .map(|field| ArtifactColumn {
-                    name: field.name().clone(),
-                    data_type: field.data_type().to_string(),
-                    nullable: field.is_nullable(),
-                })
-                .collect(),
-            schema_hash: Some(schema_hash(&written.schema)),
-            plan_signature,
-            run_id: self.run_id,
-            written_at: written.written_at,
-        };
-        self.records().artifacts.push(artifact);
     }
 
     /// Every node of the DAG in running order; those that never started are `not_run`.

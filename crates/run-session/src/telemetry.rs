@@ -7,6 +7,7 @@ use std::{
 };
 
 use daglight_capture_policy::{Policy, Settings, SettingsError, SettingsLoader};
+use daglight_materializers::Registry;
 use daglight_otel_bridge::{Bridge, BridgeConfig, SlowAfter, names::Namespace};
 use daglight_plan_diagnostics::{LiveQueries, instrument};
 use daglight_run_identity::{Dag, GitFacts, HostFacts};
@@ -31,6 +32,7 @@ pub(crate) struct Shared {
     pub(crate) policy: Policy,
     pub(crate) bridge: Bridge,
     pub(crate) connection: Option<Connection>,
+    pub(crate) registry: Registry,
     pub(crate) live: LiveQueries,
     pub(crate) setup_warnings: Vec<String>,
     pub(crate) sessions: Sessions,
@@ -78,11 +80,16 @@ impl Telemetry {
                 None
             }
         };
+        let registry = Registry::new(&settings.outputs).unwrap_or_else(|error| {
+            setup_warnings.push(format!("no semantic registry: {}", in_one_line(&error)));
+            Registry::default()
+        });
         let shared = Shared {
             settings,
             policy,
             bridge,
             connection,
+            registry,
             live: LiveQueries::new(),
             setup_warnings,
             sessions: Sessions::default(),
@@ -100,6 +107,11 @@ impl Telemetry {
     /// The capture policy in force.
     pub fn policy(&self) -> &Policy {
         &self.shared.policy
+    }
+
+    /// The semantic registry of the settings.
+    pub fn registry(&self) -> &Registry {
+        &self.shared.registry
     }
 
     /// The OpenTelemetry side: providers, and layers for one's `tracing` subscriber.

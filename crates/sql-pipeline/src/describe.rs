@@ -1,37 +1,43 @@
 //! Describing a script as a DAG.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    path::Path,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
+use daglight_materializers::{ParamTable, Registry};
 use daglight_run_identity::{Code, Dag, DagBuilder, DagName, NodeKind};
 
 use crate::{
-    Parameter, PipelineError, Script, Statement, StatementKind,
-    dependencies::Links,
-    relations::{Effect, effect},
+    Parameter, PipelineError, Script, Statement, StatementKind, dependencies::Links,
+    outputs::StatementOutput, param_tables::UsedParamTable,
 };
 
-/// Every statement that is a node and every parameter becomes a node; the others count as setup.
-pub(crate) fn describe(
-    script: &Script,
-    name: DagName,
-    nodes: &[Option<String>],
-    links: &[Links],
-    parameters: &BTreeMap<String, Parameter>,
-) -> Result<Dag, PipelineError> {
+/// What a DAG is described from, with one entry for each statement.
+pub(crate) struct Parts<'a> {
+    pub(crate) script: &'a Script,
+    pub(crate) nodes: &'a [Option<String>],
+    pub(crate) links: &'a [Links],
+    pub(crate) outputs: &'a [Option<StatementOutput>],
+    pub(crate) parameters: &'a BTreeMap<String, Parameter>,
+    pub(crate) param_tables: &'a [UsedParamTable],
+    pub(crate) registry: &'a Registry,
+}
+
+/// Every statement that is a node, every parameter and every parameter table becomes a node; other statements count as
+/// setup.
+pub(crate) fn describe(name: DagName, parts: &Parts<'_>) -> Result<Dag, PipelineError> {
+    let script = parts.script;
     let mut builder =
         Dag::builder(name.as_str()).map_err(PipelineError::DagName)?.file(script.path(), script.text());
-    for parameter in parameters.values() {
+    for parameter in parts.parameters.values() {
         builder = describe_parameter(script, builder, parameter);
     }
-    for ((statement, node), links) in script.statements().iter().zip(nodes).zip(links) {
-        let (Some(node), Some(kind)) = (node, statement.kind.node_kind()) else {
-            builder = builder.setup(&statement.normalized);
-            continue;
+    for used in parts.param_tables {
+        builder = describe_param_table(builder, &used.table, parts.registry);
+    }
+    for (index, statement) in script.statements().iter().enumerate() {
+        builder = match (&parts.nodes[index], statement.kind.node_kind()) {
+            (Some(node), Some(kind)) => describe_statement(builder, parts, index, node, kind),
+            _ => builder.setup(&statement.normalized),
         };
-        builder = describe_statement(script, builder, statement, node, kind, nodes, links);
     }
     Ok(builder.build()?)
 }
@@ -61,21 +67,38 @@ fn describe_parameter(script: &Script, builder: DagBuilder, parameter: &Paramete
     node.end()
 }
 
+fn describe_param_table(builder: DagBuilder, table: &ParamTable, registry: &Registry) -> DagBuilder {
+    let no_dependencies: [&str; 0] = [];
+    let mut node = builder
+        .node(table.name(), NodeKind::Input, no_dependencies)
+        .output_type("param_table")
+        .tags(table.tags(registry));
+    let of_registry = || registry.entry(table.name()).and_then(|entry| entry.description.as_deref());
+    if let Some(documentation) = table.description().or_else(of_registry) {
+        node = node.documentation(documentation);
+    }
+    node.end()
+}
+
 fn describe_statement(
-    script: &Script,
     builder: DagBuilder,
-    statement: &Statement,
+    parts: &Parts<'_>,
+    index: usize,
     name: &str,
     kind: NodeKind,
-    nodes: &[Option<String>],
-    links: &Links,
 ) -> DagBuilder {
+    let statement = &parts.script.statements()[index];
+    let output = parts.outputs[index].as_ref();
     let inputs: BTreeSet<String> =
         statement.placeholders.iter().map(|placeholder| format!("${}", placeholder.name)).collect();
-    let upstream = links.dependencies.iter().filter_map(|index| nodes[*index].clone());
-    let mut node =
-        builder.node(name, kind, upstream.chain(inputs)).output_type(output_type(statement)).code(Code {
-            path: script.path().to_owned(),
+    let upstream = parts.links[index].dependencies.iter().filter_map(|index| parts.nodes[*index].clone());
+    let read_tables = parts.param_tables.iter().filter(|used| used.readers.contains(&index));
+    let tables = read_tables.map(|used| used.table.name().to_owned());
+    let mut node = builder
+        .node(name, kind, upstream.chain(inputs).chain(tables))
+        .output_type(output_type(statement, output))
+        .code(Code {
+            path: parts.script.path().to_owned(),
             first_line: statement.first_line,
             last_line: statement.last_line,
             text: statement.text.clone(),
@@ -84,25 +107,25 @@ fn describe_statement(
     if statement.kind == StatementKind::Query {
         node = node.tag("output", "rows");
     }
-    for (key, value) in &statement.tags {
-        node = node.tag(key, value);
+    let mut documentation = statement.documentation.as_deref();
+    node = node.tags(statement.tags.clone());
+    if let Some(StatementOutput { name, materialization }) = output {
+        // The registry is what outputs are found by, so it has the last word.
+        node = node.tags(parts.registry.tags(name, materialization));
+        let entry = parts.registry.entry(name);
+        documentation = documentation.or_else(|| entry.and_then(|entry| entry.description.as_deref()));
     }
-    if let Some(documentation) = &statement.documentation {
+    if let Some(documentation) = documentation {
         node = node.documentation(documentation);
     }
     node.end()
 }
 
-/// `view`, `table`, `result`, or the format of the files that are written.
-pub(crate) fn output_type(statement: &Statement) -> String {
-    match (statement.kind, effect(&statement.parsed)) {
-        (StatementKind::View, _) => "view".to_owned(),
+/// `result`, or how the output is kept: `view`, `table`, or the format of its files.
+fn output_type(statement: &Statement, output: Option<&StatementOutput>) -> String {
+    match (statement.kind, output) {
         (StatementKind::Query, _) => "result".to_owned(),
-        (_, Effect::CopyTo { format: Some(format), .. }) => format.to_lowercase(),
-        (_, Effect::CopyTo { target, .. }) => match Path::new(&target).extension() {
-            Some(extension) => extension.to_string_lossy().to_lowercase(),
-            None => "files".to_owned(),
-        },
+        (_, Some(output)) => output.materialization.name().to_owned(),
         _ => "table".to_owned(),
     }
 }

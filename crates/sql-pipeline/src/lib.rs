@@ -12,6 +12,8 @@ mod kind;
 mod lexer;
 mod locate;
 mod names;
+mod outputs;
+mod param_tables;
 mod parameters;
 mod pipeline;
 mod relations;
@@ -20,6 +22,7 @@ mod schedule;
 mod script;
 mod source;
 mod statement_run;
+mod tell;
 
 pub use directives::{DirectiveError, ParameterDeclaration};
 pub use kind::StatementKind;

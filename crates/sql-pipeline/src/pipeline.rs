@@ -5,14 +5,17 @@ use std::{
     path::Path,
 };
 
+use daglight_materializers::{ParamTable, Registry};
 use daglight_run_identity::{Dag, DagError, DagName, DagNameError};
 use datafusion::{error::DataFusionError, logical_expr::LogicalPlan};
 
 use crate::{
     Parameter, ParameterDeclaration, Place, Script, SourceError, Statement,
     dependencies::{self, Links},
-    describe::describe,
+    describe::{Parts, describe},
     names::{self, name_of_relation},
+    outputs::{StatementOutput, outputs},
+    param_tables::{self, UsedParamTable},
     parameters,
 };
 
@@ -23,6 +26,11 @@ pub struct PipelineOptions {
     pub dag_name: Option<DagName>,
     /// Values of parameters, by name without `$`. They go before the defaults that the script declares.
     pub parameters: BTreeMap<String, String>,
+    /// Tables of parameters. Each one that the script reads is registered before the first statement, and is an input
+    /// node of its name.
+    pub param_tables: Vec<ParamTable>,
+    /// What is said of outputs: tags and documentation of their nodes.
+    pub registry: Registry,
 }
 
 /// A script whose nodes, dependencies and parameters are known.
@@ -35,6 +43,8 @@ pub struct Pipeline {
     dag: Dag,
     steps: Vec<Step>,
     parameters: BTreeMap<String, Parameter>,
+    pub(crate) param_tables: Vec<UsedParamTable>,
+    outputs: Vec<Option<StatementOutput>>,
 }
 
 /// A statement in the order of running.
@@ -164,14 +174,25 @@ impl Pipeline {
             Some(name) => name,
             None => name_of_script(script.path()).map_err(PipelineError::DagName)?,
         };
-        let dag = describe(&script, dag_name, &nodes, &links, &parameters)?;
+        let outputs = outputs(&script);
+        let param_tables = param_tables::used(&script, &options.param_tables);
+        let parts = Parts {
+            script: &script,
+            nodes: &nodes,
+            links: &links,
+            outputs: &outputs,
+            parameters: &parameters,
+            param_tables: &param_tables,
+            registry: &options.registry,
+        };
+        let dag = describe(dag_name, &parts)?;
         let steps = nodes
             .into_iter()
             .zip(links)
             .enumerate()
             .map(|(statement, (node, Links { after, .. }))| Step { statement, node, after })
             .collect();
-        Ok(Self { script, dag, steps, parameters })
+        Ok(Self { script, dag, steps, parameters, param_tables, outputs })
     }
 
     /// The script.
@@ -192,6 +213,11 @@ impl Pipeline {
     /// The parameters that the script reads, by name.
     pub fn parameters(&self) -> &BTreeMap<String, Parameter> {
         &self.parameters
+    }
+
+    /// The output of a step's statement, where it makes one.
+    pub(crate) fn output(&self, step: &Step) -> Option<&StatementOutput> {
+        self.outputs[step.statement].as_ref()
     }
 
     /// The statement of a step.
@@ -294,7 +320,7 @@ mod tests {
         let parameters = given.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
         Pipeline::new(
             Script::parse("dir/sales.sql", sql).unwrap(),
-            PipelineOptions { dag_name: None, parameters },
+            PipelineOptions { parameters, ..PipelineOptions::default() },
         )
     }
 

@@ -99,6 +99,16 @@ impl Pipeline {
             };
             let Ok(()) = run.node(&parameter.node_name(), record).await;
         }
+        for used in &self.param_tables {
+            let register = async |node: Node| {
+                let registered = node.register_params(session, &used.table).await;
+                registered.map_err(|error| used.failed(self.script(), &error))
+            };
+            if let Err(error) = run.node(used.table.name(), register).await {
+                (options.on_event)(PipelineEvent::StatementFailed { error: &error });
+                return Err(RunFailure { error, not_run: Schedule::new(self.steps()).waiting_nodes() });
+            }
+        }
 
         let failure = OnceLock::new();
         let mut schedule = Schedule::new(self.steps());

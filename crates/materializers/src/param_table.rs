@@ -1,0 +1,369 @@
+//! Named sets of parameters as tables.
+
+use std::{
+    collections::BTreeMap,
+    fmt::Write as _,
+    fs, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use arrow::{
+    array::RecordBatch,
+    compute::concat_batches,
+    error::ArrowError,
+    util::display::{ArrayFormatter, FormatOptions},
+};
+use daglight_capture_policy::ParamTableSettings;
+use datafusion::{
+    arrow::json::{ReaderBuilder, reader::infer_json_schema_from_iterator},
+    common::types::NativeType,
+    datasource::MemTable,
+    error::DataFusionError,
+    prelude::{CsvReadOptions, JsonReadOptions, ParquetReadOptions, SessionContext},
+};
+use serde_json::{Map, Value};
+use sha2::{Digest as _, Sha256};
+
+use crate::{Materialization, Registry, Written, output::memory_bytes, register};
+
+/// A named set of parameters, given inline or by a CSV, JSON or Parquet file, that queries read as a table.
+///
+/// Its *signature* says whether two sets hold the same: SHA-256 of the columns' names and types and of all values in
+/// order, the first 16 hexadecimal characters. It does not depend on where the values come from.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ParamTable {
+    name: String,
+    description: Option<String>,
+    source: Source,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+enum Source {
+    Batch(RecordBatch),
+    File { path: PathBuf, format: FileFormat },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum FileFormat {
+    Csv,
+    Json,
+    Parquet,
+}
+
+/// Why a set of parameters is no table.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ParamTableError {
+    /// Neither rows nor file, or both.
+    #[error("the parameter table {name:?} needs either `rows` or a `file`")]
+    OneSource {
+        /// The table.
+        name: String,
+    },
+    /// A file with another ending.
+    #[error("the parameter table {name:?} cannot be read from {}: write a .csv, .json, .ndjson or .parquet file", path.display())]
+    Format {
+        /// The table.
+        name: String,
+        /// The file.
+        path: PathBuf,
+    },
+    /// A file that cannot be opened.
+    #[error("the parameter table {name:?} cannot be read from {}", path.display())]
+    File {
+        /// The table.
+        name: String,
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        #[source]
+        source: io::Error,
+    },
+    /// Rows that make no table.
+    #[error("the rows of the parameter table {name:?} do not fit together")]
+    Rows {
+        /// The table.
+        name: String,
+        /// The cause.
+        #[source]
+        source: ArrowError,
+    },
+    /// A query that failed.
+    #[error("the parameter table {name:?} cannot be registered")]
+    Register {
+        /// The table.
+        name: String,
+        /// The cause.
+        #[source]
+        source: DataFusionError,
+    },
+}
+
+impl ParamTable {
+    /// A set with these rows.
+    pub fn of_batch(name: impl Into<String>, rows: RecordBatch) -> Self {
+        Self { name: name.into(), description: None, source: Source::Batch(rows) }
+    }
+
+    /// A set with these rows, each with its values by column. The types are those that JSON has.
+    ///
+    /// # Errors
+    /// When there are no rows, or a column has values of different types.
+    pub fn of_rows(name: impl Into<String>, rows: &[Map<String, Value>]) -> Result<Self, ParamTableError> {
+        let name = name.into();
+        if rows.is_empty() {
+            return Err(ParamTableError::OneSource { name });
+        }
+        match batch_of(rows) {
+            Ok(batch) => Ok(Self::of_batch(name, batch)),
+            Err(source) => Err(ParamTableError::Rows { name, source }),
+        }
+    }
+
+    /// The set in a `.csv` file with a header, a `.json` or `.ndjson` file, or a `.parquet` file.
+    ///
+    /// # Errors
+    /// When the file has another ending.
+    pub fn of_file(name: impl Into<String>, path: impl Into<PathBuf>) -> Result<Self, ParamTableError> {
+        let (name, path) = (name.into(), path.into());
+        let ending = path.extension().map(|ending| ending.to_string_lossy().to_lowercase());
+        let format = match ending.as_deref() {
+            Some("csv") => FileFormat::Csv,
+            Some("json" | "ndjson" | "jsonl") => FileFormat::Json,
+            Some("parquet") => FileFormat::Parquet,
+            _ => return Err(ParamTableError::Format { name, path }),
+        };
+        Ok(Self { name, description: None, source: Source::File { path, format } })
+    }
+
+    /// The set that a configuration declares.
+    ///
+    /// # Errors
+    /// As the functions above, and when there are rows and a file, or neither.
+    pub fn of_settings(name: &str, settings: &ParamTableSettings) -> Result<Self, ParamTableError> {
+        let table = match (&settings.file, settings.rows.as_slice()) {
+            (Some(file), []) => Self::of_file(name, file),
+            (None, rows @ [_, ..]) => Self::of_rows(name, rows),
+            _ => Err(ParamTableError::OneSource { name: name.to_owned() }),
+        }?;
+        Ok(Self { description: settings.description.clone(), ..table })
+    }
+
+    /// Says what the parameters are for.
+    #[must_use]
+    pub fn described(mut self, description: impl Into<String>) -> Self {
+        self.description = Some(description.into());
+        self
+    }
+
+    /// The name that queries know it by.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What the parameters are for.
+    pub fn description(&self) -> Option<&str> {
+        self.description.as_deref()
+    }
+
+    /// The tags of its node in a DAG.
+    pub fn tags(&self, registry: &Registry) -> BTreeMap<String, String> {
+        registry.tags(&self.name, &Materialization::ParamTable)
+    }
+
+    /// Reads the rows into memory and registers them.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or the session takes no such table.
+    pub async fn register(&self, session: &SessionContext) -> Result<Written, ParamTableError> {
+        let failed = |source| ParamTableError::Register { name: self.name.clone(), source };
+        let (rows, location) = match &self.source {
+            Source::Batch(rows) => (rows.clone(), None),
+            Source::File { path, format } => {
+                let rows = self.read(session, path, *format).await?;
+                (rows, Some(path.display().to_string()))
+            }
+        };
+        let table = MemTable::try_new(rows.schema(), vec![vec![rows.clone()]]).map_err(failed)?;
+        register(session, &self.name, Arc::new(table)).map_err(failed)?;
+        Ok(Written {
+            location,
+            rows: Some(rows.num_rows() as u64),
+            bytes: Some(memory_bytes(&rows)),
+            signature: Some(signature(&rows).map_err(|error| failed(error.into()))?),
+            ..Written::new(&self.name, Materialization::ParamTable, rows.schema())
+        })
+    }
+
+    async fn read(
+        &self,
+        session: &SessionContext,
+        path: &Path,
+        format: FileFormat,
+    ) -> Result<RecordBatch, ParamTableError> {
+        let failed = |source| ParamTableError::Register { name: self.name.clone(), source };
+        let unreadable =
+            |source| ParamTableError::File { name: self.name.clone(), path: path.to_owned(), source };
+        // DataFusion takes a path with nothing there for an empty folder.
+        let metadata = fs::metadata(path).map_err(unreadable)?;
+        let extension =
+            path.extension().map(|ending| format!(".{}", ending.to_string_lossy())).unwrap_or_default();
+        let location = path.to_string_lossy();
+        let frame = match format {
+            FileFormat::Csv => {
+                session.read_csv(&*location, CsvReadOptions::new().file_extension(&extension)).await
+            }
+            FileFormat::Parquet => {
+                let options =
+                    ParquetReadOptions { file_extension: &extension, ..ParquetReadOptions::default() };
+                session.read_parquet(&*location, options).await
+            }
+            FileFormat::Json => {
+                let is_array = metadata.is_file() && starts_with_bracket(path).map_err(unreadable)?;
+                let options = JsonReadOptions {
+                    file_extension: &extension,
+                    newline_delimited: !is_array,
+                    ..JsonReadOptions::default()
+                };
+                session.read_json(&*location, options).await
+            }
+        };
+        let frame = frame.map_err(failed)?;
+        let schema = Arc::clone(frame.schema().inner());
+        let batches = frame.collect().await.map_err(failed)?;
+        concat_batches(&schema, &batches).map_err(|error| failed(error.into()))
+    }
+}
+
+fn batch_of(rows: &[Map<String, Value>]) -> Result<RecordBatch, ArrowError> {
+    let schema = infer_json_schema_from_iterator(rows.iter().cloned().map(|row| Ok(Value::Object(row))))?;
+    let mut decoder = ReaderBuilder::new(Arc::new(schema)).with_batch_size(rows.len()).build_decoder()?;
+    decoder.serialize(rows)?;
+    decoder.flush()?.ok_or_else(|| ArrowError::JsonError("there are no rows".to_owned()))
+}
+
+/// Whether a JSON file holds one array rather than one object a line.
+fn starts_with_bracket(path: &Path) -> io::Result<bool> {
+    let text = fs::read(path)?;
+    Ok(text.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'['))
+}
+
+fn signature(rows: &RecordBatch) -> Result<String, ArrowError> {
+    let options = FormatOptions::default().with_null("\0");
+    let mut hasher = Sha256::new();
+    let mut field = |text: &str| {
+        hasher.update((text.len() as u64).to_be_bytes());
+        hasher.update(text.as_bytes());
+    };
+    for (column, values) in rows.schema().fields().iter().zip(rows.columns()) {
+        field(column.name());
+        field(&NativeType::from(column.data_type()).to_string());
+        let formatter = ArrayFormatter::try_new(values.as_ref(), &options)?;
+        let mut text = String::new();
+        for row in 0..values.len() {
+            text.clear();
+            write!(text, "{}", formatter.value(row)).map_err(|_| {
+                ArrowError::ComputeError(format!("a value of the column {:?} has no text", column.name()))
+            })?;
+            field(&text);
+        }
+    }
+    Ok(crate::schema::first_16_hex(&hasher.finalize()))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn rows(value: Value) -> Vec<Map<String, Value>> {
+        serde_json::from_value(value).unwrap()
+    }
+
+    const CSV: &str = "priority,weight,active\nhigh,2.5,true\nlow,,false\n";
+
+    fn inline() -> ParamTable {
+        let rows = rows(json!([
+            { "priority": "high", "weight": 2.5, "active": true },
+            { "priority": "low", "weight": null, "active": false },
+        ]));
+        ParamTable::of_rows("weights", &rows).unwrap()
+    }
+
+    #[tokio::test]
+    async fn one_set_has_one_signature_wherever_it_comes_from() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        let session = SessionContext::new();
+        fs::write(path("w.csv"), CSV).unwrap();
+        let lines = "{\"priority\":\"high\",\"weight\":2.5,\"active\":true}\n\
+                     {\"priority\":\"low\",\"weight\":null,\"active\":false}\n";
+        fs::write(path("w.ndjson"), lines).unwrap();
+        fs::write(path("w.json"), format!("\n [{}]", lines.trim().replace('\n', ","))).unwrap();
+        let from_csv = ParamTable::of_file("from_csv", path("w.csv")).unwrap();
+        let expected = from_csv.register(&session).await.unwrap();
+        let parquet = path("w.parquet").display().to_string();
+        let frame = session.table("from_csv").await.unwrap();
+        frame.write_parquet(&parquet, Default::default(), None).await.unwrap();
+
+        assert_eq!((expected.rows, expected.signature.as_ref().map(String::len)), (Some(2), Some(16)));
+        assert_eq!(expected.location, Some(path("w.csv").display().to_string()));
+        for table in [
+            inline(),
+            ParamTable::of_file("weights", path("w.ndjson")).unwrap(),
+            ParamTable::of_file("weights", path("w.json")).unwrap(),
+            ParamTable::of_file("weights", parquet.as_str()).unwrap(),
+        ] {
+            let written = table.register(&session).await.unwrap();
+            assert_eq!(written.signature, expected.signature, "{table:?}");
+            assert_eq!(written.materialization.name(), "param_table");
+            let found =
+                session.sql("SELECT * FROM weights WHERE active").await.unwrap().count().await.unwrap();
+            assert_eq!(found, 1);
+        }
+    }
+
+    #[tokio::test]
+    async fn other_values_columns_and_orders_have_other_signatures() {
+        let session = SessionContext::new();
+        let mut seen = std::collections::BTreeSet::new();
+        for value in [
+            json!([{ "a": 1, "b": "x" }, { "a": 2, "b": "y" }]),
+            json!([{ "a": 1, "b": "x" }, { "a": 3, "b": "y" }]),
+            json!([{ "a": 2, "b": "y" }, { "a": 1, "b": "x" }]),
+            json!([{ "a": 1, "c": "x" }, { "a": 2, "c": "y" }]),
+            json!([{ "a": "1", "b": "x" }, { "a": "2", "b": "y" }]),
+            json!([{ "a": 1, "b": "" }, { "a": 2, "b": "y" }]),
+            json!([{ "a": 1, "b": null }, { "a": 2, "b": "y" }]),
+        ] {
+            let table = ParamTable::of_rows("t", &rows(value.clone())).unwrap();
+            assert!(seen.insert(table.register(&session).await.unwrap().signature), "{value}");
+        }
+    }
+
+    #[track_caller]
+    fn check_refused(result: Result<ParamTable, ParamTableError>, expected: &str) {
+        assert_eq!(result.unwrap_err().to_string(), expected);
+    }
+
+    #[tokio::test]
+    async fn what_is_no_set_is_refused_with_its_name() {
+        check_refused(
+            ParamTable::of_settings("w", &ParamTableSettings::default()),
+            "the parameter table \"w\" needs either `rows` or a `file`",
+        );
+        check_refused(
+            ParamTable::of_file("w", "w.xlsx"),
+            "the parameter table \"w\" cannot be read from w.xlsx: write a .csv, .json, .ndjson or .parquet file",
+        );
+        check_refused(
+            ParamTable::of_rows("w", &rows(json!([{ "a": 1 }, { "a": [2] }]))),
+            "the rows of the parameter table \"w\" do not fit together",
+        );
+        let missing = ParamTable::of_file("w", "/nowhere/w.csv").unwrap();
+        let error = missing.register(&SessionContext::new()).await.unwrap_err();
+        assert_eq!(error.to_string(), "the parameter table \"w\" cannot be read from /nowhere/w.csv");
+    }
+}

@@ -1,0 +1,310 @@
+//! The semantic registry: what is said of outputs, and expected of them.
+
+use std::{collections::BTreeMap, fmt};
+
+use arrow::datatypes::SchemaRef;
+use daglight_capture_policy::OutputSettings;
+
+use crate::{ColumnType, Materialization, UnknownType, Written};
+
+/// The outputs that are expected, by external name. One without entries is not declared, and expects nothing.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Registry {
+    entries: BTreeMap<String, Entry>,
+}
+
+/// What the registry says of an output.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Entry {
+    /// Who answers for it.
+    pub owner: Option<String>,
+    /// What it is.
+    pub description: Option<String>,
+    /// Labels.
+    pub tags: BTreeMap<String, String>,
+    /// The columns that it must have. None: any will do.
+    pub columns: BTreeMap<String, ColumnType>,
+    /// The DAG that produces it. None: every run is expected to.
+    pub dag: Option<String>,
+}
+
+/// A type in the registry that is none.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("outputs.{output:?}: the type of the column {column:?}")]
+pub struct RegistryError {
+    /// The output.
+    pub output: String,
+    /// The column.
+    pub column: String,
+    /// What is wrong with its type.
+    #[source]
+    pub source: UnknownType,
+}
+
+impl Registry {
+    /// The registry of a configuration.
+    ///
+    /// # Errors
+    /// When the type of a column is none.
+    pub fn new(settings: &BTreeMap<String, OutputSettings>) -> Result<Self, RegistryError> {
+        let entries = settings.iter().map(|(name, output)| Ok((name.clone(), Entry::new(name, output)?)));
+        Ok(Self { entries: entries.collect::<Result<_, _>>()? })
+    }
+
+    /// Whether anything is expected at all.
+    pub fn is_declared(&self) -> bool {
+        !self.entries.is_empty()
+    }
+
+    /// What is said of the output of that name.
+    pub fn entry(&self, name: &str) -> Option<&Entry> {
+        self.entries.get(name)
+    }
+
+    /// The tags of an output's node: `materialization`, `materialized_name`, the entry's tags and its `owner`.
+    pub fn tags(&self, name: &str, materialization: &Materialization) -> BTreeMap<String, String> {
+        let mut tags = BTreeMap::from([
+            ("materialization".to_owned(), materialization.name().to_owned()),
+            ("materialized_name".to_owned(), name.to_owned()),
+        ]);
+        if let Some(entry) = self.entry(name) {
+            tags.extend(entry.tags.clone());
+            tags.extend(entry.owner.iter().map(|owner| ("owner".to_owned(), owner.clone())));
+        }
+        tags
+    }
+
+    /// Compares what a run of a DAG has produced with what is expected, by name. `complete` says that it has produced
+    /// all that it will.
+    pub fn check(&self, dag: &str, produced: &[Produced], complete: bool) -> Vec<Finding> {
+        if !self.is_declared() {
+            return Vec::new();
+        }
+        let mut findings: Vec<Finding> = Vec::new();
+        for Produced { written, for_others } in produced {
+            let finding = match self.entry(&written.name) {
+                Some(entry) => drift(entry, &written.schema)
+                    .map(|columns| Finding::Drifted { name: written.name.clone(), columns }),
+                None => for_others.then(|| Finding::Unregistered {
+                    name: written.name.clone(),
+                    materialization: written.materialization.clone(),
+                }),
+            };
+            findings.extend(finding.filter(|finding| !findings.contains(finding)));
+        }
+        let missing = self.entries.iter().filter(|(name, entry)| {
+            complete
+                && entry.dag.as_deref().is_none_or(|of| of == dag)
+                && !produced.iter().any(|Produced { written, .. }| written.name == **name)
+        });
+        findings.extend(missing.map(|(name, _)| Finding::NotProduced { name: name.clone() }));
+        findings
+    }
+}
+
+impl Entry {
+    fn new(name: &str, settings: &OutputSettings) -> Result<Self, RegistryError> {
+        let columns = settings.columns.iter().map(|(column, text)| {
+            let wrong = |source| RegistryError { output: name.to_owned(), column: column.clone(), source };
+            Ok((column.clone(), text.parse().map_err(wrong)?))
+        });
+        Ok(Self {
+            owner: settings.owner.clone(),
+            description: settings.description.clone(),
+            tags: settings.tags.clone(),
+            columns: columns.collect::<Result<_, _>>()?,
+            dag: settings.dag.clone(),
+        })
+    }
+}
+
+/// An output of a run, as it is compared with the registry.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Produced {
+    /// The output.
+    pub written: Written,
+    /// Whether it is there for others than the run's own nodes. Only those must be in the registry.
+    pub for_others: bool,
+}
+
+/// Something that is not as the registry says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Finding {
+    /// An output without an entry.
+    Unregistered {
+        /// The output.
+        name: String,
+        /// How it is kept.
+        materialization: Materialization,
+    },
+    /// An output with other columns.
+    Drifted {
+        /// The output.
+        name: String,
+        /// What has changed, sorted by column.
+        columns: Vec<ColumnDrift>,
+    },
+    /// An entry without an output.
+    NotProduced {
+        /// The entry.
+        name: String,
+    },
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unregistered { name, materialization } => {
+                write!(f, "the output {name:?} ({materialization}) is not in the registry")
+            }
+            Self::Drifted { name, columns } => {
+                write!(f, "the output {name:?} is not as the registry says: ")?;
+                for (index, column) in columns.iter().enumerate() {
+                    write!(f, "{}{column}", if index == 0 { "" } else { ", " })?;
+                }
+                Ok(())
+            }
+            Self::NotProduced { name } => write!(f, "the registry has {name:?}, but nothing produced it"),
+        }
+    }
+}
+
+/// How a column differs from the registry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ColumnDrift {
+    /// The column.
+    pub column: String,
+    /// The expected type; `None` where the registry does not know the column.
+    pub expected: Option<String>,
+    /// The type that it has; `None` where it is missing.
+    pub found: Option<String>,
+}
+
+impl fmt::Display for ColumnDrift {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let column = &self.column;
+        match (&self.expected, &self.found) {
+            (Some(expected), Some(found)) => write!(f, "column {column:?} is {found} instead of {expected}"),
+            (Some(_), None) => write!(f, "column {column:?} is missing"),
+            _ => write!(f, "column {column:?} is new"),
+        }
+    }
+}
+
+fn drift(entry: &Entry, schema: &SchemaRef) -> Option<Vec<ColumnDrift>> {
+    if entry.columns.is_empty() {
+        return None;
+    }
+    let found: BTreeMap<&str, _> =
+        schema.fields().iter().map(|field| (field.name().as_str(), field.data_type())).collect();
+    let expected = entry.columns.iter().filter_map(|(column, expected)| {
+        let found = found.get(column.as_str());
+        let differs = found.is_none_or(|found| !expected.matches(found));
+        differs.then(|| ColumnDrift {
+            column: column.clone(),
+            expected: Some(expected.to_string()),
+            found: found.map(ToString::to_string),
+        })
+    });
+    let new =
+        found.iter().filter(|(column, _)| !entry.columns.contains_key(**column)).map(|(column, found)| {
+            ColumnDrift { column: (*column).to_owned(), expected: None, found: Some(found.to_string()) }
+        });
+    let mut columns: Vec<ColumnDrift> = expected.chain(new).collect();
+    columns.sort_by(|a, b| a.column.cmp(&b.column));
+    (!columns.is_empty()).then_some(columns)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::datatypes::{DataType, Field, Schema};
+
+    use super::*;
+
+    fn registry(dag: Option<&str>) -> Registry {
+        let risk = OutputSettings {
+            owner: Some("ml".into()),
+            tags: BTreeMap::from([("layer".into(), "gold".into())]),
+            columns: BTreeMap::from([("id".into(), "BIGINT".into()), ("risk".into(), "DOUBLE".into())]),
+            dag: dag.map(str::to_owned),
+            ..OutputSettings::default()
+        };
+        Registry::new(&BTreeMap::from([("semantic.risk_v1".to_owned(), risk)])).unwrap()
+    }
+
+    fn produced(name: &str, columns: &[(&str, DataType)], for_others: bool) -> Produced {
+        let fields: Vec<Field> =
+            columns.iter().map(|(name, data_type)| Field::new(*name, data_type.clone(), true)).collect();
+        let schema = Arc::new(Schema::new(fields));
+        Produced { written: Written::new(name, Materialization::View, schema), for_others }
+    }
+
+    fn risk() -> Produced {
+        produced("semantic.risk_v1", &[("risk", DataType::Float64), ("id", DataType::Int64)], true)
+    }
+
+    #[track_caller]
+    fn check(registry: &Registry, produced: &[Produced], complete: bool, expected: &[&str]) {
+        let found: Vec<String> =
+            registry.check("code::risk_v1", produced, complete).iter().map(ToString::to_string).collect();
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn outputs_as_expected_are_no_finding() {
+        check(&registry(None), &[risk(), produced("step", &[], false)], true, &[]);
+        check(&Registry::default(), &[produced("other", &[], true)], true, &[]);
+    }
+
+    #[test]
+    fn what_differs_is_said() {
+        check(
+            &registry(None),
+            &[
+                produced("semantic.risk_v1", &[("id", DataType::Utf8), ("score", DataType::Float64)], true),
+                produced("other", &[], true),
+                produced("other", &[], true),
+            ],
+            true,
+            &[
+                "the output \"semantic.risk_v1\" is not as the registry says: column \"id\" is Utf8 instead of BIGINT, \
+                 column \"risk\" is missing, column \"score\" is new",
+                "the output \"other\" (view) is not in the registry",
+            ],
+        );
+    }
+
+    #[test]
+    fn only_what_a_run_should_have_produced_is_missed() {
+        let missed = "the registry has \"semantic.risk_v1\", but nothing produced it";
+        check(&registry(None), &[], true, &[missed]);
+        check(&registry(None), &[], false, &[]);
+        check(&registry(Some("code::risk_v1")), &[], true, &[missed]);
+        check(&registry(Some("code::other_v1")), &[], true, &[]);
+    }
+
+    #[test]
+    fn tags_come_from_the_entry() {
+        let tags = registry(None).tags("semantic.risk_v1", &Materialization::files("JSON"));
+        let expected = [
+            ("layer", "gold"),
+            ("materialization", "ndjson"),
+            ("materialized_name", "semantic.risk_v1"),
+            ("owner", "ml"),
+        ];
+        assert_eq!(tags.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn a_type_that_is_none_is_refused_with_its_place() {
+        let columns = BTreeMap::from([("id".to_owned(), "BIGTINT".to_owned())]);
+        let settings =
+            BTreeMap::from([("t".to_owned(), OutputSettings { columns, ..OutputSettings::default() })]);
+        let error = Registry::new(&settings).unwrap_err();
+        assert_eq!(error.to_string(), "outputs.\"t\": the type of the column \"id\"");
+        assert!(std::error::Error::source(&error).unwrap().to_string().contains("BIGTINT"));
+    }
+}

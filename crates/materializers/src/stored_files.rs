@@ -1,0 +1,131 @@
+//! The files that an output has at its location.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use datafusion::{
+    datasource::listing::ListingTableUrl,
+    error::Result,
+    object_store::{self, ObjectMeta, ObjectStoreExt as _, path::Path},
+    prelude::SessionContext,
+};
+use futures::TryStreamExt;
+
+/// The files at a location, as the object store of a session lists them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct StoredFiles {
+    files: BTreeMap<Path, File>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct File {
+    bytes: u64,
+    modified: DateTime<Utc>,
+}
+
+impl StoredFiles {
+    /// Lists a file, a pattern, or a folder with all that is below it. Nothing there gives no files.
+    ///
+    /// # Errors
+    /// When the location is no path or URL, the session does not know its object store, or that does not answer.
+    pub async fn at(session: &SessionContext, location: &str) -> Result<Self> {
+        let url = ListingTableUrl::parse(location)?;
+        let store = session.runtime_env().object_store(url.object_store())?;
+        if !url.is_collection() && url.get_glob().is_none() {
+            match store.head(url.prefix()).await {
+                Ok(file) => return Ok(Self::of([file])),
+                Err(object_store::Error::NotFound { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        let listed: Vec<ObjectMeta> = store.list(Some(url.prefix())).try_collect().await?;
+        Ok(Self::of(listed.into_iter().filter(|file| url.contains(&file.location, false))))
+    }
+
+    /// Lists several locations; a file that two of them hold counts once.
+    ///
+    /// # Errors
+    /// As [`StoredFiles::at`].
+    pub async fn of_all(session: &SessionContext, locations: &[String]) -> Result<Self> {
+        let mut all = Self::default();
+        for location in locations {
+            all.files.extend(Self::at(session, location).await?.files);
+        }
+        Ok(all)
+    }
+
+    fn of(files: impl IntoIterator<Item = ObjectMeta>) -> Self {
+        let entry =
+            |file: ObjectMeta| (file.location, File { bytes: file.size, modified: file.last_modified });
+        Self { files: files.into_iter().map(entry).collect() }
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> u64 {
+        self.files.len() as u64
+    }
+
+    /// Their size together.
+    pub fn bytes(&self) -> u64 {
+        self.files.values().map(|file| file.bytes).sum()
+    }
+
+    /// Those that were not there, or not as they are now, when `earlier` was listed.
+    #[must_use]
+    pub fn since(mut self, earlier: &Self) -> Self {
+        self.files.retain(|path, file| earlier.files.get(path) != Some(file));
+        self
+    }
+
+    /// Those whose path says yes.
+    #[must_use]
+    pub(crate) fn filter(mut self, keep: impl Fn(&Path) -> bool) -> Self {
+        self.files.retain(|path, _| keep(path));
+        self
+    }
+
+    pub(crate) fn paths(&self) -> impl Iterator<Item = &Path> {
+        self.files.keys()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn files_folders_and_patterns_are_listed() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |path: &str| dir.path().join(path).display().to_string();
+        fs::create_dir(at("part=1")).unwrap();
+        fs::write(at("a.csv"), "12345").unwrap();
+        fs::write(at("part=1/b.csv"), "123").unwrap();
+        let session = SessionContext::new();
+        let found = async |location: String| {
+            let files = StoredFiles::at(&session, &location).await.unwrap();
+            (files.count(), files.bytes())
+        };
+        assert_eq!(found(at("")).await, (2, 8));
+        assert_eq!(found(format!("file://{}", at(""))).await, (2, 8));
+        assert_eq!(found(at("a.csv")).await, (1, 5));
+        assert_eq!(found(at("a*.csv")).await, (1, 5));
+        assert_eq!(found(at("none")).await, (0, 0));
+        assert!(StoredFiles::at(&session, "s3://bucket/key").await.is_err());
+    }
+
+    #[tokio::test]
+    async fn what_a_write_adds_is_told_from_what_was_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let location = dir.path().display().to_string();
+        let session = SessionContext::new();
+        fs::write(dir.path().join("old"), "1").unwrap();
+        fs::write(dir.path().join("replaced"), "1").unwrap();
+        let earlier = StoredFiles::at(&session, &location).await.unwrap();
+        fs::write(dir.path().join("replaced"), "22").unwrap();
+        fs::write(dir.path().join("new"), "333").unwrap();
+        let added = StoredFiles::at(&session, &location).await.unwrap().since(&earlier);
+        assert_eq!((added.count(), added.bytes()), (2, 5));
+    }
+}

@@ -1,0 +1,163 @@
+//! What a run says of the outputs of its nodes: to the catalog, to the page, and beside the semantic registry.
+
+use std::path::Path;
+
+use chrono::SecondsFormat;
+use daglight_bundle_report::{Artifact, ArtifactColumn};
+use daglight_capture_policy::Policy;
+use daglight_materializers::{Entry, Produced, Written, schema_hash};
+use daglight_run_identity::NodeKind;
+use serde_json::{Map, Value, json};
+
+use crate::run_state::RunState;
+
+impl RunState {
+    /// Notes an output of a node. What is given back is what may be shown of it.
+    pub(crate) fn add_output(
+        &self,
+        node: &str,
+        written: Written,
+        plan_signature: Option<String>,
+    ) -> Artifact {
+        let of_files = written.location.is_some();
+        let working_dir = std::env::current_dir().ok();
+        let artifact = Artifact {
+            name: written.name.clone(),
+            materialization: written.materialization.name().to_owned(),
+            location: written
+                .location
+                .as_deref()
+                .and_then(|location| shown_location(location, working_dir.as_deref(), &self.policy)),
+            format: of_files.then(|| written.materialization.name().to_owned()),
+            rows: written.rows,
+            bytes: written.bytes,
+            files: written.file_count,
+            schema: written
+                .schema
+                .fields()
+                .iter()
+                .map(|field| ArtifactColumn {
+                    name: field.name().clone(),
+                    data_type: field.data_type().to_string(),
+                    nullable: field.is_nullable(),
+                })
+                .collect(),
+            schema_hash: Some(schema_hash(&written.schema)),
+            plan_signature,
+            signature: written.signature.clone(),
+            run_id: self.run_id,
+            written_at: written.written_at,
+        };
+        let produced = Produced { written, for_others: self.is_for_others(node) };
+        let mut records = self.records();
+        records.artifacts.push(artifact.clone());
+        records.produced.push(produced);
+        artifact
+    }
+
+    /// A saver's output, and what no other node reads, are there for others.
+    fn is_for_others(&self, node: &str) -> bool {
+        let is_saver = self.dag.node(node).is_none_or(|node| node.kind == NodeKind::DataSaver);
+        is_saver || self.dag.downstream_of(node).is_empty()
+    }
+
+    /// Compares the outputs with the registry. What differs is a warning, or fails the run where the registry is strict.
+    pub(crate) fn check_registry(&self) {
+        let records = self.records();
+        let succeeded = records.failure.is_none();
+        let findings =
+            self.telemetry.registry().check(&self.dag.name().to_string(), &records.produced, succeeded);
+        drop(records);
+        for finding in &findings {
+            self.warn(finding.to_string());
+        }
+        if self.telemetry.settings().strict_registry && !findings.is_empty() {
+            let reason = match findings.as_slice() {
+                [one] => format!("strict registry: {one}"),
+                [first, others @ ..] => format!("strict registry: {first}, and {} more", others.len()),
+                [] => return,
+            };
+            tracing::error!("{reason}");
+            self.fail(reason);
+        }
+    }
+}
+
+/// The artifact as the page shows it; what is not known is left out.
+pub(crate) fn describe(artifact: &Artifact, entry: Option<&Entry>) -> Value {
+    let schema: Map<String, Value> =
+        artifact.schema.iter().map(|column| (column.name.clone(), column.data_type.clone().into())).collect();
+    let described = json!({
+        "name": artifact.name,
+        "materialization": artifact.materialization,
+        "location": artifact.location,
+        "format": artifact.format,
+        "rows": artifact.rows,
+        "bytes": artifact.bytes,
+        "files": artifact.files,
+        "schema": schema,
+        "schema_hash": artifact.schema_hash,
+        "plan_signature": artifact.plan_signature,
+        "signature": artifact.signature,
+        "owner": entry.and_then(|entry| entry.owner.as_ref()),
+        "description": entry.and_then(|entry| entry.description.as_ref()),
+        "run_id": artifact.run_id.to_string(),
+        "written_at": artifact.written_at.to_rfc3339_opts(SecondsFormat::Secs, true),
+    });
+    known_only(described)
+}
+
+/// An object without the entries that are null.
+pub(crate) fn known_only(value: Value) -> Value {
+    match value {
+        Value::Object(entries) => {
+            Value::Object(entries.into_iter().filter(|(_, value)| !value.is_null()).collect())
+        }
+        other => other,
+    }
+}
+
+/// A location as the policy shows it. Below the working directory it is relative to that; a URL loses its query, which
+/// may be a signature.
+pub(crate) fn shown_location(location: &str, working_dir: Option<&Path>, policy: &Policy) -> Option<String> {
+    let shown = match location.split_once("://") {
+        Some((scheme, _)) if scheme != "file" => {
+            location.split(['?', '#']).next().unwrap_or(location).to_owned()
+        }
+        file => {
+            let path = file.map_or(location, |(_, path)| path);
+            let below = working_dir.and_then(|dir| Path::new(path).strip_prefix(dir).ok());
+            let slash = if path.ends_with('/') { "/" } else { "" };
+            below.map_or_else(|| path.to_owned(), |below| format!("{}{slash}", below.display()))
+        }
+    };
+    policy.capture_path(&shown).map(|path| path.to_text())
+}
+
+#[cfg(test)]
+mod tests {
+    use daglight_capture_policy::{Settings, ShownPath};
+
+    use super::*;
+
+    #[track_caller]
+    fn check(location: &str, whole: &str, file_name: &str) {
+        let shown = |paths| {
+            let mut settings = Settings::default();
+            settings.capture.paths = paths;
+            shown_location(location, Some(Path::new("/home/ann/shop")), &Policy::new(&settings))
+        };
+        assert_eq!(shown(ShownPath::Whole).as_deref(), Some(whole));
+        assert_eq!(shown(ShownPath::FileName).as_deref(), Some(file_name));
+        assert_eq!(shown(ShownPath::None), None);
+    }
+
+    #[test]
+    fn locations_are_shown_as_far_as_the_policy_allows() {
+        check("out/sales.parquet", "out/sales.parquet", "sales.parquet");
+        check("file:///home/ann/shop/out/sales/", "out/sales/", "sales");
+        check("/data/sales.csv", "/data/sales.csv", "sales.csv");
+        check("s3://bucket/sales/2024.parquet", "s3://bucket/sales/2024.parquet", "2024.parquet");
+        check("https://host/sales.csv?signature=abc", "https://host/sales.csv", "sales.csv");
+    }
+}

@@ -1,0 +1,121 @@
+//! What statements leave behind, and under which external names.
+
+use std::{collections::BTreeMap, path::Path};
+
+use daglight_materializers::Materialization;
+use datafusion::{common::ResolvedTableReference, sql::parser::Statement as ParsedStatement};
+
+use crate::{
+    Script, Statement, StatementKind,
+    names::{name_of_file, name_of_relation},
+    relations::{Defaults, Effect, effect},
+};
+
+/// The tag by which a script gives an output another external name than that of its table or file.
+const NAME_TAG: &str = "materialized_name";
+
+/// An output that a statement makes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct StatementOutput {
+    /// The stable external name.
+    pub(crate) name: String,
+    pub(crate) materialization: Materialization,
+}
+
+/// The output of every statement, in their order; `None` for those that make none.
+pub(crate) fn outputs(script: &Script) -> Vec<Option<StatementOutput>> {
+    let mut defaults = Defaults::default();
+    let mut formats = BTreeMap::new();
+    let statements = script.statements().iter().map(|statement| {
+        defaults.follow(&statement.parsed);
+        output(statement, &defaults, &mut formats)
+    });
+    statements.collect()
+}
+
+/// `formats` are those of the external tables so far.
+fn output(
+    statement: &Statement,
+    defaults: &Defaults,
+    formats: &mut BTreeMap<ResolvedTableReference, Materialization>,
+) -> Option<StatementOutput> {
+    let (name, materialization) = match (statement.kind, effect(&statement.parsed)) {
+        (StatementKind::ExternalTable, Effect::Define { relation, .. }) => {
+            if let ParsedStatement::CreateExternalTable(table) = &statement.parsed {
+                formats.insert(defaults.resolve(relation), Materialization::files(&table.file_type));
+            }
+            return None;
+        }
+        (StatementKind::View, Effect::Define { relation, .. }) => {
+            (name_of_relation(&defaults.resolve(relation)), Materialization::View)
+        }
+        (StatementKind::Table, Effect::Define { relation, .. }) => {
+            (name_of_relation(&defaults.resolve(relation)), Materialization::Table)
+        }
+        (StatementKind::Copy, Effect::CopyTo { target, format }) => {
+            (name_of_file(&target), Materialization::files(&format_of(&target, format)))
+        }
+        (StatementKind::Insert, Effect::Change { relation }) => {
+            let relation = defaults.resolve(relation);
+            let materialization = formats.get(&relation).cloned().unwrap_or(Materialization::Table);
+            (name_of_relation(&relation), materialization)
+        }
+        _ => return None,
+    };
+    Some(StatementOutput { name: statement.tags.get(NAME_TAG).cloned().unwrap_or(name), materialization })
+}
+
+/// The format that a `COPY` names, or else that of the file's ending.
+fn format_of(target: &str, named: Option<String>) -> String {
+    let ending = || Path::new(target).extension().map(|ending| ending.to_string_lossy().into_owned());
+    named.or_else(ending).unwrap_or_else(|| "files".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(sql: &str, expected: &[Option<&str>]) {
+        let script = Script::parse("a.sql", sql).unwrap();
+        let found: Vec<Option<String>> = outputs(&script)
+            .into_iter()
+            .map(|output| output.map(|output| format!("{} {}", output.name, output.materialization)))
+            .collect();
+        assert_eq!(found.iter().map(Option::as_deref).collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn outputs_are_called_by_table_or_file() {
+        check(
+            "CREATE VIEW semantic.v_risk_v1 AS SELECT 1 AS x; CREATE TABLE t AS SELECT 1 AS x; SELECT * FROM t;
+             COPY t TO 'out/risk.csv'; COPY t TO 'out/lines' STORED AS JSON; COPY t TO 's3://b/t.arrow'; DELETE FROM t",
+            &[
+                Some("semantic.v_risk_v1 view"),
+                Some("t table"),
+                None,
+                Some("risk csv"),
+                Some("lines ndjson"),
+                Some("t arrow"),
+                None,
+            ],
+        );
+    }
+
+    #[test]
+    fn what_is_inserted_is_kept_as_its_table_is() {
+        check(
+            "CREATE EXTERNAL TABLE log STORED AS CSV LOCATION 'log/'; INSERT INTO log VALUES (1);
+             CREATE TABLE t (x INT); INSERT INTO t VALUES (1)",
+            &[None, Some("log csv"), Some("t table"), Some("t table")],
+        );
+    }
+
+    #[test]
+    fn a_script_may_give_another_name() {
+        check(
+            "CREATE TABLE t AS SELECT 1 AS x;\n-- tag: materialized_name=sales.risk_v1\nCOPY t TO 'x.parquet'",
+            &[Some("t table"), Some("sales.risk_v1 parquet")],
+        );
+    }
+}

@@ -1,0 +1,78 @@
+//! The parameter tables that a script reads.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use daglight_materializers::{ParamTable, ParamTableError};
+use datafusion::common::{ResolvedTableReference, TableReference};
+
+use crate::{
+    Script, SourceError,
+    relations::{Defaults, Effect, effect, reads},
+};
+
+/// A parameter table and the statements that read it, by their indices.
+#[derive(Debug, Clone)]
+pub(crate) struct UsedParamTable {
+    pub(crate) table: ParamTable,
+    pub(crate) readers: BTreeSet<usize>,
+}
+
+/// The tables that some statement reads while the script itself defines none of that name, sorted by name.
+pub(crate) fn used(script: &Script, tables: &[ParamTable]) -> Vec<UsedParamTable> {
+    let initial = Defaults::default();
+    let mut given: BTreeMap<ResolvedTableReference, UsedParamTable> = tables
+        .iter()
+        .map(|table| {
+            let name = initial.resolve(TableReference::from(table.name()));
+            (name, UsedParamTable { table: table.clone(), readers: BTreeSet::new() })
+        })
+        .collect();
+    let mut defaults = Defaults::default();
+    let mut defined = BTreeSet::new();
+    for (index, statement) in script.statements().iter().enumerate() {
+        defaults.follow(&statement.parsed);
+        for name in reads(&statement.parsed) {
+            let name = defaults.resolve(name);
+            if let Some(used) = given.get_mut(&name).filter(|_| !defined.contains(&name)) {
+                used.readers.insert(index);
+            }
+        }
+        if let Effect::Define { relation, .. } = effect(&statement.parsed) {
+            defined.insert(defaults.resolve(relation));
+        }
+    }
+    given.into_values().filter(|used| !used.readers.is_empty()).collect()
+}
+
+impl UsedParamTable {
+    /// Why the table could not be registered, at the first statement that reads it.
+    pub(crate) fn failed(&self, script: &Script, error: &ParamTableError) -> SourceError {
+        let reader = self.readers.first().copied().unwrap_or_default();
+        let statement = &script.statements()[reader];
+        let causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
+        SourceError {
+            place: Box::new(script.source.place(statement.first_line, statement.first_column)),
+            node: Some(self.table.name().to_owned()),
+            message: causes.fold(error.to_string(), |message, cause| format!("{message}: {cause}")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_tables_that_are_read_and_not_defined_are_used() {
+        let tables =
+            ["weights", "limits", "s.zones", "other"].map(|name| ParamTable::of_file(name, "x.csv").unwrap());
+        let sql = "SELECT * FROM Weights; CREATE TABLE limits AS SELECT 1 AS x; SELECT * FROM limits;
+                   CREATE VIEW v AS SELECT * FROM s.zones JOIN weights USING (x); SELECT * FROM v";
+        let script = Script::parse("a.sql", sql).unwrap();
+        let found: Vec<(String, Vec<usize>)> = used(&script, &tables)
+            .into_iter()
+            .map(|used| (used.table.name().to_owned(), used.readers.into_iter().collect()))
+            .collect();
+        assert_eq!(found, [("weights".to_owned(), vec![0, 3]), ("s.zones".to_owned(), vec![3])]);
+    }
+}

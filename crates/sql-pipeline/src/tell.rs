@@ -1,0 +1,95 @@
+//! Telling a node what its statement has made.
+
+use daglight_materializers::{StoredFiles, Written};
+use daglight_run_session::Node;
+use datafusion::{
+    arrow::{
+        array::AsArray,
+        datatypes::{SchemaRef, UInt64Type},
+    },
+    execution::context::SessionContext,
+};
+
+use crate::{
+    ShownRows, Statement, StatementKind,
+    outputs::StatementOutput,
+    relations::{Effect, effect},
+};
+
+/// The files where a statement is going to write some, as they are before it does.
+pub(crate) struct Target {
+    location: String,
+    /// `None` where they cannot be listed.
+    before: Option<StoredFiles>,
+}
+
+impl Target {
+    /// The target of a `COPY`, or the place of the external table that an `INSERT` goes to.
+    pub(crate) async fn of(node: &Node, statement: &Statement, session: &SessionContext) -> Option<Self> {
+        let location = match (statement.kind, effect(&statement.parsed)) {
+            (StatementKind::Copy, Effect::CopyTo { target, .. }) => target,
+            (StatementKind::Insert, Effect::Change { relation }) => {
+                Written::table(session, relation, "").await.ok()?.location?
+            }
+            _ => return None,
+        };
+        Some(Self { before: node.files_at(session, &location).await, location })
+    }
+
+    /// The artifact with its place, and with the files that were written since.
+    async fn located(self, node: &Node, session: &SessionContext, written: Written) -> Written {
+        let written = Written { location: Some(self.location), bytes: None, file_count: None, ..written };
+        let Some(before) = self.before else { return written };
+        let location = written.location.as_deref().unwrap_or_default();
+        match node.files_at(session, location).await {
+            Some(now) => written.with_files(&now.since(&before)),
+            None => written,
+        }
+    }
+}
+
+/// What a statement has made: an artifact, a loaded table, or a number of changed rows. What cannot be found out is left
+/// out.
+pub(crate) async fn tell(
+    node: &Node,
+    statement: &Statement,
+    output: Option<&StatementOutput>,
+    session: &SessionContext,
+    target: Option<Target>,
+    copied: Option<SchemaRef>,
+    result: &ShownRows,
+) {
+    let Some(StatementOutput { name, materialization }) = output else {
+        match effect(&statement.parsed) {
+            Effect::Define { relation, .. } => node.source(session, &relation.to_quoted_string()).await,
+            Effect::Change { .. } => count(result).into_iter().for_each(|rows| node.row_count(rows)),
+            _ => {}
+        }
+        return;
+    };
+    let written = match (effect(&statement.parsed), copied) {
+        (Effect::CopyTo { .. }, Some(schema)) => Written::new(name, materialization.clone(), schema),
+        (Effect::Define { relation, .. } | Effect::Change { relation }, _) => {
+            let Ok(table) = Written::table(session, relation, name).await else { return };
+            Written { materialization: materialization.clone(), ..table }
+        }
+        _ => return,
+    };
+    let written = match statement.kind {
+        StatementKind::Copy => Written { rows: count(result), ..written },
+        // Of a table that was there before, only what came in is this node's.
+        StatementKind::Insert => Written { rows: count(result), bytes: None, ..written },
+        _ => written,
+    };
+    let written = match target {
+        Some(target) => target.located(node, session, written).await,
+        None => written,
+    };
+    node.written(written);
+}
+
+/// The count that statements which write return as their only value.
+fn count(result: &ShownRows) -> Option<u64> {
+    let column = result.first.first()?.columns().first()?;
+    column.as_primitive_opt::<UInt64Type>().filter(|counts| !counts.is_empty()).map(|counts| counts.value(0))
+}
