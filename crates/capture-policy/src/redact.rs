@@ -133,6 +133,9 @@ fn normalized(key: &str) -> String {
     key.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
 }
 
+/// What may stand between a key and its value; `<` and `>` may too, behind a blank.
+const SIGNS: [&str; 9] = ["=>", ":=", "==", "!=", "<>", "<=", ">=", "=", ":"];
+
 /// What stands between a key and its value.
 struct Separator {
     /// `=` or `:` or the like. `None` for a blank.
@@ -147,18 +150,22 @@ struct Separator {
 impl Separator {
     /// Looks only at the next few characters, so that it can be asked of every word.
     fn after_key(key: &str, after: &str) -> Option<Self> {
-        if !after.starts_with(['=', ':', '"', '\'', '`', '\\', ' ', '\n', '\t', '\r']) {
+        if !after.starts_with(['=', ':', '!', '<', '>', '@', '"', '\'', '`', '\\', ' ', '\n', '\t', '\r']) {
             return None;
         }
         let key_quote = quote(after).map_or(0, |(length, _)| length);
         let key_is_quoted = key_quote > 0;
-        let behind = after[key_quote..].trim_start();
-        let sign = ["=>", ":=", "==", "=", ":"].into_iter().find(|sign| behind.starts_with(sign));
-        let blank = &behind[sign.map_or(0, str::len)..];
+        let behind = without_column_index(&after[key_quote..]);
+        let sign_and_value = behind.trim_start();
+        let is_apart = sign_and_value.len() < behind.len();
+        let sign = SIGNS.into_iter().find(|sign| sign_and_value.starts_with(sign));
+        let sign =
+            sign.or_else(|| ["<", ">"].into_iter().find(|sign| is_apart && sign_and_value.starts_with(sign)));
+        let blank = &sign_and_value[sign.map_or(0, str::len)..];
         let value = blank.trim_start();
         let has_value = match sign {
-            Some(_) => !behind.starts_with("::"),
-            None if behind.len() == after.len() - key_quote => false,
+            Some(_) => !sign_and_value.starts_with("::"),
+            None if !is_apart => false,
             None if key.starts_with("--") && !key_is_quoted => true,
             None => quote(value).is_some_and(|(_, mark)| key_is_quoted || mark == '\''),
         };
@@ -214,14 +221,29 @@ fn is_quote(c: char) -> bool {
     matches!(c, '"' | '\'' | '`')
 }
 
-/// The end of a value without quotes, and without the punctuation around it.
+/// Without the `@2` that physical plans of DataFusion put behind the name of a column.
+fn without_column_index(behind: &str) -> &str {
+    let index = behind.strip_prefix('@').map(|rest| rest.trim_start_matches(|c: char| c.is_ascii_digit()));
+    index.unwrap_or(behind)
+}
+
+/// The end of a value without quotes, and without the punctuation around it. As a plan writes it, the value of
+/// `Utf8("a b")` is all of that.
 fn until_space(value: &str) -> usize {
-    let end = value.find(|c: char| c.is_whitespace() || is_quote(c) || matches!(c, '&' | ';'));
-    let value = &value[..end.unwrap_or(value.len())];
     if value.starts_with(REDACTED) {
         return REDACTED.len();
     }
-    value.trim_end_matches([',', '.', ')', ']', '}', '>', '\\']).len()
+    let ends = |c: char| c.is_whitespace() || is_quote(c) || matches!(c, '&' | ';');
+    let end = value.find(ends).unwrap_or(value.len());
+    let quoted = &value[end..];
+    if value[..end].ends_with('(')
+        && let Some((opening, _)) = quote(quoted)
+    {
+        let closing = opening + closing_quote(&quoted[opening..], &quoted[..opening]) + opening;
+        let end = (end + closing).min(value.len());
+        return end + usize::from(value[end..].starts_with(')'));
+    }
+    value[..end].trim_end_matches([',', '.', ')', ']', '}', '>', '\\']).len()
 }
 
 /// The end of a text in quotes: before the next quote that is written as `opening` is. A quote that is doubled, or has
@@ -285,6 +307,8 @@ mod tests {
             "OPTIONS ('aws.secret_access_key' '[redacted]', 'format.x' 'y')",
         );
         check("CREATE USER me PASSWORD 'x'", "CREATE USER me PASSWORD '[redacted]'");
+        check("u.password != Utf8(\"a b\") AND n@0 = c", "u.password != [redacted] AND n@0 = c");
+        check("predicate=token@2 <> abc, n@0 > 5", "predicate=token@2 <> [redacted], n@0 > 5");
     }
 
     #[test]

@@ -86,6 +86,16 @@ pub struct PlanOperator {
 }
 
 impl PlanBundle {
+    /// The same bundle with other texts of plans and operators: what `shown` makes of each.
+    #[must_use]
+    pub fn with_texts(mut self, shown: impl Fn(&str) -> String) -> Self {
+        let details = self.metrics.operators.iter_mut().filter_map(|operator| operator.detail.as_mut());
+        for text in [&mut self.logical_plan].into_iter().chain(&mut self.physical_plan).chain(details) {
+            *text = shown(text);
+        }
+        self
+    }
+
     /// The bundle of an ended query. `with_literals` says whether values in the plans may be kept.
     pub fn new(report: &QueryReport, node: Option<&str>, with_literals: bool) -> Self {
         let query = &report.query;

@@ -145,6 +145,21 @@ impl Dag {
         self
     }
 
+    /// The same version with other documentation and tags to show: `shown` is given `documentation` or the key of a tag,
+    /// and the text. The hashes stay.
+    #[must_use]
+    pub fn with_notes(mut self, shown: impl Fn(&str, &str) -> String) -> Self {
+        for node in &mut self.nodes {
+            if let Some(text) = &mut node.documentation {
+                *text = shown("documentation", text);
+            }
+            for (key, value) in &mut node.tags {
+                *value = shown(key, value);
+            }
+        }
+        self
+    }
+
     /// Every node that depends on `name`, directly or not, in running order.
     pub fn downstream_of(&self, name: &str) -> Vec<&Node> {
         let mut reached = BTreeSet::from([name]);
@@ -499,6 +514,19 @@ mod tests {
         let without_setup = base().loader("orders").build().unwrap();
         assert_ne!(with_setup.code_hash(), without_setup.code_hash());
         assert_ne!(dag.dag_hash(), without_setup.dag_hash());
+    }
+
+    #[test]
+    fn what_is_shown_makes_no_version() {
+        let dag = example();
+        let shown =
+            dag.clone().with_code_text(|_| "?".into()).with_notes(|key, value| format!("{key}:{value}"));
+        assert_eq!((dag.dag_hash(), dag.code_hash()), (shown.dag_hash(), shown.code_hash()));
+        let risk = shown.node("risk").unwrap();
+        assert_eq!(
+            (risk.tags["layer"].as_str(), risk.code.as_ref().unwrap().text.as_str()),
+            ("layer:gold", "?")
+        );
     }
 
     #[track_caller]

@@ -1,5 +1,6 @@
 //! The running queries of a session, as the heartbeat asks for them.
 
+use daglight_capture_policy::{Policy, SqlText};
 use daglight_heartbeat::{OperatorProgress, Progress, QueryProgress};
 use daglight_plan_diagnostics::{LiveOperator, LiveQueries};
 
@@ -9,8 +10,8 @@ use crate::node_scope::QueryOwners;
 pub(crate) struct LiveProgress {
     pub(crate) queries: LiveQueries,
     pub(crate) owners: QueryOwners,
-    /// Whether the operators' texts, which hold literals, may be shown.
-    pub(crate) with_detail: bool,
+    /// Decides whether the operators' texts, which hold literals, are shown.
+    pub(crate) policy: Policy,
 }
 
 impl Progress for LiveProgress {
@@ -34,10 +35,14 @@ impl Progress for LiveProgress {
 
 impl LiveProgress {
     fn operators(&self, live: Vec<LiveOperator>) -> Vec<OperatorProgress> {
+        let shown = |detail: String| match self.policy.sql_text() {
+            SqlText::Whole => self.policy.redactor().text(&detail),
+            _ => String::new(),
+        };
         live.into_iter()
             .map(|operator| OperatorProgress {
                 name: operator.name,
-                detail: if self.with_detail { operator.detail } else { String::new() },
+                detail: shown(operator.detail),
                 parent: operator.parent,
                 rows: operator.finished.is_some().then_some(operator.rows),
                 elapsed_compute: operator.elapsed_compute,

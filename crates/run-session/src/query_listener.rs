@@ -65,7 +65,8 @@ impl NodeQuery {
         let path =
             bundle.plan_file(run.next_plan_number(), &self.node.name, &self.query.fingerprints.plan_hash);
         let with_literals = run.policy.sql_text() == SqlText::Whole;
-        let plan = PlanBundle::new(report, Some(&self.node.name), with_literals);
+        let plan = PlanBundle::new(report, Some(&self.node.name), with_literals)
+            .with_texts(|text| run.policy.redactor().text(text));
         let written = path
             .parent()
             .map_or(Ok(()), fs::create_dir_all)

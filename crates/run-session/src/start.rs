@@ -102,7 +102,8 @@ fn show_policy(root: &StageSpan, telemetry: &Telemetry) {
 /// Tells the tracker, the bundle and the log that the run has started.
 fn announce(state: &RunState) {
     if let Some(tracker) = &state.tracker {
-        let shown = state.dag.clone().with_code_text(|text| shown_code(text, &state.policy));
+        let note = |key: &str, text: &str| state.policy.capture_named(key, text).to_text();
+        let shown = state.dag.clone().with_code_text(|text| shown_code(text, &state.policy)).with_notes(note);
         tracker.record(&Event::version(&shown, policy_tags(&state.policy)));
         let RunState { run_id, started_at, .. } = *state;
         tracker.record(&Event::RunStarted { run_id, tags: state.tags.clone(), time: started_at });
@@ -131,7 +132,7 @@ fn beat(state: &Arc<RunState>) -> Heartbeat {
     let progress = LiveProgress {
         queries: state.telemetry.shared.live.clone(),
         owners: state.owners.clone(),
-        with_detail: state.policy.sql_text() == SqlText::Whole,
+        policy: state.policy.clone(),
     };
     let state = Arc::clone(state);
     Heartbeat::start(config, Arc::new(progress), Box::new(move |beat| emit(&state, beat)))
