@@ -39,13 +39,24 @@ impl Limits {
     }
 
     /// What is kept of a value, redacted. Where something is left out, a text in its place says how much.
-    pub(crate) fn apply(&self, value: &Value, redactor: &Redactor) -> Value {
-        Cut { limits: self, redactor }.value(value, 0)
+    pub(crate) fn apply(&self, value: &Value, shape: Shape, redactor: &Redactor) -> Value {
+        Cut { limits: self, shape, redactor }.value(value, 0)
     }
+}
+
+/// Whose shape a value has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Shape {
+    /// Any.
+    Users,
+    /// Ours, that of the facts about a column: all of those are kept, and its counts stay counts. They are bounded where
+    /// they are made.
+    Column,
 }
 
 struct Cut<'a> {
     limits: &'a Limits,
+    shape: Shape,
     redactor: &'a Redactor,
 }
 
@@ -75,11 +86,13 @@ impl Cut<'_> {
     }
 
     fn dict(&self, entries: &Map<String, Value>, depth: usize) -> Value {
-        let limit = self.limits.dict;
+        let is_whole = self.shape == Shape::Column && (depth == 0 || entries.values().all(Value::is_number));
+        let limit = if is_whole { entries.len() } else { self.limits.dict };
         let mut cut = Map::new();
         for (key, value) in entries.iter().take(limit) {
-            let value =
-                if self.redactor.hides_key(key) { REDACTED.into() } else { self.value(value, depth + 1) };
+            let is_count = self.shape == Shape::Column && value.is_number();
+            let is_hidden = !is_count && self.redactor.hides_key(key);
+            let value = if is_hidden { REDACTED.into() } else { self.value(value, depth + 1) };
             cut.insert(free_key(&cut, self.text(key)), value);
         }
         if entries.len() > limit {
@@ -110,7 +123,7 @@ fn byte_of_char(text: &str, index: usize) -> Option<usize> {
 }
 
 /// The key, or the key with a number where two have become the same.
-fn free_key(taken: &Map<String, Value>, key: String) -> String {
+pub(crate) fn free_key(taken: &Map<String, Value>, key: String) -> String {
     if !taken.contains_key(&key) {
         return key;
     }

@@ -5,7 +5,8 @@ use std::{borrow::Cow, collections::BTreeMap};
 use serde_json::{Map, Value};
 
 use crate::{
-    CaptureSettings, Captured, Profile, REDACTED, Redactor, Settings, ShownPath, SqlText, limits::Limits,
+    CaptureSettings, Captured, Profile, REDACTED, Redactor, Settings, ShownPath, SqlText,
+    limits::{Limits, Shape, free_key},
     mask,
 };
 
@@ -81,6 +82,16 @@ impl Policy {
         self.capture.host_facts
     }
 
+    /// Keys kept of an object: also how many values a category may have for its domain to be shown.
+    pub fn max_dict_length(&self) -> usize {
+        self.capture.max_dict_length
+    }
+
+    /// Items kept of a list: also how many of the most frequent values of a column are shown.
+    pub fn max_list_length(&self) -> usize {
+        self.capture.max_list_length
+    }
+
     /// How SQL texts are captured.
     pub fn sql_text(&self) -> SqlText {
         self.capture.sql_text
@@ -109,10 +120,13 @@ impl Policy {
     ///
     /// What a limit cuts off is not looked at, so that a huge value costs little more than what is kept of it.
     pub fn capture(&self, value: impl Into<Value>) -> Captured {
-        let value = value.into();
+        self.cut(&value.into(), Shape::Users)
+    }
+
+    fn cut(&self, value: &Value, shape: Shape) -> Captured {
         let mut limits = Limits::of(&self.capture);
         loop {
-            let cut = limits.apply(&value, &self.redactor);
+            let cut = limits.apply(value, shape, &self.redactor);
             let size_bytes = cut.to_string().len();
             if size_bytes <= self.capture.max_attribute_bytes {
                 return Captured::new(cut);
@@ -143,9 +157,10 @@ impl Policy {
         let mut kept = Map::new();
         let mut size_bytes = 0;
         for (name, column) in columns.into_iter().take(self.capture.max_dict_length) {
-            let name = self.redactor.text(&name);
-            let column = if self.redactor.hides_key(&name) { withheld(&name, &column) } else { column };
-            let column = self.capture(column).into_value();
+            let shown = self.redactor.text(&name);
+            let column = if self.redactor.hides_key(&name) { withheld(&shown, &column) } else { column };
+            let column = self.cut(&column, Shape::Column).into_value();
+            let name = free_key(&kept, shown);
             size_bytes += name.len() + column.to_string().len();
             if size_bytes > self.capture.max_attribute_bytes {
                 break;
@@ -288,17 +303,34 @@ mod tests {
         let policy = policy(|capture| capture.max_dict_length = 2);
         let withheld = |name: &str, column: &Value| json!({"name": name, "type": column["type"]});
         let column = |kind: &str| json!({"type": kind, "top": ["Ann"]});
-        let Value::Object(columns) =
-            json!({"api_token": column("text"), "b": column("int"), "c": column("int"), "d": column("int")})
-        else {
-            unreachable!()
-        };
+        let columns = [("api_token", "text"), ("b", "int"), ("c", "int"), ("d", "int")];
+        let columns = columns.into_iter().map(|(name, kind)| (name.to_owned(), column(kind))).collect();
         assert_eq!(
             policy.capture_columns(columns, withheld).into_value(),
             json!({
                 "api_token": {"name": "api_token", "type": "text"},
                 "b": {"type": "int", "top": ["Ann"]},
                 "… 2 more columns": {"name": "… 2 more columns", "type": null},
+            })
+        );
+    }
+
+    #[test]
+    fn facts_of_columns_keep_their_shape() {
+        let policy = policy(|capture| capture.max_dict_length = 1);
+        let facts = json!({
+            "domain": {"Password reset": 3, "Other": 1},
+            "metadata": {"api_key": "abc", "unit": "m"},
+            "top": "password=abc",
+        });
+        assert_eq!(
+            policy
+                .capture_columns(Map::from_iter([("a".to_owned(), facts)]), |_, _| Value::Null)
+                .into_value()["a"],
+            json!({
+                "domain": {"Password reset": 3, "Other": 1},
+                "metadata": {"api_key": REDACTED, "…": "[1 more keys]"},
+                "top": "password=[redacted]",
             })
         );
     }

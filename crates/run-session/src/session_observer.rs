@@ -18,11 +18,14 @@ impl QueryObserver for SessionObserver {
             return None;
         }
         let policy = &node.run.policy;
+        let usual = SummaryOptions::default();
         let tap = policy.data_statistics().then(|| {
             SummaryTap::new(SummaryOptions {
                 values: policy.top_values(),
                 text_min_max: policy.text_min_max(),
-                ..SummaryOptions::default()
+                top_values: usual.top_values.min(policy.max_list_length()),
+                domain_limit: usual.domain_limit.min(policy.max_dict_length()),
+                ..usual
             })
         });
         Some(Observation {
