@@ -11,17 +11,14 @@ use chrono::{DateTime, TimeDelta, Utc};
 use crate::{
     CallError, Client, Counts, CursorError, OutboxError,
     batch::Part,
-    cursor::{Cursor, SetAside},
+    cursor::{Cursor, MAX_SETTLING, SetAside, is_settling},
     outbox,
     steps::{Action, Step, Steps},
     wire,
 };
 
-/// How long a run may still appear on the server after the request that creates it was cut off.
-const SETTLING: TimeDelta = TimeDelta::seconds(2);
-
-/// The same after that request has timed out, for then the server is slow.
-const SLOW_SETTLING: TimeDelta = TimeDelta::seconds(10);
+/// How long the server may still be at a request that was cut off.
+const SETTLING: TimeDelta = TimeDelta::seconds(4);
 
 /// Why a delivery stopped, or waits.
 #[derive(Debug, thiserror::Error)]
@@ -42,8 +39,8 @@ pub enum DeliveryError {
         /// The outbox.
         path: PathBuf,
     },
-    /// The request that creates the run was cut off, and the server may still be at it.
-    #[error("create the run: waiting whether a request that was cut off has created it")]
+    /// A request was cut off, and what comes next would be undone if the server is still at it.
+    #[error("waiting whether the server is still at a request that was cut off")]
     Settling,
 }
 
@@ -92,6 +89,8 @@ pub(crate) struct Deliverer {
     cursor: Cursor,
     /// The step that is to be done, from its first attempt on.
     pending: Option<Step>,
+    /// Whether the pending step was tried.
+    tried: bool,
     /// What is left of its batch.
     parts: VecDeque<Part>,
     /// The version was created just now, so that nobody can have created a run of it.
@@ -118,6 +117,7 @@ impl Deliverer {
             steps,
             cursor,
             pending: None,
+            tried: false,
             parts: VecDeque::new(),
             version_is_new: false,
             known_task: None,
@@ -136,17 +136,45 @@ impl Deliverer {
     pub(crate) fn step(&mut self) -> Result<Progress, DeliveryError> {
         let mut step = match self.pending.take() {
             Some(step) => step,
-            None => match self.steps.next()? {
-                Some(step) => step,
-                None => return Ok(Progress::UpToDate),
-            },
+            None => {
+                self.tried = false;
+                match self.steps.next()? {
+                    Some(step) => step,
+                    None => return Ok(Progress::UpToDate),
+                }
+            }
         };
-        if let Err(error) = self.deliver(&mut step) {
+        let result = match self.must_wait_for(&step.action) {
+            true => Err(DeliveryError::Settling),
+            false => {
+                self.tried = true;
+                self.deliver(&mut step)
+            }
+        };
+        if let Err(error) = result {
             self.pending = Some(step);
             return Err(error);
         }
         self.advance(&step);
         Ok(Progress::Delivered { more: step.more })
+    }
+
+    /// A status that the server is told too late replaces a newer one. So while it may still be at a request that was cut
+    /// off, the same can be sent again, but nothing newer.
+    fn must_wait_for(&self, next: &Action) -> bool {
+        let until = match next {
+            Action::Tasks(_) => self.cursor.tasks_settle,
+            Action::Tags(_) | Action::End(..) => self.cursor.run_settles,
+            Action::Version(_) | Action::Run { .. } | Action::Nothing => None,
+        };
+        !self.tried && is_settling(until, Utc::now())
+    }
+
+    /// Until when the server may be at a request that failed so.
+    fn settles(&self, error: &CallError) -> Option<DateTime<Utc>> {
+        let slow = TimeDelta::from_std(self.client.request_timeout() / 2).unwrap_or(MAX_SETTLING);
+        let patience = if error.timed_out() { slow.clamp(SETTLING, MAX_SETTLING) } else { SETTLING };
+        error.may_go_on().then(|| Utc::now() + patience)
     }
 
     fn deliver(&mut self, step: &mut Step) -> Result<(), DeliveryError> {
@@ -164,7 +192,7 @@ impl Deliverer {
                 Ok(())
             }
             Action::Tags(update) => self.deliver_tags(update, &mut step.counts),
-            Action::End(_, update) => Ok(self.client.update_run(self.dag_run_id()?, update)?),
+            Action::End(_, update) => Ok(self.update_run(update)?),
             Action::Nothing => Ok(()),
         }
     }
@@ -204,9 +232,10 @@ impl Deliverer {
         };
         let dag_run_id = match found {
             Some(id) => id,
-            None if self.cursor.may_appear(Utc::now()) => return Err(DeliveryError::Settling),
+            None if is_settling(self.cursor.run_settles, Utc::now()) => return Err(DeliveryError::Settling),
             None => self.create_run(template_id, body)?,
         };
+        self.cursor.run_settles = None;
         self.cursor.link = Some(self.client.link(project_id, template_id, dag_run_id));
         Ok(())
     }
@@ -217,11 +246,7 @@ impl Deliverer {
         self.cursor.run_settles = Some(Utc::now() + SETTLING);
         self.save_cursor();
         let created = self.client.create_run(template_id, body);
-        self.cursor.run_settles = match &created {
-            Err(error) if error.timed_out() => Some(Utc::now() + SLOW_SETTLING),
-            Err(CallError::NoAnswer { .. }) => self.cursor.run_settles,
-            _ => None,
-        };
+        self.cursor.run_settles = created.as_ref().err().and_then(|error| self.settles(error));
         created
     }
 
@@ -232,6 +257,10 @@ impl Deliverer {
             self.known_task = part.body.task_updates.pop().or(self.known_task.take());
             return Ok(());
         };
+        if let Some(settle) = self.settles(&error) {
+            self.cursor.tasks_settle = Some(settle);
+            self.save_cursor();
+        }
         let mut suspect = error.is_about_payload();
         part.uncertain |= error.is_ambiguous();
         if error.may_be_about_payload() {
@@ -294,15 +323,23 @@ impl Deliverer {
         update: &wire::DagRunUpdate,
         counts: &mut Counts,
     ) -> Result<(), DeliveryError> {
-        let dag_run_id = self.dag_run_id()?;
-        match self.client.update_run(dag_run_id, update) {
-            Err(error) if error.is_about_payload() => {
+        match self.update_run(update) {
+            Err(DeliveryError::Call(error)) if error.is_about_payload() => {
                 tracing::warn!(%error, "the tracking server refuses tags of this run: they are left out");
                 self.cursor.drop_items("tags refused by the server", std::mem::take(&mut counts.tags));
                 Ok(())
             }
-            result => Ok(result?),
+            result => result,
         }
+    }
+
+    fn update_run(&mut self, update: &wire::DagRunUpdate) -> Result<(), DeliveryError> {
+        let updated = self.client.update_run(self.dag_run_id()?, update);
+        if let Some(settle) = updated.as_ref().err().and_then(|error| self.settles(error)) {
+            self.cursor.run_settles = Some(settle);
+            self.save_cursor();
+        }
+        Ok(updated?)
     }
 
     fn advance(&mut self, done: &Step) {
