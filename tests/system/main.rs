@@ -12,6 +12,7 @@ mod observed;
 mod offline;
 mod page;
 mod pipelines;
+mod policy;
 mod postgres;
 mod report;
 mod signals;

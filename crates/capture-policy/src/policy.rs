@@ -34,11 +34,15 @@ pub struct Policy {
 impl Policy {
     /// The policy of resolved settings.
     pub fn new(settings: &Settings) -> Self {
+        let redactor = Redactor::new(&settings.capture.redact_keys);
+        if let Some(key) = &settings.tracker.api_key {
+            redactor.hide(key.expose());
+        }
         Self {
             profile: settings.profile.clone(),
             tracker: settings.tracker.enabled,
             capture: settings.capture.clone(),
-            redactor: Redactor::new(&settings.capture.redact_keys),
+            redactor,
         }
     }
 
@@ -180,8 +184,15 @@ impl Policy {
         if self.redactor.hides_key(name) { Captured::new(REDACTED.into()) } else { self.capture(value) }
     }
 
-    /// Lets the value of an input or a parameter through, where the policy shows those.
+    /// Lets the value of an input or a parameter through, where the policy shows those. A hidden name makes the value a
+    /// known credential, which is redacted wherever it appears from then on, as in the plans of queries.
     pub fn capture_input(&self, name: &str, value: impl Into<Value>) -> Captured {
+        let value = value.into();
+        if self.redactor.hides_key(name)
+            && let Some(text) = value.as_str()
+        {
+            self.redactor.hide(text);
+        }
         if self.capture.inputs { self.capture_named(name, value) } else { Captured::new(LEFT_OUT.into()) }
     }
 
@@ -362,6 +373,7 @@ mod tests {
         assert_eq!(dev.capture_error("not 'a'").to_text(), "not 'a'");
         assert_eq!(dev.capture_input("day", "monday").to_text(), "monday");
         assert_eq!(dev.capture_input("db_password", "monday").to_text(), REDACTED);
+        assert_eq!(dev.capture("name != monday").to_text(), "name != [redacted]");
     }
 
     #[test]

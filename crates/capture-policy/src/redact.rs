@@ -1,9 +1,14 @@
 //! Finding credentials by the key they stand under and by the shape they have.
 
-use std::ops::Range;
+use std::{
+    borrow::Cow,
+    ops::Range,
+    sync::{Arc, PoisonError, RwLock},
+};
 
-use crate::credentials::{
-    Authority, authority, block, is_encoded, private_key, quote, shaped_credential, word,
+use crate::{
+    Secret,
+    credentials::{Authority, authority, block, is_encoded, private_key, quote, shaped_credential, word},
 };
 
 /// What stands where a credential was.
@@ -31,6 +36,9 @@ const PARTS: [&str; 15] = [
 /// Names of credentials that are parts of too many harmless ones.
 const NAMES: [&str; 3] = ["auth", "pwd", "sig"];
 
+/// Characters of the shortest text that is hidden because it is known.
+const SHORTEST_HIDDEN: usize = 4;
+
 /// Replaces credentials in texts by [`REDACTED`], and says which names they have.
 ///
 /// ```
@@ -40,6 +48,8 @@ const NAMES: [&str; 3] = ["auth", "pwd", "sig"];
 #[derive(Debug, Clone)]
 pub struct Redactor {
     parts: Vec<String>,
+    /// Credentials that are known as such, the longest first.
+    known: Arc<RwLock<Vec<Secret>>>,
 }
 
 impl Redactor {
@@ -47,7 +57,20 @@ impl Redactor {
     /// a key that contains a name counts: `X-Api-Key` and `db_password_2` are both hidden.
     pub fn new<S: AsRef<str>>(extra: impl IntoIterator<Item = S>) -> Self {
         let extra = extra.into_iter().map(|key| normalized(key.as_ref())).filter(|key| !key.is_empty());
-        Self { parts: PARTS.into_iter().map(str::to_owned).chain(extra).collect() }
+        Self { parts: PARTS.into_iter().map(str::to_owned).chain(extra).collect(), known: Arc::default() }
+    }
+
+    /// Replaces this text from now on wherever it stands, for every clone of this redactor. One of less than four
+    /// characters is not: it would be found in harmless words.
+    pub fn hide(&self, secret: &str) {
+        if secret.chars().count() < SHORTEST_HIDDEN || REDACTED.contains(secret) {
+            return;
+        }
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        let place = known.partition_point(|other| other.expose().len() >= secret.len());
+        if known.iter().all(|other| other.expose() != secret) {
+            known.insert(place, Secret::new(secret));
+        }
     }
 
     /// Whether the value under `key` is hidden, whatever it is.
@@ -62,8 +85,9 @@ impl Redactor {
     ///
     /// A text that was redacted stays as it is.
     pub fn text(&self, text: &str) -> String {
+        let text = self.without_known(text);
         let mut out = String::with_capacity(text.len());
-        let mut rest = text;
+        let mut rest = text.as_ref();
         while let Some(key) = private_key(rest) {
             self.scan(&rest[..key.start], &mut out);
             out.push_str(REDACTED);
@@ -71,6 +95,14 @@ impl Redactor {
         }
         self.scan(rest, &mut out);
         out
+    }
+
+    fn without_known<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        known.iter().map(Secret::expose).fold(text.into(), |text, secret| match text.contains(secret) {
+            true => text.replace(secret, REDACTED).into(),
+            false => text,
+        })
     }
 
     fn scan(&self, text: &str, out: &mut String) {
@@ -357,6 +389,21 @@ mod tests {
             "commit 4a9114be9f0c4a9114be9f0c4a9114be9f0c4a91",
             "commit 4a9114be9f0c4a9114be9f0c4a9114be9f0c4a91",
         );
+    }
+
+    #[test]
+    fn what_is_known_goes_everywhere_and_is_not_shown_itself() {
+        let redactor = Redactor::default();
+        let clone = redactor.clone();
+        for secret in ["hunter2", "hunter2000", "abc", "redacted"] {
+            redactor.hide(secret);
+        }
+        assert_eq!(
+            clone.text("n != Utf8(\"hunter2000\") abc hunter2"),
+            "n != Utf8(\"[redacted]\") abc [redacted]"
+        );
+        assert_eq!(clone.text("[redacted]"), "[redacted]");
+        assert!(!format!("{clone:?}").contains("hunter2"));
     }
 
     #[test]

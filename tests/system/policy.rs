@@ -1,0 +1,160 @@
+//! What leaves under each profile: values of a pipeline's data, its parameters and its credentials are looked for in
+//! every file of the bundle, the tracker's records among them.
+
+use std::{fs, path::Path};
+
+use daglight_system_tests::{Checkout, Daglight};
+use serde_json::Value;
+
+/// A name that only the data has.
+const IN_DATA: &str = "Ziegenhals";
+/// A name that only the script has, in a literal.
+const IN_LITERAL: &str = "Quendolin";
+/// The value of a parameter.
+const IN_PARAMETER: &str = "Barnabas";
+/// Credentials, in a parameter and in a comment.
+const CREDENTIALS: [&str; 2] = ["Holunder77", "Wacholder88"];
+
+const PEOPLE: &str = "\
+-- param: who = Barnabas
+-- param: db_password = Holunder77
+
+-- People; the export ran with password: Wacholder88
+CREATE EXTERNAL TABLE people STORED AS CSV LOCATION 'people.csv' OPTIONS ('format.has_header' 'true');
+
+CREATE VIEW adults AS
+SELECT * FROM people WHERE name <> 'Quendolin' AND name <> $who AND name <> $db_password AND age > 17;
+
+COPY (SELECT * FROM adults) TO 'out/adults.parquet' STORED AS PARQUET;
+";
+
+/// Names are no numbers: it fails, with one of them in the error.
+const FAILING: &str = "\
+CREATE EXTERNAL TABLE people STORED AS CSV LOCATION 'people.csv' OPTIONS ('format.has_header' 'true');
+
+COPY (SELECT CAST(name AS BIGINT) AS n FROM people) TO 'out/numbers.parquet' STORED AS PARQUET;
+";
+
+fn checkout() -> Checkout {
+    let checkout = Checkout::new();
+    let rows: String = (0..40).map(|age| format!("{IN_DATA},{age}\n")).collect();
+    fs::write(checkout.path().join("people.csv"), format!("name,age\n{rows}")).expect("a file");
+    checkout
+}
+
+fn run(checkout: &Checkout, sql: &str, profile: &str, code: i32) -> Value {
+    let pipeline = checkout.pipeline("people.sql", sql);
+    Daglight::run(checkout, &pipeline)
+        .args(["--profile", profile])
+        .env("HAMILTON_CAPTURE_DATA_STATISTICS", "true")
+        .env("HAMILTON_TRACKER_ENABLED", "true")
+        .finish()
+        .report(code)
+}
+
+/// The files below a folder that have a text in them.
+fn files_with(folder: &Path, text: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            found.extend(files_with(&path, text));
+        } else if fs::read(&path).expect("a file").windows(text.len()).any(|bytes| bytes == text.as_bytes()) {
+            found.push(path.display().to_string());
+        }
+    }
+    found
+}
+
+#[track_caller]
+fn check(profile: &str, values_are_shown: bool) {
+    let checkout = checkout();
+    for (sql, code, values) in
+        [(PEOPLE, 0, [IN_DATA, IN_LITERAL, IN_PARAMETER].as_slice()), (FAILING, 1, &[IN_DATA])]
+    {
+        let report = run(&checkout, sql, profile, code);
+        let bundle = checkout.path().join(report["bundle"].as_str().expect("a bundle"));
+        for value in values {
+            let files = files_with(&bundle, value);
+            assert_eq!(!files.is_empty(), values_are_shown, "{value} under {profile}: {files:#?}");
+        }
+        for credential in CREDENTIALS {
+            let files = files_with(&bundle, credential);
+            assert!(files.is_empty(), "{credential} under {profile}: {files:#?}");
+        }
+    }
+}
+
+#[test]
+fn at_a_desk_values_are_shown_and_credentials_are_not() {
+    check("dev", true);
+}
+
+#[test]
+fn in_production_no_value_leaves() {
+    check("prod", false);
+}
+
+#[test]
+fn the_policy_stands_in_the_manifest_and_on_the_root_span() {
+    let checkout = checkout();
+    fs::write(
+        checkout.path().join("daglight.toml"),
+        "profile = \"staging\"\n[profiles.staging]\nextends = \"prod\"\n[profiles.staging.capture]\nmax_depth = 5\n",
+    )
+    .expect("a file");
+    let pipeline = checkout.pipeline("people.sql", PEOPLE);
+    let report = Daglight::run(&checkout, &pipeline).finish().report(0);
+    let bundle = checkout.path().join(report["bundle"].as_str().expect("a bundle"));
+    let manifest = fs::read_to_string(bundle.join("manifest.json")).expect("a manifest");
+    let manifest: Value = serde_json::from_str(&manifest).expect("JSON");
+    assert_eq!((&manifest["profile"], &manifest["policy"]["max_depth"]), (&"staging".into(), &"5".into()));
+    let hash = &report["tags"]["runtime_profile_hash"];
+    assert!(
+        files_with(&bundle, hash.as_str().expect("a hash"))
+            .iter()
+            .any(|file| file.ends_with("otel_traces.json"))
+    );
+    assert_eq!(report["tags"]["runtime_profile"], "staging");
+    for tag in ["plan_signature", "session_runtime_hash", "host.name", "commit", "branch", "repo", "dirty"] {
+        assert!(report["tags"][tag].is_string(), "{tag} in {}", report["tags"]);
+    }
+}
+
+#[track_caller]
+fn check_row(table: &str, key: &str, value: &str, origin: &str) {
+    let row = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let row = row.into_iter().find(|row| row.len() > 2 && row[0] == key).unwrap_or_default();
+    assert!(row.len() > 2 && row[1] == value && row[2..].join(" ").ends_with(origin), "{key} in\n{table}");
+}
+
+#[test]
+fn the_command_shows_settings_with_their_origins() {
+    let checkout = checkout();
+    let file = "[tracker]\napi_key = \"Holunder77\"\n\n[capture]\nmax_depth = 5\n";
+    fs::write(checkout.path().join("daglight.toml"), file).expect("a file");
+    let shown = |arguments: &[&str]| {
+        let daglight = Daglight::new(&checkout, ["config"]).args(arguments).env("DAGLIGHT_TEAM", "risk");
+        daglight.finish().ended_with(0).stdout
+    };
+    let table = shown(&[]);
+    check_row(&table, "capture.max_depth", "5", "daglight.toml:5");
+    check_row(&table, "tracker.api_key", "***", "daglight.toml:2");
+    check_row(&table, "team", "risk", "environment variable DAGLIGHT_TEAM");
+    check_row(&shown(&["--profile", "prod"]), "profile", "prod", "option --profile");
+    let json: Value = serde_json::from_str(&shown(&["--json"])).expect("JSON");
+    assert_eq!(json["settings"]["capture.max_depth"]["value"], 5);
+    let schema: Value = serde_json::from_str(&shown(&["--schema"])).expect("JSON");
+    assert!(schema["properties"]["profiles"].is_object());
+    assert!(!format!("{table}{json}").contains(CREDENTIALS[0]));
+}
+
+#[test]
+fn a_wrong_setting_ends_the_command_with_its_place_and_what_to_write() {
+    let checkout = checkout();
+    fs::write(checkout.path().join("daglight.toml"), "[capture]\nmax_list_lenght = 5\n").expect("a file");
+    let finished = Daglight::new(&checkout, ["config"]).finish().ended_with(2);
+    for part in ["max_list_lenght", "daglight.toml:2", "did you mean capture.max_list_length?"] {
+        assert!(finished.stderr.contains(part), "{}", finished.stderr);
+    }
+}
