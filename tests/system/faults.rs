@@ -179,6 +179,21 @@ pub(crate) fn spoil_requests(server: &TrackingServer) {
     });
 }
 
+/// A server that is so late with a request that was cut off, that the node has ended in the meantime.
+pub(crate) fn commit_late(server: &TrackingServer) {
+    let matrix = Matrix::new(server);
+    let case = matrix.case("late_commit");
+    let late = Fault::ResetDuring(Duration::from_millis(1_500));
+    case.proxy.spoil("PUT /api/v1/dag_runs_bulk?", 1, late);
+    case.proxy.spoil("PUT /api/v1/dag_runs/", 1, late);
+    let tracker = case.start(matrix.project);
+    case.record_slowly(&tracker);
+    let ledger = case.deliver(tracker);
+    // As late as it gets.
+    thread::sleep(Duration::from_secs(2));
+    matrix.check_delivered(&case, &ledger);
+}
+
 /// The server is away when the run starts, and comes while it goes on.
 pub(crate) fn start_without_server(server: &TrackingServer) {
     let matrix = Matrix::new(server);
@@ -305,6 +320,7 @@ fn everything_is_on_the_server_once_whatever_happens_to_requests() {
 #[test]
 fn everything_is_on_the_server_once_whatever_happens_to_the_server() {
     let mut server = TrackingServer::on_sqlite();
+    commit_late(&server);
     start_without_server(&server);
     refuse_the_user(&server);
     lock_the_database(&server);

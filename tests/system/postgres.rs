@@ -11,7 +11,9 @@ use daglight_tracker_client::{
 use serde_json::{Value, json};
 use xtask::USER;
 
-use crate::faults::{refuse_the_user, restart_in_the_middle, spoil_requests, start_without_server};
+use crate::faults::{
+    commit_late, refuse_the_user, restart_in_the_middle, spoil_requests, start_without_server,
+};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -19,6 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 fn everything_is_on_a_server_with_postgresql_once_whatever_happens() {
     let mut server = TrackingServer::on_postgres();
     spoil_requests(&server);
+    commit_late(&server);
     start_without_server(&server);
     refuse_the_user(&server);
     nothing_is_too_long_or_strange(&server);

@@ -112,6 +112,11 @@ impl CallError {
         matches!(self, Self::ServerFailed { status: 500, message, .. } if !message.contains("database is locked"))
     }
 
+    /// Whether the server, or one behind it, may still be at what was asked.
+    pub(crate) fn may_go_on(&self) -> bool {
+        matches!(self, Self::NoAnswer { .. } | Self::ServerFailed { status: 502 | 504, .. })
+    }
+
     pub(crate) fn timed_out(&self) -> bool {
         matches!(self, Self::NoAnswer { timed_out: true, .. })
     }

@@ -1,8 +1,11 @@
 //! The requests that Daglight makes to a tracking server.
 
-use std::collections::{BTreeSet, HashSet};
+use std::{
+    collections::{BTreeSet, HashSet},
+    time::Duration,
+};
 
-use chrono::{DateTime, Duration as TimeDelta, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use reqwest::{blocking::Client as HttpClient, header::DATE};
 use serde::{Deserialize, Serialize};
 
@@ -303,6 +306,11 @@ impl Client {
     /// The server's base URL.
     pub(crate) fn server(&self) -> &str {
         self.connection.api_url()
+    }
+
+    /// How long a request may take.
+    pub(crate) fn request_timeout(&self) -> Duration {
+        self.connection.request_timeout()
     }
 
     fn url(&self, path: &str) -> String {

@@ -246,6 +246,11 @@ impl Connection {
         &self.username
     }
 
+    /// How long a request may take.
+    pub(crate) fn request_timeout(&self) -> Duration {
+        self.request_timeout
+    }
+
     /// A client of its own. It must be made, used and dropped outside of asynchronous code.
     pub(crate) fn http_client(&self) -> Result<HttpClient, ConnectionError> {
         let mut headers = HeaderMap::new();

@@ -18,6 +18,9 @@ const FILE_NAME: &str = "delivery.json";
 /// - 1: the first.
 const CURSOR_VERSION: u32 = 1;
 
+/// The longest time that a request without an answer is waited for.
+pub(crate) const MAX_SETTLING: TimeDelta = TimeDelta::seconds(30);
+
 /// Details kept of attributes that a server refused. All are counted.
 const MAX_SET_ASIDE: usize = 100;
 
@@ -32,8 +35,11 @@ pub(crate) struct Cursor {
     pub(crate) project_id: Option<i64>,
     pub(crate) template_id: Option<i64>,
     pub(crate) link: Option<RunLink>,
-    /// Until when a run may appear that was asked for without an answer.
+    /// Until when the server may still create the run, or change its status, as it was asked to without an answer.
     pub(crate) run_settles: Option<DateTime<Utc>>,
+    /// The same for nodes.
+    #[serde(default)]
+    pub(crate) tasks_settle: Option<DateTime<Utc>>,
     /// How the run ended, once the server knows.
     pub(crate) outcome: Option<Outcome>,
     /// Where in the outbox the first line starts that is not done.
@@ -85,6 +91,7 @@ impl Cursor {
             template_id: None,
             link: None,
             run_settles: None,
+            tasks_settle: None,
             outcome: None,
             offset: 0,
             delivered: Counts::default(),
@@ -127,11 +134,6 @@ impl Cursor {
         written.map_err(|source| CursorError::Io { path, source })
     }
 
-    /// Whether the server may be creating the run at this moment. A clock that was set back does not prolong it.
-    pub(crate) fn may_appear(&self, now: DateTime<Utc>) -> bool {
-        self.run_settles.is_some_and(|until| now < until && until - now <= TimeDelta::seconds(10))
-    }
-
     /// Keeps what the server refused, while there is room.
     pub(crate) fn set_aside(&mut self, refused: SetAside) {
         if self.set_aside.len() < MAX_SET_ASIDE {
@@ -145,6 +147,11 @@ impl Cursor {
             *self.dropped.entry(reason.to_owned()).or_default() += items;
         }
     }
+}
+
+/// Whether a time `until` which the server may do something is not over. A clock that was set back does not prolong it.
+pub(crate) fn is_settling(until: Option<DateTime<Utc>>, now: DateTime<Utc>) -> bool {
+    until.is_some_and(|until| now < until && until - now <= MAX_SETTLING)
 }
 
 #[derive(Deserialize)]
