@@ -3,6 +3,7 @@
 #![expect(clippy::panic, reason = "a test fails by panicking")]
 
 mod bundle;
+mod catalog;
 mod demo;
 mod failing;
 mod faults;
