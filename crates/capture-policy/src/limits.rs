@@ -27,6 +27,11 @@ impl Limits {
         }
     }
 
+    /// The same with so many characters of a text.
+    pub(crate) fn with_string(self, string: usize) -> Self {
+        Self { string, ..self }
+    }
+
     /// Half of each; nothing when nothing is left to give up.
     pub(crate) fn halved(self) -> Option<Self> {
         let is_used_up = self.list == 0 && self.dict == 0 && self.string == 0;

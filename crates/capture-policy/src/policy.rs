@@ -124,11 +124,10 @@ impl Policy {
     ///
     /// What a limit cuts off is not looked at, so that a huge value costs little more than what is kept of it.
     pub fn capture(&self, value: impl Into<Value>) -> Captured {
-        self.cut(&value.into(), Shape::Users)
+        self.cut(&value.into(), Limits::of(&self.capture), Shape::Users)
     }
 
-    fn cut(&self, value: &Value, shape: Shape) -> Captured {
-        let mut limits = Limits::of(&self.capture);
+    fn cut(&self, value: &Value, mut limits: Limits, shape: Shape) -> Captured {
         loop {
             let cut = limits.apply(value, shape, &self.redactor);
             let size_bytes = cut.to_string().len();
@@ -163,7 +162,7 @@ impl Policy {
         for (name, column) in columns.into_iter().take(self.capture.max_dict_length) {
             let shown = self.redactor.text(&name);
             let column = if self.redactor.hides_key(&name) { withheld(&shown, &column) } else { column };
-            let column = self.cut(&column, Shape::Column).into_value();
+            let column = self.cut(&column, Limits::of(&self.capture), Shape::Column).into_value();
             let name = free_key(&kept, shown);
             size_bytes += name.len() + column.to_string().len();
             if size_bytes > self.capture.max_attribute_bytes {
@@ -220,13 +219,16 @@ impl Policy {
         if self.capture.error_values { message.into() } else { mask::without_values(message).into() }
     }
 
-    /// Lets an SQL text through as the policy says: whole, or `stripped` of its literals, or not at all.
+    /// Lets an SQL text through as the policy says: whole, or `stripped` of its literals, or not at all. It is code, and
+    /// only the bytes of an attribute limit it.
     pub fn capture_sql(&self, text: &str, stripped: impl FnOnce() -> String) -> Option<Captured> {
-        match self.capture.sql_text {
-            SqlText::Whole => Some(self.capture(text)),
-            SqlText::WithoutLiterals => Some(self.capture(stripped())),
-            SqlText::None => None,
-        }
+        let shown: Cow<'_, str> = match self.capture.sql_text {
+            SqlText::Whole => text.into(),
+            SqlText::WithoutLiterals => stripped().into(),
+            SqlText::None => return None,
+        };
+        let limits = Limits::of(&self.capture).with_string(self.capture.max_attribute_bytes);
+        Some(self.cut(&Value::from(shown.as_ref()), limits, Shape::Users))
     }
 
     /// Lets the path or URL of a file through as the policy says: whole, or its last part, or not at all.
@@ -354,6 +356,8 @@ mod tests {
         assert_eq!(sql(SqlText::Whole).unwrap().to_text(), text);
         assert_eq!(sql(SqlText::WithoutLiterals).unwrap().to_text(), "SELECT ?");
         assert_eq!(sql(SqlText::None), None);
+        let long = "SELECT 1;\n".repeat(10_000);
+        assert_eq!(Policy::of_profile(Profile::Dev).capture_sql(&long, String::new).unwrap().to_text(), long);
         let path =
             |paths| policy(|capture| capture.paths = paths).capture_path("s3://b/customer=Ann/x.parquet");
         assert_eq!(path(ShownPath::Whole).unwrap().to_text(), "s3://b/customer=Ann/x.parquet");

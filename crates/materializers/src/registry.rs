@@ -63,14 +63,13 @@ impl Registry {
 
     /// The tags of an output's node: `materialization`, `materialized_name`, the entry's tags and its `owner`.
     pub fn tags(&self, name: &str, materialization: &Materialization) -> BTreeMap<String, String> {
-        let mut tags = BTreeMap::from([
-            ("materialization".to_owned(), materialization.name().to_owned()),
-            ("materialized_name".to_owned(), name.to_owned()),
-        ]);
+        let mut tags = BTreeMap::new();
         if let Some(entry) = self.entry(name) {
             tags.extend(entry.tags.clone());
             tags.extend(entry.owner.iter().map(|owner| ("owner".to_owned(), owner.clone())));
         }
+        tags.insert("materialization".to_owned(), materialization.name().to_owned());
+        tags.insert("materialized_name".to_owned(), name.to_owned());
         tags
     }
 

@@ -39,6 +39,19 @@ impl From<&'static str> for AttributeKey {
 #[derive(Debug, Clone, PartialEq)]
 pub struct AttributeValue(pub(crate) Value);
 
+impl AttributeValue {
+    /// The value as the field of a `tracing` event. A list becomes text.
+    pub fn into_log_field(self) -> Box<dyn tracing::Value + Send + Sync> {
+        match self.0 {
+            Value::Bool(truth) => Box::new(truth),
+            Value::I64(number) => Box::new(number),
+            Value::F64(number) => Box::new(number),
+            Value::String(text) => Box::new(String::from(text)),
+            other => Box::new(other.to_string()),
+        }
+    }
+}
+
 macro_rules! from_facts {
     ($($fact:ty),+) => {
         $(impl From<$fact> for AttributeValue {

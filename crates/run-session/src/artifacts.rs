@@ -9,7 +9,7 @@ use daglight_materializers::{Entry, Produced, Written, schema_hash};
 use daglight_run_identity::NodeKind;
 use serde_json::{Map, Value, json};
 
-use crate::run_state::RunState;
+use crate::{log::error_that, run_state::RunState};
 
 impl RunState {
     /// Notes an output of a node. What is given back is what may be shown of it.
@@ -77,7 +77,7 @@ impl RunState {
                 [first, others @ ..] => format!("strict registry: {first}, and {} more", others.len()),
                 [] => return,
             };
-            tracing::error!("{reason}");
+            error_that(&self.policy.capture(reason.as_str()));
             self.fail(reason);
         }
     }

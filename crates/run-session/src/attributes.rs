@@ -27,10 +27,8 @@ pub(crate) fn attributes(
         attributes.push(Attribute::new(name, kind, role, value));
     };
     if let Some(lines) = error {
-        // The page shows a stack trace only beside the output, on a tab of its own.
         let message = policy.capture_error(lines.first().map_or("", String::as_str));
         add("error", AttributeKind::Primitive, AttributeRole::Error, message);
-        add("stack_trace", AttributeKind::Error, AttributeRole::Error, policy.capture_stack(lines));
     }
     let saw_rows = facts.summary.as_ref().is_some_and(|summary| summary.rows > 0);
     let (name, is_shown) = match error {
@@ -74,6 +72,11 @@ pub(crate) fn attributes(
         Attribute::new(heading(name), kind, AttributeRole::ResultSummary, value.clone())
     });
     attributes.extend(recorded);
+    if let Some(lines) = error {
+        // The page has a tab of its own for it, and nothing but its heading among the others.
+        let stack = policy.capture_stack(lines);
+        attributes.push(Attribute::new("stack_trace", AttributeKind::Error, AttributeRole::Error, stack));
+    }
     attributes
 }
 

@@ -13,7 +13,11 @@ use daglight_tracker_client::{Attribute, Event, Outcome};
 use serde::Serialize;
 
 use crate::{
-    LIFECYCLE_TARGET, run_state::RunState, run_tags::late_tags, start::trace_url, sync::account,
+    log::{field, log},
+    run_state::RunState,
+    run_tags::late_tags,
+    start::trace_url,
+    sync::account,
     telemetry::in_one_line,
 };
 
@@ -178,10 +182,11 @@ fn say_how_it_ended(state: &RunState) {
     let failure = state.records().failure.clone();
     let _guard = state.root.context.clone().attach();
     match failure {
-        None => tracing::info!(target: LIFECYCLE_TARGET, run_id = %state.run_id, "run succeeded"),
+        None => log!(INFO, "run succeeded", run_id = field(state.run_id)),
         Some(reason) => {
-            state.root.fail("RunFailed", &state.policy.capture_error(&reason));
-            tracing::error!(target: LIFECYCLE_TARGET, run_id = %state.run_id, reason, "run failed");
+            let reason = state.policy.capture_error(&reason);
+            state.root.fail("RunFailed", &reason);
+            log!(ERROR, "run failed", run_id = field(state.run_id), reason = field(&reason));
         }
     }
 }

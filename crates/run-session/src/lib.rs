@@ -18,6 +18,7 @@ mod close;
 mod finish;
 mod hamilton_summary;
 mod live_progress;
+mod log;
 mod node;
 mod node_run;
 mod node_scope;

@@ -112,7 +112,7 @@ impl Node {
     ) -> Option<T> {
         let why = match tokio::time::timeout(METADATA_LIMIT, found).await {
             Ok(Ok(found)) => return Some(found),
-            Ok(Err(error)) => error.strip_backtrace(),
+            Ok(Err(error)) => self.scope.run.policy.capture_error(&error.strip_backtrace()).to_text(),
             Err(_) => format!("not known within {METADATA_LIMIT:?}"),
         };
         self.scope.run.warn(format!("node {}: {what} are left out: {why}", self.name()));

@@ -10,7 +10,12 @@ use daglight_run_identity::NodeKind;
 use daglight_tracker_client::{Event, Outcome};
 use opentelemetry::Context;
 
-use crate::{LIFECYCLE_TARGET, attributes::attributes, node_scope::NodeScope, run_state::RunState};
+use crate::{
+    attributes::attributes,
+    log::{field, known, log},
+    node_scope::NodeScope,
+    run_state::RunState,
+};
 
 /// A node between its start and its end. Dropped before its end, by a panic or because the caller gave up, it ends as
 /// a failure that says so.
@@ -94,18 +99,19 @@ impl NodeRun {
         let message = error.map(|(_, message)| state.policy.capture_error(message));
         {
             let _guard = span.context().attach();
+            let node = state.policy.capture(self.scope.name.as_str());
             match (&message, error) {
                 (Some(message), Some((error_type, _))) => {
                     span.fail(error_type, message);
-                    tracing::error!(target: LIFECYCLE_TARGET, node = self.scope.name, error = message.to_text(), "node failed");
+                    log!(ERROR, "node failed", node = field(node), error = field(message));
                     state.fail(format!("node {}: {}", self.scope.name, message.to_text()));
                 }
-                _ => tracing::info!(
-                    target: LIFECYCLE_TARGET,
-                    node = self.scope.name,
-                    rows = facts.rows,
-                    ?elapsed,
-                    "node finished"
+                _ => log!(
+                    INFO,
+                    "node finished",
+                    node = field(node),
+                    rows = known(facts.rows),
+                    elapsed_ms = field(elapsed.as_secs_f64() * 1e3),
                 ),
             }
         }

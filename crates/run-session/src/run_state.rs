@@ -20,7 +20,7 @@ use daglight_tracker_client::Tracker;
 
 use opentelemetry::Context;
 
-use crate::{Telemetry, node_scope::QueryOwners};
+use crate::{Telemetry, log::warn_that, node_scope::QueryOwners};
 
 pub(crate) struct RunState {
     pub(crate) telemetry: Telemetry,
@@ -111,19 +111,21 @@ impl RunState {
 
     /// Says once, on the console and in the finish report, that some of the telemetry is missing.
     pub(crate) fn warn(&self, warning: String) {
-        if self.note(warning.clone()) {
-            tracing::warn!("{warning}");
+        if let Some(warning) = self.note(warning) {
+            warn_that(&warning);
         }
     }
 
-    /// As [`RunState::warn`] for what the console has shown already. True the first time.
-    pub(crate) fn note(&self, warning: String) -> bool {
+    /// As [`RunState::warn`] for what the console has shown already. Gives what it says the first time.
+    pub(crate) fn note(&self, warning: String) -> Option<Captured> {
+        let warning = self.policy.capture(warning);
+        let text = warning.to_text();
         let mut records = self.records();
-        let first = !records.warnings.contains(&warning);
+        let first = !records.warnings.contains(&text);
         if first {
-            records.warnings.push(warning);
+            records.warnings.push(text);
         }
-        first
+        first.then_some(warning)
     }
 
     /// Marks the run as failed; the first reason stays.

@@ -7,7 +7,7 @@ use std::{
 
 use chrono::Utc;
 use daglight_bundle_report::Bundle;
-use daglight_capture_policy::{Policy, Settings, SqlText};
+use daglight_capture_policy::{Policy, Settings};
 use daglight_heartbeat::{Beat, Heartbeat, HeartbeatConfig};
 use daglight_otel_bridge::{
     RunScope, SignalFiles, StageSpan,
@@ -18,10 +18,11 @@ use daglight_run_identity::{Dag, RunId};
 use daglight_tracker_client::{Event, Tracker};
 
 use crate::{
-    LIFECYCLE_TARGET, RunOptions, Telemetry,
+    RunOptions, Telemetry,
     close::signal_files,
     finish::write_manifest,
     live_progress::LiveProgress,
+    log::{field, log, warn_of},
     node_scope::QueryOwners,
     run_state::{Records, RootSpan, RunState},
     run_tags::{policy_hash, policy_tags, run_tags},
@@ -110,15 +111,12 @@ fn announce(state: &RunState) {
     }
     write_manifest(state, None);
     let _guard = state.root.context.clone().attach();
-    tracing::info!(target: LIFECYCLE_TARGET, run_id = %state.run_id, dag = %state.dag.name(), "run started");
+    log!(INFO, "run started", run_id = field(state.run_id), dag = field(state.dag.name()));
 }
 
 fn shown_code(text: &str, policy: &Policy) -> String {
-    match policy.sql_text() {
-        SqlText::Whole => policy.redactor().text(text),
-        SqlText::WithoutLiterals => policy.redactor().text(&strip_sql_literals(text)),
-        SqlText::None => String::new(),
-    }
+    let shown = policy.capture_sql(text, || strip_sql_literals(text));
+    shown.map(|shown| shown.to_text()).unwrap_or_default()
 }
 
 /// Starts the heartbeat of a run.
@@ -150,12 +148,13 @@ fn emit(state: &RunState, beat: &Beat) {
     }
     let _guard = span.context().attach();
     for stall in &beat.stalls {
-        tracing::warn!(
-            query_id = stall.query_id,
-            node = stall.node.as_deref().unwrap_or("-"),
-            operator = stall.operator.as_deref().unwrap_or("-"),
-            since = %stall.since,
-            "no progress"
+        let shown = |text: &Option<String>| text.as_deref().map(|text| field(state.policy.capture(text)));
+        warn_of!(
+            "no progress",
+            query_id = field(state.policy.capture(stall.query_id.as_str())),
+            node = shown(&stall.node).unwrap_or_else(|| field("-")),
+            operator = shown(&stall.operator).unwrap_or_else(|| field("-")),
+            since = field(state.policy.capture(stall.since.to_rfc3339())),
         );
     }
     span.end();

@@ -2,6 +2,8 @@
 
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a test ends at its first surprise")]
 
+mod outputs;
+
 use std::{fs, path::Path};
 
 use daglight_capture_policy::{Profile, Settings};

@@ -1,0 +1,61 @@
+//! The log of a run. What stands in it is a fact of ours or has passed the capture policy, and the compiler holds that: a
+//! `String`, which may hold anything, is no field.
+
+use daglight_capture_policy::Captured;
+use daglight_otel_bridge::AttributeValue;
+use tracing::{Level, Value, event};
+
+/// What stands in a field.
+pub(crate) struct Field(Option<Box<dyn Value + Send + Sync>>);
+
+/// The field of a value.
+pub(crate) fn field(value: impl Into<AttributeValue>) -> Field {
+    Field(Some(value.into().into_log_field()))
+}
+
+/// The field of a value that may not be known. Then it is left out.
+pub(crate) fn known(value: Option<impl Into<AttributeValue>>) -> Field {
+    Field(value.map(|value| value.into().into_log_field()))
+}
+
+impl Field {
+    pub(crate) fn as_value(&self) -> &Option<Box<dyn Value + Send + Sync>> {
+        &self.0
+    }
+}
+
+/// Logs an event of a run's life: `log!(INFO, "node finished", node = field(name))`. The console of the command leaves
+/// these out, because it shows them itself.
+macro_rules! log {
+    ($level:ident, $message:literal $(, $key:ident = $field:expr)* $(,)?) => {
+        tracing::event!(
+            target: $crate::LIFECYCLE_TARGET,
+            tracing::Level::$level,
+            $($key = $crate::log::Field::as_value(&$field),)*
+            $message
+        )
+    };
+}
+
+/// Logs a warning about a run.
+macro_rules! warn_of {
+    ($message:literal $(, $key:ident = $field:expr)* $(,)?) => {
+        tracing::event!(
+            tracing::Level::WARN,
+            $($key = $crate::log::Field::as_value(&$field),)*
+            $message
+        )
+    };
+}
+
+pub(crate) use {log, warn_of};
+
+/// Logs a warning that has no fields.
+pub(crate) fn warn_that(warning: &Captured) {
+    event!(Level::WARN, "{}", warning.to_text());
+}
+
+/// Logs an error that has no fields.
+pub(crate) fn error_that(error: &Captured) {
+    event!(Level::ERROR, "{}", error.to_text());
+}

@@ -1,0 +1,118 @@
+//! Outputs of nodes, as a Rust program writes them.
+
+use std::{fs, path::Path};
+
+use daglight_capture_policy::{OutputSettings, Profile, Settings};
+use daglight_materializers::{Csv, Output, ParamTable, Parquet, View};
+use daglight_run_identity::Dag;
+use daglight_run_session::{FinishReport, RunOptions, RunStatus, Telemetry};
+use datafusion::execution::SessionStateBuilder;
+use serde_json::{Map, Value, json};
+
+use crate::json;
+
+/// A registry of two outputs, and whether it is strict.
+fn telemetry(output_dir: &Path, strict: bool) -> Telemetry {
+    let mut settings = Settings::of_profile(Profile::Dev);
+    settings.bundle.output_dir = output_dir.to_owned();
+    settings.strict_registry = strict;
+    let risk = OutputSettings { owner: Some("ml".into()), ..OutputSettings::default() };
+    let columns = [("id", "BIGINT"), ("risk", "DOUBLE")];
+    let view = OutputSettings {
+        columns: columns.map(|(column, kind)| (column.to_owned(), kind.to_owned())).into(),
+        ..OutputSettings::default()
+    };
+    settings.outputs = [("risk".to_owned(), risk), ("semantic.v_risk_v1".to_owned(), view)].into();
+    Telemetry::new(settings)
+}
+
+/// Writes a parameter table, partitioned files and a view of them with these columns.
+async fn run(out: &Path, strict: bool, view_columns: &str) -> FinishReport {
+    let telemetry = telemetry(out, strict);
+    let ctx = telemetry.instrument(SessionStateBuilder::new_with_default_features());
+    let files = Parquet::to(out.join("risk").display().to_string()).partitioned_by(["year"]);
+    let view = View::named("semantic.v_risk_v1");
+    let dag = Dag::builder("test::risk_v1")
+        .unwrap()
+        .loader("weights")
+        .saver("write", ["weights"])
+        .tags(files.tags(telemetry.registry()))
+        .transform("publish", ["write"])
+        .tags(view.tags(telemetry.registry()))
+        .build()
+        .unwrap();
+    assert_eq!(dag.node("write").unwrap().tags["owner"], "ml");
+    assert_eq!(dag.node("publish").unwrap().tags["materialized_name"], "semantic.v_risk_v1");
+
+    let rows: Vec<Map<String, Value>> =
+        serde_json::from_value(json!([{ "id": 1, "weight": 0.5 }, { "id": 2, "weight": 2.0 }])).unwrap();
+    let weights = ParamTable::of_rows("weights", &rows).unwrap();
+    let run = telemetry.start_run(&dag, RunOptions::default());
+    run.node("weights", async |node| node.register_params(&ctx, &weights).await).await.unwrap();
+    run.node("write", async |node| {
+        let frame = ctx.sql("SELECT id, weight * 2 AS risk, 2020 + id AS year FROM weights").await?;
+        node.materialize(&ctx, frame, files).await
+    })
+    .await
+    .unwrap();
+    run.node("publish", async |node| {
+        let frame = ctx.sql(&format!("SELECT {view_columns} FROM risk")).await?;
+        node.materialize(&ctx, frame, view).await
+    })
+    .await
+    .unwrap();
+    run.finish().await
+}
+
+#[tokio::test]
+async fn outputs_as_the_registry_says_are_in_the_bundle() {
+    let out = tempfile::tempdir().unwrap();
+    let report = run(out.path(), true, "id, risk").await;
+    assert_eq!(report.status, RunStatus::Success, "{:?}", report.warnings);
+    let catalog = json(report.bundle.unwrap().join("artifacts.json"));
+    let artifacts = catalog["artifacts"].as_array().unwrap();
+    let found: Vec<_> = artifacts
+        .iter()
+        .map(|artifact| (artifact["name"].as_str().unwrap(), artifact["materialization"].as_str().unwrap()))
+        .collect();
+    assert_eq!(found, [("weights", "param_table"), ("risk", "parquet"), ("semantic.v_risk_v1", "view")]);
+    assert_eq!(artifacts[0]["signature"].as_str().map(str::len), Some(16));
+    assert_eq!((&artifacts[1]["rows"], &artifacts[1]["files"]), (&json!(2), &json!(2)));
+    assert!(artifacts[1]["plan_signature"].is_string(), "{}", artifacts[1]);
+    assert_eq!((&artifacts[2]["rows"], &artifacts[2]["location"]), (&Value::Null, &Value::Null));
+}
+
+#[tokio::test]
+async fn outputs_that_differ_from_the_registry_are_warnings_or_fail_the_run() {
+    let drift = "the output \"semantic.v_risk_v1\" is not as the registry says: column \"risk\" is missing";
+    let out = tempfile::tempdir().unwrap();
+    let warned = run(out.path(), false, "id").await;
+    assert_eq!(warned.status, RunStatus::Success);
+    assert!(warned.warnings.iter().any(|warning| warning == drift), "{:?}", warned.warnings);
+
+    let failed = run(out.path(), true, "id").await;
+    assert_eq!(failed.status, RunStatus::Failure);
+    let manifest = json(failed.bundle.unwrap().join("manifest.json"));
+    assert_eq!(manifest["error"], format!("strict registry: {drift}"));
+}
+
+#[tokio::test]
+async fn an_output_that_fails_is_no_artifact() {
+    let out = tempfile::tempdir().unwrap();
+    let telemetry = telemetry(out.path(), false);
+    let ctx = telemetry.instrument(SessionStateBuilder::new_with_default_features());
+    let dag = Dag::builder("test::fails_v1").unwrap().loader("write").build().unwrap();
+    let run = telemetry.start_run(&dag, RunOptions::default());
+    let file = out.path().join("broken.csv");
+    run.node("write", async |node| {
+        let frame = ctx.sql("SELECT 1 / (2 - value) AS x FROM generate_series(1, 3)").await?;
+        node.materialize(&ctx, frame, Csv::to(file.display().to_string())).await
+    })
+    .await
+    .unwrap_err();
+    let report = run.finish().await;
+    assert!(fs::metadata(&file).is_err());
+    assert!(!report.bundle.unwrap().join("artifacts.json").exists());
+    let expected = report.warnings.iter().filter(|warning| warning.contains("registry")).count();
+    assert_eq!(expected, 0, "a run that failed has not produced all that it would: {:?}", report.warnings);
+}
