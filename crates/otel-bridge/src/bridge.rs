@@ -8,21 +8,22 @@ use std::{
 };
 
 use daglight_capture_policy::Redactor;
-use opentelemetry::{Context, metrics::MeterProvider as _};
+use opentelemetry::{Context, metrics::MeterProvider};
 use opentelemetry_sdk::{Resource, logs::SdkLoggerProvider, trace::SdkTracerProvider};
 use tracing::Subscriber;
 use tracing_subscriber::{EnvFilter, Layer, registry::LookupSpan};
 
 use crate::{
-    RunScope, RunSignals, Signal,
-    environment::{Environment, Propagators},
+    BridgeTracerProvider, ProgramProviders, RunScope, RunSignals, Signal,
+    attach::{SharedScrubber, TwinIds},
+    environment::{Environment, Propagators, SignalExport},
     exports::Exports,
     ledger::SignalLedgers,
     metrics::show_losses,
     names::{self, Namespace},
-    processors::{RunLogProcessor, RunSpanProcessor},
+    processors::{BridgeLogProcessor, BridgeSpanProcessor},
     propagation, resource,
-    sampler::RunSampler,
+    sampler::BridgeSampler,
     scrub::Scrubber,
     stage_span::SlowAfter,
     vocabulary::Vocabulary,
@@ -43,6 +44,8 @@ pub struct BridgeConfig {
     pub redactor: Redactor,
     /// Whether the resource names the machine: host, operating system, container. Default: yes.
     pub host_facts: bool,
+    /// Providers that the program has already. Default: none, and the variables decide over exporting.
+    pub attach_to: ProgramProviders,
     /// The variables that count: those of OpenTelemetry (`OTEL_*`), `TRACEPARENT`, `TRACESTATE` and `BAGGAGE`.
     pub environment: BTreeMap<String, String>,
 }
@@ -61,6 +64,7 @@ impl BridgeConfig {
             slow_after: SlowAfter::default(),
             redactor: Redactor::default(),
             host_facts: true,
+            attach_to: ProgramProviders::default(),
             environment: env::vars_os().filter_map(text).filter(|(name, _)| counts(name)).collect(),
         }
     }
@@ -74,6 +78,7 @@ impl fmt::Debug for BridgeConfig {
             .field("service_name", &self.service_name)
             .field("resource", &self.resource.keys())
             .field("slow_after", &self.slow_after)
+            .field("attach_to", &self.attach_to)
             .field("environment", &self.environment.keys())
             .finish_non_exhaustive()
     }
@@ -94,8 +99,9 @@ pub(crate) struct BridgeInner {
     pub(crate) vocabulary: Arc<Vocabulary>,
     pub(crate) slow_after: SlowAfter,
     pub(crate) scrubber: Scrubber,
-    pub(crate) tracer_provider: SdkTracerProvider,
+    pub(crate) tracers: BridgeTracerProvider,
     logger_provider: SdkLoggerProvider,
+    attached: ProgramProviders,
     pub(crate) exports: Exports,
     redactor: Redactor,
     resource: Resource,
@@ -108,7 +114,14 @@ impl Bridge {
     /// Starts the providers, and exporting where the variables ask for it. It always gives a bridge that records into
     /// the files of runs; whatever cannot be done as configured is one of [`Bridge::warnings`].
     pub fn start(config: BridgeConfig) -> Self {
-        let environment = Environment::read(&config.environment);
+        let mut environment = Environment::read(&config.environment);
+        let attached = &config.attach_to;
+        if attached.tracers.is_some() {
+            environment.traces = SignalExport::default();
+        }
+        if attached.meters.is_some() {
+            environment.metrics = SignalExport::default();
+        }
         let detected = resource::detected(config.host_facts);
         let resource = resource::of_process(
             &config.service_name,
@@ -125,27 +138,36 @@ impl Bridge {
         let mut warnings = environment.warnings.clone();
         let exports = Exports::start(&environment, &resource, &scrubber, &config.redactor, &mut warnings);
         let vocabulary = Arc::new(Vocabulary::new(&config.namespace));
-        if let Some(provider) = &exports.meter_provider {
+        if let Some(provider) = attached.meters.clone().or_else(|| exports.meters()) {
             let meter = provider.meter(names::SCOPE);
             show_losses(&meter, &config.namespace, &vocabulary, exports.losses.clone());
         }
         let tracer_provider = SdkTracerProvider::builder()
             .with_resource(resource.clone())
-            .with_sampler(RunSampler { configured: environment.sampler, exporting: exports.spans.is_some() })
+            .with_id_generator(TwinIds::default())
+            .with_sampler(BridgeSampler {
+                configured: environment.sampler,
+                exporting: exports.spans.is_some(),
+            })
             .with_span_limits(environment.span_limits)
-            .with_span_processor(RunSpanProcessor::new(exports.spans.clone(), Arc::clone(&exports.outside)))
+            .with_span_processor(BridgeSpanProcessor::new(
+                exports.spans.clone(),
+                Arc::clone(&exports.outside),
+                SharedScrubber::new(scrubber.clone()),
+            ))
             .build();
         let logger_provider = SdkLoggerProvider::builder()
             .with_resource(resource.clone())
-            .with_log_processor(RunLogProcessor::new(exports.logs.clone(), Arc::clone(&exports.outside)))
+            .with_log_processor(BridgeLogProcessor::new(exports.logs.clone(), Arc::clone(&exports.outside)))
             .build();
         let inner = BridgeInner {
             vocabulary,
             namespace: config.namespace,
             slow_after: config.slow_after,
             scrubber,
-            tracer_provider,
+            tracers: BridgeTracerProvider::new(tracer_provider, attached),
             logger_provider,
+            attached: config.attach_to,
             exports,
             redactor: config.redactor,
             resource,
@@ -180,12 +202,21 @@ impl Bridge {
         self.layer_with_filter(EnvFilter::new("info"))
     }
 
+    /// The half of [`Self::layer`] that turns events into log records, for a subscriber that has a layer for spans
+    /// already: `tracing-opentelemetry` can be in a subscriber once.
+    pub fn log_layer<S>(&self, filter: EnvFilter) -> impl Layer<S> + Send + Sync + use<S>
+    where
+        S: Subscriber + for<'span> LookupSpan<'span> + Send + Sync,
+    {
+        crate::layer::log_layer(&self.inner.logger_provider, filter)
+    }
+
     /// As [`Self::layer`], with what is let through. The crates that exporting runs on are never let through.
     pub fn layer_with_filter<S>(&self, filter: EnvFilter) -> impl Layer<S> + Send + Sync + use<S>
     where
         S: Subscriber + for<'span> LookupSpan<'span> + Send + Sync,
     {
-        crate::layer::layer(&self.inner.tracer_provider, &self.inner.logger_provider, filter)
+        crate::layer::layer(&self.inner.tracers, &self.inner.logger_provider, filter)
     }
 
     /// The context of what started this process, as `TRACEPARENT`, `TRACESTATE` and `BAGGAGE` tell it.
@@ -199,8 +230,8 @@ impl Bridge {
     }
 
     /// Makes tracers for spans of the program's own. Such spans belong to a run when they start in a context of it.
-    pub fn tracer_provider(&self) -> &SdkTracerProvider {
-        &self.inner.tracer_provider
+    pub fn tracer_provider(&self) -> &BridgeTracerProvider {
+        &self.inner.tracers
     }
 
     /// Makes loggers for log records of the program's own.
@@ -232,6 +263,11 @@ impl Bridge {
 }
 
 impl BridgeInner {
+    /// What metrics are recorded with that leave the process.
+    pub(crate) fn meters(&self) -> Option<Arc<dyn MeterProvider + Send + Sync>> {
+        self.attached.meters.clone().or_else(|| self.exports.meters())
+    }
+
     pub(crate) fn run_resource(&self, scope: &RunScope) -> Resource {
         resource::of_run(&self.resource, scope, &self.namespace, &self.redactor)
     }

@@ -11,6 +11,7 @@ use std::{
 };
 
 use daglight_capture_policy::Redactor;
+use opentelemetry::metrics::MeterProvider;
 use opentelemetry_sdk::{Resource, metrics::SdkMeterProvider};
 
 use crate::{
@@ -33,8 +34,7 @@ const DROP_TIMEOUT: Duration = Duration::from_secs(5);
 pub(crate) struct Exports {
     pub(crate) spans: Option<Arc<SpanQueue>>,
     pub(crate) logs: Option<Arc<LogQueue>>,
-    /// What metrics are recorded with that leave the process.
-    pub(crate) meter_provider: Option<SdkMeterProvider>,
+    meter_provider: Option<SdkMeterProvider>,
     metrics: Option<MetricPump>,
     over_otlp: Vec<Signal>,
     /// What no run made, and all metrics.
@@ -102,6 +102,12 @@ impl Exports {
     /// Whether a signal goes over OTLP.
     pub(crate) fn over_otlp(&self, signal: Signal) -> bool {
         self.over_otlp.contains(&signal)
+    }
+
+    /// What metrics are recorded with that leave the process here.
+    pub(crate) fn meters(&self) -> Option<Arc<dyn MeterProvider + Send + Sync>> {
+        let provider = self.meter_provider.clone()?;
+        Some(Arc::new(provider))
     }
 
     /// Has everything sent that waits; all signals at once.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_appender_tracing::layer::OpenTelemetryTracingBridge;
-use opentelemetry_sdk::{logs::SdkLoggerProvider, trace::SdkTracerProvider};
+use opentelemetry_sdk::logs::SdkLoggerProvider;
 use tracing::Subscriber;
 use tracing_subscriber::{
     EnvFilter, Layer,
@@ -13,22 +13,21 @@ use tracing_subscriber::{
     registry::LookupSpan,
 };
 
-use crate::names;
+use crate::{BridgeTracerProvider, names};
 
 /// The crates that exporting itself runs on: recording what they say would make more of it to export.
 const EXPORTERS: [&str; 6] = ["opentelemetry", "hyper", "h2", "tonic", "tower", "reqwest"];
 
 /// Spans become spans and events become log records, as far as `filter` lets them.
 pub(crate) fn layer<S>(
-    tracers: &SdkTracerProvider,
+    tracers: &BridgeTracerProvider,
     loggers: &SdkLoggerProvider,
     filter: EnvFilter,
 ) -> impl Layer<S> + Send + Sync + use<S>
 where
     S: Subscriber + for<'span> LookupSpan<'span> + Send + Sync,
 {
-    let not_exporters = filter_fn(|metadata| !is_exporter(metadata.target()));
-    let filter: Arc<dyn Filter<S> + Send + Sync> = Arc::new(filter.and(not_exporters));
+    let filter = without_exporters(filter);
     // Each call site is denied by one of the two filters, and that keeps it from being enabled once and for all. This
     // matters: a `log::log_enabled!` that per-layer filters deny leaves its verdict behind, and what comes next is
     // lost to it unless its call site asks again.
@@ -40,9 +39,35 @@ where
         .with_level(false)
         .with_tracked_inactivity(false)
         .with_filter(Arc::clone(&filter).and(filter_fn(|metadata| metadata.is_span())));
-    let logs = OpenTelemetryTracingBridge::new(loggers)
-        .with_filter(filter.and(filter_fn(|metadata| metadata.is_event())));
-    spans.and_then(logs)
+    spans.and_then(events(loggers, filter))
+}
+
+/// Events become log records, as far as `filter` lets them.
+pub(crate) fn log_layer<S>(
+    loggers: &SdkLoggerProvider,
+    filter: EnvFilter,
+) -> impl Layer<S> + Send + Sync + use<S>
+where
+    S: Subscriber + for<'span> LookupSpan<'span> + Send + Sync,
+{
+    events(loggers, without_exporters(filter))
+}
+
+type AnyFilter<S> = Arc<dyn Filter<S> + Send + Sync>;
+
+fn events<S>(loggers: &SdkLoggerProvider, filter: AnyFilter<S>) -> impl Layer<S> + Send + Sync + use<S>
+where
+    S: Subscriber + for<'span> LookupSpan<'span> + Send + Sync,
+{
+    let only_events = filter_fn(|metadata| metadata.is_event());
+    OpenTelemetryTracingBridge::new(loggers).with_filter(filter.and(only_events))
+}
+
+fn without_exporters<S>(filter: EnvFilter) -> AnyFilter<S>
+where
+    S: Subscriber + for<'span> LookupSpan<'span> + Send + Sync,
+{
+    Arc::new(filter.and(filter_fn(|metadata| !is_exporter(metadata.target()))))
 }
 
 fn is_exporter(target: &str) -> bool {

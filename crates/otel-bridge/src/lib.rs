@@ -10,6 +10,7 @@
 
 pub mod names;
 
+mod attach;
 mod bridge;
 mod console;
 mod environment;
@@ -22,6 +23,7 @@ mod metrics;
 mod origin;
 mod otlp;
 mod processors;
+mod program_processors;
 mod propagation;
 mod queue;
 mod recover;
@@ -38,10 +40,12 @@ mod transport;
 mod value;
 mod vocabulary;
 
+pub use attach::{BridgeTracer, BridgeTracerProvider, ProgramProviders};
 pub use bridge::{Bridge, BridgeConfig};
 pub use ledger::{Ledger, Signal, SignalLedger, SignalLedgers};
 pub use lines::ReadError;
 pub use metrics::RunMetrics;
+pub use program_processors::{RunLogProcessor, RunSpanProcessor};
 pub use recover::{RecoverError, end_open_spans};
 pub use replay::{ReplayError, Replayed, replay};
 pub use run_signals::RunSignals;

@@ -60,7 +60,7 @@ impl Origin {
         }
     }
 
-    fn stamps(&self) -> impl Iterator<Item = KeyValue> + '_ {
+    pub(crate) fn stamps(&self) -> impl Iterator<Item = KeyValue> + '_ {
         let execution = self.execution_run_id.get();
         let execution = execution.map(|&id| KeyValue::new(key::HAMILTON_EXECUTION_RUN_ID, id));
         self.stamps.iter().cloned().chain(execution)

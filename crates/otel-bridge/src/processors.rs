@@ -4,7 +4,7 @@ use std::{
     borrow::Cow,
     collections::HashMap,
     fmt,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -20,6 +20,7 @@ use opentelemetry_sdk::{
 };
 
 use crate::{
+    attach::{SharedScrubber, Twin},
     ledger::Counts,
     origin::Origin,
     otlp::{LogQueue, Sent, SpanQueue},
@@ -30,22 +31,30 @@ use crate::{
 /// Locks over which the open spans are spread.
 const SHARDS: usize = 16;
 
-/// Brings each span to the files of its run, and to the OTLP queue when it is sampled.
-pub(crate) struct RunSpanProcessor {
-    runs_of_open_spans: [Mutex<HashMap<SpanId, Arc<RunState>>>; SHARDS],
+/// The processor of the bridge's own provider: it brings each span to the files of its run, and to its twin in the
+/// program's provider, or to the OTLP queue when it is sampled.
+pub(crate) struct BridgeSpanProcessor {
+    open_spans: [Mutex<HashMap<SpanId, OpenSpan>>; SHARDS],
     otlp: Option<Arc<SpanQueue>>,
     outside: Arc<Origin>,
+    scrubber: SharedScrubber,
 }
 
-impl RunSpanProcessor {
+/// Where a span goes when it ends.
+struct OpenSpan {
+    run: Option<Arc<RunState>>,
+    twin: Option<Twin>,
+}
+
+impl BridgeSpanProcessor {
     /// `outside` is where the spans of no run come from.
-    pub(crate) fn new(otlp: Option<Arc<SpanQueue>>, outside: Arc<Origin>) -> Self {
-        Self { runs_of_open_spans: Default::default(), otlp, outside }
+    pub(crate) fn new(otlp: Option<Arc<SpanQueue>>, outside: Arc<Origin>, scrubber: SharedScrubber) -> Self {
+        Self { open_spans: Default::default(), otlp, outside, scrubber }
     }
 
-    fn shard(&self, span: SpanId) -> &Mutex<HashMap<SpanId, Arc<RunState>>> {
+    fn shard(&self, span: SpanId) -> MutexGuard<'_, HashMap<SpanId, OpenSpan>> {
         let [.., last] = span.to_bytes();
-        &self.runs_of_open_spans[usize::from(last) % SHARDS]
+        self.open_spans[usize::from(last) % SHARDS].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn send(&self, span: SpanData, origin: &Arc<Origin>) {
@@ -55,27 +64,38 @@ impl RunSpanProcessor {
     }
 }
 
-impl SpanProcessor for RunSpanProcessor {
+impl SpanProcessor for BridgeSpanProcessor {
     fn on_start(&self, span: &mut Span, context: &Context) {
-        if let Some(run) = RunState::of(context) {
+        let (run, twin) = (RunState::of(context), Twin::of_starting_span());
+        if let Some(run) = &run {
             run.span_started(span);
+        }
+        if run.is_some() || twin.is_some() {
             let id = span.span_context().span_id();
-            self.shard(id).lock().unwrap_or_else(PoisonError::into_inner).insert(id, run);
+            self.shard(id).insert(id, OpenSpan { run, twin });
         }
     }
 
     fn on_end(&self, span: SpanData) {
         let id = span.span_context.span_id();
-        let run = self.shard(id).lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
-        let sampled = span.span_context.is_sampled();
+        let open = self.shard(id).remove(&id);
+        let (run, twin) = open.map_or((None, None), |open| (open.run, open.twin));
+        let origin = run.as_ref().map_or(&self.outside, |run| &run.origin);
+        if let Some(twin) = twin {
+            let mut span = span.clone();
+            origin.stamp_span(&mut span);
+            self.scrubber.span(&mut span);
+            twin.end(span);
+        }
+        let exported = span.span_context.is_sampled() && self.otlp.is_some();
         match run {
             Some(run) => {
-                if sampled && self.otlp.is_some() {
+                if exported {
                     self.send(span.clone(), &run.origin);
                 }
                 run.span_ended(span);
             }
-            None if sampled => self.send(span, &self.outside),
+            None if exported => self.send(span, &self.outside),
             None => {}
         }
     }
@@ -90,27 +110,27 @@ impl SpanProcessor for RunSpanProcessor {
     }
 }
 
-impl fmt::Debug for RunSpanProcessor {
+impl fmt::Debug for BridgeSpanProcessor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RunSpanProcessor").field("otlp", &self.otlp).finish_non_exhaustive()
+        f.debug_struct("BridgeSpanProcessor").field("otlp", &self.otlp).finish_non_exhaustive()
     }
 }
 
 /// Brings each log record to the files of the run in whose context it was made, and to the OTLP queue.
 #[derive(Debug)]
-pub(crate) struct RunLogProcessor {
+pub(crate) struct BridgeLogProcessor {
     otlp: Option<Arc<LogQueue>>,
     outside: Arc<Origin>,
 }
 
-impl RunLogProcessor {
+impl BridgeLogProcessor {
     /// `outside` is where the records of no run come from.
     pub(crate) fn new(otlp: Option<Arc<LogQueue>>, outside: Arc<Origin>) -> Self {
         Self { otlp, outside }
     }
 }
 
-impl LogProcessor for RunLogProcessor {
+impl LogProcessor for BridgeLogProcessor {
     fn emit(&self, record: &mut SdkLogRecord, scope: &InstrumentationScope) {
         let run = Context::map_current(RunState::of);
         if run.is_none() && self.otlp.is_none() {
@@ -137,7 +157,7 @@ impl LogProcessor for RunLogProcessor {
 }
 
 /// Gives a record of the `tracing` bridge what the bridge leaves out or gets wrong.
-fn complete(record: &mut SdkLogRecord) {
+pub(crate) fn complete(record: &mut SdkLogRecord) {
     if record.timestamp().is_none()
         && let Some(observed) = record.observed_timestamp()
     {

@@ -13,13 +13,10 @@ use opentelemetry::{
 use opentelemetry_proto::tonic::{
     collector::metrics::v1::ExportMetricsServiceRequest, metrics::v1::MetricsData,
 };
-use opentelemetry_sdk::{
-    metrics::{SdkMeterProvider, Temporality},
-    trace::SdkTracer,
-};
+use opentelemetry_sdk::metrics::{SdkMeterProvider, Temporality};
 
 use crate::{
-    RunScope, Signal,
+    BridgeTracer, RunScope, Signal,
     bridge::BridgeInner,
     ledger::{Ledger, SignalLedgers},
     metric_reader::SharedReader,
@@ -43,7 +40,7 @@ pub struct RunSignals {
 struct Inner {
     bridge: Arc<BridgeInner>,
     run: Arc<RunState>,
-    tracer: SdkTracer,
+    tracer: BridgeTracer,
     /// The parent's context, with the run in it.
     base: Context,
     root: OnceLock<Context>,
@@ -73,12 +70,9 @@ impl RunSignals {
             InstrumentationScope::builder(names::SCOPE).with_version(env!("CARGO_PKG_VERSION")).build();
         let own_meter = meter_provider.meter_with_scope(instrumentation.clone());
         show_losses(&own_meter, &bridge.namespace, &bridge.vocabulary, bridge.exports.losses.clone());
-        let otlp_meter = bridge
-            .exports
-            .meter_provider
-            .as_ref()
-            .map(|provider| provider.meter_with_scope(instrumentation.clone()));
-        let meters: Vec<_> = std::iter::once(own_meter).chain(otlp_meter).collect();
+        let leaving = bridge.meters();
+        let leaving = leaving.map(|provider| provider.meter_with_scope(instrumentation.clone()));
+        let meters: Vec<_> = std::iter::once(own_meter).chain(leaving).collect();
         let metrics = RunMetrics::new(
             &meters,
             &bridge.namespace,
@@ -88,7 +82,7 @@ impl RunSignals {
         let parent = scope.parent.clone().or_else(active_context).or_else(|| bridge.parent.clone());
         let base = parent.unwrap_or_default().with_value(CurrentRun(Arc::clone(&run)));
         let inner = Inner {
-            tracer: bridge.tracer_provider.tracer_with_scope(instrumentation),
+            tracer: bridge.tracers.tracer_with_scope(instrumentation),
             otlp_metrics_before: bridge.exports.outside.counts.metrics.otlp.ledger(),
             bridge,
             run,
@@ -195,7 +189,7 @@ impl RunSignals {
         }
     }
 
-    pub(crate) fn tracer(&self) -> &SdkTracer {
+    pub(crate) fn tracer(&self) -> &BridgeTracer {
         &self.inner.tracer
     }
 

@@ -123,6 +123,11 @@ impl RunState {
         context.get::<CurrentRun>().map(|run| Arc::clone(&run.0))
     }
 
+    /// Whether `context` belongs to a run.
+    pub(crate) fn has(context: &Context) -> bool {
+        context.get::<CurrentRun>().is_some()
+    }
+
     pub(crate) fn span_started(&self, span: &Span) {
         if let (Some(queue), Some(data)) = (&self.queue, span.exported_data()) {
             // A start record that finds no room is no loss: the span itself follows.

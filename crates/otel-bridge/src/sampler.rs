@@ -6,16 +6,17 @@ use opentelemetry::{
 };
 use opentelemetry_sdk::trace::{Sampler, SamplingDecision, SamplingResult, ShouldSample};
 
-use crate::run_state::CurrentRun;
+use crate::{attach, run_state::RunState};
 
-/// Records every span of a run, and of the others those that the configured sampler takes and somebody exports.
+/// Records every span of a run, and of the others those that the configured sampler takes and somebody exports. Where
+/// the program has a provider of its own, that one's sampler decides instead of the configured one.
 #[derive(Debug, Clone)]
-pub(crate) struct RunSampler {
+pub(crate) struct BridgeSampler {
     pub(crate) configured: Sampler,
     pub(crate) exporting: bool,
 }
 
-impl ShouldSample for RunSampler {
+impl ShouldSample for BridgeSampler {
     fn should_sample(
         &self,
         parent: Option<&Context>,
@@ -25,11 +26,14 @@ impl ShouldSample for RunSampler {
         attributes: &[KeyValue],
         links: &[Link],
     ) -> SamplingResult {
-        let mut result = self.configured.should_sample(parent, trace_id, name, kind, attributes, links);
-        let in_run = parent.is_some_and(|parent| parent.get::<CurrentRun>().is_some());
-        match (in_run, &result.decision) {
+        let by_program = attach::decided_by_program();
+        let exporting = self.exporting || by_program.is_some();
+        let mut result = by_program.unwrap_or_else(|| {
+            self.configured.should_sample(parent, trace_id, name, kind, attributes, links)
+        });
+        match (parent.is_some_and(RunState::has), &result.decision) {
             (true, SamplingDecision::Drop) => result.decision = SamplingDecision::RecordOnly,
-            (false, _) if !self.exporting => result.decision = SamplingDecision::Drop,
+            (false, _) if !exporting => result.decision = SamplingDecision::Drop,
             _ => {}
         }
         result

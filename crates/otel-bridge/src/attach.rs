@@ -1,0 +1,226 @@
+//! The providers that a program has already: the spans of runs are made with them too, under the same ids.
+//!
+//! A span of the program's provider, the twin, is started first. Its ids and what its sampler decided are those of the
+//! span that the bridge then makes for the files of the run. When that one ends, so does its twin, with the same
+//! attributes, events, links and status.
+
+use std::{
+    cell::RefCell,
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+    time::SystemTime,
+};
+
+use opentelemetry::{
+    Context, InstrumentationScope,
+    global::{self, BoxedSpan, BoxedTracer, ObjectSafeTracerProvider},
+    metrics::MeterProvider,
+    trace::{
+        Span as _, SpanBuilder, SpanContext, SpanId, TraceContextExt as _, TraceId, Tracer, TracerProvider,
+    },
+};
+use opentelemetry_sdk::trace::{
+    IdGenerator, RandomIdGenerator, SamplingDecision, SamplingResult, SdkTracer, SdkTracerProvider, Span,
+    SpanData,
+};
+
+use crate::scrub::Scrubber;
+
+/// Providers of the program's own, for [`crate::BridgeConfig::attach_to`].
+///
+/// A signal whose provider is given here is exported by that provider alone: the `OTEL_*` variables then configure no
+/// second export of it. Its sampler decides over its own exporters, and the files of runs have every span all the same.
+/// Nothing is changed in the provider, and the bridge never flushes or shuts it down.
+///
+/// ```
+/// use daglight_otel_bridge::{Bridge, BridgeConfig, ProgramProviders};
+/// use opentelemetry_sdk::{metrics::SdkMeterProvider, trace::SdkTracerProvider};
+///
+/// // What the program had before.
+/// let tracers = SdkTracerProvider::builder() /* .with_batch_exporter(...) */.build();
+/// let meters = SdkMeterProvider::builder().build();
+///
+/// let bridge = Bridge::start(BridgeConfig {
+///     attach_to: ProgramProviders::default().with_tracers(tracers.clone()).with_meters(meters.clone()),
+///     ..BridgeConfig::new("orders")
+/// });
+/// // Runs of `bridge` are now in the program's traces, below the span in which they are opened.
+/// # drop(bridge);
+/// ```
+#[derive(Clone, Default)]
+pub struct ProgramProviders {
+    pub(crate) tracers: Option<Arc<dyn ObjectSafeTracerProvider + Send + Sync>>,
+    pub(crate) meters: Option<Arc<dyn MeterProvider + Send + Sync>>,
+}
+
+impl ProgramProviders {
+    /// The global providers of traces and metrics, as they are now: set them before.
+    pub fn global() -> Self {
+        Self { tracers: Some(Arc::new(global::tracer_provider())), meters: Some(global::meter_provider()) }
+    }
+
+    /// Has the spans of runs made with this provider too.
+    #[must_use]
+    pub fn with_tracers<P>(mut self, provider: P) -> Self
+    where
+        P: ObjectSafeTracerProvider + Send + Sync + 'static,
+    {
+        self.tracers = Some(Arc::new(provider));
+        self
+    }
+
+    /// Has the metrics of runs recorded with this provider too.
+    #[must_use]
+    pub fn with_meters(mut self, provider: impl MeterProvider + Send + Sync + 'static) -> Self {
+        self.meters = Some(Arc::new(provider));
+        self
+    }
+}
+
+impl fmt::Debug for ProgramProviders {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ProgramProviders")
+            .field("tracers", &self.tracers.is_some())
+            .field("meters", &self.meters.is_some())
+            .finish()
+    }
+}
+
+/// Makes the tracers of a [`crate::Bridge`].
+#[derive(Clone)]
+pub struct BridgeTracerProvider {
+    own: SdkTracerProvider,
+    program: Option<Arc<dyn ObjectSafeTracerProvider + Send + Sync>>,
+}
+
+impl BridgeTracerProvider {
+    pub(crate) fn new(own: SdkTracerProvider, attached: &ProgramProviders) -> Self {
+        Self { own, program: attached.tracers.clone() }
+    }
+}
+
+impl TracerProvider for BridgeTracerProvider {
+    type Tracer = BridgeTracer;
+
+    fn tracer_with_scope(&self, scope: InstrumentationScope) -> BridgeTracer {
+        let program = self.program.as_ref();
+        BridgeTracer {
+            program: program.map(|program| Arc::new(BoxedTracer::new(program.boxed_tracer(scope.clone())))),
+            own: self.own.tracer_with_scope(scope),
+        }
+    }
+}
+
+impl fmt::Debug for BridgeTracerProvider {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BridgeTracerProvider").field("attached", &self.program.is_some()).finish()
+    }
+}
+
+/// Makes spans for the files of runs, and where the program has a provider of its own, their twins.
+#[derive(Debug, Clone)]
+pub struct BridgeTracer {
+    own: SdkTracer,
+    program: Option<Arc<BoxedTracer>>,
+}
+
+impl Tracer for BridgeTracer {
+    type Span = Span;
+
+    fn build_with_context(&self, mut builder: SpanBuilder, parent: &Context) -> Span {
+        let Some(program) = &self.program else {
+            return self.own.build_with_context(builder, parent);
+        };
+        let started_at = *builder.start_time.get_or_insert_with(SystemTime::now);
+        // What the span says of itself waits for its end, when it is fit to leave.
+        let mut bare = SpanBuilder::from_name(builder.name.clone()).with_start_time(started_at);
+        bare.span_kind = builder.span_kind.clone();
+        let twin = program.build_with_context(bare, &parent.with_value(IsTwin));
+        // Without a provider behind it, a tracer gives the parent back, or nothing valid.
+        let is_span = twin.span_context().is_valid()
+            && twin.span_context().span_id() != parent.span().span_context().span_id();
+        PENDING.set(is_span.then_some(twin));
+        let span = self.own.build_with_context(builder, parent);
+        PENDING.take();
+        span
+    }
+}
+
+/// Marks the context in which a twin is started: it belongs to no run, because its span does.
+#[derive(Debug)]
+pub(crate) struct IsTwin;
+
+thread_local! {
+    /// The twin of the span that this thread is about to start.
+    static PENDING: RefCell<Option<BoxedSpan>> = const { RefCell::new(None) };
+}
+
+fn of_pending<T>(take: impl FnOnce(&SpanContext, bool) -> T) -> Option<T> {
+    PENDING.with_borrow(|twin| twin.as_ref().map(|twin| take(twin.span_context(), twin.is_recording())))
+}
+
+/// What the sampler of the program's provider has decided for the span that is about to start.
+pub(crate) fn decided_by_program() -> Option<SamplingResult> {
+    of_pending(|context, recording| SamplingResult {
+        decision: match (context.is_sampled(), recording) {
+            (true, _) => SamplingDecision::RecordAndSample,
+            (false, true) => SamplingDecision::RecordOnly,
+            (false, false) => SamplingDecision::Drop,
+        },
+        attributes: Vec::new(),
+        trace_state: context.trace_state().clone(),
+    })
+}
+
+/// Random ids, and for a span that has a twin, its ids.
+#[derive(Debug, Default)]
+pub(crate) struct TwinIds(RandomIdGenerator);
+
+impl IdGenerator for TwinIds {
+    fn new_trace_id(&self) -> TraceId {
+        of_pending(|context, _| context.trace_id()).unwrap_or_else(|| self.0.new_trace_id())
+    }
+
+    fn new_span_id(&self) -> SpanId {
+        of_pending(|context, _| context.span_id()).unwrap_or_else(|| self.0.new_span_id())
+    }
+}
+
+/// A span of the program's provider that records until its span in the bridge ends.
+pub(crate) struct Twin(BoxedSpan);
+
+impl Twin {
+    /// The twin of the span that this thread is starting, where it has one that records.
+    pub(crate) fn of_starting_span() -> Option<Self> {
+        PENDING.take().filter(|twin| twin.is_recording()).map(Self)
+    }
+
+    /// Ends it as the span in the bridge has ended.
+    pub(crate) fn end(mut self, span: SpanData) {
+        let twin = &mut self.0;
+        twin.update_name(span.name);
+        twin.set_attributes(span.attributes);
+        for event in span.events.events {
+            twin.add_event_with_timestamp(event.name, event.timestamp, event.attributes);
+        }
+        for link in span.links.links {
+            twin.add_link(link.span_context, link.attributes);
+        }
+        twin.set_status(span.status);
+        twin.end_with_timestamp(span.end_time);
+    }
+}
+
+/// A [`Scrubber`] that many threads share.
+#[derive(Debug)]
+pub(crate) struct SharedScrubber(Mutex<Scrubber>);
+
+impl SharedScrubber {
+    pub(crate) fn new(scrubber: Scrubber) -> Self {
+        Self(Mutex::new(scrubber))
+    }
+
+    pub(crate) fn span(&self, span: &mut SpanData) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).span(span);
+    }
+}

@@ -1,0 +1,93 @@
+//! What a program adds to its own providers so that the files of runs have its own spans and log records too.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use opentelemetry::{
+    Context, InstrumentationScope,
+    trace::{Span as _, SpanId},
+};
+use opentelemetry_sdk::{
+    error::OTelSdkResult,
+    logs::{LogProcessor, SdkLogRecord},
+    trace::{Span, SpanData, SpanProcessor},
+};
+
+use crate::{attach::IsTwin, processors::complete, run_state::RunState};
+
+/// Brings the spans of a program's own `SdkTracerProvider` to the files of the run in whose context they start, and puts
+/// the ids of that run on them.
+///
+/// It sees what the provider's sampler lets be recorded. Spans that are to be in the files whatever that sampler says
+/// are made with [`crate::Bridge::tracer_provider`] or come through [`crate::Bridge::layer`].
+#[derive(Default)]
+pub struct RunSpanProcessor {
+    runs_of_open_spans: Mutex<HashMap<SpanId, Arc<RunState>>>,
+}
+
+impl SpanProcessor for RunSpanProcessor {
+    fn on_start(&self, span: &mut Span, context: &Context) {
+        if let Some(run) = run_of(context) {
+            span.set_attributes(run.origin.stamps());
+            run.span_started(span);
+            let id = span.span_context().span_id();
+            self.runs_of_open_spans.lock().unwrap_or_else(PoisonError::into_inner).insert(id, run);
+        }
+    }
+
+    fn on_end(&self, span: SpanData) {
+        let id = span.span_context.span_id();
+        let run = self.runs_of_open_spans.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+        if let Some(run) = run {
+            run.span_ended(span);
+        }
+    }
+
+    /// A run completes its files by itself.
+    fn force_flush(&self) -> OTelSdkResult {
+        Ok(())
+    }
+
+    fn shutdown_with_timeout(&self, _timeout: Duration) -> OTelSdkResult {
+        Ok(())
+    }
+}
+
+impl fmt::Debug for RunSpanProcessor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RunSpanProcessor").finish_non_exhaustive()
+    }
+}
+
+/// Brings the log records of a program's own `SdkLoggerProvider` to the files of the run in whose context they are made,
+/// and puts the ids of that run on them. The processors that are added after it export them so.
+#[derive(Debug, Default)]
+pub struct RunLogProcessor(());
+
+impl LogProcessor for RunLogProcessor {
+    fn emit(&self, record: &mut SdkLogRecord, scope: &InstrumentationScope) {
+        if let Some(run) = Context::map_current(run_of) {
+            complete(record);
+            run.log(record.clone(), scope.clone());
+            run.origin.stamp_log(record);
+        }
+    }
+
+    /// A run completes its files by itself.
+    fn force_flush(&self) -> OTelSdkResult {
+        Ok(())
+    }
+
+    fn shutdown_with_timeout(&self, _timeout: Duration) -> OTelSdkResult {
+        Ok(())
+    }
+}
+
+/// The run whose files a span or record belongs into that the program itself makes in `context`.
+fn run_of(context: &Context) -> Option<Arc<RunState>> {
+    RunState::of(context).filter(|_| context.get::<IsTwin>().is_none())
+}
