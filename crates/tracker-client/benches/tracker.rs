@@ -26,6 +26,10 @@ use serde_json::{Value, json};
 /// Nodes of one request, more of which do not make the server faster.
 const RAW_BATCH_NODES: usize = 1_000;
 
+const CALLER_NODES: usize = 1_000;
+
+const CALLER_ROUNDS: usize = 5;
+
 const BURST_EVENTS: usize = 100_000;
 
 const PATIENCE: Duration = Duration::from_secs(600);
@@ -38,12 +42,12 @@ fn main() -> Result<()> {
         return Ok(());
     }
     let server = Server::from_env()?;
-    let caller_us = caller(&server)?;
+    caller_beside_sdk(&server)?;
     for (nodes, rounds) in [(1_000, 7), (10_000, 1)] {
         let (mut raw, mut own) = (Vec::new(), Vec::new());
         for _ in 0..rounds {
-            raw.push(server.raw(nodes)?);
-            own.push(delivery(&server, nodes)?);
+            raw.push(server.raw(nodes)?.as_secs_f64());
+            own.push(delivery(&server, nodes)?.as_secs_f64());
         }
         let (raw, own) = (median(raw), median(own));
         println!(
@@ -51,16 +55,15 @@ fn main() -> Result<()> {
             own / raw
         );
         if nodes == 1_000 {
-            compare_with_sdk(&server, nodes, caller_us, own)?;
+            delivery_beside_sdk(&server, own)?;
         }
     }
     burst(&server)
 }
 
-/// In seconds.
-fn median(mut times: Vec<Duration>) -> f64 {
-    times.sort_unstable();
-    times[times.len() / 2].as_secs_f64()
+fn median(mut numbers: Vec<f64>) -> f64 {
+    numbers.sort_unstable_by(f64::total_cmp);
+    numbers[numbers.len() / 2]
 }
 
 /// Where to deliver to.
@@ -69,6 +72,14 @@ struct Server {
     user: String,
     project: i64,
     http: Client,
+}
+
+/// What the Python SDK takes for a run.
+struct Sdk {
+    /// On the caller's thread, for a node.
+    caller_us: f64,
+    /// For the whole delivery.
+    seconds: f64,
 }
 
 impl Server {
@@ -94,6 +105,23 @@ impl Server {
         let request = request.header("x-api-user", &self.user).header("x-api-key", "none").json(body);
         let text = request.send()?.error_for_status()?.text()?;
         Ok(if text.is_empty() { Value::Null } else { serde_json::from_str(&text)? })
+    }
+
+    /// The same with the Python SDK; `None` where no Python is given that has it.
+    fn sdk(&self, nodes: usize, end: &str) -> Result<Option<Sdk>> {
+        let Some(python) = env::var_os("PYTHON") else { return Ok(None) };
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/tracker_sdk.py");
+        let output = Command::new(&python)
+            .arg(&script)
+            .args([&self.url, &self.user, &self.project.to_string(), &nodes.to_string(), end])
+            .output()?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        let numbers: Vec<f64> =
+            text.lines().last().unwrap_or_default().split(' ').flat_map(str::parse).collect();
+        match numbers[..] {
+            [caller_us, seconds] => Ok(Some(Sdk { caller_us, seconds })),
+            _ => Err(String::from_utf8_lossy(&output.stderr).into()),
+        }
     }
 
     /// The time of the least that a delivery can do: the requests themselves, made ready before.
@@ -155,42 +183,52 @@ fn facts() -> Captured {
     Policy::of_profile(Profile::Dev).capture(json!({ "rows": 3 }))
 }
 
-fn record(tracker: &Tracker, nodes: impl Iterator<Item = usize>) {
+fn record(tracker: &Tracker, names: &[String]) {
     let facts = facts();
-    for node in nodes {
-        let name = name(node);
-        tracker.task_started(&name);
+    for name in names {
+        tracker.task_started(name);
         let facts = Attribute::new("facts", AttributeKind::Dict, AttributeRole::ResultSummary, facts.clone());
-        tracker.task_finished(&name, Outcome::Success, vec![facts]);
+        tracker.task_finished(name, Outcome::Success, vec![facts]);
     }
 }
 
-/// The time that a node takes on the caller's thread, in microseconds, with a delivery beside it.
-fn caller(server: &Server) -> Result<f64> {
+/// The time that a node takes on the caller's thread, in microseconds: the mean of a run.
+fn caller(connection: Option<Connection>) -> Result<f64> {
     let folder = tempfile::tempdir()?;
-    for (what, connection) in [("without a server", None), ("with a delivery", Some(server.connection()?))] {
-        let tracker = Tracker::start(&folder.path().join(what), Durability::Process, connection);
-        tracker.run_started(&dag(2_000)?, RunId::new(), BTreeMap::new());
-        let mut best = Duration::MAX;
-        for _ in 0..10 {
-            let start = Instant::now();
-            record(&tracker, 0..200);
-            best = best.min(start.elapsed());
-        }
-        let each_us = best.as_secs_f64() * 1e6 / 200.0;
-        println!("a node on the caller's thread, {what}: {each_us:.1} us");
-        if what == "with a delivery" {
-            return Ok(each_us);
-        }
+    let dag = dag(CALLER_NODES)?;
+    let names: Vec<String> = (0..CALLER_NODES).map(name).collect();
+    let tracker = Tracker::start(folder.path(), Durability::Process, connection);
+    tracker.run_started(&dag, RunId::new(), BTreeMap::new());
+    let start = Instant::now();
+    record(&tracker, &names);
+    Ok(start.elapsed().as_secs_f64() * 1e6 / CALLER_NODES as f64)
+}
+
+/// In turns, so that whatever else the machine does hits both.
+fn caller_beside_sdk(server: &Server) -> Result<()> {
+    let (mut alone, mut own, mut sdk) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..CALLER_ROUNDS {
+        alone.push(caller(None)?);
+        own.push(caller(Some(server.connection()?))?);
+        sdk.extend(server.sdk(CALLER_NODES, "exit")?.map(|measured| measured.caller_us));
     }
-    Err("no measurement".into())
+    let (alone, own) = (median(alone), median(own));
+    println!("a node on the caller's thread: {alone:.1} us without a server, {own:.1} us with a delivery");
+    if !sdk.is_empty() {
+        let sdk = median(sdk);
+        println!(
+            "the Python SDK, a node on the caller's thread: {sdk:.0} us, {:.0} times (target 40)",
+            sdk / own
+        );
+    }
+    Ok(())
 }
 
 fn delivery(server: &Server, nodes: usize) -> Result<Duration> {
     let folder = tempfile::tempdir()?;
     let tracker = Tracker::start(folder.path(), Durability::Process, None);
     tracker.run_started(&dag(nodes)?, RunId::new(), BTreeMap::new());
-    record(&tracker, 0..nodes);
+    record(&tracker, &(0..nodes).map(name).collect::<Vec<_>>());
     tracker.run_finished(Outcome::Success);
     drop(tracker);
     let start = Instant::now();
@@ -199,30 +237,16 @@ fn delivery(server: &Server, nodes: usize) -> Result<Duration> {
     if outcome.ledger.waiting > 0 { Err(format!("{:?}", outcome.ledger).into()) } else { Ok(elapsed) }
 }
 
-fn compare_with_sdk(server: &Server, nodes: usize, caller_us: f64, delivery: f64) -> Result<()> {
-    let Some(python) = env::var_os("PYTHON") else {
-        println!("the Python SDK: set PYTHON to compare");
-        return Ok(());
-    };
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/tracker_sdk.py");
+/// Its process can end sooner than a call of its stop() returns, which waits for timers.
+fn delivery_beside_sdk(server: &Server, own: f64) -> Result<()> {
     for (end, what) in [("exit", "until its process ends"), ("stop", "until its stop() returns")] {
-        let output = Command::new(&python)
-            .arg(&script)
-            .args([&server.url, &server.user, &server.project.to_string(), &nodes.to_string(), end])
-            .output()?;
-        let text = String::from_utf8_lossy(&output.stdout);
-        let numbers: Vec<f64> =
-            text.lines().last().unwrap_or_default().split(' ').flat_map(str::parse).collect();
-        let [sdk_us, seconds] = numbers[..] else {
-            return Err(String::from_utf8_lossy(&output.stderr).into());
-        };
-        let (times_caller, times_delivery) = (sdk_us / caller_us, seconds / delivery);
-        println!(
-            "the Python SDK, a node on the caller's thread: {sdk_us:.0} us, {times_caller:.0} times (target 40)"
-        );
-        println!(
-            "the Python SDK, {nodes} nodes, {what}: {seconds:.1} s, {times_delivery:.1} times (target 20)"
-        );
+        match server.sdk(1_000, end)? {
+            None => println!("the Python SDK: set PYTHON to compare"),
+            Some(Sdk { seconds, .. }) => {
+                let times = seconds / own;
+                println!("the Python SDK, 1000 nodes, {what}: {seconds:.1} s, {times:.1} times (target 20)");
+            }
+        }
     }
     Ok(())
 }
@@ -231,11 +255,14 @@ fn compare_with_sdk(server: &Server, nodes: usize, caller_us: f64, delivery: f64
 fn burst(server: &Server) -> Result<()> {
     let folder = tempfile::tempdir()?;
     let dag = dag(BURST_EVENTS / 2)?;
+    let names: Vec<String> = (0..BURST_EVENTS / 2).map(name).collect();
+    // Peaks are counted from here on.
+    let _ = fs::write("/proc/self/clear_refs", "5");
     let before = peak_memory_mib();
     let tracker = Tracker::start(folder.path(), Durability::Process, Some(server.connection()?));
     let start = Instant::now();
     tracker.run_started(&dag, RunId::new(), BTreeMap::new());
-    record(&tracker, 0..BURST_EVENTS / 2);
+    record(&tracker, &names);
     tracker.run_finished(Outcome::Success);
     let recorded = start.elapsed();
     let at_recorded = peak_memory_mib();

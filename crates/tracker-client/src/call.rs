@@ -9,7 +9,7 @@ use reqwest::{
 };
 use serde::de::{DeserializeOwned, Error as _};
 
-use crate::{Connection, client::remedy};
+use crate::{Connection, client::remedy, gzip::Gzip};
 
 /// The longest pause that a server can ask for.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(60);
@@ -133,6 +133,7 @@ impl CallError {
 pub(crate) struct Caller<'a> {
     pub(crate) call: &'static str,
     pub(crate) connection: &'a Connection,
+    pub(crate) gzip: &'a Gzip,
 }
 
 impl Caller<'_> {
@@ -166,7 +167,7 @@ impl Caller<'_> {
 
     /// Sends a request that must succeed.
     pub(crate) fn answer(&self, request: RequestBuilder) -> Result<Response, CallError> {
-        let response = request.send().map_err(|error| self.failed(error))?;
+        let response = self.send(request).map_err(|error| self.failed(error))?;
         let status = response.status();
         if status.is_success() {
             return Ok(response);
@@ -186,6 +187,21 @@ impl Caller<'_> {
             return Err(CallError::ServerFailed { call, status: code, message, retry_after });
         }
         Err(CallError::Refused { call, status: code, message, remedy: remedy(self.connection, code) })
+    }
+
+    /// Sends a request, compressed if the server takes that.
+    fn send(&self, request: RequestBuilder) -> reqwest::Result<Response> {
+        let (client, request) = request.build_split();
+        let request = request?;
+        if let Some(compressed) = self.gzip.compress(&request) {
+            let response = client.execute(compressed)?;
+            if !self.gzip.is_refused(&response) {
+                return Ok(response);
+            }
+        }
+        let response = client.execute(request)?;
+        self.gzip.learn(response.headers());
+        Ok(response)
     }
 
     fn failed(&self, error: reqwest::Error) -> CallError {

@@ -10,8 +10,10 @@ use reqwest::{blocking::Client as HttpClient, header::DATE};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Connection, ConnectionError, ProjectRef,
+    Connection, ConnectionError, ProjectRef, Version,
     call::{CallError, Caller},
+    encode::Template,
+    gzip::Gzip,
     wire,
 };
 
@@ -33,6 +35,7 @@ const MAX_RUN_SHARE: u64 = 20;
 pub struct Client {
     http: HttpClient,
     connection: Connection,
+    gzip: Gzip,
 }
 
 /// A user of the server.
@@ -76,7 +79,7 @@ impl Client {
     /// # Errors
     /// When HTTP or TLS cannot be set up.
     pub fn new(connection: &Connection) -> Result<Self, ConnectionError> {
-        Ok(Self { http: connection.http_client()?, connection: connection.clone() })
+        Ok(Self { http: connection.http_client()?, connection: connection.clone(), gzip: Gzip::default() })
     }
 
     /// Asks whether the server is there and takes this user.
@@ -182,16 +185,12 @@ impl Client {
     }
 
     /// The id of the version with these hashes.
-    pub(crate) fn find_version(
-        &self,
-        project_id: i64,
-        version: &wire::DagTemplateIn,
-    ) -> Result<Option<i64>, CallError> {
+    pub(crate) fn find_version(&self, project_id: i64, version: &Version) -> Result<Option<i64>, CallError> {
         let query = [
             ("project_id", project_id.to_string()),
             ("dag_hash", version.dag_hash.clone()),
             ("code_hash", version.code_hash.clone()),
-            ("dag_name", version.name.clone()),
+            ("dag_name", Template(version).name()),
         ];
         let request = self.http.get(self.url("/dag_templates/exists/")).query(&query);
         let found: Option<wire::DagTemplateOut> = self.caller("look for the version").json(request)?;
@@ -199,13 +198,9 @@ impl Client {
     }
 
     /// Creates a version. A second one with the same hashes is a failure of the server.
-    pub(crate) fn create_version(
-        &self,
-        project_id: i64,
-        version: &wire::DagTemplateIn,
-    ) -> Result<i64, CallError> {
+    pub(crate) fn create_version(&self, project_id: i64, version: &Version) -> Result<i64, CallError> {
         let url = self.url("/dag_templates");
-        let request = self.http.post(url).query(&[("project_id", project_id)]).json(version);
+        let request = self.http.post(url).query(&[("project_id", project_id)]).json(&Template(version));
         let caller = self.caller("create the version");
         let created: wire::DagTemplateOut = caller.json(request)?;
         caller.id(created.id)
@@ -318,7 +313,7 @@ impl Client {
     }
 
     fn caller(&self, call: &'static str) -> Caller<'_> {
-        Caller { call, connection: &self.connection }
+        Caller { call, connection: &self.connection, gzip: &self.gzip }
     }
 
     fn refused_project(&self, message: &str) -> CallError {

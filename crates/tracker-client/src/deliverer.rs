@@ -9,7 +9,7 @@ use std::{
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::{
-    CallError, Client, Counts, CursorError, OutboxError,
+    CallError, Client, Counts, CursorError, OutboxError, Version,
     batch::Part,
     cursor::{Cursor, MAX_SETTLING, SetAside, is_settling},
     outbox,
@@ -199,7 +199,7 @@ impl Deliverer {
 
     /// The server's version is found or created. Where another process creates the same one at this moment the server
     /// fails, and the next attempt finds it.
-    fn deliver_version(&mut self, version: &wire::DagTemplateIn) -> Result<(), DeliveryError> {
+    fn deliver_version(&mut self, version: &Version) -> Result<(), DeliveryError> {
         let project_id = match self.cursor.project_id {
             Some(id) => id,
             None => self.client.resolve_project()?.id,

@@ -2,9 +2,10 @@
 
 use std::{
     borrow::Cow,
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
 };
 
+use serde::{Serialize, Serializer, ser::SerializeStruct as _};
 use serde_json::{Map, Value, json};
 
 use crate::{
@@ -21,36 +22,55 @@ const OUTPUT_TYPE: &str = "python_type";
 
 type Object = Map<String, Value>;
 
-pub(crate) fn version(version: &Version) -> wire::DagTemplateIn {
-    let types: BTreeMap<&str, &str> =
-        version.nodes.iter().map(|node| (node.name.as_str(), node.output_type.as_str())).collect();
-    wire::DagTemplateIn {
-        name: fit(&version.dag_name, MAX_NAME_CHARS),
-        template_type: "HAMILTON".to_owned(),
-        config: Some(Object::new()),
-        dag_hash: version.dag_hash.clone(),
-        code_hash: version.code_hash.clone(),
-        tags: Some(tags(&version.tags)),
-        nodes: version.nodes.iter().map(|node| node_template(node, &types)).collect(),
-        code_artifacts: version.nodes.iter().filter_map(code_artifact).collect(),
-        code_log: wire::CodeLog {
-            files: version
-                .files
-                .iter()
-                .map(|(path, contents)| wire::File {
-                    path: fit(path, MAX_PATH_CHARS),
-                    contents: clean(contents).into_owned(),
-                })
-                .collect(),
-        },
-        // A version is the same whatever commit it was run from: the commit is a tag of the run.
-        code_version_info_type: "ad_hoc".to_owned(),
-        code_version_info: None,
-        code_version_info_schema: None,
+/// The body that creates a version, a [`wire::DagTemplateIn`].
+///
+/// Its nodes are made one at a time while it is written: all together would take many times the memory of their text.
+pub(crate) struct Template<'a>(pub(crate) &'a Version);
+
+impl Template<'_> {
+    pub(crate) fn name(&self) -> String {
+        fit(&self.0.dag_name, MAX_NAME_CHARS)
     }
 }
 
-fn node_template(node: &VersionNode, types: &BTreeMap<&str, &str>) -> wire::NodeTemplateIn {
+impl Serialize for Template<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Version { dag_name: _, dag_hash, code_hash, nodes, files, tags: own_tags } = self.0;
+        let types = nodes.iter().map(|node| (node.name.as_str(), node.output_type.as_str())).collect();
+        let mut body = serializer.serialize_struct("DAGTemplateIn", 10)?;
+        body.serialize_field("name", &self.name())?;
+        body.serialize_field("template_type", "HAMILTON")?;
+        body.serialize_field("config", &Object::new())?;
+        body.serialize_field("dag_hash", dag_hash)?;
+        body.serialize_field("code_hash", code_hash)?;
+        body.serialize_field("tags", &tags(own_tags))?;
+        body.serialize_field("nodes", &Each(|| nodes.iter().map(|node| node_template(node, &types))))?;
+        body.serialize_field("code_artifacts", &Each(|| nodes.iter().filter_map(code_artifact)))?;
+        body.serialize_field("code_log", &code_log(files))?;
+        // A version is the same whatever commit it was run from: the commit is a tag of the run.
+        body.serialize_field("code_version_info_type", "ad_hoc")?;
+        body.end()
+    }
+}
+
+/// A list that is made while it is written.
+struct Each<F>(F);
+
+impl<F: Fn() -> I, I: Iterator<Item: Serialize>> Serialize for Each<F> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq((self.0)())
+    }
+}
+
+fn code_log(files: &BTreeMap<String, String>) -> wire::CodeLog {
+    let file = |(path, contents): (&String, &String)| wire::File {
+        path: fit(path, MAX_PATH_CHARS),
+        contents: clean(contents).into_owned(),
+    };
+    wire::CodeLog { files: files.iter().map(file).collect() }
+}
+
+fn node_template(node: &VersionNode, types: &HashMap<&str, &str>) -> wire::NodeTemplateIn {
     let type_name = |name: &str| json!({ "type_name": clean(types.get(name).copied().unwrap_or("table")) });
     wire::NodeTemplateIn {
         name: node_name(&node.name),
@@ -266,7 +286,10 @@ fn clean_value(value: Value) -> Value {
 
 #[cfg(test)]
 mod tests {
+    use daglight_run_identity::{Code, Dag};
+
     use super::*;
+    use crate::Event;
 
     #[track_caller]
     fn check_shown(kind: AttributeKind, value: Value, expected: (&str, i64, Value)) {
@@ -322,6 +345,31 @@ mod tests {
             ["rows", "rows_2"]
         );
         assert_eq!(sent[0].value["value"], "1\u{fffd}");
+    }
+
+    #[test]
+    fn a_template_is_what_the_server_takes() {
+        let code = Code {
+            path: "orders.sql".into(),
+            first_line: 2,
+            last_line: 3,
+            text: "SELECT 1\n".into(),
+            normalized: "SELECT ?".into(),
+        };
+        let dag = Dag::builder("shop::orders_v1").unwrap().loader("orders").code(code).tag("layer", "gold");
+        let dag = dag.transform("risk", ["orders"]).documentation("Late").build().unwrap();
+        let Event::Version(version) = Event::version(&dag, BTreeMap::from([("team".into(), "risk".into())]))
+        else {
+            unreachable!("it is a version")
+        };
+        let body = serde_json::to_value(Template(&version)).unwrap();
+        let read: wire::DagTemplateIn = serde_json::from_value(body.clone()).unwrap();
+        assert_eq!((read.nodes.len(), read.code_artifacts.len(), read.code_log.files.len()), (2, 1, 1));
+        assert_eq!(read.nodes[1].dependency_specs.as_deref(), Some(&[json!({"type_name": "table"})][..]));
+        assert_eq!((read.code_artifacts[0].start, read.code_artifacts[0].end), (0, 1));
+        let mut again = serde_json::to_value(read).unwrap();
+        again.as_object_mut().unwrap().retain(|_, value| !value.is_null());
+        assert_eq!(again, body);
     }
 
     #[test]

@@ -7,6 +7,8 @@ use daglight_capture_policy::Captured;
 use daglight_run_identity::{Dag, NodeKind, RunId};
 use serde::{Deserialize, Serialize};
 
+use crate::event_time;
+
 /// Something that happened in a run.
 ///
 /// Values of user data reach an event only as [`Captured`], inside an [`Attribute`]. What a server has no column for is
@@ -25,6 +27,7 @@ pub enum Event<V = Captured> {
         /// Tags of the run.
         tags: BTreeMap<String, String>,
         /// When it began.
+        #[serde(with = "event_time")]
         time: DateTime<Utc>,
     },
     /// A node began.
@@ -32,6 +35,7 @@ pub enum Event<V = Captured> {
         /// The node's name.
         node: String,
         /// When it began.
+        #[serde(with = "event_time")]
         time: DateTime<Utc>,
     },
     /// A node ended.
@@ -39,6 +43,7 @@ pub enum Event<V = Captured> {
         /// The node's name.
         node: String,
         /// When it ended.
+        #[serde(with = "event_time")]
         time: DateTime<Utc>,
         /// How it ended.
         status: Outcome,
@@ -50,6 +55,7 @@ pub enum Event<V = Captured> {
         /// The tags.
         tags: BTreeMap<String, String>,
         /// When.
+        #[serde(with = "event_time")]
         time: DateTime<Utc>,
     },
     /// The run ended.
@@ -57,6 +63,7 @@ pub enum Event<V = Captured> {
         /// How it ended.
         status: Outcome,
         /// When it ended.
+        #[serde(with = "event_time")]
         time: DateTime<Utc>,
     },
 }

@@ -17,6 +17,7 @@
 
 mod connection;
 mod event;
+mod event_time;
 mod ledger;
 mod outbox;
 mod reader;
@@ -33,6 +34,7 @@ mod deliverer;
 mod delivery;
 mod delivery_lock;
 mod encode;
+mod gzip;
 mod status;
 mod steps;
 mod sync;

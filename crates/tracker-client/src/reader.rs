@@ -36,6 +36,9 @@ pub enum OutboxError {
     },
 }
 
+/// Memory that is kept for the next line after a longer one.
+const KEPT_LINE_BYTES: usize = 1 << 20;
+
 /// What comes next in an outbox.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Read {
@@ -99,6 +102,7 @@ impl OutboxReader {
             let record = if whole { decode(line) } else { None };
             let blank = whole && line.is_empty();
             self.line.clear();
+            self.line.shrink_to(KEPT_LINE_BYTES);
             match record {
                 Some(Record::Event(event)) => return Ok(Read::Event { event, end }),
                 Some(Record::Header(header)) if header.version > OUTBOX_VERSION => {

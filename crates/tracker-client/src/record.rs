@@ -46,10 +46,14 @@ pub(crate) fn encode(record: &impl Serialize, line: &mut Vec<u8>) -> serde_json:
     line.extend_from_slice(&[b'0'; CHECKSUM_HEX]);
     line.extend_from_slice(BODY_KEY);
     serde_json::to_writer(&mut *line, record)?;
-    let checksum = format!("{:08x}", crc32fast::hash(&line[start + PREFIX..]));
-    line[start + CHECKSUM_KEY.len()..][..CHECKSUM_HEX].copy_from_slice(checksum.as_bytes());
+    let checksum = hexadecimal(crc32fast::hash(&line[start + PREFIX..]));
+    line[start + CHECKSUM_KEY.len()..][..CHECKSUM_HEX].copy_from_slice(&checksum);
     line.extend_from_slice(b"}\n");
     Ok(())
+}
+
+fn hexadecimal(checksum: u32) -> [u8; CHECKSUM_HEX] {
+    std::array::from_fn(|digit| b"0123456789abcdef"[(checksum >> (28 - 4 * digit)) as usize & 0xf])
 }
 
 /// Reads a line without its line feed. `None`: it is torn, was changed, or holds nothing that this version knows.
@@ -61,10 +65,25 @@ pub(crate) fn decode(line: &[u8]) -> Option<Record> {
     if crc32fast::hash(body) != checksum {
         return None;
     }
-    if let Ok(event) = serde_json::from_slice(body) {
-        return Some(Record::Event(Box::new(event)));
+    match serde_json::from_slice(body) {
+        // The largest record by far is read without the detour by which serde finds out what an event is.
+        Ok(Tag { event: Some("version") }) => {
+            let version = serde_json::from_slice(body).ok()?;
+            Some(Record::Event(Box::new(Event::Version(version))))
+        }
+        Ok(Tag { event: None }) => {
+            let header: Header = serde_json::from_slice(body).ok()?;
+            (header.format == FORMAT).then_some(Record::Header(header))
+        }
+        _ => serde_json::from_slice(body).ok().map(|event| Record::Event(Box::new(event))),
     }
-    serde_json::from_slice(body).ok().filter(|header: &Header| header.format == FORMAT).map(Record::Header)
+}
+
+/// What a record says that it is.
+#[derive(Deserialize)]
+struct Tag<'a> {
+    #[serde(borrow)]
+    event: Option<&'a str>,
 }
 
 #[cfg(test)]

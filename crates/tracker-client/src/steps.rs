@@ -54,7 +54,7 @@ pub(crate) struct Step {
 /// What the server is asked to do.
 #[derive(Debug)]
 pub(crate) enum Action {
-    Version(Box<wire::DagTemplateIn>),
+    Version(Box<Version>),
     Run {
         run_id: String,
         started: DateTime<Utc>,
@@ -154,7 +154,7 @@ impl Steps {
         match event {
             Event::Version(version) => {
                 self.pipeline = Pipeline::of(&version);
-                (Action::Version(Box::new(encode::version(&version))), Counts { versions: 1, ..none })
+                (Action::Version(version), Counts { versions: 1, ..none })
             }
             Event::RunStarted { run_id, tags, time } => {
                 let run_id = run_id.to_string();
@@ -164,7 +164,7 @@ impl Steps {
                     run_status: wire::DagRunUpdateRunStatus::Running.to_string(),
                     tags: encode::run_tags(&run_id, &tags),
                     inputs: Default::default(),
-                    outputs: self.pipeline.outputs.clone(),
+                    outputs: std::mem::take(&mut self.pipeline.outputs),
                     launched_by_id: None,
                 };
                 let action = Action::Run { run_id, started: time, body: Box::new(body) };
@@ -198,6 +198,7 @@ impl Pipeline {
         Self {
             dependencies: nodes
                 .iter()
+                .filter(|node| !node.dependencies.is_empty())
                 .map(|node| (node.name.clone(), encode::node_names(&node.dependencies)))
                 .collect(),
             outputs: nodes

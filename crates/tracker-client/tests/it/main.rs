@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails where it stands")]
 
+mod compressed;
 mod faults;
 mod projects;
 mod recorded;

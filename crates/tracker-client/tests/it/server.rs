@@ -12,6 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use flate2::read::GzDecoder;
 use serde_json::Value;
 
 /// What the server does with a request.
@@ -19,6 +20,8 @@ use serde_json::Value;
 pub(crate) enum Reply {
     /// Answers 200 with this.
     Json(Value),
+    /// The same, and says that requests may be compressed.
+    JsonTakingGzip(Value),
     /// Answers 200 with an empty body.
     Empty,
     /// Answers with a status and a body.
@@ -118,8 +121,9 @@ fn serve(stream: TcpStream, requests: &Mutex<Vec<Request>>, script: &Mutex<Scrip
     requests.lock().unwrap().push(request);
     let (expected, reply) = script.lock().unwrap().front().cloned().expect("a script that goes on");
     assert!(line.starts_with(expected), "expected {expected:?}, got {line:?}");
+    let more = if matches!(reply, Reply::JsonTakingGzip(_)) { "accept-encoding: gzip\r\n" } else { "" };
     let (status, body, kept) = match reply {
-        Reply::Json(value) => (200, value.to_string(), usize::MAX),
+        Reply::Json(value) | Reply::JsonTakingGzip(value) => (200, value.to_string(), usize::MAX),
         Reply::Empty => (200, String::new(), usize::MAX),
         Reply::Status(status, body) => (status, body.to_owned(), usize::MAX),
         Reply::Truncated => (200, "[".repeat(100), 50),
@@ -129,7 +133,7 @@ fn serve(stream: TcpStream, requests: &Mutex<Vec<Request>>, script: &Mutex<Scrip
         }
     };
     let head = format!(
-        "HTTP/1.1 {status} x\r\ndate: Sat, 21 Nov 2026 08:00:00 GMT\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+        "HTTP/1.1 {status} x\r\ndate: Sat, 21 Nov 2026 08:00:00 GMT\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n{more}\r\n",
         body.len()
     );
     let mut stream = stream;
@@ -160,6 +164,10 @@ fn read(stream: &TcpStream) -> Option<Request> {
     let line = line.trim_end().strip_suffix(" HTTP/1.1")?.to_owned();
     let mut body = vec![0; length];
     reader.read_exact(&mut body).unwrap();
+    if headers.iter().any(|header| header == "content-encoding: gzip") {
+        let compressed = std::mem::take(&mut body);
+        GzDecoder::new(&*compressed).read_to_end(&mut body).unwrap();
+    }
     let body = if body.is_empty() { Value::Null } else { serde_json::from_slice(&body).unwrap() };
     Some(Request { line, headers, body })
 }

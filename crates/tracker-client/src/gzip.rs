@@ -1,0 +1,86 @@
+//! Compressed requests, for servers that say that they take them.
+
+use std::{
+    io::Write,
+    sync::atomic::{AtomicU8, Ordering},
+};
+
+use flate2::{Compression, write::GzEncoder};
+use reqwest::{
+    StatusCode,
+    blocking::{Body, Request, Response},
+    header::{ACCEPT_ENCODING, CONTENT_ENCODING, HeaderMap, HeaderValue},
+};
+
+/// Smaller bodies are sent as they are.
+const MIN_BYTES: usize = 16 << 10;
+
+/// Whether a server takes compressed requests.
+///
+/// It says so by an `Accept-Encoding` in any of its answers (RFC 9110, 12.5.3). The Hamilton UI never does, and refuses
+/// compressed requests; a gateway in front of it may.
+#[derive(Debug, Default)]
+pub(crate) struct Gzip(AtomicU8);
+
+const TAKEN: u8 = 1;
+const REFUSED: u8 = 2;
+
+impl Gzip {
+    /// The same request with its body compressed, where that is wanted and worth while.
+    pub(crate) fn compress(&self, request: &Request) -> Option<Request> {
+        let body = request.body()?.as_bytes().filter(|body| body.len() >= MIN_BYTES)?;
+        if self.0.load(Ordering::Relaxed) != TAKEN {
+            return None;
+        }
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+        encoder.write_all(body).ok()?;
+        let body = encoder.finish().ok()?;
+        let mut request = request.try_clone()?;
+        *request.body_mut() = Some(Body::from(body));
+        request.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        Some(request)
+    }
+
+    /// Takes note of what an answer says.
+    pub(crate) fn learn(&self, answer: &HeaderMap) {
+        if answer.get_all(ACCEPT_ENCODING).iter().any(names_gzip) {
+            let _ = self.0.compare_exchange(0, TAKEN, Ordering::Relaxed, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether this answer refuses a compressed request, of which the server has done nothing. No more are sent then.
+    pub(crate) fn is_refused(&self, answer: &Response) -> bool {
+        let refused = matches!(answer.status(), StatusCode::BAD_REQUEST | StatusCode::UNSUPPORTED_MEDIA_TYPE);
+        if refused {
+            self.0.store(REFUSED, Ordering::Relaxed);
+        }
+        refused
+    }
+}
+
+fn names_gzip(value: &HeaderValue) -> bool {
+    let codings = value.to_str().unwrap_or_default().split(',');
+    codings.map(|coding| coding.split(';').map(str::trim)).any(|mut coding| {
+        coding.next().is_some_and(|name| name.eq_ignore_ascii_case("gzip"))
+            && !coding.any(|weight| matches!(weight, "q=0" | "q=0.0" | "q=0.00" | "q=0.000"))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(value: &'static str, expected: bool) {
+        assert_eq!(names_gzip(&HeaderValue::from_static(value)), expected, "{value:?}");
+    }
+
+    #[test]
+    fn an_offer_of_gzip_is_found() {
+        check("gzip", true);
+        check("br;q=1.0, GZIP ; q=0.5", true);
+        check("gzip; q=0", false);
+        check("deflate, identity", false);
+        check("", false);
+    }
+}
