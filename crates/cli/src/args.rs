@@ -87,9 +87,12 @@ pub(crate) struct SyncArgs {
 pub(crate) struct ReplayArgs {
     /// The bundle: its folder, or a file in it.
     pub(crate) bundle: PathBuf,
-    /// The backend's OTLP/HTTP endpoint, such as http://localhost:4318. Default: OTEL_EXPORTER_OTLP_ENDPOINT.
+    /// The backend's OTLP endpoint, such as http://localhost:4318. Default: OTEL_EXPORTER_OTLP_ENDPOINT.
     #[arg(long, value_name = "URL")]
     pub(crate) endpoint: Option<String>,
+    /// How to speak to it. Default: OTEL_EXPORTER_OTLP_PROTOCOL, or http/protobuf.
+    #[arg(long, value_name = "NAME", value_parser = ["http/protobuf", "http/json", "grpc"])]
+    pub(crate) protocol: Option<String>,
 }
 
 #[derive(Debug, ClapArgs)]

@@ -11,15 +11,32 @@ pub(crate) fn replay(args: &ReplayArgs) -> Result<ExitCode, Failure> {
     let files = otel::SignalFiles { traces: bundle.traces(), metrics: bundle.metrics(), logs: bundle.logs() };
     let mut variables = otel::BridgeConfig::new("daglight").environment;
     if let Some(endpoint) = &args.endpoint {
-        variables.retain(|name, _| !name.ends_with("_ENDPOINT") && !name.ends_with("_PROTOCOL"));
+        // Who names an endpoint wants everything there, whatever the variables say of exporting.
+        variables.retain(|name, _| {
+            !name.ends_with("_ENDPOINT") && !name.ends_with("_EXPORTER") && name != "OTEL_SDK_DISABLED"
+        });
         variables.insert("OTEL_EXPORTER_OTLP_ENDPOINT".to_owned(), endpoint.clone());
     }
-    let sent = otel::replay(&files, &variables).map_err(Failure::work)?;
+    if let Some(protocol) = &args.protocol {
+        variables.retain(|name, _| !name.ends_with("_PROTOCOL"));
+        variables.insert("OTEL_EXPORTER_OTLP_PROTOCOL".to_owned(), protocol.clone());
+    }
+    let otel::Replayed { spans, data_points, log_records, reasons, .. } =
+        otel::replay(&files, &variables).map_err(Failure::work)?;
     println!(
-        "sent: {} spans, {} metrics, {} log records",
-        grouped(sent.spans),
-        grouped(sent.metrics),
-        grouped(sent.log_records)
+        "sent: {} spans, {} data points, {} log records",
+        grouped(spans.sent),
+        grouped(data_points.sent),
+        grouped(log_records.sent)
     );
-    Ok(ExitCode::SUCCESS)
+    let rejected = [spans, data_points, log_records].map(|items| items.rejected);
+    let any_rejected = rejected != [0; 3];
+    if any_rejected {
+        let [spans, data_points, log_records] = rejected.map(grouped);
+        println!("rejected: {spans} spans, {data_points} data points, {log_records} log records");
+    }
+    for reason in reasons {
+        eprintln!("warning: {reason}");
+    }
+    Ok(if any_rejected { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }

@@ -1,6 +1,6 @@
 //! The `OTEL_*` variables of the OpenTelemetry specification, read into types. `docs/opentelemetry.md` has the table.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, fs, time::Duration};
 
 use daglight_capture_policy::Secret;
 use opentelemetry_sdk::{
@@ -8,7 +8,10 @@ use opentelemetry_sdk::{
     trace::{Sampler, SpanLimits},
 };
 
-use crate::Signal;
+use crate::{
+    Signal,
+    transport::{ClientIdentity, TlsFiles},
+};
 
 /// What the variables say. Where one has a wrong value, the default stands and there is a warning.
 #[derive(Debug)]
@@ -40,7 +43,7 @@ pub(crate) struct SignalExport {
 }
 
 /// An OTLP endpoint for one signal.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct OtlpTarget {
     pub(crate) protocol: OtlpProtocol,
     /// The whole URL: over HTTP, with the signal's path.
@@ -48,12 +51,14 @@ pub(crate) struct OtlpTarget {
     pub(crate) headers: Vec<(String, Secret)>,
     pub(crate) timeout: Duration,
     pub(crate) gzip: bool,
+    pub(crate) tls: TlsFiles,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum OtlpProtocol {
     Grpc,
     HttpProtobuf,
+    HttpJson,
 }
 
 /// How items of one signal are gathered before they are sent.
@@ -72,12 +77,9 @@ pub(crate) struct Propagators {
 }
 
 /// Variables of the specification that neither the SDK nor this crate can follow.
-const UNSUPPORTED: [&str; 6] = [
+const UNSUPPORTED: [&str; 3] = [
     "OTEL_CONFIG_FILE",
     "OTEL_EXPERIMENTAL_CONFIG_FILE",
-    "OTEL_EXPORTER_OTLP_CERTIFICATE",
-    "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE",
-    "OTEL_EXPORTER_OTLP_CLIENT_KEY",
     "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION",
 ];
 
@@ -111,7 +113,12 @@ impl Environment {
                 reader.warnings.push(format!("{name} is not supported and has no effect"));
             }
         }
-        environment.warnings = reader.warnings;
+        // What holds for all signals is read for each.
+        for warning in reader.warnings {
+            if !environment.warnings.contains(&warning) {
+                environment.warnings.push(warning);
+            }
+        }
         environment
     }
 }
@@ -223,15 +230,45 @@ impl<'a> Reader<'a> {
             headers: headers.into_iter().map(|(key, value)| (key, Secret::new(value))).collect(),
             timeout,
             gzip: self.gzip([&of_signal("COMPRESSION"), "OTEL_EXPORTER_OTLP_COMPRESSION"]),
+            tls: self.tls(of_signal),
         }
+    }
+
+    fn tls(&mut self, of_signal: &dyn Fn(&str) -> String) -> TlsFiles {
+        let mut file = |kind: &str, instead: &str| {
+            let (own, common) = (of_signal(kind), format!("OTEL_EXPORTER_OTLP_{kind}"));
+            let (name, path) = self.first([&own, &common])?;
+            let text = fs::read(path);
+            if let Err(error) = &text {
+                self.warnings.push(format!("{name}: {path} cannot be read ({error}): {instead}"));
+            }
+            Some(text.ok()).map(|text| text.filter(|text| !text.is_empty()))
+        };
+        let authorities = file("CERTIFICATE", "the certificates of the system are trusted");
+        let instead = "no client certificate is shown";
+        let (key, certificates) = (file("CLIENT_KEY", instead), file("CLIENT_CERTIFICATE", instead));
+        let identity = match (key, certificates) {
+            (Some(key), Some(certificates)) => {
+                key.zip(certificates).map(|(key, certificates)| ClientIdentity { certificates, key })
+            }
+            (None, None) => None,
+            _ => {
+                let names = "OTEL_EXPORTER_OTLP_CLIENT_KEY and OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE";
+                self.warnings.push(format!("{names} go together, and only one is set: {instead}"));
+                None
+            }
+        };
+        TlsFiles { authorities: authorities.flatten(), identity }
     }
 
     fn protocol(&mut self, names: [&str; 2]) -> OtlpProtocol {
         match self.first(names) {
             Some((_, "grpc")) => OtlpProtocol::Grpc,
             None | Some((_, "http/protobuf")) => OtlpProtocol::HttpProtobuf,
+            Some((_, "http/json")) => OtlpProtocol::HttpJson,
             Some((name, other)) => {
-                self.wrong(name, other, "http/protobuf is used, known are grpc and http/protobuf");
+                let instead = "http/protobuf is used, known are grpc, http/protobuf, http/json";
+                self.wrong(name, other, instead);
                 OtlpProtocol::HttpProtobuf
             }
         }
@@ -257,10 +294,12 @@ impl<'a> Reader<'a> {
         let own = self.text(&of_signal("ENDPOINT"));
         let common = self.text("OTEL_EXPORTER_OTLP_ENDPOINT");
         match protocol {
-            OtlpProtocol::HttpProtobuf => own.map(str::to_owned).unwrap_or_else(|| {
-                let base = common.unwrap_or("http://localhost:4318").trim_end_matches('/');
-                format!("{base}/v1/{signal}")
-            }),
+            OtlpProtocol::HttpProtobuf | OtlpProtocol::HttpJson => {
+                own.map(str::to_owned).unwrap_or_else(|| {
+                    let base = common.unwrap_or("http://localhost:4318").trim_end_matches('/');
+                    format!("{base}/v1/{signal}")
+                })
+            }
             OtlpProtocol::Grpc => {
                 let endpoint = own.or(common).unwrap_or("http://localhost:4317");
                 let insecure = self
@@ -384,7 +423,7 @@ fn percent_decoded(text: &str) -> String {
 mod tests {
     use super::*;
 
-    fn read<const N: usize>(variables: [(&str, &str); N]) -> Environment {
+    fn read<'a>(variables: impl IntoIterator<Item = (&'a str, &'a str)>) -> Environment {
         Environment::read(
             &variables.into_iter().map(|(name, text)| (name.to_owned(), text.to_owned())).collect(),
         )
@@ -433,6 +472,38 @@ mod tests {
         let headers = environment.logs.otlp.unwrap().headers;
         assert_eq!(headers[0].1.expose(), "Basic abc");
         assert_eq!(headers[1].0, "x-b");
+    }
+
+    #[track_caller]
+    fn check_tls<const N: usize>(variables: [(&str, &str); N], expected: &[&str]) -> TlsFiles {
+        let endpoint = ("OTEL_EXPORTER_OTLP_ENDPOINT", "https://c:1");
+        let environment = read([endpoint].into_iter().chain(variables).collect::<Vec<_>>());
+        assert_eq!(environment.warnings, expected);
+        environment.metrics.otlp.unwrap().tls
+    }
+
+    #[test]
+    fn certificates_are_read_and_what_cannot_be_is_said_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let [file, other] = ["a.pem", "b.pem"].map(|name| folder.path().join(name));
+        fs::write(&file, "first").unwrap();
+        fs::write(&other, "second").unwrap();
+        let [file, other] = [&file, &other].map(|path| path.to_str().unwrap());
+        let (all, own) = ("OTEL_EXPORTER_OTLP_CERTIFICATE", "OTEL_EXPORTER_OTLP_METRICS_CERTIFICATE");
+        assert_eq!(check_tls([(all, file)], &[]).authorities.unwrap(), b"first");
+        assert_eq!(check_tls([(all, file), (own, other)], &[]).authorities.unwrap(), b"second");
+        let warning = "OTEL_EXPORTER_OTLP_CERTIFICATE: /nowhere cannot be read (No such file or directory \
+                       (os error 2)): the certificates of the system are trusted";
+        assert_eq!(check_tls([(all, "/nowhere")], &[warning]).authorities, None);
+
+        let key = ("OTEL_EXPORTER_OTLP_CLIENT_KEY", file);
+        let certificate = ("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", other);
+        let tls = check_tls([key, certificate], &[]);
+        assert!(!format!("{tls:?}").contains("first"), "{tls:?}");
+        assert_eq!(tls.identity.unwrap().certificates, b"second");
+        let warning = "OTEL_EXPORTER_OTLP_CLIENT_KEY and OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE go together, and \
+                       only one is set: no client certificate is shown";
+        assert!(check_tls([key], &[warning]).identity.is_none());
     }
 
     #[test]

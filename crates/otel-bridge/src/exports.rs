@@ -17,15 +17,20 @@ use opentelemetry_sdk::{Resource, metrics::SdkMeterProvider};
 use crate::{
     Signal,
     console::Console,
-    environment::{Environment, OtlpTarget, SignalExport},
+    environment::{Environment, SignalExport},
     ledger::Losses,
     metric_reader::{MetricPump, PendingFlush, SharedReader},
     origin::Origin,
-    otlp::{self, Destinations, LastError, LogQueue, SpanQueue},
+    otlp::{self, Destinations, LastError, LogQueue, SpanQueue, with_causes},
     scrub::Scrubber,
-    transport::{Executor, Transport, TransportError},
+    sender::{Patience, Sender},
+    transport::{GrpcRuntime, on_own_thread},
 };
 
+/// How often a request is sent that an endpoint cannot take at the moment, within the time for one request.
+const ATTEMPTS: u32 = 4;
+/// How long to wait before the second attempt.
+const FIRST_WAIT: Duration = Duration::from_millis(100);
 /// How long a process waits for its exports when nobody has said how long it may.
 const DROP_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -57,27 +62,23 @@ impl Exports {
         let losses = Losses::default();
         let outside = Arc::new(Origin::outside(&losses));
         let last_error = LastError::default();
-        let mut setup =
-            Setup { transport: Transport::default(), resource, redactor, over_otlp: Vec::new(), warnings };
+        let mut setup = Setup { grpc: None, resource, redactor, over_otlp: Vec::new(), warnings };
 
-        let spans = setup.destinations(Signal::Traces, &environment.traces, Transport::spans);
+        let spans = setup.destinations(Signal::Traces, &environment.traces);
         let spans = spans.and_then(|to| {
             let batches = environment.span_batches;
             let queue = otlp::span_queue(to, batches, resource, scrubber.clone(), last_error.clone());
             setup.started(Signal::Traces, queue).map(Arc::new)
         });
-        let logs = setup.destinations(Signal::Logs, &environment.logs, Transport::logs);
+        let logs = setup.destinations(Signal::Logs, &environment.logs);
         let logs = logs.and_then(|to| {
             let batches = environment.log_batches;
             let queue = otlp::log_queue(to, batches, resource, scrubber.clone(), last_error.clone());
             setup.started(Signal::Logs, queue).map(Arc::new)
         });
-        let temporality = environment.temporality;
-        let metrics = setup.destinations(Signal::Metrics, &environment.metrics, |transport, target| {
-            transport.metrics(target, temporality)
-        });
+        let metrics = setup.destinations(Signal::Metrics, &environment.metrics);
         let metrics = metrics.and_then(|to| {
-            let reader = SharedReader::new(temporality);
+            let reader = SharedReader::new(environment.temporality);
             let provider = SdkMeterProvider::builder().with_resource(resource.clone());
             let provider = provider.with_reader(reader.clone()).build();
             let (interval, origin) = (environment.metric_interval, Arc::clone(&outside));
@@ -164,7 +165,8 @@ impl Flush {
 
 /// What starting the exports of one signal needs and leaves behind.
 struct Setup<'a> {
-    transport: Transport,
+    /// The runtime that all senders over gRPC share.
+    grpc: Option<Arc<GrpcRuntime>>,
     resource: &'a Resource,
     redactor: &'a Redactor,
     over_otlp: Vec<Signal>,
@@ -172,20 +174,23 @@ struct Setup<'a> {
 }
 
 impl Setup<'_> {
-    fn destinations<E>(
-        &mut self,
-        signal: Signal,
-        export: &SignalExport,
-        build: impl FnOnce(&mut Transport, &OtlpTarget) -> Result<(E, Executor), TransportError>,
-    ) -> Option<Destinations<E>> {
-        let otlp = export.otlp.as_ref().and_then(|target| match build(&mut self.transport, target) {
-            Ok(exporter) => {
-                self.over_otlp.push(signal);
-                Some(exporter)
-            }
-            Err(error) => {
-                self.warn(signal, &error);
-                None
+    fn destinations(&mut self, signal: Signal, export: &SignalExport) -> Option<Destinations> {
+        let otlp = export.otlp.as_ref().and_then(|target| {
+            let patience = Patience { attempts: ATTEMPTS, first_wait: FIRST_WAIT, longest: target.timeout };
+            let grpc = &mut self.grpc;
+            let shared = || match grpc {
+                Some(runtime) => Ok(Arc::clone(runtime)),
+                None => Ok(Arc::clone(grpc.insert(Arc::new(GrpcRuntime::start()?)))),
+            };
+            match on_own_thread(|| Sender::new(target, patience, shared)) {
+                Ok(sender) => {
+                    self.over_otlp.push(signal);
+                    Some(sender)
+                }
+                Err(error) => {
+                    self.warn(signal, &error);
+                    None
+                }
             }
         });
         let console = export.console.then(|| Console::new(self.resource));
@@ -197,12 +202,7 @@ impl Setup<'_> {
     }
 
     fn warn(&mut self, signal: Signal, error: &dyn Error) {
-        let mut text = format!("{signal} are not exported: {error}");
-        let mut cause = error.source();
-        while let Some(error) = cause {
-            text.push_str(&format!(": {error}"));
-            cause = error.source();
-        }
+        let text = format!("{signal} are not exported: {}", with_causes(error));
         self.warnings.push(self.redactor.text(&text));
     }
 }

@@ -36,7 +36,7 @@ impl Signal {
     }
 
     /// What one item of it is called.
-    const fn items(self) -> &'static str {
+    pub(crate) const fn items(self) -> &'static str {
         match self {
             Self::Traces => "spans",
             Self::Metrics => "data points",

@@ -11,18 +11,18 @@ use std::{
 };
 
 use opentelemetry::Context;
-use opentelemetry_otlp::MetricExporter;
+use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_sdk::{
     error::OTelSdkResult,
     metrics::{
         InstrumentKind, ManualReader, Pipeline, Temporality,
         data::{AggregatedMetrics, MetricData, ResourceMetrics},
-        exporter::PushMetricExporter,
         reader::MetricReader,
     },
 };
 
 use crate::{
+    Signal,
     origin::Origin,
     otlp::{Destinations, LastError},
 };
@@ -81,7 +81,7 @@ impl MetricPump {
     /// The data points are counted for `origin`.
     pub(crate) fn start(
         reader: SharedReader,
-        destinations: Destinations<MetricExporter>,
+        destinations: Destinations,
         interval: Duration,
         origin: Arc<Origin>,
         last_error: LastError,
@@ -92,14 +92,13 @@ impl MetricPump {
             if let Some(console) = &destinations.console {
                 console.metrics(&metrics);
             }
-            if let Some((exporter, executor)) = &destinations.otlp {
+            if let Some(sender) = &destinations.otlp {
                 let counts = &origin.counts.metrics.otlp;
                 counts.produced(points);
-                let result = executor.run(exporter.export(&metrics));
-                counts.settled(points, result.is_ok());
-                if let Err(error) = result {
-                    last_error.set(error);
-                }
+                let result = sender.send(&ExportMetricsServiceRequest::from(&metrics));
+                let failed = last_error.failed(Signal::Metrics, points, result);
+                counts.settled(points - failed, true);
+                counts.settled(failed, false);
             }
         };
         thread::Builder::new().name("daglight-metric".to_owned()).spawn(move || {

@@ -1,27 +1,36 @@
 //! Sending spans and log records from bounded queues, with every item counted for the run it came from.
 
 use std::{
-    fmt::Display,
+    error::Error,
     io,
+    iter::successors,
     sync::{Arc, Mutex, PoisonError},
 };
 
 use opentelemetry::InstrumentationScope;
-use opentelemetry_otlp::{LogExporter, SpanExporter};
+use opentelemetry_proto::{
+    tonic::collector::{logs::v1::ExportLogsServiceRequest, trace::v1::ExportTraceServiceRequest},
+    transform::{
+        common::tonic::ResourceAttributesWithSchema, logs::tonic::group_logs_by_resource_and_scope,
+        trace::tonic::group_spans_by_resource_and_scope,
+    },
+};
 use opentelemetry_sdk::{
     Resource,
-    logs::{LogBatch, LogExporter as _, SdkLogRecord},
-    trace::{SpanData, SpanExporter as _},
+    logs::{LogBatch, SdkLogRecord},
+    trace::SpanData,
 };
 
 use crate::{
+    Signal,
     console::Console,
     environment::Batches,
     ledger::{AllCounts, Counts},
+    messages::Rejected,
     origin::Origin,
     queue::{Queue, QueueSettings, WhenFull},
     scrub::Scrubber,
-    transport::Executor,
+    sender::{SendError, Sender},
 };
 
 /// An item on its way, and where it comes from.
@@ -40,8 +49,24 @@ pub(crate) type LogQueue = Queue<Sent<LogItem>>;
 pub(crate) struct LastError(Arc<Mutex<Option<String>>>);
 
 impl LastError {
-    pub(crate) fn set(&self, error: impl Display) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.to_string());
+    fn set(&self, text: String) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(text);
+    }
+
+    /// The number of items that did not arrive; why they did not is remembered.
+    pub(crate) fn failed(&self, signal: Signal, items: u64, result: Result<Rejected, SendError>) -> u64 {
+        match result {
+            Ok(Rejected { items: 0, .. }) => 0,
+            Ok(rejected) => {
+                let (refused, of) = (rejected.items.min(items), signal.items());
+                self.set(format!("the endpoint rejected {refused} of {items} {of}: {}", rejected.reason));
+                refused
+            }
+            Err(error) => {
+                self.set(with_causes(&error));
+                items
+            }
+        }
     }
 
     pub(crate) fn get(&self) -> Option<String> {
@@ -49,24 +74,28 @@ impl LastError {
     }
 }
 
+/// An error and its causes in one line.
+pub(crate) fn with_causes(error: &dyn Error) -> String {
+    let causes = successors(error.source(), |cause| (*cause).source());
+    causes.fold(error.to_string(), |line, cause| format!("{line}: {cause}"))
+}
+
 /// Where one signal goes: over OTLP, to the console, or both.
 #[derive(Debug)]
-pub(crate) struct Destinations<E> {
-    pub(crate) otlp: Option<(E, Executor)>,
+pub(crate) struct Destinations {
+    pub(crate) otlp: Option<Sender>,
     pub(crate) console: Option<Console>,
 }
 
 /// Starts sending spans.
 pub(crate) fn span_queue(
-    mut destinations: Destinations<SpanExporter>,
+    destinations: Destinations,
     batches: Batches,
     resource: &Resource,
     mut scrubber: Scrubber,
     last_error: LastError,
 ) -> io::Result<SpanQueue> {
-    if let Some((exporter, _)) = &mut destinations.otlp {
-        exporter.set_resource(resource);
-    }
+    let resource = ResourceAttributesWithSchema::from(resource);
     let work = move |batch: Vec<Sent<SpanData>>| {
         let (spans, origins): (Vec<_>, Vec<_>) = batch
             .into_iter()
@@ -79,9 +108,11 @@ pub(crate) fn span_queue(
         if let Some(console) = &destinations.console {
             console.spans(spans.clone());
         }
-        if let Some((exporter, executor)) = &destinations.otlp {
-            let result = executor.run(exporter.export(spans));
-            settle(&origins, |counts| &counts.traces.otlp, result, &last_error);
+        if let Some(sender) = &destinations.otlp {
+            let resource_spans = group_spans_by_resource_and_scope(spans, &resource);
+            let result = sender.send(&ExportTraceServiceRequest { resource_spans });
+            let failed = last_error.failed(Signal::Traces, origins.len() as u64, result);
+            settle(&origins, |counts| &counts.traces.otlp, failed);
         }
     };
     start("daglight-spans", batches, work)
@@ -89,15 +120,13 @@ pub(crate) fn span_queue(
 
 /// Starts sending log records.
 pub(crate) fn log_queue(
-    mut destinations: Destinations<LogExporter>,
+    destinations: Destinations,
     batches: Batches,
     resource: &Resource,
     mut scrubber: Scrubber,
     last_error: LastError,
 ) -> io::Result<LogQueue> {
-    if let Some((exporter, _)) = &mut destinations.otlp {
-        exporter.set_resource(resource);
-    }
+    let resource = ResourceAttributesWithSchema::from(resource);
     let work = move |batch: Vec<Sent<LogItem>>| {
         let (logs, origins): (Vec<_>, Vec<_>) = batch
             .into_iter()
@@ -111,9 +140,11 @@ pub(crate) fn log_queue(
         if let Some(console) = &destinations.console {
             console.logs(&LogBatch::new(&borrowed));
         }
-        if let Some((exporter, executor)) = &destinations.otlp {
-            let result = executor.run(exporter.export(LogBatch::new(&borrowed)));
-            settle(&origins, |counts| &counts.logs.otlp, result, &last_error);
+        if let Some(sender) = &destinations.otlp {
+            let resource_logs = group_logs_by_resource_and_scope(&LogBatch::new(&borrowed), &resource);
+            let result = sender.send(&ExportLogsServiceRequest { resource_logs });
+            let failed = last_error.failed(Signal::Logs, origins.len() as u64, result);
+            settle(&origins, |counts| &counts.logs.otlp, failed);
         }
     };
     start("daglight-logs", batches, work)
@@ -134,16 +165,10 @@ fn start<T: Send + 'static>(
     Queue::start(settings, work)
 }
 
-fn settle<E: Display>(
-    origins: &[Arc<Origin>],
-    of_signal: impl Fn(&AllCounts) -> &Counts,
-    result: Result<(), E>,
-    last_error: &LastError,
-) {
-    for origin in origins {
-        of_signal(&origin.counts).settled(1, result.is_ok());
-    }
-    if let Err(error) = result {
-        last_error.set(error);
+/// An endpoint does not say which items it rejected: they are taken for the last ones.
+fn settle(origins: &[Arc<Origin>], of_signal: impl Fn(&AllCounts) -> &Counts, failed: u64) {
+    let arrived = origins.len() - usize::try_from(failed).unwrap_or(origins.len()).min(origins.len());
+    for (index, origin) in origins.iter().enumerate() {
+        of_signal(&origin.counts).settled(1, index < arrived);
     }
 }

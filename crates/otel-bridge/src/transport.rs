@@ -1,55 +1,68 @@
-//! The OTLP exporters of the three signals, over gRPC or HTTP, and the thread context in which each can run.
+//! How OTLP endpoints are reached: HTTP clients and gRPC channels, their certificates, and the runtime of gRPC.
 
-use std::{collections::HashMap, future::Future, io, sync::Arc, thread};
+use std::{io, sync::Arc, thread};
 
-use opentelemetry_otlp::{
-    Compression, ExporterBuildError, LogExporter, MetricExporter, Protocol, SpanExporter, WithExportConfig,
-    WithHttpConfig, WithTonicConfig,
-    tonic_types::{metadata::MetadataMap, transport::ClientTlsConfig},
-};
-use opentelemetry_sdk::metrics::Temporality;
 use reqwest::{Url, blocking::Client};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{
+    ClientConfig, RootCertStore,
+    pki_types::{
+        CertificateDer, PrivateKeyDer,
+        pem::{self, PemObject as _},
+    },
+};
 use rustls_platform_verifier::BuilderVerifierExt as _;
 use tokio::runtime::{self, Runtime};
+use tonic::{
+    metadata::{MetadataKey, MetadataMap},
+    transport::{self, Certificate, Channel, ClientTlsConfig, Endpoint, Identity},
+};
 
-use crate::environment::{OtlpProtocol, OtlpTarget};
+use crate::environment::OtlpTarget;
 
-/// Why there is no exporter.
+/// What requests say that they come from.
+const USER_AGENT: &str = concat!("daglight/", env!("CARGO_PKG_VERSION"));
+
+/// Why an endpoint cannot be reached at all.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TransportError {
     #[error("cannot start the exporter's threads")]
     Threads(#[from] io::Error),
-    #[error("cannot build the exporter")]
-    Exporter(#[from] ExporterBuildError),
     #[error("cannot build the HTTP client")]
     Client(#[from] reqwest::Error),
+    #[error("cannot build the gRPC client")]
+    Channel(#[from] transport::Error),
     #[error("cannot set up TLS")]
     Tls(#[from] rustls::Error),
+    #[error("cannot read the certificates for TLS")]
+    Certificates(#[from] pem::Error),
     #[error("the thread that builds the exporter panicked")]
     Panicked,
 }
 
-/// Where the futures of an exporter run. Clones share one runtime.
-#[derive(Debug, Clone)]
-pub(crate) enum Executor {
-    /// HTTP blocks, so that any thread will do.
-    Blocking,
-    /// gRPC needs a Tokio runtime, which must not be the caller's: that one may have a single thread, or be gone.
-    Tokio(Arc<GrpcRuntime>),
+/// The certificates for one endpoint, as PEM; what is `None` is left to the system.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct TlsFiles {
+    /// Whom to trust.
+    pub(crate) authorities: Option<Vec<u8>>,
+    /// What the client shows.
+    pub(crate) identity: Option<ClientIdentity>,
 }
 
-impl Executor {
-    /// Runs a future to its end, on a thread that is no worker of a runtime.
-    pub(crate) fn run<F: Future>(&self, future: F) -> F::Output {
-        match self {
-            Self::Blocking => futures::executor::block_on(future),
-            Self::Tokio(runtime) => runtime.handle.block_on(future),
-        }
+/// A client's certificates and its key.
+#[derive(Clone)]
+pub(crate) struct ClientIdentity {
+    pub(crate) certificates: Vec<u8>,
+    pub(crate) key: Vec<u8>,
+}
+
+impl std::fmt::Debug for ClientIdentity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ClientIdentity").finish_non_exhaustive()
     }
 }
 
-/// A runtime with one worker that may be dropped anywhere, also inside another runtime.
+/// The runtime of gRPC: not the caller's, which may have a single thread, or be gone. It has one worker, and may be
+/// dropped anywhere, also inside another runtime.
 #[derive(Debug)]
 pub(crate) struct GrpcRuntime {
     handle: runtime::Handle,
@@ -57,13 +70,17 @@ pub(crate) struct GrpcRuntime {
 }
 
 impl GrpcRuntime {
-    fn start() -> io::Result<Self> {
+    pub(crate) fn start() -> io::Result<Self> {
         let runtime = runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .thread_name("daglight-otlp")
             .enable_all()
             .build()?;
         Ok(Self { handle: runtime.handle().clone(), runtime: Some(runtime) })
+    }
+
+    pub(crate) fn handle(&self) -> &runtime::Handle {
+        &self.handle
     }
 }
 
@@ -75,70 +92,8 @@ impl Drop for GrpcRuntime {
     }
 }
 
-/// Builds exporters; those over gRPC share a runtime.
-#[derive(Debug, Default)]
-pub(crate) struct Transport {
-    grpc: Option<Arc<GrpcRuntime>>,
-}
-
-impl Transport {
-    pub(crate) fn spans(&mut self, target: &OtlpTarget) -> Result<(SpanExporter, Executor), TransportError> {
-        self.build(
-            target,
-            |target| grpc(SpanExporter::builder().with_tonic(), target).build(),
-            |target, client| http(SpanExporter::builder().with_http(), target, client).build(),
-        )
-    }
-
-    pub(crate) fn logs(&mut self, target: &OtlpTarget) -> Result<(LogExporter, Executor), TransportError> {
-        self.build(
-            target,
-            |target| grpc(LogExporter::builder().with_tonic(), target).build(),
-            |target, client| http(LogExporter::builder().with_http(), target, client).build(),
-        )
-    }
-
-    pub(crate) fn metrics(
-        &mut self,
-        target: &OtlpTarget,
-        temporality: Temporality,
-    ) -> Result<(MetricExporter, Executor), TransportError> {
-        let builder = || MetricExporter::builder().with_temporality(temporality);
-        self.build(
-            target,
-            |target| grpc(builder().with_tonic(), target).build(),
-            |target, client| http(builder().with_http(), target, client).build(),
-        )
-    }
-
-    /// Builds on a thread of its own, because a blocking HTTP client cannot be made inside a runtime.
-    fn build<E: Send>(
-        &mut self,
-        target: &OtlpTarget,
-        over_grpc: impl FnOnce(&OtlpTarget) -> Result<E, ExporterBuildError> + Send,
-        over_http: impl FnOnce(&OtlpTarget, Client) -> Result<E, ExporterBuildError> + Send,
-    ) -> Result<(E, Executor), TransportError> {
-        match target.protocol {
-            OtlpProtocol::Grpc => {
-                let runtime = match &self.grpc {
-                    Some(runtime) => Arc::clone(runtime),
-                    None => Arc::clone(self.grpc.insert(Arc::new(GrpcRuntime::start()?))),
-                };
-                let exporter = on_own_thread(|| {
-                    let _entered = runtime.handle.enter();
-                    Ok(over_grpc(target)?)
-                })?;
-                Ok((exporter, Executor::Tokio(runtime)))
-            }
-            OtlpProtocol::HttpProtobuf => {
-                let exporter = on_own_thread(|| Ok(over_http(target, http_client(target)?)?))?;
-                Ok((exporter, Executor::Blocking))
-            }
-        }
-    }
-}
-
-fn on_own_thread<T: Send>(
+/// Runs `build` on a thread of its own, because a blocking HTTP client cannot be made inside a runtime.
+pub(crate) fn on_own_thread<T: Send>(
     build: impl FnOnce() -> Result<T, TransportError> + Send,
 ) -> Result<T, TransportError> {
     thread::scope(|scope| {
@@ -147,55 +102,75 @@ fn on_own_thread<T: Send>(
     })
 }
 
-fn grpc<B: WithExportConfig + WithTonicConfig>(builder: B, target: &OtlpTarget) -> B {
-    let mut metadata = MetadataMap::new();
-    for (name, value) in &target.headers {
-        if let (Ok(entry), Ok(value)) = (metadata.entry(name.to_ascii_lowercase()), value.expose().parse()) {
-            entry.or_insert(value);
-        }
-    }
-    let mut builder = builder
-        .with_endpoint(&target.endpoint)
-        .with_protocol(Protocol::Grpc)
-        .with_timeout(target.timeout)
-        .with_metadata(metadata);
+/// A channel that connects when it is first used.
+pub(crate) fn grpc_channel(runtime: &GrpcRuntime, target: &OtlpTarget) -> Result<Channel, TransportError> {
+    let mut endpoint = Endpoint::from_shared(target.endpoint.clone())?
+        .user_agent(USER_AGENT)?
+        .connect_timeout(target.timeout)
+        .timeout(target.timeout);
     if target.endpoint.starts_with("https:") {
-        builder = builder.with_tls_config(ClientTlsConfig::new().with_enabled_roots());
+        let tls = ClientTlsConfig::new();
+        let mut tls = match &target.tls.authorities {
+            Some(authorities) => tls.ca_certificate(Certificate::from_pem(authorities)),
+            None => tls.with_enabled_roots(),
+        };
+        if let Some(identity) = &target.tls.identity {
+            tls = tls.identity(Identity::from_pem(&identity.certificates, &identity.key));
+        }
+        endpoint = endpoint.tls_config(tls)?;
     }
-    if target.gzip { builder.with_compression(Compression::Gzip) } else { builder }
+    let _entered = runtime.handle.enter();
+    Ok(endpoint.connect_lazy())
 }
 
-fn http<B: WithExportConfig + WithHttpConfig>(builder: B, target: &OtlpTarget, client: Client) -> B {
-    // The builder decodes percent signs once more.
-    let encoded = |value: &str| value.replace('%', "%25");
-    let headers: HashMap<String, String> =
-        target.headers.iter().map(|(name, value)| (name.clone(), encoded(value.expose()))).collect();
-    let builder = builder
-        .with_endpoint(&target.endpoint)
-        .with_protocol(Protocol::HttpBinary)
-        .with_timeout(target.timeout)
-        .with_http_client(client)
-        .with_headers(headers);
-    if target.gzip { builder.with_compression(Compression::Gzip) } else { builder }
+/// The headers of requests over gRPC, as far as they can be headers.
+pub(crate) fn grpc_metadata(target: &OtlpTarget) -> MetadataMap {
+    let mut metadata = MetadataMap::new();
+    for (name, value) in &target.headers {
+        let name = MetadataKey::from_bytes(name.to_ascii_lowercase().as_bytes());
+        if let (Ok(name), Ok(value)) = (name, value.expose().parse()) {
+            metadata.insert(name, value);
+        }
+    }
+    metadata
 }
 
 /// A client that asks no proxy for an endpoint on this machine.
 pub(crate) fn http_client(target: &OtlpTarget) -> Result<Client, TransportError> {
+    let client = Client::builder().user_agent(USER_AGENT).timeout(target.timeout);
+    let mut client = client.tls_backend_preconfigured(tls_config(target)?);
+    if is_on_this_machine(&target.endpoint) {
+        client = client.no_proxy();
+    }
+    let client = client.build()?;
+    // What is no URL is found out now, and not when there is something to send.
+    client.post(&target.endpoint).build()?;
+    Ok(client)
+}
+
+fn tls_config(target: &OtlpTarget) -> Result<ClientConfig, TransportError> {
     // The client does not know before a request whether it needs TLS. Left alone it would look for a provider that the
     // process has installed, and panic where there is none.
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let tls = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
-    let tls = if target.endpoint.starts_with("https:") {
-        tls.with_platform_verifier()?
-    } else {
-        tls.with_root_certificates(RootCertStore::empty())
+    let tls = match &target.tls.authorities {
+        Some(authorities) => {
+            let mut roots = RootCertStore::empty();
+            for certificate in CertificateDer::pem_slice_iter(authorities) {
+                roots.add(certificate?)?;
+            }
+            tls.with_root_certificates(roots)
+        }
+        None if target.endpoint.starts_with("https:") => tls.with_platform_verifier()?,
+        None => tls.with_root_certificates(RootCertStore::empty()),
     };
-    let mut client =
-        Client::builder().timeout(target.timeout).tls_backend_preconfigured(tls.with_no_client_auth());
-    if is_on_this_machine(&target.endpoint) {
-        client = client.no_proxy();
-    }
-    Ok(client.build()?)
+    Ok(match &target.tls.identity {
+        Some(identity) => {
+            let chain = CertificateDer::pem_slice_iter(&identity.certificates).collect::<Result<_, _>>()?;
+            tls.with_client_auth_cert(chain, PrivateKeyDer::from_pem_slice(&identity.key)?)?
+        }
+        None => tls.with_no_client_auth(),
+    })
 }
 
 fn is_on_this_machine(endpoint: &str) -> bool {

@@ -3,14 +3,21 @@
 use std::{
     io::{Read as _, Write as _},
     net::{TcpListener, TcpStream},
-    sync::mpsc::{self, Receiver, Sender},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+        mpsc::{self, Receiver, Sender},
+    },
     thread,
     time::{Duration, Instant},
 };
 
-use daglight_otel_bridge::{Ledger, ReplayError, Replayed, Signal, SignalFiles, names::span, replay};
+use daglight_otel_bridge::{
+    Ledger, ReplayError, Replayed, SendError, Signal, SignalFiles, names::span, replay,
+};
 use opentelemetry_proto::tonic::collector::{
-    logs::v1::ExportLogsServiceRequest, trace::v1::ExportTraceServiceRequest,
+    logs::v1::ExportLogsServiceRequest,
+    trace::v1::{ExportTracePartialSuccess, ExportTraceServiceRequest, ExportTraceServiceResponse},
 };
 use prost::Message as _;
 use tracing_subscriber::layer::SubscriberExt as _;
@@ -31,19 +38,29 @@ struct Request {
 
 /// A server that reads requests and gives each the answer that `answer` says, or none at all.
 fn server(answer: Option<&'static str>) -> (String, Receiver<Request>) {
+    scripted_server(answer.map(|answer| answer.as_bytes().to_vec()).into_iter().collect())
+}
+
+/// A server that gives each request the next answer, and all later ones the last.
+fn scripted_server(answers: Vec<Vec<u8>>) -> (String, Receiver<Request>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
     let (sender, requests) = mpsc::channel();
+    let script = Arc::new((answers, AtomicUsize::new(0)));
     thread::spawn(move || {
         for stream in listener.incoming() {
-            let (stream, sender) = (stream.unwrap(), sender.clone());
-            thread::spawn(move || serve(stream, answer, &sender));
+            let (stream, sender, script) = (stream.unwrap(), sender.clone(), Arc::clone(&script));
+            let next = move || {
+                let turn = script.1.fetch_add(1, Ordering::Relaxed);
+                script.0.get(turn).or(script.0.last()).cloned()
+            };
+            thread::spawn(move || serve(stream, next, &sender));
         }
     });
     (address, requests)
 }
 
-fn serve(mut stream: TcpStream, answer: Option<&'static str>, requests: &Sender<Request>) {
+fn serve(mut stream: TcpStream, answer: impl Fn() -> Option<Vec<u8>>, requests: &Sender<Request>) {
     let mut received = Vec::new();
     let mut buffer = [0; 65_536];
     loop {
@@ -54,8 +71,8 @@ fn serve(mut stream: TcpStream, answer: Option<&'static str>, requests: &Sender<
         while let Some(request) = take_request(&mut received) {
             // Nobody may be there any more to look at it.
             let _ = requests.send(request);
-            if let Some(answer) = answer {
-                stream.write_all(answer.as_bytes()).unwrap();
+            if let Some(answer) = answer() {
+                stream.write_all(&answer).unwrap();
             }
         }
     }
@@ -111,6 +128,59 @@ fn what_is_refused_has_failed() {
     check(&server(Some(BAD_REQUEST)).0, "http/protobuf", TIMEOUT, 10, |otlp| otlp.failed == 10);
     check(&refusing(), "http/protobuf", TIMEOUT, 10, |otlp| otlp.failed == 10);
     check(&refusing(), "grpc", TIMEOUT, 10, |otlp| otlp.failed == 10);
+}
+
+/// An answer with a body.
+fn answer(content_type: &str, body: &[u8]) -> Vec<u8> {
+    let size = body.len();
+    let head = format!("HTTP/1.1 200 OK\r\ncontent-type: {content_type}\r\ncontent-length: {size}\r\n\r\n");
+    [head.as_bytes(), body].concat()
+}
+
+const UNAVAILABLE: &str = "HTTP/1.1 503 Service Unavailable\r\nretry-after: 0\r\ncontent-length: 0\r\n\r\n";
+
+/// What becomes of 10 spans, and how many requests that took.
+#[track_caller]
+fn check_spans(protocol: &str, answers: Vec<Vec<u8>>, expected: Ledger, requests: usize) -> Vec<String> {
+    let (endpoint, received) = scripted_server(answers);
+    let bridge = bridge([
+        ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", &format!("{endpoint}/v1/traces")),
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol),
+        ("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip"),
+    ]);
+    let run = TestRun::open(&bridge, "t");
+    (0..10).for_each(|_| run.signals.span(span::EXECUTE).start().end());
+    let ledgers = run.finish();
+    assert_eq!(ledgers.traces.otlp, Some(expected));
+    assert_eq!(received.try_iter().count(), requests);
+    ledgers.warnings()
+}
+
+#[test]
+fn what_may_pass_is_sent_again() {
+    let later = UNAVAILABLE.as_bytes().to_vec();
+    let all = Ledger { produced: 10, exported: 10, ..Ledger::default() };
+    check_spans("http/protobuf", vec![later.clone(), later.clone(), OK.into()], all, 3);
+    let none = Ledger { produced: 10, failed: 10, ..Ledger::default() };
+    let warnings = check_spans("http/protobuf", vec![later], none, 4);
+    assert!(warnings.concat().contains("answered 503 Service Unavailable"), "{warnings:?}");
+    check_spans("http/protobuf", vec![BAD_REQUEST.into()], none, 1);
+}
+
+#[test]
+fn what_is_rejected_of_a_request_that_is_taken_has_failed() {
+    let partial = ExportTracePartialSuccess { rejected_spans: 3, error_message: "too old".to_owned() };
+    let protobuf = ExportTraceServiceResponse { partial_success: Some(partial) }.encode_to_vec();
+    let json = br#"{"partialSuccess":{"rejectedSpans":"3","errorMessage":"too old"}}"#;
+    let some = Ledger { produced: 10, exported: 7, failed: 3, ..Ledger::default() };
+    let answers = [
+        ("http/protobuf", answer("application/x-protobuf", &protobuf)),
+        ("http/json", answer("application/json", json)),
+    ];
+    for (protocol, answer) in answers {
+        let warnings = check_spans(protocol, vec![answer], some, 1);
+        assert_eq!(warnings.last().unwrap(), "OTLP export: the endpoint rejected 3 of 10 spans: too old");
+    }
 }
 
 #[test]
@@ -176,8 +246,8 @@ async fn a_bundle_can_be_sent_later() {
     let files = SignalFiles::in_folder(run.folder.path());
     let (endpoint, requests) = server(Some(OK));
     let sent = replay(&files, &variables([("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint)])).unwrap();
-    assert_eq!((sent.spans, sent.log_records), (2, 1));
-    assert!(sent.metrics > 0);
+    assert_eq!((sent.spans.sent, sent.log_records.sent, &sent.reasons[..]), (2, 1, &[][..]));
+    assert!(sent.data_points.sent > 0);
     let requests: Vec<Request> = requests.try_iter().collect();
     let paths: Vec<&str> = requests.iter().map(|request| request.path.as_str()).collect();
     assert_eq!(paths, ["/v1/traces", "/v1/metrics", "/v1/logs"]);
@@ -196,8 +266,11 @@ fn what_cannot_be_sent_later_says_why() {
     assert!(matches!(error([("A", "b"), ("C", "d")]), ReplayError::NoEndpoint { signal: Signal::Traces }));
     let (endpoint, _requests) = server(Some(BAD_REQUEST));
     let at = ("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str());
-    assert!(matches!(error([at, ("C", "d")]), ReplayError::Refused { status: 400, .. }));
-    assert!(matches!(error([at, ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")]), ReplayError::Grpc));
+    let refused = error([at, ("C", "d")]).to_string();
+    assert_eq!(refused, format!("{endpoint}/v1/traces answered 400 Bad Request: "));
+    let down = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1");
+    let unreachable = error([down, ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")]);
+    assert!(matches!(unreachable, ReplayError::Send(SendError::Unreachable { .. })), "{unreachable:?}");
     let nothing = SignalFiles::in_folder("/nowhere".as_ref());
     assert_eq!(replay(&nothing, &variables([at])).unwrap(), Replayed::default());
 }

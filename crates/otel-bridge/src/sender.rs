@@ -1,0 +1,272 @@
+//! Sending OTLP requests: retried where the protocol says so, and with what the endpoint refuses of them counted.
+
+use std::{
+    error::Error,
+    io::{self, Write as _},
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use daglight_capture_policy::Redactor;
+use flate2::{Compression, write::GzEncoder};
+use reqwest::{
+    StatusCode,
+    blocking::{Client, Response},
+    header::{CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER},
+};
+use tonic::{
+    Code, Status,
+    client::Grpc,
+    codec::CompressionEncoding,
+    codegen::http::uri::PathAndQuery,
+    metadata::MetadataMap,
+    transport::{self, Channel},
+};
+use tonic_prost::ProstCodec;
+use tonic_types::StatusExt as _;
+
+use crate::{
+    environment::{OtlpProtocol, OtlpTarget},
+    messages::{OtlpRequest, Rejected, rejected_in_json, rejected_in_protobuf},
+    transport::{GrpcRuntime, TransportError, grpc_channel, grpc_metadata, http_client},
+};
+
+/// Characters of an answer that an error shows.
+const SHOWN_ANSWER: usize = 200;
+
+/// Why an OTLP request did not arrive.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SendError {
+    /// The request did not get through.
+    #[error("cannot send to {endpoint}")]
+    Unreachable {
+        /// The endpoint.
+        endpoint: String,
+        /// Why not.
+        source: Box<dyn Error + Send + Sync>,
+    },
+    /// The endpoint refused the request.
+    #[error("{endpoint} answered {status}: {answer}")]
+    Refused {
+        /// The endpoint.
+        endpoint: String,
+        /// The status of the answer: of HTTP, or of gRPC.
+        status: String,
+        /// The beginning of what it says.
+        answer: String,
+    },
+}
+
+/// How often, and how long, a request is sent that the endpoint cannot take at the moment.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Patience {
+    pub(crate) attempts: u32,
+    /// How long to wait before the second attempt, where the endpoint does not say; each further wait is twice as long.
+    pub(crate) first_wait: Duration,
+    /// No attempt begins later than this after the first.
+    pub(crate) longest: Duration,
+}
+
+/// Sends the requests of one signal. It blocks, and so it must not be used on a thread of a runtime.
+#[derive(Debug)]
+pub(crate) struct Sender {
+    target: OtlpTarget,
+    /// The endpoint without what may be a credential in it.
+    shown_endpoint: String,
+    wire: Wire,
+    patience: Patience,
+}
+
+#[derive(Debug)]
+enum Wire {
+    Grpc { runtime: Arc<GrpcRuntime>, channel: Channel, metadata: MetadataMap },
+    Http { client: Client },
+}
+
+/// An attempt that failed; with a wait, it may be made again.
+struct Failed {
+    error: SendError,
+    again: Option<Wait>,
+}
+
+enum Wait {
+    AsUsual,
+    /// The endpoint has said how long.
+    Asked(Duration),
+}
+
+impl Sender {
+    /// `grpc` gives the runtime that the senders of a process share.
+    pub(crate) fn new(
+        target: &OtlpTarget,
+        patience: Patience,
+        grpc: impl FnOnce() -> io::Result<Arc<GrpcRuntime>>,
+    ) -> Result<Self, TransportError> {
+        let wire = match target.protocol {
+            OtlpProtocol::Grpc => {
+                let runtime = grpc()?;
+                Wire::Grpc {
+                    channel: grpc_channel(&runtime, target)?,
+                    metadata: grpc_metadata(target),
+                    runtime,
+                }
+            }
+            OtlpProtocol::HttpProtobuf | OtlpProtocol::HttpJson => {
+                Wire::Http { client: http_client(target)? }
+            }
+        };
+        let shown_endpoint = Redactor::default().text(&target.endpoint);
+        Ok(Self { target: target.clone(), shown_endpoint, wire, patience })
+    }
+
+    /// Sends a request, and gives what the endpoint took nothing of. Sending twice what has arrived does no harm: spans
+    /// and records have ids and times.
+    pub(crate) fn send<R: OtlpRequest>(&self, request: &R) -> Result<Rejected, SendError> {
+        let begun = Instant::now();
+        let mut wait = self.patience.first_wait;
+        let mut attempts = 0;
+        loop {
+            attempts += 1;
+            let Failed { error, again } = match self.attempt(request) {
+                Ok(rejected) => return Ok(rejected),
+                Err(failed) => failed,
+            };
+            let pause = match again {
+                None => return Err(error),
+                Some(Wait::AsUsual) => wait,
+                Some(Wait::Asked(pause)) => pause,
+            };
+            if attempts >= self.patience.attempts || begun.elapsed() + pause > self.patience.longest {
+                return Err(error);
+            }
+            thread::sleep(pause);
+            wait *= 2;
+        }
+    }
+
+    fn attempt<R: OtlpRequest>(&self, request: &R) -> Result<Rejected, Failed> {
+        match &self.wire {
+            Wire::Grpc { runtime, channel, metadata } => {
+                let call = self.over_grpc(channel.clone(), metadata.clone(), request.clone());
+                let timed = runtime
+                    .handle()
+                    .block_on(async { tokio::time::timeout(self.target.timeout, call).await });
+                match timed {
+                    Ok(Ok(answer)) => Ok(R::rejected(answer)),
+                    Ok(Err(status)) => Err(self.refused_by_grpc(&status)),
+                    Err(elapsed) => Err(self.unreachable(elapsed)),
+                }
+            }
+            Wire::Http { client } => self.over_http(client, request),
+        }
+    }
+
+    async fn over_grpc<R: OtlpRequest>(
+        &self,
+        channel: Channel,
+        metadata: MetadataMap,
+        message: R,
+    ) -> Result<R::Answer, Status> {
+        let mut client = Grpc::new(channel);
+        if self.target.gzip {
+            client = client.send_compressed(CompressionEncoding::Gzip);
+        }
+        client.ready().await.map_err(|error| Status::from_error(error.into()))?;
+        let mut request = tonic::Request::new(message);
+        *request.metadata_mut() = metadata;
+        let method = PathAndQuery::from_static(R::GRPC_METHOD);
+        let codec: ProstCodec<R, R::Answer> = ProstCodec::default();
+        Ok(client.unary(request, method, codec).await?.into_inner())
+    }
+
+    /// What may pass is as the OTLP specification lists it.
+    fn refused_by_grpc(&self, status: &Status) -> Failed {
+        let asked = || status.get_details_retry_info().and_then(|info| info.retry_delay).map(Wait::Asked);
+        let again = match status.code() {
+            Code::Cancelled
+            | Code::DeadlineExceeded
+            | Code::Aborted
+            | Code::OutOfRange
+            | Code::Unavailable
+            | Code::DataLoss => asked().or(Some(Wait::AsUsual)),
+            Code::ResourceExhausted => asked(),
+            _ => None,
+        };
+        if status.source().is_some_and(|source| source.is::<transport::Error>()) {
+            return Failed { error: self.unreachable(status.clone()).error, again };
+        }
+        Failed { error: self.refused(format!("gRPC {:?}", status.code()), status.message()), again }
+    }
+
+    fn over_http<R: OtlpRequest>(&self, client: &Client, request: &R) -> Result<Rejected, Failed> {
+        let json = self.target.protocol == OtlpProtocol::HttpJson;
+        let (body, content_type) = if json {
+            let body = serde_json::to_vec(request).map_err(|error| self.unsendable(error))?;
+            (body, "application/json")
+        } else {
+            (request.encode_to_vec(), "application/x-protobuf")
+        };
+        let mut post = client.post(&self.target.endpoint).header(CONTENT_TYPE, content_type);
+        for (name, value) in &self.target.headers {
+            post = post.header(name, value.expose());
+        }
+        post = if self.target.gzip {
+            let body = gzipped(&body).map_err(|error| self.unsendable(error))?;
+            post.header(CONTENT_ENCODING, "gzip").body(body)
+        } else {
+            post.body(body)
+        };
+        let answer = post.send().map_err(|error| self.unreachable(error.without_url()))?;
+        if !answer.status().is_success() {
+            return Err(self.refused_by_http(answer));
+        }
+        // An endpoint that took the request and whose answer cannot be read is not asked again.
+        let answer = answer.bytes().unwrap_or_default();
+        Ok(if json { rejected_in_json::<R>(&answer) } else { rejected_in_protobuf::<R>(&answer) })
+    }
+
+    fn refused_by_http(&self, answer: Response) -> Failed {
+        const LATER: [StatusCode; 4] = [
+            StatusCode::TOO_MANY_REQUESTS,
+            StatusCode::BAD_GATEWAY,
+            StatusCode::SERVICE_UNAVAILABLE,
+            StatusCode::GATEWAY_TIMEOUT,
+        ];
+        let status = answer.status();
+        let seconds = answer.headers().get(RETRY_AFTER).and_then(|wait| wait.to_str().ok()?.parse().ok());
+        let wait = seconds.map_or(Wait::AsUsual, |seconds| Wait::Asked(Duration::from_secs(seconds)));
+        let is_text = answer.headers().get(CONTENT_TYPE).is_none_or(|kind| kind != "application/x-protobuf");
+        let body = answer.bytes().unwrap_or_default();
+        let said = if is_text {
+            String::from_utf8_lossy(&body).into_owned()
+        } else {
+            <tonic_types::Status as prost::Message>::decode(&*body).unwrap_or_default().message
+        };
+        Failed {
+            error: self.refused(status.to_string(), &said),
+            again: LATER.contains(&status).then_some(wait),
+        }
+    }
+
+    fn unreachable(&self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Failed {
+        let error = SendError::Unreachable { endpoint: self.shown_endpoint.clone(), source: source.into() };
+        Failed { error, again: Some(Wait::AsUsual) }
+    }
+
+    fn unsendable(&self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Failed {
+        Failed { again: None, ..self.unreachable(source) }
+    }
+
+    fn refused(&self, status: String, said: &str) -> SendError {
+        let answer = said.trim().chars().take(SHOWN_ANSWER).collect();
+        SendError::Refused { endpoint: self.shown_endpoint.clone(), status, answer }
+    }
+}
+
+fn gzipped(body: &[u8]) -> io::Result<Vec<u8>> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(body)?;
+    encoder.finish()
+}
