@@ -15,6 +15,7 @@ const IN_PARAMETER: &str = "Barnabas";
 /// Credentials, in a parameter and in a comment.
 const CREDENTIALS: [&str; 2] = ["Holunder77", "Wacholder88"];
 
+/// Succeeds, with a literal in the name of a column, and values in the names of folders.
 const PEOPLE: &str = "\
 -- param: who = Barnabas
 -- param: db_password = Holunder77
@@ -25,20 +26,34 @@ CREATE EXTERNAL TABLE people STORED AS CSV LOCATION 'people.csv' OPTIONS ('forma
 CREATE VIEW adults AS
 SELECT * FROM people WHERE name <> 'Quendolin' AND name <> $who AND name <> $db_password AND age > 17;
 
+CREATE EXTERNAL TABLE of_town STORED AS CSV LOCATION 'by_town/town=Ziegenhals/people.csv'
+OPTIONS ('format.has_header' 'true');
+
+COPY (SELECT age, concat(name, 'Quendolin') FROM of_town UNION ALL SELECT age, 'Quendolin' FROM adults)
+TO 'out/town=Ziegenhals/adults.parquet' STORED AS PARQUET;
+
 COPY (SELECT * FROM adults) TO 'out/adults.parquet' STORED AS PARQUET;
 ";
 
-/// Names are no numbers: it fails, with one of them in the error.
-const FAILING: &str = "\
-CREATE EXTERNAL TABLE people STORED AS CSV LOCATION 'people.csv' OPTIONS ('format.has_header' 'true');
+/// Expressions that fail, with a name in the error: in quotes, in a pattern, or without either.
+const FAILING: [&str; 3] =
+    ["CAST(name AS BIGINT)", "regexp_like(name, '(' || name)", "map([name, name], [1, 2])"];
 
-COPY (SELECT CAST(name AS BIGINT) AS n FROM people) TO 'out/numbers.parquet' STORED AS PARQUET;
-";
+fn failing(expression: &str) -> String {
+    format!(
+        "CREATE EXTERNAL TABLE people STORED AS CSV LOCATION 'people.csv' OPTIONS ('format.has_header' 'true');\n\
+         COPY (SELECT {expression} AS n FROM people) TO 'out/numbers.parquet' STORED AS PARQUET;\n"
+    )
+}
 
 fn checkout() -> Checkout {
     let checkout = Checkout::new();
     let rows: String = (0..40).map(|age| format!("{IN_DATA},{age}\n")).collect();
-    fs::write(checkout.path().join("people.csv"), format!("name,age\n{rows}")).expect("a file");
+    let of_town = checkout.path().join("by_town").join(format!("town={IN_DATA}"));
+    fs::create_dir_all(&of_town).expect("a folder");
+    for folder in [checkout.path(), &of_town] {
+        fs::write(folder.join("people.csv"), format!("name,age\n{rows}")).expect("a file");
+    }
     checkout
 }
 
@@ -69,9 +84,10 @@ fn files_with(folder: &Path, text: &str) -> Vec<String> {
 #[track_caller]
 fn check(profile: &str, values_are_shown: bool) {
     let checkout = checkout();
-    for (sql, code, values) in
-        [(PEOPLE, 0, [IN_DATA, IN_LITERAL, IN_PARAMETER].as_slice()), (FAILING, 1, &[IN_DATA])]
-    {
+    let failing = FAILING.map(failing);
+    let failing = failing.iter().map(|sql| (sql.as_str(), 1, [IN_DATA].as_slice()));
+    let succeeding = (PEOPLE, 0, [IN_DATA, IN_LITERAL, IN_PARAMETER].as_slice());
+    for (sql, code, values) in [succeeding].into_iter().chain(failing) {
         let report = run(&checkout, sql, profile, code);
         let bundle = checkout.path().join(report["bundle"].as_str().expect("a bundle"));
         for value in values {

@@ -40,13 +40,13 @@ pub enum SettingKind {
     Namespace,
     /// One of some names.
     OneOf(&'static [&'static str]),
-    /// Several texts; in a variable with commas between them.
-    List,
+    /// Several names with a letter or digit in each; in a variable with commas between them.
+    Names,
     /// Several tables.
     Rows,
 }
 
-use SettingKind::{Count, Flag, List, Namespace, OneOf, Rows, Seconds, Text, Url};
+use SettingKind::{Count, Flag, Names, Namespace, OneOf, Rows, Seconds, Text, Url};
 
 const ANY_COUNT: SettingKind = Count { from: 0, to: i64::MAX };
 
@@ -71,7 +71,7 @@ pub const SETTINGS: &[Setting] = &[
     setting("capture.inputs", "DAGLIGHT_INPUTS", Flag),
     setting("capture.error_values", "DAGLIGHT_ERROR_VALUES", Flag),
     setting("capture.sql_text", "DAGLIGHT_SQL_TEXT", OneOf(&["whole", "without_literals", "none"])),
-    setting("capture.paths", "DAGLIGHT_PATHS", OneOf(&["whole", "file_name", "none"])),
+    setting("capture.paths", "DAGLIGHT_PATHS", OneOf(&["whole", "without_values", "file_name", "none"])),
     setting("capture.host_facts", "DAGLIGHT_HOST_FACTS", Flag),
     setting("capture.max_list_length", "HAMILTON_MAX_LIST_LENGTH_CAPTURE", ANY_COUNT),
     setting("capture.max_dict_length", "HAMILTON_MAX_DICT_LENGTH_CAPTURE", ANY_COUNT),
@@ -79,7 +79,7 @@ pub const SETTINGS: &[Setting] = &[
     setting("capture.max_depth", "DAGLIGHT_MAX_DEPTH", Count { from: 1, to: 100 }),
     setting("capture.max_attribute_bytes", "DAGLIGHT_MAX_ATTRIBUTE_BYTES", Count { from: 256, to: i64::MAX }),
     setting("capture.max_stack_lines", "DAGLIGHT_MAX_STACK_LINES", ANY_COUNT),
-    setting("capture.redact_keys", "DAGLIGHT_REDACT_KEYS", List),
+    setting("capture.redact_keys", "DAGLIGHT_REDACT_KEYS", Names),
     setting("tracker.enabled", "HAMILTON_TRACKER_ENABLED", Flag),
     setting("tracker.api_url", "HAMILTON_API_URL", Url),
     setting("tracker.ui_url", "HAMILTON_UI_URL", Url),
@@ -94,6 +94,7 @@ pub const SETTINGS: &[Setting] = &[
     setting("otel.namespace", "DAGLIGHT_NAMESPACE", Namespace),
     setting("otel.trace_url", "DAGLIGHT_TRACE_URL", Text),
     setting("otel.slow_seconds", "DAGLIGHT_SLOW_SECONDS", Seconds),
+    in_files("otel.slow_seconds_by_stage.*", Seconds),
     setting("otel.shutdown_seconds", "DAGLIGHT_SHUTDOWN_SECONDS", Seconds),
     setting("bundle.output_dir", "DAGLIGHT_OUTPUT_DIR", Text),
     setting("bundle.durability", "DAGLIGHT_DURABILITY", OneOf(&["process", "disk"])),
@@ -123,6 +124,31 @@ impl Setting {
     pub(crate) fn has_prefix(&self, path: &[String]) -> bool {
         let mut parts = self.parts();
         path.iter().all(|name| parts.next().is_some_and(|part| part == "*" || part == name))
+    }
+
+    /// The key in which the names of a user's own are those of a table. `None` where the setting is not in that table and
+    /// has such names.
+    pub(crate) fn key_in(&self, table: &[String]) -> Option<String> {
+        let names = table.iter().map(String::as_str);
+        match self.key.rsplit_once('.') {
+            Some((_, last))
+                if last != "*" && self.has_prefix(table) && self.parts().count() == table.len() + 1 =>
+            {
+                Some(names.chain([last]).collect::<Vec<_>>().join("."))
+            }
+            _ => (!self.key.contains('*')).then(|| self.key.to_owned()),
+        }
+    }
+
+    /// The names that may stand in a table, in the order of the documentation.
+    pub(crate) fn names_in(table: &[String]) -> Vec<&'static str> {
+        let mut names = Vec::new();
+        for setting in SETTINGS.iter().filter(|setting| setting.has_prefix(table)) {
+            if let Some(name) = setting.parts().nth(table.len()).filter(|name| !names.contains(name)) {
+                names.push(name);
+            }
+        }
+        names
     }
 
     fn parts(&self) -> impl Iterator<Item = &'static str> {
@@ -156,7 +182,7 @@ impl SettingKind {
             },
             Count { .. } => Value::from(text.parse::<i64>().ok()?),
             Seconds => Value::from(text.parse::<f64>().ok()?),
-            List => {
+            Names => {
                 let items: Vec<&str> =
                     text.split(',').map(str::trim).filter(|item| !item.is_empty()).collect();
                 Value::from(items)
@@ -174,8 +200,7 @@ impl SettingKind {
                 integer(*number).is_some_and(|number| (i128::from(from)..=i128::from(to)).contains(&number))
             }
             (Seconds, Value::Num(_, number)) => is_duration(*number),
-            (List, Value::Array(_, items)) => items.iter().all(|item| matches!(item, Value::String(..))),
-            (Rows, Value::Array(_, items)) => items.iter().all(|item| matches!(item, Value::Dict(..))),
+            (Names | Rows, Value::Array(_, items)) => items.iter().all(|item| self.accepts_item(item)),
             (OneOf(names), Value::String(_, text)) => names.contains(&text.as_str()),
             (Url, Value::String(_, text)) => ["http://", "https://"]
                 .iter()
@@ -184,6 +209,15 @@ impl SettingKind {
                 !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))
             }
             (Text | Self::Secret, Value::String(_, text)) => !text.trim().is_empty(),
+            _ => false,
+        }
+    }
+
+    /// Whether a setting of several values may have this one among them.
+    pub(crate) fn accepts_item(self, item: &Value) -> bool {
+        match (self, item) {
+            (Names, Value::String(_, text)) => text.contains(char::is_alphanumeric),
+            (Rows, Value::Dict(..)) => true,
             _ => false,
         }
     }
@@ -213,7 +247,7 @@ impl fmt::Display for SettingKind {
                 Some((last, others)) => write!(f, "{} or {last}", others.join(", ")),
                 None => Ok(()),
             },
-            List => f.write_str("a list of texts"),
+            Names => f.write_str("a list of names"),
             Rows => f.write_str("a list of tables"),
         }
     }

@@ -9,6 +9,7 @@
 mod captured;
 mod catalog;
 mod credentials;
+mod embedded;
 mod layer;
 mod limits;
 mod loader;

@@ -127,7 +127,7 @@ impl SettingsLoader {
         }
         layers.extend(self.code.iter().cloned());
         for layer in &layers {
-            check(layer, &layer.values, &mut Vec::new(), "")?;
+            check(layer, &layer.values, &mut Vec::new(), None)?;
         }
 
         let chosen = ChosenProfile::of(&layers, &profiles)?;
@@ -179,10 +179,7 @@ fn take_profiles(files: &mut [Layer]) -> Result<BTreeMap<String, OwnProfile>, Se
                 None => None,
             };
             let layer = file.below(&path, values, format!("profile {name} in {}", file.name));
-            if layer.values.contains_key("profile") {
-                return Err(SettingsError::unknown(format!("{path}.profile"), [], origin));
-            }
-            check(&layer, &layer.values, &mut Vec::new(), &format!("{path}."))?;
+            check(&layer, &layer.values, &mut Vec::new(), Some(&path))?;
             let own = profiles.entry(name).or_insert(OwnProfile { base: Profile::Dev, layers: Vec::new() });
             own.layers.push(layer);
             match base {
@@ -244,27 +241,51 @@ impl<'a> ChosenProfile<'a> {
 }
 
 /// Refuses keys that are no settings and values that their settings cannot have, with the place where they are.
-fn check(layer: &Layer, values: &Dict, path: &mut Vec<String>, prefix: &str) -> Result<(), SettingsError> {
+/// `profile` is the table that the values are in, if they are those of a profile.
+fn check(
+    layer: &Layer,
+    values: &Dict,
+    path: &mut Vec<String>,
+    profile: Option<&str>,
+) -> Result<(), SettingsError> {
     for (name, value) in values {
         path.push(name.clone());
         let key = path.join(".");
-        let shown = || format!("{prefix}{key}");
+        let shown = profile.map_or_else(|| key.clone(), |table| format!("{table}.{key}"));
+        let is_known = SETTINGS.iter().any(|setting| setting.has_prefix(path));
         match (Setting::find(path), value) {
+            _ if !is_known || (profile.is_some() && key == "profile") => {
+                return Err(unknown(shown, path, profile, layer.origin(&key)));
+            }
             (Some(setting), value) if setting.kind.accepts(value) => {}
             (Some(setting), value) => {
-                return Err(SettingsError::value(shown(), setting.kind, value, layer.origin(&key)));
+                return Err(SettingsError::value(shown, setting.kind, value, layer.origin(&key)));
             }
-            (None, _) if !SETTINGS.iter().any(|setting| setting.has_prefix(path)) => {
-                let sections =
-                    SETTINGS.iter().filter_map(|setting| setting.key.split_once('.').map(|(name, _)| name));
-                let keys = SETTINGS.iter().map(|setting| setting.key);
-                let known: BTreeSet<&str> = keys.chain(sections).chain([PROFILES]).collect();
-                return Err(SettingsError::unknown(shown(), known, layer.origin(&key)));
-            }
-            (None, Value::Dict(_, inner)) => check(layer, inner, path, prefix)?,
-            (None, other) => return Err(SettingsError::no_table(shown(), other, layer.origin(&key))),
+            (None, Value::Dict(_, inner)) => check(layer, inner, path, profile)?,
+            (None, other) => return Err(SettingsError::no_table(shown, other, layer.origin(&key))),
         }
         path.pop();
     }
     Ok(())
+}
+
+/// The error of a key that is no setting, with what it may be meant to be.
+fn unknown(shown: String, path: &[String], profile: Option<&str>, origin: Origin) -> SettingsError {
+    let (_, table) = path.split_last().unwrap_or((&shown, &[]));
+    let (more, not_here) = match profile {
+        Some(_) => (EXTENDS, "profile"),
+        None => (PROFILES, ""),
+    };
+    let names_of = |table: &[String]| {
+        let more = Some(more).filter(|_| table.is_empty());
+        let names = Setting::names_in(table).into_iter().chain(more).filter(|name| *name != not_here);
+        names.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let keys = SETTINGS.iter().filter_map(|setting| setting.key_in(table));
+    let mut known: BTreeSet<String> = keys.chain(names_of(&[])).collect();
+    // It is spelled as it should be, and nothing else is meant.
+    if path == [not_here] {
+        known.clear();
+    }
+    SettingsError::unknown(shown, known, names_of(table), origin)
 }

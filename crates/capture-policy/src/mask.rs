@@ -1,10 +1,12 @@
 //! Taking values out of the messages of errors.
 
-/// The message with every text in quotes, and every word that begins with a digit, replaced by `?`. What failed and
-/// where stays readable; what it failed on does not.
+/// The message with every text in quotes, and every word that begins with a digit, replaced by `?`; also a value that
+/// is announced without quotes, as in `duplicate key found: Ann`, and the pattern that an error of a regular expression
+/// draws. What failed and where stays readable; what it failed on does not.
 pub(crate) fn without_values(message: &str) -> String {
+    let message = without_announced(&without_patterns(message));
     let mut out = String::with_capacity(message.len());
-    let mut rest = message;
+    let mut rest = message.as_str();
     let mut before: Option<char> = None;
     while let Some(first) = rest.chars().next() {
         let starts_word = !before.is_some_and(is_name);
@@ -27,6 +29,45 @@ pub(crate) fn without_values(message: &str) -> String {
         rest = &rest[length..];
     }
     out
+}
+
+/// Words that announce a value, with a colon behind them.
+const ANNOUNCING: [&str; 9] = ["data", "found", "got", "input", "key", "received", "row", "string", "value"];
+
+/// Without the rest of a line behind `found: ` and the like.
+fn without_announced(message: &str) -> String {
+    let lines = message.split_inclusive('\n').map(|line| {
+        let announced = line.match_indices(": ").find(|(at, _)| {
+            let word = line[..*at].rsplit(|c: char| !c.is_ascii_alphanumeric()).next().unwrap_or_default();
+            ANNOUNCING.iter().any(|known| known.eq_ignore_ascii_case(word))
+        });
+        match announced {
+            Some((at, mark)) => {
+                let end = if line.ends_with('\n') { "\n" } else { "" };
+                format!("{}?{end}", &line[..at + mark.len()])
+            }
+            None => line.to_owned(),
+        }
+    });
+    lines.collect()
+}
+
+/// What the crate `regex` puts before a pattern that it cannot read, and behind it, on a line of its own.
+const PATTERN_BEGIN: &str = "regex parse error:";
+const PATTERN_END: &str = "\nerror: ";
+
+fn without_patterns(message: &str) -> String {
+    let mut out = String::new();
+    let mut rest = message;
+    while let Some(start) = rest.find(PATTERN_BEGIN) {
+        let (before, pattern) = rest.split_at(start + PATTERN_BEGIN.len());
+        out.push_str(before);
+        out.push_str(" ?");
+        // The pattern may have the words of its own error in it.
+        let own = pattern.find(PATTERN_BEGIN).unwrap_or(pattern.len());
+        rest = &pattern[pattern[..own].rfind(PATTERN_END).unwrap_or(own)..];
+    }
+    out + rest
 }
 
 /// The length of what is in quotes, with the closing one: that which no name follows, so that the apostrophe in a text
@@ -65,5 +106,20 @@ mod tests {
         check("No field named o_1. Valid fields are a.b2", "No field named o_1. Valid fields are a.b2");
         check("Overflow on -12_345: it doesn't fit", "Overflow on -?: it doesn't fit");
         check("never 'closed", "never ?");
+    }
+
+    #[test]
+    fn values_without_quotes_go_too() {
+        check(
+            "map key must be unique, duplicate key found: Ann Lee\nat x",
+            "map key must be unique, duplicate key found: ?\nat x",
+        );
+        check("Unexpected value: Ann", "Unexpected value: ?");
+        check("Arrow error: Parser error: no such date", "Arrow error: Parser error: no such date");
+        check(
+            "External error: regex parse error:\n    (Ann\n    ^\nerror: unclosed group\ncaused by x",
+            "External error: regex parse error: ?\nerror: unclosed group\ncaused by x",
+        );
+        check("regex parse error:\n    Ann", "regex parse error: ?");
     }
 }

@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 
 use crate::{
     CaptureSettings, Captured, Profile, REDACTED, Redactor, Settings, ShownPath, SqlText,
+    embedded::path_without_values,
     limits::{Limits, Shape, free_key},
     mask,
 };
@@ -34,7 +35,7 @@ pub struct Policy {
 impl Policy {
     /// The policy of resolved settings.
     pub fn new(settings: &Settings) -> Self {
-        let redactor = Redactor::new(&settings.capture.redact_keys);
+        let redactor = Redactor::of_capture(&settings.capture);
         if let Some(key) = &settings.tracker.api_key {
             redactor.hide(key.expose());
         }
@@ -157,23 +158,34 @@ impl Policy {
         withheld: impl Fn(&str, &Value) -> Value,
     ) -> Captured {
         let total = columns.len();
+        let left_out = |count: usize| {
+            let name = format!("… {count} more columns");
+            let column = withheld(&name, &Value::Null);
+            (name, column)
+        };
+        // Both as JSON, with a colon, and a comma or a brace.
+        let entry_bytes =
+            |name: &str, column: &Value| Value::from(name).to_string().len() + column.to_string().len() + 2;
+        let limits = Limits::of(&self.capture);
+        let (name, column) = left_out(total);
         let mut kept = Map::new();
-        let mut size_bytes = 0;
+        let mut size_bytes = entry_bytes(&name, &column);
         for (name, column) in columns.into_iter().take(self.capture.max_dict_length) {
-            let shown = self.redactor.text(&name);
+            let shown = self.cut(&Value::from(name.as_str()), limits, Shape::Column).to_text();
+            let shown = free_key(&kept, shown);
             let column = if self.redactor.hides_key(&name) { withheld(&shown, &column) } else { column };
-            let column = self.cut(&column, Limits::of(&self.capture), Shape::Column).into_value();
-            let name = free_key(&kept, shown);
-            size_bytes += name.len() + column.to_string().len();
+            let mut column = self.cut(&column, limits, Shape::Column).into_value();
+            if let Some(inside) = column.get_mut("name") {
+                *inside = shown.as_str().into();
+            }
+            size_bytes += entry_bytes(&shown, &column);
             if size_bytes > self.capture.max_attribute_bytes {
                 break;
             }
-            kept.insert(name, column);
+            kept.insert(shown, column);
         }
         if kept.len() < total {
-            let name = format!("… {} more columns", total - kept.len());
-            let column = withheld(&name, &Value::Null);
-            kept.insert(name, column);
+            kept.extend([left_out(total - kept.len())]);
         }
         Captured::new(Value::Object(kept))
     }
@@ -231,13 +243,15 @@ impl Policy {
         Some(self.cut(&Value::from(shown.as_ref()), limits, Shape::Users))
     }
 
-    /// Lets the path or URL of a file through as the policy says: whole, or its last part, or not at all.
+    /// Lets the path or URL of a file through as the policy says: whole, or without the values of its partition folders,
+    /// or its last part, or not at all.
     pub fn capture_path(&self, path: &str) -> Option<Captured> {
         match self.capture.paths {
             ShownPath::Whole => Some(self.capture(path)),
+            ShownPath::WithoutValues => Some(self.capture(path_without_values(path))),
             ShownPath::FileName => {
                 let name = path.trim_end_matches(['/', '\\']).rsplit(['/', '\\']).next().unwrap_or_default();
-                Some(self.capture(name))
+                Some(self.capture(path_without_values(name)))
             }
             ShownPath::None => None,
         }
@@ -361,6 +375,7 @@ mod tests {
         let path =
             |paths| policy(|capture| capture.paths = paths).capture_path("s3://b/customer=Ann/x.parquet");
         assert_eq!(path(ShownPath::Whole).unwrap().to_text(), "s3://b/customer=Ann/x.parquet");
+        assert_eq!(path(ShownPath::WithoutValues).unwrap().to_text(), "s3://b/customer=?/x.parquet");
         assert_eq!(path(ShownPath::FileName).unwrap().to_text(), "x.parquet");
         assert_eq!(path(ShownPath::None), None);
     }

@@ -7,8 +7,9 @@ use std::{
 };
 
 use crate::{
-    Secret,
+    CaptureSettings, Secret, ShownPath, SqlText,
     credentials::{Authority, authority, block, is_encoded, private_key, quote, shaped_credential, word},
+    embedded::{without_literals, without_partition_values},
 };
 
 /// What stands where a credential was.
@@ -39,7 +40,8 @@ const NAMES: [&str; 3] = ["auth", "pwd", "sig"];
 /// Characters of the shortest text that is hidden because it is known.
 const SHORTEST_HIDDEN: usize = 4;
 
-/// Replaces credentials in texts by [`REDACTED`], and says which names they have.
+/// Replaces credentials in texts by [`REDACTED`], and says which names they have. That of a policy which shows no literals
+/// or no values in paths takes those out of every text too.
 ///
 /// ```
 /// let redactor = daglight_capture_policy::Redactor::default();
@@ -50,6 +52,8 @@ pub struct Redactor {
     parts: Vec<String>,
     /// Credentials that are known as such, the longest first.
     known: Arc<RwLock<Vec<Secret>>>,
+    shows_literals: bool,
+    shows_partition_values: bool,
 }
 
 impl Redactor {
@@ -57,7 +61,20 @@ impl Redactor {
     /// a key that contains a name counts: `X-Api-Key` and `db_password_2` are both hidden.
     pub fn new<S: AsRef<str>>(extra: impl IntoIterator<Item = S>) -> Self {
         let extra = extra.into_iter().map(|key| normalized(key.as_ref())).filter(|key| !key.is_empty());
-        Self { parts: PARTS.into_iter().map(str::to_owned).chain(extra).collect(), known: Arc::default() }
+        Self {
+            parts: PARTS.into_iter().map(str::to_owned).chain(extra).collect(),
+            known: Arc::default(),
+            shows_literals: true,
+            shows_partition_values: true,
+        }
+    }
+
+    pub(crate) fn of_capture(capture: &CaptureSettings) -> Self {
+        Self {
+            shows_literals: capture.sql_text == SqlText::Whole,
+            shows_partition_values: capture.paths == ShownPath::Whole,
+            ..Self::new(&capture.redact_keys)
+        }
     }
 
     /// Replaces this text from now on wherever it stands, for every clone of this redactor. One of less than four
@@ -86,6 +103,12 @@ impl Redactor {
     /// A text that was redacted stays as it is.
     pub fn text(&self, text: &str) -> String {
         let text = self.without_known(text);
+        let text = if self.shows_literals { text } else { without_literals(&text).into_owned().into() };
+        let text = if self.shows_partition_values {
+            text
+        } else {
+            without_partition_values(&text).into_owned().into()
+        };
         let mut out = String::with_capacity(text.len());
         let mut rest = text.as_ref();
         while let Some(key) = private_key(rest) {

@@ -75,6 +75,7 @@ fn subschema<'a>(schema: &'a mut Value, key: &str) -> Option<&'a mut Value> {
 fn restrict(schema: &mut Value, kind: SettingKind) {
     match kind {
         SettingKind::Text | SettingKind::Secret => schema["pattern"] = r"\S".into(),
+        SettingKind::Names => schema["items"]["pattern"] = r"\S".into(),
         SettingKind::Url => schema["pattern"] = "^https?://.".into(),
         SettingKind::Namespace => schema["pattern"] = "^[A-Za-z0-9._-]+$".into(),
         SettingKind::Seconds => schema["exclusiveMinimum"] = 0.into(),

@@ -102,6 +102,8 @@ impl SqlText {
 pub enum ShownPath {
     /// The path as it is.
     Whole,
+    /// The path with the values of partition folders replaced: `customer=?/x.parquet`.
+    WithoutValues,
     /// Its last part.
     FileName,
     /// No path.
@@ -146,6 +148,8 @@ pub struct OtelSettings {
     pub trace_url: Option<String>,
     /// A stage that takes longer is marked `slow`, in seconds.
     pub slow_seconds: f64,
+    /// The same for single stages, by their names.
+    pub slow_seconds_by_stage: BTreeMap<String, f64>,
     /// How long the end of a run waits for the exporters, in seconds.
     pub shutdown_seconds: f64,
 }
@@ -205,6 +209,11 @@ impl OtelSettings {
         seconds(self.slow_seconds)
     }
 
+    /// The same for single stages, by their names.
+    pub fn slow_after_by_stage(&self) -> BTreeMap<String, Duration> {
+        self.slow_seconds_by_stage.iter().map(|(stage, &limit)| (stage.clone(), seconds(limit))).collect()
+    }
+
     /// How long the end of a run waits for the exporters.
     pub fn shutdown_timeout(&self) -> Duration {
         seconds(self.shutdown_seconds)
@@ -243,7 +252,7 @@ impl Settings {
                 inputs: shows_values,
                 error_values: shows_values,
                 sql_text: if shows_values { SqlText::Whole } else { SqlText::WithoutLiterals },
-                paths: ShownPath::Whole,
+                paths: if shows_values { ShownPath::Whole } else { ShownPath::WithoutValues },
                 host_facts: true,
                 max_list_length,
                 max_dict_length,
@@ -270,6 +279,7 @@ impl Settings {
                 namespace: "daglight".to_owned(),
                 trace_url: None,
                 slow_seconds: 10.0,
+                slow_seconds_by_stage: BTreeMap::new(),
                 shutdown_seconds: 5.0,
             },
             bundle: BundleSettings {

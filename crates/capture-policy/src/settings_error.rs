@@ -4,7 +4,7 @@ use std::{io, path::PathBuf};
 
 use figment::value::Value;
 
-use crate::{Origin, Profile, REDACTED, Redactor, SETTINGS, SettingKind};
+use crate::{Origin, Profile, REDACTED, Redactor, SETTINGS, Setting, SettingKind};
 
 /// The errors of resolving the settings.
 #[derive(Debug, thiserror::Error)]
@@ -23,17 +23,19 @@ pub enum SettingsError {
         origin: Origin,
     },
     /// A key that is no setting.
-    #[error("unknown setting {setting:?} ({origin}){}", did_you_mean(nearest.as_deref()))]
+    #[error("unknown setting {setting:?} ({origin}): {}", hint(nearest.as_deref(), allowed))]
     Unknown {
         /// The key as it was written.
         setting: String,
         /// The known key that is spelled most alike.
         nearest: Option<String>,
+        /// The names that may stand where it stands.
+        allowed: Vec<String>,
         /// Where the key came from.
         origin: Origin,
     },
     /// An environment variable of ours that gives no setting.
-    #[error("environment variable {name} gives no setting{}", did_you_mean(Some(nearest)))]
+    #[error("environment variable {name} gives no setting: did you mean {nearest}?")]
     UnknownVariable {
         /// The variable's name.
         name: String,
@@ -93,6 +95,10 @@ impl SettingsError {
                 format!("{REDACTED}@{}", text.rsplit('@').next().unwrap_or_default())
             }
             (_, Value::String(_, text)) => format!("{:?}", Redactor::default().text(text)),
+            (_, Value::Array(_, items)) => match items.iter().find(|item| !kind.accepts_item(item)) {
+                Some(item) => format!("a list with {} in it", describe(item)),
+                None => describe(found),
+            },
             (_, found) => describe(found),
         };
         Self::Value { setting, found, expected: kind.to_string(), origin }
@@ -103,37 +109,46 @@ impl SettingsError {
     }
 
     /// `known` are the keys among which the nearest is looked for.
-    pub(crate) fn unknown<'a>(
+    pub(crate) fn unknown(
         setting: String,
-        known: impl IntoIterator<Item = &'a str>,
+        known: impl IntoIterator<Item = String>,
+        allowed: Vec<String>,
         origin: Origin,
     ) -> Self {
         let last = |key: &str| key.rsplit('.').next().map(str::to_owned).unwrap_or_default();
         let likeness = |key: &str| {
-            let whole = strsim::jaro_winkler(&setting, key);
+            let whole = if setting.contains('.') { 0.0 } else { strsim::jaro_winkler(&setting, key) };
             whole.max(strsim::jaro_winkler(&last(&setting), &last(key)))
         };
         let nearest = known
             .into_iter()
-            .filter(|key| !key.contains('*'))
-            .map(|key| (likeness(key), key))
+            .map(|key| (likeness(&key), key))
             .filter(|(likeness, _)| *likeness > 0.75)
             .max_by(|a, b| a.0.total_cmp(&b.0))
-            .map(|(_, key)| key.to_owned());
-        Self::Unknown { setting, nearest, origin }
+            .map(|(_, key)| key);
+        Self::Unknown { setting, nearest, allowed, origin }
     }
 
-    /// The error of a variable that starts as ours do and is nearly one of them.
+    /// The error of a variable that is nearly one of ours, or would be the one of a setting if it had another beginning.
     pub(crate) fn misspelled_variable(name: &str) -> Option<Self> {
-        if !name.starts_with("DAGLIGHT_") {
-            return None;
-        }
-        SETTINGS
-            .iter()
-            .filter_map(|setting| setting.variable)
-            .filter(|known| strsim::osa_distance(name, known) <= 2)
-            .min_by_key(|known| strsim::osa_distance(name, known))
-            .map(|nearest| Self::UnknownVariable { name: name.to_owned(), nearest })
+        let (own, tolerated) = match (name.strip_prefix("DAGLIGHT_"), name.starts_with("HAMILTON_")) {
+            (Some(own), _) => (own, 2),
+            // Hamilton has more variables than these.
+            (None, true) => (name, 1),
+            (None, false) => return None,
+        };
+        let is_named_so = |setting: &&Setting| {
+            let key = setting.key.replace('.', "_").to_ascii_uppercase();
+            key == own || key.strip_suffix(own).is_some_and(|section| section.ends_with('_'))
+        };
+        let variables = || SETTINGS.iter().filter_map(|setting| setting.variable);
+        let nearest = variables()
+            .map(|known| (strsim::osa_distance(name, known), known))
+            .filter(|(distance, _)| *distance <= tolerated)
+            .min_by_key(|(distance, _)| *distance)
+            .map(|(_, known)| known)
+            .or_else(|| SETTINGS.iter().find(is_named_so)?.variable)?;
+        Some(Self::UnknownVariable { name: name.to_owned(), nearest })
     }
 }
 
@@ -142,17 +157,21 @@ fn describe(value: &Value) -> String {
         Value::String(_, text) => format!("{text:?}"),
         Value::Char(_, c) => format!("{c:?}"),
         Value::Bool(_, flag) => flag.to_string(),
-        Value::Num(_, number) => {
-            number.to_actual().to_string().split('`').nth(1).unwrap_or("a number").to_owned()
-        }
+        Value::Num(_, number) => match number.to_f64() {
+            Some(float) => format!("{float:?}"),
+            None => number.to_actual().to_string().split('`').nth(1).unwrap_or("a number").to_owned(),
+        },
         Value::Dict(..) => "a table".to_owned(),
         Value::Array(..) => "a list".to_owned(),
         Value::Empty(..) => "nothing".to_owned(),
     }
 }
 
-fn did_you_mean(nearest: Option<&str>) -> String {
-    nearest.map(|name| format!(": did you mean {name}?")).unwrap_or_default()
+fn hint(nearest: Option<&str>, allowed: &[String]) -> String {
+    match nearest {
+        Some(name) => format!("did you mean {name}?"),
+        None => format!("expected {}", any_of(allowed)),
+    }
 }
 
 fn any_of(names: &[String]) -> String {

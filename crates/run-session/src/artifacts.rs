@@ -21,6 +21,7 @@ impl RunState {
     ) -> Artifact {
         let of_files = written.location.is_some();
         let working_dir = std::env::current_dir().ok();
+        let shown = |text: &str| self.policy.capture(text).to_text();
         let artifact = Artifact {
             name: written.name.clone(),
             materialization: written.materialization.name().to_owned(),
@@ -37,8 +38,8 @@ impl RunState {
                 .fields()
                 .iter()
                 .map(|field| ArtifactColumn {
-                    name: field.name().clone(),
-                    data_type: field.data_type().to_string(),
+                    name: shown(field.name()),
+                    data_type: shown(&field.data_type().to_string()),
                     nullable: field.is_nullable(),
                 })
                 .collect(),

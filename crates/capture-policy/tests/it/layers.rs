@@ -178,6 +178,14 @@ fn an_error_names_value_origin_and_what_is_allowed() {
         &[],
         &["tracker.api_url", "localhost:8241", "http://"],
     );
+    check_error("[capture]\nmax_depth = 2.0\n", &[], &["capture.max_depth", "found 2.0"]);
+    check_error("[capture]\nmax_depth = 999999999999999999999\n", &[], &["found \"999999999999999999999\""]);
+    check_error(
+        "[capture]\nredact_keys = [\"a\", 7]\n",
+        &[],
+        &["capture.redact_keys", "found a list with 7 in it", "a list of names", "daglight.toml:2"],
+    );
+    check_error("[capture]\nredact_keys = [\"--\"]\n", &[], &["found a list with \"--\" in it"]);
     check_error("capture = 3\n", &[], &["capture", "found 3", "a table of settings", "daglight.toml:1"]);
     check_error("[capture\n", &[], &["daglight.toml:1"]);
     check_error("[outputs.a.columns]\nx = 1\n", &[], &["outputs.a.columns.x", "found 1", "daglight.toml:2"]);
@@ -201,8 +209,29 @@ fn unknown_keys_get_the_nearest_known_name() {
         &[("DAGLIGHT_MAX_DEPHT", "3")],
         &["DAGLIGHT_MAX_DEPHT", "did you mean DAGLIGHT_MAX_DEPTH?"],
     );
-    let unlike = check_error("zebra = 1\n", &[], &["\"zebra\""]);
-    assert!(matches!(unlike, SettingsError::Unknown { nearest: None, .. }), "{unlike}");
+    check_error("[outputs.\"a.b\"]\nownr = \"me\"\n", &[], &["did you mean outputs.a.b.owner?"]);
+    check_error("[profiles.a]\nextend = \"dev\"\n", &[], &["profiles.a.extend", "did you mean extends?"]);
+}
+
+#[test]
+fn unknown_keys_that_are_like_nothing_get_the_names_that_there_are() {
+    check_error("zebra = 1\n", &[], &["\"zebra\"", "expected profile, dag_name, ", " or profiles"]);
+    check_error("[bundle]\nzebra = 1\n", &[], &["expected output_dir, durability, ", " or keep_bytes"]);
+    let file = "[profiles.a]\nextends = \"dev\"\nprofile = \"ci\"\n";
+    check_error(file, &[], &["profiles.a.profile", "daglight.toml:3", "expected dag_name, ", " or extends"]);
+}
+
+#[test]
+fn variables_with_another_beginning_are_not_ignored() {
+    for (variable, meant) in [
+        ("DAGLIGHT_PROFILE", "HAMILTON_TELEMETRY_PROFILE"),
+        ("DAGLIGHT_MAX_LIST_LENGTH", "HAMILTON_MAX_LIST_LENGTH_CAPTURE"),
+        ("DAGLIGHT_TRACKER_ENABLED", "HAMILTON_TRACKER_ENABLED"),
+        ("DAGLIGHT_CAPTURE_MAX_DEPTH", "DAGLIGHT_MAX_DEPTH"),
+        ("HAMILTON_API_KEYS", "HAMILTON_API_KEY"),
+    ] {
+        check_error("", &[(variable, "x")], &[variable, &format!("did you mean {meant}?")]);
+    }
 }
 
 #[test]
@@ -233,6 +262,7 @@ fn no_error_shows_a_credential() {
 
 #[test]
 fn variables_of_others_are_left_alone() {
-    let variables = [("DAGLIGHT_BINARY", "/x"), ("HAMILTON_ENV", "local"), ("HAMILTON_PROJECT_ID", " ")];
+    let variables =
+        [("DAGLIGHT_BINARY", "/x"), ("HAMILTON_TELEMETRY_ENABLED", "no"), ("HAMILTON_PROJECT_ID", " ")];
     assert_eq!(SettingsLoader::new().with_variables(variables).load().unwrap(), Settings::default());
 }

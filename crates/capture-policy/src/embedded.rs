@@ -1,0 +1,225 @@
+//! Values that stand inside the texts of programs: in the folders of paths, and in the names and plans of queries.
+
+use std::borrow::Cow;
+
+/// The text with the value of every partition folder replaced by `?`: `sales/day=2024-01-02/x.csv` becomes
+/// `sales/day=?/x.csv`. A folder is told by the slash before its name or behind its value.
+pub(crate) fn without_partition_values(text: &str) -> Cow<'_, str> {
+    let mut out = String::new();
+    let mut written = 0;
+    for (equals, _) in text.match_indices('=') {
+        let start = equals + 1;
+        if start <= written {
+            continue;
+        }
+        let value = &text[start..];
+        let name_length = text[..equals].bytes().rev().take_while(|byte| is_name_byte(*byte)).count();
+        let name = &text[equals - name_length..equals];
+        let is_below_a_folder = text[..equals - name_length].ends_with(SLASHES);
+        let length = folder_length(value, is_below_a_folder);
+        let is_folder = is_below_a_folder || value[length..].starts_with(SLASHES) && !is_name_of_path(name);
+        if !name.is_empty() && is_folder && length > 0 {
+            out.push_str(&text[written..start]);
+            out.push('?');
+            written = start + length;
+        }
+    }
+    resumed(text, written, out)
+}
+
+/// The path with the value of every partition folder replaced by `?`, and that of a file with such a name.
+pub(crate) fn path_without_values(path: &str) -> String {
+    let parts = path.split_inclusive(SLASHES).map(|part| {
+        let name = part.trim_end_matches(SLASHES);
+        match name.split_once('=') {
+            Some((column, _)) => format!("{column}=?{}", &part[name.len()..]),
+            None => part.to_owned(),
+        }
+    });
+    parts.collect()
+}
+
+const SLASHES: [char; 2] = ['/', '\\'];
+
+fn is_name_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'%' | b'.') || !byte.is_ascii()
+}
+
+/// Names that have a path for a value, such as `output_url`.
+fn is_name_of_path(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    ["dir", "file", "folder", "location", "path", "uri", "url"].iter().any(|word| name.ends_with(word))
+}
+
+/// How far a folder's name goes on. One with a blank in it is told only by the slash behind it.
+fn folder_length(value: &str, may_have_blanks: bool) -> usize {
+    let is_end = |c: char| SLASHES.contains(&c) || "\n\"'`=,;()[]{}<>".contains(c);
+    let end = value.find(is_end).unwrap_or(value.len());
+    if may_have_blanks && value[end..].starts_with(SLASHES) {
+        return end;
+    }
+    value[..end].find(char::is_whitespace).unwrap_or(end)
+}
+
+/// What a literal is called in the plans and column names of DataFusion, before its value in parentheses.
+const LITERALS: [&str; 35] = [
+    "Binary",
+    "BinaryView",
+    "Boolean",
+    "Date32",
+    "Date64",
+    "DurationMicrosecond",
+    "DurationMillisecond",
+    "DurationNanosecond",
+    "DurationSecond",
+    "Float16",
+    "Float32",
+    "Float64",
+    "Int16",
+    "Int32",
+    "Int64",
+    "Int8",
+    "IntervalDayTime",
+    "IntervalMonthDayNano",
+    "IntervalYearMonth",
+    "LargeBinary",
+    "LargeUtf8",
+    "Time32Millisecond",
+    "Time32Second",
+    "Time64Microsecond",
+    "Time64Nanosecond",
+    "TimestampMicrosecond",
+    "TimestampMillisecond",
+    "TimestampNanosecond",
+    "TimestampSecond",
+    "UInt16",
+    "UInt32",
+    "UInt64",
+    "UInt8",
+    "Utf8",
+    "Utf8View",
+];
+/// Literals that are called as their types are, which have other things in parentheses, as in `Decimal128(10, 2)`.
+const LITERALS_AND_TYPES: [&str; 7] =
+    ["Decimal128", "Decimal256", "Decimal32", "Decimal64", "LargeList", "List", "Struct"];
+
+/// The text with the value of every literal replaced by `?`, as DataFusion writes them into plans and into the names of
+/// columns: `Utf8("Ann")` becomes `Utf8(?)`.
+pub(crate) fn without_literals(text: &str) -> Cow<'_, str> {
+    let mut out = String::new();
+    let mut written = 0;
+    for (open, _) in text.match_indices('(') {
+        let start = open + 1;
+        if start <= written {
+            continue;
+        }
+        let word_length = text[..open].bytes().rev().take_while(u8::is_ascii_alphanumeric).count();
+        let word = &text[open - word_length..open];
+        let value = &text[start..];
+        let is_literal = LITERALS.contains(&word) || (LITERALS_AND_TYPES.contains(&word) && has_value(value));
+        if is_literal {
+            out.push_str(&text[written..start]);
+            out.push('?');
+            written = start + literal_length(value);
+        }
+    }
+    resumed(text, written, out)
+}
+
+fn has_value(inside: &str) -> bool {
+    ["Some(", "[", "{"].iter().any(|opening| inside.starts_with(opening))
+}
+
+/// The length of a literal up to the parenthesis that closes it, or of all that follows where none does.
+fn literal_length(value: &str) -> usize {
+    let is_end = |end: &usize| !value[*end..].starts_with(|c: char| c.is_alphanumeric() || c == '"');
+    let closing = match value.strip_prefix('"') {
+        Some(_) => {
+            value.match_indices("\")").map(|(at, _)| at + 1).filter(|at| is_end(&(at + 1))).find(|at| *at > 1)
+        }
+        None => {
+            let mut depth = 0_usize;
+            value.find(|c: char| match c {
+                '(' => {
+                    depth += 1;
+                    false
+                }
+                ')' => {
+                    depth = depth.wrapping_sub(1);
+                    depth == usize::MAX
+                }
+                _ => false,
+            })
+        }
+    };
+    closing.unwrap_or(value.len())
+}
+
+/// What was written, and the rest of the text behind it.
+fn resumed<'a>(text: &'a str, written: usize, mut out: String) -> Cow<'a, str> {
+    if written == 0 {
+        return text.into();
+    }
+    out.push_str(&text[written..]);
+    out.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(found: impl AsRef<str>, expected: &str) {
+        assert_eq!(found.as_ref(), expected);
+    }
+
+    #[track_caller]
+    fn check_path(path: &str, expected: &str) {
+        check(path_without_values(path), expected);
+        check(without_partition_values(path), expected);
+        check(without_partition_values(expected), expected);
+    }
+
+    #[test]
+    fn partition_folders_lose_their_values() {
+        check_path("s3://b/sales/customer=Ann/day=2024-01-02/x.csv", "s3://b/sales/customer=?/day=?/x.csv");
+        check_path("/data/customer=Ann Lee/x.csv", "/data/customer=?/x.csv");
+        check_path("customer=Ann/", "customer=?/");
+        check_path("C:\\data\\Größe=XL", "C:\\data\\Größe=?");
+        check_path("out/x.csv", "out/x.csv");
+        check(path_without_values("customer=Ann Lee"), "customer=?");
+    }
+
+    #[test]
+    fn paths_in_texts_lose_them_too() {
+        let of = without_partition_values;
+        check(
+            of("file_groups={1 group: [[tmp/a=1/f.csv], [b=2/g.csv]]}"),
+            "file_groups={1 group: [[tmp/a=?/f.csv], [b=?/g.csv]]}",
+        );
+        check(
+            of("CopyTo: output_url=out/a=Ann/ options: (x=1)"),
+            "CopyTo: output_url=out/a=?/ options: (x=1)",
+        );
+        check(of("Object at location /x/a=Ann not found"), "Object at location /x/a=? not found");
+        check(of("a = b, c=d AND e=f"), "a = b, c=d AND e=f");
+        check(of("https://host/x?a=b&c=d"), "https://host/x?a=b&c=d");
+        check(of("=/ /= a=/"), "=/ /= a=/");
+    }
+
+    #[test]
+    fn literals_lose_their_values() {
+        let of = without_literals;
+        check(of("a = Utf8(\"A\")b\") AND b"), "a = Utf8(?) AND b");
+        check(of("sum(a * Int64(-1)) + Float64(1.5)"), "sum(a * Int64(?)) + Float64(?)");
+        check(of("f(TimestampSecond(1, Some(\"+00:00\")), b)"), "f(TimestampSecond(?), b)");
+        check(of("Decimal128(Some(1),15,2) List([Ann])"), "Decimal128(?) List(?)");
+        check(of("IntervalDayTime(\"IntervalDayTime { days: 1 }\")"), "IntervalDayTime(?)");
+        check(of("Utf8(\"open"), "Utf8(?");
+        for text in
+            ["Decimal128(10, 2)", "Struct(\"a\": Int64)", "List(Utf8)", "count(Int64)", "f(x)", "Int64(?)"]
+        {
+            check(of(text), text);
+        }
+    }
+}
