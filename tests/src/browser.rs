@@ -107,6 +107,14 @@ impl Page {
         self.run(self.client.execute(script, Vec::new())).as_str().unwrap_or_default().to_owned()
     }
 
+    /// Where the links of the page lead.
+    #[track_caller]
+    pub fn links(&self) -> Vec<String> {
+        let script = "return [...document.querySelectorAll('a')].map(link => link.href)";
+        let found = self.run(self.client.execute(script, Vec::new()));
+        serde_json::from_value(found).expect("a list of addresses")
+    }
+
     /// Keeps a picture of the page, as `target/system-tests/<name>.png`.
     ///
     /// # Panics

@@ -4,6 +4,7 @@
 
 mod bundle;
 mod catalog;
+mod correlation;
 mod demo;
 mod failing;
 mod faults;
@@ -17,5 +18,6 @@ mod policy;
 mod postgres;
 mod report;
 mod signals;
+mod stages;
 mod tracking;
 mod upkeep;

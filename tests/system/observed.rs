@@ -7,6 +7,9 @@ use serde_json::Value;
 
 use crate::pipelines::SHOP;
 
+/// The tracing backend that the run is told of.
+pub(crate) const TRACE_URL: &str = "http://127.0.0.1:16686/trace/{trace_id}";
+
 /// What the run left behind, on the servers and on disk.
 pub(crate) struct Observed {
     pub(crate) checkout: Checkout,
@@ -62,6 +65,7 @@ pub(crate) fn observed() -> &'static Observed {
             .args(["--dag-name", "shop::review_v1"])
             .env("DAGLIGHT_HEARTBEAT_SECONDS", "0.02")
             .env("DAGLIGHT_ENVIRONMENT", "testing")
+            .env("DAGLIGHT_TRACE_URL", TRACE_URL)
             .tracked_in(&project)
             .observed_by(&receiver, "grpc")
             .finish();

@@ -144,7 +144,7 @@ pub struct TrackerSettings {
 pub struct OtelSettings {
     /// What Daglight's own attribute names start with.
     pub namespace: String,
-    /// The page of a trace in one's tracing backend, with `{trace_id}` where the id goes.
+    /// The page of a trace in one's tracing backend, with `{trace_id}`, and `{span_id}`, where the ids go.
     pub trace_url: Option<String>,
     /// A stage that takes longer is marked `slow`, in seconds.
     pub slow_seconds: f64,

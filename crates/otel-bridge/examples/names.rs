@@ -1,6 +1,6 @@
 //! Prints `docs/names.md`: every name that Daglight uses in its telemetry.
 
-use daglight_otel_bridge::names::{Key, Name, Namespace, event, key, metric, span};
+use daglight_otel_bridge::names::{Key, Name, Namespace, event, key, metric, span, standard_keys};
 
 fn main() {
     println!("<!-- Made by: cargo run -q -p daglight-otel-bridge --example names > docs/names.md -->");
@@ -12,6 +12,16 @@ fn main() {
     table("Spans", span::ALL.iter().map(plain));
     table("Span events", event::ALL.iter().map(plain));
     table("Attributes under the namespace", Key::ALL.iter().map(|&key| (namespace.key(key), key.meaning())));
+    println!("\n## Attributes that every span of a stage carries\n\n| span | attributes |\n|---|---|");
+    for Name { name, .. } in span::ALL.iter().filter(|span| !standard_keys(span.name).is_empty()) {
+        let keys: Vec<_> =
+            standard_keys(name).iter().map(|&key| format!("`{}`", namespace.key(key))).collect();
+        println!("| `{name}` | {} |", keys.join(", "));
+    }
+    println!(
+        "\n`row_count`, `bytes`, `table`, `plan_hash`, `query_id` and `source_tables` also stand on the spans of nodes \
+         that know them,\nand `slow` on each span that took longer than its threshold."
+    );
     table("Other attributes", key::ALL.iter().map(plain));
     table("Metrics", metric::ALL.iter().map(under));
 }

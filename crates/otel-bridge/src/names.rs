@@ -113,6 +113,18 @@ names! {
         EXCEPTION_MESSAGE = "exception.message",
         /// Semantic convention: the stack trace or the chain of causes of an exception, on an exception event.
         EXCEPTION_STACKTRACE = "exception.stacktrace",
+        /// Semantic convention: on spans of queries, what runs them, which is `datafusion`.
+        DB_SYSTEM_NAME = "db.system.name",
+        /// Semantic convention: on spans of queries, what the query does, such as `select` or `insert`.
+        DB_OPERATION_NAME = "db.operation.name",
+        /// Semantic convention: on spans of queries, the table, as under `table`.
+        DB_COLLECTION_NAME = "db.collection.name",
+        /// Semantic convention: on spans of queries, the SQL of the node, as far as the policy shows it.
+        DB_QUERY_TEXT = "db.query.text",
+        /// Semantic convention: on spans of nodes, the file that the node's code is in.
+        CODE_FILE_PATH = "code.file.path",
+        /// Semantic convention: on spans of nodes, the first line of its code.
+        CODE_LINE_NUMBER = "code.line.number",
         /// Semantic convention: the name of the service.
         SERVICE_NAME = "service.name",
         /// Semantic convention: where the service is deployed, such as `production`.
@@ -177,6 +189,8 @@ keys! {
     Node = "node",
     /// What kind of node it is: `transform`, `data_loader`, `data_saver` or `input`.
     NodeKind = "node.kind",
+    /// On spans of tasks: which unit of a node's work it is.
+    Task = "task",
     /// On metrics: the span that was measured, such as `datafusion.write`.
     Operation = "operation",
     /// On metrics: what kind of output was written, such as `parquet`.
@@ -187,13 +201,13 @@ keys! {
     Destination = "destination",
     /// extract, normalize, compile, plan, register, write, or the user's own.
     Stage = "stage",
-    /// What is read or written, by its external name.
+    /// What a node makes, by its stable external name; by the node's name where it has no other.
     Dataset = "dataset",
-    /// The table that is read or written.
+    /// The table that is written or registered; of what only reads, the table where there is just one.
     Table = "table",
-    /// Rows read or written.
+    /// Rows returned or written.
     RowCount = "row_count",
-    /// Bytes read or written.
+    /// Bytes written to or read from storage; of a query that does neither, those of its rows in memory.
     Bytes = "bytes",
     /// The fingerprint of the logical plan.
     PlanHash = "plan_hash",
@@ -229,6 +243,34 @@ keys! {
     PolicyErrorValues = "policy.error_values",
     /// On the root span: how SQL texts are captured.
     PolicySqlText = "policy.sql_text",
+}
+
+/// The keys that every span of a stage carries, by the span's name. Empty for the others.
+///
+/// Beside these, `row_count`, `bytes`, `table`, `plan_hash`, `query_id` and `source_tables` stand on each span of a node
+/// for which they are known, and `slow` on each that took longer than its threshold.
+pub fn standard_keys(span: &str) -> &'static [Key] {
+    const PLANNED: &[Key] =
+        &[Key::Stage, Key::Status, Key::Node, Key::Dataset, Key::QueryId, Key::PlanHash, Key::SourceTables];
+    const EXECUTED: &[Key] = &[
+        Key::Stage,
+        Key::Status,
+        Key::Node,
+        Key::Dataset,
+        Key::QueryId,
+        Key::PlanHash,
+        Key::SourceTables,
+        Key::RowCount,
+        Key::Bytes,
+    ];
+    match span {
+        span::NODE => &[Key::Stage, Key::Status, Key::Node, Key::NodeKind, Key::Dataset],
+        span::TASK => &[Key::Stage, Key::Status, Key::Node, Key::Task],
+        span::STAGE => &[Key::Stage, Key::Status],
+        span::PLAN => PLANNED,
+        span::EXECUTE | span::WRITE => EXECUTED,
+        _ => &[],
+    }
 }
 
 /// What Daglight's own keys start with.

@@ -73,6 +73,14 @@ impl QueryKind {
         }
     }
 
+    /// The table that it changes, as it was written.
+    pub fn target_table(&self) -> Option<&str> {
+        match self {
+            Self::Dml { table, .. } => Some(table),
+            _ => None,
+        }
+    }
+
     /// Whether the query writes data and returns only their count.
     pub fn is_write(&self) -> bool {
         matches!(self, Self::Copy { .. } | Self::Dml { .. })
@@ -152,6 +160,8 @@ pub struct QueryReport {
     pub bytes_written: Option<u64>,
     /// Bytes that its scans read from storage, where they say.
     pub bytes_scanned: Option<u64>,
+    /// Bytes in memory of the rows that it returned, where an operator counts them.
+    pub bytes_returned: Option<u64>,
     /// Every operator in pre-order.
     pub operators: Vec<OperatorReport>,
 }
@@ -294,6 +304,9 @@ impl QueryRun {
             rows: sum("rows_written").filter(|_| self.query.kind.is_write()).unwrap_or_else(|| self.rows()),
             bytes_written: sum("bytes_written"),
             bytes_scanned: sum("bytes_scanned"),
+            bytes_returned: operators
+                .iter()
+                .find_map(|operator| operator.metrics.get("output_bytes").copied()),
             operators,
         });
     }

@@ -16,7 +16,6 @@ use crate::{
     log::{field, log},
     run_state::RunState,
     run_tags::late_tags,
-    start::trace_url,
     sync::account,
     telemetry::in_one_line,
 };
@@ -276,7 +275,7 @@ fn links(state: &RunState) -> RunLinks {
     RunLinks {
         hamilton_run: link.as_ref().map(|link| link.run_url.clone()),
         hamilton_version: link.map(|link| link.version_url),
-        trace: trace_url(state.telemetry.settings(), &state.root.trace_id),
+        trace: state.tags().remove("trace_url"),
     }
 }
 

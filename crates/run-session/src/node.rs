@@ -1,14 +1,18 @@
 //! A node from the inside: what its own code can say and do.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{fmt, future::Future, sync::Arc, time::Duration};
 
 use daglight_materializers::{Output, ParamTable, ParamTableError, StoredFiles, Written, source_facts};
+use daglight_otel_bridge::{
+    StageSpanBuilder,
+    names::{self, Key},
+};
 use datafusion::{
     arrow::datatypes::SchemaRef, dataframe::DataFrame, error::DataFusionError, prelude::SessionContext,
 };
 use serde_json::Value;
 
-use crate::{attributes::plan_signature, node_scope::NodeScope};
+use crate::{attributes::plan_signature, node_scope::NodeScope, stage::in_span};
 
 /// How long it may take to ask a store for metadata, so that a slow one does not hold up the pipeline.
 const METADATA_LIMIT: Duration = Duration::from_secs(2);
@@ -23,6 +27,39 @@ impl Node {
     /// The node's name.
     pub fn name(&self) -> &str {
         &self.scope.name
+    }
+
+    /// Runs a part of the node's work as a stage of its own, such as `normalize`: with a span below that of the node. The
+    /// result passes through as it is; an error marks the span as failed.
+    pub async fn stage<T, E, F>(&self, stage: &str, work: F) -> Result<T, E>
+    where
+        E: fmt::Display,
+        F: Future<Output = Result<T, E>>,
+    {
+        self.inside(self.span(names::span::STAGE).stage(stage), work).await
+    }
+
+    /// Runs one unit of the node's work, such as a file of many, as [`Node::stage`] does a stage.
+    pub async fn task<T, E, F>(&self, task: &str, work: F) -> Result<T, E>
+    where
+        E: fmt::Display,
+        F: Future<Output = Result<T, E>>,
+    {
+        let task = self.scope.run.policy.capture(task);
+        self.inside(self.span(names::span::TASK).stage(self.scope.stage).attribute(Key::Task, task), work)
+            .await
+    }
+
+    fn span(&self, name: &'static str) -> StageSpanBuilder {
+        self.scope.run.signals.span(name).parent(&self.scope.here()).node(self.name())
+    }
+
+    async fn inside<T, E: fmt::Display>(
+        &self,
+        span: StageSpanBuilder,
+        work: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, E> {
+        in_span(span.start(), &self.scope.run.policy, work).await
     }
 
     /// Records a value of one's own; the page shows it with the node's results. It passes the capture policy.
@@ -81,6 +118,9 @@ impl Node {
     pub fn written(&self, written: Written) {
         let mut facts = self.scope.facts();
         facts.schema = Some(Arc::clone(&written.schema));
+        if written.location.is_none() {
+            facts.table = Some(written.name.clone());
+        }
         facts.rows = written.rows.or(facts.rows);
         facts.bytes = written.bytes.or(facts.bytes);
         let artifact = self.scope.run.add_output(&self.scope.name, written, plan_signature(&facts.queries));
@@ -93,6 +133,7 @@ impl Node {
         let found = source_facts(session, table);
         let Some(source) = self.in_time(&format!("the metadata of {table}"), found).await else { return };
         let mut facts = self.scope.facts();
+        facts.table = Some(table.to_owned());
         facts.schema = Some(Arc::clone(&source.schema));
         facts.rows = source.rows;
         facts.bytes = source.files.as_ref().map(|files| files.bytes());

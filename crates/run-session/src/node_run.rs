@@ -5,16 +5,20 @@ use std::{sync::Arc, time::Instant};
 use chrono::Utc;
 use daglight_bundle_report::{NodeRecord, NodeStatus};
 use daglight_heartbeat::TaskGuard;
-use daglight_otel_bridge::{StageSpan, StageSpanBuilder, names, names::Key};
-use daglight_run_identity::NodeKind;
-use daglight_tracker_client::{Event, Outcome};
+use daglight_otel_bridge::{
+    StageSpan, StageSpanBuilder,
+    names::{self, Key, key},
+};
+use daglight_tracker_client::{Attribute, AttributeKind, AttributeRole, Event, Outcome};
 use opentelemetry::Context;
 
 use crate::{
+    artifacts::shown_location,
     attributes::attributes,
     log::{field, known, log},
     node_scope::NodeScope,
     run_state::RunState,
+    trace_link::trace_link,
 };
 
 /// A node between its start and its end. Dropped before its end, by a panic or because the caller gave up, it ends as
@@ -41,13 +45,8 @@ impl NodeRun {
             state.warn(format!("node {name:?} runs more than once: the tracker shows the first time"));
         }
         let tracked = kind.is_some() && first;
-        let stage = match kind {
-            Some(NodeKind::DataLoader) => "extract",
-            Some(NodeKind::DataSaver) => "write",
-            _ => "execute",
-        };
-        let span = state.signals.span(names::span::NODE).parent(&state.root.context).node(name).stage(stage);
-        let span = kind.into_iter().fold(span, StageSpanBuilder::node_kind).start();
+        let scope = NodeScope::new(Arc::clone(state), name.to_owned());
+        let span = span_of(&scope).start();
         if tracked {
             state.records().nodes.insert(name.to_owned(), record_of(state, name));
             if let Some(tracker) = &state.tracker {
@@ -55,7 +54,7 @@ impl NodeRun {
             }
         }
         Self {
-            scope: NodeScope::new(Arc::clone(state), name.to_owned()),
+            scope,
             span: Some(span),
             started: Instant::now(),
             tracked,
@@ -95,6 +94,10 @@ impl NodeRun {
         if let Some(query) = facts.queries.last() {
             span.set(Key::PlanHash, state.policy.capture(query.plan_hash.as_str()));
             span.set(Key::SourceTables, state.policy.capture(query.source_tables.clone()));
+            span.set(Key::QueryId, query.id);
+        }
+        if let Some(table) = &facts.table {
+            span.set(Key::Table, state.policy.capture(table.as_str()));
         }
         let message = error.map(|(_, message)| state.policy.capture_error(message));
         {
@@ -119,16 +122,17 @@ impl NodeRun {
             let lines: Option<Vec<String>> =
                 error.map(|(_, message)| message.lines().map(str::to_owned).collect());
             if let Some(tracker) = &state.tracker {
+                let mut attributes =
+                    attributes(&facts, lines.as_deref(), &state.policy, state.telemetry.registry());
+                let link = trace_link(state.telemetry.settings(), &span, &state.policy);
+                attributes.extend(link.map(|link| {
+                    Attribute::new("trace", AttributeKind::Html, AttributeRole::ArtifactLink, link)
+                }));
                 tracker.record(&Event::TaskFinished {
                     node: self.scope.name.clone(),
                     time: Utc::now(),
                     status: if error.is_none() { Outcome::Success } else { Outcome::Failure },
-                    attributes: attributes(
-                        &facts,
-                        lines.as_deref(),
-                        &state.policy,
-                        state.telemetry.registry(),
-                    ),
+                    attributes,
                 });
             }
             let mut records = state.records();
@@ -154,6 +158,27 @@ impl Drop for NodeRun {
             self.end(Some(("cancelled", "the node was dropped before its end")));
         }
     }
+}
+
+/// The span of a node that starts now.
+fn span_of(scope: &NodeScope) -> StageSpanBuilder {
+    let RunState { signals, root, dag, policy, .. } = &*scope.run;
+    let span = signals
+        .span(names::span::NODE)
+        .parent(&root.context)
+        .node(&scope.name)
+        .stage(scope.stage)
+        .attribute(Key::Dataset, scope.dataset.clone());
+    let Some(node) = dag.node(&scope.name) else { return span };
+    let mut span = span.node_kind(node.kind);
+    if let Some(code) = &node.code {
+        span = span.attribute(key::CODE_LINE_NUMBER, code.first_line as u64);
+        let working_dir = std::env::current_dir().ok();
+        if let Some(path) = shown_location(&code.path, working_dir.as_deref(), policy) {
+            span = span.attribute(key::CODE_FILE_PATH, policy.capture(path));
+        }
+    }
+    span
 }
 
 /// The record of a node that starts now.

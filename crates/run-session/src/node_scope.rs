@@ -2,8 +2,9 @@
 
 use std::{
     collections::HashMap,
+    path::Path,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
@@ -12,6 +13,7 @@ use std::{
 use daglight_bundle_report::Artifact;
 use daglight_capture_policy::Captured;
 use daglight_materializers::{DataSummary, SourceFacts};
+use daglight_run_identity::{Node, NodeKind};
 use datafusion::arrow::datatypes::SchemaRef;
 use opentelemetry::Context;
 use tokio::sync::Notify;
@@ -22,9 +24,16 @@ use crate::run_state::RunState;
 pub(crate) struct NodeScope {
     pub(crate) run: Arc<RunState>,
     pub(crate) name: String,
+    /// The stage that it is.
+    pub(crate) stage: &'static str,
+    /// The stable external name of what it makes.
+    pub(crate) dataset: Captured,
+    /// The SQL of the node, where that is its code.
+    pub(crate) sql: Option<Captured>,
     facts: Mutex<NodeFacts>,
     open_queries: AtomicUsize,
     query_ended: Notify,
+    span: OnceLock<Context>,
 }
 
 /// What a node has done so far.
@@ -32,6 +41,8 @@ pub(crate) struct NodeScope {
 pub(crate) struct NodeFacts {
     pub(crate) rows: Option<u64>,
     pub(crate) bytes: Option<u64>,
+    /// The table that it reads or registers, as the session calls it.
+    pub(crate) table: Option<String>,
     pub(crate) schema: Option<SchemaRef>,
     pub(crate) summary: Option<DataSummary>,
     pub(crate) source: Option<SourceFacts>,
@@ -75,18 +86,36 @@ struct CurrentNode(Arc<NodeScope>);
 
 impl NodeScope {
     pub(crate) fn new(run: Arc<RunState>, name: String) -> Arc<Self> {
+        let node = run.dag.node(&name);
+        let external_name = node.and_then(|node| node.tags.get("materialized_name")).unwrap_or(&name);
+        // What the code shows has passed the policy already.
+        let code = node.and_then(|node| node.code.as_ref()).filter(|code| is_sql(&code.path));
+        let sql = code.filter(|code| !code.text.is_empty());
         Arc::new(Self {
+            dataset: run.policy.capture(external_name.as_str()),
+            sql: sql.and_then(|code| run.policy.capture_sql(&code.text, || code.text.clone())),
+            stage: node.map_or("execute", stage_of),
             run,
             name,
             facts: Mutex::default(),
             open_queries: AtomicUsize::new(0),
             query_ended: Notify::new(),
+            span: OnceLock::new(),
         })
     }
 
-    /// The context with this node in it.
-    pub(crate) fn enter(self: &Arc<Self>, context: &Context) -> Context {
-        context.with_value(CurrentNode(Arc::clone(self)))
+    /// The context of the node's span, with this node in it.
+    pub(crate) fn enter(self: &Arc<Self>, span: &Context) -> Context {
+        self.span.get_or_init(|| span.clone()).with_value(CurrentNode(Arc::clone(self)))
+    }
+
+    /// The context in which the calling code runs. Where that is none of the node, as in a task that was spawned, the
+    /// node's own.
+    pub(crate) fn here(self: &Arc<Self>) -> Context {
+        match Self::current() {
+            Some(current) if Arc::ptr_eq(&current, self) => Context::current(),
+            _ => self.enter(&Context::current()),
+        }
     }
 
     /// The node that the current task runs, if it runs one.
@@ -126,6 +155,20 @@ impl NodeScope {
             }
         }
     }
+}
+
+fn stage_of(node: &Node) -> &'static str {
+    let materialization = node.tags.get("materialization").map(String::as_str);
+    match (node.kind, materialization) {
+        (NodeKind::DataLoader, _) => "extract",
+        (NodeKind::DataSaver, _) => "write",
+        (NodeKind::Input, _) | (_, Some("view")) => "register",
+        (NodeKind::Transform, _) => "execute",
+    }
+}
+
+fn is_sql(path: &str) -> bool {
+    Path::new(path).extension().is_some_and(|extension| extension.eq_ignore_ascii_case("sql"))
 }
 
 /// The nodes of the queries that run, by query id. Clones share it.

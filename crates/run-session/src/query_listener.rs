@@ -10,7 +10,7 @@ use daglight_capture_policy::SqlText;
 use daglight_materializers::SummaryTap;
 use daglight_otel_bridge::{
     SpanStatus, StageSpan, StageSpanBuilder,
-    names::{self, Key},
+    names::{self, Key, key},
 };
 use daglight_plan_diagnostics::{
     OperatorReport, PlanBundle, PlannedQuery, QueryListener, QueryOutcome, QueryReport,
@@ -42,16 +42,37 @@ impl NodeQuery {
 
     fn span(&self, name: &'static str, stage: &str) -> StageSpanBuilder {
         let policy = &self.node.run.policy;
-        self.node
+        let mut span = self
+            .node
             .run
             .signals
             .span(name)
             .parent(&self.parent)
             .stage(stage)
             .node(&self.node.name)
+            .attribute(Key::Dataset, self.node.dataset.clone())
             .attribute(Key::QueryId, self.query.id)
             .attribute(Key::PlanHash, policy.capture(self.query.fingerprints.plan_hash.as_str()))
             .attribute(Key::SourceTables, policy.capture(self.query.source_tables.clone()))
+            .attribute(key::DB_SYSTEM_NAME, "datafusion")
+            .attribute(key::DB_OPERATION_NAME, policy.capture(self.query.kind.operation()));
+        if let Some(table) = self.table() {
+            let table = policy.capture(table);
+            span = span.attribute(Key::Table, table.clone()).attribute(key::DB_COLLECTION_NAME, table);
+        }
+        match &self.node.sql {
+            Some(sql) => span.attribute(key::DB_QUERY_TEXT, sql.clone()),
+            None => span,
+        }
+    }
+
+    /// The table that the query changes, or the only one that it reads.
+    fn table(&self) -> Option<&str> {
+        let only_source = || match self.query.source_tables.as_slice() {
+            [table] => Some(table.as_str()),
+            _ => None,
+        };
+        self.query.kind.target_table().or_else(only_source)
     }
 
     fn open_span(&self) -> MutexGuard<'_, Option<StageSpan>> {
@@ -98,7 +119,7 @@ impl QueryListener for NodeQuery {
         let span = self.open_span().take();
         if let Some(span) = span {
             span.row_count(report.rows);
-            if let Some(bytes) = report.bytes_written.or(report.bytes_scanned) {
+            if let Some(bytes) = report.bytes_written.or(report.bytes_scanned).or(report.bytes_returned) {
                 span.bytes(bytes);
             }
             match &report.outcome {
@@ -128,6 +149,7 @@ impl QueryListener for NodeQuery {
                 facts.summary = Some(summary);
             }
             facts.schema = Some(Arc::clone(&self.query.schema));
+            facts.table = self.table().map(str::to_owned);
         }
         facts.queries.push(QueryFacts {
             id: self.query.id,

@@ -9,7 +9,7 @@ use opentelemetry::context::FutureExt as _;
 
 use crate::{
     FinishReport, Node, RunOptions, Telemetry, finish::finish, node_run::NodeRun, run_state::RunState,
-    start::start,
+    stage::in_span, start::start,
 };
 
 /// How long a node waits for its dropped queries to say how they ended.
@@ -64,15 +64,17 @@ impl Run {
         result
     }
 
-    /// Runs code that belongs to the run but to no node, such as the setup of a session: its logs carry the run's ids.
-    pub async fn stage<T, F: Future<Output = T>>(&self, stage: &str, work: F) -> T {
+    /// Runs code that belongs to the run but to no node, such as the setup of a session: with a span, and with the run's
+    /// ids in its logs. The result passes through as it is; an error marks stage and run as failed.
+    pub async fn stage<T, E, F>(&self, stage: &str, work: F) -> Result<T, E>
+    where
+        E: fmt::Display,
+        F: Future<Output = Result<T, E>>,
+    {
         let _stage = self.state.beat_in_stage(stage);
-        let span =
-            self.state.signals.span(names::span::STAGE).parent(&self.state.root.context).stage(stage).start();
-        let context = span.context();
-        let result = work.with_context(context).await;
-        span.end();
-        result
+        let span = self.state.signals.span(names::span::STAGE).parent(&self.state.root.context).stage(stage);
+        let result = in_span(span.start(), &self.state.policy, work).await;
+        result.inspect_err(|error| self.fail(error))
     }
 
     /// Marks the run as failed for a reason that is no node's.

@@ -7,7 +7,7 @@ use std::{
 
 use chrono::Utc;
 use daglight_bundle_report::Bundle;
-use daglight_capture_policy::{Policy, Settings};
+use daglight_capture_policy::Policy;
 use daglight_heartbeat::{Beat, Heartbeat, HeartbeatConfig};
 use daglight_otel_bridge::{
     RunScope, SignalFiles, StageSpan,
@@ -27,6 +27,7 @@ use crate::{
     run_state::{Records, RootSpan, RunState},
     run_tags::{policy_hash, policy_tags, run_tags},
     telemetry::in_one_line,
+    trace_link::trace_url,
 };
 
 pub(crate) fn start(telemetry: &Telemetry, dag: &Dag, options: RunOptions) -> Arc<RunState> {
@@ -49,7 +50,7 @@ pub(crate) fn start(telemetry: &Telemetry, dag: &Dag, options: RunOptions) -> Ar
     show_policy(&root, telemetry);
     tags.insert(key::OTEL_TRACE_ID.to_owned(), root.trace_id());
     tags.insert(key::OTEL_SPAN_ID.to_owned(), root.span_id());
-    tags.extend(trace_url(settings, &root.trace_id()).map(|url| ("trace_url".to_owned(), url)));
+    tags.extend(trace_url(settings, &root).map(|url| ("trace_url".to_owned(), url)));
     let tracker = bundle.as_ref().filter(|_| settings.tracker.enabled).map(|bundle| {
         let connection = telemetry.shared.connection.clone();
         Tracker::start(&bundle.tracker_dir(), settings.bundle.durability, connection)
@@ -73,11 +74,6 @@ pub(crate) fn start(telemetry: &Telemetry, dag: &Dag, options: RunOptions) -> Ar
     announce(&state);
     *state.heartbeat() = Some(beat(&state));
     state
-}
-
-/// The page of a trace in the tracing backend, where the settings say how it is made.
-pub(crate) fn trace_url(settings: &Settings, trace_id: &str) -> Option<String> {
-    settings.otel.trace_url.as_deref().map(|template| template.replace("{trace_id}", trace_id))
 }
 
 /// The bundle's signal files. Without a bundle they cannot be opened, and the account of the signals says so.

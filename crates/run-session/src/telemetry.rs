@@ -67,7 +67,10 @@ impl Telemetry {
                 "deployment.environment.name".to_owned(),
                 settings.environment.clone(),
             )]),
-            slow_after: SlowAfter { default: settings.otel.slow_after(), ..SlowAfter::default() },
+            slow_after: SlowAfter {
+                default: settings.otel.slow_after(),
+                by_stage: settings.otel.slow_after_by_stage(),
+            },
             redactor: policy.redactor().clone(),
             host_facts: policy.host_facts(),
             ..BridgeConfig::new(SERVICE_NAME)

@@ -9,7 +9,7 @@ use std::{
 
 use daglight_run_session::{Node, Run};
 use datafusion::execution::context::SessionContext;
-use futures::{StreamExt, stream::FuturesUnordered};
+use futures::{StreamExt, TryFutureExt, stream::FuturesUnordered};
 
 use crate::{Pipeline, ShownRows, SourceError, Step, schedule::Schedule};
 
@@ -164,9 +164,8 @@ impl Pipeline {
                 run.node(name, work).await
             }
             None => {
-                let work = self.run_statement(step, session, None, options.rows_shown);
-                let ran = run.stage("setup", work).await.map_err(located);
-                ran.inspect_err(|error| run.fail(error))
+                let work = self.run_statement(step, session, None, options.rows_shown).map_err(located);
+                run.stage("setup", work).await
             }
         };
         match &ran {

@@ -3,6 +3,7 @@
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a test ends at its first surprise")]
 
 mod outputs;
+mod stages;
 
 use std::{fs, path::Path};
 
