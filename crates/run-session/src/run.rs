@@ -5,6 +5,7 @@ use std::{fmt, future::Future, path::Path, sync::Arc, time::Duration};
 use daglight_bundle_report::{Bundle, NodeRecord};
 use daglight_otel_bridge::names;
 use daglight_run_identity::{Dag, RunId};
+use futures::channel::oneshot;
 use opentelemetry::context::FutureExt as _;
 
 use crate::{
@@ -84,22 +85,26 @@ impl Run {
         self.state.fail(reason.to_text());
     }
 
+    /// Brings the signal files of the bundle up to this moment, with the state of the metrics, while the run goes on. False
+    /// when that took longer than `otel.shutdown_seconds`.
+    pub async fn snapshot(&self) -> bool {
+        let state = Arc::clone(&self.state);
+        let write = move || {
+            state.signals.snapshot_metrics();
+            state.signals.flush_files(state.telemetry.settings().otel.shutdown_timeout())
+        };
+        on_own_thread("daglight-snapshot", write).await.unwrap_or(false)
+    }
+
     /// Ends the run: final states, delivery and export as far as the timeouts allow, manifest and report. Needs no
     /// particular runtime, and blocks none.
     pub async fn finish(mut self) -> FinishReport {
-        let (sender, receiver) = futures::channel::oneshot::channel();
         self.finished = true;
         let state = Arc::clone(&self.state);
-        let blocking = {
-            let state = Arc::clone(&state);
-            move || sender.send(finish(&state)).is_ok()
-        };
-        if std::thread::Builder::new().name("daglight-finish".into()).spawn(blocking).is_ok()
-            && let Ok(report) = receiver.await
-        {
-            return report;
+        match on_own_thread("daglight-finish", move || finish(&state)).await {
+            Some(report) => report,
+            None => finish(&self.state),
         }
-        finish(&state)
     }
 
     /// As [`Run::finish`], for code that is not async. Do not call it on a thread of an async runtime.
@@ -112,6 +117,16 @@ impl Run {
     pub fn node_record(&self, name: &str) -> Option<NodeRecord> {
         self.state.records().nodes.get(name).cloned()
     }
+}
+
+/// Does blocking work beside whatever runtime polls this. `None` where no thread can be started.
+async fn on_own_thread<T: Send + 'static>(
+    name: &str,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Option<T> {
+    let (sender, receiver) = oneshot::channel();
+    std::thread::Builder::new().name(name.into()).spawn(move || sender.send(work()).is_ok()).ok()?;
+    receiver.await.ok()
 }
 
 impl Drop for Run {

@@ -87,6 +87,26 @@ async fn stages_and_tasks_of_a_node_stand_below_it_with_their_queries() {
     assert_eq!(attribute(publish, "error.type"), "&str");
 }
 
+#[tokio::test]
+async fn a_snapshot_has_everything_so_far() {
+    let out = tempfile::tempdir().unwrap();
+    let telemetry = telemetry(out.path(), Profile::Dev);
+    let ctx = telemetry.instrument(SessionStateBuilder::new_with_default_features());
+    let run = telemetry.start_run(&dag(), RunOptions::default());
+    for queries in 1..=3 {
+        run.node("orders", async |_| ctx.sql("SELECT 1").await?.collect().await).await.unwrap();
+        assert!(run.snapshot().await);
+        let bundle = run.bundle_dir().unwrap();
+        assert_eq!(spans(bundle).iter().filter(|span| span["name"] == "datafusion.execute").count(), queries);
+        let metrics = fs::read_to_string(bundle.join("otel_metrics.json")).unwrap();
+        let last: Value = serde_json::from_str(metrics.lines().last().unwrap()).unwrap();
+        let metrics = last["resourceMetrics"][0]["scopeMetrics"][0]["metrics"].as_array().unwrap();
+        let executed = metrics.iter().find(|metric| metric["name"] == "daglight.execute.duration").unwrap();
+        assert_eq!(executed["histogram"]["dataPoints"][0]["count"], queries.to_string());
+    }
+    run.finish().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn tasks_that_datafusion_spawns_belong_to_the_query_that_spawned_them() {
     assert!(follow_spawned_tasks());
