@@ -5,7 +5,7 @@ use std::{
     ffi::OsStr,
     fs::{self, File},
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::{Child, Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -43,6 +43,15 @@ impl Daglight {
     /// When it has not been built.
     pub fn new<S: AsRef<OsStr>>(checkout: &Checkout, arguments: impl IntoIterator<Item = S>) -> Self {
         let program = workspace().daglight().unwrap_or_else(|error| panic!("{error:#}"));
+        Self::program(&program, checkout, arguments)
+    }
+
+    /// Another program on Daglight, in the same circumstances.
+    pub fn program<S: AsRef<OsStr>>(
+        program: &Path,
+        checkout: &Checkout,
+        arguments: impl IntoIterator<Item = S>,
+    ) -> Self {
         let mut command = Command::new(program);
         for (name, _) in env::vars_os() {
             let name_text = name.to_string_lossy().to_uppercase();
@@ -93,33 +102,85 @@ impl Daglight {
     ///
     /// # Panics
     /// When it cannot be started or does not end.
-    pub fn finish(mut self) -> Finished {
-        let folder = TempDir::with_prefix("daglight-output-").expect("a temporary folder");
-        let [stdout, stderr] = ["stdout", "stderr"].map(|name| folder.path().join(name));
-        let mut child = self
+    pub fn finish(self) -> Finished {
+        self.start().finish()
+    }
+
+    /// Starts it.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    pub fn start(mut self) -> Running {
+        let output = TempDir::with_prefix("daglight-output-").expect("a temporary folder");
+        let file = |name: &str| File::create(output.path().join(name)).expect("a file");
+        let child = self
             .command
             .stdin(Stdio::null())
-            .stdout(File::create(&stdout).expect("a file"))
-            .stderr(File::create(&stderr).expect("a file"))
+            .stdout(file(STDOUT))
+            .stderr(file(STDERR))
             .spawn()
             .expect("the program starts");
-        let start = Instant::now();
+        Running { child, output, started: Instant::now() }
+    }
+}
+
+const STDOUT: &str = "stdout";
+const STDERR: &str = "stderr";
+
+/// A call that is under way. It is killed when this is dropped.
+#[derive(Debug)]
+pub struct Running {
+    child: Child,
+    output: TempDir,
+    started: Instant,
+}
+
+impl Running {
+    /// Sends it a signal, such as `INT`.
+    ///
+    /// # Panics
+    /// When it has ended.
+    pub fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status();
+        assert!(sent.is_ok_and(|status| status.success()), "SIG{name} cannot be sent\n{}", self.said(STDERR));
+    }
+
+    /// Waits until something is so while it runs.
+    ///
+    /// # Panics
+    /// When that takes too long.
+    pub fn wait_until(&self, what: &str, mut done: impl FnMut() -> bool) {
+        while !done() {
+            assert!(self.started.elapsed() < DEADLINE, "it did not come to {what}\n{}", self.said(STDERR));
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Waits for its end.
+    ///
+    /// # Panics
+    /// When that does not come.
+    pub fn finish(mut self) -> Finished {
         let status = loop {
-            if let Some(status) = child.try_wait().expect("the program's state") {
+            if let Some(status) = self.child.try_wait().expect("the program's state") {
                 break status;
             }
-            if start.elapsed() > DEADLINE {
-                child.kill().expect("the program can be ended");
-                let said = fs::read_to_string(&stderr).unwrap_or_default();
-                panic!("{:?} does not end; it said\n{said}", self.command);
-            }
+            assert!(self.started.elapsed() < DEADLINE, "it does not end; it said\n{}", self.said(STDERR));
             thread::sleep(Duration::from_millis(10));
         };
-        Finished {
-            code: status.code(),
-            stdout: fs::read_to_string(stdout).expect("the output is text"),
-            stderr: fs::read_to_string(stderr).expect("the errors are text"),
-        }
+        Finished { code: status.code(), stdout: self.said(STDOUT), stderr: self.said(STDERR) }
+    }
+
+    fn said(&self, name: &str) -> String {
+        fs::read_to_string(self.output.path().join(name)).expect("what it says is text")
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Nothing to do where it has ended.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 

@@ -17,7 +17,7 @@ mod tracking_server;
 
 pub use browser::Page;
 pub use checkout::Checkout;
-pub use daglight::{Daglight, Finished};
+pub use daglight::{Daglight, Finished, Running};
 pub use hamilton::{Hamilton, Project};
 pub use otlp::{OtlpReceiver, attributes, decode_strictly};
 pub use proxy::{Fault, Proxy};

@@ -6,6 +6,7 @@ mod bundle;
 mod catalog;
 mod correlation;
 mod demo;
+mod endings;
 mod failing;
 mod faults;
 mod inputs;

@@ -121,27 +121,9 @@ async fn execute(
         _ => {}
     };
     let options = RunScriptOptions { jobs: args.jobs, rows_shown: ROWS_SHOWN, on_event: &on_event };
-    tokio::select! {
-        result = pipeline.run(session, run, options) => match result {
-            Ok(()) => Ended::Done,
-            Err(failure) => Ended::Failed(failure.to_string()),
-        },
-        signal = interrupted() => {
-            run.fail(format!("interrupted by {signal}"));
-            Ended::Interrupted
-        }
-    }
-}
-
-/// Waits for ctrl-c or a request to terminate.
-async fn interrupted() -> &'static str {
-    use tokio::signal::unix::{SignalKind, signal};
-    let Ok(mut terminate) = signal(SignalKind::terminate()) else { return std::future::pending().await };
-    tokio::select! {
-        pressed = tokio::signal::ctrl_c() => match pressed {
-            Ok(()) => "ctrl-c",
-            Err(_) => std::future::pending().await,
-        },
-        _ = terminate.recv() => "SIGTERM",
+    match run.until_interrupted(pipeline.run(session, run, options)).await {
+        Some(Ok(())) => Ended::Done,
+        Some(Err(failure)) => Ended::Failed(failure.to_string()),
+        None => Ended::Interrupted,
     }
 }

@@ -3,10 +3,12 @@
 use std::time::SystemTime;
 
 use chrono::{DateTime, Utc};
-use daglight_bundle_report::{Bundle, Manifest, NodeStatus, ReadError, RunStatus, WriteError};
+use daglight_bundle_report::{Bundle, Manifest, NodeRecord, NodeStatus, ReadError, RunStatus, WriteError};
 use daglight_heartbeat::{Liveness, ProcessEvidence as Beats};
 use daglight_otel_bridge::{RecoverError, SignalFiles, end_open_spans, names::Namespace};
-use daglight_tracker_client::{OutboxStatus, ProcessEvidence, outbox_status};
+use daglight_tracker_client::{NodeProgress, OutboxStatus, Outcome, ProcessEvidence, outbox_status};
+
+use crate::finish::milliseconds;
 
 /// Why a run could not be closed in its bundle.
 #[derive(Debug, thiserror::Error)]
@@ -42,12 +44,26 @@ pub fn close_dead_run(bundle: &Bundle) -> Result<bool, CloseError> {
     manifest.status = RunStatus::Failure;
     manifest.ended_at = Some(ended_at);
     manifest.error = Some(format!("process ended; last seen {}", ended_at.to_rfc3339()));
-    let open_nodes = outbox.map(|outbox| outbox.open_nodes).unwrap_or_default();
-    for node in manifest.nodes.iter_mut().filter(|node| open_nodes.contains(&node.name)) {
-        node.status = NodeStatus::Unfinished;
+    let progress = outbox.map(|outbox| outbox.nodes).unwrap_or_default();
+    for node in &mut manifest.nodes {
+        if let Some(progress) = progress.get(&node.name) {
+            show_progress(node, progress);
+        }
     }
     manifest.write(bundle)?;
     Ok(true)
+}
+
+/// What the manifest of a run that goes on does not say of a node, and its outbox does.
+fn show_progress(node: &mut NodeRecord, progress: &NodeProgress) {
+    node.status = match progress.outcome {
+        None => NodeStatus::Unfinished,
+        Some(Outcome::Success) => NodeStatus::Success,
+        Some(Outcome::Failure) => NodeStatus::Failure,
+    };
+    node.started_at = progress.started;
+    let elapsed = progress.started.zip(progress.ended).map(|(started, ended)| ended - started);
+    node.duration_ms = elapsed.map(milliseconds);
 }
 
 /// Whether the process of a run still lives: by its heartbeat, and where that does not tell, by the lock that a process

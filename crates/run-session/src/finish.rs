@@ -307,6 +307,6 @@ fn signal_accounts(ledgers: &SignalLedgers) -> Vec<SignalLedger> {
         .collect()
 }
 
-fn milliseconds(duration: chrono::TimeDelta) -> f64 {
+pub(crate) fn milliseconds(duration: chrono::TimeDelta) -> f64 {
     duration.num_microseconds().map_or(f64::MAX, |microseconds| microseconds as f64 / 1e3)
 }

@@ -17,6 +17,7 @@ mod bundle_status;
 mod close;
 mod finish;
 mod hamilton_summary;
+mod interrupt;
 mod live_progress;
 mod log;
 mod node;

@@ -39,9 +39,10 @@ pub fn sync_run(
     }
     let outbox = outbox_status(&tracker_dir)?;
     let evidence = process_evidence(bundle, Some(&outbox));
-    let outcome = sync_bundle(&tracker_dir, connection, evidence, timeout)?;
+    // The bundle comes first: once the outbox is closed, it does not tell any more which nodes were open.
     let mut warnings = Vec::new();
     warnings.extend(close_dead_run(bundle).err().map(|error| in_one_line(&error)));
+    let outcome = sync_bundle(&tracker_dir, connection, evidence, timeout)?;
     warnings.extend(bring_up_to_date(bundle, &outcome).err());
     Ok(Some(SyncReport { outcome, warnings }))
 }

@@ -1,7 +1,7 @@
 //! What an outbox says of its run, without a server.
 
 use std::{
-    collections::BTreeSet,
+    collections::BTreeMap,
     fs::{File, TryLockError},
     path::Path,
     thread,
@@ -31,8 +31,8 @@ pub struct OutboxStatus {
     pub started: Option<DateTime<Utc>>,
     /// The time of the last event.
     pub last_event: Option<DateTime<Utc>>,
-    /// The nodes that began and did not end.
-    pub open_nodes: BTreeSet<String>,
+    /// The nodes that began or ended.
+    pub nodes: BTreeMap<String, NodeProgress>,
     /// Whether a process has the outbox open for writing; `None` where files cannot be locked.
     pub writer_alive: Option<bool>,
     /// The account of the last delivery.
@@ -41,10 +41,27 @@ pub struct OutboxStatus {
     pub link: Option<RunLink>,
 }
 
+/// How far a node has come.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct NodeProgress {
+    /// When it began, the first time.
+    pub started: Option<DateTime<Utc>>,
+    /// When it ended; `None` while it runs, or when the process ended before it did.
+    pub ended: Option<DateTime<Utc>>,
+    /// How it ended.
+    pub outcome: Option<Outcome>,
+}
+
 impl OutboxStatus {
     /// Whether the run began and did not end.
     pub fn is_open(&self) -> bool {
         self.started.is_some() && self.outcome.is_none()
+    }
+
+    /// The nodes that began and did not end.
+    pub fn open_nodes(&self) -> impl Iterator<Item = &str> {
+        self.nodes.iter().filter(|(_, node)| node.outcome.is_none()).map(|(name, _)| name.as_str())
     }
 }
 
@@ -73,7 +90,7 @@ pub fn outbox_status(tracker_dir: &Path) -> Result<OutboxStatus, StatusError> {
         outcome: None,
         started: None,
         last_event: None,
-        open_nodes: BTreeSet::new(),
+        nodes: BTreeMap::new(),
         writer_alive: writer_alive(&path),
         ledger: Ledger::default(),
         link: None,
@@ -104,11 +121,14 @@ impl OutboxStatus {
                 self.last_event = Some(time);
             }
             Event::TaskStarted { node, time } => {
-                self.open_nodes.insert(node);
+                let node = self.nodes.entry(node).or_default();
+                node.started.get_or_insert(time);
+                (node.ended, node.outcome) = (None, None);
                 self.last_event = Some(time);
             }
-            Event::TaskFinished { node, time, .. } => {
-                self.open_nodes.remove(&node);
+            Event::TaskFinished { node, time, status, .. } => {
+                let node = self.nodes.entry(node).or_default();
+                (node.ended, node.outcome) = (Some(time), Some(status));
                 self.last_event = Some(time);
             }
             Event::TagsUpserted { time, .. } => self.last_event = Some(time),

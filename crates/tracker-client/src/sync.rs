@@ -120,8 +120,8 @@ fn close(
         None => "nothing was heard of it after the last event".to_owned(),
     };
     let stack = Policy::of_profile(Profile::Prod).capture_stack(["process ended", &evidence]);
-    for node in &status.open_nodes {
-        let (node, attributes) = (node.clone(), vec![Attribute::error(stack.clone())]);
+    for node in status.open_nodes() {
+        let (node, attributes) = (node.to_owned(), vec![Attribute::error(stack.clone())]);
         outbox.append(&Event::TaskFinished { node, time, status: Outcome::Failure, attributes });
     }
     outbox.append(&Event::RunFinished { status: Outcome::Failure, time });

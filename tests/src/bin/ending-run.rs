@@ -1,0 +1,59 @@
+//! A program on Daglight whose run ends in one of the ways that runs end. For the tests of what is known of it then.
+
+#![expect(clippy::panic, reason = "one of the endings is a panic")]
+
+use std::{convert::Infallible, future::pending, process::ExitCode};
+
+use anyhow::{Result, bail};
+use clap::{Parser, ValueEnum};
+use daglight::prelude::{Dag, Run, RunOptions, Telemetry};
+
+#[derive(Parser)]
+struct Arguments {
+    ending: Ending,
+}
+
+/// What becomes of the run when its first node has ended.
+#[derive(Clone, Copy, ValueEnum)]
+enum Ending {
+    /// All nodes end, and so does the run.
+    Finish,
+    /// The code of a node panics.
+    Panic,
+    /// A node fails, and the program returns its error without a word to the run.
+    Error,
+    /// The run is dropped without its finish.
+    Drop,
+    /// A node goes on until a signal comes, which the run ends with.
+    Interrupted,
+    /// A node goes on until a signal comes, which nobody waits for.
+    Unprepared,
+}
+
+#[tokio::main]
+async fn main() -> Result<ExitCode> {
+    let Arguments { ending } = Arguments::parse();
+    let telemetry = Telemetry::from_env()?;
+    let dag = Dag::builder("ending::orders_v1")?.loader("orders").transform("risk", ["orders"]).build()?;
+    let run = telemetry.start_run(&dag, RunOptions::default());
+    run.node("orders", async |_| Ok::<_, Infallible>(())).await?;
+    match ending {
+        Ending::Finish => run.node("risk", async |_| Ok::<_, Infallible>(())).await?,
+        Ending::Panic => run.node("risk", async |_| -> Result<()> { panic!("out of luck") }).await?,
+        Ending::Error => run.node("risk", async |_| bail!("out of luck")).await?,
+        Ending::Drop => return Ok(ExitCode::SUCCESS),
+        Ending::Unprepared => endless(&run).await,
+        Ending::Interrupted => {
+            if run.until_interrupted(endless(&run)).await.is_none() {
+                run.finish().await;
+                return Ok(ExitCode::from(130));
+            }
+        }
+    }
+    run.finish().await;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn endless(run: &Run) {
+    let Ok(()) = run.node("risk", async |_| pending::<Result<(), Infallible>>().await).await;
+}
