@@ -12,8 +12,9 @@ const KEY_HEADER_LIMIT: usize = 64;
 const AUTHORITY_LIMIT: usize = 1_024;
 
 /// Prefixes of keys that services give out, and how long such a key is at least.
-const PREFIXES: [(&str, usize); 14] = [
+const PREFIXES: [(&str, usize); 21] = [
     ("AIza", 35),
+    ("dapi", 36),
     ("ghp_", 20),
     ("gho_", 20),
     ("ghr_", 20),
@@ -21,12 +22,18 @@ const PREFIXES: [(&str, usize); 14] = [
     ("ghu_", 20),
     ("github_pat_", 20),
     ("glpat-", 20),
+    ("npm_", 40),
+    ("pypi-", 40),
+    ("rk_live_", 24),
     ("sk-", 24),
+    ("sk_live_", 24),
+    ("sk_test_", 24),
     ("xoxa-", 15),
     ("xoxb-", 15),
     ("xoxp-", 15),
     ("xoxr-", 15),
     ("xoxs-", 15),
+    ("ya29.", 20),
 ];
 
 /// Shorter than any of them.
@@ -63,23 +70,33 @@ pub(crate) fn word(text: &str) -> &str {
     &text[..end]
 }
 
-/// The length of the credential that `rest` begins with, if its shape tells one. `word` is the first word of `rest`,
-/// and `before` the character in front of it.
-pub(crate) fn shaped_credential(word: &str, rest: &str, before: Option<char>) -> Option<usize> {
+/// Where the credential is that a word has or `rest` begins with, if its shape tells one. `word` is the first word of
+/// `rest`, and `before` the character in front of it.
+pub(crate) fn shaped_credential(word: &str, rest: &str, before: Option<char>) -> Option<Range<usize>> {
     if word.len() >= SHORTEST_KEY {
-        let word = word.trim_end_matches(['.', '-']);
-        let has_prefix =
-            PREFIXES.iter().any(|(prefix, least)| word.starts_with(prefix) && word.len() >= *least);
-        let is_web_token = word.starts_with("eyJ")
-            && word.len() >= 20
-            && word.bytes().filter(|byte| *byte == b'.').count() == 2;
-        if has_prefix || is_web_token || is_aws_key_id(word) {
-            return Some(word.len());
+        let end = word.trim_end_matches(SEPARATORS).len();
+        // Three parts where a token is signed, five where it is encrypted.
+        let last_token = word[..end].rmatch_indices('.').nth(1).map_or(0, |(dot, _)| dot);
+        let starts = word.match_indices(SEPARATORS).map(|(at, separator)| at + separator.len());
+        let found = [0].into_iter().chain(starts).find_map(|start| {
+            let key = word.get(start..end).filter(|key| key.len() >= SHORTEST_KEY)?;
+            let part = &key[..key.find(SEPARATORS).unwrap_or(key.len())];
+            let has_prefix =
+                PREFIXES.iter().any(|(prefix, least)| key.len() >= *least && key.starts_with(prefix));
+            let is_web_token = key.starts_with("eyJ") && start < last_token && key.len() >= 20;
+            let length = if is_aws_key_id(part) { part.len() } else { key.len() };
+            (has_prefix || is_web_token || is_aws_key_id(part)).then_some(start..start + length)
+        });
+        if found.is_some() {
+            return found;
         }
     }
     let is_inside = before.is_some_and(|c| c.is_ascii() && is_base64(c as u8));
-    (!is_inside && is_aws_secret(rest)).then_some(AWS_SECRET_LENGTH)
+    (!is_inside && is_aws_secret(rest)).then_some(0..AWS_SECRET_LENGTH)
 }
+
+/// What may stand between the parts of a word.
+const SEPARATORS: [char; 3] = ['_', '-', '.'];
 
 fn is_aws_key_id(word: &str) -> bool {
     word.len() == 20

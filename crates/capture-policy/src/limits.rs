@@ -93,10 +93,11 @@ impl Cut<'_> {
     fn dict(&self, entries: &Map<String, Value>, depth: usize) -> Value {
         let is_whole = self.shape == Shape::Column && (depth == 0 || entries.values().all(Value::is_number));
         let limit = if is_whole { entries.len() } else { self.limits.dict };
+        let hides_value = self.shape == Shape::Users && self.is_named_as_hidden(entries);
         let mut cut = Map::new();
         for (key, value) in entries.iter().take(limit) {
             let is_count = self.shape == Shape::Column && value.is_number();
-            let is_hidden = !is_count && self.redactor.hides_key(key);
+            let is_hidden = !is_count && self.redactor.hides_key(key) || hides_value && key == "value";
             let value = if is_hidden { REDACTED.into() } else { self.value(value, depth + 1) };
             cut.insert(free_key(&cut, self.text(key)), value);
         }
@@ -107,6 +108,12 @@ impl Cut<'_> {
             );
         }
         Value::Object(cut)
+    }
+
+    /// Whether it is an entry of a list of names and values, as in `{"name": "password", "value": "..."}`.
+    fn is_named_as_hidden(&self, entries: &Map<String, Value>) -> bool {
+        let names = ["key", "name"].into_iter().filter_map(|key| entries.get(key)?.as_str());
+        entries.contains_key("value") && names.into_iter().any(|name| self.redactor.hides_key(name))
     }
 
     fn text(&self, text: &str) -> String {

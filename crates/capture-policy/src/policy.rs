@@ -163,13 +163,13 @@ impl Policy {
             let column = withheld(&name, &Value::Null);
             (name, column)
         };
-        // Both as JSON, with a colon, and a comma or a brace.
+        // With a colon and a comma. The braces are one byte more than the comma that the last one has not.
         let entry_bytes =
             |name: &str, column: &Value| Value::from(name).to_string().len() + column.to_string().len() + 2;
         let limits = Limits::of(&self.capture);
         let (name, column) = left_out(total);
         let mut kept = Map::new();
-        let mut size_bytes = entry_bytes(&name, &column);
+        let mut size_bytes = 1 + entry_bytes(&name, &column);
         for (name, column) in columns.into_iter().take(self.capture.max_dict_length) {
             let shown = self.cut(&Value::from(name.as_str()), limits, Shape::Column).to_text();
             let shown = free_key(&kept, shown);
@@ -322,6 +322,15 @@ mod tests {
         assert_eq!(
             policy(|_| {}).capture(value).into_value(),
             json!({"a": {"X-Api-Key": REDACTED, "n": [{"dbPassword": REDACTED}]}, "rows": 3})
+        );
+    }
+
+    #[test]
+    fn names_and_values_in_lists_count_as_keys() {
+        let value = json!([{"name": "DB_PASSWORD", "value": "k"}, {"key": "rows", "value": 3}]);
+        assert_eq!(
+            policy(|_| {}).capture(value).into_value(),
+            json!([{"name": "DB_PASSWORD", "value": REDACTED}, {"key": "rows", "value": 3}])
         );
     }
 

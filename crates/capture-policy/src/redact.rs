@@ -34,8 +34,8 @@ const PARTS: [&str; 15] = [
     "xgoogsignature",
 ];
 
-/// Names of credentials that are parts of too many harmless ones.
-const NAMES: [&str; 3] = ["auth", "pwd", "sig"];
+/// Names of credentials that are parts of too many harmless ones: only the last word of a name counts.
+const LAST_WORDS: [&str; 5] = ["auth", "jwt", "pass", "pwd", "sig"];
 
 /// Characters of the shortest text that is hidden because it is known.
 const SHORTEST_HIDDEN: usize = 4;
@@ -92,8 +92,10 @@ impl Redactor {
 
     /// Whether the value under `key` is hidden, whatever it is.
     pub fn hides_key(&self, key: &str) -> bool {
+        let last_word = last_word(key);
         let key = normalized(key);
-        NAMES.contains(&key.as_str()) || self.parts.iter().any(|part| key.contains(part.as_str()))
+        LAST_WORDS.iter().any(|name| last_word.eq_ignore_ascii_case(name) || key == *name)
+            || self.parts.iter().any(|part| key.contains(part.as_str()))
     }
 
     /// The text with every credential replaced that can be told: what stands behind a hidden key (`key=value`,
@@ -151,8 +153,9 @@ impl Redactor {
 
     /// Looks at the word that `rest` begins with, and what belongs to it; `before` is the character in front.
     fn look_at(&self, word: &str, rest: &str, before: Option<char>) -> Found {
-        if let Some(length) = shaped_credential(word, rest, before) {
-            return Found { secret: Some(0..length), length };
+        if let Some(secret) = shaped_credential(word, rest, before) {
+            let length = secret.end;
+            return Found { secret: Some(secret), length };
         }
         let after = &rest[word.len()..];
         let in_rest = |range: Range<usize>, offset: usize| range.start + offset..range.end + offset;
@@ -182,6 +185,16 @@ impl Default for Redactor {
     fn default() -> Self {
         Self::new::<&str>([])
     }
+}
+
+/// `Pwd` of `dbPwd`, `pwd` of `db_pwd`, `PWD` of `DB_PWD`.
+fn last_word(key: &str) -> &str {
+    let key = key.trim_end_matches(|c: char| !c.is_alphanumeric());
+    let starts = key.char_indices().zip(key.chars().skip(1)).filter_map(|((at, c), next)| {
+        let is_start = !c.is_alphanumeric() || (c.is_lowercase() && next.is_uppercase());
+        is_start.then_some(at + c.len_utf8())
+    });
+    &key[starts.last().unwrap_or(0)..]
 }
 
 fn normalized(key: &str) -> String {
@@ -407,6 +420,10 @@ mod tests {
         check("key AKIAABCDEFGHIJKLMNOP end", "key [redacted] end");
         check("(wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY)", "([redacted])");
         check("eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2ln x", "[redacted] x");
+        check("id.eyJhbGciOiJSU0Eif.OKOa.48V1.5eym8.XFBoM", "id.[redacted]");
+        check("s3://b/dump-AKIAABCDEFGHIJKLMNOP.csv", "s3://b/dump-[redacted].csv");
+        check("my_key_ghp_0123456789abcdefghij", "my_key_[redacted]");
+        check("sk_live_0123456789abcdef0123", "[redacted]");
         check("ghp_0123456789abcdefghijABCDEFGHIJ012345", "[redacted]");
         check(
             "commit 4a9114be9f0c4a9114be9f0c4a9114be9f0c4a91",
@@ -453,5 +470,32 @@ mod tests {
             redactor.hides_key("X-Api-Key") && redactor.hides_key("dbPassword") && redactor.hides_key("Sig")
         );
         assert!(!redactor.hides_key("plan_signature") && !redactor.hides_key("author"));
+    }
+
+    #[test]
+    fn keys_are_hidden_in_every_spelling() {
+        let redactor = Redactor::default();
+        for key in [
+            "apiKey",
+            "accessToken",
+            "clientSecret",
+            "API KEY",
+            "x_api-key",
+            "aws.secret.access.key",
+            "PGPASSWORD",
+            "db_pwd",
+            "dbPwd",
+            "smtpPass",
+            "X-Auth",
+            "p.w.d",
+            "id_jwt",
+            "sessionCookie",
+            "privateKeyPem",
+        ] {
+            assert!(redactor.hides_key(key), "{key}");
+        }
+        for key in ["author", "passed", "bypass", "authority", "pwdless", "signal", "key", "keyboard", ""] {
+            assert!(!redactor.hides_key(key), "{key}");
+        }
     }
 }
