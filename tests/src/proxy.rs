@@ -1,4 +1,7 @@
 //! A proxy on loopback that passes requests on to a real server, and spoils some of them.
+//!
+//! It stands in the place of the server, and is a forward proxy to those who take it for one: whatever host they ask for,
+//! it is that server.
 
 use std::{
     io::{self, BufRead, BufReader, Read, Write},
@@ -124,7 +127,7 @@ impl Proxy {
         lock(&self.shared.rules).clear();
     }
 
-    /// What was asked, and what happened to it, in order.
+    /// What was asked, and what happened to it, in order. A forward proxy is asked for whole URLs.
     pub fn seen(&self) -> Vec<String> {
         lock(&self.shared.seen).clone()
     }
@@ -258,7 +261,7 @@ impl Request {
         if client.read_line(&mut line)? == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        let mut request = Self { bytes: line.clone().into_bytes(), line, body_bytes: 0 };
+        let mut request = Self { bytes: in_origin_form(&line).into_bytes(), line, body_bytes: 0 };
         loop {
             let mut header = String::new();
             client.read_line(&mut header)?;
@@ -278,6 +281,14 @@ impl Request {
 
     fn body(&mut self, client: &mut impl Read) -> io::Result<()> {
         client.take(self.body_bytes).read_to_end(&mut self.bytes).map(drop)
+    }
+}
+
+/// The request line as a server takes it: a forward proxy is asked for whole URLs.
+fn in_origin_form(line: &str) -> String {
+    match line.split_once(" http://").and_then(|(method, rest)| Some((method, rest.split_once('/')?.1))) {
+        Some((method, path)) => format!("{method} /{path}"),
+        None => line.to_owned(),
     }
 }
 

@@ -5,7 +5,7 @@ use std::{
     fs,
     io::{BufRead as _, BufReader},
     path::Path,
-    process::{Child, Command, Stdio},
+    process::{Child, Stdio},
     sync::mpsc::{self, Receiver},
     thread,
     time::{Duration, Instant},
@@ -15,6 +15,8 @@ use daglight_run_identity::RunId;
 use daglight_system_tests::{Recorded, Sample, TrackingServer};
 use daglight_tracker_client::{Connection, ProcessEvidence, ProjectRef, outbox_status, sync_bundle};
 use xtask::USER;
+
+use crate::processes::sample_run;
 
 const KILLS: u64 = 50;
 
@@ -81,10 +83,8 @@ struct Victim {
 
 impl Victim {
     fn start(server: &TrackingServer, project: i64, folder: &Path, dag_name: &str, run_id: RunId) -> Self {
-        let mut process = Command::new(env!("CARGO_BIN_EXE_sample-run"))
-            .arg(folder)
-            .args([server.url(), USER, &project.to_string(), dag_name, &run_id.to_string()])
-            .args([NODES.to_string(), PAUSE_US.to_string()])
+        let pause = Duration::from_micros(PAUSE_US);
+        let mut process = sample_run(folder, server.url(), project, (dag_name, run_id, NODES), pause)
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()

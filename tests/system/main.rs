@@ -17,6 +17,8 @@ mod page;
 mod pipelines;
 mod policy;
 mod postgres;
+mod processes;
+mod proxies;
 mod report;
 mod signals;
 mod stages;

@@ -11,8 +11,9 @@ use daglight_tracker_client::{
 use serde_json::{Value, json};
 use xtask::USER;
 
-use crate::faults::{
-    commit_late, refuse_the_user, restart_in_the_middle, spoil_requests, start_without_server,
+use crate::{
+    faults::{commit_late, refuse_the_user, restart_in_the_middle, spoil_requests, start_without_server},
+    processes::register_one_version_together,
 };
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -24,6 +25,7 @@ fn everything_is_on_a_server_with_postgresql_once_whatever_happens() {
     commit_late(&server);
     start_without_server(&server);
     refuse_the_user(&server);
+    register_one_version_together(&server, 2);
     nothing_is_too_long_or_strange(&server);
     restart_in_the_middle(&mut server);
 }

@@ -195,6 +195,11 @@ mod tests {
     }
 
     #[test]
+    fn the_document_and_the_wire_types_are_those_of_the_running_server() {
+        run_with_document(&crate::server_document().unwrap(), true).unwrap();
+    }
+
+    #[test]
     fn the_document_has_nothing_that_is_not_used() {
         let document: Value = serde_json::from_str(&read(&document_path()).unwrap()).unwrap();
         assert_eq!(trim(&document).unwrap(), document);

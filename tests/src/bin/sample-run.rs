@@ -1,4 +1,5 @@
-//! Records a sample run and says what is recorded, line by line, until it is killed. For the tests of what survives that.
+//! Records a sample run and says what is recorded, line by line. Then it waits until it is killed, or with `--finish` ends
+//! the run and says what became of it. For the tests of processes that die, and of several at the same time.
 
 use std::{
     io::{self, Write as _},
@@ -14,6 +15,8 @@ use daglight_run_identity::RunId;
 use daglight_system_tests::Sample;
 use daglight_tracker_client::{Connection, ProjectRef, Tracker};
 
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(60);
+
 /// A run of which each recorded event is acknowledged with a line.
 #[derive(Parser)]
 struct Arguments {
@@ -26,6 +29,9 @@ struct Arguments {
     nodes: usize,
     /// The pause between two nodes.
     pause_us: u64,
+    /// Ends the run, delivers it, and prints the ledger.
+    #[arg(long)]
+    finish: bool,
 }
 
 fn main() -> Result<()> {
@@ -46,6 +52,11 @@ fn main() -> Result<()> {
         acknowledge("finished")?;
     }
     acknowledge("all")?;
+    if arguments.finish {
+        sample.end(&tracker);
+        acknowledge(&serde_json::to_string(&tracker.flush(FLUSH_TIMEOUT))?)?;
+        return Ok(());
+    }
     loop {
         thread::park();
     }
