@@ -32,8 +32,10 @@ pub enum SettingKind {
         /// The greatest.
         to: i64,
     },
-    /// A number of seconds above 0.
+    /// A number of seconds above 0, and no more than those of a year.
     Seconds,
+    /// The same, and no less than a thousandth.
+    Interval,
     /// A URL of HTTP.
     Url,
     /// The beginning of attribute names.
@@ -46,7 +48,15 @@ pub enum SettingKind {
     Rows,
 }
 
-use SettingKind::{Count, Flag, Names, Namespace, OneOf, Rows, Seconds, Text, Url};
+use SettingKind::{Count, Flag, Interval, Names, Namespace, OneOf, Rows, Seconds, Text, Url};
+
+/// Less would keep a processor busy.
+pub(crate) const LEAST_INTERVAL: f64 = 0.001;
+/// More may be no point in time any more.
+pub(crate) const MOST_SECONDS: f64 = 31_536_000.0;
+
+/// Instruments of OpenTelemetry have names of at most 255 characters.
+const MAX_NAMESPACE_LENGTH: usize = 100;
 
 const ANY_COUNT: SettingKind = Count { from: 0, to: i64::MAX };
 
@@ -101,7 +111,7 @@ pub const SETTINGS: &[Setting] = &[
     setting("bundle.keep_days", "DAGLIGHT_KEEP_DAYS", Count { from: 0, to: 36_500 }),
     setting("bundle.keep_count", "DAGLIGHT_KEEP_COUNT", ANY_COUNT),
     setting("bundle.keep_bytes", "DAGLIGHT_KEEP_BYTES", ANY_COUNT),
-    setting("heartbeat.interval_seconds", "DAGLIGHT_HEARTBEAT_SECONDS", Seconds),
+    setting("heartbeat.interval_seconds", "DAGLIGHT_HEARTBEAT_SECONDS", Interval),
     setting("heartbeat.stall_seconds", "DAGLIGHT_STALL_SECONDS", Seconds),
     setting("strict_registry", "DAGLIGHT_STRICT_REGISTRY", Flag),
     in_files("outputs.*.owner", Text),
@@ -174,6 +184,10 @@ impl SettingKind {
     /// The value that the text of a variable stands for, if it is one that the setting may have.
     pub(crate) fn parse(self, text: &str) -> Option<Value> {
         let text = text.trim();
+        // It stands for what was no text.
+        if text.contains(char::REPLACEMENT_CHARACTER) {
+            return None;
+        }
         let value = match self {
             Flag => match text.to_ascii_lowercase().as_str() {
                 "true" | "1" | "yes" | "on" => Value::from(true),
@@ -181,7 +195,7 @@ impl SettingKind {
                 _ => return None,
             },
             Count { .. } => Value::from(text.parse::<i64>().ok()?),
-            Seconds => Value::from(text.parse::<f64>().ok()?),
+            Seconds | Interval => Value::from(text.parse::<f64>().ok()?),
             Names => {
                 let items: Vec<&str> =
                     text.split(',').map(str::trim).filter(|item| !item.is_empty()).collect();
@@ -199,14 +213,21 @@ impl SettingKind {
             (Count { from, to }, Value::Num(_, number)) => {
                 integer(*number).is_some_and(|number| (i128::from(from)..=i128::from(to)).contains(&number))
             }
-            (Seconds, Value::Num(_, number)) => is_duration(*number),
+            (Seconds, Value::Num(_, number)) => {
+                seconds(*number).is_some_and(|seconds| seconds > 0.0 && seconds <= MOST_SECONDS)
+            }
+            (Interval, Value::Num(_, number)) => {
+                seconds(*number).is_some_and(|seconds| (LEAST_INTERVAL..=MOST_SECONDS).contains(&seconds))
+            }
             (Names | Rows, Value::Array(_, items)) => items.iter().all(|item| self.accepts_item(item)),
             (OneOf(names), Value::String(_, text)) => names.contains(&text.as_str()),
             (Url, Value::String(_, text)) => ["http://", "https://"]
                 .iter()
                 .any(|scheme| text.strip_prefix(scheme).is_some_and(|host| !host.is_empty())),
             (Namespace, Value::String(_, text)) => {
-                !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))
+                text.starts_with(|c: char| c.is_ascii_alphabetic())
+                    && text.len() <= MAX_NAMESPACE_LENGTH
+                    && text.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))
             }
             (Text | Self::Secret, Value::String(_, text)) => !text.trim().is_empty(),
             _ => false,
@@ -227,9 +248,8 @@ fn integer(number: Num) -> Option<i128> {
     number.to_i128().or_else(|| number.to_u128().and_then(|number| number.try_into().ok()))
 }
 
-fn is_duration(number: Num) -> bool {
-    let seconds = number.to_f64().or_else(|| integer(number).map(|number| number as f64));
-    seconds.is_some_and(|seconds| seconds.is_finite() && seconds > 0.0)
+fn seconds(number: Num) -> Option<f64> {
+    number.to_f64().or_else(|| integer(number).map(|number| number as f64))
 }
 
 impl fmt::Display for SettingKind {
@@ -239,9 +259,13 @@ impl fmt::Display for SettingKind {
             Flag => f.write_str("true or false"),
             Count { from, to: i64::MAX } => write!(f, "a whole number, {from} or more"),
             Count { from, to } => write!(f, "a whole number from {from} to {to}"),
-            Seconds => f.write_str("a number of seconds above 0"),
+            Seconds => write!(f, "a number of seconds above 0 and up to {MOST_SECONDS}"),
+            Interval => write!(f, "a number of seconds from {LEAST_INTERVAL} to {MOST_SECONDS}"),
             Url => f.write_str("a URL that starts with http:// or https://"),
-            Namespace => f.write_str("letters, digits, dots, dashes and underscores"),
+            Namespace => write!(
+                f,
+                "letters, digits, dots, dashes and underscores, at most {MAX_NAMESPACE_LENGTH}, the first a letter"
+            ),
             OneOf(names) => match names.split_last() {
                 Some((last, [])) => f.write_str(last),
                 Some((last, others)) => write!(f, "{} or {last}", others.join(", ")),

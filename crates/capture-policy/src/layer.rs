@@ -164,9 +164,9 @@ pub(crate) fn find_files(
     Ok(layers)
 }
 
-/// The variables of this process that are text.
+/// The variables of this process. What is no text in them is a replacement character, which no setting takes.
 pub(crate) fn process_variables() -> impl Iterator<Item = (String, String)> {
-    env::vars_os().filter_map(|(name, text)| Some((name.into_string().ok()?, text.into_string().ok()?)))
+    env::vars_os().map(|(name, text)| (name.to_string_lossy().into(), text.to_string_lossy().into()))
 }
 
 fn read(setting: &Setting, text: &str, origin: impl FnOnce() -> Origin) -> Result<Value, SettingsError> {

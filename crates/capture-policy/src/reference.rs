@@ -6,7 +6,10 @@ use std::fmt::Write as _;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
-use crate::{Profile, SETTINGS, SettingKind, Settings};
+use crate::{
+    Profile, SETTINGS, SettingKind, Settings,
+    catalog::{LEAST_INTERVAL, MOST_SECONDS},
+};
 
 /// The JSON schema (draft 7) of `daglight.toml`.
 pub fn settings_schema() -> Value {
@@ -77,8 +80,15 @@ fn restrict(schema: &mut Value, kind: SettingKind) {
         SettingKind::Text | SettingKind::Secret => schema["pattern"] = r"\S".into(),
         SettingKind::Names => schema["items"]["pattern"] = r"\S".into(),
         SettingKind::Url => schema["pattern"] = "^https?://.".into(),
-        SettingKind::Namespace => schema["pattern"] = "^[A-Za-z0-9._-]+$".into(),
-        SettingKind::Seconds => schema["exclusiveMinimum"] = 0.into(),
+        SettingKind::Namespace => schema["pattern"] = "^[A-Za-z][A-Za-z0-9._-]{0,99}$".into(),
+        SettingKind::Seconds => {
+            schema["exclusiveMinimum"] = 0.into();
+            schema["maximum"] = MOST_SECONDS.into();
+        }
+        SettingKind::Interval => {
+            schema["minimum"] = LEAST_INTERVAL.into();
+            schema["maximum"] = MOST_SECONDS.into();
+        }
         SettingKind::Count { from, to } => {
             schema["minimum"] = from.into();
             if to < i64::MAX {

@@ -171,8 +171,15 @@ fn an_error_names_value_origin_and_what_is_allowed() {
     check_error(
         "[heartbeat]\ninterval_seconds = 0.0\n",
         &[],
-        &["heartbeat.interval_seconds", "found 0", "above 0"],
+        &["heartbeat.interval_seconds", "found 0.0", "from 0.001 to 31536000"],
     );
+    check_error(
+        "[tracker]\nflush_seconds = 1e308\n",
+        &[],
+        &["tracker.flush_seconds", "above 0 and up to 31536000"],
+    );
+    check_error("[otel]\nnamespace = \"1st\"\n", &[], &["otel.namespace", "\"1st\"", "the first a letter"]);
+    check_error("", &[("DAGLIGHT_TEAM", "\u{FFFD}")], &["team", "DAGLIGHT_TEAM"]);
     check_error(
         "[tracker]\napi_url = \"localhost:8241\"\n",
         &[],
