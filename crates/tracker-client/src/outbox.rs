@@ -90,6 +90,9 @@ impl Outbox {
             }
             produced = count_items(&path)?;
         }
+        if durability == Durability::Disk {
+            sync_folders(tracker_dir);
+        }
         writer.file = Some(file);
         Ok(Self::new(path, durability, writer, produced))
     }
@@ -225,6 +228,16 @@ impl Inner {
     }
 }
 
+/// The folders of a bundle, from its `tracker` folder up to the one that all bundles are in.
+const BUNDLE_FOLDERS: usize = 4;
+
+/// Makes the entries durable that lead to a new file. Best effort: some systems cannot synchronise a folder.
+fn sync_folders(tracker_dir: &Path) {
+    for folder in tracker_dir.ancestors().take(BUNDLE_FOLDERS) {
+        let _ = File::open(folder).and_then(|folder| folder.sync_all());
+    }
+}
+
 fn ends_with_line_feed(file: &mut File) -> io::Result<bool> {
     let mut last = [0];
     file.seek(SeekFrom::End(-1))?;
@@ -331,6 +344,23 @@ mod tests {
         assert_eq!(lock(&outbox.0.writer).length, length);
         drop(outbox);
         assert_eq!(Outbox::open(dir.path(), Durability::Process).unwrap().produced(), 1_000);
+    }
+
+    #[test]
+    fn processes_append_whole_lines() {
+        let dir = tempfile::tempdir().unwrap();
+        thread::scope(|scope| {
+            for process in 0..4 {
+                let outbox = Outbox::open(dir.path(), Durability::Process).unwrap();
+                scope.spawn(move || (0..250).for_each(|n| outbox.append(&event(&format!("{process}-{n}")))));
+            }
+        });
+        let mut reader = OutboxReader::open(&dir.path().join(FILE_NAME)).unwrap();
+        let mut events = 0;
+        while let ReadRecord::Event { .. } = reader.read().unwrap() {
+            events += 1;
+        }
+        assert_eq!((events, reader.read().unwrap()), (1_000, ReadRecord::End { unfinished: false }));
     }
 
     #[test]

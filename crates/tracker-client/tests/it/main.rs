@@ -4,6 +4,7 @@
 
 mod compressed;
 mod faults;
+mod format;
 mod projects;
 mod recorded;
 mod server;

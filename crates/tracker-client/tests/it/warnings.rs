@@ -5,7 +5,10 @@ use std::sync::{Arc, Mutex};
 use daglight_tracker_client::Ledger;
 use tracing::{Event, Level, Metadata, Subscriber, span};
 
-use crate::recorded::*;
+use crate::{
+    recorded::*,
+    server::{Reply, Server},
+};
 
 /// Counts warnings and errors of the threads that it is the default of.
 #[derive(Debug, Clone, Default)]
@@ -44,6 +47,29 @@ fn a_server_that_is_away_is_one_warning() {
     });
     assert_eq!(*warnings.0.lock().unwrap(), 1);
     assert_eq!((ledger.delivered, ledger.waiting), (0, 6));
+}
+
+#[track_caller]
+fn check_one_warning(reply: Reply) {
+    let server = Server::start(vec![(PROJECT, reply); 50]);
+    let warnings = Warnings::default();
+    let ledger = tracing::subscriber::with_default(warnings.clone(), || {
+        let recorded = Recorded::whole(&["rows"]);
+        let tracker = recorded.start(Some(connection(&server)));
+        tracker.flush(PATIENCE);
+        tracker.flush(PATIENCE)
+    });
+    assert_eq!(*warnings.0.lock().unwrap(), 1);
+    assert_eq!((ledger.delivered, ledger.waiting), (0, 6));
+}
+
+#[test]
+fn a_server_that_refuses_hangs_or_answers_garbage_is_one_warning() {
+    check_one_warning(Reply::Status(401, "no"));
+    check_one_warning(Reply::Hang);
+    check_one_warning(Reply::Close);
+    check_one_warning(Reply::Json(serde_json::json!({ "hello": "world" })));
+    check_one_warning(Reply::Truncated);
 }
 
 #[test]
