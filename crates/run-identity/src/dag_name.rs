@@ -42,8 +42,10 @@ pub enum DagNameError {
     #[error("a DAG name cannot be empty: write one such as sales::daily_orders_v1")]
     Empty,
     /// The name is longer than the tracking server stores.
-    #[error("DAG name of {length} characters: expected at most 255")]
+    #[error("DAG name \"{begin}…\" has {length} characters: expected at most {MAX_LENGTH}")]
     TooLong {
+        /// The first characters of the name.
+        begin: String,
         /// Characters of the name.
         length: usize,
     },
@@ -79,14 +81,14 @@ impl TryFrom<String> for DagName {
         }
         let length = name.chars().count();
         if length > MAX_LENGTH {
-            return Err(DagNameError::TooLong { length });
+            return Err(DagNameError::TooLong { begin: name.chars().take(40).collect(), length });
         }
         if name.chars().any(char::is_control) {
             return Err(DagNameError::ControlCharacter { name });
         }
         if let Some((what, part)) = changing_part(&name) {
             let part = part.to_owned();
-            let suggestion = without(&name, &part);
+            let suggestion = suggestion(&name);
             return Err(DagNameError::Changing { name, what, part, suggestion });
         }
         Ok(Self(name))
@@ -109,27 +111,21 @@ impl TryFrom<&str> for DagName {
     }
 }
 
+/// The first part of a name that changes from run to run, and what kind of part it is.
 fn changing_part(name: &str) -> Option<(&'static str, &str)> {
     if let Some(uuid) = uuid_in(name) {
         return Some(("a UUID", uuid));
     }
-    if let Some(date) = date_in(name) {
-        return Some(("a timestamp", date));
+    if let Some(time) = time_in(name) {
+        return Some(("a timestamp", time));
     }
     for word in name.split(|c: char| !c.is_ascii_alphanumeric()) {
-        if let Some((date, time)) = word.split_once(['T', 't'])
-            && is_compact_date(date)
-            && time.bytes().take(4).filter(u8::is_ascii_digit).count() == 4
-        {
-            return Some(("a timestamp", word));
-        }
         // As `git describe` writes them, a `g` stands before the hash.
         if is_commit_hash(word) || word.strip_prefix('g').is_some_and(is_commit_hash) {
             return Some(("a commit hash", word));
         }
         let digits = word.split(|c: char| !c.is_ascii_digit());
-        if let Some(time) = digits.into_iter().find(|digits| is_unix_time(digits) || is_compact_date(digits))
-        {
+        if let Some(time) = digits.into_iter().find(|digits| is_unix_time(digits)) {
             return Some(("a timestamp", time));
         }
     }
@@ -153,43 +149,82 @@ fn is_unix_time(digits: &str) -> bool {
     matches!(digits.len(), 10 | 13 | 16 | 19)
 }
 
+/// A UUID with its dashes, with underscores, or without either.
 fn uuid_in(name: &str) -> Option<&str> {
     let groups = [8, 4, 4, 4, 12];
-    (0..name.len()).filter(|&start| name.is_char_boundary(start)).find_map(|start| {
-        let candidate = name.get(start..start + 36)?;
-        let parts: Vec<&str> = candidate.split('-').collect();
-        let is_uuid = parts.len() == groups.len()
-            && parts.iter().zip(groups).all(|(part, length)| {
-                part.len() == length && part.bytes().all(|byte| byte.is_ascii_hexdigit())
-            });
-        is_uuid.then_some(candidate)
+    let is_hex = |text: &str| text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let is_uuid = |candidate: &&str| {
+        let parts: Vec<&str> = candidate.split(['-', '_']).collect();
+        parts.len() == groups.len()
+            && parts.iter().zip(groups).all(|(part, length)| part.len() == length && is_hex(part))
+    };
+    let separated = (0..name.len()).find_map(|start| name.get(start..start + 36).filter(is_uuid));
+    let mut words = name.split(|c: char| !c.is_ascii_alphanumeric());
+    separated.or_else(|| words.find(|word| word.len() == 32 && is_hex(word) && is_commit_hash(word)))
+}
+
+/// A date such as 2026-11-21, 2026_11_21 or 20261121, wherever it stands, with the time of day behind it.
+fn time_in(name: &str) -> Option<&str> {
+    (0..name.len()).find_map(|start| {
+        let rest = name.get(start..)?;
+        let follows_digit = name[..start].ends_with(|c: char| c.is_ascii_digit());
+        let date = date_length(rest).filter(|_| !follows_digit)?;
+        Some(&rest[..date + time_of_day_length(&rest[date..])])
     })
 }
 
-/// A date such as 2026-11-21 or 2026_11_21, wherever it stands.
-fn date_in(name: &str) -> Option<&str> {
-    (0..name.len()).filter(|&start| name.is_char_boundary(start)).find_map(|start| {
-        let candidate = name.get(start..start + 10)?;
-        let bytes = candidate.as_bytes();
-        let separated = matches!(bytes[4], b'-' | b'_' | b'.') && bytes[7] == bytes[4];
-        let compact = format!("{}{}{}", candidate.get(..4)?, candidate.get(5..7)?, candidate.get(8..)?);
-        (separated && is_compact_date(&compact)).then_some(candidate)
-    })
+/// The length of the date that a text begins with; with the time of day where that follows without a sign.
+fn date_length(text: &str) -> Option<usize> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    if matches!(digits, 8 | 12 | 14) && is_date(&text[..4], &text[4..6], &text[6..8]) {
+        return Some(digits);
+    }
+    let sign = text.get(4..5).filter(|sign| ["-", "_", "."].contains(sign))?;
+    let is_separated = text.get(7..8) == Some(sign) && digits == 4;
+    let ends = !text.get(10..)?.starts_with(|c: char| c.is_ascii_digit());
+    (is_separated && ends && is_date(&text[..4], text.get(5..7)?, text.get(8..10)?)).then_some(10)
 }
 
-fn is_compact_date(word: &str) -> bool {
-    let number = |range| word.get(range).and_then(|part: &str| part.parse::<u32>().ok());
-    matches!(word.len(), 8 | 12 | 14)
-        && word.bytes().all(|byte| byte.is_ascii_digit())
-        && number(0..4).is_some_and(|year| (1970..2200).contains(&year))
-        && number(4..6).is_some_and(|month| (1..=12).contains(&month))
-        && number(6..8).is_some_and(|day| (1..=31).contains(&day))
+fn is_date(year: &str, month: &str, day: &str) -> bool {
+    let number =
+        |part: &str| part.parse::<u32>().ok().filter(|_| part.bytes().all(|byte| byte.is_ascii_digit()));
+    number(year).is_some_and(|year| (1970..2200).contains(&year))
+        && number(month).is_some_and(|month| (1..=12).contains(&month))
+        && number(day).is_some_and(|day| (1..=31).contains(&day))
 }
 
-fn without(name: &str, part: &str) -> String {
-    let joined = name.replace(part, "");
-    let trimmed = joined.trim_matches(|c: char| "_-.:@+ ".contains(c));
-    if trimmed.is_empty() { "pipeline_v1".to_owned() } else { trimmed.to_owned() }
+/// The length of the time of day that follows a date, as in `T08:30:00.5Z`, `_083000` or ` 08-30`; 0 where there is none.
+fn time_of_day_length(text: &str) -> usize {
+    let time = text.trim_start_matches(['T', 't', '_', '-', ' ']);
+    let is_apart = (1..=2).contains(&(text.len() - time.len()));
+    let end = time.find(|c: char| !(c.is_ascii_digit() || "-:.".contains(c))).unwrap_or(time.len());
+    let digits = time[..end].bytes().filter(u8::is_ascii_digit).count();
+    let begins = time.starts_with(|c: char| c.is_ascii_digit());
+    let is_paired =
+        time[..end].split(['-', ':', '.']).next().is_some_and(|first| first.len().is_multiple_of(2));
+    if !is_apart || !begins || !is_paired || digits < 4 {
+        return 0;
+    }
+    let end = time[..end].trim_end_matches(['-', ':', '.']).len();
+    let zone = usize::from(time[end..].starts_with(['Z', 'z']));
+    text.len() - time.len() + end + zone
+}
+
+/// The name without the parts that change, with one sign where such a part was between two.
+fn suggestion(name: &str) -> String {
+    let is_sign = |c: &char| "_-.@+ ".contains(*c);
+    let mut kept = name.to_owned();
+    while let Some((_, part)) = changing_part(&kept) {
+        let (before, after) = kept.split_once(part).unwrap_or((&kept, ""));
+        let sign =
+            after.chars().next().filter(is_sign).or_else(|| before.chars().next_back().filter(is_sign));
+        let before = before.trim_end_matches(|c| is_sign(&c));
+        let after = after.trim_start_matches(|c| is_sign(&c));
+        let sign = sign.filter(|_| !before.ends_with(':')).map(String::from).unwrap_or_default();
+        kept = format!("{before}{sign}{after}");
+    }
+    let kept = kept.trim_matches(|c| is_sign(&c) || c == ':');
+    if kept.is_empty() { "pipeline_v1".to_owned() } else { kept.to_owned() }
 }
 
 #[cfg(test)]
@@ -211,12 +246,22 @@ mod tests {
         check_refused("sales::orders_4f2a9bc", "a commit hash", "sales::orders");
         check_refused("orders_2026-11-21", "a timestamp", "orders");
         check_refused("orders_20261121T0830", "a timestamp", "orders");
+        check_refused("sales::orders_2026-11-21T08:30:00Z_v1", "a timestamp", "sales::orders_v1");
+        check_refused("orders_20261121_083000", "a timestamp", "orders");
+        check_refused("orders-202611210830-v1", "a timestamp", "orders-v1");
+        check_refused("2026.11.21 orders", "a timestamp", "orders");
+        check_refused("a_2026-11-21_4f2a9bc_b", "a timestamp", "a_b");
+        check_refused("20261121", "a timestamp", "pipeline_v1");
         check_refused("orders_1795237787", "a timestamp", "orders");
         check_refused("orders_1795237787123456", "a timestamp", "orders");
         check_refused("orders20261121", "a timestamp", "orders");
         check_refused("orders_v1-3-g4f2a9bc", "a commit hash", "orders_v1-3");
         check_refused("orders_4F2A9BC1", "a commit hash", "orders");
+        check_refused("sales::orders_4f2a9bc_v1", "a commit hash", "sales::orders_v1");
+        check_refused("sales::4f2a9bc_v1", "a commit hash", "sales::v1");
         check_refused("orders-0198c5f0-7a0e-7d5f-8a53-0c9f9f4c2b11", "a UUID", "orders");
+        check_refused("orders_0198C5F0_7A0E_7D5F_8A53_0C9F9F4C2B11_v1", "a UUID", "orders_v1");
+        check_refused("orders_0198c5f07a0e7d5f8a530c9f9f4c2b11", "a UUID", "orders");
     }
 
     #[test]
@@ -229,6 +274,10 @@ mod tests {
             "orders 2026",
             "deadbeef",
             "top_1000000",
+            "a::b_v1.2.3",
+            "orders_2026_11",
+            "size_1234_56_78",
+            "日次::売上_v1",
         ] {
             assert_eq!(DagName::try_from(name).map(|name| name.to_string()), Ok(name.to_owned()));
         }
@@ -237,6 +286,29 @@ mod tests {
     #[test]
     fn empty_and_endless_names_are_refused() {
         assert_eq!(DagName::try_from("  "), Err(DagNameError::Empty));
-        assert_eq!(DagName::try_from("x".repeat(256)), Err(DagNameError::TooLong { length: 256 }));
+        assert!(DagName::try_from("ü".repeat(255)).is_ok());
+        let error = DagName::try_from("x".repeat(256)).unwrap_err().to_string();
+        assert!(
+            error.contains("\"xxxx") && error.contains("256 characters: expected at most 255"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn what_is_suggested_is_taken() {
+        for name in [
+            "a_1795237787_1795237787",
+            "2026-11-21-4f2a9bc",
+            "::4f2a9bc",
+            "x4f2a9bc1_20261121",
+            "é2026-11-21é",
+        ] {
+            match DagName::try_from(name) {
+                Err(DagNameError::Changing { suggestion, .. }) => {
+                    assert!(DagName::try_from(suggestion.as_str()).is_ok(), "{suggestion} for {name}");
+                }
+                other => panic!("{name:?} gave {other:?}"),
+            }
+        }
     }
 }

@@ -256,6 +256,44 @@ mod tests {
     }
 
     #[test]
+    fn a_bare_repository_has_no_files_that_differ() {
+        let dir = repository();
+        let other = tempfile::tempdir().unwrap();
+        let bare = other.path().join("bare.git");
+        run(other.path(), &["clone", "--bare", dir.path().to_str().unwrap(), bare.to_str().unwrap()]);
+        check(&bare, Some("trunk"), None);
+    }
+
+    #[test]
+    fn a_submodule_is_described_itself() {
+        let dir = repository();
+        let inner = repository();
+        run(dir.path(), &["submodule", "add", inner.path().to_str().unwrap(), "inner"]);
+        run(dir.path(), &["commit", "-m", "3"]);
+        let below = dir.path().join("inner");
+        let facts = check(&below, Some("trunk"), Some(false));
+        assert_eq!(facts.repo.as_deref(), inner.path().to_str());
+        assert_ne!(facts.commit, check(dir.path(), Some("trunk"), Some(false)).commit);
+        fs::write(below.join("a"), "3").unwrap();
+        check(&below, Some("trunk"), Some(true));
+    }
+
+    #[test]
+    fn a_folder_below_is_that_of_its_repository() {
+        let dir = repository();
+        let below = dir.path().join("sql/daily");
+        fs::create_dir_all(&below).unwrap();
+        check(&below, Some("trunk"), Some(false));
+    }
+
+    #[test]
+    fn a_damaged_repository_is_none() {
+        let dir = repository();
+        fs::write(dir.path().join(".git/HEAD"), "x").unwrap();
+        assert_eq!(GitFacts::of_directory(dir.path()), GitFacts::default());
+    }
+
+    #[test]
     fn of_another_users_repository_all_is_known_that_runs_nothing() {
         let dir = repository();
         let marker = dir.path().join("ran");
@@ -305,10 +343,33 @@ mod tests {
             ("CI_REPOSITORY_URL", "https://gitlab-ci-token:secret@host/team/repo.git"),
         ];
         check_ci(dir.path(), &merge, [Some("abc"), Some("feature"), Some("https://host/team/repo.git")]);
+        let branch =
+            [("CI_COMMIT_SHA", "abc"), ("CI_COMMIT_BRANCH", "trunk"), ("CI_PROJECT_URL", "https://h/a/b")];
+        check_ci(dir.path(), &branch, [Some("abc"), Some("trunk"), Some("https://h/a/b")]);
         check_ci(
             dir.path(),
             &[("CI_COMMIT_SHA", "abc"), ("CI_COMMIT_TAG", "v1"), ("CI_COMMIT_REF_NAME", "v1")],
             [Some("abc"), None, None],
+        );
+        let server = [
+            ("GITHUB_SHA", "abc"),
+            ("GITHUB_HEAD_REF", ""),
+            ("GITHUB_REF_NAME", "trunk"),
+            ("GITHUB_SERVER_URL", "https://token@git.example"),
+            ("GITHUB_REPOSITORY", "team/repo"),
+        ];
+        check_ci(dir.path(), &server, [Some("abc"), Some("trunk"), Some("https://git.example/team/repo")]);
+    }
+
+    #[test]
+    fn ci_variables_name_the_branch_of_a_detached_head() {
+        let dir = repository();
+        run(dir.path(), &["checkout", "--detach"]);
+        let pull = [("GITHUB_SHA", "abc"), ("GITHUB_HEAD_REF", "feature")];
+        check_ci(
+            dir.path(),
+            &pull,
+            [Some("abc"), Some("feature"), Some("https://host.example/team/repo.git")],
         );
     }
 
