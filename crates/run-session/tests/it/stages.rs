@@ -3,7 +3,6 @@
 use std::{
     collections::BTreeSet,
     fs,
-    path::Path,
     sync::{Arc, Mutex},
 };
 
@@ -18,16 +17,7 @@ use datafusion::{
 use opentelemetry::{Context, trace::TraceContextExt as _};
 use serde_json::Value;
 
-use crate::{dag, telemetry};
-
-/// The spans of a bundle, each with its attributes by name.
-fn spans(bundle: &Path) -> Vec<Value> {
-    let text = fs::read_to_string(bundle.join("otel_traces.json")).unwrap();
-    let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-    let list = |value: &Value| value.as_array().unwrap().clone();
-    let scopes = lines.flat_map(|line| list(&line["resourceSpans"])).flat_map(|it| list(&it["scopeSpans"]));
-    scopes.flat_map(|scope| list(&scope["spans"])).collect()
-}
+use crate::{dag, spans, telemetry};
 
 fn attribute(span: &Value, key: &str) -> String {
     let found = span["attributes"].as_array().unwrap().iter().find(|attribute| attribute["key"] == key);
