@@ -1,14 +1,36 @@
-//! The benches that need a server: starts a Hamilton UI, then runs them in release.
+//! The benches that need a server or data: they run in release.
 
 use anyhow::Result;
+use clap::ValueEnum;
 use xtask::{HamiltonUi, Python, USER, VirtualEnv, Workspace};
 
-pub(crate) fn run() -> Result<()> {
-    let (workspace, python) = (Workspace::locate()?, Python::find()?);
+/// What is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Suite {
+    /// The tracker: recording and delivering, beside raw requests and the Python SDK
+    Tracker,
+    /// What watching costs the 22 queries of TPC-H
+    Overhead,
+}
+
+pub(crate) fn run(suite: Option<Suite>) -> Result<()> {
+    let workspace = Workspace::locate()?;
+    if suite != Some(Suite::Overhead) {
+        tracker(&workspace)?;
+    }
+    if suite != Some(Suite::Tracker) {
+        overhead(&workspace)?;
+    }
+    Ok(())
+}
+
+/// Against a Hamilton UI of its own.
+fn tracker(workspace: &Workspace) -> Result<()> {
+    let python = Python::find()?;
     let packages =
-        VirtualEnv::prepare(&workspace, &python, "hamilton-ui", &workspace.python_file("hamilton-ui.txt"))?;
+        VirtualEnv::prepare(workspace, &python, "hamilton-ui", &workspace.python_file("hamilton-ui.txt"))?;
     let folder = tempfile::tempdir()?;
-    let ui = HamiltonUi::start(&workspace, &python, folder.path())?;
+    let ui = HamiltonUi::start(workspace, &python, folder.path())?;
     let project = ui.project("bench", "the benches")?;
     xtask::run(
         workspace
@@ -19,4 +41,14 @@ pub(crate) fn run() -> Result<()> {
             .env("HAMILTON_PROJECT_ID", project.to_string())
             .env("PYTHON", packages.python()),
     )
+}
+
+/// With the features of the whole workspace, so that DataFusion is the one of the program.
+fn overhead(workspace: &Workspace) -> Result<()> {
+    for [scale_factor, rounds] in [["0.01", "40"], ["1", "5"]] {
+        let arguments =
+            ["bench", "--quiet", "--workspace", "--bench", "overhead", "--", scale_factor, rounds];
+        xtask::run(workspace.cargo().args(arguments))?;
+    }
+    Ok(())
 }

@@ -35,8 +35,11 @@ enum Task {
         #[arg(long)]
         from_server: bool,
     },
-    /// Measure deliveries against a Hamilton UI, beside raw requests and the Python SDK
-    Bench,
+    /// Measure deliveries against a Hamilton UI, or what watching costs the queries of TPC-H
+    Bench {
+        /// What to measure; both without it
+        suite: Option<bench::Suite>,
+    },
     /// Check licences, bans and sources of all dependencies against deny.toml
     Deny,
 }
@@ -49,7 +52,7 @@ fn main() -> ExitCode {
         Task::Codegen { check, from_server: true } => {
             server_document().and_then(|document| codegen::run_with_document(&document, check))
         }
-        Task::Bench => bench::run(),
+        Task::Bench { suite } => bench::run(suite),
         Task::Deny => deny::run(),
     };
     match result {

@@ -1,0 +1,168 @@
+//! What Daglight costs the queries that it watches: the 22 of TPC-H in a session with everything on, and in the same
+//! session without Daglight, in turns.
+//!
+//! The first argument is the scale factor, by default 0.01, where queries take milliseconds and overhead shows; the second
+//! the number of rounds. With `HAMILTON_API_URL` and `OTEL_EXPORTER_OTLP_ENDPOINT` set, runs are delivered meanwhile, too.
+
+use std::{
+    env,
+    error::Error,
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use cpu_time::ProcessTime;
+use daglight::prelude::{Dag, RunOptions, Telemetry};
+use daglight_system_tests::generate_tpch;
+use datafusion::{
+    execution::{SessionStateBuilder, context::SessionContext},
+    prelude::ParquetReadOptions,
+};
+use tpchgen::q_and_a::queries::query;
+
+const QUERIES: i32 = 22;
+const TABLES: [&str; 8] =
+    ["customer", "lineitem", "nation", "orders", "part", "partsupp", "region", "supplier"];
+/// Rounds that are not measured.
+const WARM_UP: usize = 2;
+
+/// The substitution parameters of the validation run in the TPC-H specification, for `:1`, `:2` and so on.
+const PARAMETERS: [&[&str]; QUERIES as usize] = [
+    &["90"],
+    &["15", "BRASS", "EUROPE"],
+    &["BUILDING", "1995-03-15"],
+    &["1993-07-01"],
+    &["ASIA", "1994-01-01"],
+    &["1994-01-01", "0.06", "24"],
+    &["FRANCE", "GERMANY"],
+    &["BRAZIL", "AMERICA", "ECONOMY ANODIZED STEEL"],
+    &["green"],
+    &["1993-10-01"],
+    &["GERMANY", "0.0001"],
+    &["MAIL", "SHIP", "1994-01-01"],
+    &["special", "requests"],
+    &["1995-09-01"],
+    &["1996-01-01"],
+    &["Brand#45", "MEDIUM POLISHED", "49", "14", "23", "45", "19", "3", "36", "9"],
+    &["Brand#23", "MED BOX"],
+    &["300"],
+    &["Brand#12", "Brand#23", "Brand#34", "1", "10", "20"],
+    &["forest", "1994-01-01", "CANADA"],
+    &["SAUDI ARABIA"],
+    &["13", "31", "23", "29", "30", "18", "17"],
+];
+
+type Result<T> = std::result::Result<T, Box<dyn Error>>;
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Cost {
+    wall: Duration,
+    processor: Duration,
+}
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let mut arguments = env::args().skip(1).filter(|argument| !argument.starts_with("--"));
+    // Cargo runs benches as tests, too; those have no time for it.
+    if env::args().any(|argument| argument == "--test") {
+        return Ok(());
+    }
+    let scale_factor: f64 = arguments.next().map_or(Ok(0.01), |text| text.parse())?;
+    let rounds: usize = arguments.next().map_or(Ok(40), |text| text.parse())?;
+
+    let folder = tempfile::tempdir()?;
+    let data = folder.path().join("data");
+    generate_tpch(&data, scale_factor, |_, _| {})?;
+    env::set_current_dir(folder.path())?;
+    let telemetry = Telemetry::from_env()?;
+    let bare = session(SessionContext::new(), &data).await?;
+    let watched = telemetry.instrument(SessionStateBuilder::new_with_default_features());
+    let watched = session(watched, &data).await?;
+
+    let name = |round: usize, number: i32| format!("round_{round}_q{number}");
+    let numbers = || 1..=QUERIES;
+    let mut dag = Dag::builder("tpch::overhead_v1")?;
+    for round in 0..WARM_UP + rounds {
+        for number in numbers() {
+            dag = dag.loader(name(round, number)).end();
+        }
+    }
+    let dag = dag.build()?;
+    let started = Instant::now();
+    let run = telemetry.start_run(&dag, RunOptions::default());
+    println!("start of a run of {} nodes: {:.1} ms", dag.nodes().len(), milliseconds(started.elapsed()));
+
+    let mut costs: Vec<[Cost; 2]> = Vec::new();
+    for round in 0..WARM_UP + rounds {
+        let mut cost = [Cost::default(); 2];
+        for number in numbers() {
+            let sql = text(number)?;
+            // In turns, so that neither always finds warm caches.
+            let watched_first = (round + number as usize).is_multiple_of(2);
+            for is_watched in [watched_first, !watched_first] {
+                let before = (Instant::now(), ProcessTime::now());
+                if is_watched {
+                    run.node(&name(round, number), async |_| execute(&watched, &sql).await).await?;
+                } else {
+                    execute(&bare, &sql).await?;
+                }
+                let cost = &mut cost[usize::from(is_watched)];
+                cost.wall += before.0.elapsed();
+                cost.processor += before.1.elapsed();
+            }
+        }
+        costs.push(cost);
+    }
+    let started = Instant::now();
+    let report = run.finish().await;
+    println!("finish: {:.1} ms, {:?}", milliseconds(started.elapsed()), report.status);
+
+    let measured = &costs[WARM_UP..];
+    let ratio = |pick: fn(&Cost) -> Duration| {
+        let mut ratios: Vec<f64> = measured
+            .iter()
+            .map(|[bare, watched]| pick(watched).as_secs_f64() / pick(bare).as_secs_f64())
+            .collect();
+        ratios.sort_by(f64::total_cmp);
+        ratios[ratios.len() / 2]
+    };
+    let total: Duration = measured.iter().map(|[bare, _]| bare.wall).sum();
+    println!(
+        "TPC-H at SF{scale_factor}, {QUERIES} queries in {:.0} ms: wall {:.3}, processor {:.3} of the bare session (target \
+         1.02), medians of {rounds} rounds",
+        milliseconds(total) / rounds as f64,
+        ratio(|cost| cost.wall),
+        ratio(|cost| cost.processor),
+    );
+    Ok(())
+}
+
+async fn session(session: SessionContext, data: &Path) -> Result<SessionContext> {
+    for table in TABLES {
+        let file = data.join(format!("{table}.parquet"));
+        session.register_parquet(table, &file.display().to_string(), ParquetReadOptions::default()).await?;
+    }
+    Ok(session)
+}
+
+async fn execute(session: &SessionContext, sql: &str) -> datafusion::error::Result<()> {
+    for statement in sql.split(';').filter(|statement| !statement.trim().is_empty()) {
+        session.sql(statement).await?.collect().await?;
+    }
+    Ok(())
+}
+
+fn text(number: i32) -> Result<String> {
+    let template = query(number).ok_or("there is no such query")?;
+    let parameters = PARAMETERS[number as usize - 1].iter().enumerate();
+    // The longer numbers first: `:1` is the beginning of `:10`.
+    let filled = parameters.rev().fold(template.replace("revenue:s", "revenue0"), |text, (index, value)| {
+        text.replace(&format!(":{}", index + 1), value)
+    });
+    // DataFusion has no precision of interval fields.
+    Ok(filled.replace("day (3)", "day"))
+}
+
+fn milliseconds(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1e3
+}
