@@ -83,6 +83,7 @@ pub const SETTINGS: &[Setting] = &[
     setting("capture.sql_text", "DAGLIGHT_SQL_TEXT", OneOf(&["whole", "without_literals", "none"])),
     setting("capture.paths", "DAGLIGHT_PATHS", OneOf(&["whole", "without_values", "file_name", "none"])),
     setting("capture.host_facts", "DAGLIGHT_HOST_FACTS", Flag),
+    setting("capture.command_line", "DAGLIGHT_COMMAND_LINE", Flag),
     setting("capture.max_list_length", "HAMILTON_MAX_LIST_LENGTH_CAPTURE", ANY_COUNT),
     setting("capture.max_dict_length", "HAMILTON_MAX_DICT_LENGTH_CAPTURE", ANY_COUNT),
     setting("capture.max_string_length", "DAGLIGHT_MAX_STRING_LENGTH", ANY_COUNT),

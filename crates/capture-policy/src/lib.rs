@@ -8,6 +8,7 @@
 
 mod captured;
 mod catalog;
+mod command_line;
 mod credentials;
 mod embedded;
 mod layer;

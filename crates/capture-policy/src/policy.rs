@@ -107,6 +107,10 @@ impl Policy {
         &self.redactor
     }
 
+    pub(crate) fn shows_command_line(&self) -> bool {
+        self.capture.command_line
+    }
+
     /// Every rule of the policy, by its name. The same rules give the same text on every machine.
     pub fn rules(&self) -> BTreeMap<String, String> {
         let rules = serde_json::to_value(&self.capture).unwrap_or_default();

@@ -57,6 +57,8 @@ pub struct CaptureSettings {
     pub paths: ShownPath,
     /// Whether the machine is named: host name, architecture, operating system, CPUs.
     pub host_facts: bool,
+    /// Whether the arguments of the process are shown. Credentials in them that can be told are redacted.
+    pub command_line: bool,
     /// Items kept of a list.
     pub max_list_length: usize,
     /// Keys kept of an object.
@@ -254,6 +256,7 @@ impl Settings {
                 sql_text: if shows_values { SqlText::Whole } else { SqlText::WithoutLiterals },
                 paths: if shows_values { ShownPath::Whole } else { ShownPath::WithoutValues },
                 host_facts: true,
+                command_line: false,
                 max_list_length,
                 max_dict_length,
                 max_string_length: 20_000,

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use daglight_capture_policy::Redactor;
+use daglight_capture_policy::{Captured, Redactor};
 use opentelemetry::{Context, metrics::MeterProvider};
 use opentelemetry_sdk::{Resource, logs::SdkLoggerProvider, trace::SdkTracerProvider};
 use tracing::Subscriber;
@@ -20,12 +20,13 @@ use crate::{
     exports::Exports,
     ledger::SignalLedgers,
     metrics::show_losses,
-    names::{self, Namespace},
+    names::{self, Namespace, key},
     processors::{BridgeLogProcessor, BridgeSpanProcessor},
     propagation, resource,
     sampler::BridgeSampler,
     scrub::Scrubber,
     stage_span::SlowAfter,
+    value::AttributeValue,
     vocabulary::Vocabulary,
 };
 
@@ -44,6 +45,8 @@ pub struct BridgeConfig {
     pub redactor: Redactor,
     /// Whether the resource names the machine: host, operating system, container. Default: yes.
     pub host_facts: bool,
+    /// The program and its arguments for the resource, where they may be shown. Default: none.
+    pub command_line: Option<Captured>,
     /// Providers that the program has already. Default: none, and the variables decide over exporting.
     pub attach_to: ProgramProviders,
     /// The variables that count: those of OpenTelemetry (`OTEL_*`), `TRACEPARENT`, `TRACESTATE` and `BAGGAGE`.
@@ -64,6 +67,7 @@ impl BridgeConfig {
             slow_after: SlowAfter::default(),
             redactor: Redactor::default(),
             host_facts: true,
+            command_line: None,
             attach_to: ProgramProviders::default(),
             environment: env::vars_os().filter_map(text).filter(|(name, _)| counts(name)).collect(),
         }
@@ -122,7 +126,12 @@ impl Bridge {
         if attached.meters.is_some() {
             environment.metrics = SignalExport::default();
         }
-        let detected = resource::detected(config.host_facts);
+        let mut detected = resource::detected(config.host_facts);
+        detected.extend(
+            config
+                .command_line
+                .map(|line| (key::PROCESS_COMMAND_LINE.to_owned(), AttributeValue::from(line).0)),
+        );
         let resource = resource::of_process(
             &config.service_name,
             detected,

@@ -131,6 +131,8 @@ names! {
         DEPLOYMENT_ENVIRONMENT = "deployment.environment.name",
         /// Semantic convention: the running program.
         PROCESS_EXECUTABLE_NAME = "process.executable.name",
+        /// Semantic convention: the program and its arguments, where the policy shows them.
+        PROCESS_COMMAND_LINE = "process.command_line",
         /// Semantic convention: the id of the process.
         PROCESS_PID = "process.pid",
         /// Semantic convention: the name of the machine.

@@ -73,6 +73,7 @@ impl Telemetry {
             },
             redactor: policy.redactor().clone(),
             host_facts: policy.host_facts(),
+            command_line: policy.capture_command_line(std::env::args_os()),
             ..BridgeConfig::new(SERVICE_NAME)
         });
         let mut setup_warnings = bridge.warnings();

@@ -170,3 +170,17 @@ fn several_runs_share_one_telemetry() {
         assert_eq!(spans.iter().filter(|span| span["name"] == "pipeline.execute").count(), 1);
     }
 }
+
+#[test]
+fn the_arguments_of_the_process_are_shown_only_where_the_policy_allows_it() {
+    for allowed in [false, true] {
+        let out = tempfile::tempdir().unwrap();
+        let mut settings = Settings::of_profile(Profile::Dev);
+        settings.bundle.output_dir = out.path().to_owned();
+        settings.capture.command_line = allowed;
+        let run = Telemetry::new(settings).start_run(&dag(), RunOptions::default());
+        let bundle = run.finish_blocking().bundle.unwrap();
+        let traces = fs::read_to_string(bundle.join("otel_traces.json")).unwrap();
+        assert_eq!(traces.contains("process.command_line"), allowed);
+    }
+}
