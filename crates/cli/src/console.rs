@@ -10,6 +10,7 @@ use tracing_subscriber::{
     filter::filter_fn,
     fmt::{self, MakeWriter},
     layer::SubscriberExt as _,
+    util::SubscriberInitExt as _,
 };
 
 /// What is logged at all, unless `RUST_LOG` says otherwise: the pipeline and its engine, not the plumbing of exporters.
@@ -32,10 +33,11 @@ pub(crate) fn install(telemetry: &Telemetry, progress: &MultiProgress) {
     let subscriber = tracing_subscriber::registry()
         .with(chosen.unwrap_or_else(|| EnvFilter::new(DEFAULT_FILTER)))
         .with(console)
-        .with(telemetry.bridge().layer());
-    // Without the bridge from `log`, whose level checks make filtered layers lose events.
-    if tracing::subscriber::set_global_default(subscriber).is_err() {
-        eprintln!("warning: the log is not captured: a subscriber is installed already");
+        // What the filter above lets through is in the bundle too.
+        .with(telemetry.bridge().layer_with_filter(EnvFilter::new("trace")));
+    // Takes in the records of the `log` crate too, which the query engine writes.
+    if let Err(error) = subscriber.try_init() {
+        eprintln!("warning: the log is not captured in full: {error}");
     }
 }
 

@@ -16,7 +16,7 @@ use tracing_subscriber::{
 use crate::{BridgeTracerProvider, names};
 
 /// The crates that exporting itself runs on: recording what they say would make more of it to export.
-const EXPORTERS: [&str; 6] = ["opentelemetry", "hyper", "h2", "tonic", "tower", "reqwest"];
+const EXPORTERS: [&str; 7] = ["opentelemetry", "hyper", "h2", "tonic", "tower", "reqwest", "rustls"];
 
 /// Spans become spans and events become log records, as far as `filter` lets them.
 pub(crate) fn layer<S>(

@@ -1,7 +1,8 @@
 //! How OTLP endpoints are reached: HTTP clients and gRPC channels, their certificates, and the runtime of gRPC.
 
-use std::{io, sync::Arc, thread};
+use std::{io, mem, sync::Arc, thread};
 
+use opentelemetry::Context;
 use reqwest::{Url, blocking::Client};
 use rustls::{
     ClientConfig, RootCertStore,
@@ -74,6 +75,8 @@ impl GrpcRuntime {
         let runtime = runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .thread_name("daglight-otlp")
+            // What its thread does is recorded by nobody, for as long as it lives.
+            .on_thread_start(|| mem::forget(Context::enter_telemetry_suppressed_scope()))
             .enable_all()
             .build()?;
         Ok(Self { handle: runtime.handle().clone(), runtime: Some(runtime) })
