@@ -56,6 +56,7 @@ pub(crate) struct Measured<'a> {
     pub(crate) error_type: Option<&'a str>,
     pub(crate) duration: Duration,
     pub(crate) row_count: Option<u64>,
+    pub(crate) column_count: Option<u64>,
     pub(crate) bytes: Option<u64>,
 }
 
@@ -112,10 +113,15 @@ impl RunMetrics {
             }
         });
         let located = [Some(operation), stage].into_iter().flatten();
-        if measured.row_count.is_some() || measured.bytes.is_some() {
+        let amounts = [measured.row_count, measured.column_count, measured.bytes];
+        if amounts.iter().any(Option::is_some) {
             inner.each(located.clone(), |instruments, attributes| {
-                measured.row_count.iter().for_each(|&rows| instruments.rows.add(rows, attributes));
-                measured.bytes.iter().for_each(|&bytes| instruments.bytes.add(bytes, attributes));
+                let counters = [&instruments.rows, &instruments.columns, &instruments.bytes];
+                for (counter, amount) in counters.into_iter().zip(amounts) {
+                    if let Some(amount) = amount {
+                        counter.add(amount, attributes);
+                    }
+                }
             });
         }
         if let Some(error_type) = measured.error_type {
@@ -152,6 +158,7 @@ struct Instruments {
     execute: Histogram<f64>,
     write: Histogram<f64>,
     rows: Counter<u64>,
+    columns: Counter<u64>,
     bytes: Counter<u64>,
     bytes_read: Counter<u64>,
     bytes_written: Counter<u64>,
@@ -180,6 +187,7 @@ impl Instruments {
             execute: duration(metric::EXECUTE_DURATION, "Execution of queries"),
             write: duration(metric::WRITE_DURATION, "Execution of queries that write"),
             rows: counter(metric::ROWS, "{row}", "Rows that operations read or wrote"),
+            columns: counter(metric::COLUMNS, "{column}", "Columns of what operations read or wrote"),
             bytes: counter(metric::BYTES, "By", "Bytes that operations read or wrote"),
             bytes_read: counter(metric::BYTES_READ, "By", "Bytes read from storage"),
             bytes_written: counter(metric::BYTES_WRITTEN, "By", "Bytes written to storage"),

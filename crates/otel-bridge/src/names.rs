@@ -165,6 +165,8 @@ names! {
         WRITE_DURATION = "write.duration",
         /// Counter: rows that operations read or wrote.
         ROWS = "rows",
+        /// Counter: columns of what operations read or wrote.
+        COLUMNS = "columns",
         /// Counter: bytes that operations read or wrote.
         BYTES = "bytes",
         /// Counter: bytes that the process has read from storage.
@@ -209,6 +211,8 @@ keys! {
     Table = "table",
     /// Rows returned or written.
     RowCount = "row_count",
+    /// Columns of the rows returned or written.
+    ColumnCount = "column_count",
     /// Bytes written to or read from storage; of a query that does neither, those of its rows in memory.
     Bytes = "bytes",
     /// The fingerprint of the logical plan.

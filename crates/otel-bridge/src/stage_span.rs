@@ -184,6 +184,7 @@ struct Outcome {
     status: Option<SpanStatus>,
     error_type: Option<String>,
     row_count: Option<u64>,
+    column_count: Option<u64>,
     bytes: Option<u64>,
     ended: bool,
 }
@@ -203,6 +204,12 @@ impl StageSpan {
     pub fn row_count(&self, rows: u64) {
         self.set(Key::RowCount, rows);
         self.outcome().row_count = Some(rows);
+    }
+
+    /// Columns of what it read or wrote.
+    pub fn column_count(&self, columns: u64) {
+        self.set(Key::ColumnCount, columns);
+        self.outcome().column_count = Some(columns);
     }
 
     /// Bytes that it read or wrote.
@@ -317,6 +324,7 @@ impl StageSpan {
             error_type: outcome.error_type.as_deref(),
             duration,
             row_count: outcome.row_count,
+            column_count: outcome.column_count,
             bytes: outcome.bytes,
         });
         if self.name == span::NODE {

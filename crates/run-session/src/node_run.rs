@@ -88,6 +88,9 @@ impl NodeRun {
         if let Some(rows) = facts.rows {
             span.row_count(rows);
         }
+        if let Some(schema) = &facts.schema {
+            span.column_count(schema.fields().len() as u64);
+        }
         if let Some(bytes) = facts.bytes {
             span.bytes(bytes);
         }

@@ -119,6 +119,10 @@ impl QueryListener for NodeQuery {
         let span = self.open_span().take();
         if let Some(span) = span {
             span.row_count(report.rows);
+            // What a query that writes returns is a count of rows.
+            if !self.query.kind.is_write() {
+                span.column_count(self.query.schema.fields().len() as u64);
+            }
             if let Some(bytes) = report.bytes_written.or(report.bytes_scanned).or(report.bytes_returned) {
                 span.bytes(bytes);
             }
