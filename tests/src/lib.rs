@@ -19,7 +19,7 @@ pub use browser::Page;
 pub use checkout::Checkout;
 pub use daglight::{Daglight, Finished, Running};
 pub use hamilton::{Hamilton, Project};
-pub use otlp::{OtlpReceiver, attributes, decode_strictly};
+pub use otlp::{OtelTap, OtlpReceiver, attributes, decode_strictly, decoded_values};
 pub use proxy::{Fault, Proxy};
 pub use sample::{Recorded, Sample};
 pub use tpch::{generate_tpch, tpch_data};

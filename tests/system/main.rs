@@ -20,6 +20,8 @@ mod postgres;
 mod processes;
 mod proxies;
 mod report;
+mod replay;
+mod signal_values;
 mod signals;
 mod stages;
 mod tracking;

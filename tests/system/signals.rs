@@ -1,6 +1,6 @@
 //! What arrives at an OTLP receiver.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use daglight_system_tests::{Checkout, Daglight, OtlpReceiver, attributes};
 use serde_json::{Value, json};
@@ -93,6 +93,30 @@ fn logs_carry_the_ids_of_the_trace() {
 }
 
 #[test]
+fn records_of_the_engine_arrive_and_those_of_exporting_do_not() {
+    for protocol in ["grpc", "http/protobuf"] {
+        let checkout = Checkout::new();
+        let pipeline = checkout.pipeline("shop.sql", SHOP);
+        let receiver = OtlpReceiver::start();
+        let command = Daglight::run(&checkout, &pipeline).observed_by(&receiver, protocol);
+        let report = command.env("RUST_LOG", "debug").finish().report(0);
+        let logs = receiver.values("logs");
+        let scopes: BTreeSet<&str> = logs.iter().filter_map(|log| log["scope"]["name"].as_str()).collect();
+        assert!(scopes.iter().any(|scope| scope.starts_with("datafusion")), "{scopes:?}");
+        let exporting = ["hyper", "h2", "tonic", "tower", "reqwest", "rustls", "opentelemetry"];
+        assert!(
+            !scopes.iter().any(|scope| exporting.iter().any(|name| scope.starts_with(name))),
+            "{scopes:?}"
+        );
+        let of_engine = logs.iter().filter(|log| {
+            log["scope"]["name"].as_str().is_some_and(|scope| scope.starts_with("datafusion"))
+                && log["attributes"]["daglight.run_id"] == json!({"string": report["run_id"]})
+        });
+        assert!(of_engine.count() > 0, "{scopes:?}");
+    }
+}
+
+#[test]
 fn metrics_arrive_by_pipeline_and_not_by_run() {
     let observed = observed();
     let names: Vec<&str> = observed.metrics.iter().filter_map(|metric| metric["name"].as_str()).collect();
@@ -101,6 +125,7 @@ fn metrics_arrive_by_pipeline_and_not_by_run() {
         "daglight.plan.duration",
         "daglight.execute.duration",
         "daglight.rows",
+        "daglight.columns",
         "daglight.bytes",
     ] {
         assert!(names.contains(&name), "{name} is not among {names:?}");

@@ -8,14 +8,13 @@ use opentelemetry_proto::{
         trace::v1::TracesData,
     },
     transform::{
-        common::tonic::ResourceAttributesWithSchema, logs::tonic::group_logs_by_resource_and_scope,
-        trace::tonic::group_spans_by_resource_and_scope,
+        common::tonic::ResourceAttributesWithSchema, trace::tonic::group_spans_by_resource_and_scope,
     },
 };
 use opentelemetry_sdk::{Resource, logs::LogBatch, metrics::data::ResourceMetrics, trace::SpanData};
 use serde::Serialize;
 
-use crate::resource;
+use crate::{messages::resource_logs, resource};
 
 /// Shows signals on standard error, as the lines that a run's files have. Standard output is the program's own.
 #[derive(Debug)]
@@ -33,7 +32,7 @@ impl Console {
     }
 
     pub(crate) fn logs(&self, logs: &LogBatch<'_>) {
-        show(&LogsData { resource_logs: group_logs_by_resource_and_scope(logs, &self.resource) });
+        show(&LogsData { resource_logs: resource_logs(logs, &self.resource) });
     }
 
     pub(crate) fn metrics(&self, metrics: &ResourceMetrics) {

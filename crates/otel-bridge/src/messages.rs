@@ -1,13 +1,33 @@
 //! The requests of OTLP, one kind for each signal, and what their answers say.
 
-use opentelemetry_proto::tonic::collector::{
-    logs::v1::{ExportLogsServiceRequest, ExportLogsServiceResponse},
-    metrics::v1::{ExportMetricsServiceRequest, ExportMetricsServiceResponse},
-    trace::v1::{ExportTraceServiceRequest, ExportTraceServiceResponse},
+use opentelemetry_proto::{
+    tonic::{
+        collector::{
+            logs::v1::{ExportLogsServiceRequest, ExportLogsServiceResponse},
+            metrics::v1::{ExportMetricsServiceRequest, ExportMetricsServiceResponse},
+            trace::v1::{ExportTraceServiceRequest, ExportTraceServiceResponse},
+        },
+        logs::v1::ResourceLogs,
+    },
+    transform::{common::tonic::ResourceAttributesWithSchema, logs::tonic::group_logs_by_resource_and_scope},
 };
+use opentelemetry_sdk::logs::LogBatch;
 use prost::Message;
 use serde::Serialize;
 use serde_json::Value;
+
+/// Log records as messages. JSON has no absent body: where there is none, an empty one stands.
+pub(crate) fn resource_logs(
+    logs: &LogBatch<'_>,
+    resource: &ResourceAttributesWithSchema,
+) -> Vec<ResourceLogs> {
+    let mut resource_logs = group_logs_by_resource_and_scope(logs, resource);
+    let scopes = resource_logs.iter_mut().flat_map(|resource| &mut resource.scope_logs);
+    for record in scopes.flat_map(|scope| &mut scope.log_records) {
+        record.body.get_or_insert_default();
+    }
+    resource_logs
+}
 
 /// What an endpoint did not take of a request that it took.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -11,8 +11,7 @@ use opentelemetry::InstrumentationScope;
 use opentelemetry_proto::{
     tonic::collector::{logs::v1::ExportLogsServiceRequest, trace::v1::ExportTraceServiceRequest},
     transform::{
-        common::tonic::ResourceAttributesWithSchema, logs::tonic::group_logs_by_resource_and_scope,
-        trace::tonic::group_spans_by_resource_and_scope,
+        common::tonic::ResourceAttributesWithSchema, trace::tonic::group_spans_by_resource_and_scope,
     },
 };
 use opentelemetry_sdk::{
@@ -26,7 +25,7 @@ use crate::{
     console::Console,
     environment::Batches,
     ledger::{AllCounts, Counts},
-    messages::Rejected,
+    messages::{Rejected, resource_logs},
     origin::Origin,
     queue::{Queue, QueueSettings, WhenFull},
     scrub::Scrubber,
@@ -141,7 +140,7 @@ pub(crate) fn log_queue(
             console.logs(&LogBatch::new(&borrowed));
         }
         if let Some(sender) = &destinations.otlp {
-            let resource_logs = group_logs_by_resource_and_scope(&LogBatch::new(&borrowed), &resource);
+            let resource_logs = resource_logs(&LogBatch::new(&borrowed), &resource);
             let result = sender.send(&ExportLogsServiceRequest { resource_logs });
             let failed = last_error.failed(Signal::Logs, origins.len() as u64, result);
             settle(&origins, |counts| &counts.logs.otlp, failed);

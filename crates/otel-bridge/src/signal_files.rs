@@ -22,8 +22,7 @@ use opentelemetry::{InstrumentationScope, trace::SpanId};
 use opentelemetry_proto::{
     tonic::{logs::v1::LogsData, metrics::v1::MetricsData, trace::v1::TracesData},
     transform::{
-        common::tonic::ResourceAttributesWithSchema, logs::tonic::group_logs_by_resource_and_scope,
-        trace::tonic::group_spans_by_resource_and_scope,
+        common::tonic::ResourceAttributesWithSchema, trace::tonic::group_spans_by_resource_and_scope,
     },
 };
 use opentelemetry_sdk::{
@@ -32,7 +31,7 @@ use opentelemetry_sdk::{
 };
 use serde::Serialize;
 
-use crate::{Signal, origin::Origin, scrub::Scrubber};
+use crate::{Signal, messages::resource_logs, origin::Origin, scrub::Scrubber};
 
 /// Where the signal files of a run are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -176,7 +175,7 @@ impl SignalWriter {
         }
         let borrowed: Vec<_> = logs.iter().map(|log| (&log.0, &log.1)).collect();
         let batch = LogBatch::new(&borrowed);
-        let data = LogsData { resource_logs: group_logs_by_resource_and_scope(&batch, &self.resource) };
+        let data = LogsData { resource_logs: resource_logs(&batch, &self.resource) };
         let written = self.logs.write(&data, Signal::Logs, &self.problems);
         self.origin.counts.logs.bundle.settled(logs.len() as u64, written);
     }
