@@ -3,8 +3,8 @@
 use super::{
     SummaryOptions,
     chunks::CHUNK,
-    distinct::{DistinctSketch, digest},
-    domain::{Added, Domain, VALUE_BYTES, cut_text},
+    distinct::{DistinctSketch, hash_bytes},
+    domain::{Added, Domain, VALUE_BYTES, characters, cut_text},
     model::{Category, Details, Text},
     moments::LengthSums,
 };
@@ -13,11 +13,12 @@ use super::{
 #[derive(Debug, Clone)]
 pub(super) struct ByteStrings {
     content: Content,
-    lengths: LengthSums,
     extremes: Extremes,
     /// The values and their counts, until they are too many.
     domain: Option<Domain>,
-    /// What was seen after that; it takes over the domain's hashes then.
+    /// What was seen after that, and then also what had been in the domain.
+    lengths: LengthSums,
+    /// As for the lengths.
     distinct: DistinctSketch,
 }
 
@@ -44,111 +45,110 @@ impl ByteStrings {
         }
     }
 
-    /// Adds values.
-    pub(super) fn update<'a>(&mut self, mut values: impl Iterator<Item = &'a [u8]>) {
-        let mut chunk: [&[u8]; CHUNK] = [&[]; CHUNK];
-        loop {
-            let mut length = 0;
-            for (slot, value) in chunk.iter_mut().zip(&mut values) {
-                *slot = value;
-                length += 1;
+    /// Adds values, which may be known to be ASCII.
+    pub(super) fn update<'a>(&mut self, mut values: impl Iterator<Item = &'a [u8]>, are_ascii: bool) {
+        if let Some(beyond) = self.count_in_domain(&mut values) {
+            self.look_at_each(std::iter::once(beyond), are_ascii);
+        }
+        if self.domain.is_none() {
+            self.look_at_each(values, are_ascii);
+        }
+    }
+
+    /// Counts values in the domain until it is full; gives back the one that it had no place for.
+    fn count_in_domain<'a>(&mut self, values: impl Iterator<Item = &'a [u8]>) -> Option<&'a [u8]> {
+        let domain = self.domain.as_mut()?;
+        for value in values {
+            match domain.add(hash_bytes(value), value, 1) {
+                Added::Known => {}
+                Added::New => self.extremes.add(value),
+                Added::Full => {
+                    self.give_up_domain();
+                    return Some(value);
+                }
             }
-            self.update_chunk(&chunk[..length]);
-            if length < CHUNK {
+        }
+        None
+    }
+
+    fn look_at_each<'a>(&mut self, mut values: impl Iterator<Item = &'a [u8]>, are_ascii: bool) {
+        let (mut hashes, mut lengths) = ([0; CHUNK], [0; CHUNK]);
+        loop {
+            let mut count = 0;
+            for ((hash, length), value) in hashes.iter_mut().zip(&mut lengths).zip(&mut values) {
+                *hash = hash_bytes(value);
+                *length = self.length_of(value, are_ascii);
+                self.extremes.add(value);
+                count += 1;
+            }
+            self.distinct.add_all(hashes[..count].iter().copied());
+            self.lengths.add_all(&lengths[..count]);
+            if count < CHUNK {
                 return;
             }
         }
     }
 
-    fn update_chunk(&mut self, values: &[&[u8]]) {
-        let mut hashes = [0; CHUNK];
-        let mut lengths = [0; CHUNK];
-        for ((value, hash), length) in values.iter().zip(&mut hashes).zip(&mut lengths) {
-            let digest = digest(value);
-            *hash = digest.hash;
-            *length = self.length_of(value, digest.is_ascii);
-        }
-        let hashes = &hashes[..values.len()];
-        self.lengths.add_all(&lengths[..values.len()]);
-        let counted = self.count_in_domain(values, hashes);
-        self.distinct.add_all(hashes[counted..].iter().copied());
-        self.extremes.add_all(&values[counted..]);
-    }
-
     /// Adds one value that occurs several times.
     pub(super) fn update_repeated(&mut self, value: &[u8], times: u64) {
-        let digest = digest(value);
-        self.lengths.add(self.length_of(value, digest.is_ascii).into(), times);
-        let known = self.domain.as_mut().map(|domain| domain.add(digest.hash, times, || cut_text(value)));
-        if known == Some(Added::Full) {
+        let hash = hash_bytes(value);
+        let added = self.domain.as_mut().map(|domain| domain.add(hash, value, times));
+        if added == Some(Added::Full) {
             self.give_up_domain();
         }
-        if known != Some(Added::Known) {
-            self.extremes.add_all(&[value]);
+        if added != Some(Added::Known) {
+            self.extremes.add(value);
         }
         if self.domain.is_none() {
-            self.distinct.add(digest.hash);
+            self.lengths.add(self.length_of(value, false).into(), times);
+            self.distinct.add_all([hash]);
         }
     }
 
     fn length_of(&self, value: &[u8], is_ascii: bool) -> u32 {
-        let length = if is_ascii || self.content == Content::Binary {
-            value.len()
-        } else {
-            // Characters, that is all bytes but those that continue one.
-            value.iter().filter(|byte| **byte & 0xC0 != 0x80).count()
-        };
+        let length =
+            if is_ascii || self.content == Content::Binary { value.len() } else { characters(value) };
         u32::try_from(length).unwrap_or(u32::MAX)
     }
 
-    /// Counts values in the domain until it is full, and says how many.
-    fn count_in_domain(&mut self, values: &[&[u8]], hashes: &[u64]) -> usize {
-        let Some(domain) = &mut self.domain else { return 0 };
-        for (index, (value, hash)) in values.iter().zip(hashes).enumerate() {
-            match domain.add(*hash, 1, || cut_text(value)) {
-                Added::Known => {}
-                Added::New => self.extremes.add_all(&[value]),
-                Added::Full => {
-                    self.give_up_domain();
-                    return index;
-                }
-            }
-        }
-        values.len()
-    }
-
     fn give_up_domain(&mut self) {
-        for hash in self.domain.take().iter().flat_map(Domain::hashes) {
-            self.distinct.add(hash);
+        if let Some(domain) = self.domain.take() {
+            domain.add_lengths(&mut self.lengths);
+            self.distinct.add_all(domain.hashes());
         }
     }
 
     pub(super) fn merge(&mut self, mut other: Self) {
-        self.lengths.merge(&other.lengths);
         self.extremes.merge(&other.extremes);
-        let is_whole = match (&mut self.domain, &other.domain) {
-            (Some(domain), Some(others)) => domain.merge(others),
-            _ => false,
-        };
-        if !is_whole {
-            self.give_up_domain();
-            other.give_up_domain();
-            self.distinct.merge(&other.distinct);
+        let domains = self.domain.as_ref().zip(other.domain.as_ref());
+        match domains.and_then(|(domain, others)| domain.merged(others)) {
+            Some(merged) => self.domain = Some(merged),
+            None => {
+                self.give_up_domain();
+                other.give_up_domain();
+                self.lengths.merge(&other.lengths);
+                self.distinct.merge(&other.distinct);
+            }
         }
     }
 
     pub(super) fn finish(&self, options: &SummaryOptions) -> Details {
-        let lengths = self.lengths.finish();
+        let mut lengths = self.lengths.clone();
         let distinct_estimate = match &self.domain {
-            Some(domain) => domain.len() as u64,
-            None => self.distinct.estimate().min(self.lengths.count()),
+            Some(domain) => {
+                domain.add_lengths(&mut lengths);
+                domain.len() as u64
+            }
+            None => self.distinct.estimate().min(lengths.count()),
         };
+        let count = lengths.count();
+        let lengths = lengths.finish();
         if self.content == Content::Binary {
             return Details::Binary { lengths, distinct_estimate };
         }
         let (min, max) = (self.extremes.min(), self.extremes.max());
         match &self.domain {
-            Some(domain) if self.is_category(domain, options) => Details::Category(Category {
+            Some(domain) if self.is_category(domain, count, options) => Details::Category(Category {
                 lengths,
                 min,
                 max,
@@ -170,8 +170,8 @@ impl ByteStrings {
         }
     }
 
-    fn is_category(&self, domain: &Domain, options: &SummaryOptions) -> bool {
-        let repeats = self.content == Content::Dictionary || 2 * domain.len() as u64 <= self.lengths.count();
+    fn is_category(&self, domain: &Domain, count: u64, options: &SummaryOptions) -> bool {
+        let repeats = self.content == Content::Dictionary || 2 * domain.len() as u64 <= count;
         (1..=options.domain_limit).contains(&domain.len()) && repeats
     }
 }
@@ -181,6 +181,9 @@ impl ByteStrings {
 struct Extremes {
     is_wanted: bool,
     ends: Option<[End; 2]>,
+    /// Values with a prefix from `inner_from` on, by less than `inner_width`, are between both ends.
+    inner_from: u128,
+    inner_width: u128,
 }
 
 #[derive(Debug, Clone)]
@@ -191,27 +194,36 @@ struct End {
 
 impl Extremes {
     fn new(is_wanted: bool) -> Self {
-        Self { is_wanted, ends: None }
+        Self { is_wanted, ends: None, inner_from: 0, inner_width: if is_wanted { 0 } else { u128::MAX } }
     }
 
-    fn add_all(&mut self, values: &[&[u8]]) {
-        let Some(first) = values.first().filter(|_| self.is_wanted) else { return };
-        let [min, max] = self.ends.get_or_insert_with(|| [End::new(first), End::new(first)]);
-        for value in values {
-            // Most values differ from both ends in their first bytes.
-            let prefix = prefix(value);
-            if prefix <= min.prefix && (prefix < min.prefix || **value < *min.value) {
-                *min = End::new(value);
-            }
-            if prefix >= max.prefix && (prefix > max.prefix || **value > *max.value) {
-                *max = End::new(value);
-            }
+    #[inline]
+    fn add(&mut self, value: &[u8]) {
+        let prefix = prefix(value);
+        if prefix.wrapping_sub(self.inner_from) >= self.inner_width {
+            self.add_outer(prefix, value);
         }
+    }
+
+    #[inline(never)]
+    fn add_outer(&mut self, prefix: u128, value: &[u8]) {
+        if !self.is_wanted {
+            return;
+        }
+        let [min, max] = self.ends.get_or_insert_with(|| [End::new(value), End::new(value)]);
+        if prefix < min.prefix || (prefix == min.prefix && *value < *min.value) {
+            *min = End::new(value);
+        }
+        if prefix > max.prefix || (prefix == max.prefix && *value > *max.value) {
+            *max = End::new(value);
+        }
+        self.inner_from = min.prefix.saturating_add(1);
+        self.inner_width = max.prefix.saturating_sub(self.inner_from);
     }
 
     fn merge(&mut self, other: &Self) {
         for end in other.ends.iter().flatten() {
-            self.add_all(&[&end.value]);
+            self.add(&end.value);
         }
     }
 
@@ -225,7 +237,6 @@ impl Extremes {
 }
 
 impl End {
-    #[cold]
     fn new(value: &[u8]) -> Self {
         // One byte more than is shown, so that the cut shows too.
         Self { prefix: prefix(value), value: value.get(..=VALUE_BYTES).unwrap_or(value).into() }
@@ -267,8 +278,9 @@ mod tests {
     #[test]
     fn extremes_of_values_with_equal_prefixes() {
         let mut extremes = Extremes::new(true);
-        extremes.add_all(&[b"a very long common part, 2", b"a very long common part, 1"]);
-        extremes.add_all(&[b"a very long common part, 3", b"a very long common part"]);
+        for end in [", 2", ", 1", ", 3", ""] {
+            extremes.add(format!("a very long common part{end}").as_bytes());
+        }
         assert_eq!(extremes.min().as_deref(), Some("a very long common part"));
         assert_eq!(extremes.max().as_deref(), Some("a very long common part, 3"));
     }

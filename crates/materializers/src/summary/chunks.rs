@@ -15,13 +15,17 @@ pub(super) fn for_each_chunk<T: Copy + Default>(
         return values.chunks(CHUNK).for_each(visit);
     };
     let mut chunk = [T::default(); CHUNK];
-    let mut validity = nulls.iter();
+    let bits = nulls.inner().bit_chunks();
+    let mut words = bits.iter_padded();
     for part in values.chunks(CHUNK) {
         let mut length = 0;
-        for (value, is_valid) in part.iter().zip(&mut validity) {
-            // Writing always and advancing sometimes leaves the processor no branch to guess.
-            chunk[length] = *value;
-            length += usize::from(is_valid);
+        for (values, mut word) in part.chunks(64).zip(&mut words) {
+            for value in values {
+                // Writing always and advancing sometimes leaves the processor no branch to guess.
+                chunk[length] = *value;
+                length += (word & 1) as usize;
+                word >>= 1;
+            }
         }
         visit(&chunk[..length]);
     }
@@ -47,7 +51,9 @@ mod tests {
     #[track_caller]
     fn check(length: i32, is_valid: impl Fn(i32) -> bool) {
         let values: Vec<i32> = (0..length).collect();
-        let nulls: NullBuffer = values.iter().map(|value| is_valid(*value)).collect();
+        let nulls: NullBuffer =
+            [true; 3].into_iter().chain(values.iter().map(|value| is_valid(*value))).collect();
+        let nulls = nulls.slice(3, values.len());
         let expected: Vec<i64> =
             values.iter().filter(|value| is_valid(**value)).map(|value| i64::from(*value)).collect();
         let mut found = Vec::new();

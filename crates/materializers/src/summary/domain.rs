@@ -1,6 +1,6 @@
 //! Exact counts of the different values of a column, as long as they are few.
 
-use super::model::ValueCount;
+use super::{model::ValueCount, moments::LengthSums};
 
 /// Different values that are counted before it is given up.
 const DIFFERENT_VALUES: usize = 1024;
@@ -13,26 +13,25 @@ const PLACES: usize = 2 * DIFFERENT_VALUES;
 #[derive(Debug, Clone)]
 pub(super) struct Domain {
     keeps_values: bool,
+    /// In the order in which they were seen first.
     entries: Vec<Entry>,
-    /// Where the entries are, each at the place that its hash says or the next free one.
+    /// The hashes and counts of the entries, each at the place that its hash says or the next free one.
     places: Vec<Place>,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 struct Place {
     hash: u64,
-    entry: u16,
-}
-
-impl Place {
-    const FREE: Self = Self { hash: 0, entry: u16::MAX };
+    /// Zero where the place is free.
+    count: u64,
 }
 
 #[derive(Debug, Clone)]
 struct Entry {
-    hash: u64,
+    place: u16,
     value: Option<Box<str>>,
-    count: u64,
+    /// In characters.
+    length: u64,
 }
 
 /// Whether a domain can go on.
@@ -49,37 +48,75 @@ pub(super) enum Added {
 impl Domain {
     /// An empty domain. Where values may not be shown it does not keep them either.
     pub(super) fn new(keeps_values: bool) -> Self {
-        Self { keeps_values, entries: Vec::new(), places: vec![Place::FREE; PLACES] }
+        Self { keeps_values, entries: Vec::new(), places: vec![Place::default(); PLACES] }
     }
 
-    /// Counts a value. Its text is asked for only where it is new.
+    /// Counts a value by the hash that it has.
     #[inline]
-    pub(super) fn add(&mut self, hash: u64, times: u64, text: impl FnOnce() -> Box<str>) -> Added {
+    pub(super) fn add(&mut self, hash: u64, value: &[u8], times: u64) -> Added {
+        match self.count(hash, times) {
+            Ok(()) => Added::Known,
+            Err(index) => self.add_new(index, Place { hash, count: times }, value),
+        }
+    }
+
+    #[cold]
+    fn add_new(&mut self, index: usize, place: Place, value: &[u8]) -> Added {
+        let text = self.keeps_values.then(|| cut_text(value));
+        self.insert(index, place, text, characters(value) as u64)
+    }
+
+    /// Counts a known value; of others, the place that they would get.
+    #[inline]
+    fn count(&mut self, hash: u64, times: u64) -> Result<(), usize> {
         let mut index = hash as usize % PLACES;
-        while let Some(entry) = self.entries.get_mut(usize::from(self.places[index].entry)) {
-            if self.places[index].hash == hash {
-                entry.count += times;
-                return Added::Known;
+        loop {
+            let place = &mut self.places[index];
+            if place.count == 0 {
+                return Err(index);
+            }
+            if place.hash == hash {
+                place.count += times;
+                return Ok(());
             }
             index = (index + 1) % PLACES;
         }
+    }
+
+    fn insert(&mut self, index: usize, place: Place, value: Option<Box<str>>, length: u64) -> Added {
         if self.entries.len() == DIFFERENT_VALUES {
             return Added::Full;
         }
-        self.places[index] = Place { hash, entry: self.entries.len() as u16 };
-        self.entries.push(Entry { hash, value: self.keeps_values.then(text), count: times });
+        self.places[index] = place;
+        self.entries.push(Entry { place: index as u16, value, length });
         Added::New
     }
 
-    /// Adds all values of another domain; false when that makes too many.
-    pub(super) fn merge(&mut self, other: &Self) -> bool {
-        other.entries.iter().all(|entry| {
-            self.add(entry.hash, entry.count, || entry.value.clone().unwrap_or_default()) != Added::Full
-        })
+    /// Both together, unless those are too many values.
+    pub(super) fn merged(&self, other: &Self) -> Option<Self> {
+        let mut merged = self.clone();
+        for entry in &other.entries {
+            let place = other.place_of(entry);
+            if let Err(index) = merged.count(place.hash, place.count)
+                && merged.insert(index, place, entry.value.clone(), entry.length) == Added::Full
+            {
+                return None;
+            }
+        }
+        Some(merged)
+    }
+
+    fn place_of(&self, entry: &Entry) -> Place {
+        self.places[usize::from(entry.place)]
+    }
+
+    /// Adds the lengths of all values, as often as they were counted.
+    pub(super) fn add_lengths(&self, sums: &mut LengthSums) {
+        self.entries.iter().for_each(|entry| sums.add(entry.length, self.place_of(entry).count));
     }
 
     pub(super) fn hashes(&self) -> impl Iterator<Item = u64> {
-        self.entries.iter().map(|entry| entry.hash)
+        self.entries.iter().map(|entry| self.place_of(entry).hash)
     }
 
     pub(super) fn len(&self) -> usize {
@@ -87,7 +124,7 @@ impl Domain {
     }
 
     pub(super) fn greatest_count(&self) -> u64 {
-        self.entries.iter().map(|entry| entry.count).max().unwrap_or(0)
+        self.places.iter().map(|place| place.count).max().unwrap_or(0)
     }
 
     /// The most frequent values, those of equal frequency in their own order.
@@ -96,13 +133,21 @@ impl Domain {
             .entries
             .iter()
             .filter_map(|entry| {
-                Some(ValueCount { value: entry.value.as_deref()?.to_owned(), count: entry.count })
+                Some(ValueCount {
+                    value: entry.value.as_deref()?.to_owned(),
+                    count: self.place_of(entry).count,
+                })
             })
             .collect();
         counts.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| a.value.cmp(&b.value)));
         counts.truncate(limit);
         counts
     }
+}
+
+/// The characters of a text, that is all bytes but those that continue one.
+pub(super) fn characters(text: &[u8]) -> usize {
+    text.iter().filter(|byte| **byte & 0xC0 != 0x80).count()
 }
 
 /// The text of some bytes, cut where it is long.
@@ -121,16 +166,15 @@ mod tests {
     fn domain(values: &[(&str, u64)]) -> Domain {
         let mut domain = Domain::new(true);
         for (value, count) in values {
-            let hash = super::super::distinct::digest(value.as_bytes()).hash;
-            domain.add(hash, *count, || (*value).into());
+            let hash = super::super::distinct::hash_bytes(value.as_bytes());
+            domain.add(hash, value.as_bytes(), *count);
         }
         domain
     }
 
     #[test]
     fn equal_counts_are_in_order_of_value() {
-        let mut merged = domain(&[("b", 1), ("c", 2)]);
-        assert!(merged.merge(&domain(&[("a", 3), ("b", 2)])));
+        let merged = domain(&[("b", 1), ("c", 2)]).merged(&domain(&[("a", 3), ("b", 2)])).unwrap();
         let found: Vec<(String, u64)> =
             merged.most_frequent(9).into_iter().map(|found| (found.value, found.count)).collect();
         assert_eq!(found, [("a".to_owned(), 3), ("b".to_owned(), 3), ("c".to_owned(), 2)]);
@@ -141,14 +185,23 @@ mod tests {
     fn too_many_values_are_said() {
         let mut full = Domain::new(true);
         for hash in 0..DIFFERENT_VALUES as u64 {
-            assert_eq!(full.add(hash, 1, Box::default), Added::New);
+            assert_eq!(full.add(hash, b"", 1), Added::New);
         }
-        assert_eq!(full.add(5, 1, Box::default), Added::Known);
-        assert_eq!(full.add(u64::MAX, 1, Box::default), Added::Full);
-        assert!(!Domain::new(true).merge(&full) || full.len() == DIFFERENT_VALUES);
+        assert_eq!(full.add(5, b"", 1), Added::Known);
+        assert_eq!(full.add(u64::MAX, b"", 1), Added::Full);
         let mut one = Domain::new(true);
-        one.add(u64::MAX, 1, Box::default);
-        assert!(!one.merge(&full));
+        one.add(5, b"", 1);
+        assert_eq!(one.merged(&full).map(|merged| merged.len()), Some(DIFFERENT_VALUES));
+        one.add(u64::MAX, b"", 1);
+        assert!(one.merged(&full).is_none());
+    }
+
+    #[test]
+    fn lengths_are_those_of_all_occurrences() {
+        let mut lengths = LengthSums::default();
+        domain(&[("äöü", 2), ("", 1), ("four", 3)]).add_lengths(&mut lengths);
+        let found = lengths.finish();
+        assert_eq!((found.min, found.max, found.mean, found.empty), (Some(0), Some(4), Some(3.0), 1));
     }
 
     #[test]

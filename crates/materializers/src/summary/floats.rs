@@ -4,7 +4,7 @@ use super::{
     chunks::CHUNK,
     distinct::hash_bits,
     model::{Distribution, Point},
-    moments::{CompensatedSum, LANES, Moments, finite, total},
+    moments::{CompensatedSum, Moments, finite, greatest, least, occurrences, sum_of},
     order::{Order, histogram, quantiles},
 };
 
@@ -43,9 +43,9 @@ impl Floats {
 
     /// Adds at most [`CHUNK`] values.
     pub(super) fn update(&mut self, values: &[f64]) {
-        let sweep = Sweep::of(values);
-        if sweep.sum.is_finite() {
-            self.add_finite(values, sweep);
+        let sum = sum_of(values, |value| value);
+        if sum.is_finite() {
+            self.add_finite(values, sum);
             return;
         }
         let mut chunk = [0.0; CHUNK];
@@ -56,25 +56,26 @@ impl Floats {
             self.nans += u64::from(value.is_nan());
             self.infinities += u64::from(value.is_infinite());
         }
-        self.add_finite(&chunk[..length], Sweep::of(&chunk[..length]));
+        let finite = &chunk[..length];
+        self.add_finite(finite, sum_of(finite, |value| value));
     }
 
-    fn add_finite(&mut self, values: &[f64], sweep: Sweep) {
+    fn add_finite(&mut self, values: &[f64], sum: f64) {
+        let Some(first) = values.first() else { return };
         if self.count == 0 {
-            self.origin = values.first().copied().unwrap_or(0.0);
+            self.origin = *first;
         }
         self.count += values.len() as u64;
-        self.zeros += sweep.zeros;
-        self.min = self.min.min(sweep.min);
-        self.max = self.max.max(sweep.max);
-        self.sum.add(sweep.sum);
-        self.deviations.merge(Moments::of_slice(values, self.origin, sweep.sum), 0.0);
-        let mut keys = [0; CHUNK];
-        for (key, value) in keys.iter_mut().zip(values) {
-            *key = order_key(*value);
-        }
-        let keys = &keys[..values.len()];
-        self.order.update(keys, keys.iter().map(|key| hash_bits(*key as u64)));
+        self.zeros += occurrences(values, 0.0);
+        self.min = self.min.min(least(values));
+        self.max = self.max.max(greatest(values));
+        self.sum.add(sum);
+        let center = self.origin + self.deviations.mean;
+        let deviations = sum_of(values, |value| value - center);
+        let squares = sum_of(values, |value| (value - center) * (value - center));
+        self.deviations.add(values.len(), center - self.origin, deviations, squares);
+        // Adding zero turns the negative zero into the positive one.
+        self.order.update(values, order_key, |value| hash_bits((value + 0.0).to_bits()));
     }
 
     pub(super) fn merge(&mut self, other: Self) {
@@ -112,44 +113,6 @@ impl Floats {
                 (order_key(edge), float(edge))
             }),
             distinct_estimate: self.order.distinct_estimate(self.count),
-        }
-    }
-}
-
-/// What one pass over some values tells.
-struct Sweep {
-    sum: f64,
-    min: f64,
-    max: f64,
-    zeros: u64,
-}
-
-impl Sweep {
-    fn of(values: &[f64]) -> Self {
-        let mut sums = [0.0; LANES];
-        let mut mins = [f64::INFINITY; LANES];
-        let mut maxs = [f64::NEG_INFINITY; LANES];
-        let mut zeros = [0_u64; LANES];
-        let (rows, rest) = values.as_chunks::<LANES>();
-        let mut visit = |lane: usize, value: f64| {
-            sums[lane] += value;
-            mins[lane] = if value < mins[lane] { value } else { mins[lane] };
-            maxs[lane] = if value > maxs[lane] { value } else { maxs[lane] };
-            zeros[lane] += u64::from(value == 0.0);
-        };
-        for row in rows {
-            for (lane, value) in row.iter().enumerate() {
-                visit(lane, *value);
-            }
-        }
-        for (lane, value) in rest.iter().enumerate() {
-            visit(lane, *value);
-        }
-        Self {
-            sum: total(sums),
-            min: mins.into_iter().fold(f64::INFINITY, f64::min),
-            max: maxs.into_iter().fold(f64::NEG_INFINITY, f64::max),
-            zeros: zeros.into_iter().sum(),
         }
     }
 }

@@ -4,13 +4,10 @@ use super::{
     chunks::CHUNK,
     distinct::hash_bits,
     model::{Distribution, Point},
-    moments::Moments,
+    moments::{Moments, greatest, least, occurrences, sum_of},
     order::{Order, histogram, quantiles},
     scale::Scale,
 };
-
-/// Distances from the origin below this are exact as floats, and their sum over a chunk is exact as an integer.
-const NEAR: i128 = 1 << 52;
 
 /// Accumulates integers.
 #[derive(Debug, Clone)]
@@ -57,43 +54,17 @@ impl Integers {
         if self.count == 0 {
             self.origin = *first;
         }
+        let guess = self.deviations.mean;
         let zero = -self.bias as i64;
-        let (mut least, mut greatest, mut zeros) = (*first, *first, 0);
-        for value in values {
-            least = least.min(*value);
-            greatest = greatest.max(*value);
-            zeros += u64::from(*value == zero);
-        }
-        self.min = self.min.min(least);
-        self.max = self.max.max(greatest);
-        self.zeros += zeros;
+        let sweep = Sweep::of_near(values, self.origin, zero, guess)
+            .unwrap_or_else(|| Sweep::of_any(values, self.origin, zero, guess));
+        self.min = self.min.min(sweep.min);
+        self.max = self.max.max(sweep.max);
+        self.zeros += sweep.zeros;
         self.count += values.len() as u64;
-        self.add_moments(values, least, greatest);
-        self.order.update(values, values.iter().map(|value| hash_bits(*value as u64)));
-    }
-
-    fn add_moments(&mut self, values: &[i64], least: i64, greatest: i64) {
-        let mut distances = [0.0; CHUNK];
-        let distances = &mut distances[..values.len()];
-        let origin = i128::from(self.origin);
-        let is_near = |value| (i128::from(value) - origin).abs() < NEAR;
-        let sum_of_distances = if is_near(least) && is_near(greatest) {
-            let mut sum = 0;
-            for (slot, value) in distances.iter_mut().zip(values) {
-                let distance = value - self.origin;
-                sum += distance;
-                *slot = distance as f64;
-            }
-            self.sum += i128::from(sum) + origin * values.len() as i128;
-            sum as f64
-        } else {
-            for (slot, value) in distances.iter_mut().zip(values) {
-                self.sum += i128::from(*value);
-                *slot = *value as f64 - self.origin as f64;
-            }
-            distances.iter().sum()
-        };
-        self.deviations.merge(Moments::of_slice(distances, 0.0, sum_of_distances), 0.0);
+        self.sum += sweep.sum;
+        self.deviations.add(values.len(), guess, sweep.deviations, sweep.squares);
+        self.order.update(values, |value| value, |value| hash_bits(value as u64));
     }
 
     pub(super) fn merge(&mut self, other: Self) {
@@ -169,6 +140,66 @@ impl Integers {
         };
         let key = whole.clamp(i64::MIN.into(), i64::MAX.into()) as i64;
         (key, self.point(whole, part))
+    }
+}
+
+/// What one pass over at most [`CHUNK`] values tells.
+struct Sweep {
+    min: i64,
+    max: i64,
+    zeros: u64,
+    sum: i128,
+    deviations: f64,
+    squares: f64,
+}
+
+impl Sweep {
+    /// Of values whose distances from the origin are exact as floats; nothing where one is not.
+    fn of_near(values: &[i64], origin: i64, zero: i64, guess: f64) -> Option<Self> {
+        /// Distances below this are near.
+        const NEAR: i64 = 1 << 51;
+        const RANGE: i64 = 2 * NEAR;
+        let mut distances = [0.0; CHUNK];
+        let distances = &mut distances[..values.len()];
+        let (mut sum, mut bits) = (0, 0);
+        for (slot, value) in distances.iter_mut().zip(values) {
+            let position = value.wrapping_sub(origin).wrapping_add(NEAR);
+            bits |= position;
+            sum += position & (RANGE - 1);
+            // In the lower bits of the float 2^52 a position counts whole numbers. Unlike a conversion, this is done
+            // to vectors by every processor.
+            *slot =
+                f64::from_bits((position | (RANGE as f64).to_bits() as i64) as u64) - (RANGE + NEAR) as f64;
+        }
+        if !(0..RANGE).contains(&bits) {
+            return None;
+        }
+        let sum = sum - NEAR * values.len() as i64;
+        let zero = (i128::from(zero) - i128::from(origin)) as f64;
+        Some(Self {
+            // Past the ends of 64 bits a distance wraps, and may look near.
+            min: origin.checked_add(least(distances) as i64)?,
+            max: origin.checked_add(greatest(distances) as i64)?,
+            zeros: occurrences(distances, zero),
+            sum: i128::from(sum) + i128::from(origin) * values.len() as i128,
+            deviations: sum as f64 - guess * values.len() as f64,
+            squares: sum_of(distances, |distance| (distance - guess) * (distance - guess)),
+        })
+    }
+
+    fn of_any(values: &[i64], origin: i64, zero: i64, guess: f64) -> Self {
+        let mut sweep =
+            Self { min: i64::MAX, max: i64::MIN, zeros: 0, sum: 0, deviations: 0.0, squares: 0.0 };
+        for value in values {
+            sweep.min = sweep.min.min(*value);
+            sweep.max = sweep.max.max(*value);
+            sweep.zeros += u64::from(*value == zero);
+            sweep.sum += i128::from(*value);
+            let deviation = (i128::from(*value) - i128::from(origin)) as f64 - guess;
+            sweep.deviations += deviation;
+            sweep.squares += deviation * deviation;
+        }
+        sweep
     }
 }
 

@@ -25,10 +25,10 @@ impl Order {
         Self { quantiles: QuantileSketch::new(), distinct: DistinctSketch::new() }
     }
 
-    /// Adds values by keys that have their order, and by hashes.
-    pub(super) fn update(&mut self, keys: &[i64], hashes: impl ExactSizeIterator<Item = u64>) {
-        self.quantiles.update(keys);
-        self.distinct.add_all(hashes);
+    /// Adds values, given their keys, which have their order, and their hashes.
+    pub(super) fn update<T: Copy>(&mut self, values: &[T], key: impl Fn(T) -> i64, hash: impl Fn(T) -> u64) {
+        self.quantiles.update(values, key);
+        self.distinct.add_all(values.iter().map(|value| hash(*value)));
     }
 
     pub(super) fn merge(&mut self, other: Self) {

@@ -53,19 +53,20 @@ impl QuantileSketch {
         }
     }
 
-    pub(super) fn update(&mut self, mut keys: &[i64]) {
-        while !keys.is_empty() {
+    /// Adds values by their keys. Most values of a long column are never asked for one.
+    pub(super) fn update<T: Copy>(&mut self, mut values: &[T], key: impl Fn(T) -> i64) {
+        while !values.is_empty() {
             let until_coarser = (TAKEN_VALUES << self.base) - self.seen;
-            let taken = keys.len().min(usize::try_from(until_coarser).unwrap_or(usize::MAX));
-            let (now, later) = keys.split_at(taken);
+            let taken = values.len().min(usize::try_from(until_coarser).unwrap_or(usize::MAX));
+            let (now, later) = values.split_at(taken);
             if self.base == 0 {
-                self.append(now)
+                self.append(now.iter().map(|value| key(*value)));
             } else {
-                self.sample(now)
+                self.sample(now, &key);
             }
             self.seen += taken as u64;
             self.coarsen_as_needed();
-            keys = later;
+            values = later;
         }
     }
 
@@ -108,34 +109,31 @@ impl QuantileSketch {
         Ranks { cumulative: weighted, total }
     }
 
-    fn append(&mut self, mut keys: &[i64]) {
-        while !keys.is_empty() {
+    fn append(&mut self, mut keys: impl ExactSizeIterator<Item = i64>) {
+        while keys.len() > 0 {
             let base = &mut self.levels[self.base].keys;
-            let room = BASE_CAPACITY.saturating_sub(base.len()).min(keys.len());
-            let (now, later) = keys.split_at(room);
-            base.extend_from_slice(now);
-            keys = later;
+            base.extend(keys.by_ref().take(BASE_CAPACITY.saturating_sub(base.len())));
             self.compact_from(self.base);
         }
     }
 
-    fn sample(&mut self, mut keys: &[i64]) {
+    fn sample<T: Copy>(&mut self, mut values: &[T], key: impl Fn(T) -> i64) {
         let block_length = 1_u64 << self.base;
         let mut chosen = [0; 256];
         let mut count = 0;
-        while !keys.is_empty() {
+        while !values.is_empty() {
             if self.block.remaining == 0 {
                 self.block =
                     Block { remaining: block_length, until_choice: self.choices.next() & (block_length - 1) };
             }
-            let taken = keys.len().min(usize::try_from(self.block.remaining).unwrap_or(usize::MAX));
-            match usize::try_from(self.block.until_choice).ok().and_then(|index| keys[..taken].get(index)) {
-                Some(key) => {
-                    chosen[count] = *key;
+            let taken = values.len().min(usize::try_from(self.block.remaining).unwrap_or(usize::MAX));
+            match usize::try_from(self.block.until_choice).ok().and_then(|index| values[..taken].get(index)) {
+                Some(value) => {
+                    chosen[count] = key(*value);
                     count += 1;
                     self.block.until_choice = u64::MAX;
                     if count == chosen.len() {
-                        self.append(&chosen);
+                        self.append(chosen.into_iter());
                         count = 0;
                     }
                 }
@@ -143,9 +141,9 @@ impl QuantileSketch {
                 None => {}
             }
             self.block.remaining -= taken as u64;
-            keys = &keys[taken..];
+            values = &values[taken..];
         }
-        self.append(&chosen[..count]);
+        self.append(chosen[..count].iter().copied());
     }
 
     fn coarsen_as_needed(&mut self) {
@@ -267,7 +265,7 @@ mod tests {
     fn sketch_of(values: impl Iterator<Item = i64>) -> QuantileSketch {
         let values: Vec<i64> = values.collect();
         let mut sketch = QuantileSketch::new();
-        values.chunks(1000).for_each(|chunk| sketch.update(chunk));
+        values.chunks(1000).for_each(|chunk| sketch.update(chunk, |value| value));
         sketch
     }
 
@@ -324,10 +322,10 @@ mod tests {
     fn how_values_are_cut_into_batches_does_not_matter() {
         let values: Vec<i64> = (0..200_000).map(|i| SplitMix(i).next() as i64).collect();
         let mut whole = QuantileSketch::new();
-        whole.update(&values);
+        whole.update(&values, |value| value);
         for length in [1, 7, 8_192] {
             let mut cut = QuantileSketch::new();
-            values.chunks(length).for_each(|chunk| cut.update(chunk));
+            values.chunks(length).for_each(|chunk| cut.update(chunk, |value| value));
             assert!(cut.ranks().cumulative == whole.ranks().cumulative, "batches of {length}");
         }
     }

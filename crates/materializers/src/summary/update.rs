@@ -12,7 +12,7 @@ use arrow::{
 
 use super::{
     bytes::ByteStrings,
-    chunks::{for_each_chunk, with_converted},
+    chunks::{CHUNK, for_each_chunk, with_converted},
     column::{Column, Values},
     integers::biased,
 };
@@ -110,7 +110,9 @@ impl Values {
                 DataType::LargeBinary => update_bytes::<LargeBinaryType>(bytes, array),
                 DataType::Utf8View => update_views::<StringViewType>(bytes, array),
                 DataType::BinaryView => update_views::<BinaryViewType>(bytes, array),
-                DataType::FixedSizeBinary(_) => bytes.update(array.as_fixed_size_binary().iter().flatten()),
+                DataType::FixedSizeBinary(_) => {
+                    bytes.update(array.as_fixed_size_binary().iter().flatten(), false);
+                }
                 _ => return false,
             },
             (Self::Shapes(shapes), _) => return shapes.update(array),
@@ -190,12 +192,23 @@ fn visit_converted<T: ArrowNativeType, U: Copy + Default>(
 
 fn update_bytes<T: ByteArrayType>(bytes: &mut ByteStrings, array: &dyn Array) {
     let array: &GenericByteArray<T> = array.as_bytes();
-    bytes.update(array.iter().flatten().map(AsRef::as_ref));
+    for start in (0..array.len()).step_by(CHUNK) {
+        let part = array.slice(start, CHUNK.min(array.len() - start));
+        let (offsets, data) = (part.value_offsets(), part.value_data());
+        let range = |ends: &[T::Offset]| ends[0].as_usize()..ends[ends.len() - 1].as_usize();
+        // One look along all bytes also brings them near; value by value they would be waited for.
+        let are_ascii = data[range(offsets)].is_ascii();
+        if part.null_count() == 0 {
+            bytes.update(offsets.windows(2).map(|ends| &data[range(ends)]), are_ascii);
+        } else {
+            bytes.update(part.iter().flatten().map(AsRef::as_ref), are_ascii);
+        }
+    }
 }
 
 fn update_views<T: ByteViewType>(bytes: &mut ByteStrings, array: &dyn Array) {
     let array: &GenericByteViewArray<T> = array.as_byte_view();
-    bytes.update(array.iter().flatten().map(AsRef::as_ref));
+    bytes.update(array.iter().flatten().map(AsRef::as_ref), false);
 }
 
 /// Adds each value that is not null as often as is said; false when the values are not plain bytes.

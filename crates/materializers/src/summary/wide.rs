@@ -3,7 +3,6 @@
 use arrow::datatypes::i256;
 
 use super::{
-    chunks::CHUNK,
     distinct::{hash_bits, hash_wide},
     floats::{between, float, from_order_key, histogram_edge, order_key},
     integers::Integers,
@@ -122,30 +121,27 @@ impl<T: Wide> WideIntegers<T> {
         }
     }
 
-    /// Adds at most [`CHUNK`] values.
+    /// Adds values.
     pub(super) fn update(&mut self, values: &[T]) {
         let Some(first) = values.first() else { return };
         if self.count == 0 {
             (self.min, self.max, self.origin) = (*first, *first, *first);
         }
         self.count += values.len() as u64;
-        let mut distances = [0.0; CHUNK];
-        let mut keys = [0; CHUNK];
-        let (mut sum, mut sum_of_distances) = (0.0, 0.0);
-        for ((value, key), slot) in values.iter().zip(&mut keys).zip(&mut distances) {
+        let guess = self.deviations.mean;
+        let (mut sum, mut deviations, mut squares) = (0.0, 0.0, 0.0);
+        for value in values {
             self.zeros += u64::from(*value == T::default());
             self.min = self.min.min(*value);
             self.max = self.max.max(*value);
-            let number = value.to_f64();
-            sum += number;
-            *key = order_key(number);
-            let distance = value.distance_from(self.origin);
-            sum_of_distances += distance;
-            *slot = distance;
+            sum += value.to_f64();
+            let deviation = value.distance_from(self.origin) - guess;
+            deviations += deviation;
+            squares += deviation * deviation;
         }
         self.sum.add(sum);
-        self.deviations.merge(Moments::of_slice(&distances[..values.len()], 0.0, sum_of_distances), 0.0);
-        self.order.update(&keys[..values.len()], values.iter().map(|value| value.hash()));
+        self.deviations.add(values.len(), guess, deviations, squares);
+        self.order.update(values, |value| order_key(value.to_f64()), T::hash);
     }
 
     pub(super) fn merge(&mut self, other: Self) {
