@@ -13,6 +13,7 @@ use std::{
 use daglight_bundle_report::Artifact;
 use daglight_capture_policy::Captured;
 use daglight_materializers::{DataSummary, SourceFacts};
+use daglight_plan_diagnostics::strip_sql_literals;
 use daglight_run_identity::{Node, NodeKind};
 use datafusion::arrow::datatypes::SchemaRef;
 use opentelemetry::Context;
@@ -88,12 +89,11 @@ impl NodeScope {
     pub(crate) fn new(run: Arc<RunState>, name: String) -> Arc<Self> {
         let node = run.dag.node(&name);
         let external_name = node.and_then(|node| node.tags.get("materialized_name")).unwrap_or(&name);
-        // What the code shows has passed the policy already.
         let code = node.and_then(|node| node.code.as_ref()).filter(|code| is_sql(&code.path));
         let sql = code.filter(|code| !code.text.is_empty());
         Arc::new(Self {
             dataset: run.policy.capture(external_name.as_str()),
-            sql: sql.and_then(|code| run.policy.capture_sql(&code.text, || code.text.clone())),
+            sql: sql.and_then(|code| run.policy.capture_sql(&code.text, || strip_sql_literals(&code.text))),
             stage: node.map_or("execute", stage_of),
             run,
             name,
