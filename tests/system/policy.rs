@@ -137,6 +137,25 @@ fn the_policy_stands_in_the_manifest_and_on_the_root_span() {
     }
 }
 
+#[test]
+fn a_run_has_the_tags_of_its_owner() {
+    let checkout = checkout();
+    fs::write(
+        checkout.path().join("daglight.toml"),
+        "[tags]\nticket = \"A-0\"\nregion = \"north\"\nenvironment = \"mine\"\n",
+    )
+    .expect("a file");
+    let pipeline = checkout.pipeline("people.sql", PEOPLE);
+    let run =
+        Daglight::run(&checkout, &pipeline).args(["--tag", "ticket=A-1", "--tag", "access_token=Holunder77"]);
+    let report = run.finish().report(0);
+    for (tag, value) in
+        [("ticket", "A-1"), ("region", "north"), ("environment", "dev"), ("access_token", "[redacted]")]
+    {
+        assert_eq!(report["tags"][tag], value, "{tag}");
+    }
+}
+
 #[track_caller]
 fn check_row(table: &str, key: &str, value: &str, origin: &str) {
     let row = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
@@ -172,5 +191,17 @@ fn a_wrong_setting_ends_the_command_with_its_place_and_what_to_write() {
     let finished = Daglight::new(&checkout, ["config"]).finish().ended_with(2);
     for part in ["max_list_lenght", "daglight.toml:2", "did you mean capture.max_list_length?"] {
         assert!(finished.stderr.contains(part), "{}", finished.stderr);
+    }
+}
+
+#[test]
+fn a_name_that_no_dag_can_have_is_refused_with_its_place() {
+    let checkout = checkout();
+    let pipeline = checkout.pipeline("people.sql", PEOPLE);
+    for command in [Daglight::new(&checkout, ["config"]), Daglight::run(&checkout, &pipeline)] {
+        let finished = command.env("HAMILTON_DAG_NAME", "sales::orders_2026-11-21_v1").finish().ended_with(2);
+        for part in ["environment variable HAMILTON_DAG_NAME", "a timestamp", "write \"sales::orders_v1\""] {
+            assert!(finished.stderr.contains(part), "{}", finished.stderr);
+        }
     }
 }

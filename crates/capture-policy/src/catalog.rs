@@ -75,6 +75,7 @@ pub const SETTINGS: &[Setting] = &[
     setting("dag_name", "HAMILTON_DAG_NAME", Text),
     setting("environment", "DAGLIGHT_ENVIRONMENT", Text),
     setting("team", "DAGLIGHT_TEAM", Text),
+    in_files("tags.*", Text),
     setting("capture.data_statistics", "HAMILTON_CAPTURE_DATA_STATISTICS", Flag),
     setting("capture.top_values", "DAGLIGHT_TOP_VALUES", Flag),
     setting("capture.text_min_max", "DAGLIGHT_TEXT_MIN_MAX", Flag),

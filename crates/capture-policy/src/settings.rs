@@ -19,6 +19,8 @@ pub struct Settings {
     pub environment: String,
     /// The team that owns the run.
     pub team: Option<String>,
+    /// Tags of every run, besides those that each run has.
+    pub tags: BTreeMap<String, String>,
     /// What may be captured.
     pub capture: CaptureSettings,
     /// The Hamilton tracking server.
@@ -247,6 +249,7 @@ impl Settings {
             dag_name: None,
             environment: profile.name().to_owned(),
             team: None,
+            tags: BTreeMap::new(),
             capture: CaptureSettings {
                 data_statistics,
                 top_values: shows_values,

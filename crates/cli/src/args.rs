@@ -50,6 +50,9 @@ pub(crate) struct RunArgs {
     /// The value of a placeholder `$name` in the script.
     #[arg(long = "param", value_name = "NAME=VALUE", value_parser = parameter)]
     pub(crate) parameters: Vec<(String, String)>,
+    /// A tag of the run. Tags of every run stand under `[tags]` in daglight.toml.
+    #[arg(long = "tag", value_name = "NAME=VALUE", value_parser = parameter)]
+    pub(crate) tags: Vec<(String, String)>,
     /// How many independent nodes may run at the same time. With 1, statements run in the order of the script.
     #[arg(long, value_name = "N", default_value = "1")]
     pub(crate) jobs: NonZeroUsize,

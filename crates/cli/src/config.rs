@@ -5,7 +5,10 @@ use std::{
     process::ExitCode,
 };
 
-use daglight::policy::{Resolved, SettingsLoader, settings_schema};
+use daglight::{
+    identity::{DagName, DagNameError},
+    policy::{Resolved, SettingsLoader, settings_schema},
+};
 
 use crate::{args::ConfigArgs, failure::Failure};
 
@@ -27,6 +30,7 @@ fn settings(args: &ConfigArgs) -> Result<String, Failure> {
         loader = loader.with_value("option --profile", "profile", profile);
     }
     let resolved = loader.resolve().map_err(Failure::input)?;
+    dag_name(&resolved)?;
     Ok(match args.json {
         true => format!("{:#}", resolved.to_json()),
         false => format!("{}\n{resolved}", headline(&resolved)),
@@ -45,4 +49,13 @@ fn headline(resolved: &Resolved) -> String {
         lines.push_str(&format!("read {}\n", file.display()));
     }
     lines
+}
+
+/// The name that the settings give the DAG.
+pub(crate) fn dag_name(resolved: &Resolved) -> Result<Option<DagName>, Failure> {
+    let Some(name) = &resolved.settings.dag_name else { return Ok(None) };
+    name.parse().map(Some).map_err(|error: DagNameError| {
+        let origin = resolved.value("dag_name").map(|value| format!(" ({})", value.origin));
+        Failure::input(format!("setting dag_name{}: {error}", origin.unwrap_or_default()))
+    })
 }

@@ -4,8 +4,9 @@ use std::{collections::BTreeMap, fs, process::ExitCode};
 
 use daglight::{
     Run, RunOptions, RunStatus, Telemetry,
+    identity::DagName,
     outputs::{ParamTable, Registry},
-    policy::{Settings, SettingsLoader},
+    policy::{Resolved, Settings, SettingsLoader},
     sql::{Pipeline, PipelineEvent, PipelineOptions, RunScriptOptions, Script},
 };
 use datafusion::{
@@ -16,6 +17,7 @@ use indicatif::MultiProgress;
 
 use crate::{
     args::RunArgs,
+    config::dag_name,
     console,
     failure::Failure,
     progress::{Progress, Show},
@@ -26,8 +28,10 @@ use crate::{
 const ROWS_SHOWN: usize = 20;
 
 pub(crate) fn run(args: RunArgs) -> Result<ExitCode, Failure> {
-    let settings = settings(&args)?;
-    let pipeline = pipeline(&args, &settings)?;
+    let resolved = settings(&args)?;
+    let dag_name = dag_name(&resolved)?;
+    let settings = resolved.settings;
+    let pipeline = pipeline(&args, &settings, dag_name)?;
     let telemetry = Telemetry::new(settings);
     let lines = MultiProgress::new();
     console::install(&telemetry, &lines);
@@ -39,7 +43,8 @@ pub(crate) fn run(args: RunArgs) -> Result<ExitCode, Failure> {
         SessionStateBuilder::new_with_default_features()
             .with_config(SessionConfig::from_env().map_err(Failure::input)?.with_information_schema(true)),
     );
-    let run = telemetry.start_run(pipeline.dag(), RunOptions::default());
+    let tags = args.tags.iter().cloned().collect();
+    let run = telemetry.start_run(pipeline.dag(), RunOptions { tags, ..RunOptions::default() });
     let ended = runtime.block_on(execute(&pipeline, &session, &run, &args, &progress));
     progress.clear();
     if let Ended::Failed(message) = &ended {
@@ -62,7 +67,7 @@ pub(crate) fn run(args: RunArgs) -> Result<ExitCode, Failure> {
     })
 }
 
-fn settings(args: &RunArgs) -> Result<Settings, Failure> {
+fn settings(args: &RunArgs) -> Result<Resolved, Failure> {
     let mut loader = SettingsLoader::from_process();
     if let Some(profile) = &args.profile {
         loader = loader.with_value("option --profile", "profile", profile);
@@ -76,10 +81,10 @@ fn settings(args: &RunArgs) -> Result<Settings, Failure> {
     if args.strict_registry {
         loader = loader.with_value("option --strict-registry", "strict_registry", true);
     }
-    loader.load().map_err(Failure::input)
+    loader.resolve().map_err(Failure::input)
 }
 
-fn pipeline(args: &RunArgs, settings: &Settings) -> Result<Pipeline, Failure> {
+fn pipeline(args: &RunArgs, settings: &Settings, dag_name: Option<DagName>) -> Result<Pipeline, Failure> {
     let path = args.script.display().to_string();
     let text = fs::read_to_string(&args.script)
         .map_err(|error| Failure::input(format!("cannot read the script {path}: {error}")))?;
@@ -90,7 +95,6 @@ fn pipeline(args: &RunArgs, settings: &Settings) -> Result<Pipeline, Failure> {
             return Err(Failure::input(format!("--param {name} is given more than once")));
         }
     }
-    let dag_name = settings.dag_name.as_deref().map(str::parse).transpose().map_err(Failure::input)?;
     let registry = Registry::new(&settings.outputs).map_err(Failure::input)?;
     let param_tables = settings.param_tables.iter().map(|(name, table)| ParamTable::of_settings(name, table));
     let param_tables = param_tables.collect::<Result<_, _>>().map_err(Failure::input)?;

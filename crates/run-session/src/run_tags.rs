@@ -26,7 +26,7 @@ const SHOWN_RULES: [&str; 8] = [
     "paths",
 ];
 
-/// The tags of every run, then the user's own, which cannot replace them.
+/// The tags of every run, and the user's own, which cannot replace them: those of the settings, then those of the run.
 pub(crate) fn run_tags(
     telemetry: &Telemetry,
     run_id: RunId,
@@ -37,8 +37,11 @@ pub(crate) fn run_tags(
     let known = |fact: &Option<String>| {
         fact.as_ref().map_or_else(|| UNKNOWN.to_owned(), |fact| policy.redactor().text(fact))
     };
-    let own =
-        own.iter().map(|(key, value)| (key.clone(), policy.capture_named(key, value.as_str()).to_text()));
+    let own = settings
+        .tags
+        .iter()
+        .chain(own)
+        .map(|(key, value)| (key.clone(), policy.capture_named(key, value.as_str()).to_text()));
     let mut tags: BTreeMap<String, String> = own.collect();
     tags.extend(telemetry.host().map(|host| host.tags()).unwrap_or_default());
     tags.extend([
@@ -100,7 +103,12 @@ mod tests {
 
     #[test]
     fn every_run_has_its_tags_and_no_secret() {
-        let settings = Settings { team: Some("risk".to_owned()), ..Settings::of_profile(Profile::Prod) };
+        let of_settings = [("ticket", "A-0"), ("region", "north")];
+        let settings = Settings {
+            team: Some("risk".to_owned()),
+            tags: of_settings.map(|(key, value)| (key.to_owned(), value.to_owned())).into(),
+            ..Settings::of_profile(Profile::Prod)
+        };
         let telemetry = Telemetry::new(settings);
         let own = BTreeMap::from([
             ("api_key".to_owned(), "hunter2".to_owned()),
@@ -112,6 +120,7 @@ mod tests {
         assert_eq!(tags["run_id"], run_id.to_string());
         assert_eq!((tags["environment"].as_str(), tags["commit"].as_str()), ("prod", "unknown"));
         assert_eq!((tags["ticket"].as_str(), tags["api_key"].as_str()), ("A-1", "[redacted]"));
+        assert_eq!(tags["region"], "north");
         assert_eq!((tags["team"].as_str(), tags["runtime_profile_hash"].len()), ("risk", 64));
         assert!(tags.contains_key("host.name") && !tags.contains_key(SESSION_RUNTIME_HASH));
     }
