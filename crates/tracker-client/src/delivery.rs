@@ -212,7 +212,7 @@ impl Worker {
                     }
                 }
                 Err(error) if error.is_temporary() => {
-                    self.failed(&error);
+                    self.failed(&error, deliverer.cursor().project_id.is_some());
                     self.pause(backoff.next(error.retry_after()), flushes);
                 }
                 Err(error) => return self.give_up(&error),
@@ -272,7 +272,9 @@ impl Worker {
         state.flushes_served == flushes
     }
 
-    fn failed(&mut self, error: &DeliveryError) {
+    /// Takes note of an attempt that failed. `answered`: the server has answered to an earlier request, if perhaps to none
+    /// of a whole step.
+    fn failed(&mut self, error: &DeliveryError, answered: bool) {
         let text = chain(error);
         if self.warned {
             tracing::debug!(error = text, "the tracking server cannot be reached");
@@ -286,7 +288,7 @@ impl Worker {
         }
         let mut state = lock(&self.shared.state);
         state.failures += 1;
-        state.answered |= error.is_answer();
+        state.answered |= answered || error.is_answer();
         state.hangs = error.timed_out();
         state.last_error = Some(text);
         self.shared.changed.notify_all();

@@ -173,6 +173,24 @@ fn a_version_that_another_process_creates_at_the_same_moment_is_found() {
 }
 
 #[test]
+fn a_server_that_is_slow_with_a_version_is_not_given_up() {
+    let requests = check(
+        &["rows"],
+        vec![
+            (PROJECT, Json(project())),
+            (FIND_VERSION, Json(Value::Null)),
+            (CREATE_VERSION, Hang),
+            (FIND_VERSION, Json(version())),
+            (FIND_RUN, Json(json!([]))),
+            (CREATE_RUN, Json(run(json!({})))),
+            (LOG, Empty),
+            (END_RUN, Json(run(json!({})))),
+        ],
+    );
+    assert_eq!(names(&requests[6]), (vec!["orders"], vec!["rows"]));
+}
+
+#[test]
 fn one_refused_attribute_does_not_hold_back_the_rest() {
     let no = Status(422, r#"{"detail": "value is too strange"}"#);
     let (ledger, requests) = deliver(
