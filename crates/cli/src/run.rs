@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fs, process::ExitCode};
 
 use daglight::{
-    Run, RunOptions, RunStatus, Telemetry,
+    Run, RunOptions, RunStatus, Telemetry, follow_spawned_tasks,
     identity::DagName,
     outputs::{ParamTable, Registry},
     policy::{Resolved, Settings, SettingsLoader},
@@ -35,6 +35,7 @@ pub(crate) fn run(args: RunArgs) -> Result<ExitCode, Failure> {
     let telemetry = Telemetry::new(settings);
     let lines = MultiProgress::new();
     console::install(&telemetry, &lines);
+    follow_spawned_tasks();
 
     let show = Show { nodes: !args.quiet, rows: !args.json };
     let progress = Progress::new(lines, pipeline.dag().nodes().len() as u64, show);

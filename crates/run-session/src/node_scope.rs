@@ -90,10 +90,9 @@ impl NodeScope {
         let node = run.dag.node(&name);
         let external_name = node.and_then(|node| node.tags.get("materialized_name")).unwrap_or(&name);
         let code = node.and_then(|node| node.code.as_ref()).filter(|code| is_sql(&code.path));
-        let sql = code.filter(|code| !code.text.is_empty());
         Arc::new(Self {
             dataset: run.policy.capture(external_name.as_str()),
-            sql: sql.and_then(|code| run.policy.capture_sql(&code.text, || strip_sql_literals(&code.text))),
+            sql: code.and_then(|code| run.policy.capture_sql(&code.text, || strip_sql_literals(&code.text))),
             stage: node.map_or("execute", stage_of),
             run,
             name,
