@@ -8,13 +8,16 @@
 //! `daglight-tracker-client` and `daglight-otel-bridge`.
 
 mod dag;
+mod dag_builder;
 mod dag_name;
 mod git;
 mod hash;
 mod host;
 mod run_id;
+mod version;
 
-pub use dag::{Code, Dag, DagBuilder, DagError, Node, NodeBuilder, NodeKind};
+pub use dag::{Code, Dag, Node, NodeKind};
+pub use dag_builder::{DagBuilder, DagError, NodeBuilder};
 pub use dag_name::{DagName, DagNameError};
 pub use git::GitFacts;
 pub use hash::hash_of_fields;

@@ -1,0 +1,299 @@
+//! Putting a DAG together, and what makes a description none.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::{
+    Code, Dag, DagName, Node, NodeKind,
+    version::{code_hash, dag_hash},
+};
+
+/// Collects the nodes of a DAG.
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct DagBuilder {
+    name: DagName,
+    nodes: Vec<Node>,
+    files: BTreeMap<String, String>,
+    setup: Vec<String>,
+}
+
+impl DagBuilder {
+    pub(crate) fn new(name: DagName) -> Self {
+        Self { name, nodes: Vec::new(), files: BTreeMap::new(), setup: Vec::new() }
+    }
+
+    /// Adds a node that brings data in.
+    pub fn loader(self, name: impl Into<String>) -> NodeBuilder {
+        self.node(name, NodeKind::DataLoader, [] as [&str; 0])
+    }
+
+    /// Adds a node that computes something from others.
+    pub fn transform<D: Into<String>>(
+        self,
+        name: impl Into<String>,
+        dependencies: impl IntoIterator<Item = D>,
+    ) -> NodeBuilder {
+        self.node(name, NodeKind::Transform, dependencies)
+    }
+
+    /// Adds a node that takes data out.
+    pub fn saver<D: Into<String>>(
+        self,
+        name: impl Into<String>,
+        dependencies: impl IntoIterator<Item = D>,
+    ) -> NodeBuilder {
+        self.node(name, NodeKind::DataSaver, dependencies)
+    }
+
+    /// Adds a node of any kind. Its type is `table` unless [`NodeBuilder::output_type`] says another.
+    pub fn node<D: Into<String>>(
+        self,
+        name: impl Into<String>,
+        kind: NodeKind,
+        dependencies: impl IntoIterator<Item = D>,
+    ) -> NodeBuilder {
+        NodeBuilder {
+            dag: self,
+            node: Node {
+                name: name.into(),
+                kind,
+                output_type: "table".to_owned(),
+                dependencies: dependencies.into_iter().map(Into::into).collect(),
+                tags: BTreeMap::new(),
+                documentation: None,
+                code: None,
+            },
+        }
+    }
+
+    /// Adds a source file that nodes' code points into.
+    pub fn file(mut self, path: impl Into<String>, contents: impl Into<String>) -> Self {
+        self.files.insert(path.into(), contents.into());
+        self
+    }
+
+    /// Adds code that is no node but decides results, such as a session's settings, without comments and layout.
+    pub fn setup(mut self, normalized: impl Into<String>) -> Self {
+        self.setup.push(normalized.into());
+        self
+    }
+
+    /// Checks the description and computes its hashes.
+    ///
+    /// # Errors
+    /// When two nodes have one name, a dependency is no node, or nodes depend on each other in a circle.
+    pub fn build(self) -> Result<Dag, DagError> {
+        let mut names = BTreeSet::new();
+        for node in &self.nodes {
+            if node.name.trim().is_empty() {
+                return Err(DagError::EmptyNodeName { kind: node.kind.name() });
+            }
+            if !names.insert(node.name.as_str()) {
+                return Err(DagError::DuplicateNode { name: node.name.clone() });
+            }
+        }
+        for node in &self.nodes {
+            if let Some(unknown) = node.dependencies.iter().find(|name| !names.contains(name.as_str())) {
+                return Err(DagError::UnknownDependency {
+                    node: node.name.clone(),
+                    dependency: unknown.clone(),
+                });
+            }
+        }
+        let dag_hash = dag_hash(&self.nodes);
+        let code_hash = code_hash(&self.nodes, &self.setup);
+        let nodes = in_running_order(self.nodes)?;
+        Ok(Dag { name: self.name, nodes, files: self.files, dag_hash, code_hash })
+    }
+}
+
+/// A [`DagBuilder`] whose last node can still be described.
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct NodeBuilder {
+    dag: DagBuilder,
+    node: Node,
+}
+
+impl NodeBuilder {
+    /// What the node is for.
+    pub fn documentation(mut self, text: impl Into<String>) -> Self {
+        self.node.documentation = Some(text.into());
+        self
+    }
+
+    /// Adds a label.
+    pub fn tag(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.node.tags.insert(key.into(), value.into());
+        self
+    }
+
+    /// Adds labels.
+    pub fn tags<K, V>(mut self, tags: impl IntoIterator<Item = (K, V)>) -> Self
+    where
+        K: Into<String>,
+        V: Into<String>,
+    {
+        self.node.tags.extend(tags.into_iter().map(|(key, value)| (key.into(), value.into())));
+        self
+    }
+
+    /// The type of the node's output.
+    pub fn output_type(mut self, name: impl Into<String>) -> Self {
+        self.node.output_type = name.into();
+        self
+    }
+
+    /// The node's code.
+    pub fn code(mut self, code: Code) -> Self {
+        self.node.code = Some(code);
+        self
+    }
+
+    /// Ends the node's description.
+    pub fn end(mut self) -> DagBuilder {
+        self.dag.nodes.push(self.node);
+        self.dag
+    }
+
+    /// As [`DagBuilder::loader`].
+    pub fn loader(self, name: impl Into<String>) -> Self {
+        self.end().loader(name)
+    }
+
+    /// As [`DagBuilder::transform`].
+    pub fn transform<D: Into<String>>(
+        self,
+        name: impl Into<String>,
+        dependencies: impl IntoIterator<Item = D>,
+    ) -> Self {
+        self.end().transform(name, dependencies)
+    }
+
+    /// As [`DagBuilder::saver`].
+    pub fn saver<D: Into<String>>(
+        self,
+        name: impl Into<String>,
+        dependencies: impl IntoIterator<Item = D>,
+    ) -> Self {
+        self.end().saver(name, dependencies)
+    }
+
+    /// As [`DagBuilder::build`].
+    ///
+    /// # Errors
+    /// As [`DagBuilder::build`].
+    pub fn build(self) -> Result<Dag, DagError> {
+        self.end().build()
+    }
+}
+
+/// Why a description is no DAG.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DagError {
+    /// A node without a name.
+    #[error("a {kind} has no name")]
+    EmptyNodeName {
+        /// The node's kind.
+        kind: &'static str,
+    },
+    /// Two nodes of one name.
+    #[error("two nodes are called {name:?}: names must be unique in a DAG")]
+    DuplicateNode {
+        /// The name.
+        name: String,
+    },
+    /// A dependency that is no node.
+    #[error("node {node:?} depends on {dependency:?}, which is no node of this DAG")]
+    UnknownDependency {
+        /// The node.
+        node: String,
+        /// What it names.
+        dependency: String,
+    },
+    /// Nodes that wait for each other.
+    #[error("nodes depend on each other in a circle: {}", nodes.join(" -> "))]
+    Cycle {
+        /// The circle; the first node stands at the end again.
+        nodes: Vec<String>,
+    },
+}
+
+fn in_running_order(mut waiting: Vec<Node>) -> Result<Vec<Node>, DagError> {
+    let mut done: BTreeSet<String> = BTreeSet::new();
+    let mut ordered = Vec::with_capacity(waiting.len());
+    while !waiting.is_empty() {
+        let ready = waiting
+            .iter()
+            .position(|node| node.dependencies.iter().all(|dependency| done.contains(dependency)));
+        match ready {
+            Some(index) => {
+                let node = waiting.remove(index);
+                done.insert(node.name.clone());
+                ordered.push(node);
+            }
+            None => return Err(DagError::Cycle { nodes: circle(&waiting, &done) }),
+        }
+    }
+    Ok(ordered)
+}
+
+/// Follows unmet dependencies from the first waiting node until one comes a second time.
+fn circle(waiting: &[Node], done: &BTreeSet<String>) -> Vec<String> {
+    let mut path: Vec<&str> = Vec::new();
+    let mut current = waiting[0].name.as_str();
+    loop {
+        if let Some(start) = path.iter().position(|name| *name == current) {
+            path.push(current);
+            return path[start..].iter().rev().map(|name| (*name).to_owned()).collect();
+        }
+        path.push(current);
+        current = waiting
+            .iter()
+            .find(|node| node.name == current)
+            .and_then(|node| node.dependencies.iter().find(|name| !done.contains(*name)))
+            .expect("a node that waits has a dependency that waits");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check_error(dag: NodeBuilder, expected: &str) {
+        assert_eq!(dag.build().unwrap_err().to_string(), expected);
+    }
+
+    #[test]
+    fn what_is_no_dag_is_refused_with_the_nodes() {
+        let base = || Dag::builder("test::example_v1").unwrap();
+        check_error(
+            base().loader("a").loader("a"),
+            "two nodes are called \"a\": names must be unique in a DAG",
+        );
+        check_error(
+            base().transform("b", ["c"]),
+            "node \"b\" depends on \"c\", which is no node of this DAG",
+        );
+        check_error(
+            base().loader("x").transform("a", ["x", "c"]).transform("b", ["a"]).transform("c", ["b"]),
+            "nodes depend on each other in a circle: a -> b -> c -> a",
+        );
+    }
+
+    #[test]
+    fn nodes_run_after_those_they_depend_on_and_else_in_the_order_of_declaration() {
+        let dag = Dag::builder("test::example_v1")
+            .unwrap()
+            .saver("d", ["b"])
+            .loader("z")
+            .transform("b", ["a"])
+            .loader("a")
+            .build()
+            .unwrap();
+        let names: Vec<&str> = dag.nodes().iter().map(|node| node.name.as_str()).collect();
+        assert_eq!(names, ["z", "a", "b", "d"]);
+    }
+}
