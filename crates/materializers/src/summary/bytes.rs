@@ -3,7 +3,7 @@
 use super::{
     SummaryOptions,
     chunks::CHUNK,
-    distinct::{DistinctSketch, hash_bytes},
+    distinct::{DistinctSketch, digest},
     domain::{Added, Domain, VALUE_BYTES, characters, cut_text},
     model::{Category, Details, Text},
     moments::LengthSums,
@@ -59,7 +59,7 @@ impl ByteStrings {
     fn count_in_domain<'a>(&mut self, values: impl Iterator<Item = &'a [u8]>) -> Option<&'a [u8]> {
         let domain = self.domain.as_mut()?;
         for value in values {
-            match domain.add(hash_bytes(value), value, 1) {
+            match domain.add(digest(value).hash, value, 1) {
                 Added::Known => {}
                 Added::New => self.extremes.add(value),
                 Added::Full => {
@@ -76,8 +76,9 @@ impl ByteStrings {
         loop {
             let mut count = 0;
             for ((hash, length), value) in hashes.iter_mut().zip(&mut lengths).zip(&mut values) {
-                *hash = hash_bytes(value);
-                *length = self.length_of(value, are_ascii);
+                let digest = digest(value);
+                *hash = digest.hash;
+                *length = self.length_of(value, are_ascii || digest.is_ascii);
                 self.extremes.add(value);
                 count += 1;
             }
@@ -91,8 +92,8 @@ impl ByteStrings {
 
     /// Adds one value that occurs several times.
     pub(super) fn update_repeated(&mut self, value: &[u8], times: u64) {
-        let hash = hash_bytes(value);
-        let added = self.domain.as_mut().map(|domain| domain.add(hash, value, times));
+        let digest = digest(value);
+        let added = self.domain.as_mut().map(|domain| domain.add(digest.hash, value, times));
         if added == Some(Added::Full) {
             self.give_up_domain();
         }
@@ -100,8 +101,8 @@ impl ByteStrings {
             self.extremes.add(value);
         }
         if self.domain.is_none() {
-            self.lengths.add(self.length_of(value, false).into(), times);
-            self.distinct.add_all([hash]);
+            self.lengths.add(self.length_of(value, digest.is_ascii).into(), times);
+            self.distinct.add(digest.hash);
         }
     }
 
@@ -114,7 +115,7 @@ impl ByteStrings {
     fn give_up_domain(&mut self) {
         if let Some(domain) = self.domain.take() {
             domain.add_lengths(&mut self.lengths);
-            self.distinct.add_all(domain.hashes());
+            domain.hashes().for_each(|hash| self.distinct.add(hash));
         }
     }
 

@@ -166,7 +166,7 @@ mod tests {
     fn domain(values: &[(&str, u64)]) -> Domain {
         let mut domain = Domain::new(true);
         for (value, count) in values {
-            let hash = super::super::distinct::hash_bytes(value.as_bytes());
+            let hash = super::super::distinct::digest(value.as_bytes()).hash;
             domain.add(hash, value.as_bytes(), *count);
         }
         domain

@@ -195,7 +195,7 @@ impl Sweep {
             sweep.max = sweep.max.max(*value);
             sweep.zeros += u64::from(*value == zero);
             sweep.sum += i128::from(*value);
-            let deviation = (i128::from(*value) - i128::from(origin)) as f64 - guess;
+            let deviation = *value as f64 - origin as f64 - guess;
             sweep.deviations += deviation;
             sweep.squares += deviation * deviation;
         }

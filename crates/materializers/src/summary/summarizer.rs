@@ -30,7 +30,7 @@ impl Default for SummaryOptions {
 
 /// Accumulates the summary of a stream of batches in one pass.
 ///
-/// The memory for a column is bounded: about 200 KB for numbers and times, 400 KB for texts, where the table is long and
+/// The memory for a column is bounded: about 140 KB for numbers and times, 400 KB for texts, where the table is long and
 /// the texts are. Nothing that data can be makes it fail: what it cannot look at it counts. A stream of several
 /// partitions is summarised by one for each, merged in the order of the partitions. How rows are cut into batches does
 /// not change the result, but for the rounding of means and deviations.
