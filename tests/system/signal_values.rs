@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    path::PathBuf,
+    path::Path,
     time::{Duration, SystemTime},
 };
 
@@ -61,7 +61,7 @@ struct Finished {
 
 impl Finished {
     /// The items of a file, after a check of what each has from its run.
-    fn values(&self, file: &PathBuf, signal: &str) -> Vec<Value> {
+    fn values(&self, file: &Path, signal: &str) -> Vec<Value> {
         let values = decoded_values(file, signal);
         assert!(!values.is_empty(), "{signal}");
         for item in &values {
