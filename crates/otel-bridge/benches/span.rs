@@ -5,6 +5,11 @@
 use std::{
     collections::BTreeMap,
     hint::black_box,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread,
     time::{Duration, Instant},
 };
 
@@ -22,11 +27,15 @@ use opentelemetry_sdk::{
     trace::{Sampler, SdkTracer, SdkTracerProvider, SpanData, SpanExporter},
 };
 use tempfile::TempDir;
+use tracing_subscriber::{layer::SubscriberExt as _, registry};
 
 const ROUNDS: usize = 5;
 const SPANS: u32 = 20_000;
 /// Few enough for the queues to hold them, so that the caller's side is measured and not the disk's.
 const BURST: u32 = 500;
+const SUSTAINED: u32 = 200_000;
+const BURST_OF_ALL: u32 = 100_000;
+const THREADS: u32 = 4;
 
 #[derive(Debug)]
 struct NoExporter;
@@ -44,9 +53,7 @@ fn main() {
     let folder = TempDir::new().expect("a temporary folder");
     let config = BridgeConfig { environment: BTreeMap::new(), ..BridgeConfig::new("bench") };
     let bridge = Bridge::start(config);
-    let files = SignalFiles::in_folder(folder.path());
-    let dag_name = "bench".try_into().expect("a name");
-    let signals = bridge.open_run(RunScope::new(RunId::new(), dag_name, files, folder.path()));
+    let signals = open_run(&bridge, &folder);
     let root = signals.root();
 
     let bare = best_of(|| bare_span(&sdk));
@@ -58,14 +65,83 @@ fn main() {
     show("SDK, batch processor", bare);
     show("SDK, sampled out", best_of(|| bare_span(&off)));
     show("run span, files and metrics", best_of(|| run_span(&signals, &root.context())));
-
-    let started = Instant::now();
-    (0..SPANS).for_each(|_| run_span(&signals, &root.context()));
-    signals.flush_files(Duration::from_secs(60));
-    show("run span, sustained to the disk", started.elapsed() / SPANS);
+    tracing::subscriber::with_default(registry().with(bridge.layer()), || {
+        let _inside = root.context().attach();
+        show("tracing span in a run", best_of(tracing_span));
+        show("tracing span, filtered out", best_of(filtered_span));
+    });
+    sustained_and_burst(&sdk, &bridge, &signals, &root.context());
     root.end();
     let ledgers = signals.finish(Duration::from_secs(60));
     assert!(ledgers.traces.bundle.is_complete(), "{ledgers:?}");
+}
+
+/// More spans than queues hold: how fast they get through, and how many.
+fn sustained_and_burst(sdk: &SdkTracer, bridge: &Bridge, signals: &RunSignals, parent: &Context) {
+    let per_second = |spans: u32, time: Duration| f64::from(spans) / time.as_secs_f64();
+    let started = Instant::now();
+    (0..SUSTAINED).for_each(|_| bare_span(sdk));
+    let bare = per_second(SUSTAINED, started.elapsed());
+    let started = Instant::now();
+    (0..SUSTAINED).for_each(|_| run_span(signals, parent));
+    signals.flush_files(Duration::from_secs(60));
+    let sustained = per_second(SUSTAINED, started.elapsed());
+    println!("\n{:<34}{:>10}{:>10}", "sustained, one thread", "spans/s", "ratio");
+    println!("{:<34}{bare:>10.0}{:>10.2}", "SDK, into an exporter of nothing", 1.0);
+    println!("{:<34}{sustained:>10.0}{:>10.2}", "run spans, into the bundle", sustained / bare);
+
+    let exported = Arc::new(AtomicU64::new(0));
+    let slow = SlowExporter(Arc::clone(&exported));
+    let provider = SdkTracerProvider::builder().with_batch_exporter(slow).build();
+    let tracer = provider.tracer("bench");
+    let burst = |call: &(dyn Fn() + Sync)| {
+        let started = Instant::now();
+        thread::scope(|scope| {
+            for _ in 0..THREADS {
+                scope.spawn(|| (0..BURST_OF_ALL / THREADS).for_each(|_| call()));
+            }
+        });
+        started.elapsed()
+    };
+    let bare = burst(&|| bare_span(&tracer));
+    let _ = provider.shutdown();
+    let folder = TempDir::new().expect("a temporary folder");
+    let signals = open_run(bridge, &folder);
+    let root = signals.root();
+    let run = burst(&|| run_span(&signals, &root.context()));
+    let kept = signals.finish(Duration::from_secs(60)).traces.bundle.exported;
+    println!("\n{:<34}{:>10}{:>10}", "a burst of 100,000, four threads", "ms", "kept");
+    let bare_kept = exported.load(Ordering::Relaxed);
+    println!("{:<34}{:>10}{bare_kept:>10}", "SDK, 2 ms for each batch", bare.as_millis());
+    println!("{:<34}{:>10}{kept:>10}", "run spans, into the bundle", run.as_millis());
+}
+
+fn tracing_span() {
+    let span = tracing::info_span!("bench", stage = "write", node = "n", row_count = 7, status = "ok");
+    span.in_scope(|| black_box(()));
+}
+
+fn filtered_span() {
+    let span = tracing::debug_span!("bench", stage = "write", node = "n", row_count = 7, status = "ok");
+    span.in_scope(|| black_box(()));
+}
+
+/// An exporter as fast as a backend next door.
+#[derive(Debug)]
+struct SlowExporter(Arc<AtomicU64>);
+
+impl SpanExporter for SlowExporter {
+    async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
+        thread::sleep(Duration::from_millis(2));
+        self.0.fetch_add(batch.len() as u64, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+fn open_run(bridge: &Bridge, folder: &TempDir) -> RunSignals {
+    let files = SignalFiles::in_folder(folder.path());
+    let dag_name = "bench".try_into().expect("a name");
+    bridge.open_run(RunScope::new(RunId::new(), dag_name, files, folder.path()))
 }
 
 fn bare_span(tracer: &SdkTracer) {
@@ -94,7 +170,7 @@ fn best_of(mut call: impl FnMut()) -> Duration {
             let started = Instant::now();
             (0..BURST).for_each(|_| call());
             round += started.elapsed();
-            std::thread::sleep(Duration::from_millis(20));
+            thread::sleep(Duration::from_millis(20));
         }
         best = best.min(round / SPANS);
     }
