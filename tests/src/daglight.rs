@@ -85,6 +85,24 @@ impl Daglight {
         self
     }
 
+    /// On a disk whose files take so many blocks of 512 bytes and fail to grow further, as if it were full.
+    #[must_use]
+    pub fn with_files_up_to(self, blocks: u32) -> Self {
+        let mut command = Command::new("/bin/sh");
+        let limit = format!(r#"trap '' XFSZ; ulimit -f {blocks}; exec "$@""#);
+        command.args(["-c", &limit, "sh"]).arg(self.command.get_program()).args(self.command.get_args());
+        for (name, value) in self.command.get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        if let Some(folder) = self.command.get_current_dir() {
+            command.current_dir(folder);
+        }
+        Self { command }
+    }
+
     /// Tracked in a project of the Hamilton UI.
     #[must_use]
     pub fn tracked_in(self, project: &Project) -> Self {

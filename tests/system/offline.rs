@@ -81,6 +81,57 @@ fn a_receiver_that_is_away_is_said_and_does_not_fail_the_run() {
 }
 
 #[test]
+fn a_disk_that_takes_no_more_is_one_warning_and_the_run_goes_on() {
+    let checkout = Checkout::new();
+    let pipeline = checkout.pipeline("shop.sql", SHOP);
+    // Enough for what the pipeline and the report write, and not for the outbox.
+    let finished = Daglight::run(&checkout, &pipeline).with_files_up_to(32).finish();
+    let report = finished.report(0);
+    assert_eq!(report["status"], "success");
+    assert_eq!(finished.stderr.matches("WARN").count(), 1, "{}", finished.stderr);
+    assert!(finished.stderr.contains("File too large"), "{}", finished.stderr);
+    let accounts = report["ledger"]["signals"].as_array().expect("a list").iter();
+    for account in accounts.chain([&report["ledger"]["tracker"]]) {
+        let number = |key: &str| account[key].as_u64().expect("a number");
+        let dropped = account["dropped"].as_object().expect("reasons").values().filter_map(Value::as_u64);
+        assert_eq!(
+            number("produced"),
+            number("delivered") + number("waiting") + dropped.sum::<u64>(),
+            "{account}"
+        );
+    }
+}
+
+#[test]
+fn a_folder_that_cannot_be_made_is_one_warning_and_the_run_goes_on() {
+    let checkout = Checkout::new();
+    let pipeline = checkout.pipeline("shop.sql", SHOP);
+    checkout.pipeline("blocked", "a file in the way");
+    let finished =
+        Daglight::new(&checkout, ["run", "--output-dir", "blocked", "--json"]).args([&pipeline]).finish();
+    let report = finished.report(0);
+    assert_eq!((&report["status"], &report["bundle"]), (&json!("success"), &Value::Null));
+    assert_eq!(finished.stderr.matches("WARN").count(), 1, "{}", finished.stderr);
+    assert!(finished.stderr.contains("no bundle: cannot create"), "{}", finished.stderr);
+}
+
+#[test]
+fn a_wrong_variable_is_one_warning_with_what_is_used_instead() {
+    let checkout = Checkout::new();
+    let pipeline = checkout.pipeline("shop.sql", SHOP);
+    let finished = Daglight::run(&checkout, &pipeline).env("OTEL_TRACES_SAMPLER", "sometimes").finish();
+    let report = finished.report(0);
+    let warnings = report["warnings"].as_array().expect("a list");
+    let warning = warnings.iter().find_map(|warning| warning.as_str().filter(|text| text.contains("OTEL_")));
+    let warning = warning.unwrap_or_else(|| panic!("{warnings:#?}"));
+    let said: Vec<&str> = finished.stderr.lines().filter(|line| line.contains("WARN")).collect();
+    assert!(said.len() == 1 && said[0].contains(warning), "{}", finished.stderr);
+    for part in ["OTEL_TRACES_SAMPLER", "sometimes", "parentbased_always_on"] {
+        assert!(said[0].contains(part), "{part} is not in {}", said[0]);
+    }
+}
+
+#[test]
 fn with_nothing_configured_the_run_is_in_its_bundle() {
     let checkout = Checkout::new();
     let pipeline = checkout.pipeline("shop.sql", SHOP);

@@ -26,6 +26,8 @@ pub struct Beat {
     pub resident_bytes: Option<u64>,
     /// Queries that make no progress.
     pub stalls: Vec<Stall>,
+    /// Why the evidence of this beat is not on disk, where it should be.
+    pub evidence_error: Option<String>,
 }
 
 /// A node or another unit of work that has started and not finished.

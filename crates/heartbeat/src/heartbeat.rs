@@ -79,7 +79,7 @@ impl Heartbeat {
         on_beat: Box<dyn Fn(&Beat) + Send>,
     ) -> Self {
         let shared = Arc::new(Shared::default());
-        let mut beating = Beating::new(config, Arc::clone(&shared), progress, on_beat);
+        let beating = Beating::new(config, Arc::clone(&shared), progress, on_beat);
         beating.write_evidence();
         let started = thread::Builder::new().name("daglight-beat".into()).spawn(move || beating.run());
         if let Err(error) = started {
@@ -198,7 +198,6 @@ struct Beating {
 /// What has been said, so that it is said once.
 #[derive(Default)]
 struct Warned {
-    evidence: bool,
     progress: bool,
     callback: bool,
 }
@@ -237,7 +236,8 @@ impl Beating {
         if let Some((_, evidence)) = &mut self.evidence {
             evidence.record_stop(Utc::now());
         }
-        self.write_evidence();
+        // Nobody listens any more; of a disk that is full the beats have told.
+        let _ = self.write_evidence();
     }
 
     fn stopped_before(&self, moment: Instant) -> bool {
@@ -249,11 +249,11 @@ impl Beating {
 
     fn beat(&mut self) {
         self.sequence += 1;
-        let beat = self.take(Utc::now());
+        let mut beat = self.take(Utc::now());
         if let Some((_, evidence)) = &mut self.evidence {
             evidence.record(&beat);
         }
-        self.write_evidence();
+        beat.evidence_error = self.write_evidence();
         let called = catch_unwind(AssertUnwindSafe(|| (self.on_beat)(&beat)));
         if called.is_err() && !std::mem::replace(&mut self.warned.callback, true) {
             tracing::warn!("the receiver of the heartbeat panicked; the beat goes on");
@@ -281,16 +281,15 @@ impl Beating {
             cpu_seconds: ProcessStat::of_self().map(|stat| stat.cpu_seconds),
             resident_bytes: process::resident_bytes(),
             stalls,
+            evidence_error: None,
         }
     }
 
-    fn write_evidence(&mut self) {
-        let Some((path, evidence)) = &self.evidence else { return };
-        if let Err(error) = evidence.write(path)
-            && !std::mem::replace(&mut self.warned.evidence, true)
-        {
-            tracing::warn!(%error, path = %path.display(), "the heartbeat file cannot be written");
-        }
+    /// Why that did not work.
+    fn write_evidence(&self) -> Option<String> {
+        let (path, evidence) = self.evidence.as_ref()?;
+        let error = evidence.write(path).err()?;
+        Some(format!("cannot write the heartbeat to {}: {error}", path.display()))
     }
 }
 

@@ -266,7 +266,8 @@ impl Bridge {
             traces: outside.traces.ledger(exports.over_otlp(Signal::Traces)),
             metrics: outside.metrics.ledger(exports.over_otlp(Signal::Metrics)),
             logs: outside.logs.ledger(exports.over_otlp(Signal::Logs)),
-            errors: exports.last_error().into_iter().collect(),
+            file_errors: Vec::new(),
+            export_errors: exports.last_error().into_iter().collect(),
         }
     }
 }

@@ -104,9 +104,12 @@ pub struct SignalLedgers {
     pub metrics: SignalLedger,
     /// Log records.
     pub logs: SignalLedger,
-    /// What went wrong with a file or an endpoint, in words.
+    /// What went wrong with the files, in words.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub errors: Vec<String>,
+    pub file_errors: Vec<String>,
+    /// What went wrong with the endpoints, in words.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub export_errors: Vec<String>,
 }
 
 impl SignalLedgers {
@@ -119,28 +122,35 @@ impl SignalLedgers {
         }
     }
 
-    /// One sentence for each signal and destination that did not take everything, and what went wrong.
-    pub fn warnings(&self) -> Vec<String> {
-        let mut warnings = Vec::new();
-        for signal in Signal::ALL {
-            let SignalLedger { bundle, otlp } = self.of(signal);
-            let destinations = [("the bundle", Some(bundle)), ("the OTLP endpoint", otlp.as_ref())];
-            for (destination, ledger) in destinations {
-                if let Some(ledger) = ledger.filter(|ledger| !ledger.is_complete()) {
-                    warnings.push(format!(
-                        "{} of {} {} did not reach {destination} ({} failed, {} dropped, {} still waiting)",
-                        ledger.produced.saturating_sub(ledger.exported),
-                        ledger.produced,
-                        signal.items(),
-                        ledger.failed,
-                        ledger.dropped,
-                        ledger.waiting(),
-                    ));
-                }
-            }
-        }
-        warnings.extend(self.errors.iter().cloned());
-        warnings
+    /// One sentence for each signal of which the bundle's file did not take everything, and what went wrong.
+    pub fn bundle_warnings(&self) -> Vec<String> {
+        let losses = self.losses("the bundle", |ledger| Some(ledger.bundle));
+        losses.chain(self.file_errors.iter().cloned()).collect()
+    }
+
+    /// One sentence for each signal of which the OTLP endpoint did not take everything, and what went wrong.
+    pub fn export_warnings(&self) -> Vec<String> {
+        let losses = self.losses("the OTLP endpoint", |ledger| ledger.otlp);
+        losses.chain(self.export_errors.iter().cloned()).collect()
+    }
+
+    fn losses(
+        &self,
+        destination: &str,
+        of: fn(&SignalLedger) -> Option<Ledger>,
+    ) -> impl Iterator<Item = String> {
+        Signal::ALL.into_iter().filter_map(move |signal| {
+            let ledger = of(self.of(signal)).filter(|ledger| !ledger.is_complete())?;
+            Some(format!(
+                "{} of {} {} did not reach {destination} ({} failed, {} dropped, {} still waiting)",
+                ledger.produced.saturating_sub(ledger.exported),
+                ledger.produced,
+                signal.items(),
+                ledger.failed,
+                ledger.dropped,
+                ledger.waiting(),
+            ))
+        })
     }
 }
 

@@ -164,14 +164,15 @@ impl RunSignals {
             traces: run.origin.counts.traces.ledger(exports.over_otlp(Signal::Traces)),
             metrics: run.origin.counts.metrics.ledger(false),
             logs: run.origin.counts.logs.ledger(exports.over_otlp(Signal::Logs)),
-            errors: run.problems.list(),
+            file_errors: run.problems.list(),
+            export_errors: Vec::new(),
         };
         if exports.over_otlp(Signal::Metrics) {
             let now = exports.outside.counts.metrics.otlp.ledger();
             ledgers.metrics.otlp = Some(now.since(&self.inner.otlp_metrics_before));
         }
         if Signal::ALL.iter().any(|signal| ledgers.of(*signal).otlp.is_some_and(|otlp| !otlp.is_complete())) {
-            ledgers.errors.extend(exports.last_error());
+            ledgers.export_errors.extend(exports.last_error());
         }
         ledgers
     }

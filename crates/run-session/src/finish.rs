@@ -107,15 +107,15 @@ pub(crate) fn finish(state: &RunState) -> FinishReport {
     state.root.end_at(SystemTime::from(ended_at));
     let signals = state.signals.finish(settings.otel.shutdown_timeout());
 
-    for warning in signals.warnings() {
-        state.warn(warning);
-    }
+    signals.bundle_warnings().into_iter().for_each(|warning| state.bundle_failed(warning));
+    signals.export_warnings().into_iter().for_each(|warning| state.warn(warning));
     if let (Some(ledger), Some(bundle)) = (&tracker_ledger, &state.bundle) {
         let dropped: u64 = ledger.dropped.values().sum();
         if dropped > 0 {
             let reasons: Vec<String> =
                 ledger.dropped.iter().map(|(why, count)| format!("{count} {why}")).collect();
-            state.warn(format!(
+            // The tracker has warned of what it lost when it did.
+            state.note(format!(
                 "{dropped} of {} tracker records were lost: {}",
                 ledger.produced,
                 reasons.join(", ")
@@ -198,7 +198,7 @@ fn write_files(state: &RunState, ending: &Ending) -> Option<ReportPaths> {
     if !artifacts.is_empty()
         && let Err(error) = ArtifactCatalog::new(artifacts).write(bundle)
     {
-        state.warn(in_one_line(&error));
+        state.bundle_failed(in_one_line(&error));
     }
     write_manifest(state, Some(ending));
     let written = Report::of_bundle(bundle)
@@ -214,7 +214,7 @@ fn write_files(state: &RunState, ending: &Ending) -> Option<ReportPaths> {
             })
         }
         Err(error) => {
-            state.warn(format!("no report: {error}"));
+            state.bundle_failed(format!("no report: {error}"));
             None
         }
     }
@@ -258,7 +258,7 @@ pub(crate) fn write_manifest(state: &RunState, ending: Option<&Ending>) {
         },
     };
     if let Err(error) = manifest.write(bundle) {
-        state.warn(in_one_line(&error));
+        state.bundle_failed(in_one_line(&error));
     }
 }
 

@@ -95,7 +95,7 @@ impl NodeQuery {
         match written {
             Ok(()) => path.strip_prefix(bundle.dir()).ok().map(|path| path.display().to_string()),
             Err(error) => {
-                run.warn(format!("cannot write plans to {}: {error}", bundle.plans_dir().display()));
+                run.bundle_failed(format!("cannot write plans to {}: {error}", bundle.plans_dir().display()));
                 None
             }
         }

@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     sync::{
         Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::SystemTime,
 };
@@ -39,6 +39,7 @@ pub(crate) struct RunState {
     pub(crate) heartbeat: Mutex<Option<Heartbeat>>,
     pub(crate) plan_count: AtomicUsize,
     pub(crate) records: Mutex<Records>,
+    pub(crate) bundle_has_failed: AtomicBool,
 }
 
 /// What has happened so far.
@@ -126,6 +127,18 @@ impl RunState {
             records.warnings.push(text);
         }
         first.then_some(warning)
+    }
+
+    /// Says that something is missing in the bundle. A full disk has many such consequences: the console shows the first,
+    /// which the tracker's outbox may have told already, the finish report has all.
+    pub(crate) fn bundle_failed(&self, warning: String) {
+        let outbox_failed =
+            || self.tracker.as_ref().is_some_and(|tracker| tracker.ledger().dropped_total() > 0);
+        if self.bundle_has_failed.swap(true, Ordering::Relaxed) || outbox_failed() {
+            self.note(warning);
+        } else {
+            self.warn(warning);
+        }
     }
 
     /// Marks the run as failed; the first reason stays.

@@ -2,7 +2,10 @@
 
 use std::{
     path::Path,
-    sync::{Arc, Mutex, atomic::AtomicUsize},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicUsize},
+    },
 };
 
 use chrono::Utc;
@@ -24,7 +27,7 @@ use crate::{
     live_progress::LiveProgress,
     log::{field, log, warn_of},
     node_scope::QueryOwners,
-    run_state::{Records, RootSpan, RunState},
+    run_state::{RootSpan, RunState},
     run_tags::{policy_hash, policy_tags, run_tags},
     telemetry::in_one_line,
     trace_link::trace_url,
@@ -33,13 +36,13 @@ use crate::{
 pub(crate) fn start(telemetry: &Telemetry, dag: &Dag, options: RunOptions) -> Arc<RunState> {
     let settings = telemetry.settings();
     let run_id = RunId::new();
-    let mut warnings = telemetry.shared.setup_warnings.clone();
     let git = telemetry.git(options.source_dir.clone());
     let mut tags = run_tags(telemetry, run_id, &git, &options.tags);
 
-    let bundle = Bundle::create(&settings.bundle.output_dir, run_id)
-        .inspect_err(|error| warnings.push(format!("no bundle: {}", in_one_line(error))))
-        .ok();
+    let (bundle, no_bundle) = match Bundle::create(&settings.bundle.output_dir, run_id) {
+        Ok(bundle) => (Some(bundle), None),
+        Err(error) => (None, Some(format!("no bundle: {}", in_one_line(&error)))),
+    };
     let files = files_of(bundle.as_ref(), &settings.bundle.output_dir);
     let signals = telemetry.bridge().open_run(RunScope {
         durability: settings.bundle.durability,
@@ -69,8 +72,11 @@ pub(crate) fn start(telemetry: &Telemetry, dag: &Dag, options: RunOptions) -> Ar
         owners: QueryOwners::default(),
         heartbeat: Mutex::default(),
         plan_count: AtomicUsize::new(0),
-        records: Mutex::new(Records { warnings, ..Records::default() }),
+        records: Mutex::default(),
+        bundle_has_failed: AtomicBool::new(false),
     });
+    telemetry.tell_setup_warnings(&state);
+    no_bundle.into_iter().for_each(|warning| state.bundle_failed(warning));
     announce(&state);
     *state.heartbeat() = Some(beat(&state));
     state
@@ -141,6 +147,9 @@ fn emit(state: &RunState, beat: &Beat) {
     if let Some(io) = beat.io {
         span.set(Key::IoBytesRead, io.bytes_read);
         span.set(Key::IoBytesWritten, io.bytes_written);
+    }
+    if let Some(error) = &beat.evidence_error {
+        state.bundle_failed(error.clone());
     }
     let _guard = span.context().attach();
     for stall in &beat.stalls {

@@ -3,7 +3,10 @@
 use std::{
     collections::BTreeMap,
     path::PathBuf,
-    sync::{Arc, OnceLock},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use daglight_capture_policy::{Policy, Settings, SettingsError, SettingsLoader};
@@ -14,7 +17,9 @@ use daglight_run_identity::{Dag, GitFacts, HostFacts};
 use daglight_tracker_client::Connection;
 use datafusion::{execution::SessionStateBuilder, prelude::SessionContext};
 
-use crate::{Run, RunOptions, session_observer::SessionObserver, session_runtime::Sessions};
+use crate::{
+    Run, RunOptions, run_state::RunState, session_observer::SessionObserver, session_runtime::Sessions,
+};
 
 /// The service that signals come from, where `OTEL_SERVICE_NAME` says nothing.
 const SERVICE_NAME: &str = "daglight";
@@ -34,7 +39,9 @@ pub(crate) struct Shared {
     pub(crate) connection: Option<Connection>,
     pub(crate) registry: Registry,
     pub(crate) live: LiveQueries,
-    pub(crate) setup_warnings: Vec<String>,
+    setup_warnings: Vec<String>,
+    /// Whether the console has shown them.
+    setup_told: AtomicBool,
     pub(crate) sessions: Sessions,
     git: OnceLock<GitFacts>,
     host: OnceLock<HostFacts>,
@@ -96,6 +103,7 @@ impl Telemetry {
             registry,
             live: LiveQueries::new(),
             setup_warnings,
+            setup_told: AtomicBool::new(false),
             sessions: Sessions::default(),
             git: OnceLock::new(),
             host: OnceLock::new(),
@@ -139,6 +147,18 @@ impl Telemetry {
     /// Starts a run of a DAG.
     pub fn start_run(&self, dag: &Dag, options: RunOptions) -> Run {
         Run::start(self, dag, options)
+    }
+
+    /// What does not work for any run stands in the report of each, and once on the console.
+    pub(crate) fn tell_setup_warnings(&self, state: &RunState) {
+        let told = self.shared.setup_told.swap(true, Ordering::Relaxed);
+        for warning in &self.shared.setup_warnings {
+            if told {
+                state.note(warning.clone());
+            } else {
+                state.warn(warning.clone());
+            }
+        }
     }
 
     pub(crate) fn git(&self, source_dir: Option<PathBuf>) -> GitFacts {
