@@ -8,7 +8,7 @@ use std::{
 };
 
 use daglight_capture_policy::{Captured, Redactor};
-use opentelemetry::{Context, metrics::MeterProvider};
+use opentelemetry::{Context, global, metrics::MeterProvider};
 use opentelemetry_sdk::{Resource, logs::SdkLoggerProvider, trace::SdkTracerProvider};
 use tracing::Subscriber;
 use tracing_subscriber::{EnvFilter, Layer, registry::LookupSpan};
@@ -185,6 +185,26 @@ impl Bridge {
             warnings,
         };
         Self { inner: Arc::new(inner) }
+    }
+
+    /// Makes these providers, and the propagators, the global ones of the process, for libraries that use those. A bridge
+    /// never does this by itself.
+    ///
+    /// ```
+    /// use daglight_otel_bridge::{Bridge, BridgeConfig};
+    /// use opentelemetry::{global, trace::{Span as _, Tracer as _}};
+    ///
+    /// let bridge = Bridge::start(BridgeConfig::new("orders"));
+    /// bridge.install_global();
+    /// let span = global::tracer("a library").start("its work");
+    /// assert!(span.span_context().is_valid());
+    /// ```
+    pub fn install_global(&self) {
+        global::set_tracer_provider(self.inner.tracers.clone());
+        if let Some(meters) = &self.inner.exports.meter_provider {
+            global::set_meter_provider(meters.clone());
+        }
+        global::set_text_map_propagator(propagation::together(self.inner.propagators));
     }
 
     /// What could not be done as configured.

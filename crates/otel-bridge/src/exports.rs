@@ -39,7 +39,7 @@ const DROP_TIMEOUT: Duration = Duration::from_secs(5);
 pub(crate) struct Exports {
     pub(crate) spans: Option<Arc<SpanQueue>>,
     pub(crate) logs: Option<Arc<LogQueue>>,
-    meter_provider: Option<SdkMeterProvider>,
+    pub(crate) meter_provider: Option<SdkMeterProvider>,
     metrics: Option<MetricPump>,
     over_otlp: Vec<Signal>,
     /// What no run made, and all metrics.

@@ -122,6 +122,11 @@ impl SignalLedgers {
         }
     }
 
+    /// One sentence for each signal and destination that did not take everything, and what went wrong.
+    pub fn warnings(&self) -> Vec<String> {
+        [self.bundle_warnings(), self.export_warnings()].concat()
+    }
+
     /// One sentence for each signal of which the bundle's file did not take everything, and what went wrong.
     pub fn bundle_warnings(&self) -> Vec<String> {
         let losses = self.losses("the bundle", |ledger| Some(ledger.bundle));

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use opentelemetry::{
     Context,
     baggage::BaggageExt as _,
-    propagation::{Extractor, Injector, TextMapPropagator as _},
+    propagation::{Extractor, Injector, TextMapCompositePropagator, TextMapPropagator},
     trace::TraceContextExt as _,
 };
 use opentelemetry_sdk::propagation::{BaggagePropagator, TraceContextPropagator};
@@ -20,14 +20,7 @@ pub(crate) const VARIABLES: [&str; 3] = ["TRACEPARENT", "TRACESTATE", "BAGGAGE"]
 
 /// The context that the variables describe; `None` where they describe none.
 pub(crate) fn extract(variables: &BTreeMap<String, String>, propagators: Propagators) -> Option<Context> {
-    let carrier = Variables(variables);
-    let mut context = Context::new();
-    if propagators.trace_context {
-        context = TraceContextPropagator::new().extract_with_context(&context, &carrier);
-    }
-    if propagators.baggage {
-        context = BaggagePropagator::new().extract_with_context(&context, &carrier);
-    }
+    let context = together(propagators).extract_with_context(&Context::new(), &Variables(variables));
     let says_something = context.span().span_context().is_valid() || !context.baggage().is_empty();
     says_something.then_some(context)
 }
@@ -35,14 +28,21 @@ pub(crate) fn extract(variables: &BTreeMap<String, String>, propagators: Propaga
 /// The variables that describe `context`.
 pub(crate) fn inject(context: &Context, propagators: Propagators) -> BTreeMap<String, String> {
     let mut variables = Collected(BTreeMap::new());
-    if propagators.trace_context {
-        TraceContextPropagator::new().inject_context(context, &mut variables);
-    }
-    if propagators.baggage {
-        BaggagePropagator::new().inject_context(context, &mut variables);
-    }
+    together(propagators).inject_context(context, &mut variables);
     variables.0.retain(|_, value| !value.is_empty());
     variables.0
+}
+
+/// The propagators as one.
+pub(crate) fn together(propagators: Propagators) -> TextMapCompositePropagator {
+    let mut chosen: Vec<Box<dyn TextMapPropagator + Send + Sync>> = Vec::new();
+    if propagators.trace_context {
+        chosen.push(Box::new(TraceContextPropagator::new()));
+    }
+    if propagators.baggage {
+        chosen.push(Box::new(BaggagePropagator::new()));
+    }
+    TextMapCompositePropagator::new(chosen)
 }
 
 struct Variables<'a>(&'a BTreeMap<String, String>);

@@ -11,7 +11,7 @@ use std::{
 
 use daglight_capture_policy::{Policy, Settings, SettingsError, SettingsLoader};
 use daglight_materializers::Registry;
-use daglight_otel_bridge::{Bridge, BridgeConfig, SlowAfter, names::Namespace};
+use daglight_otel_bridge::{Bridge, BridgeConfig, ProgramProviders, SlowAfter, names::Namespace};
 use daglight_plan_diagnostics::{LiveQueries, instrument};
 use daglight_run_identity::{Dag, GitFacts, HostFacts};
 use daglight_tracker_client::Connection;
@@ -67,6 +67,12 @@ impl Telemetry {
 
     /// Starts with resolved settings. What does not work becomes a warning of each run.
     pub fn new(settings: Settings) -> Self {
+        Self::attached_to(ProgramProviders::default(), settings)
+    }
+
+    /// As [`Telemetry::new`] in a program that has OpenTelemetry providers of its own: they get what runs make, and decide
+    /// over exporting it.
+    pub fn attached_to(providers: ProgramProviders, settings: Settings) -> Self {
         let policy = Policy::new(&settings);
         let bridge = Bridge::start(BridgeConfig {
             namespace: Namespace::new(settings.otel.namespace.as_str()),
@@ -81,6 +87,7 @@ impl Telemetry {
             redactor: policy.redactor().clone(),
             host_facts: policy.host_facts(),
             command_line: policy.capture_command_line(std::env::args_os()),
+            attach_to: providers,
             ..BridgeConfig::new(SERVICE_NAME)
         });
         let mut setup_warnings = bridge.warnings();

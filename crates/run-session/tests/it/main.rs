@@ -2,6 +2,7 @@
 
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a test ends at its first surprise")]
 
+mod attached;
 mod outputs;
 mod stages;
 
