@@ -4,12 +4,7 @@
 //! span that the bridge then makes for the files of the run. When that one ends, so does its twin, with the same
 //! attributes, events, links and status.
 
-use std::{
-    cell::RefCell,
-    fmt,
-    sync::{Arc, Mutex, PoisonError},
-    time::SystemTime,
-};
+use std::{cell::RefCell, fmt, sync::Arc, time::SystemTime};
 
 use opentelemetry::{
     Context, InstrumentationScope,
@@ -23,8 +18,6 @@ use opentelemetry_sdk::trace::{
     IdGenerator, RandomIdGenerator, SamplingDecision, SamplingResult, SdkTracer, SdkTracerProvider, Span,
     SpanData,
 };
-
-use crate::scrub::Scrubber;
 
 /// Providers of the program's own, for [`crate::BridgeConfig::attach_to`].
 ///
@@ -208,19 +201,5 @@ impl Twin {
         }
         twin.set_status(span.status);
         twin.end_with_timestamp(span.end_time);
-    }
-}
-
-/// A [`Scrubber`] that many threads share.
-#[derive(Debug)]
-pub(crate) struct SharedScrubber(Mutex<Scrubber>);
-
-impl SharedScrubber {
-    pub(crate) fn new(scrubber: Scrubber) -> Self {
-        Self(Mutex::new(scrubber))
-    }
-
-    pub(crate) fn span(&self, span: &mut SpanData) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).span(span);
     }
 }

@@ -1,11 +1,6 @@
 //! OpenTelemetry for a process: the providers, where they export to, and the runs that share them.
 
-use std::{
-    collections::BTreeMap,
-    env, fmt,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeMap, env, fmt, sync::Arc, time::Duration};
 
 use daglight_capture_policy::{Captured, Redactor};
 use opentelemetry::{Context, global, metrics::MeterProvider};
@@ -15,16 +10,18 @@ use tracing_subscriber::{EnvFilter, Layer, registry::LookupSpan};
 
 use crate::{
     BridgeTracerProvider, ProgramProviders, RunScope, RunSignals, Signal,
-    attach::{SharedScrubber, TwinIds},
+    attach::TwinIds,
     environment::{Environment, Propagators, SignalExport},
     exports::Exports,
     ledger::SignalLedgers,
     metrics::show_losses,
     names::{self, Namespace, key},
     processors::{BridgeLogProcessor, BridgeSpanProcessor},
-    propagation, resource,
+    propagation,
+    queue::deadline_in,
+    resource,
     sampler::BridgeSampler,
-    scrub::Scrubber,
+    scrub::{Scrubber, SharedScrubber},
     stage_span::SlowAfter,
     value::AttributeValue,
     vocabulary::Vocabulary,
@@ -270,7 +267,7 @@ impl Bridge {
 
     /// Sends what waits. False when that took longer than `timeout`. It blocks.
     pub fn flush(&self, timeout: Duration) -> bool {
-        self.inner.exports.begin_flush().wait(Instant::now() + timeout)
+        self.inner.exports.begin_flush().wait(deadline_in(timeout))
     }
 
     /// Sends what waits and ends exporting, within `timeout` for all signals together, and gives the account of what
@@ -280,7 +277,7 @@ impl Bridge {
     /// within 5 s.
     pub fn shutdown(&self, timeout: Duration) -> SignalLedgers {
         let exports = &self.inner.exports;
-        exports.end(Instant::now() + timeout);
+        exports.end(deadline_in(timeout));
         let outside = &exports.outside.counts;
         SignalLedgers {
             traces: outside.traces.ledger(exports.over_otlp(Signal::Traces)),

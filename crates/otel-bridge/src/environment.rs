@@ -163,7 +163,15 @@ impl<'a> Reader<'a> {
     }
 
     fn milliseconds(&mut self, name: &str) -> Option<Duration> {
-        self.number(name).filter(|&number| number > 0).map(|number| Duration::from_millis(number as u64))
+        self.positive(name).map(|number| Duration::from_millis(number as u64))
+    }
+
+    fn positive(&mut self, name: &str) -> Option<usize> {
+        let number = self.number(name)?;
+        if number == 0 {
+            self.wrong(name, "0", "the default is used, a number greater than 0 was expected");
+        }
+        Some(number).filter(|&number| number > 0)
     }
 
     fn pairs(&mut self, name: &str) -> Vec<(String, String)> {
@@ -360,10 +368,8 @@ impl<'a> Reader<'a> {
     }
 
     fn batches(&mut self, prefix: &str, delay: Duration) -> Batches {
-        let positive = |number: &usize| *number > 0;
-        let queue_length = self.number(&format!("{prefix}_MAX_QUEUE_SIZE")).filter(positive).unwrap_or(2_048);
-        let batch_length =
-            self.number(&format!("{prefix}_MAX_EXPORT_BATCH_SIZE")).filter(positive).unwrap_or(512);
+        let queue_length = self.positive(&format!("{prefix}_MAX_QUEUE_SIZE")).unwrap_or(2_048);
+        let batch_length = self.positive(&format!("{prefix}_MAX_EXPORT_BATCH_SIZE")).unwrap_or(512);
         Batches {
             queue_length,
             batch_length: batch_length.min(queue_length),
@@ -515,9 +521,11 @@ mod tests {
             ("OTEL_PROPAGATORS", "b3"),
             ("OTEL_METRICS_EXPORTER", "prometheus"),
             ("OTEL_CONFIG_FILE", "x.yaml"),
+            ("OTEL_BLRP_MAX_QUEUE_SIZE", "0"),
         ]);
         assert_eq!(environment.span_batches.queue_length, 2_048);
-        assert_eq!(environment.warnings.len(), 5, "{:?}", environment.warnings);
+        assert_eq!(environment.log_batches.queue_length, 2_048);
+        assert_eq!(environment.warnings.len(), 6, "{:?}", environment.warnings);
         assert_eq!(
             environment.warnings[0],
             "OTEL_METRICS_EXPORTER=\"prometheus\" is not understood: nothing is exported by it, known are \

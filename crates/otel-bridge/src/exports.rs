@@ -21,9 +21,10 @@ use crate::{
     ledger::Losses,
     metric_reader::{MetricPump, PendingFlush, SharedReader},
     origin::Origin,
-    otlp::{self, Destinations, LastError, LogQueue, SpanQueue, with_causes},
+    otlp::{self, Destinations, LastError, LogQueue, SpanQueue},
+    queue::deadline_in,
     scrub::Scrubber,
-    sender::{Patience, Sender},
+    sender::{Patience, Sender, with_causes},
     transport::{GrpcRuntime, on_own_thread},
 };
 
@@ -141,7 +142,7 @@ impl Exports {
 
 impl Drop for Exports {
     fn drop(&mut self) {
-        self.end(Instant::now() + DROP_TIMEOUT);
+        self.end(deadline_in(DROP_TIMEOUT));
     }
 }
 
@@ -177,28 +178,22 @@ impl Setup<'_> {
     fn destinations(&mut self, signal: Signal, export: &SignalExport) -> Option<Destinations> {
         let otlp = export.otlp.as_ref().and_then(|target| {
             let patience = Patience { attempts: ATTEMPTS, first_wait: FIRST_WAIT, longest: target.timeout };
-            let grpc = &mut self.grpc;
-            let shared = || match grpc {
-                Some(runtime) => Ok(Arc::clone(runtime)),
-                None => Ok(Arc::clone(grpc.insert(Arc::new(GrpcRuntime::start()?)))),
-            };
-            match on_own_thread(|| Sender::new(target, patience, shared)) {
-                Ok(sender) => {
-                    self.over_otlp.push(signal);
-                    Some(sender)
-                }
-                Err(error) => {
-                    self.warn(signal, &error);
-                    None
-                }
-            }
+            let sender = on_own_thread(|| Sender::new(target, patience, &mut self.grpc));
+            sender.inspect_err(|error| self.warn(signal, error)).ok()
         });
+        if otlp.is_some() {
+            self.over_otlp.push(signal);
+        }
         let console = export.console.then(|| Console::new(self.resource));
         (otlp.is_some() || console.is_some()).then_some(Destinations { otlp, console })
     }
 
     fn started<T>(&mut self, signal: Signal, result: io::Result<T>) -> Option<T> {
-        result.inspect_err(|error| self.warn(signal, error)).ok()
+        let failed = |error: &io::Error| {
+            self.over_otlp.retain(|started| *started != signal);
+            self.warn(signal, error);
+        };
+        result.inspect_err(failed).ok()
     }
 
     fn warn(&mut self, signal: Signal, error: &dyn Error) {

@@ -70,6 +70,29 @@ where
     Arc::new(filter.and(filter_fn(|metadata| !is_exporter(metadata.target()))))
 }
 
+/// Whether a target is in one of the crates, or in one that is named after it, such as `hyper_util`.
 fn is_exporter(target: &str) -> bool {
-    EXPORTERS.iter().any(|name| target.starts_with(name))
+    let mut rest = EXPORTERS.iter().filter_map(|name| target.strip_prefix(name));
+    rest.any(|rest| rest.is_empty() || rest.starts_with([':', '_', '-']))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(target: &str, expected: bool) {
+        assert_eq!(is_exporter(target), expected, "{target}");
+    }
+
+    #[test]
+    fn only_the_crates_of_exporting_are_exporters() {
+        check("h2", true);
+        check("hyper::client", true);
+        check("hyper_util::client::legacy", true);
+        check("opentelemetry-otlp", true);
+        check("hyperdrive::engine", false);
+        check("h2o", false);
+        check("orders::tower", false);
+    }
 }

@@ -1,9 +1,7 @@
 //! Sending spans and log records from bounded queues, with every item counted for the run it came from.
 
 use std::{
-    error::Error,
     io,
-    iter::successors,
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -29,7 +27,7 @@ use crate::{
     origin::Origin,
     queue::{Queue, QueueSettings, WhenFull},
     scrub::Scrubber,
-    sender::{SendError, Sender},
+    sender::{SendError, Sender, with_causes},
 };
 
 /// An item on its way, and where it comes from.
@@ -73,14 +71,7 @@ impl LastError {
     }
 }
 
-/// An error and its causes in one line.
-pub(crate) fn with_causes(error: &dyn Error) -> String {
-    let causes = successors(error.source(), |cause| (*cause).source());
-    causes.fold(error.to_string(), |line, cause| format!("{line}: {cause}"))
-}
-
 /// Where one signal goes: over OTLP, to the console, or both.
-#[derive(Debug)]
 pub(crate) struct Destinations {
     pub(crate) otlp: Option<Sender>,
     pub(crate) console: Option<Console>,

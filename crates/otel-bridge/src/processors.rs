@@ -5,7 +5,7 @@ use std::{
     collections::HashMap,
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use opentelemetry::{
@@ -20,12 +20,13 @@ use opentelemetry_sdk::{
 };
 
 use crate::{
-    attach::{SharedScrubber, Twin},
+    attach::Twin,
     ledger::Counts,
     origin::Origin,
     otlp::{LogQueue, Sent, SpanQueue},
-    queue::Queue,
+    queue::{Queue, deadline_in},
     run_state::RunState,
+    scrub::SharedScrubber,
 };
 
 /// Locks over which the open spans are spread.
@@ -56,12 +57,6 @@ impl BridgeSpanProcessor {
         let [.., last] = span.to_bytes();
         self.open_spans[usize::from(last) % SHARDS].lock().unwrap_or_else(PoisonError::into_inner)
     }
-
-    fn send(&self, span: SpanData, origin: &Arc<Origin>) {
-        if let Some(queue) = &self.otlp {
-            send(queue, span, origin, &origin.counts.traces.otlp);
-        }
-    }
 }
 
 impl SpanProcessor for BridgeSpanProcessor {
@@ -87,16 +82,16 @@ impl SpanProcessor for BridgeSpanProcessor {
             self.scrubber.span(&mut span);
             twin.end(span);
         }
-        let exported = span.span_context.is_sampled() && self.otlp.is_some();
-        match run {
-            Some(run) => {
-                if exported {
-                    self.send(span.clone(), &run.origin);
-                }
+        let queue = self.otlp.as_ref().filter(|_| span.span_context.is_sampled());
+        let export = |span, queue| send(queue, span, origin, &origin.counts.traces.otlp);
+        match (&run, queue) {
+            (Some(run), Some(queue)) => {
+                export(span.clone(), queue);
                 run.span_ended(span);
             }
-            None if exported => self.send(span, &self.outside),
-            None => {}
+            (Some(run), None) => run.span_ended(span),
+            (None, Some(queue)) => export(span, queue),
+            (None, None) => {}
         }
     }
 
@@ -188,6 +183,6 @@ fn send<T: Send + 'static>(queue: &Queue<Sent<T>>, item: T, origin: &Arc<Origin>
 
 fn flush<T: Send + 'static>(queue: Option<&Queue<T>>) -> OTelSdkResult {
     let timeout = Duration::from_secs(5);
-    let done = queue.is_none_or(|queue| queue.flush(Instant::now() + timeout));
+    let done = queue.is_none_or(|queue| queue.flush(deadline_in(timeout)));
     if done { Ok(()) } else { Err(OTelSdkError::Timeout(timeout)) }
 }

@@ -71,8 +71,9 @@ pub struct RunLogProcessor(());
 impl LogProcessor for RunLogProcessor {
     fn emit(&self, record: &mut SdkLogRecord, scope: &InstrumentationScope) {
         if let Some(run) = Context::map_current(run_of) {
-            complete(record);
-            run.log(record.clone(), scope.clone());
+            let mut of_run = record.clone();
+            complete(&mut of_run);
+            run.log(of_run, scope.clone());
             run.origin.stamp_log(record);
         }
     }

@@ -10,6 +10,14 @@ use std::{
 
 use opentelemetry::Context;
 
+/// Nobody waits longer than a year.
+const LONGEST_WAIT: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+/// The moment until which to wait, for a timeout however long.
+pub(crate) fn deadline_in(timeout: Duration) -> Instant {
+    Instant::now() + timeout.min(LONGEST_WAIT)
+}
+
 /// How a [`Queue`] works.
 #[derive(Debug, Clone)]
 pub(crate) struct QueueSettings {

@@ -15,7 +15,7 @@ use serde::Deserialize;
 
 use crate::{
     ReadError, SendError, Signal, SignalFiles,
-    environment::{Environment, OtlpTarget},
+    environment::{Environment, SignalExport},
     lines::for_each_line,
     messages::OtlpRequest,
     sender::{Patience, Sender},
@@ -55,8 +55,12 @@ pub struct ReplayedItems {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReplayError {
-    /// The variables name no endpoint for a signal.
-    #[error("no OTLP endpoint for {signal}: set OTEL_EXPORTER_OTLP_ENDPOINT")]
+    /// The variables name no endpoint for a signal, or switch it off.
+    #[error(
+        "no OTLP endpoint for {signal}: set OTEL_EXPORTER_OTLP_ENDPOINT, and neither OTEL_{}_EXPORTER=none nor \
+         OTEL_SDK_DISABLED",
+        .signal.name().to_uppercase()
+    )]
     NoEndpoint {
         /// The signal.
         signal: Signal,
@@ -81,28 +85,30 @@ pub enum ReplayError {
 /// they name. Each line is a request, so it needs no more memory for a long run than for a short one. It blocks.
 ///
 /// # Errors
-/// When there is no endpoint, it cannot be reached, refuses something, or a file cannot be read. What was sent before
-/// that has arrived. What the backend rejects of a request that it takes is no error: [`Replayed`] counts it.
+/// When there is no endpoint for one of the signals; nothing is sent then. When one cannot be reached or refuses
+/// something, or a file cannot be read; what was sent before that has arrived. What the backend rejects of a request that
+/// it takes is no error: [`Replayed`] counts it.
 pub fn replay(files: &SignalFiles, variables: &BTreeMap<String, String>) -> Result<Replayed, ReplayError> {
     let environment = Environment::read(variables);
     // A blocking HTTP client cannot be used on a thread of a runtime.
     thread::scope(|scope| {
         let sent = scope.spawn(|| {
             let mut reasons = environment.warnings.clone();
-            let traces = Replay::new(Signal::Traces, environment.traces.otlp.as_ref())?;
+            let mut grpc = None;
+            let traces = Replay::new(Signal::Traces, &environment.traces, &mut grpc)?;
+            let metrics = Replay::new(Signal::Metrics, &environment.metrics, &mut grpc)?;
+            let logs = Replay::new(Signal::Logs, &environment.logs, &mut grpc)?;
             let spans = traces.send_lines(&files.traces, &mut reasons, |TracesData { resource_spans }| {
                 let scopes = resource_spans.iter().flat_map(|resource| &resource.scope_spans);
                 let items = scopes.map(|scope| scope.spans.len()).sum();
                 (ExportTraceServiceRequest { resource_spans }, items)
             })?;
-            let metrics = Replay::new(Signal::Metrics, environment.metrics.otlp.as_ref())?;
             let data_points =
                 metrics.send_lines(&files.metrics, &mut reasons, |MetricsData { resource_metrics }| {
                     let scopes = resource_metrics.iter().flat_map(|resource| &resource.scope_metrics);
                     let items = scopes.flat_map(|scope| &scope.metrics).map(data_points).sum();
                     (ExportMetricsServiceRequest { resource_metrics }, items)
                 })?;
-            let logs = Replay::new(Signal::Logs, environment.logs.otlp.as_ref())?;
             let log_records = logs.send_lines(&files.logs, &mut reasons, |LogsData { resource_logs }| {
                 let scopes = resource_logs.iter().flat_map(|resource| &resource.scope_logs);
                 let items = scopes.map(|scope| scope.log_records.len()).sum();
@@ -118,9 +124,13 @@ pub fn replay(files: &SignalFiles, variables: &BTreeMap<String, String>) -> Resu
 struct Replay(Sender);
 
 impl Replay {
-    fn new(signal: Signal, target: Option<&OtlpTarget>) -> Result<Self, ReplayError> {
-        let target = target.ok_or(ReplayError::NoEndpoint { signal })?;
-        let sender = Sender::new(target, PATIENCE, || Ok(Arc::new(GrpcRuntime::start()?)));
+    fn new(
+        signal: Signal,
+        export: &SignalExport,
+        grpc: &mut Option<Arc<GrpcRuntime>>,
+    ) -> Result<Self, ReplayError> {
+        let target = export.otlp.as_ref().ok_or(ReplayError::NoEndpoint { signal })?;
+        let sender = Sender::new(target, PATIENCE, grpc);
         sender.map(Self).map_err(|error| ReplayError::Connect { signal, source: error.into() })
     }
 
@@ -138,9 +148,10 @@ impl Replay {
         let mut items = ReplayedItems::default();
         for_each_line(file, |line: T| {
             let (request, count) = request(line);
+            let count = count as u64;
             let rejected = self.0.send(&request)?;
-            items.sent += count as u64;
-            items.rejected += rejected.items;
+            items.sent += count;
+            items.rejected += rejected.items.min(count);
             let is_new = !rejected.reason.is_empty() && !reasons.contains(&rejected.reason);
             if is_new && reasons.len() < MOST_REASONS {
                 reasons.push(rejected.reason);

@@ -22,6 +22,7 @@ use crate::{
     metric_reader::SharedReader,
     metrics::{RunMetrics, show_losses},
     names::{self, Key, span},
+    queue::deadline_in,
     run_state::{CurrentRun, RunState},
     stage_span::{SlowAfter, StageSpan, StageSpanBuilder},
     value::{AttributeKey, AttributeValue},
@@ -141,7 +142,7 @@ impl RunSignals {
 
     /// Waits until everything so far is in the files. False when that took longer than `timeout`. It blocks.
     pub fn flush_files(&self, timeout: Duration) -> bool {
-        self.inner.run.flush(Instant::now() + timeout)
+        self.inner.run.flush(deadline_in(timeout))
     }
 
     /// Completes the files, sends what waits for OTLP, and gives the account, within `timeout` for everything
@@ -150,7 +151,7 @@ impl RunSignals {
     /// Spans and logs that come later count as dropped. A second call gives the same account again.
     pub fn finish(&self, timeout: Duration) -> SignalLedgers {
         let mut ledgers = self.inner.ledgers.lock().unwrap_or_else(PoisonError::into_inner);
-        ledgers.get_or_insert_with(|| self.finish_once(Instant::now() + timeout)).clone()
+        ledgers.get_or_insert_with(|| self.finish_once(deadline_in(timeout))).clone()
     }
 
     fn finish_once(&self, deadline: Instant) -> SignalLedgers {

@@ -1,6 +1,10 @@
 //! Makes signals fit to leave the process: credentials redacted, long texts cut, and only what OTLP/JSON can carry.
 
-use std::{borrow::Cow, collections::HashMap, sync::LazyLock};
+use std::{
+    borrow::Cow,
+    collections::HashMap,
+    sync::{LazyLock, Mutex, PoisonError},
+};
 
 use daglight_capture_policy::{REDACTED, Redactor};
 use opentelemetry::{
@@ -158,6 +162,20 @@ impl Scrubber {
             self.hidden_keys.insert(key.clone(), hidden);
         }
         hidden
+    }
+}
+
+/// A [`Scrubber`] that many threads share.
+#[derive(Debug)]
+pub(crate) struct SharedScrubber(Mutex<Scrubber>);
+
+impl SharedScrubber {
+    pub(crate) fn new(scrubber: Scrubber) -> Self {
+        Self(Mutex::new(scrubber))
+    }
+
+    pub(crate) fn span(&self, span: &mut SpanData) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).span(span);
     }
 }
 

@@ -2,7 +2,9 @@
 
 use std::{
     error::Error,
-    io::{self, Write as _},
+    hash::{BuildHasher as _, RandomState},
+    io::{self, Read as _, Write as _},
+    iter::successors,
     sync::Arc,
     thread,
     time::{Duration, Instant},
@@ -16,12 +18,8 @@ use reqwest::{
     header::{CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER},
 };
 use tonic::{
-    Code, Status,
-    client::Grpc,
-    codec::CompressionEncoding,
-    codegen::http::uri::PathAndQuery,
-    metadata::MetadataMap,
-    transport::{self, Channel},
+    Code, Status, client::Grpc, codec::CompressionEncoding, codegen::http::uri::PathAndQuery,
+    metadata::MetadataMap, transport::Channel,
 };
 use tonic_prost::ProstCodec;
 use tonic_types::StatusExt as _;
@@ -29,11 +27,13 @@ use tonic_types::StatusExt as _;
 use crate::{
     environment::{OtlpProtocol, OtlpTarget},
     messages::{OtlpRequest, Rejected, rejected_in_json, rejected_in_protobuf},
-    transport::{GrpcRuntime, TransportError, grpc_channel, grpc_metadata, http_client},
+    transport::{GrpcRuntime, TransportError, grpc_channel, headers, http_client},
 };
 
-/// Characters of an answer that an error shows.
+/// Characters of an answer that are shown.
 const SHOWN_ANSWER: usize = 200;
+/// Bytes of an answer that are read; what an endpoint has to say is short.
+const MOST_ANSWER_BYTES: u64 = 1 << 20;
 
 /// Why an OTLP request did not arrive.
 #[derive(Debug, thiserror::Error)]
@@ -63,14 +63,14 @@ pub enum SendError {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Patience {
     pub(crate) attempts: u32,
-    /// How long to wait before the second attempt, where the endpoint does not say; each further wait is twice as long.
+    /// How long to wait at most before the second attempt, where the endpoint does not say; each further wait is up to
+    /// twice as long.
     pub(crate) first_wait: Duration,
     /// No attempt begins later than this after the first.
     pub(crate) longest: Duration,
 }
 
 /// Sends the requests of one signal. It blocks, and so it must not be used on a thread of a runtime.
-#[derive(Debug)]
 pub(crate) struct Sender {
     target: OtlpTarget,
     /// The endpoint without what may be a credential in it.
@@ -79,7 +79,6 @@ pub(crate) struct Sender {
     patience: Patience,
 }
 
-#[derive(Debug)]
 enum Wire {
     Grpc { runtime: Arc<GrpcRuntime>, channel: Channel, metadata: MetadataMap },
     Http { client: Client },
@@ -98,18 +97,18 @@ enum Wait {
 }
 
 impl Sender {
-    /// `grpc` gives the runtime that the senders of a process share.
+    /// `grpc` holds the runtime that senders over gRPC share, as soon as there is one.
     pub(crate) fn new(
         target: &OtlpTarget,
         patience: Patience,
-        grpc: impl FnOnce() -> io::Result<Arc<GrpcRuntime>>,
+        grpc: &mut Option<Arc<GrpcRuntime>>,
     ) -> Result<Self, TransportError> {
         let wire = match target.protocol {
             OtlpProtocol::Grpc => {
-                let runtime = grpc()?;
+                let runtime = GrpcRuntime::shared(grpc)?;
                 Wire::Grpc {
                     channel: grpc_channel(&runtime, target)?,
-                    metadata: grpc_metadata(target),
+                    metadata: MetadataMap::from_headers(headers(target)?),
                     runtime,
                 }
             }
@@ -117,8 +116,12 @@ impl Sender {
                 Wire::Http { client: http_client(target)? }
             }
         };
-        let shown_endpoint = Redactor::default().text(&target.endpoint);
-        Ok(Self { target: target.clone(), shown_endpoint, wire, patience })
+        Ok(Self {
+            target: target.clone(),
+            shown_endpoint: without_credentials(&target.endpoint),
+            wire,
+            patience,
+        })
     }
 
     /// Sends a request, and gives what the endpoint took nothing of. Sending twice what has arrived does no harm: spans
@@ -130,15 +133,17 @@ impl Sender {
         loop {
             attempts += 1;
             let Failed { error, again } = match self.attempt(request) {
-                Ok(rejected) => return Ok(rejected),
+                Ok(rejected) => return Ok(Rejected { reason: shown(&rejected.reason), ..rejected }),
                 Err(failed) => failed,
             };
             let pause = match again {
                 None => return Err(error),
-                Some(Wait::AsUsual) => wait,
+                Some(Wait::AsUsual) => scattered(wait),
                 Some(Wait::Asked(pause)) => pause,
             };
-            if attempts >= self.patience.attempts || begun.elapsed() + pause > self.patience.longest {
+            if attempts >= self.patience.attempts
+                || begun.elapsed().saturating_add(pause) > self.patience.longest
+            {
                 return Err(error);
             }
             thread::sleep(pause);
@@ -194,8 +199,9 @@ impl Sender {
             Code::ResourceExhausted => asked(),
             _ => None,
         };
-        if status.source().is_some_and(|source| source.is::<transport::Error>()) {
-            return Failed { error: self.unreachable(status.clone()).error, again };
+        // With a cause, it is none that the endpoint has answered.
+        if let Some(cause) = status.source() {
+            return self.unreachable(with_causes(cause));
         }
         Failed { error: self.refused(format!("gRPC {:?}", status.code()), status.message()), again }
     }
@@ -209,9 +215,6 @@ impl Sender {
             (request.encode_to_vec(), "application/x-protobuf")
         };
         let mut post = client.post(&self.target.endpoint).header(CONTENT_TYPE, content_type);
-        for (name, value) in &self.target.headers {
-            post = post.header(name, value.expose());
-        }
         post = if self.target.gzip {
             let body = gzipped(&body).map_err(|error| self.unsendable(error))?;
             post.header(CONTENT_ENCODING, "gzip").body(body)
@@ -222,8 +225,7 @@ impl Sender {
         if !answer.status().is_success() {
             return Err(self.refused_by_http(answer));
         }
-        // An endpoint that took the request and whose answer cannot be read is not asked again.
-        let answer = answer.bytes().unwrap_or_default();
+        let answer = body_of(answer);
         Ok(if json { rejected_in_json::<R>(&answer) } else { rejected_in_protobuf::<R>(&answer) })
     }
 
@@ -238,7 +240,7 @@ impl Sender {
         let seconds = answer.headers().get(RETRY_AFTER).and_then(|wait| wait.to_str().ok()?.parse().ok());
         let wait = seconds.map_or(Wait::AsUsual, |seconds| Wait::Asked(Duration::from_secs(seconds)));
         let is_text = answer.headers().get(CONTENT_TYPE).is_none_or(|kind| kind != "application/x-protobuf");
-        let body = answer.bytes().unwrap_or_default();
+        let body = body_of(answer);
         let said = if is_text {
             String::from_utf8_lossy(&body).into_owned()
         } else {
@@ -260,9 +262,39 @@ impl Sender {
     }
 
     fn refused(&self, status: String, said: &str) -> SendError {
-        let answer = said.trim().chars().take(SHOWN_ANSWER).collect();
-        SendError::Refused { endpoint: self.shown_endpoint.clone(), status, answer }
+        SendError::Refused { endpoint: self.shown_endpoint.clone(), status, answer: shown(said) }
     }
+}
+
+/// What an answer says. One that cannot be read says nothing: whether the request was taken is in its head.
+fn body_of(answer: Response) -> Vec<u8> {
+    let mut body = Vec::new();
+    let _ = answer.take(MOST_ANSWER_BYTES).read_to_end(&mut body);
+    body
+}
+
+/// The beginning of what an endpoint says, which may repeat what it was sent.
+fn shown(said: &str) -> String {
+    without_credentials(said.trim()).chars().take(SHOWN_ANSWER).collect()
+}
+
+fn without_credentials(text: &str) -> String {
+    Redactor::default().text(text)
+}
+
+/// From half the wait to all of it, so that processes that failed together do not come back together.
+fn scattered(wait: Duration) -> Duration {
+    let chance = RandomState::new().hash_one(wait) % 1_000;
+    wait / 2 + wait.mul_f64(chance as f64 / 2_000.0)
+}
+
+/// An error and its causes in one line. A cause that only repeats the error is left out.
+pub(crate) fn with_causes(error: &dyn Error) -> String {
+    let causes = successors(error.source(), |cause| (*cause).source());
+    causes.fold(error.to_string(), |line, cause| match cause.to_string() {
+        repeated if line.ends_with(&repeated) => line,
+        cause => format!("{line}: {cause}"),
+    })
 }
 
 fn gzipped(body: &[u8]) -> io::Result<Vec<u8>> {

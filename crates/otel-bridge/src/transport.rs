@@ -3,7 +3,12 @@
 use std::{io, mem, sync::Arc, thread};
 
 use opentelemetry::Context;
-use reqwest::{Url, blocking::Client};
+use reqwest::{
+    Url,
+    blocking::Client,
+    header::{HeaderMap, HeaderName, HeaderValue},
+    redirect,
+};
 use rustls::{
     ClientConfig, RootCertStore,
     pki_types::{
@@ -13,10 +18,7 @@ use rustls::{
 };
 use rustls_platform_verifier::BuilderVerifierExt as _;
 use tokio::runtime::{self, Runtime};
-use tonic::{
-    metadata::{MetadataKey, MetadataMap},
-    transport::{self, Certificate, Channel, ClientTlsConfig, Endpoint, Identity},
-};
+use tonic::transport::{self, Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 
 use crate::environment::OtlpTarget;
 
@@ -36,6 +38,8 @@ pub(crate) enum TransportError {
     Tls(#[from] rustls::Error),
     #[error("cannot read the certificates for TLS")]
     Certificates(#[from] pem::Error),
+    #[error("the name or the value of the header {name:?} cannot be sent")]
+    Header { name: String },
     #[error("the thread that builds the exporter panicked")]
     Panicked,
 }
@@ -71,7 +75,15 @@ pub(crate) struct GrpcRuntime {
 }
 
 impl GrpcRuntime {
-    pub(crate) fn start() -> io::Result<Self> {
+    /// The runtime in `slot`; it is started where there is none.
+    pub(crate) fn shared(slot: &mut Option<Arc<Self>>) -> io::Result<Arc<Self>> {
+        match slot {
+            Some(runtime) => Ok(Arc::clone(runtime)),
+            None => Ok(Arc::clone(slot.insert(Arc::new(Self::start()?)))),
+        }
+    }
+
+    fn start() -> io::Result<Self> {
         let runtime = runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .thread_name("daglight-otlp")
@@ -105,12 +117,11 @@ pub(crate) fn on_own_thread<T: Send>(
     })
 }
 
-/// A channel that connects when it is first used.
+/// A channel that connects when it is first used. How long a request may take is up to the one who makes it.
 pub(crate) fn grpc_channel(runtime: &GrpcRuntime, target: &OtlpTarget) -> Result<Channel, TransportError> {
     let mut endpoint = Endpoint::from_shared(target.endpoint.clone())?
         .user_agent(USER_AGENT)?
-        .connect_timeout(target.timeout)
-        .timeout(target.timeout);
+        .connect_timeout(target.timeout);
     if target.endpoint.starts_with("https:") {
         let tls = ClientTlsConfig::new();
         let mut tls = match &target.tls.authorities {
@@ -126,22 +137,28 @@ pub(crate) fn grpc_channel(runtime: &GrpcRuntime, target: &OtlpTarget) -> Result
     Ok(endpoint.connect_lazy())
 }
 
-/// The headers of requests over gRPC, as far as they can be headers.
-pub(crate) fn grpc_metadata(target: &OtlpTarget) -> MetadataMap {
-    let mut metadata = MetadataMap::new();
+/// What every request carries; its values do not show in `Debug`.
+pub(crate) fn headers(target: &OtlpTarget) -> Result<HeaderMap, TransportError> {
+    let mut headers = HeaderMap::new();
     for (name, value) in &target.headers {
-        let name = MetadataKey::from_bytes(name.to_ascii_lowercase().as_bytes());
-        if let (Ok(name), Ok(value)) = (name, value.expose().parse()) {
-            metadata.insert(name, value);
-        }
+        let unsendable = || TransportError::Header { name: name.clone() };
+        let header = HeaderName::try_from(name).map_err(|_| unsendable())?;
+        let mut value = HeaderValue::try_from(value.expose()).map_err(|_| unsendable())?;
+        value.set_sensitive(true);
+        headers.append(header, value);
     }
-    metadata
+    Ok(headers)
 }
 
 /// A client that asks no proxy for an endpoint on this machine.
 pub(crate) fn http_client(target: &OtlpTarget) -> Result<Client, TransportError> {
-    let client = Client::builder().user_agent(USER_AGENT).timeout(target.timeout);
-    let mut client = client.tls_backend_preconfigured(tls_config(target)?);
+    let mut client = Client::builder()
+        .user_agent(USER_AGENT)
+        .timeout(target.timeout)
+        .default_headers(headers(target)?)
+        // Elsewhere the headers may be nobody's business, and a POST would mostly arrive as a GET.
+        .redirect(redirect::Policy::none())
+        .tls_backend_preconfigured(tls_config(target)?);
     if is_on_this_machine(&target.endpoint) {
         client = client.no_proxy();
     }

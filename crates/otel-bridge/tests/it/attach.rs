@@ -304,6 +304,7 @@ fn log_records_of_the_program_come_into_the_files_and_carry_the_ids_of_the_run()
         let logger = loggers.logger("program");
         let mut record = logger.create_log_record();
         record.set_body("hello, token=abc".into());
+        record.set_event_name("event of the program");
         logger.emit(record);
     }
     root.end();
@@ -312,6 +313,7 @@ fn log_records_of_the_program_come_into_the_files_and_carry_the_ids_of_the_run()
     assert_eq!(record["body"]["stringValue"], "hello, token=[redacted]");
     assert_eq!(record["spanId"], run.spans()[0]["spanId"]);
     let exported = exporter.take();
+    assert_eq!(exported[0].event_name(), Some("event of the program"));
     let run_id = AnyValue::from(run.id.to_string());
     let stamped = exported[0].attributes_iter().filter(|(key, _)| key.as_str() == "hamilton.run_id");
     assert_eq!(stamped.map(|(_, value)| value).collect::<Vec<_>>(), [&run_id]);

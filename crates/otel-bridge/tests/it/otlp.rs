@@ -184,6 +184,57 @@ fn what_is_rejected_of_a_request_that_is_taken_has_failed() {
 }
 
 #[test]
+fn what_an_endpoint_says_is_shown_short_and_without_credentials() {
+    let reason = format!("token=hunter2 {}", "x".repeat(100_000));
+    let partial = ExportTracePartialSuccess { rejected_spans: 99, error_message: reason };
+    let body = ExportTraceServiceResponse { partial_success: Some(partial) }.encode_to_vec();
+    let none = Ledger { produced: 10, failed: 10, ..Ledger::default() };
+    let rejecting = answer("application/x-protobuf", &body);
+    let refusing = "HTTP/1.1 403 Forbidden\r\ncontent-length: 13\r\n\r\ntoken=hunter2";
+    for answer in [rejecting, refusing.into()] {
+        let warnings = check_spans("http/protobuf", vec![answer], none, 1);
+        let said = warnings.last().unwrap();
+        assert!(said.contains("token=[redacted]") && said.len() < 400, "{said}");
+    }
+}
+
+#[test]
+fn an_answer_without_an_end_is_not_read_to_it() {
+    let mut endless = b"HTTP/1.1 200 OK\r\ncontent-length: 99999999999\r\n\r\n".to_vec();
+    endless.resize(4 << 20, 0);
+    let all = Ledger { produced: 10, exported: 10, ..Ledger::default() };
+    check_spans("http/protobuf", vec![endless], all, 1);
+}
+
+#[test]
+fn nothing_is_sent_to_where_an_endpoint_points() {
+    let none = Ledger { produced: 10, failed: 10, ..Ledger::default() };
+    let moved = "HTTP/1.1 302 Found\r\nlocation: /elsewhere\r\ncontent-length: 0\r\n\r\n";
+    let warnings = check_spans("http/protobuf", vec![moved.into(), OK.into()], none, 1);
+    assert!(warnings.concat().contains("answered 302 Found"), "{warnings:?}");
+}
+
+#[test]
+fn an_endpoint_cannot_ask_for_more_time_than_there_is() {
+    let none = Ledger { produced: 10, failed: 10, ..Ledger::default() };
+    let wait = format!("retry-after: {}", u64::MAX);
+    let later = UNAVAILABLE.replace("retry-after: 0", &wait);
+    check_spans("http/protobuf", vec![later.into()], none, 1);
+}
+
+#[test]
+fn timeouts_may_be_endless() {
+    let (endpoint, _requests) = server(Some(OK));
+    let bridge = bridge([("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint)]);
+    let run = TestRun::open(&bridge, "t");
+    run.signals.root().end();
+    assert!(run.signals.flush_files(Duration::MAX));
+    assert!(bridge.flush(Duration::MAX));
+    assert_eq!(run.signals.finish(Duration::MAX).traces.otlp.unwrap().exported, 1);
+    bridge.shutdown(Duration::MAX);
+}
+
+#[test]
 fn what_an_endpoint_does_not_answer_is_still_waiting() {
     check(&server(None).0, "http/protobuf", Duration::from_millis(300), 10, |otlp| otlp.waiting() == 10);
     check(&server(None).0, "grpc", Duration::from_millis(300), 10, |otlp| otlp.waiting() == 10);
@@ -220,6 +271,21 @@ fn an_endpoint_that_is_no_url_is_a_warning() {
     let run = TestRun::open(&bridge, "t");
     run.signals.root().end();
     assert_eq!(run.finish().traces.bundle.exported, 1);
+}
+
+#[test]
+fn a_header_that_cannot_be_sent_is_a_warning() {
+    for protocol in ["http/protobuf", "grpc"] {
+        let bridge = bridge([
+            ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://127.0.0.1:1"),
+            ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol),
+            ("OTEL_EXPORTER_OTLP_HEADERS", "x-a=1,two words=hunter2"),
+        ]);
+        let expected =
+            "traces are not exported: the name or the value of the header \"two words\" cannot be sent";
+        assert_eq!(bridge.warnings(), [expected]);
+        assert!(!bridge.exports(Signal::Traces));
+    }
 }
 
 /// A run of two spans, a log record and a snapshot.
@@ -264,13 +330,21 @@ fn what_cannot_be_sent_later_says_why() {
     let files = SignalFiles::in_folder(run.folder.path());
     let error = |pairs| replay(&files, &variables(pairs)).unwrap_err();
     assert!(matches!(error([("A", "b"), ("C", "d")]), ReplayError::NoEndpoint { signal: Signal::Traces }));
-    let (endpoint, _requests) = server(Some(BAD_REQUEST));
+    let (endpoint, requests) = server(Some(BAD_REQUEST));
+    let of_traces = [("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", endpoint.as_str()), ("C", "d")];
+    assert!(matches!(error(of_traces), ReplayError::NoEndpoint { signal: Signal::Metrics }));
+    assert_eq!(requests.try_iter().count(), 0, "nothing is sent when not everything can be");
     let at = ("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str());
     let refused = error([at, ("C", "d")]).to_string();
     assert_eq!(refused, format!("{endpoint}/v1/traces answered 400 Bad Request: "));
     let down = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1");
     let unreachable = error([down, ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")]);
-    assert!(matches!(unreachable, ReplayError::Send(SendError::Unreachable { .. })), "{unreachable:?}");
+    let ReplayError::Send(SendError::Unreachable { source, .. }) = unreachable else {
+        panic!("{unreachable:?}")
+    };
+    let source = source.to_string();
+    assert_eq!(source.matches("tcp connect error").count(), 1, "{source}");
+    assert!(!source.contains("ConnectError("), "{source}");
     let nothing = SignalFiles::in_folder("/nowhere".as_ref());
     assert_eq!(replay(&nothing, &variables([at])).unwrap(), Replayed::default());
 }
