@@ -33,6 +33,8 @@ COPY (SELECT age, concat(name, 'Quendolin') FROM of_town UNION ALL SELECT age, '
 TO 'out/town=Ziegenhals/adults.parquet' STORED AS PARQUET;
 
 COPY (SELECT * FROM adults) TO 'out/adults.parquet' STORED AS PARQUET;
+COPY (SELECT age FROM adults) TO 'out/towns/town=Ziegenhals/' STORED AS PARQUET;
+COPY (SELECT age FROM adults) TO 'out/towns/town=Ziegenhals.csv';
 ";
 
 /// Expressions that fail, with a name in the error: in quotes, in a pattern, or without either.
@@ -67,14 +69,19 @@ fn run(checkout: &Checkout, sql: &str, profile: &str, code: i32) -> Value {
         .report(code)
 }
 
-/// The files below a folder that have a text in them.
+/// The files below a folder that have a text in them or in their names, in capitals or not.
 fn files_with(folder: &Path, text: &str) -> Vec<String> {
+    let text = text.to_lowercase();
+    let has_text =
+        |bytes: &[u8]| bytes.to_ascii_lowercase().windows(text.len()).any(|part| part == text.as_bytes());
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).expect("a folder") {
         let path = entry.expect("an entry").path();
         if path.is_dir() {
-            found.extend(files_with(&path, text));
-        } else if fs::read(&path).expect("a file").windows(text.len()).any(|bytes| bytes == text.as_bytes()) {
+            found.extend(files_with(&path, &text));
+        } else if has_text(&fs::read(&path).expect("a file"))
+            || has_text(path.file_name().expect("a name").as_encoded_bytes())
+        {
             found.push(path.display().to_string());
         }
     }

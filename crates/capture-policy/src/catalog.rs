@@ -38,6 +38,8 @@ pub enum SettingKind {
     Interval,
     /// A URL of HTTP.
     Url,
+    /// The same, with `{trace_id}` in it.
+    TraceUrl,
     /// The beginning of attribute names.
     Namespace,
     /// One of some names.
@@ -48,7 +50,7 @@ pub enum SettingKind {
     Rows,
 }
 
-use SettingKind::{Count, Flag, Interval, Names, Namespace, OneOf, Rows, Seconds, Text, Url};
+use SettingKind::{Count, Flag, Interval, Names, Namespace, OneOf, Rows, Seconds, Text, TraceUrl, Url};
 
 /// Less would keep a processor busy.
 pub(crate) const LEAST_INTERVAL: f64 = 0.001;
@@ -104,7 +106,7 @@ pub const SETTINGS: &[Setting] = &[
     setting("tracker.ca_file", "DAGLIGHT_CA_FILE", Text),
     setting("tracker.flush_seconds", "DAGLIGHT_FLUSH_SECONDS", Seconds),
     setting("otel.namespace", "DAGLIGHT_NAMESPACE", Namespace),
-    setting("otel.trace_url", "DAGLIGHT_TRACE_URL", Text),
+    setting("otel.trace_url", "DAGLIGHT_TRACE_URL", TraceUrl),
     setting("otel.slow_seconds", "DAGLIGHT_SLOW_SECONDS", Seconds),
     in_files("otel.slow_seconds_by_stage.*", Seconds),
     setting("otel.shutdown_seconds", "DAGLIGHT_SHUTDOWN_SECONDS", Seconds),
@@ -223,9 +225,8 @@ impl SettingKind {
             }
             (Names | Rows, Value::Array(_, items)) => items.iter().all(|item| self.accepts_item(item)),
             (OneOf(names), Value::String(_, text)) => names.contains(&text.as_str()),
-            (Url, Value::String(_, text)) => ["http://", "https://"]
-                .iter()
-                .any(|scheme| text.strip_prefix(scheme).is_some_and(|host| !host.is_empty())),
+            (Url, Value::String(_, text)) => is_url(text),
+            (TraceUrl, Value::String(_, text)) => is_url(text) && text.contains("{trace_id}"),
             (Namespace, Value::String(_, text)) => {
                 text.starts_with(|c: char| c.is_ascii_alphabetic())
                     && text.len() <= MAX_NAMESPACE_LENGTH
@@ -246,6 +247,11 @@ impl SettingKind {
     }
 }
 
+fn is_url(text: &str) -> bool {
+    let mut hosts = ["http://", "https://"].into_iter().filter_map(|scheme| text.strip_prefix(scheme));
+    hosts.any(|host| !host.is_empty())
+}
+
 fn integer(number: Num) -> Option<i128> {
     number.to_i128().or_else(|| number.to_u128().and_then(|number| number.try_into().ok()))
 }
@@ -264,6 +270,7 @@ impl fmt::Display for SettingKind {
             Seconds => write!(f, "a number of seconds above 0 and up to {MOST_SECONDS}"),
             Interval => write!(f, "a number of seconds from {LEAST_INTERVAL} to {MOST_SECONDS}"),
             Url => f.write_str("a URL that starts with http:// or https://"),
+            TraceUrl => write!(f, "{Url} and has {{trace_id}} in it"),
             Namespace => write!(
                 f,
                 "letters, digits, dots, dashes and underscores, at most {MAX_NAMESPACE_LENGTH}, the first a letter"

@@ -4,8 +4,10 @@
 /// is announced without quotes, as in `duplicate key found: Ann`, and the pattern that an error of a regular expression
 /// draws. What failed and where stays readable; what it failed on does not.
 pub(crate) fn without_values(message: &str) -> String {
+    let (position, message) = message.split_at(script_position(message));
     let message = without_announced(&without_patterns(message));
-    let mut out = String::with_capacity(message.len());
+    let mut out = String::with_capacity(position.len() + message.len());
+    out.push_str(position);
     let mut rest = message.as_str();
     let mut before: Option<char> = None;
     while let Some(first) = rest.chars().next() {
@@ -29,6 +31,19 @@ pub(crate) fn without_values(message: &str) -> String {
         rest = &rest[length..];
     }
     out
+}
+
+/// The length of the place in a script that a message begins with, as in `shop.sql:16:1: `.
+fn script_position(message: &str) -> usize {
+    let Some((place, _)) = message.split_once(": ") else { return 0 };
+    let mut parts = place.rsplitn(3, ':');
+    let is_number = |part: Option<&str>| {
+        part.is_some_and(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()))
+    };
+    let is_position = is_number(parts.next())
+        && is_number(parts.next())
+        && parts.next().is_some_and(|path| path.ends_with(".sql") && !path.contains(['\n', '"', '\'', '`']));
+    if is_position { place.len() } else { 0 }
 }
 
 /// Words that announce a value, with a colon behind them.
@@ -106,6 +121,14 @@ mod tests {
         check("No field named o_1. Valid fields are a.b2", "No field named o_1. Valid fields are a.b2");
         check("Overflow on -12_345: it doesn't fit", "Overflow on -?: it doesn't fit");
         check("never 'closed", "never ?");
+    }
+
+    #[test]
+    fn places_in_scripts_stay() {
+        check("etl/2024 shop.sql:16:1: t: bad 7", "etl/2024 shop.sql:16:1: t: bad ?");
+        check("bad 7 in shop.sql:16: 1", "bad ? in shop.sql:?: ?");
+        check("'Ann' in shop.sql:16:1: bad", "? in shop.sql:?:?: bad");
+        check("Ann:16:1: bad", "Ann:?:?: bad");
     }
 
     #[test]

@@ -80,6 +80,7 @@ fn restrict(schema: &mut Value, kind: SettingKind) {
         SettingKind::Text | SettingKind::Secret => schema["pattern"] = r"\S".into(),
         SettingKind::Names => schema["items"]["pattern"] = r"\S".into(),
         SettingKind::Url => schema["pattern"] = "^https?://.".into(),
+        SettingKind::TraceUrl => schema["pattern"] = r"^https?://.*\{trace_id\}".into(),
         SettingKind::Namespace => schema["pattern"] = "^[A-Za-z][A-Za-z0-9._-]{0,99}$".into(),
         SettingKind::Seconds => {
             schema["exclusiveMinimum"] = 0.into();

@@ -20,7 +20,7 @@ use datafusion::{
     prelude::SessionContext,
 };
 
-use crate::{Materialization, Output, StoredFiles, Written, register};
+use crate::{Materialization, Output, StoredFiles, Written, name_of_files, register};
 
 /// Characters that DataFusion puts before the number or ending of each file it makes in a folder.
 const WRITE_ID_LENGTH: usize = 16;
@@ -69,8 +69,7 @@ pub struct FileOutput {
 
 impl FileOutput {
     fn new(file_type: &'static str, location: String) -> Self {
-        let last = location.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
-        let name = last.split('.').next().unwrap_or_default().to_owned();
+        let name = name_of_files(&location).to_owned();
         Self { file_type, location, name, partition_by: Vec::new(), options: HashMap::new() }
     }
 

@@ -10,6 +10,7 @@
 
 mod column_type;
 mod file_output;
+mod location;
 mod output;
 mod param_table;
 mod registry;
@@ -22,6 +23,7 @@ mod written;
 
 pub use column_type::{ColumnType, UnknownType};
 pub use file_output::{Arrow, Csv, FileOutput, Ndjson, Parquet};
+pub use location::{name_of_files, naming_part};
 pub use output::{Output, Table, View, register};
 pub use param_table::{ParamTable, ParamTableError};
 pub use registry::{ColumnDrift, Entry, Finding, Produced, Registry, RegistryError};

@@ -78,7 +78,8 @@ impl RunState {
                 [first, others @ ..] => format!("strict registry: {first}, and {} more", others.len()),
                 [] => return,
             };
-            error_that(&self.policy.capture(reason.as_str()));
+            let reason = self.policy.capture(reason);
+            error_that(&reason);
             self.fail(reason);
         }
     }

@@ -7,6 +7,7 @@ use daglight_bundle_report::{
     ArtifactCatalog, Delivery, FileEntry, Identity, Ledger, Links, MANIFEST_VERSION, Manifest, NodeRecord,
     NodeStatus, Report, RunStatus, SignalLedger,
 };
+use daglight_capture_policy::Captured;
 use daglight_otel_bridge::{Signal, SignalLedgers};
 use daglight_run_identity::RunId;
 use daglight_tracker_client::{Attribute, Event, Outcome};
@@ -183,7 +184,6 @@ fn say_how_it_ended(state: &RunState) {
     match failure {
         None => log!(INFO, "run succeeded", run_id = field(state.run_id)),
         Some(reason) => {
-            let reason = state.policy.capture_error(&reason);
             state.root.fail("RunFailed", &reason);
             log!(ERROR, "run failed", run_id = field(state.run_id), reason = field(&reason));
         }
@@ -225,7 +225,7 @@ pub(crate) fn write_manifest(state: &RunState, ending: Option<&Ending>) {
     let Some(bundle) = &state.bundle else { return };
     let link = state.tracker.as_ref().and_then(|tracker| tracker.link());
     let records = state.records();
-    let (warnings, error) = (records.warnings.clone(), records.failure.clone());
+    let (warnings, error) = (records.warnings.clone(), records.failure.as_ref().map(Captured::to_text));
     drop(records);
     let manifest = Manifest {
         format_version: MANIFEST_VERSION,

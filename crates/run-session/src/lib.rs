@@ -13,6 +13,7 @@ pub const LIFECYCLE_TARGET: &str = "daglight::run";
 
 mod artifacts;
 mod attributes;
+mod beside_runtime;
 mod bundle_status;
 mod close;
 mod finish;

@@ -12,7 +12,10 @@ use datafusion::{
 };
 use serde_json::Value;
 
-use crate::{attributes::plan_signature, node_scope::NodeScope, stage::in_span};
+use crate::{
+    artifacts::shown_location, attributes::plan_signature, beside_runtime::within, node_scope::NodeScope,
+    stage::in_span,
+};
 
 /// How long it may take to ask a store for metadata, so that a slow one does not hold up the pipeline.
 const METADATA_LIMIT: Duration = Duration::from_secs(2);
@@ -143,7 +146,10 @@ impl Node {
     /// The files at a location, to be compared with what lies there later. What takes longer than two seconds or fails
     /// is left out with a warning.
     pub async fn files_at(&self, session: &SessionContext, location: &str) -> Option<StoredFiles> {
-        self.in_time(&format!("the files of {location}"), StoredFiles::at(session, location)).await
+        let working_dir = std::env::current_dir().ok();
+        let shown = shown_location(location, working_dir.as_deref(), &self.scope.run.policy);
+        let what = shown.map_or_else(|| "the files".to_owned(), |shown| format!("the files of {shown}"));
+        self.in_time(&what, StoredFiles::at(session, location)).await
     }
 
     async fn in_time<T>(
@@ -151,10 +157,10 @@ impl Node {
         what: &str,
         found: impl Future<Output = Result<T, DataFusionError>>,
     ) -> Option<T> {
-        let why = match tokio::time::timeout(METADATA_LIMIT, found).await {
-            Ok(Ok(found)) => return Some(found),
-            Ok(Err(error)) => self.scope.run.policy.capture_error(&error.strip_backtrace()).to_text(),
-            Err(_) => format!("not known within {METADATA_LIMIT:?}"),
+        let why = match within(METADATA_LIMIT, found).await {
+            Some(Ok(found)) => return Some(found),
+            Some(Err(error)) => self.scope.run.policy.capture_error(&error.strip_backtrace()).to_text(),
+            None => format!("not known within {METADATA_LIMIT:?}"),
         };
         self.scope.run.warn(format!("node {}: {what} are left out: {why}", self.name()));
         None

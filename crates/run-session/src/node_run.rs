@@ -5,15 +5,11 @@ use std::{sync::Arc, time::Instant};
 use chrono::Utc;
 use daglight_bundle_report::{NodeRecord, NodeStatus};
 use daglight_heartbeat::TaskGuard;
-use daglight_otel_bridge::{
-    StageSpan, StageSpanBuilder,
-    names::{self, Key, key},
-};
+use daglight_otel_bridge::{StageSpan, names::Key};
 use daglight_tracker_client::{Attribute, AttributeKind, AttributeRole, Event, Outcome};
 use opentelemetry::Context;
 
 use crate::{
-    artifacts::shown_location,
     attributes::attributes,
     log::{field, known, log},
     node_scope::NodeScope,
@@ -45,8 +41,7 @@ impl NodeRun {
             state.warn(format!("node {name:?} runs more than once: the tracker shows the first time"));
         }
         let tracked = kind.is_some() && first;
-        let scope = NodeScope::new(Arc::clone(state), name.to_owned());
-        let span = span_of(&scope).start();
+        let (scope, span) = NodeScope::start(Arc::clone(state), name.to_owned());
         if tracked {
             state.records().nodes.insert(name.to_owned(), record_of(state, name));
             if let Some(tracker) = &state.tracker {
@@ -68,8 +63,7 @@ impl NodeRun {
 
     /// The context in which the node's code runs.
     pub(crate) fn context(&self) -> Context {
-        let context = self.span.as_ref().map_or_else(Context::current, StageSpan::context);
-        self.scope.enter(&context)
+        self.scope.context()
     }
 
     pub(crate) fn succeed(mut self) {
@@ -110,7 +104,8 @@ impl NodeRun {
                 (Some(message), Some((error_type, _))) => {
                     span.fail(error_type, message);
                     log!(ERROR, "node failed", node = field(node), error = field(message));
-                    state.fail(format!("node {}: {}", self.scope.name, message.to_text()));
+                    let reason = format!("node {}: {}", self.scope.name, message.to_text());
+                    state.fail(state.policy.capture(reason));
                 }
                 _ => log!(
                     INFO,
@@ -161,27 +156,6 @@ impl Drop for NodeRun {
             self.end(Some(("cancelled", "the node was dropped before its end")));
         }
     }
-}
-
-/// The span of a node that starts now.
-fn span_of(scope: &NodeScope) -> StageSpanBuilder {
-    let RunState { signals, root, dag, policy, .. } = &*scope.run;
-    let span = signals
-        .span(names::span::NODE)
-        .parent(&root.context)
-        .node(&scope.name)
-        .stage(scope.stage)
-        .attribute(Key::Dataset, scope.dataset.clone());
-    let Some(node) = dag.node(&scope.name) else { return span };
-    let mut span = span.node_kind(node.kind);
-    if let Some(code) = &node.code {
-        span = span.attribute(key::CODE_LINE_NUMBER, code.first_line as u64);
-        let working_dir = std::env::current_dir().ok();
-        if let Some(path) = shown_location(&code.path, working_dir.as_deref(), policy) {
-            span = span.attribute(key::CODE_FILE_PATH, policy.capture(path));
-        }
-    }
-    span
 }
 
 /// The record of a node that starts now.

@@ -4,22 +4,26 @@ use std::{
     collections::HashMap,
     path::Path,
     sync::{
-        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
 use daglight_bundle_report::Artifact;
-use daglight_capture_policy::Captured;
+use daglight_capture_policy::{Captured, Policy};
 use daglight_materializers::{DataSummary, SourceFacts};
+use daglight_otel_bridge::{
+    StageSpan, StageSpanBuilder,
+    names::{self, Key, key},
+};
 use daglight_plan_diagnostics::strip_sql_literals;
 use daglight_run_identity::{Node, NodeKind};
 use datafusion::arrow::datatypes::SchemaRef;
 use opentelemetry::Context;
 use tokio::sync::Notify;
 
-use crate::run_state::RunState;
+use crate::{artifacts::shown_location, beside_runtime::within, run_state::RunState};
 
 /// A node that runs. Its OpenTelemetry context holds it, so that queries planned inside find it.
 pub(crate) struct NodeScope {
@@ -34,7 +38,8 @@ pub(crate) struct NodeScope {
     facts: Mutex<NodeFacts>,
     open_queries: AtomicUsize,
     query_ended: Notify,
-    span: OnceLock<Context>,
+    /// Of its span, without this node in it, which would keep itself alive.
+    span: Context,
 }
 
 /// What a node has done so far.
@@ -86,26 +91,33 @@ pub(crate) struct QueryFacts {
 struct CurrentNode(Arc<NodeScope>);
 
 impl NodeScope {
-    pub(crate) fn new(run: Arc<RunState>, name: String) -> Arc<Self> {
+    /// Starts a node, with its span.
+    pub(crate) fn start(run: Arc<RunState>, name: String) -> (Arc<Self>, StageSpan) {
         let node = run.dag.node(&name);
         let external_name = node.and_then(|node| node.tags.get("materialized_name")).unwrap_or(&name);
+        let dataset = run.policy.capture(external_name.as_str());
+        let stage = node.map_or("execute", stage_of);
+        let builder = run.signals.span(names::span::NODE).parent(&run.root.context).node(&name).stage(stage);
+        let builder = builder.attribute(Key::Dataset, dataset.clone());
+        let span = node.into_iter().fold(builder, |span, node| described(span, node, &run.policy)).start();
         let code = node.and_then(|node| node.code.as_ref()).filter(|code| is_sql(&code.path));
-        Arc::new(Self {
-            dataset: run.policy.capture(external_name.as_str()),
+        let scope = Self {
+            stage,
+            dataset,
             sql: code.and_then(|code| run.policy.capture_sql(&code.text, || strip_sql_literals(&code.text))),
-            stage: node.map_or("execute", stage_of),
+            span: span.context(),
             run,
             name,
             facts: Mutex::default(),
             open_queries: AtomicUsize::new(0),
             query_ended: Notify::new(),
-            span: OnceLock::new(),
-        })
+        };
+        (Arc::new(scope), span)
     }
 
     /// The context of the node's span, with this node in it.
-    pub(crate) fn enter(self: &Arc<Self>, span: &Context) -> Context {
-        self.span.get_or_init(|| span.clone()).with_value(CurrentNode(Arc::clone(self)))
+    pub(crate) fn context(self: &Arc<Self>) -> Context {
+        self.span.with_value(CurrentNode(Arc::clone(self)))
     }
 
     /// The context in which the calling code runs. Where that is none of the node, as in a task that was spawned, the
@@ -113,7 +125,7 @@ impl NodeScope {
     pub(crate) fn here(self: &Arc<Self>) -> Context {
         match Self::current() {
             Some(current) if Arc::ptr_eq(&current, self) => Context::current(),
-            _ => self.enter(&Context::current()),
+            _ => self.context(),
         }
     }
 
@@ -147,12 +159,20 @@ impl NodeScope {
                 next.await;
             }
         };
-        if self.open_queries.load(Ordering::Acquire) > 0 {
-            // Without a timer in the runtime there is nothing to wait with, and the query is reported when it ends.
-            if tokio::runtime::Handle::try_current().is_ok() {
-                let _ = tokio::time::timeout(limit, all_ended).await;
-            }
-        }
+        // A query that takes longer is reported when it ends.
+        let _ = within(limit, all_ended).await;
+    }
+}
+
+/// The span with what the DAG says of the node.
+fn described(span: StageSpanBuilder, node: &Node, policy: &Policy) -> StageSpanBuilder {
+    let span = span.node_kind(node.kind);
+    let Some(code) = &node.code else { return span };
+    let span = span.attribute(key::CODE_LINE_NUMBER, code.first_line as u64);
+    let working_dir = std::env::current_dir().ok();
+    match shown_location(&code.path, working_dir.as_deref(), policy) {
+        Some(path) => span.attribute(key::CODE_FILE_PATH, policy.capture(path)),
+        None => span,
     }
 }
 

@@ -5,12 +5,11 @@ use std::{fmt, future::Future, path::Path, sync::Arc, time::Duration};
 use daglight_bundle_report::{Bundle, NodeRecord};
 use daglight_otel_bridge::names;
 use daglight_run_identity::{Dag, RunId};
-use futures::channel::oneshot;
 use opentelemetry::context::FutureExt as _;
 
 use crate::{
-    FinishReport, Node, RunOptions, Telemetry, finish::finish, node_run::NodeRun, run_state::RunState,
-    stage::in_span, start::start,
+    FinishReport, Node, RunOptions, Telemetry, beside_runtime::on_own_thread, finish::finish,
+    node_run::NodeRun, run_state::RunState, stage::in_span, start::start,
 };
 
 /// How long a node waits for its dropped queries to say how they ended.
@@ -82,7 +81,7 @@ impl Run {
     pub fn fail(&self, reason: impl fmt::Display) {
         let reason = self.state.policy.capture_error(&format!("{reason:#}"));
         self.state.root.fail("Error", &reason);
-        self.state.fail(reason.to_text());
+        self.state.fail(reason);
     }
 
     /// Brings the signal files of the bundle up to this moment, with the state of the metrics, while the run goes on. False
@@ -117,16 +116,6 @@ impl Run {
     pub fn node_record(&self, name: &str) -> Option<NodeRecord> {
         self.state.records().nodes.get(name).cloned()
     }
-}
-
-/// Does blocking work beside whatever runtime polls this. `None` where no thread can be started.
-async fn on_own_thread<T: Send + 'static>(
-    name: &str,
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Option<T> {
-    let (sender, receiver) = oneshot::channel();
-    std::thread::Builder::new().name(name.into()).spawn(move || sender.send(work()).is_ok()).ok()?;
-    receiver.await.ok()
 }
 
 impl Drop for Run {

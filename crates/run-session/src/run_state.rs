@@ -51,7 +51,7 @@ pub(crate) struct Records {
     pub(crate) produced: Vec<Produced>,
     pub(crate) warnings: Vec<String>,
     /// Why the run failed, the first reason where there are several.
-    pub(crate) failure: Option<String>,
+    pub(crate) failure: Option<Captured>,
     /// The plan hashes of each node's queries, in the order in which they were planned.
     pub(crate) plans: BTreeMap<String, Vec<String>>,
     /// Tags that were not known when the run started, or have another value now.
@@ -142,7 +142,7 @@ impl RunState {
     }
 
     /// Marks the run as failed; the first reason stays.
-    pub(crate) fn fail(&self, reason: String) {
+    pub(crate) fn fail(&self, reason: Captured) {
         self.records().failure.get_or_insert(reason);
     }
 

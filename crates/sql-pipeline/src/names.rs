@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use daglight_materializers::naming_part;
 use datafusion::common::ResolvedTableReference;
 
 use crate::{
@@ -72,24 +73,14 @@ pub(crate) fn name_of_relation(relation: &ResolvedTableReference) -> String {
 
 /// `out/late orders.parquet` is `late_orders_parquet`, and so is the folder `out/late orders/` of Parquet files.
 fn name_of_target(target: &str, format: Option<&str>) -> String {
-    let last = last_part(target);
+    let part = naming_part(target);
     let mut name: String =
-        last.chars().map(|c| if c.is_alphanumeric() { c.to_ascii_lowercase() } else { '_' }).collect();
-    if let (false, Some(format)) = (last.contains('.'), format) {
+        part.chars().map(|c| if c.is_alphanumeric() { c.to_ascii_lowercase() } else { '_' }).collect();
+    if let (false, Some(format)) = (part.contains('.'), format) {
         name = format!("{name}_{}", format.to_lowercase());
     }
     let name = name.trim_matches('_');
     if name.is_empty() { "copy".to_owned() } else { name.to_owned() }
-}
-
-/// The name that a written file or folder is known by: its own, without its ending.
-pub(crate) fn name_of_file(target: &str) -> String {
-    let last = last_part(target);
-    last.split_once('.').map_or(last, |(stem, _)| if stem.is_empty() { last } else { stem }).to_owned()
-}
-
-fn last_part(target: &str) -> &str {
-    target.trim_end_matches(['/', '\\']).rsplit(['/', '\\']).next().unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -114,6 +105,10 @@ mod tests {
         check(
             "COPY t TO 's3://b/out/Late-orders.parquet'; COPY t TO 'out/late/' STORED AS PARQUET; COPY t TO '/'",
             &[Some("late_orders_parquet"), Some("late_parquet"), Some("copy")],
+        );
+        check(
+            "COPY t TO 'out/sales/customer=Ann/' STORED AS CSV; COPY t TO 'out/sales/customer=Bob/' STORED AS CSV",
+            &[Some("sales_csv"), Some("sales_csv_2")],
         );
         check(
             "SELECT 1; EXPLAIN SELECT 1; (VALUES (1)); SHOW TABLES",

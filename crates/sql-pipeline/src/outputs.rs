@@ -2,12 +2,12 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use daglight_materializers::Materialization;
+use daglight_materializers::{Materialization, name_of_files};
 use datafusion::{common::ResolvedTableReference, sql::parser::Statement as ParsedStatement};
 
 use crate::{
     Script, Statement, StatementKind,
-    names::{name_of_file, name_of_relation},
+    names::name_of_relation,
     relations::{Defaults, Effect, effect},
 };
 
@@ -53,7 +53,7 @@ fn output(
             (name_of_relation(&defaults.resolve(relation)), Materialization::Table)
         }
         (StatementKind::Copy, Effect::CopyTo { target, format }) => {
-            (name_of_file(&target), Materialization::files(&format_of(&target, format)))
+            (name_of_files(&target).to_owned(), Materialization::files(&format_of(&target, format)))
         }
         (StatementKind::Insert, Effect::Change { relation }) => {
             let relation = defaults.resolve(relation);

@@ -185,6 +185,13 @@ fn an_error_names_value_origin_and_what_is_allowed() {
         &[],
         &["tracker.api_url", "localhost:8241", "http://"],
     );
+    for wrong in ["https://jaeger/{trace}", "javascript:{trace_id}"] {
+        check_error(
+            &format!("[otel]\ntrace_url = \"{wrong}\"\n"),
+            &[],
+            &["otel.trace_url", wrong, "starts with http:// or https:// and has {trace_id} in it"],
+        );
+    }
     check_error("[capture]\nmax_depth = 2.0\n", &[], &["capture.max_depth", "found 2.0"]);
     check_error("[capture]\nmax_depth = 999999999999999999999\n", &[], &["found \"999999999999999999999\""]);
     check_error(

@@ -185,3 +185,22 @@ fn the_arguments_of_the_process_are_shown_only_where_the_policy_allows_it() {
         assert_eq!(traces.contains("process.command_line"), allowed);
     }
 }
+
+#[test]
+fn a_runtime_without_timers_is_enough() {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let out = tempfile::tempdir().unwrap();
+    let telemetry = telemetry(out.path(), Profile::Dev);
+    let ctx = telemetry.instrument(SessionStateBuilder::new_with_default_features());
+    let run = telemetry.start_run(&dag(), RunOptions::default());
+    let result = runtime.block_on(run.node("orders", async |node| {
+        ctx.sql("CREATE TABLE orders AS SELECT 1 AS id").await?.collect().await?;
+        node.source(&ctx, "orders").await;
+        node.files_at(&ctx, &out.path().display().to_string()).await;
+        // Dropped before its end.
+        ctx.sql("SELECT * FROM generate_series(1, 1000000)").await?.execute_stream().await.map(drop)
+    }));
+    result.unwrap();
+    let report = runtime.block_on(run.finish());
+    assert_eq!(report.status, RunStatus::Success, "{:?}", report.warnings);
+}
