@@ -38,7 +38,7 @@ pub struct BridgeConfig {
     pub resource: BTreeMap<String, String>,
     /// When a span is marked `slow`. Default: after 10 s.
     pub slow_after: SlowAfter,
-    /// What is a credential, in span attributes, log records and the resource.
+    /// What is a credential, in spans, log records and the resource.
     pub redactor: Redactor,
     /// Whether the resource names the machine: host, operating system, container. Default: yes.
     pub host_facts: bool,

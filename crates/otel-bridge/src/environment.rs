@@ -1,6 +1,6 @@
 //! The `OTEL_*` variables of the OpenTelemetry specification, read into types. `docs/opentelemetry.md` has the table.
 
-use std::{collections::BTreeMap, fs, time::Duration};
+use std::{collections::BTreeMap, fs, io, time::Duration};
 
 use daglight_capture_policy::Secret;
 use opentelemetry_sdk::{
@@ -246,11 +246,14 @@ impl<'a> Reader<'a> {
         let mut file = |kind: &str, instead: &str| {
             let (own, common) = (of_signal(kind), format!("OTEL_EXPORTER_OTLP_{kind}"));
             let (name, path) = self.first([&own, &common])?;
-            let text = fs::read(path);
+            let text = match fs::read(path) {
+                Ok(text) if text.is_empty() => Err(io::Error::other("it is empty")),
+                text => text,
+            };
             if let Err(error) = &text {
                 self.warnings.push(format!("{name}: {path} cannot be read ({error}): {instead}"));
             }
-            Some(text.ok()).map(|text| text.filter(|text| !text.is_empty()))
+            Some(text.ok())
         };
         let authorities = file("CERTIFICATE", "the certificates of the system are trusted");
         let instead = "no client certificate is shown";
@@ -501,6 +504,15 @@ mod tests {
         let warning = "OTEL_EXPORTER_OTLP_CERTIFICATE: /nowhere cannot be read (No such file or directory \
                        (os error 2)): the certificates of the system are trusted";
         assert_eq!(check_tls([(all, "/nowhere")], &[warning]).authorities, None);
+
+        let empty = folder.path().join("empty.pem");
+        fs::write(&empty, "").unwrap();
+        let empty = empty.to_str().unwrap();
+        let warning = format!(
+            "OTEL_EXPORTER_OTLP_CERTIFICATE: {empty} cannot be read (it is empty): the certificates of the system are \
+             trusted"
+        );
+        assert_eq!(check_tls([(all, empty)], &[&warning]).authorities, None);
 
         let key = ("OTEL_EXPORTER_OTLP_CLIENT_KEY", file);
         let certificate = ("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", other);

@@ -18,10 +18,10 @@ use crate::{
     Signal,
     console::Console,
     environment::{Environment, SignalExport},
+    export_queues::{Destinations, LastError, LogQueue, SpanQueue, log_queue, span_queue},
     ledger::Losses,
     metric_reader::{MetricPump, PendingFlush, SharedReader},
     origin::Origin,
-    otlp::{self, Destinations, LastError, LogQueue, SpanQueue},
     queue::deadline_in,
     scrub::Scrubber,
     sender::{Patience, Sender, with_causes},
@@ -68,13 +68,13 @@ impl Exports {
         let spans = setup.destinations(Signal::Traces, &environment.traces);
         let spans = spans.and_then(|to| {
             let batches = environment.span_batches;
-            let queue = otlp::span_queue(to, batches, resource, scrubber.clone(), last_error.clone());
+            let queue = span_queue(to, batches, resource, scrubber.clone(), last_error.clone());
             setup.started(Signal::Traces, queue).map(Arc::new)
         });
         let logs = setup.destinations(Signal::Logs, &environment.logs);
         let logs = logs.and_then(|to| {
             let batches = environment.log_batches;
-            let queue = otlp::log_queue(to, batches, resource, scrubber.clone(), last_error.clone());
+            let queue = log_queue(to, batches, resource, scrubber.clone(), last_error.clone());
             setup.started(Signal::Logs, queue).map(Arc::new)
         });
         let metrics = setup.destinations(Signal::Metrics, &environment.metrics);

@@ -23,8 +23,8 @@ use opentelemetry_sdk::{
 
 use crate::{
     Signal,
+    export_queues::{Destinations, LastError},
     origin::Origin,
-    otlp::{Destinations, LastError},
 };
 
 /// A reader that both a meter provider and the one who collects can hold.

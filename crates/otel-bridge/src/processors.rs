@@ -21,9 +21,9 @@ use opentelemetry_sdk::{
 
 use crate::{
     attach::Twin,
+    export_queues::{LogQueue, Sent, SpanQueue},
     ledger::Counts,
     origin::Origin,
-    otlp::{LogQueue, Sent, SpanQueue},
     queue::{Queue, deadline_in},
     run_state::RunState,
     scrub::SharedScrubber,

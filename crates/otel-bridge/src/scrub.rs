@@ -44,12 +44,14 @@ impl Scrubber {
         Self { redactor, span_value_length, log_value_length, hidden_keys: HashMap::new() }
     }
 
-    /// Scrubs the attributes, events, links and status of a span. Of a key that was set twice, the last value stays.
+    /// Scrubs the name, attributes, events, links and status of a span. Of a key that was set twice, the last value stays.
     pub(crate) fn span(&mut self, span: &mut SpanData) {
         keep_last_values(&mut span.attributes);
         let trust = Trust::in_scope(&span.instrumentation_scope);
+        self.name(&mut span.name, trust);
         self.attributes(&mut span.attributes, trust);
         for event in &mut span.events.events {
+            self.name(&mut event.name, trust);
             self.attributes(&mut event.attributes, trust);
         }
         for link in &mut span.links.links {
@@ -71,6 +73,15 @@ impl Scrubber {
             record.attributes_iter().map(|(key, value)| self.log_attribute(key, value)).collect();
         if changed.iter().any(Option::is_some) {
             *record = with_attributes(record, changed);
+        }
+    }
+
+    /// A name that is borrowed stands in the code.
+    fn name(&self, name: &mut Cow<'static, str>, trust: Trust) {
+        if let Cow::Owned(text) = name
+            && let Some(text) = self.text(text, None, trust)
+        {
+            *name = text.into();
         }
     }
 

@@ -125,7 +125,11 @@ pub(crate) fn grpc_channel(runtime: &GrpcRuntime, target: &OtlpTarget) -> Result
     if target.endpoint.starts_with("https:") {
         let tls = ClientTlsConfig::new();
         let mut tls = match &target.tls.authorities {
-            Some(authorities) => tls.ca_certificate(Certificate::from_pem(authorities)),
+            Some(authorities) => {
+                // A file without any would refuse every endpoint, and not say why.
+                roots(authorities)?;
+                tls.ca_certificate(Certificate::from_pem(authorities))
+            }
             None => tls.with_enabled_roots(),
         };
         if let Some(identity) = &target.tls.identity {
@@ -174,13 +178,7 @@ fn tls_config(target: &OtlpTarget) -> Result<ClientConfig, TransportError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let tls = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
     let tls = match &target.tls.authorities {
-        Some(authorities) => {
-            let mut roots = RootCertStore::empty();
-            for certificate in CertificateDer::pem_slice_iter(authorities) {
-                roots.add(certificate?)?;
-            }
-            tls.with_root_certificates(roots)
-        }
+        Some(authorities) => tls.with_root_certificates(roots(authorities)?),
         None if target.endpoint.starts_with("https:") => tls.with_platform_verifier()?,
         None => tls.with_root_certificates(RootCertStore::empty()),
     };
@@ -191,6 +189,15 @@ fn tls_config(target: &OtlpTarget) -> Result<ClientConfig, TransportError> {
         }
         None => tls.with_no_client_auth(),
     })
+}
+
+/// The certificates of authorities, of which there is at least one.
+fn roots(authorities: &[u8]) -> Result<RootCertStore, TransportError> {
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(authorities) {
+        roots.add(certificate?)?;
+    }
+    if roots.is_empty() { Err(pem::Error::NoItemsFound.into()) } else { Ok(roots) }
 }
 
 fn is_on_this_machine(endpoint: &str) -> bool {

@@ -255,7 +255,8 @@ fn what_spans_of_the_program_say_is_redacted_and_whole() {
     let run = TestRun::open(&bridge, "t");
     let tracer = bridge.tracer_provider().tracer("program");
     let link = tracer.start_with_context("linked", &Context::new()).span_context().clone();
-    let mut span = tracer.start_with_context("step", &run.signals.context());
+    let mut span = tracer.start_with_context("begin", &run.signals.context());
+    span.update_name("step of http://me:pw@host/".to_owned());
     span.set_attribute(KeyValue::new("api_key", "abc"));
     span.set_attribute(KeyValue::new("rows", 1));
     span.set_attribute(KeyValue::new("rows", 2));
@@ -265,8 +266,8 @@ fn what_spans_of_the_program_say_is_redacted_and_whole() {
     span.end();
     run.finish();
     let spans = program.exported();
-    let step = exported(&spans, "step");
-    check_same_ids(step, find(&run.spans(), "step"));
+    let step = exported(&spans, "step of http://[redacted]@host/");
+    check_same_ids(step, find(&run.spans(), &step.name));
     assert_eq!(value(step, "api_key"), Some(&Value::from("[redacted]")));
     assert_eq!(value(step, "rows"), Some(&Value::I64(2)));
     assert_eq!(step.events[0].attributes[0].value, Value::from("http://[redacted]@host/"));

@@ -1,6 +1,7 @@
 //! Endpoints that refuse, hang, or take what they get.
 
 use std::{
+    fs,
     io::{Read as _, Write as _},
     net::{TcpListener, TcpStream},
     sync::{
@@ -285,6 +286,23 @@ fn a_header_that_cannot_be_sent_is_a_warning() {
             "traces are not exported: the name or the value of the header \"two words\" cannot be sent";
         assert_eq!(bridge.warnings(), [expected]);
         assert!(!bridge.exports(Signal::Traces));
+    }
+}
+
+#[test]
+fn a_file_without_certificates_is_a_warning() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("ca.pem");
+    fs::write(&file, "not a certificate").unwrap();
+    for protocol in ["http/protobuf", "grpc"] {
+        let bridge = bridge([
+            ("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", "https://127.0.0.1:1"),
+            ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol),
+            ("OTEL_EXPORTER_OTLP_CERTIFICATE", file.to_str().unwrap()),
+        ]);
+        let warnings = bridge.warnings();
+        let expected = "logs are not exported: cannot read the certificates for TLS: ";
+        assert!(warnings.len() == 1 && warnings[0].starts_with(expected), "{warnings:?}");
     }
 }
 

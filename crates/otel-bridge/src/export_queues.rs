@@ -1,4 +1,5 @@
-//! Sending spans and log records from bounded queues, with every item counted for the run it came from.
+//! The bounded queues through which spans and log records leave the process, with every item counted for the run it came
+//! from.
 
 use std::{
     io,
