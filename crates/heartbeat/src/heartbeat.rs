@@ -22,10 +22,13 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(2);
 /// The shortest interval, so that a wrong setting does not take a core.
 const MIN_INTERVAL: Duration = Duration::from_millis(10);
 
+/// The longest interval: no run is that long.
+const MAX_INTERVAL: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
 /// How a heartbeat beats.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HeartbeatConfig {
-    /// The time between two beats; at least 10 ms.
+    /// The time between two beats; from 10 ms to a year.
     pub interval: Duration,
     /// The time without progress after which a query counts as stalled.
     pub stall_after: Duration,
@@ -80,7 +83,8 @@ impl Heartbeat {
     ) -> Self {
         let shared = Arc::new(Shared::default());
         let beating = Beating::new(config, Arc::clone(&shared), progress, on_beat);
-        beating.write_evidence();
+        // What goes wrong here goes wrong at the first beat, which tells.
+        let _ = beating.write_evidence();
         let started = thread::Builder::new().name("daglight-beat".into()).spawn(move || beating.run());
         if let Err(error) = started {
             tracing::warn!(%error, "no heartbeat: its thread cannot be started");
@@ -209,7 +213,7 @@ impl Beating {
         progress: Arc<dyn Progress>,
         on_beat: Box<dyn Fn(&Beat) + Send>,
     ) -> Self {
-        let interval = config.interval.max(MIN_INTERVAL);
+        let interval = config.interval.clamp(MIN_INTERVAL, MAX_INTERVAL);
         let evidence =
             config.evidence.map(|path| (path, ProcessEvidence::of_self(Utc::now(), interval.as_secs_f64())));
         Self {
@@ -236,7 +240,7 @@ impl Beating {
         if let Some((_, evidence)) = &mut self.evidence {
             evidence.record_stop(Utc::now());
         }
-        // Nobody listens any more; of a disk that is full the beats have told.
+        // Nobody listens any more, and a run that ends well needs no evidence.
         let _ = self.write_evidence();
     }
 
@@ -327,9 +331,11 @@ mod tests {
 
     #[test]
     fn stopping_does_not_wait_for_the_next_beat() {
-        let (heartbeat, beats) = started(config(HOUR), NoProgress);
-        heartbeat.stop();
-        assert_eq!(beats.recv(), Err(mpsc::RecvError));
+        for interval in [HOUR, Duration::MAX] {
+            let (heartbeat, beats) = started(config(interval), NoProgress);
+            heartbeat.stop();
+            assert_eq!(beats.recv(), Err(mpsc::RecvError));
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! One request to the server, and what can come of it.
 
-use std::{error::Error, time::Duration};
+use std::{error::Error, io::Read as _, time::Duration};
 
 use reqwest::{
     StatusCode,
@@ -15,6 +15,9 @@ use crate::{Connection, client::remedy, gzip::Gzip};
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(60);
 
 const MAX_MESSAGE_CHARS: usize = 300;
+
+/// Bytes of a refusal that are read: the page of a server in debug mode, and more.
+const MAX_REFUSAL_BYTES: u64 = 1 << 20;
 
 /// Why a request did not do what it should.
 #[derive(Debug, thiserror::Error)]
@@ -182,7 +185,9 @@ impl Caller<'_> {
             return Err(CallError::Busy { call, status: code, retry_after });
         }
         // What the server says is a help for people: without it, the status still counts.
-        let message = message(&response.text().unwrap_or_default());
+        let mut body = Vec::new();
+        let _ = response.take(MAX_REFUSAL_BYTES).read_to_end(&mut body);
+        let message = message(&String::from_utf8_lossy(&body));
         if status.is_server_error() {
             return Err(CallError::ServerFailed { call, status: code, message, retry_after });
         }

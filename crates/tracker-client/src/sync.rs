@@ -134,7 +134,7 @@ fn deliver(
     status: &OutboxStatus,
     timeout: Duration,
 ) -> Result<(Ledger, Option<RunLink>), SyncError> {
-    let deadline = Instant::now() + timeout;
+    let begun = Instant::now();
     let mut deliverer = Deliverer::open(tracker_dir, Client::new(connection)?)?;
     let mut backoff = Backoff::default();
     let mut last_error = None;
@@ -148,14 +148,14 @@ fn deliver(
             Err(error) if error.is_temporary() => {
                 last_error = Some(chain(&error));
                 let pause = backoff.next(error.retry_after());
-                if Instant::now() + pause >= deadline {
+                if begun.elapsed() + pause >= timeout {
                     break;
                 }
                 thread::sleep(pause);
             }
             Err(error) => return Err(error.into()),
         }
-        if Instant::now() >= deadline {
+        if begun.elapsed() >= timeout {
             break;
         }
     }
