@@ -36,6 +36,7 @@ mod sampler;
 mod scrub;
 mod sender;
 mod signal_files;
+mod span_map;
 mod stage_span;
 mod trace_ids;
 mod transport;

@@ -1,17 +1,11 @@
 //! Where spans and log records go as they are made: to the files of their run, and to the queue for OTLP.
 
-use std::{
-    borrow::Cow,
-    collections::HashMap,
-    fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use opentelemetry::{
     Context, InstrumentationScope,
     logs::{AnyValue, LogRecord as _},
-    trace::{Span as _, SpanId},
+    trace::Span as _,
 };
 use opentelemetry_sdk::{
     error::{OTelSdkError, OTelSdkResult},
@@ -27,15 +21,14 @@ use crate::{
     queue::{Queue, deadline_in},
     run_state::RunState,
     scrub::SharedScrubber,
+    span_map::SpanMap,
 };
-
-/// Locks over which the open spans are spread.
-const SHARDS: usize = 16;
 
 /// The processor of the bridge's own provider: it brings each span to the files of its run, and to its twin in the
 /// program's provider, or to the OTLP queue when it is sampled.
+#[derive(Debug)]
 pub(crate) struct BridgeSpanProcessor {
-    open_spans: [Mutex<HashMap<SpanId, OpenSpan>>; SHARDS],
+    open_spans: SpanMap<OpenSpan>,
     otlp: Option<Arc<SpanQueue>>,
     outside: Arc<Origin>,
     scrubber: SharedScrubber,
@@ -50,12 +43,7 @@ struct OpenSpan {
 impl BridgeSpanProcessor {
     /// `outside` is where the spans of no run come from.
     pub(crate) fn new(otlp: Option<Arc<SpanQueue>>, outside: Arc<Origin>, scrubber: SharedScrubber) -> Self {
-        Self { open_spans: Default::default(), otlp, outside, scrubber }
-    }
-
-    fn shard(&self, span: SpanId) -> MutexGuard<'_, HashMap<SpanId, OpenSpan>> {
-        let [.., last] = span.to_bytes();
-        self.open_spans[usize::from(last) % SHARDS].lock().unwrap_or_else(PoisonError::into_inner)
+        Self { open_spans: SpanMap::default(), otlp, outside, scrubber }
     }
 }
 
@@ -66,14 +54,12 @@ impl SpanProcessor for BridgeSpanProcessor {
             run.span_started(span);
         }
         if run.is_some() || twin.is_some() {
-            let id = span.span_context().span_id();
-            self.shard(id).insert(id, OpenSpan { run, twin });
+            self.open_spans.insert(span.span_context().span_id(), OpenSpan { run, twin });
         }
     }
 
     fn on_end(&self, span: SpanData) {
-        let id = span.span_context.span_id();
-        let open = self.shard(id).remove(&id);
+        let open = self.open_spans.remove(span.span_context.span_id());
         let (run, twin) = open.map_or((None, None), |open| (open.run, open.twin));
         let origin = run.as_ref().map_or(&self.outside, |run| &run.origin);
         if let Some(twin) = twin {
@@ -102,12 +88,6 @@ impl SpanProcessor for BridgeSpanProcessor {
     /// The bridge ends exporting, and waits for it.
     fn shutdown_with_timeout(&self, _timeout: Duration) -> OTelSdkResult {
         Ok(())
-    }
-}
-
-impl fmt::Debug for BridgeSpanProcessor {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("BridgeSpanProcessor").field("otlp", &self.otlp).finish_non_exhaustive()
     }
 }
 

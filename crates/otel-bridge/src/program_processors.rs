@@ -1,32 +1,24 @@
 //! What a program adds to its own providers so that the files of runs have its own spans and log records too.
 
-use std::{
-    collections::HashMap,
-    fmt,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
-use opentelemetry::{
-    Context, InstrumentationScope,
-    trace::{Span as _, SpanId},
-};
+use opentelemetry::{Context, InstrumentationScope, trace::Span as _};
 use opentelemetry_sdk::{
     error::OTelSdkResult,
     logs::{LogProcessor, SdkLogRecord},
     trace::{Span, SpanData, SpanProcessor},
 };
 
-use crate::{attach::IsTwin, processors::complete, run_state::RunState};
+use crate::{attach::IsTwin, processors::complete, run_state::RunState, span_map::SpanMap};
 
 /// Brings the spans of a program's own `SdkTracerProvider` to the files of the run in whose context they start, and puts
 /// the ids of that run on them.
 ///
 /// It sees what the provider's sampler lets be recorded. Spans that are to be in the files whatever that sampler says
 /// are made with [`crate::Bridge::tracer_provider`] or come through [`crate::Bridge::layer`].
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub struct RunSpanProcessor {
-    runs_of_open_spans: Mutex<HashMap<SpanId, Arc<RunState>>>,
+    runs: SpanMap<Arc<RunState>>,
 }
 
 impl SpanProcessor for RunSpanProcessor {
@@ -34,15 +26,12 @@ impl SpanProcessor for RunSpanProcessor {
         if let Some(run) = run_of(context) {
             span.set_attributes(run.origin.stamps());
             run.span_started(span);
-            let id = span.span_context().span_id();
-            self.runs_of_open_spans.lock().unwrap_or_else(PoisonError::into_inner).insert(id, run);
+            self.runs.insert(span.span_context().span_id(), run);
         }
     }
 
     fn on_end(&self, span: SpanData) {
-        let id = span.span_context.span_id();
-        let run = self.runs_of_open_spans.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
-        if let Some(run) = run {
+        if let Some(run) = self.runs.remove(span.span_context.span_id()) {
             run.span_ended(span);
         }
     }
@@ -54,12 +43,6 @@ impl SpanProcessor for RunSpanProcessor {
 
     fn shutdown_with_timeout(&self, _timeout: Duration) -> OTelSdkResult {
         Ok(())
-    }
-}
-
-impl fmt::Debug for RunSpanProcessor {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RunSpanProcessor").finish_non_exhaustive()
     }
 }
 
