@@ -4,6 +4,7 @@ use std::{
     env,
     ffi::OsStr,
     fs::{self, File},
+    io,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     thread,
@@ -34,6 +35,7 @@ pub(crate) fn workspace() -> Workspace {
 #[derive(Debug)]
 pub struct Daglight {
     command: Command,
+    is_read: bool,
 }
 
 impl Daglight {
@@ -63,7 +65,7 @@ impl Daglight {
             }
         }
         command.current_dir(checkout.path()).args(arguments);
-        Self { command }
+        Self { command, is_read: true }
     }
 
     /// `daglight run FILE --output-dir out --json`.
@@ -100,7 +102,13 @@ impl Daglight {
         if let Some(folder) = self.command.get_current_dir() {
             command.current_dir(folder);
         }
-        Self { command }
+        Self { command, ..self }
+    }
+
+    /// With pipes for its output and its errors that nobody reads any more.
+    #[must_use]
+    pub fn read_by_nobody(self) -> Self {
+        Self { is_read: false, ..self }
     }
 
     /// Tracked in a project of the Hamilton UI.
@@ -130,12 +138,16 @@ impl Daglight {
     /// When it cannot be started.
     pub fn start(mut self) -> Running {
         let output = TempDir::with_prefix("daglight-output-").expect("a temporary folder");
-        let file = |name: &str| File::create(output.path().join(name)).expect("a file");
+        let to = |name: &str| {
+            let file = File::create(output.path().join(name)).expect("a file");
+            if self.is_read { Stdio::from(file) } else { Stdio::from(io::pipe().expect("a pipe").1) }
+        };
+        let (stdout, stderr) = (to(STDOUT), to(STDERR));
         let child = self
             .command
             .stdin(Stdio::null())
-            .stdout(file(STDOUT))
-            .stderr(file(STDERR))
+            .stdout(stdout)
+            .stderr(stderr)
             .spawn()
             .expect("the program starts");
         Running { child, output, started: Instant::now() }

@@ -247,3 +247,17 @@ fn every_end_is_bounded_and_keeps_what_it_cannot_deliver() {
         assert_eq!(hamilton.runs(&project)[0]["run_status"], status);
     }
 }
+
+#[test]
+fn a_reader_of_the_output_that_goes_away_ends_no_run() {
+    let checkout = Checkout::new();
+    let sql = "SELECT 1;\nCOPY (SELECT 1 AS id) TO 'out/late.csv';\nSELECT CAST('x' AS INT);\n";
+    let pipeline = checkout.pipeline("late.sql", sql);
+    let run = Daglight::new(&checkout, ["run", "--output-dir", "out"]).args([&pipeline]);
+    // What only writes warnings does not end it either.
+    run.env("RUST_LOG", "debug").read_by_nobody().finish().ended_with(1);
+    assert!(checkout.path().join("out/late.csv").exists());
+    let bundle = bundle(&checkout).expect("a bundle");
+    assert!(bundle.join("run_diagnostics_report.html").exists());
+    Daglight::new(&checkout, ["status", "out"]).read_by_nobody().finish().ended_with(0);
+}

@@ -119,6 +119,21 @@ fn in_production_no_value_leaves() {
 }
 
 #[test]
+fn what_libraries_log_of_their_plans_is_recorded_where_literals_are_shown() {
+    for (profile, is_recorded) in [("dev", true), ("prod", false)] {
+        let checkout = checkout();
+        let pipeline = checkout.pipeline("people.sql", PEOPLE);
+        let daglight = Daglight::run(&checkout, &pipeline).args(["--profile", profile]);
+        let finished = daglight.env("RUST_LOG", "trace").finish();
+        let bundle = checkout.path().join(finished.report(0)["bundle"].as_str().expect("a bundle"));
+        assert!(finished.stderr.contains(IN_LITERAL), "the console has all");
+        let files = files_with(&bundle, IN_LITERAL);
+        let is_in_log = files.iter().any(|file| file.ends_with("otel_logs.json"));
+        assert_eq!((is_in_log, files.is_empty()), (is_recorded, !is_recorded), "{profile}: {files:#?}");
+    }
+}
+
+#[test]
 fn the_policy_stands_in_the_manifest_and_on_the_root_span() {
     let checkout = checkout();
     fs::write(

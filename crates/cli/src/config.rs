@@ -1,27 +1,21 @@
 //! `daglight config`.
 
-use std::{
-    io::{self, ErrorKind, Write as _},
-    process::ExitCode,
-};
+use std::process::ExitCode;
 
 use daglight::{
     identity::{DagName, DagNameError},
     policy::{Resolved, SettingsLoader, settings_schema},
 };
 
-use crate::{args::ConfigArgs, failure::Failure};
+use crate::{args::ConfigArgs, failure::Failure, say::say};
 
 pub(crate) fn config(args: &ConfigArgs) -> Result<ExitCode, Failure> {
     let shown = match args.schema {
         true => format!("{:#}", settings_schema()),
         false => settings(args)?,
     };
-    match writeln!(io::stdout(), "{}", shown.trim_end()) {
-        // Whoever reads has seen enough.
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),
-        written => written.map(|()| ExitCode::SUCCESS).map_err(Failure::work),
-    }
+    say!("{}", shown.trim_end());
+    Ok(ExitCode::SUCCESS)
 }
 
 fn settings(args: &ConfigArgs) -> Result<String, Failure> {

@@ -1,8 +1,15 @@
 //! What the user sees of the log, and where the log goes besides.
 
-use std::io::{self, IsTerminal as _, Write};
+use std::{
+    env,
+    io::{self, IsTerminal as _, Write},
+};
 
-use daglight::{LIFECYCLE_TARGET, Telemetry, otel::WithTraceIds};
+use daglight::{
+    LIFECYCLE_TARGET, Telemetry,
+    otel::WithTraceIds,
+    policy::{Policy, SqlText},
+};
 use indicatif::MultiProgress;
 use tracing::Level;
 use tracing_subscriber::{
@@ -13,12 +20,14 @@ use tracing_subscriber::{
     util::SubscriberInitExt as _,
 };
 
+use crate::say::note;
+
 /// What is logged at all, unless `RUST_LOG` says otherwise: the pipeline and its engine, not the plumbing of exporters.
 const DEFAULT_FILTER: &str = "warn,daglight=info";
 
 /// Sends warnings and errors to standard error, above the progress display, and the whole log to `telemetry`.
 pub(crate) fn install(telemetry: &Telemetry, progress: &MultiProgress) {
-    let chosen = EnvFilter::try_from_default_env().ok();
+    let chosen = chosen_filter();
     let by_choice = chosen.is_some();
     // The command itself shows how nodes and runs end.
     let on_console = filter_fn(move |event| {
@@ -33,11 +42,32 @@ pub(crate) fn install(telemetry: &Telemetry, progress: &MultiProgress) {
     let subscriber = tracing_subscriber::registry()
         .with(chosen.unwrap_or_else(|| EnvFilter::new(DEFAULT_FILTER)))
         .with(console)
-        // What the filter above lets through is in the bundle too.
-        .with(telemetry.bridge().layer_with_filter(EnvFilter::new("trace")));
+        .with(telemetry.bridge().layer_with_filter(EnvFilter::new(recorded(telemetry.policy()))));
     // Takes in the records of the `log` crate too, which the query engine writes.
     if let Err(error) = subscriber.try_init() {
-        eprintln!("warning: the log is not captured in full: {error}");
+        note!("warning: the log is not captured in full: {error}");
+    }
+}
+
+/// What `RUST_LOG` says.
+fn chosen_filter() -> Option<EnvFilter> {
+    let directives =
+        env::var(EnvFilter::DEFAULT_ENV).ok().filter(|directives| !directives.trim().is_empty())?;
+    match EnvFilter::try_new(&directives) {
+        Ok(filter) => Some(filter),
+        Err(error) => {
+            note!("warning: {} is not used: {error}", EnvFilter::DEFAULT_ENV);
+            None
+        }
+    }
+}
+
+/// What of that is in the bundle and exported too: all, unless the policy hides literals. In detail, libraries tell plans
+/// and statements, in which literals have no shape by which they could be found.
+fn recorded(policy: &Policy) -> &'static str {
+    match policy.sql_text() {
+        SqlText::Whole => "trace",
+        _ => "warn,daglight=trace",
     }
 }
 
@@ -47,12 +77,13 @@ struct AboveProgress(MultiProgress);
 
 impl Write for AboveProgress {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.suspend(|| io::stderr().write_all(bytes))?;
+        // The subscriber would report a failure there, where it just failed, and panic.
+        let _ = self.0.suspend(|| io::stderr().write_all(bytes));
         Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        io::stderr().flush()
+        Ok(())
     }
 }
 

@@ -15,7 +15,10 @@ use daglight::{
     tracker::{Client, Connection, ProjectRef},
 };
 
-use crate::failure::{Failure, chain};
+use crate::{
+    failure::{Failure, chain},
+    say::say,
+};
 
 /// A clock that is off by more makes runs start before or after they did.
 const MAX_CLOCK_ERROR: TimeDelta = TimeDelta::seconds(30);
@@ -113,12 +116,12 @@ struct Checks {
 
 impl Checks {
     fn ok(&self, what: &str, found: &str) {
-        println!("  ok   {what:<14} {found}");
+        say!("  ok   {what:<14} {found}");
     }
 
     fn fail(&mut self, what: &str, problem: &str) {
         self.failed = true;
-        println!("  FAIL {what:<14} {problem}");
+        say!("  FAIL {what:<14} {problem}");
     }
 
     /// The errors of settings and calls say themselves what to do.

@@ -2,6 +2,8 @@
 
 use std::{error::Error, process::ExitCode};
 
+use crate::say::note;
+
 /// A command that ended early, with its exit code.
 #[derive(Debug)]
 pub(crate) struct Failure {
@@ -22,10 +24,10 @@ impl Failure {
 
     /// Says why on standard error: the error, then its causes.
     pub(crate) fn print(self) -> ExitCode {
-        eprintln!("error: {}", self.error);
+        note!("error: {}", self.error);
         let causes = std::iter::successors(self.error.source(), |cause| (*cause).source());
         for cause in causes {
-            eprintln!("  caused by: {cause}");
+            note!("  caused by: {cause}");
         }
         ExitCode::from(self.code)
     }

@@ -14,6 +14,7 @@ mod prune;
 mod replay;
 mod report;
 mod run;
+mod say;
 mod status;
 mod summary;
 mod sync;
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
         Command::Config(config) => config::config(&config),
     };
     match done {
+        Ok(_) if say::output_is_incomplete() => ExitCode::FAILURE,
         Ok(code) => code,
         Err(failure) => failure.print(),
     }

@@ -9,6 +9,8 @@ use std::{
 use daglight::{NodeRecord, sql::ShownRows};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
+use crate::say::{note, say};
+
 /// Shows which nodes run and which have ended.
 pub(crate) struct Progress {
     lines: MultiProgress,
@@ -67,7 +69,7 @@ impl Progress {
     pub(crate) fn rows(&self, node: Option<&str>, rows: &ShownRows) {
         if self.show.rows {
             let title = node.map(|node| format!("{node}:\n")).unwrap_or_default();
-            self.lines.suspend(|| println!("{title}{rows}"));
+            self.lines.suspend(|| say!("{title}{rows}"));
         }
     }
 
@@ -93,7 +95,7 @@ impl Progress {
     }
 
     fn line(&self, line: &str) {
-        self.lines.suspend(|| eprintln!("{}", line.trim_end()));
+        self.lines.suspend(|| note!("{}", line.trim_end()));
     }
 }
 

@@ -8,7 +8,7 @@ use daglight::{
     policy::{BundleSettings, SettingsLoader},
 };
 
-use crate::{args::PruneArgs, bundles::bundles_at, failure::Failure, progress::grouped};
+use crate::{args::PruneArgs, bundles::bundles_at, failure::Failure, progress::grouped, say::say};
 
 /// What bundles are deleted for.
 struct Limits {
@@ -30,7 +30,7 @@ pub(crate) fn prune(args: &PruneArgs) -> Result<ExitCode, Failure> {
     let mut freed_bytes = 0;
     for status in limits.over(&statuses, Utc::now()) {
         if let Some(reason) = kept_because(status, args.even_waiting) {
-            println!("kept     {}: {reason}", status.dir.display());
+            say!("kept     {}: {reason}", status.dir.display());
             continue;
         }
         if !args.dry_run {
@@ -38,9 +38,9 @@ pub(crate) fn prune(args: &PruneArgs) -> Result<ExitCode, Failure> {
                 .map_err(|error| Failure::work(format!("cannot delete {}: {error}", status.dir.display())))?;
         }
         freed_bytes += status.size_bytes;
-        println!("{} {}", if args.dry_run { "would go" } else { "deleted " }, status.dir.display());
+        say!("{} {}", if args.dry_run { "would go" } else { "deleted " }, status.dir.display());
     }
-    println!("{} bytes {}", grouped(freed_bytes), if args.dry_run { "would be freed" } else { "freed" });
+    say!("{} bytes {}", grouped(freed_bytes), if args.dry_run { "would be freed" } else { "freed" });
     Ok(ExitCode::SUCCESS)
 }
 

@@ -4,7 +4,12 @@ use std::process::ExitCode;
 
 use daglight::{bundle::Bundle, otel};
 
-use crate::{args::ReplayArgs, failure::Failure, progress::grouped};
+use crate::{
+    args::ReplayArgs,
+    failure::Failure,
+    progress::grouped,
+    say::{note, say},
+};
 
 pub(crate) fn replay(args: &ReplayArgs) -> Result<ExitCode, Failure> {
     let bundle = Bundle::open(&args.bundle).map_err(Failure::input)?;
@@ -21,9 +26,14 @@ pub(crate) fn replay(args: &ReplayArgs) -> Result<ExitCode, Failure> {
         variables.retain(|name, _| !name.ends_with("_PROTOCOL"));
         variables.insert("OTEL_EXPORTER_OTLP_PROTOCOL".to_owned(), protocol.clone());
     }
-    let otel::Replayed { spans, data_points, log_records, reasons, .. } =
-        otel::replay(&files, &variables).map_err(Failure::work)?;
-    println!(
+    let replayed = otel::replay(&files, &variables).map_err(|error| match error {
+        otel::ReplayError::NoEndpoint { .. } => {
+            Failure::input(format!("{error}; or give --endpoint, which wins over these"))
+        }
+        error => Failure::work(error),
+    })?;
+    let otel::Replayed { spans, data_points, log_records, reasons, .. } = replayed;
+    say!(
         "sent: {} spans, {} data points, {} log records",
         grouped(spans.sent),
         grouped(data_points.sent),
@@ -33,10 +43,10 @@ pub(crate) fn replay(args: &ReplayArgs) -> Result<ExitCode, Failure> {
     let any_rejected = rejected != [0; 3];
     if any_rejected {
         let [spans, data_points, log_records] = rejected.map(grouped);
-        println!("rejected: {spans} spans, {data_points} data points, {log_records} log records");
+        say!("rejected: {spans} spans, {data_points} data points, {log_records} log records");
     }
     for reason in reasons {
-        eprintln!("warning: {reason}");
+        note!("warning: {reason}");
     }
     Ok(if any_rejected { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }

@@ -4,20 +4,24 @@ use std::process::ExitCode;
 
 use daglight::bundle::{Bundle, Report};
 
-use crate::{args::ReportArgs, failure::Failure};
+use crate::{
+    args::ReportArgs,
+    failure::Failure,
+    say::{note, say},
+};
 
 pub(crate) fn report(args: &ReportArgs) -> Result<ExitCode, Failure> {
     let bundle = Bundle::open(&args.bundle).map_err(Failure::input)?;
     if daglight::close_dead_run(&bundle).map_err(Failure::work)? {
-        eprintln!("the run's process had ended: closed as FAILURE");
+        note!("the run's process had ended: closed as FAILURE");
     }
     let report = Report::of_bundle(&bundle).map_err(Failure::work)?;
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&report).map_err(Failure::work)?);
+        say!("{}", serde_json::to_string_pretty(&report).map_err(Failure::work)?);
     } else {
-        print!("{}", report.to_markdown());
+        say!("{}", report.to_markdown().trim_end());
     }
     report.write(&bundle).map_err(Failure::work)?;
-    eprintln!("written: {}", bundle.report_html().display());
+    note!("written: {}", bundle.report_html().display());
     Ok(ExitCode::SUCCESS)
 }

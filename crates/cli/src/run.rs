@@ -21,6 +21,7 @@ use crate::{
     console,
     failure::Failure,
     progress::{Progress, Show},
+    say::{note, say},
     summary,
 };
 
@@ -32,6 +33,7 @@ pub(crate) fn run(args: RunArgs) -> Result<ExitCode, Failure> {
     let dag_name = dag_name(&resolved)?;
     let settings = resolved.settings;
     let pipeline = pipeline(&args, &settings, dag_name)?;
+    let tags = named_once("--tag", &args.tags)?;
     let telemetry = Telemetry::new(settings);
     let lines = MultiProgress::new();
     console::install(&telemetry, &lines);
@@ -44,12 +46,11 @@ pub(crate) fn run(args: RunArgs) -> Result<ExitCode, Failure> {
         SessionStateBuilder::new_with_default_features()
             .with_config(SessionConfig::from_env().map_err(Failure::input)?.with_information_schema(true)),
     );
-    let tags = args.tags.iter().cloned().collect();
     let run = telemetry.start_run(pipeline.dag(), RunOptions { tags, ..RunOptions::default() });
     let ended = runtime.block_on(execute(&pipeline, &session, &run, &args, &progress));
     progress.clear();
     if let Ended::Failed(message) = &ended {
-        eprintln!("error: {message}");
+        note!("error: {message}");
     }
     let report = runtime.block_on(run.finish());
     // What a query left running on the runtime's threads is not waited for.
@@ -57,7 +58,7 @@ pub(crate) fn run(args: RunArgs) -> Result<ExitCode, Failure> {
     telemetry.shutdown();
 
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&report).map_err(Failure::work)?);
+        say!("{}", serde_json::to_string_pretty(&report).map_err(Failure::work)?);
     } else {
         summary::print(&report, args.quiet);
     }
@@ -90,17 +91,23 @@ fn pipeline(args: &RunArgs, settings: &Settings, dag_name: Option<DagName>) -> R
     let text = fs::read_to_string(&args.script)
         .map_err(|error| Failure::input(format!("cannot read the script {path}: {error}")))?;
     let script = Script::parse(&path, &text).map_err(Failure::input)?;
-    let mut parameters = BTreeMap::new();
-    for (name, value) in &args.parameters {
-        if parameters.insert(name.clone(), value.clone()).is_some() {
-            return Err(Failure::input(format!("--param {name} is given more than once")));
-        }
-    }
+    let parameters = named_once("--param", &args.parameters)?;
     let registry = Registry::new(&settings.outputs).map_err(Failure::input)?;
     let param_tables = settings.param_tables.iter().map(|(name, table)| ParamTable::of_settings(name, table));
     let param_tables = param_tables.collect::<Result<_, _>>().map_err(Failure::input)?;
     Pipeline::new(script, PipelineOptions { dag_name, parameters, param_tables, registry })
         .map_err(Failure::input)
+}
+
+/// What an option gives, name by name.
+fn named_once(option: &str, given: &[(String, String)]) -> Result<BTreeMap<String, String>, Failure> {
+    let mut values = BTreeMap::new();
+    for (name, value) in given {
+        if values.insert(name.clone(), value.clone()).is_some() {
+            return Err(Failure::input(format!("{option} {name} is given more than once")));
+        }
+    }
+    Ok(values)
 }
 
 enum Ended {

@@ -5,25 +5,22 @@ use std::process::ExitCode;
 use chrono::{TimeDelta, Utc};
 use daglight::{BundleStatus, RunStatus};
 
-use crate::{args::StatusArgs, bundles::bundles_at, failure::Failure, progress::grouped};
+use crate::{args::StatusArgs, bundles::bundles_at, failure::Failure, progress::grouped, say::say};
 
 pub(crate) fn status(args: &StatusArgs) -> Result<ExitCode, Failure> {
     let mut statuses: Vec<BundleStatus> = bundles_at(&args.dir)?.iter().map(BundleStatus::of).collect();
     statuses.sort_by_key(|status| std::cmp::Reverse(status.started_at));
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&statuses).map_err(Failure::work)?);
+        say!("{}", serde_json::to_string_pretty(&statuses).map_err(Failure::work)?);
         return Ok(ExitCode::SUCCESS);
     }
-    println!(
-        "{:<36}  {:<24} {:<13} {:>8} {:>9} {:>8}",
-        "run", "dag", "status", "age", "delivered", "waiting"
-    );
+    say!("{:<36}  {:<24} {:<13} {:>8} {:>9} {:>8}", "run", "dag", "status", "age", "delivered", "waiting");
     for status in &statuses {
         let run = status.run_id.map_or_else(|| status.dir.display().to_string(), |id| id.to_string());
         let age = status.started_at.map(|started| age(Utc::now() - started)).unwrap_or_default();
         let tracker = status.tracker.as_ref();
         let count = |count: Option<u64>| count.map_or_else(|| "-".to_owned(), grouped);
-        println!(
+        say!(
             "{run:<36}  {:<24} {:<13} {age:>8} {:>9} {:>8}",
             status.dag_name.as_deref().unwrap_or("?"),
             word(status),
@@ -31,12 +28,12 @@ pub(crate) fn status(args: &StatusArgs) -> Result<ExitCode, Failure> {
             count(tracker.map(|ledger| ledger.waiting)),
         );
         for problem in &status.problems {
-            println!("  {problem}");
+            say!("  {problem}");
         }
     }
     let waiting: u64 = statuses.iter().map(BundleStatus::waiting).sum();
     if waiting > 0 {
-        println!("{} records wait; to deliver them: daglight sync {}", grouped(waiting), args.dir.display());
+        say!("{} records wait; to deliver them: daglight sync {}", grouped(waiting), args.dir.display());
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use daglight::{FinishReport, NodeStatus, RunStatus};
 
-use crate::progress::brief;
+use crate::{progress::brief, say::note};
 
 /// Says how a run ended and where to look at it. Quiet, only where it failed.
 pub(crate) fn print(report: &FinishReport, quiet: bool) {
@@ -12,7 +12,7 @@ pub(crate) fn print(report: &FinishReport, quiet: bool) {
     if quiet && !failed {
         return;
     }
-    eprintln!("{}", headline(report));
+    note!("{}", headline(report));
     let bundle = report.bundle.as_ref().map(|path| path.display().to_string());
     let links = [
         ("hamilton", report.links.hamilton_run.clone()),
@@ -23,7 +23,7 @@ pub(crate) fn print(report: &FinishReport, quiet: bool) {
     ];
     for (what, place) in links {
         if let Some(place) = place {
-            eprintln!("  {what:<9} {place}");
+            note!("  {what:<9} {place}");
         }
     }
 }

@@ -10,6 +10,7 @@ use crate::{
     bundles::bundles_at,
     failure::{Failure, chain},
     progress::grouped,
+    say::say,
 };
 
 pub(crate) fn sync(args: &SyncArgs) -> Result<ExitCode, Failure> {
@@ -28,7 +29,7 @@ pub(crate) fn sync(args: &SyncArgs) -> Result<ExitCode, Failure> {
     for bundle in &bundles {
         let (line, ok) = sync_one(bundle, &connection, Duration::from_secs(args.timeout));
         failed |= !ok;
-        bar.suspend(|| println!("{}: {line}", bundle.dir().display()));
+        bar.suspend(|| say!("{}: {line}", bundle.dir().display()));
         bar.inc(1);
     }
     bar.finish_and_clear();
