@@ -22,13 +22,11 @@ macro_rules! note {
 pub(crate) use {note, say};
 
 pub(crate) fn to_output(line: fmt::Arguments<'_>) {
-    match writeln!(stdout(), "{line}") {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-            if !OUTPUT_IS_INCOMPLETE.swap(true, Ordering::Relaxed) {
-                note!("error: cannot write to standard output: {error}");
-            }
-        }
-        _ => {}
+    if let Err(error) = writeln!(stdout(), "{line}")
+        && error.kind() != ErrorKind::BrokenPipe
+        && !OUTPUT_IS_INCOMPLETE.swap(true, Ordering::Relaxed)
+    {
+        note!("error: cannot write to standard output: {error}");
     }
 }
 
