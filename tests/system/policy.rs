@@ -176,6 +176,8 @@ fn a_run_has_the_tags_of_its_owner() {
     {
         assert_eq!(report["tags"][tag], value, "{tag}");
     }
+    let warnings = report["warnings"].to_string();
+    assert!(warnings.contains("the tag \\\"environment\\\" is left out"), "{warnings}");
 }
 
 #[track_caller]

@@ -37,12 +37,7 @@ pub(crate) fn run_tags(
     let known = |fact: &Option<String>| {
         fact.as_ref().map_or_else(|| UNKNOWN.to_owned(), |fact| policy.redactor().text(fact))
     };
-    let own = settings
-        .tags
-        .iter()
-        .chain(own)
-        .map(|(key, value)| (key.clone(), policy.capture_named(key, value.as_str()).to_text()));
-    let mut tags: BTreeMap<String, String> = own.collect();
+    let mut tags = own_tags(telemetry, own);
     tags.extend(telemetry.host().map(|host| host.tags()).unwrap_or_default());
     tags.extend([
         ("run_id".to_owned(), run_id.to_string()),
@@ -59,6 +54,22 @@ pub(crate) fn run_tags(
     tags.extend(settings.team.clone().map(|team| ("team".to_owned(), team)));
     tags.extend(session_tag(telemetry));
     tags
+}
+
+/// The user's own tags, as they may be shown.
+fn own_tags(telemetry: &Telemetry, of_run: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+    let shown = |name: &str, value: &str| telemetry.policy().capture_named(name, value).to_text();
+    let own = telemetry.settings().tags.iter().chain(of_run);
+    own.map(|(name, value)| (name.clone(), shown(name, value))).collect()
+}
+
+/// Warns of the user's tags that have the name of one that every run has.
+pub(crate) fn tell_replaced_tags(state: &RunState, of_run: &BTreeMap<String, String>) {
+    for (name, value) in own_tags(&state.telemetry, of_run) {
+        if state.tags.get(&name) != Some(&value) {
+            state.warn(format!("the tag {name:?} is left out: every run has one of that name"));
+        }
+    }
 }
 
 /// The tags that are known at the end of a run, where they were not or are others than at its start.

@@ -28,7 +28,7 @@ use crate::{
     log::{field, log, warn_of},
     node_scope::QueryOwners,
     run_state::{RootSpan, RunState},
-    run_tags::{policy_hash, policy_tags, run_tags},
+    run_tags::{policy_hash, policy_tags, run_tags, tell_replaced_tags},
     telemetry::in_one_line,
     trace_link::trace_url,
 };
@@ -76,6 +76,7 @@ pub(crate) fn start(telemetry: &Telemetry, dag: &Dag, options: RunOptions) -> Ar
         bundle_has_failed: AtomicBool::new(false),
     });
     telemetry.tell_setup_warnings(&state);
+    tell_replaced_tags(&state, &options.tags);
     no_bundle.into_iter().for_each(|warning| state.bundle_failed(warning));
     announce(&state);
     *state.heartbeat() = Some(beat(&state));
