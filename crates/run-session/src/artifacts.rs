@@ -1,15 +1,12 @@
 //! What a run says of the outputs of its nodes: to the catalog, to the page, and beside the semantic registry.
 
-use std::path::Path;
-
 use chrono::SecondsFormat;
 use daglight_bundle_report::{Artifact, ArtifactColumn};
-use daglight_capture_policy::Policy;
 use daglight_materializers::{Entry, Produced, Written, schema_hash};
 use daglight_run_identity::NodeKind;
 use serde_json::{Map, Value, json};
 
-use crate::{log::error_that, run_state::RunState};
+use crate::{location::shown_location, log::error_that, run_state::RunState};
 
 impl RunState {
     /// Notes an output of a node. What is given back is what may be shown of it.
@@ -20,15 +17,11 @@ impl RunState {
         plan_signature: Option<String>,
     ) -> Artifact {
         let of_files = written.location.is_some();
-        let working_dir = std::env::current_dir().ok();
         let shown = |text: &str| self.policy.capture(text).to_text();
         let artifact = Artifact {
             name: written.name.clone(),
             materialization: written.materialization.name().to_owned(),
-            location: written
-                .location
-                .as_deref()
-                .and_then(|location| shown_location(location, working_dir.as_deref(), &self.policy)),
+            location: written.location.as_deref().and_then(|location| shown_location(location, &self.policy)),
             format: of_files.then(|| written.materialization.name().to_owned()),
             rows: written.rows,
             bytes: written.bytes,
@@ -116,50 +109,5 @@ pub(crate) fn known_only(value: Value) -> Value {
             Value::Object(entries.into_iter().filter(|(_, value)| !value.is_null()).collect())
         }
         other => other,
-    }
-}
-
-/// A location as the policy shows it. Below the working directory it is relative to that; a URL loses its query, which
-/// may be a signature.
-pub(crate) fn shown_location(location: &str, working_dir: Option<&Path>, policy: &Policy) -> Option<String> {
-    let shown = match location.split_once("://") {
-        Some((scheme, _)) if scheme != "file" => {
-            location.split(['?', '#']).next().unwrap_or(location).to_owned()
-        }
-        file => {
-            let path = file.map_or(location, |(_, path)| path);
-            let below = working_dir.and_then(|dir| Path::new(path).strip_prefix(dir).ok());
-            let slash = if path.ends_with('/') { "/" } else { "" };
-            below.map_or_else(|| path.to_owned(), |below| format!("{}{slash}", below.display()))
-        }
-    };
-    policy.capture_path(&shown).map(|path| path.to_text())
-}
-
-#[cfg(test)]
-mod tests {
-    use daglight_capture_policy::{Settings, ShownPath};
-
-    use super::*;
-
-    #[track_caller]
-    fn check(location: &str, whole: &str, file_name: &str) {
-        let shown = |paths| {
-            let mut settings = Settings::default();
-            settings.capture.paths = paths;
-            shown_location(location, Some(Path::new("/home/ann/shop")), &Policy::new(&settings))
-        };
-        assert_eq!(shown(ShownPath::Whole).as_deref(), Some(whole));
-        assert_eq!(shown(ShownPath::FileName).as_deref(), Some(file_name));
-        assert_eq!(shown(ShownPath::None), None);
-    }
-
-    #[test]
-    fn locations_are_shown_as_far_as_the_policy_allows() {
-        check("out/sales.parquet", "out/sales.parquet", "sales.parquet");
-        check("file:///home/ann/shop/out/sales/", "out/sales/", "sales");
-        check("/data/sales.csv", "/data/sales.csv", "sales.csv");
-        check("s3://bucket/sales/2024.parquet", "s3://bucket/sales/2024.parquet", "2024.parquet");
-        check("https://host/sales.csv?signature=abc", "https://host/sales.csv", "sales.csv");
     }
 }

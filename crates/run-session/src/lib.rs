@@ -20,6 +20,7 @@ mod finish;
 mod hamilton_summary;
 mod interrupt;
 mod live_progress;
+mod location;
 mod log;
 mod node;
 mod node_run;

@@ -13,7 +13,7 @@ use datafusion::{
 use serde_json::Value;
 
 use crate::{
-    artifacts::shown_location, attributes::plan_signature, beside_runtime::within, node_scope::NodeScope,
+    attributes::plan_signature, beside_runtime::within, location::shown_location, node_scope::NodeScope,
     stage::in_span,
 };
 
@@ -146,8 +146,7 @@ impl Node {
     /// The files at a location, to be compared with what lies there later. What takes longer than two seconds or fails
     /// is left out with a warning.
     pub async fn files_at(&self, session: &SessionContext, location: &str) -> Option<StoredFiles> {
-        let working_dir = std::env::current_dir().ok();
-        let shown = shown_location(location, working_dir.as_deref(), &self.scope.run.policy);
+        let shown = shown_location(location, &self.scope.run.policy);
         let what = shown.map_or_else(|| "the files".to_owned(), |shown| format!("the files of {shown}"));
         self.in_time(&what, StoredFiles::at(session, location)).await
     }

@@ -23,13 +23,13 @@ use datafusion::arrow::datatypes::SchemaRef;
 use opentelemetry::Context;
 use tokio::sync::Notify;
 
-use crate::{artifacts::shown_location, beside_runtime::within, run_state::RunState};
+use crate::{beside_runtime::within, location::shown_location, run_state::RunState};
 
 /// A node that runs. Its OpenTelemetry context holds it, so that queries planned inside find it.
 pub(crate) struct NodeScope {
     pub(crate) run: Arc<RunState>,
     pub(crate) name: String,
-    /// The stage that it is.
+    /// What its work is to the run, such as `extract` or `write`.
     pub(crate) stage: &'static str,
     /// The stable external name of what it makes.
     pub(crate) dataset: Captured,
@@ -169,8 +169,7 @@ fn described(span: StageSpanBuilder, node: &Node, policy: &Policy) -> StageSpanB
     let span = span.node_kind(node.kind);
     let Some(code) = &node.code else { return span };
     let span = span.attribute(key::CODE_LINE_NUMBER, code.first_line as u64);
-    let working_dir = std::env::current_dir().ok();
-    match shown_location(&code.path, working_dir.as_deref(), policy) {
+    match shown_location(&code.path, policy) {
         Some(path) => span.attribute(key::CODE_FILE_PATH, policy.capture(path)),
         None => span,
     }

@@ -12,10 +12,7 @@ use datafusion::{
 };
 use serde_json::{Map, Value, json};
 
-use crate::{
-    artifacts::{known_only, shown_location},
-    hamilton_summary,
-};
+use crate::{artifacts::known_only, hamilton_summary, location::shown_location};
 
 /// The value of a `dagworks_describe` attribute with what is known, where that is enough for the page.
 pub(crate) fn describe(source: &SourceFacts) -> Option<Map<String, Value>> {
@@ -48,8 +45,7 @@ pub(crate) fn describe(source: &SourceFacts) -> Option<Map<String, Value>> {
 
 /// Where the rows come from, and how many there are.
 pub(crate) fn locate(source: &SourceFacts, policy: &Policy) -> Value {
-    let working_dir = std::env::current_dir().ok();
-    let shown = |location: &String| shown_location(location, working_dir.as_deref(), policy);
+    let shown = |location: &String| shown_location(location, policy);
     let locations: Vec<String> = source.locations.iter().filter_map(shown).collect();
     known_only(json!({
         "location": match locations.as_slice() {
