@@ -19,7 +19,7 @@ fn main() {
         println!("| `{name}` | {} |", keys.join(", "));
     }
     println!(
-        "\n`row_count`, `bytes`, `table`, `plan_hash`, `query_id` and `source_tables` also stand on the spans of nodes \
+        "\n`row_count`, `column_count`, `bytes`, `table`, `plan_hash`, `query_id` and `source_tables` also stand on the spans of nodes \
          that know them,\nand `slow` on each span that took longer than its threshold."
     );
     table("Other attributes", key::ALL.iter().map(plain));

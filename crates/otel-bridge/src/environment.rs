@@ -2,11 +2,12 @@
 
 use std::{collections::BTreeMap, fs, io, time::Duration};
 
-use daglight_capture_policy::Secret;
+use daglight_capture_policy::{Redactor, Secret};
 use opentelemetry_sdk::{
     metrics::Temporality,
     trace::{Sampler, SpanLimits},
 };
+use reqwest::Url;
 
 use crate::{
     Signal,
@@ -216,13 +217,14 @@ impl<'a> Reader<'a> {
             export.console = false;
         }
         if otlp {
-            export.otlp = Some(self.otlp_target(signal, &of_signal));
+            export.otlp = self.otlp_target(signal, &of_signal);
         }
         export
     }
 
-    fn otlp_target(&mut self, signal: Signal, of_signal: &dyn Fn(&str) -> String) -> OtlpTarget {
+    fn otlp_target(&mut self, signal: Signal, of_signal: &dyn Fn(&str) -> String) -> Option<OtlpTarget> {
         let protocol = self.protocol([&of_signal("PROTOCOL"), "OTEL_EXPORTER_OTLP_PROTOCOL"]);
+        let endpoint = self.endpoint(signal, protocol, of_signal)?;
         let headers = [of_signal("HEADERS"), "OTEL_EXPORTER_OTLP_HEADERS".to_owned()]
             .iter()
             .find(|name| self.text(name).is_some())
@@ -232,14 +234,14 @@ impl<'a> Reader<'a> {
             .milliseconds(&of_signal("TIMEOUT"))
             .or_else(|| self.milliseconds("OTEL_EXPORTER_OTLP_TIMEOUT"))
             .unwrap_or(Duration::from_secs(10));
-        OtlpTarget {
+        Some(OtlpTarget {
             protocol,
-            endpoint: self.endpoint(signal, protocol, of_signal),
+            endpoint,
             headers: headers.into_iter().map(|(key, value)| (key, Secret::new(value))).collect(),
             timeout,
             gzip: self.gzip([&of_signal("COMPRESSION"), "OTEL_EXPORTER_OTLP_COMPRESSION"]),
             tls: self.tls(of_signal),
-        }
+        })
     }
 
     fn tls(&mut self, of_signal: &dyn Fn(&str) -> String) -> TlsFiles {
@@ -301,10 +303,11 @@ impl<'a> Reader<'a> {
         signal: Signal,
         protocol: OtlpProtocol,
         of_signal: &dyn Fn(&str) -> String,
-    ) -> String {
-        let own = self.text(&of_signal("ENDPOINT"));
+    ) -> Option<String> {
+        let own_name = of_signal("ENDPOINT");
+        let own = self.text(&own_name);
         let common = self.text("OTEL_EXPORTER_OTLP_ENDPOINT");
-        match protocol {
+        let endpoint = match protocol {
             OtlpProtocol::HttpProtobuf | OtlpProtocol::HttpJson => {
                 own.map(str::to_owned).unwrap_or_else(|| {
                     let base = common.unwrap_or("http://localhost:4318").trim_end_matches('/');
@@ -321,7 +324,15 @@ impl<'a> Reader<'a> {
                     false => format!("{}://{endpoint}", if insecure { "http" } else { "https" }),
                 }
             }
+        };
+        let is_web = |url: &Url| ["http", "https"].contains(&url.scheme()) && url.has_host();
+        if Url::parse(&endpoint).is_ok_and(|url| is_web(&url)) {
+            return Some(endpoint);
         }
+        let name = if own.is_some() { &own_name } else { "OTEL_EXPORTER_OTLP_ENDPOINT" };
+        let shown = Redactor::default().text(own.or(common).unwrap_or_default());
+        self.wrong(name, &shown, "nothing is exported to it, a URL with http:// or https:// is expected");
+        None
     }
 
     fn sampler(&mut self) -> Sampler {
@@ -458,6 +469,21 @@ mod tests {
             [(endpoint, "c:1"), grpc, ("OTEL_EXPORTER_OTLP_INSECURE", "true")],
             Some("http://c:1"),
         );
+    }
+
+    #[test]
+    fn an_endpoint_that_is_none_is_one_warning() {
+        for text in ["foo", "localhost:4318", "ftp://c:1"] {
+            let environment = read([("OTEL_EXPORTER_OTLP_ENDPOINT", text)]);
+            assert_eq!(
+                environment.warnings,
+                [format!(
+                    "OTEL_EXPORTER_OTLP_ENDPOINT={text:?} is not understood: nothing is exported to it, a URL with \
+                     http:// or https:// is expected"
+                )]
+            );
+            assert!(environment.traces.otlp.is_none() && environment.metrics.otlp.is_none());
+        }
     }
 
     #[test]

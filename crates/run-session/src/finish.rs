@@ -109,7 +109,11 @@ pub(crate) fn finish(state: &RunState) -> FinishReport {
     let signals = state.signals.finish(settings.otel.shutdown_timeout());
 
     signals.bundle_warnings().into_iter().for_each(|warning| state.bundle_failed(warning));
-    signals.export_warnings().into_iter().for_each(|warning| state.warn(warning));
+    let export_warnings = signals.export_warnings();
+    if !export_warnings.is_empty() {
+        // One endpoint that is away is one cause.
+        state.warn(export_warnings.join("; "));
+    }
     if let (Some(ledger), Some(bundle)) = (&tracker_ledger, &state.bundle) {
         let dropped: u64 = ledger.dropped.values().sum();
         if dropped > 0 {
