@@ -5,6 +5,7 @@
 use std::{
     collections::BTreeMap,
     hint::black_box,
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -53,7 +54,7 @@ fn main() {
     let folder = TempDir::new().expect("a temporary folder");
     let config = BridgeConfig { environment: BTreeMap::new(), ..BridgeConfig::new("bench") };
     let bridge = Bridge::start(config);
-    let signals = open_run(&bridge, &folder);
+    let signals = open_run(&bridge, folder.path());
     let root = signals.root();
 
     let bare = best_of(|| bare_span(&sdk));
@@ -65,6 +66,8 @@ fn main() {
     show("SDK, batch processor", bare);
     show("SDK, sampled out", best_of(|| bare_span(&off)));
     show("run span, files and metrics", best_of(|| run_span(&signals, &root.context())));
+    everything_on(|time| show("run span, files, metrics and OTLP", time));
+    nothing_on(&bridge, |time| show("run span, no file can be made", time));
     tracing::subscriber::with_default(registry().with(bridge.layer()), || {
         let _inside = root.context().attach();
         show("tracing span in a run", best_of(tracing_span));
@@ -74,6 +77,31 @@ fn main() {
     root.end();
     let ledgers = signals.finish(Duration::from_secs(60));
     assert!(ledgers.traces.bundle.is_complete(), "{ledgers:?}");
+}
+
+/// To an endpoint that is away: what the caller does is the same, and its queue takes all spans of the bench.
+fn everything_on(show: impl FnOnce(Duration)) {
+    let environment = [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1"),
+        ("OTEL_BSP_MAX_QUEUE_SIZE", "200000"),
+        ("OTEL_EXPORTER_OTLP_TIMEOUT", "1000"),
+    ];
+    let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+    let bridge = Bridge::start(BridgeConfig { environment, ..BridgeConfig::new("bench") });
+    let folder = TempDir::new().expect("a temporary folder");
+    let signals = open_run(&bridge, folder.path());
+    let root = signals.root();
+    show(best_of(|| run_span(&signals, &root.context())));
+    root.end();
+    bridge.shutdown(Duration::from_secs(1));
+}
+
+/// In a folder that is not there.
+fn nothing_on(bridge: &Bridge, show: impl FnOnce(Duration)) {
+    let folder = TempDir::new().expect("a temporary folder");
+    let signals = open_run(bridge, &folder.path().join("nowhere"));
+    let root = signals.root();
+    show(best_of(|| run_span(&signals, &root.context())));
 }
 
 /// More spans than queues hold: how fast they get through, and how many.
@@ -106,7 +134,7 @@ fn sustained_and_burst(sdk: &SdkTracer, bridge: &Bridge, signals: &RunSignals, p
     let bare = burst(&|| bare_span(&tracer));
     let _ = provider.shutdown();
     let folder = TempDir::new().expect("a temporary folder");
-    let signals = open_run(bridge, &folder);
+    let signals = open_run(bridge, folder.path());
     let root = signals.root();
     let run = burst(&|| run_span(&signals, &root.context()));
     let kept = signals.finish(Duration::from_secs(60)).traces.bundle.exported;
@@ -138,10 +166,10 @@ impl SpanExporter for SlowExporter {
     }
 }
 
-fn open_run(bridge: &Bridge, folder: &TempDir) -> RunSignals {
-    let files = SignalFiles::in_folder(folder.path());
+fn open_run(bridge: &Bridge, folder: &Path) -> RunSignals {
+    let files = SignalFiles::in_folder(folder);
     let dag_name = "bench".try_into().expect("a name");
-    bridge.open_run(RunScope::new(RunId::new(), dag_name, files, folder.path()))
+    bridge.open_run(RunScope::new(RunId::new(), dag_name, files, folder))
 }
 
 fn bare_span(tracer: &SdkTracer) {
