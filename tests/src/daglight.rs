@@ -90,9 +90,14 @@ impl Daglight {
     /// On a disk whose files take so many blocks of 512 bytes and fail to grow further, as if it were full.
     #[must_use]
     pub fn with_files_up_to(self, blocks: u32) -> Self {
-        let mut command = Command::new("/bin/sh");
         let limit = format!(r#"trap '' XFSZ; ulimit -f {blocks}; exec "$@""#);
-        command.args(["-c", &limit, "sh"]).arg(self.command.get_program()).args(self.command.get_args());
+        self.through("/bin/sh", &["-c", &limit, "sh"])
+    }
+
+    /// Has another program become this one.
+    fn through(self, program: &str, arguments: &[&str]) -> Self {
+        let mut command = Command::new(program);
+        command.args(arguments).arg(self.command.get_program()).args(self.command.get_args());
         for (name, value) in self.command.get_envs() {
             match value {
                 Some(value) => command.env(name, value),
@@ -136,14 +141,16 @@ impl Daglight {
     ///
     /// # Panics
     /// When it cannot be started.
-    pub fn start(mut self) -> Running {
+    pub fn start(self) -> Running {
+        // Shells have what they start in the background ignore ctrl-c, and so would this.
+        let mut call = self.through("env", &["--default-signal=INT"]);
         let output = TempDir::with_prefix("daglight-output-").expect("a temporary folder");
         let to = |name: &str| {
             let file = File::create(output.path().join(name)).expect("a file");
-            if self.is_read { Stdio::from(file) } else { Stdio::from(io::pipe().expect("a pipe").1) }
+            if call.is_read { Stdio::from(file) } else { Stdio::from(io::pipe().expect("a pipe").1) }
         };
         let (stdout, stderr) = (to(STDOUT), to(STDERR));
-        let child = self
+        let child = call
             .command
             .stdin(Stdio::null())
             .stdout(stdout)
