@@ -50,7 +50,7 @@ fn read_and_append(folder: &Path, input: &[u8]) {
     // A piece of a line that was left becomes a line that cannot be read.
     let more = after.ledger.produced - before.ledger.produced;
     assert!((1..=2).contains(&more), "{more} items more");
-    assert!(after.open_nodes.contains("appended"));
+    assert!(after.nodes.contains_key("appended"));
 }
 
 /// A record as a line of an outbox.
