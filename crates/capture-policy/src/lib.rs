@@ -8,6 +8,7 @@
 
 mod captured;
 mod catalog;
+mod causes;
 mod command_line;
 mod credentials;
 mod embedded;
@@ -27,6 +28,7 @@ mod settings_error;
 
 pub use captured::Captured;
 pub use catalog::{SETTINGS, Setting, SettingKind};
+pub use causes::in_one_line;
 pub use layer::Origin;
 pub use loader::SettingsLoader;
 pub use outputs::{OutputSettings, ParamTableSettings};

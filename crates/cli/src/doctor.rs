@@ -11,14 +11,11 @@ use std::{
 
 use chrono::{TimeDelta, Utc};
 use daglight::{
-    policy::SettingsLoader,
+    policy::{SettingsLoader, in_one_line},
     tracker::{Client, Connection, ProjectRef},
 };
 
-use crate::{
-    failure::{Failure, chain},
-    say::say,
-};
+use crate::{failure::Failure, say::say};
 
 /// A clock that is off by more makes runs start before or after they did.
 const MAX_CLOCK_ERROR: TimeDelta = TimeDelta::seconds(30);
@@ -126,6 +123,6 @@ impl Checks {
 
     /// The errors of settings and calls say themselves what to do.
     fn check<T, E: Error + 'static>(&mut self, what: &str, result: Result<T, E>) -> Option<T> {
-        result.inspect_err(|error| self.fail(what, &chain(error))).ok()
+        result.inspect_err(|error| self.fail(what, &in_one_line(error))).ok()
     }
 }

@@ -2,16 +2,15 @@
 
 use std::{process::ExitCode, time::Duration};
 
-use daglight::{bundle::Bundle, policy::SettingsLoader, sync_run, tracker::Connection};
+use daglight::{
+    bundle::Bundle,
+    policy::{SettingsLoader, in_one_line},
+    sync_run,
+    tracker::Connection,
+};
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::{
-    args::SyncArgs,
-    bundles::bundles_at,
-    failure::{Failure, chain},
-    progress::grouped,
-    say::say,
-};
+use crate::{args::SyncArgs, bundles::bundles_at, failure::Failure, progress::grouped, say::say};
 
 pub(crate) fn sync(args: &SyncArgs) -> Result<ExitCode, Failure> {
     let settings = SettingsLoader::from_process().load().map_err(Failure::input)?;
@@ -41,7 +40,7 @@ fn sync_one(bundle: &Bundle, connection: &Connection, timeout: Duration) -> (Str
     let report = match sync_run(bundle, connection, timeout) {
         Ok(Some(report)) => report,
         Ok(None) => return ("not recorded for the tracker".to_owned(), true),
-        Err(error) => return (format!("error: {}", chain(&error)), false),
+        Err(error) => return (format!("error: {}", in_one_line(&error)), false),
     };
     let outcome = &report.outcome;
     let mut said = match (outcome.delivered, outcome.ledger.waiting) {

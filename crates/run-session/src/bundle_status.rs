@@ -4,11 +4,12 @@ use std::path::PathBuf;
 
 use chrono::{DateTime, Utc};
 use daglight_bundle_report::{Bundle, FileEntry, Ledger, Manifest, RunStatus};
+use daglight_capture_policy::in_one_line;
 use daglight_run_identity::RunId;
 use daglight_tracker_client::{ProcessEvidence, outbox_status};
 use serde::Serialize;
 
-use crate::{close::process_evidence, sync::account, telemetry::in_one_line};
+use crate::{close::process_evidence, sync::account};
 
 /// A run as its bundle tells it.
 #[derive(Debug, Clone, PartialEq, Serialize)]

@@ -7,7 +7,7 @@ use daglight_bundle_report::{
     ArtifactCatalog, Delivery, FileEntry, Identity, Ledger, Links, MANIFEST_VERSION, Manifest, NodeRecord,
     NodeStatus, Report, RunStatus, SignalLedger,
 };
-use daglight_capture_policy::Captured;
+use daglight_capture_policy::{Captured, in_one_line};
 use daglight_otel_bridge::{Signal, SignalLedgers};
 use daglight_run_identity::RunId;
 use daglight_tracker_client::{Attribute, Event, Outcome};
@@ -18,7 +18,6 @@ use crate::{
     run_state::RunState,
     run_tags::late_tags,
     sync::account,
-    telemetry::in_one_line,
 };
 
 /// How a run ended, what became of its records, and where to look at it.
@@ -139,11 +138,8 @@ pub(crate) fn finish(state: &RunState) -> FinishReport {
                 bundle.dir().display()
             );
             // The delivery has warned of its errors when they occurred, and without a server nothing went wrong.
-            if ledger.last_error.is_none() && state.telemetry.shared.connection.is_some() {
-                state.warn(warning);
-            } else {
-                state.note(warning);
-            }
+            let told = ledger.last_error.is_some() || state.telemetry.shared.connection.is_none();
+            state.warn_unless(told, warning);
         }
     }
     let delivery = Delivery { tracker: tracker_ledger.map(account), signals: signal_accounts(&signals) };

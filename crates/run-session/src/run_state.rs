@@ -129,16 +129,21 @@ impl RunState {
         first.then_some(warning)
     }
 
+    /// As [`RunState::warn`], but silent on the console where that has been told already.
+    pub(crate) fn warn_unless(&self, told: bool, warning: String) {
+        if told {
+            self.note(warning);
+        } else {
+            self.warn(warning);
+        }
+    }
+
     /// Says that something is missing in the bundle. A full disk has many such consequences: the console shows the first,
     /// which the tracker's outbox may have told already, the finish report has all.
     pub(crate) fn bundle_failed(&self, warning: String) {
         let outbox_failed =
             || self.tracker.as_ref().is_some_and(|tracker| tracker.ledger().dropped_total() > 0);
-        if self.bundle_has_failed.swap(true, Ordering::Relaxed) || outbox_failed() {
-            self.note(warning);
-        } else {
-            self.warn(warning);
-        }
+        self.warn_unless(self.bundle_has_failed.swap(true, Ordering::Relaxed) || outbox_failed(), warning);
     }
 
     /// Marks the run as failed; the first reason stays.

@@ -10,7 +10,7 @@ use std::{
 
 use chrono::Utc;
 use daglight_bundle_report::Bundle;
-use daglight_capture_policy::Policy;
+use daglight_capture_policy::{Policy, in_one_line};
 use daglight_heartbeat::{Beat, Heartbeat, HeartbeatConfig};
 use daglight_otel_bridge::{
     RunScope, SignalFiles, StageSpan,
@@ -29,7 +29,6 @@ use crate::{
     node_scope::QueryOwners,
     run_state::{RootSpan, RunState},
     run_tags::{policy_hash, policy_tags, run_tags, tell_replaced_tags},
-    telemetry::in_one_line,
     trace_link::trace_url,
 };
 

@@ -3,14 +3,12 @@
 use std::time::Duration;
 
 use daglight_bundle_report::{Bundle, Ledger, Manifest, Report};
+use daglight_capture_policy::in_one_line;
 use daglight_tracker_client::{
     Connection, Ledger as TrackerLedger, SyncError, SyncOutcome, outbox_status, sync_bundle,
 };
 
-use crate::{
-    close::{close_dead_run, process_evidence},
-    telemetry::in_one_line,
-};
+use crate::close::{close_dead_run, process_evidence};
 
 /// What became of one bundle.
 #[derive(Debug)]

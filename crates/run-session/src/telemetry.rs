@@ -9,7 +9,7 @@ use std::{
     },
 };
 
-use daglight_capture_policy::{Policy, Settings, SettingsError, SettingsLoader};
+use daglight_capture_policy::{Policy, Settings, SettingsError, SettingsLoader, in_one_line};
 use daglight_materializers::Registry;
 use daglight_otel_bridge::{Bridge, BridgeConfig, ProgramProviders, SlowAfter, names::Namespace};
 use daglight_plan_diagnostics::{LiveQueries, instrument};
@@ -160,11 +160,7 @@ impl Telemetry {
     pub(crate) fn tell_setup_warnings(&self, state: &RunState) {
         let told = self.shared.setup_told.swap(true, Ordering::Relaxed);
         for warning in &self.shared.setup_warnings {
-            if told {
-                state.note(warning.clone());
-            } else {
-                state.warn(warning.clone());
-            }
+            state.warn_unless(told, warning.clone());
         }
     }
 
@@ -182,10 +178,4 @@ impl Telemetry {
     pub(crate) fn host(&self) -> Option<&HostFacts> {
         self.policy().host_facts().then(|| self.shared.host.get_or_init(HostFacts::of_machine))
     }
-}
-
-/// An error and its causes in one line.
-pub(crate) fn in_one_line(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |line, cause| format!("{line}: {cause}"))
 }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use daglight_capture_policy::in_one_line;
 use daglight_materializers::{ParamTable, ParamTableError};
 use datafusion::common::{ResolvedTableReference, TableReference};
 
@@ -49,11 +50,10 @@ impl UsedParamTable {
     pub(crate) fn failed(&self, script: &Script, error: &ParamTableError) -> SourceError {
         let reader = self.readers.first().copied().unwrap_or_default();
         let statement = &script.statements()[reader];
-        let causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
         SourceError {
             place: Box::new(script.source.place(statement.first_line, statement.first_column)),
             node: Some(self.table.name().to_owned()),
-            message: causes.fold(error.to_string(), |message, cause| format!("{message}: {cause}")),
+            message: in_one_line(error),
         }
     }
 }

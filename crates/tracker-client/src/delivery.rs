@@ -4,12 +4,13 @@ use std::{
     collections::BTreeMap,
     error::Error,
     fmt,
-    iter::successors,
     path::PathBuf,
     sync::{Arc, Condvar, Mutex, PoisonError},
     thread,
     time::{Duration, Instant},
 };
+
+use daglight_capture_policy::in_one_line;
 
 use crate::{
     Client, Connection, Counts, Ledger, Outbox, RunLink,
@@ -275,7 +276,7 @@ impl Worker {
     /// Takes note of an attempt that failed. `answered`: the server has answered to an earlier request, if perhaps to none
     /// of a whole step.
     fn failed(&mut self, error: &DeliveryError, answered: bool) {
-        let text = chain(error);
+        let text = in_one_line(error);
         if self.warned {
             tracing::debug!(error = text, "the tracking server cannot be reached");
         } else {
@@ -296,7 +297,7 @@ impl Worker {
 
     /// Ends the delivery. Everything that is not delivered stays in the outbox.
     fn give_up(&self, error: &dyn Error) {
-        let text = chain(error);
+        let text = in_one_line(error);
         tracing::warn!(
             error = text,
             "this run is not delivered to the tracking server: it is kept in its bundle, and `daglight sync` delivers \
@@ -331,12 +332,6 @@ impl Drop for Worker {
     }
 }
 
-/// An error with its causes, in one line.
-pub(crate) fn chain(error: &dyn Error) -> String {
-    let causes = successors(Some(error), |error: &&dyn Error| (*error).source()).map(ToString::to_string);
-    causes.collect::<Vec<_>>().join(": ")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -345,6 +340,6 @@ mod tests {
     fn causes_are_told_once() {
         let inner = std::io::Error::other("disk full");
         let error = crate::CursorError::Io { path: "delivery.json".into(), source: inner };
-        assert_eq!(chain(&error), "cannot use delivery.json: disk full");
+        assert_eq!(in_one_line(&error), "cannot use delivery.json: disk full");
     }
 }

@@ -7,14 +7,13 @@ use std::{
 };
 
 use chrono::{DateTime, Utc};
-use daglight_capture_policy::{Durability, Policy, Profile};
+use daglight_capture_policy::{Durability, Policy, Profile, in_one_line};
 
 use crate::{
     Attribute, Client, Connection, ConnectionError, Event, Ledger, Outbox, OutboxError, OutboxStatus,
     Outcome, RunLink, StatusError,
     backoff::Backoff,
     deliverer::{Deliverer, DeliveryError, Progress},
-    delivery::chain,
     delivery_lock::DeliveryLock,
     outbox_status,
 };
@@ -146,7 +145,7 @@ fn deliver(
                 last_error = None;
             }
             Err(error) if error.is_temporary() => {
-                last_error = Some(chain(&error));
+                last_error = Some(in_one_line(&error));
                 let pause = backoff.next(error.retry_after());
                 if begun.elapsed() + pause >= timeout {
                     break;

@@ -3,10 +3,10 @@
 use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use chrono::Utc;
-use daglight_capture_policy::Durability;
+use daglight_capture_policy::{Durability, in_one_line};
 use daglight_run_identity::{Dag, RunId};
 
-use crate::{Attribute, Connection, Delivery, Event, Ledger, Outbox, Outcome, RunLink, delivery::chain};
+use crate::{Attribute, Connection, Delivery, Event, Ledger, Outbox, Outcome, RunLink};
 
 /// Records a run in its bundle, and delivers it if there is a connection. Nothing here fails, and nothing waits but
 /// [`Tracker::flush`].
@@ -47,7 +47,10 @@ impl Tracker {
                 Self { outbox, delivery }
             }
             Err(error) => {
-                tracing::warn!(error = chain(&error), "this run is not recorded for the tracking server");
+                tracing::warn!(
+                    error = in_one_line(&error),
+                    "this run is not recorded for the tracking server"
+                );
                 Self { outbox: Outbox::discarding(tracker_dir), delivery: None }
             }
         }
