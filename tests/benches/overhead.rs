@@ -76,7 +76,7 @@ async fn main() -> Result<()> {
     env::set_current_dir(folder.path())?;
     let telemetry = Telemetry::from_env()?;
     let bare = session(SessionContext::new(), &data).await?;
-    let watched = telemetry.instrument(SessionStateBuilder::new_with_default_features());
+    let watched = telemetry.session(SessionStateBuilder::new_with_default_features());
     let watched = session(watched, &data).await?;
 
     let name = |round: usize, number: i32| format!("round_{round}_q{number}");

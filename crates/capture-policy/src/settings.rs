@@ -8,6 +8,10 @@ use serde::{Deserialize, Serialize};
 use crate::{OutputSettings, ParamTableSettings, Profile, Secret};
 
 /// All settings, resolved.
+///
+/// A program that sets them itself starts from a profile: `let mut settings = Settings::of_profile(Profile::Prod);`
+/// and then `settings.team = ...`.
+#[non_exhaustive]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {

@@ -42,11 +42,11 @@ pub(crate) fn run(args: RunArgs) -> Result<ExitCode, Failure> {
     let show = Show { nodes: !args.quiet, rows: !args.json };
     let progress = Progress::new(lines, pipeline.dag().nodes().len() as u64, show);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::work)?;
-    let session = telemetry.instrument(
+    let session = telemetry.session(
         SessionStateBuilder::new_with_default_features()
             .with_config(SessionConfig::from_env().map_err(Failure::input)?.with_information_schema(true)),
     );
-    let run = telemetry.start_run(pipeline.dag(), RunOptions { tags, ..RunOptions::default() });
+    let run = telemetry.start_run(pipeline.dag(), RunOptions::new().tags(tags));
     let ended = runtime.block_on(execute(&pipeline, &session, &run, &args, &progress));
     progress.clear();
     if let Ended::Failed(message) = &ended {

@@ -7,7 +7,7 @@
 //!
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 //! let telemetry = Telemetry::from_env()?; // profile, OpenTelemetry, tracker; never waits for a server
-//! let ctx = telemetry.instrument(SessionStateBuilder::new_with_default_features());
+//! let ctx = telemetry.session(SessionStateBuilder::new_with_default_features());
 //!
 //! let dag = Dag::builder("sales::order_risk_v1")? // built once: decides the version
 //!     .loader("orders")

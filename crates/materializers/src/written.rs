@@ -65,7 +65,11 @@ impl fmt::Display for Materialization {
 }
 
 /// An output that exists now.
+///
+/// One that is written by other means than an [`Output`](crate::Output) starts from [`Written::new`], and says what else
+/// is known: `Written::new("risk", Materialization::Table, schema).with_rows(12)`.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct Written {
     /// The stable external name.
     pub name: String,
@@ -101,6 +105,34 @@ impl Written {
             signature: None,
             written_at: Utc::now(),
         }
+    }
+
+    /// Kept in another way than was found out.
+    #[must_use]
+    pub fn kept_as(mut self, materialization: Materialization) -> Self {
+        self.materialization = materialization;
+        self
+    }
+
+    /// With the path or URL of its files.
+    #[must_use]
+    pub fn with_location(mut self, location: impl Into<String>) -> Self {
+        self.location = Some(location.into());
+        self
+    }
+
+    /// With the number of rows written.
+    #[must_use]
+    pub fn with_rows(mut self, rows: u64) -> Self {
+        self.rows = Some(rows);
+        self
+    }
+
+    /// With the bytes written.
+    #[must_use]
+    pub fn with_bytes(mut self, bytes: u64) -> Self {
+        self.bytes = Some(bytes);
+        self
     }
 
     /// With the files that hold it.

@@ -1,6 +1,6 @@
 //! A node from the inside: what its own code can say and do.
 
-use std::{fmt, future::Future, sync::Arc, time::Duration};
+use std::{future::Future, sync::Arc, time::Duration};
 
 use daglight_materializers::{Output, ParamTable, ParamTableError, StoredFiles, Written, source_facts};
 use daglight_otel_bridge::{
@@ -13,8 +13,8 @@ use datafusion::{
 use serde_json::Value;
 
 use crate::{
-    attributes::plan_signature, beside_runtime::within, location::shown_location, node_scope::NodeScope,
-    stage::in_span,
+    RunError, attributes::plan_signature, beside_runtime::within, location::shown_location,
+    node_scope::NodeScope, stage::in_span,
 };
 
 /// How long it may take to ask a store for metadata, so that a slow one does not hold up the pipeline.
@@ -34,18 +34,18 @@ impl Node {
 
     /// Runs a part of the node's work as a stage of its own, such as `normalize`: with a span below that of the node. The
     /// result passes through as it is; an error marks the span as failed.
-    pub async fn stage<T, E, F>(&self, stage: &str, work: F) -> Result<T, E>
+    pub async fn stage<T, E, F, Kind>(&self, stage: &str, work: F) -> Result<T, E>
     where
-        E: fmt::Display,
+        E: RunError<Kind>,
         F: Future<Output = Result<T, E>>,
     {
         self.inside(self.span(names::span::STAGE).stage(stage), work).await
     }
 
     /// Runs one unit of the node's work, such as a file of many, as [`Node::stage`] does a stage.
-    pub async fn task<T, E, F>(&self, task: &str, work: F) -> Result<T, E>
+    pub async fn task<T, E, F, Kind>(&self, task: &str, work: F) -> Result<T, E>
     where
-        E: fmt::Display,
+        E: RunError<Kind>,
         F: Future<Output = Result<T, E>>,
     {
         let task = self.scope.run.policy.capture(task);
@@ -57,7 +57,7 @@ impl Node {
         self.scope.run.signals.span(name).parent(&self.scope.here()).node(self.name())
     }
 
-    async fn inside<T, E: fmt::Display>(
+    async fn inside<T, E: RunError<Kind>, Kind>(
         &self,
         span: StageSpanBuilder,
         work: impl Future<Output = Result<T, E>>,

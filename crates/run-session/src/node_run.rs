@@ -13,6 +13,7 @@ use crate::{
     attributes::attributes,
     log::{field, known, log},
     node_scope::NodeScope,
+    run_error::RecordedError,
     run_state::RunState,
     trace_link::trace_link,
 };
@@ -70,11 +71,11 @@ impl NodeRun {
         self.end(None);
     }
 
-    pub(crate) fn fail(mut self, error_type: &str, message: &str) {
-        self.end(Some((error_type, message)));
+    pub(crate) fn fail(mut self, error: &RecordedError) {
+        self.end(Some(error));
     }
 
-    fn end(&mut self, error: Option<(&str, &str)>) {
+    fn end(&mut self, error: Option<&RecordedError>) {
         let Some(span) = self.span.take() else { return };
         let state = &self.scope.run;
         let elapsed = self.started.elapsed();
@@ -96,13 +97,13 @@ impl NodeRun {
         if let Some(table) = &facts.table {
             span.set(Key::Table, state.policy.capture(table.as_str()));
         }
-        let message = error.map(|(_, message)| state.policy.capture_error(message));
+        let message = error.map(|error| state.policy.capture_error(&error.text()));
         {
             let _guard = span.context().attach();
             let node = state.policy.capture(self.scope.name.as_str());
             match (&message, error) {
-                (Some(message), Some((error_type, _))) => {
-                    span.fail(error_type, message);
+                (Some(message), Some(error)) => {
+                    span.fail(error.error_type, message);
                     log!(ERROR, "node failed", node = field(node), error = field(message));
                     let reason = format!("node {}: {}", self.scope.name, message.to_text());
                     state.fail(state.policy.capture(reason));
@@ -117,8 +118,7 @@ impl NodeRun {
             }
         }
         if self.tracked {
-            let lines: Option<Vec<String>> =
-                error.map(|(_, message)| message.lines().map(str::to_owned).collect());
+            let lines = error.map(RecordedError::lines);
             if let Some(tracker) = &state.tracker {
                 let mut attributes =
                     attributes(&facts, lines.as_deref(), &state.policy, state.telemetry.registry());
@@ -150,11 +150,11 @@ impl NodeRun {
 
 impl Drop for NodeRun {
     fn drop(&mut self) {
-        if std::thread::panicking() {
-            self.end(Some(("panic", "the node's code panicked")));
-        } else {
-            self.end(Some(("cancelled", "the node was dropped before its end")));
-        }
+        let error = match std::thread::panicking() {
+            true => RecordedError::new("panic", "the node's code panicked"),
+            false => RecordedError::new("cancelled", "the node was dropped before its end"),
+        };
+        self.end(Some(&error));
     }
 }
 

@@ -1,6 +1,11 @@
 //! A run, from its start to its finish.
 
-use std::{fmt, future::Future, path::Path, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    path::Path,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use daglight_bundle_report::{Bundle, NodeRecord};
 use daglight_otel_bridge::names;
@@ -8,8 +13,8 @@ use daglight_run_identity::{Dag, RunId};
 use opentelemetry::context::FutureExt as _;
 
 use crate::{
-    FinishReport, Node, RunOptions, Telemetry, beside_runtime::on_own_thread, finish::finish,
-    node_run::NodeRun, run_state::RunState, stage::in_span, start::start,
+    FinishReport, Node, RunError, RunOptions, Telemetry, beside_runtime::on_own_thread, finish::finish,
+    node_run::NodeRun, run_error::RecordedError, run_state::RunState, stage::in_span, start::start,
 };
 
 /// How long a node waits for its dropped queries to say how they ended.
@@ -17,16 +22,28 @@ const DROPPED_QUERIES_LIMIT: Duration = Duration::from_millis(250);
 
 /// One execution of a DAG.
 ///
-/// Finish it with [`Run::finish`]. A run that is dropped without that ends as a failure, with what could be delivered
-/// in the flush timeout.
+/// Clones are the same run, so that tasks and threads can share it. It ends once: with the first [`Run::finish`] of any of
+/// them. Where the last one is dropped without that, the run ends as a failure, with what could be delivered in the flush
+/// timeout.
+///
+/// Once the run has ended, nodes and stages still do their work and pass its result through, but nothing of it is
+/// recorded, which a warning in the log says.
+#[derive(Clone)]
 pub struct Run {
     state: Arc<RunState>,
-    finished: bool,
+    end: Arc<RunEnd>,
+}
+
+/// The end of a run, which its handles share.
+struct RunEnd {
+    state: Arc<RunState>,
+    report: OnceLock<FinishReport>,
 }
 
 impl Run {
     pub(crate) fn start(telemetry: &Telemetry, dag: &Dag, options: RunOptions) -> Self {
-        Self { state: start(telemetry, dag, options), finished: false }
+        let state = start(telemetry, dag, options);
+        Self { end: Arc::new(RunEnd { state: Arc::clone(&state), report: OnceLock::new() }), state }
     }
 
     /// The run's id.
@@ -46,9 +63,9 @@ impl Run {
 
     /// Runs the code of a node: with a span, a task on the tracker, an entry in the heartbeat, and every query seen
     /// that is planned inside. The result passes through as it is; an error marks node and run as failed.
-    pub async fn node<T, E, F, W>(&self, name: &str, work: W) -> Result<T, E>
+    pub async fn node<T, E, F, W, Kind>(&self, name: &str, work: W) -> Result<T, E>
     where
-        E: fmt::Display,
+        E: RunError<Kind>,
         F: Future<Output = Result<T, E>>,
         W: FnOnce(Node) -> F,
     {
@@ -59,29 +76,31 @@ impl Run {
         scope.queries_to_end(DROPPED_QUERIES_LIMIT).await;
         match &result {
             Ok(_) => running.succeed(),
-            Err(error) => running.fail(std::any::type_name::<E>(), &format!("{error:#}")),
+            Err(error) => running.fail(&RecordedError::of(error)),
         }
         result
     }
 
     /// Runs code that belongs to the run but to no node, such as the setup of a session: with a span, and with the run's
     /// ids in its logs. The result passes through as it is; an error marks stage and run as failed.
-    pub async fn stage<T, E, F>(&self, stage: &str, work: F) -> Result<T, E>
+    pub async fn stage<T, E, F, Kind>(&self, stage: &str, work: F) -> Result<T, E>
     where
-        E: fmt::Display,
+        E: RunError<Kind>,
         F: Future<Output = Result<T, E>>,
     {
         let _stage = self.state.beat_in_stage(stage);
         let span = self.state.signals.span(names::span::STAGE).parent(&self.state.root.context).stage(stage);
         let result = in_span(span.start(), &self.state.policy, work).await;
-        result.inspect_err(|error| self.fail(error))
+        result.inspect_err(|error| self.fail_with(&RecordedError::of(error)))
     }
 
-    /// Marks the run as failed for a reason that is no node's.
-    pub fn fail(&self, reason: impl fmt::Display) {
-        let reason = self.state.policy.capture_error(&format!("{reason:#}"));
-        self.state.root.fail("Error", &reason);
-        self.state.fail(reason);
+    /// Marks the run as failed for a reason that is not a node's: an error, with its causes, or a text.
+    pub fn fail<Kind>(&self, reason: impl RunError<Kind>) {
+        self.fail_with(&RecordedError::of(&reason));
+    }
+
+    pub(crate) fn fail_with(&self, error: &RecordedError) {
+        self.end.fail(error);
     }
 
     /// Brings the signal files of the bundle up to this moment, with the state of the metrics, while the run goes on. False
@@ -97,19 +116,19 @@ impl Run {
 
     /// Ends the run: final states, delivery and export as far as the timeouts allow, manifest and report. Needs no
     /// particular runtime, and blocks none.
-    pub async fn finish(mut self) -> FinishReport {
-        self.finished = true;
-        let state = Arc::clone(&self.state);
-        match on_own_thread("daglight-finish", move || finish(&state)).await {
+    ///
+    /// Where a clone has finished the run, or is about to, the report is the same.
+    pub async fn finish(self) -> FinishReport {
+        let end = Arc::clone(&self.end);
+        match on_own_thread("daglight-finish", move || end.report()).await {
             Some(report) => report,
-            None => finish(&self.state),
+            None => self.end.report(),
         }
     }
 
     /// As [`Run::finish`], for code that is not async. Do not call it on a thread of an async runtime.
-    pub fn finish_blocking(mut self) -> FinishReport {
-        self.finished = true;
-        finish(&self.state)
+    pub fn finish_blocking(self) -> FinishReport {
+        self.end.report()
     }
 
     /// What is known of a node that has started.
@@ -118,14 +137,27 @@ impl Run {
     }
 }
 
-impl Drop for Run {
+impl RunEnd {
+    /// Ends the run, unless that was done; then the report is the one that was made.
+    fn report(&self) -> FinishReport {
+        self.report.get_or_init(|| finish(&self.state)).clone()
+    }
+
+    fn fail(&self, error: &RecordedError) {
+        let reason = self.state.policy.capture_error(&error.text());
+        self.state.root.fail(error.error_type, &reason);
+        self.state.fail(reason);
+    }
+}
+
+impl Drop for RunEnd {
     fn drop(&mut self) {
-        if self.finished {
+        if self.report.get().is_some() {
             return;
         }
         let reason =
             if std::thread::panicking() { "the program panicked" } else { "the run was dropped unfinished" };
-        self.fail(reason);
+        self.fail(&RecordedError::new("Error", reason));
         let state = Arc::clone(&self.state);
         // On a thread of its own: this one may belong to a runtime, which blocking clients do not bear.
         let ending = std::thread::Builder::new().name("daglight-finish".into()).spawn(move || finish(&state));

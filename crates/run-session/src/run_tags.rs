@@ -115,11 +115,9 @@ mod tests {
     #[test]
     fn every_run_has_its_tags_and_no_secret() {
         let of_settings = [("ticket", "A-0"), ("region", "north")];
-        let settings = Settings {
-            team: Some("risk".to_owned()),
-            tags: of_settings.map(|(key, value)| (key.to_owned(), value.to_owned())).into(),
-            ..Settings::of_profile(Profile::Prod)
-        };
+        let mut settings = Settings::of_profile(Profile::Prod);
+        settings.team = Some("risk".to_owned());
+        settings.tags = of_settings.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
         let telemetry = Telemetry::new(settings);
         let own = BTreeMap::from([
             ("api_key".to_owned(), "hunter2".to_owned()),

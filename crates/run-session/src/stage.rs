@@ -1,13 +1,15 @@
 //! Work inside a span of a run.
 
-use std::{any::type_name, fmt, future::Future};
+use std::future::Future;
 
 use daglight_capture_policy::Policy;
 use daglight_otel_bridge::StageSpan;
 use opentelemetry::context::FutureExt as _;
 
+use crate::{RunError, run_error::RecordedError};
+
 /// Does the work inside the span, which an error marks as failed.
-pub(crate) async fn in_span<T, E: fmt::Display>(
+pub(crate) async fn in_span<T, E: RunError<Kind>, Kind>(
     span: StageSpan,
     policy: &Policy,
     work: impl Future<Output = Result<T, E>>,
@@ -15,7 +17,8 @@ pub(crate) async fn in_span<T, E: fmt::Display>(
     let context = span.context();
     let result = work.with_context(context).await;
     if let Err(error) = &result {
-        span.fail(type_name::<E>(), &policy.capture_error(&format!("{error:#}")));
+        let error = RecordedError::of(error);
+        span.fail(error.error_type, &policy.capture_error(&error.text()));
     }
     span.end();
     result

@@ -2,7 +2,8 @@
 
 use std::{
     collections::BTreeMap,
-    path::PathBuf,
+    future::Future,
+    path::{Path, PathBuf},
     sync::{
         Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
@@ -18,11 +19,12 @@ use daglight_tracker_client::Connection;
 use datafusion::{execution::SessionStateBuilder, prelude::SessionContext};
 
 use crate::{
-    Run, RunOptions, run_state::RunState, session_observer::SessionObserver, session_runtime::Sessions,
+    FinishReport, Run, RunError, RunOptions, run_error::RecordedError, run_state::RunState,
+    session_observer::SessionObserver, session_runtime::Sessions,
 };
 
-/// The service that signals come from, where `OTEL_SERVICE_NAME` says nothing.
-const SERVICE_NAME: &str = "daglight";
+/// The service that signals come from, where neither the program has a name nor `OTEL_SERVICE_NAME` says one.
+const UNNAMED_SERVICE: &str = "daglight";
 
 /// Settings, OpenTelemetry providers and the tracker's address, for all runs of a process. Clones share them.
 ///
@@ -88,7 +90,7 @@ impl Telemetry {
             host_facts: policy.host_facts(),
             command_line: policy.capture_command_line(std::env::args_os()),
             attach_to: providers,
-            ..BridgeConfig::new(SERVICE_NAME)
+            ..BridgeConfig::new(service_name())
         });
         let mut setup_warnings = bridge.warnings();
         let connection = match Connection::from_settings(&settings.tracker) {
@@ -138,9 +140,22 @@ impl Telemetry {
         &self.shared.bridge
     }
 
-    /// A session whose queries are seen when they are planned inside [`Run::node`].
-    pub fn instrument(&self, builder: SessionStateBuilder) -> SessionContext {
-        let builder = instrument(builder, Arc::new(SessionObserver), self.shared.live.clone());
+    /// A session whose queries are seen. It is made from a builder, or from what is there already: a `SessionState` or a
+    /// `SessionContext`, whose tables and functions it shares.
+    ///
+    /// A query belongs to the node in whose code it is planned. Install libraries that replace the session's query planner
+    /// before.
+    ///
+    /// ```
+    /// # use daglight_capture_policy::{Profile, Settings};
+    /// # use daglight_run_session::Telemetry;
+    /// # use datafusion::{execution::SessionStateBuilder, prelude::SessionContext};
+    /// # let telemetry = Telemetry::new(Settings::of_profile(Profile::Ci));
+    /// let ctx = telemetry.session(SessionStateBuilder::new_with_default_features());
+    /// let of_another = telemetry.session(SessionContext::new());
+    /// ```
+    pub fn session(&self, session: impl Into<SessionStateBuilder>) -> SessionContext {
+        let builder = instrument(session.into(), Arc::new(SessionObserver), self.shared.live.clone());
         let session = SessionContext::new_with_state(builder.build());
         self.shared.sessions.add(&session);
         session
@@ -151,7 +166,54 @@ impl Telemetry {
         self.shared.bridge.shutdown(self.shared.settings.otel.shutdown_timeout());
     }
 
-    /// Starts a run of a DAG.
+    /// Runs a DAG: starts a run, does the work with it, and finishes it, however the work ends. An error of the work is that
+    /// of the run, with its causes, and comes back beside the report.
+    ///
+    /// [`Telemetry::start_run`] leaves the finish to the program. A run that an early `?` drops knows only that it was
+    /// dropped: Rust does not tell a value that is dropped why.
+    ///
+    /// ```
+    /// # use daglight_capture_policy::{Profile, Settings};
+    /// # use daglight_run_identity::Dag;
+    /// # use daglight_run_session::{RunOptions, RunStatus, Telemetry};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let out = tempfile::tempdir()?;
+    /// # let mut settings = Settings::of_profile(Profile::Ci);
+    /// # settings.bundle.output_dir = out.path().to_owned();
+    /// let telemetry = Telemetry::new(settings);
+    /// let dag = Dag::builder("sales::orders_v1")?.loader("orders").build()?;
+    /// let (result, report) = telemetry
+    ///     .run(&dag, RunOptions::new(), async |run| {
+    ///         let rows: u64 = run.node("orders", async |_| "12 rows".parse()).await?;
+    ///         Ok::<_, Box<dyn std::error::Error>>(rows)
+    ///     })
+    ///     .await;
+    /// assert!(result.is_err());
+    /// assert_eq!(report.status, RunStatus::Failure);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn run<T, E, F, W, Kind>(
+        &self,
+        dag: &Dag,
+        options: RunOptions,
+        work: W,
+    ) -> (Result<T, E>, FinishReport)
+    where
+        E: RunError<Kind>,
+        F: Future<Output = Result<T, E>>,
+        W: FnOnce(Run) -> F,
+    {
+        let run = self.start_run(dag, options);
+        let result = work(run.clone()).await;
+        if let Err(error) = &result {
+            run.fail_with(&RecordedError::of(error));
+        }
+        (result, run.finish().await)
+    }
+
+    /// Starts a run of a DAG. [`Run::finish`] ends it.
     pub fn start_run(&self, dag: &Dag, options: RunOptions) -> Run {
         Run::start(self, dag, options)
     }
@@ -178,4 +240,13 @@ impl Telemetry {
     pub(crate) fn host(&self) -> Option<&HostFacts> {
         self.policy().host_facts().then(|| self.shared.host.get_or_init(HostFacts::of_machine))
     }
+}
+
+/// The name of the program: that of its executable without the ending.
+fn service_name() -> String {
+    let program = std::env::current_exe().ok();
+    let name = program.as_deref().and_then(Path::file_stem).map(|name| name.to_string_lossy());
+    // Linux says so where the file was replaced since the program started, as an update does.
+    let name = name.map(|name| name.trim_end_matches(" (deleted)").to_owned());
+    name.filter(|name| !name.is_empty()).unwrap_or_else(|| UNNAMED_SERVICE.to_owned())
 }

@@ -38,7 +38,8 @@ impl Target {
 
     /// The artifact with its place, and with the files that were written since.
     async fn located(self, node: &Node, session: &SessionContext, written: Written) -> Written {
-        let written = Written { location: Some(self.location), bytes: None, file_count: None, ..written };
+        let mut written = written.with_location(self.location);
+        (written.bytes, written.file_count) = (None, None);
         let Some(before) = self.before else { return written };
         let location = written.location.as_deref().unwrap_or_default();
         match node.files_at(session, location).await {
@@ -67,20 +68,20 @@ pub(crate) async fn tell(
         }
         return;
     };
-    let written = match (effect(&statement.parsed), copied) {
+    let mut written = match (effect(&statement.parsed), copied) {
         (Effect::CopyTo { .. }, Some(schema)) => Written::new(name, materialization.clone(), schema),
         (Effect::Define { relation, .. } | Effect::Change { relation }, _) => {
             let Ok(table) = Written::table(session, relation, name).await else { return };
-            Written { materialization: materialization.clone(), ..table }
+            table.kept_as(materialization.clone())
         }
         _ => return,
     };
-    let written = match statement.kind {
-        StatementKind::Copy => Written { rows: count(result), ..written },
+    match statement.kind {
+        StatementKind::Copy => written.rows = count(result),
         // Of a table that was there before, only what came in is this node's.
-        StatementKind::Insert => Written { rows: count(result), bytes: None, ..written },
-        _ => written,
-    };
+        StatementKind::Insert => (written.rows, written.bytes) = (count(result), None),
+        _ => {}
+    }
     let written = match target {
         Some(target) => target.located(node, session, written).await,
         None => written,

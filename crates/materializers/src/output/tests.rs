@@ -214,7 +214,7 @@ impl Output for Counted {
 
     async fn write(&self, _: &SessionContext, frame: DataFrame) -> Result<Written> {
         let written = Written::new(self.name(), self.materialization(), Arc::clone(frame.schema().inner()));
-        Ok(Written { rows: Some(frame.count().await? as u64), ..written })
+        Ok(written.with_rows(frame.count().await? as u64))
     }
 }
 

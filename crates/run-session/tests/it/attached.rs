@@ -38,7 +38,7 @@ async fn run(sampler: Sampler) -> (Vec<SpanData>, usize) {
     settings.bundle.output_dir = out.path().to_owned();
     let telemetry =
         Telemetry::attached_to(ProgramProviders::default().with_tracers(provider.clone()), settings);
-    let ctx = telemetry.instrument(SessionStateBuilder::new_with_default_features());
+    let ctx = telemetry.session(SessionStateBuilder::new_with_default_features());
 
     let request = Context::new().with_span(provider.tracer("program").start("request"));
     let report = async {

@@ -49,7 +49,7 @@ fn spans(bundle: &Path) -> Vec<Value> {
 async fn a_run_leaves_a_complete_bundle() {
     let out = tempfile::tempdir().unwrap();
     let telemetry = telemetry(out.path(), Profile::Dev);
-    let ctx = telemetry.instrument(SessionStateBuilder::new_with_default_features());
+    let ctx = telemetry.session(SessionStateBuilder::new_with_default_features());
     let run = telemetry.start_run(&dag(), RunOptions::default());
 
     run.node("orders", async |node| {
@@ -113,7 +113,7 @@ async fn a_run_leaves_a_complete_bundle() {
 async fn a_failed_node_fails_the_run_and_its_error_passes_through() {
     let out = tempfile::tempdir().unwrap();
     let telemetry = telemetry(out.path(), Profile::Dev);
-    let ctx = telemetry.instrument(SessionStateBuilder::new_with_default_features());
+    let ctx = telemetry.session(SessionStateBuilder::new_with_default_features());
     let run = telemetry.start_run(&dag(), RunOptions::default());
     let error = run
         .node("orders", async |_| ctx.sql("SELECT 1/0 FROM generate_series(1,2)").await?.collect().await)
@@ -191,7 +191,7 @@ fn a_runtime_without_timers_is_enough() {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let out = tempfile::tempdir().unwrap();
     let telemetry = telemetry(out.path(), Profile::Dev);
-    let ctx = telemetry.instrument(SessionStateBuilder::new_with_default_features());
+    let ctx = telemetry.session(SessionStateBuilder::new_with_default_features());
     let run = telemetry.start_run(&dag(), RunOptions::default());
     let result = runtime.block_on(run.node("orders", async |node| {
         ctx.sql("CREATE TABLE orders AS SELECT 1 AS id").await?.collect().await?;

@@ -29,7 +29,7 @@ fn telemetry(output_dir: &Path, strict: bool) -> Telemetry {
 /// Writes a parameter table, partitioned files and a view of them with these columns.
 async fn run(out: &Path, strict: bool, view_columns: &str) -> FinishReport {
     let telemetry = telemetry(out, strict);
-    let ctx = telemetry.instrument(SessionStateBuilder::new_with_default_features());
+    let ctx = telemetry.session(SessionStateBuilder::new_with_default_features());
     let files = Parquet::to(out.join("risk").display().to_string()).partitioned_by(["year"]);
     let view = View::named("semantic.v_risk_v1");
     let dag = Dag::builder("test::risk_v1")
@@ -100,7 +100,7 @@ async fn outputs_that_differ_from_the_registry_are_warnings_or_fail_the_run() {
 async fn an_output_that_fails_is_no_artifact() {
     let out = tempfile::tempdir().unwrap();
     let telemetry = telemetry(out.path(), false);
-    let ctx = telemetry.instrument(SessionStateBuilder::new_with_default_features());
+    let ctx = telemetry.session(SessionStateBuilder::new_with_default_features());
     let dag = Dag::builder("test::fails_v1").unwrap().loader("write").build().unwrap();
     let run = telemetry.start_run(&dag, RunOptions::default());
     let file = out.path().join("broken.csv");

@@ -33,7 +33,7 @@ fn find<'a>(spans: &'a [Value], name: &str, key: &str, value: &str) -> &'a Value
 async fn stages_and_tasks_of_a_node_stand_below_it_with_their_queries() {
     let out = tempfile::tempdir().unwrap();
     let telemetry = telemetry(out.path(), Profile::Dev);
-    let ctx = telemetry.instrument(SessionStateBuilder::new_with_default_features());
+    let ctx = telemetry.session(SessionStateBuilder::new_with_default_features());
     let run = telemetry.start_run(&dag(), RunOptions::default());
     run.stage("setup", async { ctx.sql("SET datafusion.execution.batch_size = 1000").await }).await.unwrap();
     run.node("orders", async |node| {
@@ -81,7 +81,7 @@ async fn stages_and_tasks_of_a_node_stand_below_it_with_their_queries() {
 async fn a_snapshot_has_everything_so_far() {
     let out = tempfile::tempdir().unwrap();
     let telemetry = telemetry(out.path(), Profile::Dev);
-    let ctx = telemetry.instrument(SessionStateBuilder::new_with_default_features());
+    let ctx = telemetry.session(SessionStateBuilder::new_with_default_features());
     let run = telemetry.start_run(&dag(), RunOptions::default());
     for queries in 1..=3 {
         run.node("orders", async |_| ctx.sql("SELECT 1").await?.collect().await).await.unwrap();
@@ -105,7 +105,7 @@ async fn tasks_that_datafusion_spawns_belong_to_the_query_that_spawned_them() {
     let telemetry = telemetry(out.path(), Profile::Dev);
     let config = SessionConfig::new().with_target_partitions(4).with_batch_size(100);
     let builder = SessionStateBuilder::new_with_default_features().with_config(config);
-    let ctx = telemetry.instrument(builder);
+    let ctx = telemetry.session(builder);
     let seen = register_witness(&ctx);
     let run = telemetry.start_run(&dag(), RunOptions::default());
     run.node("late", async |_| {
