@@ -71,7 +71,7 @@ impl Report {
             .map_or_else(Namespace::default, |manifest| Namespace::new(&*manifest.namespace));
         let signals = Signals::read(bundle, &namespace);
         let mut planned = PlannedQueries::default();
-        for (file, problem) in read_plans(&bundle.plans_dir(), |file, plan| planned.add(file, plan)) {
+        for (file, problem) in read_plans(bundle, |file, plan| planned.add(file, plan)) {
             unreadable.files.push(UnreadableFile { file: format!("plans/{file}"), problem });
         }
         let parts = Parts { bundle, now, manifest, evidence, signals, planned };

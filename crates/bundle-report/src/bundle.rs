@@ -7,8 +7,10 @@ use std::{
 
 use daglight_run_identity::RunId;
 
+use crate::layout::{self, MANIFEST, PLANS, TRACKER, claimed_run, is_bundle, is_known};
+
 /// The folder below the output directory that holds the bundles.
-const RUN_BUNDLE: &str = "run_bundle";
+pub(crate) const RUN_BUNDLE: &str = "run_bundle";
 /// How deep below a folder bundles are looked for.
 const MAX_DEPTH: usize = 8;
 /// Bytes of a node's name that go into a file name; most file systems take 255 in all.
@@ -53,7 +55,7 @@ pub enum BundleError {
         #[source]
         source: io::Error,
     },
-    /// Neither the path nor a folder above it is a bundle.
+    /// The path is neither a bundle nor a file of one.
     #[error("{} is not a run bundle: expected a folder such as out/run_bundle/<run id>", path.display())]
     NotABundle {
         /// The path.
@@ -62,36 +64,40 @@ pub enum BundleError {
 }
 
 impl Bundle {
-    /// Makes `<output_dir>/run_bundle/<run_id>/` with its folders.
+    /// Makes `<output_dir>/run_bundle/<run_id>/` with its folders. Nobody but the user may enter it: it has mode 0700.
     ///
     /// # Errors
     ///
     /// When a folder cannot be made.
     pub fn create(output_dir: impl AsRef<Path>, run_id: RunId) -> Result<Self, BundleError> {
         let dir = output_dir.as_ref().join(RUN_BUNDLE).join(run_id.to_string());
-        let bundle = Self { dir };
-        for path in [bundle.plans_dir(), bundle.tracker_dir()] {
-            fs::create_dir_all(&path).map_err(|source| BundleError::Create { path, source })?;
-        }
-        Ok(bundle)
+        layout::create(&dir).map_err(|source| BundleError::Create { path: dir.clone(), source })?;
+        Ok(Self { dir })
     }
 
-    /// Opens a bundle by its folder, or by a file in it.
+    /// Opens a bundle by its folder, or by a file in it that a run writes, such as its report.
+    ///
+    /// A folder is a bundle when its manifest says so: it has the marker [`MANIFEST_FORMAT`](crate::MANIFEST_FORMAT) and a
+    /// run id. A run that was killed before its manifest was complete is known by its folder, which is named after the
+    /// run, and its outbox or signal files. A folder that is not a bundle itself is none because of what is above it.
     ///
     /// # Errors
     ///
     /// When there is no bundle at the path.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, BundleError> {
         let path = path.as_ref();
-        let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-        let levels_in_a_bundle = 3;
-        let mut candidates = absolute.ancestors().take(levels_in_a_bundle);
-        match candidates.find(|dir| is_bundle(dir)) {
+        let not_one = || BundleError::NotABundle { path: path.to_owned() };
+        if path.is_dir() {
             // The path is kept as it was given, so that what is printed looks familiar.
-            Some(dir) if dir == absolute => Ok(Self { dir: path.to_owned() }),
-            Some(dir) => Ok(Self { dir: dir.to_owned() }),
-            None => Err(BundleError::NotABundle { path: path.to_owned() }),
+            return if is_bundle(path) { Ok(Self { dir: path.to_owned() }) } else { Err(not_one()) };
         }
+        let absolute = std::path::absolute(path).map_err(|_| not_one())?;
+        let levels_in_a_bundle = 2;
+        let folder = absolute.ancestors().skip(1).take(levels_in_a_bundle).find(|dir| {
+            let below = absolute.strip_prefix(dir).ok().and_then(Path::to_str);
+            below.is_some_and(is_known) && is_bundle(dir)
+        });
+        folder.filter(|_| absolute.is_file()).map(|dir| Self { dir: dir.to_owned() }).ok_or_else(not_one)
     }
 
     /// All bundles at and below a folder, the oldest run first. Links are not followed.
@@ -108,7 +114,7 @@ impl Bundle {
         find_below(dir, MAX_DEPTH, &mut found)
             .map_err(|source| BundleError::List { path: dir.to_owned(), source })?;
         // Run ids are ordered by time.
-        found.sort_by(|a, b| a.dir.file_name().cmp(&b.dir.file_name()).then_with(|| a.dir.cmp(&b.dir)));
+        found.sort_by_cached_key(|bundle| (bundle.recorded_run(), bundle.dir.clone()));
         Ok(found)
     }
 
@@ -123,9 +129,14 @@ impl Bundle {
         absolute.file_name()?.to_str()?.parse().ok()
     }
 
+    /// The run that the manifest is of, or the folder is named after.
+    pub fn recorded_run(&self) -> Option<RunId> {
+        claimed_run(&self.dir).or_else(|| self.run_id())
+    }
+
     /// What the run was and how it ended.
     pub fn manifest(&self) -> PathBuf {
-        self.dir.join("manifest.json")
+        self.dir.join(MANIFEST)
     }
 
     /// The spans, as lines of OTLP/JSON.
@@ -145,7 +156,7 @@ impl Bundle {
 
     /// The folder of the plans.
     pub fn plans_dir(&self) -> PathBuf {
-        self.dir.join("plans")
+        self.dir.join(PLANS)
     }
 
     /// The file of the plan of the `number`th query. The name is safe whatever the node is called, and the number
@@ -162,7 +173,7 @@ impl Bundle {
 
     /// The folder of the tracker's outbox.
     pub fn tracker_dir(&self) -> PathBuf {
-        self.dir.join("tracker")
+        self.dir.join(TRACKER)
     }
 
     /// The evidence that the process lives.
@@ -184,14 +195,6 @@ impl Bundle {
     pub fn report_html(&self) -> PathBuf {
         self.dir.join("run_diagnostics_report.html")
     }
-}
-
-fn is_bundle(dir: &Path) -> bool {
-    let named =
-        dir.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.parse::<RunId>().is_ok());
-    let holds = |name| dir.join(name).is_file();
-    dir.is_dir()
-        && (holds("manifest.json") || (named && (holds("otel_traces.json") || dir.join("tracker").is_dir())))
 }
 
 fn find_below(dir: &Path, depth: usize, found: &mut Vec<Bundle>) -> io::Result<()> {
@@ -243,12 +246,37 @@ mod tests {
         let run_id = RunId::new();
         let bundle = Bundle::create(out.path(), run_id).unwrap();
         assert_eq!(bundle.dir(), out.path().join("run_bundle").join(run_id.to_string()));
-        for path in [bundle.dir().to_owned(), bundle.manifest(), bundle.plan_file(1, "a", "b")] {
-            let opened = Bundle::open(&path).unwrap();
+        let written = [bundle.manifest(), bundle.report_html(), bundle.plan_file(1, "a", "b")];
+        let other = [
+            bundle.dir().join("notes.txt"),
+            bundle.plans_dir().join("notes.json"),
+            out.path().join("manifest.json"),
+        ];
+        for path in written.iter().chain(&other) {
+            fs::write(path, "{}").unwrap();
+        }
+        for path in written.iter().chain([&bundle.dir().to_owned()]) {
+            let opened = Bundle::open(path).unwrap();
             assert_eq!((opened.dir(), opened.run_id()), (bundle.dir(), Some(run_id)));
         }
-        let error = Bundle::open(out.path()).unwrap_err();
-        assert!(matches!(error, BundleError::NotABundle { .. }), "{error}");
+        let folders =
+            [out.path().to_owned(), out.path().join("run_bundle"), bundle.plans_dir(), bundle.tracker_dir()];
+        for path in other.iter().chain(&folders).chain([&bundle.report_markdown()]) {
+            let error = Bundle::open(path).unwrap_err();
+            assert!(matches!(error, BundleError::NotABundle { .. }), "{error}");
+        }
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn a_bundle_is_its_users_alone() {
+        use std::os::unix::fs::PermissionsExt as _;
+
+        let out = tempfile::tempdir().unwrap();
+        let bundle = Bundle::create(out.path(), RunId::new()).unwrap();
+        for dir in [bundle.dir().to_owned(), bundle.plans_dir(), bundle.tracker_dir()] {
+            assert_eq!(fs::metadata(&dir).unwrap().permissions().mode() & 0o777, 0o700, "{}", dir.display());
+        }
     }
 
     #[test]
@@ -260,7 +288,7 @@ mod tests {
         let third = Bundle::create(out.path(), ids[2]).unwrap();
         let found = Bundle::find_all(out.path()).unwrap();
         assert_eq!(found, [first.clone(), second, third]);
-        assert_eq!(Bundle::find_all(first.dir()).unwrap(), [first]);
+        assert_eq!(Bundle::find_all(first.dir()).unwrap(), std::slice::from_ref(&first));
         assert!(Bundle::find_all(out.path().join("nowhere")).is_err());
     }
 }

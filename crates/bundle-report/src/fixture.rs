@@ -6,8 +6,8 @@ use chrono::{DateTime, Utc};
 use daglight_run_identity::RunId;
 
 use crate::{
-    Artifact, ArtifactColumn, Delivery, Identity, Ledger, Links, MANIFEST_VERSION, Manifest, NodeRecord,
-    NodeStatus, RunStatus, SignalLedger,
+    Artifact, ArtifactColumn, Delivery, Identity, Ledger, Links, MANIFEST_FORMAT, MANIFEST_VERSION, Manifest,
+    NodeRecord, NodeStatus, RunStatus, SignalLedger,
 };
 
 /// The moment at which every run of a test starts.
@@ -110,6 +110,7 @@ pub(crate) fn node(name: &str, dependencies: &[&str], start_ms: i64, duration_ms
 
 pub(crate) fn manifest() -> Manifest {
     Manifest {
+        format: MANIFEST_FORMAT.to_owned(),
         format_version: MANIFEST_VERSION,
         daglight_version: "0.1.0".into(),
         identity: Identity {

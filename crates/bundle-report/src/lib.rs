@@ -26,6 +26,7 @@ mod display;
 mod fixture;
 mod headline;
 mod html;
+mod layout;
 mod ledger;
 mod lines;
 mod manifest;
@@ -47,10 +48,12 @@ mod waterfall;
 pub use artifact::{ARTIFACTS_VERSION, Artifact, ArtifactCatalog, ArtifactColumn};
 pub use assemble::ReportError;
 pub use bundle::{Bundle, BundleError};
+pub use layout::{DeleteError, Deleted};
 pub use ledger::{Delivery, Ledger, SignalLedger};
 pub use lines::FileReading;
 pub use manifest::{
-    FileEntry, Identity, Links, MANIFEST_VERSION, Manifest, NodeRecord, NodeStatus, RunStatus,
+    FileEntry, Identity, Links, MANIFEST_FORMAT, MANIFEST_VERSION, Manifest, NodeRecord, NodeStatus,
+    RunStatus,
 };
 pub use replace::WriteError;
 pub use report::{

@@ -1,15 +1,12 @@
 //! Reading a file of JSON lines in bounded memory, with an account of what was not readable.
 
-use std::{
-    fs::File,
-    io::{self, BufRead, BufReader, Read},
-    path::Path,
-};
+use std::{io, path::Path};
 
+use daglight_guarded_files::{FileBelow, Line, Lines};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Longer lines are not lines that a run writes.
+/// Longer lines are not lines that a run writes: 64 MiB.
 const MAX_LINE_BYTES: u64 = 64 << 20;
 
 /// How much of a file could be read.
@@ -54,7 +51,7 @@ pub(crate) fn read_lines(path: &Path, mut take: impl FnMut(&str) -> serde_json::
         file: path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
         ..FileReading::default()
     };
-    let file = match File::open(path) {
+    let file = match FileBelow::at(path).open() {
         Ok(file) => file,
         Err(error) => {
             reading.note(|| match error.kind() {
@@ -64,42 +61,43 @@ pub(crate) fn read_lines(path: &Path, mut take: impl FnMut(&str) -> serde_json::
             return reading;
         }
     };
-    let mut reader = BufReader::with_capacity(256 << 10, file);
-    let mut line = Vec::new();
+    let mut lines = Lines::new(file, MAX_LINE_BYTES);
     loop {
-        line.clear();
-        let read = (&mut reader).take(MAX_LINE_BYTES).read_until(b'\n', &mut line);
-        let number = reading.lines + reading.unreadable_lines + 1;
-        match read {
-            Ok(0) => break,
-            Ok(length) => reading.size_bytes += length as u64,
+        let number = lines.number() + 1;
+        match lines.next() {
+            Ok(None) => break,
+            Ok(Some(Line::Whole(line))) => {
+                reading.size_bytes += line.len() as u64 + 1;
+                match take(line) {
+                    Ok(()) => reading.lines += 1,
+                    Err(error) => {
+                        reading.unreadable_lines += 1;
+                        reading.note(|| format!("line {number} is damaged: {error}"));
+                    }
+                }
+            }
+            Ok(Some(Line::Torn(line))) => {
+                reading.size_bytes += line.len() as u64;
+                if take(line).is_ok() {
+                    // The line was written whole, only its end was not.
+                    reading.lines += 1;
+                } else {
+                    reading.torn_bytes = line.len() as u64;
+                    reading.note(|| {
+                        format!("line {number} is torn: the process died while it wrote, or still writes")
+                    });
+                }
+            }
+            Ok(Some(Line::TooLong { bytes, ended })) => {
+                reading.size_bytes += bytes;
+                reading.unreadable_lines += 1;
+                let rest = if ended { "" } else { ", and what follows is not read" };
+                reading.note(|| format!("line {number} has more than {MAX_LINE_BYTES} bytes{rest}"));
+            }
             Err(error) => {
                 reading.note(|| format!("line {number} cannot be read: {error}"));
                 break;
             }
-        }
-        if line.ends_with(b"\n") {
-            match take(&line) {
-                Ok(()) => reading.lines += 1,
-                Err(error) => {
-                    reading.unreadable_lines += 1;
-                    reading.note(|| format!("line {number} is damaged: {error}"));
-                }
-            }
-        } else if line.len() as u64 == MAX_LINE_BYTES {
-            reading.unreadable_lines += 1;
-            reading.note(|| format!("line {number} has more than {MAX_LINE_BYTES} bytes"));
-            match reader.skip_until(b'\n') {
-                Ok(skipped) => reading.size_bytes += skipped as u64,
-                Err(_) => break,
-            }
-        } else if take(&line).is_ok() {
-            // The line was written whole, only its end was not.
-            reading.lines += 1;
-        } else {
-            reading.torn_bytes = line.len() as u64;
-            reading
-                .note(|| format!("line {number} is torn: the process died while it wrote, or still writes"));
         }
     }
     reading

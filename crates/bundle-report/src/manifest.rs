@@ -1,6 +1,6 @@
 //! `manifest.json`: what a run was, how it ended, and what became of its records.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use daglight_run_identity::RunId;
@@ -8,16 +8,27 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{Bundle, Delivery, ReadError, WriteError, versioned};
+use crate::{
+    Bundle, Delivery, ReadError, WriteError,
+    layout::{self, MANIFEST},
+    versioned,
+};
 
 /// The version of `manifest.json`.
 ///
-/// - 1: identity, policy, status, nodes, files, delivery, warnings, links.
+/// - 1: identity, policy, status, nodes, files, delivery, warnings, links. `format` came later, and is not there in older
+///   bundles.
 pub const MANIFEST_VERSION: u32 = 1;
+
+/// What `format` is in every manifest: other files are called `manifest.json`, too.
+pub const MANIFEST_FORMAT: &str = "daglight_run_bundle";
 
 /// The first file to read in a bundle. It is written when the run starts, and again when it ends.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Manifest {
+    /// Always [`MANIFEST_FORMAT`].
+    #[serde(default = "manifest_format")]
+    pub format: String,
     /// The version of this format: [`MANIFEST_VERSION`].
     pub format_version: u32,
     /// The version of Daglight that made the run.
@@ -190,31 +201,23 @@ impl Manifest {
 }
 
 impl FileEntry {
-    /// The files of a bundle with their sizes, by path. What cannot be read is left out, as is the manifest itself.
+    /// The files of a bundle with their sizes, by path: those that a run writes. What cannot be read is left out, as is
+    /// the manifest itself.
     pub fn of_bundle(bundle: &Bundle) -> Vec<Self> {
-        let mut entries = Vec::new();
-        list(bundle.dir(), "", &mut entries);
-        entries.retain(|entry| entry.path != "manifest.json");
-        entries.sort_by(|a, b| a.path.cmp(&b.path));
-        entries
+        let contents = layout::contents(bundle.dir()).unwrap_or_default();
+        let files = contents.files.into_iter().filter(|(path, _)| path != MANIFEST);
+        files.map(|(path, size_bytes)| Self { path, size_bytes }).collect()
     }
 }
 
-fn list(dir: &Path, prefix: &str, entries: &mut Vec<FileEntry>) {
-    let Ok(listed) = fs::read_dir(dir) else { return };
-    for entry in listed.flatten() {
-        let Ok(metadata) = entry.metadata() else { continue };
-        let path = format!("{prefix}{}", entry.file_name().to_string_lossy());
-        if metadata.is_dir() {
-            list(&entry.path(), &format!("{path}/"), entries);
-        } else {
-            entries.push(FileEntry { path, size_bytes: metadata.len() });
-        }
-    }
+fn manifest_format() -> String {
+    MANIFEST_FORMAT.to_owned()
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use crate::fixture;
 

@@ -2,12 +2,15 @@
 
 use std::{
     collections::{BTreeMap, HashSet},
-    fs,
+    io,
     path::Path,
 };
 
+use daglight_guarded_files::{EntryKind, FileBelow, entries_below};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
+
+use crate::{Bundle, layout::PLANS};
 
 /// Larger files are named and left out, so that one absurd plan does not take the memory of the report.
 const MAX_FILE_BYTES: u64 = 32 << 20;
@@ -84,35 +87,38 @@ impl PlanMetrics {
     }
 }
 
-/// Gives every plan bundle of a folder to `take`, in the order of their names. The answer lists the files that could
+/// Gives every plan bundle of a bundle to `take`, in the order of their names. The answer lists the files that could
 /// not be read.
-pub(crate) fn read_plans(dir: &Path, mut take: impl FnMut(&str, PlanBundle)) -> Vec<(String, String)> {
-    let Ok(listed) = fs::read_dir(dir) else { return Vec::new() };
-    let mut paths: Vec<_> = listed.flatten().map(|entry| entry.path()).collect();
-    paths.retain(|path| path.extension().is_some_and(|extension| extension == "json"));
-    paths.sort();
+pub(crate) fn read_plans(bundle: &Bundle, mut take: impl FnMut(&str, PlanBundle)) -> Vec<(String, String)> {
+    let listed = match entries_below(bundle.dir(), PLANS) {
+        Ok(listed) => listed,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Vec::new(),
+        Err(error) => return vec![(String::new(), error.to_string())],
+    };
     let mut unreadable = Vec::new();
-    for path in paths {
-        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        match read_plan(&path) {
+    for entry in listed {
+        let name = entry.name.to_string_lossy();
+        if !name.ends_with(".json") || entry.kind == EntryKind::Folder {
+            continue;
+        }
+        match read_plan(&FileBelow::new(bundle.dir(), Path::new(PLANS).join(&entry.name))) {
             Ok(plan) => take(&name, plan),
-            Err(problem) => unreadable.push((name, problem)),
+            Err(problem) => unreadable.push((name.into_owned(), problem)),
         }
     }
     unreadable
 }
 
-fn read_plan(path: &Path) -> Result<PlanBundle, String> {
-    let size_bytes = fs::metadata(path).map_err(|error| error.to_string())?.len();
-    if size_bytes > MAX_FILE_BYTES {
-        return Err(format!("has {size_bytes} bytes, more than a plan has"));
-    }
-    let text = fs::read(path).map_err(|error| error.to_string())?;
+fn read_plan(file: &FileBelow) -> Result<PlanBundle, String> {
+    let text = file.read(MAX_FILE_BYTES).map_err(|error| error.to_string())?;
     serde_json::from_slice(&text).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
+    use daglight_run_identity::RunId;
     use serde_json::json;
 
     use super::*;
@@ -120,13 +126,14 @@ mod tests {
     #[test]
     fn plans_are_read_in_order_and_what_is_unreadable_is_named() {
         let dir = tempfile::tempdir().unwrap();
-        let write = |name: &str, text: &str| fs::write(dir.path().join(name), text).unwrap();
+        let bundle = Bundle::create(dir.path(), RunId::new()).unwrap();
+        let write = |name: &str, text: &str| fs::write(bundle.plans_dir().join(name), text).unwrap();
         write("002-b-x.json", r#"{"query_id": "q2", "later_field": 1}"#);
         write("001-a-x.json", r#"{"query_id": 1, "metrics": {"wall_ms": 2.5}}"#);
         write("003-c-x.json", r#"{"query_id": "#);
         write("notes.txt", "");
         let mut seen = Vec::new();
-        let unreadable = read_plans(dir.path(), |name, plan| seen.push((name.to_owned(), plan.query_id)));
+        let unreadable = read_plans(&bundle, |name, plan| seen.push((name.to_owned(), plan.query_id)));
         assert_eq!(seen, [("001-a-x.json".into(), "1".into()), ("002-b-x.json".into(), "q2".into())]);
         assert_eq!(unreadable.len(), 1);
         assert_eq!(unreadable[0].0, "003-c-x.json");

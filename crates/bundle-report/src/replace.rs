@@ -1,10 +1,11 @@
 //! Files that are replaced as a whole.
 
 use std::{
-    fs, io,
+    io,
     path::{Path, PathBuf},
 };
 
+use daglight_guarded_files::FileBelow;
 use serde::Serialize;
 
 /// Why a file of the bundle could not be written.
@@ -38,9 +39,7 @@ pub enum WriteError {
 /// Writes beside and renames: a reader sees the old file or the new one, never a part, also when the process is killed.
 /// It is not synced: what must survive a power loss is in the outbox, and the start of a run does not wait for a disk.
 pub(crate) fn replace(path: &Path, content: &[u8]) -> Result<(), WriteError> {
-    let beside = beside(path);
-    let written = fs::write(&beside, content).and_then(|()| fs::rename(&beside, path));
-    written.map_err(|source| WriteError::Io { path: path.to_owned(), source })
+    FileBelow::at(path).replace(content).map_err(|source| WriteError::Io { path: path.to_owned(), source })
 }
 
 /// [`replace`] with indented JSON.
@@ -51,14 +50,10 @@ pub(crate) fn replace_json(path: &Path, value: &impl Serialize) -> Result<(), Wr
     replace(path, &content)
 }
 
-fn beside(path: &Path) -> PathBuf {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".{}.tmp", std::process::id()));
-    path.with_file_name(name)
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

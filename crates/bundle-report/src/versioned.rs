@@ -1,13 +1,17 @@
 //! Reading and replacing files that carry the version of their format.
 
 use std::{
-    fs, io,
+    io,
     path::{Path, PathBuf},
 };
 
+use daglight_guarded_files::FileBelow;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::replace::{WriteError, replace_json};
+
+/// Bytes of a file of the bundle that is read as a whole, 64 MiB: far more than a run of 100,000 nodes writes.
+pub(crate) const MAX_FILE_BYTES: u64 = 64 << 20;
 
 /// Why a file of the bundle could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -55,7 +59,7 @@ impl ReadError {
 
 /// Reads a file whose `format_version` is at most `known`.
 pub(crate) fn read<T: DeserializeOwned>(path: PathBuf, known: u32) -> Result<T, ReadError> {
-    match fs::read(&path) {
+    match FileBelow::at(&path).read(MAX_FILE_BYTES) {
         Ok(text) => {
             check_version(&path, &text, known)?;
             serde_json::from_slice(&text).map_err(|source| ReadError::Damaged { path, source })
@@ -66,7 +70,7 @@ pub(crate) fn read<T: DeserializeOwned>(path: PathBuf, known: u32) -> Result<T, 
 
 /// Replaces a file as a whole, unless a newer version wrote the one that is there.
 pub(crate) fn write(path: &Path, value: &impl Serialize, known: u32) -> Result<(), WriteError> {
-    if let Ok(text) = fs::read(path)
+    if let Ok(text) = FileBelow::at(path).read(MAX_FILE_BYTES)
         && let Err(ReadError::Newer { found, .. }) = check_version(path, &text, known)
     {
         return Err(WriteError::Newer { path: path.to_owned(), found, known });
@@ -90,6 +94,8 @@ fn check_version(path: &Path, text: &[u8], known: u32) -> Result<(), ReadError> 
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[derive(Debug, PartialEq, Serialize, Deserialize)]

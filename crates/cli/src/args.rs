@@ -2,6 +2,7 @@
 
 use std::{num::NonZeroUsize, path::PathBuf};
 
+use chrono::TimeDelta;
 use clap::{Args as ClapArgs, Parser, Subcommand};
 use daglight::identity::DagName;
 
@@ -69,7 +70,8 @@ pub(crate) struct RunArgs {
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct ReportArgs {
-    /// The bundle: its folder, or a file in it.
+    /// The bundle: its folder or a file in it, a folder above it for the last run there, or the id of a run in the output
+    /// folder.
     pub(crate) bundle: PathBuf,
     /// Print the report as JSON instead of Markdown.
     #[arg(long)]
@@ -88,7 +90,8 @@ pub(crate) struct SyncArgs {
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct ReplayArgs {
-    /// The bundle: its folder, or a file in it.
+    /// The bundle: its folder or a file in it, a folder above it for the last run there, or the id of a run in the output
+    /// folder.
     pub(crate) bundle: PathBuf,
     /// The backend's OTLP endpoint, such as http://localhost:4318. Default: OTEL_EXPORTER_OTLP_ENDPOINT.
     #[arg(long, value_name = "URL")]
@@ -113,9 +116,10 @@ pub(crate) struct PruneArgs {
     /// A folder with bundles below it.
     #[arg(default_value = "out")]
     pub(crate) dir: PathBuf,
-    /// Delete bundles of runs that started more than this many days ago. Default: the setting bundle.keep_days.
-    #[arg(long, value_name = "DAYS")]
-    pub(crate) older_than: Option<u32>,
+    /// Delete bundles of runs that started longer ago: 90m, 12h, 2d or 1w; a number alone is days. Default: the setting
+    /// bundle.keep_days.
+    #[arg(long, value_name = "AGE", value_parser = age)]
+    pub(crate) older_than: Option<TimeDelta>,
     /// Keep this many of the newest bundles. Default: the setting bundle.keep_count.
     #[arg(long, value_name = "COUNT")]
     pub(crate) keep: Option<usize>,
@@ -129,6 +133,9 @@ pub(crate) struct PruneArgs {
     /// Say what would be deleted, and delete nothing.
     #[arg(long)]
     pub(crate) dry_run: bool,
+    /// Do not ask before deleting. It is asked on a terminal only.
+    #[arg(long, short)]
+    pub(crate) yes: bool,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -153,6 +160,26 @@ fn parameter(text: &str) -> Result<(String, String), String> {
     }
 }
 
+/// An age, up to as long as a clock can count.
+fn age(text: &str) -> Result<TimeDelta, String> {
+    let expected = || "expected an age such as 90m, 12h, 2d or 1w, or a number of days".to_owned();
+    let text = text.trim();
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let count: i64 = digits.trim().parse().map_err(|_| expected())?;
+    let unit_seconds = match &text[digits.len()..] {
+        "s" => 1,
+        "m" | "min" => 60,
+        "h" => 3_600,
+        "" | "d" => 86_400,
+        "w" => 7 * 86_400,
+        _ => return Err(expected()),
+    };
+    if count < 0 {
+        return Err(expected());
+    }
+    Ok(count.checked_mul(unit_seconds).and_then(TimeDelta::try_seconds).unwrap_or(TimeDelta::MAX))
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory as _;
@@ -162,6 +189,26 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Args::command().debug_assert();
+    }
+
+    #[track_caller]
+    fn check_age(text: &str, expected: Option<i64>) {
+        assert_eq!(age(text).ok().map(|age| age.num_minutes()), expected, "{text}");
+    }
+
+    #[test]
+    fn an_age_has_a_unit_or_is_in_days() {
+        check_age("90m", Some(90));
+        check_age("1h", Some(60));
+        check_age("2d", Some(2 * 24 * 60));
+        check_age("2", Some(2 * 24 * 60));
+        check_age("1w", Some(7 * 24 * 60));
+        check_age("0", Some(0));
+        check_age("100000000", Some(100_000_000 * 24 * 60));
+        check_age("9223372036854775807w", Some(TimeDelta::MAX.num_minutes()));
+        for wrong in ["", "h", "-1", "1y", "1.5d", "1h30m", "99999999999999999999"] {
+            check_age(wrong, None);
+        }
     }
 
     #[test]

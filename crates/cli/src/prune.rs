@@ -1,18 +1,29 @@
 //! `daglight prune`.
 
-use std::{fs, process::ExitCode};
+use std::{
+    io::{self, IsTerminal as _, Write as _},
+    path::{Component, Path},
+    process::ExitCode,
+};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use daglight::{
     BundleStatus,
-    policy::{BundleSettings, SettingsLoader},
+    bundle::Bundle,
+    policy::{BundleSettings, SettingsLoader, in_one_line},
 };
 
-use crate::{args::PruneArgs, bundles::bundles_at, failure::Failure, progress::grouped, say::say};
+use crate::{
+    args::PruneArgs,
+    bundles::bundles_at,
+    failure::Failure,
+    progress::grouped,
+    say::{note, say},
+};
 
 /// What bundles are deleted for.
 struct Limits {
-    max_age_days: Option<u32>,
+    max_age: Option<TimeDelta>,
     max_count: Option<usize>,
     max_bytes: Option<u64>,
 }
@@ -25,51 +36,112 @@ pub(crate) fn prune(args: &PruneArgs) -> Result<ExitCode, Failure> {
              bundle.keep_count or bundle.keep_bytes",
         )
     })?;
-    let mut statuses: Vec<BundleStatus> = bundles_at(&args.dir)?.iter().map(BundleStatus::of).collect();
-    statuses.sort_by_key(|status| std::cmp::Reverse(status.started_at));
-    let mut freed_bytes = 0;
-    for status in limits.over(&statuses, Utc::now()) {
-        if let Some(reason) = kept_because(status, args.even_waiting) {
-            say!("kept     {}: {reason}", status.dir.display());
-            continue;
+    check_folder(&args.dir)?;
+    let mut found: Vec<(Bundle, BundleStatus)> = bundles_at(&args.dir)?
+        .into_iter()
+        .map(|bundle| {
+            let status = BundleStatus::of(&bundle);
+            (bundle, status)
+        })
+        .collect();
+    found.sort_by_key(|(_, status)| std::cmp::Reverse(status.started_at));
+    let mut going = Vec::new();
+    for (bundle, status) in limits.over(&found, Utc::now()) {
+        match kept_because(status, args.even_waiting) {
+            Some(reason) => say!("kept     {}: {reason}", status.dir.display()),
+            None => going.push((bundle, status)),
         }
-        if !args.dry_run {
-            fs::remove_dir_all(&status.dir)
-                .map_err(|error| Failure::work(format!("cannot delete {}: {error}", status.dir.display())))?;
-        }
-        freed_bytes += status.size_bytes;
-        say!("{} {}", if args.dry_run { "would go" } else { "deleted " }, status.dir.display());
     }
-    say!("{} bytes {}", grouped(freed_bytes), if args.dry_run { "would be freed" } else { "freed" });
-    Ok(ExitCode::SUCCESS)
+    let going_bytes = going.iter().map(|(_, status)| status.size_bytes).sum();
+    if args.dry_run {
+        going.iter().for_each(|(_, status)| say!("would go {}", status.dir.display()));
+        say!("{} bytes would be freed", grouped(going_bytes));
+        return Ok(ExitCode::SUCCESS);
+    }
+    if !going.is_empty() && !args.yes && !is_confirmed(&going, going_bytes) {
+        say!("nothing was deleted");
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut freed_bytes = 0;
+    let mut failed = false;
+    for (bundle, _) in going {
+        match bundle.delete() {
+            Ok(deleted) => {
+                freed_bytes += deleted.freed_bytes;
+                say!("deleted  {}", bundle.dir().display());
+                for other in deleted.kept {
+                    say!("kept     {}: no run has written it", bundle.dir().join(other).display());
+                }
+            }
+            Err(error) => {
+                failed = true;
+                note!("error: {}", in_one_line(&error));
+            }
+        }
+    }
+    say!("{} bytes freed", grouped(freed_bytes));
+    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// Refuses places in which nobody means to delete.
+fn check_folder(dir: &Path) -> Result<(), Failure> {
+    let refused = |why: &str| {
+        Err(Failure::input(format!("nothing is deleted in {}: {why}; name an output folder", dir.display())))
+    };
+    // Without the slash at its end, which would follow a link.
+    let itself: std::path::PathBuf = dir.components().collect();
+    if itself.is_symlink() && Bundle::open(&itself).is_ok() {
+        return refused("it is a link to a bundle");
+    }
+    match dir.canonicalize() {
+        Ok(folder) if !folder.components().any(|part| matches!(part, Component::Normal(_))) => {
+            refused("it is the root of the file system")
+        }
+        Ok(folder) if !folder.is_dir() => refused("it is not a folder"),
+        _ => Ok(()),
+    }
+}
+
+/// Asks who sits at a terminal. A script has said what it wants.
+fn is_confirmed(going: &[(&Bundle, &BundleStatus)], bytes: u64) -> bool {
+    if !(io::stdin().is_terminal() && io::stderr().is_terminal()) {
+        return true;
+    }
+    going.iter().for_each(|(_, status)| note!("to be deleted: {}", status.dir.display()));
+    let mut console = io::stderr();
+    let asked = write!(console, "Delete {} bundles, {} bytes? [y/N] ", going.len(), grouped(bytes));
+    let mut answer = String::new();
+    let answered = asked.and_then(|()| console.flush()).and_then(|()| io::stdin().read_line(&mut answer));
+    answered.is_ok() && matches!(answer.trim(), "y" | "Y" | "yes")
 }
 
 impl Limits {
     /// An option goes before its setting. `None` where there is no limit at all.
     fn of(args: &PruneArgs, settings: &BundleSettings) -> Option<Self> {
         let limits = Self {
-            max_age_days: args.older_than.or(settings.keep_days),
+            max_age: args.older_than.or(settings.keep_days.map(|days| TimeDelta::days(days.into()))),
             max_count: args.keep.or(settings.keep_count),
             max_bytes: args.max_bytes.or(settings.keep_bytes),
         };
-        let any = limits.max_age_days.is_some() || limits.max_count.is_some() || limits.max_bytes.is_some();
+        let any = limits.max_age.is_some() || limits.max_count.is_some() || limits.max_bytes.is_some();
         any.then_some(limits)
     }
 
     /// The bundles, of those sorted from the newest to the oldest, that are over one of the limits.
     fn over<'a>(
         &self,
-        statuses: &'a [BundleStatus],
+        found: &'a [(Bundle, BundleStatus)],
         now: DateTime<Utc>,
-    ) -> impl Iterator<Item = &'a BundleStatus> {
-        let oldest = self.max_age_days.map(|days| now - TimeDelta::days(days.into()));
+    ) -> impl Iterator<Item = (&'a Bundle, &'a BundleStatus)> {
+        // Nothing is older than the clock can say.
+        let oldest = self.max_age.map(|age| now.checked_sub_signed(age).unwrap_or(DateTime::<Utc>::MIN_UTC));
         let mut total_bytes = 0;
-        statuses.iter().enumerate().filter_map(move |(position, status)| {
+        found.iter().enumerate().filter_map(move |(position, (bundle, status))| {
             total_bytes += status.size_bytes;
             let too_old = oldest.zip(status.started_at).is_some_and(|(oldest, started)| started < oldest);
             let too_many = self.max_count.is_some_and(|count| position >= count);
             let too_large = self.max_bytes.is_some_and(|bytes| total_bytes > bytes);
-            (too_old || too_many || too_large).then_some(status)
+            (too_old || too_many || too_large).then_some((bundle, status))
         })
     }
 }
@@ -85,8 +157,8 @@ fn kept_because(status: &BundleStatus, even_waiting: bool) -> Option<String> {
         _ if status.process_ended => {
             Some("its process ended before the run did, and `daglight sync` has not closed it".to_owned())
         }
-        0 if status.problems.is_empty() => None,
-        0 => Some("what waits in it cannot be read".to_owned()),
+        _ if status.outbox_unreadable => Some("what waits in it cannot be read".to_owned()),
+        0 => None,
         waiting => Some(format!("{} records wait for the tracker", grouped(waiting))),
     }
 }

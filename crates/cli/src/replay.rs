@@ -2,17 +2,18 @@
 
 use std::process::ExitCode;
 
-use daglight::{bundle::Bundle, otel};
+use daglight::otel;
 
 use crate::{
     args::ReplayArgs,
+    bundles::bundle_of,
     failure::Failure,
     progress::grouped,
     say::{note, say},
 };
 
 pub(crate) fn replay(args: &ReplayArgs) -> Result<ExitCode, Failure> {
-    let bundle = Bundle::open(&args.bundle).map_err(Failure::input)?;
+    let bundle = bundle_of(&args.bundle)?;
     let files = otel::SignalFiles { traces: bundle.traces(), metrics: bundle.metrics(), logs: bundle.logs() };
     let mut variables = otel::BridgeConfig::new("daglight").environment;
     if let Some(endpoint) = &args.endpoint {
@@ -32,7 +33,7 @@ pub(crate) fn replay(args: &ReplayArgs) -> Result<ExitCode, Failure> {
         }
         error => Failure::work(error),
     })?;
-    let otel::Replayed { spans, data_points, log_records, reasons, .. } = replayed;
+    let otel::Replayed { spans, data_points, log_records, reasons, damaged, .. } = replayed;
     say!(
         "sent: {} spans, {} data points, {} log records",
         grouped(spans.sent),
@@ -45,7 +46,10 @@ pub(crate) fn replay(args: &ReplayArgs) -> Result<ExitCode, Failure> {
         let [spans, data_points, log_records] = rejected.map(grouped);
         say!("rejected: {spans} spans, {data_points} data points, {log_records} log records");
     }
-    for reason in reasons {
+    if damaged.count > 0 {
+        note!("warning: {} damaged lines were not sent", grouped(damaged.count));
+    }
+    for reason in damaged.named.into_iter().chain(reasons) {
         note!("warning: {reason}");
     }
     Ok(if any_rejected { ExitCode::FAILURE } else { ExitCode::SUCCESS })

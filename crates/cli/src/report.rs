@@ -2,18 +2,23 @@
 
 use std::process::ExitCode;
 
-use daglight::bundle::{Bundle, Report};
+use daglight::{CloseError, bundle::Report, policy::in_one_line};
 
 use crate::{
     args::ReportArgs,
+    bundles::bundle_of,
     failure::Failure,
     say::{note, say},
 };
 
 pub(crate) fn report(args: &ReportArgs) -> Result<ExitCode, Failure> {
-    let bundle = Bundle::open(&args.bundle).map_err(Failure::input)?;
-    if daglight::close_dead_run(&bundle).map_err(Failure::work)? {
-        note!("the run's process had ended: closed as FAILURE");
+    let bundle = bundle_of(&args.bundle)?;
+    match daglight::close_dead_run(&bundle) {
+        Ok(true) => note!("the run's process had ended: closed as FAILURE"),
+        Ok(false) => {}
+        // The report says itself what is wrong with the manifest.
+        Err(CloseError::Read(_)) => {}
+        Err(error) => note!("warning: the run is not closed: {}", in_one_line(&error)),
     }
     let report = Report::of_bundle(&bundle).map_err(Failure::work)?;
     if args.json {

@@ -1,11 +1,12 @@
 //! `heartbeat.json`: the proof that a process lives, or what it was doing when it was last seen.
 
 use std::{
-    fs, io,
+    io,
     path::{Path, PathBuf},
 };
 
 use chrono::{DateTime, Utc};
+use daglight_guarded_files::FileBelow;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -17,6 +18,9 @@ use crate::{
 ///
 /// - 1: process, beats, active tasks, resources, stalls.
 pub const EVIDENCE_VERSION: u32 = 1;
+
+/// Bytes of a heartbeat file, 16 MiB: it holds what runs at one moment.
+const MAX_FILE_BYTES: u64 = 16 << 20;
 
 /// What `heartbeat.json` holds. It is replaced as a whole with each beat.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -168,7 +172,9 @@ impl ProcessEvidence {
         struct Version {
             format_version: u32,
         }
-        let text = fs::read(path).map_err(|source| EvidenceError::Read { path: path.to_owned(), source })?;
+        let text = FileBelow::at(path)
+            .read(MAX_FILE_BYTES)
+            .map_err(|source| EvidenceError::Read { path: path.to_owned(), source })?;
         let damaged = |source| EvidenceError::Damaged { path: path.to_owned(), source };
         let Version { format_version: found } = serde_json::from_slice(&text).map_err(damaged)?;
         if found > EVIDENCE_VERSION {
@@ -179,9 +185,7 @@ impl ProcessEvidence {
 
     /// Replaces the file; a reader sees the old one or the new one, never a part.
     pub(crate) fn write(&self, path: &Path) -> io::Result<()> {
-        let beside = path.with_extension("json.tmp");
-        fs::write(&beside, serde_json::to_vec_pretty(self)?)?;
-        fs::rename(&beside, path)
+        FileBelow::at(path).replace(&serde_json::to_vec_pretty(self)?)
     }
 
     /// Whether the process lives, as far as this process can tell.
@@ -214,6 +218,8 @@ impl ProcessEvidence {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn evidence() -> ProcessEvidence {

@@ -46,7 +46,7 @@ mod vocabulary;
 pub use attach::{BridgeTracer, BridgeTracerProvider, ProgramProviders};
 pub use bridge::{Bridge, BridgeConfig};
 pub use ledger::{Ledger, Signal, SignalLedger, SignalLedgers};
-pub use lines::ReadError;
+pub use lines::{DamagedLines, ReadError};
 pub use metrics::RunMetrics;
 pub use program_processors::{RunLogProcessor, RunSpanProcessor};
 pub use recover::{RecoverError, end_open_spans};

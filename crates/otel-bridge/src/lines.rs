@@ -1,12 +1,18 @@
 //! Reading signal files back, one line at a time.
 
 use std::{
-    fs::File,
-    io::{self, BufRead as _, BufReader},
+    io,
     path::{Path, PathBuf},
 };
 
+use daglight_guarded_files::{FileBelow, Line, Lines};
 use serde::Deserialize;
+
+/// Longer lines are not lines that a run writes: 64 MiB.
+pub(crate) const MAX_LINE_BYTES: u64 = 64 << 20;
+
+/// Damaged lines that are named; all are counted.
+const MOST_NAMED: usize = 10;
 
 /// Why a signal file could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -20,45 +26,106 @@ pub enum ReadError {
         /// Why not.
         source: io::Error,
     },
-    /// A line is none that a run writes.
-    #[error("{} line {line} is no OTLP/JSON", path.display())]
-    Line {
-        /// The file.
-        path: PathBuf,
-        /// The line, from 1.
-        line: usize,
-        /// Why not.
-        source: serde_json::Error,
-    },
 }
 
-/// Gives each whole line to `each`; the part of a line that a killed process may leave at the end is passed over.
-/// False when there is no file.
-pub(crate) fn for_each_line<T, E>(path: &Path, mut each: impl FnMut(T) -> Result<(), E>) -> Result<bool, E>
+/// Lines of signal files that are not OTLP/JSON, and were passed over.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DamagedLines {
+    /// How many.
+    pub count: u64,
+    /// The first of them, as `FILE:LINE` and what is wrong.
+    pub named: Vec<String>,
+}
+
+impl DamagedLines {
+    pub(crate) fn add(&mut self, other: Self) {
+        self.count += other.count;
+        self.named.extend(other.named.into_iter().take(MOST_NAMED.saturating_sub(self.named.len())));
+    }
+
+    fn name(&mut self, path: &Path, line: u64, problem: impl std::fmt::Display) {
+        self.count += 1;
+        if self.named.len() < MOST_NAMED {
+            self.named.push(format!("{}:{line} is not valid OTLP/JSON: {problem}", path.display()));
+        }
+    }
+}
+
+/// Passes each line to `each`. A damaged line is passed over, as is the part of one that a killed process may leave at
+/// the end, which does not count as damaged. `None` when there is no file.
+pub(crate) fn for_each_line<T, E>(
+    path: &Path,
+    mut each: impl FnMut(T) -> Result<(), E>,
+) -> Result<Option<DamagedLines>, E>
 where
     T: for<'de> Deserialize<'de>,
     E: From<ReadError>,
 {
     let unreadable = |source| ReadError::File { path: path.to_owned(), source };
-    let file = match File::open(path) {
+    let file = match FileBelow::at(path).open() {
         Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(unreadable(error).into()),
     };
-    let mut reader = BufReader::new(file);
-    let mut line = Vec::new();
-    for number in 1.. {
-        line.clear();
-        reader.read_until(b'\n', &mut line).map_err(unreadable)?;
-        if !line.ends_with(b"\n") {
-            break;
+    let mut damaged = DamagedLines::default();
+    let mut lines = Lines::new(file, MAX_LINE_BYTES);
+    loop {
+        let number = lines.number() + 1;
+        match lines.next().map_err(unreadable)? {
+            None => return Ok(Some(damaged)),
+            Some(Line::Whole(line)) => match serde_json::from_slice(line) {
+                Ok(value) => each(value)?,
+                Err(error) => damaged.name(path, number, error),
+            },
+            Some(Line::Torn(line)) => {
+                // It may be whole but for its end.
+                if let Ok(value) = serde_json::from_slice(line) {
+                    each(value)?;
+                }
+            }
+            Some(Line::TooLong { ended, .. }) => {
+                let rest = if ended { "" } else { ", and what follows is not read" };
+                damaged.name(path, number, format_args!("it has more than {MAX_LINE_BYTES} bytes{rest}"));
+            }
         }
-        let value = serde_json::from_slice(&line).map_err(|source| ReadError::Line {
-            path: path.to_owned(),
-            line: number,
-            source,
-        })?;
-        each(value)?;
     }
-    Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    #[track_caller]
+    fn check(content: &[u8], read: &[&str], damaged: u64, named: &str) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("otel_logs.json");
+        std::fs::write(&path, content).unwrap();
+        let mut values = Vec::new();
+        let found = for_each_line(&path, |value: Value| {
+            values.push(value.to_string());
+            Ok::<_, ReadError>(())
+        });
+        let found = found.unwrap().unwrap();
+        assert_eq!(values, read);
+        assert_eq!(found.count, damaged);
+        assert!(found.named.first().is_none_or(|first| first.contains(named)), "{found:?}");
+    }
+
+    #[test]
+    fn damaged_lines_are_passed_over_and_named() {
+        check(b"1\n2\n", &["1", "2"], 0, "");
+        check(b"1\n{\"a\n\0\0\n2\n", &["1", "2"], 2, "otel_logs.json:2 is not valid OTLP/JSON");
+        check(b"1\n{\"a", &["1"], 0, "");
+        check(b"1\n2", &["1", "2"], 0, "");
+        check(&b"x\n".repeat(50), &[], 50, "otel_logs.json:1 ");
+    }
+
+    #[test]
+    fn a_file_that_is_not_there_has_no_lines() {
+        let found = for_each_line(Path::new("/nowhere/a.json"), |_: Value| Ok::<_, ReadError>(()));
+        assert_eq!(found.unwrap(), None);
+    }
 }

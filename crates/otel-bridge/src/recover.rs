@@ -2,12 +2,13 @@
 
 use std::{
     collections::HashSet,
-    fs::{self, File, OpenOptions},
-    io::{self, BufRead as _, BufReader, Seek as _, SeekFrom, Write as _},
+    fs::File,
+    io::{self, Write as _},
     path::{Path, PathBuf},
     time::{SystemTime, UNIX_EPOCH},
 };
 
+use daglight_guarded_files::{FileBelow, Line, Lines};
 use opentelemetry_proto::tonic::{
     common::v1::{AnyValue, KeyValue, any_value},
     trace::v1::{Span, Status, TracesData, status::StatusCode},
@@ -16,7 +17,7 @@ use serde::Deserialize;
 
 use crate::{
     ReadError, SignalFiles, SpanStatus,
-    lines::for_each_line,
+    lines::{MAX_LINE_BYTES, for_each_line},
     names::{Key, Namespace, key},
 };
 
@@ -46,7 +47,7 @@ pub enum RecoverError {
 /// It reads the files as a stream, and keeps the ids of spans only. It must not be called while the run is going on.
 ///
 /// # Errors
-/// When a file cannot be read or written. A half-written last line is no error: it is removed.
+/// When a file cannot be read or written. Damaged lines are passed over, and a half-written last line is removed.
 pub fn end_open_spans(
     files: &SignalFiles,
     namespace: &Namespace,
@@ -58,7 +59,7 @@ pub fn end_open_spans(
         unended.extend(line.into_ids());
         Ok::<_, RecoverError>(())
     })?;
-    if !started {
+    if started.is_none() {
         return Ok(0);
     }
     for_each_line(&files.traces, |line: SpanIds| {
@@ -68,7 +69,7 @@ pub fn end_open_spans(
         Ok::<_, RecoverError>(())
     })?;
     let ended = if unended.is_empty() { 0 } else { append(files, namespace, ended_at, &unended)? };
-    fs::remove_file(&open_spans).map_err(|source| RecoverError::Write { path: open_spans, source })?;
+    FileBelow::at(&open_spans).remove().map_err(|source| RecoverError::Write { path: open_spans, source })?;
     Ok(ended)
 }
 
@@ -118,20 +119,28 @@ fn end(span: &mut Span, ended_at: u64, status_key: &str) {
     span.attributes.push(text(status_key, SpanStatus::Error.name()));
 }
 
-/// Opens the file for appending, without the part of a line that may stand at its end.
+/// Opens the file for appending whole lines. The part of a line that may stand at its end is removed, unless only its
+/// line feed is missing.
 fn open_at_last_line(path: &Path) -> io::Result<File> {
-    let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
+    let mut file = FileBelow::at(path).append()?;
     let mut whole_bytes = 0;
-    let mut reader = BufReader::new(&file);
-    let mut line = Vec::new();
-    while reader.read_until(b'\n', &mut line)? > 0 {
-        if line.ends_with(b"\n") {
-            whole_bytes += line.len() as u64;
+    let mut lines = Lines::new(&file, MAX_LINE_BYTES);
+    let ends_with_line_feed = loop {
+        match lines.next()? {
+            None => break true,
+            Some(Line::Whole(line)) => whole_bytes += line.len() as u64 + 1,
+            Some(Line::TooLong { bytes, ended: true }) => whole_bytes += bytes,
+            Some(Line::TooLong { ended: false, .. }) => break false,
+            Some(Line::Torn(line)) if serde_json::from_slice::<SpanIds>(line).is_ok() => break false,
+            Some(Line::Torn(_)) => {
+                file.set_len(whole_bytes)?;
+                break true;
+            }
         }
-        line.clear();
+    };
+    if !ends_with_line_feed {
+        file.write_all(b"\n")?;
     }
-    file.set_len(whole_bytes)?;
-    file.seek(SeekFrom::Start(whole_bytes))?;
     Ok(file)
 }
 

@@ -14,7 +14,7 @@ use opentelemetry_proto::tonic::{
 use serde::Deserialize;
 
 use crate::{
-    ReadError, SendError, Signal, SignalFiles,
+    DamagedLines, ReadError, SendError, Signal, SignalFiles,
     environment::{Environment, SignalExport},
     lines::for_each_line,
     messages::OtlpRequest,
@@ -40,6 +40,8 @@ pub struct Replayed {
     pub log_records: ReplayedItems,
     /// What the backend said of items that it rejected, and its warnings; each once.
     pub reasons: Vec<String>,
+    /// Lines of the files that could not be read, and so were not sent.
+    pub damaged: DamagedLines,
 }
 
 /// What was sent of one signal.
@@ -87,34 +89,45 @@ pub enum ReplayError {
 /// # Errors
 /// When there is no endpoint for one of the signals; nothing is sent then. When one cannot be reached or refuses
 /// something, or a file cannot be read; what was sent before that has arrived. What the backend rejects of a request that
-/// it takes is no error: [`Replayed`] counts it.
+/// it takes is not an error, nor is a damaged line: [`Replayed`] counts both.
 pub fn replay(files: &SignalFiles, variables: &BTreeMap<String, String>) -> Result<Replayed, ReplayError> {
     let environment = Environment::read(variables);
     // A blocking HTTP client cannot be used on a thread of a runtime.
     thread::scope(|scope| {
         let sent = scope.spawn(|| {
             let mut reasons = environment.warnings.clone();
+            let mut damaged = DamagedLines::default();
             let mut grpc = None;
             let traces = Replay::new(Signal::Traces, &environment.traces, &mut grpc)?;
             let metrics = Replay::new(Signal::Metrics, &environment.metrics, &mut grpc)?;
             let logs = Replay::new(Signal::Logs, &environment.logs, &mut grpc)?;
-            let spans = traces.send_lines(&files.traces, &mut reasons, |TracesData { resource_spans }| {
-                let scopes = resource_spans.iter().flat_map(|resource| &resource.scope_spans);
-                let items = scopes.map(|scope| scope.spans.len()).sum();
-                (ExportTraceServiceRequest { resource_spans }, items)
-            })?;
-            let data_points =
-                metrics.send_lines(&files.metrics, &mut reasons, |MetricsData { resource_metrics }| {
+            let spans = traces.send_lines(
+                &files.traces,
+                &mut reasons,
+                &mut damaged,
+                |TracesData { resource_spans }| {
+                    let scopes = resource_spans.iter().flat_map(|resource| &resource.scope_spans);
+                    let items = scopes.map(|scope| scope.spans.len()).sum();
+                    (ExportTraceServiceRequest { resource_spans }, items)
+                },
+            )?;
+            let data_points = metrics.send_lines(
+                &files.metrics,
+                &mut reasons,
+                &mut damaged,
+                |MetricsData { resource_metrics }| {
                     let scopes = resource_metrics.iter().flat_map(|resource| &resource.scope_metrics);
                     let items = scopes.flat_map(|scope| &scope.metrics).map(data_points).sum();
                     (ExportMetricsServiceRequest { resource_metrics }, items)
+                },
+            )?;
+            let log_records =
+                logs.send_lines(&files.logs, &mut reasons, &mut damaged, |LogsData { resource_logs }| {
+                    let scopes = resource_logs.iter().flat_map(|resource| &resource.scope_logs);
+                    let items = scopes.map(|scope| scope.log_records.len()).sum();
+                    (ExportLogsServiceRequest { resource_logs }, items)
                 })?;
-            let log_records = logs.send_lines(&files.logs, &mut reasons, |LogsData { resource_logs }| {
-                let scopes = resource_logs.iter().flat_map(|resource| &resource.scope_logs);
-                let items = scopes.map(|scope| scope.log_records.len()).sum();
-                (ExportLogsServiceRequest { resource_logs }, items)
-            })?;
-            Ok(Replayed { spans, data_points, log_records, reasons })
+            Ok(Replayed { spans, data_points, log_records, reasons, damaged })
         });
         sent.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })
@@ -139,6 +152,7 @@ impl Replay {
         &self,
         file: &Path,
         reasons: &mut Vec<String>,
+        damaged: &mut DamagedLines,
         mut request: impl FnMut(T) -> (R, usize),
     ) -> Result<ReplayedItems, ReplayError>
     where
@@ -146,7 +160,7 @@ impl Replay {
         R: OtlpRequest,
     {
         let mut items = ReplayedItems::default();
-        for_each_line(file, |line: T| {
+        let found = for_each_line(file, |line: T| {
             let (request, count) = request(line);
             let count = count as u64;
             let rejected = self.0.send(&request)?;
@@ -158,6 +172,7 @@ impl Replay {
             }
             Ok::<_, ReplayError>(())
         })?;
+        damaged.add(found.unwrap_or_default());
         Ok(items)
     }
 }

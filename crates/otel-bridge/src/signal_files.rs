@@ -10,7 +10,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    fs::{self, File, OpenOptions},
+    fs::File,
     io::{self, Write as _},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
@@ -18,6 +18,7 @@ use std::{
 };
 
 use daglight_capture_policy::Durability;
+use daglight_guarded_files::FileBelow;
 use opentelemetry::{InstrumentationScope, trace::SpanId};
 use opentelemetry_proto::{
     tonic::{logs::v1::LogsData, metrics::v1::MetricsData, trace::v1::TracesData},
@@ -185,7 +186,7 @@ impl Drop for SignalWriter {
     fn drop(&mut self) {
         if self.open_spans.unended.is_empty() {
             // The file is only of use to those who find it, so one that stays does no harm.
-            let _ = fs::remove_file(&self.open_spans.file.path);
+            let _ = FileBelow::at(&self.open_spans.file.path).remove();
         }
     }
 }
@@ -240,11 +241,7 @@ struct LineFile {
 
 impl LineFile {
     fn open(path: &Path, durability: Durability, problems: &Problems) -> Self {
-        let opened = OpenOptions::new()
-            .append(true)
-            .create(true)
-            .open(path)
-            .and_then(|file| Ok((file.metadata()?.len(), file)));
+        let opened = FileBelow::at(path).append().and_then(|file| Ok((file.metadata()?.len(), file)));
         let (file, size_bytes) = match opened {
             Ok((size_bytes, file)) => (Some(file), size_bytes),
             Err(error) => {

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use daglight_bundle_report::{Bundle, FileEntry, Ledger, Manifest, RunStatus};
 use daglight_capture_policy::in_one_line;
 use daglight_run_identity::RunId;
-use daglight_tracker_client::{ProcessEvidence, outbox_status};
+use daglight_tracker_client::{OutboxStatus, ProcessEvidence, outbox_status};
 use serde::Serialize;
 
 use crate::{close::process_evidence, sync::account};
@@ -25,12 +25,14 @@ pub struct BundleStatus {
     pub status: Option<RunStatus>,
     /// Whether the run never ended although its process is gone: `daglight sync` closes it.
     pub process_ended: bool,
-    /// When the run started.
+    /// When the run started; where nothing else is left of it, the time in its id.
     pub started_at: Option<DateTime<Utc>>,
-    /// All files together.
+    /// All files of the run together.
     pub size_bytes: u64,
     /// The tracker's account; `None` where the run was never meant for the tracker.
     pub tracker: Option<Ledger>,
+    /// Whether the outbox is there and cannot be read, so that nobody knows what waits in it.
+    pub outbox_unreadable: bool,
     /// What cannot be read.
     pub problems: Vec<String>,
 }
@@ -40,21 +42,34 @@ impl BundleStatus {
     pub fn of(bundle: &Bundle) -> Self {
         let mut problems = Vec::new();
         let manifest = Manifest::read(bundle).inspect_err(|error| problems.push(in_one_line(error))).ok();
-        let outbox = bundle
-            .tracker_dir()
-            .is_dir()
+        let there = bundle.tracker_dir().is_dir();
+        let outbox = there
             .then(|| outbox_status(&bundle.tracker_dir()))
             .and_then(|status| status.inspect_err(|error| problems.push(in_one_line(error))).ok());
         let status = manifest.as_ref().map(|manifest| manifest.status);
         let gone = || matches!(process_evidence(bundle, outbox.as_ref()), ProcessEvidence::Gone { .. });
+        // A manifest that cannot be read does not say that the run has ended.
+        let is_open = match status {
+            Some(status) => status == RunStatus::Running,
+            None => outbox.as_ref().is_some_and(OutboxStatus::is_open),
+        };
+        let run_id = bundle.recorded_run();
+        let recorded = outbox.as_ref();
         Self {
             dir: bundle.dir().to_owned(),
-            run_id: bundle.run_id(),
-            dag_name: manifest.as_ref().map(|manifest| manifest.identity.dag_name.clone()),
-            process_ended: status == Some(RunStatus::Running) && gone(),
+            run_id,
+            dag_name: manifest
+                .as_ref()
+                .map(|manifest| manifest.identity.dag_name.clone())
+                .or_else(|| recorded?.dag_name.clone()),
+            process_ended: is_open && gone(),
             status,
-            started_at: manifest.map(|manifest| manifest.started_at),
+            started_at: manifest
+                .map(|manifest| manifest.started_at)
+                .or_else(|| recorded?.started)
+                .or_else(|| run_id.map(RunId::created_at)),
             size_bytes: FileEntry::of_bundle(bundle).iter().map(|file| file.size_bytes).sum(),
+            outbox_unreadable: there && recorded.is_none(),
             tracker: outbox.map(|outbox| account(outbox.ledger)),
             problems,
         }

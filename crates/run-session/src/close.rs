@@ -4,8 +4,9 @@ use std::time::SystemTime;
 
 use chrono::{DateTime, Utc};
 use daglight_bundle_report::{Bundle, Manifest, NodeRecord, NodeStatus, ReadError, RunStatus, WriteError};
+use daglight_capture_policy::in_one_line;
 use daglight_heartbeat::{Liveness, ProcessEvidence as Beats};
-use daglight_otel_bridge::{RecoverError, SignalFiles, end_open_spans, names::Namespace};
+use daglight_otel_bridge::{SignalFiles, end_open_spans, names::Namespace};
 use daglight_tracker_client::{NodeProgress, OutboxStatus, Outcome, ProcessEvidence, outbox_status};
 
 use crate::finish::milliseconds;
@@ -20,16 +21,14 @@ pub enum CloseError {
     /// The manifest cannot be replaced.
     #[error(transparent)]
     Write(#[from] WriteError),
-    /// The open spans cannot be ended.
-    #[error(transparent)]
-    Spans(#[from] RecoverError),
 }
 
 /// Closes a run in its bundle when its process is gone: open spans end as errors, and the manifest says FAILURE, at the
-/// time of the last sign of life. True when that was so; a run that ended by itself, or still runs, is left alone.
+/// time of the last sign of life. True when that was so; a run that ended by itself, or still runs, is left alone. What
+/// of the signal files cannot be read or written is a warning in the manifest, and keeps no run open.
 ///
 /// # Errors
-/// When a file of the bundle cannot be read or written.
+/// When the manifest cannot be read or written.
 pub fn close_dead_run(bundle: &Bundle) -> Result<bool, CloseError> {
     let mut manifest = Manifest::read(bundle)?;
     if manifest.status != RunStatus::Running {
@@ -40,7 +39,10 @@ pub fn close_dead_run(bundle: &Bundle) -> Result<bool, CloseError> {
         return Ok(false);
     };
     let ended_at = last_seen.unwrap_or(manifest.started_at);
-    end_open_spans(&signal_files(bundle), &Namespace::new(&*manifest.namespace), SystemTime::from(ended_at))?;
+    let namespace = Namespace::new(&*manifest.namespace);
+    if let Err(error) = end_open_spans(&signal_files(bundle), &namespace, SystemTime::from(ended_at)) {
+        manifest.warnings.push(format!("the open spans were not ended: {}", in_one_line(&error)));
+    }
     manifest.status = RunStatus::Failure;
     manifest.ended_at = Some(ended_at);
     manifest.error = Some(format!("process ended; last seen {}", ended_at.to_rfc3339()));

@@ -4,8 +4,8 @@ use std::{collections::BTreeMap, path::PathBuf, time::SystemTime};
 
 use chrono::{DateTime, Utc};
 use daglight_bundle_report::{
-    ArtifactCatalog, Delivery, FileEntry, Identity, Ledger, Links, MANIFEST_VERSION, Manifest, NodeRecord,
-    NodeStatus, Report, RunStatus, SignalLedger,
+    ArtifactCatalog, Delivery, FileEntry, Identity, Ledger, Links, MANIFEST_FORMAT, MANIFEST_VERSION,
+    Manifest, NodeRecord, NodeStatus, Report, RunStatus, SignalLedger,
 };
 use daglight_capture_policy::{Captured, in_one_line};
 use daglight_otel_bridge::{Signal, SignalLedgers};
@@ -228,6 +228,7 @@ pub(crate) fn write_manifest(state: &RunState, ending: Option<&Ending>) {
     let (warnings, error) = (records.warnings.clone(), records.failure.as_ref().map(Captured::to_text));
     drop(records);
     let manifest = Manifest {
+        format: MANIFEST_FORMAT.to_owned(),
         format_version: MANIFEST_VERSION,
         daglight_version: env!("CARGO_PKG_VERSION").to_owned(),
         identity: Identity {

@@ -1,12 +1,12 @@
 //! A query of a node: its spans, its plan bundle, and what the node learns from it.
 
 use std::{
-    fs,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use daglight_capture_policy::SqlText;
+use daglight_guarded_files::FileBelow;
 use daglight_materializers::SummaryTap;
 use daglight_otel_bridge::{
     SpanStatus, StageSpan, StageSpanBuilder,
@@ -88,10 +88,9 @@ impl NodeQuery {
         let with_literals = run.policy.sql_text() == SqlText::Whole;
         let plan = PlanBundle::new(report, Some(&self.node.name), with_literals)
             .with_texts(|text| run.policy.redactor().text(text));
-        let written = path
-            .parent()
-            .map_or(Ok(()), fs::create_dir_all)
-            .and_then(|()| fs::write(&path, serde_json::to_vec(&plan).map_err(std::io::Error::other)?));
+        let written = serde_json::to_vec(&plan)
+            .map_err(std::io::Error::from)
+            .and_then(|text| FileBelow::deep(&path, 2).replace(&text));
         match written {
             Ok(()) => path.strip_prefix(bundle.dir()).ok().map(|path| path.display().to_string()),
             Err(error) => {

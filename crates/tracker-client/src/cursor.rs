@@ -2,16 +2,19 @@
 
 use std::{
     collections::BTreeMap,
-    fs, io,
+    io,
     path::{Path, PathBuf},
 };
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::{Counts, Outcome, RunLink};
+use crate::{Counts, Outcome, RunLink, outbox::tracker_file};
 
 const FILE_NAME: &str = "delivery.json";
+
+/// Bytes of the file, 16 MiB: it holds counts and a bounded list.
+const MAX_FILE_BYTES: u64 = 16 << 20;
 
 /// The version of the cursor's format.
 ///
@@ -106,7 +109,7 @@ impl Cursor {
     /// When the file cannot be read, or is of a newer version.
     pub(crate) fn load(tracker_dir: &Path) -> Result<Option<Self>, CursorError> {
         let path = tracker_dir.join(FILE_NAME);
-        let text = match fs::read(&path) {
+        let text = match tracker_file(tracker_dir, FILE_NAME).read(MAX_FILE_BYTES) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(source) => return Err(CursorError::Io { path, source }),
@@ -126,11 +129,9 @@ impl Cursor {
     /// When it cannot be written.
     pub(crate) fn save(&self, tracker_dir: &Path) -> Result<(), CursorError> {
         let path = tracker_dir.join(FILE_NAME);
-        let beside = tracker_dir.join(format!("{FILE_NAME}.tmp"));
         let written = serde_json::to_vec_pretty(self)
             .map_err(io::Error::from)
-            .and_then(|text| fs::write(&beside, text))
-            .and_then(|()| fs::rename(&beside, &path));
+            .and_then(|text| tracker_file(tracker_dir, FILE_NAME).replace(&text));
         written.map_err(|source| CursorError::Io { path, source })
     }
 
@@ -161,6 +162,8 @@ struct VersionOnly {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

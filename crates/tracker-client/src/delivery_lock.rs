@@ -5,6 +5,8 @@ use std::{
     path::Path,
 };
 
+use crate::outbox::tracker_file;
+
 const FILE_NAME: &str = "delivery.lock";
 
 /// The right to deliver an outbox, held until it is dropped or the process ends.
@@ -16,7 +18,7 @@ pub(crate) struct DeliveryLock(
 impl DeliveryLock {
     /// `None` while another has it. Where files cannot be locked there is nothing to wait for.
     pub(crate) fn acquire(tracker_dir: &Path) -> Option<Self> {
-        let Ok(file) = File::options().create(true).append(true).open(tracker_dir.join(FILE_NAME)) else {
+        let Ok(file) = tracker_file(tracker_dir, FILE_NAME).append() else {
             return Some(Self(None));
         };
         match file.try_lock() {

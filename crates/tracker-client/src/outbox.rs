@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     fmt,
-    fs::{self, File, OpenOptions},
+    fs::{self, File},
     io::{self, Read, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
     sync::{
@@ -13,6 +13,7 @@ use std::{
 };
 
 use daglight_capture_policy::Durability;
+use daglight_guarded_files::{FileBelow, create_private_folder};
 
 use crate::{
     Counts, Event, Ledger,
@@ -70,9 +71,8 @@ impl Outbox {
     pub fn open(tracker_dir: &Path, durability: Durability) -> Result<Self, OutboxError> {
         let path = tracker_dir.join(FILE_NAME);
         let unusable = |source| OutboxError::Io { path: path.clone(), source };
-        fs::create_dir_all(tracker_dir).map_err(unusable)?;
-        let mut file =
-            OpenOptions::new().read(true).append(true).create(true).open(&path).map_err(unusable)?;
+        create_folder(tracker_dir).map_err(unusable)?;
+        let mut file = tracker_file(tracker_dir, FILE_NAME).append().map_err(unusable)?;
         // Best effort: some file systems have no locks, and nothing but the closing of dead runs depends on it.
         let _ = file.lock_shared();
         let length = file.seek(SeekFrom::End(0)).map_err(unusable)?;
@@ -226,6 +226,21 @@ impl Inner {
             tracing::warn!(path = %self.path.display(), error = error as &dyn std::error::Error, "{message}");
         }
     }
+}
+
+/// A file of a `tracker` folder. Neither the file nor the folder may be a link.
+pub(crate) fn tracker_file(tracker_dir: &Path, name: &str) -> FileBelow {
+    FileBelow::deep(&tracker_dir.join(name), 2)
+}
+
+fn create_folder(tracker_dir: &Path) -> io::Result<()> {
+    let (Some(bundle), Some(name)) = (tracker_dir.parent(), tracker_dir.file_name()) else {
+        return Err(io::ErrorKind::InvalidInput.into());
+    };
+    if !bundle.as_os_str().is_empty() {
+        fs::create_dir_all(bundle)?;
+    }
+    create_private_folder(bundle, name).map(drop)
 }
 
 /// The folders of a bundle, from its `tracker` folder up to the one that all bundles are in.

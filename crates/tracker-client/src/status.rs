@@ -1,14 +1,9 @@
 //! What an outbox says of its run, without a server.
 
-use std::{
-    collections::BTreeMap,
-    fs::{File, TryLockError},
-    path::Path,
-    thread,
-    time::Duration,
-};
+use std::{collections::BTreeMap, fs::TryLockError, path::Path, thread, time::Duration};
 
 use chrono::{DateTime, Utc};
+use daglight_guarded_files::FileBelow;
 use daglight_run_identity::RunId;
 
 use crate::{
@@ -142,7 +137,7 @@ impl OutboxStatus {
 
 /// Writers hold a shared lock on the file, which the system takes back when their process ends.
 fn writer_alive(path: &Path) -> Option<bool> {
-    let file = File::open(path).ok()?;
+    let file = FileBelow::deep(path, 2).open().ok()?;
     // Someone else who asks holds the lock, too, but not for long.
     for _ in 0..3 {
         match file.try_lock() {

@@ -1,0 +1,418 @@
+//! Which files of a folder are a run's: what recognises a bundle, and what may be deleted with it.
+
+use std::{
+    io::{self, Read as _},
+    path::{Path, PathBuf},
+};
+
+use daglight_guarded_files::{
+    EntryKind, FileBelow, create_private_folder, entries_below, remove_folder_below,
+};
+use daglight_run_identity::RunId;
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::{Bundle, bundle::RUN_BUNDLE, manifest::MANIFEST_FORMAT, versioned::MAX_FILE_BYTES};
+
+/// The folder of the plans.
+pub(crate) const PLANS: &str = "plans";
+/// The folder of the tracker's outbox.
+pub(crate) const TRACKER: &str = "tracker";
+/// The first file to read.
+pub(crate) const MANIFEST: &str = "manifest.json";
+
+/// Files directly in a bundle.
+const FILES: &[&str] = &[
+    MANIFEST,
+    "manifest.lock",
+    "bundle.lock",
+    "otel_traces.json",
+    "otel_traces.open.json",
+    "otel_metrics.json",
+    "otel_logs.json",
+    "artifacts.json",
+    "heartbeat.json",
+    "run_diagnostics_report.json",
+    "run_diagnostics_report.md",
+    "run_diagnostics_report.html",
+];
+/// What the names of files in `tracker` begin with, up to the first dot.
+const TRACKER_FILES: &[&str] = &["outbox", "delivery", "reserve"];
+
+/// Levels of folders that are looked through in a bundle; its own files are no deeper than the second.
+const MAX_DEPTH: usize = 8;
+
+/// What is in the folder of a bundle.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Contents {
+    /// The files that the layout or the manifest has, by their path below the folder, with their sizes.
+    pub(crate) files: Vec<(String, u64)>,
+    /// Folders, the outer ones first.
+    pub(crate) folders: Vec<String>,
+    /// Whatever else is there.
+    pub(crate) others: Vec<String>,
+}
+
+/// What became of a bundle that was to be deleted.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Deleted {
+    /// The sizes of the deleted files.
+    pub freed_bytes: u64,
+    /// What a run did not write, and so was kept with its folders: paths below the bundle.
+    pub kept: Vec<PathBuf>,
+}
+
+/// Why a bundle was not deleted, or not wholly.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DeleteError {
+    /// A file or folder cannot be deleted or listed.
+    #[error("cannot delete {}", path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The manifest belongs to another run than the one that the folder is named after.
+    #[error("{} holds the manifest of run {found}: it is a copy, or not a bundle", dir.display())]
+    OtherRun {
+        /// The folder.
+        dir: PathBuf,
+        /// The run of the manifest.
+        found: RunId,
+    },
+}
+
+impl Bundle {
+    /// Deletes the files that a run writes, and then the folders that are empty. Whatever else is in the folder stays,
+    /// and the folder with it. The manifest goes last, so that what an interruption leaves is still a bundle.
+    ///
+    /// # Errors
+    ///
+    /// When something cannot be deleted; what went before is gone.
+    pub fn delete(&self) -> Result<Deleted, DeleteError> {
+        let failed = |below: &str, source| DeleteError::Io { path: self.dir().join(below), source };
+        if let (Some(named), Some(found)) = (self.run_id(), claimed_run(self.dir()))
+            && named != found
+        {
+            return Err(DeleteError::OtherRun { dir: self.dir().to_owned(), found });
+        }
+        let mut contents = contents(self.dir()).map_err(|source| failed("", source))?;
+        contents.files.sort_by_key(|(below, _)| below == MANIFEST);
+        let mut freed_bytes = 0;
+        for (below, size_bytes) in &contents.files {
+            FileBelow::new(self.dir(), below).remove().map_err(|source| failed(below, source))?;
+            freed_bytes += size_bytes;
+        }
+        for below in contents.folders.iter().rev().filter(|below| !contents.keeps(below)) {
+            remove_folder_below(self.dir(), below).map_err(|source| failed(below, source))?;
+        }
+        if contents.others.is_empty() {
+            let absolute = std::path::absolute(self.dir()).map_err(|source| failed("", source))?;
+            if let (Some(folder), Some(name)) = (absolute.parent(), absolute.file_name()) {
+                remove_folder_below(folder, name).map_err(|source| failed("", source))?;
+            }
+        }
+        Ok(Deleted { freed_bytes, kept: contents.others.into_iter().map(PathBuf::from).collect() })
+    }
+}
+
+impl Contents {
+    /// Whether something in that folder stays.
+    fn keeps(&self, folder: &str) -> bool {
+        self.others.iter().any(|other| Path::new(other).starts_with(folder))
+    }
+}
+
+/// Makes the folders of a bundle, which nobody else may enter. The last one must be new.
+pub(crate) fn create(dir: &Path) -> io::Result<()> {
+    let (Some(parent), Some(name)) = (dir.parent(), dir.file_name()) else {
+        return Err(io::ErrorKind::InvalidInput.into());
+    };
+    std::fs::create_dir_all(parent)?;
+    create_private_folder(parent, name)?;
+    create_private_folder(dir, PLANS)?;
+    create_private_folder(dir, TRACKER)?;
+    Ok(())
+}
+
+/// Lists a bundle. A folder that cannot be listed is something else than a run's.
+pub(crate) fn contents(dir: &Path) -> io::Result<Contents> {
+    let listed = manifest_files(dir);
+    let mut contents = Contents::default();
+    let mut pending = vec![(String::new(), 0)];
+    while let Some((folder, depth)) = pending.pop() {
+        let entries = match entries_below(dir, &folder) {
+            Ok(entries) => entries,
+            Err(error) if folder.is_empty() => return Err(error),
+            Err(_) => {
+                contents.others.push(folder);
+                continue;
+            }
+        };
+        // A folder of somebody else stays even when it is empty.
+        if entries.is_empty() && !folder.is_empty() && folder != PLANS && folder != TRACKER {
+            contents.others.push(folder.clone());
+        }
+        for entry in entries {
+            let Some(name) = entry.name.to_str() else {
+                contents.others.push(format!("{folder}/{}", entry.name.to_string_lossy()));
+                continue;
+            };
+            let below = if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") };
+            match entry.kind {
+                EntryKind::File { size_bytes } if is_known(&below) || listed.contains(&below) => {
+                    contents.files.push((below, size_bytes));
+                }
+                EntryKind::Folder if depth < MAX_DEPTH => {
+                    contents.folders.push(below.clone());
+                    pending.push((below, depth + 1));
+                }
+                _ => contents.others.push(below),
+            }
+        }
+    }
+    contents.files.sort();
+    contents.folders.sort();
+    contents.others.sort();
+    Ok(contents)
+}
+
+/// Whether a path below a bundle is one that the layout has.
+pub(crate) fn is_known(below: &str) -> bool {
+    let below = without_temporary_ending(below);
+    match below.split_once('/') {
+        None => FILES.contains(&below),
+        Some((PLANS, name)) => {
+            let number = name.split('-').next().unwrap_or_default();
+            number.len() >= 3
+                && number.bytes().all(|byte| byte.is_ascii_digit())
+                && name.ends_with(".json")
+                && !name.contains('/')
+        }
+        Some((TRACKER, name)) => {
+            let first = name.split('.').next().unwrap_or_default();
+            TRACKER_FILES.contains(&first) && !name.contains('/')
+        }
+        Some(_) => false,
+    }
+}
+
+/// The name without what it has while the file is being replaced: `.tmp`, or `.<process>.tmp`, or `.<process>-<n>.tmp`.
+fn without_temporary_ending(name: &str) -> &str {
+    let Some(name) = name.strip_suffix(".tmp") else { return name };
+    match name.rsplit_once('.') {
+        Some((name, process)) if process.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-') => name,
+        _ => name,
+    }
+}
+
+/// Whether a folder is a bundle: its manifest says so; or it is named after a run, and holds what one leaves that was
+/// killed before its manifest was complete.
+pub(crate) fn is_bundle(dir: &Path) -> bool {
+    if claimed_run(dir).is_some() {
+        return true;
+    }
+    let Some(absolute) = std::path::absolute(dir).ok() else { return false };
+    let name = absolute.file_name().and_then(|name| name.to_str());
+    let is_named = name.is_some_and(|name| name.parse::<RunId>().is_ok());
+    is_named && (holds_recording(dir) || (is_in_run_bundle(&absolute) && holds_known(dir)))
+}
+
+/// The run that the manifest in a folder is of, when it is a manifest of ours.
+pub(crate) fn claimed_run(dir: &Path) -> Option<RunId> {
+    #[derive(Deserialize)]
+    struct Claim {
+        format: Option<String>,
+        daglight_version: Option<Value>,
+        namespace: Option<Value>,
+        status: Option<Value>,
+        identity: ClaimedIdentity,
+    }
+    #[derive(Deserialize)]
+    struct ClaimedIdentity {
+        run_id: RunId,
+    }
+    let text = FileBelow::new(dir, MANIFEST).read(MAX_FILE_BYTES).ok()?;
+    let claim: Claim = serde_json::from_slice(&text).ok()?;
+    let is_ours = match &claim.format {
+        Some(format) => format == MANIFEST_FORMAT,
+        // Manifests had no marker at first.
+        None => claim.daglight_version.is_some() && claim.namespace.is_some() && claim.status.is_some(),
+    };
+    is_ours.then_some(claim.identity.run_id)
+}
+
+/// Files that the manifest lists, which a newer version may have more of.
+fn manifest_files(dir: &Path) -> Vec<String> {
+    #[derive(Deserialize)]
+    struct Listed {
+        #[serde(default)]
+        files: Vec<ListedFile>,
+    }
+    #[derive(Deserialize)]
+    struct ListedFile {
+        path: String,
+    }
+    if claimed_run(dir).is_none() {
+        return Vec::new();
+    }
+    let text = FileBelow::new(dir, MANIFEST).read(MAX_FILE_BYTES).unwrap_or_default();
+    let listed = serde_json::from_slice(&text).unwrap_or(Listed { files: Vec::new() });
+    listed.files.into_iter().map(|file| file.path).collect()
+}
+
+/// Whether there is the beginning of an outbox or of a signal file.
+fn holds_recording(dir: &Path) -> bool {
+    const BEGINNINGS: [(&str, &str); 4] = [
+        ("tracker/outbox.jsonl", r#""record":{"format":"daglight_outbox""#),
+        ("otel_traces.json", r#"{"resourceSpans":"#),
+        ("otel_metrics.json", r#"{"resourceMetrics":"#),
+        ("otel_logs.json", r#"{"resourceLogs":"#),
+    ];
+    BEGINNINGS.iter().any(|(below, mark)| {
+        let mut beginning = Vec::new();
+        let read =
+            FileBelow::new(dir, *below).open().and_then(|file| file.take(256).read_to_end(&mut beginning));
+        read.is_ok() && String::from_utf8_lossy(&beginning).contains(mark)
+    })
+}
+
+/// Whether it is where runs are recorded, and has a file or folder of a run.
+fn holds_known(dir: &Path) -> bool {
+    entries_below(dir, "").is_ok_and(|entries| {
+        entries.iter().any(|entry| match entry.kind {
+            EntryKind::File { .. } => entry.name.to_str().is_some_and(is_known),
+            EntryKind::Folder => entry.name == TRACKER,
+            EntryKind::Other => false,
+        })
+    })
+}
+
+fn is_in_run_bundle(dir: &Path) -> bool {
+    dir.parent().and_then(Path::file_name).is_some_and(|name| name == RUN_BUNDLE)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::fixture;
+
+    #[track_caller]
+    fn check_known(below: &str, expected: bool) {
+        assert_eq!(is_known(below), expected, "{below}");
+    }
+
+    #[test]
+    fn the_layout_knows_its_files_and_no_others() {
+        check_known("manifest.json", true);
+        check_known("manifest.json.4711-3.tmp", true);
+        check_known("heartbeat.json.tmp", true);
+        check_known("plans/001-orders-ab12.json", true);
+        check_known("plans/1000-a.b-ab12.json", true);
+        check_known("plans/notes.json", false);
+        check_known("plans/001/a.json", false);
+        check_known("tracker/outbox.jsonl", true);
+        check_known("tracker/delivery.json.7.tmp", true);
+        check_known("tracker/notes.txt", false);
+        check_known("notes.txt", false);
+        check_known("src/manifest.json", false);
+    }
+
+    #[track_caller]
+    fn check_bundle(folder: &str, files: &[(&str, &str)], expected: bool) {
+        let out = tempfile::tempdir().unwrap();
+        let dir = out.path().join(folder);
+        fs::create_dir_all(&dir).unwrap();
+        for (name, text) in files {
+            fs::create_dir_all(dir.join(name).parent().unwrap()).unwrap();
+            fs::write(dir.join(name), text).unwrap();
+        }
+        assert_eq!(is_bundle(&dir), expected, "{folder} {files:?}");
+    }
+
+    #[test]
+    fn a_bundle_is_what_a_run_has_written() {
+        let run = "019abcde-0000-7000-8000-000000000000";
+        let ours = serde_json::to_string(&fixture::manifest()).unwrap();
+        let mut before = serde_json::to_value(fixture::manifest()).unwrap();
+        before.as_object_mut().unwrap().remove("format");
+        check_bundle("renamed", &[(MANIFEST, &ours)], true);
+        check_bundle("renamed", &[(MANIFEST, &before.to_string())], true);
+        check_bundle(
+            run,
+            &[(MANIFEST, &ours[..ours.len() / 2]), ("otel_traces.json", "{\"resourceSpans\":[")],
+            true,
+        );
+        check_bundle(
+            run,
+            &[("tracker/outbox.jsonl", "{\"crc32\":\"1\",\"record\":{\"format\":\"daglight_outbox\"")],
+            true,
+        );
+        check_bundle(&format!("run_bundle/{run}"), &[("otel_traces.json", "\0\0")], true);
+        check_bundle(&format!("run_bundle/{run}"), &[("tracker/x", "")], true);
+        check_bundle(&format!("run_bundle/{run}"), &[("main.rs", "")], false);
+
+        let web = r#"{"name": "shop", "short_name": "shop", "start_url": "/"}"#;
+        check_bundle("project", &[(MANIFEST, web)], false);
+        check_bundle("project", &[(MANIFEST, &ours.replace(MANIFEST_FORMAT, "other_format"))], false);
+        check_bundle("project", &[(MANIFEST, r#"{"format_version":1,"identity":{"run_id":"7"}}"#)], false);
+        check_bundle("project", &[("otel_traces.json", "{\"resourceSpans\":[")], false);
+        check_bundle(run, &[(MANIFEST, web), ("src/main.js", "")], false);
+        check_bundle(run, &[("tracker/notes", "")], false);
+    }
+
+    #[test]
+    fn deleting_a_bundle_leaves_what_a_run_did_not_write() {
+        let out = tempfile::tempdir().unwrap();
+        let make = || {
+            let bundle = Bundle::create(out.path(), RunId::new()).unwrap();
+            let mut manifest = fixture::manifest();
+            manifest.identity.run_id = bundle.run_id().unwrap();
+            manifest.write(&bundle).unwrap();
+            fs::write(bundle.traces(), "12345").unwrap();
+            fs::write(bundle.plan_file(1, "a", "b"), "1").unwrap();
+            bundle
+        };
+        let bundle = make();
+        let deleted = bundle.delete().unwrap();
+        assert!(deleted.kept.is_empty() && deleted.freed_bytes > 6, "{deleted:?}");
+        assert!(!bundle.dir().exists());
+
+        let bundle = make();
+        let at = |name: &str| bundle.dir().join(name);
+        fs::create_dir(at("src")).unwrap();
+        for name in ["notes.txt", "src/main.rs", "plans/mine.txt"] {
+            fs::write(at(name), "mine").unwrap();
+        }
+        let deleted = bundle.delete().unwrap();
+        let kept = ["notes.txt", "plans/mine.txt", "src/main.rs"];
+        assert_eq!(deleted.kept, kept.map(PathBuf::from));
+        assert!(kept.iter().all(|name| at(name).is_file()));
+        assert!(!at("otel_traces.json").exists() && !at("tracker").exists() && !at(MANIFEST).exists());
+
+        let (one, other) = (make(), make());
+        fs::copy(other.manifest(), one.manifest()).unwrap();
+        assert!(matches!(one.delete(), Err(DeleteError::OtherRun { .. })));
+        assert!(one.traces().exists());
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn links_in_a_bundle_lead_nowhere_when_it_is_deleted() {
+        let out = tempfile::tempdir().unwrap();
+        fs::create_dir(out.path().join("outside")).unwrap();
+        fs::write(out.path().join("outside/outbox.jsonl"), "mine").unwrap();
+        let bundle = Bundle::create(out.path(), RunId::new()).unwrap();
+        fs::remove_dir(bundle.tracker_dir()).unwrap();
+        std::os::unix::fs::symlink(out.path().join("outside"), bundle.tracker_dir()).unwrap();
+        let deleted = bundle.delete().unwrap();
+        assert_eq!(deleted.kept, [PathBuf::from("tracker")]);
+        assert!(out.path().join("outside/outbox.jsonl").exists());
+    }
+}

@@ -1,0 +1,265 @@
+//! The door to the files of a bundle.
+
+use std::{
+    ffi::OsString,
+    fs::File,
+    io::{self, Read as _, Write as _},
+    path::{Path, PathBuf},
+};
+
+use crate::{Unfit, unfit::check_size, walk};
+
+/// A file by the folder that it is below, and its path from there.
+///
+/// Links that lead to the folder are followed, because a user has named it; from there on none is. A file that is created
+/// has mode 0600 and a folder 0700, whatever the umask.
+///
+/// ```
+/// use daglight_guarded_files::{FileBelow, create_private_folder};
+///
+/// let folder = tempfile::tempdir()?;
+/// create_private_folder(folder.path(), "tracker")?;
+/// let file = FileBelow::new(folder.path(), "tracker/delivery.json");
+/// file.replace(b"{}")?;
+/// assert_eq!(file.read(1 << 20)?, b"{}");
+/// assert!(FileBelow::new(folder.path(), "../elsewhere").read(1).is_err());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileBelow {
+    folder: PathBuf,
+    below: PathBuf,
+}
+
+/// Something in a folder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Its name.
+    pub name: OsString,
+    /// What it is.
+    pub kind: EntryKind,
+}
+
+/// What is in a folder under a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EntryKind {
+    /// A regular file.
+    File {
+        /// Its size.
+        size_bytes: u64,
+    },
+    /// A folder.
+    Folder,
+    /// A link, a pipe, a socket or a device.
+    Other,
+}
+
+impl FileBelow {
+    /// The file `below` that folder. Its path has names only: `..` and absolute paths are errors when it is used.
+    pub fn new(folder: impl Into<PathBuf>, below: impl Into<PathBuf>) -> Self {
+        Self { folder: folder.into(), below: below.into() }
+    }
+
+    /// The file at a path whose folder is the one to stay in.
+    pub fn at(path: &Path) -> Self {
+        Self::deep(path, 1)
+    }
+
+    /// The file at a path of which the last `names` are below the folder to stay in.
+    pub fn deep(path: &Path, names: usize) -> Self {
+        let folder = path.ancestors().nth(names).unwrap_or(Path::new(""));
+        Self::new(folder, path.strip_prefix(folder).unwrap_or(path))
+    }
+
+    /// The whole path, for messages.
+    pub fn path(&self) -> PathBuf {
+        self.folder.join(&self.below)
+    }
+
+    /// Opens the file for reading.
+    ///
+    /// # Errors
+    /// When it is not there, cannot be read, or is not a regular file ([`Unfit`]).
+    pub fn open(&self) -> io::Result<File> {
+        walk::open(&self.folder, &self.below)
+    }
+
+    /// Reads the whole file.
+    ///
+    /// # Errors
+    /// As [`FileBelow::open`], and when it has more than `max_bytes`.
+    pub fn read(&self, max_bytes: u64) -> io::Result<Vec<u8>> {
+        read_whole(self.open()?, max_bytes)
+    }
+
+    /// Opens the file for reading and appending, and creates it where there is none.
+    ///
+    /// # Errors
+    /// When it cannot be written, is not a regular file, or has a second name somewhere else ([`Unfit`]).
+    pub fn append(&self) -> io::Result<File> {
+        walk::append(&self.folder, &self.below)
+    }
+
+    /// Writes beside and renames: a reader sees the old file or the new one, never a part, also when the process is
+    /// killed. It is not synchronised with the disk.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn replace(&self, content: &[u8]) -> io::Result<()> {
+        walk::replace(&self.folder, &self.below, |file| file.write_all(content))
+    }
+
+    /// Removes the file, or the link under its name.
+    ///
+    /// # Errors
+    /// When it is not there, or is a folder, or its folder cannot be written.
+    pub fn remove(&self) -> io::Result<()> {
+        walk::remove(&self.folder, &self.below)
+    }
+}
+
+/// Makes a folder below another one, with mode 0700. False where it was there.
+///
+/// # Errors
+/// When it cannot be made, or its name is that of something else.
+pub fn create_private_folder(folder: &Path, below: impl AsRef<Path>) -> io::Result<bool> {
+    walk::create_folder(folder, below.as_ref())
+}
+
+/// Removes an empty folder below another one.
+///
+/// # Errors
+/// When it is not there, is not empty, or is a link.
+pub fn remove_folder_below(folder: &Path, below: impl AsRef<Path>) -> io::Result<()> {
+    walk::remove_folder(folder, below.as_ref())
+}
+
+/// What is in a folder below another one, in the order of the names. An empty path is the folder itself.
+///
+/// # Errors
+/// When it cannot be listed, or a link is on the way.
+pub fn entries_below(folder: &Path, below: impl AsRef<Path>) -> io::Result<Vec<Entry>> {
+    let mut entries = walk::entries(folder, below.as_ref())?;
+    entries.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(entries)
+}
+
+pub(crate) fn read_whole(file: File, max_bytes: u64) -> io::Result<Vec<u8>> {
+    check_size(&file.metadata()?, max_bytes)?;
+    let mut content = Vec::new();
+    // It may grow meanwhile, and files of the kernel do not say their size.
+    file.take(max_bytes.saturating_add(1)).read_to_end(&mut content)?;
+    if content.len() as u64 > max_bytes {
+        return Err(Unfit::TooLarge { max_bytes }.into());
+    }
+    Ok(content)
+}
+
+#[cfg(unix)]
+#[cfg(test)]
+mod tests {
+    use std::{
+        fs,
+        os::unix::fs::{PermissionsExt as _, symlink},
+        process::Command,
+    };
+
+    use super::*;
+
+    fn unfit(error: &io::Error) -> Option<Unfit> {
+        error.get_ref()?.downcast_ref().copied()
+    }
+
+    #[track_caller]
+    fn check_unfit<T: std::fmt::Debug>(result: io::Result<T>, expected: Unfit) {
+        let error = result.unwrap_err();
+        assert_eq!(unfit(&error), Some(expected), "{error:?}");
+    }
+
+    #[test]
+    fn links_are_followed_to_the_folder_and_not_below_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        fs::create_dir(at("bundle")).unwrap();
+        fs::create_dir(at("outside")).unwrap();
+        fs::write(at("outside/secret"), "1").unwrap();
+        symlink(at("bundle"), at("link")).unwrap();
+        symlink(at("outside"), at("bundle/tracker")).unwrap();
+        symlink(at("outside/secret"), at("bundle/file")).unwrap();
+        symlink("inside", at("bundle/near")).unwrap();
+        fs::write(at("bundle/inside"), "2").unwrap();
+
+        assert_eq!(FileBelow::new(at("link"), "inside").read(9).unwrap(), b"2");
+        for below in ["file", "near", "tracker/secret"] {
+            let file = FileBelow::new(at("bundle"), below);
+            check_unfit(file.open(), Unfit::Link);
+            check_unfit(file.append(), Unfit::Link);
+        }
+        check_unfit(FileBelow::new(at("bundle"), "tracker/new").append(), Unfit::Link);
+        check_unfit(FileBelow::new(at("bundle"), "tracker/new").replace(b"3"), Unfit::Link);
+        check_unfit(create_private_folder(&at("bundle"), "tracker"), Unfit::Link);
+        check_unfit(entries_below(&at("bundle"), "tracker"), Unfit::Link);
+        check_unfit(FileBelow::new(at("bundle"), "../outside/secret").read(9), Unfit::Outside);
+        check_unfit(FileBelow::new(at("bundle"), at("outside/secret")).read(9), Unfit::Outside);
+
+        // The link itself is replaced, and what it leads to stays.
+        FileBelow::new(at("bundle"), "file").replace(b"mine").unwrap();
+        assert_eq!(fs::read(at("outside/secret")).unwrap(), b"1");
+        assert_eq!(fs::read(at("bundle/file")).unwrap(), b"mine");
+        assert_eq!(fs::read_dir(at("outside")).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn only_regular_files_are_opened_and_nobody_is_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let pipe = dir.path().join("pipe");
+        assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        fs::create_dir(dir.path().join("folder")).unwrap();
+        check_unfit(FileBelow::at(&pipe).open(), Unfit::Special);
+        check_unfit(FileBelow::at(&pipe).append(), Unfit::Special);
+        check_unfit(FileBelow::at(Path::new("/dev/zero")).read(9), Unfit::Special);
+        check_unfit(FileBelow::new(dir.path(), "folder").read(9), Unfit::Folder);
+        let sparse = dir.path().join("sparse");
+        File::create(&sparse).unwrap().set_len(3 << 30).unwrap();
+        check_unfit(FileBelow::at(&sparse).read(1 << 20), Unfit::TooLarge { max_bytes: 1 << 20 });
+    }
+
+    #[test]
+    fn a_file_with_a_second_name_is_not_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let (victim, ours) = (dir.path().join("victim"), dir.path().join("ours"));
+        fs::write(&victim, "1").unwrap();
+        fs::hard_link(&victim, &ours).unwrap();
+        check_unfit(FileBelow::at(&ours).append(), Unfit::SeveralNames);
+        FileBelow::at(&ours).replace(b"2").unwrap();
+        assert_eq!(fs::read(&victim).unwrap(), b"1");
+    }
+
+    #[test]
+    fn what_is_created_is_the_users_alone_and_nothing_stays_beside_it() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(create_private_folder(dir.path(), "plans").unwrap());
+        assert!(!create_private_folder(dir.path(), "plans").unwrap());
+        let file = FileBelow::new(dir.path(), "plans/1.json");
+        file.replace(b"1").unwrap();
+        file.replace(b"22").unwrap();
+        FileBelow::new(dir.path(), "lines").append().unwrap().write_all(b"a").unwrap();
+        FileBelow::new(dir.path(), "lines").append().unwrap().write_all(b"b").unwrap();
+        let mode = |below: &str| fs::metadata(dir.path().join(below)).unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode("plans"), mode("plans/1.json"), mode("lines")), (0o700, 0o600, 0o600));
+        assert_eq!(fs::read(dir.path().join("lines")).unwrap(), b"ab");
+        let entries = entries_below(dir.path(), "plans").unwrap();
+        assert_eq!(entries, [Entry { name: "1.json".into(), kind: EntryKind::File { size_bytes: 2 } }]);
+        file.remove().unwrap();
+        remove_folder_below(dir.path(), "plans").unwrap();
+        assert_eq!(entries_below(dir.path(), "").unwrap().len(), 1);
+    }
+
+    #[test]
+    fn a_path_is_split_at_the_folder_to_stay_in() {
+        let file = FileBelow::deep(Path::new("out/b/tracker/outbox.jsonl"), 2);
+        assert_eq!(file, FileBelow::new("out/b", "tracker/outbox.jsonl"));
+        assert_eq!(FileBelow::at(Path::new("a.json")), FileBelow::new("", "a.json"));
+        assert_eq!(file.path(), Path::new("out/b/tracker/outbox.jsonl"));
+    }
+}

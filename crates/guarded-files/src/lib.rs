@@ -1,0 +1,25 @@
+//! Files that someone else may have prepared: a bundle from another machine, a path that a variable names.
+//!
+//! [`FileBelow`] is the door to every file of a bundle: it is opened below the bundle's folder and no link is followed on
+//! the way, new files are created exclusively and belong to their user alone, and a file is replaced as a whole.
+//! [`read_named`] reads a file that a user names, where links are followed. Both take regular files only, within a bound,
+//! so that a pipe, a device or an endless line neither hangs a command nor takes its memory. [`Lines`] reads the lines
+//! of such a file.
+//!
+//! What the files are called and what is in them belongs to the crates that write them.
+
+mod unfit;
+#[cfg_attr(unix, path = "walk_unix.rs")]
+#[cfg_attr(not(unix), path = "walk_portable.rs")]
+mod walk;
+
+mod file_below;
+mod lines;
+mod named;
+
+pub use file_below::{
+    Entry, EntryKind, FileBelow, create_private_folder, entries_below, remove_folder_below,
+};
+pub use lines::{Line, Lines, MAX_SKIPPED_BYTES};
+pub use named::{open_named, read_named, read_named_text};
+pub use unfit::Unfit;

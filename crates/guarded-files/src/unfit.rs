@@ -1,0 +1,63 @@
+//! Why a file is refused before it is read.
+
+use std::{
+    fs::{FileType, Metadata},
+    io,
+};
+
+/// Why a file is not one to read or to write. It is the inner error of the [`io::Error`] that is returned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Unfit {
+    /// A symbolic link where none is followed.
+    #[error("it is a symbolic link, and links in a bundle are not followed")]
+    Link,
+    /// A folder.
+    #[error("it is a folder, expected a regular file")]
+    Folder,
+    /// A pipe, a socket or a device.
+    #[error("it is a pipe, a socket or a device, expected a regular file")]
+    Special,
+    /// A file that is to be written has another name elsewhere.
+    #[error("it has another name (a hard link), and is not written")]
+    SeveralNames,
+    /// More bytes than such a file has.
+    #[error("it has more than {max_bytes} bytes, which is the limit for such a file")]
+    TooLarge {
+        /// The limit.
+        max_bytes: u64,
+    },
+    /// Bytes that are not text.
+    #[error("it is not valid UTF-8")]
+    NotText,
+    /// A path that leaves the folder.
+    #[error("the path leads out of its folder")]
+    Outside,
+}
+
+impl From<Unfit> for io::Error {
+    fn from(unfit: Unfit) -> Self {
+        let kind = match unfit {
+            Unfit::TooLarge { .. } => io::ErrorKind::FileTooLarge,
+            Unfit::NotText => io::ErrorKind::InvalidData,
+            Unfit::Folder => io::ErrorKind::IsADirectory,
+            _ => io::ErrorKind::InvalidInput,
+        };
+        Self::new(kind, unfit)
+    }
+}
+
+/// Refuses what is not a regular file.
+pub(crate) fn check_regular(kind: FileType) -> Result<(), Unfit> {
+    match kind {
+        kind if kind.is_file() => Ok(()),
+        kind if kind.is_dir() => Err(Unfit::Folder),
+        kind if kind.is_symlink() => Err(Unfit::Link),
+        _ => Err(Unfit::Special),
+    }
+}
+
+/// Refuses a file that cannot be read whole within the bound.
+pub(crate) fn check_size(metadata: &Metadata, max_bytes: u64) -> Result<(), Unfit> {
+    if metadata.len() > max_bytes { Err(Unfit::TooLarge { max_bytes }) } else { Ok(()) }
+}

@@ -1,0 +1,107 @@
+//! The way to a file below a folder, on systems without `openat`: every component is checked, and then the path is used.
+
+use std::{
+    fs::{self, File},
+    io,
+    path::{Component, Path, PathBuf},
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use crate::{Entry, EntryKind, Unfit, unfit::check_regular};
+
+pub(crate) fn open(root: &Path, below: &Path) -> io::Result<File> {
+    let path = checked(root, below)?;
+    check_regular(fs::symlink_metadata(&path)?.file_type())?;
+    File::open(path)
+}
+
+pub(crate) fn append(root: &Path, below: &Path) -> io::Result<File> {
+    let path = checked(root, below)?;
+    let mut options = File::options();
+    options.read(true).append(true);
+    match options.clone().create_new(true).open(&path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        created => return created,
+    }
+    check_regular(fs::symlink_metadata(&path)?.file_type())?;
+    options.open(path)
+}
+
+pub(crate) fn replace(
+    root: &Path,
+    below: &Path,
+    write: impl FnOnce(&mut File) -> io::Result<()>,
+) -> io::Result<()> {
+    static REPLACED: AtomicU64 = AtomicU64::new(0);
+    let path = checked(root, below)?;
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".{}-{}.tmp", std::process::id(), REPLACED.fetch_add(1, Ordering::Relaxed)));
+    let beside = path.with_file_name(name);
+    let mut file = match File::create_new(&beside) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            fs::remove_file(&beside)?;
+            File::create_new(&beside)?
+        }
+        created => created?,
+    };
+    let written = write(&mut file).and_then(|()| fs::rename(&beside, &path));
+    if written.is_err() {
+        let _ = fs::remove_file(&beside);
+    }
+    written
+}
+
+pub(crate) fn remove(root: &Path, below: &Path) -> io::Result<()> {
+    fs::remove_file(checked(root, below)?)
+}
+
+pub(crate) fn remove_folder(root: &Path, below: &Path) -> io::Result<()> {
+    fs::remove_dir(checked(root, below)?)
+}
+
+pub(crate) fn create_folder(root: &Path, below: &Path) -> io::Result<bool> {
+    let path = checked(root, below)?;
+    match fs::create_dir(&path) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            match fs::symlink_metadata(&path)?.file_type() {
+                kind if kind.is_dir() => Ok(false),
+                kind if kind.is_symlink() => Err(Unfit::Link.into()),
+                _ => Err(error),
+            }
+        }
+        Err(error) => Err(error),
+    }
+}
+
+pub(crate) fn entries(root: &Path, below: &Path) -> io::Result<Vec<Entry>> {
+    let mut entries = Vec::new();
+    for entry in fs::read_dir(checked(root, below)?)?.flatten() {
+        let Ok(metadata) = entry.metadata() else { continue };
+        let kind = match metadata.file_type() {
+            kind if kind.is_file() => EntryKind::File { size_bytes: metadata.len() },
+            kind if kind.is_dir() => EntryKind::Folder,
+            _ => EntryKind::Other,
+        };
+        entries.push(Entry { name: entry.file_name(), kind });
+    }
+    Ok(entries)
+}
+
+pub(crate) fn open_named(path: &Path) -> io::Result<File> {
+    check_regular(fs::metadata(path)?.file_type())?;
+    File::open(path)
+}
+
+fn checked(root: &Path, below: &Path) -> io::Result<PathBuf> {
+    let mut path = root.to_owned();
+    let mut components = below.components().peekable();
+    while let Some(component) = components.next() {
+        let Component::Normal(name) = component else { return Err(Unfit::Outside.into()) };
+        path.push(name);
+        if components.peek().is_some() && fs::symlink_metadata(&path)?.file_type().is_symlink() {
+            return Err(Unfit::Link.into());
+        }
+    }
+    Ok(path)
+}

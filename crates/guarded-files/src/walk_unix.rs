@@ -1,0 +1,217 @@
+//! The way to a file below a folder, one component at a time, on systems with `openat`.
+
+use std::{
+    ffi::OsString,
+    fs::{File, FileType, Permissions},
+    io,
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::fs::{MetadataExt as _, PermissionsExt as _},
+    },
+    path::{Component, Path},
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use rustix::{
+    fs::{AtFlags, Dir, Mode, OFlags, mkdirat, openat, renameat, statat, unlinkat},
+    io::Errno,
+};
+
+use crate::{Entry, EntryKind, Unfit, unfit::check_regular};
+
+const FILE_MODE: u32 = 0o600;
+const FOLDER_MODE: u32 = 0o700;
+
+/// A folder that is held open, and a name in it.
+struct Place {
+    folder: OwnedFd,
+    name: OsString,
+}
+
+/// Opens a regular file for reading, without waiting for whoever may be at the other end of a pipe.
+pub(crate) fn open(root: &Path, below: &Path) -> io::Result<File> {
+    let place = Place::of(root, below)?;
+    place.check_kind()?;
+    regular(place.open(OFlags::RDONLY)?)
+}
+
+/// Opens a regular file for reading and appending, and creates it where there is none.
+pub(crate) fn append(root: &Path, below: &Path) -> io::Result<File> {
+    let place = Place::of(root, below)?;
+    match place.create(OFlags::RDWR | OFlags::APPEND) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        created => return created,
+    }
+    place.check_kind()?;
+    let file = regular(place.open(OFlags::RDWR | OFlags::APPEND)?)?;
+    if file.metadata()?.nlink() > 1 {
+        return Err(Unfit::SeveralNames.into());
+    }
+    Ok(file)
+}
+
+/// Writes a file beside and renames it.
+pub(crate) fn replace(
+    root: &Path,
+    below: &Path,
+    write: impl FnOnce(&mut File) -> io::Result<()>,
+) -> io::Result<()> {
+    /// Threads of a process may replace the same file.
+    static REPLACED: AtomicU64 = AtomicU64::new(0);
+    let place = Place::of(root, below)?;
+    let mut name = place.name.clone();
+    name.push(format!(".{}-{}.tmp", std::process::id(), REPLACED.fetch_add(1, Ordering::Relaxed)));
+    let beside = Place { folder: place.folder, name };
+    let create = || beside.create(OFlags::WRONLY);
+    let mut file = match create() {
+        // Left by a process that had this id and was killed.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            beside.unlink(AtFlags::empty())?;
+            create()?
+        }
+        created => created?,
+    };
+    let written = write(&mut file)
+        .and_then(|()| Ok(renameat(&beside.folder, &beside.name, &beside.folder, &place.name)?));
+    if written.is_err() {
+        // It may be in no state to be removed either, and what failed first is what counts.
+        let _ = beside.unlink(AtFlags::empty());
+    }
+    written
+}
+
+/// Removes a file, whatever it is, but not a folder.
+pub(crate) fn remove(root: &Path, below: &Path) -> io::Result<()> {
+    Place::of(root, below)?.unlink(AtFlags::empty())
+}
+
+/// Removes an empty folder. An empty `below` is the folder itself.
+pub(crate) fn remove_folder(root: &Path, below: &Path) -> io::Result<()> {
+    Place::of(root, below)?.unlink(AtFlags::REMOVEDIR)
+}
+
+/// Makes a folder that is its user's alone, unless it is there.
+pub(crate) fn create_folder(root: &Path, below: &Path) -> io::Result<bool> {
+    let place = Place::of(root, below)?;
+    match mkdirat(&place.folder, &place.name, Mode::from(FOLDER_MODE)) {
+        Ok(()) => {
+            // The umask may have taken bits from the owner. Some file systems have no modes to set.
+            let _ =
+                rustix::fs::chmodat(&place.folder, &place.name, Mode::from(FOLDER_MODE), AtFlags::empty());
+            Ok(true)
+        }
+        Err(Errno::EXIST) => open_folder(&place.folder, Path::new(&place.name)).map(|_| false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// What is in a folder, in no order. Links are listed as what they are.
+pub(crate) fn entries(root: &Path, below: &Path) -> io::Result<Vec<Entry>> {
+    let mut folder = open_root(root)?;
+    for name in names(below)? {
+        folder = open_folder(&folder, Path::new(&name))?;
+    }
+    let mut entries = Vec::new();
+    for entry in Dir::read_from(&folder)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        if matches!(name.to_bytes(), b"." | b"..") {
+            continue;
+        }
+        // It may be gone by now.
+        let Ok(stat) = statat(&folder, name, AtFlags::SYMLINK_NOFOLLOW) else { continue };
+        let kind = match rustix::fs::FileType::from_raw_mode(stat.st_mode) {
+            rustix::fs::FileType::RegularFile => {
+                EntryKind::File { size_bytes: u64::try_from(stat.st_size).unwrap_or(0) }
+            }
+            rustix::fs::FileType::Directory => EntryKind::Folder,
+            _ => EntryKind::Other,
+        };
+        entries.push(Entry { name: os_string(name.to_bytes()), kind });
+    }
+    Ok(entries)
+}
+
+/// Opens a file that a user names; links are followed.
+pub(crate) fn open_named(path: &Path) -> io::Result<File> {
+    check_regular(std::fs::metadata(path)?.file_type())?;
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
+    regular(rustix::fs::open(path, flags, Mode::empty())?.into())
+}
+
+impl Place {
+    fn of(root: &Path, below: &Path) -> io::Result<Self> {
+        let mut names = names(below)?;
+        let name = names.pop().ok_or(Unfit::Outside)?;
+        let mut folder = open_root(root)?;
+        for name in names {
+            folder = open_folder(&folder, Path::new(&name))?;
+        }
+        Ok(Self { folder, name })
+    }
+
+    /// Refuses what should not even be opened: opening some devices does something.
+    fn check_kind(&self) -> io::Result<()> {
+        let stat = statat(&self.folder, &self.name, AtFlags::SYMLINK_NOFOLLOW)?;
+        match rustix::fs::FileType::from_raw_mode(stat.st_mode) {
+            rustix::fs::FileType::RegularFile => Ok(()),
+            rustix::fs::FileType::Directory => Err(Unfit::Folder.into()),
+            rustix::fs::FileType::Symlink => Err(Unfit::Link.into()),
+            _ => Err(Unfit::Special.into()),
+        }
+    }
+
+    fn open(&self, flags: OFlags) -> io::Result<File> {
+        let flags = flags | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
+        Ok(openat(&self.folder, &self.name, flags, Mode::empty())?.into())
+    }
+
+    fn create(&self, flags: OFlags) -> io::Result<File> {
+        let flags = flags | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file: File = openat(&self.folder, &self.name, flags, Mode::from(FILE_MODE))?.into();
+        // As for folders.
+        let _ = file.set_permissions(Permissions::from_mode(FILE_MODE));
+        Ok(file)
+    }
+
+    fn unlink(&self, flags: AtFlags) -> io::Result<()> {
+        Ok(unlinkat(&self.folder, &self.name, flags)?)
+    }
+}
+
+/// The folder that everything is below. It is one that the user has named, so links on the way to it are followed.
+fn open_root(root: &Path) -> io::Result<OwnedFd> {
+    let root = if root.as_os_str().is_empty() { Path::new(".") } else { root };
+    Ok(rustix::fs::open(root, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?)
+}
+
+fn open_folder(folder: impl AsFd, name: &Path) -> io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    openat(&folder, name, flags, Mode::empty()).map_err(|error| {
+        // Systems differ in what they say of a link here.
+        let stat = statat(&folder, name, AtFlags::SYMLINK_NOFOLLOW).map(|stat| stat.st_mode);
+        match stat.map(rustix::fs::FileType::from_raw_mode) {
+            Ok(rustix::fs::FileType::Symlink) => Unfit::Link.into(),
+            _ => error.into(),
+        }
+    })
+}
+
+fn names(below: &Path) -> io::Result<Vec<OsString>> {
+    let name = |component| match component {
+        Component::Normal(name) => Ok(name.to_owned()),
+        _ => Err(Unfit::Outside.into()),
+    };
+    below.components().map(name).collect()
+}
+
+fn regular(file: File) -> io::Result<File> {
+    let kind: FileType = file.metadata()?.file_type();
+    check_regular(kind)?;
+    Ok(file)
+}
+
+fn os_string(bytes: &[u8]) -> OsString {
+    use std::os::unix::ffi::OsStringExt as _;
+    OsString::from_vec(bytes.to_owned())
+}
