@@ -32,7 +32,8 @@ pub(crate) fn run(args: RunArgs) -> Result<ExitCode, Failure> {
     let resolved = settings(&args)?;
     let dag_name = dag_name(&resolved)?;
     let settings = resolved.settings;
-    let pipeline = pipeline(&args, &settings, dag_name)?;
+    let config = SessionConfig::from_env().map_err(Failure::input)?.with_information_schema(true);
+    let pipeline = pipeline(&args, &settings, dag_name, &config)?;
     let tags = named_once("--tag", &args.tags)?;
     let telemetry = Telemetry::new(settings);
     let lines = MultiProgress::new();
@@ -42,10 +43,7 @@ pub(crate) fn run(args: RunArgs) -> Result<ExitCode, Failure> {
     let show = Show { nodes: !args.quiet, rows: !args.json };
     let progress = Progress::new(lines, pipeline.dag().nodes().len() as u64, show);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::work)?;
-    let session = telemetry.session(
-        SessionStateBuilder::new_with_default_features()
-            .with_config(SessionConfig::from_env().map_err(Failure::input)?.with_information_schema(true)),
-    );
+    let session = telemetry.session(SessionStateBuilder::new_with_default_features().with_config(config));
     let run = telemetry.start_run(pipeline.dag(), RunOptions::new().tags(tags));
     let ended = runtime.block_on(execute(&pipeline, &session, &run, &args, &progress));
     progress.clear();
@@ -86,17 +84,32 @@ fn settings(args: &RunArgs) -> Result<Resolved, Failure> {
     loader.resolve().map_err(Failure::input)
 }
 
-fn pipeline(args: &RunArgs, settings: &Settings, dag_name: Option<DagName>) -> Result<Pipeline, Failure> {
+fn pipeline(
+    args: &RunArgs,
+    settings: &Settings,
+    dag_name: Option<DagName>,
+    config: &SessionConfig,
+) -> Result<Pipeline, Failure> {
     let path = args.script.display().to_string();
     let text = fs::read_to_string(&args.script)
         .map_err(|error| Failure::input(format!("cannot read the script {path}: {error}")))?;
-    let script = Script::parse(&path, &text).map_err(Failure::input)?;
+    let script = Script::parse_for(&path, &text, config.options()).map_err(Failure::input)?;
+    let warnings = script.warnings().to_vec();
     let parameters = named_once("--param", &args.parameters)?;
     let registry = Registry::new(&settings.outputs).map_err(Failure::input)?;
     let param_tables = settings.param_tables.iter().map(|(name, table)| ParamTable::of_settings(name, table));
     let param_tables = param_tables.collect::<Result<_, _>>().map_err(Failure::input)?;
-    Pipeline::new(script, PipelineOptions { dag_name, parameters, param_tables, registry })
-        .map_err(Failure::input)
+    let pipeline = Pipeline::new(script, PipelineOptions { dag_name, parameters, param_tables, registry });
+    let pipeline = pipeline.and_then(|pipeline| {
+        // The session of the run is not there yet, and has no other tables than this one.
+        pipeline.check_tables(&SessionContext::new_with_config(config.clone()))?;
+        Ok(pipeline)
+    });
+    if pipeline.is_err() {
+        // No run will show them, and what is missing may stand in one of these comments.
+        warnings.iter().for_each(|warning| note!("warning: {warning}"));
+    }
+    pipeline.map_err(Failure::input)
 }
 
 /// What an option gives, name by name.

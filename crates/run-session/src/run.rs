@@ -103,6 +103,11 @@ impl Run {
         self.end.fail(error);
     }
 
+    /// Warns of something about the run's subject, such as its script: once, on the console and in the finish report.
+    pub fn warn(&self, warning: impl fmt::Display) {
+        self.state.warn(warning.to_string());
+    }
+
     /// Brings the signal files of the bundle up to this moment, with the state of the metrics, while the run goes on. False
     /// when that took longer than `otel.shutdown_seconds`.
     pub async fn snapshot(&self) -> bool {

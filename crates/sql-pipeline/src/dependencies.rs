@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use datafusion::common::ResolvedTableReference;
 
 use crate::{
-    Script, StatementKind,
-    relations::{Defaults, Effect, Existing, effect, reads},
+    Script, Statement, StatementKind,
+    location::{Location, LocationIndex},
+    relations::{Effect, Existing},
 };
 
 /// The ties of one statement to earlier ones, by their indices.
@@ -29,102 +30,96 @@ pub(crate) struct DefinedTwice {
 
 /// Follows the script and ties each read to the definition in force and to the changes made since.
 ///
-/// A view reads its relations each time that it is read, so its readers depend on later changes to them too. A file
-/// that `COPY` wrote is tied to an external table at its location.
+/// A view reads its relations each time that it is read, so its readers depend on later changes to them too. What is
+/// written to files is tied to every table on them, and to what reads them by their name.
 pub(crate) fn links(script: &Script) -> Result<Vec<Links>, DefinedTwice> {
     let mut state = State::default();
-    let statements = script.statements().iter().enumerate();
-    statements.map(|(index, statement)| state.follow(index, statement.kind, &statement.parsed)).collect()
+    script.statements().iter().enumerate().map(|(index, statement)| state.follow(index, statement)).collect()
 }
 
 #[derive(Default)]
 struct State {
-    defaults: Defaults,
     definitions: Vec<Definition>,
     in_force: BTreeMap<ResolvedTableReference, usize>,
-    copies: Vec<(usize, String)>,
+    /// The definitions of external tables at their locations.
+    tables_at: LocationIndex,
+    /// The statements that wrote files, and the statements that read them by name.
+    writers_at: LocationIndex,
+    readers_at: LocationIndex,
 }
 
+#[derive(Default)]
 struct Definition {
     statement: usize,
     /// What a view reads, as indices of definitions; empty for a table.
     seen_through: Vec<usize>,
-    locations: Vec<String>,
-    readers: Vec<usize>,
+    locations: Vec<Location>,
     changes: Vec<usize>,
+    /// The last statement that changed it, or its own, and the readers since. All other users have ended before these.
+    last_users: BTreeSet<usize>,
 }
 
 impl State {
-    fn follow(
-        &mut self,
-        index: usize,
-        kind: StatementKind,
-        parsed: &datafusion::sql::parser::Statement,
-    ) -> Result<Links, DefinedTwice> {
-        self.defaults.follow(parsed);
-        let read: Vec<usize> = reads(parsed)
-            .into_iter()
-            .filter_map(|name| self.in_force.get(&self.defaults.resolve(name)).copied())
-            .collect();
+    fn follow(&mut self, index: usize, statement: &Statement) -> Result<Links, DefinedTwice> {
         let mut links = Links::default();
-        for definition in &read {
-            self.read(*definition, index, 0, &mut links.dependencies);
+        let mut read = Vec::new();
+        for mention in &statement.relations.reads {
+            match self.in_force.get(&mention.relation) {
+                Some(definition) => read.push(*definition),
+                None => self.read_file(&mention.relation, index, &mut links),
+            }
         }
-        match effect(parsed) {
+        let mut seen = BTreeMap::new();
+        for definition in &read {
+            self.read(*definition, index, 0, &mut links.dependencies, &mut seen);
+        }
+        match &statement.relations.effect {
             Effect::None => {}
-            Effect::Define { relation, policy, locations } => {
-                let relation = self.defaults.resolve(relation);
-                let previous = self.in_force.get(&relation).copied();
+            Effect::Define { relation, policy, locations, .. } => {
+                let previous = self.in_force.get(relation).copied();
                 match (previous, policy) {
                     (Some(previous), Existing::Refuse) => {
                         let first = self.definitions[previous].statement;
-                        return Err(DefinedTwice { relation, first, second: index });
+                        return Err(DefinedTwice { relation: relation.clone(), first, second: index });
                     }
                     (Some(previous), Existing::Keep) => {
                         links.after.insert(self.definitions[previous].statement);
                     }
                     (previous, _) => {
-                        links.after.extend(previous.into_iter().flat_map(|previous| self.users(previous)));
-                        links.dependencies.extend(self.copies_to(&locations));
-                        let seen_through = if kind == StatementKind::View { read } else { Vec::new() };
-                        self.in_force.insert(relation, self.definitions.len());
-                        self.definitions.push(Definition {
-                            statement: index,
-                            seen_through,
-                            locations,
-                            readers: Vec::new(),
-                            changes: Vec::new(),
-                        });
+                        if let Some(previous) = previous {
+                            links.after.extend(&self.definitions[previous].last_users);
+                        }
+                        let seen_through =
+                            if statement.kind == StatementKind::View { read } else { Vec::new() };
+                        self.define(index, relation, seen_through, locations, &mut links);
                     }
                 }
             }
             Effect::Change { relation } => {
-                if let Some(definition) = self.in_force.get(&self.defaults.resolve(relation)).copied() {
+                if let Some(definition) = self.in_force.get(relation).copied() {
                     links.dependencies.insert(self.definitions[definition].statement);
-                    links.after.extend(self.users(definition));
-                    self.definitions[definition].changes.push(index);
-                }
-            }
-            Effect::CopyTo { target, .. } => {
-                links.after.extend(self.copies_to(std::slice::from_ref(&target)));
-                for definition in 0..self.definitions.len() {
-                    if self.definitions[definition]
-                        .locations
-                        .iter()
-                        .any(|location| overlap(location, &target))
-                    {
-                        links.after.extend(self.users(definition));
-                        self.definitions[definition].changes.push(index);
+                    self.change(definition, index, &mut links);
+                    for location in self.definitions[definition].locations.clone() {
+                        self.write(location, index, &mut links);
                     }
                 }
-                self.copies.push((index, target));
             }
+            Effect::CopyTo { target, .. } => self.write(Location::of(target), index, &mut links),
             Effect::Drop { relations } => {
                 for relation in relations {
-                    if let Some(definition) = self.in_force.remove(&self.defaults.resolve(relation)) {
-                        links.after.extend(self.users(definition));
+                    if let Some(definition) = self.in_force.remove(relation) {
+                        links.after.extend(&self.definitions[definition].last_users);
                     }
                 }
+            }
+            Effect::DropSchema { catalog, schema } => {
+                self.in_force.retain(|relation, definition| {
+                    let dropped = *relation.catalog == **catalog && *relation.schema == **schema;
+                    if dropped {
+                        links.after.extend(&self.definitions[*definition].last_users);
+                    }
+                    !dropped
+                });
             }
         }
         links.dependencies.remove(&index);
@@ -133,63 +128,85 @@ impl State {
         Ok(links)
     }
 
-    /// Notes that the statement `reader` reads a definition. Changes before `seen_from` are already in what the
-    /// statement that looked through saw.
+    fn define(
+        &mut self,
+        index: usize,
+        relation: &ResolvedTableReference,
+        seen_through: Vec<usize>,
+        locations: &[String],
+        links: &mut Links,
+    ) {
+        let definition = self.definitions.len();
+        let locations: Vec<Location> = locations.iter().map(|location| Location::of(location)).collect();
+        for location in &locations {
+            links.dependencies.extend(self.writers_at.held_by(location));
+            self.tables_at.insert(location.clone(), definition);
+        }
+        self.in_force.insert(relation.clone(), definition);
+        let last_users = [index].into();
+        self.definitions.push(Definition {
+            statement: index,
+            seen_through,
+            locations,
+            changes: Vec::new(),
+            last_users,
+        });
+    }
+
+    /// Records that the statement `reader` reads a definition. Changes before `seen_from` were visible to the view that
+    /// it reads through. `seen` holds the definitions that were read already, and from where on.
     fn read(
         &mut self,
         definition: usize,
         reader: usize,
         seen_from: usize,
         dependencies: &mut BTreeSet<usize>,
+        seen: &mut BTreeMap<usize, usize>,
     ) {
-        let Definition { statement, seen_through, changes, .. } = &self.definitions[definition];
+        if seen.get(&definition).is_some_and(|earlier| *earlier <= seen_from) {
+            return;
+        }
+        seen.insert(definition, seen_from);
+        let Definition { statement, seen_through, changes, last_users, .. } =
+            &mut self.definitions[definition];
         let statement = *statement;
         if statement >= seen_from {
             dependencies.insert(statement);
         }
         dependencies.extend(changes.iter().filter(|change| **change >= seen_from));
-        let seen_through = seen_through.clone();
-        self.definitions[definition].readers.push(reader);
-        for base in seen_through {
-            self.read(base, reader, statement.max(seen_from), dependencies);
+        last_users.insert(reader);
+        for base in seen_through.clone() {
+            self.read(base, reader, statement.max(seen_from), dependencies, seen);
         }
     }
 
-    fn users(&self, definition: usize) -> BTreeSet<usize> {
-        let Definition { statement, readers, changes, .. } = &self.definitions[definition];
-        std::iter::once(statement).chain(readers).chain(changes).copied().collect()
+    /// Records a name that no statement defines, which may be the name of a file.
+    fn read_file(&mut self, relation: &ResolvedTableReference, reader: usize, links: &mut Links) {
+        if relation.table.contains(['/', '.']) {
+            let location = Location::of(&relation.table);
+            links.dependencies.extend(self.writers_at.held_by(&location));
+            self.readers_at.insert(location, reader);
+        }
     }
 
-    fn copies_to(&self, locations: &[String]) -> BTreeSet<usize> {
-        let overlapping = self
-            .copies
-            .iter()
-            .filter(|(_, target)| locations.iter().any(|location| overlap(location, target)));
-        overlapping.map(|(index, _)| *index).collect()
+    fn change(&mut self, definition: usize, index: usize, links: &mut Links) {
+        let Definition { changes, last_users, .. } = &mut self.definitions[definition];
+        links.after.extend(std::mem::replace(last_users, [index].into()));
+        if changes.last() != Some(&index) {
+            changes.push(index);
+        }
     }
-}
 
-/// Whether two locations are the same file or folder, or one lies in the other.
-fn overlap(a: &str, b: &str) -> bool {
-    let (a, b) = (plain(a), plain(b));
-    let inside = |inner: &str, outer: &str| {
-        outer.is_empty()
-            || inner.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-    };
-    inside(&a, &b) || inside(&b, &a)
-}
-
-/// The location without `file://`, `./` and trailing slashes, up to the first part with a wildcard.
-fn plain(location: &str) -> String {
-    let location = location.strip_prefix("file://").unwrap_or(location);
-    let parts: Vec<&str> = location
-        .split('/')
-        .take_while(|part| !part.contains(['*', '?', '[']))
-        .enumerate()
-        .filter(|(index, part)| *part != "." && (*index == 0 || !part.is_empty()))
-        .map(|(_, part)| part)
-        .collect();
-    parts.join("/")
+    /// Records that the statement `index` writes files: behind all that wrote and read them so far.
+    fn write(&mut self, location: Location, index: usize, links: &mut Links) {
+        // Each of these waited for those before it at its place.
+        links.after.extend(self.writers_at.last_held_by(&location));
+        links.after.extend(self.readers_at.that_hold(&location));
+        for definition in self.tables_at.that_hold(&location) {
+            self.change(definition, index, links);
+        }
+        self.writers_at.insert(location, index);
+    }
 }
 
 #[cfg(test)]
@@ -229,7 +246,7 @@ mod tests {
         check(
             "CREATE TABLE t AS SELECT 1 AS x; SELECT * FROM t; INSERT INTO t SELECT 2; SELECT * FROM t;
              INSERT INTO t SELECT 3; DELETE FROM t; SELECT * FROM t",
-            &["", "0", "0|1", "0 2", "0|1 2 3", "0 2 4|1 3", "0 2 4 5"],
+            &["", "0", "0|1", "0 2", "0|2 3", "0 2 4", "0 2 4 5"],
         );
     }
 
@@ -274,16 +291,109 @@ mod tests {
     }
 
     #[test]
-    fn locations_overlap_where_files_do() {
-        for (a, b, expected) in [
-            ("a/b.csv", "./a/b.csv", true),
-            ("file:///a/b", "/a/b/c", true),
-            ("a/*.csv", "a/x.csv", true),
-            ("a/b", "a/bc", false),
-            ("/a/b", "a/b", false),
+    fn all_spellings_of_a_place_are_one() {
+        let here = std::env::current_dir().unwrap();
+        let here = here.display();
+        for reader in [
+            "out/a",
+            "./out/../out/a/",
+            &format!("{here}/out/a/"),
+            &format!("file://{here}/out/%61"),
+            "out//a/*.parquet",
         ] {
-            assert_eq!(overlap(a, b), expected, "{a} {b}");
+            check(
+                &format!(
+                    "COPY (SELECT 1 AS x) TO 'stage/../out/a/one.parquet';
+                     CREATE EXTERNAL TABLE a STORED AS PARQUET LOCATION '{reader}'; SELECT * FROM a;
+                     COPY (SELECT 2 AS x) TO '{here}/out/a/two.parquet'; SELECT * FROM a"
+                ),
+                &["", "0", "1", "|1 2", "1 3"],
+            );
         }
+    }
+
+    #[test]
+    fn what_is_inserted_is_read_through_every_table_on_its_place() {
+        check(
+            "CREATE EXTERNAL TABLE e (x INT) STORED AS PARQUET LOCATION 'out/e/';
+             CREATE EXTERNAL TABLE p (x INT) STORED AS PARQUET LOCATION 'out/e/day=1/'; SELECT * FROM p;
+             INSERT INTO e SELECT 1; CREATE EXTERNAL TABLE f STORED AS PARQUET LOCATION './out/e';
+             SELECT * FROM f; SELECT * FROM p; INSERT INTO f SELECT 2; SELECT * FROM e",
+            &["", "", "1", "0|1 2", "3", "4", "1 3", "4|3 5 6", "0 3 7"],
+        );
+    }
+
+    #[test]
+    fn writing_waits_for_writers_and_readers_of_the_place() {
+        check(
+            "COPY (SELECT 1 AS x) TO 'out/x.csv'; CREATE EXTERNAL TABLE t STORED AS CSV LOCATION 'out/x.csv';
+             SELECT * FROM t; DROP TABLE t; COPY (SELECT 2 AS x) TO './out/x.csv'; COPY (SELECT 3 AS x) TO 'out/'",
+            &["", "0", "1", "|1 2", "|0 1 2", "|4"],
+        );
+        check(
+            "COPY (SELECT 1 AS x) TO 'out/x.csv'; SELECT * FROM './out/x.csv'; COPY (SELECT 2 AS x) TO 'out/x.csv';
+             SELECT * FROM 'out/x.csv'",
+            &["", "0", "|0 1", "0 2"],
+        );
+    }
+
+    #[test]
+    fn select_into_makes_a_table() {
+        check(
+            "SELECT 1 AS x INTO t; CREATE TABLE u AS SELECT * FROM t; WITH c AS (SELECT * FROM u) SELECT x INTO v FROM c;
+             (SELECT x INTO w FROM v); SELECT * FROM w",
+            &["", "0", "1", "2", "3"],
+        );
+    }
+
+    #[test]
+    fn a_dropped_schema_frees_its_names() {
+        check(
+            "CREATE SCHEMA s; CREATE TABLE s.t AS SELECT 1; CREATE TABLE t AS SELECT 1; DROP SCHEMA s CASCADE;
+             CREATE SCHEMA s; CREATE TABLE s.t AS SELECT 2; SELECT * FROM s.t, t; DROP SCHEMA datafusion.s CASCADE;
+             CREATE TABLE s.t AS SELECT 3",
+            &["", "", "", "|1", "", "", "2 5", "|5 6", ""],
+        );
+    }
+
+    #[test]
+    fn settings_act_from_the_next_statement_on() {
+        check(
+            "CREATE TABLE T AS SELECT 1; SET datafusion.sql_parser.enable_ident_normalization = false;
+             CREATE TABLE T AS SELECT 2; SELECT * FROM T; SELECT * FROM t;
+             RESET datafusion.sql_parser.enable_ident_normalization; SELECT * FROM T",
+            &["", "", "", "2", "0", "", "0"],
+        );
+        check(
+            "SET datafusion.catalog.default_schema TO \"S\"; CREATE TABLE t AS SELECT 1;
+             RESET datafusion.catalog.default_schema; CREATE TABLE t AS SELECT 2; SELECT * FROM \"S\".t; SELECT * FROM t;
+             SET DataFusion.Catalog.Default_Schema = 'S'; SELECT * FROM t; SET datafusion.catalog.default_schema = 7 + 1;
+             SELECT * FROM datafusion.public.t; USE public; SELECT * FROM t",
+            &["", "", "", "", "1", "3", "", "1", "", "3", "", "1"],
+        );
+    }
+
+    #[test]
+    fn executing_does_what_was_prepared() {
+        check(
+            "CREATE TABLE t AS SELECT 1 AS x; PREPARE P AS INSERT INTO t SELECT $1; EXECUTE p(2); SELECT * FROM t;
+             DEALLOCATE p; EXECUTE p(3); SELECT * FROM t",
+            &["", "", "0", "0 2", "", "", "0 2"],
+        );
+    }
+
+    #[test]
+    fn views_of_views_are_read_once() {
+        let mut sql = "CREATE VIEW v0 AS SELECT 1 AS x; CREATE VIEW w0 AS SELECT 1 AS x;".to_owned();
+        for level in 1..40 {
+            let below = level - 1;
+            sql += &format!(
+                "CREATE VIEW v{level} AS SELECT x FROM v{below} UNION SELECT x FROM w{below};
+                 CREATE VIEW w{level} AS SELECT x FROM w{below} UNION SELECT x FROM v{below};"
+            );
+        }
+        let links = links(&Script::parse("a.sql", &sql).unwrap()).unwrap();
+        assert_eq!(links[78].dependencies, [76, 77].into());
     }
 
     #[test]

@@ -1,8 +1,17 @@
 //! Documentation and directives (`tag:`, `node:`, `param:`) in the comments of a script.
+//!
+//! A directive is a `--` comment that has its line for itself, in the block directly above a statement. All other
+//! comments are comments; `near_directives` finds those that were probably meant as directives.
 
 use std::collections::BTreeMap;
 
-use crate::lexer::CommentLine;
+use crate::{
+    lexer::CommentLine,
+    near_directives::{NearDirective, Standing, near_directive},
+};
+
+/// What a line may begin with to be a directive, in front of a colon.
+pub(crate) const DIRECTIVES: [&str; 3] = ["tag", "node", "param"];
 
 /// The default value of a parameter, declared by `-- param: name = value`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,7 +30,7 @@ pub struct ParameterDeclaration {
     pub column: usize,
 }
 
-/// What a comment block says.
+/// What the comment block directly above a statement says.
 #[derive(Debug, Default)]
 pub(crate) struct Block {
     pub(crate) documentation: Option<String>,
@@ -31,13 +40,15 @@ pub(crate) struct Block {
     pub(crate) parameters: Vec<ParameterDeclaration>,
     /// The first directive that describes a node.
     pub(crate) first_of_node: Option<(&'static str, (usize, usize))>,
+    /// The comments that are nearly directives.
+    pub(crate) near: Vec<NearDirective>,
 }
 
 /// Why a directive cannot be taken.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DirectiveError {
-    /// A tag that is no pair.
+    /// A tag that is not a pair.
     #[error("a tag is written `-- tag: key=value`, but this one is {found:?}")]
     Tag {
         /// What stands there.
@@ -49,7 +60,7 @@ pub enum DirectiveError {
         /// The key.
         key: String,
     },
-    /// A name that is none.
+    /// A text that cannot be a name.
     #[error("a node's name is written `-- node: name`, without spaces, but this one is {found:?}")]
     NodeName {
         /// What stands there.
@@ -61,7 +72,7 @@ pub enum DirectiveError {
         /// The first name.
         name: String,
     },
-    /// A default that is no pair.
+    /// A default that is not a pair.
     #[error("a parameter's default is written `-- param: name = value`, but this one is {found:?}")]
     Parameter {
         /// What stands there.
@@ -75,14 +86,8 @@ pub enum DirectiveError {
         /// Where the first default stands.
         first_line: usize,
     },
-    /// A directive that no statement can take.
-    #[error("`{directive}:` must stand in the comment block directly above the statement it describes")]
-    Stray {
-        /// `tag`, `node` or `param`.
-        directive: &'static str,
-    },
-    /// A directive above a statement that is no node.
-    #[error("`{directive}:` describes a node, but the statement below it is none")]
+    /// A directive above a statement that is not a node.
+    #[error("`{directive}:` applies to a node, but the statement below is not a node")]
     NotANode {
         /// `tag` or `node`.
         directive: &'static str,
@@ -93,28 +98,30 @@ pub enum DirectiveError {
 pub(crate) type Misplaced = (DirectiveError, (usize, usize));
 
 /// The directive that a line holds, with its argument.
-pub(crate) fn directive(line: &CommentLine) -> Option<(&'static str, &str)> {
+fn directive(line: &CommentLine) -> Option<(&'static str, &str)> {
     let text = line.text.trim();
-    ["tag", "node", "param"].into_iter().find_map(|name| {
+    DIRECTIVES.into_iter().filter(|_| line.own_line).find_map(|name| {
         let argument = text.strip_prefix(name)?.strip_prefix(':')?;
         Some((name, argument.trim()))
     })
 }
 
+/// Reads the block directly above a statement.
 pub(crate) fn read_block(lines: &[CommentLine]) -> Result<Block, Misplaced> {
     let mut block = Block::default();
     let mut prose: Vec<&str> = Vec::new();
     for line in lines {
-        let at = (line.line, line.column + leading_spaces(&line.text));
+        let at = start(line);
         let Some((name, argument)) = directive(line) else {
+            block.near.extend(near_directive(line, Standing::Above));
             prose.push(&line.text);
             continue;
         };
         match name {
             "param" => {
-                let start = prose.iter().rposition(|text| is_blank(text)).map_or(0, |index| index + 1);
-                let documentation = joined(&prose.split_off(start));
-                block.parameters.push(parameter(argument, documentation, at)?);
+                let documentation = paragraph(&mut prose);
+                let declared = parameter(argument, documentation, at).map_err(|error| (error, at))?;
+                block.parameters.push(declared);
             }
             "tag" => {
                 block.first_of_node.get_or_insert((name, at));
@@ -127,13 +134,11 @@ pub(crate) fn read_block(lines: &[CommentLine]) -> Result<Block, Misplaced> {
             }
             _ => {
                 block.first_of_node.get_or_insert((name, at));
-                if argument.is_empty() || argument.contains(|c: char| c.is_whitespace() || c.is_control()) {
-                    return Err((DirectiveError::NodeName { found: argument.to_owned() }, at));
-                }
+                let found = node_name(argument).map_err(|error| (error, at))?;
                 if let Some((name, _)) = block.name {
                     return Err((DirectiveError::DuplicateNodeName { name }, at));
                 }
-                block.name = Some((argument.to_owned(), at));
+                block.name = Some((found, at));
             }
         }
     }
@@ -141,11 +146,48 @@ pub(crate) fn read_block(lines: &[CommentLine]) -> Result<Block, Misplaced> {
     Ok(block)
 }
 
-fn leading_spaces(text: &str) -> usize {
-    text.chars().take_while(|c| c.is_whitespace()).count()
+/// Reads a block that an empty line sets apart from the statement below: what it declares, and its comments that are
+/// nearly directives. Nothing in it is refused, because a file's introduction may say anything.
+pub(crate) fn read_detached(lines: &[CommentLine]) -> (Vec<ParameterDeclaration>, Vec<NearDirective>) {
+    let (mut parameters, mut near) = (Vec::new(), Vec::new());
+    let mut prose: Vec<&str> = Vec::new();
+    for line in lines {
+        let declared = directive(line)
+            .filter(|(name, _)| *name == "param")
+            .and_then(|(_, argument)| parameter(argument, None, start(line)).ok());
+        match declared {
+            Some(declared) => {
+                let documentation = paragraph(&mut prose);
+                parameters.push(ParameterDeclaration { documentation, ..declared });
+            }
+            None => {
+                near.extend(near_directive(line, Standing::Elsewhere));
+                prose.push(&line.text);
+            }
+        }
+    }
+    (parameters, near)
 }
 
-fn tag(pair: &str) -> Result<(String, String), DirectiveError> {
+fn start(line: &CommentLine) -> (usize, usize) {
+    let spaces = line.text.chars().take_while(|c| c.is_whitespace()).count();
+    (line.line, line.column + spaces)
+}
+
+/// Takes the last paragraph off.
+fn paragraph(prose: &mut Vec<&str>) -> Option<String> {
+    let start = prose.iter().rposition(|text| is_blank(text)).map_or(0, |index| index + 1);
+    joined(&prose.split_off(start))
+}
+
+pub(crate) fn node_name(argument: &str) -> Result<String, DirectiveError> {
+    if argument.is_empty() || argument.contains(|c: char| c.is_whitespace() || c.is_control()) {
+        return Err(DirectiveError::NodeName { found: argument.to_owned() });
+    }
+    Ok(argument.to_owned())
+}
+
+pub(crate) fn tag(pair: &str) -> Result<(String, String), DirectiveError> {
     match pair.split_once('=').map(|(key, value)| (key.trim(), value.trim())) {
         Some((key, value)) if !key.is_empty() && !value.is_empty() && !key.contains(char::is_whitespace) => {
             Ok((key.to_owned(), value.to_owned()))
@@ -154,12 +196,12 @@ fn tag(pair: &str) -> Result<(String, String), DirectiveError> {
     }
 }
 
-fn parameter(
+pub(crate) fn parameter(
     argument: &str,
     documentation: Option<String>,
     at: (usize, usize),
-) -> Result<ParameterDeclaration, Misplaced> {
-    let refused = || (DirectiveError::Parameter { found: argument.to_owned() }, at);
+) -> Result<ParameterDeclaration, DirectiveError> {
+    let refused = || DirectiveError::Parameter { found: argument.to_owned() };
     let (name, value) = argument.split_once('=').ok_or_else(refused)?;
     let (name, value) = (name.trim(), value.trim());
     let unquoted = value.strip_prefix('\'').and_then(|rest| rest.strip_suffix('\''));
@@ -198,7 +240,12 @@ mod tests {
         let lines: Vec<CommentLine> = text
             .lines()
             .enumerate()
-            .map(|(index, text)| CommentLine { text: text.to_owned(), line: index + 1, column: 4 })
+            .map(|(index, text)| CommentLine {
+                text: text.to_owned(),
+                line: index + 1,
+                column: 4,
+                own_line: true,
+            })
             .collect();
         read_block(&lines)
     }

@@ -3,6 +3,8 @@
 use daglight_run_identity::NodeKind;
 use datafusion::sql::{parser::Statement as ParsedStatement, sqlparser::ast::Statement as SqlStatement};
 
+use crate::relations::select_into;
+
 /// What a statement does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -11,7 +13,7 @@ pub enum StatementKind {
     ExternalTable,
     /// `CREATE VIEW`.
     View,
-    /// `CREATE TABLE`, with or without a query.
+    /// `CREATE TABLE`, with or without a query, and `SELECT ... INTO`.
     Table,
     /// `COPY ... TO`: takes data out.
     Copy,
@@ -37,7 +39,7 @@ impl StatementKind {
             ParsedStatement::CreateExternalTable(_) => Self::ExternalTable,
             ParsedStatement::CopyTo(_) => Self::Copy,
             ParsedStatement::Explain(_) | ParsedStatement::Reset(_) => Self::Setup,
-            ParsedStatement::Statement(statement) => match **statement {
+            ParsedStatement::Statement(statement) => match &**statement {
                 SqlStatement::CreateView(_) => Self::View,
                 SqlStatement::CreateTable(_) => Self::Table,
                 SqlStatement::Insert(_) => Self::Insert,
@@ -45,6 +47,7 @@ impl StatementKind {
                 SqlStatement::Delete(_) => Self::Delete,
                 SqlStatement::Truncate(_) => Self::Truncate,
                 SqlStatement::Merge(_) => Self::Merge,
+                SqlStatement::Query(query) if select_into(query).is_some() => Self::Table,
                 SqlStatement::Query(_) => Self::Query,
                 _ => Self::Setup,
             },

@@ -1,7 +1,7 @@
 //! Cutting a script into statements, each with the comments around it.
 
 use datafusion::sql::sqlparser::{
-    dialect::GenericDialect,
+    dialect::Dialect,
     tokenizer::{Location, Token, TokenWithSpan, Tokenizer, Whitespace},
 };
 
@@ -14,6 +14,8 @@ pub(crate) struct CommentLine {
     pub(crate) line: usize,
     /// Where `text` starts.
     pub(crate) column: usize,
+    /// Whether it is a `--` comment with nothing in front of it on its line.
+    pub(crate) own_line: bool,
 }
 
 /// The tokens of one statement without comments and layout, and the comment block directly above it.
@@ -23,11 +25,10 @@ pub(crate) struct Piece {
     pub(crate) tokens: Vec<TokenWithSpan>,
 }
 
-/// A script in pieces.
+/// The comments that do not stand directly above a statement.
 #[derive(Debug, Default)]
-pub(crate) struct Pieces {
-    pub(crate) statements: Vec<Piece>,
-    /// Comments that stand above no statement: blocks set apart by an empty line, and those at the end.
+pub(crate) struct LooseComments {
+    /// Blocks that an empty line sets apart from the statement below, and those at the end.
     pub(crate) detached: Vec<Vec<CommentLine>>,
     /// Comments inside statements, and behind one on its last line.
     pub(crate) inner: Vec<CommentLine>,
@@ -41,49 +42,103 @@ pub(crate) struct LexError {
     pub(crate) column: usize,
 }
 
-pub(crate) fn split(source: &Source) -> Result<Pieces, LexError> {
-    let mut tokens = Vec::new();
-    let tokenized =
-        Tokenizer::new(&GenericDialect {}, source.text()).tokenize_with_location_into_buf(&mut tokens);
-    if let Err(error) = tokenized {
-        let start = tokens.last().map_or(Location::new(1, 1), |token| token.span.end);
-        let (line, column) = position(start);
-        return Err(LexError { message: error.message, line, column });
-    }
-    let mut splitter = Splitter::default();
-    for token in tokens {
-        splitter.token(token);
-    }
-    Ok(splitter.finish())
-}
-
 pub(crate) fn position(location: Location) -> (usize, usize) {
     (location.line as usize, location.column as usize)
 }
 
-#[derive(Default)]
-struct Splitter {
-    pieces: Pieces,
+/// Cuts a script statement by statement, because each may change the dialect of those behind it.
+pub(crate) struct Splitter<'a> {
+    source: &'a Source,
+    tokens: std::vec::IntoIter<TokenWithSpan>,
+    /// What follows the last token that could be read.
+    unreadable: Option<LexError>,
     current: Piece,
     block: Vec<CommentLine>,
+    loose: LooseComments,
     /// The last line that holds a part of a statement.
     last_code_line: usize,
+    /// The last line that holds a part of a block comment.
+    last_block_comment_line: usize,
+    /// Where the last token ended.
+    end: (usize, usize),
 }
 
-impl Splitter {
-    fn token(&mut self, token: TokenWithSpan) {
+impl<'a> Splitter<'a> {
+    pub(crate) fn new(source: &'a Source, dialect: &dyn Dialect) -> Self {
+        let mut splitter = Self {
+            source,
+            tokens: Vec::new().into_iter(),
+            unreadable: None,
+            current: Piece::default(),
+            block: Vec::new(),
+            loose: LooseComments::default(),
+            last_code_line: 0,
+            last_block_comment_line: 0,
+            end: (1, 1),
+        };
+        splitter.read_on(dialect);
+        splitter
+    }
+
+    /// Reads what follows the last statement in `dialect`.
+    pub(crate) fn read_on(&mut self, dialect: &dyn Dialect) {
+        let (first_line, first_column) = self.end;
+        let moved = |Location { line, column }: Location| {
+            let column = if line == 1 { column + first_column as u64 - 1 } else { column };
+            Location::new(line + first_line as u64 - 1, column)
+        };
+        let mut tokens = Vec::new();
+        let tokenized = Tokenizer::new(dialect, self.source.rest(self.end))
+            .tokenize_with_location_into_buf_with_mapper(&mut tokens, |TokenWithSpan { token, span }| {
+                TokenWithSpan::at(token, moved(span.start), moved(span.end))
+            });
+        self.unreadable = tokenized.err().map(|error| {
+            let (line, column) = tokens.last().map_or(self.end, |token| position(token.span.end));
+            LexError { message: error.message, line, column }
+        });
+        self.tokens = tokens.into_iter();
+    }
+
+    /// The next statement; `None` behind the last.
+    ///
+    /// # Errors
+    /// When the text behind the statements so far cannot be cut into tokens.
+    pub(crate) fn next_statement(&mut self) -> Result<Option<Piece>, LexError> {
+        while let Some(token) = self.tokens.next() {
+            self.end = position(token.span.end);
+            let ended = self.token(token);
+            if ended.is_some() {
+                return Ok(ended);
+            }
+        }
+        match self.unreadable.take() {
+            Some(error) => Err(error),
+            None => Ok(self.end_statement()),
+        }
+    }
+
+    /// The comments that no statement has taken, once all statements are read.
+    pub(crate) fn into_loose_comments(self) -> LooseComments {
+        self.loose
+    }
+
+    /// Takes a token. Returns the statement that it ends.
+    fn token(&mut self, token: TokenWithSpan) -> Option<Piece> {
         let (line, column) = position(token.span.start);
         match token.token {
             Token::Whitespace(Whitespace::SingleLineComment { comment, prefix }) => {
-                self.comment(vec![comment_line(&comment, line, column + prefix.chars().count())]);
+                let mut text = comment_line(&comment, line, column + prefix.chars().count());
+                text.own_line = prefix == "--" && line > self.last_block_comment_line;
+                self.comment(vec![text]);
             }
             Token::Whitespace(Whitespace::MultiLineComment(comment)) => {
+                self.last_block_comment_line = position(token.span.end).0;
                 self.comment(block_lines(&comment, line, column + 2));
             }
             Token::Whitespace(_) | Token::EOF => {}
             Token::SemiColon => {
                 self.last_code_line = line;
-                self.end_statement();
+                return self.end_statement();
             }
             _ => {
                 if self.current.tokens.is_empty() {
@@ -96,12 +151,14 @@ impl Splitter {
                 self.current.tokens.push(token);
             }
         }
+        None
     }
 
-    fn comment(&mut self, lines: Vec<CommentLine>) {
-        let Some(first) = lines.first() else { return };
+    fn comment(&mut self, mut lines: Vec<CommentLine>) {
+        let Some(first) = lines.first_mut() else { return };
+        first.own_line &= first.line > self.last_code_line;
         if !self.current.tokens.is_empty() || first.line == self.last_code_line {
-            self.pieces.inner.extend(lines);
+            self.loose.inner.extend(lines);
             return;
         }
         if self.block.last().is_some_and(|last| last.line + 1 < first.line) {
@@ -113,21 +170,14 @@ impl Splitter {
     fn detach(&mut self) {
         let block = std::mem::take(&mut self.block);
         if !block.is_empty() {
-            self.pieces.detached.push(block);
+            self.loose.detached.push(block);
         }
     }
 
-    fn end_statement(&mut self) {
+    fn end_statement(&mut self) -> Option<Piece> {
         self.detach();
         let piece = std::mem::take(&mut self.current);
-        if !piece.tokens.is_empty() {
-            self.pieces.statements.push(piece);
-        }
-    }
-
-    fn finish(mut self) -> Pieces {
-        self.end_statement();
-        self.pieces
+        (!piece.tokens.is_empty()).then_some(piece)
     }
 }
 
@@ -139,7 +189,7 @@ fn comment_line(raw: &str, line: usize, column: usize) -> CommentLine {
     // One space after the mark belongs to the mark; more is the author's indentation.
     let text = raw.strip_prefix(' ').filter(|_| indent > 1).unwrap_or(text);
     let column = if indent > 1 && raw.starts_with(' ') { column + 1 } else { column + indent };
-    CommentLine { text: text.to_owned(), line, column }
+    CommentLine { text: text.to_owned(), line, column, own_line: false }
 }
 
 fn block_lines(comment: &str, line: usize, column: usize) -> Vec<CommentLine> {
@@ -162,14 +212,24 @@ fn block_lines(comment: &str, line: usize, column: usize) -> Vec<CommentLine> {
 
 #[cfg(test)]
 mod tests {
+    use datafusion::sql::sqlparser::dialect::GenericDialect;
+
     use super::*;
+
+    fn split(source: &Source) -> Result<(Vec<Piece>, LooseComments), LexError> {
+        let mut splitter = Splitter::new(source, &GenericDialect);
+        let mut statements = Vec::new();
+        while let Some(piece) = splitter.next_statement()? {
+            statements.push(piece);
+        }
+        Ok((statements, splitter.into_loose_comments()))
+    }
 
     /// The first words of every statement, with the text of the comments directly above.
     #[track_caller]
     fn check(text: &str, expected: &[(&str, &str)]) {
-        let pieces = split(&Source::new("a.sql", text)).unwrap();
-        let found: Vec<(String, String)> = pieces
-            .statements
+        let (statements, _) = split(&Source::new("a.sql", text)).unwrap();
+        let found: Vec<(String, String)> = statements
             .iter()
             .map(|piece| {
                 let words: Vec<String> = piece.tokens.iter().map(|token| token.token.to_string()).collect();
@@ -206,11 +266,11 @@ mod tests {
 
     #[test]
     fn comments_know_their_columns() {
-        let pieces = split(&Source::new("a.sql", "  --  x\n /* y\n   * z */\n\n")).unwrap();
+        let (_, loose) = split(&Source::new("a.sql", "  --  x\n /* y\n   * z */\n\n")).unwrap();
         let found: Vec<(usize, usize)> =
-            pieces.detached.iter().flatten().map(|line| (line.line, line.column)).collect();
+            loose.detached.iter().flatten().map(|line| (line.line, line.column)).collect();
         assert_eq!(found, [(1, 6), (2, 5), (3, 6)]);
-        assert_eq!(pieces.detached[0][0].text, " x");
+        assert_eq!(loose.detached[0][0].text, " x");
     }
 
     #[test]

@@ -3,6 +3,8 @@
 //! [`Script::parse`] cuts a script into statements and reads the comments above them; a [`Pipeline`] makes a DAG of
 //! them and runs it. What a run is belongs to `daglight-run-session`, what a DAG is to `daglight-run-identity`.
 
+#[cfg(test)]
+mod agreement;
 mod dependencies;
 mod describe;
 mod directives;
@@ -11,7 +13,9 @@ mod example;
 mod kind;
 mod lexer;
 mod locate;
+mod location;
 mod names;
+mod near_directives;
 mod outputs;
 mod param_tables;
 mod parameters;
@@ -21,15 +25,19 @@ mod run;
 mod schedule;
 mod script;
 mod source;
+mod sql_settings;
 mod statement_run;
 mod tell;
+mod undefined;
 
 pub use directives::{DirectiveError, ParameterDeclaration};
 pub use kind::StatementKind;
 pub use locate::SourceError;
+pub use near_directives::ScriptWarning;
 pub use parameters::{Parameter, ParameterType};
 pub use pipeline::{Pipeline, PipelineError, PipelineOptions, Step};
 pub use run::{PipelineEvent, RunFailure, RunScriptOptions};
 pub use script::{Placeholder, Script, ScriptError, ScriptProblem, Statement};
 pub use source::Place;
 pub use statement_run::ShownRows;
+pub use undefined::UndefinedReason;

@@ -5,16 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use daglight_materializers::naming_part;
 use datafusion::common::ResolvedTableReference;
 
-use crate::{
-    Script, Statement, StatementKind,
-    relations::{Defaults, Effect, effect},
-};
+use crate::{Script, Statement, StatementKind, relations::Effect};
 
 /// Two nodes that were given one name.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct NamedTwice {
     pub(crate) name: String,
-    pub(crate) first: usize,
+    /// The statement of the first; `None` for an input.
+    pub(crate) first: Option<usize>,
     pub(crate) second: usize,
 }
 
@@ -22,27 +20,30 @@ pub(crate) struct NamedTwice {
 ///
 /// A given name is taken as it is. Without one, a node is called by what it defines (`orders`), by what it changes
 /// (`orders_insert`), by the file it writes (`late_orders_parquet`) or, when it shows rows, by its number
-/// (`output_1`). Where such a name is taken, the next free number follows it: `orders_2`.
-pub(crate) fn node_names(script: &Script) -> Result<Vec<Option<String>>, NamedTwice> {
+/// (`output_1`). Where such a name is taken, the next free number follows it: `orders_2`. `inputs` are the nodes of
+/// parameters and parameter tables, so that a table called `"$day"` is another node than the parameter `$day`.
+pub(crate) fn node_names(
+    script: &Script,
+    inputs: &BTreeSet<String>,
+) -> Result<Vec<Option<String>>, NamedTwice> {
     let statements = script.statements();
     let mut given: BTreeMap<&str, usize> = BTreeMap::new();
     for (second, statement) in statements.iter().enumerate() {
         let Some(name) = statement.name.as_deref() else { continue };
-        if let Some(first) = given.insert(name, second) {
+        let first = given.insert(name, second);
+        if first.is_some() || inputs.contains(name) {
             return Err(NamedTwice { name: name.to_owned(), first, second });
         }
     }
-    let mut taken: BTreeSet<String> = given.into_keys().map(str::to_owned).collect();
-    let mut defaults = Defaults::default();
+    let mut taken: BTreeSet<String> = given.into_keys().map(str::to_owned).chain(inputs.clone()).collect();
     let mut queries = 0;
     let names = statements.iter().map(|statement| {
-        defaults.follow(&statement.parsed);
         queries += usize::from(statement.kind == StatementKind::Query);
         statement.kind.node_kind()?;
         if let Some(name) = &statement.name {
             return Some(name.clone());
         }
-        let base = default_name(statement, &defaults, queries);
+        let base = default_name(statement, queries);
         let numbered = (2..).map(|number| format!("{base}_{number}"));
         let name = std::iter::once(base.clone()).chain(numbered).find(|name| taken.insert(name.clone()));
         Some(name.expect("there are more numbers than nodes"))
@@ -50,12 +51,11 @@ pub(crate) fn node_names(script: &Script) -> Result<Vec<Option<String>>, NamedTw
     Ok(names.collect())
 }
 
-fn default_name(statement: &Statement, defaults: &Defaults, queries: usize) -> String {
-    let relation_name = |relation| name_of_relation(&defaults.resolve(relation));
-    match (effect(&statement.parsed), statement.kind.change()) {
-        (Effect::Define { relation, .. }, _) => relation_name(relation),
-        (Effect::Change { relation }, Some(change)) => format!("{}_{change}", relation_name(relation)),
-        (Effect::CopyTo { target, format }, _) => name_of_target(&target, format.as_deref()),
+fn default_name(statement: &Statement, queries: usize) -> String {
+    match (&statement.relations.effect, statement.kind.change()) {
+        (Effect::Define { relation, .. }, _) => name_of_relation(relation),
+        (Effect::Change { relation }, Some(change)) => format!("{}_{change}", name_of_relation(relation)),
+        (Effect::CopyTo { target, format }, _) => name_of_target(target, format.as_deref()),
         _ if statement.kind == StatementKind::Query => format!("output_{queries}"),
         _ => format!("statement_{}", statement.first_line),
     }
@@ -90,7 +90,7 @@ mod tests {
     #[track_caller]
     fn check(sql: &str, expected: &[Option<&str>]) {
         let script = Script::parse("a.sql", sql).unwrap();
-        let found = node_names(&script).unwrap();
+        let found = node_names(&script, &BTreeSet::from(["$day".to_owned()])).unwrap();
         let found: Vec<Option<&str>> = found.iter().map(Option::as_deref).collect();
         assert_eq!(found, expected);
     }
@@ -133,6 +133,14 @@ mod tests {
     }
 
     #[test]
+    fn a_table_may_be_called_like_a_parameter() {
+        check(
+            "CREATE TABLE \"$day\" AS SELECT $day AS x; SELECT * FROM \"$day\"",
+            &[Some("$day_2"), Some("output_1")],
+        );
+    }
+
+    #[test]
     fn the_default_schema_is_followed() {
         check(
             "SET datafusion.catalog.default_schema = 's'; CREATE VIEW v AS SELECT 1; CREATE VIEW public.v AS SELECT 1",
@@ -143,6 +151,8 @@ mod tests {
     #[test]
     fn a_given_name_is_given_once() {
         let script = Script::parse("a.sql", "-- node: x\nSELECT 1;\n-- node: x\nSELECT 2").unwrap();
-        assert_eq!(node_names(&script), Err(NamedTwice { name: "x".into(), first: 0, second: 1 }));
+        let twice = |first, second| Err(NamedTwice { name: "x".into(), first, second });
+        assert_eq!(node_names(&script, &BTreeSet::new()), twice(Some(0), 1));
+        assert_eq!(node_names(&script, &BTreeSet::from(["x".to_owned()])), twice(None, 0));
     }
 }

@@ -5,11 +5,7 @@ use std::{collections::BTreeMap, path::Path};
 use daglight_materializers::{Materialization, name_of_files};
 use datafusion::{common::ResolvedTableReference, sql::parser::Statement as ParsedStatement};
 
-use crate::{
-    Script, Statement, StatementKind,
-    names::name_of_relation,
-    relations::{Defaults, Effect, effect},
-};
+use crate::{Script, Statement, StatementKind, names::name_of_relation, relations::Effect};
 
 /// The tag by which a script gives an output another external name than that of its table or file.
 const NAME_TAG: &str = "materialized_name";
@@ -24,41 +20,34 @@ pub(crate) struct StatementOutput {
 
 /// The output of every statement, in their order; `None` for those that make none.
 pub(crate) fn outputs(script: &Script) -> Vec<Option<StatementOutput>> {
-    let mut defaults = Defaults::default();
     let mut formats = BTreeMap::new();
-    let statements = script.statements().iter().map(|statement| {
-        defaults.follow(&statement.parsed);
-        output(statement, &defaults, &mut formats)
-    });
-    statements.collect()
+    script.statements().iter().map(|statement| output(statement, &mut formats)).collect()
 }
 
 /// `formats` are those of the external tables so far.
 fn output(
     statement: &Statement,
-    defaults: &Defaults,
     formats: &mut BTreeMap<ResolvedTableReference, Materialization>,
 ) -> Option<StatementOutput> {
-    let (name, materialization) = match (statement.kind, effect(&statement.parsed)) {
+    let (name, materialization) = match (statement.kind, &statement.relations.effect) {
         (StatementKind::ExternalTable, Effect::Define { relation, .. }) => {
             if let ParsedStatement::CreateExternalTable(table) = &statement.parsed {
-                formats.insert(defaults.resolve(relation), Materialization::files(&table.file_type));
+                formats.insert(relation.clone(), Materialization::files(&table.file_type));
             }
             return None;
         }
         (StatementKind::View, Effect::Define { relation, .. }) => {
-            (name_of_relation(&defaults.resolve(relation)), Materialization::View)
+            (name_of_relation(relation), Materialization::View)
         }
         (StatementKind::Table, Effect::Define { relation, .. }) => {
-            (name_of_relation(&defaults.resolve(relation)), Materialization::Table)
+            (name_of_relation(relation), Materialization::Table)
         }
         (StatementKind::Copy, Effect::CopyTo { target, format }) => {
-            (name_of_files(&target).to_owned(), Materialization::files(&format_of(&target, format)))
+            (name_of_files(target).to_owned(), Materialization::files(&format_of(target, format.clone())))
         }
         (StatementKind::Insert, Effect::Change { relation }) => {
-            let relation = defaults.resolve(relation);
-            let materialization = formats.get(&relation).cloned().unwrap_or(Materialization::Table);
-            (name_of_relation(&relation), materialization)
+            let materialization = formats.get(relation).cloned().unwrap_or(Materialization::Table);
+            (name_of_relation(relation), materialization)
         }
         _ => return None,
     };

@@ -6,40 +6,36 @@ use daglight_capture_policy::in_one_line;
 use daglight_materializers::{ParamTable, ParamTableError};
 use datafusion::common::{ResolvedTableReference, TableReference};
 
-use crate::{
-    Script, SourceError,
-    relations::{Defaults, Effect, effect, reads},
-};
+use crate::{Script, SourceError, relations::Effect};
 
 /// A parameter table and the statements that read it, by their indices.
 #[derive(Debug, Clone)]
 pub(crate) struct UsedParamTable {
     pub(crate) table: ParamTable,
+    pub(crate) relation: ResolvedTableReference,
     pub(crate) readers: BTreeSet<usize>,
 }
 
 /// The tables that some statement reads while the script itself defines none of that name, sorted by name.
 pub(crate) fn used(script: &Script, tables: &[ParamTable]) -> Vec<UsedParamTable> {
-    let initial = Defaults::default();
     let mut given: BTreeMap<ResolvedTableReference, UsedParamTable> = tables
         .iter()
         .map(|table| {
-            let name = initial.resolve(TableReference::from(table.name()));
-            (name, UsedParamTable { table: table.clone(), readers: BTreeSet::new() })
+            let name = script.initial.resolve(TableReference::from(table.name()));
+            (name.clone(), UsedParamTable { table: table.clone(), relation: name, readers: BTreeSet::new() })
         })
         .collect();
-    let mut defaults = Defaults::default();
     let mut defined = BTreeSet::new();
     for (index, statement) in script.statements().iter().enumerate() {
-        defaults.follow(&statement.parsed);
-        for name in reads(&statement.parsed) {
-            let name = defaults.resolve(name);
-            if let Some(used) = given.get_mut(&name).filter(|_| !defined.contains(&name)) {
+        for mention in &statement.relations.reads {
+            if let Some(used) =
+                given.get_mut(&mention.relation).filter(|_| !defined.contains(&mention.relation))
+            {
                 used.readers.insert(index);
             }
         }
-        if let Effect::Define { relation, .. } = effect(&statement.parsed) {
-            defined.insert(defaults.resolve(relation));
+        if let Effect::Define { relation, .. } = &statement.relations.effect {
+            defined.insert(relation);
         }
     }
     given.into_values().filter(|used| !used.readers.is_empty()).collect()

@@ -17,6 +17,7 @@ use crate::{
     outputs::{StatementOutput, outputs},
     param_tables::{self, UsedParamTable},
     parameters,
+    undefined::UndefinedReason,
 };
 
 /// What a pipeline is made with.
@@ -79,6 +80,14 @@ pub enum PipelineError {
         /// The second statement of that name.
         place: Box<Place>,
     },
+    /// The name of a parameter or a parameter table for a node.
+    #[error("{place}: the name {name:?} is taken by a parameter or a parameter table\n{}", .place.quote())]
+    NamedLikeInput {
+        /// The name.
+        name: String,
+        /// The statement of that name.
+        place: Box<Place>,
+    },
     /// A table or view that is there already when it is created.
     #[error(
         "{place}: {relation:?} is defined already, at line {first_line}: \
@@ -90,6 +99,16 @@ pub enum PipelineError {
         /// The line of the first definition.
         first_line: usize,
         /// The second definition.
+        place: Box<Place>,
+    },
+    /// A table that cannot be there when its statement is reached.
+    #[error("{place}: table {relation:?} is {reason}\n{}", .place.quote())]
+    UndefinedTable {
+        /// The table.
+        relation: String,
+        /// Why it is not there.
+        reason: UndefinedReason,
+        /// Its name in the statement.
         place: Box<Place>,
     },
     /// A parameter without a value.
@@ -162,10 +181,16 @@ impl Pipeline {
             first_line: first_line(twice.first),
             place: place(twice.second),
         })?;
-        let nodes = names::node_names(&script).map_err(|twice| PipelineError::DuplicateName {
-            name: twice.name,
-            first_line: first_line(twice.first),
-            place: place(twice.second),
+        let param_tables = param_tables::used(&script, &options.param_tables);
+        let inputs = parameters.values().map(Parameter::node_name);
+        let inputs = inputs.chain(param_tables.iter().map(|used| used.table.name().to_owned())).collect();
+        let nodes = names::node_names(&script, &inputs).map_err(|twice| match twice.first {
+            Some(first) => PipelineError::DuplicateName {
+                name: twice.name,
+                first_line: first_line(first),
+                place: place(twice.second),
+            },
+            None => PipelineError::NamedLikeInput { name: twice.name, place: place(twice.second) },
         })?;
         if nodes.iter().all(Option::is_none) {
             return Err(PipelineError::Empty { path: script.path().to_owned() });
@@ -175,7 +200,6 @@ impl Pipeline {
             None => name_of_script(script.path()).map_err(PipelineError::DagName)?,
         };
         let outputs = outputs(&script);
-        let param_tables = param_tables::used(&script, &options.param_tables);
         let parts = Parts {
             script: &script,
             nodes: &nodes,
@@ -304,7 +328,7 @@ fn read_parameters(
 }
 
 /// The candidate that is most similar to `name`, where one is similar enough to be meant.
-fn nearest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<String> {
+pub(crate) fn nearest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<String> {
     candidates
         .map(|candidate| (strsim::normalized_damerau_levenshtein(name, candidate), candidate))
         .filter(|(similarity, _)| *similarity >= 0.5)

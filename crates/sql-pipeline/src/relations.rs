@@ -1,70 +1,70 @@
 //! Which relations a statement reads and what it does to others, from its syntax tree.
 
-use std::sync::Arc;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::ControlFlow,
+};
 
 use datafusion::{
     common::{ResolvedTableReference, TableReference},
     sql::{
-        parser::Statement as ParsedStatement,
-        planner::object_name_to_table_reference,
-        resolve::resolve_table_references,
-        sqlparser::ast::{
-            Expr, FromTable, ObjectName, ObjectType, Query, Set, Statement as SqlStatement, TableFactor,
-            TableObject, TableWithJoins, Value,
+        parser::{CopyToSource, Statement as ParsedStatement},
+        sqlparser::{
+            ast::{
+                FromTable, Ident, ObjectName, ObjectType, Query, SetExpr, ShowCreateObject, Spanned,
+                Statement as SqlStatement, TableFactor, TableObject, TableWithJoins, Visit, Visitor,
+            },
+            tokenizer::Span,
         },
     },
 };
 
-/// The catalog and schema that unqualified names belong to.
-#[derive(Debug, Clone)]
-pub(crate) struct Defaults {
-    catalog: Arc<str>,
-    schema: Arc<str>,
+use crate::{lexer::position, sql_settings::SqlSettings};
+
+/// What a statement reads and does, with each name resolved by the settings in force.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Relations {
+    /// The relations of its query with all subqueries, without common table expressions and table functions.
+    pub(crate) reads: Vec<Mention>,
+    /// The relations that it drops or changes, where it fails without them.
+    pub(crate) targets: Vec<Mention>,
+    pub(crate) effect: Effect,
 }
 
-impl Default for Defaults {
-    fn default() -> Self {
-        Self { catalog: "datafusion".into(), schema: "public".into() }
-    }
-}
-
-impl Defaults {
-    pub(crate) fn resolve(&self, name: TableReference) -> ResolvedTableReference {
-        name.resolve(&self.catalog, &self.schema)
-    }
-
-    /// Follows a `SET` of the session's default catalog or schema.
-    pub(crate) fn follow(&mut self, parsed: &ParsedStatement) {
-        let ParsedStatement::Statement(statement) = parsed else { return };
-        let SqlStatement::Set(Set::SingleAssignment { variable, values, .. }) = &**statement else { return };
-        let Some(value) = values.first().and_then(text_of) else { return };
-        match variable.to_string().to_lowercase().as_str() {
-            "datafusion.catalog.default_catalog" => self.catalog = value.into(),
-            "datafusion.catalog.default_schema" => self.schema = value.into(),
-            _ => {}
-        }
-    }
-}
-
-fn text_of(expr: &Expr) -> Option<&str> {
-    match expr {
-        Expr::Identifier(name) => Some(&name.value),
-        Expr::Value(value) => match &value.value {
-            Value::SingleQuotedString(text) | Value::DoubleQuotedString(text) => Some(text),
-            _ => None,
-        },
-        _ => None,
-    }
+/// A relation that must be there for a statement.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Mention {
+    pub(crate) relation: ResolvedTableReference,
+    /// The line and column of its name; `None` where another statement names it.
+    pub(crate) at: Option<(usize, usize)>,
 }
 
 /// What a statement does to relations and files.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) enum Effect {
+    #[default]
     None,
-    Define { relation: TableReference, policy: Existing, locations: Vec<String> },
-    Change { relation: TableReference },
-    CopyTo { target: String, format: Option<String> },
-    Drop { relations: Vec<TableReference> },
+    Define {
+        relation: ResolvedTableReference,
+        /// Its name as the script has it.
+        written: TableReference,
+        policy: Existing,
+        locations: Vec<String>,
+    },
+    Change {
+        relation: ResolvedTableReference,
+    },
+    CopyTo {
+        target: String,
+        format: Option<String>,
+    },
+    Drop {
+        relations: Vec<ResolvedTableReference>,
+    },
+    DropSchema {
+        catalog: String,
+        schema: String,
+    },
 }
 
 /// What a definition does where there is a relation of its name.
@@ -85,79 +85,182 @@ impl Existing {
     }
 }
 
-pub(crate) fn effect(parsed: &ParsedStatement) -> Effect {
-    let define = |name: &ObjectName, policy, locations: &[String]| match reference(name) {
-        Some(relation) => Effect::Define { relation, policy, locations: locations.to_vec() },
-        None => Effect::None,
-    };
-    let change = |name: Option<&ObjectName>| match name.and_then(reference) {
-        Some(relation) => Effect::Change { relation },
-        None => Effect::None,
-    };
-    match parsed {
-        ParsedStatement::CreateExternalTable(table) => {
-            define(&table.name, Existing::of(table.or_replace, table.if_not_exists), &table.locations)
+/// The prepared statements so far, by the names that `EXECUTE` calls them.
+#[derive(Debug, Default)]
+pub(crate) struct Prepared(BTreeMap<String, Relations>);
+
+impl Relations {
+    /// Reads a statement, and keeps what it prepares.
+    pub(crate) fn of(parsed: &ParsedStatement, settings: &SqlSettings, prepared: &mut Prepared) -> Self {
+        let Prepared(prepared) = prepared;
+        let ParsedStatement::Statement(statement) = parsed else {
+            return Self::of_parsed(parsed, settings);
+        };
+        match &**statement {
+            SqlStatement::Prepare { name, statement, .. } => {
+                let relations = Self::of_sql(statement, settings);
+                let elsewhere = |mention: &Mention| Mention { at: None, ..mention.clone() };
+                let executed = Self {
+                    reads: relations.reads.iter().map(elsewhere).collect(),
+                    targets: relations.targets.iter().map(elsewhere).collect(),
+                    effect: relations.effect.clone(),
+                };
+                prepared.insert(written(name), executed);
+                Self { effect: Effect::None, ..relations }
+            }
+            SqlStatement::Execute { name: Some(name), .. } => {
+                let name: Vec<String> =
+                    name.0.iter().map(|part| part.as_ident().map(written).unwrap_or_default()).collect();
+                prepared.get(&name.join(".")).cloned().unwrap_or_default()
+            }
+            SqlStatement::Deallocate { name, .. } => {
+                prepared.remove(&written(name));
+                Self::default()
+            }
+            statement => Self::of_sql(statement, settings),
         }
-        ParsedStatement::CopyTo(copy) => {
-            Effect::CopyTo { target: copy.target.clone(), format: copy.stored_as.clone() }
+    }
+
+    fn of_parsed(parsed: &ParsedStatement, settings: &SqlSettings) -> Self {
+        match parsed {
+            ParsedStatement::CreateExternalTable(table) => {
+                let policy = Existing::of(table.or_replace, table.if_not_exists);
+                let effect = define(&table.name, policy, &table.locations, settings);
+                Self { effect, ..Self::default() }
+            }
+            ParsedStatement::CopyTo(copy) => {
+                let reads = match &copy.source {
+                    CopyToSource::Relation(name) => mention(name, settings).into_iter().collect(),
+                    CopyToSource::Query(query) => reads(&**query, settings),
+                };
+                let (target, format) = (copy.target.clone(), copy.stored_as.clone());
+                Self { reads, effect: Effect::CopyTo { target, format }, ..Self::default() }
+            }
+            ParsedStatement::Explain(explain) => {
+                let relations = Self::of_parsed(&explain.statement, settings);
+                Self { effect: Effect::None, ..relations }
+            }
+            ParsedStatement::Reset(_) => Self::default(),
+            ParsedStatement::Statement(statement) => Self::of_sql(statement, settings),
         }
-        ParsedStatement::Explain(_) | ParsedStatement::Reset(_) => Effect::None,
-        ParsedStatement::Statement(statement) => match &**statement {
+    }
+
+    fn of_sql(statement: &SqlStatement, settings: &SqlSettings) -> Self {
+        let defined = |name: &ObjectName, policy, query: Option<&Query>| Self {
+            reads: query.map(|query| reads(query, settings)).unwrap_or_default(),
+            targets: Vec::new(),
+            effect: define(name, policy, &[], settings),
+        };
+        let changed = |name: Option<&ObjectName>, reads: Vec<Mention>| {
+            let target = name.and_then(|name| mention(name, settings));
+            let effect = match &target {
+                Some(target) => Effect::Change { relation: target.relation.clone() },
+                None => Effect::None,
+            };
+            Self { reads, targets: target.into_iter().collect(), effect }
+        };
+        let read = |reads| Self { reads, ..Self::default() };
+        match statement {
+            SqlStatement::Query(query) => match select_into(query) {
+                Some(name) => defined(name, Existing::Refuse, Some(query)),
+                None => read(reads(&**query, settings)),
+            },
             SqlStatement::CreateView(view) => {
-                define(&view.name, Existing::of(view.or_replace, view.if_not_exists), &[])
+                defined(&view.name, Existing::of(view.or_replace, view.if_not_exists), Some(&view.query))
             }
             SqlStatement::CreateTable(table) => {
-                define(&table.name, Existing::of(table.or_replace, table.if_not_exists), &[])
+                let policy = Existing::of(table.or_replace, table.if_not_exists);
+                defined(&table.name, policy, table.query.as_deref())
             }
-            SqlStatement::Insert(insert) => change(match &insert.table {
-                TableObject::TableName(name) => Some(name),
-                _ => None,
-            }),
-            SqlStatement::Update(update) => change(named(&update.table.relation)),
-            SqlStatement::Delete(delete) => change(match &delete.from {
-                FromTable::WithFromKeyword(tables) | FromTable::WithoutKeyword(tables) => first_named(tables),
-            }),
-            SqlStatement::Truncate(truncate) => change(truncate.table_names.first().map(|table| &table.name)),
-            SqlStatement::Merge(merge) => change(named(&merge.table)),
-            SqlStatement::Drop { object_type: ObjectType::Table | ObjectType::View, names, .. } => {
-                Effect::Drop { relations: names.iter().filter_map(reference).collect() }
+            SqlStatement::Insert(insert) => {
+                let name = match &insert.table {
+                    TableObject::TableName(name) => Some(name),
+                    _ => None,
+                };
+                let source = insert.source.as_deref();
+                changed(name, source.map(|query| reads(query, settings)).unwrap_or_default())
             }
-            _ => Effect::None,
-        },
-    }
-}
-
-/// The relations that a statement reads: those of its query with all subqueries, without common table expressions.
-pub(crate) fn reads(parsed: &ParsedStatement) -> Vec<TableReference> {
-    let query = |query: &Query| {
-        resolved(&ParsedStatement::Statement(Box::new(SqlStatement::Query(Box::new(query.clone())))))
-    };
-    match parsed {
-        ParsedStatement::CopyTo(_) => resolved(parsed),
-        ParsedStatement::CreateExternalTable(_) | ParsedStatement::Explain(_) | ParsedStatement::Reset(_) => {
-            Vec::new()
+            SqlStatement::Update(update) => {
+                changed(named(&update.table.relation), reads(statement, settings))
+            }
+            SqlStatement::Delete(delete) => {
+                let (FromTable::WithFromKeyword(tables) | FromTable::WithoutKeyword(tables)) = &delete.from;
+                changed(first_named(tables), reads(statement, settings))
+            }
+            SqlStatement::Truncate(truncate) => {
+                changed(truncate.table_names.first().map(|table| &table.name), reads(statement, settings))
+            }
+            SqlStatement::Merge(merge) => changed(named(&merge.table), reads(statement, settings)),
+            SqlStatement::Drop {
+                object_type: ObjectType::Table | ObjectType::View,
+                names,
+                if_exists,
+                ..
+            } => {
+                let dropped: Vec<Mention> = names.iter().filter_map(|name| mention(name, settings)).collect();
+                let relations = dropped.iter().map(|mention| mention.relation.clone()).collect();
+                let targets = if *if_exists { Vec::new() } else { dropped };
+                Self { reads: Vec::new(), targets, effect: Effect::Drop { relations } }
+            }
+            SqlStatement::Drop { object_type: ObjectType::Schema, names, .. } => {
+                // A schema's name is read as a table's, whose place in the catalog is then the schema's.
+                let effect = match names.first().and_then(|name| settings.reference(name)) {
+                    Some(TableReference::Partial { schema, table }) => {
+                        Effect::DropSchema { catalog: schema.to_string(), schema: table.to_string() }
+                    }
+                    Some(TableReference::Bare { table }) => Effect::DropSchema {
+                        catalog: settings.default_catalog().to_owned(),
+                        schema: table.to_string(),
+                    },
+                    _ => Effect::None,
+                };
+                Self { effect, ..Self::default() }
+            }
+            SqlStatement::Explain { statement, .. } => {
+                Self { effect: Effect::None, ..Self::of_sql(statement, settings) }
+            }
+            SqlStatement::ExplainTable { table_name: name, .. }
+            | SqlStatement::ShowCreate {
+                obj_type: ShowCreateObject::Table | ShowCreateObject::View,
+                obj_name: name,
+            } => read(mention(name, settings).into_iter().collect()),
+            _ => Self::default(),
         }
-        ParsedStatement::Statement(statement) => match &**statement {
-            SqlStatement::CreateView(view) => query(&view.query),
-            SqlStatement::CreateTable(table) => table.query.as_deref().map(query).unwrap_or_default(),
-            SqlStatement::Insert(insert) => insert.source.as_deref().map(query).unwrap_or_default(),
-            SqlStatement::Query(_)
-            | SqlStatement::Update(_)
-            | SqlStatement::Delete(_)
-            | SqlStatement::Truncate(_)
-            | SqlStatement::Merge(_) => resolved(parsed),
-            _ => Vec::new(),
-        },
     }
 }
 
-/// A name that DataFusion cannot resolve has no definition either; the planner will say so when it is run.
-fn resolved(parsed: &ParsedStatement) -> Vec<TableReference> {
-    resolve_table_references(parsed, true).map(|(relations, _)| relations).unwrap_or_default()
+/// The table that a query makes with `INTO`, where DataFusion takes it: in the outermost `SELECT`.
+pub(crate) fn select_into(query: &Query) -> Option<&ObjectName> {
+    match &*query.body {
+        SetExpr::Select(select) => select.into.as_ref().map(|into| &into.name),
+        SetExpr::Query(query) => select_into(query),
+        _ => None,
+    }
 }
 
-fn reference(name: &ObjectName) -> Option<TableReference> {
-    object_name_to_table_reference(name.clone(), true).ok()
+/// A name of a prepared statement, which is in lower case whatever the settings are.
+fn written(name: &Ident) -> String {
+    match name.quote_style {
+        Some(_) => name.value.clone(),
+        None => name.value.to_ascii_lowercase(),
+    }
+}
+
+fn define(name: &ObjectName, policy: Existing, locations: &[String], settings: &SqlSettings) -> Effect {
+    match settings.reference(name) {
+        Some(written) => Effect::Define {
+            relation: settings.resolve(written.clone()),
+            written,
+            policy,
+            locations: locations.to_vec(),
+        },
+        None => Effect::None,
+    }
+}
+
+fn mention(name: &ObjectName, settings: &SqlSettings) -> Option<Mention> {
+    let relation = settings.resolve(settings.reference(name)?);
+    Some(Mention { relation, at: Some(position(name.span().start)) })
 }
 
 fn first_named(tables: &[TableWithJoins]) -> Option<&ObjectName> {
@@ -171,16 +274,86 @@ fn named(table: &TableFactor) -> Option<&ObjectName> {
     }
 }
 
+fn reads(part: &impl Visit, settings: &SqlSettings) -> Vec<Mention> {
+    let mut found = Reads {
+        settings,
+        seen: BTreeSet::new(),
+        found: Vec::new(),
+        hiding: Vec::new(),
+        functions: Vec::new(),
+    };
+    let _: ControlFlow<()> = part.visit(&mut found);
+    found.found
+}
+
+/// Collects relations in the way of DataFusion's `resolve_table_references`, but with their places and without the
+/// names of table functions.
+struct Reads<'a> {
+    settings: &'a SqlSettings,
+    seen: BTreeSet<TableReference>,
+    found: Vec<Mention>,
+    /// The common table expressions that are seen at this point.
+    hiding: Vec<TableReference>,
+    /// Where names of table functions stand.
+    functions: Vec<Span>,
+}
+
+impl Visitor for Reads<'_> {
+    type Break = ();
+
+    fn pre_visit_table_factor(&mut self, table: &TableFactor) -> ControlFlow<()> {
+        if let TableFactor::Table { name, args: Some(_), .. } = table {
+            self.functions.push(name.span());
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_relation(&mut self, name: &ObjectName) -> ControlFlow<()> {
+        if self.functions.last() == Some(&name.span()) {
+            self.functions.pop();
+            return ControlFlow::Continue(());
+        }
+        if let Some(reference) = self.settings.reference(name)
+            && !self.hiding.contains(&reference)
+            && self.seen.insert(reference.clone())
+        {
+            let relation = self.settings.resolve(reference);
+            self.found.push(Mention { relation, at: Some(position(name.span().start)) });
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
+        let Some(with) = &query.with else { return ControlFlow::Continue(()) };
+        for cte in &with.cte_tables {
+            // A name is not seen in its own definition, unless that is recursive. The visit that follows meets the
+            // definition once more, with the name in sight, and finds nothing new.
+            if !with.recursive {
+                cte.visit(self)?;
+            }
+            let name = ObjectName::from(vec![cte.alias.name.clone()]);
+            self.hiding.extend(self.settings.reference(&name));
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
+        let hidden = query.with.as_ref().map_or(0, |with| with.cte_tables.len());
+        self.hiding.truncate(self.hiding.len().saturating_sub(hidden));
+        ControlFlow::Continue(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::Script;
+    use crate::{Script, names::name_of_relation};
 
     #[track_caller]
     fn check(sql: &str, expected: &[&str]) {
         let script = Script::parse("a.sql", sql).unwrap();
+        let reads = &script.statements()[0].relations.reads;
         let mut found: Vec<String> =
-            reads(&script.statements()[0].parsed).iter().map(ToString::to_string).collect();
+            reads.iter().map(|mention| name_of_relation(&mention.relation)).collect();
         found.sort();
         assert_eq!(found, expected);
     }

@@ -13,6 +13,9 @@ use futures::{StreamExt, TryFutureExt, stream::FuturesUnordered};
 
 use crate::{Pipeline, ShownRows, SourceError, Step, schedule::Schedule};
 
+/// Comments that are nearly directives, of which each has a warning of its own.
+const WARNINGS_SHOWN: usize = 10;
+
 /// How a pipeline is run.
 pub struct RunScriptOptions<'a> {
     /// How many nodes may run at the same time. With one, which is the default, statements run in the script's order.
@@ -83,13 +86,19 @@ impl Pipeline {
     /// runtime. After an error nothing new starts, and what runs is ended.
     ///
     /// # Errors
-    /// When a statement fails. The run knows of it already.
+    /// When a statement fails, or names a table that cannot be there. The run knows of it already.
     pub async fn run(
         &self,
         session: &SessionContext,
         run: &Run,
         options: RunScriptOptions<'_>,
     ) -> Result<(), RunFailure> {
+        self.warn_of_comments(run);
+        if let Some(error) = self.undefined_table_error(session) {
+            run.fail(&error);
+            (options.on_event)(PipelineEvent::StatementFailed { error: &error });
+            return Err(RunFailure { error, not_run: Schedule::new(self.steps()).waiting_nodes() });
+        }
         // Errors then say which column of which line they are about.
         session.state_ref().write().config_mut().options_mut().sql_parser.collect_spans = true;
         for parameter in self.parameters().values() {
@@ -143,6 +152,15 @@ impl Pipeline {
         match failure.into_inner() {
             None => Ok(()),
             Some(error) => Err(RunFailure { error, not_run: schedule.waiting_nodes() }),
+        }
+    }
+
+    fn warn_of_comments(&self, run: &Run) {
+        let warnings = self.script().warnings();
+        let (shown, others) = warnings.split_at(warnings.len().min(WARNINGS_SHOWN));
+        shown.iter().for_each(|warning| run.warn(warning));
+        if !others.is_empty() {
+            run.warn(format!("{} more comments are nearly directives", others.len()));
         }
     }
 

@@ -3,11 +3,14 @@
 use std::collections::BTreeMap;
 
 use datafusion::{
+    config::ConfigOptions,
     error::DataFusionError,
     sql::{
         parser::{DFParserBuilder, Statement as ParsedStatement},
         sqlparser::{
             ast::Statement as SqlStatement,
+            dialect::Dialect,
+            keywords::Keyword,
             parser::ParserError,
             tokenizer::{Token, TokenWithSpan},
         },
@@ -17,8 +20,11 @@ use datafusion::{
 use crate::{
     directives::{self, DirectiveError, ParameterDeclaration},
     kind::StatementKind,
-    lexer::{self, CommentLine, Piece, position},
+    lexer::{LexError, Piece, Splitter, position},
+    near_directives::{ScriptWarning, Standing, near_directive},
+    relations::{Prepared, Relations},
     source::{Place, Source},
+    sql_settings::SqlSettings,
 };
 
 /// A SQL script, cut into statements and parsed.
@@ -43,6 +49,9 @@ pub struct Script {
     pub(crate) source: Source,
     pub(crate) statements: Vec<Statement>,
     pub(crate) declarations: Vec<ParameterDeclaration>,
+    warnings: Vec<ScriptWarning>,
+    /// The settings in front of the first statement.
+    pub(crate) initial: SqlSettings,
 }
 
 /// One statement of a script.
@@ -71,6 +80,7 @@ pub struct Statement {
     pub placeholders: Vec<Placeholder>,
     /// The statement as DataFusion parsed it. Positions in it are positions in the script.
     pub parsed: ParsedStatement,
+    pub(crate) relations: Relations,
     pub(crate) tokens: Vec<TokenWithSpan>,
 }
 
@@ -117,53 +127,73 @@ pub enum ScriptProblem {
 }
 
 impl Script {
-    /// Reads the script `text`, which errors and nodes refer to as `path`.
+    /// Reads the script `text`, which errors and nodes refer to as `path`, for a session with DataFusion's defaults.
     ///
     /// Statements end with semicolons. The comment block directly above a statement is its documentation, in which
-    /// these lines are directives:
+    /// these `--` lines are directives:
     /// - `-- tag: key=value, key=value` labels the node,
     /// - `-- node: name` names it,
-    /// - `-- param: name = value` gives a parameter of the script its default, in any comment between statements.
+    /// - `-- param: name = value` gives a parameter of the script its default; it may also stand apart from statements.
+    ///
+    /// All other comments are comments, with a [warning](Script::warnings) where one is nearly a directive.
     ///
     /// # Errors
-    /// When the SQL is not well formed, or a directive is none or stands where it says nothing.
+    /// When the SQL is not well formed, or a directive is malformed or stands above a statement that takes none.
     pub fn parse(path: &str, text: &str) -> Result<Self, ScriptError> {
+        Self::parse_for(path, text, &ConfigOptions::new())
+    }
+
+    /// As [`Script::parse`], for a session that starts with these settings: its dialect, default catalog and schema, and
+    /// whether it normalizes names. Each `SET` and `RESET` of the script acts on the statements behind it.
+    ///
+    /// # Errors
+    /// As [`Script::parse`].
+    pub fn parse_for(path: &str, text: &str, session: &ConfigOptions) -> Result<Self, ScriptError> {
         let source = Source::new(path, text);
         let at =
             |(line, column), problem| ScriptError { place: Box::new(source.place(line, column)), problem };
         let misplaced = |(error, position)| at(position, ScriptProblem::Directive(error));
-
-        let pieces = lexer::split(&source).map_err(|error| {
+        let unreadable = |error: LexError| {
             at((error.line, error.column), ScriptProblem::Syntax { message: tidied(&error.message) })
-        })?;
-        let mut script = Self { source: source.clone(), statements: Vec::new(), declarations: Vec::new() };
-        if let Some((directive, position)) = pieces.inner.iter().find_map(stray) {
-            return Err(misplaced((DirectiveError::Stray { directive }, position)));
-        }
-        for lines in &pieces.detached {
-            let block = directives::read_block(lines).map_err(misplaced)?;
-            if let Some((directive, position)) = block.first_of_node {
-                return Err(misplaced((DirectiveError::Stray { directive }, position)));
-            }
-            script.declarations.extend(block.parameters);
-        }
-        for piece in pieces.statements {
+        };
+
+        let mut settings = SqlSettings::new(session);
+        let initial = settings.clone();
+        let mut dialect = settings.dialect();
+        let mut prepared = Prepared::default();
+        let (mut statements, mut declarations, mut near) = (Vec::new(), Vec::new(), Vec::new());
+        let mut splitter = Splitter::new(&source, &*dialect);
+        while let Some(piece) = splitter.next_statement().map_err(unreadable)? {
             let block = directives::read_block(&piece.above).map_err(misplaced)?;
-            let parsed = parse_piece(&piece).map_err(|(position, problem)| at(position, problem))?;
-            let mut statement =
-                statement(&source, piece, parsed).map_err(|(position, problem)| at(position, problem))?;
+            let mut statement = read_statement(&source, piece, &settings, &*dialect)
+                .map_err(|(position, problem)| at(position, problem))?;
             if let (Some((directive, position)), None) = (block.first_of_node, statement.kind.node_kind()) {
                 return Err(misplaced((DirectiveError::NotANode { directive }, position)));
             }
             statement.documentation = block.documentation;
             statement.name = block.name.map(|(name, _)| name);
             statement.tags = block.tags;
-            script.declarations.extend(block.parameters);
-            script.statements.push(statement);
+            statement.relations = Relations::of(&statement.parsed, &settings, &mut prepared);
+            declarations.extend(block.parameters);
+            near.extend(block.near);
+            if settings.follow(&statement.parsed) {
+                dialect = settings.dialect();
+                splitter.read_on(&*dialect);
+            }
+            statements.push(statement);
         }
-        script.declarations.sort_by_key(|declaration| (declaration.line, declaration.column));
-        script.check_declarations().map_err(misplaced)?;
-        Ok(script)
+        let loose = splitter.into_loose_comments();
+        for lines in &loose.detached {
+            let (declared, nearly) = directives::read_detached(lines);
+            declarations.extend(declared);
+            near.extend(nearly);
+        }
+        near.extend(loose.inner.iter().filter_map(|line| near_directive(line, Standing::Elsewhere)));
+        declarations.sort_by_key(|declaration| (declaration.line, declaration.column));
+        check_declarations(&declarations).map_err(misplaced)?;
+        let mut warnings: Vec<ScriptWarning> = near.into_iter().map(|near| near.warning(&source)).collect();
+        warnings.sort_by_key(|warning| (warning.place.line, warning.place.column));
+        Ok(Self { source, statements, declarations, warnings, initial })
     }
 
     /// The path that the script was given.
@@ -186,25 +216,30 @@ impl Script {
         &self.declarations
     }
 
-    fn check_declarations(&self) -> Result<(), directives::Misplaced> {
-        let mut first_lines = BTreeMap::new();
-        for ParameterDeclaration { name, line, column, .. } in &self.declarations {
-            if let Some(first_line) = first_lines.insert(name.as_str(), *line) {
-                let error = DirectiveError::DuplicateParameter { name: name.clone(), first_line };
-                return Err((error, (*line, *column)));
-            }
-        }
-        Ok(())
+    /// The comments that are nearly directives, in their order.
+    pub fn warnings(&self) -> &[ScriptWarning] {
+        &self.warnings
     }
 }
 
 type Problem = ((usize, usize), ScriptProblem);
 
-fn stray(line: &CommentLine) -> Option<(&'static str, (usize, usize))> {
-    directives::directive(line).map(|(name, _)| (name, (line.line, line.column)))
+fn check_declarations(declarations: &[ParameterDeclaration]) -> Result<(), directives::Misplaced> {
+    let mut first_lines = BTreeMap::new();
+    for ParameterDeclaration { name, line, column, .. } in declarations {
+        if let Some(first_line) = first_lines.insert(name.as_str(), *line) {
+            let error = DirectiveError::DuplicateParameter { name: name.clone(), first_line };
+            return Err((error, (*line, *column)));
+        }
+    }
+    Ok(())
 }
 
-fn parse_piece(piece: &Piece) -> Result<ParsedStatement, Problem> {
+fn parse_piece(
+    piece: &Piece,
+    settings: &SqlSettings,
+    dialect: &dyn Dialect,
+) -> Result<ParsedStatement, Problem> {
     let (Some(first), Some(last)) = (piece.tokens.first(), piece.tokens.last()) else {
         return Err(((1, 1), ScriptProblem::Syntax { message: "there is no statement".to_owned() }));
     };
@@ -212,19 +247,34 @@ fn parse_piece(piece: &Piece) -> Result<ParsedStatement, Problem> {
     let mut tokens = piece.tokens.clone();
     // With an end that has a position, "found: EOF" has one too.
     tokens.push(TokenWithSpan::at(Token::EOF, last.span.end, last.span.end));
-    let parsed = DFParserBuilder::new(tokens).build().and_then(|mut parser| parser.parse_statements());
+    let parsed = DFParserBuilder::new(tokens)
+        .with_dialect(dialect)
+        .with_recursion_limit(settings.recursion_limit())
+        .build()
+        .and_then(|mut parser| parser.parse_statements());
     match parsed {
         Ok(mut statements) if statements.len() == 1 => Ok(statements.remove(0).expect("its length is one")),
         Ok(_) => Err((start, ScriptProblem::Syntax { message: "expected one statement".to_owned() })),
         Err(error) => {
             let message = parser_message(&error);
             let (message, found) = split_position(&message);
-            Err((found.unwrap_or(start), ScriptProblem::Syntax { message: tidied(message) }))
+            let mut message = tidied(message);
+            if let Some(dialect) = settings.unusual_dialect() {
+                message =
+                    format!("{message} (in the dialect {dialect}, as `datafusion.sql_parser.dialect` says)");
+            }
+            Err((found.unwrap_or(start), ScriptProblem::Syntax { message }))
         }
     }
 }
 
-fn statement(source: &Source, piece: Piece, parsed: ParsedStatement) -> Result<Statement, Problem> {
+fn read_statement(
+    source: &Source,
+    piece: Piece,
+    settings: &SqlSettings,
+    dialect: &dyn Dialect,
+) -> Result<Statement, Problem> {
+    let parsed = parse_piece(&piece, settings, dialect)?;
     let span = |token: &TokenWithSpan| (position(token.span.start), position(token.span.end));
     let start = piece.tokens.first().map_or((1, 1), |token| span(token).0);
     let end = piece.tokens.last().map_or((1, 1), |token| span(token).1);
@@ -233,7 +283,13 @@ fn statement(source: &Source, piece: Piece, parsed: ParsedStatement) -> Result<S
         .tokens
         .iter()
         .map(|token| match &token.token {
-            Token::Word(word) if word.quote_style.is_none() => word.value.to_lowercase(),
+            // Where names are not normalized, their case is a part of them.
+            Token::Word(word)
+                if word.quote_style.is_none()
+                    && (settings.normalizes_names() || word.keyword != Keyword::NoKeyword) =>
+            {
+                word.value.to_lowercase()
+            }
             _ => source.between(span(token).0, span(token).1).to_owned(),
         })
         .collect();
@@ -249,6 +305,7 @@ fn statement(source: &Source, piece: Piece, parsed: ParsedStatement) -> Result<S
         tags: BTreeMap::new(),
         placeholders,
         parsed,
+        relations: Relations::default(),
         tokens: piece.tokens,
     })
 }
@@ -360,24 +417,14 @@ mod tests {
     }
 
     #[test]
-    fn directives_that_say_nothing_are_refused() {
+    fn bad_directives_above_a_statement_are_refused() {
         check_refused(
             "-- tag: layer\nSELECT 1",
             "a.sql:1:4: a tag is written `-- tag: key=value`, but this one is \"layer\"\n1 | -- tag: layer\n  |    ^",
         );
         check_refused(
-            "-- tag: a=1\n\nSELECT 1",
-            "a.sql:1:4: `tag:` must stand in the comment block directly above the statement it describes\n\
-             1 | -- tag: a=1\n  |    ^",
-        );
-        check_refused(
-            "SELECT 1\n-- node: x\n, 2",
-            "a.sql:2:4: `node:` must stand in the comment block directly above the statement it describes\n\
-             2 | -- node: x\n  |    ^",
-        );
-        check_refused(
             "-- tag: a=1\nSET a.b = 1",
-            "a.sql:1:4: `tag:` describes a node, but the statement below it is none\n1 | -- tag: a=1\n  |    ^",
+            "a.sql:1:4: `tag:` applies to a node, but the statement below is not a node\n1 | -- tag: a=1\n  |    ^",
         );
         check_refused(
             "-- param: x = 1\n\n-- param: x = 2\nSELECT $x",
@@ -395,6 +442,31 @@ mod tests {
         );
         check_normalized("", &[]);
         check_normalized("/* nothing */ -- here", &[]);
+    }
+
+    #[test]
+    fn names_keep_their_case_where_they_are_not_normalized() {
+        check_normalized(
+            "SELECT X FROM T; SET datafusion.sql_parser.enable_ident_normalization = FALSE; SELECT X FROM T",
+            &[
+                "select x from t",
+                "set datafusion . sql_parser . enable_ident_normalization = false",
+                "select X from T",
+            ],
+        );
+    }
+
+    #[test]
+    fn errors_name_a_dialect_that_was_set() {
+        check_refused(
+            "SET datafusion.sql_parser.dialect = 'mysql';\nSELECT 1;\nSELECT a b c",
+            "a.sql:3:12: expected end of statement, found c (in the dialect mysql, as `datafusion.sql_parser.dialect` \
+             says)\n3 | SELECT a b c\n  |            ^",
+        );
+        check_refused(
+            "SELECT 1; SET datafusion.sql_parser.dialect = 'postgresql'; SELECT 'a'\n  \"b",
+            "a.sql:2:3: Expected close delimiter '\"' before EOF.\n2 |   \"b\n  |   ^",
+        );
     }
 
     #[test]

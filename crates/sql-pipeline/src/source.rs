@@ -77,6 +77,11 @@ impl Source {
         self.text.get(self.offset(start)..self.offset(end)).unwrap_or_default()
     }
 
+    /// The text from a position on.
+    pub(crate) fn rest(&self, start: (usize, usize)) -> &str {
+        self.text.get(self.offset(start)..).unwrap_or_default()
+    }
+
     fn offset(&self, (line, column): (usize, usize)) -> usize {
         let text = self.line(line);
         let in_line =

@@ -10,11 +10,7 @@ use datafusion::{
     execution::context::SessionContext,
 };
 
-use crate::{
-    ShownRows, Statement, StatementKind,
-    outputs::StatementOutput,
-    relations::{Effect, effect},
-};
+use crate::{ShownRows, Statement, StatementKind, outputs::StatementOutput, relations::Effect};
 
 /// The files where a statement is going to write some, as they are before it does.
 pub(crate) struct Target {
@@ -26,10 +22,10 @@ pub(crate) struct Target {
 impl Target {
     /// The target of a `COPY`, or the place of the external table that an `INSERT` goes to.
     pub(crate) async fn of(node: &Node, statement: &Statement, session: &SessionContext) -> Option<Self> {
-        let location = match (statement.kind, effect(&statement.parsed)) {
-            (StatementKind::Copy, Effect::CopyTo { target, .. }) => target,
+        let location = match (statement.kind, &statement.relations.effect) {
+            (StatementKind::Copy, Effect::CopyTo { target, .. }) => target.clone(),
             (StatementKind::Insert, Effect::Change { relation }) => {
-                Written::table(session, relation, "").await.ok()?.location?
+                Written::table(session, relation.clone(), "").await.ok()?.location?
             }
             _ => return None,
         };
@@ -61,17 +57,17 @@ pub(crate) async fn tell(
     result: &ShownRows,
 ) {
     let Some(StatementOutput { name, materialization }) = output else {
-        match effect(&statement.parsed) {
-            Effect::Define { relation, .. } => node.source(session, &relation.to_quoted_string()).await,
+        match &statement.relations.effect {
+            Effect::Define { written, .. } => node.source(session, &written.to_quoted_string()).await,
             Effect::Change { .. } => count(result).into_iter().for_each(|rows| node.row_count(rows)),
             _ => {}
         }
         return;
     };
-    let mut written = match (effect(&statement.parsed), copied) {
+    let mut written = match (&statement.relations.effect, copied) {
         (Effect::CopyTo { .. }, Some(schema)) => Written::new(name, materialization.clone(), schema),
         (Effect::Define { relation, .. } | Effect::Change { relation }, _) => {
-            let Ok(table) = Written::table(session, relation, name).await else { return };
+            let Ok(table) = Written::table(session, relation.clone(), name).await else { return };
             table.kept_as(materialization.clone())
         }
         _ => return,

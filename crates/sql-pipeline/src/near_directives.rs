@@ -1,0 +1,230 @@
+//! Comments that are nearly directives: another spelling, or a place where no directive stands.
+
+use std::fmt;
+
+use crate::{
+    Place,
+    directives::{DIRECTIVES, node_name, parameter, tag},
+    lexer::CommentLine,
+    source::Source,
+};
+
+/// A comment of a script that is probably meant as a directive, but is not one. `Display` is one line, without anything
+/// of the comment but the word it begins with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ScriptWarning {
+    /// Where the comment begins.
+    pub place: Box<Place>,
+    /// The word that it begins with.
+    pub found: String,
+    /// The directive that is meant, in the way it is written.
+    pub expected: &'static str,
+    /// Whether it is written as a directive, but does not stand where one is read.
+    pub misplaced: bool,
+}
+
+impl fmt::Display for ScriptWarning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { place, found, expected, misplaced } = self;
+        match misplaced {
+            true => write!(
+                f,
+                "{place}: `{found}` is a comment here: a directive is a `--` line of its own, directly above its statement"
+            ),
+            false => {
+                write!(f, "{place}: `{found}` is not a directive, so this is a comment: write `{expected}`")
+            }
+        }
+    }
+}
+
+/// A comment that is nearly a directive.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct NearDirective {
+    found: String,
+    directive: &'static str,
+    misplaced: bool,
+    at: (usize, usize),
+}
+
+impl NearDirective {
+    pub(crate) fn warning(self, source: &Source) -> ScriptWarning {
+        let expected = match self.directive {
+            "tag" => "-- tag: key=value",
+            "node" => "-- node: name",
+            _ => "-- param: name = value",
+        };
+        ScriptWarning {
+            place: Box::new(source.place(self.at.0, self.at.1)),
+            found: self.found,
+            expected,
+            misplaced: self.misplaced,
+        }
+    }
+}
+
+/// Where a comment stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// In the block directly above a statement.
+    Above,
+    /// In a statement, behind one, or apart from all.
+    Elsewhere,
+}
+
+/// What the line is nearly, when it is not a directive.
+///
+/// Prose often begins with such a word (`Note:`, `Parameters: the day to load`), so that what follows must look like
+/// what the directive takes.
+pub(crate) fn near_directive(line: &CommentLine, standing: Standing) -> Option<NearDirective> {
+    let text = line.text.trim_start();
+    let bare = text.trim_start_matches(|c: char| "-#@!*+/".contains(c) || c.is_whitespace());
+    let word_end = bare.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(bare.len());
+    let (word, rest) = bare.split_at(word_end);
+    let directive = DIRECTIVES.into_iter().find(|directive| resembles(word, directive))?;
+    let rest = rest.trim();
+    let (colon, argument) = match rest.strip_prefix(':') {
+        Some(argument) => (true, argument.trim_start_matches(':').trim()),
+        None => (false, rest),
+    };
+    let is_meant = match directive {
+        "node" => colon && node_name(argument).is_ok(),
+        // Whoever writes an equals sign behind the word means a pair, well formed or not.
+        _ if colon && line.own_line && standing == Standing::Above => argument.contains('='),
+        "tag" => argument.split(',').all(|pair| tag(pair).is_ok()),
+        _ => parameter(argument.strip_prefix('$').unwrap_or(argument), None, (0, 0)).is_ok(),
+    };
+    let spaces = line.text.chars().count() - text.chars().count();
+    let found = if colon { format!("{word}:") } else { word.to_owned() };
+    let is_written_well =
+        word == directive && colon && bare.len() == text.len() && bare[word_end..].starts_with(':');
+    is_meant.then_some(NearDirective {
+        found,
+        directive,
+        misplaced: is_written_well,
+        at: (line.line, line.column + spaces),
+    })
+}
+
+/// Whether a word is a directive's in another case, in the plural, spelled out, or with a slip of the keyboard.
+fn resembles(word: &str, directive: &str) -> bool {
+    let word = word.to_ascii_lowercase();
+    let singular = word.strip_suffix('s').unwrap_or(&word);
+    match directive {
+        // `note`, `mode` and `code` are one letter away.
+        "node" => ["node", "ndoe", "noed", "onde", "nodename"].contains(&singular),
+        "tag" => ["tag", "tga", "atg", "tagg"].contains(&singular),
+        _ => singular == "parameter" || strsim::osa_distance(singular, "param") <= 1,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::Script;
+
+    /// The warnings of a script, by line, column and what they say after that.
+    #[track_caller]
+    fn check(text: &str, expected: &[&str]) {
+        let script = Script::parse("a.sql", text).unwrap();
+        let found: Vec<String> = script.warnings().iter().map(ToString::to_string).collect();
+        assert_eq!(found, expected, "{text}");
+    }
+
+    #[test]
+    fn another_spelling_is_warned_of() {
+        check(
+            "-- tags: layer=gold\nSELECT 1",
+            &["a.sql:1:4: `tags:` is not a directive, so this is a comment: write `-- tag: key=value`"],
+        );
+        check(
+            "-- Node: late\nSELECT 1",
+            &["a.sql:1:4: `Node:` is not a directive, so this is a comment: write `-- node: name`"],
+        );
+        check(
+            "SELECT 2;\n\n  -- param x = 1\nSELECT 1",
+            &["a.sql:3:6: `param` is not a directive, so this is a comment: write `-- param: name = value`"],
+        );
+        for text in [
+            "-- tag : layer=gold",
+            "--TAG: a=b",
+            "--\tTags: a=b\r",
+            "-- @tag: a=b",
+            "--- tag: a=b",
+            "-- tga: a=b",
+            "-- Tags: a=b, c",
+            "-- NODE:x",
+            "-- node : x",
+            "-- nodes: x",
+            "-- ndoe: x",
+            "-- Param: x = 1",
+            "-- params: x = 1",
+            "-- parameter: x = 1",
+            "-- parma: x = 1",
+            "-- param $x = 1",
+            "-- @param x = 'a b'",
+        ] {
+            let script = Script::parse("a.sql", &format!("{text}\nSELECT 1")).unwrap();
+            assert_eq!(script.warnings().len(), 1, "{text}");
+            assert!(!script.warnings()[0].misplaced, "{text}");
+            assert!(script.declarations().is_empty(), "{text}");
+            assert!(
+                script.statements()[0].tags.is_empty() && script.statements()[0].name.is_none(),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn another_place_is_warned_of() {
+        let misplaced =
+            " is a comment here: a directive is a `--` line of its own, directly above its statement";
+        for (text, at) in [
+            ("SELECT 1; -- param: x = 1", "1:14: `param:`"),
+            ("SELECT 1, -- tag: a=b\n 2", "1:14: `tag:`"),
+            ("SELECT 1,\n-- node: a\n 2", "2:4: `node:`"),
+            ("-- tag: a=b\n\nSELECT 1", "1:4: `tag:`"),
+            ("SELECT 1;\n-- node: a", "2:4: `node:`"),
+            ("/* param: x = 1 */ SELECT 1", "1:4: `param:`"),
+            ("/*\n * tag: a=b\n */\nSELECT 1", "2:4: `tag:`"),
+            ("/* why */ -- tag: a=b\nSELECT 1", "1:14: `tag:`"),
+        ] {
+            check(text, &[format!("a.sql:{at}{misplaced}").as_str()]);
+        }
+    }
+
+    #[test]
+    fn prose_is_left_alone() {
+        for text in [
+            "SELECT 1; -- param: the customer to look at",
+            "SELECT a, -- tag: deprecated\n 2",
+            "-- Note: late\nSELECT 1",
+            "-- Node: the one that is late\nSELECT 1",
+            "-- Parameters: the day to load\nSELECT 1",
+            "-- parameters\n--   x = 1\nSELECT 1",
+            "-- tags\nSELECT 1",
+            "-- tagged: a=b\nSELECT 1",
+            "-- mode: fast\n-- code: x=1\nSELECT 1",
+            "-- param: the day to load\n\nSELECT 1",
+            "/* param: */ SELECT 1",
+            "-- tag a table\nSELECT 1",
+            "SELECT 'x -- tag: a=b'",
+        ] {
+            check(text, &[]);
+        }
+    }
+
+    #[test]
+    fn what_is_written_well_and_stands_right_is_no_comment() {
+        let script = Script::parse(
+            "a.sql",
+            "\u{feff}-- param: x = 1\r\n\r\n--\tnode:\ta\r\n  -- tag: b=c\r\nSELECT $x;\r\n-- param: y = 2\r\nSELECT $y",
+        )
+        .unwrap();
+        assert!(script.warnings().is_empty(), "{:?}", script.warnings());
+        let statement = &script.statements()[0];
+        assert_eq!((statement.name.as_deref(), statement.tags["b"].as_str()), (Some("a"), "c"));
+        let names: Vec<&str> = script.declarations().iter().map(|declared| declared.name.as_str()).collect();
+        assert_eq!(names, ["x", "y"]);
+    }
+}

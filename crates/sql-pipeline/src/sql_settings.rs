@@ -1,0 +1,114 @@
+//! The settings of the session that decide how SQL is read, as the statements of a script change them.
+
+use datafusion::{
+    common::{
+        ResolvedTableReference, TableReference,
+        config::{ConfigField, Dialect},
+    },
+    config::ConfigOptions,
+    execution::{SessionState, SessionStateBuilder},
+    logical_expr::{LogicalPlan, Statement as PlannedStatement},
+    prelude::SessionConfig,
+    sql::{
+        parser::Statement as ParsedStatement,
+        planner::object_name_to_table_reference,
+        sqlparser::{
+            ast::{ObjectName, Statement as SqlStatement},
+            dialect::{Dialect as ParserDialect, GenericDialect, dialect_from_str},
+        },
+    },
+};
+use futures::FutureExt;
+
+/// The settings that decide how the text of a statement is read. All others act when it is planned, by the session.
+const FOLLOWED: [&str; 5] = [
+    "datafusion.catalog.default_catalog",
+    "datafusion.catalog.default_schema",
+    "datafusion.sql_parser.dialect",
+    "datafusion.sql_parser.enable_ident_normalization",
+    "datafusion.sql_parser.recursion_limit",
+];
+
+/// What is in force in front of a statement: the dialect, the default catalog and schema, and whether names are
+/// normalized.
+#[derive(Debug, Clone)]
+pub(crate) struct SqlSettings {
+    options: ConfigOptions,
+    /// Plans `SET` and `RESET` in the way of a session. Made for the first of them.
+    planner: Option<SessionState>,
+}
+
+impl SqlSettings {
+    /// The settings that the session starts with.
+    pub(crate) fn new(options: &ConfigOptions) -> Self {
+        Self { options: options.clone(), planner: None }
+    }
+
+    /// Follows a `SET` or `RESET` as a session executes it. Returns whether the dialect is another from here on.
+    ///
+    /// What the session refuses changes nothing: the run ends at that statement, and says why.
+    pub(crate) fn follow(&mut self, parsed: &ParsedStatement) -> bool {
+        let before = self.options.sql_parser.dialect;
+        match self.planned(parsed) {
+            Some(LogicalPlan::Statement(PlannedStatement::SetVariable(set)))
+                if FOLLOWED.contains(&set.variable.as_str()) =>
+            {
+                let _refused = self.options.set(&set.variable, &set.value);
+            }
+            Some(LogicalPlan::Statement(PlannedStatement::ResetVariable(reset))) => {
+                let _refused = self.options.reset(&reset.variable);
+            }
+            _ => return false,
+        }
+        self.options.sql_parser.dialect != before
+    }
+
+    fn planned(&mut self, parsed: &ParsedStatement) -> Option<LogicalPlan> {
+        match parsed {
+            ParsedStatement::Reset(_) => {}
+            ParsedStatement::Statement(statement) if matches!(**statement, SqlStatement::Set(_)) => {}
+            _ => return None,
+        }
+        let planner = self.planner.get_or_insert_with(|| {
+            SessionStateBuilder::new().with_config(SessionConfig::from(self.options.clone())).build()
+        });
+        // Neither statement names a table, so that its plan is ready at once.
+        planner.statement_to_plan(parsed.clone()).now_or_never()?.ok()
+    }
+
+    /// The dialect that statements are read in.
+    pub(crate) fn dialect(&self) -> Box<dyn ParserDialect> {
+        dialect_from_str(self.options.sql_parser.dialect).unwrap_or_else(|| Box::new(GenericDialect))
+    }
+
+    /// The dialect, as a message names it; `None` for the one that is the default.
+    pub(crate) fn unusual_dialect(&self) -> Option<Dialect> {
+        Some(self.options.sql_parser.dialect).filter(|dialect| *dialect != Dialect::default())
+    }
+
+    /// How deep a statement may be nested.
+    pub(crate) fn recursion_limit(&self) -> usize {
+        self.options.sql_parser.recursion_limit.get()
+    }
+
+    /// Whether names without quotes are turned into lower case.
+    pub(crate) fn normalizes_names(&self) -> bool {
+        self.options.sql_parser.enable_ident_normalization
+    }
+
+    /// A name as it is written. `None` for one that DataFusion does not read as a table; the planner then says why.
+    pub(crate) fn reference(&self, name: &ObjectName) -> Option<TableReference> {
+        object_name_to_table_reference(name.clone(), self.normalizes_names()).ok()
+    }
+
+    /// The catalog of names that do not say one.
+    pub(crate) fn default_catalog(&self) -> &str {
+        &self.options.catalog.default_catalog
+    }
+
+    /// The relation that a name stands for.
+    pub(crate) fn resolve(&self, name: TableReference) -> ResolvedTableReference {
+        let catalog = &self.options.catalog;
+        name.resolve(&catalog.default_catalog, &catalog.default_schema)
+    }
+}
