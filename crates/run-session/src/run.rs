@@ -104,7 +104,7 @@ impl Run {
     }
 
     /// Warns of something about the run's subject, such as its script: once, on the console and in the finish report.
-    pub fn warn(&self, warning: impl fmt::Display) {
+    pub fn warn(&self, warning: impl std::fmt::Display) {
         self.state.warn(warning.to_string());
     }
 
