@@ -6,7 +6,7 @@ use std::{
 };
 
 use daglight::{
-    LIFECYCLE_TARGET, Telemetry,
+    LIFECYCLE_TARGET, NOTE_TARGET, Telemetry,
     otel::WithTraceIds,
     policy::{Policy, SqlText},
 };
@@ -31,7 +31,9 @@ pub(crate) fn install(telemetry: &Telemetry, progress: &MultiProgress) {
     let by_choice = chosen.is_some();
     // The command itself shows how nodes and runs end.
     let on_console = filter_fn(move |event| {
-        by_choice || (*event.level() <= Level::WARN && event.target() != LIFECYCLE_TARGET)
+        by_choice
+            || event.target() == NOTE_TARGET
+            || (*event.level() <= Level::WARN && event.target() != LIFECYCLE_TARGET)
     });
     let line = fmt::format().with_target(by_choice).with_ansi(io::stderr().is_terminal()).without_time();
     let console = fmt::layer()

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::Stall;
+use crate::{Stall, StallChanges};
 
 /// The state of a run at one moment.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -26,6 +26,8 @@ pub struct Beat {
     pub resident_bytes: Option<u64>,
     /// Queries that make no progress.
     pub stalls: Vec<Stall>,
+    /// Which of those are new with this beat, and which of the one before are over.
+    pub stall_changes: StallChanges,
     /// Why the evidence of this beat is not on disk, where it should be.
     pub evidence_error: Option<String>,
 }

@@ -10,7 +10,7 @@ use daglight_guarded_files::FileBelow;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ActiveTask, Beat, IoCounters, StallLog,
+    ActiveTask, Beat, IoCounters, StallChanges, StallLog,
     process::{self, ProcessSpace, ProcessStat},
 };
 
@@ -134,8 +134,8 @@ impl ProcessEvidence {
         }
     }
 
-    /// Takes a beat in.
-    pub(crate) fn record(&mut self, beat: &Beat) {
+    /// Takes a beat in, and returns which stalls began or ended with it.
+    pub(crate) fn record(&mut self, beat: &Beat) -> StallChanges {
         let gap_seconds = (beat.at - self.last_beat_at).as_seconds_f64();
         self.longest_gap_seconds = self.longest_gap_seconds.max(gap_seconds);
         self.last_beat_at = beat.at;
@@ -143,7 +143,7 @@ impl ProcessEvidence {
         self.stage.clone_from(&beat.stage);
         self.active_tasks.clone_from(&beat.active_tasks);
         self.record_resources(beat.io, beat.cpu_seconds, beat.resident_bytes);
-        self.stalls.record(beat.at, &beat.stalls);
+        self.stalls.record(beat.at, &beat.stalls)
     }
 
     /// The end in good order. Nothing runs any more, and the resources are those of the whole run.

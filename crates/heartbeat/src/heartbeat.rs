@@ -12,7 +12,7 @@ use std::{
 use chrono::{DateTime, Utc};
 
 use crate::{
-    ActiveTask, Beat, ProcessEvidence, Progress, StallDetector,
+    ActiveTask, Beat, ProcessEvidence, Progress, StallChanges, StallDetector,
     process::{self, ProcessStat},
 };
 
@@ -195,7 +195,9 @@ struct Beating {
     started: Instant,
     sequence: u64,
     stalls: StallDetector,
-    evidence: Option<(PathBuf, ProcessEvidence)>,
+    evidence: ProcessEvidence,
+    /// Where the evidence is kept, if anywhere.
+    evidence_path: Option<PathBuf>,
     warned: Warned,
 }
 
@@ -214,8 +216,6 @@ impl Beating {
         on_beat: Box<dyn Fn(&Beat) + Send>,
     ) -> Self {
         let interval = config.interval.clamp(MIN_INTERVAL, MAX_INTERVAL);
-        let evidence =
-            config.evidence.map(|path| (path, ProcessEvidence::of_self(Utc::now(), interval.as_secs_f64())));
         Self {
             shared,
             interval,
@@ -224,7 +224,8 @@ impl Beating {
             started: Instant::now(),
             sequence: 0,
             stalls: StallDetector::new(config.stall_after),
-            evidence,
+            evidence: ProcessEvidence::of_self(Utc::now(), interval.as_secs_f64()),
+            evidence_path: config.evidence,
             warned: Warned::default(),
         }
     }
@@ -237,9 +238,7 @@ impl Beating {
             // Beats that were missed are not made up for.
             next = (next + self.interval).max(Instant::now());
         }
-        if let Some((_, evidence)) = &mut self.evidence {
-            evidence.record_stop(Utc::now());
-        }
+        self.evidence.record_stop(Utc::now());
         // Nobody listens any more, and a run that ends well needs no evidence.
         let _ = self.write_evidence();
     }
@@ -254,9 +253,7 @@ impl Beating {
     fn beat(&mut self) {
         self.sequence += 1;
         let mut beat = self.take(Utc::now());
-        if let Some((_, evidence)) = &mut self.evidence {
-            evidence.record(&beat);
-        }
+        beat.stall_changes = self.evidence.record(&beat);
         beat.evidence_error = self.write_evidence();
         let called = catch_unwind(AssertUnwindSafe(|| (self.on_beat)(&beat)));
         if called.is_err() && !std::mem::replace(&mut self.warned.callback, true) {
@@ -285,14 +282,15 @@ impl Beating {
             cpu_seconds: ProcessStat::of_self().map(|stat| stat.cpu_seconds),
             resident_bytes: process::resident_bytes(),
             stalls,
+            stall_changes: StallChanges::default(),
             evidence_error: None,
         }
     }
 
     /// Why that did not work.
     fn write_evidence(&self) -> Option<String> {
-        let (path, evidence) = self.evidence.as_ref()?;
-        let error = evidence.write(path).err()?;
+        let path = self.evidence_path.as_ref()?;
+        let error = self.evidence.write(path).err()?;
         Some(format!("cannot write the heartbeat to {}: {error}", path.display()))
     }
 }

@@ -19,4 +19,4 @@ pub use beat::{ActiveTask, Beat, IoCounters};
 pub use evidence::{EVIDENCE_VERSION, EvidenceError, Liveness, ProcessEvidence};
 pub use heartbeat::{Heartbeat, HeartbeatConfig, StageGuard, TaskGuard};
 pub use progress::{NoProgress, OperatorProgress, Progress, QueryProgress};
-pub use stall::{Stall, StallDetector, StallEpisode, StallLog, stalled_operator};
+pub use stall::{Stall, StallChanges, StallDetector, StallEpisode, StallLog, stalled_operator};

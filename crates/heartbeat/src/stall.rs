@@ -162,24 +162,34 @@ pub struct StallLog {
 impl StallLog {
     const MAX_EPISODES: usize = 100;
 
-    /// Takes in the stalls of a beat.
-    pub(crate) fn record(&mut self, now: DateTime<Utc>, stalls: &[Stall]) {
-        for episode in &mut self.episodes {
-            if episode.ended.is_none() && !stalls.iter().any(|stall| stall.is_same(&episode.stall)) {
+    /// Takes in the stalls that last at this moment, and returns those that began or ended with it: what lasts is not
+    /// reported again.
+    pub(crate) fn record(&mut self, now: DateTime<Utc>, stalls: &[Stall]) -> StallChanges {
+        let is_among = |stall: &Stall, others: &[Stall]| others.iter().any(|other| other.is_same(stall));
+        let (began, ended) = (
+            stalls.iter().filter(|stall| !is_among(stall, &self.open)).cloned().collect::<Vec<_>>(),
+            self.open.iter().filter(|stall| !is_among(stall, stalls)).cloned().collect::<Vec<_>>(),
+        );
+        for episode in self.episodes.iter_mut().filter(|episode| episode.ended.is_none()) {
+            if is_among(&episode.stall, &ended) {
                 episode.ended = Some(now);
             }
         }
-        for stall in stalls {
-            if self.open.iter().any(|open| open.is_same(stall)) {
-                continue;
-            }
-            self.count += 1;
-            if self.episodes.len() < Self::MAX_EPISODES {
-                self.episodes.push(StallEpisode { stall: stall.clone(), ended: None });
-            }
-        }
+        self.count += began.len() as u64;
+        let kept = began.iter().take(Self::MAX_EPISODES.saturating_sub(self.episodes.len()));
+        self.episodes.extend(kept.map(|stall| StallEpisode { stall: stall.clone(), ended: None }));
         self.open = stalls.to_vec();
+        StallChanges { began, ended }
     }
+}
+
+/// What changed between two beats.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StallChanges {
+    /// Stalls that the beat before did not have.
+    pub began: Vec<Stall>,
+    /// Stalls that the beat before had: the query goes on, or has ended.
+    pub ended: Vec<Stall>,
 }
 
 #[cfg(test)]
@@ -307,9 +317,15 @@ mod tests {
             since: at(0),
         };
         let mut log = StallLog::default();
-        log.record(at(10), &[stall(0)]);
-        log.record(at(11), &[stall(0), stall(1)]);
-        log.record(at(12), &[stall(1)]);
+        let mut changes = |second, stalls: &[Stall]| {
+            let changes = log.record(at(second), stalls);
+            let ids = |stalls: Vec<Stall>| stalls.into_iter().map(|stall| stall.query_id).collect::<Vec<_>>();
+            (ids(changes.began).join(" "), ids(changes.ended).join(" "))
+        };
+        let pair = |began: &str, ended: &str| (began.to_owned(), ended.to_owned());
+        assert_eq!(changes(10, &[stall(0)]), pair("0", ""));
+        assert_eq!(changes(11, &[stall(0), stall(1)]), pair("1", ""));
+        assert_eq!(changes(12, &[stall(1)]), pair("", "0"));
         let ends: Vec<_> = log.episodes.iter().map(|episode| episode.ended).collect();
         assert_eq!((log.count, ends), (2, vec![Some(at(12)), None]));
 

@@ -20,6 +20,7 @@ mod layer;
 mod ledger;
 mod lines;
 mod messages;
+mod metric_changes;
 mod metric_reader;
 mod metrics;
 mod origin;

@@ -11,7 +11,8 @@ use opentelemetry::{
     trace::{TraceContextExt as _, TracerProvider as _},
 };
 use opentelemetry_proto::tonic::{
-    collector::metrics::v1::ExportMetricsServiceRequest, metrics::v1::MetricsData,
+    collector::metrics::v1::ExportMetricsServiceRequest,
+    metrics::v1::{MetricsData, ResourceMetrics},
 };
 use opentelemetry_sdk::metrics::{SdkMeterProvider, Temporality};
 
@@ -19,6 +20,7 @@ use crate::{
     BridgeTracer, RunScope, Signal,
     bridge::BridgeInner,
     ledger::{Ledger, SignalLedgers},
+    metric_changes::MetricChanges,
     metric_reader::SharedReader,
     metrics::{RunMetrics, show_losses},
     names::{self, Key, span},
@@ -49,6 +51,7 @@ struct Inner {
     /// Keeps the pipeline that `reader` reads from.
     _meter_provider: SdkMeterProvider,
     reader: SharedReader,
+    metric_changes: Mutex<MetricChanges>,
     /// What the process had sent over OTLP when the run began.
     otlp_metrics_before: Ledger,
     ledgers: Mutex<Option<SignalLedgers>>,
@@ -92,6 +95,7 @@ impl RunSignals {
             metrics,
             _meter_provider: meter_provider,
             reader,
+            metric_changes: Mutex::default(),
             ledgers: Mutex::new(None),
         };
         Self { inner: Arc::new(inner) }
@@ -125,19 +129,27 @@ impl RunSignals {
         self.inner.run.origin.set_execution_run_id(id);
     }
 
-    /// Writes the state of all metrics as a line of their file. It returns before the line is on disk.
+    /// Writes the data points that have changed since the last call as a line of the metrics' file. It returns before the
+    /// line is on disk.
     pub fn snapshot_metrics(&self) {
-        if let Some((metrics, points)) = self.inner.reader.snapshot() {
-            let mut snapshot = MetricsData {
-                resource_metrics: ExportMetricsServiceRequest::from(&metrics).resource_metrics,
-            };
-            for resource in
-                snapshot.resource_metrics.iter_mut().filter_map(|metrics| metrics.resource.as_mut())
-            {
-                resource.attributes.sort_by(|a, b| a.key.cmp(&b.key));
-            }
-            self.inner.run.metrics(snapshot, points);
+        self.write_metrics(|metrics, _| {
+            let mut changes = self.inner.metric_changes.lock().unwrap_or_else(PoisonError::into_inner);
+            changes.retain_changed(metrics)
+        });
+    }
+
+    /// Writes what `select` leaves of the state of all metrics; it returns how many data points those are.
+    fn write_metrics(&self, select: impl FnOnce(&mut Vec<ResourceMetrics>, u64) -> u64) {
+        let Some((metrics, points)) = self.inner.reader.snapshot() else { return };
+        let mut resource_metrics = ExportMetricsServiceRequest::from(&metrics).resource_metrics;
+        let points = select(&mut resource_metrics, points);
+        if points == 0 {
+            return;
         }
+        for resource in resource_metrics.iter_mut().filter_map(|metrics| metrics.resource.as_mut()) {
+            resource.attributes.sort_by(|a, b| a.key.cmp(&b.key));
+        }
+        self.inner.run.metrics(MetricsData { resource_metrics }, points);
     }
 
     /// Waits until everything so far is in the files. False when that took longer than `timeout`. It blocks.
@@ -156,7 +168,8 @@ impl RunSignals {
 
     fn finish_once(&self, deadline: Instant) -> SignalLedgers {
         let Inner { bridge, run, .. } = &*self.inner;
-        self.snapshot_metrics();
+        // The last line has the whole state, for readers that look no further.
+        self.write_metrics(|_, points| points);
         let exports = &bridge.exports;
         let flush = exports.begin_flush();
         run.close(deadline);

@@ -11,6 +11,9 @@
 /// shows these things itself may leave them out of its console.
 pub const LIFECYCLE_TARGET: &str = "daglight::run";
 
+/// The `tracing` target of notes that belong on a console at level `INFO`, such as that a stall is over.
+pub const NOTE_TARGET: &str = "daglight::note";
+
 mod artifacts;
 mod attributes;
 mod beside_runtime;

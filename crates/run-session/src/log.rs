@@ -48,7 +48,19 @@ macro_rules! warn_of {
     };
 }
 
-pub(crate) use {log, warn_of};
+/// Logs that what a warning said is over, where the console shows it: see [`crate::NOTE_TARGET`].
+macro_rules! note_of {
+    ($message:literal $(, $key:ident = $field:expr)* $(,)?) => {
+        tracing::event!(
+            target: $crate::NOTE_TARGET,
+            tracing::Level::INFO,
+            $($key = $crate::log::Field::as_value(&$field),)*
+            $message
+        )
+    };
+}
+
+pub(crate) use {log, note_of, warn_of};
 
 /// Logs a warning that has no fields.
 pub(crate) fn warn_that(warning: &Captured) {

@@ -14,7 +14,7 @@ const UNKNOWN: &str = "unknown";
 const SESSION_RUNTIME_HASH: &str = "session_runtime_hash";
 const PLAN_SIGNATURE: &str = "plan_signature";
 
-/// What the version's tags say of the policy. The manifest has all of its rules.
+/// What the tags say of the policy. The manifest has all of its rules.
 const SHOWN_RULES: [&str; 8] = [
     "profile",
     "data_statistics",
@@ -51,6 +51,7 @@ pub(crate) fn run_tags(
         ("daglight.version".to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
         ("datafusion.version".to_owned(), DATAFUSION_VERSION.to_owned()),
     ]);
+    tags.extend(policy_tags(policy));
     tags.extend(settings.team.clone().map(|team| ("team".to_owned(), team)));
     tags.extend(session_tag(telemetry));
     tags
@@ -92,8 +93,9 @@ fn session_tag(telemetry: &Telemetry) -> Option<(String, String)> {
     Some((SESSION_RUNTIME_HASH.to_owned(), telemetry.shared.sessions.runtime_hash()?))
 }
 
-/// The policy in force, as tags of the DAG's version.
-pub(crate) fn policy_tags(policy: &Policy) -> BTreeMap<String, String> {
+/// The policy in force. It may change from run to run, so it describes the run: the tracking server keeps the tags of a
+/// version as its first run had them.
+fn policy_tags(policy: &Policy) -> BTreeMap<String, String> {
     let mut rules = policy.rules();
     let shown =
         SHOWN_RULES.into_iter().filter_map(|name| Some((format!("policy.{name}"), rules.remove(name)?)));

@@ -1,6 +1,7 @@
 //! What happens when a run starts: it gets its folder, its signals, its outbox and its heartbeat.
 
 use std::{
+    collections::BTreeMap,
     path::Path,
     sync::{
         Arc, Mutex,
@@ -11,7 +12,7 @@ use std::{
 use chrono::Utc;
 use daglight_bundle_report::Bundle;
 use daglight_capture_policy::{Policy, in_one_line};
-use daglight_heartbeat::{Beat, Heartbeat, HeartbeatConfig};
+use daglight_heartbeat::{Beat, Heartbeat, HeartbeatConfig, Stall};
 use daglight_otel_bridge::{
     RunScope, SignalFiles, StageSpan,
     names::{self, Key, key},
@@ -25,10 +26,10 @@ use crate::{
     close::signal_files,
     finish::write_manifest,
     live_progress::LiveProgress,
-    log::{field, log, warn_of},
+    log::{Field, field, log, note_of, warn_of},
     node_scope::QueryOwners,
     run_state::{RootSpan, RunState},
-    run_tags::{policy_hash, policy_tags, run_tags, tell_replaced_tags},
+    run_tags::{policy_hash, run_tags, tell_replaced_tags},
     trace_link::trace_url,
 };
 
@@ -107,7 +108,7 @@ fn announce(state: &RunState) {
     if let Some(tracker) = &state.tracker {
         let note = |key: &str, text: &str| state.policy.capture_named(key, text).to_text();
         let shown = state.dag.clone().with_code_text(|text| shown_code(text, &state.policy)).with_notes(note);
-        tracker.record(&Event::version(&shown, policy_tags(&state.policy)));
+        tracker.record(&Event::version(&shown, BTreeMap::new()));
         let RunState { run_id, started_at, .. } = *state;
         tracker.record(&Event::RunStarted { run_id, tags: state.tags.clone(), time: started_at });
     }
@@ -152,16 +153,45 @@ fn emit(state: &RunState, beat: &Beat) {
         state.bundle_failed(error.clone());
     }
     let _guard = span.context().attach();
-    for stall in &beat.stalls {
-        let shown = |text: &Option<String>| text.as_deref().map(|text| field(state.policy.capture(text)));
+    for stall in &beat.stall_changes.began {
+        let StallFields { query_id, node, operator } = StallFields::of(stall, &state.policy);
         warn_of!(
             "no progress",
-            query_id = field(state.policy.capture(stall.query_id.as_str())),
-            node = shown(&stall.node).unwrap_or_else(|| field("-")),
-            operator = shown(&stall.operator).unwrap_or_else(|| field("-")),
+            query_id = query_id,
+            node = node,
+            operator = operator,
             since = field(state.policy.capture(stall.since.to_rfc3339())),
+        );
+    }
+    for stall in &beat.stall_changes.ended {
+        let StallFields { query_id, node, operator } = StallFields::of(stall, &state.policy);
+        let stalled_seconds = (beat.at - stall.since).as_seconds_f64();
+        note_of!(
+            "no longer without progress",
+            query_id = query_id,
+            node = node,
+            operator = operator,
+            stalled_seconds = field(stalled_seconds),
         );
     }
     span.end();
     state.signals.snapshot_metrics();
+}
+
+/// What the log says of a stall.
+struct StallFields {
+    query_id: Field,
+    node: Field,
+    operator: Field,
+}
+
+impl StallFields {
+    fn of(stall: &Stall, policy: &Policy) -> Self {
+        let shown = |text: Option<&str>| field(policy.capture(text.unwrap_or("-")));
+        Self {
+            query_id: shown(Some(&stall.query_id)),
+            node: shown(stall.node.as_deref()),
+            operator: shown(stall.operator.as_deref()),
+        }
+    }
 }
