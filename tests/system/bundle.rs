@@ -50,8 +50,15 @@ fn there_is_a_plan_bundle_for_every_query() {
 
 #[test]
 fn the_heartbeat_of_a_run_that_outlives_an_interval_is_there() {
-    let beat = observed().json("heartbeat.json");
-    assert!(beat["pid"].is_u64(), "{beat}");
+    let observed = observed();
+    let evidence = observed.json("heartbeat.json");
+    assert!(evidence["pid"].is_u64() && evidence["stopped_at"].is_string(), "{evidence}");
+    let beats = evidence["beats"].as_u64().expect("a count");
+    assert!(beats > 0, "{evidence}");
+    for spans in [&observed.spans, &decode_strictly(&observed.file("otel_traces.json"), "traces")] {
+        let shown = spans.iter().filter(|span| span["name"] == "build.heartbeat").count() as u64;
+        assert_eq!(shown, beats, "a span for each beat");
+    }
 }
 
 #[test]

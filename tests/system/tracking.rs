@@ -88,6 +88,27 @@ fn a_run_has_its_state_times_outputs_and_tags() {
     assert_eq!(tags["repo"], Checkout::REPO);
 }
 
+#[test]
+fn what_may_change_from_run_to_run_is_a_tag_of_the_run_and_not_of_its_version() {
+    let (checkout, hamilton) = (Checkout::new(), Hamilton::take());
+    let project = hamilton.project("policies");
+    let pipeline = checkout.pipeline("shop.sql", SHOP);
+    for profile in ["dev", "prod"] {
+        Daglight::run(&checkout, &pipeline)
+            .args(["--profile", profile])
+            .tracked_in(&project)
+            .finish()
+            .report(0);
+    }
+    let [version] = &hamilton.versions(&project)[..] else { panic!("two versions") };
+    let tags = hamilton.version(&version["id"])["tags"].clone();
+    assert!(!tags.to_string().contains("policy"), "{tags}");
+    let runs = hamilton.runs(&project);
+    let of = |rule: &str| runs.iter().map(|run| run["tags"][rule].as_str()).collect::<Vec<_>>();
+    assert_eq!(of("policy.profile"), [Some("prod"), Some("dev")], "the newest first");
+    assert_eq!(of("policy.sql_text"), [Some("without_literals"), Some("whole")]);
+}
+
 fn root_span() -> &'static Value {
     observed().spans.iter().find(|span| span["name"] == "pipeline.execute").expect("a root span")
 }

@@ -2,10 +2,16 @@
 
 use std::fs;
 
-use daglight_system_tests::{Checkout, Daglight, Fault, Finished, Hamilton, Project, Proxy};
+use daglight_system_tests::{Checkout, Daglight, Fault, Finished, Hamilton, OtlpReceiver, Project, Proxy};
 use serde_json::{Value, json};
 
 const ONE_ROW: &str = "-- node: one\nSELECT 1 AS x;\n";
+
+/// Nothing listens there: the port is reserved.
+const NOWHERE: &str = "http://127.0.0.1:1";
+
+/// Nothing ends it but a signal.
+const ENDLESS: &str = "SELECT count(*) FROM generate_series(1, 1000000) a, generate_series(1, 1000000) b WHERE a.value % 7 = b.value % 5;\n";
 
 /// Runs a small pipeline, and gives the folder of its bundle.
 fn run(checkout: &Checkout, project: Option<&Project>) -> String {
@@ -14,6 +20,13 @@ fn run(checkout: &Checkout, project: Option<&Project>) -> String {
     let run = Daglight::run(checkout, &pipeline).env("DAGLIGHT_FLUSH_SECONDS", "20");
     let run = project.into_iter().fold(run, Daglight::tracked_in);
     run.finish().report(0)["bundle"].as_str().expect("a bundle").to_owned()
+}
+
+/// Runs it for a server that is away.
+fn run_waiting(checkout: &Checkout, project: &Project) -> String {
+    let pipeline = checkout.path().join("one.sql");
+    let run = Daglight::run(checkout, &pipeline).tracked_in(project).env("HAMILTON_API_URL", NOWHERE);
+    run.env("DAGLIGHT_FLUSH_SECONDS", "1").finish().report(0)["bundle"].as_str().expect("a bundle").to_owned()
 }
 
 fn bundles(checkout: &Checkout) -> usize {
@@ -48,7 +61,7 @@ fn prune_keeps_what_waits_unless_told_otherwise() {
     let (checkout, hamilton) = (Checkout::new(), Hamilton::take());
     let project = hamilton.project("prune");
     let delivered = run(&checkout, Some(&project));
-    let waiting = run(&checkout, None);
+    let waiting = run_waiting(&checkout, &project);
     run(&checkout, Some(&project));
     let prune = |arguments: &[&str]| Daglight::new(&checkout, [&["prune"], arguments].concat()).finish();
 
@@ -93,7 +106,10 @@ fn doctor_says_what_is_wrong_and_what_to_do() {
         "writable",
     ];
     check_doctor(doctor().finish(), 0, &well);
-    check_doctor(Daglight::new(&checkout, ["doctor"]).finish(), 1, &["FAIL tracker", "HAMILTON_API_URL"]);
+    let nothing_set = Daglight::new(&checkout, ["doctor"]).finish();
+    check_doctor(nothing_set, 0, &["ok tracker no server", "HAMILTON_API_URL", "ok otlp no endpoint"]);
+    let only_project = Daglight::new(&checkout, ["doctor"]).env("HAMILTON_PROJECT_ID", "1").finish();
+    check_doctor(only_project, 1, &["FAIL tracker tracker.project_id is set", "HAMILTON_API_URL"]);
     let wrong = |name: &str, value: &str| doctor().env(name, value).finish();
     check_doctor(wrong("HAMILTON_TRACKER_ENABLED", "perhaps"), 1, &["FAIL configuration", "perhaps"]);
     check_doctor(wrong("HAMILTON_TRACKER_ENABLED", "false"), 0, &["ok tracker off"]);
@@ -122,4 +138,130 @@ fn doctor_says_what_is_wrong_and_what_to_do() {
     );
     proxy.spoil("GET /api/v1/phone_home", 2, Fault::Dated("Sat, 01 Jan 2022 00:00:00 GMT"));
     check_doctor(wrong("HAMILTON_API_URL", &proxy.url()), 1, &["FAIL clock", "time server", "ok project"]);
+}
+
+#[test]
+fn doctor_asks_the_otlp_endpoints() {
+    let checkout = Checkout::new();
+    let receiver = OtlpReceiver::start();
+    for protocol in ["grpc", "http/protobuf", "http/json"] {
+        let doctor = Daglight::new(&checkout, ["doctor"]).observed_by(&receiver, protocol).finish();
+        check_doctor(doctor, 0, &["ok otlp traces http", "ok otlp metrics http", "ok otlp logs http"]);
+    }
+    let doctor = Daglight::new(&checkout, ["doctor"])
+        .observed_by(&receiver, "http/protobuf")
+        .env("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", "http://127.0.0.1:1/v1/logs")
+        .env("OTEL_METRICS_EXPORTER", "none")
+        .finish();
+    let Finished { stdout, .. } = &doctor;
+    assert!(!stdout.contains("otlp metrics"), "{stdout}");
+    check_doctor(
+        doctor,
+        1,
+        &[
+            "ok otlp traces",
+            "FAIL otlp logs cannot send to http://127.0.0.1:1",
+            "OTEL_EXPORTER_OTLP_LOGS_ENDPOINT",
+        ],
+    );
+    let wrong = Daglight::new(&checkout, ["doctor"]).env("OTEL_TRACES_SAMPLER", "sometimes").finish();
+    check_doctor(wrong, 1, &["FAIL opentelemetry OTEL_TRACES_SAMPLER"]);
+    assert!(receiver.spans().is_empty(), "an empty request is nothing to keep");
+}
+
+/// Ways in which a run is not recorded for a tracking server.
+const TRACKER_OFF: [(&str, &str); 2] =
+    [("HAMILTON_TRACKER_ENABLED", "false"), ("HAMILTON_TELEMETRY_PROFILE", "ci")];
+
+#[test]
+fn runs_without_the_tracker_are_looked_after_like_all_others() {
+    for off in TRACKER_OFF {
+        let checkout = Checkout::new();
+        let pipeline = checkout.path().join("one.sql");
+        fs::write(&pipeline, ONE_ROW).expect("a file");
+        let finished = Daglight::run(&checkout, &pipeline).env(off.0, off.1).finish();
+        assert_eq!(finished.stderr.matches("WARN").count(), 0, "{}", finished.stderr);
+        assert_eq!(
+            (&finished.report(0)["tracking"], &finished.report(0)["warnings"]),
+            (&json!("off"), &json!([]))
+        );
+        let listed = Daglight::new(&checkout, ["status", "--json"]).finish().report(0);
+        assert_eq!((&listed[0]["problems"], &listed[0]["tracker"]), (&json!([]), &Value::Null), "{listed:#}");
+        // With a server that is not there: it has nothing to do with these runs.
+        for server in ["", NOWHERE] {
+            let sync = Daglight::new(&checkout, ["sync"]);
+            let sync = match server {
+                "" => sync,
+                url => sync
+                    .env("HAMILTON_API_URL", url)
+                    .env("HAMILTON_USERNAME", "me@example.com")
+                    .env("HAMILTON_PROJECT_ID", "1"),
+            };
+            let synced = sync.finish().ended_with(0);
+            assert!(synced.stdout.contains("not recorded for the tracker"), "{}", synced.stdout);
+        }
+        let pruned = Daglight::new(&checkout, ["prune", "--keep", "0"]).finish().ended_with(0);
+        assert!(pruned.stdout.contains("deleted"), "{}", pruned.stdout);
+        assert_eq!(bundles(&checkout), 0);
+    }
+}
+
+#[test]
+fn a_run_without_the_tracker_that_was_killed_is_closed() {
+    let checkout = Checkout::new();
+    let pipeline = checkout.pipeline("endless.sql", ENDLESS);
+    let running = Daglight::run(&checkout, &pipeline).env("HAMILTON_TRACKER_ENABLED", "false").start();
+    let started = || {
+        let bundles = fs::read_dir(checkout.path().join("out/run_bundle")).into_iter().flatten().flatten();
+        bundles.map(|bundle| bundle.path()).find(|bundle| bundle.join("heartbeat.json").exists())
+    };
+    running.wait_until("its start", || started().is_some());
+    running.signal("KILL");
+    running.finish();
+    let status = || Daglight::new(&checkout, ["status", "--json"]).finish().report(0)[0]["status"].clone();
+    assert_eq!(status(), "process_ended");
+    let shown = Daglight::new(&checkout, ["status"]).finish().ended_with(0).stdout;
+    assert!(shown.contains("process ended") && shown.contains("daglight sync out"), "{shown}");
+    let synced = Daglight::new(&checkout, ["sync"]).finish().ended_with(0);
+    assert!(synced.stdout.contains("closed as FAILURE"), "{}", synced.stdout);
+    assert_eq!(status(), "failure");
+    let report =
+        fs::read_to_string(started().expect("a bundle").join("run_diagnostics_report.md")).expect("a report");
+    assert!(report.contains("process ended"), "{report}");
+    Daglight::new(&checkout, ["prune", "--keep", "0"]).finish().ended_with(0);
+    assert_eq!(bundles(&checkout), 0);
+}
+
+#[test]
+fn without_a_server_nothing_is_wrong() {
+    let checkout = Checkout::new();
+    let pipeline = checkout.path().join("one.sql");
+    fs::write(&pipeline, ONE_ROW).expect("a file");
+    let run = || Daglight::new(&checkout, ["run", "--output-dir", "out"]).args([&pipeline]);
+    let finished = run().finish().ended_with(0);
+    let said: Vec<&str> = finished.stderr.lines().filter(|line| line.contains("HAMILTON")).collect();
+    assert!(said.len() == 1 && !said[0].contains("WARN"), "{}", finished.stderr);
+    assert!(
+        !finished.stderr.contains("WARN") && !finished.stderr.contains("daglight sync"),
+        "{}",
+        finished.stderr
+    );
+    let report = Daglight::run(&checkout, &pipeline).finish().report(0);
+    assert_eq!((&report["tracking"], &report["warnings"]), (&json!("no_server"), &json!([])));
+    let bundle = report["bundle"].as_str().expect("a bundle");
+    let page =
+        fs::read_to_string(checkout.path().join(bundle).join("run_diagnostics_report.md")).expect("a report");
+    assert!(!page.contains("Not delivered") && !page.contains("**!**"), "{page}");
+    Daglight::new(&checkout, ["sync"]).finish().ended_with(0);
+
+    let half = Daglight::run(&checkout, &pipeline).env("HAMILTON_PROJECT_ID", "1").finish();
+    let said: Vec<&str> = half.stderr.lines().filter(|line| line.contains("WARN")).collect();
+    assert!(said.len() == 1 && said[0].contains("HAMILTON_API_URL"), "{}", half.stderr);
+
+    // Whoever has a server now may want them there; else nobody waits for them.
+    let prune = || Daglight::new(&checkout, ["prune", "--keep", "0"]);
+    let kept = prune().env("HAMILTON_API_URL", NOWHERE).finish().ended_with(0).stdout;
+    assert_eq!((kept.matches("kept").count(), bundles(&checkout)), (3, 3), "{kept}");
+    prune().finish().ended_with(0);
+    assert_eq!(bundles(&checkout), 0);
 }

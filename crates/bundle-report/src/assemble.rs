@@ -9,8 +9,8 @@ use daglight_otel_bridge::names::Namespace;
 use crate::{
     ActiveTaskReport, ArtifactCatalog, Bundle, DeliveryReport, HeartbeatReport, Manifest, NodeReport,
     NodeStatus, Problem, ProcessState, REPORT_VERSION, ReadError, Report, ReportStatus, RunStatus, Severity,
-    SignalLedger, SpanReport, StageReport, StallReport, Totals, UnreadableFile, WriteError, display,
-    headline, html, markdown, nodes,
+    SignalLedger, SpanReport, StageReport, StallReport, Totals, Tracking, UnreadableFile, WriteError,
+    display, headline, html, markdown, nodes,
     plan_bundle::read_plans,
     problems::moment,
     queries::{self, PlannedQueries},
@@ -262,19 +262,22 @@ impl Parts<'_> {
         });
         // The tracker's events of a run that was killed are in its outbox, counted or not.
         let tracker_waits = tracker.as_ref().is_some_and(|account| account.ledger.waiting > 0)
-            || (status == ReportStatus::Interrupted && self.bundle.tracker_dir().is_dir());
+            || (status == ReportStatus::Interrupted && manifest.tracking != Tracking::Off);
         let backend_missed = manifest.delivery.signals.iter().any(|account| {
             account.destination != "bundle" && account.ledger.waiting + account.ledger.dropped_total() > 0
         });
         let ledgers: Vec<SignalLedger> =
             tracker.into_iter().chain(manifest.delivery.signals.iter().cloned()).collect();
+        let is_expected =
+            |account: &&SignalLedger| account.signal != "tracker" || manifest.tracking.is_expected();
         let bundle = self.bundle.dir().to_string_lossy();
         let command = |name| format!("daglight {name} {}", display::shell_word(&bundle));
         DeliveryReport {
             is_final: manifest.status != RunStatus::Running,
-            waiting: ledgers.iter().map(|account| account.ledger.waiting).sum(),
+            waiting: ledgers.iter().filter(is_expected).map(|account| account.ledger.waiting).sum(),
             dropped: ledgers.iter().map(|account| account.ledger.dropped_total()).sum(),
             ledgers,
+            tracking: manifest.tracking,
             sync_command: tracker_waits.then(|| command("sync")),
             replay_command: backend_missed.then(|| command("replay")),
         }
@@ -512,6 +515,27 @@ mod tests {
         let DeliveryReport { sync_command, replay_command, .. } = report.delivery;
         assert!(sync_command.unwrap().starts_with("daglight sync "));
         assert!(replay_command.unwrap().starts_with("daglight replay "));
+    }
+
+    #[test]
+    fn without_a_server_nothing_is_missing_and_a_note_says_how_to_see_the_run_there() {
+        let run = Run::new().manifest(|manifest| {
+            manifest.tracking = Tracking::NoServer;
+            manifest.warnings.clear();
+            manifest.delivery.tracker = Some(Ledger { produced: 9, waiting: 9, ..Ledger::default() });
+        });
+        let report = run.report();
+        assert_eq!(report.delivery.waiting, 0);
+        let notes: Vec<_> =
+            report.headline.iter().filter(|finding| finding.text.contains("Hamilton")).collect();
+        let [note] = &notes[..] else { panic!("{:#?}", report.headline) };
+        assert_eq!(note.level, crate::Level::Note);
+        assert!(note.text.contains("daglight sync "), "{}", note.text);
+        assert!(
+            report.headline.iter().all(|finding| finding.level != crate::Level::Warning),
+            "{:#?}",
+            report.headline
+        );
     }
 
     #[test]

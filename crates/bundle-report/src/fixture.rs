@@ -7,7 +7,7 @@ use daglight_run_identity::RunId;
 
 use crate::{
     Artifact, ArtifactColumn, Delivery, Identity, Ledger, Links, MANIFEST_FORMAT, MANIFEST_VERSION, Manifest,
-    NodeRecord, NodeStatus, RunStatus, SignalLedger,
+    NodeRecord, NodeStatus, RunStatus, SignalLedger, Tracking,
 };
 
 /// The moment at which every run of a test starts.
@@ -145,6 +145,7 @@ pub(crate) fn manifest() -> Manifest {
                 ledger: Ledger { produced: 4, delivered: 4, ..Ledger::default() },
             }],
         },
+        tracking: Tracking::Server,
         warnings: Vec::new(),
         links: Links {
             hamilton_run: Some("http://127.0.0.1:8241/dashboard/project/1/runs/17".into()),

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 
 use crate::{
     Finding, HeartbeatReport, Ledger, Level, NodeReport, NodeStatus, ProcessState, Report, ReportStatus,
-    Severity, display,
+    Severity, Tracking, display,
 };
 
 /// Nodes, errors and stalls that are named one by one.
@@ -187,7 +187,13 @@ fn delivery(report: &Report, findings: &mut Findings) {
             .add(Level::Warning, format!("Lost: {} ({}).", named(Ledger::dropped_total), reasons.join("; ")));
     }
     if let Some(command) = &delivery.sync_command {
-        findings.add(Level::Note, format!("Deliver what waits for the tracker with: {command}"));
+        let text = match delivery.tracking {
+            Tracking::NoServer => {
+                format!("To see this run in the Hamilton UI, configure its server, then: {command}")
+            }
+            _ => format!("Deliver what waits for the tracker with: {command}"),
+        };
+        findings.add(Level::Note, text);
     }
     if let Some(command) = &delivery.replay_command {
         findings.add(Level::Note, format!("Send the signals in the bundle again with: {command}"));

@@ -53,7 +53,7 @@ pub use ledger::{Delivery, Ledger, SignalLedger};
 pub use lines::FileReading;
 pub use manifest::{
     FileEntry, Identity, Links, MANIFEST_FORMAT, MANIFEST_VERSION, Manifest, NodeRecord, NodeStatus,
-    RunStatus,
+    RunStatus, Tracking,
 };
 pub use replace::WriteError;
 pub use report::{

@@ -16,8 +16,8 @@ use crate::{
 
 /// The version of `manifest.json`.
 ///
-/// - 1: identity, policy, status, nodes, files, delivery, warnings, links. `format` came later, and is not there in older
-///   bundles.
+/// - 1: identity, policy, status, nodes, files, delivery, warnings, links. `format` and `tracking` came later, and are not
+///   there in older bundles.
 pub const MANIFEST_VERSION: u32 = 1;
 
 /// What `format` is in every manifest: other files are called `manifest.json`, too.
@@ -61,6 +61,9 @@ pub struct Manifest {
     /// What was delivered, waits, or was dropped.
     #[serde(default)]
     pub delivery: Delivery,
+    /// Whether the run was meant for a tracking server.
+    #[serde(default)]
+    pub tracking: Tracking,
     /// What went wrong in recording the run.
     #[serde(default)]
     pub warnings: Vec<String>,
@@ -98,6 +101,29 @@ pub struct Identity {
     /// The tags of the run.
     #[serde(default)]
     pub tags: BTreeMap<String, String>,
+}
+
+/// Whether a run was meant for a tracking server.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Tracking {
+    /// The manifest does not say: older versions did not write it.
+    #[default]
+    Unknown,
+    /// The tracker was off. The bundle has no outbox.
+    Off,
+    /// The tracker was on and no server was configured. The outbox can be delivered when one is.
+    NoServer,
+    /// A server was configured.
+    Server,
+}
+
+impl Tracking {
+    /// Whether what waits in the outbox is waited for by somebody.
+    pub fn is_expected(self) -> bool {
+        matches!(self, Self::Server | Self::Unknown)
+    }
 }
 
 /// How a run ended.

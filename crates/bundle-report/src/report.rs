@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{Artifact, FileReading, Identity, Links, NodeStatus, SignalLedger, display};
+use crate::{Artifact, FileReading, Identity, Links, NodeStatus, SignalLedger, Tracking, display};
 
 /// The version of `run_diagnostics_report.json`.
 ///
@@ -390,10 +390,13 @@ pub struct DeliveryReport {
     pub is_final: bool,
     /// The accounts, the tracker's first.
     pub ledgers: Vec<SignalLedger>,
-    /// Items that wait, over all accounts.
+    /// Items that wait for a destination that is configured, over all accounts.
     pub waiting: u64,
     /// Items that are lost, over all accounts.
     pub dropped: u64,
+    /// Whether the run was meant for a tracking server.
+    #[serde(default)]
+    pub tracking: Tracking,
     /// The command that delivers what waits for the tracker.
     pub sync_command: Option<String>,
     /// The command that sends the bundle's signals to a tracing backend that has missed some.

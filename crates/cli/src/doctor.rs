@@ -11,26 +11,28 @@ use std::{
 
 use chrono::{TimeDelta, Utc};
 use daglight::{
-    policy::{SettingsLoader, in_one_line},
+    otel::{self, EndpointCheck},
+    policy::{SettingsLoader, TrackerSettings, in_one_line},
     tracker::{Client, Connection, ProjectRef},
 };
 
-use crate::{failure::Failure, say::say};
+use crate::{failure::Failure, say::say, summary::SERVER_VARIABLES};
 
 /// A clock that is off by more makes runs start before or after they did.
 const MAX_CLOCK_ERROR: TimeDelta = TimeDelta::seconds(30);
 
 pub(crate) fn doctor() -> Result<ExitCode, Failure> {
     let mut checks = Checks { failed: false };
-    examine(&mut checks);
+    if let Some(settings) = checks.check("configuration", SettingsLoader::from_process().load()) {
+        checks.ok("profile", &settings.profile);
+        check_output(&mut checks, &settings.bundle.output_dir);
+        check_tracker(&mut checks, &settings.tracker);
+    }
+    check_otlp(&mut checks);
     Ok(if checks.failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-/// Goes on as far as a check makes sense without those before it.
-fn examine(checks: &mut Checks) -> Option<()> {
-    let settings = checks.check("configuration", SettingsLoader::from_process().load())?;
-    checks.ok("profile", &settings.profile);
-    let output_dir = &settings.bundle.output_dir;
+fn check_output(checks: &mut Checks, output_dir: &Path) {
     match check_writable(output_dir) {
         Ok(()) => checks.ok("output folder", &output_dir.display().to_string()),
         Err(error) => checks.fail(
@@ -38,17 +40,19 @@ fn examine(checks: &mut Checks) -> Option<()> {
             &format!("{} cannot be written: {error}; set DAGLIGHT_OUTPUT_DIR", output_dir.display()),
         ),
     }
-    if !settings.tracker.enabled {
+}
+
+/// Goes on as far as a check makes sense without those before it.
+fn check_tracker(checks: &mut Checks, settings: &TrackerSettings) -> Option<()> {
+    if !settings.enabled {
         checks
             .ok("tracker", "off, by the profile or by HAMILTON_TRACKER_ENABLED: runs stay in their bundles");
         return None;
     }
-    let connection = checks.check("tracker", Connection::from_settings(&settings.tracker))?;
-    let Some(connection) = connection else {
-        checks.fail(
-            "tracker",
-            "no server: set HAMILTON_API_URL, HAMILTON_USERNAME, and HAMILTON_PROJECT_ID or DAGLIGHT_PROJECT",
-        );
+    let Some(connection) = checks.check("tracker", Connection::from_settings(settings))? else {
+        let how =
+            format!("no server, runs stay in their bundles; to see them in Hamilton, set {SERVER_VARIABLES}");
+        checks.ok("tracker", &how);
         return None;
     };
     let client = checks.check("client", Client::new(&connection))?;
@@ -85,7 +89,7 @@ fn examine(checks: &mut Checks) -> Option<()> {
                 connection.username()
             ),
         ),
-        None if settings.tracker.create_project => checks.ok("project", "does not exist yet; a run makes it"),
+        None if settings.create_project => checks.ok("project", "does not exist yet; a run makes it"),
         None => checks.fail(
             "project",
             &format!(
@@ -96,6 +100,27 @@ fn examine(checks: &mut Checks) -> Option<()> {
         ),
     }
     None
+}
+
+/// Asks the endpoint of each signal, as the variables of OpenTelemetry name it.
+fn check_otlp(checks: &mut Checks) {
+    let check = otel::check_endpoints(&otel::BridgeConfig::new("daglight").environment);
+    for warning in &check.warnings {
+        checks.fail("opentelemetry", warning);
+    }
+    if check.endpoints.is_empty() {
+        checks.ok(
+            "otlp",
+            "no endpoint: signals stay in their bundles; to send them, set OTEL_EXPORTER_OTLP_ENDPOINT",
+        );
+    }
+    for EndpointCheck { signal, variable, endpoint, result, .. } in &check.endpoints {
+        let what = format!("otlp {signal}");
+        match result {
+            Ok(()) => checks.ok(&what, endpoint),
+            Err(error) => checks.fail(&what, &format!("{} (from {variable})", in_one_line(&**error))),
+        }
+    }
 }
 
 /// Tries it where the folder is, or would be made.

@@ -8,7 +8,7 @@ use std::{
 
 use chrono::{DateTime, TimeDelta, Utc};
 use daglight::{
-    BundleStatus,
+    BundleState, BundleStatus,
     bundle::Bundle,
     policy::{BundleSettings, SettingsLoader, in_one_line},
 };
@@ -45,9 +45,11 @@ pub(crate) fn prune(args: &PruneArgs) -> Result<ExitCode, Failure> {
         })
         .collect();
     found.sort_by_key(|(_, status)| std::cmp::Reverse(status.started_at));
+    // What waits for a server that was never there is waited for only by who has one now.
+    let has_server = settings.tracker.enabled && settings.tracker.api_url.is_some();
     let mut going = Vec::new();
     for (bundle, status) in limits.over(&found, Utc::now()) {
-        match kept_because(status, args.even_waiting) {
+        match kept_because(status, args.even_waiting, has_server) {
             Some(reason) => say!("kept     {}: {reason}", status.dir.display()),
             None => going.push((bundle, status)),
         }
@@ -146,19 +148,22 @@ impl Limits {
     }
 }
 
-fn kept_because(status: &BundleStatus, even_waiting: bool) -> Option<String> {
-    if status.is_running() {
+fn kept_because(status: &BundleStatus, even_waiting: bool, has_server: bool) -> Option<String> {
+    if status.status == BundleState::Running {
         return Some("the run has not ended".to_owned());
     }
     if even_waiting {
         return None;
     }
+    let is_awaited = has_server || status.tracking.is_expected();
     match status.waiting() {
-        _ if status.process_ended => {
+        _ if status.status == BundleState::ProcessEnded && status.tracker.is_some() && is_awaited => {
             Some("its process ended before the run did, and `daglight sync` has not closed it".to_owned())
         }
         _ if status.outbox_unreadable => Some("what waits in it cannot be read".to_owned()),
-        0 => None,
-        waiting => Some(format!("{} records wait for the tracker", grouped(waiting))),
+        waiting if waiting > 0 && is_awaited => {
+            Some(format!("{} records wait for the tracker", grouped(waiting)))
+        }
+        _ => None,
     }
 }

@@ -3,9 +3,12 @@
 use std::process::ExitCode;
 
 use chrono::{TimeDelta, Utc};
-use daglight::{BundleStatus, RunStatus};
+use daglight::{BundleState, BundleStatus};
 
-use crate::{args::StatusArgs, bundles::bundles_at, failure::Failure, progress::grouped, say::say};
+use crate::{
+    args::StatusArgs, bundles::bundles_at, failure::Failure, progress::grouped, say::say,
+    summary::SERVER_VARIABLES,
+};
 
 pub(crate) fn status(args: &StatusArgs) -> Result<ExitCode, Failure> {
     let mut statuses: Vec<BundleStatus> = bundles_at(&args.dir)?.iter().map(BundleStatus::of).collect();
@@ -31,20 +34,30 @@ pub(crate) fn status(args: &StatusArgs) -> Result<ExitCode, Failure> {
             say!("  {problem}");
         }
     }
-    let waiting: u64 = statuses.iter().map(BundleStatus::waiting).sum();
-    if waiting > 0 {
-        say!("{} records wait; to deliver them: daglight sync {}", grouped(waiting), args.dir.display());
+    let waiting = |expected: bool| -> u64 {
+        let statuses = statuses.iter().filter(|status| status.tracking.is_expected() == expected);
+        statuses.map(BundleStatus::waiting).sum()
+    };
+    let sync = format!("daglight sync {}", args.dir.display());
+    if waiting(true) > 0 {
+        say!("{} records wait; to deliver them: {sync}", grouped(waiting(true)));
+    } else if waiting(false) > 0 {
+        say!("To see these runs in the Hamilton UI, configure its server ({SERVER_VARIABLES}), then: {sync}");
+    }
+    let dead = statuses.iter().filter(|status| status.status == BundleState::ProcessEnded).count();
+    if dead > 0 {
+        say!("{dead} ended with their process; to close them as failures: {sync}");
     }
     Ok(ExitCode::SUCCESS)
 }
 
 fn word(status: &BundleStatus) -> &'static str {
     match status.status {
-        _ if status.process_ended => "process ended",
-        Some(RunStatus::Running) => "running",
-        Some(RunStatus::Success) => "success",
-        Some(RunStatus::Failure) => "failure",
-        None => "unknown",
+        BundleState::ProcessEnded => "process ended",
+        BundleState::Running => "running",
+        BundleState::Success => "success",
+        BundleState::Failure => "failure",
+        _ => "unknown",
     }
 }
 

@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
-use daglight::{FinishReport, NodeStatus, RunStatus};
+use daglight::{FinishReport, NodeStatus, RunStatus, Tracking};
 
 use crate::{progress::brief, say::note};
+
+/// What names a tracking server, a project on it and a user.
+pub(crate) const SERVER_VARIABLES: &str = "HAMILTON_API_URL, HAMILTON_PROJECT_ID, HAMILTON_USERNAME";
 
 /// Says how a run ended and where to look at it. Quiet, only where it failed.
 pub(crate) fn print(report: &FinishReport, quiet: bool) {
@@ -15,7 +18,7 @@ pub(crate) fn print(report: &FinishReport, quiet: bool) {
     note!("{}", headline(report));
     let bundle = report.bundle.as_ref().map(|path| path.display().to_string());
     let links = [
-        ("hamilton", report.links.hamilton_run.clone()),
+        ("hamilton", hamilton(report)),
         ("trace", report.links.trace.clone()),
         ("bundle", bundle.clone()),
         ("deliver", waits(report).then(|| format!("daglight sync {}", bundle.as_deref().unwrap_or("out")))),
@@ -28,8 +31,17 @@ pub(crate) fn print(report: &FinishReport, quiet: bool) {
     }
 }
 
+/// The page of the run, or how there can be one.
+fn hamilton(report: &FinishReport) -> Option<String> {
+    match report.tracking {
+        Tracking::NoServer => Some(format!("not configured; to see runs there, set {SERVER_VARIABLES}")),
+        _ => report.links.hamilton_run.clone(),
+    }
+}
+
 fn waits(report: &FinishReport) -> bool {
-    report.ledger.tracker.as_ref().is_some_and(|tracker| tracker.waiting > 0)
+    report.tracking == Tracking::Server
+        && report.ledger.tracker.as_ref().is_some_and(|tracker| tracker.waiting > 0)
 }
 
 fn headline(report: &FinishReport) -> String {

@@ -8,7 +8,7 @@ use opentelemetry_proto::tonic::{
         trace::v1::ExportTraceServiceRequest,
     },
     logs::v1::LogsData,
-    metrics::v1::{Metric, MetricsData, metric::Data},
+    metrics::v1::MetricsData,
     trace::v1::TracesData,
 };
 use serde::Deserialize;
@@ -18,6 +18,7 @@ use crate::{
     environment::{Environment, SignalExport},
     lines::for_each_line,
     messages::OtlpRequest,
+    metric_changes::data_points,
     sender::{Patience, Sender},
     transport::GrpcRuntime,
 };
@@ -174,16 +175,5 @@ impl Replay {
         })?;
         damaged.add(found.unwrap_or_default());
         Ok(items)
-    }
-}
-
-fn data_points(metric: &Metric) -> usize {
-    match &metric.data {
-        Some(Data::Gauge(gauge)) => gauge.data_points.len(),
-        Some(Data::Sum(sum)) => sum.data_points.len(),
-        Some(Data::Histogram(histogram)) => histogram.data_points.len(),
-        Some(Data::ExponentialHistogram(histogram)) => histogram.data_points.len(),
-        Some(Data::Summary(summary)) => summary.data_points.len(),
-        None => 0,
     }
 }

@@ -278,7 +278,7 @@ fn shown(said: &str) -> String {
     without_credentials(said.trim()).chars().take(SHOWN_ANSWER).collect()
 }
 
-fn without_credentials(text: &str) -> String {
+pub(crate) fn without_credentials(text: &str) -> String {
     Redactor::default().text(text)
 }
 

@@ -7,7 +7,7 @@ use daglight_bundle_report::{Bundle, Manifest, NodeRecord, NodeStatus, ReadError
 use daglight_capture_policy::in_one_line;
 use daglight_heartbeat::{Liveness, ProcessEvidence as Beats};
 use daglight_otel_bridge::{SignalFiles, end_open_spans, names::Namespace};
-use daglight_tracker_client::{NodeProgress, OutboxStatus, Outcome, ProcessEvidence, outbox_status};
+use daglight_tracker_client::{NodeProgress, OutboxStatus, Outcome, ProcessEvidence, recorded_outbox};
 
 use crate::finish::milliseconds;
 
@@ -34,7 +34,7 @@ pub fn close_dead_run(bundle: &Bundle) -> Result<bool, CloseError> {
     if manifest.status != RunStatus::Running {
         return Ok(false);
     }
-    let outbox = outbox_status(&bundle.tracker_dir()).ok();
+    let outbox = recorded_outbox(&bundle.tracker_dir()).ok().flatten();
     let ProcessEvidence::Gone { last_seen } = process_evidence(bundle, outbox.as_ref()) else {
         return Ok(false);
     };

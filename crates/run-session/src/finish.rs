@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::PathBuf, time::SystemTime};
 use chrono::{DateTime, Utc};
 use daglight_bundle_report::{
     ArtifactCatalog, Delivery, FileEntry, Identity, Ledger, Links, MANIFEST_FORMAT, MANIFEST_VERSION,
-    Manifest, NodeRecord, NodeStatus, Report, RunStatus, SignalLedger,
+    Manifest, NodeRecord, NodeStatus, Report, RunStatus, SignalLedger, Tracking,
 };
 use daglight_capture_policy::{Captured, in_one_line};
 use daglight_otel_bridge::{Signal, SignalLedgers};
@@ -42,6 +42,8 @@ pub struct FinishReport {
     pub links: RunLinks,
     /// The accounts: produced = delivered + waiting + dropped.
     pub ledger: Delivery,
+    /// Whether the run was meant for a tracking server.
+    pub tracking: Tracking,
     /// Everything that went wrong with telemetry, one sentence each.
     pub warnings: Vec<String>,
     /// The run's tags.
@@ -125,11 +127,11 @@ pub(crate) fn finish(state: &RunState) -> FinishReport {
                 reasons.join(", ")
             ));
         }
-        if ledger.waiting > 0 {
+        // Without a server nothing is missing: the outbox keeps the run until there is one.
+        if ledger.waiting > 0 && state.telemetry.shared.connection.is_some() {
             let why = match &ledger.last_error {
                 Some(error) => error,
-                None if state.telemetry.shared.connection.is_some() => "the server did not answer in time",
-                None => "no server is configured (HAMILTON_API_URL, HAMILTON_PROJECT_ID, HAMILTON_USERNAME)",
+                None => "the server did not answer in time",
             };
             let warning = format!(
                 "{} of {} tracker records wait in the bundle: {why}. To deliver them later: daglight sync {}",
@@ -137,9 +139,8 @@ pub(crate) fn finish(state: &RunState) -> FinishReport {
                 ledger.produced,
                 bundle.dir().display()
             );
-            // The delivery has warned of its errors when they occurred, and without a server nothing went wrong.
-            let told = ledger.last_error.is_some() || state.telemetry.shared.connection.is_none();
-            state.warn_unless(told, warning);
+            // The delivery has warned of its errors when they occurred.
+            state.warn_unless(ledger.last_error.is_some(), warning);
         }
     }
     let delivery = Delivery { tracker: tracker_ledger.map(account), signals: signal_accounts(&signals) };
@@ -155,6 +156,7 @@ pub(crate) fn finish(state: &RunState) -> FinishReport {
         report,
         links: links(state),
         ledger: ending.delivery,
+        tracking: tracking(state),
         warnings: state.warnings(),
         tags: state.tags(),
     }
@@ -252,6 +254,7 @@ pub(crate) fn write_manifest(state: &RunState, ending: Option<&Ending>) {
         nodes: state.node_records(),
         files: FileEntry::of_bundle(bundle),
         delivery: ending.map(|ending| ending.delivery.clone()).unwrap_or_default(),
+        tracking: tracking(state),
         warnings,
         links: {
             let links = links(state);
@@ -268,6 +271,15 @@ fn status(state: &RunState, ending: Option<&Ending>) -> RunStatus {
         None => RunStatus::Running,
         Some(_) if state.records().failure.is_some() => RunStatus::Failure,
         Some(_) => RunStatus::Success,
+    }
+}
+
+/// Whether there is, or should be, a server that gets the run.
+fn tracking(state: &RunState) -> Tracking {
+    match (&state.tracker, state.telemetry.has_server()) {
+        (None, _) => Tracking::Off,
+        (Some(_), false) => Tracking::NoServer,
+        (Some(_), true) => Tracking::Server,
     }
 }
 

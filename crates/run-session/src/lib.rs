@@ -44,9 +44,9 @@ mod sync;
 mod telemetry;
 mod trace_link;
 
-pub use bundle_status::BundleStatus;
+pub use bundle_status::{BundleState, BundleStatus};
 pub use close::{CloseError, close_dead_run};
-pub use daglight_bundle_report::{NodeRecord, NodeStatus, RunStatus};
+pub use daglight_bundle_report::{NodeRecord, NodeStatus, RunStatus, Tracking};
 pub use finish::{FinishReport, ReportPaths, RunLinks};
 pub use node::Node;
 pub use options::RunOptions;

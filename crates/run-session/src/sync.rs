@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use daglight_bundle_report::{Bundle, Ledger, Manifest, Report};
+use daglight_bundle_report::{Bundle, Ledger, Manifest, Report, Tracking};
 use daglight_capture_policy::in_one_line;
 use daglight_tracker_client::{
-    Connection, Ledger as TrackerLedger, SyncError, SyncOutcome, outbox_status, sync_bundle,
+    Connection, Ledger as TrackerLedger, SyncError, SyncOutcome, recorded_outbox, sync_bundle,
 };
 
 use crate::close::{close_dead_run, process_evidence};
@@ -14,41 +14,61 @@ use crate::close::{close_dead_run, process_evidence};
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct SyncReport {
-    /// What was delivered, and what still waits.
-    pub outcome: SyncOutcome,
+    /// What was delivered, and what still waits. `None` without a server, and where nothing is recorded for one.
+    pub outcome: Option<SyncOutcome>,
+    /// Whether the run was closed as FAILURE, because its process had ended.
+    pub closed: bool,
+    /// Records that the tracking server does not have.
+    pub waiting: u64,
+    /// Whether the run was meant for a tracking server.
+    pub tracking: Tracking,
     /// What could not be brought up to date in the bundle itself.
     pub warnings: Vec<String>,
 }
 
 /// Delivers what waits in a bundle. A run whose process is gone is closed as a failure, with the last heartbeat as
-/// evidence. Then manifest and report are brought up to date. `None` where the run was never meant for the tracker.
+/// evidence, also where there is no server or nothing is recorded for one. Then manifest and report are brought up to date.
 ///
 /// # Errors
 /// When the outbox cannot be read, another process delivers it, or the server refuses. A server that does not answer
 /// is no error: the outcome says what waits, and why.
 pub fn sync_run(
     bundle: &Bundle,
-    connection: &Connection,
+    connection: Option<&Connection>,
     timeout: Duration,
-) -> Result<Option<SyncReport>, SyncError> {
+) -> Result<SyncReport, SyncError> {
     let tracker_dir = bundle.tracker_dir();
-    if !tracker_dir.is_dir() {
-        return Ok(None);
-    }
-    let outbox = outbox_status(&tracker_dir)?;
-    let evidence = process_evidence(bundle, Some(&outbox));
+    let outbox = recorded_outbox(&tracker_dir)?;
+    let evidence = process_evidence(bundle, outbox.as_ref());
     // The bundle comes first: once the outbox is closed, it does not tell any more which nodes were open.
     let mut warnings = Vec::new();
-    warnings.extend(close_dead_run(bundle).err().map(|error| in_one_line(&error)));
-    let outcome = sync_bundle(&tracker_dir, connection, evidence, timeout)?;
-    warnings.extend(bring_up_to_date(bundle, &outcome).err());
-    Ok(Some(SyncReport { outcome, warnings }))
+    let closed = close_dead_run(bundle).unwrap_or_else(|error| {
+        warnings.push(in_one_line(&error));
+        false
+    });
+    let outcome = match (&outbox, connection) {
+        (Some(_), Some(connection)) => Some(sync_bundle(&tracker_dir, connection, evidence, timeout)?),
+        _ => None,
+    };
+    if closed || outcome.is_some() {
+        warnings.extend(bring_up_to_date(bundle, outcome.as_ref()).err());
+    }
+    let recorded = outbox.map_or(0, |outbox| outbox.ledger.waiting);
+    Ok(SyncReport {
+        closed: closed || outcome.as_ref().is_some_and(|outcome| outcome.closed),
+        waiting: outcome.as_ref().map_or(recorded, |outcome| outcome.ledger.waiting),
+        outcome,
+        tracking: Manifest::read(bundle).map_or(Tracking::Unknown, |manifest| manifest.tracking),
+        warnings,
+    })
 }
 
-fn bring_up_to_date(bundle: &Bundle, outcome: &SyncOutcome) -> Result<(), String> {
-    let mut manifest = Manifest::read(bundle).map_err(|error| in_one_line(&error))?;
-    update(&mut manifest, outcome);
-    manifest.write(bundle).map_err(|error| in_one_line(&error))?;
+fn bring_up_to_date(bundle: &Bundle, outcome: Option<&SyncOutcome>) -> Result<(), String> {
+    if let Some(outcome) = outcome {
+        let mut manifest = Manifest::read(bundle).map_err(|error| in_one_line(&error))?;
+        update(&mut manifest, outcome);
+        manifest.write(bundle).map_err(|error| in_one_line(&error))?;
+    }
     let report = Report::of_bundle(bundle).map_err(|error| in_one_line(&error))?;
     report.write(bundle).map_err(|error| in_one_line(&error))
 }

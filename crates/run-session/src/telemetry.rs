@@ -226,6 +226,11 @@ impl Telemetry {
         }
     }
 
+    /// Whether a tracking server is configured, be it with settings from which no connection can be made.
+    pub(crate) fn has_server(&self) -> bool {
+        self.shared.connection.is_some() || self.shared.settings.tracker.api_url.is_some()
+    }
+
     pub(crate) fn git(&self, source_dir: Option<PathBuf>) -> GitFacts {
         let ask = |dir: PathBuf| GitFacts::of_checkout(&dir, |name| std::env::var(name).ok());
         match source_dir {

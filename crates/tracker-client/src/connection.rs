@@ -72,6 +72,12 @@ pub enum ConnectionError {
         /// What was given.
         url: String,
     },
+    /// A user, a key or a project is given, and no server that knows them.
+    #[error("{given} is set and tracker.api_url is not: give the URL of the server (HAMILTON_API_URL)")]
+    NoUrl {
+        /// The setting that is given.
+        given: &'static str,
+    },
     /// The URL has a user or a password in it.
     #[error(
         "tracker.api_url has a user or a password in it: give them as tracker.username and tracker.api_key \
@@ -154,10 +160,16 @@ impl Connection {
     /// bundles.
     ///
     /// # Errors
-    /// When a server is given, but not as whom to talk to it, or for what project.
+    /// When a server is given, but not as whom to talk to it, or for what project; and the other way around.
     pub fn from_settings(settings: &TrackerSettings) -> Result<Option<Self>, ConnectionError> {
-        let Some(api_url) = settings.api_url.as_deref().filter(|_| settings.enabled) else {
+        if !settings.enabled {
             return Ok(None);
+        }
+        let Some(api_url) = settings.api_url.as_deref() else {
+            return match only_without_url(settings) {
+                Some(given) => Err(ConnectionError::NoUrl { given }),
+                None => Ok(None),
+            };
         };
         let username = settings.username.as_deref().unwrap_or_default();
         let project = match (settings.project_id, &settings.project) {
@@ -277,6 +289,18 @@ impl Connection {
     }
 }
 
+/// A setting that means nothing without a server, and whose presence means that one was intended.
+fn only_without_url(settings: &TrackerSettings) -> Option<&'static str> {
+    [
+        ("tracker.project_id", settings.project_id.is_some()),
+        ("tracker.project", settings.project.is_some()),
+        ("tracker.username", settings.username.is_some()),
+        ("tracker.api_key", settings.api_key.is_some()),
+    ]
+    .into_iter()
+    .find_map(|(name, is_set)| is_set.then_some(name))
+}
+
 fn header(setting: &'static str, text: &str) -> Result<HeaderValue, ConnectionError> {
     let mut value = HeaderValue::from_str(text).map_err(|_| ConnectionError::Unsendable { setting })?;
     value.set_sensitive(true);
@@ -323,13 +347,19 @@ mod tests {
 
     #[test]
     fn settings_without_a_server_give_no_connection() {
-        assert!(Connection::from_settings(&settings(|tracker| tracker.api_url = None)).unwrap().is_none());
+        let nothing = Settings::of_profile(Profile::Dev).tracker;
+        assert!(Connection::from_settings(&nothing).unwrap().is_none());
         assert!(Connection::from_settings(&settings(|tracker| tracker.enabled = false)).unwrap().is_none());
     }
 
     #[test]
     fn what_is_missing_is_named_with_its_variable() {
         check_error(|tracker| tracker.username = None, "HAMILTON_USERNAME");
+        check_error(|tracker| tracker.api_url = None, "tracker.project_id is set and tracker.api_url is not");
+        let only_key = |tracker: &mut TrackerSettings| {
+            (tracker.api_url, tracker.project_id, tracker.username) = (None, None, None);
+        };
+        check_error(only_key, "HAMILTON_API_URL");
         check_error(|tracker| tracker.project_id = None, "http://localhost:8241/dashboard/projects");
         check_error(|tracker| tracker.api_url = Some("http://me:hunter2@host".into()), "HAMILTON_API_KEY");
         check_error(|tracker| tracker.api_url = Some("http://me:hunter2@ho st".into()), "no URL");

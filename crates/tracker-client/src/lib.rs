@@ -51,6 +51,6 @@ pub use ledger::{Counts, Ledger};
 pub use outbox::Outbox;
 pub use reader::OutboxError;
 pub use record::OUTBOX_VERSION;
-pub use status::{NodeProgress, OutboxStatus, StatusError, outbox_status};
+pub use status::{NodeProgress, OutboxStatus, StatusError, outbox_status, recorded_outbox};
 pub use sync::{ProcessEvidence, SyncError, SyncOutcome, sync_bundle};
 pub use tracker::Tracker;

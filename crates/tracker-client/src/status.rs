@@ -1,6 +1,6 @@
 //! What an outbox says of its run, without a server.
 
-use std::{collections::BTreeMap, fs::TryLockError, path::Path, thread, time::Duration};
+use std::{collections::BTreeMap, fs::TryLockError, io, path::Path, thread, time::Duration};
 
 use chrono::{DateTime, Utc};
 use daglight_guarded_files::FileBelow;
@@ -70,6 +70,19 @@ pub enum StatusError {
     /// The delivery's progress cannot be read.
     #[error(transparent)]
     Cursor(#[from] CursorError),
+}
+
+/// As [`outbox_status`]; `None` where the run was not recorded for the tracking server, and so has no outbox.
+///
+/// # Errors
+/// When the outbox that is there cannot be read, or is of a newer version.
+pub fn recorded_outbox(tracker_dir: &Path) -> Result<Option<OutboxStatus>, StatusError> {
+    let is_missing = |error: &OutboxError| matches!(error, OutboxError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound);
+    match outbox_status(tracker_dir) {
+        Ok(status) => Ok(Some(status)),
+        Err(StatusError::Outbox(error)) if is_missing(&error) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// Reads what the `tracker` folder of a bundle says of its run.

@@ -1,0 +1,91 @@
+//! Asking OTLP endpoints whether they take what would be sent, before there is anything to send.
+
+use std::{collections::BTreeMap, error::Error, sync::Arc, thread, time::Duration};
+
+use opentelemetry_proto::tonic::collector::{
+    logs::v1::ExportLogsServiceRequest, metrics::v1::ExportMetricsServiceRequest,
+    trace::v1::ExportTraceServiceRequest,
+};
+
+use crate::{
+    Signal,
+    environment::{Environment, OtlpTarget},
+    sender::{Patience, Sender, without_credentials},
+    transport::GrpcRuntime,
+};
+
+/// Somebody waits for the answer: one attempt says enough.
+const ONE_ATTEMPT: Patience =
+    Patience { attempts: 1, first_wait: Duration::ZERO, longest: Duration::from_secs(10) };
+
+/// What the variables of OpenTelemetry ask for, and whether it works.
+#[derive(Debug, Default)]
+#[non_exhaustive]
+pub struct OtlpCheck {
+    /// The endpoint of each signal that has one.
+    pub endpoints: Vec<EndpointCheck>,
+    /// Variables with values that are not understood.
+    pub warnings: Vec<String>,
+}
+
+/// One signal and its endpoint.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct EndpointCheck {
+    /// The signal.
+    pub signal: Signal,
+    /// The variable that names the endpoint.
+    pub variable: String,
+    /// The endpoint, without credentials.
+    pub endpoint: String,
+    /// What it said to an empty request.
+    pub result: Result<(), Box<dyn Error + Send + Sync>>,
+}
+
+/// Sends an empty request to each OTLP endpoint that `variables` (`OTEL_*`) name, which no backend keeps. It blocks, for no
+/// longer than the timeouts of the exporters.
+pub fn check_endpoints(variables: &BTreeMap<String, String>) -> OtlpCheck {
+    let environment = Environment::read(variables);
+    let signals = [
+        (Signal::Traces, environment.traces.otlp),
+        (Signal::Metrics, environment.metrics.otlp),
+        (Signal::Logs, environment.logs.otlp),
+    ];
+    let asked = signals.into_iter().filter_map(|(signal, target)| Some((signal, target?)));
+    // A blocking HTTP client cannot be used on a thread of a runtime.
+    let endpoints = thread::scope(|scope| {
+        let checks: Vec<_> = asked
+            .map(|(signal, target)| {
+                scope.spawn(move || EndpointCheck {
+                    signal,
+                    variable: variable(variables, signal),
+                    endpoint: without_credentials(&target.endpoint),
+                    result: ask(signal, &target),
+                })
+            })
+            .collect();
+        let answers = checks.into_iter().map(|check| check.join());
+        answers.map(|answer| answer.unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
+    });
+    OtlpCheck { endpoints, warnings: environment.warnings }
+}
+
+fn ask(signal: Signal, target: &OtlpTarget) -> Result<(), Box<dyn Error + Send + Sync>> {
+    let mut grpc: Option<Arc<GrpcRuntime>> = None;
+    let sender = Sender::new(target, ONE_ATTEMPT, &mut grpc)?;
+    match signal {
+        Signal::Traces => sender.send(&ExportTraceServiceRequest::default()),
+        Signal::Metrics => sender.send(&ExportMetricsServiceRequest::default()),
+        Signal::Logs => sender.send(&ExportLogsServiceRequest::default()),
+    }?;
+    Ok(())
+}
+
+/// The variable of the signal goes before that of all signals.
+fn variable(variables: &BTreeMap<String, String>, signal: Signal) -> String {
+    let own = format!("OTEL_EXPORTER_OTLP_{}_ENDPOINT", signal.name().to_uppercase());
+    match variables.get(&own) {
+        Some(value) if !value.trim().is_empty() => own,
+        _ => "OTEL_EXPORTER_OTLP_ENDPOINT".to_owned(),
+    }
+}
