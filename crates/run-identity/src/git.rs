@@ -175,12 +175,16 @@ mod tests {
 
     use super::*;
 
+    /// Has git take every repository for somebody else's.
+    const ALL_ARE_FOREIGN: &str = "GIT_TEST_ASSUME_DIFFERENT_OWNER";
+
     fn run(directory: &Path, arguments: &[&str]) {
         let identity = ["-c", "user.name=t", "-c", "user.email=t@t", "-c", "init.defaultBranch=trunk"];
         let status = command(directory)
             .args(identity)
             .args(["-c", "protocol.file.allow=always"])
             .args(arguments)
+            .env_remove(ALL_ARE_FOREIGN)
             .stdout(Stdio::null())
             .status()
             .unwrap();
@@ -293,7 +297,6 @@ mod tests {
     fn of_another_users_repository_all_is_known_that_runs_nothing() {
         // Only root can give files away, so git is told to take every repository for somebody else's. Variables are those of
         // the whole process: the test is run once more in one of its own.
-        const ALL_ARE_FOREIGN: &str = "GIT_TEST_ASSUME_DIFFERENT_OWNER";
         if std::env::var_os(ALL_ARE_FOREIGN).is_none() {
             let name = "git::tests::of_another_users_repository_all_is_known_that_runs_nothing";
             let again = Command::new(std::env::current_exe().unwrap())

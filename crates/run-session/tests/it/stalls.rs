@@ -63,7 +63,7 @@ async fn a_source_that_does_not_answer_is_one_stall_with_an_end() {
     settings.heartbeat.interval_seconds = 0.02;
     settings.heartbeat.stall_seconds = 0.1;
     let telemetry = Telemetry::new(settings);
-    let ctx = telemetry.instrument(SessionStateBuilder::new_with_default_features());
+    let ctx = telemetry.session(SessionStateBuilder::new_with_default_features());
     let schema = Arc::new(Schema::new(vec![Field::new("id", DataType::Int64, false)]));
     let go_on = Arc::new(Notify::new());
     let source = Arc::new(Waiting { schema: Arc::clone(&schema), go_on: Arc::clone(&go_on) });
