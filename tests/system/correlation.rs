@@ -120,22 +120,31 @@ fn from_a_console_line_to_the_trace() {
     // It is said inside a node: the file is not there.
     let sql = SHOP.replace("orders.parquet", "nowhere.parquet");
     let pipeline = checkout.pipeline("shop.sql", &sql);
-    let run = |variable: (&str, &str)| {
-        let finished =
-            Daglight::run(&checkout, &pipeline).env("RUST_LOG", "daglight=info").env(variable.0, variable.1);
-        finished.finish()
-    };
-    let finished = run(("DAGLIGHT_TEAM", "sales"));
-    let report: Value = serde_json::from_str(&finished.stdout).expect("a report");
-    let bundle = checkout.path().join(text(&report["bundle"]));
-    let manifest = read_json(&bundle.join("manifest.json"));
-    let line = finished.stderr.lines().find(|line| line.contains("node failed")).expect("a line of the log");
-    let trace_id = text(&manifest["identity"]["trace_id"]);
-    assert!(line.contains(&format!("trace_id={trace_id}")), "{line}");
-    let spans = decode_strictly(&bundle.join("otel_traces.json"), "traces");
-    let span_id = line.split("span_id=").nth(1).expect("a span").split_whitespace().next();
-    let span = spans.iter().find(|span| span["spanId"].as_str() == span_id).expect("the span of the line");
-    assert_eq!((&span["name"], &span["status"]["code"]), (&json!("hamilton.node"), &json!(2)));
+    // The bundle has its trace whatever is exported.
+    for variable in [
+        ("OTEL_TRACES_EXPORTER", "otlp"),
+        ("OTEL_TRACES_EXPORTER", "none"),
+        ("OTEL_TRACES_SAMPLER", "always_off"),
+        ("OTEL_SDK_DISABLED", "true"),
+    ] {
+        let finished = Daglight::run(&checkout, &pipeline)
+            .env("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")
+            .env("RUST_LOG", "daglight=info")
+            .env(variable.0, variable.1)
+            .finish();
+        let report = finished.report(1);
+        let bundle = checkout.path().join(text(&report["bundle"]));
+        let manifest = read_json(&bundle.join("manifest.json"));
+        let line = finished.stderr.lines().find(|line| line.contains("node failed"));
+        let line = line.unwrap_or_else(|| panic!("{variable:?}: {}", finished.stderr));
+        let trace_id = text(&manifest["identity"]["trace_id"]);
+        assert!(line.contains(&format!("trace_id={trace_id}")), "{variable:?}: {line}");
+        let spans = decode_strictly(&bundle.join("otel_traces.json"), "traces");
+        let span_id = line.split("span_id=").nth(1).expect("a span").split_whitespace().next();
+        let span = spans.iter().find(|span| span["spanId"].as_str() == span_id);
+        let span = span.unwrap_or_else(|| panic!("{variable:?}: no span of {line}"));
+        assert_eq!((&span["name"], &span["status"]["code"]), (&json!("hamilton.node"), &json!(2)));
+    }
 
     // No trace, and so no ids, where there is no active span.
     let usage = Daglight::new(&checkout, ["status"]).env("RUST_LOG", "debug").finish();
