@@ -63,7 +63,7 @@ impl Exports {
         let losses = Losses::default();
         let outside = Arc::new(Origin::outside(&losses));
         let last_error = LastError::default();
-        let mut setup = Setup { grpc: None, resource, redactor, over_otlp: Vec::new(), warnings };
+        let mut setup = Setup { grpc: None, resource, redactor, over_otlp: Vec::new(), failures: Vec::new() };
 
         let spans = setup.destinations(Signal::Traces, &environment.traces);
         let spans = spans.and_then(|to| {
@@ -87,6 +87,7 @@ impl Exports {
             Some((setup.started(Signal::Metrics, pump)?, provider))
         });
         let (metrics, meter_provider) = metrics.unzip();
+        warnings.extend(setup.warnings());
         Self {
             spans,
             logs,
@@ -171,7 +172,8 @@ struct Setup<'a> {
     resource: &'a Resource,
     redactor: &'a Redactor,
     over_otlp: Vec<Signal>,
-    warnings: &'a mut Vec<String>,
+    /// What is not exported, and why.
+    failures: Vec<(String, Vec<&'static str>)>,
 }
 
 impl Setup<'_> {
@@ -197,7 +199,22 @@ impl Setup<'_> {
     }
 
     fn warn(&mut self, signal: Signal, error: &dyn Error) {
-        let text = format!("{signal} are not exported: {}", with_causes(error));
-        self.warnings.push(self.redactor.text(&text));
+        let cause = self.redactor.text(&with_causes(error));
+        match self.failures.iter_mut().find(|(known, _)| *known == cause) {
+            Some((_, signals)) => signals.push(signal.name()),
+            None => self.failures.push((cause, vec![signal.name()])),
+        }
+    }
+
+    /// One warning for each cause, which mostly is the same for all signals.
+    fn warnings(&self) -> impl Iterator<Item = String> {
+        self.failures.iter().map(|(cause, signals)| {
+            let signals = match signals.split_last() {
+                Some((last, [])) => (*last).to_owned(),
+                Some((last, others)) => format!("{} and {last}", others.join(", ")),
+                None => String::new(),
+            };
+            format!("{signals} are not exported: {cause}")
+        })
     }
 }

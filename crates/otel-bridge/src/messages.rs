@@ -78,18 +78,58 @@ requests! {
         "rejectedLogRecords";
 }
 
-/// What an answer says that is a Protocol Buffers message. One that is none says nothing.
-pub(crate) fn rejected_in_protobuf<R: OtlpRequest>(body: &[u8]) -> Rejected {
-    R::Answer::decode(body).map(R::rejected).unwrap_or_default()
+/// Why an answer is not the one that OTLP prescribes.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum AnswerError {
+    /// It is something else, such as the page of a login.
+    #[error("its content type is {0:?}")]
+    ContentType(String),
+    #[error("it is not a Protocol Buffers message of OTLP")]
+    Protobuf(#[from] prost::DecodeError),
+    #[error("it is not a JSON object")]
+    Json(#[source] Option<serde_json::Error>),
 }
 
-/// What an answer says that is JSON. 64-bit integers are texts there, and many endpoints write numbers.
-pub(crate) fn rejected_in_json<R: OtlpRequest>(body: &[u8]) -> Rejected {
-    let answer: Value = serde_json::from_slice(body).unwrap_or_default();
+/// What an answer says that has the status of a success.
+///
+/// OTLP prescribes the message of the answer, in the encoding of the request and with its content type. Who takes
+/// everything has nothing to say: the message is empty then, which in Protocol Buffers is a body without a byte. Such a
+/// body counts as a success whatever its content type, because endpoints that answer without one are common and pages
+/// are not empty. Everything else must be the message: an answer in the other encoding of OTLP is read as that, and one of
+/// any other content type means that the endpoint is not one of OTLP, or that something in front of it has answered.
+pub(crate) fn rejected_in<R: OtlpRequest>(
+    body: &[u8],
+    content_type: Option<&str>,
+    asked_in_json: bool,
+) -> Result<Rejected, AnswerError> {
+    if body.is_empty() {
+        return Ok(Rejected::default());
+    }
+    let media_type =
+        content_type.map(|kind| kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase());
+    match media_type.as_deref() {
+        Some("application/json") => rejected_in_json::<R>(body),
+        Some("application/x-protobuf" | "application/protobuf") => rejected_in_protobuf::<R>(body),
+        None if asked_in_json => rejected_in_json::<R>(body),
+        None => rejected_in_protobuf::<R>(body),
+        Some(other) => Err(AnswerError::ContentType(other.to_owned())),
+    }
+}
+
+fn rejected_in_protobuf<R: OtlpRequest>(body: &[u8]) -> Result<Rejected, AnswerError> {
+    Ok(R::rejected(R::Answer::decode(body)?))
+}
+
+/// 64-bit integers are texts in JSON, and many endpoints write numbers.
+fn rejected_in_json<R: OtlpRequest>(body: &[u8]) -> Result<Rejected, AnswerError> {
+    let answer: Value = serde_json::from_slice(body).map_err(|error| AnswerError::Json(Some(error)))?;
+    if !answer.is_object() {
+        return Err(AnswerError::Json(None));
+    }
     let partial = &answer["partialSuccess"];
     let items = &partial[R::REJECTED_KEY];
     let items = items.as_u64().or_else(|| items.as_str()?.parse().ok()).unwrap_or_default();
-    Rejected { items, reason: partial["errorMessage"].as_str().unwrap_or_default().to_owned() }
+    Ok(Rejected { items, reason: partial["errorMessage"].as_str().unwrap_or_default().to_owned() })
 }
 
 #[cfg(test)]
@@ -98,10 +138,16 @@ mod tests {
 
     use super::*;
 
+    const JSON: Option<&str> = Some("application/json; charset=utf-8");
+    const PROTOBUF: Option<&str> = Some("application/x-protobuf");
+
     #[track_caller]
     fn check(answer: &str, items: u64, reason: &str) {
         let expected = Rejected { items, reason: reason.to_owned() };
-        assert_eq!(rejected_in_json::<ExportTraceServiceRequest>(answer.as_bytes()), expected);
+        for content_type in [JSON, None] {
+            let rejected = rejected_in::<ExportTraceServiceRequest>(answer.as_bytes(), content_type, true);
+            assert_eq!(rejected.unwrap(), expected);
+        }
     }
 
     #[test]
@@ -116,9 +162,40 @@ mod tests {
     #[test]
     fn answers_in_protobuf_say_what_was_rejected() {
         let partial = ExportLogsPartialSuccess { rejected_log_records: 2, error_message: "x".to_owned() };
-        let answer = ExportLogsServiceResponse { partial_success: Some(partial) };
-        let rejected = rejected_in_protobuf::<ExportLogsServiceRequest>(&answer.encode_to_vec());
-        assert_eq!(rejected, Rejected { items: 2, reason: "x".to_owned() });
-        assert_eq!(rejected_in_protobuf::<ExportLogsServiceRequest>(b"?"), Rejected::default());
+        let answer = ExportLogsServiceResponse { partial_success: Some(partial) }.encode_to_vec();
+        let rejected = Rejected { items: 2, reason: "x".to_owned() };
+        for content_type in [PROTOBUF, None] {
+            let read = rejected_in::<ExportLogsServiceRequest>(&answer, content_type, false);
+            assert_eq!(read.unwrap(), rejected);
+        }
+        // An endpoint that answers in the other encoding is understood.
+        let read = rejected_in::<ExportLogsServiceRequest>(b"{}", JSON, false);
+        assert_eq!(read.unwrap(), Rejected::default());
+    }
+
+    #[track_caller]
+    fn check_other(body: &str, content_type: Option<&str>, expected: &str) {
+        for asked_in_json in [true, false] {
+            let read = rejected_in::<ExportLogsServiceRequest>(body.as_bytes(), content_type, asked_in_json);
+            let error = read.unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_page_is_not_the_answer_of_an_endpoint() {
+        let page = "<!doctype html><title>Sign in</title>";
+        check_other(page, Some("text/html; charset=utf-8"), "text/html");
+        check_other(page, None, "not a");
+        check_other(page, PROTOBUF, "Protocol Buffers");
+        check_other(page, JSON, "JSON");
+        check_other("[]", JSON, "JSON");
+        check_other("OK", Some("text/plain"), "text/plain");
+        check_other("{}", Some("text/html"), "text/html");
+        // A body without a byte is the message of those who have nothing to say.
+        for content_type in [None, JSON, PROTOBUF, Some("text/plain")] {
+            let read = rejected_in::<ExportLogsServiceRequest>(b"", content_type, false);
+            assert_eq!(read.unwrap(), Rejected::default());
+        }
     }
 }

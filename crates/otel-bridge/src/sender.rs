@@ -26,7 +26,7 @@ use tonic_types::StatusExt as _;
 
 use crate::{
     environment::{OtlpProtocol, OtlpTarget},
-    messages::{OtlpRequest, Rejected, rejected_in_json, rejected_in_protobuf},
+    messages::{AnswerError, OtlpRequest, Rejected, rejected_in},
     transport::{GrpcRuntime, TransportError, grpc_channel, headers, http_client},
 };
 
@@ -56,6 +56,16 @@ pub enum SendError {
         status: String,
         /// The beginning of what it says.
         answer: String,
+    },
+    /// The endpoint answered with success, but not as one of OTLP: it has taken nothing.
+    #[error(
+        "the answer of {endpoint} is not that of an OTLP endpoint: check the endpoint, and proxies in between"
+    )]
+    NotOtlp {
+        /// The endpoint.
+        endpoint: String,
+        /// What is wrong with the answer.
+        source: Box<dyn Error + Send + Sync>,
     },
 }
 
@@ -225,8 +235,9 @@ impl Sender {
         if !answer.status().is_success() {
             return Err(self.refused_by_http(answer));
         }
-        let answer = body_of(answer);
-        Ok(if json { rejected_in_json::<R>(&answer) } else { rejected_in_protobuf::<R>(&answer) })
+        let content_type = answer.headers().get(CONTENT_TYPE).cloned();
+        let content_type = content_type.as_ref().map(|kind| kind.to_str().unwrap_or("unreadable"));
+        rejected_in::<R>(&body_of(answer), content_type, json).map_err(|error| self.not_otlp(error))
     }
 
     fn refused_by_http(&self, answer: Response) -> Failed {
@@ -255,6 +266,11 @@ impl Sender {
     fn unreachable(&self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Failed {
         let error = SendError::Unreachable { endpoint: self.shown_endpoint.clone(), source: source.into() };
         Failed { error, again: Some(Wait::AsUsual) }
+    }
+
+    fn not_otlp(&self, error: AnswerError) -> Failed {
+        let error = SendError::NotOtlp { endpoint: self.shown_endpoint.clone(), source: error.into() };
+        Failed { error, again: None }
     }
 
     fn unsendable(&self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Failed {
