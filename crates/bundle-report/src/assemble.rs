@@ -496,7 +496,8 @@ mod tests {
     fn what_waits_is_said_with_the_command_that_delivers_it() {
         let run = Run::new().manifest(|manifest| {
             let dropped = [("refused by the server".to_owned(), 1)].into();
-            manifest.delivery.tracker = Some(Ledger { produced: 9, delivered: 3, waiting: 5, dropped });
+            manifest.delivery.tracker =
+                Some(Ledger { produced: 9, delivered: 3, waiting: 5, dropped, ..Ledger::default() });
             manifest.delivery.signals.push(SignalLedger {
                 signal: "traces".into(),
                 destination: "otlp".into(),

@@ -176,6 +176,11 @@ impl Bundle {
         self.dir.join(TRACKER)
     }
 
+    /// What takes up space for the end of the run while it goes on.
+    pub fn reserve(&self) -> PathBuf {
+        self.dir.join("reserve")
+    }
+
     /// The evidence that the process lives.
     pub fn heartbeat(&self) -> PathBuf {
         self.dir.join("heartbeat.json")

@@ -26,6 +26,7 @@ const FILES: &[&str] = &[
     MANIFEST,
     "manifest.lock",
     "bundle.lock",
+    "reserve",
     "otel_traces.json",
     "otel_traces.open.json",
     "otel_metrics.json",

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -17,6 +18,17 @@ pub struct Ledger {
     /// Items that are lost, by reason.
     #[serde(default)]
     pub dropped: BTreeMap<String, u64>,
+    /// Until when the destination may still carry out a request that it did not answer with success. What it has is
+    /// unverified until it was asked after that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unverified_until: Option<DateTime<Utc>>,
+    /// Items that were delivered before to a run that the destination does not have any more, and are delivered anew.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub redelivered: u64,
+}
+
+fn is_zero(items: &u64) -> bool {
+    *items == 0
 }
 
 impl Ledger {
@@ -61,7 +73,7 @@ mod tests {
     #[test]
     fn a_ledger_balances_when_nothing_is_lost_in_silence() {
         let dropped = BTreeMap::from([("disk full".to_owned(), 2), ("refused".to_owned(), 1)]);
-        let mut ledger = Ledger { produced: 10, delivered: 4, waiting: 3, dropped };
+        let mut ledger = Ledger { produced: 10, delivered: 4, waiting: 3, dropped, ..Ledger::default() };
         assert!(ledger.is_balanced());
         ledger.produced += 1;
         assert!(!ledger.is_balanced());

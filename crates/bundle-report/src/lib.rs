@@ -30,6 +30,7 @@ mod layout;
 mod ledger;
 mod lines;
 mod manifest;
+mod manifest_lock;
 mod markdown;
 mod markup;
 mod nodes;
@@ -53,7 +54,7 @@ pub use ledger::{Delivery, Ledger, SignalLedger};
 pub use lines::FileReading;
 pub use manifest::{
     FileEntry, Identity, Links, MANIFEST_FORMAT, MANIFEST_VERSION, Manifest, NodeRecord, NodeStatus,
-    RunStatus, Tracking,
+    RunStatus, Tracking, UpdateError,
 };
 pub use replace::WriteError;
 pub use report::{

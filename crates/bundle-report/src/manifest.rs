@@ -1,6 +1,6 @@
 //! `manifest.json`: what a run was, how it ended, and what became of its records.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::PathBuf};
 
 use chrono::{DateTime, Utc};
 use daglight_run_identity::RunId;
@@ -11,6 +11,7 @@ use serde_json::Value;
 use crate::{
     Bundle, Delivery, ReadError, WriteError,
     layout::{self, MANIFEST},
+    manifest_lock::ManifestLock,
     versioned,
 };
 
@@ -70,6 +71,24 @@ pub struct Manifest {
     /// Where the run can be looked at.
     #[serde(default)]
     pub links: Links,
+}
+
+/// Why a manifest could not be brought up to date.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum UpdateError {
+    /// It cannot be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// It cannot be replaced.
+    #[error(transparent)]
+    Write(#[from] WriteError),
+    /// Another process is changing it.
+    #[error("another process is changing {}: try again later", path.display())]
+    Busy {
+        /// The file.
+        path: PathBuf,
+    },
 }
 
 /// What ran: the ids by which a run is found elsewhere.
@@ -211,12 +230,50 @@ impl Manifest {
         versioned::read(bundle.manifest(), MANIFEST_VERSION)
     }
 
-    /// Replaces the manifest of a bundle; a reader sees the old one or the new one.
+    /// Replaces the manifest of a bundle; a reader sees the old one or the new one. Nobody else changes it meanwhile.
     ///
     /// # Errors
     ///
     /// When the file cannot be written, or the one that is there has a newer format.
     pub fn write(&self, bundle: &Bundle) -> Result<(), WriteError> {
+        // It is the run itself that writes without having read: it does not wait for others for ever.
+        let _lock = ManifestLock::acquire(bundle.dir());
+        self.write_locked(bundle)
+    }
+
+    /// As [`Manifest::write`], with what `merge` takes over from the manifest that is there, its second argument.
+    ///
+    /// # Errors
+    ///
+    /// As [`Manifest::write`].
+    pub fn write_over(
+        mut self,
+        bundle: &Bundle,
+        merge: impl FnOnce(&mut Self, Self),
+    ) -> Result<(), WriteError> {
+        let _lock = ManifestLock::acquire(bundle.dir());
+        if let Ok(there) = Self::read(bundle) {
+            merge(&mut self, there);
+        }
+        self.write_locked(bundle)
+    }
+
+    /// Reads the manifest of a bundle, changes it and replaces it. Nobody else changes it meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be read or written, or another process keeps it.
+    pub fn update<T>(bundle: &Bundle, change: impl FnOnce(&mut Self) -> T) -> Result<T, UpdateError> {
+        let Some(_lock) = ManifestLock::acquire(bundle.dir()) else {
+            return Err(UpdateError::Busy { path: bundle.manifest() });
+        };
+        let mut manifest = Self::read(bundle)?;
+        let changed = change(&mut manifest);
+        manifest.write_locked(bundle)?;
+        Ok(changed)
+    }
+
+    fn write_locked(&self, bundle: &Bundle) -> Result<(), WriteError> {
         versioned::write(&bundle.manifest(), self, MANIFEST_VERSION)
     }
 
@@ -261,6 +318,32 @@ mod tests {
         assert_eq!(Manifest::read(&bundle).unwrap(), manifest);
         let entries = FileEntry::of_bundle(&bundle);
         assert_eq!(entries, []);
+    }
+
+    #[test]
+    fn changes_of_a_manifest_do_not_undo_each_other() {
+        let (_out, bundle) = bundle();
+        fixture::manifest().write(&bundle).unwrap();
+        let add = |warning: String| Manifest::update(&bundle, |manifest| manifest.warnings.push(warning));
+        std::thread::scope(|scope| {
+            for thread in 0..4 {
+                scope.spawn(move || (0..25).for_each(|n| add(format!("{thread}-{n}")).unwrap()));
+            }
+        });
+        let before = fixture::manifest().warnings.len();
+        assert_eq!(Manifest::read(&bundle).unwrap().warnings.len(), before + 100);
+    }
+
+    #[test]
+    fn a_manifest_takes_over_what_another_has_written() {
+        let (_out, bundle) = bundle();
+        let older = Manifest { warnings: vec!["a".into()], ..fixture::manifest() };
+        older.write(&bundle).unwrap();
+        let take_over = |own: &mut Manifest, there: Manifest| own.warnings.extend(there.warnings);
+        Manifest { warnings: vec!["b".into()], ..fixture::manifest() }
+            .write_over(&bundle, take_over)
+            .unwrap();
+        assert_eq!(Manifest::read(&bundle).unwrap().warnings, ["b", "a"]);
     }
 
     #[test]
