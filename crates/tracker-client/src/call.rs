@@ -81,8 +81,10 @@ pub enum CallError {
         /// What to do about it.
         remedy: String,
     },
-    /// The answer is none that a Hamilton server gives.
-    #[error("{call}: the answer of {server} is not that of a Hamilton server: is tracker.api_url right?")]
+    /// The answer is not one that a Hamilton server gives.
+    #[error(
+        "{call}: the answer of {server} is not that of a Hamilton server: check tracker.api_url, and proxies in between"
+    )]
     Garbage {
         /// The request.
         call: &'static str,
@@ -100,6 +102,26 @@ impl CallError {
         matches!(self, Self::NoAnswer { .. } | Self::ServerFailed { .. } | Self::Garbage { .. })
     }
 
+    /// Whether the server, or a proxy in front of it, may do later what was asked. That its database is locked it says only
+    /// when it has given up.
+    pub(crate) fn may_commit_late(&self) -> bool {
+        self.is_ambiguous() && !self.is_locked()
+    }
+
+    fn is_locked(&self) -> bool {
+        matches!(self, Self::ServerFailed { message, .. } if message.contains("database is locked"))
+    }
+
+    /// Whether there was no server at the address, so that the next one there may be another.
+    pub(crate) fn was_away(&self) -> bool {
+        matches!(self, Self::Unreachable { .. })
+    }
+
+    /// Whether the server does not have what the request is about.
+    pub(crate) fn is_not_found(&self) -> bool {
+        matches!(self, Self::Refused { status: 404, .. })
+    }
+
     /// Whether the same request may succeed later.
     pub fn is_temporary(&self) -> bool {
         !matches!(self, Self::Refused { .. })
@@ -112,7 +134,7 @@ impl CallError {
 
     /// Whether the server failed for a reason that can lie in what was sent.
     pub(crate) fn may_be_about_payload(&self) -> bool {
-        matches!(self, Self::ServerFailed { status: 500, message, .. } if !message.contains("database is locked"))
+        matches!(self, Self::ServerFailed { status: 500, .. }) && !self.is_locked()
     }
 
     /// Whether the server, or one behind it, may still be at what was asked.
@@ -149,11 +171,7 @@ impl Caller<'_> {
     /// Sends a request whose answer is empty.
     pub(crate) fn nothing(&self, request: RequestBuilder) -> Result<(), CallError> {
         let body = self.answer(request)?.bytes().map_err(|error| self.failed(error))?;
-        if body.is_empty() {
-            Ok(())
-        } else {
-            serde_json::from_slice(&body).map_err(|error| self.garbage(error))
-        }
+        if body.is_empty() { Ok(()) } else { Err(self.other_answer("an empty answer was expected")) }
     }
 
     /// Sends a request and reads its answer as JSON while it arrives, without holding all of it.
@@ -166,6 +184,11 @@ impl Caller<'_> {
     /// The id in an answer, where the document allows none.
     pub(crate) fn id(&self, id: Option<i64>) -> Result<i64, CallError> {
         id.ok_or_else(|| self.garbage(serde_json::Error::missing_field("id")))
+    }
+
+    /// An answer that can be read, and that the server does not give to this request.
+    pub(crate) fn other_answer(&self, what: &'static str) -> CallError {
+        self.garbage(serde_json::Error::custom(what))
     }
 
     /// Sends a request that must succeed.

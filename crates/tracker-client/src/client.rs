@@ -20,6 +20,9 @@ use crate::{
 /// The tag by which a delivery recognises its run.
 pub(crate) const RUN_ID_TAG: &str = "run_id";
 
+/// The tag of a run that the server made of a request that it carried out late, with the id of the run that counts.
+pub(crate) const DUPLICATE_TAG: &str = "daglight.duplicate_of";
+
 const PAGE_SIZE: usize = 100;
 
 /// Up to so many nodes are always asked for one by one.
@@ -206,14 +209,41 @@ impl Client {
         caller.id(created.id)
     }
 
-    /// The id of the run of that version with this run id as its tag. Runs that the server created before `started`,
-    /// give or take a day for clocks that differ, cannot be it.
+    /// The id of the run of that version with this run id as its tag, and whether there is more than one. Runs that the
+    /// server created before `started`, give or take a day for clocks that differ, cannot be it.
     pub(crate) fn find_run(
         &self,
         template_id: i64,
         run_id: &str,
         started: DateTime<Utc>,
-    ) -> Result<Option<i64>, CallError> {
+    ) -> Result<Option<(i64, bool)>, CallError> {
+        let found = self.list_runs(template_id, run_id, started, false)?;
+        // The one that has gone furthest was delivered to before.
+        let best = found.iter().min_by_key(|run| (run.run_status == RUNNING, run.id));
+        Ok(best.and_then(|run| run.id).map(|id| (id, found.len() > 1)))
+    }
+
+    /// The runs of that version with this run id as their tag, without those that are marked as duplicates.
+    pub(crate) fn find_runs(
+        &self,
+        template_id: i64,
+        run_id: &str,
+        started: DateTime<Utc>,
+    ) -> Result<Vec<i64>, CallError> {
+        let found = self.list_runs(template_id, run_id, started, true)?;
+        Ok(found.into_iter().filter_map(|run| run.id).collect())
+    }
+
+    fn list_runs(
+        &self,
+        template_id: i64,
+        run_id: &str,
+        started: DateTime<Utc>,
+        all: bool,
+    ) -> Result<Vec<wire::DagRunOut>, CallError> {
+        let is_own =
+            |run: &wire::DagRunOut| is_tagged(&run.tags, run_id) && !run.tags.contains_key(DUPLICATE_TAG);
+        let mut own = Vec::new();
         for page in 0.. {
             let query = [
                 ("dag_template_id", template_id),
@@ -222,18 +252,29 @@ impl Client {
             ];
             let request = self.http.get(self.url("/dag_runs/latest/")).query(&query);
             let runs: Vec<wire::DagRunOut> = self.caller("look for the run").json(request)?;
-            let is_own = |run: &&wire::DagRunOut| {
-                run.tags.get(RUN_ID_TAG).and_then(|tag| tag.as_str()) == Some(run_id)
-            };
-            if let Some(own) = runs.iter().find(is_own) {
-                return Ok(own.id);
-            }
             let past = runs.last().is_none_or(|run| run.created_at < started - TimeDelta::days(1));
-            if past || runs.len() < PAGE_SIZE {
+            let is_last = past || runs.len() < PAGE_SIZE;
+            own.extend(runs.into_iter().filter(is_own));
+            if is_last || (!all && !own.is_empty()) {
                 break;
             }
         }
-        Ok(None)
+        Ok(own)
+    }
+
+    /// What the server has of a run; `None` where it has none of that id, or one with another run id as its tag.
+    pub(crate) fn run_on_server(
+        &self,
+        dag_run_id: i64,
+        run_id: &str,
+    ) -> Result<Option<RunOnServer>, CallError> {
+        let caller = self.caller("look for the run");
+        let request = self.http.get(self.url(&format!("/dag_runs/{dag_run_id}")));
+        match caller.json_stream::<[RunOnServer; 1]>(request) {
+            Ok([run]) => Ok(Some(run).filter(|run| is_tagged(&run.tags, run_id))),
+            Err(CallError::Refused { status: 404, .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Creates a run. Each call creates another.
@@ -245,10 +286,17 @@ impl Client {
         caller.id(created.id)
     }
 
-    /// Sets a run's status, end and tags.
+    /// Sets a run's status, end and tags. The server answers with the run that it has updated; anything else is not its
+    /// answer.
     pub(crate) fn update_run(&self, dag_run_id: i64, update: &wire::DagRunUpdate) -> Result<(), CallError> {
         let request = self.http.put(self.url(&format!("/dag_runs/{dag_run_id}/"))).json(update);
-        self.caller("update the run").json::<wire::DagRunOut>(request).map(drop)
+        let caller = self.caller("update the run");
+        let updated: wire::DagRunOut = caller.json(request)?;
+        if updated.id == Some(dag_run_id) {
+            Ok(())
+        } else {
+            Err(caller.other_answer("the id of another run"))
+        }
     }
 
     /// Upserts task updates and inserts attributes: all of the latter, or none.
@@ -340,6 +388,28 @@ pub(crate) fn remedy(connection: &Connection, status: u16) -> String {
         400 | 413 | 422 => "the server does not take this content".to_owned(),
         _ => "check that tracker.api_url is that of a Hamilton server".to_owned(),
     }
+}
+
+/// The status of a run or node that has not ended.
+pub(crate) const RUNNING: &str = "RUNNING";
+
+fn is_tagged(tags: &serde_json::Map<String, serde_json::Value>, run_id: &str) -> bool {
+    tags.get(RUN_ID_TAG).and_then(|tag| tag.as_str()) == Some(run_id)
+}
+
+/// A run as the server has it. Attributes of its nodes are left out.
+#[derive(Debug, Deserialize)]
+pub(crate) struct RunOnServer {
+    pub(crate) run_status: String,
+    pub(crate) tags: serde_json::Map<String, serde_json::Value>,
+    pub(crate) node_runs: Vec<NodeOnServer>,
+}
+
+/// A node of a [`RunOnServer`].
+#[derive(Debug, Deserialize)]
+pub(crate) struct NodeOnServer {
+    pub(crate) node_name: String,
+    pub(crate) status: String,
 }
 
 // Of the answers to `attributes_of` only names are kept, for the values of a long run do not fit into memory.

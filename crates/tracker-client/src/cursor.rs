@@ -9,7 +9,9 @@ use std::{
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::{Counts, Outcome, RunLink, outbox::tracker_file};
+use crate::{
+    Counts, Ledger, Outcome, RunLink, outbox::tracker_file, outbox_writer::UNREADABLE, recorded::Recorded,
+};
 
 const FILE_NAME: &str = "delivery.json";
 
@@ -19,10 +21,16 @@ const MAX_FILE_BYTES: u64 = 16 << 20;
 /// The version of the cursor's format.
 ///
 /// - 1: the first.
-const CURSOR_VERSION: u32 = 1;
+/// - 2: `unverified_until`, `redelivered` and `unwritten`, which a file of version 1 does not have. Lines that cannot be
+///   read are no longer among what is `dropped`: whoever reads the outbox counts them.
+const CURSOR_VERSION: u32 = 2;
 
 /// The longest time that a request without an answer is waited for.
 pub(crate) const MAX_SETTLING: TimeDelta = TimeDelta::seconds(30);
+
+/// The longest time after which a server, or a proxy in front of it, still carries out a request that it did not answer
+/// with success. Proxies wait for their server for a minute by default.
+pub(crate) const LATEST_COMMIT: TimeDelta = TimeDelta::seconds(60);
 
 /// Details kept of attributes that a server refused. All are counted.
 const MAX_SET_ASIDE: usize = 100;
@@ -43,6 +51,16 @@ pub(crate) struct Cursor {
     /// The same for nodes.
     #[serde(default)]
     pub(crate) tasks_settle: Option<DateTime<Utc>>,
+    /// Until when the server may still carry out a request whose answer was not a success. Once it has been asked after
+    /// that what it has of the run, this is `None`.
+    #[serde(default)]
+    pub(crate) unverified_until: Option<DateTime<Utc>>,
+    /// Items that were delivered to a run that the server does not have any more. They are delivered anew.
+    #[serde(default)]
+    pub(crate) redelivered: u64,
+    /// Items that the server has and the outbox does not, as the disk had no space for them.
+    #[serde(default)]
+    pub(crate) unwritten: u64,
     /// How the run ended, once the server knows.
     pub(crate) outcome: Option<Outcome>,
     /// Where in the outbox the first line starts that is not done.
@@ -95,6 +113,9 @@ impl Cursor {
             link: None,
             run_settles: None,
             tasks_settle: None,
+            unverified_until: None,
+            redelivered: 0,
+            unwritten: 0,
             outcome: None,
             offset: 0,
             delivered: Counts::default(),
@@ -118,7 +139,15 @@ impl Cursor {
             Ok(VersionOnly { version }) if version > CURSOR_VERSION => {
                 Err(CursorError::Newer { path, found: version })
             }
-            Ok(_) => Ok(serde_json::from_slice(&text).ok()),
+            Ok(_) => {
+                let cursor: Option<Self> = serde_json::from_slice(&text).ok();
+                Ok(cursor.map(|mut cursor| {
+                    if cursor.version < 2 {
+                        cursor.dropped.remove(UNREADABLE);
+                    }
+                    Self { version: CURSOR_VERSION, ..cursor }
+                }))
+            }
             Err(_) => Ok(None),
         }
     }
@@ -133,6 +162,38 @@ impl Cursor {
             .map_err(io::Error::from)
             .and_then(|text| tracker_file(tracker_dir, FILE_NAME).replace(&text));
         written.map_err(|source| CursorError::Io { path, source })
+    }
+
+    /// The account of an outbox that holds what is `recorded`.
+    pub(crate) fn ledger(&self, recorded: Recorded) -> Ledger {
+        let mut dropped = recorded.lost;
+        for (reason, items) in &self.dropped {
+            *dropped.entry(reason.clone()).or_default() += items;
+        }
+        Ledger {
+            unverified_until: self.unverified_until,
+            redelivered: self.redelivered,
+            ..Ledger::of(recorded.produced + self.unwritten, self.delivered, dropped)
+        }
+    }
+
+    /// Without ids and progress, for a delivery in which the server did not get the run.
+    pub(crate) fn without_ids(self) -> Self {
+        Self {
+            run_settles: self.run_settles,
+            unverified_until: self.unverified_until,
+            redelivered: self.redelivered,
+            ..Self::new(self.server)
+        }
+    }
+
+    /// The start of a new delivery to the same server, of a run that it does not have any more.
+    pub(crate) fn anew(&self, project_id: i64) -> Self {
+        Self {
+            project_id: Some(project_id),
+            redelivered: self.redelivered + self.delivered.total(),
+            ..Self::new(self.server.clone())
+        }
     }
 
     /// Keeps what the server refused, while there is room.
@@ -184,9 +245,9 @@ mod tests {
     fn a_newer_one_is_refused_and_a_broken_one_is_none() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join(FILE_NAME);
-        fs::write(&file, r#"{"version":2,"what":"ever"}"#).unwrap();
+        fs::write(&file, r#"{"version":3,"what":"ever"}"#).unwrap();
         let error = Cursor::load(dir.path()).unwrap_err().to_string();
-        assert!(error.contains("version 2"), "{error}");
+        assert!(error.contains("version 3"), "{error}");
         fs::write(&file, r#"{"version":1,"offs"#).unwrap();
         assert_eq!(Cursor::load(dir.path()).unwrap(), None);
     }

@@ -9,11 +9,12 @@ use std::{
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::{
-    CallError, Client, Counts, CursorError, OutboxError, Version,
+    CallError, Client, Counts, CursorError, OutboxError, Outcome, Version,
     batch::Part,
-    cursor::{Cursor, MAX_SETTLING, SetAside, is_settling},
-    outbox,
+    cursor::{Cursor, LATEST_COMMIT, MAX_SETTLING, SetAside, is_settling},
+    outbox::{self, Unwritten},
     steps::{Action, Step, Steps},
+    verify::{Expected, Verified, verify},
     wire,
 };
 
@@ -40,7 +41,7 @@ pub enum DeliveryError {
         path: PathBuf,
     },
     /// A request was cut off, and what comes next would be undone if the server is still at it.
-    #[error("waiting whether the server is still at a request that was cut off")]
+    #[error("waiting until a request that was cut off can no longer take effect")]
     Settling,
 }
 
@@ -86,6 +87,8 @@ pub(crate) struct Deliverer {
     tracker_dir: PathBuf,
     client: Client,
     steps: Steps,
+    /// What the outbox has no space for.
+    unwritten: Unwritten,
     cursor: Cursor,
     /// The step that is to be done, from its first attempt on.
     pending: Option<Step>,
@@ -95,6 +98,10 @@ pub(crate) struct Deliverer {
     parts: VecDeque<Part>,
     /// The version was created just now, so that nobody can have created a run of it.
     version_is_new: bool,
+    /// Whether the server was asked if the stored run is the one of this outbox, and said yes.
+    is_own_run: bool,
+    /// When the server was last asked what came of requests whose fate is not known.
+    verified_at: Option<DateTime<Utc>>,
     /// A task update that the server has taken.
     known_task: Option<wire::NodeRunIn>,
     warned_of_cursor: bool,
@@ -107,22 +114,34 @@ impl Deliverer {
     /// When the outbox or the cursor cannot be read.
     pub(crate) fn open(tracker_dir: &Path, client: Client) -> Result<Self, DeliveryError> {
         let server = client.server().to_owned();
-        let cursor = Cursor::load(tracker_dir)?
+        let mut cursor = Cursor::load(tracker_dir)?
             .filter(|cursor| cursor.server == server)
             .unwrap_or_else(|| Cursor::new(server));
+        if cursor.link.is_none() {
+            // The ids of project and version can be those of others by now. They are asked for again.
+            cursor = cursor.without_ids();
+        }
         let steps = Steps::open(&tracker_dir.join(outbox::FILE_NAME), cursor.offset, cursor.outcome)?;
         Ok(Self {
             tracker_dir: tracker_dir.to_owned(),
             client,
             steps,
+            unwritten: Unwritten::none(),
             cursor,
             pending: None,
             tried: false,
             parts: VecDeque::new(),
             version_is_new: false,
+            is_own_run: false,
+            verified_at: None,
             known_task: None,
             warned_of_cursor: false,
         })
+    }
+
+    /// Delivers events, too, that an outbox of this process cannot write, once its run has ended.
+    pub(crate) fn with_unwritten(self, unwritten: Unwritten) -> Self {
+        Self { unwritten, ..self }
     }
 
     pub(crate) fn cursor(&self) -> &Cursor {
@@ -134,29 +153,154 @@ impl Deliverer {
     /// # Errors
     /// When the outbox cannot be read, or the server does not answer or refuses.
     pub(crate) fn step(&mut self) -> Result<Progress, DeliveryError> {
-        let mut step = match self.pending.take() {
+        let step = match self.pending.take() {
             Some(step) => step,
             None => {
                 self.tried = false;
-                match self.steps.next()? {
+                match self.next_step()? {
                     Some(step) => step,
-                    None => return Ok(Progress::UpToDate),
+                    None => return self.verify(),
                 }
             }
         };
-        let result = match self.must_wait_for(&step.action) {
-            true => Err(DeliveryError::Settling),
-            false => {
+        match self.try_step(step)? {
+            Some(progress) => Ok(progress),
+            None => self.start_anew(),
+        }
+    }
+
+    fn next_step(&mut self) -> Result<Option<Step>, OutboxError> {
+        if let Some(step) = self.steps.next()? {
+            return Ok(Some(step));
+        }
+        let unwritten = self.unwritten.hand_out();
+        if unwritten.is_empty() {
+            return Ok(None);
+        }
+        self.steps.add_unwritten(unwritten);
+        self.steps.next()
+    }
+
+    /// Delivers a step, or keeps it for the next attempt. `None` where the server does not have the run any more.
+    fn try_step(&mut self, mut step: Step) -> Result<Option<Progress>, DeliveryError> {
+        let was_own_run = self.is_own_run;
+        let result = match self.is_gone(&step.action) {
+            Ok(true) => return Ok(None),
+            Ok(false) if self.must_wait_for(&step.action) => Err(DeliveryError::Settling),
+            Ok(false) => {
                 self.tried = true;
                 self.deliver(&mut step)
             }
+            Err(error) => Err(error.into()),
         };
-        if let Err(error) = result {
-            self.pending = Some(step);
-            return Err(error);
+        let Err(error) = result else {
+            self.advance(&step);
+            return Ok(Some(Progress::Delivered { more: step.more }));
+        };
+        if let DeliveryError::Call(error) = &error {
+            self.is_own_run &= !error.was_away() && !error.is_not_found();
+            if error.is_not_found() && was_own_run && self.is_gone(&step.action)? {
+                return Ok(None);
+            }
         }
-        self.advance(&step);
-        Ok(Progress::Delivered { more: step.more })
+        self.pending = Some(step);
+        Err(error)
+    }
+
+    /// Whether the run that is delivered to is another one by now, or gone: the server's database may have been replaced,
+    /// or its project deleted. It is asked before anything is sent under an id that was stored, and once it was away.
+    fn is_gone(&mut self, next: &Action) -> Result<bool, CallError> {
+        let Some(link) = &self.cursor.link else { return Ok(false) };
+        let Some(run_id) = self.steps.run_id() else { return Ok(false) };
+        if self.is_own_run || matches!(next, Action::Version(_) | Action::Run { .. } | Action::Nothing) {
+            return Ok(false);
+        }
+        self.is_own_run = self.client.run_on_server(link.dag_run_id, run_id)?.is_some();
+        Ok(!self.is_own_run)
+    }
+
+    /// Delivers everything once more, to a server that has lost it. Where it has no project for it the progress so far is
+    /// kept.
+    fn start_anew(&mut self) -> Result<Progress, DeliveryError> {
+        let project_id = self.client.resolve_project()?.id;
+        let dag_run_id = self.dag_run_id()?;
+        tracing::warn!(
+            dag_run_id,
+            "the tracking server does not have this run any more, or has another one under its id: everything is \
+             delivered anew"
+        );
+        self.cursor = self.cursor.anew(project_id);
+        self.steps = Steps::open(&self.tracker_dir.join(outbox::FILE_NAME), 0, None)?;
+        self.parts.clear();
+        (self.pending, self.known_task, self.verified_at) = (None, None, None);
+        self.save_cursor();
+        Ok(Progress::Delivered { more: true })
+    }
+
+    /// Once everything is delivered, asks the server what came of requests whose fate is not known: once as soon as
+    /// possible, and once when they can no longer take effect.
+    fn verify(&mut self) -> Result<Progress, DeliveryError> {
+        let now = Utc::now();
+        let Some(until) = self.cursor.unverified_until else { return Ok(Progress::UpToDate) };
+        let is_final = now >= until;
+        let (Some(link), Some(_)) = (&self.cursor.link, self.cursor.outcome) else {
+            return Ok(Progress::UpToDate);
+        };
+        if self.verified_at.is_some() && !is_final {
+            return Ok(Progress::UpToDate);
+        }
+        let Some(expected) = Expected::read(&self.tracker_dir.join(outbox::FILE_NAME))? else {
+            return Ok(Progress::UpToDate);
+        };
+        match verify(&self.client, link, &expected) {
+            Err(error) if error.is_temporary() => return Err(error.into()),
+            Err(error) => {
+                let error = &error as &dyn std::error::Error;
+                tracing::warn!(error, "it cannot be verified what the tracking server has of this run");
+                self.verified_at = Some(now);
+                return Ok(Progress::UpToDate);
+            }
+            Ok(Verified::Gone) => return self.start_anew(),
+            Ok(Verified::AsRecorded { duplicates, mended }) => {
+                if duplicates > 0 || mended {
+                    tracing::info!(
+                        duplicates,
+                        mended,
+                        "the tracking server carried out requests late: it was put right"
+                    );
+                }
+            }
+        }
+        self.verified_at = Some(now);
+        if is_final {
+            self.cursor.unverified_until = None;
+        }
+        self.save_cursor();
+        Ok(Progress::UpToDate)
+    }
+
+    /// Sends a request that would do harm if the server carried it out late. Until that is out of the question, also when
+    /// this process ends before the answer, the delivery is unverified.
+    fn risk<T>(
+        &mut self,
+        settles: fn(&mut Cursor) -> &mut Option<DateTime<Utc>>,
+        request: impl FnOnce(&mut Self) -> Result<T, CallError>,
+    ) -> Result<T, CallError> {
+        let before = (self.cursor.unverified_until, *settles(&mut self.cursor));
+        let begun = Utc::now();
+        self.cursor.unverified_until = Some(begun + LATEST_COMMIT);
+        *settles(&mut self.cursor) = Some(begun + SETTLING);
+        self.save_cursor();
+        let result = request(self);
+        match &result {
+            Err(error) if error.may_commit_late() => {
+                self.cursor.unverified_until = Some(Utc::now() + LATEST_COMMIT);
+                *settles(&mut self.cursor) = self.settles(error);
+                self.save_cursor();
+            }
+            _ => (self.cursor.unverified_until, *settles(&mut self.cursor)) = before,
+        }
+        result
     }
 
     /// A status that the server is told too late replaces a newer one. So while it may still be at a request that was cut
@@ -231,23 +375,24 @@ impl Deliverer {
             false => self.client.find_run(template_id, run_id, started)?,
         };
         let dag_run_id = match found {
-            Some(id) => id,
+            Some((id, several)) => {
+                if several {
+                    self.cursor.unverified_until.get_or_insert_with(Utc::now);
+                }
+                id
+            }
             None if is_settling(self.cursor.run_settles, Utc::now()) => return Err(DeliveryError::Settling),
             None => self.create_run(template_id, body)?,
         };
         self.cursor.run_settles = None;
         self.cursor.link = Some(self.client.link(project_id, template_id, dag_run_id));
+        self.is_own_run = true;
         Ok(())
     }
 
     fn create_run(&mut self, template_id: i64, body: &wire::DagRunIn) -> Result<i64, CallError> {
         self.version_is_new = false;
-        // Written down first, for whoever goes on when this process does not.
-        self.cursor.run_settles = Some(Utc::now() + SETTLING);
-        self.save_cursor();
-        let created = self.client.create_run(template_id, body);
-        self.cursor.run_settles = created.as_ref().err().and_then(|error| self.settles(error));
-        created
+        self.risk(|cursor| &mut cursor.run_settles, |own| own.client.create_run(template_id, body))
     }
 
     /// Sends one part of a batch. What is left of it goes back to the front.
@@ -257,10 +402,6 @@ impl Deliverer {
             self.known_task = part.body.task_updates.pop().or(self.known_task.take());
             return Ok(());
         };
-        if let Some(settle) = self.settles(&error) {
-            self.cursor.tasks_settle = Some(settle);
-            self.save_cursor();
-        }
         let mut suspect = error.is_about_payload();
         part.uncertain |= error.is_ambiguous();
         if error.may_be_about_payload() {
@@ -290,7 +431,20 @@ impl Deliverer {
             self.cursor.delivered.attributes += part.remove_delivered(&there);
             part.uncertain = false;
         }
-        if part.len() == 0 { Ok(()) } else { self.client.log(dag_run_id, &part.body) }
+        // That a node has succeeded can be said as late as one likes.
+        let is_final = part.body.task_updates.iter().all(|task| task.status == Outcome::Success.wire_name());
+        match part.len() {
+            0 => Ok(()),
+            _ if is_final => {
+                let sent = self.client.log(dag_run_id, &part.body);
+                if let Some(settles) = sent.as_ref().err().and_then(|error| self.settles(error)) {
+                    self.cursor.tasks_settle = Some(settles);
+                    self.save_cursor();
+                }
+                sent
+            }
+            _ => self.risk(|cursor| &mut cursor.tasks_settle, |own| own.client.log(dag_run_id, &part.body)),
+        }
     }
 
     /// Whether the server takes what it has taken before.
@@ -308,7 +462,7 @@ impl Deliverer {
         let attributes =
             part.body.attributes.iter().map(|attribute| (&attribute.node_name, Some(&attribute.name)));
         for (node, attribute) in nodes.chain(attributes) {
-            tracing::warn!(node, attribute, %error, "the tracking server refuses a part of this run: it is set aside");
+            tracing::warn!(node, attribute, %error, "the tracking server rejected a part of this run; it is left out");
             self.cursor.set_aside(SetAside {
                 node: node.clone(),
                 attribute: attribute.cloned(),
@@ -334,11 +488,13 @@ impl Deliverer {
     }
 
     fn update_run(&mut self, update: &wire::DagRunUpdate) -> Result<(), DeliveryError> {
-        let updated = self.client.update_run(self.dag_run_id()?, update);
-        if let Some(settle) = updated.as_ref().err().and_then(|error| self.settles(error)) {
-            self.cursor.run_settles = Some(settle);
-            self.save_cursor();
+        let dag_run_id = self.dag_run_id()?;
+        // How the run ended can be said as late as one likes.
+        if update.run_status != wire::DagRunUpdateRunStatus::Running {
+            return Ok(self.client.update_run(dag_run_id, update)?);
         }
+        let updated =
+            self.risk(|cursor| &mut cursor.run_settles, |own| own.client.update_run(dag_run_id, update));
         Ok(updated?)
     }
 
@@ -348,7 +504,10 @@ impl Deliverer {
             self.cursor.outcome = Some(outcome);
         }
         self.cursor.delivered.add(done.counts);
-        self.cursor.drop_items("unreadable line of the outbox", done.unreadable);
+        if done.unwritten.events > 0 {
+            self.cursor.unwritten += done.unwritten.items;
+            self.unwritten.taken(done.unwritten.events);
+        }
         self.save_cursor();
     }
 
@@ -356,6 +515,7 @@ impl Deliverer {
     fn save_cursor(&mut self) {
         if let Err(error) = self.cursor.save(&self.tracker_dir)
             && !std::mem::replace(&mut self.warned_of_cursor, true)
+            && self.unwritten.may_warn()
         {
             let error = &error as &dyn std::error::Error;
             tracing::warn!(error, "the progress of the delivery cannot be saved");

@@ -10,6 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use chrono::{DateTime, Utc};
 use daglight_capture_policy::in_one_line;
 
 use crate::{
@@ -17,7 +18,7 @@ use crate::{
     backoff::Backoff,
     deliverer::{Deliverer, DeliveryError, Progress},
     delivery_lock::DeliveryLock,
-    outbox::lock,
+    outbox::{Unwritten, lock},
 };
 
 /// How long events wait for others to share a request with.
@@ -48,6 +49,8 @@ struct Shared {
 struct State {
     delivered: Counts,
     dropped: BTreeMap<String, u64>,
+    unverified_until: Option<DateTime<Utc>>,
+    redelivered: u64,
     link: Option<RunLink>,
     on_link: Vec<OnLink>,
     last_error: Option<String>,
@@ -70,7 +73,12 @@ impl Delivery {
     /// [`Ledger`].
     pub fn start(outbox: &Outbox, connection: Connection) -> Self {
         let shared = Arc::new(Shared { state: Mutex::default(), changed: Condvar::new() });
-        let worker = Worker { shared: Arc::clone(&shared), tracker_dir: outbox.tracker_dir(), warned: false };
+        let worker = Worker {
+            shared: Arc::clone(&shared),
+            tracker_dir: outbox.tracker_dir(),
+            unwritten: outbox.unwritten(),
+            warned: false,
+        };
         // Warnings go where those of the starting thread go.
         let dispatch = tracing::dispatcher::get_default(Clone::clone);
         let started = thread::Builder::new()
@@ -91,14 +99,19 @@ impl Delivery {
         for (reason, items) in &state.dropped {
             *dropped.entry(reason.clone()).or_default() += items;
         }
-        let last_error = state.last_error.clone();
-        Ledger { last_error, ..Ledger::of(self.outbox.produced(), state.delivered, dropped) }
+        Ledger {
+            last_error: state.last_error.clone(),
+            unverified_until: state.unverified_until,
+            redelivered: state.redelivered,
+            ..Ledger::of(self.outbox.produced(), state.delivered, dropped)
+        }
     }
 
     /// Waits until all that was appended before is delivered, at most for `timeout`. It returns early when waiting is of
     /// no use: the server refuses, or it has not answered once and still does not.
     pub fn flush(&self, timeout: Duration) -> Ledger {
         flush(&self.shared, timeout);
+        self.outbox.settle();
         self.ledger()
     }
 
@@ -107,6 +120,7 @@ impl Delivery {
         let shared = Arc::clone(&self.shared);
         // A runtime that shuts down cancels the wait; the account is true all the same.
         let _ = tokio::task::spawn_blocking(move || flush(&shared, timeout)).await;
+        self.outbox.settle();
         self.ledger()
     }
 
@@ -182,6 +196,7 @@ fn wait<'a>(
 struct Worker {
     shared: Arc<Shared>,
     tracker_dir: PathBuf,
+    unwritten: Unwritten,
     warned: bool,
 }
 
@@ -238,7 +253,8 @@ impl Worker {
     }
 
     fn open(&self, connection: &Connection) -> Result<Deliverer, Box<dyn Error>> {
-        Ok(Deliverer::open(&self.tracker_dir, Client::new(connection)?)?)
+        let deliverer = Deliverer::open(&self.tracker_dir, Client::new(connection)?)?;
+        Ok(deliverer.with_unwritten(self.unwritten.clone()))
     }
 
     /// Makes the account and the link known.
@@ -247,7 +263,8 @@ impl Worker {
         let mut state = lock(&self.shared.state);
         state.delivered = cursor.delivered;
         state.dropped.clone_from(&cursor.dropped);
-        if state.link.is_none()
+        (state.unverified_until, state.redelivered) = (cursor.unverified_until, cursor.redelivered);
+        if state.link != cursor.link
             && let Some(link) = &cursor.link
         {
             state.link = Some(link.clone());

@@ -66,6 +66,13 @@ pub enum Event<V = Captured> {
         #[serde(with = "event_time")]
         time: DateTime<Utc>,
     },
+    /// Events could not be written, and are missing in front of this one. The outbox itself records that.
+    Lost {
+        /// Why.
+        reason: String,
+        /// How many items they were, as [`Event::items`] counts them.
+        items: u64,
+    },
 }
 
 impl Event {
@@ -83,6 +90,7 @@ impl<V> Event<V> {
     pub fn items(&self) -> u64 {
         match self {
             Self::TaskFinished { attributes, .. } => 1 + attributes.len() as u64,
+            Self::Lost { items, .. } => *items,
             _ => 1,
         }
     }

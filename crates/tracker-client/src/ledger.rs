@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 /// The account of a run's delivery: `produced = delivered + waiting + dropped`.
@@ -19,6 +20,13 @@ pub struct Ledger {
     pub dropped: BTreeMap<String, u64>,
     /// What delivered items are.
     pub delivered_by_kind: Counts,
+    /// Until when the server may still carry out a request that it did not answer with success, such as one that was cut
+    /// off. What is delivered counts as unverified until a later synchronisation has asked the server what it has.
+    #[serde(default)]
+    pub unverified_until: Option<DateTime<Utc>>,
+    /// Items that were delivered before to a run that the server does not have any more, and are delivered anew.
+    #[serde(default)]
+    pub redelivered: u64,
     /// The last error of the delivery that waits now, with its causes.
     pub last_error: Option<String>,
 }
@@ -27,7 +35,7 @@ impl Ledger {
     pub(crate) fn of(produced: u64, delivered_by_kind: Counts, dropped: BTreeMap<String, u64>) -> Self {
         let delivered = delivered_by_kind.total();
         let waiting = produced.saturating_sub(delivered + dropped.values().sum::<u64>());
-        Self { produced, delivered, waiting, dropped, delivered_by_kind, last_error: None }
+        Self { produced, delivered, waiting, dropped, delivered_by_kind, ..Self::default() }
     }
 
     /// Items that will not be delivered, whatever the reason.

@@ -10,6 +10,7 @@
 //! outbox.jsonl    the events, see Outbox
 //! delivery.json   how far the delivery has come, and the ids on the server
 //! delivery.lock   held by whoever delivers
+//! reserve         space for the end of the run, while it goes on
 //! ```
 //!
 //! What may be captured belongs to `daglight-capture-policy`, what a run is called to `daglight-run-identity`. The types of
@@ -20,8 +21,11 @@ mod event;
 mod event_time;
 mod ledger;
 mod outbox;
+mod outbox_writer;
 mod reader;
 mod record;
+mod recorded;
+mod reserve;
 mod trust;
 #[rustfmt::skip]
 mod wire;
@@ -39,6 +43,7 @@ mod status;
 mod steps;
 mod sync;
 mod tracker;
+mod verify;
 
 pub use call::CallError;
 pub use client::{Client, Project, RunLink, User};
@@ -51,6 +56,7 @@ pub use ledger::{Counts, Ledger};
 pub use outbox::Outbox;
 pub use reader::OutboxError;
 pub use record::OUTBOX_VERSION;
+pub use reserve::Reserve;
 pub use status::{NodeProgress, OutboxStatus, StatusError, outbox_status, recorded_outbox};
 pub use sync::{ProcessEvidence, SyncError, SyncOutcome, sync_bundle};
 pub use tracker::Tracker;

@@ -7,29 +7,35 @@ use std::{
     io::{self, Read, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
 use daglight_capture_policy::Durability;
 use daglight_guarded_files::{FileBelow, create_private_folder};
+use serde_json::Value;
 
 use crate::{
-    Counts, Event, Ledger,
-    reader::{OutboxError, OutboxReader, Read as ReadRecord},
-    record::{Header, MAX_RECORD_BYTES, encode},
+    Counts, Event, Ledger, Reserve,
+    outbox_writer::{Line, RESERVE_BYTES, Writer, Written},
+    reader::OutboxError,
+    record::{Header, MAX_RECORD_BYTES, Record, decode, encode},
+    recorded::Recorded,
 };
 
 /// The name of the file in a bundle's `tracker` folder.
 pub(crate) const FILE_NAME: &str = "outbox.jsonl";
 
+/// The file beside it that takes up space for the end of the run.
+pub(crate) const RESERVE_FILE_NAME: &str = "reserve";
+
 /// The append-only file of a run's events, `outbox.jsonl` in the `tracker` folder of its bundle.
 ///
-/// # Format, version 1
+/// # Format, version 2
 /// JSON lines. Each line is `{"crc32":"89abcdef","record":...}` and a line feed; the checksum (CRC-32 of IEEE 802.3,
 /// eight hexadecimal digits) is that of the bytes between `"record":` and the last brace. The first record is the
-/// header, `{"format":"daglight_outbox","version":1}`; every other one is an [`Event`], tagged by `"event"`. A line is
+/// header, `{"format":"daglight_outbox","version":2}`; every other one is an [`Event`], tagged by `"event"`. A line is
 /// written in one call before [`Outbox::append`] returns, with the file in append mode.
 ///
 /// A reader takes every line whose checksum is right, counts the others, and goes on after the next line feed. A last
@@ -52,15 +58,7 @@ struct Inner {
     /// Bytes of the file that are synchronised.
     synced: Mutex<u64>,
     produced: AtomicU64,
-    dropped: Mutex<BTreeMap<String, u64>>,
-    warned: AtomicBool,
-}
-
-struct Writer {
-    file: Option<File>,
-    length: u64,
-    /// The file does not end with a line feed: what comes next starts with one.
-    torn: bool,
+    warned: Arc<AtomicBool>,
 }
 
 impl Outbox {
@@ -75,32 +73,31 @@ impl Outbox {
         let mut file = tracker_file(tracker_dir, FILE_NAME).append().map_err(unusable)?;
         // Best effort: some file systems have no locks, and nothing but the closing of dead runs depends on it.
         let _ = file.lock_shared();
-        let length = file.seek(SeekFrom::End(0)).map_err(unusable)?;
-        let mut writer = Writer { file: None, length, torn: false };
-        let mut produced = 0;
+        let mut length = file.seek(SeekFrom::End(0)).map_err(unusable)?;
+        let mut recorded = Recorded::default();
         if length == 0 {
             let mut line = Vec::new();
             encode(&Header::current(), &mut line).map_err(|error| unusable(error.into()))?;
             file.write_all(&line).map_err(unusable)?;
-            writer.length = line.len() as u64;
+            length = line.len() as u64;
         } else {
             if !ends_with_line_feed(&mut file).map_err(unusable)? {
                 file.write_all(b"\n").map_err(unusable)?;
-                writer.length += 1;
+                length += 1;
             }
-            produced = count_items(&path)?;
+            recorded = Recorded::read(&path, |_| {})?;
         }
         if durability == Durability::Disk {
             sync_folders(tracker_dir);
         }
-        writer.file = Some(file);
-        Ok(Self::new(path, durability, writer, produced))
+        let writer = Writer::new(Some(file), length, recorded.lost);
+        Ok(Self::new(path, durability, writer, recorded.produced))
     }
 
     /// An outbox that takes events and keeps none, for a run whose folder cannot be written. All count as dropped, and
     /// whoever makes it has said so.
     pub(crate) fn discarding(tracker_dir: &Path) -> Self {
-        let writer = Writer { file: None, length: 0, torn: false };
+        let writer = Writer::new(None, 0, BTreeMap::new());
         let outbox = Self::new(tracker_dir.join(FILE_NAME), Durability::Process, writer, 0);
         outbox.0.warned.store(true, Ordering::Relaxed);
         outbox
@@ -113,27 +110,52 @@ impl Outbox {
             synced: Mutex::new(0),
             writer: Mutex::new(writer),
             produced: AtomicU64::new(produced),
-            dropped: Mutex::default(),
-            warned: AtomicBool::new(false),
+            warned: Arc::default(),
         }))
     }
 
-    /// Records an event: it is in the file when this returns. It never fails; an event that cannot be written is
-    /// counted as dropped with the reason, and the first one gives a warning.
+    /// Takes up space on the disk, so that the end of the run can be recorded when there is none left. Best effort: on a
+    /// disk that is full already there is nothing to take.
+    pub(crate) fn keep_reserve(&self) {
+        let file = tracker_file(&self.tracker_dir(), RESERVE_FILE_NAME);
+        if let Ok(reserve) = Reserve::take(file, RESERVE_BYTES) {
+            lock(&self.0.writer).keep(reserve);
+        }
+    }
+
+    /// Records an event: it is in the file when this returns. It never fails. On a disk that is full events wait in memory,
+    /// up to 4 MiB of them, and are written once there is space; the end of the run has space that was kept for it. What
+    /// cannot be written at all counts as dropped with the reason. The first event that is not written is one warning.
     pub fn append(&self, event: &Event) {
         let inner = &*self.0;
         let items = event.items();
         inner.produced.fetch_add(items, Ordering::Relaxed);
-        let written = inner.encode(event).and_then(|line| inner.write(&line));
+        let bytes = match inner.encode(event) {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                let mut writer = lock(&inner.writer);
+                writer.lose(&error, items);
+                // Tried again with the next event.
+                let _ = writer.record_losses();
+                drop(writer);
+                return inner.warn("an event of this run cannot be recorded, and counts as dropped", &error);
+            }
+        };
+        let is_end = matches!(event, Event::RunFinished { .. });
+        let written = lock(&inner.writer).write(Line { bytes, items, is_end });
         match written {
-            Ok(end) => {
+            Written::To(end) => {
                 if inner.durability == Durability::Disk
                     && let Err(error) = inner.sync(end)
                 {
                     inner.warn("the outbox cannot be synchronised with the disk", &error);
                 }
             }
-            Err(error) => inner.drop_items(items, &error),
+            Written::Waits(error) | Written::Lost(error) => inner.warn(
+                "the outbox cannot be written: records of this run wait for space, and what does not fit into memory \
+                 counts as dropped",
+                &error,
+            ),
         }
     }
 
@@ -147,18 +169,76 @@ impl Outbox {
         Ledger::of(self.produced(), Counts::default(), self.dropped())
     }
 
+    /// Whether somebody was warned that the run cannot be recorded. Others whose records lie on the same disk share it, so
+    /// that one cause is one warning.
+    pub fn warned(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.0.warned)
+    }
+
     pub(crate) fn tracker_dir(&self) -> PathBuf {
         self.0.path.parent().map(Path::to_owned).unwrap_or_default()
     }
 
     /// Items recorded, those that were dropped among them.
     pub(crate) fn produced(&self) -> u64 {
-        self.0.produced.load(Ordering::Relaxed)
+        self.0.produced.load(Ordering::Relaxed) + lock(&self.0.writer).pieces()
     }
 
     /// Items that could not be recorded, by reason.
     pub(crate) fn dropped(&self) -> BTreeMap<String, u64> {
-        lock(&self.0.dropped).clone()
+        lock(&self.0.writer).lost()
+    }
+
+    /// Once the run has ended: what still waits for space is written, or counts as dropped.
+    pub(crate) fn settle(&self) {
+        let mut writer = lock(&self.0.writer);
+        if writer.has_ended() {
+            writer.settle();
+        }
+    }
+
+    /// A handle for the delivery, which does not keep the outbox open.
+    pub(crate) fn unwritten(&self) -> Unwritten {
+        Unwritten(Arc::downgrade(&self.0))
+    }
+}
+
+/// The events of an outbox that the disk has no space for.
+#[derive(Clone)]
+pub(crate) struct Unwritten(Weak<Inner>);
+
+impl Unwritten {
+    /// Of no outbox.
+    pub(crate) fn none() -> Self {
+        Self(Weak::new())
+    }
+
+    /// The events that are not in the file, once the run has ended.
+    pub(crate) fn hand_out(&self) -> Vec<Event<Value>> {
+        let lines = self.0.upgrade().map(|inner| lock(&inner.writer).hand_out()).unwrap_or_default();
+        let event = |line: Line| match decode(line.bytes.strip_suffix(b"\n").unwrap_or(&line.bytes)) {
+            Some(Record::Event(event)) => Some(*event),
+            _ => None,
+        };
+        lines.into_iter().filter_map(event).collect()
+    }
+
+    /// Whether nobody was warned yet that the run cannot be recorded, and the caller is to.
+    pub(crate) fn may_warn(&self) -> bool {
+        self.0.upgrade().is_none_or(|inner| !inner.warned.swap(true, Ordering::Relaxed))
+    }
+
+    /// The server has so many of them.
+    pub(crate) fn taken(&self, events: usize) {
+        if let Some(inner) = self.0.upgrade() {
+            lock(&inner.writer).taken(events);
+        }
+    }
+}
+
+impl fmt::Debug for Unwritten {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Unwritten")
     }
 }
 
@@ -179,26 +259,6 @@ impl Inner {
         Ok(line)
     }
 
-    /// Appends a line and says where it ends in the file.
-    fn write(&self, line: &[u8]) -> io::Result<u64> {
-        let mut writer = lock(&self.writer);
-        let Writer { file, length, torn } = &mut *writer;
-        let file = file.as_mut().ok_or_else(|| io::Error::other("it could not be opened"))?;
-        let result = if *torn { file.write_all(&[b"\n", line].concat()) } else { file.write_all(line) };
-        match result {
-            Ok(()) => {
-                *length += line.len() as u64 + u64::from(*torn);
-                *torn = false;
-                Ok(*length)
-            }
-            Err(error) => {
-                *length = file.metadata().map_or(*length, |metadata| metadata.len());
-                *torn = true;
-                Err(error)
-            }
-        }
-    }
-
     /// Makes the file durable up to `end`. Whoever comes while another synchronises finds its own line done after.
     fn sync(&self, end: u64) -> io::Result<()> {
         let mut synced = lock(&self.synced);
@@ -207,18 +267,13 @@ impl Inner {
         }
         let (file, length) = {
             let writer = lock(&self.writer);
-            (writer.file.as_ref().map(File::try_clone).transpose()?, writer.length)
+            (writer.file().map(File::try_clone).transpose()?, writer.length())
         };
         if let Some(file) = file {
             file.sync_data()?;
         }
         *synced = length;
         Ok(())
-    }
-
-    fn drop_items(&self, items: u64, error: &io::Error) {
-        *lock(&self.dropped).entry(format!("the outbox could not be written: {error}")).or_default() += items;
-        self.warn("the outbox cannot be written: events of this run are lost, and counted as dropped", error);
     }
 
     fn warn(&self, message: &str, error: &io::Error) {
@@ -260,18 +315,6 @@ fn ends_with_line_feed(file: &mut File) -> io::Result<bool> {
     Ok(last == *b"\n")
 }
 
-fn count_items(path: &Path) -> Result<u64, OutboxError> {
-    let mut reader = OutboxReader::open(path)?;
-    let mut items = 0;
-    loop {
-        match reader.read()? {
-            ReadRecord::Event { event, .. } => items += event.items(),
-            ReadRecord::Unreadable { .. } => items += 1,
-            ReadRecord::End { .. } => return Ok(items),
-        }
-    }
-}
-
 /// The lock, whatever happened to a thread that held it: what these locks guard is right after each statement.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -284,6 +327,10 @@ mod tests {
     use chrono::DateTime;
 
     use super::*;
+    use crate::{
+        OUTBOX_VERSION,
+        reader::{OutboxReader, Read as ReadRecord},
+    };
 
     fn event(node: &str) -> Event {
         Event::TaskStarted { node: node.into(), time: DateTime::UNIX_EPOCH }
@@ -338,10 +385,10 @@ mod tests {
     fn a_newer_outbox_is_left_alone() {
         let dir = tempfile::tempdir().unwrap();
         let mut line = Vec::new();
-        encode(&Header { version: 2, ..Header::current() }, &mut line).unwrap();
+        encode(&Header { version: OUTBOX_VERSION + 1, ..Header::current() }, &mut line).unwrap();
         fs::write(dir.path().join(FILE_NAME), &line).unwrap();
         let error = Outbox::open(dir.path(), Durability::Process).unwrap_err();
-        assert!(matches!(error, OutboxError::Newer { found: 2, .. }), "{error}");
+        assert!(matches!(error, OutboxError::Newer { found, .. } if found > OUTBOX_VERSION), "{error}");
         assert_eq!(fs::read(dir.path().join(FILE_NAME)).unwrap(), line);
     }
 
@@ -356,7 +403,7 @@ mod tests {
             }
         });
         let length = fs::metadata(outbox.path()).unwrap().len();
-        assert_eq!(lock(&outbox.0.writer).length, length);
+        assert_eq!(lock(&outbox.0.writer).length(), length);
         drop(outbox);
         assert_eq!(Outbox::open(dir.path(), Durability::Process).unwrap().produced(), 1_000);
     }
@@ -382,10 +429,12 @@ mod tests {
     #[cfg(target_os = "linux")]
     fn a_full_disk_costs_events_but_not_the_run() {
         let file = File::options().append(true).open("/dev/full").ok();
-        let writer = Writer { file, length: 0, torn: false };
+        let writer = Writer::new(file, 0, BTreeMap::new());
         let outbox = Outbox::new("/dev/full".into(), Durability::Process, writer, 0);
         outbox.append(&event("a"));
         outbox.append(&event("b"));
+        assert_eq!(outbox.ledger().waiting, 2);
+        lock(&outbox.0.writer).settle();
         let ledger = outbox.ledger();
         assert_eq!((ledger.produced, ledger.waiting, ledger.dropped_total()), (2, 0, 2));
         let reason = ledger.dropped.keys().next().unwrap();

@@ -8,7 +8,8 @@ use crate::Event;
 /// The version of the outbox format that is written, and the newest that is read.
 ///
 /// - 1: the first.
-pub const OUTBOX_VERSION: u32 = 1;
+/// - 2: the event `lost`.
+pub const OUTBOX_VERSION: u32 = 2;
 
 /// The longest line that is written or read. Together with its reader's buffer it bounds the memory of a delivery.
 pub(crate) const MAX_RECORD_BYTES: usize = 32 << 20;

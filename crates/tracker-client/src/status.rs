@@ -7,10 +7,7 @@ use daglight_guarded_files::FileBelow;
 use daglight_run_identity::RunId;
 
 use crate::{
-    CursorError, Event, Ledger, OutboxError, Outcome, RunLink,
-    cursor::Cursor,
-    outbox,
-    reader::{OutboxReader, Read},
+    CursorError, Event, Ledger, OutboxError, Outcome, RunLink, cursor::Cursor, outbox, recorded::Recorded,
 };
 
 /// What the outbox of a bundle holds, and how much of it is delivered.
@@ -22,6 +19,8 @@ pub struct OutboxStatus {
     pub dag_name: Option<String>,
     /// How the run ended; `None` while it runs, or when its process ended before it did.
     pub outcome: Option<Outcome>,
+    /// When the run ended, if it did.
+    pub ended: Option<DateTime<Utc>>,
     /// When the run began.
     pub started: Option<DateTime<Utc>>,
     /// The time of the last event.
@@ -34,6 +33,8 @@ pub struct OutboxStatus {
     pub ledger: Ledger,
     /// The run on the server it was delivered to.
     pub link: Option<RunLink>,
+    /// Whether the outbox ends with a piece of a line.
+    pub(crate) unfinished: bool,
 }
 
 /// How far a node has come.
@@ -91,31 +92,26 @@ pub fn recorded_outbox(tracker_dir: &Path) -> Result<Option<OutboxStatus>, Statu
 /// When there is no outbox, it cannot be read, or it is of a newer version.
 pub fn outbox_status(tracker_dir: &Path) -> Result<OutboxStatus, StatusError> {
     let path = tracker_dir.join(outbox::FILE_NAME);
-    let mut reader = OutboxReader::open(&path)?;
     let mut status = OutboxStatus {
         run_id: None,
         dag_name: None,
         outcome: None,
+        ended: None,
         started: None,
         last_event: None,
         nodes: BTreeMap::new(),
         writer_alive: writer_alive(&path),
         ledger: Ledger::default(),
         link: None,
+        unfinished: false,
     };
-    let mut produced = 0;
-    loop {
-        match reader.read()? {
-            Read::Event { event, .. } => {
-                produced += event.items();
-                status.take(*event);
-            }
-            Read::Unreadable { .. } => produced += 1,
-            Read::End { .. } => break,
-        }
+    let mut recorded = Recorded::read(&path, |event| status.take(event))?;
+    status.unfinished = recorded.unfinished;
+    if status.writer_alive == Some(false) {
+        recorded = recorded.with_piece();
     }
     let cursor = Cursor::load(tracker_dir)?.unwrap_or_else(|| Cursor::new(String::new()));
-    status.ledger = Ledger::of(produced, cursor.delivered, cursor.dropped);
+    status.ledger = cursor.ledger(recorded);
     status.link = cursor.link;
     Ok(status)
 }
@@ -140,8 +136,9 @@ impl OutboxStatus {
                 self.last_event = Some(time);
             }
             Event::TagsUpserted { time, .. } => self.last_event = Some(time),
+            Event::Lost { .. } => {}
             Event::RunFinished { status, time } => {
-                self.outcome = Some(status);
+                (self.outcome, self.ended) = (Some(status), Some(time));
                 self.last_event = Some(time);
             }
         }

@@ -1,7 +1,7 @@
 //! The events of an outbox as steps of a delivery.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{HashMap, HashSet, VecDeque},
     path::Path,
 };
 
@@ -22,12 +22,24 @@ pub(crate) struct Steps {
     reader: OutboxReader,
     /// Where the last step ended.
     offset: u64,
-    /// An event that was read and belongs to a later step, and where its line ends.
-    ahead: Option<(Box<Event<Value>>, u64)>,
+    /// An event that was read and belongs to a later step.
+    ahead: Option<Next>,
+    /// Events that are not in the outbox, and come after those that are.
+    unwritten: VecDeque<Event<Value>>,
     pipeline: Pipeline,
+    /// The run's own id, once its start was read.
+    run_id: Option<String>,
     /// Starts of the nodes that are running.
     started: HashMap<String, DateTime<Utc>>,
     outcome: Option<Outcome>,
+}
+
+/// An event, and where its line ends. One that is not in the outbox ends where the one before it does.
+#[derive(Debug)]
+struct Next {
+    event: Box<Event<Value>>,
+    end: u64,
+    is_unwritten: bool,
 }
 
 /// What the version says that later events depend on.
@@ -45,10 +57,17 @@ pub(crate) struct Step {
     pub(crate) end: u64,
     /// The items that it delivers.
     pub(crate) counts: Counts,
-    /// Lines among its own that cannot be read.
-    pub(crate) unreadable: u64,
+    /// Events among its own that are not in the outbox, and the items in them.
+    pub(crate) unwritten: Unwritten,
     /// Whether the outbox has more to read right now.
     pub(crate) more: bool,
+}
+
+/// Events that are not in the outbox.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Unwritten {
+    pub(crate) events: usize,
+    pub(crate) items: u64,
 }
 
 /// What the server is asked to do.
@@ -63,7 +82,7 @@ pub(crate) enum Action {
     Tasks(Part),
     Tags(Box<wire::DagRunUpdate>),
     End(Outcome, Box<wire::DagRunUpdate>),
-    /// Nothing: there are only lines that cannot be read.
+    /// Nothing: there are only lines that cannot be read, or say what is lost.
     Nothing,
 }
 
@@ -74,9 +93,28 @@ impl Steps {
     /// When the outbox cannot be read.
     pub(crate) fn open(path: &Path, offset: u64, outcome: Option<Outcome>) -> Result<Self, OutboxError> {
         let mut reader = OutboxReader::open(path)?;
-        let pipeline = Pipeline::before(&mut reader, offset)?;
+        let (pipeline, run_id) = Pipeline::before(&mut reader, offset)?;
         reader.seek(offset)?;
-        Ok(Self { reader, offset, ahead: None, pipeline, started: HashMap::new(), outcome })
+        Ok(Self {
+            reader,
+            offset,
+            ahead: None,
+            pipeline,
+            run_id,
+            started: HashMap::new(),
+            outcome,
+            unwritten: VecDeque::new(),
+        })
+    }
+
+    /// The run's own id, once a step was its start or came after it.
+    pub(crate) fn run_id(&self) -> Option<&str> {
+        self.run_id.as_deref()
+    }
+
+    /// Goes on with events that are not in the outbox.
+    pub(crate) fn add_unwritten(&mut self, events: Vec<Event<Value>>) {
+        self.unwritten.extend(events);
     }
 
     /// The next step; `None` where the outbox ends for now.
@@ -86,30 +124,26 @@ impl Steps {
     pub(crate) fn next(&mut self) -> Result<Option<Step>, OutboxError> {
         let mut batch = TaskBatch::default();
         let mut end = self.offset;
-        let (mut unreadable, mut more) = (0, true);
+        let mut unwritten = Unwritten::default();
+        let mut more = true;
         while !batch.is_full() {
-            let (event, event_end) = match self.ahead.take() {
-                Some(ahead) => ahead,
-                None => match self.reader.read()? {
-                    Read::Event { event, end } => (event, end),
-                    Read::Unreadable { end: line_end } => {
-                        (unreadable, end) = (unreadable + 1, line_end);
-                        continue;
-                    }
-                    Read::End { .. } => {
-                        more = false;
-                        break;
-                    }
-                },
+            let Some(next) = self.next_event(&mut end)? else {
+                more = false;
+                break;
             };
-            match self.add(*event, event_end - end, &mut batch) {
-                None => end = event_end,
+            let items = next.event.items();
+            match self.add(*next.event, next.end - end, &mut batch) {
+                None => {
+                    end = next.end;
+                    unwritten.count(next.is_unwritten, items);
+                }
                 Some(other) if batch.is_empty() => {
+                    unwritten.count(next.is_unwritten, items);
                     let (action, counts) = self.single(other);
-                    return Ok(self.step(Step { action, end: event_end, counts, unreadable, more }));
+                    return Ok(self.step(Step { action, end: next.end, counts, unwritten, more }));
                 }
                 Some(other) => {
-                    self.ahead = Some((Box::new(other), event_end));
+                    self.ahead = Some(Next { event: Box::new(other), ..next });
                     break;
                 }
             }
@@ -117,12 +151,33 @@ impl Steps {
         let part = batch.into_part();
         let counts = part.counts();
         let action = if part.len() == 0 { Action::Nothing } else { Action::Tasks(part) };
-        Ok(self.step(Step { action, end, counts, unreadable, more }))
+        Ok(self.step(Step { action, end, counts, unwritten, more }))
+    }
+
+    /// The next event; `end` moves behind lines in front of it that cannot be read.
+    fn next_event(&mut self, end: &mut u64) -> Result<Option<Next>, OutboxError> {
+        if let Some(ahead) = self.ahead.take() {
+            return Ok(Some(ahead));
+        }
+        loop {
+            match self.reader.read()? {
+                Read::Event { event, end } => return Ok(Some(Next { event, end, is_unwritten: false })),
+                Read::Unreadable { end: line_end } => *end = line_end,
+                Read::End { .. } => {
+                    let event = self.unwritten.pop_front();
+                    return Ok(event.map(|event| Next {
+                        event: Box::new(event),
+                        end: *end,
+                        is_unwritten: true,
+                    }));
+                }
+            }
+        }
     }
 
     fn step(&mut self, step: Step) -> Option<Step> {
         let before = std::mem::replace(&mut self.offset, step.end);
-        (step.end > before).then_some(step)
+        (step.end > before || step.unwritten.events > 0).then_some(step)
     }
 
     /// Adds an event of a node to a batch. Any other comes back.
@@ -158,6 +213,7 @@ impl Steps {
             }
             Event::RunStarted { run_id, tags, time } => {
                 let run_id = run_id.to_string();
+                self.run_id = Some(run_id.clone());
                 let body = wire::DagRunIn {
                     run_start_time: Some(time),
                     run_end_time: None,
@@ -186,7 +242,19 @@ impl Steps {
                 let update = wire::DagRunUpdate { run_status, run_end_time: time, upsert_tags: None };
                 (Action::End(status, Box::new(update)), Counts { ends: 1, ..none })
             }
-            Event::TaskStarted { .. } | Event::TaskFinished { .. } => (Action::Nothing, none),
+            // What is lost was counted when the outbox was.
+            Event::TaskStarted { .. } | Event::TaskFinished { .. } | Event::Lost { .. } => {
+                (Action::Nothing, none)
+            }
+        }
+    }
+}
+
+impl Unwritten {
+    fn count(&mut self, is_unwritten: bool, items: u64) {
+        if is_unwritten {
+            self.events += 1;
+            self.items += items;
         }
     }
 }
@@ -209,18 +277,18 @@ impl Pipeline {
         }
     }
 
-    /// The pipeline of an outbox whose events up to `offset` were delivered before.
-    fn before(reader: &mut OutboxReader, offset: u64) -> Result<Self, OutboxError> {
+    /// The pipeline of an outbox whose events up to `offset` were delivered before, and its run's id.
+    fn before(reader: &mut OutboxReader, offset: u64) -> Result<(Self, Option<String>), OutboxError> {
         let mut pipeline = Self::default();
         loop {
             match reader.read()? {
                 Read::Event { event, end } if end <= offset => match *event {
                     Event::Version(version) => pipeline = Self::of(&version),
-                    Event::RunStarted { .. } => return Ok(pipeline),
+                    Event::RunStarted { run_id, .. } => return Ok((pipeline, Some(run_id.to_string()))),
                     _ => {}
                 },
                 Read::Unreadable { end } if end <= offset => {}
-                _ => return Ok(pipeline),
+                _ => return Ok((pipeline, None)),
             }
         }
     }

@@ -15,7 +15,8 @@ use crate::{
     backoff::Backoff,
     deliverer::{Deliverer, DeliveryError, Progress},
     delivery_lock::DeliveryLock,
-    outbox_status,
+    outbox, outbox_status,
+    recorded::Recorded,
 };
 
 /// What is known of the process of a run.
@@ -90,6 +91,15 @@ pub fn sync_bundle(
     };
     let mut status = outbox_status(tracker_dir)?;
     let mut closed = false;
+    if status.writer_alive != Some(true) {
+        // A process that was killed leaves them behind.
+        let _ = outbox::tracker_file(tracker_dir, outbox::RESERVE_FILE_NAME).remove();
+        if status.unfinished {
+            // Opening it closes the line.
+            drop(Outbox::open(tracker_dir, Durability::Process)?);
+            status = outbox_status(tracker_dir)?;
+        }
+    }
     if let ProcessEvidence::Gone { last_seen } = evidence
         && status.is_open()
         && status.writer_alive != Some(true)
@@ -99,10 +109,11 @@ pub fn sync_bundle(
         status = outbox_status(tracker_dir)?;
     }
     // The HTTP client brings a runtime of its own, which must not come near another one.
-    let delivery = || deliver(tracker_dir, connection, &status, timeout);
+    let delivery = || deliver(tracker_dir, connection, timeout);
     let (ledger, link) = thread::scope(|scope| scope.spawn(delivery).join())
         .unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
-    let delivered = ledger.delivered.saturating_sub(status.ledger.delivered);
+    let ever_delivered = |ledger: &Ledger| ledger.delivered + ledger.redelivered;
+    let delivered = ever_delivered(&ledger).saturating_sub(ever_delivered(&status.ledger));
     Ok(SyncOutcome { delivered, closed, ledger, link })
 }
 
@@ -130,7 +141,6 @@ fn close(
 fn deliver(
     tracker_dir: &Path,
     connection: &Connection,
-    status: &OutboxStatus,
     timeout: Duration,
 ) -> Result<(Ledger, Option<RunLink>), SyncError> {
     let begun = Instant::now();
@@ -154,11 +164,13 @@ fn deliver(
             }
             Err(error) => return Err(error.into()),
         }
-        if begun.elapsed() >= timeout {
+        // Until the server has the run, nothing that was done lasts.
+        if begun.elapsed() >= timeout && deliverer.cursor().link.is_some() {
             break;
         }
     }
     let cursor = deliverer.cursor();
-    let ledger = Ledger::of(status.ledger.produced, cursor.delivered, cursor.dropped.clone());
-    Ok((Ledger { last_error, ..ledger }, cursor.link.clone()))
+    let recorded = Recorded::read(&tracker_dir.join(outbox::FILE_NAME), |_| {})?;
+    let ledger = Ledger { last_error, ..cursor.ledger(recorded) };
+    Ok((ledger, cursor.link.clone()))
 }

@@ -1,6 +1,11 @@
 //! An outbox and its delivery as one.
 
-use std::{collections::BTreeMap, path::Path, time::Duration};
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
 
 use chrono::Utc;
 use daglight_capture_policy::{Durability, in_one_line};
@@ -43,6 +48,7 @@ impl Tracker {
     pub fn start(tracker_dir: &Path, durability: Durability, connection: Option<Connection>) -> Self {
         match Outbox::open(tracker_dir, durability) {
             Ok(outbox) => {
+                outbox.keep_reserve();
                 let delivery = connection.map(|connection| Delivery::start(&outbox, connection));
                 Self { outbox, delivery }
             }
@@ -88,6 +94,11 @@ impl Tracker {
         self.outbox.append(event);
     }
 
+    /// As [`Outbox::warned`].
+    pub fn warned(&self) -> Arc<AtomicBool> {
+        self.outbox.warned()
+    }
+
     /// The delivery, if there is a connection.
     pub fn delivery(&self) -> Option<&Delivery> {
         self.delivery.as_ref()
@@ -110,7 +121,7 @@ impl Tracker {
     pub fn flush(&self, timeout: Duration) -> Ledger {
         match &self.delivery {
             Some(delivery) => delivery.flush(timeout),
-            None => self.outbox.ledger(),
+            None => self.settled(),
         }
     }
 
@@ -118,7 +129,12 @@ impl Tracker {
     pub async fn flush_async(&self, timeout: Duration) -> Ledger {
         match &self.delivery {
             Some(delivery) => delivery.flush_async(timeout).await,
-            None => self.outbox.ledger(),
+            None => self.settled(),
         }
+    }
+
+    fn settled(&self) -> Ledger {
+        self.outbox.settle();
+        self.outbox.ledger()
     }
 }

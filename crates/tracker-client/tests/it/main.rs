@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails where it stands")]
 
 mod compressed;
+mod counted;
 mod faults;
 mod format;
 mod projects;
@@ -10,4 +11,5 @@ mod recorded;
 mod server;
 mod sync;
 mod tls;
+mod verified;
 mod warnings;

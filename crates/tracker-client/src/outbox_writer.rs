@@ -1,0 +1,275 @@
+//! Writing the lines of an outbox, also on a disk that becomes full and has space again.
+
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, VecDeque},
+    fs::File,
+    io::{self, Read as _, Seek as _, SeekFrom, Write as _},
+};
+
+use crate::{Event, Reserve, record::encode};
+
+/// Disk space that is kept for the end of a run.
+pub(crate) const RESERVE_BYTES: usize = 64 << 10;
+
+/// How much of it may be used by what comes before the end; the rest is for the end, and for the delivery's progress.
+const RESERVE_BEFORE_END: usize = RESERVE_BYTES / 2;
+
+/// Lines that wait in memory for space on the disk.
+const MAX_UNWRITTEN_BYTES: usize = 4 << 20;
+
+/// Why lines that cannot be read are lost.
+pub(crate) const UNREADABLE: &str = "unreadable line of the outbox";
+
+/// A line, and the items in it.
+#[derive(Debug, Clone)]
+pub(crate) struct Line {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) items: u64,
+    /// Whether it ends the run.
+    pub(crate) is_end: bool,
+}
+
+/// What became of a line.
+#[derive(Debug)]
+pub(crate) enum Written {
+    /// It is in the file, which ends there.
+    To(u64),
+    /// It waits in memory until there is space.
+    Waits(io::Error),
+    /// It is lost.
+    Lost(io::Error),
+}
+
+/// Appends lines to the file of an outbox.
+#[derive(Debug)]
+pub(crate) struct Writer {
+    file: Option<File>,
+    length: u64,
+    /// The file ends with a piece of a line that could not be cut off: what comes next starts with a line feed.
+    torn: bool,
+    /// Such pieces, each of which a reader counts as a line that it cannot read.
+    pieces: u64,
+    /// Lines that could not be written yet, in their order.
+    unwritten: VecDeque<Line>,
+    unwritten_bytes: usize,
+    /// How many of them are on their way to the server, the first ones.
+    handed_out: usize,
+    /// What is lost and was not written down yet, by reason.
+    unrecorded: BTreeMap<String, u64>,
+    /// Everything that is lost, by reason.
+    lost: BTreeMap<String, u64>,
+    reserve: Option<Reserve>,
+    has_ended: bool,
+}
+
+impl Writer {
+    /// A writer at the end of a file that is `length` bytes long, and lacks what is `lost`.
+    pub(crate) fn new(file: Option<File>, length: u64, lost: BTreeMap<String, u64>) -> Self {
+        Self {
+            file,
+            length,
+            torn: false,
+            pieces: 0,
+            unwritten: VecDeque::new(),
+            unwritten_bytes: 0,
+            handed_out: 0,
+            unrecorded: BTreeMap::new(),
+            lost,
+            reserve: None,
+            has_ended: false,
+        }
+    }
+
+    pub(crate) fn file(&self) -> Option<&File> {
+        self.file.as_ref()
+    }
+
+    pub(crate) fn length(&self) -> u64 {
+        self.length
+    }
+
+    /// Everything that is lost, by reason.
+    pub(crate) fn lost(&self) -> BTreeMap<String, u64> {
+        let mut lost = self.lost.clone();
+        if self.pieces > 0 {
+            *lost.entry(UNREADABLE.to_owned()).or_default() += self.pieces;
+        }
+        lost
+    }
+
+    /// Lines in the file that are no records of anything.
+    pub(crate) fn pieces(&self) -> u64 {
+        self.pieces
+    }
+
+    /// Space for the end of the run.
+    pub(crate) fn keep(&mut self, reserve: Reserve) {
+        self.reserve = Some(reserve);
+    }
+
+    /// Appends a line, after those that wait.
+    pub(crate) fn write(&mut self, line: Line) -> Written {
+        if self.file.is_none() {
+            let error = io::Error::other("it could not be opened");
+            self.lose(&error, line.items);
+            return Written::Lost(error);
+        }
+        let is_end = line.is_end;
+        let result = self.catch_up(usize::MAX).and_then(|()| self.append(&line.bytes));
+        let written = match result {
+            Ok(()) => Written::To(self.length),
+            Err(error) if is_end => self.write_end(line, error),
+            Err(error) => self.wait(line, error),
+        };
+        if is_end {
+            self.has_ended = true;
+            // What is left of it is of no more use than the space.
+            self.reserve = None;
+        }
+        written
+    }
+
+    /// The run ends on a full disk: the reserve is for that. What waits goes in front of the end as far as there is space.
+    fn write_end(&mut self, line: Line, error: io::Error) -> Written {
+        if self.reserve.take().is_none() {
+            return self.wait(line, error);
+        }
+        // Others who wait for space may have taken what was given free, and what they cannot use they give back.
+        let _ = self.catch_up(RESERVE_BEFORE_END);
+        let written = match self.append(&line.bytes) {
+            Ok(()) => Written::To(self.length),
+            Err(error) => return self.wait(line, error),
+        };
+        let _ = self.record_losses();
+        written
+    }
+
+    fn wait(&mut self, line: Line, error: io::Error) -> Written {
+        if self.unwritten_bytes + line.bytes.len() > MAX_UNWRITTEN_BYTES && !line.is_end {
+            self.lose(&error, line.items);
+            return Written::Lost(error);
+        }
+        self.unwritten_bytes += line.bytes.len();
+        self.unwritten.push_back(line);
+        Written::Waits(error)
+    }
+
+    /// Writes up to so many bytes of what waits, and what was lost.
+    fn catch_up(&mut self, mut bytes: usize) -> io::Result<()> {
+        if self.handed_out > 0 {
+            return Ok(());
+        }
+        while let Some(line) = self.unwritten.pop_front() {
+            if line.bytes.len() > bytes {
+                self.unwritten.push_front(line);
+                return Ok(());
+            }
+            if let Err(error) = self.append(&line.bytes) {
+                self.unwritten.push_front(line);
+                return Err(error);
+            }
+            bytes -= line.bytes.len();
+            self.unwritten_bytes -= line.bytes.len();
+        }
+        self.record_losses()
+    }
+
+    /// Counts what cannot be recorded.
+    pub(crate) fn lose(&mut self, error: &io::Error, items: u64) {
+        self.lose_for(&format!("the outbox could not be written: {error}"), items);
+    }
+
+    fn lose_for(&mut self, reason: &str, items: u64) {
+        for lost in [&mut self.lost, &mut self.unrecorded] {
+            *lost.entry(reason.to_owned()).or_default() += items;
+        }
+    }
+
+    /// Writes down what is lost, so that it is counted by whoever reads the file.
+    pub(crate) fn record_losses(&mut self) -> io::Result<()> {
+        if self.file.is_none() {
+            return Ok(());
+        }
+        while let Some((reason, items)) = self.unrecorded.pop_first() {
+            let event: Event = Event::Lost { reason: reason.clone(), items };
+            let mut line = Vec::new();
+            let written =
+                encode(&event, &mut line).map_err(io::Error::from).and_then(|()| self.append(&line));
+            if let Err(error) = written {
+                self.unrecorded.insert(reason, items);
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    /// The lines that the disk has no space for, once the run has ended: the server can have them all the same. They stay
+    /// here until [`Writer::taken`].
+    pub(crate) fn hand_out(&mut self) -> Vec<Line> {
+        if !self.has_ended || self.handed_out > 0 || self.catch_up(usize::MAX).is_ok() {
+            return Vec::new();
+        }
+        self.handed_out = self.unwritten.len();
+        self.unwritten.iter().cloned().collect()
+    }
+
+    /// The server has so many of the lines that were handed out.
+    pub(crate) fn taken(&mut self, lines: usize) {
+        let lines = lines.min(self.handed_out).min(self.unwritten.len());
+        self.handed_out -= lines;
+        for line in self.unwritten.drain(..lines) {
+            self.unwritten_bytes -= line.bytes.len();
+        }
+    }
+
+    /// What still waits when nothing more will be done is written, or counts as lost.
+    pub(crate) fn settle(&mut self) {
+        self.handed_out = 0;
+        if let Err(error) = self.catch_up(usize::MAX) {
+            let items = self.unwritten.drain(..).map(|line| line.items).sum();
+            self.unwritten_bytes = 0;
+            self.lose(&error, items);
+            let _ = self.record_losses();
+        }
+    }
+
+    pub(crate) fn has_ended(&self) -> bool {
+        self.has_ended
+    }
+
+    /// Appends bytes, all or none of them.
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let Self { file: Some(file), length, torn, pieces, .. } = self else {
+            return Err(io::Error::other("it could not be opened"));
+        };
+        let whole = if *torn { Cow::Owned([b"\n", bytes].concat()) } else { Cow::Borrowed(bytes) };
+        match file.write_all(&whole) {
+            Ok(()) => {
+                *length += whole.len() as u64;
+                *torn = false;
+                Ok(())
+            }
+            Err(error) => {
+                if !cut_off(file, *length, &whole).unwrap_or(false) {
+                    *torn = true;
+                    *pieces += 1;
+                    *length = file.metadata().map_or(*length, |metadata| metadata.len());
+                }
+                Err(error)
+            }
+        }
+    }
+}
+
+/// Takes back the piece of a line that was written last. False where something else stands there.
+fn cut_off(file: &mut File, length: u64, line: &[u8]) -> io::Result<bool> {
+    let mut piece = Vec::new();
+    file.seek(SeekFrom::Start(length))?;
+    file.take(line.len() as u64 + 1).read_to_end(&mut piece)?;
+    let is_ours = line.starts_with(&piece);
+    if is_ours && !piece.is_empty() {
+        file.set_len(length)?;
+    }
+    Ok(is_ours)
+}

@@ -1,0 +1,128 @@
+//! Asking the server, after requests whose fate is not known, what it has of a run, and mending that.
+
+use std::{collections::BTreeMap, path::Path};
+
+use chrono::{DateTime, Utc};
+
+use crate::{
+    CallError, Client, OutboxError, Outcome, RunLink,
+    client::DUPLICATE_TAG,
+    steps::{Action, Steps},
+    wire,
+};
+
+/// The tag that says in words what a duplicate is.
+const NOTE_TAG: &str = "daglight.note";
+
+/// Nodes whose status is mended in one request.
+const MAX_NODES: usize = 1_000;
+
+/// A run as it must be on the server when everything in its outbox is delivered.
+#[derive(Debug)]
+pub(crate) struct Expected {
+    run_id: String,
+    started: DateTime<Utc>,
+    tags: serde_json::Map<String, serde_json::Value>,
+    end: (Outcome, DateTime<Utc>),
+    nodes: BTreeMap<String, wire::NodeRunIn>,
+}
+
+/// What an inquiry came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verified {
+    /// The server has the run as it is in the outbox, and no other of its id that has not ended.
+    AsRecorded {
+        /// Runs that were ended because they are duplicates.
+        duplicates: usize,
+        /// Whether the status, the tags or a node of the run had to be mended.
+        mended: bool,
+    },
+    /// The server does not have the run any more.
+    Gone,
+}
+
+impl Expected {
+    /// Reads what an outbox says. `None` where its run has not ended.
+    ///
+    /// # Errors
+    /// When the outbox cannot be read.
+    pub(crate) fn read(outbox: &Path) -> Result<Option<Self>, OutboxError> {
+        let mut steps = Steps::open(outbox, 0, None)?;
+        let (mut run, mut end, mut nodes) = (None, None, BTreeMap::<String, wire::NodeRunIn>::new());
+        let mut tags = serde_json::Map::new();
+        while let Some(step) = steps.next()? {
+            match step.action {
+                Action::Run { run_id, started, body } => {
+                    tags = body.tags;
+                    run = Some((run_id, started));
+                }
+                Action::Tags(update) => tags.extend(update.upsert_tags.unwrap_or_default()),
+                Action::End(outcome, update) => end = Some((outcome, update.run_end_time)),
+                Action::Tasks(part) => {
+                    for task in part.body.task_updates {
+                        nodes.insert(task.node_name.clone(), task);
+                    }
+                }
+                Action::Version(_) | Action::Nothing => {}
+            }
+        }
+        let expected =
+            run.zip(end).map(|((run_id, started), end)| Self { run_id, started, tags, end, nodes });
+        Ok(expected)
+    }
+}
+
+/// Compares the server's run with what is expected, and mends status, tags and nodes that a late request has changed. Other
+/// runs with the same run id are ended as failures, with tags that say what they are.
+///
+/// # Errors
+/// When the server does not answer, or refuses.
+pub(crate) fn verify(client: &Client, link: &RunLink, expected: &Expected) -> Result<Verified, CallError> {
+    let Some(run) = client.run_on_server(link.dag_run_id, &expected.run_id)? else {
+        return Ok(Verified::Gone);
+    };
+    let (outcome, ended) = expected.end;
+    let statuses: BTreeMap<&str, &str> =
+        run.node_runs.iter().map(|node| (&*node.node_name, &*node.status)).collect();
+    let wrong: Vec<&wire::NodeRunIn> = expected
+        .nodes
+        .values()
+        .filter(|node| statuses.get(&*node.node_name).is_none_or(|status| *status != node.status))
+        .collect();
+    for nodes in wrong.chunks(MAX_NODES) {
+        let task_updates = nodes.iter().map(|node| (*node).clone()).collect();
+        let update = wire::DagRunsBulkRequest { task_updates, attributes: Vec::new() };
+        match client.log(link.dag_run_id, &update) {
+            // Refused when it was delivered, too, and counted as dropped then.
+            Err(error) if error.is_about_payload() => {}
+            result => result?,
+        }
+    }
+    let is_tagged = expected.tags.iter().all(|(key, value)| run.tags.get(key) == Some(value));
+    let is_right = run.run_status == outcome.wire_name() && is_tagged;
+    if !is_right {
+        let upsert_tags = Some(expected.tags.clone());
+        let update =
+            wire::DagRunUpdate { run_status: outcome.run_status(), run_end_time: ended, upsert_tags };
+        client.update_run(link.dag_run_id, &update)?;
+    }
+    let others = client.find_runs(link.template_id, &expected.run_id, expected.started)?;
+    let mut duplicates = 0;
+    for other in others.into_iter().filter(|id| *id != link.dag_run_id) {
+        client.update_run(other, &end_of_duplicate(link.dag_run_id, ended))?;
+        duplicates += 1;
+    }
+    Ok(Verified::AsRecorded { duplicates, mended: !is_right || !wrong.is_empty() })
+}
+
+fn end_of_duplicate(dag_run_id: i64, ended: DateTime<Utc>) -> wire::DagRunUpdate {
+    let note = format!(
+        "a duplicate without records, made by a request that was carried out late: see run {dag_run_id}"
+    );
+    let tags = [(DUPLICATE_TAG, dag_run_id.to_string()), (NOTE_TAG, note)];
+    wire::DagRunUpdate {
+        run_status: Outcome::Failure.run_status(),
+        run_end_time: ended,
+        upsert_tags: Some(tags.into_iter().map(|(key, value)| (key.to_owned(), value.into())).collect()),
+    }
+}
