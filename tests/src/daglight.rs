@@ -94,8 +94,31 @@ impl Daglight {
         self.through("/bin/sh", &["-c", &limit, "sh"])
     }
 
+    /// With a disk of its own at `folder`, which is so small. What is on it in the end is copied to `kept`: nobody else sees
+    /// the disk.
+    ///
+    /// # Panics
+    /// When the folder cannot be made.
+    #[must_use]
+    pub fn on_small_disk(self, folder: &Path, size: &str, kept: &Path) -> Self {
+        const SCRIPT: &str = r#"
+            mount -t tmpfs -o "size=$1" tmpfs "$2" || exit 99
+            folder=$2 kept=$3; shift 3
+            "$@"; code=$?
+            cp -a "$folder" "$kept"
+            exit $code
+        "#;
+        fs::create_dir_all(folder).expect("a folder");
+        let (folder, kept) = (folder.to_string_lossy(), kept.to_string_lossy());
+        self.through(
+            "unshare",
+            &["--map-root-user", "--mount", "sh", "-c", SCRIPT, "sh", size, &folder, &kept],
+        )
+    }
+
     /// Has another program become this one.
-    fn through(self, program: &str, arguments: &[&str]) -> Self {
+    #[must_use]
+    pub fn through(self, program: &str, arguments: &[&str]) -> Self {
         let mut command = Command::new(program);
         command.args(arguments).arg(self.command.get_program()).args(self.command.get_args());
         for (name, value) in self.command.get_envs() {

@@ -82,14 +82,44 @@ impl Sample {
     /// # Panics
     /// When something is missing, wrong, or there twice.
     pub fn check(&self, server: &TrackingServer, project: i64, recorded: Recorded, ledger: &Ledger) {
+        assert_eq!(self.duplicates(server, project), 0, "runs with the run id of {}", self.dag.name());
+        self.check_run(server, project, recorded, ledger);
+    }
+
+    /// How many runs with the run id of this one there are beside it.
+    pub fn duplicates(&self, server: &TrackingServer, project: i64) -> usize {
+        self.runs(server, project).len().saturating_sub(1)
+    }
+
+    /// The status of each run with the run id of this one.
+    pub fn statuses(&self, server: &TrackingServer, project: i64) -> Vec<String> {
+        self.runs(server, project).iter().map(|run| text(run, "run_status").to_owned()).collect()
+    }
+
+    fn runs(&self, server: &TrackingServer, project: i64) -> Vec<Value> {
+        let run_id = self.run_id.to_string();
+        let runs = server.list(&format!("dag_runs/latest/?project_id={project}&limit=1000"));
+        runs.into_iter().filter(|run| run["tags"]["run_id"] == run_id).collect()
+    }
+
+    /// As [`Sample::check`], where a server has made other runs of requests that it carried out late: they have ended as
+    /// failures, and say what they are.
+    ///
+    /// # Panics
+    /// When something is missing, wrong, or there twice.
+    pub fn check_run(&self, server: &TrackingServer, project: i64, recorded: Recorded, ledger: &Ledger) {
         let dag_name = self.dag.name().as_str();
         let versions = server.list(&format!("dag_templates/latest/?project_id={project}&limit=1000"));
         let own = versions.iter().filter(|version| version["name"] == dag_name).count();
         assert_eq!(own, 1, "versions of {dag_name}");
 
-        let runs = server.list(&format!("dag_runs/latest/?project_id={project}&limit=1000"));
-        let run_id = self.run_id.to_string();
-        let own: Vec<&Value> = runs.iter().filter(|run| run["tags"]["run_id"] == run_id).collect();
+        let runs = self.runs(server, project);
+        let is_duplicate = |run: &&Value| run["tags"]["daglight.duplicate_of"].is_string();
+        let (duplicates, own): (Vec<&Value>, Vec<&Value>) = runs.iter().partition(is_duplicate);
+        for duplicate in duplicates {
+            assert_eq!(duplicate["run_status"], "FAILURE", "{duplicate:#}");
+            assert_eq!(duplicate["tags"]["daglight.duplicate_of"], own[0]["id"].to_string());
+        }
         let [run] = own[..] else { panic!("{} runs with the run id of {dag_name}", own.len()) };
         let (status, stage) = if recorded.ended { ("SUCCESS", "late") } else { ("FAILURE", "early") };
         assert_eq!(

@@ -216,6 +216,47 @@ fn a_signal_to_a_program_that_is_not_prepared_for_it() {
     }
 }
 
+/// The run has ended, and its process is killed while it delivers that.
+#[test]
+fn a_kill_while_the_run_finishes() {
+    let (checkout, hamilton) = (Checkout::new(), Hamilton::take());
+    let project = hamilton.project(&checkout.path().display().to_string());
+    let proxy = Proxy::start(hamilton.url());
+    // The server is there when the run begins, so that its end is waited for.
+    proxy.spoil("PUT", u32::MAX, Fault::Hang);
+    let program = Program::Sample("finish").start(&checkout, &project, 60);
+    let running = program.env("HAMILTON_API_URL", proxy.url()).start();
+    wait_for(&running, &checkout, "tracker/outbox.jsonl", r#""event":"run_finished""#);
+    running.signal("KILL");
+    assert_eq!(running.finish().code, None, "the signal ends it");
+    let said = Daglight::new(&checkout, ["status", "out"]).finish().ended_with(0).stdout;
+    assert!(said.contains("success"), "{said}");
+    sync(&checkout, &project);
+    let ended = Ended { status: "SUCCESS", reason: "", risk: Some(("SUCCESS", "")) };
+    ended.check(&hamilton, &project, &checkout);
+}
+
+/// A span gets into its file a moment after its start, and the process may be killed before.
+#[test]
+fn a_kill_leaves_no_node_without_a_span() {
+    for delay_ms in [0, 1, 2, 4, 8, 16, 32, 64] {
+        let checkout = Checkout::new();
+        let program =
+            Daglight::program(Path::new(env!("CARGO_BIN_EXE_ending-run")), &checkout, ["unprepared"]);
+        let running = program.env("DAGLIGHT_OUTPUT_DIR", "out").start();
+        wait_for_risk(&running, &checkout);
+        std::thread::sleep(Duration::from_millis(delay_ms));
+        running.signal("KILL");
+        running.finish();
+        let bundle = bundle(&checkout).expect("a bundle");
+        Daglight::new(&checkout, ["report".as_ref(), bundle.as_os_str()]).finish().ended_with(0);
+        let spans = json!(decode_strictly(&bundle.join("otel_traces.json"), "traces")).to_string();
+        for part in ["pipeline.execute", r#""orders""#, r#""risk""#] {
+            assert!(spans.contains(part), "no {part} after {delay_ms} ms in {spans}");
+        }
+    }
+}
+
 /// The server takes requests and does not answer: the end waits for no longer than its flush may take, and what waits is
 /// delivered later.
 #[test]

@@ -21,6 +21,10 @@ pub(crate) enum Command {
     /// Make the report of a bundle again, and print it.
     Report(ReportArgs),
     /// Deliver what waits in bundles to the Hamilton UI.
+    ///
+    /// Exit codes: 0, everything is delivered; 1, records still wait, or something failed; 2, wrong input; 3, everything is
+    /// delivered, but the server may still carry out a request that it did not answer with success: run it again after the
+    /// time that is shown, and it verifies what the server has.
     Sync(SyncArgs),
     /// Send the traces, metrics and logs of a bundle to an OpenTelemetry backend.
     Replay(ReplayArgs),

@@ -164,6 +164,9 @@ fn kept_because(status: &BundleStatus, even_waiting: bool, has_server: bool) -> 
         waiting if waiting > 0 && is_awaited => {
             Some(format!("{} records wait for the tracker", grouped(waiting)))
         }
+        _ if status.unverified_until().is_some() && is_awaited => {
+            Some("`daglight sync` has not verified yet what the tracking server has of it".to_owned())
+        }
         _ => None,
     }
 }

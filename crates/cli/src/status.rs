@@ -48,6 +48,10 @@ pub(crate) fn status(args: &StatusArgs) -> Result<ExitCode, Failure> {
     if dead > 0 {
         say!("{dead} ended with their process; to close them as failures: {sync}");
     }
+    let unverified = statuses.iter().filter(|status| status.unverified_until().is_some()).count();
+    if unverified > 0 {
+        say!("runs that are unverified: {unverified}; to verify them: daglight sync {}", args.dir.display());
+    }
     Ok(ExitCode::SUCCESS)
 }
 

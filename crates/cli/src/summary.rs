@@ -22,6 +22,10 @@ pub(crate) fn print(report: &FinishReport, quiet: bool) {
         ("trace", report.links.trace.clone()),
         ("bundle", bundle.clone()),
         ("deliver", waits(report).then(|| format!("daglight sync {}", bundle.as_deref().unwrap_or("out")))),
+        (
+            "verify",
+            is_unverified(report).then(|| format!("daglight sync {}", bundle.as_deref().unwrap_or("out"))),
+        ),
         ("report", report.report.as_ref().map(|paths| paths.html.display().to_string())),
     ];
     for (what, place) in links {
@@ -42,6 +46,11 @@ fn hamilton(report: &FinishReport) -> Option<String> {
 fn waits(report: &FinishReport) -> bool {
     report.tracking == Tracking::Server
         && report.ledger.tracker.as_ref().is_some_and(|tracker| tracker.waiting > 0)
+}
+
+fn is_unverified(report: &FinishReport) -> bool {
+    let tracker = report.ledger.tracker.as_ref();
+    tracker.is_some_and(|tracker| tracker.waiting == 0 && tracker.unverified_until.is_some())
 }
 
 fn headline(report: &FinishReport) -> String {

@@ -2,7 +2,9 @@
 
 use std::{process::ExitCode, time::Duration};
 
+use chrono::Local;
 use daglight::{
+    RunStatus,
     bundle::Bundle,
     policy::{SettingsLoader, in_one_line},
     sync_run,
@@ -23,11 +25,11 @@ pub(crate) fn sync(args: &SyncArgs) -> Result<ExitCode, Failure> {
         ProgressStyle::with_template("{spinner} [{bar:24}] {pos}/{len} bundles")
             .expect("the template is well formed"),
     );
-    let mut failed = false;
-    let mut unconfigured = false;
+    let (mut failed, mut unverified, mut unconfigured) = (false, false, false);
     for bundle in &bundles {
         let (line, result) = sync_one(bundle, connection.as_ref(), Duration::from_secs(args.timeout));
         failed |= result == Synced::Incomplete;
+        unverified |= result == Synced::Unverified;
         unconfigured |= result == Synced::NoServer;
         bar.suspend(|| say!("{}: {line}", bundle.dir().display()));
         bar.inc(1);
@@ -39,18 +41,37 @@ pub(crate) fn sync(args: &SyncArgs) -> Result<ExitCode, Failure> {
             false => "the tracker is off, by the profile or by HAMILTON_TRACKER_ENABLED".to_owned(),
         }));
     }
-    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    Ok(match (failed, unverified) {
+        (true, _) => ExitCode::FAILURE,
+        (false, true) => ExitCode::from(UNVERIFIED),
+        (false, false) => ExitCode::SUCCESS,
+    })
 }
+
+/// The exit code when everything is delivered, and the server has to be asked once more.
+const UNVERIFIED: u8 = 3;
 
 /// What is left to do for a bundle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Synced {
     /// Nothing.
     Complete,
+    /// Everything is delivered. The server may still carry out a request late, and has to be asked once more after that.
+    Unverified,
     /// Some of it: the server does not answer, or an error said why.
     Incomplete,
     /// Records wait for a server, and none is configured.
     NoServer,
+}
+
+impl Synced {
+    fn of(outcome: &SyncOutcome) -> Self {
+        match (outcome.ledger.waiting, outcome.ledger.unverified_until) {
+            (0, None) => Self::Complete,
+            (0, Some(_)) => Self::Unverified,
+            _ => Self::Incomplete,
+        }
+    }
 }
 
 /// What to say of one bundle.
@@ -60,9 +81,7 @@ fn sync_one(bundle: &Bundle, connection: Option<&Connection>, timeout: Duration)
         Err(error) => return (format!("error: {}", in_one_line(&error)), Synced::Incomplete),
     };
     let (mut said, result) = match &report.outcome {
-        Some(outcome) => {
-            (delivered(outcome), if report.waiting == 0 { Synced::Complete } else { Synced::Incomplete })
-        }
+        Some(outcome) => (delivered(outcome), Synced::of(outcome)),
         None if report.waiting == 0 => (vec!["not recorded for the tracker".to_owned()], Synced::Complete),
         None => {
             let waits = format!("{} records wait for a tracking server", grouped(report.waiting));
@@ -70,7 +89,8 @@ fn sync_one(bundle: &Bundle, connection: Option<&Connection>, timeout: Duration)
         }
     };
     if report.closed {
-        said.push("the run's process had ended: closed as FAILURE".to_owned());
+        let status = if report.status == Some(RunStatus::Success) { "SUCCESS" } else { "FAILURE" };
+        said.push(format!("the run's process had ended: closed as {status}"));
     }
     said.extend(report.warnings.iter().map(|warning| format!("warning: {warning}")));
     (said.join("; "), result)
@@ -85,6 +105,19 @@ fn delivered(outcome: &SyncOutcome) -> Vec<String> {
             outcome.ledger.last_error.clone().unwrap_or_default(),
         ],
     };
+    if outcome.ledger.redelivered > 0 {
+        said.push(format!(
+            "the server did not have the run any more: {} records were delivered anew",
+            grouped(outcome.ledger.redelivered)
+        ));
+    }
+    if let Some(until) = outcome.ledger.unverified_until {
+        said.push(format!(
+            "unverified: the server may still carry out a request that it did not answer with success; to have it \
+             checked, run this again after {}",
+            until.with_timezone(&Local).format("%H:%M:%S")
+        ));
+    }
     said.extend(outcome.ledger.dropped.iter().map(|(reason, count)| format!("{count} dropped: {reason}")));
     said.extend(outcome.link.as_ref().map(|link| link.run_url.clone()));
     said

@@ -52,7 +52,7 @@ pub use lines::{DamagedLines, ReadError};
 pub use metrics::RunMetrics;
 pub use probe::{EndpointCheck, OtlpCheck, check_endpoints};
 pub use program_processors::{RunLogProcessor, RunSpanProcessor};
-pub use recover::{RecoverError, end_open_spans};
+pub use recover::{KnownEnd, KnownNode, KnownRun, RecoverError, complete_spans};
 pub use replay::{ReplayError, Replayed, ReplayedItems, replay};
 pub use run_signals::RunSignals;
 pub use run_state::RunScope;

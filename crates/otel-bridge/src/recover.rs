@@ -1,7 +1,7 @@
-//! Ending the spans of a run whose process died before it could.
+//! Completing the spans of a run whose process died before it could.
 
 use std::{
-    collections::HashSet,
+    collections::{BTreeMap, BTreeSet, HashSet},
     fs::File,
     io::{self, Write as _},
     path::{Path, PathBuf},
@@ -10,15 +10,16 @@ use std::{
 
 use daglight_guarded_files::{FileBelow, Line, Lines};
 use opentelemetry_proto::tonic::{
-    common::v1::{AnyValue, KeyValue, any_value},
-    trace::v1::{Span, Status, TracesData, status::StatusCode},
+    common::v1::{AnyValue, InstrumentationScope, KeyValue, any_value},
+    resource::v1::Resource,
+    trace::v1::{ResourceSpans, ScopeSpans, Span, Status, TracesData, span::SpanKind, status::StatusCode},
 };
 use serde::Deserialize;
 
 use crate::{
     ReadError, SignalFiles, SpanStatus,
     lines::{MAX_LINE_BYTES, for_each_line},
-    names::{Key, Namespace, key},
+    names::{self, Key, Namespace, key, span},
 };
 
 /// The `error.type` of a span that was open when its process died.
@@ -41,82 +42,278 @@ pub enum RecoverError {
     },
 }
 
-/// Ends the spans that were open when the process of a run died: they are appended to the traces file as errors that
-/// ended at `ended_at`, the time of the last sign of life. Gives their number; a run that ended by itself has none.
+/// What is known of a run whose process died, apart from its spans.
+#[derive(Debug, Clone)]
+pub struct KnownRun {
+    /// The run's id.
+    pub run_id: String,
+    /// The DAG's name.
+    pub dag_name: String,
+    /// The trace's id, 32 hexadecimal digits.
+    pub trace_id: String,
+    /// The root span's id, 16 hexadecimal digits.
+    pub root_span_id: String,
+    /// When it started.
+    pub started_at: SystemTime,
+    /// How it ended, where that was recorded before the process died.
+    pub end: Option<KnownEnd>,
+    /// The last sign of life: when everything ended that is not known to have ended before.
+    pub last_seen: SystemTime,
+    /// The nodes that started, by name.
+    pub nodes: BTreeMap<String, KnownNode>,
+}
+
+/// A node that started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KnownNode {
+    /// When it started.
+    pub started_at: SystemTime,
+    /// How it ended, where that was recorded.
+    pub end: Option<KnownEnd>,
+}
+
+/// An end that was recorded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KnownEnd {
+    /// When.
+    pub time: SystemTime,
+    /// Whether it was a success.
+    pub succeeded: bool,
+}
+
+/// Completes the traces file of a run whose process died. Spans that were open are ended: those of the run and of nodes as
+/// it is known, all others as errors, at the time of the last sign of life. Nodes that are known to have started and have
+/// no span get one below the root. Returns the number of spans that were appended; doing it again appends none.
 ///
-/// It reads the files as a stream, and keeps the ids of spans only. It must not be called while the run is going on.
+/// It reads the files as a stream, and keeps the ids of spans and the names of nodes only. It must not be called while the
+/// run is going on.
 ///
 /// # Errors
 /// When a file cannot be read or written. Damaged lines are passed over, and a half-written last line is removed.
-pub fn end_open_spans(
+pub fn complete_spans(
     files: &SignalFiles,
     namespace: &Namespace,
-    ended_at: SystemTime,
+    known: &KnownRun,
 ) -> Result<u64, RecoverError> {
-    let open_spans = files.open_spans();
-    let mut unended = HashSet::new();
-    let started = for_each_line(&open_spans, |line: SpanIds| {
-        unended.extend(line.into_ids());
-        Ok::<_, RecoverError>(())
-    })?;
-    if started.is_none() {
-        return Ok(0);
-    }
-    for_each_line(&files.traces, |line: SpanIds| {
-        for id in line.into_ids() {
-            unended.remove(&id);
-        }
-        Ok::<_, RecoverError>(())
-    })?;
-    let ended = if unended.is_empty() { 0 } else { append(files, namespace, ended_at, &unended)? };
-    FileBelow::at(&open_spans).remove().map_err(|source| RecoverError::Write { path: open_spans, source })?;
-    Ok(ended)
+    let recovery =
+        Recovery { files, known, node_key: namespace.key(Key::Node), status_key: namespace.key(Key::Status) };
+    recovery.run()
 }
 
-fn append(
-    files: &SignalFiles,
-    namespace: &Namespace,
-    ended_at: SystemTime,
-    unended: &HashSet<String>,
-) -> Result<u64, RecoverError> {
-    let written = |source| RecoverError::Write { path: files.traces.clone(), source };
-    let mut traces = open_at_last_line(&files.traces).map_err(written)?;
-    let status = namespace.key(Key::Status);
-    let ended_at = ended_at
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |time| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
-    let mut count = 0;
-    for_each_line(&files.open_spans(), |mut data: TracesData| {
-        for scope in data.resource_spans.iter_mut().flat_map(|resource| &mut resource.scope_spans) {
-            scope.spans.retain(|span| unended.contains(&hexadecimal(&span.span_id)));
-            scope.spans.iter_mut().for_each(|span| end(span, ended_at, &status));
-            count += scope.spans.len() as u64;
+struct Recovery<'a> {
+    files: &'a SignalFiles,
+    known: &'a KnownRun,
+    node_key: String,
+    status_key: String,
+}
+
+impl Recovery<'_> {
+    fn run(&self) -> Result<u64, RecoverError> {
+        let open_spans = self.files.open_spans();
+        let mut unended = HashSet::new();
+        let mut missing: BTreeSet<&str> = self.known.nodes.keys().map(String::as_str).collect();
+        let mut has_root = false;
+        let mut see = |span: &SpanFacts| {
+            has_root |= span.span_id == self.known.root_span_id;
+            if span.name == span::NODE {
+                span.text(&self.node_key).map(|node| missing.remove(node));
+            }
+        };
+        let has_open = for_each_line(&open_spans, |line: Facts| {
+            for span in line.into_spans() {
+                see(&span);
+                unended.insert(span.span_id);
+            }
+            Ok::<_, RecoverError>(())
+        })?;
+        for_each_line(&self.files.traces, |line: Facts| {
+            for span in line.into_spans() {
+                see(&span);
+                unended.remove(&span.span_id);
+            }
+            Ok::<_, RecoverError>(())
+        })?;
+        let mut appended = 0;
+        if !unended.is_empty() || !missing.is_empty() || !has_root {
+            let mut traces =
+                open_at_last_line(&self.files.traces).map_err(|source| self.unwritable(source))?;
+            appended += self.end_open(&mut traces, &unended)?;
+            let mut made: Vec<Span> = missing.into_iter().filter_map(|node| self.node_span(node)).collect();
+            made.extend((!has_root).then(|| self.root_span()));
+            appended += made.len() as u64;
+            self.append_made(&mut traces, made)?;
         }
-        data.resource_spans
-            .retain(|resource| resource.scope_spans.iter().any(|scope| !scope.spans.is_empty()));
-        if data.resource_spans.is_empty() {
+        if has_open.is_some() {
+            FileBelow::at(&open_spans)
+                .remove()
+                .map_err(|source| RecoverError::Write { path: open_spans, source })?;
+        }
+        Ok(appended)
+    }
+
+    /// Appends the open spans with their ends.
+    fn end_open(&self, traces: &mut File, unended: &HashSet<String>) -> Result<u64, RecoverError> {
+        let mut count = 0;
+        for_each_line(&self.files.open_spans(), |mut data: TracesData| {
+            for scope in data.resource_spans.iter_mut().flat_map(|resource| &mut resource.scope_spans) {
+                scope.spans.retain(|span| unended.contains(&hexadecimal(&span.span_id)));
+                scope.spans.iter_mut().for_each(|span| self.end(span, self.known_end(span)));
+                count += scope.spans.len() as u64;
+            }
+            data.resource_spans
+                .retain(|resource| resource.scope_spans.iter().any(|scope| !scope.spans.is_empty()));
+            if data.resource_spans.is_empty() { Ok(()) } else { self.append(traces, &data) }
+        })?;
+        Ok(count)
+    }
+
+    fn known_end(&self, span: &Span) -> Option<KnownEnd> {
+        if hexadecimal(&span.span_id) == self.known.root_span_id {
+            return self.known.end;
+        }
+        let node = span.attributes.iter().find(|attribute| attribute.key == self.node_key);
+        match node.and_then(|node| node.value.as_ref()?.value.as_ref()) {
+            Some(any_value::Value::StringValue(node)) if span.name == span::NODE => {
+                self.known.nodes.get(node)?.end
+            }
+            _ => None,
+        }
+    }
+
+    fn end(&self, span: &mut Span, known: Option<KnownEnd>) {
+        let time = known.map_or(self.known.last_seen, |end| end.time);
+        span.end_time_unix_nano = nanoseconds(time).max(span.start_time_unix_nano);
+        let status = match known {
+            Some(KnownEnd { succeeded: true, .. }) => {
+                // JSON has no absent status: where there is none, an empty one stands.
+                span.status.get_or_insert_default();
+                SpanStatus::Ok
+            }
+            Some(_) => {
+                span.status = Some(Status { message: String::new(), code: StatusCode::Error.into() });
+                SpanStatus::Error
+            }
+            None => {
+                let message = "the process ended".to_owned();
+                span.status = Some(Status { message, code: StatusCode::Error.into() });
+                span.attributes.push(text(key::ERROR_TYPE, PROCESS_ENDED));
+                SpanStatus::Error
+            }
+        };
+        span.attributes.push(text(&self.status_key, status.name()));
+    }
+
+    /// The span of a node that has none. Its id follows from the run and the node.
+    fn node_span(&self, node: &str) -> Option<Span> {
+        let known = self.known.nodes.get(node)?;
+        let trace_id = bytes_of(&self.known.trace_id);
+        let mut span = Span {
+            span_id: id_of(&trace_id, node).to_vec(),
+            trace_id,
+            parent_span_id: bytes_of(&self.known.root_span_id),
+            name: span::NODE.to_owned(),
+            kind: SpanKind::Internal.into(),
+            start_time_unix_nano: nanoseconds(known.started_at),
+            attributes: self.stamps(),
+            ..Span::default()
+        };
+        span.attributes.push(text(&self.node_key, node));
+        self.end(&mut span, known.end);
+        Some(span)
+    }
+
+    fn root_span(&self) -> Span {
+        let mut span = Span {
+            trace_id: bytes_of(&self.known.trace_id),
+            span_id: bytes_of(&self.known.root_span_id),
+            name: span::PIPELINE_EXECUTE.to_owned(),
+            kind: SpanKind::Internal.into(),
+            start_time_unix_nano: nanoseconds(self.known.started_at),
+            attributes: self.stamps(),
+            ..Span::default()
+        };
+        self.end(&mut span, self.known.end);
+        span
+    }
+
+    fn stamps(&self) -> Vec<KeyValue> {
+        vec![
+            text(key::HAMILTON_RUN_ID, &self.known.run_id),
+            text(key::HAMILTON_DAG_NAME, &self.known.dag_name),
+        ]
+    }
+
+    /// Appends spans that were made here, from the same resource as the others.
+    fn append_made(&self, traces: &mut File, spans: Vec<Span>) -> Result<(), RecoverError> {
+        if spans.is_empty() {
             return Ok(());
         }
-        let line = serde_json::to_vec(&data).map_err(io::Error::from);
-        line.and_then(|mut line| {
+        let resource = match self.resource_of(&self.files.open_spans())? {
+            Some(resource) => resource,
+            None => self
+                .resource_of(&self.files.traces)?
+                .unwrap_or_else(|| Resource { attributes: self.stamps(), ..Resource::default() }),
+        };
+        let scope = Some(InstrumentationScope {
+            name: names::SCOPE.to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            ..InstrumentationScope::default()
+        });
+        let scope_spans = vec![ScopeSpans { scope, spans, ..ScopeSpans::default() }];
+        let resource_spans =
+            vec![ResourceSpans { resource: Some(resource), scope_spans, ..ResourceSpans::default() }];
+        self.append(traces, &TracesData { resource_spans })
+    }
+
+    fn resource_of(&self, path: &Path) -> Result<Option<Resource>, RecoverError> {
+        let mut found = None;
+        for_each_line(path, |line: Facts| {
+            if found.is_none() {
+                found = line.resource_spans.into_iter().find_map(|spans| spans.resource);
+            }
+            Ok::<_, RecoverError>(())
+        })?;
+        Ok(found)
+    }
+
+    fn append(&self, traces: &mut File, data: &TracesData) -> Result<(), RecoverError> {
+        let line = serde_json::to_vec(data).map_err(io::Error::from);
+        let written = line.and_then(|mut line| {
             line.push(b'\n');
             traces.write_all(&line)
-        })
-        .map_err(written)
-    })?;
-    Ok(count)
+        });
+        written.map_err(|source| self.unwritable(source))
+    }
+
+    fn unwritable(&self, source: io::Error) -> RecoverError {
+        RecoverError::Write { path: self.files.traces.clone(), source }
+    }
 }
 
-fn end(span: &mut Span, ended_at: u64, status_key: &str) {
-    let text = |key: &str, value: &str| KeyValue {
+fn text(key: &str, value: &str) -> KeyValue {
+    KeyValue {
         key: key.to_owned(),
         value: Some(AnyValue { value: Some(any_value::Value::StringValue(value.to_owned())) }),
         ..KeyValue::default()
-    };
-    span.end_time_unix_nano = ended_at.max(span.start_time_unix_nano);
-    span.status = Some(Status { message: "the process ended".to_owned(), code: StatusCode::Error.into() });
-    span.attributes.push(text(key::ERROR_TYPE, PROCESS_ENDED));
-    span.attributes.push(text(status_key, SpanStatus::Error.name()));
+    }
+}
+
+fn nanoseconds(time: SystemTime) -> u64 {
+    time.duration_since(UNIX_EPOCH).map_or(0, |time| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX))
+}
+
+/// The id of the span of a node: FNV-1a over the trace's id and the node's name.
+fn id_of(trace_id: &[u8], node: &str) -> [u8; 8] {
+    let hash = trace_id.iter().chain(node.as_bytes()).fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    hash.max(1).to_be_bytes()
+}
+
+/// The bytes of hexadecimal digits; none where they are not digits.
+fn bytes_of(digits: &str) -> Vec<u8> {
+    let byte = |pair: &[u8]| u8::from_str_radix(str::from_utf8(pair).ok()?, 16).ok();
+    digits.as_bytes().chunks(2).map(byte).collect::<Option<_>>().unwrap_or_default()
 }
 
 /// Opens the file for appending whole lines. The part of a line that may stand at its end is removed, unless only its
@@ -131,7 +328,7 @@ fn open_at_last_line(path: &Path) -> io::Result<File> {
             Some(Line::Whole(line)) => whole_bytes += line.len() as u64 + 1,
             Some(Line::TooLong { bytes, ended: true }) => whole_bytes += bytes,
             Some(Line::TooLong { ended: false, .. }) => break false,
-            Some(Line::Torn(line)) if serde_json::from_slice::<SpanIds>(line).is_ok() => break false,
+            Some(Line::Torn(line)) if serde_json::from_slice::<Facts>(line).is_ok() => break false,
             Some(Line::Torn(_)) => {
                 file.set_len(whole_bytes)?;
                 break true;
@@ -148,36 +345,60 @@ fn hexadecimal(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// A line of spans, of which only the ids are read.
+/// A line of spans, of which only what says whose they are is read.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct SpanIds {
-    resource_spans: Vec<ResourceSpanIds>,
+struct Facts {
+    resource_spans: Vec<ResourceFacts>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct ResourceSpanIds {
-    scope_spans: Vec<ScopeSpanIds>,
+struct ResourceFacts {
+    #[serde(default)]
+    resource: Option<Resource>,
+    scope_spans: Vec<ScopeFacts>,
 }
 
 #[derive(Deserialize)]
-struct ScopeSpanIds {
-    spans: Vec<SpanId>,
+struct ScopeFacts {
+    spans: Vec<SpanFacts>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct SpanId {
+struct SpanFacts {
     span_id: String,
+    name: String,
+    #[serde(default)]
+    attributes: Vec<AttributeFacts>,
 }
 
-impl SpanIds {
-    fn into_ids(self) -> impl Iterator<Item = String> {
+#[derive(Deserialize)]
+struct AttributeFacts {
+    key: String,
+    #[serde(default)]
+    value: TextFacts,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct TextFacts {
+    string_value: Option<String>,
+}
+
+impl Facts {
+    fn into_spans(self) -> impl Iterator<Item = SpanFacts> {
         self.resource_spans
             .into_iter()
             .flat_map(|resource| resource.scope_spans)
             .flat_map(|scope| scope.spans)
-            .map(|span| span.span_id)
+    }
+}
+
+impl SpanFacts {
+    fn text(&self, key: &str) -> Option<&str> {
+        let attribute = self.attributes.iter().find(|attribute| attribute.key == key)?;
+        attribute.value.string_value.as_deref()
     }
 }

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use daglight_bundle_report::{Bundle, FileEntry, Ledger, Manifest, RunStatus, Tracking};
 use daglight_capture_policy::in_one_line;
 use daglight_run_identity::RunId;
-use daglight_tracker_client::{OutboxStatus, ProcessEvidence, recorded_outbox};
+use daglight_tracker_client::{OutboxStatus, Outcome, ProcessEvidence, recorded_outbox};
 use serde::Serialize;
 
 use crate::{close::process_evidence, sync::account};
@@ -64,7 +64,12 @@ impl BundleStatus {
         let outbox = read.inspect_err(|error| problems.push(in_one_line(error))).ok().flatten();
         let gone = || matches!(process_evidence(bundle, outbox.as_ref()), ProcessEvidence::Gone { .. });
         let status = match manifest.as_ref().map(|manifest| manifest.status) {
-            Some(RunStatus::Running) if gone() => BundleState::ProcessEnded,
+            // A process that ended after the run did, and before the manifest said so, has left the end in the outbox.
+            Some(RunStatus::Running) if gone() => match outbox.as_ref().and_then(|outbox| outbox.outcome) {
+                Some(Outcome::Success) => BundleState::Success,
+                Some(Outcome::Failure) => BundleState::Failure,
+                None => BundleState::ProcessEnded,
+            },
             Some(RunStatus::Running) => BundleState::Running,
             Some(RunStatus::Success) => BundleState::Success,
             Some(RunStatus::Failure) => BundleState::Failure,
@@ -97,5 +102,11 @@ impl BundleStatus {
     /// Records that the tracking server does not have yet.
     pub fn waiting(&self) -> u64 {
         self.tracker.as_ref().map_or(0, |tracker| tracker.waiting)
+    }
+
+    /// Until when the tracking server may still carry out a request that it did not answer with success, so that `daglight
+    /// sync` has to ask it once more.
+    pub fn unverified_until(&self) -> Option<DateTime<Utc>> {
+        self.tracker.as_ref().and_then(|tracker| tracker.unverified_until)
     }
 }

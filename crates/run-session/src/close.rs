@@ -1,12 +1,11 @@
 //! Closing a run whose process ended before the run did.
 
-use std::time::SystemTime;
-
 use chrono::{DateTime, Utc};
-use daglight_bundle_report::{Bundle, Manifest, NodeRecord, NodeStatus, ReadError, RunStatus, WriteError};
+use daglight_bundle_report::{Bundle, Manifest, NodeRecord, NodeStatus, ReadError, RunStatus, UpdateError};
 use daglight_capture_policy::in_one_line;
+use daglight_guarded_files::FileBelow;
 use daglight_heartbeat::{Liveness, ProcessEvidence as Beats};
-use daglight_otel_bridge::{SignalFiles, end_open_spans, names::Namespace};
+use daglight_otel_bridge::{KnownEnd, KnownNode, KnownRun, SignalFiles, complete_spans, names::Namespace};
 use daglight_tracker_client::{NodeProgress, OutboxStatus, Outcome, ProcessEvidence, recorded_outbox};
 
 use crate::finish::milliseconds;
@@ -20,17 +19,19 @@ pub enum CloseError {
     Read(#[from] ReadError),
     /// The manifest cannot be replaced.
     #[error(transparent)]
-    Write(#[from] WriteError),
+    Update(#[from] UpdateError),
 }
 
-/// Closes a run in its bundle when its process is gone: open spans end as errors, and the manifest says FAILURE, at the
-/// time of the last sign of life. True when that was so; a run that ended by itself, or still runs, is left alone. What
-/// of the signal files cannot be read or written is a warning in the manifest, and keeps no run open.
+/// Closes a run in its bundle when its process is gone. Where its end is in the outbox, because the process died while it
+/// finished, that is its status; else the manifest says FAILURE, at the time of the last sign of life. Open spans are
+/// ended, and nodes that only the outbox knows get spans. True when the run was closed; one that ended by itself, or still
+/// runs, is left alone. What of the signal files cannot be read or written is a warning in the manifest, and keeps no run
+/// open.
 ///
 /// # Errors
 /// When the manifest cannot be read or written.
 pub fn close_dead_run(bundle: &Bundle) -> Result<bool, CloseError> {
-    let mut manifest = Manifest::read(bundle)?;
+    let manifest = Manifest::read(bundle)?;
     if manifest.status != RunStatus::Running {
         return Ok(false);
     }
@@ -38,22 +39,69 @@ pub fn close_dead_run(bundle: &Bundle) -> Result<bool, CloseError> {
     let ProcessEvidence::Gone { last_seen } = process_evidence(bundle, outbox.as_ref()) else {
         return Ok(false);
     };
-    let ended_at = last_seen.unwrap_or(manifest.started_at);
-    let namespace = Namespace::new(&*manifest.namespace);
-    if let Err(error) = end_open_spans(&signal_files(bundle), &namespace, SystemTime::from(ended_at)) {
-        manifest.warnings.push(format!("the open spans were not ended: {}", in_one_line(&error)));
+    let last_seen = last_seen.unwrap_or(manifest.started_at);
+    let known = known_run(&manifest, outbox.as_ref(), last_seen);
+    let completed = complete_spans(&signal_files(bundle), &Namespace::new(&*manifest.namespace), &known);
+    // A process that was killed leaves it behind.
+    let _ = FileBelow::at(&bundle.reserve()).remove();
+    Ok(Manifest::update(bundle, |manifest| {
+        // Another may have closed it in the meantime.
+        let is_open = manifest.status == RunStatus::Running;
+        if is_open {
+            close(manifest, outbox.as_ref(), last_seen);
+            let error = completed.err();
+            manifest
+                .warnings
+                .extend(error.map(|error| format!("the spans are incomplete: {}", in_one_line(&error))));
+        }
+        is_open
+    })?)
+}
+
+fn close(manifest: &mut Manifest, outbox: Option<&OutboxStatus>, last_seen: DateTime<Utc>) {
+    let end = outbox.and_then(|outbox| outbox.outcome.zip(outbox.ended));
+    let ended = format!("process ended; last seen {}", last_seen.to_rfc3339());
+    match end {
+        Some((Outcome::Success, ended_at)) => {
+            (manifest.status, manifest.ended_at) = (RunStatus::Success, Some(ended_at));
+            manifest.warnings.push(format!("the run succeeded, and was not finished: {ended}"));
+        }
+        Some((Outcome::Failure, ended_at)) => {
+            (manifest.status, manifest.ended_at) = (RunStatus::Failure, Some(ended_at));
+            manifest.error = Some(format!("the run failed, and was not finished: {ended}"));
+        }
+        None => {
+            (manifest.status, manifest.ended_at) = (RunStatus::Failure, Some(last_seen));
+            manifest.error = Some(ended);
+        }
     }
-    manifest.status = RunStatus::Failure;
-    manifest.ended_at = Some(ended_at);
-    manifest.error = Some(format!("process ended; last seen {}", ended_at.to_rfc3339()));
-    let progress = outbox.map(|outbox| outbox.nodes).unwrap_or_default();
     for node in &mut manifest.nodes {
-        if let Some(progress) = progress.get(&node.name) {
+        if let Some(progress) = outbox.and_then(|outbox| outbox.nodes.get(&node.name)) {
             show_progress(node, progress);
         }
     }
-    manifest.write(bundle)?;
-    Ok(true)
+}
+
+/// What the outbox proves of a run.
+fn known_run(manifest: &Manifest, outbox: Option<&OutboxStatus>, last_seen: DateTime<Utc>) -> KnownRun {
+    let end = |outcome: Option<Outcome>, time: Option<DateTime<Utc>>| {
+        let (outcome, time) = outcome.zip(time)?;
+        Some(KnownEnd { time: time.into(), succeeded: outcome == Outcome::Success })
+    };
+    let nodes = outbox.into_iter().flat_map(|outbox| &outbox.nodes).filter_map(|(name, node)| {
+        let started_at = node.started?.into();
+        Some((name.clone(), KnownNode { started_at, end: end(node.outcome, node.ended) }))
+    });
+    KnownRun {
+        run_id: manifest.identity.run_id.to_string(),
+        dag_name: manifest.identity.dag_name.clone(),
+        trace_id: manifest.identity.trace_id.clone().unwrap_or_default(),
+        root_span_id: manifest.identity.root_span_id.clone().unwrap_or_default(),
+        started_at: manifest.started_at.into(),
+        end: outbox.and_then(|outbox| end(outbox.outcome, outbox.ended)),
+        last_seen: last_seen.into(),
+        nodes: nodes.collect(),
+    }
 }
 
 /// What the manifest of a run that goes on does not say of a node, and its outbox does.

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, path::PathBuf, time::SystemTime};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SecondsFormat, Utc};
 use daglight_bundle_report::{
     ArtifactCatalog, Delivery, FileEntry, Identity, Ledger, Links, MANIFEST_FORMAT, MANIFEST_VERSION,
     Manifest, NodeRecord, NodeStatus, Report, RunStatus, SignalLedger, Tracking,
@@ -142,6 +142,23 @@ pub(crate) fn finish(state: &RunState) -> FinishReport {
             // The delivery has warned of its errors when they occurred.
             state.warn_unless(ledger.last_error.is_some(), warning);
         }
+        if let Some(until) = ledger.unverified_until
+            && ledger.waiting == 0
+        {
+            state.note(format!(
+                "the tracking server may still carry out a request that it did not answer with success. To have it \
+                 verified after {}: daglight sync {}",
+                until.to_rfc3339_opts(SecondsFormat::Secs, true),
+                bundle.dir().display()
+            ));
+        }
+        if ledger.redelivered > 0 {
+            // The delivery has warned of it when it was found.
+            state.note(format!(
+                "{} tracker records were delivered anew, because the tracking server did not have the run any more",
+                ledger.redelivered
+            ));
+        }
     }
     let delivery = Delivery { tracker: tracker_ledger.map(account), signals: signal_accounts(&signals) };
     let ending = Ending { ended_at, delivery };
@@ -192,17 +209,19 @@ fn say_how_it_ended(state: &RunState) {
     }
 }
 
-/// Artifacts, manifest and report. The manifest comes before the report, which reads it, and again after it, to list
+/// Manifest, artifacts and report. The manifest comes before the report, which reads it, and again after it, to list
 /// the report's files.
 fn write_files(state: &RunState, ending: &Ending) -> Option<ReportPaths> {
     let bundle = state.bundle.as_ref()?;
+    // On a full disk there is space for the manifest now, and perhaps for nothing else.
+    drop(state.reserve().take());
+    write_manifest(state, Some(ending));
     let artifacts = state.records().artifacts.clone();
     if !artifacts.is_empty()
         && let Err(error) = ArtifactCatalog::new(artifacts).write(bundle)
     {
         state.bundle_failed(in_one_line(&error));
     }
-    write_manifest(state, Some(ending));
     let written = Report::of_bundle(bundle)
         .map_err(|error| in_one_line(&error))
         .and_then(|report| report.write(bundle).map_err(|error| in_one_line(&error)));
@@ -261,8 +280,24 @@ pub(crate) fn write_manifest(state: &RunState, ending: Option<&Ending>) {
             Links { hamilton_run: links.hamilton_run, trace: links.trace }
         },
     };
-    if let Err(error) = manifest.write(bundle) {
+    if let Err(error) = manifest.write_over(bundle, take_over) {
         state.bundle_failed(in_one_line(&error));
+    }
+}
+
+/// A synchronisation that delivers the rest of a run while it ends has the newer account.
+fn take_over(own: &mut Manifest, there: Manifest) {
+    let is_newer =
+        |there: &Ledger, own: &Ledger| there.delivered + there.redelivered > own.delivered + own.redelivered;
+    if let Some(own_account) = &mut own.delivery.tracker
+        && let Some(account) = there.delivery.tracker
+        && is_newer(&account, own_account)
+    {
+        *own_account = account;
+        own.identity.execution_run_id =
+            there.identity.execution_run_id.or(own.identity.execution_run_id.take());
+        own.identity.project_id = there.identity.project_id.or(own.identity.project_id.take());
+        own.links.hamilton_run = there.links.hamilton_run.or(own.links.hamilton_run.take());
     }
 }
 
@@ -313,6 +348,7 @@ fn signal_accounts(ledgers: &SignalLedgers) -> Vec<SignalLedger> {
                             .filter(|(_, count)| *count > 0)
                             .map(|(reason, count)| (reason.to_owned(), count))
                             .collect::<BTreeMap<_, _>>(),
+                        ..Ledger::default()
                     },
                 })
             })

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::SystemTime,
@@ -16,7 +16,7 @@ use daglight_heartbeat::{Heartbeat, StageGuard, TaskGuard};
 use daglight_materializers::Produced;
 use daglight_otel_bridge::{RunSignals, StageSpan};
 use daglight_run_identity::{Dag, RunId};
-use daglight_tracker_client::Tracker;
+use daglight_tracker_client::{Reserve, Tracker};
 
 use opentelemetry::Context;
 
@@ -39,7 +39,10 @@ pub(crate) struct RunState {
     pub(crate) heartbeat: Mutex<Option<Heartbeat>>,
     pub(crate) plan_count: AtomicUsize,
     pub(crate) records: Mutex<Records>,
-    pub(crate) bundle_has_failed: AtomicBool,
+    /// Whether somebody was warned that the run cannot be recorded. The tracker's outbox shares it.
+    pub(crate) bundle_has_failed: Arc<AtomicBool>,
+    /// Disk space that is kept for the last manifest.
+    pub(crate) reserve: Mutex<Option<Reserve>>,
 }
 
 /// What has happened so far.
@@ -141,9 +144,11 @@ impl RunState {
     /// Says that something is missing in the bundle. A full disk has many such consequences: the console shows the first,
     /// which the tracker's outbox may have told already, the finish report has all.
     pub(crate) fn bundle_failed(&self, warning: String) {
-        let outbox_failed =
-            || self.tracker.as_ref().is_some_and(|tracker| tracker.ledger().dropped_total() > 0);
-        self.warn_unless(self.bundle_has_failed.swap(true, Ordering::Relaxed) || outbox_failed(), warning);
+        self.warn_unless(self.bundle_has_failed.swap(true, Ordering::Relaxed), warning);
+    }
+
+    pub(crate) fn reserve(&self) -> MutexGuard<'_, Option<Reserve>> {
+        self.reserve.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Marks the run as failed; the first reason stays.

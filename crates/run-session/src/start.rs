@@ -2,16 +2,15 @@
 
 use std::{
     collections::BTreeMap,
+    fs,
     path::Path,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, AtomicUsize},
-    },
+    sync::{Arc, Mutex, atomic::AtomicUsize},
 };
 
 use chrono::Utc;
 use daglight_bundle_report::Bundle;
 use daglight_capture_policy::{Policy, in_one_line};
+use daglight_guarded_files::FileBelow;
 use daglight_heartbeat::{Beat, Heartbeat, HeartbeatConfig, Stall};
 use daglight_otel_bridge::{
     RunScope, SignalFiles, StageSpan,
@@ -19,7 +18,7 @@ use daglight_otel_bridge::{
 };
 use daglight_plan_diagnostics::strip_sql_literals;
 use daglight_run_identity::{Dag, RunId};
-use daglight_tracker_client::{Event, Tracker};
+use daglight_tracker_client::{Event, Reserve, Tracker};
 
 use crate::{
     RunOptions, Telemetry,
@@ -58,6 +57,7 @@ pub(crate) fn start(telemetry: &Telemetry, dag: &Dag, options: RunOptions) -> Ar
         let connection = telemetry.shared.connection.clone();
         Tracker::start(&bundle.tracker_dir(), settings.bundle.durability, connection)
     });
+    let bundle_has_failed = tracker.as_ref().map(Tracker::warned).unwrap_or_default();
     let state = Arc::new(RunState {
         telemetry: telemetry.clone(),
         run_id,
@@ -73,7 +73,8 @@ pub(crate) fn start(telemetry: &Telemetry, dag: &Dag, options: RunOptions) -> Ar
         heartbeat: Mutex::default(),
         plan_count: AtomicUsize::new(0),
         records: Mutex::default(),
-        bundle_has_failed: AtomicBool::new(false),
+        bundle_has_failed,
+        reserve: Mutex::default(),
     });
     telemetry.tell_setup_warnings(&state);
     tell_replaced_tags(&state, &options.tags);
@@ -113,8 +114,20 @@ fn announce(state: &RunState) {
         tracker.record(&Event::RunStarted { run_id, tags: state.tags.clone(), time: started_at });
     }
     write_manifest(state, None);
+    keep_reserve(state);
     let _guard = state.root.context.clone().attach();
     log!(INFO, "run started", run_id = field(state.run_id), dag = field(state.dag.name()));
+}
+
+/// Takes up disk space for the manifest that says how the run ended, which is longer than the one of its start. Best effort:
+/// on a disk that is full already there is nothing to take.
+fn keep_reserve(state: &RunState) {
+    const MANIFEST_GROWTH: usize = 3;
+    const LEAST_BYTES: usize = 64 << 10;
+    let Some(bundle) = &state.bundle else { return };
+    let manifest_bytes = fs::metadata(bundle.manifest()).map_or(0, |manifest| manifest.len());
+    let bytes = LEAST_BYTES + MANIFEST_GROWTH * usize::try_from(manifest_bytes).unwrap_or(0);
+    *state.reserve() = Reserve::take(FileBelow::at(&bundle.reserve()), bytes).ok();
 }
 
 fn shown_code(text: &str, policy: &Policy) -> String {

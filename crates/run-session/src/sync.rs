@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use daglight_bundle_report::{Bundle, Ledger, Manifest, Report, Tracking};
+use daglight_bundle_report::{Bundle, Ledger, Manifest, Report, RunStatus, Tracking};
 use daglight_capture_policy::in_one_line;
 use daglight_tracker_client::{
     Connection, Ledger as TrackerLedger, SyncError, SyncOutcome, recorded_outbox, sync_bundle,
@@ -14,9 +14,11 @@ use crate::close::{close_dead_run, process_evidence};
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct SyncReport {
+    /// How the run ended, or that it goes on; `None` where its manifest cannot be read.
+    pub status: Option<RunStatus>,
     /// What was delivered, and what still waits. `None` without a server, and where nothing is recorded for one.
     pub outcome: Option<SyncOutcome>,
-    /// Whether the run was closed as FAILURE, because its process had ended.
+    /// Whether the run was closed, because its process had ended.
     pub closed: bool,
     /// Records that the tracking server does not have.
     pub waiting: u64,
@@ -54,20 +56,27 @@ pub fn sync_run(
         warnings.extend(bring_up_to_date(bundle, outcome.as_ref()).err());
     }
     let recorded = outbox.map_or(0, |outbox| outbox.ledger.waiting);
+    let manifest = Manifest::read(bundle).ok();
     Ok(SyncReport {
+        status: manifest.as_ref().map(|manifest| manifest.status),
         closed: closed || outcome.as_ref().is_some_and(|outcome| outcome.closed),
         waiting: outcome.as_ref().map_or(recorded, |outcome| outcome.ledger.waiting),
         outcome,
-        tracking: Manifest::read(bundle).map_or(Tracking::Unknown, |manifest| manifest.tracking),
+        tracking: manifest.map_or(Tracking::Unknown, |manifest| manifest.tracking),
         warnings,
     })
 }
 
 fn bring_up_to_date(bundle: &Bundle, outcome: Option<&SyncOutcome>) -> Result<(), String> {
     if let Some(outcome) = outcome {
-        let mut manifest = Manifest::read(bundle).map_err(|error| in_one_line(&error))?;
-        update(&mut manifest, outcome);
-        manifest.write(bundle).map_err(|error| in_one_line(&error))?;
+        let status = Manifest::update(bundle, |manifest| {
+            update(manifest, outcome);
+            manifest.status
+        });
+        if status.map_err(|error| in_one_line(&error))? == RunStatus::Running {
+            // It writes its report itself.
+            return Ok(());
+        }
     }
     let report = Report::of_bundle(bundle).map_err(|error| in_one_line(&error))?;
     report.write(bundle).map_err(|error| in_one_line(&error))
@@ -80,7 +89,7 @@ fn update(manifest: &mut Manifest, outcome: &SyncOutcome) {
         manifest.links.hamilton_run = Some(link.run_url.clone());
     }
     manifest.delivery.tracker = Some(account(outcome.ledger.clone()));
-    if outcome.ledger.waiting == 0 {
+    if outcome.ledger.waiting == 0 && outcome.ledger.unverified_until.is_none() {
         manifest.warnings.retain(|warning| !warning.contains("daglight sync"));
     }
 }
@@ -92,5 +101,7 @@ pub(crate) fn account(ledger: TrackerLedger) -> Ledger {
         delivered: ledger.delivered,
         waiting: ledger.waiting,
         dropped: ledger.dropped,
+        unverified_until: ledger.unverified_until,
+        redelivered: ledger.redelivered,
     }
 }

@@ -21,7 +21,7 @@ use crate::{
     outbox_writer::{Line, RESERVE_BYTES, Writer, Written},
     reader::OutboxError,
     record::{Header, MAX_RECORD_BYTES, Record, decode, encode},
-    recorded::Recorded,
+    recorded::{LastLine, Recorded},
 };
 
 /// The name of the file in a bundle's `tracker` folder.
@@ -85,7 +85,7 @@ impl Outbox {
                 file.write_all(b"\n").map_err(unusable)?;
                 length += 1;
             }
-            recorded = Recorded::read(&path, |_| {})?;
+            recorded = Recorded::read(&path, LastLine::MayGrow, |_| {})?;
         }
         if durability == Durability::Disk {
             sync_folders(tracker_dir);

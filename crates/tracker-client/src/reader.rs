@@ -118,6 +118,11 @@ impl OutboxReader {
         }
     }
 
+    /// What the line says that has no line feed yet, at the end of the file.
+    pub(crate) fn piece(&self) -> Option<Record> {
+        if self.skipped == 0 { decode(&self.line) } else { None }
+    }
+
     /// Reads on until the line feed, which it keeps; false when the file ends before.
     fn fill_line(&mut self) -> Result<bool, OutboxError> {
         loop {

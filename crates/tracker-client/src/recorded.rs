@@ -8,6 +8,7 @@ use crate::{
     Event, OutboxError,
     outbox_writer::UNREADABLE,
     reader::{OutboxReader, Read},
+    record::Record,
 };
 
 /// The items of an outbox.
@@ -17,47 +18,61 @@ pub(crate) struct Recorded {
     pub(crate) produced: u64,
     /// Items that will not be delivered because they are not in the file, or cannot be read, by reason.
     pub(crate) lost: BTreeMap<String, u64>,
-    /// Whether there is a piece of a line at the end, which is not counted.
+    /// Whether the file does not end with a line feed.
     pub(crate) unfinished: bool,
 }
 
+/// What becomes of a line without a line feed at the end of the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LastLine {
+    /// It is being written, perhaps, and left out.
+    MayGrow,
+    /// Nobody writes it any more: it counts as every other line does, once somebody has ended it.
+    IsOver,
+}
+
 impl Recorded {
-    /// Reads an outbox to its end, and shows each event.
+    /// Reads an outbox to its end, and passes each event to `each`.
     ///
     /// # Errors
     /// When it cannot be read, or is of a newer version.
-    pub(crate) fn read(path: &Path, mut each: impl FnMut(Event<Value>)) -> Result<Self, OutboxError> {
+    pub(crate) fn read(
+        path: &Path,
+        last_line: LastLine,
+        mut each: impl FnMut(Event<Value>),
+    ) -> Result<Self, OutboxError> {
         let mut reader = OutboxReader::open(path)?;
         let mut recorded = Self::default();
         loop {
             match reader.read()? {
-                Read::Event { event, .. } => {
-                    recorded.produced += event.items();
-                    if let Event::Lost { reason, items } = *event {
-                        recorded.lose(&reason, items);
-                    } else {
-                        each(*event);
-                    }
+                Read::Event { event, .. } => recorded.count(*event, &mut each),
+                Read::Unreadable { .. } => recorded.count_unreadable(),
+                Read::End { unfinished } => {
+                    recorded.unfinished = unfinished;
+                    break;
                 }
-                Read::Unreadable { .. } => {
-                    recorded.produced += 1;
-                    recorded.lose(UNREADABLE, 1);
-                }
-                Read::End { unfinished } => return Ok(Self { unfinished, ..recorded }),
             }
         }
-    }
-
-    /// Counts a piece of a line at the end as a line that cannot be read. Only where nobody is writing it just now.
-    pub(crate) fn with_piece(mut self) -> Self {
-        if std::mem::take(&mut self.unfinished) {
-            self.produced += 1;
-            self.lose(UNREADABLE, 1);
+        if recorded.unfinished && last_line == LastLine::IsOver {
+            match reader.piece() {
+                Some(Record::Event(event)) => recorded.count(*event, &mut each),
+                Some(Record::Header(_)) => {}
+                None => recorded.count_unreadable(),
+            }
         }
-        self
+        Ok(recorded)
     }
 
-    fn lose(&mut self, reason: &str, items: u64) {
-        *self.lost.entry(reason.to_owned()).or_default() += items;
+    fn count(&mut self, event: Event<Value>, each: &mut impl FnMut(Event<Value>)) {
+        self.produced += event.items();
+        match event {
+            Event::Lost { reason, items } => *self.lost.entry(reason).or_default() += items,
+            event => each(event),
+        }
+    }
+
+    fn count_unreadable(&mut self) {
+        self.produced += 1;
+        *self.lost.entry(UNREADABLE.to_owned()).or_default() += 1;
     }
 }

@@ -7,7 +7,10 @@ use daglight_guarded_files::FileBelow;
 use daglight_run_identity::RunId;
 
 use crate::{
-    CursorError, Event, Ledger, OutboxError, Outcome, RunLink, cursor::Cursor, outbox, recorded::Recorded,
+    CursorError, Event, Ledger, OutboxError, Outcome, RunLink,
+    cursor::Cursor,
+    outbox,
+    recorded::{LastLine, Recorded},
 };
 
 /// What the outbox of a bundle holds, and how much of it is delivered.
@@ -105,11 +108,9 @@ pub fn outbox_status(tracker_dir: &Path) -> Result<OutboxStatus, StatusError> {
         link: None,
         unfinished: false,
     };
-    let mut recorded = Recorded::read(&path, |event| status.take(event))?;
+    let last_line = if status.writer_alive == Some(false) { LastLine::IsOver } else { LastLine::MayGrow };
+    let recorded = Recorded::read(&path, last_line, |event| status.take(event))?;
     status.unfinished = recorded.unfinished;
-    if status.writer_alive == Some(false) {
-        recorded = recorded.with_piece();
-    }
     let cursor = Cursor::load(tracker_dir)?.unwrap_or_else(|| Cursor::new(String::new()));
     status.ledger = cursor.ledger(recorded);
     status.link = cursor.link;

@@ -16,7 +16,7 @@ use crate::{
     deliverer::{Deliverer, DeliveryError, Progress},
     delivery_lock::DeliveryLock,
     outbox, outbox_status,
-    recorded::Recorded,
+    recorded::{LastLine, Recorded},
 };
 
 /// What is known of the process of a run.
@@ -170,7 +170,7 @@ fn deliver(
         }
     }
     let cursor = deliverer.cursor();
-    let recorded = Recorded::read(&tracker_dir.join(outbox::FILE_NAME), |_| {})?;
+    let recorded = Recorded::read(&tracker_dir.join(outbox::FILE_NAME), LastLine::MayGrow, |_| {})?;
     let ledger = Ledger { last_error, ..cursor.ledger(recorded) };
     Ok((ledger, cursor.link.clone()))
 }

@@ -2,7 +2,14 @@
 
 #![expect(clippy::panic, reason = "one of the endings is a panic")]
 
-use std::{convert::Infallible, future::pending, process::ExitCode};
+use std::{
+    convert::Infallible,
+    fs::{self, File},
+    future::pending,
+    io::Write as _,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use anyhow::{Result, bail};
 use clap::{Parser, ValueEnum};
@@ -24,6 +31,10 @@ enum Ending {
     Error,
     /// The run is dropped without its finish.
     Drop,
+    /// The disk with the bundle is filled before the last node, and the run ends as it should.
+    FullDisk,
+    /// The same, and there is space again in the last node.
+    FullForAWhile,
     /// A node goes on until a signal comes, which the run ends with.
     Interrupted,
     /// A node goes on until a signal comes, which nobody waits for.
@@ -39,6 +50,11 @@ async fn main() -> Result<ExitCode> {
     run.node("orders", async |_| Ok::<_, Infallible>(())).await?;
     match ending {
         Ending::Finish => run.node("risk", async |_| Ok::<_, Infallible>(())).await?,
+        Ending::FullDisk | Ending::FullForAWhile => {
+            let filler = fill_disk(telemetry.settings().bundle.output_dir.as_ref())?;
+            let is_over = matches!(ending, Ending::FullForAWhile);
+            run.node("risk", async |_| if is_over { fs::remove_file(&filler) } else { Ok(()) }).await?;
+        }
         Ending::Panic => run.node("risk", async |_| -> Result<()> { panic!("out of luck") }).await?,
         Ending::Error => run.node("risk", async |_| bail!("out of luck")).await?,
         Ending::Drop => return Ok(ExitCode::SUCCESS),
@@ -52,6 +68,16 @@ async fn main() -> Result<ExitCode> {
     }
     run.finish().await;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Writes a file until there is no space for another byte.
+fn fill_disk(folder: &Path) -> Result<PathBuf> {
+    let path = folder.join("filler");
+    let mut file = File::create(&path)?;
+    for size in [4_096, 1] {
+        while file.write_all(&vec![0; size]).is_ok() {}
+    }
+    Ok(path)
 }
 
 async fn endless(run: &Run) {

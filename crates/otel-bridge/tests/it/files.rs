@@ -1,14 +1,15 @@
 //! What stands in the files of a run.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fs, thread,
     time::{Duration, SystemTime},
 };
 
 use daglight_capture_policy::{Policy, Profile};
 use daglight_otel_bridge::{
-    Bridge, BridgeConfig, Ledger, SignalFiles, SpanStatus, end_open_spans,
+    Bridge, BridgeConfig, KnownEnd, KnownNode, KnownRun, Ledger, SignalFiles, SpanStatus, StageSpan,
+    complete_spans,
     names::{Key, Namespace, span},
 };
 use daglight_run_identity::NodeKind;
@@ -18,7 +19,7 @@ use opentelemetry::{
 };
 use serde_json::json;
 
-use crate::support::{TIMEOUT, TestRun, attribute, bridge, find, names};
+use crate::support::{TIMEOUT, TestRun, attribute, bridge, find, names, spans_of};
 
 fn policy() -> Policy {
     Policy::of_profile(Profile::Dev)
@@ -274,6 +275,78 @@ fn a_run_is_a_child_of_the_span_it_is_opened_in() {
     assert_eq!(attribute(&inner.spans()[0], "hamilton.dag_name"), Some(&json!("inner")));
 }
 
+/// A run of which nothing else is known.
+fn known_of(run: &TestRun, root: &StageSpan, last_seen: SystemTime) -> KnownRun {
+    KnownRun {
+        run_id: run.id.to_string(),
+        dag_name: "t".to_owned(),
+        trace_id: root.trace_id(),
+        root_span_id: root.span_id(),
+        started_at: root.started_at(),
+        end: None,
+        last_seen,
+        nodes: BTreeMap::new(),
+    }
+}
+
+#[test]
+fn spans_that_were_lost_are_made_of_what_is_known() {
+    let bridge = bridge([]);
+    let run = TestRun::open(&bridge, "t");
+    let root = run.signals.root();
+    let open = run.signals.span(span::NODE).node("open").start();
+    assert!(run.signals.flush_files(TIMEOUT));
+    let files = SignalFiles::in_folder(run.folder.path());
+    let second = |second| root.started_at() + Duration::from_secs(second);
+    let node = |end| KnownNode { started_at: second(1), end };
+    let ended = |succeeded| Some(KnownEnd { time: second(2), succeeded });
+    let mut known = known_of(&run, &root, second(3));
+    known.end = ended(true);
+    known.nodes = BTreeMap::from([
+        ("open".to_owned(), node(ended(true))),
+        ("lost".to_owned(), node(ended(true))),
+        ("failed".to_owned(), node(ended(false))),
+        ("running".to_owned(), node(None)),
+    ]);
+    let copy = files_without_spans(&run);
+    assert_eq!(complete_spans(&files, &Namespace::default(), &known).unwrap(), 5);
+    assert_eq!(complete_spans(&files, &Namespace::default(), &known).unwrap(), 0);
+    let spans = run.spans();
+    let nodes: Vec<_> = spans.iter().filter(|span| span["name"] == span::NODE).collect();
+    let found = |name: &str| {
+        let node = nodes.iter().find(|node| attribute(node, "daglight.node") == Some(&json!(name)));
+        node.unwrap_or_else(|| panic!("no {name} in {nodes:#?}"))
+    };
+    for (name, status, end) in
+        [("open", "ok", 2), ("lost", "ok", 2), ("failed", "error", 2), ("running", "error", 3)]
+    {
+        let node = found(name);
+        assert_eq!(attribute(node, "daglight.status"), Some(&json!(status)), "{node:#}");
+        assert_eq!(
+            (&node["parentSpanId"], &node["traceId"]),
+            (&json!(root.span_id()), &json!(root.trace_id()))
+        );
+        let nanoseconds = second(end).duration_since(SystemTime::UNIX_EPOCH).unwrap().as_nanos();
+        assert_eq!(node["endTimeUnixNano"], nanoseconds.to_string(), "{node:#}");
+    }
+    assert_eq!(attribute(found("running"), "error.type"), Some(&json!("process_ended")));
+    let ended = find(&spans, span::PIPELINE_EXECUTE);
+    assert_eq!(attribute(ended, "daglight.status"), Some(&json!("ok")));
+
+    // Where not even the root has got into a file.
+    assert_eq!(complete_spans(&copy, &Namespace::default(), &known).unwrap(), 5);
+    let spans = spans_of(&copy);
+    assert_eq!(find(&spans, span::PIPELINE_EXECUTE)["spanId"], root.span_id());
+    drop((open, root));
+}
+
+/// The files of a run of which nothing was written.
+fn files_without_spans(run: &TestRun) -> SignalFiles {
+    let folder = run.folder.path().join("copy");
+    fs::create_dir(&folder).unwrap();
+    SignalFiles::in_folder(&folder)
+}
+
 #[test]
 fn spans_of_a_dead_process_are_ended_with_its_last_sign_of_life() {
     let bridge = bridge([]);
@@ -289,8 +362,9 @@ fn spans_of_a_dead_process_are_ended_with_its_last_sign_of_life() {
 
     let last_sign = root.started_at() + Duration::from_secs(3);
     let namespace = Namespace::default();
-    assert_eq!(end_open_spans(&files, &namespace, last_sign).unwrap(), 1);
-    assert_eq!(end_open_spans(&files, &namespace, last_sign).unwrap(), 0);
+    let known = known_of(&run, &root, last_sign);
+    assert_eq!(complete_spans(&files, &namespace, &known).unwrap(), 1);
+    assert_eq!(complete_spans(&files, &namespace, &known).unwrap(), 0);
     let spans = run.spans();
     assert_eq!(names(&spans), [span::NODE, span::PIPELINE_EXECUTE]);
     let ended = find(&spans, span::PIPELINE_EXECUTE);

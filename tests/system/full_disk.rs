@@ -1,0 +1,124 @@
+//! Runs on a disk that becomes full: they have a true status all the same, in their bundle and on the server.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use daglight_system_tests::{Checkout, Daglight, Finished, Hamilton, Project, decode_strictly};
+use serde_json::{Value, json};
+
+/// Where the disk is, and where what was on it is afterwards.
+const DISK: &str = "out";
+const KEPT: &str = "kept";
+
+/// The sample program, which fills the disk in one of its ways.
+fn run(checkout: &Checkout, ending: &str) -> Daglight {
+    let (disk, kept) = (checkout.path().join(DISK), checkout.path().join(KEPT));
+    Daglight::program(Path::new(env!("CARGO_BIN_EXE_ending-run")), checkout, [ending])
+        .env("DAGLIGHT_OUTPUT_DIR", DISK)
+        .on_small_disk(&disk, "3m", &kept)
+}
+
+fn bundle(checkout: &Checkout) -> PathBuf {
+    let mut bundles = fs::read_dir(checkout.path().join(KEPT).join("run_bundle")).expect("bundles");
+    bundles.next().expect("a bundle").expect("it can be read").path()
+}
+
+fn manifest(checkout: &Checkout) -> Value {
+    let text = fs::read(bundle(checkout).join("manifest.json")).expect("a manifest");
+    serde_json::from_slice(&text).expect("JSON")
+}
+
+fn sync(checkout: &Checkout, project: &Project) -> Finished {
+    Daglight::new(checkout, ["sync", KEPT]).tracked_in(project).finish()
+}
+
+#[track_caller]
+fn check_manifest(manifest: &Value) {
+    assert_eq!((&manifest["status"], &manifest["error"]), (&json!("success"), &Value::Null), "{manifest:#}");
+    assert!(manifest["nodes"].as_array().expect("a list").iter().all(|node| node["status"] == "success"));
+    let account = &manifest["delivery"]["tracker"];
+    let number = |key: &str| account[key].as_u64().expect("a number");
+    let dropped = account["dropped"].as_object().expect("reasons").values().filter_map(Value::as_u64);
+    assert_eq!(
+        number("produced"),
+        number("delivered") + number("waiting") + dropped.sum::<u64>(),
+        "{account}"
+    );
+}
+
+/// Both nodes and the run have succeeded, as far as the server knows.
+#[track_caller]
+fn check_server(hamilton: &Hamilton, project: &Project) {
+    let runs = hamilton.runs(project);
+    assert_eq!((runs.len(), &runs[0]["run_status"]), (1, &json!("SUCCESS")), "{runs:#?}");
+    let run = hamilton.run(&runs[0]["id"]);
+    let nodes = run["node_runs"].as_array().expect("a list");
+    assert_eq!(nodes.len(), 2, "{run:#}");
+    assert!(nodes.iter().all(|node| node["status"] == "SUCCESS"), "{run:#}");
+}
+
+#[test]
+fn a_run_on_a_full_disk_succeeds_everywhere() {
+    let (checkout, hamilton) = (Checkout::new(), Hamilton::take());
+    let project = hamilton.project("a full disk");
+    run(&checkout, "full-disk").tracked_in(&project).finish().ended_with(0);
+    check_server(&hamilton, &project);
+    check_manifest(&manifest(&checkout));
+    assert!(!bundle(&checkout).join("reserve").exists());
+    assert!(!bundle(&checkout).join("tracker/reserve").exists());
+    let synced = sync(&checkout, &project);
+    assert!(!synced.stdout.contains("FAILURE"), "{}", synced.stdout);
+    check_server(&hamilton, &project);
+    check_manifest(&manifest(&checkout));
+}
+
+#[test]
+fn what_was_recorded_on_a_full_disk_is_delivered_later() {
+    let (checkout, hamilton) = (Checkout::new(), Hamilton::take());
+    let project = hamilton.project("a full disk, delivered later");
+    run(&checkout, "full-disk").finish().ended_with(0);
+    check_manifest(&manifest(&checkout));
+    sync(&checkout, &project).ended_with(0);
+    check_server(&hamilton, &project);
+}
+
+#[test]
+fn recording_goes_on_when_there_is_space_again() {
+    let (checkout, hamilton) = (Checkout::new(), Hamilton::take());
+    let project = hamilton.project("a disk that was full");
+    run(&checkout, "full-for-a-while").tracked_in(&project).finish().ended_with(0);
+    check_server(&hamilton, &project);
+    let manifest = manifest(&checkout);
+    check_manifest(&manifest);
+    assert_eq!(manifest["delivery"]["tracker"]["dropped"], json!({}), "{manifest:#}");
+    let bundle = bundle(&checkout);
+    assert!(bundle.join("run_diagnostics_report.html").exists());
+    let names = json!(decode_strictly(&bundle.join("otel_traces.json"), "traces")).to_string();
+    assert!(names.contains("pipeline.execute"), "{names}");
+}
+
+#[test]
+fn a_full_disk_is_one_warning() {
+    let checkout = Checkout::new();
+    let sql = "\
+        -- node: orders\nCREATE TABLE orders AS SELECT 1 AS id;\n\
+        -- node: risk\nCREATE TABLE risk AS SELECT sum(a.value * b.value) AS risk FROM orders \
+        CROSS JOIN generate_series(1, 20000) a CROSS JOIN generate_series(1, 10000) b;\n\
+        -- node: late\nCREATE TABLE late AS SELECT * FROM risk;\n";
+    let pipeline = checkout.pipeline("filled.sql", sql);
+    // Fills the disk while the second node runs.
+    let filler = "(for i in $(seq 1000); do grep -qs '\"task_started\",\"node\":\"risk\"' out/run_bundle/*/tracker/outbox.jsonl && break; sleep 0.02; done; \
+        dd if=/dev/zero of=out/filler bs=4096 2>/dev/null; dd if=/dev/zero of=out/filler2 bs=1 count=4096 2>/dev/null) & exec \"$@\"";
+    let (disk, kept) = (checkout.path().join(DISK), checkout.path().join(KEPT));
+    let finished = Daglight::run(&checkout, &pipeline)
+        .through("sh", &["-c", filler, "sh"])
+        .on_small_disk(&disk, "3m", &kept)
+        .finish();
+    let report = finished.report(0);
+    assert_eq!(report["status"], "success");
+    assert_eq!(finished.stderr.matches("WARN").count(), 1, "{}", finished.stderr);
+    assert!(finished.stderr.contains("No space left"), "{}", finished.stderr);
+    assert_eq!(manifest(&checkout)["status"], "success");
+}
