@@ -10,6 +10,7 @@ use crate::{
     CaptureSettings, Secret, ShownPath, SqlText,
     credentials::{Authority, authority, block, is_encoded, private_key, quote, shaped_credential, word},
     embedded::{without_literals, without_partition_values},
+    mask,
 };
 
 /// What stands where a credential was.
@@ -53,6 +54,7 @@ pub struct Redactor {
     /// Credentials that are known as such, the longest first.
     known: Arc<RwLock<Vec<Secret>>>,
     shows_literals: bool,
+    shows_error_values: bool,
     shows_partition_values: bool,
 }
 
@@ -65,6 +67,7 @@ impl Redactor {
             parts: PARTS.into_iter().map(str::to_owned).chain(extra).collect(),
             known: Arc::default(),
             shows_literals: true,
+            shows_error_values: true,
             shows_partition_values: true,
         }
     }
@@ -72,6 +75,7 @@ impl Redactor {
     pub(crate) fn of_capture(capture: &CaptureSettings) -> Self {
         Self {
             shows_literals: capture.sql_text == SqlText::Whole,
+            shows_error_values: capture.error_values,
             shows_partition_values: capture.paths == ShownPath::Whole,
             ..Self::new(&capture.redact_keys)
         }
@@ -120,6 +124,19 @@ impl Redactor {
         }
         self.scan(rest, &mut out);
         out
+    }
+
+    /// The message of an error, without the values in it where the policy does not show those.
+    pub fn error_text(&self, message: &str) -> String {
+        match self.shows_error_values {
+            true => self.text(message),
+            false => self.text(&mask::without_values(message)),
+        }
+    }
+
+    /// A statement, as far as the policy shows it.
+    pub fn sql_text(&self, sql: &str) -> String {
+        self.text(sql)
     }
 
     fn without_known<'a>(&self, text: &'a str) -> Cow<'a, str> {

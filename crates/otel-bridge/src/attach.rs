@@ -19,6 +19,11 @@ use opentelemetry_sdk::trace::{
     SpanData,
 };
 
+use crate::{
+    door::Exportable,
+    own_record::{OwnRecord, starting_with},
+};
+
 /// Providers of the program's own, for [`crate::BridgeConfig::attach_to`].
 ///
 /// A signal whose provider is given here is exported by that provider alone: the `OTEL_*` variables then configure no
@@ -120,9 +125,20 @@ pub struct BridgeTracer {
 impl Tracer for BridgeTracer {
     type Span = Span;
 
-    fn build_with_context(&self, mut builder: SpanBuilder, parent: &Context) -> Span {
+    fn build_with_context(&self, builder: SpanBuilder, parent: &Context) -> Span {
+        self.build(builder, parent, None)
+    }
+}
+
+impl BridgeTracer {
+    /// Starts a span of a run, whose own attributes, events and status are in `record`.
+    pub(crate) fn build_own(&self, builder: SpanBuilder, parent: &Context, record: &Arc<OwnRecord>) -> Span {
+        self.build(builder, parent, Some(record))
+    }
+
+    fn build(&self, mut builder: SpanBuilder, parent: &Context, record: Option<&Arc<OwnRecord>>) -> Span {
         let Some(program) = &self.program else {
-            return self.own.build_with_context(builder, parent);
+            return starting_with(record, || self.own.build_with_context(builder, parent));
         };
         let started_at = *builder.start_time.get_or_insert_with(SystemTime::now);
         // What the span says of itself waits for its end, when it is fit to leave.
@@ -133,7 +149,7 @@ impl Tracer for BridgeTracer {
         let is_span = twin.span_context().is_valid()
             && twin.span_context().span_id() != parent.span().span_context().span_id();
         PENDING.set(is_span.then_some(twin));
-        let span = self.own.build_with_context(builder, parent);
+        let span = starting_with(record, || self.own.build_with_context(builder, parent));
         PENDING.take();
         span
     }
@@ -189,8 +205,8 @@ impl Twin {
     }
 
     /// Ends it as the span in the bridge has ended.
-    pub(crate) fn end(mut self, span: SpanData) {
-        let twin = &mut self.0;
+    pub(crate) fn end(mut self, span: Exportable<SpanData>) {
+        let (twin, span) = (&mut self.0, span.into_inner());
         twin.update_name(span.name);
         twin.set_attributes(span.attributes);
         for event in span.events.events {

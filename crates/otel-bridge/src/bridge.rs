@@ -11,6 +11,7 @@ use tracing_subscriber::{EnvFilter, Layer, registry::LookupSpan};
 use crate::{
     BridgeTracerProvider, ProgramProviders, RunScope, RunSignals, Signal,
     attach::TwinIds,
+    door::Door,
     environment::{Environment, Propagators, SignalExport},
     exports::Exports,
     ledger::SignalLedgers,
@@ -21,7 +22,7 @@ use crate::{
     queue::deadline_in,
     resource,
     sampler::BridgeSampler,
-    scrub::{Scrubber, SharedScrubber},
+    scrub::Scrubber,
     stage_span::SlowAfter,
     value::AttributeValue,
     vocabulary::Vocabulary,
@@ -99,7 +100,7 @@ pub(crate) struct BridgeInner {
     pub(crate) namespace: Namespace,
     pub(crate) vocabulary: Arc<Vocabulary>,
     pub(crate) slow_after: SlowAfter,
-    pub(crate) scrubber: Scrubber,
+    pub(crate) door: Door,
     pub(crate) tracers: BridgeTracerProvider,
     logger_provider: SdkLoggerProvider,
     attached: ProgramProviders,
@@ -141,8 +142,9 @@ impl Bridge {
             environment.span_value_length,
             environment.log_value_length,
         );
+        let door = Door::new(scrubber, environment.span_limits);
         let mut warnings = environment.warnings.clone();
-        let exports = Exports::start(&environment, &resource, &scrubber, &config.redactor, &mut warnings);
+        let exports = Exports::start(&environment, &resource, &door, &config.redactor, &mut warnings);
         let vocabulary = Arc::new(Vocabulary::new(&config.namespace));
         if let Some(provider) = attached.meters.clone().or_else(|| exports.meters()) {
             let meter = provider.meter(names::SCOPE);
@@ -159,7 +161,7 @@ impl Bridge {
             .with_span_processor(BridgeSpanProcessor::new(
                 exports.spans.clone(),
                 Arc::clone(&exports.outside),
-                SharedScrubber::new(scrubber.clone()),
+                door.clone(),
             ))
             .build();
         let logger_provider = SdkLoggerProvider::builder()
@@ -170,7 +172,7 @@ impl Bridge {
             vocabulary,
             namespace: config.namespace,
             slow_after: config.slow_after,
-            scrubber,
+            door,
             tracers: BridgeTracerProvider::new(tracer_provider, attached),
             logger_provider,
             attached: config.attach_to,

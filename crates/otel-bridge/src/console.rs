@@ -3,18 +3,16 @@
 use std::io::{self, Write as _};
 
 use opentelemetry_proto::{
-    tonic::{
-        collector::metrics::v1::ExportMetricsServiceRequest, logs::v1::LogsData, metrics::v1::MetricsData,
-        trace::v1::TracesData,
-    },
-    transform::{
-        common::tonic::ResourceAttributesWithSchema, trace::tonic::group_spans_by_resource_and_scope,
-    },
+    tonic::collector::metrics::v1::ExportMetricsServiceRequest,
+    transform::common::tonic::ResourceAttributesWithSchema,
 };
-use opentelemetry_sdk::{Resource, logs::LogBatch, metrics::data::ResourceMetrics, trace::SpanData};
+use opentelemetry_sdk::{Resource, trace::SpanData};
 use serde::Serialize;
 
-use crate::{messages::resource_logs, resource};
+use crate::{
+    door::{self, Exportable, LogItem},
+    resource,
+};
 
 /// Shows signals on standard error, as the lines that a run's files have. Standard output is the program's own.
 #[derive(Debug)]
@@ -27,23 +25,22 @@ impl Console {
         Self { resource: resource::for_files(resource) }
     }
 
-    pub(crate) fn spans(&self, spans: Vec<SpanData>) {
-        show(&TracesData { resource_spans: group_spans_by_resource_and_scope(spans, &self.resource) });
+    pub(crate) fn spans(&self, spans: Vec<Exportable<SpanData>>) {
+        show(&door::traces(spans, &self.resource));
     }
 
-    pub(crate) fn logs(&self, logs: &LogBatch<'_>) {
-        show(&LogsData { resource_logs: resource_logs(logs, &self.resource) });
+    pub(crate) fn logs(&self, logs: &[Exportable<LogItem>]) {
+        show(&door::logs(logs, &self.resource));
     }
 
-    pub(crate) fn metrics(&self, metrics: &ResourceMetrics) {
-        let request = ExportMetricsServiceRequest::from(metrics);
-        show(&MetricsData { resource_metrics: request.resource_metrics });
+    pub(crate) fn metrics(&self, metrics: &Exportable<ExportMetricsServiceRequest>) {
+        show(&metrics.clone().into_file());
     }
 }
 
 /// A console that cannot be written to has nobody who could be told.
-fn show<T: Serialize>(value: &T) {
-    if let Ok(line) = serde_json::to_string(value) {
+fn show<T: Serialize>(value: &Exportable<T>) {
+    if let Ok(line) = serde_json::to_string(value.get()) {
         let _ = writeln!(io::stderr().lock(), "{line}");
     }
 }

@@ -6,28 +6,19 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use opentelemetry::InstrumentationScope;
-use opentelemetry_proto::{
-    tonic::collector::{logs::v1::ExportLogsServiceRequest, trace::v1::ExportTraceServiceRequest},
-    transform::{
-        common::tonic::ResourceAttributesWithSchema, trace::tonic::group_spans_by_resource_and_scope,
-    },
-};
-use opentelemetry_sdk::{
-    Resource,
-    logs::{LogBatch, SdkLogRecord},
-    trace::SpanData,
-};
+use opentelemetry_proto::transform::common::tonic::ResourceAttributesWithSchema;
+use opentelemetry_sdk::Resource;
 
 use crate::{
     Signal,
     console::Console,
+    door::{self, Door, LogItem},
     environment::Batches,
     ledger::{AllCounts, Counts},
-    messages::{Rejected, resource_logs},
+    messages::Rejected,
     origin::Origin,
+    own_record::RawSpan,
     queue::{Queue, QueueSettings, WhenFull},
-    scrub::Scrubber,
     sender::{SendError, Sender, with_causes},
 };
 
@@ -38,8 +29,7 @@ pub(crate) struct Sent<T> {
     pub(crate) origin: Arc<Origin>,
 }
 
-pub(crate) type LogItem = Box<(SdkLogRecord, InstrumentationScope)>;
-pub(crate) type SpanQueue = Queue<Sent<SpanData>>;
+pub(crate) type SpanQueue = Queue<Sent<RawSpan>>;
 pub(crate) type LogQueue = Queue<Sent<LogItem>>;
 
 /// The last thing that went wrong with an endpoint.
@@ -83,25 +73,18 @@ pub(crate) fn span_queue(
     destinations: Destinations,
     batches: Batches,
     resource: &Resource,
-    mut scrubber: Scrubber,
+    mut door: Door,
     last_error: LastError,
 ) -> io::Result<SpanQueue> {
     let resource = ResourceAttributesWithSchema::from(resource);
-    let work = move |batch: Vec<Sent<SpanData>>| {
-        let (spans, origins): (Vec<_>, Vec<_>) = batch
-            .into_iter()
-            .map(|mut sent| {
-                sent.origin.stamp_span(&mut sent.item);
-                scrubber.span(&mut sent.item);
-                (sent.item, sent.origin)
-            })
-            .unzip();
+    let work = move |batch: Vec<Sent<RawSpan>>| {
+        let (spans, origins): (Vec<_>, Vec<_>) =
+            batch.into_iter().map(|sent| (door.span(sent.item, &sent.origin), sent.origin)).unzip();
         if let Some(console) = &destinations.console {
             console.spans(spans.clone());
         }
         if let Some(sender) = &destinations.otlp {
-            let resource_spans = group_spans_by_resource_and_scope(spans, &resource);
-            let result = sender.send(&ExportTraceServiceRequest { resource_spans });
+            let result = sender.send(&door::traces(spans, &resource).into_request());
             let failed = last_error.failed(Signal::Traces, origins.len() as u64, result);
             settle(&origins, |counts| &counts.traces.otlp, failed);
         }
@@ -114,26 +97,18 @@ pub(crate) fn log_queue(
     destinations: Destinations,
     batches: Batches,
     resource: &Resource,
-    mut scrubber: Scrubber,
+    mut door: Door,
     last_error: LastError,
 ) -> io::Result<LogQueue> {
     let resource = ResourceAttributesWithSchema::from(resource);
     let work = move |batch: Vec<Sent<LogItem>>| {
-        let (logs, origins): (Vec<_>, Vec<_>) = batch
-            .into_iter()
-            .map(|mut sent| {
-                sent.origin.stamp_log(&mut sent.item.0);
-                scrubber.log(&mut sent.item.0);
-                (sent.item, sent.origin)
-            })
-            .unzip();
-        let borrowed: Vec<_> = logs.iter().map(|log| (&log.0, &log.1)).collect();
+        let (logs, origins): (Vec<_>, Vec<_>) =
+            batch.into_iter().map(|sent| (door.log(sent.item, &sent.origin), sent.origin)).unzip();
         if let Some(console) = &destinations.console {
-            console.logs(&LogBatch::new(&borrowed));
+            console.logs(&logs);
         }
         if let Some(sender) = &destinations.otlp {
-            let resource_logs = resource_logs(&LogBatch::new(&borrowed), &resource);
-            let result = sender.send(&ExportLogsServiceRequest { resource_logs });
+            let result = sender.send(&door::logs(&logs, &resource).into_request());
             let failed = last_error.failed(Signal::Logs, origins.len() as u64, result);
             settle(&origins, |counts| &counts.logs.otlp, failed);
         }

@@ -17,13 +17,13 @@ use opentelemetry_sdk::{Resource, metrics::SdkMeterProvider};
 use crate::{
     Signal,
     console::Console,
+    door::Door,
     environment::{Environment, SignalExport},
     export_queues::{Destinations, LastError, LogQueue, SpanQueue, log_queue, span_queue},
     ledger::Losses,
     metric_reader::{MetricPump, PendingFlush, SharedReader},
     origin::Origin,
     queue::deadline_in,
-    scrub::Scrubber,
     sender::{Patience, Sender, with_causes},
     transport::{GrpcRuntime, on_own_thread},
 };
@@ -56,7 +56,7 @@ impl Exports {
     pub(crate) fn start(
         environment: &Environment,
         resource: &Resource,
-        scrubber: &Scrubber,
+        door: &Door,
         redactor: &Redactor,
         warnings: &mut Vec<String>,
     ) -> Self {
@@ -68,13 +68,13 @@ impl Exports {
         let spans = setup.destinations(Signal::Traces, &environment.traces);
         let spans = spans.and_then(|to| {
             let batches = environment.span_batches;
-            let queue = span_queue(to, batches, resource, scrubber.clone(), last_error.clone());
+            let queue = span_queue(to, batches, resource, door.clone(), last_error.clone());
             setup.started(Signal::Traces, queue).map(Arc::new)
         });
         let logs = setup.destinations(Signal::Logs, &environment.logs);
         let logs = logs.and_then(|to| {
             let batches = environment.log_batches;
-            let queue = log_queue(to, batches, resource, scrubber.clone(), last_error.clone());
+            let queue = log_queue(to, batches, resource, door.clone(), last_error.clone());
             setup.started(Signal::Logs, queue).map(Arc::new)
         });
         let metrics = setup.destinations(Signal::Metrics, &environment.metrics);
@@ -83,7 +83,7 @@ impl Exports {
             let provider = SdkMeterProvider::builder().with_resource(resource.clone());
             let provider = provider.with_reader(reader.clone()).build();
             let (interval, origin) = (environment.metric_interval, Arc::clone(&outside));
-            let pump = MetricPump::start(reader, to, interval, origin, last_error.clone());
+            let pump = MetricPump::start(reader, to, interval, origin, door.clone(), last_error.clone());
             Some((setup.started(Signal::Metrics, pump)?, provider))
         });
         let (metrics, meter_provider) = metrics.unzip();

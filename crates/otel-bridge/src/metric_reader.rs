@@ -11,7 +11,6 @@ use std::{
 };
 
 use opentelemetry::Context;
-use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_sdk::{
     error::OTelSdkResult,
     metrics::{
@@ -23,6 +22,7 @@ use opentelemetry_sdk::{
 
 use crate::{
     Signal,
+    door::Door,
     export_queues::{Destinations, LastError},
     origin::Origin,
 };
@@ -84,18 +84,20 @@ impl MetricPump {
         destinations: Destinations,
         interval: Duration,
         origin: Arc<Origin>,
+        door: Door,
         last_error: LastError,
     ) -> io::Result<Self> {
         let (requests, receiver) = mpsc::channel::<Flush>();
         let send = move || {
             let Some((metrics, points)) = reader.snapshot() else { return };
+            let request = door.metrics(&metrics);
             if let Some(console) = &destinations.console {
-                console.metrics(&metrics);
+                console.metrics(&request);
             }
             if let Some(sender) = &destinations.otlp {
                 let counts = &origin.counts.metrics.otlp;
                 counts.produced(points);
-                let result = sender.send(&ExportMetricsServiceRequest::from(&metrics));
+                let result = sender.send(&request);
                 let failed = last_error.failed(Signal::Metrics, points, result);
                 counts.settled(points - failed, true);
                 counts.settled(failed, false);

@@ -6,7 +6,7 @@ use opentelemetry::{
     Key, KeyValue, StringValue, Value,
     logs::{AnyValue, LogRecord as _},
 };
-use opentelemetry_sdk::{logs::SdkLogRecord, trace::SpanData};
+use opentelemetry_sdk::logs::SdkLogRecord;
 
 use crate::{
     RunScope,
@@ -43,10 +43,6 @@ impl Origin {
     /// Remembers the id that the tracking server gave the run; the first one counts.
     pub(crate) fn set_execution_run_id(&self, id: i64) {
         let _ = self.execution_run_id.set(id);
-    }
-
-    pub(crate) fn stamp_span(&self, span: &mut SpanData) {
-        span.attributes.extend(self.stamps());
     }
 
     pub(crate) fn stamp_log(&self, record: &mut SdkLogRecord) {

@@ -9,6 +9,7 @@ use opentelemetry_proto::tonic::collector::{
 
 use crate::{
     Signal,
+    door::Exportable,
     environment::{Environment, OtlpTarget},
     sender::{Patience, Sender, without_credentials},
     transport::GrpcRuntime,
@@ -74,9 +75,9 @@ fn ask(signal: Signal, target: &OtlpTarget) -> Result<(), Box<dyn Error + Send +
     let mut grpc: Option<Arc<GrpcRuntime>> = None;
     let sender = Sender::new(target, ONE_ATTEMPT, &mut grpc)?;
     match signal {
-        Signal::Traces => sender.send(&ExportTraceServiceRequest::default()),
-        Signal::Metrics => sender.send(&ExportMetricsServiceRequest::default()),
-        Signal::Logs => sender.send(&ExportLogsServiceRequest::default()),
+        Signal::Traces => sender.send(&Exportable::<ExportTraceServiceRequest>::nothing()),
+        Signal::Metrics => sender.send(&Exportable::<ExportMetricsServiceRequest>::nothing()),
+        Signal::Logs => sender.send(&Exportable::<ExportLogsServiceRequest>::nothing()),
     }?;
     Ok(())
 }

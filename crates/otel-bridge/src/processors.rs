@@ -1,6 +1,10 @@
 //! Where spans and log records go as they are made: to the files of their run, and to the queue for OTLP.
 
-use std::{borrow::Cow, sync::Arc, time::Duration};
+use std::{
+    borrow::Cow,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use opentelemetry::{
     Context, InstrumentationScope,
@@ -15,12 +19,13 @@ use opentelemetry_sdk::{
 
 use crate::{
     attach::Twin,
+    door::Door,
     export_queues::{LogQueue, Sent, SpanQueue},
     ledger::Counts,
     origin::Origin,
+    own_record::{self, OwnRecord, RawSpan},
     queue::{Queue, deadline_in},
     run_state::RunState,
-    scrub::SharedScrubber,
     span_map::SpanMap,
 };
 
@@ -31,44 +36,48 @@ pub(crate) struct BridgeSpanProcessor {
     open_spans: SpanMap<OpenSpan>,
     otlp: Option<Arc<SpanQueue>>,
     outside: Arc<Origin>,
-    scrubber: SharedScrubber,
+    /// For twins, which end on the thread that ends their span.
+    door: Mutex<Door>,
 }
 
-/// Where a span goes when it ends.
+/// Where a span goes when it ends, and what was recorded beside it.
 struct OpenSpan {
     run: Option<Arc<RunState>>,
     twin: Option<Twin>,
+    own: Option<Arc<OwnRecord>>,
 }
 
 impl BridgeSpanProcessor {
     /// `outside` is where the spans of no run come from.
-    pub(crate) fn new(otlp: Option<Arc<SpanQueue>>, outside: Arc<Origin>, scrubber: SharedScrubber) -> Self {
-        Self { open_spans: SpanMap::default(), otlp, outside, scrubber }
+    pub(crate) fn new(otlp: Option<Arc<SpanQueue>>, outside: Arc<Origin>, door: Door) -> Self {
+        Self { open_spans: SpanMap::default(), otlp, outside, door: Mutex::new(door) }
     }
 }
 
 impl SpanProcessor for BridgeSpanProcessor {
     fn on_start(&self, span: &mut Span, context: &Context) {
         let (run, twin) = (RunState::of(context), Twin::of_starting_span());
+        let own = own_record::of_starting_span();
         if let Some(run) = &run {
-            run.span_started(span);
+            run.span_started(span, own.as_deref());
         }
-        if run.is_some() || twin.is_some() {
-            self.open_spans.insert(span.span_context().span_id(), OpenSpan { run, twin });
+        if run.is_some() || twin.is_some() || own.is_some() {
+            self.open_spans.insert(span.span_context().span_id(), OpenSpan { run, twin, own });
         }
     }
 
     fn on_end(&self, span: SpanData) {
         let open = self.open_spans.remove(span.span_context.span_id());
-        let (run, twin) = open.map_or((None, None), |open| (open.run, open.twin));
+        let (run, twin, own) = open.map_or((None, None, None), |open| (open.run, open.twin, open.own));
+        let span = RawSpan { data: span, own: own.map(|own| own.take()) };
         let origin = run.as_ref().map_or(&self.outside, |run| &run.origin);
         if let Some(twin) = twin {
-            let mut span = span.clone();
-            origin.stamp_span(&mut span);
-            self.scrubber.span(&mut span);
+            let mut door = self.door.lock().unwrap_or_else(PoisonError::into_inner);
+            let span = door.span(span.clone(), origin);
+            drop(door);
             twin.end(span);
         }
-        let queue = self.otlp.as_ref().filter(|_| span.span_context.is_sampled());
+        let queue = self.otlp.as_ref().filter(|_| span.data.span_context.is_sampled());
         let export = |span, queue| send(queue, span, origin, &origin.counts.traces.otlp);
         match (&run, queue) {
             (Some(run), Some(queue)) => {

@@ -9,7 +9,9 @@ use opentelemetry_sdk::{
     trace::{Span, SpanData, SpanProcessor},
 };
 
-use crate::{attach::IsTwin, processors::complete, run_state::RunState, span_map::SpanMap};
+use crate::{
+    attach::IsTwin, own_record::RawSpan, processors::complete, run_state::RunState, span_map::SpanMap,
+};
 
 /// Brings the spans of a program's own `SdkTracerProvider` to the files of the run in whose context they start, and puts
 /// the ids of that run on them.
@@ -25,14 +27,14 @@ impl SpanProcessor for RunSpanProcessor {
     fn on_start(&self, span: &mut Span, context: &Context) {
         if let Some(run) = run_of(context) {
             span.set_attributes(run.origin.stamps());
-            run.span_started(span);
+            run.span_started(span, None);
             self.runs.insert(span.span_context().span_id(), run);
         }
     }
 
     fn on_end(&self, span: SpanData) {
         if let Some(run) = self.runs.remove(span.span_context.span_id()) {
-            run.span_ended(span);
+            run.span_ended(RawSpan { data: span, own: None });
         }
     }
 

@@ -2,19 +2,12 @@
 
 use std::{collections::BTreeMap, path::Path, sync::Arc, thread, time::Duration};
 
-use opentelemetry_proto::tonic::{
-    collector::{
-        logs::v1::ExportLogsServiceRequest, metrics::v1::ExportMetricsServiceRequest,
-        trace::v1::ExportTraceServiceRequest,
-    },
-    logs::v1::LogsData,
-    metrics::v1::MetricsData,
-    trace::v1::TracesData,
-};
+use opentelemetry_proto::tonic::{logs::v1::LogsData, metrics::v1::MetricsData, trace::v1::TracesData};
 use serde::Deserialize;
 
 use crate::{
     DamagedLines, ReadError, SendError, Signal, SignalFiles,
+    door::{Exportable, IntoRequest},
     environment::{Environment, SignalExport},
     lines::for_each_line,
     messages::OtlpRequest,
@@ -106,28 +99,29 @@ pub fn replay(files: &SignalFiles, variables: &BTreeMap<String, String>) -> Resu
                 &files.traces,
                 &mut reasons,
                 &mut damaged,
-                |TracesData { resource_spans }| {
+                |TracesData { resource_spans }: &TracesData| {
                     let scopes = resource_spans.iter().flat_map(|resource| &resource.scope_spans);
-                    let items = scopes.map(|scope| scope.spans.len()).sum();
-                    (ExportTraceServiceRequest { resource_spans }, items)
+                    scopes.map(|scope| scope.spans.len()).sum()
                 },
             )?;
             let data_points = metrics.send_lines(
                 &files.metrics,
                 &mut reasons,
                 &mut damaged,
-                |MetricsData { resource_metrics }| {
+                |MetricsData { resource_metrics }: &MetricsData| {
                     let scopes = resource_metrics.iter().flat_map(|resource| &resource.scope_metrics);
-                    let items = scopes.flat_map(|scope| &scope.metrics).map(data_points).sum();
-                    (ExportMetricsServiceRequest { resource_metrics }, items)
+                    scopes.flat_map(|scope| &scope.metrics).map(data_points).sum()
                 },
             )?;
-            let log_records =
-                logs.send_lines(&files.logs, &mut reasons, &mut damaged, |LogsData { resource_logs }| {
+            let log_records = logs.send_lines(
+                &files.logs,
+                &mut reasons,
+                &mut damaged,
+                |LogsData { resource_logs }: &LogsData| {
                     let scopes = resource_logs.iter().flat_map(|resource| &resource.scope_logs);
-                    let items = scopes.map(|scope| scope.log_records.len()).sum();
-                    (ExportLogsServiceRequest { resource_logs }, items)
-                })?;
+                    scopes.map(|scope| scope.log_records.len()).sum()
+                },
+            )?;
             Ok(Replayed { spans, data_points, log_records, reasons, damaged })
         });
         sent.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
@@ -148,23 +142,21 @@ impl Replay {
         sender.map(Self).map_err(|error| ReplayError::Connect { signal, source: error.into() })
     }
 
-    /// `request` makes a request of a line, and counts its items.
-    fn send_lines<T, R>(
+    /// `count` counts the items of a line.
+    fn send_lines<T>(
         &self,
         file: &Path,
         reasons: &mut Vec<String>,
         damaged: &mut DamagedLines,
-        mut request: impl FnMut(T) -> (R, usize),
+        count: impl Fn(&T) -> usize,
     ) -> Result<ReplayedItems, ReplayError>
     where
-        T: for<'de> Deserialize<'de>,
-        R: OtlpRequest,
+        T: for<'de> Deserialize<'de> + IntoRequest<Request: OtlpRequest>,
     {
         let mut items = ReplayedItems::default();
         let found = for_each_line(file, |line: T| {
-            let (request, count) = request(line);
-            let count = count as u64;
-            let rejected = self.0.send(&request)?;
+            let count = count(&line) as u64;
+            let rejected = self.0.send(&Exportable::of_bundle(line).into_request())?;
             items.sent += count;
             items.rejected += rejected.items.min(count);
             let is_new = !rejected.reason.is_empty() && !reasons.contains(&rejected.reason);

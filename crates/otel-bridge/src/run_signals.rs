@@ -10,10 +10,7 @@ use opentelemetry::{
     metrics::MeterProvider as _,
     trace::{TraceContextExt as _, TracerProvider as _},
 };
-use opentelemetry_proto::tonic::{
-    collector::metrics::v1::ExportMetricsServiceRequest,
-    metrics::v1::{MetricsData, ResourceMetrics},
-};
+use opentelemetry_proto::tonic::metrics::v1::ResourceMetrics;
 use opentelemetry_sdk::metrics::{SdkMeterProvider, Temporality};
 
 use crate::{
@@ -64,7 +61,7 @@ impl RunSignals {
             scope,
             &bridge.namespace,
             crate::resource::for_files(&resource),
-            bridge.scrubber.clone(),
+            bridge.door.clone(),
             &bridge.exports.losses,
         ));
         let reader = SharedReader::new(Temporality::Cumulative);
@@ -141,15 +138,12 @@ impl RunSignals {
     /// Writes what `select` leaves of the state of all metrics; it returns how many data points those are.
     fn write_metrics(&self, select: impl FnOnce(&mut Vec<ResourceMetrics>, u64) -> u64) {
         let Some((metrics, points)) = self.inner.reader.snapshot() else { return };
-        let mut resource_metrics = ExportMetricsServiceRequest::from(&metrics).resource_metrics;
-        let points = select(&mut resource_metrics, points);
+        let mut metrics = self.inner.bridge.door.metrics(&metrics);
+        let points = metrics.select(|metrics| select(metrics, points));
         if points == 0 {
             return;
         }
-        for resource in resource_metrics.iter_mut().filter_map(|metrics| metrics.resource.as_mut()) {
-            resource.attributes.sort_by(|a, b| a.key.cmp(&b.key));
-        }
-        self.inner.run.metrics(MetricsData { resource_metrics }, points);
+        self.inner.run.metrics(metrics.into_file(), points);
     }
 
     /// Waits until everything so far is in the files. False when that took longer than `timeout`. It blocks.

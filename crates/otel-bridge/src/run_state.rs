@@ -14,17 +14,15 @@ use opentelemetry::{Context, InstrumentationScope};
 use opentelemetry_proto::{
     tonic::metrics::v1::MetricsData, transform::common::tonic::ResourceAttributesWithSchema,
 };
-use opentelemetry_sdk::{
-    logs::SdkLogRecord,
-    trace::{Span, SpanData},
-};
+use opentelemetry_sdk::{logs::SdkLogRecord, trace::Span};
 
 use crate::{
+    door::{Door, Exportable},
     ledger::{Counts, Losses},
     names::Namespace,
     origin::Origin,
+    own_record::{OwnRecord, RawSpan},
     queue::{Queue, QueueSettings, WhenFull},
-    scrub::Scrubber,
     signal_files::{Entry, Problems, SignalFiles, SignalWriter},
 };
 
@@ -91,7 +89,7 @@ impl RunState {
         scope: &RunScope,
         namespace: &Namespace,
         resource: ResourceAttributesWithSchema,
-        scrubber: Scrubber,
+        door: Door,
         losses: &Losses,
     ) -> Self {
         let origin = Arc::new(Origin::of_run(scope, namespace, losses));
@@ -100,7 +98,7 @@ impl RunState {
             &scope.files,
             scope.durability,
             resource,
-            scrubber,
+            door,
             Arc::clone(&origin),
             problems.clone(),
         );
@@ -128,14 +126,15 @@ impl RunState {
         context.get::<CurrentRun>().is_some()
     }
 
-    pub(crate) fn span_started(&self, span: &Span) {
+    pub(crate) fn span_started(&self, span: &Span, own: Option<&OwnRecord>) {
         if let (Some(queue), Some(data)) = (&self.queue, span.exported_data()) {
+            let span = RawSpan { data, own: own.map(OwnRecord::snapshot) };
             // A start record that finds no room is no loss: the span itself follows.
-            let _ = queue.push(Entry::Started(Box::new(data)));
+            let _ = queue.push(Entry::Started(Box::new(span)));
         }
     }
 
-    pub(crate) fn span_ended(&self, span: SpanData) {
+    pub(crate) fn span_ended(&self, span: RawSpan) {
         self.push(Entry::Ended(Box::new(span)), &self.origin.counts.traces.bundle, 1);
     }
 
@@ -143,7 +142,7 @@ impl RunState {
         self.push(Entry::Log(Box::new((record, scope))), &self.origin.counts.logs.bundle, 1);
     }
 
-    pub(crate) fn metrics(&self, snapshot: MetricsData, points: u64) {
+    pub(crate) fn metrics(&self, snapshot: Exportable<MetricsData>, points: u64) {
         let entry = Entry::Metrics { snapshot: Box::new(snapshot), points };
         self.push(entry, &self.origin.counts.metrics.bundle, points);
     }

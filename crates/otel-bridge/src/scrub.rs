@@ -1,23 +1,20 @@
-//! Makes signals fit to leave the process: credentials redacted, long texts cut, and only what OTLP/JSON can carry.
+//! Takes out of signals what may not leave the process: credentials and hidden values redacted, long texts cut, and only
+//! what OTLP/JSON can carry left. [`crate::door`] is who calls it.
 
-use std::{
-    borrow::Cow,
-    collections::HashMap,
-    sync::{LazyLock, Mutex, PoisonError},
-};
+use std::{borrow::Cow, collections::HashMap, sync::LazyLock};
 
 use daglight_capture_policy::{REDACTED, Redactor};
 use opentelemetry::{
     Array, InstrumentationScope, Key, KeyValue, StringValue, Value,
     logs::{AnyValue, LogRecord, Logger, LoggerProvider},
-    trace::Status,
+    trace::{SpanContext, Status, TraceState},
 };
 use opentelemetry_sdk::{
     logs::{SdkLogRecord, SdkLogger, SdkLoggerProvider},
     trace::SpanData,
 };
 
-use crate::names;
+use crate::names::{self, key};
 
 /// Keys whose verdict is remembered. Keys come from code, so more than this are a mistake of the code.
 const REMEMBERED_KEYS: usize = 4_096;
@@ -44,29 +41,45 @@ impl Scrubber {
         Self { redactor, span_value_length, log_value_length, hidden_keys: HashMap::new() }
     }
 
-    /// Scrubs the name, attributes, events, links and status of a span. Of a key that was set twice, the last value stays.
+    pub(crate) fn redactor(&self) -> &Redactor {
+        &self.redactor
+    }
+
+    /// Scrubs everything on a span that a program can set. Of a key that was set twice, the last value stays.
     pub(crate) fn span(&mut self, span: &mut SpanData) {
         keep_last_values(&mut span.attributes);
-        let trust = Trust::in_scope(&span.instrumentation_scope);
-        self.name(&mut span.name, trust);
-        self.attributes(&mut span.attributes, trust);
+        self.name(&mut span.name);
+        self.attributes(&mut span.attributes);
         for event in &mut span.events.events {
-            self.name(&mut event.name, trust);
-            self.attributes(&mut event.attributes, trust);
+            self.name(&mut event.name);
+            self.attributes(&mut event.attributes);
         }
         for link in &mut span.links.links {
-            self.attributes(&mut link.attributes, trust);
+            self.attributes(&mut link.attributes);
+            self.trace_state(&mut link.span_context);
         }
-        if let Status::Error { description } = &mut span.status
-            && let Some(text) = self.text(description, None, trust)
-        {
-            *description = text.into();
+        if let Status::Error { description } = &mut span.status {
+            let text = self.redactor.error_text(description);
+            if text != *description {
+                *description = text.into();
+            }
+        }
+        self.trace_state(&mut span.span_context);
+        self.scope(&mut span.instrumentation_scope);
+    }
+
+    /// Cuts the texts of attributes that need nothing else.
+    pub(crate) fn cut(&self, attributes: &mut [KeyValue]) {
+        for attribute in attributes {
+            if let Some(value) = self.value(&attribute.value, Kept::Whole) {
+                attribute.value = value;
+            }
         }
     }
 
     /// Scrubs the body and the attributes of a log record.
     pub(crate) fn log(&mut self, record: &mut SdkLogRecord) {
-        if let Some(body) = record.body().and_then(|body| self.any_value(body, None)) {
+        if let Some(body) = record.body().and_then(|body| self.any_value(body, None, Kept::Scrubbed)) {
             record.set_body(body);
         }
         let changed: Vec<Option<AnyValue>> =
@@ -76,34 +89,68 @@ impl Scrubber {
         }
     }
 
+    /// Scrubs the attributes of a scope, and its name where that holds something.
+    pub(crate) fn scope(&mut self, scope: &mut InstrumentationScope) {
+        let name = self.redactor.text(scope.name());
+        let has_attributes = scope.attributes().next().is_some();
+        if name == scope.name() && !has_attributes {
+            return;
+        }
+        let mut attributes: Vec<KeyValue> = scope.attributes().cloned().collect();
+        self.attributes(&mut attributes);
+        let mut scrubbed = InstrumentationScope::builder(name).with_attributes(attributes);
+        if let Some(version) = scope.version() {
+            scrubbed = scrubbed.with_version(self.redactor.text(version));
+        }
+        if let Some(url) = scope.schema_url() {
+            scrubbed = scrubbed.with_schema_url(self.redactor.text(url));
+        }
+        *scope = scrubbed.build();
+    }
+
+    /// A trace state comes from whoever called the process.
+    fn trace_state(&self, context: &mut SpanContext) {
+        let state = context.trace_state().header();
+        if !state.is_empty() && self.redactor.text(&state) != state {
+            *context = SpanContext::new(
+                context.trace_id(),
+                context.span_id(),
+                context.trace_flags(),
+                context.is_remote(),
+                TraceState::NONE,
+            );
+        }
+    }
+
     /// A name that is borrowed stands in the code.
-    fn name(&self, name: &mut Cow<'static, str>, trust: Trust) {
+    fn name(&self, name: &mut Cow<'static, str>) {
         if let Cow::Owned(text) = name
-            && let Some(text) = self.text(text, None, trust)
+            && let Some(text) = self.text(text, None, Kept::Scrubbed)
         {
             *name = text.into();
         }
     }
 
-    fn attributes(&mut self, attributes: &mut [KeyValue], trust: Trust) {
+    /// Scrubs attributes that any code may have set.
+    pub(crate) fn attributes(&mut self, attributes: &mut [KeyValue]) {
         for attribute in attributes {
-            if trust == Trust::Nobody && self.hides(&attribute.key) {
+            if self.hides(&attribute.key) {
                 attribute.value = REDACTED.into();
-            } else if let Some(value) = self.value(&attribute.value, trust) {
+            } else if let Some(value) = self.value(&attribute.value, Kept::of(attribute.key.as_str())) {
                 attribute.value = value;
             }
         }
     }
 
     /// The value as it may leave, where that differs.
-    fn value(&self, value: &Value, trust: Trust) -> Option<Value> {
+    fn value(&self, value: &Value, kept: Kept) -> Option<Value> {
         let limit = self.span_value_length;
         match value {
-            Value::String(text) => self.text(text.as_str(), limit, trust).map(Value::from),
+            Value::String(text) => self.text(text.as_str(), limit, kept).map(Value::from),
             Value::F64(number) => non_finite_name(*number).map(Value::from),
             Value::Array(Array::String(texts)) => {
                 let changed: Vec<Option<String>> =
-                    texts.iter().map(|text| self.text(text.as_str(), limit, trust)).collect();
+                    texts.iter().map(|text| self.text(text.as_str(), limit, kept)).collect();
                 changed.iter().any(Option::is_some).then(|| {
                     let scrubbed = changed.into_iter().zip(texts);
                     let texts: Vec<StringValue> = scrubbed
@@ -124,17 +171,20 @@ impl Scrubber {
     }
 
     fn log_attribute(&mut self, key: &Key, value: &AnyValue) -> Option<AnyValue> {
-        if self.hides(key) { Some(REDACTED.into()) } else { self.any_value(value, self.log_value_length) }
+        if self.hides(key) {
+            return Some(REDACTED.into());
+        }
+        self.any_value(value, self.log_value_length, Kept::of(key.as_str()))
     }
 
-    fn any_value(&self, value: &AnyValue, limit: Option<usize>) -> Option<AnyValue> {
+    fn any_value(&self, value: &AnyValue, limit: Option<usize>, kept: Kept) -> Option<AnyValue> {
         match value {
-            AnyValue::String(text) => self.text(text.as_str(), limit, Trust::Nobody).map(AnyValue::from),
+            AnyValue::String(text) => self.text(text.as_str(), limit, kept).map(AnyValue::from),
             AnyValue::Double(number) => non_finite_name(*number).map(AnyValue::from),
             AnyValue::ListAny(items) => Some(AnyValue::ListAny(Box::new(
                 items
                     .iter()
-                    .map(|item| self.any_value(item, limit).unwrap_or_else(|| item.clone()))
+                    .map(|item| self.any_value(item, limit, kept).unwrap_or_else(|| item.clone()))
                     .collect(),
             ))),
             AnyValue::Map(entries) => Some(AnyValue::Map(Box::new(
@@ -144,7 +194,8 @@ impl Scrubber {
                         let scrubbed = if self.redactor.hides_key(key.as_str()) {
                             REDACTED.into()
                         } else {
-                            self.any_value(value, limit).unwrap_or_else(|| value.clone())
+                            self.any_value(value, limit, Kept::of(key.as_str()))
+                                .unwrap_or_else(|| value.clone())
                         };
                         (key.clone(), scrubbed)
                     })
@@ -154,10 +205,12 @@ impl Scrubber {
         }
     }
 
-    fn text(&self, text: &str, limit: Option<usize>, trust: Trust) -> Option<String> {
-        let redacted = match trust {
-            Trust::Nobody => Cow::Owned(self.redactor.text(text)),
-            Trust::Daglight => Cow::Borrowed(text),
+    fn text(&self, text: &str, limit: Option<usize>, kept: Kept) -> Option<String> {
+        let redacted = match kept {
+            Kept::Scrubbed => Cow::Owned(self.redactor.text(text)),
+            Kept::Error => Cow::Owned(self.redactor.error_text(text)),
+            Kept::Sql => Cow::Owned(self.redactor.sql_text(text)),
+            Kept::Whole => Cow::Borrowed(text),
         };
         let end = limit.and_then(|limit| redacted.char_indices().nth(limit));
         let scrubbed = end.map_or(&*redacted, |(end, _)| &redacted[..end]);
@@ -176,32 +229,28 @@ impl Scrubber {
     }
 }
 
-/// A [`Scrubber`] that many threads share.
-#[derive(Debug)]
-pub(crate) struct SharedScrubber(Mutex<Scrubber>);
-
-impl SharedScrubber {
-    pub(crate) fn new(scrubber: Scrubber) -> Self {
-        Self(Mutex::new(scrubber))
-    }
-
-    pub(crate) fn span(&self, span: &mut SpanData) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).span(span);
-    }
-}
-
-/// Whose values need no redaction.
+/// What is kept of a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Trust {
-    /// What a program records by itself may hold anything.
-    Nobody,
-    /// Spans of [`crate::StageSpan`] take only facts, names, and values that the capture policy has let through.
-    Daglight,
+enum Kept {
+    /// All: it has passed the capture policy.
+    Whole,
+    /// All but credentials, and what the policy hides in every text.
+    Scrubbed,
+    /// That of the message of an error.
+    Error,
+    /// That of a statement.
+    Sql,
 }
 
-impl Trust {
-    fn in_scope(scope: &InstrumentationScope) -> Self {
-        if scope.name() == names::SCOPE { Self::Daglight } else { Self::Nobody }
+impl Kept {
+    /// By the key under which a text stands.
+    fn of(key: &str) -> Self {
+        match key {
+            key::EXCEPTION_MESSAGE | key::EXCEPTION_STACKTRACE => Self::Error,
+            "error" | "err" | "error.message" | "exception" => Self::Error,
+            key::DB_QUERY_TEXT | "db.statement" | "sql" | "query" => Self::Sql,
+            _ => Self::Scrubbed,
+        }
     }
 }
 
@@ -274,7 +323,7 @@ mod tests {
     #[track_caller]
     fn check(key: &'static str, value: impl Into<Value>, expected: impl Into<Value>) {
         let mut attributes = [KeyValue::new(key, value)];
-        scrubber(Some(24)).attributes(&mut attributes, Trust::Nobody);
+        scrubber(Some(24)).attributes(&mut attributes);
         assert_eq!(attributes[0].value, expected.into());
     }
 

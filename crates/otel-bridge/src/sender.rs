@@ -25,6 +25,7 @@ use tonic_prost::ProstCodec;
 use tonic_types::StatusExt as _;
 
 use crate::{
+    door::Exportable,
     environment::{OtlpProtocol, OtlpTarget},
     messages::{AnswerError, OtlpRequest, Rejected, rejected_in},
     transport::{GrpcRuntime, TransportError, grpc_channel, headers, http_client},
@@ -136,13 +137,13 @@ impl Sender {
 
     /// Sends a request, and gives what the endpoint took nothing of. Sending twice what has arrived does no harm: spans
     /// and records have ids and times.
-    pub(crate) fn send<R: OtlpRequest>(&self, request: &R) -> Result<Rejected, SendError> {
+    pub(crate) fn send<R: OtlpRequest>(&self, request: &Exportable<R>) -> Result<Rejected, SendError> {
         let begun = Instant::now();
         let mut wait = self.patience.first_wait;
         let mut attempts = 0;
         loop {
             attempts += 1;
-            let Failed { error, again } = match self.attempt(request) {
+            let Failed { error, again } = match self.attempt(request.get()) {
                 Ok(rejected) => return Ok(Rejected { reason: shown(&rejected.reason), ..rejected }),
                 Err(failed) => failed,
             };

@@ -19,20 +19,19 @@ use std::{
 
 use daglight_capture_policy::Durability;
 use daglight_guarded_files::FileBelow;
-use opentelemetry::{InstrumentationScope, trace::SpanId};
+use opentelemetry::trace::SpanId;
 use opentelemetry_proto::{
-    tonic::{logs::v1::LogsData, metrics::v1::MetricsData, trace::v1::TracesData},
-    transform::{
-        common::tonic::ResourceAttributesWithSchema, trace::tonic::group_spans_by_resource_and_scope,
-    },
+    tonic::metrics::v1::MetricsData, transform::common::tonic::ResourceAttributesWithSchema,
 };
-use opentelemetry_sdk::{
-    logs::{LogBatch, SdkLogRecord},
-    trace::SpanData,
-};
+use opentelemetry_sdk::trace::SpanData;
 use serde::Serialize;
 
-use crate::{Signal, messages::resource_logs, origin::Origin, scrub::Scrubber};
+use crate::{
+    Signal,
+    door::{self, Door, Exportable, LogItem},
+    origin::Origin,
+    own_record::RawSpan,
+};
 
 /// Where the signal files of a run are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,17 +63,17 @@ impl SignalFiles {
 /// Something to be written.
 #[derive(Debug)]
 pub(crate) enum Entry {
-    Started(Box<SpanData>),
-    Ended(Box<SpanData>),
-    Log(Box<(SdkLogRecord, InstrumentationScope)>),
-    Metrics { snapshot: Box<MetricsData>, points: u64 },
+    Started(Box<RawSpan>),
+    Ended(Box<RawSpan>),
+    Log(LogItem),
+    Metrics { snapshot: Box<Exportable<MetricsData>>, points: u64 },
 }
 
 /// Writes the entries of one run. It lives on the run's writer thread.
 #[derive(Debug)]
 pub(crate) struct SignalWriter {
     resource: ResourceAttributesWithSchema,
-    scrubber: Scrubber,
+    door: Door,
     traces: LineFile,
     metrics: LineFile,
     logs: LineFile,
@@ -103,7 +102,7 @@ impl SignalWriter {
         files: &SignalFiles,
         durability: Durability,
         resource: ResourceAttributesWithSchema,
-        scrubber: Scrubber,
+        door: Door,
         origin: Arc<Origin>,
         problems: Problems,
     ) -> Self {
@@ -114,7 +113,7 @@ impl SignalWriter {
             logs: open(&files.logs),
             open_spans: OpenSpans::new(LineFile::open(&files.open_spans(), durability, &problems)),
             resource,
-            scrubber,
+            door,
             origin,
             problems,
         }
@@ -128,55 +127,48 @@ impl SignalWriter {
         for entry in entries {
             match entry {
                 Entry::Started(span) => {
-                    started.insert(span.span_context.span_id(), *span);
+                    started.insert(span.data.span_context.span_id(), *span);
                 }
-                Entry::Ended(mut span) => {
-                    let id = span.span_context.span_id();
+                Entry::Ended(span) => {
+                    let id = span.data.span_context.span_id();
                     if started.remove(&id).is_none() {
                         self.open_spans.ended(id);
                     }
-                    self.finish(&mut span);
-                    spans.push(*span);
+                    spans.push(self.door.span(*span, &self.origin));
                 }
-                Entry::Log(mut log) => {
-                    self.origin.stamp_log(&mut log.0);
-                    self.scrubber.log(&mut log.0);
-                    logs.push(log);
-                }
+                Entry::Log(log) => logs.push(self.door.log(log, &self.origin)),
                 Entry::Metrics { snapshot, points } => {
-                    let written = self.metrics.write(&*snapshot, Signal::Metrics, &self.problems);
+                    let written = self.metrics.write(&snapshot, Signal::Metrics, &self.problems);
                     self.origin.counts.metrics.bundle.settled(points, written);
                 }
             }
         }
         self.write_logs(&logs);
         self.write_spans(spans);
-        started.values_mut().for_each(|span| self.finish(span));
-        self.open_spans.started(started, &self.resource, &self.problems);
+        let without_end = |mut span: RawSpan| {
+            span.data.end_time = UNIX_EPOCH;
+            self.door.span(span, &self.origin)
+        };
+        let ids: Vec<SpanId> = started.keys().copied().collect();
+        let started = started.into_values().map(without_end).collect();
+        self.open_spans.started(ids, started, &self.resource, &self.problems);
     }
 
-    fn finish(&mut self, span: &mut SpanData) {
-        self.origin.stamp_span(span);
-        self.scrubber.span(span);
-    }
-
-    fn write_spans(&mut self, spans: Vec<SpanData>) {
+    fn write_spans(&mut self, spans: Vec<Exportable<SpanData>>) {
         if spans.is_empty() {
             return;
         }
         let items = spans.len() as u64;
-        let data = TracesData { resource_spans: group_spans_by_resource_and_scope(spans, &self.resource) };
+        let data = door::traces(spans, &self.resource);
         let written = self.traces.write(&data, Signal::Traces, &self.problems);
         self.origin.counts.traces.bundle.settled(items, written);
     }
 
-    fn write_logs(&mut self, logs: &[Box<(SdkLogRecord, InstrumentationScope)>]) {
+    fn write_logs(&mut self, logs: &[Exportable<LogItem>]) {
         if logs.is_empty() {
             return;
         }
-        let borrowed: Vec<_> = logs.iter().map(|log| (&log.0, &log.1)).collect();
-        let batch = LogBatch::new(&borrowed);
-        let data = LogsData { resource_logs: resource_logs(&batch, &self.resource) };
+        let data = door::logs(logs, &self.resource);
         let written = self.logs.write(&data, Signal::Logs, &self.problems);
         self.origin.counts.logs.bundle.settled(logs.len() as u64, written);
     }
@@ -205,21 +197,16 @@ impl OpenSpans {
 
     fn started(
         &mut self,
-        spans: HashMap<SpanId, SpanData>,
+        ids: Vec<SpanId>,
+        spans: Vec<Exportable<SpanData>>,
         resource: &ResourceAttributesWithSchema,
         problems: &Problems,
     ) {
         if spans.is_empty() {
             return;
         }
-        self.unended.extend(spans.keys());
-        let without_end = |mut span: SpanData| {
-            span.end_time = UNIX_EPOCH;
-            span
-        };
-        let spans = spans.into_values().map(without_end).collect();
-        let data = TracesData { resource_spans: group_spans_by_resource_and_scope(spans, resource) };
-        self.file.write(&data, Signal::Traces, problems);
+        self.unended.extend(ids);
+        self.file.write(&door::traces(spans, resource), Signal::Traces, problems);
     }
 
     fn ended(&mut self, span: SpanId) {
@@ -254,7 +241,7 @@ impl LineFile {
     }
 
     /// Appends one line. False when it is not in the file; the first failure is a problem.
-    fn write<T: Serialize>(&mut self, value: &T, signal: Signal, problems: &Problems) -> bool {
+    fn write<T: Serialize>(&mut self, value: &Exportable<T>, signal: Signal, problems: &Problems) -> bool {
         match self.try_write(value) {
             Ok(()) => true,
             Err(error) => {
@@ -267,12 +254,12 @@ impl LineFile {
         }
     }
 
-    fn try_write<T: Serialize>(&mut self, value: &T) -> io::Result<()> {
+    fn try_write<T: Serialize>(&mut self, value: &Exportable<T>) -> io::Result<()> {
         let Some(file) = &mut self.file else {
             return Err(io::ErrorKind::NotFound.into());
         };
         self.line.clear();
-        serde_json::to_writer(&mut self.line, value)?;
+        serde_json::to_writer(&mut self.line, value.get())?;
         self.line.push(b'\n');
         if let Err(error) = file.write_all(&self.line) {
             // A part of the line may be in the file, which the next line must not be appended to.

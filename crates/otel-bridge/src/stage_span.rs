@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     fmt,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread,
     time::{Duration, SystemTime},
 };
@@ -18,6 +18,7 @@ use opentelemetry::{
 use crate::{
     metrics::Measured,
     names::{Key, event, key, span},
+    own_record::{OwnRecord, Recorded},
     run_signals::RunSignals,
     value::{AttributeKey, AttributeValue},
 };
@@ -84,7 +85,7 @@ pub struct StageSpanBuilder {
     signals: RunSignals,
     name: &'static str,
     parent: Option<Context>,
-    attributes: Vec<KeyValue>,
+    recorded: Recorded,
     stage: Option<String>,
     node_kind: Option<NodeKind>,
     started_at: Option<SystemTime>,
@@ -96,7 +97,7 @@ impl StageSpanBuilder {
             signals,
             name,
             parent: None,
-            attributes: Vec::new(),
+            recorded: Recorded { name, ..Recorded::default() },
             stage: None,
             node_kind: None,
             started_at: None,
@@ -111,27 +112,27 @@ impl StageSpanBuilder {
 
     /// Sets an attribute.
     pub fn attribute(mut self, key: impl Into<AttributeKey>, value: impl Into<AttributeValue>) -> Self {
-        self.attributes.push(self.signals.attribute(key.into(), value.into()));
+        self.recorded.attributes.push(self.signals.attribute(key.into(), value.into()));
         self
     }
 
     /// The stage: extract, normalize, compile, plan, register, write, or one of the user's own.
     pub fn stage(mut self, stage: impl Into<String>) -> Self {
         let stage = stage.into();
-        self.attributes.push(self.signals.named(Key::Stage, stage.clone()));
+        self.recorded.names.push(self.signals.named(Key::Stage, stage.clone()));
         self.stage = Some(stage);
         self
     }
 
     /// The name of the DAG's node that the span belongs to.
     pub fn node(mut self, name: impl Into<String>) -> Self {
-        self.attributes.push(self.signals.named(Key::Node, name.into()));
+        self.recorded.names.push(self.signals.named(Key::Node, name.into()));
         self
     }
 
     /// The kind of that node.
     pub fn node_kind(mut self, kind: NodeKind) -> Self {
-        self.attributes.push(self.signals.attribute(Key::NodeKind.into(), kind.name().into()));
+        self.recorded.attributes.push(self.signals.attribute(Key::NodeKind.into(), kind.name().into()));
         self.node_kind = Some(kind);
         self
     }
@@ -147,14 +148,15 @@ impl StageSpanBuilder {
         let parent = self.signals.context_in_run(self.parent);
         let started_at = self.started_at.unwrap_or_else(SystemTime::now);
         let tracer = self.signals.tracer();
-        let builder =
-            tracer.span_builder(self.name).with_start_time(started_at).with_attributes(self.attributes);
-        let span = tracer.build_with_context(builder, &parent);
+        let builder = tracer.span_builder(self.name).with_start_time(started_at);
+        let record = OwnRecord::new(self.recorded);
+        let span = tracer.build_own(builder, &parent, &record);
         if self.name == span::NODE {
             self.signals.metrics().active_tasks(1);
         }
         StageSpan {
             context: parent.with_span(span),
+            record,
             signals: self.signals,
             name: self.name,
             stage: self.stage,
@@ -169,8 +171,12 @@ impl StageSpanBuilder {
 ///
 /// [`Self::end`] says that it went well unless [`Self::fail`] or [`Self::finish_as`] said otherwise. A span that is
 /// dropped before its end, as those of a cancelled future are, ends as `cancelled`, or as a failure during a panic.
+///
+/// What it records does not stand on the span in its context, which any code can write on: it is kept beside that, and
+/// has the last word where both set the same attribute.
 pub struct StageSpan {
     context: Context,
+    record: Arc<OwnRecord>,
     signals: RunSignals,
     name: &'static str,
     stage: Option<String>,
@@ -197,7 +203,7 @@ impl StageSpan {
 
     /// Sets an attribute; of several values under one key, the last one stays.
     pub fn set(&self, key: impl Into<AttributeKey>, value: impl Into<AttributeValue>) {
-        self.span().set_attribute(self.signals.attribute(key.into(), value.into()));
+        self.record.set(self.signals.attribute(key.into(), value.into()));
     }
 
     /// Rows that it read or wrote.
@@ -232,7 +238,7 @@ impl StageSpan {
             KeyValue::new(key::EXCEPTION_MESSAGE, text.clone()),
         ];
         attributes.extend(stack.map(|stack| KeyValue::new(key::EXCEPTION_STACKTRACE, stack.to_text())));
-        self.span().add_event(event::EXCEPTION, attributes);
+        self.record.event(event::EXCEPTION, attributes);
         self.mark_failed(error_type, text);
     }
 
@@ -252,7 +258,7 @@ impl StageSpan {
     ) {
         let attributes =
             attributes.into_iter().map(|(key, value)| self.signals.attribute(key, value)).collect();
-        self.span().add_event(name, attributes);
+        self.record.event(name, attributes);
     }
 
     /// Ends it now.
@@ -290,9 +296,8 @@ impl StageSpan {
 
     /// Does nothing when the span has ended.
     fn mark_failed(&self, error_type: &str, description: String) {
-        let span = self.span();
-        span.set_attribute(KeyValue::new(key::ERROR_TYPE, error_type.to_owned()));
-        span.set_status(Status::error(description));
+        self.record.set(KeyValue::new(key::ERROR_TYPE, error_type.to_owned()));
+        self.record.set_status(Status::error(description));
         let mut outcome = self.outcome();
         outcome.status = Some(SpanStatus::Error);
         outcome.error_type = Some(error_type.to_owned());
@@ -307,14 +312,13 @@ impl StageSpan {
         // The clock may have been set back meanwhile.
         let time = time.max(self.started_at);
         let duration = time.duration_since(self.started_at).unwrap_or_default();
-        let span = self.span();
-        span.set_attribute(self.signals.attribute(Key::Status.into(), status.name().into()));
+        self.record.set(self.signals.attribute(Key::Status.into(), status.name().into()));
         if self.name != span::PIPELINE_EXECUTE
             && duration > self.signals.slow_after().of(self.stage.as_deref())
         {
-            span.set_attribute(self.signals.attribute(Key::Slow.into(), true.into()));
+            self.record.set(self.signals.attribute(Key::Slow.into(), true.into()));
         }
-        span.end_with_timestamp(time);
+        self.span().end_with_timestamp(time);
         let metrics = self.signals.metrics();
         metrics.ended(&Measured {
             operation: self.name,

@@ -30,10 +30,10 @@ use crate::support::{TIMEOUT, TestRun, attribute, find, names, one_subscriber_at
 
 /// What an exporter of the program was given.
 #[derive(Debug)]
-struct Exported<T>(Arc<Mutex<Vec<T>>>);
+pub(crate) struct Exported<T>(Arc<Mutex<Vec<T>>>);
 
 impl<T> Exported<T> {
-    fn take(&self) -> Vec<T> {
+    pub(crate) fn take(&self) -> Vec<T> {
         std::mem::take(&mut self.0.lock().unwrap())
     }
 }

@@ -1,0 +1,254 @@
+//! The only way out: what is exported, to whatever destination, is [`Exportable`], which only a [`Door`] makes.
+//!
+//! Nothing is trusted for the scope or the key that it has, because a program may use both. Of a span, what
+//! [`crate::StageSpan`] has recorded beside it has passed the capture policy and leaves as it is; everything on the
+//! span itself may come from any code, and is scrubbed. Where both have an attribute of the same key, or a name or
+//! status, that of the record is exported, and the other counts as dropped.
+
+use std::borrow::Cow;
+
+use opentelemetry::{InstrumentationScope, KeyValue};
+use opentelemetry_proto::{
+    tonic::{
+        collector::{
+            logs::v1::ExportLogsServiceRequest, metrics::v1::ExportMetricsServiceRequest,
+            trace::v1::ExportTraceServiceRequest,
+        },
+        logs::v1::LogsData,
+        metrics::v1::{MetricsData, ResourceMetrics},
+        trace::v1::TracesData,
+    },
+    transform::{
+        common::tonic::ResourceAttributesWithSchema, trace::tonic::group_spans_by_resource_and_scope,
+    },
+};
+use opentelemetry_sdk::{
+    logs::{LogBatch, SdkLogRecord},
+    metrics::data,
+    trace::{SpanData, SpanLimits},
+};
+
+use crate::{
+    messages::resource_logs,
+    origin::Origin,
+    own_record::{RawSpan, Recorded},
+    scrub::Scrubber,
+};
+
+/// Something that may leave the process.
+#[derive(Debug, Clone)]
+pub(crate) struct Exportable<T>(T);
+
+impl<T> Exportable<T> {
+    pub(crate) fn get(&self) -> &T {
+        &self.0
+    }
+
+    pub(crate) fn into_inner(self) -> T {
+        self.0
+    }
+}
+
+impl<T: Default> Exportable<T> {
+    /// A message that holds nothing.
+    pub(crate) fn nothing() -> Self {
+        Self(T::default())
+    }
+}
+
+/// A log record and the scope that made it.
+pub(crate) type LogItem = Box<(SdkLogRecord, InstrumentationScope)>;
+
+/// Makes signals exportable: credentials and hidden values taken out, long texts cut, and only what OTLP/JSON can carry.
+#[derive(Debug, Clone)]
+pub(crate) struct Door {
+    scrubber: Scrubber,
+    limits: SpanLimits,
+}
+
+impl Door {
+    pub(crate) fn new(scrubber: Scrubber, limits: SpanLimits) -> Self {
+        Self { scrubber, limits }
+    }
+
+    /// The span with the ids of where it comes from.
+    pub(crate) fn span(&mut self, span: RawSpan, origin: &Origin) -> Exportable<SpanData> {
+        let RawSpan { data: mut span, own } = span;
+        self.scrubber.span(&mut span);
+        if let Some(own) = own {
+            self.merge(&mut span, own);
+        }
+        for stamp in origin.stamps() {
+            set(&mut span.attributes, stamp);
+        }
+        Exportable(span)
+    }
+
+    fn merge(&mut self, span: &mut SpanData, mut own: Recorded) {
+        span.name = Cow::Borrowed(own.name);
+        self.scrubber.attributes(&mut own.names);
+        let mut attributes: Vec<KeyValue> = Vec::new();
+        for attribute in own.names.into_iter().chain(own.attributes) {
+            set(&mut attributes, attribute);
+        }
+        self.scrubber.cut(&mut attributes);
+        for others in std::mem::take(&mut span.attributes) {
+            if attributes.iter().any(|attribute| attribute.key == others.key) {
+                span.dropped_attributes_count += 1;
+            } else {
+                attributes.push(others);
+            }
+        }
+        span.dropped_attributes_count += cut_to(&mut attributes, self.limits.max_attributes_per_span);
+        span.attributes = attributes;
+        for event in &mut own.events {
+            self.scrubber.cut(&mut event.attributes);
+            event.dropped_attributes_count +=
+                cut_to(&mut event.attributes, self.limits.max_attributes_per_event);
+        }
+        let mut events = own.events;
+        events.append(&mut span.events.events);
+        events.sort_by_key(|event| event.timestamp);
+        span.events.dropped_count += cut_to(&mut events, self.limits.max_events_per_span);
+        span.events.events = events;
+        if let Some(status) = own.status {
+            span.status = status;
+        }
+    }
+
+    /// The log record with the ids of where it comes from.
+    pub(crate) fn log(&mut self, mut log: LogItem, origin: &Origin) -> Exportable<LogItem> {
+        self.scrubber.log(&mut log.0);
+        self.scrubber.scope(&mut log.1);
+        origin.stamp_log(&mut log.0);
+        Exportable(log)
+    }
+
+    /// Metrics, which any code that has the meter provider may have recorded.
+    pub(crate) fn metrics(&self, metrics: &data::ResourceMetrics) -> Exportable<ExportMetricsServiceRequest> {
+        let mut request = ExportMetricsServiceRequest::from(metrics);
+        for resource in &mut request.resource_metrics {
+            for scope in &mut resource.scope_metrics {
+                self.scrubber.scope_metrics(scope);
+            }
+        }
+        Exportable(request)
+    }
+}
+
+impl Exportable<ExportMetricsServiceRequest> {
+    /// Has `select` leave out what is not to be exported; it returns how many data points are left.
+    pub(crate) fn select(&mut self, select: impl FnOnce(&mut Vec<ResourceMetrics>) -> u64) -> u64 {
+        select(&mut self.0.resource_metrics)
+    }
+
+    /// The same as a line of a signal file has it, with the attributes of the resource in the order of their keys.
+    pub(crate) fn into_file(self) -> Exportable<MetricsData> {
+        let mut data = MetricsData { resource_metrics: self.0.resource_metrics };
+        for resource in data.resource_metrics.iter_mut().filter_map(|metrics| metrics.resource.as_mut()) {
+            resource.attributes.sort_by(|a, b| a.key.cmp(&b.key));
+        }
+        Exportable(data)
+    }
+}
+
+/// Spans as one message.
+pub(crate) fn traces(
+    spans: Vec<Exportable<SpanData>>,
+    resource: &ResourceAttributesWithSchema,
+) -> Exportable<TracesData> {
+    let spans = spans.into_iter().map(Exportable::into_inner).collect();
+    Exportable(TracesData { resource_spans: group_spans_by_resource_and_scope(spans, resource) })
+}
+
+/// Log records as one message.
+pub(crate) fn logs(
+    logs: &[Exportable<LogItem>],
+    resource: &ResourceAttributesWithSchema,
+) -> Exportable<LogsData> {
+    let borrowed: Vec<_> = logs.iter().map(|Exportable(log)| (&log.0, &log.1)).collect();
+    Exportable(LogsData { resource_logs: resource_logs(&LogBatch::new(&borrowed), resource) })
+}
+
+/// The request that brings the content of a signal file to an endpoint.
+pub(crate) trait IntoRequest {
+    type Request;
+
+    fn into_request(self) -> Self::Request;
+}
+
+macro_rules! requests {
+    ($($data:ty => $request:ident { $field:ident };)+) => {$(
+        impl IntoRequest for $data {
+            type Request = $request;
+
+            fn into_request(self) -> $request {
+                $request { $field: self.$field }
+            }
+        }
+    )+};
+}
+
+requests! {
+    TracesData => ExportTraceServiceRequest { resource_spans };
+    MetricsData => ExportMetricsServiceRequest { resource_metrics };
+    LogsData => ExportLogsServiceRequest { resource_logs };
+}
+
+impl<T: IntoRequest> Exportable<T> {
+    /// As a request.
+    pub(crate) fn into_request(self) -> Exportable<T::Request> {
+        Exportable(self.0.into_request())
+    }
+
+    /// A line of the bundle of an earlier run: it was made exportable before it was written.
+    pub(crate) fn of_bundle(line: T) -> Self {
+        Self(line)
+    }
+}
+
+fn set(attributes: &mut Vec<KeyValue>, attribute: KeyValue) {
+    match attributes.iter_mut().find(|other| other.key == attribute.key) {
+        Some(other) => other.value = attribute.value,
+        None => attributes.push(attribute),
+    }
+}
+
+/// How many were above the limit.
+fn cut_to<T>(items: &mut Vec<T>, limit: u32) -> u32 {
+    let dropped = items.len().saturating_sub(limit as usize);
+    items.truncate(items.len() - dropped);
+    u32::try_from(dropped).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use daglight_capture_policy::Redactor;
+    use opentelemetry::metrics::MeterProvider as _;
+    use opentelemetry_sdk::metrics::{SdkMeterProvider, Temporality};
+
+    use super::*;
+    use crate::metric_reader::SharedReader;
+
+    #[test]
+    fn metrics_of_any_code_are_scrubbed() {
+        let reader = SharedReader::new(Temporality::Cumulative);
+        let provider = SdkMeterProvider::builder().with_reader(reader.clone()).build();
+        let meter = provider.meter(crate::names::SCOPE);
+        let counter = meter.u64_counter("requests").with_description("to postgres://ann:hunter2@db/").build();
+        let attributes = [
+            KeyValue::new("db.password", "hunter2"),
+            KeyValue::new("daglight.stage", "token=hunter2"),
+            KeyValue::new("method", "get"),
+        ];
+        counter.add(1, &attributes);
+        let door = Door::new(Scrubber::new(Redactor::default(), None, None), SpanLimits::default());
+        let (metrics, _) = reader.snapshot().unwrap();
+        let shown = serde_json::to_string(door.metrics(&metrics).get()).unwrap();
+        assert!(!shown.contains("hunter2"), "{shown}");
+        assert!(
+            shown.contains("requests") && shown.contains("get") && shown.contains("[redacted]"),
+            "{shown}"
+        );
+    }
+}
