@@ -12,8 +12,28 @@ const KEY_HEADER_LIMIT: usize = 64;
 const AUTHORITY_LIMIT: usize = 1_024;
 
 /// Prefixes of keys that services give out, and how long such a key is at least.
-const PREFIXES: [(&str, usize); 21] = [
+const PREFIXES: [(&str, usize); 41] = [
     ("AIza", 35),
+    ("GOCSPX-", 24),
+    ("SG.", 40),
+    ("dckr_pat_", 24),
+    ("dop_v1_", 40),
+    ("glcbt-", 20),
+    ("gldt-", 20),
+    ("glptt-", 20),
+    ("glrt-", 20),
+    ("hf_", 30),
+    ("hvs.", 24),
+    ("pk_live_", 24),
+    ("rk_test_", 24),
+    ("shpat_", 32),
+    ("shpss_", 32),
+    ("sq0atp-", 20),
+    ("sq0csp-", 20),
+    ("whsec_", 24),
+    ("xapp-", 15),
+    ("xoxe-", 15),
+    ("xoxe.", 15),
     ("dapi", 36),
     ("ghp_", 20),
     ("gho_", 20),
@@ -91,7 +111,12 @@ pub(crate) fn shaped_credential(word: &str, rest: &str, before: Option<char>) ->
             return found;
         }
     }
-    let is_inside = before.is_some_and(|c| c.is_ascii() && is_base64(c as u8));
+    aws_secret(rest, before)
+}
+
+/// The secret key of AWS that a text begins with.
+pub(crate) fn aws_secret(rest: &str, before: Option<char>) -> Option<Range<usize>> {
+    let is_inside = before.is_some_and(|c| c.is_ascii() && c != '=' && is_base64(c as u8));
     (!is_inside && is_aws_secret(rest)).then_some(0..AWS_SECRET_LENGTH)
 }
 
@@ -100,7 +125,7 @@ const SEPARATORS: [char; 3] = ['_', '-', '.'];
 
 fn is_aws_key_id(word: &str) -> bool {
     word.len() == 20
-        && (word.starts_with("AKIA") || word.starts_with("ASIA"))
+        && ["AKIA", "ASIA", "ABIA", "ACCA"].iter().any(|prefix| word.starts_with(prefix))
         && word.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit())
 }
 

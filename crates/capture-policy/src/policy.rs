@@ -1,6 +1,6 @@
 //! The policy in force: what it lets through of a value, an error, an SQL text, a path.
 
-use std::{borrow::Cow, collections::BTreeMap};
+use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
@@ -8,7 +8,6 @@ use crate::{
     CaptureSettings, Captured, Profile, REDACTED, Redactor, Settings, ShownPath, SqlText,
     embedded::path_without_values,
     limits::{Limits, Shape, free_key},
-    mask,
 };
 
 /// What stands where the policy lets no value through.
@@ -175,7 +174,8 @@ impl Policy {
         let mut kept = Map::new();
         let mut size_bytes = 1 + entry_bytes(&name, &column);
         for (name, column) in columns.into_iter().take(self.capture.max_dict_length) {
-            let shown = self.cut(&Value::from(name.as_str()), limits, Shape::Column).to_text();
+            let shown_name = Value::from(self.redactor.name_text(&name));
+            let shown = self.cut(&shown_name, limits, Shape::Column).to_text();
             let shown = free_key(&kept, shown);
             let column = if self.redactor.hides_key(&name) { withheld(&shown, &column) } else { column };
             let mut column = self.cut(&column, limits, Shape::Column).into_value();
@@ -203,17 +203,21 @@ impl Policy {
     /// known credential, which is redacted wherever it appears from then on, as in the plans of queries.
     pub fn capture_input(&self, name: &str, value: impl Into<Value>) -> Captured {
         let value = value.into();
-        if self.redactor.hides_key(name)
-            && let Some(text) = value.as_str()
-        {
+        let is_hidden = self.redactor.hides_parameter(name);
+        if is_hidden && let Some(text) = value.as_str() {
             self.redactor.hide(text);
         }
-        if self.capture.inputs { self.capture_named(name, value) } else { Captured::new(LEFT_OUT.into()) }
+        match self.capture.inputs {
+            true if is_hidden => Captured::new(REDACTED.into()),
+            true => self.capture(value),
+            false => Captured::new(LEFT_OUT.into()),
+        }
     }
 
-    /// Lets the message of an error through, without the values in it where the policy does not show those.
+    /// Lets the message of an error through, without the values in it where the policy does not show those: then a message
+    /// of a shape that is not known is left out but for its kind and its position in a script.
     pub fn capture_error(&self, message: &str) -> Captured {
-        self.capture(self.shown_error(message).as_ref())
+        self.capture(self.redactor.error_text(message))
     }
 
     /// Lets the lines of a stack trace or error chain through, the first ones where there are too many; each as
@@ -224,27 +228,26 @@ impl Policy {
         let kept: Vec<&str> = kept.iter().map(AsRef::as_ref).collect();
         let more = lines.count();
         // Together, because a private key has several lines.
-        let mut text = self.redactor.text(&self.shown_error(&kept.join("\n")));
+        let mut text = self.redactor.error_text(&kept.join("\n"));
         if more > 0 {
             text.push_str(&format!("\n… {more} more lines"));
         }
         self.capture(text)
     }
 
-    fn shown_error<'a>(&self, message: &'a str) -> Cow<'a, str> {
-        if self.capture.error_values { message.into() } else { mask::without_values(message).into() }
+    /// Lets the name of a column, its type or the like through, which the engine may have made of a literal.
+    pub fn capture_name(&self, name: &str) -> Captured {
+        self.capture(self.redactor.name_text(name))
     }
 
-    /// Lets an SQL text through as the policy says: whole, or `stripped` of its literals, or not at all. It is code, and
-    /// only the bytes of an attribute limit it.
-    pub fn capture_sql(&self, text: &str, stripped: impl FnOnce() -> String) -> Option<Captured> {
-        let shown: Cow<'_, str> = match self.capture.sql_text {
-            SqlText::Whole => text.into(),
-            SqlText::WithoutLiterals => stripped().into(),
-            SqlText::None => return None,
-        };
+    /// Lets an SQL text through as the policy says: whole, or without its literals, or not at all. It is code, and only
+    /// the bytes of an attribute limit it.
+    pub fn capture_sql(&self, text: &str) -> Option<Captured> {
+        if self.capture.sql_text == SqlText::None {
+            return None;
+        }
         let limits = Limits::of(&self.capture).with_string(self.capture.max_attribute_bytes);
-        Some(self.cut(&Value::from(shown.as_ref()), limits, Shape::Users))
+        Some(self.cut(&Value::from(self.redactor.sql_text(text)), limits, Shape::Users))
     }
 
     /// Lets the path or URL of a file through as the policy says: whole, or without the values of its partition folders,
@@ -379,12 +382,12 @@ mod tests {
     fn sql_and_paths_follow_the_policy() {
         let text = "SELECT 'x'";
         let sql =
-            |sql_text| policy(|capture| capture.sql_text = sql_text).capture_sql(text, || "SELECT ?".into());
+            |sql_text| policy(|capture| capture.sql_text = sql_text).capture_sql(text);
         assert_eq!(sql(SqlText::Whole).unwrap().to_text(), text);
         assert_eq!(sql(SqlText::WithoutLiterals).unwrap().to_text(), "SELECT ?");
         assert_eq!(sql(SqlText::None), None);
         let long = "SELECT 1;\n".repeat(10_000);
-        assert_eq!(Policy::of_profile(Profile::Dev).capture_sql(&long, String::new).unwrap().to_text(), long);
+        assert_eq!(Policy::of_profile(Profile::Dev).capture_sql(&long).unwrap().to_text(), long);
         let path =
             |paths| policy(|capture| capture.paths = paths).capture_path("s3://b/customer=Ann/x.parquet");
         assert_eq!(path(ShownPath::Whole).unwrap().to_text(), "s3://b/customer=Ann/x.parquet");
@@ -397,8 +400,8 @@ mod tests {
     fn errors_and_inputs_have_no_values_in_production() {
         let prod = Policy::of_profile(Profile::Prod);
         assert_eq!(
-            prod.capture_error("Cannot cast string 'Ann' to Int64").to_text(),
-            "Cannot cast string ? to Int64"
+            prod.capture_error("Cannot cast string 'Ann' to value of Int64 type").to_text(),
+            "Cannot cast string ? to value of Int64 type"
         );
         assert_eq!(prod.capture_input("day", "monday").to_text(), LEFT_OUT);
         let dev = Policy::of_profile(Profile::Dev);

@@ -3,43 +3,24 @@
 use std::{
     borrow::Cow,
     ops::Range,
-    sync::{Arc, PoisonError, RwLock},
+    sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
 use crate::{
-    CaptureSettings, Secret, ShownPath, SqlText,
-    credentials::{Authority, authority, block, is_encoded, private_key, quote, shaped_credential, word},
-    embedded::{without_literals, without_partition_values},
-    mask,
+    CaptureSettings, ShownPath, SqlText,
+    credentials::{
+        Authority, authority, aws_secret, block, is_encoded, private_key, quote, shaped_credential, word,
+    },
+    embedded::{Types, without_partition_values, without_typed_literals},
+    key_names::{KeyNames, takes_user, user_and_password},
+    known::Known,
+    mask, plan_text,
+    sql_secrets::secrets,
+    sql_values,
 };
 
 /// What stands where a credential was.
 pub const REDACTED: &str = "[redacted]";
-
-/// A name that contains one of these is that of a credential.
-const PARTS: [&str; 15] = [
-    "accesskey",
-    "accountkey",
-    "apikey",
-    "authorization",
-    "connectionstring",
-    "cookie",
-    "credential",
-    "passphrase",
-    "passwd",
-    "password",
-    "privatekey",
-    "secret",
-    "token",
-    "xamzsignature",
-    "xgoogsignature",
-];
-
-/// Names of credentials that are parts of too many harmless ones: only the last word of a name counts.
-const LAST_WORDS: [&str; 5] = ["auth", "jwt", "pass", "pwd", "sig"];
-
-/// Characters of the shortest text that is hidden because it is known.
-const SHORTEST_HIDDEN: usize = 4;
 
 /// Replaces credentials in texts by [`REDACTED`], and says which names they have. That of a policy which shows no literals
 /// or no values in paths takes those out of every text too.
@@ -50,10 +31,9 @@ const SHORTEST_HIDDEN: usize = 4;
 /// ```
 #[derive(Debug, Clone)]
 pub struct Redactor {
-    parts: Vec<String>,
-    /// Credentials that are known as such, the longest first.
-    known: Arc<RwLock<Vec<Secret>>>,
-    shows_literals: bool,
+    names: Arc<KeyNames>,
+    known: Arc<RwLock<Known>>,
+    sql: SqlText,
     shows_error_values: bool,
     shows_partition_values: bool,
 }
@@ -62,11 +42,10 @@ impl Redactor {
     /// Knows the usual names of credentials, and `extra` ones. Case, dashes, underscores and dots do not matter, and
     /// a key that contains a name counts: `X-Api-Key` and `db_password_2` are both hidden.
     pub fn new<S: AsRef<str>>(extra: impl IntoIterator<Item = S>) -> Self {
-        let extra = extra.into_iter().map(|key| normalized(key.as_ref())).filter(|key| !key.is_empty());
         Self {
-            parts: PARTS.into_iter().map(str::to_owned).chain(extra).collect(),
+            names: Arc::new(KeyNames::new(extra)),
             known: Arc::default(),
-            shows_literals: true,
+            sql: SqlText::Whole,
             shows_error_values: true,
             shows_partition_values: true,
         }
@@ -74,7 +53,7 @@ impl Redactor {
 
     pub(crate) fn of_capture(capture: &CaptureSettings) -> Self {
         Self {
-            shows_literals: capture.sql_text == SqlText::Whole,
+            sql: capture.sql_text,
             shows_error_values: capture.error_values,
             shows_partition_values: capture.paths == ShownPath::Whole,
             ..Self::new(&capture.redact_keys)
@@ -84,22 +63,35 @@ impl Redactor {
     /// Replaces this text from now on wherever it stands, for every clone of this redactor. One of less than four
     /// characters is not: it would be found in harmless words.
     pub fn hide(&self, secret: &str) {
-        if secret.chars().count() < SHORTEST_HIDDEN || REDACTED.contains(secret) {
-            return;
-        }
-        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
-        let place = known.partition_point(|other| other.expose().len() >= secret.len());
-        if known.iter().all(|other| other.expose() != secret) {
-            known.insert(place, Secret::new(secret));
-        }
+        self.known_mut().add_secret(secret);
     }
 
     /// Whether the value under `key` is hidden, whatever it is.
     pub fn hides_key(&self, key: &str) -> bool {
-        let last_word = last_word(key);
-        let key = normalized(key);
-        LAST_WORDS.iter().any(|name| last_word.eq_ignore_ascii_case(name) || key == *name)
-            || self.parts.iter().any(|part| key.contains(part.as_str()))
+        self.names.hide(key)
+    }
+
+    /// Whether the value of an option or a setting is hidden, whatever it is. This is stricter than
+    /// [`Redactor::hides_key`]: `sse_customer_key_base64` holds a key, while the column `key` of a table need not.
+    pub fn hides_option(&self, key: &str) -> bool {
+        self.names.hide_option(key)
+    }
+
+    /// Whether a statement that was learned reads the parameter as a credential.
+    pub(crate) fn hides_parameter(&self, name: &str) -> bool {
+        self.hides_key(name) || self.known().has_name(name)
+    }
+
+    pub(crate) fn shows_literals(&self) -> bool {
+        self.sql == SqlText::Whole
+    }
+
+    pub(crate) fn known_mut(&self) -> RwLockWriteGuard<'_, Known> {
+        self.known.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn known(&self) -> RwLockReadGuard<'_, Known> {
+        self.known.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The text with every credential replaced that can be told: what stands behind a hidden key (`key=value`,
@@ -108,8 +100,8 @@ impl Redactor {
     ///
     /// A text that was redacted stays as it is.
     pub fn text(&self, text: &str) -> String {
-        let text = self.without_known(text);
-        let text = if self.shows_literals { text } else { without_literals(&text).into_owned().into() };
+        let text = self.known().without_secrets(text);
+        let text = if self.shows_literals() { text } else { without_typed_literals(&text, Types::Shown).into_owned().into() };
         let text = if self.shows_partition_values {
             text
         } else {
@@ -129,22 +121,65 @@ impl Redactor {
     /// The message of an error, without the values in it where the policy does not show those.
     pub fn error_text(&self, message: &str) -> String {
         match self.shows_error_values {
-            true => self.text(message),
-            false => self.text(&mask::without_values(message)),
+            true => self.sql_secrets(&self.text(message)),
+            false => self.name_text(&mask::without_values(message)),
         }
     }
 
-    /// A statement, as far as the policy shows it.
+    /// A statement or a part of one, as far as the policy shows it; empty where it shows none.
     pub fn sql_text(&self, sql: &str) -> String {
-        self.text(sql)
+        match self.sql {
+            SqlText::Whole => self.text(&self.sql_secrets(sql)),
+            SqlText::WithoutLiterals => self.text(&self.stripped_sql(sql)),
+            SqlText::None => String::new(),
+        }
     }
 
-    fn without_known<'a>(&self, text: &'a str) -> Cow<'a, str> {
-        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-        known.iter().map(Secret::expose).fold(text.into(), |text, secret| match text.contains(secret) {
-            true => text.replace(secret, REDACTED).into(),
-            false => text,
-        })
+    /// The plan of a query as DataFusion draws it, as far as the policy shows it.
+    pub fn plan_text(&self, plan: &str) -> String {
+        let plan = self.sql_secrets(plan);
+        match self.shows_literals() {
+            true => self.text(&plan),
+            false => self.name_text(&plan_text::without_values(&plan)),
+        }
+    }
+
+    /// The name of a column, a type or the like, which the engine may have made of a literal.
+    pub fn name_text(&self, name: &str) -> String {
+        let text = self.text(name);
+        match self.shows_literals() && self.shows_error_values {
+            true => text,
+            false => self.known().without_values(&text).into_owned(),
+        }
+    }
+
+    /// A line of a script for the console, where an error is shown in it.
+    pub fn source_line(&self, line: &str) -> String {
+        match self.sql {
+            SqlText::Whole => self.text(&self.sql_secrets(line)),
+            _ => self.name_text(&self.stripped_sql(line)),
+        }
+    }
+
+    pub(crate) fn stripped_sql<'a>(&self, sql: &'a str) -> Cow<'a, str> {
+        let double_quoted_text = self.known().double_quoted_text;
+        sql_values::without_values(sql, double_quoted_text)
+    }
+
+    fn sql_secrets(&self, sql: &str) -> String {
+        let found = secrets(sql, self);
+        let mut out = String::with_capacity(sql.len());
+        let mut written = 0;
+        for range in found.ranges {
+            // A comment may be inside of what is one already.
+            if range.start >= written {
+                out.push_str(&sql[written..range.start]);
+                out.push_str(REDACTED);
+                written = range.end;
+            }
+        }
+        out.push_str(&sql[written..]);
+        out
     }
 
     fn scan(&self, text: &str, out: &mut String) {
@@ -154,7 +189,15 @@ impl Redactor {
             let rest = &text[at..];
             let word = word(rest);
             if word.is_empty() {
-                at += first.len_utf8();
+                let before = text[..at].chars().next_back();
+                if matches!(first, '/' | '+') && let Some(secret) = aws_secret(rest, before) {
+                    out.push_str(&text[written..at]);
+                    out.push_str(REDACTED);
+                    at += secret.end;
+                    written = at;
+                } else {
+                    at += first.len_utf8();
+                }
                 continue;
             }
             let found = self.look_at(word, rest, text[..at].chars().next_back());
@@ -181,6 +224,13 @@ impl Redactor {
             let Authority { user, end } = authority(place);
             return Found { secret: user.map(|user| in_rest(user, start)), length: start + end };
         }
+        if takes_user(word) {
+            let blank = after.len() - after.trim_start_matches([' ', '=', '"', '\'']).len();
+            if let Some(length) = user_and_password(&after[blank..]).filter(|_| blank > 0) {
+                let start = word.len() + blank;
+                return Found { secret: Some(start..start + length), length: start + length };
+            }
+        }
         let value = Separator::after_key(word, after)
             .filter(|_| self.hides_key(word))
             .and_then(|separator| separator.value(before, after))
@@ -202,20 +252,6 @@ impl Default for Redactor {
     fn default() -> Self {
         Self::new::<&str>([])
     }
-}
-
-/// `Pwd` of `dbPwd`, `pwd` of `db_pwd`, `PWD` of `DB_PWD`.
-fn last_word(key: &str) -> &str {
-    let key = key.trim_end_matches(|c: char| !c.is_alphanumeric());
-    let starts = key.char_indices().zip(key.chars().skip(1)).filter_map(|((at, c), next)| {
-        let is_start = !c.is_alphanumeric() || (c.is_lowercase() && next.is_uppercase());
-        is_start.then_some(at + c.len_utf8())
-    });
-    &key[starts.last().unwrap_or(0)..]
-}
-
-fn normalized(key: &str) -> String {
-    key.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
 }
 
 /// What may stand between a key and its value; `<` and `>` may too, behind a blank.
@@ -283,6 +319,7 @@ impl Separator {
             },
             _ if value.starts_with(['{', '[']) => Some(block(value)),
             (_, true) => value.find([',', '}', ']', '\n']),
+            (Some("="), false) => Some(until_space(value).max(until_next_pair(value))),
             (_, false) => Some(until_space(value)),
         };
         value[..end.unwrap_or(value.len())].trim_end().len()
@@ -329,6 +366,17 @@ fn until_space(value: &str) -> usize {
         return end + usize::from(value[end..].starts_with(')'));
     }
     value[..end].trim_end_matches([',', '.', ')', ']', '}', '>', '\\']).len()
+}
+
+/// The end of a value in a connection string, where blanks belong to it: `Password=a b;Database=x`. Nothing where no
+/// further pair follows.
+fn until_next_pair(value: &str) -> usize {
+    let line = &value[..value.find(['\n', '"', '\'', '`', '(', ')', ',', '&']).unwrap_or(value.len())];
+    let Some((password, behind)) = line.split_once(';') else { return 0 };
+    let name = behind.split(['=', ';']).next().unwrap_or_default();
+    let is_pair = behind.contains('=') && !name.trim().is_empty();
+    let is_name = name.chars().all(|c| c.is_alphanumeric() || matches!(c, ' ' | '_' | '-'));
+    if is_pair && is_name && !password.contains('=') { password.len() } else { 0 }
 }
 
 /// The end of a text in quotes: before the next quote that is written as `opening` is. A quote that is doubled, or has

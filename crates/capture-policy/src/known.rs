@@ -1,0 +1,111 @@
+//! Texts that are hidden wherever they stand, because they are known: credentials, and the literals of statements where
+//! the policy shows none.
+
+use std::{borrow::Cow, collections::HashSet, sync::OnceLock};
+
+use aho_corasick::{AhoCorasick, MatchKind};
+
+use crate::{REDACTED, Secret};
+
+/// Characters of the shortest text that is hidden because it is known.
+const SHORTEST: usize = 4;
+/// Credentials that are remembered, and literals. What a script has more of is found by its shape and place alone.
+const MOST_SECRETS: usize = 1_000;
+const MOST_VALUES: usize = 10_000;
+/// Bytes of the longest literal that is remembered.
+const LONGEST_VALUE: usize = 1_024;
+
+#[derive(Debug, Default)]
+pub(crate) struct Known {
+    secrets: Vec<Secret>,
+    of_secrets: OnceLock<Option<AhoCorasick>>,
+    values: HashSet<String>,
+    of_values: OnceLock<Option<AhoCorasick>>,
+    /// Names whose values are credentials, because a statement reads them as such.
+    names: HashSet<String>,
+    /// Whether a script reads double quotes as literals.
+    pub(crate) double_quoted_text: bool,
+}
+
+impl Known {
+    pub(crate) fn add_secret(&mut self, secret: &str) {
+        let is_new = || self.secrets.iter().all(|other| other.expose() != secret);
+        if secret.chars().count() >= SHORTEST
+            && !REDACTED.contains(secret)
+            && self.secrets.len() < MOST_SECRETS
+            && is_new()
+        {
+            self.secrets.push(Secret::new(secret));
+            self.of_secrets = OnceLock::new();
+        }
+    }
+
+    pub(crate) fn add_value(&mut self, value: &str) {
+        if value.chars().count() >= SHORTEST && value.len() <= LONGEST_VALUE && self.values.len() < MOST_VALUES {
+            self.values.insert(value.to_owned());
+            self.of_values = OnceLock::new();
+        }
+    }
+
+    pub(crate) fn add_name(&mut self, name: &str) {
+        if self.names.len() < MOST_SECRETS {
+            self.names.insert(name.to_owned());
+        }
+    }
+
+    pub(crate) fn has_name(&self, name: &str) -> bool {
+        self.names.contains(name.trim_start_matches('$'))
+    }
+
+    /// The text with every known credential replaced.
+    pub(crate) fn without_secrets<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        if self.secrets.is_empty() {
+            return text.into();
+        }
+        let matcher = self.of_secrets.get_or_init(|| matcher(self.secrets.iter().map(Secret::expose)));
+        replaced(text, matcher.as_ref(), REDACTED, |_, _| true)
+    }
+
+    /// The text with every known literal replaced, where it stands as a word.
+    pub(crate) fn without_values<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        if self.values.is_empty() {
+            return text.into();
+        }
+        let matcher = self.of_values.get_or_init(|| matcher(self.values.iter().map(String::as_str)));
+        replaced(text, matcher.as_ref(), "?", |before, after| {
+            let is_name = |c: char| c.is_alphanumeric() || c == '_';
+            !before.ends_with(is_name) && !after.starts_with(is_name)
+        })
+    }
+}
+
+fn matcher<'a>(texts: impl Iterator<Item = &'a str>) -> Option<AhoCorasick> {
+    AhoCorasick::builder()
+        .match_kind(MatchKind::LeftmostLongest)
+        .ascii_case_insensitive(true)
+        .build(texts)
+        .ok()
+}
+
+fn replaced<'a>(
+    text: &'a str,
+    matcher: Option<&AhoCorasick>,
+    replacement: &str,
+    counts: impl Fn(&str, &str) -> bool,
+) -> Cow<'a, str> {
+    let Some(matcher) = matcher else { return text.into() };
+    let mut out = String::new();
+    let mut written = 0;
+    for found in matcher.find_iter(text) {
+        if counts(&text[..found.start()], &text[found.end()..]) {
+            out.push_str(&text[written..found.start()]);
+            out.push_str(replacement);
+            written = found.end();
+        }
+    }
+    if written == 0 {
+        return text.into();
+    }
+    out.push_str(&text[written..]);
+    out.into()
+}

@@ -1,0 +1,100 @@
+//! Learning from a script what is hidden in every text from then on.
+
+use std::collections::HashSet;
+
+use crate::{
+    Redactor,
+    sql_secrets::{Hidden, secrets, unquoted},
+    sql_tokens::{Kind, Reading, tokens},
+};
+
+/// Characters of the shortest text that is taken for a credential wherever it stands, and of one that may be a word.
+const SHORTEST: usize = 6;
+const LONG: usize = 14;
+
+impl Hidden for Redactor {
+    fn name(&self, name: &str) -> bool {
+        self.hides_key(name)
+    }
+
+    fn option(&self, key: &str) -> bool {
+        self.hides_option(key)
+    }
+}
+
+impl Redactor {
+    /// Learns from statements which texts are credentials: those that are compared to, inserted for, or set under a
+    /// hidden name. Where the policy shows no literals, it learns all that are distinct enough. Plans and messages repeat
+    /// them in forms in which they could not be told from other words.
+    ///
+    /// What every clone of this redactor learns is bounded.
+    pub fn learn(&self, sql: &str) {
+        let found = secrets(sql, self);
+        let literals = if self.shows_literals() { Vec::new() } else { literals(sql) };
+        let mut known = self.known_mut();
+        for range in found.ranges {
+            let secret = sql[range].replace("''", "'");
+            if is_telling(&secret) {
+                known.add_secret(&secret);
+            }
+        }
+        found.placeholders.iter().for_each(|name| known.add_name(name));
+        literals.iter().for_each(|literal| known.add_value(literal));
+        known.double_quoted_text |= sets_other_dialect(sql);
+    }
+}
+
+/// Whether a text may be replaced wherever it stands: no plain word, which could be any name.
+fn is_telling(text: &str) -> bool {
+    let length = text.chars().count();
+    let is_plain = text.chars().all(|c| c.is_lowercase() || c == '_' || c == ' ')
+        || text.chars().all(|c| c.is_uppercase() || c == '_');
+    length >= SHORTEST && (!is_plain || length >= LONG)
+}
+
+/// The literals that are neither names in the script nor places of files.
+fn literals(sql: &str) -> Vec<String> {
+    let mut words = HashSet::new();
+    let mut literals = Vec::new();
+    let (mut first, mut last) = ("", "");
+    for token in tokens(sql, Reading::default()) {
+        let text = &sql[token.start..token.end];
+        match token.kind {
+            Kind::Blank | Kind::Comment => continue,
+            Kind::Word | Kind::Name => {
+                words.insert(unquoted(text).to_lowercase());
+                if first.is_empty() {
+                    first = text;
+                }
+            }
+            Kind::Text => {
+                let is = |word: &str| last.eq_ignore_ascii_case(word);
+                let is_place = is("location") || is("from") || (is("to") && first.eq_ignore_ascii_case("copy"));
+                if !is_place {
+                    literals.push(unquoted(text).replace("''", "'"));
+                }
+            }
+            Kind::Sign if text == ";" => first = "",
+            _ => {}
+        }
+        last = text;
+    }
+    literals.retain(|literal| !words.contains(&literal.to_lowercase()) && !is_option_key(literal));
+    literals
+}
+
+fn is_option_key(text: &str) -> bool {
+    ["format.", "aws.", "azure.", "gcp.", "google.", "datafusion.", "http."]
+        .iter()
+        .any(|prefix| text.to_ascii_lowercase().starts_with(prefix))
+}
+
+/// Whether a script sets a dialect in which double quotes are literals.
+fn sets_other_dialect(sql: &str) -> bool {
+    let others = ["mysql", "bigquery", "databricks", "hive", "spark"];
+    let lower = sql.to_ascii_lowercase();
+    lower.match_indices("dialect").any(|(at, _)| {
+        let behind: String = lower[at..].chars().take(40).collect();
+        others.iter().any(|other| behind.contains(other))
+    })
+}

@@ -1,0 +1,232 @@
+//! SQL without the values in it.
+
+use std::{borrow::Cow, ops::Range};
+
+use crate::sql_tokens::{Kind, Reading, Token, tokens};
+
+/// The text with every literal replaced by `?`; layout and line numbers stay. What is not written as a literal and is a
+/// value all the same goes too: what `SET` sets and `OPTIONS` hold, where it is not harmless. Of comments, what is in
+/// quotes, long numbers, and the value that a `param:` declares.
+///
+/// Where dialects read quotes differently, what is a literal in either is replaced.
+pub(crate) fn without_values(sql: &str, double_quoted_text: bool) -> Cow<'_, str> {
+    let mut ranges = Vec::new();
+    values(sql, Reading { backslash_escapes: false, double_quoted_text }, &mut ranges);
+    if has_escaped_quote(sql) {
+        values(sql, Reading { backslash_escapes: true, double_quoted_text }, &mut ranges);
+        ranges.sort_by_key(|range| range.start);
+    }
+    replaced(sql, &ranges)
+}
+
+fn has_escaped_quote(sql: &str) -> bool {
+    sql.match_indices('\\').any(|(at, _)| sql[at + 1..].starts_with(['\'', '"', '\\']))
+}
+
+/// The text with `?` in the place of each range, and as many lines. Ranges may overlap; they are in order.
+fn replaced<'a>(text: &'a str, ranges: &[Range<usize>]) -> Cow<'a, str> {
+    if ranges.is_empty() {
+        return text.into();
+    }
+    let mut out = String::with_capacity(text.len());
+    let mut written = 0;
+    for range in ranges {
+        if range.end <= written {
+            continue;
+        }
+        if range.start >= written {
+            out.push_str(&text[written..range.start]);
+            out.push('?');
+        }
+        let removed = &text[range.start.max(written)..range.end];
+        out.extend(removed.matches('\n'));
+        written = range.end;
+    }
+    out.push_str(&text[written..]);
+    out.into()
+}
+
+fn values(sql: &str, reading: Reading, out: &mut Vec<Range<usize>>) {
+    let mut place = Place::Start;
+    let mut last_word = "";
+    for token in tokens(sql, reading) {
+        let text = &sql[token.start..token.end];
+        match token.kind {
+            Kind::Blank => {
+                if place == Place::OptionKeyPart {
+                    place = Place::OptionValue;
+                }
+                continue;
+            }
+            Kind::Comment => {
+                of_comment(sql, token, out);
+                continue;
+            }
+            Kind::Text | Kind::Number => out.push(token.start..token.end),
+            Kind::Word | Kind::Name if place.has_value() && !is_harmless(text) => {
+                out.push(token.start..token.end);
+            }
+            _ => {}
+        }
+        place = place.after(token.kind, text, last_word);
+        last_word = if token.kind == Kind::Word { text } else { "" };
+    }
+}
+
+/// Where in a statement a word stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// Before the first word.
+    Start,
+    /// Behind `SET`, up to what is set.
+    SetName,
+    SetValue,
+    /// In the parentheses of `OPTIONS` and the like, before a key.
+    OptionKey,
+    /// Inside of a key, such as `format.x`: a blank ends it.
+    OptionKeyPart,
+    OptionValue,
+    Elsewhere,
+}
+
+impl Place {
+    fn has_value(self) -> bool {
+        matches!(self, Self::SetValue | Self::OptionValue)
+    }
+
+    fn after(self, kind: Kind, text: &str, last_word: &str) -> Self {
+        let is = |word: &str| text.eq_ignore_ascii_case(word);
+        match self {
+            _ if text == ";" => Self::Start,
+            Self::Start if kind == Kind::Word && is("set") => Self::SetName,
+            Self::SetName if text == "=" || is("to") || is("zone") => Self::SetValue,
+            Self::SetName | Self::SetValue => self,
+            Self::OptionKey | Self::OptionKeyPart | Self::OptionValue if text == ")" => Self::Elsewhere,
+            Self::OptionKey | Self::OptionKeyPart | Self::OptionValue if text == "," => Self::OptionKey,
+            Self::OptionKeyPart if text == "=" => Self::OptionValue,
+            Self::OptionKey | Self::OptionKeyPart => Self::OptionKeyPart,
+            Self::OptionValue => self,
+            Self::Start | Self::Elsewhere if text == "(" && opens_options(last_word) => Self::OptionKey,
+            Self::Start | Self::Elsewhere => Self::Elsewhere,
+        }
+    }
+}
+
+/// Whether options follow in parentheses.
+pub(crate) fn opens_options(word: &str) -> bool {
+    const WORDS: [&str; 6] =
+        ["options", "with", "tblproperties", "serdeproperties", "dbproperties", "properties"];
+    WORDS.iter().any(|known| word.eq_ignore_ascii_case(known))
+}
+
+/// Values of options that say nothing about data.
+fn is_harmless(value: &str) -> bool {
+    const VALUES: [&str; 26] = [
+        "true", "false", "on", "off", "default", "none", "null", "auto", "utc", "local", "csv", "json",
+        "parquet", "arrow", "avro", "snappy", "zstd", "gzip", "bzip2", "xz", "lz4", "brotli",
+        "uncompressed", "page", "chunk", "plain",
+    ];
+    VALUES.iter().any(|known| value.eq_ignore_ascii_case(known))
+}
+
+/// Digits from which on a number in a comment is taken for a value.
+const LONG_NUMBER: usize = 5;
+
+fn of_comment(sql: &str, comment: Token, out: &mut Vec<Range<usize>>) {
+    let text = &sql[comment.start..comment.end];
+    let mut at = comment.start;
+    for line in text.split_inclusive('\n') {
+        let lower = line.to_ascii_lowercase();
+        let declared = lower.find("param:").and_then(|from| Some(from + line[from..].find('=')? + 1));
+        match declared {
+            Some(from) => {
+                let is_last = at + line.len() == comment.end;
+                let end = line.trim_end();
+                let end = end.strip_suffix("*/").filter(|_| is_last).unwrap_or(end).trim_end().len();
+                let value = line.len() - line[from..].trim_start().len();
+                if value < end {
+                    out.push(at + value..at + end);
+                }
+            }
+            None => quoted_in_prose(line, at, out),
+        }
+        at += line.len();
+    }
+}
+
+fn quoted_in_prose(line: &str, at: usize, out: &mut Vec<Range<usize>>) {
+    let is_name = |c: char| c.is_alphanumeric() || c == '_';
+    let mut done = 0;
+    let mut before = None;
+    for (place, c) in line.char_indices() {
+        let starts_word = !before.is_some_and(is_name);
+        before = Some(c);
+        if place < done || !starts_word {
+            continue;
+        }
+        let rest = &line[place..];
+        if matches!(c, '\'' | '"') {
+            // Without an end, what opens the quote is an apostrophe.
+            let end = rest.match_indices(c).map(|(at, _)| at + 1).skip(1).find(|end| !rest[*end..].starts_with(is_name));
+            if let Some(end) = end {
+                out.push(at + place..at + place + end);
+                done = place + end;
+            }
+        } else if c.is_ascii_digit() {
+            let end = rest.find(|c: char| !(is_name(c) || c == '.')).unwrap_or(rest.len());
+            if rest[..end].bytes().filter(u8::is_ascii_digit).count() >= LONG_NUMBER {
+                out.push(at + place..at + place + end);
+            }
+            done = place + end;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(sql: &str, expected: &str) {
+        assert_eq!(without_values(sql, false), expected);
+    }
+
+    #[test]
+    fn literals_go_and_everything_else_stays() {
+        check("SELECT a, 'it''s' FROM t WHERE x > 1.5e3", "SELECT a, ? FROM t WHERE x > ?");
+        check("-- why\nSELECT \"Col 1\"\n  FROM t;", "-- why\nSELECT \"Col 1\"\n  FROM t;");
+        check("COPY t TO 's3://bucket/x.parquet'", "COPY t TO ?");
+        check("SELECT 'a\nb', c\nFROM t", "SELECT ?\n, c\nFROM t");
+        check("SELECT 'open", "SELECT ?");
+        check("SELECT E'a\\'b', 'c\\', d, 'e'", "SELECT ?, ?");
+        check("SELECT 'a\\'zq', 'b\\'zq'", "SELECT ?");
+    }
+
+    #[test]
+    fn comments_keep_their_prose() {
+        check(
+            "-- param: region = ASIA\n-- a = b\nSELECT $region",
+            "-- param: region = ?\n-- a = b\nSELECT $region",
+        );
+        check("/* param: x = value */ SELECT 1", "/* param: x = ? */ SELECT ?");
+        check("/* first\n   param: x = a b\n*/ SELECT 1", "/* first\n   param: x = ?\n*/ SELECT ?");
+        check("-- it's 'Ann' of 2024, who doesn't", "-- it's ? of 2024, who doesn't");
+        check("-- WHERE n = 4929123456789", "-- WHERE n = ?");
+    }
+
+    #[test]
+    fn values_that_are_no_literals_go_too() {
+        check("SET a.b TO hunter2; SELECT c", "SET a.b TO ?; SELECT c");
+        check("SET a.b = true", "SET a.b = true");
+        check("SET TIME ZONE zqmk", "SET TIME ZONE ?");
+        check("UPDATE t SET a = b", "UPDATE t SET a = b");
+        check("COPY t TO 'x' OPTIONS (format.a zqmk, b.c::d true, 'e' 'f')", "COPY t TO ? OPTIONS (format.a ?, b.c::d true, ? ?)");
+        check("CREATE TABLE t (a INT) WITH (x = zqmk)", "CREATE TABLE t (a INT) WITH (x = ?)");
+        check("WITH x AS (SELECT a FROM b) SELECT c", "WITH x AS (SELECT a FROM b) SELECT c");
+    }
+
+    #[test]
+    fn double_quotes_are_literals_where_the_dialect_says_so() {
+        assert_eq!(without_values("SELECT \"zqmk\", a", true), "SELECT ?, a");
+    }
+}
