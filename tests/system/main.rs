@@ -13,6 +13,7 @@ mod full_disk;
 mod inputs;
 mod killed;
 mod late;
+mod markers;
 mod observed;
 mod offline;
 mod page;

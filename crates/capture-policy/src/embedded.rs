@@ -176,7 +176,8 @@ fn without_unions(text: &str) -> String {
 
 fn has_value(inside: &str) -> bool {
     // In front of bytes of a fixed size stands their number; the type has nothing else.
-    let sized = inside.trim_start_matches(|c: char| c.is_ascii_digit()).strip_prefix(", ").unwrap_or_default();
+    let sized =
+        inside.trim_start_matches(|c: char| c.is_ascii_digit()).strip_prefix(", ").unwrap_or_default();
     ["Some(", "[", "{"].iter().any(|opening| inside.starts_with(opening)) || sized.starts_with('"')
 }
 

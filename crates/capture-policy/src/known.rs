@@ -41,8 +41,11 @@ impl Known {
     }
 
     pub(crate) fn add_value(&mut self, value: &str) {
-        if value.chars().count() >= SHORTEST && value.len() <= LONGEST_VALUE && self.values.len() < MOST_VALUES {
-            self.values.insert(value.to_owned());
+        if value.chars().count() >= SHORTEST
+            && value.len() <= LONGEST_VALUE
+            && self.values.len() < MOST_VALUES
+            && self.values.insert(value.to_owned())
+        {
             self.of_values = OnceLock::new();
         }
     }

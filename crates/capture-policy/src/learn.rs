@@ -23,6 +23,19 @@ impl Hidden for Redactor {
 }
 
 impl Redactor {
+    /// As [`Redactor::learn`], from the plan of a query, and only credentials.
+    pub fn learn_plan(&self, plan: &str) {
+        let mut telling = Vec::new();
+        for line in plan.lines() {
+            let ranges = secrets(line, self).ranges;
+            telling.extend(ranges.into_iter().map(|range| &line[range]).filter(|secret| is_telling(secret)));
+        }
+        if !telling.is_empty() {
+            let mut known = self.known_mut();
+            telling.into_iter().for_each(|secret| known.add_secret(secret));
+        }
+    }
+
     /// Learns from statements which texts are credentials: those that are compared to, inserted for, or set under a
     /// hidden name. Where the policy shows no literals, it learns all that are distinct enough. Plans and messages repeat
     /// them in forms in which they could not be told from other words.
@@ -39,7 +52,9 @@ impl Redactor {
             }
         }
         found.placeholders.iter().for_each(|name| known.add_name(name));
-        literals.iter().for_each(|literal| known.add_value(literal));
+        // A text of several lines may be quoted line by line.
+        let lines = literals.iter().flat_map(|literal| literal.lines().map(str::trim));
+        lines.chain(literals.iter().map(String::as_str)).for_each(|literal| known.add_value(literal));
         known.double_quoted_text |= sets_other_dialect(sql);
     }
 }
@@ -69,7 +84,8 @@ fn literals(sql: &str) -> Vec<String> {
             }
             Kind::Text => {
                 let is = |word: &str| last.eq_ignore_ascii_case(word);
-                let is_place = is("location") || is("from") || (is("to") && first.eq_ignore_ascii_case("copy"));
+                let is_place =
+                    is("location") || is("from") || (is("to") && first.eq_ignore_ascii_case("copy"));
                 if !is_place {
                     literals.push(unquoted(text).replace("''", "'"));
                 }

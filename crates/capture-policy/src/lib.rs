@@ -10,6 +10,7 @@ mod captured;
 mod catalog;
 mod causes;
 mod command_line;
+mod console_text;
 mod credentials;
 mod embedded;
 mod key_names;

@@ -291,7 +291,10 @@ mod tests {
             "Execution error: map key must be unique, duplicate key found: Ann\nLee",
             "Execution error: map key must be unique, duplicate key found: ?",
         );
-        check("External error: regex parse error:\n    (Ann\nerror: x", "External error: regex parse error:?");
+        check(
+            "External error: regex parse error:\n    (Ann\nerror: x",
+            "External error: regex parse error:?",
+        );
         check(
             "SQL error: ParserError(\"Expected: x, found: Ann at Line: 1, Column: 5\")",
             "SQL error: ParserError(? at Line: 1, Column: 5?)",
@@ -302,7 +305,10 @@ mod tests {
     fn what_is_not_known_is_left_out() {
         check("Execution error: zqmk is wrong", &format!("Execution error: {LEFT_OUT}"));
         check("zqmk", LEFT_OUT);
-        check("Execution error: zqmk\nzqmk\ncaused by\nArrow error: zqmk", &format!("Execution error: {LEFT_OUT}\ncaused by\nArrow error: {LEFT_OUT}"));
+        check(
+            "Execution error: zqmk\nzqmk\ncaused by\nArrow error: zqmk",
+            &format!("Execution error: {LEFT_OUT}\ncaused by\nArrow error: {LEFT_OUT}"),
+        );
         check("Zqmk error: Divide by zero error", LEFT_OUT);
         check("", "");
     }

@@ -54,7 +54,6 @@ fn without_values_of_line(line: &str, out: &mut String) {
     }
 }
 
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -68,7 +67,10 @@ mod tests {
     fn names_stay_and_values_go() {
         check("Limit: skip=0, fetch=5\n  TableScan: t1\n", "Limit: skip=?, fetch=?\n  TableScan: t1\n");
         check("Projection: CAST(a AS Timestamp(ns, \"zqmk\"))", "Projection: CAST(a AS Timestamp(ns, ?))");
-        check("CopyTo: format=csv output_url=out/x options: (format.a zqmk)\n  x", "CopyTo: format=csv output_url=out/x options: (?)\n  x");
+        check(
+            "CopyTo: format=csv output_url=out/x options: (format.a zqmk)\n  x",
+            "CopyTo: format=csv output_url=out/x options: (?)\n  x",
+        );
         check("Projection: t.s[zqmk], groupBy=[[a_1]]", "Projection: t.s[?], groupBy=[[a_1]]");
         check("a LIKE Utf8(\"zq'mk\") CHAR 'z'", "a LIKE Utf8(?) CHAR ?");
         check("ROWS BETWEEN 98765 PRECEDING AND 1.5e3 FOLLOWING", "ROWS BETWEEN ? PRECEDING AND ? FOLLOWING");

@@ -210,7 +210,13 @@ impl Policy {
         match self.capture.inputs {
             true if is_hidden => Captured::new(REDACTED.into()),
             true => self.capture(value),
-            false => Captured::new(LEFT_OUT.into()),
+            false => {
+                // The engine repeats it where nobody could tell it from a name.
+                if let Some(text) = value.as_str() {
+                    self.redactor.known_mut().add_value(text);
+                }
+                Captured::new(LEFT_OUT.into())
+            }
         }
     }
 
@@ -381,8 +387,7 @@ mod tests {
     #[test]
     fn sql_and_paths_follow_the_policy() {
         let text = "SELECT 'x'";
-        let sql =
-            |sql_text| policy(|capture| capture.sql_text = sql_text).capture_sql(text);
+        let sql = |sql_text| policy(|capture| capture.sql_text = sql_text).capture_sql(text);
         assert_eq!(sql(SqlText::Whole).unwrap().to_text(), text);
         assert_eq!(sql(SqlText::WithoutLiterals).unwrap().to_text(), "SELECT ?");
         assert_eq!(sql(SqlText::None), None);

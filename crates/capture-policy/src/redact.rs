@@ -101,7 +101,11 @@ impl Redactor {
     /// A text that was redacted stays as it is.
     pub fn text(&self, text: &str) -> String {
         let text = self.known().without_secrets(text);
-        let text = if self.shows_literals() { text } else { without_typed_literals(&text, Types::Shown).into_owned().into() };
+        let text = if self.shows_literals() {
+            text
+        } else {
+            without_typed_literals(&text, Types::Shown).into_owned().into()
+        };
         let text = if self.shows_partition_values {
             text
         } else {
@@ -121,7 +125,7 @@ impl Redactor {
     /// The message of an error, without the values in it where the policy does not show those.
     pub fn error_text(&self, message: &str) -> String {
         match self.shows_error_values {
-            true => self.sql_secrets(&self.text(message)),
+            true => self.without_sql_secrets(&self.text(message)),
             false => self.name_text(&mask::without_values(message)),
         }
     }
@@ -129,7 +133,7 @@ impl Redactor {
     /// A statement or a part of one, as far as the policy shows it; empty where it shows none.
     pub fn sql_text(&self, sql: &str) -> String {
         match self.sql {
-            SqlText::Whole => self.text(&self.sql_secrets(sql)),
+            SqlText::Whole => self.text(&self.without_sql_secrets(sql)),
             SqlText::WithoutLiterals => self.text(&self.stripped_sql(sql)),
             SqlText::None => String::new(),
         }
@@ -137,7 +141,8 @@ impl Redactor {
 
     /// The plan of a query as DataFusion draws it, as far as the policy shows it.
     pub fn plan_text(&self, plan: &str) -> String {
-        let plan = self.sql_secrets(plan);
+        let lines = plan.split_inclusive('\n').map(|line| self.without_sql_secrets(line));
+        let plan: String = lines.collect();
         match self.shows_literals() {
             true => self.text(&plan),
             false => self.name_text(&plan_text::without_values(&plan)),
@@ -153,10 +158,18 @@ impl Redactor {
         }
     }
 
+    /// Prose beside the code: documentation, or a tag. Where the policy shows no literals, what is in quotes goes.
+    pub fn comment_text(&self, comment: &str) -> String {
+        match self.shows_literals() {
+            true => self.text(&self.without_sql_secrets(comment)),
+            false => self.name_text(&sql_values::prose_without_values(comment)),
+        }
+    }
+
     /// A line of a script for the console, where an error is shown in it.
     pub fn source_line(&self, line: &str) -> String {
         match self.sql {
-            SqlText::Whole => self.text(&self.sql_secrets(line)),
+            SqlText::Whole => self.text(&self.without_sql_secrets(line)),
             _ => self.name_text(&self.stripped_sql(line)),
         }
     }
@@ -166,7 +179,7 @@ impl Redactor {
         sql_values::without_values(sql, double_quoted_text)
     }
 
-    fn sql_secrets(&self, sql: &str) -> String {
+    pub(crate) fn without_sql_secrets(&self, sql: &str) -> String {
         let found = secrets(sql, self);
         let mut out = String::with_capacity(sql.len());
         let mut written = 0;
@@ -190,7 +203,9 @@ impl Redactor {
             let word = word(rest);
             if word.is_empty() {
                 let before = text[..at].chars().next_back();
-                if matches!(first, '/' | '+') && let Some(secret) = aws_secret(rest, before) {
+                if matches!(first, '/' | '+')
+                    && let Some(secret) = aws_secret(rest, before)
+                {
                     out.push_str(&text[written..at]);
                     out.push_str(REDACTED);
                     at += secret.end;

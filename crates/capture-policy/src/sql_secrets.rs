@@ -60,7 +60,8 @@ pub(crate) fn secrets(sql: &str, hidden: &impl Hidden) -> Secrets {
             }
             _ => {}
         }
-        statement.push(token);
+        let kind = if is_typed_text(sql, &statement, token) { Kind::Text } else { token.kind };
+        statement.push(Token { kind, ..token });
     }
     read(sql, &statement, names_hidden, hidden, &mut prepared, &mut found);
     for comment in depth_of_comment {
@@ -75,6 +76,14 @@ pub(crate) fn secrets(sql: &str, hidden: &impl Hidden) -> Secrets {
     found.ranges.sort_by_key(|range| range.start);
     found.ranges.dedup();
     found
+}
+
+/// Whether a name in double quotes is the value of a literal, as plans have it: `Utf8("x")`.
+fn is_typed_text(sql: &str, before: &[Token], token: Token) -> bool {
+    let [.., word, open] = before else { return false };
+    token.kind == Kind::Name
+        && &sql[open.start..open.end] == "("
+        && ["Utf8", "Utf8View", "LargeUtf8"].contains(&&sql[word.start..word.end])
 }
 
 /// Prepared statements, by name: which of their placeholders stand for credentials.
@@ -94,7 +103,8 @@ fn read(
     if !names_hidden && executed.is_none() {
         return;
     }
-    let mut reader = Reader { sql, tokens, hidden, found, frames: vec![Frame::default()], placeholders: Vec::new() };
+    let mut reader =
+        Reader { sql, tokens, hidden, found, frames: vec![Frame::default()], placeholders: Vec::new() };
     if is(0, "set") {
         reader.setting();
         return;
@@ -239,7 +249,8 @@ impl<'a, H: Hidden> Reader<'a, H> {
     }
 
     fn literal(&mut self, index: usize, text: &str) {
-        let is_key = self.tokens[index].kind == Kind::Text && text.len() < 256 && self.hidden.name(unquoted(text));
+        let is_key =
+            self.tokens[index].kind == Kind::Text && text.len() < 256 && self.hidden.name(unquoted(text));
         let frame = self.top();
         if frame.is_options {
             return;
@@ -327,11 +338,12 @@ impl<'a, H: Hidden> Reader<'a, H> {
             }
             "from" | "where" | "group" | "order" | "having" | "limit" | "offset" | "union" | "intersect"
             | "except" | "join" | "on" | "using" | "qualify" | "window" | "set" | "returning" | "into"
-            | "partition" | "with" | "insert" | "update" | "delete" | "merge" | "when" | "then" | "create"
-            | "table" | "view" | "copy" | "prepare" | "execute" | "exists" => {
+            | "partition" | "with" | "insert" | "update" | "delete" | "merge" | "when" | "then"
+            | "create" | "table" | "view" | "copy" | "prepare" | "execute" | "exists" => {
                 self.end_part();
                 let frame = self.top();
-                frame.is_query |= matches!(lower.as_str(), "insert" | "update" | "delete" | "with" | "create");
+                frame.is_query |=
+                    matches!(lower.as_str(), "insert" | "update" | "delete" | "with" | "create");
                 frame.is_row = false;
                 // What a query gives belongs to what is around it, and not what it looks for.
                 frame.inherits &= !frame.is_query;
@@ -345,7 +357,9 @@ impl<'a, H: Hidden> Reader<'a, H> {
     fn inherited(&mut self) -> bool {
         let frame = self.top();
         let is_hidden_item = std::mem::replace(&mut frame.hides_next_item, false) && frame.is_call;
-        frame.inherits || is_hidden_item || frame.is_row && frame.columns.get(frame.item).copied().unwrap_or(false)
+        frame.inherits
+            || is_hidden_item
+            || frame.is_row && frame.columns.get(frame.item).copied().unwrap_or(false)
     }
 
     fn open(&mut self, index: usize) {
@@ -356,9 +370,12 @@ impl<'a, H: Hidden> Reader<'a, H> {
         let before = index.checked_sub(1).map_or("", |before| self.text(before));
         let is_behind_name = index > 0
             && matches!(self.tokens[index - 1].kind, Kind::Word | Kind::Name)
-            && !["in", "values", "any", "all", "and", "or", "on", "where", "as", "select", "using", "like", "not"]
-                .iter()
-                .any(|word| before.eq_ignore_ascii_case(word));
+            && ![
+                "in", "values", "any", "all", "and", "or", "on", "where", "as", "select", "using", "like",
+                "not",
+            ]
+            .iter()
+            .any(|word| before.eq_ignore_ascii_case(word));
         let may_be_list = is_behind_name && self.names_list(index - 1);
         let is_call = is_behind_name && !may_be_list && self.text(index) == "(";
         let inherits = self.inherited();
@@ -404,7 +421,8 @@ impl<'a, H: Hidden> Reader<'a, H> {
             let end = (item..self.tokens.len()).find(|index| matches!(self.text(*index), "," | ")"));
             let end = end.unwrap_or(self.tokens.len());
             // The last token is the value, with what belongs to it; an equals sign may stand before.
-            let value = (item..end).find(|index| self.text(*index) == "=").map_or(end.max(1) - 1, |sign| sign + 1);
+            let value =
+                (item..end).find(|index| self.text(*index) == "=").map_or(end.max(1) - 1, |sign| sign + 1);
             if value > item && value < end {
                 let key = &self.sql[self.tokens[item].start..self.tokens[value - 1].end];
                 if self.hidden.option(unquoted(key.trim_end_matches(['=', ' ']))) {
@@ -532,7 +550,8 @@ mod tests {
         let found = secrets(sql, &Words);
         let found: Vec<&str> = found.ranges.iter().map(|range| &sql[range.clone()]).collect();
         let is_secret = |text: &str| text.starts_with('x') || text == "12345";
-        let expected = sql.split(['\'', '=', ' ', '(', ')', ',', '$', ';']).filter(|text| is_secret(text)).count();
+        let expected =
+            sql.split(['\'', '"', '=', ' ', '(', ')', ',', '$', ';']).filter(|text| is_secret(text)).count();
         assert!(found.iter().all(|text| is_secret(text)) && found.len() == expected, "{found:?} in {sql}");
     }
 
@@ -574,6 +593,8 @@ mod tests {
             "SELECT named_struct('name', 'b', 'password', 'x')",
             "SELECT MAP {'password': 'x', 'name': 'b'}",
             "CREATE TABLE u (name VARCHAR DEFAULT 'b', password VARCHAR DEFAULT 'x')",
+            "Filter: u.password IN ([Utf8(\"x\"), Utf8(\"x2\")]) AND u.name = Utf8(\"b\")",
+            "Projection: Utf8(\"x\") AS password, Utf8(\"b\")",
             "-- WHERE password IN ('x') AND n = 'b'\nSELECT 1",
         ] {
             check(sql);
@@ -610,7 +631,14 @@ mod tests {
 
     #[test]
     fn any_text_has_tokens() {
-        for text in ["password = 'open", "))) password ( 'x", "case password end end", "password in ('", "\\'", "insert into"] {
+        for text in [
+            "password = 'open",
+            "))) password ( 'x",
+            "case password end end",
+            "password in ('",
+            "\\'",
+            "insert into",
+        ] {
             let _ = secrets(text, &Words);
         }
         let deep = format!("SELECT {}'x'{} AS password", "(".repeat(100_000), ")".repeat(100_000));

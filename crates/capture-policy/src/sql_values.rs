@@ -122,11 +122,45 @@ pub(crate) fn opens_options(word: &str) -> bool {
 /// Values of options that say nothing about data.
 fn is_harmless(value: &str) -> bool {
     const VALUES: [&str; 26] = [
-        "true", "false", "on", "off", "default", "none", "null", "auto", "utc", "local", "csv", "json",
-        "parquet", "arrow", "avro", "snappy", "zstd", "gzip", "bzip2", "xz", "lz4", "brotli",
-        "uncompressed", "page", "chunk", "plain",
+        "true",
+        "false",
+        "on",
+        "off",
+        "default",
+        "none",
+        "null",
+        "auto",
+        "utc",
+        "local",
+        "csv",
+        "json",
+        "parquet",
+        "arrow",
+        "avro",
+        "snappy",
+        "zstd",
+        "gzip",
+        "bzip2",
+        "xz",
+        "lz4",
+        "brotli",
+        "uncompressed",
+        "page",
+        "chunk",
+        "plain",
     ];
     VALUES.iter().any(|known| value.eq_ignore_ascii_case(known))
+}
+
+/// Prose without what is in quotes in it, and without long numbers.
+pub(crate) fn prose_without_values(text: &str) -> Cow<'_, str> {
+    let mut ranges = Vec::new();
+    let mut at = 0;
+    for line in text.split_inclusive('\n') {
+        quoted_in_prose(line, at, &mut ranges);
+        at += line.len();
+    }
+    replaced(text, &ranges)
 }
 
 /// Digits from which on a number in a comment is taken for a value.
@@ -167,7 +201,11 @@ fn quoted_in_prose(line: &str, at: usize, out: &mut Vec<Range<usize>>) {
         let rest = &line[place..];
         if matches!(c, '\'' | '"') {
             // Without an end, what opens the quote is an apostrophe.
-            let end = rest.match_indices(c).map(|(at, _)| at + 1).skip(1).find(|end| !rest[*end..].starts_with(is_name));
+            let end = rest
+                .match_indices(c)
+                .map(|(at, _)| at + 1)
+                .skip(1)
+                .find(|end| !rest[*end..].starts_with(is_name));
             if let Some(end) = end {
                 out.push(at + place..at + place + end);
                 done = place + end;
@@ -220,7 +258,10 @@ mod tests {
         check("SET a.b = true", "SET a.b = true");
         check("SET TIME ZONE zqmk", "SET TIME ZONE ?");
         check("UPDATE t SET a = b", "UPDATE t SET a = b");
-        check("COPY t TO 'x' OPTIONS (format.a zqmk, b.c::d true, 'e' 'f')", "COPY t TO ? OPTIONS (format.a ?, b.c::d true, ? ?)");
+        check(
+            "COPY t TO 'x' OPTIONS (format.a zqmk, b.c::d true, 'e' 'f')",
+            "COPY t TO ? OPTIONS (format.a ?, b.c::d true, ? ?)",
+        );
         check("CREATE TABLE t (a INT) WITH (x = zqmk)", "CREATE TABLE t (a INT) WITH (x = ?)");
         check("WITH x AS (SELECT a FROM b) SELECT c", "WITH x AS (SELECT a FROM b) SELECT c");
     }

@@ -20,7 +20,7 @@ use tracing_subscriber::{
     util::SubscriberInitExt as _,
 };
 
-use crate::say::note;
+use crate::say::{note, shown};
 
 /// What is logged at all, unless `RUST_LOG` says otherwise: the pipeline and its engine, not the plumbing of exporters.
 const DEFAULT_FILTER: &str = "warn,daglight=info";
@@ -80,7 +80,7 @@ struct AboveProgress(MultiProgress);
 impl Write for AboveProgress {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         // The subscriber would report a failure there, where it just failed, and panic.
-        let _ = self.0.suspend(|| io::stderr().write_all(bytes));
+        let _ = self.0.suspend(|| io::stderr().write_all(shown(&String::from_utf8_lossy(bytes)).as_bytes()));
         Ok(bytes.len())
     }
 

@@ -6,7 +6,7 @@ use daglight::{
     Run, RunOptions, RunStatus, Telemetry, follow_spawned_tasks,
     identity::DagName,
     outputs::{ParamTable, Registry},
-    policy::{Resolved, Settings, SettingsLoader},
+    policy::{Policy, Resolved, Settings, SettingsLoader},
     sql::{Pipeline, PipelineEvent, PipelineOptions, RunScriptOptions, Script},
 };
 use datafusion::{
@@ -21,7 +21,7 @@ use crate::{
     console,
     failure::Failure,
     progress::{Progress, Show},
-    say::{note, say},
+    say::{self, note, say},
     summary,
 };
 
@@ -33,7 +33,9 @@ pub(crate) fn run(args: RunArgs) -> Result<ExitCode, Failure> {
     let dag_name = dag_name(&resolved)?;
     let settings = resolved.settings;
     let config = SessionConfig::from_env().map_err(Failure::input)?.with_information_schema(true);
-    let pipeline = pipeline(&args, &settings, dag_name, &config)?;
+    let policy = Policy::new(&settings);
+    say::hide_with(policy.redactor());
+    let pipeline = pipeline(&args, &settings, &policy, dag_name, &config)?;
     let tags = named_once("--tag", &args.tags)?;
     let telemetry = Telemetry::new(settings);
     let lines = MultiProgress::new();
@@ -45,7 +47,7 @@ pub(crate) fn run(args: RunArgs) -> Result<ExitCode, Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::work)?;
     let session = telemetry.session(SessionStateBuilder::new_with_default_features().with_config(config));
     let run = telemetry.start_run(pipeline.dag(), RunOptions::new().tags(tags));
-    let ended = runtime.block_on(execute(&pipeline, &session, &run, &args, &progress));
+    let ended = runtime.block_on(execute(&pipeline, &session, &run, &args, &policy, &progress));
     progress.clear();
     if let Ended::Failed(message) = &ended {
         note!("error: {message}");
@@ -87,15 +89,22 @@ fn settings(args: &RunArgs) -> Result<Resolved, Failure> {
 fn pipeline(
     args: &RunArgs,
     settings: &Settings,
+    policy: &Policy,
     dag_name: Option<DagName>,
     config: &SessionConfig,
 ) -> Result<Pipeline, Failure> {
     let path = args.script.display().to_string();
     let text = fs::read_to_string(&args.script)
         .map_err(|error| Failure::input(format!("cannot read the script {path}: {error}")))?;
+    // An error may quote it before there is a run.
+    policy.redactor().learn(&text);
     let script = Script::parse_for(&path, &text, config.options()).map_err(Failure::input)?;
     let warnings = script.warnings().to_vec();
     let parameters = named_once("--param", &args.parameters)?;
+    for (name, value) in &parameters {
+        // An error may quote it before there is a run.
+        let _ = policy.capture_input(name, value.as_str());
+    }
     let registry = Registry::new(&settings.outputs).map_err(Failure::input)?;
     let param_tables = settings.param_tables.iter().map(|(name, table)| ParamTable::of_settings(name, table));
     let param_tables = param_tables.collect::<Result<_, _>>().map_err(Failure::input)?;
@@ -134,6 +143,7 @@ async fn execute(
     session: &SessionContext,
     run: &Run,
     args: &RunArgs,
+    policy: &Policy,
     progress: &Progress,
 ) -> Ended {
     let on_event = |event: PipelineEvent<'_>| match event {
@@ -148,7 +158,7 @@ async fn execute(
     let options = RunScriptOptions { jobs: args.jobs, rows_shown: ROWS_SHOWN, on_event: &on_event };
     match run.until_interrupted(pipeline.run(session, run, options)).await {
         Some(Ok(())) => Ended::Done,
-        Some(Err(failure)) => Ended::Failed(failure.to_string()),
+        Some(Err(failure)) => Ended::Failed(policy.redactor().console_error(&failure.to_string())),
         None => Ended::Interrupted,
     }
 }

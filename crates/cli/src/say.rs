@@ -2,10 +2,34 @@
 //! `daglight run pipeline.sql | head`: that ends no run.
 
 use std::{
+    borrow::Cow,
     fmt,
     io::{ErrorKind, Write, stderr, stdout},
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
 };
+
+use daglight::policy::Redactor;
+
+/// What hides in every line on standard error what the policy hides.
+static REDACTOR: OnceLock<Redactor> = OnceLock::new();
+
+/// From here on, nothing that the policy hides is printed on standard error. The rows that a query returns are on standard
+/// output, and are what the user has asked for.
+pub(crate) fn hide_with(redactor: &Redactor) {
+    // A command has one policy.
+    let _ = REDACTOR.set(redactor.clone());
+}
+
+/// The text as it may be printed.
+pub(crate) fn shown(text: &str) -> Cow<'_, str> {
+    match REDACTOR.get() {
+        Some(redactor) => redactor.console_text(text).into(),
+        None => text.into(),
+    }
+}
 
 static OUTPUT_IS_INCOMPLETE: AtomicBool = AtomicBool::new(false);
 
@@ -32,7 +56,7 @@ pub(crate) fn to_output(line: fmt::Arguments<'_>) {
 
 pub(crate) fn to_error(line: fmt::Arguments<'_>) {
     // There is nowhere left to say that it failed.
-    let _ = writeln!(stderr(), "{line}");
+    let _ = writeln!(stderr(), "{}", shown(&line.to_string()));
 }
 
 /// Whether some of the output is lost to a reader who is still there, such as a file on a full disk.

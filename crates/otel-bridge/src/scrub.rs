@@ -79,7 +79,11 @@ impl Scrubber {
 
     /// Scrubs the body and the attributes of a log record.
     pub(crate) fn log(&mut self, record: &mut SdkLogRecord) {
-        if let Some(body) = record.body().and_then(|body| self.any_value(body, None, Kept::Scrubbed)) {
+        let of_body = match record.target() {
+            Some(target) if is_engine(target) => Kept::Error,
+            _ => Kept::Scrubbed,
+        };
+        if let Some(body) = record.body().and_then(|body| self.any_value(body, None, of_body)) {
             record.set_body(body);
         }
         let changed: Vec<Option<AnyValue>> =
@@ -227,6 +231,15 @@ impl Scrubber {
         }
         hidden
     }
+}
+
+/// Whether a log record is one of the libraries that hold the data of queries: they quote it.
+fn is_engine(target: &str) -> bool {
+    const ENGINE: [&str; 5] = ["arrow", "datafusion", "object_store", "parquet", "sqlparser"];
+    let crate_name = target.split("::").next().unwrap_or_default();
+    ENGINE.iter().any(|name| {
+        crate_name.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('_'))
+    })
 }
 
 /// What is kept of a text.

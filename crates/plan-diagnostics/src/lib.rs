@@ -17,7 +17,6 @@ mod plan_bundle;
 mod planner;
 mod progress;
 mod query_run;
-mod sql_text;
 mod tap;
 
 pub use fingerprint::{Fingerprints, PlanTexts};
@@ -27,4 +26,3 @@ pub use plan_bundle::{PLAN_BUNDLE_FORMAT, PlanBundle, PlanMetrics, PlanOperator}
 pub use planner::instrument;
 pub use progress::{LiveOperator, LiveQueries, LiveQuery};
 pub use query_run::{PlannedQuery, QueryKind, QueryOutcome, QueryReport};
-pub use sql_text::strip_sql_literals;

@@ -17,7 +17,7 @@ impl RunState {
         plan_signature: Option<String>,
     ) -> Artifact {
         let of_files = written.location.is_some();
-        let shown = |text: &str| self.policy.capture(text).to_text();
+        let shown = |text: &str| self.policy.capture_name(text).to_text();
         let artifact = Artifact {
             name: written.name.clone(),
             materialization: written.materialization.name().to_owned(),

@@ -36,7 +36,7 @@ impl Progress for LiveProgress {
 impl LiveProgress {
     fn operators(&self, live: Vec<LiveOperator>) -> Vec<OperatorProgress> {
         let shown = |detail: String| match self.policy.sql_text() {
-            SqlText::Whole => self.policy.redactor().text(&detail),
+            SqlText::Whole => self.policy.redactor().plan_text(&detail),
             _ => String::new(),
         };
         live.into_iter()

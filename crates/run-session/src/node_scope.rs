@@ -17,7 +17,6 @@ use daglight_otel_bridge::{
     StageSpan, StageSpanBuilder,
     names::{self, Key, key},
 };
-use daglight_plan_diagnostics::strip_sql_literals;
 use daglight_run_identity::{Node, NodeKind};
 use datafusion::arrow::datatypes::SchemaRef;
 use opentelemetry::Context;
@@ -104,7 +103,7 @@ impl NodeScope {
         let scope = Self {
             stage,
             dataset,
-            sql: code.and_then(|code| run.policy.capture_sql(&code.text, || strip_sql_literals(&code.text))),
+            sql: code.and_then(|code| run.policy.capture_sql(&code.text)),
             span: span.context(),
             run,
             name,

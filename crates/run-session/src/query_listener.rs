@@ -85,9 +85,11 @@ impl NodeQuery {
         let bundle = run.bundle.as_ref()?;
         let path =
             bundle.plan_file(run.next_plan_number(), &self.node.name, &self.query.fingerprints.plan_hash);
+        // Other texts of the plan write values in a form in which none could be told from a name.
+        run.policy.redactor().learn_plan(&self.query.texts.logical);
         let with_literals = run.policy.sql_text() == SqlText::Whole;
         let plan = PlanBundle::new(report, Some(&self.node.name), with_literals)
-            .with_texts(|text| run.policy.redactor().text(text));
+            .with_texts(|text| run.policy.redactor().plan_text(text));
         let written = serde_json::to_vec(&plan)
             .map_err(std::io::Error::from)
             .and_then(|text| FileBelow::deep(&path, 2).replace(&text));

@@ -16,7 +16,6 @@ use daglight_otel_bridge::{
     RunScope, SignalFiles, StageSpan,
     names::{self, Key, key},
 };
-use daglight_plan_diagnostics::strip_sql_literals;
 use daglight_run_identity::{Dag, RunId};
 use daglight_tracker_client::{Event, Reserve, Tracker};
 
@@ -34,6 +33,8 @@ use crate::{
 
 pub(crate) fn start(telemetry: &Telemetry, dag: &Dag, options: RunOptions) -> Arc<RunState> {
     let settings = telemetry.settings();
+    // Before anything of the run leaves.
+    dag.files().values().for_each(|text| telemetry.policy().redactor().learn(text));
     let run_id = RunId::new();
     let git = telemetry.git(options.source_dir.clone());
     let mut tags = run_tags(telemetry, run_id, &git, &options.tags);
@@ -52,7 +53,8 @@ pub(crate) fn start(telemetry: &Telemetry, dag: &Dag, options: RunOptions) -> Ar
     show_policy(&root, telemetry);
     tags.insert(key::OTEL_TRACE_ID.to_owned(), root.trace_id());
     tags.insert(key::OTEL_SPAN_ID.to_owned(), root.span_id());
-    tags.extend(trace_url(settings, &root).map(|url| ("trace_url".to_owned(), url)));
+    let shown_url = trace_url(settings, &root).map(|url| telemetry.policy().redactor().text(&url));
+    tags.extend(shown_url.map(|url| ("trace_url".to_owned(), url)));
     let tracker = bundle.as_ref().filter(|_| settings.tracker.enabled).map(|bundle| {
         let connection = telemetry.shared.connection.clone();
         Tracker::start(&bundle.tracker_dir(), settings.bundle.durability, connection)
@@ -107,7 +109,10 @@ fn show_policy(root: &StageSpan, telemetry: &Telemetry) {
 /// Tells the tracker, the bundle and the log that the run has started.
 fn announce(state: &RunState) {
     if let Some(tracker) = &state.tracker {
-        let note = |key: &str, text: &str| state.policy.capture_named(key, text).to_text();
+        let note = |key: &str, text: &str| {
+            let text = state.policy.redactor().comment_text(text);
+            state.policy.capture_named(key, text).to_text()
+        };
         let shown = state.dag.clone().with_code_text(|text| shown_code(text, &state.policy)).with_notes(note);
         tracker.record(&Event::version(&shown, BTreeMap::new()));
         let RunState { run_id, started_at, .. } = *state;
@@ -131,7 +136,7 @@ fn keep_reserve(state: &RunState) {
 }
 
 fn shown_code(text: &str, policy: &Policy) -> String {
-    let shown = policy.capture_sql(text, || strip_sql_literals(text));
+    let shown = policy.capture_sql(text);
     shown.map(|shown| shown.to_text()).unwrap_or_default()
 }
 

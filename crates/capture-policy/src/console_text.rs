@@ -1,0 +1,115 @@
+//! What a command prints of a script and of errors.
+
+use crate::Redactor;
+
+impl Redactor {
+    /// A text for the console, where lines of a script may be quoted with a caret below: without credentials, and without
+    /// literals where the policy shows none.
+    pub fn console_text(&self, text: &str) -> String {
+        let mut out = Vec::new();
+        let mut lines = text.split('\n').peekable();
+        while let Some(line) = lines.next() {
+            let quoted = lines.peek().and_then(|below| Quoted::new(line, below));
+            match quoted {
+                Some(quoted) => {
+                    lines.next();
+                    out.push(quoted.shown(self));
+                }
+                None => out.push(self.console_line(line)),
+            }
+        }
+        out.join("\n")
+    }
+
+    /// As [`Redactor::console_text`], for the error of a statement: its message is shown as [`Redactor::error_text`] has
+    /// it.
+    pub fn console_error(&self, text: &str) -> String {
+        let lines: Vec<&str> = text.split('\n').collect();
+        let quote = lines.windows(2).position(|pair| Quoted::new(pair[0], pair[1]).is_some());
+        let (message, quote) = lines.split_at(quote.unwrap_or(lines.len()));
+        let mut shown = self.error_text(&message.join("\n"));
+        if !quote.is_empty() {
+            shown.push('\n');
+            shown.push_str(&self.console_text(&quote.join("\n")));
+        }
+        shown
+    }
+
+    fn console_line(&self, line: &str) -> String {
+        if line.contains('\'') {
+            self.name_text(&self.without_sql_secrets(line))
+        } else {
+            self.name_text(line)
+        }
+    }
+}
+
+/// A line of a script with a caret below, as errors quote it: `12 | SELECT x` and `   |        ^`.
+struct Quoted<'a> {
+    margin: &'a str,
+    source: &'a str,
+    below_margin: &'a str,
+    caret: usize,
+}
+
+impl<'a> Quoted<'a> {
+    fn new(line: &'a str, below: &'a str) -> Option<Self> {
+        let bar = line
+            .find(" | ")
+            .filter(|bar| *bar > 0 && line.as_bytes()[..*bar].iter().all(u8::is_ascii_digit))?;
+        let (margin, source) = line.split_at(bar + " | ".len());
+        let (below_margin, rest) = below.split_at_checked(margin.len())?;
+        let indent = rest.strip_suffix('^')?;
+        let is_quote = below_margin.trim() == "|" && indent.chars().all(char::is_whitespace);
+        is_quote.then(|| Self { margin, source, below_margin, caret: indent.chars().count() })
+    }
+
+    fn shown(&self, redactor: &Redactor) -> String {
+        let Self { margin, source, below_margin, caret } = self;
+        let shown = redactor.source_line(source);
+        if shown == *source {
+            let indent: String =
+                source.chars().take(*caret).map(|c| if c == '\t' { c } else { ' ' }).collect();
+            return format!("{margin}{source}\n{below_margin}{indent:caret$}^");
+        }
+        let before: String = source.chars().take(*caret).collect();
+        // Where the caret is inside of what is hidden, it stands under its end.
+        let column = redactor.source_line(&before).chars().count().min(shown.chars().count());
+        let indent: String = shown.chars().take(column).map(|c| if c == '\t' { c } else { ' ' }).collect();
+        format!("{margin}{shown}\n{below_margin}{indent}^")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{Policy, Profile};
+
+    #[track_caller]
+    fn check(profile: Profile, text: &str, expected: &str) {
+        let policy = Policy::of_profile(profile);
+        assert_eq!(policy.redactor().console_error(text), expected);
+    }
+
+    const DIVIDED: &str = "a.sql:12:24: t: Arrow error: Divide by zero error\n\
+                           12 | SELECT 'zqmk one', b, 1/0\n   |                        ^";
+
+    #[test]
+    fn a_quoted_line_keeps_its_caret() {
+        check(Profile::Dev, DIVIDED, DIVIDED);
+        check(
+            Profile::Prod,
+            DIVIDED,
+            "a.sql:12:24: t: Arrow error: Divide by zero error\n12 | SELECT ?, b, ?/?\n   |               ^",
+        );
+    }
+
+    #[test]
+    fn a_quoted_line_has_no_credentials() {
+        check(
+            Profile::Dev,
+            "bad\n1 | WHERE password IN ('hunter2') AND a = b\n  |                                   ^",
+            "bad\n1 | WHERE password IN ('[redacted]') AND a = b\n  |                                      ^",
+        );
+        check(Profile::Dev, "\t1 | x\n", "\t1 | x\n");
+    }
+}

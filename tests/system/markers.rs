@@ -1,0 +1,110 @@
+//! A marker is planted in every place where a value or a credential can stand, and looked for in all that leaves: the
+//! bundle, with the records for the tracking server among its files, an OTLP receiver, and the console.
+
+use std::{collections::BTreeSet, fs, path::Path};
+
+use daglight_system_tests::{Checkout, Daglight, OtlpReceiver};
+
+/// The table of places.
+const PLACES: &str = include_str!("places.txt");
+
+const TABLES: &str = "CREATE TABLE t AS SELECT 1 AS n, 'a' AS s;\n\
+                      CREATE TABLE u AS SELECT 'ann' AS name, 'b' AS password;\n";
+
+/// A line of the table.
+struct Place<'a> {
+    row: &'a str,
+    code: i32,
+    script: String,
+    markers: BTreeSet<String>,
+}
+
+fn places(kind: &str) -> Vec<Place<'static>> {
+    let rows = PLACES.lines().filter(|row| row.split(' ').next() == Some(kind));
+    rows.map(|row| {
+        let mut columns = row.splitn(3, ' ').skip(1);
+        let code = columns.next().expect("a code").parse().expect("a code is a number");
+        let sql = columns.next().expect("statements").replace("\\n", "\n").replace("\\\\", "\\");
+        let markers = sql.split('«').skip(1).flat_map(|rest| rest.split('»').next().expect("an end").lines());
+        let markers = markers.map(|marker| marker.trim().to_lowercase()).filter(|marker| marker.len() > 3);
+        let markers: BTreeSet<String> = markers.collect();
+        assert!(!markers.is_empty(), "{row}");
+        Place { row, code, script: format!("{TABLES}{};\n", sql.replace(['«', '»'], "")), markers }
+    })
+    .collect()
+}
+
+/// Where in a folder a text stands, in capitals or not.
+fn files_with(folder: &Path, text: &str, found: &mut Vec<String>) {
+    for entry in fs::read_dir(folder).into_iter().flatten() {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            files_with(&path, text, found);
+            continue;
+        }
+        let content = String::from_utf8_lossy(&fs::read(&path).expect("a file")).to_lowercase();
+        if content.contains(text) || path.display().to_string().to_lowercase().contains(text) {
+            found.push(path.display().to_string());
+        }
+    }
+}
+
+#[track_caller]
+fn check(kind: &str, profile: &str) {
+    let places = places(kind);
+    assert!(places.len() > 20, "the table has places of this kind");
+    let receiver = OtlpReceiver::start();
+    let mut leaks = Vec::new();
+    for Place { row, code, script, markers } in &places {
+        let checkout = Checkout::new();
+        let town = checkout.path().join("by_town/town=zqmktown");
+        fs::create_dir_all(&town).expect("a folder");
+        for folder in [checkout.path(), &town] {
+            fs::write(folder.join("people.csv"), "name,age\nZiegenhals,3\nZiegenhals,4\n").expect("a file");
+        }
+        fs::write(checkout.path().join("bad.csv"), "name,age\nann,zqmkrow\n").expect("a file");
+        let pipeline = checkout.pipeline("places.sql", script);
+        let run = Daglight::run(&checkout, &pipeline).args(["--profile", profile]);
+        let finished = run
+            .env("HAMILTON_CAPTURE_DATA_STATISTICS", "true")
+            .env("HAMILTON_TRACKER_ENABLED", "true")
+            .observed_by(&receiver, "http/protobuf")
+            .finish();
+        if finished.code != Some(*code) {
+            leaks.push(format!("{row}\n    ended with {:?}: {}", finished.code, finished.stderr));
+        }
+        for marker in markers {
+            let mut found = Vec::new();
+            files_with(&checkout.path().join("out/run_bundle"), marker, &mut found);
+            for (name, text) in [("stdout", &finished.stdout), ("stderr", &finished.stderr)] {
+                if text.to_lowercase().contains(marker) {
+                    found.push(format!("{name}: {text}"));
+                }
+            }
+            if !found.is_empty() {
+                leaks.push(format!("{row}\n    {marker} under {profile} in {found:#?}"));
+            }
+        }
+    }
+    let received =
+        format!("{:?}{:?}{:?}", receiver.spans(), receiver.metrics(), receiver.logs()).to_lowercase();
+    assert!(received.contains("hamilton.node"), "the receiver has the spans");
+    let at_receiver =
+        places.iter().flat_map(|place| place.markers.iter().map(move |marker| (place.row, marker)));
+    let at_receiver = at_receiver.filter(|(_, marker)| received.contains(marker.as_str()));
+    leaks.extend(
+        at_receiver.map(|(row, marker)| format!("{row}\n    {marker} under {profile} at the receiver")),
+    );
+    assert!(leaks.is_empty(), "{} leaks:\n{}", leaks.len(), leaks.join("\n"));
+}
+
+#[test]
+fn no_value_leaves_in_production_from_any_place() {
+    check("values", "prod");
+}
+
+#[test]
+fn no_credential_leaves_from_any_place() {
+    check("secrets", "dev");
+    check("secrets", "prod");
+}
