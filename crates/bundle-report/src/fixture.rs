@@ -105,6 +105,9 @@ pub(crate) fn node(name: &str, dependencies: &[&str], start_ms: i64, duration_ms
         rows: Some(1_000),
         bytes: None,
         error: None,
+        attempts: 1,
+        earlier_attempts: Vec::new(),
+        recovered: false,
     }
 }
 

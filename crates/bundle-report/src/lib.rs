@@ -53,8 +53,8 @@ pub use layout::{DeleteError, Deleted};
 pub use ledger::{Delivery, Ledger, SignalLedger};
 pub use lines::FileReading;
 pub use manifest::{
-    FileEntry, Identity, Links, MANIFEST_FORMAT, MANIFEST_VERSION, Manifest, NodeRecord, NodeStatus,
-    RunStatus, Tracking, UpdateError,
+    AttemptRecord, FileEntry, Identity, Links, MANIFEST_FORMAT, MANIFEST_VERSION, Manifest, NodeRecord,
+    NodeStatus, RunStatus, Tracking, UpdateError,
 };
 pub use replace::WriteError;
 pub use report::{

@@ -184,6 +184,33 @@ pub struct NodeRecord {
     /// Why it failed.
     #[serde(default)]
     pub error: Option<String>,
+    /// How often it was run; what stands above is of the last time. 0 where it did not start, or nobody counted.
+    #[serde(default)]
+    pub attempts: u64,
+    /// The attempts before the last one: the last twenty of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub earlier_attempts: Vec<AttemptRecord>,
+    /// Whether the program went on without it, so that its failure is not one of the run.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub recovered: bool,
+}
+
+/// An attempt at a node that was not the last.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct AttemptRecord {
+    /// Which one, from 1.
+    pub attempt: u64,
+    /// How it ended; unfinished where the next one started before that.
+    pub status: NodeStatus,
+    /// When it started.
+    #[serde(default)]
+    pub started_at: Option<DateTime<Utc>>,
+    /// How long it took.
+    #[serde(default)]
+    pub duration_ms: Option<f64>,
+    /// Why it failed.
+    #[serde(default)]
+    pub error: Option<String>,
 }
 
 /// How a node ended.

@@ -62,6 +62,9 @@ fn unknown(name: String) -> NodeRecord {
         rows: None,
         bytes: None,
         error: None,
+        attempts: 0,
+        earlier_attempts: Vec::new(),
+        recovered: false,
     }
 }
 

@@ -43,9 +43,9 @@ pub use daglight_plan_diagnostics as plans;
 pub use daglight_run_identity as identity;
 #[cfg(feature = "session")]
 pub use daglight_run_session::{
-    BundleState, BundleStatus, CloseError, FinishReport, LIFECYCLE_TARGET, NOTE_TARGET, Node, NodeRecord,
-    NodeStatus, ReportPaths, Run, RunLinks, RunOptions, RunStatus, SyncReport, Telemetry, TelemetryError,
-    Tracking, close_dead_run, follow_spawned_tasks, sync_run,
+    AttemptRecord, BundleState, BundleStatus, CloseError, FinishReport, LIFECYCLE_TARGET, NOTE_TARGET, Node,
+    NodeRecord, NodeStatus, ReportPaths, Run, RunError, RunLinks, RunOptions, RunStatus, SyncReport,
+    Telemetry, TelemetryError, Tracking, close_dead_run, follow_spawned_tasks, sync_run,
 };
 #[cfg(feature = "sql")]
 pub use daglight_sql_pipeline as sql;

@@ -225,6 +225,8 @@ keys! {
     Status = "status",
     /// Whether the stage took longer than its threshold.
     Slow = "slow",
+    /// Which attempt at a node a span is, from 2; the first says nothing.
+    Attempt = "attempt",
     /// Nodes that run at this moment.
     ActiveTasks = "active_tasks",
     /// Bytes that the process has read from storage.

@@ -6,7 +6,11 @@ use daglight_materializers::{Entry, Produced, Written, schema_hash};
 use daglight_run_identity::NodeKind;
 use serde_json::{Map, Value, json};
 
-use crate::{location::shown_location, log::error_that, run_state::RunState};
+use crate::{
+    location::shown_location,
+    log::error_that,
+    run_state::{FailedPart, RunState},
+};
 
 impl RunState {
     /// Notes an output of a node. What is given back is what may be shown of it.
@@ -58,7 +62,7 @@ impl RunState {
     /// Compares the outputs with the registry. What differs is a warning, or fails the run where the registry is strict.
     pub(crate) fn check_registry(&self) {
         let records = self.records();
-        let succeeded = records.failure.is_none();
+        let succeeded = records.failure().is_none();
         let findings =
             self.telemetry.registry().check(&self.dag.name().to_string(), &records.produced, succeeded);
         drop(records);
@@ -73,7 +77,7 @@ impl RunState {
             };
             let reason = self.policy.capture(reason);
             error_that(&reason);
-            self.fail(reason);
+            self.fail(FailedPart::Run, reason);
         }
     }
 }

@@ -1,6 +1,10 @@
 //! What a run says at its end.
 
-use std::{collections::BTreeMap, path::PathBuf, time::SystemTime};
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    time::{Duration, SystemTime},
+};
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use daglight_bundle_report::{
@@ -40,6 +44,9 @@ pub struct FinishReport {
     pub report: Option<ReportPaths>,
     /// Where servers show the run.
     pub links: RunLinks,
+    /// Queries that belong to the run, and to none of its nodes: they ran in a stage, beside the nodes, or in a task that
+    /// nothing ties to one. They have spans and plans like all others.
+    pub queries_without_node: u64,
     /// The accounts: produced = delivered + waiting + dropped.
     pub ledger: Delivery,
     /// Whether the run was meant for a tracking server.
@@ -72,6 +79,9 @@ pub struct RunLinks {
     pub trace: Option<String>,
 }
 
+/// How long the end of a run waits for dropped queries to say how they ended.
+const DROPPED_QUERIES_LIMIT: Duration = Duration::from_millis(250);
+
 /// What is known only at the end of a run.
 pub(crate) struct Ending {
     ended_at: DateTime<Utc>,
@@ -85,7 +95,9 @@ pub(crate) fn finish(state: &RunState) -> FinishReport {
     if let Some(heartbeat) = heartbeat {
         heartbeat.stop();
     }
+    state.settle(DROPPED_QUERIES_LIMIT);
     close_open_nodes(state, ended_at);
+    say_what_has_no_run(state);
     state.check_registry();
     say_how_it_ended(state);
     let settings = state.telemetry.settings();
@@ -95,7 +107,7 @@ pub(crate) fn finish(state: &RunState) -> FinishReport {
 
     // The tracker goes first: it gives the id by which the root span refers to the Hamilton run.
     let tracker_ledger = state.tracker.as_ref().map(|tracker| {
-        let succeeded = state.records().failure.is_none();
+        let succeeded = state.records().failure().is_none();
         if !late_tags.is_empty() {
             tracker.record(&Event::TagsUpserted { tags: late_tags, time: ended_at });
         }
@@ -163,6 +175,7 @@ pub(crate) fn finish(state: &RunState) -> FinishReport {
     let delivery = Delivery { tracker: tracker_ledger.map(account), signals: signal_accounts(&signals) };
     let ending = Ending { ended_at, delivery };
     let report = write_files(state, &ending);
+    let queries_without_node = state.records().queries_without_node;
     FinishReport {
         run_id: state.run_id,
         dag_name: state.dag.name().to_string(),
@@ -172,10 +185,22 @@ pub(crate) fn finish(state: &RunState) -> FinishReport {
         bundle: state.bundle.as_ref().map(|bundle| bundle.dir().to_owned()),
         report,
         links: links(state),
+        queries_without_node,
         ledger: ending.delivery,
         tracking: tracking(state),
         warnings: state.warnings(),
         tags: state.tags(),
+    }
+}
+
+/// Queries that were seen, and that nothing says which of several runs they belong to.
+fn say_what_has_no_run(state: &RunState) {
+    let queries = state.records().queries_without_run;
+    if queries > 0 {
+        state.warn(format!(
+            "{queries} queries ran beside the code of several open runs and belong to none of them: \
+             start them with node.spawn, or in node.context() or run.context()"
+        ));
     }
 }
 
@@ -198,7 +223,7 @@ fn close_open_nodes(state: &RunState, time: DateTime<Utc>) {
 }
 
 fn say_how_it_ended(state: &RunState) {
-    let failure = state.records().failure.clone();
+    let failure = state.records().failure().cloned();
     let _guard = state.root.context.clone().attach();
     match failure {
         None => log!(INFO, "run succeeded", run_id = field(state.run_id)),
@@ -246,7 +271,7 @@ pub(crate) fn write_manifest(state: &RunState, ending: Option<&Ending>) {
     let Some(bundle) = &state.bundle else { return };
     let link = state.tracker.as_ref().and_then(|tracker| tracker.link());
     let records = state.records();
-    let (warnings, error) = (records.warnings.clone(), records.failure.as_ref().map(Captured::to_text));
+    let (warnings, error) = (records.warnings.clone(), records.failure().map(Captured::to_text));
     drop(records);
     let manifest = Manifest {
         format: MANIFEST_FORMAT.to_owned(),
@@ -304,7 +329,7 @@ fn take_over(own: &mut Manifest, there: Manifest) {
 fn status(state: &RunState, ending: Option<&Ending>) -> RunStatus {
     match ending {
         None => RunStatus::Running,
-        Some(_) if state.records().failure.is_some() => RunStatus::Failure,
+        Some(_) if state.records().failure().is_some() => RunStatus::Failure,
         Some(_) => RunStatus::Success,
     }
 }

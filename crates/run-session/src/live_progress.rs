@@ -4,7 +4,7 @@ use daglight_capture_policy::{Policy, SqlText};
 use daglight_heartbeat::{OperatorProgress, Progress, QueryProgress};
 use daglight_plan_diagnostics::{LiveOperator, LiveQueries};
 
-use crate::node_scope::QueryOwners;
+use crate::query_owner::QueryOwners;
 
 /// Adapts the registry of live queries to the heartbeat, for the queries of one run.
 pub(crate) struct LiveProgress {
@@ -23,7 +23,7 @@ impl Progress for LiveProgress {
                 let node = self.owners.node_of(query.id)?;
                 Some(QueryProgress {
                     query_id: query.id.to_string(),
-                    node: Some(node),
+                    node,
                     started: query.started_at.into(),
                     rows_output: query.rows,
                     operators: self.operators(query.operators),

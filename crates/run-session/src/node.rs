@@ -10,11 +10,18 @@ use daglight_otel_bridge::{
 use datafusion::{
     arrow::datatypes::SchemaRef, dataframe::DataFrame, error::DataFusionError, prelude::SessionContext,
 };
+use opentelemetry::{Context, context::FutureExt as _};
 use serde_json::Value;
+use tokio::task::JoinHandle;
 
 use crate::{
-    RunError, attributes::plan_signature, beside_runtime::within, location::shown_location,
-    node_scope::NodeScope, stage::in_span,
+    RunError,
+    attributes::plan_signature,
+    beside_runtime::within,
+    location::shown_location,
+    node_scope::{HandedOut, NodeScope},
+    query_write::OutputWrites,
+    stage::in_span,
 };
 
 /// How long it may take to ask a store for metadata, so that a slow one does not hold up the pipeline.
@@ -65,6 +72,68 @@ impl Node {
         in_span(span.start(), &self.scope.run.policy, work).await
     }
 
+    /// The OpenTelemetry context of the node, or of the stage of it that calls. What runs in it belongs to the node, as a
+    /// thread does that has attached it: `let _guard = node.context().attach();`.
+    pub fn context(&self) -> Context {
+        self.scope.here()
+    }
+
+    /// Work that belongs to the node wherever it is polled, such as one that is given to a `JoinSet`.
+    pub fn in_context<F: Future>(&self, work: F) -> impl Future<Output = F::Output> + use<F> {
+        work.with_context(self.context())
+    }
+
+    /// As `tokio::spawn`, for work of the node.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime, as `tokio::spawn` does.
+    pub fn spawn<F>(&self, work: F) -> JoinHandle<F::Output>
+    where
+        F: Future<Output: Send + 'static> + Send + 'static,
+    {
+        tokio::spawn(self.in_context(work))
+    }
+
+    /// As `tokio::task::spawn_blocking`, for work of the node.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime, as `tokio::task::spawn_blocking` does.
+    pub fn spawn_blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> JoinHandle<T> {
+        let context = self.context();
+        tokio::task::spawn_blocking(move || {
+            let _guard = context.attach();
+            work()
+        })
+    }
+
+    /// Says that the node stands for a frame, which it hands out: the frame's columns are the node's, and its rows and data
+    /// summary when somebody executes it as it is, by collecting or writing it, also after the end of the node. Queries that
+    /// the node makes in passing, such as a `count()`, are not taken for its result.
+    ///
+    /// ```
+    /// # use daglight_run_session::Node;
+    /// # use datafusion::{error::Result, prelude::{DataFrame, SessionContext}};
+    /// async fn late(node: Node, ctx: &SessionContext) -> Result<DataFrame> {
+    ///     let late = ctx.sql("SELECT * FROM orders WHERE slack < 2").await?;
+    ///     node.frame(&late);
+    ///     Ok(late)
+    /// }
+    /// ```
+    pub fn frame(&self, frame: &DataFrame) {
+        let plan = frame.logical_plan();
+        let mut facts = self.scope.facts();
+        facts.schema = Some(Arc::clone(plan.schema().inner()));
+        facts.handed_out = HandedOut::Frame;
+        (facts.rows, facts.bytes, facts.summary) = (None, None, None);
+        drop(facts);
+        if !self.scope.run.has_ended() {
+            self.scope.run.frames.add(plan.clone(), &self.scope);
+        }
+    }
+
     /// Records a value of one's own; the page shows it with the node's results. It passes the capture policy.
     pub fn record(&self, name: impl Into<String>, value: impl Into<Value>) {
         let name = name.into();
@@ -98,7 +167,9 @@ impl Node {
         frame: DataFrame,
         output: impl Output,
     ) -> Result<Written, DataFusionError> {
-        let written = output.write(session, frame).await?;
+        // The output says what it has written; the queries by which it does need not.
+        let here = self.context().with_value(OutputWrites);
+        let written = output.write(session, frame).with_context(here).await?;
         self.written(written.clone());
         Ok(written)
     }
@@ -120,6 +191,7 @@ impl Node {
     /// Records an artifact that was written by other means.
     pub fn written(&self, written: Written) {
         let mut facts = self.scope.facts();
+        facts.writes.retain(|write| !write.is(&written));
         facts.schema = Some(Arc::clone(&written.schema));
         if written.location.is_none() {
             facts.table = Some(written.name.clone());

@@ -1,22 +1,27 @@
 //! The telemetry around the code of one node.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Instant, SystemTime},
+};
 
 use chrono::Utc;
-use daglight_bundle_report::{NodeRecord, NodeStatus};
+use daglight_bundle_report::{AttemptRecord, NodeRecord, NodeStatus};
 use daglight_heartbeat::TaskGuard;
-use daglight_otel_bridge::{StageSpan, names::Key};
-use daglight_tracker_client::{Attribute, AttributeKind, AttributeRole, Event, Outcome};
+use daglight_otel_bridge::StageSpan;
+use daglight_tracker_client::{Event, Outcome};
 use opentelemetry::Context;
 
 use crate::{
-    attributes::attributes,
     log::{field, known, log},
+    node_end::NodeEnd,
     node_scope::NodeScope,
     run_error::RecordedError,
-    run_state::RunState,
-    trace_link::trace_link,
+    run_state::{FailedPart, RunState},
 };
+
+/// Earlier attempts that are kept of a node, the last ones.
+const MAX_ATTEMPTS: usize = 20;
 
 /// A node between its start and its end. Dropped before its end, by a panic or because the caller gave up, it ends as
 /// a failure that says so.
@@ -24,36 +29,34 @@ pub(crate) struct NodeRun {
     scope: Arc<NodeScope>,
     span: Option<StageSpan>,
     started: Instant,
-    /// Whether the tracker knows the node, and this is the first time it runs.
+    /// Whether the tracker knows the node.
     tracked: bool,
+    attempt: u64,
     _task: Option<TaskGuard>,
 }
 
 impl NodeRun {
     pub(crate) fn start(state: &Arc<RunState>, name: &str) -> Self {
-        let kind = state.dag.node(name).map(|node| node.kind);
-        let first = !state.records().nodes.contains_key(name);
-        if kind.is_none() {
+        let tracked = state.dag.node(name).is_some() && !state.has_ended();
+        if state.has_ended() {
+            state.warn(format!("node {name:?} runs after the end of its run: nothing of it is recorded"));
+        } else if !tracked {
             state.warn(format!(
-                "node {name:?} is none of the DAG {}: the tracker cannot show it",
+                "node {name:?} is not a node of the DAG {}: it stands in the trace, but the tracker cannot show it",
                 state.dag.name()
             ));
-        } else if !first {
-            state.warn(format!("node {name:?} runs more than once: the tracker shows the first time"));
         }
-        let tracked = kind.is_some() && first;
-        let (scope, span) = NodeScope::start(Arc::clone(state), name.to_owned());
-        if tracked {
-            state.records().nodes.insert(name.to_owned(), record_of(state, name));
-            if let Some(tracker) = &state.tracker {
-                tracker.record(&Event::TaskStarted { node: name.to_owned(), time: Utc::now() });
-            }
+        let attempt = if tracked { begin_attempt(state, name) } else { 1 };
+        let (scope, span) = NodeScope::start(Arc::clone(state), name.to_owned(), attempt);
+        if tracked && let Some(tracker) = &state.tracker {
+            tracker.record(&Event::TaskStarted { node: name.to_owned(), time: Utc::now() });
         }
         Self {
             scope,
             span: Some(span),
             started: Instant::now(),
             tracked,
+            attempt,
             _task: state.beat_while_active(name),
         }
     }
@@ -75,76 +78,71 @@ impl NodeRun {
         self.end(Some(error));
     }
 
+    /// Ends the node. What its queries say of it follows when the last of them has ended, which mostly is now.
     fn end(&mut self, error: Option<&RecordedError>) {
         let Some(span) = self.span.take() else { return };
         let state = &self.scope.run;
         let elapsed = self.started.elapsed();
-        let facts = self.scope.facts();
-        if let Some(rows) = facts.rows {
-            span.row_count(rows);
-        }
-        if let Some(schema) = &facts.schema {
-            span.column_count(schema.fields().len() as u64);
-        }
-        if let Some(bytes) = facts.bytes {
-            span.bytes(bytes);
-        }
-        if let Some(query) = facts.queries.last() {
-            span.set(Key::PlanHash, state.policy.capture(query.plan_hash.as_str()));
-            span.set(Key::SourceTables, state.policy.capture(query.source_tables.clone()));
-            span.set(Key::QueryId, query.id);
-        }
-        if let Some(table) = &facts.table {
-            span.set(Key::Table, state.policy.capture(table.as_str()));
-        }
+        let (ended_at, time) = (SystemTime::now(), Utc::now());
         let message = error.map(|error| state.policy.capture_error(&error.text()));
         {
             let _guard = span.context().attach();
             let node = state.policy.capture(self.scope.name.as_str());
             match (&message, error) {
                 (Some(message), Some(error)) => {
-                    span.fail(error.error_type, message);
+                    let stack = state.policy.capture_stack(error.lines());
+                    span.fail_with_stack(error.error_type, message, Some(&stack));
                     log!(ERROR, "node failed", node = field(node), error = field(message));
                     let reason = format!("node {}: {}", self.scope.name, message.to_text());
-                    state.fail(state.policy.capture(reason));
+                    let part = FailedPart::Node(self.scope.name.clone());
+                    if !self.is_overtaken() {
+                        state.fail(part, state.policy.capture(reason));
+                    }
                 }
                 _ => log!(
                     INFO,
                     "node finished",
                     node = field(node),
-                    rows = known(facts.rows),
+                    rows = known(self.scope.facts().rows),
                     elapsed_ms = field(elapsed.as_secs_f64() * 1e3),
                 ),
             }
         }
         if self.tracked {
-            let lines = error.map(RecordedError::lines);
-            if let Some(tracker) = &state.tracker {
-                let mut attributes =
-                    attributes(&facts, lines.as_deref(), &state.policy, state.telemetry.registry());
-                let link = trace_link(state.telemetry.settings(), &span, &state.policy);
-                attributes.extend(link.map(|link| {
-                    Attribute::new("trace", AttributeKind::Html, AttributeRole::ArtifactLink, link)
-                }));
-                tracker.record(&Event::TaskFinished {
-                    node: self.scope.name.clone(),
-                    time: Utc::now(),
-                    status: if error.is_none() { Outcome::Success } else { Outcome::Failure },
-                    attributes,
-                });
-            }
             let mut records = state.records();
-            records.plans.insert(self.scope.name.clone(), facts.plan_hashes());
-            if let Some(record) = records.nodes.get_mut(&self.scope.name) {
+            if let Some(record) = records.nodes.get_mut(&self.scope.name)
+                && record.attempts == self.attempt
+            {
                 record.status = if error.is_none() { NodeStatus::Success } else { NodeStatus::Failure };
                 record.duration_ms = Some(elapsed.as_secs_f64() * 1e3);
-                record.rows = facts.rows;
-                record.bytes = facts.bytes;
                 record.error = message.as_ref().map(|message| message.to_text());
             }
         }
-        state.refresh_execution_run_id();
-        span.end();
+        let mut ending = NodeEnd {
+            span,
+            ended_at,
+            time,
+            outcome: if error.is_none() { Outcome::Success } else { Outcome::Failure },
+            error: error.map(RecordedError::lines),
+            tracked: self.tracked,
+            attempt: self.attempt,
+            sent: Vec::new(),
+        };
+        if self.scope.goes_on() {
+            ending.announce(&self.scope);
+        }
+        match self.scope.defer(ending) {
+            Some(ending) => ending.complete(&self.scope),
+            // Nobody would end it later.
+            None if state.has_ended() => self.scope.give_up(),
+            None => state.await_node(&self.scope),
+        }
+    }
+
+    /// Whether the node was started again before this attempt ended.
+    fn is_overtaken(&self) -> bool {
+        let records = self.scope.run.records();
+        self.tracked && records.nodes.get(&self.scope.name).is_some_and(|node| node.attempts != self.attempt)
     }
 }
 
@@ -156,6 +154,46 @@ impl Drop for NodeRun {
         };
         self.end(Some(&error));
     }
+}
+
+/// Notes that a node starts; which time this is. The last attempt decides over node and run, what the earlier ones came to
+/// is kept.
+fn begin_attempt(state: &RunState, name: &str) -> u64 {
+    let mut records = state.records();
+    let Some(record) = records.nodes.get_mut(name) else {
+        records.nodes.insert(name.to_owned(), record_of(state, name));
+        return 1;
+    };
+    let earlier = AttemptRecord {
+        attempt: record.attempts,
+        status: record.status,
+        started_at: record.started_at,
+        duration_ms: record.duration_ms.take(),
+        error: record.error.take(),
+    };
+    if record.earlier_attempts.len() == MAX_ATTEMPTS {
+        record.earlier_attempts.remove(0);
+    }
+    let before = earlier.status;
+    record.earlier_attempts.push(earlier);
+    record.attempts += 1;
+    record.status = NodeStatus::Unfinished;
+    record.started_at = Some(Utc::now());
+    (record.rows, record.bytes, record.recovered) = (None, None, false);
+    let attempt = record.attempts;
+    records.recover(name);
+    drop(records);
+    match before {
+        NodeStatus::Success => {
+            state.warn(format!("node {name:?} runs again after it has succeeded: the last time counts"));
+        }
+        NodeStatus::Unfinished => {
+            state
+                .warn(format!("node {name:?} runs twice at the same time: the one that started last counts"));
+        }
+        _ => {}
+    }
+    attempt
 }
 
 /// The record of a node that starts now.
@@ -171,5 +209,8 @@ fn record_of(state: &RunState, name: &str) -> NodeRecord {
         rows: None,
         bytes: None,
         error: None,
+        attempts: 1,
+        earlier_attempts: Vec::new(),
+        recovered: false,
     }
 }

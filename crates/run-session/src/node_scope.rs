@@ -1,12 +1,8 @@
-//! What is known of a node while it runs, and which node a query belongs to.
+//! What is known of a node while it runs, and of the queries that outlive its code.
 
 use std::{
-    collections::HashMap,
     path::Path,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -20,9 +16,11 @@ use daglight_otel_bridge::{
 use daglight_run_identity::{Node, NodeKind};
 use datafusion::arrow::datatypes::SchemaRef;
 use opentelemetry::Context;
-use tokio::sync::Notify;
 
-use crate::{beside_runtime::within, location::shown_location, run_state::RunState};
+use crate::{
+    location::shown_location, node_end::NodeEnd, query_owner::QueryOwner, query_write::QueryWrite,
+    run_state::RunState, session_tables::QueryResult,
+};
 
 /// A node that runs. Its OpenTelemetry context holds it, so that queries planned inside find it.
 pub(crate) struct NodeScope {
@@ -34,11 +32,31 @@ pub(crate) struct NodeScope {
     pub(crate) dataset: Captured,
     /// The SQL of the node, where that is its code.
     pub(crate) sql: Option<Captured>,
+    /// Whether its code is a script, whose front-end says itself what it writes.
+    pub(crate) is_scripted: bool,
     facts: Mutex<NodeFacts>,
-    open_queries: AtomicUsize,
-    query_ended: Notify,
+    open: Mutex<OpenQueries>,
     /// Of its span, without this node in it, which would keep itself alive.
     span: Context,
+}
+
+/// The queries of a node that have not ended, and the node's own end where it waits for them.
+#[derive(Default)]
+struct OpenQueries {
+    count: usize,
+    ending: Option<NodeEnd>,
+}
+
+/// The frame that a node hands out.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum HandedOut {
+    /// None.
+    #[default]
+    Nothing,
+    /// One that nobody has executed.
+    Frame,
+    /// One that was executed.
+    Executed,
 }
 
 /// What a node has done so far.
@@ -53,6 +71,12 @@ pub(crate) struct NodeFacts {
     pub(crate) source: Option<SourceFacts>,
     /// What it has written, as it may be shown.
     pub(crate) artifacts: Vec<Artifact>,
+    /// What its queries have written, as far as no artifact says so.
+    pub(crate) writes: Vec<QueryWrite>,
+    /// What its queries have returned, as far as it may be in a table now.
+    pub(crate) results: Vec<QueryResult>,
+    /// Whether its rows are those of a frame that it hands out, and not those of its last query.
+    pub(crate) handed_out: HandedOut,
     pub(crate) queries: Vec<QueryFacts>,
     /// Values that the node's own code has recorded, by name.
     pub(crate) recorded: Vec<(String, Captured)>,
@@ -86,20 +110,21 @@ pub(crate) struct QueryFacts {
     pub(crate) plan_file: Option<String>,
 }
 
-/// Marks the node in an OpenTelemetry context.
-struct CurrentNode(Arc<NodeScope>);
-
 impl NodeScope {
     /// Starts a node, with its span.
-    pub(crate) fn start(run: Arc<RunState>, name: String) -> (Arc<Self>, StageSpan) {
+    pub(crate) fn start(run: Arc<RunState>, name: String, attempt: u64) -> (Arc<Self>, StageSpan) {
         let node = run.dag.node(&name);
         let external_name = node.and_then(|node| node.tags.get("materialized_name")).unwrap_or(&name);
         let dataset = run.policy.capture(external_name.as_str());
         let stage = node.map_or("execute", stage_of);
         let builder = run.signals.span(names::span::NODE).parent(&run.root.context).node(&name).stage(stage);
-        let builder = builder.attribute(Key::Dataset, dataset.clone());
+        let mut builder = builder.attribute(Key::Dataset, dataset.clone());
+        if attempt > 1 {
+            builder = builder.attribute(Key::Attempt, attempt);
+        }
         let span = node.into_iter().fold(builder, |span, node| described(span, node, &run.policy)).start();
         let code = node.and_then(|node| node.code.as_ref()).filter(|code| is_sql(&code.path));
+        let is_scripted = code.is_some();
         let scope = Self {
             stage,
             dataset,
@@ -107,30 +132,25 @@ impl NodeScope {
             span: span.context(),
             run,
             name,
+            is_scripted,
             facts: Mutex::default(),
-            open_queries: AtomicUsize::new(0),
-            query_ended: Notify::new(),
+            open: Mutex::default(),
         };
         (Arc::new(scope), span)
     }
 
     /// The context of the node's span, with this node in it.
     pub(crate) fn context(self: &Arc<Self>) -> Context {
-        self.span.with_value(CurrentNode(Arc::clone(self)))
+        QueryOwner::Node(Arc::clone(self)).in_context(&self.span)
     }
 
     /// The context in which the calling code runs. Where that is none of the node, as in a task that was spawned, the
     /// node's own.
     pub(crate) fn here(self: &Arc<Self>) -> Context {
-        match Self::current() {
-            Some(current) if Arc::ptr_eq(&current, self) => Context::current(),
+        match QueryOwner::current() {
+            Some(QueryOwner::Node(current)) if Arc::ptr_eq(&current, self) => Context::current(),
             _ => self.context(),
         }
-    }
-
-    /// The node that the current task runs, if it runs one.
-    pub(crate) fn current() -> Option<Arc<Self>> {
-        Context::map_current(|context| context.get::<CurrentNode>().map(|current| Arc::clone(&current.0)))
     }
 
     pub(crate) fn facts(&self) -> MutexGuard<'_, NodeFacts> {
@@ -138,28 +158,54 @@ impl NodeScope {
     }
 
     pub(crate) fn query_started(&self) {
-        self.open_queries.fetch_add(1, Ordering::AcqRel);
+        self.open().count += 1;
     }
 
     pub(crate) fn query_ended(&self) {
-        self.open_queries.fetch_sub(1, Ordering::AcqRel);
-        self.query_ended.notify_waiters();
+        self.open().count -= 1;
+        self.settle();
     }
 
-    /// Waits for queries that were dropped before their end: their partitions stop on threads of the runtime a moment
-    /// later. Never longer than `limit`.
-    pub(crate) async fn queries_to_end(&self, limit: Duration) {
-        let all_ended = async {
-            loop {
-                let next = self.query_ended.notified();
-                if self.open_queries.load(Ordering::Acquire) == 0 {
-                    return;
-                }
-                next.await;
-            }
-        };
-        // A query that takes longer is reported when it ends.
-        let _ = within(limit, all_ended).await;
+    /// Keeps the end of a node whose queries go on, or whose frame was not executed, until that is done. It comes back where
+    /// there is nothing to wait for.
+    pub(crate) fn defer(&self, ending: NodeEnd) -> Option<NodeEnd> {
+        let mut open = self.open();
+        if self.is_settled(&open) {
+            return Some(ending);
+        }
+        open.ending = Some(ending);
+        None
+    }
+
+    /// Whether something is to be expected of the node after the end of its code.
+    pub(crate) fn goes_on(&self) -> bool {
+        !self.is_settled(&self.open())
+    }
+
+    fn is_settled(&self, open: &OpenQueries) -> bool {
+        open.count == 0 && self.facts().handed_out != HandedOut::Frame
+    }
+
+    /// Completes the node when its code and all of its queries have ended.
+    pub(crate) fn settle(&self) {
+        let mut open = self.open();
+        let ending = if self.is_settled(&open) { open.ending.take() } else { None };
+        drop(open);
+        if let Some(ending) = ending {
+            ending.complete(self);
+        }
+    }
+
+    /// Completes the node with what is known: the run ends.
+    pub(crate) fn give_up(&self) {
+        let ending = self.open().ending.take();
+        if let Some(ending) = ending {
+            ending.complete(self);
+        }
+    }
+
+    fn open(&self) -> MutexGuard<'_, OpenQueries> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -186,26 +232,4 @@ fn stage_of(node: &Node) -> &'static str {
 
 fn is_sql(path: &str) -> bool {
     Path::new(path).extension().is_some_and(|extension| extension.eq_ignore_ascii_case("sql"))
-}
-
-/// The nodes of the queries that run, by query id. Clones share it.
-#[derive(Clone, Default)]
-pub(crate) struct QueryOwners(Arc<Mutex<HashMap<u64, String>>>);
-
-impl QueryOwners {
-    pub(crate) fn insert(&self, query_id: u64, node: String) {
-        self.lock().insert(query_id, node);
-    }
-
-    pub(crate) fn remove(&self, query_id: u64) {
-        self.lock().remove(&query_id);
-    }
-
-    pub(crate) fn node_of(&self, query_id: u64) -> Option<String> {
-        self.lock().get(&query_id).cloned()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<u64, String>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }

@@ -1,56 +1,140 @@
-//! A query of a node: its spans, its plan bundle, and what the node learns from it.
+//! A query of a run: its spans, its plan bundle, and what the node learns from it that it belongs to.
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak},
     time::Duration,
 };
 
+use arrow::datatypes::SchemaRef;
+
 use daglight_capture_policy::SqlText;
 use daglight_guarded_files::FileBelow;
-use daglight_materializers::SummaryTap;
+use daglight_materializers::{DataSummary, SummaryTap};
 use daglight_otel_bridge::{
     SpanStatus, StageSpan, StageSpanBuilder,
     names::{self, Key, key},
 };
 use daglight_plan_diagnostics::{
-    OperatorReport, PlanBundle, PlannedQuery, QueryListener, QueryOutcome, QueryReport,
+    DataTap, OperatorReport, PartitionTap, PlanBundle, PlannedQuery, QueryListener, QueryOutcome, QueryReport,
 };
 use opentelemetry::Context;
 
-use crate::node_scope::{NodeScope, QueryFacts};
+use crate::{
+    node_scope::{HandedOut, NodeScope, QueryFacts},
+    query_owner::QueryOwner,
+    query_write::{OutputWrites, QueryWrite},
+    run_state::RunState,
+    session_observer::owner_of,
+    session_tables::{FirstColumn, MAX_RESULTS, QueryResult, Remember},
+    telemetry::Shared,
+};
 
 /// Operators that a node remembers of each query.
 const BUSIEST: usize = 5;
 
-pub(crate) struct NodeQuery {
-    node: Arc<NodeScope>,
-    parent: Context,
+/// A query of an instrumented session.
+pub(crate) struct RunQuery {
+    telemetry: Weak<Shared>,
     query: Arc<PlannedQuery>,
     tap: Option<SummaryTap>,
+    first_column: FirstColumn,
+    /// An output writes by it, and says itself what it has written.
+    is_of_output: bool,
+    /// As far as it is known when the query is planned.
+    planned_in: Option<Place>,
+    /// As it is known when the query starts.
+    place: OnceLock<Option<Place>>,
     span: Mutex<Option<StageSpan>>,
 }
 
-impl NodeQuery {
-    /// To be called in the task that plans the query: its span belongs below the current one.
-    pub(crate) fn new(node: Arc<NodeScope>, query: &Arc<PlannedQuery>, tap: Option<SummaryTap>) -> Self {
-        let parent = Context::current();
-        let observed = Self { node, parent, query: Arc::clone(query), tap, span: Mutex::default() };
-        let planned = observed.span(names::span::PLAN, "plan").start_at(query.planned_at).start();
-        planned.end_at(query.planned_at + query.planning_time);
+/// Where a query belongs.
+#[derive(Clone)]
+struct Place {
+    owner: QueryOwner,
+    /// What its spans stand below.
+    parent: Context,
+    /// The node whose frame it executes.
+    handed_out_by: Option<Arc<NodeScope>>,
+}
+
+impl Place {
+    /// To be called in the task that plans or executes the query.
+    fn here(telemetry: &Weak<Shared>, query: &PlannedQuery) -> Option<Self> {
+        let (owner, parent) = owner_of(&*telemetry.upgrade()?, query)?;
+        let handed_out_by = owner.run().frames.node_of(query);
+        Some(Self { owner, parent, handed_out_by })
+    }
+
+    fn run(&self) -> &Arc<RunState> {
+        self.owner.run()
+    }
+
+    fn node_name(&self) -> Option<&str> {
+        self.owner.node().map(|node| node.name.as_str())
+    }
+}
+
+impl RunQuery {
+    /// To be called in the task that plans the query.
+    pub(crate) fn new(telemetry: Weak<Shared>, query: &Arc<PlannedQuery>, tap: Option<SummaryTap>) -> Self {
+        let planned_in = Place::here(&telemetry, query);
+        let is_of_output = Context::map_current(|context| context.get::<OutputWrites>().is_some());
+        let observed = Self {
+            telemetry,
+            query: Arc::clone(query),
+            tap,
+            first_column: FirstColumn::default(),
+            is_of_output,
+            planned_in,
+            place: OnceLock::new(),
+            span: Mutex::default(),
+        };
+        if let Some(place) = observed.planned_in.as_ref().filter(|place| place.owner.node().is_some()) {
+            observed.show_planning(place);
+        }
         observed
     }
 
-    fn span(&self, name: &'static str, stage: &str) -> StageSpanBuilder {
-        let policy = &self.node.run.policy;
-        let mut span = self
-            .node
-            .run
-            .signals
-            .span(name)
-            .parent(&self.parent)
-            .stage(stage)
-            .node(&self.node.name)
-            .attribute(Key::Dataset, self.node.dataset.clone())
+    /// What the query belongs to. A plan that was made outside of nodes belongs to the node that executes it.
+    fn place(&self) -> Option<&Place> {
+        let place = self.place.get_or_init(|| match &self.planned_in {
+            Some(place) if place.owner.node().is_some() => Some(place.clone()),
+            planned_in => {
+                let place = Place::here(&self.telemetry, &self.query);
+                let place = match (place, planned_in) {
+                    (Some(here), Some(planned)) if here.owner.node().is_none() => Some(planned.clone()),
+                    (here, planned) => here.or_else(|| planned.clone()),
+                };
+                match &place {
+                    Some(place) => self.show_planning(place),
+                    None => self.count_as_nobodys(),
+                }
+                place
+            }
+        });
+        place.as_ref()
+    }
+
+    fn show_planning(&self, place: &Place) {
+        let planned = self.span(place, names::span::PLAN, "plan").start_at(self.query.planned_at).start();
+        planned.end_at(self.query.planned_at + self.query.planning_time);
+    }
+
+    /// Each of the open runs says that there were such queries: it may be one of its own.
+    fn count_as_nobodys(&self) {
+        let open = self.telemetry.upgrade().map(|telemetry| telemetry.open_runs.list()).unwrap_or_default();
+        if QueryOwner::current().is_none() && open.len() > 1 {
+            open.iter().for_each(|run| run.records().queries_without_run += 1);
+        }
+    }
+
+    fn span(&self, place: &Place, name: &'static str, stage: &str) -> StageSpanBuilder {
+        let policy = &place.run().policy;
+        let mut span = place.run().signals.span(name).parent(&place.parent).stage(stage);
+        if let Some(node) = place.owner.node() {
+            span = span.node(&node.name).attribute(Key::Dataset, node.dataset.clone());
+        }
+        span = span
             .attribute(Key::QueryId, self.query.id)
             .attribute(Key::PlanHash, policy.capture(self.query.fingerprints.plan_hash.as_str()))
             .attribute(Key::SourceTables, policy.capture(self.query.source_tables.clone()))
@@ -60,7 +144,7 @@ impl NodeQuery {
             let table = policy.capture(table);
             span = span.attribute(Key::Table, table.clone()).attribute(key::DB_COLLECTION_NAME, table);
         }
-        match &self.node.sql {
+        match place.owner.node().and_then(|node| node.sql.as_ref()) {
             Some(sql) => span.attribute(key::DB_QUERY_TEXT, sql.clone()),
             None => span,
         }
@@ -80,15 +164,16 @@ impl NodeQuery {
     }
 
     /// Writes the plan bundle; its path relative to the bundle.
-    fn write_plan(&self, report: &QueryReport) -> Option<String> {
-        let run = &self.node.run;
+    fn write_plan(&self, place: &Place, report: &QueryReport) -> Option<String> {
+        let run = place.run();
         let bundle = run.bundle.as_ref()?;
-        let path =
-            bundle.plan_file(run.next_plan_number(), &self.node.name, &self.query.fingerprints.plan_hash);
+        let node = place.node_name();
+        let plan_hash = &self.query.fingerprints.plan_hash;
+        let path = bundle.plan_file(run.next_plan_number(), node.unwrap_or_default(), plan_hash);
         // Other texts of the plan write values in a form in which none could be told from a name.
         run.policy.redactor().learn_plan(&self.query.texts.logical);
         let with_literals = run.policy.sql_text() == SqlText::Whole;
-        let plan = PlanBundle::new(report, Some(&self.node.name), with_literals)
+        let plan = PlanBundle::new(report, node, with_literals)
             .with_texts(|text| run.policy.redactor().plan_text(text));
         let written = serde_json::to_vec(&plan)
             .map_err(std::io::Error::from)
@@ -103,20 +188,27 @@ impl NodeQuery {
     }
 }
 
-impl QueryListener for NodeQuery {
+impl QueryListener for RunQuery {
     fn started(&self) {
-        self.node.query_started();
-        self.node.run.owners.insert(self.query.id, self.node.name.clone());
+        let Some(place) = self.place() else { return };
+        let run = place.run();
+        run.query_started();
+        run.owners.insert(self.query.id, place.node_name().map(str::to_owned));
+        match place.owner.node() {
+            Some(node) => node.query_started(),
+            None => run.records().queries_without_node += 1,
+        }
         let is_write = self.query.kind.is_write();
         let (name, stage) =
             if is_write { (names::span::WRITE, "write") } else { (names::span::EXECUTE, "execute") };
-        let span = self.span(name, stage).start();
+        let span = self.span(place, name, stage).start();
         *self.open_span() = Some(span);
     }
 
     fn ended(&self, report: QueryReport) {
-        let run = &self.node.run;
-        let plan_file = self.write_plan(&report);
+        let Some(place) = self.place.get().and_then(Option::as_ref) else { return };
+        let run = place.run();
+        let plan_file = self.write_plan(place, &report);
         let span = self.open_span().take();
         if let Some(span) = span {
             span.row_count(report.rows);
@@ -142,19 +234,64 @@ impl QueryListener for NodeQuery {
             }
             span.end();
         }
-        let is_write = self.query.kind.is_write();
         run.signals.metrics().io(report.bytes_scanned.unwrap_or(0), report.bytes_written.unwrap_or(0));
 
-        let mut facts = self.node.facts();
+        let summary = self.tap.as_ref().and_then(SummaryTap::take);
+        if let Some(node) = &place.handed_out_by {
+            self.tell_frame(node, &report, summary.clone());
+        }
+        if let Some(node) = place.owner.node() {
+            self.tell_node(node, &report, summary, plan_file);
+            node.query_ended();
+        }
+        if let Some(node) = &place.handed_out_by {
+            node.settle();
+        }
+        run.owners.remove(self.query.id);
+        run.query_ended();
+    }
+}
+
+impl RunQuery {
+    /// The rows of a frame are those of the node that has handed it out, whoever executes it.
+    fn tell_frame(&self, node: &NodeScope, report: &QueryReport, summary: Option<DataSummary>) {
+        if report.outcome != QueryOutcome::Completed {
+            return;
+        }
+        let mut facts = node.facts();
+        facts.handed_out = HandedOut::Executed;
+        facts.rows = Some(report.rows);
+        facts.summary = summary;
+    }
+
+    fn tell_node(
+        &self,
+        node: &NodeScope,
+        report: &QueryReport,
+        summary: Option<DataSummary>,
+        plan_file: Option<String>,
+    ) {
+        let is_write = self.query.kind.is_write();
+        let mut facts = node.facts();
         let counts = is_write || !facts.queries.iter().any(|query| query.is_write);
-        if counts {
+        if counts && facts.handed_out == HandedOut::Nothing {
             facts.rows = Some(report.rows);
             facts.bytes = report.bytes_written.or(facts.bytes);
-            if let Some(summary) = self.tap.as_ref().and_then(SummaryTap::take) {
+            if let Some(summary) = summary {
                 facts.summary = Some(summary);
             }
             facts.schema = Some(Arc::clone(&self.query.schema));
             facts.table = self.table().map(str::to_owned);
+        }
+        if !self.is_of_output && report.outcome == QueryOutcome::Completed {
+            facts.writes.extend(QueryWrite::of(&self.query, report, Some(report.rows)));
+            if !is_write && !node.is_scripted && facts.results.len() < MAX_RESULTS {
+                facts.results.push(QueryResult {
+                    first_column: Arc::clone(&self.first_column),
+                    schema: Arc::clone(&self.query.schema),
+                    plan_hash: self.query.fingerprints.plan_hash.clone(),
+                });
+            }
         }
         facts.queries.push(QueryFacts {
             id: self.query.id,
@@ -171,9 +308,19 @@ impl QueryListener for NodeQuery {
             busiest: busiest(&report.operators),
             plan_file,
         });
-        drop(facts);
-        run.owners.remove(self.query.id);
-        self.node.query_ended();
+    }
+}
+
+impl DataTap for RunQuery {
+    /// Only the data of nodes are summarised: nothing shows those of other queries.
+    fn open(&self, schema: &SchemaRef, partition: usize) -> Box<dyn PartitionTap> {
+        let is_shown =
+            self.place().is_some_and(|place| place.owner.node().is_some() || place.handed_out_by.is_some());
+        let summarised = self.tap.as_ref().filter(|_| is_shown);
+        Box::new(Remember {
+            first_column: Arc::clone(&self.first_column),
+            inner: summarised.map(|tap| tap.open(schema, partition)),
+        })
     }
 }
 

@@ -4,21 +4,24 @@ use std::{
     future::Future,
     path::Path,
     sync::{Arc, OnceLock},
-    time::Duration,
 };
 
 use daglight_bundle_report::{Bundle, NodeRecord};
 use daglight_otel_bridge::names;
 use daglight_run_identity::{Dag, RunId};
-use opentelemetry::context::FutureExt as _;
+use opentelemetry::{Context, context::FutureExt as _};
 
 use crate::{
-    FinishReport, Node, RunError, RunOptions, Telemetry, beside_runtime::on_own_thread, finish::finish,
-    node_run::NodeRun, run_error::RecordedError, run_state::RunState, stage::in_span, start::start,
+    FinishReport, Node, RunError, RunOptions, Telemetry,
+    beside_runtime::on_own_thread,
+    finish::finish,
+    node_run::NodeRun,
+    query_owner::QueryOwner,
+    run_error::RecordedError,
+    run_state::{FailedPart, RunState},
+    stage::in_span,
+    start::start,
 };
-
-/// How long a node waits for its dropped queries to say how they ended.
-const DROPPED_QUERIES_LIMIT: Duration = Duration::from_millis(250);
 
 /// One execution of a DAG.
 ///
@@ -62,7 +65,16 @@ impl Run {
     }
 
     /// Runs the code of a node: with a span, a task on the tracker, an entry in the heartbeat, and every query seen
-    /// that is planned inside. The result passes through as it is; an error marks node and run as failed.
+    /// that is planned inside. The result passes through as it is; an error, with its causes, marks node and run as failed.
+    ///
+    /// - A node that runs **again** is another attempt: the last one decides over the node and the run, the earlier ones are
+    ///   kept with their errors. Where the program goes on without the node, [`Run::recovered`] says so.
+    /// - A name that the DAG does **not know** has a span, but no place on the tracker, which a warning says.
+    /// - A node **inside another** is a node of its own: its queries are its own, its time is also in that of the outer one.
+    /// - **After the end** of the run the code runs, and nothing of it is recorded.
+    /// - A query that goes on when the code has ended, as that of a stream that is returned, still belongs to the node: what
+    ///   it says of rows and data is added when it ends, at the latest at the end of the run. The node's time ends with its
+    ///   code. For a `DataFrame` that is returned there is [`Node::frame`].
     pub async fn node<T, E, F, W, Kind>(&self, name: &str, work: W) -> Result<T, E>
     where
         E: RunError<Kind>,
@@ -73,7 +85,6 @@ impl Run {
         let scope = Arc::clone(running.scope());
         let context = running.context();
         let result = work(Node { scope: Arc::clone(&scope) }).with_context(context).await;
-        scope.queries_to_end(DROPPED_QUERIES_LIMIT).await;
         match &result {
             Ok(_) => running.succeed(),
             Err(error) => running.fail(&RecordedError::of(error)),
@@ -89,9 +100,45 @@ impl Run {
         F: Future<Output = Result<T, E>>,
     {
         let _stage = self.state.beat_in_stage(stage);
-        let span = self.state.signals.span(names::span::STAGE).parent(&self.state.root.context).stage(stage);
+        let parent = match QueryOwner::current() {
+            Some(owner) if Arc::ptr_eq(owner.run(), &self.state) => Context::current(),
+            _ => self.state.context(),
+        };
+        let span = self.state.signals.span(names::span::STAGE).parent(&parent).stage(stage);
         let result = in_span(span.start(), &self.state.policy, work).await;
-        result.inspect_err(|error| self.fail_with(&RecordedError::of(error)))
+        match &result {
+            Ok(_) => _ = self.state.records().recover(stage),
+            Err(error) => {
+                let reason = self.state.policy.capture_error(&RecordedError::of(error).text());
+                self.state.fail(FailedPart::Stage(stage.to_owned()), reason);
+            }
+        }
+        result
+    }
+
+    /// Says that the program has dealt with the failure of a node or stage: the node stays a failure with its error, the run
+    /// is not one because of it. To run the node again is another way: then the last attempt counts.
+    pub fn recovered(&self, name: &str) {
+        let mut records = self.state.records();
+        let had_failed = records.recover(name);
+        if had_failed && let Some(record) = records.nodes.get_mut(name) {
+            record.recovered = true;
+        }
+        drop(records);
+        if !had_failed {
+            self.state.warn(format!("{name:?} has not failed: there is nothing to recover from"));
+        }
+    }
+
+    /// The OpenTelemetry context of the run. What runs in it, as a thread does that has attached it
+    /// (`let _guard = run.context().attach();`), belongs to the run, also where other runs are open.
+    pub fn context(&self) -> Context {
+        self.state.context()
+    }
+
+    /// Work that belongs to the run wherever it is polled, such as one that is given to `tokio::spawn`.
+    pub fn in_context<F: Future>(&self, work: F) -> impl Future<Output = F::Output> + use<F> {
+        work.with_context(self.context())
     }
 
     /// Marks the run as failed for a reason that is not a node's: an error, with its causes, or a text.
@@ -150,8 +197,7 @@ impl RunEnd {
 
     fn fail(&self, error: &RecordedError) {
         let reason = self.state.policy.capture_error(&error.text());
-        self.state.root.fail(error.error_type, &reason);
-        self.state.fail(reason);
+        self.state.fail(FailedPart::Run, reason);
     }
 }
 

@@ -3,10 +3,10 @@
 use std::{
     collections::BTreeMap,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use chrono::{DateTime, Utc};
@@ -20,7 +20,13 @@ use daglight_tracker_client::{Reserve, Tracker};
 
 use opentelemetry::Context;
 
-use crate::{Telemetry, log::warn_that, node_scope::QueryOwners};
+use crate::{
+    Telemetry,
+    frames::Frames,
+    log::warn_that,
+    node_scope::NodeScope,
+    query_owner::{QueryOwner, QueryOwners},
+};
 
 pub(crate) struct RunState {
     pub(crate) telemetry: Telemetry,
@@ -36,6 +42,11 @@ pub(crate) struct RunState {
     pub(crate) signals: RunSignals,
     pub(crate) root: RootSpan,
     pub(crate) owners: QueryOwners,
+    pub(crate) frames: Frames,
+    pub(crate) open_queries: OpenQueries,
+    /// Nodes whose code has ended, and whose queries go on.
+    pub(crate) awaited: Mutex<Vec<Arc<NodeScope>>>,
+    pub(crate) ended: AtomicBool,
     pub(crate) heartbeat: Mutex<Option<Heartbeat>>,
     pub(crate) plan_count: AtomicUsize,
     pub(crate) records: Mutex<Records>,
@@ -53,12 +64,65 @@ pub(crate) struct Records {
     /// The same outputs, to be compared with the registry.
     pub(crate) produced: Vec<Produced>,
     pub(crate) warnings: Vec<String>,
-    /// Why the run failed, the first reason where there are several.
-    pub(crate) failure: Option<Captured>,
+    /// Why the run failed, in the order in which it happened; one reason for each part of the run.
+    failures: Vec<(FailedPart, Captured)>,
+    /// Queries that belong to the run and to none of its nodes.
+    pub(crate) queries_without_node: u64,
+    /// Queries that ran while several runs were open, in the code of none of them.
+    pub(crate) queries_without_run: u64,
     /// The plan hashes of each node's queries, in the order in which they were planned.
     pub(crate) plans: BTreeMap<String, Vec<String>>,
     /// Tags that were not known when the run started, or have another value now.
     pub(crate) late_tags: BTreeMap<String, String>,
+}
+
+/// What has failed of a run. A part that is done again, and well, has not failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum FailedPart {
+    Node(String),
+    Stage(String),
+    /// The run itself.
+    Run,
+}
+
+impl FailedPart {
+    fn is_called(&self, name: &str) -> bool {
+        matches!(self, Self::Node(part) | Self::Stage(part) if part == name)
+    }
+}
+
+impl Records {
+    /// Why the run failed, the first reason where there are several.
+    pub(crate) fn failure(&self) -> Option<&Captured> {
+        self.failures.first().map(|(_, reason)| reason)
+    }
+
+    /// Takes back that a node or stage has failed. False where it has not.
+    pub(crate) fn recover(&mut self, name: &str) -> bool {
+        let before = self.failures.len();
+        self.failures.retain(|(part, _)| !part.is_called(name));
+        self.failures.len() < before
+    }
+}
+
+/// The number of queries of a run that have started and not ended.
+#[derive(Default)]
+pub(crate) struct OpenQueries {
+    count: Mutex<usize>,
+    changed: Condvar,
+}
+
+impl OpenQueries {
+    fn change(&self, change: impl FnOnce(&mut usize)) {
+        change(&mut self.count.lock().unwrap_or_else(PoisonError::into_inner));
+        self.changed.notify_all();
+    }
+
+    fn wait_for_none(&self, limit: Duration) {
+        let count = self.count.lock().unwrap_or_else(PoisonError::into_inner);
+        // Those that take longer are left to themselves.
+        let _ = self.changed.wait_timeout_while(count, limit, |count| *count > 0);
+    }
 }
 
 /// The root span. It may be referred to after its end.
@@ -151,9 +215,54 @@ impl RunState {
         self.reserve.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Marks the run as failed; the first reason stays.
-    pub(crate) fn fail(&self, reason: Captured) {
-        self.records().failure.get_or_insert(reason);
+    /// Marks a part of the run as failed, and so the run. Of each part the first reason stays.
+    pub(crate) fn fail(&self, part: FailedPart, reason: Captured) {
+        let mut records = self.records();
+        if !records.failures.iter().any(|(failed, _)| *failed == part) {
+            records.failures.push((part, reason));
+        }
+    }
+
+    /// The context of the run, for code that is in none of its nodes.
+    pub(crate) fn context(self: &Arc<Self>) -> Context {
+        QueryOwner::Run(Arc::clone(self)).in_context(&self.root.context)
+    }
+
+    pub(crate) fn query_started(&self) {
+        self.open_queries.change(|count| *count += 1);
+    }
+
+    pub(crate) fn query_ended(&self) {
+        self.open_queries.change(|count| *count = count.saturating_sub(1));
+    }
+
+    /// Notes a node whose code has ended before its queries.
+    pub(crate) fn await_node(&self, node: &Arc<NodeScope>) {
+        let mut awaited = self.awaited.lock().unwrap_or_else(PoisonError::into_inner);
+        awaited.retain(|node| node.goes_on());
+        awaited.push(Arc::clone(node));
+    }
+
+    /// Completes nodes whose queries go on, after a wait for those that were dropped: their partitions stop on threads of
+    /// the runtime a moment later. Nothing is recorded of the run from now on.
+    pub(crate) fn settle(&self, limit: Duration) {
+        self.open_queries.wait_for_none(limit);
+        self.ended.store(true, Ordering::Release);
+        let awaited = std::mem::take(&mut *self.awaited.lock().unwrap_or_else(PoisonError::into_inner));
+        awaited.iter().for_each(|node| node.give_up());
+        self.frames.clear();
+        self.telemetry.shared.open_runs.remove(self.run_id);
+    }
+
+    /// Whether the run is over: what happens in it now is not recorded.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::Acquire)
+    }
+
+    /// What is still held for the run: queries, frames and nodes that are waited for.
+    pub(crate) fn held(&self) -> usize {
+        let awaited = self.awaited.lock().unwrap_or_else(PoisonError::into_inner).len();
+        awaited + self.frames.len() + self.owners.len()
     }
 
     /// A guard that keeps the heartbeat showing the node as active.
@@ -199,6 +308,9 @@ impl RunState {
                     rows: None,
                     bytes: None,
                     error: None,
+                    attempts: 0,
+                    earlier_attempts: Vec::new(),
+                    recovered: false,
                 })
             })
             .collect()

@@ -85,7 +85,7 @@ fn plan_signature(state: &RunState) -> Option<(String, String)> {
     let nodes = state.dag.nodes().iter();
     let plans: Vec<&str> =
         nodes.filter_map(|node| records.plans.get(&node.name)).flatten().map(String::as_str).collect();
-    let is_whole = records.failure.is_none() && !plans.is_empty();
+    let is_whole = records.failure().is_none() && !plans.is_empty();
     is_whole.then(|| (PLAN_SIGNATURE.to_owned(), hash_of_fields("daglight.plans.v1", plans)))
 }
 

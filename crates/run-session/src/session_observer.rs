@@ -1,36 +1,68 @@
-//! Finds the node of each query of a session.
+//! Finds what each query of a session belongs to.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
+use daglight_capture_policy::Policy;
 use daglight_materializers::{SummaryOptions, SummaryTap};
 use daglight_plan_diagnostics::{DataTap, Observation, PlannedQuery, QueryKind, QueryObserver};
+use opentelemetry::Context;
 
-use crate::{node_scope::NodeScope, query_listener::NodeQuery};
+use crate::{query_listener::RunQuery, query_owner::QueryOwner, telemetry::Shared};
 
-/// Observes the queries that are planned inside a node, and leaves all others alone.
-#[derive(Debug)]
-pub(crate) struct SessionObserver;
+/// Observes the queries of a session for the runs that are open while they are planned or executed.
+pub(crate) struct SessionObserver {
+    telemetry: Weak<Shared>,
+}
+
+impl std::fmt::Debug for SessionObserver {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SessionObserver").finish_non_exhaustive()
+    }
+}
+
+impl SessionObserver {
+    pub(crate) fn new(telemetry: &Arc<Shared>) -> Self {
+        Self { telemetry: Arc::downgrade(telemetry) }
+    }
+}
 
 impl QueryObserver for SessionObserver {
     fn planned(&self, query: &Arc<PlannedQuery>) -> Option<Observation> {
-        let node = NodeScope::current()?;
         if query.kind == QueryKind::Explain {
             return None;
         }
-        let policy = &node.run.policy;
-        let usual = SummaryOptions::default();
-        let tap = policy.data_statistics().then(|| {
-            SummaryTap::new(SummaryOptions {
-                values: policy.top_values(),
-                text_min_max: policy.text_min_max(),
-                top_values: usual.top_values.min(policy.max_list_length()),
-                domain_limit: usual.domain_limit.min(policy.max_dict_length()),
-                ..usual
-            })
-        });
-        Some(Observation {
-            listener: Arc::new(NodeQuery::new(node, query, tap.clone())),
-            tap: tap.map(|tap| Arc::new(tap) as Arc<dyn DataTap>),
-        })
+        let telemetry = self.telemetry.upgrade()?;
+        let tap = telemetry.policy.data_statistics().then(|| summary_tap(&telemetry.policy));
+        let query = Arc::new(RunQuery::new(self.telemetry.clone(), query, tap));
+        let tap = Arc::clone(&query) as Arc<dyn DataTap>;
+        Some(Observation { listener: query, tap: Some(tap) })
     }
+}
+
+fn summary_tap(policy: &Policy) -> SummaryTap {
+    let usual = SummaryOptions::default();
+    SummaryTap::new(SummaryOptions {
+        values: policy.top_values(),
+        text_min_max: policy.text_min_max(),
+        top_values: usual.top_values.min(policy.max_list_length()),
+        domain_limit: usual.domain_limit.min(policy.max_dict_length()),
+        ..usual
+    })
+}
+
+/// What a query belongs to, and where its spans do. The code that runs knows it; else the node that has handed out its
+/// frame; else the run, where only one is open.
+pub(crate) fn owner_of(telemetry: &Shared, query: &PlannedQuery) -> Option<(QueryOwner, Context)> {
+    if let Some(owner) = QueryOwner::current() {
+        return (!owner.run().has_ended()).then(|| (owner, Context::current()));
+    }
+    let open = telemetry.open_runs.list();
+    let of_frame = open.iter().find_map(|run| run.frames.node_of(query)).map(QueryOwner::Node);
+    let of_run = || match open.as_slice() {
+        [only] => Some(QueryOwner::Run(Arc::clone(only))),
+        _ => None,
+    };
+    let owner = of_frame.or_else(of_run)?;
+    let context = owner.context();
+    Some((owner, context))
 }

@@ -1,9 +1,11 @@
-//! What of the sessions decides results and plans, as one hash.
+//! The instrumented sessions of a process, and what of them decides results and plans, as one hash.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use daglight_run_identity::hash_of_fields;
-use datafusion::{DATAFUSION_VERSION, config::ConfigOptions, prelude::SessionContext};
+use datafusion::{
+    DATAFUSION_VERSION, config::ConfigOptions, execution::SessionState, prelude::SessionContext,
+};
 
 /// Options that change how something is shown, and neither results nor plans.
 const SHOWN_ONLY: [&str; 3] =
@@ -13,22 +15,40 @@ const SHOWN_ONLY: [&str; 3] =
 #[derive(Default)]
 pub(crate) struct Sessions(Mutex<Vec<Session>>);
 
-/// Gives the hash of a session, or nothing when the session is gone.
-type Session = Box<dyn Fn() -> Option<String> + Send + Sync>;
+/// Shows the state of a session. False when the session is gone.
+type Session = Box<dyn Fn(&mut dyn FnMut(&SessionState)) -> bool + Send + Sync>;
 
 impl Sessions {
     pub(crate) fn add(&self, session: &SessionContext) {
         let state = session.state_weak_ref();
-        let hash = move || Some(runtime_hash(state.upgrade()?.read().config_options()));
-        let mut sessions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        sessions.retain(|session| session().is_some());
-        sessions.push(Box::new(hash));
+        let look = move |look: &mut dyn FnMut(&SessionState)| match state.upgrade() {
+            Some(state) => {
+                look(&state.read());
+                true
+            }
+            None => false,
+        };
+        let mut sessions = self.lock();
+        sessions.retain(|session| session(&mut |_| ()));
+        sessions.push(Box::new(look));
+    }
+
+    /// What is found in each session that there is.
+    pub(crate) fn each<T>(&self, mut find: impl FnMut(&SessionState) -> T) -> Vec<T> {
+        let mut found = Vec::new();
+        for session in self.lock().iter() {
+            session(&mut |state| found.push(find(state)));
+        }
+        found
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Session>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The hash of the sessions that there are: of one what it is, of several what they are together.
     pub(crate) fn runtime_hash(&self) -> Option<String> {
-        let sessions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut hashes: Vec<String> = sessions.iter().filter_map(|session| session()).collect();
+        let mut hashes: Vec<String> = self.each(|state| runtime_hash(state.config_options()));
         hashes.sort();
         hashes.dedup();
         match hashes.as_slice() {

@@ -23,10 +23,11 @@ use crate::{
     RunOptions, Telemetry,
     close::signal_files,
     finish::write_manifest,
+    frames::Frames,
     live_progress::LiveProgress,
     log::{Field, field, log, note_of, warn_of},
-    node_scope::QueryOwners,
-    run_state::{RootSpan, RunState},
+    query_owner::QueryOwners,
+    run_state::{OpenQueries, RootSpan, RunState},
     run_tags::{policy_hash, run_tags, tell_replaced_tags},
     trace_link::trace_url,
 };
@@ -72,12 +73,17 @@ pub(crate) fn start(telemetry: &Telemetry, dag: &Dag, options: RunOptions) -> Ar
         signals,
         root: RootSpan::new(root),
         owners: QueryOwners::default(),
+        frames: Frames::default(),
+        open_queries: OpenQueries::default(),
+        awaited: Mutex::default(),
+        ended: AtomicBool::new(false),
         heartbeat: Mutex::default(),
         plan_count: AtomicUsize::new(0),
         records: Mutex::default(),
         bundle_has_failed,
         reserve: Mutex::default(),
     });
+    telemetry.shared.open_runs.insert(&state);
     telemetry.tell_setup_warnings(&state);
     tell_replaced_tags(&state, &options.tags);
     no_bundle.into_iter().for_each(|warning| state.bundle_failed(warning));

@@ -19,8 +19,8 @@ use daglight_tracker_client::Connection;
 use datafusion::{execution::SessionStateBuilder, prelude::SessionContext};
 
 use crate::{
-    FinishReport, Run, RunError, RunOptions, run_error::RecordedError, run_state::RunState,
-    session_observer::SessionObserver, session_runtime::Sessions,
+    FinishReport, Run, RunError, RunOptions, query_owner::OpenRuns, run_error::RecordedError,
+    run_state::RunState, session_observer::SessionObserver, session_runtime::Sessions,
 };
 
 /// The service that signals come from, where neither the program has a name nor `OTEL_SERVICE_NAME` says one.
@@ -45,6 +45,7 @@ pub(crate) struct Shared {
     /// Whether the console has shown them.
     setup_told: AtomicBool,
     pub(crate) sessions: Sessions,
+    pub(crate) open_runs: OpenRuns,
     git: OnceLock<GitFacts>,
     host: OnceLock<HostFacts>,
 }
@@ -114,6 +115,7 @@ impl Telemetry {
             setup_warnings,
             setup_told: AtomicBool::new(false),
             sessions: Sessions::default(),
+            open_runs: OpenRuns::default(),
             git: OnceLock::new(),
             host: OnceLock::new(),
         };
@@ -143,8 +145,10 @@ impl Telemetry {
     /// A session whose queries are seen. It is made from a builder, or from what is there already: a `SessionState` or a
     /// `SessionContext`, whose tables and functions it shares.
     ///
-    /// A query belongs to the node in whose code it is planned. Install libraries that replace the session's query planner
-    /// before.
+    /// A query belongs to the node in whose code it is planned, or else executed: also in tasks of [`Node::spawn`] and in
+    /// what runs in [`Node::context`]. Where no node is known, it belongs to the run in whose stage or context it runs, or to
+    /// the only run that is open, and [`FinishReport::queries_without_node`] counts it. Install libraries that replace the
+    /// session's query planner before.
     ///
     /// ```
     /// # use daglight_capture_policy::{Profile, Settings};
@@ -155,7 +159,8 @@ impl Telemetry {
     /// let of_another = telemetry.session(SessionContext::new());
     /// ```
     pub fn session(&self, session: impl Into<SessionStateBuilder>) -> SessionContext {
-        let builder = instrument(session.into(), Arc::new(SessionObserver), self.shared.live.clone());
+        let observer = SessionObserver::new(&self.shared);
+        let builder = instrument(session.into(), Arc::new(observer), self.shared.live.clone());
         let session = SessionContext::new_with_state(builder.build());
         self.shared.sessions.add(&session);
         session
@@ -206,7 +211,7 @@ impl Telemetry {
         W: FnOnce(Run) -> F,
     {
         let run = self.start_run(dag, options);
-        let result = work(run.clone()).await;
+        let result = run.in_context(work(run.clone())).await;
         if let Err(error) = &result {
             run.fail_with(&RecordedError::of(error));
         }
@@ -216,6 +221,13 @@ impl Telemetry {
     /// Starts a run of a DAG. [`Run::finish`] ends it.
     pub fn start_run(&self, dag: &Dag, options: RunOptions) -> Run {
         Run::start(self, dag, options)
+    }
+
+    /// How much is held for runs that have not ended: the runs themselves, their queries, and nodes that wait for those. Zero
+    /// where all runs have ended and all of their queries too, however many there were.
+    pub fn open_work(&self) -> usize {
+        let open = &self.shared.open_runs;
+        open.len() + open.list().iter().map(|run| run.held()).sum::<usize>() + self.shared.live.sample().len()
     }
 
     /// What does not work for any run stands in the report of each, and once on the console.

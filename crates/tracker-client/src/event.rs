@@ -208,6 +208,17 @@ impl Attribute {
         Self { name: name.into(), kind, role, value }
     }
 
+    /// The page's heading.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The same under another heading.
+    #[must_use]
+    pub fn renamed(self, name: impl Into<String>) -> Self {
+        Self { name: name.into(), ..self }
+    }
+
     /// The error that ended a node: its lines, as one text or a list.
     pub fn error(stack: Captured) -> Self {
         Self::new("stack_trace", AttributeKind::Error, AttributeRole::Error, stack)

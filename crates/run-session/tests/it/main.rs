@@ -3,6 +3,9 @@
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a test ends at its first surprise")]
 
 mod attached;
+mod attempts;
+mod belonging;
+mod handles;
 mod outputs;
 mod stages;
 mod stalls;
@@ -35,6 +38,16 @@ fn dag() -> Dag {
 
 fn json(path: impl AsRef<Path>) -> Value {
     serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
+}
+
+/// The names of the attributes that the tracker's outbox has of a node.
+fn attribute_names(bundle: &Path, node: &str) -> Vec<String> {
+    let outbox = fs::read_to_string(bundle.join("tracker/outbox.jsonl")).unwrap();
+    let events = outbox.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let events = events.map(|line| line["record"].clone());
+    let of_node = events.filter(|event| event["event"] == "task_finished" && event["node"] == node);
+    let attributes = of_node.flat_map(|event| event["attributes"].as_array().unwrap().clone());
+    attributes.map(|attribute| attribute["name"].as_str().unwrap().to_owned()).collect()
 }
 
 /// The spans of a bundle.

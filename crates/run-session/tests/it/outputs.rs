@@ -116,3 +116,61 @@ async fn an_output_that_fails_is_no_artifact() {
     let expected = report.warnings.iter().filter(|warning| warning.contains("registry")).count();
     assert_eq!(expected, 0, "a run that failed has not produced all that it would: {:?}", report.warnings);
 }
+
+#[tokio::test]
+async fn what_a_program_writes_without_an_output_is_an_artifact_too() {
+    let out = tempfile::tempdir().unwrap();
+    let telemetry = telemetry(out.path(), false);
+    let ctx = telemetry.session(SessionStateBuilder::new_with_default_features());
+    let dag = Dag::builder("test::writes_v1").unwrap().loader("write").build().unwrap();
+    let run = telemetry.start_run(&dag, RunOptions::new());
+    let path = |name: &str| out.path().join(name).display().to_string();
+    run.node("write", async |node| {
+        let frame = ctx.sql("SELECT value AS id FROM generate_series(1, 5)").await?;
+        frame.clone().write_parquet(&path("a.parquet"), Default::default(), None).await?;
+        frame.clone().write_csv(&path("b.csv"), Default::default(), None).await?;
+        frame.clone().write_json(&path("c.json"), Default::default(), None).await?;
+        let copy = format!("COPY (SELECT 1 AS id) TO '{}'", path("d.parquet"));
+        ctx.sql(&copy).await?.collect().await?;
+        ctx.sql("CREATE TABLE e (id BIGINT)").await?.collect().await?;
+        for _ in 0..2 {
+            ctx.sql("INSERT INTO e SELECT value FROM generate_series(1, 4)").await?.collect().await?;
+        }
+        ctx.sql("UPDATE e SET id = 1").await?.collect().await.map(drop).unwrap_or_default();
+        ctx.sql(&format!("CREATE EXTERNAL TABLE f (id BIGINT) STORED AS CSV LOCATION '{}'", path("f/")))
+            .await?
+            .collect()
+            .await?;
+        ctx.sql("INSERT INTO f VALUES (1), (2)").await?.collect().await?;
+        ctx.sql("CREATE TABLE g AS SELECT value AS id FROM generate_series(1, 6)").await?.collect().await?;
+        // One that an output writes is there once.
+        node.materialize(&ctx, frame, Parquet::to(path("h.parquet"))).await
+    })
+    .await
+    .unwrap();
+    let report = run.finish().await;
+    assert_eq!(report.status, RunStatus::Success, "{:?}", report.warnings);
+    let catalog = json(report.bundle.unwrap().join("artifacts.json"));
+    let mut found: Vec<_> = catalog["artifacts"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|artifact| {
+            let text = |key: &str| artifact[key].as_str().unwrap_or_default().to_owned();
+            (text("name"), text("materialization"))
+        })
+        .collect();
+    found.sort();
+    let expected = [
+        ("a", "parquet"),
+        ("b", "csv"),
+        ("c", "ndjson"),
+        ("d", "parquet"),
+        ("e", "table"),
+        ("f", "csv"),
+        ("g", "table"),
+        ("h", "parquet"),
+    ];
+    let expected = expected.map(|(name, kind)| (name.to_owned(), kind.to_owned()));
+    assert_eq!(found, expected);
+}

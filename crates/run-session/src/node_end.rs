@@ -1,0 +1,153 @@
+//! The end of a node: what its span, the bundle and the tracker learn when its code and its queries have ended.
+
+use std::time::SystemTime;
+
+use chrono::{DateTime, Utc};
+use daglight_otel_bridge::{StageSpan, names::Key};
+use daglight_tracker_client::{Attribute, AttributeKind, AttributeRole, Event, Outcome};
+use serde_json::{Map, Value, json};
+
+use crate::{
+    artifacts::known_only,
+    attributes::attributes,
+    node_scope::{NodeFacts, NodeScope},
+    trace_link::trace_link,
+};
+
+/// Attributes that are not known before the last query of a node has ended.
+const OF_QUERIES: [&str; 2] = ["data_summary", "queries"];
+
+/// How the code of a node ended. Its queries may go on: a stream that it returned is read later.
+pub(crate) struct NodeEnd {
+    pub(crate) span: StageSpan,
+    pub(crate) ended_at: SystemTime,
+    pub(crate) time: DateTime<Utc>,
+    pub(crate) outcome: Outcome,
+    /// The error and its causes, in lines.
+    pub(crate) error: Option<Vec<String>>,
+    /// Whether the tracker knows the node.
+    pub(crate) tracked: bool,
+    /// How often the node has run, with this time.
+    pub(crate) attempt: u64,
+    /// The names of the attributes that the tracker got before the last query ended.
+    pub(crate) sent: Vec<String>,
+}
+
+impl NodeEnd {
+    /// Tells the tracker that the node has ended, and what does not depend on its queries.
+    pub(crate) fn announce(&mut self, scope: &NodeScope) {
+        if !self.tracked || scope.run.tracker.is_none() {
+            return;
+        }
+        let mut attributes = self.attributes(scope, &scope.facts());
+        attributes.retain(|attribute| {
+            let name = attribute.name();
+            !OF_QUERIES.contains(&name) && !name.starts_with("artifact")
+        });
+        self.sent = attributes.iter().map(|attribute| attribute.name().to_owned()).collect();
+        self.send(scope, attributes);
+    }
+
+    /// Says all that is known of the node.
+    pub(crate) fn complete(self, scope: &NodeScope) {
+        let state = &scope.run;
+        scope.register_writes();
+        let facts = scope.facts();
+        self.show_on_span(scope, &facts);
+        if self.tracked {
+            if state.tracker.is_some() {
+                let mut attributes = self.attributes(scope, &facts);
+                attributes.retain(|attribute| !self.sent.iter().any(|sent| sent == attribute.name()));
+                self.send(scope, attributes);
+            }
+            let mut records = state.records();
+            if let Some(record) = records.nodes.get_mut(&scope.name)
+                && record.attempts == self.attempt
+            {
+                record.rows = facts.rows;
+                record.bytes = facts.bytes;
+                records.plans.insert(scope.name.clone(), facts.plan_hashes());
+            }
+        }
+        drop(facts);
+        state.refresh_execution_run_id();
+        self.span.end_at(self.ended_at);
+    }
+
+    fn show_on_span(&self, scope: &NodeScope, facts: &NodeFacts) {
+        let (span, policy) = (&self.span, &scope.run.policy);
+        if let Some(rows) = facts.rows {
+            span.row_count(rows);
+        }
+        if let Some(schema) = &facts.schema {
+            span.column_count(schema.fields().len() as u64);
+        }
+        if let Some(bytes) = facts.bytes {
+            span.bytes(bytes);
+        }
+        if let Some(query) = facts.queries.last() {
+            span.set(Key::PlanHash, policy.capture(query.plan_hash.as_str()));
+            span.set(Key::SourceTables, policy.capture(query.source_tables.clone()));
+            span.set(Key::QueryId, query.id);
+        }
+        if let Some(table) = &facts.table {
+            span.set(Key::Table, policy.capture(table.as_str()));
+        }
+    }
+
+    fn send(&self, scope: &NodeScope, attributes: Vec<Attribute>) {
+        if let Some(tracker) = &scope.run.tracker {
+            tracker.record(&Event::TaskFinished {
+                node: scope.name.clone(),
+                time: self.time,
+                status: self.outcome,
+                attributes,
+            });
+        }
+    }
+
+    /// The attributes of this attempt. The server has one of each name and node, and keeps the first: what an earlier
+    /// attempt has sent gets a name of its own.
+    fn attributes(&self, scope: &NodeScope, facts: &NodeFacts) -> Vec<Attribute> {
+        let state = &scope.run;
+        let mut attributes =
+            attributes(facts, self.error.as_deref(), &state.policy, state.telemetry.registry());
+        let link = trace_link(state.telemetry.settings(), &self.span, &state.policy);
+        attributes.extend(
+            link.map(|link| Attribute::new("trace", AttributeKind::Html, AttributeRole::ArtifactLink, link)),
+        );
+        if self.attempt > 1 {
+            attributes.extend(self.earlier_attempts(scope));
+            for attribute in &mut attributes {
+                let name = format!("{}_attempt_{}", attribute.name(), self.attempt);
+                *attribute = attribute.clone().renamed(name);
+            }
+        }
+        attributes
+    }
+
+    /// How the attempts before this one ended.
+    fn earlier_attempts(&self, scope: &NodeScope) -> Option<Attribute> {
+        let records = scope.run.records();
+        let earlier = &records.nodes.get(&scope.name)?.earlier_attempts;
+        let attempts: Map<String, Value> = earlier
+            .iter()
+            .map(|attempt| {
+                let described = json!({
+                    "status": attempt.status,
+                    "duration_ms": attempt.duration_ms,
+                    "error": attempt.error,
+                });
+                (format!("attempt {}", attempt.attempt), known_only(described))
+            })
+            .collect();
+        drop(records);
+        let attempts = scope.run.policy.capture(Value::Object(attempts));
+        Some(Attribute::new(
+            "earlier_attempts",
+            AttributeKind::Dict,
+            AttributeRole::ResourceUtilization,
+            attempts,
+        ))
+    }
+}

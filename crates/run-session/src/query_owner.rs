@@ -1,0 +1,112 @@
+//! What a query belongs to: the node in whose code it runs, or else the run.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+};
+
+use daglight_run_identity::RunId;
+use opentelemetry::Context;
+
+use crate::{node_scope::NodeScope, run_state::RunState};
+
+/// What a query belongs to.
+#[derive(Clone)]
+pub(crate) enum QueryOwner {
+    /// The node in whose code it was planned or executed.
+    Node(Arc<NodeScope>),
+    /// The run, where no node is known.
+    Run(Arc<RunState>),
+}
+
+/// Marks the owner in an OpenTelemetry context. One type for nodes and runs: of a run inside a node of another, the
+/// innermost is found.
+struct Current(QueryOwner);
+
+impl QueryOwner {
+    /// What the code that calls this runs in.
+    pub(crate) fn current() -> Option<Self> {
+        Context::map_current(|context| context.get::<Current>().map(|current| current.0.clone()))
+    }
+
+    /// A context with this owner in it.
+    pub(crate) fn in_context(self, context: &Context) -> Context {
+        context.with_value(Current(self))
+    }
+
+    /// A context of its own, for what runs outside of all of its code.
+    pub(crate) fn context(&self) -> Context {
+        match self {
+            Self::Node(node) => node.context(),
+            Self::Run(run) => run.context(),
+        }
+    }
+
+    pub(crate) fn run(&self) -> &Arc<RunState> {
+        match self {
+            Self::Node(node) => &node.run,
+            Self::Run(run) => run,
+        }
+    }
+
+    pub(crate) fn node(&self) -> Option<&Arc<NodeScope>> {
+        match self {
+            Self::Node(node) => Some(node),
+            Self::Run(_) => None,
+        }
+    }
+}
+
+/// The runs of a process that have not ended.
+#[derive(Default)]
+pub(crate) struct OpenRuns(Mutex<HashMap<RunId, Weak<RunState>>>);
+
+impl OpenRuns {
+    pub(crate) fn insert(&self, run: &Arc<RunState>) {
+        self.lock().insert(run.run_id, Arc::downgrade(run));
+    }
+
+    pub(crate) fn remove(&self, run_id: RunId) {
+        self.lock().remove(&run_id);
+    }
+
+    /// All of them.
+    pub(crate) fn list(&self) -> Vec<Arc<RunState>> {
+        self.lock().values().filter_map(Weak::upgrade).collect()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.lock().len()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<RunId, Weak<RunState>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The owners of the queries that run, by query id: the name of a node, or nothing for the run's own. Clones share it.
+#[derive(Clone, Default)]
+pub(crate) struct QueryOwners(Arc<Mutex<HashMap<u64, Option<String>>>>);
+
+impl QueryOwners {
+    pub(crate) fn insert(&self, query_id: u64, node: Option<String>) {
+        self.lock().insert(query_id, node);
+    }
+
+    pub(crate) fn remove(&self, query_id: u64) {
+        self.lock().remove(&query_id);
+    }
+
+    /// The node of a query of this run, where it has one. `None` for the queries of other runs.
+    pub(crate) fn node_of(&self, query_id: u64) -> Option<Option<String>> {
+        self.lock().get(&query_id).cloned()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.lock().len()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<u64, Option<String>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,138 @@
+//! What a query of a node has written, where no output of this crate did: `COPY`, `INSERT`, `DataFrame::write_parquet`.
+
+use std::sync::Arc;
+
+use daglight_materializers::{Materialization, Written, name_of_files};
+use daglight_plan_diagnostics::{PlannedQuery, QueryKind, QueryReport};
+use datafusion::{
+    arrow::datatypes::SchemaRef,
+    datasource::{listing::ListingTable, source_as_provider},
+    logical_expr::{LogicalPlan, WriteOp},
+};
+
+use crate::{node_scope::NodeScope, session_tables::tables_of};
+
+/// Marks the context in which an output writes: it says itself what it has written.
+pub(crate) struct OutputWrites;
+
+/// A write that was completed.
+pub(crate) struct QueryWrite {
+    name: String,
+    materialization: Materialization,
+    /// The path or URL of the files; `None` for a table that keeps its rows itself.
+    location: Option<String>,
+    rows: Option<u64>,
+    bytes: Option<u64>,
+    schema: SchemaRef,
+    plan_hash: String,
+}
+
+impl QueryWrite {
+    /// What the query has written, if it adds rows to something.
+    pub(crate) fn of(query: &PlannedQuery, report: &QueryReport, rows: Option<u64>) -> Option<Self> {
+        let (name, materialization, location) = match &query.kind {
+            QueryKind::Copy { target, format } => {
+                (name_of_files(target).to_owned(), Materialization::files(format), Some(target.clone()))
+            }
+            QueryKind::Dml { table, .. } => {
+                let (materialization, location) = table_of(&query.optimized)?;
+                (table.clone(), materialization, location)
+            }
+            _ => return None,
+        };
+        Some(Self {
+            name,
+            materialization,
+            location,
+            rows,
+            bytes: report.bytes_written,
+            schema: Arc::clone(&query.schema),
+            plan_hash: query.fingerprints.plan_hash.clone(),
+        })
+    }
+
+    /// Whether an artifact that the node's code has recorded says the same.
+    pub(crate) fn is(&self, written: &Written) -> bool {
+        match (&self.location, &written.location) {
+            (Some(here), Some(there)) => plain(here) == plain(there),
+            (None, None) => true,
+            _ => false,
+        }
+    }
+
+    fn add(&mut self, other: &Self) {
+        let sum = |a: Option<u64>, b: Option<u64>| Some(a?.saturating_add(b?));
+        self.rows = sum(self.rows, other.rows);
+        self.bytes = sum(self.bytes, other.bytes);
+        self.plan_hash.clone_from(&other.plan_hash);
+    }
+
+    fn into_written(self) -> Written {
+        let mut written = Written::new(self.name, self.materialization, self.schema);
+        written.location = self.location;
+        (written.rows, written.bytes) = (self.rows, self.bytes);
+        written
+    }
+}
+
+/// How the table that an `INSERT` goes to is kept. `None` for what changes or deletes rows.
+fn table_of(plan: &LogicalPlan) -> Option<(Materialization, Option<String>)> {
+    let LogicalPlan::Dml(dml) = plan else { return None };
+    if !matches!(dml.op, WriteOp::Insert(_)) {
+        return None;
+    }
+    let provider = source_as_provider(&dml.target).ok()?;
+    Some(match provider.downcast_ref::<ListingTable>() {
+        Some(files) => (
+            Materialization::files(&files.options().format.get_ext()),
+            files.table_paths().first().map(ToString::to_string),
+        ),
+        None => (Materialization::Table, None),
+    })
+}
+
+/// A location as it can be compared: a local path may stand there as a URL, a folder with a slash behind it.
+fn plain(location: &str) -> &str {
+    location.strip_prefix("file://").unwrap_or(location).trim_end_matches('/')
+}
+
+impl NodeScope {
+    /// Records the writes of the node's queries that its code has not recorded itself: writes to one place as one artifact.
+    pub(crate) fn register_writes(&self) {
+        let writes = std::mem::take(&mut self.facts().writes);
+        let mut merged: Vec<QueryWrite> = Vec::new();
+        for write in writes {
+            let same = |other: &&mut QueryWrite| other.name == write.name && other.location == write.location;
+            match merged.iter_mut().find(same) {
+                Some(earlier) => earlier.add(&write),
+                None => merged.push(write),
+            }
+        }
+        let made = self.tables_made().into_iter();
+        let written = merged.into_iter().map(|write| {
+            let plan_hash = write.plan_hash.clone();
+            (write.into_written(), plan_hash)
+        });
+        for (written, plan_hash) in made.chain(written) {
+            let artifact = self.run.add_output(&self.name, written, Some(plan_hash));
+            self.facts().artifacts.push(artifact);
+        }
+    }
+
+    /// The tables in memory that the node's queries have made.
+    fn tables_made(&self) -> Vec<(Written, String)> {
+        let results = std::mem::take(&mut self.facts().results);
+        if results.is_empty() {
+            return Vec::new();
+        }
+        let found = self.run.telemetry.shared.sessions.each(|session| tables_of(session, &results));
+        let mut tables: Vec<(Written, String)> = Vec::new();
+        // Sessions may share their catalogs.
+        for (table, plan_hash) in found.into_iter().flatten() {
+            if !tables.iter().any(|(known, _)| known.name == table.name) {
+                tables.push((table, plan_hash));
+            }
+        }
+        tables
+    }
+}
