@@ -4,7 +4,10 @@ use std::{
     collections::BTreeMap,
     fs,
     path::Path,
-    sync::{Arc, Mutex, atomic::AtomicUsize},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicUsize},
+    },
 };
 
 use chrono::Utc;
@@ -76,7 +79,7 @@ pub(crate) fn start(telemetry: &Telemetry, dag: &Dag, options: RunOptions) -> Ar
         frames: Frames::default(),
         open_queries: OpenQueries::default(),
         awaited: Mutex::default(),
-        ended: AtomicBool::new(false),
+        ended: AtomicBool::default(),
         heartbeat: Mutex::default(),
         plan_count: AtomicUsize::new(0),
         records: Mutex::default(),
