@@ -3,7 +3,7 @@
 use std::io;
 
 use daglight_capture_policy::Profile;
-use daglight_run_session::{NodeStatus, Run, RunOptions, RunStatus};
+use daglight_run_session::{Node, NodeStatus, Run, RunOptions, RunStatus};
 use serde_json::json;
 
 use crate::{attribute_names, dag, json as read, spans, telemetry};
@@ -14,6 +14,11 @@ struct LoadError(#[source] io::Error);
 
 fn load_error(cause: &str) -> LoadError {
     LoadError(io::Error::other(cause.to_owned()))
+}
+
+fn load(node: &Node, rows: u64) -> Result<(), LoadError> {
+    node.row_count(rows);
+    Ok(())
 }
 
 async fn fail(run: &Run, cause: &str) {
@@ -44,7 +49,7 @@ async fn the_last_attempt_of_a_node_counts() {
     let run = telemetry(out.path(), Profile::Dev).start_run(&dag(), RunOptions::new());
     fail(&run, "disk on fire").await;
     fail(&run, "disk still on fire").await;
-    run.node("orders", async |node| Ok::<_, LoadError>(node.row_count(3))).await.unwrap();
+    run.node("orders", async |node| load(&node, 3)).await.unwrap();
     let report = run.finish().await;
     assert_eq!(report.status, RunStatus::Success, "{:?}", report.warnings);
     let node = &report.nodes[0];
@@ -111,7 +116,7 @@ async fn of_two_attempts_at_the_same_time_the_one_that_started_last_counts() {
         Err::<(), _>(load_error("too late"))
     });
     let second = async {
-        let result = run.node("orders", async |node| Ok::<_, LoadError>(node.row_count(2))).await;
+        let result = run.node("orders", async |node| load(&node, 2)).await;
         go.send(()).unwrap();
         result
     };
