@@ -90,7 +90,7 @@ impl Daglight {
     /// On a disk whose files take so many blocks of 512 bytes and fail to grow further, as if it were full.
     #[must_use]
     pub fn with_files_up_to(self, blocks: u32) -> Self {
-        let limit = format!(r#"trap '' XFSZ; ulimit -f {blocks}; exec "$@""#);
+        let limit = format!(r#"ulimit -f {blocks}; exec "$@""#);
         self.through("/bin/sh", &["-c", &limit, "sh"])
     }
 
@@ -114,6 +114,13 @@ impl Daglight {
             "unshare",
             &["--map-root-user", "--mount", "sh", "-c", SCRIPT, "sh", size, &folder, &kept],
         )
+    }
+
+    /// With this umask, in octal.
+    #[must_use]
+    pub fn with_umask(self, umask: &str) -> Self {
+        let set = format!(r#"umask {umask}; exec "$@""#);
+        self.through("/bin/sh", &["-c", &set, "sh"])
     }
 
     /// Has another program become this one.

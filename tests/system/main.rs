@@ -27,5 +27,6 @@ mod report;
 mod signal_values;
 mod signals;
 mod stages;
+mod strangers;
 mod tracking;
 mod upkeep;

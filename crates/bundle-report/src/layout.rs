@@ -134,7 +134,9 @@ pub(crate) fn create(dir: &Path) -> io::Result<()> {
         return Err(io::ErrorKind::InvalidInput.into());
     };
     std::fs::create_dir_all(parent)?;
-    create_private_folder(parent, name)?;
+    if !create_private_folder(parent, name)? {
+        return Err(io::ErrorKind::AlreadyExists.into());
+    }
     create_private_folder(dir, PLANS)?;
     create_private_folder(dir, TRACKER)?;
     Ok(())

@@ -1,6 +1,6 @@
 //! The settings as one table: their keys, their environment variables, and what they may be.
 
-use std::fmt;
+use std::{env, fmt};
 
 use figment::value::{Dict, Num, Value};
 
@@ -44,13 +44,19 @@ pub enum SettingKind {
     Namespace,
     /// One of some names.
     OneOf(&'static [&'static str]),
+    /// Several URLs of HTTP; in a variable with commas between them.
+    Urls,
+    /// Several folders; in a variable as in `PATH`.
+    Folders,
     /// Several names with a letter or digit in each; in a variable with commas between them.
     Names,
     /// Several tables.
     Rows,
 }
 
-use SettingKind::{Count, Flag, Interval, Names, Namespace, OneOf, Rows, Seconds, Text, TraceUrl, Url};
+use SettingKind::{
+    Count, Flag, Folders, Interval, Names, Namespace, OneOf, Rows, Seconds, Text, TraceUrl, Url, Urls,
+};
 
 /// Less would keep a processor busy.
 pub(crate) const LEAST_INTERVAL: f64 = 0.001;
@@ -69,6 +75,12 @@ const fn setting(key: &'static str, variable: &'static str, kind: SettingKind) -
 const fn in_files(key: &'static str, kind: SettingKind) -> Setting {
     Setting { key, variable: None, kind }
 }
+
+/// Whom a project's file cannot make trusted.
+pub(crate) const TRUSTED_SERVERS: &str = "tracker.trusted_servers";
+/// Which other projects' files count.
+pub(crate) const TRUSTED_FOLDERS: &str = "trusted_folders";
+pub(crate) const TRUSTED_FOLDERS_VARIABLE: &str = "DAGLIGHT_TRUSTED_FOLDERS";
 
 /// Every setting, in the order of the documentation. The `HAMILTON_*` variables are those of the Python SDK. The `OTEL_*`
 /// variables of the OpenTelemetry specification are read by `daglight-otel-bridge`.
@@ -104,6 +116,7 @@ pub const SETTINGS: &[Setting] = &[
     setting("tracker.api_key", "HAMILTON_API_KEY", SettingKind::Secret),
     setting("tracker.verify", "DAGLIGHT_VERIFY_TLS", Flag),
     setting("tracker.ca_file", "DAGLIGHT_CA_FILE", Text),
+    setting(TRUSTED_SERVERS, "DAGLIGHT_TRUSTED_SERVERS", Urls),
     setting("tracker.flush_seconds", "DAGLIGHT_FLUSH_SECONDS", Seconds),
     setting("otel.namespace", "DAGLIGHT_NAMESPACE", Namespace),
     setting("otel.trace_url", "DAGLIGHT_TRACE_URL", TraceUrl),
@@ -126,6 +139,7 @@ pub const SETTINGS: &[Setting] = &[
     in_files("param_tables.*.file", Text),
     in_files("param_tables.*.rows", Rows),
     in_files("param_tables.*.description", Text),
+    setting(TRUSTED_FOLDERS, TRUSTED_FOLDERS_VARIABLE, Folders),
 ];
 
 impl Setting {
@@ -170,6 +184,13 @@ impl Setting {
     }
 }
 
+/// The value of a dotted key in a table.
+pub(crate) fn find<'a>(table: &'a Dict, key: &str) -> Option<&'a Value> {
+    let mut parts = key.split('.');
+    let first = table.get(parts.next()?)?;
+    parts.try_fold(first, |value, part| value.as_dict()?.get(part))
+}
+
 /// Puts a value into a table, under a dotted key.
 pub(crate) fn insert(table: &mut Dict, key: &str, value: Value) {
     let Some((section, rest)) = key.split_once('.') else {
@@ -200,7 +221,11 @@ impl SettingKind {
             },
             Count { .. } => Value::from(text.parse::<i64>().ok()?),
             Seconds | Interval => Value::from(text.parse::<f64>().ok()?),
-            Names => {
+            Folders => {
+                let folders = env::split_paths(text).map(|folder| folder.to_string_lossy().into_owned());
+                Value::from(folders.filter(|folder| !folder.is_empty()).collect::<Vec<_>>())
+            }
+            Names | Urls => {
                 let items: Vec<&str> =
                     text.split(',').map(str::trim).filter(|item| !item.is_empty()).collect();
                 Value::from(items)
@@ -223,7 +248,9 @@ impl SettingKind {
             (Interval, Value::Num(_, number)) => {
                 seconds(*number).is_some_and(|seconds| (LEAST_INTERVAL..=MOST_SECONDS).contains(&seconds))
             }
-            (Names | Rows, Value::Array(_, items)) => items.iter().all(|item| self.accepts_item(item)),
+            (Names | Urls | Folders | Rows, Value::Array(_, items)) => {
+                items.iter().all(|item| self.accepts_item(item))
+            }
             (OneOf(names), Value::String(_, text)) => names.contains(&text.as_str()),
             (Url, Value::String(_, text)) => is_url(text),
             (TraceUrl, Value::String(_, text)) => is_url(text) && text.contains("{trace_id}"),
@@ -241,6 +268,8 @@ impl SettingKind {
     pub(crate) fn accepts_item(self, item: &Value) -> bool {
         match (self, item) {
             (Names, Value::String(_, text)) => text.contains(char::is_alphanumeric),
+            (Urls, Value::String(_, text)) => is_url(text),
+            (Folders, Value::String(_, text)) => !text.trim().is_empty(),
             (Rows, Value::Dict(..)) => true,
             _ => false,
         }
@@ -281,6 +310,8 @@ impl fmt::Display for SettingKind {
                 None => Ok(()),
             },
             Names => f.write_str("a list of names"),
+            Urls => f.write_str("a list of URLs that start with http:// or https://"),
+            Folders => f.write_str("a list of folders"),
             Rows => f.write_str("a list of tables"),
         }
     }

@@ -2,17 +2,22 @@
 
 use std::{
     collections::BTreeMap,
-    env, fmt, fs,
+    env, fmt,
     path::{Path, PathBuf},
 };
 
+use daglight_guarded_files::read_named_text;
 use figment::{
     Error, Metadata, Profile as FigmentProfile, Provider,
     value::{Dict, Map, Value},
 };
 use toml::de::{DeTable, DeValue};
 
-use crate::{SETTINGS, Setting, SettingsError, catalog::insert};
+use crate::{
+    Refusal, SETTINGS, Setting, SettingsError,
+    catalog::{TRUSTED_FOLDERS, TRUSTED_FOLDERS_VARIABLE, find, insert},
+    trust::{Trusted, distrusted_because},
+};
 
 /// The name of the configuration file.
 const FILE_NAME: &str = "daglight.toml";
@@ -20,6 +25,9 @@ const FILE_NAME: &str = "daglight.toml";
 const SDK_FILE_NAME: &str = ".hamilton.conf";
 const SDK_FILE_VARIABLE: &str = "HAMILTON_CONFIG_URI";
 const SDK_SECTION: &str = "SDK_CONSTANTS";
+
+/// Bytes of a configuration file, 1 MiB: some thousand settings.
+const MAX_FILE_BYTES: u64 = 1 << 20;
 
 /// Where a value came from.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -37,13 +45,15 @@ pub(crate) struct Layer {
     /// What the place is called.
     pub(crate) name: String,
     pub(crate) values: Dict,
+    /// Whether it is a file of the project, which somebody else may have written.
+    pub(crate) is_project: bool,
     /// The lines of a file in which its keys are, by dotted path.
     lines: BTreeMap<String, usize>,
 }
 
 impl Layer {
     pub(crate) fn new(name: impl Into<String>, values: Dict) -> Self {
-        Self { name: name.into(), values, lines: BTreeMap::new() }
+        Self { name: name.into(), values, is_project: false, lines: BTreeMap::new() }
     }
 
     /// The layer of one value given in code.
@@ -71,15 +81,15 @@ impl Layer {
         let text = read_file(path)?;
         let syntax = |error: toml::de::Error| SettingsError::Syntax {
             origin: Origin(match error.span() {
-                Some(span) => format!("{}:{}", path.display(), line_of(&text, span.start)),
+                Some(span) => format!("{}:{}", path.display(), LineStarts::of(&text).line_of(span.start)),
                 None => path.display().to_string(),
             }),
             problem: error.message().to_owned(),
         };
         let table = DeTable::parse(&text).map_err(syntax)?;
         let mut lines = BTreeMap::new();
-        let values = read_table(&text, table.get_ref(), "", &mut lines);
-        Ok(Self { name: path.display().to_string(), values, lines })
+        let values = read_table(&LineStarts::of(&text), table.get_ref(), "", &mut lines);
+        Ok(Self { name: path.display().to_string(), values, is_project: false, lines })
     }
 
     /// The layer of a configuration file of the Python SDK: those of its constants that are settings here.
@@ -112,7 +122,12 @@ impl Layer {
         let prefix = format!("{path}.");
         let lines = self.lines.iter();
         let lines = lines.filter_map(|(key, line)| Some((key.strip_prefix(&prefix)?.to_owned(), *line)));
-        Self { name, values, lines: lines.collect() }
+        Self { name, values, is_project: self.is_project, lines: lines.collect() }
+    }
+
+    /// The value of a dotted key.
+    pub(crate) fn value(&self, key: &str) -> Option<&Value> {
+        find(&self.values, key)
     }
 
     /// Where in this layer the value of a key is.
@@ -134,11 +149,18 @@ impl Provider for Layer {
     }
 }
 
-/// The configuration files for a working directory and environment, those that win last.
+/// The configuration files that were found.
+pub(crate) struct FoundFiles {
+    /// Those that count; later ones win.
+    pub(crate) layers: Vec<Layer>,
+    pub(crate) refused: Vec<Refusal>,
+}
+
+/// The configuration files for a working directory and environment.
 pub(crate) fn find_files(
     directory: Option<&Path>,
     variables: &BTreeMap<String, String>,
-) -> Result<Vec<Layer>, SettingsError> {
+) -> Result<FoundFiles, SettingsError> {
     let folder = |name: &str| variables.get(name).map(PathBuf::from);
     let home = folder("HOME").or_else(|| folder("USERPROFILE"));
     let mut layers = Vec::new();
@@ -153,15 +175,40 @@ pub(crate) fn find_files(
     let config_dir = folder("XDG_CONFIG_HOME")
         .filter(|dir| dir.is_absolute())
         .or_else(|| folder("APPDATA"))
-        .or_else(|| home.map(|home| home.join(".config")));
+        .or_else(|| home.as_ref().map(|home| home.join(".config")));
     let of_user = config_dir.map(|dir| dir.join("daglight").join(FILE_NAME)).filter(|file| file.is_file());
-    let upward = directory.into_iter().flat_map(Path::ancestors).map(|dir| dir.join(FILE_NAME));
-    let of_project =
-        upward.into_iter().find(|file| file.is_file()).filter(|file| Some(file) != of_user.as_ref());
-    for file in of_user.iter().chain(&of_project) {
-        layers.push(Layer::of_file(file)?);
+    layers.extend(of_user.as_deref().map(Layer::of_file).transpose()?);
+
+    let mut refused = Vec::new();
+    let projects = directory.map(|directory| project_folders(directory, home.as_deref())).unwrap_or_default();
+    let mut files = projects.iter().map(|dir| dir.join(FILE_NAME));
+    let of_project = files.find(|file| file.is_file()).filter(|file| Some(file) != of_user.as_ref());
+    if let Some(file) = of_project {
+        match distrusted_because(&file, &trusted_folders(&layers, variables)?) {
+            None => layers.push(Layer { is_project: true, ..Layer::of_file(&file)? }),
+            Some(why) => refused.push(Refusal { what: file.display().to_string(), why }),
+        }
     }
-    Ok(layers)
+    Ok(FoundFiles { layers, refused })
+}
+
+/// The folders in which a project's file is looked for, the nearest first: up to the root of the repository, or else to
+/// the home folder. Outside of both it is the directory alone, because folders further up are nobody's project.
+fn project_folders<'a>(directory: &'a Path, home: Option<&Path>) -> Vec<&'a Path> {
+    let home = home.and_then(|home| home.canonicalize().ok());
+    let is_home = |dir: &Path| home.is_some() && dir.canonicalize().ok() == home;
+    let last = directory.ancestors().position(|dir| dir.join(".git").exists() || is_home(dir));
+    directory.ancestors().take(last.unwrap_or(0) + 1).collect()
+}
+
+/// Whom the variable names, or else the user's own file.
+fn trusted_folders(layers: &[Layer], variables: &BTreeMap<String, String>) -> Result<Trusted, SettingsError> {
+    let variable = variables.get(TRUSTED_FOLDERS_VARIABLE);
+    let by_variable = variable.map(|text| Layer::of_variable(TRUSTED_FOLDERS_VARIABLE, text)).transpose()?;
+    let mut strongest_first = by_variable.iter().flatten().chain(layers.iter().rev());
+    let found = strongest_first.find_map(|layer| layer.value(TRUSTED_FOLDERS)?.as_array());
+    let names = found.unwrap_or_default().iter().filter_map(Value::as_str);
+    Ok(Trusted::new(names.map(PathBuf::from), variables))
 }
 
 /// The variables of this process. What is no text in them is a replacement character, which no setting takes.
@@ -176,23 +223,33 @@ fn read(setting: &Setting, text: &str, origin: impl FnOnce() -> Origin) -> Resul
 }
 
 fn read_file(path: &Path) -> Result<String, SettingsError> {
-    fs::read_to_string(path)
+    read_named_text(path, MAX_FILE_BYTES)
         .map_err(|error| SettingsError::Unreadable { file: path.to_owned(), source: error })
 }
 
 /// The values of a table, and into `lines` where its keys are.
-fn read_table(text: &str, table: &DeTable<'_>, path: &str, lines: &mut BTreeMap<String, usize>) -> Dict {
+fn read_table(
+    text: &LineStarts,
+    table: &DeTable<'_>,
+    path: &str,
+    lines: &mut BTreeMap<String, usize>,
+) -> Dict {
     let mut values = Dict::new();
     for (key, value) in table {
         let name = key.get_ref().to_string();
         let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
         values.insert(name, read_value(text, value.get_ref(), &path, lines));
-        lines.insert(path, line_of(text, key.span().start));
+        lines.insert(path, text.line_of(key.span().start));
     }
     values
 }
 
-fn read_value(text: &str, value: &DeValue<'_>, path: &str, lines: &mut BTreeMap<String, usize>) -> Value {
+fn read_value(
+    text: &LineStarts,
+    value: &DeValue<'_>,
+    path: &str,
+    lines: &mut BTreeMap<String, usize>,
+) -> Value {
     match value {
         DeValue::String(text) => Value::from(text.as_ref()),
         DeValue::Boolean(flag) => Value::from(*flag),
@@ -213,6 +270,16 @@ fn read_value(text: &str, value: &DeValue<'_>, path: &str, lines: &mut BTreeMap<
     }
 }
 
-fn line_of(text: &str, byte: usize) -> usize {
-    text.as_bytes()[..byte.min(text.len())].iter().filter(|byte| **byte == b'\n').count() + 1
+/// Where the lines of a text start, so that the line of a byte is found without counting from the beginning.
+struct LineStarts(Vec<usize>);
+
+impl LineStarts {
+    fn of(text: &str) -> Self {
+        let feeds = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
+        Self(feeds.map(|(at, _)| at + 1).collect())
+    }
+
+    fn line_of(&self, byte: usize) -> usize {
+        self.0.partition_point(|start| *start <= byte) + 1
+    }
 }

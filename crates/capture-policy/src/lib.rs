@@ -33,6 +33,7 @@ mod settings_error;
 mod sql_secrets;
 mod sql_tokens;
 mod sql_values;
+mod trust;
 
 pub use captured::Captured;
 pub use catalog::{SETTINGS, Setting, SettingKind};
@@ -52,3 +53,4 @@ pub use settings::{
     SqlText, TrackerSettings,
 };
 pub use settings_error::SettingsError;
+pub use trust::Refusal;

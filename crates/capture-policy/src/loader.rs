@@ -15,7 +15,8 @@ use serde::Serialize;
 
 use crate::{
     Origin, Profile, Resolved, SETTINGS, Setting, SettingKind, Settings, SettingsError,
-    layer::{Layer, find_files, process_variables},
+    layer::{FoundFiles, Layer, find_files, process_variables},
+    trust::{check_project, keep_key_from_project},
 };
 
 /// The table of a file that holds profiles of one's own.
@@ -28,7 +29,8 @@ const EXTENDS: &str = "extends";
 /// 1. the defaults of the profile, and what `[profiles.NAME]` changes of them;
 /// 2. `~/.hamilton.conf`, or the file that `HAMILTON_CONFIG_URI` names: the constants of Hamilton's Python SDK;
 /// 3. `daglight/daglight.toml` in the user's configuration folder (`XDG_CONFIG_HOME`, by default `~/.config`);
-/// 4. `daglight.toml` in the working directory or the nearest folder above it;
+/// 4. `daglight.toml` in the working directory or the nearest folder above it, up to the root of the repository or the
+///    home folder, when it belongs to the user or root and nobody else may write it ([`Resolved::refused`]);
 /// 5. environment variables ([`SETTINGS`] has their names);
 /// 6. code, options of the command line among it.
 ///
@@ -115,10 +117,10 @@ impl SettingsLoader {
     /// # Errors
     /// As [`SettingsLoader::load`].
     pub fn resolve(&self) -> Result<Resolved, SettingsError> {
-        let mut layers = match &self.files {
-            Files::None => Vec::new(),
+        let FoundFiles { mut layers, mut refused } = match &self.files {
+            Files::None => FoundFiles { layers: Vec::new(), refused: Vec::new() },
             Files::Found(directory) => find_files(directory.as_deref(), &self.variables)?,
-            Files::One(file) => vec![Layer::of_file(file)?],
+            Files::One(file) => FoundFiles { layers: vec![Layer::of_file(file)?], refused: Vec::new() },
         };
         let files = layers.iter().map(|layer| PathBuf::from(&layer.name)).collect();
         let profiles = take_profiles(&mut layers)?;
@@ -128,6 +130,7 @@ impl SettingsLoader {
         layers.extend(self.code.iter().cloned());
         for layer in &layers {
             check(layer, &layer.values, &mut Vec::new(), None)?;
+            check_project(layer)?;
         }
 
         let chosen = ChosenProfile::of(&layers, &profiles)?;
@@ -141,8 +144,11 @@ impl SettingsLoader {
         all.extend(layers);
 
         let merged = all.iter().cloned().fold(Figment::new(), Figment::merge);
-        let settings = merged.extract().map_err(merge_error)?;
-        Ok(Resolved::new(settings, chosen.base, files, &merged, &all))
+        let mut settings: Settings = merged.extract().map_err(merge_error)?;
+        refused.extend(keep_key_from_project(&mut settings.tracker, &all));
+        let mut resolved = Resolved::new(settings, chosen.base, files, &merged, &all);
+        resolved.refused = refused;
+        Ok(resolved)
     }
 }
 
@@ -180,6 +186,7 @@ fn take_profiles(files: &mut [Layer]) -> Result<BTreeMap<String, OwnProfile>, Se
             };
             let layer = file.below(&path, values, format!("profile {name} in {}", file.name));
             check(&layer, &layer.values, &mut Vec::new(), Some(&path))?;
+            check_project(&layer)?;
             let own = profiles.entry(name).or_insert(OwnProfile { base: Profile::Dev, layers: Vec::new() });
             own.layers.push(layer);
             match base {

@@ -78,7 +78,8 @@ fn subschema<'a>(schema: &'a mut Value, key: &str) -> Option<&'a mut Value> {
 fn restrict(schema: &mut Value, kind: SettingKind) {
     match kind {
         SettingKind::Text | SettingKind::Secret => schema["pattern"] = r"\S".into(),
-        SettingKind::Names => schema["items"]["pattern"] = r"\S".into(),
+        SettingKind::Names | SettingKind::Folders => schema["items"]["pattern"] = r"\S".into(),
+        SettingKind::Urls => schema["items"]["pattern"] = "^https?://.".into(),
         SettingKind::Url => schema["pattern"] = "^https?://.".into(),
         SettingKind::TraceUrl => schema["pattern"] = r"^https?://.*\{trace_id\}".into(),
         SettingKind::Namespace => schema["pattern"] = "^[A-Za-z][A-Za-z0-9._-]{0,99}$".into(),

@@ -5,7 +5,7 @@ use std::{fmt, path::PathBuf};
 use figment::{Figment, Provider as _, value::Dict};
 use serde_json::{Map, Value, json};
 
-use crate::{Origin, Profile, Redactor, Settings, layer::Layer};
+use crate::{Origin, Profile, Redactor, Refusal, Settings, layer::Layer};
 
 /// Every setting in force, and where each came from. `Display` is a table; credentials are masked in it.
 #[derive(Debug, Clone, PartialEq)]
@@ -16,6 +16,9 @@ pub struct Resolved {
     pub base: Profile,
     /// The configuration files that were read, those that win last.
     pub files: Vec<PathBuf>,
+    /// What does not count although it was found: files and servers that may be somebody else's. It is for whoever starts
+    /// a run to say so.
+    pub refused: Vec<Refusal>,
     values: Vec<ResolvedValue>,
 }
 
@@ -55,7 +58,7 @@ impl Resolved {
                 origin: origin(&given, path, merged, layers),
             });
         });
-        Self { settings, base, files, values }
+        Self { settings, base, files, refused: Vec::new(), values }
     }
 
     /// Every setting, in the order of the documentation.
@@ -68,7 +71,7 @@ impl Resolved {
         self.values.iter().find(|value| value.key == key)
     }
 
-    /// The same as JSON: `{profile, extends, files, settings: {KEY: {value, origin}}}`.
+    /// The same as JSON: `{profile, extends, files, refused: [{what, why}], settings: {KEY: {value, origin}}}`.
     pub fn to_json(&self) -> Value {
         let settings: Map<String, Value> = self
             .values
@@ -81,6 +84,11 @@ impl Resolved {
             "profile": self.settings.profile,
             "extends": self.base,
             "files": self.files.iter().map(|file| file.display().to_string()).collect::<Vec<_>>(),
+            "refused": self
+                .refused
+                .iter()
+                .map(|refusal| json!({ "what": refusal.what, "why": refusal.why }))
+                .collect::<Vec<_>>(),
             "settings": settings,
         })
     }

@@ -41,6 +41,9 @@ pub struct Settings {
     pub outputs: BTreeMap<String, OutputSettings>,
     /// Sets of parameters that scripts read as tables, by name.
     pub param_tables: BTreeMap<String, ParamTableSettings>,
+    /// Folders whose `daglight.toml` counts although it belongs to another user, or others may write it; `*` is every
+    /// folder. A project's own file cannot set this.
+    pub trusted_folders: Vec<PathBuf>,
 }
 
 /// What may be captured, and how much of it.
@@ -142,6 +145,9 @@ pub struct TrackerSettings {
     pub verify: bool,
     /// A PEM file with certificates of authorities to trust besides those of the system.
     pub ca_file: Option<PathBuf>,
+    /// Servers that a project's `daglight.toml` may name and that get the key of the user's own file or environment. A
+    /// project's own file cannot set this.
+    pub trusted_servers: Vec<String>,
     /// How long the end of a run waits for delivery, in seconds.
     pub flush_seconds: f64,
 }
@@ -283,6 +289,7 @@ impl Settings {
                 api_key: None,
                 verify: true,
                 ca_file: None,
+                trusted_servers: Vec::new(),
                 flush_seconds: 10.0,
             },
             otel: OtelSettings {
@@ -303,6 +310,7 @@ impl Settings {
             strict_registry: false,
             outputs: BTreeMap::new(),
             param_tables: BTreeMap::new(),
+            trusted_folders: Vec::new(),
         }
     }
 }

@@ -63,6 +63,19 @@ pub enum SettingsError {
         /// Where it was written.
         origin: Origin,
     },
+    /// A setting of a project's file that decides over trusting it.
+    #[error(
+        "setting {setting} ({origin}): a project cannot say whom to trust; expected it in the user's own daglight.toml \
+         or in {variable}"
+    )]
+    NotForProjects {
+        /// The setting's dotted path.
+        setting: &'static str,
+        /// The variable that sets it.
+        variable: &'static str,
+        /// Where it was written.
+        origin: Origin,
+    },
     /// A file that is no TOML.
     #[error("{origin}: {problem}")]
     Syntax {

@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use daglight::{bundle::Bundle, identity::RunId, policy::SettingsLoader};
+use daglight::{bundle::Bundle, identity::RunId};
 
-use crate::{failure::Failure, say::note};
+use crate::{config::process_settings, failure::Failure, say::note};
 
 /// The bundle at a path, or all of them below it.
 pub(crate) fn bundles_at(path: &Path) -> Result<Vec<Bundle>, Failure> {
@@ -23,7 +23,7 @@ pub(crate) fn bundles_at(path: &Path) -> Result<Vec<Bundle>, Failure> {
 /// counts, or by the id of its run in the output folder of the settings.
 pub(crate) fn bundle_of(named: &Path) -> Result<Bundle, Failure> {
     if let Some(run_id) = run_id(named) {
-        let settings = SettingsLoader::from_process().load().map_err(Failure::input)?;
+        let settings = process_settings()?;
         let output_dir = settings.bundle.output_dir;
         let mut bundles = Bundle::find_all(&output_dir).map_err(Failure::input)?;
         bundles.retain(|bundle| bundle.recorded_run() == Some(run_id));

@@ -4,10 +4,14 @@ use std::process::ExitCode;
 
 use daglight::{
     identity::{DagName, DagNameError},
-    policy::{Resolved, SettingsLoader, settings_schema},
+    policy::{Resolved, Settings, SettingsLoader, settings_schema},
 };
 
-use crate::{args::ConfigArgs, failure::Failure, say::say};
+use crate::{
+    args::ConfigArgs,
+    failure::Failure,
+    say::{note, say},
+};
 
 pub(crate) fn config(args: &ConfigArgs) -> Result<ExitCode, Failure> {
     let shown = match args.schema {
@@ -31,7 +35,7 @@ fn settings(args: &ConfigArgs) -> Result<String, Failure> {
     })
 }
 
-/// The profile in force, and the files that were read.
+/// The profile in force, the files that were read, and what was refused.
 fn headline(resolved: &Resolved) -> String {
     let profile = &resolved.settings.profile;
     let base = resolved.base.name();
@@ -42,7 +46,17 @@ fn headline(resolved: &Resolved) -> String {
     for file in &resolved.files {
         lines.push_str(&format!("read {}\n", file.display()));
     }
+    for refusal in &resolved.refused {
+        lines.push_str(&format!("refused {refusal}\n"));
+    }
     lines
+}
+
+/// The settings of this process. What they refuse is said.
+pub(crate) fn process_settings() -> Result<Settings, Failure> {
+    let resolved = SettingsLoader::from_process().resolve().map_err(Failure::input)?;
+    resolved.refused.iter().for_each(|refusal| note!("warning: {refusal}"));
+    Ok(resolved.settings)
 }
 
 /// The name that the settings give the DAG.

@@ -23,7 +23,11 @@ const MAX_CLOCK_ERROR: TimeDelta = TimeDelta::seconds(30);
 
 pub(crate) fn doctor() -> Result<ExitCode, Failure> {
     let mut checks = Checks { failed: false };
-    if let Some(settings) = checks.check("configuration", SettingsLoader::from_process().load()) {
+    if let Some(resolved) = checks.check("configuration", SettingsLoader::from_process().resolve()) {
+        for refusal in &resolved.refused {
+            checks.fail("configuration", &refusal.to_string());
+        }
+        let settings = resolved.settings;
         checks.ok("profile", &settings.profile);
         check_output(&mut checks, &settings.bundle.output_dir);
         check_tracker(&mut checks, &settings.tracker);

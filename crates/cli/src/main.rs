@@ -19,7 +19,7 @@ mod status;
 mod summary;
 mod sync;
 
-use std::process::ExitCode;
+use std::{process::ExitCode, sync::Arc};
 
 use clap::Parser as _;
 
@@ -27,6 +27,7 @@ use crate::args::{Args, Command};
 
 fn main() -> ExitCode {
     let args = Args::parse();
+    survive_file_size_limit();
     let done = match args.command {
         Command::Run(run) => run::run(run),
         Command::Report(report) => report::report(&report),
@@ -41,5 +42,14 @@ fn main() -> ExitCode {
         Ok(_) if say::output_is_incomplete() => ExitCode::FAILURE,
         Ok(code) => code,
         Err(failure) => failure.print(),
+    }
+}
+
+/// A limit on the size of files (`ulimit -f`) makes the write fail that meets it, which is a warning, and does not kill
+/// the process.
+fn survive_file_size_limit() {
+    #[cfg(unix)]
+    if let Err(error) = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Arc::default()) {
+        say::note!("warning: a limit on the size of files will end the program: {error}");
     }
 }

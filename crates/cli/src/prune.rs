@@ -10,12 +10,13 @@ use chrono::{DateTime, TimeDelta, Utc};
 use daglight::{
     BundleState, BundleStatus,
     bundle::Bundle,
-    policy::{BundleSettings, SettingsLoader, in_one_line},
+    policy::{BundleSettings, in_one_line},
 };
 
 use crate::{
     args::PruneArgs,
     bundles::bundles_at,
+    config::process_settings,
     failure::Failure,
     progress::grouped,
     say::{note, say},
@@ -29,7 +30,7 @@ struct Limits {
 }
 
 pub(crate) fn prune(args: &PruneArgs) -> Result<ExitCode, Failure> {
-    let settings = SettingsLoader::from_process().load().map_err(Failure::input)?;
+    let settings = process_settings()?;
     let limits = Limits::of(args, &settings.bundle).ok_or_else(|| {
         Failure::input(
             "nothing says which bundles may go: give --older-than, --keep or --max-bytes, or set bundle.keep_days, \

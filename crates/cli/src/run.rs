@@ -1,6 +1,6 @@
 //! `daglight run`.
 
-use std::{collections::BTreeMap, fs, process::ExitCode};
+use std::{collections::BTreeMap, process::ExitCode};
 
 use daglight::{
     Run, RunOptions, RunStatus, Telemetry, follow_spawned_tasks,
@@ -9,6 +9,7 @@ use daglight::{
     policy::{Policy, Resolved, Settings, SettingsLoader},
     sql::{Pipeline, PipelineEvent, PipelineOptions, RunScriptOptions, Script},
 };
+use daglight_guarded_files::read_named_text;
 use datafusion::{
     execution::SessionStateBuilder,
     prelude::{SessionConfig, SessionContext},
@@ -27,17 +28,18 @@ use crate::{
 
 /// Rows of a bare query that are shown.
 const ROWS_SHOWN: usize = 20;
+/// Bytes of a script, 64 MiB.
+const MAX_SCRIPT_BYTES: u64 = 64 << 20;
 
 pub(crate) fn run(args: RunArgs) -> Result<ExitCode, Failure> {
     let resolved = settings(&args)?;
     let dag_name = dag_name(&resolved)?;
-    let settings = resolved.settings;
     let config = SessionConfig::from_env().map_err(Failure::input)?.with_information_schema(true);
-    let policy = Policy::new(&settings);
+    let policy = Policy::new(&resolved.settings);
     say::hide_with(policy.redactor());
-    let pipeline = pipeline(&args, &settings, &policy, dag_name, &config)?;
+    let pipeline = pipeline(&args, &resolved.settings, &policy, dag_name, &config)?;
     let tags = named_once("--tag", &args.tags)?;
-    let telemetry = Telemetry::new(settings);
+    let telemetry = Telemetry::of_resolved(resolved);
     let lines = MultiProgress::new();
     console::install(&telemetry, &lines);
     follow_spawned_tasks();
@@ -94,7 +96,7 @@ fn pipeline(
     config: &SessionConfig,
 ) -> Result<Pipeline, Failure> {
     let path = args.script.display().to_string();
-    let text = fs::read_to_string(&args.script)
+    let text = read_named_text(&args.script, MAX_SCRIPT_BYTES)
         .map_err(|error| Failure::input(format!("cannot read the script {path}: {error}")))?;
     // An error may quote it before there is a run.
     policy.redactor().learn(&text);

@@ -6,19 +6,19 @@ use chrono::Local;
 use daglight::{
     RunStatus,
     bundle::Bundle,
-    policy::{SettingsLoader, in_one_line},
+    policy::in_one_line,
     sync_run,
     tracker::{Connection, SyncOutcome},
 };
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::{
-    args::SyncArgs, bundles::bundles_at, failure::Failure, progress::grouped, say::say,
-    summary::SERVER_VARIABLES,
+    args::SyncArgs, bundles::bundles_at, config::process_settings, failure::Failure, progress::grouped,
+    say::say, summary::SERVER_VARIABLES,
 };
 
 pub(crate) fn sync(args: &SyncArgs) -> Result<ExitCode, Failure> {
-    let settings = SettingsLoader::from_process().load().map_err(Failure::input)?;
+    let settings = process_settings()?;
     let connection = Connection::from_settings(&settings.tracker).map_err(Failure::input)?;
     let bundles = bundles_at(&args.dir)?;
     let bar = ProgressBar::new(bundles.len() as u64).with_style(

@@ -15,6 +15,7 @@ use arrow::{
     util::display::{ArrayFormatter, FormatOptions},
 };
 use daglight_capture_policy::ParamTableSettings;
+use daglight_guarded_files::{Unfit, open_named, read_named};
 use datafusion::{
     arrow::json::{ReaderBuilder, reader::infer_json_schema_from_iterator},
     common::types::NativeType,
@@ -26,6 +27,9 @@ use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 
 use crate::{Materialization, Registry, Written, output::memory_bytes, register};
+
+/// Bytes of a file of parameters, 64 MiB: the rows are held in memory.
+const MAX_FILE_BYTES: u64 = 64 << 20;
 
 /// A named set of parameters, given inline or by a CSV, JSON or Parquet file, that queries read as a table.
 ///
@@ -206,7 +210,10 @@ impl ParamTable {
         let unreadable =
             |source| ParamTableError::File { name: self.name.clone(), path: path.to_owned(), source };
         // DataFusion takes a path with nothing there for an empty folder.
-        let metadata = fs::metadata(path).map_err(unreadable)?;
+        let is_folder = fs::metadata(path).map_err(unreadable)?.is_dir();
+        if !is_folder {
+            check_file(path).map_err(unreadable)?;
+        }
         let extension =
             path.extension().map(|ending| format!(".{}", ending.to_string_lossy())).unwrap_or_default();
         let location = path.to_string_lossy();
@@ -220,7 +227,7 @@ impl ParamTable {
                 session.read_parquet(&*location, options).await
             }
             FileFormat::Json => {
-                let is_array = metadata.is_file() && starts_with_bracket(path).map_err(unreadable)?;
+                let is_array = !is_folder && starts_with_bracket(path).map_err(unreadable)?;
                 let options = JsonReadOptions {
                     file_extension: &extension,
                     newline_delimited: !is_array,
@@ -243,9 +250,19 @@ fn batch_of(rows: &[Map<String, Value>]) -> Result<RecordBatch, ArrowError> {
     decoder.flush()?.ok_or_else(|| ArrowError::JsonError("there are no rows".to_owned()))
 }
 
+/// Refuses what is not a file of parameters, before it is read as one.
+fn check_file(path: &Path) -> io::Result<()> {
+    let size_bytes = open_named(path)?.metadata()?.len();
+    if size_bytes > MAX_FILE_BYTES {
+        Err(Unfit::TooLarge { max_bytes: MAX_FILE_BYTES }.into())
+    } else {
+        Ok(())
+    }
+}
+
 /// Whether a JSON file holds one array rather than one object a line.
 fn starts_with_bracket(path: &Path) -> io::Result<bool> {
-    let text = fs::read(path)?;
+    let text = read_named(path, MAX_FILE_BYTES)?;
     Ok(text.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'['))
 }
 

@@ -1,8 +1,9 @@
 //! The `OTEL_*` variables of the OpenTelemetry specification, read into types. `docs/opentelemetry.md` has the table.
 
-use std::{collections::BTreeMap, fs, io, time::Duration};
+use std::{collections::BTreeMap, io, path::Path, time::Duration};
 
 use daglight_capture_policy::{Redactor, Secret};
+use daglight_guarded_files::read_named;
 use opentelemetry_sdk::{
     metrics::Temporality,
     trace::{Sampler, SpanLimits},
@@ -13,6 +14,9 @@ use crate::{
     Signal,
     transport::{ClientIdentity, TlsFiles},
 };
+
+/// Bytes of a file of certificates or of a key, 16 MiB: the certificates of all authorities take less than one.
+const MAX_CERTIFICATE_BYTES: u64 = 16 << 20;
 
 /// What the variables say. Where one has a wrong value, the default stands and there is a warning.
 #[derive(Debug)]
@@ -248,7 +252,7 @@ impl<'a> Reader<'a> {
         let mut file = |kind: &str, instead: &str| {
             let (own, common) = (of_signal(kind), format!("OTEL_EXPORTER_OTLP_{kind}"));
             let (name, path) = self.first([&own, &common])?;
-            let text = match fs::read(path) {
+            let text = match read_named(Path::new(path), MAX_CERTIFICATE_BYTES) {
                 Ok(text) if text.is_empty() => Err(io::Error::other("it is empty")),
                 text => text,
             };
@@ -441,6 +445,8 @@ fn percent_decoded(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn read<'a>(variables: impl IntoIterator<Item = (&'a str, &'a str)>) -> Environment {

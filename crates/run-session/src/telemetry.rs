@@ -10,7 +10,7 @@ use std::{
     },
 };
 
-use daglight_capture_policy::{Policy, Settings, SettingsError, SettingsLoader, in_one_line};
+use daglight_capture_policy::{Policy, Resolved, Settings, SettingsError, SettingsLoader, in_one_line};
 use daglight_materializers::Registry;
 use daglight_otel_bridge::{Bridge, BridgeConfig, ProgramProviders, SlowAfter, names::Namespace};
 use daglight_plan_diagnostics::{LiveQueries, instrument};
@@ -65,7 +65,13 @@ impl Telemetry {
     /// # Errors
     /// When a setting is wrong.
     pub fn from_env() -> Result<Self, TelemetryError> {
-        Ok(Self::new(SettingsLoader::from_process().load()?))
+        Ok(Self::of_resolved(SettingsLoader::from_process().resolve()?))
+    }
+
+    /// As [`Telemetry::new`], with what the settings refused as a warning of each run.
+    pub fn of_resolved(resolved: Resolved) -> Self {
+        let refused = resolved.refused.iter().map(ToString::to_string).collect();
+        Self::start(ProgramProviders::default(), resolved.settings, refused)
     }
 
     /// Starts with resolved settings. What does not work becomes a warning of each run.
@@ -76,6 +82,10 @@ impl Telemetry {
     /// As [`Telemetry::new`] in a program that has OpenTelemetry providers of its own: they get what runs make, and decide
     /// over exporting it.
     pub fn attached_to(providers: ProgramProviders, settings: Settings) -> Self {
+        Self::start(providers, settings, Vec::new())
+    }
+
+    fn start(providers: ProgramProviders, settings: Settings, mut setup_warnings: Vec<String>) -> Self {
         let policy = Policy::new(&settings);
         let bridge = Bridge::start(BridgeConfig {
             namespace: Namespace::new(settings.otel.namespace.as_str()),
@@ -93,7 +103,7 @@ impl Telemetry {
             attach_to: providers,
             ..BridgeConfig::new(service_name())
         });
-        let mut setup_warnings = bridge.warnings();
+        setup_warnings.extend(bridge.warnings());
         let connection = match Connection::from_settings(&settings.tracker) {
             Ok(connection) => connection,
             Err(error) => {

@@ -1,6 +1,10 @@
 //! One request to the server, and what can come of it.
 
-use std::{error::Error, io::Read as _, time::Duration};
+use std::{
+    error::Error,
+    io::{self, BufReader, Read as _},
+    time::Duration,
+};
 
 use reqwest::{
     StatusCode,
@@ -18,6 +22,13 @@ const MAX_MESSAGE_CHARS: usize = 300;
 
 /// Bytes of a refusal that are read: the page of a server in debug mode, and more.
 const MAX_REFUSAL_BYTES: u64 = 1 << 20;
+
+/// Bytes of an answer that are read, 64 MiB after decompression: it is held in memory as a whole. A list of 10,000 runs
+/// has some 20 MiB.
+const MAX_ANSWER_BYTES: u64 = 64 << 20;
+
+/// Bytes of an answer that is read while it arrives, 1 GiB: most of it is passed over.
+const MAX_STREAM_BYTES: u64 = 1 << 30;
 
 /// Why a request did not do what it should.
 #[derive(Debug, thiserror::Error)]
@@ -164,21 +175,33 @@ pub(crate) struct Caller<'a> {
 impl Caller<'_> {
     /// Sends a request and reads its answer as JSON.
     pub(crate) fn json<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, CallError> {
-        let body = self.answer(request)?.bytes().map_err(|error| self.failed(error))?;
+        let body = self.body(request)?;
         serde_json::from_slice(&body).map_err(|source| self.garbage(source))
     }
 
     /// Sends a request whose answer is empty.
     pub(crate) fn nothing(&self, request: RequestBuilder) -> Result<(), CallError> {
-        let body = self.answer(request)?.bytes().map_err(|error| self.failed(error))?;
+        let body = self.body(request)?;
         if body.is_empty() { Ok(()) } else { Err(self.other_answer("an empty answer was expected")) }
     }
 
     /// Sends a request and reads its answer as JSON while it arrives, without holding all of it.
     pub(crate) fn json_stream<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, CallError> {
-        let answer = std::io::BufReader::new(self.answer(request)?);
+        let answer = BufReader::new(self.answer(request)?.take(MAX_STREAM_BYTES));
         serde_json::from_reader(answer)
             .map_err(|error| if error.is_io() { self.broken(error) } else { self.garbage(error) })
+    }
+
+    /// Sends a request and reads its whole answer, however little of it was sent compressed.
+    fn body(&self, request: RequestBuilder) -> Result<Vec<u8>, CallError> {
+        let mut body = Vec::new();
+        let mut answer = self.answer(request)?.take(MAX_ANSWER_BYTES + 1);
+        answer.read_to_end(&mut body).map_err(|error| self.interrupted(error))?;
+        if body.len() as u64 > MAX_ANSWER_BYTES {
+            let problem = format_args!("it has more than {MAX_ANSWER_BYTES} bytes");
+            return Err(self.garbage(serde_json::Error::custom(problem)));
+        }
+        Ok(body)
     }
 
     /// The id in an answer, where the document allows none.
@@ -243,8 +266,11 @@ impl Caller<'_> {
 
     /// The answer ended before its end.
     fn broken(&self, error: serde_json::Error) -> CallError {
-        let error = std::io::Error::from(error);
-        let timed_out = error.kind() == std::io::ErrorKind::TimedOut;
+        self.interrupted(error.into())
+    }
+
+    fn interrupted(&self, error: io::Error) -> CallError {
+        let timed_out = error.kind() == io::ErrorKind::TimedOut;
         let server = self.connection.api_url().to_owned();
         CallError::NoAnswer { call: self.call, server, timed_out, source: error.into() }
     }

@@ -2,6 +2,7 @@
 
 use std::{path::Path, sync::Arc};
 
+use daglight_guarded_files::read_named;
 use rustls::{
     ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
     client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
@@ -14,6 +15,9 @@ use rustls::{
 use rustls_platform_verifier::{BuilderVerifierExt, Verifier};
 
 use crate::ConnectionError;
+
+/// Bytes of a file of certificates, 16 MiB: those of all authorities take less than one.
+const MAX_FILE_BYTES: u64 = 16 << 20;
 
 /// Who is trusted.
 #[derive(Debug, Clone)]
@@ -30,7 +34,8 @@ impl Trust {
     /// # Errors
     /// When the file cannot be read, or has no certificate.
     pub(crate) fn of_file(path: &Path) -> Result<Self, pem::Error> {
-        let authorities = CertificateDer::pem_file_iter(path)?.collect::<Result<Vec<_>, _>>()?;
+        let text = read_named(path, MAX_FILE_BYTES).map_err(pem::Error::Io)?;
+        let authorities = CertificateDer::pem_slice_iter(&text).collect::<Result<Vec<_>, _>>()?;
         if authorities.is_empty() {
             Err(pem::Error::NoItemsFound)
         } else {

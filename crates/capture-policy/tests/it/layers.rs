@@ -280,3 +280,169 @@ fn variables_of_others_are_left_alone() {
         [("DAGLIGHT_BINARY", "/x"), ("HAMILTON_TELEMETRY_ENABLED", "no"), ("HAMILTON_PROJECT_ID", " ")];
     assert_eq!(SettingsLoader::new().with_variables(variables).load().unwrap(), Settings::default());
 }
+
+#[test]
+fn a_file_further_up_counts_within_the_repository_or_the_home_folder() {
+    let found = |files: &[(&str, &str)], home: &str| {
+        let machine = Machine::new(files);
+        let home = machine.path().join(home);
+        let loader = SettingsLoader::new().with_directory(machine.path().join("project/below"));
+        loader.with_variables([("HOME", home.to_str().unwrap())]).load().unwrap().team
+    };
+    let team = |name: &str| Some(name.to_owned());
+    let (top, here) =
+        (("daglight.toml", "team = \"top\""), ("project/below/daglight.toml", "team = \"here\""));
+    let project = (PROJECT, "team = \"project\"");
+    assert_eq!(found(&[top, project], "elsewhere"), None);
+    assert_eq!(found(&[top, project, here], "elsewhere"), team("here"));
+    assert_eq!(found(&[top, project, ("project/.git", "gitdir: x")], "elsewhere"), team("project"));
+    assert_eq!(found(&[top, ("project/.git/HEAD", "")], ""), None);
+    assert_eq!(found(&[top], ""), team("top"));
+    assert_eq!(found(&[top], "project"), None);
+}
+
+#[cfg(unix)]
+mod of_others {
+    use std::os::unix::fs::{PermissionsExt as _, chown};
+
+    use super::*;
+
+    fn machine() -> Machine {
+        Machine::new(&[(PROJECT, "team = \"risk\"\n")])
+    }
+
+    fn set_mode(path: &Path, mode: u32) {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    }
+
+    #[track_caller]
+    fn check(machine: &Machine, variables: &[(&str, &str)], refused: Option<&str>) {
+        let resolved = machine.loader(variables).resolve().unwrap();
+        assert_eq!(resolved.settings.team.is_none(), refused.is_some(), "{:?}", resolved.refused);
+        let said = resolved.refused.iter().map(ToString::to_string).collect::<String>();
+        assert!(said.contains(refused.unwrap_or_default()), "{said}");
+        assert_eq!(said.contains("project/daglight.toml"), refused.is_some(), "{said}");
+        assert_eq!(resolved.to_json()["refused"].as_array().unwrap().len(), resolved.refused.len());
+    }
+
+    #[test]
+    fn a_file_that_others_may_write_does_not_count() {
+        let machine = machine();
+        let (file, folder) = (machine.path().join(PROJECT), machine.path().join("project"));
+        check(&machine, &[], None);
+        set_mode(&file, 0o646);
+        check(&machine, &[], Some("others may write it (mode 646)"));
+        set_mode(&file, 0o644);
+        set_mode(&folder, 0o757);
+        check(&machine, &[], Some("others may write its folder (mode 757)"));
+        let trusted = folder.to_str().unwrap();
+        check(&machine, &[("DAGLIGHT_TRUSTED_FOLDERS", trusted)], None);
+        check(&machine, &[("DAGLIGHT_TRUSTED_FOLDERS", "/nowhere:*")], None);
+        check(&machine, &[("DAGLIGHT_TRUSTED_FOLDERS", "/nowhere")], Some("others may write"));
+    }
+
+    /// Only root can give files away; the tests run as root where they are checked.
+    #[test]
+    fn a_file_of_another_user_does_not_count() {
+        let machine = machine();
+        let (file, folder) = (machine.path().join(PROJECT), machine.path().join("project"));
+        chown(&file, Some(4711), None).expect("these tests run as root");
+        check(&machine, &[], Some("it belongs to user 4711"));
+        check(&machine, &[("SUDO_UID", "4711")], None);
+        check(&machine, &[("DAGLIGHT_TRUSTED_FOLDERS", folder.to_str().unwrap())], None);
+        chown(&file, Some(0), None).unwrap();
+        chown(&folder, Some(4711), None).unwrap();
+        check(&machine, &[], Some("its folder belongs to user 4711"));
+        let user = format!("trusted_folders = [{folder:?}]\n");
+        fs::create_dir_all(machine.path().join(".config/daglight")).unwrap();
+        fs::write(machine.path().join(USER), user).unwrap();
+        check(&machine, &[], None);
+    }
+
+    #[test]
+    fn a_link_to_a_file_of_another_user_does_not_count() {
+        let machine = machine();
+        let other = tempfile::tempdir().unwrap();
+        let file = machine.path().join(PROJECT);
+        fs::rename(&file, other.path().join("daglight.toml")).unwrap();
+        std::os::unix::fs::symlink(other.path().join("daglight.toml"), &file).unwrap();
+        check(&machine, &[], None);
+        set_mode(other.path(), 0o777);
+        check(&machine, &[], Some("others may write its folder"));
+    }
+}
+
+const OWN_KEY: (&str, &str) = (USER, "[tracker]\napi_key = \"hunter2\"\nusername = \"me@host\"\n");
+
+#[track_caller]
+fn check_key(files: &[(&str, &str)], variables: &[(&str, &str)], refused: Option<&str>) {
+    let resolved = Machine::new(files).loader(variables).resolve().unwrap();
+    let tracker = &resolved.settings.tracker;
+    assert_eq!(tracker.api_url.is_none(), refused.is_some(), "{:?}", resolved.refused);
+    assert_eq!(tracker.api_key.is_none(), refused.is_some());
+    let said = resolved.refused.iter().map(ToString::to_string).collect::<String>();
+    assert!(said.contains(refused.unwrap_or_default()) && !said.contains("hunter2"), "{said}");
+}
+
+#[test]
+fn a_project_gets_no_key_for_a_server_of_its_own() {
+    let server = (PROJECT, "[tracker]\napi_url = \"https://their.example\"\n");
+    check_key(&[OWN_KEY, server], &[], Some("tracker.api_url"));
+    check_key(&[server], &[("HAMILTON_API_KEY", "hunter2")], Some("project/daglight.toml:2"));
+    let in_profile = "profile = \"theirs\"\n[profiles.theirs]\nextends = \"dev\"\ntracker.api_url = \"https://their.example\"\n";
+    check_key(&[OWN_KEY, (PROJECT, in_profile)], &[], Some("tracker.api_url"));
+    let trusted = [("DAGLIGHT_TRUSTED_SERVERS", "https://a.example, https://their.example/")];
+    check_key(&[OWN_KEY, server], &trusted, None);
+    check_key(
+        &[OWN_KEY, server],
+        &[("DAGLIGHT_TRUSTED_SERVERS", "https://their.example.org")],
+        Some("api_url"),
+    );
+    let by_user = "[tracker]\napi_key = \"hunter2\"\ntrusted_servers = [\"https://their.example\"]\n";
+    check_key(&[(USER, by_user), server], &[], None);
+    let of_user = "[tracker]\napi_key = \"hunter2\"\napi_url = \"https://their.example\"\n";
+    check_key(&[(USER, of_user), server], &[], None);
+    // The key of the project itself, and a server of the user.
+    check_key(
+        &[(PROJECT, "[tracker]\napi_url = \"https://their.example\"\napi_key = \"theirs\"\n")],
+        &[],
+        None,
+    );
+    check_key(&[OWN_KEY], &[("HAMILTON_API_URL", "https://mine.example")], None);
+    // Whoever answers in its place.
+    let unverified = (PROJECT, "tracker.verify = false\n");
+    check_key(
+        &[OWN_KEY, unverified],
+        &[("HAMILTON_API_URL", "https://mine.example")],
+        Some("tracker.verify"),
+    );
+    let authority = (PROJECT, "tracker.ca_file = \"their.pem\"\n");
+    check_key(
+        &[OWN_KEY, authority],
+        &[("HAMILTON_API_URL", "https://mine.example")],
+        Some("tracker.ca_file"),
+    );
+}
+
+#[test]
+fn a_project_cannot_say_whom_to_trust() {
+    for text in ["trusted_folders = [\"/\"]\n", "[tracker]\ntrusted_servers = [\"https://their.example\"]\n"]
+    {
+        let error = Machine::new(&[(PROJECT, text)]).loader(&[]).load().unwrap_err();
+        assert!(matches!(error, SettingsError::NotForProjects { .. }), "{error}");
+        assert!(error.to_string().contains("DAGLIGHT_TRUSTED_"), "{error}");
+    }
+}
+
+#[test]
+#[cfg(unix)]
+fn files_that_have_no_end_or_are_huge_are_refused_at_once() {
+    let machine = Machine::new(&[(PROJECT, &"a".repeat((1 << 20) + 1))]);
+    let error = machine.loader(&[]).load().unwrap_err();
+    let cause = std::error::Error::source(&error).unwrap().to_string();
+    assert!(cause.contains("more than 1048576 bytes"), "{cause}");
+    for named in ["/dev/zero", "/", "/dev/tty"] {
+        let error = Machine::new(&[]).loader(&[("HAMILTON_CONFIG_URI", named)]).load().unwrap_err();
+        assert!(matches!(error, SettingsError::Unreadable { .. }), "{error}");
+    }
+}

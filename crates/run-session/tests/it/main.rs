@@ -5,6 +5,7 @@
 mod attached;
 mod attempts;
 mod belonging;
+mod damaged;
 mod handles;
 mod outputs;
 mod stages;

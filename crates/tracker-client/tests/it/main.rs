@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails where it stands")]
 
+mod answers;
 mod compressed;
 mod counted;
 mod faults;

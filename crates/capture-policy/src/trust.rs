@@ -1,0 +1,197 @@
+//! Which files and servers of a project are trusted: it may be somebody else's.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    path::{Path, PathBuf},
+};
+
+use figment::value::Value;
+
+use crate::{
+    SettingsError, TrackerSettings,
+    catalog::{SETTINGS, TRUSTED_FOLDERS, TRUSTED_FOLDERS_VARIABLE, TRUSTED_SERVERS},
+    layer::Layer,
+};
+
+/// A file or setting that does not count, because it may be somebody else's. `Display` is a sentence for users.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Refusal {
+    /// The file, or the setting with its place.
+    pub what: String,
+    /// Why, and how it can be made to count.
+    pub why: String,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} does not count: {}", self.what, self.why)
+    }
+}
+
+/// Whose files count.
+pub(crate) struct Trusted {
+    folders: Vec<PathBuf>,
+    users: Vec<u32>,
+}
+
+impl Trusted {
+    /// The user, root, and the folders that the user trusts. Root that `sudo` made of a user trusts this user, too.
+    pub(crate) fn new(
+        folders: impl IntoIterator<Item = PathBuf>,
+        variables: &BTreeMap<String, String>,
+    ) -> Self {
+        let me = effective_user();
+        let mut users = vec![0, me];
+        if me == 0 {
+            users.extend(variables.get("SUDO_UID").and_then(|id| id.parse::<u32>().ok()));
+        }
+        Self { folders: folders.into_iter().collect(), users }
+    }
+
+    fn has_folder_of(&self, file: &Path) -> bool {
+        self.folders.iter().any(|folder| {
+            folder == Path::new("*") || folder.canonicalize().is_ok_and(|folder| file.starts_with(folder))
+        })
+    }
+}
+
+/// Why a project's file does not count. `None` when it does: it and its folder belong to somebody who is trusted, and
+/// nobody else may write them.
+#[cfg(unix)]
+pub(crate) fn distrusted_because(file: &Path, trusted: &Trusted) -> Option<String> {
+    use std::os::unix::fs::MetadataExt as _;
+
+    const GROUP_WRITES: u32 = 0o020;
+    const OTHERS_WRITE: u32 = 0o002;
+    const STICKY: u32 = 0o1000;
+
+    let real = file.canonicalize().unwrap_or_else(|_| file.to_owned());
+    if trusted.has_folder_of(&real) {
+        return None;
+    }
+    let advice = || {
+        let folder = real.parent().unwrap_or(&real).display();
+        format!(
+            "to trust it, set {TRUSTED_FOLDERS_VARIABLE}={folder}, or {TRUSTED_FOLDERS} in your own daglight.toml"
+        )
+    };
+    let folders = [real.parent(), file.parent()].into_iter().flatten();
+    for path in folders.chain([real.as_path()]) {
+        let Ok(metadata) = path.metadata() else {
+            return Some(format!("its owner is not known; {}", advice()));
+        };
+        let what = if path == real { "it" } else { "its folder" };
+        let (owner, group, mode) = (metadata.uid(), metadata.gid(), metadata.mode());
+        if !trusted.users.contains(&owner) {
+            let me = effective_user();
+            return Some(format!("{what} belongs to user {owner}, and you are user {me}; {}", advice()));
+        }
+        // Many systems give each user a group of the same number, and let it write.
+        let is_own_group = group == owner && owner != 0;
+        let is_sticky = metadata.is_dir() && mode & STICKY != 0;
+        let open = (mode & OTHERS_WRITE != 0) || (mode & GROUP_WRITES != 0 && !is_own_group);
+        if open && !is_sticky {
+            return Some(format!("others may write {what} (mode {:03o}); {}", mode & 0o777, advice()));
+        }
+    }
+    None
+}
+
+/// Other systems keep the folders of users apart.
+#[cfg(not(unix))]
+pub(crate) fn distrusted_because(_file: &Path, _trusted: &Trusted) -> Option<String> {
+    None
+}
+
+#[cfg(unix)]
+fn effective_user() -> u32 {
+    uzers::get_effective_uid()
+}
+
+#[cfg(not(unix))]
+fn effective_user() -> u32 {
+    0
+}
+
+/// Refuses settings by which a project's file would make itself trusted.
+pub(crate) fn check_project(layer: &Layer) -> Result<(), SettingsError> {
+    for setting in SETTINGS.iter().filter(|setting| [TRUSTED_SERVERS, TRUSTED_FOLDERS].contains(&setting.key))
+    {
+        if layer.is_project && layer.value(setting.key).is_some() {
+            let variable = setting.variable.unwrap_or_default();
+            return Err(SettingsError::NotForProjects {
+                setting: setting.key,
+                variable,
+                origin: layer.origin(setting.key),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Takes the server away where the project decides over where, or how safely, a key is sent that is not the project's.
+/// `layers` are in the order in which later ones win.
+pub(crate) fn keep_key_from_project(tracker: &mut TrackerSettings, layers: &[Layer]) -> Option<Refusal> {
+    let winner = |key: &str| layers.iter().rev().find(|layer| layer.value(key).is_some());
+    let (url, key) = (tracker.api_url.clone()?, winner("tracker.api_key")?);
+    if key.is_project {
+        return None;
+    }
+    let decides = |setting: &&&str| winner(setting).is_some_and(|layer| layer.is_project);
+    let verifies = tracker.verify;
+    let setting = ["tracker.api_url", "tracker.verify", "tracker.ca_file"]
+        .iter()
+        .filter(|setting| **setting != "tracker.verify" || !verifies)
+        .find(decides)?;
+    let own = layers.iter().filter(|layer| !layer.is_project);
+    let own = own.filter_map(|layer| layer.value("tracker.api_url").and_then(Value::as_str));
+    // A server of one's own is trusted, but not with checks that the project has turned off.
+    let own = own.filter(|_| *setting == "tracker.api_url");
+    let mut trusted = tracker.trusted_servers.iter().map(String::as_str).chain(own);
+    if trusted.any(|server| authority(server) == authority(&url)) {
+        return None;
+    }
+    tracker.api_url = None;
+    tracker.api_key = None;
+    let place = winner(setting).map(|layer| layer.origin(setting).to_string()).unwrap_or_default();
+    Some(Refusal {
+        what: format!("{setting} ({place})"),
+        why: format!(
+            "the key is from {}, and a project may not send it to a server of its own; runs wait in their bundles. To \
+             trust the server, set DAGLIGHT_TRUSTED_SERVERS, or {TRUSTED_SERVERS} in your own daglight.toml",
+            key.origin("tracker.api_key")
+        ),
+    })
+}
+
+/// Scheme, host and port. What is written in an unusual way is equal to nothing usual, and so is not trusted.
+fn authority(url: &str) -> Option<(String, String)> {
+    let (scheme, rest) = url.split_once("://")?;
+    let host = rest.split(['/', '\\', '?', '#']).next().unwrap_or_default().to_ascii_lowercase();
+    let scheme = scheme.to_ascii_lowercase();
+    let port = if scheme == "https" { ":443" } else { ":80" };
+    let host = host.strip_suffix(port).map(str::to_owned).unwrap_or(host);
+    Some((scheme, host))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(a: &str, b: &str, same: bool) {
+        assert_eq!(authority(a) == authority(b), same, "{a} {b}");
+    }
+
+    #[test]
+    fn servers_are_told_apart() {
+        check("https://h.example", "https://H.example:443/api/", true);
+        check("https://h.example", "http://h.example", false);
+        check("https://h.example", "https://h.example.evil", false);
+        check("https://h.example", "https://h.example@evil", false);
+        check("https://h.example", "https:///h.example", false);
+        check("https://h.example", "https://h.example:8443", false);
+    }
+}

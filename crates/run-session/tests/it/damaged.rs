@@ -1,0 +1,157 @@
+//! Bundles with any damage: no reader panics, hangs or gives up, and what is damaged can still be deleted.
+
+use std::{
+    fs::{self, File},
+    path::{Path, PathBuf},
+};
+
+use daglight_bundle_report::{Bundle, DeleteError, Report, ReportError};
+use daglight_capture_policy::Profile;
+use daglight_materializers::Table;
+use daglight_run_identity::RunId;
+use daglight_run_session::{BundleStatus, RunOptions, close_dead_run};
+use daglight_tracker_client::outbox_status;
+use datafusion::execution::SessionStateBuilder;
+use serde_json::Value;
+
+use crate::{dag, telemetry};
+
+/// A bundle in memory: its run, the paths below its folder, and what is in the files.
+#[derive(Clone)]
+struct Files {
+    run_id: RunId,
+    files: Vec<(PathBuf, Vec<u8>)>,
+}
+
+/// What a run leaves whose process died before it ended.
+async fn left_behind() -> Files {
+    let out = tempfile::tempdir().unwrap();
+    let telemetry = telemetry(out.path(), Profile::Dev);
+    let ctx = telemetry.session(SessionStateBuilder::new_with_default_features());
+    let run = telemetry.start_run(&dag(), RunOptions::default());
+    run.node("orders", async |node| {
+        let frame = ctx.sql("SELECT value AS id FROM generate_series(1, 10)").await?;
+        node.materialize(&ctx, frame, Table::named("orders")).await
+    })
+    .await
+    .unwrap();
+    let report = run.finish().await;
+    let (run_id, bundle) = (report.run_id, report.bundle.unwrap());
+    let mut files = Vec::new();
+    for folder in ["", "plans", "tracker"] {
+        for entry in
+            fs::read_dir(bundle.join(folder)).unwrap().flatten().filter(|entry| entry.path().is_file())
+        {
+            files.push((Path::new(folder).join(entry.file_name()), fs::read(entry.path()).unwrap()));
+        }
+    }
+    let changed = |name: &str, key: &str, value: Value| {
+        let mut json: Value = serde_json::from_slice(&fs::read(bundle.join(name)).unwrap()).unwrap();
+        json[key] = value;
+        (PathBuf::from(name), json.to_string().into_bytes())
+    };
+    files.retain(|(path, _)| path != Path::new("manifest.json") && path != Path::new("heartbeat.json"));
+    files.push(changed("manifest.json", "status", "running".into()));
+    files.push(changed("heartbeat.json", "start_ticks", 1.into()));
+    files.push(("otel_traces.open.json".into(), fs::read(bundle.join("otel_traces.json")).unwrap()));
+    files.sort();
+    Files { run_id, files }
+}
+
+/// Writes the files as the bundle of a run.
+fn written(out: &Path, files: &Files) -> Bundle {
+    let bundle = Bundle::create(out, files.run_id).unwrap();
+    for (path, content) in &files.files {
+        fs::write(bundle.dir().join(path), content).unwrap();
+    }
+    bundle
+}
+
+#[track_caller]
+fn check_readers(bundle: &Bundle, what: &str) {
+    assert_eq!(Bundle::open(bundle.dir()).as_ref().ok(), Some(bundle), "{what}");
+    for _ in 0..2 {
+        let status = BundleStatus::of(bundle);
+        assert!(status.started_at.is_some(), "{what}: {status:?}");
+        match Report::of_bundle(bundle) {
+            Ok(report) => report.write(bundle).unwrap(),
+            Err(ReportError::Newer { .. }) => {}
+            Err(error) => panic!("{what}: {error}"),
+        }
+        let _ = outbox_status(&bundle.tracker_dir());
+        let _ = close_dead_run(bundle);
+    }
+    match bundle.delete() {
+        Ok(deleted) => assert_eq!(bundle.dir().exists(), !deleted.kept.is_empty(), "{what}: {deleted:?}"),
+        Err(DeleteError::OtherRun { .. }) => {}
+        Err(error) => panic!("{what}: {error}"),
+    }
+    let _ = fs::remove_dir_all(bundle.dir());
+}
+
+/// A fixed sequence of numbers (SplitMix64), so that a failure can be repeated.
+struct Numbers(u64);
+
+impl Numbers {
+    fn below(&mut self, end: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (mixed ^ (mixed >> 31)) as usize % end.max(1)
+    }
+}
+
+fn damage(bytes: &mut Vec<u8>, numbers: &mut Numbers) {
+    let at = numbers.below(bytes.len());
+    match numbers.below(9) {
+        0 if !bytes.is_empty() => bytes[at] ^= 1 << numbers.below(8),
+        1 => bytes.truncate(at),
+        2 => bytes.insert(at, b'\n'),
+        3 => drop(bytes.drain(at..bytes.len().min(at + numbers.below(200)))),
+        4 => drop(bytes.splice(at..at, std::iter::repeat_n(0, 1_000))),
+        5 => drop(bytes.splice(at..at, *b"99999999999999999999999999999999")),
+        6 => drop(bytes.splice(at..at, std::iter::repeat_n(b'[', 100_000))),
+        7 => {
+            let copied = bytes[at..bytes.len().min(at + 500)].to_vec();
+            let to = numbers.below(bytes.len());
+            drop(bytes.splice(to..to, copied));
+        }
+        _ => *bytes = (0..numbers.below(3_000)).map(|_| numbers.below(256) as u8).collect(),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn damage_of_any_kind_is_survived_by_every_reader() {
+    let whole = left_behind().await;
+    let out = tempfile::tempdir().unwrap();
+    check_readers(&written(out.path(), &whole), "nothing");
+    for seed in 0..300 {
+        let mut numbers = Numbers(seed);
+        let mut files = whole.clone();
+        for _ in 0..=numbers.below(3) {
+            let file = numbers.below(files.files.len());
+            damage(&mut files.files[file].1, &mut numbers);
+        }
+        check_readers(&written(out.path(), &files), &format!("seed {seed}"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_file_may_be_missing_cut_or_without_end() {
+    let whole = left_behind().await;
+    let out = tempfile::tempdir().unwrap();
+    for (index, (path, content)) in whole.files.iter().enumerate() {
+        let name = path.display();
+        let mut missing = whole.clone();
+        missing.files.remove(index);
+        check_readers(&written(out.path(), &missing), &format!("no {name}"));
+        for part in 1..8 {
+            let mut files = whole.clone();
+            files.files[index].1.truncate(content.len() * part / 8);
+            check_readers(&written(out.path(), &files), &format!("{part}/8 of {name}"));
+        }
+        let bundle = written(out.path(), &whole);
+        File::options().write(true).open(bundle.dir().join(path)).unwrap().set_len(3 << 30).unwrap();
+        check_readers(&bundle, &format!("3 GiB of {name}"));
+    }
+}

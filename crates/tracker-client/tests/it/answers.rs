@@ -1,0 +1,52 @@
+//! Answers that are far larger than what a server has to say.
+
+use std::{
+    io::{Read as _, Write as _},
+    net::TcpListener,
+    thread,
+};
+
+use daglight_tracker_client::{CallError, Client, Connection, ProjectRef};
+use flate2::{Compression, write::GzEncoder};
+
+/// Answers one request with a JSON text of so many bytes.
+#[track_caller]
+fn check(bytes: usize, compressed: bool) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let piece = vec![b' '; 1 << 20];
+    let mut body = GzEncoder::new(Vec::new(), Compression::fast());
+    (0..bytes >> 20).filter(|_| compressed).for_each(|_| body.write_all(&piece).unwrap());
+    let body = body.finish().unwrap();
+    let server = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let _ = stream.read(&mut [0; 4_096]).unwrap();
+        let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\n";
+        // The client may go away before the end.
+        if compressed {
+            let _ = stream.write_all(format!("{head}content-encoding: gzip\r\n\r\n").as_bytes());
+            let _ = stream.write_all(&body);
+        } else {
+            let _ = stream.write_all(format!("{head}\r\n").as_bytes());
+            (0..bytes >> 20).take_while(|_| stream.write_all(&piece).is_ok()).for_each(drop);
+        }
+    });
+    let connection = Connection::new(&url, "me@example.com", ProjectRef::Id(1)).unwrap();
+    let error = Client::new(&connection).unwrap().phone_home().unwrap_err();
+    let cause = std::error::Error::source(&error).unwrap().to_string();
+    assert!(
+        matches!(error, CallError::Garbage { .. }) && cause.contains("more than 67108864 bytes"),
+        "{error}: {cause}"
+    );
+    server.join().unwrap();
+}
+
+#[test]
+fn an_answer_is_read_up_to_its_bound() {
+    check(80 << 20, false);
+}
+
+#[test]
+fn a_compressed_answer_is_bounded_by_what_comes_out_of_it() {
+    check(100 << 20, true);
+}
