@@ -126,7 +126,7 @@ fn what_libraries_log_of_their_plans_is_recorded_where_literals_are_shown() {
         let daglight = Daglight::run(&checkout, &pipeline).args(["--profile", profile]);
         let finished = daglight.env("RUST_LOG", "trace").finish();
         let bundle = checkout.path().join(finished.report(0)["bundle"].as_str().expect("a bundle"));
-        assert!(finished.stderr.contains(IN_LITERAL), "the console has all");
+        assert_eq!(finished.stderr.contains(IN_LITERAL), is_recorded, "the console under {profile}");
         let files = files_with(&bundle, IN_LITERAL);
         let is_in_log = files.iter().any(|file| file.ends_with("otel_logs.json"));
         assert_eq!((is_in_log, files.is_empty()), (is_recorded, !is_recorded), "{profile}: {files:#?}");

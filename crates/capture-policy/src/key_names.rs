@@ -1,5 +1,7 @@
 //! The names that credentials have.
 
+use aho_corasick::AhoCorasick;
+
 use crate::credentials::word;
 
 /// A name that contains one of these is that of a credential.
@@ -44,12 +46,15 @@ const OPTION_WORDS: [&str; 9] = ["auth", "jwt", "key", "keys", "pass", "pin", "p
 #[derive(Debug, Clone)]
 pub(crate) struct KeyNames {
     parts: Vec<String>,
+    /// Finds any of the parts; `None` where there are too many for it.
+    matcher: Option<AhoCorasick>,
 }
 
 impl KeyNames {
     pub(crate) fn new<S: AsRef<str>>(extra: impl IntoIterator<Item = S>) -> Self {
         let extra = extra.into_iter().map(|key| normalized(key.as_ref())).filter(|key| !key.is_empty());
-        Self { parts: PARTS.into_iter().map(str::to_owned).chain(extra).collect() }
+        let parts: Vec<String> = PARTS.into_iter().map(str::to_owned).chain(extra).collect();
+        Self { matcher: AhoCorasick::new(&parts).ok(), parts }
     }
 
     /// Whether a name is that of a credential.
@@ -71,7 +76,11 @@ impl KeyNames {
         } else {
             std::borrow::Cow::Owned(normalized(name))
         };
-        LAST_WORDS.contains(&&*normalized) || self.parts.iter().any(|part| normalized.contains(part.as_str()))
+        LAST_WORDS.contains(&&*normalized)
+            || match &self.matcher {
+                Some(matcher) => matcher.is_match(&*normalized),
+                None => self.parts.iter().any(|part| normalized.contains(part.as_str())),
+            }
     }
 
     /// Whether the key of an option or a setting is that of a credential.

@@ -6,6 +6,7 @@ use crate::{
     Redactor,
     sql_secrets::{Hidden, secrets, unquoted},
     sql_tokens::{Kind, Reading, tokens},
+    sql_values::declared_value,
 };
 
 /// Characters of the shortest text that is taken for a credential wherever it stands, and of one that may be a word.
@@ -52,6 +53,13 @@ impl Redactor {
             }
         }
         found.placeholders.iter().for_each(|name| known.add_name(name));
+        for line in sql.lines() {
+            let declared =
+                declared_value(line).filter(|(name, _)| self.hides_key(name) || known.has_name(name));
+            if let Some((_, value)) = declared {
+                known.add_secret(line[value].trim_matches('\''));
+            }
+        }
         // A text of several lines may be quoted line by line.
         let lines = literals.iter().flat_map(|literal| literal.lines().map(str::trim));
         lines.chain(literals.iter().map(String::as_str)).for_each(|literal| known.add_value(literal));

@@ -12,7 +12,7 @@ use regex::Regex;
 pub(crate) const LEFT_OUT: &str = "[message left out by the capture policy]";
 
 /// What stands in front of a message, each of which may stand in front of another.
-const KINDS: [&str; 39] = [
+const KINDS: [&str; 40] = [
     "Arithmetic overflow: ",
     "Arrow error: ",
     "Avro error: ",
@@ -51,6 +51,7 @@ const KINDS: [&str; 39] = [
     "Schema error: ",
     "Substrait error: ",
     "This feature is not implemented: ",
+    "caused by: ",
     "sql parser error: ",
 ];
 

@@ -179,6 +179,12 @@ impl Policy {
             let shown = free_key(&kept, shown);
             let column = if self.redactor.hides_key(&name) { withheld(&shown, &column) } else { column };
             let mut column = self.cut(&column, limits, Shape::Column).into_value();
+            // A type has names and time zones in it that may have been literals.
+            for key in ["type", "data_type"] {
+                if let Some(Value::String(data_type)) = column.get_mut(key) {
+                    *data_type = self.redactor.name_text(data_type);
+                }
+            }
             if let Some(inside) = column.get_mut("name") {
                 *inside = shown.as_str().into();
             }

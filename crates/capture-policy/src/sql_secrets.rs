@@ -56,7 +56,10 @@ pub(crate) fn secrets(sql: &str, hidden: &impl Hidden) -> Secrets {
                 continue;
             }
             Kind::Word | Kind::Name | Kind::Text => {
-                names_hidden |= token.end - token.start < 256 && hidden.option(unquoted(text));
+                // Whether an option is hidden is only asked where there are some.
+                let has_options =
+                    opens_options(text) || (statement.is_empty() && text.eq_ignore_ascii_case("set"));
+                names_hidden |= has_options || (token.end - token.start < 256 && hidden.name(unquoted(text)));
             }
             _ => {}
         }

@@ -155,11 +155,7 @@ fn is_harmless(value: &str) -> bool {
 /// Prose without what is in quotes in it, and without long numbers.
 pub(crate) fn prose_without_values(text: &str) -> Cow<'_, str> {
     let mut ranges = Vec::new();
-    let mut at = 0;
-    for line in text.split_inclusive('\n') {
-        quoted_in_prose(line, at, &mut ranges);
-        at += line.len();
-    }
+    of_prose(text, 0, &mut ranges);
     replaced(text, &ranges)
 }
 
@@ -168,24 +164,26 @@ const LONG_NUMBER: usize = 5;
 
 fn of_comment(sql: &str, comment: Token, out: &mut Vec<Range<usize>>) {
     let text = &sql[comment.start..comment.end];
-    let mut at = comment.start;
+    of_prose(text.strip_suffix("*/").unwrap_or(text), comment.start, out);
+}
+
+fn of_prose(text: &str, mut at: usize, out: &mut Vec<Range<usize>>) {
     for line in text.split_inclusive('\n') {
-        let lower = line.to_ascii_lowercase();
-        let declared = lower.find("param:").and_then(|from| Some(from + line[from..].find('=')? + 1));
-        match declared {
-            Some(from) => {
-                let is_last = at + line.len() == comment.end;
-                let end = line.trim_end();
-                let end = end.strip_suffix("*/").filter(|_| is_last).unwrap_or(end).trim_end().len();
-                let value = line.len() - line[from..].trim_start().len();
-                if value < end {
-                    out.push(at + value..at + end);
-                }
-            }
+        match declared_value(line) {
+            Some((_, value)) => out.push(at + value.start..at + value.end),
             None => quoted_in_prose(line, at, out),
         }
         at += line.len();
     }
+}
+
+/// The name of the parameter that a line of a comment declares, and where its value stands.
+pub(crate) fn declared_value(line: &str) -> Option<(&str, Range<usize>)> {
+    let name = line.to_ascii_lowercase().find("param:")? + "param:".len();
+    let sign = name + line[name..].find('=')?;
+    let value = line.len() - line[sign + 1..].trim_start().len();
+    let end = line.trim_end().len();
+    (value < end).then(|| (line[name..sign].trim(), value..end))
 }
 
 fn quoted_in_prose(line: &str, at: usize, out: &mut Vec<Range<usize>>) {
