@@ -2,29 +2,7 @@
 //! instrumented run.
 //!
 //! ```no_run
-//! use daglight::prelude::*;
-//! use datafusion::execution::SessionStateBuilder;
-//!
-//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-//! let telemetry = Telemetry::from_env()?; // profile, OpenTelemetry, tracker; never waits for a server
-//! let ctx = telemetry.session(SessionStateBuilder::new_with_default_features());
-//!
-//! let dag = Dag::builder("sales::order_risk_v1")? // built once: decides the version
-//!     .loader("orders")
-//!     .transform("order_risk", ["orders"]).documentation("Orders likely to be late").tag("layer", "gold")
-//!     .saver("order_risk_parquet", ["order_risk"])
-//!     .build()?;
-//!
-//! let run = telemetry.start_run(&dag, RunOptions::default()); // executed many times: each is a run
-//! run.node("order_risk_parquet", async |node| {
-//!     let risk = ctx.sql("SELECT * FROM order_risk").await?;
-//!     node.materialize(&ctx, risk, Parquet::to("out/order_risk.parquet")).await
-//! })
-//! .await?;
-//! let report = run.finish().await; // bounded; says what was delivered, waits, or was dropped
-//! println!("{:?}", report.links.hamilton_run);
-//! # Ok(())
-//! # }
+#![doc = include_str!("../examples/readme.rs")]
 //! ```
 //!
 //! Each crate behind this one can be used without the others; a feature of its name brings it in here.

@@ -19,7 +19,7 @@ use datafusion::{
     error::Result,
     execution::{context::QueryPlanner, session_state::SessionStateBuilder},
     logical_expr::LogicalPlan,
-    optimizer::AnalyzerRule,
+    optimizer::{Analyzer, AnalyzerRule},
     physical_plan::ExecutionPlan,
     physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner},
 };
@@ -33,12 +33,17 @@ use crate::{
 
 /// Lets `observer` see every query of the session that is built from `builder`, and `live` follow those that run.
 ///
-/// A planner that the builder already has stays in use: install this after libraries that replace the planner.
+/// A planner that the builder already has stays in use: install this after libraries that replace the planner. A session
+/// that is observed already stays as it is, so that no query is seen twice.
 pub fn instrument(
     mut builder: SessionStateBuilder,
     observer: Arc<dyn QueryObserver>,
     live: LiveQueries,
 ) -> SessionStateBuilder {
+    let is_observed = |analyzer: &Analyzer| analyzer.rules.iter().any(|rule| rule.name() == KEEP_UNOPTIMIZED);
+    if builder.analyzer().as_ref().is_some_and(is_observed) {
+        return builder;
+    }
     let inner = builder.query_planner().take().unwrap_or_else(|| Arc::new(DefaultPlanner));
     let mut analyzer = builder.analyzer().take().unwrap_or_default();
     analyzer.rules.insert(0, Arc::new(KeepUnoptimized));
@@ -68,6 +73,9 @@ fn take_unoptimized() -> Option<LogicalPlan> {
     analyzed.pop().filter(same_query).or(Some(last))
 }
 
+/// The name of the rule, by which an observed session is known.
+const KEEP_UNOPTIMIZED: &str = "keep_unoptimized_plan";
+
 #[derive(Debug)]
 struct KeepUnoptimized;
 
@@ -83,7 +91,7 @@ impl AnalyzerRule for KeepUnoptimized {
     }
 
     fn name(&self) -> &str {
-        "keep_unoptimized_plan"
+        KEEP_UNOPTIMIZED
     }
 }
 

@@ -157,6 +157,27 @@ async fn of_several_open_runs_the_context_decides() {
     }
 }
 
+#[tokio::test]
+async fn a_session_of_what_is_there_shares_its_tables_and_sees_queries_once() {
+    let out = tempfile::tempdir().unwrap();
+    let telemetry = telemetry(out.path(), Profile::Dev);
+    let own = SessionContext::new();
+    own.sql("CREATE TABLE t AS SELECT 1 AS id").await.unwrap().collect().await.unwrap();
+    let of_context = telemetry.session(own.clone());
+    let of_state = telemetry.session(own.state());
+    let twice = telemetry.session(of_context.clone());
+    let run = telemetry.start_run(&dag(), RunOptions::new());
+    run.node("orders", async |_| {
+        for ctx in [of_context, of_state, twice] {
+            ctx.sql("SELECT * FROM t").await?.collect().await?;
+        }
+        Ok::<_, DataFusionError>(())
+    })
+    .await
+    .unwrap();
+    check(&run.finish().await, &[1, 1, 1], &[]);
+}
+
 /// A frame of as many rows as it is asked for.
 async fn series(ctx: &SessionContext, rows: u64) -> DataFrame {
     ctx.sql(&format!("SELECT value AS id FROM generate_series(1, {rows})")).await.unwrap()
