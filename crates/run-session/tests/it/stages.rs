@@ -89,9 +89,13 @@ async fn a_snapshot_has_everything_so_far() {
         let bundle = run.bundle_dir().unwrap();
         assert_eq!(spans(bundle).iter().filter(|span| span["name"] == "datafusion.execute").count(), queries);
         let metrics = fs::read_to_string(bundle.join("otel_metrics.json")).unwrap();
-        let last: Value = serde_json::from_str(metrics.lines().last().unwrap()).unwrap();
-        let metrics = last["resourceMetrics"][0]["scopeMetrics"][0]["metrics"].as_array().unwrap();
-        let executed = metrics.iter().find(|metric| metric["name"] == "daglight.execute.duration").unwrap();
+        // A line has what changed since the one before, which a beat in between may have written.
+        let executed = metrics.lines().rev().find_map(|line| {
+            let line: Value = serde_json::from_str(line).unwrap();
+            let metrics = line["resourceMetrics"][0]["scopeMetrics"][0]["metrics"].as_array()?.clone();
+            metrics.into_iter().find(|metric| metric["name"] == "daglight.execute.duration")
+        });
+        let executed = executed.unwrap();
         assert_eq!(executed["histogram"]["dataPoints"][0]["count"], queries.to_string());
     }
     run.finish().await;
