@@ -1,6 +1,6 @@
 //! The description of a pipeline: nodes, dependencies, documentation and code.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde::{Deserialize, Serialize};
 
@@ -83,6 +83,8 @@ pub struct Node {
 pub struct Dag {
     pub(crate) name: DagName,
     pub(crate) nodes: Vec<Node>,
+    /// Where each node stands in `nodes`, by its name.
+    pub(crate) positions: HashMap<String, usize>,
     pub(crate) files: BTreeMap<String, String>,
     pub(crate) dag_hash: String,
     pub(crate) code_hash: String,
@@ -113,7 +115,7 @@ impl Dag {
 
     /// The node of that name.
     pub fn node(&self, name: &str) -> Option<&Node> {
-        self.nodes.iter().find(|node| node.name == name)
+        self.positions.get(name).map(|position| &self.nodes[*position])
     }
 
     /// The source files that the nodes' code points into, by path.

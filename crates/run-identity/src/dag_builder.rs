@@ -1,6 +1,6 @@
 //! Putting a DAG together, and what makes a description none.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::{
     Code, Dag, DagName, Node, NodeKind,
@@ -103,7 +103,9 @@ impl DagBuilder {
         let dag_hash = dag_hash(&self.nodes);
         let code_hash = code_hash(&self.nodes, &self.setup);
         let nodes = in_running_order(self.nodes)?;
-        Ok(Dag { name: self.name, nodes, files: self.files, dag_hash, code_hash })
+        let positions =
+            nodes.iter().enumerate().map(|(position, node)| (node.name.clone(), position)).collect();
+        Ok(Dag { name: self.name, nodes, positions, files: self.files, dag_hash, code_hash })
     }
 }
 
@@ -220,39 +222,52 @@ pub enum DagError {
     },
 }
 
-fn in_running_order(mut waiting: Vec<Node>) -> Result<Vec<Node>, DagError> {
-    let mut done: BTreeSet<String> = BTreeSet::new();
-    let mut ordered = Vec::with_capacity(waiting.len());
-    while !waiting.is_empty() {
-        let ready = waiting
-            .iter()
-            .position(|node| node.dependencies.iter().all(|dependency| done.contains(dependency)));
-        match ready {
-            Some(index) => {
-                let node = waiting.remove(index);
-                done.insert(node.name.clone());
-                ordered.push(node);
-            }
-            None => return Err(DagError::Cycle { nodes: circle(&waiting, &done) }),
+/// Each node after those it depends on, otherwise in the order of declaration.
+fn in_running_order(declared: Vec<Node>) -> Result<Vec<Node>, DagError> {
+    let positions: HashMap<&str, usize> =
+        declared.iter().enumerate().map(|(position, node)| (node.name.as_str(), position)).collect();
+    let mut readers = vec![Vec::new(); declared.len()];
+    let mut pending = vec![0_usize; declared.len()];
+    for (reader, node) in declared.iter().enumerate() {
+        for dependency in &node.dependencies {
+            readers[positions[dependency.as_str()]].push(reader);
+            pending[reader] += 1;
         }
     }
-    Ok(ordered)
+    let is_ready = |position: &usize| pending[*position] == 0;
+    let mut ready: BTreeSet<usize> = (0..declared.len()).filter(is_ready).collect();
+    let mut order = Vec::with_capacity(declared.len());
+    while let Some(next) = ready.pop_first() {
+        order.push(next);
+        for reader in &readers[next] {
+            pending[*reader] -= 1;
+            if pending[*reader] == 0 {
+                ready.insert(*reader);
+            }
+        }
+    }
+    if order.len() < declared.len() {
+        return Err(DagError::Cycle { nodes: circle(&declared, &positions, &pending) });
+    }
+    let mut declared: Vec<Option<Node>> = declared.into_iter().map(Some).collect();
+    Ok(order.into_iter().filter_map(|position| declared[position].take()).collect())
 }
 
-/// Follows unmet dependencies from the first waiting node until one comes a second time.
-fn circle(waiting: &[Node], done: &BTreeSet<String>) -> Vec<String> {
-    let mut path: Vec<&str> = Vec::new();
-    let mut current = waiting[0].name.as_str();
+/// Follows unmet dependencies from the first waiting node until one comes a second time. `pending` is how many
+/// dependencies of each node wait.
+fn circle(declared: &[Node], positions: &HashMap<&str, usize>, pending: &[usize]) -> Vec<String> {
+    let mut path: Vec<usize> = Vec::new();
+    let mut places: HashMap<usize, usize> = HashMap::new();
+    let mut current = pending.iter().position(|count| *count > 0).unwrap_or_default();
     loop {
-        if let Some(start) = path.iter().position(|name| *name == current) {
+        if let Some(start) = places.insert(current, path.len()) {
             path.push(current);
-            return path[start..].iter().rev().map(|name| (*name).to_owned()).collect();
+            return path[start..].iter().rev().map(|position| declared[*position].name.clone()).collect();
         }
         path.push(current);
-        current = waiting
-            .iter()
-            .find(|node| node.name == current)
-            .and_then(|node| node.dependencies.iter().find(|name| !done.contains(*name)))
+        let mut dependencies = declared[current].dependencies.iter().map(|name| positions[name.as_str()]);
+        current = dependencies
+            .find(|dependency| pending[*dependency] > 0)
             .expect("a node that waits has a dependency that waits");
     }
 }

@@ -1,54 +1,91 @@
 //! Which step may start next.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 
 use crate::Step;
 
-/// The steps that have not started, and those that have ended.
+/// The steps that have not started, and those that have ended. Starting and ending all steps takes time in proportion
+/// to their number and that of their ties.
 #[derive(Debug)]
 pub(crate) struct Schedule<'a> {
     steps: &'a [Step],
-    waiting: BTreeSet<usize>,
-    ended: BTreeSet<usize>,
+    is_waiting: Vec<bool>,
+    has_ended: Vec<bool>,
+    /// How many of the steps that it comes after have not ended.
+    pending: Vec<usize>,
+    /// The steps that come after it.
+    followers: Vec<Vec<usize>>,
+    /// Nodes that wait for nothing, except for setup before them.
+    ready: BTreeSet<usize>,
+    /// The first step that has not ended.
+    first_open: usize,
+    /// The setup that has not ended, in the order of the script.
+    open_setup: VecDeque<usize>,
 }
 
 impl<'a> Schedule<'a> {
     pub(crate) fn new(steps: &'a [Step]) -> Self {
-        Self { steps, waiting: (0..steps.len()).collect(), ended: BTreeSet::new() }
+        let mut followers = vec![Vec::new(); steps.len()];
+        for (index, step) in steps.iter().enumerate() {
+            step.after.iter().for_each(|earlier| followers[*earlier].push(index));
+        }
+        let is_node = |index: &usize| steps[*index].node.is_some();
+        Self {
+            steps,
+            is_waiting: vec![true; steps.len()],
+            has_ended: vec![false; steps.len()],
+            pending: steps.iter().map(|step| step.after.len()).collect(),
+            followers,
+            ready: (0..steps.len()).filter(|index| is_node(index) && steps[*index].after.is_empty()).collect(),
+            first_open: 0,
+            open_setup: (0..steps.len()).filter(|index| !is_node(index)).collect(),
+        }
     }
 
     /// Takes the first waiting step that may start. When one at a time is taken and ended, that is the script's order.
     pub(crate) fn start_next(&mut self) -> Option<usize> {
-        let next = self.waiting.iter().copied().find(|index| self.may_start(*index))?;
-        self.waiting.remove(&next);
+        // Setup changes the session for all that follows, so nothing passes it, in either direction.
+        let setup = self.open_setup.front().copied();
+        let node = self.ready.first().copied().filter(|node| setup.is_none_or(|setup| *node < setup));
+        let next = match node {
+            Some(node) => {
+                self.ready.remove(&node);
+                node
+            }
+            None => setup.filter(|setup| *setup == self.first_open && self.is_waiting[*setup])?,
+        };
+        self.is_waiting[next] = false;
         Some(next)
     }
 
     /// Takes back a step that did not start after all.
     pub(crate) fn put_back(&mut self, index: usize) {
-        self.waiting.insert(index);
+        self.is_waiting[index] = true;
+        if self.steps[index].node.is_some() {
+            self.ready.insert(index);
+        }
     }
 
     pub(crate) fn end(&mut self, index: usize) {
-        self.ended.insert(index);
+        self.has_ended[index] = true;
+        while self.has_ended.get(self.first_open) == Some(&true) {
+            self.first_open += 1;
+        }
+        if self.open_setup.front() == Some(&index) {
+            self.open_setup.pop_front();
+        }
+        for follower in std::mem::take(&mut self.followers[index]) {
+            self.pending[follower] -= 1;
+            if self.pending[follower] == 0 && self.steps[follower].node.is_some() {
+                self.ready.insert(follower);
+            }
+        }
     }
 
     /// The nodes that have not started.
     pub(crate) fn waiting_nodes(&self) -> Vec<String> {
-        self.waiting.iter().filter_map(|index| self.steps[*index].node.clone()).collect()
-    }
-
-    fn may_start(&self, index: usize) -> bool {
-        let has_ended = |index: &usize| self.ended.contains(index);
-        let step = &self.steps[index];
-        match step.node {
-            // Setup changes the session for all that follows, so nothing passes it, in either direction.
-            None => (0..index).all(|earlier| has_ended(&earlier)),
-            Some(_) => {
-                let mut setup_before = (0..index).filter(|earlier| self.steps[*earlier].node.is_none());
-                step.after.iter().all(has_ended) && setup_before.all(|setup| has_ended(&setup))
-            }
-        }
+        let waiting = self.steps.iter().zip(&self.is_waiting).filter(|(_, is_waiting)| **is_waiting);
+        waiting.filter_map(|(step, _)| step.node.clone()).collect()
     }
 }
 

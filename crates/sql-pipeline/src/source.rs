@@ -2,6 +2,14 @@
 
 use std::fmt;
 
+use daglight_capture_policy::{CUT_MARK, printable, printable_lines, shown_width};
+
+/// How many characters of a line are shown on either side of a place.
+const SHOWN_BESIDE: usize = 100;
+
+/// Characters between two that the table of positions knows.
+const STRIDE: usize = 64;
+
 /// A place in a script. Its `Display` is `path:line:column`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
@@ -16,23 +24,46 @@ pub struct Place {
 }
 
 impl Place {
-    /// The line with a caret under the column, as two lines without a line break at the end.
+    /// The line with a caret under the column, as two lines without a line break at the end. A long line is cut around the
+    /// column; control characters are written out.
     pub fn quote(&self) -> String {
         let number = self.line.to_string();
-        let indent: String = self
-            .source_line
-            .chars()
-            .chain(std::iter::repeat(' '))
-            .take(self.column.saturating_sub(1))
-            .map(|c| if c == '\t' { '\t' } else { ' ' })
+        let before = self.column.saturating_sub(1);
+        let split = self.source_line.char_indices().nth(before);
+        let (left, right) = self.source_line.split_at(split.map_or(self.source_line.len(), |(at, _)| at));
+        let beyond = before.saturating_sub(left.chars().count()).min(SHOWN_BESIDE);
+        let (left, right) = (end_of(left), start_of(right));
+        let indent: String = left
+            .split_inclusive('\t')
+            .map(|part| match part.strip_suffix('\t') {
+                Some(part) => format!("{}\t", " ".repeat(shown_width(part))),
+                None => " ".repeat(shown_width(part)),
+            })
             .collect();
-        format!("{number} | {}\n{:width$} | {indent}^", self.source_line, "", width = number.len())
+        let indent = indent + &" ".repeat(beyond);
+        format!("{number} | {left}{right}\n{:width$} | {indent}^", "", width = number.len())
+    }
+}
+
+/// The end of what stands before a place, as it is shown. Tabs stay, whose width only the terminal knows.
+fn end_of(text: &str) -> String {
+    match text.char_indices().rev().nth(SHOWN_BESIDE) {
+        Some((at, c)) => format!("{CUT_MARK}{}", printable_lines(&text[at + c.len_utf8()..])),
+        None => printable_lines(text).into_owned(),
+    }
+}
+
+/// The start of what stands behind a place, as it is shown.
+fn start_of(text: &str) -> String {
+    match text.char_indices().nth(SHOWN_BESIDE) {
+        Some((at, _)) => format!("{}{CUT_MARK}", printable_lines(&text[..at])),
+        None => printable_lines(text).into_owned(),
     }
 }
 
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}:{}", self.path, self.line, self.column)
+        write!(f, "{}:{}:{}", printable(&self.path), self.line, self.column)
     }
 }
 
@@ -41,18 +72,37 @@ impl fmt::Display for Place {
 pub(crate) struct Source {
     path: String,
     text: String,
-    line_starts: Vec<usize>,
+    lines: Vec<LineStart>,
+    /// Where each character is whose number is a multiple of [`STRIDE`], in bytes. Empty where all characters are ASCII.
+    every_stride: Vec<usize>,
+}
+
+/// Where a line starts.
+#[derive(Debug, Clone, Copy)]
+struct LineStart {
+    byte: usize,
+    character: usize,
 }
 
 impl Source {
     pub(crate) fn new(path: &str, text: &str) -> Self {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-        let after_breaks = text.match_indices('\n').map(|(index, _)| index + 1);
-        Self {
-            path: path.to_owned(),
-            line_starts: std::iter::once(0).chain(after_breaks).collect(),
-            text: text.to_owned(),
+        let mut lines = vec![LineStart { byte: 0, character: 0 }];
+        let mut every_stride = Vec::new();
+        if text.is_ascii() {
+            let breaks = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
+            lines.extend(breaks.map(|(at, _)| LineStart { byte: at + 1, character: at + 1 }));
+        } else {
+            for (character, (byte, c)) in text.char_indices().enumerate() {
+                if character.is_multiple_of(STRIDE) {
+                    every_stride.push(byte);
+                }
+                if c == '\n' {
+                    lines.push(LineStart { byte: byte + 1, character: character + 1 });
+                }
+            }
         }
+        Self { path: path.to_owned(), text: text.to_owned(), lines, every_stride }
     }
 
     pub(crate) fn path(&self) -> &str {
@@ -82,18 +132,27 @@ impl Source {
         self.text.get(self.offset(start)..).unwrap_or_default()
     }
 
+    /// The byte at a position. Takes the same time wherever that is, because it is asked for twice for each token.
     fn offset(&self, (line, column): (usize, usize)) -> usize {
-        let text = self.line(line);
-        let in_line =
-            text.char_indices().nth(column.saturating_sub(1)).map_or(text.len(), |(index, _)| index);
-        self.line_starts.get(line.saturating_sub(1)).map_or(self.text.len(), |start| start + in_line)
+        let Some(start) = self.lines.get(line.saturating_sub(1)) else { return self.text.len() };
+        let end = self.lines.get(line).map_or(self.text.len(), |next| next.byte);
+        let character = start.character + column.saturating_sub(1);
+        let byte = match self.every_stride.get(character / STRIDE) {
+            None if self.every_stride.is_empty() => character,
+            None => self.text.len(),
+            Some(known) => {
+                let rest = self.text[*known..].char_indices().nth(character % STRIDE);
+                rest.map_or(self.text.len(), |(at, _)| known + at)
+            }
+        };
+        byte.min(end)
     }
 
     /// The line with its line break.
     fn line(&self, line: usize) -> &str {
-        let Some(start) = self.line_starts.get(line.saturating_sub(1)) else { return "" };
-        let end = self.line_starts.get(line).copied().unwrap_or(self.text.len());
-        &self.text[*start..end]
+        let Some(start) = self.lines.get(line.saturating_sub(1)) else { return "" };
+        let end = self.lines.get(line).map_or(self.text.len(), |next| next.byte);
+        &self.text[start.byte..end]
     }
 }
 
@@ -116,5 +175,44 @@ mod tests {
         assert_eq!(source.between((1, 8), (1, 11)), "'ä'");
         assert_eq!(source.between((1, 13), (2, 7)), "b\nFROM t");
         assert_eq!(source.between((2, 6), (9, 9)), "t");
+    }
+
+    #[track_caller]
+    fn check_quote(line: &str, column: usize, expected: &str) {
+        let place = Place { path: "a.sql".into(), line: 1, column, source_line: line.into() };
+        assert_eq!(place.quote(), expected);
+    }
+
+    #[test]
+    fn the_caret_counts_what_is_shown() {
+        check_quote("'日本' x", 6, "1 | '日本' x\n  |        ^");
+        check_quote("'\u{1b}[2J' x", 8, "1 | '\\u001b[2J' x\n  |             ^");
+        check_quote("'\u{202e}\r  ok' x", 10, "1 | '\\u202e\\r  ok' x\n  |                ^");
+        check_quote("'e\u{301}' x", 6, "1 | 'e\u{301}' x\n  |     ^");
+    }
+
+    #[test]
+    fn a_long_line_is_shown_around_the_column() {
+        let line = format!("SELECT 1 IN ({}x{})", "1, ".repeat(20_000), ", 2".repeat(20_000));
+        let quote = Place { path: "a.sql".into(), line: 1, column: 60_014, source_line: line }.quote();
+        let lines: Vec<&str> = quote.lines().collect();
+        let caret = lines[1].chars().count() - 1;
+        assert_eq!(lines[0].chars().nth(caret), Some('x'), "{quote}");
+        assert!(lines[0].starts_with("1 | …") && lines[0].ends_with('…'), "{quote}");
+        assert!(lines[0].chars().count() < 220, "{quote}");
+    }
+
+    #[test]
+    fn positions_of_a_long_line_are_found_wherever_they_are() {
+        for unit in ["a, ", "ä, "] {
+            let text = format!("x\n{}\nlast", unit.repeat(1_000));
+            let source = Source::new("a.sql", &text);
+            for at in [0, 1, 21, 22, 500, 999] {
+                let found = source.between((2, 3 * at + 1), (2, 3 * at + 4));
+                assert_eq!(found, unit, "{at}");
+            }
+            assert_eq!(source.between((2, 9_000), (3, 1)), "");
+            assert_eq!(source.between((3, 1), (3, 99)), "last");
+        }
     }
 }
