@@ -148,7 +148,10 @@ impl Parts<'_> {
             duration_ms,
             &since_start,
         );
-        let timeline = timeline(&mut nodes, duration_ms.unwrap_or(0.0));
+        let setup = self.signals.setup.intervals();
+        let setup: Vec<(f64, f64)> =
+            setup.iter().map(|(start, end)| (since_start(*start), since_start(*end))).collect();
+        let timeline = timeline(&mut nodes, &setup, duration_ms.unwrap_or(0.0));
         let heartbeat = self.evidence.as_ref().map(heartbeat);
         let delivery = self.delivery(status);
         let slowest_spans = self.slowest_spans(&since_start);

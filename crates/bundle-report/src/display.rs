@@ -2,6 +2,8 @@
 
 use chrono::{DateTime, Utc};
 
+use crate::Timeline;
+
 /// Milliseconds as `820 µs`, `12 ms`, `1.24 s`, `17.4 s`, `2 min 05 s` or `3 h 07 min`.
 pub(crate) fn duration(milliseconds: f64) -> String {
     let seconds = milliseconds / 1e3;
@@ -20,6 +22,14 @@ pub(crate) fn duration(milliseconds: f64) -> String {
             let minutes = (seconds / 60.0).round() as u64;
             format!("{} h {:02} min", minutes / 60, minutes % 60)
         }
+    }
+}
+
+/// The time of setup, where it is not next to nothing.
+pub(crate) fn setup(timeline: &Timeline) -> String {
+    match timeline.setup_ms {
+        ms if ms >= 1.0 => format!("setup {}, ", duration(ms)),
+        _ => String::new(),
     }
 }
 

@@ -135,8 +135,9 @@ impl Page {
         self.heading("Nodes");
         if let Some(timeline) = &report.timeline {
             self.line(format_args!(
-                "<p class=\"lead\">Busy {}, idle {}, {:.1} nodes at once.{}</p>",
+                "<p class=\"lead\">Busy {}, {}idle {}, {:.1} nodes at once.{}</p>",
                 display::duration(timeline.busy_ms),
+                display::setup(timeline),
                 display::duration(timeline.idle_ms),
                 timeline.parallelism,
                 if timeline.critical_path.len() > 1 {

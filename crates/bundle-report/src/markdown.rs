@@ -2,6 +2,8 @@
 
 use std::fmt::{self, Write};
 
+use daglight_capture_policy::printable;
+
 use crate::{Level, NodeStatus, Report, Severity, display, nodes};
 
 /// Nodes that are shown one by one.
@@ -111,8 +113,9 @@ impl Page {
     fn timeline(&mut self, report: &Report) {
         let Some(timeline) = &report.timeline else { return };
         self.line(format_args!(
-            "\nBusy {}, idle {}, {:.1} nodes at once.",
+            "\nBusy {}, {}idle {}, {:.1} nodes at once.",
             display::duration(timeline.busy_ms),
+            display::setup(timeline),
             display::duration(timeline.idle_ms),
             timeline.parallelism
         ));
@@ -323,8 +326,7 @@ fn counted(count: u64) -> String {
 
 /// A code span, fit for a table.
 fn code(content: &str) -> String {
-    let content: String = content.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    let content = content.trim().replace('|', "\\|");
+    let content = in_line(content).trim().replace('|', "\\|");
     if content.is_empty() {
         return String::new();
     }
@@ -338,9 +340,8 @@ fn code(content: &str) -> String {
 fn text(content: &str) -> String {
     let mut escaped = String::with_capacity(content.len());
     let mut before = ' ';
-    for c in content.chars() {
+    for c in in_line(content).chars() {
         match c {
-            c if c.is_control() => escaped.push(' '),
             '\\' | '`' | '*' | '<' | '>' | '[' | ']' | '|' | '&' | '~' | '#' => escaped.extend(['\\', c]),
             // Within a word an underscore is one.
             '_' if !before.is_alphanumeric() => escaped.push_str("\\_"),
@@ -349,6 +350,12 @@ fn text(content: &str) -> String {
         before = c;
     }
     escaped
+}
+
+/// Text in one line, in which nothing moves a terminal's cursor, hides or reorders what is around it.
+fn in_line(content: &str) -> String {
+    let content = content.trim().replace("\r\n", " ").replace(['\n', '\t'], " ");
+    printable(&content).into_owned()
 }
 
 /// A link that is one only when it is of the web and holds nothing that could end it.
@@ -371,12 +378,14 @@ mod tests {
         assert_eq!(code("a|b\nc"), "`a\\|b c`");
         assert_eq!(code("`a``b"), "``` `a``b ```");
         assert_eq!(code(" "), "");
+        assert_eq!(code("a\u{1b}[2J\u{202e}\r\nb\u{200b}"), "`a\\u001b[2J\\u202e b\\u200b`");
     }
 
     #[test]
     fn text_holds_no_markup() {
         assert_eq!(text("stg_orders of [x](y) <b>*"), "stg_orders of \\[x\\](y) \\<b\\>\\*");
         assert_eq!(text("_x_\n# y"), "\\_x_ \\# y");
+        assert_eq!(text("\u{9b}31m\rx"), "\\\\u009b31m\\\\rx");
     }
 
     #[test]

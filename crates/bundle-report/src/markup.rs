@@ -2,19 +2,20 @@
 
 use std::fmt::{self, Write};
 
-/// Text in which nothing is markup, in elements and in quoted attributes.
+use daglight_capture_policy::printable_lines;
+
+/// Text in which nothing is markup, in elements and in quoted attributes, and nothing hides or reorders what is around it.
 pub(crate) struct Escaped<'t>(pub(crate) &'t str);
 
 impl fmt::Display for Escaped<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for c in self.0.chars() {
+        for c in printable_lines(self.0).chars() {
             match c {
                 '&' => f.write_str("&amp;")?,
                 '<' => f.write_str("&lt;")?,
                 '>' => f.write_str("&gt;")?,
                 '"' => f.write_str("&quot;")?,
                 '\'' => f.write_str("&#39;")?,
-                c if c.is_control() && c != '\n' => f.write_char(' ')?,
                 c => f.write_char(c)?,
             }
         }
@@ -125,7 +126,7 @@ mod tests {
     #[test]
     fn text_is_never_markup() {
         let shown = Escaped("<a href='x' title=\"y\">&\u{1b}[1m\n").to_string();
-        assert_eq!(shown, "&lt;a href=&#39;x&#39; title=&quot;y&quot;&gt;&amp; [1m\n");
+        assert_eq!(shown, "&lt;a href=&#39;x&#39; title=&quot;y&quot;&gt;&amp;\\u001b[1m\n");
     }
 
     #[test]

@@ -176,9 +176,12 @@ pub struct NodeReport {
 pub struct Timeline {
     /// Time in which at least one node ran.
     pub busy_ms: f64,
-    /// Time in which none did.
+    /// Time in which none did, but work of the run that belongs to no node, such as statements that set the session up.
+    #[serde(default)]
+    pub setup_ms: f64,
+    /// Time in which nothing of that ran.
     pub idle_ms: f64,
-    /// The longest time in which none did.
+    /// The longest time in which nothing ran.
     pub longest_idle: Option<IdleGap>,
     /// Nodes that ran at once, on average over the busy time.
     pub parallelism: f64,
@@ -188,7 +191,7 @@ pub struct Timeline {
     pub critical_path_ms: f64,
 }
 
-/// A time in which no node ran.
+/// A time in which neither a node nor setup ran.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct IdleGap {
     /// The node that ended before it; `None` at the start of the run.

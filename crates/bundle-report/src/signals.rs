@@ -27,6 +27,8 @@ pub(crate) struct Signals {
     pub(crate) nodes: HashMap<String, SeenNode>,
     node_of_span: HashMap<String, String>,
     pub(crate) stages: HashMap<String, SeenStage>,
+    /// When stages ran that belong to no node.
+    pub(crate) setup: Coverage,
     pub(crate) slowest: Top<SeenSlow>,
     pub(crate) queries: Top<SeenQuery>,
     pub(crate) query_count: u64,
@@ -126,6 +128,7 @@ impl Signals {
             nodes: HashMap::new(),
             node_of_span: HashMap::new(),
             stages: HashMap::new(),
+            setup: Coverage::default(),
             slowest: Top::new(SLOWEST_SPANS),
             queries: Top::new(SLOWEST_QUERIES),
             query_count: 0,
@@ -185,6 +188,7 @@ impl Signals {
                 return;
             }
             span::NODE => self.take_node(span, node, seen, keys),
+            span::STAGE if node.is_none() => self.setup.add(seen.start, seen.end),
             span::PLAN => self.take_planning(span, keys),
             span::EXECUTE | span::WRITE => self.take_query(span, node, seen, keys),
             _ => {}

@@ -1,11 +1,12 @@
-//! How the nodes share the time of a run: busy, idle, at once, and the longest chain of dependencies.
+//! How the nodes share the time of a run: busy, setup, idle, at once, and the longest chain of dependencies.
 
 use std::collections::HashMap;
 
 use crate::{IdleGap, NodeReport, Timeline, coverage::Coverage};
 
 /// The timeline of nodes within a run of `duration_ms`; marks the nodes on the critical path. `None` when none ran.
-pub(crate) fn timeline(nodes: &mut [NodeReport], duration_ms: f64) -> Option<Timeline> {
+/// `setup` is when work of the run ran that belongs to no node, in milliseconds from its start.
+pub(crate) fn timeline(nodes: &mut [NodeReport], setup: &[(f64, f64)], duration_ms: f64) -> Option<Timeline> {
     let mut coverage = Coverage::default();
     let mut sum_ms = 0.0;
     for (start_ms, node_ms) in nodes.iter().filter_map(extent) {
@@ -17,6 +18,12 @@ pub(crate) fn timeline(nodes: &mut [NodeReport], duration_ms: f64) -> Option<Tim
         return None;
     }
     let busy_ms = intervals.iter().map(|(start, end)| milliseconds(end - start)).sum::<f64>();
+    let mut worked = coverage;
+    for (start_ms, end_ms) in setup {
+        worked.add(microseconds(start_ms.max(0.0)), microseconds(end_ms.max(0.0)));
+    }
+    let intervals = worked.intervals();
+    let worked_ms = intervals.iter().map(|(start, end)| milliseconds(end - start)).sum::<f64>();
     let longest_idle = longest_idle(nodes, intervals, duration_ms);
     let path = critical_path(nodes);
     let critical_path_ms = path.iter().filter_map(|position| nodes[*position].duration_ms).sum();
@@ -26,7 +33,8 @@ pub(crate) fn timeline(nodes: &mut [NodeReport], duration_ms: f64) -> Option<Tim
     }
     Some(Timeline {
         busy_ms,
-        idle_ms: (duration_ms - busy_ms).max(0.0),
+        setup_ms: (worked_ms - busy_ms).max(0.0),
+        idle_ms: (duration_ms - worked_ms).max(0.0),
         longest_idle,
         parallelism: if busy_ms > 0.0 { sum_ms / busy_ms } else { 1.0 },
         critical_path,
@@ -144,7 +152,7 @@ mod tests {
             node("b", &[], Some((10.0, 20.0))),
             node("c", &["a", "b"], Some((60.0, 30.0))),
         ];
-        let timeline = timeline(&mut nodes, 100.0).unwrap();
+        let timeline = timeline(&mut nodes, &[], 100.0).unwrap();
         assert_eq!((timeline.busy_ms, timeline.idle_ms), (60.0, 40.0));
         assert!((timeline.parallelism - 70.0 / 60.0).abs() < 1e-9);
         let gap = timeline.longest_idle.unwrap();
@@ -152,9 +160,19 @@ mod tests {
         assert_eq!((gap.start_ms, gap.duration_ms), (30.0, 30.0));
     }
 
+    #[test]
+    fn setup_is_neither_busy_nor_idle() {
+        let mut nodes = [node("a", &[], Some((20.0, 20.0))), node("b", &["a"], Some((80.0, 10.0)))];
+        let timeline = timeline(&mut nodes, &[(0.0, 20.0), (30.0, 60.0), (85.0, 90.0)], 100.0).unwrap();
+        assert_eq!((timeline.busy_ms, timeline.setup_ms, timeline.idle_ms), (30.0, 40.0, 30.0));
+        let gap = timeline.longest_idle.unwrap();
+        assert_eq!((gap.after.as_deref(), gap.before.as_deref()), (None, Some("b")));
+        assert_eq!((gap.start_ms, gap.duration_ms), (60.0, 20.0));
+    }
+
     #[track_caller]
     fn check_path(mut nodes: Vec<NodeReport>, expected: &[&str], expected_ms: f64) {
-        let timeline = timeline(&mut nodes, 1000.0).unwrap();
+        let timeline = timeline(&mut nodes, &[], 1000.0).unwrap();
         assert_eq!(
             (&*timeline.critical_path, timeline.critical_path_ms),
             (&*expected.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>(), expected_ms)
@@ -199,11 +217,11 @@ mod tests {
                 node(name, &next, Some((0.0, 1.0)))
             })
             .collect();
-        assert_eq!(timeline(&mut nodes, 1.0).unwrap().critical_path.len(), 20_000);
+        assert_eq!(timeline(&mut nodes, &[], 1.0).unwrap().critical_path.len(), 20_000);
     }
 
     #[test]
     fn without_nodes_there_is_no_timeline() {
-        assert_eq!(timeline(&mut [node("a", &[], None)], 10.0), None);
+        assert_eq!(timeline(&mut [node("a", &[], None)], &[], 10.0), None);
     }
 }

@@ -2,10 +2,13 @@
 
 use std::{error::Error, iter::successors};
 
-/// An error and its causes in one line.
+use crate::printable;
+
+/// An error and its causes in one line, [`printable`].
 pub fn in_one_line(error: &dyn Error) -> String {
     let causes = successors(error.source(), |cause| (*cause).source());
-    causes.fold(error.to_string(), |line, cause| format!("{line}: {cause}"))
+    let line = causes.fold(error.to_string(), |line, cause| format!("{line}: {cause}"));
+    printable(line.trim_end()).into_owned()
 }
 
 #[cfg(test)]
@@ -20,5 +23,7 @@ mod tests {
     fn causes_follow_the_error() {
         let error = Outer(std::io::Error::other("disk full"));
         assert_eq!(in_one_line(&error), "cannot use delivery.json: disk full");
+        let answer = Outer(std::io::Error::other("<html>\r\n\u{1b}[2J"));
+        assert_eq!(in_one_line(&answer), "cannot use delivery.json: <html>\\r\\n\\u001b[2J");
     }
 }

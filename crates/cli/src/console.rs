@@ -8,14 +8,15 @@ use std::{
 use daglight::{
     LIFECYCLE_TARGET, NOTE_TARGET, Telemetry,
     otel::WithTraceIds,
-    policy::{Policy, SqlText},
+    policy::{Policy, SqlText, printable_message},
 };
 use indicatif::MultiProgress;
 use tracing::Level;
 use tracing_subscriber::{
     EnvFilter, Layer as _,
+    field::MakeExt as _,
     filter::filter_fn,
-    fmt::{self, MakeWriter},
+    fmt::{self, MakeWriter, format::debug_fn},
     layer::SubscriberExt as _,
     util::SubscriberInitExt as _,
 };
@@ -24,6 +25,9 @@ use crate::say::{note, shown};
 
 /// What is logged at all, unless `RUST_LOG` says otherwise: the pipeline and its engine, not the plumbing of exporters.
 const DEFAULT_FILTER: &str = "warn,daglight=info";
+
+/// How much of a message or value is shown.
+const MESSAGE_COLUMNS: usize = 4_000;
 
 /// Sends warnings and errors to standard error, above the progress display, and the whole log to `telemetry`.
 pub(crate) fn install(telemetry: &Telemetry, progress: &MultiProgress) {
@@ -36,8 +40,17 @@ pub(crate) fn install(telemetry: &Telemetry, progress: &MultiProgress) {
             || (*event.level() <= Level::WARN && event.target() != LIFECYCLE_TARGET)
     });
     let line = fmt::format().with_target(by_choice).with_ansi(io::stderr().is_terminal()).without_time();
+    let fields = debug_fn(|writer, field, value| {
+        let value = printable_message(&format!("{value:?}"), MESSAGE_COLUMNS);
+        match field.name() {
+            "message" => write!(writer, "{value}"),
+            name if name.starts_with("log.") => Ok(()),
+            name => write!(writer, "{}={value}", name.trim_start_matches("r#")),
+        }
+    });
     let console = fmt::layer()
         .event_format(WithTraceIds::new(line))
+        .fmt_fields(fields.delimited(" "))
         .with_writer(AboveProgress(progress.clone()))
         .with_ansi(io::stderr().is_terminal())
         .with_filter(on_console);

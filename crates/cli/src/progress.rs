@@ -6,10 +6,14 @@ use std::{
     time::Duration,
 };
 
-use daglight::{NodeRecord, sql::ShownRows};
+use daglight::{NodeRecord, policy::printable_within, sql::ShownRows};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use crate::say::{note, say};
+
+/// How much of a node's name is shown, and of the names of all that run.
+const NAME_COLUMNS: usize = 120;
+const RUNNING_COLUMNS: usize = 400;
 
 /// Shows which nodes run and which have ended.
 pub(crate) struct Progress {
@@ -45,9 +49,10 @@ impl Progress {
         self.change_running(|running| running.push(node.to_owned()));
     }
 
-    pub(crate) fn succeeded(&self, node: &str, elapsed: Duration, record: Option<&NodeRecord>) {
-        self.ended(node);
+    pub(crate) fn succeeded(&self, name: &str, elapsed: Duration, record: Option<&NodeRecord>) {
+        self.ended(name);
         if self.show.nodes {
+            let node = printable_within(name, NAME_COLUMNS);
             let kind = record.map_or("", |record| record.kind.as_str());
             let rows = record.and_then(|record| record.rows).map(|rows| format!("{} rows", grouped(rows)));
             self.line(&format!(
@@ -62,13 +67,14 @@ impl Progress {
         let Some(node) = node else { return };
         self.ended(node);
         if self.show.nodes {
-            self.line(&format!("  FAIL {node}"));
+            self.line(&format!("  FAIL {}", printable_within(node, NAME_COLUMNS)));
         }
     }
 
     pub(crate) fn rows(&self, node: Option<&str>, rows: &ShownRows) {
         if self.show.rows {
-            let title = node.map(|node| format!("{node}:\n")).unwrap_or_default();
+            let title = node.map(|node| format!("{}:\n", printable_within(node, NAME_COLUMNS)));
+            let title = title.unwrap_or_default();
             self.lines.suspend(|| say!("{title}{rows}"));
         }
     }
@@ -90,7 +96,7 @@ impl Progress {
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         change(&mut running);
         if let Some(bar) = &self.bar {
-            bar.set_message(running.join(", "));
+            bar.set_message(printable_within(&running.join(", "), RUNNING_COLUMNS));
         }
     }
 

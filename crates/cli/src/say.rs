@@ -1,5 +1,8 @@
 //! What the command says, on standard output and standard error. Who reads may go away at any time, as in
 //! `daglight run pipeline.sql | head`: that ends no run.
+//!
+//! Nothing that is printed moves a terminal's cursor, hides or reorders text: every line passes `printable_lines`. Texts of
+//! users within a line pass `printable` before, so that they bring no line of their own.
 
 use std::{
     borrow::Cow,
@@ -11,7 +14,7 @@ use std::{
     },
 };
 
-use daglight::policy::Redactor;
+use daglight::policy::{Redactor, printable_lines};
 
 /// What hides in every line on standard error what the policy hides.
 static REDACTOR: OnceLock<Redactor> = OnceLock::new();
@@ -46,7 +49,7 @@ macro_rules! note {
 pub(crate) use {note, say};
 
 pub(crate) fn to_output(line: fmt::Arguments<'_>) {
-    if let Err(error) = writeln!(stdout(), "{line}")
+    if let Err(error) = writeln!(stdout(), "{}", printable_lines(&line.to_string()))
         && error.kind() != ErrorKind::BrokenPipe
         && !OUTPUT_IS_INCOMPLETE.swap(true, Ordering::Relaxed)
     {
@@ -56,7 +59,7 @@ pub(crate) fn to_output(line: fmt::Arguments<'_>) {
 
 pub(crate) fn to_error(line: fmt::Arguments<'_>) {
     // There is nowhere left to say that it failed.
-    let _ = writeln!(stderr(), "{}", shown(&line.to_string()));
+    let _ = writeln!(stderr(), "{}", printable_lines(&shown(&line.to_string())));
 }
 
 /// Whether some of the output is lost to a reader who is still there, such as a file on a full disk.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use daglight::{FinishReport, NodeStatus, RunStatus, Tracking};
+use daglight::{FinishReport, NodeStatus, RunStatus, Tracking, policy::printable};
 
 use crate::{progress::brief, say::note};
 
@@ -30,7 +30,7 @@ pub(crate) fn print(report: &FinishReport, quiet: bool) {
     ];
     for (what, place) in links {
         if let Some(place) = place {
-            note!("  {what:<9} {place}");
+            note!("  {what:<9} {}", printable(&place));
         }
     }
 }

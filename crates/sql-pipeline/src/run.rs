@@ -7,6 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use daglight_capture_policy::printable_message;
 use daglight_run_session::{Node, Run};
 use datafusion::execution::context::SessionContext;
 use futures::{StreamExt, TryFutureExt, stream::FuturesUnordered};
@@ -15,6 +16,9 @@ use crate::{Pipeline, ShownRows, SourceError, Step, schedule::Schedule};
 
 /// Comments that are nearly directives, of which each has a warning of its own.
 const WARNINGS_SHOWN: usize = 10;
+
+/// How much of an error is shown: a value in it may be of any length.
+const MESSAGE_COLUMNS: usize = 4_000;
 
 /// How a pipeline is run.
 pub struct RunScriptOptions<'a> {
@@ -62,9 +66,10 @@ pub enum PipelineEvent<'a> {
     },
 }
 
-/// Why a pipeline did not run to its end. `Display` quotes the line, with a caret below.
+/// Why a pipeline did not run to its end. `Display` is for a terminal: it quotes the line, with a caret below, cuts what
+/// is long and writes control characters out.
 #[derive(Debug, thiserror::Error)]
-#[error("{error}\n{}", .error.place.quote())]
+#[error("{}\n{}", printable_message(&.error.to_string(), MESSAGE_COLUMNS), .error.place.quote())]
 #[non_exhaustive]
 pub struct RunFailure {
     /// The first error.

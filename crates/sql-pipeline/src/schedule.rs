@@ -36,7 +36,9 @@ impl<'a> Schedule<'a> {
             has_ended: vec![false; steps.len()],
             pending: steps.iter().map(|step| step.after.len()).collect(),
             followers,
-            ready: (0..steps.len()).filter(|index| is_node(index) && steps[*index].after.is_empty()).collect(),
+            ready: (0..steps.len())
+                .filter(|index| is_node(index) && steps[*index].after.is_empty())
+                .collect(),
             first_open: 0,
             open_setup: (0..steps.len()).filter(|index| !is_node(index)).collect(),
         }

@@ -1,47 +1,13 @@
 //! Running one statement.
 
-use std::fmt;
-
 use daglight_run_session::Node;
-use datafusion::{
-    arrow::{array::RecordBatch, datatypes::SchemaRef, util::pretty::pretty_format_batches},
-    error::DataFusionError,
-    execution::context::SessionContext,
-    logical_expr::LogicalPlan,
-};
+use datafusion::{error::DataFusionError, execution::context::SessionContext, logical_expr::LogicalPlan};
 use futures::TryStreamExt;
 
 use crate::{
-    Pipeline, StatementKind, Step,
+    Pipeline, ShownRows, StatementKind, Step,
     tell::{Target, tell},
 };
-
-/// The first rows of a query, of all that it gave. `Display` draws a table.
-#[derive(Debug, Clone, PartialEq)]
-#[non_exhaustive]
-pub struct ShownRows {
-    /// The columns.
-    pub schema: SchemaRef,
-    /// The first rows.
-    pub first: Vec<RecordBatch>,
-    /// How many rows there were in all.
-    pub total_rows: u64,
-}
-
-impl fmt::Display for ShownRows {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let table = match self.first.is_empty() {
-            true => pretty_format_batches(&[RecordBatch::new_empty(self.schema.clone())]),
-            false => pretty_format_batches(&self.first),
-        };
-        write!(f, "{}", table.map_err(|_| fmt::Error)?)?;
-        let shown: u64 = self.first.iter().map(|batch| batch.num_rows() as u64).sum();
-        match self.total_rows {
-            total if total == shown => Ok(()),
-            total => write!(f, "\nthe first {shown} of {total} rows"),
-        }
-    }
-}
 
 impl Pipeline {
     /// Plans and runs the statement of a step to its end. The rows are those of a query, an `EXPLAIN` or a `SHOW`.

@@ -1,0 +1,138 @@
+//! The rows of a query as a table for a terminal.
+
+use std::{fmt, sync::Arc};
+
+use daglight_capture_policy::{CUT_MARK, printable_within};
+use datafusion::arrow::{
+    array::{ArrayRef, RecordBatch, RecordBatchOptions, StringArray},
+    datatypes::{DataType, Field, Schema, SchemaRef},
+    error::ArrowError,
+    util::{
+        display::{ArrayFormatter, FormatOptions},
+        pretty::pretty_format_batches,
+    },
+};
+
+/// How wide a cell may be, in columns of a terminal.
+const CELL_COLUMNS: usize = 80;
+
+/// How much of a value is written out before it is cut to its width.
+const CELL_BYTES: usize = 16 * CELL_COLUMNS;
+
+/// The first rows of a query, of all that it returned. `Display` draws a table, with cells of up to 80 columns; what is
+/// longer is cut, which `…` shows, and control characters are written out.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct ShownRows {
+    /// The columns.
+    pub schema: SchemaRef,
+    /// The first rows.
+    pub first: Vec<RecordBatch>,
+    /// How many rows there were in all.
+    pub total_rows: u64,
+}
+
+impl fmt::Display for ShownRows {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let empty = RecordBatch::new_empty(Arc::clone(&self.schema));
+        let batches = if self.first.is_empty() { std::slice::from_ref(&empty) } else { &self.first };
+        let cells: Result<Vec<RecordBatch>, ArrowError> = batches.iter().map(as_cells).collect();
+        let table = cells.and_then(|cells| pretty_format_batches(&cells).map(|table| table.to_string()));
+        write!(f, "{}", table.map_err(|_| fmt::Error)?)?;
+        let shown: u64 = self.first.iter().map(|batch| batch.num_rows() as u64).sum();
+        match self.total_rows {
+            total if total == shown => Ok(()),
+            total => write!(f, "\nthe first {shown} of {total} rows"),
+        }
+    }
+}
+
+/// The batch with the text of each cell as it is shown.
+fn as_cells(batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
+    let fields: Vec<Field> = batch
+        .schema_ref()
+        .fields()
+        .iter()
+        .map(|field| Field::new(printable_within(field.name(), CELL_COLUMNS), DataType::Utf8, true))
+        .collect();
+    let columns: Result<Vec<ArrayRef>, ArrowError> = batch
+        .columns()
+        .iter()
+        .map(|column| {
+            let options = FormatOptions::default();
+            let formatter = ArrayFormatter::try_new(column, &options)?;
+            let cells = (0..column.len()).map(|row| Some(cell(&formatter, row)));
+            Ok(Arc::new(cells.collect::<StringArray>()) as ArrayRef)
+        })
+        .collect();
+    let rows = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), columns?, &rows)
+}
+
+fn cell(formatter: &ArrayFormatter<'_>, row: usize) -> String {
+    let mut written = Bounded { text: String::new(), left: CELL_BYTES };
+    // It fails where the bound is reached.
+    let is_whole = formatter.value(row).write(&mut written).is_ok();
+    let mut shown = printable_within(&written.text, CELL_COLUMNS);
+    if !is_whole && !shown.ends_with(CUT_MARK) {
+        shown.push(CUT_MARK);
+    }
+    shown
+}
+
+/// Takes so many bytes of text and refuses all that follow.
+struct Bounded {
+    text: String,
+    left: usize,
+}
+
+impl fmt::Write for Bounded {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let taken = text.floor_char_boundary(self.left);
+        self.text.push_str(&text[..taken]);
+        self.left -= taken;
+        if taken < text.len() { Err(fmt::Error) } else { Ok(()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use datafusion::arrow::array::{BinaryArray, Int64Array};
+
+    use super::*;
+
+    fn shown(name: &str, column: ArrayRef) -> String {
+        let batch = RecordBatch::try_from_iter_with_nullable([(name, column, true)]).unwrap();
+        let total_rows = batch.num_rows() as u64;
+        ShownRows { schema: batch.schema(), first: vec![batch], total_rows }.to_string()
+    }
+
+    #[test]
+    fn short_values_are_shown_as_they_are() {
+        let table = shown("n", Arc::new(Int64Array::from(vec![Some(1), None, Some(-20)])));
+        assert_eq!(table, "+-----+\n| n   |\n+-----+\n| 1   |\n|     |\n| -20 |\n+-----+");
+    }
+
+    #[test]
+    fn a_long_value_is_cut_and_widens_no_other_row() {
+        let long = "x".repeat(5_000_000);
+        let table = shown("t", Arc::new(StringArray::from(vec!["a", &long, "é"])));
+        assert!(table.contains(&format!("| {}… |", "x".repeat(79))), "{table}");
+        assert!(table.lines().all(|line| line.chars().count() == 84), "{table}");
+        let table = shown("b", Arc::new(BinaryArray::from(vec![long.as_bytes()])));
+        assert!(table.len() < 1_000 && table.contains('…'), "{table}");
+        let marks = "\u{301}".repeat(100_000);
+        let table = shown("m", Arc::new(StringArray::from(vec![format!("e{marks}")])));
+        assert!(table.len() < 3_000 && table.contains('…'), "{}", table.len());
+    }
+
+    #[test]
+    fn nothing_in_a_value_or_a_name_acts_on_the_terminal() {
+        let texts =
+            vec!["a\0b", "\u{1b}[31mred\u{1b}[0m\u{7}", "two\r\n  ok   lines", "\u{202e}gnp.exe", "\u{9b}2J"];
+        let table = shown("c\u{1b}]0;x\u{7}\n", Arc::new(StringArray::from(texts)));
+        assert!(!table.contains(|c: char| c != '\n' && (c.is_control() || c == '\u{202e}')), "{table:?}");
+        assert_eq!(table.lines().count(), 3 + 5 + 1, "{table}");
+        assert!(table.contains("two\\r\\n  ok   lines") && table.contains("\\u202egnp.exe"), "{table}");
+    }
+}
