@@ -11,17 +11,18 @@ pub(crate) enum Suite {
     Tracker,
     /// What watching costs the 22 queries of TPC-H
     Overhead,
+    /// What a script costs with the number of its statements
+    Statements,
 }
 
 pub(crate) fn run(suite: Option<Suite>) -> Result<()> {
     let workspace = Workspace::locate()?;
-    if suite != Some(Suite::Overhead) {
-        tracker(&workspace)?;
-    }
-    if suite != Some(Suite::Tracker) {
-        overhead(&workspace)?;
-    }
-    Ok(())
+    let suites = suite.map_or(vec![Suite::Tracker, Suite::Overhead, Suite::Statements], |suite| vec![suite]);
+    suites.into_iter().try_for_each(|suite| match suite {
+        Suite::Tracker => tracker(&workspace),
+        Suite::Overhead => overhead(&workspace),
+        Suite::Statements => statements(&workspace),
+    })
 }
 
 /// Against a Hamilton UI of its own.
@@ -41,6 +42,11 @@ fn tracker(workspace: &Workspace) -> Result<()> {
             .env("HAMILTON_PROJECT_ID", project.to_string())
             .env("PYTHON", packages.python()),
     )
+}
+
+/// With the features of the whole workspace, as below.
+fn statements(workspace: &Workspace) -> Result<()> {
+    xtask::run(workspace.cargo().args(["bench", "--quiet", "--workspace", "--bench", "statements"]))
 }
 
 /// With the features of the whole workspace, so that DataFusion is the one of the program.

@@ -35,9 +35,9 @@ enum Task {
         #[arg(long)]
         from_server: bool,
     },
-    /// Measure deliveries against a Hamilton UI, or what watching costs the queries of TPC-H
+    /// Measure deliveries against a Hamilton UI, and what watching costs the queries of TPC-H and scripts of many statements
     Bench {
-        /// What to measure; both without it
+        /// What to measure; all without it
         suite: Option<bench::Suite>,
     },
     /// Check licences, bans and sources of all dependencies against deny.toml
