@@ -34,7 +34,8 @@ async fn main() -> Result<()> {
         return Ok(());
     }
     let numbers = env::args().skip(1).filter(|argument| !argument.starts_with("--"));
-    let mut numbers: Vec<usize> = numbers.map(|number| number.parse()).collect::<std::result::Result<_, _>>()?;
+    let mut numbers: Vec<usize> =
+        numbers.map(|number| number.parse()).collect::<std::result::Result<_, _>>()?;
     if numbers.is_empty() {
         numbers = vec![100, 1_000, 10_000];
     }
@@ -79,7 +80,10 @@ async fn main() -> Result<()> {
 
 /// Views, queries, tables and inserts in turns.
 fn statements(number: usize) -> Vec<String> {
-    let mut statements = vec!["CREATE TABLE base AS SELECT 1 AS x, 'a' AS y".to_owned(), "CREATE TABLE log (x BIGINT)".to_owned()];
+    let mut statements = vec![
+        "CREATE TABLE base AS SELECT 1 AS x, 'a' AS y".to_owned(),
+        "CREATE TABLE log (x BIGINT)".to_owned(),
+    ];
     for at in 0..number.saturating_sub(2) {
         let group = at / 4;
         statements.push(match at % 4 {
@@ -113,7 +117,7 @@ async fn alone(statements: &[String]) -> Result<()> {
 
 async fn watched(telemetry: &Telemetry, text: &str) -> Result<()> {
     let pipeline = Pipeline::new(Script::parse("statements.sql", text)?, PipelineOptions::default())?;
-    let session = telemetry.instrument(SessionStateBuilder::new_with_default_features());
+    let session = telemetry.session(SessionStateBuilder::new_with_default_features());
     let run = telemetry.start_run(pipeline.dag(), RunOptions::default());
     let ran = pipeline.run(&session, &run, RunScriptOptions::default()).await;
     run.finish().await;

@@ -69,7 +69,7 @@ impl Node {
         span: StageSpanBuilder,
         work: impl Future<Output = Result<T, E>>,
     ) -> Result<T, E> {
-        in_span(span.start(), &self.scope.run.policy, work).await
+        in_span(span.start(), &self.scope.run.policy, |_| None, work).await
     }
 
     /// The OpenTelemetry context of the node, or of the stage of it that calls. What runs in it belongs to the node, as a

@@ -8,7 +8,7 @@ use std::{
 
 use daglight_bundle_report::{Bundle, NodeRecord};
 use daglight_otel_bridge::names;
-use daglight_run_identity::{Dag, RunId};
+use daglight_run_identity::{Code, Dag, RunId};
 use opentelemetry::{Context, context::FutureExt as _};
 
 use crate::{
@@ -19,7 +19,7 @@ use crate::{
     query_owner::QueryOwner,
     run_error::RecordedError,
     run_state::{FailedPart, RunState},
-    stage::in_span,
+    stage::{in_span, with_code},
     start::start,
 };
 
@@ -99,13 +99,44 @@ impl Run {
         E: RunError<Kind>,
         F: Future<Output = Result<T, E>>,
     {
+        self.staged(stage, None, |_| None, work).await
+    }
+
+    /// As [`Run::stage`], for a piece of code such as a statement that sets a session up: the span says where the code
+    /// stands and, as far as the policy shows it, what it is; and how many rows it returned, as `rows` finds in the result.
+    pub async fn stage_of_code<T, E, F, Kind>(
+        &self,
+        stage: &str,
+        code: &Code,
+        rows: impl FnOnce(&T) -> Option<u64>,
+        work: F,
+    ) -> Result<T, E>
+    where
+        E: RunError<Kind>,
+        F: Future<Output = Result<T, E>>,
+    {
+        self.staged(stage, Some(code), rows, work).await
+    }
+
+    async fn staged<T, E, F, Kind>(
+        &self,
+        stage: &str,
+        code: Option<&Code>,
+        rows: impl FnOnce(&T) -> Option<u64>,
+        work: F,
+    ) -> Result<T, E>
+    where
+        E: RunError<Kind>,
+        F: Future<Output = Result<T, E>>,
+    {
         let _stage = self.state.beat_in_stage(stage);
         let parent = match QueryOwner::current() {
             Some(owner) if Arc::ptr_eq(owner.run(), &self.state) => Context::current(),
             _ => self.state.context(),
         };
         let span = self.state.signals.span(names::span::STAGE).parent(&parent).stage(stage);
-        let result = in_span(span.start(), &self.state.policy, work).await;
+        let span = code.into_iter().fold(span, |span, code| with_code(span, code, &self.state.policy));
+        let result = in_span(span.start(), &self.state.policy, rows, work).await;
         match &result {
             Ok(_) => _ = self.state.records().recover(stage),
             Err(error) => {

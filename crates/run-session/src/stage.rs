@@ -3,22 +3,41 @@
 use std::future::Future;
 
 use daglight_capture_policy::Policy;
-use daglight_otel_bridge::StageSpan;
+use daglight_otel_bridge::{StageSpan, StageSpanBuilder, names::key};
+use daglight_plan_diagnostics::strip_sql_literals;
+use daglight_run_identity::Code;
 use opentelemetry::context::FutureExt as _;
 
-use crate::{RunError, run_error::RecordedError};
+use crate::{RunError, location::shown_location, run_error::RecordedError};
 
-/// Does the work inside the span, which an error marks as failed.
+/// The span with where its code stands, and what it is as far as the policy shows it.
+pub(crate) fn with_code(span: StageSpanBuilder, code: &Code, policy: &Policy) -> StageSpanBuilder {
+    let span = span.attribute(key::CODE_LINE_NUMBER, code.first_line as u64);
+    let span = match shown_location(&code.path, policy) {
+        Some(path) => span.attribute(key::CODE_FILE_PATH, policy.capture(path)),
+        None => span,
+    };
+    match policy.capture_sql(&code.text, || strip_sql_literals(&code.text)) {
+        Some(sql) => span.attribute(key::DB_QUERY_TEXT, sql),
+        None => span,
+    }
+}
+
+/// Does the work inside the span, which an error marks as failed. `rows` is how many rows a result has.
 pub(crate) async fn in_span<T, E: RunError<Kind>, Kind>(
     span: StageSpan,
     policy: &Policy,
+    rows: impl FnOnce(&T) -> Option<u64>,
     work: impl Future<Output = Result<T, E>>,
 ) -> Result<T, E> {
     let context = span.context();
     let result = work.with_context(context).await;
-    if let Err(error) = &result {
-        let error = RecordedError::of(error);
-        span.fail(error.error_type, &policy.capture_error(&error.text()));
+    match &result {
+        Ok(done) => rows(done).into_iter().for_each(|rows| span.row_count(rows)),
+        Err(error) => {
+            let error = RecordedError::of(error);
+            span.fail(error.error_type, &policy.capture_error(&error.text()));
+        }
     }
     span.end();
     result

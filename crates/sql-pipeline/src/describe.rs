@@ -97,13 +97,7 @@ fn describe_statement(
     let mut node = builder
         .node(name, kind, upstream.chain(inputs).chain(tables))
         .output_type(output_type(statement, output))
-        .code(Code {
-            path: parts.script.path().to_owned(),
-            first_line: statement.first_line,
-            last_line: statement.last_line,
-            text: statement.text.clone(),
-            normalized: statement.normalized.clone(),
-        });
+        .code(statement.code(parts.script.path()));
     if statement.kind == StatementKind::Query {
         node = node.tag("output", "rows");
     }
@@ -119,6 +113,19 @@ fn describe_statement(
         node = node.documentation(documentation);
     }
     node.end()
+}
+
+impl Statement {
+    /// The statement as code of the script at `path`.
+    pub(crate) fn code(&self, path: &str) -> Code {
+        Code {
+            path: path.to_owned(),
+            first_line: self.first_line,
+            last_line: self.last_line,
+            text: self.text.clone(),
+            normalized: self.normalized.clone(),
+        }
+    }
 }
 
 /// `result`, or how the output is kept: `view`, `table`, or the format of its files.

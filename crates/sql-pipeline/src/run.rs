@@ -188,7 +188,8 @@ impl Pipeline {
             }
             None => {
                 let work = self.run_statement(step, session, None, options.rows_shown).map_err(located);
-                run.stage("setup", work).await
+                let rows = |rows: &Option<ShownRows>| rows.as_ref().map(|rows| rows.total_rows);
+                run.stage_of_code("setup", &self.statement(step).code(self.script().path()), rows, work).await
             }
         };
         match &ran {
