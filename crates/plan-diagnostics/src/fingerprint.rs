@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeSet, fmt::Write as _, sync::Arc};
 
+use aho_corasick::{AhoCorasick, MatchKind};
 use daglight_capture_policy::{Types, without_typed_literals};
 use datafusion::{
     DATAFUSION_VERSION,
@@ -102,10 +103,21 @@ fn without_literals(plan: &LogicalPlan) -> String {
         stripped.map_or_else(|_| "plan".to_owned(), |stripped| stripped.data.display_indent().to_string());
     // Decimal types have always been cut out of the text that is hashed.
     let text = without_typed_literals(&text, Types::Cut).into_owned();
-    values
-        .iter()
-        .filter(|value| value.chars().count() > 3)
-        .fold(text, |text, value| text.replace(value.as_str(), "?"))
+    without_texts(text, values.iter().filter(|value| value.chars().count() > 3))
+}
+
+/// The text with `?` in the place of each of the values. All are looked for at once, because a list of thousands in a
+/// text that names them all would else be searched as often.
+fn without_texts<'a>(text: String, values: impl Iterator<Item = &'a String>) -> String {
+    let values: Vec<&str> = values.map(String::as_str).collect();
+    if values.is_empty() {
+        return text;
+    }
+    match AhoCorasick::builder().match_kind(MatchKind::LeftmostLongest).build(&values) {
+        Ok(found) => found.replace_all(&text, &vec!["?"; values.len()]),
+        // More values than the automaton can number.
+        Err(_) => values.iter().fold(text, |text, value| text.replace(value, "?")),
+    }
 }
 
 #[cfg(test)]
