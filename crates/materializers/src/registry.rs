@@ -1,6 +1,9 @@
 //! The semantic registry: what is said of outputs, and expected of them.
 
-use std::{collections::BTreeMap, fmt};
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt,
+};
 
 use arrow::datatypes::SchemaRef;
 use daglight_capture_policy::OutputSettings;
@@ -80,6 +83,8 @@ impl Registry {
             return Vec::new();
         }
         let mut findings: Vec<Finding> = Vec::new();
+        // The findings so far by the name of the output, which may be made many times.
+        let mut of_name: HashMap<&str, Vec<Finding>> = HashMap::new();
         for Produced { written, for_others } in produced {
             let finding = match self.entry(&written.name) {
                 Some(entry) => drift(entry, &written.schema)
@@ -89,12 +94,16 @@ impl Registry {
                     materialization: written.materialization.clone(),
                 }),
             };
-            findings.extend(finding.filter(|finding| !findings.contains(finding)));
+            let earlier = of_name.entry(&written.name).or_default();
+            if let Some(finding) = finding.filter(|finding| !earlier.contains(finding)) {
+                earlier.push(finding.clone());
+                findings.push(finding);
+            }
         }
         let missing = self.entries.iter().filter(|(name, entry)| {
             complete
                 && entry.dag.as_deref().is_none_or(|of| of == dag)
-                && !produced.iter().any(|Produced { written, .. }| written.name == **name)
+                && !of_name.contains_key(name.as_str())
         });
         findings.extend(missing.map(|(name, _)| Finding::NotProduced { name: name.clone() }));
         findings

@@ -85,6 +85,8 @@ pub struct Dag {
     pub(crate) nodes: Vec<Node>,
     /// Where each node stands in `nodes`, by its name.
     pub(crate) positions: HashMap<String, usize>,
+    /// For each node, whether another depends on it.
+    pub(crate) is_read: Vec<bool>,
     pub(crate) files: BTreeMap<String, String>,
     pub(crate) dag_hash: String,
     pub(crate) code_hash: String,
@@ -161,6 +163,11 @@ impl Dag {
         self
     }
 
+    /// Whether any node depends on the one of that name.
+    pub fn is_read(&self, name: &str) -> bool {
+        self.positions.get(name).is_some_and(|position| self.is_read[*position])
+    }
+
     /// Every node that depends on `name`, directly or not, in running order.
     pub fn downstream_of(&self, name: &str) -> Vec<&Node> {
         let mut reached = BTreeSet::from([name]);
@@ -223,5 +230,9 @@ mod tests {
         assert_eq!(names("a"), ["b", "c"]);
         assert_eq!(names("z"), ["c"]);
         assert!(names("c").is_empty());
+        assert_eq!(
+            ["a", "b", "z", "c", "no"].map(|name| dag.is_read(name)),
+            [true, true, true, false, false]
+        );
     }
 }

@@ -103,9 +103,13 @@ impl DagBuilder {
         let dag_hash = dag_hash(&self.nodes);
         let code_hash = code_hash(&self.nodes, &self.setup);
         let nodes = in_running_order(self.nodes)?;
-        let positions =
+        let positions: HashMap<String, usize> =
             nodes.iter().enumerate().map(|(position, node)| (node.name.clone(), position)).collect();
-        Ok(Dag { name: self.name, nodes, positions, files: self.files, dag_hash, code_hash })
+        let mut is_read = vec![false; nodes.len()];
+        for dependency in nodes.iter().flat_map(|node| &node.dependencies) {
+            is_read[positions[dependency]] = true;
+        }
+        Ok(Dag { name: self.name, nodes, positions, is_read, files: self.files, dag_hash, code_hash })
     }
 }
 

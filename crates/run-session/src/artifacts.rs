@@ -56,7 +56,7 @@ impl RunState {
     /// A saver's output, and what no other node reads, are there for others.
     fn is_for_others(&self, node: &str) -> bool {
         let is_saver = self.dag.node(node).is_none_or(|node| node.kind == NodeKind::DataSaver);
-        is_saver || self.dag.downstream_of(node).is_empty()
+        is_saver || !self.dag.is_read(node)
     }
 
     /// Compares the outputs with the registry. What differs is a warning, or fails the run where the registry is strict.

@@ -1,7 +1,7 @@
 //! The state of a run that its nodes and queries share.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashSet},
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -64,6 +64,8 @@ pub(crate) struct Records {
     /// The same outputs, to be compared with the registry.
     pub(crate) produced: Vec<Produced>,
     pub(crate) warnings: Vec<String>,
+    /// The same, to find out whether one is new.
+    warned: HashSet<String>,
     /// Why the run failed, in the order in which it happened; one reason for each part of the run.
     failures: Vec<(FailedPart, Captured)>,
     /// Queries that belong to the run and to none of its nodes.
@@ -189,7 +191,7 @@ impl RunState {
         let warning = self.policy.capture(warning);
         let text = warning.to_text();
         let mut records = self.records();
-        let first = !records.warnings.contains(&text);
+        let first = records.warned.insert(text.clone());
         if first {
             records.warnings.push(text);
         }
