@@ -27,6 +27,7 @@ mod report;
 mod signal_values;
 mod signals;
 mod stages;
+mod statements;
 mod strangers;
 mod tracking;
 mod upkeep;

@@ -4,7 +4,6 @@ use std::future::Future;
 
 use daglight_capture_policy::Policy;
 use daglight_otel_bridge::{StageSpan, StageSpanBuilder, names::key};
-use daglight_plan_diagnostics::strip_sql_literals;
 use daglight_run_identity::Code;
 use opentelemetry::context::FutureExt as _;
 
@@ -17,7 +16,7 @@ pub(crate) fn with_code(span: StageSpanBuilder, code: &Code, policy: &Policy) ->
         Some(path) => span.attribute(key::CODE_FILE_PATH, policy.capture(path)),
         None => span,
     };
-    match policy.capture_sql(&code.text, || strip_sql_literals(&code.text)) {
+    match policy.capture_sql(&code.text) {
         Some(sql) => span.attribute(key::DB_QUERY_TEXT, sql),
         None => span,
     }

@@ -27,7 +27,7 @@ pub enum StatementKind {
     Truncate,
     /// `MERGE INTO`.
     Merge,
-    /// A bare query, whose rows are shown.
+    /// A bare query, or an `EXECUTE` of one, whose rows are shown.
     Query,
     /// `SET`, `CREATE SCHEMA`, `DROP`, `PREPARE`, `EXPLAIN`, `SHOW` and the like: run in their place, and are no nodes.
     Setup,

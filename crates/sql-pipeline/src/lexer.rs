@@ -46,10 +46,15 @@ pub(crate) fn position(location: Location) -> (usize, usize) {
     (location.line as usize, location.column as usize)
 }
 
+/// How much of a script is cut into tokens at a time, in bytes: tokens take many times the room of their text.
+const PART_BYTES: usize = 64 * 1024;
+
 /// Cuts a script statement by statement, because each may change the dialect of those behind it.
 pub(crate) struct Splitter<'a> {
     source: &'a Source,
     tokens: std::vec::IntoIter<TokenWithSpan>,
+    /// Whether there is text behind `tokens`.
+    has_more: bool,
     /// What follows the last token that could be read.
     unreadable: Option<LexError>,
     current: Piece,
@@ -68,6 +73,7 @@ impl<'a> Splitter<'a> {
         let mut splitter = Self {
             source,
             tokens: Vec::new().into_iter(),
+            has_more: false,
             unreadable: None,
             current: Piece::default(),
             block: Vec::new(),
@@ -82,34 +88,44 @@ impl<'a> Splitter<'a> {
 
     /// Reads what follows the last statement in `dialect`.
     pub(crate) fn read_on(&mut self, dialect: &dyn Dialect) {
-        let (first_line, first_column) = self.end;
-        let moved = |Location { line, column }: Location| {
-            let column = if line == 1 { column + first_column as u64 - 1 } else { column };
-            Location::new(line + first_line as u64 - 1, column)
-        };
-        let mut tokens = Vec::new();
-        let tokenized = Tokenizer::new(dialect, self.source.rest(self.end))
-            .tokenize_with_location_into_buf_with_mapper(&mut tokens, |TokenWithSpan { token, span }| {
-                TokenWithSpan::at(token, moved(span.start), moved(span.end))
-            });
-        self.unreadable = tokenized.err().map(|error| {
-            let (line, column) = tokens.last().map_or(self.end, |token| position(token.span.end));
-            LexError { message: error.message, line, column }
-        });
-        self.tokens = tokens.into_iter();
+        let rest = self.source.rest(self.end);
+        let mut length = PART_BYTES;
+        loop {
+            let part = &rest[..rest.floor_char_boundary(length)];
+            let (mut tokens, mut unreadable) = tokens_from(part, self.end, dialect);
+            self.has_more = part.len() < rest.len();
+            if self.has_more {
+                // The last tokens may be torn. Those up to a semicolon are whole, and whatever follows it starts anew.
+                let Some(last) = tokens.iter().rposition(|token| token.token == Token::SemiColon) else {
+                    length *= 4;
+                    continue;
+                };
+                tokens.truncate(last + 1);
+                unreadable = None;
+            }
+            self.unreadable = unreadable;
+            self.tokens = tokens.into_iter();
+            return;
+        }
     }
 
     /// The next statement; `None` behind the last.
     ///
     /// # Errors
     /// When the text behind the statements so far cannot be cut into tokens.
-    pub(crate) fn next_statement(&mut self) -> Result<Option<Piece>, LexError> {
-        while let Some(token) = self.tokens.next() {
-            self.end = position(token.span.end);
-            let ended = self.token(token);
-            if ended.is_some() {
-                return Ok(ended);
+    pub(crate) fn next_statement(&mut self, dialect: &dyn Dialect) -> Result<Option<Piece>, LexError> {
+        loop {
+            while let Some(token) = self.tokens.next() {
+                self.end = position(token.span.end);
+                let ended = self.token(token);
+                if ended.is_some() {
+                    return Ok(ended);
+                }
             }
+            if !self.has_more {
+                break;
+            }
+            self.read_on(dialect);
         }
         match self.unreadable.take() {
             Some(error) => Err(error),
@@ -181,6 +197,29 @@ impl<'a> Splitter<'a> {
     }
 }
 
+/// The tokens of a text that starts at a position of the script, as far as they can be read, and why not further.
+pub(crate) fn tokens_from(
+    text: &str,
+    start: (usize, usize),
+    dialect: &dyn Dialect,
+) -> (Vec<TokenWithSpan>, Option<LexError>) {
+    let (first_line, first_column) = start;
+    let moved = |Location { line, column }: Location| {
+        let column = if line == 1 { column + first_column as u64 - 1 } else { column };
+        Location::new(line + first_line as u64 - 1, column)
+    };
+    let mut tokens = Vec::new();
+    let tokenized = Tokenizer::new(dialect, text)
+        .tokenize_with_location_into_buf_with_mapper(&mut tokens, |TokenWithSpan { token, span }| {
+            TokenWithSpan::at(token, moved(span.start), moved(span.end))
+        });
+    let unreadable = tokenized.err().map(|error| {
+        let (line, column) = tokens.last().map_or(start, |token| position(token.span.end));
+        LexError { message: error.message, line, column }
+    });
+    (tokens, unreadable)
+}
+
 /// `column` is where `raw` starts.
 fn comment_line(raw: &str, line: usize, column: usize) -> CommentLine {
     let raw = raw.trim_end();
@@ -219,7 +258,7 @@ mod tests {
     fn split(source: &Source) -> Result<(Vec<Piece>, LooseComments), LexError> {
         let mut splitter = Splitter::new(source, &GenericDialect);
         let mut statements = Vec::new();
-        while let Some(piece) = splitter.next_statement()? {
+        while let Some(piece) = splitter.next_statement(&GenericDialect)? {
             statements.push(piece);
         }
         Ok((statements, splitter.into_loose_comments()))

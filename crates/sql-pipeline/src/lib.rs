@@ -12,6 +12,7 @@ mod directives;
 mod example;
 mod kind;
 mod lexer;
+mod literals;
 mod locate;
 mod location;
 mod names;

@@ -66,7 +66,7 @@ fn column_in(statement: &Statement, column: &Column) -> Option<(usize, usize)> {
 
 /// The first place where the statement says `name`.
 fn word_in(statement: &Statement, name: &str) -> Option<(usize, usize)> {
-    statement.tokens.iter().find_map(|token| {
+    statement.tokens().iter().find_map(|token| {
         let says_it = match &token.token {
             Token::Word(word) if word.quote_style.is_none() => word.value.eq_ignore_ascii_case(name),
             Token::Word(word) => word.value == name,
@@ -97,7 +97,7 @@ mod tests {
         let script = Script::parse("a.sql", sql).unwrap();
         for statement in script.statements() {
             let ran = runtime.block_on(async {
-                let plan = ctx.state().statement_to_plan(statement.parsed.clone()).await?;
+                let plan = ctx.state().statement_to_plan(statement.parse().unwrap()).await?;
                 ctx.execute_logical_plan(plan).await?.collect().await
             });
             if let Err(error) = ran {

@@ -1,6 +1,6 @@
 //! The names of nodes: those that the script gives, and for the others ones that it decides.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use daglight_materializers::naming_part;
 use datafusion::common::ResolvedTableReference;
@@ -36,6 +36,8 @@ pub(crate) fn node_names(
         }
     }
     let mut taken: BTreeSet<String> = given.into_keys().map(str::to_owned).chain(inputs.clone()).collect();
+    // The number that follows a name next, so that a thousandth insert is not tried under all numbers before.
+    let mut next_numbers: HashMap<String, usize> = HashMap::new();
     let mut queries = 0;
     let names = statements.iter().map(|statement| {
         queries += usize::from(statement.kind == StatementKind::Query);
@@ -44,9 +46,17 @@ pub(crate) fn node_names(
             return Some(name.clone());
         }
         let base = default_name(statement, queries);
-        let numbered = (2..).map(|number| format!("{base}_{number}"));
-        let name = std::iter::once(base.clone()).chain(numbered).find(|name| taken.insert(name.clone()));
-        Some(name.expect("there are more numbers than nodes"))
+        if taken.insert(base.clone()) {
+            return Some(base);
+        }
+        let next = next_numbers.entry(base.clone()).or_insert(2);
+        loop {
+            let name = format!("{base}_{next}");
+            *next += 1;
+            if taken.insert(name.clone()) {
+                return Some(name);
+            }
+        }
     });
     Ok(names.collect())
 }

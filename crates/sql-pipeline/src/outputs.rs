@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, path::Path};
 
 use daglight_materializers::{Materialization, name_of_files};
-use datafusion::{common::ResolvedTableReference, sql::parser::Statement as ParsedStatement};
+use datafusion::common::ResolvedTableReference;
 
 use crate::{Script, Statement, StatementKind, names::name_of_relation, relations::Effect};
 
@@ -31,8 +31,8 @@ fn output(
 ) -> Option<StatementOutput> {
     let (name, materialization) = match (statement.kind, &statement.relations.effect) {
         (StatementKind::ExternalTable, Effect::Define { relation, .. }) => {
-            if let ParsedStatement::CreateExternalTable(table) = &statement.parsed {
-                formats.insert(relation.clone(), Materialization::files(&table.file_type));
+            if let Some(format) = &statement.relations.format {
+                formats.insert(relation.clone(), Materialization::files(format));
             }
             return None;
         }

@@ -17,7 +17,7 @@ use datafusion::{
     },
 };
 
-use crate::ParameterDeclaration;
+use crate::{ParameterDeclaration, Statement, literals::LiteralValue};
 
 /// What kind of value a text is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -125,6 +125,11 @@ impl Parameter {
         format!("${}", self.name)
     }
 
+    /// The value as a literal.
+    pub(crate) fn literal(&self) -> LiteralValue {
+        LiteralValue { kind: self.kind, text: self.text.clone() }
+    }
+
     /// The value for a place that wants `wanted`, such as a decimal where the text reads as a float.
     fn value_for(&self, wanted: Option<&DataType>) -> Result<ScalarValue, DataFusionError> {
         let Some(wanted) = wanted else { return Ok(self.value.clone()) };
@@ -140,10 +145,10 @@ impl Parameter {
     }
 }
 
-/// Puts values in the place of the placeholders of a plan. `parsed` is the statement that the plan was made from.
+/// Puts values in the place of the placeholders of a plan, which was made from `statement`.
 pub(crate) fn bind(
     plan: LogicalPlan,
-    parsed: &ParsedStatement,
+    statement: &Statement,
     parameters: &BTreeMap<String, Parameter>,
 ) -> Result<LogicalPlan, DataFusionError> {
     // A parameter that is compared with columns of two types has no one type; then its own decides.
@@ -157,7 +162,7 @@ pub(crate) fn bind(
         .collect::<Result<HashMap<_, _>, DataFusionError>>()?;
     let mut plan = plan.with_param_values(ParamValues::Map(values))?;
     if let LogicalPlan::Ddl(DdlStatement::CreateView(view)) = &mut plan {
-        view.definition = Some(with_literals(parsed, parameters));
+        view.definition = Some(with_literals(&statement.parse()?, parameters));
     }
     Ok(plan)
 }
@@ -229,10 +234,10 @@ mod tests {
         );
         let mut batches = Vec::new();
         for statement in script.statements() {
-            let plan = ctx.state().statement_to_plan(statement.parsed.clone()).await.unwrap();
+            let plan = ctx.state().statement_to_plan(statement.parse().unwrap()).await.unwrap();
             let plan = match statement.placeholders.is_empty() {
                 true => plan,
-                false => bind(plan, &statement.parsed, &parameters).unwrap(),
+                false => bind(plan, statement, &parameters).unwrap(),
             };
             batches = ctx.execute_logical_plan(plan).await.unwrap().collect().await.unwrap();
         }
@@ -280,9 +285,9 @@ mod tests {
     async fn a_value_of_the_wrong_type_is_named() {
         let script = Script::parse("a.sql", "SELECT 1 WHERE DATE '1995-01-01' > $day").unwrap();
         let statement = &script.statements()[0];
-        let plan = SessionContext::new().state().statement_to_plan(statement.parsed.clone()).await.unwrap();
+        let plan = SessionContext::new().state().statement_to_plan(statement.parse().unwrap()).await.unwrap();
         let parameter = Parameter::new("day", Some("monday"), None).unwrap();
-        let error = bind(plan, &statement.parsed, &[("day".to_owned(), parameter)].into()).unwrap_err();
+        let error = bind(plan, statement, &[("day".to_owned(), parameter)].into()).unwrap_err();
         assert!(
             error.to_string().contains("the value \"monday\" of the parameter `day` is no Date32"),
             "{error}"

@@ -7,10 +7,10 @@ use std::{
 
 use daglight_materializers::{ParamTable, Registry};
 use daglight_run_identity::{Dag, DagError, DagName, DagNameError};
-use datafusion::{error::DataFusionError, logical_expr::LogicalPlan};
+use datafusion::{error::DataFusionError, execution::context::SessionContext, logical_expr::LogicalPlan};
 
 use crate::{
-    Parameter, ParameterDeclaration, Place, Script, SourceError, Statement,
+    Parameter, ParameterDeclaration, Place, Script, ScriptError, SourceError, Statement,
     dependencies::{self, Links},
     describe::{Parts, describe},
     names::{self, name_of_relation},
@@ -65,7 +65,7 @@ pub struct Step {
 #[non_exhaustive]
 pub enum PipelineError {
     /// Nothing to run.
-    #[error("{path}: no statement makes a node, so there is nothing to run")]
+    #[error("{path}: there is no statement, so there is nothing to run")]
     Empty {
         /// The script.
         path: String,
@@ -151,6 +151,9 @@ pub enum PipelineError {
         /// The declaration.
         place: Box<Place>,
     },
+    /// A value of a parameter that cannot stand where the script reads it.
+    #[error(transparent)]
+    Value(ScriptError),
     /// A file name that no DAG can have.
     #[error("the DAG cannot be called by the name of the script: give it a name")]
     DagName(#[source] DagNameError),
@@ -170,21 +173,31 @@ impl Pipeline {
     /// When two nodes have one name, a table is defined twice, a parameter has no value or a wrong one, a value is
     /// given for no parameter, or there is no node.
     pub fn new(script: Script, options: PipelineOptions) -> Result<Self, PipelineError> {
+        let parameters = read_parameters(&script, &options.parameters)?;
+        // Names are made from what the script says, all else from what it runs with.
+        let valued = match script.has_literal_places() {
+            true => Some(script.with_values(&parameters).map_err(PipelineError::Value)?),
+            false => None,
+        };
+        let as_written = script;
+        let script = valued.as_ref().unwrap_or(&as_written);
+        // A setting by a parameter may cut the script in other places.
+        let is_cut_alike = as_written.statements().len() == script.statements().len();
+        let named = if is_cut_alike { &as_written } else { script };
         let place = |index: usize| {
             let Statement { first_line, first_column, .. } = &script.statements()[index];
             Box::new(script.source.place(*first_line, *first_column))
         };
         let first_line = |index: usize| script.statements()[index].first_line;
-        let parameters = read_parameters(&script, &options.parameters)?;
-        let links = dependencies::links(&script).map_err(|twice| PipelineError::AlreadyDefined {
+        let links = dependencies::links(script).map_err(|twice| PipelineError::AlreadyDefined {
             relation: name_of_relation(&twice.relation),
             first_line: first_line(twice.first),
             place: place(twice.second),
         })?;
-        let param_tables = param_tables::used(&script, &options.param_tables);
+        let param_tables = param_tables::used(script, &options.param_tables);
         let inputs = parameters.values().map(Parameter::node_name);
         let inputs = inputs.chain(param_tables.iter().map(|used| used.table.name().to_owned())).collect();
-        let nodes = names::node_names(&script, &inputs).map_err(|twice| match twice.first {
+        let nodes = names::node_names(named, &inputs).map_err(|twice| match twice.first {
             Some(first) => PipelineError::DuplicateName {
                 name: twice.name,
                 first_line: first_line(first),
@@ -192,16 +205,16 @@ impl Pipeline {
             },
             None => PipelineError::NamedLikeInput { name: twice.name, place: place(twice.second) },
         })?;
-        if nodes.iter().all(Option::is_none) {
+        if script.statements().is_empty() {
             return Err(PipelineError::Empty { path: script.path().to_owned() });
         }
         let dag_name = match options.dag_name {
             Some(name) => name,
             None => name_of_script(script.path()).map_err(PipelineError::DagName)?,
         };
-        let outputs = outputs(&script);
+        let outputs = outputs(named);
         let parts = Parts {
-            script: &script,
+            script,
             nodes: &nodes,
             links: &links,
             outputs: &outputs,
@@ -216,6 +229,7 @@ impl Pipeline {
             .enumerate()
             .map(|(statement, (node, Links { after, .. }))| Step { statement, node, after })
             .collect();
+        let script = valued.unwrap_or(as_written);
         Ok(Self { script, dag, steps, parameters, param_tables, outputs })
     }
 
@@ -255,10 +269,31 @@ impl Pipeline {
     /// When a value is not of the type that the plan wants.
     pub fn bind(&self, step: &Step, plan: LogicalPlan) -> Result<LogicalPlan, DataFusionError> {
         let statement = self.statement(step);
-        if statement.placeholders.is_empty() {
+        if statement.placeholders.len() == statement.literals.len() {
             return Ok(plan);
         }
-        parameters::bind(plan, &statement.parsed, &self.parameters)
+        parameters::bind(plan, statement, &self.parameters)
+    }
+
+    /// The plan of a step's statement, with the parameters' values in it.
+    pub(crate) async fn plan(
+        &self,
+        step: &Step,
+        session: &SessionContext,
+    ) -> Result<LogicalPlan, DataFusionError> {
+        let statement = self.statement(step);
+        let state = session.state();
+        let refused = match state.statement_to_plan(statement.parse()?).await {
+            Ok(plan) => return self.bind(step, plan),
+            Err(refused) => refused,
+        };
+        // Some places take a literal when the plan is made, such as the arguments of a table function.
+        let has_placeholders = statement.placeholders.len() > statement.literals.len();
+        let literal = if has_placeholders { statement.with_all_literals(&self.parameters) } else { None };
+        match literal {
+            Some(literal) => state.statement_to_plan(literal).await,
+            None => Err(refused),
+        }
     }
 
     /// The place in the script that an error of a step is about.
@@ -473,9 +508,9 @@ SELECT count(*) FROM recent;
     }
 
     #[test]
-    fn a_script_without_nodes_is_refused() {
-        for sql in ["", "-- nothing", "SET a.b = 1;"] {
-            check_refused(sql, &[], "dir/sales.sql: no statement makes a node, so there is nothing to run");
+    fn a_script_without_statements_is_refused() {
+        for sql in ["", "-- nothing", ";;"] {
+            check_refused(sql, &[], "dir/sales.sql: there is no statement, so there is nothing to run");
         }
     }
 }

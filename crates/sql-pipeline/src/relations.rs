@@ -19,7 +19,7 @@ use datafusion::{
     },
 };
 
-use crate::{lexer::position, sql_settings::SqlSettings};
+use crate::{StatementKind, lexer::position, sql_settings::SqlSettings};
 
 /// What a statement reads and does, with each name resolved by the settings in force.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -29,6 +29,8 @@ pub(crate) struct Relations {
     /// The relations that it drops or changes, where it fails without them.
     pub(crate) targets: Vec<Mention>,
     pub(crate) effect: Effect,
+    /// The format of the files of an external table that it makes.
+    pub(crate) format: Option<String>,
 }
 
 /// A relation that must be there for a statement.
@@ -85,9 +87,18 @@ impl Existing {
     }
 }
 
-/// The prepared statements so far, by the names that `EXECUTE` calls them.
+/// The prepared statements so far, by the names that `EXECUTE` calls them: what each does, and what it reads and changes.
 #[derive(Debug, Default)]
-pub(crate) struct Prepared(BTreeMap<String, Relations>);
+pub(crate) struct Prepared(BTreeMap<String, (StatementKind, Relations)>);
+
+impl Prepared {
+    /// What an `EXECUTE` does; `None` where the statement is another, or the script does not prepare it.
+    pub(crate) fn executed(&self, parsed: &ParsedStatement) -> Option<StatementKind> {
+        let ParsedStatement::Statement(statement) = parsed else { return None };
+        let SqlStatement::Execute { name: Some(name), .. } = &**statement else { return None };
+        self.0.get(&executed_name(name)).map(|(kind, _)| *kind)
+    }
+}
 
 impl Relations {
     /// Reads a statement, and keeps what it prepares.
@@ -104,14 +115,14 @@ impl Relations {
                     reads: relations.reads.iter().map(elsewhere).collect(),
                     targets: relations.targets.iter().map(elsewhere).collect(),
                     effect: relations.effect.clone(),
+                    format: None,
                 };
-                prepared.insert(written(name), executed);
+                let kind = StatementKind::of(&ParsedStatement::Statement(statement.clone()));
+                prepared.insert(written(name), (kind, executed));
                 Self { effect: Effect::None, ..relations }
             }
             SqlStatement::Execute { name: Some(name), .. } => {
-                let name: Vec<String> =
-                    name.0.iter().map(|part| part.as_ident().map(written).unwrap_or_default()).collect();
-                prepared.get(&name.join(".")).cloned().unwrap_or_default()
+                prepared.get(&executed_name(name)).map(|(_, relations)| relations.clone()).unwrap_or_default()
             }
             SqlStatement::Deallocate { name, .. } => {
                 prepared.remove(&written(name));
@@ -126,7 +137,7 @@ impl Relations {
             ParsedStatement::CreateExternalTable(table) => {
                 let policy = Existing::of(table.or_replace, table.if_not_exists);
                 let effect = define(&table.name, policy, &table.locations, settings);
-                Self { effect, ..Self::default() }
+                Self { effect, format: Some(table.file_type.clone()), ..Self::default() }
             }
             ParsedStatement::CopyTo(copy) => {
                 let reads = match &copy.source {
@@ -148,8 +159,8 @@ impl Relations {
     fn of_sql(statement: &SqlStatement, settings: &SqlSettings) -> Self {
         let defined = |name: &ObjectName, policy, query: Option<&Query>| Self {
             reads: query.map(|query| reads(query, settings)).unwrap_or_default(),
-            targets: Vec::new(),
             effect: define(name, policy, &[], settings),
+            ..Self::default()
         };
         let changed = |name: Option<&ObjectName>, reads: Vec<Mention>| {
             let target = name.and_then(|name| mention(name, settings));
@@ -157,7 +168,7 @@ impl Relations {
                 Some(target) => Effect::Change { relation: target.relation.clone() },
                 None => Effect::None,
             };
-            Self { reads, targets: target.into_iter().collect(), effect }
+            Self { reads, targets: target.into_iter().collect(), effect, format: None }
         };
         let read = |reads| Self { reads, ..Self::default() };
         match statement {
@@ -200,7 +211,7 @@ impl Relations {
                 let dropped: Vec<Mention> = names.iter().filter_map(|name| mention(name, settings)).collect();
                 let relations = dropped.iter().map(|mention| mention.relation.clone()).collect();
                 let targets = if *if_exists { Vec::new() } else { dropped };
-                Self { reads: Vec::new(), targets, effect: Effect::Drop { relations } }
+                Self { targets, effect: Effect::Drop { relations }, ..Self::default() }
             }
             SqlStatement::Drop { object_type: ObjectType::Schema, names, .. } => {
                 // A schema's name is read as a table's, whose place in the catalog is then the schema's.
@@ -236,6 +247,12 @@ pub(crate) fn select_into(query: &Query) -> Option<&ObjectName> {
         SetExpr::Query(query) => select_into(query),
         _ => None,
     }
+}
+
+fn executed_name(name: &ObjectName) -> String {
+    let parts: Vec<String> =
+        name.0.iter().map(|part| part.as_ident().map(written).unwrap_or_default()).collect();
+    parts.join(".")
 }
 
 /// A name of a prepared statement, which is in lower case whatever the settings are.

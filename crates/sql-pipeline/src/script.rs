@@ -2,30 +2,37 @@
 
 use std::collections::BTreeMap;
 
+use daglight_capture_policy::printable_message;
 use datafusion::{
     config::ConfigOptions,
     error::DataFusionError,
     sql::{
         parser::{DFParserBuilder, Statement as ParsedStatement},
         sqlparser::{
-            ast::Statement as SqlStatement,
-            dialect::Dialect,
             keywords::Keyword,
             parser::ParserError,
-            tokenizer::{Token, TokenWithSpan},
+            tokenizer::{Span, Token, TokenWithSpan},
         },
     },
 };
 
 use crate::{
+    Parameter, ParameterType,
     directives::{self, DirectiveError, ParameterDeclaration},
     kind::StatementKind,
-    lexer::{LexError, Piece, Splitter, position},
+    lexer::{LexError, Piece, Splitter, position, tokens_from},
+    literals::{
+        LiteralValue, colon_parameter, defines_function, has_colon_placeholder, literal_places,
+        parameter_name, parameter_places, with_literals,
+    },
     near_directives::{ScriptWarning, Standing, near_directive},
     relations::{Prepared, Relations},
     source::{Place, Source},
-    sql_settings::SqlSettings,
+    sql_settings::{ParserSettings, SqlSettings},
 };
+
+/// How much of a parser's message is shown: it may name a text of any length.
+const MESSAGE_COLUMNS: usize = 1_000;
 
 /// A SQL script, cut into statements and parsed.
 ///
@@ -78,10 +85,10 @@ pub struct Statement {
     pub tags: BTreeMap<String, String>,
     /// The parameters it reads, each time it does.
     pub placeholders: Vec<Placeholder>,
-    /// The statement as DataFusion parsed it. Positions in it are positions in the script.
-    pub parsed: ParsedStatement,
     pub(crate) relations: Relations,
-    pub(crate) tokens: Vec<TokenWithSpan>,
+    /// The places that take only literals, as indices of tokens, and what stands there.
+    pub(crate) literals: Vec<(usize, LiteralValue)>,
+    pub(crate) parser: ParserSettings,
 }
 
 /// A place that reads a parameter.
@@ -110,7 +117,7 @@ pub struct ScriptError {
 #[non_exhaustive]
 pub enum ScriptProblem {
     /// The SQL is not well formed.
-    #[error("{message}")]
+    #[error("{}", printable_message(message, MESSAGE_COLUMNS))]
     Syntax {
         /// The parser's words.
         message: String,
@@ -119,10 +126,15 @@ pub enum ScriptProblem {
     #[error(transparent)]
     Directive(DirectiveError),
     /// A placeholder that no parameter can fill.
-    #[error("the placeholder `{placeholder}` has no name: write `$name`")]
-    NamelessPlaceholder {
+    #[error(
+        "`{placeholder}` is not a parameter: write `${name}`, and give its value with `--param {name}=VALUE` or \
+         `-- param: {name} = VALUE` in the script"
+    )]
+    ForeignPlaceholder {
         /// What stands there.
         placeholder: String,
+        /// The name that it could have.
+        name: String,
     },
 }
 
@@ -149,7 +161,46 @@ impl Script {
     /// # Errors
     /// As [`Script::parse`].
     pub fn parse_for(path: &str, text: &str, session: &ConfigOptions) -> Result<Self, ScriptError> {
-        let source = Source::new(path, text);
+        // A place that takes only a literal is read before its parameter has a value. Its default stands for it, or else
+        // its name: what a node is called must not depend on values.
+        let name = |name: &str| Some(LiteralValue { kind: ParameterType::Text, text: name.to_owned() });
+        let script = Self::read(Source::new(path, text), SqlSettings::new(session), &name)?;
+        if script.declarations.is_empty() || !script.has_literal_places() {
+            return Ok(script);
+        }
+        let defaults: BTreeMap<String, LiteralValue> = script
+            .declarations
+            .iter()
+            .map(|declared| {
+                let literal = LiteralValue { kind: declared.kind(), text: declared.default.clone() };
+                (declared.name.clone(), literal)
+            })
+            .collect();
+        Self::read(script.source, script.initial, &|wanted| {
+            defaults.get(wanted).cloned().or_else(|| name(wanted))
+        })
+    }
+
+    /// The script with the parameters' values in the places that take only literals.
+    ///
+    /// # Errors
+    /// When a value cannot stand where its parameter does.
+    pub(crate) fn with_values(&self, parameters: &BTreeMap<String, Parameter>) -> Result<Self, ScriptError> {
+        let value = |name: &str| parameters.get(name).map(Parameter::literal);
+        Self::read(self.source.clone(), self.initial.clone(), &value)
+    }
+
+    /// Whether a parameter stands in a place that takes only a literal.
+    pub(crate) fn has_literal_places(&self) -> bool {
+        self.statements.iter().any(|statement| !statement.literals.is_empty())
+    }
+
+    /// Reads the statements. `literal` is what stands in the place of a parameter where only a literal may.
+    fn read(
+        source: Source,
+        mut settings: SqlSettings,
+        literal: &dyn Fn(&str) -> Option<LiteralValue>,
+    ) -> Result<Self, ScriptError> {
         let at =
             |(line, column), problem| ScriptError { place: Box::new(source.place(line, column)), problem };
         let misplaced = |(error, position)| at(position, ScriptProblem::Directive(error));
@@ -157,26 +208,26 @@ impl Script {
             at((error.line, error.column), ScriptProblem::Syntax { message: tidied(&error.message) })
         };
 
-        let mut settings = SqlSettings::new(session);
         let initial = settings.clone();
         let mut dialect = settings.dialect();
         let mut prepared = Prepared::default();
         let (mut statements, mut declarations, mut near) = (Vec::new(), Vec::new(), Vec::new());
         let mut splitter = Splitter::new(&source, &*dialect);
-        while let Some(piece) = splitter.next_statement().map_err(unreadable)? {
+        while let Some(piece) = splitter.next_statement(&*dialect).map_err(unreadable)? {
             let block = directives::read_block(&piece.above).map_err(misplaced)?;
-            let mut statement = read_statement(&source, piece, &settings, &*dialect)
+            let (mut statement, parsed) = read_statement(&source, piece, &settings, literal)
                 .map_err(|(position, problem)| at(position, problem))?;
+            statement.kind = prepared.executed(&parsed).unwrap_or(statement.kind);
             if let (Some((directive, position)), None) = (block.first_of_node, statement.kind.node_kind()) {
                 return Err(misplaced((DirectiveError::NotANode { directive }, position)));
             }
             statement.documentation = block.documentation;
             statement.name = block.name.map(|(name, _)| name);
             statement.tags = block.tags;
-            statement.relations = Relations::of(&statement.parsed, &settings, &mut prepared);
+            statement.relations = Relations::of(&parsed, &settings, &mut prepared);
             declarations.extend(block.parameters);
             near.extend(block.near);
-            if settings.follow(&statement.parsed) {
+            if settings.follow(&parsed) {
                 dialect = settings.dialect();
                 splitter.read_on(&*dialect);
             }
@@ -235,21 +286,19 @@ fn check_declarations(declarations: &[ParameterDeclaration]) -> Result<(), direc
     Ok(())
 }
 
-fn parse_piece(
-    piece: &Piece,
-    settings: &SqlSettings,
-    dialect: &dyn Dialect,
+fn parse_tokens(
+    mut tokens: Vec<TokenWithSpan>,
+    settings: ParserSettings,
 ) -> Result<ParsedStatement, Problem> {
-    let (Some(first), Some(last)) = (piece.tokens.first(), piece.tokens.last()) else {
+    let (Some(first), Some(last)) = (tokens.first(), tokens.last()) else {
         return Err(((1, 1), ScriptProblem::Syntax { message: "there is no statement".to_owned() }));
     };
     let start = position(first.span.start);
-    let mut tokens = piece.tokens.clone();
     // With an end that has a position, "found: EOF" has one too.
     tokens.push(TokenWithSpan::at(Token::EOF, last.span.end, last.span.end));
     let parsed = DFParserBuilder::new(tokens)
-        .with_dialect(dialect)
-        .with_recursion_limit(settings.recursion_limit())
+        .with_dialect(&*settings.dialect())
+        .with_recursion_limit(settings.recursion_limit)
         .build()
         .and_then(|mut parser| parser.parse_statements());
     match parsed {
@@ -272,31 +321,39 @@ fn read_statement(
     source: &Source,
     piece: Piece,
     settings: &SqlSettings,
-    dialect: &dyn Dialect,
-) -> Result<Statement, Problem> {
-    let parsed = parse_piece(&piece, settings, dialect)?;
+    literal: &dyn Fn(&str) -> Option<LiteralValue>,
+) -> Result<(Statement, ParsedStatement), Problem> {
+    let parser = settings.of_parser();
+    let (parsed, literal_places) = parse_piece(&piece.tokens, parser, literal)?;
+    let literals = literal_places
+        .into_iter()
+        .filter_map(|place| Some((place, literal(parameter_name(&piece.tokens[place])?)?)))
+        .collect();
     let span = |token: &TokenWithSpan| (position(token.span.start), position(token.span.end));
     let start = piece.tokens.first().map_or((1, 1), |token| span(token).0);
     let end = piece.tokens.last().map_or((1, 1), |token| span(token).1);
-    let placeholders = if has_own_placeholders(&parsed) { Vec::new() } else { placeholders(&piece.tokens)? };
-    let words: Vec<String> = piece
-        .tokens
-        .iter()
-        .map(|token| match &token.token {
+    let placeholders = placeholders(&piece.tokens);
+    let text = source.between(start, end);
+    let mut normalized = String::with_capacity(text.len());
+    for token in &piece.tokens {
+        if !normalized.is_empty() {
+            normalized.push(' ');
+        }
+        match &token.token {
             // Where names are not normalized, their case is a part of them.
             Token::Word(word)
                 if word.quote_style.is_none()
                     && (settings.normalizes_names() || word.keyword != Keyword::NoKeyword) =>
             {
-                word.value.to_lowercase()
+                normalized.push_str(&word.value.to_lowercase());
             }
-            _ => source.between(span(token).0, span(token).1).to_owned(),
-        })
-        .collect();
-    Ok(Statement {
+            _ => normalized.push_str(source.between(span(token).0, span(token).1)),
+        }
+    }
+    let statement = Statement {
         kind: StatementKind::of(&parsed),
-        text: source.between(start, end).to_owned(),
-        normalized: words.join(" "),
+        text: text.to_owned(),
+        normalized,
         first_line: start.0,
         first_column: start.1,
         last_line: end.0,
@@ -304,32 +361,107 @@ fn read_statement(
         name: None,
         tags: BTreeMap::new(),
         placeholders,
-        parsed,
         relations: Relations::default(),
-        tokens: piece.tokens,
-    })
+        literals,
+        parser,
+    };
+    Ok((statement, parsed))
 }
 
-/// Whether `$1` in a statement is an argument of what it defines, and no parameter of the script.
-fn has_own_placeholders(parsed: &ParsedStatement) -> bool {
-    matches!(parsed, ParsedStatement::Statement(statement)
-        if matches!(**statement, SqlStatement::Prepare { .. } | SqlStatement::CreateFunction(_)))
+/// Parses a statement, with literals where a parameter must be one.
+fn parse_piece(
+    tokens: &[TokenWithSpan],
+    settings: ParserSettings,
+    literal: &dyn Fn(&str) -> Option<LiteralValue>,
+) -> Result<(ParsedStatement, Vec<usize>), Problem> {
+    check_foreign_placeholders(tokens)?;
+    let places = literal_places(tokens);
+    let refused = match parse_tokens(with_literals(tokens, &places, |_, name| literal(name)), settings) {
+        Ok(parsed) => {
+            return match colon_parameter(tokens).filter(|_| has_colon_placeholder(&parsed)) {
+                Some((span, name)) => Err(foreign(span, format!(":{name}"), name)),
+                None => Ok((parsed, places)),
+            };
+        }
+        Err(refused) => refused,
+    };
+    // The parser takes a placeholder in most places of an expression, but not in all.
+    let all = parameter_places(tokens);
+    if all.len() > places.len()
+        && let Ok(parsed) = parse_tokens(with_literals(tokens, &all, |_, name| literal(name)), settings)
+    {
+        return Ok((parsed, all));
+    }
+    match colon_parameter(tokens) {
+        Some((span, name)) => Err(foreign(span, format!(":{name}"), name)),
+        None => Err(refused),
+    }
 }
 
-fn placeholders(tokens: &[TokenWithSpan]) -> Result<Vec<Placeholder>, Problem> {
-    let mut found = Vec::new();
-    for token in tokens {
-        let Token::Placeholder(text) = &token.token else { continue };
+impl Statement {
+    /// The statement as DataFusion parses it, in the dialect that the script has set. Positions in it are positions in
+    /// the script; parameters are placeholders, except where only a literal may stand.
+    ///
+    /// Trees take many times the room of their text, so that a script does not keep them.
+    ///
+    /// # Errors
+    /// None: the text was parsed when the script was read.
+    pub fn parse(&self) -> Result<ParsedStatement, DataFusionError> {
+        let places: Vec<usize> = self.literals.iter().map(|(place, _)| *place).collect();
+        let value = |place: usize, _: &str| {
+            let literal = self.literals.iter().find(|(literal, _)| *literal == place);
+            literal.map(|(_, value)| value.clone())
+        };
+        parse_tokens(with_literals(&self.tokens(), &places, value), self.parser)
+            .map_err(|(_, problem)| DataFusionError::Plan(problem.to_string()))
+    }
+
+    /// The tokens of the statement without comments and layout, as they stand in the script.
+    pub(crate) fn tokens(&self) -> Vec<TokenWithSpan> {
+        let start = (self.first_line, self.first_column);
+        let (mut tokens, _) = tokens_from(&self.text, start, &*self.parser.dialect());
+        tokens.retain(|token| !matches!(token.token, Token::Whitespace(_)));
+        tokens
+    }
+
+    /// The statement with the value of each parameter as a literal, wherever it stands. `None` where that is not a
+    /// statement.
+    pub(crate) fn with_all_literals(
+        &self,
+        parameters: &BTreeMap<String, Parameter>,
+    ) -> Option<ParsedStatement> {
+        let tokens = self.tokens();
+        let value = |_, name: &str| parameters.get(name).map(Parameter::literal);
+        parse_tokens(with_literals(&tokens, &parameter_places(&tokens), value), self.parser).ok()
+    }
+}
+
+fn placeholders(tokens: &[TokenWithSpan]) -> Vec<Placeholder> {
+    let reads = |place: usize| {
+        let token = &tokens[place];
         let (line, column) = position(token.span.start);
-        match text.strip_prefix('$') {
-            Some(name) if !name.is_empty() => found.push(Placeholder { name: name.to_owned(), line, column }),
-            _ => {
-                let problem = ScriptProblem::NamelessPlaceholder { placeholder: text.clone() };
-                return Err(((line, column), problem));
-            }
+        parameter_name(token).map(|name| Placeholder { name: name.to_owned(), line, column })
+    };
+    parameter_places(tokens).into_iter().filter_map(reads).collect()
+}
+
+/// Placeholders that other programs have, and that no parameter fills.
+fn check_foreign_placeholders(tokens: &[TokenWithSpan]) -> Result<(), Problem> {
+    if defines_function(tokens) {
+        return Ok(());
+    }
+    for token in tokens {
+        if let Token::Placeholder(text) = &token.token
+            && parameter_name(token).is_none()
+        {
+            return Err(foreign(token.span, text.clone(), "name"));
         }
     }
-    Ok(found)
+    Ok(())
+}
+
+fn foreign(span: Span, placeholder: String, name: &str) -> Problem {
+    (position(span.start), ScriptProblem::ForeignPlaceholder { placeholder, name: name.to_owned() })
 }
 
 fn parser_message(error: &DataFusionError) -> String {
@@ -412,7 +544,8 @@ mod tests {
         );
         check_refused(
             "SELECT a WHERE b = ?",
-            "a.sql:1:20: the placeholder `?` has no name: write `$name`\n1 | SELECT a WHERE b = ?\n  |                    ^",
+            "a.sql:1:20: `?` is not a parameter: write `$name`, and give its value with `--param name=VALUE` or \
+             `-- param: name = VALUE` in the script\n1 | SELECT a WHERE b = ?\n  |                    ^",
         );
     }
 

@@ -16,6 +16,10 @@ use datafusion::arrow::{
 /// How wide a cell may be, in columns of a terminal.
 const CELL_COLUMNS: usize = 80;
 
+/// How wide a line of a plan may be, and how long the whole.
+const TEXT_COLUMNS: usize = 400;
+const TEXT_BYTES: usize = 256 * 1024;
+
 /// How much of a value is written out before it is cut to its width.
 const CELL_BYTES: usize = 16 * CELL_COLUMNS;
 
@@ -30,13 +34,25 @@ pub struct ShownRows {
     pub first: Vec<RecordBatch>,
     /// How many rows there were in all.
     pub total_rows: u64,
+    /// What the cells are shown as.
+    pub(crate) cells: Cells,
+}
+
+/// What the cells of a table are shown as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cells {
+    /// Values of data: one line each, cut where they are long.
+    Values,
+    /// What the engine says, such as a plan: with its lines, each within the table.
+    Texts,
 }
 
 impl fmt::Display for ShownRows {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let empty = RecordBatch::new_empty(Arc::clone(&self.schema));
         let batches = if self.first.is_empty() { std::slice::from_ref(&empty) } else { &self.first };
-        let cells: Result<Vec<RecordBatch>, ArrowError> = batches.iter().map(as_cells).collect();
+        let cells: Result<Vec<RecordBatch>, ArrowError> =
+            batches.iter().map(|batch| as_cells(batch, self.cells)).collect();
         let table = cells.and_then(|cells| pretty_format_batches(&cells).map(|table| table.to_string()));
         write!(f, "{}", table.map_err(|_| fmt::Error)?)?;
         let shown: u64 = self.first.iter().map(|batch| batch.num_rows() as u64).sum();
@@ -48,7 +64,7 @@ impl fmt::Display for ShownRows {
 }
 
 /// The batch with the text of each cell as it is shown.
-fn as_cells(batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
+fn as_cells(batch: &RecordBatch, shown_as: Cells) -> Result<RecordBatch, ArrowError> {
     let fields: Vec<Field> = batch
         .schema_ref()
         .fields()
@@ -61,7 +77,7 @@ fn as_cells(batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
         .map(|column| {
             let options = FormatOptions::default();
             let formatter = ArrayFormatter::try_new(column, &options)?;
-            let cells = (0..column.len()).map(|row| Some(cell(&formatter, row)));
+            let cells = (0..column.len()).map(|row| Some(cell(&formatter, row, shown_as)));
             Ok(Arc::new(cells.collect::<StringArray>()) as ArrayRef)
         })
         .collect();
@@ -69,11 +85,18 @@ fn as_cells(batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
     RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), columns?, &rows)
 }
 
-fn cell(formatter: &ArrayFormatter<'_>, row: usize) -> String {
-    let mut written = Bounded { text: String::new(), left: CELL_BYTES };
+fn cell(formatter: &ArrayFormatter<'_>, row: usize, shown_as: Cells) -> String {
+    let left = if shown_as == Cells::Texts { TEXT_BYTES } else { CELL_BYTES };
+    let mut written = Bounded { text: String::new(), left };
     // It fails where the bound is reached.
     let is_whole = formatter.value(row).write(&mut written).is_ok();
-    let mut shown = printable_within(&written.text, CELL_COLUMNS);
+    let mut shown = match shown_as {
+        Cells::Values => printable_within(&written.text, CELL_COLUMNS),
+        Cells::Texts => {
+            let lines = written.text.lines().map(|line| printable_within(line, TEXT_COLUMNS));
+            lines.collect::<Vec<_>>().join("\n")
+        }
+    };
     if !is_whole && !shown.ends_with(CUT_MARK) {
         shown.push(CUT_MARK);
     }
@@ -104,7 +127,20 @@ mod tests {
     fn shown(name: &str, column: ArrayRef) -> String {
         let batch = RecordBatch::try_from_iter_with_nullable([(name, column, true)]).unwrap();
         let total_rows = batch.num_rows() as u64;
-        ShownRows { schema: batch.schema(), first: vec![batch], total_rows }.to_string()
+        let cells = Cells::Values;
+        ShownRows { schema: batch.schema(), first: vec![batch], total_rows, cells }.to_string()
+    }
+
+    #[test]
+    fn a_plan_keeps_its_lines_within_the_table() {
+        let plan: ArrayRef =
+            Arc::new(StringArray::from(vec!["Projection: x\n  TableScan: \u{1b}[1m\n  ok   t"]));
+        let batch = RecordBatch::try_from_iter([("plan", plan)]).unwrap();
+        let (schema, cells) = (batch.schema(), Cells::Texts);
+        let table = ShownRows { schema, first: vec![batch], total_rows: 1, cells }.to_string();
+        let lines: Vec<&str> = table.lines().collect();
+        let trimmed: Vec<&str> = lines[3..6].iter().map(|line| line.trim_end_matches([' ', '|'])).collect();
+        assert_eq!(trimmed, ["| Projection: x", "|   TableScan: \\u001b[1m", "|   ok   t"], "{table}");
     }
 
     #[test]

@@ -38,6 +38,25 @@ pub(crate) struct SqlSettings {
     planner: Option<SessionState>,
 }
 
+/// The settings that a statement is parsed by.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct ParserSettings {
+    dialect: Dialect,
+    /// How deep a statement may be nested.
+    pub(crate) recursion_limit: usize,
+}
+
+impl ParserSettings {
+    pub(crate) fn dialect(self) -> Box<dyn ParserDialect> {
+        dialect_from_str(self.dialect).unwrap_or_else(|| Box::new(GenericDialect))
+    }
+
+    /// The dialect, as a message names it; `None` for the one that is the default.
+    pub(crate) fn unusual_dialect(self) -> Option<Dialect> {
+        Some(self.dialect).filter(|dialect| *dialect != Dialect::default())
+    }
+}
+
 impl SqlSettings {
     /// The settings that the session starts with.
     pub(crate) fn new(options: &ConfigOptions) -> Self {
@@ -78,17 +97,15 @@ impl SqlSettings {
 
     /// The dialect that statements are read in.
     pub(crate) fn dialect(&self) -> Box<dyn ParserDialect> {
-        dialect_from_str(self.options.sql_parser.dialect).unwrap_or_else(|| Box::new(GenericDialect))
+        self.of_parser().dialect()
     }
 
-    /// The dialect, as a message names it; `None` for the one that is the default.
-    pub(crate) fn unusual_dialect(&self) -> Option<Dialect> {
-        Some(self.options.sql_parser.dialect).filter(|dialect| *dialect != Dialect::default())
-    }
-
-    /// How deep a statement may be nested.
-    pub(crate) fn recursion_limit(&self) -> usize {
-        self.options.sql_parser.recursion_limit.get()
+    /// What a parser needs of them.
+    pub(crate) fn of_parser(&self) -> ParserSettings {
+        ParserSettings {
+            dialect: self.options.sql_parser.dialect,
+            recursion_limit: self.options.sql_parser.recursion_limit.get(),
+        }
     }
 
     /// Whether names without quotes are turned into lower case.

@@ -6,6 +6,7 @@ use futures::TryStreamExt;
 
 use crate::{
     Pipeline, ShownRows, StatementKind, Step,
+    shown_rows::Cells,
     tell::{Target, tell},
 };
 
@@ -19,8 +20,7 @@ impl Pipeline {
         rows_shown: usize,
     ) -> Result<Option<ShownRows>, DataFusionError> {
         let statement = self.statement(step);
-        let plan = session.state().statement_to_plan(statement.parsed.clone()).await?;
-        let plan = self.bind(step, plan)?;
+        let plan = self.plan(step, session).await?;
         let copied = match &plan {
             LogicalPlan::Copy(copy) => Some(copy.input.schema().inner().clone()),
             _ => None,
@@ -30,7 +30,8 @@ impl Pipeline {
             None => None,
         };
         let mut stream = session.execute_logical_plan(plan).await?.execute_stream().await?;
-        let mut shown = ShownRows { schema: stream.schema(), first: Vec::new(), total_rows: 0 };
+        let cells = if statement.kind == StatementKind::Setup { Cells::Texts } else { Cells::Values };
+        let mut shown = ShownRows { schema: stream.schema(), first: Vec::new(), total_rows: 0, cells };
         let has_rows = matches!(statement.kind, StatementKind::Query | StatementKind::Setup);
         // Everything else gives at most one row, with a count.
         let mut still_shown = if has_rows { rows_shown } else { 1 };
