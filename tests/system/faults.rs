@@ -21,6 +21,8 @@ use daglight_tracker_client::{
 use tempfile::TempDir;
 use xtask::USER;
 
+use crate::late::let_time_pass;
+
 /// Every kind of request that a delivery makes.
 const REQUESTS: [&str; 9] = [
     "GET /api/v1/projects/",
@@ -85,6 +87,11 @@ impl<'a> Matrix<'a> {
         assert_eq!((ledger.waiting, &ledger.last_error), (0, &None), "{}", case.story(ledger));
         case.sample.check(self.server, self.project, case.sample.whole(), ledger);
         case.proxy.heal();
+        if ledger.unverified_until.is_some() {
+            let_time_pass(case.bundle.path());
+            let verified = case.sync(self.project).expect("a delivered run can be verified").ledger;
+            assert_eq!((verified.waiting, verified.unverified_until), (0, None), "{}", case.story(ledger));
+        }
         let asked = case.proxy.seen().len();
         let again = case.sync(self.project).expect("a delivered run can be synchronised again");
         assert_eq!((again.delivered, case.proxy.seen().len()), (0, asked), "{}", case.story(ledger));
