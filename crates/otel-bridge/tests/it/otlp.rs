@@ -203,8 +203,22 @@ fn what_an_endpoint_says_is_shown_short_and_without_credentials() {
 fn an_answer_without_an_end_is_not_read_to_it() {
     let mut endless = b"HTTP/1.1 200 OK\r\ncontent-length: 99999999999\r\n\r\n".to_vec();
     endless.resize(4 << 20, 0);
-    let all = Ledger { produced: 10, exported: 10, ..Ledger::default() };
-    check_spans("http/protobuf", vec![endless], all, 1);
+    // What was read of it is not a message.
+    let none = Ledger { produced: 10, failed: 10, ..Ledger::default() };
+    check_spans("http/protobuf", vec![endless], none, 1);
+}
+
+#[test]
+fn the_page_of_a_login_has_taken_nothing() {
+    let none = Ledger { produced: 10, failed: 10, ..Ledger::default() };
+    let page = "<!doctype html><title>Sign in</title>";
+    let length = page.len();
+    let answer =
+        format!("HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: {length}\r\n\r\n{page}");
+    for protocol in ["http/protobuf", "http/json"] {
+        let warnings = check_spans(protocol, vec![answer.clone().into()], none, 1);
+        assert!(warnings.concat().contains("text/html"), "{warnings:?}");
+    }
 }
 
 #[test]
