@@ -14,6 +14,7 @@ mod inputs;
 mod killed;
 mod late;
 mod markers;
+mod numbers;
 mod observed;
 mod offline;
 mod page;

@@ -77,10 +77,14 @@ impl Report {
         let parts = Parts { bundle, now, manifest, evidence, signals, planned };
         let mut report = parts.assemble();
         report.artifacts = artifacts;
-        // Tables in memory have rows and no bytes; they are gone with the process.
-        for artifact in report.artifacts.iter().filter(|artifact| artifact.bytes.is_some()) {
-            report.totals.rows_written += artifact.rows.unwrap_or(0);
-            report.totals.bytes_written += artifact.bytes.unwrap_or(0);
+        for artifact in &report.artifacts {
+            let totals = &mut report.totals;
+            let (rows, bytes) = match artifact.location {
+                Some(_) => (&mut totals.rows_written, &mut totals.bytes_written),
+                None => (&mut totals.rows_in_tables, &mut totals.bytes_in_tables),
+            };
+            *rows = rows.saturating_add(artifact.rows.unwrap_or(0));
+            *bytes = bytes.saturating_add(artifact.bytes.unwrap_or(0));
         }
         report.unreadable = unreadable.files;
         report.headline = headline::of(&report);
@@ -143,6 +147,7 @@ impl Parts<'_> {
         let mut nodes = nodes::of(
             self.manifest.as_ref(),
             std::mem::take(&mut self.signals.nodes),
+            &self.signals.reads,
             self.evidence.as_ref(),
             &self.planned,
             duration_ms,
@@ -156,6 +161,8 @@ impl Parts<'_> {
         let delivery = self.delivery(status);
         let slowest_spans = self.slowest_spans(&since_start);
         let planned_totals = self.planned.totals;
+        let reads = Some(self.signals.all_reads).filter(|reads| reads.says_reads);
+        let reads = reads.unwrap_or_else(|| planned_totals.reads(self.signals.query_count));
         let queries = queries::of(&mut self.signals, self.planned);
         let signals = self.signals;
         let mut problems = signals.problems;
@@ -177,15 +184,16 @@ impl Parts<'_> {
             nodes_unfinished: with_status(&nodes, NodeStatus::Unfinished),
             nodes_not_run: with_status(&nodes, NodeStatus::NotRun),
             queries: signals.query_count.max(planned_totals.queries),
-            rows_read: planned_totals.rows_read,
-            bytes_read: planned_totals.bytes_read,
-            bytes_spilled: planned_totals.bytes_spilled,
+            rows_read: reads.rows_read,
+            bytes_read: reads.bytes_read,
+            bytes_spilled: reads.bytes_spilled,
             spans: signals.span_count,
             log_records: signals.record_count,
             errors: problems.errors,
             warnings: problems.warnings,
             ..Totals::default()
         };
+        let own_time = self.manifest.as_ref().and_then(|manifest| manifest.own_time.clone());
         let (identity, links, profile, daglight_version, error) = match self.manifest {
             Some(manifest) => (
                 Some(manifest.identity),
@@ -212,6 +220,7 @@ impl Parts<'_> {
             totals,
             nodes,
             timeline,
+            own_time,
             stages: stages(signals.stages),
             slowest_spans,
             queries,
@@ -458,7 +467,7 @@ mod tests {
         check_headline(
             &report,
             &[
-                "Succeeded in 100 ms: 3 nodes, 1 query, 1,000 rows written (52.0 kB).",
+                "Succeeded in 100 ms: 3 nodes, 1 query, 1,000 rows written to files (52.0 kB).",
                 "Slowest: totals took 40 ms (40 % of the run).",
                 "1 warning: statistics are off",
             ],

@@ -104,6 +104,7 @@ pub(crate) fn node(name: &str, dependencies: &[&str], start_ms: i64, duration_ms
         duration_ms: Some(duration_ms),
         rows: Some(1_000),
         bytes: None,
+        queries_summed: 0,
         error: None,
         attempts: 1,
         earlier_attempts: Vec::new(),
@@ -154,6 +155,7 @@ pub(crate) fn manifest() -> Manifest {
             hamilton_run: Some("http://127.0.0.1:8241/dashboard/project/1/runs/17".into()),
             trace: None,
         },
+        own_time: None,
     }
 }
 

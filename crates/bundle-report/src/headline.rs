@@ -11,8 +11,16 @@ use crate::{
 
 /// Nodes, errors and stalls that are named one by one.
 const MAX_NAMED: usize = 3;
-/// A pause of the heartbeat of this many intervals is worth a sentence.
-const LONG_GAP_INTERVALS: f64 = 3.0;
+/// A pause of the heartbeat of this many intervals is worth a sentence,
+const LONG_PAUSE_INTERVALS: f64 = 3.0;
+/// where it is also this long: a scheduler may let any thread wait for a moment.
+const LONG_PAUSE_SECONDS: f64 = 1.0;
+/// Time that could be saved, or in which nothing ran, is worth a sentence from this part of the run on,
+const WAITING_SHARE: f64 = 0.2;
+/// where it is also this long.
+const WAITING_MS: f64 = 500.0;
+/// The slowest node is named where it took at least this long: below, its part of the run is chance.
+const SLOWEST_MS: f64 = 10.0;
 
 /// The findings, the most important first: how the run ended, what failed, what is not delivered, what was slow.
 pub(crate) fn of(report: &Report) -> Vec<Finding> {
@@ -75,12 +83,15 @@ fn status(report: &Report, findings: &mut Findings) {
         let queries = if totals.queries == 1 { "query" } else { "queries" };
         text.push_str(&format!(", {} {queries}", display::count(totals.queries)));
     }
-    if totals.bytes_written > 0 {
-        text.push_str(&format!(
-            ", {} written ({})",
-            display::plural(totals.rows_written, "row"),
-            display::bytes(totals.bytes_written)
-        ));
+    let written = [
+        ("written to files", totals.rows_written, totals.bytes_written),
+        ("put into tables", totals.rows_in_tables, totals.bytes_in_tables),
+    ];
+    for (what, rows, bytes) in written.into_iter().filter(|(_, rows, bytes)| *rows > 0 || *bytes > 0) {
+        text.push_str(&format!(", {} {what}", display::plural(rows, "row")));
+        if bytes > 0 {
+            text.push_str(&format!(" ({})", display::bytes(bytes)));
+        }
     }
     findings.add(level, text + ".");
     let was_killed = |heartbeat: &&HeartbeatReport| heartbeat.process == Some(ProcessState::Gone);
@@ -147,7 +158,9 @@ fn stalls(report: &Report, findings: &mut Findings) {
         findings
             .add(Level::Warning, format!("{} more times a query made no progress.", display::count(more)));
     }
-    let has_gap = heartbeat.longest_gap_seconds > LONG_GAP_INTERVALS * heartbeat.interval_seconds;
+    let pause_seconds = heartbeat.longest_gap_seconds;
+    let has_gap = pause_seconds > LONG_PAUSE_INTERVALS * heartbeat.interval_seconds
+        && pause_seconds >= LONG_PAUSE_SECONDS;
     if heartbeat.beats > 0 && has_gap {
         findings.add(
             Level::Warning,
@@ -216,6 +229,7 @@ fn slowest(report: &Report, findings: &mut Findings) {
         .nodes
         .iter()
         .filter_map(|node| Some((node, node.duration_ms?)))
+        .filter(|(_, duration_ms)| *duration_ms >= SLOWEST_MS)
         .max_by(|(_, a), (_, b)| a.total_cmp(b));
     if let Some((node, duration_ms)) = slowest {
         let mut text = format!("Slowest: {} took {}", node.name, display::duration(duration_ms));
@@ -227,7 +241,7 @@ fn slowest(report: &Report, findings: &mut Findings) {
             text.push_str(&format!(
                 "; most of its computing, {}, was {}",
                 display::percent(operator.share),
-                operator.name
+                operator.shown_name()
             ));
         }
         findings.add(Level::Note, text + ".");
@@ -236,8 +250,8 @@ fn slowest(report: &Report, findings: &mut Findings) {
 
 fn waiting_time(report: &Report, findings: &mut Findings) {
     let (Some(timeline), Some(run_ms)) = (&report.timeline, report.duration_ms) else { return };
-    let matters = |ms: f64| ms >= 0.2 * run_ms && ms >= 100.0;
-    if let Some(gap) = timeline.longest_idle.as_ref().filter(|_| matters(timeline.idle_ms)) {
+    let matters = |ms: f64| ms >= WAITING_SHARE * run_ms && ms >= WAITING_MS;
+    if let Some(gap) = timeline.longest_idle.as_ref().filter(|_| matters(timeline.long_idle_ms)) {
         let place = match (&gap.after, &gap.before) {
             (Some(after), Some(before)) => format!("between {after} and {before}"),
             (Some(after), None) => format!("after {after}"),
@@ -248,7 +262,7 @@ fn waiting_time(report: &Report, findings: &mut Findings) {
             Level::Note,
             format!(
                 "Idle: no node ran for {} of the run; the longest time was {} {place}.",
-                display::percent(timeline.idle_ms / run_ms),
+                display::percent(timeline.long_idle_ms / run_ms),
                 display::duration(gap.duration_ms)
             ),
         );

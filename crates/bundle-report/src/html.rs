@@ -105,8 +105,10 @@ impl Page {
             ("queries", some(totals.queries).map(display::count)),
             ("rows read", some(totals.rows_read).map(display::count)),
             ("bytes read", some(totals.bytes_read).map(display::bytes)),
-            ("rows written", some(totals.rows_written).map(display::count)),
-            ("bytes written", some(totals.bytes_written).map(display::bytes)),
+            ("rows written to files", some(totals.rows_written).map(display::count)),
+            ("bytes written to files", some(totals.bytes_written).map(display::bytes)),
+            ("rows put into tables", some(totals.rows_in_tables).map(display::count)),
+            ("bytes of tables in memory", some(totals.bytes_in_tables).map(display::bytes)),
             (
                 "processor time",
                 heartbeat.and_then(|beat| beat.cpu_seconds).map(|seconds| display::duration(seconds * 1e3)),
@@ -166,6 +168,17 @@ impl Page {
                 display::plural(left_out as u64, "node")
             ));
         }
+        for node in report.nodes.iter().filter(|node| node.queries_summed > 0).take(20) {
+            let (name, queries) = (Escaped(&node.name), node.queries_in_words());
+            self.line(format_args!("<p class=\"lead\">{name}: {queries}</p>"));
+        }
+        if let Some(own) = &report.own_time {
+            let parts: Vec<String> =
+                own.parts().map(|(what, ms)| format!("{what} {}", display::duration(ms))).collect();
+            if !parts.is_empty() {
+                self.line(format_args!("<p class=\"lead\">Daglight itself took: {}.</p>", parts.join(", ")));
+            }
+        }
         for node in report.nodes.iter().filter(|node| node.error.is_some()).take(20) {
             let error = node.error.as_deref().unwrap_or_default();
             self.line(format_args!(
@@ -188,7 +201,7 @@ impl Page {
             Number("planned"),
             Number("rows in"),
             Number("rows out"),
-            Text("hottest operators, by time computed"),
+            Text("hottest operators, by time computed in all partitions"),
         ];
         self.table(&columns, report.queries.iter().map(query));
     }
@@ -298,8 +311,8 @@ impl Page {
             ("heartbeat", Some(heartbeat.beats_in_words())),
             ("processor time", heartbeat.cpu_seconds.map(|seconds| display::duration(seconds * 1e3))),
             ("peak memory", heartbeat.peak_resident_bytes.map(display::bytes)),
-            ("read from storage", heartbeat.io_bytes_read.map(display::bytes)),
-            ("written to storage", heartbeat.io_bytes_written.map(display::bytes)),
+            ("read from storage by the process", heartbeat.io_bytes_read.map(display::bytes)),
+            ("written to storage by the process", heartbeat.io_bytes_written.map(display::bytes)),
         ];
         self.facts(
             facts.into_iter().filter_map(|(name, value)| Some((name.to_owned(), Cell::text(&value?)))),
@@ -455,8 +468,8 @@ fn query(query: &QueryReport) -> Vec<Cell> {
             "<li title=\"{}\">{}<span class=\"operator\">{}</span> {}</li>",
             Escaped(&operator.detail),
             waterfall::share(operator.share),
-            Escaped(&operator.name),
-            display::duration(operator.compute_ms)
+            Escaped(&operator.shown_name()),
+            operator.time_in_words()
         )
     });
     vec![

@@ -35,6 +35,7 @@ mod markdown;
 mod markup;
 mod nodes;
 mod otlp;
+mod own_time;
 mod plan_bundle;
 mod problems;
 mod queries;
@@ -56,6 +57,7 @@ pub use manifest::{
     AttemptRecord, FileEntry, Identity, Links, MANIFEST_FORMAT, MANIFEST_VERSION, Manifest, NodeRecord,
     NodeStatus, RunStatus, Tracking, UpdateError,
 };
+pub use own_time::OwnTime;
 pub use replace::WriteError;
 pub use report::{
     ActiveTaskReport, DeliveryReport, Finding, HeartbeatReport, IdleGap, Level, NodeReport, OperatorReport,

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
-    Bundle, Delivery, ReadError, WriteError,
+    Bundle, Delivery, OwnTime, ReadError, WriteError,
     layout::{self, MANIFEST},
     manifest_lock::ManifestLock,
     versioned,
@@ -17,8 +17,8 @@ use crate::{
 
 /// The version of `manifest.json`.
 ///
-/// - 1: identity, policy, status, nodes, files, delivery, warnings, links. `format` and `tracking` came later, and are not
-///   there in older bundles.
+/// - 1: identity, policy, status, nodes, files, delivery, warnings, links. `format`, `tracking`, `own_time` and
+///   `nodes[].queries_summed` came later, and are not there in older bundles.
 pub const MANIFEST_VERSION: u32 = 1;
 
 /// What `format` is in every manifest: other files are called `manifest.json`, too.
@@ -71,6 +71,9 @@ pub struct Manifest {
     /// Where the run can be looked at.
     #[serde(default)]
     pub links: Links,
+    /// The time that Daglight itself took; `None` before the run has ended.
+    #[serde(default)]
+    pub own_time: Option<OwnTime>,
 }
 
 /// Why a manifest could not be brought up to date.
@@ -181,6 +184,9 @@ pub struct NodeRecord {
     /// Bytes that it gave out.
     #[serde(default)]
     pub bytes: Option<u64>,
+    /// Queries of which no plan is kept, because there were so many: they are in the sums only.
+    #[serde(default)]
+    pub queries_summed: u64,
     /// Why it failed.
     #[serde(default)]
     pub error: Option<String>,

@@ -15,6 +15,7 @@ pub(crate) fn render(report: &Report) -> String {
     page.title(report);
     page.nodes(report);
     page.timeline(report);
+    page.own_time(report);
     page.queries(report);
     page.stages(report);
     page.slowest_spans(report);
@@ -104,9 +105,21 @@ impl Page {
         if left_out > 0 {
             self.line(format_args!("\n{left_out} more nodes, all shorter, are in the JSON report."));
         }
+        for node in report.nodes.iter().filter(|node| node.queries_summed > 0).take(20) {
+            self.line(format_args!("\n{}: {}", code(&node.name), node.queries_in_words()));
+        }
         for node in report.nodes.iter().filter(|node| node.error.is_some()).take(20) {
             self.line(format_args!("\n{} failed:\n", code(&node.name)));
             self.block(node.error.as_deref().unwrap_or_default());
+        }
+    }
+
+    fn own_time(&mut self, report: &Report) {
+        let Some(own) = &report.own_time else { return };
+        let parts: Vec<String> =
+            own.parts().map(|(what, ms)| format!("{what} {}", display::duration(ms))).collect();
+        if !parts.is_empty() {
+            self.line(format_args!("\nDaglight itself took: {}.", parts.join(", ")));
         }
     }
 
@@ -133,9 +146,7 @@ impl Page {
         let rows = report.queries.iter().map(|query| {
             let hottest = query.hottest_operators.iter().take(2);
             let hottest: Vec<String> = hottest
-                .map(|operator| {
-                    format!("{} {}", code(&operator.name), display::duration(operator.compute_ms))
-                })
+                .map(|operator| format!("{} {}", code(&operator.shown_name()), operator.time_in_words()))
                 .collect();
             vec![
                 code(&query.query_id),
@@ -221,8 +232,12 @@ impl Page {
                 .cpu_seconds
                 .map(|seconds| format!("{} of processor time", display::duration(seconds * 1e3))),
             heartbeat.peak_resident_bytes.map(|bytes| format!("{} of memory at most", display::bytes(bytes))),
-            heartbeat.io_bytes_read.map(|bytes| format!("{} read from storage", display::bytes(bytes))),
-            heartbeat.io_bytes_written.map(|bytes| format!("{} written to storage", display::bytes(bytes))),
+            heartbeat
+                .io_bytes_read
+                .map(|bytes| format!("{} read from storage by the process", display::bytes(bytes))),
+            heartbeat
+                .io_bytes_written
+                .map(|bytes| format!("{} written to storage by the process", display::bytes(bytes))),
         ];
         let used: Vec<String> = used.into_iter().flatten().collect();
         if !used.is_empty() {

@@ -4,7 +4,11 @@ use std::collections::HashMap;
 
 use daglight_heartbeat::ProcessEvidence;
 
-use crate::{Manifest, NodeRecord, NodeReport, NodeStatus, queries::PlannedQueries, signals::SeenNode};
+use crate::{
+    Manifest, NodeRecord, NodeReport, NodeStatus,
+    queries::PlannedQueries,
+    signals::{SeenNode, SeenReads},
+};
 
 /// The nodes in the order of their start; those that did not run at the end, in the order of the manifest.
 ///
@@ -13,6 +17,7 @@ use crate::{Manifest, NodeRecord, NodeReport, NodeStatus, queries::PlannedQuerie
 pub(crate) fn of(
     manifest: Option<&Manifest>,
     mut seen: HashMap<String, SeenNode>,
+    queries: &HashMap<String, SeenReads>,
     evidence: Option<&ProcessEvidence>,
     planned: &PlannedQueries,
     run_ms: Option<f64>,
@@ -28,10 +33,13 @@ pub(crate) fn of(
     only_seen.sort_by(|a, b| a.name.cmp(&b.name));
     nodes.append(&mut only_seen);
     for node in &mut nodes {
-        let of_queries = planned.of_node(&node.name);
-        node.queries = of_queries.queries;
-        let is_counted = of_queries.queries > 0 && of_queries.uncounted == 0;
-        node.rows_in = is_counted.then_some(of_queries.rows_read);
+        // Spans are there of every query; older ones do not say what was read, but the plans do.
+        let of_plans = planned.of_node(&node.name);
+        let reads = queries.get(&node.name).copied().unwrap_or_default();
+        let reads = if reads.says_reads { reads } else { of_plans.reads(reads.queries) };
+        node.queries = reads.queries.max(of_plans.queries);
+        let is_counted = reads.uncounted == 0 && node.status != NodeStatus::NotRun;
+        node.rows_in = is_counted.then_some(reads.rows_read);
         let active =
             evidence.and_then(|evidence| evidence.active_tasks.iter().find(|task| task.name == node.name));
         if let (NodeStatus::NotRun, Some(task)) = (node.status, active) {
@@ -61,6 +69,7 @@ fn unknown(name: String) -> NodeRecord {
         duration_ms: None,
         rows: None,
         bytes: None,
+        queries_summed: 0,
         error: None,
         attempts: 0,
         earlier_attempts: Vec::new(),
@@ -88,6 +97,7 @@ fn of_record(record: &NodeRecord, seen: SeenNode, since_start: &dyn Fn(u64) -> f
         rows_out: record.rows.or(seen.rows),
         bytes: record.bytes.or(seen.bytes),
         queries: 0,
+        queries_summed: record.queries_summed,
         error: record.error.clone().or(seen.error),
         on_critical_path: false,
     }

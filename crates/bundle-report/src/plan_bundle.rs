@@ -34,6 +34,9 @@ pub(crate) struct PlanMetrics {
     pub(crate) planning_ms: Option<f64>,
     pub(crate) wall_ms: f64,
     pub(crate) rows: Option<u64>,
+    /// `None` in older bundles, which do not say it.
+    #[serde(deserialize_with = "present")]
+    pub(crate) rows_read: Option<Option<u64>>,
     pub(crate) operators: Vec<PlanOperator>,
 }
 
@@ -44,6 +47,8 @@ pub(crate) struct PlanOperator {
     pub(crate) parent: Option<u64>,
     pub(crate) name: String,
     pub(crate) detail: Option<String>,
+    pub(crate) table: Option<String>,
+    pub(crate) partitions: Option<u64>,
     pub(crate) output_rows: Option<u64>,
     pub(crate) elapsed_compute_ms: Option<f64>,
     pub(crate) metrics: BTreeMap<String, Value>,
@@ -53,7 +58,7 @@ pub(crate) struct PlanOperator {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct RowsRead {
     pub(crate) counted: u64,
-    /// False when a source does not count, as tables in memory do not.
+    /// False when a source does not count.
     pub(crate) all_counted: bool,
 }
 
@@ -65,9 +70,18 @@ fn id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     })
 }
 
+/// A field that is there, be it null.
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<u64>>, D::Error> {
+    Option::deserialize(deserializer).map(Some)
+}
+
 impl PlanMetrics {
-    /// Rows that the sources gave: the output of the operators that have no input, as far as they count it.
+    /// Rows that the sources gave. Older bundles do not say that: there it is the output of the operators that have no
+    /// input, as far as they count it.
     pub(crate) fn rows_read(&self) -> RowsRead {
+        if let Some(said) = self.rows_read {
+            return RowsRead { counted: said.unwrap_or(0), all_counted: said.is_some() };
+        }
         let parents: HashSet<u64> = self.operators.iter().filter_map(|operator| operator.parent).collect();
         let leaves = self.operators.iter().filter(|operator| !parents.contains(&operator.id));
         let mut read = RowsRead { counted: 0, all_counted: !self.operators.is_empty() };
@@ -150,5 +164,9 @@ mod tests {
         assert_eq!(metrics.rows_read(), RowsRead { counted: 32, all_counted: true });
         assert_eq!(metrics.total("bytes_scanned"), 111);
         assert!(!PlanMetrics::default().rows_read().all_counted);
+        for (said, counted, all_counted) in [(json!(7), 7, true), (json!(null), 0, false)] {
+            let metrics: PlanMetrics = serde_json::from_value(json!({"rows_read": said})).unwrap();
+            assert_eq!(metrics.rows_read(), RowsRead { counted, all_counted });
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use crate::{
     OperatorReport, QueryReport,
     plan_bundle::{PlanBundle, PlanMetrics},
-    signals::{SLOWEST_QUERIES, SeenQuery, Signals},
+    signals::{SLOWEST_QUERIES, SeenQuery, SeenReads, Signals},
     top::Top,
 };
 
@@ -89,6 +89,19 @@ impl QueryTotals {
         self.bytes_read = self.bytes_read.saturating_add(other.bytes_read);
         self.bytes_spilled = self.bytes_spilled.saturating_add(other.bytes_spilled);
     }
+
+    /// What was read, where the spans of `seen` queries do not say it.
+    pub(crate) fn reads(&self, seen: u64) -> SeenReads {
+        SeenReads {
+            says_reads: true,
+            queries: self.queries.max(seen),
+            rows_read: self.rows_read,
+            // A query without a plan is not counted either.
+            uncounted: self.uncounted + seen.saturating_sub(self.queries),
+            bytes_read: self.bytes_read,
+            bytes_spilled: self.bytes_spilled,
+        }
+    }
 }
 
 fn hottest_operators(metrics: &PlanMetrics) -> Vec<OperatorReport> {
@@ -99,8 +112,11 @@ fn hottest_operators(metrics: &PlanMetrics) -> Vec<OperatorReport> {
         let Some(ms) = compute_ms(operator.elapsed_compute_ms) else { continue };
         hottest.offer((ms * 1e6) as u64, || OperatorReport {
             name: operator.name.clone(),
+            table: operator.table.clone(),
             detail: operator.detail.iter().flat_map(|detail| detail.chars()).take(MAX_DETAIL_CHARS).collect(),
             compute_ms: ms,
+            partitions: operator.partitions,
+            per_partition_ms: operator.partitions.map(|partitions| ms / partitions.max(1) as f64),
             share: ms / total_ms,
             rows: operator.output_rows,
         });
@@ -137,7 +153,7 @@ fn of_span(seen: SeenQuery, node: Option<String>, plan: Option<QueryReport>) -> 
         source_tables: if seen.source_tables.is_empty() { plan.source_tables } else { seen.source_tables },
         duration_ms: milliseconds(seen.duration),
         planning_ms: seen.planning.map(milliseconds).or(plan.planning_ms),
-        rows_in: plan.rows_in,
+        rows_in: seen.rows_read.or(plan.rows_in),
         rows_out: seen.rows.or(plan.rows_out),
         failed: seen.failed || plan.failed,
         hottest_operators: plan.hottest_operators,

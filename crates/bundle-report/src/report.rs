@@ -5,12 +5,14 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{Artifact, FileReading, Identity, Links, NodeStatus, SignalLedger, Tracking, display};
+use crate::{Artifact, FileReading, Identity, Links, NodeStatus, OwnTime, SignalLedger, Tracking, display};
 
 /// The version of `run_diagnostics_report.json`.
 ///
 /// - 1: headline, totals, nodes, timeline, stages, spans, queries, artifacts, problems, heartbeat, delivery.
-pub const REPORT_VERSION: u32 = 1;
+/// - 2: `own_time`, `timeline.long_idle_ms`, the totals of tables, `nodes[].queries_summed`, and of operators `table`,
+///   `partitions` and `per_partition_ms`. `totals.rows_written` and `bytes_written` are of files only.
+pub const REPORT_VERSION: u32 = 2;
 
 /// What a run did, what was slow, what failed, and what has not been delivered.
 ///
@@ -48,6 +50,9 @@ pub struct Report {
     pub nodes: Vec<NodeReport>,
     /// How the nodes share the time of the run; `None` when no node ran.
     pub timeline: Option<Timeline>,
+    /// The time that Daglight itself took; `None` for a run that has not ended in good order.
+    #[serde(default)]
+    pub own_time: Option<OwnTime>,
     /// Time by stage, the longest first.
     pub stages: Vec<StageReport>,
     /// The slowest spans, the longest first.
@@ -122,14 +127,20 @@ pub struct Totals {
     pub nodes_not_run: u64,
     /// Queries executed.
     pub queries: u64,
-    /// Rows that scans gave, over all queries; tables in memory do not count theirs.
+    /// Rows that scans gave, over all queries, as far as they are counted.
     pub rows_read: u64,
-    /// Bytes that scans read, over all queries.
+    /// Bytes that scans read from storage, over all queries.
     pub bytes_read: u64,
-    /// Rows in the artifacts that are on storage.
+    /// Rows that were written to files.
     pub rows_written: u64,
-    /// Bytes in the artifacts that are on storage.
+    /// Bytes of those files. What the process wrote to storage in all is `heartbeat.io_bytes_written`.
     pub bytes_written: u64,
+    /// Rows that were put into tables of the session, such as those in memory.
+    #[serde(default)]
+    pub rows_in_tables: u64,
+    /// Bytes in memory of the tables that were made, as far as they are known.
+    #[serde(default)]
+    pub bytes_in_tables: u64,
     /// Bytes that operators spilled to disk.
     pub bytes_spilled: u64,
     /// Spans in the bundle.
@@ -157,7 +168,7 @@ pub struct NodeReport {
     pub start_ms: Option<f64>,
     /// How long it took.
     pub duration_ms: Option<f64>,
-    /// Rows that its queries got from their sources; `None` where a source does not count.
+    /// Rows that its queries got from the tables that they scan; `None` where a scan does not count them.
     pub rows_in: Option<u64>,
     /// Rows that it gave out.
     pub rows_out: Option<u64>,
@@ -165,6 +176,9 @@ pub struct NodeReport {
     pub bytes: Option<u64>,
     /// Queries that it executed.
     pub queries: u64,
+    /// Those of them of which no plan is kept, because there were so many.
+    #[serde(default)]
+    pub queries_summed: u64,
     /// Why it failed.
     pub error: Option<String>,
     /// Whether the longest chain of dependencies goes through it.
@@ -181,6 +195,9 @@ pub struct Timeline {
     pub setup_ms: f64,
     /// Time in which nothing of that ran.
     pub idle_ms: f64,
+    /// The part of it that is in gaps of at least 100 ms.
+    #[serde(default)]
+    pub long_idle_ms: f64,
     /// The longest time in which nothing ran.
     pub longest_idle: Option<IdleGap>,
     /// Nodes that ran at once, on average over the busy time.
@@ -257,7 +274,7 @@ pub struct QueryReport {
     pub duration_ms: f64,
     /// How long it was planned.
     pub planning_ms: Option<f64>,
-    /// Rows that it got from its sources; `None` where one does not count.
+    /// Rows that it got from the tables that it scans; `None` where a scan does not count them.
     pub rows_in: Option<u64>,
     /// Rows that it gave out.
     pub rows_out: Option<u64>,
@@ -269,15 +286,24 @@ pub struct QueryReport {
     pub plan_file: Option<String>,
 }
 
-/// One operator of a query, over all its partitions.
+/// One operator of a query, over all its partitions, which run at the same time.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct OperatorReport {
     /// Its name.
     pub name: String,
+    /// The table that it scans.
+    #[serde(default)]
+    pub table: Option<String>,
     /// What it does, as the plan shows it.
     pub detail: String,
     /// Time that it computed, summed over partitions: it can be more than the query took.
     pub compute_ms: f64,
+    /// The partitions that it ran in; `None` where the bundle does not say.
+    #[serde(default)]
+    pub partitions: Option<u64>,
+    /// Time that it computed in one of its partitions, on average.
+    #[serde(default)]
+    pub per_partition_ms: Option<f64>,
     /// Its part of what all operators of the query computed, from 0 to 1.
     pub share: f64,
     /// Rows that it gave out.
@@ -413,6 +439,34 @@ pub struct UnreadableFile {
     pub file: String,
     /// What is wrong with it.
     pub problem: String,
+}
+
+impl NodeReport {
+    /// How many queries it executed, and of how many there is no plan.
+    pub(crate) fn queries_in_words(&self) -> String {
+        format!(
+            "{} queries, of which {} are in the sums only: the plans of the first and the slowest are kept.",
+            display::count(self.queries),
+            display::count(self.queries_summed)
+        )
+    }
+}
+
+impl OperatorReport {
+    /// Its name, with the table that it scans.
+    pub(crate) fn shown_name(&self) -> String {
+        self.table.as_ref().map_or_else(|| self.name.clone(), |table| format!("{} ({table})", self.name))
+    }
+
+    /// The time that it computed in words, such as `4.75 s in each of 4 partitions`.
+    pub(crate) fn time_in_words(&self) -> String {
+        match (self.per_partition_ms, self.partitions) {
+            (Some(ms), Some(partitions)) if partitions > 1 => {
+                format!("{} in each of {partitions} partitions", display::duration(ms))
+            }
+            _ => display::duration(self.compute_ms),
+        }
+    }
 }
 
 impl HeartbeatReport {

@@ -32,6 +32,9 @@ pub(crate) struct Signals {
     pub(crate) slowest: Top<SeenSlow>,
     pub(crate) queries: Top<SeenQuery>,
     pub(crate) query_count: u64,
+    /// What the queries of each node have read, and of all queries.
+    pub(crate) reads: HashMap<String, SeenReads>,
+    pub(crate) all_reads: SeenReads,
     plannings: HashMap<String, u64>,
     pub(crate) span_count: u64,
     pub(crate) record_count: u64,
@@ -58,6 +61,30 @@ pub(crate) struct SeenNode {
     pub(crate) error: Option<String>,
 }
 
+/// What queries have read, over all their spans.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct SeenReads {
+    /// Whether any of the spans says it; older ones do not.
+    pub(crate) says_reads: bool,
+    pub(crate) queries: u64,
+    pub(crate) rows_read: u64,
+    /// Queries of which not every scan counts its rows.
+    pub(crate) uncounted: u64,
+    pub(crate) bytes_read: u64,
+    pub(crate) bytes_spilled: u64,
+}
+
+impl SeenReads {
+    fn add(&mut self, rows_read: Option<u64>, bytes_read: u64, bytes_spilled: u64) {
+        self.says_reads |= rows_read.is_some();
+        self.queries += 1;
+        self.uncounted += u64::from(rows_read.is_none());
+        self.rows_read = self.rows_read.saturating_add(rows_read.unwrap_or(0));
+        self.bytes_read = self.bytes_read.saturating_add(bytes_read);
+        self.bytes_spilled = self.bytes_spilled.saturating_add(bytes_spilled);
+    }
+}
+
 /// A stage, over all its spans.
 #[derive(Debug, Default)]
 pub(crate) struct SeenStage {
@@ -79,6 +106,7 @@ pub(crate) struct SeenQuery {
     pub(crate) duration: u64,
     pub(crate) planning: Option<u64>,
     pub(crate) rows: Option<u64>,
+    pub(crate) rows_read: Option<u64>,
     pub(crate) failed: bool,
 }
 
@@ -100,6 +128,9 @@ struct Keys {
     query_id: String,
     plan_hash: String,
     source_tables: String,
+    rows_read: String,
+    bytes_read: String,
+    bytes_spilled: String,
     slow: String,
 }
 
@@ -114,6 +145,9 @@ impl Keys {
             query_id: namespace.key(Key::QueryId),
             plan_hash: namespace.key(Key::PlanHash),
             source_tables: namespace.key(Key::SourceTables),
+            rows_read: namespace.key(Key::RowsRead),
+            bytes_read: namespace.key(Key::BytesRead),
+            bytes_spilled: namespace.key(Key::BytesSpilled),
             slow: namespace.key(Key::Slow),
         }
     }
@@ -132,6 +166,8 @@ impl Signals {
             slowest: Top::new(SLOWEST_SPANS),
             queries: Top::new(SLOWEST_QUERIES),
             query_count: 0,
+            reads: HashMap::new(),
+            all_reads: SeenReads::default(),
             plannings: HashMap::new(),
             span_count: 0,
             record_count: 0,
@@ -252,6 +288,13 @@ impl Signals {
         let attributes = &span.attributes;
         let query_id = attributes.get(&keys.query_id).map(ToString::to_string).unwrap_or_default();
         let planning = self.plannings.remove(&query_id);
+        let rows_read = attributes.count(&keys.rows_read);
+        let bytes_read = attributes.count(&keys.bytes_read).unwrap_or(0);
+        let bytes_spilled = attributes.count(&keys.bytes_spilled).unwrap_or(0);
+        self.all_reads.add(rows_read, bytes_read, bytes_spilled);
+        if let Some(reads) = node.and_then(|node| entry(&mut self.reads, node, MAX_NODES)) {
+            reads.add(rows_read, bytes_read, bytes_spilled);
+        }
         self.queries.offer(span.duration_nanoseconds(), || SeenQuery {
             query_id,
             node: node.map(str::to_owned),
@@ -261,6 +304,7 @@ impl Signals {
             duration: span.duration_nanoseconds(),
             planning,
             rows: attributes.count(&keys.row_count),
+            rows_read,
             failed: seen.failed,
         });
     }

@@ -4,6 +4,9 @@ use std::collections::HashMap;
 
 use crate::{IdleGap, NodeReport, Timeline, coverage::Coverage};
 
+/// A time without a node is worth a word from this length on. Shorter ones are between any two nodes.
+pub(crate) const LONG_GAP_MS: f64 = 100.0;
+
 /// The timeline of nodes within a run of `duration_ms`; marks the nodes on the critical path. `None` when none ran.
 /// `setup` is when work of the run ran that belongs to no node, in milliseconds from its start.
 pub(crate) fn timeline(nodes: &mut [NodeReport], setup: &[(f64, f64)], duration_ms: f64) -> Option<Timeline> {
@@ -25,6 +28,10 @@ pub(crate) fn timeline(nodes: &mut [NodeReport], setup: &[(f64, f64)], duration_
     let intervals = worked.intervals();
     let worked_ms = intervals.iter().map(|(start, end)| milliseconds(end - start)).sum::<f64>();
     let longest_idle = longest_idle(nodes, intervals, duration_ms);
+    let long_idle_ms = gaps(intervals, duration_ms)
+        .map(|(from, until)| milliseconds(until.saturating_sub(from)))
+        .filter(|gap_ms| *gap_ms >= LONG_GAP_MS)
+        .sum();
     let path = critical_path(nodes);
     let critical_path_ms = path.iter().filter_map(|position| nodes[*position].duration_ms).sum();
     let critical_path = path.iter().map(|position| nodes[*position].name.clone()).collect();
@@ -35,6 +42,7 @@ pub(crate) fn timeline(nodes: &mut [NodeReport], setup: &[(f64, f64)], duration_
         busy_ms,
         setup_ms: (worked_ms - busy_ms).max(0.0),
         idle_ms: (duration_ms - worked_ms).max(0.0),
+        long_idle_ms,
         longest_idle,
         parallelism: if busy_ms > 0.0 { sum_ms / busy_ms } else { 1.0 },
         critical_path,
@@ -54,11 +62,14 @@ fn milliseconds(microseconds: u64) -> f64 {
     microseconds as f64 / 1e3
 }
 
-fn longest_idle(nodes: &[NodeReport], intervals: &[(u64, u64)], duration_ms: f64) -> Option<IdleGap> {
+/// The times between the intervals, from the start of the run to its end.
+fn gaps(intervals: &[(u64, u64)], duration_ms: f64) -> impl Iterator<Item = (u64, u64)> {
     let starts = intervals.iter().map(|(start, _)| *start).chain([microseconds(duration_ms)]);
-    let ends = [0].into_iter().chain(intervals.iter().map(|(_, end)| *end));
-    let (idle, from, until) = ends
-        .zip(starts)
+    [0].into_iter().chain(intervals.iter().map(|(_, end)| *end)).zip(starts)
+}
+
+fn longest_idle(nodes: &[NodeReport], intervals: &[(u64, u64)], duration_ms: f64) -> Option<IdleGap> {
+    let (idle, from, until) = gaps(intervals, duration_ms)
         .map(|(from, until)| (until.saturating_sub(from), from, until))
         .max_by_key(|gap| gap.0)?;
     if idle == 0 {
@@ -140,6 +151,7 @@ mod tests {
             rows_out: None,
             bytes: None,
             queries: 0,
+            queries_summed: 0,
             error: None,
             on_critical_path: false,
         }
@@ -158,6 +170,7 @@ mod tests {
         let gap = timeline.longest_idle.unwrap();
         assert_eq!((gap.after.as_deref(), gap.before.as_deref()), (Some("b"), Some("c")));
         assert_eq!((gap.start_ms, gap.duration_ms), (30.0, 30.0));
+        assert_eq!(timeline.long_idle_ms, 0.0);
     }
 
     #[test]

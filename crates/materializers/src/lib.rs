@@ -13,6 +13,7 @@ mod file_output;
 mod location;
 mod output;
 mod param_table;
+mod parquet_facts;
 mod registry;
 mod schema;
 mod source;

@@ -1,17 +1,21 @@
 //! What is known of a table without reading its rows.
 
-use std::sync::Arc;
-
 use arrow::datatypes::SchemaRef;
 use datafusion::{
     common::{ScalarValue, stats::Precision},
-    datasource::listing::ListingTable,
+    datasource::{listing::ListingTable, physical_plan::FileScanConfig, source::DataSourceExec},
     error::Result,
-    physical_plan::statistics::{StatisticsArgs, StatisticsContext},
+    physical_plan::{
+        ExecutionPlan,
+        statistics::{StatisticsArgs, StatisticsContext},
+    },
     prelude::SessionContext,
 };
 
-use crate::StoredFiles;
+use crate::{
+    StoredFiles,
+    parquet_facts::{FooterFacts, footer_facts},
+};
 
 /// A table as its provider and its files' metadata describe it.
 #[derive(Debug, Clone, PartialEq)]
@@ -24,7 +28,7 @@ pub struct SourceFacts {
     pub files: Option<StoredFiles>,
     /// Its rows, where the files say so.
     pub rows: Option<u64>,
-    /// What the files say of each column, in the order of the schema. Empty where they say nothing.
+    /// What is proven of each column by the metadata of all files, in the order of the schema. Empty where nothing is.
     pub columns: Vec<ColumnFacts>,
 }
 
@@ -57,6 +61,17 @@ pub async fn source_facts(session: &SessionContext, table: &str) -> Result<Sourc
     let state = session.state();
     let scan = provider.scan(&state, None, &[], None).await?;
     let statistics = StatisticsContext::new().compute(scan.as_ref(), &StatisticsArgs::new())?;
+    let rows = exact(&statistics.num_rows).map(|rows| rows as u64);
+    let schema = provider.schema();
+    if let Some(parquet) = parquet_scan(scan.as_ref()) {
+        // A footer that cannot be read is one for the scan to fail at.
+        let footers = footer_facts(session, parquet, &schema).await.ok().flatten();
+        let (rows, columns) = match footers {
+            Some(FooterFacts { rows, columns }) => (Some(rows), columns),
+            None => (rows, Vec::new()),
+        };
+        return Ok(SourceFacts { schema, locations, files, rows, columns });
+    }
     let columns: Vec<ColumnFacts> = statistics
         .column_statistics
         .iter()
@@ -67,13 +82,13 @@ pub async fn source_facts(session: &SessionContext, table: &str) -> Result<Sourc
         })
         .collect();
     let known = columns.iter().any(|column| column.missing.is_some() || column.min.is_some());
-    Ok(SourceFacts {
-        schema: Arc::clone(&provider.schema()),
-        locations,
-        files,
-        rows: exact(&statistics.num_rows).map(|rows| rows as u64),
-        columns: if known { columns } else { Vec::new() },
-    })
+    Ok(SourceFacts { schema, locations, files, rows, columns: if known { columns } else { Vec::new() } })
+}
+
+/// The files that a scan of Parquet reads.
+fn parquet_scan(scan: &dyn ExecutionPlan) -> Option<&FileScanConfig> {
+    let files = scan.downcast_ref::<DataSourceExec>()?.data_source().downcast_ref::<FileScanConfig>()?;
+    (files.file_source().file_type() == "parquet").then_some(files)
 }
 
 fn exact<T: Clone + std::fmt::Debug + PartialEq + Eq + PartialOrd>(value: &Precision<T>) -> Option<T> {

@@ -1,6 +1,12 @@
 //! The tap that summarises the data of a query while they pass.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
 
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use daglight_plan_diagnostics::{DataTap, PartitionTap};
@@ -12,41 +18,60 @@ use crate::{DataSummary, Summarizer, SummaryOptions};
 pub struct SummaryTap {
     options: SummaryOptions,
     merged: Arc<Mutex<Option<Summarizer>>>,
+    nanoseconds: Arc<AtomicU64>,
 }
 
 impl SummaryTap {
     /// A tap that has seen nothing.
     pub fn new(options: SummaryOptions) -> Self {
-        Self { options, merged: Arc::default() }
+        Self { options, merged: Arc::default(), nanoseconds: Arc::default() }
+    }
+
+    /// The time that summarising took so far, summed over the threads that did it.
+    pub fn time_taken(&self) -> Duration {
+        Duration::from_nanos(self.nanoseconds.load(Ordering::Relaxed))
     }
 
     /// The summary of all partitions that have ended, and nothing once it was taken. `None` where no partition was
     /// opened.
     pub fn take(&self) -> Option<DataSummary> {
-        self.merged
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take()
-            .map(|summarizer| summarizer.finish())
+        let started = Instant::now();
+        let merged = self.merged.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let summary = merged.map(|summarizer| summarizer.finish());
+        add(&self.nanoseconds, started.elapsed());
+        summary
     }
 }
 
 impl DataTap for SummaryTap {
     fn open(&self, schema: &SchemaRef, _partition: usize) -> Box<dyn PartitionTap> {
         let summarizer = Summarizer::new(schema, self.options.clone());
-        Box::new(Partition { summarizer: Some(summarizer), merged: Arc::clone(&self.merged) })
+        Box::new(Partition {
+            summarizer: Some(summarizer),
+            merged: Arc::clone(&self.merged),
+            taken: Duration::ZERO,
+            nanoseconds: Arc::clone(&self.nanoseconds),
+        })
     }
 }
 
 struct Partition {
     summarizer: Option<Summarizer>,
     merged: Arc<Mutex<Option<Summarizer>>>,
+    taken: Duration,
+    nanoseconds: Arc<AtomicU64>,
+}
+
+fn add(nanoseconds: &AtomicU64, time: Duration) {
+    nanoseconds.fetch_add(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
 }
 
 impl PartitionTap for Partition {
     fn batch(&mut self, batch: &RecordBatch) {
         if let Some(summarizer) = &mut self.summarizer {
+            let started = Instant::now();
             summarizer.update(batch);
+            self.taken += started.elapsed();
         }
     }
 }
@@ -54,10 +79,12 @@ impl PartitionTap for Partition {
 impl Drop for Partition {
     fn drop(&mut self) {
         let Some(own) = self.summarizer.take() else { return };
+        let started = Instant::now();
         let mut merged = self.merged.lock().unwrap_or_else(PoisonError::into_inner);
         match merged.as_mut() {
             Some(merged) => merged.merge(own),
             None => *merged = Some(own),
         }
+        add(&self.nanoseconds, self.taken + started.elapsed());
     }
 }

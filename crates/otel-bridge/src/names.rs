@@ -213,8 +213,15 @@ keys! {
     RowCount = "row_count",
     /// Columns of the rows returned or written.
     ColumnCount = "column_count",
-    /// Bytes written to or read from storage; of a query that does neither, those of its rows in memory.
+    /// Of a write, bytes written to storage, where that is known; of a query, bytes read from storage, or those of its
+    /// rows in memory.
     Bytes = "bytes",
+    /// On spans of queries: rows that it got from the tables that it scans, where each scan counts them.
+    RowsRead = "rows_read",
+    /// On spans of queries: bytes that its scans read from storage, where they say.
+    BytesRead = "bytes_read",
+    /// On spans of queries: bytes that its operators spilled to disk.
+    BytesSpilled = "bytes_spilled",
     /// The fingerprint of the logical plan.
     PlanHash = "plan_hash",
     /// The id of the query in its session.

@@ -31,12 +31,12 @@ pub struct Fingerprints {
 }
 
 impl Fingerprints {
-    pub(crate) fn new(logical: &LogicalPlan, physical: &Arc<dyn ExecutionPlan>) -> Self {
+    pub(crate) fn new(logical: &LogicalTexts, physical: &Arc<dyn ExecutionPlan>) -> Self {
         let mut operators = String::new();
         write_operator_names(physical, 0, &mut operators);
         Self {
-            plan_hash: hash(&without_literals(logical)),
-            literal_hash: hash(&logical.display_indent().to_string()),
+            plan_hash: hash(&logical.without_literals),
+            literal_hash: hash(&logical.whole),
             physical_hash: hash(&operators),
         }
     }
@@ -54,12 +54,25 @@ pub struct PlanTexts {
 }
 
 impl PlanTexts {
-    pub(crate) fn new(logical: &LogicalPlan, physical: &Arc<dyn ExecutionPlan>) -> Self {
+    pub(crate) fn new(logical: LogicalTexts, physical: &Arc<dyn ExecutionPlan>) -> Self {
         Self {
-            logical: logical.display_indent().to_string(),
-            logical_without_literals: without_literals(logical),
+            logical: logical.whole,
+            logical_without_literals: logical.without_literals,
             physical: displayable(physical.as_ref()).indent(false).to_string(),
         }
+    }
+}
+
+/// A logical plan as texts.
+#[derive(Debug, Clone)]
+pub(crate) struct LogicalTexts {
+    whole: String,
+    without_literals: String,
+}
+
+impl LogicalTexts {
+    pub(crate) fn of(plan: &LogicalPlan) -> Self {
+        Self { whole: plan.display_indent().to_string(), without_literals: without_literals(plan) }
     }
 }
 

@@ -1,17 +1,23 @@
 //! A physical plan that delegates everything to another one, except that a hook executes it.
 
-use std::{fmt, sync::Arc};
+use std::{any::Any, fmt, sync::Arc};
 
+use arrow::datatypes::SchemaRef;
 use datafusion::{
-    common::{Statistics, tree_node::TreeNodeRecursion},
+    common::{Statistics, config::ConfigOptions, tree_node::TreeNodeRecursion},
     error::Result,
     execution::{SendableRecordBatchStream, TaskContext},
-    physical_expr::PhysicalExpr,
+    physical_expr::{Distribution, OrderingRequirements, PhysicalExpr, PhysicalSortExpr},
     physical_plan::{
         ChildrenPropertiesMode, DisplayAs, DisplayFormatType, ExecutionPlan, InputDistributionRequirements,
-        PlanProperties, ReplaceChildrenOptions,
+        PlanProperties, ReplaceChildrenOptions, SortOrderPushdownResult,
+        execution_plan::{CardinalityEffect, InvariantLevel},
+        filter_pushdown::{
+            ChildPushdownResult, FilterDescription, FilterPushdownPhase, FilterPushdownPropagation,
+        },
         metrics::MetricsSet,
-        statistics::{ChildStats, StatisticsArgs},
+        projection::ProjectionExec,
+        statistics::{ChildStats, StatisticsArgs, StatisticsContext},
     },
 };
 
@@ -23,9 +29,17 @@ pub(crate) trait ExecuteHook: Clone + Send + Sync + 'static {
         partition: usize,
         context: Arc<TaskContext>,
     ) -> Result<SendableRecordBatchStream>;
+
+    /// The plan and the hook of a plan that was reset to be executed once more.
+    fn reset(&self, inner: Arc<dyn ExecutionPlan>) -> (Arc<dyn ExecutionPlan>, Self) {
+        (inner, self.clone())
+    }
 }
 
 /// Looks like the plan inside to downcasts, displays and rewrites.
+///
+/// Every method of the trait is delegated: a default method of the trait would answer for an operator that the inner
+/// plan is not. A plan that a method returns in place of the inner one has the same hook.
 pub(crate) struct HookedExec<H> {
     inner: Arc<dyn ExecutionPlan>,
     hook: H,
@@ -34,6 +48,23 @@ pub(crate) struct HookedExec<H> {
 impl<H: ExecuteHook> HookedExec<H> {
     pub(crate) fn wrap(inner: Arc<dyn ExecutionPlan>, hook: H) -> Arc<dyn ExecutionPlan> {
         Arc::new(Self { inner, hook })
+    }
+
+    /// The wrapper itself, which the downcasts of plans pass through.
+    pub(crate) fn of(plan: &dyn ExecutionPlan) -> Option<&Self> {
+        (plan as &dyn Any).downcast_ref()
+    }
+
+    pub(crate) fn inner(&self) -> &Arc<dyn ExecutionPlan> {
+        &self.inner
+    }
+
+    pub(crate) fn hook(&self) -> &H {
+        &self.hook
+    }
+
+    fn rewrap(&self, inner: Arc<dyn ExecutionPlan>) -> Arc<dyn ExecutionPlan> {
+        Self::wrap(inner, self.hook.clone())
     }
 }
 
@@ -58,16 +89,33 @@ impl<H: ExecuteHook> ExecutionPlan for HookedExec<H> {
         Some(self.inner.as_ref())
     }
 
+    fn schema(&self) -> SchemaRef {
+        self.inner.schema()
+    }
+
     fn properties(&self) -> &Arc<PlanProperties> {
         self.inner.properties()
+    }
+
+    fn check_invariants(&self, check: InvariantLevel) -> Result<()> {
+        self.inner.check_invariants(check)
     }
 
     fn dynamic_expressions_produced(&self) -> Vec<Arc<dyn PhysicalExpr>> {
         self.inner.dynamic_expressions_produced()
     }
 
+    // Deprecated in the trait; answered by the method that has replaced it.
+    fn required_input_distribution(&self) -> Vec<Distribution> {
+        self.inner.input_distribution_requirements().per_child_distributions().cloned().collect()
+    }
+
     fn input_distribution_requirements(&self) -> InputDistributionRequirements {
         self.inner.input_distribution_requirements()
+    }
+
+    fn required_input_ordering(&self) -> Vec<Option<OrderingRequirements>> {
+        self.inner.required_input_ordering()
     }
 
     fn maintains_input_order(&self) -> Vec<bool> {
@@ -95,7 +143,7 @@ impl<H: ExecuteHook> ExecutionPlan for HookedExec<H> {
         options: ReplaceChildrenOptions,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let inner = Arc::clone(&self.inner).replace_children(children, options)?;
-        Ok(Self::wrap(inner, self.hook.clone()))
+        Ok(self.rewrap(inner))
     }
 
     fn with_new_children(
@@ -103,6 +151,26 @@ impl<H: ExecuteHook> ExecutionPlan for HookedExec<H> {
         children: Vec<Arc<dyn ExecutionPlan>>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         self.replace_children(children, ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute))
+    }
+
+    fn with_new_children_and_same_properties(
+        self: Arc<Self>,
+        children: Vec<Arc<dyn ExecutionPlan>>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        self.replace_children(children, ReplaceChildrenOptions::new(ChildrenPropertiesMode::Keep))
+    }
+
+    fn reset_state(self: Arc<Self>) -> Result<Arc<dyn ExecutionPlan>> {
+        let (inner, hook) = self.hook.reset(Arc::clone(&self.inner).reset_state()?);
+        Ok(Self::wrap(inner, hook))
+    }
+
+    fn repartitioned(
+        &self,
+        target_partitions: usize,
+        config: &ConfigOptions,
+    ) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+        Ok(self.inner.repartitioned(target_partitions, config)?.map(|inner| self.rewrap(inner)))
     }
 
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
@@ -113,8 +181,10 @@ impl<H: ExecuteHook> ExecutionPlan for HookedExec<H> {
         self.inner.metrics()
     }
 
-    fn child_stats_requests(&self, partition: Option<usize>) -> Vec<ChildStats> {
-        self.inner.child_stats_requests(partition)
+    // Deprecated in the trait; answered by what has replaced it.
+    fn partition_statistics(&self, partition: Option<usize>) -> Result<Arc<Statistics>> {
+        let args = StatisticsArgs::new().with_partition(partition);
+        StatisticsContext::new().compute(self.inner.as_ref(), &args)
     }
 
     fn statistics_from_inputs(
@@ -123,5 +193,68 @@ impl<H: ExecuteHook> ExecutionPlan for HookedExec<H> {
         args: &StatisticsArgs,
     ) -> Result<Arc<Statistics>> {
         self.inner.statistics_from_inputs(inputs, args)
+    }
+
+    fn child_stats_requests(&self, partition: Option<usize>) -> Vec<ChildStats> {
+        self.inner.child_stats_requests(partition)
+    }
+
+    fn supports_limit_pushdown(&self) -> bool {
+        self.inner.supports_limit_pushdown()
+    }
+
+    fn with_fetch(&self, limit: Option<usize>) -> Option<Arc<dyn ExecutionPlan>> {
+        self.inner.with_fetch(limit).map(|inner| self.rewrap(inner))
+    }
+
+    fn fetch(&self) -> Option<usize> {
+        self.inner.fetch()
+    }
+
+    fn cardinality_effect(&self) -> CardinalityEffect {
+        self.inner.cardinality_effect()
+    }
+
+    fn try_swapping_with_projection(
+        &self,
+        projection: &ProjectionExec,
+    ) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+        Ok(self.inner.try_swapping_with_projection(projection)?.map(|inner| self.rewrap(inner)))
+    }
+
+    fn gather_filters_for_pushdown(
+        &self,
+        phase: FilterPushdownPhase,
+        parent_filters: Vec<Arc<dyn PhysicalExpr>>,
+        config: &ConfigOptions,
+    ) -> Result<FilterDescription> {
+        self.inner.gather_filters_for_pushdown(phase, parent_filters, config)
+    }
+
+    fn handle_child_pushdown_result(
+        &self,
+        phase: FilterPushdownPhase,
+        child_pushdown_result: ChildPushdownResult,
+        config: &ConfigOptions,
+    ) -> Result<FilterPushdownPropagation<Arc<dyn ExecutionPlan>>> {
+        let FilterPushdownPropagation { filters, updated_node } =
+            self.inner.handle_child_pushdown_result(phase, child_pushdown_result, config)?;
+        let updated_node = updated_node.map(|inner| self.rewrap(inner));
+        Ok(FilterPushdownPropagation { filters, updated_node })
+    }
+
+    fn with_new_state(&self, state: Arc<dyn Any + Send + Sync>) -> Option<Arc<dyn ExecutionPlan>> {
+        self.inner.with_new_state(state).map(|inner| self.rewrap(inner))
+    }
+
+    fn try_pushdown_sort(
+        &self,
+        order: &[PhysicalSortExpr],
+    ) -> Result<SortOrderPushdownResult<Arc<dyn ExecutionPlan>>> {
+        Ok(self.inner.try_pushdown_sort(order)?.map(|inner| self.rewrap(inner)))
+    }
+
+    fn with_preserve_order(&self, preserve_order: bool) -> Option<Arc<dyn ExecutionPlan>> {
+        self.inner.with_preserve_order(preserve_order).map(|inner| self.rewrap(inner))
     }
 }

@@ -8,21 +8,26 @@
 //! What the data look like belongs to `daglight-materializers`; which run and node a query belongs to, to
 //! `daglight-run-session`.
 
+mod counted;
+mod executions;
 mod fingerprint;
 mod hooked_exec;
-mod observed;
 mod observer;
 mod operators;
 mod plan_bundle;
+mod planned_query;
 mod planner;
 mod progress;
 mod query_run;
+mod sources;
 mod tap;
+mod unoptimized;
 
 pub use fingerprint::{Fingerprints, PlanTexts};
 pub use observer::{DataTap, Observation, PartitionTap, QueryListener, QueryObserver};
 pub use operators::OperatorReport;
 pub use plan_bundle::{PLAN_BUNDLE_FORMAT, PlanBundle, PlanMetrics, PlanOperator};
+pub use planned_query::{PlannedQuery, QueryKind};
 pub use planner::instrument;
 pub use progress::{LiveOperator, LiveQueries, LiveQuery};
-pub use query_run::{PlannedQuery, QueryKind, QueryOutcome, QueryReport};
+pub use query_run::{QueryOutcome, QueryReport};

@@ -1,7 +1,7 @@
 //! The operators of a physical plan and what they measured.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -12,12 +12,15 @@ use datafusion::physical_plan::{
 };
 use serde::Serialize;
 
+use crate::{counted::counted_rows, sources::Leaf};
+
 /// An operator as it was planned: its text is taken before execution, which adds data values to it.
 #[derive(Debug, Clone)]
 pub(crate) struct PlannedOperator {
     pub(crate) parent: Option<usize>,
     pub(crate) name: String,
     pub(crate) detail: String,
+    pub(crate) leaf: Option<Leaf>,
 }
 
 /// An operator of a query that has ended.
@@ -31,10 +34,16 @@ pub struct OperatorReport {
     pub name: String,
     /// One line of the plan, as it was before execution.
     pub detail: String,
+    /// Whether it gets rows from outside of the query.
+    pub is_scan: bool,
+    /// The table that it scans, as the query calls it, where that is known.
+    pub table: Option<String>,
     /// Rows that it gave, over all partitions. `None` for operators that do not count.
     pub output_rows: Option<u64>,
-    /// Time on the processor or in storage that it spent itself, over all partitions.
+    /// Time on the processor or in storage that it spent itself, summed over its partitions, which run at the same time.
     pub busy: Duration,
+    /// The partitions that it was executed in; at least 1.
+    pub partitions: usize,
     /// When it was first executed.
     pub started_at: SystemTime,
     /// When it, and everything below it, had ended.
@@ -43,17 +52,47 @@ pub struct OperatorReport {
     pub metrics: BTreeMap<String, u64>,
 }
 
-/// The operators below `plan` in pre-order, with their texts.
-pub(crate) fn describe(plan: &Arc<dyn ExecutionPlan>) -> Vec<PlannedOperator> {
+impl OperatorReport {
+    /// Its name, with the table that it scans.
+    pub fn shown_name(&self) -> String {
+        shown_name(&self.name, self.table.as_deref())
+    }
+
+    /// The time that it was busy in one of its partitions, on average.
+    pub fn busy_per_partition(&self) -> Duration {
+        self.busy / u32::try_from(self.partitions).unwrap_or(u32::MAX).max(1)
+    }
+}
+
+/// The name of an operator, with the table that it scans.
+pub(crate) fn shown_name(operator: &str, table: Option<&str>) -> String {
+    table.map_or_else(|| operator.to_owned(), |table| format!("{operator} ({table})"))
+}
+
+/// The operators below `plan` in pre-order, with their texts. `leaves` says what those without an input are.
+pub(crate) fn describe(plan: &Arc<dyn ExecutionPlan>, leaves: &[Leaf]) -> Vec<PlannedOperator> {
     let mut operators = Vec::new();
+    let mut leaves = leaves.iter();
     visit(plan, None, &mut |plan, parent| {
         operators.push(PlannedOperator {
             parent,
             name: plan.name().to_owned(),
             detail: displayable(plan.as_ref()).one_line().to_string().trim_end().to_owned(),
+            leaf: if plan.children().is_empty() { leaves.next().cloned() } else { None },
         });
     });
     operators
+}
+
+/// What the operators of a plan had measured before it was executed once more: they do not start anew.
+#[derive(Debug, Default)]
+pub(crate) struct Baseline(Vec<BTreeMap<String, u64>>);
+
+/// Reads what the operators have measured so far.
+pub(crate) fn baseline(plan: &Arc<dyn ExecutionPlan>) -> Baseline {
+    let mut sums = Vec::new();
+    visit(plan, None, &mut |plan, _| sums.push(Measured::of(plan.as_ref()).sums));
+    Baseline(sums)
 }
 
 /// Reads the metrics of every operator. Operators that measured no time get that of the query; an operator ends no
@@ -61,6 +100,7 @@ pub(crate) fn describe(plan: &Arc<dyn ExecutionPlan>) -> Vec<PlannedOperator> {
 pub(crate) fn harvest(
     plan: &Arc<dyn ExecutionPlan>,
     planned: &[PlannedOperator],
+    baseline: &Baseline,
     query_started: SystemTime,
     query_ended: SystemTime,
 ) -> Vec<OperatorReport> {
@@ -68,16 +108,25 @@ pub(crate) fn harvest(
     let mut measured_end: Vec<Option<SystemTime>> = Vec::with_capacity(planned.len());
     visit(plan, None, &mut |plan, parent| {
         let id = reports.len();
-        let measured = plan.metrics().map(|metrics| Measured::of(&metrics)).unwrap_or_default();
+        let mut measured = Measured::of(plan.as_ref());
+        if let Some(before) = baseline.0.get(id) {
+            measured.subtract(before);
+        }
         measured_end.push(measured.ended_at);
+        let planned = planned.get(id);
+        let leaf = planned.and_then(|operator| operator.leaf.as_ref());
         reports.push(OperatorReport {
             id,
             parent,
             name: plan.name().to_owned(),
-            detail: planned.get(id).map(|operator| operator.detail.clone()).unwrap_or_default(),
-            output_rows: measured.output_rows,
+            detail: planned.map(|operator| operator.detail.clone()).unwrap_or_default(),
+            is_scan: matches!(leaf, Some(Leaf::Scan(_) | Leaf::Change)),
+            table: leaf.and_then(Leaf::table).map(str::to_owned),
+            output_rows: measured.sums.get("output_rows").copied().filter(|_| leaf != Some(&Leaf::Change)),
             busy: measured.busy(plan.name()),
-            started_at: measured.started_at.unwrap_or(query_started),
+            partitions: measured.partitions.len().max(1),
+            // A plan that is executed once more has the times of its first execution as well.
+            started_at: measured.started_at.unwrap_or(query_started).max(query_started),
             ended_at: query_ended,
             metrics: measured.sums,
         });
@@ -116,16 +165,25 @@ fn visit<'a>(
 /// The metrics of one operator, summed over its partitions.
 #[derive(Debug, Default)]
 struct Measured {
-    output_rows: Option<u64>,
     started_at: Option<SystemTime>,
     ended_at: Option<SystemTime>,
+    partitions: BTreeSet<usize>,
     sums: BTreeMap<String, u64>,
 }
 
 impl Measured {
-    fn of(metrics: &MetricsSet) -> Self {
+    fn of(plan: &dyn ExecutionPlan) -> Self {
+        let mut measured = plan.metrics().map(|metrics| Self::of_metrics(&metrics)).unwrap_or_default();
+        if let Some(rows) = counted_rows(plan) {
+            measured.sums.entry("output_rows".to_owned()).or_insert(rows);
+        }
+        measured
+    }
+
+    fn of_metrics(metrics: &MetricsSet) -> Self {
         let mut measured = Self::default();
         for metric in metrics.iter() {
+            measured.partitions.extend(metric.partition());
             match metric.value() {
                 MetricValue::StartTimestamp(start) => {
                     let start = start.value().map(SystemTime::from);
@@ -145,8 +203,13 @@ impl Measured {
                 value => measured.add(value.name(), value.as_usize()),
             }
         }
-        measured.output_rows = measured.sums.get("output_rows").copied();
         measured
+    }
+
+    fn subtract(&mut self, before: &BTreeMap<String, u64>) {
+        for (name, value) in &mut self.sums {
+            *value = value.saturating_sub(before.get(name).copied().unwrap_or(0));
+        }
     }
 
     fn add(&mut self, name: &str, value: usize) {

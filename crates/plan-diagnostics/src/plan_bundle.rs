@@ -10,6 +10,9 @@ use crate::{
 };
 
 /// The name and version of the format, the value of a bundle's `format` field.
+///
+/// Fields that were added since the first bundles, which have none of them: `analyzed`, `metrics.rows_read`, and of
+/// operators `is_scan`, `table` and `partitions`. `metrics.rows` may be null since then.
 pub const PLAN_BUNDLE_FORMAT: &str = "datafusion_plan_bundle_v1";
 
 /// One executed query, as JSON. Times are milliseconds; `*_at_ms` count from the Unix epoch.
@@ -23,6 +26,8 @@ pub struct PlanBundle {
     pub node: Option<String>,
     /// `select`, `copy`, `insert`, ...
     pub operation: String,
+    /// Whether it was executed by an `EXPLAIN ANALYZE`.
+    pub analyzed: bool,
     /// As in [`Fingerprints`].
     pub plan_hash: String,
     /// As in [`Fingerprints`].
@@ -52,8 +57,10 @@ pub struct PlanMetrics {
     pub started_at_ms: f64,
     /// From the first partition's execution to the end.
     pub wall_ms: f64,
-    /// Rows returned or written.
-    pub rows: u64,
+    /// Rows returned or written; `None` for a write that returned no count.
+    pub rows: Option<u64>,
+    /// Rows that came from the tables that it scans; `None` where a scan does not count them.
+    pub rows_read: Option<u64>,
     /// Bytes written to storage, where the sink says.
     pub bytes_written: Option<u64>,
     /// Bytes read from storage, where the scans say.
@@ -73,10 +80,16 @@ pub struct PlanOperator {
     pub name: String,
     /// One line of the plan; `None` where the policy keeps literals back.
     pub detail: Option<String>,
+    /// Whether it gets rows from outside of the query.
+    pub is_scan: bool,
+    /// The table that it scans, where that is known.
+    pub table: Option<String>,
     /// Rows that it gave.
     pub output_rows: Option<u64>,
-    /// Time of its own, over all partitions.
+    /// Time of its own, summed over its partitions, which run at the same time.
     pub elapsed_compute_ms: f64,
+    /// The partitions that it was executed in.
+    pub partitions: usize,
     /// From the query's start to the operator's.
     pub start_ms: f64,
     /// From the query's start to the operator's end.
@@ -106,6 +119,7 @@ impl PlanBundle {
             query_id: query.id,
             node: node.map(str::to_owned),
             operation: query.kind.operation().to_owned(),
+            analyzed: query.analyzed,
             plan_hash,
             literal_hash,
             physical_hash,
@@ -123,6 +137,7 @@ impl PlanBundle {
                 started_at_ms: unix_milliseconds(report.started_at),
                 wall_ms: milliseconds(report.wall_time),
                 rows: report.rows,
+                rows_read: report.rows_read,
                 bytes_written: report.bytes_written,
                 bytes_scanned: report.bytes_scanned,
                 operators: report
@@ -133,8 +148,11 @@ impl PlanBundle {
                         parent: operator.parent,
                         name: operator.name.clone(),
                         detail: with_literals.then(|| operator.detail.clone()),
+                        is_scan: operator.is_scan,
+                        table: operator.table.clone(),
                         output_rows: operator.output_rows,
                         elapsed_compute_ms: milliseconds(operator.busy),
+                        partitions: operator.partitions,
                         start_ms: since_start(operator.started_at),
                         end_ms: since_start(operator.ended_at),
                         metrics: operator.metrics.clone(),

@@ -1,13 +1,8 @@
 //! The planner in front of a session's own.
 
 use std::{
-    cell::RefCell,
-    collections::BTreeSet,
     fmt,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::Arc,
     time::{Instant, SystemTime},
 };
 
@@ -15,20 +10,22 @@ use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use datafusion::{
     catalog::Session,
-    common::{config::ConfigOptions, tree_node::TreeNodeRecursion},
     error::Result,
     execution::{context::QueryPlanner, session_state::SessionStateBuilder},
     logical_expr::LogicalPlan,
-    optimizer::{Analyzer, AnalyzerRule},
+    optimizer::Analyzer,
     physical_plan::ExecutionPlan,
     physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner},
 };
 
 use crate::{
     Fingerprints, LiveQueries, PlanTexts, PlannedQuery, QueryKind, QueryObserver,
-    observed::observed,
-    query_run::{QueryRun, partition_count},
-    tap::tapped,
+    counted::counted,
+    executions::{next_query_id, observed},
+    operators::describe,
+    query_run::partition_count,
+    sources::leaves,
+    unoptimized::{self, KEEP_UNOPTIMIZED, SourcePlan, keep_unoptimized},
 };
 
 /// Lets `observer` see every query of the session that is built from `builder`, and `live` follow those that run.
@@ -45,54 +42,7 @@ pub fn instrument(
         return builder;
     }
     let inner = builder.query_planner().take().unwrap_or_else(|| Arc::new(DefaultPlanner));
-    let mut analyzer = builder.analyzer().take().unwrap_or_default();
-    analyzer.rules.insert(0, Arc::new(KeepUnoptimized));
-    *builder.analyzer() = Some(analyzer);
-    builder.with_query_planner(Arc::new(ObservingPlanner { inner, observer, live }))
-}
-
-thread_local! {
-    /// The plans that this thread has analysed since it last planned one, the oldest first. A session analyses,
-    /// optimises and first polls the planner's future without an await between them, so the last is always the one
-    /// that is planned.
-    static ANALYZED: RefCell<Vec<LogicalPlan>> = const { RefCell::new(Vec::new()) };
-}
-
-/// Plans that are analysed and never planned, as for `df.into_optimized_plan()`, are not kept for long.
-const ANALYZED_KEPT: usize = 2;
-
-/// The plan as the front end made it. `CREATE TABLE AS` optimises its query, and then the result of that once more:
-/// then the plan before the last is the one that was written.
-fn take_unoptimized() -> Option<LogicalPlan> {
-    let mut analyzed = ANALYZED.take();
-    let last = analyzed.pop()?;
-    let same_query = |earlier: &LogicalPlan| {
-        earlier.schema().logically_equivalent_names_and_types(last.schema())
-            && source_tables(earlier) == source_tables(&last)
-    };
-    analyzed.pop().filter(same_query).or(Some(last))
-}
-
-/// The name of the rule, by which an observed session is known.
-const KEEP_UNOPTIMIZED: &str = "keep_unoptimized_plan";
-
-#[derive(Debug)]
-struct KeepUnoptimized;
-
-impl AnalyzerRule for KeepUnoptimized {
-    fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
-        ANALYZED.with_borrow_mut(|kept| {
-            if kept.len() == ANALYZED_KEPT {
-                kept.remove(0);
-            }
-            kept.push(plan.clone());
-        });
-        Ok(plan)
-    }
-
-    fn name(&self) -> &str {
-        KEEP_UNOPTIMIZED
-    }
+    keep_unoptimized(builder).with_query_planner(Arc::new(ObservingPlanner { inner, observer, live }))
 }
 
 #[derive(Debug)]
@@ -108,8 +58,6 @@ impl QueryPlanner for DefaultPlanner {
         DefaultPhysicalPlanner::default().create_physical_plan(logical_plan, session).await
     }
 }
-
-static NEXT_QUERY_ID: AtomicU64 = AtomicU64::new(1);
 
 struct ObservingPlanner {
     inner: Arc<dyn QueryPlanner + Send + Sync>,
@@ -130,35 +78,35 @@ impl QueryPlanner for ObservingPlanner {
         logical_plan: &LogicalPlan,
         session: &dyn Session,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let unoptimized = take_unoptimized();
+        let unoptimized = unoptimized::take();
         let planned_at = SystemTime::now();
         let started = Instant::now();
         let plan = self.inner.create_physical_plan(logical_plan, session).await?;
         if is_empty_result(logical_plan) {
             return Ok(plan);
         }
-        let source = unoptimized.as_ref().unwrap_or(logical_plan);
+        let planning_time = started.elapsed();
+        let source = unoptimized.unwrap_or_else(|| SourcePlan::of(logical_plan));
         let query = Arc::new(PlannedQuery {
-            id: NEXT_QUERY_ID.fetch_add(1, Ordering::Relaxed),
+            id: next_query_id(),
             kind: QueryKind::of(logical_plan),
+            analyzed: matches!(logical_plan, LogicalPlan::Analyze(_)),
             schema: data_schema(logical_plan),
-            source_tables: source_tables(source),
-            fingerprints: Fingerprints::new(source, &plan),
-            texts: PlanTexts::new(source, &plan),
-            unoptimized,
-            optimized: logical_plan.clone(),
+            source_tables: source.tables,
+            fingerprints: Fingerprints::new(&source.texts, &plan),
+            texts: PlanTexts::new(source.texts, &plan),
             planned_at,
-            planning_time: started.elapsed(),
+            planning_time,
             partitions: partition_count(&plan),
+            data: source.data,
+            optimized: logical_plan.clone(),
         });
         let Some(observation) = self.observer.planned(&query) else { return Ok(plan) };
-        let plan = match &observation.tap {
-            Some(tap) => tapped(plan, tap)?,
-            None => plan,
-        };
-        let run = Arc::new(QueryRun::new(query, &plan, &observation));
-        self.live.add(&run);
-        Ok(observed(plan, run))
+        let leaves = leaves(&plan, logical_plan);
+        let operators = describe(&plan, &leaves);
+        // A plan that takes no other leaves is observed without them.
+        let plan = counted(Arc::clone(&plan), &leaves).unwrap_or(plan);
+        Ok(observed(plan, query, operators, observation, Arc::clone(&self.observer), self.live.clone()))
     }
 }
 
@@ -167,24 +115,12 @@ fn is_empty_result(plan: &LogicalPlan) -> bool {
     matches!(plan, LogicalPlan::EmptyRelation(empty) if !empty.produce_one_row && empty.schema.fields().is_empty())
 }
 
-/// A write returns a count; its data are what goes in.
+/// A write returns a count, and its data are what goes in; `EXPLAIN ANALYZE` returns measurements.
 fn data_schema(plan: &LogicalPlan) -> SchemaRef {
-    let data = match plan {
-        LogicalPlan::Copy(copy) => &copy.input,
-        LogicalPlan::Dml(dml) => &dml.input,
-        other => other,
-    };
-    Arc::clone(data.schema().inner())
-}
-
-fn source_tables(plan: &LogicalPlan) -> Vec<String> {
-    let mut tables = BTreeSet::new();
-    let visited = plan.apply_with_subqueries(|node| {
-        if let LogicalPlan::TableScan(scan) = node {
-            tables.insert(scan.table_name.to_string());
-        }
-        Ok(TreeNodeRecursion::Continue)
-    });
-    debug_assert!(visited.is_ok(), "the visitor returns no error");
-    tables.into_iter().collect()
+    match plan {
+        LogicalPlan::Copy(copy) => Arc::clone(copy.input.schema().inner()),
+        LogicalPlan::Dml(dml) => Arc::clone(dml.input.schema().inner()),
+        LogicalPlan::Analyze(analyze) => data_schema(&analyze.input),
+        other => Arc::clone(other.schema().inner()),
+    }
 }

@@ -8,7 +8,7 @@ use std::{
 
 use datafusion::physical_plan::{ExecutionPlan, metrics::MetricValue};
 
-use crate::query_run::QueryRun;
+use crate::{counted::counted_rows, query_run::QueryRun};
 
 /// A registry of running queries. Clones share it; reading it from any thread costs a few microseconds a query.
 #[derive(Clone, Default)]
@@ -122,6 +122,9 @@ fn measure(plan: &Arc<dyn ExecutionPlan>, out: &mut Vec<Sample>) {
                 _ => {}
             }
         }
+    }
+    if sample.rows == 0 {
+        sample.rows = counted_rows(plan.as_ref()).unwrap_or(0);
     }
     out.push(sample);
     for child in plan.children() {

@@ -1,4 +1,4 @@
-//! One query, from its plan to its end.
+//! One execution of a query, from its first partition to its end.
 
 use std::{
     sync::{
@@ -8,111 +8,19 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use arrow::datatypes::SchemaRef;
+use arrow::{
+    array::{AsArray as _, RecordBatch},
+    datatypes::{DataType, Int64Type, UInt64Type},
+};
 use datafusion::{
     error::DataFusionError,
-    logical_expr::{LogicalPlan, WriteOp},
     physical_plan::{ExecutionPlan, ExecutionPlanProperties},
 };
 
 use crate::{
-    Fingerprints, Observation, OperatorReport, PlanTexts, QueryListener,
-    operators::{self, PlannedOperator},
+    DataTap, Observation, OperatorReport, PlannedQuery, QueryListener,
+    operators::{self, Baseline, PlannedOperator},
 };
-
-/// What a query does.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum QueryKind {
-    /// Returns rows.
-    Select,
-    /// Writes files.
-    Copy {
-        /// Where to, as it was written.
-        target: String,
-        /// The file format, in lower case.
-        format: String,
-    },
-    /// Changes a table.
-    Dml {
-        /// The table, as it was written.
-        table: String,
-        /// `insert into`, `update`, ...
-        operation: String,
-    },
-    /// Explains a plan.
-    Explain,
-}
-
-impl QueryKind {
-    pub(crate) fn of(plan: &LogicalPlan) -> Self {
-        match plan {
-            LogicalPlan::Copy(copy) => Self::Copy {
-                target: copy.output_url.clone(),
-                format: copy.file_type.get_ext().to_lowercase(),
-            },
-            LogicalPlan::Dml(dml) => Self::Dml {
-                table: dml.table_name.to_string(),
-                operation: match dml.op {
-                    WriteOp::Insert(_) => "insert".to_owned(),
-                    _ => dml.op.name().to_lowercase(),
-                },
-            },
-            LogicalPlan::Explain(_) | LogicalPlan::Analyze(_) => Self::Explain,
-            _ => Self::Select,
-        }
-    }
-
-    /// `select`, `copy`, `insert`, ...
-    pub fn operation(&self) -> &str {
-        match self {
-            Self::Select => "select",
-            Self::Copy { .. } => "copy",
-            Self::Dml { operation, .. } => operation,
-            Self::Explain => "explain",
-        }
-    }
-
-    /// The table that it changes, as it was written.
-    pub fn target_table(&self) -> Option<&str> {
-        match self {
-            Self::Dml { table, .. } => Some(table),
-            _ => None,
-        }
-    }
-
-    /// Whether the query writes data and returns only their count.
-    pub fn is_write(&self) -> bool {
-        matches!(self, Self::Copy { .. } | Self::Dml { .. })
-    }
-}
-
-/// A query that has a physical plan.
-#[derive(Debug)]
-pub struct PlannedQuery {
-    /// Unique in the process, from 1.
-    pub id: u64,
-    /// What it does.
-    pub kind: QueryKind,
-    /// The plan as the front end made it. `None` where the analyzer was not seen.
-    pub unoptimized: Option<LogicalPlan>,
-    /// The plan that was turned into a physical one.
-    pub optimized: LogicalPlan,
-    /// The columns of the data: what it returns, or what it writes.
-    pub schema: SchemaRef,
-    /// The tables that it reads, sorted, each once.
-    pub source_tables: Vec<String>,
-    /// What makes two queries the same.
-    pub fingerprints: Fingerprints,
-    /// The plans as texts, made before execution: a physical plan takes up data values while it runs.
-    pub texts: PlanTexts,
-    /// When physical planning started.
-    pub planned_at: SystemTime,
-    /// How long physical planning took.
-    pub planning_time: Duration,
-    /// Partitions of the root.
-    pub partitions: usize,
-}
 
 /// How a query ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -154,13 +62,17 @@ pub struct QueryReport {
     pub wall_time: Duration,
     /// How it ended.
     pub outcome: QueryOutcome,
-    /// Rows that it returned, or wrote.
-    pub rows: u64,
+    /// Rows that it returned, or wrote. `None` for a write that returned no count, as one that failed.
+    pub rows: Option<u64>,
+    /// Rows that it got from the tables that it scans. `None` where a scan does not count them.
+    pub rows_read: Option<u64>,
     /// Bytes that it wrote to storage, where the sink says.
     pub bytes_written: Option<u64>,
     /// Bytes that its scans read from storage, where they say.
     pub bytes_scanned: Option<u64>,
-    /// Bytes in memory of the rows that it returned, where an operator counts them.
+    /// Bytes that its operators spilled to disk.
+    pub bytes_spilled: u64,
+    /// Bytes in memory of the rows that it returned, where an operator counts them. `None` for a write.
     pub bytes_returned: Option<u64>,
     /// Every operator in pre-order.
     pub operators: Vec<OperatorReport>,
@@ -176,22 +88,28 @@ impl QueryReport {
 /// The state that the wrapper, its streams and the registry of live queries share.
 pub(crate) struct QueryRun {
     pub(crate) query: Arc<PlannedQuery>,
-    pub(crate) operators: Vec<PlannedOperator>,
+    pub(crate) operators: Arc<[PlannedOperator]>,
     plan: Weak<dyn ExecutionPlan>,
     listener: Arc<dyn QueryListener>,
+    tap: Option<Arc<dyn DataTap>>,
+    /// Whether the plan was executed before: then its operators have measured that already.
+    is_repeated: bool,
     started: OnceLock<(SystemTime, Instant)>,
     ended: AtomicBool,
     rows: AtomicU64,
+    /// Whether a count of rows was seen where there is one to be seen.
+    is_counted: AtomicBool,
     partitions: Mutex<Partitions>,
 }
 
 #[derive(Default)]
 struct Partitions {
-    opened: usize,
+    opened: Vec<usize>,
     active: usize,
     worst: Option<QueryOutcome>,
     /// The physical plan, held while partitions are active so that its metrics outlive the caller's handle.
     plan: Option<Arc<dyn ExecutionPlan>>,
+    baseline: Option<Baseline>,
 }
 
 /// How one partition ended.
@@ -204,17 +122,23 @@ pub(crate) enum PartitionEnd {
 impl QueryRun {
     pub(crate) fn new(
         query: Arc<PlannedQuery>,
+        operators: Arc<[PlannedOperator]>,
         plan: &Arc<dyn ExecutionPlan>,
-        observation: &Observation,
+        observation: Observation,
+        is_repeated: bool,
     ) -> Self {
+        let is_write = query.kind.is_write();
         Self {
             query,
-            operators: operators::describe(plan),
+            operators,
             plan: Arc::downgrade(plan),
-            listener: Arc::clone(&observation.listener),
+            listener: observation.listener,
+            tap: observation.tap,
+            is_repeated,
             started: OnceLock::new(),
             ended: AtomicBool::new(false),
             rows: AtomicU64::new(0),
+            is_counted: AtomicBool::new(!is_write),
             partitions: Mutex::default(),
         }
     }
@@ -228,8 +152,13 @@ impl QueryRun {
         self.ended.load(Ordering::Acquire)
     }
 
+    /// Rows that were returned or written so far, as far as they are known.
     pub(crate) fn rows(&self) -> u64 {
         self.rows.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn tap(&self) -> Option<Arc<dyn DataTap>> {
+        self.tap.clone()
     }
 
     /// The physical plan, as long as somebody can still run it.
@@ -237,24 +166,37 @@ impl QueryRun {
         self.plan.upgrade()
     }
 
-    pub(crate) fn open_partition(&self, plan: &Arc<dyn ExecutionPlan>) {
+    /// False where the partition was executed already, or the query has ended.
+    pub(crate) fn open_partition(&self, plan: &Arc<dyn ExecutionPlan>, partition: usize) -> bool {
+        let mut partitions = self.lock();
+        if self.has_ended() || partitions.opened.contains(&partition) {
+            return false;
+        }
+        if self.is_repeated && partitions.opened.is_empty() {
+            partitions.baseline = Some(operators::baseline(plan));
+        }
+        partitions.opened.push(partition);
+        partitions.active += 1;
+        partitions.plan.get_or_insert_with(|| Arc::clone(plan));
+        drop(partitions);
         let mut first = false;
         self.started.get_or_init(|| {
             first = true;
             (SystemTime::now(), Instant::now())
         });
-        let mut partitions = self.lock();
-        partitions.opened += 1;
-        partitions.active += 1;
-        partitions.plan.get_or_insert_with(|| Arc::clone(plan));
-        drop(partitions);
         if first {
             self.listener.started();
         }
+        true
     }
 
-    pub(crate) fn add_rows(&self, rows: usize) {
-        self.rows.fetch_add(rows as u64, Ordering::Relaxed);
+    /// Takes in a batch that the query returns.
+    pub(crate) fn add_result(&self, batch: &RecordBatch) {
+        let rows = if self.query.kind.is_write() { count_of(batch) } else { Some(batch.num_rows() as u64) };
+        if let Some(rows) = rows {
+            self.rows.fetch_add(rows, Ordering::Relaxed);
+            self.is_counted.store(true, Ordering::Relaxed);
+        }
     }
 
     /// A partition ended; its inner stream is dropped already, so that its metrics have their end times.
@@ -274,39 +216,44 @@ impl QueryRun {
         if partitions.active > 0 {
             return;
         }
-        let all_opened = partitions.opened >= self.query.partitions;
+        let all_opened = partitions.opened.len() >= self.query.partitions;
         let went_wrong = partitions.worst.is_some();
         if all_opened || went_wrong {
             let plan = partitions.plan.take();
+            let baseline = partitions.baseline.take();
             let outcome = partitions.worst.clone().unwrap_or(QueryOutcome::Completed);
             drop(partitions);
-            self.end(plan, outcome);
+            self.end(plan, baseline, outcome);
         }
     }
 
-    fn end(&self, plan: Option<Arc<dyn ExecutionPlan>>, outcome: QueryOutcome) {
+    fn end(&self, plan: Option<Arc<dyn ExecutionPlan>>, baseline: Option<Baseline>, outcome: QueryOutcome) {
         let Some((started_at, started)) = self.started.get() else { return };
         if self.ended.swap(true, Ordering::AcqRel) {
             return;
         }
         let wall_time = started.elapsed();
         let operators = plan.as_ref().map_or_else(Vec::new, |plan| {
-            operators::harvest(plan, &self.operators, *started_at, *started_at + wall_time)
+            let baseline = baseline.unwrap_or_default();
+            operators::harvest(plan, &self.operators, &baseline, *started_at, *started_at + wall_time)
         });
         let sum = |name: &str| -> Option<u64> {
             operators.iter().filter_map(|operator| operator.metrics.get(name).copied()).reduce(|a, b| a + b)
         };
+        let is_write = self.query.kind.is_write();
+        let bytes_returned =
+            || operators.iter().find_map(|operator| operator.metrics.get("output_bytes").copied());
         self.listener.ended(QueryReport {
             query: Arc::clone(&self.query),
             started_at: *started_at,
             wall_time,
             outcome,
-            rows: sum("rows_written").filter(|_| self.query.kind.is_write()).unwrap_or_else(|| self.rows()),
+            rows: self.is_counted.load(Ordering::Relaxed).then(|| self.rows()),
+            rows_read: rows_read(&operators),
             bytes_written: sum("bytes_written"),
             bytes_scanned: sum("bytes_scanned"),
-            bytes_returned: operators
-                .iter()
-                .find_map(|operator| operator.metrics.get("output_bytes").copied()),
+            bytes_spilled: sum("spilled_bytes").unwrap_or(0),
+            bytes_returned: if is_write { None } else { bytes_returned() },
             operators,
         });
     }
@@ -321,8 +268,30 @@ impl Drop for QueryRun {
     fn drop(&mut self) {
         let partitions = self.partitions.get_mut().unwrap_or_else(PoisonError::into_inner);
         let plan = partitions.plan.take();
+        let baseline = partitions.baseline.take();
         let outcome = partitions.worst.take().unwrap_or(QueryOutcome::Completed);
-        self.end(plan, outcome);
+        self.end(plan, baseline, outcome);
+    }
+}
+
+/// The rows of all scans, where each of them counts.
+fn rows_read(operators: &[OperatorReport]) -> Option<u64> {
+    if operators.is_empty() {
+        return None;
+    }
+    operators.iter().filter(|operator| operator.is_scan).map(|operator| operator.output_rows).sum()
+}
+
+/// The count that a write returns as its only column.
+fn count_of(batch: &RecordBatch) -> Option<u64> {
+    let [column] = batch.columns() else { return None };
+    match column.data_type() {
+        DataType::UInt64 => Some(column.as_primitive::<UInt64Type>().iter().flatten().sum()),
+        DataType::Int64 => {
+            let counts = column.as_primitive::<Int64Type>();
+            counts.iter().flatten().map(u64::try_from).sum::<Result<u64, _>>().ok()
+        }
+        _ => None,
     }
 }
 

@@ -1,4 +1,4 @@
-//! The hook that shows passing data to a [`DataTap`].
+//! The hooks that see the data of a query below its root.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -13,42 +13,96 @@ use datafusion::{
     error::Result,
     execution::{RecordBatchStream, SendableRecordBatchStream, TaskContext},
     physical_plan::{
-        ChildrenPropertiesMode, ExecutionPlan, ReplaceChildrenOptions,
+        ChildrenPropertiesMode, ExecutionPlan, ReplaceChildrenOptions, analyze::AnalyzeExec,
         coalesce_partitions::CoalescePartitionsExec,
     },
 };
 use futures::Stream;
 
 use crate::{
-    DataTap, PartitionTap,
+    PartitionTap, PlannedQuery,
+    executions::RunSlot,
     hooked_exec::{ExecuteHook, HookedExec},
+    query_run::QueryRun,
 };
 
-/// Puts the tap where the data of the query are: at the root, or below it when the root writes them. Below a
-/// `CoalescePartitionsExec`, so that the partitions are seen in parallel.
-pub(crate) fn tapped(root: Arc<dyn ExecutionPlan>, tap: &Arc<dyn DataTap>) -> Result<Arc<dyn ExecutionPlan>> {
-    if !root.is::<DataSinkExec>() {
-        return Ok(HookedExec::wrap(root, Tap(Arc::clone(tap))));
+/// Puts the hooks where the data of the query are: at the root, or below it where the root writes or analyses them. A
+/// plan that takes no other child stays as it is, and its data are not seen.
+pub(crate) fn wired(
+    plan: Arc<dyn ExecutionPlan>,
+    query: &PlannedQuery,
+    with_tap: bool,
+    slot: &RunSlot,
+) -> Arc<dyn ExecutionPlan> {
+    if query.analyzed && plan.is::<AnalyzeExec>() {
+        return with_only_child(plan, &|input| {
+            HookedExec::wrap(tapped(input, query, with_tap, slot), Results(slot.clone()))
+        });
     }
-    let children: Vec<_> = root.children().into_iter().cloned().collect();
-    let tapped_children =
-        children.into_iter().map(|child| below_coalesce(child, tap)).collect::<Result<_>>()?;
-    root.replace_children(tapped_children, ReplaceChildrenOptions::new(ChildrenPropertiesMode::Keep))
+    tapped(plan, query, with_tap, slot)
 }
 
-fn below_coalesce(plan: Arc<dyn ExecutionPlan>, tap: &Arc<dyn DataTap>) -> Result<Arc<dyn ExecutionPlan>> {
-    let input = plan.downcast_ref::<CoalescePartitionsExec>().map(|coalesce| Arc::clone(coalesce.input()));
-    match input {
-        Some(input) => {
-            let tapped = HookedExec::wrap(input, Tap(Arc::clone(tap)));
-            plan.replace_children(vec![tapped], ReplaceChildrenOptions::new(ChildrenPropertiesMode::Keep))
+/// The same hooks for another slot, in a plan that was reset.
+pub(crate) fn rewired(plan: Arc<dyn ExecutionPlan>, slot: &RunSlot) -> Arc<dyn ExecutionPlan> {
+    if let Some(tapped) = HookedExec::<Tap>::of(plan.as_ref()) {
+        return HookedExec::wrap(Arc::clone(tapped.inner()), Tap(slot.clone()));
+    }
+    if let Some(results) = HookedExec::<Results>::of(plan.as_ref()) {
+        return HookedExec::wrap(rewired(Arc::clone(results.inner()), slot), Results(slot.clone()));
+    }
+    let is_passed =
+        plan.is::<AnalyzeExec>() || plan.is::<DataSinkExec>() || plan.is::<CoalescePartitionsExec>();
+    if is_passed { with_only_child(plan, &|child| rewired(child, slot)) } else { plan }
+}
+
+/// The plan below the hooks that see data, if it has some.
+pub(crate) fn below_hooks(plan: &dyn ExecutionPlan) -> &dyn ExecutionPlan {
+    let tapped = HookedExec::<Tap>::of(plan).map(HookedExec::inner);
+    match tapped.or_else(|| HookedExec::<Results>::of(plan).map(HookedExec::inner)) {
+        Some(inner) => below_hooks(inner.as_ref()),
+        None => plan,
+    }
+}
+
+/// The data of a write are what a sink takes in. What other writes return is a count, and no data.
+fn tapped(
+    plan: Arc<dyn ExecutionPlan>,
+    query: &PlannedQuery,
+    with_tap: bool,
+    slot: &RunSlot,
+) -> Arc<dyn ExecutionPlan> {
+    let tap = |plan| HookedExec::wrap(plan, Tap(slot.clone()));
+    match (with_tap, query.kind.is_write()) {
+        (false, _) => plan,
+        (true, false) => tap(plan),
+        // Below a `CoalescePartitionsExec` the partitions are seen in parallel.
+        (true, true) if plan.is::<DataSinkExec>() => with_only_child(plan, &|input| {
+            if input.is::<CoalescePartitionsExec>() { with_only_child(input, &tap) } else { tap(input) }
+        }),
+        (true, true) => plan,
+    }
+}
+
+/// The plan with another child, or as it is where it has not just one, or takes no other.
+fn with_only_child(
+    plan: Arc<dyn ExecutionPlan>,
+    change: &dyn Fn(Arc<dyn ExecutionPlan>) -> Arc<dyn ExecutionPlan>,
+) -> Arc<dyn ExecutionPlan> {
+    let [child] = plan.children()[..] else { return plan };
+    let changed = change(Arc::clone(child));
+    let options = ReplaceChildrenOptions::new(ChildrenPropertiesMode::Keep);
+    match Arc::clone(&plan).replace_children(vec![changed], options) {
+        Ok(with) => with,
+        Err(_) => {
+            tracing::warn!("the data of a query are not summarised: its plan takes no other child");
+            plan
         }
-        None => Ok(HookedExec::wrap(plan, Tap(Arc::clone(tap)))),
     }
 }
 
+/// Shows the data to the tap of the run.
 #[derive(Clone)]
-struct Tap(Arc<dyn DataTap>);
+struct Tap(RunSlot);
 
 impl ExecuteHook for Tap {
     fn execute(
@@ -58,12 +112,37 @@ impl ExecuteHook for Tap {
         context: Arc<TaskContext>,
     ) -> Result<SendableRecordBatchStream> {
         let inner = inner.execute(partition, context)?;
+        let Some(tap) = self.0.run().and_then(|run| run.tap()) else { return Ok(inner) };
         let schema = inner.schema();
-        let tap = shielded(|| self.0.open(&schema, partition));
+        let tap = shielded(|| tap.open(&schema, partition));
         Ok(Box::pin(TapStream { inner, tap }))
     }
 }
 
+/// Adds what an analysed query returns to its run.
+#[derive(Clone)]
+struct Results(RunSlot);
+
+impl ExecuteHook for Results {
+    fn execute(
+        &self,
+        inner: &Arc<dyn ExecutionPlan>,
+        partition: usize,
+        context: Arc<TaskContext>,
+    ) -> Result<SendableRecordBatchStream> {
+        let inner = inner.execute(partition, context)?;
+        let Some(run) = self.0.run() else { return Ok(inner) };
+        Ok(Box::pin(TapStream { inner, tap: Some(Box::new(Adding(run))) }))
+    }
+}
+
+struct Adding(Arc<QueryRun>);
+
+impl PartitionTap for Adding {
+    fn batch(&mut self, batch: &RecordBatch) {
+        self.0.add_result(batch);
+    }
+}
 struct TapStream {
     inner: SendableRecordBatchStream,
     tap: Option<Box<dyn PartitionTap>>,

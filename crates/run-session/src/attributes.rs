@@ -1,5 +1,7 @@
 //! What the tracker is told of a node that ended, in the order in which the page shows it.
 
+use std::time::Duration;
+
 use daglight_capture_policy::{Captured, Policy};
 use daglight_materializers::Registry;
 use daglight_tracker_client::{Attribute, AttributeKind, AttributeRole};
@@ -8,7 +10,8 @@ use serde_json::{Map, Value, json};
 use crate::{
     artifacts::{self, known_only},
     hamilton_summary::{self, withheld_field, withheld_summary},
-    node_scope::{NodeFacts, QueryFacts},
+    node_queries::{FIRST_QUERIES, NodeQueries, QueryFacts, SLOWEST_QUERIES},
+    node_scope::NodeFacts,
     source_summary,
 };
 
@@ -55,11 +58,12 @@ pub(crate) fn attributes(
         add(&name, AttributeKind::Dict, AttributeRole::ArtifactLink, policy.capture(described));
     }
     if !facts.queries.is_empty() {
-        let queries: Map<String, Value> = facts
-            .queries
-            .iter()
-            .map(|query| (format!("query {}", query.id), describe_query(query)))
-            .collect();
+        let mut queries: Map<String, Value> = Map::new();
+        if facts.queries.summed() > 0 {
+            queries.insert("all queries".to_owned(), describe_all(&facts.queries));
+        }
+        queries
+            .extend(facts.queries.iter().map(|query| (format!("query {}", query.id), describe_query(query))));
         add(
             "queries",
             AttributeKind::Dict,
@@ -96,33 +100,39 @@ fn data_summary(facts: &NodeFacts, policy: &Policy) -> Option<(AttributeKind, Ca
     if let Some(source) = &facts.source {
         return Some(match source_summary::describe(source) {
             Some(columns) => table(columns),
-            None => note("its files do not say how many rows they hold, and none was read for a summary"),
+            None => note(source_summary::why_not_described(source)),
         });
     }
     let is_view = facts.artifacts.iter().any(|artifact| artifact.materialization == "view");
     is_view.then(|| note("a view has no rows of its own: they are computed where it is read"))
 }
 
-/// The plan hash of the query that wrote, or of the last one.
-pub(crate) fn plan_signature(queries: &[QueryFacts]) -> Option<String> {
-    let writing = queries.iter().rev().find(|query| query.is_write);
-    writing.or(queries.last()).map(|query| query.plan_hash.clone())
+/// The sums over the queries of a node that has executed more than are kept.
+fn describe_all(queries: &NodeQueries) -> Value {
+    json!({
+        "count": queries.count(),
+        "wall_ms": milliseconds(queries.wall_time()),
+        "in_sums_only": queries.summed(),
+        "kept": format!("the first {FIRST_QUERIES} and the {SLOWEST_QUERIES} slowest of the others"),
+    })
+}
+
+fn milliseconds(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1e6).round() / 1e3
 }
 
 fn describe_query(query: &QueryFacts) -> Value {
-    let milliseconds = |duration: std::time::Duration| (duration.as_secs_f64() * 1e6).round() / 1e3;
     let busiest: Map<String, Value> = query
         .busiest
         .iter()
         .enumerate()
-        .map(|(rank, (name, busy))| {
-            (format!("{} {name}", rank + 1), format!("{} ms", milliseconds(*busy)).into())
-        })
+        .map(|(rank, (name, busy))| (format!("{} {name}", rank + 1), busy.clone().into()))
         .collect();
     known_only(json!({
         "operation": query.operation,
         "outcome": query.outcome,
         "rows": query.rows,
+        "rows_read": query.rows_read,
         "wall_ms": milliseconds(query.wall_time),
         "planning_ms": milliseconds(query.planning),
         "bytes_scanned": query.bytes_scanned,

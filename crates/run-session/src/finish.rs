@@ -9,7 +9,7 @@ use std::{
 use chrono::{DateTime, SecondsFormat, Utc};
 use daglight_bundle_report::{
     ArtifactCatalog, Delivery, FileEntry, Identity, Ledger, Links, MANIFEST_FORMAT, MANIFEST_VERSION,
-    Manifest, NodeRecord, NodeStatus, Report, RunStatus, SignalLedger, Tracking,
+    Manifest, NodeRecord, NodeStatus, OwnTime, Report, RunStatus, SignalLedger, Tracking,
 };
 use daglight_capture_policy::{Captured, in_one_line};
 use daglight_otel_bridge::{Signal, SignalLedgers};
@@ -19,6 +19,7 @@ use serde::Serialize;
 
 use crate::{
     log::{field, log},
+    own_time::Own,
     run_state::RunState,
     run_tags::late_tags,
     sync::account,
@@ -36,6 +37,8 @@ pub struct FinishReport {
     pub status: RunStatus,
     /// Milliseconds from start to end, without delivery.
     pub duration_ms: f64,
+    /// The time that Daglight itself took, in the run and behind its end.
+    pub own_time: OwnTime,
     /// Every node of the DAG, in running order.
     pub nodes: Vec<NodeRecord>,
     /// The run's folder. `None` where it could not be made.
@@ -91,6 +94,7 @@ pub(crate) struct Ending {
 /// Ends a run, in bounded time. Called once for each run.
 pub(crate) fn finish(state: &RunState) -> FinishReport {
     let ended_at = Utc::now();
+    let delivering = state.own_time.measure(Own::Delivery);
     let heartbeat = state.heartbeat().take();
     if let Some(heartbeat) = heartbeat {
         heartbeat.stop();
@@ -120,6 +124,7 @@ pub(crate) fn finish(state: &RunState) -> FinishReport {
     state.refresh_execution_run_id();
     state.root.end_at(SystemTime::from(ended_at));
     let signals = state.signals.finish(settings.otel.shutdown_timeout());
+    drop(delivering);
 
     signals.bundle_warnings().into_iter().for_each(|warning| state.bundle_failed(warning));
     let export_warnings = signals.export_warnings();
@@ -181,6 +186,7 @@ pub(crate) fn finish(state: &RunState) -> FinishReport {
         dag_name: state.dag.name().to_string(),
         status: status(state, Some(&ending)),
         duration_ms: milliseconds(ended_at - state.started_at),
+        own_time: state.own_time.total(),
         nodes: state.node_records(),
         bundle: state.bundle.as_ref().map(|bundle| bundle.dir().to_owned()),
         report,
@@ -238,6 +244,7 @@ fn say_how_it_ended(state: &RunState) {
 /// the report's files.
 fn write_files(state: &RunState, ending: &Ending) -> Option<ReportPaths> {
     let bundle = state.bundle.as_ref()?;
+    let reporting = state.own_time.measure(Own::Report);
     // On a full disk there is space for the manifest now, and perhaps for nothing else.
     drop(state.reserve().take());
     write_manifest(state, Some(ending));
@@ -252,6 +259,7 @@ fn write_files(state: &RunState, ending: &Ending) -> Option<ReportPaths> {
         .and_then(|report| report.write(bundle).map_err(|error| in_one_line(&error)));
     match written {
         Ok(()) => {
+            drop(reporting);
             write_manifest(state, Some(ending));
             Some(ReportPaths {
                 json: bundle.report_json(),
@@ -304,6 +312,7 @@ pub(crate) fn write_manifest(state: &RunState, ending: Option<&Ending>) {
             let links = links(state);
             Links { hamilton_run: links.hamilton_run, trace: links.trace }
         },
+        own_time: ending.map(|_| state.own_time.total()),
     };
     if let Err(error) = manifest.write_over(bundle, take_over) {
         state.bundle_failed(in_one_line(&error));

@@ -3,10 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use daglight_plan_diagnostics::PlannedQuery;
-use datafusion::{
-    common::tree_node::TreeNodeRecursion,
-    logical_expr::{LogicalPlan, TableSource},
-};
+use datafusion::logical_expr::LogicalPlan;
 
 use crate::node_scope::NodeScope;
 
@@ -34,8 +31,7 @@ impl Frames {
         if frames.is_empty() {
             return None;
         }
-        let plan = data_of(query.unoptimized.as_ref()?);
-        let found = frames.iter().rev().find(|frame| is_same(&frame.plan, plan));
+        let found = frames.iter().rev().find(|frame| query.has_data_of(&frame.plan));
         found.map(|frame| Arc::clone(&frame.node))
     }
 
@@ -50,34 +46,4 @@ impl Frames {
     fn lock(&self) -> MutexGuard<'_, Vec<Frame>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// The plan of the rows: what a write takes in.
-fn data_of(plan: &LogicalPlan) -> &LogicalPlan {
-    match plan {
-        LogicalPlan::Copy(copy) => &copy.input,
-        LogicalPlan::Dml(dml) => &dml.input,
-        other => other,
-    }
-}
-
-/// Plans are compared by what they do; two tables of one name, as those that are read from files without a name, by which
-/// they are.
-fn is_same(a: &LogicalPlan, b: &LogicalPlan) -> bool {
-    a == b && {
-        let (a, b) = (sources(a), sources(b));
-        a.len() == b.len() && a.iter().zip(&b).all(|(a, b)| Arc::ptr_eq(a, b))
-    }
-}
-
-fn sources(plan: &LogicalPlan) -> Vec<Arc<dyn TableSource>> {
-    let mut sources = Vec::new();
-    let visited = plan.apply_with_subqueries(|node| {
-        if let LogicalPlan::TableScan(scan) = node {
-            sources.push(Arc::clone(&scan.source));
-        }
-        Ok(TreeNodeRecursion::Continue)
-    });
-    debug_assert!(visited.is_ok(), "the visitor returns no error");
-    sources
 }

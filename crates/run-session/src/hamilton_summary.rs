@@ -82,10 +82,17 @@ fn describe_column(position: usize, column: &ColumnSummary) -> Value {
         Details::Numeric(found) => found.nans,
         _ => 0,
     };
+    let rank_error = match &column.details {
+        Details::Numeric(found)
+        | Details::Time(found)
+        | Details::Duration(found)
+        | Details::Datetime(found) => found.rank_error.filter(|_| fields.is_some()),
+        _ => None,
+    };
     let mut value = Map::from_iter([
         ("name".to_owned(), column.name.clone().into()),
         ("pos".to_owned(), position.into()),
-        ("data_type".to_owned(), column.data_type.clone().into()),
+        ("data_type".to_owned(), marked(&column.data_type, rank_error).into()),
         ("count".to_owned(), column.count.into()),
         // As in pandas, where NaN is what is missing.
         ("missing".to_owned(), (column.missing + nans).into()),
@@ -93,6 +100,16 @@ fn describe_column(position: usize, column: &ColumnSummary) -> Value {
     ]);
     value.extend(fields.unwrap_or_default());
     Value::Object(value)
+}
+
+/// The type, with a word on what is estimated. The page has no other place for it: it computes with all other fields.
+fn marked(data_type: &str, rank_error: Option<f64>) -> String {
+    match rank_error {
+        None => data_type.to_owned(),
+        Some(error) => {
+            format!("{data_type} (histogram and quantiles: estimates, ±{} % of rows)", error * 100.0)
+        }
+    }
 }
 
 type Fields = Option<Map<String, Value>>;
@@ -273,6 +290,60 @@ mod tests {
             json!({"base_data_type": "numeric", "min": 3661.0, "max": 7322.0}),
         );
         check(Arc::new(DurationMillisecondArray::from(vec![-1_500])), json!({"min": -1.5}));
+    }
+
+    #[test]
+    fn estimates_are_marked_as_such() {
+        let exact = Int64Array::from_iter_values(0..16_381);
+        let quantiles =
+            json!({"0.1": 1638.0, "0.25": 4095.0, "0.5": 8190.0, "0.75": 12_285.0, "0.9": 14_742.0});
+        check(Arc::new(exact), json!({"data_type": "Int64", "quantiles": quantiles}));
+        check(Arc::new(UInt64Array::from(vec![7; 20_000])), json!({"data_type": "UInt64", "mean": 7.0}));
+        let estimated = "(histogram and quantiles: estimates, ±1 % of rows)";
+        check(
+            Arc::new(Int64Array::from_iter_values(0..16_385)),
+            json!({"data_type": format!("Int64 {estimated}"), "min": 0, "max": 16_384, "mean": 8192.0}),
+        );
+        let days = Date32Array::from_iter_values((0..20_000).map(|day| day / 10));
+        check(
+            Arc::new(days),
+            json!({"data_type": format!("Date32 {estimated}"), "base_data_type": "datetime"}),
+        );
+        let texts = StringArray::from_iter_values((0..20_000).map(|number| number.to_string()));
+        check(Arc::new(texts), json!({"data_type": "Utf8"}));
+    }
+
+    #[test]
+    fn one_value_at_the_end_of_its_type_is_shown() {
+        let one_bin = |array: ArrayRef| {
+            let found = described(array.clone(), SummaryOptions::default());
+            let bins = found["histogram"].as_object().cloned().unwrap_or_default();
+            let counts: Vec<u64> =
+                bins.values().filter_map(Value::as_u64).filter(|count| *count > 0).collect();
+            assert_eq!(counts, [array.len() as u64], "{found}");
+            let label = bins.iter().find(|(_, count)| count.as_u64() > Some(0)).unwrap().0.clone();
+            let edges =
+                label.trim_matches(['(', ']']).split_once(", ").map(|(a, b)| (a.to_owned(), b.to_owned()));
+            let (from, to) = edges.unwrap();
+            let number = |text: &str| text.parse::<f64>().unwrap();
+            let value = found["min"].as_f64().unwrap();
+            assert!(number(&from) <= value && value <= number(&to), "{label} in {found}");
+            assert!(number(&to) - number(&from) <= (value.abs() / 1e3).max(1.0), "{label} in {found}");
+        };
+        one_bin(Arc::new(UInt64Array::from(vec![0, 0])));
+        one_bin(Arc::new(UInt64Array::from(vec![u64::MAX; 3])));
+        one_bin(Arc::new(UInt64Array::from(vec![1 << 63])));
+        one_bin(Arc::new(Int64Array::from(vec![i64::MIN; 2])));
+        one_bin(Arc::new(Int64Array::from(vec![i64::MAX; 2])));
+        one_bin(Arc::new(Float64Array::from(vec![f64::MAX; 2])));
+        one_bin(Arc::new(Float64Array::from(vec![f64::MIN; 2])));
+        one_bin(Arc::new(UInt64Array::from(vec![7; 3])));
+        one_bin(Arc::new(Float64Array::from(vec![-0.0])));
+        let decimal = |value| Decimal128Array::from(vec![value; 2]).with_precision_and_scale(38, 0).unwrap();
+        one_bin(Arc::new(decimal(10_i128.pow(38) - 1)));
+        one_bin(Arc::new(decimal(1 - 10_i128.pow(38))));
+        let span = Float64Array::from(vec![f64::MIN, f64::MAX]);
+        check(Arc::new(span), json!({"base_data_type": "numeric", "mean": 0.0, "std": null}));
     }
 
     #[test]

@@ -16,10 +16,10 @@ use tokio::task::JoinHandle;
 
 use crate::{
     RunError,
-    attributes::plan_signature,
     beside_runtime::within,
     location::shown_location,
     node_scope::{HandedOut, NodeScope},
+    own_time::Own,
     query_write::OutputWrites,
     stage::in_span,
 };
@@ -198,7 +198,7 @@ impl Node {
         }
         facts.rows = written.rows.or(facts.rows);
         facts.bytes = written.bytes.or(facts.bytes);
-        let artifact = self.scope.run.add_output(&self.scope.name, written, plan_signature(&facts.queries));
+        let artifact = self.scope.run.add_output(&self.scope.name, written, facts.queries.plan_signature());
         facts.artifacts.push(artifact);
     }
 
@@ -228,7 +228,10 @@ impl Node {
         what: &str,
         found: impl Future<Output = Result<T, DataFusionError>>,
     ) -> Option<T> {
-        let why = match within(METADATA_LIMIT, found).await {
+        let asking = self.scope.run.own_time.measure(Own::Metadata);
+        let found = within(METADATA_LIMIT, found).await;
+        drop(asking);
+        let why = match found {
             Some(Ok(found)) => return Some(found),
             Some(Err(error)) => self.scope.run.policy.capture_error(&error.strip_backtrace()).to_text(),
             None => format!("not known within {METADATA_LIMIT:?}"),

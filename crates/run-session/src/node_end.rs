@@ -66,7 +66,8 @@ impl NodeEnd {
             {
                 record.rows = facts.rows;
                 record.bytes = facts.bytes;
-                records.plans.insert(scope.name.clone(), facts.plan_hashes());
+                record.queries_summed = facts.queries.summed();
+                records.plans.insert(scope.name.clone(), facts.queries.plan_hashes());
             }
         }
         drop(facts);

@@ -5,7 +5,7 @@ use std::{
     time::{Instant, SystemTime},
 };
 
-use chrono::Utc;
+use chrono::{DateTime, Utc};
 use daglight_bundle_report::{AttemptRecord, NodeRecord, NodeStatus};
 use daglight_heartbeat::TaskGuard;
 use daglight_otel_bridge::StageSpan;
@@ -16,6 +16,7 @@ use crate::{
     log::{field, known, log},
     node_end::NodeEnd,
     node_scope::NodeScope,
+    own_time::Own,
     run_error::RecordedError,
     run_state::{FailedPart, RunState},
 };
@@ -46,19 +47,14 @@ impl NodeRun {
                 state.dag.name()
             ));
         }
-        let attempt = if tracked { begin_attempt(state, name) } else { 1 };
-        let (scope, span) = NodeScope::start(Arc::clone(state), name.to_owned(), attempt);
+        let _own = state.own_time.measure(Own::Nodes);
+        let (began, started) = (SystemTime::now(), Instant::now());
+        let attempt = if tracked { begin_attempt(state, name, began.into()) } else { 1 };
+        let (scope, span) = NodeScope::start(Arc::clone(state), name.to_owned(), attempt, began);
         if tracked && let Some(tracker) = &state.tracker {
-            tracker.record(&Event::TaskStarted { node: name.to_owned(), time: Utc::now() });
+            tracker.record(&Event::TaskStarted { node: name.to_owned(), time: began.into() });
         }
-        Self {
-            scope,
-            span: Some(span),
-            started: Instant::now(),
-            tracked,
-            attempt,
-            _task: state.beat_while_active(name),
-        }
+        Self { scope, span: Some(span), started, tracked, attempt, _task: state.beat_while_active(name) }
     }
 
     pub(crate) fn scope(&self) -> &Arc<NodeScope> {
@@ -82,8 +78,11 @@ impl NodeRun {
     fn end(&mut self, error: Option<&RecordedError>) {
         let Some(span) = self.span.take() else { return };
         let state = &self.scope.run;
+        // What the node's code took is what the node took, in every place.
         let elapsed = self.started.elapsed();
-        let (ended_at, time) = (SystemTime::now(), Utc::now());
+        let _own = state.own_time.measure(Own::Nodes);
+        let ended_at = span.started_at() + elapsed;
+        let time = ended_at.into();
         let message = error.map(|error| state.policy.capture_error(&error.text()));
         {
             let _guard = span.context().attach();
@@ -158,10 +157,10 @@ impl Drop for NodeRun {
 
 /// Notes that a node starts; which time this is. The last attempt decides over node and run, what the earlier ones came to
 /// is kept.
-fn begin_attempt(state: &RunState, name: &str) -> u64 {
+fn begin_attempt(state: &RunState, name: &str, started_at: DateTime<Utc>) -> u64 {
     let mut records = state.records();
     let Some(record) = records.nodes.get_mut(name) else {
-        records.nodes.insert(name.to_owned(), record_of(state, name));
+        records.nodes.insert(name.to_owned(), record_of(state, name, started_at));
         return 1;
     };
     let earlier = AttemptRecord {
@@ -178,7 +177,7 @@ fn begin_attempt(state: &RunState, name: &str) -> u64 {
     record.earlier_attempts.push(earlier);
     record.attempts += 1;
     record.status = NodeStatus::Unfinished;
-    record.started_at = Some(Utc::now());
+    record.started_at = Some(started_at);
     (record.rows, record.bytes, record.recovered) = (None, None, false);
     let attempt = record.attempts;
     records.recover(name);
@@ -197,17 +196,18 @@ fn begin_attempt(state: &RunState, name: &str) -> u64 {
 }
 
 /// The record of a node that starts now.
-fn record_of(state: &RunState, name: &str) -> NodeRecord {
+fn record_of(state: &RunState, name: &str, started_at: DateTime<Utc>) -> NodeRecord {
     let node = state.dag.node(name);
     NodeRecord {
         name: name.to_owned(),
         kind: node.map_or("transform", |node| node.kind.name()).to_owned(),
         dependencies: node.map(|node| node.dependencies.clone()).unwrap_or_default(),
         status: NodeStatus::Unfinished,
-        started_at: Some(Utc::now()),
+        started_at: Some(started_at),
         duration_ms: None,
         rows: None,
         bytes: None,
+        queries_summed: 0,
         error: None,
         attempts: 1,
         earlier_attempts: Vec::new(),

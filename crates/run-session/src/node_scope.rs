@@ -3,7 +3,7 @@
 use std::{
     path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    time::SystemTime,
 };
 
 use daglight_bundle_report::Artifact;
@@ -18,8 +18,8 @@ use datafusion::arrow::datatypes::SchemaRef;
 use opentelemetry::Context;
 
 use crate::{
-    location::shown_location, node_end::NodeEnd, query_owner::QueryOwner, query_write::QueryWrite,
-    run_state::RunState, session_tables::QueryResult,
+    location::shown_location, node_end::NodeEnd, node_queries::NodeQueries, query_owner::QueryOwner,
+    query_write::QueryWrite, run_state::RunState, session_tables::QueryResult,
 };
 
 /// A node that runs. Its OpenTelemetry context holds it, so that queries planned inside find it.
@@ -77,42 +77,19 @@ pub(crate) struct NodeFacts {
     pub(crate) results: Vec<QueryResult>,
     /// Whether its rows are those of a frame that it hands out, and not those of its last query.
     pub(crate) handed_out: HandedOut,
-    pub(crate) queries: Vec<QueryFacts>,
+    pub(crate) queries: NodeQueries,
     /// Values that the node's own code has recorded, by name.
     pub(crate) recorded: Vec<(String, Captured)>,
 }
 
-impl NodeFacts {
-    /// The plan hashes of the queries that have ended, in the order in which they were planned.
-    pub(crate) fn plan_hashes(&self) -> Vec<String> {
-        let mut queries: Vec<&QueryFacts> = self.queries.iter().collect();
-        queries.sort_by_key(|query| query.id);
-        queries.into_iter().map(|query| query.plan_hash.clone()).collect()
-    }
-}
-
-/// A query that has ended in a node.
-#[derive(Clone)]
-pub(crate) struct QueryFacts {
-    pub(crate) id: u64,
-    pub(crate) operation: String,
-    pub(crate) outcome: &'static str,
-    pub(crate) is_write: bool,
-    pub(crate) rows: u64,
-    pub(crate) bytes_written: Option<u64>,
-    pub(crate) bytes_scanned: Option<u64>,
-    pub(crate) planning: Duration,
-    pub(crate) wall_time: Duration,
-    pub(crate) plan_hash: String,
-    pub(crate) source_tables: Vec<String>,
-    pub(crate) busiest: Vec<(String, Duration)>,
-    /// The plan bundle's file, relative to the bundle.
-    pub(crate) plan_file: Option<String>,
-}
-
 impl NodeScope {
     /// Starts a node, with its span.
-    pub(crate) fn start(run: Arc<RunState>, name: String, attempt: u64) -> (Arc<Self>, StageSpan) {
+    pub(crate) fn start(
+        run: Arc<RunState>,
+        name: String,
+        attempt: u64,
+        began: SystemTime,
+    ) -> (Arc<Self>, StageSpan) {
         let node = run.dag.node(&name);
         let external_name = node.and_then(|node| node.tags.get("materialized_name")).unwrap_or(&name);
         let dataset = run.policy.capture(external_name.as_str());
@@ -122,7 +99,11 @@ impl NodeScope {
         if attempt > 1 {
             builder = builder.attribute(Key::Attempt, attempt);
         }
-        let span = node.into_iter().fold(builder, |span, node| described(span, node, &run.policy)).start();
+        let span = node
+            .into_iter()
+            .fold(builder, |span, node| described(span, node, &run.policy))
+            .start_at(began)
+            .start();
         let code = node.and_then(|node| node.code.as_ref()).filter(|code| is_sql(&code.path));
         let is_scripted = code.is_some();
         let scope = Self {

@@ -1,9 +1,6 @@
 //! A query of a run: its spans, its plan bundle, and what the node learns from it that it belongs to.
 
-use std::{
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak},
-    time::Duration,
-};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use arrow::datatypes::SchemaRef;
 
@@ -20,7 +17,9 @@ use daglight_plan_diagnostics::{
 use opentelemetry::Context;
 
 use crate::{
-    node_scope::{HandedOut, NodeScope, QueryFacts},
+    node_queries::QueryFacts,
+    node_scope::{HandedOut, NodeScope},
+    own_time::Own,
     query_owner::QueryOwner,
     query_write::{OutputWrites, QueryWrite},
     run_state::RunState,
@@ -167,6 +166,7 @@ impl RunQuery {
     fn write_plan(&self, place: &Place, report: &QueryReport) -> Option<String> {
         let run = place.run();
         let bundle = run.bundle.as_ref()?;
+        let _own = run.own_time.measure(Own::Plans);
         let node = place.node_name();
         let plan_hash = &self.query.fingerprints.plan_hash;
         let path = bundle.plan_file(run.next_plan_number(), node.unwrap_or_default(), plan_hash);
@@ -208,15 +208,23 @@ impl QueryListener for RunQuery {
     fn ended(&self, report: QueryReport) {
         let Some(place) = self.place.get().and_then(Option::as_ref) else { return };
         let run = place.run();
-        let plan_file = self.write_plan(place, &report);
+        let is_kept = place.owner.node().is_none_or(|node| node.facts().queries.would_keep(report.wall_time));
+        let plan_file = if is_kept { self.write_plan(place, &report) } else { None };
         let span = self.open_span().take();
         if let Some(span) = span {
-            span.row_count(report.rows);
+            if let Some(rows) = report.rows {
+                span.row_count(rows);
+            }
             // What a query that writes returns is a count of rows.
             if !self.query.kind.is_write() {
                 span.column_count(self.query.schema.fields().len() as u64);
             }
-            if let Some(bytes) = report.bytes_written.or(report.bytes_scanned).or(report.bytes_returned) {
+            let bytes = if self.query.kind.is_write() {
+                report.bytes_written
+            } else {
+                report.bytes_scanned.or(report.bytes_returned)
+            };
+            if let Some(bytes) = bytes {
                 span.bytes(bytes);
             }
             match &report.outcome {
@@ -230,13 +238,25 @@ impl QueryListener for RunQuery {
                 _ => span.finish_as(SpanStatus::Cancelled),
             }
             if let Some(hottest) = report.operators.iter().max_by_key(|operator| operator.busy) {
-                span.set(Key::HottestOperator, run.policy.capture(hottest.name.as_str()));
+                span.set(Key::HottestOperator, run.policy.capture(hottest.shown_name()));
+            }
+            if let Some(rows) = report.rows_read {
+                span.set(Key::RowsRead, rows);
+            }
+            if let Some(bytes) = report.bytes_scanned {
+                span.set(Key::BytesRead, bytes);
+            }
+            if report.bytes_spilled > 0 {
+                span.set(Key::BytesSpilled, report.bytes_spilled);
             }
             span.end();
         }
         run.signals.metrics().io(report.bytes_scanned.unwrap_or(0), report.bytes_written.unwrap_or(0));
 
         let summary = self.tap.as_ref().and_then(SummaryTap::take);
+        if let Some(tap) = &self.tap {
+            run.own_time.add(Own::Summaries, tap.time_taken());
+        }
         if let Some(node) = &place.handed_out_by {
             self.tell_frame(node, &report, summary.clone());
         }
@@ -260,7 +280,7 @@ impl RunQuery {
         }
         let mut facts = node.facts();
         facts.handed_out = HandedOut::Executed;
-        facts.rows = Some(report.rows);
+        facts.rows = report.rows;
         facts.summary = summary;
     }
 
@@ -273,9 +293,9 @@ impl RunQuery {
     ) {
         let is_write = self.query.kind.is_write();
         let mut facts = node.facts();
-        let counts = is_write || !facts.queries.iter().any(|query| query.is_write);
+        let counts = is_write || facts.queries.last_write().is_none();
         if counts && facts.handed_out == HandedOut::Nothing {
-            facts.rows = Some(report.rows);
+            facts.rows = report.rows;
             facts.bytes = report.bytes_written.or(facts.bytes);
             if let Some(summary) = summary {
                 facts.summary = Some(summary);
@@ -284,7 +304,7 @@ impl RunQuery {
             facts.table = self.table().map(str::to_owned);
         }
         if !self.is_of_output && report.outcome == QueryOutcome::Completed {
-            facts.writes.extend(QueryWrite::of(&self.query, report, Some(report.rows)));
+            facts.writes.extend(QueryWrite::of(&self.query, report, report.rows));
             if !is_write && !node.is_scripted && facts.results.len() < MAX_RESULTS {
                 facts.results.push(QueryResult {
                     first_column: Arc::clone(&self.first_column),
@@ -293,12 +313,13 @@ impl RunQuery {
                 });
             }
         }
-        facts.queries.push(QueryFacts {
+        let left_out = facts.queries.push(QueryFacts {
             id: self.query.id,
             operation: self.query.kind.operation().to_owned(),
             outcome: report.outcome.name(),
             is_write,
             rows: report.rows,
+            rows_read: report.rows_read,
             bytes_written: report.bytes_written,
             bytes_scanned: report.bytes_scanned,
             planning: self.query.planning_time,
@@ -308,6 +329,8 @@ impl RunQuery {
             busiest: busiest(&report.operators),
             plan_file,
         });
+        drop(facts);
+        remove_plan(&node.run, left_out.and_then(|query| query.plan_file).as_deref());
     }
 }
 
@@ -324,10 +347,25 @@ impl DataTap for RunQuery {
     }
 }
 
-fn busiest(operators: &[OperatorReport]) -> Vec<(String, Duration)> {
-    let mut busiest: Vec<_> =
-        operators.iter().map(|operator| (operator.name.clone(), operator.busy)).collect();
-    busiest.sort_by_key(|(_, busy)| std::cmp::Reverse(*busy));
+/// Removes the plan of a query that others have taken the place of.
+fn remove_plan(run: &RunState, file: Option<&str>) {
+    if let Some((bundle, file)) = run.bundle.as_ref().zip(file) {
+        // One that stays costs its place and nothing else.
+        let _ = FileBelow::deep(&bundle.dir().join(file), 2).remove();
+    }
+}
+
+/// The operators that were busy longest, with the time in words: in each partition, where there are several.
+fn busiest(operators: &[OperatorReport]) -> Vec<(String, String)> {
+    let mut busiest: Vec<&OperatorReport> = operators.iter().collect();
+    busiest.sort_by_key(|operator| std::cmp::Reverse(operator.busy));
     busiest.truncate(BUSIEST);
-    busiest
+    let in_words = |operator: &&OperatorReport| {
+        let ms = (operator.busy_per_partition().as_secs_f64() * 1e6).round() / 1e3;
+        match operator.partitions {
+            1 => format!("{ms} ms"),
+            partitions => format!("{ms} ms in each of {partitions} partitions"),
+        }
+    };
+    busiest.iter().map(|operator| (operator.shown_name(), in_words(operator))).collect()
 }

@@ -25,6 +25,7 @@ use crate::{
     frames::Frames,
     log::warn_that,
     node_scope::NodeScope,
+    own_time::OwnClock,
     query_owner::{QueryOwner, QueryOwners},
 };
 
@@ -54,6 +55,7 @@ pub(crate) struct RunState {
     pub(crate) bundle_has_failed: Arc<AtomicBool>,
     /// Disk space that is kept for the last manifest.
     pub(crate) reserve: Mutex<Option<Reserve>>,
+    pub(crate) own_time: OwnClock,
 }
 
 /// What has happened so far.
@@ -309,6 +311,7 @@ impl RunState {
                     duration_ms: None,
                     rows: None,
                     bytes: None,
+                    queries_summed: 0,
                     error: None,
                     attempts: 0,
                     earlier_attempts: Vec::new(),

@@ -79,14 +79,18 @@ pub(crate) fn late_tags(state: &RunState) -> BTreeMap<String, String> {
     known.filter(|(tag, value)| state.tags.get(tag) != Some(value)).collect()
 }
 
-/// One hash over the plans of all queries, in the order of the DAG. A run that failed has not planned all of them.
+/// One hash over the plans of all queries, in the order of the DAG. A run that did not succeed has not planned all of
+/// them: its hash is that of those it has planned, and says so, because it is comparable to no other.
 fn plan_signature(state: &RunState) -> Option<(String, String)> {
     let records = state.records();
     let nodes = state.dag.nodes().iter();
     let plans: Vec<&str> =
         nodes.filter_map(|node| records.plans.get(&node.name)).flatten().map(String::as_str).collect();
-    let is_whole = records.failure().is_none() && !plans.is_empty();
-    is_whole.then(|| (PLAN_SIGNATURE.to_owned(), hash_of_fields("daglight.plans.v1", plans)))
+    let is_whole = records.failure().is_none();
+    (!plans.is_empty()).then(|| {
+        let hash = hash_of_fields("daglight.plans.v1", plans);
+        (PLAN_SIGNATURE.to_owned(), if is_whole { hash } else { format!("partial-{hash}") })
+    })
 }
 
 fn session_tag(telemetry: &Telemetry) -> Option<(String, String)> {

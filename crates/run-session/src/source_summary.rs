@@ -14,11 +14,13 @@ use serde_json::{Map, Value, json};
 
 use crate::{artifacts::known_only, hamilton_summary, location::shown_location};
 
-/// The value of a `dagworks_describe` attribute with what is known, where that is enough for the page.
+/// The value of a `dagworks_describe` attribute with the columns of which enough is known for the page: it computes with
+/// the number of missing values.
 pub(crate) fn describe(source: &SourceFacts) -> Option<Map<String, Value>> {
     let rows = source.rows?;
     let mut columns = Map::new();
     for (position, (field, facts)) in source.schema.fields().iter().zip(&source.columns).enumerate() {
+        let Some(missing) = facts.missing else { continue };
         let (kind, range) = match range(facts) {
             Some((kind, min, max)) => {
                 (kind, json!({ "min": min, "max": max, "quantiles": {}, "histogram": {} }))
@@ -32,7 +34,7 @@ pub(crate) fn describe(source: &SourceFacts) -> Option<Map<String, Value>> {
             "pos": position,
             "data_type": field.data_type().to_string(),
             "count": rows,
-            "missing": facts.missing?,
+            "missing": missing,
             "base_data_type": kind,
         });
         if let (Value::Object(column), Value::Object(range)) = (&mut column, range) {
@@ -41,6 +43,23 @@ pub(crate) fn describe(source: &SourceFacts) -> Option<Map<String, Value>> {
         columns.insert(key, column);
     }
     (!columns.is_empty()).then_some(columns)
+}
+
+/// Why a source has no summary, or `None` where it has one.
+pub(crate) fn why_not_described(source: &SourceFacts) -> &'static str {
+    match source.rows {
+        None => "its files do not say how many rows they hold, and none was read for a summary",
+        Some(_) => {
+            "its files do not say how many values are missing in any column, and no row was read for a summary"
+        }
+    }
+}
+
+/// The columns that a summary leaves out, because their files do not say how many values are missing.
+fn not_described(source: &SourceFacts) -> Vec<&str> {
+    let fields = source.schema.fields().iter().zip(&source.columns);
+    let unknown = fields.filter(|(_, facts)| facts.missing.is_none());
+    unknown.map(|(field, _)| field.name().as_str()).collect()
 }
 
 /// Where the rows come from, and how many there are.
@@ -57,6 +76,7 @@ pub(crate) fn locate(source: &SourceFacts, policy: &Policy) -> Value {
         "bytes": source.files.as_ref().map(|files| files.bytes()),
         "files": source.files.as_ref().map(|files| files.count()),
         "columns": source.schema.fields().len(),
+        "columns_without_statistics": Some(not_described(source)).filter(|columns| !columns.is_empty()),
     }))
 }
 
@@ -149,6 +169,22 @@ mod tests {
         assert_eq!(column("name"), ("str".into(), Value::Null));
         assert_eq!(column("flag"), ("unhandled".into(), Value::Null));
         assert_eq!(column("void"), ("unhandled".into(), Value::Null));
+    }
+
+    #[test]
+    fn a_column_of_which_little_is_known_takes_no_other_with_it() {
+        let one = Some(ScalarValue::Int64(Some(1)));
+        let source = source(vec![
+            ("list", DataType::new_list(DataType::Int64, true), facts(None, None, None)),
+            ("x", DataType::Int64, facts(Some(0), one.clone(), one)),
+            ("void", DataType::Null, facts(Some(10), None, None)),
+        ]);
+        let described = describe(&source).unwrap();
+        let names: Vec<&String> = described.keys().collect();
+        assert_eq!(names, ["x", "void"]);
+        assert_eq!((&described["x"]["pos"], &described["x"]["max"]), (&json!(1), &json!(1)));
+        let located = locate(&source, &Policy::of_profile(daglight_capture_policy::Profile::Dev));
+        assert_eq!(located["columns_without_statistics"], json!(["list"]));
     }
 
     #[test]

@@ -29,6 +29,7 @@ use crate::{
     frames::Frames,
     live_progress::LiveProgress,
     log::{Field, field, log, note_of, warn_of},
+    own_time::OwnClock,
     query_owner::QueryOwners,
     run_state::{OpenQueries, RootSpan, RunState},
     run_tags::{policy_hash, run_tags, tell_replaced_tags},
@@ -85,6 +86,7 @@ pub(crate) fn start(telemetry: &Telemetry, dag: &Dag, options: RunOptions) -> Ar
         records: Mutex::default(),
         bundle_has_failed,
         reserve: Mutex::default(),
+        own_time: OwnClock::default(),
     });
     telemetry.shared.open_runs.insert(&state);
     telemetry.tell_setup_warnings(&state);

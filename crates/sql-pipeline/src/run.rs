@@ -195,7 +195,11 @@ impl Pipeline {
         match &ran {
             Ok(rows) => {
                 if let Some(node) = &step.node {
-                    let elapsed = started.elapsed();
+                    // The time that the node has everywhere; without its end, which is our own.
+                    let recorded = run.node_record(node).and_then(|record| record.duration_ms);
+                    let elapsed = recorded
+                        .and_then(|ms| Duration::try_from_secs_f64(ms / 1e3).ok())
+                        .unwrap_or_else(|| started.elapsed());
                     (options.on_event)(PipelineEvent::NodeSucceeded { node, elapsed });
                 }
                 if let Some(rows) = rows {

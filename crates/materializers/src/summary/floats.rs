@@ -97,6 +97,9 @@ impl Floats {
         let ranks = self.order.ranks();
         let has_values = self.count > 0;
         let mean = has_values.then(|| self.sum.get() / self.count as f64).and_then(finite);
+        // The sum of the greatest floats is none; their distances from the first one may be.
+        let from_origin = || finite(self.origin + self.deviations.mean).filter(|_| has_values);
+        let mean = mean.or_else(from_origin).map(|mean| mean.clamp(self.min, self.max));
         Distribution {
             zeros: self.zeros,
             nans: self.nans,
@@ -104,14 +107,16 @@ impl Floats {
             min: has_values.then(|| float(self.min)),
             max: has_values.then(|| float(self.max)),
             mean: mean.map(float),
-            std: self.deviations.std(),
+            std: self.deviations.std().and_then(finite),
             quantiles: quantiles(&ranks, |below, above, part| {
                 float(between(from_order_key(below), from_order_key(above), part))
             }),
             histogram: histogram(&ranks, self.count, |position| {
                 let edge = histogram_edge(self.min, self.max, position);
-                (order_key(edge), float(edge))
+                (order_key(edge).into(), float(edge))
             }),
+            // One value has no other rank.
+            rank_error: self.order.rank_error().filter(|_| self.min != self.max),
             distinct_estimate: self.order.distinct_estimate(self.count),
         }
     }

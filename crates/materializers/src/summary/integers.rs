@@ -105,6 +105,8 @@ impl Integers {
                 self.point(whole, part)
             }),
             histogram: histogram(&ranks, self.count, |position| self.edge(position)),
+            // One value has no other rank.
+            rank_error: self.order.rank_error().filter(|_| self.min != self.max),
             distinct_estimate: self.order.distinct_estimate(self.count),
         }
     }
@@ -130,16 +132,16 @@ impl Integers {
         (i128::from(from) + distance.floor() as i128, distance - distance.floor())
     }
 
-    fn edge(&self, position: f64) -> (i64, Point) {
+    fn edge(&self, position: f64) -> (i128, Point) {
         let (whole, part) = if self.min == self.max {
-            let half_width = self.scale.half_width(self.min.unsigned_abs());
+            let value = i128::from(self.min) + self.bias;
+            let half_width = self.scale.half_width(value.unsigned_abs());
             let distance = half_width * (2.0 * position.max(0.0) - 1.0);
             (i128::from(self.min) + distance.floor() as i128, distance - distance.floor())
         } else {
             self.at(self.min, self.max, position)
         };
-        let key = whole.clamp(i64::MIN.into(), i64::MAX.into()) as i64;
-        (key, self.point(whole, part))
+        (whole, self.point(whole, part))
     }
 }
 

@@ -101,10 +101,15 @@ pub struct Distribution {
     pub mean: Option<Point>,
     /// The standard deviation of a sample (divided by the count less one); in seconds for types of time.
     pub std: Option<f64>,
-    /// Quantiles 0.1, 0.25, 0.5, 0.75 and 0.9, interpolated between neighbours. Their ranks are within 1 %.
+    /// Quantiles 0.1, 0.25, 0.5, 0.75 and 0.9, interpolated between neighbours.
     pub quantiles: Vec<Quantile>,
-    /// Ten bins of equal width. Counts are estimated from the quantiles' sketch, exact for up to 2,000 values.
+    /// Ten bins of equal width, with the number of values in each.
     pub histogram: Vec<Bin>,
+    /// `None` where quantiles and histogram are exact, as they are of up to 16,384 values. Else they are estimates: the
+    /// rank of a quantile, and the number of values up to an edge of the histogram, are off by at most this part of all
+    /// values (0.01, four standard deviations).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rank_error: Option<f64>,
     /// About how many different values there are.
     pub distinct_estimate: u64,
 }

@@ -3,7 +3,7 @@
 use super::{
     distinct::DistinctSketch,
     model::{Bin, Point, Quantile},
-    quantiles::{QuantileSketch, Ranks},
+    quantiles::{QuantileSketch, RANK_ERROR, Ranks},
 };
 
 /// The quantiles of a summary.
@@ -42,6 +42,11 @@ impl Order {
         self
     }
 
+    /// How far off ranks may be, as a part of the number of values; nothing where they are exact.
+    pub(super) fn rank_error(&self) -> Option<f64> {
+        (!self.quantiles.is_exact()).then_some(RANK_ERROR)
+    }
+
     pub(super) fn ranks(&self) -> Ranks {
         self.quantiles.ranks()
     }
@@ -63,13 +68,13 @@ pub(super) fn quantiles(ranks: &Ranks, between: impl Fn(i64, i64, f64) -> Point)
         .collect()
 }
 
-/// The histogram of `count` values. `edge` gives the key and the point at a position between the least value (0) and
+/// The histogram of `count` values. `edge` gives the key, which may lie beyond those of values, and the point at a position between the least value (0) and
 /// the greatest (1).
-pub(super) fn histogram(ranks: &Ranks, count: u64, edge: impl Fn(f64) -> (i64, Point)) -> Vec<Bin> {
+pub(super) fn histogram(ranks: &Ranks, count: u64, edge: impl Fn(f64) -> (i128, Point)) -> Vec<Bin> {
     if count == 0 {
         return Vec::new();
     }
-    let edges: Vec<(i64, Point)> =
+    let edges: Vec<(i128, Point)> =
         (0..=BINS).map(|index| edge(if index == 0 { -MARGIN } else { index as f64 / BINS as f64 })).collect();
     let mut counted = 0;
     edges

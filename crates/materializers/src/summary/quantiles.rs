@@ -7,7 +7,11 @@
 //!
 //! The error of a rank in a long column has a standard deviation of 0.25 % of the number of values.
 
-/// Keys that the level of single values, or of the sampler, takes before it is compacted. Columns that fit are exact.
+/// The values of a column that are all kept, in 128 KiB: up to so many, ranks are exact.
+pub(super) const EXACT_VALUES: usize = 16_384;
+/// The error of a rank in a longer column, as a part of the number of values. It is four standard deviations.
+pub(super) const RANK_ERROR: f64 = 0.01;
+/// Keys that the level of single values, or of the sampler, takes before it is compacted.
 const BASE_CAPACITY: usize = 2048;
 /// Keys that each other level takes before it is compacted.
 const LEVEL_CAPACITY: usize = 1024;
@@ -17,6 +21,8 @@ const TAKEN_VALUES: u64 = 32_768;
 /// Estimates ranks over keys whose order is the order of the values.
 #[derive(Debug, Clone)]
 pub(super) struct QuantileSketch {
+    /// All keys, as long as there are not too many; the rest is empty until then.
+    all: Vec<i64>,
     /// `levels[h]` holds keys of weight `2^h`; those below `base` are empty.
     levels: Vec<Level>,
     base: usize,
@@ -44,6 +50,7 @@ struct Block {
 impl QuantileSketch {
     pub(super) fn new() -> Self {
         Self {
+            all: Vec::new(),
             levels: vec![Level::default()],
             base: 0,
             seen: 0,
@@ -54,7 +61,26 @@ impl QuantileSketch {
     }
 
     /// Adds values by their keys. Most values of a long column are never asked for one.
-    pub(super) fn update<T: Copy>(&mut self, mut values: &[T], key: impl Fn(T) -> i64) {
+    pub(super) fn update<T: Copy>(&mut self, values: &[T], key: impl Fn(T) -> i64) {
+        if self.seen == 0 && self.all.len() + values.len() <= EXACT_VALUES {
+            self.all.extend(values.iter().map(|value| key(*value)));
+            return;
+        }
+        self.give_up_exactness();
+        self.add(values, key);
+    }
+
+    /// Whether ranks are exact.
+    pub(super) fn is_exact(&self) -> bool {
+        self.seen == 0
+    }
+
+    fn give_up_exactness(&mut self) {
+        let all = std::mem::take(&mut self.all);
+        self.add(&all, |key| key);
+    }
+
+    fn add<T: Copy>(&mut self, mut values: &[T], key: impl Fn(T) -> i64) {
         while !values.is_empty() {
             let until_coarser = (TAKEN_VALUES << self.base) - self.seen;
             let taken = values.len().min(usize::try_from(until_coarser).unwrap_or(usize::MAX));
@@ -71,6 +97,10 @@ impl QuantileSketch {
     }
 
     pub(super) fn merge(&mut self, mut other: Self) {
+        if other.is_exact() {
+            return self.update(&other.all, |key| key);
+        }
+        self.give_up_exactness();
         while self.base < other.base {
             self.coarsen();
         }
@@ -87,7 +117,7 @@ impl QuantileSketch {
 
     /// Replaces every key. The order must stay.
     pub(super) fn convert_keys(&mut self, convert: impl Fn(i64) -> i64) {
-        for key in self.levels.iter_mut().flat_map(|level| &mut level.keys) {
+        for key in self.levels.iter_mut().flat_map(|level| &mut level.keys).chain(&mut self.all) {
             *key = convert(*key);
         }
     }
@@ -99,6 +129,7 @@ impl QuantileSketch {
             .iter()
             .enumerate()
             .flat_map(|(height, level)| level.keys.iter().map(move |key| (*key, 1 << height)))
+            .chain(self.all.iter().map(|key| (*key, 1)))
             .collect();
         weighted.sort_unstable();
         let mut total = 0;
@@ -202,7 +233,7 @@ impl QuantileSketch {
 
     #[cfg(test)]
     fn capacity(&self) -> usize {
-        self.levels.iter().map(|level| level.keys.capacity()).sum()
+        self.levels.iter().map(|level| level.keys.capacity()).sum::<usize>() + self.all.capacity()
     }
 
     fn level(&mut self, height: usize) -> &mut Level {
@@ -229,8 +260,8 @@ impl Ranks {
     }
 
     /// The fraction of values whose key is at most this one.
-    pub(super) fn fraction_up_to(&self, key: i64) -> f64 {
-        match self.cumulative.partition_point(|(other, _)| *other <= key).checked_sub(1) {
+    pub(super) fn fraction_up_to(&self, key: i128) -> f64 {
+        match self.cumulative.partition_point(|(other, _)| i128::from(*other) <= key).checked_sub(1) {
             Some(last) => self.cumulative[last].1 as f64 / self.total as f64,
             None => 0.0,
         }
@@ -284,12 +315,12 @@ mod tests {
                 values.len()
             );
         }
-        assert!(sketch.capacity() <= 16 * LEVEL_CAPACITY, "{} keys", sketch.capacity());
+        assert!(sketch.capacity() <= 2 * EXACT_VALUES, "{} keys", sketch.capacity());
     }
 
     #[test]
     fn ranks_are_within_one_percent_in_any_order() {
-        for count in [1, 2, 10, 2_047, 2_048, 5_000, 70_000, 600_000] {
+        for count in [1, 2, 10, 2_047, 2_048, 5_000, 16_384, 16_385, 70_000, 600_000] {
             for values in [
                 (0..count).collect::<Vec<i64>>(),
                 (0..count).rev().collect(),
@@ -328,6 +359,24 @@ mod tests {
             values.chunks(length).for_each(|chunk| cut.update(chunk, |value| value));
             assert!(cut.ranks().cumulative == whole.ranks().cumulative, "batches of {length}");
         }
+    }
+
+    #[test]
+    fn as_many_values_as_are_kept_are_exact_also_merged() {
+        let values: Vec<i64> = (0..EXACT_VALUES as u64).map(|i| SplitMix(i).next() as i64).collect();
+        let mut sorted = values.clone();
+        sorted.sort_unstable();
+        let mut merged = QuantileSketch::new();
+        merged.merge(sketch_of(values[..9_000].iter().copied()));
+        merged.merge(sketch_of(values[9_000..].iter().copied()));
+        for sketch in [sketch_of(values.iter().copied()), merged.clone()] {
+            assert!(sketch.is_exact());
+            let ranks: Vec<i64> = sketch.ranks().cumulative.iter().map(|(key, _)| *key).collect();
+            assert_eq!(ranks, sorted);
+        }
+        merged.merge(sketch_of([1].into_iter()));
+        assert!(!merged.is_exact());
+        assert!((merged.ranks().total as i64 - 16_385).abs() <= 1, "{}", merged.ranks().total);
     }
 
     #[test]

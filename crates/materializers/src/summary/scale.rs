@@ -83,7 +83,7 @@ impl Scale {
     }
 
     /// Half the width of the histogram of a column that has only this value: something that can be seen and written.
-    pub(super) fn half_width(self, value: u64) -> f64 {
+    pub(super) fn half_width(self, value: u128) -> f64 {
         match self {
             Self::Integer | Self::Decimal { .. } => (value as f64 / 1000.0).max(0.5),
             Self::Days => 0.5,

@@ -177,8 +177,10 @@ impl<T: Wide> WideIntegers<T> {
             }),
             histogram: histogram(&ranks, self.count, |position| {
                 let edge = histogram_edge(min, max, position);
-                (order_key(edge), self.number(edge))
+                (order_key(edge).into(), self.number(edge))
             }),
+            // One value has no other rank.
+            rank_error: self.order.rank_error().filter(|_| self.min != self.max),
             distinct_estimate: self.order.distinct_estimate(self.count),
         }
     }

@@ -7,6 +7,7 @@ mod attempts;
 mod belonging;
 mod damaged;
 mod handles;
+mod many_queries;
 mod outputs;
 mod stages;
 mod stalls;

@@ -1,0 +1,408 @@
+//! What the footers of Parquet files prove of the columns of a table.
+//!
+//! The statistics that the engine merges over row groups take the bounds of those that have some for the bounds of all.
+//! Here each row group of each file has its say: one without statistics leaves a column without bounds.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use arrow::{
+    array::{Array, ArrayRef, UInt64Array},
+    datatypes::{DataType, Field, SchemaRef},
+};
+use datafusion::{
+    common::ScalarValue,
+    datasource::physical_plan::{FileScanConfig, parquet::metadata::DFParquetMetadata},
+    error::Result,
+    object_store::{ObjectMeta, ObjectStore},
+    prelude::SessionContext,
+};
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use parquet::{
+    arrow::{arrow_reader::statistics::StatisticsConverter, parquet_to_arrow_schema},
+    basic::Type as PhysicalType,
+    file::{metadata::ParquetMetaData, statistics::Statistics},
+};
+
+use crate::ColumnFacts;
+
+/// Files whose footers are read for one table. Of a table that has more, the columns are not described.
+const MAX_FILES: usize = 1_000;
+/// Footers that are read at the same time.
+const AT_ONCE: usize = 8;
+
+/// What the footers of all files say.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct FooterFacts {
+    pub(crate) rows: u64,
+    /// In the order of the table's schema.
+    pub(crate) columns: Vec<ColumnFacts>,
+}
+
+/// Reads the footers of a scan's files, or takes those that the session remembers. `None` where there are too many, or the
+/// scan takes parts of files.
+///
+/// # Errors
+/// When a footer cannot be read.
+pub(crate) async fn footer_facts(
+    session: &SessionContext,
+    scan: &FileScanConfig,
+    schema: &SchemaRef,
+) -> Result<Option<FooterFacts>> {
+    let mut files: BTreeMap<String, ObjectMeta> = BTreeMap::new();
+    for file in scan.file_groups.iter().flat_map(|group| group.iter()) {
+        if file.range.is_some() || files.len() == MAX_FILES {
+            return Ok(None);
+        }
+        files.insert(file.path().to_string(), file.object_meta.clone());
+    }
+    let runtime = session.runtime_env();
+    let store = runtime.object_store(&scan.object_store_url)?;
+    let cache = runtime.cache_manager.get_file_metadata_cache();
+    let footers: Vec<Arc<ParquetMetaData>> = stream::iter(files.into_values())
+        .map(|file| {
+            let (store, cache) = (Arc::clone(&store), Arc::clone(&cache));
+            async move {
+                let store: &dyn ObjectStore = store.as_ref();
+                DFParquetMetadata::new(store, &file)
+                    .with_file_metadata_cache(Some(cache))
+                    .fetch_metadata()
+                    .await
+            }
+        })
+        .buffered(AT_ONCE)
+        .try_collect()
+        .await?;
+    // Their values stand in the paths.
+    let partitioned_by: Vec<String> =
+        scan.table_partition_cols().iter().map(|field| field.name().clone()).collect();
+    let mut table = Table::new(schema, &partitioned_by);
+    footers.iter().for_each(|footer| table.add(footer));
+    Ok(Some(table.finish()))
+}
+
+/// The columns of a table, over the files that were added.
+struct Table {
+    rows: u64,
+    columns: Vec<Column>,
+}
+
+struct Column {
+    field: Arc<Field>,
+    /// `None` once a row group does not say it.
+    missing: Option<u64>,
+    bounds: Bounds,
+}
+
+enum Bounds {
+    /// No value so far.
+    Empty,
+    Between(ScalarValue, ScalarValue),
+    /// There is a value that no statistics speak of.
+    Unknown,
+}
+
+impl Table {
+    fn new(schema: &SchemaRef, partitioned_by: &[String]) -> Self {
+        let column = |field: &Arc<Field>| {
+            let is_in_files = !partitioned_by.contains(field.name());
+            Column {
+                field: Arc::clone(field),
+                missing: is_in_files.then_some(0),
+                bounds: if is_in_files { Bounds::Empty } else { Bounds::Unknown },
+            }
+        };
+        Self { rows: 0, columns: schema.fields().iter().map(column).collect() }
+    }
+
+    fn add(&mut self, file: &ParquetMetaData) {
+        let rows: u64 = file.row_groups().iter().map(|group| count(group.num_rows())).sum();
+        self.rows = self.rows.saturating_add(rows);
+        let described = file.file_metadata();
+        let schema = parquet_to_arrow_schema(described.schema_descr(), described.key_value_metadata()).ok();
+        for column in &mut self.columns {
+            match &schema {
+                // A file without the column has a null in each row.
+                Some(schema) if schema.index_of(column.field.name()).is_err() => {
+                    column.add_missing(Some(rows))
+                }
+                Some(schema) => column.add_file(file, schema, rows),
+                None => column.is_unknown(),
+            }
+        }
+    }
+
+    fn finish(self) -> FooterFacts {
+        let columns = self.columns.into_iter().map(|column| {
+            let (min, max) = match column.bounds {
+                Bounds::Between(min, max) => (Some(min), Some(max)),
+                Bounds::Empty | Bounds::Unknown => (None, None),
+            };
+            ColumnFacts { missing: column.missing, min, max }
+        });
+        FooterFacts { rows: self.rows, columns: columns.collect() }
+    }
+}
+
+impl Column {
+    fn add_missing(&mut self, missing: Option<u64>) {
+        self.missing = self.missing.zip(missing).map(|(a, b)| a.saturating_add(b));
+    }
+
+    fn is_unknown(&mut self) {
+        self.missing = None;
+        self.bounds = Bounds::Unknown;
+    }
+
+    fn add_file(&mut self, file: &ParquetMetaData, schema: &arrow::datatypes::Schema, rows: u64) {
+        let Ok(in_file) = schema.field_with_name(self.field.name()) else { return self.is_unknown() };
+        if *in_file.data_type() == DataType::Null {
+            return self.add_missing(Some(rows));
+        }
+        // The statistics of nested columns are those of what is inside, which may be null where the outside is not.
+        if in_file.data_type().is_nested() {
+            return self.is_unknown();
+        }
+        let Some(groups) = Groups::of(file, schema, in_file.name()) else { return self.is_unknown() };
+        for (index, group) in file.row_groups().iter().enumerate() {
+            let rows = count(group.num_rows());
+            if rows == 0 {
+                continue;
+            }
+            let missing = groups.missing(index);
+            self.add_missing(missing);
+            if missing == Some(rows) {
+                continue;
+            }
+            let statistics = group.column(groups.leaf).statistics();
+            let is_exact = statistics.is_some_and(|statistics| is_exact(statistics, in_file.data_type()));
+            let bounds = if is_exact { groups.bounds(index, self.field.data_type()) } else { None };
+            self.add_bounds(bounds);
+        }
+    }
+
+    fn add_bounds(&mut self, bounds: Option<(ScalarValue, ScalarValue)>) {
+        let before = std::mem::replace(&mut self.bounds, Bounds::Unknown);
+        self.bounds = match (before, bounds) {
+            (Bounds::Unknown, _) | (_, None) => Bounds::Unknown,
+            (Bounds::Empty, Some((min, max))) => Bounds::Between(min, max),
+            (Bounds::Between(least, greatest), Some((min, max))) => Bounds::Between(
+                if min.partial_cmp(&least).is_some_and(|order| order.is_lt()) { min } else { least },
+                if max.partial_cmp(&greatest).is_some_and(|order| order.is_gt()) { max } else { greatest },
+            ),
+        };
+    }
+}
+
+/// The statistics of one column in the row groups of a file.
+struct Groups {
+    leaf: usize,
+    mins: ArrayRef,
+    maxes: ArrayRef,
+    nulls: UInt64Array,
+}
+
+impl Groups {
+    fn of(file: &ParquetMetaData, schema: &arrow::datatypes::Schema, name: &str) -> Option<Self> {
+        let converter =
+            StatisticsConverter::try_new(name, schema, file.file_metadata().schema_descr()).ok()?;
+        // What a writer leaves out is not known.
+        let converter = converter.with_missing_null_counts_as_zero(false);
+        let groups = file.row_groups();
+        Some(Self {
+            leaf: converter.parquet_column_index()?,
+            mins: converter.row_group_mins(groups).ok()?,
+            maxes: converter.row_group_maxes(groups).ok()?,
+            nulls: converter.row_group_null_counts(groups).ok()?,
+        })
+    }
+
+    fn missing(&self, group: usize) -> Option<u64> {
+        self.nulls.is_valid(group).then(|| self.nulls.value(group))
+    }
+
+    /// The bounds in the type of the table, which may be a wider one than that of the file.
+    fn bounds(&self, group: usize, data_type: &DataType) -> Option<(ScalarValue, ScalarValue)> {
+        let in_table = |values: &ArrayRef| {
+            let value =
+                ScalarValue::try_from_array(values, group).ok().filter(|value| !is_no_bound(value))?;
+            let cast = value.cast_to(data_type).ok()?;
+            (cast.cast_to(&value.data_type()).ok()? == value).then_some(cast)
+        };
+        let (min, max) = (in_table(&self.mins)?, in_table(&self.maxes)?);
+        min.partial_cmp(&max).is_some_and(|order| order.is_le()).then_some((min, max))
+    }
+}
+
+/// Whether the bounds are values of the column: not cut, and in the order that the type has. Writers of old files compared
+/// bytes and unsigned integers as if they had a sign.
+fn is_exact(statistics: &Statistics, data_type: &DataType) -> bool {
+    let is_bytes =
+        matches!(statistics.physical_type(), PhysicalType::BYTE_ARRAY | PhysicalType::FIXED_LEN_BYTE_ARRAY);
+    let is_deprecated = statistics.is_min_max_deprecated();
+    match is_bytes {
+        // Only bytes can be cut, and not every writer says that it has not cut numbers.
+        true => !is_deprecated && statistics.min_is_exact() && statistics.max_is_exact(),
+        false => !(is_deprecated && data_type.is_unsigned_integer()),
+    }
+}
+
+/// NaN has no place in the order, so that bounds with it say nothing.
+fn is_no_bound(value: &ScalarValue) -> bool {
+    match value {
+        ScalarValue::Float16(Some(value)) => value.is_nan(),
+        ScalarValue::Float32(Some(value)) => value.is_nan(),
+        ScalarValue::Float64(Some(value)) => value.is_nan(),
+        value => value.is_null(),
+    }
+}
+
+fn count(rows: i64) -> u64 {
+    u64::try_from(rows).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::{
+        array::{
+            Float64Array, Int32Array, Int64Array, ListArray, NullArray, RecordBatch, StringArray, UInt32Array,
+        },
+        datatypes::{Int64Type, Schema},
+    };
+    use parquet::{
+        arrow::ArrowWriter,
+        file::{reader::FileReader, serialized_reader::SerializedFileReader, statistics::ValueStatistics},
+    };
+
+    use super::*;
+
+    /// A file with a row group for each batch.
+    fn file(batches: &[RecordBatch]) -> ParquetMetaData {
+        let mut written = tempfile::tempfile().unwrap();
+        let mut writer = ArrowWriter::try_new(&mut written, batches[0].schema(), None).unwrap();
+        for batch in batches {
+            writer.write(batch).unwrap();
+            writer.flush().unwrap();
+        }
+        writer.close().unwrap();
+        let reader = SerializedFileReader::new(written).unwrap();
+        reader.metadata().clone()
+    }
+
+    fn batch(column: ArrayRef) -> RecordBatch {
+        RecordBatch::try_from_iter_with_nullable([("x", column, true)]).unwrap()
+    }
+
+    fn integers(from: i64, to: i64) -> RecordBatch {
+        batch(Arc::new(Int64Array::from_iter_values(from..=to)))
+    }
+
+    /// The same file with other statistics of the column in one of its row groups.
+    fn with_statistics(
+        file: &ParquetMetaData,
+        group: usize,
+        statistics: Option<Statistics>,
+    ) -> ParquetMetaData {
+        let mut builder = file.clone().into_builder();
+        let mut groups = builder.take_row_groups();
+        let chunk = groups[group].column(0).clone().into_builder();
+        let chunk = match statistics {
+            Some(statistics) => chunk.set_statistics(statistics),
+            None => chunk.clear_statistics(),
+        };
+        let columns = vec![chunk.build().unwrap()];
+        groups[group] = groups[group].clone().into_builder().set_column_metadata(columns).build().unwrap();
+        builder.set_row_groups(groups).build()
+    }
+
+    fn facts(data_type: DataType, files: &[ParquetMetaData]) -> (u64, ColumnFacts) {
+        let schema = Arc::new(Schema::new(vec![Field::new("x", data_type, true)]));
+        let mut table = Table::new(&schema, &[]);
+        files.iter().for_each(|file| table.add(file));
+        let FooterFacts { rows, mut columns } = table.finish();
+        (rows, columns.remove(0))
+    }
+
+    #[track_caller]
+    fn check(
+        data_type: DataType,
+        files: &[ParquetMetaData],
+        missing: Option<u64>,
+        bounds: Option<(i64, i64)>,
+    ) {
+        let (_, found) = facts(data_type.clone(), files);
+        let shown = |value: Option<ScalarValue>| {
+            value.map(|value| match value.cast_to(&DataType::Int64).unwrap() {
+                ScalarValue::Int64(Some(value)) => value,
+                other => panic!("{other:?}"),
+            })
+        };
+        assert!(found.min.iter().all(|min| min.data_type() == data_type));
+        assert_eq!((found.missing, shown(found.min).zip(shown(found.max))), (missing, bounds));
+    }
+
+    #[test]
+    fn a_row_group_without_statistics_leaves_no_bounds() {
+        let whole = file(&[integers(1, 1000), integers(1001, 2000)]);
+        check(DataType::Int64, std::slice::from_ref(&whole), Some(0), Some((1, 2000)));
+        let without = with_statistics(&whole, 1, None);
+        check(DataType::Int64, std::slice::from_ref(&without), None, None);
+        assert_eq!(facts(DataType::Int64, std::slice::from_ref(&without)).0, 2000);
+        // Nor has it in another file of the table.
+        check(DataType::Int64, &[without, whole.clone()], None, None);
+        check(DataType::Int64, &[whole.clone(), file(&[integers(-5, 3)])], Some(0), Some((-5, 2000)));
+    }
+
+    #[test]
+    fn missing_values_need_no_bounds_and_bounds_no_missing_values() {
+        let nulls = batch(Arc::new(Int64Array::from(vec![None::<i64>; 7])));
+        check(DataType::Int64, &[file(&[integers(1, 3), nulls.clone()])], Some(7), Some((1, 3)));
+        check(DataType::Int64, &[file(&[nulls])], Some(7), None);
+        let bounds_only = Statistics::int64(Some(1), Some(3), None, None, false);
+        let file = with_statistics(&file(&[integers(1, 3)]), 0, Some(bounds_only));
+        check(DataType::Int64, &[file], None, Some((1, 3)));
+    }
+
+    #[test]
+    fn files_of_other_schemas_are_read_as_the_table_is() {
+        let narrow = file(&[batch(Arc::new(Int32Array::from(vec![Some(-7), None, Some(9)])))]);
+        check(DataType::Int64, &[narrow.clone(), file(&[integers(1, 3)])], Some(1), Some((-7, 9)));
+        let other =
+            RecordBatch::try_from_iter([("y", Arc::new(Int64Array::from(vec![1, 2])) as ArrayRef)]).unwrap();
+        check(DataType::Int64, &[file(&[other]), narrow], Some(3), Some((-7, 9)));
+        let void = batch(Arc::new(NullArray::new(4)));
+        check(DataType::Int64, &[file(&[void]), file(&[integers(1, 3)])], Some(4), Some((1, 3)));
+    }
+
+    #[test]
+    fn what_proves_nothing_is_not_taken() {
+        let list = ListArray::from_iter_primitive::<Int64Type, _, _>([Some(vec![Some(1), None]), None]);
+        let list_type = list.data_type().clone();
+        let (rows, found) = facts(list_type, &[file(&[batch(Arc::new(list))])]);
+        assert_eq!((rows, found), (2, ColumnFacts { missing: None, min: None, max: None }));
+
+        let floats = file(&[batch(Arc::new(Float64Array::from(vec![1.0, 2.0])))]);
+        let nan = Statistics::double(Some(1.0), Some(f64::NAN), None, Some(0), false);
+        check(DataType::Float64, &[with_statistics(&floats, 0, Some(nan))], Some(0), None);
+        check(DataType::Float64, &[floats], Some(0), Some((1, 2)));
+
+        let unsigned = file(&[batch(Arc::new(UInt32Array::from(vec![1, u32::MAX])))]);
+        check(DataType::UInt32, std::slice::from_ref(&unsigned), Some(0), Some((1, i64::from(u32::MAX))));
+        let old = Statistics::int32(Some(-1), Some(1), None, Some(0), true);
+        check(DataType::UInt32, &[with_statistics(&unsigned, 0, Some(old))], Some(0), None);
+
+        let reversed = Statistics::int64(Some(9), Some(1), None, Some(0), false);
+        check(
+            DataType::Int64,
+            &[with_statistics(&file(&[integers(1, 9)]), 0, Some(reversed))],
+            Some(0),
+            None,
+        );
+
+        let texts = file(&[batch(Arc::new(StringArray::from(vec!["a", "b"])))]);
+        let cut = ValueStatistics::new(Some("a".into()), Some("c".into()), None, Some(0), false)
+            .with_max_is_exact(false);
+        let cut = with_statistics(&texts, 0, Some(Statistics::ByteArray(cut)));
+        let (_, found) = facts(DataType::Utf8, &[cut]);
+        assert_eq!((found.missing, found.max), (Some(0), None));
+    }
+}

@@ -1,0 +1,111 @@
+//! A query that has a physical plan: what it does, what it reads, and what makes it the same as another.
+
+use std::time::{Duration, SystemTime};
+
+use arrow::datatypes::SchemaRef;
+use datafusion::logical_expr::{LogicalPlan, WriteOp};
+
+use crate::{Fingerprints, PlanTexts, unoptimized::DataPlan};
+
+/// What a query does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum QueryKind {
+    /// Returns rows.
+    Select,
+    /// Writes files.
+    Copy {
+        /// Where to, as it was written.
+        target: String,
+        /// The file format, in lower case.
+        format: String,
+    },
+    /// Changes a table.
+    Dml {
+        /// The table, as it was written.
+        table: String,
+        /// `insert`, `update`, ...
+        operation: String,
+    },
+    /// Explains a plan, which is not executed.
+    Explain,
+}
+
+impl QueryKind {
+    pub(crate) fn of(plan: &LogicalPlan) -> Self {
+        match plan {
+            LogicalPlan::Copy(copy) => Self::Copy {
+                target: copy.output_url.clone(),
+                format: copy.file_type.get_ext().to_lowercase(),
+            },
+            LogicalPlan::Dml(dml) => Self::Dml {
+                table: dml.table_name.to_string(),
+                operation: match dml.op {
+                    WriteOp::Insert(_) => "insert".to_owned(),
+                    _ => dml.op.name().to_lowercase(),
+                },
+            },
+            LogicalPlan::Explain(_) => Self::Explain,
+            LogicalPlan::Analyze(analyze) => Self::of(&analyze.input),
+            _ => Self::Select,
+        }
+    }
+
+    /// `select`, `copy`, `insert`, ...
+    pub fn operation(&self) -> &str {
+        match self {
+            Self::Select => "select",
+            Self::Copy { .. } => "copy",
+            Self::Dml { operation, .. } => operation,
+            Self::Explain => "explain",
+        }
+    }
+
+    /// The table that it changes, as it was written.
+    pub fn target_table(&self) -> Option<&str> {
+        match self {
+            Self::Dml { table, .. } => Some(table),
+            _ => None,
+        }
+    }
+
+    /// Whether the query writes data and returns only their count.
+    pub fn is_write(&self) -> bool {
+        matches!(self, Self::Copy { .. } | Self::Dml { .. })
+    }
+}
+
+/// A query that has a physical plan.
+#[derive(Debug, Clone)]
+pub struct PlannedQuery {
+    /// Unique in the process, from 1. Executing a plan once more is a query of its own.
+    pub id: u64,
+    /// What it does; of an `EXPLAIN ANALYZE`, what the query that is analysed does.
+    pub kind: QueryKind,
+    /// Whether it is executed by an `EXPLAIN ANALYZE`, which returns measurements instead of its rows.
+    pub analyzed: bool,
+    /// The plan that was turned into a physical one.
+    pub optimized: LogicalPlan,
+    /// The columns of the data: what it returns, or what it writes.
+    pub schema: SchemaRef,
+    /// The tables that it reads, sorted, each once.
+    pub source_tables: Vec<String>,
+    /// What makes two queries the same.
+    pub fingerprints: Fingerprints,
+    /// The plans as texts, made before execution: a physical plan takes up data values while it runs.
+    pub texts: PlanTexts,
+    /// When physical planning started; when it was executed, for a plan that is executed once more.
+    pub planned_at: SystemTime,
+    /// How long physical planning took; nothing for a plan that is executed once more.
+    pub planning_time: Duration,
+    /// Partitions of the root.
+    pub partitions: usize,
+    pub(crate) data: DataPlan,
+}
+
+impl PlannedQuery {
+    /// Whether the rows that it returns or writes are those of a plan as the front end made it, from the same tables.
+    pub fn has_data_of(&self, plan: &LogicalPlan) -> bool {
+        self.data.is(plan)
+    }
+}

@@ -1,0 +1,125 @@
+//! The tables of scans, and the rows that they give.
+
+use daglight_plan_diagnostics::QueryReport;
+use datafusion::prelude::SessionContext;
+
+use crate::support::{only, run, session};
+
+async fn tables(ctx: &SessionContext, dir: &std::path::Path) {
+    run(ctx, "CREATE TABLE memory AS SELECT value AS x, value % 7 AS k FROM generate_series(1, 1000)").await;
+    run(ctx, "CREATE TABLE other AS SELECT * FROM memory WHERE x <= 200").await;
+    run(ctx, "CREATE TABLE empty (x BIGINT)").await;
+    run(ctx, "CREATE VIEW seen_through AS SELECT x + 1 AS y, k FROM memory WHERE k = 3").await;
+    for format in ["parquet", "csv", "json", "arrow"] {
+        let file = dir.join(format!("files.{format}"));
+        run(ctx, &format!("COPY (SELECT * FROM memory) TO '{}'", file.display())).await;
+        let options = if format == "csv" { " OPTIONS ('has_header' 'true')" } else { "" };
+        let stored = format!(
+            "CREATE EXTERNAL TABLE {format}_files STORED AS {format} LOCATION '{}'{options}",
+            file.display()
+        );
+        run(ctx, &stored).await;
+    }
+}
+
+fn scanned(report: &QueryReport) -> Vec<(Option<&str>, Option<u64>)> {
+    let scans = report.operators.iter().filter(|operator| operator.is_scan);
+    let mut scans: Vec<_> = scans.map(|scan| (scan.table.as_deref(), scan.output_rows)).collect();
+    scans.sort();
+    scans
+}
+
+#[tokio::test]
+async fn every_scan_has_its_table_and_its_rows() {
+    let (ctx, seen, _) = session();
+    let dir = tempfile::tempdir().unwrap();
+    tables(&ctx, dir.path()).await;
+    seen.reports();
+    let cases: [(&str, &[(&str, u64)]); 18] = [
+        ("SELECT * FROM memory", &[("memory", 1000)]),
+        ("SELECT k FROM memory WHERE x > 990", &[("memory", 1000)]),
+        ("SELECT k FROM memory LIMIT 10", &[("memory", 10)]),
+        ("SELECT * FROM seen_through", &[("memory", 1000)]),
+        ("SELECT * FROM empty", &[("empty", 0)]),
+        ("SELECT * FROM memory JOIN other USING (x)", &[("memory", 1000), ("other", 200)]),
+        ("SELECT * FROM memory a JOIN memory b ON a.x = b.k", &[("memory", 1000), ("memory", 1000)]),
+        ("SELECT x FROM memory UNION ALL SELECT x FROM other", &[("memory", 1000), ("other", 200)]),
+        ("SELECT x FROM memory WHERE x IN (SELECT x FROM other)", &[("memory", 1000), ("other", 200)]),
+        (
+            "SELECT x FROM memory WHERE x < (SELECT max(x) FROM parquet_files WHERE k = 1)",
+            &[("memory", 1000), ("parquet_files", 1000)],
+        ),
+        (
+            "SELECT * FROM parquet_files JOIN csv_files USING (x)",
+            &[("csv_files", 1000), ("parquet_files", 1000)],
+        ),
+        ("SELECT sum(x) FROM json_files", &[("json_files", 1000)]),
+        ("SELECT sum(x) FROM arrow_files", &[("arrow_files", 1000)]),
+        ("SELECT * FROM generate_series(1, 50)", &[("generate_series()", 50)]),
+        ("SELECT * FROM memory, (VALUES (1), (2)) AS v(c)", &[("memory", 1000)]),
+        ("SELECT * FROM (VALUES (1), (2)) AS v(x)", &[]),
+        ("SELECT 1", &[]),
+        ("SELECT count(*) FROM memory", &[]),
+    ];
+    for (sql, expected) in cases {
+        run(&ctx, sql).await;
+        let report = only(&seen);
+        let expected: Vec<_> = expected.iter().map(|(table, rows)| (Some(*table), Some(*rows))).collect();
+        assert_eq!(scanned(&report), expected, "{sql}");
+        assert_eq!(report.rows_read, Some(expected.iter().filter_map(|scan| scan.1).sum()), "{sql}");
+    }
+}
+
+#[tokio::test]
+async fn a_recursive_query_counts_what_each_round_reads() {
+    let (ctx, seen, _) = session();
+    run(&ctx, "CREATE TABLE edges AS SELECT value AS a, value + 1 AS b FROM generate_series(1, 10)").await;
+    seen.reports();
+    let sql = "WITH RECURSIVE walk AS (SELECT 1 AS n UNION ALL SELECT b FROM walk JOIN edges ON a = n) SELECT * FROM walk";
+    assert_eq!(run(&ctx, sql).await, 11);
+    let report = only(&seen);
+    // Ten rounds find an edge, the last one finds none.
+    assert_eq!(scanned(&report), [(Some("edges"), Some(110))]);
+}
+
+#[tokio::test]
+async fn times_are_said_per_partition() {
+    let (ctx, seen, _) = session();
+    run(&ctx, "SELECT value % 3 AS k, count(*) FROM generate_series(1, 100000) GROUP BY k").await;
+    let report = only(&seen);
+    let aggregates: Vec<_> =
+        report.operators.iter().filter(|operator| operator.name == "AggregateExec").collect();
+    assert!(aggregates.iter().any(|operator| operator.partitions == 2), "{aggregates:?}");
+    for operator in &report.operators {
+        assert!(operator.busy_per_partition() <= report.wall_time, "{operator:?} in {:?}", report.wall_time);
+    }
+}
+
+#[tokio::test]
+async fn an_analysed_query_is_seen_like_any_other() {
+    let (ctx, seen, _) = session();
+    let dir = tempfile::tempdir().unwrap();
+    tables(&ctx, dir.path()).await;
+    seen.reports();
+    seen.tapped_rows();
+    let select = "SELECT k, count(*) AS n FROM memory GROUP BY k";
+    run(&ctx, select).await;
+    let plain = only(&seen);
+    seen.tapped_rows();
+    run(&ctx, &format!("EXPLAIN ANALYZE {select}")).await;
+    let analyzed = only(&seen);
+    assert!(analyzed.query.analyzed && !plain.query.analyzed);
+    assert_eq!((analyzed.rows, analyzed.rows_read, seen.tapped_rows()), (Some(7), Some(1000), 7));
+    assert_eq!(analyzed.query.fingerprints.plan_hash, plain.query.fingerprints.plan_hash);
+    assert_eq!(analyzed.query.schema, plain.query.schema);
+
+    let target = dir.path().join("analysed.csv");
+    let copy = format!("EXPLAIN ANALYZE COPY (SELECT * FROM memory) TO '{}'", target.display());
+    run(&ctx, &copy).await;
+    let written = only(&seen);
+    assert!(written.query.kind.is_write() && target.exists());
+    assert_eq!((written.rows, seen.tapped_rows()), (Some(1000), 1000));
+    run(&ctx, "EXPLAIN SELECT * FROM memory").await;
+    run(&ctx, "EXPLAIN VERBOSE SELECT * FROM memory").await;
+    assert!(seen.reports().is_empty());
+}

@@ -1,0 +1,81 @@
+//! A session whose queries are recorded.
+
+use std::sync::{Arc, Mutex};
+
+use arrow::{array::RecordBatch, datatypes::SchemaRef};
+use daglight_plan_diagnostics::{
+    DataTap, LiveQueries, Observation, PartitionTap, PlannedQuery, QueryKind, QueryListener, QueryObserver,
+    QueryReport, instrument,
+};
+use datafusion::{
+    execution::session_state::SessionStateBuilder,
+    prelude::{SessionConfig, SessionContext},
+};
+
+#[derive(Debug, Default)]
+pub(crate) struct Recorder {
+    reports: Mutex<Vec<QueryReport>>,
+    tapped_rows: Mutex<usize>,
+}
+
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Shared(Arc<Recorder>);
+
+impl QueryObserver for Shared {
+    fn planned(&self, query: &Arc<PlannedQuery>) -> Option<Observation> {
+        if query.kind == QueryKind::Explain {
+            return None;
+        }
+        Some(Observation { listener: Arc::new(self.clone()), tap: Some(Arc::new(self.clone())) })
+    }
+}
+
+impl QueryListener for Shared {
+    fn ended(&self, report: QueryReport) {
+        self.0.reports.lock().unwrap().push(report);
+    }
+}
+
+impl DataTap for Shared {
+    fn open(&self, _schema: &SchemaRef, _partition: usize) -> Box<dyn PartitionTap> {
+        Box::new(self.clone())
+    }
+}
+
+impl PartitionTap for Shared {
+    fn batch(&mut self, batch: &RecordBatch) {
+        *self.0.tapped_rows.lock().unwrap() += batch.num_rows();
+    }
+}
+
+impl Shared {
+    pub(crate) fn reports(&self) -> Vec<QueryReport> {
+        std::mem::take(&mut *self.0.reports.lock().unwrap())
+    }
+
+    pub(crate) fn tapped_rows(&self) -> usize {
+        std::mem::take(&mut *self.0.tapped_rows.lock().unwrap())
+    }
+}
+
+pub(crate) fn session() -> (SessionContext, Shared, LiveQueries) {
+    let seen = Shared::default();
+    let live = LiveQueries::new();
+    let builder = SessionStateBuilder::new_with_default_features()
+        .with_config(SessionConfig::new().with_target_partitions(2));
+    let state = instrument(builder, Arc::new(seen.clone()), live.clone()).build();
+    (SessionContext::new_with_state(state), seen, live)
+}
+
+pub(crate) async fn run(ctx: &SessionContext, sql: &str) -> usize {
+    let batches = ctx.sql(sql).await.unwrap().collect().await.unwrap();
+    batches.iter().map(RecordBatch::num_rows).sum()
+}
+
+/// Runs one statement and gives the only report of it.
+#[track_caller]
+pub(crate) fn only(seen: &Shared) -> QueryReport {
+    let mut reports = seen.reports();
+    assert_eq!(reports.len(), 1, "{reports:?}");
+    reports.remove(0)
+}

@@ -1,0 +1,199 @@
+//! The rows of writes: those that the sink says it has written.
+
+use std::{fmt, sync::Arc};
+
+use arrow::{
+    array::{ArrayRef, RecordBatch, UInt64Array},
+    datatypes::{DataType, Field, Schema, SchemaRef},
+};
+use async_trait::async_trait;
+use daglight_plan_diagnostics::QueryOutcome;
+use datafusion::{
+    catalog::{Session, TableProvider},
+    datasource::TableType,
+    error::{DataFusionError, Result},
+    execution::{SendableRecordBatchStream, TaskContext},
+    logical_expr::{Expr, dml::InsertOp},
+    physical_expr::EquivalenceProperties,
+    physical_plan::{
+        DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties, execute_stream,
+        execution_plan::{Boundedness, EmissionType},
+        stream::RecordBatchStreamAdapter,
+    },
+};
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+
+use crate::support::{only, run, session};
+
+#[tokio::test]
+async fn every_format_counts_the_rows_that_it_writes() {
+    let (ctx, seen, _) = session();
+    let dir = tempfile::tempdir().unwrap();
+    for format in ["parquet", "csv", "json", "arrow"] {
+        let target = dir.path().join(format!("out.{format}"));
+        run(&ctx, &format!("COPY (SELECT value FROM generate_series(1, 5000)) TO '{}'", target.display()))
+            .await;
+        let report = only(&seen);
+        assert_eq!(
+            (report.rows, seen.tapped_rows(), report.rows_read),
+            (Some(5000), 5000, Some(5000)),
+            "{format}"
+        );
+        // Only the sink of Parquet says how many bytes it has written; those in memory are not bytes written.
+        assert_eq!(report.bytes_written.is_some(), format == "parquet", "{format}");
+        assert_eq!(report.bytes_returned, None, "{format}");
+    }
+}
+
+#[tokio::test]
+async fn changes_of_tables_count_the_rows_that_they_change() {
+    let (ctx, seen, _) = session();
+    run(&ctx, "CREATE TABLE t AS SELECT value AS x FROM generate_series(1, 100)").await;
+    seen.reports();
+    seen.tapped_rows();
+    for (sql, rows, tapped, read) in [
+        ("INSERT INTO t SELECT value FROM generate_series(101, 1000)", 900, 900, Some(900)),
+        ("INSERT INTO t VALUES (1), (2), (3)", 3, 3, Some(0)),
+        ("INSERT INTO t SELECT x FROM t WHERE x > 990", 10, 10, Some(1003)),
+        ("INSERT INTO t SELECT x FROM t WHERE x < 0", 0, 0, Some(1013)),
+        ("UPDATE t SET x = 0 WHERE x > 500", 510, 0, None),
+        ("DELETE FROM t WHERE x = 0", 510, 0, None),
+    ] {
+        run(&ctx, sql).await;
+        let report = only(&seen);
+        assert_eq!((report.rows, seen.tapped_rows(), report.rows_read), (Some(rows), tapped, read), "{sql}");
+    }
+}
+
+#[tokio::test]
+async fn a_sink_of_a_program_is_asked_for_its_count_and_its_count_is_no_data() {
+    let (ctx, seen, _) = session();
+    for (name, counts) in [("counting", true), ("silent", false)] {
+        ctx.register_table(name, Arc::new(Store { counts })).unwrap();
+        run(&ctx, &format!("INSERT INTO {name} SELECT value FROM generate_series(1, 300)")).await;
+        let report = only(&seen);
+        assert_eq!((report.rows, seen.tapped_rows()), (counts.then_some(300), 0), "{name}");
+        assert_eq!(report.query.schema.field(0).name(), "x");
+    }
+}
+
+#[tokio::test]
+async fn a_write_that_fails_has_no_rows() {
+    let (ctx, seen, _) = session();
+    run(&ctx, "CREATE TABLE t (x BIGINT)").await;
+    seen.reports();
+    let failing = "INSERT INTO t SELECT 1 / (value - 5000) FROM generate_series(1, 10000)";
+    ctx.sql(failing).await.unwrap().collect().await.unwrap_err();
+    let report = only(&seen);
+    assert!(matches!(report.outcome, QueryOutcome::Failed { .. }));
+    assert_eq!(report.rows, None);
+}
+
+/// A table whose rows go nowhere, written by an operator of its own.
+#[derive(Debug)]
+struct Store {
+    counts: bool,
+}
+
+#[async_trait]
+impl TableProvider for Store {
+    fn schema(&self) -> SchemaRef {
+        Arc::new(Schema::new(vec![Field::new("x", DataType::Int64, true)]))
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    async fn scan(
+        &self,
+        _: &dyn Session,
+        _: Option<&Vec<usize>>,
+        _: &[Expr],
+        _: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        Err(DataFusionError::NotImplemented("it keeps no rows".into()))
+    }
+
+    async fn insert_into(
+        &self,
+        _: &dyn Session,
+        input: Arc<dyn ExecutionPlan>,
+        _: InsertOp,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        Ok(Arc::new(StoreExec::new(input, self.counts)))
+    }
+}
+
+#[derive(Debug, Clone)]
+struct StoreExec {
+    input: Arc<dyn ExecutionPlan>,
+    counts: bool,
+    properties: Arc<PlanProperties>,
+}
+
+impl StoreExec {
+    fn new(input: Arc<dyn ExecutionPlan>, counts: bool) -> Self {
+        let data_type = if counts { DataType::UInt64 } else { DataType::Utf8 };
+        let schema = Arc::new(Schema::new(vec![Field::new("count", data_type, false)]));
+        let properties = PlanProperties::new(
+            EquivalenceProperties::new(schema),
+            Partitioning::UnknownPartitioning(1),
+            EmissionType::Final,
+            Boundedness::Bounded,
+        );
+        Self { input, counts, properties: Arc::new(properties) }
+    }
+}
+
+impl DisplayAs for StoreExec {
+    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("StoreExec")
+    }
+}
+
+impl ExecutionPlan for StoreExec {
+    fn name(&self) -> &str {
+        "StoreExec"
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        &self.properties
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        vec![&self.input]
+    }
+
+    fn apply_expressions(
+        &self,
+        _: &mut dyn FnMut(
+            &Arc<dyn datafusion::physical_expr::PhysicalExpr>,
+        ) -> Result<datafusion::common::tree_node::TreeNodeRecursion>,
+    ) -> Result<datafusion::common::tree_node::TreeNodeRecursion> {
+        Ok(datafusion::common::tree_node::TreeNodeRecursion::Continue)
+    }
+
+    fn with_new_children(
+        self: Arc<Self>,
+        children: Vec<Arc<dyn ExecutionPlan>>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        Ok(Arc::new(Self::new(Arc::clone(&children[0]), self.counts)))
+    }
+
+    fn execute(&self, _: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+        let input = execute_stream(Arc::clone(&self.input), context)?;
+        let counts = self.counts;
+        let schema = self.schema();
+        let result = async move {
+            let rows: usize =
+                input.map_ok(|batch| batch.num_rows()).try_fold(0, async |a, b| Ok(a + b)).await?;
+            let column: ArrayRef = match counts {
+                true => Arc::new(UInt64Array::from(vec![rows as u64])),
+                false => Arc::new(arrow::array::StringArray::from(vec!["done"])),
+            };
+            Ok(RecordBatch::try_from_iter([("count", column)])?)
+        };
+        Ok(Box::pin(RecordBatchStreamAdapter::new(schema, stream::once(result).boxed())))
+    }
+}
