@@ -100,6 +100,17 @@ impl Page {
         }
     }
 
+    /// Clicks what has this text.
+    ///
+    /// # Panics
+    /// When nothing has it.
+    #[track_caller]
+    pub fn click(&self, text: &str) {
+        let path = format!("//*[normalize-space(text())='{text}']");
+        let found = self.run(self.client.wait().at_most(PATIENCE).for_element(Locator::XPath(&path)));
+        self.run(found.click());
+    }
+
     /// Everything that the page shows as text.
     #[track_caller]
     pub fn text(&self) -> String {

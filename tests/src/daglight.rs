@@ -123,6 +123,12 @@ impl Daglight {
         self.through("/bin/sh", &["-c", &set, "sh"])
     }
 
+    /// Started to ignore a signal, as `nohup` does with HUP.
+    #[must_use]
+    pub fn ignoring(self, signal: &str) -> Self {
+        self.through("env", &[&format!("--ignore-signal={signal}")])
+    }
+
     /// Has another program become this one.
     #[must_use]
     pub fn through(self, program: &str, arguments: &[&str]) -> Self {

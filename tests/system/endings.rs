@@ -20,6 +20,14 @@ CREATE TABLE risk AS SELECT sum(a.value * b.value) AS risk FROM orders
     CROSS JOIN generate_series(1, 10000000) a CROSS JOIN generate_series(1, 10000000) b;
 ";
 
+/// A node that keeps every thread of the runtime computing for longer than a test, without giving way.
+const SPINNING: &str = "\
+-- node: orders
+CREATE TABLE orders AS SELECT value AS id FROM generate_series(1, 60000);
+-- node: risk
+SELECT count(*) AS risk FROM orders a CROSS JOIN orders b CROSS JOIN orders c WHERE a.id + b.id + c.id > 5;
+";
+
 /// How long a program takes to end beyond the time of its flush, on a busy machine.
 const GRACE: Duration = Duration::from_secs(20);
 
@@ -29,6 +37,8 @@ enum Program {
     Sample(&'static str),
     /// The `daglight` program with a script whose second node does not end.
     Script,
+    /// The same with a script that keeps all threads computing.
+    SpinningScript,
 }
 
 impl Program {
@@ -38,6 +48,8 @@ impl Program {
                 Daglight::program(Path::new(env!("CARGO_BIN_EXE_ending-run")), checkout, [ending])
             }
             Self::Script => Daglight::run(checkout, &checkout.pipeline("endless.sql", ENDLESS)),
+            Self::SpinningScript => Daglight::run(checkout, &checkout.pipeline("spinning.sql", SPINNING))
+                .env("TOKIO_WORKER_THREADS", "1"),
         };
         daglight
             .tracked_in(project)
@@ -70,7 +82,10 @@ fn sync(checkout: &Checkout, project: &Project) -> String {
 
 /// How a run ended, as it is to be seen everywhere.
 struct Ended {
+    /// On the server.
     status: &'static str,
+    /// In the bundle.
+    recorded: &'static str,
     /// What is said of the run.
     reason: &'static str,
     /// How the second node ended, where it ran, and what is said of it.
@@ -93,16 +108,24 @@ impl Ended {
     fn check_bundle(&self, bundle: &Path) {
         let manifest = fs::read(bundle.join("manifest.json")).expect("a manifest");
         let manifest: Value = serde_json::from_slice(&manifest).expect("JSON");
-        assert_eq!(manifest["status"], self.status.to_lowercase(), "{manifest:#}");
-        assert!(manifest["error"].as_str().unwrap_or_default().contains(self.reason), "{manifest:#}");
+        assert_eq!(manifest["status"], self.recorded, "{manifest:#}");
+        let error = manifest["error"].as_str().unwrap_or_default().to_lowercase();
+        assert!(error.contains(self.reason), "{manifest:#}");
         assert!(manifest["ended_at"].is_string(), "{manifest:#}");
         let succeeded = |node: usize| manifest["nodes"][node]["status"] == "success";
         assert_eq!((succeeded(0), succeeded(1)), (true, self.status == "SUCCESS"), "{manifest:#}");
         let account = &manifest["delivery"]["tracker"];
         assert_eq!((&account["waiting"], &account["dropped"]), (&json!(0), &json!({})), "{account}");
         assert_eq!(account["delivered"], account["produced"], "{account}");
-        for report in ["run_diagnostics_report.json", "run_diagnostics_report.html"] {
-            assert!(bundle.join(report).exists(), "{report}");
+        assert!(bundle.join("run_diagnostics_report.html").exists());
+        let report = fs::read(bundle.join("run_diagnostics_report.json")).expect("a report");
+        let report: Value = serde_json::from_slice(&report).expect("JSON");
+        assert_eq!(report["status"], self.recorded, "{report:#}");
+        if self.recorded == "interrupted" {
+            let first = report["headline"][0]["text"].as_str().unwrap_or_default().to_lowercase();
+            assert!(first.contains(self.reason) && first.contains("while risk ran"), "{first}");
+            assert_eq!(manifest["nodes"][1]["status"], "interrupted", "{manifest:#}");
+            assert!(manifest["nodes"][1]["duration_ms"].as_f64().is_some(), "{manifest:#}");
         }
     }
 
@@ -125,6 +148,9 @@ impl Ended {
         let [run] = &runs[..] else { panic!("{} runs", runs.len()) };
         assert_eq!(run["run_status"], self.status, "{run:#}");
         assert!(run["run_end_time"].is_string(), "{run:#}");
+        if self.status == "FAILURE" {
+            assert!(run["tags"]["error"].to_string().to_lowercase().contains(self.reason), "{run:#}");
+        }
         let run = hamilton.run(&run["id"]);
         let nodes = run["node_runs"].as_array().expect("a list");
         let node = |name: &str| nodes.iter().find(|node| node["node_name"] == name);
@@ -156,45 +182,169 @@ fn check(program: &Program, signal: Option<&str>, code: i32, ended: &Ended) -> F
 
 #[test]
 fn a_run_that_finishes() {
-    let ended = Ended { status: "SUCCESS", reason: "", risk: Some(("SUCCESS", "")) };
+    let ended = Ended { status: "SUCCESS", recorded: "success", reason: "", risk: Some(("SUCCESS", "")) };
     check(&Program::Sample("finish"), None, 0, &ended);
 }
 
 #[test]
 fn a_panic_in_a_node() {
-    let ended =
-        Ended { status: "FAILURE", reason: "risk", risk: Some(("FAILURE", "the node's code panicked")) };
+    let ended = failed("risk", Some("out of luck"));
     let finished = check(&Program::Sample("panic"), None, 101, &ended);
     assert!(finished.stderr.contains("out of luck"), "the panic is still said: {}", finished.stderr);
 }
 
 #[test]
 fn an_error_that_the_program_returns_with() {
-    let ended = Ended { status: "FAILURE", reason: "risk", risk: Some(("FAILURE", "out of luck")) };
+    let ended = failed("risk", Some("out of luck"));
     check(&Program::Sample("error"), None, 1, &ended);
 }
 
 #[test]
 fn a_drop_without_finish() {
-    let ended = Ended { status: "FAILURE", reason: "dropped unfinished", risk: None };
+    let ended = failed("dropped unfinished", None);
     check(&Program::Sample("drop"), None, 0, &ended);
+}
+
+fn failed(reason: &'static str, risk: Option<&'static str>) -> Ended {
+    Ended { status: "FAILURE", recorded: "failure", reason, risk: risk.map(|error| ("FAILURE", error)) }
+}
+
+/// The signals that tell a process to end, the exit codes for them, and what is said of the run.
+const SIGNALS: [(&str, i32, &str); 3] = [
+    ("INT", 130, "interrupted by ctrl-c (sigint)"),
+    ("TERM", 143, "interrupted by sigterm"),
+    ("HUP", 129, "interrupted by sighup"),
+];
+
+#[track_caller]
+fn check_interrupted(program: &Program, (signal, code, reason): (&str, i32, &'static str)) -> Finished {
+    let interrupted = |reason| Ended {
+        status: "FAILURE",
+        recorded: "interrupted",
+        reason,
+        risk: Some(("FAILURE", "interrupted by")),
+    };
+    let finished = check(program, Some(signal), code, &interrupted(reason));
+    assert!(
+        finished.stderr.contains("interrupted, ending the run; again to stop now"),
+        "{}",
+        finished.stderr
+    );
+    finished
 }
 
 #[test]
 fn a_signal_to_a_program_that_waits_for_it() {
-    for (signal, reason) in [("INT", "interrupted by ctrl-c"), ("TERM", "interrupted by SIGTERM")] {
-        let ended = Ended { status: "FAILURE", reason, risk: Some(("FAILURE", "dropped before its end")) };
-        check(&Program::Sample("interrupted"), Some(signal), 130, &ended);
+    for signal in SIGNALS {
+        check_interrupted(&Program::Sample("interrupted"), signal);
     }
+}
+
+/// Neither its work nor anything else on the only thread of its runtime sees the signal.
+#[test]
+fn a_signal_to_a_program_whose_only_thread_computes() {
+    for signal in [SIGNALS[0], SIGNALS[1]] {
+        check_interrupted(&Program::Sample("spinning"), signal);
+    }
+    check_interrupted(&Program::Sample("spinning-at-the-end"), SIGNALS[1]);
 }
 
 #[test]
 fn a_signal_to_daglight_run() {
-    for (signal, reason) in [("INT", "interrupted by ctrl-c"), ("TERM", "interrupted by SIGTERM")] {
-        let ended = Ended { status: "FAILURE", reason, risk: Some(("FAILURE", "dropped before its end")) };
-        let finished = check(&Program::Script, Some(signal), 130, &ended);
-        assert!(finished.stdout.contains(r#""status": "failure""#), "{}", finished.stdout);
+    for (program, signal) in [
+        (Program::Script, SIGNALS[2]),
+        (Program::SpinningScript, SIGNALS[0]),
+        (Program::SpinningScript, SIGNALS[1]),
+    ] {
+        let finished = check_interrupted(&program, signal);
+        let report: Value = serde_json::from_str(&finished.stdout).expect("one JSON document");
+        assert_eq!((&report["status"], &report["error"]["node"]), (&json!("interrupted"), &json!("risk")));
+        let message = report["error"]["message"].as_str().unwrap_or_default().to_lowercase();
+        assert!(message.contains(signal.2) && message.contains("while risk ran"), "{message}");
     }
+}
+
+/// Without a tracker there is no outbox to wait in.
+#[test]
+fn a_signal_to_daglight_run_without_a_tracker() {
+    let checkout = Checkout::new();
+    let pipeline = checkout.pipeline("spinning.sql", SPINNING);
+    let running = Daglight::new(&checkout, ["run", "--output-dir", "out"])
+        .args([&pipeline])
+        .env("TOKIO_WORKER_THREADS", "1")
+        .env("HAMILTON_TRACKER_ENABLED", "false")
+        .start();
+    wait_for(&running, &checkout, "otel_traces.open.json", r#""stringValue":"risk""#);
+    running.signal("TERM");
+    let finished = running.finish().ended_with(143);
+    assert!(finished.stderr.contains("INTERRUPTED by SIGTERM"), "{}", finished.stderr);
+    assert!(finished.stderr.contains("1 interrupted"), "{}", finished.stderr);
+    let status = Daglight::new(&checkout, ["status", "out", "--json"]).finish().report(0);
+    assert_eq!(status[0]["status"], "interrupted", "{status:#}");
+}
+
+/// The end of an interrupted run waits for a server that does not answer, for longer than a test may take. A second signal
+/// ends the process, and the bundle says all the same how the run ended.
+#[test]
+fn a_second_signal_ends_the_process_at_once() {
+    let hamilton = Hamilton::take();
+    for (program, first, second, code) in
+        [(Program::SpinningScript, "INT", "INT", 130), (Program::Sample("spinning"), "INT", "TERM", 143)]
+    {
+        let checkout = Checkout::new();
+        let project = hamilton.project(&checkout.path().display().to_string());
+        let proxy = Proxy::start(hamilton.url());
+        proxy.spoil("", u32::MAX, Fault::Hang);
+        let running = program.start(&checkout, &project, 3_600).env("HAMILTON_API_URL", proxy.url()).start();
+        wait_for_risk(&running, &checkout);
+        running.signal(first);
+        wait_for(&running, &checkout, "manifest.json", r#""status": "interrupted""#);
+        running.signal(second);
+        running.finish().ended_with(code);
+        sync(&checkout, &project);
+        let runs = hamilton.runs(&project);
+        assert_eq!((runs.len(), &runs[0]["run_status"]), (1, &json!("FAILURE")), "{runs:#?}");
+        let manifest = fs::read_to_string(bundle(&checkout).expect("a bundle").join("manifest.json"));
+        assert!(manifest.expect("a manifest").contains(r#""status": "interrupted""#));
+    }
+}
+
+/// A run that is over, and waits for a server that does not answer, is not made a failure by a signal: it waits no longer.
+#[test]
+fn a_signal_at_the_end_of_a_run_makes_it_wait_no_longer() {
+    let (checkout, hamilton) = (Checkout::new(), Hamilton::take());
+    let project = hamilton.project(&checkout.path().display().to_string());
+    let proxy = Proxy::start(hamilton.url());
+    proxy.spoil("", u32::MAX, Fault::Hang);
+    let pipeline =
+        checkout.pipeline("short.sql", "-- node: orders\nCREATE TABLE orders AS SELECT 1 AS id;\n");
+    let running = Daglight::run(&checkout, &pipeline)
+        .tracked_in(&project)
+        .env("DAGLIGHT_FLUSH_SECONDS", "3600")
+        .env("HAMILTON_API_URL", proxy.url())
+        .start();
+    wait_for(&running, &checkout, "manifest.json", r#""status": "success""#);
+    running.signal("INT");
+    let finished = running.finish();
+    assert!(finished.stderr.contains("waits for servers no longer"), "{}", finished.stderr);
+    let report = finished.report(0);
+    assert_eq!((&report["status"], &report["error"]), (&json!("success"), &Value::Null));
+    assert!(report["ledger"]["tracker"]["waiting"].as_u64().is_some_and(|waiting| waiting > 0), "{report:#}");
+    sync(&checkout, &project);
+    assert_eq!(hamilton.runs(&project)[0]["run_status"], "SUCCESS");
+}
+
+/// What a process was started to ignore, as `nohup` does, does not end its run.
+#[test]
+fn a_signal_that_is_ignored_stays_ignored() {
+    let checkout = Checkout::new();
+    let pipeline = checkout.pipeline("endless.sql", ENDLESS);
+    let running = Daglight::run(&checkout, &pipeline).ignoring("HUP").start();
+    wait_for_risk(&running, &checkout);
+    running.signal("HUP");
+    running.signal("TERM");
+    let report = running.finish().report(143);
+    assert!(report["error"]["message"].as_str().unwrap_or_default().contains("SIGTERM"), "{report:#}");
 }
 
 #[test]
@@ -210,8 +360,7 @@ fn a_signal_to_a_program_that_is_not_prepared_for_it() {
         assert_eq!(running.finish().code, None, "the signal ends it");
         let said = sync(&checkout, &project);
         assert!(said.contains("closed as FAILURE"), "{said}");
-        let ended =
-            Ended { status: "FAILURE", reason: "process ended", risk: Some(("FAILURE", "process ended")) };
+        let ended = failed("process ended", Some("process ended"));
         ended.check(&hamilton, &project, &checkout);
     }
 }
@@ -232,7 +381,7 @@ fn a_kill_while_the_run_finishes() {
     let said = Daglight::new(&checkout, ["status", "out"]).finish().ended_with(0).stdout;
     assert!(said.contains("success"), "{said}");
     sync(&checkout, &project);
-    let ended = Ended { status: "SUCCESS", reason: "", risk: Some(("SUCCESS", "")) };
+    let ended = Ended { status: "SUCCESS", recorded: "success", reason: "", risk: Some(("SUCCESS", "")) };
     ended.check(&hamilton, &project, &checkout);
 }
 
@@ -268,7 +417,8 @@ fn every_end_is_bounded_and_keeps_what_it_cannot_deliver() {
         (Program::Sample("error"), None, 1),
         (Program::Sample("drop"), None, 0),
         (Program::Sample("interrupted"), Some("INT"), 130),
-        (Program::Script, Some("TERM"), 130),
+        (Program::Sample("spinning"), Some("TERM"), 143),
+        (Program::Script, Some("TERM"), 143),
     ] {
         let checkout = Checkout::new();
         let project = hamilton.project(&checkout.path().display().to_string());

@@ -1,6 +1,6 @@
 //! Pipelines that fail while they run.
 
-use daglight_system_tests::{Checkout, Daglight, Hamilton};
+use daglight_system_tests::{Checkout, Daglight, Hamilton, Page};
 use serde_json::{Value, json};
 
 use crate::pipelines::FAILING;
@@ -40,5 +40,16 @@ fn a_node_that_fails_fails_the_run_and_what_depends_on_it_does_not_run() {
         .collect();
     assert_eq!(error.len(), 1, "{failed:#}");
     assert!(error[0]["value"]["stack_trace"].to_string().contains("three"), "{}", error[0]);
+    assert_eq!(failed["attributes"][0]["name"], "stack_trace", "the page shows no other one: {failed:#}");
+    assert!(run["tags"]["error"].to_string().contains("node numbers: "), "{run:#}");
+
+    let page = Page::logged_in(hamilton.url());
+    let link = report["links"]["hamilton_run"].as_str().expect("a link");
+    page.open(&format!("{link}/task/numbers"));
+    page.click("Errors");
+    page.shows(&["three"]);
+    page.screenshot("errors");
+    page.open(link);
+    page.shows(&["error", "node numbers"]);
     assert_ne!(task("doubled").map(|task| &task["status"]), Some(&json!("SUCCESS")));
 }

@@ -11,6 +11,7 @@ mod failing;
 mod faults;
 mod full_disk;
 mod inputs;
+mod json_errors;
 mod killed;
 mod late;
 mod markers;

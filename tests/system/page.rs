@@ -16,6 +16,9 @@ fn the_pages_show_the_run_its_tasks_and_its_dag() {
     page.open(link("hamilton_run"));
     page.shows(&["customer", "orders", "segment_orders", "yearly_sales", "yearly_file", "best_year"]);
     page.screenshot("run");
+    page.click("Run Parameters");
+    page.shows(&["$segment", "BUILDING"]);
+    page.screenshot("parameters");
 
     page.open(&format!("{}/task/yearly_sales", link("hamilton_run")));
     page.shows(&["yearly_sales", "sales", "orders"]);

@@ -181,6 +181,7 @@ impl Parts<'_> {
             nodes: nodes.len() as u64,
             nodes_succeeded: with_status(&nodes, NodeStatus::Success),
             nodes_failed: with_status(&nodes, NodeStatus::Failure),
+            nodes_interrupted: with_status(&nodes, NodeStatus::Interrupted),
             nodes_unfinished: with_status(&nodes, NodeStatus::Unfinished),
             nodes_not_run: with_status(&nodes, NodeStatus::NotRun),
             queries: signals.query_count.max(planned_totals.queries),
@@ -237,10 +238,11 @@ impl Parts<'_> {
         match (self.manifest.as_ref().map(|manifest| manifest.status), &self.signals.root) {
             (Some(RunStatus::Success), _) => ReportStatus::Success,
             (Some(RunStatus::Failure), _) => ReportStatus::Failure,
+            (Some(RunStatus::Interrupted), _) => ReportStatus::Interrupted,
             (_, Some(root)) if root.failed => ReportStatus::Failure,
             (None, Some(_)) => ReportStatus::Success,
             (running, None | Some(_)) => match self.evidence.as_ref().map(ProcessEvidence::is_alive) {
-                Some(Liveness::Gone) => ReportStatus::Interrupted,
+                Some(Liveness::Gone) => ReportStatus::ProcessEnded,
                 _ if running.is_some() => ReportStatus::Running,
                 _ => ReportStatus::Unknown,
             },
@@ -274,7 +276,7 @@ impl Parts<'_> {
         });
         // The tracker's events of a run that was killed are in its outbox, counted or not.
         let tracker_waits = tracker.as_ref().is_some_and(|account| account.ledger.waiting > 0)
-            || (status == ReportStatus::Interrupted && manifest.tracking != Tracking::Off);
+            || (status == ReportStatus::ProcessEnded && manifest.tracking != Tracking::Off);
         let backend_missed = manifest.delivery.signals.iter().any(|account| {
             account.destination != "bundle" && account.ledger.waiting + account.ledger.dropped_total() > 0
         });
@@ -505,6 +507,24 @@ mod tests {
     }
 
     #[test]
+    fn a_run_that_was_told_to_end_says_so_first() {
+        let run = Run::new().manifest(|manifest| {
+            manifest.status = RunStatus::Interrupted;
+            manifest.error =
+                Some("interrupted by ctrl-c (SIGINT) after 100 ms, while lines ran (40 ms)".into());
+            manifest.nodes[1].status = NodeStatus::Interrupted;
+            manifest.nodes[1].error = Some("interrupted by ctrl-c (SIGINT) after 40 ms".into());
+        });
+        let report = run.report();
+        assert_eq!((report.status, report.totals.nodes_interrupted), (ReportStatus::Interrupted, 1));
+        check_headline(
+            &report,
+            &["Interrupted by ctrl-c (SIGINT) after 100 ms, while lines ran (40 ms): \
+               3 nodes (2 succeeded, 1 interrupted)"],
+        );
+    }
+
+    #[test]
     fn what_waits_is_said_with_the_command_that_delivers_it() {
         let run = Run::new().manifest(|manifest| {
             let dropped = [("refused by the server".to_owned(), 1)].into();
@@ -565,7 +585,7 @@ mod tests {
             spans().trim_end().rsplit_once('\n').map(|(before, root)| format!("{before}\n{}", &root[..40]));
         fs::write(run.bundle.traces(), cut.unwrap()).unwrap();
         let report = run.report();
-        assert_eq!(report.status, ReportStatus::Interrupted);
+        assert_eq!(report.status, ReportStatus::ProcessEnded);
         let statuses: Vec<_> = report.nodes.iter().map(|node| (node.name.as_str(), node.status)).collect();
         assert_eq!(
             statuses,
@@ -576,7 +596,10 @@ mod tests {
             ]
         );
         assert_eq!(report.files[0].torn_bytes, 40);
-        check_headline(&report, &["Interrupted: the process ended after 90 ms", "running then: totals"]);
+        check_headline(
+            &report,
+            &["The process ended before it could end the run, after 90 ms", "running then: totals"],
+        );
         assert!(!report.delivery.is_final && report.delivery.sync_command.is_some());
     }
 

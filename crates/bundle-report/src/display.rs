@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use crate::Timeline;
 
 /// Milliseconds as `820 µs`, `12 ms`, `1.24 s`, `17.4 s`, `2 min 05 s` or `3 h 07 min`.
-pub(crate) fn duration(milliseconds: f64) -> String {
+pub fn duration(milliseconds: f64) -> String {
     let seconds = milliseconds / 1e3;
     match milliseconds {
         ms if !ms.is_finite() => "unknown".to_owned(),

@@ -55,7 +55,8 @@ fn status(report: &Report, findings: &mut Findings) {
             (Level::Good, format!("Succeeded in {}", duration.as_deref().unwrap_or("an unknown time")))
         }
         ReportStatus::Failure => (Level::Bad, took("Failed")),
-        ReportStatus::Interrupted => (Level::Bad, took("Interrupted: the process ended")),
+        ReportStatus::Interrupted => (Level::Bad, interrupted(report, duration.as_deref())),
+        ReportStatus::ProcessEnded => (Level::Bad, took("The process ended before it could end the run,")),
         ReportStatus::Running => (Level::Note, took("Still running when this report was made,")),
         ReportStatus::Unknown => (Level::Warning, "Nothing in the bundle says how the run ended".to_owned()),
     };
@@ -68,6 +69,7 @@ fn status(report: &Report, findings: &mut Findings) {
             let counts = [
                 (totals.nodes_succeeded, "succeeded"),
                 (totals.nodes_failed, "failed"),
+                (totals.nodes_interrupted, "interrupted"),
                 (totals.nodes_unfinished, "unfinished"),
                 (totals.nodes_not_run, "not run"),
             ];
@@ -107,6 +109,19 @@ fn status(report: &Report, findings: &mut Findings) {
             display::time(heartbeat.last_beat_at)
         );
         findings.add(Level::Bad, text);
+    }
+}
+
+/// An interrupted run says first that it was, and by what: that is the manifest's error.
+fn interrupted(report: &Report, duration: Option<&str>) -> String {
+    match (&report.error, duration) {
+        (Some(error), _) => {
+            let error = one_line(error);
+            let mut letters = error.chars();
+            letters.next().map_or(String::new(), |first| first.to_uppercase().chain(letters).collect())
+        }
+        (None, Some(duration)) => format!("Interrupted after {duration}"),
+        (None, None) => "Interrupted".to_owned(),
     }
 }
 

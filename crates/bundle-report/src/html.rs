@@ -66,6 +66,7 @@ impl Page {
             ReportStatus::Failure => ("bad", "failure"),
             ReportStatus::Running => ("note", "running"),
             ReportStatus::Interrupted => ("bad", "interrupted"),
+            ReportStatus::ProcessEnded => ("bad", "process ended"),
             ReportStatus::Unknown => ("warning", "unknown"),
         };
         self.line(format_args!(
@@ -437,6 +438,7 @@ fn node_row(node: &NodeReport, axis: &Axis) -> (&'static str, Vec<Cell>) {
     let (class, tag) = match node.status {
         NodeStatus::Success => ("", Cell::empty()),
         NodeStatus::Failure => ("failed", Cell::tag("bad", "failed")),
+        NodeStatus::Interrupted => ("failed", Cell::tag("bad", "interrupted")),
         NodeStatus::Unfinished => ("unfinished", Cell::tag("warning", "unfinished")),
         NodeStatus::NotRun => ("not-run", Cell::tag("muted", "not run")),
     };

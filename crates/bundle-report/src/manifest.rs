@@ -19,7 +19,8 @@ use crate::{
 ///
 /// - 1: identity, policy, status, nodes, files, delivery, warnings, links. `format`, `tracking`, `own_time` and
 ///   `nodes[].queries_summed` came later, and are not there in older bundles.
-pub const MANIFEST_VERSION: u32 = 1;
+/// - 2: runs and nodes may be `interrupted`.
+pub const MANIFEST_VERSION: u32 = 2;
 
 /// What `format` is in every manifest: other files are called `manifest.json`, too.
 pub const MANIFEST_FORMAT: &str = "daglight_run_bundle";
@@ -158,6 +159,8 @@ pub enum RunStatus {
     Success,
     /// It failed.
     Failure,
+    /// It was told to end before it was done, by ctrl-c for example.
+    Interrupted,
 }
 
 /// A node as it ran.
@@ -227,6 +230,8 @@ pub enum NodeStatus {
     Success,
     /// It failed.
     Failure,
+    /// It ran when the run was told to end.
+    Interrupted,
     /// It started and was not seen to end.
     Unfinished,
     /// It did not start.

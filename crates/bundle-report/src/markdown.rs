@@ -83,6 +83,7 @@ impl Page {
             let status = match node.status {
                 NodeStatus::Success => "ok",
                 NodeStatus::Failure => "**failed**",
+                NodeStatus::Interrupted => "**interrupted**",
                 NodeStatus::Unfinished => "**unfinished**",
                 NodeStatus::NotRun => "not run",
             };
@@ -109,7 +110,8 @@ impl Page {
             self.line(format_args!("\n{}: {}", code(&node.name), node.queries_in_words()));
         }
         for node in report.nodes.iter().filter(|node| node.error.is_some()).take(20) {
-            self.line(format_args!("\n{} failed:\n", code(&node.name)));
+            let ended = if node.status == NodeStatus::Interrupted { "was interrupted" } else { "failed" };
+            self.line(format_args!("\n{} {ended}:\n", code(&node.name)));
             self.block(node.error.as_deref().unwrap_or_default());
         }
     }

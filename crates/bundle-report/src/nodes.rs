@@ -78,7 +78,8 @@ fn unknown(name: String) -> NodeRecord {
 }
 
 fn of_record(record: &NodeRecord, seen: SeenNode, since_start: &dyn Fn(u64) -> f64) -> NodeReport {
-    let has_ended = matches!(record.status, NodeStatus::Success | NodeStatus::Failure);
+    let has_ended =
+        matches!(record.status, NodeStatus::Success | NodeStatus::Failure | NodeStatus::Interrupted);
     let status = match seen.span {
         Some(span) if !has_ended && span.failed => NodeStatus::Failure,
         Some(_) if !has_ended => NodeStatus::Success,

@@ -11,7 +11,8 @@ use crate::{Artifact, FileReading, Identity, Links, NodeStatus, OwnTime, SignalL
 ///
 /// - 1: headline, totals, nodes, timeline, stages, spans, queries, artifacts, problems, heartbeat, delivery.
 /// - 2: `own_time`, `timeline.long_idle_ms`, the totals of tables, `nodes[].queries_summed`, and of operators `table`,
-///   `partitions` and `per_partition_ms`. `totals.rows_written` and `bytes_written` are of files only.
+///   `partitions` and `per_partition_ms`. `totals.rows_written` and `bytes_written` are of files only. `interrupted` is a run
+///   that was told to end, also as the status of a node and in the totals; a run whose process is gone is `process_ended`.
 pub const REPORT_VERSION: u32 = 2;
 
 /// What a run did, what was slow, what failed, and what has not been delivered.
@@ -81,10 +82,12 @@ pub enum ReportStatus {
     Success,
     /// It failed.
     Failure,
+    /// It was told to end before it was done, by ctrl-c for example.
+    Interrupted,
     /// It has not ended, and its process is not known to be gone.
     Running,
     /// Its process is gone and did not say how the run ended.
-    Interrupted,
+    ProcessEnded,
     /// The bundle does not tell.
     Unknown,
 }
@@ -121,6 +124,9 @@ pub struct Totals {
     pub nodes_succeeded: u64,
     /// Nodes that failed.
     pub nodes_failed: u64,
+    /// Nodes that ran when the run was told to end.
+    #[serde(default)]
+    pub nodes_interrupted: u64,
     /// Nodes that started and were not seen to end.
     pub nodes_unfinished: u64,
     /// Nodes that did not start.

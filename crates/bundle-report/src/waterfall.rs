@@ -56,7 +56,7 @@ pub(crate) fn bar(node: &NodeReport, axis: &Axis) -> String {
     if let Some(start_ms) = node.start_ms {
         let duration_ms = node.duration_ms.unwrap_or(axis.duration_ms - start_ms);
         let class = match node.status {
-            NodeStatus::Failure => "failed",
+            NodeStatus::Failure | NodeStatus::Interrupted => "failed",
             NodeStatus::Unfinished => "unfinished",
             _ if node.on_critical_path => "on-path",
             _ => "off-path",

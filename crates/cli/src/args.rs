@@ -38,6 +38,19 @@ pub(crate) enum Command {
     Config(ConfigArgs),
 }
 
+impl Command {
+    /// Whether standard output is for one JSON document.
+    pub(crate) fn prints_json(&self) -> bool {
+        match self {
+            Self::Run(RunArgs { json, .. })
+            | Self::Report(ReportArgs { json, .. })
+            | Self::Status(StatusArgs { json, .. })
+            | Self::Config(ConfigArgs { json, .. }) => *json,
+            Self::Sync(_) | Self::Replay(_) | Self::Prune(_) | Self::Doctor => false,
+        }
+    }
+}
+
 #[derive(Debug, ClapArgs)]
 pub(crate) struct RunArgs {
     /// The script. Each CREATE, COPY, INSERT and SELECT in it is a node of the pipeline.
@@ -67,7 +80,8 @@ pub(crate) struct RunArgs {
     /// Show warnings and errors only.
     #[arg(long, short)]
     pub(crate) quiet: bool,
-    /// Print the finish report as JSON on standard output, and nothing else there.
+    /// Print the finish report as JSON on standard output, and nothing else there. Where nothing ran, it is an object with
+    /// `error`.
     #[arg(long)]
     pub(crate) json: bool,
 }

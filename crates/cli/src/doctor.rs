@@ -1,13 +1,6 @@
 //! `daglight doctor`.
 
-use std::{
-    env,
-    error::Error,
-    fs::{self, File},
-    io,
-    path::Path,
-    process::ExitCode,
-};
+use std::{error::Error, path::Path, process::ExitCode};
 
 use chrono::{TimeDelta, Utc};
 use daglight::{
@@ -16,7 +9,7 @@ use daglight::{
     tracker::{Client, Connection, ProjectRef},
 };
 
-use crate::{failure::Failure, say::say, summary::SERVER_VARIABLES};
+use crate::{failure::Failure, output_dir::check_writable, say::say, summary::SERVER_VARIABLES};
 
 /// A clock that is off by more makes runs start before or after they did.
 const MAX_CLOCK_ERROR: TimeDelta = TimeDelta::seconds(30);
@@ -125,15 +118,6 @@ fn check_otlp(checks: &mut Checks) {
             Err(error) => checks.fail(&what, &format!("{} (from {variable})", in_one_line(&**error))),
         }
     }
-}
-
-/// Tries it where the folder is, or would be made.
-fn check_writable(folder: &Path) -> io::Result<()> {
-    let folder = env::current_dir()?.join(folder);
-    let there = folder.ancestors().find(|ancestor| ancestor.exists()).unwrap_or(&folder);
-    let trial = there.join(format!(".daglight-doctor-{}", std::process::id()));
-    File::create_new(&trial)?;
-    fs::remove_file(&trial)
 }
 
 struct Checks {

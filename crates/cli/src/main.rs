@@ -1,7 +1,7 @@
 //! The `daglight` command: run SQL scripts as instrumented pipelines, report on bundles, deliver what waits.
 //!
-//! Exit codes: 0 when it worked, 1 when the pipeline or the command failed, 2 when the input was wrong, 130 when it was
-//! interrupted.
+//! Exit codes: 0 when it worked, 1 when the pipeline or the command failed, 2 when the input was wrong, and where a signal
+//! ended the run, 130 (ctrl-c), 143 (SIGTERM) or 129 (SIGHUP).
 
 mod args;
 mod bundles;
@@ -9,24 +9,37 @@ mod config;
 mod console;
 mod doctor;
 mod failure;
+mod output_dir;
 mod progress;
 mod prune;
 mod replay;
 mod report;
 mod run;
 mod say;
+mod stack;
 mod status;
 mod summary;
 mod sync;
 
-use std::{process::ExitCode, sync::Arc};
+use std::{env, process::ExitCode, sync::Arc};
 
 use clap::Parser as _;
 
-use crate::args::{Args, Command};
+use crate::{
+    args::{Args, Command},
+    failure::ErrorJson,
+};
 
 fn main() -> ExitCode {
-    let args = Args::parse();
+    stack::with_large_stack(command)
+}
+
+fn command() -> ExitCode {
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(error) => return refused(&error),
+    };
+    let json = args.command.prints_json();
     survive_file_size_limit();
     let done = match args.command {
         Command::Run(run) => run::run(run),
@@ -41,7 +54,7 @@ fn main() -> ExitCode {
     match done {
         Ok(_) if say::output_is_incomplete() => ExitCode::FAILURE,
         Ok(code) => code,
-        Err(failure) => failure.print(),
+        Err(failure) => failure.print(json),
     }
 }
 
@@ -52,4 +65,16 @@ fn survive_file_size_limit() {
     if let Err(error) = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Arc::default()) {
         say::note!("warning: a limit on the size of files will end the program: {error}");
     }
+}
+
+/// A command line that cannot be read, or one that asks for help or the version.
+fn refused(error: &clap::Error) -> ExitCode {
+    // There is nowhere left to say that it failed.
+    let _ = error.print();
+    if error.use_stderr() && env::args_os().any(|argument| argument == "--json") {
+        let text = error.to_string();
+        let message = text.lines().next().unwrap_or_default();
+        ErrorJson::new(message.strip_prefix("error: ").unwrap_or(message)).print();
+    }
+    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
 }

@@ -79,6 +79,11 @@ impl Progress {
         }
     }
 
+    /// Says that something happens to the whole run.
+    pub(crate) fn announce(&self, line: &str) {
+        self.line(line);
+    }
+
     pub(crate) fn clear(&self) {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();

@@ -1,13 +1,14 @@
 //! `daglight run`.
 
-use std::{collections::BTreeMap, process::ExitCode};
+use std::{collections::BTreeMap, path::Path, process::ExitCode, sync::Arc};
 
 use daglight::{
-    Run, RunOptions, RunStatus, Telemetry, follow_spawned_tasks,
-    identity::DagName,
+    FinishReport, Interrupted, OnInterrupt, Run, RunOptions, RunStatus, Telemetry, follow_spawned_tasks,
+    identity::{DagName, DagNameError},
     outputs::{ParamTable, Registry},
     policy::{Policy, Resolved, Settings, SettingsLoader},
-    sql::{Pipeline, PipelineEvent, PipelineOptions, RunScriptOptions, Script},
+    silence_panics_of_nodes,
+    sql::{Pipeline, PipelineEvent, PipelineOptions, RunFailure, RunScriptOptions, Script, SourceError},
 };
 use daglight_guarded_files::read_named_text;
 use datafusion::{
@@ -20,11 +21,16 @@ use crate::{
     args::RunArgs,
     config::dag_name,
     console,
-    failure::Failure,
+    failure::{ErrorJson, Failure},
+    output_dir::make_writable,
     progress::{Progress, Show},
     say::{self, note, say},
+    stack::WORKER_STACK_BYTES,
     summary,
 };
+
+/// The name of a DAG whose script has none that could be used.
+const ANY_NAME: &str = "pipeline_v1";
 
 /// Rows of a bare query that are shown.
 const ROWS_SHOWN: usize = 20;
@@ -39,36 +45,66 @@ pub(crate) fn run(args: RunArgs) -> Result<ExitCode, Failure> {
     say::hide_with(policy.redactor());
     let pipeline = pipeline(&args, &resolved.settings, &policy, dag_name, &config)?;
     let tags = named_once("--tag", &args.tags)?;
+    if let Some(dir) = &args.output_dir {
+        make_writable(dir).map_err(|error| {
+            Failure::input(format!("cannot write to --output-dir {}: {error}", dir.display()))
+        })?;
+    }
     let telemetry = Telemetry::of_resolved(resolved);
     let lines = MultiProgress::new();
     console::install(&telemetry, &lines);
     follow_spawned_tasks();
+    silence_panics_of_nodes();
 
     let show = Show { nodes: !args.quiet, rows: !args.json };
-    let progress = Progress::new(lines, pipeline.dag().nodes().len() as u64, show);
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::work)?;
+    let progress = Arc::new(Progress::new(lines, pipeline.dag().nodes().len() as u64, show));
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_stack_size(WORKER_STACK_BYTES)
+        .build()
+        .map_err(Failure::work)?;
     let session = telemetry.session(SessionStateBuilder::new_with_default_features().with_config(config));
-    let run = telemetry.start_run(pipeline.dag(), RunOptions::new().tags(tags));
-    let ended = runtime.block_on(execute(&pipeline, &session, &run, &args, &policy, &progress));
+    let options = RunOptions::new().tags(tags).inputs(pipeline.inputs());
+    let run = telemetry.start_run(pipeline.dag(), options);
+    let ended = runtime.block_on(execute(&pipeline, &session, &run, &args, &progress));
     progress.clear();
-    if let Ended::Failed(message) = &ended {
-        note!("error: {message}");
+    if let Ended::Failed(failure) = &ended {
+        note!("error: {}", policy.redactor().console_error(&failure.to_string()));
     }
     let report = runtime.block_on(run.finish());
     // What a query left running on the runtime's threads is not waited for.
     runtime.shutdown_background();
     telemetry.shutdown();
 
-    if args.json {
-        say!("{}", serde_json::to_string_pretty(&report).map_err(Failure::work)?);
-    } else {
-        summary::print(&report, args.quiet);
-    }
+    let error = match &ended {
+        Ended::Failed(failure) => Some(error_of(&failure.error, &policy)),
+        Ended::Done | Ended::Interrupted(_) => None,
+    };
+    print(&report, error, args.json, args.quiet)?;
     Ok(match ended {
-        Ended::Interrupted => ExitCode::from(130),
+        Ended::Interrupted(interrupted) => ExitCode::from(interrupted.exit_code()),
         Ended::Done if report.status == RunStatus::Success => ExitCode::SUCCESS,
         _ => ExitCode::FAILURE,
     })
+}
+
+/// The error of a statement with its place, its message as the policy shows it.
+fn error_of(error: &SourceError, policy: &Policy) -> ErrorJson {
+    let message = policy.capture_error(&error.message).to_text();
+    ErrorJson { node: error.node.clone(), ..ErrorJson::new(message).at(&error.place) }
+}
+
+fn print(report: &FinishReport, error: Option<ErrorJson>, json: bool, quiet: bool) -> Result<(), Failure> {
+    if !json {
+        summary::print(report, quiet);
+        return Ok(());
+    }
+    let mut document = serde_json::to_value(report).map_err(Failure::work)?;
+    if let Some(error) = error {
+        document["error"] = serde_json::to_value(error).map_err(Failure::work)?;
+    }
+    say!("{document:#}");
+    Ok(())
 }
 
 fn settings(args: &RunArgs) -> Result<Resolved, Failure> {
@@ -100,7 +136,7 @@ fn pipeline(
         .map_err(|error| Failure::input(format!("cannot read the script {path}: {error}")))?;
     // An error may quote it before there is a run.
     policy.redactor().learn(&text);
-    let script = Script::parse_for(&path, &text, config.options()).map_err(Failure::input)?;
+    let script = Script::parse_for(&path, &text, config.options())?;
     let warnings = script.warnings().to_vec();
     let parameters = named_once("--param", &args.parameters)?;
     for (name, value) in &parameters {
@@ -110,6 +146,7 @@ fn pipeline(
     let registry = Registry::new(&settings.outputs).map_err(Failure::input)?;
     let param_tables = settings.param_tables.iter().map(|(name, table)| ParamTable::of_settings(name, table));
     let param_tables = param_tables.collect::<Result<_, _>>().map_err(Failure::input)?;
+    let dag_name = Some(dag_name.unwrap_or_else(|| name_of_script(&args.script)));
     let pipeline = Pipeline::new(script, PipelineOptions { dag_name, parameters, param_tables, registry });
     let pipeline = pipeline.and_then(|pipeline| {
         // The session of the run is not there yet, and has no other tables than this one.
@@ -120,7 +157,27 @@ fn pipeline(
         // No run will show them, and what is missing may stand in one of these comments.
         warnings.iter().for_each(|warning| note!("warning: {warning}"));
     }
-    pipeline.map_err(Failure::input)
+    Ok(pipeline?)
+}
+
+/// The DAG's name by that of the script: where no DAG can have it, because it has a date in it for example, the nearest
+/// one that it can have.
+fn name_of_script(script: &Path) -> DagName {
+    let stem = script.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+    let error = match DagName::try_from(stem) {
+        Ok(name) => return name,
+        Err(error) => error,
+    };
+    let nearest = match &error {
+        DagNameError::Changing { suggestion, .. } => suggestion.parse().ok(),
+        _ => None,
+    };
+    let name: DagName = nearest.unwrap_or_else(|| ANY_NAME.parse().expect("the name is valid"));
+    note!(
+        "warning: {error}; the DAG of this run is called {:?}, --dag-name gives it another name",
+        name.as_str()
+    );
+    name
 }
 
 /// What an option gives, name by name.
@@ -136,8 +193,8 @@ fn named_once(option: &str, given: &[(String, String)]) -> Result<BTreeMap<Strin
 
 enum Ended {
     Done,
-    Failed(String),
-    Interrupted,
+    Failed(RunFailure),
+    Interrupted(Interrupted),
 }
 
 async fn execute(
@@ -145,8 +202,7 @@ async fn execute(
     session: &SessionContext,
     run: &Run,
     args: &RunArgs,
-    policy: &Policy,
-    progress: &Progress,
+    progress: &Arc<Progress>,
 ) -> Ended {
     let on_event = |event: PipelineEvent<'_>| match event {
         PipelineEvent::NodeStarted { node } => progress.started(node),
@@ -158,9 +214,18 @@ async fn execute(
         _ => {}
     };
     let options = RunScriptOptions { jobs: args.jobs, rows_shown: ROWS_SHOWN, on_event: &on_event };
-    match run.until_interrupted(pipeline.run(session, run, options)).await {
-        Some(Ok(())) => Ended::Done,
-        Some(Err(failure)) => Ended::Failed(policy.redactor().console_error(&failure.to_string())),
-        None => Ended::Interrupted,
+    let (announcing, ending) = (Arc::clone(progress), Arc::clone(progress));
+    let (json, quiet) = (args.json, args.quiet);
+    let answer =
+        OnInterrupt::new().announce(move |line| announcing.announce(line)).last_words(move |report| {
+            ending.clear();
+            if let Err(failure) = print(report, None, json, quiet) {
+                failure.print(false);
+            }
+        });
+    match run.until_interrupted_with(answer, pipeline.run(session, run, options)).await {
+        Ok(Ok(())) => Ended::Done,
+        Ok(Err(failure)) => Ended::Failed(failure),
+        Err(interrupted) => Ended::Interrupted(interrupted),
     }
 }

@@ -61,6 +61,7 @@ fn word(status: &BundleStatus) -> &'static str {
         BundleState::Running => "running",
         BundleState::Success => "success",
         BundleState::Failure => "failure",
+        BundleState::Interrupted => "interrupted",
         _ => "unknown",
     }
 }

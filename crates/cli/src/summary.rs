@@ -61,6 +61,17 @@ fn headline(report: &FinishReport) -> String {
         RunStatus::Success => {
             format!("{name} succeeded in {elapsed}, nodes: {} ok", count(NodeStatus::Success))
         }
+        RunStatus::Interrupted => {
+            let reason = report.error.as_ref().map_or("interrupted", |error| error.message.as_str());
+            format!(
+                "{name} {}, nodes: {} ok, {} interrupted, {} failed, {} not run",
+                reason.replacen("interrupted", "INTERRUPTED", 1),
+                count(NodeStatus::Success),
+                count(NodeStatus::Interrupted) + count(NodeStatus::Unfinished),
+                count(NodeStatus::Failure),
+                count(NodeStatus::NotRun)
+            )
+        }
         _ => format!(
             "{name} FAILED after {elapsed}, nodes: {} ok, {} failed, {} not run",
             count(NodeStatus::Success),

@@ -21,9 +21,10 @@ pub use daglight_plan_diagnostics as plans;
 pub use daglight_run_identity as identity;
 #[cfg(feature = "session")]
 pub use daglight_run_session::{
-    AttemptRecord, BundleState, BundleStatus, CloseError, FinishReport, LIFECYCLE_TARGET, NOTE_TARGET, Node,
-    NodeRecord, NodeStatus, ReportPaths, Run, RunError, RunLinks, RunOptions, RunStatus, SyncReport,
-    Telemetry, TelemetryError, Tracking, close_dead_run, follow_spawned_tasks, sync_run,
+    AttemptRecord, BundleState, BundleStatus, CloseError, ErrorReport, FinishReport, Interrupted,
+    LIFECYCLE_TARGET, NOTE_TARGET, Node, NodeRecord, NodeStatus, OnInterrupt, Panic, ReportPaths, Run,
+    RunError, RunLinks, RunOptions, RunStatus, StopSignal, SyncReport, Telemetry, TelemetryError, Tracking,
+    catch_panic, close_dead_run, follow_spawned_tasks, silence_panics_of_nodes, sync_run,
 };
 #[cfg(feature = "sql")]
 pub use daglight_sql_pipeline as sql;

@@ -17,7 +17,7 @@ use arrow::{
 use daglight_capture_policy::ParamTableSettings;
 use daglight_guarded_files::{Unfit, open_named, read_named};
 use datafusion::{
-    arrow::json::{ReaderBuilder, reader::infer_json_schema_from_iterator},
+    arrow::json::{ArrayWriter, ReaderBuilder, reader::infer_json_schema_from_iterator},
     common::types::NativeType,
     datasource::MemTable,
     error::DataFusionError,
@@ -30,6 +30,8 @@ use crate::{Materialization, Registry, Written, output::memory_bytes, register};
 
 /// Bytes of a file of parameters, 64 MiB: the rows are held in memory.
 const MAX_FILE_BYTES: u64 = 64 << 20;
+/// Rows of a set that are shown as an input.
+const ROWS_SHOWN: usize = 20;
 
 /// A named set of parameters, given inline or by a CSV, JSON or Parquet file, that queries read as a table.
 ///
@@ -169,6 +171,24 @@ impl ParamTable {
     /// What the parameters are for.
     pub fn description(&self) -> Option<&str> {
         self.description.as_deref()
+    }
+
+    /// The set as an input of a run is shown: its first rows, an object each, or the name of its file.
+    pub fn as_input(&self) -> Value {
+        match &self.source {
+            Source::Batch(rows) => {
+                let first = rows.slice(0, rows.num_rows().min(ROWS_SHOWN));
+                let mut writer = ArrayWriter::new(Vec::new());
+                let written = writer.write(&first).and_then(|()| writer.finish());
+                written
+                    .ok()
+                    .and_then(|()| serde_json::from_slice(&writer.into_inner()).ok())
+                    .unwrap_or_else(|| format!("{} rows", rows.num_rows()).into())
+            }
+            Source::File { path, .. } => {
+                path.file_name().map(|name| name.to_string_lossy().into_owned()).into()
+            }
+        }
     }
 
     /// The tags of its node in a DAG.

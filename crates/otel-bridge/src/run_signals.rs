@@ -164,10 +164,16 @@ impl RunSignals {
         let Inner { bridge, run, .. } = &*self.inner;
         // The last line has the whole state, for readers that look no further.
         self.write_metrics(|_, points| points);
-        let exports = &bridge.exports;
-        let flush = exports.begin_flush();
+        let flush = bridge.exports.begin_flush();
         run.close(deadline);
         flush.wait(deadline);
+        self.ledgers()
+    }
+
+    /// The account at this moment, without waiting for anything.
+    pub fn ledgers(&self) -> SignalLedgers {
+        let Inner { bridge, run, .. } = &*self.inner;
+        let exports = &bridge.exports;
         let mut ledgers = SignalLedgers {
             traces: run.origin.counts.traces.ledger(exports.over_otlp(Signal::Traces)),
             metrics: run.origin.counts.metrics.ledger(false),

@@ -30,6 +30,8 @@ pub(crate) fn attributes(
         attributes.push(Attribute::new(name, kind, role, value));
     };
     if let Some(lines) = error {
+        // The page's tab for errors takes the one of the first attribute.
+        add("stack_trace", AttributeKind::Error, AttributeRole::Error, policy.capture_stack(lines));
         let message = policy.capture_error(lines.first().map_or("", String::as_str));
         add("error", AttributeKind::Primitive, AttributeRole::Error, message);
     }
@@ -76,11 +78,6 @@ pub(crate) fn attributes(
         Attribute::new(heading(name), kind, AttributeRole::ResultSummary, value.clone())
     });
     attributes.extend(recorded);
-    if let Some(lines) = error {
-        // The page has a tab of its own for it, and nothing but its heading among the others.
-        let stack = policy.capture_stack(lines);
-        attributes.push(Attribute::new("stack_trace", AttributeKind::Error, AttributeRole::Error, stack));
-    }
     attributes
 }
 

@@ -24,6 +24,8 @@ pub enum BundleState {
     Success,
     /// It failed.
     Failure,
+    /// It was told to end before it was done, by ctrl-c for example.
+    Interrupted,
     /// The manifest cannot be read.
     Unknown,
 }
@@ -73,6 +75,7 @@ impl BundleStatus {
             Some(RunStatus::Running) => BundleState::Running,
             Some(RunStatus::Success) => BundleState::Success,
             Some(RunStatus::Failure) => BundleState::Failure,
+            Some(RunStatus::Interrupted) => BundleState::Interrupted,
             // A manifest that cannot be read does not say that the run has ended.
             None if outbox.as_ref().is_some_and(OutboxStatus::is_open) && gone() => BundleState::ProcessEnded,
             None => BundleState::Unknown,

@@ -32,7 +32,10 @@ pub enum CloseError {
 /// When the manifest cannot be read or written.
 pub fn close_dead_run(bundle: &Bundle) -> Result<bool, CloseError> {
     let manifest = Manifest::read(bundle)?;
-    if manifest.status != RunStatus::Running {
+    let files = signal_files(bundle);
+    // A process may also die while the end of its run waits for servers, and its root span with it.
+    let has_ended = manifest.status != RunStatus::Running;
+    if has_ended && !files.open_spans().exists() {
         return Ok(false);
     }
     let outbox = recorded_outbox(&bundle.tracker_dir()).ok().flatten();
@@ -41,7 +44,7 @@ pub fn close_dead_run(bundle: &Bundle) -> Result<bool, CloseError> {
     };
     let last_seen = last_seen.unwrap_or(manifest.started_at);
     let known = known_run(&manifest, outbox.as_ref(), last_seen);
-    let completed = complete_spans(&signal_files(bundle), &Namespace::new(&*manifest.namespace), &known);
+    let completed = complete_spans(&files, &Namespace::new(&*manifest.namespace), &known);
     // A process that was killed leaves it behind.
     let _ = FileBelow::at(&bundle.reserve()).remove();
     Ok(Manifest::update(bundle, |manifest| {

@@ -3,21 +3,24 @@
 use std::{
     collections::BTreeMap,
     path::PathBuf,
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use daglight_bundle_report::{
     ArtifactCatalog, Delivery, FileEntry, Identity, Ledger, Links, MANIFEST_FORMAT, MANIFEST_VERSION,
-    Manifest, NodeRecord, NodeStatus, OwnTime, Report, RunStatus, SignalLedger, Tracking,
+    Manifest, NodeRecord, NodeStatus, OwnTime, Report, RunStatus, SignalLedger, Tracking, WriteError,
 };
 use daglight_capture_policy::{Captured, in_one_line};
 use daglight_otel_bridge::{Signal, SignalLedgers};
 use daglight_run_identity::RunId;
-use daglight_tracker_client::{Attribute, Event, Outcome};
+use daglight_tracker_client::{Event, Outcome};
 use serde::Serialize;
 
 use crate::{
+    flush::{Flushed, flush},
+    location::shown_location,
     log::{field, log},
     own_time::Own,
     run_state::RunState,
@@ -35,6 +38,8 @@ pub struct FinishReport {
     pub dag_name: String,
     /// How it ended.
     pub status: RunStatus,
+    /// Why it did not succeed.
+    pub error: Option<ErrorReport>,
     /// Milliseconds from start to end, without delivery.
     pub duration_ms: f64,
     /// The time that Daglight itself took, in the run and behind its end.
@@ -58,6 +63,22 @@ pub struct FinishReport {
     pub warnings: Vec<String>,
     /// The run's tags.
     pub tags: BTreeMap<String, String>,
+}
+
+/// Why a run did not succeed. What is not known is `null`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct ErrorReport {
+    /// What happened, as the policy shows it.
+    pub message: String,
+    /// The first node that did not succeed.
+    pub node: Option<String>,
+    /// The file that holds the node's code.
+    pub file: Option<String>,
+    /// The first line of the node's code, from 1.
+    pub line: Option<usize>,
+    /// The column, from 1, where the error is about a place in the code.
+    pub column: Option<usize>,
 }
 
 /// The files of a report.
@@ -92,25 +113,22 @@ pub(crate) struct Ending {
 }
 
 /// Ends a run, in bounded time. Called once for each run.
-pub(crate) fn finish(state: &RunState) -> FinishReport {
+pub(crate) fn finish(state: &Arc<RunState>) -> FinishReport {
     let ended_at = Utc::now();
     let delivering = state.own_time.measure(Own::Delivery);
     let heartbeat = state.heartbeat().take();
     if let Some(heartbeat) = heartbeat {
         heartbeat.stop();
     }
+    // Nodes whose code is still held somewhere: nothing more will be heard of them.
+    state.open_nodes().iter().for_each(|node| node.end_with_the_run());
     state.settle(DROPPED_QUERIES_LIMIT);
-    close_open_nodes(state, ended_at);
     say_what_has_no_run(state);
     state.check_registry();
     say_how_it_ended(state);
-    let settings = state.telemetry.settings();
-
     let late_tags = late_tags(state);
     state.records().late_tags.clone_from(&late_tags);
-
-    // The tracker goes first: it gives the id by which the root span refers to the Hamilton run.
-    let tracker_ledger = state.tracker.as_ref().map(|tracker| {
+    if let Some(tracker) = &state.tracker {
         let succeeded = state.records().failure().is_none();
         if !late_tags.is_empty() {
             tracker.record(&Event::TagsUpserted { tags: late_tags, time: ended_at });
@@ -119,13 +137,15 @@ pub(crate) fn finish(state: &RunState) -> FinishReport {
             status: if succeeded { Outcome::Success } else { Outcome::Failure },
             time: ended_at,
         });
-        tracker.flush(settings.tracker.flush_timeout())
-    });
-    state.refresh_execution_run_id();
-    state.root.end_at(SystemTime::from(ended_at));
-    let signals = state.signals.finish(settings.otel.shutdown_timeout());
-    drop(delivering);
+    }
+    // Whatever becomes of the process while it waits for servers, its bundle says how the run ended.
+    let so_far = state.tracker.as_ref().map(|tracker| account(tracker.ledger()));
+    let delivery = Delivery { tracker: so_far, ..Delivery::default() };
+    // On a full disk the last manifest has space of its own, and says what is missing.
+    let _ = replace_manifest(state, Some(&Ending { ended_at, delivery }));
 
+    let Flushed { tracker: tracker_ledger, signals } = flush(state, SystemTime::from(ended_at));
+    drop(delivering);
     signals.bundle_warnings().into_iter().for_each(|warning| state.bundle_failed(warning));
     let export_warnings = signals.export_warnings();
     if !export_warnings.is_empty() {
@@ -185,6 +205,7 @@ pub(crate) fn finish(state: &RunState) -> FinishReport {
         run_id: state.run_id,
         dag_name: state.dag.name().to_string(),
         status: status(state, Some(&ending)),
+        error: error_report(state),
         duration_ms: milliseconds(ended_at - state.started_at),
         own_time: state.own_time.total(),
         nodes: state.node_records(),
@@ -207,24 +228,6 @@ fn say_what_has_no_run(state: &RunState) {
             "{queries} queries ran beside the code of several open runs and belong to none of them: \
              start them with node.spawn, or in node.context() or run.context()"
         ));
-    }
-}
-
-/// Nodes whose code is still held somewhere when the run ends: nothing more will be heard of them.
-fn close_open_nodes(state: &RunState, time: DateTime<Utc>) {
-    let message = "the run ended before the node";
-    let mut records = state.records();
-    let open = records.nodes.values_mut().filter(|node| node.status == NodeStatus::Unfinished);
-    for node in open {
-        node.error = Some(message.to_owned());
-        if let Some(tracker) = &state.tracker {
-            tracker.record(&Event::TaskFinished {
-                node: node.name.clone(),
-                time,
-                status: Outcome::Failure,
-                attributes: vec![Attribute::error(state.policy.capture(message))],
-            });
-        }
     }
 }
 
@@ -276,7 +279,13 @@ fn write_files(state: &RunState, ending: &Ending) -> Option<ReportPaths> {
 
 /// Writes the manifest of a run that goes on, or of one that has ended.
 pub(crate) fn write_manifest(state: &RunState, ending: Option<&Ending>) {
-    let Some(bundle) = &state.bundle else { return };
+    if let Err(error) = replace_manifest(state, ending) {
+        state.bundle_failed(in_one_line(&error));
+    }
+}
+
+fn replace_manifest(state: &RunState, ending: Option<&Ending>) -> Result<(), WriteError> {
+    let Some(bundle) = &state.bundle else { return Ok(()) };
     let link = state.tracker.as_ref().and_then(|tracker| tracker.link());
     let records = state.records();
     let (warnings, error) = (records.warnings.clone(), records.failure().map(Captured::to_text));
@@ -314,9 +323,7 @@ pub(crate) fn write_manifest(state: &RunState, ending: Option<&Ending>) {
         },
         own_time: ending.map(|_| state.own_time.total()),
     };
-    if let Err(error) = manifest.write_over(bundle, take_over) {
-        state.bundle_failed(in_one_line(&error));
-    }
+    manifest.write_over(bundle, take_over)
 }
 
 /// A synchronisation that delivers the rest of a run while it ends has the newer account.
@@ -338,6 +345,7 @@ fn take_over(own: &mut Manifest, there: Manifest) {
 fn status(state: &RunState, ending: Option<&Ending>) -> RunStatus {
     match ending {
         None => RunStatus::Running,
+        Some(_) if state.records().is_interrupted() => RunStatus::Interrupted,
         Some(_) if state.records().failure().is_some() => RunStatus::Failure,
         Some(_) => RunStatus::Success,
     }
@@ -350,6 +358,17 @@ fn tracking(state: &RunState) -> Tracking {
         (Some(_), false) => Tracking::NoServer,
         (Some(_), true) => Tracking::Server,
     }
+}
+
+fn error_report(state: &RunState) -> Option<ErrorReport> {
+    let message = state.records().failure()?.to_text();
+    let ended_badly = |node: &NodeRecord| {
+        matches!(node.status, NodeStatus::Failure | NodeStatus::Interrupted | NodeStatus::Unfinished)
+    };
+    let node = state.node_records().into_iter().find(ended_badly).map(|node| node.name);
+    let code = node.as_ref().and_then(|node| state.dag.node(node)?.code.clone());
+    let file = code.as_ref().and_then(|code| shown_location(&code.path, &state.policy));
+    Some(ErrorReport { message, node, file, line: code.map(|code| code.first_line), column: None })
 }
 
 fn links(state: &RunState) -> RunLinks {

@@ -1,21 +1,155 @@
-//! Runs that end because their process is asked to.
+//! Runs that end because their process is told to: by ctrl-c, a request to terminate, or a terminal that goes away.
 
-use std::future::{Future, pending};
+use std::{fmt, future::Future, pin::pin, time::Duration};
 
-use tokio::signal::unix::{SignalKind, signal};
+use daglight_bundle_report::shown_duration;
+use futures::future::{Either, select};
 
-use crate::Run;
+use crate::{
+    FinishReport, Run,
+    run_state::{FailedPart, RunState},
+    signals,
+};
+
+/// A signal that tells a process to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum StopSignal {
+    /// SIGINT, which ctrl-c sends.
+    Interrupt,
+    /// SIGTERM, which supervisors send.
+    Terminate,
+    /// SIGHUP: the terminal was closed.
+    Hangup,
+}
+
+impl StopSignal {
+    /// Its name, such as `SIGINT`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Interrupt => "SIGINT",
+            Self::Terminate => "SIGTERM",
+            Self::Hangup => "SIGHUP",
+        }
+    }
+
+    /// The exit code by which shells know a program that the signal has ended: 128 and its number.
+    pub const fn exit_code(self) -> u8 {
+        match self {
+            Self::Interrupt => 130,
+            Self::Terminate => 143,
+            Self::Hangup => 129,
+        }
+    }
+}
+
+impl fmt::Display for StopSignal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Interrupt => f.write_str("ctrl-c (SIGINT)"),
+            Self::Terminate | Self::Hangup => f.write_str(self.name()),
+        }
+    }
+}
+
+/// The work of a run was given up because its process was told to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("interrupted by {signal}")]
+#[non_exhaustive]
+pub struct Interrupted {
+    /// What told it.
+    pub signal: StopSignal,
+}
+
+impl Interrupted {
+    /// The exit code that the program should end with: 130 for ctrl-c, 143 for SIGTERM, 129 for SIGHUP.
+    pub const fn exit_code(self) -> u8 {
+        self.signal.exit_code()
+    }
+}
+
+/// How a run answers to a signal.
+///
+/// ```
+/// use std::time::Duration;
+/// use daglight_run_session::OnInterrupt;
+///
+/// let answer = OnInterrupt::new()
+///     .grace(Duration::from_secs(5))
+///     .announce(|line| eprintln!("{line}"));
+/// # let _ = answer;
+/// ```
+#[must_use]
+pub struct OnInterrupt {
+    pub(crate) grace: Duration,
+    pub(crate) announce: Option<Announce>,
+    pub(crate) last_words: Option<LastWords>,
+}
+
+pub(crate) type Announce = Box<dyn Fn(&str) + Send + Sync>;
+pub(crate) type LastWords = Box<dyn FnOnce(&FinishReport) + Send>;
+
+impl OnInterrupt {
+    /// The defaults: a grace of two seconds, and a warning in the log.
+    pub fn new() -> Self {
+        Self { grace: Duration::from_secs(2), announce: None, last_words: None }
+    }
+
+    /// How long the work may take to give way, before the run and the process are ended without it.
+    pub fn grace(mut self, grace: Duration) -> Self {
+        self.grace = grace;
+        self
+    }
+
+    /// Is called at once when a signal has come, on a thread of Daglight, with a line for the user such as "interrupted,
+    /// ending the run; again to stop now". Without it, the line is a warning in the log.
+    pub fn announce(mut self, announce: impl Fn(&str) + Send + Sync + 'static) -> Self {
+        self.announce = Some(Box::new(announce));
+        self
+    }
+
+    /// Is called with the report of the run where the work did not give way and the process is about to be ended, on a
+    /// thread of Daglight.
+    pub fn last_words(mut self, last_words: impl FnOnce(&FinishReport) + Send + 'static) -> Self {
+        self.last_words = Some(Box::new(last_words));
+        self
+    }
+}
+
+impl Default for OnInterrupt {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for OnInterrupt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OnInterrupt").field("grace", &self.grace).finish_non_exhaustive()
+    }
+}
 
 impl Run {
-    /// Does `work` until it is done, or until the process is asked to end: by ctrl-c (SIGINT) or SIGTERM. Then the work is
-    /// dropped, nodes in it that are open end as failures, the run is a failure that names the signal, and `None` comes
-    /// back. Finish the run as always, and end the process.
+    /// Does `work` until it is done, or until the process is told to end: by ctrl-c (SIGINT), SIGTERM or SIGHUP. Then the
+    /// work is dropped, run and open nodes are `interrupted`, and the signal comes back as an error. Finish the run as
+    /// always, and end the process with [`Interrupted::exit_code`].
+    ///
+    /// Signals are received by a thread of Daglight, so this needs no particular runtime, and holds whatever the
+    /// program's threads do:
+    /// - Work that does not give way within two seconds ([`OnInterrupt::grace`]), because it computes without an `await`
+    ///   on the only thread of the runtime for example, is not waited for: the run is ended beside it, and the process
+    ///   exits with that code. The same holds where [`Run::finish`] is done, and its caller does not come to see it.
+    /// - A second signal ends the process at once. `daglight sync` closes what was not closed.
+    /// - A signal that comes when the work is done and the run is at its end makes that end wait for servers no longer.
+    /// - A signal that the process was started to ignore, as `nohup` does for SIGHUP, stays ignored.
+    ///
+    /// Once this was called, and while no run is under way, a signal ends the process as if nothing received it, unless
+    /// the program had a handler of its own before.
     ///
     /// Without this, such a signal ends the process at once. What was recorded is kept all the same, and
     /// [`sync_run`](crate::sync_run) closes the run later.
     ///
-    /// It needs a tokio runtime whose IO driver is enabled. Once it was called, these signals do not end the process by
-    /// themselves any more.
+    /// # Errors
+    /// When a signal came.
     ///
     /// ```no_run
     /// # use daglight_run_session::{Run, Telemetry, RunOptions};
@@ -23,29 +157,69 @@ impl Run {
     /// # async fn example(run: Run) -> Result<(), String> {
     /// let result = run.until_interrupted(pipeline(&run)).await;
     /// run.finish().await;
-    /// result.unwrap_or_else(|| std::process::exit(130))
+    /// result.unwrap_or_else(|interrupted| std::process::exit(interrupted.exit_code().into()))
     /// # }
     /// ```
-    pub async fn until_interrupted<T>(&self, work: impl Future<Output = T>) -> Option<T> {
-        // The first reason of a failure stays, and what the end of the work says must not be that.
-        let interrupted = async { self.fail(format!("interrupted by {}", interruption().await)) };
-        tokio::select! {
-            biased;
-            () = interrupted => None,
-            result = work => Some(result),
+    pub async fn until_interrupted<T>(&self, work: impl Future<Output = T>) -> Result<T, Interrupted> {
+        self.until_interrupted_with(OnInterrupt::new(), work).await
+    }
+
+    /// As [`Run::until_interrupted`], with another answer.
+    ///
+    /// # Errors
+    /// When a signal came.
+    pub async fn until_interrupted_with<T>(
+        &self,
+        answer: OnInterrupt,
+        work: impl Future<Output = T>,
+    ) -> Result<T, Interrupted> {
+        // Declared before the work: it says that the work has given way once that is dropped.
+        let watch = signals::watch(self.state(), answer);
+        match select(pin!(watch.interrupted()), pin!(work)).await {
+            Either::Left((signal, _)) => Err(Interrupted { signal }),
+            Either::Right((result, _)) => Ok(result),
         }
     }
 }
 
-/// Waits for ctrl-c or a request to terminate. Where signals cannot be listened to, for ever.
-async fn interruption() -> &'static str {
-    let (Ok(mut interrupt), Ok(mut terminate)) =
-        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-    else {
-        return pending().await;
-    };
-    tokio::select! {
-        _ = interrupt.recv() => "ctrl-c",
-        _ = terminate.recv() => "SIGTERM",
+impl RunState {
+    /// Whether the run has come to its end.
+    pub(crate) fn is_ending(&self) -> bool {
+        self.end.has_begun()
     }
+
+    /// The end of the run does not wait for servers any longer.
+    pub(crate) fn hurry(&self) {
+        self.end.hurry();
+    }
+
+    /// Marks the run as interrupted, and says so as its reason, unless it has failed already. The first signal counts.
+    pub(crate) fn interrupt(&self, signal: StopSignal) {
+        if self.interruption.set(signal).is_err() {
+            return;
+        }
+        let elapsed = self.started.elapsed();
+        let running: Vec<String> = self
+            .open_nodes()
+            .iter()
+            .map(|node| format!("{} ran ({})", node.name(), shown(node.elapsed())))
+            .collect();
+        let doing = match running.is_empty() {
+            true => "while no node ran".to_owned(),
+            false => format!("while {}", running.join(" and ")),
+        };
+        let reason =
+            self.policy.capture(format!("interrupted by {signal} after {}, {doing}", shown(elapsed)));
+        self.fail(FailedPart::Interrupted, reason);
+    }
+
+    /// What a node that runs for so long says of its end, where a signal has ended it.
+    pub(crate) fn interruption_of_node(&self, elapsed: Duration) -> Option<String> {
+        let signal = self.interruption.get()?;
+        Some(format!("interrupted by {} after {}", signal, shown(elapsed)))
+    }
+}
+
+pub(crate) fn shown(duration: Duration) -> String {
+    shown_duration(duration.as_secs_f64() * 1e3)
 }

@@ -1,8 +1,8 @@
 //! The telemetry around the code of one node.
 
 use std::{
-    sync::Arc,
-    time::{Instant, SystemTime},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant, SystemTime},
 };
 
 use chrono::{DateTime, Utc};
@@ -17,6 +17,7 @@ use crate::{
     node_end::NodeEnd,
     node_scope::NodeScope,
     own_time::Own,
+    panics::Panic,
     run_error::RecordedError,
     run_state::{FailedPart, RunState},
 };
@@ -24,16 +25,41 @@ use crate::{
 /// Earlier attempts that are kept of a node, the last ones.
 const MAX_ATTEMPTS: usize = 20;
 
-/// A node between its start and its end. Dropped before its end, by a panic or because the caller gave up, it ends as
-/// a failure that says so.
-pub(crate) struct NodeRun {
+/// A node between its start and its end. Dropped before its end, by a panic, a signal or because the caller gave up, it
+/// ends as that.
+pub(crate) struct NodeRun(Arc<OpenNode>);
+
+/// A node that has started. The end of the run ends it too, where its own code does not come to it.
+pub(crate) struct OpenNode {
     scope: Arc<NodeScope>,
-    span: Option<StageSpan>,
     started: Instant,
     /// Whether the tracker knows the node.
     tracked: bool,
     attempt: u64,
+    /// What lives as long as the node runs.
+    open: Mutex<Option<Open>>,
+}
+
+struct Open {
+    span: StageSpan,
     _task: Option<TaskGuard>,
+}
+
+/// The `error.type` of a node that has panicked.
+const PANIC: &str = "panic";
+
+/// How a node ended that did not succeed.
+struct Unsuccessful<'a> {
+    status: NodeStatus,
+    error: &'a RecordedError,
+    /// Where a panic came from.
+    place: Option<&'a str>,
+}
+
+impl<'a> Unsuccessful<'a> {
+    fn new(status: NodeStatus, error: &'a RecordedError) -> Self {
+        Self { status, error, place: None }
+    }
 }
 
 impl NodeRun {
@@ -54,47 +80,97 @@ impl NodeRun {
         if tracked && let Some(tracker) = &state.tracker {
             tracker.record(&Event::TaskStarted { node: name.to_owned(), time: began.into() });
         }
-        Self { scope, span: Some(span), started, tracked, attempt, _task: state.beat_while_active(name) }
+        let open = Mutex::new(Some(Open { span, _task: state.beat_while_active(name) }));
+        let node = Arc::new(OpenNode { scope, started, tracked, attempt, open });
+        state.node_opened(&node);
+        Self(node)
     }
 
     pub(crate) fn scope(&self) -> &Arc<NodeScope> {
-        &self.scope
+        &self.0.scope
     }
 
     /// The context in which the node's code runs.
     pub(crate) fn context(&self) -> Context {
-        self.scope.context()
+        self.0.scope.context()
     }
 
-    pub(crate) fn succeed(mut self) {
-        self.end(None);
+    pub(crate) fn succeed(self) {
+        self.0.end(None);
     }
 
-    pub(crate) fn fail(mut self, error: &RecordedError) {
-        self.end(Some(error));
+    pub(crate) fn fail(self, error: &RecordedError) {
+        let place = Panic::place_told_in(&error.text());
+        let unsuccessful = Unsuccessful::new(NodeStatus::Failure, error);
+        self.0.end(Some(Unsuccessful { place: place.as_deref(), ..unsuccessful }));
     }
 
-    /// Ends the node. What its queries say of it follows when the last of them has ended, which mostly is now.
-    fn end(&mut self, error: Option<&RecordedError>) {
-        let Some(span) = self.span.take() else { return };
+    /// Ends as a failure by a panic, which goes on.
+    pub(crate) fn panicked(self, panic: &Panic) {
+        let error = RecordedError::new(PANIC, panic.message());
+        let unsuccessful = Unsuccessful::new(NodeStatus::Failure, &error);
+        self.0.end(Some(Unsuccessful { place: panic.place(), ..unsuccessful }));
+    }
+}
+
+impl OpenNode {
+    pub(crate) fn name(&self) -> &str {
+        &self.scope.name
+    }
+
+    /// How long it has run.
+    pub(crate) fn elapsed(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// Ends a node whose code is still held somewhere when the run ends: nothing more will be heard of it.
+    pub(crate) fn end_with_the_run(&self) {
+        let error = RecordedError::new("unfinished", "the run ended before the node");
+        self.end_early(NodeStatus::Unfinished, error);
+    }
+
+    /// Ends because of a signal where one has come, else as is said.
+    fn end_early(&self, status: NodeStatus, error: RecordedError) {
+        let (status, error) = match self.scope.run.interruption_of_node(self.elapsed()) {
+            Some(interrupted) => (NodeStatus::Interrupted, RecordedError::new("interrupted", interrupted)),
+            None => (status, error),
+        };
+        self.end(Some(Unsuccessful::new(status, &error)));
+    }
+
+    fn open(&self) -> MutexGuard<'_, Option<Open>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends the node, unless that was done. What its queries say of it follows when the last of them has ended, which mostly
+    /// is now.
+    fn end(&self, unsuccessful: Option<Unsuccessful<'_>>) {
+        let Some(Open { span, .. }) = self.open().take() else { return };
         let state = &self.scope.run;
         // What the node's code took is what the node took, in every place.
         let elapsed = self.started.elapsed();
         let _own = state.own_time.measure(Own::Nodes);
         let ended_at = span.started_at() + elapsed;
         let time = ended_at.into();
-        let message = error.map(|error| state.policy.capture_error(&error.text()));
+        // The place of a panic is a fact of the program; its message may hold values.
+        let message = unsuccessful.as_ref().map(|Unsuccessful { error, place, .. }| {
+            let message = state.policy.capture_error(&error.text());
+            match place {
+                Some(place) => state.policy.capture(format!("panicked at {place}: {}", message.to_text())),
+                None => message,
+            }
+        });
         {
             let _guard = span.context().attach();
             let node = state.policy.capture(self.scope.name.as_str());
-            match (&message, error) {
-                (Some(message), Some(error)) => {
+            match (&message, &unsuccessful) {
+                (Some(message), Some(Unsuccessful { error, status, .. })) => {
                     let stack = state.policy.capture_stack(error.lines());
                     span.fail_with_stack(error.error_type, message, Some(&stack));
                     log!(ERROR, "node failed", node = field(node), error = field(message));
                     let reason = format!("node {}: {}", self.scope.name, message.to_text());
                     let part = FailedPart::Node(self.scope.name.clone());
-                    if !self.is_overtaken() {
+                    if *status != NodeStatus::Unfinished && !self.is_overtaken() {
                         state.fail(part, state.policy.capture(reason));
                     }
                 }
@@ -112,17 +188,25 @@ impl NodeRun {
             if let Some(record) = records.nodes.get_mut(&self.scope.name)
                 && record.attempts == self.attempt
             {
-                record.status = if error.is_none() { NodeStatus::Success } else { NodeStatus::Failure };
+                record.status =
+                    unsuccessful.as_ref().map_or(NodeStatus::Success, |unsuccessful| unsuccessful.status);
                 record.duration_ms = Some(elapsed.as_secs_f64() * 1e3);
                 record.error = message.as_ref().map(|message| message.to_text());
             }
         }
+        let lines = unsuccessful.as_ref().zip(message.as_ref()).map(|(unsuccessful, message)| {
+            let mut lines = unsuccessful.error.lines();
+            if let (Some(_), Some(first)) = (unsuccessful.place, lines.first_mut()) {
+                *first = message.to_text();
+            }
+            lines
+        });
         let mut ending = NodeEnd {
             span,
             ended_at,
             time,
-            outcome: if error.is_none() { Outcome::Success } else { Outcome::Failure },
-            error: error.map(RecordedError::lines),
+            outcome: if unsuccessful.is_none() { Outcome::Success } else { Outcome::Failure },
+            error: lines,
             tracked: self.tracked,
             attempt: self.attempt,
             sent: Vec::new(),
@@ -136,6 +220,7 @@ impl NodeRun {
             None if state.has_ended() => self.scope.give_up(),
             None => state.await_node(&self.scope),
         }
+        state.node_closed(self);
     }
 
     /// Whether the node was started again before this attempt ended.
@@ -147,11 +232,13 @@ impl NodeRun {
 
 impl Drop for NodeRun {
     fn drop(&mut self) {
-        let error = match std::thread::panicking() {
-            true => RecordedError::new("panic", "the node's code panicked"),
-            false => RecordedError::new("cancelled", "the node was dropped before its end"),
-        };
-        self.end(Some(&error));
+        if std::thread::panicking() {
+            let error = RecordedError::new(PANIC, "the node's code panicked");
+            self.0.end(Some(Unsuccessful::new(NodeStatus::Failure, &error)));
+        } else {
+            let error = RecordedError::new("cancelled", "the node was dropped before its end");
+            self.0.end_early(NodeStatus::Failure, error);
+        }
     }
 }
 

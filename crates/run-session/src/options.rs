@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeMap, path::PathBuf};
 
+use serde_json::Value;
+
 /// Options of a run; everything else comes from the settings.
 ///
 /// ```
@@ -15,6 +17,9 @@ use std::{collections::BTreeMap, path::PathBuf};
 pub struct RunOptions {
     /// Tags of one's own, besides those that every run has.
     pub tags: BTreeMap<String, String>,
+    /// What the run is given, such as parameters, by name. The page of the run shows them as *Run Parameters*, as far as
+    /// the policy shows inputs.
+    pub inputs: BTreeMap<String, Value>,
     /// The folder whose git repository the run is said to come from. Default: the working directory.
     pub source_dir: Option<PathBuf>,
 }
@@ -36,6 +41,23 @@ impl RunOptions {
     #[must_use]
     pub fn tags<N: Into<String>, V: Into<String>>(mut self, tags: impl IntoIterator<Item = (N, V)>) -> Self {
         self.tags.extend(tags.into_iter().map(|(name, value)| (name.into(), value.into())));
+        self
+    }
+
+    /// Adds something that the run is given, such as a parameter.
+    #[must_use]
+    pub fn input(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
+        self.inputs.insert(name.into(), value.into());
+        self
+    }
+
+    /// Adds what the run is given.
+    #[must_use]
+    pub fn inputs<N: Into<String>, V: Into<Value>>(
+        mut self,
+        inputs: impl IntoIterator<Item = (N, V)>,
+    ) -> Self {
+        self.inputs.extend(inputs.into_iter().map(|(name, value)| (name.into(), value.into())));
         self
     }
 

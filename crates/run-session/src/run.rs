@@ -2,32 +2,40 @@
 
 use std::{
     future::Future,
+    panic::{AssertUnwindSafe, resume_unwind},
     path::Path,
-    sync::{Arc, OnceLock},
+    sync::{Arc, mpsc},
+    thread,
+    time::Duration,
 };
 
 use daglight_bundle_report::{Bundle, NodeRecord};
 use daglight_otel_bridge::names;
 use daglight_run_identity::{Code, Dag, RunId};
+use futures::{FutureExt as _, channel::oneshot};
 use opentelemetry::{Context, context::FutureExt as _};
 
 use crate::{
     FinishReport, Node, RunError, RunOptions, Telemetry,
     beside_runtime::on_own_thread,
-    finish::finish,
     node_run::NodeRun,
+    panics::Panic,
     query_owner::QueryOwner,
     run_error::RecordedError,
     run_state::{FailedPart, RunState},
+    signals,
     stage::{in_span, with_code},
     start::start,
 };
 
+/// How long a caller may take to see that an interrupted run has ended, before its runtime is taken for stuck.
+const STUCK_AFTER: Duration = Duration::from_secs(2);
+
 /// One execution of a DAG.
 ///
 /// Clones are the same run, so that tasks and threads can share it. It ends once: with the first [`Run::finish`] of any of
-/// them. Where the last one is dropped without that, the run ends as a failure, with what could be delivered in the flush
-/// timeout.
+/// them. Where the last one is dropped without that, the run ends as a failure, on a thread of its own and without holding
+/// up the one that drops it; [`Telemetry::shutdown`], or dropping the last [`Telemetry`], waits for that.
 ///
 /// Once the run has ended, nodes and stages still do their work and pass its result through, but nothing of it is
 /// recorded, which a warning in the log says.
@@ -40,13 +48,16 @@ pub struct Run {
 /// The end of a run, which its handles share.
 struct RunEnd {
     state: Arc<RunState>,
-    report: OnceLock<FinishReport>,
 }
 
 impl Run {
     pub(crate) fn start(telemetry: &Telemetry, dag: &Dag, options: RunOptions) -> Self {
         let state = start(telemetry, dag, options);
-        Self { end: Arc::new(RunEnd { state: Arc::clone(&state), report: OnceLock::new() }), state }
+        Self { end: Arc::new(RunEnd { state: Arc::clone(&state) }), state }
+    }
+
+    pub(crate) fn state(&self) -> &Arc<RunState> {
+        &self.state
     }
 
     /// The run's id.
@@ -65,7 +76,8 @@ impl Run {
     }
 
     /// Runs the code of a node: with a span, a task on the tracker, an entry in the heartbeat, and every query seen
-    /// that is planned inside. The result passes through as it is; an error, with its causes, marks node and run as failed.
+    /// that is planned inside. The result passes through as it is; an error, with its causes, marks node and run as failed,
+    /// and so does a panic, which goes on when it is recorded.
     ///
     /// - A node that runs **again** is another attempt: the last one decides over the node and the run, the earlier ones are
     ///   kept with their errors. Where the program goes on without the node, [`Run::recovered`] says so.
@@ -84,12 +96,22 @@ impl Run {
         let running = NodeRun::start(&self.state, name);
         let scope = Arc::clone(running.scope());
         let context = running.context();
-        let result = work(Node { scope: Arc::clone(&scope) }).with_context(context).await;
-        match &result {
-            Ok(_) => running.succeed(),
-            Err(error) => running.fail(&RecordedError::of(error)),
+        let node = Node { scope };
+        let work = AssertUnwindSafe(async { work(node).await }).catch_unwind().with_context(context);
+        match work.await {
+            Ok(Ok(result)) => {
+                running.succeed();
+                Ok(result)
+            }
+            Ok(Err(error)) => {
+                running.fail(&RecordedError::of(&error));
+                Err(error)
+            }
+            Err(payload) => {
+                running.panicked(&Panic::of_payload(&*payload));
+                resume_unwind(payload)
+            }
         }
-        result
     }
 
     /// Runs code that belongs to the run but to no node, such as the setup of a session: with a span, and with the run's
@@ -136,7 +158,12 @@ impl Run {
         };
         let span = self.state.signals.span(names::span::STAGE).parent(&parent).stage(stage);
         let span = code.into_iter().fold(span, |span, code| with_code(span, code, &self.state.policy));
-        let result = in_span(span.start(), &self.state.policy, rows, work).await;
+        let work = in_span(span.start(), &self.state.policy, rows, work);
+        let result = AssertUnwindSafe(work).catch_unwind().await.unwrap_or_else(|payload| {
+            let reason = self.state.policy.capture_error(&Panic::of_payload(&*payload).to_string());
+            self.state.fail(FailedPart::Stage(stage.to_owned()), reason);
+            resume_unwind(payload)
+        });
         match &result {
             Ok(_) => _ = self.state.records().recover(stage),
             Err(error) => {
@@ -200,18 +227,38 @@ impl Run {
     /// Ends the run: final states, delivery and export as far as the timeouts allow, manifest and report. Needs no
     /// particular runtime, and blocks none.
     ///
+    /// Delivery to the tracking server and export over OTLP go on at the same time: in all, the end takes as long as the
+    /// longer one of `tracker.flush_seconds` (10 by default) and `otel.shutdown_seconds` (5 by default). What waits then
+    /// is in the bundle, and the report says how much that is.
+    ///
     /// Where a clone has finished the run, or is about to, the report is the same.
     pub async fn finish(self) -> FinishReport {
-        let end = Arc::clone(&self.end);
-        match on_own_thread("daglight-finish", move || end.report()).await {
-            Some(report) => report,
-            None => self.end.report(),
-        }
+        let state = Arc::clone(&self.state);
+        let (sender, receiver) = oneshot::channel();
+        // Ends with this call, whether it comes to see the report or is dropped.
+        let (_caller, caller_is_gone) = mpsc::channel::<()>();
+        state.end.begin();
+        let end = move || {
+            let last_words = signals::last_words(&state);
+            let report = state.end();
+            // Nobody may be there to take it.
+            let _ = sender.send(report.clone());
+            let is_stuck = caller_is_gone.recv_timeout(STUCK_AFTER) == Err(mpsc::RecvTimeoutError::Timeout);
+            if is_stuck {
+                signals::exit_for(&state, last_words, &report);
+            }
+        };
+        let started = thread::Builder::new().name("daglight-finish".into()).spawn(end);
+        let report = match started {
+            Ok(_) => receiver.await.ok(),
+            Err(_) => None,
+        };
+        report.unwrap_or_else(|| self.state.end())
     }
 
     /// As [`Run::finish`], for code that is not async. Do not call it on a thread of an async runtime.
     pub fn finish_blocking(self) -> FinishReport {
-        self.end.report()
+        self.state.end()
     }
 
     /// What is known of a node that has started.
@@ -221,11 +268,6 @@ impl Run {
 }
 
 impl RunEnd {
-    /// Ends the run, unless that was done; then the report is the one that was made.
-    fn report(&self) -> FinishReport {
-        self.report.get_or_init(|| finish(&self.state)).clone()
-    }
-
     fn fail(&self, error: &RecordedError) {
         let reason = self.state.policy.capture_error(&error.text());
         self.state.fail(FailedPart::Run, reason);
@@ -234,17 +276,12 @@ impl RunEnd {
 
 impl Drop for RunEnd {
     fn drop(&mut self) {
-        if self.report.get().is_some() {
+        if self.state.is_ending() {
             return;
         }
         let reason =
-            if std::thread::panicking() { "the program panicked" } else { "the run was dropped unfinished" };
+            if thread::panicking() { "the program panicked" } else { "the run was dropped unfinished" };
         self.fail(&RecordedError::new("Error", reason));
-        let state = Arc::clone(&self.state);
-        // On a thread of its own: this one may belong to a runtime, which blocking clients do not bear.
-        let ending = std::thread::Builder::new().name("daglight-finish".into()).spawn(move || finish(&state));
-        if let Ok(ending) = ending {
-            let _ = ending.join();
-        }
+        self.state.telemetry.end_later(&self.state);
     }
 }

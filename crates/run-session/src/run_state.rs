@@ -3,10 +3,10 @@
 use std::{
     collections::{BTreeMap, HashSet},
     sync::{
-        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use chrono::{DateTime, Utc};
@@ -21,12 +21,16 @@ use daglight_tracker_client::{Reserve, Tracker};
 use opentelemetry::Context;
 
 use crate::{
-    Telemetry,
+    FinishReport, StopSignal, Telemetry,
+    end_progress::EndProgress,
+    finish::finish,
     frames::Frames,
     log::warn_that,
+    node_run::OpenNode,
     node_scope::NodeScope,
     own_time::OwnClock,
     query_owner::{QueryOwner, QueryOwners},
+    signals,
 };
 
 pub(crate) struct RunState {
@@ -35,6 +39,7 @@ pub(crate) struct RunState {
     pub(crate) dag: Dag,
     pub(crate) policy: Policy,
     pub(crate) started_at: DateTime<Utc>,
+    pub(crate) started: Instant,
     pub(crate) tags: BTreeMap<String, String>,
     /// `None` where the folder could not be made.
     pub(crate) bundle: Option<Bundle>,
@@ -56,6 +61,11 @@ pub(crate) struct RunState {
     /// Disk space that is kept for the last manifest.
     pub(crate) reserve: Mutex<Option<Reserve>>,
     pub(crate) own_time: OwnClock,
+    /// The nodes that run, in the order in which they started.
+    pub(crate) open_nodes: Mutex<Vec<Weak<OpenNode>>>,
+    pub(crate) interruption: OnceLock<StopSignal>,
+    pub(crate) end: EndProgress,
+    pub(crate) report: OnceLock<FinishReport>,
 }
 
 /// What has happened so far.
@@ -87,6 +97,8 @@ pub(crate) enum FailedPart {
     Stage(String),
     /// The run itself.
     Run,
+    /// Nothing: a signal told the run to end.
+    Interrupted,
 }
 
 impl FailedPart {
@@ -99,6 +111,11 @@ impl Records {
     /// Why the run failed, the first reason where there are several.
     pub(crate) fn failure(&self) -> Option<&Captured> {
         self.failures.first().map(|(_, reason)| reason)
+    }
+
+    /// Whether the run ended because of a signal, and not of a failure before.
+    pub(crate) fn is_interrupted(&self) -> bool {
+        self.failures.first().is_some_and(|(part, _)| *part == FailedPart::Interrupted)
     }
 
     /// Takes back that a node or stage has failed. False where it has not.
@@ -267,6 +284,41 @@ impl RunState {
     pub(crate) fn held(&self) -> usize {
         let awaited = self.awaited.lock().unwrap_or_else(PoisonError::into_inner).len();
         awaited + self.frames.len() + self.owners.len()
+    }
+
+    pub(crate) fn node_opened(&self, node: &Arc<OpenNode>) {
+        self.open_node_list().push(Arc::downgrade(node));
+    }
+
+    pub(crate) fn node_closed(&self, node: &OpenNode) {
+        self.open_node_list().retain(|open| open.strong_count() > 0 && !std::ptr::eq(open.as_ptr(), node));
+    }
+
+    /// The nodes that run, in the order in which they started.
+    pub(crate) fn open_nodes(&self) -> Vec<Arc<OpenNode>> {
+        self.open_node_list().iter().filter_map(Weak::upgrade).collect()
+    }
+
+    fn open_node_list(&self) -> MutexGuard<'_, Vec<Weak<OpenNode>>> {
+        self.open_nodes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends the run, once: whoever comes later waits for that, and gets the same report. It blocks, in bounded time.
+    pub(crate) fn end(self: &Arc<Self>) -> FinishReport {
+        self.end.begin();
+        let ended = self.report.get_or_init(|| {
+            let report = finish(self);
+            signals::ended(self);
+            self.telemetry.run_ended();
+            report
+        });
+        ended.clone()
+    }
+
+    /// As [`RunState::end`] while the run's work still computes, and will not be heard of again.
+    pub(crate) fn end_beside_its_work(self: &Arc<Self>) -> FinishReport {
+        self.end.begin_beside_the_work();
+        self.end()
     }
 
     /// A guard that keeps the heartbeat showing the node as active.

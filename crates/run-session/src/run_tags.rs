@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use daglight_capture_policy::Policy;
+use daglight_capture_policy::{Captured, Policy};
 use daglight_run_identity::{GitFacts, RunId, hash_of_fields};
 use datafusion::DATAFUSION_VERSION;
 
@@ -13,6 +13,12 @@ const UNKNOWN: &str = "unknown";
 
 const SESSION_RUNTIME_HASH: &str = "session_runtime_hash";
 const PLAN_SIGNATURE: &str = "plan_signature";
+/// Why the run did not succeed.
+const ERROR: &str = "error";
+/// The signal that ended the run, such as `SIGTERM`.
+const INTERRUPTED_BY: &str = "interrupted_by";
+/// Characters of a cause in its tag; the manifest has all of it.
+const LONGEST_CAUSE: usize = 500;
 
 /// What the tags say of the policy. The manifest has all of its rules.
 const SHOWN_RULES: [&str; 8] = [
@@ -75,7 +81,8 @@ pub(crate) fn tell_replaced_tags(state: &RunState, of_run: &BTreeMap<String, Str
 
 /// The tags that are known at the end of a run, where they were not or are others than at its start.
 pub(crate) fn late_tags(state: &RunState) -> BTreeMap<String, String> {
-    let known = session_tag(&state.telemetry).into_iter().chain(plan_signature(state));
+    let known =
+        session_tag(&state.telemetry).into_iter().chain(plan_signature(state)).chain(cause_tags(state));
     known.filter(|(tag, value)| state.tags.get(tag) != Some(value)).collect()
 }
 
@@ -91,6 +98,29 @@ fn plan_signature(state: &RunState) -> Option<(String, String)> {
         let hash = hash_of_fields("daglight.plans.v1", plans);
         (PLAN_SIGNATURE.to_owned(), if is_whole { hash } else { format!("partial-{hash}") })
     })
+}
+
+/// Why the run did not succeed: the page of a run shows its tags, and nothing else where no node has failed. Tags of the
+/// user's own stay.
+fn cause_tags(state: &RunState) -> Vec<(String, String)> {
+    let cause = state.records().failure().map(Captured::to_text);
+    let interruption = state.interruption.get().filter(|_| state.records().is_interrupted());
+    let signal = interruption.map(|signal| signal.name().to_owned());
+    let named = |name: &str| match state.tags.contains_key(name) {
+        true => format!("daglight.{name}"),
+        false => name.to_owned(),
+    };
+    let cause = cause.map(|cause| (named(ERROR), cut(&cause)));
+    cause.into_iter().chain(signal.map(|signal| (named(INTERRUPTED_BY), signal))).collect()
+}
+
+/// The page shows a tag on one line.
+fn cut(text: &str) -> String {
+    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    match line.char_indices().nth(LONGEST_CAUSE) {
+        None => line,
+        Some((end, _)) => format!("{}…", &line[..end]),
+    }
 }
 
 fn session_tag(telemetry: &Telemetry) -> Option<(String, String)> {

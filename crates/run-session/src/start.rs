@@ -5,9 +5,10 @@ use std::{
     fs,
     path::Path,
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, OnceLock,
         atomic::{AtomicBool, AtomicUsize},
     },
+    time::Instant,
 };
 
 use chrono::Utc;
@@ -21,10 +22,12 @@ use daglight_otel_bridge::{
 };
 use daglight_run_identity::{Dag, RunId};
 use daglight_tracker_client::{Event, Reserve, Tracker};
+use serde_json::Value;
 
 use crate::{
     RunOptions, Telemetry,
     close::signal_files,
+    end_progress::EndProgress,
     finish::write_manifest,
     frames::Frames,
     live_progress::LiveProgress,
@@ -46,7 +49,13 @@ pub(crate) fn start(telemetry: &Telemetry, dag: &Dag, options: RunOptions) -> Ar
 
     let (bundle, no_bundle) = match Bundle::create(&settings.bundle.output_dir, run_id) {
         Ok(bundle) => (Some(bundle), None),
-        Err(error) => (None, Some(format!("no bundle: {}", in_one_line(&error)))),
+        Err(error) => (
+            None,
+            Some(format!(
+                "no bundle, so nothing of this run is recorded or delivered: {}",
+                in_one_line(&error)
+            )),
+        ),
     };
     let files = files_of(bundle.as_ref(), &settings.bundle.output_dir);
     let signals = telemetry.bridge().open_run(RunScope {
@@ -66,11 +75,12 @@ pub(crate) fn start(telemetry: &Telemetry, dag: &Dag, options: RunOptions) -> Ar
     });
     let bundle_has_failed = tracker.as_ref().map(Tracker::warned).unwrap_or_default();
     let state = Arc::new(RunState {
-        telemetry: telemetry.clone(),
+        telemetry: telemetry.of_run(),
         run_id,
         dag: dag.clone(),
         policy: telemetry.policy().clone(),
         started_at: Utc::now(),
+        started: Instant::now(),
         tags,
         bundle,
         tracker,
@@ -87,12 +97,17 @@ pub(crate) fn start(telemetry: &Telemetry, dag: &Dag, options: RunOptions) -> Ar
         bundle_has_failed,
         reserve: Mutex::default(),
         own_time: OwnClock::default(),
+        open_nodes: Mutex::default(),
+        interruption: OnceLock::new(),
+        end: EndProgress::default(),
+        report: OnceLock::new(),
     });
     telemetry.shared.open_runs.insert(&state);
+    telemetry.shared.ends.run_started();
     telemetry.tell_setup_warnings(&state);
     tell_replaced_tags(&state, &options.tags);
     no_bundle.into_iter().for_each(|warning| state.bundle_failed(warning));
-    announce(&state);
+    announce(&state, &options.inputs);
     *state.heartbeat() = Some(beat(&state));
     state
 }
@@ -118,7 +133,7 @@ fn show_policy(root: &StageSpan, telemetry: &Telemetry) {
 }
 
 /// Tells the tracker, the bundle and the log that the run has started.
-fn announce(state: &RunState) {
+fn announce(state: &RunState, inputs: &BTreeMap<String, Value>) {
     if let Some(tracker) = &state.tracker {
         let note = |key: &str, text: &str| {
             let text = state.policy.redactor().comment_text(text);
@@ -127,7 +142,11 @@ fn announce(state: &RunState) {
         let shown = state.dag.clone().with_code_text(|text| shown_code(text, &state.policy)).with_notes(note);
         tracker.record(&Event::version(&shown, BTreeMap::new()));
         let RunState { run_id, started_at, .. } = *state;
-        tracker.record(&Event::RunStarted { run_id, tags: state.tags.clone(), time: started_at });
+        let shown = |(name, value): (&String, &Value)| {
+            (name.clone(), state.policy.capture_input(name, value.clone()))
+        };
+        let inputs = inputs.iter().map(shown).collect();
+        tracker.record(&Event::RunStarted { run_id, tags: state.tags.clone(), inputs, time: started_at });
     }
     write_manifest(state, None);
     keep_reserve(state);

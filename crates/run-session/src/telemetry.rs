@@ -8,6 +8,7 @@ use std::{
         Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
+    time::{Duration, Instant},
 };
 
 use daglight_capture_policy::{Policy, Resolved, Settings, SettingsError, SettingsLoader, in_one_line};
@@ -19,19 +20,31 @@ use daglight_tracker_client::Connection;
 use datafusion::{execution::SessionStateBuilder, prelude::SessionContext};
 
 use crate::{
-    FinishReport, Run, RunError, RunOptions, query_owner::OpenRuns, run_error::RecordedError,
-    run_state::RunState, session_observer::SessionObserver, session_runtime::Sessions,
+    FinishReport, Run, RunError, RunOptions,
+    ends::{Ends, Handle},
+    panics::remember_panics,
+    query_owner::OpenRuns,
+    run_error::RecordedError,
+    run_state::RunState,
+    session_observer::SessionObserver,
+    session_runtime::Sessions,
 };
+
+/// What the end of a run may take beyond the time that it waits for servers: manifest and report are written then.
+const END_SLACK: Duration = Duration::from_secs(2);
 
 /// The service that signals come from, where neither the program has a name nor `OTEL_SERVICE_NAME` says one.
 const UNNAMED_SERVICE: &str = "daglight";
 
 /// Settings, OpenTelemetry providers and the tracker's address, for all runs of a process. Clones share them.
 ///
-/// Nothing here waits for a server.
+/// Nothing here waits for a server, but [`Telemetry::shutdown`]. Dropping the last clone does the same where that was not
+/// called; drop it where waiting does no harm.
 #[derive(Clone)]
 pub struct Telemetry {
     pub(crate) shared: Arc<Shared>,
+    /// `None` inside a run.
+    handle: Option<Handle>,
 }
 
 pub(crate) struct Shared {
@@ -48,6 +61,23 @@ pub(crate) struct Shared {
     pub(crate) open_runs: OpenRuns,
     git: OnceLock<GitFacts>,
     host: OnceLock<HostFacts>,
+    pub(crate) ends: Arc<Ends>,
+    is_shut_down: AtomicBool,
+}
+
+impl Drop for Telemetry {
+    fn drop(&mut self) {
+        let is_last = self.handle.take().is_some_and(Handle::give_back);
+        if !is_last || self.shared.is_shut_down.load(Ordering::Relaxed) {
+            return;
+        }
+        let started = Instant::now();
+        self.shared.ends.wait(self.longest_end());
+        // A run that goes on needs the exports, and ends them when it has ended.
+        if !self.shared.ends.has_open_runs() {
+            self.end_exports(self.longest_end().saturating_sub(started.elapsed()));
+        }
+    }
 }
 
 /// Why telemetry could not be set up. Servers that do not answer are no reason; wrong settings are.
@@ -86,6 +116,7 @@ impl Telemetry {
     }
 
     fn start(providers: ProgramProviders, settings: Settings, mut setup_warnings: Vec<String>) -> Self {
+        remember_panics();
         let policy = Policy::new(&settings);
         let bridge = Bridge::start(BridgeConfig {
             namespace: Namespace::new(settings.otel.namespace.as_str()),
@@ -128,8 +159,11 @@ impl Telemetry {
             open_runs: OpenRuns::default(),
             git: OnceLock::new(),
             host: OnceLock::new(),
+            ends: Arc::default(),
+            is_shut_down: AtomicBool::new(false),
         };
-        Self { shared: Arc::new(shared) }
+        let handle = Handle::new(&shared.ends);
+        Self { shared: Arc::new(shared), handle: Some(handle) }
     }
 
     /// The settings in force.
@@ -176,9 +210,46 @@ impl Telemetry {
         session
     }
 
-    /// Sends what waits for an OpenTelemetry backend and ends exporting, within the shutdown timeout. It blocks.
+    /// Waits for the ends of runs that were dropped, sends what waits for an OpenTelemetry backend, and ends exporting. It
+    /// blocks, within the time of one end of a run: the longer one of `tracker.flush_seconds` and
+    /// `otel.shutdown_seconds`. A backend that the last end has waited for in vain is not waited for again.
     pub fn shutdown(&self) {
-        self.shared.bridge.shutdown(self.shared.settings.otel.shutdown_timeout());
+        let started = Instant::now();
+        let limit = self.longest_end();
+        self.shared.ends.wait(limit);
+        self.end_exports(limit.saturating_sub(started.elapsed()));
+    }
+
+    /// How long an end may take in all.
+    fn longest_end(&self) -> Duration {
+        let settings = &self.shared.settings;
+        settings.otel.shutdown_timeout().max(settings.tracker.flush_timeout()) + END_SLACK
+    }
+
+    fn end_exports(&self, limit: Duration) {
+        self.shared.is_shut_down.store(true, Ordering::Relaxed);
+        let time = match self.shared.ends.gave_up_within(self.longest_end()) {
+            true => Duration::ZERO,
+            false => limit.min(self.shared.settings.otel.shutdown_timeout()),
+        };
+        self.shared.bridge.shutdown(time);
+    }
+
+    /// The run has ended. Where the program has dropped its telemetry before, it was the last one that needed it.
+    pub(crate) fn run_ended(&self) {
+        if self.shared.ends.run_ended() {
+            self.end_exports(self.longest_end());
+        }
+    }
+
+    /// The same telemetry as runs hold it, which nothing waits for.
+    pub(crate) fn of_run(&self) -> Self {
+        Self { shared: Arc::clone(&self.shared), handle: None }
+    }
+
+    /// Ends a run beside the program.
+    pub(crate) fn end_later(&self, run: &Arc<RunState>) {
+        self.shared.ends.begin(run);
     }
 
     /// Runs a DAG: starts a run, does the work with it, and finishes it, however the work ends. An error of the work is that

@@ -7,7 +7,9 @@ use std::{
 
 use daglight_materializers::{ParamTable, Registry};
 use daglight_run_identity::{Dag, DagError, DagName, DagNameError};
+use daglight_run_session::Panic;
 use datafusion::{error::DataFusionError, execution::context::SessionContext, logical_expr::LogicalPlan};
+use serde_json::Value;
 
 use crate::{
     Parameter, ParameterDeclaration, Place, Script, ScriptError, SourceError, Statement,
@@ -155,11 +157,28 @@ pub enum PipelineError {
     #[error(transparent)]
     Value(ScriptError),
     /// A file name that no DAG can have.
-    #[error("the DAG cannot be called by the name of the script: give it a name")]
+    #[error("the script's file name is not a valid DAG name: pass --dag-name, or PipelineOptions::dag_name")]
     DagName(#[source] DagNameError),
     /// A description that is no DAG.
     #[error(transparent)]
     Dag(#[from] DagError),
+}
+
+impl PipelineError {
+    /// The place in the script that the error is about.
+    pub fn place(&self) -> Option<&Place> {
+        match self {
+            Self::DuplicateName { place, .. }
+            | Self::NamedLikeInput { place, .. }
+            | Self::UndefinedTable { place, .. }
+            | Self::AlreadyDefined { place, .. }
+            | Self::MissingParameter { place, .. }
+            | Self::UnusedDeclaration { place, .. }
+            | Self::ParameterType { place, .. } => Some(place),
+            Self::Value(error) => Some(&error.place),
+            Self::Empty { .. } | Self::UnknownParameter { .. } | Self::DagName(_) | Self::Dag(_) => None,
+        }
+    }
 }
 
 fn did_you_mean(nearest: &Option<String>) -> String {
@@ -253,6 +272,15 @@ impl Pipeline {
         &self.parameters
     }
 
+    /// What a run of this pipeline is given: the values of its parameters, `$name` as their nodes, and its parameter tables.
+    pub fn inputs(&self) -> BTreeMap<String, Value> {
+        let parameters =
+            self.parameters.values().map(|parameter| (parameter.node_name(), parameter.text.clone().into()));
+        let tables =
+            self.param_tables.iter().map(|used| (used.table.name().to_owned(), used.table.as_input()));
+        parameters.chain(tables).collect()
+    }
+
     /// The output of a step's statement, where it makes one.
     pub(crate) fn output(&self, step: &Step) -> Option<&StatementOutput> {
         self.outputs[step.statement].as_ref()
@@ -299,6 +327,18 @@ impl Pipeline {
     /// The place in the script that an error of a step is about.
     pub fn locate(&self, step: &Step, error: &DataFusionError) -> SourceError {
         self.script.locate(self.statement(step), step.node.as_deref(), error)
+    }
+}
+
+impl Pipeline {
+    /// The error of a step whose statement has panicked.
+    pub(crate) fn panicked(&self, step: &Step, panic: &Panic) -> SourceError {
+        let statement = self.statement(step);
+        SourceError {
+            place: Box::new(self.script.source.place(statement.first_line, statement.first_column)),
+            node: step.node.clone(),
+            message: panic.to_string(),
+        }
     }
 }
 

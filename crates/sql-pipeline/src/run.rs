@@ -8,7 +8,7 @@ use std::{
 };
 
 use daglight_capture_policy::printable_message;
-use daglight_run_session::{Node, Run};
+use daglight_run_session::{Node, Run, catch_panic};
 use datafusion::execution::context::SessionContext;
 use futures::{StreamExt, TryFutureExt, stream::FuturesUnordered};
 
@@ -178,20 +178,23 @@ impl Pipeline {
     ) -> Result<(), SourceError> {
         let located = |error| self.locate(step, &error);
         let started = Instant::now();
-        let ran = match &step.node {
+        // A panic of the engine is an error of the statement like any other.
+        let caught = match &step.node {
             Some(name) => {
                 (options.on_event)(PipelineEvent::NodeStarted { node: name });
                 let work = async |node: Node| {
                     self.run_statement(step, session, Some(&node), options.rows_shown).await.map_err(located)
                 };
-                run.node(name, work).await
+                catch_panic(run.node(name, work)).await
             }
             None => {
                 let work = self.run_statement(step, session, None, options.rows_shown).map_err(located);
                 let rows = |rows: &Option<ShownRows>| rows.as_ref().map(|rows| rows.total_rows);
-                run.stage_of_code("setup", &self.statement(step).code(self.script().path()), rows, work).await
+                let code = self.statement(step).code(self.script().path());
+                catch_panic(run.stage_of_code("setup", &code, rows, work)).await
             }
         };
+        let ran = caught.unwrap_or_else(|panic| Err(self.panicked(step, &panic)));
         match &ran {
             Ok(rows) => {
                 if let Some(node) = &step.node {

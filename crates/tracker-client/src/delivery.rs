@@ -142,17 +142,27 @@ impl Delivery {
     }
 }
 
-impl Drop for Delivery {
-    fn drop(&mut self) {
+impl Delivery {
+    /// Ends the delivery, and waits for its thread, for half a second at most. What is not delivered stays in the outbox.
+    /// Dropping the delivery does the same where this was not called, and else waits for nothing.
+    pub fn stop(&self) {
         let deadline = Instant::now() + DROP_PATIENCE;
         let mut state = lock(&self.shared.state);
-        state.stop = true;
+        if std::mem::replace(&mut state.stop, true) {
+            return;
+        }
         self.shared.changed.notify_all();
         while !state.ended
             && let Some(left) = deadline.checked_duration_since(Instant::now())
         {
             state = wait(&self.shared, state, left);
         }
+    }
+}
+
+impl Drop for Delivery {
+    fn drop(&mut self) {
+        self.stop();
     }
 }
 

@@ -26,6 +26,9 @@ pub enum Event<V = Captured> {
         run_id: RunId,
         /// Tags of the run.
         tags: BTreeMap<String, String>,
+        /// What the run is given, by name. Outboxes of earlier versions have none.
+        #[serde(default = "BTreeMap::new", skip_serializing_if = "BTreeMap::is_empty")]
+        inputs: BTreeMap<String, V>,
         /// When it began.
         #[serde(with = "event_time")]
         time: DateTime<Utc>,

@@ -211,7 +211,7 @@ impl Steps {
                 self.pipeline = Pipeline::of(&version);
                 (Action::Version(version), Counts { versions: 1, ..none })
             }
-            Event::RunStarted { run_id, tags, time } => {
+            Event::RunStarted { run_id, tags, inputs, time } => {
                 let run_id = run_id.to_string();
                 self.run_id = Some(run_id.clone());
                 let body = wire::DagRunIn {
@@ -219,7 +219,7 @@ impl Steps {
                     run_end_time: None,
                     run_status: wire::DagRunUpdateRunStatus::Running.to_string(),
                     tags: encode::run_tags(&run_id, &tags),
-                    inputs: Default::default(),
+                    inputs: inputs.into_iter().collect(),
                     outputs: std::mem::take(&mut self.pipeline.outputs),
                     launched_by_id: None,
                 };

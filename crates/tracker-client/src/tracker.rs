@@ -66,7 +66,7 @@ impl Tracker {
     pub fn run_started(&self, dag: &Dag, run_id: RunId, tags: BTreeMap<String, String>) {
         let time = Utc::now();
         self.record(&Event::version(dag, BTreeMap::new()));
-        self.record(&Event::RunStarted { run_id, tags, time });
+        self.record(&Event::RunStarted { run_id, tags, inputs: BTreeMap::new(), time });
     }
 
     /// Records that a node begins now.
@@ -122,6 +122,13 @@ impl Tracker {
         match &self.delivery {
             Some(delivery) => delivery.flush(timeout),
             None => self.settled(),
+        }
+    }
+
+    /// As [`Delivery::stop`].
+    pub fn stop(&self) {
+        if let Some(delivery) = &self.delivery {
+            delivery.stop();
         }
     }
 

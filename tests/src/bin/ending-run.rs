@@ -6,6 +6,7 @@ use std::{
     convert::Infallible,
     fs::{self, File},
     future::pending,
+    hint::spin_loop,
     io::Write as _,
     path::{Path, PathBuf},
     process::ExitCode,
@@ -14,6 +15,7 @@ use std::{
 use anyhow::{Result, bail};
 use clap::{Parser, ValueEnum};
 use daglight::prelude::{Dag, Run, RunOptions, Telemetry};
+use tokio::runtime::Builder;
 
 #[derive(Parser)]
 struct Arguments {
@@ -37,13 +39,24 @@ enum Ending {
     FullForAWhile,
     /// A node goes on until a signal comes, which the run ends with.
     Interrupted,
+    /// A node computes on the only thread of its runtime without ever giving way, and a signal comes.
+    Spinning,
+    /// A signal comes when the work is done, and a task of the runtime's only thread computes.
+    SpinningAtTheEnd,
     /// A node goes on until a signal comes, which nobody waits for.
     Unprepared,
 }
 
-#[tokio::main]
-async fn main() -> Result<ExitCode> {
+fn main() -> Result<ExitCode> {
     let Arguments { ending } = Arguments::parse();
+    let mut runtime = match ending {
+        Ending::Spinning | Ending::SpinningAtTheEnd => Builder::new_current_thread(),
+        _ => Builder::new_multi_thread(),
+    };
+    runtime.enable_all().build()?.block_on(run(ending))
+}
+
+async fn run(ending: Ending) -> Result<ExitCode> {
     let telemetry = Telemetry::from_env()?;
     let dag = Dag::builder("ending::orders_v1")?.loader("orders").transform("risk", ["orders"]).build()?;
     let run = telemetry.start_run(&dag, RunOptions::default());
@@ -59,10 +72,30 @@ async fn main() -> Result<ExitCode> {
         Ending::Error => run.node("risk", async |_| bail!("out of luck")).await?,
         Ending::Drop => return Ok(ExitCode::SUCCESS),
         Ending::Unprepared => endless(&run).await,
+        Ending::Spinning => {
+            let spin = run.node("risk", async |_| -> Result<()> {
+                loop {
+                    spin_loop();
+                }
+            });
+            // It does not come to see the signal.
+            run.until_interrupted(spin).await??;
+        }
+        Ending::SpinningAtTheEnd => {
+            let interrupted = run.until_interrupted(endless(&run)).await;
+            tokio::spawn(async {
+                loop {
+                    spin_loop();
+                }
+            });
+            run.finish().await;
+            interrupted?;
+            return Ok(ExitCode::SUCCESS);
+        }
         Ending::Interrupted => {
-            if run.until_interrupted(endless(&run)).await.is_none() {
+            if let Err(interrupted) = run.until_interrupted(endless(&run)).await {
                 run.finish().await;
-                return Ok(ExitCode::from(130));
+                return Ok(ExitCode::from(interrupted.exit_code()));
             }
         }
     }

@@ -6,6 +6,7 @@ mod attached;
 mod attempts;
 mod belonging;
 mod damaged;
+mod ends;
 mod handles;
 mod many_queries;
 mod outputs;
@@ -153,6 +154,7 @@ async fn a_dropped_run_and_a_dropped_node_end_as_failures() {
     let endless = run.node("orders", async |_| std::future::pending::<Result<(), DataFusionError>>().await);
     assert!(tokio::time::timeout(std::time::Duration::from_millis(20), endless).await.is_err());
     drop(run);
+    telemetry.shutdown();
     let manifest = json(bundle.join("manifest.json"));
     assert_eq!(manifest["status"], "failure");
     assert_eq!(manifest["nodes"][0]["status"], "failure");

@@ -1,0 +1,95 @@
+//! How far the end of a run has come, and what it still waits for.
+
+use std::{
+    sync::{Condvar, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use daglight_otel_bridge::SignalLedgers;
+
+/// What an end that is told not to wait for servers still waits for the files of the bundle.
+const LAST_WRITES: Duration = Duration::from_millis(300);
+
+/// The state of a run's end. Those who flush report here; the end waits here, until it is told not to wait any longer.
+#[derive(Default)]
+pub(crate) struct EndProgress {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    begun: bool,
+    beside_the_work: bool,
+    hurried: bool,
+    tracker_flushed: bool,
+    signals: Option<SignalLedgers>,
+}
+
+impl EndProgress {
+    pub(crate) fn begin(&self) {
+        self.lock().begun = true;
+    }
+
+    /// The work of the run goes on although nobody waits for it: what it leaves open is to be closed for it.
+    pub(crate) fn begin_beside_the_work(&self) {
+        self.lock().beside_the_work = true;
+    }
+
+    pub(crate) fn has_begun(&self) -> bool {
+        self.lock().begun
+    }
+
+    pub(crate) fn is_beside_the_work(&self) -> bool {
+        self.lock().beside_the_work
+    }
+
+    /// Servers are not to be waited for any longer.
+    pub(crate) fn hurry(&self) {
+        self.change(|state| state.hurried = true);
+    }
+
+    pub(crate) fn tracker_flushed(&self) {
+        self.change(|state| state.tracker_flushed = true);
+    }
+
+    pub(crate) fn signals_flushed(&self, ledgers: SignalLedgers) {
+        self.change(|state| state.signals = Some(ledgers));
+    }
+
+    /// Waits until `deadline`, until the tracker is flushed, or until `enough` says so, which is asked at short intervals.
+    pub(crate) fn wait_for_tracker(&self, deadline: Instant, enough: impl Fn() -> bool) {
+        const INTERVAL: Duration = Duration::from_millis(5);
+        let mut state = self.lock();
+        while !state.tracker_flushed && !state.hurried && !enough() && Instant::now() < deadline {
+            state = self.changed.wait_timeout(state, INTERVAL).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// Waits until all is flushed or `deadline` is over, and takes the account of the signals, where it came in time.
+    pub(crate) fn wait_for_all(&self, deadline: Instant) -> Option<SignalLedgers> {
+        let mut state = self.lock();
+        let mut deadline = deadline;
+        while !(state.tracker_flushed && state.signals.is_some()) {
+            if state.hurried {
+                deadline = deadline.min(Instant::now() + LAST_WRITES);
+                state.hurried = false;
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            state = self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        state.signals.take()
+    }
+
+    fn change(&self, change: impl FnOnce(&mut State)) {
+        change(&mut self.lock());
+        self.changed.notify_all();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

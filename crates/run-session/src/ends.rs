@@ -1,0 +1,105 @@
+//! The ends of runs that were dropped, which go on beside the program, and the handles that wait for them.
+
+use std::{
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use crate::run_state::RunState;
+
+/// What the ends of a process's runs share.
+#[derive(Default)]
+pub(crate) struct Ends {
+    state: Mutex<State>,
+    changed: Condvar,
+    handles: AtomicUsize,
+}
+
+#[derive(Default)]
+struct State {
+    /// Runs that have started and not ended.
+    open_runs: usize,
+    /// Ends that go on.
+    under_way: usize,
+    /// When an end gave up waiting for a backend.
+    gave_up_at: Option<Instant>,
+}
+
+impl Ends {
+    /// Ends a run on a thread of its own. Where that cannot be started, here and now.
+    pub(crate) fn begin(self: &Arc<Self>, run: &Arc<RunState>) {
+        self.lock().under_way += 1;
+        let (ends, of_thread) = (Arc::clone(self), Arc::clone(run));
+        let end = move || {
+            of_thread.end();
+            drop(of_thread);
+            ends.lock().under_way -= 1;
+            ends.changed.notify_all();
+        };
+        let started = thread::Builder::new().name("daglight-finish".into()).spawn(end);
+        if started.is_err() {
+            run.end();
+            self.lock().under_way -= 1;
+        }
+    }
+
+    pub(crate) fn run_started(&self) {
+        self.lock().open_runs += 1;
+    }
+
+    /// True where that was the last open run, and no handle is left that could shut the telemetry down.
+    pub(crate) fn run_ended(&self) -> bool {
+        let mut state = self.lock();
+        state.open_runs = state.open_runs.saturating_sub(1);
+        state.open_runs == 0 && self.handles.load(Ordering::Acquire) == 0
+    }
+
+    pub(crate) fn has_open_runs(&self) -> bool {
+        self.lock().open_runs > 0
+    }
+
+    /// Waits for the ends that go on, at most for `limit`.
+    pub(crate) fn wait(&self, limit: Duration) {
+        let waited = self.changed.wait_timeout_while(self.lock(), limit, |state| state.under_way > 0);
+        drop(waited.unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// An end has waited for a backend as long as it may: nothing is to be gained by waiting once more.
+    pub(crate) fn gave_up(&self) {
+        self.lock().gave_up_at = Some(Instant::now());
+    }
+
+    /// Whether an end has given up within that time.
+    pub(crate) fn gave_up_within(&self, time: Duration) -> bool {
+        self.lock().gave_up_at.is_some_and(|at| at.elapsed() < time)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One of the handles of a program on its telemetry. Those that runs hold are none.
+pub(crate) struct Handle(Arc<Ends>);
+
+impl Handle {
+    pub(crate) fn new(ends: &Arc<Ends>) -> Self {
+        ends.handles.fetch_add(1, Ordering::AcqRel);
+        Self(Arc::clone(ends))
+    }
+
+    /// Gives the handle back. True for the last one.
+    pub(crate) fn give_back(self) -> bool {
+        self.0.handles.fetch_sub(1, Ordering::AcqRel) == 1
+    }
+}
+
+impl Clone for Handle {
+    fn clone(&self) -> Self {
+        Self::new(&self.0)
+    }
+}

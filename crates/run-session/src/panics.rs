@@ -1,0 +1,179 @@
+//! What panics say: their message, and where they came from.
+
+use std::{
+    any::Any,
+    collections::VecDeque,
+    fmt,
+    future::Future,
+    panic::{self, AssertUnwindSafe, PanicHookInfo},
+    path::Path,
+    sync::{
+        Mutex, Once, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use futures::FutureExt as _;
+use opentelemetry::{Context, trace::TraceContextExt as _};
+
+/// Panics that are remembered until somebody asks for them.
+const REMEMBERED: usize = 32;
+const NO_MESSAGE: &str = "a panic without a message";
+
+/// A panic that was caught.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Panic {
+    message: String,
+    place: Option<String>,
+}
+
+impl Panic {
+    /// What it says.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// Where it came from, as `file:line`, where that is known. Of a dependency it is the path below its registry.
+    pub fn place(&self) -> Option<&str> {
+        self.place.as_deref()
+    }
+
+    /// The place of the panic that an error tells of, as errors of joined tasks do.
+    pub(crate) fn place_told_in(text: &str) -> Option<String> {
+        if !text.contains("panicked") {
+            return None;
+        }
+        let recent = RECENT.lock().unwrap_or_else(PoisonError::into_inner);
+        let told = recent.iter().rev().find(|panic| text.contains(&panic.message));
+        told.and_then(|panic| panic.place.clone())
+    }
+
+    /// What the payload of a panic says, with the place that the panic hook has seen.
+    ///
+    /// A panic in a spawned task is handed on without its place, and on another thread: it is found by its message.
+    pub(crate) fn of_payload(payload: &(dyn Any + Send)) -> Self {
+        let message = message_of(payload);
+        let recent = RECENT.lock().unwrap_or_else(PoisonError::into_inner);
+        let place = recent.iter().rev().find(|recent| recent.message == message);
+        Self { place: place.and_then(|panic| panic.place.clone()), message }
+    }
+}
+
+impl fmt::Display for Panic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.place {
+            Some(place) => write!(f, "panicked at {place}: {}", self.message),
+            None => write!(f, "panicked: {}", self.message),
+        }
+    }
+}
+
+impl std::error::Error for Panic {}
+
+/// Does work of a run, and makes a panic in it an error. [`Run::node`](crate::Run::node) has recorded it by then.
+///
+/// # Errors
+/// When the work panics.
+pub async fn catch_panic<T>(work: impl Future<Output = T>) -> Result<T, Panic> {
+    let caught = AssertUnwindSafe(work).catch_unwind().await;
+    caught.map_err(|payload| Panic::of_payload(&*payload))
+}
+
+/// Has panics inside the spans of runs not written to standard error, for a program that shows the errors of nodes
+/// itself. With `RUST_BACKTRACE` they are written all the same.
+pub fn silence_panics_of_nodes() {
+    remember_panics();
+    SILENT.store(std::env::var_os("RUST_BACKTRACE").is_none_or(|value| value == "0"), Ordering::Relaxed);
+}
+
+static RECENT: Mutex<VecDeque<Panic>> = Mutex::new(VecDeque::new());
+static SILENT: AtomicBool = AtomicBool::new(false);
+
+/// Remembers the place of each panic of this process, in front of the panic hook that was there.
+pub(crate) fn remember_panics() {
+    static INSTALLED: Once = Once::new();
+    INSTALLED.call_once(|| {
+        let before = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            remember(info);
+            if !(SILENT.load(Ordering::Relaxed) && is_of_a_run()) {
+                before(info);
+            }
+        }));
+    });
+}
+
+fn remember(info: &PanicHookInfo<'_>) {
+    let place = info.location().map(|place| format!("{}:{}", shown_file(place.file()), place.line()));
+    let panic = Panic { message: message_of(info.payload()), place };
+    let mut recent = RECENT.lock().unwrap_or_else(PoisonError::into_inner);
+    if recent.len() == REMEMBERED {
+        recent.pop_front();
+    }
+    recent.push_back(panic);
+}
+
+/// Whether the panicking code runs inside a span.
+fn is_of_a_run() -> bool {
+    Context::map_current(|context| context.has_active_span())
+}
+
+fn message_of(payload: &(dyn Any + Send)) -> String {
+    match (payload.downcast_ref::<&str>(), payload.downcast_ref::<String>()) {
+        (Some(message), _) => (*message).to_owned(),
+        (None, Some(message)) => message.clone(),
+        (None, None) => NO_MESSAGE.to_owned(),
+    }
+}
+
+/// A source file without the folders of the machine that compiled it.
+fn shown_file(file: &str) -> String {
+    let below = |folder: &str| file.split_once(folder).and_then(|(_, below)| Some(below.split_once('/')?.1));
+    if let Some(file) =
+        below("/registry/src/").or_else(|| below("/git/checkouts/")).or_else(|| below("/rustc/"))
+    {
+        return file.to_owned();
+    }
+    let path = Path::new(file);
+    if path.is_relative() {
+        return file.to_owned();
+    }
+    let last: Vec<_> = path.iter().rev().take(3).map(|part| part.to_string_lossy()).collect();
+    last.into_iter().rev().collect::<Vec<_>>().join("/")
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::executor::block_on;
+
+    use super::*;
+
+    #[test]
+    fn a_panic_says_its_message_and_its_place() {
+        remember_panics();
+        let thread = std::thread::spawn(|| -> u8 { panic!("{} out of luck", 7) });
+        let payload = thread.join().unwrap_err();
+        // As DataFusion hands on the panic of a task, on another thread than it happened.
+        let handed_on = async { panic::resume_unwind(payload) };
+        let Err(caught) = block_on(catch_panic::<u8>(handed_on)) else { panic!("it is caught") };
+        assert_eq!(caught.message(), "7 out of luck");
+        let place = caught.place().unwrap();
+        assert!(place.starts_with("crates/run-session/src/panics.rs:"), "{place}");
+        assert_eq!(block_on(catch_panic(async { 3 })), Ok(3));
+    }
+
+    #[test]
+    fn places_do_not_say_where_the_program_was_compiled() {
+        for (file, shown) in [
+            (
+                "/home/me/.cargo/registry/src/index.crates.io-1949/arrow-59.0.0/src/lib.rs",
+                "arrow-59.0.0/src/lib.rs",
+            ),
+            ("/rustc/0b4a2f/library/core/src/option.rs", "library/core/src/option.rs"),
+            ("/home/me/secret/project/src/main.rs", "project/src/main.rs"),
+            ("src/main.rs", "src/main.rs"),
+        ] {
+            assert_eq!(shown_file(file), shown);
+        }
+    }
+}

@@ -1,0 +1,267 @@
+//! The thread that receives the signals which tell the process to end, and what it does about the runs under way.
+
+use std::{
+    fs,
+    future::poll_fn,
+    sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak},
+    task::Poll,
+    thread,
+    time::{Duration, Instant},
+};
+
+use futures::task::AtomicWaker;
+use signal_hook::{
+    consts::{SIGHUP, SIGINT, SIGTERM},
+    iterator::Signals,
+    low_level,
+};
+
+use crate::{
+    FinishReport, OnInterrupt, StopSignal,
+    interrupt::{Announce, LastWords},
+    log::warn_of,
+    run_state::RunState,
+};
+
+const INTERRUPTED: &str = "interrupted, ending the run; again to stop now";
+const CUT_SHORT: &str = "interrupted, the run has ended and waits for servers no longer; again to stop now";
+
+impl StopSignal {
+    const ALL: [Self; 3] = [Self::Interrupt, Self::Terminate, Self::Hangup];
+
+    const fn number(self) -> i32 {
+        match self {
+            Self::Interrupt => SIGINT,
+            Self::Terminate => SIGTERM,
+            Self::Hangup => SIGHUP,
+        }
+    }
+
+    fn of(number: i32) -> Option<Self> {
+        Self::ALL.into_iter().find(|signal| signal.number() == number)
+    }
+}
+
+/// Work that a signal interrupts, for as long as this lives.
+pub(crate) struct Watch(Arc<Watched>);
+
+struct Watched {
+    run: Weak<RunState>,
+    grace: Duration,
+    signal: OnceLock<StopSignal>,
+    waker: AtomicWaker,
+    is_over: Mutex<bool>,
+    over: Condvar,
+}
+
+impl Watch {
+    /// Waits for a signal.
+    pub(crate) async fn interrupted(&self) -> StopSignal {
+        poll_fn(|context| {
+            self.0.waker.register(context.waker());
+            self.0.signal.get().copied().map_or(Poll::Pending, Poll::Ready)
+        })
+        .await
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        *lock(&self.0.is_over) = true;
+        self.0.over.notify_all();
+        process().watches.retain(|watched| !Arc::ptr_eq(watched, &self.0));
+    }
+}
+
+impl Watched {
+    fn interrupt(&self, signal: StopSignal) {
+        // The first signal counts.
+        let _ = self.signal.set(signal);
+        self.waker.wake();
+    }
+
+    /// Whether the work has given way before `asked` and the grace are over.
+    fn gives_way(&self, asked: Instant) -> bool {
+        let left = (asked + self.grace).saturating_duration_since(Instant::now());
+        let waited = self.over.wait_timeout_while(lock(&self.is_over), left, |is_over| !*is_over);
+        *waited.unwrap_or_else(PoisonError::into_inner).0
+    }
+}
+
+/// What is under way in this process.
+#[derive(Default)]
+struct Process {
+    watches: Vec<Arc<Watched>>,
+    /// The runs that were ever watched and have not ended.
+    runs: Vec<WatchedRun>,
+    /// A signal has come, and the runs of that time have not all ended.
+    asked: bool,
+}
+
+struct WatchedRun {
+    run: Weak<RunState>,
+    announce: Option<Arc<Announce>>,
+    last_words: Option<LastWords>,
+}
+
+static PROCESS: Mutex<Process> = Mutex::new(Process { watches: Vec::new(), runs: Vec::new(), asked: false });
+
+fn process() -> MutexGuard<'static, Process> {
+    lock(&PROCESS)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Has signals interrupt the work of a run from now on.
+pub(crate) fn watch(run: &Arc<RunState>, answer: OnInterrupt) -> Watch {
+    listen();
+    let watched = Arc::new(Watched {
+        run: Arc::downgrade(run),
+        grace: answer.grace,
+        signal: OnceLock::new(),
+        waker: AtomicWaker::new(),
+        is_over: Mutex::new(false),
+        over: Condvar::new(),
+    });
+    // A run that was interrupted before stays so.
+    if let Some(signal) = run.interruption.get() {
+        watched.interrupt(*signal);
+    }
+    let mut process = process();
+    process.watches.push(Arc::clone(&watched));
+    process.runs.retain(|other| other.run.strong_count() > 0 && !other.is(run));
+    process.runs.push(WatchedRun {
+        run: Arc::downgrade(run),
+        announce: answer.announce.map(Arc::new),
+        last_words: answer.last_words,
+    });
+    Watch(watched)
+}
+
+/// The run has ended: signals are not about it any more.
+pub(crate) fn ended(run: &RunState) {
+    let mut process = process();
+    process.runs.retain(|other| other.run.strong_count() > 0 && !std::ptr::eq(other.run.as_ptr(), run));
+    process.asked &= !process.runs.is_empty();
+}
+
+/// Ends the process of an interrupted run whose own code does not come to it. What the program wanted to say then is
+/// said.
+pub(crate) fn exit_for(run: &Arc<RunState>, last_words: Option<LastWords>, report: &FinishReport) {
+    let Some(signal) = run.interruption.get() else { return };
+    if let Some(last_words) = last_words {
+        last_words(report);
+    }
+    low_level::exit(signal.exit_code().into());
+}
+
+/// Takes what the program wants to say where its own code does not come to it.
+pub(crate) fn last_words(run: &Arc<RunState>) -> Option<LastWords> {
+    process().runs.iter_mut().find(|other| other.is(run))?.last_words.take()
+}
+
+impl WatchedRun {
+    fn is(&self, run: &Arc<RunState>) -> bool {
+        std::ptr::eq(self.run.as_ptr(), Arc::as_ptr(run))
+    }
+}
+
+/// Starts the thread that receives signals, once in the process. Where that fails, signals do what they did before.
+fn listen() {
+    static LISTENING: OnceLock<()> = OnceLock::new();
+    LISTENING.get_or_init(|| {
+        let ignored = signal_mask("SigIgn:");
+        let handled = signal_mask("SigCgt:");
+        let listened_to = StopSignal::ALL.map(StopSignal::number).into_iter();
+        let Ok(mut signals) = Signals::new(listened_to.filter(|number| !is_in(ignored, *number))) else {
+            return;
+        };
+        let receive = move || {
+            for number in &mut signals {
+                if let Some(signal) = StopSignal::of(number) {
+                    received(signal, is_in(handled, number));
+                }
+            }
+        };
+        let _ = thread::Builder::new().name("daglight-signals".into()).spawn(receive);
+    });
+}
+
+/// What the kernel knows of this process's signals: one bit each. Empty where it does not say.
+fn signal_mask(name: &str) -> u64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix(name));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or_default()
+}
+
+fn is_in(mask: u64, number: i32) -> bool {
+    mask >> (number - 1) & 1 == 1
+}
+
+/// Does not wait for anything, so that a second signal always has its effect.
+fn received(signal: StopSignal, program_handles_it: bool) {
+    let mut process = process();
+    if process.asked {
+        low_level::exit(signal.exit_code().into());
+    }
+    let runs: Vec<Arc<RunState>> = process.runs.iter().filter_map(|run| run.run.upgrade()).collect();
+    if runs.is_empty() {
+        drop(process);
+        if !program_handles_it {
+            // It can fail only for signals that nobody can handle.
+            let _ = low_level::emulate_default_handler(signal.number());
+        }
+        return;
+    }
+    process.asked = true;
+    let watches = process.watches.clone();
+    let announce = process.runs.iter().find_map(|run| run.announce.clone());
+    drop(process);
+    let answer = move || answer(signal, &runs, &watches, announce.as_deref());
+    let _ = thread::Builder::new().name("daglight-stop".into()).spawn(answer);
+}
+
+fn answer(signal: StopSignal, runs: &[Arc<RunState>], watches: &[Arc<Watched>], announce: Option<&Announce>) {
+    let asked = Instant::now();
+    let (ending, running): (Vec<_>, Vec<_>) = runs.iter().partition(|run| run.is_ending());
+    running.iter().for_each(|run| run.interrupt(signal));
+    let line = if running.is_empty() { CUT_SHORT } else { INTERRUPTED };
+    match announce {
+        Some(announce) => announce(line),
+        None if running.is_empty() => {
+            warn_of!("interrupted, waiting for servers no longer; again to stop now")
+        }
+        None => warn_of!("interrupted, ending the run; again to stop now"),
+    }
+    ending.iter().for_each(|run| run.hurry());
+    watches.iter().for_each(|watched| watched.interrupt(signal));
+    let stuck: Vec<_> = watches.iter().filter(|watched| !watched.gives_way(asked)).collect();
+    if stuck.is_empty() {
+        return;
+    }
+    // The process ends with all of its runs: of those that are not stuck, the end is waited for.
+    for run in runs {
+        let is_stuck = stuck.iter().any(|watched| std::ptr::eq(watched.run.as_ptr(), Arc::as_ptr(run)));
+        let last_words = last_words(run).filter(|_| is_stuck);
+        let report = run.end_beside_its_work();
+        if let Some(last_words) = last_words {
+            last_words(&report);
+        }
+    }
+    low_level::exit(signal.exit_code().into());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kernel_says_which_signals_are_ignored() {
+        // Rust's runtime ignores SIGPIPE, number 13, in every program.
+        let ignored = signal_mask("SigIgn:");
+        assert!(!cfg!(target_os = "linux") || is_in(ignored, 13), "{ignored:x}");
+        assert_eq!(signal_mask("Nothing:"), 0);
+    }
+}
