@@ -74,7 +74,7 @@ impl State {
             self.read(*definition, index, 0, &mut links.dependencies, &mut seen);
         }
         match &statement.relations.effect {
-            Effect::None => {}
+            Effect::None | Effect::DefineCatalog { .. } | Effect::DefineSchema { .. } => {}
             Effect::Define { relation, policy, locations, .. } => {
                 let previous = self.in_force.get(relation).copied();
                 match (previous, policy) {

@@ -103,14 +103,16 @@ pub enum PipelineError {
         /// The second definition.
         place: Box<Place>,
     },
-    /// A table that cannot be there when its statement is reached.
-    #[error("{place}: table {relation:?} is {reason}\n{}", .place.quote())]
-    UndefinedTable {
-        /// The table.
-        relation: String,
+    /// A table or schema that cannot be there when its statement is reached.
+    #[error("{place}: {kind} {name:?} is {reason}\n{}", .place.quote())]
+    Undefined {
+        /// `table` or `schema`.
+        kind: &'static str,
+        /// Its name.
+        name: String,
         /// Why it is not there.
         reason: UndefinedReason,
-        /// Its name in the statement.
+        /// Where the statement names it.
         place: Box<Place>,
     },
     /// A parameter without a value.
@@ -500,6 +502,37 @@ SELECT count(*) FROM recent;
         assert_ne!(version(&SCRIPT.replace("4096", "8192"), &[]).1, first.1);
         assert_ne!(version(&SCRIPT.replace("1995-01-01", "1995-01-02"), &[]).1, first.1);
         assert_eq!(version("SELECT $x", &[("x", "1")]), version("SELECT $x", &[("x", "1.5")]));
+    }
+
+    /// A version is known by its hashes from run to run, so that they must not change with Daglight.
+    #[test]
+    fn hashes_stay() {
+        let sql = "-- Orders.
+-- param: from_date = 1995-01-01
+
+SET datafusion.execution.batch_size = 4096;
+CREATE SCHEMA s;
+-- node: base
+-- tag: layer=raw, owner=me
+CREATE TABLE S.Orders AS SELECT value AS X, DATE '1996-01-01' AS d FROM generate_series(1, 10) AS t;
+/* a view */
+CREATE OR REPLACE VIEW recent AS WITH o AS (SELECT * FROM s.orders) SELECT * FROM o WHERE d >= $from_date;
+INSERT INTO s.orders SELECT * FROM recent;
+SELECT count(*), $region FROM recent r JOIN s.orders USING (x);
+EXPLAIN SELECT * FROM recent;
+SELECT * FROM information_schema.tables;
+DROP VIEW recent;
+";
+        let parameters = [("region".to_owned(), "ASIA".to_owned())].into();
+        let options = PipelineOptions { parameters, ..PipelineOptions::default() };
+        let pipeline = Pipeline::new(Script::parse("e2.sql", sql).unwrap(), options).unwrap();
+        assert_eq!(
+            (pipeline.dag().dag_hash(), pipeline.dag().code_hash()),
+            (
+                "b81bc8aa0735ff146310e2526c3e70a4d12e639403e6bd4d5b8a1e2876c4e1ef",
+                "fb83febcb035ceae05bdc27d62da79d6bbee94bd84256fb83a17cb79e09e3368"
+            )
+        );
     }
 
     #[test]

@@ -11,8 +11,8 @@ use datafusion::{
         parser::{CopyToSource, Statement as ParsedStatement},
         sqlparser::{
             ast::{
-                FromTable, Ident, ObjectName, ObjectType, Query, SetExpr, ShowCreateObject, Spanned,
-                Statement as SqlStatement, TableFactor, TableObject, TableWithJoins, Visit, Visitor,
+                FromTable, Ident, ObjectName, ObjectType, Query, SchemaName, SetExpr, ShowCreateObject,
+                Spanned, Statement as SqlStatement, TableFactor, TableObject, TableWithJoins, Visit, Visitor,
             },
             tokenizer::Span,
         },
@@ -50,6 +50,8 @@ pub(crate) enum Effect {
         relation: ResolvedTableReference,
         /// Its name as the script has it.
         written: TableReference,
+        /// The line and column of its name; `None` where another statement names it.
+        at: Option<(usize, usize)>,
         policy: Existing,
         locations: Vec<String>,
     },
@@ -62,6 +64,13 @@ pub(crate) enum Effect {
     },
     Drop {
         relations: Vec<ResolvedTableReference>,
+    },
+    DefineCatalog {
+        catalog: String,
+    },
+    DefineSchema {
+        catalog: String,
+        schema: String,
     },
     DropSchema {
         catalog: String,
@@ -96,7 +105,7 @@ impl Prepared {
     pub(crate) fn executed(&self, parsed: &ParsedStatement) -> Option<StatementKind> {
         let ParsedStatement::Statement(statement) = parsed else { return None };
         let SqlStatement::Execute { name: Some(name), .. } = &**statement else { return None };
-        self.0.get(&executed_name(name)).map(|(kind, _)| *kind)
+        self.0.get(&dotted(name)).map(|(kind, _)| *kind)
     }
 }
 
@@ -114,7 +123,12 @@ impl Relations {
                 let executed = Self {
                     reads: relations.reads.iter().map(elsewhere).collect(),
                     targets: relations.targets.iter().map(elsewhere).collect(),
-                    effect: relations.effect.clone(),
+                    effect: match relations.effect.clone() {
+                        Effect::Define { relation, written, policy, locations, .. } => {
+                            Effect::Define { relation, written, at: None, policy, locations }
+                        }
+                        effect => effect,
+                    },
                     format: None,
                 };
                 let kind = StatementKind::of(&ParsedStatement::Statement(statement.clone()));
@@ -122,7 +136,7 @@ impl Relations {
                 Self { effect: Effect::None, ..relations }
             }
             SqlStatement::Execute { name: Some(name), .. } => {
-                prepared.get(&executed_name(name)).map(|(_, relations)| relations.clone()).unwrap_or_default()
+                prepared.get(&dotted(name)).map(|(_, relations)| relations.clone()).unwrap_or_default()
             }
             SqlStatement::Deallocate { name, .. } => {
                 prepared.remove(&written(name));
@@ -227,6 +241,19 @@ impl Relations {
                 };
                 Self { effect, ..Self::default() }
             }
+            SqlStatement::CreateDatabase { db_name, .. } => {
+                let effect = Effect::DefineCatalog { catalog: dotted(db_name) };
+                Self { effect, ..Self::default() }
+            }
+            SqlStatement::CreateSchema { schema_name, .. } => {
+                let name = match schema_name {
+                    SchemaName::Simple(name) | SchemaName::NamedAuthorization(name, _) => dotted(name),
+                    SchemaName::UnnamedAuthorization(name) => written(name),
+                };
+                let (catalog, schema) = name.split_once('.').unwrap_or((settings.default_catalog(), &name));
+                let effect = Effect::DefineSchema { catalog: catalog.to_owned(), schema: schema.to_owned() };
+                Self { effect, ..Self::default() }
+            }
             SqlStatement::Explain { statement, .. } => {
                 Self { effect: Effect::None, ..Self::of_sql(statement, settings) }
             }
@@ -235,6 +262,10 @@ impl Relations {
                 obj_type: ShowCreateObject::Table | ShowCreateObject::View,
                 obj_name: name,
             } => read(mention(name, settings).into_iter().collect()),
+            SqlStatement::ShowColumns { show_options, .. } => {
+                let name = show_options.show_in.as_ref().and_then(|within| within.parent_name.as_ref());
+                read(name.and_then(|name| mention(name, settings)).into_iter().collect())
+            }
             _ => Self::default(),
         }
     }
@@ -249,13 +280,13 @@ pub(crate) fn select_into(query: &Query) -> Option<&ObjectName> {
     }
 }
 
-fn executed_name(name: &ObjectName) -> String {
-    let parts: Vec<String> =
-        name.0.iter().map(|part| part.as_ident().map(written).unwrap_or_default()).collect();
-    parts.join(".")
+/// The name of what is not a table, such as a schema or a prepared statement.
+fn dotted(name: &ObjectName) -> String {
+    let parts = name.0.iter().map(|part| part.as_ident().map(written).unwrap_or_default());
+    parts.collect::<Vec<_>>().join(".")
 }
 
-/// A name of a prepared statement, which is in lower case whatever the settings are.
+/// A part of such a name: in lower case whatever the settings are.
 fn written(name: &Ident) -> String {
     match name.quote_style {
         Some(_) => name.value.clone(),
@@ -268,6 +299,7 @@ fn define(name: &ObjectName, policy: Existing, locations: &[String], settings: &
         Some(written) => Effect::Define {
             relation: settings.resolve(written.clone()),
             written,
+            at: Some(position(name.span().start)),
             policy,
             locations: locations.to_vec(),
         },

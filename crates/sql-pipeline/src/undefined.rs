@@ -1,4 +1,4 @@
-//! Tables that cannot be there when the statement that names them is reached.
+//! Tables and schemas that cannot be there when the statement that names them is reached.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -18,7 +18,7 @@ use crate::{
     relations::{Effect, Existing, Mention},
 };
 
-/// What is known of a table that is not there. `Display` continues a sentence.
+/// What is known of a table or schema that is not there. `Display` continues a sentence.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum UndefinedReason {
@@ -51,53 +51,59 @@ impl fmt::Display for UndefinedReason {
 }
 
 impl Pipeline {
-    /// Looks for tables that no statement defines in front of the one that names them, and that `session` cannot have
-    /// either. [`Pipeline::run`] does so too, before the first statement.
+    /// Looks for tables and schemas that no statement defines in front of the one that needs them, and that `session`
+    /// cannot have either. [`Pipeline::run`] does so too, before the first statement.
     ///
     /// What cannot be known beforehand is left to DataFusion: the tables of catalogs and schemas that do not only hold
     /// what is registered in them, and all names where the session plans relations by rules of its own.
     ///
     /// # Errors
-    /// The first such table, as [`PipelineError::UndefinedTable`].
+    /// The first of them, as [`PipelineError::Undefined`].
     pub fn check_tables(&self, session: &SessionContext) -> Result<(), PipelineError> {
-        match self.undefined_table(session) {
-            Some(UndefinedTable { relation, reason, place }) => {
-                Err(PipelineError::UndefinedTable { relation, reason, place })
+        match self.undefined(session) {
+            Some(Undefined { kind, name, reason, place }) => {
+                Err(PipelineError::Undefined { kind, name, reason, place })
             }
             None => Ok(()),
         }
     }
 
     /// As [`Pipeline::check_tables`], as an error of a statement.
-    pub(crate) fn undefined_table_error(&self, session: &SessionContext) -> Option<SourceError> {
-        let UndefinedTable { relation, reason, place } = self.undefined_table(session)?;
-        Some(SourceError { place, node: None, message: format!("table {relation:?} is {reason}") })
+    pub(crate) fn undefined_error(&self, session: &SessionContext) -> Option<SourceError> {
+        let Undefined { kind, name, reason, place } = self.undefined(session)?;
+        Some(SourceError { place, node: None, message: format!("{kind} {name:?} is {reason}") })
     }
 
-    fn undefined_table(&self, session: &SessionContext) -> Option<UndefinedTable> {
+    fn undefined(&self, session: &SessionContext) -> Option<Undefined> {
         let state = session.state_ref();
         let state = state.read();
         if !state.relation_planners().is_empty() {
             return None;
         }
-        let mut tables = Tables { script: ScriptTables::default(), state: &state, pipeline: self };
+        let mut names = Names { script: ScriptTables::default(), state: &state, pipeline: self };
         for (index, statement) in self.script().statements().iter().enumerate() {
             let relations = &statement.relations;
-            for mention in relations.reads.iter().chain(&relations.targets) {
-                if let Some(at) = mention.at
-                    && !tables.has(mention)
+            for Mention { relation, at } in relations.reads.iter().chain(&relations.targets) {
+                if let Some(at) = *at
+                    && !names.has_table(relation)
                 {
-                    return Some(tables.undefined(mention, at, index));
+                    return Some(names.undefined_table(relation, at, index));
                 }
             }
-            tables.script.follow(index, &relations.effect);
+            if let Effect::Define { relation, at: Some(at), .. } = &relations.effect
+                && !names.has_schema(relation)
+            {
+                return Some(names.undefined_schema(relation, *at, index));
+            }
+            names.script.follow(index, &relations.effect);
         }
         None
     }
 }
 
-struct UndefinedTable {
-    relation: String,
+struct Undefined {
+    kind: &'static str,
+    name: String,
     reason: UndefinedReason,
     place: Box<Place>,
 }
@@ -106,6 +112,7 @@ struct UndefinedTable {
 #[derive(Default)]
 pub(crate) struct ScriptTables<'a> {
     pub(crate) in_force: BTreeSet<&'a ResolvedTableReference>,
+    schemas: BTreeSet<(&'a str, &'a str)>,
     dropped: BTreeMap<&'a ResolvedTableReference, usize>,
     dropped_schemas: BTreeMap<(&'a str, &'a str), usize>,
 }
@@ -116,6 +123,9 @@ impl<'a> ScriptTables<'a> {
             Effect::Define { relation, .. } => {
                 self.in_force.insert(relation);
             }
+            Effect::DefineSchema { catalog, schema } => {
+                self.schemas.insert((catalog, schema));
+            }
             Effect::Drop { relations } => {
                 for relation in relations {
                     self.in_force.remove(relation);
@@ -123,107 +133,178 @@ impl<'a> ScriptTables<'a> {
                 }
             }
             Effect::DropSchema { catalog, schema } => {
-                self.in_force.retain(|relation| {
-                    (&*relation.catalog, &*relation.schema) != (catalog.as_str(), schema.as_str())
-                });
-                self.dropped_schemas.insert((catalog, schema), index);
+                let dropped = (catalog.as_str(), schema.as_str());
+                self.in_force.retain(|relation| schema_of(relation) != dropped);
+                self.schemas.remove(&dropped);
+                self.dropped_schemas.insert(dropped, index);
             }
-            Effect::None | Effect::Change { .. } | Effect::CopyTo { .. } => {}
+            Effect::None | Effect::Change { .. } | Effect::CopyTo { .. } | Effect::DefineCatalog { .. } => {}
         }
     }
 
     /// The statement that took away what had this name in the session.
     fn dropped(&self, relation: &ResolvedTableReference) -> Option<usize> {
-        let with_schema = self.dropped_schemas.get(&(&*relation.catalog, &*relation.schema));
+        let with_schema = self.dropped_schemas.get(&schema_of(relation));
         self.dropped.get(relation).max(with_schema).copied()
     }
 }
 
-struct Tables<'a> {
+fn schema_of(relation: &ResolvedTableReference) -> (&str, &str) {
+    (&relation.catalog, &relation.schema)
+}
+
+struct Names<'a> {
     script: ScriptTables<'a>,
     state: &'a SessionState,
     pipeline: &'a Pipeline,
 }
 
-impl Tables<'_> {
-    fn has(&self, Mention { relation, .. }: &Mention) -> bool {
+impl Names<'_> {
+    fn has_table(&self, relation: &ResolvedTableReference) -> bool {
         self.script.in_force.contains(relation)
             || self.script.dropped(relation).is_none()
-                && (self.is_param_table(relation) || may_have(self.state, relation))
+                && (self.param_tables().any(|table| table == relation) || may_have(self.state, relation))
     }
 
-    fn is_param_table(&self, relation: &ResolvedTableReference) -> bool {
-        self.pipeline.param_tables.iter().any(|used| used.relation == *relation)
+    fn has_schema(&self, relation: &ResolvedTableReference) -> bool {
+        let schema = schema_of(relation);
+        self.script.schemas.contains(&schema)
+            || !self.script.dropped_schemas.contains_key(&schema)
+                && (self.param_tables().any(|table| schema_of(table) == schema)
+                    || may_have_schema(self.state, relation))
     }
 
-    fn undefined(&self, mention: &Mention, at: (usize, usize), index: usize) -> UndefinedTable {
-        let script = self.pipeline.script();
-        let relation = &mention.relation;
-        let line = |index: usize| script.statements()[index].first_line;
-        let defines = |index: &usize| {
-            matches!(&script.statements()[*index].relations.effect,
-                Effect::Define { relation: defined, policy, .. }
-                    if defined == relation && *policy != Existing::Keep)
+    fn param_tables(&self) -> impl Iterator<Item = &ResolvedTableReference> {
+        self.pipeline.param_tables.iter().map(|used| &used.relation)
+    }
+
+    fn undefined_table(
+        &self,
+        relation: &ResolvedTableReference,
+        at: (usize, usize),
+        index: usize,
+    ) -> Undefined {
+        let defines = |effect: &Effect| match effect {
+            Effect::Define { relation: defined, policy, .. } => {
+                defined == relation && *policy != Existing::Keep
+            }
+            _ => false,
         };
-        let reason = if let Some(dropped) = self.script.dropped(relation) {
-            UndefinedReason::Dropped { line: line(dropped) }
-        } else if let Some(later) = (index..script.statements().len()).find(defines) {
-            UndefinedReason::Later { line: line(later) }
-        } else {
-            let names = self.names();
-            let name = name_of_relation(relation);
-            UndefinedReason::Nowhere { nearest: nearest(&name, names.iter().map(String::as_str)) }
+        let name = name_of_relation(relation);
+        let reason = self.reason(&name, self.script.dropped(relation), index, defines, || self.tables());
+        Undefined { kind: "table", name, reason, place: self.place(at) }
+    }
+
+    fn undefined_schema(
+        &self,
+        relation: &ResolvedTableReference,
+        at: (usize, usize),
+        index: usize,
+    ) -> Undefined {
+        let (catalog, schema) = schema_of(relation);
+        let defines = |effect: &Effect| match effect {
+            Effect::DefineSchema { catalog: of, schema: defined } => {
+                (of.as_str(), defined.as_str()) == (catalog, schema)
+            }
+            _ => false,
         };
-        UndefinedTable {
-            relation: name_of_relation(relation),
-            reason,
-            place: Box::new(script.source.place(at.0, at.1)),
+        let name = name_of_schema(catalog, schema);
+        let dropped = self.script.dropped_schemas.get(&(catalog, schema)).copied();
+        let reason = self.reason(&name, dropped, index, defines, || self.schemas());
+        Undefined { kind: "schema", name, reason, place: self.place(at) }
+    }
+
+    fn reason(
+        &self,
+        name: &str,
+        dropped: Option<usize>,
+        index: usize,
+        defines: impl Fn(&Effect) -> bool,
+        others: impl FnOnce() -> BTreeSet<String>,
+    ) -> UndefinedReason {
+        let statements = self.pipeline.script().statements();
+        if let Some(dropped) = dropped {
+            return UndefinedReason::Dropped { line: statements[dropped].first_line };
+        }
+        match statements[index..].iter().find(|statement| defines(&statement.relations.effect)) {
+            Some(later) => UndefinedReason::Later { line: later.first_line },
+            None => UndefinedReason::Nowhere { nearest: nearest(name, others().iter().map(String::as_str)) },
         }
     }
 
+    fn place(&self, (line, column): (usize, usize)) -> Box<Place> {
+        Box::new(self.pipeline.script().source.place(line, column))
+    }
+
     /// The tables that could be meant: those of the whole script, of the session and of parameters.
-    fn names(&self) -> BTreeSet<String> {
+    fn tables(&self) -> BTreeSet<String> {
         let statements = self.pipeline.script().statements().iter();
         let defined = statements.filter_map(|statement| match &statement.relations.effect {
             Effect::Define { relation, .. } => Some(name_of_relation(relation)),
             _ => None,
         });
-        let parameters = self.pipeline.param_tables.iter().map(|used| name_of_relation(&used.relation));
-        defined.chain(parameters).chain(self.names_of_session()).collect()
+        let of_session = self.schemas_of_session().into_iter().flat_map(|(catalog, schema, tables)| {
+            let resolve = move |table: String| ResolvedTableReference {
+                catalog: catalog.as_str().into(),
+                schema: schema.as_str().into(),
+                table: table.into(),
+            };
+            tables.into_iter().map(move |table| name_of_relation(&resolve(table)))
+        });
+        defined.chain(self.param_tables().map(name_of_relation)).chain(of_session).collect()
     }
 
-    fn names_of_session(&self) -> Vec<String> {
+    /// The schemas that could be meant.
+    fn schemas(&self) -> BTreeSet<String> {
+        let statements = self.pipeline.script().statements().iter();
+        let defined = statements.filter_map(|statement| match &statement.relations.effect {
+            Effect::DefineSchema { catalog, schema } => Some(name_of_schema(catalog, schema)),
+            _ => None,
+        });
+        let of_session = self.schemas_of_session().into_iter();
+        defined.chain(of_session.map(|(catalog, schema, _)| name_of_schema(&catalog, &schema))).collect()
+    }
+
+    /// The catalogs, schemas and tables of the session.
+    fn schemas_of_session(&self) -> Vec<(String, String, Vec<String>)> {
         let list = self.state.catalog_list();
-        let mut names = Vec::new();
+        let mut found = Vec::new();
         for catalog_name in list.catalog_names() {
             let Some(catalog) = list.catalog(&catalog_name) else { continue };
             for schema_name in catalog.schema_names() {
-                let Some(schema) = catalog.schema(&schema_name) else { continue };
-                names.extend(schema.table_names().into_iter().map(|table| {
-                    name_of_relation(&ResolvedTableReference {
-                        catalog: catalog_name.as_str().into(),
-                        schema: schema_name.as_str().into(),
-                        table: table.into(),
-                    })
-                }));
+                let tables = catalog.schema(&schema_name).map(|schema| schema.table_names());
+                found.push((catalog_name.clone(), schema_name, tables.unwrap_or_default()));
             }
         }
-        names
+        found
     }
+}
+
+/// The schema's name as one would write it in a session that nobody configured.
+fn name_of_schema(catalog: &str, schema: &str) -> String {
+    if catalog == "datafusion" { schema.to_owned() } else { format!("{catalog}.{schema}") }
 }
 
 /// Whether the session has a table or may come to have it: only what keeps its tables in memory is sure not to.
 fn may_have(state: &SessionState, relation: &ResolvedTableReference) -> bool {
+    if !may_have_schema(state, relation) {
+        return false;
+    }
+    let catalog = state.catalog_list().catalog(&relation.catalog);
+    let Some(schema) = catalog.and_then(|catalog| catalog.schema(&relation.schema)) else { return true };
+    !schema.is::<MemorySchemaProvider>() || schema.table_exist(&relation.table)
+}
+
+/// Whether the session has the schema of a relation or may come to have it.
+fn may_have_schema(state: &SessionState, relation: &ResolvedTableReference) -> bool {
     let list = state.catalog_list();
     if &*relation.schema == "information_schema" || !list.is::<MemoryCatalogProviderList>() {
         return true;
     }
-    let Some(catalog) = list.catalog(&relation.catalog) else { return false };
-    if !catalog.is::<MemoryCatalogProvider>() {
-        return true;
+    match list.catalog(&relation.catalog) {
+        Some(catalog) => !catalog.is::<MemoryCatalogProvider>() || catalog.schema(&relation.schema).is_some(),
+        None => false,
     }
-    let Some(schema) = catalog.schema(&relation.schema) else { return false };
-    !schema.is::<MemorySchemaProvider>() || schema.table_exist(&relation.table)
 }
 
 #[cfg(test)]
@@ -268,6 +349,7 @@ mod tests {
             ("TRUNCATE TABLE ordesr", "2:16"),
             ("EXPLAIN SELECT x FROM ordesr; SELECT 1", "2:23"),
             ("DESCRIBE ordesr; SELECT 1", "2:10"),
+            ("SHOW COLUMNS FROM ordesr; SELECT 1", "2:19"),
             ("DROP TABLE ordesr; SELECT 1", "2:12"),
             ("PREPARE p AS SELECT x FROM ordesr; SELECT 1", "2:28"),
             ("SELECT x INTO t FROM ordesr", "2:22"),
@@ -280,6 +362,33 @@ mod tests {
         check_refused("SELECT * FROM s.t", "a.sql:1:15: table \"s.t\" is not defined");
         check_refused("SELECT * FROM c.s.t", "a.sql:1:15: table \"c.s.t\" is not defined");
         check_refused("SELECT * FROM \"Orders\"", "a.sql:1:15: table \"Orders\" is not defined");
+    }
+
+    #[test]
+    fn misspelt_schemas_are_found_too() {
+        let defined = "CREATE SCHEMA staging;\n";
+        for (sql, at) in [
+            ("CREATE TABLE stagin.t AS SELECT 1", "2:14"),
+            ("CREATE VIEW datafusion.stagin.t AS SELECT 1", "2:13"),
+            ("CREATE EXTERNAL TABLE stagin.t STORED AS CSV LOCATION 'x.csv'", "2:23"),
+            ("SELECT 1 AS x INTO stagin.t", "2:20"),
+            ("SET datafusion.catalog.default_schema = 'stagin'; CREATE TABLE t AS SELECT 1", "2:64"),
+        ] {
+            let expected = format!("a.sql:{at}: schema \"stagin\" is not defined; did you mean \"staging\"?");
+            check_refused(&format!("{defined}{sql}"), &expected);
+        }
+        check_refused(
+            "CREATE TABLE s.t AS SELECT 1;\nCREATE SCHEMA s",
+            "a.sql:1:14: schema \"s\" is defined later, at line 2",
+        );
+        check_refused(
+            "CREATE SCHEMA s;\nDROP SCHEMA s;\nCREATE TABLE s.t AS SELECT 1",
+            "a.sql:3:14: schema \"s\" is dropped before, at line 2",
+        );
+        check_taken(
+            "CREATE DATABASE c; CREATE SCHEMA c.S; CREATE TABLE C.s.t AS SELECT 1 AS x; CREATE SCHEMA IF NOT EXISTS \"T\";
+             SELECT x INTO \"T\".t FROM c.s.t",
+        );
     }
 
     #[test]
