@@ -172,7 +172,7 @@ impl PipelineError {
         match self {
             Self::DuplicateName { place, .. }
             | Self::NamedLikeInput { place, .. }
-            | Self::UndefinedTable { place, .. }
+            | Self::Undefined { place, .. }
             | Self::AlreadyDefined { place, .. }
             | Self::MissingParameter { place, .. }
             | Self::UnusedDeclaration { place, .. }
