@@ -178,8 +178,8 @@ impl Daglight {
     /// # Panics
     /// When it cannot be started.
     pub fn start(self) -> Running {
-        // Shells have what they start in the background ignore ctrl-c, and so would this.
-        let mut call = self.through("env", &["--default-signal=INT"]);
+        // Shells have what they start in the background ignore ctrl-c, nohup has it ignore SIGHUP, and so would this.
+        let mut call = self.through("env", &["--default-signal=INT,TERM,HUP"]);
         let output = TempDir::with_prefix("daglight-output-").expect("a temporary folder");
         let to = |name: &str| {
             let file = File::create(output.path().join(name)).expect("a file");

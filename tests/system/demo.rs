@@ -122,7 +122,7 @@ fn the_demo_needs_no_server() {
     let bundle = PathBuf::from(demo.place("bundle"));
     let manifest = fs::read_to_string(bundle.join("manifest.json")).expect("a manifest");
     assert!(manifest.contains(r#""status": "success""#), "{manifest}");
-    assert!(!bundle.join("tracker").exists(), "a run without a tracker has no outbox");
+    assert!(!bundle.join("tracker/outbox.jsonl").exists(), "a run without a tracker has no outbox");
     assert!(PathBuf::from(demo.place("report")).is_file(), "{}", demo.stdout);
     assert!(!demo.stdout.contains("/dashboard/"), "{}", demo.stdout);
     assert!(!demo.stderr.contains("warning"), "{}", demo.stderr);

@@ -178,7 +178,15 @@ fn has_value(inside: &str) -> bool {
     // In front of bytes of a fixed size stands their number; the type has nothing else.
     let sized =
         inside.trim_start_matches(|c: char| c.is_ascii_digit()).strip_prefix(", ").unwrap_or_default();
-    ["Some(", "[", "{"].iter().any(|opening| inside.starts_with(opening)) || sized.starts_with('"')
+    // In front of precision and scale stands the value of a decimal.
+    let is_decimal = || {
+        let end = inside.find(')').unwrap_or(inside.len());
+        inside.starts_with(|c: char| c.is_ascii_digit() || c == '-')
+            && inside[..end].matches(',').count() == 2
+    };
+    ["Some(", "[", "{"].iter().any(|opening| inside.starts_with(opening))
+        || sized.starts_with('"')
+        || is_decimal()
 }
 
 /// The length of a literal up to the parenthesis that closes it, or of all that follows where none does.

@@ -90,7 +90,7 @@ pub(crate) type Announce = Box<dyn Fn(&str) + Send + Sync>;
 pub(crate) type LastWords = Box<dyn FnOnce(&FinishReport) + Send>;
 
 impl OnInterrupt {
-    /// The defaults: a grace of two seconds, and a warning in the log.
+    /// The defaults: a grace of two seconds, and a warning.
     pub fn new() -> Self {
         Self { grace: Duration::from_secs(2), announce: None, last_words: None }
     }
@@ -102,7 +102,8 @@ impl OnInterrupt {
     }
 
     /// Is called at once when a signal has come, on a thread of Daglight, with a line for the user such as "interrupted,
-    /// ending the run; again to stop now". Without it, the line is a warning in the log.
+    /// ending the run; again to stop now". Without it, the line is a warning in the log, or on standard error
+    /// where the program shows no log.
     pub fn announce(mut self, announce: impl Fn(&str) + Send + Sync + 'static) -> Self {
         self.announce = Some(Box::new(announce));
         self

@@ -3,6 +3,7 @@
 use std::{
     fs,
     future::poll_fn,
+    io::{self, Write as _},
     sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak},
     task::Poll,
     thread,
@@ -15,6 +16,7 @@ use signal_hook::{
     iterator::Signals,
     low_level,
 };
+use tracing::Level;
 
 use crate::{
     FinishReport, OnInterrupt, StopSignal,
@@ -230,8 +232,12 @@ fn answer(signal: StopSignal, runs: &[Arc<RunState>], watches: &[Arc<Watched>], 
     let line = if running.is_empty() { CUT_SHORT } else { INTERRUPTED };
     match announce {
         Some(announce) => announce(line),
+        // Whoever pressed ctrl-c must see that it was heard, also in a program that shows no log.
+        None if !tracing::enabled!(Level::WARN) => {
+            let _ = writeln!(io::stderr(), "{line}");
+        }
         None if running.is_empty() => {
-            warn_of!("interrupted, waiting for servers no longer; again to stop now")
+            warn_of!("interrupted, the run has ended and waits for servers no longer; again to stop now")
         }
         None => warn_of!("interrupted, ending the run; again to stop now"),
     }

@@ -251,7 +251,10 @@ impl Writer {
                 Ok(())
             }
             Err(error) => {
-                if !cut_off(file, *length, &whole).unwrap_or(false) {
+                // Where the file cannot be read, its length tells whether a piece of the line is in it.
+                let is_whole = cut_off(file, *length, &whole)
+                    .unwrap_or_else(|_| file.metadata().is_ok_and(|metadata| metadata.len() == *length));
+                if !is_whole {
                     *torn = true;
                     *pieces += 1;
                     *length = file.metadata().map_or(*length, |metadata| metadata.len());
