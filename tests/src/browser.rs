@@ -107,8 +107,17 @@ impl Page {
     #[track_caller]
     pub fn click(&self, text: &str) {
         let path = format!("//*[normalize-space(text())='{text}']");
-        let found = self.run(self.client.wait().at_most(PATIENCE).for_element(Locator::XPath(&path)));
-        self.run(found.click());
+        let start = Instant::now();
+        loop {
+            // A page may hold the same text more than once, and show one of them.
+            for found in self.run(self.client.find_all(Locator::XPath(&path))) {
+                if self.run(found.is_displayed()) {
+                    return self.run(found.click());
+                }
+            }
+            assert!(start.elapsed() < PATIENCE, "nothing to click says {text:?}");
+            thread::sleep(Duration::from_millis(100));
+        }
     }
 
     /// Everything that the page shows as text.
@@ -167,7 +176,7 @@ fn capabilities(chromium: &Path, profile: &Path) -> Capabilities {
             "--disable-component-update",
             "--disable-sync",
             "--no-proxy-server",
-            "--window-size=1600,1700",
+            "--window-size=1600,3200",
             user_data,
         ],
     });

@@ -107,12 +107,18 @@ fn a_folder_that_cannot_be_made_is_one_warning_and_the_run_goes_on() {
     let checkout = Checkout::new();
     let pipeline = checkout.pipeline("shop.sql", SHOP);
     checkout.pipeline("blocked", "a file in the way");
-    let finished =
-        Daglight::new(&checkout, ["run", "--output-dir", "blocked", "--json"]).args([&pipeline]).finish();
+    let finished = Daglight::new(&checkout, ["run", "--json"])
+        .args([&pipeline])
+        .env("DAGLIGHT_OUTPUT_DIR", "blocked")
+        .finish();
     let report = finished.report(0);
     assert_eq!((&report["status"], &report["bundle"]), (&json!("success"), &Value::Null));
     assert_eq!(finished.stderr.matches("WARN").count(), 1, "{}", finished.stderr);
-    assert!(finished.stderr.contains("no bundle: cannot create"), "{}", finished.stderr);
+    assert!(
+        finished.stderr.contains("no bundle, so nothing of this run is recorded or delivered: cannot create"),
+        "{}",
+        finished.stderr
+    );
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 use std::{borrow::Cow, collections::HashSet, sync::OnceLock};
 
-use aho_corasick::{AhoCorasick, MatchKind};
+use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 
 use crate::{REDACTED, Secret};
 
@@ -83,7 +83,9 @@ impl Known {
 }
 
 fn matcher<'a>(texts: impl Iterator<Item = &'a str>) -> Option<AhoCorasick> {
+    // The other kinds search faster and take long to build: seconds for a text of some kilobytes.
     AhoCorasick::builder()
+        .kind(Some(AhoCorasickKind::NoncontiguousNFA))
         .match_kind(MatchKind::LeftmostLongest)
         .ascii_case_insensitive(true)
         .build(texts)

@@ -73,8 +73,10 @@ fn refused(error: &clap::Error) -> ExitCode {
     let _ = error.print();
     if error.use_stderr() && env::args_os().any(|argument| argument == "--json") {
         let text = error.to_string();
-        let message = text.lines().next().unwrap_or_default();
-        ErrorJson::new(message.strip_prefix("error: ").unwrap_or(message)).print();
+        // The first paragraph is the error, the others say how the command is used.
+        let message: Vec<&str> = text.lines().map(str::trim).take_while(|line| !line.is_empty()).collect();
+        let message = message.join(" ");
+        ErrorJson::new(message.strip_prefix("error: ").unwrap_or(&message)).print();
     }
     ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
 }

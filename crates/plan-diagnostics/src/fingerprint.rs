@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, fmt::Write as _, sync::Arc};
 
-use aho_corasick::{AhoCorasick, MatchKind};
+use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 use daglight_capture_policy::{Types, without_typed_literals};
 use datafusion::{
     DATAFUSION_VERSION,
@@ -126,7 +126,12 @@ fn without_texts<'a>(text: String, values: impl Iterator<Item = &'a String>) -> 
     if values.is_empty() {
         return text;
     }
-    match AhoCorasick::builder().match_kind(MatchKind::LeftmostLongest).build(&values) {
+    // The other kinds search faster and take long to build, and this one is used once.
+    let found = AhoCorasick::builder()
+        .kind(Some(AhoCorasickKind::NoncontiguousNFA))
+        .match_kind(MatchKind::LeftmostLongest)
+        .build(&values);
+    match found {
         Ok(found) => found.replace_all(&text, &vec!["?"; values.len()]),
         // More values than the automaton can number.
         Err(_) => values.iter().fold(text, |text, value| text.replace(value, "?")),
