@@ -37,20 +37,38 @@ const LONG_NUMBER: usize = 4;
 /// Finds the credentials in a text.
 pub(crate) fn secrets(sql: &str, hidden: &impl Hidden) -> Secrets {
     let mut found = Secrets::default();
+    for comment in read_statements(sql, Reading::default(), hidden, &mut found) {
+        let inner = sql[comment.start..comment.end].trim_start_matches(['-', '/', '*']);
+        if inner.contains('\'') {
+            let start = comment.end - inner.len();
+            // What opens a comment in here is read as signs. So nothing is read more than twice, however many there are.
+            let reading = Reading { in_comment: true, ..Reading::default() };
+            let mut inside = Secrets::default();
+            read_statements(inner.trim_end_matches("*/"), reading, hidden, &mut inside);
+            found.ranges.extend(inside.ranges.iter().map(|range| range.start + start..range.end + start));
+        }
+    }
+    found.ranges.sort_by_key(|range| range.start);
+    found.ranges.dedup();
+    found
+}
+
+/// Reads each statement of a text. Returns the comments, which are not looked into.
+fn read_statements(sql: &str, reading: Reading, hidden: &impl Hidden, found: &mut Secrets) -> Vec<Token> {
     let mut prepared = HashMap::new();
     let mut statement: Vec<Token> = Vec::new();
     let mut names_hidden = false;
-    let mut depth_of_comment = Vec::new();
-    for token in tokens(sql, Reading::default()) {
+    let mut comments = Vec::new();
+    for token in tokens(sql, reading) {
         let text = &sql[token.start..token.end];
         match token.kind {
             Kind::Blank => continue,
             Kind::Comment => {
-                depth_of_comment.push(token);
+                comments.push(token);
                 continue;
             }
             Kind::Sign if text == ";" => {
-                read(sql, &statement, names_hidden, hidden, &mut prepared, &mut found);
+                read(sql, &statement, names_hidden, hidden, &mut prepared, found);
                 statement.clear();
                 names_hidden = false;
                 continue;
@@ -66,19 +84,8 @@ pub(crate) fn secrets(sql: &str, hidden: &impl Hidden) -> Secrets {
         let kind = if is_typed_text(sql, &statement, token) { Kind::Text } else { token.kind };
         statement.push(Token { kind, ..token });
     }
-    read(sql, &statement, names_hidden, hidden, &mut prepared, &mut found);
-    for comment in depth_of_comment {
-        let inner = sql[comment.start..comment.end].trim_start_matches(['-', '/', '*']);
-        if inner.contains('\'') {
-            let start = comment.end - inner.len();
-            // A comment that begins inside of what is left of another has lost its dashes, so this ends.
-            let inside = secrets(inner.trim_end_matches("*/"), hidden);
-            found.ranges.extend(inside.ranges.iter().map(|range| range.start + start..range.end + start));
-        }
-    }
-    found.ranges.sort_by_key(|range| range.start);
-    found.ranges.dedup();
-    found
+    read(sql, &statement, names_hidden, hidden, &mut prepared, found);
+    comments
 }
 
 /// Whether a name in double quotes is the value of a literal, as plans have it: `Utf8("x")`.
@@ -523,7 +530,8 @@ pub(crate) fn unquoted(text: &str) -> &str {
 fn quotes(text: &str) -> (usize, usize) {
     if text.starts_with('$') && text.len() > 1 {
         let tag = text[1..].find('$').map_or(0, |end| end + 2);
-        return if text.len() >= 2 * tag { (tag, tag) } else { (tag.min(text.len()), 0) };
+        let closes = tag > 0 && text.len() >= 2 * tag && text.ends_with(&text[..tag]);
+        return (tag.min(text.len()), if closes { tag } else { 0 });
     }
     let Some(open) = text.find(['\'', '"', '`']).filter(|open| *open <= 2) else { return (0, 0) };
     let mark = text.as_bytes()[open];
@@ -533,7 +541,10 @@ fn quotes(text: &str) -> (usize, usize) {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::Redactor;
 
     struct Words;
 
@@ -605,6 +616,19 @@ mod tests {
     }
 
     #[test]
+    fn comments_in_comments_need_no_stack() {
+        let read = || {
+            for text in
+                ["--a".repeat(100_000) + "'x'", "/*a".repeat(100_000) + "'x'", "*/--".repeat(100_000) + "'x'"]
+            {
+                let sql = format!("--a {text} AND password = 'x'");
+                assert_eq!(secrets(&sql, &Words).ranges.len(), 1);
+            }
+        };
+        std::thread::Builder::new().stack_size(512 * 1024).spawn(read).unwrap().join().unwrap();
+    }
+
+    #[test]
     fn what_is_inserted_for_a_hidden_column() {
         for sql in [
             "INSERT INTO u (name, password, n) VALUES ('a', 'x', 1), ('b', lower('x2'), 2)",
@@ -632,17 +656,46 @@ mod tests {
         }
     }
 
+    /// What is found can be cut out of the text.
+    #[track_caller]
+    fn check_ranges(text: &str) {
+        let found = secrets(text, &Words);
+        assert!(found.ranges.iter().all(|range| text.get(range.clone()).is_some()), "{found:?} in {text}");
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_can_be_cut(text in "(password|=| |\\$|[a€é'\"`;,()\\[\\]/*\n-]|OPTIONS|IN|0x){0,30}") {
+            check_ranges(&text);
+        }
+    }
+
+    #[test]
+    fn a_literal_without_its_end_is_hidden_whole() {
+        for (sql, expected) in [
+            ("SELECT password = $$x€", "SELECT password = $$[redacted]"),
+            ("SELECT password = $$hunter2", "SELECT password = $$[redacted]"),
+            ("SELECT password = $a$hunter2$a", "SELECT password = $a$[redacted]"),
+            ("SELECT password = $a$hunter2$a$", "SELECT password = $a$[redacted]$a$"),
+        ] {
+            assert_eq!(Redactor::default().without_sql_secrets(sql), expected);
+        }
+    }
+
     #[test]
     fn any_text_has_tokens() {
         for text in [
             "password = 'open",
+            "password = $$x€",
+            "password = $é$x€$é",
+            "password = $$$",
             "))) password ( 'x",
             "case password end end",
             "password in ('",
             "\\'",
             "insert into",
         ] {
-            let _ = secrets(text, &Words);
+            check_ranges(text);
         }
         let deep = format!("SELECT {}'x'{} AS password", "(".repeat(100_000), ")".repeat(100_000));
         assert_eq!(secrets(&deep, &Words).ranges.len(), 1);

@@ -1,7 +1,7 @@
 //! The tokens of SQL, read from any text: one that is cut off, or no SQL at all, has tokens too.
 //!
 //! This is not the parser's tokenizer, because what it reads may be of any dialect, a part of a statement inside the
-//! message of an error, or longer than fits into memory twice. It borrows, and its work is linear.
+//! message of an error, or very long. It copies nothing of the text, and its work is linear.
 
 /// What a token is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +35,8 @@ pub(crate) struct Reading {
     pub(crate) backslash_escapes: bool,
     /// Whether double quotes make a literal, and no name.
     pub(crate) double_quoted_text: bool,
+    /// Whether all of the text is inside of a comment, so that none begins or ends in it.
+    pub(crate) in_comment: bool,
 }
 
 /// Reads the tokens of a text.
@@ -66,8 +68,10 @@ impl Tokens<'_> {
         let next = bytes.get(1).copied();
         let length_while = |part: fn(char) -> bool| rest.find(|c| !part(c)).unwrap_or(rest.len());
         Some(match *bytes.first()? {
-            b'-' if next == Some(b'-') => (Kind::Comment, rest.find('\n').unwrap_or(rest.len())),
-            b'/' if next == Some(b'*') => (Kind::Comment, block_comment(bytes)),
+            b'-' if next == Some(b'-') && !self.reading.in_comment => {
+                (Kind::Comment, rest.find('\n').unwrap_or(rest.len()))
+            }
+            b'/' if next == Some(b'*') && !self.reading.in_comment => (Kind::Comment, block_comment(bytes)),
             b'\'' => (Kind::Text, quoted(bytes, 0, self.reading.backslash_escapes)),
             b'"' if self.reading.double_quoted_text => {
                 (Kind::Text, quoted(bytes, 0, self.reading.backslash_escapes))
@@ -228,7 +232,7 @@ mod tests {
 
     #[test]
     fn dialects_read_quotes_differently() {
-        let other = Reading { backslash_escapes: true, double_quoted_text: true };
+        let other = Reading { backslash_escapes: true, double_quoted_text: true, ..Reading::default() };
         check("'a\\'b' \"c\"", other, &[(Kind::Text, "'a\\'b'"), (Kind::Text, "\"c\"")]);
     }
 }

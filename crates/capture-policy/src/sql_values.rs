@@ -11,9 +11,13 @@ use crate::sql_tokens::{Kind, Reading, Token, tokens};
 /// Where dialects read quotes differently, what is a literal in either is replaced.
 pub(crate) fn without_values(sql: &str, double_quoted_text: bool) -> Cow<'_, str> {
     let mut ranges = Vec::new();
-    values(sql, Reading { backslash_escapes: false, double_quoted_text }, &mut ranges);
+    values(sql, Reading { backslash_escapes: false, double_quoted_text, ..Reading::default() }, &mut ranges);
     if has_escaped_quote(sql) {
-        values(sql, Reading { backslash_escapes: true, double_quoted_text }, &mut ranges);
+        values(
+            sql,
+            Reading { backslash_escapes: true, double_quoted_text, ..Reading::default() },
+            &mut ranges,
+        );
         ranges.sort_by_key(|range| range.start);
     }
     replaced(sql, &ranges)
