@@ -39,18 +39,19 @@ pub fn printable_lines(text: &str) -> Cow<'_, str> {
 pub fn printable_message(text: &str, columns: usize) -> String {
     let mut shown = String::new();
     let mut left = columns;
-    let mut lines = text.trim_end().split('\n');
-    let first = lines.next().unwrap_or_default();
-    let was_cut = push_within(&mut shown, first.trim_end_matches('\r'), &mut left);
-    if was_cut {
-        return shown;
-    }
-    for line in lines {
-        shown.push_str(CONTINUED);
-        left = left.saturating_sub(CONTINUED.len());
-        if push_within(&mut shown, line.trim_end_matches('\r'), &mut left) {
+    let mut lines = text.trim_end().split('\n').peekable();
+    while let Some(line) = lines.next() {
+        // Where more follows, a column stays free for the mark.
+        let continues = lines.peek().is_some();
+        if push_within(&mut shown, line.trim_end_matches('\r'), &mut left, continues) || !continues {
             break;
         }
+        if left <= CONTINUED.len() {
+            shown.push(CUT_MARK);
+            break;
+        }
+        shown.push_str(CONTINUED);
+        left -= CONTINUED.len();
     }
     shown
 }
@@ -58,7 +59,7 @@ pub fn printable_message(text: &str, columns: usize) -> String {
 /// As [`printable`], cut to a width of `columns` on a terminal, the mark of the cut included.
 pub fn printable_within(text: &str, columns: usize) -> String {
     let mut shown = String::new();
-    push_within(&mut shown, text, &mut columns.clone());
+    push_within(&mut shown, text, &mut columns.clone(), false);
     shown
 }
 
@@ -67,37 +68,42 @@ pub fn shown_width(text: &str) -> usize {
     text.width()
 }
 
-/// Adds the text as far as the columns last. True where it was cut.
-fn push_within(shown: &mut String, text: &str, columns: &mut usize) -> bool {
+/// Adds the text as far as the columns last. True where it was cut. Of a text that `continues`, which is more than is
+/// added here, at least one column is left over.
+fn push_within(shown: &mut String, text: &str, columns: &mut usize, continues: bool) -> bool {
     let mut widths = Vec::new();
     let mut used = 0;
     // Marks that combine take no column: without a bound, a text of nothing else is never cut.
     let most = columns.saturating_mul(CHARACTERS_PER_COLUMN);
+    let mut fits = true;
     for c in text.chars() {
         let at = shown.len();
         push(shown, c, |_| false);
         let width: usize = shown[at..].chars().map(|c| c.width().unwrap_or(0)).sum();
         widths.push((at, width));
         used += width;
-        if used <= *columns && widths.len() <= most {
-            continue;
+        fits = used <= *columns && widths.len() <= most;
+        if !fits {
+            break;
         }
-        // Room for the mark is made where the text does not fit.
-        while let Some((at, width)) = widths.pop() {
-            shown.truncate(at);
-            used -= width;
-            if used < *columns {
-                break;
-            }
-        }
-        if *columns > 0 {
-            shown.push(CUT_MARK);
-        }
-        *columns = 0;
-        return true;
     }
-    *columns -= used;
-    false
+    if fits && (!continues || used < *columns) {
+        *columns -= used;
+        return false;
+    }
+    // Room for the mark is made where the text does not fit.
+    while let Some((at, width)) = widths.pop() {
+        shown.truncate(at);
+        used -= width;
+        if used < *columns {
+            break;
+        }
+    }
+    if *columns > 0 {
+        shown.push(CUT_MARK);
+    }
+    *columns = 0;
+    true
 }
 
 fn written_out(text: &str, stays: impl Fn(char) -> bool) -> Cow<'_, str> {
@@ -206,5 +212,24 @@ mod tests {
         assert_eq!(printable_message("one\r\n  ok   two\n", 80), "one\n  |   ok   two");
         assert_eq!(printable_message("one\ntwo three", 11), "one\n  | tw…");
         assert_eq!(printable_message("one\ntwo", 2), "o…");
+    }
+
+    #[test]
+    fn messages_of_many_lines_are_cut_in_all() {
+        for (text, columns, expected) in [
+            ("one\ntwo", 11, "one\n  | two"),
+            ("one\ntwo", 9, "one\n  | …"),
+            ("one\ntwo", 8, "one…"),
+            ("one\ntwo", 4, "one…"),
+            ("one\ntwo", 3, "on…"),
+            ("one", 3, "one"),
+            ("\ntwo", 1, "…"),
+            ("one\ntwo", 0, ""),
+        ] {
+            assert_eq!(printable_message(text, columns), expected, "{text:?} {columns}");
+        }
+        let empty_lines = format!("a{}b", "\n".repeat(1_000_000));
+        let shown = printable_message(&empty_lines, 80);
+        assert!(shown.chars().count() <= 80 && shown.ends_with(CUT_MARK), "{} bytes", shown.len());
     }
 }

@@ -383,9 +383,13 @@ fn until_space(value: &str) -> usize {
     value[..end].trim_end_matches([',', '.', ')', ']', '}', '>', '\\']).len()
 }
 
+/// Bytes in which the next pair of a connection string must begin.
+const NEXT_PAIR_WITHIN: usize = 256;
+
 /// The end of a value in a connection string, where blanks belong to it: `Password=a b;Database=x`. Nothing where no
-/// further pair follows.
+/// further pair follows nearby: this is asked of every key, and must not read the line to its end each time.
 fn until_next_pair(value: &str) -> usize {
+    let value = &value[..value.floor_char_boundary(NEXT_PAIR_WITHIN)];
     let line = &value[..value.find(['\n', '"', '\'', '`', '(', ')', ',', '&']).unwrap_or(value.len())];
     let Some((password, behind)) = line.split_once(';') else { return 0 };
     let name = behind.split(['=', ';']).next().unwrap_or_default();
@@ -457,6 +461,15 @@ mod tests {
         check("CREATE USER me PASSWORD 'x'", "CREATE USER me PASSWORD '[redacted]'");
         check("u.password != Utf8(\"a b\") AND n@0 = c", "u.password != [redacted] AND n@0 = c");
         check("predicate=token@2 <> abc, n@0 > 5", "predicate=token@2 <> [redacted], n@0 > 5");
+    }
+
+    #[test]
+    fn connection_strings_and_many_keys_in_a_line() {
+        check("Server=db;Pwd=correct horse;Database=x", "Server=db;Pwd=[redacted];Database=x");
+        check(&format!("Pwd={} a;Database=x", "ö".repeat(100)), "Pwd=[redacted];Database=x");
+        check(&format!("Pwd=a{};Database=x", "ö".repeat(200)), "Pwd=[redacted];Database=x");
+        let many = "token=a ".repeat(500_000);
+        assert_eq!(Redactor::default().text(&many), "token=[redacted] ".repeat(500_000));
     }
 
     #[test]

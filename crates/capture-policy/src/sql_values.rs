@@ -194,6 +194,8 @@ fn quoted_in_prose(line: &str, at: usize, out: &mut Vec<Range<usize>>) {
     let is_name = |c: char| c.is_alphanumeric() || c == '_';
     let mut done = 0;
     let mut before = None;
+    // Of the marks that have no end from here, so that a line is not read to its end for each of them.
+    let mut without_end = [false; 2];
     for (place, c) in line.char_indices() {
         let starts_word = !before.is_some_and(is_name);
         before = Some(c);
@@ -202,15 +204,22 @@ fn quoted_in_prose(line: &str, at: usize, out: &mut Vec<Range<usize>>) {
         }
         let rest = &line[place..];
         if matches!(c, '\'' | '"') {
+            let without_end = &mut without_end[usize::from(c == '"')];
+            if *without_end {
+                continue;
+            }
             // Without an end, what opens the quote is an apostrophe.
             let end = rest
                 .match_indices(c)
                 .map(|(at, _)| at + 1)
                 .skip(1)
                 .find(|end| !rest[*end..].starts_with(is_name));
-            if let Some(end) = end {
-                out.push(at + place..at + place + end);
-                done = place + end;
+            match end {
+                Some(end) => {
+                    out.push(at + place..at + place + end);
+                    done = place + end;
+                }
+                None => *without_end = true,
             }
         } else if c.is_ascii_digit() {
             let end = rest.find(|c: char| !(is_name(c) || c == '.')).unwrap_or(rest.len());
@@ -252,6 +261,13 @@ mod tests {
         check("/* first\n   param: x = a b\n*/ SELECT 1", "/* first\n   param: x = ?\n*/ SELECT ?");
         check("-- it's 'Ann' of 2024, who doesn't", "-- it's ? of 2024, who doesn't");
         check("-- WHERE n = 4929123456789", "-- WHERE n = ?");
+    }
+
+    #[test]
+    fn marks_without_an_end_take_no_more_time() {
+        let marks = "'a b ".repeat(1_000_000);
+        let comment = format!("-- {marks}\"zqmk\" 'c");
+        assert_eq!(without_values(&comment, false), format!("-- {marks}? 'c"));
     }
 
     #[test]

@@ -132,6 +132,7 @@ pub(crate) fn check_project(layer: &Layer) -> Result<(), SettingsError> {
 }
 
 /// Takes the server away where the project decides over where, or how safely, a key is sent that is not the project's.
+/// What is said about the server goes with it, because half of a connection would be an error.
 /// `layers` are in the order in which later ones win.
 pub(crate) fn keep_key_from_project(tracker: &mut TrackerSettings, layers: &[Layer]) -> Option<Refusal> {
     let winner = |key: &str| layers.iter().rev().find(|layer| layer.value(key).is_some());
@@ -155,6 +156,9 @@ pub(crate) fn keep_key_from_project(tracker: &mut TrackerSettings, layers: &[Lay
     }
     tracker.api_url = None;
     tracker.api_key = None;
+    tracker.project = None;
+    tracker.project_id = None;
+    tracker.username = None;
     let place = winner(setting).map(|layer| layer.origin(setting).to_string()).unwrap_or_default();
     Some(Refusal {
         what: format!("{setting} ({place})"),

@@ -380,6 +380,9 @@ fn check_key(files: &[(&str, &str)], variables: &[(&str, &str)], refused: Option
     let tracker = &resolved.settings.tracker;
     assert_eq!(tracker.api_url.is_none(), refused.is_some(), "{:?}", resolved.refused);
     assert_eq!(tracker.api_key.is_none(), refused.is_some());
+    // Half of a connection would be an error, where runs are to wait.
+    let is_named = tracker.project.is_some() || tracker.project_id.is_some() || tracker.username.is_some();
+    assert!(!(is_named && refused.is_some()), "{tracker:?}");
     let said = resolved.refused.iter().map(ToString::to_string).collect::<String>();
     assert!(said.contains(refused.unwrap_or_default()) && !said.contains("hunter2"), "{said}");
 }
@@ -388,6 +391,8 @@ fn check_key(files: &[(&str, &str)], variables: &[(&str, &str)], refused: Option
 fn a_project_gets_no_key_for_a_server_of_its_own() {
     let server = (PROJECT, "[tracker]\napi_url = \"https://their.example\"\n");
     check_key(&[OWN_KEY, server], &[], Some("tracker.api_url"));
+    let with_project = "[tracker]\napi_url = \"https://their.example\"\nproject_id = 7\nproject = \"shop\"\n";
+    check_key(&[OWN_KEY, (PROJECT, with_project)], &[], Some("tracker.api_url"));
     check_key(&[server], &[("HAMILTON_API_KEY", "hunter2")], Some("project/daglight.toml:2"));
     let in_profile = "profile = \"theirs\"\n[profiles.theirs]\nextends = \"dev\"\ntracker.api_url = \"https://their.example\"\n";
     check_key(&[OWN_KEY, (PROJECT, in_profile)], &[], Some("tracker.api_url"));
