@@ -468,8 +468,8 @@ mod tests {
         check("Server=db;Pwd=correct horse;Database=x", "Server=db;Pwd=[redacted];Database=x");
         check(&format!("Pwd={} a;Database=x", "ö".repeat(100)), "Pwd=[redacted];Database=x");
         check(&format!("Pwd=a{};Database=x", "ö".repeat(200)), "Pwd=[redacted];Database=x");
-        let many = "token=a ".repeat(500_000);
-        assert_eq!(Redactor::default().text(&many), "token=[redacted] ".repeat(500_000));
+        let many = "token=a ".repeat(50_000);
+        assert_eq!(Redactor::default().text(&many), "token=[redacted] ".repeat(50_000));
     }
 
     #[test]

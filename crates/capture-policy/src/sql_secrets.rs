@@ -93,8 +93,11 @@ fn is_typed_text(sql: &str, before: &[Token], token: Token) -> bool {
     let [.., word, open] = before else { return false };
     token.kind == Kind::Name
         && &sql[open.start..open.end] == "("
-        && ["Utf8", "Utf8View", "LargeUtf8"].contains(&&sql[word.start..word.end])
+        && TYPES_OF_TEXT.contains(&&sql[word.start..word.end])
 }
+
+/// What stands in front of the literals in plans.
+const TYPES_OF_TEXT: [&str; 3] = ["Utf8", "Utf8View", "LargeUtf8"];
 
 /// Prepared statements, by name: which of their placeholders stand for credentials.
 type Prepared = HashMap<String, Vec<String>>;
@@ -155,6 +158,8 @@ struct Frame {
     is_query: bool,
     /// Whether what is in here are arguments of a function.
     is_call: bool,
+    /// Whether it is a literal, as plans have it: `Utf8("x")`.
+    is_typed_text: bool,
     is_options: bool,
     /// Literals of the part that is being read, and whether it names what is hidden.
     part: Vec<Literal>,
@@ -355,6 +360,8 @@ impl<'a, H: Hidden> Reader<'a, H> {
                 frame.is_query |=
                     matches!(lower.as_str(), "insert" | "update" | "delete" | "with" | "create");
                 frame.is_row = false;
+                // The next branch of a MERGE.
+                frame.takes_values &= lower != "when";
                 // What a query gives belongs to what is around it, and not what it looks for.
                 frame.inherits &= !frame.is_query;
                 frame.is_apart = frame.is_query;
@@ -397,6 +404,7 @@ impl<'a, H: Hidden> Reader<'a, H> {
         self.frames.push(Frame {
             is_options: opens_options(before),
             is_call,
+            is_typed_text: is_call && TYPES_OF_TEXT.contains(&before),
             inherits: inherits || names_hidden,
             is_row,
             columns,
@@ -422,21 +430,39 @@ impl<'a, H: Hidden> Reader<'a, H> {
         BEFORE.iter().any(|word| before.eq_ignore_ascii_case(word))
             || before == ")"
             || (before == "," && self.is(0, "with"))
+            // MERGE has no table there: `WHEN NOT MATCHED THEN INSERT (a, b)`.
+            || (before.eq_ignore_ascii_case("then") && self.is(index, "insert"))
+    }
+
+    /// Where an option ends that begins at `item`: what belongs to its value may be in parentheses.
+    fn end_of_option(&self, item: usize) -> usize {
+        let mut depth = 0_usize;
+        for index in item..self.tokens.len() {
+            match self.text(index) {
+                "," | ")" if depth == 0 => return index,
+                "(" => depth += 1,
+                ")" => depth -= 1,
+                _ => {}
+            }
+        }
+        self.tokens.len()
     }
 
     /// Hides values of options by their keys. `open` is the parenthesis.
     fn options(&mut self, open: usize) {
         let mut item = open + 1;
         while item < self.tokens.len() && self.text(item) != ")" {
-            let end = (item..self.tokens.len()).find(|index| matches!(self.text(*index), "," | ")"));
-            let end = end.unwrap_or(self.tokens.len());
-            // The last token is the value, with what belongs to it; an equals sign may stand before.
-            let value =
-                (item..end).find(|index| self.text(*index) == "=").map_or(end.max(1) - 1, |sign| sign + 1);
+            let end = self.end_of_option(item);
+            // The value is behind an equals sign, or a call, or else the last token.
+            let find = |sign: &str| (item..end).find(|index| self.text(*index) == sign);
+            let call = || find("(").map(|open| (open - 1).max(item + 1));
+            let value = find("=").map(|sign| sign + 1).or_else(call).unwrap_or(end.max(1) - 1);
             if value > item && value < end {
                 let key = &self.sql[self.tokens[item].start..self.tokens[value - 1].end];
                 if self.hidden.option(unquoted(key.trim_end_matches(['=', ' ']))) {
-                    (value..end).for_each(|index| self.hide(Literal(index)));
+                    let is_function = |index: usize| index + 1 < end && self.text(index + 1) == "(";
+                    let literals: Vec<usize> = (value..end).filter(|index| !is_function(*index)).collect();
+                    literals.into_iter().for_each(|index| self.hide(Literal(index)));
                 }
             }
             item = if self.text(end) == "," { end + 1 } else { end };
@@ -477,6 +503,8 @@ impl<'a, H: Hidden> Reader<'a, H> {
 
     /// Closes what is open. What is in it belongs to the part around, as far as it is not of its own.
     fn close(&mut self) {
+        let top = self.top();
+        let ends_with_key = top.is_call && top.hides_next_item;
         self.end_part();
         let Some(closed) = self.frames.pop() else { return };
         if self.frames.is_empty() {
@@ -495,6 +523,11 @@ impl<'a, H: Hidden> Reader<'a, H> {
             return;
         }
         frame.rows.extend(closed.rows);
+        if ends_with_key {
+            // `get_field(u, 'password')` names what it reads, and a key in a type is a key of what is around.
+            frame.names_hidden = true;
+            frame.hides_next_item |= closed.is_typed_text && frame.is_call;
+        }
         if closed.is_condition {
             return;
         }
@@ -513,10 +546,18 @@ impl<'a, H: Hidden> Reader<'a, H> {
                     self.found.ranges.push(token.start + open..token.end - close);
                 }
             }
-            Kind::Number if text.bytes().filter(u8::is_ascii_digit).count() < LONG_NUMBER => {}
+            Kind::Number if digits(text) < LONG_NUMBER => {}
             Kind::Number | Kind::Word => self.found.ranges.push(token.start..token.end),
             _ => {}
         }
+    }
+}
+
+/// How many digits a number has, in its own base.
+fn digits(number: &str) -> usize {
+    match number.strip_prefix("0x").or_else(|| number.strip_prefix("0X")) {
+        Some(digits) => digits.bytes().filter(u8::is_ascii_hexdigit).count(),
+        None => number.bytes().filter(u8::is_ascii_digit).count(),
     }
 }
 
@@ -588,6 +629,11 @@ mod tests {
             "SELECT a FROM u WHERE trim(BOTH 'x' FROM password) = 'x1'",
             "UPDATE u SET name = 'b', password = 'x' WHERE name = 'c'",
             "SELECT a FROM u WHERE password = (SELECT 'x' FROM v WHERE name = 'b')",
+            "SELECT a FROM u WHERE get_field(u, 'password') = 'x' AND n = 'b'",
+            "SELECT a FROM u WHERE lower(get_field(u.s, 'password')) IN ('x', 'x2') OR n = 'b'",
+            "Filter: get_field(u.s, Utf8(\"password\")) = Utf8(\"x\") AND u.n = Utf8(\"b\")",
+            "SELECT contains(n, 'password'), 'b', named_struct(Utf8(\"name\"), Utf8(\"b\")), 'c'",
+            "SELECT a FROM u WHERE password IN (12345, 0xa) AND n = 0xdeadbeef",
             "SELECT a FROM passwords.t WHERE name = 'b'; SELECT 'password', a FROM t WHERE n = 'b'",
         ] {
             check(sql);
@@ -605,6 +651,7 @@ mod tests {
             "SELECT f(password => 'x', name => 'b')",
             "SELECT f(password := 'x', name := 'b')",
             "SELECT named_struct('name', 'b', 'password', 'x')",
+            "Projection: named_struct(Utf8(\"name\"), Utf8(\"b\"), Utf8(\"password\"), Utf8(\"x\"), Utf8(\"n\"), Utf8(\"c\"))",
             "SELECT MAP {'password': 'x', 'name': 'b'}",
             "CREATE TABLE u (name VARCHAR DEFAULT 'b', password VARCHAR DEFAULT 'x')",
             "Filter: u.password IN ([Utf8(\"x\"), Utf8(\"x2\")]) AND u.name = Utf8(\"b\")",
@@ -636,10 +683,15 @@ mod tests {
             "WITH t(name, password) AS (VALUES ('b', 'x')) SELECT 'c' FROM t",
             "SELECT * FROM (VALUES ('b', 'x'), ('c', 'x2')) AS t(name, password) WHERE n = 'd'",
             "CREATE TABLE u (name VARCHAR, password VARCHAR) AS VALUES ('b', 'x')",
+            "MERGE INTO u USING s ON u.id = s.id WHEN MATCHED AND u.n = 'b' THEN UPDATE SET password = 'x' \
+             WHEN NOT MATCHED THEN INSERT (name, password) VALUES ('b', 'x2')",
+            "MERGE INTO u USING s ON u.id = s.id WHEN NOT MATCHED THEN INSERT (password, name) VALUES ('x', 'b') \
+             WHEN MATCHED AND (u.n = 'b') THEN UPDATE SET name = 'c'",
             "PREPARE p AS INSERT INTO u (name, password) VALUES ($1, $2); EXECUTE p('b', 'x'); EXECUTE q('b')",
         ] {
             check(sql);
         }
+        assert_eq!(secrets("SELECT 1 WHERE password IN (0xdeadbeef)", &Words).ranges, [28..38]);
         assert_eq!(secrets("SELECT 1 WHERE password = $pw", &Words).placeholders, ["pw"]);
     }
 
@@ -649,6 +701,8 @@ mod tests {
             "SET a.password TO 'x'; SET b.name = 'b'",
             "SET a.key = xyz",
             "CREATE EXTERNAL TABLE t STORED AS CSV LOCATION 'b' OPTIONS ('aws.key' 'x', a.key::NAME 'x2', c.d 'e')",
+            "COPY t TO 'b' OPTIONS ('a' f('b'), 'aws.key' 'x')",
+            "COPY t TO 'b' OPTIONS ('aws.key' f('x', g('x2')), 'a' 'b') PARTITIONED BY (c)",
             "COPY t TO 'b' OPTIONS (format.crypto.key xyz, format.x true)",
             "CREATE FUNCTION f() RETURNS INT LANGUAGE l WITH (key = 'x', name = 'b') AS 'c'",
         ] {

