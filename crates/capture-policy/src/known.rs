@@ -9,15 +9,17 @@ use crate::{REDACTED, Secret};
 
 /// Characters of the shortest text that is hidden because it is known.
 const SHORTEST: usize = 4;
-/// Credentials that are remembered, and literals. What a script has more of is found by its shape and place alone.
+/// Credentials that are remembered of those that were learned, and literals. What a script has more of is found by its shape and place alone.
 const MOST_SECRETS: usize = 1_000;
-const MOST_VALUES: usize = 10_000;
+pub(crate) const MOST_VALUES: usize = 10_000;
 /// Bytes of the longest literal that is remembered.
 const LONGEST_VALUE: usize = 1_024;
 
 #[derive(Debug, Default)]
 pub(crate) struct Known {
     secrets: Vec<Secret>,
+    /// How many of them were learned.
+    learned: usize,
     of_secrets: OnceLock<Option<AhoCorasick>>,
     values: HashSet<String>,
     of_values: OnceLock<Option<AhoCorasick>>,
@@ -28,15 +30,23 @@ pub(crate) struct Known {
 }
 
 impl Known {
+    /// Adds a credential that was named as one, which is never given up for lack of room.
     pub(crate) fn add_secret(&mut self, secret: &str) {
-        let is_new = || self.secrets.iter().all(|other| other.expose() != secret);
         if secret.chars().count() >= SHORTEST
             && !REDACTED.contains(secret)
-            && self.secrets.len() < MOST_SECRETS
-            && is_new()
+            && self.secrets.iter().all(|other| other.expose() != secret)
         {
             self.secrets.push(Secret::new(secret));
             self.of_secrets = OnceLock::new();
+        }
+    }
+
+    /// Adds a credential that was found in a text, as long as there is room.
+    pub(crate) fn learn_secret(&mut self, secret: &str) {
+        if self.learned < MOST_SECRETS {
+            let before = self.secrets.len();
+            self.add_secret(secret);
+            self.learned += self.secrets.len() - before;
         }
     }
 
@@ -113,4 +123,21 @@ fn replaced<'a>(
     }
     out.push_str(&text[written..]);
     out.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_learned_takes_no_room_from_what_is_named() {
+        let mut known = Known::default();
+        for number in 0..2 * MOST_SECRETS {
+            known.learn_secret(&format!("learned {number:04}."));
+        }
+        known.add_secret("hunter2");
+        assert_eq!(known.without_secrets("hunter2"), REDACTED);
+        assert_eq!(known.without_secrets("learned 0999."), REDACTED);
+        assert_eq!(known.secrets.len(), MOST_SECRETS + 1);
+    }
 }

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use crate::{
     Redactor,
+    known::MOST_VALUES,
     sql_secrets::{Hidden, secrets, unquoted},
     sql_tokens::{Kind, Reading, tokens},
     sql_values::declared_value,
@@ -33,7 +34,7 @@ impl Redactor {
         }
         if !telling.is_empty() {
             let mut known = self.known_mut();
-            telling.into_iter().for_each(|secret| known.add_secret(secret));
+            telling.into_iter().for_each(|secret| known.learn_secret(secret));
         }
     }
 
@@ -49,15 +50,16 @@ impl Redactor {
         for range in found.ranges {
             let secret = sql[range].replace("''", "'");
             if is_telling(&secret) {
-                known.add_secret(&secret);
+                known.learn_secret(&secret);
             }
         }
         found.placeholders.iter().for_each(|name| known.add_name(name));
         for line in sql.lines() {
             let declared =
                 declared_value(line).filter(|(name, _)| self.hides_key(name) || known.has_name(name));
-            if let Some((_, value)) = declared {
-                known.add_secret(line[value].trim_matches('\''));
+            let value = declared.map(|(_, value)| line[value].trim_matches('\''));
+            if let Some(value) = value.filter(|value| is_telling(value)) {
+                known.learn_secret(value);
             }
         }
         // A text of several lines may be quoted line by line.
@@ -75,10 +77,11 @@ fn is_telling(text: &str) -> bool {
     length >= SHORTEST && (!is_plain || length >= LONG)
 }
 
-/// The literals that are neither names in the script nor places of files.
+/// The literals that are neither names in the script nor places of files; as many as are remembered, each once.
 fn literals(sql: &str) -> Vec<String> {
     let mut words = HashSet::new();
     let mut literals = Vec::new();
+    let mut seen = HashSet::new();
     let (mut first, mut last) = ("", "");
     for token in tokens(sql, Reading::default()) {
         let text = &sql[token.start..token.end];
@@ -94,7 +97,7 @@ fn literals(sql: &str) -> Vec<String> {
                 let is = |word: &str| last.eq_ignore_ascii_case(word);
                 let is_place =
                     is("location") || is("from") || (is("to") && first.eq_ignore_ascii_case("copy"));
-                if !is_place {
+                if !is_place && literals.len() < MOST_VALUES && seen.insert(text) {
                     literals.push(unquoted(text).replace("''", "'"));
                 }
             }
@@ -121,4 +124,32 @@ fn sets_other_dialect(sql: &str) -> bool {
         let behind: String = lower[at..].chars().take(40).collect();
         others.iter().any(|other| behind.contains(other))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Policy, Profile};
+
+    #[test]
+    fn declared_values_that_are_words_are_hidden_only_in_their_place() {
+        let redactor = Redactor::default();
+        let sql = "-- param: token = null\n-- param: pw = 'sesame'\nSELECT a FROM u WHERE password = $pw AND b IS null";
+        redactor.learn(sql);
+        assert_eq!(redactor.text("b is null, sesame oil"), "b is null, sesame oil");
+        let shown = redactor.sql_text(sql);
+        assert!(!shown.contains("sesame") && shown.ends_with("b IS null"), "{shown}");
+        redactor.learn("-- param: token = Zq81mk");
+        assert_eq!(redactor.text("got Zq81mk"), "got [redacted]");
+    }
+
+    #[test]
+    fn no_more_literals_are_read_than_are_remembered() {
+        let sql: String =
+            (0..MOST_VALUES + 10).map(|number| format!("'value {number}', 'value 0', ")).collect();
+        assert_eq!(literals(&sql).len(), MOST_VALUES);
+        let redactor = Policy::of_profile(Profile::Prod).redactor().clone();
+        redactor.learn(&sql);
+        assert_eq!(redactor.name_text("value 9999 of"), "? of");
+    }
 }

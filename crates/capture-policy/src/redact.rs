@@ -180,10 +180,12 @@ impl Redactor {
     }
 
     pub(crate) fn without_sql_secrets(&self, sql: &str) -> String {
-        let found = secrets(sql, self);
+        let mut ranges = secrets(sql, self).ranges;
+        ranges.extend(self.declared_secrets(sql));
+        ranges.sort_by_key(|range| range.start);
         let mut out = String::with_capacity(sql.len());
         let mut written = 0;
-        for range in found.ranges {
+        for range in ranges {
             // A comment may be inside of what is one already.
             if range.start >= written {
                 out.push_str(&sql[written..range.start]);
@@ -193,6 +195,18 @@ impl Redactor {
         }
         out.push_str(&sql[written..]);
         out
+    }
+
+    /// Where the values of hidden parameters are declared. One that may be a word is hidden nowhere else.
+    fn declared_secrets(&self, sql: &str) -> Vec<Range<usize>> {
+        let mut ranges = Vec::new();
+        let mut at = 0;
+        for line in sql.split_inclusive('\n') {
+            let declared = sql_values::declared_value(line).filter(|(name, _)| self.hides_parameter(name));
+            ranges.extend(declared.map(|(_, value)| at + value.start..at + value.end));
+            at += line.len();
+        }
+        ranges
     }
 
     fn scan(&self, text: &str, out: &mut String) {
