@@ -9,7 +9,10 @@ use crate::{REDACTED, Secret};
 
 /// Characters of the shortest text that is hidden because it is known.
 const SHORTEST: usize = 4;
-/// Credentials that are remembered of those that were learned, and literals. What a script has more of is found by its shape and place alone.
+/// Credentials that are remembered of those that were named as such. The key of the tracker is the first.
+const MOST_NAMED: usize = 10_000;
+/// Credentials that are learned from texts, and literals. What a script has more of is found by its shape and place
+/// alone.
 const MOST_SECRETS: usize = 1_000;
 pub(crate) const MOST_VALUES: usize = 10_000;
 /// Bytes of the longest literal that is remembered.
@@ -30,24 +33,30 @@ pub(crate) struct Known {
 }
 
 impl Known {
-    /// Adds a credential that was named as one, which is never given up for lack of room.
+    /// Adds a credential that was named as one. It has room of its own, whatever was learned.
     pub(crate) fn add_secret(&mut self, secret: &str) {
-        if secret.chars().count() >= SHORTEST
-            && !REDACTED.contains(secret)
-            && self.secrets.iter().all(|other| other.expose() != secret)
-        {
-            self.secrets.push(Secret::new(secret));
-            self.of_secrets = OnceLock::new();
+        if self.secrets.len() - self.learned < MOST_NAMED {
+            self.add(secret);
         }
     }
 
-    /// Adds a credential that was found in a text, as long as there is room.
+    /// Adds a credential that was found in a text.
     pub(crate) fn learn_secret(&mut self, secret: &str) {
-        if self.learned < MOST_SECRETS {
-            let before = self.secrets.len();
-            self.add_secret(secret);
-            self.learned += self.secrets.len() - before;
+        if self.learned < MOST_SECRETS && self.add(secret) {
+            self.learned += 1;
         }
+    }
+
+    /// True where it was added: it is new, and long enough.
+    fn add(&mut self, secret: &str) -> bool {
+        let is_new = secret.chars().count() >= SHORTEST
+            && !REDACTED.contains(secret)
+            && self.secrets.iter().all(|other| other.expose() != secret);
+        if is_new {
+            self.secrets.push(Secret::new(secret));
+            self.of_secrets = OnceLock::new();
+        }
+        is_new
     }
 
     pub(crate) fn add_value(&mut self, value: &str) {

@@ -7,7 +7,7 @@ use crate::{
     known::MOST_VALUES,
     sql_secrets::{Hidden, secrets, unquoted},
     sql_tokens::{Kind, Reading, tokens},
-    sql_values::declared_value,
+    sql_values::declared_in_sql,
 };
 
 /// Characters of the shortest text that is taken for a credential wherever it stands, and of one that may be a word.
@@ -56,7 +56,7 @@ impl Redactor {
         found.placeholders.iter().for_each(|name| known.add_name(name));
         for line in sql.lines() {
             let declared =
-                declared_value(line).filter(|(name, _)| self.hides_key(name) || known.has_name(name));
+                declared_in_sql(line).filter(|(name, _)| self.hides_key(name) || known.has_name(name));
             let value = declared.map(|(_, value)| line[value].trim_matches('\''));
             if let Some(value) = value.filter(|value| is_telling(value)) {
                 known.learn_secret(value);
@@ -139,7 +139,11 @@ mod tests {
         assert_eq!(redactor.text("b is null, sesame oil"), "b is null, sesame oil");
         let shown = redactor.sql_text(sql);
         assert!(!shown.contains("sesame") && shown.ends_with("b IS null"), "{shown}");
-        redactor.learn("-- param: token = Zq81mk");
+        assert_eq!(
+            redactor.sql_text("/* param: pw = oil */ SELECT a"),
+            "/* param: pw = [redacted] */ SELECT a"
+        );
+        redactor.learn("/* param: token = Zq81mk */");
         assert_eq!(redactor.text("got Zq81mk"), "got [redacted]");
     }
 

@@ -61,7 +61,7 @@ impl Redactor {
     }
 
     /// Replaces this text from now on wherever it stands, for every clone of this redactor. One of less than four
-    /// characters is not: it would be found in harmless words.
+    /// characters is not: it would be found in harmless words. Up to 10,000 are remembered, besides what is learned.
     pub fn hide(&self, secret: &str) {
         self.known_mut().add_secret(secret);
     }
@@ -190,8 +190,8 @@ impl Redactor {
             if range.start >= written {
                 out.push_str(&sql[written..range.start]);
                 out.push_str(REDACTED);
-                written = range.end;
             }
+            written = written.max(range.end);
         }
         out.push_str(&sql[written..]);
         out
@@ -202,7 +202,7 @@ impl Redactor {
         let mut ranges = Vec::new();
         let mut at = 0;
         for line in sql.split_inclusive('\n') {
-            let declared = sql_values::declared_value(line).filter(|(name, _)| self.hides_parameter(name));
+            let declared = sql_values::declared_in_sql(line).filter(|(name, _)| self.hides_parameter(name));
             ranges.extend(declared.map(|(_, value)| at + value.start..at + value.end));
             at += line.len();
         }

@@ -691,7 +691,9 @@ mod tests {
         ] {
             check(sql);
         }
-        assert_eq!(secrets("SELECT 1 WHERE password IN (0xdeadbeef)", &Words).ranges, [28..38]);
+        let hexadecimal = secrets("SELECT 1 WHERE password IN (0xdeadbeef, 0xa)", &Words).ranges;
+        assert_eq!(hexadecimal.first(), Some(&(28..38)));
+        assert_eq!(hexadecimal.len(), 1);
         assert_eq!(secrets("SELECT 1 WHERE password = $pw", &Words).placeholders, ["pw"]);
     }
 

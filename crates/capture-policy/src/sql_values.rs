@@ -196,12 +196,22 @@ fn of_prose(text: &str, mut at: usize, out: &mut Vec<Range<usize>>) {
 }
 
 /// The name of the parameter that a line of a comment declares, and where its value stands.
-pub(crate) fn declared_value(line: &str) -> Option<(&str, Range<usize>)> {
+fn declared_value(line: &str) -> Option<(&str, Range<usize>)> {
     let name = line.to_ascii_lowercase().find("param:")? + "param:".len();
     let sign = name + line[name..].find('=')?;
     let value = line.len() - line[sign + 1..].trim_start().len();
     let end = line.trim_end().len();
     (value < end).then(|| (line[name..sign].trim(), value..end))
+}
+
+/// As [`declared_value`], of a line of SQL: the comment may end before the line does.
+pub(crate) fn declared_in_sql(line: &str) -> Option<(&str, Range<usize>)> {
+    let (name, value) = declared_value(line)?;
+    let is_line_comment = line[..value.start].contains("--");
+    let end = if is_line_comment { None } else { line[value.clone()].find("*/") };
+    let end =
+        end.map_or(value.end, |end| value.start + line[value.start..value.start + end].trim_end().len());
+    (value.start < end).then_some((name, value.start..end))
 }
 
 fn quoted_in_prose(line: &str, at: usize, out: &mut Vec<Range<usize>>) {
