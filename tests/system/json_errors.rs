@@ -46,7 +46,7 @@ fn statements_that_fail_outside_of_nodes() {
         ("SET datafusion.no_such_setting = 1;", "no_such_setting"),
         ("EXPLAIN SELECT no_such_function(1);", "no_such_function"),
         ("EXECUTE no_such_statement(1);", "no_such_statement"),
-        ("DROP FUNCTION no_such_drop;", "no_such_drop"),
+        ("DROP FUNCTION no_such_drop;", "does not exist"),
     ] {
         let document = document(&Checkout::new(), &format!("{sql}{after}"), &[], 1);
         let error = &document["error"];
