@@ -134,16 +134,20 @@ impl Recovery<'_> {
             Ok::<_, RecoverError>(())
         })?;
         let mut appended = 0;
+        let mut are_all_ended = true;
         if !unended.is_empty() || !missing.is_empty() || !has_root {
             let mut traces =
                 open_at_last_line(&self.files.traces).map_err(|source| self.unwritable(source))?;
-            appended += self.end_open(&mut traces, &unended)?;
+            let ended = self.end_open(&mut traces, &unended)?;
+            are_all_ended = unended.is_subset(&ended);
+            appended += ended.len() as u64;
             let mut made: Vec<Span> = missing.into_iter().filter_map(|node| self.node_span(node)).collect();
             made.extend((!has_root).then(|| self.root_span()));
             appended += made.len() as u64;
             self.append_made(&mut traces, made)?;
         }
-        if has_open.is_some() {
+        // A line of which not everything can be read stays for whoever can.
+        if has_open.is_some() && are_all_ended {
             FileBelow::at(&open_spans)
                 .remove()
                 .map_err(|source| RecoverError::Write { path: open_spans, source })?;
@@ -151,20 +155,24 @@ impl Recovery<'_> {
         Ok(appended)
     }
 
-    /// Appends the open spans with their ends.
-    fn end_open(&self, traces: &mut File, unended: &HashSet<String>) -> Result<u64, RecoverError> {
-        let mut count = 0;
+    /// Appends the open spans with their ends, and returns their ids.
+    fn end_open(
+        &self,
+        traces: &mut File,
+        unended: &HashSet<String>,
+    ) -> Result<HashSet<String>, RecoverError> {
+        let mut ended = HashSet::new();
         for_each_line(&self.files.open_spans(), |mut data: TracesData| {
             for scope in data.resource_spans.iter_mut().flat_map(|resource| &mut resource.scope_spans) {
                 scope.spans.retain(|span| unended.contains(&hexadecimal(&span.span_id)));
                 scope.spans.iter_mut().for_each(|span| self.end(span, self.known_end(span)));
-                count += scope.spans.len() as u64;
+                ended.extend(scope.spans.iter().map(|span| hexadecimal(&span.span_id)));
             }
             data.resource_spans
                 .retain(|resource| resource.scope_spans.iter().any(|scope| !scope.spans.is_empty()));
             if data.resource_spans.is_empty() { Ok(()) } else { self.append(traces, &data) }
         })?;
-        Ok(count)
+        Ok(ended)
     }
 
     fn known_end(&self, span: &Span) -> Option<KnownEnd> {

@@ -10,7 +10,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Counts, Ledger, Outcome, RunLink, outbox::tracker_file, outbox_writer::UNREADABLE, recorded::Recorded,
+    Counts, Ledger, Outcome, RunLink,
+    outbox::tracker_file,
+    recorded::{Recorded, UNREADABLE},
 };
 
 const FILE_NAME: &str = "delivery.json";
@@ -31,6 +33,9 @@ pub(crate) const MAX_SETTLING: TimeDelta = TimeDelta::seconds(30);
 /// The longest time after which a server, or a proxy in front of it, still carries out a request that it did not answer
 /// with success. Proxies wait for their server for a minute by default.
 pub(crate) const LATEST_COMMIT: TimeDelta = TimeDelta::seconds(60);
+
+/// Why items are lost that a server had, and does not have any more, and that the disk had no space for.
+const LOST_BY_SERVER: &str = "lost by the server, and not in the outbox";
 
 /// Details kept of attributes that a server refused. All are counted.
 const MAX_SET_ASIDE: usize = 100;
@@ -189,11 +194,17 @@ impl Cursor {
 
     /// The start of a new delivery to the same server, of a run that it does not have any more.
     pub(crate) fn anew(&self, project_id: i64) -> Self {
-        Self {
+        // What an earlier server lost was not delivered to this one.
+        let lost_before = self.dropped.get(LOST_BY_SERVER).copied().unwrap_or_default();
+        let only_there = self.unwritten.saturating_sub(lost_before);
+        let mut anew = Self {
             project_id: Some(project_id),
-            redelivered: self.redelivered + self.delivered.total(),
+            redelivered: self.redelivered + self.delivered.total().saturating_sub(only_there),
+            unwritten: self.unwritten,
             ..Self::new(self.server.clone())
-        }
+        };
+        anew.drop_items(LOST_BY_SERVER, anew.unwritten);
+        anew
     }
 
     /// Keeps what the server refused, while there is room.
@@ -239,6 +250,19 @@ mod tests {
         cursor.save(dir.path()).unwrap();
         assert_eq!(Cursor::load(dir.path()).unwrap(), Some(cursor));
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_only_a_lost_server_had_stays_in_the_account() {
+        let mut cursor = Cursor::new("http://127.0.0.1:1".into());
+        cursor.delivered.attributes = 5;
+        cursor.unwritten = 2;
+        let mut anew = cursor.anew(1);
+        assert_eq!((anew.unwritten, anew.redelivered), (2, 3));
+        anew.delivered.attributes = 3;
+        let again = anew.anew(1);
+        assert_eq!((again.unwritten, again.redelivered), (2, 6));
+        assert_eq!(again.dropped, BTreeMap::from([(LOST_BY_SERVER.to_owned(), 2)]));
     }
 
     #[test]

@@ -183,27 +183,33 @@ impl Deliverer {
 
     /// Delivers a step, or keeps it for the next attempt. `None` where the server does not have the run any more.
     fn try_step(&mut self, mut step: Step) -> Result<Option<Progress>, DeliveryError> {
-        let was_own_run = self.is_own_run;
-        let result = match self.is_gone(&step.action) {
-            Ok(true) => return Ok(None),
-            Ok(false) if self.must_wait_for(&step.action) => Err(DeliveryError::Settling),
-            Ok(false) => {
-                self.tried = true;
-                self.deliver(&mut step)
-            }
-            Err(error) => Err(error.into()),
-        };
-        let Err(error) = result else {
+        let result = self.attempt(&mut step);
+        if let Ok(true) = result {
             self.advance(&step);
             return Ok(Some(Progress::Delivered { more: step.more }));
-        };
+        }
+        // Whatever comes next may fail as well, and what follows the step must not be sent before it.
+        self.pending = Some(step);
+        result.map(|_| None)
+    }
+
+    /// Delivers a step. False where the server does not have the run any more.
+    fn attempt(&mut self, step: &mut Step) -> Result<bool, DeliveryError> {
+        let was_own_run = self.is_own_run;
+        if self.is_gone(&step.action)? {
+            return Ok(false);
+        }
+        if self.must_wait_for(&step.action) {
+            return Err(DeliveryError::Settling);
+        }
+        self.tried = true;
+        let Err(error) = self.deliver(step) else { return Ok(true) };
         if let DeliveryError::Call(error) = &error {
             self.is_own_run &= !error.was_away() && !error.is_not_found();
             if error.is_not_found() && was_own_run && self.is_gone(&step.action)? {
-                return Ok(None);
+                return Ok(false);
             }
         }
-        self.pending = Some(step);
         Err(error)
     }
 
@@ -232,6 +238,7 @@ impl Deliverer {
         self.cursor = self.cursor.anew(project_id);
         self.steps = Steps::open(&self.tracker_dir.join(outbox::FILE_NAME), 0, None)?;
         self.parts.clear();
+        self.unwritten.give_back();
         (self.pending, self.known_task, self.verified_at) = (None, None, None);
         self.save_cursor();
         Ok(Progress::Delivered { more: true })

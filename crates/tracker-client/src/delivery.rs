@@ -157,6 +157,11 @@ impl Delivery {
         {
             state = wait(&self.shared, state, left);
         }
+        // A thread that goes on does this when it ends.
+        if state.ended {
+            drop(state);
+            self.outbox.settle();
+        }
     }
 }
 
@@ -350,7 +355,13 @@ impl Worker {
 impl Drop for Worker {
     /// Also after a panic, so that nobody waits for a thread that is gone.
     fn drop(&mut self) {
+        self.unwritten.give_back();
         let mut state = lock(&self.shared.state);
+        if state.stop {
+            drop(state);
+            self.unwritten.settle();
+            state = lock(&self.shared.state);
+        }
         state.ended = true;
         if thread::panicking() {
             state.last_error = Some("the delivery stopped unexpectedly".to_owned());

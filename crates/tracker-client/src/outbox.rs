@@ -234,6 +234,20 @@ impl Unwritten {
             lock(&inner.writer).taken(events);
         }
     }
+
+    /// Nobody sends them any more.
+    pub(crate) fn give_back(&self) {
+        if let Some(inner) = self.0.upgrade() {
+            lock(&inner.writer).give_back();
+        }
+    }
+
+    /// As [`Outbox::settle`].
+    pub(crate) fn settle(&self) {
+        if let Some(inner) = self.0.upgrade() {
+            Outbox(inner).settle();
+        }
+    }
 }
 
 impl fmt::Debug for Unwritten {

@@ -7,7 +7,7 @@ use std::{
     io::{self, Read as _, Seek as _, SeekFrom, Write as _},
 };
 
-use crate::{Event, Reserve, record::encode};
+use crate::{Event, Reserve, record::encode, recorded::UNREADABLE};
 
 /// Disk space that is kept for the end of a run.
 pub(crate) const RESERVE_BYTES: usize = 64 << 10;
@@ -17,9 +17,6 @@ const RESERVE_BEFORE_END: usize = RESERVE_BYTES / 2;
 
 /// Lines that wait in memory for space on the disk.
 const MAX_UNWRITTEN_BYTES: usize = 4 << 20;
-
-/// Why lines that cannot be read are lost.
-pub(crate) const UNREADABLE: &str = "unreadable line of the outbox";
 
 /// A line, and the items in it.
 #[derive(Debug, Clone)]
@@ -223,9 +220,17 @@ impl Writer {
         }
     }
 
-    /// What still waits when nothing more will be done is written, or counts as lost.
-    pub(crate) fn settle(&mut self) {
+    /// Nobody sends the lines that were handed out any more.
+    pub(crate) fn give_back(&mut self) {
         self.handed_out = 0;
+    }
+
+    /// What still waits when nothing more will be done is written, or counts as lost. Lines that are on their way to the
+    /// server are neither, until they are taken or given back.
+    pub(crate) fn settle(&mut self) {
+        if self.handed_out > 0 {
+            return;
+        }
         if let Err(error) = self.catch_up(usize::MAX) {
             let items = self.unwritten.drain(..).map(|line| line.items).sum();
             self.unwritten_bytes = 0;

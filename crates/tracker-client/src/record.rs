@@ -8,7 +8,7 @@ use crate::Event;
 /// The version of the outbox format that is written, and the newest that is read.
 ///
 /// - 1: the first.
-/// - 2: the event `lost`.
+/// - 2: the event `lost`, and `inputs` in the start of a run.
 pub const OUTBOX_VERSION: u32 = 2;
 
 /// The longest line that is written or read. Together with its reader's buffer it bounds the memory of a delivery.

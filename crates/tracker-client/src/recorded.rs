@@ -6,10 +6,12 @@ use serde_json::Value;
 
 use crate::{
     Event, OutboxError,
-    outbox_writer::UNREADABLE,
     reader::{OutboxReader, Read},
     record::Record,
 };
+
+/// Why lines that cannot be read are lost.
+pub(crate) const UNREADABLE: &str = "unreadable line of the outbox";
 
 /// The items of an outbox.
 #[derive(Debug, Default)]

@@ -93,8 +93,10 @@ pub fn sync_bundle(
     let mut status = outbox_status(tracker_dir)?;
     let mut closed = false;
     if status.writer_alive != Some(true) {
-        // A process that was killed leaves them behind.
-        let _ = outbox::tracker_file(tracker_dir, outbox::RESERVE_FILE_NAME).remove();
+        // A process that was killed leaves it behind. Where files cannot be locked the writer may still need it.
+        if status.writer_alive == Some(false) || matches!(evidence, ProcessEvidence::Gone { .. }) {
+            let _ = outbox::tracker_file(tracker_dir, outbox::RESERVE_FILE_NAME).remove();
+        }
         if status.unfinished {
             // Opening it closes the line.
             drop(Outbox::open(tracker_dir, Durability::Process)?);

@@ -322,3 +322,21 @@ fn flushing_does_not_block_a_runtime() {
     assert_eq!(ledger.waiting, 0);
     server.finish();
 }
+
+#[test]
+fn a_step_is_kept_when_the_question_after_a_404_fails_too() {
+    let question = "GET /api/v1/dag_runs/7";
+    let recorded = Recorded::whole(&["rows"]);
+    let server = Server::start(then(vec![
+        (LOG, Empty),
+        (END_RUN, Status(404, "{}")),
+        (question, Status(503, "")),
+        (question, Status(503, "")),
+    ]));
+    let tracker = recorded.start(Some(connection(&server)));
+    server.wait();
+    let ledger = tracker.ledger();
+    drop(tracker);
+    assert_ne!(ledger.waiting, 0, "{ledger:?}");
+    server.finish();
+}
