@@ -109,11 +109,17 @@ impl Door {
         let mut events = own.events;
         events.append(&mut span.events.events);
         events.sort_by_key(|event| event.timestamp);
+        span.events.dropped_count += own.dropped_events;
         span.events.dropped_count += cut_to(&mut events, self.limits.max_events_per_span);
         span.events.events = events;
         if let Some(status) = own.status {
             span.status = status;
         }
+    }
+
+    /// How many events of a span are exported.
+    pub(crate) fn max_events_per_span(&self) -> u32 {
+        self.limits.max_events_per_span
     }
 
     /// The log record with the ids of where it comes from.

@@ -27,9 +27,12 @@ impl MetricChanges {
     pub(crate) fn retain_changed(&mut self, metrics: &mut Vec<ResourceMetrics>) -> u64 {
         let mut left = 0;
         for resource in metrics.iter_mut() {
+            let of_resource = resource.resource.as_ref().map(Message::encode_to_vec);
             for scope in &mut resource.scope_metrics {
+                let of_scope = scope.scope.as_ref().map(Message::encode_to_vec);
+                let origin = hash_of(|hasher| (&of_resource, of_scope).hash(hasher));
                 for metric in &mut scope.metrics {
-                    left += self.retain_of(metric);
+                    left += self.retain_of(origin, metric);
                 }
                 scope.metrics.retain(|metric| data_points(metric) > 0);
             }
@@ -39,26 +42,28 @@ impl MetricChanges {
         left as u64
     }
 
-    fn retain_of(&mut self, metric: &mut Metric) -> usize {
+    fn retain_of(&mut self, origin: u64, metric: &mut Metric) -> usize {
         let Metric { name, data, .. } = metric;
         match data {
-            Some(Data::Gauge(gauge)) => gauge.data_points.retain(|point| self.changed(name, point)),
-            Some(Data::Sum(sum)) => sum.data_points.retain(|point| self.changed(name, point)),
+            Some(Data::Gauge(gauge)) => gauge.data_points.retain(|point| self.changed(origin, name, point)),
+            Some(Data::Sum(sum)) => sum.data_points.retain(|point| self.changed(origin, name, point)),
             Some(Data::Histogram(histogram)) => {
-                histogram.data_points.retain(|point| self.changed(name, point));
+                histogram.data_points.retain(|point| self.changed(origin, name, point));
             }
             Some(Data::ExponentialHistogram(histogram)) => {
-                histogram.data_points.retain(|point| self.changed(name, point));
+                histogram.data_points.retain(|point| self.changed(origin, name, point));
             }
-            Some(Data::Summary(summary)) => summary.data_points.retain(|point| self.changed(name, point)),
+            Some(Data::Summary(summary)) => {
+                summary.data_points.retain(|point| self.changed(origin, name, point))
+            }
             None => {}
         }
         data_points(metric)
     }
 
-    fn changed<P: Point>(&mut self, metric: &str, point: &P) -> bool {
+    fn changed<P: Point>(&mut self, origin: u64, metric: &str, point: &P) -> bool {
         let series = hash_of(|hasher| {
-            metric.hash(hasher);
+            (origin, metric).hash(hasher);
             for attribute in point.attributes() {
                 attribute.encode_to_vec().hash(hasher);
             }
@@ -113,7 +118,10 @@ points!(NumberDataPoint, HistogramDataPoint, ExponentialHistogramDataPoint, Summ
 
 #[cfg(test)]
 mod tests {
-    use opentelemetry_proto::tonic::metrics::v1::{ScopeMetrics, Sum, number_data_point::Value};
+    use opentelemetry_proto::tonic::{
+        common::v1::InstrumentationScope,
+        metrics::v1::{ScopeMetrics, Sum, number_data_point::Value},
+    };
 
     use super::*;
 
@@ -133,6 +141,15 @@ mod tests {
         let scope_metrics =
             vec![ScopeMetrics { metrics: values.iter().map(metric).collect(), ..ScopeMetrics::default() }];
         vec![ResourceMetrics { scope_metrics, ..ResourceMetrics::default() }]
+    }
+
+    #[test]
+    fn two_scopes_have_series_of_their_own() {
+        let mut metrics = counters(1, &[("rows", 1)]);
+        let mut other = metrics[0].scope_metrics[0].clone();
+        other.scope = Some(InstrumentationScope { name: "other".into(), ..Default::default() });
+        metrics[0].scope_metrics.push(other);
+        assert_eq!(MetricChanges::default().retain_changed(&mut metrics), 2);
     }
 
     #[test]

@@ -15,7 +15,10 @@ use opentelemetry_sdk::trace::SpanData;
 
 /// The record of one open span.
 #[derive(Debug, Default)]
-pub(crate) struct OwnRecord(Mutex<Recorded>);
+pub(crate) struct OwnRecord {
+    recorded: Mutex<Recorded>,
+    max_events: usize,
+}
 
 /// What was recorded: facts, and values that the capture policy has let through.
 #[derive(Debug, Clone, Default)]
@@ -26,22 +29,35 @@ pub(crate) struct Recorded {
     /// Names that the author of the pipeline chose, such as that of a stage: they may hold anything.
     pub(crate) names: Vec<KeyValue>,
     pub(crate) events: Vec<Event>,
+    /// Events that were left out because there were too many.
+    pub(crate) dropped_events: u32,
     /// `None` where nothing was said.
     pub(crate) status: Option<Status>,
 }
 
 impl OwnRecord {
-    pub(crate) fn new(recorded: Recorded) -> Arc<Self> {
-        Arc::new(Self(Mutex::new(recorded)))
+    /// It keeps the first `max_events` events, and counts the others.
+    pub(crate) fn new(recorded: Recorded, max_events: u32) -> Arc<Self> {
+        let max_events = usize::try_from(max_events).unwrap_or(usize::MAX);
+        Arc::new(Self { recorded: Mutex::new(recorded), max_events })
     }
 
-    /// Of several values under one key, the last one is exported.
+    /// Of several values under one key, the last one stays.
     pub(crate) fn set(&self, attribute: KeyValue) {
-        self.lock().attributes.push(attribute);
+        let mut recorded = self.lock();
+        match recorded.attributes.iter_mut().find(|earlier| earlier.key == attribute.key) {
+            Some(earlier) => *earlier = attribute,
+            None => recorded.attributes.push(attribute),
+        }
     }
 
     pub(crate) fn event(&self, name: &'static str, attributes: Vec<KeyValue>) {
-        self.lock().events.push(Event::new(name, SystemTime::now(), attributes, 0));
+        let mut recorded = self.lock();
+        if recorded.events.len() < self.max_events {
+            recorded.events.push(Event::new(name, SystemTime::now(), attributes, 0));
+        } else {
+            recorded.dropped_events = recorded.dropped_events.saturating_add(1);
+        }
     }
 
     pub(crate) fn set_status(&self, status: Status) {
@@ -58,7 +74,7 @@ impl OwnRecord {
     }
 
     fn lock(&self) -> MutexGuard<'_, Recorded> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.recorded.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -88,4 +104,21 @@ pub(crate) fn starting_with<T>(record: Option<&Arc<OwnRecord>>, start: impl FnOn
 /// The record of the span that this thread is starting.
 pub(crate) fn of_starting_span() -> Option<Arc<OwnRecord>> {
     STARTING.take()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_is_bounded() {
+        let record = OwnRecord::new(Recorded::default(), 2);
+        for value in 0..5 {
+            record.set(KeyValue::new("rows", value));
+            record.event("progress", Vec::new());
+        }
+        let recorded = record.take();
+        assert_eq!(recorded.attributes, [KeyValue::new("rows", 4)]);
+        assert_eq!((recorded.events.len(), recorded.dropped_events), (2, 3));
+    }
 }

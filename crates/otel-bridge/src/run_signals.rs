@@ -129,21 +129,27 @@ impl RunSignals {
     /// Writes the data points that have changed since the last call as a line of the metrics' file. It returns before the
     /// line is on disk.
     pub fn snapshot_metrics(&self) {
-        self.write_metrics(|metrics, _| {
-            let mut changes = self.inner.metric_changes.lock().unwrap_or_else(PoisonError::into_inner);
-            changes.retain_changed(metrics)
-        });
+        let mut changes = self.inner.metric_changes.lock().unwrap_or_else(PoisonError::into_inner);
+        if !self.write_metrics(|metrics, _| changes.retain_changed(metrics)) {
+            // What was left out is written by the next call.
+            *changes = MetricChanges::default();
+        }
     }
 
-    /// Writes what `select` leaves of the state of all metrics; it returns how many data points those are.
-    fn write_metrics(&self, select: impl FnOnce(&mut Vec<ResourceMetrics>, u64) -> u64) {
-        let Some((metrics, points)) = self.inner.reader.snapshot() else { return };
+    pub(crate) fn max_events_per_span(&self) -> u32 {
+        self.inner.bridge.door.max_events_per_span()
+    }
+
+    /// Writes what `select` leaves of the state of all metrics; it returns how many data points those are. False where
+    /// the line was not taken.
+    fn write_metrics(&self, select: impl FnOnce(&mut Vec<ResourceMetrics>, u64) -> u64) -> bool {
+        let Some((metrics, points)) = self.inner.reader.snapshot() else { return true };
         let mut metrics = self.inner.bridge.door.metrics(&metrics);
         let points = metrics.select(|metrics| select(metrics, points));
         if points == 0 {
-            return;
+            return true;
         }
-        self.inner.run.metrics(metrics.into_file(), points);
+        self.inner.run.metrics(metrics.into_file(), points)
     }
 
     /// Waits until everything so far is in the files. False when that took longer than `timeout`. It blocks.

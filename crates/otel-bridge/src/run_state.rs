@@ -142,16 +142,19 @@ impl RunState {
         self.push(Entry::Log(Box::new((record, scope))), &self.origin.counts.logs.bundle, 1);
     }
 
-    pub(crate) fn metrics(&self, snapshot: Exportable<MetricsData>, points: u64) {
+    /// False where the line was not taken.
+    pub(crate) fn metrics(&self, snapshot: Exportable<MetricsData>, points: u64) -> bool {
         let entry = Entry::Metrics { snapshot: Box::new(snapshot), points };
-        self.push(entry, &self.origin.counts.metrics.bundle, points);
+        self.push(entry, &self.origin.counts.metrics.bundle, points)
     }
 
-    fn push(&self, entry: Entry, counts: &Counts, items: u64) {
+    fn push(&self, entry: Entry, counts: &Counts, items: u64) -> bool {
         counts.produced(items);
-        if self.queue.as_ref().is_none_or(|queue| queue.push(entry).is_err()) {
+        let is_taken = self.queue.as_ref().is_some_and(|queue| queue.push(entry).is_ok());
+        if !is_taken {
             counts.dropped(items);
         }
+        is_taken
     }
 
     /// Waits until everything so far is in the files. False when that did not happen before `deadline`.

@@ -149,7 +149,7 @@ impl StageSpanBuilder {
         let started_at = self.started_at.unwrap_or_else(SystemTime::now);
         let tracer = self.signals.tracer();
         let builder = tracer.span_builder(self.name).with_start_time(started_at);
-        let record = OwnRecord::new(self.recorded);
+        let record = OwnRecord::new(self.recorded, self.signals.max_events_per_span());
         let span = tracer.build_own(builder, &parent, &record);
         if self.name == span::NODE {
             self.signals.metrics().active_tasks(1);

@@ -259,7 +259,7 @@ impl Deliverer {
         let Some(expected) = Expected::read(&self.tracker_dir.join(outbox::FILE_NAME))? else {
             return Ok(Progress::UpToDate);
         };
-        match verify(&self.client, link, &expected) {
+        match verify(&self.client, link, &expected, &self.cursor.set_aside) {
             Err(error) if error.is_temporary() => return Err(error.into()),
             Err(error) => {
                 let error = &error as &dyn std::error::Error;

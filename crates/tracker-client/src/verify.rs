@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use crate::{
     CallError, Client, OutboxError, Outcome, RunLink,
     client::DUPLICATE_TAG,
+    cursor::SetAside,
     steps::{Action, Steps},
     wire,
 };
@@ -77,7 +78,12 @@ impl Expected {
 ///
 /// # Errors
 /// When the server does not answer, or refuses.
-pub(crate) fn verify(client: &Client, link: &RunLink, expected: &Expected) -> Result<Verified, CallError> {
+pub(crate) fn verify(
+    client: &Client,
+    link: &RunLink,
+    expected: &Expected,
+    refused: &[SetAside],
+) -> Result<Verified, CallError> {
     let Some(run) = client.run_on_server(link.dag_run_id, &expected.run_id)? else {
         return Ok(Verified::Gone);
     };
@@ -87,16 +93,15 @@ pub(crate) fn verify(client: &Client, link: &RunLink, expected: &Expected) -> Re
     let wrong: Vec<&wire::NodeRunIn> = expected
         .nodes
         .values()
+        // What the server failed on each time would fail here, too, and is counted as dropped.
+        .filter(|node| {
+            !refused.iter().any(|refused| refused.attribute.is_none() && refused.node == node.node_name)
+        })
         .filter(|node| statuses.get(&*node.node_name).is_none_or(|status| *status != node.status))
         .collect();
+    let mut mended_nodes = 0;
     for nodes in wrong.chunks(MAX_NODES) {
-        let task_updates = nodes.iter().map(|node| (*node).clone()).collect();
-        let update = wire::DagRunsBulkRequest { task_updates, attributes: Vec::new() };
-        match client.log(link.dag_run_id, &update) {
-            // Refused when it was delivered, too, and counted as dropped then.
-            Err(error) if error.is_about_payload() => {}
-            result => result?,
-        }
+        mended_nodes += mend(client, link, nodes)?;
     }
     let is_tagged = expected.tags.iter().all(|(key, value)| run.tags.get(key) == Some(value));
     let is_right = run.run_status == outcome.wire_name() && is_tagged;
@@ -112,7 +117,26 @@ pub(crate) fn verify(client: &Client, link: &RunLink, expected: &Expected) -> Re
         client.update_run(other, &end_of_duplicate(link.dag_run_id, ended))?;
         duplicates += 1;
     }
-    Ok(Verified::AsRecorded { duplicates, mended: !is_right || !wrong.is_empty() })
+    Ok(Verified::AsRecorded { duplicates, mended: !is_right || mended_nodes > 0 })
+}
+
+/// Sends nodes as they must be, one by one where the server refuses them together. Returns how many it took.
+fn mend(client: &Client, link: &RunLink, nodes: &[&wire::NodeRunIn]) -> Result<usize, CallError> {
+    let task_updates = nodes.iter().map(|node| (*node).clone()).collect();
+    let update = wire::DagRunsBulkRequest { task_updates, attributes: Vec::new() };
+    match client.log(link.dag_run_id, &update) {
+        Ok(()) => Ok(nodes.len()),
+        Err(error) if error.is_about_payload() && nodes.len() > 1 => {
+            let mut mended = 0;
+            for node in nodes {
+                mended += mend(client, link, std::slice::from_ref(node))?;
+            }
+            Ok(mended)
+        }
+        // Refused when it was delivered, too, and counted as dropped then.
+        Err(error) if error.is_about_payload() => Ok(0),
+        Err(error) => Err(error),
+    }
 }
 
 fn end_of_duplicate(dag_run_id: i64, ended: DateTime<Utc>) -> wire::DagRunUpdate {
