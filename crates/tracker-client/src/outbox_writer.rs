@@ -281,3 +281,22 @@ fn cut_off(file: &mut File, length: u64, line: &[u8]) -> io::Result<bool> {
     }
     Ok(is_ours)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_on_its_way_is_not_lost() {
+        // A file that cannot be written.
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let mut writer = Writer::new(Some(File::open(file.path()).unwrap()), 0, BTreeMap::new());
+        writer.write(Line { bytes: b"end\n".to_vec(), items: 1, is_end: true });
+        assert_eq!(writer.hand_out().len(), 1);
+        writer.settle();
+        assert_eq!(writer.lost(), BTreeMap::new());
+        writer.give_back();
+        writer.settle();
+        assert_eq!(writer.lost().values().sum::<u64>(), 1);
+    }
+}

@@ -327,16 +327,19 @@ fn flushing_does_not_block_a_runtime() {
 fn a_step_is_kept_when_the_question_after_a_404_fails_too() {
     let question = "GET /api/v1/dag_runs/7";
     let recorded = Recorded::whole(&["rows"]);
+    let mut there = run(json!({ "run_id": recorded.run_id.to_string() }));
+    there["node_runs"] = json!([]);
     let server = Server::start(then(vec![
         (LOG, Empty),
         (END_RUN, Status(404, "{}")),
         (question, Status(503, "")),
-        (question, Status(503, "")),
+        (question, Json(json!([there]))),
+        (END_RUN, Json(run(json!({})))),
     ]));
     let tracker = recorded.start(Some(connection(&server)));
     server.wait();
-    let ledger = tracker.ledger();
+    let ledger = tracker.flush(PATIENCE);
     drop(tracker);
-    assert_ne!(ledger.waiting, 0, "{ledger:?}");
+    assert_eq!((ledger.delivered, ledger.waiting), (ledger.produced, 0), "{ledger:?}");
     server.finish();
 }
