@@ -75,7 +75,12 @@ impl Progress {
         if self.show.rows {
             let title = node.map(|node| format!("{}:\n", printable_within(node, NAME_COLUMNS)));
             let title = title.unwrap_or_default();
-            self.lines.suspend(|| say!("{title}{rows}"));
+            // Only where both are on a terminal is the bar in the way. A reader that stops to read, as `less` does, then
+            // holds up no other line.
+            match self.bar.is_some() && std::io::stdout().is_terminal() {
+                true => self.lines.suspend(|| say!("{title}{rows}")),
+                false => say!("{title}{rows}"),
+            }
         }
     }
 

@@ -4,7 +4,7 @@ use std::{
     fs,
     future::poll_fn,
     io::{self, Write as _},
-    sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak},
+    sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak, mpsc},
     task::Poll,
     thread,
     time::{Duration, Instant},
@@ -27,6 +27,9 @@ use crate::{
 
 const INTERRUPTED: &str = "interrupted, ending the run; again to stop now";
 const CUT_SHORT: &str = "interrupted, the run has ended and waits for servers no longer; again to stop now";
+
+/// How long a process that is about to end waits for what the program says of it.
+const LAST_WORDS_LIMIT: Duration = Duration::from_secs(2);
 
 impl StopSignal {
     const ALL: [Self; 3] = [Self::Interrupt, Self::Terminate, Self::Hangup];
@@ -71,11 +74,21 @@ impl Drop for Watch {
     fn drop(&mut self) {
         *lock(&self.0.is_over) = true;
         self.0.over.notify_all();
-        process().watches.retain(|watched| !Arc::ptr_eq(watched, &self.0));
+        let mut process = process();
+        process.watches.retain(|watched| !Arc::ptr_eq(watched, &self.0));
+        if self.0.signal.get().is_some()
+            && let Some(run) = process.runs.iter_mut().find(|run| run.run.ptr_eq(&self.0.run))
+        {
+            run.has_given_way = true;
+        }
     }
 }
 
 impl Watched {
+    fn is_of(&self, run: &Arc<RunState>) -> bool {
+        std::ptr::eq(self.run.as_ptr(), Arc::as_ptr(run))
+    }
+
     fn interrupt(&self, signal: StopSignal) {
         // The first signal counts.
         let _ = self.signal.set(signal);
@@ -102,6 +115,9 @@ struct Process {
 
 struct WatchedRun {
     run: Weak<RunState>,
+    grace: Duration,
+    /// A signal has interrupted work of it, and that was dropped.
+    has_given_way: bool,
     announce: Option<Arc<Announce>>,
     last_words: Option<LastWords>,
 }
@@ -127,26 +143,35 @@ pub(crate) fn watch(run: &Arc<RunState>, answer: OnInterrupt) -> Watch {
         is_over: Mutex::new(false),
         over: Condvar::new(),
     });
-    // A run that was interrupted before stays so.
+    let mut process = process();
+    process.watches.push(Arc::clone(&watched));
+    let of_run = WatchedRun {
+        run: Arc::downgrade(run),
+        grace: answer.grace,
+        has_given_way: false,
+        announce: answer.announce.map(Arc::new),
+        last_words: answer.last_words,
+    };
+    let replaced: Vec<WatchedRun> = process.take_runs(|other| other.is(run));
+    process.runs.push(of_run);
+    drop(process);
+    // What the program gave may do anything when it is dropped.
+    drop(replaced);
+    // A run that was interrupted before stays so. A signal that comes from now on finds the watch.
     if let Some(signal) = run.interruption.get() {
         watched.interrupt(*signal);
     }
-    let mut process = process();
-    process.watches.push(Arc::clone(&watched));
-    process.runs.retain(|other| other.run.strong_count() > 0 && !other.is(run));
-    process.runs.push(WatchedRun {
-        run: Arc::downgrade(run),
-        announce: answer.announce.map(Arc::new),
-        last_words: answer.last_words,
-    });
     Watch(watched)
 }
 
 /// The run has ended: signals are not about it any more.
 pub(crate) fn ended(run: &RunState) {
     let mut process = process();
-    process.runs.retain(|other| other.run.strong_count() > 0 && !std::ptr::eq(other.run.as_ptr(), run));
+    let over = process.take_runs(|other| std::ptr::eq(other.run.as_ptr(), run));
     process.asked &= !process.runs.is_empty();
+    drop(process);
+    // What the program gave may do anything when it is dropped.
+    drop(over);
 }
 
 /// Ends the process of an interrupted run whose own code does not come to it. What the program wanted to say then is
@@ -154,14 +179,36 @@ pub(crate) fn ended(run: &RunState) {
 pub(crate) fn exit_for(run: &Arc<RunState>, last_words: Option<LastWords>, report: &FinishReport) {
     let Some(signal) = run.interruption.get() else { return };
     if let Some(last_words) = last_words {
-        last_words(report);
+        say_last_words(last_words, report);
     }
     low_level::exit(signal.exit_code().into());
+}
+
+/// Says them, in bounded time: who reads the output may have stopped to.
+fn say_last_words(last_words: LastWords, report: &FinishReport) {
+    let (said, is_said) = mpsc::channel();
+    let report = report.clone();
+    let say = move || {
+        last_words(&report);
+        // Nobody may wait for it any longer.
+        let _ = said.send(());
+    };
+    if thread::Builder::new().name("daglight-last-words".into()).spawn(say).is_ok() {
+        // What is not said by then is not said.
+        let _ = is_said.recv_timeout(LAST_WORDS_LIMIT);
+    }
 }
 
 /// Takes what the program wants to say where its own code does not come to it.
 pub(crate) fn last_words(run: &Arc<RunState>) -> Option<LastWords> {
     process().runs.iter_mut().find(|other| other.is(run))?.last_words.take()
+}
+
+impl Process {
+    /// Takes the runs out that are gone, and those that `is_meant`. They are to be dropped without the lock.
+    fn take_runs(&mut self, is_meant: impl Fn(&WatchedRun) -> bool) -> Vec<WatchedRun> {
+        self.runs.extract_if(.., |run| run.run.strong_count() == 0 || is_meant(run)).collect()
+    }
 }
 
 impl WatchedRun {
@@ -218,45 +265,75 @@ fn received(signal: StopSignal, program_handles_it: bool) {
         return;
     }
     process.asked = true;
-    let watches = process.watches.clone();
     let announce = process.runs.iter().find_map(|run| run.announce.clone());
     drop(process);
-    let answer = move || answer(signal, &runs, &watches, announce.as_deref());
+    let answer = move || answer(signal, &runs, announce);
     let _ = thread::Builder::new().name("daglight-stop".into()).spawn(answer);
 }
 
-fn answer(signal: StopSignal, runs: &[Arc<RunState>], watches: &[Arc<Watched>], announce: Option<&Announce>) {
+fn answer(signal: StopSignal, runs: &[Arc<RunState>], announce: Option<Arc<Announce>>) {
     let asked = Instant::now();
     let (ending, running): (Vec<_>, Vec<_>) = runs.iter().partition(|run| run.is_ending());
     running.iter().for_each(|run| run.interrupt(signal));
-    let line = if running.is_empty() { CUT_SHORT } else { INTERRUPTED };
-    match announce {
+    ending.iter().for_each(|run| run.hurry());
+    // Work that begins after this sees for itself that its run was interrupted.
+    let mut watches = process().watches.clone();
+    watches.retain(|watched| runs.iter().any(|run| watched.is_of(run)));
+    watches.iter().for_each(|watched| watched.interrupt(signal));
+    say_that_it_was_heard(running.is_empty(), announce);
+    let stuck: Vec<bool> = runs.iter().map(|run| !gives_way(run, &watches, asked)).collect();
+    if !stuck.contains(&true) {
+        return;
+    }
+    // The process ends with all of its runs: of those that are not stuck, the end is waited for.
+    for (run, is_stuck) in runs.iter().zip(stuck) {
+        let last_words = last_words(run).filter(|_| is_stuck);
+        let report = run.end_beside_its_work();
+        if let Some(last_words) = last_words {
+            say_last_words(last_words, &report);
+        }
+    }
+    low_level::exit(signal.exit_code().into());
+}
+
+/// On a thread of its own: who reads the output may have stopped to, and the run ends all the same.
+fn say_that_it_was_heard(all_are_ending: bool, announce: Option<Arc<Announce>>) {
+    let line = if all_are_ending { CUT_SHORT } else { INTERRUPTED };
+    let say = move || match announce {
         Some(announce) => announce(line),
         // Whoever pressed ctrl-c must see that it was heard, also in a program that shows no log.
         None if !tracing::enabled!(Level::WARN) => {
             let _ = writeln!(io::stderr(), "{line}");
         }
-        None if running.is_empty() => {
+        None if all_are_ending => {
             warn_of!("interrupted, the run has ended and waits for servers no longer; again to stop now")
         }
         None => warn_of!("interrupted, ending the run; again to stop now"),
+    };
+    let _ = thread::Builder::new().name("daglight-announce".into()).spawn(say);
+}
+
+/// Whether the work of the run has given way, or has come to the run's end, before `asked` and the grace are over.
+fn gives_way(run: &Arc<RunState>, watches: &[Arc<Watched>], asked: Instant) -> bool {
+    let mut of_run = watches.iter().filter(|watched| watched.is_of(run)).peekable();
+    if of_run.peek().is_some() {
+        return of_run.all(|watched| watched.gives_way(asked));
     }
-    ending.iter().for_each(|run| run.hurry());
-    watches.iter().for_each(|watched| watched.interrupt(signal));
-    let stuck: Vec<_> = watches.iter().filter(|watched| !watched.gives_way(asked)).collect();
-    if stuck.is_empty() {
-        return;
-    }
-    // The process ends with all of its runs: of those that are not stuck, the end is waited for.
-    for run in runs {
-        let is_stuck = stuck.iter().any(|watched| std::ptr::eq(watched.run.as_ptr(), Arc::as_ptr(run)));
-        let last_words = last_words(run).filter(|_| is_stuck);
-        let report = run.end_beside_its_work();
-        if let Some(last_words) = last_words {
-            last_words(&report);
+    // Between two pieces of work that are watched, the program may come to the next one or to the end.
+    const INTERVAL: Duration = Duration::from_millis(10);
+    loop {
+        let under_way =
+            process().runs.iter().find(|other| other.is(run)).map(|run| (run.grace, run.has_given_way));
+        match under_way {
+            Some((grace, false)) if !run.is_ending() => {
+                if asked.elapsed() >= grace {
+                    return false;
+                }
+            }
+            _ => return true,
         }
+        thread::sleep(INTERVAL);
     }
-    low_level::exit(signal.exit_code().into());
 }
 
 #[cfg(test)]
