@@ -181,3 +181,19 @@ fn deep_statements() {
     let nested = format!("SELECT {}1{} AS x;", "(".repeat(60), ")".repeat(60));
     check(&nested, &[], 2, (1, 1, Value::Null), "nested too deep");
 }
+
+/// An error quotes what it does not understand: what the policy hides is in neither stream.
+#[test]
+fn errors_hide_on_both_streams_what_is_secret() {
+    let checkout = Checkout::new();
+    let defaults = "-- param: password = 1\nSELECT $password AS p;\n";
+    let syntax = "SELECT 1 AS a FROM 'postgres://me:hunter2secret@db/x' password 'hunter2secret';\n";
+    for (sql, arguments) in [(defaults, &["--param", "password=hunter2secret"][..]), (syntax, &[])] {
+        let pipeline = checkout.pipeline("bad.sql", sql);
+        let finished = Daglight::run(&checkout, &pipeline).args(arguments).finish();
+        assert!(finished.report(2)["error"]["message"].is_string());
+        for stream in [&finished.stdout, &finished.stderr] {
+            assert!(!stream.contains("hunter2secret"), "{stream}");
+        }
+    }
+}

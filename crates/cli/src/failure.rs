@@ -5,7 +5,7 @@ use std::{error::Error, process::ExitCode};
 use daglight::sql::{PipelineError, Place, ScriptError};
 use serde::Serialize;
 
-use crate::say::{note, say};
+use crate::say::{note, say, shown};
 
 /// A command that ended early, with its exit code.
 #[derive(Debug)]
@@ -71,7 +71,7 @@ impl Failure {
         let errors = std::iter::successors(Some(&*self.error as &dyn Error), |error| (*error).source());
         let lines: Vec<String> =
             errors.map(|error| error.to_string().lines().next().unwrap_or_default().to_owned()).collect();
-        let message = lines.join(": ");
+        let message = shown(&lines.join(": ")).into_owned();
         match &self.place {
             Some(place) => {
                 let message = message.strip_prefix(&format!("{place}: ")).unwrap_or(&message);
