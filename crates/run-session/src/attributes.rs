@@ -1,6 +1,6 @@
 //! What the tracker is told of a node that ended, in the order in which the page shows it.
 
-use std::time::Duration;
+use std::{collections::HashSet, time::Duration};
 
 use daglight_capture_policy::{Captured, Policy};
 use daglight_materializers::Registry;
@@ -51,11 +51,11 @@ pub(crate) fn attributes(
         let located = policy.capture(source_summary::locate(source, policy));
         add("source", AttributeKind::Dict, AttributeRole::ArtifactLink, located);
     }
-    for artifact in &facts.artifacts {
-        let name = match facts.artifacts.len() {
-            1 => "artifact".to_owned(),
-            _ => format!("artifact {}", artifact.name),
-        };
+    let names = facts.artifacts.iter().map(|artifact| match facts.artifacts.len() {
+        1 => ("artifact".to_owned(), ""),
+        _ => (format!("artifact {}", artifact.name), artifact.materialization.as_str()),
+    });
+    for (artifact, name) in facts.artifacts.iter().zip(unique_names(names.collect())) {
         let described = artifacts::describe(artifact, registry.entry(&artifact.name));
         add(&name, AttributeKind::Dict, AttributeRole::ArtifactLink, policy.capture(described));
     }
@@ -73,12 +73,31 @@ pub(crate) fn attributes(
             policy.capture(Value::Object(queries)),
         );
     }
-    let recorded = facts.recorded.iter().map(|(name, value)| {
+    // Behind those of our own, whose names a program may use too.
+    let own = attributes.iter().map(|attribute| (attribute.name().to_owned(), ""));
+    let names = own.chain(facts.recorded.iter().map(|(name, _)| (heading(name), ""))).collect();
+    let names = unique_names(names).split_off(attributes.len());
+    let recorded = facts.recorded.iter().zip(names).map(|((_, value), name)| {
         let kind = if value.as_value().is_object() { AttributeKind::Dict } else { AttributeKind::Primitive };
-        Attribute::new(heading(name), kind, AttributeRole::ResultSummary, value.clone())
+        Attribute::new(name, kind, AttributeRole::ResultSummary, value.clone())
     });
     attributes.extend(recorded);
     attributes
+}
+
+/// Names of which none is there twice: the server refuses the second. Later ones have their kind behind them, else a number.
+fn unique_names(names: Vec<(String, &str)>) -> Vec<String> {
+    let mut taken: HashSet<String> = HashSet::new();
+    let mut unique = Vec::new();
+    for (name, kind) in names {
+        let with_kind = (!kind.is_empty()).then(|| format!("{name} ({kind})"));
+        let numbered = (2_u64..).map(|number| format!("{name} ({number})"));
+        let mut candidates = std::iter::once(name.clone()).chain(with_kind).chain(numbered);
+        let free = candidates.find(|candidate| !taken.contains(candidate)).unwrap_or(name);
+        taken.insert(free.clone());
+        unique.push(free);
+    }
+    unique
 }
 
 /// The summary of the rows that passed; else what the files of a source say; else why there is none.
@@ -175,6 +194,18 @@ mod tests {
         let value = Policy::of_profile(Profile::Prod).capture("1995-01-01");
         let facts = NodeFacts { recorded: vec![("value".to_owned(), value)], ..NodeFacts::default() };
         assert_eq!(names(&facts, Profile::Prod), [("value".to_owned(), json!("1995-01-01"))]);
+    }
+
+    #[test]
+    fn no_name_is_there_twice() {
+        let value = |value: &str| Policy::of_profile(Profile::Dev).capture(value);
+        let recorded = ["rows", "rows", "_rows", "queries"].map(|name| (name.to_owned(), value(name)));
+        let facts = NodeFacts { recorded: recorded.to_vec(), ..NodeFacts::default() };
+        let found: Vec<String> = names(&facts, Profile::Dev).into_iter().map(|(name, _)| name).collect();
+        assert_eq!(found, ["rows", "rows (2)", "rows (3)", "queries"]);
+        let artifacts = [("artifact x", "parquet"), ("artifact x", "csv"), ("artifact x", "csv")];
+        let unique = unique_names(artifacts.map(|(name, kind)| (name.to_owned(), kind)).to_vec());
+        assert_eq!(unique, ["artifact x", "artifact x (csv)", "artifact x (2)"]);
     }
 
     #[test]

@@ -64,7 +64,9 @@ impl BundleStatus {
         let read = recorded_outbox(&bundle.tracker_dir());
         let outbox_unreadable = read.is_err();
         let outbox = read.inspect_err(|error| problems.push(in_one_line(error))).ok().flatten();
-        let gone = || matches!(process_evidence(bundle, outbox.as_ref()), ProcessEvidence::Gone { .. });
+        let evidence = || process_evidence(bundle, outbox.as_ref());
+        let gone = || matches!(evidence(), ProcessEvidence::Gone { .. });
+        let may_be_open = || outbox.as_ref().is_none_or(OutboxStatus::is_open);
         let status = match manifest.as_ref().map(|manifest| manifest.status) {
             // A process that ended after the run did, and before the manifest said so, has left the end in the outbox.
             Some(RunStatus::Running) if gone() => match outbox.as_ref().and_then(|outbox| outbox.outcome) {
@@ -78,6 +80,7 @@ impl BundleStatus {
             Some(RunStatus::Interrupted) => BundleState::Interrupted,
             // A manifest that cannot be read does not say that the run has ended.
             None if outbox.as_ref().is_some_and(OutboxStatus::is_open) && gone() => BundleState::ProcessEnded,
+            None if may_be_open() && matches!(evidence(), ProcessEvidence::Alive) => BundleState::Running,
             None => BundleState::Unknown,
         };
         let run_id = bundle.recorded_run();

@@ -52,10 +52,13 @@ pub fn close_dead_run(bundle: &Bundle) -> Result<bool, CloseError> {
         let is_open = manifest.status == RunStatus::Running;
         if is_open {
             close(manifest, outbox.as_ref(), last_seen);
-            let error = completed.err();
-            manifest
-                .warnings
-                .extend(error.map(|error| format!("the spans are incomplete: {}", in_one_line(&error))));
+        }
+        if let Some(error) = completed.err() {
+            let warning = format!("the spans are incomplete: {}", in_one_line(&error));
+            // A later synchronisation tries it once more.
+            if !manifest.warnings.contains(&warning) {
+                manifest.warnings.push(warning);
+            }
         }
         is_open
     })?)

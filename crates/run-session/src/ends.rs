@@ -32,19 +32,22 @@ struct State {
 impl Ends {
     /// Ends a run on a thread of its own. Where that cannot be started, here and now.
     pub(crate) fn begin(self: &Arc<Self>, run: &Arc<RunState>) {
-        self.lock().under_way += 1;
-        let (ends, of_thread) = (Arc::clone(self), Arc::clone(run));
+        let (under_way, of_thread) = (self.under_way(), Arc::clone(run));
         let end = move || {
             of_thread.end();
             drop(of_thread);
-            ends.lock().under_way -= 1;
-            ends.changed.notify_all();
+            drop(under_way);
         };
         let started = thread::Builder::new().name("daglight-finish".into()).spawn(end);
         if started.is_err() {
             run.end();
-            self.lock().under_way -= 1;
         }
+    }
+
+    /// Counts an end as one that goes on, for as long as the guard lives.
+    pub(crate) fn under_way(self: &Arc<Self>) -> UnderWay {
+        self.lock().under_way += 1;
+        UnderWay(Arc::clone(self))
     }
 
     pub(crate) fn run_started(&self) {
@@ -80,6 +83,16 @@ impl Ends {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// An end that goes on.
+pub(crate) struct UnderWay(Arc<Ends>);
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.lock().under_way -= 1;
+        self.0.changed.notify_all();
     }
 }
 

@@ -23,7 +23,7 @@ use crate::{
     location::shown_location,
     log::{field, log},
     own_time::Own,
-    run_state::RunState,
+    run_state::{FailedPart, RunState},
     run_tags::late_tags,
     sync::account,
 };
@@ -224,9 +224,13 @@ pub(crate) fn finish(state: &Arc<RunState>) -> FinishReport {
 fn say_what_has_no_run(state: &RunState) {
     let queries = state.records().queries_without_run;
     if queries > 0 {
+        let (queries, belong) = match queries {
+            1 => ("1 query".to_owned(), "belongs"),
+            _ => (format!("{queries} queries"), "belong"),
+        };
         state.warn(format!(
-            "{queries} queries ran beside the code of several open runs and belong to none of them: \
-             start them with node.spawn, or in node.context() or run.context()"
+            "{queries} ran beside the code of several open runs and {belong} to none of them: \
+             start such queries with node.spawn, or in node.context() or run.context()"
         ));
     }
 }
@@ -361,11 +365,15 @@ fn tracking(state: &RunState) -> Tracking {
 }
 
 fn error_report(state: &RunState) -> Option<ErrorReport> {
-    let message = state.records().failure()?.to_text();
-    let ended_badly = |node: &NodeRecord| {
-        matches!(node.status, NodeStatus::Failure | NodeStatus::Interrupted | NodeStatus::Unfinished)
+    let records = state.records();
+    let (message, part) = (records.failure()?.to_text(), records.failed_part()?.clone());
+    drop(records);
+    let interrupted = |node: &NodeRecord| node.status == NodeStatus::Interrupted;
+    let node = match part {
+        FailedPart::Node(name) => Some(name),
+        FailedPart::Interrupted => state.node_records().into_iter().find(interrupted).map(|node| node.name),
+        FailedPart::Stage(_) | FailedPart::Run => None,
     };
-    let node = state.node_records().into_iter().find(ended_badly).map(|node| node.name);
     let code = node.as_ref().and_then(|node| state.dag.node(node)?.code.clone());
     let file = code.as_ref().and_then(|code| shown_location(&code.path, &state.policy));
     Some(ErrorReport { message, node, file, line: code.map(|code| code.first_line), column: None })

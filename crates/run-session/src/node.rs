@@ -129,9 +129,7 @@ impl Node {
         facts.handed_out = HandedOut::Frame;
         (facts.rows, facts.bytes, facts.summary) = (None, None, None);
         drop(facts);
-        if !self.scope.run.has_ended() {
-            self.scope.run.frames.add(plan.clone(), &self.scope);
-        }
+        self.scope.run.frames.add(plan.clone(), &self.scope);
     }
 
     /// Records a value of one's own; the page shows it with the node's results. It passes the capture policy.

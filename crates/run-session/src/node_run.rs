@@ -174,13 +174,19 @@ impl OpenNode {
                         state.fail(part, state.policy.capture(reason));
                     }
                 }
-                _ => log!(
-                    INFO,
-                    "node finished",
-                    node = field(node),
-                    rows = known(self.scope.facts().rows),
-                    elapsed_ms = field(elapsed.as_secs_f64() * 1e3),
-                ),
+                _ => {
+                    log!(
+                        INFO,
+                        "node finished",
+                        node = field(node),
+                        rows = known(self.scope.facts().rows),
+                        elapsed_ms = field(elapsed.as_secs_f64() * 1e3),
+                    );
+                    // An attempt that only starts takes nothing back: it may never end.
+                    if !self.is_overtaken() {
+                        state.records().recover(&FailedPart::Node(self.scope.name.clone()));
+                    }
+                }
             }
         }
         if self.tracked {
@@ -216,9 +222,9 @@ impl OpenNode {
         }
         match self.scope.defer(ending) {
             Some(ending) => ending.complete(&self.scope),
+            None if state.await_node(&self.scope) => {}
             // Nobody would end it later.
-            None if state.has_ended() => self.scope.give_up(),
-            None => state.await_node(&self.scope),
+            None => self.scope.give_up(),
         }
         state.node_closed(self);
     }
@@ -267,7 +273,6 @@ fn begin_attempt(state: &RunState, name: &str, started_at: DateTime<Utc>) -> u64
     record.started_at = Some(started_at);
     (record.rows, record.bytes, record.recovered) = (None, None, false);
     let attempt = record.attempts;
-    records.recover(name);
     drop(records);
     match before {
         NodeStatus::Success => {

@@ -57,6 +57,8 @@ pub(crate) enum HandedOut {
     Frame,
     /// One that was executed.
     Executed,
+    /// One that nobody has executed, and that is not kept any longer.
+    Forgotten,
 }
 
 /// What a node has done so far.
@@ -175,6 +177,16 @@ impl NodeScope {
         if let Some(ending) = ending {
             ending.complete(self);
         }
+    }
+
+    /// The node's frame is not kept any longer: the node does not wait for somebody to execute it.
+    pub(crate) fn forget_frame(&self) {
+        let mut facts = self.facts();
+        if facts.handed_out == HandedOut::Frame {
+            facts.handed_out = HandedOut::Forgotten;
+        }
+        drop(facts);
+        self.settle();
     }
 
     /// Completes the node with what is known: the run ends.

@@ -14,7 +14,8 @@ use std::{
 };
 
 use futures::FutureExt as _;
-use opentelemetry::{Context, trace::TraceContextExt as _};
+
+use crate::query_owner::QueryOwner;
 
 /// Panics that are remembered until somebody asks for them.
 const REMEMBERED: usize = 32;
@@ -44,7 +45,8 @@ impl Panic {
             return None;
         }
         let recent = RECENT.lock().unwrap_or_else(PoisonError::into_inner);
-        let told = recent.iter().rev().find(|panic| text.contains(&panic.message));
+        let told =
+            recent.iter().rev().find(|panic| !panic.message.is_empty() && text.contains(&panic.message));
         told.and_then(|panic| panic.place.clone())
     }
 
@@ -113,9 +115,9 @@ fn remember(info: &PanicHookInfo<'_>) {
     recent.push_back(panic);
 }
 
-/// Whether the panicking code runs inside a span.
+/// Whether the panicking code belongs to a run. A span of the program's own is none of a run.
 fn is_of_a_run() -> bool {
-    Context::map_current(|context| context.has_active_span())
+    QueryOwner::current().is_some()
 }
 
 fn message_of(payload: &(dyn Any + Send)) -> String {
@@ -160,6 +162,13 @@ mod tests {
         let place = caught.place().unwrap();
         assert!(place.starts_with("crates/run-session/src/panics.rs:"), "{place}");
         assert_eq!(block_on(catch_panic(async { 3 })), Ok(3));
+    }
+
+    #[test]
+    fn a_panic_without_words_is_told_of_by_no_error() {
+        remember_panics();
+        std::thread::spawn(|| panic!("{}", "")).join().unwrap_err();
+        assert_eq!(Panic::place_told_in("the task has panicked: somewhere else"), None);
     }
 
     #[test]

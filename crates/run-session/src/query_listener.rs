@@ -17,7 +17,7 @@ use daglight_plan_diagnostics::{
 use opentelemetry::Context;
 
 use crate::{
-    node_queries::QueryFacts,
+    node_queries::{FIRST_QUERIES, QueryFacts},
     node_scope::{HandedOut, NodeScope},
     own_time::Own,
     query_owner::QueryOwner,
@@ -208,7 +208,17 @@ impl QueryListener for RunQuery {
     fn ended(&self, report: QueryReport) {
         let Some(place) = self.place.get().and_then(Option::as_ref) else { return };
         let run = place.run();
-        let is_kept = place.owner.node().is_none_or(|node| node.facts().queries.would_keep(report.wall_time));
+        // The bundle of a run that is over stays as it is.
+        let is_recorded = !run.has_ended();
+        let is_kept = is_recorded
+            && match place.owner.node() {
+                Some(node) => node.facts().queries.would_keep(report.wall_time),
+                None => {
+                    let mut records = run.records();
+                    records.ended_without_node += 1;
+                    records.ended_without_node <= FIRST_QUERIES
+                }
+            };
         let plan_file = if is_kept { self.write_plan(place, &report) } else { None };
         let span = self.open_span().take();
         if let Some(span) = span {
@@ -251,17 +261,21 @@ impl QueryListener for RunQuery {
             }
             span.end();
         }
-        run.signals.metrics().io(report.bytes_scanned.unwrap_or(0), report.bytes_written.unwrap_or(0));
+        if is_recorded {
+            run.signals.metrics().io(report.bytes_scanned.unwrap_or(0), report.bytes_written.unwrap_or(0));
+        }
 
         let summary = self.tap.as_ref().and_then(SummaryTap::take);
         if let Some(tap) = &self.tap {
             run.own_time.add(Own::Summaries, tap.time_taken());
         }
-        if let Some(node) = &place.handed_out_by {
+        if let Some(node) = place.handed_out_by.as_ref().filter(|_| is_recorded) {
             self.tell_frame(node, &report, summary.clone());
         }
         if let Some(node) = place.owner.node() {
-            self.tell_node(node, &report, summary, plan_file);
+            if is_recorded {
+                self.tell_node(node, &report, summary, plan_file);
+            }
             node.query_ended();
         }
         if let Some(node) = &place.handed_out_by {
@@ -304,7 +318,9 @@ impl RunQuery {
             facts.table = self.table().map(str::to_owned);
         }
         if !self.is_of_output && report.outcome == QueryOutcome::Completed {
-            facts.writes.extend(QueryWrite::of(&self.query, report, report.rows));
+            if let Some(write) = QueryWrite::of(&self.query, report, report.rows) {
+                write.merge_into(&mut facts.writes);
+            }
             if !is_write && !node.is_scripted && facts.results.len() < MAX_RESULTS {
                 facts.results.push(QueryResult {
                     first_column: Arc::clone(&self.first_column),

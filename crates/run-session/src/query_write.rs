@@ -55,8 +55,18 @@ impl QueryWrite {
     pub(crate) fn is(&self, written: &Written) -> bool {
         match (&self.location, &written.location) {
             (Some(here), Some(there)) => plain(here) == plain(there),
-            (None, None) => true,
+            // A table may be called by its whole name.
+            (None, None) => table_name(&self.name) == table_name(&written.name),
             _ => false,
+        }
+    }
+
+    /// Adds it to others: writes to one place are one.
+    pub(crate) fn merge_into(self, writes: &mut Vec<Self>) {
+        let same = |other: &&mut Self| other.name == self.name && other.location == self.location;
+        match writes.iter_mut().find(same) {
+            Some(earlier) => earlier.add(&self),
+            None => writes.push(self),
         }
     }
 
@@ -91,25 +101,22 @@ fn table_of(plan: &LogicalPlan) -> Option<(Materialization, Option<String>)> {
     })
 }
 
+/// The last part of a table's name.
+fn table_name(name: &str) -> &str {
+    name.rsplit('.').next().unwrap_or(name).trim_matches('"')
+}
+
 /// A location as it can be compared: a local path may stand there as a URL, a folder with a slash behind it.
 fn plain(location: &str) -> &str {
     location.strip_prefix("file://").unwrap_or(location).trim_end_matches('/')
 }
 
 impl NodeScope {
-    /// Records the writes of the node's queries that its code has not recorded itself: writes to one place as one artifact.
+    /// Records the writes of the node's queries that its code has not recorded itself.
     pub(crate) fn register_writes(&self) {
         let writes = std::mem::take(&mut self.facts().writes);
-        let mut merged: Vec<QueryWrite> = Vec::new();
-        for write in writes {
-            let same = |other: &&mut QueryWrite| other.name == write.name && other.location == write.location;
-            match merged.iter_mut().find(same) {
-                Some(earlier) => earlier.add(&write),
-                None => merged.push(write),
-            }
-        }
         let made = self.tables_made().into_iter();
-        let written = merged.into_iter().map(|write| {
+        let written = writes.into_iter().map(|write| {
             let plan_hash = write.plan_hash.clone();
             (write.into_written(), plan_hash)
         });
@@ -134,5 +141,41 @@ impl NodeScope {
             }
         }
         tables
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use datafusion::arrow::datatypes::Schema;
+
+    use super::*;
+
+    fn write_to(name: &str) -> QueryWrite {
+        QueryWrite {
+            name: name.to_owned(),
+            materialization: Materialization::Table,
+            location: None,
+            rows: Some(2),
+            bytes: None,
+            schema: Arc::new(Schema::empty()),
+            plan_hash: String::new(),
+        }
+    }
+
+    #[test]
+    fn a_table_that_was_recorded_is_not_another_table() {
+        let written = Written::new("a", Materialization::Table, Arc::new(Schema::empty()));
+        assert!(write_to("a").is(&written) && write_to("datafusion.public.a").is(&written));
+        assert!(!write_to("b").is(&written));
+    }
+
+    #[test]
+    fn writes_to_one_place_are_one() {
+        let mut writes = Vec::new();
+        for name in ["a", "b", "a"] {
+            write_to(name).merge_into(&mut writes);
+        }
+        let rows: Vec<_> = writes.iter().map(|write| (write.name.as_str(), write.rows)).collect();
+        assert_eq!(rows, [("a", Some(4)), ("b", Some(2))]);
     }
 }

@@ -165,7 +165,7 @@ impl Run {
             resume_unwind(payload)
         });
         match &result {
-            Ok(_) => _ = self.state.records().recover(stage),
+            Ok(_) => _ = self.state.records().recover(&FailedPart::Stage(stage.to_owned())),
             Err(error) => {
                 let reason = self.state.policy.capture_error(&RecordedError::of(error).text());
                 self.state.fail(FailedPart::Stage(stage.to_owned()), reason);
@@ -178,8 +178,9 @@ impl Run {
     /// is not one because of it. To run the node again is another way: then the last attempt counts.
     pub fn recovered(&self, name: &str) {
         let mut records = self.state.records();
-        let had_failed = records.recover(name);
-        if had_failed && let Some(record) = records.nodes.get_mut(name) {
+        let node_had_failed = records.recover(&FailedPart::Node(name.to_owned()));
+        let had_failed = records.recover(&FailedPart::Stage(name.to_owned())) || node_had_failed;
+        if node_had_failed && let Some(record) = records.nodes.get_mut(name) {
             record.recovered = true;
         }
         drop(records);
@@ -238,9 +239,12 @@ impl Run {
         // Ends with this call, whether it comes to see the report or is dropped.
         let (_caller, caller_is_gone) = mpsc::channel::<()>();
         state.end.begin();
+        // From now on, also where this call is dropped before the thread has started.
+        let under_way = state.telemetry.shared.ends.under_way();
         let end = move || {
             let last_words = signals::last_words(&state);
             let report = state.end();
+            drop(under_way);
             // Nobody may be there to take it.
             let _ = sender.send(report.clone());
             let is_stuck = caller_is_gone.recv_timeout(STUCK_AFTER) == Err(mpsc::RecvTimeoutError::Timeout);

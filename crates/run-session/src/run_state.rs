@@ -82,6 +82,8 @@ pub(crate) struct Records {
     failures: Vec<(FailedPart, Captured)>,
     /// Queries that belong to the run and to none of its nodes.
     pub(crate) queries_without_node: u64,
+    /// Those of them that have ended.
+    pub(crate) ended_without_node: usize,
     /// Queries that ran while several runs were open, in the code of none of them.
     pub(crate) queries_without_run: u64,
     /// The plan hashes of each node's queries, in the order in which they were planned.
@@ -101,12 +103,6 @@ pub(crate) enum FailedPart {
     Interrupted,
 }
 
-impl FailedPart {
-    fn is_called(&self, name: &str) -> bool {
-        matches!(self, Self::Node(part) | Self::Stage(part) if part == name)
-    }
-}
-
 impl Records {
     /// Why the run failed, the first reason where there are several.
     pub(crate) fn failure(&self) -> Option<&Captured> {
@@ -118,10 +114,15 @@ impl Records {
         self.failures.first().is_some_and(|(part, _)| *part == FailedPart::Interrupted)
     }
 
-    /// Takes back that a node or stage has failed. False where it has not.
-    pub(crate) fn recover(&mut self, name: &str) -> bool {
+    /// What of the run failed for the reason that is shown.
+    pub(crate) fn failed_part(&self) -> Option<&FailedPart> {
+        self.failures.first().map(|(part, _)| part)
+    }
+
+    /// Takes back that a part has failed. False where it has not.
+    pub(crate) fn recover(&mut self, recovered: &FailedPart) -> bool {
         let before = self.failures.len();
-        self.failures.retain(|(part, _)| !part.is_called(name));
+        self.failures.retain(|(part, _)| part != recovered);
         self.failures.len() < before
     }
 }
@@ -236,9 +237,13 @@ impl RunState {
         self.reserve.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Marks a part of the run as failed, and so the run. Of each part the first reason stays.
+    /// Marks a part of the run as failed, and so the run. Of a node the last attempt counts, of every other part the first
+    /// reason stays.
     pub(crate) fn fail(&self, part: FailedPart, reason: Captured) {
         let mut records = self.records();
+        if matches!(part, FailedPart::Node(_)) {
+            records.recover(&part);
+        }
         if !records.failures.iter().any(|(failed, _)| *failed == part) {
             records.failures.push((part, reason));
         }
@@ -257,11 +262,17 @@ impl RunState {
         self.open_queries.change(|count| *count = count.saturating_sub(1));
     }
 
-    /// Notes a node whose code has ended before its queries.
-    pub(crate) fn await_node(&self, node: &Arc<NodeScope>) {
+    /// Notes a node whose code has ended before its queries. False where the run is over: nobody would end the node later.
+    #[must_use]
+    pub(crate) fn await_node(&self, node: &Arc<NodeScope>) -> bool {
         let mut awaited = self.awaited.lock().unwrap_or_else(PoisonError::into_inner);
+        // The end of the run is marked before it takes the nodes from here.
+        if self.has_ended() {
+            return false;
+        }
         awaited.retain(|node| node.goes_on());
         awaited.push(Arc::clone(node));
+        true
     }
 
     /// Completes nodes whose queries go on, after a wait for those that were dropped: their partitions stop on threads of
@@ -271,7 +282,7 @@ impl RunState {
         self.ended.store(true, Ordering::Release);
         let awaited = std::mem::take(&mut *self.awaited.lock().unwrap_or_else(PoisonError::into_inner));
         awaited.iter().for_each(|node| node.give_up());
-        self.frames.clear();
+        self.frames.close();
         self.telemetry.shared.open_runs.remove(self.run_id);
     }
 
@@ -306,6 +317,7 @@ impl RunState {
     /// Ends the run, once: whoever comes later waits for that, and gets the same report. It blocks, in bounded time.
     pub(crate) fn end(self: &Arc<Self>) -> FinishReport {
         self.end.begin();
+        let _under_way = self.telemetry.shared.ends.under_way();
         let ended = self.report.get_or_init(|| {
             let report = finish(self);
             signals::ended(self);

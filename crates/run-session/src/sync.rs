@@ -49,12 +49,15 @@ pub fn sync_run(
         false
     });
     let outcome = match (&outbox, connection) {
-        (Some(_), Some(connection)) => Some(sync_bundle(&tracker_dir, connection, evidence, timeout)?),
-        _ => None,
+        (Some(_), Some(connection)) => sync_bundle(&tracker_dir, connection, evidence, timeout).map(Some),
+        _ => Ok(None),
     };
-    if closed || outcome.is_some() {
-        warnings.extend(bring_up_to_date(bundle, outcome.as_ref()).err());
+    // A run that was closed has another report, also where nothing could be delivered.
+    let delivered = outcome.as_ref().ok().and_then(Option::as_ref);
+    if closed || delivered.is_some() {
+        warnings.extend(bring_up_to_date(bundle, delivered).err());
     }
+    let outcome = outcome?;
     let recorded = outbox.map_or(0, |outbox| outbox.ledger.waiting);
     let manifest = Manifest::read(bundle).ok();
     Ok(SyncReport {

@@ -210,7 +210,7 @@ impl Telemetry {
         session
     }
 
-    /// Waits for the ends of runs that were dropped, sends what waits for an OpenTelemetry backend, and ends exporting. It
+    /// Waits for the ends of runs that go on, because the run or its finish was dropped, sends what waits for an OpenTelemetry backend, and ends exporting. It
     /// blocks, within the time of one end of a run: the longer one of `tracker.flush_seconds` and
     /// `otel.shutdown_seconds`. A backend that the last end has waited for in vain is not waited for again.
     pub fn shutdown(&self) {

@@ -125,3 +125,47 @@ async fn of_two_attempts_at_the_same_time_the_one_that_started_last_counts() {
     let report = run.finish().await;
     assert_eq!((report.status, report.nodes[0].rows), (RunStatus::Success, Some(2)));
 }
+
+#[tokio::test]
+async fn a_stage_that_succeeds_says_nothing_of_a_node_of_its_name() {
+    let out = tempfile::tempdir().unwrap();
+    let run = telemetry(out.path(), Profile::Dev).start_run(&dag(), RunOptions::new());
+    fail(&run, "disk on fire").await;
+    run.stage("orders", async { Ok::<_, &str>(()) }).await.unwrap();
+    let report = run.finish().await;
+    assert_eq!((report.status, report.nodes[0].status), (RunStatus::Failure, NodeStatus::Failure));
+}
+
+#[tokio::test]
+async fn a_retry_that_does_not_end_takes_no_failure_back() {
+    let out = tempfile::tempdir().unwrap();
+    let run = telemetry(out.path(), Profile::Dev).start_run(&dag(), RunOptions::new());
+    fail(&run, "disk on fire").await;
+    let (started, is_started) = tokio::sync::oneshot::channel();
+    let retrying = run.clone();
+    let retry = tokio::spawn(async move {
+        let work = async |_| {
+            started.send(()).unwrap();
+            std::future::pending::<Result<(), LoadError>>().await
+        };
+        retrying.node("orders", work).await
+    });
+    is_started.await.unwrap();
+    let report = run.finish().await;
+    retry.abort();
+    assert_eq!((report.status, report.nodes[0].status), (RunStatus::Failure, NodeStatus::Unfinished));
+    let error = report.error.unwrap();
+    assert!(error.message.contains("disk on fire"), "{}", error.message);
+    assert_eq!(error.node.as_deref(), Some("orders"));
+}
+
+#[tokio::test]
+async fn the_error_of_a_run_names_the_node_whose_error_it_is() {
+    let out = tempfile::tempdir().unwrap();
+    let run = telemetry(out.path(), Profile::Dev).start_run(&dag(), RunOptions::new());
+    fail(&run, "disk on fire").await;
+    run.recovered("orders");
+    run.stage("publish", async { Err::<(), _>("the door is shut") }).await.unwrap_err();
+    let error = run.finish().await.error.unwrap();
+    assert_eq!((error.message.as_str(), error.node), ("the door is shut", None));
+}

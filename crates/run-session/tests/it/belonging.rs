@@ -151,7 +151,7 @@ async fn of_several_open_runs_the_context_decides() {
     check(&inner, &[], &[3]);
     for (run, expected) in [(first, 1), (second, 2)] {
         let report = run.finish().await;
-        let nobodys = report.warnings.iter().filter(|warning| warning.starts_with("1 queries ran beside"));
+        let nobodys = report.warnings.iter().filter(|warning| warning.starts_with("1 query ran beside"));
         assert_eq!(nobodys.count(), 1, "{:?}", report.warnings);
         check(&report, &[], &[expected]);
     }
