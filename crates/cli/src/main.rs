@@ -1,7 +1,7 @@
 //! The `daglight` command: run SQL scripts as instrumented pipelines, report on bundles, deliver what waits.
 //!
-//! Exit codes: 0 when it worked, 1 when the pipeline or the command failed, 2 when the input was wrong, and where a signal
-//! ended the run, 130 (ctrl-c), 143 (SIGTERM) or 129 (SIGHUP).
+//! Exit codes: 0 when it worked, 1 when the pipeline or the command failed, 2 when the input was wrong, 3 when
+//! `daglight sync` has to be run again later, and where a signal ended the run, 130 (ctrl-c), 143 (SIGTERM) or 129 (SIGHUP).
 
 mod args;
 mod bundles;

@@ -174,7 +174,7 @@ fn name_of_script(script: &Path) -> DagName {
     };
     let name: DagName = nearest.unwrap_or_else(|| ANY_NAME.parse().expect("the name is valid"));
     note!(
-        "warning: {error}; the DAG of this run is called {:?}, --dag-name gives it another name",
+        "warning: {error}; the DAG of this run is called {:?}; choose another with --dag-name",
         name.as_str()
     );
     name

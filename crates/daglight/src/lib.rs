@@ -22,9 +22,10 @@ pub use daglight_run_identity as identity;
 #[cfg(feature = "session")]
 pub use daglight_run_session::{
     AttemptRecord, BundleState, BundleStatus, CloseError, ErrorReport, FinishReport, Interrupted,
-    LIFECYCLE_TARGET, NOTE_TARGET, Node, NodeRecord, NodeStatus, OnInterrupt, Panic, ReportPaths, Run,
-    RunError, RunLinks, RunOptions, RunStatus, StopSignal, SyncReport, Telemetry, TelemetryError, Tracking,
-    catch_panic, close_dead_run, follow_spawned_tasks, silence_panics_of_nodes, sync_run,
+    LIFECYCLE_TARGET, NOTE_TARGET, Node, NodeRecord, NodeStatus, OnInterrupt, OwnTime, Panic, ReportPaths,
+    Run, RunError, RunLinks, RunOptions, RunStatus, StopSignal, SyncReport, Telemetry, TelemetryError,
+    Tracking, catch_panic, close_dead_run, error_kind, follow_spawned_tasks, silence_panics_of_nodes,
+    sync_run,
 };
 #[cfg(feature = "sql")]
 pub use daglight_sql_pipeline as sql;

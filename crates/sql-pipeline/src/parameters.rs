@@ -138,7 +138,7 @@ impl Parameter {
             // `quantity > 1.5` is fine where quantity is an integer: DataFusion then compares floats.
             Err(_) if self.kind == ParameterType::Float && wanted.is_numeric() => Ok(self.value.clone()),
             Err(error) => Err(error.context(format!(
-                "the value {:?} of the parameter `{}` is no {wanted}",
+                "the value {:?} of the parameter `{}` is not of the type {wanted}",
                 self.text, self.name
             ))),
         }
@@ -289,7 +289,9 @@ mod tests {
         let parameter = Parameter::new("day", Some("monday"), None).unwrap();
         let error = bind(plan, statement, &[("day".to_owned(), parameter)].into()).unwrap_err();
         assert!(
-            error.to_string().contains("the value \"monday\" of the parameter `day` is no Date32"),
+            error
+                .to_string()
+                .contains("the value \"monday\" of the parameter `day` is not of the type Date32"),
             "{error}"
         );
     }

@@ -104,7 +104,7 @@ pub enum PipelineError {
         place: Box<Place>,
     },
     /// A table or schema that cannot be there when its statement is reached.
-    #[error("{place}: {kind} {name:?} is {reason}\n{}", .place.quote())]
+    #[error("{place}: {kind} {name:?} {reason}\n{}", .place.quote())]
     Undefined {
         /// `table` or `schema`.
         kind: &'static str,
@@ -144,7 +144,7 @@ pub enum PipelineError {
         place: Box<Place>,
     },
     /// A value of another type than the default.
-    #[error("{value:?} is no {wanted}, which the parameter `{name}` is by its default at {place}")]
+    #[error("{value:?} is not {}, which the parameter `{name}` is by its default at {place}", with_article(.wanted))]
     ParameterType {
         /// The parameter.
         name: String,
@@ -405,8 +405,15 @@ fn read_parameters(
 }
 
 /// The candidate that is most similar to `name`, where one is similar enough to be meant.
+/// The name of a type as one says what a value is.
+fn with_article(kind: &str) -> String {
+    let article = if kind.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" };
+    format!("{article} {kind}")
+}
+
 pub(crate) fn nearest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<String> {
     candidates
+        .filter(|candidate| *candidate != name)
         .map(|candidate| (strsim::normalized_damerau_levenshtein(name, candidate), candidate))
         .filter(|(similarity, _)| *similarity >= 0.5)
         .max_by(|(a, _), (b, _)| a.total_cmp(b))
@@ -558,7 +565,7 @@ DROP VIEW recent;
         check_refused(
             SCRIPT,
             &[("from_date", "last week")],
-            "\"last week\" is no date, which the parameter `from_date` is by its default at dir/sales.sql:2:4",
+            "\"last week\" is not a date, which the parameter `from_date` is by its default at dir/sales.sql:2:4",
         );
     }
 

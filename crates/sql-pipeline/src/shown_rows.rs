@@ -54,7 +54,11 @@ impl fmt::Display for ShownRows {
         let cells: Result<Vec<RecordBatch>, ArrowError> =
             batches.iter().map(|batch| as_cells(batch, self.cells)).collect();
         let table = cells.and_then(|cells| pretty_format_batches(&cells).map(|table| table.to_string()));
-        write!(f, "{}", table.map_err(|_| fmt::Error)?)?;
+        match table {
+            Ok(table) => f.write_str(&table)?,
+            // An error here would be a panic of everybody who asks for the text.
+            Err(error) => write!(f, "(these rows cannot be shown: {error})")?,
+        }
         let shown: u64 = self.first.iter().map(|batch| batch.num_rows() as u64).sum();
         match self.total_rows {
             total if total == shown => Ok(()),

@@ -15,7 +15,7 @@ use crate::{
     Pipeline, PipelineError, Place, SourceError,
     names::name_of_relation,
     pipeline::nearest,
-    relations::{Effect, Existing, Mention},
+    relations::{Effect, Mention},
 };
 
 /// What is known of a table or schema that is not there. `Display` continues a sentence.
@@ -42,10 +42,12 @@ pub enum UndefinedReason {
 impl fmt::Display for UndefinedReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Nowhere { nearest: None } => write!(f, "not defined"),
-            Self::Nowhere { nearest: Some(nearest) } => write!(f, "not defined; did you mean {nearest:?}?"),
-            Self::Later { line } => write!(f, "defined later, at line {line}"),
-            Self::Dropped { line } => write!(f, "dropped before, at line {line}"),
+            Self::Nowhere { nearest: None } => write!(f, "is not defined"),
+            Self::Nowhere { nearest: Some(nearest) } => {
+                write!(f, "is not defined; did you mean {nearest:?}?")
+            }
+            Self::Later { line } => write!(f, "is defined only at line {line}"),
+            Self::Dropped { line } => write!(f, "was dropped at line {line}"),
         }
     }
 }
@@ -71,7 +73,7 @@ impl Pipeline {
     /// As [`Pipeline::check_tables`], as an error of a statement.
     pub(crate) fn undefined_error(&self, session: &SessionContext) -> Option<SourceError> {
         let Undefined { kind, name, reason, place } = self.undefined(session)?;
-        Some(SourceError { place, node: None, message: format!("{kind} {name:?} is {reason}") })
+        Some(SourceError { place, node: None, message: format!("{kind} {name:?} {reason}") })
     }
 
     fn undefined(&self, session: &SessionContext) -> Option<Undefined> {
@@ -185,9 +187,7 @@ impl Names<'_> {
         index: usize,
     ) -> Undefined {
         let defines = |effect: &Effect| match effect {
-            Effect::Define { relation: defined, policy, .. } => {
-                defined == relation && *policy != Existing::Keep
-            }
+            Effect::Define { relation: defined, .. } => defined == relation,
             _ => false,
         };
         let name = name_of_relation(relation);
@@ -379,11 +379,11 @@ mod tests {
         }
         check_refused(
             "CREATE TABLE s.t AS SELECT 1;\nCREATE SCHEMA s",
-            "a.sql:1:14: schema \"s\" is defined later, at line 2",
+            "a.sql:1:14: schema \"s\" is defined only at line 2",
         );
         check_refused(
             "CREATE SCHEMA s;\nDROP SCHEMA s;\nCREATE TABLE s.t AS SELECT 1",
-            "a.sql:3:14: schema \"s\" is dropped before, at line 2",
+            "a.sql:3:14: schema \"s\" was dropped at line 2",
         );
         check_taken(
             "CREATE DATABASE c; CREATE SCHEMA c.S; CREATE TABLE C.s.t AS SELECT 1 AS x; CREATE SCHEMA IF NOT EXISTS \"T\";
@@ -395,20 +395,29 @@ mod tests {
     fn what_comes_later_or_is_gone_is_said() {
         check_refused(
             "SELECT * FROM t;\n\nCREATE TABLE t AS SELECT 1 AS x",
-            "a.sql:1:15: table \"t\" is defined later, at line 3",
+            "a.sql:1:15: table \"t\" is defined only at line 3",
         );
         check_refused(
             "CREATE TABLE t AS SELECT * FROM t",
-            "a.sql:1:33: table \"t\" is defined later, at line 1",
+            "a.sql:1:33: table \"t\" is defined only at line 1",
         );
         check_refused(
             "CREATE TABLE t AS SELECT 1;\nDROP TABLE t;\nSELECT * FROM t",
-            "a.sql:3:15: table \"t\" is dropped before, at line 2",
+            "a.sql:3:15: table \"t\" was dropped at line 2",
         );
         check_refused(
             "CREATE SCHEMA s;\nCREATE TABLE s.t AS SELECT 1;\nDROP SCHEMA s CASCADE;\nSELECT * FROM s.t",
-            "a.sql:4:15: table \"s.t\" is dropped before, at line 3",
+            "a.sql:4:15: table \"s.t\" was dropped at line 3",
         );
+    }
+
+    #[test]
+    fn a_name_is_never_proposed_for_itself() {
+        check_refused(
+            "SELECT * FROM t;\nCREATE TABLE IF NOT EXISTS t AS SELECT 1 AS x",
+            "a.sql:1:15: table \"t\" is defined only at line 2",
+        );
+        assert_eq!(nearest("orders", ["orders", "border"].into_iter()).as_deref(), Some("border"));
     }
 
     #[test]
@@ -439,7 +448,7 @@ mod tests {
         let error = checked(&session, "SELECT * FROM s.knwon").unwrap_err().to_string();
         assert!(error.contains("did you mean \"s.known\"?"), "{error}");
         let error = checked(&session, "DROP TABLE s.known;\nSELECT * FROM s.known").unwrap_err().to_string();
-        assert!(error.contains("dropped before, at line 1"), "{error}");
+        assert!(error.contains("was dropped at line 1"), "{error}");
     }
 
     /// A schema that makes up a table when it is asked.
