@@ -404,13 +404,13 @@ fn read_parameters(
     Ok(parameters)
 }
 
-/// The candidate that is most similar to `name`, where one is similar enough to be meant.
 /// The name of a type as one says what a value is.
 fn with_article(kind: &str) -> String {
     let article = if kind.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" };
     format!("{article} {kind}")
 }
 
+/// The candidate that is most similar to `name` and another, where one is similar enough to be meant.
 pub(crate) fn nearest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<String> {
     candidates
         .filter(|candidate| *candidate != name)

@@ -110,3 +110,20 @@ fn many_runs_leave_nothing_behind() {
     telemetry.shutdown();
     assert_eq!(telemetry.open_work(), 0);
 }
+
+#[test]
+fn a_finish_that_is_dropped_is_waited_for() {
+    let out = tempfile::tempdir().unwrap();
+    let mut settings = Settings::of_profile(Profile::Ci);
+    settings.bundle.output_dir = out.path().to_owned();
+    for _ in 0..8 {
+        let telemetry = Telemetry::new(settings.clone());
+        let run = telemetry.start_run(&dag(), RunOptions::new());
+        let bundle = run.bundle_dir().unwrap().to_owned();
+        // As a timeout drops it.
+        drop(futures::FutureExt::now_or_never(run.finish()));
+        telemetry.shutdown();
+        assert!(bundle.join("run_diagnostics_report.html").exists());
+        assert_eq!(telemetry.open_work(), 0);
+    }
+}
