@@ -148,7 +148,8 @@ impl Ended {
         let [run] = &runs[..] else { panic!("{} runs", runs.len()) };
         assert_eq!(run["run_status"], self.status, "{run:#}");
         assert!(run["run_end_time"].is_string(), "{run:#}");
-        if self.status == "FAILURE" {
+        // Of a run that is closed later, its nodes say why.
+        if self.status == "FAILURE" && self.reason != "process ended" {
             assert!(run["tags"]["error"].to_string().to_lowercase().contains(self.reason), "{run:#}");
         }
         let run = hamilton.run(&run["id"]);

@@ -1,7 +1,6 @@
 //! Delivering later what a run left in its bundle.
 
 use std::{
-    collections::BTreeMap,
     path::{Path, PathBuf},
     thread,
     time::{Duration, Instant},
@@ -138,9 +137,6 @@ fn close(
         let (node, attributes) = (node.to_owned(), vec![Attribute::error(stack.clone())]);
         outbox.append(&Event::TaskFinished { node, time, status: Outcome::Failure, attributes });
     }
-    // The page of a run shows no error, but its tags.
-    let tags = BTreeMap::from([("error".to_owned(), format!("process ended; {evidence}"))]);
-    outbox.append(&Event::TagsUpserted { tags, time });
     outbox.append(&Event::RunFinished { status: Outcome::Failure, time });
     Ok(())
 }
