@@ -189,8 +189,8 @@ impl Telemetry {
     /// A session whose queries are seen. It is made from a builder, or from what is there already: a `SessionState` or a
     /// `SessionContext`, whose tables and functions it shares.
     ///
-    /// A query belongs to the node in whose code it is planned, or else executed: also in tasks of [`Node::spawn`] and in
-    /// what runs in [`Node::context`]. Where no node is known, it belongs to the run in whose stage or context it runs, or to
+    /// A query belongs to the node in whose code it is planned, or else executed: also in tasks of [`Node::spawn`](crate::Node::spawn) and in
+    /// what runs in [`Node::context`](crate::Node::context). Where no node is known, it belongs to the run in whose stage or context it runs, or to
     /// the only run that is open, and [`FinishReport::queries_without_node`] counts it. Install libraries that replace the
     /// session's query planner before.
     ///
