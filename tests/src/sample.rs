@@ -144,7 +144,10 @@ impl Sample {
                 node.filter(|node| *node < self.nodes).unwrap_or_else(|| panic!("{dag_name}: {found}"));
             attributes_there += check_node(found, node, recorded.finished > node);
         }
-        assert_eq!((ledger.waiting, ledger.dropped_total()), (0, 0), "{dag_name}: {ledger:?}");
+        // A kill in the middle of a write leaves a piece of a line, of which nobody was told that it is recorded.
+        let torn = ledger.dropped.get("unreadable line of the outbox").copied().unwrap_or_default();
+        assert!(torn <= u64::from(!recorded.ended), "{dag_name}: {ledger:?}");
+        assert_eq!((ledger.waiting, ledger.dropped_total()), (0, torn), "{dag_name}: {ledger:?}");
         let counts = ledger.delivered_by_kind;
         assert_eq!((counts.versions, counts.runs, counts.ends), (1, 1, 1), "{dag_name}: {ledger:?}");
         assert_eq!(counts.attributes, attributes_there, "{dag_name}: {ledger:?}");
