@@ -174,10 +174,7 @@ mod tests {
     #[test]
     fn places_do_not_say_where_the_program_was_compiled() {
         for (file, shown) in [
-            (
-                "/home/me/.cargo/registry/src/index.crates.io-1949/arrow-59.0.0/src/lib.rs",
-                "arrow-59.0.0/src/lib.rs",
-            ),
+            ("/home/me/.cargo/registry/src/registry-1949/arrow-59.0.0/src/lib.rs", "arrow-59.0.0/src/lib.rs"),
             ("/rustc/0b4a2f/library/core/src/option.rs", "library/core/src/option.rs"),
             ("/home/me/secret/project/src/main.rs", "project/src/main.rs"),
             ("src/main.rs", "src/main.rs"),
