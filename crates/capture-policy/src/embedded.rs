@@ -215,7 +215,7 @@ fn literal_length(value: &str) -> usize {
 }
 
 /// What was written, and the rest of the text behind it.
-fn resumed<'a>(text: &'a str, written: usize, mut out: String) -> Cow<'a, str> {
+pub(crate) fn resumed<'a>(text: &'a str, written: usize, mut out: String) -> Cow<'a, str> {
     if written == 0 {
         return text.into();
     }

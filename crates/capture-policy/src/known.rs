@@ -5,7 +5,7 @@ use std::{borrow::Cow, collections::HashSet, sync::OnceLock};
 
 use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 
-use crate::{REDACTED, Secret};
+use crate::{REDACTED, Secret, embedded::resumed};
 
 /// Characters of the shortest text that is hidden because it is known.
 const SHORTEST: usize = 4;
@@ -127,11 +127,7 @@ fn replaced<'a>(
             written = found.end();
         }
     }
-    if written == 0 {
-        return text.into();
-    }
-    out.push_str(&text[written..]);
-    out.into()
+    resumed(text, written, out)
 }
 
 #[cfg(test)]
