@@ -4,7 +4,7 @@ use std::{collections::HashMap, io, path::PathBuf};
 
 use chrono::{DateTime, Utc};
 use daglight_heartbeat::{EvidenceError, Liveness, ProcessEvidence};
-use daglight_otel_bridge::names::Namespace;
+use daglight_semantic_conventions::Namespace;
 
 use crate::{
     ActiveTaskReport, ArtifactCatalog, Bundle, DeliveryReport, HeartbeatReport, Manifest, NodeReport,

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use daglight_otel_bridge::names::{Key, Namespace, key, span};
+use daglight_semantic_conventions::{Key, Namespace, key, span};
 
 use crate::{
     Bundle, FileReading, SpanReport,

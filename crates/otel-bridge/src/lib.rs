@@ -8,8 +8,6 @@
 //! What a run is called belongs to `daglight-run-identity`, what may be captured to `daglight-capture-policy`, where the
 //! files are to `daglight-bundle-report`.
 
-pub mod names;
-
 mod attach;
 mod bridge;
 mod console;
@@ -47,6 +45,8 @@ mod trace_ids;
 mod transport;
 mod value;
 mod vocabulary;
+
+pub use daglight_semantic_conventions as names;
 
 pub use attach::{BridgeTracer, BridgeTracerProvider, ProgramProviders};
 pub use bridge::{Bridge, BridgeConfig};

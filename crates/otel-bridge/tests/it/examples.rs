@@ -111,16 +111,3 @@ fn a_killed_process_leaves_whole_lines() {
     let spans: usize = runs().filter(has_spans).map(|run| whole_lines(run).len()).sum();
     assert!(spans >= 20, "{spans}");
 }
-
-#[test]
-fn the_table_of_names_is_current() {
-    let (made, _) = run(&mut example("names"));
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/names.md");
-    let checked_in = fs::read_to_string(&path).unwrap();
-    let differing = made.lines().zip(checked_in.lines()).find(|(made, checked_in)| made != checked_in);
-    assert!(
-        made == checked_in,
-        "docs/names.md is not current (first difference: {differing:?}); to make it again: \
-         cargo run -q -p daglight-otel-bridge --example names > docs/names.md"
-    );
-}

@@ -1,7 +1,13 @@
-//! Every span name, attribute key, metric name and instrumentation scope that Daglight uses.
+//! The names of Daglight's telemetry: every span name, attribute key, event, metric and instrumentation scope.
 //!
 //! Keys of Daglight's own stand under a namespace, `daglight` unless configured otherwise; those of Hamilton and of
-//! the OpenTelemetry semantic conventions never do. `docs/names.md` shows them all, made from this module.
+//! the OpenTelemetry semantic conventions never do. `docs/names.md` shows them all, made from this crate.
+//! Making signals belongs to `daglight-otel-bridge`, reading them to `daglight-bundle-report`; this crate has no dependencies, so
+//! that whoever reads a bundle links none of the OpenTelemetry SDK.
+
+mod reference;
+
+pub use reference::reference_page;
 
 /// The instrumentation scope of every signal that Daglight makes.
 pub const SCOPE: &str = "daglight";
