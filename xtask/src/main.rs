@@ -5,6 +5,7 @@ mod codegen;
 mod demo;
 mod deny;
 mod interrupt;
+mod layers;
 mod test;
 
 use std::process::ExitCode;
@@ -42,6 +43,8 @@ enum Task {
     },
     /// Check licences, bans and sources of all dependencies against deny.toml
     Deny,
+    /// Check what each crate depends on against the table in docs/architecture.md
+    Layers,
 }
 
 fn main() -> ExitCode {
@@ -54,6 +57,7 @@ fn main() -> ExitCode {
         }
         Task::Bench { suite } => bench::run(suite),
         Task::Deny => deny::run(),
+        Task::Layers => layers::run(),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
