@@ -7,6 +7,7 @@ mod deny;
 mod interrupt;
 mod layers;
 mod test;
+mod unused;
 
 use std::process::ExitCode;
 
@@ -43,6 +44,8 @@ enum Task {
     },
     /// Check licences, bans and sources of all dependencies against deny.toml
     Deny,
+    /// Check that every dependency is used
+    Unused,
     /// Check what each crate depends on against the table in docs/architecture.md
     Layers,
 }
@@ -57,6 +60,7 @@ fn main() -> ExitCode {
         }
         Task::Bench { suite } => bench::run(suite),
         Task::Deny => deny::run(),
+        Task::Unused => unused::run(),
         Task::Layers => layers::run(),
     };
     match result {
