@@ -134,7 +134,11 @@ impl Ended {
             let first = report["headline"][0]["text"].as_str().unwrap_or_default().to_lowercase();
             assert!(first.contains(self.reason) && first.contains("while risk ran"), "{first}");
             assert_eq!(manifest["nodes"][1]["status"], "interrupted", "{manifest:#}");
-            assert!(manifest["nodes"][1]["duration_ms"].as_f64().is_some(), "{manifest:#}");
+            // One duration in every place.
+            let ms = manifest["nodes"][1]["duration_ms"].as_f64().expect("a duration");
+            assert_eq!(report["nodes"][1]["duration_ms"].as_f64(), Some(ms), "{report:#}");
+            let shown = format!("risk ran ({})", daglight::bundle::shown_duration(ms));
+            assert!(error.contains(&shown), "no {shown:?} in {error:?}");
         }
     }
 
@@ -291,6 +295,79 @@ fn a_signal_to_daglight_run_without_a_tracker() {
     assert!(finished.stderr.contains("1 interrupted"), "{}", finished.stderr);
     let status = Daglight::new(&checkout, ["status", "out", "--json"]).finish().report(0);
     assert_eq!(status[0]["status"], "interrupted", "{status:#}");
+}
+
+/// A second signal at the same moment as the first, or before the end has come far.
+#[test]
+fn a_second_signal_that_follows_the_first_leaves_an_interrupted_run() {
+    for delay_ms in [0, 5, 20, 50] {
+        let checkout = Checkout::new();
+        let pipeline = checkout.pipeline("spinning.sql", SPINNING);
+        let running = Daglight::run(&checkout, &pipeline).env("TOKIO_WORKER_THREADS", "1").start();
+        wait_for_risk(&running, &checkout);
+        running.signal("INT");
+        std::thread::sleep(Duration::from_millis(delay_ms));
+        running.signal("INT");
+        let report = running.finish().report(130);
+        assert_eq!((&report["status"], &report["error"]["node"]), (&json!("interrupted"), &json!("risk")));
+        assert_eq!(report["nodes"][1]["status"], "interrupted", "{report:#}");
+        let manifest = fs::read(bundle(&checkout).expect("a bundle").join("manifest.json"));
+        let manifest: Value = serde_json::from_slice(&manifest.expect("a manifest")).expect("JSON");
+        assert_eq!(
+            (&manifest["status"], &manifest["error"]),
+            (&report["status"], &report["error"]["message"])
+        );
+    }
+}
+
+/// Signals are received before there is anything that they would leave behind.
+#[test]
+fn a_signal_at_any_moment_of_the_start_leaves_no_open_run() {
+    let checkout = Checkout::new();
+    let pipeline = checkout.pipeline("spinning.sql", SPINNING);
+    for delay_ms in (0..400).step_by(20) {
+        let running = Daglight::run(&checkout, &pipeline).env("TOKIO_WORKER_THREADS", "1").start();
+        // Before that the system still starts the program.
+        std::thread::sleep(Duration::from_millis(delay_ms));
+        running.signal("TERM");
+        let finished = running.finish();
+        let folder = checkout.path().join("out/run_bundle");
+        for run in fs::read_dir(&folder).into_iter().flatten().flatten() {
+            let manifest = fs::read(run.path().join("manifest.json")).expect("a manifest");
+            let manifest: Value = serde_json::from_slice(&manifest).expect("JSON");
+            assert_eq!(manifest["status"], "interrupted", "after {delay_ms} ms: {manifest:#}");
+            assert_eq!(finished.report(143)["run_id"], manifest["identity"]["run_id"]);
+            fs::remove_dir_all(run.path()).expect("the run can be removed");
+        }
+    }
+}
+
+/// A statement that is no node runs for as long as one.
+#[test]
+fn a_signal_in_a_statement_without_a_node_names_the_statement() {
+    let (checkout, hamilton) = (Checkout::new(), Hamilton::take());
+    let project = hamilton.project(&checkout.path().display().to_string());
+    let script = SPINNING.replace("-- node: risk\n", "\nEXPLAIN ANALYZE\n");
+    let running = Daglight::run(&checkout, &checkout.pipeline("explain.sql", &script))
+        .tracked_in(&project)
+        .env("TOKIO_WORKER_THREADS", "1")
+        .start();
+    wait_for(&running, &checkout, "otel_traces.open.json", "EXPLAIN ANALYZE");
+    running.signal("INT");
+    let finished = running.finish();
+    let report = finished.report(130);
+    let place = "while the statement at explain.sql:4 ran (";
+    let error = &report["error"];
+    assert!(error["message"].as_str().unwrap_or_default().contains(place), "{error}");
+    assert_eq!(
+        (&error["node"], &error["file"], &error["line"]),
+        (&Value::Null, &json!("explain.sql"), &json!(4))
+    );
+    let bundle = bundle(&checkout).expect("a bundle");
+    let page = fs::read_to_string(bundle.join("run_diagnostics_report.md")).expect("a report");
+    assert!(page.contains(place), "{page}");
+    let run = &hamilton.runs(&project)[0];
+    assert!(run["tags"]["error"].as_str().unwrap_or_default().contains(place), "{run:#}");
 }
 
 /// The end of an interrupted run waits for a server that does not answer, for longer than a test may take. A second signal

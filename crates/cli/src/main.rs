@@ -8,6 +8,7 @@ mod bundles;
 mod config;
 mod console;
 mod doctor;
+mod ending;
 mod failure;
 mod output_dir;
 mod progress;

@@ -7,7 +7,7 @@ use daglight::{
     identity::{DagName, DagNameError},
     outputs::{ParamTable, Registry},
     policy::{Policy, Resolved, Settings, SettingsLoader},
-    silence_panics_of_nodes,
+    receive_signals, silence_panics_of_nodes,
     sql::{Pipeline, PipelineEvent, PipelineOptions, RunFailure, RunScriptOptions, Script, SourceError},
 };
 use daglight_guarded_files::read_named_text;
@@ -20,7 +20,7 @@ use indicatif::MultiProgress;
 use crate::{
     args::RunArgs,
     config::dag_name,
-    console,
+    console, ending,
     failure::{ErrorJson, Failure},
     output_dir::make_writable,
     progress::{Progress, Show},
@@ -38,6 +38,8 @@ const ROWS_SHOWN: usize = 20;
 const MAX_SCRIPT_BYTES: u64 = 64 << 20;
 
 pub(crate) fn run(args: RunArgs) -> Result<ExitCode, Failure> {
+    let json = args.json;
+    receive_signals(move |signal| ending::signal_without_run(signal, json));
     let resolved = settings(&args)?;
     let dag_name = dag_name(&resolved)?;
     let config = SessionConfig::from_env().map_err(Failure::input)?.with_information_schema(true);
@@ -65,7 +67,8 @@ pub(crate) fn run(args: RunArgs) -> Result<ExitCode, Failure> {
         .map_err(Failure::work)?;
     let session = telemetry.session(SessionStateBuilder::new_with_default_features().with_config(config));
     let options = RunOptions::new().tags(tags).inputs(pipeline.inputs());
-    let run = telemetry.start_run(pipeline.dag(), options);
+    let run = telemetry.start_interruptible_run(pipeline.dag(), options, answer(&args, &progress));
+    ending::run_begins();
     let ended = runtime.block_on(execute(&pipeline, &session, &run, &args, &progress));
     progress.clear();
     if let Ended::Failed(failure) = &ended {
@@ -80,7 +83,8 @@ pub(crate) fn run(args: RunArgs) -> Result<ExitCode, Failure> {
         Ended::Failed(failure) => Some(error_of(&failure.error, &policy)),
         Ended::Done | Ended::Interrupted(_) => None,
     };
-    print(&report, error, args.json, args.quiet)?;
+    // A second signal may have been faster, and ends the process.
+    ending::print_once(|| print(&report, error, args.json, args.quiet)).transpose()?;
     Ok(match ended {
         Ended::Interrupted(interrupted) => ExitCode::from(interrupted.exit_code()),
         Ended::Done if report.status == RunStatus::Success => ExitCode::SUCCESS,
@@ -191,6 +195,18 @@ fn named_once(option: &str, given: &[(String, String)]) -> Result<BTreeMap<Strin
     Ok(values)
 }
 
+/// How the run answers to a signal.
+fn answer(args: &RunArgs, progress: &Arc<Progress>) -> OnInterrupt {
+    let (announcing, clearing) = (Arc::clone(progress), Arc::clone(progress));
+    let (json, quiet) = (args.json, args.quiet);
+    OnInterrupt::new().announce(move |line| announcing.announce(line)).last_words(move |report| {
+        clearing.clear();
+        if let Some(Err(failure)) = ending::print_once(|| print(report, None, json, quiet)) {
+            failure.print(false);
+        }
+    })
+}
+
 enum Ended {
     Done,
     Failed(RunFailure),
@@ -214,16 +230,7 @@ async fn execute(
         _ => {}
     };
     let options = RunScriptOptions { jobs: args.jobs, rows_shown: ROWS_SHOWN, on_event: &on_event };
-    let (announcing, ending) = (Arc::clone(progress), Arc::clone(progress));
-    let (json, quiet) = (args.json, args.quiet);
-    let answer =
-        OnInterrupt::new().announce(move |line| announcing.announce(line)).last_words(move |report| {
-            ending.clear();
-            if let Err(failure) = print(report, None, json, quiet) {
-                failure.print(false);
-            }
-        });
-    match run.until_interrupted_with(answer, pipeline.run(session, run, options)).await {
+    match run.until_interrupted(pipeline.run(session, run, options)).await {
         Ok(Ok(())) => Ended::Done,
         Ok(Err(failure)) => Ended::Failed(failure),
         Err(interrupted) => Ended::Interrupted(interrupted),

@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     io,
     path::PathBuf,
-    sync::Arc,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -19,7 +19,7 @@ use opentelemetry_sdk::{logs::SdkLogRecord, trace::Span};
 use crate::{
     door::{Door, Exportable},
     ledger::{Counts, Losses},
-    names::Namespace,
+    names::{Namespace, span},
     origin::Origin,
     own_record::{OwnRecord, RawSpan},
     queue::{Queue, QueueSettings, WhenFull},
@@ -70,6 +70,8 @@ pub(crate) struct CurrentRun(pub(crate) Arc<RunState>);
 #[derive(Debug)]
 pub(crate) struct RunState {
     queue: Option<Queue<Entry>>,
+    /// Heartbeats that have ended, and are written together. `None` when the files are closed.
+    beats: Mutex<Option<Vec<RawSpan>>>,
     pub(crate) origin: Arc<Origin>,
     pub(crate) problems: Problems,
 }
@@ -80,6 +82,9 @@ const QUEUE_LENGTH: usize = 4_096;
 const BATCH_LENGTH: usize = 256;
 /// How long entries gather before they are written.
 const LINGER: Duration = Duration::from_millis(50);
+/// Heartbeats that share a line: each line repeats the resource, which is more than a beat. Those of a process that is
+/// killed before are lost with it; `heartbeat.json` has the last one.
+const BEATS_PER_LINE: usize = 12;
 /// How long a disk may make no progress before entries are dropped.
 const DISK_PATIENCE: Duration = Duration::from_secs(10);
 
@@ -113,7 +118,7 @@ impl RunState {
         let queue = queue.map_err(|error: io::Error| {
             problems.add(format!("cannot start the writer of the signal files: {error}"));
         });
-        Self { queue: queue.ok(), origin, problems }
+        Self { queue: queue.ok(), beats: Mutex::new(Some(Vec::new())), origin, problems }
     }
 
     /// The run that `context` belongs to.
@@ -127,7 +132,9 @@ impl RunState {
     }
 
     pub(crate) fn span_started(&self, span: &Span, own: Option<&OwnRecord>) {
-        if let (Some(queue), Some(data)) = (&self.queue, span.exported_data()) {
+        if let (Some(queue), Some(data)) = (&self.queue, span.exported_data())
+            && data.name != span::HEARTBEAT
+        {
             let span = RawSpan { data, own: own.map(OwnRecord::snapshot) };
             // A start record that finds no room is no loss: the span itself follows.
             let _ = queue.push(Entry::Started(Box::new(span)));
@@ -135,7 +142,30 @@ impl RunState {
     }
 
     pub(crate) fn span_ended(&self, span: RawSpan) {
-        self.push(Entry::Ended(Box::new(span)), &self.origin.counts.traces.bundle, 1);
+        let counts = &self.origin.counts.traces.bundle;
+        counts.produced(1);
+        if span.data.name == span::HEARTBEAT
+            && let Some(beats) = &mut *self.beats()
+        {
+            beats.push(span);
+            if beats.len() == BEATS_PER_LINE {
+                self.write_beats(beats);
+            }
+            return;
+        }
+        self.beats().as_mut().into_iter().for_each(|beats| self.write_beats(beats));
+        self.push_produced(Entry::Ended(Box::new(span)), counts, 1);
+    }
+
+    /// Queues the heartbeats that have gathered.
+    fn write_beats(&self, beats: &mut Vec<RawSpan>) {
+        for beat in beats.drain(..) {
+            self.push_produced(Entry::Ended(Box::new(beat)), &self.origin.counts.traces.bundle, 1);
+        }
+    }
+
+    fn beats(&self) -> MutexGuard<'_, Option<Vec<RawSpan>>> {
+        self.beats.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn log(&self, record: SdkLogRecord, scope: InstrumentationScope) {
@@ -150,6 +180,10 @@ impl RunState {
 
     fn push(&self, entry: Entry, counts: &Counts, items: u64) -> bool {
         counts.produced(items);
+        self.push_produced(entry, counts, items)
+    }
+
+    fn push_produced(&self, entry: Entry, counts: &Counts, items: u64) -> bool {
         let is_taken = self.queue.as_ref().is_some_and(|queue| queue.push(entry).is_ok());
         if !is_taken {
             counts.dropped(items);
@@ -159,11 +193,13 @@ impl RunState {
 
     /// Waits until everything so far is in the files. False when that did not happen before `deadline`.
     pub(crate) fn flush(&self, deadline: Instant) -> bool {
+        self.beats().as_mut().into_iter().for_each(|beats| self.write_beats(beats));
         self.queue.as_ref().is_none_or(|queue| queue.flush(deadline))
     }
 
     /// Takes nothing more, and waits until the files are complete. False when that did not happen before `deadline`.
     pub(crate) fn close(&self, deadline: Instant) -> bool {
+        self.beats().take().as_mut().into_iter().for_each(|beats| self.write_beats(beats));
         self.queue.as_ref().is_none_or(|queue| queue.close(deadline))
     }
 }

@@ -22,6 +22,7 @@ use crate::{
     flush::{Flushed, flush},
     location::shown_location,
     log::{field, log},
+    open_statements::StatementPlace,
     own_time::Own,
     run_state::{FailedPart, RunState},
     run_tags::late_tags,
@@ -139,10 +140,8 @@ pub(crate) fn finish(state: &Arc<RunState>) -> FinishReport {
         });
     }
     // Whatever becomes of the process while it waits for servers, its bundle says how the run ended.
-    let so_far = state.tracker.as_ref().map(|tracker| account(tracker.ledger()));
-    let delivery = Delivery { tracker: so_far, ..Delivery::default() };
     // On a full disk the last manifest has space of its own, and says what is missing.
-    let _ = replace_manifest(state, Some(&Ending { ended_at, delivery }));
+    let _ = replace_manifest(state, Some(&ending_so_far(state, ended_at)));
 
     let Flushed { tracker: tracker_ledger, signals } = flush(state, SystemTime::from(ended_at));
     drop(delivering);
@@ -200,24 +199,66 @@ pub(crate) fn finish(state: &Arc<RunState>) -> FinishReport {
     let delivery = Delivery { tracker: tracker_ledger.map(account), signals: signal_accounts(&signals) };
     let ending = Ending { ended_at, delivery };
     let report = write_files(state, &ending);
+    report_of(state, &ending, report)
+}
+
+fn report_of(state: &RunState, ending: &Ending, report: Option<ReportPaths>) -> FinishReport {
     let queries_without_node = state.records().queries_without_node;
     FinishReport {
         run_id: state.run_id,
         dag_name: state.dag.name().to_string(),
-        status: status(state, Some(&ending)),
+        status: status(state, Some(ending)),
         error: error_report(state),
-        duration_ms: milliseconds(ended_at - state.started_at),
+        duration_ms: milliseconds(ending.ended_at - state.started_at),
         own_time: state.own_time.total(),
-        nodes: state.node_records(),
+        nodes: node_records(state, Some(ending)),
         bundle: state.bundle.as_ref().map(|bundle| bundle.dir().to_owned()),
         report,
         links: links(state),
         queries_without_node,
-        ledger: ending.delivery,
+        ledger: ending.delivery.clone(),
         tracking: tracking(state),
         warnings: state.warnings(),
         tags: state.tags(),
     }
+}
+
+/// What is known of a run whose end takes too long to wait for.
+pub(crate) fn report_so_far(state: &RunState) -> FinishReport {
+    report_of(state, &ending_so_far(state, Utc::now()), None)
+}
+
+/// Says in the manifest that a signal ends the run, before anything that may take time. The end of the run says more, and
+/// nothing where it has said so already.
+pub(crate) fn record_interruption(state: &RunState) {
+    let mut is_recorded = state.end_is_recorded();
+    if !*is_recorded && state.records().is_interrupted() {
+        // On a full disk the last manifest has space of its own, and the end of the run warns.
+        *is_recorded = put_manifest(state, Some(&ending_so_far(state, Utc::now()))).is_ok();
+    }
+}
+
+fn ending_so_far(state: &RunState, ended_at: DateTime<Utc>) -> Ending {
+    let tracker = state.tracker.as_ref().map(|tracker| account(tracker.ledger()));
+    Ending { ended_at, delivery: Delivery { tracker, ..Delivery::default() } }
+}
+
+/// The nodes; those that a signal has interrupted are that, though their code may not have given way.
+fn node_records(state: &RunState, ending: Option<&Ending>) -> Vec<NodeRecord> {
+    let mut records = state.node_records();
+    if let Some(interruption) = state.interruption.get().filter(|_| ending.is_some()) {
+        for node in state.open_nodes() {
+            let is_open = |record: &&mut NodeRecord| {
+                record.name == node.name() && record.status == NodeStatus::Unfinished
+            };
+            if let Some(record) = records.iter_mut().find(is_open) {
+                record.status = NodeStatus::Interrupted;
+                record.duration_ms = Some(node.interrupted_after().as_secs_f64() * 1e3);
+                record.error = Some(interruption.of_node(&node));
+            }
+        }
+    }
+    records
 }
 
 /// Queries that were seen, and that nothing says which of several runs they belong to.
@@ -289,6 +330,13 @@ pub(crate) fn write_manifest(state: &RunState, ending: Option<&Ending>) {
 }
 
 fn replace_manifest(state: &RunState, ending: Option<&Ending>) -> Result<(), WriteError> {
+    let mut end_is_recorded = state.end_is_recorded();
+    put_manifest(state, ending)?;
+    *end_is_recorded = ending.is_some();
+    Ok(())
+}
+
+fn put_manifest(state: &RunState, ending: Option<&Ending>) -> Result<(), WriteError> {
     let Some(bundle) = &state.bundle else { return Ok(()) };
     let link = state.tracker.as_ref().and_then(|tracker| tracker.link());
     let records = state.records();
@@ -316,7 +364,7 @@ fn replace_manifest(state: &RunState, ending: Option<&Ending>) -> Result<(), Wri
         started_at: state.started_at,
         ended_at: ending.map(|ending| ending.ended_at),
         error,
-        nodes: state.node_records(),
+        nodes: node_records(state, ending),
         files: FileEntry::of_bundle(bundle),
         delivery: ending.map(|ending| ending.delivery.clone()).unwrap_or_default(),
         tracking: tracking(state),
@@ -368,15 +416,20 @@ fn error_report(state: &RunState) -> Option<ErrorReport> {
     let records = state.records();
     let (message, part) = (records.failure()?.to_text(), records.failed_part()?.clone());
     drop(records);
-    let interrupted = |node: &NodeRecord| node.status == NodeStatus::Interrupted;
-    let node = match part {
-        FailedPart::Node(name) => Some(name),
-        FailedPart::Interrupted => state.node_records().into_iter().find(interrupted).map(|node| node.name),
+    let interruption = state.interruption.get().filter(|_| part == FailedPart::Interrupted);
+    let node = match &part {
+        FailedPart::Node(name) => Some(name.clone()),
+        FailedPart::Interrupted => interruption.and_then(|interruption| interruption.node.clone()),
         FailedPart::Stage(_) | FailedPart::Run => None,
     };
     let code = node.as_ref().and_then(|node| state.dag.node(node)?.code.clone());
-    let file = code.as_ref().and_then(|code| shown_location(&code.path, &state.policy));
-    Some(ErrorReport { message, node, file, line: code.map(|code| code.first_line), column: None })
+    let of_node = code.map(|code| StatementPlace {
+        file: shown_location(&code.path, &state.policy),
+        line: code.first_line,
+    });
+    let place = of_node.or_else(|| interruption?.statement.clone());
+    let (file, line) = place.map(|place| (place.file, place.line)).unzip();
+    Some(ErrorReport { message, node, file: file.flatten(), line, column: None })
 }
 
 fn links(state: &RunState) -> RunLinks {

@@ -1,12 +1,15 @@
 //! Runs that end because their process is told to: by ctrl-c, a request to terminate, or a terminal that goes away.
 
-use std::{fmt, future::Future, pin::pin, time::Duration};
+use std::{fmt, future::Future, pin::pin, sync::Arc, time::Duration};
 
 use daglight_bundle_report::shown_duration;
 use futures::future::{Either, select};
 
 use crate::{
     FinishReport, Run,
+    last_words::LastWords,
+    node_run::OpenNode,
+    open_statements::{OpenStatement, StatementPlace},
     run_state::{FailedPart, RunState},
     signals,
 };
@@ -68,6 +71,22 @@ impl Interrupted {
     }
 }
 
+/// The signal that has interrupted a run, and what ran then.
+pub(crate) struct Interruption {
+    pub(crate) signal: StopSignal,
+    /// The node that had run for the longest.
+    pub(crate) node: Option<String>,
+    /// The statement that ran, where no node did.
+    pub(crate) statement: Option<StatementPlace>,
+}
+
+impl Interruption {
+    /// What is said of a node that it has ended.
+    pub(crate) fn of_node(&self, node: &OpenNode) -> String {
+        format!("interrupted by {} after {}", self.signal, shown(node.interrupted_after()))
+    }
+}
+
 /// How a run answers to a signal.
 ///
 /// ```
@@ -87,7 +106,6 @@ pub struct OnInterrupt {
 }
 
 pub(crate) type Announce = Box<dyn Fn(&str) + Send + Sync>;
-pub(crate) type LastWords = Box<dyn FnOnce(&FinishReport) + Send>;
 
 impl OnInterrupt {
     /// The defaults: a grace of two seconds, and a warning.
@@ -109,8 +127,8 @@ impl OnInterrupt {
         self
     }
 
-    /// Is called with the report of the run where the work did not give way and the process is about to be ended, on a
-    /// thread of Daglight.
+    /// Is called with the report of the run where the process is about to be ended on a thread of Daglight, because the work
+    /// did not give way or a second signal came. The program may be about to say the same at that moment.
     pub fn last_words(mut self, last_words: impl FnOnce(&FinishReport) + Send + 'static) -> Self {
         self.last_words = Some(Box::new(last_words));
         self
@@ -139,12 +157,16 @@ impl Run {
     /// - Work that does not give way within two seconds ([`OnInterrupt::grace`]), because it computes without an `await`
     ///   on the only thread of the runtime for example, is not waited for: the run is ended beside it, and the process
     ///   exits with that code. The same holds where [`Run::finish`] is done, and its caller does not come to see it.
-    /// - A second signal ends the process at once. `daglight sync` closes what was not closed.
+    /// - A second signal ends the process as soon as the bundle says that the run was interrupted, which it waits for
+    ///   one second at most; a third does not wait.
     /// - A signal that comes when the work is done and the run is at its end makes that end wait for servers no longer.
     /// - A signal that the process was started to ignore, as `nohup` does for SIGHUP, stays ignored.
     ///
     /// Once this was called, and while no run is under way, a signal ends the process as if nothing received it, unless
     /// the program had a handler of its own before.
+    ///
+    /// A signal that comes between the start of the run and this call ends the process at once, and the run is closed as one
+    /// whose process has ended; [`Telemetry::start_interruptible_run`](crate::Telemetry::start_interruptible_run) leaves no such gap.
     ///
     /// Without this, such a signal ends the process at once. What was recorded is kept all the same, and
     /// [`sync_run`](crate::sync_run) closes the run later.
@@ -196,28 +218,24 @@ impl RunState {
 
     /// Marks the run as interrupted, and says so as its reason, unless it has failed already. The first signal counts.
     pub(crate) fn interrupt(&self, signal: StopSignal) {
-        if self.interruption.set(signal).is_err() {
+        let (nodes, statements) = (self.open_nodes(), self.open_statements.list());
+        let statement = statements.first().filter(|_| nodes.is_empty());
+        let statement = statement.and_then(|statement| statement.place.clone());
+        let node = nodes.first().map(|node| node.name().to_owned());
+        if self.interruption.set(Interruption { signal, node, statement }).is_err() {
             return;
         }
-        let elapsed = self.started.elapsed();
-        let running: Vec<String> = self
-            .open_nodes()
-            .iter()
-            .map(|node| format!("{} ran ({})", node.name(), shown(node.elapsed())))
-            .collect();
+        let of_node =
+            |node: &Arc<OpenNode>| format!("{} ran ({})", node.name(), shown(node.interrupted_after()));
+        let running: Vec<String> =
+            nodes.iter().map(of_node).chain(statements.iter().map(OpenStatement::describe)).collect();
         let doing = match running.is_empty() {
             true => "while no node ran".to_owned(),
             false => format!("while {}", running.join(" and ")),
         };
-        let reason =
-            self.policy.capture(format!("interrupted by {signal} after {}, {doing}", shown(elapsed)));
+        let elapsed = shown(self.started.elapsed());
+        let reason = self.policy.capture(format!("interrupted by {signal} after {elapsed}, {doing}"));
         self.fail(FailedPart::Interrupted, reason);
-    }
-
-    /// What a node that runs for so long says of its end, where a signal has ended it.
-    pub(crate) fn interruption_of_node(&self, elapsed: Duration) -> Option<String> {
-        let signal = self.interruption.get()?;
-        Some(format!("interrupted by {} after {}", signal, shown(elapsed)))
     }
 }
 

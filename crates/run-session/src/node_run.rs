@@ -1,7 +1,7 @@
 //! The telemetry around the code of one node.
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::{Duration, Instant, SystemTime},
 };
 
@@ -36,6 +36,8 @@ pub(crate) struct OpenNode {
     /// Whether the tracker knows the node.
     tracked: bool,
     attempt: u64,
+    /// How long it had run when a signal came. Nothing that it did after that counts.
+    interrupted_after: OnceLock<Duration>,
     /// What lives as long as the node runs.
     open: Mutex<Option<Open>>,
 }
@@ -81,7 +83,8 @@ impl NodeRun {
             tracker.record(&Event::TaskStarted { node: name.to_owned(), time: began.into() });
         }
         let open = Mutex::new(Some(Open { span, _task: state.beat_while_active(name) }));
-        let node = Arc::new(OpenNode { scope, started, tracked, attempt, open });
+        let node =
+            Arc::new(OpenNode { scope, started, tracked, attempt, interrupted_after: OnceLock::new(), open });
         state.node_opened(&node);
         Self(node)
     }
@@ -118,9 +121,9 @@ impl OpenNode {
         &self.scope.name
     }
 
-    /// How long it has run.
-    pub(crate) fn elapsed(&self) -> Duration {
-        self.started.elapsed()
+    /// How long it has run until now, where a signal has come that ends it.
+    pub(crate) fn interrupted_after(&self) -> Duration {
+        *self.interrupted_after.get_or_init(|| self.started.elapsed())
     }
 
     /// Ends a node whose code is still held somewhere when the run ends: nothing more will be heard of it.
@@ -131,7 +134,8 @@ impl OpenNode {
 
     /// Ends because of a signal where one has come, else as is said.
     fn end_early(&self, status: NodeStatus, error: RecordedError) {
-        let (status, error) = match self.scope.run.interruption_of_node(self.elapsed()) {
+        let interruption = self.scope.run.interruption.get();
+        let (status, error) = match interruption.map(|interruption| interruption.of_node(self)) {
             Some(interrupted) => (NodeStatus::Interrupted, RecordedError::new("interrupted", interrupted)),
             None => (status, error),
         };
@@ -148,7 +152,10 @@ impl OpenNode {
         let Some(Open { span, .. }) = self.open().take() else { return };
         let state = &self.scope.run;
         // What the node's code took is what the node took, in every place.
-        let elapsed = self.started.elapsed();
+        let elapsed = match &unsuccessful {
+            Some(Unsuccessful { status: NodeStatus::Interrupted, .. }) => self.interrupted_after(),
+            _ => self.started.elapsed(),
+        };
         let _own = state.own_time.measure(Own::Nodes);
         let ended_at = span.started_at() + elapsed;
         let time = ended_at.into();

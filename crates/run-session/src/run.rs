@@ -16,7 +16,7 @@ use futures::{FutureExt as _, channel::oneshot};
 use opentelemetry::{Context, context::FutureExt as _};
 
 use crate::{
-    FinishReport, Node, RunError, RunOptions, Telemetry,
+    FinishReport, Node, OnInterrupt, RunError, RunOptions, Telemetry,
     beside_runtime::on_own_thread,
     node_run::NodeRun,
     panics::Panic,
@@ -52,7 +52,23 @@ struct RunEnd {
 
 impl Run {
     pub(crate) fn start(telemetry: &Telemetry, dag: &Dag, options: RunOptions) -> Self {
+        Self::of(start(telemetry, dag, options))
+    }
+
+    /// As [`Run::start`], where signals are answered from before its bundle is there.
+    pub(crate) fn start_interruptible(
+        telemetry: &Telemetry,
+        dag: &Dag,
+        options: RunOptions,
+        answer: OnInterrupt,
+    ) -> Self {
+        let starting = signals::starting();
         let state = start(telemetry, dag, options);
+        starting.started(&state, answer);
+        Self::of(state)
+    }
+
+    fn of(state: Arc<RunState>) -> Self {
         Self { end: Arc::new(RunEnd { state: Arc::clone(&state) }), state }
     }
 
@@ -151,6 +167,8 @@ impl Run {
         E: RunError<Kind>,
         F: Future<Output = Result<T, E>>,
     {
+        let is_in_node = QueryOwner::current().is_some_and(|owner| owner.node().is_some());
+        let _open = (!is_in_node).then(|| self.state.statement_opened(stage, code));
         let _stage = self.state.beat_in_stage(stage);
         let parent = match QueryOwner::current() {
             Some(owner) if Arc::ptr_eq(owner.run(), &self.state) => Context::current(),
@@ -249,7 +267,7 @@ impl Run {
             let _ = sender.send(report.clone());
             let is_stuck = caller_is_gone.recv_timeout(STUCK_AFTER) == Err(mpsc::RecvTimeoutError::Timeout);
             if is_stuck {
-                signals::exit_for(&state, last_words, &report);
+                signals::exit_for(&state, last_words.as_deref(), &report);
             }
         };
         let started = thread::Builder::new().name("daglight-finish".into()).spawn(end);

@@ -21,13 +21,15 @@ use daglight_tracker_client::{Reserve, Tracker};
 use opentelemetry::Context;
 
 use crate::{
-    FinishReport, StopSignal, Telemetry,
+    FinishReport, Telemetry,
     end_progress::EndProgress,
     finish::finish,
     frames::Frames,
+    interrupt::Interruption,
     log::warn_that,
     node_run::OpenNode,
     node_scope::NodeScope,
+    open_statements::OpenStatements,
     own_time::OwnClock,
     query_owner::{QueryOwner, QueryOwners},
     signals,
@@ -63,7 +65,10 @@ pub(crate) struct RunState {
     pub(crate) own_time: OwnClock,
     /// The nodes that run, in the order in which they started.
     pub(crate) open_nodes: Mutex<Vec<Weak<OpenNode>>>,
-    pub(crate) interruption: OnceLock<StopSignal>,
+    pub(crate) open_statements: OpenStatements,
+    pub(crate) interruption: OnceLock<Interruption>,
+    /// Whether the manifest says how the run ended. Held while that is written.
+    pub(crate) end_is_recorded: Mutex<bool>,
     pub(crate) end: EndProgress,
     pub(crate) report: OnceLock<FinishReport>,
 }
@@ -231,6 +236,11 @@ impl RunState {
     /// which the tracker's outbox may have told already, the finish report has all.
     pub(crate) fn bundle_failed(&self, warning: String) {
         self.warn_unless(self.bundle_has_failed.swap(true, Ordering::Relaxed), warning);
+    }
+
+    /// Whether the manifest says how the run ended.
+    pub(crate) fn end_is_recorded(&self) -> MutexGuard<'_, bool> {
+        self.end_is_recorded.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn reserve(&self) -> MutexGuard<'_, Option<Reserve>> {

@@ -105,7 +105,7 @@ fn plan_signature(state: &RunState) -> Option<(String, String)> {
 fn cause_tags(state: &RunState) -> Vec<(String, String)> {
     let cause = state.records().failure().map(Captured::to_text);
     let interruption = state.interruption.get().filter(|_| state.records().is_interrupted());
-    let signal = interruption.map(|signal| signal.name().to_owned());
+    let signal = interruption.map(|interruption| interruption.signal.name().to_owned());
     let named = |name: &str| match state.tags.contains_key(name) {
         true => format!("daglight.{name}"),
         false => name.to_owned(),

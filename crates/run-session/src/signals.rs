@@ -4,6 +4,7 @@ use std::{
     fs,
     future::poll_fn,
     io::{self, Write as _},
+    mem,
     sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak, mpsc},
     task::Poll,
     thread,
@@ -19,17 +20,19 @@ use signal_hook::{
 use tracing::Level;
 
 use crate::{
-    FinishReport, OnInterrupt, StopSignal,
-    interrupt::{Announce, LastWords},
+    FinishReport, OnInterrupt, StopSignal, finish,
+    interrupt::Announce,
+    last_words::LastWordsOnce,
     log::warn_of,
     run_state::RunState,
+    stop_now::{Stopping, stop_now},
 };
 
 const INTERRUPTED: &str = "interrupted, ending the run; again to stop now";
 const CUT_SHORT: &str = "interrupted, the run has ended and waits for servers no longer; again to stop now";
 
-/// How long a process that is about to end waits for what the program says of it.
-const LAST_WORDS_LIMIT: Duration = Duration::from_secs(2);
+/// How often something that comes soon is looked for.
+const INTERVAL: Duration = Duration::from_millis(10);
 
 impl StopSignal {
     const ALL: [Self; 3] = [Self::Interrupt, Self::Terminate, Self::Hangup];
@@ -109,8 +112,10 @@ struct Process {
     watches: Vec<Arc<Watched>>,
     /// The runs that were ever watched and have not ended.
     runs: Vec<WatchedRun>,
-    /// A signal has come, and the runs of that time have not all ended.
-    asked: bool,
+    /// Runs that are about to be there.
+    starting: usize,
+    /// The signals that have come while a run was under way. Empty again when all runs of that time have ended.
+    asked: Vec<StopSignal>,
 }
 
 struct WatchedRun {
@@ -119,10 +124,16 @@ struct WatchedRun {
     /// A signal has interrupted work of it, and that was dropped.
     has_given_way: bool,
     announce: Option<Arc<Announce>>,
-    last_words: Option<LastWords>,
+    last_words: Arc<LastWordsOnce>,
 }
 
-static PROCESS: Mutex<Process> = Mutex::new(Process { watches: Vec::new(), runs: Vec::new(), asked: false });
+static PROCESS: Mutex<Process> =
+    Mutex::new(Process { watches: Vec::new(), runs: Vec::new(), starting: 0, asked: Vec::new() });
+
+/// What the program does about a signal that comes while no run is under way.
+type WithoutRun = Box<dyn Fn(StopSignal) + Send + Sync>;
+
+static WITHOUT_RUN: OnceLock<WithoutRun> = OnceLock::new();
 
 fn process() -> MutexGuard<'static, Process> {
     lock(&PROCESS)
@@ -130,6 +141,50 @@ fn process() -> MutexGuard<'static, Process> {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Receives the signals that tell the process to end from now on: SIGINT, SIGTERM and SIGHUP. One that comes while no run
+/// is under way is passed to `without_run`, on a thread of Daglight; when that returns the process ends with
+/// [`StopSignal::exit_code`]. The first call counts.
+///
+/// For programs with something to say, or to wait for, before a run begins and after it has ended. What signals are to a
+/// run is said at [`Run::until_interrupted`](crate::Run::until_interrupted).
+pub fn receive_signals(without_run: impl Fn(StopSignal) + Send + Sync + 'static) {
+    let _ = WITHOUT_RUN.set(Box::new(without_run));
+    listen();
+}
+
+/// A run that is about to be there, for as long as this lives. A signal that comes meanwhile is kept for it.
+pub(crate) struct Starting(());
+
+/// Has signals interrupt a run that is not there yet.
+pub(crate) fn starting() -> Starting {
+    listen();
+    process().starting += 1;
+    Starting(())
+}
+
+impl Starting {
+    /// The run is there.
+    pub(crate) fn started(self, run: &Arc<RunState>, answer: OnInterrupt) {
+        let came_before = {
+            let mut process = process();
+            process.set_answer(run, answer);
+            process.asked.first().copied()
+        };
+        drop(self);
+        if let Some(signal) = came_before {
+            answer_beside(signal, vec![Arc::clone(run)]);
+        }
+    }
+}
+
+impl Drop for Starting {
+    fn drop(&mut self) {
+        let mut process = process();
+        process.starting -= 1;
+        process.forget_signals();
+    }
 }
 
 /// Has signals interrupt the work of a run from now on.
@@ -145,21 +200,13 @@ pub(crate) fn watch(run: &Arc<RunState>, answer: OnInterrupt) -> Watch {
     });
     let mut process = process();
     process.watches.push(Arc::clone(&watched));
-    let of_run = WatchedRun {
-        run: Arc::downgrade(run),
-        grace: answer.grace,
-        has_given_way: false,
-        announce: answer.announce.map(Arc::new),
-        last_words: answer.last_words,
-    };
-    let replaced: Vec<WatchedRun> = process.take_runs(|other| other.is(run));
-    process.runs.push(of_run);
+    let replaced = process.set_answer(run, answer);
     drop(process);
     // What the program gave may do anything when it is dropped.
     drop(replaced);
     // A run that was interrupted before stays so. A signal that comes from now on finds the watch.
-    if let Some(signal) = run.interruption.get() {
-        watched.interrupt(*signal);
+    if let Some(interruption) = run.interruption.get() {
+        watched.interrupt(interruption.signal);
     }
     Watch(watched)
 }
@@ -168,7 +215,7 @@ pub(crate) fn watch(run: &Arc<RunState>, answer: OnInterrupt) -> Watch {
 pub(crate) fn ended(run: &RunState) {
     let mut process = process();
     let over = process.take_runs(|other| std::ptr::eq(other.run.as_ptr(), run));
-    process.asked &= !process.runs.is_empty();
+    process.forget_signals();
     drop(process);
     // What the program gave may do anything when it is dropped.
     drop(over);
@@ -176,38 +223,64 @@ pub(crate) fn ended(run: &RunState) {
 
 /// Ends the process of an interrupted run whose own code does not come to it. What the program wanted to say then is
 /// said.
-pub(crate) fn exit_for(run: &Arc<RunState>, last_words: Option<LastWords>, report: &FinishReport) {
-    let Some(signal) = run.interruption.get() else { return };
+pub(crate) fn exit_for(run: &Arc<RunState>, last_words: Option<&LastWordsOnce>, report: &FinishReport) {
+    let Some(interruption) = run.interruption.get() else { return };
     if let Some(last_words) = last_words {
-        say_last_words(last_words, report);
+        last_words.say(report);
     }
-    low_level::exit(signal.exit_code().into());
+    low_level::exit(interruption.signal.exit_code().into());
 }
 
-/// Says them, in bounded time: who reads the output may have stopped to.
-fn say_last_words(last_words: LastWords, report: &FinishReport) {
-    let (said, is_said) = mpsc::channel();
-    let report = report.clone();
-    let say = move || {
-        last_words(&report);
-        // Nobody may wait for it any longer.
-        let _ = said.send(());
-    };
-    if thread::Builder::new().name("daglight-last-words".into()).spawn(say).is_ok() {
-        // What is not said by then is not said.
-        let _ = is_said.recv_timeout(LAST_WORDS_LIMIT);
-    }
+/// What the program wants to say where its own code does not come to it.
+pub(crate) fn last_words(run: &Arc<RunState>) -> Option<Arc<LastWordsOnce>> {
+    process().runs.iter().find(|other| other.is(run)).map(|run| Arc::clone(&run.last_words))
 }
 
-/// Takes what the program wants to say where its own code does not come to it.
-pub(crate) fn last_words(run: &Arc<RunState>) -> Option<LastWords> {
-    process().runs.iter_mut().find(|other| other.is(run))?.last_words.take()
+/// The runs of the process, when those that are about to be there are, or when it is time.
+pub(crate) fn runs_once_started(deadline: Instant) -> Vec<Stopping> {
+    loop {
+        let process = process();
+        if process.starting == 0 || Instant::now() >= deadline {
+            return process.stopping();
+        }
+        drop(process);
+        thread::sleep(INTERVAL);
+    }
 }
 
 impl Process {
     /// Takes the runs out that are gone, and those that `is_meant`. They are to be dropped without the lock.
     fn take_runs(&mut self, is_meant: impl Fn(&WatchedRun) -> bool) -> Vec<WatchedRun> {
         self.runs.extract_if(.., |run| run.run.strong_count() == 0 || is_meant(run)).collect()
+    }
+
+    /// Sets how a run answers to signals. Where the program does not say it anew, what it said before stays. What is
+    /// replaced is to be dropped without the lock.
+    fn set_answer(&mut self, run: &Arc<RunState>, answer: OnInterrupt) -> Vec<WatchedRun> {
+        let replaced = self.take_runs(|other| other.is(run));
+        let before = replaced.iter().find(|other| other.is(run));
+        let last_words = match (answer.last_words, before) {
+            (None, Some(before)) => Arc::clone(&before.last_words),
+            (last_words, _) => Arc::new(LastWordsOnce::new(last_words)),
+        };
+        let announce = answer.announce.map(Arc::new).or_else(|| before?.announce.clone());
+        let run = Arc::downgrade(run);
+        self.runs.push(WatchedRun { run, grace: answer.grace, has_given_way: false, announce, last_words });
+        replaced
+    }
+
+    /// Nothing is left that the signals were about.
+    fn forget_signals(&mut self) {
+        if self.runs.is_empty() && self.starting == 0 {
+            self.asked.clear();
+        }
+    }
+
+    fn stopping(&self) -> Vec<Stopping> {
+        let of_run = |run: &WatchedRun| {
+            Some(Stopping { run: run.run.upgrade()?, last_words: Arc::clone(&run.last_words) })
+        };
+        self.runs.iter().filter_map(of_run).collect()
     }
 }
 
@@ -223,18 +296,24 @@ fn listen() {
     LISTENING.get_or_init(|| {
         let ignored = signal_mask("SigIgn:");
         let handled = signal_mask("SigCgt:");
-        let listened_to = StopSignal::ALL.map(StopSignal::number).into_iter();
-        let Ok(mut signals) = Signals::new(listened_to.filter(|number| !is_in(ignored, *number))) else {
-            return;
-        };
+        let (sender, listening) = mpsc::channel::<()>();
         let receive = move || {
+            // Only where there is a thread that receives them: without one, nothing would end the process.
+            let listened_to = StopSignal::ALL.map(StopSignal::number).into_iter();
+            let Ok(mut signals) = Signals::new(listened_to.filter(|number| !is_in(ignored, *number))) else {
+                return;
+            };
+            drop(sender);
             for number in &mut signals {
                 if let Some(signal) = StopSignal::of(number) {
                     received(signal, is_in(handled, number));
                 }
             }
         };
-        let _ = thread::Builder::new().name("daglight-signals".into()).spawn(receive);
+        if thread::Builder::new().name("daglight-signals".into()).spawn(receive).is_ok() {
+            // It ends when the thread listens, or cannot.
+            let _ = listening.recv();
+        }
     });
 }
 
@@ -252,26 +331,65 @@ fn is_in(mask: u64, number: i32) -> bool {
 /// Does not wait for anything, so that a second signal always has its effect.
 fn received(signal: StopSignal, program_handles_it: bool) {
     let mut process = process();
-    if process.asked {
-        low_level::exit(signal.exit_code().into());
-    }
-    let runs: Vec<Arc<RunState>> = process.runs.iter().filter_map(|run| run.run.upgrade()).collect();
-    if runs.is_empty() {
+    let runs = process.stopping();
+    if runs.is_empty() && process.starting == 0 {
         drop(process);
+        end_without_run(signal, program_handles_it);
+        return;
+    }
+    let before = mem::replace(&mut process.asked, vec![signal]);
+    match before[..] {
+        [] => {
+            drop(process);
+            // One that starts just now finds the signal when it is there.
+            if !runs.is_empty() {
+                answer_beside(signal, runs.into_iter().map(|stopping| stopping.run).collect());
+            }
+        }
+        [first] => {
+            process.asked = vec![first, signal];
+            drop(process);
+            let stop = move || stop_now(first, signal, runs);
+            if thread::Builder::new().name("daglight-stop-now".into()).spawn(stop).is_err() {
+                low_level::exit(signal.exit_code().into());
+            }
+        }
+        _ => low_level::exit(signal.exit_code().into()),
+    }
+}
+
+/// No run is under way: the program has something to say, or the signal does what it does to every other program.
+fn end_without_run(signal: StopSignal, program_handles_it: bool) {
+    let Some(without_run) = WITHOUT_RUN.get() else {
         if !program_handles_it {
             // It can fail only for signals that nobody can handle.
             let _ = low_level::emulate_default_handler(signal.number());
         }
         return;
+    };
+    static IS_ENDING: OnceLock<()> = OnceLock::new();
+    let is_first = IS_ENDING.set(()).is_ok();
+    let end = move || {
+        without_run(signal);
+        low_level::exit(signal.exit_code().into());
+    };
+    if !is_first || thread::Builder::new().name("daglight-stop".into()).spawn(end).is_err() {
+        low_level::exit(signal.exit_code().into());
     }
-    process.asked = true;
-    let announce = process.runs.iter().find_map(|run| run.announce.clone());
-    drop(process);
-    let answer = move || answer(signal, &runs, announce);
-    let _ = thread::Builder::new().name("daglight-stop".into()).spawn(answer);
 }
 
-fn answer(signal: StopSignal, runs: &[Arc<RunState>], announce: Option<Arc<Announce>>) {
+/// Answers to the first signal on a thread of its own; where none can be made, on this one, which then cannot receive
+/// another one meanwhile.
+fn answer_beside(signal: StopSignal, runs: Vec<Arc<RunState>>) {
+    let of_thread = runs.clone();
+    let started =
+        thread::Builder::new().name("daglight-stop".into()).spawn(move || answer(signal, &of_thread));
+    if started.is_err() {
+        answer(signal, &runs);
+    }
+}
+
+fn answer(signal: StopSignal, runs: &[Arc<RunState>]) {
     let asked = Instant::now();
     let (ending, running): (Vec<_>, Vec<_>) = runs.iter().partition(|run| run.is_ending());
     running.iter().for_each(|run| run.interrupt(signal));
@@ -280,7 +398,10 @@ fn answer(signal: StopSignal, runs: &[Arc<RunState>], announce: Option<Arc<Annou
     let mut watches = process().watches.clone();
     watches.retain(|watched| runs.iter().any(|run| watched.is_of(run)));
     watches.iter().for_each(|watched| watched.interrupt(signal));
+    let announce = process().runs.iter().find_map(|run| run.announce.clone());
     say_that_it_was_heard(running.is_empty(), announce);
+    // Whatever becomes of the process while the work gives way, its bundle says that it was interrupted.
+    running.iter().for_each(|run| finish::record_interruption(run));
     let stuck: Vec<bool> = runs.iter().map(|run| !gives_way(run, &watches, asked)).collect();
     if !stuck.contains(&true) {
         return;
@@ -290,7 +411,7 @@ fn answer(signal: StopSignal, runs: &[Arc<RunState>], announce: Option<Arc<Annou
         let last_words = last_words(run).filter(|_| is_stuck);
         let report = run.end_beside_its_work();
         if let Some(last_words) = last_words {
-            say_last_words(last_words, &report);
+            last_words.say(&report);
         }
     }
     low_level::exit(signal.exit_code().into());
@@ -320,7 +441,6 @@ fn gives_way(run: &Arc<RunState>, watches: &[Arc<Watched>], asked: Instant) -> b
         return of_run.all(|watched| watched.gives_way(asked));
     }
     // Between two pieces of work that are watched, the program may come to the next one or to the end.
-    const INTERVAL: Duration = Duration::from_millis(10);
     loop {
         let under_way =
             process().runs.iter().find(|other| other.is(run)).map(|run| (run.grace, run.has_given_way));

@@ -32,6 +32,7 @@ use crate::{
     frames::Frames,
     live_progress::LiveProgress,
     log::{Field, field, log, note_of, warn_of},
+    open_statements::OpenStatements,
     own_time::OwnClock,
     query_owner::QueryOwners,
     run_state::{OpenQueries, RootSpan, RunState},
@@ -98,7 +99,9 @@ pub(crate) fn start(telemetry: &Telemetry, dag: &Dag, options: RunOptions) -> Ar
         reserve: Mutex::default(),
         own_time: OwnClock::default(),
         open_nodes: Mutex::default(),
+        open_statements: OpenStatements::default(),
         interruption: OnceLock::new(),
+        end_is_recorded: Mutex::default(),
         end: EndProgress::default(),
         report: OnceLock::new(),
     });

@@ -20,7 +20,7 @@ use daglight_tracker_client::Connection;
 use datafusion::{execution::SessionStateBuilder, prelude::SessionContext};
 
 use crate::{
-    FinishReport, Run, RunError, RunOptions,
+    FinishReport, OnInterrupt, Run, RunError, RunOptions,
     ends::{Ends, Handle},
     panics::remember_panics,
     query_owner::OpenRuns,
@@ -302,6 +302,13 @@ impl Telemetry {
     /// Starts a run of a DAG. [`Run::finish`] ends it.
     pub fn start_run(&self, dag: &Dag, options: RunOptions) -> Run {
         Run::start(self, dag, options)
+    }
+
+    /// As [`Telemetry::start_run`], and a signal that tells the process to end is answered as [`Run::until_interrupted`]
+    /// says, from before the run's bundle is there until the run has ended: one that comes before the work begins
+    /// interrupts the work when it begins.
+    pub fn start_interruptible_run(&self, dag: &Dag, options: RunOptions, answer: OnInterrupt) -> Run {
+        Run::start_interruptible(self, dag, options, answer)
     }
 
     /// How much is held for runs that have not ended: the runs themselves, their queries, and nodes that wait for those. Zero

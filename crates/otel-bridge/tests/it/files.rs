@@ -72,6 +72,33 @@ fn a_run_is_a_tree_of_spans_with_its_ids_on_each() {
 }
 
 #[test]
+fn heartbeats_share_lines_and_none_is_lost() {
+    let bridge = bridge([]);
+    let run = TestRun::open(&bridge, "t");
+    let beat = || run.signals.span(span::HEARTBEAT).start().end();
+    let written = || {
+        assert!(run.signals.flush_files(TIMEOUT));
+        (run.lines("otel_traces.json").len(), run.spans().len())
+    };
+    (0..12).for_each(|_| beat());
+    let first = run.lines("otel_traces.json").len();
+    (0..11).for_each(|_| beat());
+    assert_eq!(written(), (2, 23), "{first} lines before");
+    // What ends beside them takes them along.
+    beat();
+    run.signals.span(span::PLAN).start().end();
+    beat();
+    assert!(
+        !SignalFiles::in_folder(run.folder.path()).open_spans().metadata().is_ok_and(|open| open.len() > 0)
+    );
+    let ledgers = run.finish();
+    assert_eq!(run.spans().len(), 26);
+    assert_eq!(ledgers.traces.bundle, Ledger { produced: 26, exported: 26, ..Ledger::default() });
+    beat();
+    assert_eq!(run.signals.ledgers().traces.bundle.dropped, 1, "it came too late");
+}
+
+#[test]
 fn a_failure_shows_on_its_span_and_in_the_metrics() {
     let bridge = bridge([]);
     let run = TestRun::open(&bridge, "t");

@@ -1,0 +1,40 @@
+//! What a program wants to say of its run where its own code does not come to it.
+
+use std::{
+    sync::{Mutex, PoisonError, mpsc},
+    thread,
+    time::Duration,
+};
+
+use crate::FinishReport;
+
+pub(crate) type LastWords = Box<dyn FnOnce(&FinishReport) + Send>;
+
+/// How long a process that is about to end waits for what the program says of it.
+const LIMIT: Duration = Duration::from_secs(2);
+
+/// Last words that are said once, by whoever comes first. Who comes later waits until they are said.
+pub(crate) struct LastWordsOnce(Mutex<Option<LastWords>>);
+
+impl LastWordsOnce {
+    pub(crate) fn new(last_words: Option<LastWords>) -> Self {
+        Self(Mutex::new(last_words))
+    }
+
+    /// Says them, in bounded time: who reads the output may have stopped to.
+    pub(crate) fn say(&self, report: &FinishReport) {
+        let mut last_words = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(last_words) = last_words.take() else { return };
+        let (said, is_said) = mpsc::channel();
+        let report = report.clone();
+        let say = move || {
+            last_words(&report);
+            // Nobody may wait for it any longer.
+            let _ = said.send(());
+        };
+        if thread::Builder::new().name("daglight-last-words".into()).spawn(say).is_ok() {
+            // What is not said by then is not said.
+            let _ = is_said.recv_timeout(LIMIT);
+        }
+    }
+}
