@@ -16,7 +16,8 @@ use crate::{
 
 /// The version of `heartbeat.json`.
 ///
-/// - 1: process, beats, active tasks, resources, stalls.
+/// - 1: process, beats, active tasks, resources, stalls; later `last_seen_at`, which readers that do not know it pass
+///   over.
 pub const EVIDENCE_VERSION: u32 = 1;
 
 /// Bytes of a heartbeat file, 16 MiB: it holds what runs at one moment.
@@ -40,6 +41,9 @@ pub struct ProcessEvidence {
     pub started_at: DateTime<Utc>,
     /// The last beat, or the start before the first.
     pub last_beat_at: DateTime<Utc>,
+    /// When the process was last seen, between two beats too. `None` in files of older versions.
+    #[serde(default)]
+    pub last_seen_at: Option<DateTime<Utc>>,
     /// When the heartbeat was stopped in good order; `None` while it beats, and when the process was killed.
     pub stopped_at: Option<DateTime<Utc>>,
     /// Beats so far.
@@ -48,9 +52,9 @@ pub struct ProcessEvidence {
     pub interval_seconds: f64,
     /// The longest time between two beats; much more than the interval when the machine was overloaded or suspended.
     pub longest_gap_seconds: f64,
-    /// The stage at the last beat.
+    /// The stage when the process was last seen.
     pub stage: Option<String>,
-    /// What ran at the last beat.
+    /// What ran when the process was last seen.
     pub active_tasks: Vec<ActiveTask>,
     /// Bytes from and to storage.
     pub io: Option<IoCounters>,
@@ -121,6 +125,7 @@ impl ProcessEvidence {
             pid_namespace: space.pid_namespace,
             started_at: now,
             last_beat_at: now,
+            last_seen_at: Some(now),
             stopped_at: None,
             beats: 0,
             interval_seconds,
@@ -139,11 +144,29 @@ impl ProcessEvidence {
         let gap_seconds = (beat.at - self.last_beat_at).as_seconds_f64();
         self.longest_gap_seconds = self.longest_gap_seconds.max(gap_seconds);
         self.last_beat_at = beat.at;
+        self.last_seen_at = Some(beat.at);
         self.beats = beat.sequence;
         self.stage.clone_from(&beat.stage);
         self.active_tasks.clone_from(&beat.active_tasks);
         self.record_resources(beat.io, beat.cpu_seconds, beat.resident_bytes);
         self.stalls.record(beat.at, &beat.stalls)
+    }
+
+    /// Takes in what the process does between two beats.
+    pub(crate) fn record_sign(
+        &mut self,
+        now: DateTime<Utc>,
+        stage: Option<String>,
+        active_tasks: Vec<ActiveTask>,
+    ) {
+        self.last_seen_at = Some(now);
+        self.stage = stage;
+        self.active_tasks = active_tasks;
+    }
+
+    /// When the process was last seen.
+    pub fn seen_at(&self) -> DateTime<Utc> {
+        self.last_seen_at.map_or(self.last_beat_at, |seen| seen.max(self.last_beat_at))
     }
 
     /// The end in good order. Nothing runs any more, and the resources are those of the whole run.

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    io,
     panic::{AssertUnwindSafe, catch_unwind},
     path::PathBuf,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
@@ -21,6 +22,12 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The shortest interval, so that a wrong setting does not take a core.
 const MIN_INTERVAL: Duration = Duration::from_millis(10);
+
+/// Between two beats the evidence is kept up to date more often while the run is young, so that of a process that is
+/// killed early it is known how long it ran: after this part of its age,
+const SIGN_SHARE: u32 = 4;
+/// but not more often than this.
+const MIN_SIGN_PAUSE: Duration = Duration::from_millis(100);
 
 /// The longest interval: no run is that long.
 const MAX_INTERVAL: Duration = Duration::from_secs(365 * 24 * 60 * 60);
@@ -56,6 +63,7 @@ impl Default for HeartbeatConfig {
 #[derive(Debug)]
 pub struct Heartbeat {
     shared: Arc<Shared>,
+    problem: Option<io::Error>,
 }
 
 /// A task that runs until this is dropped.
@@ -74,8 +82,8 @@ pub struct StageGuard {
 
 impl Heartbeat {
     /// Starts the thread. `on_beat` is called on it with every beat; neither its panics nor those of `progress` leave
-    /// the thread. The evidence is written before this returns. Where no thread can be started, a warning says so and
-    /// nothing beats.
+    /// the thread. The evidence is written before this returns. Where no thread can be started, nothing beats, and
+    /// [`Heartbeat::problem`] says why.
     pub fn start(
         config: HeartbeatConfig,
         progress: Arc<dyn Progress>,
@@ -86,11 +94,14 @@ impl Heartbeat {
         // What goes wrong here goes wrong at the first beat, which tells.
         let _ = beating.write_evidence();
         let started = thread::Builder::new().name("daglight-beat".into()).spawn(move || beating.run());
-        if let Err(error) = started {
-            tracing::warn!(%error, "no heartbeat: its thread cannot be started");
-            shared.control().exited = true;
-        }
-        Self { shared }
+        let problem = started.err();
+        shared.control().exited = problem.is_some();
+        Self { shared, problem }
+    }
+
+    /// Why nothing beats: the system gave no thread. `None` where it beats.
+    pub fn problem(&self) -> Option<&io::Error> {
+        self.problem.as_ref()
     }
 
     /// Says that a task runs from now until the guard is dropped.
@@ -159,6 +170,12 @@ impl Shared {
 }
 
 impl Board {
+    /// The stage that is shown, and the tasks that run.
+    fn state(&self) -> (Option<String>, Vec<ActiveTask>) {
+        let stage = self.active(Kind::Stage).next_back().map(|stage| stage.name.clone());
+        (stage, self.active(Kind::Task).cloned().collect())
+    }
+
     fn active(&self, kind: Kind) -> impl DoubleEndedIterator<Item = &ActiveTask> {
         self.open.values().filter(move |(of, _)| *of == kind).map(|(_, task)| task)
     }
@@ -233,13 +250,30 @@ impl Beating {
     fn run(mut self) {
         let _exit = Exit(Arc::clone(&self.shared));
         let mut next = self.started + self.interval;
-        while !self.stopped_before(next) {
+        loop {
+            let now = Instant::now();
+            let sign = now + (now.duration_since(self.started) / SIGN_SHARE).max(MIN_SIGN_PAUSE);
+            if self.stopped_before(sign.min(next)) {
+                break;
+            }
+            if sign < next {
+                self.sign_of_life();
+                continue;
+            }
             self.beat();
             // Beats that were missed are not made up for.
             next = (next + self.interval).max(Instant::now());
         }
         self.evidence.record_stop(Utc::now());
         // Nobody listens any more, and a run that ends well needs no evidence.
+        let _ = self.write_evidence();
+    }
+
+    /// Says between two beats that the process lives, and what it does.
+    fn sign_of_life(&mut self) {
+        let (stage, active_tasks) = self.shared.board().state();
+        self.evidence.record_sign(Utc::now(), stage, active_tasks);
+        // What goes wrong here goes wrong at the next beat too, which tells.
         let _ = self.write_evidence();
     }
 
@@ -267,11 +301,7 @@ impl Beating {
             tracing::warn!("the progress of queries is unknown: asking for it panicked");
         }
         let stalls = self.stalls.observe(now, &sampled.unwrap_or_default());
-        let (stage, active_tasks) = {
-            let board = self.shared.board();
-            let stage = board.active(Kind::Stage).next_back().map(|stage| stage.name.clone());
-            (stage, board.active(Kind::Task).cloned().collect())
-        };
+        let (stage, active_tasks) = self.shared.board().state();
         Beat {
             sequence: self.sequence,
             at: now,
@@ -308,6 +338,8 @@ impl Drop for Exit {
 #[cfg(test)]
 mod tests {
     use std::sync::mpsc;
+
+    use chrono::TimeDelta;
 
     use super::*;
     use crate::{Liveness, NoProgress, OperatorProgress, QueryProgress};
@@ -423,6 +455,27 @@ mod tests {
         heartbeat.stop();
         let log = ProcessEvidence::read(&path).unwrap().stalls;
         assert_eq!((log.count, log.episodes[0].ended.is_some()), (1, true));
+    }
+
+    #[test]
+    fn a_process_that_is_killed_before_its_first_beat_leaves_what_it_did() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("heartbeat.json");
+        let config = HeartbeatConfig { evidence: Some(path.clone()), ..config(HOUR) };
+        let (heartbeat, beats) = started(config, NoProgress);
+        let _task = heartbeat.task_started("orders");
+        let begun = Instant::now();
+        let evidence = loop {
+            let evidence = ProcessEvidence::read(&path).unwrap();
+            if evidence.seen_at() > evidence.started_at + TimeDelta::milliseconds(300) {
+                break evidence;
+            }
+            assert!(begun.elapsed() < Duration::from_secs(60), "{evidence:?}");
+            thread::sleep(Duration::from_millis(10));
+        };
+        assert_eq!((evidence.beats, evidence.last_beat_at), (0, evidence.started_at));
+        assert_eq!(evidence.active_tasks[0].name, "orders");
+        assert_eq!(beats.try_recv(), Err(mpsc::TryRecvError::Empty));
     }
 
     #[test]

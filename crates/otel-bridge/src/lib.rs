@@ -15,6 +15,7 @@ mod door;
 mod environment;
 mod export_queues;
 mod exports;
+mod last_sign;
 mod layer;
 mod ledger;
 mod lines;
@@ -50,6 +51,7 @@ pub use daglight_semantic_conventions as names;
 
 pub use attach::{BridgeTracer, BridgeTracerProvider, ProgramProviders};
 pub use bridge::{Bridge, BridgeConfig};
+pub use last_sign::last_sign_of_life;
 pub use ledger::{Ledger, Signal, SignalLedger, SignalLedgers};
 pub use lines::{DamagedLines, ReadError};
 pub use metrics::RunMetrics;

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    io,
+    io, mem,
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
@@ -159,8 +159,10 @@ impl RunState {
 
     /// Queues the heartbeats that have gathered.
     fn write_beats(&self, beats: &mut Vec<RawSpan>) {
-        for beat in beats.drain(..) {
-            self.push_produced(Entry::Ended(Box::new(beat)), &self.origin.counts.traces.bundle, 1);
+        if !beats.is_empty() {
+            let beats = mem::take(beats);
+            let items = beats.len() as u64;
+            self.push_produced(Entry::Beats(beats), &self.origin.counts.traces.bundle, items);
         }
     }
 

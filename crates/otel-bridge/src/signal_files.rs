@@ -65,8 +65,13 @@ impl SignalFiles {
 pub(crate) enum Entry {
     Started(Box<RawSpan>),
     Ended(Box<RawSpan>),
+    /// Heartbeats, which no one follows while they are open.
+    Beats(Vec<RawSpan>),
     Log(LogItem),
-    Metrics { snapshot: Box<Exportable<MetricsData>>, points: u64 },
+    Metrics {
+        snapshot: Box<Exportable<MetricsData>>,
+        points: u64,
+    },
 }
 
 /// Writes the entries of one run. It lives on the run's writer thread.
@@ -135,6 +140,9 @@ impl SignalWriter {
                         self.open_spans.ended(id);
                     }
                     spans.push(self.door.span(*span, &self.origin));
+                }
+                Entry::Beats(beats) => {
+                    spans.extend(beats.into_iter().map(|beat| self.door.span(beat, &self.origin)));
                 }
                 Entry::Log(log) => logs.push(self.door.log(log, &self.origin)),
                 Entry::Metrics { snapshot, points } => {

@@ -22,12 +22,20 @@ use tracing_subscriber::{
 #[derive(Debug, Clone)]
 pub struct WithTraceIds<F> {
     inner: F,
+    are_shown: bool,
 }
 
 impl<F> WithTraceIds<F> {
     /// Wraps the format of the rest of the line.
     pub fn new(inner: F) -> Self {
-        Self { inner }
+        Self { inner, are_shown: true }
+    }
+
+    /// Whether the ids are shown at all. Default: they are.
+    #[must_use]
+    pub fn shown(mut self, are_shown: bool) -> Self {
+        self.are_shown = are_shown;
+        self
     }
 }
 
@@ -47,7 +55,7 @@ where
             let span = current.span().span_context().clone();
             span.is_valid().then_some(span)
         });
-        if let Some(span) = active {
+        if let Some(span) = active.filter(|_| self.are_shown) {
             write!(writer, "trace_id={} span_id={} ", span.trace_id(), span.span_id())?;
         }
         self.inner.format_event(context, writer, event)

@@ -1,11 +1,15 @@
 //! Closing a run whose process ended before the run did.
 
+use std::time::SystemTime;
+
 use chrono::{DateTime, Utc};
 use daglight_bundle_report::{Bundle, Manifest, NodeRecord, NodeStatus, ReadError, RunStatus, UpdateError};
 use daglight_capture_policy::in_one_line;
 use daglight_guarded_files::FileBelow;
 use daglight_heartbeat::{Liveness, ProcessEvidence as Beats};
-use daglight_otel_bridge::{KnownEnd, KnownNode, KnownRun, SignalFiles, complete_spans, names::Namespace};
+use daglight_otel_bridge::{
+    KnownEnd, KnownNode, KnownRun, SignalFiles, complete_spans, last_sign_of_life, names::Namespace,
+};
 use daglight_tracker_client::{NodeProgress, OutboxStatus, Outcome, ProcessEvidence, recorded_outbox};
 
 use crate::finish::milliseconds;
@@ -126,15 +130,19 @@ fn show_progress(node: &mut NodeRecord, progress: &NodeProgress) {
 /// holds on the outbox it writes.
 pub(crate) fn process_evidence(bundle: &Bundle, outbox: Option<&OutboxStatus>) -> ProcessEvidence {
     let beats = Beats::read(&bundle.heartbeat()).ok();
-    let last_beat = beats.as_ref().map(|beats| beats.last_beat_at);
+    let last_beat = beats.as_ref().map(Beats::seen_at);
     let last_event = outbox.and_then(|outbox| outbox.last_event);
-    let last_seen: Option<DateTime<Utc>> = last_beat.max(last_event);
+    // A process may be killed before it beats, or while a disk takes only some of its files.
+    let gone = || {
+        let last_signal = last_sign_of_life(&signal_files(bundle), SystemTime::now()).map(DateTime::from);
+        ProcessEvidence::Gone { last_seen: last_beat.max(last_event).max(last_signal) }
+    };
     match beats.map_or(Liveness::Unknown, |beats| beats.is_alive()) {
         Liveness::Alive => ProcessEvidence::Alive,
-        Liveness::Gone => ProcessEvidence::Gone { last_seen },
+        Liveness::Gone => gone(),
         Liveness::Unknown => match outbox.and_then(|outbox| outbox.writer_alive) {
             Some(true) => ProcessEvidence::Alive,
-            Some(false) => ProcessEvidence::Gone { last_seen },
+            Some(false) => gone(),
             None => ProcessEvidence::Unknown,
         },
     }

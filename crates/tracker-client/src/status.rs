@@ -13,6 +13,11 @@ use crate::{
     recorded::{LastLine, Recorded},
 };
 
+/// The tag that says why a run did not succeed.
+pub(crate) const ERROR_TAG: &str = "error";
+/// The same where the user has one of that name.
+pub(crate) const OWN_ERROR_TAG: &str = "daglight.error";
+
 /// What the outbox of a bundle holds, and how much of it is delivered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OutboxStatus {
@@ -36,6 +41,8 @@ pub struct OutboxStatus {
     pub ledger: Ledger,
     /// The run on the server it was delivered to.
     pub link: Option<RunLink>,
+    /// Whether the run has a tag of the user's own that says why it failed.
+    pub(crate) has_error_tag: bool,
     /// Whether the outbox ends with a piece of a line.
     pub(crate) unfinished: bool,
 }
@@ -106,6 +113,7 @@ pub fn outbox_status(tracker_dir: &Path) -> Result<OutboxStatus, StatusError> {
         writer_alive: writer_alive(&path),
         ledger: Ledger::default(),
         link: None,
+        has_error_tag: false,
         unfinished: false,
     };
     let last_line = if status.writer_alive == Some(false) { LastLine::IsOver } else { LastLine::MayGrow };
@@ -121,7 +129,8 @@ impl OutboxStatus {
     fn take<V>(&mut self, event: Event<V>) {
         match event {
             Event::Version(version) => self.dag_name = Some(version.dag_name),
-            Event::RunStarted { run_id, time, .. } => {
+            Event::RunStarted { run_id, tags, time, .. } => {
+                self.has_error_tag = tags.contains_key(ERROR_TAG);
                 (self.run_id, self.started) = (Some(run_id), Some(time));
                 self.last_event = Some(time);
             }

@@ -1,6 +1,7 @@
 //! Delivering later what a run left in its bundle.
 
 use std::{
+    collections::BTreeMap,
     path::{Path, PathBuf},
     thread,
     time::{Duration, Instant},
@@ -17,6 +18,7 @@ use crate::{
     delivery_lock::DeliveryLock,
     outbox, outbox_status,
     recorded::{LastLine, Recorded},
+    status::{ERROR_TAG, OWN_ERROR_TAG},
 };
 
 /// What is known of the process of a run.
@@ -133,12 +135,28 @@ fn close(
     };
     // Facts of ours: no policy hides them.
     let stack = Policy::of_profile(Profile::Dev).capture_stack(["process ended", &evidence]);
-    for node in status.open_nodes() {
+    let running: Vec<&str> = status.open_nodes().collect();
+    let cause = format!("process ended: {evidence}, {}", running_then(&running));
+    for node in running {
         let (node, attributes) = (node.to_owned(), vec![Attribute::error(stack.clone())]);
         outbox.append(&Event::TaskFinished { node, time, status: Outcome::Failure, attributes });
     }
+    // The page of a run shows its tags, and nothing else where no node has failed.
+    let tag = if status.has_error_tag { OWN_ERROR_TAG } else { ERROR_TAG };
+    outbox.append(&Event::TagsUpserted { tags: BTreeMap::from([(tag.to_owned(), cause)]), time });
     outbox.append(&Event::RunFinished { status: Outcome::Failure, time });
     Ok(())
+}
+
+/// The nodes that had begun and not ended.
+fn running_then(nodes: &[&str]) -> String {
+    const MAX_NAMED: usize = 5;
+    let named = nodes.iter().take(MAX_NAMED).copied().collect::<Vec<_>>().join(", ");
+    match nodes.len() {
+        0 => "while no node ran".to_owned(),
+        1..=MAX_NAMED => format!("while {named} ran"),
+        count => format!("while {named} and {} more ran", count - MAX_NAMED),
+    }
 }
 
 fn deliver(

@@ -111,7 +111,7 @@ fn a_run_whose_process_is_gone_is_closed() {
     let (outcome, requests) = sync(
         &recorded,
         ProcessEvidence::Gone { last_seen: Some(last_seen) },
-        script([until_run(), vec![(LOG, Empty), end()]]),
+        script([until_run(), vec![(LOG, Empty), end(), end()]]),
     );
     assert_eq!((outcome.closed, outcome.ledger.waiting), (true, 0));
     let task = &requests[4].body["task_updates"][0];
@@ -121,7 +121,12 @@ fn a_run_whose_process_is_gone_is_closed() {
         (&error["type"], &error["value"]["stack_trace"][0]),
         (&json!("error"), &json!("process ended"))
     );
-    let end = &requests[5].body;
+    let cause = requests[5].body["run_tags"]["error"].as_str().unwrap();
+    assert!(
+        cause.starts_with("process ended: last seen at 20") && cause.ends_with(", while orders ran"),
+        "{cause}"
+    );
+    let end = &requests[6].body;
     assert_eq!((&end["run_status"], &end["run_end_time"]), (&json!("FAILURE"), &json!(last_seen)));
     assert_eq!(outbox_status(&recorded.tracker_dir()).unwrap().outcome, Some(Outcome::Failure));
 }
