@@ -259,7 +259,7 @@ impl Parts<'_> {
             .or(spans.and_then(|(start, _)| moment(start)))
             .or(self.evidence.as_ref().map(|evidence| evidence.started_at));
         let last_span = spans.and_then(|(_, end)| moment(end));
-        let last_beat = self.evidence.as_ref().map(|evidence| evidence.last_beat_at);
+        let last_beat = self.evidence.as_ref().map(ProcessEvidence::seen_at);
         let ended_at = match status {
             ReportStatus::Running => Some(self.now),
             _ => self.manifest.as_ref().and_then(|manifest| manifest.ended_at).or(last_span.max(last_beat)),
@@ -412,6 +412,7 @@ mod tests {
             evidence["stopped_at"] = serde_json::Value::Null;
             evidence["started_at"] = fixture::start().to_rfc3339().into();
             evidence["last_beat_at"] = last_beat_at.to_rfc3339().into();
+            evidence["last_seen_at"] = last_beat_at.to_rfc3339().into();
             evidence["active_tasks"] = serde_json::json!([{"name": task, "since": fixture::start()}]);
             fs::write(self.bundle.heartbeat(), evidence.to_string()).unwrap();
             self
@@ -598,9 +599,109 @@ mod tests {
         assert_eq!(report.files[0].torn_bytes, 40);
         check_headline(
             &report,
-            &["The process ended before it could end the run, after 90 ms", "running then: totals"],
+            &[
+                "The process ended before it could end the run, and was last seen after 90 ms",
+                "running then: totals",
+            ],
         );
         assert!(!report.delivery.is_final && report.delivery.sync_command.is_some());
+    }
+
+    #[test]
+    fn attempts_and_recoveries_are_on_every_page() {
+        let run = Run::new().manifest(|manifest| {
+            let node = &mut manifest.nodes[0];
+            node.attempts = 3;
+            node.earlier_attempts = vec![crate::AttemptRecord {
+                attempt: 2,
+                status: NodeStatus::Failure,
+                started_at: None,
+                duration_ms: Some(12.0),
+                error: Some("connection <reset>".into()),
+            }];
+            manifest.nodes[1].status = NodeStatus::Failure;
+            manifest.nodes[1].recovered = true;
+        });
+        let report = run.report();
+        let (markdown, html) = (report.to_markdown(), report.to_html());
+        for part in
+            ["ok (attempt 3)", "attempt 2 failed after 12 ms: connection <reset>", "**failed** (recovered)"]
+        {
+            assert!(markdown.contains(part), "no {part:?} in {markdown}");
+        }
+        let title = "title=\"attempt 2 failed after 12 ms: connection &lt;reset&gt;\">attempt 3</span>";
+        for part in [title, ">recovered</span>"] {
+            assert!(html.contains(part), "no {part:?} in {html}");
+        }
+        let quiet = Run::new().manifest(|_| {}).report();
+        assert!(!quiet.to_markdown().contains("attempt") && !quiet.to_html().contains(">attempt"));
+    }
+
+    #[track_caller]
+    fn check_waiting(nodes: &[(u64, u64)], end_ms: u64, setup: Option<(u64, u64)>, expected: Option<&str>) {
+        let run = Run::new().manifest(|manifest| {
+            manifest.nodes.clear();
+            manifest.ended_at = Some(fixture::start() + TimeDelta::milliseconds(end_ms as i64));
+        });
+        let name = |index: usize| format!("n{index:03}");
+        let of_node = |(index, (start, end)): (usize, &(u64, u64))| {
+            SpanLine::new("hamilton.node", *start, *end)
+                .id(&format!("{index:016x}"))
+                .text("node", &name(index))
+                .line()
+        };
+        let setup = setup
+            .map(|(start, end)| SpanLine::new("hamilton.stage", start, end).text("stage", "setup").line());
+        let lines: String = nodes.iter().enumerate().map(of_node).chain(setup).collect();
+        fs::write(run.bundle.traces(), lines).unwrap();
+        let headline = run.report().headline;
+        let said: Vec<&str> = headline
+            .iter()
+            .map(|finding| finding.text.as_str())
+            .filter(|text| text.starts_with("Idle") || text.starts_with("Setup"))
+            .collect();
+        assert_eq!(said.len(), usize::from(expected.is_some()), "{said:?}");
+        assert!(expected.is_none_or(|expected| said[0].contains(expected)), "{said:?}");
+    }
+
+    #[test]
+    fn only_gaps_that_are_long_add_up_to_idle_time() {
+        let nodes =
+            |gap: u64| (0..30).map(|index| (index * (50 + gap), index * (50 + gap) + 50)).collect::<Vec<_>>();
+        check_waiting(&nodes(90), 30 * 140, None, None);
+        check_waiting(&nodes(150), 30 * 200, None, Some("no node ran for 75 % of the run"));
+    }
+
+    #[test]
+    fn a_long_setup_is_a_finding() {
+        check_waiting(&[(0, 1_000)], 2_000, Some((1_000, 2_000)), Some("took 1.00 s (50 % of the run)"));
+        check_waiting(&[(0, 1_000)], 1_400, Some((1_000, 1_400)), None);
+        check_waiting(&[(0, 9_400)], 10_000, Some((9_400, 10_000)), None);
+    }
+
+    #[test]
+    fn no_node_takes_more_than_the_run() {
+        let run = Run::new().manifest(|manifest| {
+            manifest.ended_at = Some(fixture::start() + TimeDelta::milliseconds(1));
+            manifest.nodes[0].duration_ms = Some(4_000.0);
+        });
+        let headline = run.report().headline;
+        let slowest = headline.iter().find(|finding| finding.text.starts_with("Slowest")).unwrap();
+        assert!(!slowest.text.contains("of the run"), "{}", slowest.text);
+    }
+
+    #[test]
+    fn a_stall_is_said_once() {
+        let run = Run::new().killed_while("totals").manifest(|_| {});
+        let text = "no progress for 30 s: node totals, operator SortExec";
+        fs::write(run.bundle.logs(), fixture::log_line(13, text)).unwrap();
+        let report = run.report();
+        assert!(
+            !report.headline.iter().any(|finding| finding.text.contains("warning")),
+            "{:#?}",
+            report.headline
+        );
+        assert!(report.problems.iter().any(|problem| problem.message == text), "it stays in the list");
     }
 
     #[test]

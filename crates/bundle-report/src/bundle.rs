@@ -10,7 +10,8 @@ use daglight_run_identity::RunId;
 use crate::layout::{self, MANIFEST, PLANS, TRACKER, claimed_run, is_bundle, is_known};
 
 /// The folder below the output directory that holds the bundles.
-pub(crate) const RUN_BUNDLE: &str = "run_bundle";
+/// The folder in an output directory that holds the bundles.
+pub const RUN_BUNDLE: &str = "run_bundle";
 /// How deep below a folder bundles are looked for.
 const MAX_DEPTH: usize = 8;
 /// Bytes of a node's name that go into a file name; most file systems take 255 in all.

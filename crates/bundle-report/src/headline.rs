@@ -9,6 +9,8 @@ use crate::{
     Severity, Tracking, display,
 };
 
+/// What the span of a node says that was ended later, because its process had died.
+const SPAN_OF_DEAD_PROCESS: &str = "the process ended";
 /// Nodes, errors and stalls that are named one by one.
 const MAX_NAMED: usize = 3;
 /// A pause of the heartbeat of this many intervals is worth a sentence,
@@ -17,6 +19,8 @@ const LONG_PAUSE_INTERVALS: f64 = 3.0;
 const LONG_PAUSE_SECONDS: f64 = 1.0;
 /// Time that could be saved, or in which nothing ran, is worth a sentence from this part of the run on,
 const WAITING_SHARE: f64 = 0.2;
+/// setup from this part on,
+const SETUP_SHARE: f64 = 0.1;
 /// where it is also this long.
 const WAITING_MS: f64 = 500.0;
 /// The slowest node is named where it took at least this long: below, its part of the run is chance.
@@ -54,9 +58,10 @@ fn status(report: &Report, findings: &mut Findings) {
         ReportStatus::Success => {
             (Level::Good, format!("Succeeded in {}", duration.as_deref().unwrap_or("an unknown time")))
         }
+        ReportStatus::Failure if has_died(report) => (Level::Bad, died(duration.as_deref())),
         ReportStatus::Failure => (Level::Bad, took("Failed")),
         ReportStatus::Interrupted => (Level::Bad, interrupted(report, duration.as_deref())),
-        ReportStatus::ProcessEnded => (Level::Bad, took("The process ended before it could end the run,")),
+        ReportStatus::ProcessEnded => (Level::Bad, died(duration.as_deref())),
         ReportStatus::Running => (Level::Note, took("Still running when this report was made,")),
         ReportStatus::Unknown => (Level::Warning, "Nothing in the bundle says how the run ended".to_owned()),
     };
@@ -98,17 +103,45 @@ fn status(report: &Report, findings: &mut Findings) {
     findings.add(level, text + ".");
     let was_killed = |heartbeat: &&HeartbeatReport| heartbeat.process == Some(ProcessState::Gone);
     if let Some(heartbeat) = report.heartbeat.as_ref().filter(was_killed) {
-        let active: Vec<&str> = heartbeat.active_tasks.iter().map(|task| task.name.as_str()).collect();
-        let doing = match active.join(", ") {
-            names if names.is_empty() => "no node was running then".to_owned(),
-            names => format!("running then: {names}"),
-        };
+        let seen_at = report.ended_at.map_or(heartbeat.last_beat_at, |end| end.max(heartbeat.last_beat_at));
         let text = format!(
-            "Process {} was last seen at {}; {doing}.",
+            "Process {} was last seen at {}; {}.",
             heartbeat.pid,
-            display::time(heartbeat.last_beat_at)
+            display::time(seen_at),
+            running_at_the_end(report, heartbeat)
         );
         findings.add(Level::Bad, text);
+    }
+}
+
+/// Whether the run was closed later, because its process had died.
+fn has_died(report: &Report) -> bool {
+    let process = report.heartbeat.as_ref().and_then(|heartbeat| heartbeat.process);
+    report.error.as_deref().is_some_and(|error| error.starts_with("process ended"))
+        && process != Some(ProcessState::Alive)
+}
+
+/// How long it ran is not known, only when something was last heard of it.
+fn died(seen_for: Option<&str>) -> String {
+    let ended = "The process ended before it could end the run";
+    seen_for
+        .map_or_else(|| ended.to_owned(), |seen_for| format!("{ended}, and was last seen after {seen_for}"))
+}
+
+/// What a process did that was killed: nodes that had begun and not ended, by its heartbeat and by everything else.
+fn running_at_the_end(report: &Report, heartbeat: &HeartbeatReport) -> String {
+    let was_open = |node: &&NodeReport| {
+        node.status == NodeStatus::Unfinished || node.error.as_deref() == Some(SPAN_OF_DEAD_PROCESS)
+    };
+    let open = report.nodes.iter().filter(was_open).map(|node| node.name.as_str());
+    let names: BTreeSet<&str> =
+        heartbeat.active_tasks.iter().map(|task| task.name.as_str()).chain(open).collect();
+    let named: Vec<&str> = names.iter().take(MAX_NAMED).copied().collect();
+    match (names.len().saturating_sub(MAX_NAMED), &heartbeat.stage) {
+        (0, Some(stage)) if names.is_empty() => format!("no node was running then, stage {stage} was"),
+        (0, None) if names.is_empty() => "no node was running then".to_owned(),
+        (0, _) => format!("running then: {}", named.join(", ")),
+        (more, _) => format!("running then: {} and {more} more", named.join(", ")),
     }
 }
 
@@ -136,7 +169,7 @@ fn failures(report: &Report, findings: &mut Findings) {
     if failed.len() > MAX_NAMED {
         findings.add(Level::Bad, format!("{} more nodes failed.", failed.len() - MAX_NAMED));
     }
-    if failed.is_empty() && report.status == ReportStatus::Failure {
+    if failed.is_empty() && report.status == ReportStatus::Failure && !has_died(report) {
         let of_span = report.problems.iter().find(|problem| problem.severity == Severity::Error);
         if let Some(error) = report.error.as_deref().or(of_span.map(|problem| problem.message.as_str())) {
             findings.add(Level::Bad, format!("The run failed: {}", one_line(error)));
@@ -248,7 +281,8 @@ fn slowest(report: &Report, findings: &mut Findings) {
         .max_by(|(_, a), (_, b)| a.total_cmp(b));
     if let Some((node, duration_ms)) = slowest {
         let mut text = format!("Slowest: {} took {}", node.name, display::duration(duration_ms));
-        if let Some(run_ms) = report.duration_ms.filter(|run_ms| *run_ms > 0.0) {
+        // A node whose end was recorded later than that of the run has no share of it.
+        if let Some(run_ms) = report.duration_ms.filter(|run_ms| *run_ms > 0.0 && duration_ms <= *run_ms) {
             text.push_str(&format!(" ({} of the run)", display::percent(duration_ms / run_ms)));
         }
         let query = report.queries.iter().find(|query| query.node.as_ref() == Some(&node.name));
@@ -282,6 +316,16 @@ fn waiting_time(report: &Report, findings: &mut Findings) {
             ),
         );
     }
+    if timeline.setup_ms > SETUP_SHARE * run_ms && timeline.setup_ms >= WAITING_MS {
+        findings.add(
+            Level::Note,
+            format!(
+                "Setup: statements without a node took {} ({} of the run).",
+                display::duration(timeline.setup_ms),
+                display::percent((timeline.setup_ms / run_ms).min(1.0))
+            ),
+        );
+    }
     let could_save_ms = timeline.busy_ms - timeline.critical_path_ms;
     if timeline.parallelism < 1.05 && matters(could_save_ms) && timeline.critical_path.len() > 1 {
         findings.add(
@@ -298,7 +342,11 @@ fn waiting_time(report: &Report, findings: &mut Findings) {
 
 fn warnings(report: &Report, findings: &mut Findings) {
     // The finding on delivery says the same, with the path as it is now.
-    let is_said = |message: &str| report.delivery.sync_command.is_some() && message.contains("daglight sync");
+    let is_said = |message: &str| {
+        let of_delivery = report.delivery.sync_command.is_some() && message.contains("daglight sync");
+        // The findings on stalls say it in full.
+        of_delivery || (report.heartbeat.is_some() && message.starts_with("no progress for "))
+    };
     let warnings = || report.problems.iter().filter(|problem| problem.severity == Severity::Warning);
     let said: u64 = warnings().filter(|problem| is_said(&problem.message)).map(|problem| problem.count).sum();
     if let Some(first) = warnings().find(|problem| !is_said(&problem.message)) {

@@ -443,8 +443,14 @@ fn node_row(node: &NodeReport, axis: &Axis) -> (&'static str, Vec<Cell>) {
         NodeStatus::NotRun => ("not-run", Cell::tag("muted", "not run")),
     };
     let critical = if node.on_critical_path { "<span class=\"critical\">◆</span>" } else { "" };
+    let earlier: Vec<String> = node.earlier_attempts_in_words().collect();
+    let attempts = node.attempts_in_words().map(|attempts| {
+        let (attempts, earlier) = (Escaped(&attempts).to_string(), earlier.join("\n"));
+        format!("<span class=\"tag muted\" title=\"{}\">{attempts}</span>", Escaped(&earlier))
+    });
+    let attempts = attempts.unwrap_or_default();
     let name = format!(
-        "<div class=\"node\">{critical}<span class=\"name\" title=\"{}\">{}</span><span class=\"kind\">{}</span>{tag}</div>",
+        "<div class=\"node\">{critical}<span class=\"name\" title=\"{}\">{}</span><span class=\"kind\">{}</span>{tag}{attempts}</div>",
         Escaped(&node.name),
         Escaped(&node.name),
         Escaped(node.kind.as_deref().unwrap_or_default()),

@@ -49,7 +49,7 @@ mod waterfall;
 
 pub use artifact::{ARTIFACTS_VERSION, Artifact, ArtifactCatalog, ArtifactColumn};
 pub use assemble::ReportError;
-pub use bundle::{Bundle, BundleError};
+pub use bundle::{Bundle, BundleError, RUN_BUNDLE};
 pub use display::duration as shown_duration;
 pub use layout::{DeleteError, Deleted};
 pub use ledger::{Delivery, Ledger, SignalLedger};

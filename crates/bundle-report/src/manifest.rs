@@ -1,8 +1,9 @@
 //! `manifest.json`: what a run was, how it ended, and what became of its records.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{collections::BTreeMap, io, path::PathBuf};
 
 use chrono::{DateTime, Utc};
+use daglight_guarded_files::FileBelow;
 use daglight_run_identity::RunId;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -293,7 +294,39 @@ impl Manifest {
         if let Ok(there) = Self::read(bundle) {
             merge(&mut self, there);
         }
-        self.write_locked(bundle)
+        match self.write_locked(bundle) {
+            Err(WriteError::Io { path, source }) if is_out_of_space(&source) => {
+                self.write_in_place(bundle).map_err(|_| WriteError::Io { path, source })
+            }
+            written => written,
+        }
+    }
+
+    /// Where a disk has no space for another file: writes over the manifest that is there, within its size, what of this
+    /// one fits in, which is at least how the run and its nodes ended. A process that is killed at that moment leaves a
+    /// damaged manifest, and otherwise it would leave one that says that the run goes on.
+    fn write_in_place(&self, bundle: &Bundle) -> io::Result<()> {
+        let file = FileBelow::at(&bundle.manifest());
+        let room = file.open()?.metadata()?.len();
+        let mut short = self.clone();
+        let drops: [fn(&mut Self); 4] = [
+            |_| {},
+            |manifest| manifest.files.clear(),
+            |manifest| manifest.policy = Value::Null,
+            |manifest| {
+                manifest.warnings.truncate(1);
+                manifest.delivery.signals.clear();
+            },
+        ];
+        for drop in drops {
+            drop(&mut short);
+            let mut text = serde_json::to_vec(&short)?;
+            if text.len() as u64 <= room {
+                text.resize(usize::try_from(room).unwrap_or(text.len()), b' ');
+                return file.overwrite(&text);
+            }
+        }
+        Err(io::ErrorKind::StorageFull.into())
     }
 
     /// Reads the manifest of a bundle, changes it and replaces it. Nobody else changes it meanwhile.
@@ -319,6 +352,11 @@ impl Manifest {
     pub fn json_schema() -> Value {
         schemars::schema_for!(Self).to_value()
     }
+}
+
+fn is_out_of_space(error: &io::Error) -> bool {
+    use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+    matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge)
 }
 
 impl FileEntry {

@@ -90,7 +90,8 @@ impl Page {
             vec![
                 format!("{}{}", code(&node.name), if node.on_critical_path { " ◆" } else { "" }),
                 node.kind.as_deref().map(code).unwrap_or_default(),
-                status.to_owned(),
+                node.attempts_in_words()
+                    .map_or_else(|| status.to_owned(), |more| format!("{status} ({more})")),
                 node.start_ms.map(|ms| format!("+{}", display::duration(ms))).unwrap_or_default(),
                 node.duration_ms.map(display::duration).unwrap_or_default(),
                 node.rows_in.map(display::count).unwrap_or_default(),
@@ -108,6 +109,11 @@ impl Page {
         }
         for node in report.nodes.iter().filter(|node| node.queries_summed > 0).take(20) {
             self.line(format_args!("\n{}: {}", code(&node.name), node.queries_in_words()));
+        }
+        for node in report.nodes.iter().filter(|node| !node.earlier_attempts.is_empty()).take(20) {
+            self.line(format_args!("\n{} ran more than once:\n", code(&node.name)));
+            let attempts: Vec<String> = node.earlier_attempts_in_words().collect();
+            self.block(&attempts.join("\n"));
         }
         for node in report.nodes.iter().filter(|node| node.error.is_some()).take(20) {
             let ended = if node.status == NodeStatus::Interrupted { "was interrupted" } else { "failed" };

@@ -100,6 +100,9 @@ fn of_record(record: &NodeRecord, seen: SeenNode, since_start: &dyn Fn(u64) -> f
         queries: 0,
         queries_summed: record.queries_summed,
         error: record.error.clone().or(seen.error),
+        attempts: record.attempts,
+        earlier_attempts: record.earlier_attempts.clone(),
+        recovered: record.recovered,
         on_critical_path: false,
     }
 }

@@ -5,7 +5,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{Artifact, FileReading, Identity, Links, NodeStatus, OwnTime, SignalLedger, Tracking, display};
+use crate::{
+    Artifact, AttemptRecord, FileReading, Identity, Links, NodeStatus, OwnTime, SignalLedger, Tracking,
+    display,
+};
 
 /// The version of `run_diagnostics_report.json`.
 ///
@@ -13,6 +16,7 @@ use crate::{Artifact, FileReading, Identity, Links, NodeStatus, OwnTime, SignalL
 /// - 2: `own_time`, `timeline.long_idle_ms`, the totals of tables, `nodes[].queries_summed`, and of operators `table`,
 ///   `partitions` and `per_partition_ms`. `totals.rows_written` and `bytes_written` are of files only. `interrupted` is a run
 ///   that was told to end, also as the status of a node and in the totals; a run whose process is gone is `process_ended`.
+///   Later `nodes[].attempts`, `earlier_attempts` and `recovered`, which readers that do not know them pass over.
 pub const REPORT_VERSION: u32 = 2;
 
 /// What a run did, what was slow, what failed, and what has not been delivered.
@@ -187,6 +191,15 @@ pub struct NodeReport {
     pub queries_summed: u64,
     /// Why it failed.
     pub error: Option<String>,
+    /// How often it ran; 0 when it did not, and in runs of older versions.
+    #[serde(default)]
+    pub attempts: u64,
+    /// The attempts before the last.
+    #[serde(default)]
+    pub earlier_attempts: Vec<AttemptRecord>,
+    /// Whether the program has dealt with its failure, which so is not one of the run.
+    #[serde(default)]
+    pub recovered: bool,
     /// Whether the longest chain of dependencies goes through it.
     pub on_critical_path: bool,
 }
@@ -448,6 +461,36 @@ pub struct UnreadableFile {
 }
 
 impl NodeReport {
+    /// What is to be said of it besides its status: how often it ran, and that its failure was dealt with.
+    pub(crate) fn attempts_in_words(&self) -> Option<String> {
+        let attempts = (self.attempts > 1).then(|| format!("attempt {}", display::count(self.attempts)));
+        let recovered = self.recovered.then(|| "recovered".to_owned());
+        let words: Vec<String> = attempts.into_iter().chain(recovered).collect();
+        (!words.is_empty()).then(|| words.join(", "))
+    }
+
+    /// How its earlier attempts ended, a line each; the last ones.
+    pub(crate) fn earlier_attempts_in_words(&self) -> impl Iterator<Item = String> {
+        const MAX_SHOWN: usize = 5;
+        let skipped = self.earlier_attempts.len().saturating_sub(MAX_SHOWN);
+        self.earlier_attempts.iter().skip(skipped).map(|attempt| {
+            let ended = match attempt.status {
+                NodeStatus::Success => "succeeded",
+                NodeStatus::Failure => "failed",
+                NodeStatus::Interrupted => "was interrupted",
+                NodeStatus::Unfinished | NodeStatus::NotRun => "did not end",
+            };
+            let after = attempt.duration_ms.map(|ms| format!(" after {}", display::duration(ms)));
+            let error = attempt.error.as_ref().map(|error| format!(": {error}"));
+            format!(
+                "attempt {} {ended}{}{}",
+                attempt.attempt,
+                after.unwrap_or_default(),
+                error.unwrap_or_default()
+            )
+        })
+    }
+
     /// How many queries it executed, and of how many there is no plan.
     pub(crate) fn queries_in_words(&self) -> String {
         format!(

@@ -153,6 +153,9 @@ mod tests {
             queries: 0,
             queries_summed: 0,
             error: None,
+            attempts: 1,
+            earlier_attempts: Vec::new(),
+            recovered: false,
             on_critical_path: false,
         }
     }

@@ -100,6 +100,16 @@ impl FileBelow {
         walk::append(&self.folder, &self.below)
     }
 
+    /// Writes over the beginning of a file that is there, and leaves the rest: the way that needs no more space. A reader
+    /// may see a part of it. It is not synchronised with the disk.
+    ///
+    /// # Errors
+    /// When the file is not there, cannot be written, is not a regular file, or has a second name somewhere else
+    /// ([`Unfit`]).
+    pub fn overwrite(&self, content: &[u8]) -> io::Result<()> {
+        walk::existing(&self.folder, &self.below)?.write_all(content)
+    }
+
     /// Writes beside and renames: a reader sees the old file or the new one, never a part, also when the process is
     /// killed. It is not synchronised with the disk.
     ///

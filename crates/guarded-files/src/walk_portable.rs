@@ -27,6 +27,12 @@ pub(crate) fn append(root: &Path, below: &Path) -> io::Result<File> {
     options.open(path)
 }
 
+pub(crate) fn existing(root: &Path, below: &Path) -> io::Result<File> {
+    let path = checked(root, below)?;
+    check_regular(fs::symlink_metadata(&path)?.file_type())?;
+    File::options().write(true).open(path)
+}
+
 pub(crate) fn replace(
     root: &Path,
     below: &Path,

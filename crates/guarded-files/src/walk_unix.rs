@@ -42,8 +42,18 @@ pub(crate) fn append(root: &Path, below: &Path) -> io::Result<File> {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
         created => return created,
     }
+    only_one(&place, OFlags::RDWR | OFlags::APPEND)
+}
+
+/// Opens a regular file that is there for writing from its start.
+pub(crate) fn existing(root: &Path, below: &Path) -> io::Result<File> {
+    only_one(&Place::of(root, below)?, OFlags::WRONLY)
+}
+
+/// Opens a regular file that has no second name.
+fn only_one(place: &Place, flags: OFlags) -> io::Result<File> {
     place.check_kind()?;
-    let file = regular(place.open(OFlags::RDWR | OFlags::APPEND)?)?;
+    let file = regular(place.open(flags)?)?;
     if file.metadata()?.nlink() > 1 {
         return Err(Unfit::SeveralNames.into());
     }
