@@ -161,8 +161,7 @@ impl Ended {
         let [run] = &runs[..] else { panic!("{} runs", runs.len()) };
         assert_eq!(run["run_status"], self.status, "{run:#}");
         assert!(run["run_end_time"].is_string(), "{run:#}");
-        // Of a run that is closed later, its nodes say why.
-        if self.status == "FAILURE" && self.reason != "process ended" {
+        if self.status == "FAILURE" {
             assert!(run["tags"]["error"].to_string().to_lowercase().contains(self.reason), "{run:#}");
         }
         let run = hamilton.run(&run["id"]);
@@ -470,6 +469,36 @@ fn a_kill_while_the_run_finishes() {
     sync(&checkout, &project);
     let ended = Ended { status: "SUCCESS", recorded: "success", reason: "", risk: Some(("SUCCESS", "")) };
     ended.check(&hamilton, &project, &checkout);
+}
+
+/// How long a run took that was killed is known before its heartbeat has beaten, and which node ran.
+#[test]
+fn a_kill_before_the_first_heartbeat_leaves_how_long_the_run_took() {
+    for tracked in ["true", "false"] {
+        let checkout = Checkout::new();
+        let pipeline = checkout.pipeline("spinning.sql", SPINNING);
+        let running = Daglight::run(&checkout, &pipeline)
+            .env("TOKIO_WORKER_THREADS", "1")
+            .env("HAMILTON_TRACKER_ENABLED", tracked)
+            .start();
+        wait_for(&running, &checkout, "heartbeat.json", r#""name": "risk""#);
+        std::thread::sleep(Duration::from_millis(1_000));
+        running.signal("KILL");
+        running.finish();
+        let bundle = bundle(&checkout).expect("a bundle");
+        let report = Daglight::new(&checkout, ["report".as_ref(), bundle.as_os_str(), "--json".as_ref()]);
+        let report = report.finish().report(0);
+        assert_eq!(report["heartbeat"]["beats"], 0, "{report:#}");
+        assert!(report["duration_ms"].as_f64().is_some_and(|ms| ms > 800.0), "{report:#}");
+        let headline = report["headline"].as_array().expect("a list").iter();
+        let headline: Vec<&str> = headline.filter_map(|finding| finding["text"].as_str()).collect();
+        assert!(headline[0].starts_with("The process ended before it could end the run"), "{headline:#?}");
+        assert!(headline[1].contains("running then: risk."), "{headline:#?}");
+        let share = headline
+            .iter()
+            .find_map(|text| text.split_once(" % of the run")?.0.rsplit_once('(')?.1.parse().ok());
+        assert!(share.is_none_or(|share: f64| share <= 100.0), "{headline:#?}");
+    }
 }
 
 /// A span gets into its file a moment after its start, and the process may be killed before.

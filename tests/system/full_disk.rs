@@ -122,3 +122,48 @@ fn a_full_disk_is_one_warning() {
     assert!(finished.stderr.contains("No space left"), "{}", finished.stderr);
     assert_eq!(manifest(&checkout)["status"], "success");
 }
+
+/// Not even the last manifest finds space beside the first: it is written over that.
+#[test]
+fn a_run_on_a_disk_that_is_too_small_for_its_last_manifest_succeeds_all_the_same() {
+    for size in ["12k", "16k", "20k", "24k", "32k", "48k"] {
+        let checkout = Checkout::new();
+        let sql = "-- node: orders\nCREATE TABLE orders AS SELECT 1 AS id;\n-- node: late\nCREATE TABLE late AS SELECT * FROM orders;\n";
+        let pipeline = checkout.pipeline("small.sql", sql);
+        let (disk, kept) = (checkout.path().join(DISK), checkout.path().join(KEPT));
+        let report = Daglight::run(&checkout, &pipeline).on_small_disk(&disk, size, &kept).finish().report(0);
+        assert_eq!(report["status"], "success");
+        let Some(run) = report["bundle"].as_str().and_then(|bundle| Path::new(bundle).file_name()) else {
+            continue;
+        };
+        let written = fs::read(checkout.path().join(KEPT).join("run_bundle").join(run).join("manifest.json"));
+        let Ok(written) = written else { continue };
+        let written: Value = serde_json::from_slice(&written).expect("JSON");
+        assert_eq!(written["status"], "success", "on {size}: {written:#}");
+        assert!(written["ended_at"].is_string(), "on {size}: {written:#}");
+    }
+}
+
+/// The same with a limit on the size of files that the last manifest is over.
+#[test]
+fn a_manifest_that_may_not_grow_says_how_the_run_ended() {
+    let checkout = Checkout::new();
+    let sql: String =
+        (0..12).map(|node| format!("-- node: n{node}\nCREATE TABLE t{node} AS SELECT 1 AS id;\n")).collect();
+    let pipeline = checkout.pipeline("limited.sql", &sql);
+    let whole = Daglight::run(&checkout, &pipeline).finish().report(0);
+    let first = |report: &Value| {
+        let bundle = Path::new(report["bundle"].as_str().expect("a bundle")).to_owned();
+        let manifest = fs::read(checkout.path().join(bundle).join("manifest.json")).expect("a manifest");
+        (manifest.len(), serde_json::from_slice::<Value>(&manifest).expect("JSON"))
+    };
+    let blocks = u32::try_from(first(&whole).0 / 512).expect("a small number");
+    let mut was_short = false;
+    for blocks in blocks.saturating_sub(4)..=blocks {
+        let report = Daglight::run(&checkout, &pipeline).with_files_up_to(blocks).finish().report(0);
+        let (_, manifest) = first(&report);
+        assert_eq!(manifest["status"], "success", "with {blocks} blocks: {manifest:#}");
+        was_short |= manifest["files"].as_array().is_some_and(Vec::is_empty) || manifest["policy"].is_null();
+    }
+    assert!(was_short, "no limit was met");
+}

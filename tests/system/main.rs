@@ -9,6 +9,7 @@ mod demo;
 mod endings;
 mod failing;
 mod faults;
+mod few_resources;
 mod full_disk;
 mod inputs;
 mod json_errors;

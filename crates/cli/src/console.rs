@@ -6,7 +6,7 @@ use std::{
 };
 
 use daglight::{
-    LIFECYCLE_TARGET, NOTE_TARGET, Telemetry,
+    LIFECYCLE_TARGET, NOTE_TARGET, STALL_FIELDS, Telemetry,
     otel::WithTraceIds,
     policy::{Policy, SqlText, printable_message},
 };
@@ -40,16 +40,18 @@ pub(crate) fn install(telemetry: &Telemetry, progress: &MultiProgress) {
             || (*event.level() <= Level::WARN && event.target() != LIFECYCLE_TARGET)
     });
     let line = fmt::format().with_target(by_choice).with_ansi(io::stderr().is_terminal()).without_time();
-    let fields = debug_fn(|writer, field, value| {
+    let fields = debug_fn(move |writer, field, value| {
         let value = printable_message(&format!("{value:?}"), MESSAGE_COLUMNS);
         match field.name() {
             "message" => write!(writer, "{value}"),
             name if name.starts_with("log.") => Ok(()),
+            // The sentence says it.
+            name if name.starts_with(STALL_FIELDS) && !by_choice => Ok(()),
             name => write!(writer, "{}={value}", name.trim_start_matches("r#")),
         }
     });
     let console = fmt::layer()
-        .event_format(WithTraceIds::new(line))
+        .event_format(WithTraceIds::new(line).shown(by_choice))
         .fmt_fields(fields.delimited(" "))
         .with_writer(AboveProgress(progress.clone()))
         .with_ansi(io::stderr().is_terminal())

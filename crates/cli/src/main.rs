@@ -21,6 +21,7 @@ mod stack;
 mod status;
 mod summary;
 mod sync;
+mod threads;
 
 use std::{env, process::ExitCode, sync::Arc};
 

@@ -7,10 +7,22 @@ use std::{
     path::Path,
 };
 
-/// Makes sure that bundles can be written below a folder, which is made where it is not there.
+use daglight::bundle::RUN_BUNDLE;
+
+/// Makes sure that bundles can be written below a folder, which is made where it is not there. The bundles' own folder
+/// in it must be one, and no link to another place.
 pub(crate) fn make_writable(folder: &Path) -> io::Result<()> {
     fs::create_dir_all(folder)?;
-    try_to_write(folder)
+    let bundles = folder.join(RUN_BUNDLE);
+    match bundles.symlink_metadata() {
+        Ok(found) if found.is_dir() => try_to_write(&bundles),
+        // What is not a folder, or leads somewhere else, is never written to.
+        Ok(found) => {
+            let what = if found.is_symlink() { "a symbolic link" } else { "a file" };
+            Err(io::Error::other(format!("{} is {what}, expected a folder", bundles.display())))
+        }
+        Err(_) => try_to_write(folder),
+    }
 }
 
 /// Whether something can be written below a folder, or below the nearest one above it that is there.

@@ -25,8 +25,7 @@ use crate::{
     output_dir::make_writable,
     progress::{Progress, Show},
     say::{self, note, say},
-    stack::WORKER_STACK_BYTES,
-    summary,
+    summary, threads,
 };
 
 /// The name of a DAG whose script has none that could be used.
@@ -52,6 +51,7 @@ pub(crate) fn run(args: RunArgs) -> Result<ExitCode, Failure> {
             Failure::input(format!("cannot write to --output-dir {}: {error}", dir.display()))
         })?;
     }
+    let runtime = threads::runtime()?;
     let telemetry = Telemetry::of_resolved(resolved);
     let lines = MultiProgress::new();
     console::install(&telemetry, &lines);
@@ -60,11 +60,6 @@ pub(crate) fn run(args: RunArgs) -> Result<ExitCode, Failure> {
 
     let show = Show { nodes: !args.quiet, rows: !args.json };
     let progress = Arc::new(Progress::new(lines, pipeline.dag().nodes().len() as u64, show));
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .thread_stack_size(WORKER_STACK_BYTES)
-        .build()
-        .map_err(Failure::work)?;
     let session = telemetry.session(SessionStateBuilder::new_with_default_features().with_config(config));
     let options = RunOptions::new().tags(tags).inputs(pipeline.inputs());
     let run = telemetry.start_interruptible_run(pipeline.dag(), options, answer(&args, &progress));

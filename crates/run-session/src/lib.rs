@@ -17,6 +17,10 @@ pub const LIFECYCLE_TARGET: &str = "daglight::run";
 /// The `tracing` target of notes that belong on a console at level `INFO`, such as that a stall is over.
 pub const NOTE_TARGET: &str = "daglight::note";
 
+/// How the names of the fields begin that a warning of a stall has besides its sentence. A program whose console is for people
+/// may leave them out.
+pub const STALL_FIELDS: &str = "stall.";
+
 mod artifacts;
 mod attributes;
 mod beside_runtime;
@@ -56,6 +60,7 @@ mod signals;
 mod source_summary;
 mod spawned_tasks;
 mod stage;
+mod stalls;
 mod start;
 mod stop_now;
 mod sync;

@@ -48,19 +48,20 @@ macro_rules! warn_of {
     };
 }
 
-/// Logs that what a warning said is over, where the console shows it: see [`crate::NOTE_TARGET`].
-macro_rules! note_of {
-    ($message:literal $(, $key:ident = $field:expr)* $(,)?) => {
+/// Logs a sentence about a stall, with the same as fields.
+macro_rules! stall_event {
+    (target: $target:expr, $level:ident, $text:ident $(, stall.$key:ident = $field:expr)* $(,)?) => {
         tracing::event!(
-            target: $crate::NOTE_TARGET,
-            tracing::Level::INFO,
-            $($key = $crate::log::Field::as_value(&$field),)*
-            $message
+            target: $target,
+            tracing::Level::$level,
+            $(stall.$key = $crate::log::Field::as_value(&$field),)*
+            "{}",
+            $text.to_text()
         )
     };
 }
 
-pub(crate) use {log, note_of, warn_of};
+pub(crate) use {log, stall_event, warn_of};
 
 /// Logs a warning that has no fields.
 pub(crate) fn warn_that(warning: &Captured) {

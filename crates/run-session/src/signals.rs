@@ -167,11 +167,12 @@ pub(crate) fn starting() -> Starting {
 impl Starting {
     /// The run is there.
     pub(crate) fn started(self, run: &Arc<RunState>, answer: OnInterrupt) {
-        let came_before = {
-            let mut process = process();
-            process.set_answer(run, answer);
-            process.asked.first().copied()
-        };
+        let mut process = process();
+        let replaced = process.set_answer(run, answer);
+        let came_before = process.asked.first().copied();
+        drop(process);
+        // What the program gave may do anything when it is dropped.
+        drop(replaced);
         drop(self);
         if let Some(signal) = came_before {
             answer_beside(signal, vec![Arc::clone(run)]);

@@ -15,7 +15,7 @@ use chrono::Utc;
 use daglight_bundle_report::Bundle;
 use daglight_capture_policy::{Policy, in_one_line};
 use daglight_guarded_files::FileBelow;
-use daglight_heartbeat::{Beat, Heartbeat, HeartbeatConfig, Stall};
+use daglight_heartbeat::{Beat, Heartbeat, HeartbeatConfig};
 use daglight_otel_bridge::{
     RunScope, SignalFiles, StageSpan,
     names::{self, Key, key},
@@ -31,12 +31,13 @@ use crate::{
     finish::write_manifest,
     frames::Frames,
     live_progress::LiveProgress,
-    log::{Field, field, log, note_of, warn_of},
+    log::{field, log},
     open_statements::OpenStatements,
     own_time::OwnClock,
     query_owner::QueryOwners,
     run_state::{OpenQueries, RootSpan, RunState},
     run_tags::{policy_hash, run_tags, tell_replaced_tags},
+    stalls,
     trace_link::trace_url,
 };
 
@@ -111,7 +112,13 @@ pub(crate) fn start(telemetry: &Telemetry, dag: &Dag, options: RunOptions) -> Ar
     tell_replaced_tags(&state, &options.tags);
     no_bundle.into_iter().for_each(|warning| state.bundle_failed(warning));
     announce(&state, &options.inputs);
-    *state.heartbeat() = Some(beat(&state));
+    let heartbeat = beat(&state);
+    if let Some(error) = heartbeat.problem() {
+        state.warn(format!(
+            "no heartbeat, so stalls and a killed process are not seen: its thread cannot be started: {error}"
+        ));
+    }
+    *state.heartbeat() = Some(heartbeat);
     state
 }
 
@@ -165,7 +172,11 @@ fn keep_reserve(state: &RunState) {
     let Some(bundle) = &state.bundle else { return };
     let manifest_bytes = fs::metadata(bundle.manifest()).map_or(0, |manifest| manifest.len());
     let bytes = LEAST_BYTES + MANIFEST_GROWTH * usize::try_from(manifest_bytes).unwrap_or(0);
-    *state.reserve() = Reserve::take(FileBelow::at(&bundle.reserve()), bytes).ok();
+    // A smaller one is better than none.
+    let sizes =
+        std::iter::successors(Some(bytes), |bytes| Some(bytes / 2)).take_while(|bytes| *bytes >= 4096);
+    let taken = sizes.filter_map(|bytes| Reserve::take(FileBelow::at(&bundle.reserve()), bytes).ok()).next();
+    *state.reserve() = taken;
 }
 
 fn shown_code(text: &str, policy: &Policy) -> String {
@@ -204,45 +215,7 @@ fn emit(state: &RunState, beat: &Beat) {
         state.bundle_failed(error.clone());
     }
     let _guard = span.context().attach();
-    for stall in &beat.stall_changes.began {
-        let StallFields { query_id, node, operator } = StallFields::of(stall, &state.policy);
-        warn_of!(
-            "no progress",
-            query_id = query_id,
-            node = node,
-            operator = operator,
-            since = field(state.policy.capture(stall.since.to_rfc3339())),
-        );
-    }
-    for stall in &beat.stall_changes.ended {
-        let StallFields { query_id, node, operator } = StallFields::of(stall, &state.policy);
-        let stalled_seconds = (beat.at - stall.since).as_seconds_f64();
-        note_of!(
-            "no longer without progress",
-            query_id = query_id,
-            node = node,
-            operator = operator,
-            stalled_seconds = field(stalled_seconds),
-        );
-    }
+    stalls::announce(beat, &state.policy);
     span.end();
     state.signals.snapshot_metrics();
-}
-
-/// What the log says of a stall.
-struct StallFields {
-    query_id: Field,
-    node: Field,
-    operator: Field,
-}
-
-impl StallFields {
-    fn of(stall: &Stall, policy: &Policy) -> Self {
-        let shown = |text: Option<&str>| field(policy.capture(text.unwrap_or("-")));
-        Self {
-            query_id: shown(Some(&stall.query_id)),
-            node: shown(stall.node.as_deref()),
-            operator: shown(stall.operator.as_deref()),
-        }
-    }
 }

@@ -1,0 +1,116 @@
+//! How many threads a run can have, found out before it starts: a runtime that cannot start one of its threads panics,
+//! and one without a thread for blocking work waits for ever.
+
+use std::{io, num::NonZero, sync::mpsc, thread, time::Duration};
+
+use tokio::runtime::{Builder, Runtime};
+
+use crate::{failure::Failure, say::note};
+
+/// Stacks of the runtime's threads, the first that there is room for. They evaluate expressions as deep as those that
+/// were planned. The system gives memory to the part of a stack that is used, so a large one costs nothing, unless the
+/// address space is limited.
+const STACKS_BYTES: [usize; 4] = [256 << 20, 64 << 20, 16 << 20, 4 << 20];
+
+/// Threads of Daglight itself and of exporters, with the stack that threads have by default.
+const OWN_THREADS: usize = 16;
+const OWN_STACK_BYTES: usize = 2 << 20;
+
+/// Threads of the runtime for blocking work, such as reading files, that can be started at the least.
+const BLOCKING_THREADS: usize = 2;
+
+/// Address space for data that must be left beside all stacks.
+const LEAST_DATA_BYTES: usize = 256 << 20;
+
+/// One that has nothing to do stays, so that blocking work always finds one.
+const KEEP_ALIVE: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// The environment variable by which tokio takes another number of workers than there are processors.
+const WORKERS: &str = "TOKIO_WORKER_THREADS";
+
+/// The runtime of a pipeline, with as many workers as there are processors, or as the system lets it have.
+pub(crate) fn runtime() -> Result<Runtime, Failure> {
+    let wanted = wanted_workers();
+    let room = |workers: usize, stack_bytes| {
+        let stacks = [(workers + BLOCKING_THREADS, stack_bytes), (OWN_THREADS, OWN_STACK_BYTES)];
+        has_room_for(&stacks)
+    };
+    let as_wanted = STACKS_BYTES.into_iter().map(|stack_bytes| (wanted, stack_bytes));
+    let fewer = [wanted / 2, 1].into_iter().filter(|workers| (1..wanted).contains(workers));
+    let fewer = fewer.map(|workers| (workers, STACKS_BYTES[STACKS_BYTES.len() - 1]));
+    let mut error = io::Error::from(io::ErrorKind::WouldBlock);
+    for (workers, stack_bytes) in as_wanted.chain(fewer) {
+        match room(workers, stack_bytes) {
+            Ok(()) => {
+                if workers < wanted {
+                    note!(
+                        "warning: the system has room for {workers} of {wanted} worker threads: the run may be slower"
+                    );
+                }
+                return start(workers, stack_bytes).map_err(Failure::work);
+            }
+            Err(no_room) => error = no_room,
+        }
+    }
+    let least = 1 + BLOCKING_THREADS + OWN_THREADS;
+    Err(Failure::input(format!(
+        "cannot start the {least} threads that a run needs at the least: {error}; raise the limit on processes \
+         (ulimit -u) or on memory (ulimit -v)"
+    )))
+}
+
+fn start(workers: usize, stack_bytes: usize) -> io::Result<Runtime> {
+    let runtime = Builder::new_multi_thread()
+        .enable_all()
+        .worker_threads(workers)
+        .thread_stack_size(stack_bytes)
+        .thread_keep_alive(KEEP_ALIVE)
+        .build()?;
+    // The first thread for blocking work, while there is room for it.
+    drop(runtime.spawn_blocking(|| ()));
+    Ok(runtime)
+}
+
+fn wanted_workers() -> usize {
+    let chosen = std::env::var(WORKERS).ok().and_then(|workers| workers.parse::<NonZero<usize>>().ok());
+    chosen.or_else(|| thread::available_parallelism().ok()).map_or(1, NonZero::get)
+}
+
+/// Whether so many threads with stacks of so many bytes can be there at once, with address space left for data.
+fn has_room_for(stacks: &[(usize, usize)]) -> io::Result<()> {
+    let mut waiting = Vec::new();
+    let mut started = Ok(());
+    for (count, stack_bytes) in stacks {
+        for _ in 0..*count {
+            let (release, released) = mpsc::channel::<()>();
+            // It ends when the sender is dropped.
+            let wait = move || _ = released.recv();
+            match thread::Builder::new().name("daglight-room".into()).stack_size(*stack_bytes).spawn(wait) {
+                Ok(thread) => waiting.push((release, thread)),
+                Err(error) => started = Err(error),
+            }
+            if started.is_err() {
+                break;
+            }
+        }
+    }
+    let mut data: Vec<u8> = Vec::new();
+    let data = data.try_reserve_exact(LEAST_DATA_BYTES).map_err(|_| io::ErrorKind::OutOfMemory.into());
+    for (release, thread) in waiting {
+        drop(release);
+        // It only waits, and cannot panic.
+        let _ = thread.join();
+    }
+    started.and(data)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn there_is_room_for_some_threads_and_not_for_all_that_one_may_think_of() {
+        has_room_for(&[(2, 1 << 20), (1, 2 << 20)]).unwrap();
+        assert!(has_room_for(&[(1, 1 << 60)]).is_err());
+    }
+}
