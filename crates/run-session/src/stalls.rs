@@ -71,3 +71,26 @@ impl Fields {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use chrono::DateTime;
+
+    use super::*;
+
+    #[test]
+    fn a_stall_is_named_by_its_node_or_query_and_its_operator() {
+        let check = |node: Option<&str>, operator: Option<&str>, expected: &str| {
+            let stall = Stall {
+                query_id: "q7".to_owned(),
+                node: node.map(str::to_owned),
+                operator: operator.map(str::to_owned),
+                detail: None,
+                since: DateTime::UNIX_EPOCH,
+            };
+            assert_eq!(describe(&stall), expected);
+        };
+        check(Some("orders"), Some("SortExec"), "node orders, operator SortExec");
+        check(None, None, "query q7");
+    }
+}

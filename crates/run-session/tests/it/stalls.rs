@@ -1,7 +1,7 @@
 //! A query that makes no progress, and then goes on.
 
 use std::{
-    fmt, fs,
+    fmt,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -100,11 +100,7 @@ async fn a_source_that_does_not_answer_is_one_stall_with_an_end() {
         (&"orders".into(), &"StreamingTableExec".into()),
         "{stall}"
     );
-    // One stall is one sentence, and one finding.
-    let logs = fs::read_to_string(bundle.join("otel_logs.json")).unwrap();
-    assert_eq!(logs.matches("no progress for ").count(), 1, "{logs}");
-    assert!(logs.contains(": node orders, operator StreamingTableExec"), "{logs}");
-    assert_eq!(logs.matches("progress again after ").count(), 1, "{logs}");
+    // One stall is one finding.
     let report = json(bundle.join("run_diagnostics_report.json"));
     let findings = report["headline"].as_array().unwrap().iter();
     let findings = findings.filter(|finding| finding["text"].as_str().unwrap().contains("no progress"));
