@@ -4,19 +4,14 @@ use std::{collections::BTreeMap, io, path::Path, time::Duration};
 
 use daglight_capture_policy::{Redactor, Secret};
 use daglight_guarded_files::read_named;
+use daglight_http_transport::{ClientIdentity, MAX_CERTIFICATE_BYTES};
 use opentelemetry_sdk::{
     metrics::Temporality,
     trace::{Sampler, SpanLimits},
 };
 use reqwest::Url;
 
-use crate::{
-    Signal,
-    transport::{ClientIdentity, TlsFiles},
-};
-
-/// Bytes of a file of certificates or of a key, 16 MiB: the certificates of all authorities take less than one.
-const MAX_CERTIFICATE_BYTES: u64 = 16 << 20;
+use crate::{Signal, transport::TlsFiles};
 
 /// What the variables say. Where one has a wrong value, the default stands and there is a warning.
 #[derive(Debug)]
@@ -266,7 +261,7 @@ impl<'a> Reader<'a> {
         let (key, certificates) = (file("CLIENT_KEY", instead), file("CLIENT_CERTIFICATE", instead));
         let identity = match (key, certificates) {
             (Some(key), Some(certificates)) => {
-                key.zip(certificates).map(|(key, certificates)| ClientIdentity { certificates, key })
+                key.zip(certificates).map(|(key, certificates)| ClientIdentity::from_pem(certificates, key))
             }
             (None, None) => None,
             _ => {
@@ -550,7 +545,7 @@ mod tests {
         let certificate = ("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", other);
         let tls = check_tls([key, certificate], &[]);
         assert!(!format!("{tls:?}").contains("first"), "{tls:?}");
-        assert_eq!(tls.identity.unwrap().certificates, b"second");
+        assert_eq!(tls.identity.unwrap().certificates_pem(), b"second");
         let warning = "OTEL_EXPORTER_OTLP_CLIENT_KEY and OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE go together, and \
                        only one is set: no client certificate is shown";
         assert!(check_tls([key], &[warning]).identity.is_none());

@@ -11,6 +11,7 @@ use std::{
 };
 
 use daglight_capture_policy::Redactor;
+use daglight_http_transport::on_own_thread;
 use opentelemetry::metrics::MeterProvider;
 use opentelemetry_sdk::{Resource, metrics::SdkMeterProvider};
 
@@ -24,8 +25,8 @@ use crate::{
     metric_reader::{MetricPump, PendingFlush, SharedReader},
     origin::Origin,
     queue::deadline_in,
-    sender::{Patience, Sender, with_causes},
-    transport::{GrpcRuntime, on_own_thread},
+    sender::{RetryPolicy, Sender, with_causes},
+    transport::GrpcRuntime,
 };
 
 /// How often a request is sent that an endpoint cannot take at the moment, within the time for one request.
@@ -179,9 +180,9 @@ struct Setup<'a> {
 impl Setup<'_> {
     fn destinations(&mut self, signal: Signal, export: &SignalExport) -> Option<Destinations> {
         let otlp = export.otlp.as_ref().and_then(|target| {
-            let patience = Patience { attempts: ATTEMPTS, first_wait: FIRST_WAIT, longest: target.timeout };
-            let sender = on_own_thread(|| Sender::new(target, patience, &mut self.grpc));
-            sender.inspect_err(|error| self.warn(signal, error)).ok()
+            let policy = RetryPolicy { attempts: ATTEMPTS, first_wait: FIRST_WAIT, longest: target.timeout };
+            let sender = on_own_thread(|| Sender::new(target, policy, &mut self.grpc));
+            sender.map_err(Into::into).flatten().inspect_err(|error| self.warn(signal, error)).ok()
         });
         if otlp.is_some() {
             self.over_otlp.push(signal);

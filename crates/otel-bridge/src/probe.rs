@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, error::Error, sync::Arc, thread, time::Duration};
 
+use daglight_http_transport::shown_url;
 use opentelemetry_proto::tonic::collector::{
     logs::v1::ExportLogsServiceRequest, metrics::v1::ExportMetricsServiceRequest,
     trace::v1::ExportTraceServiceRequest,
@@ -11,13 +12,13 @@ use crate::{
     Signal,
     door::Exportable,
     environment::{Environment, OtlpTarget},
-    sender::{Patience, Sender, without_credentials},
+    sender::{RetryPolicy, Sender},
     transport::GrpcRuntime,
 };
 
 /// Somebody waits for the answer: one attempt says enough.
-const ONE_ATTEMPT: Patience =
-    Patience { attempts: 1, first_wait: Duration::ZERO, longest: Duration::from_secs(10) };
+const ONE_ATTEMPT: RetryPolicy =
+    RetryPolicy { attempts: 1, first_wait: Duration::ZERO, longest: Duration::from_secs(10) };
 
 /// What the variables of OpenTelemetry ask for, and whether it works.
 #[derive(Debug, Default)]
@@ -60,7 +61,7 @@ pub fn check_endpoints(variables: &BTreeMap<String, String>) -> OtlpCheck {
                 scope.spawn(move || EndpointCheck {
                     signal,
                     variable: variable(variables, signal),
-                    endpoint: without_credentials(&target.endpoint),
+                    endpoint: shown_url(&target.endpoint),
                     result: ask(signal, &target),
                 })
             })

@@ -12,13 +12,13 @@ use crate::{
     lines::for_each_line,
     messages::OtlpRequest,
     metric_changes::data_points,
-    sender::{Patience, Sender},
+    sender::{RetryPolicy, Sender},
     transport::GrpcRuntime,
 };
 
 /// There is nobody who waits for a replay but the one who started it.
-const PATIENCE: Patience =
-    Patience { attempts: 6, first_wait: Duration::from_millis(250), longest: Duration::from_secs(120) };
+const POLICY: RetryPolicy =
+    RetryPolicy { attempts: 6, first_wait: Duration::from_millis(250), longest: Duration::from_secs(120) };
 /// Reasons of rejections that are kept; a backend mostly has one.
 const MOST_REASONS: usize = 10;
 
@@ -138,7 +138,7 @@ impl Replay {
         grpc: &mut Option<Arc<GrpcRuntime>>,
     ) -> Result<Self, ReplayError> {
         let target = export.otlp.as_ref().ok_or(ReplayError::NoEndpoint { signal })?;
-        let sender = Sender::new(target, PATIENCE, grpc);
+        let sender = Sender::new(target, POLICY, grpc);
         sender.map(Self).map_err(|error| ReplayError::Connect { signal, source: error.into() })
     }
 

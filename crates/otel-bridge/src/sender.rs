@@ -2,20 +2,18 @@
 
 use std::{
     error::Error,
-    hash::{BuildHasher as _, RandomState},
-    io::{self, Read as _, Write as _},
     iter::successors,
     sync::Arc,
     thread,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use daglight_capture_policy::Redactor;
-use flate2::{Compression, write::GzEncoder};
+use daglight_http_transport::{Backoff, beginning_of_body, gzipped, retry_after, shown_url};
 use reqwest::{
     StatusCode,
     blocking::{Client, Response},
-    header::{CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER},
+    header::{CONTENT_ENCODING, CONTENT_TYPE},
 };
 use tonic::{
     Code, Status, client::Grpc, codec::CompressionEncoding, codegen::http::uri::PathAndQuery,
@@ -72,7 +70,7 @@ pub enum SendError {
 
 /// How often, and how long, a request is sent that the endpoint cannot take at the moment.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Patience {
+pub(crate) struct RetryPolicy {
     pub(crate) attempts: u32,
     /// How long to wait at most before the second attempt, where the endpoint does not say; each further wait is up to
     /// twice as long.
@@ -87,7 +85,7 @@ pub(crate) struct Sender {
     /// The endpoint without what may be a credential in it.
     shown_endpoint: String,
     wire: Wire,
-    patience: Patience,
+    policy: RetryPolicy,
 }
 
 enum Wire {
@@ -111,7 +109,7 @@ impl Sender {
     /// `grpc` holds the runtime that senders over gRPC share, as soon as there is one.
     pub(crate) fn new(
         target: &OtlpTarget,
-        patience: Patience,
+        policy: RetryPolicy,
         grpc: &mut Option<Arc<GrpcRuntime>>,
     ) -> Result<Self, TransportError> {
         let wire = match target.protocol {
@@ -127,19 +125,14 @@ impl Sender {
                 Wire::Http { client: http_client(target)? }
             }
         };
-        Ok(Self {
-            target: target.clone(),
-            shown_endpoint: without_credentials(&target.endpoint),
-            wire,
-            patience,
-        })
+        Ok(Self { target: target.clone(), shown_endpoint: shown_url(&target.endpoint), wire, policy })
     }
 
     /// Sends a request, and gives what the endpoint took nothing of. Sending twice what has arrived does no harm: spans
     /// and records have ids and times.
     pub(crate) fn send<R: OtlpRequest>(&self, request: &Exportable<R>) -> Result<Rejected, SendError> {
         let begun = Instant::now();
-        let mut wait = self.patience.first_wait;
+        let mut backoff = Backoff::new(self.policy.first_wait, self.policy.longest);
         let mut attempts = 0;
         loop {
             attempts += 1;
@@ -149,16 +142,14 @@ impl Sender {
             };
             let pause = match again {
                 None => return Err(error),
-                Some(Wait::AsUsual) => scattered(wait),
+                Some(Wait::AsUsual) => backoff.next_pause(None),
                 Some(Wait::Asked(pause)) => pause,
             };
-            if attempts >= self.patience.attempts
-                || begun.elapsed().saturating_add(pause) > self.patience.longest
+            if attempts >= self.policy.attempts || begun.elapsed().saturating_add(pause) > self.policy.longest
             {
                 return Err(error);
             }
             thread::sleep(pause);
-            wait *= 2;
         }
     }
 
@@ -238,7 +229,8 @@ impl Sender {
         }
         let content_type = answer.headers().get(CONTENT_TYPE).cloned();
         let content_type = content_type.as_ref().map(|kind| kind.to_str().unwrap_or("unreadable"));
-        rejected_in::<R>(&body_of(answer), content_type, json).map_err(|error| self.not_otlp(error))
+        rejected_in::<R>(&beginning_of_body(answer, MOST_ANSWER_BYTES), content_type, json)
+            .map_err(|error| self.not_otlp(error))
     }
 
     fn refused_by_http(&self, answer: Response) -> Failed {
@@ -249,10 +241,9 @@ impl Sender {
             StatusCode::GATEWAY_TIMEOUT,
         ];
         let status = answer.status();
-        let seconds = answer.headers().get(RETRY_AFTER).and_then(|wait| wait.to_str().ok()?.parse().ok());
-        let wait = seconds.map_or(Wait::AsUsual, |seconds| Wait::Asked(Duration::from_secs(seconds)));
+        let wait = retry_after(answer.headers(), SystemTime::now()).map_or(Wait::AsUsual, Wait::Asked);
         let is_text = answer.headers().get(CONTENT_TYPE).is_none_or(|kind| kind != "application/x-protobuf");
-        let body = body_of(answer);
+        let body = beginning_of_body(answer, MOST_ANSWER_BYTES);
         let said = if is_text {
             String::from_utf8_lossy(&body).into_owned()
         } else {
@@ -283,26 +274,9 @@ impl Sender {
     }
 }
 
-/// What an answer says. One that cannot be read says nothing: whether the request was taken is in its head.
-fn body_of(answer: Response) -> Vec<u8> {
-    let mut body = Vec::new();
-    let _ = answer.take(MOST_ANSWER_BYTES).read_to_end(&mut body);
-    body
-}
-
 /// The beginning of what an endpoint says, which may repeat what it was sent.
 fn shown(said: &str) -> String {
-    without_credentials(said.trim()).chars().take(SHOWN_ANSWER).collect()
-}
-
-pub(crate) fn without_credentials(text: &str) -> String {
-    Redactor::default().text(text)
-}
-
-/// From half the wait to all of it, so that processes that failed together do not come back together.
-fn scattered(wait: Duration) -> Duration {
-    let chance = RandomState::new().hash_one(wait) % 1_000;
-    wait / 2 + wait.mul_f64(chance as f64 / 2_000.0)
+    Redactor::default().text(said.trim()).chars().take(SHOWN_ANSWER).collect()
 }
 
 /// An error and its causes in one line. A cause that only repeats the error is left out.
@@ -312,10 +286,4 @@ pub(crate) fn with_causes(error: &dyn Error) -> String {
         repeated if line.ends_with(&repeated) => line,
         cause => format!("{line}: {cause}"),
     })
-}
-
-fn gzipped(body: &[u8]) -> io::Result<Vec<u8>> {
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
-    encoder.write_all(body)?;
-    encoder.finish()
 }

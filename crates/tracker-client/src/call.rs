@@ -3,20 +3,17 @@
 use std::{
     error::Error,
     io::{self, BufReader, Read as _},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
+use daglight_http_transport::{Backoff, BodyError, GzipOffer, beginning_of_body, retry_after, whole_body};
 use reqwest::{
     StatusCode,
     blocking::{RequestBuilder, Response},
-    header::RETRY_AFTER,
 };
 use serde::de::{DeserializeOwned, Error as _};
 
-use crate::{Connection, client::remedy, gzip::Gzip};
-
-/// The longest pause that a server can ask for.
-const MAX_RETRY_AFTER: Duration = Duration::from_secs(60);
+use crate::{Connection, client::remedy};
 
 const MAX_MESSAGE_CHARS: usize = 300;
 
@@ -29,6 +26,11 @@ const MAX_ANSWER_BYTES: u64 = 64 << 20;
 
 /// Bytes of an answer that is read while it arrives, 1 GiB: most of it is passed over.
 const MAX_STREAM_BYTES: u64 = 1 << 30;
+
+/// Pauses between attempts at a server that is away or busy.
+pub(crate) const fn new_backoff() -> Backoff {
+    Backoff::new(Duration::from_millis(100), Duration::from_secs(10))
+}
 
 /// Why a request did not do what it should.
 #[derive(Debug, thiserror::Error)]
@@ -169,7 +171,7 @@ impl CallError {
 pub(crate) struct Caller<'a> {
     pub(crate) call: &'static str,
     pub(crate) connection: &'a Connection,
-    pub(crate) gzip: &'a Gzip,
+    pub(crate) gzip: &'a GzipOffer,
 }
 
 impl Caller<'_> {
@@ -194,14 +196,10 @@ impl Caller<'_> {
 
     /// Sends a request and reads its whole answer, however little of it was sent compressed.
     fn body(&self, request: RequestBuilder) -> Result<Vec<u8>, CallError> {
-        let mut body = Vec::new();
-        let mut answer = self.answer(request)?.take(MAX_ANSWER_BYTES + 1);
-        answer.read_to_end(&mut body).map_err(|error| self.interrupted(error))?;
-        if body.len() as u64 > MAX_ANSWER_BYTES {
-            let problem = format_args!("it has more than {MAX_ANSWER_BYTES} bytes");
-            return Err(self.garbage(serde_json::Error::custom(problem)));
-        }
-        Ok(body)
+        whole_body(self.answer(request)?, MAX_ANSWER_BYTES).map_err(|error| match error {
+            BodyError::CutOff { source } => self.interrupted(source),
+            too_long => self.garbage(serde_json::Error::custom(too_long)),
+        })
     }
 
     /// The id in an answer, where the document allows none.
@@ -221,19 +219,13 @@ impl Caller<'_> {
         if status.is_success() {
             return Ok(response);
         }
-        let retry_after = response
-            .headers()
-            .get(RETRY_AFTER)
-            .and_then(|value| value.to_str().ok()?.parse().ok())
-            .map(|seconds| Duration::from_secs(seconds).min(MAX_RETRY_AFTER));
+        let retry_after = retry_after(response.headers(), SystemTime::now());
         let (call, code) = (self.call, status.as_u16());
         if matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS) {
             return Err(CallError::Busy { call, status: code, retry_after });
         }
         // What the server says is a help for people: without it, the status still counts.
-        let mut body = Vec::new();
-        let _ = response.take(MAX_REFUSAL_BYTES).read_to_end(&mut body);
-        let message = message(&String::from_utf8_lossy(&body));
+        let message = message(&String::from_utf8_lossy(&beginning_of_body(response, MAX_REFUSAL_BYTES)));
         if status.is_server_error() {
             return Err(CallError::ServerFailed { call, status: code, message, retry_after });
         }

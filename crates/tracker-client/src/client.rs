@@ -6,6 +6,7 @@ use std::{
 };
 
 use chrono::{DateTime, TimeDelta, Utc};
+use daglight_http_transport::GzipOffer;
 use reqwest::{blocking::Client as HttpClient, header::DATE};
 use serde::{Deserialize, Serialize};
 
@@ -13,7 +14,6 @@ use crate::{
     Connection, ConnectionError, ProjectRef, Version,
     call::{CallError, Caller},
     encode::Template,
-    gzip::Gzip,
     wire,
 };
 
@@ -38,7 +38,7 @@ const MAX_RUN_SHARE: u64 = 20;
 pub struct Client {
     http: HttpClient,
     connection: Connection,
-    gzip: Gzip,
+    gzip: GzipOffer,
 }
 
 /// A user of the server.
@@ -82,7 +82,11 @@ impl Client {
     /// # Errors
     /// When HTTP or TLS cannot be set up.
     pub fn new(connection: &Connection) -> Result<Self, ConnectionError> {
-        Ok(Self { http: connection.http_client()?, connection: connection.clone(), gzip: Gzip::default() })
+        Ok(Self {
+            http: connection.http_client()?,
+            connection: connection.clone(),
+            gzip: GzipOffer::default(),
+        })
     }
 
     /// Asks whether the server is there and takes this user.

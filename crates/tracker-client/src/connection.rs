@@ -2,21 +2,19 @@
 
 use std::{
     fmt,
-    net::IpAddr,
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use daglight_capture_policy::{Secret, TrackerSettings};
+use daglight_http_transport::{
+    Authorities, TransportError, Trust, build, client_builder, is_loopback, secret_header, shown_url,
+};
 use reqwest::{
     Url,
-    blocking::{Client as HttpClient, ClientBuilder},
+    blocking::Client as HttpClient,
     header::{HeaderMap, HeaderName, HeaderValue},
-    redirect,
 };
-use rustls::pki_types::pem;
-
-use crate::trust::Trust;
 
 /// A tracking server, a project on it, and a user.
 ///
@@ -66,8 +64,8 @@ impl fmt::Display for ProjectRef {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectionError {
-    /// The URL is none.
-    #[error("tracker.api_url {url:?} is no URL such as http://localhost:8241")]
+    /// The text is not a URL.
+    #[error("tracker.api_url {url:?} is not a URL (example: http://localhost:8241)")]
     Url {
         /// What was given.
         url: String,
@@ -102,28 +100,21 @@ pub enum ConnectionError {
         /// The page.
         ui_url: String,
     },
-    /// TLS cannot be set up.
-    #[error("cannot set up TLS with the certificates of this system")]
-    Tls {
-        /// Why.
-        #[source]
-        source: rustls::Error,
-    },
     /// The file has no certificates, or cannot be read.
-    #[error("tracker.ca_file {} is no PEM file with certificates", path.display())]
+    #[error("tracker.ca_file {} contains no PEM certificates", path.display())]
     Certificates {
         /// The file.
         path: PathBuf,
         /// Why.
         #[source]
-        source: pem::Error,
+        source: TransportError,
     },
-    /// The HTTP client cannot be set up.
-    #[error("cannot set up an HTTP client")]
-    Http {
+    /// There is no client for the server.
+    #[error("cannot set up the connection to the tracking server")]
+    Transport {
         /// Why.
         #[source]
-        source: reqwest::Error,
+        source: TransportError,
     },
 }
 
@@ -136,7 +127,7 @@ impl Connection {
         let url = Url::parse(api_url)
             .ok()
             .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
-            .ok_or_else(|| ConnectionError::Url { url: without_userinfo(api_url) })?;
+            .ok_or_else(|| ConnectionError::Url { url: shown_url(api_url) })?;
         if !url.username().is_empty() || url.password().is_some() {
             return Err(ConnectionError::CredentialsInUrl);
         }
@@ -212,22 +203,22 @@ impl Connection {
     /// # Errors
     /// When it cannot be read, or has none.
     pub fn with_ca_file(mut self, path: &Path) -> Result<Self, ConnectionError> {
-        let certificates = |source| ConnectionError::Certificates { path: path.to_owned(), source };
-        self.trust = Trust::of_file(path).map_err(certificates)?;
+        let unreadable = |source| ConnectionError::Certificates { path: path.to_owned(), source };
+        self.trust = Trust::SystemAnd(Authorities::from_file(path).map_err(unreadable)?);
         Ok(self)
     }
 
     /// Trusts whoever answers: everybody on the way can read and change what is sent, the key among it.
     #[must_use]
     pub fn without_verification(mut self) -> Self {
-        self.trust = Trust::Anybody;
+        self.trust = Trust::Anyone;
         self
     }
 
     /// Says where the page is, where that is not the server's base URL.
     #[must_use]
     pub fn with_ui_url(mut self, ui_url: &str) -> Self {
-        self.ui_url = without_userinfo(ui_url.trim_end_matches('/'));
+        self.ui_url = shown_url(ui_url.trim_end_matches('/'));
         self
     }
 
@@ -270,22 +261,18 @@ impl Connection {
         if let Some(key) = &self.api_key {
             headers.insert(HeaderName::from_static("x-api-key"), header("tracker.api_key", key.expose())?);
         }
-        let builder = ClientBuilder::new()
-            .user_agent(concat!("daglight/", env!("CARGO_PKG_VERSION")))
+        let transport = |source| ConnectionError::Transport { source };
+        let builder = client_builder(&self.api_url, &self.trust, None)
+            .map_err(transport)?
             .default_headers(headers)
             .connect_timeout(self.connect_timeout)
             .timeout(self.request_timeout)
-            .redirect(redirect::Policy::none())
             // A server closes idle connections, and a request on one that is closing has an unknown outcome.
             .pool_idle_timeout(Duration::from_secs(2))
-            .pool_max_idle_per_host(1)
-            .tls_backend_preconfigured(self.trust.client_config(self.api_url.scheme())?);
-        let builder = match is_loopback(&self.api_url) {
-            // Connecting costs nothing here, and a development server delays what it sends on a connection that is kept.
-            true => builder.no_proxy().pool_max_idle_per_host(0),
-            false => builder,
-        };
-        builder.build().map_err(|source| ConnectionError::Http { source: source.without_url() })
+            // Connecting to this machine costs nothing, and a development server delays what it sends on a connection
+            // that is kept.
+            .pool_max_idle_per_host(if is_loopback(&self.api_url) { 0 } else { 1 });
+        build(builder).map_err(transport)
     }
 }
 
@@ -302,23 +289,7 @@ fn only_without_url(settings: &TrackerSettings) -> Option<&'static str> {
 }
 
 fn header(setting: &'static str, text: &str) -> Result<HeaderValue, ConnectionError> {
-    let mut value = HeaderValue::from_str(text).map_err(|_| ConnectionError::Unsendable { setting })?;
-    value.set_sensitive(true);
-    Ok(value)
-}
-
-fn is_loopback(url: &Url) -> bool {
-    url.host_str().is_some_and(|host| {
-        let host = host.trim_start_matches('[').trim_end_matches(']');
-        host == "localhost" || host.parse().is_ok_and(|address: IpAddr| address.is_loopback())
-    })
-}
-
-fn without_userinfo(url: &str) -> String {
-    match (url.find("://"), url.rfind('@')) {
-        (Some(scheme), Some(at)) if scheme < at => format!("{}{}", &url[..scheme + 3], &url[at + 1..]),
-        _ => url.to_owned(),
-    }
+    secret_header(text).ok_or(ConnectionError::Unsendable { setting })
 }
 
 #[cfg(test)]
@@ -362,7 +333,7 @@ mod tests {
         check_error(only_key, "HAMILTON_API_URL");
         check_error(|tracker| tracker.project_id = None, "http://localhost:8241/dashboard/projects");
         check_error(|tracker| tracker.api_url = Some("http://me:hunter2@host".into()), "HAMILTON_API_KEY");
-        check_error(|tracker| tracker.api_url = Some("http://me:hunter2@ho st".into()), "no URL");
+        check_error(|tracker| tracker.api_url = Some("http://me:hunter2@ho st".into()), "not a URL");
         check_error(|tracker| tracker.api_key = Some(Secret::new("hunter2\n")), "tracker.api_key");
     }
 
@@ -379,12 +350,5 @@ mod tests {
         let connection =
             Connection::new("https://hamilton.example", "me@example.com", ProjectRef::Id(1)).unwrap();
         assert!(connection.http_client().is_ok());
-    }
-
-    #[test]
-    fn loopback_is_told_from_other_hosts() {
-        let loopback = |url: &str| is_loopback(&Url::parse(url).unwrap());
-        assert!(["http://localhost:1", "http://127.0.0.1", "http://[::1]:8241/"].into_iter().all(loopback));
-        assert!(!["http://localhost.example", "https://10.0.0.1"].into_iter().any(loopback));
     }
 }

@@ -15,7 +15,7 @@ use daglight_capture_policy::in_one_line;
 
 use crate::{
     Client, Connection, Counts, Ledger, Outbox, RunLink,
-    backoff::Backoff,
+    call::new_backoff,
     deliverer::{Deliverer, DeliveryError, Progress},
     delivery_lock::DeliveryLock,
     outbox::{Unwritten, lock},
@@ -223,7 +223,7 @@ impl Worker {
             Err(error) => return self.give_up(&*error),
         };
         self.publish(&deliverer);
-        let mut backoff = Backoff::default();
+        let mut backoff = new_backoff();
         loop {
             let flushes = {
                 let state = lock(&self.shared.state);
@@ -244,7 +244,7 @@ impl Worker {
                 }
                 Err(error) if error.is_temporary() => {
                     self.failed(&error, deliverer.cursor().project_id.is_some());
-                    self.pause(backoff.next(error.retry_after()), flushes);
+                    self.pause(backoff.next_pause(error.retry_after()), flushes);
                 }
                 Err(error) => return self.give_up(&error),
             }

@@ -26,10 +26,8 @@ mod reader;
 mod record;
 mod recorded;
 mod reserve;
-mod trust;
 #[rustfmt::skip]
 mod wire;
-mod backoff;
 mod batch;
 mod call;
 mod client;
@@ -38,7 +36,6 @@ mod deliverer;
 mod delivery;
 mod delivery_lock;
 mod encode;
-mod gzip;
 mod status;
 mod steps;
 mod sync;

@@ -13,7 +13,7 @@ use daglight_capture_policy::{Durability, Policy, Profile, in_one_line};
 use crate::{
     Attribute, Client, Connection, ConnectionError, Event, Ledger, Outbox, OutboxError, OutboxStatus,
     Outcome, RunLink, StatusError,
-    backoff::Backoff,
+    call::new_backoff,
     deliverer::{Deliverer, DeliveryError, Progress},
     delivery_lock::DeliveryLock,
     outbox, outbox_status,
@@ -166,7 +166,7 @@ fn deliver(
 ) -> Result<(Ledger, Option<RunLink>), SyncError> {
     let begun = Instant::now();
     let mut deliverer = Deliverer::open(tracker_dir, Client::new(connection)?)?;
-    let mut backoff = Backoff::default();
+    let mut backoff = new_backoff();
     let mut last_error = None;
     loop {
         match deliverer.step() {
@@ -177,7 +177,7 @@ fn deliver(
             }
             Err(error) if error.is_temporary() => {
                 last_error = Some(in_one_line(&error));
-                let pause = backoff.next(error.retry_after());
+                let pause = backoff.next_pause(error.retry_after());
                 if begun.elapsed() + pause >= timeout {
                     break;
                 }

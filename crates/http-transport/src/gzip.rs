@@ -1,7 +1,7 @@
-//! Compressed requests, for servers that say that they take them.
+//! Compressed requests.
 
 use std::{
-    io::Write,
+    io::{self, Write as _},
     sync::atomic::{AtomicU8, Ordering},
 };
 
@@ -15,26 +15,34 @@ use reqwest::{
 /// Smaller bodies are sent as they are.
 const MIN_BYTES: usize = 16 << 10;
 
+/// The body, compressed fast rather than well: a run waits for what is sent at its end.
+///
+/// # Errors
+/// When the encoder fails, for which there is no known reason.
+pub fn gzipped(body: &[u8]) -> io::Result<Vec<u8>> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    encoder.write_all(body)?;
+    encoder.finish()
+}
+
 /// Whether a server takes compressed requests.
 ///
 /// It says so by an `Accept-Encoding` in any of its answers (RFC 9110, 12.5.3). The Hamilton UI never does, and refuses
 /// compressed requests; a gateway in front of it may.
 #[derive(Debug, Default)]
-pub(crate) struct Gzip(AtomicU8);
+pub struct GzipOffer(AtomicU8);
 
 const TAKEN: u8 = 1;
 const REFUSED: u8 = 2;
 
-impl Gzip {
+impl GzipOffer {
     /// The same request with its body compressed, where that is wanted and worth while.
-    pub(crate) fn compress(&self, request: &Request) -> Option<Request> {
+    pub fn compress(&self, request: &Request) -> Option<Request> {
         let body = request.body()?.as_bytes().filter(|body| body.len() >= MIN_BYTES)?;
         if self.0.load(Ordering::Relaxed) != TAKEN {
             return None;
         }
-        let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
-        encoder.write_all(body).ok()?;
-        let body = encoder.finish().ok()?;
+        let body = gzipped(body).ok()?;
         let mut request = request.try_clone()?;
         *request.body_mut() = Some(Body::from(body));
         request.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
@@ -42,14 +50,14 @@ impl Gzip {
     }
 
     /// Takes note of what an answer says.
-    pub(crate) fn learn(&self, answer: &HeaderMap) {
+    pub fn learn(&self, answer: &HeaderMap) {
         if answer.get_all(ACCEPT_ENCODING).iter().any(names_gzip) {
             let _ = self.0.compare_exchange(0, TAKEN, Ordering::Relaxed, Ordering::Relaxed);
         }
     }
 
     /// Whether this answer refuses a compressed request, of which the server has done nothing. No more are sent then.
-    pub(crate) fn is_refused(&self, answer: &Response) -> bool {
+    pub fn is_refused(&self, answer: &Response) -> bool {
         let refused = matches!(answer.status(), StatusCode::BAD_REQUEST | StatusCode::UNSUPPORTED_MEDIA_TYPE);
         if refused {
             self.0.store(REFUSED, Ordering::Relaxed);
@@ -68,6 +76,10 @@ fn names_gzip(value: &HeaderValue) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read as _;
+
+    use flate2::read::GzDecoder;
+
     use super::*;
 
     #[track_caller]
@@ -82,5 +94,14 @@ mod tests {
         check("gzip; q=0", false);
         check("deflate, identity", false);
         check("", false);
+    }
+
+    #[test]
+    fn what_is_compressed_can_be_read() {
+        let mut read = String::new();
+        let compressed = gzipped("rows ".repeat(1_000).as_bytes()).unwrap();
+        assert!(compressed.len() < 500);
+        GzDecoder::new(&*compressed).read_to_string(&mut read).unwrap();
+        assert_eq!(read, "rows ".repeat(1_000));
     }
 }

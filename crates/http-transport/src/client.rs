@@ -1,0 +1,84 @@
+//! Blocking HTTP clients.
+
+use std::{net::IpAddr, thread};
+
+use reqwest::{
+    Url,
+    blocking::{Client, ClientBuilder},
+    redirect,
+};
+
+use crate::{ClientIdentity, TransportError, Trust};
+
+/// What requests say that they come from.
+pub const USER_AGENT: &str = concat!("daglight/", env!("CARGO_PKG_VERSION"));
+
+/// A builder for a client that talks to the server of `url`. It follows no redirects, and asks no proxy for a server on
+/// this machine. Timeouts and headers are up to the caller.
+///
+/// # Errors
+/// When TLS cannot be set up.
+pub fn client_builder(
+    url: &Url,
+    trust: &Trust,
+    identity: Option<&ClientIdentity>,
+) -> Result<ClientBuilder, TransportError> {
+    let builder = ClientBuilder::new()
+        .user_agent(USER_AGENT)
+        // Elsewhere the headers may be nobody's business, and a POST would mostly arrive as a GET.
+        .redirect(redirect::Policy::none())
+        .tls_backend_preconfigured(trust.client_config(url.scheme(), identity)?);
+    Ok(if is_loopback(url) { builder.no_proxy() } else { builder })
+}
+
+/// The client of a builder. It must be built, used and dropped outside of asynchronous code: see [`on_own_thread`].
+///
+/// # Errors
+/// When it cannot be built.
+pub fn build(builder: ClientBuilder) -> Result<Client, TransportError> {
+    builder.build().map_err(|error| TransportError::Client { source: error.without_url().into() })
+}
+
+/// Runs `work` on a thread of its own, because a blocking client cannot be built inside a runtime.
+///
+/// # Errors
+/// When the thread cannot be started, or panics.
+pub fn on_own_thread<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T, TransportError> {
+    thread::scope(|scope| {
+        let thread = thread::Builder::new().name("daglight-http".to_owned()).spawn_scoped(scope, work);
+        thread
+            .map_err(|source| TransportError::Thread { source })?
+            .join()
+            .map_err(|_| TransportError::Panicked)
+    })
+}
+
+/// Whether the server of this URL is on this machine. A name that only begins like an address of it is not.
+pub fn is_loopback(url: &Url) -> bool {
+    url.host_str().is_some_and(|host| {
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        host == "localhost" || host.parse().is_ok_and(|address: IpAddr| address.to_canonical().is_loopback())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn loopback_is_told_from_other_hosts() {
+        let loopback = |url: &str| is_loopback(&Url::parse(url).unwrap());
+        let here = ["http://localhost:1", "http://127.0.0.1", "http://127.9.8.7", "http://[::1]:8241/"];
+        assert!(here.into_iter().all(loopback));
+        assert!(loopback("http://[::ffff:127.0.0.1]/"));
+        let elsewhere = ["http://localhost.example", "https://10.0.0.1", "http://127.example.com"];
+        assert!(!elsewhere.into_iter().any(loopback));
+    }
+
+    #[test]
+    fn a_panic_on_the_other_thread_is_an_error() {
+        let panicked = on_own_thread(|| std::panic::resume_unwind(Box::new("gone")));
+        assert!(matches!(panicked, Err::<(), _>(TransportError::Panicked)));
+        assert_eq!(on_own_thread(|| 1).unwrap(), 1);
+    }
+}

@@ -1,0 +1,49 @@
+//! Why there is no client.
+
+use std::{error::Error, io};
+
+/// The cause of a [`TransportError`], whatever library it comes from.
+type Cause = Box<dyn Error + Send + Sync>;
+
+/// Why a client could not be built.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TransportError {
+    /// A file of certificates or of a key holds none, or could not be read.
+    #[error("cannot read the certificates for TLS")]
+    Certificates {
+        /// The cause.
+        source: Cause,
+    },
+    /// TLS could not be set up, for example because the system has no certificates.
+    #[error("cannot set up TLS")]
+    Tls {
+        /// The cause.
+        source: Cause,
+    },
+    /// The HTTP client could not be built.
+    #[error("cannot build the HTTP client")]
+    Client {
+        /// The cause.
+        source: Cause,
+    },
+    /// The thread that builds the client could not be started.
+    #[error("cannot start a thread to build the client")]
+    Thread {
+        /// The cause.
+        source: io::Error,
+    },
+    /// The thread that builds the client panicked.
+    #[error("the thread that builds the client panicked")]
+    Panicked,
+}
+
+impl TransportError {
+    pub(crate) fn certificates(source: impl Into<Cause>) -> Self {
+        Self::Certificates { source: source.into() }
+    }
+
+    pub(crate) fn tls(source: impl Into<Cause>) -> Self {
+        Self::Tls { source: source.into() }
+    }
+}

@@ -1,0 +1,35 @@
+//! HTTP as the clients of Daglight need it, once for all of them.
+//!
+//! | module | decides |
+//! |---|---|
+//! | [`Trust`], [`ClientIdentity`] | which servers are trusted, and what the client presents |
+//! | [`client_builder`] | proxies (none for this machine), redirects (none), the user agent |
+//! | [`Backoff`], [`retry_after`] | how long to wait before the next attempt |
+//! | [`whole_body`], [`beginning_of_body`] | how much of an answer is read |
+//! | [`gzipped`], [`GzipOffer`] | compressed requests |
+//! | [`shown_url`] | what of a URL may be shown |
+//!
+//! The HTTP client is that of `reqwest`, in public signatures too, because a client is what its users want. Errors and
+//! the types of TLS stay inside: [`TransportError`] has them as sources.
+//!
+//! What is sent, and what an answer means, belongs to `daglight-tracker-client` and `daglight-otel-bridge`.
+
+mod backoff;
+mod body;
+mod client;
+mod error;
+mod gzip;
+mod header;
+mod retry_after;
+mod tls;
+mod url;
+
+pub use backoff::Backoff;
+pub use body::{BodyError, beginning_of_body, whole_body};
+pub use client::{USER_AGENT, build, client_builder, is_loopback, on_own_thread};
+pub use error::TransportError;
+pub use gzip::{GzipOffer, gzipped};
+pub use header::secret_header;
+pub use retry_after::{MAX_RETRY_AFTER, retry_after};
+pub use tls::{Authorities, ClientIdentity, MAX_CERTIFICATE_BYTES, Trust};
+pub use url::shown_url;

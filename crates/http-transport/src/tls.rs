@@ -1,0 +1,229 @@
+//! Which servers are trusted, and what a client presents to them.
+
+use std::{fmt, path::Path, sync::Arc};
+
+use daglight_guarded_files::read_named;
+use rustls::{
+    ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
+    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature},
+    pki_types::{
+        CertificateDer, PrivateKeyDer, ServerName, UnixTime,
+        pem::{self, PemObject as _},
+    },
+};
+use rustls_platform_verifier::{BuilderVerifierExt as _, Verifier};
+
+use crate::TransportError;
+
+/// Bytes of a file of certificates or of a key, 16 MiB: the certificates of all authorities take less than one.
+pub const MAX_CERTIFICATE_BYTES: u64 = 16 << 20;
+
+/// Which servers are trusted.
+#[derive(Debug, Clone, Default)]
+pub enum Trust {
+    /// Those that an authority of the system has signed.
+    #[default]
+    System,
+    /// Those, and what these authorities have signed.
+    SystemAnd(Authorities),
+    /// What these authorities have signed, and nothing else.
+    Only(Authorities),
+    /// Whoever answers: everybody on the way can read and change what is sent.
+    Anyone,
+}
+
+/// Certificates of authorities, of which there is at least one.
+#[derive(Clone)]
+pub struct Authorities {
+    pem: Vec<u8>,
+    certificates: Vec<CertificateDer<'static>>,
+}
+
+impl Authorities {
+    /// The certificates in a PEM text.
+    ///
+    /// # Errors
+    /// When it has none, or one that cannot be read: it would refuse every server, and not say why.
+    pub fn from_pem(pem: Vec<u8>) -> Result<Self, TransportError> {
+        let read = CertificateDer::pem_slice_iter(&pem).collect::<Result<Vec<_>, _>>();
+        let certificates = read.map_err(TransportError::certificates)?;
+        if certificates.is_empty() {
+            return Err(TransportError::certificates(pem::Error::NoItemsFound));
+        }
+        Ok(Self { pem, certificates })
+    }
+
+    /// The certificates in a PEM file.
+    ///
+    /// # Errors
+    /// When it cannot be read, has more than [`MAX_CERTIFICATE_BYTES`], or as [`Self::from_pem`].
+    pub fn from_file(path: &Path) -> Result<Self, TransportError> {
+        Self::from_pem(read_named(path, MAX_CERTIFICATE_BYTES).map_err(TransportError::certificates)?)
+    }
+
+    /// The text that they were read from.
+    pub fn pem(&self) -> &[u8] {
+        &self.pem
+    }
+
+    fn roots(&self) -> Result<RootCertStore, TransportError> {
+        let mut roots = RootCertStore::empty();
+        for certificate in &self.certificates {
+            roots.add(certificate.clone()).map_err(TransportError::tls)?;
+        }
+        Ok(roots)
+    }
+}
+
+impl fmt::Debug for Authorities {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Authorities").field("certificates", &self.certificates.len()).finish_non_exhaustive()
+    }
+}
+
+/// The certificates that a client presents, and the key that belongs to them, both as PEM. `Debug` shows neither.
+#[derive(Clone)]
+pub struct ClientIdentity {
+    certificates: Vec<u8>,
+    key: Vec<u8>,
+}
+
+impl ClientIdentity {
+    /// An identity. Whether the texts are certificates and a key is checked when a client is built.
+    pub fn from_pem(certificates: Vec<u8>, key: Vec<u8>) -> Self {
+        Self { certificates, key }
+    }
+
+    /// The certificates, as PEM.
+    pub fn certificates_pem(&self) -> &[u8] {
+        &self.certificates
+    }
+
+    /// The key, as PEM.
+    pub fn key_pem(&self) -> &[u8] {
+        &self.key
+    }
+}
+
+impl fmt::Debug for ClientIdentity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientIdentity").finish_non_exhaustive()
+    }
+}
+
+impl Trust {
+    /// The TLS of a client for URLs of this scheme.
+    pub(crate) fn client_config(
+        &self,
+        scheme: &str,
+        identity: Option<&ClientIdentity>,
+    ) -> Result<ClientConfig, TransportError> {
+        // Left alone, the client would look for a provider that the process has installed, and panic where there is none.
+        let provider = Arc::new(ring::default_provider());
+        let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+            .with_safe_default_protocol_versions()
+            .map_err(TransportError::tls)?;
+        let builder = match self {
+            // Reading the system's certificates takes longer than all else at a start, so plain HTTP does without.
+            _ if scheme != "https" => builder.with_root_certificates(RootCertStore::empty()),
+            Self::System => builder.with_platform_verifier().map_err(TransportError::tls)?,
+            Self::SystemAnd(more) => {
+                let verifier = Verifier::new_with_extra_roots(more.certificates.iter().cloned(), provider);
+                let verifier = Arc::new(verifier.map_err(TransportError::tls)?);
+                builder.dangerous().with_custom_certificate_verifier(verifier)
+            }
+            Self::Only(authorities) => builder.with_root_certificates(authorities.roots()?),
+            Self::Anyone => {
+                builder.dangerous().with_custom_certificate_verifier(Arc::new(Unverified(provider)))
+            }
+        };
+        let Some(identity) = identity else { return Ok(builder.with_no_client_auth()) };
+        let chain = CertificateDer::pem_slice_iter(&identity.certificates)
+            .collect::<Result<_, _>>()
+            .map_err(TransportError::certificates)?;
+        let key = PrivateKeyDer::from_pem_slice(&identity.key).map_err(TransportError::certificates)?;
+        builder.with_client_auth_cert(chain, key).map_err(TransportError::tls)
+    }
+}
+
+/// Takes every certificate.
+#[derive(Debug)]
+struct Unverified(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for Unverified {
+    fn verify_server_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{CertifiedKey, generate_simple_self_signed};
+
+    use super::*;
+
+    fn certificate() -> (Vec<u8>, Vec<u8>) {
+        let CertifiedKey { cert, signing_key } = generate_simple_self_signed(["localhost".into()]).unwrap();
+        (cert.pem().into_bytes(), signing_key.serialize_pem().into_bytes())
+    }
+
+    #[test]
+    fn every_kind_of_trust_makes_a_client() {
+        let (pem, key) = certificate();
+        let authorities = Authorities::from_pem(pem.clone()).unwrap();
+        let identity = ClientIdentity::from_pem(pem, key);
+        let all =
+            [Trust::System, Trust::SystemAnd(authorities.clone()), Trust::Only(authorities), Trust::Anyone];
+        for (trust, scheme) in all.iter().flat_map(|trust| [(trust, "https"), (trust, "http")]) {
+            trust.client_config(scheme, None).unwrap();
+            assert!(
+                trust.client_config(scheme, Some(&identity)).unwrap().client_auth_cert_resolver.has_certs()
+            );
+        }
+    }
+
+    #[test]
+    fn what_holds_no_certificate_is_an_error() {
+        let none = Authorities::from_pem(b"not a certificate".to_vec());
+        assert!(matches!(none, Err(TransportError::Certificates { .. })));
+        let folder = tempfile::tempdir().unwrap();
+        let missing = Authorities::from_file(&folder.path().join("ca.pem"));
+        assert!(matches!(missing, Err(TransportError::Certificates { .. })));
+        let identity = ClientIdentity::from_pem(b"x".to_vec(), b"a secret".to_vec());
+        assert!(!format!("{identity:?}").contains("secret"));
+        assert!(matches!(
+            Trust::System.client_config("http", Some(&identity)),
+            Err(TransportError::Certificates { .. })
+        ));
+    }
+}

@@ -1,0 +1,57 @@
+//! URLs that can be shown.
+
+use daglight_capture_policy::Redactor;
+use reqwest::Url;
+
+/// The URL without its user and password, and without other credentials that can be recognised, such as `?token=..`. It
+/// may be a text that is not a URL: then too much is left out rather than too little.
+///
+/// ```
+/// use daglight_http_transport::shown_url;
+///
+/// assert_eq!(shown_url("https://me:hunter2@host/path?token=abc"), "https://host/path?token=[redacted]");
+/// ```
+pub fn shown_url(url: &str) -> String {
+    let Some(start) = url.find("://").map(|scheme| scheme + 3) else { return redacted(url) };
+    let rest = &url[start..];
+    // A password with a slash in it makes a text that is not a URL, in which an "@" may stand anywhere.
+    let end = match Url::parse(url) {
+        Ok(_) => rest.find(['/', '?', '#', '\\']).unwrap_or(rest.len()),
+        Err(_) => rest.len(),
+    };
+    match rest[..end].rfind('@') {
+        Some(at) => redacted(&format!("{}{}", &url[..start], &rest[at + 1..])),
+        None => redacted(url),
+    }
+}
+
+fn redacted(text: &str) -> String {
+    Redactor::default().text(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(url: &str, expected: &str) {
+        assert_eq!(shown_url(url), expected);
+    }
+
+    #[test]
+    fn credentials_are_left_out() {
+        check("http://localhost:8241", "http://localhost:8241");
+        check("https://me:hunter2@host:1/a@b", "https://host:1/a@b");
+        check("https://host/a@b?c=@d", "https://host/a@b?c=@d");
+        check("https://token@host", "https://host");
+        check("https://me:a@b@host/", "https://host/");
+    }
+
+    #[test]
+    fn texts_that_are_not_urls_show_no_credentials_either() {
+        check("http://me:hunter2@ho st", "http://ho st");
+        check("http://me:hunter2@[bad", "http://[bad");
+        check("http://me:pa/ss@host/x", "http://host/x");
+        check("collector:4317", "collector:4317");
+    }
+}
