@@ -50,8 +50,8 @@ pub(crate) struct Contents {
     pub(crate) files: Vec<(String, u64)>,
     /// Folders, the outer ones first.
     pub(crate) folders: Vec<String>,
-    /// Whatever else is there.
-    pub(crate) others: Vec<String>,
+    /// Whatever else is there. Its names may be of any bytes.
+    pub(crate) others: Vec<PathBuf>,
 }
 
 /// What became of a bundle that was to be deleted.
@@ -117,14 +117,14 @@ impl Bundle {
                 remove_folder_below(folder, name).map_err(|source| failed("", source))?;
             }
         }
-        Ok(Deleted { freed_bytes, kept: contents.others.into_iter().map(PathBuf::from).collect() })
+        Ok(Deleted { freed_bytes, kept: contents.others })
     }
 }
 
 impl Contents {
     /// Whether something in that folder stays.
     fn keeps(&self, folder: &str) -> bool {
-        self.others.iter().any(|other| Path::new(other).starts_with(folder))
+        self.others.iter().any(|other| other.starts_with(folder))
     }
 }
 
@@ -152,17 +152,17 @@ pub(crate) fn contents(dir: &Path) -> io::Result<Contents> {
             Ok(entries) => entries,
             Err(error) if folder.is_empty() => return Err(error),
             Err(_) => {
-                contents.others.push(folder);
+                contents.others.push(folder.into());
                 continue;
             }
         };
         // A folder of somebody else stays even when it is empty.
         if entries.is_empty() && !folder.is_empty() && folder != PLANS && folder != TRACKER {
-            contents.others.push(folder.clone());
+            contents.others.push(PathBuf::from(&folder));
         }
         for entry in entries {
             let Some(name) = entry.name.to_str() else {
-                contents.others.push(format!("{folder}/{}", entry.name.to_string_lossy()));
+                contents.others.push(Path::new(&folder).join(&entry.name));
                 continue;
             };
             let below = if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") };
@@ -174,7 +174,7 @@ pub(crate) fn contents(dir: &Path) -> io::Result<Contents> {
                     contents.folders.push(below.clone());
                     pending.push((below, depth + 1));
                 }
-                _ => contents.others.push(below),
+                _ => contents.others.push(below.into()),
             }
         }
     }
@@ -403,6 +403,33 @@ mod tests {
         fs::copy(other.manifest(), one.manifest()).unwrap();
         assert!(matches!(one.delete(), Err(DeleteError::OtherRun { .. })));
         assert!(one.traces().exists());
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn names_that_are_not_utf_8_are_kept_under_their_own_name() {
+        use std::os::unix::ffi::OsStrExt as _;
+
+        let name = |bytes: &'static [u8]| Path::new(std::ffi::OsStr::from_bytes(bytes));
+        let out = tempfile::tempdir().unwrap();
+        let bundle = Bundle::create(out.path(), RunId::new()).unwrap();
+        fs::write(bundle.plan_file(1, "a", "b"), "{}").unwrap();
+        let mine = [
+            name(b"caf\xe9.csv").to_owned(),
+            // A plan by its beginning and its end, and yet no name that a run gives.
+            Path::new(PLANS).join(name(b"001-\xff.json")),
+            name(b"\xfffolder").to_owned(),
+        ];
+        fs::create_dir(bundle.dir().join(&mine[2])).unwrap();
+        fs::write(bundle.dir().join(&mine[2]).join("notes.txt"), "mine").unwrap();
+        for file in &mine[..2] {
+            fs::write(bundle.dir().join(file), "mine").unwrap();
+        }
+        assert!(crate::Report::of_bundle(&bundle).is_ok());
+        let deleted = bundle.delete().unwrap();
+        assert_eq!(deleted.kept, mine);
+        assert!(mine.iter().all(|kept| bundle.dir().join(kept).exists()));
+        assert!(!bundle.plan_file(1, "a", "b").exists() && bundle.plans_dir().exists());
     }
 
     #[test]

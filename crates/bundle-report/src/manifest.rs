@@ -18,9 +18,12 @@ use crate::{
 
 /// The version of `manifest.json`.
 ///
-/// - 1: identity, policy, status, nodes, files, delivery, warnings, links. `format`, `tracking`, `own_time` and
-///   `nodes[].queries_summed` came later, and are not there in older bundles.
+/// - 1: identity, policy, status, nodes, files, delivery, warnings, links. `format`, `tracking`, `own_time`, and of nodes
+///   `queries_summed`, `error`, `attempts`, `earlier_attempts` and `recovered` came later: bundles without them are of this
+///   version as well.
 /// - 2: runs and nodes may be `interrupted`.
+///
+/// What a newer version adds without a number of its own has a default, so that every reader of this version reads it.
 pub const MANIFEST_VERSION: u32 = 2;
 
 /// What `format` is in every manifest: other files are called `manifest.json`, too.

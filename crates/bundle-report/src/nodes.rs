@@ -24,22 +24,22 @@ pub(crate) fn of(
     since_start: &dyn Fn(u64) -> f64,
 ) -> Vec<NodeReport> {
     let records = manifest.map(|manifest| manifest.nodes.as_slice()).unwrap_or_default();
-    let mut nodes: Vec<NodeReport> = records
+    let mut nodes: Vec<(NodeReport, bool)> = records
         .iter()
         .map(|record| of_record(record, seen.remove(&record.name).unwrap_or_default(), since_start))
         .collect();
-    let mut only_seen: Vec<NodeReport> =
+    let mut only_seen: Vec<(NodeReport, bool)> =
         seen.into_iter().map(|(name, seen)| of_record(&unknown(name), seen, since_start)).collect();
-    only_seen.sort_by(|a, b| a.name.cmp(&b.name));
+    only_seen.sort_by(|(a, _), (b, _)| a.name.cmp(&b.name));
     nodes.append(&mut only_seen);
-    for node in &mut nodes {
+    for (node, has_ended) in &mut nodes {
         // Spans are there of every query; older ones do not say what was read, but the plans do.
         let of_plans = planned.of_node(&node.name);
         let reads = queries.get(&node.name).copied().unwrap_or_default();
         let reads = if reads.says_reads { reads } else { of_plans.reads(reads.queries) };
         node.queries = reads.queries.max(of_plans.queries);
-        let is_counted = reads.uncounted == 0 && node.status != NodeStatus::NotRun;
-        node.rows_in = is_counted.then_some(reads.rows_read);
+        // What a node read that did not end by itself is not known: a query of it may have read more than spans say.
+        node.rows_in = (*has_ended && reads.uncounted == 0).then_some(reads.rows_read);
         let active =
             evidence.and_then(|evidence| evidence.active_tasks.iter().find(|task| task.name == node.name));
         if let (NodeStatus::NotRun, Some(task)) = (node.status, active) {
@@ -52,6 +52,7 @@ pub(crate) fn of(
                 node.start_ms.zip(run_ms).map(|(start_ms, run_ms)| (run_ms - start_ms).max(0.0));
         }
     }
+    let mut nodes: Vec<NodeReport> = nodes.into_iter().map(|(node, _)| node).collect();
     nodes.sort_by(|a, b| match (a.start_ms, b.start_ms) {
         (Some(a), Some(b)) => a.total_cmp(&b),
         (a, b) => a.is_none().cmp(&b.is_none()),
@@ -77,7 +78,8 @@ fn unknown(name: String) -> NodeRecord {
     }
 }
 
-fn of_record(record: &NodeRecord, seen: SeenNode, since_start: &dyn Fn(u64) -> f64) -> NodeReport {
+/// The node, and whether it ended by itself.
+fn of_record(record: &NodeRecord, seen: SeenNode, since_start: &dyn Fn(u64) -> f64) -> (NodeReport, bool) {
     let has_ended =
         matches!(record.status, NodeStatus::Success | NodeStatus::Failure | NodeStatus::Interrupted);
     let status = match seen.span {
@@ -87,7 +89,10 @@ fn of_record(record: &NodeRecord, seen: SeenNode, since_start: &dyn Fn(u64) -> f
     };
     let start = record.started_at.and_then(|start| u64::try_from(start.timestamp_nanos_opt()?).ok());
     let duration_ms = seen.span.map(|span| (span.end - span.start) as f64 / 1e6);
-    NodeReport {
+    let ended_by_itself = matches!(status, NodeStatus::Success | NodeStatus::Failure)
+        && record.status != NodeStatus::Unfinished
+        && !seen.is_closed_for_it;
+    let node = NodeReport {
         name: record.name.clone(),
         kind: Some(record.kind.clone()).filter(|kind| !kind.is_empty()),
         dependencies: record.dependencies.clone(),
@@ -104,7 +109,8 @@ fn of_record(record: &NodeRecord, seen: SeenNode, since_start: &dyn Fn(u64) -> f
         earlier_attempts: record.earlier_attempts.clone(),
         recovered: record.recovered,
         on_critical_path: false,
-    }
+    };
+    (node, ended_by_itself)
 }
 
 /// The nodes worth showing when there are too many: those that did not end well, and the longest. They keep their
@@ -126,10 +132,11 @@ pub(crate) fn longest(nodes: &[NodeReport], limit: usize) -> (Vec<&NodeReport>, 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{fixture, signals::SeenSpan};
 
     fn node(name: &str, status: NodeStatus, duration_ms: f64) -> NodeReport {
         let record = NodeRecord { status, duration_ms: Some(duration_ms), ..unknown(name.into()) };
-        of_record(&record, SeenNode::default(), &|_| 0.0)
+        of_record(&record, SeenNode::default(), &|_| 0.0).0
     }
 
     #[test]
@@ -143,5 +150,49 @@ mod tests {
         let names: Vec<&str> = shown.iter().map(|node| node.name.as_str()).collect();
         assert_eq!((names, left_out), (vec!["failed", "long"], 1));
         assert_eq!(longest(&nodes, 9).1, 0);
+    }
+
+    #[test]
+    fn what_a_node_read_is_unknown_where_it_did_not_end_by_itself() {
+        let seen = |failed, is_closed_for_it| SeenNode {
+            span: Some(SeenSpan { start: 1, end: 2, failed }),
+            is_closed_for_it,
+            ..SeenNode::default()
+        };
+        let queries = |queries, uncounted| SeenReads {
+            says_reads: true,
+            queries,
+            rows_read: 7 * queries,
+            uncounted,
+            ..SeenReads::default()
+        };
+        for (status, seen, reads, rows_in) in [
+            (NodeStatus::Success, seen(false, false), queries(1, 0), Some(7)),
+            (NodeStatus::Success, seen(false, false), queries(0, 0), Some(0)),
+            (NodeStatus::Success, seen(false, false), queries(2, 1), None),
+            (NodeStatus::Failure, seen(true, false), queries(1, 0), Some(7)),
+            // Of a run that goes on, only spans say what has ended.
+            (NodeStatus::NotRun, seen(false, false), queries(1, 0), Some(7)),
+            (NodeStatus::NotRun, SeenNode::default(), queries(0, 0), None),
+            (NodeStatus::Interrupted, seen(true, false), queries(0, 0), None),
+            (NodeStatus::Interrupted, seen(true, false), queries(1, 0), None),
+            // Of a run that was killed: closed by `sync`, and before.
+            (NodeStatus::Unfinished, seen(true, true), queries(0, 0), None),
+            (NodeStatus::Unfinished, SeenNode::default(), queries(0, 0), None),
+            (NodeStatus::NotRun, seen(true, true), queries(1, 0), None),
+        ] {
+            let record = NodeRecord { status, ..unknown("a".into()) };
+            let manifest = Manifest { nodes: vec![record], ..fixture::manifest() };
+            let of = of(
+                Some(&manifest),
+                [("a".to_owned(), seen)].into(),
+                &[("a".to_owned(), reads)].into(),
+                None,
+                &PlannedQueries::default(),
+                None,
+                &|_| 0.0,
+            );
+            assert_eq!(of[0].rows_in, rows_in, "{status:?} with {reads:?}");
+        }
     }
 }

@@ -12,11 +12,14 @@ use crate::{
 
 /// The version of `run_diagnostics_report.json`.
 ///
-/// - 1: headline, totals, nodes, timeline, stages, spans, queries, artifacts, problems, heartbeat, delivery.
-/// - 2: `own_time`, `timeline.long_idle_ms`, the totals of tables, `nodes[].queries_summed`, and of operators `table`,
-///   `partitions` and `per_partition_ms`. `totals.rows_written` and `bytes_written` are of files only. `interrupted` is a run
-///   that was told to end, also as the status of a node and in the totals; a run whose process is gone is `process_ended`.
-///   Later `nodes[].attempts`, `earlier_attempts` and `recovered`, which readers that do not know them pass over.
+/// - 1: headline, totals, nodes, timeline, stages, spans, queries, artifacts, problems, heartbeat, delivery. `timeline.setup_ms`
+///   came later: reports without it are of this version as well.
+/// - 2: `own_time`, `timeline.long_idle_ms`, the totals of tables, `totals.nodes_interrupted`, `nodes[].queries_summed`,
+///   `delivery.tracking`, and of operators `table`, `partitions` and `per_partition_ms`. `totals.rows_written` and
+///   `bytes_written` are of files only. `interrupted` is a run that was told to end, also as the status of a node and in the
+///   totals; a run whose process is gone is `process_ended`.
+///   Later `nodes[].attempts`, `earlier_attempts` and `recovered`, which readers that do not know them pass over. `rows_in` of
+///   a node that did not end by itself is null; it was 0 at first.
 pub const REPORT_VERSION: u32 = 2;
 
 /// What a run did, what was slow, what failed, and what has not been delivered.
@@ -178,7 +181,8 @@ pub struct NodeReport {
     pub start_ms: Option<f64>,
     /// How long it took.
     pub duration_ms: Option<f64>,
-    /// Rows that its queries got from the tables that they scan; `None` where a scan does not count them.
+    /// Rows that its queries got from the tables that they scan; `None` where a scan does not count them, and for a node
+    /// that did not end by itself, as one of a run that was killed.
     pub rows_in: Option<u64>,
     /// Rows that it gave out.
     pub rows_out: Option<u64>,

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use daglight_semantic_conventions::{Key, Namespace, key, span};
+use daglight_semantic_conventions::{Key, Namespace, PROCESS_ENDED, key, span};
 
 use crate::{
     Bundle, FileReading, SpanReport,
@@ -56,6 +56,8 @@ pub(crate) struct SeenSpan {
 #[derive(Debug, Default)]
 pub(crate) struct SeenNode {
     pub(crate) span: Option<SeenSpan>,
+    /// Whether its last span was ended by who found the run killed, because nothing proves an end of its own.
+    pub(crate) is_closed_for_it: bool,
     pub(crate) rows: Option<u64>,
     pub(crate) bytes: Option<u64>,
     pub(crate) error: Option<String>,
@@ -268,6 +270,9 @@ impl Signals {
             end: before.end.max(seen.end),
             failed: if seen.end >= before.end { seen.failed } else { before.failed },
         });
+        if seen.end >= before.end {
+            known.is_closed_for_it = span.attributes.text(key::ERROR_TYPE) == Some(PROCESS_ENDED);
+        }
         known.rows = span.attributes.count(&keys.row_count).or(known.rows);
         known.bytes = span.attributes.count(&keys.bytes).or(known.bytes);
         if seen.failed {

@@ -17,8 +17,16 @@ use crate::{DataSummary, Summarizer, SummaryOptions};
 #[derive(Clone)]
 pub struct SummaryTap {
     options: SummaryOptions,
-    merged: Arc<Mutex<Option<Summarizer>>>,
+    merged: Arc<Mutex<Merged>>,
     nanoseconds: Arc<AtomicU64>,
+}
+
+/// The partitions that have ended.
+#[derive(Default)]
+struct Merged {
+    summarizer: Option<Summarizer>,
+    /// Whether a panic has lost rows.
+    is_incomplete: bool,
 }
 
 impl SummaryTap {
@@ -33,11 +41,12 @@ impl SummaryTap {
     }
 
     /// The summary of all partitions that have ended, and nothing once it was taken. `None` where no partition was
-    /// opened.
+    /// opened, or a panic has lost rows: a summary of the others would be a wrong one.
     pub fn take(&self) -> Option<DataSummary> {
         let started = Instant::now();
-        let merged = self.merged.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let summary = merged.map(|summarizer| summarizer.finish());
+        let merged = std::mem::take(&mut *self.merged.lock().unwrap_or_else(PoisonError::into_inner));
+        let whole = merged.summarizer.filter(|_| !merged.is_incomplete);
+        let summary = whole.map(|summarizer| summarizer.finish());
         add(&self.nanoseconds, started.elapsed());
         summary
     }
@@ -57,7 +66,7 @@ impl DataTap for SummaryTap {
 
 struct Partition {
     summarizer: Option<Summarizer>,
-    merged: Arc<Mutex<Option<Summarizer>>>,
+    merged: Arc<Mutex<Merged>>,
     taken: Duration,
     nanoseconds: Arc<AtomicU64>,
 }
@@ -68,23 +77,27 @@ fn add(nanoseconds: &AtomicU64, time: Duration) {
 
 impl PartitionTap for Partition {
     fn batch(&mut self, batch: &RecordBatch) {
-        if let Some(summarizer) = &mut self.summarizer {
-            let started = Instant::now();
-            summarizer.update(batch);
-            self.taken += started.elapsed();
-        }
+        // It is put back only where nothing has panicked in it.
+        let Some(mut summarizer) = self.summarizer.take() else { return };
+        let started = Instant::now();
+        summarizer.update(batch);
+        self.taken += started.elapsed();
+        self.summarizer = Some(summarizer);
     }
 }
 
 impl Drop for Partition {
     fn drop(&mut self) {
-        let Some(own) = self.summarizer.take() else { return };
         let started = Instant::now();
         let mut merged = self.merged.lock().unwrap_or_else(PoisonError::into_inner);
-        match merged.as_mut() {
+        let was_incomplete = std::mem::replace(&mut merged.is_incomplete, true);
+        let Some(own) = self.summarizer.take() else { return };
+        match &mut merged.summarizer {
             Some(merged) => merged.merge(own),
-            None => *merged = Some(own),
+            None => merged.summarizer = Some(own),
         }
+        // Not reached where merging panics.
+        merged.is_incomplete = was_incomplete;
         add(&self.nanoseconds, self.taken + started.elapsed());
     }
 }

@@ -19,11 +19,8 @@ use serde::Deserialize;
 use crate::{
     ReadError, SignalFiles, SpanStatus,
     lines::{MAX_LINE_BYTES, for_each_line},
-    names::{self, Key, Namespace, key, span},
+    names::{self, Key, Namespace, PROCESS_ENDED, key, span},
 };
-
-/// The `error.type` of a span that was open when its process died.
-const PROCESS_ENDED: &str = "process_ended";
 
 /// Why spans could not be ended.
 #[derive(Debug, thiserror::Error)]

@@ -1,26 +1,21 @@
 //! Counts the rows of scans that do not count them themselves, as those of tables in memory.
 
-use std::{
-    pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    task::{Context, Poll},
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
 };
 
-use arrow::{array::RecordBatch, datatypes::SchemaRef};
+use arrow::array::RecordBatch;
 use datafusion::{
     error::Result,
-    execution::{RecordBatchStream, SendableRecordBatchStream, TaskContext},
     physical_plan::{ChildrenPropertiesMode, ExecutionPlan, ReplaceChildrenOptions},
 };
-use futures::Stream;
 
 use crate::{
     hooked_exec::{ExecuteHook, HookedExec},
     sources::{Leaf, counts_rows},
     tap::below_hooks,
+    watched_stream::{StreamEnd, StreamWatch},
 };
 
 /// The plan with a counter at each scan that has none. `leaves` are those of the plan, in pre-order.
@@ -51,44 +46,22 @@ fn with_counters(
     plan.replace_children(with, ReplaceChildrenOptions::new(ChildrenPropertiesMode::Keep))
 }
 
+/// Counts over all partitions and executions.
 #[derive(Clone, Default)]
 struct Count(Arc<AtomicU64>);
 
 impl ExecuteHook for Count {
-    fn execute(
-        &self,
-        inner: &Arc<dyn ExecutionPlan>,
-        partition: usize,
-        context: Arc<TaskContext>,
-    ) -> Result<SendableRecordBatchStream> {
-        let inner = inner.execute(partition, context)?;
-        Ok(Box::pin(CountedStream { inner, rows: Arc::clone(&self.0) }))
+    type Watch = Self;
+
+    fn watch(&self, _: &Arc<dyn ExecutionPlan>, _: usize) -> Option<Self> {
+        Some(self.clone())
     }
 }
 
-struct CountedStream {
-    inner: SendableRecordBatchStream,
-    rows: Arc<AtomicU64>,
-}
-
-impl Stream for CountedStream {
-    type Item = Result<RecordBatch>;
-
-    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let polled = self.inner.as_mut().poll_next(context);
-        if let Poll::Ready(Some(Ok(batch))) = &polled {
-            self.rows.fetch_add(batch.num_rows() as u64, Ordering::Relaxed);
-        }
-        polled
+impl StreamWatch for Count {
+    fn batch(&mut self, batch: &RecordBatch) {
+        self.0.fetch_add(batch.num_rows() as u64, Ordering::Relaxed);
     }
 
-    fn size_hint(&self) -> (usize, Option<usize>) {
-        self.inner.size_hint()
-    }
-}
-
-impl RecordBatchStream for CountedStream {
-    fn schema(&self) -> SchemaRef {
-        self.inner.schema()
-    }
+    fn ended(self, _: StreamEnd<'_>) {}
 }

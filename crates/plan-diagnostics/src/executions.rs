@@ -1,29 +1,23 @@
 //! The hook at the root of a plan: each execution of the plan is a query of its own.
 
 use std::{
-    pin::Pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicU64, Ordering},
     },
-    task::{Context, Poll},
     time::{Duration, SystemTime},
 };
 
-use arrow::{array::RecordBatch, datatypes::SchemaRef};
-use datafusion::{
-    error::Result,
-    execution::{RecordBatchStream, SendableRecordBatchStream, TaskContext},
-    physical_plan::ExecutionPlan,
-};
-use futures::Stream;
+use arrow::array::RecordBatch;
+use datafusion::physical_plan::ExecutionPlan;
 
 use crate::{
     LiveQueries, Observation, PlannedQuery, QueryObserver,
     hooked_exec::{ExecuteHook, HookedExec},
     operators::PlannedOperator,
-    query_run::{PartitionEnd, QueryRun, message_of},
+    query_run::QueryRun,
     tap::{rewired, wired},
+    watched_stream::{StreamEnd, StreamWatch},
 };
 
 /// The id of the next query of this process.
@@ -85,12 +79,20 @@ struct Executions {
 
 impl Executions {
     /// The run that a partition belongs to: a new one where the partition was executed already. `None` where the
-    /// observer leaves the query alone.
+    /// observer leaves the query alone. Observers and listeners are called without a lock: they may execute queries, this
+    /// one as well.
     fn open(&self, inner: &Arc<dyn ExecutionPlan>, partition: usize) -> Option<Arc<QueryRun>> {
-        let mut current = self.lock();
-        if let Some(run) = current.as_ref().filter(|run| run.open_partition(inner, partition)) {
-            return Some(Arc::clone(run));
-        }
+        let current = self.lock().clone();
+        let run = match current.filter(|run| run.claim_partition(inner, partition)) {
+            Some(run) => run,
+            None => self.begin(inner, partition)?,
+        };
+        run.start();
+        Some(run)
+    }
+
+    /// The next run, or the one that another thread has begun meanwhile.
+    fn begin(&self, inner: &Arc<dyn ExecutionPlan>, partition: usize) -> Option<Arc<QueryRun>> {
         let Template { query, operators, observer, live } = &*self.template;
         let query = Arc::new(PlannedQuery {
             id: next_query_id(),
@@ -99,15 +101,22 @@ impl Executions {
             ..PlannedQuery::clone(query)
         });
         let observation = observer.planned(&query)?;
-        let run = Arc::new(QueryRun::new(query, Arc::clone(operators), inner, observation, true));
-        self.slot.set(&run);
-        live.add(&run);
-        run.open_partition(inner, partition);
-        let before = current.replace(Arc::clone(&run));
-        // The run before may end here, which calls its listener.
+        let begun = Arc::new(QueryRun::new(query, Arc::clone(operators), inner, observation, true));
+        begun.claim_partition(inner, partition);
+        let mut current = self.lock();
+        if let Some(run) = current.as_ref().filter(|run| run.claim_partition(inner, partition)) {
+            let run = Arc::clone(run);
+            drop(current);
+            // The one begun here was never started, so that its listener is not called.
+            return Some(run);
+        }
+        self.slot.set(&begun);
+        let before = current.replace(Arc::clone(&begun));
         drop(current);
+        // The run before may end here, which calls its listener.
         drop(before);
-        Some(run)
+        live.add(&begun);
+        Some(begun)
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Arc<QueryRun>>> {
@@ -119,25 +128,10 @@ impl Executions {
 struct Observe(Arc<Executions>);
 
 impl ExecuteHook for Observe {
-    fn execute(
-        &self,
-        inner: &Arc<dyn ExecutionPlan>,
-        partition: usize,
-        context: Arc<TaskContext>,
-    ) -> Result<SendableRecordBatchStream> {
-        let Some(run) = self.0.open(inner, partition) else { return inner.execute(partition, context) };
-        match inner.execute(partition, context) {
-            Ok(inner) => Ok(Box::pin(ObservedStream {
-                schema: inner.schema(),
-                inner: Some(inner),
-                run,
-                end: PartitionEnd::Dropped,
-            })),
-            Err(error) => {
-                run.close_partition(PartitionEnd::Failed(message_of(&error)));
-                Err(error)
-            }
-        }
+    type Watch = Observed;
+
+    fn watch(&self, inner: &Arc<dyn ExecutionPlan>, partition: usize) -> Option<Observed> {
+        self.0.open(inner, partition).map(Observed)
     }
 
     fn reset(&self, inner: Arc<dyn ExecutionPlan>) -> (Arc<dyn ExecutionPlan>, Self) {
@@ -149,60 +143,18 @@ impl ExecuteHook for Observe {
     }
 }
 
-struct ObservedStream {
-    schema: SchemaRef,
-    inner: Option<SendableRecordBatchStream>,
-    run: Arc<QueryRun>,
-    end: PartitionEnd,
-}
+/// A partition of a run that was claimed.
+struct Observed(Arc<QueryRun>);
 
-impl Stream for ObservedStream {
-    type Item = Result<RecordBatch>;
-
-    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let Some(inner) = self.inner.as_mut() else { return Poll::Ready(None) };
-        let polled = inner.as_mut().poll_next(context);
-        match &polled {
-            Poll::Pending => {}
-            Poll::Ready(Some(Ok(batch))) => {
-                // `EXPLAIN ANALYZE` returns measurements; the results are seen below it.
-                if !self.run.query.analyzed {
-                    self.run.add_result(batch);
-                }
-            }
-            Poll::Ready(Some(Err(error))) => {
-                self.end = PartitionEnd::Failed(message_of(error));
-                self.close();
-            }
-            Poll::Ready(None) => {
-                self.end = PartitionEnd::Complete;
-                self.close();
-            }
-        }
-        polled
-    }
-
-    fn size_hint(&self) -> (usize, Option<usize>) {
-        self.inner.as_ref().map_or((0, Some(0)), |inner| inner.size_hint())
-    }
-}
-
-impl RecordBatchStream for ObservedStream {
-    fn schema(&self) -> SchemaRef {
-        Arc::clone(&self.schema)
-    }
-}
-
-impl ObservedStream {
-    fn close(&mut self) {
-        if self.inner.take().is_some() {
-            self.run.close_partition(std::mem::replace(&mut self.end, PartitionEnd::Complete));
+impl StreamWatch for Observed {
+    fn batch(&mut self, batch: &RecordBatch) {
+        // `EXPLAIN ANALYZE` returns measurements; the results are seen below it.
+        if !self.0.query.analyzed {
+            self.0.add_result(batch);
         }
     }
-}
 
-impl Drop for ObservedStream {
-    fn drop(&mut self) {
-        self.close();
+    fn ended(self, end: StreamEnd<'_>) {
+        self.0.close_partition(end);
     }
 }

@@ -1,4 +1,4 @@
-//! A physical plan that delegates everything to another one, except that a hook executes it.
+//! The one physical plan that stands in front of another one: it delegates everything, and a hook watches what it returns.
 
 use std::{any::Any, fmt, sync::Arc};
 
@@ -21,14 +21,18 @@ use datafusion::{
     },
 };
 
-/// What happens when a wrapped plan is executed.
+use crate::{
+    shield::shielded,
+    watched_stream::{StreamWatch, WatchedStream},
+};
+
+/// What a plan is wrapped for.
 pub(crate) trait ExecuteHook: Clone + Send + Sync + 'static {
-    fn execute(
-        &self,
-        inner: &Arc<dyn ExecutionPlan>,
-        partition: usize,
-        context: Arc<TaskContext>,
-    ) -> Result<SendableRecordBatchStream>;
+    /// Watches one partition.
+    type Watch: StreamWatch;
+
+    /// A partition of the plan is about to be executed. `None` leaves it alone.
+    fn watch(&self, inner: &Arc<dyn ExecutionPlan>, partition: usize) -> Option<Self::Watch>;
 
     /// The plan and the hook of a plan that was reset to be executed once more.
     fn reset(&self, inner: Arc<dyn ExecutionPlan>) -> (Arc<dyn ExecutionPlan>, Self) {
@@ -174,7 +178,11 @@ impl<H: ExecuteHook> ExecutionPlan for HookedExec<H> {
     }
 
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
-        self.hook.execute(&self.inner, partition, context)
+        let watch = shielded("what watches a query", || self.hook.watch(&self.inner, partition)).flatten();
+        match watch {
+            Some(watch) => WatchedStream::execute(watch, || self.inner.execute(partition, context)),
+            None => self.inner.execute(partition, context),
+        }
     }
 
     fn metrics(&self) -> Option<MetricsSet> {

@@ -19,9 +19,11 @@ mod planned_query;
 mod planner;
 mod progress;
 mod query_run;
+mod shield;
 mod sources;
 mod tap;
 mod unoptimized;
+mod watched_stream;
 
 pub use fingerprint::{Fingerprints, PlanTexts};
 pub use observer::{DataTap, Observation, PartitionTap, QueryListener, QueryObserver};

@@ -3,7 +3,7 @@
 use std::{
     fmt,
     sync::Arc,
-    time::{Instant, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use arrow::datatypes::SchemaRef;
@@ -24,6 +24,7 @@ use crate::{
     executions::{next_query_id, observed},
     operators::describe,
     query_run::partition_count,
+    shield::shielded,
     sources::leaves,
     unoptimized::{self, KEEP_UNOPTIMIZED, SourcePlan, keep_unoptimized},
 };
@@ -86,27 +87,44 @@ impl QueryPlanner for ObservingPlanner {
             return Ok(plan);
         }
         let planning_time = started.elapsed();
-        let source = unoptimized.unwrap_or_else(|| SourcePlan::of(logical_plan));
+        let observed = shielded("what observes the queries of a session", || {
+            let source = unoptimized.unwrap_or_else(|| SourcePlan::of(logical_plan));
+            self.observe(&plan, logical_plan, source, planned_at, planning_time)
+        });
+        Ok(observed.flatten().unwrap_or(plan))
+    }
+}
+
+impl ObservingPlanner {
+    /// The plan with its executions observed. `None` where the observer leaves the query alone.
+    fn observe(
+        &self,
+        plan: &Arc<dyn ExecutionPlan>,
+        logical_plan: &LogicalPlan,
+        source: SourcePlan,
+        planned_at: SystemTime,
+        planning_time: Duration,
+    ) -> Option<Arc<dyn ExecutionPlan>> {
         let query = Arc::new(PlannedQuery {
             id: next_query_id(),
             kind: QueryKind::of(logical_plan),
             analyzed: matches!(logical_plan, LogicalPlan::Analyze(_)),
             schema: data_schema(logical_plan),
             source_tables: source.tables,
-            fingerprints: Fingerprints::new(&source.texts, &plan),
-            texts: PlanTexts::new(source.texts, &plan),
+            fingerprints: Fingerprints::new(&source.texts, plan),
+            texts: PlanTexts::new(source.texts, plan),
             planned_at,
             planning_time,
-            partitions: partition_count(&plan),
+            partitions: partition_count(plan),
             data: source.data,
             optimized: logical_plan.clone(),
         });
-        let Some(observation) = self.observer.planned(&query) else { return Ok(plan) };
-        let leaves = leaves(&plan, logical_plan);
-        let operators = describe(&plan, &leaves);
+        let observation = self.observer.planned(&query)?;
+        let leaves = leaves(plan, logical_plan);
+        let operators = describe(plan, &leaves);
         // A plan that takes no other leaves is observed without them.
-        let plan = counted(Arc::clone(&plan), &leaves).unwrap_or(plan);
-        Ok(observed(plan, query, operators, observation, Arc::clone(&self.observer), self.live.clone()))
+        let plan = counted(Arc::clone(plan), &leaves).unwrap_or_else(|_| Arc::clone(plan));
+        Some(observed(plan, query, operators, observation, Arc::clone(&self.observer), self.live.clone()))
     }
 }
 

@@ -60,11 +60,9 @@ impl LiveQueries {
 
     /// Every query that has started and not ended, by id.
     pub fn sample(&self) -> Vec<LiveQuery> {
-        let runs: Vec<Arc<QueryRun>> = {
-            let mut runs = self.lock();
-            runs.retain(|run| run.upgrade().is_some_and(|run| !run.has_ended()));
-            runs.iter().filter_map(Weak::upgrade).collect()
-        };
+        // What is upgraded here may be the last handle, whose end calls a listener: it is dropped without the lock.
+        let mut runs: Vec<Arc<QueryRun>> = self.lock().iter().filter_map(Weak::upgrade).collect();
+        runs.retain(|run| !run.has_ended());
         let mut queries: Vec<LiveQuery> = runs.iter().filter_map(|run| sample(run)).collect();
         queries.sort_by_key(|query| query.id);
         queries

@@ -1,6 +1,7 @@
 //! One execution of a query, from its first partition to its end.
 
 use std::{
+    collections::BTreeSet,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -20,22 +21,24 @@ use datafusion::{
 use crate::{
     DataTap, Observation, OperatorReport, PlannedQuery, QueryListener,
     operators::{self, Baseline, PlannedOperator},
+    shield::shielded,
+    watched_stream::StreamEnd,
 };
 
 /// How a query ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum QueryOutcome {
-    /// Every partition was read to its end.
+    /// Every partition that was executed was read to its end.
     Completed,
-    /// A partition gave an error.
+    /// A partition returned an error.
     Failed {
         /// The error's message.
         message: String,
     },
     /// A partition was dropped before its end.
     Cancelled,
-    /// A partition was dropped by a panic.
+    /// A partition panicked, or was dropped by a panic.
     Panicked,
 }
 
@@ -58,7 +61,7 @@ pub struct QueryReport {
     pub query: Arc<PlannedQuery>,
     /// When the first partition was executed.
     pub started_at: SystemTime,
-    /// From the first partition's execution to the end.
+    /// From the first partition's execution to the end of the last one.
     pub wall_time: Duration,
     /// How it ended.
     pub outcome: QueryOutcome,
@@ -104,19 +107,15 @@ pub(crate) struct QueryRun {
 
 #[derive(Default)]
 struct Partitions {
-    opened: Vec<usize>,
+    is_over: bool,
+    opened: BTreeSet<usize>,
     active: usize,
+    /// When the last partition ended; `None` while one is active.
+    idle_since: Option<Instant>,
     worst: Option<QueryOutcome>,
     /// The physical plan, held while partitions are active so that its metrics outlive the caller's handle.
     plan: Option<Arc<dyn ExecutionPlan>>,
     baseline: Option<Baseline>,
-}
-
-/// How one partition ended.
-pub(crate) enum PartitionEnd {
-    Complete,
-    Failed(String),
-    Dropped,
 }
 
 impl QueryRun {
@@ -166,28 +165,32 @@ impl QueryRun {
         self.plan.upgrade()
     }
 
-    /// False where the partition was executed already, or the query has ended.
-    pub(crate) fn open_partition(&self, plan: &Arc<dyn ExecutionPlan>, partition: usize) -> bool {
+    /// Counts a partition as active until it is closed. False where it was executed already, or the query has ended.
+    pub(crate) fn claim_partition(&self, plan: &Arc<dyn ExecutionPlan>, partition: usize) -> bool {
         let mut partitions = self.lock();
-        if self.has_ended() || partitions.opened.contains(&partition) {
+        if partitions.is_over || partitions.opened.contains(&partition) {
             return false;
         }
         if self.is_repeated && partitions.opened.is_empty() {
             partitions.baseline = Some(operators::baseline(plan));
         }
-        partitions.opened.push(partition);
+        partitions.opened.insert(partition);
         partitions.active += 1;
+        partitions.idle_since = None;
         partitions.plan.get_or_insert_with(|| Arc::clone(plan));
-        drop(partitions);
+        true
+    }
+
+    /// A partition that was claimed is executed; the listener is called at the first one.
+    pub(crate) fn start(&self) {
         let mut first = false;
         self.started.get_or_init(|| {
             first = true;
             (SystemTime::now(), Instant::now())
         });
         if first {
-            self.listener.started();
+            shielded("the listener of a query", || self.listener.started());
         }
-        true
     }
 
     /// Takes in a batch that the query returns.
@@ -200,12 +203,12 @@ impl QueryRun {
     }
 
     /// A partition ended; its inner stream is dropped already, so that its metrics have their end times.
-    pub(crate) fn close_partition(&self, end: PartitionEnd) {
+    pub(crate) fn close_partition(&self, end: StreamEnd<'_>) {
         let outcome = match end {
-            PartitionEnd::Complete => None,
-            PartitionEnd::Failed(message) => Some(QueryOutcome::Failed { message }),
-            PartitionEnd::Dropped if std::thread::panicking() => Some(QueryOutcome::Panicked),
-            PartitionEnd::Dropped => Some(QueryOutcome::Cancelled),
+            StreamEnd::Complete => None,
+            StreamEnd::Failed(error) => Some(QueryOutcome::Failed { message: message_of(error) }),
+            StreamEnd::Panicked => Some(QueryOutcome::Panicked),
+            StreamEnd::Dropped => Some(QueryOutcome::Cancelled),
         };
         let mut partitions = self.lock();
         partitions.active = partitions.active.saturating_sub(1);
@@ -216,26 +219,35 @@ impl QueryRun {
         if partitions.active > 0 {
             return;
         }
-        let all_opened = partitions.opened.len() >= self.query.partitions;
-        let went_wrong = partitions.worst.is_some();
-        if all_opened || went_wrong {
-            let plan = partitions.plan.take();
-            let baseline = partitions.baseline.take();
-            let outcome = partitions.worst.clone().unwrap_or(QueryOutcome::Completed);
+        partitions.idle_since = Some(Instant::now());
+        // A plan may return a stream for a partition that it does not have.
+        let all_opened = partitions.opened.range(..self.query.partitions).count() == self.query.partitions;
+        if all_opened || partitions.worst.is_some() {
+            let last = std::mem::take(&mut *partitions);
+            // Under the lock, so that no partition is claimed for a run whose report does not have it.
+            partitions.is_over = true;
             drop(partitions);
-            self.end(plan, baseline, outcome);
+            self.end(last);
         }
     }
 
-    fn end(&self, plan: Option<Arc<dyn ExecutionPlan>>, baseline: Option<Baseline>, outcome: QueryOutcome) {
+    fn end(&self, partitions: Partitions) {
         let Some((started_at, started)) = self.started.get() else { return };
         if self.ended.swap(true, Ordering::AcqRel) {
             return;
         }
-        let wall_time = started.elapsed();
+        shielded("the listener of a query", || {
+            self.listener.ended(self.report(*started_at, *started, partitions));
+        });
+    }
+
+    fn report(&self, started_at: SystemTime, started: Instant, partitions: Partitions) -> QueryReport {
+        let Partitions { idle_since, worst, plan, baseline, .. } = partitions;
+        // The last handle to a plan may be dropped long after its last partition ended.
+        let wall_time = idle_since.unwrap_or_else(Instant::now).duration_since(started);
         let operators = plan.as_ref().map_or_else(Vec::new, |plan| {
             let baseline = baseline.unwrap_or_default();
-            operators::harvest(plan, &self.operators, &baseline, *started_at, *started_at + wall_time)
+            operators::harvest(plan, &self.operators, &baseline, started_at, started_at + wall_time)
         });
         let sum = |name: &str| -> Option<u64> {
             operators.iter().filter_map(|operator| operator.metrics.get(name).copied()).reduce(|a, b| a + b)
@@ -243,11 +255,11 @@ impl QueryRun {
         let is_write = self.query.kind.is_write();
         let bytes_returned =
             || operators.iter().find_map(|operator| operator.metrics.get("output_bytes").copied());
-        self.listener.ended(QueryReport {
+        QueryReport {
             query: Arc::clone(&self.query),
-            started_at: *started_at,
+            started_at,
             wall_time,
-            outcome,
+            outcome: worst.unwrap_or(QueryOutcome::Completed),
             rows: self.is_counted.load(Ordering::Relaxed).then(|| self.rows()),
             rows_read: rows_read(&operators),
             bytes_written: sum("bytes_written"),
@@ -255,7 +267,7 @@ impl QueryRun {
             bytes_spilled: sum("spilled_bytes").unwrap_or(0),
             bytes_returned: if is_write { None } else { bytes_returned() },
             operators,
-        });
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Partitions> {
@@ -267,10 +279,8 @@ impl Drop for QueryRun {
     /// The last handle is gone: a query of which only some partitions were ever executed ends here.
     fn drop(&mut self) {
         let partitions = self.partitions.get_mut().unwrap_or_else(PoisonError::into_inner);
-        let plan = partitions.plan.take();
-        let baseline = partitions.baseline.take();
-        let outcome = partitions.worst.take().unwrap_or(QueryOutcome::Completed);
-        self.end(plan, baseline, outcome);
+        let partitions = std::mem::take(partitions);
+        self.end(partitions);
     }
 }
 
@@ -301,6 +311,7 @@ pub(crate) fn partition_count(plan: &Arc<dyn ExecutionPlan>) -> usize {
 }
 
 /// The message of an error without the backtrace that DataFusion may add.
-pub(crate) fn message_of(error: &DataFusionError) -> String {
-    error.strip_backtrace()
+fn message_of(error: &DataFusionError) -> String {
+    // It may hold an error of a program, whose text is made by code of that program.
+    shielded("the text of an error", || error.strip_backtrace()).unwrap_or_default()
 }

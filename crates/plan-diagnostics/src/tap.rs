@@ -1,29 +1,22 @@
 //! The hooks that see the data of a query below its root.
 
-use std::{
-    panic::{AssertUnwindSafe, catch_unwind},
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll},
-};
+use std::sync::Arc;
 
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use datafusion::{
     datasource::sink::DataSinkExec,
-    error::Result,
-    execution::{RecordBatchStream, SendableRecordBatchStream, TaskContext},
     physical_plan::{
         ChildrenPropertiesMode, ExecutionPlan, ReplaceChildrenOptions, analyze::AnalyzeExec,
         coalesce_partitions::CoalescePartitionsExec,
     },
 };
-use futures::Stream;
 
 use crate::{
-    PartitionTap, PlannedQuery,
+    DataTap, PartitionTap, PlannedQuery,
     executions::RunSlot,
     hooked_exec::{ExecuteHook, HookedExec},
     query_run::QueryRun,
+    watched_stream::{StreamEnd, StreamWatch},
 };
 
 /// Puts the hooks where the data of the query are: at the root, or below it where the root writes or analyses them. A
@@ -105,18 +98,33 @@ fn with_only_child(
 struct Tap(RunSlot);
 
 impl ExecuteHook for Tap {
-    fn execute(
-        &self,
-        inner: &Arc<dyn ExecutionPlan>,
-        partition: usize,
-        context: Arc<TaskContext>,
-    ) -> Result<SendableRecordBatchStream> {
-        let inner = inner.execute(partition, context)?;
-        let Some(tap) = self.0.run().and_then(|run| run.tap()) else { return Ok(inner) };
-        let schema = inner.schema();
-        let tap = shielded(|| tap.open(&schema, partition));
-        Ok(Box::pin(TapStream { inner, tap }))
+    type Watch = Tapping;
+
+    fn watch(&self, _: &Arc<dyn ExecutionPlan>, partition: usize) -> Option<Tapping> {
+        let tap = self.0.run().and_then(|run| run.tap())?;
+        Some(Tapping { tap, partition, opened: None })
     }
+}
+
+struct Tapping {
+    tap: Arc<dyn DataTap>,
+    partition: usize,
+    opened: Option<Box<dyn PartitionTap>>,
+}
+
+impl StreamWatch for Tapping {
+    fn opened(&mut self, schema: &SchemaRef) {
+        self.opened = Some(self.tap.open(schema, self.partition));
+    }
+
+    fn batch(&mut self, batch: &RecordBatch) {
+        if let Some(opened) = &mut self.opened {
+            opened.batch(batch);
+        }
+    }
+
+    /// Dropping a partition's tap is its end, in which it may do some work.
+    fn ended(self, _: StreamEnd<'_>) {}
 }
 
 /// Adds what an analysed query returns to its run.
@@ -124,67 +132,19 @@ impl ExecuteHook for Tap {
 struct Results(RunSlot);
 
 impl ExecuteHook for Results {
-    fn execute(
-        &self,
-        inner: &Arc<dyn ExecutionPlan>,
-        partition: usize,
-        context: Arc<TaskContext>,
-    ) -> Result<SendableRecordBatchStream> {
-        let inner = inner.execute(partition, context)?;
-        let Some(run) = self.0.run() else { return Ok(inner) };
-        Ok(Box::pin(TapStream { inner, tap: Some(Box::new(Adding(run))) }))
+    type Watch = Adding;
+
+    fn watch(&self, _: &Arc<dyn ExecutionPlan>, _: usize) -> Option<Adding> {
+        self.0.run().map(Adding)
     }
 }
 
 struct Adding(Arc<QueryRun>);
 
-impl PartitionTap for Adding {
+impl StreamWatch for Adding {
     fn batch(&mut self, batch: &RecordBatch) {
         self.0.add_result(batch);
     }
-}
-struct TapStream {
-    inner: SendableRecordBatchStream,
-    tap: Option<Box<dyn PartitionTap>>,
-}
 
-impl Stream for TapStream {
-    type Item = Result<RecordBatch>;
-
-    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let polled = self.inner.as_mut().poll_next(context);
-        match &polled {
-            Poll::Pending => {}
-            Poll::Ready(Some(Ok(batch))) => {
-                if let Some(tap) = &mut self.tap
-                    && shielded(|| tap.batch(batch)).is_none()
-                {
-                    self.tap = None;
-                }
-            }
-            Poll::Ready(Some(Err(_)) | None) => self.tap = None,
-        }
-        polled
-    }
-
-    fn size_hint(&self) -> (usize, Option<usize>) {
-        self.inner.size_hint()
-    }
-}
-
-impl RecordBatchStream for TapStream {
-    fn schema(&self) -> SchemaRef {
-        self.inner.schema()
-    }
-}
-
-/// Runs code of a tap. A tap only looks on: should it panic, the query goes on without it.
-fn shielded<T>(look: impl FnOnce() -> T) -> Option<T> {
-    match catch_unwind(AssertUnwindSafe(look)) {
-        Ok(value) => Some(value),
-        Err(_) => {
-            tracing::warn!("a data tap panicked; the rest of this partition is not summarised");
-            None
-        }
-    }
+    fn ended(self, _: StreamEnd<'_>) {}
 }

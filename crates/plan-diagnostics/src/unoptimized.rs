@@ -18,7 +18,7 @@ use datafusion::{
     optimizer::{AnalyzerRule, OptimizerConfig, OptimizerRule},
 };
 
-use crate::fingerprint::LogicalTexts;
+use crate::{fingerprint::LogicalTexts, shield::shielded};
 
 /// What is kept of a plan: texts and names, so that no table of it lives longer because of us.
 #[derive(Debug, Clone)]
@@ -134,12 +134,13 @@ struct KeepUnoptimized;
 
 impl AnalyzerRule for KeepUnoptimized {
     fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
-        ANALYZED.with_borrow_mut(|kept| {
+        // A plan is written with the texts of a program's own nodes and functions, which may do anything.
+        shielded("what keeps the plan of a query", || {
             // `CREATE TABLE AS` optimises its query, and then the result of that once more.
             let again =
-                kept.take().filter(|kept| kept.optimized.as_ref().is_some_and(|made| made.is_of(&plan)));
+                ANALYZED.take().filter(|kept| kept.optimized.as_ref().is_some_and(|made| made.is_of(&plan)));
             let source = again.map_or_else(|| SourcePlan::of(&plan), |kept| kept.source);
-            *kept = Some(Analyzed { source, optimized: None });
+            ANALYZED.set(Some(Analyzed { source, optimized: None }));
         });
         Ok(plan)
     }

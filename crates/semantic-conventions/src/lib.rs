@@ -13,6 +13,8 @@ pub use reference::reference_page;
 pub const SCOPE: &str = "daglight";
 /// The instrumentation scope of spans that come through a program's `tracing` subscriber.
 pub const TRACING_SCOPE: &str = "tracing";
+/// The `error.type` of a span that was open when its process died, and was ended by who found that.
+pub const PROCESS_ENDED: &str = "process_ended";
 
 /// A name, and what it stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,3 +1,5 @@
+//! What the outputs write, register and say of it, with a real session.
+
 use std::{fs, path::Path};
 
 use arrow::util::pretty::pretty_format_batches;

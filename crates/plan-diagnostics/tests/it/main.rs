@@ -3,6 +3,7 @@
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a test ends at its first surprise")]
 
 mod delegation;
+mod hostile;
 mod planning;
 mod repeated;
 mod scans;

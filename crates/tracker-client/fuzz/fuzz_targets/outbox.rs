@@ -9,6 +9,7 @@
 //! rest is: the outbox as it is, the outbox as records that get a line and a checksum, or the progress of the delivery.
 
 #![no_main]
+#![allow(clippy::unwrap_used, reason = "a fuzz target ends at its first surprise")]
 
 use std::{cell::OnceCell, fs, path::Path};
 

@@ -1,0 +1,136 @@
+//! The one stream that stands in front of another one and watches it.
+
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use arrow::{
+    array::RecordBatch,
+    datatypes::{Schema, SchemaRef},
+};
+use datafusion::{
+    error::{DataFusionError, Result},
+    execution::{RecordBatchStream, SendableRecordBatchStream},
+};
+use futures::Stream;
+
+use crate::shield::shielded;
+
+/// Watches one partition of a plan. A panic in any of its methods does not reach the query.
+pub(crate) trait StreamWatch: Send + Unpin + 'static {
+    /// The plan returned a stream with these columns.
+    fn opened(&mut self, _schema: &SchemaRef) {}
+
+    /// A batch passes. Not called again once it has panicked.
+    fn batch(&mut self, batch: &RecordBatch);
+
+    /// The stream ended, and is dropped already, so that its metrics have their end times. Called once, whatever way it
+    /// ended, also where the plan returned no stream.
+    fn ended(self, end: StreamEnd<'_>);
+}
+
+/// How a stream ended.
+pub(crate) enum StreamEnd<'e> {
+    /// It was read to its end.
+    Complete,
+    /// It returned an error, or the plan returned one instead of a stream.
+    Failed(&'e DataFusionError),
+    /// It was dropped before its end.
+    Dropped,
+    /// It panicked, or was dropped by a panic.
+    Panicked,
+}
+
+/// Passes a stream on as it is. It ends at the first error, behind which DataFusion reads no stream.
+pub(crate) struct WatchedStream<W: StreamWatch> {
+    schema: SchemaRef,
+    inner: Option<SendableRecordBatchStream>,
+    watch: Option<W>,
+    is_blind: bool,
+    /// Set while code of the plan runs. It stays set where that panics, also where the panic is caught before this is
+    /// dropped.
+    is_running: bool,
+}
+
+impl<W: StreamWatch> WatchedStream<W> {
+    /// Executes a partition and watches what it returns.
+    ///
+    /// # Errors
+    /// Those of `execute`.
+    pub(crate) fn execute(
+        watch: W,
+        execute: impl FnOnce() -> Result<SendableRecordBatchStream>,
+    ) -> Result<SendableRecordBatchStream> {
+        let schema = Arc::new(Schema::empty());
+        let mut watched = Self { schema, inner: None, watch: Some(watch), is_blind: false, is_running: true };
+        let executed = execute();
+        watched.is_running = false;
+        match executed {
+            Ok(inner) => {
+                watched.schema = inner.schema();
+                watched.inner = Some(inner);
+                watched.look(|watch, schema| watch.opened(schema));
+                Ok(Box::pin(watched))
+            }
+            Err(error) => {
+                watched.end(StreamEnd::Failed(&error));
+                Err(error)
+            }
+        }
+    }
+
+    fn look(&mut self, look: impl FnOnce(&mut W, &SchemaRef)) {
+        if self.is_blind {
+            return;
+        }
+        if let Some(watch) = &mut self.watch {
+            self.is_blind =
+                shielded("what watches the data of a query", || look(watch, &self.schema)).is_none();
+        }
+    }
+
+    fn end(&mut self, end: StreamEnd<'_>) {
+        drop(self.inner.take());
+        if let Some(watch) = self.watch.take() {
+            shielded("what watches the end of a query", || watch.ended(end));
+        }
+    }
+}
+
+impl<W: StreamWatch> Stream for WatchedStream<W> {
+    type Item = Result<RecordBatch>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let watched = &mut *self;
+        let Some(inner) = watched.inner.as_mut() else { return Poll::Ready(None) };
+        watched.is_running = true;
+        let polled = inner.as_mut().poll_next(context);
+        watched.is_running = false;
+        match &polled {
+            Poll::Pending => {}
+            Poll::Ready(Some(Ok(batch))) => watched.look(|watch, _| watch.batch(batch)),
+            Poll::Ready(Some(Err(error))) => watched.end(StreamEnd::Failed(error)),
+            Poll::Ready(None) => watched.end(StreamEnd::Complete),
+        }
+        polled
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.inner.as_ref().map_or((0, Some(0)), |inner| inner.size_hint())
+    }
+}
+
+impl<W: StreamWatch> RecordBatchStream for WatchedStream<W> {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+}
+
+impl<W: StreamWatch> Drop for WatchedStream<W> {
+    fn drop(&mut self) {
+        let has_panicked = self.is_running || std::thread::panicking();
+        self.end(if has_panicked { StreamEnd::Panicked } else { StreamEnd::Dropped });
+    }
+}
