@@ -29,7 +29,7 @@ pub use output::{Output, Table, View, register};
 pub use param_table::{ParamTable, ParamTableError};
 pub use registry::{ColumnDrift, Entry, Finding, Produced, Registry, RegistryError};
 pub use schema::schema_hash;
-pub use source::{ColumnFacts, SourceFacts, source_facts};
+pub use source::{ColumnFacts, SourceFacts, Unread, source_facts};
 pub use stored_files::StoredFiles;
 pub use summary::{
     Bin, Category, ColumnSummary, DataSummary, Details, Distribution, FieldShape, Lengths, Point, Quantile,

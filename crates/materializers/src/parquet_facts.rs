@@ -3,7 +3,13 @@
 //! The statistics that the engine merges over row groups take the bounds of those that have some for the bounds of all.
 //! Here each row group of each file has its say: one without statistics leaves a column without bounds.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    future::poll_fn,
+    sync::Arc,
+    task::Poll,
+    time::{Duration, Instant},
+};
 
 use arrow::{
     array::{Array, ArrayRef, UInt64Array},
@@ -12,23 +18,24 @@ use arrow::{
 use datafusion::{
     common::ScalarValue,
     datasource::physical_plan::{FileScanConfig, parquet::metadata::DFParquetMetadata},
-    error::Result,
     object_store::{ObjectMeta, ObjectStore},
     prelude::SessionContext,
 };
-use futures::{StreamExt as _, TryStreamExt as _, stream};
+use futures::{StreamExt as _, stream};
 use parquet::{
     arrow::{arrow_reader::statistics::StatisticsConverter, parquet_to_arrow_schema},
     basic::Type as PhysicalType,
     file::{metadata::ParquetMetaData, statistics::Statistics},
 };
 
-use crate::ColumnFacts;
+use crate::{ColumnFacts, source::Unread};
 
 /// Files whose footers are read for one table. Of a table that has more, the columns are not described.
-const MAX_FILES: usize = 1_000;
-/// Footers that are read at the same time.
+pub(crate) const MAX_FILES: usize = 1_000;
+/// Footers that are read at the same time. No more than these are in memory, besides those that the session remembers.
 const AT_ONCE: usize = 8;
+/// How long footers are read: a table of many files is then described without its columns.
+pub(crate) const READING_LIMIT: Duration = Duration::from_secs(1);
 
 /// What the footers of all files say.
 #[derive(Debug, Clone, PartialEq)]
@@ -38,27 +45,31 @@ pub(crate) struct FooterFacts {
     pub(crate) columns: Vec<ColumnFacts>,
 }
 
-/// Reads the footers of a scan's files, or takes those that the session remembers. `None` where there are too many, or the
-/// scan takes parts of files.
+/// Reads the footers of a scan's files one by one, or takes those that the session remembers.
 ///
 /// # Errors
-/// When a footer cannot be read.
+/// When a footer cannot be read, there are too many, reading takes too long, or the scan takes parts of files.
 pub(crate) async fn footer_facts(
     session: &SessionContext,
     scan: &FileScanConfig,
     schema: &SchemaRef,
-) -> Result<Option<FooterFacts>> {
+    limit: Duration,
+) -> Result<FooterFacts, Unread> {
+    let started = Instant::now();
     let mut files: BTreeMap<String, ObjectMeta> = BTreeMap::new();
     for file in scan.file_groups.iter().flat_map(|group| group.iter()) {
-        if file.range.is_some() || files.len() == MAX_FILES {
-            return Ok(None);
+        if file.range.is_some() {
+            return Err(Unread::PartsOfFiles);
+        }
+        if files.len() == MAX_FILES {
+            return Err(Unread::TooManyFiles);
         }
         files.insert(file.path().to_string(), file.object_meta.clone());
     }
     let runtime = session.runtime_env();
-    let store = runtime.object_store(&scan.object_store_url)?;
+    let store = runtime.object_store(&scan.object_store_url).map_err(|_| Unread::Unreadable)?;
     let cache = runtime.cache_manager.get_file_metadata_cache();
-    let footers: Vec<Arc<ParquetMetaData>> = stream::iter(files.into_values())
+    let mut footers = stream::iter(files.into_values())
         .map(|file| {
             let (store, cache) = (Arc::clone(&store), Arc::clone(&cache));
             async move {
@@ -69,15 +80,33 @@ pub(crate) async fn footer_facts(
                     .await
             }
         })
-        .buffered(AT_ONCE)
-        .try_collect()
-        .await?;
+        .buffered(AT_ONCE);
     // Their values stand in the paths.
     let partitioned_by: Vec<String> =
         scan.table_partition_cols().iter().map(|field| field.name().clone()).collect();
     let mut table = Table::new(schema, &partitioned_by);
-    footers.iter().for_each(|footer| table.add(footer));
-    Ok(Some(table.finish()))
+    while let Some(footer) = footers.next().await {
+        table.add(footer.map_err(|_| Unread::Unreadable)?.as_ref());
+        if started.elapsed() > limit {
+            return Err(Unread::TooSlow);
+        }
+        give_way().await;
+    }
+    Ok(table.finish())
+}
+
+/// Returns to whoever polls. Footers that the session remembers are there at once, however many they are: without this, no
+/// clock of the caller could end their reading.
+async fn give_way() {
+    let mut has_given_way = false;
+    poll_fn(|context| {
+        if std::mem::replace(&mut has_given_way, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
 /// The columns of a table, over the files that were added.

@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
@@ -17,6 +17,8 @@ use crate::{DataSummary, Summarizer, SummaryOptions};
 #[derive(Clone)]
 pub struct SummaryTap {
     options: SummaryOptions,
+    /// What each partition begins with: clones share the memory for values.
+    empty: Arc<OnceLock<Summarizer>>,
     merged: Arc<Mutex<Merged>>,
     nanoseconds: Arc<AtomicU64>,
 }
@@ -32,7 +34,7 @@ struct Merged {
 impl SummaryTap {
     /// A tap that has seen nothing.
     pub fn new(options: SummaryOptions) -> Self {
-        Self { options, merged: Arc::default(), nanoseconds: Arc::default() }
+        Self { options, empty: Arc::default(), merged: Arc::default(), nanoseconds: Arc::default() }
     }
 
     /// The time that summarising took so far, summed over the threads that did it.
@@ -54,9 +56,9 @@ impl SummaryTap {
 
 impl DataTap for SummaryTap {
     fn open(&self, schema: &SchemaRef, _partition: usize) -> Box<dyn PartitionTap> {
-        let summarizer = Summarizer::new(schema, self.options.clone());
+        let empty = self.empty.get_or_init(|| Summarizer::new(schema, self.options.clone()));
         Box::new(Partition {
-            summarizer: Some(summarizer),
+            summarizer: Some(empty.clone()),
             merged: Arc::clone(&self.merged),
             taken: Duration::ZERO,
             nanoseconds: Arc::clone(&self.nanoseconds),

@@ -116,7 +116,7 @@ fn data_summary(facts: &NodeFacts, policy: &Policy) -> Option<(AttributeKind, Ca
     if let Some(source) = &facts.source {
         return Some(match source_summary::describe(source) {
             Some(columns) => table(columns),
-            None => note(source_summary::why_not_described(source)),
+            None => note(&source_summary::why_not_described(source)),
         });
     }
     let is_view = facts.artifacts.iter().any(|artifact| artifact.materialization == "view");

@@ -294,17 +294,18 @@ mod tests {
 
     #[test]
     fn estimates_are_marked_as_such() {
-        let exact = Int64Array::from_iter_values(0..16_381);
-        let quantiles =
-            json!({"0.1": 1638.0, "0.25": 4095.0, "0.5": 8190.0, "0.75": 12_285.0, "0.9": 14_742.0});
+        let exact = Int64Array::from_iter_values(0..999_981);
+        let quantiles = json!({
+            "0.1": 99_998.0, "0.25": 249_995.0, "0.5": 499_990.0, "0.75": 749_985.0, "0.9": 899_982.0,
+        });
         check(Arc::new(exact), json!({"data_type": "Int64", "quantiles": quantiles}));
-        check(Arc::new(UInt64Array::from(vec![7; 20_000])), json!({"data_type": "UInt64", "mean": 7.0}));
         let estimated = "(histogram and quantiles: estimates, ±1 % of rows)";
+        check(Arc::new(UInt64Array::from(vec![7; 1_000_001])), json!({"data_type": "UInt64", "mean": 7.0}));
         check(
-            Arc::new(Int64Array::from_iter_values(0..16_385)),
-            json!({"data_type": format!("Int64 {estimated}"), "min": 0, "max": 16_384, "mean": 8192.0}),
+            Arc::new(Int64Array::from_iter_values(0..1_000_001)),
+            json!({"data_type": format!("Int64 {estimated}"), "min": 0, "max": 1_000_000, "mean": 500_000.0}),
         );
-        let days = Date32Array::from_iter_values((0..20_000).map(|day| day / 10));
+        let days = Date32Array::from_iter_values((0..1_000_001).map(|day| day / 10));
         check(
             Arc::new(days),
             json!({"data_type": format!("Date32 {estimated}"), "base_data_type": "datetime"}),

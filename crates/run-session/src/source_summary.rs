@@ -45,14 +45,16 @@ pub(crate) fn describe(source: &SourceFacts) -> Option<Map<String, Value>> {
     (!columns.is_empty()).then_some(columns)
 }
 
-/// Why a source has no summary, or `None` where it has one.
-pub(crate) fn why_not_described(source: &SourceFacts) -> &'static str {
-    match source.rows {
-        None => "its files do not say how many rows they hold, and none was read for a summary",
-        Some(_) => {
-            "its files do not say how many values are missing in any column, and no row was read for a summary"
+/// Why a source has no summary.
+pub(crate) fn why_not_described(source: &SourceFacts) -> String {
+    let what = match (source.unread, source.rows) {
+        (Some(unread), _) => {
+            return format!("the metadata of its files were not read for a summary: {unread}");
         }
-    }
+        (None, None) => "how many rows they hold, and none",
+        (None, Some(_)) => "how many values are missing in any column, and no row",
+    };
+    format!("its files do not say {what} was read for a summary")
 }
 
 /// The columns that a summary leaves out, because their files do not say how many values are missing.
@@ -126,6 +128,7 @@ fn is_text(data_type: &DataType) -> bool {
 mod tests {
     use std::sync::Arc;
 
+    use daglight_materializers::Unread;
     use datafusion::arrow::datatypes::{Field, Schema};
 
     use super::*;
@@ -137,6 +140,7 @@ mod tests {
             locations: Vec::new(),
             files: None,
             rows: Some(10),
+            unread: None,
             columns: columns.into_iter().map(|(.., facts)| facts).collect(),
         }
     }
@@ -193,5 +197,10 @@ mod tests {
         assert_eq!(describe(&unknown), None);
         assert_eq!(describe(&SourceFacts { rows: None, ..source(Vec::new()) }), None);
         assert_eq!(describe(&source(Vec::new())), None);
+        let why = |rows, unread| why_not_described(&SourceFacts { rows, unread, ..source(Vec::new()) });
+        let many = "the metadata of its files were not read for a summary: it has more than 1000 files";
+        assert_eq!(why(None, Some(Unread::TooManyFiles)), many);
+        assert!(why(None, None).contains("how many rows they hold"));
+        assert!(why(Some(1), None).contains("missing in any column, and no row was read"));
     }
 }

@@ -8,6 +8,7 @@ use super::{
     decimals::Decimals,
     floats::Floats,
     integers::Integers,
+    kept::Room,
     model::{ColumnSummary, Details},
     scale::Scale,
     shapes::Shapes,
@@ -37,8 +38,8 @@ pub(super) enum Values {
 }
 
 impl Column {
-    pub(super) fn new(field: FieldRef, options: &SummaryOptions) -> Self {
-        let values = Values::of_type(field.data_type(), options);
+    pub(super) fn new(field: FieldRef, options: &SummaryOptions, room: Room) -> Self {
+        let values = Values::of_type(field.data_type(), options, room);
         Self { field, count: 0, missing: 0, unhandled_rows: 0, values }
     }
 
@@ -67,18 +68,18 @@ impl Column {
 }
 
 impl Values {
-    fn of_type(data_type: &DataType, options: &SummaryOptions) -> Self {
-        let integers = |scale| Self::Integers(Integers::new(scale));
+    fn of_type(data_type: &DataType, options: &SummaryOptions, room: Room) -> Self {
+        let integers = |scale| Self::Integers(Integers::new(scale, room.clone()));
         match data_type {
             DataType::Int8 | DataType::Int16 | DataType::Int32 | DataType::Int64 => integers(Scale::Integer),
             DataType::UInt8 | DataType::UInt16 | DataType::UInt32 => integers(Scale::Integer),
-            DataType::UInt64 => Self::Integers(Integers::unsigned()),
-            DataType::Float16 | DataType::Float32 | DataType::Float64 => Self::Floats(Floats::new()),
+            DataType::UInt64 => Self::Integers(Integers::unsigned(room)),
+            DataType::Float16 | DataType::Float32 | DataType::Float64 => Self::Floats(Floats::new(room)),
             DataType::Decimal32(_, scale) | DataType::Decimal64(_, scale) => {
                 integers(Scale::Decimal { scale: *scale })
             }
-            DataType::Decimal128(_, scale) => Self::Decimals128(Decimals::new(*scale)),
-            DataType::Decimal256(_, scale) => Self::Decimals256(Decimals::new(*scale)),
+            DataType::Decimal128(_, scale) => Self::Decimals128(Decimals::new(*scale, room)),
+            DataType::Decimal256(_, scale) => Self::Decimals256(Decimals::new(*scale, room)),
             DataType::Date32 => integers(Scale::Days),
             DataType::Date64 => integers(Scale::DateMilliseconds),
             DataType::Timestamp(unit, zone) => integers(Scale::Instant { unit: *unit, utc: zone.is_some() }),
@@ -95,13 +96,18 @@ impl Values {
             DataType::Dictionary(_, values) if values.is_string() => {
                 Self::Bytes(ByteStrings::new(Content::Dictionary, options))
             }
-            DataType::Dictionary(_, values) => Self::of_type(values, options),
-            DataType::RunEndEncoded(_, values) => Self::of_type(values.data_type(), options),
+            DataType::Dictionary(_, values) => Self::of_type(values, options, room),
+            DataType::RunEndEncoded(_, values) => Self::of_type(values.data_type(), options, room),
             DataType::Interval(_) => Self::Unhandled("months, days and nanoseconds have no common order"),
             DataType::Null => Self::Unhandled("the type has no values"),
             _ => Shapes::of_type(data_type)
                 .map_or(Self::Unhandled("a summary of this type is not known"), Self::Shapes),
         }
+    }
+
+    #[cfg(test)]
+    pub(super) fn keeps_values(&self) -> bool {
+        matches!(self, Self::Integers(_) | Self::Floats(_) | Self::Decimals128(_) | Self::Decimals256(_))
     }
 
     fn merge(&mut self, other: Self) {
@@ -144,6 +150,21 @@ impl Values {
             Self::Unhandled(reason) => Details::Unhandled { reason: (*reason).to_owned() },
         }
     }
+}
+
+/// Whether the values of a column have an order that its summary is about, for which they are kept.
+pub(super) fn is_ordered(data_type: &DataType) -> bool {
+    let data_type = logical_type(data_type);
+    data_type.is_numeric()
+        || matches!(
+            data_type,
+            DataType::Date32
+                | DataType::Date64
+                | DataType::Timestamp(..)
+                | DataType::Time32(_)
+                | DataType::Time64(_)
+                | DataType::Duration(_)
+        )
 }
 
 /// The type of the values, however they are encoded.

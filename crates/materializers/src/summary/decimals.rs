@@ -3,6 +3,7 @@
 use super::{
     chunks::CHUNK,
     integers::Integers,
+    kept::Room,
     model::Distribution,
     scale::Scale,
     wide::{Wide, WideIntegers},
@@ -12,6 +13,7 @@ use super::{
 #[derive(Debug, Clone)]
 pub(super) struct Decimals<T> {
     scale: i8,
+    room: Room,
     integers: Width<T>,
 }
 
@@ -23,12 +25,12 @@ enum Width<T> {
 }
 
 impl<T: Wide> Decimals<T> {
-    pub(super) fn new(scale: i8) -> Self {
-        Self { scale, integers: Width::Narrow(Self::no_integers(scale)) }
+    pub(super) fn new(scale: i8, room: Room) -> Self {
+        Self { scale, integers: Width::Narrow(Self::no_integers(scale, &room)), room }
     }
 
-    fn no_integers(scale: i8) -> Integers {
-        Integers::new(Scale::Decimal { scale })
+    fn no_integers(scale: i8, room: &Room) -> Integers {
+        Integers::new(Scale::Decimal { scale }, room.clone())
     }
 
     /// Adds at most [`CHUNK`] values.
@@ -58,7 +60,8 @@ impl<T: Wide> Decimals<T> {
     }
 
     fn widen(&mut self, change: impl FnOnce(&mut WideIntegers<T>)) {
-        let integers = std::mem::replace(&mut self.integers, Width::Narrow(Self::no_integers(self.scale)));
+        let integers =
+            std::mem::replace(&mut self.integers, Width::Narrow(Self::no_integers(self.scale, &self.room)));
         let mut wide = integers.widened(self.scale);
         change(&mut wide);
         self.integers = Width::Wide(wide);

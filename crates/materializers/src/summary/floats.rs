@@ -3,6 +3,7 @@
 use super::{
     chunks::CHUNK,
     distinct::hash_bits,
+    kept::Room,
     model::{Distribution, Point},
     moments::{CompensatedSum, Moments, finite, greatest, least, occurrences, sum_of},
     order::{Order, histogram, quantiles},
@@ -26,7 +27,7 @@ pub(super) struct Floats {
 }
 
 impl Floats {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(room: Room) -> Self {
         Self {
             count: 0,
             nans: 0,
@@ -37,7 +38,7 @@ impl Floats {
             sum: CompensatedSum::default(),
             origin: 0.0,
             deviations: Moments::default(),
-            order: Order::new(),
+            order: Order::new(room),
         }
     }
 

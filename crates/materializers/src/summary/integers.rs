@@ -3,6 +3,7 @@
 use super::{
     chunks::CHUNK,
     distinct::hash_bits,
+    kept::Room,
     model::{Distribution, Point},
     moments::{Moments, greatest, least, occurrences, sum_of},
     order::{Order, histogram, quantiles},
@@ -28,7 +29,7 @@ pub(super) struct Integers {
 }
 
 impl Integers {
-    pub(super) fn new(scale: Scale) -> Self {
+    pub(super) fn new(scale: Scale, room: Room) -> Self {
         Self {
             scale,
             bias: 0,
@@ -39,13 +40,13 @@ impl Integers {
             sum: 0,
             origin: 0,
             deviations: Moments::default(),
-            order: Order::new(),
+            order: Order::new(room),
         }
     }
 
     /// For unsigned integers, which [`biased`] maps to signed ones in the same order.
-    pub(super) fn unsigned() -> Self {
-        Self { bias: 1 << 63, ..Self::new(Scale::Integer) }
+    pub(super) fn unsigned(room: Room) -> Self {
+        Self { bias: 1 << 63, ..Self::new(Scale::Integer, room) }
     }
 
     /// Adds at most [`CHUNK`] values.

@@ -20,9 +20,11 @@ mod wide;
 mod chunks;
 mod distinct;
 mod domain;
+mod kept;
 mod moments;
 mod order;
 mod quantiles;
+mod ranks;
 mod scale;
 #[cfg(test)]
 mod tests;

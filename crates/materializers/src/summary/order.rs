@@ -2,8 +2,10 @@
 
 use super::{
     distinct::DistinctSketch,
+    kept::Room,
     model::{Bin, Point, Quantile},
-    quantiles::{QuantileSketch, RANK_ERROR, Ranks},
+    quantiles::{QuantileSketch, RANK_ERROR},
+    ranks::Ranks,
 };
 
 /// The quantiles of a summary.
@@ -21,8 +23,8 @@ pub(super) struct Order {
 }
 
 impl Order {
-    pub(super) fn new() -> Self {
-        Self { quantiles: QuantileSketch::new(), distinct: DistinctSketch::new() }
+    pub(super) fn new(room: Room) -> Self {
+        Self { quantiles: QuantileSketch::new(room), distinct: DistinctSketch::new() }
     }
 
     /// Adds values, given their keys, which have their order, and their hashes.
@@ -48,7 +50,7 @@ impl Order {
     }
 
     pub(super) fn ranks(&self) -> Ranks {
-        self.quantiles.ranks()
+        self.quantiles.ranks(&FRACTIONS)
     }
 
     /// About how many of `count` values are different.
@@ -68,8 +70,8 @@ pub(super) fn quantiles(ranks: &Ranks, between: impl Fn(i64, i64, f64) -> Point)
         .collect()
 }
 
-/// The histogram of `count` values. `edge` gives the key, which may lie beyond those of values, and the point at a position between the least value (0) and
-/// the greatest (1).
+/// The histogram of `count` values. `edge` returns the key, which may lie beyond those of values, and the point at a
+/// position between the least value (0) and the greatest (1).
 pub(super) fn histogram(ranks: &Ranks, count: u64, edge: impl Fn(f64) -> (i128, Point)) -> Vec<Bin> {
     if count == 0 {
         return Vec::new();

@@ -5,10 +5,14 @@
 //! levels are replaced by a sampler once a column is long: one key out of each block, chosen at random, so that order or
 //! period in the data cannot mislead it. Randomness comes from a fixed seed: the same values give the same sketch.
 //!
-//! The error of a rank in a long column has a standard deviation of 0.25 % of the number of values.
+//! The error of a rank in a long column has a standard deviation of 0.25 % of the number of values. As long as there is
+//! room for all values ([`Room`]) they are kept, and ranks are exact.
 
-/// The values of a column that are all kept, in 128 KiB: up to so many, ranks are exact.
-pub(super) const EXACT_VALUES: usize = 16_384;
+use super::{
+    kept::{Kept, Room},
+    ranks::Ranks,
+};
+
 /// The error of a rank in a longer column, as a part of the number of values. It is four standard deviations.
 pub(super) const RANK_ERROR: f64 = 0.01;
 /// Keys that the level of single values, or of the sampler, takes before it is compacted.
@@ -21,8 +25,8 @@ const TAKEN_VALUES: u64 = 32_768;
 /// Estimates ranks over keys whose order is the order of the values.
 #[derive(Debug, Clone)]
 pub(super) struct QuantileSketch {
-    /// All keys, as long as there are not too many; the rest is empty until then.
-    all: Vec<i64>,
+    /// All keys, as long as there is room for them; the rest is empty until then.
+    kept: Option<Kept>,
     /// `levels[h]` holds keys of weight `2^h`; those below `base` are empty.
     levels: Vec<Level>,
     base: usize,
@@ -48,9 +52,9 @@ struct Block {
 }
 
 impl QuantileSketch {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(room: Room) -> Self {
         Self {
-            all: Vec::new(),
+            kept: Some(Kept::new(room)),
             levels: vec![Level::default()],
             base: 0,
             seen: 0,
@@ -62,8 +66,7 @@ impl QuantileSketch {
 
     /// Adds values by their keys. Most values of a long column are never asked for one.
     pub(super) fn update<T: Copy>(&mut self, values: &[T], key: impl Fn(T) -> i64) {
-        if self.seen == 0 && self.all.len() + values.len() <= EXACT_VALUES {
-            self.all.extend(values.iter().map(|value| key(*value)));
+        if self.kept.as_mut().is_some_and(|kept| kept.add(values, &key)) {
             return;
         }
         self.give_up_exactness();
@@ -72,12 +75,17 @@ impl QuantileSketch {
 
     /// Whether ranks are exact.
     pub(super) fn is_exact(&self) -> bool {
-        self.seen == 0
+        self.kept.is_some()
     }
 
     fn give_up_exactness(&mut self) {
-        let all = std::mem::take(&mut self.all);
-        self.add(&all, |key| key);
+        if let Some(kept) = self.kept.take() {
+            self.add_all(kept);
+        }
+    }
+
+    fn add_all(&mut self, kept: Kept) {
+        kept.give_up().iter().for_each(|keys| self.add(keys, |key| key));
     }
 
     fn add<T: Copy>(&mut self, mut values: &[T], key: impl Fn(T) -> i64) {
@@ -97,8 +105,16 @@ impl QuantileSketch {
     }
 
     pub(super) fn merge(&mut self, mut other: Self) {
-        if other.is_exact() {
-            return self.update(&other.all, |key| key);
+        if let Some(others) = other.kept.take() {
+            let left = match &mut self.kept {
+                Some(kept) => kept.merge(others).err(),
+                None => Some(others),
+            };
+            if let Some(others) = left {
+                self.give_up_exactness();
+                self.add_all(others);
+            }
+            return;
         }
         self.give_up_exactness();
         while self.base < other.base {
@@ -117,27 +133,25 @@ impl QuantileSketch {
 
     /// Replaces every key. The order must stay.
     pub(super) fn convert_keys(&mut self, convert: impl Fn(i64) -> i64) {
-        for key in self.levels.iter_mut().flat_map(|level| &mut level.keys).chain(&mut self.all) {
+        if let Some(kept) = &mut self.kept {
+            kept.convert_keys(&convert);
+        }
+        for key in self.levels.iter_mut().flat_map(|level| &mut level.keys) {
             *key = convert(*key);
         }
     }
 
-    /// The keys in order, for questions about ranks.
-    pub(super) fn ranks(&self) -> Ranks {
-        let mut weighted: Vec<(i64, u64)> = self
-            .levels
-            .iter()
-            .enumerate()
-            .flat_map(|(height, level)| level.keys.iter().map(move |key| (*key, 1 << height)))
-            .chain(self.all.iter().map(|key| (*key, 1)))
-            .collect();
-        weighted.sort_unstable();
-        let mut total = 0;
-        for (_, weight) in &mut weighted {
-            total += *weight;
-            *weight = total;
+    /// The keys, for questions about ranks, and about these quantiles.
+    pub(super) fn ranks(&self, fractions: &[f64]) -> Ranks {
+        if let Some(kept) = &self.kept {
+            return Ranks::exact(kept.keys(), fractions);
         }
-        Ranks { cumulative: weighted, total }
+        let levels = self.levels.iter().enumerate();
+        Ranks::estimated(
+            levels
+                .flat_map(|(height, level)| level.keys.iter().map(move |key| (*key, 1 << height)))
+                .collect(),
+        )
     }
 
     fn append(&mut self, mut keys: impl ExactSizeIterator<Item = i64>) {
@@ -233,7 +247,8 @@ impl QuantileSketch {
 
     #[cfg(test)]
     fn capacity(&self) -> usize {
-        self.levels.iter().map(|level| level.keys.capacity()).sum::<usize>() + self.all.capacity()
+        self.levels.iter().map(|level| level.keys.capacity()).sum::<usize>()
+            + self.kept.as_ref().map_or(0, Kept::capacity)
     }
 
     fn level(&mut self, height: usize) -> &mut Level {
@@ -241,35 +256,6 @@ impl QuantileSketch {
             self.levels.push(Level::default());
         }
         &mut self.levels[height]
-    }
-}
-
-/// The keys of a sketch in order, each with the number of values that it and the ones before it stand for.
-#[derive(Debug)]
-pub(super) struct Ranks {
-    cumulative: Vec<(i64, u64)>,
-    total: u64,
-}
-
-impl Ranks {
-    /// The keys on both sides of the quantile, and how far between them it lies; nothing when there are no keys.
-    pub(super) fn quantile(&self, fraction: f64) -> Option<(i64, i64, f64)> {
-        let position = fraction * self.total.checked_sub(1)? as f64;
-        let below = position.floor();
-        Some((self.key_at(below as u64)?, self.key_at(position.ceil() as u64)?, position - below))
-    }
-
-    /// The fraction of values whose key is at most this one.
-    pub(super) fn fraction_up_to(&self, key: i128) -> f64 {
-        match self.cumulative.partition_point(|(other, _)| i128::from(*other) <= key).checked_sub(1) {
-            Some(last) => self.cumulative[last].1 as f64 / self.total as f64,
-            None => 0.0,
-        }
-    }
-
-    fn key_at(&self, position: u64) -> Option<i64> {
-        let index = self.cumulative.partition_point(|(_, through)| *through <= position);
-        self.cumulative.get(index).map(|(key, _)| *key)
     }
 }
 
@@ -290,21 +276,31 @@ impl SplitMix {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::summary::kept::{MAX_VALUES, SEGMENT_VALUES};
 
     const FRACTIONS: [f64; 5] = [0.1, 0.25, 0.5, 0.75, 0.9];
 
-    fn sketch_of(values: impl Iterator<Item = i64>) -> QuantileSketch {
+    /// The room of a column among so many that only one segment is kept.
+    fn no_room() -> Room {
+        Room::of_one_in(1_000)
+    }
+
+    fn sketch_in(room: Room, values: impl Iterator<Item = i64>) -> QuantileSketch {
         let values: Vec<i64> = values.collect();
-        let mut sketch = QuantileSketch::new();
+        let mut sketch = QuantileSketch::new(room);
         values.chunks(1000).for_each(|chunk| sketch.update(chunk, |value| value));
         sketch
+    }
+
+    fn sketch_of(values: impl Iterator<Item = i64>) -> QuantileSketch {
+        sketch_in(no_room(), values)
     }
 
     /// Checks every quantile against the sorted values: some rank that the estimate may have is within 1 %.
     #[track_caller]
     fn check(sketch: &QuantileSketch, mut values: Vec<i64>) {
         values.sort_unstable();
-        let ranks = sketch.ranks();
+        let ranks = sketch.ranks(&FRACTIONS);
         for fraction in FRACTIONS {
             let (below, above, _) = ranks.quantile(fraction).unwrap();
             let least = values.partition_point(|value| *value < below) as f64 / values.len() as f64;
@@ -315,7 +311,7 @@ mod tests {
                 values.len()
             );
         }
-        assert!(sketch.capacity() <= 2 * EXACT_VALUES, "{} keys", sketch.capacity());
+        assert!(sketch.capacity() <= 2 * SEGMENT_VALUES, "{} keys", sketch.capacity());
     }
 
     #[test]
@@ -338,7 +334,7 @@ mod tests {
     fn merged_sketches_are_as_good() {
         for parts in [2, 3, 16] {
             let values: Vec<i64> = (0..400_000).map(|i| SplitMix(i).next() as i64 >> 20).collect();
-            let mut merged = QuantileSketch::new();
+            let mut merged = QuantileSketch::new(no_room());
             for part in 0..parts {
                 merged.merge(sketch_of(values.iter().copied().skip(part).step_by(parts)));
             }
@@ -352,39 +348,58 @@ mod tests {
     #[test]
     fn how_values_are_cut_into_batches_does_not_matter() {
         let values: Vec<i64> = (0..200_000).map(|i| SplitMix(i).next() as i64).collect();
-        let mut whole = QuantileSketch::new();
+        let mut whole = QuantileSketch::new(no_room());
         whole.update(&values, |value| value);
         for length in [1, 7, 8_192] {
-            let mut cut = QuantileSketch::new();
+            let mut cut = QuantileSketch::new(no_room());
             values.chunks(length).for_each(|chunk| cut.update(chunk, |value| value));
-            assert!(cut.ranks().cumulative == whole.ranks().cumulative, "batches of {length}");
+            assert!(estimates(&cut) == estimates(&whole), "batches of {length}");
+        }
+    }
+
+    fn estimates(sketch: &QuantileSketch) -> Vec<(i64, u64)> {
+        match sketch.ranks(&[]) {
+            Ranks::Estimated { cumulative, .. } => cumulative,
+            Ranks::Exact { .. } => panic!("exact"),
         }
     }
 
     #[test]
     fn as_many_values_as_are_kept_are_exact_also_merged() {
-        let values: Vec<i64> = (0..EXACT_VALUES as u64).map(|i| SplitMix(i).next() as i64).collect();
-        let mut sorted = values.clone();
-        sorted.sort_unstable();
-        let mut merged = QuantileSketch::new();
-        merged.merge(sketch_of(values[..9_000].iter().copied()));
-        merged.merge(sketch_of(values[9_000..].iter().copied()));
-        for sketch in [sketch_of(values.iter().copied()), merged.clone()] {
-            assert!(sketch.is_exact());
-            let ranks: Vec<i64> = sketch.ranks().cumulative.iter().map(|(key, _)| *key).collect();
-            assert_eq!(ranks, sorted);
+        for (columns, most) in [(1_000, SEGMENT_VALUES), (4, MAX_VALUES)] {
+            let values: Vec<i64> = (0..most as u64).map(|i| SplitMix(i).next() as i64).collect();
+            let mut sorted = values.clone();
+            sorted.sort_unstable();
+            let expected: Vec<i64> =
+                FRACTIONS.iter().map(|fraction| sorted[(fraction * (most - 1) as f64) as usize]).collect();
+            let room = Room::of_one_in(columns);
+            let cuts = [0, most / 3, most / 2, most];
+            let mut merged = QuantileSketch::new(room.clone());
+            for cut in cuts.windows(2) {
+                merged.merge(sketch_in(room.clone(), values[cut[0]..cut[1]].iter().copied()));
+            }
+            let whole = sketch_in(Room::of_one_in(columns), values.iter().copied());
+            for sketch in [&whole, &merged] {
+                assert!(sketch.is_exact(), "{most}");
+                let ranks = sketch.ranks(&FRACTIONS);
+                let found: Vec<i64> =
+                    FRACTIONS.iter().map(|fraction| ranks.quantile(*fraction).unwrap().0).collect();
+                assert_eq!(found, expected, "{most}");
+            }
+            merged.merge(sketch_of([1].into_iter()));
+            assert!(!merged.is_exact(), "{most}");
+            let total = merged.ranks(&FRACTIONS).total();
+            assert!(total.abs_diff(most as u64 + 1) <= most as u64 / 100, "{total} of {most}");
+            check(&merged, values);
         }
-        merged.merge(sketch_of([1].into_iter()));
-        assert!(!merged.is_exact());
-        assert!((merged.ranks().total as i64 - 16_385).abs() <= 1, "{}", merged.ranks().total);
     }
 
     #[test]
     fn few_values_are_exact() {
-        let ranks = sketch_of([4, 1, 3, 2].into_iter()).ranks();
+        let ranks = sketch_of([4, 1, 3, 2].into_iter()).ranks(&[0.0, 0.5]);
         assert_eq!(ranks.quantile(0.5), Some((2, 3, 0.5)));
         assert_eq!(ranks.quantile(0.0), Some((1, 1, 0.0)));
         assert_eq!(ranks.fraction_up_to(3), 0.75);
-        assert_eq!(QuantileSketch::new().ranks().quantile(0.5), None);
+        assert_eq!(QuantileSketch::new(no_room()).ranks(&[0.5]).quantile(0.5), None);
     }
 }

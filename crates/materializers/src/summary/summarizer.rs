@@ -5,7 +5,11 @@ use arrow::{
     datatypes::{DataType, Schema},
 };
 
-use super::{column::Column, model::DataSummary};
+use super::{
+    column::{Column, is_ordered},
+    kept::Room,
+    model::DataSummary,
+};
 
 /// What a summary may show, and how much of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,9 +34,12 @@ impl Default for SummaryOptions {
 
 /// Accumulates the summary of a stream of batches in one pass.
 ///
-/// The memory for a column is bounded: about 140 KB for numbers and times, 400 KB for texts, where the table is long and
-/// the texts are. Nothing that data can be makes it fail: what it cannot look at it counts. A stream of several
-/// partitions is summarised by one for each, merged in the order of the partitions. How rows are cut into batches does
+/// The memory is bounded: about 140 KB for a column of numbers or times, 400 KB for one of texts, where the table is long
+/// and the texts are, and 32 MiB in all for the values of numbers and times, which are kept as long as they are at most a
+/// million in a column and its share of that has room: so long, quantiles and histogram are exact. Finishing takes 8 MB
+/// more for a moment. Nothing that data can be makes it fail: what it cannot look at it counts. A stream of several
+/// partitions is summarised by one for each, clones of an empty one, which share that memory, merged in the order of the
+/// partitions. How rows are cut into batches does
 /// not change the result, but for the rounding of means and deviations.
 ///
 /// ```
@@ -62,8 +69,10 @@ pub struct Summarizer {
 impl Summarizer {
     /// For batches of this schema.
     pub fn new(schema: &Schema, options: SummaryOptions) -> Self {
+        let ordered = schema.fields().iter().filter(|field| is_ordered(field.data_type())).count();
         let columns = if options.statistics {
-            schema.fields().iter().map(|field| Column::new(field.clone(), &options)).collect()
+            let fields = schema.fields().iter();
+            fields.map(|field| Column::new(field.clone(), &options, Room::of_one_in(ordered))).collect()
         } else {
             Vec::new()
         };
