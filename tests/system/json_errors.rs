@@ -45,8 +45,6 @@ fn statements_that_fail_outside_of_nodes() {
     for (sql, message) in [
         ("SET datafusion.no_such_setting = 1;", "no_such_setting"),
         ("EXPLAIN SELECT no_such_function(1);", "no_such_function"),
-        ("EXECUTE no_such_statement(1);", "no_such_statement"),
-        ("DROP FUNCTION no_such_drop;", "does not exist"),
     ] {
         let document = document(&Checkout::new(), &format!("{sql}{after}"), &[], 1);
         let error = &document["error"];
@@ -79,6 +77,11 @@ fn input_that_is_wrong() {
     check("SELECT 1;\nSELEC 2;", &[], 2, (2, 1, Value::Null), "SELEC");
     check("SELECT $x;", &[], 2, (1, 8, Value::Null), "x");
     check("DROP TABLE no_such_table;\nSELECT 1;", &[], 2, (1, 12, Value::Null), "no_such_table");
+    check("SELECT 1;\nDROP SCHEMA no_such_schema;", &[], 2, (2, 13, Value::Null), "no_such_schema");
+    check("SELECT 1;\nDROP FUNCTION no_such_drop;", &[], 2, (2, 15, Value::Null), "no_such_drop");
+    check("SELECT 1;\nEXECUTE no_such_statement(1);", &[], 2, (2, 9, Value::Null), "no_such_statement");
+    check("SELECT 1;\nUSE elsewhere;", &[], 2, (2, 1, Value::Null), "default_schema");
+    check("SELECT *\n FROM 'no_such_file.parquet';", &[], 2, (2, 7, Value::Null), "CREATE EXTERNAL TABLE");
     check(
         "-- param: day = 2024-01-01\nSELECT $day;",
         &["--param", "day=monday"],
@@ -110,10 +113,66 @@ fn what_keeps_a_command_from_starting() {
     check_without_place(run().args(["--profile", "staging"]), "staging");
     check_without_place(run().args(["--param", "a=1", "--param", "a=2"]), "--param a");
     check_without_place(run().env("DAGLIGHT_FLUSH_SECONDS", "soon"), "DAGLIGHT_FLUSH_SECONDS");
-    check_without_place(Daglight::run(&checkout, &checkout.path().join("nowhere.sql")), "nowhere.sql");
     check_without_place(Daglight::new(&checkout, ["run", "--json"]), "FILE.sql");
-    check_without_place(Daglight::new(&checkout, ["status", "nowhere", "--json"]), "nowhere");
-    check_without_place(Daglight::new(&checkout, ["report", "nowhere", "--json"]), "nowhere");
+}
+
+/// The file is known, and the line where there is one.
+#[track_caller]
+fn check_file(run: Daglight, file: &str, line: Value, message: &str) {
+    let document = run.finish().report(2);
+    let error = &document["error"];
+    assert!(error["message"].as_str().is_some_and(|text| text.contains(message)), "{error:#}");
+    assert!(error["file"].as_str().is_some_and(|found| found.ends_with(file)), "{error:#}");
+    assert_eq!((&error["line"], &error["column"], &error["node"]), (&line, &Value::Null, &Value::Null));
+}
+
+#[test]
+fn files_that_keep_a_command_from_starting() {
+    let checkout = Checkout::new();
+    let run = |pipeline: &std::path::Path| Daglight::run(&checkout, pipeline);
+    let nowhere = checkout.path().join("nowhere.sql");
+    check_file(run(&nowhere), "nowhere.sql", Value::Null, "cannot read the script");
+    check_file(run(checkout.path()), "", Value::Null, "it is a folder");
+    let bytes = checkout.path().join("bytes.sql");
+    std::fs::write(&bytes, b"SELECT '\xff'").expect("a file");
+    check_file(run(&bytes), "bytes.sql", Value::Null, "not valid UTF-8");
+    let empty = checkout.pipeline("empty.sql", "-- nothing");
+    check_file(run(&empty), "empty.sql", Value::Null, "no statement");
+    let good = checkout.pipeline("good.sql", "SELECT 1;");
+    check_file(run(&good).args(["--param", "x=1"]), "good.sql", Value::Null, "no statement reads");
+    for command in ["status", "report"] {
+        let named = Daglight::new(&checkout, [command, "good.sql", "--json"]);
+        check_file(named, "good.sql", Value::Null, "not a run bundle");
+    }
+    checkout.pipeline("daglight.toml", "\n[bundle]\nkeep_dayz = 3\n");
+    check_file(run(&good), "daglight.toml", json!(3), "keep_dayz");
+    check_file(Daglight::new(&checkout, ["config", "--json"]), "daglight.toml", json!(3), "keep_dayz");
+    checkout.pipeline("daglight.toml", "[bundle\n");
+    check_file(run(&good), "daglight.toml", json!(1), "");
+}
+
+#[cfg(unix)]
+#[test]
+fn arguments_and_variables_that_are_not_utf_8() {
+    use std::{ffi::OsStr, os::unix::ffi::OsStrExt as _};
+
+    let odd = OsStr::from_bytes(b"o\xff");
+    let checkout = Checkout::new();
+    let good = checkout.pipeline("good.sql", "SELECT 1;");
+    let run = || Daglight::run(&checkout, &good);
+    check_without_place(
+        Daglight::new(&checkout, ["run", "--json", "--output-dir"]).args([odd]).args([&good]),
+        "setting bundle.output_dir: the value cannot be used (option --output-dir): path contains invalid UTF-8",
+    );
+    check_without_place(
+        run().env("DAGLIGHT_OUTPUT_DIR", odd),
+        "which is not valid UTF-8 (environment variable",
+    );
+    check_without_place(run().env("HAMILTON_API_KEY", odd), "not valid UTF-8, and is not shown (environment");
+    check_without_place(run().args(["--param"]).args([OsStr::from_bytes(b"x=\xff")]), "UTF-8");
+    let script = checkout.path().join(OsStr::from_bytes(b"b\xff.sql"));
+    std::fs::copy(&good, &script).expect("a file");
+    Daglight::run(&checkout, &script).finish().ended_with(0);
 }
 
 /// Where the folder was asked for, nothing runs without it; where it is only a setting, the run goes on and says so.

@@ -51,9 +51,59 @@ fn status_lists_runs_and_what_waits() {
     let shown = Daglight::new(&checkout, ["status"]).finish().ended_with(0).stdout;
     assert!(!shown.contains("daglight sync"), "{shown}");
     assert_eq!(hamilton.runs(&project).len(), 2);
+}
 
-    let nothing = Daglight::new(&checkout, ["status", "elsewhere"]).finish().ended_with(2).stderr;
-    assert!(nothing.contains("elsewhere"), "{nothing}");
+#[test]
+fn an_output_folder_without_runs_is_not_an_error() {
+    let checkout = Checkout::new();
+    fs::create_dir(checkout.path().join("empty")).expect("a folder");
+    fs::write(checkout.path().join("file"), "").expect("a file");
+    fs::create_dir_all(checkout.path().join("pruned/run_bundle")).expect("a folder");
+    fs::write(checkout.path().join("pruned/late.parquet"), "").expect("a file");
+    let commands: [&[&str]; 5] =
+        [&["status"], &["sync"], &["report"], &["replay"], &["prune", "--keep", "1"]];
+    for command in commands {
+        for folder in ["empty", "nowhere", "nowhere/deep", "pruned"] {
+            let finished = Daglight::new(&checkout, command).args([folder]).finish().ended_with(0);
+            let said = format!("{}{}", finished.stdout, finished.stderr);
+            assert_eq!(said, format!("no runs yet in {folder}\n"), "{command:?}");
+        }
+        let refused = Daglight::new(&checkout, command).args(["file"]).finish().ended_with(2).stderr;
+        assert!(refused.starts_with("error: ") && refused.contains("file"), "{command:?}: {refused}");
+    }
+    let listed = Daglight::new(&checkout, ["status", "nowhere", "--json"]).finish().report(0);
+    assert_eq!(listed, json!([]));
+}
+
+#[test]
+fn files_of_others_are_kept_and_said() {
+    let checkout = Checkout::new();
+    let bundle = checkout.path().join(run(&checkout, None));
+    fs::write(bundle.join("notes.txt"), "mine").expect("a file");
+    let pruned = Daglight::new(&checkout, ["prune", "--keep", "0"]).finish().ended_with(0).stdout;
+    assert!(pruned.starts_with("partly deleted ") && pruned.contains("with 1 file that no run"), "{pruned}");
+    assert!(!pruned.contains("deleted  ") && bundle.join("notes.txt").exists(), "{pruned}");
+}
+
+/// As a loss of power leaves a file that was never written to the disk.
+#[test]
+fn an_outbox_of_zeros_is_damaged() {
+    let checkout = Checkout::new();
+    let bundle = checkout.path().join(run(&checkout, None));
+    let outbox = fs::read_dir(bundle.join("tracker")).expect("a folder").flatten();
+    let outbox =
+        outbox.map(|entry| entry.path()).find(|path| path.ends_with("outbox.jsonl")).expect("an outbox");
+    let length = fs::metadata(&outbox).expect("a file").len() as usize;
+    fs::write(&outbox, vec![0; length]).expect("a file");
+    let shown = Daglight::new(&checkout, ["status"]).finish().ended_with(0).stdout;
+    assert!(shown.contains("is damaged"), "{shown}");
+    let synced = Daglight::new(&checkout, ["sync"]).finish().ended_with(1).stdout;
+    assert!(synced.contains("is damaged"), "{synced}");
+    let prune = |arguments: &[&str]| Daglight::new(&checkout, arguments).finish().ended_with(0).stdout;
+    let kept = prune(&["prune", "--keep", "0"]);
+    assert!(kept.contains("cannot be read") && bundles(&checkout) == 1, "{kept}");
+    prune(&["prune", "--keep", "0", "--even-waiting"]);
+    assert_eq!(bundles(&checkout), 0);
 }
 
 #[test]
@@ -256,7 +306,12 @@ fn without_a_server_nothing_is_wrong() {
 
     let half = Daglight::run(&checkout, &pipeline).env("HAMILTON_PROJECT_ID", "1").finish();
     let said: Vec<&str> = half.stderr.lines().filter(|line| line.contains("WARN")).collect();
-    assert!(said.len() == 1 && said[0].contains("HAMILTON_API_URL"), "{}", half.stderr);
+    let missing = |name: &&str| said[0].contains(name);
+    assert!(
+        said.len() == 1 && ["HAMILTON_API_URL", "HAMILTON_USERNAME"].iter().all(missing),
+        "{}",
+        half.stderr
+    );
 
     // Whoever has a server now may want them there; else nobody waits for them.
     let prune = || Daglight::new(&checkout, ["prune", "--keep", "0"]);

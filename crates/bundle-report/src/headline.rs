@@ -23,6 +23,8 @@ const WAITING_SHARE: f64 = 0.2;
 const SETUP_SHARE: f64 = 0.1;
 /// where it is also this long.
 const WAITING_MS: f64 = 500.0;
+/// What keeps no rows.
+const VIEW: &str = "view";
 /// The slowest node is named where it took at least this long: below, its part of the run is chance.
 const SLOWEST_MS: f64 = 10.0;
 
@@ -91,12 +93,20 @@ fn status(report: &Report, findings: &mut Findings) {
         text.push_str(&format!(", {} {queries}", display::count(totals.queries)));
     }
     let written = [
-        ("written to files", totals.rows_written, totals.bytes_written),
-        ("put into tables", totals.rows_in_tables, totals.bytes_in_tables),
+        ("written to files", totals.rows_written, totals.bytes_written, true),
+        ("put into tables", totals.rows_in_tables, totals.bytes_in_tables, false),
     ];
-    for (what, rows, bytes) in written.into_iter().filter(|(_, rows, bytes)| *rows > 0 || *bytes > 0) {
-        text.push_str(&format!(", {} {what}", display::plural(rows, "row")));
-        if bytes > 0 {
+    for (what, rows, bytes, in_files) in written {
+        if rows == 0 && bytes == 0 {
+            continue;
+        }
+        let artifacts = report.artifacts.iter().filter(|artifact| artifact.location.is_some() == in_files);
+        let mut artifacts = artifacts.filter(|artifact| artifact.materialization != VIEW);
+        // The totals are of what is known, and here they stand for everything.
+        let at_least =
+            if artifacts.clone().any(|artifact| artifact.rows.is_none()) { "at least " } else { "" };
+        text.push_str(&format!(", {at_least}{} {what}", display::plural(rows, "row")));
+        if bytes > 0 && artifacts.all(|artifact| artifact.bytes.is_some()) {
             text.push_str(&format!(" ({})", display::bytes(bytes)));
         }
     }

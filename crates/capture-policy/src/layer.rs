@@ -31,11 +31,32 @@ const MAX_FILE_BYTES: u64 = 1 << 20;
 
 /// Where a value came from.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Origin(pub(crate) String);
+pub struct Origin {
+    text: String,
+    /// Boxed, for errors hold an origin and should stay small.
+    file: Option<Box<(PathBuf, Option<usize>)>>,
+}
+
+impl Origin {
+    pub(crate) fn new(text: impl Into<String>) -> Self {
+        Self { text: text.into(), file: None }
+    }
+
+    fn in_file(path: &Path, line: Option<usize>) -> Self {
+        let path_text = path.display();
+        let text = line.map_or_else(|| path_text.to_string(), |line| format!("{path_text}:{line}"));
+        Self { text, file: Some(Box::new((path.to_owned(), line))) }
+    }
+
+    /// The configuration file that the value came from, and the line in it, where they are known.
+    pub fn file(&self) -> Option<(&Path, Option<usize>)> {
+        self.file.as_deref().map(|(path, line)| (path.as_path(), *line))
+    }
+}
 
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.text)
     }
 }
 
@@ -45,6 +66,8 @@ pub(crate) struct Layer {
     /// What the place is called.
     pub(crate) name: String,
     pub(crate) values: Dict,
+    /// The file that it is, or is a part of.
+    file: Option<PathBuf>,
     /// Whether it is a file of the project, which somebody else may have written.
     pub(crate) is_project: bool,
     /// The lines of a file in which its keys are, by dotted path.
@@ -53,7 +76,7 @@ pub(crate) struct Layer {
 
 impl Layer {
     pub(crate) fn new(name: impl Into<String>, values: Dict) -> Self {
-        Self { name: name.into(), values, is_project: false, lines: BTreeMap::new() }
+        Self { name: name.into(), values, file: None, is_project: false, lines: BTreeMap::new() }
     }
 
     /// The layer of one value given in code.
@@ -72,7 +95,7 @@ impl Layer {
             };
         };
         let origin = format!("environment variable {name}");
-        let value = read(setting, text, || Origin(origin.clone()))?;
+        let value = read(setting, text, || Origin::new(origin.clone()))?;
         Ok(Some(Self::of_value(&origin, setting.key, value)))
     }
 
@@ -80,22 +103,26 @@ impl Layer {
     pub(crate) fn of_file(path: &Path) -> Result<Self, SettingsError> {
         let text = read_file(path)?;
         let syntax = |error: toml::de::Error| SettingsError::Syntax {
-            origin: Origin(match error.span() {
-                Some(span) => format!("{}:{}", path.display(), LineStarts::of(&text).line_of(span.start)),
-                None => path.display().to_string(),
-            }),
+            origin: Origin::in_file(path, error.span().map(|span| LineStarts::of(&text).line_of(span.start))),
             problem: error.message().to_owned(),
         };
         let table = DeTable::parse(&text).map_err(syntax)?;
         let mut lines = BTreeMap::new();
         let values = read_table(&LineStarts::of(&text), table.get_ref(), "", &mut lines);
-        Ok(Self { name: path.display().to_string(), values, is_project: false, lines })
+        Ok(Self {
+            name: path.display().to_string(),
+            values,
+            file: Some(path.to_owned()),
+            is_project: false,
+            lines,
+        })
     }
 
     /// The layer of a configuration file of the Python SDK: those of its constants that are settings here.
     pub(crate) fn of_sdk_file(path: &Path) -> Result<Self, SettingsError> {
         let text = read_file(path)?;
         let mut layer = Self::new(path.display().to_string(), Dict::new());
+        layer.file = Some(path.to_owned());
         let mut section = "";
         for (index, line) in text.lines().map(str::trim).enumerate() {
             if let Some(name) = line.strip_prefix('[').and_then(|line| line.strip_suffix(']')) {
@@ -122,7 +149,8 @@ impl Layer {
         let prefix = format!("{path}.");
         let lines = self.lines.iter();
         let lines = lines.filter_map(|(key, line)| Some((key.strip_prefix(&prefix)?.to_owned(), *line)));
-        Self { name, values, is_project: self.is_project, lines: lines.collect() }
+        let file = self.file.clone();
+        Self { name, values, file, is_project: self.is_project, lines: lines.collect() }
     }
 
     /// The value of a dotted key.
@@ -132,10 +160,11 @@ impl Layer {
 
     /// Where in this layer the value of a key is.
     pub(crate) fn origin(&self, key: &str) -> Origin {
-        Origin(match self.lines.get(key) {
-            Some(line) => format!("{}:{line}", self.name),
-            None => self.name.clone(),
-        })
+        let line = self.lines.get(key).copied();
+        Origin {
+            text: line.map_or_else(|| self.name.clone(), |line| format!("{}:{line}", self.name)),
+            file: self.file.clone().map(|file| Box::new((file, line))),
+        }
     }
 }
 

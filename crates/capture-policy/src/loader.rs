@@ -47,6 +47,15 @@ pub struct SettingsLoader {
     files: Files,
     variables: BTreeMap<String, String>,
     code: Vec<Layer>,
+    /// The first value given in code that cannot be one.
+    unusable: Option<Unusable>,
+}
+
+#[derive(Debug, Clone)]
+struct Unusable {
+    setting: String,
+    origin: String,
+    error: figment::Error,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -98,9 +107,16 @@ impl SettingsLoader {
     /// Sets one value in code, above all other layers. `origin` says who did, such as `option --profile`.
     #[must_use]
     pub fn with_value(mut self, origin: &str, key: &str, value: impl Serialize) -> Self {
-        // A value that cannot be serialised is none that a setting can have, and refused as such.
-        let value = Value::serialize(value).unwrap_or_else(|_| Value::from(Dict::new()));
-        self.code.push(Layer::of_value(origin, key, value));
+        match Value::serialize(value) {
+            Ok(value) => self.code.push(Layer::of_value(origin, key, value)),
+            Err(error) => {
+                self.unusable.get_or_insert(Unusable {
+                    setting: key.to_owned(),
+                    origin: origin.to_owned(),
+                    error,
+                });
+            }
+        }
         self
     }
 
@@ -117,6 +133,10 @@ impl SettingsLoader {
     /// # Errors
     /// As [`SettingsLoader::load`].
     pub fn resolve(&self) -> Result<Resolved, SettingsError> {
+        if let Some(Unusable { setting, origin, error }) = self.unusable.clone() {
+            let (origin, source) = (Origin::new(origin), Box::new(error));
+            return Err(SettingsError::Unusable { setting, origin, source });
+        }
         let FoundFiles { mut layers, mut refused } = match &self.files {
             Files::None => FoundFiles { layers: Vec::new(), refused: Vec::new() },
             Files::Found(directory) => find_files(directory.as_deref(), &self.variables)?,

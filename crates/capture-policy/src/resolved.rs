@@ -131,7 +131,7 @@ fn origin(given: &Dict, path: &[String], merged: &Figment, layers: &[Layer]) -> 
     match layers.iter().find(|layer| Some(layer.name.as_str()) == name) {
         Some(layer) => layer.origin(&path.join(".")),
         // What no layer has is optional, and not there.
-        None => Origin("not set".to_owned()),
+        None => Origin::new("not set"),
     }
 }
 

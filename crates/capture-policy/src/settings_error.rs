@@ -1,6 +1,9 @@
 //! What is wrong with a configuration.
 
-use std::{io, path::PathBuf};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 use figment::value::Value;
 
@@ -76,6 +79,16 @@ pub enum SettingsError {
         /// Where it was written.
         origin: Origin,
     },
+    /// A value given in code that cannot be a setting at all, such as a path that is not valid UTF-8.
+    #[error("setting {setting}: the value cannot be used ({origin})")]
+    Unusable {
+        /// The setting's dotted path.
+        setting: String,
+        /// Who gave it.
+        origin: Origin,
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// A file that is no TOML.
     #[error("{origin}: {problem}")]
     Syntax {
@@ -101,8 +114,30 @@ pub enum SettingsError {
 }
 
 impl SettingsError {
+    /// The configuration file that is wrong, and the line in it, where they are known.
+    pub fn file(&self) -> Option<(&Path, Option<usize>)> {
+        match self {
+            Self::Value { origin, .. }
+            | Self::Unknown { origin, .. }
+            | Self::UnknownProfile { origin, .. }
+            | Self::BuiltInProfile { origin, .. }
+            | Self::NotForProjects { origin, .. }
+            | Self::Unusable { origin, .. }
+            | Self::Syntax { origin, .. } => origin.file(),
+            Self::Unreadable { file, .. } => Some((file, None)),
+            Self::UnknownVariable { .. } | Self::Merge { .. } => None,
+        }
+    }
+
     pub(crate) fn value(setting: String, kind: SettingKind, found: &Value, origin: Origin) -> Self {
         let found = match (kind, found) {
+            // What is not UTF-8 in a variable was replaced when it was read.
+            (SettingKind::Secret, Value::String(_, text)) if text.contains(char::REPLACEMENT_CHARACTER) => {
+                "a value that is not valid UTF-8, and is not shown".to_owned()
+            }
+            (_, Value::String(_, text)) if text.contains(char::REPLACEMENT_CHARACTER) => {
+                format!("{:?}, which is not valid UTF-8", Redactor::default().text(text))
+            }
             (SettingKind::Secret, _) => "a value that is not shown".to_owned(),
             (SettingKind::Url, Value::String(_, text)) if text.contains('@') => {
                 format!("{REDACTED}@{}", text.rsplit('@').next().unwrap_or_default())

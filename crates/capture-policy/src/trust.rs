@@ -135,7 +135,9 @@ pub(crate) fn check_project(layer: &Layer) -> Result<(), SettingsError> {
 /// What is said about the server goes with it, because half of a connection would be an error.
 /// `layers` are in the order in which later ones win.
 pub(crate) fn keep_key_from_project(tracker: &mut TrackerSettings, layers: &[Layer]) -> Option<Refusal> {
-    let winner = |key: &str| layers.iter().rev().find(|layer| layer.value(key).is_some());
+    // The defaults name every setting, with nothing as the value of those that are not set.
+    let is_set = |layer: &Layer, key: &str| !matches!(layer.value(key), None | Some(Value::Empty(..)));
+    let winner = |key: &str| layers.iter().rev().find(|layer| is_set(layer, key));
     let (url, key) = (tracker.api_url.clone()?, winner("tracker.api_key")?);
     if key.is_project {
         return None;

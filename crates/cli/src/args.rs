@@ -22,15 +22,17 @@ pub(crate) enum Command {
     Report(ReportArgs),
     /// Deliver what waits in bundles to the Hamilton UI.
     ///
-    /// Exit codes: 0, everything is delivered; 1, records still wait, or something failed; 2, wrong input; 3, everything is
-    /// delivered, but the server may still carry out a request that it did not answer with success: run it again after the
+    /// Exit codes: 0, everything that was meant for a server is delivered; runs that were recorded without a server wait for
+    /// one, and are counted, but nothing is wrong; 1, records still wait although there is a server, or something failed; 2,
+    /// wrong input, or runs that had a server wait and none is configured now; 3, everything is delivered, but the server may still carry out a request that it did not answer with success: run it again after the
     /// time that is shown, and it verifies what the server has.
     Sync(SyncArgs),
     /// Send the traces, metrics and logs of a bundle to an OpenTelemetry backend.
     Replay(ReplayArgs),
     /// List runs with their status, their age, and what waits for the tracker.
     Status(StatusArgs),
-    /// Delete old bundles, except those that run or have something waiting.
+    /// Delete old bundles, except those that run, or in which something waits for a tracking server that the run had, or
+    /// that is configured now.
     Prune(PruneArgs),
     /// Check configuration, output folder, server, user, project and clock, and say what to do about what is wrong.
     Doctor,
@@ -74,6 +76,9 @@ pub(crate) struct RunArgs {
     /// How many independent nodes may run at the same time. With 1, statements run in the order of the script.
     #[arg(long, value_name = "N", default_value = "1")]
     pub(crate) jobs: NonZeroUsize,
+    /// How many rows of each query are shown. All are computed; a line below the table says how many more there are.
+    #[arg(long, value_name = "COUNT", default_value = "20")]
+    pub(crate) rows: usize,
     /// Fail when the outputs are not as the semantic registry in daglight.toml says.
     #[arg(long)]
     pub(crate) strict_registry: bool,

@@ -1,33 +1,44 @@
 //! Finding the bundles that a command is about.
 
-use std::path::Path;
+use std::{fs, io, path::Path};
 
 use daglight::{bundle::Bundle, identity::RunId};
 
 use crate::{config::process_settings, failure::Failure, say::note};
 
-/// The bundle at a path, or all of them below it.
+/// The bundle at a path, or all of them below it. An output folder that is empty or not there yet has none; any other
+/// folder without bundles is not an output folder.
 pub(crate) fn bundles_at(path: &Path) -> Result<Vec<Bundle>, Failure> {
+    if path.symlink_metadata().is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
+        return Ok(Vec::new());
+    }
     let not_one = match Bundle::open(path) {
         Ok(bundle) => return Ok(vec![bundle]),
         Err(error) => error,
     };
     match Bundle::find_all(path) {
-        Ok(bundles) if bundles.is_empty() => Err(Failure::input(not_one)),
+        Ok(bundles) if bundles.is_empty() && !may_be_output_folder(path) => Err(Failure::input(not_one)),
         Ok(bundles) => Ok(bundles),
+        Err(_) if path.is_file() => Err(Failure::input(not_one).in_file(path, None)),
         Err(error) => Err(Failure::input(error)),
     }
 }
 
+/// Whether runs may come to a folder that has none.
+fn may_be_output_folder(path: &Path) -> bool {
+    let is_empty = fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none());
+    is_empty || path.join("run_bundle").is_dir()
+}
+
 /// The one bundle that a command is about: by its folder or a file in it, by a folder above it, of which the last run
-/// counts, or by the id of its run in the output folder of the settings.
-pub(crate) fn bundle_of(named: &Path) -> Result<Bundle, Failure> {
+/// counts, or by the id of its run in the output folder of the settings. `None` where the folder has no runs yet.
+pub(crate) fn bundle_of(named: &Path) -> Result<Option<Bundle>, Failure> {
     if let Some(run_id) = run_id(named) {
         let settings = process_settings()?;
         let output_dir = settings.bundle.output_dir;
-        let mut bundles = Bundle::find_all(&output_dir).map_err(Failure::input)?;
+        let mut bundles = bundles_at(&output_dir)?;
         bundles.retain(|bundle| bundle.recorded_run() == Some(run_id));
-        return bundles.pop().ok_or_else(|| {
+        return bundles.pop().map(Some).ok_or_else(|| {
             Failure::input(format!(
                 "no run {run_id} below {}: expected the folder of a bundle, or the id of a run there; another output \
                  folder is named by DAGLIGHT_OUTPUT_DIR",
@@ -37,14 +48,16 @@ pub(crate) fn bundle_of(named: &Path) -> Result<Bundle, Failure> {
     }
     let mut bundles = bundles_at(named)?;
     let count = bundles.len();
-    match bundles.pop() {
-        Some(last) if count > 1 => {
-            note!("the last of {count} runs: {}", last.dir().display());
-            Ok(last)
-        }
-        Some(only) => Ok(only),
-        None => Err(Failure::input(format!("{} holds no run bundle", named.display()))),
+    let last = bundles.pop();
+    if let Some(last) = last.as_ref().filter(|_| count > 1) {
+        note!("the last of {count} runs: {}", last.dir().display());
     }
+    Ok(last)
+}
+
+/// Says that a command has nothing to do.
+pub(crate) fn no_runs(path: &Path) -> String {
+    format!("no runs yet in {}", path.display())
 }
 
 /// The id, unless something is there under its name.

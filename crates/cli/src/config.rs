@@ -27,7 +27,7 @@ fn settings(args: &ConfigArgs) -> Result<String, Failure> {
     if let Some(profile) = &args.profile {
         loader = loader.with_value("option --profile", "profile", profile);
     }
-    let resolved = loader.resolve().map_err(Failure::input)?;
+    let resolved = loader.resolve()?;
     dag_name(&resolved)?;
     Ok(match args.json {
         true => format!("{:#}", resolved.to_json()),
@@ -54,7 +54,7 @@ fn headline(resolved: &Resolved) -> String {
 
 /// The settings of this process. What they refuse is said.
 pub(crate) fn process_settings() -> Result<Settings, Failure> {
-    let resolved = SettingsLoader::from_process().resolve().map_err(Failure::input)?;
+    let resolved = SettingsLoader::from_process().resolve()?;
     resolved.refused.iter().for_each(|refusal| note!("warning: {refusal}"));
     Ok(resolved.settings)
 }

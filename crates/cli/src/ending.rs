@@ -7,9 +7,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use daglight::StopSignal;
+use daglight::{ErrorReport, StopSignal};
 
-use crate::{failure::ErrorJson, say::note};
+use crate::{failure::print_json, say::note};
 
 const NO_RUN: u8 = 0;
 const RUNNING: u8 = 1;
@@ -46,7 +46,7 @@ pub(crate) fn signal_without_run(signal: StopSignal, json: bool) {
             let message = format!("interrupted by {signal} before the run began");
             note!("error: {message}");
             if json {
-                ErrorJson::new(message).print();
+                print_json(&ErrorReport::new(message));
             }
         });
     }

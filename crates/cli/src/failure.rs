@@ -1,9 +1,16 @@
 //! How a command says that it could not do its work.
 
-use std::{error::Error, process::ExitCode};
+use std::{
+    error::Error,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
-use daglight::sql::{PipelineError, Place, ScriptError};
-use serde::Serialize;
+use daglight::{
+    ErrorReport,
+    policy::SettingsError,
+    sql::{PipelineError, Place, ScriptError},
+};
 
 use crate::say::{note, say, shown};
 
@@ -13,44 +20,34 @@ pub(crate) struct Failure {
     code: u8,
     error: Box<dyn Error + Send + Sync>,
     place: Option<Box<Place>>,
+    /// The file that it is about, and the line in it, where there is no place.
+    file: Option<(PathBuf, Option<usize>)>,
 }
 
-/// An error as `--json` prints it. What is not known is `null`.
-#[derive(Debug, Clone, Serialize)]
-pub(crate) struct ErrorJson {
-    pub(crate) message: String,
-    pub(crate) node: Option<String>,
-    pub(crate) file: Option<String>,
-    pub(crate) line: Option<usize>,
-    pub(crate) column: Option<usize>,
+/// The error with its place in a script.
+pub(crate) fn at_place(error: ErrorReport, place: &Place) -> ErrorReport {
+    error.in_file(Path::new(&place.path)).at(place.line, Some(place.column))
 }
 
-impl ErrorJson {
-    /// An error of which only the message is known.
-    pub(crate) fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into(), node: None, file: None, line: None, column: None }
-    }
-
-    pub(crate) fn at(self, place: &Place) -> Self {
-        let Place { path, line, column, .. } = place;
-        Self { file: Some(path.clone()), line: Some(*line), column: Some(*column), ..self }
-    }
-
-    /// Prints it as the only thing on standard output, where a command ended before it had anything else to print.
-    pub(crate) fn print(&self) {
-        say!("{:#}", serde_json::json!({ "error": self }));
-    }
+/// Prints an error as the only thing on standard output, where a command ended before it had anything else to print.
+pub(crate) fn print_json(error: &ErrorReport) {
+    say!("{:#}", serde_json::json!({ "error": error }));
 }
 
 impl Failure {
     /// The input was wrong.
     pub(crate) fn input(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self { code: 2, error: error.into(), place: None }
+        Self { code: 2, error: error.into(), place: None, file: None }
     }
 
     /// The work failed.
     pub(crate) fn work(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self { code: 1, error: error.into(), place: None }
+        Self { code: 1, error: error.into(), place: None, file: None }
+    }
+
+    /// Says which file it is about, with a line from 1 where that is known.
+    pub(crate) fn in_file(self, file: &Path, line: Option<usize>) -> Self {
+        Self { file: Some((file.to_owned(), line)), ..self }
     }
 
     /// Says why on standard error: the error, then its causes. With `json`, on standard output too.
@@ -61,23 +58,27 @@ impl Failure {
             note!("  caused by: {cause}");
         }
         if json {
-            self.to_json().print();
+            print_json(&self.report());
         }
         ExitCode::from(self.code)
     }
 
     /// The first line of each error, for the lines of a script that an error quotes are known by their place.
-    fn to_json(&self) -> ErrorJson {
+    fn report(&self) -> ErrorReport {
         let errors = std::iter::successors(Some(&*self.error as &dyn Error), |error| (*error).source());
         let lines: Vec<String> =
             errors.map(|error| error.to_string().lines().next().unwrap_or_default().to_owned()).collect();
         let message = shown(&lines.join(": ")).into_owned();
-        match &self.place {
-            Some(place) => {
+        match (&self.place, &self.file) {
+            (Some(place), _) => {
                 let message = message.strip_prefix(&format!("{place}: ")).unwrap_or(&message);
-                ErrorJson::new(message).at(place)
+                at_place(ErrorReport::new(message), place)
             }
-            None => ErrorJson::new(message),
+            (None, Some((file, line))) => {
+                let error = ErrorReport::new(message).in_file(file);
+                line.map_or_else(|| error.clone(), |line| error.clone().at(line, None))
+            }
+            (None, None) => ErrorReport::new(message),
         }
     }
 }
@@ -90,6 +91,15 @@ impl From<ScriptError> for Failure {
 
 impl From<PipelineError> for Failure {
     fn from(error: PipelineError) -> Self {
-        Self { place: error.place().cloned().map(Box::new), ..Self::input(error) }
+        let place = error.place().cloned().map(Box::new);
+        let file = error.path().map(|path| (PathBuf::from(path), None));
+        Self { place, file, ..Self::input(error) }
+    }
+}
+
+impl From<SettingsError> for Failure {
+    fn from(error: SettingsError) -> Self {
+        let file = error.file().map(|(file, line)| (file.to_owned(), line));
+        Self { file, ..Self::input(error) }
     }
 }

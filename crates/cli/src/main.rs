@@ -25,11 +25,12 @@ mod threads;
 
 use std::{env, process::ExitCode, sync::Arc};
 
-use clap::Parser as _;
+use clap::{Parser as _, error::ErrorKind};
+use daglight::ErrorReport;
 
 use crate::{
     args::{Args, Command},
-    failure::ErrorJson,
+    failure::print_json,
 };
 
 fn main() -> ExitCode {
@@ -73,12 +74,21 @@ fn survive_file_size_limit() {
 fn refused(error: &clap::Error) -> ExitCode {
     // There is nowhere left to say that it failed.
     let _ = error.print();
+    let unreadable = || env::args_os().find(|argument| argument.to_str().is_none());
+    if error.kind() == ErrorKind::InvalidUtf8
+        && let Some(argument) = unreadable()
+    {
+        // What follows may be secret.
+        let shown = argument.to_string_lossy();
+        let shown = shown.split_once('=').map_or(&*shown, |(name, _)| name);
+        say::note!("the argument that starts with {shown:?} is not valid UTF-8, as only a path may be");
+    }
     if error.use_stderr() && env::args_os().any(|argument| argument == "--json") {
         let text = error.to_string();
         // The first paragraph is the error, the others say how the command is used.
         let message: Vec<&str> = text.lines().map(str::trim).take_while(|line| !line.is_empty()).collect();
         let message = message.join(" ");
-        ErrorJson::new(message.strip_prefix("error: ").unwrap_or(&message)).print();
+        print_json(&ErrorReport::new(message.strip_prefix("error: ").unwrap_or(&message)));
     }
     ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
 }

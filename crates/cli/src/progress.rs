@@ -54,7 +54,7 @@ impl Progress {
         if self.show.nodes {
             let node = printable_within(name, NAME_COLUMNS);
             let kind = record.map_or("", |record| record.kind.as_str());
-            let rows = record.and_then(|record| record.rows).map(|rows| format!("{} rows", grouped(rows)));
+            let rows = record.and_then(|record| record.rows).map(|rows| counted(rows, "row"));
             self.line(&format!(
                 "  ok   {node:<32} {kind:<12} {:>16} {:>10}",
                 rows.unwrap_or_default(),
@@ -138,6 +138,16 @@ pub(crate) fn grouped(count: u64) -> String {
     out
 }
 
+/// A count of things that have a plural in `s`: `1 row`, `1,000 rows`.
+pub(crate) fn counted(count: u64, thing: &str) -> String {
+    format!("{} {thing}{}", grouped(count), if count == 1 { "" } else { "s" })
+}
+
+/// That records wait: `1 record waits`, `2 records wait`.
+pub(crate) fn waiting_records(count: u64) -> String {
+    format!("{} {}", counted(count, "record"), if count == 1 { "waits" } else { "wait" })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -147,6 +157,8 @@ mod tests {
         let durations =
             [42e-6, 12.34e-3, 4.2149, 185.2].map(|seconds| brief(Duration::from_secs_f64(seconds)));
         assert_eq!(durations, ["42 us", "12.3 ms", "4.21 s", "3 min 5 s"]);
+        assert_eq!([0, 1, 1_000].map(|count| counted(count, "row")), ["0 rows", "1 row", "1,000 rows"]);
+        assert_eq!([1, 2].map(waiting_records), ["1 record waits", "2 records wait"]);
         assert_eq!([0, 999, 1000, 1234567].map(grouped), ["0", "999", "1,000", "1,234,567"]);
     }
 }

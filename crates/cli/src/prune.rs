@@ -15,10 +15,10 @@ use daglight::{
 
 use crate::{
     args::PruneArgs,
-    bundles::bundles_at,
+    bundles::{bundles_at, no_runs},
     config::process_settings,
     failure::Failure,
-    progress::grouped,
+    progress::{counted, waiting_records},
     say::{note, say},
 };
 
@@ -38,7 +38,12 @@ pub(crate) fn prune(args: &PruneArgs) -> Result<ExitCode, Failure> {
         )
     })?;
     check_folder(&args.dir)?;
-    let mut found: Vec<(Bundle, BundleStatus)> = bundles_at(&args.dir)?
+    let bundles = bundles_at(&args.dir)?;
+    if bundles.is_empty() {
+        say!("{}", no_runs(&args.dir));
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut found: Vec<(Bundle, BundleStatus)> = bundles
         .into_iter()
         .map(|bundle| {
             let status = BundleStatus::of(&bundle);
@@ -58,7 +63,7 @@ pub(crate) fn prune(args: &PruneArgs) -> Result<ExitCode, Failure> {
     let going_bytes = going.iter().map(|(_, status)| status.size_bytes).sum();
     if args.dry_run {
         going.iter().for_each(|(_, status)| say!("would go {}", status.dir.display()));
-        say!("{} bytes would be freed", grouped(going_bytes));
+        say!("{} would be freed", counted(going_bytes, "byte"));
         return Ok(ExitCode::SUCCESS);
     }
     if !going.is_empty() && !args.yes && !is_confirmed(&going, going_bytes) {
@@ -71,7 +76,14 @@ pub(crate) fn prune(args: &PruneArgs) -> Result<ExitCode, Failure> {
         match bundle.delete() {
             Ok(deleted) => {
                 freed_bytes += deleted.freed_bytes;
-                say!("deleted  {}", bundle.dir().display());
+                let dir = bundle.dir().display();
+                match deleted.kept.len() as u64 {
+                    0 => say!("deleted  {dir}"),
+                    kept => say!(
+                        "partly deleted {dir}: kept the folder with {} that no run has written",
+                        counted(kept, "file")
+                    ),
+                }
                 for other in deleted.kept {
                     say!("kept     {}: no run has written it", bundle.dir().join(other).display());
                 }
@@ -82,7 +94,7 @@ pub(crate) fn prune(args: &PruneArgs) -> Result<ExitCode, Failure> {
             }
         }
     }
-    say!("{} bytes freed", grouped(freed_bytes));
+    say!("{} freed", counted(freed_bytes, "byte"));
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
@@ -112,7 +124,12 @@ fn is_confirmed(going: &[(&Bundle, &BundleStatus)], bytes: u64) -> bool {
     }
     going.iter().for_each(|(_, status)| note!("to be deleted: {}", status.dir.display()));
     let mut console = io::stderr();
-    let asked = write!(console, "Delete {} bundles, {} bytes? [y/N] ", going.len(), grouped(bytes));
+    let asked = write!(
+        console,
+        "Delete {}, {}? [y/N] ",
+        counted(going.len() as u64, "bundle"),
+        counted(bytes, "byte")
+    );
     let mut answer = String::new();
     let answered = asked.and_then(|()| console.flush()).and_then(|()| io::stdin().read_line(&mut answer));
     answered.is_ok() && matches!(answer.trim(), "y" | "Y" | "yes")
@@ -162,9 +179,7 @@ fn kept_because(status: &BundleStatus, even_waiting: bool, has_server: bool) -> 
             Some("its process ended before the run did, and `daglight sync` has not closed it".to_owned())
         }
         _ if status.outbox_unreadable => Some("what waits in it cannot be read".to_owned()),
-        waiting if waiting > 0 && is_awaited => {
-            Some(format!("{} records wait for the tracker", grouped(waiting)))
-        }
+        waiting if waiting > 0 && is_awaited => Some(format!("{} for the tracker", waiting_records(waiting))),
         _ if status.unverified_until().is_some() && is_awaited => {
             Some("`daglight sync` has not verified yet what the tracking server has of it".to_owned())
         }

@@ -6,14 +6,17 @@ use daglight::otel;
 
 use crate::{
     args::ReplayArgs,
-    bundles::bundle_of,
+    bundles::{bundle_of, no_runs},
     failure::Failure,
     progress::grouped,
     say::{note, say},
 };
 
 pub(crate) fn replay(args: &ReplayArgs) -> Result<ExitCode, Failure> {
-    let bundle = bundle_of(&args.bundle)?;
+    let Some(bundle) = bundle_of(&args.bundle)? else {
+        say!("{}", no_runs(&args.bundle));
+        return Ok(ExitCode::SUCCESS);
+    };
     let files = otel::SignalFiles { traces: bundle.traces(), metrics: bundle.metrics(), logs: bundle.logs() };
     let mut variables = otel::BridgeConfig::new("daglight").environment;
     if let Some(endpoint) = &args.endpoint {

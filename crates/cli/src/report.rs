@@ -6,13 +6,19 @@ use daglight::{CloseError, bundle::Report, policy::in_one_line};
 
 use crate::{
     args::ReportArgs,
-    bundles::bundle_of,
+    bundles::{bundle_of, no_runs},
     failure::Failure,
     say::{note, say},
 };
 
 pub(crate) fn report(args: &ReportArgs) -> Result<ExitCode, Failure> {
-    let bundle = bundle_of(&args.bundle)?;
+    let Some(bundle) = bundle_of(&args.bundle)? else {
+        note!("{}", no_runs(&args.bundle));
+        if args.json {
+            say!("null");
+        }
+        return Ok(ExitCode::SUCCESS);
+    };
     match daglight::close_dead_run(&bundle) {
         Ok(true) => note!("the run's process had ended: closed as FAILURE"),
         Ok(false) => {}

@@ -3,7 +3,8 @@
 use std::{collections::BTreeMap, path::Path, process::ExitCode, sync::Arc};
 
 use daglight::{
-    FinishReport, Interrupted, OnInterrupt, Run, RunOptions, RunStatus, Telemetry, follow_spawned_tasks,
+    ErrorReport, FinishReport, Interrupted, OnInterrupt, Run, RunOptions, RunStatus, Telemetry,
+    follow_spawned_tasks,
     identity::{DagName, DagNameError},
     outputs::{ParamTable, Registry},
     policy::{Policy, Resolved, Settings, SettingsLoader},
@@ -21,7 +22,7 @@ use crate::{
     args::RunArgs,
     config::dag_name,
     console, ending,
-    failure::{ErrorJson, Failure},
+    failure::{Failure, at_place},
     output_dir::make_writable,
     progress::{Progress, Show},
     say::{self, note, say},
@@ -31,8 +32,6 @@ use crate::{
 /// The name of a DAG whose script has none that could be used.
 const ANY_NAME: &str = "pipeline_v1";
 
-/// Rows of a bare query that are shown.
-const ROWS_SHOWN: usize = 20;
 /// Bytes of a script, 64 MiB.
 const MAX_SCRIPT_BYTES: u64 = 64 << 20;
 
@@ -88,12 +87,12 @@ pub(crate) fn run(args: RunArgs) -> Result<ExitCode, Failure> {
 }
 
 /// The error of a statement with its place, its message as the policy shows it.
-fn error_of(error: &SourceError, policy: &Policy) -> ErrorJson {
+fn error_of(error: &SourceError, policy: &Policy) -> ErrorReport {
     let message = policy.capture_error(&error.message).to_text();
-    ErrorJson { node: error.node.clone(), ..ErrorJson::new(message).at(&error.place) }
+    at_place(ErrorReport::new(message).of_node(error.node.clone()), &error.place)
 }
 
-fn print(report: &FinishReport, error: Option<ErrorJson>, json: bool, quiet: bool) -> Result<(), Failure> {
+fn print(report: &FinishReport, error: Option<ErrorReport>, json: bool, quiet: bool) -> Result<(), Failure> {
     if !json {
         summary::print(report, quiet);
         return Ok(());
@@ -120,7 +119,7 @@ fn settings(args: &RunArgs) -> Result<Resolved, Failure> {
     if args.strict_registry {
         loader = loader.with_value("option --strict-registry", "strict_registry", true);
     }
-    loader.resolve().map_err(Failure::input)
+    Ok(loader.resolve()?)
 }
 
 fn pipeline(
@@ -131,11 +130,14 @@ fn pipeline(
     config: &SessionConfig,
 ) -> Result<Pipeline, Failure> {
     let path = args.script.display().to_string();
-    let text = read_named_text(&args.script, MAX_SCRIPT_BYTES)
-        .map_err(|error| Failure::input(format!("cannot read the script {path}: {error}")))?;
+    let text = read_named_text(&args.script, MAX_SCRIPT_BYTES).map_err(|error| {
+        Failure::input(format!("cannot read the script {path}: {error}")).in_file(&args.script, None)
+    })?;
     // An error may quote it before there is a run.
     policy.redactor().learn(&text);
     let script = Script::parse_for(&path, &text, config.options())?;
+    // The script has a copy of its own.
+    drop(text);
     let warnings = script.warnings().to_vec();
     let parameters = named_once("--param", &args.parameters)?;
     for (name, value) in &parameters {
@@ -224,7 +226,7 @@ async fn execute(
         PipelineEvent::Rows { node, rows } => progress.rows(node, rows),
         _ => {}
     };
-    let options = RunScriptOptions { jobs: args.jobs, rows_shown: ROWS_SHOWN, on_event: &on_event };
+    let options = RunScriptOptions { jobs: args.jobs, rows_shown: args.rows, on_event: &on_event };
     match run.until_interrupted(pipeline.run(session, run, options)).await {
         Ok(Ok(())) => Ended::Done,
         Ok(Err(failure)) => Ended::Failed(failure),

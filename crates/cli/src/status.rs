@@ -6,7 +6,11 @@ use chrono::{TimeDelta, Utc};
 use daglight::{BundleState, BundleStatus};
 
 use crate::{
-    args::StatusArgs, bundles::bundles_at, failure::Failure, progress::grouped, say::say,
+    args::StatusArgs,
+    bundles::{bundles_at, no_runs},
+    failure::Failure,
+    progress::{grouped, waiting_records},
+    say::say,
     summary::SERVER_VARIABLES,
 };
 
@@ -15,6 +19,10 @@ pub(crate) fn status(args: &StatusArgs) -> Result<ExitCode, Failure> {
     statuses.sort_by_key(|status| std::cmp::Reverse(status.started_at));
     if args.json {
         say!("{}", serde_json::to_string_pretty(&statuses).map_err(Failure::work)?);
+        return Ok(ExitCode::SUCCESS);
+    }
+    if statuses.is_empty() {
+        say!("{}", no_runs(&args.dir));
         return Ok(ExitCode::SUCCESS);
     }
     say!("{:<36}  {:<24} {:<13} {:>8} {:>9} {:>8}", "run", "dag", "status", "age", "delivered", "waiting");
@@ -40,7 +48,7 @@ pub(crate) fn status(args: &StatusArgs) -> Result<ExitCode, Failure> {
     };
     let sync = format!("daglight sync {}", args.dir.display());
     if waiting(true) > 0 {
-        say!("{} records wait; to deliver them: {sync}", grouped(waiting(true)));
+        say!("{}; to deliver: {sync}", waiting_records(waiting(true)));
     } else if waiting(false) > 0 {
         say!("To see these runs in the Hamilton UI, configure its server ({SERVER_VARIABLES}), then: {sync}");
     }

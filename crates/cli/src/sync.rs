@@ -13,14 +13,23 @@ use daglight::{
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::{
-    args::SyncArgs, bundles::bundles_at, config::process_settings, failure::Failure, progress::grouped,
-    say::say, summary::SERVER_VARIABLES,
+    args::SyncArgs,
+    bundles::{bundles_at, no_runs},
+    config::process_settings,
+    failure::Failure,
+    progress::{counted, grouped, waiting_records},
+    say::say,
+    summary::SERVER_VARIABLES,
 };
 
 pub(crate) fn sync(args: &SyncArgs) -> Result<ExitCode, Failure> {
     let settings = process_settings()?;
-    let connection = Connection::from_settings(&settings.tracker).map_err(Failure::input)?;
     let bundles = bundles_at(&args.dir)?;
+    if bundles.is_empty() {
+        say!("{}", no_runs(&args.dir));
+        return Ok(ExitCode::SUCCESS);
+    }
+    let connection = Connection::from_settings(&settings.tracker).map_err(Failure::input)?;
     let bar = ProgressBar::new(bundles.len() as u64).with_style(
         ProgressStyle::with_template("{spinner} [{bar:24}] {pos}/{len} bundles")
             .expect("the template is well formed"),
@@ -54,13 +63,13 @@ const UNVERIFIED: u8 = 3;
 /// What is left to do for a bundle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Synced {
-    /// Nothing.
+    /// Nothing: all is delivered, or nobody expects it to be, because the run never had a server.
     Complete,
     /// Everything is delivered. The server may still carry out a request late, and has to be asked once more after that.
     Unverified,
     /// Some of it: the server does not answer, or an error said why.
     Incomplete,
-    /// Records wait for a server, and none is configured.
+    /// Records wait for the server that the run had, and none is configured now.
     NoServer,
 }
 
@@ -84,7 +93,7 @@ fn sync_one(bundle: &Bundle, connection: Option<&Connection>, timeout: Duration)
         Some(outcome) => (delivered(outcome), Synced::of(outcome)),
         None if report.waiting == 0 => (vec!["not recorded for the tracker".to_owned()], Synced::Complete),
         None => {
-            let waits = format!("{} records wait for a tracking server", grouped(report.waiting));
+            let waits = format!("{} for a tracking server", waiting_records(report.waiting));
             (vec![waits], if report.tracking.is_expected() { Synced::NoServer } else { Synced::Complete })
         }
     };
@@ -99,16 +108,16 @@ fn sync_one(bundle: &Bundle, connection: Option<&Connection>, timeout: Duration)
 fn delivered(outcome: &SyncOutcome) -> Vec<String> {
     let mut said = match (outcome.delivered, outcome.ledger.waiting) {
         (0, 0) => vec!["nothing to do".to_owned()],
-        (delivered, 0) => vec![format!("{} records delivered", grouped(delivered))],
+        (delivered, 0) => vec![format!("{} delivered", counted(delivered, "record"))],
         (delivered, waiting) => vec![
-            format!("{} records delivered, {} still wait", grouped(delivered), grouped(waiting)),
+            format!("{} delivered, {} still waiting", counted(delivered, "record"), grouped(waiting)),
             outcome.ledger.last_error.clone().unwrap_or_default(),
         ],
     };
     if outcome.ledger.redelivered > 0 {
         said.push(format!(
-            "the server did not have the run any more: {} records were delivered anew",
-            grouped(outcome.ledger.redelivered)
+            "the server did not have the run any more: {} delivered anew",
+            counted(outcome.ledger.redelivered, "record")
         ));
     }
     if let Some(until) = outcome.ledger.unverified_until {

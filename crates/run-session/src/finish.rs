@@ -19,6 +19,7 @@ use daglight_tracker_client::{Event, Outcome};
 use serde::Serialize;
 
 use crate::{
+    ErrorReport,
     flush::{Flushed, flush},
     location::shown_location,
     log::{field, log},
@@ -64,22 +65,6 @@ pub struct FinishReport {
     pub warnings: Vec<String>,
     /// The run's tags.
     pub tags: BTreeMap<String, String>,
-}
-
-/// Why a run did not succeed. What is not known is `null`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[non_exhaustive]
-pub struct ErrorReport {
-    /// What happened, as the policy shows it.
-    pub message: String,
-    /// The first node that did not succeed.
-    pub node: Option<String>,
-    /// The file that holds the node's code.
-    pub file: Option<String>,
-    /// The first line of the node's code, from 1.
-    pub line: Option<usize>,
-    /// The column, from 1, where the error is about a place in the code.
-    pub column: Option<usize>,
 }
 
 /// The files of a report.

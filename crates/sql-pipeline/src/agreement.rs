@@ -15,7 +15,7 @@ use datafusion::{
 use crate::{
     Script, Statement, StatementKind,
     relations::{Effect, Mention},
-    undefined::ScriptTables,
+    script_names::ScriptNames,
 };
 
 /// Runs a script statement by statement, and compares for each:
@@ -25,7 +25,7 @@ use crate::{
 async fn disagreements(script: &Script) -> Vec<String> {
     let session = SessionContext::new_with_config(SessionConfig::new().with_information_schema(true));
     let mut found = Vec::new();
-    let mut tables = ScriptTables::default();
+    let mut tables = ScriptNames::default();
     for (index, statement) in script.statements().iter().enumerate() {
         let text = &statement.text;
         let ours = statement.parse().unwrap();
@@ -45,7 +45,7 @@ async fn disagreements(script: &Script) -> Vec<String> {
         if run(&session, statement).await.is_ok() {
             tables.follow(index, &statement.relations.effect);
         }
-        let ours: BTreeSet<String> = tables.in_force.iter().map(ToString::to_string).collect();
+        let ours: BTreeSet<String> = tables.tables.iter().map(ToString::to_string).collect();
         let theirs = tables_of(&session);
         if ours != theirs {
             found.push(format!("{text}: leaves {theirs:?}, not {ours:?}"));

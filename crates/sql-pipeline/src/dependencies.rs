@@ -74,7 +74,13 @@ impl State {
             self.read(*definition, index, 0, &mut links.dependencies, &mut seen);
         }
         match &statement.relations.effect {
-            Effect::None | Effect::DefineCatalog { .. } | Effect::DefineSchema { .. } => {}
+            Effect::None
+            | Effect::DefineCatalog { .. }
+            | Effect::DefineSchema { .. }
+            | Effect::DefineFunction { .. }
+            | Effect::DropFunction { .. }
+            | Effect::Prepare { .. }
+            | Effect::Deallocate { .. } => {}
             Effect::Define { relation, policy, locations, .. } => {
                 let previous = self.in_force.get(relation).copied();
                 match (previous, policy) {
@@ -112,7 +118,7 @@ impl State {
                     }
                 }
             }
-            Effect::DropSchema { catalog, schema } => {
+            Effect::DropSchema { catalog, schema, .. } => {
                 self.in_force.retain(|relation, definition| {
                     let dropped = *relation.catalog == **catalog && *relation.schema == **schema;
                     if dropped {

@@ -19,7 +19,8 @@ use crate::{
     outputs::{StatementOutput, outputs},
     param_tables::{self, UsedParamTable},
     parameters,
-    undefined::UndefinedReason,
+    undefined::{UndefinedKind, UndefinedReason},
+    unsupported::UnsupportedStatement,
 };
 
 /// What a pipeline is made with.
@@ -103,16 +104,24 @@ pub enum PipelineError {
         /// The second definition.
         place: Box<Place>,
     },
-    /// A table or schema that cannot be there when its statement is reached.
+    /// A table, schema, function or prepared statement that cannot be there when its statement is reached.
     #[error("{place}: {kind} {name:?} {reason}\n{}", .place.quote())]
     Undefined {
-        /// `table` or `schema`.
-        kind: &'static str,
+        /// What it is.
+        kind: UndefinedKind,
         /// Its name.
         name: String,
         /// Why it is not there.
         reason: UndefinedReason,
         /// Where the statement names it.
+        place: Box<Place>,
+    },
+    /// A statement that the session cannot run.
+    #[error("{place}: {statement}\n{}", .place.quote())]
+    Unsupported {
+        /// What it is.
+        statement: UnsupportedStatement,
+        /// Where it starts.
         place: Box<Place>,
     },
     /// A parameter without a value.
@@ -173,12 +182,23 @@ impl PipelineError {
             Self::DuplicateName { place, .. }
             | Self::NamedLikeInput { place, .. }
             | Self::Undefined { place, .. }
+            | Self::Unsupported { place, .. }
             | Self::AlreadyDefined { place, .. }
             | Self::MissingParameter { place, .. }
             | Self::UnusedDeclaration { place, .. }
             | Self::ParameterType { place, .. } => Some(place),
             Self::Value(error) => Some(&error.place),
             Self::Empty { .. } | Self::UnknownParameter { .. } | Self::DagName(_) | Self::Dag(_) => None,
+        }
+    }
+}
+
+impl PipelineError {
+    /// The script that the error is about, where it is about the script.
+    pub fn path(&self) -> Option<&str> {
+        match self {
+            Self::Empty { path } | Self::UnknownParameter { path, .. } => Some(path),
+            error => error.place().map(|place| place.path.as_str()),
         }
     }
 }

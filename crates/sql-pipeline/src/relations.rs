@@ -14,12 +14,13 @@ use datafusion::{
                 FromTable, Ident, ObjectName, ObjectType, Query, SchemaName, SetExpr, ShowCreateObject,
                 Spanned, Statement as SqlStatement, TableFactor, TableObject, TableWithJoins, Visit, Visitor,
             },
-            tokenizer::Span,
+            keywords::Keyword,
+            tokenizer::{Span, Token, TokenWithSpan},
         },
     },
 };
 
-use crate::{StatementKind, lexer::position, sql_settings::SqlSettings};
+use crate::{StatementKind, UnsupportedStatement, lexer::position, sql_settings::SqlSettings};
 
 /// What a statement reads and does, with each name resolved by the settings in force.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -31,6 +32,17 @@ pub(crate) struct Relations {
     pub(crate) effect: Effect,
     /// The format of the files of an external table that it makes.
     pub(crate) format: Option<String>,
+    /// The prepared statement that it executes or frees.
+    pub(crate) prepared: Option<Box<NameAt>>,
+    /// What it is, where DataFusion parses such a statement, but no session can run it.
+    pub(crate) unsupported: Option<Box<UnsupportedStatement>>,
+}
+
+/// A name of what is not a relation, with the line and column where it stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct NameAt {
+    pub(crate) name: String,
+    pub(crate) at: (usize, usize),
 }
 
 /// A relation that must be there for a statement.
@@ -75,6 +87,23 @@ pub(crate) enum Effect {
     DropSchema {
         catalog: String,
         schema: String,
+        /// The line and column of its name; `None` where it may be missing, or another statement names it.
+        at: Option<(usize, usize)>,
+    },
+    DefineFunction {
+        name: String,
+        at: Option<(usize, usize)>,
+    },
+    DropFunction {
+        name: String,
+        /// As of a schema.
+        at: Option<(usize, usize)>,
+    },
+    Prepare {
+        name: String,
+    },
+    Deallocate {
+        name: String,
     },
 }
 
@@ -110,6 +139,31 @@ impl Prepared {
 }
 
 impl Relations {
+    /// Finds the places of names that sqlparser does not give one, as of names in single quotes. `start` is the place of a
+    /// name that is not found.
+    pub(crate) fn place_names(&mut self, tokens: &[TokenWithSpan], start: (usize, usize)) {
+        let place = |name: &str, at: &mut (usize, usize)| {
+            if at.0 == 0 {
+                *at = place_of_text(tokens, name).unwrap_or(start);
+            }
+        };
+        for Mention { relation, at } in self.reads.iter_mut().chain(&mut self.targets) {
+            if let Some(at) = at {
+                place(&relation.table, at);
+            }
+        }
+        match &mut self.effect {
+            Effect::Define { relation, at: Some(at), .. } => place(&relation.table, at),
+            Effect::DropSchema { schema: name, at: Some(at), .. }
+            | Effect::DefineFunction { name, at: Some(at) }
+            | Effect::DropFunction { name, at: Some(at) } => place(name, at),
+            _ => {}
+        }
+        if let Some(NameAt { name, at }) = self.prepared.as_deref_mut() {
+            place(name, at);
+        }
+    }
+
     /// Reads a statement, and keeps what it prepares.
     pub(crate) fn of(parsed: &ParsedStatement, settings: &SqlSettings, prepared: &mut Prepared) -> Self {
         let Prepared(prepared) = prepared;
@@ -127,20 +181,35 @@ impl Relations {
                         Effect::Define { relation, written, policy, locations, .. } => {
                             Effect::Define { relation, written, at: None, policy, locations }
                         }
+                        Effect::DropSchema { catalog, schema, .. } => {
+                            Effect::DropSchema { catalog, schema, at: None }
+                        }
+                        Effect::DefineFunction { name, .. } => Effect::DefineFunction { name, at: None },
+                        Effect::DropFunction { name, .. } => Effect::DropFunction { name, at: None },
                         effect => effect,
                     },
-                    format: None,
+                    ..Self::default()
                 };
                 let kind = StatementKind::of(&ParsedStatement::Statement(statement.clone()));
-                prepared.insert(written(name), (kind, executed));
-                Self { effect: Effect::None, ..relations }
+                let name = written(name);
+                prepared.insert(name.clone(), (kind, executed));
+                Self { effect: Effect::Prepare { name }, ..relations }
             }
             SqlStatement::Execute { name: Some(name), .. } => {
-                prepared.get(&dotted(name)).map(|(_, relations)| relations.clone()).unwrap_or_default()
+                let at = position(name.span().start);
+                let name = dotted(name);
+                let executed = prepared.get(&name).map(|(_, relations)| relations.clone());
+                Self { prepared: Some(Box::new(NameAt { name, at })), ..executed.unwrap_or_default() }
             }
             SqlStatement::Deallocate { name, .. } => {
-                prepared.remove(&written(name));
-                Self::default()
+                let at = position(name.span.start);
+                let name = written(name);
+                prepared.remove(&name);
+                Self {
+                    effect: Effect::Deallocate { name: name.clone() },
+                    prepared: Some(Box::new(NameAt { name, at })),
+                    ..Self::default()
+                }
             }
             statement => Self::of_sql(statement, settings),
         }
@@ -182,7 +251,7 @@ impl Relations {
                 Some(target) => Effect::Change { relation: target.relation.clone() },
                 None => Effect::None,
             };
-            Self { reads, targets: target.into_iter().collect(), effect, format: None }
+            Self { reads, targets: target.into_iter().collect(), effect, ..Self::default() }
         };
         let read = |reads| Self { reads, ..Self::default() };
         match statement {
@@ -227,15 +296,17 @@ impl Relations {
                 let targets = if *if_exists { Vec::new() } else { dropped };
                 Self { targets, effect: Effect::Drop { relations }, ..Self::default() }
             }
-            SqlStatement::Drop { object_type: ObjectType::Schema, names, .. } => {
+            SqlStatement::Drop { object_type: ObjectType::Schema, names, if_exists, .. } => {
+                let at = names.first().filter(|_| !if_exists).map(|name| position(name.span().start));
                 // A schema's name is read as a table's, whose place in the catalog is then the schema's.
                 let effect = match names.first().and_then(|name| settings.reference(name)) {
                     Some(TableReference::Partial { schema, table }) => {
-                        Effect::DropSchema { catalog: schema.to_string(), schema: table.to_string() }
+                        Effect::DropSchema { catalog: schema.to_string(), schema: table.to_string(), at }
                     }
                     Some(TableReference::Bare { table }) => Effect::DropSchema {
                         catalog: settings.default_catalog().to_owned(),
                         schema: table.to_string(),
+                        at,
                     },
                     _ => Effect::None,
                 };
@@ -253,6 +324,19 @@ impl Relations {
                 let (catalog, schema) = name.split_once('.').unwrap_or((settings.default_catalog(), &name));
                 let effect = Effect::DefineSchema { catalog: catalog.to_owned(), schema: schema.to_owned() };
                 Self { effect, ..Self::default() }
+            }
+            SqlStatement::CreateFunction(function) => {
+                let name = as_it_stands(&function.name);
+                let at = Some(position(function.name.span().start));
+                Self { effect: Effect::DefineFunction { name, at }, ..Self::default() }
+            }
+            SqlStatement::DropFunction(dropped) => {
+                // DataFusion drops the first one.
+                let effect = dropped.func_desc.first().map(|function| Effect::DropFunction {
+                    name: as_it_stands(&function.name),
+                    at: (!dropped.if_exists).then(|| position(function.name.span().start)),
+                });
+                Self { effect: effect.unwrap_or_default(), ..Self::default() }
             }
             SqlStatement::Explain { statement, .. } => {
                 Self { effect: Effect::None, ..Self::of_sql(statement, settings) }
@@ -280,6 +364,34 @@ pub(crate) fn select_into(query: &Query) -> Option<&ObjectName> {
     }
 }
 
+/// Where a text in quotes stands that is read as a name: the first one behind a word, a comma or a bracket that such a name
+/// follows, for the same text may stand in an expression.
+fn place_of_text(tokens: &[TokenWithSpan], name: &str) -> Option<(usize, usize)> {
+    let is_name = |token: &Token| match token {
+        Token::SingleQuotedString(text) | Token::DoubleQuotedString(text) => text == name,
+        _ => false,
+    };
+    let introduces = |token: &Token| match token {
+        Token::Word(word) => matches!(
+            word.keyword,
+            Keyword::FROM
+                | Keyword::JOIN
+                | Keyword::INTO
+                | Keyword::COPY
+                | Keyword::UPDATE
+                | Keyword::TABLE
+                | Keyword::VIEW
+                | Keyword::EXISTS
+                | Keyword::SCHEMA
+                | Keyword::FUNCTION
+        ),
+        _ => false,
+    };
+    let introduced = tokens.windows(2).find(|pair| introduces(&pair[0].token) && is_name(&pair[1].token));
+    let found = introduced.map(|pair| &pair[1]).or_else(|| tokens.iter().find(|token| is_name(&token.token)));
+    found.map(|token| position(token.span.start))
+}
+
 /// The name of what is not a table, such as a schema or a prepared statement.
 fn dotted(name: &ObjectName) -> String {
     let parts = name.0.iter().map(|part| part.as_ident().map(written).unwrap_or_default());
@@ -292,6 +404,12 @@ fn written(name: &Ident) -> String {
         Some(_) => name.value.clone(),
         None => name.value.to_ascii_lowercase(),
     }
+}
+
+/// The name of a function, whose case is not changed.
+fn as_it_stands(name: &ObjectName) -> String {
+    let parts = name.0.iter().filter_map(|part| part.as_ident()).map(|part| part.value.as_str());
+    parts.collect::<Vec<_>>().join(".")
 }
 
 fn define(name: &ObjectName, policy: Existing, locations: &[String], settings: &SqlSettings) -> Effect {

@@ -20,11 +20,15 @@ const CELL_COLUMNS: usize = 80;
 const TEXT_COLUMNS: usize = 400;
 const TEXT_BYTES: usize = 256 * 1024;
 
+/// What a cell without a value is shown as.
+const NULL: &str = "NULL";
+
 /// How much of a value is written out before it is cut to its width.
 const CELL_BYTES: usize = 16 * CELL_COLUMNS;
 
 /// The first rows of a query, of all that it returned. `Display` draws a table, with cells of up to 80 columns; what is
-/// longer is cut, which `…` shows, and control characters are written out.
+/// longer is cut, which `…` shows, control characters are written out, and a null value is `NULL`. Where there are more rows
+/// than the first, a line below says how many: `… 980 more rows`.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct ShownRows {
@@ -62,7 +66,10 @@ impl fmt::Display for ShownRows {
         let shown: u64 = self.first.iter().map(|batch| batch.num_rows() as u64).sum();
         match self.total_rows {
             total if total == shown => Ok(()),
-            total => write!(f, "\nthe first {shown} of {total} rows"),
+            total => {
+                let more = total.saturating_sub(shown);
+                write!(f, "\n{CUT_MARK} {more} more {}", if more == 1 { "row" } else { "rows" })
+            }
         }
     }
 }
@@ -79,7 +86,7 @@ fn as_cells(batch: &RecordBatch, shown_as: Cells) -> Result<RecordBatch, ArrowEr
         .columns()
         .iter()
         .map(|column| {
-            let options = FormatOptions::default();
+            let options = FormatOptions::default().with_null(NULL);
             let formatter = ArrayFormatter::try_new(column, &options)?;
             let cells = (0..column.len()).map(|row| Some(cell(&formatter, row, shown_as)));
             Ok(Arc::new(cells.collect::<StringArray>()) as ArrayRef)
@@ -150,7 +157,24 @@ mod tests {
     #[test]
     fn short_values_are_shown_as_they_are() {
         let table = shown("n", Arc::new(Int64Array::from(vec![Some(1), None, Some(-20)])));
-        assert_eq!(table, "+-----+\n| n   |\n+-----+\n| 1   |\n|     |\n| -20 |\n+-----+");
+        assert_eq!(table, "+------+\n| n    |\n+------+\n| 1    |\n| NULL |\n| -20  |\n+------+");
+    }
+
+    #[test]
+    fn a_null_is_not_an_empty_text() {
+        let table = shown("t", Arc::new(StringArray::from(vec![Some(""), None])));
+        assert_eq!(table, "+------+\n| t    |\n+------+\n|      |\n| NULL |\n+------+");
+    }
+
+    #[test]
+    fn rows_that_are_not_shown_are_counted() {
+        let batch =
+            RecordBatch::try_from_iter([("n", Arc::new(Int64Array::from(vec![1])) as ArrayRef)]).unwrap();
+        for (total_rows, last) in [(1, "+---+"), (2, "… 1 more row"), (981, "… 980 more rows")] {
+            let (schema, first, cells) = (batch.schema(), vec![batch.clone()], Cells::Values);
+            let table = ShownRows { schema, first, total_rows, cells }.to_string();
+            assert_eq!(table.lines().last(), Some(last), "{table}");
+        }
     }
 
     #[test]

@@ -1,11 +1,14 @@
 //! The settings of the session that decide how SQL is read, as the statements of a script change them.
 
+use std::sync::Arc;
+
 use datafusion::{
     common::{
         ResolvedTableReference, TableReference,
         config::{ConfigField, Dialect},
     },
     config::ConfigOptions,
+    error::DataFusionError,
     execution::{SessionState, SessionStateBuilder},
     logical_expr::{LogicalPlan, Statement as PlannedStatement},
     prelude::SessionConfig,
@@ -29,11 +32,17 @@ const FOLLOWED: [&str; 5] = [
     "datafusion.sql_parser.recursion_limit",
 ];
 
+/// How DataFusion's message starts for a kind of statement that its planner does not know.
+const NO_PLAN: &str = "Unsupported SQL statement";
+
 /// What is in force in front of a statement: the dialect, the default catalog and schema, and whether names are
 /// normalized.
 #[derive(Debug, Clone)]
 pub(crate) struct SqlSettings {
     options: ConfigOptions,
+    /// The default catalog and schema, shared by all names that do not say one.
+    catalog: Arc<str>,
+    schema: Arc<str>,
     /// Plans `SET` and `RESET` in the way of a session. Made for the first of them.
     planner: Option<SessionState>,
 }
@@ -60,7 +69,8 @@ impl ParserSettings {
 impl SqlSettings {
     /// The settings that the session starts with.
     pub(crate) fn new(options: &ConfigOptions) -> Self {
-        Self { options: options.clone(), planner: None }
+        let (catalog, schema) = defaults(options);
+        Self { options: options.clone(), catalog, schema, planner: None }
     }
 
     /// Follows a `SET` or `RESET` as a session executes it. Returns whether the dialect is another from here on.
@@ -79,6 +89,7 @@ impl SqlSettings {
             }
             _ => return false,
         }
+        (self.catalog, self.schema) = defaults(&self.options);
         self.options.sql_parser.dialect != before
     }
 
@@ -88,11 +99,25 @@ impl SqlSettings {
             ParsedStatement::Statement(statement) if matches!(**statement, SqlStatement::Set(_)) => {}
             _ => return None,
         }
-        let planner = self.planner.get_or_insert_with(|| {
-            SessionStateBuilder::new().with_config(SessionConfig::from(self.options.clone())).build()
-        });
         // Neither statement names a table, so that its plan is ready at once.
-        planner.statement_to_plan(parsed.clone()).now_or_never()?.ok()
+        self.planner().statement_to_plan(parsed.clone()).now_or_never()?.ok()
+    }
+
+    /// Whether DataFusion has a plan for statements of this kind.
+    pub(crate) fn has_plan_for(&mut self, parsed: &ParsedStatement) -> bool {
+        match self.planner().statement_to_plan(parsed.clone()).now_or_never() {
+            Some(Err(error)) => match error.find_root() {
+                DataFusionError::NotImplemented(message) => !message.starts_with(NO_PLAN),
+                _ => true,
+            },
+            _ => true,
+        }
+    }
+
+    fn planner(&mut self) -> &SessionState {
+        self.planner.get_or_insert_with(|| {
+            SessionStateBuilder::new().with_config(SessionConfig::from(self.options.clone())).build()
+        })
     }
 
     /// The dialect that statements are read in.
@@ -125,7 +150,16 @@ impl SqlSettings {
 
     /// The relation that a name stands for.
     pub(crate) fn resolve(&self, name: TableReference) -> ResolvedTableReference {
-        let catalog = &self.options.catalog;
-        name.resolve(&catalog.default_catalog, &catalog.default_schema)
+        let (catalog, schema, table) = match name {
+            TableReference::Bare { table } => (self.catalog.clone(), self.schema.clone(), table),
+            TableReference::Partial { schema, table } => (self.catalog.clone(), schema, table),
+            TableReference::Full { catalog, schema, table } => (catalog, schema, table),
+        };
+        ResolvedTableReference { catalog, schema, table }
     }
+}
+
+fn defaults(options: &ConfigOptions) -> (Arc<str>, Arc<str>) {
+    let catalog = &options.catalog;
+    (catalog.default_catalog.as_str().into(), catalog.default_schema.as_str().into())
 }

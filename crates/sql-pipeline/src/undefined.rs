@@ -1,31 +1,64 @@
-//! Tables and schemas that cannot be there when the statement that names them is reached.
+//! What cannot be there when the statement that names it is reached: tables, schemas, functions and prepared statements.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt,
-};
+use std::{collections::BTreeSet, fmt, path::Path};
 
 use datafusion::{
     catalog::{MemoryCatalogProvider, MemoryCatalogProviderList, MemorySchemaProvider},
     common::ResolvedTableReference,
     execution::{SessionState, context::SessionContext},
+    logical_expr::Deallocate,
+    logical_expr::{LogicalPlan, Statement as PlannedStatement},
 };
+use futures::FutureExt;
 
 use crate::{
-    Pipeline, PipelineError, Place, SourceError,
+    Pipeline, PipelineError, Place, SourceError, UnsupportedStatement,
     names::name_of_relation,
     pipeline::nearest,
-    relations::{Effect, Mention},
+    relations::{Effect, Mention, NameAt, Relations},
+    script_names::{ScriptNames, schema_of},
 };
 
-/// What is known of a table or schema that is not there. `Display` continues a sentence.
+/// What a name stands for that nothing defines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum UndefinedKind {
+    /// A table or view.
+    Table,
+    /// A schema.
+    Schema,
+    /// A function.
+    Function,
+    /// A prepared statement.
+    PreparedStatement,
+}
+
+impl fmt::Display for UndefinedKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Table => "table",
+            Self::Schema => "schema",
+            Self::Function => "function",
+            Self::PreparedStatement => "prepared statement",
+        })
+    }
+}
+
+/// What is known of something that is not there. `Display` continues a sentence.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum UndefinedReason {
     /// Nothing defines it.
     Nowhere {
-        /// The table with the most similar name.
+        /// The thing of its kind with the most similar name.
         nearest: Option<String>,
+    },
+    /// Nothing defines a table of this name, which looks like that of a file.
+    File {
+        /// The name.
+        path: String,
+        /// The format of its files, as `STORED AS` takes it.
+        format: &'static str,
     },
     /// A statement further down defines it.
     Later {
@@ -46,6 +79,11 @@ impl fmt::Display for UndefinedReason {
             Self::Nowhere { nearest: Some(nearest) } => {
                 write!(f, "is not defined; did you mean {nearest:?}?")
             }
+            Self::File { path, format } => write!(
+                f,
+                "is not defined, and this session does not read files by their names: write \
+                 `CREATE EXTERNAL TABLE name STORED AS {format} LOCATION '{path}'`, then read that table"
+            ),
             Self::Later { line } => write!(f, "is defined only at line {line}"),
             Self::Dropped { line } => write!(f, "was dropped at line {line}"),
         }
@@ -53,49 +91,45 @@ impl fmt::Display for UndefinedReason {
 }
 
 impl Pipeline {
-    /// Looks for tables and schemas that no statement defines in front of the one that needs them, and that `session`
-    /// cannot have either. [`Pipeline::run`] does so too, before the first statement.
+    /// Looks for tables, schemas, functions and prepared statements that no statement defines in front of the one that
+    /// needs them, and that `session` cannot have either, and for statements that it cannot run. [`Pipeline::run`] does so
+    /// too, before the first statement.
     ///
     /// What cannot be known beforehand is left to DataFusion: the tables of catalogs and schemas that do not only hold
     /// what is registered in them, and all names where the session plans relations by rules of its own.
     ///
     /// # Errors
-    /// The first of them, as [`PipelineError::Undefined`].
+    /// The first of them, as [`PipelineError::Undefined`] or [`PipelineError::Unsupported`].
     pub fn check_tables(&self, session: &SessionContext) -> Result<(), PipelineError> {
-        match self.undefined(session) {
-            Some(Undefined { kind, name, reason, place }) => {
-                Err(PipelineError::Undefined { kind, name, reason, place })
-            }
-            None => Ok(()),
-        }
+        self.refused(session).map_or(Ok(()), Err)
     }
 
     /// As [`Pipeline::check_tables`], as an error of a statement.
     pub(crate) fn undefined_error(&self, session: &SessionContext) -> Option<SourceError> {
-        let Undefined { kind, name, reason, place } = self.undefined(session)?;
-        Some(SourceError { place, node: None, message: format!("{kind} {name:?} {reason}") })
+        let (place, message) = match self.refused(session)? {
+            PipelineError::Undefined { kind, name, reason, place } => {
+                (place, format!("{kind} {name:?} {reason}"))
+            }
+            PipelineError::Unsupported { statement, place } => (place, statement.to_string()),
+            // Nothing else is looked for.
+            _ => return None,
+        };
+        Some(SourceError { place, node: None, message })
     }
 
-    fn undefined(&self, session: &SessionContext) -> Option<Undefined> {
+    fn refused(&self, session: &SessionContext) -> Option<PipelineError> {
         let state = session.state_ref();
         let state = state.read();
-        if !state.relation_planners().is_empty() {
-            return None;
-        }
-        let mut names = Names { script: ScriptTables::default(), state: &state, pipeline: self };
+        let mut names = Defined { script: ScriptNames::default(), state: &state, pipeline: self };
         for (index, statement) in self.script().statements().iter().enumerate() {
             let relations = &statement.relations;
-            for Mention { relation, at } in relations.reads.iter().chain(&relations.targets) {
-                if let Some(at) = *at
-                    && !names.has_table(relation)
-                {
-                    return Some(names.undefined_table(relation, at, index));
-                }
+            let start = (statement.first_line, statement.first_column);
+            if let Some(statement) = names.unsupported(relations) {
+                return Some(PipelineError::Unsupported { statement, place: names.place(start) });
             }
-            if let Effect::Define { relation, at: Some(at), .. } = &relations.effect
-                && !names.has_schema(relation)
-            {
-                return Some(names.undefined_schema(relation, *at, index));
+            if let Some(undefined) = names.missing(index, relations) {
+                let Undefined { kind, name, reason, at } = undefined;
+                return Some(PipelineError::Undefined { kind, name, reason, place: names.place(at) });
             }
             names.script.follow(index, &relations.effect);
         }
@@ -104,80 +138,106 @@ impl Pipeline {
 }
 
 struct Undefined {
-    kind: &'static str,
+    kind: UndefinedKind,
     name: String,
     reason: UndefinedReason,
-    place: Box<Place>,
+    /// The line and column.
+    at: (usize, usize),
 }
 
-/// What the statements so far have defined and dropped.
-#[derive(Default)]
-pub(crate) struct ScriptTables<'a> {
-    pub(crate) in_force: BTreeSet<&'a ResolvedTableReference>,
-    schemas: BTreeSet<(&'a str, &'a str)>,
-    dropped: BTreeMap<&'a ResolvedTableReference, usize>,
-    dropped_schemas: BTreeMap<(&'a str, &'a str), usize>,
-}
-
-impl<'a> ScriptTables<'a> {
-    pub(crate) fn follow(&mut self, index: usize, effect: &'a Effect) {
-        match effect {
-            Effect::Define { relation, .. } => {
-                self.in_force.insert(relation);
-            }
-            Effect::DefineSchema { catalog, schema } => {
-                self.schemas.insert((catalog, schema));
-            }
-            Effect::Drop { relations } => {
-                for relation in relations {
-                    self.in_force.remove(relation);
-                    self.dropped.insert(relation, index);
-                }
-            }
-            Effect::DropSchema { catalog, schema } => {
-                let dropped = (catalog.as_str(), schema.as_str());
-                self.in_force.retain(|relation| schema_of(relation) != dropped);
-                self.schemas.remove(&dropped);
-                self.dropped_schemas.insert(dropped, index);
-            }
-            Effect::None | Effect::Change { .. } | Effect::CopyTo { .. } | Effect::DefineCatalog { .. } => {}
-        }
-    }
-
-    /// The statement that took away what had this name in the session.
-    fn dropped(&self, relation: &ResolvedTableReference) -> Option<usize> {
-        let with_schema = self.dropped_schemas.get(&schema_of(relation));
-        self.dropped.get(relation).max(with_schema).copied()
-    }
-}
-
-fn schema_of(relation: &ResolvedTableReference) -> (&str, &str) {
-    (&relation.catalog, &relation.schema)
-}
-
-struct Names<'a> {
-    script: ScriptTables<'a>,
+/// What the script has defined so far, and the session.
+struct Defined<'a> {
+    script: ScriptNames<'a>,
     state: &'a SessionState,
     pipeline: &'a Pipeline,
 }
 
-impl Names<'_> {
+impl Defined<'_> {
+    fn unsupported(&self, relations: &Relations) -> Option<UnsupportedStatement> {
+        match relations.effect {
+            Effect::DefineFunction { at: Some(_), .. } if self.state.function_factory().is_none() => {
+                Some(UnsupportedStatement::CreateFunction)
+            }
+            _ => relations.unsupported.as_deref().cloned(),
+        }
+    }
+
+    /// The first thing that a statement needs and that is not there.
+    fn missing(&self, index: usize, relations: &Relations) -> Option<Undefined> {
+        if let Some(NameAt { name, at }) = relations.prepared.as_deref()
+            && !self.has_prepared(name)
+        {
+            return Some(self.undefined_prepared(name, *at, index));
+        }
+        if self.state.relation_planners().is_empty() {
+            for Mention { relation, at } in relations.reads.iter().chain(&relations.targets) {
+                if let Some(at) = *at
+                    && !self.has_table(relation)
+                {
+                    return Some(self.undefined_table(relation, at, index));
+                }
+            }
+        }
+        match &relations.effect {
+            Effect::Define { relation, at: Some(at), .. } if self.state.relation_planners().is_empty() => {
+                let schema = schema_of(relation);
+                (!self.has_schema(schema)).then(|| self.undefined_schema(schema, *at, index))
+            }
+            Effect::DropSchema { catalog, schema, at: Some(at) } => {
+                let schema = (catalog.as_str(), schema.as_str());
+                (!self.has_schema(schema)).then(|| self.undefined_schema(schema, *at, index))
+            }
+            Effect::DropFunction { name, at: Some(at) } => {
+                (!self.has_function(name)).then(|| self.undefined_function(name, *at, index))
+            }
+            _ => None,
+        }
+    }
+
     fn has_table(&self, relation: &ResolvedTableReference) -> bool {
-        self.script.in_force.contains(relation)
+        self.script.tables.contains(relation)
             || self.script.dropped(relation).is_none()
                 && (self.param_tables().any(|table| table == relation) || may_have(self.state, relation))
     }
 
-    fn has_schema(&self, relation: &ResolvedTableReference) -> bool {
-        let schema = schema_of(relation);
+    fn has_schema(&self, schema: (&str, &str)) -> bool {
         self.script.schemas.contains(&schema)
-            || !self.script.dropped_schemas.contains_key(&schema)
+            || self.script.dropped_schema(schema).is_none()
                 && (self.param_tables().any(|table| schema_of(table) == schema)
-                    || may_have_schema(self.state, relation))
+                    || may_have_schema(self.state, schema))
+    }
+
+    fn has_function(&self, name: &str) -> bool {
+        self.script.functions.has(name)
+            || self.script.functions.dropped(name).is_none()
+                && (self.functions().any(|known| known == name)
+                    // What a factory makes may have another name than its statement says.
+                    || self.state.function_factory().is_some() && self.defines_functions())
+    }
+
+    fn has_prepared(&self, name: &str) -> bool {
+        self.script.prepared.has(name)
+            || self.script.prepared.dropped(name).is_none() && has_prepared(self.state, name)
     }
 
     fn param_tables(&self) -> impl Iterator<Item = &ResolvedTableReference> {
         self.pipeline.param_tables.iter().map(|used| &used.relation)
+    }
+
+    /// The names of all functions of the session.
+    fn functions(&self) -> impl Iterator<Item = &String> {
+        let state = self.state;
+        let scalars = state.scalar_functions().keys().chain(state.higher_order_functions().keys());
+        let others = state.aggregate_functions().keys().chain(state.window_functions().keys());
+        scalars.chain(others).chain(state.table_functions().keys())
+    }
+
+    fn effects(&self) -> impl Iterator<Item = &Effect> {
+        self.pipeline.script().statements().iter().map(|statement| &statement.relations.effect)
+    }
+
+    fn defines_functions(&self) -> bool {
+        self.effects().any(|effect| matches!(effect, Effect::DefineFunction { .. }))
     }
 
     fn undefined_table(
@@ -192,26 +252,53 @@ impl Names<'_> {
         };
         let name = name_of_relation(relation);
         let reason = self.reason(&name, self.script.dropped(relation), index, defines, || self.tables());
-        Undefined { kind: "table", name, reason, place: self.place(at) }
+        let reason = match (reason, format_of_file(&name)) {
+            (UndefinedReason::Nowhere { .. }, Some(format)) => {
+                UndefinedReason::File { path: name.clone(), format }
+            }
+            (reason, _) => reason,
+        };
+        Undefined { kind: UndefinedKind::Table, name, reason, at }
     }
 
-    fn undefined_schema(
-        &self,
-        relation: &ResolvedTableReference,
-        at: (usize, usize),
-        index: usize,
-    ) -> Undefined {
-        let (catalog, schema) = schema_of(relation);
+    fn undefined_schema(&self, schema: (&str, &str), at: (usize, usize), index: usize) -> Undefined {
         let defines = |effect: &Effect| match effect {
-            Effect::DefineSchema { catalog: of, schema: defined } => {
-                (of.as_str(), defined.as_str()) == (catalog, schema)
+            Effect::DefineSchema { catalog, schema: defined } => {
+                (catalog.as_str(), defined.as_str()) == schema
             }
             _ => false,
         };
-        let name = name_of_schema(catalog, schema);
-        let dropped = self.script.dropped_schemas.get(&(catalog, schema)).copied();
+        let name = name_of_schema(schema);
+        let dropped = self.script.dropped_schema(schema);
         let reason = self.reason(&name, dropped, index, defines, || self.schemas());
-        Undefined { kind: "schema", name, reason, place: self.place(at) }
+        Undefined { kind: UndefinedKind::Schema, name, reason, at }
+    }
+
+    fn undefined_function(&self, name: &str, at: (usize, usize), index: usize) -> Undefined {
+        let defines = |effect: &Effect| matches!(effect, Effect::DefineFunction { name: defined, .. } if defined == name);
+        let others = || {
+            let of_script = self.effects().filter_map(|effect| match effect {
+                Effect::DefineFunction { name, .. } => Some(name),
+                _ => None,
+            });
+            of_script.chain(self.functions()).cloned().collect()
+        };
+        let reason = self.reason(name, self.script.functions.dropped(name), index, defines, others);
+        Undefined { kind: UndefinedKind::Function, name: name.to_owned(), reason, at }
+    }
+
+    fn undefined_prepared(&self, name: &str, at: (usize, usize), index: usize) -> Undefined {
+        let defines =
+            |effect: &Effect| matches!(effect, Effect::Prepare { name: prepared } if prepared == name);
+        let others = || {
+            let of_script = self.effects().filter_map(|effect| match effect {
+                Effect::Prepare { name } => Some(name.clone()),
+                _ => None,
+            });
+            of_script.collect()
+        };
+        let reason = self.reason(name, self.script.prepared.dropped(name), index, defines, others);
+        Undefined { kind: UndefinedKind::PreparedStatement, name: name.to_owned(), reason, at }
     }
 
     fn reason(
@@ -238,8 +325,7 @@ impl Names<'_> {
 
     /// The tables that could be meant: those of the whole script, of the session and of parameters.
     fn tables(&self) -> BTreeSet<String> {
-        let statements = self.pipeline.script().statements().iter();
-        let defined = statements.filter_map(|statement| match &statement.relations.effect {
+        let defined = self.effects().filter_map(|effect| match effect {
             Effect::Define { relation, .. } => Some(name_of_relation(relation)),
             _ => None,
         });
@@ -256,13 +342,12 @@ impl Names<'_> {
 
     /// The schemas that could be meant.
     fn schemas(&self) -> BTreeSet<String> {
-        let statements = self.pipeline.script().statements().iter();
-        let defined = statements.filter_map(|statement| match &statement.relations.effect {
-            Effect::DefineSchema { catalog, schema } => Some(name_of_schema(catalog, schema)),
+        let defined = self.effects().filter_map(|effect| match effect {
+            Effect::DefineSchema { catalog, schema } => Some(name_of_schema((catalog, schema))),
             _ => None,
         });
         let of_session = self.schemas_of_session().into_iter();
-        defined.chain(of_session.map(|(catalog, schema, _)| name_of_schema(&catalog, &schema))).collect()
+        defined.chain(of_session.map(|(catalog, schema, _)| name_of_schema((&catalog, &schema)))).collect()
     }
 
     /// The catalogs, schemas and tables of the session.
@@ -281,13 +366,13 @@ impl Names<'_> {
 }
 
 /// The schema's name as one would write it in a session that nobody configured.
-fn name_of_schema(catalog: &str, schema: &str) -> String {
+fn name_of_schema((catalog, schema): (&str, &str)) -> String {
     if catalog == "datafusion" { schema.to_owned() } else { format!("{catalog}.{schema}") }
 }
 
 /// Whether the session has a table or may come to have it: only what keeps its tables in memory is sure not to.
 fn may_have(state: &SessionState, relation: &ResolvedTableReference) -> bool {
-    if !may_have_schema(state, relation) {
+    if !may_have_schema(state, schema_of(relation)) {
         return false;
     }
     let catalog = state.catalog_list().catalog(&relation.catalog);
@@ -295,15 +380,40 @@ fn may_have(state: &SessionState, relation: &ResolvedTableReference) -> bool {
     !schema.is::<MemorySchemaProvider>() || schema.table_exist(&relation.table)
 }
 
-/// Whether the session has the schema of a relation or may come to have it.
-fn may_have_schema(state: &SessionState, relation: &ResolvedTableReference) -> bool {
+/// Whether the session has a schema, named with its catalog, or may come to have it.
+fn may_have_schema(state: &SessionState, (catalog, schema): (&str, &str)) -> bool {
     let list = state.catalog_list();
-    if &*relation.schema == "information_schema" || !list.is::<MemoryCatalogProviderList>() {
+    if schema == "information_schema" || !list.is::<MemoryCatalogProviderList>() {
         return true;
     }
-    match list.catalog(&relation.catalog) {
-        Some(catalog) => !catalog.is::<MemoryCatalogProvider>() || catalog.schema(&relation.schema).is_some(),
+    match list.catalog(catalog) {
+        Some(catalog) => !catalog.is::<MemoryCatalogProvider>() || catalog.schema(schema).is_some(),
         None => false,
+    }
+}
+
+/// Whether the session has a prepared statement. It does not say so, but it frees only what it has; a copy of it is asked.
+fn has_prepared(state: &SessionState, name: &str) -> bool {
+    let copy = SessionContext::new_with_state(state.clone());
+    let free = LogicalPlan::Statement(PlannedStatement::Deallocate(Deallocate { name: name.to_owned() }));
+    matches!(copy.execute_logical_plan(free).now_or_never(), Some(Ok(_)))
+}
+
+/// The format of the files that a name looks like.
+fn format_of_file(name: &str) -> Option<&'static str> {
+    let mut path = Path::new(name);
+    let mut ending = path.extension()?.to_str()?.to_ascii_lowercase();
+    if ["gz", "bz2", "xz", "zst"].contains(&ending.as_str()) {
+        path = Path::new(path.file_stem()?);
+        ending = path.extension()?.to_str()?.to_ascii_lowercase();
+    }
+    match ending.as_str() {
+        "parquet" => Some("PARQUET"),
+        "csv" | "tsv" | "txt" => Some("CSV"),
+        "json" | "ndjson" | "jsonl" => Some("JSON"),
+        "avro" => Some("AVRO"),
+        "arrow" | "feather" => Some("ARROW"),
+        _ => None,
     }
 }
 
@@ -408,6 +518,106 @@ mod tests {
         check_refused(
             "CREATE SCHEMA s;\nCREATE TABLE s.t AS SELECT 1;\nDROP SCHEMA s CASCADE;\nSELECT * FROM s.t",
             "a.sql:4:15: table \"s.t\" was dropped at line 3",
+        );
+    }
+
+    #[test]
+    fn files_by_their_names_have_a_place_and_a_way_out() {
+        let instead = |format: &str, path: &str| {
+            format!(
+                "is not defined, and this session does not read files by their names: write `CREATE EXTERNAL TABLE name \
+                 STORED AS {format} LOCATION '{path}'`, then read that table"
+            )
+        };
+        for (sql, at, format, path) in [
+            ("SELECT * FROM 'nofile.parquet'", "1:15", "PARQUET", "nofile.parquet"),
+            ("SELECT 1;\nSELECT 'a.csv'\nFROM  'a.csv' AS a", "3:7", "CSV", "a.csv"),
+            ("COPY 'in/a.json.gz' TO 'x.csv'", "1:6", "JSON", "in/a.json.gz"),
+            ("INSERT INTO 'a.csv' SELECT 1", "1:13", "CSV", "a.csv"),
+            ("SELECT * FROM \"a.arrow\"", "1:15", "ARROW", "a.arrow"),
+            ("SELECT 1 WHERE EXISTS (SELECT 1 FROM\n 'a.AVRO')", "2:2", "AVRO", "a.AVRO"),
+        ] {
+            check_refused(sql, &format!("a.sql:{at}: table \"{path}\" {}", instead(format, path)));
+        }
+        check_refused("SELECT 1 FROM ''", "a.sql:1:15: table \"\" is not defined");
+        check_refused(
+            "SET datafusion.sql_parser.dialect = 'mysql';\nSELECT * FROM \"nothing\"",
+            "a.sql:2:15: table \"nothing\" is not defined",
+        );
+        check_refused("CREATE TABLE 's'.t AS SELECT 1", "a.sql:1:18: schema \"s\" is not defined");
+        check_refused("DROP SCHEMA 's'", "a.sql:1:13: schema \"s\" is not defined");
+    }
+
+    #[test]
+    fn statements_that_nothing_prepares_are_refused() {
+        let prepared = "PREPARE risks AS SELECT 1;\n";
+        for (sql, expected) in [
+            ("EXECUTE risk", "2:9: prepared statement \"risk\" is not defined; did you mean \"risks\"?"),
+            ("EXECUTE zebra(1)", "2:9: prepared statement \"zebra\" is not defined"),
+            ("DEALLOCATE risk", "2:12: prepared statement \"risk\" is not defined; did you mean \"risks\"?"),
+            ("EXECUTE b;\nPREPARE b AS SELECT 1", "2:9: prepared statement \"b\" is defined only at line 3"),
+            ("DEALLOCATE risks;\nEXECUTE risks", "3:9: prepared statement \"risks\" was dropped at line 2"),
+        ] {
+            check_refused(&format!("{prepared}{sql}"), &format!("a.sql:{expected}"));
+        }
+        check_taken(&format!(
+            "{prepared}EXECUTE RISKS; EXECUTE risks; DEALLOCATE risks; {prepared}EXECUTE risks"
+        ));
+    }
+
+    #[tokio::test]
+    async fn what_the_session_has_prepared_is_known_and_kept() {
+        let session = SessionContext::new();
+        session.sql("PREPARE p AS SELECT 1 AS x").await.unwrap();
+        checked(&session, "EXECUTE p; DEALLOCATE p").unwrap();
+        session.sql("EXECUTE p").await.unwrap();
+        let error = checked(&session, "EXECUTE q").unwrap_err().to_string();
+        assert!(error.starts_with("a.sql:1:9: prepared statement \"q\" is not defined"), "{error}");
+    }
+
+    #[test]
+    fn schemas_and_functions_that_are_dropped_must_be_there() {
+        check_refused("SELECT 1;\nDROP SCHEMA nope", "a.sql:2:13: schema \"nope\" is not defined");
+        check_refused(
+            "CREATE SCHEMA sales;\nDROP SCHEMA sale CASCADE",
+            "a.sql:2:13: schema \"sale\" is not defined; did you mean \"sales\"?",
+        );
+        check_refused(
+            "DROP SCHEMA s;\nCREATE SCHEMA s",
+            "a.sql:1:13: schema \"s\" is defined only at line 2",
+        );
+        check_refused(
+            "DROP SCHEMA public;\nDROP SCHEMA public",
+            "a.sql:2:13: schema \"public\" was dropped at line 1",
+        );
+        check_refused(
+            "DROP FUNCTION concta",
+            "a.sql:1:15: function \"concta\" is not defined; did you mean \"concat\"?",
+        );
+        check_refused(
+            "DROP FUNCTION concat;\nDROP FUNCTION concat",
+            "a.sql:2:15: function \"concat\" was dropped at line 1",
+        );
+        check_refused("DROP VIEW nothing", "a.sql:1:11: table \"nothing\" is not defined");
+        check_taken("DROP SCHEMA IF EXISTS nope; DROP FUNCTION IF EXISTS nope; DROP FUNCTION count");
+        check_taken("CREATE SCHEMA S; DROP SCHEMA s; CREATE SCHEMA \"S\"; DROP SCHEMA datafusion.\"S\"");
+    }
+
+    #[test]
+    fn statements_without_a_plan_are_refused() {
+        check_refused(
+            "SELECT 1;\n USE nope",
+            "a.sql:2:2: DataFusion does not support USE: write `SET datafusion.catalog.default_schema = 'nope'`, or \
+             `SET datafusion.catalog.default_catalog = 'nope'`",
+        );
+        check_refused("SELECT 1; BEGIN", "a.sql:1:11: DataFusion does not support the statement BEGIN");
+        check_refused("GRANT SELECT ON t TO u", "a.sql:1:1: DataFusion does not support the statement GRANT");
+        check_refused(
+            "CREATE FUNCTION f(INT) RETURNS INT RETURN $1 + 1",
+            "a.sql:1:1: this session does not support CREATE FUNCTION: it has no function factory",
+        );
+        check_taken(
+            "SHOW TABLES; SHOW ALL; SHOW FUNCTIONS; SHOW datafusion.catalog.default_schema; DESCRIBE SELECT 1",
         );
     }
 

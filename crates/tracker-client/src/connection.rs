@@ -70,11 +70,13 @@ pub enum ConnectionError {
         /// What was given.
         url: String,
     },
-    /// A user, a key or a project is given, and no server that knows them.
-    #[error("{given} is set and tracker.api_url is not: give the URL of the server (HAMILTON_API_URL)")]
-    NoUrl {
-        /// The setting that is given.
+    /// Some of the settings that make a connection are given, and others are not.
+    #[error("the tracking server is configured in part: {given} is set, {}", not_set(missing))]
+    Incomplete {
+        /// A setting that is given.
         given: &'static str,
+        /// All that are not.
+        missing: Vec<MissingSetting>,
     },
     /// The URL has a user or a password in it.
     #[error(
@@ -90,15 +92,6 @@ pub enum ConnectionError {
     Unsendable {
         /// The setting.
         setting: &'static str,
-    },
-    /// Runs belong to a project.
-    #[error(
-        "neither tracker.project_id (HAMILTON_PROJECT_ID) nor tracker.project is set: give the id or the name of \
-         a project; projects are made at {ui_url}/dashboard/projects"
-    )]
-    NoProject {
-        /// The page.
-        ui_url: String,
     },
     /// The file has no certificates, or cannot be read.
     #[error("tracker.ca_file {} contains no PEM certificates", path.display())]
@@ -118,19 +111,55 @@ pub enum ConnectionError {
     },
 }
 
+/// A setting that a connection needs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum MissingSetting {
+    /// The URL of the server.
+    ApiUrl,
+    /// The e-mail address of a user.
+    Username,
+    /// The id or the name of a project.
+    Project {
+        /// The page that makes projects, where the server is known.
+        page: Option<String>,
+    },
+}
+
+impl fmt::Display for MissingSetting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ApiUrl => write!(f, "tracker.api_url (HAMILTON_API_URL, the URL of the server)"),
+            Self::Username => write!(f, "tracker.username (HAMILTON_USERNAME, the e-mail address of a user)"),
+            Self::Project { page } => {
+                write!(
+                    f,
+                    "tracker.project_id (HAMILTON_PROJECT_ID, the id of a project; or tracker.project, its name"
+                )?;
+                match page {
+                    Some(page) => write!(f, "; projects are made at {page})"),
+                    None => write!(f, ")"),
+                }
+            }
+        }
+    }
+}
+
+fn not_set(missing: &[MissingSetting]) -> String {
+    let names: Vec<String> = missing.iter().map(ToString::to_string).collect();
+    match names.split_last() {
+        Some((last, others)) if !others.is_empty() => format!("but not {} and {last}", others.join(", ")),
+        _ => format!("but not {}", names.concat()),
+    }
+}
+
 impl Connection {
     /// A connection without a key, to a server whose page has the same base URL.
     ///
     /// # Errors
     /// When the URL is none, or has credentials in it, or the user is empty.
     pub fn new(api_url: &str, username: &str, project: ProjectRef) -> Result<Self, ConnectionError> {
-        let url = Url::parse(api_url)
-            .ok()
-            .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
-            .ok_or_else(|| ConnectionError::Url { url: shown_url(api_url) })?;
-        if !url.username().is_empty() || url.password().is_some() {
-            return Err(ConnectionError::CredentialsInUrl);
-        }
+        let url = parse_url(api_url)?;
         if username.trim().is_empty() {
             return Err(ConnectionError::NoUsername);
         }
@@ -156,26 +185,24 @@ impl Connection {
         if !settings.enabled {
             return Ok(None);
         }
-        let Some(api_url) = settings.api_url.as_deref() else {
-            return match only_without_url(settings) {
-                Some(given) => Err(ConnectionError::NoUrl { given }),
-                None => Ok(None),
-            };
+        let Some(given) = given(settings) else { return Ok(None) };
+        let missing = missing(settings);
+        let (Some(api_url), true) = (settings.api_url.as_deref(), missing.is_empty()) else {
+            if let Some(url) = settings.api_url.as_deref() {
+                // A wrong URL is said first: nothing else matters without it.
+                parse_url(url)?;
+            }
+            return Err(ConnectionError::Incomplete { given, missing });
         };
         let username = settings.username.as_deref().unwrap_or_default();
         let project = match (settings.project_id, &settings.project) {
-            (Some(id), _) => Some(ProjectRef::Id(id)),
-            (None, Some(name)) => {
-                Some(ProjectRef::Name { name: name.clone(), create: settings.create_project })
-            }
-            (None, None) => None,
+            (None, Some(name)) => ProjectRef::Name { name: name.clone(), create: settings.create_project },
+            // One of the two is there.
+            (id, _) => ProjectRef::Id(id.unwrap_or_default()),
         };
-        let mut connection = Self::new(api_url, username, project.clone().unwrap_or(ProjectRef::Id(0)))?;
+        let mut connection = Self::new(api_url, username, project)?;
         if let Some(ui_url) = &settings.ui_url {
             connection = connection.with_ui_url(ui_url);
-        }
-        if project.is_none() {
-            return Err(ConnectionError::NoProject { ui_url: connection.ui_url });
         }
         if let Some(key) = &settings.api_key {
             connection = connection.with_api_key(key.clone())?;
@@ -276,9 +303,35 @@ impl Connection {
     }
 }
 
-/// A setting that means nothing without a server, and whose presence means that one was intended.
-fn only_without_url(settings: &TrackerSettings) -> Option<&'static str> {
+fn parse_url(api_url: &str) -> Result<Url, ConnectionError> {
+    let url = Url::parse(api_url)
+        .ok()
+        .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
+        .ok_or_else(|| ConnectionError::Url { url: shown_url(api_url) })?;
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(ConnectionError::CredentialsInUrl);
+    }
+    Ok(url)
+}
+
+/// What a connection needs and the settings do not have.
+fn missing(settings: &TrackerSettings) -> Vec<MissingSetting> {
+    let page = || {
+        let base = settings.ui_url.as_deref().or(settings.api_url.as_deref())?;
+        Some(format!("{}/dashboard/projects", shown_url(base.trim_end_matches('/'))))
+    };
+    let has_project = settings.project_id.is_some() || settings.project.is_some();
+    let has_username = settings.username.as_deref().is_some_and(|name| !name.trim().is_empty());
+    let url = settings.api_url.is_none().then_some(MissingSetting::ApiUrl);
+    let username = (!has_username).then_some(MissingSetting::Username);
+    let project = (!has_project).then(|| MissingSetting::Project { page: page() });
+    url.into_iter().chain(username).chain(project).collect()
+}
+
+/// A setting of a connection that is given, which means that a server was intended.
+fn given(settings: &TrackerSettings) -> Option<&'static str> {
     [
+        ("tracker.api_url", settings.api_url.is_some()),
         ("tracker.project_id", settings.project_id.is_some()),
         ("tracker.project", settings.project.is_some()),
         ("tracker.username", settings.username.is_some()),
@@ -326,7 +379,7 @@ mod tests {
     #[test]
     fn what_is_missing_is_named_with_its_variable() {
         check_error(|tracker| tracker.username = None, "HAMILTON_USERNAME");
-        check_error(|tracker| tracker.api_url = None, "tracker.project_id is set and tracker.api_url is not");
+        check_error(|tracker| tracker.api_url = None, "tracker.project_id is set, but not tracker.api_url (");
         let only_key = |tracker: &mut TrackerSettings| {
             (tracker.api_url, tracker.project_id, tracker.username) = (None, None, None);
         };
@@ -335,6 +388,27 @@ mod tests {
         check_error(|tracker| tracker.api_url = Some("http://me:hunter2@host".into()), "HAMILTON_API_KEY");
         check_error(|tracker| tracker.api_url = Some("http://me:hunter2@ho st".into()), "not a URL");
         check_error(|tracker| tracker.api_key = Some(Secret::new("hunter2\n")), "tracker.api_key");
+    }
+
+    #[test]
+    fn everything_that_is_missing_is_named_at_once() {
+        let only_url = |tracker: &mut TrackerSettings| {
+            (tracker.project_id, tracker.username) = (None, None);
+        };
+        let error = Connection::from_settings(&settings(only_url)).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "the tracking server is configured in part: tracker.api_url is set, but not tracker.username \
+             (HAMILTON_USERNAME, the e-mail address of a user) and tracker.project_id (HAMILTON_PROJECT_ID, the id of a \
+             project; or tracker.project, its name; projects are made at http://localhost:8241/dashboard/projects)"
+        );
+        let only_key = |tracker: &mut TrackerSettings| {
+            (tracker.api_url, tracker.project_id, tracker.username) = (None, None, None);
+        };
+        let error = Connection::from_settings(&settings(only_key)).unwrap_err().to_string();
+        let missing =
+            ["tracker.api_key is set", "HAMILTON_API_URL", "HAMILTON_USERNAME", "HAMILTON_PROJECT_ID"];
+        assert!(missing.iter().all(|missing| error.contains(missing)), "{error}");
     }
 
     #[test]

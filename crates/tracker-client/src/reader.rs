@@ -27,6 +27,12 @@ pub enum OutboxError {
         #[source]
         source: io::Error,
     },
+    /// The file holds something, but nothing that an outbox holds: zeros, for example, after a loss of power.
+    #[error("the outbox {} is damaged: none of it can be read, so that what waits in it is unknown", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+    },
     /// The file was written by a newer Daglight.
     #[error("the outbox {} has version {found}; this Daglight knows up to {OUTBOX_VERSION}: use a newer one", path.display())]
     Newer {

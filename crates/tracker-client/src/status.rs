@@ -1,6 +1,13 @@
 //! What an outbox says of its run, without a server.
 
-use std::{collections::BTreeMap, fs::TryLockError, io, path::Path, thread, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fs::TryLockError,
+    io::{self, Read as _},
+    path::Path,
+    thread,
+    time::Duration,
+};
 
 use chrono::{DateTime, Utc};
 use daglight_guarded_files::FileBelow;
@@ -10,7 +17,7 @@ use crate::{
     CursorError, Event, Ledger, OutboxError, Outcome, RunLink,
     cursor::Cursor,
     outbox,
-    recorded::{LastLine, Recorded},
+    recorded::{LastLine, Recorded, UNREADABLE},
 };
 
 /// The tag that says why a run did not succeed.
@@ -117,7 +124,14 @@ pub fn outbox_status(tracker_dir: &Path) -> Result<OutboxStatus, StatusError> {
         unfinished: false,
     };
     let last_line = if status.writer_alive == Some(false) { LastLine::IsOver } else { LastLine::MayGrow };
-    let recorded = Recorded::read(&path, last_line, |event| status.take(event))?;
+    let mut has_events = false;
+    let recorded = Recorded::read(&path, last_line, |event| {
+        has_events = true;
+        status.take(event);
+    })?;
+    if !has_events && recorded.lost.contains_key(UNREADABLE) && !starts_like_a_record(&path) {
+        return Err(OutboxError::Damaged { path }.into());
+    }
     status.unfinished = recorded.unfinished;
     let cursor = Cursor::load(tracker_dir)?.unwrap_or_else(|| Cursor::new(String::new()));
     status.ledger = cursor.ledger(recorded);
@@ -153,6 +167,13 @@ impl OutboxStatus {
             }
         }
     }
+}
+
+/// Whether a file starts as every record does. The first one of an outbox may be torn, and then nothing is behind it.
+fn starts_like_a_record(path: &Path) -> bool {
+    let mut first = [0];
+    let read = FileBelow::deep(path, 2).open().and_then(|mut file| file.read_exact(&mut first));
+    read.is_ok() && first == *b"{"
 }
 
 /// Writers hold a shared lock on the file, which the system takes back when their process ends.

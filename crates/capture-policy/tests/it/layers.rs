@@ -430,6 +430,36 @@ fn a_project_gets_no_key_for_a_server_of_its_own() {
 }
 
 #[test]
+fn a_project_names_its_server_where_there_is_no_key_to_keep() {
+    let server = (PROJECT, "[tracker]\napi_url = \"https://their.example\"\n");
+    let resolved = Machine::new(&[server]).loader(&[]).resolve().unwrap();
+    assert_eq!(resolved.refused, []);
+    assert_eq!(resolved.settings.tracker.api_url.as_deref(), Some("https://their.example"));
+    // An empty variable sets nothing.
+    let resolved = Machine::new(&[server]).loader(&[("HAMILTON_API_KEY", "")]).resolve().unwrap();
+    assert_eq!(resolved.refused, []);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_path_that_is_not_utf_8_is_called_that() {
+    use std::os::unix::ffi::OsStringExt as _;
+
+    let path = std::path::PathBuf::from(std::ffi::OsString::from_vec(b"o\xff".to_vec()));
+    let error = SettingsLoader::new().with_value("option --output-dir", "bundle.output_dir", &path);
+    let error = error.load().unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "setting bundle.output_dir: the value cannot be used (option --output-dir)"
+    );
+    let source = std::error::Error::source(&error).unwrap().to_string();
+    assert!(source.contains("invalid UTF-8"), "{source}");
+    let replaced = String::from_utf8_lossy(b"o\xff").into_owned();
+    let error = SettingsLoader::new().with_variables([("DAGLIGHT_OUTPUT_DIR", replaced)]).load().unwrap_err();
+    assert!(error.to_string().contains("not valid UTF-8"), "{error}");
+}
+
+#[test]
 fn a_project_cannot_say_whom_to_trust() {
     for text in ["trusted_folders = [\"/\"]\n", "[tracker]\ntrusted_servers = [\"https://their.example\"]\n"]
     {

@@ -1,0 +1,92 @@
+//! Statements that DataFusion parses, and that no session, or not this one, can run.
+
+use std::fmt;
+
+use datafusion::sql::{
+    parser::Statement as ParsedStatement,
+    sqlparser::ast::{Statement as SqlStatement, Use},
+};
+
+use crate::{StatementKind, sql_settings::SqlSettings};
+
+/// A statement that cannot run. `Display` says why, and what to write instead where there is something.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum UnsupportedStatement {
+    /// `USE`, which sets a default schema or catalog elsewhere.
+    Use {
+        /// What it names.
+        name: String,
+    },
+    /// `CREATE FUNCTION`, where the session has no factory of functions.
+    CreateFunction,
+    /// Any other statement that DataFusion has no plan for.
+    Other {
+        /// Its first word.
+        word: String,
+    },
+}
+
+impl fmt::Display for UnsupportedStatement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Use { name } => write!(
+                f,
+                "DataFusion does not support USE: write `SET datafusion.catalog.default_schema = '{name}'`, or \
+                 `SET datafusion.catalog.default_catalog = '{name}'`"
+            ),
+            Self::CreateFunction => {
+                write!(f, "this session does not support CREATE FUNCTION: it has no function factory")
+            }
+            Self::Other { word } => write!(f, "DataFusion does not support the statement {word}"),
+        }
+    }
+}
+
+impl UnsupportedStatement {
+    /// Finds out whether a statement is one. Whether a session can make functions is not known before it is there.
+    pub(crate) fn of(parsed: &ParsedStatement, settings: &mut SqlSettings) -> Option<Self> {
+        let ParsedStatement::Statement(statement) = parsed else { return None };
+        match &**statement {
+            SqlStatement::Use(used) => Some(Self::Use { name: used_name(used) }),
+            // They have plans, which nothing executes.
+            SqlStatement::StartTransaction { .. }
+            | SqlStatement::Commit { .. }
+            | SqlStatement::Rollback { .. } => Some(Self::other(statement)),
+            SqlStatement::Set(_)
+            | SqlStatement::Explain { .. }
+            | SqlStatement::ExplainTable { .. }
+            | SqlStatement::Prepare { .. }
+            | SqlStatement::Execute { .. }
+            | SqlStatement::Deallocate { .. }
+            | SqlStatement::Drop { .. }
+            | SqlStatement::CreateSchema { .. }
+            | SqlStatement::CreateDatabase { .. }
+            | SqlStatement::CreateFunction(_)
+            | SqlStatement::DropFunction(_) => None,
+            _ if StatementKind::of(parsed) != StatementKind::Setup => None,
+            _ if settings.has_plan_for(parsed) => None,
+            _ => Some(Self::other(statement)),
+        }
+    }
+
+    fn other(statement: &SqlStatement) -> Self {
+        let text = statement.to_string();
+        Self::Other { word: text.split_whitespace().next().unwrap_or_default().to_uppercase() }
+    }
+}
+
+fn used_name(used: &Use) -> String {
+    match used {
+        Use::Catalog(name)
+        | Use::Schema(name)
+        | Use::Database(name)
+        | Use::Warehouse(name)
+        | Use::Role(name)
+        | Use::Object(name) => {
+            let parts = name.0.iter().filter_map(|part| part.as_ident()).map(|part| part.value.as_str());
+            parts.collect::<Vec<_>>().join(".")
+        }
+        Use::SecondaryRoles(_) | Use::Default => "public".to_owned(),
+    }
+}
