@@ -121,7 +121,7 @@ fn a_run_whose_process_is_gone_is_closed() {
         (&error["type"], &error["value"]["stack_trace"][0]),
         (&json!("error"), &json!("process ended"))
     );
-    let cause = requests[5].body["run_tags"]["error"].as_str().unwrap();
+    let cause = requests[5].body["upsert_tags"]["error"].as_str().unwrap();
     assert!(
         cause.starts_with("process ended: last seen at 20") && cause.ends_with(", while orders ran"),
         "{cause}"
