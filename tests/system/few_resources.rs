@@ -16,7 +16,7 @@ COPY (SELECT count(*) AS n FROM orders) TO 'late.parquet';
 #[test]
 fn a_run_with_little_memory_ends_well_or_says_what_it_needs() {
     let mut codes = Vec::new();
-    for limit in [600_000, 900_000, 1_300_000, 2_000_000, 4_000_000, 8_000_000] {
+    for limit in [400_000, 900_000, 1_300_000, 2_000_000, 4_000_000, 8_000_000] {
         let checkout = Checkout::new();
         let pipeline = checkout.pipeline("small.sql", SQL);
         let limited = format!(r#"ulimit -v {limit}; exec "$@""#);

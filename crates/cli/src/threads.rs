@@ -78,6 +78,10 @@ fn wanted_workers() -> usize {
 
 /// Whether so many threads with stacks of so many bytes can be there at once, with address space left for data.
 fn has_room_for(stacks: &[(usize, usize)]) -> io::Result<()> {
+    // Asked for at once, because nothing can be allocated any more when threads have taken all there is.
+    let of_stacks = stacks.iter().map(|(count, stack_bytes)| count.saturating_mul(*stack_bytes));
+    let whole = of_stacks.fold(LEAST_DATA_BYTES, usize::saturating_add);
+    Vec::<u8>::new().try_reserve_exact(whole).map_err(|_| io::Error::from(io::ErrorKind::OutOfMemory))?;
     let mut waiting = Vec::new();
     let mut started = Ok(());
     for (count, stack_bytes) in stacks {
@@ -94,14 +98,12 @@ fn has_room_for(stacks: &[(usize, usize)]) -> io::Result<()> {
             }
         }
     }
-    let mut data: Vec<u8> = Vec::new();
-    let data = data.try_reserve_exact(LEAST_DATA_BYTES).map_err(|_| io::ErrorKind::OutOfMemory.into());
     for (release, thread) in waiting {
         drop(release);
         // It only waits, and cannot panic.
         let _ = thread.join();
     }
-    started.and(data)
+    started
 }
 
 #[cfg(test)]
