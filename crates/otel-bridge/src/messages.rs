@@ -94,20 +94,23 @@ pub(crate) enum AnswerError {
 ///
 /// OTLP prescribes the message of the answer, in the encoding of the request and with its content type. Who takes
 /// everything has nothing to say: the message is empty then, which in Protocol Buffers is a body without a byte. Such a
-/// body counts as a success whatever its content type, because endpoints that answer without one are common and pages
-/// are not empty. Everything else must be the message: an answer in the other encoding of OTLP is read as that, and one of
-/// any other content type means that the endpoint is not one of OTLP, or that something in front of it has answered.
+/// body is a success in either encoding, and without a content type, because endpoints and proxies that answer so are
+/// common. An answer in the other encoding of OTLP is read as that. One of any other content type, whatever its body, means
+/// that the endpoint is not one of OTLP, or that something in front of it has answered.
 pub(crate) fn rejected_in<R: OtlpRequest>(
     body: &[u8],
     content_type: Option<&str>,
     asked_in_json: bool,
 ) -> Result<Rejected, AnswerError> {
-    if body.is_empty() {
-        return Ok(Rejected::default());
-    }
-    let media_type =
-        content_type.map(|kind| kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase());
+    let media_type = content_type
+        .map(|kind| kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase())
+        .filter(|kind| !kind.is_empty());
     match media_type.as_deref() {
+        None | Some("application/json" | "application/x-protobuf" | "application/protobuf")
+            if body.is_empty() =>
+        {
+            Ok(Rejected::default())
+        }
         Some("application/json") => rejected_in_json::<R>(body),
         Some("application/x-protobuf" | "application/protobuf") => rejected_in_protobuf::<R>(body),
         None if asked_in_json => rejected_in_json::<R>(body),
@@ -192,8 +195,10 @@ mod tests {
         check_other("[]", JSON, "JSON");
         check_other("OK", Some("text/plain"), "text/plain");
         check_other("{}", Some("text/html"), "text/html");
+        check_other("", Some("text/html"), "text/html");
+        check_other("", Some("text/plain; charset=utf-8"), "text/plain");
         // A body without a byte is the message of those who have nothing to say.
-        for content_type in [None, JSON, PROTOBUF, Some("text/plain")] {
+        for content_type in [None, JSON, PROTOBUF, Some("application/protobuf"), Some("")] {
             let read = rejected_in::<ExportLogsServiceRequest>(b"", content_type, false);
             assert_eq!(read.unwrap(), Rejected::default());
         }
