@@ -186,9 +186,21 @@ impl Cursor {
     pub(crate) fn without_ids(self) -> Self {
         Self {
             run_settles: self.run_settles,
+            tasks_settle: self.tasks_settle,
             unverified_until: self.unverified_until,
             redelivered: self.redelivered,
             ..Self::new(self.server)
+        }
+    }
+
+    /// The start of a delivery to another address. It may be that of the same server, which may still carry out what it was
+    /// asked under the first one.
+    pub(crate) fn at_address(self, server: String) -> Self {
+        Self {
+            run_settles: self.run_settles,
+            tasks_settle: self.tasks_settle,
+            unverified_until: self.unverified_until,
+            ..Self::new(server)
         }
     }
 

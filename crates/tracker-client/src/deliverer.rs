@@ -114,9 +114,11 @@ impl Deliverer {
     /// When the outbox or the cursor cannot be read.
     pub(crate) fn open(tracker_dir: &Path, client: Client) -> Result<Self, DeliveryError> {
         let server = client.server().to_owned();
-        let mut cursor = Cursor::load(tracker_dir)?
-            .filter(|cursor| cursor.server == server)
-            .unwrap_or_else(|| Cursor::new(server));
+        let mut cursor = match Cursor::load(tracker_dir)? {
+            Some(cursor) if cursor.server == server => cursor,
+            Some(cursor) => cursor.at_address(server),
+            None => Cursor::new(server),
+        };
         if cursor.link.is_none() {
             // The ids of project and version can be those of others by now. They are asked for again.
             cursor = cursor.without_ids();

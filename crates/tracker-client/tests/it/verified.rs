@@ -109,6 +109,36 @@ fn a_run_is_unverified_until_the_server_was_asked_late_enough() {
 }
 
 #[test]
+fn a_run_stays_unverified_under_another_address_of_the_server() {
+    let recorded = recorded_failure();
+    let until = first_delivery(&recorded).ledger.unverified_until;
+    assert!(until.is_some());
+    let by_another_address = |script| {
+        let server = Server::start(script);
+        let connection = connection(&server);
+        let outcome =
+            sync_bundle(&recorded.tracker_dir(), &connection, ProcessEvidence::Unknown, PATIENCE).unwrap();
+        server.finish();
+        outcome.ledger
+    };
+    let whole = || {
+        vec![
+            (PROJECT, Json(project())),
+            (FIND_VERSION, Json(version())),
+            (FIND_RUN, Json(json!([tagged(&recorded, 7, "FAILURE")]))),
+            (LOG, Empty),
+            (END_RUN, updated(7)),
+            (RUN, Json(json!([on_server(&recorded, 7, "FAILURE", "FAILURE")]))),
+            (FIND_RUN, Json(json!([tagged(&recorded, 7, "FAILURE")]))),
+        ]
+    };
+    assert_eq!(by_another_address(whole()).unverified_until, until);
+    let_time_pass(&recorded);
+    let verified = by_another_address(whole());
+    assert_eq!((verified.unverified_until, verified.waiting), (None, 0));
+}
+
+#[test]
 fn what_a_late_request_has_changed_is_put_right() {
     let recorded = recorded_failure();
     first_delivery(&recorded);
