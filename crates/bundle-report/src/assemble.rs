@@ -169,7 +169,8 @@ impl Parts<'_> {
         for warning in self.manifest.iter().flat_map(|manifest| &manifest.warnings) {
             problems.add(Problem {
                 severity: Severity::Warning,
-                message: warning.clone(),
+                message: warning.message.clone(),
+                code: warning.code,
                 error_type: None,
                 node: None,
                 source: "manifest".into(),
@@ -747,7 +748,7 @@ mod tests {
             manifest.identity.dag_name = name.into();
             manifest.identity.tags.insert(name.into(), name.into());
             manifest.error = Some(name.into());
-            manifest.warnings.push(name.into());
+            manifest.warnings.push(name.to_owned().into());
             manifest.links.hamilton_run = Some(format!("javascript:{name}"));
             manifest.delivery.signals[0].signal = name.into();
             manifest.nodes[0].name = name.into();

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, Utc};
 
 use crate::{
-    Finding, HeartbeatReport, Ledger, Level, NodeReport, NodeStatus, ProcessState, Report, ReportStatus,
-    Severity, Tracking, display,
+    Finding, HeartbeatReport, Ledger, Level, NodeReport, NodeStatus, Problem, ProcessState, Report,
+    ReportStatus, Severity, Tracking, display,
 };
 
 /// What the span of a node says that was ended later, because its process had died.
@@ -352,14 +352,14 @@ fn waiting_time(report: &Report, findings: &mut Findings) {
 
 fn warnings(report: &Report, findings: &mut Findings) {
     // The finding on delivery says the same, with the path as it is now.
-    let is_said = |message: &str| {
-        let of_delivery = report.delivery.sync_command.is_some() && message.contains("daglight sync");
+    let is_said = |problem: &Problem| {
+        let of_delivery = report.delivery.sync_command.is_some() && problem.code.ends_with_sync();
         // The findings on stalls say it in full.
-        of_delivery || (report.heartbeat.is_some() && message.starts_with("no progress for "))
+        of_delivery || (report.heartbeat.is_some() && problem.message.starts_with("no progress for "))
     };
     let warnings = || report.problems.iter().filter(|problem| problem.severity == Severity::Warning);
-    let said: u64 = warnings().filter(|problem| is_said(&problem.message)).map(|problem| problem.count).sum();
-    if let Some(first) = warnings().find(|problem| !is_said(&problem.message)) {
+    let said: u64 = warnings().filter(|problem| is_said(problem)).map(|problem| problem.count).sum();
+    if let Some(first) = warnings().find(|problem| !is_said(problem)) {
         let text = match report.totals.warnings.saturating_sub(said) {
             1 => format!("1 warning: {}", one_line(&first.message)),
             count => format!("{} warnings, the first: {}", display::count(count), one_line(&first.message)),

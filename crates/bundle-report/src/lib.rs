@@ -37,6 +37,8 @@ mod nodes;
 mod otlp;
 mod own_time;
 mod plan_bundle;
+#[cfg(test)]
+mod planted;
 mod problems;
 mod queries;
 mod replace;
@@ -45,6 +47,7 @@ mod signals;
 mod timeline;
 mod top;
 mod versioned;
+mod warning;
 mod waterfall;
 
 pub use artifact::{ARTIFACTS_VERSION, Artifact, ArtifactCatalog, ArtifactColumn};
@@ -66,3 +69,4 @@ pub use report::{
     StageReport, StallReport, Timeline, Totals, UnreadableFile,
 };
 pub use versioned::ReadError;
+pub use warning::{Warning, WarningCode};

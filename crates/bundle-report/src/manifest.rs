@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
-    Bundle, Delivery, OwnTime, ReadError, WriteError,
+    Bundle, Delivery, OwnTime, ReadError, Warning, WriteError,
     layout::{self, MANIFEST},
     manifest_lock::ManifestLock,
     versioned,
@@ -22,9 +22,10 @@ use crate::{
 ///   `queries_summed`, `error`, `attempts`, `earlier_attempts` and `recovered` came later: bundles without them are of this
 ///   version as well.
 /// - 2: runs and nodes may be `interrupted`.
+/// - 3: `warnings` have a code and a message; before, each was a text.
 ///
 /// What a newer version adds without a number of its own has a default, so that every reader of this version reads it.
-pub const MANIFEST_VERSION: u32 = 2;
+pub const MANIFEST_VERSION: u32 = 3;
 
 /// What `format` is in every manifest: other files are called `manifest.json`, too.
 pub const MANIFEST_FORMAT: &str = "daglight_run_bundle";
@@ -72,7 +73,7 @@ pub struct Manifest {
     pub tracking: Tracking,
     /// What went wrong in recording the run.
     #[serde(default)]
-    pub warnings: Vec<String>,
+    pub warnings: Vec<Warning>,
     /// Where the run can be looked at.
     #[serde(default)]
     pub links: Links,
@@ -403,7 +404,8 @@ mod tests {
     fn changes_of_a_manifest_do_not_undo_each_other() {
         let (_out, bundle) = bundle();
         fixture::manifest().write(&bundle).unwrap();
-        let add = |warning: String| Manifest::update(&bundle, |manifest| manifest.warnings.push(warning));
+        let add =
+            |warning: String| Manifest::update(&bundle, |manifest| manifest.warnings.push(warning.into()));
         std::thread::scope(|scope| {
             for thread in 0..4 {
                 scope.spawn(move || (0..25).for_each(|n| add(format!("{thread}-{n}")).unwrap()));
@@ -416,13 +418,14 @@ mod tests {
     #[test]
     fn a_manifest_takes_over_what_another_has_written() {
         let (_out, bundle) = bundle();
-        let older = Manifest { warnings: vec!["a".into()], ..fixture::manifest() };
+        let older = Manifest { warnings: vec!["a".to_owned().into()], ..fixture::manifest() };
         older.write(&bundle).unwrap();
         let take_over = |own: &mut Manifest, there: Manifest| own.warnings.extend(there.warnings);
-        Manifest { warnings: vec!["b".into()], ..fixture::manifest() }
+        Manifest { warnings: vec!["b".to_owned().into()], ..fixture::manifest() }
             .write_over(&bundle, take_over)
             .unwrap();
-        assert_eq!(Manifest::read(&bundle).unwrap().warnings, ["b", "a"]);
+        let both = ["b", "a"].map(|text| Warning::from(text.to_owned()));
+        assert_eq!(Manifest::read(&bundle).unwrap().warnings, both);
     }
 
     #[test]

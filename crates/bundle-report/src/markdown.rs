@@ -1,8 +1,8 @@
 //! The report as Markdown, for terminals and tickets.
 
-use std::fmt::{self, Write};
+use std::{borrow::Cow, fmt};
 
-use daglight_capture_policy::printable;
+use daglight_capture_policy::{printable, printable_lines};
 
 use crate::{Level, NodeStatus, Report, Severity, display, nodes};
 
@@ -31,9 +31,10 @@ pub(crate) fn render(report: &Report) -> String {
 struct Page(String);
 
 impl Page {
+    /// All that the report says passes here, so that no text can bring a control character, whoever has put it in.
     fn line(&mut self, line: fmt::Arguments<'_>) {
-        // Writing to a `String` cannot fail.
-        let _ = writeln!(self.0, "{line}");
+        self.0.push_str(&printable_lines(&line.to_string()));
+        self.0.push('\n');
     }
 
     fn title(&mut self, report: &Report) {
@@ -384,7 +385,8 @@ fn in_line(content: &str) -> String {
 /// A link that is one only when it is of the web and holds nothing that could end it.
 fn link_of(url: &str) -> String {
     let is_web = url.starts_with("http://") || url.starts_with("https://");
-    if is_web && !url.contains(|c: char| c.is_control() || c.is_whitespace() || "<>".contains(c)) {
+    let is_plain = matches!(printable(url), Cow::Borrowed(_));
+    if is_web && is_plain && !url.contains(|c: char| c.is_whitespace() || "<>".contains(c)) {
         format!("<{url}>")
     } else {
         code(url)
@@ -394,6 +396,22 @@ fn link_of(url: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::planted;
+
+    #[test]
+    fn no_text_of_a_report_brings_a_control_character() {
+        const PLANTED: &str = "zq\u{1b}[2J\u{9b}31m\u{202e}\u{2066}\r\n\u{200b}mk";
+        let report = planted::report(PLANTED);
+        let planted = serde_json::to_string(&report).unwrap().matches("[2J").count();
+        assert!(planted > 50, "{planted}");
+        for (kind, page) in [("md", render(&report)), ("html", crate::html::render(&report))] {
+            assert!(page.matches("\\u001b[2J").count() > 25, "{kind}: the texts are there:\n{page}");
+            assert_eq!(page, printable_lines(&page), "{kind}");
+        }
+        let web = planted::report("http://host/\u{202e}");
+        assert_eq!(render(&web), printable_lines(&render(&web)));
+        assert!(!render(&web).contains("<http"));
+    }
 
     #[test]
     fn a_code_span_holds_anything() {

@@ -5,10 +5,12 @@ use std::collections::HashMap;
 use chrono::{DateTime, Utc};
 
 use crate::{
-    Problem, Severity,
+    Problem, Severity, WarningCode,
     otlp::{LogRecord, Span},
 };
 
+/// The field of a log record that says what a warning is about, as [`WarningCode`] is written.
+const CODE_FIELD: &str = "warning.code";
 /// Different problems that are kept; later ones are only counted.
 const MAX_PROBLEMS: usize = 100;
 /// Characters of a message that are kept.
@@ -36,6 +38,9 @@ impl Problems {
         if let Some(position) = self.by_message.get(&key) {
             let known = &mut self.found[*position];
             known.count += 1;
+            if known.code == WarningCode::Other {
+                known.code = problem.code;
+            }
             known.node = known.node.take().or(problem.node);
             known.error_type = known.error_type.take().or(problem.error_type);
         } else if self.found.len() < MAX_PROBLEMS {
@@ -60,6 +65,7 @@ impl Problems {
                 .map(str::to_owned),
             node: node.map(str::to_owned),
             source: span.name.clone().into_owned(),
+            code: WarningCode::Other,
             count: 1,
             first_at: moment(span.end_time_unix_nano),
         });
@@ -79,7 +85,8 @@ impl Problems {
             _ => return,
         };
         let mut message = record.body.as_ref().map(ToString::to_string).unwrap_or_default();
-        for (key, value) in record.attributes.iter().filter(|(key, _)| !is_context(key)) {
+        for (key, value) in record.attributes.iter().filter(|(key, _)| *key != CODE_FIELD && !is_context(key))
+        {
             message.push_str(&format!(" {key}={value}"));
         }
         self.add(Problem {
@@ -88,6 +95,7 @@ impl Problems {
             error_type: None,
             node: record.attributes.text(node_key).map(str::to_owned),
             source: "log".into(),
+            code: WarningCode::of_field(record.attributes.text(CODE_FIELD)),
             count: 1,
             first_at: moment(record.time()),
         });

@@ -1,12 +1,13 @@
 //! The report: the shape of `run_diagnostics_report.json`.
 
 use chrono::{DateTime, Utc};
+use daglight_capture_policy::operator_name;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
-    Artifact, AttemptRecord, FileReading, Identity, Links, NodeStatus, OwnTime, SignalLedger, Tracking,
+    Artifact, AttemptRecord, FileReading, Identity, Links, NodeStatus, OwnTime, SignalLedger, Tracking, WarningCode,
     display,
 };
 
@@ -346,6 +347,9 @@ pub struct Problem {
     pub node: Option<String>,
     /// What said it: `log`, `manifest`, or the name of a span.
     pub source: String,
+    /// What a warning of the manifest is about.
+    #[serde(default)]
+    pub code: WarningCode,
     /// How often.
     pub count: u64,
     /// When it was first seen.
@@ -508,7 +512,7 @@ impl NodeReport {
 impl OperatorReport {
     /// Its name, with the table that it scans.
     pub(crate) fn shown_name(&self) -> String {
-        self.table.as_ref().map_or_else(|| self.name.clone(), |table| format!("{} ({table})", self.name))
+        operator_name(&self.name, self.table.as_deref())
     }
 
     /// The time that it computed in words, such as `4.75 s in each of 4 partitions`.

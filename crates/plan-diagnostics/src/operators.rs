@@ -6,6 +6,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use daglight_capture_policy::operator_name;
 use datafusion::physical_plan::{
     ExecutionPlan, displayable,
     metrics::{MetricValue, MetricsSet},
@@ -55,18 +56,13 @@ pub struct OperatorReport {
 impl OperatorReport {
     /// Its name, with the table that it scans.
     pub fn shown_name(&self) -> String {
-        shown_name(&self.name, self.table.as_deref())
+        operator_name(&self.name, self.table.as_deref())
     }
 
     /// The time that it was busy in one of its partitions, on average.
     pub fn busy_per_partition(&self) -> Duration {
         self.busy / u32::try_from(self.partitions).unwrap_or(u32::MAX).max(1)
     }
-}
-
-/// The name of an operator, with the table that it scans.
-pub(crate) fn shown_name(operator: &str, table: Option<&str>) -> String {
-    table.map_or_else(|| operator.to_owned(), |table| format!("{operator} ({table})"))
 }
 
 /// The operators below `plan` in pre-order, with their texts. `leaves` says what those without an input are.

@@ -60,8 +60,8 @@ pub fn close_dead_run(bundle: &Bundle) -> Result<bool, CloseError> {
         if let Some(error) = completed.err() {
             let warning = format!("the spans are incomplete: {}", in_one_line(&error));
             // A later synchronisation tries it once more.
-            if !manifest.warnings.contains(&warning) {
-                manifest.warnings.push(warning);
+            if manifest.warnings.iter().all(|known| known.message != warning) {
+                manifest.warnings.push(warning.into());
             }
         }
         is_open
@@ -74,7 +74,7 @@ fn close(manifest: &mut Manifest, outbox: Option<&OutboxStatus>, last_seen: Date
     match end {
         Some((Outcome::Success, ended_at)) => {
             (manifest.status, manifest.ended_at) = (RunStatus::Success, Some(ended_at));
-            manifest.warnings.push(format!("the run succeeded, and was not finished: {ended}"));
+            manifest.warnings.push(format!("the run succeeded, and was not finished: {ended}").into());
         }
         Some((Outcome::Failure, ended_at)) => {
             (manifest.status, manifest.ended_at) = (RunStatus::Failure, Some(ended_at));

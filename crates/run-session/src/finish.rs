@@ -10,7 +10,8 @@ use std::{
 use chrono::{DateTime, SecondsFormat, Utc};
 use daglight_bundle_report::{
     ArtifactCatalog, Delivery, FileEntry, Identity, Ledger, Links, MANIFEST_FORMAT, MANIFEST_VERSION,
-    Manifest, NodeRecord, NodeStatus, OwnTime, Report, RunStatus, SignalLedger, Tracking, WriteError,
+    Manifest, NodeRecord, NodeStatus, OwnTime, Report, RunStatus, SignalLedger, Tracking, Warning,
+    WarningCode, WriteError,
 };
 use daglight_capture_policy::{Captured, in_one_line};
 use daglight_otel_bridge::{Signal, SignalLedgers};
@@ -161,17 +162,19 @@ pub(crate) fn finish(state: &Arc<RunState>) -> FinishReport {
                 bundle.dir().display()
             );
             // The delivery has warned of its errors when they occurred.
+            let warning = Warning::new(WarningCode::Undelivered, warning);
             state.warn_unless(ledger.last_error.is_some(), warning);
         }
         if let Some(until) = ledger.unverified_until
             && ledger.waiting == 0
         {
-            state.note(format!(
+            let warning = format!(
                 "the tracking server may still carry out a request that it did not answer with success. To have it \
                  verified after {}: daglight sync {}",
                 until.to_rfc3339_opts(SecondsFormat::Secs, true),
                 bundle.dir().display()
-            ));
+            );
+            state.note(Warning::new(WarningCode::Unverified, warning));
         }
         if ledger.redelivered > 0 {
             // The delivery has warned of it when it was found.

@@ -10,7 +10,7 @@ use std::{
 };
 
 use chrono::{DateTime, Utc};
-use daglight_bundle_report::{Artifact, Bundle, NodeRecord, NodeStatus};
+use daglight_bundle_report::{Artifact, Bundle, NodeRecord, NodeStatus, Warning};
 use daglight_capture_policy::{Captured, Policy};
 use daglight_heartbeat::{Heartbeat, StageGuard, TaskGuard};
 use daglight_materializers::Produced;
@@ -80,7 +80,7 @@ pub(crate) struct Records {
     pub(crate) artifacts: Vec<Artifact>,
     /// The same outputs, to be compared with the registry.
     pub(crate) produced: Vec<Produced>,
-    pub(crate) warnings: Vec<String>,
+    pub(crate) warnings: Vec<Warning>,
     /// The same, to find out whether one is new.
     warned: HashSet<String>,
     /// Why the run failed, in the order in which it happened; one reason for each part of the run.
@@ -194,7 +194,7 @@ impl RunState {
 
     /// What has gone wrong with telemetry so far.
     pub(crate) fn warnings(&self) -> Vec<String> {
-        self.records().warnings.clone()
+        self.records().warnings.iter().map(|warning| warning.message.clone()).collect()
     }
 
     /// The run's tags, as far as they are known by now.
@@ -205,26 +205,27 @@ impl RunState {
     }
 
     /// Says once, on the console and in the finish report, that some of the telemetry is missing.
-    pub(crate) fn warn(&self, warning: String) {
+    pub(crate) fn warn(&self, warning: impl Into<Warning>) {
         if let Some(warning) = self.note(warning) {
             warn_that(&warning);
         }
     }
 
     /// As [`RunState::warn`] for what the console has shown already. Gives what it says the first time.
-    pub(crate) fn note(&self, warning: String) -> Option<Captured> {
-        let warning = self.policy.capture(warning);
+    pub(crate) fn note(&self, warning: impl Into<Warning>) -> Option<Captured> {
+        let Warning { code, message } = warning.into();
+        let warning = self.policy.capture(message);
         let text = warning.to_text();
         let mut records = self.records();
         let first = records.warned.insert(text.clone());
         if first {
-            records.warnings.push(text);
+            records.warnings.push(Warning::new(code, text));
         }
         first.then_some(warning)
     }
 
     /// As [`RunState::warn`], but silent on the console where that has been told already.
-    pub(crate) fn warn_unless(&self, told: bool, warning: String) {
+    pub(crate) fn warn_unless(&self, told: bool, warning: impl Into<Warning>) {
         if told {
             self.note(warning);
         } else {

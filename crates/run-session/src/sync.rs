@@ -93,7 +93,7 @@ fn update(manifest: &mut Manifest, outcome: &SyncOutcome) {
     }
     manifest.delivery.tracker = Some(account(outcome.ledger.clone()));
     if outcome.ledger.waiting == 0 && outcome.ledger.unverified_until.is_none() {
-        manifest.warnings.retain(|warning| !warning.contains("daglight sync"));
+        manifest.warnings.retain(|warning| !warning.code.ends_with_sync());
     }
 }
 

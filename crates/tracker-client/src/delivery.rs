@@ -27,6 +27,9 @@ const LINGER: Duration = Duration::from_millis(200);
 /// How long dropping a delivery waits for its thread.
 const DROP_PATIENCE: Duration = Duration::from_millis(500);
 
+/// The field `warning.code` of a warning that is over once the records are delivered.
+const UNDELIVERED: &str = "undelivered";
+
 /// Attempts after which a flush gives up on a server that has never answered.
 const HOPELESS_ATTEMPTS: u64 = 2;
 
@@ -313,6 +316,7 @@ impl Worker {
             tracing::debug!(error = text, "the tracking server cannot be reached");
         } else {
             tracing::warn!(
+                warning.code = UNDELIVERED,
                 error = text,
                 "the tracking server cannot be reached: this run is kept in its bundle and delivered when the server \
                  is back, or later by `daglight sync`"
@@ -331,6 +335,7 @@ impl Worker {
     fn give_up(&self, error: &dyn Error) {
         let text = in_one_line(error);
         tracing::warn!(
+            warning.code = UNDELIVERED,
             error = text,
             "this run is not delivered to the tracking server: it is kept in its bundle, and `daglight sync` delivers \
              it once the cause is gone"
