@@ -150,23 +150,22 @@ fn answer(command: &mut Command) -> Option<String> {
 
 /// `https://user:token@host/path?token` becomes `https://host/path`; `git@host:path` has no credential and stays.
 fn without_credentials(url: &str) -> String {
-    let (scheme, place) = match url.split_once("://") {
-        Some((scheme, rest)) => (Some(scheme), &rest[..rest.find(['?', '#']).unwrap_or(rest.len())]),
-        None => (None, url),
+    let Some((scheme, place)) = url.split_once("://") else {
+        return match url.rfind('@') {
+            Some(at) if url[..at].contains(':') => url[at + 1..].to_owned(),
+            _ => url.to_owned(),
+        };
     };
-    // A password may have a slash that should have been escaped; then what looks like its port is no number.
-    let authority = &place[..place.find('/').unwrap_or(place.len())];
+    // A password may have a slash or a question mark that should have been escaped; then what looks like its port is no
+    // number.
+    let authority = &place[..place.find(['/', '?', '#']).unwrap_or(place.len())];
     let port = authority.rsplit_once(':').map_or("", |(_, port)| port);
     let searched = match authority.contains('@') || port.bytes().all(|byte| byte.is_ascii_digit()) {
         true => authority,
         false => place,
     };
-    match (scheme, searched.rfind('@')) {
-        (Some(scheme), Some(at)) => format!("{scheme}://{}", &place[at + 1..]),
-        (Some(scheme), None) => format!("{scheme}://{place}"),
-        (None, Some(at)) if place[..at].contains(':') => place[at + 1..].to_owned(),
-        (None, _) => url.to_owned(),
-    }
+    let place = searched.rfind('@').map_or(place, |at| &place[at + 1..]);
+    format!("{scheme}://{}", &place[..place.find(['?', '#']).unwrap_or(place.len())])
 }
 
 #[cfg(test)]
@@ -392,6 +391,7 @@ mod tests {
         for (url, expected) in [
             ("https://me:to/k@en@host/a/b.git", "https://host/a/b.git"),
             ("https://token@host:8443/a.git?private_token=x#y", "https://host:8443/a.git"),
+            ("https://me:p?w#@host/a.git?x", "https://host/a.git"),
             ("https://host/a@b", "https://host/a@b"),
             ("ssh://git@host:22/a.git", "ssh://host:22/a.git"),
             ("oauth2:token@host/a.git", "host/a.git"),
