@@ -62,6 +62,9 @@ fn check(kind: &str, profile: &str) {
         for folder in [checkout.path(), &town] {
             fs::write(folder.join("people.csv"), "name,age\nZiegenhals,3\nZiegenhals,4\n").expect("a file");
         }
+        let zones = checkout.path().join("zones/town=zqmktown");
+        fs::create_dir_all(&zones).expect("a folder");
+        fs::write(zones.join("people.csv"), "name\nann\n").expect("a file");
         fs::write(checkout.path().join("bad.csv"), "name,age\nann,zqmkrow\n").expect("a file");
         let pipeline = checkout.pipeline("places.sql", script);
         let run = Daglight::run(&checkout, &pipeline).args(["--profile", profile]);

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
-    Artifact, AttemptRecord, FileReading, Identity, Links, NodeStatus, OwnTime, SignalLedger, Tracking, WarningCode,
-    display,
+    Artifact, AttemptRecord, FileReading, Identity, Links, NodeStatus, OwnTime, SignalLedger, Tracking,
+    WarningCode, display,
 };
 
 /// The version of `run_diagnostics_report.json`.

@@ -1,11 +1,15 @@
 //! Texts that are hidden wherever they stand, because they are known: credentials, and the literals of statements where
 //! the policy shows none.
 
-use std::{borrow::Cow, collections::HashSet, sync::OnceLock};
+use std::{
+    borrow::Cow,
+    collections::HashSet,
+    sync::{Arc, OnceLock},
+};
 
 use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 
-use crate::{REDACTED, Secret, embedded::resumed};
+use crate::{REDACTED, Secret, embedded::resumed, script_columns::ScriptColumns};
 
 /// Characters of the shortest text that is hidden because it is known.
 const SHORTEST: usize = 4;
@@ -24,10 +28,15 @@ pub(crate) struct Known {
     /// How many of them were learned.
     learned: usize,
     of_secrets: OnceLock<Option<AhoCorasick>>,
+    /// Credentials that could be any word: hidden where they stand as a whole one, in plans and in errors alone.
+    words: HashSet<String>,
+    of_words: OnceLock<Option<AhoCorasick>>,
     values: HashSet<String>,
     of_values: OnceLock<Option<AhoCorasick>>,
     /// Names whose values are credentials, because a statement reads them as such.
     names: HashSet<String>,
+    /// What the statements of a script say about columns.
+    pub(crate) columns: Arc<ScriptColumns>,
     /// Whether a script reads double quotes as literals.
     pub(crate) double_quoted_text: bool,
 }
@@ -69,6 +78,18 @@ impl Known {
         }
     }
 
+    /// Adds a credential that was found in a text, and is too short or plain to be hidden everywhere.
+    pub(crate) fn learn_word(&mut self, word: &str) {
+        if word.chars().count() >= SHORTEST
+            && word.len() <= LONGEST_VALUE
+            && !REDACTED.contains(word)
+            && self.words.len() < MOST_SECRETS
+            && self.words.insert(word.to_owned())
+        {
+            self.of_words = OnceLock::new();
+        }
+    }
+
     pub(crate) fn add_name(&mut self, name: &str) {
         if self.names.len() < MOST_SECRETS {
             self.names.insert(name.to_owned());
@@ -94,11 +115,23 @@ impl Known {
             return text.into();
         }
         let matcher = self.of_values.get_or_init(|| matcher(self.values.iter().map(String::as_str)));
-        replaced(text, matcher.as_ref(), "?", |before, after| {
-            let is_name = |c: char| c.is_alphanumeric() || c == '_';
-            !before.ends_with(is_name) && !after.starts_with(is_name)
-        })
+        replaced(text, matcher.as_ref(), "?", is_whole_word)
     }
+
+    /// A plan or the message of an error with every credential replaced that is a word in it.
+    pub(crate) fn without_words<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        if self.words.is_empty() {
+            return text.into();
+        }
+        let matcher = self.of_words.get_or_init(|| matcher(self.words.iter().map(String::as_str)));
+        replaced(text, matcher.as_ref(), REDACTED, is_whole_word)
+    }
+}
+
+/// Whether a text is one between what stands before and after it.
+fn is_whole_word(before: &str, after: &str) -> bool {
+    let is_name = |c: char| c.is_alphanumeric() || c == '_';
+    !before.ends_with(is_name) && !after.starts_with(is_name)
 }
 
 fn matcher<'a>(texts: impl Iterator<Item = &'a str>) -> Option<AhoCorasick> {

@@ -1,12 +1,13 @@
 //! Learning from a script what is hidden in every text from then on.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, sync::Arc};
 
 use crate::{
     Redactor,
-    known::MOST_VALUES,
-    sql_secrets::{Hidden, secrets, unquoted},
-    sql_tokens::{Kind, Reading, tokens},
+    known::{Known, MOST_VALUES},
+    script_columns::ScriptColumns,
+    sql_secrets::{Hidden, plan_secrets, secrets},
+    sql_tokens::{Kind, Reading, tokens, unquoted},
     sql_values::declared_in_sql,
 };
 
@@ -22,19 +23,19 @@ impl Hidden for Redactor {
     fn option(&self, key: &str) -> bool {
         self.hides_option(key)
     }
+
+    fn columns(&self) -> Arc<ScriptColumns> {
+        Arc::clone(&self.known().columns)
+    }
 }
 
 impl Redactor {
     /// As [`Redactor::learn`], from the plan of a query, and only credentials.
     pub fn learn_plan(&self, plan: &str) {
-        let mut telling = Vec::new();
-        for line in plan.lines() {
-            let ranges = secrets(line, self).ranges;
-            telling.extend(ranges.into_iter().map(|range| &line[range]).filter(|secret| is_telling(secret)));
-        }
-        if !telling.is_empty() {
+        let ranges = plan_secrets(plan, self);
+        if !ranges.is_empty() {
             let mut known = self.known_mut();
-            telling.into_iter().for_each(|secret| known.learn_secret(secret));
+            ranges.into_iter().for_each(|range| learn_secret(&mut known, &plan[range]));
         }
     }
 
@@ -48,12 +49,10 @@ impl Redactor {
         let literals = if self.shows_literals() { Vec::new() } else { literals(sql) };
         let mut known = self.known_mut();
         for range in found.ranges {
-            let secret = sql[range].replace("''", "'");
-            if is_telling(&secret) {
-                known.learn_secret(&secret);
-            }
+            learn_secret(&mut known, &sql[range].replace("''", "'"));
         }
         found.placeholders.iter().for_each(|name| known.add_name(name));
+        Arc::make_mut(&mut known.columns).add(&found.columns);
         for line in sql.lines() {
             let declared =
                 declared_in_sql(line).filter(|(name, _)| self.hides_key(name) || known.has_name(name));
@@ -66,6 +65,13 @@ impl Redactor {
         let lines = literals.iter().flat_map(|literal| literal.lines().map(str::trim));
         lines.chain(literals.iter().map(String::as_str)).for_each(|literal| known.add_value(literal));
         known.double_quoted_text |= sets_other_dialect(sql);
+    }
+}
+
+fn learn_secret(known: &mut Known, secret: &str) {
+    match is_telling(secret) {
+        true => known.learn_secret(secret),
+        false => known.learn_word(secret),
     }
 }
 
@@ -106,6 +112,14 @@ fn literals(sql: &str) -> Vec<String> {
         }
         last = text;
     }
+    // What is in double quotes in a literal has a name or a place of its own: the time zone of a type, the key of a field.
+    let inside: Vec<String> = literals
+        .iter()
+        .flat_map(|literal| literal.split('"').skip(1).step_by(2))
+        .take(MOST_VALUES)
+        .map(str::to_owned)
+        .collect();
+    literals.extend(inside);
     literals.retain(|literal| !words.contains(&literal.to_lowercase()) && !is_option_key(literal));
     literals
 }
@@ -145,6 +159,23 @@ mod tests {
         );
         redactor.learn("/* param: token = Zq81mk */");
         assert_eq!(redactor.text("got Zq81mk"), "got [redacted]");
+    }
+
+    #[test]
+    fn credentials_that_are_words_are_hidden_in_plans_and_errors() {
+        let redactor = Redactor::default();
+        redactor
+            .learn("CREATE TABLE u (name VARCHAR, password VARCHAR); INSERT INTO u SELECT 'ann', 'hunter'");
+        assert_eq!(
+            redactor.plan_text("ProjectionExec: expr=[ann as name, hunter as Utf8(\"hunter\")]"),
+            "ProjectionExec: expr=[ann as name, [redacted] as Utf8(\"[redacted]\")]"
+        );
+        assert_eq!(redactor.error_text("Cannot cast string 'hunter'"), "Cannot cast string '[redacted]'");
+        assert_eq!(redactor.text("a hunter, hunters"), "a hunter, hunters");
+        assert_eq!(
+            redactor.sql_text("INSERT INTO u VALUES ('bob', 'oil')"),
+            "INSERT INTO u VALUES ('bob', '[redacted]')"
+        );
     }
 
     #[test]

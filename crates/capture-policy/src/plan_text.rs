@@ -21,6 +21,11 @@ pub(crate) fn without_values(plan: &str) -> String {
     out
 }
 
+/// The name of an operator, with the table that it scans.
+pub fn operator_name(operator: &str, table: Option<&str>) -> String {
+    table.map_or_else(|| operator.to_owned(), |table| format!("{operator} ({table})"))
+}
+
 fn without_values_of_line(line: &str, out: &mut String) {
     let is_name = |c: char| c.is_alphanumeric() || c == '_';
     let mut before: Option<char> = None;

@@ -11,11 +11,11 @@ use crate::{
     credentials::{
         Authority, authority, aws_secret, block, is_encoded, private_key, quote, shaped_credential, word,
     },
-    embedded::{Types, without_partition_values, without_typed_literals},
+    embedded::{Types, without_partition_values, without_typed_literals, without_unknown_zones},
     key_names::{KeyNames, takes_user, user_and_password},
     known::Known,
     mask, plan_text,
-    sql_secrets::secrets,
+    sql_secrets::{plan_secrets, secrets},
     sql_values,
 };
 
@@ -90,7 +90,7 @@ impl Redactor {
         self.known.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn known(&self) -> RwLockReadGuard<'_, Known> {
+    pub(crate) fn known(&self) -> RwLockReadGuard<'_, Known> {
         self.known.read().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -125,7 +125,7 @@ impl Redactor {
     /// The message of an error, without the values in it where the policy does not show those.
     pub fn error_text(&self, message: &str) -> String {
         match self.shows_error_values {
-            true => self.without_sql_secrets(&self.text(message)),
+            true => self.known().without_words(&self.without_sql_secrets(&self.text(message))).into_owned(),
             false => self.name_text(&mask::without_values(message)),
         }
     }
@@ -141,21 +141,21 @@ impl Redactor {
 
     /// The plan of a query as DataFusion draws it, as far as the policy shows it.
     pub fn plan_text(&self, plan: &str) -> String {
-        let lines = plan.split_inclusive('\n').map(|line| self.without_sql_secrets(line));
-        let plan: String = lines.collect();
+        let plan = without_ranges(plan, plan_secrets(plan, self));
         match self.shows_literals() {
-            true => self.text(&plan),
-            false => self.name_text(&plan_text::without_values(&plan)),
+            true => self.text(&self.known().without_words(&plan)),
+            false => self.name_text(&plan_text::without_values(&self.known().without_values(&plan))),
         }
     }
 
     /// The name of a column, a type or the like, which the engine may have made of a literal.
     pub fn name_text(&self, name: &str) -> String {
-        let text = self.text(name);
-        match self.shows_literals() && self.shows_error_values {
-            true => text,
-            false => self.known().without_values(&text).into_owned(),
+        if self.shows_literals() && self.shows_error_values {
+            return self.text(name);
         }
+        // Known literals go first: what quotes they have in them cannot be told from those around them.
+        let name = self.known().without_values(name).into_owned();
+        without_unknown_zones(&self.text(&name)).into_owned()
     }
 
     /// Prose beside the code: documentation, or a tag. Where the policy shows no literals, what is in quotes goes.
@@ -182,19 +182,7 @@ impl Redactor {
     pub(crate) fn without_sql_secrets(&self, sql: &str) -> String {
         let mut ranges = secrets(sql, self).ranges;
         ranges.extend(self.declared_secrets(sql));
-        ranges.sort_by_key(|range| range.start);
-        let mut out = String::with_capacity(sql.len());
-        let mut written = 0;
-        for range in ranges {
-            // A comment may be inside of what is one already.
-            if range.start >= written {
-                out.push_str(&sql[written..range.start]);
-                out.push_str(REDACTED);
-            }
-            written = written.max(range.end);
-        }
-        out.push_str(&sql[written..]);
-        out
+        without_ranges(sql, ranges)
     }
 
     /// Where the values of hidden parameters are declared. One that may be a word is hidden nowhere else.
@@ -267,6 +255,33 @@ impl Redactor {
         let length = word.len() + value.as_ref().map_or(0, |value| value.end);
         Found { secret: value.map(|value| in_rest(value, word.len())), length }
     }
+}
+
+/// Whether a log record with this target is one of the libraries that hold the data of queries: what they log repeats it,
+/// and must be shown as [`Redactor::error_text`] has it.
+pub fn is_engine(target: &str) -> bool {
+    const ENGINE: [&str; 7] =
+        ["apache_avro", "arrow", "avro", "datafusion", "object_store", "parquet", "sqlparser"];
+    let crate_name = target.split("::").next().unwrap_or_default();
+    ENGINE.iter().any(|name| {
+        crate_name.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with(['_', '-']))
+    })
+}
+
+/// The text with what stands in these ranges replaced. They may overlap: a comment may be inside of what is one already.
+fn without_ranges(text: &str, mut ranges: Vec<Range<usize>>) -> String {
+    ranges.sort_by_key(|range| range.start);
+    let mut out = String::with_capacity(text.len());
+    let mut written = 0;
+    for range in ranges {
+        if range.start >= written {
+            out.push_str(&text[written..range.start]);
+            out.push_str(REDACTED);
+        }
+        written = written.max(range.end);
+    }
+    out.push_str(&text[written..]);
+    out
 }
 
 /// What there is to say of a word.

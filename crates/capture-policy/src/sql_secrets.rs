@@ -1,14 +1,14 @@
 //! Credentials in SQL, told by the names that they are compared to, inserted for, called by or set under.
 //!
-//! Expressions are not parsed. A statement falls into parts at its commas, at AND and OR and at the words that begin a
-//! clause; where a part names something that is hidden, as in `lower(u.password) IN ('x', 'y')` or `'x' AS password`, its
-//! literals are credentials. What stands in parentheses belongs to the part around it, unless it is a query or a
-//! condition of its own. The items of lists of columns and of values belong together by their positions.
+//! A text may have several statements, and comments with others in them. What one says about the columns of a table counts
+//! for the others.
 
-use std::{collections::HashMap, ops::Range};
+use std::{collections::HashMap, ops::Range, sync::Arc};
 
 use crate::{
-    sql_tokens::{Kind, Reading, Token, tokens},
+    script_columns::{Columns, ScriptColumns},
+    secret_reader::{Reader, TYPES_OF_TEXT},
+    sql_tokens::{Kind, Reading, Token, tokens, unquoted},
     sql_values::opens_options,
 };
 
@@ -18,6 +18,10 @@ pub(crate) trait Hidden {
     fn name(&self, name: &str) -> bool;
     /// Whether an option or a setting of this name is.
     fn option(&self, key: &str) -> bool;
+    /// What is known of the script that the text belongs to.
+    fn columns(&self) -> Arc<ScriptColumns> {
+        Arc::default()
+    }
 }
 
 /// What was found, in the order of the text.
@@ -27,30 +31,86 @@ pub(crate) struct Secrets {
     pub(crate) ranges: Vec<Range<usize>>,
     /// Placeholders that stand for credentials, without `$`.
     pub(crate) placeholders: Vec<String>,
+    /// What the text says about columns, and what was known before.
+    pub(crate) columns: Arc<ScriptColumns>,
 }
-
-/// Nested deeper than this, parentheses are taken for one pair.
-const DEEPEST: usize = 128;
-/// Digits from which on a number is taken for a credential.
-const LONG_NUMBER: usize = 4;
 
 /// Finds the credentials in a text.
 pub(crate) fn secrets(sql: &str, hidden: &impl Hidden) -> Secrets {
-    let mut found = Secrets::default();
+    let mut found = Secrets { columns: hidden.columns(), ..Secrets::default() };
     for comment in read_statements(sql, Reading::default(), hidden, &mut found) {
         let inner = sql[comment.start..comment.end].trim_start_matches(['-', '/', '*']);
         if inner.contains('\'') {
             let start = comment.end - inner.len();
             // What opens a comment in here is read as signs. So nothing is read more than twice, however many there are.
             let reading = Reading { in_comment: true, ..Reading::default() };
-            let mut inside = Secrets::default();
+            let mut inside = Secrets { columns: std::mem::take(&mut found.columns), ..Secrets::default() };
             read_statements(inner.trim_end_matches("*/"), reading, hidden, &mut inside);
+            found.columns = inside.columns;
             found.ranges.extend(inside.ranges.iter().map(|range| range.start + start..range.end + start));
         }
     }
     found.ranges.sort_by_key(|range| range.start);
     found.ranges.dedup();
     found
+}
+
+/// Finds the credentials in the plan of a query, whose lines are read one by one. The columns of VALUES have the names that
+/// a projection gives them: `Projection: column1 AS name, column2 AS password` above `Values: (Utf8("a"), Utf8("x"))`.
+pub(crate) fn plan_secrets(plan: &str, hidden: &impl Hidden) -> Vec<Range<usize>> {
+    let named = columns_of_values(plan, hidden);
+    let mut ranges = Vec::new();
+    let mut at = 0;
+    for line in plan.split_inclusive('\n') {
+        let values = line.find(VALUES).filter(|start| line[..*start].trim().is_empty());
+        let found = match values {
+            Some(start) if !named.is_empty() => {
+                let start = start + VALUES.len();
+                let rows = read_rows(&line[start..], &named, hidden);
+                rows.into_iter().map(|range| range.start + start..range.end + start).collect()
+            }
+            _ => secrets(line, hidden).ranges,
+        };
+        ranges.extend(found.into_iter().map(|range| range.start + at..range.end + at));
+        at += line.len();
+    }
+    ranges
+}
+
+const VALUES: &str = "Values: ";
+
+fn read_rows(rows: &str, columns: &[bool], hidden: &impl Hidden) -> Vec<Range<usize>> {
+    let mut read: Vec<Token> = Vec::new();
+    for token in tokens(rows, Reading::default()).filter(|token| token.kind != Kind::Blank) {
+        let kind = if is_typed_text(rows, &read, token) { Kind::Text } else { token.kind };
+        read.push(Token { kind, ..token });
+    }
+    let (mut ranges, known) = (Vec::new(), ScriptColumns::default());
+    let mut reader = Reader::new(rows, &read, hidden, &known, &mut ranges);
+    reader.expect_values(columns.to_vec(), true);
+    reader.read();
+    ranges
+}
+
+/// Which columns of the VALUES in a plan get the name of a credential.
+fn columns_of_values(plan: &str, hidden: &impl Hidden) -> Vec<bool> {
+    let mut named = Vec::new();
+    if !plan.contains(VALUES) {
+        return named;
+    }
+    for (at, column) in plan.match_indices("column") {
+        let behind = &plan[at + column.len()..];
+        let digits = behind.bytes().take_while(u8::is_ascii_digit).count();
+        let Ok(position) = behind[..digits].parse::<usize>() else { continue };
+        // `column2 AS password`, `CAST(column2 AS Utf8View) AS password`.
+        let item = &behind[digits..behind.find([',', '\n']).unwrap_or(behind.len()).max(digits)];
+        let name = item.rsplit(" AS ").next().filter(|_| item.contains(" AS ")).unwrap_or_default().trim();
+        if (1..=10_000).contains(&position) && name.len() < 256 && hidden.name(unquoted(name)) {
+            named.resize(named.len().max(position), false);
+            named[position - 1] = true;
+        }
+    }
+    named
 }
 
 /// Reads each statement of a text. Returns the comments, which are not looked into.
@@ -77,7 +137,12 @@ fn read_statements(sql: &str, reading: Reading, hidden: &impl Hidden, found: &mu
                 // Whether an option is hidden is only asked where there are some.
                 let has_options =
                     opens_options(text) || (statement.is_empty() && text.eq_ignore_ascii_case("set"));
-                names_hidden |= has_options || (token.end - token.start < 256 && hidden.name(unquoted(text)));
+                let name = unquoted(text);
+                names_hidden |= has_options
+                    || (token.end - token.start < 256
+                        && (hidden.name(name)
+                            || found.columns.has_name(name)
+                            || found.columns.of_table(name).is_some()));
             }
             _ => {}
         }
@@ -96,9 +161,6 @@ fn is_typed_text(sql: &str, before: &[Token], token: Token) -> bool {
         && TYPES_OF_TEXT.contains(&&sql[word.start..word.end])
 }
 
-/// What stands in front of the literals in plans.
-const TYPES_OF_TEXT: [&str; 3] = ["Utf8", "Utf8View", "LargeUtf8"];
-
 /// Prepared statements, by name: which of their placeholders stand for credentials.
 type Prepared = HashMap<String, Vec<String>>;
 
@@ -116,468 +178,38 @@ fn read(
     if !names_hidden && executed.is_none() {
         return;
     }
-    let mut reader =
-        Reader { sql, tokens, hidden, found, frames: vec![Frame::default()], placeholders: Vec::new() };
     if is(0, "set") {
-        reader.setting();
+        Reader::new(sql, tokens, hidden, &ScriptColumns::default(), &mut found.ranges).setting();
         return;
     }
+    let statement = Columns { sql, tokens, hides: |name: &str| hidden.name(name) };
+    // Other names count in their own statement, and everywhere if it makes a table or a view of them.
+    let mut columns = ScriptColumns::clone(&found.columns);
+    statement.renamed(&mut columns);
+    statement.made(&mut columns);
+    if is(0, "create") || columns.tables_differ(&found.columns) {
+        found.columns = Arc::new(columns.clone());
+    }
+    let mut reader = Reader::new(sql, tokens, hidden, &columns, &mut found.ranges);
     if let Some(placeholders) = executed {
         let positions = placeholders.iter().filter_map(|name| name.parse::<usize>().ok());
-        reader.frames[0].columns = positions.fold(Vec::new(), |mut columns, position| {
+        let executed = positions.fold(Vec::new(), |mut columns, position| {
             if (1..10_000).contains(&position) {
                 columns.resize(columns.len().max(position), false);
                 columns[position - 1] = true;
             }
             columns
         });
-        reader.frames[0].takes_values = true;
+        reader.expect_values(executed, true);
+    } else if let Some(inserted) = statement.inserted_by_position(&columns) {
+        reader.expect_values(inserted, false);
     }
-    for index in 0..tokens.len() {
-        reader.token(index);
-    }
-    while !reader.frames.is_empty() {
-        reader.close();
-    }
-    let placeholders = reader.placeholders;
+    let placeholders = reader.read();
     if is(0, "prepare") {
         prepared.insert(word(1).to_ascii_lowercase(), placeholders);
     } else {
         found.placeholders.extend(placeholders);
     }
-}
-
-/// What is open: the statement itself, parentheses, brackets, or a CASE.
-#[derive(Debug, Default)]
-struct Frame {
-    is_case: bool,
-    has_when: bool,
-    /// Whether it is a CASE of something hidden, so that what follows each WHEN is a credential.
-    hides_operand: bool,
-    inherits_outside: bool,
-    is_query: bool,
-    /// Whether what is in here are arguments of a function.
-    is_call: bool,
-    /// Whether it is a literal, as plans have it: `Utf8("x")`.
-    is_typed_text: bool,
-    is_options: bool,
-    /// Literals of the part that is being read, and whether it names what is hidden.
-    part: Vec<Literal>,
-    names_hidden: bool,
-    /// Of all parts, what may belong to the part around.
-    literals: Vec<Literal>,
-    names_hidden_apart: bool,
-    /// Whether the part compares or names something, and so says nothing about the part around.
-    assigns: bool,
-    /// Whether it is a query that is read behind its list of columns.
-    is_apart: bool,
-    /// Whether it is a condition of its own.
-    is_condition: bool,
-    /// Whether all literals here are credentials, because of the part around.
-    inherits: bool,
-    is_between: bool,
-    item: usize,
-    hides_next_item: bool,
-    /// Which items of the lists of values to come are credentials.
-    columns: Vec<bool>,
-    takes_values: bool,
-    /// Whether the items that are read are those of `columns`.
-    is_row: bool,
-    /// The literals of the rows of a VALUES, by position, for a list of columns behind them.
-    rows: Vec<(usize, Literal)>,
-    /// The names of the items, if it is a list of columns.
-    list: Vec<bool>,
-    may_be_list: bool,
-    begins_item: bool,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Literal(usize);
-
-struct Reader<'a, H> {
-    sql: &'a str,
-    tokens: &'a [Token],
-    hidden: &'a H,
-    found: &'a mut Secrets,
-    frames: Vec<Frame>,
-    placeholders: Vec<String>,
-}
-
-impl<'a, H: Hidden> Reader<'a, H> {
-    fn text(&self, index: usize) -> &'a str {
-        self.tokens.get(index).map_or("", |token| &self.sql[token.start..token.end])
-    }
-
-    fn is(&self, index: usize, word: &str) -> bool {
-        self.text(index).eq_ignore_ascii_case(word)
-    }
-
-    fn top(&mut self) -> &mut Frame {
-        if self.frames.is_empty() {
-            self.frames.push(Frame::default());
-        }
-        let last = self.frames.len() - 1;
-        &mut self.frames[last]
-    }
-
-    /// `SET a.b = value`.
-    fn setting(&mut self) {
-        let sign = (1..self.tokens.len()).find(|index| self.text(*index) == "=" || self.is(*index, "to"));
-        let Some(sign) = sign.filter(|sign| *sign > 1) else { return };
-        let key = &self.sql[self.tokens[1].start..self.tokens[sign - 1].end];
-        if self.hidden.option(key) {
-            for index in sign + 1..self.tokens.len() {
-                self.hide(Literal(index));
-            }
-        }
-    }
-
-    fn token(&mut self, index: usize) {
-        let token = self.tokens[index];
-        let text = self.text(index);
-        let begins_item = std::mem::replace(&mut self.top().begins_item, false);
-        match token.kind {
-            Kind::Text | Kind::Number | Kind::Placeholder => self.literal(index, text),
-            Kind::Word if self.keyword(index, text) => {}
-            Kind::Word | Kind::Name => self.name(index, text, begins_item),
-            Kind::Sign => match text {
-                "(" | "[" | "{" => self.open(index),
-                ")" | "]" | "}" => {
-                    while self.frames.len() > 1 && self.top().is_case {
-                        self.close();
-                    }
-                    if self.frames.len() > 1 {
-                        self.close();
-                    }
-                }
-                "," => {
-                    self.end_part();
-                    let frame = self.top();
-                    frame.item += 1;
-                    frame.begins_item = true;
-                }
-                "=" | "<" | ">" | "!" | ":" | "~" => self.top().assigns = true,
-                _ => {}
-            },
-            Kind::Comment | Kind::Blank => {}
-        }
-    }
-
-    fn literal(&mut self, index: usize, text: &str) {
-        let is_key =
-            self.tokens[index].kind == Kind::Text && text.len() < 256 && self.hidden.name(unquoted(text));
-        let frame = self.top();
-        if frame.is_options {
-            return;
-        }
-        if is_key {
-            frame.names_hidden = true;
-            frame.hides_next_item = frame.is_call;
-            return;
-        }
-        let literal = Literal(index);
-        let in_row = frame.is_row && frame.columns.get(frame.item).copied().unwrap_or(false);
-        if frame.inherits || in_row {
-            self.hide(literal);
-            return;
-        }
-        if frame.is_row && frame.columns.is_empty() {
-            let item = frame.item;
-            frame.rows.push((item, literal));
-        }
-        frame.part.push(literal);
-    }
-
-    fn name(&mut self, index: usize, text: &str, begins_item: bool) {
-        let is_qualifier = self.text(index + 1) == ".";
-        let is_hidden = text.len() < 256 && !is_qualifier && self.hidden.name(unquoted(text));
-        let frame = self.top();
-        if frame.may_be_list && begins_item {
-            frame.list.push(is_hidden);
-        }
-        if is_hidden && !frame.is_options {
-            frame.names_hidden = true;
-        }
-    }
-
-    /// Whether the word is one that says how a statement is built.
-    fn keyword(&mut self, index: usize, word: &str) -> bool {
-        let lower = word.to_ascii_lowercase();
-        let is_distinct_from = lower == "from" && index > 0 && self.is(index - 1, "distinct");
-        let frame = self.top();
-        match lower.as_str() {
-            "and" if std::mem::replace(&mut frame.is_between, false) => {}
-            "and" | "or" => {
-                self.end_part();
-                self.top().is_condition = true;
-            }
-            "between" => frame.is_between = true,
-            "case" => {
-                let inherits = self.inherited();
-                let inherits_outside = inherits;
-                self.frames.push(Frame { is_case: true, inherits, inherits_outside, ..Frame::default() });
-            }
-            "when" if frame.is_case => {
-                let is_operand = !frame.has_when && std::mem::take(&mut frame.names_hidden);
-                self.end_part();
-                let frame = self.top();
-                frame.has_when = true;
-                frame.hides_operand |= is_operand;
-                frame.inherits |= frame.hides_operand;
-            }
-            "then" if frame.is_case => {
-                self.resolve();
-                // A condition says nothing about what comes of it.
-                let frame = self.top();
-                frame.part.clear();
-                frame.inherits = frame.inherits_outside;
-            }
-            "else" if frame.is_case => self.end_part(),
-            "end" if frame.is_case => self.close(),
-            "from" if is_distinct_from || !frame.is_query => {}
-            "as" | "in" | "like" | "ilike" | "similar" => frame.assigns = true,
-            "not" | "is" | "escape" | "any" | "all" | "distinct" => {}
-            "values" => {
-                self.end_part();
-                let frame = self.top();
-                frame.is_query = true;
-                frame.takes_values = true;
-            }
-            "select" => {
-                self.end_part();
-                let frame = self.top();
-                frame.is_query = true;
-                frame.item = 0;
-                frame.is_row = !frame.columns.is_empty();
-                frame.is_apart = false;
-            }
-            "from" | "where" | "group" | "order" | "having" | "limit" | "offset" | "union" | "intersect"
-            | "except" | "join" | "on" | "using" | "qualify" | "window" | "set" | "returning" | "into"
-            | "partition" | "with" | "insert" | "update" | "delete" | "merge" | "when" | "then"
-            | "create" | "table" | "view" | "copy" | "prepare" | "execute" | "exists" => {
-                self.end_part();
-                let frame = self.top();
-                frame.is_query |=
-                    matches!(lower.as_str(), "insert" | "update" | "delete" | "with" | "create");
-                frame.is_row = false;
-                // The next branch of a MERGE.
-                frame.takes_values &= lower != "when";
-                // What a query gives belongs to what is around it, and not what it looks for.
-                frame.inherits &= !frame.is_query;
-                frame.is_apart = frame.is_query;
-            }
-            _ => return false,
-        }
-        true
-    }
-
-    fn inherited(&mut self) -> bool {
-        let frame = self.top();
-        let is_hidden_item = std::mem::replace(&mut frame.hides_next_item, false) && frame.is_call;
-        frame.inherits
-            || is_hidden_item
-            || frame.is_row && frame.columns.get(frame.item).copied().unwrap_or(false)
-    }
-
-    fn open(&mut self, index: usize) {
-        if self.frames.len() >= DEEPEST {
-            return;
-        }
-        let begins_query = ["select", "with", "values", "from"].iter().any(|word| self.is(index + 1, word));
-        let before = index.checked_sub(1).map_or("", |before| self.text(before));
-        let is_behind_name = index > 0
-            && matches!(self.tokens[index - 1].kind, Kind::Word | Kind::Name)
-            && ![
-                "in", "values", "any", "all", "and", "or", "on", "where", "as", "select", "using", "like",
-                "not",
-            ]
-            .iter()
-            .any(|word| before.eq_ignore_ascii_case(word));
-        let may_be_list = is_behind_name && self.names_list(index - 1);
-        let is_call = is_behind_name && !may_be_list && self.text(index) == "(";
-        let inherits = self.inherited();
-        let frame = self.top();
-        let is_row = frame.takes_values;
-        let columns = if is_row || begins_query { frame.columns.clone() } else { Vec::new() };
-        let takes_values = false;
-        let names_hidden = frame.names_hidden && begins_query;
-        self.frames.push(Frame {
-            is_options: opens_options(before),
-            is_call,
-            is_typed_text: is_call && TYPES_OF_TEXT.contains(&before),
-            inherits: inherits || names_hidden,
-            is_row,
-            columns,
-            takes_values,
-            may_be_list,
-            begins_item: true,
-            ..Frame::default()
-        });
-        if self.top().is_options {
-            self.options(index);
-        }
-    }
-
-    /// Whether the columns of the table are listed that is named at `index`.
-    fn names_list(&self, index: usize) -> bool {
-        const BEFORE: [&str; 8] = ["into", "table", "view", "exists", "with", "recursive", "as", "set"];
-        // Of `catalog.schema.table`, what stands before all of it.
-        let mut first = index;
-        while first >= 2 && self.text(first - 1) == "." {
-            first -= 2;
-        }
-        let before = first.checked_sub(1).map_or("", |before| self.text(before));
-        BEFORE.iter().any(|word| before.eq_ignore_ascii_case(word))
-            || before == ")"
-            || (before == "," && self.is(0, "with"))
-            // MERGE has no table there: `WHEN NOT MATCHED THEN INSERT (a, b)`.
-            || (before.eq_ignore_ascii_case("then") && self.is(index, "insert"))
-    }
-
-    /// Where an option ends that begins at `item`: what belongs to its value may be in parentheses.
-    fn end_of_option(&self, item: usize) -> usize {
-        let mut depth = 0_usize;
-        for index in item..self.tokens.len() {
-            match self.text(index) {
-                "," | ")" if depth == 0 => return index,
-                "(" => depth += 1,
-                ")" => depth -= 1,
-                _ => {}
-            }
-        }
-        self.tokens.len()
-    }
-
-    /// Hides values of options by their keys. `open` is the parenthesis.
-    fn options(&mut self, open: usize) {
-        let mut item = open + 1;
-        while item < self.tokens.len() && self.text(item) != ")" {
-            let end = self.end_of_option(item);
-            // The value is behind an equals sign, or a call, or else the last token.
-            let find = |sign: &str| (item..end).find(|index| self.text(*index) == sign);
-            let call = || find("(").map(|open| (open - 1).max(item + 1));
-            let value = find("=").map(|sign| sign + 1).or_else(call).unwrap_or(end.max(1) - 1);
-            if value > item && value < end {
-                let key = &self.sql[self.tokens[item].start..self.tokens[value - 1].end];
-                if self.hidden.option(unquoted(key.trim_end_matches(['=', ' ']))) {
-                    let is_function = |index: usize| index + 1 < end && self.text(index + 1) == "(";
-                    let literals: Vec<usize> = (value..end).filter(|index| !is_function(*index)).collect();
-                    literals.into_iter().for_each(|index| self.hide(Literal(index)));
-                }
-            }
-            item = if self.text(end) == "," { end + 1 } else { end };
-        }
-    }
-
-    /// Ends a part of what is open: where it names something hidden, its literals are credentials.
-    fn end_part(&mut self) {
-        let frame = self.top();
-        // A key says nothing about its own item, and nothing about what is around.
-        frame.names_hidden &= !frame.hides_next_item || !frame.part.is_empty();
-        self.resolve();
-        let frame = self.top();
-        let part = std::mem::take(&mut frame.part);
-        if !frame.is_apart {
-            frame.literals.extend(part);
-        }
-        frame.is_between = false;
-        frame.assigns = false;
-        if std::mem::replace(&mut frame.hides_next_item, false) && frame.is_call {
-            // The item that follows is the value of the key that this one is.
-            frame.names_hidden = true;
-            frame.assigns = true;
-        }
-    }
-
-    fn resolve(&mut self) {
-        let frame = self.top();
-        let names_hidden = std::mem::replace(&mut frame.names_hidden, false);
-        if !names_hidden {
-            return;
-        }
-        frame.names_hidden_apart |= !frame.is_apart && (frame.part.is_empty() || !frame.assigns);
-        for literal in std::mem::take(&mut self.top().part) {
-            self.hide(literal);
-        }
-    }
-
-    /// Closes what is open. What is in it belongs to the part around, as far as it is not of its own.
-    fn close(&mut self) {
-        let top = self.top();
-        let ends_with_key = top.is_call && top.hides_next_item;
-        self.end_part();
-        let Some(closed) = self.frames.pop() else { return };
-        if self.frames.is_empty() {
-            return;
-        }
-        let names_columns = closed.may_be_list && closed.list.contains(&true);
-        let frame = self.top();
-        if names_columns {
-            let rows = std::mem::take(&mut frame.rows);
-            frame.columns.clone_from(&closed.list);
-            for (item, literal) in rows {
-                if closed.list.get(item).copied().unwrap_or(false) {
-                    self.hide(literal);
-                }
-            }
-            return;
-        }
-        frame.rows.extend(closed.rows);
-        if ends_with_key {
-            // `get_field(u, 'password')` names what it reads, and a key in a type is a key of what is around.
-            frame.names_hidden = true;
-            frame.hides_next_item |= closed.is_typed_text && frame.is_call;
-        }
-        if closed.is_condition {
-            return;
-        }
-        frame.names_hidden |= closed.names_hidden_apart;
-        frame.part.extend(closed.literals);
-    }
-
-    fn hide(&mut self, Literal(index): Literal) {
-        let token = self.tokens[index];
-        let text = self.text(index);
-        match token.kind {
-            Kind::Placeholder => self.placeholders.push(text[1..].to_owned()),
-            Kind::Text => {
-                let (open, close) = quotes(text);
-                if token.start + open < token.end - close {
-                    self.found.ranges.push(token.start + open..token.end - close);
-                }
-            }
-            Kind::Number if digits(text) < LONG_NUMBER => {}
-            Kind::Number | Kind::Word => self.found.ranges.push(token.start..token.end),
-            _ => {}
-        }
-    }
-}
-
-/// How many digits a number has, in its own base.
-fn digits(number: &str) -> usize {
-    match number.strip_prefix("0x").or_else(|| number.strip_prefix("0X")) {
-        Some(digits) => digits.bytes().filter(u8::is_ascii_hexdigit).count(),
-        None => number.bytes().filter(u8::is_ascii_digit).count(),
-    }
-}
-
-/// The text of a literal or a name, without its quotes.
-pub(crate) fn unquoted(text: &str) -> &str {
-    let (open, close) = quotes(text);
-    text.get(open..text.len() - close).unwrap_or_default()
-}
-
-/// How many bytes of a token are its quotes, in front and behind.
-fn quotes(text: &str) -> (usize, usize) {
-    if text.starts_with('$') && text.len() > 1 {
-        let tag = text[1..].find('$').map_or(0, |end| end + 2);
-        let closes = tag > 0 && text.len() >= 2 * tag && text.ends_with(&text[..tag]);
-        return (tag.min(text.len()), if closes { tag } else { 0 });
-    }
-    let Some(open) = text.find(['\'', '"', '`']).filter(|open| *open <= 2) else { return (0, 0) };
-    let mark = text.as_bytes()[open];
-    let closes = text.len() > open + 1 && text.as_bytes()[text.len() - 1] == mark;
-    (open + 1, usize::from(closes))
 }
 
 #[cfg(test)]
@@ -695,6 +327,80 @@ mod tests {
         assert_eq!(hexadecimal.first(), Some(&(28..38)));
         assert_eq!(hexadecimal.len(), 1);
         assert_eq!(secrets("SELECT 1 WHERE password = $pw", &Words).placeholders, ["pw"]);
+    }
+
+    #[test]
+    fn what_stands_in_the_position_of_a_hidden_column() {
+        let made = "CREATE TABLE u (name VARCHAR, password VARCHAR, n INT);";
+        for inserted in [
+            "INSERT INTO u VALUES ('b', 'x', 1), ('c', lower('x2'), 2)",
+            "INSERT INTO c.s.\"U\" SELECT 'b', 'x', 3",
+            "INSERT INTO TABLE u (SELECT 'b', concat('x', 'x2'), 3)",
+            "INSERT OVERWRITE u SELECT 'b', 'x', 3 UNION ALL SELECT 'c', 'x2', 4 FROM t WHERE n = 'd'",
+            "INSERT INTO u (name, n) VALUES ('b', 'c')",
+            "INSERT INTO u (password) VALUES ('x')",
+            "INSERT INTO v VALUES ('b', 'c', 3)",
+        ] {
+            check(&format!("{made} {inserted}"));
+        }
+        for sql in [
+            "CREATE TABLE u AS SELECT 'b' AS name, 'x' AS password; INSERT INTO u VALUES ('c', 'x2')",
+            "CREATE TABLE IF NOT EXISTS u AS (SELECT n, password FROM t); INSERT INTO u VALUES ('c', 'x')",
+            "CREATE TABLE u (name VARCHAR, password VARCHAR) AS VALUES ('b', 'x'); INSERT INTO u VALUES ('c', 'x2')",
+            "CREATE TABLE u (p DECIMAL(10, 2), password VARCHAR); CREATE TABLE v AS SELECT *, 'b' AS n FROM u; INSERT INTO v VALUES ('a', 'x', 'c')",
+            "CREATE EXTERNAL TABLE u (name VARCHAR, password VARCHAR) STORED AS CSV LOCATION 'b'; INSERT INTO u VALUES ('c', 'x')",
+            "SELECT name, password INTO u FROM t; INSERT INTO u VALUES ('c', 'x')",
+            "CREATE VIEW v (name, password) AS SELECT 'b', 'x'",
+            "SELECT * FROM (SELECT 'b', 'x') AS t(name, password)",
+            "SELECT 'b', 'c' FROM (VALUES ('d', 'x')) t(name, password)",
+            "WITH t(name, password) AS (SELECT 'b', concat('x', 'x2')) SELECT 'c' FROM t",
+            "COPY (SELECT 'x' AS password, 'b' AS n) TO 'c'",
+            "UPDATE u SET password='x', name='b'",
+            "UPDATE u SET (name, password) = ('b', 'x')",
+        ] {
+            check(sql);
+        }
+    }
+
+    #[test]
+    fn what_is_compared_to_a_hidden_column_under_another_name() {
+        for sql in [
+            "SELECT p FROM (SELECT password AS p, n FROM u) WHERE p = 'x' AND n = 'b'",
+            "SELECT p FROM (SELECT u.password p, n FROM u) s WHERE s.p IN ('x', 'x2') AND n = 'b'",
+            "SELECT p FROM (SELECT lower(trim(password)) AS p FROM u) WHERE p LIKE 'x%' OR n = 'b'",
+            "SELECT p FROM (SELECT password::VARCHAR AS p FROM u) WHERE 'x' = p",
+            "SELECT r FROM (SELECT q AS r FROM (SELECT password AS q FROM u)) WHERE r = 'x'",
+            "WITH c AS (SELECT password AS p FROM u) SELECT 'b' FROM c WHERE p = 'x'",
+            "WITH c(p) AS (SELECT password FROM u) SELECT 'b' FROM c WHERE p = 'x'",
+            "SELECT 'b' FROM (SELECT n, password FROM u) AS t(a, p) WHERE p = 'x' AND a = 'c'",
+            "CREATE VIEW v AS SELECT password AS p FROM u; SELECT 'b' FROM v WHERE p = 'x'",
+            "CREATE VIEW v AS SELECT n, password AS p FROM u; INSERT INTO v VALUES ('b', 'x')",
+            "SELECT length(password) AS n FROM u WHERE n = 'b'",
+            "SELECT password = n AS p FROM u; SELECT a FROM t WHERE p = 'b'",
+            "SELECT password AS p FROM u; SELECT a FROM t WHERE p = 'b'",
+        ] {
+            check(sql);
+        }
+    }
+
+    #[test]
+    fn statements_of_any_length_are_read_in_time() {
+        for sql in [
+            "(SELECT password AS p ".repeat(30_000),
+            "SELECT a AS b, ".repeat(30_000) + "password = 'x'",
+            "password p, (".repeat(30_000),
+            "SELECT (".repeat(30_000) + "password",
+        ] {
+            secrets(&sql, &Words);
+        }
+    }
+
+    #[test]
+    fn plans_name_the_columns_of_values() {
+        let plan = "Dml: op=[Insert Into] table=[u]\n  Projection: column1 AS name, CAST(column2 AS Utf8View) AS password\n    \
+                    Values: (Utf8(\"b\"), Utf8(\"x\")), (Utf8(\"c\"), Utf8(\"x2\"))";
+        let found: Vec<&str> = plan_secrets(plan, &Words).into_iter().map(|range| &plan[range]).collect();
+        assert_eq!(found, ["x", "x2"]);
     }
 
     #[test]

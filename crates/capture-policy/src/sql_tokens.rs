@@ -186,6 +186,25 @@ fn number(bytes: &[u8]) -> usize {
     }
 }
 
+/// The text of a literal or a name, without its quotes.
+pub(crate) fn unquoted(text: &str) -> &str {
+    let (open, close) = quotes(text);
+    text.get(open..text.len() - close).unwrap_or_default()
+}
+
+/// How many bytes of a token are its quotes, in front and behind.
+pub(crate) fn quotes(text: &str) -> (usize, usize) {
+    if text.starts_with('$') && text.len() > 1 {
+        let tag = text[1..].find('$').map_or(0, |end| end + 2);
+        let closes = tag > 0 && text.len() >= 2 * tag && text.ends_with(&text[..tag]);
+        return (tag.min(text.len()), if closes { tag } else { 0 });
+    }
+    let Some(open) = text.find(['\'', '"', '`']).filter(|open| *open <= 2) else { return (0, 0) };
+    let mark = text.as_bytes()[open];
+    let closes = text.len() > open + 1 && text.as_bytes()[text.len() - 1] == mark;
+    (open + 1, usize::from(closes))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

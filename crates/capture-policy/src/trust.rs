@@ -153,7 +153,7 @@ pub(crate) fn keep_key_from_project(tracker: &mut TrackerSettings, layers: &[Lay
     // A server of one's own is trusted, but not with checks that the project has turned off.
     let own = own.filter(|_| *setting == "tracker.api_url");
     let mut trusted = tracker.trusted_servers.iter().map(String::as_str).chain(own);
-    if trusted.any(|server| authority(server) == authority(&url)) {
+    if trusted.any(|server| server_of(server) == server_of(&url)) {
         return None;
     }
     tracker.api_url = None;
@@ -173,7 +173,7 @@ pub(crate) fn keep_key_from_project(tracker: &mut TrackerSettings, layers: &[Lay
 }
 
 /// Scheme, host and port. What is written in an unusual way is equal to nothing usual, and so is not trusted.
-fn authority(url: &str) -> Option<(String, String)> {
+fn server_of(url: &str) -> Option<(String, String)> {
     let (scheme, rest) = url.split_once("://")?;
     let host = rest.split(['/', '\\', '?', '#']).next().unwrap_or_default().to_ascii_lowercase();
     let scheme = scheme.to_ascii_lowercase();
@@ -188,7 +188,7 @@ mod tests {
 
     #[track_caller]
     fn check(a: &str, b: &str, same: bool) {
-        assert_eq!(authority(a) == authority(b), same, "{a} {b}");
+        assert_eq!(server_of(a) == server_of(b), same, "{a} {b}");
     }
 
     #[test]

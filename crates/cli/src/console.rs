@@ -1,23 +1,32 @@
 //! What the user sees of the log, and where the log goes besides.
 
 use std::{
+    cell::RefCell,
     env,
+    fmt::Debug,
     io::{self, IsTerminal as _, Write},
 };
 
 use daglight::{
     LIFECYCLE_TARGET, NOTE_TARGET, STALL_FIELDS, Telemetry,
     otel::WithTraceIds,
-    policy::{Policy, SqlText, printable_message},
+    policy::{Policy, Redactor, SqlText, is_engine, printable_message},
 };
 use indicatif::MultiProgress;
-use tracing::Level;
+use tracing::{
+    Event, Level, Subscriber,
+    field::{Field, Visit},
+};
 use tracing_subscriber::{
     EnvFilter, Layer as _,
     field::MakeExt as _,
     filter::filter_fn,
-    fmt::{self, MakeWriter, format::debug_fn},
+    fmt::{
+        self, FmtContext, FormatEvent, FormatFields, MakeWriter,
+        format::{Writer, debug_fn},
+    },
     layer::SubscriberExt as _,
+    registry::LookupSpan,
     util::SubscriberInitExt as _,
 };
 
@@ -40,18 +49,24 @@ pub(crate) fn install(telemetry: &Telemetry, progress: &MultiProgress) {
             || (*event.level() <= Level::WARN && event.target() != LIFECYCLE_TARGET)
     });
     let line = fmt::format().with_target(by_choice).with_ansi(io::stderr().is_terminal()).without_time();
+    let redactor = telemetry.policy().redactor().clone();
     let fields = debug_fn(move |writer, field, value| {
-        let value = printable_message(&format!("{value:?}"), MESSAGE_COLUMNS);
+        let value = format!("{value:?}");
+        let value = ENGINE.with_borrow(|engine| match engine {
+            Some(target) => engine_text(&redactor, target, &value),
+            None => value,
+        });
+        let value = printable_message(&value, MESSAGE_COLUMNS);
         match field.name() {
             "message" => write!(writer, "{value}"),
-            name if name.starts_with("log.") => Ok(()),
+            name if name.starts_with("log.") || name == "warning.code" => Ok(()),
             // The sentence says it.
             name if name.starts_with(STALL_FIELDS) && !by_choice => Ok(()),
             name => write!(writer, "{}={value}", name.trim_start_matches("r#")),
         }
     });
     let console = fmt::layer()
-        .event_format(WithTraceIds::new(line).shown(by_choice))
+        .event_format(WithTraceIds::new(ByTarget(line)).shown(by_choice))
         .fmt_fields(fields.delimited(" "))
         .with_writer(AboveProgress(progress.clone()))
         .with_ansi(io::stderr().is_terminal())
@@ -64,6 +79,55 @@ pub(crate) fn install(telemetry: &Telemetry, progress: &MultiProgress) {
     if let Err(error) = subscriber.try_init() {
         note!("warning: the log is not captured in full: {error}");
     }
+}
+
+thread_local! {
+    /// The target of the record that is written on this thread, where it is one of the engine.
+    static ENGINE: RefCell<Option<String>> = const { RefCell::new(None) };
+}
+
+/// What the engine logs, as far as the policy shows it: it repeats values of the data. What is left out has the name of who
+/// said it instead.
+fn engine_text(redactor: &Redactor, target: &str, text: &str) -> String {
+    let shown = redactor.error_text(text);
+    if shown == text { shown } else { format!("{target}: {shown}") }
+}
+
+/// Lets the format of fields know whose record it is, which it is not told itself.
+struct ByTarget<F>(F);
+
+impl<S, N, F> FormatEvent<S, N> for ByTarget<F>
+where
+    S: Subscriber + for<'span> LookupSpan<'span>,
+    N: for<'writer> FormatFields<'writer> + 'static,
+    F: FormatEvent<S, N>,
+{
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, N>,
+        writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> std::fmt::Result {
+        // A record of the `log` crate has its target in a field.
+        let mut target = Target(event.metadata().target().to_owned());
+        event.record(&mut target);
+        ENGINE.set(Some(target.0).filter(|target| is_engine(target)));
+        let written = self.0.format_event(context, writer, event);
+        ENGINE.set(None);
+        written
+    }
+}
+
+struct Target(String);
+
+impl Visit for Target {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        if field.name() == "log.target" {
+            value.clone_into(&mut self.0);
+        }
+    }
+
+    fn record_debug(&mut self, _: &Field, _: &dyn Debug) {}
 }
 
 /// What `RUST_LOG` says.

@@ -142,6 +142,7 @@ impl Bridge {
             environment.span_value_length,
             environment.log_value_length,
         );
+        environment.hide_credentials(&config.redactor);
         let door = Door::new(scrubber, environment.span_limits);
         let mut warnings = environment.warnings.clone();
         let exports = Exports::start(&environment, &resource, &door, &config.redactor, &mut warnings);

@@ -13,6 +13,9 @@ use reqwest::Url;
 
 use crate::{Signal, transport::TlsFiles};
 
+/// Bytes from which on the value of a header is a credential, whatever the header is called.
+const LONG_HEADER: usize = 16;
+
 /// What the variables say. Where one has a wrong value, the default stands and there is a warning.
 #[derive(Debug)]
 pub(crate) struct Environment {
@@ -120,6 +123,22 @@ impl Environment {
             }
         }
         environment
+    }
+
+    /// Has what is sent to endpoints to be known there be hidden in every text. Values of other headers may be words, such as
+    /// the name of a tenant: they are hidden in what comes back from the endpoint alone.
+    pub(crate) fn hide_credentials(&self, redactor: &Redactor) {
+        redactor.hide_proxies();
+        for target in
+            [&self.traces, &self.metrics, &self.logs].into_iter().filter_map(|export| export.otlp.as_ref())
+        {
+            redactor.hide_url(&target.endpoint);
+            for (name, value) in &target.headers {
+                if redactor.hides_option(name) || value.expose().len() >= LONG_HEADER {
+                    redactor.hide_header(value.expose());
+                }
+            }
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::{borrow::Cow, collections::HashMap, sync::LazyLock};
 
-use daglight_capture_policy::{REDACTED, Redactor};
+use daglight_capture_policy::{REDACTED, Redactor, is_engine};
 use opentelemetry::{
     Array, InstrumentationScope, Key, KeyValue, StringValue, Value,
     logs::{AnyValue, LogRecord, Logger, LoggerProvider},
@@ -79,15 +79,16 @@ impl Scrubber {
 
     /// Scrubs the body and the attributes of a log record.
     pub(crate) fn log(&mut self, record: &mut SdkLogRecord) {
-        let of_body = match record.target() {
+        // What the engine logs repeats the data of queries, in the message and in every field.
+        let least = match record.target() {
             Some(target) if is_engine(target) => Kept::Error,
             _ => Kept::Scrubbed,
         };
-        if let Some(body) = record.body().and_then(|body| self.any_value(body, None, of_body)) {
+        if let Some(body) = record.body().and_then(|body| self.any_value(body, None, least)) {
             record.set_body(body);
         }
         let changed: Vec<Option<AnyValue>> =
-            record.attributes_iter().map(|(key, value)| self.log_attribute(key, value)).collect();
+            record.attributes_iter().map(|(key, value)| self.log_attribute(key, value, least)).collect();
         if changed.iter().any(Option::is_some) {
             *record = with_attributes(record, changed);
         }
@@ -174,11 +175,11 @@ impl Scrubber {
         }
     }
 
-    fn log_attribute(&mut self, key: &Key, value: &AnyValue) -> Option<AnyValue> {
+    fn log_attribute(&mut self, key: &Key, value: &AnyValue, least: Kept) -> Option<AnyValue> {
         if self.hides(key) {
             return Some(REDACTED.into());
         }
-        self.any_value(value, self.log_value_length, Kept::of(key.as_str()))
+        self.any_value(value, self.log_value_length, Kept::of(key.as_str()).or(least))
     }
 
     fn any_value(&self, value: &AnyValue, limit: Option<usize>, kept: Kept) -> Option<AnyValue> {
@@ -198,7 +199,7 @@ impl Scrubber {
                         let scrubbed = if self.redactor.hides_key(key.as_str()) {
                             REDACTED.into()
                         } else {
-                            self.any_value(value, limit, Kept::of(key.as_str()))
+                            self.any_value(value, limit, Kept::of(key.as_str()).or(kept))
                                 .unwrap_or_else(|| value.clone())
                         };
                         (key.clone(), scrubbed)
@@ -233,15 +234,6 @@ impl Scrubber {
     }
 }
 
-/// Whether a log record is one of the libraries that hold the data of queries: they quote it.
-fn is_engine(target: &str) -> bool {
-    const ENGINE: [&str; 5] = ["arrow", "datafusion", "object_store", "parquet", "sqlparser"];
-    let crate_name = target.split("::").next().unwrap_or_default();
-    ENGINE.iter().any(|name| {
-        crate_name.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('_'))
-    })
-}
-
 /// What is kept of a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kept {
@@ -264,6 +256,11 @@ impl Kept {
             key::DB_QUERY_TEXT | "db.statement" | "sql" | "query" => Self::Sql,
             _ => Self::Scrubbed,
         }
+    }
+
+    /// `least` where the key says nothing.
+    fn or(self, least: Self) -> Self {
+        if self == Self::Scrubbed { least } else { self }
     }
 }
 
@@ -327,6 +324,8 @@ fn with_attributes(record: &SdkLogRecord, changed: Vec<Option<AnyValue>>) -> Sdk
 
 #[cfg(test)]
 mod tests {
+    use daglight_capture_policy::{Policy, Profile};
+
     use super::*;
 
     fn scrubber(limit: Option<usize>) -> Scrubber {
@@ -361,6 +360,26 @@ mod tests {
         let mut attributes = pairs(&[("a", 1), ("b", 2), ("a", 3), ("c", 4), ("a", 5), ("b", 6)]);
         keep_last_values(&mut attributes);
         assert_eq!(attributes, pairs(&[("a", 5), ("b", 6), ("c", 4)]));
+    }
+
+    #[test]
+    fn what_the_engine_logs_has_no_values_where_the_policy_hides_them() {
+        let policy = Policy::of_profile(Profile::Prod);
+        let mut scrubber = Scrubber::new(policy.redactor().clone(), None, None);
+        for (target, is_shown) in [
+            ("datafusion_catalog_listing::table", false),
+            ("parquet", false),
+            ("object_store::aws", false),
+            ("shop::arrow", true),
+        ] {
+            let mut record = BLANK.create_log_record();
+            record.set_target(target);
+            record.set_body("read zqmk".into());
+            record.add_attribute("path", "zqmk of parquet");
+            record.add_attribute("list", AnyValue::ListAny(Box::new(vec!["zqmk".into()])));
+            scrubber.log(&mut record);
+            assert_eq!(format!("{record:?}").contains("zqmk"), is_shown, "{target}: {record:?}");
+        }
     }
 
     #[test]

@@ -84,6 +84,8 @@ pub(crate) struct Sender {
     target: OtlpTarget,
     /// The endpoint without what may be a credential in it.
     shown_endpoint: String,
+    /// Knows the credentials that are sent, which an endpoint may repeat.
+    redactor: Redactor,
     wire: Wire,
     policy: RetryPolicy,
 }
@@ -125,7 +127,14 @@ impl Sender {
                 Wire::Http { client: http_client(target)? }
             }
         };
-        Ok(Self { target: target.clone(), shown_endpoint: shown_url(&target.endpoint), wire, policy })
+        let headers = target.headers.iter().map(|(_, value)| value.expose());
+        Ok(Self {
+            target: target.clone(),
+            shown_endpoint: shown_url(&target.endpoint),
+            redactor: Redactor::of_connection(headers, &target.endpoint),
+            wire,
+            policy,
+        })
     }
 
     /// Sends a request, and gives what the endpoint took nothing of. Sending twice what has arrived does no harm: spans
@@ -137,7 +146,7 @@ impl Sender {
         loop {
             attempts += 1;
             let Failed { error, again } = match self.attempt(request.get()) {
-                Ok(rejected) => return Ok(Rejected { reason: shown(&rejected.reason), ..rejected }),
+                Ok(rejected) => return Ok(Rejected { reason: self.shown(&rejected.reason), ..rejected }),
                 Err(failed) => failed,
             };
             let pause = match again {
@@ -255,13 +264,27 @@ impl Sender {
         }
     }
 
+    /// The beginning of what an endpoint says, which may repeat what it was sent.
+    fn shown(&self, said: &str) -> String {
+        self.redactor.text(said.trim()).chars().take(SHOWN_ANSWER).collect()
+    }
+
+    /// A cause, which may quote an answer.
+    fn cause(&self, source: Box<dyn Error + Send + Sync>) -> Box<dyn Error + Send + Sync> {
+        let text = with_causes(&*source);
+        let shown = self.redactor.text(&text);
+        if shown == text { source } else { shown.into() }
+    }
+
     fn unreachable(&self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Failed {
-        let error = SendError::Unreachable { endpoint: self.shown_endpoint.clone(), source: source.into() };
+        let source = self.cause(source.into());
+        let error = SendError::Unreachable { endpoint: self.shown_endpoint.clone(), source };
         Failed { error, again: Some(Wait::AsUsual) }
     }
 
     fn not_otlp(&self, error: AnswerError) -> Failed {
-        let error = SendError::NotOtlp { endpoint: self.shown_endpoint.clone(), source: error.into() };
+        let source = self.cause(error.into());
+        let error = SendError::NotOtlp { endpoint: self.shown_endpoint.clone(), source };
         Failed { error, again: None }
     }
 
@@ -270,13 +293,8 @@ impl Sender {
     }
 
     fn refused(&self, status: String, said: &str) -> SendError {
-        SendError::Refused { endpoint: self.shown_endpoint.clone(), status, answer: shown(said) }
+        SendError::Refused { endpoint: self.shown_endpoint.clone(), status, answer: self.shown(said) }
     }
-}
-
-/// The beginning of what an endpoint says, which may repeat what it was sent.
-fn shown(said: &str) -> String {
-    Redactor::default().text(said.trim()).chars().take(SHOWN_ANSWER).collect()
 }
 
 /// An error and its causes in one line. A cause that only repeats the error is left out.

@@ -225,7 +225,8 @@ impl Caller<'_> {
             return Err(CallError::Busy { call, status: code, retry_after });
         }
         // What the server says is a help for people: without it, the status still counts.
-        let message = message(&String::from_utf8_lossy(&beginning_of_body(response, MAX_REFUSAL_BYTES)));
+        let body = beginning_of_body(response, MAX_REFUSAL_BYTES);
+        let message = message(&self.connection.without_credentials(&String::from_utf8_lossy(&body)));
         if status.is_server_error() {
             return Err(CallError::ServerFailed { call, status: code, message, retry_after });
         }

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use daglight_capture_policy::{Secret, TrackerSettings};
+use daglight_capture_policy::{Redactor, Secret, TrackerSettings};
 use daglight_http_transport::{
     Authorities, TransportError, Trust, build, client_builder, is_loopback, secret_header, shown_url,
 };
@@ -240,6 +240,12 @@ impl Connection {
     pub fn without_verification(mut self) -> Self {
         self.trust = Trust::Anyone;
         self
+    }
+
+    /// The text of a server, or of a proxy in front of it, without the credentials that it was sent.
+    pub(crate) fn without_credentials(&self, text: &str) -> String {
+        let key = self.api_key.as_ref().map(Secret::expose);
+        Redactor::of_connection(key, self.api_url.as_str()).text(text)
     }
 
     /// Says where the page is, where that is not the server's base URL.

@@ -148,6 +148,7 @@ fn check_spans(protocol: &str, answers: Vec<Vec<u8>>, expected: Ledger, requests
         ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", &format!("{endpoint}/v1/traces")),
         ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol),
         ("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "x-api=zqmk-key,x-scope-orgid=zqmk%20org"),
     ]);
     let run = TestRun::open(&bridge, "t");
     (0..10).for_each(|_| run.signals.span(span::EXECUTE).start().end());
@@ -196,6 +197,19 @@ fn what_an_endpoint_says_is_shown_short_and_without_credentials() {
         let warnings = check_spans("http/protobuf", vec![answer], none, 1);
         let said = warnings.last().unwrap();
         assert!(said.contains("token=[redacted]") && said.len() < 400, "{said}");
+    }
+}
+
+#[test]
+fn an_endpoint_cannot_have_the_headers_shown_that_it_was_sent() {
+    let none = Ledger { produced: 10, failed: 10, ..Ledger::default() };
+    let said = "you sent zqmk-key and zqmk org";
+    let length = said.len();
+    let refused = format!("HTTP/1.1 403 Forbidden\r\ncontent-length: {length}\r\n\r\n{said}");
+    let page = format!("HTTP/1.1 200 OK\r\ncontent-type: zqmk-key\r\ncontent-length: {length}\r\n\r\n{said}");
+    for answer in [refused, page] {
+        let said = check_spans("http/protobuf", vec![answer.into()], none, 1).concat();
+        assert!(said.contains("[redacted]") && !said.contains("zqmk"), "{said}");
     }
 }
 

@@ -1,4 +1,4 @@
-//! Answers that are far larger than what a server has to say.
+//! Answers that are far larger than what a server has to say, or repeat what it must not.
 
 use std::{
     io::{Read as _, Write as _},
@@ -6,8 +6,14 @@ use std::{
     thread,
 };
 
+use daglight_capture_policy::Secret;
 use daglight_tracker_client::{CallError, Client, Connection, ProjectRef};
 use flate2::{Compression, write::GzEncoder};
+
+use crate::{
+    recorded::connection,
+    server::{Reply, Server},
+};
 
 /// Answers one request with a JSON text of so many bytes.
 #[track_caller]
@@ -49,4 +55,19 @@ fn an_answer_is_read_up_to_its_bound() {
 #[test]
 fn a_compressed_answer_is_bounded_by_what_comes_out_of_it() {
     check(100 << 20, true);
+}
+
+#[test]
+fn a_server_cannot_have_the_key_shown_that_it_was_sent() {
+    for reply in [
+        Reply::Status(403, r#"{"detail": "no user with key zqmk/one"}"#),
+        Reply::Status(500, "Traceback\nKeyError: 'zqmk/one'"),
+    ] {
+        let server = Server::start(vec![("GET ", reply)]);
+        let connection = connection(&server).with_api_key(Secret::new("zqmk/one")).unwrap();
+        let error = Client::new(&connection).unwrap().phone_home().unwrap_err();
+        let shown = format!("{error} {error:?}");
+        assert!(shown.contains("[redacted]") && !shown.contains("zqmk"), "{shown}");
+        server.finish();
+    }
 }

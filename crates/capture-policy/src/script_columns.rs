@@ -1,0 +1,402 @@
+//! What the statements of a script say about columns: which of a table's are credentials by their position, and which
+//! other names a query gives to such a column.
+
+use std::collections::{HashMap, HashSet};
+
+use crate::sql_tokens::{Kind, Token, unquoted};
+
+/// Tables and names that are remembered. What a script has more of is found by its own names alone.
+const MOST: usize = 1_000;
+/// Bytes of the longest name that is looked at.
+const LONGEST_NAME: usize = 256;
+/// Tokens of one expression, list or query that are looked at, and queries of a statement. What goes on beyond them is
+/// found by its own names alone, so that the work stays linear.
+const MOST_TOKENS: usize = 2_000;
+const MOST_QUERIES: usize = 500;
+/// Columns of a table that are looked at.
+const MOST_COLUMNS: usize = 10_000;
+
+/// Functions whose result is the credential that they are called with.
+const TRANSPARENT: [&str; 19] = [
+    "any_value",
+    "arrow_cast",
+    "btrim",
+    "cast",
+    "coalesce",
+    "concat",
+    "first_value",
+    "last_value",
+    "lower",
+    "ltrim",
+    "max",
+    "min",
+    "nullif",
+    "nvl",
+    "rtrim",
+    "substr",
+    "trim",
+    "try_cast",
+    "upper",
+];
+
+/// What is known of the columns of a script. It is never taken back: a table that is made anew may be filled by an
+/// earlier statement, too.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct ScriptColumns {
+    /// Which columns of a table are credentials, by the last part of the table's name in small letters.
+    tables: HashMap<String, Vec<bool>>,
+    /// Names of columns that are credentials because a query has named one so.
+    names: HashSet<String>,
+}
+
+impl ScriptColumns {
+    /// Whether a name is that of a column that holds credentials.
+    pub(crate) fn has_name(&self, name: &str) -> bool {
+        !self.names.is_empty() && self.names.contains(&name.to_lowercase())
+    }
+
+    /// Which columns of a table are credentials, where any is.
+    pub(crate) fn of_table(&self, name: &str) -> Option<&[bool]> {
+        if self.tables.is_empty() {
+            return None;
+        }
+        self.tables.get(&name.to_lowercase()).map(Vec::as_slice)
+    }
+
+    /// Whether others know of other tables.
+    pub(crate) fn tables_differ(&self, others: &Self) -> bool {
+        self.tables != others.tables
+    }
+
+    /// Takes over what others say.
+    pub(crate) fn add(&mut self, others: &Self) {
+        others.tables.iter().for_each(|(table, columns)| self.add_table(table.clone(), columns.clone()));
+        others.names.iter().for_each(|name| self.add_name(name.clone()));
+    }
+
+    fn add_table(&mut self, table: String, columns: Vec<bool>) {
+        if !columns.contains(&true) || (self.tables.len() >= MOST && !self.tables.contains_key(&table)) {
+            return;
+        }
+        let known = self.tables.entry(table).or_default();
+        known.resize(known.len().max(columns.len()), false);
+        known.iter_mut().zip(columns).for_each(|(known, hidden)| *known |= hidden);
+    }
+
+    fn add_name(&mut self, name: String) {
+        if self.names.len() < MOST {
+            self.names.insert(name);
+        }
+    }
+}
+
+/// A statement whose columns are looked at.
+pub(crate) struct Columns<'a, F> {
+    pub(crate) sql: &'a str,
+    pub(crate) tokens: &'a [Token],
+    /// Whether a name is that of a credential by itself.
+    pub(crate) hides: F,
+}
+
+impl<F: Fn(&str) -> bool> Columns<'_, F> {
+    /// The columns of this statement that are credentials under other names.
+    pub(crate) fn renamed(&self, known: &mut ScriptColumns) {
+        // A query may rename what one inside of it, which stands behind it in the text, has renamed.
+        for _ in 0..8 {
+            let before = known.names.len();
+            for index in 0..self.tokens.len() {
+                if let Some(name) = self.new_name(index).filter(|index| self.renames(*index, known)) {
+                    known.add_name(unquoted(self.text(name)).to_lowercase());
+                }
+            }
+            self.renamed_by_lists(known);
+            if known.names.len() == before {
+                break;
+            }
+        }
+    }
+
+    /// The columns of the table or view that this statement makes.
+    pub(crate) fn made(&self, known: &mut ScriptColumns) {
+        let Some((table, behind)) = self.made_table() else { return };
+        let columns = match self.list(behind) {
+            Some((names, _)) => names.into_iter().map(|name| self.is_hidden(name, known)).collect(),
+            None => (behind..self.tokens.len())
+                .find(|index| self.is(*index, "select") && self.depth(behind, *index) <= self.leading(behind))
+                .map_or_else(Vec::new, |select| self.outputs(select, known)),
+        };
+        known.add_table(unquoted(self.text(table)).to_lowercase(), columns);
+    }
+
+    /// Which columns the table has that this statement inserts into without a list of columns.
+    pub(crate) fn inserted_by_position(&self, known: &ScriptColumns) -> Option<Vec<bool>> {
+        let into = (0..self.tokens.len().min(64)).find(|index| {
+            (self.is(*index, "into") || self.is(*index, "overwrite"))
+                && *index > 0
+                && ["insert", "replace", "into", "or"].iter().any(|word| self.is(*index - 1, word))
+        })?;
+        let into = into + usize::from(self.is(into + 1, "into"));
+        let name = into + 1 + usize::from(self.is(into + 1, "table"));
+        let (name, behind) = self.path(name)?;
+        let columns = known.of_table(unquoted(self.text(name)))?;
+        self.list(behind).is_none().then(|| columns.to_vec())
+    }
+
+    fn text(&self, index: usize) -> &str {
+        self.tokens.get(index).map_or("", |token| &self.sql[token.start..token.end])
+    }
+
+    fn is(&self, index: usize, word: &str) -> bool {
+        self.text(index).eq_ignore_ascii_case(word)
+    }
+
+    fn is_name(&self, index: usize) -> bool {
+        self.tokens.get(index).is_some_and(|token| matches!(token.kind, Kind::Word | Kind::Name))
+            && self.text(index).len() <= LONGEST_NAME
+            && !(self.tokens[index].kind == Kind::Word && is_keyword(self.text(index)))
+    }
+
+    fn is_hidden(&self, index: usize, known: &ScriptColumns) -> bool {
+        let name = unquoted(self.text(index));
+        self.is_name(index) && ((self.hides)(name) || known.has_name(name))
+    }
+
+    /// The last part of a name such as `a.b.c` that begins at `index`, and what follows it.
+    fn path(&self, index: usize) -> Option<(usize, usize)> {
+        let mut last = index;
+        while self.text(last + 1) == "." {
+            last += 2;
+        }
+        self.is_name(last).then_some((last, last + 1))
+    }
+
+    /// The table or view that is made, and what follows its name.
+    fn made_table(&self) -> Option<(usize, usize)> {
+        if self.is(0, "create") {
+            let kind = (1..self.tokens.len().min(8))
+                .find(|index| ["table", "view"].iter().any(|word| self.is(*index, word)))?;
+            let exists = (kind + 1..self.tokens.len().min(kind + 4)).find(|index| self.is(*index, "exists"));
+            return self.path(exists.unwrap_or(kind) + 1);
+        }
+        // `SELECT a, b INTO t FROM u`.
+        let is_query = self.is(0, "select") || self.is(0, "with");
+        let into = (0..self.tokens.len()).find(|index| is_query && self.is(*index, "into"))?;
+        let (table, _) = self.path(into + 1)?;
+        Some((table, 0))
+    }
+
+    /// Parentheses that are open in front of `end`, counted from `start`.
+    fn depth(&self, start: usize, end: usize) -> usize {
+        (start..end).fold(0, |depth, index| match self.text(index) {
+            "(" => depth + 1,
+            ")" => depth.saturating_sub(1),
+            _ => depth,
+        })
+    }
+
+    /// Parentheses around all of a query: `AS (SELECT ...)`.
+    fn leading(&self, start: usize) -> usize {
+        let query = start + usize::from(self.is(start, "as"));
+        (query..self.tokens.len()).take_while(|index| self.text(*index) == "(").count()
+    }
+
+    /// The first word of each item of a list of columns that opens at `open`, and what follows the list.
+    fn list(&self, open: usize) -> Option<(Vec<usize>, usize)> {
+        let is_query =
+            ["select", "with", "values", "from", "table", "("].iter().any(|word| self.is(open + 1, word));
+        if self.text(open) != "(" || is_query {
+            return None;
+        }
+        let mut names = vec![open + 1];
+        let mut depth = 0_usize;
+        for index in open + 1..self.tokens.len().min(open + MOST_TOKENS) {
+            match self.text(index) {
+                "(" | "<" | "[" => depth += 1,
+                ")" if depth == 0 => return Some((names, index + 1)),
+                ")" | ">" | "]" => depth = depth.saturating_sub(1),
+                "," if depth == 0 && names.len() < MOST_COLUMNS => names.push(index + 1),
+                _ => {}
+            }
+        }
+        Some((names, self.tokens.len()))
+    }
+
+    /// The items of the query that begins at `select`: where each begins and ends.
+    fn items(&self, select: usize) -> Vec<(usize, usize)> {
+        let mut start = select + 1;
+        while ["distinct", "all"].iter().any(|word| self.is(start, word)) {
+            start += 1;
+        }
+        let (mut items, mut depth) = (Vec::new(), 0_usize);
+        let first = start;
+        for index in first..=self.tokens.len().min(first + MOST_TOKENS) {
+            let ends = matches!(self.text(index), "" | ")" | ";")
+                || ["from", "into", "union", "except", "intersect", "where", "limit", "order"]
+                    .iter()
+                    .any(|word| self.is(index, word));
+            match self.text(index) {
+                "(" | "[" | "{" => depth += 1,
+                ")" | "]" | "}" if depth > 0 => depth -= 1,
+                "" => {
+                    items.push((start, index));
+                    break;
+                }
+                _ if depth > 0 => {}
+                "," => {
+                    items.push((start, index));
+                    start = index + 1;
+                }
+                _ if ends => {
+                    items.push((start, index));
+                    break;
+                }
+                _ => {}
+            }
+            if items.len() >= MOST_COLUMNS {
+                break;
+            }
+        }
+        items
+    }
+
+    /// Which columns of a query are credentials, by their names.
+    fn outputs(&self, select: usize, known: &ScriptColumns) -> Vec<bool> {
+        let items = self.items(select);
+        let from = items.last().map_or(0, |(_, end)| *end);
+        let mut columns = Vec::new();
+        for (start, end) in items {
+            if end > start && self.text(end - 1) == "*" {
+                // All columns of a table that is known, where there is one.
+                let table = (from..self.tokens.len()).find(|index| self.is(*index, "from"));
+                let table = table.and_then(|from| self.path(from + 1));
+                let of_table = table.and_then(|(table, _)| known.of_table(unquoted(self.text(table))));
+                columns.extend(of_table.unwrap_or_default());
+            } else {
+                columns.push(end > start && self.is_hidden(end - 1, known));
+            }
+        }
+        columns
+    }
+
+    /// The new name of an expression that ends in front of `index`, where there may be one.
+    fn new_name(&self, index: usize) -> Option<usize> {
+        let is_alias = self.is(index, "as") && self.is_name(index + 1);
+        // `password p`, as the item of a list.
+        let is_bare = index > 0
+            && self.is_name(index)
+            && (self.is_name(index - 1) || self.text(index - 1) == ")")
+            && (matches!(self.text(index + 1), "," | ")") || self.is(index + 1, "from"));
+        if is_alias { Some(index + 1) } else { is_bare.then_some(index) }
+    }
+
+    /// Whether what stands in front of the name at `name` is a credential under another one.
+    fn renames(&self, name: usize, known: &ScriptColumns) -> bool {
+        let end = if self.is(name - 1, "as") { name - 1 } else { name };
+        let mut start = end;
+        let mut depth = 0_usize;
+        while start > 0 && end - start < MOST_TOKENS {
+            match self.text(start - 1) {
+                ")" | "]" => depth += 1,
+                "(" | "[" if depth == 0 => break,
+                "(" | "[" => depth -= 1,
+                "," if depth == 0 => break,
+                _ if depth == 0
+                    && ["select", "distinct", "all", "from", "join", "with"]
+                        .iter()
+                        .any(|word| self.is(start - 1, word)) =>
+                {
+                    break;
+                }
+                _ => {}
+            }
+            start -= 1;
+        }
+        let in_list = start > 0
+            && (self.text(start - 1) == ","
+                || ["select", "distinct", "all"].iter().any(|word| self.is(start - 1, word)));
+        in_list && start < end && self.is_credential(start, end, known)
+    }
+
+    /// Whether an expression is a hidden column: by itself, or in functions that return it.
+    fn is_credential(&self, start: usize, end: usize, known: &ScriptColumns) -> bool {
+        let inside = start..end;
+        let mut has_hidden = false;
+        for index in inside {
+            let is_call = self.text(index + 1) == "(" && index + 1 < end;
+            let is_qualifier = self.text(index + 1) == ".";
+            let is_part = match self.tokens[index].kind {
+                Kind::Word | Kind::Name if is_call => {
+                    TRANSPARENT.iter().any(|function| self.is(index, function))
+                }
+                Kind::Word | Kind::Name => {
+                    has_hidden |= !is_qualifier && self.is_hidden(index, known);
+                    true
+                }
+                Kind::Sign => matches!(self.text(index), "(" | ")" | "," | "." | ":" | "|" | "[" | "]"),
+                _ => true,
+            };
+            if !is_part {
+                return false;
+            }
+        }
+        has_hidden
+    }
+
+    /// Names that a list behind a query gives to its columns: `(SELECT password FROM u) AS t(p)`, `WITH t(p) AS (...)`.
+    fn renamed_by_lists(&self, known: &mut ScriptColumns) {
+        let queries = (0..self.tokens.len()).filter(|index| self.is(*index, "select"));
+        for select in queries.take(MOST_QUERIES) {
+            let opens = select > 0 && self.text(select - 1) == "(";
+            let behind = opens.then(|| self.closing(select - 1)).flatten().map(|closing| {
+                let name = closing + 1 + usize::from(self.is(closing + 1, "as"));
+                name + 1
+            });
+            let list = behind
+                .and_then(|open| self.list(open))
+                .or_else(|| self.list_in_front(select))
+                .map(|(names, _)| names);
+            let Some(names) = list else { continue };
+            let hidden: Vec<bool> = self
+                .items(select)
+                .into_iter()
+                .map(|(start, end)| self.is_credential(start, end, known))
+                .collect();
+            for (name, _) in names.into_iter().zip(hidden).filter(|(_, hidden)| *hidden) {
+                if self.is_name(name) {
+                    known.add_name(unquoted(self.text(name)).to_lowercase());
+                }
+            }
+        }
+    }
+
+    /// The list in front of `AS (SELECT` or `AS SELECT`.
+    fn list_in_front(&self, select: usize) -> Option<(Vec<usize>, usize)> {
+        let before = select.checked_sub(1)?;
+        let before = if self.text(before) == "(" { before.checked_sub(1)? } else { before };
+        let close =
+            before.checked_sub(1).filter(|close| self.is(before, "as") && self.text(*close) == ")")?;
+        let open = (0..close).rev().take(MOST_TOKENS).find(|index| self.text(*index) == "(")?;
+        self.list(open).filter(|(_, behind)| *behind == close + 1)
+    }
+
+    fn closing(&self, open: usize) -> Option<usize> {
+        let mut depth = 0_usize;
+        (open..self.tokens.len().min(open + MOST_TOKENS)).find(|index| {
+            match self.text(*index) {
+                "(" => depth += 1,
+                ")" => depth = depth.saturating_sub(1),
+                _ => {}
+            }
+            depth == 0
+        })
+    }
+}
+
+/// Words that are neither a column nor another name for one.
+fn is_keyword(word: &str) -> bool {
+    const WORDS: [&str; 25] = [
+        "and", "as", "asc", "by", "case", "desc", "distinct", "else", "end", "from", "in", "into", "is",
+        "join", "like", "not", "null", "on", "or", "select", "set", "then", "values", "when", "where",
+    ];
+    WORDS.iter().any(|known| word.eq_ignore_ascii_case(known))
+}

@@ -1,0 +1,511 @@
+//! Reads the tokens of one statement, and finds which of its literals are credentials.
+//!
+//! Expressions are not parsed. A statement falls into parts at its commas, at AND and OR and at the words that begin a
+//! clause; where a part names something that is hidden, as in `lower(u.password) IN ('x', 'y')` or `'x' AS password`, its
+//! literals are credentials. What stands in parentheses belongs to the part around it, unless it is a query or a
+//! condition of its own. The items of lists of columns and of values belong together by their positions.
+
+use std::ops::Range;
+
+use crate::{
+    script_columns::ScriptColumns,
+    sql_secrets::Hidden,
+    sql_tokens::{Kind, Token, quotes, unquoted},
+    sql_values::opens_options,
+};
+
+/// What stands in front of the literals in plans.
+pub(crate) const TYPES_OF_TEXT: [&str; 3] = ["Utf8", "Utf8View", "LargeUtf8"];
+
+/// Nested deeper than this, parentheses are taken for one pair.
+const DEEPEST: usize = 128;
+/// Digits from which on a number is taken for a credential.
+const LONG_NUMBER: usize = 4;
+
+/// What is open: the statement itself, parentheses, brackets, or a CASE.
+#[derive(Debug, Default)]
+struct Frame {
+    is_case: bool,
+    has_when: bool,
+    /// Whether it is a CASE of something hidden, so that what follows each WHEN is a credential.
+    hides_operand: bool,
+    inherits_outside: bool,
+    is_query: bool,
+    /// Whether what is in here are arguments of a function.
+    is_call: bool,
+    /// Whether it is a literal, as plans have it: `Utf8("x")`.
+    is_typed_text: bool,
+    is_options: bool,
+    /// Literals of the part that is being read, and whether it names what is hidden.
+    part: Vec<Literal>,
+    names_hidden: bool,
+    /// Of all parts, what may belong to the part around.
+    literals: Vec<Literal>,
+    names_hidden_apart: bool,
+    /// Whether the part compares or names something, and so says nothing about the part around.
+    assigns: bool,
+    /// Whether it is a query that is read behind its list of columns.
+    is_apart: bool,
+    /// Whether it is a condition of its own.
+    is_condition: bool,
+    /// Whether all literals here are credentials, because of the part around.
+    inherits: bool,
+    is_between: bool,
+    item: usize,
+    hides_next_item: bool,
+    /// Which items of the lists of values to come are credentials.
+    columns: Vec<bool>,
+    takes_values: bool,
+    /// Whether only the query that is opened next has these columns: `WITH t(name, password) AS (SELECT ...)`.
+    columns_of_next_query: bool,
+    /// Whether the items that are read are those of `columns`.
+    is_row: bool,
+    /// The literals of the rows of a VALUES or of a query, by position, for a list of columns behind them.
+    rows: Vec<(usize, Literal)>,
+    /// Those of what was closed last.
+    rows_before: Vec<(usize, Literal)>,
+    /// The names of the items, if it is a list of columns.
+    list: Vec<bool>,
+    may_be_list: bool,
+    begins_item: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Literal(usize);
+
+/// Reads a statement.
+pub(crate) struct Reader<'a, H> {
+    sql: &'a str,
+    tokens: &'a [Token],
+    hidden: &'a H,
+    columns: &'a ScriptColumns,
+    found: &'a mut Vec<Range<usize>>,
+    frames: Vec<Frame>,
+    placeholders: Vec<String>,
+    /// The token that is read.
+    at: usize,
+}
+
+impl<'a, H: Hidden> Reader<'a, H> {
+    /// Of the statement with these tokens. `columns` are names that are hidden besides; what is found is added to `found`.
+    pub(crate) fn new(
+        sql: &'a str,
+        tokens: &'a [Token],
+        hidden: &'a H,
+        columns: &'a ScriptColumns,
+        found: &'a mut Vec<Range<usize>>,
+    ) -> Self {
+        Self {
+            sql,
+            tokens,
+            hidden,
+            columns,
+            found,
+            frames: vec![Frame::default()],
+            placeholders: Vec::new(),
+            at: 0,
+        }
+    }
+
+    /// Has the next list of values, or the next query, be of columns of which these are credentials.
+    pub(crate) fn expect_values(&mut self, columns: Vec<bool>, are_arguments: bool) {
+        let frame = self.top();
+        frame.columns = columns;
+        frame.takes_values = are_arguments;
+    }
+
+    /// Reads all of the statement. Returns the placeholders that stand for credentials.
+    pub(crate) fn read(mut self) -> Vec<String> {
+        for index in 0..self.tokens.len() {
+            self.token(index);
+        }
+        while !self.frames.is_empty() {
+            self.close();
+        }
+        self.placeholders
+    }
+
+    /// Reads `SET a.b = value`.
+    pub(crate) fn setting(mut self) {
+        let sign = (1..self.tokens.len()).find(|index| self.text(*index) == "=" || self.is(*index, "to"));
+        let Some(sign) = sign.filter(|sign| *sign > 1) else { return };
+        let key = &self.sql[self.tokens[1].start..self.tokens[sign - 1].end];
+        if self.hidden.option(key) {
+            for index in sign + 1..self.tokens.len() {
+                self.hide(Literal(index));
+            }
+        }
+    }
+
+    fn hides_name(&self, name: &str) -> bool {
+        self.hidden.name(name) || self.columns.has_name(name)
+    }
+
+    fn text(&self, index: usize) -> &'a str {
+        self.tokens.get(index).map_or("", |token| &self.sql[token.start..token.end])
+    }
+
+    fn is(&self, index: usize, word: &str) -> bool {
+        self.text(index).eq_ignore_ascii_case(word)
+    }
+
+    fn top(&mut self) -> &mut Frame {
+        if self.frames.is_empty() {
+            self.frames.push(Frame::default());
+        }
+        let last = self.frames.len() - 1;
+        &mut self.frames[last]
+    }
+
+    fn token(&mut self, index: usize) {
+        let token = self.tokens[index];
+        self.at = index;
+        let text = self.text(index);
+        let begins_item = std::mem::replace(&mut self.top().begins_item, false);
+        match token.kind {
+            Kind::Text | Kind::Number | Kind::Placeholder => self.literal(index, text),
+            Kind::Word if self.keyword(index, text) => {}
+            Kind::Word | Kind::Name => self.name(index, text, begins_item),
+            Kind::Sign => match text {
+                "(" | "[" | "{" => self.open(index),
+                ")" | "]" | "}" => {
+                    while self.frames.len() > 1 && self.top().is_case {
+                        self.close();
+                    }
+                    if self.frames.len() > 1 {
+                        self.close();
+                    }
+                }
+                "," => {
+                    self.end_part();
+                    let frame = self.top();
+                    frame.item += 1;
+                    frame.begins_item = true;
+                }
+                "=" | "<" | ">" | "!" | ":" | "~" => self.top().assigns = true,
+                _ => {}
+            },
+            Kind::Comment | Kind::Blank => {}
+        }
+    }
+
+    fn literal(&mut self, index: usize, text: &str) {
+        let is_key =
+            self.tokens[index].kind == Kind::Text && text.len() < 256 && self.hidden.name(unquoted(text));
+        let frame = self.top();
+        if frame.is_options {
+            return;
+        }
+        if is_key {
+            frame.names_hidden = true;
+            frame.hides_next_item = frame.is_call;
+            return;
+        }
+        let literal = Literal(index);
+        let in_row = frame.is_row && frame.columns.get(frame.item).copied().unwrap_or(false);
+        if frame.inherits || in_row {
+            self.hide(literal);
+            return;
+        }
+        if frame.is_row && frame.columns.is_empty() {
+            let item = frame.item;
+            frame.rows.push((item, literal));
+        }
+        frame.part.push(literal);
+    }
+
+    fn name(&mut self, index: usize, text: &str, begins_item: bool) {
+        let is_qualifier = self.text(index + 1) == ".";
+        let is_hidden = text.len() < 256 && !is_qualifier && self.hides_name(unquoted(text));
+        let frame = self.top();
+        if frame.may_be_list && begins_item {
+            frame.list.push(is_hidden);
+        }
+        if is_hidden && !frame.is_options {
+            frame.names_hidden = true;
+        }
+    }
+
+    /// Whether the word is one that says how a statement is built.
+    fn keyword(&mut self, index: usize, word: &str) -> bool {
+        let lower = word.to_ascii_lowercase();
+        let is_distinct_from = lower == "from" && index > 0 && self.is(index - 1, "distinct");
+        let frame = self.top();
+        match lower.as_str() {
+            "and" if std::mem::replace(&mut frame.is_between, false) => {}
+            "and" | "or" => {
+                self.end_part();
+                self.top().is_condition = true;
+            }
+            "between" => frame.is_between = true,
+            "case" => {
+                let inherits = self.inherited();
+                let inherits_outside = inherits;
+                self.frames.push(Frame { is_case: true, inherits, inherits_outside, ..Frame::default() });
+            }
+            "when" if frame.is_case => {
+                let is_operand = !frame.has_when && std::mem::take(&mut frame.names_hidden);
+                self.end_part();
+                let frame = self.top();
+                frame.has_when = true;
+                frame.hides_operand |= is_operand;
+                frame.inherits |= frame.hides_operand;
+            }
+            "then" if frame.is_case => {
+                self.resolve();
+                // A condition says nothing about what comes of it.
+                let frame = self.top();
+                frame.part.clear();
+                frame.inherits = frame.inherits_outside;
+            }
+            "else" if frame.is_case => self.end_part(),
+            "end" if frame.is_case => self.close(),
+            "from" if is_distinct_from || !frame.is_query => {}
+            "as" | "in" | "like" | "ilike" | "similar" => frame.assigns = true,
+            "not" | "is" | "escape" | "any" | "all" | "distinct" => {}
+            "values" => {
+                self.end_part();
+                let frame = self.top();
+                frame.is_query = true;
+                frame.takes_values = true;
+            }
+            "select" => {
+                self.end_part();
+                let frame = self.top();
+                frame.is_query = true;
+                frame.item = 0;
+                frame.is_row = true;
+                frame.is_apart = false;
+            }
+            "from" | "where" | "group" | "order" | "having" | "limit" | "offset" | "union" | "intersect"
+            | "except" | "join" | "on" | "using" | "qualify" | "window" | "set" | "returning" | "into"
+            | "partition" | "with" | "insert" | "update" | "delete" | "merge" | "when" | "then"
+            | "create" | "table" | "view" | "copy" | "prepare" | "execute" | "exists" => {
+                self.end_part();
+                let frame = self.top();
+                frame.is_query |=
+                    matches!(lower.as_str(), "insert" | "update" | "delete" | "with" | "create");
+                frame.is_row = false;
+                // The next branch of a MERGE.
+                frame.takes_values &= !matches!(lower.as_str(), "when" | "where" | "from");
+                // What a query gives belongs to what is around it, and not what it looks for.
+                frame.inherits &= !frame.is_query;
+                frame.is_apart = frame.is_query;
+            }
+            _ => return false,
+        }
+        true
+    }
+
+    fn inherited(&mut self) -> bool {
+        let frame = self.top();
+        let is_hidden_item = std::mem::replace(&mut frame.hides_next_item, false) && frame.is_call;
+        frame.inherits
+            || is_hidden_item
+            || frame.is_row && frame.columns.get(frame.item).copied().unwrap_or(false)
+    }
+
+    fn open(&mut self, index: usize) {
+        if self.frames.len() >= DEEPEST {
+            return;
+        }
+        let begins_query = ["select", "with", "values", "from"].iter().any(|word| self.is(index + 1, word));
+        let before = index.checked_sub(1).map_or("", |before| self.text(before));
+        let is_behind_name = index > 0
+            && matches!(self.tokens[index - 1].kind, Kind::Word | Kind::Name)
+            && ![
+                "in", "values", "any", "all", "and", "or", "on", "where", "as", "select", "using", "like",
+                "not",
+            ]
+            .iter()
+            .any(|word| before.eq_ignore_ascii_case(word));
+        let may_be_list =
+            is_behind_name && (self.names_list(index - 1) || before.eq_ignore_ascii_case("set"));
+        let is_call = is_behind_name && !may_be_list && self.text(index) == "(";
+        let inherits = self.inherited();
+        let frame = self.top();
+        let is_row = frame.takes_values;
+        let columns = if is_row || begins_query { frame.columns.clone() } else { Vec::new() };
+        let takes_values = false;
+        let names_hidden = frame.names_hidden && begins_query;
+        self.frames.push(Frame {
+            is_options: opens_options(before),
+            is_call,
+            is_typed_text: is_call && TYPES_OF_TEXT.contains(&before),
+            inherits: inherits || names_hidden,
+            is_row,
+            columns,
+            takes_values,
+            may_be_list,
+            begins_item: true,
+            ..Frame::default()
+        });
+        if self.top().is_options {
+            self.options(index);
+        }
+    }
+
+    /// Whether the columns of the table are listed that is named at `index`.
+    fn names_list(&self, index: usize) -> bool {
+        const BEFORE: [&str; 8] = ["into", "table", "view", "exists", "with", "recursive", "as", "set"];
+        // Of `catalog.schema.table`, what stands before all of it.
+        let mut first = index;
+        while first >= 2 && self.text(first - 1) == "." {
+            first -= 2;
+        }
+        let before = first.checked_sub(1).map_or("", |before| self.text(before));
+        BEFORE.iter().any(|word| before.eq_ignore_ascii_case(word))
+            || before == ")"
+            || (before == "," && self.is(0, "with"))
+            // MERGE has no table there: `WHEN NOT MATCHED THEN INSERT (a, b)`.
+            || (before.eq_ignore_ascii_case("then") && self.is(index, "insert"))
+    }
+
+    /// Where an option ends that begins at `item`: what belongs to its value may be in parentheses.
+    fn end_of_option(&self, item: usize) -> usize {
+        let mut depth = 0_usize;
+        for index in item..self.tokens.len() {
+            match self.text(index) {
+                "," | ")" if depth == 0 => return index,
+                "(" => depth += 1,
+                ")" => depth -= 1,
+                _ => {}
+            }
+        }
+        self.tokens.len()
+    }
+
+    /// Hides values of options by their keys. `open` is the parenthesis.
+    fn options(&mut self, open: usize) {
+        let mut item = open + 1;
+        while item < self.tokens.len() && self.text(item) != ")" {
+            let end = self.end_of_option(item);
+            // The value is behind an equals sign, or a call, or else the last token.
+            let find = |sign: &str| (item..end).find(|index| self.text(*index) == sign);
+            let call = || find("(").map(|open| (open - 1).max(item + 1));
+            let value = find("=").map(|sign| sign + 1).or_else(call).unwrap_or(end.max(1) - 1);
+            if value > item && value < end {
+                let key = &self.sql[self.tokens[item].start..self.tokens[value - 1].end];
+                if self.hidden.option(unquoted(key.trim_end_matches(['=', ' ']))) {
+                    let is_function = |index: usize| index + 1 < end && self.text(index + 1) == "(";
+                    let literals: Vec<usize> = (value..end).filter(|index| !is_function(*index)).collect();
+                    literals.into_iter().for_each(|index| self.hide(Literal(index)));
+                }
+            }
+            item = if self.text(end) == "," { end + 1 } else { end };
+        }
+    }
+
+    /// Ends a part of what is open: where it names something hidden, its literals are credentials.
+    fn end_part(&mut self) {
+        let frame = self.top();
+        // A key says nothing about its own item, and nothing about what is around.
+        frame.names_hidden &= !frame.hides_next_item || !frame.part.is_empty();
+        self.resolve();
+        let frame = self.top();
+        let part = std::mem::take(&mut frame.part);
+        if !frame.is_apart {
+            frame.literals.extend(part);
+        }
+        frame.is_between = false;
+        frame.assigns = false;
+        if std::mem::replace(&mut frame.hides_next_item, false) && frame.is_call {
+            // The item that follows is the value of the key that this one is.
+            frame.names_hidden = true;
+            frame.assigns = true;
+        }
+    }
+
+    fn resolve(&mut self) {
+        let frame = self.top();
+        let names_hidden = std::mem::replace(&mut frame.names_hidden, false);
+        if !names_hidden {
+            return;
+        }
+        frame.names_hidden_apart |= !frame.is_apart && (frame.part.is_empty() || !frame.assigns);
+        for literal in std::mem::take(&mut self.top().part) {
+            self.hide(literal);
+        }
+    }
+
+    /// Closes what is open. What is in it belongs to the part around, as far as it is not of its own.
+    fn close(&mut self) {
+        let top = self.top();
+        let ends_with_key = top.is_call && top.hides_next_item;
+        self.end_part();
+        let Some(closed) = self.frames.pop() else { return };
+        if self.frames.is_empty() {
+            return;
+        }
+        let names_columns = closed.may_be_list && closed.list.contains(&true);
+        let (is_assigned, opens_query) = (self.is(self.at + 1, "="), self.opens_query_behind(self.at + 1));
+        let frame = self.top();
+        if closed.is_query && std::mem::take(&mut frame.columns_of_next_query) {
+            frame.columns.clear();
+        }
+        if names_columns {
+            let rows = std::mem::take(&mut frame.rows_before);
+            frame.columns.clone_from(&closed.list);
+            frame.columns_of_next_query = opens_query;
+            // `UPDATE u SET (name, password) = ('a', 'x')`.
+            frame.takes_values |= is_assigned;
+            for (item, literal) in rows {
+                if closed.list.get(item).copied().unwrap_or(false) {
+                    self.hide(literal);
+                }
+            }
+            return;
+        }
+        if frame.takes_values {
+            frame.rows.extend(closed.rows);
+        } else {
+            frame.rows_before = if closed.rows.is_empty() { closed.rows_before } else { closed.rows };
+        }
+        if frame.is_row && frame.columns.is_empty() {
+            let item = frame.item;
+            frame.rows.extend(closed.literals.iter().map(|literal| (item, *literal)));
+        }
+        if ends_with_key {
+            // `get_field(u, 'password')` names what it reads, and a key in a type is a key of what is around.
+            frame.names_hidden = true;
+            frame.hides_next_item |= closed.is_typed_text && frame.is_call;
+        }
+        if closed.is_condition {
+            return;
+        }
+        frame.names_hidden |= closed.names_hidden_apart;
+        frame.part.extend(closed.literals);
+    }
+
+    /// Whether `AS (` is at `index`.
+    fn opens_query_behind(&self, index: usize) -> bool {
+        let skipped = ["not", "materialized"];
+        let open = (index + 1..index + 4).find(|at| !skipped.iter().any(|word| self.is(*at, word)));
+        self.is(index, "as") && open.is_some_and(|open| self.text(open) == "(")
+    }
+
+    fn hide(&mut self, Literal(index): Literal) {
+        let token = self.tokens[index];
+        let text = self.text(index);
+        match token.kind {
+            Kind::Placeholder => self.placeholders.push(text[1..].to_owned()),
+            Kind::Text => {
+                let (open, close) = quotes(text);
+                if token.start + open < token.end - close {
+                    self.found.push(token.start + open..token.end - close);
+                }
+            }
+            Kind::Number if digits(text) < LONG_NUMBER => {}
+            Kind::Number | Kind::Word => self.found.push(token.start..token.end),
+            _ => {}
+        }
+    }
+}
+
+/// How many digits a number has, in its own base.
+fn digits(number: &str) -> usize {
+    match number.strip_prefix("0x").or_else(|| number.strip_prefix("0X")) {
+        Some(digits) => digits.bytes().filter(u8::is_ascii_hexdigit).count(),
+        None => number.bytes().filter(u8::is_ascii_digit).count(),
+    }
+}
