@@ -1,6 +1,7 @@
 //! The tap that summarises the data of a query while they pass.
 
 use std::{
+    fmt,
     sync::{
         Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -51,6 +52,12 @@ impl SummaryTap {
         let summary = whole.map(|summarizer| summarizer.finish());
         add(&self.nanoseconds, started.elapsed());
         summary
+    }
+}
+
+impl fmt::Debug for SummaryTap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SummaryTap").field("options", &self.options).finish_non_exhaustive()
     }
 }
 

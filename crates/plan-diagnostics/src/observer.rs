@@ -21,6 +21,12 @@ pub struct Observation {
     pub tap: Option<Arc<dyn DataTap>>,
 }
 
+impl fmt::Debug for Observation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Observation").field("has_tap", &self.tap.is_some()).finish_non_exhaustive()
+    }
+}
+
 /// Is told when one query starts and ends.
 pub trait QueryListener: Send + Sync {
     /// The first partition is executed.

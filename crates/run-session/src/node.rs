@@ -1,6 +1,6 @@
 //! A node from the inside: what its own code can say and do.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{fmt, future::Future, sync::Arc, time::Duration};
 
 use daglight_materializers::{Output, ParamTable, ParamTableError, StoredFiles, Written, source_facts};
 use daglight_otel_bridge::{
@@ -31,6 +31,12 @@ const METADATA_LIMIT: Duration = Duration::from_secs(2);
 #[derive(Clone)]
 pub struct Node {
     pub(crate) scope: Arc<NodeScope>,
+}
+
+impl fmt::Debug for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Node").field("name", &self.scope.name).finish_non_exhaustive()
+    }
 }
 
 impl Node {

@@ -1,6 +1,7 @@
 //! A run, from its start to its finish.
 
 use std::{
+    fmt,
     future::Future,
     panic::{AssertUnwindSafe, resume_unwind},
     path::Path,
@@ -48,6 +49,16 @@ pub struct Run {
 /// The end of a run, which its handles share.
 struct RunEnd {
     state: Arc<RunState>,
+}
+
+impl fmt::Debug for Run {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = &self.state;
+        f.debug_struct("Run")
+            .field("id", &state.run_id)
+            .field("dag", state.dag.name())
+            .finish_non_exhaustive()
+    }
 }
 
 impl Run {

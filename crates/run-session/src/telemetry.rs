@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    fmt,
     future::Future,
     path::{Path, PathBuf},
     sync::{
@@ -63,6 +64,12 @@ pub(crate) struct Shared {
     host: OnceLock<HostFacts>,
     pub(crate) ends: Arc<Ends>,
     is_shut_down: AtomicBool,
+}
+
+impl fmt::Debug for Telemetry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Telemetry").field("profile", &self.shared.settings.profile).finish_non_exhaustive()
+    }
 }
 
 impl Drop for Telemetry {

@@ -2,6 +2,7 @@
 
 use std::{
     convert::Infallible,
+    fmt,
     num::NonZeroUsize,
     sync::OnceLock,
     time::{Duration, Instant},
@@ -28,6 +29,15 @@ pub struct RunScriptOptions<'a> {
     pub rows_shown: usize,
     /// Is told of everything that happens, on the task that runs the pipeline.
     pub on_event: &'a (dyn Fn(PipelineEvent<'_>) + Send + Sync),
+}
+
+impl fmt::Debug for RunScriptOptions<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RunScriptOptions")
+            .field("jobs", &self.jobs)
+            .field("rows_shown", &self.rows_shown)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Default for RunScriptOptions<'_> {
