@@ -4,6 +4,7 @@ mod bench;
 mod codegen;
 mod demo;
 mod deny;
+mod features;
 mod interrupt;
 mod layers;
 mod test;
@@ -44,6 +45,8 @@ enum Task {
     },
     /// Check licences, bans and sources of all dependencies against deny.toml
     Deny,
+    /// Check the facade with each of its features alone
+    Features,
     /// Check that every dependency is used
     Unused,
     /// Check what each crate depends on against the table in docs/architecture.md
@@ -60,6 +63,7 @@ fn main() -> ExitCode {
         }
         Task::Bench { suite } => bench::run(suite),
         Task::Deny => deny::run(),
+        Task::Features => features::run(),
         Task::Unused => unused::run(),
         Task::Layers => layers::run(),
     };
