@@ -10,6 +10,8 @@
 #[cfg(feature = "bundle")]
 pub use daglight_bundle_report as bundle;
 pub use daglight_capture_policy as policy;
+#[cfg(feature = "outputs")]
+pub use daglight_data_summary as summary;
 #[cfg(feature = "heartbeat")]
 pub use daglight_heartbeat as heartbeat;
 #[cfg(feature = "outputs")]

@@ -3,9 +3,9 @@
 //! An [`Output`] takes a `DataFrame`, writes it through DataFusion's own sinks, registers it under a stable external
 //! name, and says what it has [`Written`]. A [`ParamTable`] registers a named set of parameters. The [`Registry`] says
 //! what outputs there should be, and compares. A [`SummaryTap`] looks at the data while they pass, so that a
-//! [`DataSummary`] costs no second read.
+//! [`DataSummary`](daglight_data_summary::DataSummary) costs no second read.
 //!
-//! How queries are observed belongs to `daglight-plan-diagnostics`; where artifacts and summaries are sent, to
+//! How columns are summarised belongs to `daglight-data-summary`, how queries are observed to `daglight-plan-diagnostics`; where artifacts and summaries are sent, to
 //! `daglight-run-session`.
 
 mod column_type;
@@ -18,7 +18,6 @@ mod registry;
 mod schema;
 mod source;
 mod stored_files;
-mod summary;
 mod summary_tap;
 mod written;
 
@@ -31,9 +30,5 @@ pub use registry::{ColumnDrift, Entry, Finding, Produced, Registry, RegistryErro
 pub use schema::schema_hash;
 pub use source::{ColumnFacts, SourceFacts, Unread, source_facts};
 pub use stored_files::StoredFiles;
-pub use summary::{
-    Bin, Category, ColumnSummary, DataSummary, Details, Distribution, FieldShape, Lengths, Point, Quantile,
-    Shape, Summarizer, SummaryOptions, Text, ValueCount, VariantShape,
-};
 pub use summary_tap::SummaryTap;
 pub use written::{Materialization, Written};

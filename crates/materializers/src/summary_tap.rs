@@ -10,9 +10,8 @@ use std::{
 };
 
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
+use daglight_data_summary::{DataSummary, Summarizer, SummaryOptions};
 use daglight_plan_diagnostics::{DataTap, PartitionTap};
-
-use crate::{DataSummary, Summarizer, SummaryOptions};
 
 /// Summarises each partition on the thread that runs it, and merges the results when partitions end.
 #[derive(Clone)]

@@ -4,7 +4,7 @@
 //! The page breaks as a whole when a column has a kind that it does not know, a date that a browser does not, or no
 //! number where it expects one. Columns that it cannot show are `unhandled` there, which still shows their counts.
 
-use daglight_materializers::{Category, ColumnSummary, DataSummary, Details, Distribution, Lengths, Point};
+use daglight_data_summary::{Category, ColumnSummary, DataSummary, Details, Distribution, Lengths, Point};
 use datafusion::arrow::datatypes::Schema;
 use serde_json::{Map, Value, json};
 
@@ -241,7 +241,7 @@ fn text(lengths: &Lengths) -> Fields {
 mod tests {
     use std::{collections::HashMap, sync::Arc};
 
-    use daglight_materializers::{Summarizer, SummaryOptions};
+    use daglight_data_summary::{Summarizer, SummaryOptions};
     use datafusion::arrow::{
         array::*,
         datatypes::{DataType, Field, Int32Type, TimeUnit},

@@ -8,7 +8,8 @@ use std::{
 
 use daglight_bundle_report::Artifact;
 use daglight_capture_policy::{Captured, Policy};
-use daglight_materializers::{DataSummary, SourceFacts};
+use daglight_data_summary::DataSummary;
+use daglight_materializers::SourceFacts;
 use daglight_otel_bridge::{
     StageSpan, StageSpanBuilder,
     names::{self, Key, key},

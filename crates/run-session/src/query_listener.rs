@@ -5,8 +5,9 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use arrow::datatypes::SchemaRef;
 
 use daglight_capture_policy::SqlText;
+use daglight_data_summary::DataSummary;
 use daglight_guarded_files::FileBelow;
-use daglight_materializers::{DataSummary, SummaryTap};
+use daglight_materializers::SummaryTap;
 use daglight_otel_bridge::{
     SpanStatus, StageSpan, StageSpanBuilder,
     names::{self, Key, key},

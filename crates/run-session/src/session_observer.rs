@@ -3,7 +3,8 @@
 use std::sync::{Arc, Weak};
 
 use daglight_capture_policy::Policy;
-use daglight_materializers::{SummaryOptions, SummaryTap};
+use daglight_data_summary::SummaryOptions;
+use daglight_materializers::SummaryTap;
 use daglight_plan_diagnostics::{DataTap, Observation, PlannedQuery, QueryKind, QueryObserver};
 use opentelemetry::Context;
 

@@ -5,7 +5,7 @@ use arrow::{
     compute::cast,
     datatypes::{DataType, Float64Type, Int64Type},
 };
-use daglight_materializers::{
+use daglight_data_summary::{
     ColumnSummary, DataSummary, Details, Distribution, Point, Summarizer, SummaryOptions,
 };
 use datafusion::{

@@ -46,7 +46,7 @@ impl Default for SummaryOptions {
 /// use std::sync::Arc;
 ///
 /// use arrow::{array::{Int64Array, RecordBatch}, datatypes::{DataType, Field, Schema}};
-/// use daglight_materializers::{Details, Summarizer, SummaryOptions};
+/// use daglight_data_summary::{Details, Summarizer, SummaryOptions};
 ///
 /// let schema = Arc::new(Schema::new(vec![Field::new("quantity", DataType::Int64, true)]));
 /// let batch = RecordBatch::try_new(schema.clone(), vec![Arc::new(Int64Array::from(vec![Some(1), None, Some(3)]))])?;

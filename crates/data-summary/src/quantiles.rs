@@ -276,7 +276,7 @@ impl SplitMix {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::summary::kept::{MAX_VALUES, SEGMENT_VALUES};
+    use crate::kept::{MAX_VALUES, SEGMENT_VALUES};
 
     const FRACTIONS: [f64; 5] = [0.1, 0.25, 0.5, 0.75, 0.9];
 

@@ -1,8 +1,12 @@
 //! Data summaries: what a table or stream holds, in one pass and bounded memory.
 //!
-//! [`Summarizer`] cuts each column of a batch into chunks without nulls ([`chunks`]) and hands them to the accumulator of
-//! the column's kind. Ordered kinds share two sketches ([`order`]): one of ranks for quantiles and histogram, one of
-//! hashes for the number of different values. Nothing here knows DataFusion.
+//! A [`Summarizer`] takes record batches, one of each partition, and their results are merged into one [`DataSummary`].
+//! Nothing here knows DataFusion: watching a query's data belongs to `daglight-materializers`, what of a summary may be shown to
+//! `daglight-capture-policy`.
+//!
+//! Inside, each column of a batch is cut into chunks without nulls (`chunks.rs`), which the accumulator of the column's kind
+//! takes. Ordered kinds share two sketches (`order.rs`): one of ranks for quantiles and histogram, one of
+//! hashes for the number of different values.
 
 mod model;
 mod summarizer;

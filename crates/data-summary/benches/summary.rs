@@ -1,7 +1,7 @@
 //! The time that a data summary takes: one million rows of seven columns on one core and on two.
 //!
 //! With the path of a Python that has `apache-hamilton-sdk` and `polars` in the variable `PYTHON`, the SDK summarises the
-//! same rows, and the ratio is printed: `PYTHON=venv/bin/python cargo bench -p daglight-materializers`.
+//! same rows, and the ratio is printed: `PYTHON=venv/bin/python cargo bench -p daglight-data-summary`.
 
 use std::{
     error::Error,
@@ -20,8 +20,8 @@ use arrow::{
     },
     datatypes::SchemaRef,
 };
-use daglight_materializers::{DataSummary, Summarizer, SummaryOptions};
-use datafusion::parquet::arrow::ArrowWriter;
+use daglight_data_summary::{DataSummary, Summarizer, SummaryOptions};
+use parquet::arrow::ArrowWriter;
 
 const ROWS: usize = 1_000_000;
 const BATCH_ROWS: usize = 8192;
