@@ -30,8 +30,6 @@ pub enum Fault {
     ResetHalfway,
     /// Answers this at once, and lets the server do what was asked so much later.
     AnswerEarly(u16, &'static str, Duration),
-    /// Passes it on, and so much later once more.
-    Twice(Duration),
     /// Resets the connection, and lets the server do what was asked so much later.
     ResetDuring(Duration),
     /// Resets the connection when the server has done what was asked.
@@ -187,12 +185,6 @@ impl Shared {
             }
             Some(Fault::AnswerEarly(status, body, delay)) => {
                 client.write_all(&answer(status, body))?;
-                client.shutdown(Shutdown::Both)?;
-                thread::sleep(delay);
-                self.ask(&request).map(drop)
-            }
-            Some(Fault::Twice(delay)) => {
-                client.write_all(&self.ask(&request)?)?;
                 client.shutdown(Shutdown::Both)?;
                 thread::sleep(delay);
                 self.ask(&request).map(drop)
