@@ -555,6 +555,51 @@ fn every_end_is_bounded_and_keeps_what_it_cannot_deliver() {
     }
 }
 
+/// Both places take requests and do not answer. They are waited for at the same time.
+#[test]
+fn a_run_whose_server_and_endpoint_hang_ends_in_time_and_says_what_waits() {
+    const BOUND: Duration = Duration::from_secs(4);
+    let hamilton = Hamilton::take();
+    let checkout = Checkout::new();
+    let project = hamilton.project("both hang");
+    let [server, endpoint] = [(); 2].map(|()| {
+        let proxy = Proxy::start(hamilton.url());
+        proxy.spoil("", u32::MAX, Fault::Hang);
+        proxy
+    });
+    let pipeline = checkout.pipeline("one.sql", "-- node: one\nCREATE TABLE t AS SELECT 1 AS x;\n");
+    let run = Daglight::run(&checkout, &pipeline)
+        .tracked_in(&project)
+        .env("HAMILTON_API_URL", server.url())
+        .env("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.url())
+        .env("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf")
+        .env("DAGLIGHT_FLUSH_SECONDS", BOUND.as_secs().to_string())
+        .env("DAGLIGHT_SHUTDOWN_SECONDS", BOUND.as_secs().to_string());
+    let report = run.finish().report(0);
+    let delivery_ms = report["own_time"]["delivery_ms"].as_f64().expect("a time");
+    assert!(delivery_ms < 3.0 * BOUND.as_millis() as f64, "{report:#}");
+    assert_eq!(report["status"], "success");
+    let tracker = &report["ledger"]["tracker"];
+    assert!(tracker["waiting"].as_u64() > Some(0) && tracker["delivered"] == 0, "{tracker:#}");
+    let signals = report["ledger"]["signals"].as_array().expect("a list");
+    let otlp = signals.iter().filter(|account| account["destination"] == "otlp");
+    let otlp: Vec<&Value> = otlp.filter(|account| account["produced"].as_u64() > Some(0)).collect();
+    assert!(otlp.len() >= 2, "{signals:#?}");
+    for account in otlp {
+        let number = |name: &str| account[name].as_u64().unwrap_or_default();
+        assert_eq!(number("delivered"), 0, "{account:#}");
+        let dropped: u64 =
+            account["dropped"].as_object().into_iter().flatten().filter_map(|(_, n)| n.as_u64()).sum();
+        assert_eq!(number("produced"), number("waiting") + dropped, "{account:#}");
+    }
+    // Both were asked, and neither had to wait for the end of the other.
+    for proxy in [&server, &endpoint] {
+        assert!(!proxy.seen().is_empty());
+    }
+    sync(&checkout, &project);
+    assert_eq!(hamilton.runs(&project)[0]["run_status"], "SUCCESS");
+}
+
 #[test]
 fn a_reader_of_the_output_that_goes_away_ends_no_run() {
     let checkout = Checkout::new();

@@ -24,6 +24,7 @@ mod pipelines;
 mod policy;
 mod postgres;
 mod processes;
+mod programs;
 mod proxies;
 mod replay;
 mod report;

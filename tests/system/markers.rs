@@ -1,9 +1,13 @@
 //! A marker is planted in every place where a value or a credential can stand, and looked for in all that leaves: the
-//! bundle, with the records for the tracking server among its files, an OTLP receiver, and the console.
+//! bundle, with the records for the tracking server among its files, the database of that server, an OTLP receiver, and
+//! the console.
 
 use std::{collections::BTreeSet, fs, path::Path};
 
-use daglight_system_tests::{Checkout, Daglight, OtlpReceiver};
+use daglight_system_tests::{Checkout, Daglight, OtlpReceiver, TrackingServer};
+use xtask::USER;
+
+use crate::programs::{bundle, stranger};
 
 /// The table of places.
 const PLACES: &str = include_str!("places.txt");
@@ -54,6 +58,8 @@ fn check(kind: &str, profile: &str) {
     let places = places(kind);
     assert!(places.len() > 20, "the table has places of this kind");
     let receiver = OtlpReceiver::start();
+    let server = TrackingServer::on_sqlite();
+    let project = server.project("markers");
     let mut leaks = Vec::new();
     for Place { row, code, script, markers } in &places {
         let checkout = Checkout::new();
@@ -68,9 +74,8 @@ fn check(kind: &str, profile: &str) {
         fs::write(checkout.path().join("bad.csv"), "name,age\nann,zqmkrow\n").expect("a file");
         let pipeline = checkout.pipeline("places.sql", script);
         let run = Daglight::run(&checkout, &pipeline).args(["--profile", profile]);
-        let finished = run
+        let finished = tracked(run, &server, project)
             .env("HAMILTON_CAPTURE_DATA_STATISTICS", "true")
-            .env("HAMILTON_TRACKER_ENABLED", "true")
             .observed_by(&receiver, "http/protobuf")
             .finish();
         if finished.code != Some(*code) {
@@ -89,16 +94,42 @@ fn check(kind: &str, profile: &str) {
             }
         }
     }
-    let received =
-        format!("{:?}{:?}{:?}", receiver.spans(), receiver.metrics(), receiver.logs()).to_lowercase();
-    assert!(received.contains("hamilton.node"), "the receiver has the spans");
-    let at_receiver =
-        places.iter().flat_map(|place| place.markers.iter().map(move |marker| (place.row, marker)));
-    let at_receiver = at_receiver.filter(|(_, marker)| holds(&received, marker));
-    leaks.extend(
-        at_receiver.map(|(row, marker)| format!("{row}\n    {marker} under {profile} at the receiver")),
-    );
+    let stored = database(&server);
+    let runs = server.list(&format!("dag_runs/latest/?project_id={project}&limit=1000"));
+    assert_eq!(runs.len(), places.len(), "each run is on the server");
+    for (place, text) in [("at the receiver", received(&receiver)), ("in the server's database", stored)] {
+        let planted =
+            places.iter().flat_map(|place| place.markers.iter().map(move |marker| (place.row, marker)));
+        let found = planted.filter(|(_, marker)| holds(&text, marker));
+        leaks.extend(found.map(|(row, marker)| format!("{row}\n    {marker} under {profile} {place}")));
+    }
     assert!(leaks.is_empty(), "{} leaks:\n{}", leaks.len(), leaks.join("\n"));
+}
+
+fn tracked(run: Daglight, server: &TrackingServer, project: i64) -> Daglight {
+    run.env("HAMILTON_API_URL", server.url())
+        .env("HAMILTON_PROJECT_ID", project.to_string())
+        .env("HAMILTON_USERNAME", USER)
+        .env("HAMILTON_API_KEY", "none")
+        .env("HAMILTON_TRACKER_ENABLED", "true")
+}
+
+/// All that has arrived at the receiver, in small letters.
+fn received(receiver: &OtlpReceiver) -> String {
+    let received = format!("{:?}{:?}{:?}", receiver.spans(), receiver.metrics(), receiver.logs());
+    assert!(received.contains("hamilton.node"), "the receiver has the spans");
+    received.to_lowercase()
+}
+
+/// All that the tracking server has stored, in small letters. It keeps texts as they are.
+fn database(server: &TrackingServer) -> String {
+    let mut stored = String::new();
+    for file in [server.database(), server.database().with_extension("sqlite3-wal")] {
+        stored.push_str(&String::from_utf8_lossy(&fs::read(file).unwrap_or_default()));
+    }
+    let stored = stored.to_lowercase();
+    assert!(stored.contains("otel.trace_id"), "the database has the runs with their tags");
+    stored
 }
 
 /// Whether a text holds a marker. One of digits may stand in a time, an id or a fraction by chance, and then has others
@@ -121,4 +152,37 @@ fn no_value_leaves_in_production_from_any_place() {
 fn no_credential_leaves_from_any_place() {
     check("secrets", "dev");
     check("secrets", "prod");
+}
+
+/// The value that a function of a program stumbles over is in its errors, their causes and its panics.
+#[test]
+fn no_value_leaves_in_production_in_errors_and_panics_of_functions() {
+    let receiver = OtlpReceiver::start();
+    let server = TrackingServer::on_sqlite();
+    let project = server.project("functions");
+    let marker = "zqmkfunction";
+    let mut leaks = Vec::new();
+    for mode in ["refuses", "fails", "fails_in_arrow", "panics"] {
+        let checkout = Checkout::new();
+        let program = tracked(stranger(&checkout, mode), &server, project)
+            .env("HAMILTON_TELEMETRY_PROFILE", "prod")
+            .env("HAMILTON_CAPTURE_DATA_STATISTICS", "true")
+            .env("STRANGER_PLACE", marker)
+            .observed_by(&receiver, "http/protobuf");
+        // What the program itself prints of its error is its own.
+        let finished = program.finish();
+        assert!(finished.stderr.contains(marker), "{mode}: {}", finished.stderr);
+        let mut found = Vec::new();
+        files_with(&bundle(&checkout), marker, &mut found);
+        leaks.extend(found.into_iter().map(|file| format!("{mode}: {file}")));
+        let manifest = fs::read_to_string(bundle(&checkout).join("manifest.json")).expect("a manifest");
+        assert!(manifest.contains("failure"), "{mode}: {manifest}");
+    }
+    assert_eq!(server.list(&format!("dag_runs/latest/?project_id={project}&limit=100")).len(), 4);
+    for (place, text) in [("the receiver", received(&receiver)), ("the database", database(&server))] {
+        if holds(&text, marker) {
+            leaks.push(place.to_owned());
+        }
+    }
+    assert!(leaks.is_empty(), "{leaks:#?}");
 }

@@ -158,3 +158,38 @@ fn signals_arrive_over_http_too() {
         assert_eq!(account["produced"], account["delivered"], "{account}");
     }
 }
+
+#[test]
+fn a_bad_header_and_a_bad_certificate_are_one_warning_each() {
+    let checkout = Checkout::new();
+    let pipeline = checkout.pipeline("shop.sql", SHOP);
+    let certificate = checkout.path().join("ca.pem");
+    std::fs::write(&certificate, "not a certificate").expect("a file");
+    let certificate = certificate.to_str().expect("a path of text");
+    let header = ("OTEL_EXPORTER_OTLP_HEADERS", "two words=hunter2", "two words");
+    let authority = ("OTEL_EXPORTER_OTLP_CERTIFICATE", certificate, "certificate");
+    for (protocol, bad) in [
+        ("grpc", &[header][..]),
+        ("http/protobuf", &[header]),
+        ("grpc", &[authority]),
+        ("http/protobuf", &[authority]),
+        ("http/protobuf", &[header, authority]),
+    ] {
+        let mut run = Daglight::run(&checkout, &pipeline)
+            .env("OTEL_EXPORTER_OTLP_ENDPOINT", "https://127.0.0.1:1")
+            .env("OTEL_EXPORTER_OTLP_PROTOCOL", protocol)
+            .env("DAGLIGHT_SHUTDOWN_SECONDS", "1");
+        for (name, value, _) in bad {
+            run = run.env(name, value);
+        }
+        let finished = run.finish();
+        let report = finished.report(0);
+        let warnings: Vec<&str> =
+            report["warnings"].as_array().expect("a list").iter().filter_map(Value::as_str).collect();
+        let (_, _, expected) = bad[0];
+        assert_eq!(warnings.len(), 1, "{protocol} {bad:?}: {warnings:#?}");
+        assert!(warnings[0].contains(expected), "{protocol} {bad:?}: {warnings:#?}");
+        assert_eq!(finished.stderr.matches(expected).count(), 1, "{protocol} {bad:?}: {}", finished.stderr);
+        assert!(!format!("{finished:?}").contains("hunter2"), "{finished:?}");
+    }
+}
