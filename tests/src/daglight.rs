@@ -87,11 +87,13 @@ impl Daglight {
         self
     }
 
-    /// On a disk whose files take so many blocks of 512 bytes and fail to grow further, as if it were full.
+    /// On a disk whose files take so many blocks of 512 bytes and fail to grow further, as if it were full. Standard output
+    /// goes through a pipe, since the file behind it would have the same limit.
     #[must_use]
     pub fn with_files_up_to(self, blocks: u32) -> Self {
-        let limit = format!(r#"ulimit -f {blocks}; exec "$@""#);
-        self.through("/bin/sh", &["-c", &limit, "sh"])
+        // Bash counts in blocks of 512 bytes only as a POSIX shell.
+        let limit = format!(r#"set -o pipefail; (ulimit -f {blocks}; exec "$@") | cat"#);
+        self.through("bash", &["--posix", "-c", &limit, "bash"])
     }
 
     /// With a disk of its own at `folder`, which is so small. What is on it in the end is copied to `kept`: nobody else sees

@@ -205,7 +205,8 @@ fn rows_are_the_same_in_every_place() {
             let line =
                 line.unwrap_or_else(|| panic!("{node} is not on the console: {}", places.finished.stderr));
             let grouped = line.replace(['.', ',', '\u{202f}', ' '], "");
-            assert!(grouped.contains(&format!("{rows}rows")), "{line}");
+            let noun = if rows == 1 { "row" } else { "rows" };
+            assert!(grouped.contains(&format!("{rows}{noun}")), "{line}");
         }
     }
     assert_eq!(places.rows_metric["hamilton.node"], sum_of_nodes, "metric");

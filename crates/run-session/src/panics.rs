@@ -2,9 +2,11 @@
 
 use std::{
     any::Any,
+    backtrace::{Backtrace, BacktraceStatus},
     collections::VecDeque,
     fmt,
     future::Future,
+    io::{self, Write},
     panic::{self, AssertUnwindSafe, PanicHookInfo},
     path::Path,
     sync::{
@@ -81,11 +83,12 @@ pub async fn catch_panic<T>(work: impl Future<Output = T>) -> Result<T, Panic> {
     caught.map_err(|payload| Panic::of_payload(&*payload))
 }
 
-/// Has panics inside the spans of runs not written to standard error, for a program that shows the errors of nodes
-/// itself. With `RUST_BACKTRACE` they are written all the same.
+/// Keeps panics inside the spans of runs from standard error, for a program that shows the errors of nodes itself. With
+/// `RUST_BACKTRACE`, place and backtrace are written. The message is not: values of user data may be in it, and the error of
+/// the node has it as the policy shows it.
 pub fn silence_panics_of_nodes() {
     remember_panics();
-    SILENT.store(std::env::var_os("RUST_BACKTRACE").is_none_or(|value| value == "0"), Ordering::Relaxed);
+    SILENT.store(true, Ordering::Relaxed);
 }
 
 static RECENT: Mutex<VecDeque<Panic>> = Mutex::new(VecDeque::new());
@@ -98,11 +101,23 @@ pub(crate) fn remember_panics() {
         let before = panic::take_hook();
         panic::set_hook(Box::new(move |info| {
             remember(info);
-            if !(SILENT.load(Ordering::Relaxed) && is_of_a_run()) {
+            if SILENT.load(Ordering::Relaxed) && is_of_a_run() {
+                write_backtrace(info);
+            } else {
                 before(info);
             }
         }));
     });
+}
+
+/// Nothing where `RUST_BACKTRACE` does not ask for it.
+fn write_backtrace(info: &PanicHookInfo<'_>) {
+    let backtrace = Backtrace::capture();
+    if backtrace.status() == BacktraceStatus::Captured {
+        let place = info.location().map_or_else(String::new, |place| format!(" at {place}"));
+        // A panic hook must not panic, as `eprintln!` does where standard error is closed.
+        let _ = writeln!(io::stderr(), "panicked{place}\n{backtrace}");
+    }
 }
 
 fn remember(info: &PanicHookInfo<'_>) {
