@@ -11,8 +11,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use daglight_capture_policy::Durability;
 use daglight_run_identity::RunId;
+use daglight_settings::Durability;
 use daglight_system_tests::{Fault, Proxy, Sample, TrackingServer};
 use daglight_tracker_client::{
     Connection, Ledger, ProcessEvidence, ProjectRef, SyncOutcome, Tracker, sync_bundle,

@@ -22,14 +22,13 @@ impl Policy {
 
 #[cfg(test)]
 mod tests {
-    use crate::{Policy, Settings};
+    use crate::{CaptureSettings, Policy, Profile};
 
     #[test]
     fn arguments_are_shown_where_that_is_allowed_and_credentials_never() {
         let shown = |command_line: bool, arguments: &[&str]| {
-            let mut settings = Settings::default();
-            settings.capture.command_line = command_line;
-            let line = Policy::new(&settings).capture_command_line(arguments.iter().map(Into::into));
+            let capture = CaptureSettings { command_line, ..CaptureSettings::of_profile(Profile::Dev) };
+            let line = Policy::new("dev", capture, []).capture_command_line(arguments.iter().map(Into::into));
             line.map(|line| line.to_text())
         };
         assert_eq!(shown(false, &["daglight", "run"]), None);

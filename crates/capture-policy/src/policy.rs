@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value};
 
 use crate::{
-    CaptureSettings, Captured, Profile, REDACTED, Redactor, Settings, ShownPath, SqlText,
+    CaptureSettings, Captured, Profile, REDACTED, Redactor, Secret, ShownPath, SqlText,
     embedded::path_without_values,
     limits::{Limits, Shape, free_key},
 };
@@ -26,29 +26,36 @@ const LEFT_OUT: &str = "[left out by the capture policy]";
 #[derive(Debug, Clone)]
 pub struct Policy {
     profile: String,
-    tracker: bool,
+    tracker: Option<bool>,
     capture: CaptureSettings,
     redactor: Redactor,
 }
 
 impl Policy {
-    /// The policy of resolved settings.
-    pub fn new(settings: &Settings) -> Self {
-        let redactor = Redactor::of_capture(&settings.capture);
-        if let Some(key) = &settings.tracker.api_key {
-            redactor.hide(key.expose());
-        }
-        Self {
-            profile: settings.profile.clone(),
-            tracker: settings.tracker.enabled,
-            capture: settings.capture.clone(),
-            redactor,
-        }
+    /// The policy of a profile's name and the section `capture` of the settings. The secrets are hidden wherever they
+    /// stand.
+    pub fn new<'a>(
+        profile: impl Into<String>,
+        capture: CaptureSettings,
+        secrets: impl IntoIterator<Item = &'a Secret>,
+    ) -> Self {
+        let redactor = Redactor::of_capture(&capture);
+        secrets.into_iter().for_each(|secret| redactor.hide(secret.expose()));
+        Self { profile: profile.into(), tracker: None, capture, redactor }
     }
 
     /// The policy of a built-in profile with nothing overridden.
     pub fn of_profile(profile: Profile) -> Self {
-        Self::new(&Settings::of_profile(profile))
+        Self::new(profile.name(), CaptureSettings::of_profile(profile), [])
+            .with_tracker(profile.uses_tracker())
+    }
+
+    /// Adds the rule whether runs are recorded for the tracker at all. It is none of the capture settings, but
+    /// [`Policy::rules`] has it, so that runs under the same rules can be told by them.
+    #[must_use]
+    pub fn with_tracker(mut self, enabled: bool) -> Self {
+        self.tracker = Some(enabled);
+        self
     }
 
     /// The name of the profile that the policy started from.
@@ -113,7 +120,8 @@ impl Policy {
     /// Every rule of the policy, by its name. The same rules give the same text on every machine.
     pub fn rules(&self) -> BTreeMap<String, String> {
         let rules = serde_json::to_value(&self.capture).unwrap_or_default();
-        let named = [("profile", Value::from(self.profile.as_str())), ("tracker", self.tracker.into())];
+        let tracker = self.tracker.map(|enabled| ("tracker", enabled.into()));
+        let named = [("profile", Value::from(self.profile.as_str()))].into_iter().chain(tracker);
         rules
             .as_object()
             .into_iter()
@@ -284,9 +292,9 @@ mod tests {
     use super::*;
 
     fn policy(change: impl FnOnce(&mut CaptureSettings)) -> Policy {
-        let mut settings = Settings::of_profile(Profile::Dev);
-        change(&mut settings.capture);
-        Policy::new(&settings)
+        let mut capture = CaptureSettings::of_profile(Profile::Dev);
+        change(&mut capture);
+        Policy::new("dev", capture, [])
     }
 
     #[test]

@@ -31,6 +31,11 @@ impl Profile {
             Self::Prod => "prod",
         }
     }
+
+    /// Whether runs are recorded for the tracker by default.
+    pub const fn uses_tracker(self) -> bool {
+        !matches!(self, Self::Ci)
+    }
 }
 
 impl fmt::Display for Profile {

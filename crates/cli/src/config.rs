@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use daglight::{
     identity::{DagName, DagNameError},
-    policy::{Resolved, Settings, SettingsLoader, settings_schema},
+    settings::{Resolved, Settings, SettingsLoader, settings_schema},
 };
 
 use crate::{

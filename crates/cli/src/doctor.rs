@@ -5,7 +5,8 @@ use std::{error::Error, path::Path, process::ExitCode};
 use chrono::{TimeDelta, Utc};
 use daglight::{
     otel::{self, EndpointCheck},
-    policy::{SettingsLoader, TrackerSettings, in_one_line},
+    policy::in_one_line,
+    settings::{SettingsLoader, TrackerSettings},
     tracker::{Client, Connection, ProjectRef},
 };
 

@@ -8,7 +8,7 @@ use std::{
 
 use daglight::{
     ErrorReport,
-    policy::SettingsError,
+    settings::SettingsError,
     sql::{PipelineError, Place, ScriptError},
 };
 

@@ -7,11 +7,7 @@ use std::{
 };
 
 use chrono::{DateTime, TimeDelta, Utc};
-use daglight::{
-    BundleState, BundleStatus,
-    bundle::Bundle,
-    policy::{BundleSettings, in_one_line},
-};
+use daglight::{BundleState, BundleStatus, bundle::Bundle, policy::in_one_line, settings::BundleSettings};
 
 use crate::{
     args::PruneArgs,

@@ -7,8 +7,10 @@ use daglight::{
     follow_spawned_tasks,
     identity::{DagName, DagNameError},
     outputs::{ParamTable, Registry},
-    policy::{Policy, Resolved, Settings, SettingsLoader},
-    receive_signals, silence_panics_of_nodes,
+    policy::Policy,
+    receive_signals,
+    settings::{Resolved, Settings, SettingsLoader},
+    silence_panics_of_nodes,
     sql::{Pipeline, PipelineEvent, PipelineOptions, RunFailure, RunScriptOptions, Script, SourceError},
 };
 use daglight_guarded_files::read_named_text;
@@ -41,7 +43,7 @@ pub(crate) fn run(args: RunArgs) -> Result<ExitCode, Failure> {
     let resolved = settings(&args)?;
     let dag_name = dag_name(&resolved)?;
     let config = SessionConfig::from_env().map_err(Failure::input)?.with_information_schema(true);
-    let policy = Policy::new(&resolved.settings);
+    let policy = resolved.settings.policy();
     say::hide_with(policy.redactor());
     let pipeline = pipeline(&args, &resolved.settings, &policy, dag_name, &config)?;
     let tags = named_once("--tag", &args.tags)?;

@@ -29,6 +29,7 @@ pub use daglight_run_session::{
     TelemetryError, Tracking, catch_panic, close_dead_run, error_kind, follow_spawned_tasks, receive_signals,
     silence_panics_of_nodes, sync_run,
 };
+pub use daglight_settings as settings;
 #[cfg(feature = "sql")]
 pub use daglight_sql_pipeline as sql;
 #[cfg(feature = "tracker")]

@@ -14,8 +14,8 @@ use arrow::{
     error::ArrowError,
     util::display::{ArrayFormatter, FormatOptions},
 };
-use daglight_capture_policy::ParamTableSettings;
 use daglight_guarded_files::{Unfit, open_named, read_named};
+use daglight_settings::ParamTableSettings;
 use datafusion::{
     arrow::json::{ArrayWriter, ReaderBuilder, reader::infer_json_schema_from_iterator},
     common::types::NativeType,

@@ -6,7 +6,7 @@ use std::{
 };
 
 use arrow::datatypes::SchemaRef;
-use daglight_capture_policy::OutputSettings;
+use daglight_settings::OutputSettings;
 
 use crate::{ColumnType, Materialization, UnknownType, Written};
 

@@ -8,8 +8,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use daglight_capture_policy::Durability;
 use daglight_run_identity::{DagName, RunId};
+use daglight_settings::Durability;
 use opentelemetry::{Context, InstrumentationScope};
 use opentelemetry_proto::{
     tonic::metrics::v1::MetricsData, transform::common::tonic::ResourceAttributesWithSchema,

@@ -17,8 +17,8 @@ use std::{
     time::UNIX_EPOCH,
 };
 
-use daglight_capture_policy::Durability;
 use daglight_guarded_files::FileBelow;
+use daglight_settings::Durability;
 use opentelemetry::trace::SpanId;
 use opentelemetry_proto::{
     tonic::metrics::v1::MetricsData, transform::common::tonic::ResourceAttributesWithSchema,

@@ -27,7 +27,8 @@ fn shown_below(working_dir: Option<&Path>, location: &str, policy: &Policy) -> O
 
 #[cfg(test)]
 mod tests {
-    use daglight_capture_policy::{Settings, ShownPath};
+    use daglight_capture_policy::ShownPath;
+    use daglight_settings::Settings;
 
     use super::*;
 
@@ -36,7 +37,7 @@ mod tests {
         let shown = |paths| {
             let mut settings = Settings::default();
             settings.capture.paths = paths;
-            shown_below(Some(Path::new("/home/ann/shop")), location, &Policy::new(&settings))
+            shown_below(Some(Path::new("/home/ann/shop")), location, &settings.policy())
         };
         assert_eq!(shown(ShownPath::Whole).as_deref(), Some(whole));
         assert_eq!(shown(ShownPath::FileName).as_deref(), Some(file_name));

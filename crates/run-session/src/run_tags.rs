@@ -144,7 +144,8 @@ pub(crate) fn policy_hash(policy: &Policy) -> String {
 
 #[cfg(test)]
 mod tests {
-    use daglight_capture_policy::{Profile, Settings};
+    use daglight_capture_policy::Profile;
+    use daglight_settings::Settings;
 
     use super::*;
 

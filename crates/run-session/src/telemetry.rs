@@ -12,11 +12,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use daglight_capture_policy::{Policy, Resolved, Settings, SettingsError, SettingsLoader, in_one_line};
+use daglight_capture_policy::{Policy, in_one_line};
 use daglight_materializers::Registry;
 use daglight_otel_bridge::{Bridge, BridgeConfig, ProgramProviders, SlowAfter, names::Namespace};
 use daglight_plan_diagnostics::{LiveQueries, instrument};
 use daglight_run_identity::{Dag, GitFacts, HostFacts};
+use daglight_settings::{Resolved, Settings, SettingsError, SettingsLoader};
 use daglight_tracker_client::Connection;
 use datafusion::{execution::SessionStateBuilder, prelude::SessionContext};
 
@@ -124,7 +125,7 @@ impl Telemetry {
 
     fn start(providers: ProgramProviders, settings: Settings, mut setup_warnings: Vec<String>) -> Self {
         remember_panics();
-        let policy = Policy::new(&settings);
+        let policy = settings.policy();
         let bridge = Bridge::start(BridgeConfig {
             namespace: Namespace::new(settings.otel.namespace.as_str()),
             resource: BTreeMap::from([(
@@ -202,7 +203,8 @@ impl Telemetry {
     /// session's query planner before.
     ///
     /// ```
-    /// # use daglight_capture_policy::{Profile, Settings};
+    /// # use daglight_capture_policy::Profile;
+    /// # use daglight_settings::Settings;
     /// # use daglight_run_session::Telemetry;
     /// # use datafusion::{execution::SessionStateBuilder, prelude::SessionContext};
     /// # let telemetry = Telemetry::new(Settings::of_profile(Profile::Ci));
@@ -266,7 +268,8 @@ impl Telemetry {
     /// dropped: Rust does not tell a value that is dropped why.
     ///
     /// ```
-    /// # use daglight_capture_policy::{Profile, Settings};
+    /// # use daglight_capture_policy::Profile;
+    /// # use daglight_settings::Settings;
     /// # use daglight_run_identity::Dag;
     /// # use daglight_run_session::{RunOptions, RunStatus, Telemetry};
     /// # #[tokio::main(flavor = "current_thread")]

@@ -1,7 +1,8 @@
 //! The way from a run to its trace in the user's tracing backend.
 
-use daglight_capture_policy::{Captured, Policy, Settings};
+use daglight_capture_policy::{Captured, Policy};
 use daglight_otel_bridge::StageSpan;
+use daglight_settings::Settings;
 
 /// The page of a span in the tracing backend, where the settings say how it is made.
 pub(crate) fn trace_url(settings: &Settings, span: &StageSpan) -> Option<String> {

@@ -14,8 +14,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use daglight_capture_policy::{Captured, Durability, Policy, Profile};
+use daglight_capture_policy::{Captured, Policy, Profile};
 use daglight_run_identity::{Dag, RunId};
+use daglight_settings::Durability;
 use daglight_tracker_client::{
     Attribute, AttributeKind, AttributeRole, Connection, Outcome, ProcessEvidence, ProjectRef, Tracker,
     sync_bundle,

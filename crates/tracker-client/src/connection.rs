@@ -6,10 +6,11 @@ use std::{
     time::Duration,
 };
 
-use daglight_capture_policy::{Redactor, Secret, TrackerSettings};
+use daglight_capture_policy::{Redactor, Secret};
 use daglight_http_transport::{
     Authorities, TransportError, Trust, build, client_builder, is_loopback, secret_header, shown_url,
 };
+use daglight_settings::TrackerSettings;
 use reqwest::{
     Url,
     blocking::Client as HttpClient,
@@ -353,7 +354,8 @@ fn header(setting: &'static str, text: &str) -> Result<HeaderValue, ConnectionEr
 
 #[cfg(test)]
 mod tests {
-    use daglight_capture_policy::{Profile, Settings};
+    use daglight_capture_policy::Profile;
+    use daglight_settings::Settings;
 
     use super::*;
 

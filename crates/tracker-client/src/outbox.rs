@@ -12,8 +12,8 @@ use std::{
     },
 };
 
-use daglight_capture_policy::Durability;
 use daglight_guarded_files::{FileBelow, create_private_folder};
+use daglight_settings::Durability;
 use serde_json::Value;
 
 use crate::{

@@ -8,7 +8,8 @@ use std::{
 };
 
 use chrono::{DateTime, Utc};
-use daglight_capture_policy::{Durability, Policy, Profile, in_one_line};
+use daglight_capture_policy::{Policy, Profile, in_one_line};
+use daglight_settings::Durability;
 
 use crate::{
     Attribute, Client, Connection, ConnectionError, Event, Ledger, Outbox, OutboxError, OutboxStatus,

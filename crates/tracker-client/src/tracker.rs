@@ -8,8 +8,9 @@ use std::{
 };
 
 use chrono::Utc;
-use daglight_capture_policy::{Durability, in_one_line};
+use daglight_capture_policy::in_one_line;
 use daglight_run_identity::{Dag, RunId};
+use daglight_settings::Durability;
 
 use crate::{Attribute, Connection, Delivery, Event, Ledger, Outbox, Outcome, RunLink};
 
@@ -19,7 +20,7 @@ use crate::{Attribute, Connection, Delivery, Event, Ledger, Outbox, Outcome, Run
 /// ```
 /// use std::{collections::BTreeMap, time::Duration};
 ///
-/// use daglight_capture_policy::Durability;
+/// use daglight_settings::Durability;
 /// use daglight_run_identity::{Dag, RunId};
 /// use daglight_tracker_client::{Outcome, Tracker};
 ///

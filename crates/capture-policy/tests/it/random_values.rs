@@ -1,6 +1,6 @@
 //! Random nested values, through each profile.
 
-use daglight_capture_policy::{CaptureSettings, Captured, Policy, Profile, Redactor, Settings};
+use daglight_capture_policy::{CaptureSettings, Captured, Policy, Profile, Redactor};
 use proptest::{collection::vec, prelude::*};
 use serde_json::{Map, Value, json};
 
@@ -103,9 +103,9 @@ fn check_limits(value: &Value, limits: &CaptureSettings, depth: usize) {
 }
 
 fn capture(profile: Profile, value: &Value) -> (Captured, CaptureSettings) {
-    let mut settings = Settings::of_profile(profile);
-    settings.capture.redact_keys = vec!["patient-id".to_owned()];
-    (Policy::new(&settings).capture(value.clone()), settings.capture)
+    let redact_keys = vec!["patient-id".to_owned()];
+    let settings = CaptureSettings { redact_keys, ..CaptureSettings::of_profile(profile) };
+    (Policy::new(profile.name(), settings.clone(), []).capture(value.clone()), settings)
 }
 
 proptest! {
@@ -124,9 +124,8 @@ proptest! {
 
     #[test]
     fn small_attributes_hold_too(value in value(), max_attribute_bytes in 256..2_000_usize) {
-        let mut settings = Settings::of_profile(Profile::Dev);
-        settings.capture.max_attribute_bytes = max_attribute_bytes;
-        let json = Policy::new(&settings).capture(value).as_value().to_string();
+        let settings = CaptureSettings { max_attribute_bytes, ..CaptureSettings::of_profile(Profile::Dev) };
+        let json = Policy::new("dev", settings, []).capture(value).as_value().to_string();
         prop_assert!(json.len() <= max_attribute_bytes, "{} bytes of {max_attribute_bytes}", json.len());
     }
 
@@ -146,10 +145,9 @@ proptest! {
 
     #[test]
     fn columns_hold_the_limit_of_bytes(value in value(), names in vec(".{0,60}", 1..40), max_attribute_bytes in 600..4_000_usize) {
-        let mut settings = Settings::of_profile(Profile::Dev);
-        settings.capture.max_attribute_bytes = max_attribute_bytes;
+        let settings = CaptureSettings { max_attribute_bytes, ..CaptureSettings::of_profile(Profile::Dev) };
         let columns = names.into_iter().map(|name| (name, json!({ "name": "n", "facts": value }))).collect();
-        let captured = Policy::new(&settings).capture_columns(columns, |name, _| json!({ "name": name }));
+        let captured = Policy::new("dev", settings, []).capture_columns(columns, |name, _| json!({ "name": name }));
         let json = captured.as_value().to_string();
         prop_assert!(json.len() <= max_attribute_bytes, "{} bytes of {max_attribute_bytes}", json.len());
     }

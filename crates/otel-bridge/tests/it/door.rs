@@ -2,11 +2,12 @@
 
 use std::{fs, path::Path};
 
-use daglight_capture_policy::{Policy, Profile, Settings};
+use daglight_capture_policy::Profile;
 use daglight_otel_bridge::{
     Bridge, BridgeConfig, ProgramProviders, SpanStatus,
     names::{Key, key, span},
 };
+use daglight_settings::Settings;
 use opentelemetry::{
     Context, KeyValue,
     logs::{AnyValue, LogRecord as _, Logger as _, LoggerProvider as _},
@@ -25,7 +26,7 @@ const SECRETS: [&str; 4] =
     ["hunter2secret", "ghp_0123456789abcdefghijABCDEFGHIJ012345", "abc.def.ghi", "pw4711"];
 
 fn bridge_of(profile: Profile, attach_to: ProgramProviders) -> Bridge {
-    let policy = Policy::new(&Settings::of_profile(profile));
+    let policy = Settings::of_profile(profile).policy();
     Bridge::start(BridgeConfig {
         environment: variables([]),
         redactor: policy.redactor().clone(),

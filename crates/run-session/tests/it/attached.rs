@@ -2,9 +2,10 @@
 
 use std::sync::{Arc, Mutex};
 
-use daglight_capture_policy::{Profile, Settings};
+use daglight_capture_policy::Profile;
 use daglight_otel_bridge::ProgramProviders;
 use daglight_run_session::{RunOptions, Telemetry};
+use daglight_settings::Settings;
 use datafusion::execution::SessionStateBuilder;
 use opentelemetry::{
     Context,

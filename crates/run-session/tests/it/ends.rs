@@ -2,10 +2,11 @@
 
 use std::{net::TcpListener, panic::AssertUnwindSafe, sync::mpsc, thread};
 
-use daglight_capture_policy::{Profile, Settings};
+use daglight_capture_policy::Profile;
 use daglight_run_session::{
     Interrupted, NodeStatus, OnInterrupt, RunOptions, RunStatus, StopSignal, Telemetry, catch_panic,
 };
+use daglight_settings::Settings;
 use datafusion::{
     arrow::datatypes::DataType,
     error::DataFusionError,

@@ -1,7 +1,8 @@
 //! The handle of a run: shared, used in unforeseen ways, and given back.
 
-use daglight_capture_policy::{Profile, Settings};
+use daglight_capture_policy::Profile;
 use daglight_run_session::{NodeStatus, Run, RunOptions, RunStatus, Telemetry};
+use daglight_settings::Settings;
 use datafusion::{execution::SessionStateBuilder, prelude::SessionContext};
 
 use crate::{dag, json, spans, telemetry};

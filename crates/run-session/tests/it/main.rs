@@ -15,10 +15,11 @@ mod stalls;
 
 use std::{fs, path::Path};
 
-use daglight_capture_policy::{Profile, Settings};
+use daglight_capture_policy::Profile;
 use daglight_materializers::{Parquet, Table};
 use daglight_run_identity::Dag;
 use daglight_run_session::{NodeStatus, RunOptions, RunStatus, Telemetry, Tracking};
+use daglight_settings::Settings;
 use datafusion::{error::DataFusionError, execution::SessionStateBuilder};
 use serde_json::Value;
 

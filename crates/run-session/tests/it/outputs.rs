@@ -2,10 +2,11 @@
 
 use std::{fs, path::Path};
 
-use daglight_capture_policy::{OutputSettings, Profile, Settings};
+use daglight_capture_policy::Profile;
 use daglight_materializers::{Csv, Output, ParamTable, Parquet, View};
 use daglight_run_identity::Dag;
 use daglight_run_session::{FinishReport, RunOptions, RunStatus, Telemetry};
+use daglight_settings::{OutputSettings, Settings};
 use datafusion::execution::SessionStateBuilder;
 use serde_json::{Map, Value, json};
 

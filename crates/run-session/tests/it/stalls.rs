@@ -58,7 +58,7 @@ fn stalls(run_dir: &std::path::Path) -> Value {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_source_that_does_not_answer_is_one_stall_with_an_end() {
     let out = tempfile::tempdir().unwrap();
-    let mut settings = daglight_capture_policy::Settings::of_profile(Profile::Dev);
+    let mut settings = daglight_settings::Settings::of_profile(Profile::Dev);
     settings.bundle.output_dir = out.path().to_owned();
     settings.heartbeat.interval_seconds = 0.02;
     settings.heartbeat.stall_seconds = 0.1;

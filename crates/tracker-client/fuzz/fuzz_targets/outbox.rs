@@ -14,7 +14,7 @@
 use std::{cell::OnceCell, fs, path::Path};
 
 use chrono::DateTime;
-use daglight_capture_policy::Durability;
+use daglight_settings::Durability;
 use daglight_tracker_client::{Event, Outbox, outbox_status};
 use libfuzzer_sys::fuzz_target;
 use tempfile::TempDir;

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use daglight_capture_policy::Durability;
+use daglight_settings::Durability;
 use daglight_tracker_client::{Event, Ledger, Outbox, Outcome, ProcessEvidence, outbox_status, sync_bundle};
 use serde_json::json;
 use tempfile::TempDir;

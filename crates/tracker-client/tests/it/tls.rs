@@ -8,7 +8,8 @@ use std::{
     thread,
 };
 
-use daglight_capture_policy::{Profile, Settings};
+use daglight_capture_policy::Profile;
+use daglight_settings::Settings;
 use daglight_tracker_client::{Client, Connection, ConnectionError};
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use rustls::{ServerConfig, ServerConnection, StreamOwned, crypto::ring, pki_types::PrivateKeyDer};

@@ -9,9 +9,10 @@ use std::{
 use figment::value::Value;
 
 use crate::{
-    SettingsError, TrackerSettings,
     catalog::{SETTINGS, TRUSTED_FOLDERS, TRUSTED_FOLDERS_VARIABLE, TRUSTED_SERVERS},
     layer::Layer,
+    settings::TrackerSettings,
+    settings_error::SettingsError,
 };
 
 /// A file or setting that does not count, because it may be somebody else's. `Display` is a sentence for users.

@@ -6,6 +6,7 @@ use std::{
     str::FromStr,
 };
 
+use daglight_capture_policy::Profile;
 use figment::{
     Figment, Provider,
     providers::Serialized,
@@ -14,8 +15,11 @@ use figment::{
 use serde::Serialize;
 
 use crate::{
-    Origin, Profile, Resolved, SETTINGS, Setting, SettingKind, Settings, SettingsError,
-    layer::{FoundFiles, Layer, find_files, process_variables},
+    catalog::{SETTINGS, Setting, SettingKind},
+    layer::{FoundFiles, Layer, Origin, find_files, process_variables},
+    resolved::Resolved,
+    settings::Settings,
+    settings_error::SettingsError,
     trust::{check_project, keep_key_from_project},
 };
 
@@ -35,12 +39,12 @@ const EXTENDS: &str = "extends";
 /// 6. code, options of the command line among it.
 ///
 /// ```
-/// use daglight_capture_policy::SettingsLoader;
+/// use daglight_settings::SettingsLoader;
 ///
 /// let settings = SettingsLoader::new().with_variables([("HAMILTON_TELEMETRY_PROFILE", "prod")]).load()?;
 /// assert_eq!(settings.profile, "prod");
 /// assert_eq!(settings.capture.max_list_length, 20);
-/// # Ok::<(), daglight_capture_policy::SettingsError>(())
+/// # Ok::<(), daglight_settings::SettingsError>(())
 /// ```
 #[derive(Debug, Clone, Default)]
 pub struct SettingsLoader {

@@ -14,9 +14,9 @@ use figment::{
 use toml::de::{DeTable, DeValue};
 
 use crate::{
-    Refusal, SETTINGS, Setting, SettingsError,
-    catalog::{TRUSTED_FOLDERS, TRUSTED_FOLDERS_VARIABLE, find, insert},
-    trust::{Trusted, distrusted_because},
+    catalog::{SETTINGS, Setting, TRUSTED_FOLDERS, TRUSTED_FOLDERS_VARIABLE, find, insert},
+    settings_error::SettingsError,
+    trust::{Refusal, Trusted, distrusted_because},
 };
 
 /// The name of the configuration file.

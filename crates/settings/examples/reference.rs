@@ -6,10 +6,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use daglight_capture_policy::{settings_schema, settings_table};
+use daglight_settings::{settings_schema, settings_table};
 
 /// How to make the files again.
-pub(crate) const COMMAND: &str = "cargo run -q -p daglight-capture-policy --example reference";
+pub(crate) const COMMAND: &str = "cargo run -q -p daglight-settings --example reference";
 
 const BEGIN: &str = "<!-- The settings: begin. Made by";
 const END: &str = "<!-- The settings: end. -->";

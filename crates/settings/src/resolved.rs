@@ -2,10 +2,15 @@
 
 use std::{fmt, path::PathBuf};
 
+use daglight_capture_policy::{Profile, Redactor};
 use figment::{Figment, Provider as _, value::Dict};
 use serde_json::{Map, Value, json};
 
-use crate::{Origin, Profile, Redactor, Refusal, Settings, layer::Layer};
+use crate::{
+    layer::{Layer, Origin},
+    settings::Settings,
+    trust::Refusal,
+};
 
 /// Every setting in force, and where each came from. `Display` is a table; credentials are masked in it.
 #[derive(Debug, Clone, PartialEq)]

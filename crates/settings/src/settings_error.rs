@@ -5,9 +5,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use daglight_capture_policy::{Profile, REDACTED, Redactor};
 use figment::value::Value;
 
-use crate::{Origin, Profile, REDACTED, Redactor, SETTINGS, Setting, SettingKind};
+use crate::{
+    catalog::{SETTINGS, Setting, SettingKind},
+    layer::Origin,
+};
 
 /// The errors of resolving the settings.
 #[derive(Debug, thiserror::Error)]

@@ -2,7 +2,8 @@
 
 use std::{fs, path::Path};
 
-use daglight_capture_policy::{Profile, Resolved, Settings, SettingsError, SettingsLoader};
+use daglight_capture_policy::Profile;
+use daglight_settings::{Resolved, Settings, SettingsError, SettingsLoader};
 use tempfile::TempDir;
 
 /// A home folder and a project in it.

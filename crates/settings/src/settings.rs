@@ -2,10 +2,11 @@
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
+use daglight_capture_policy::{CaptureSettings, Policy, Profile, Secret};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{OutputSettings, ParamTableSettings, Profile, Secret};
+use crate::outputs::{OutputSettings, ParamTableSettings};
 
 /// All settings, resolved.
 ///
@@ -44,81 +45,6 @@ pub struct Settings {
     /// Folders whose `daglight.toml` counts although it belongs to another user, or others may write it; `*` is every
     /// folder. A project's own file cannot set this.
     pub trusted_folders: Vec<PathBuf>,
-}
-
-/// What may be captured, and how much of it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct CaptureSettings {
-    /// Whether data summaries are computed.
-    pub data_statistics: bool,
-    /// Whether the most frequent values of a column and the domain of a category are shown.
-    pub top_values: bool,
-    /// Whether the least and the greatest text of a column are shown. Numbers and times are, where there are statistics.
-    pub text_min_max: bool,
-    /// Whether the values of inputs and parameters are shown.
-    pub inputs: bool,
-    /// Whether messages of errors keep the quoted texts and the numbers in them.
-    pub error_values: bool,
-    /// How SQL texts are captured.
-    pub sql_text: SqlText,
-    /// How the paths of files are captured.
-    pub paths: ShownPath,
-    /// Whether the machine is named: host name, architecture, operating system, CPUs.
-    pub host_facts: bool,
-    /// Whether the arguments of the process are shown. Credentials in them that can be told are redacted.
-    pub command_line: bool,
-    /// Items kept of a list.
-    pub max_list_length: usize,
-    /// Keys kept of an object.
-    pub max_dict_length: usize,
-    /// Characters kept of a text.
-    pub max_string_length: usize,
-    /// Levels of nesting kept.
-    pub max_depth: usize,
-    /// Bytes of JSON that one attribute may have.
-    pub max_attribute_bytes: usize,
-    /// Lines kept of a stack trace.
-    pub max_stack_lines: usize,
-    /// Names whose values are hidden, besides the built-in ones.
-    pub redact_keys: Vec<String>,
-}
-
-/// How much of an SQL text is captured.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum SqlText {
-    /// The text as it was written.
-    Whole,
-    /// The text with every literal replaced by `?`.
-    WithoutLiterals,
-    /// No text.
-    None,
-}
-
-impl SqlText {
-    /// The name that configuration files use.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Whole => "whole",
-            Self::WithoutLiterals => "without_literals",
-            Self::None => "none",
-        }
-    }
-}
-
-/// How much of a file's path or URL is captured.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum ShownPath {
-    /// The path as it is.
-    Whole,
-    /// The path with the values of partition folders replaced: `customer=?/x.parquet`.
-    WithoutValues,
-    /// Its last part.
-    FileName,
-    /// No path.
-    None,
 }
 
 /// Where the Hamilton tracking server is, and as whom to talk to it.
@@ -248,38 +174,15 @@ fn seconds(seconds: f64) -> Duration {
 impl Settings {
     /// The defaults of a built-in profile.
     pub fn of_profile(profile: Profile) -> Self {
-        let (enabled, data_statistics, max_list_length, max_dict_length) = match profile {
-            Profile::Dev => (true, true, 200, 200),
-            Profile::Ci => (false, false, 5, 10),
-            Profile::Prod => (true, false, 20, 50),
-        };
-        let shows_values = profile != Profile::Prod;
         Self {
             profile: profile.name().to_owned(),
             dag_name: None,
             environment: profile.name().to_owned(),
             team: None,
             tags: BTreeMap::new(),
-            capture: CaptureSettings {
-                data_statistics,
-                top_values: shows_values,
-                text_min_max: shows_values,
-                inputs: shows_values,
-                error_values: shows_values,
-                sql_text: if shows_values { SqlText::Whole } else { SqlText::WithoutLiterals },
-                paths: if shows_values { ShownPath::Whole } else { ShownPath::WithoutValues },
-                host_facts: true,
-                command_line: false,
-                max_list_length,
-                max_dict_length,
-                max_string_length: 20_000,
-                max_depth: 8,
-                max_attribute_bytes: 1 << 20,
-                max_stack_lines: 60,
-                redact_keys: Vec::new(),
-            },
+            capture: CaptureSettings::of_profile(profile),
             tracker: TrackerSettings {
-                enabled,
+                enabled: profile.uses_tracker(),
                 api_url: None,
                 ui_url: None,
                 project_id: None,
@@ -315,8 +218,32 @@ impl Settings {
     }
 }
 
+impl Settings {
+    /// The capture policy of these settings. It knows the key of the tracker as a credential.
+    pub fn policy(&self) -> Policy {
+        Policy::new(self.profile.as_str(), self.capture.clone(), &self.tracker.api_key)
+            .with_tracker(self.tracker.enabled)
+    }
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Self::of_profile(Profile::default())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_policy_knows_the_key_and_has_a_rule_for_the_tracker() {
+        let mut settings = Settings::of_profile(Profile::Prod);
+        settings.tracker.api_key = Some(Secret::new("sesame key 17"));
+        let policy = settings.policy();
+        assert_eq!(policy.capture("at sesame key 17").to_text(), "at [redacted]");
+        assert_eq!(policy.rules(), Policy::of_profile(Profile::Prod).rules());
+        settings.tracker.enabled = false;
+        assert_eq!(settings.policy().rules()["tracker"], "false");
     }
 }

@@ -3,12 +3,13 @@
 
 use std::fmt::Write as _;
 
+use daglight_capture_policy::Profile;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
 use crate::{
-    Profile, SETTINGS, SettingKind, Settings,
-    catalog::{LEAST_INTERVAL, MOST_SECONDS},
+    catalog::{LEAST_INTERVAL, MOST_SECONDS, SETTINGS, SettingKind},
+    settings::Settings,
 };
 
 /// The JSON schema (draft 7) of `daglight.toml`.
@@ -38,7 +39,7 @@ pub fn settings_schema() -> Value {
     properties.insert("profiles".to_owned(), profiles);
     json!({
         "$schema": schema["$schema"],
-        "$comment": "Made by `cargo run -q -p daglight-capture-policy --example reference`; not edited by hand.",
+        "$comment": "Made by `cargo run -q -p daglight-settings --example reference`; not edited by hand.",
         "title": "daglight.toml",
         "description": "The configuration of Daglight. What is left out has the default of the profile.",
         "type": "object",

@@ -1,0 +1,29 @@
+//! The settings of Daglight: their layers, their defaults by profile, and where each value came from.
+//!
+//! The settings of the whole product are declared here, because every one of them has its default from a profile. The
+//! crates above read their own section and never look at the environment themselves.
+//!
+//! What the section `capture` means belongs to `daglight-capture-policy`; [`Settings::policy`] makes the policy of it. The
+//! `OTEL_*` variables of the OpenTelemetry specification belong to `daglight-otel-bridge`.
+
+mod outputs;
+mod settings;
+
+mod catalog;
+mod reference;
+
+mod layer;
+mod loader;
+mod resolved;
+mod settings_error;
+mod trust;
+
+pub use catalog::{SETTINGS, Setting, SettingKind};
+pub use layer::Origin;
+pub use loader::SettingsLoader;
+pub use outputs::{OutputSettings, ParamTableSettings};
+pub use reference::{settings_schema, settings_table};
+pub use resolved::{Resolved, ResolvedValue};
+pub use settings::{BundleSettings, Durability, HeartbeatSettings, OtelSettings, Settings, TrackerSettings};
+pub use settings_error::SettingsError;
+pub use trust::Refusal;

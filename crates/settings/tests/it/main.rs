@@ -1,0 +1,6 @@
+//! The configuration of a process, and its reference.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test ends where something is not as expected")]
+
+mod layers;
+mod reference;
