@@ -76,6 +76,7 @@ fn check(kind: &str, profile: &str) {
         let run = Daglight::run(&checkout, &pipeline).args(["--profile", profile]);
         let finished = tracked(run, &server, project)
             .env("HAMILTON_CAPTURE_DATA_STATISTICS", "true")
+            .env("RUST_BACKTRACE", "1")
             .observed_by(&receiver, "http/protobuf")
             .finish();
         if finished.code != Some(*code) {
