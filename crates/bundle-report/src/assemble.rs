@@ -7,10 +7,10 @@ use daglight_heartbeat::{EvidenceError, Liveness, ProcessEvidence};
 use daglight_semantic_conventions::Namespace;
 
 use crate::{
-    ActiveTaskReport, ArtifactCatalog, Bundle, DeliveryReport, HeartbeatReport, Manifest, NodeReport,
-    NodeStatus, Problem, ProcessState, REPORT_VERSION, ReadError, Report, ReportStatus, RunStatus, Severity,
-    SignalLedger, SpanReport, StageReport, StallReport, Totals, Tracking, UnreadableFile, WriteError,
-    display, headline, html, markdown, nodes,
+    ActiveTaskReport, ArtifactCatalog, Bundle, DeliveryReport, HeartbeatReport, LedgerDestination,
+    LedgerSignal, Manifest, NodeReport, NodeStatus, Problem, ProcessState, REPORT_VERSION, ReadError, Report,
+    ReportStatus, RunStatus, Severity, SignalLedger, SpanReport, StageReport, StallReport, Totals, Tracking,
+    UnreadableFile, WriteError, display, headline, html, markdown, nodes,
     plan_bundle::read_plans,
     problems::moment,
     queries::{self, PlannedQueries},
@@ -271,20 +271,22 @@ impl Parts<'_> {
     fn delivery(&self, status: ReportStatus) -> DeliveryReport {
         let Some(manifest) = &self.manifest else { return DeliveryReport::default() };
         let tracker = manifest.delivery.tracker.clone().map(|ledger| SignalLedger {
-            signal: "tracker".into(),
-            destination: "hamilton".into(),
+            signal: LedgerSignal::Tracker,
+            destination: LedgerDestination::Hamilton,
             ledger,
         });
         // The tracker's events of a run that was killed are in its outbox, counted or not.
         let tracker_waits = tracker.as_ref().is_some_and(|account| account.ledger.waiting > 0)
             || (status == ReportStatus::ProcessEnded && manifest.tracking != Tracking::Off);
         let backend_missed = manifest.delivery.signals.iter().any(|account| {
-            account.destination != "bundle" && account.ledger.waiting + account.ledger.dropped_total() > 0
+            account.destination != LedgerDestination::Bundle
+                && account.ledger.waiting + account.ledger.dropped_total() > 0
         });
         let ledgers: Vec<SignalLedger> =
             tracker.into_iter().chain(manifest.delivery.signals.iter().cloned()).collect();
-        let is_expected =
-            |account: &&SignalLedger| account.signal != "tracker" || manifest.tracking.is_expected();
+        let is_expected = |account: &&SignalLedger| {
+            account.signal != LedgerSignal::Tracker || manifest.tracking.is_expected()
+        };
         let bundle = self.bundle.dir().to_string_lossy();
         let command = |name| format!("daglight {name} {}", display::shell_word(&bundle));
         DeliveryReport {
@@ -533,8 +535,8 @@ mod tests {
             manifest.delivery.tracker =
                 Some(Ledger { produced: 9, delivered: 3, waiting: 5, dropped, ..Ledger::default() });
             manifest.delivery.signals.push(SignalLedger {
-                signal: "traces".into(),
-                destination: "otlp".into(),
+                signal: LedgerSignal::Traces,
+                destination: LedgerDestination::Otlp,
                 ledger: Ledger { produced: 4, waiting: 4, ..Ledger::default() },
             });
         });
@@ -750,7 +752,7 @@ mod tests {
             manifest.error = Some(name.into());
             manifest.warnings.push(name.to_owned().into());
             manifest.links.hamilton_run = Some(format!("javascript:{name}"));
-            manifest.delivery.signals[0].signal = name.into();
+            manifest.delivery.signals[0].signal = LedgerSignal::Other(name.into());
             manifest.nodes[0].name = name.into();
             manifest.nodes[0].kind = name.into();
             manifest.nodes[0].status = NodeStatus::Failure;

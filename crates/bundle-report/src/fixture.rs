@@ -6,8 +6,8 @@ use chrono::{DateTime, Utc};
 use daglight_run_identity::RunId;
 
 use crate::{
-    Artifact, ArtifactColumn, Delivery, Identity, Ledger, Links, MANIFEST_FORMAT, MANIFEST_VERSION, Manifest,
-    NodeRecord, NodeStatus, RunStatus, SignalLedger, Tracking,
+    Artifact, ArtifactColumn, Delivery, Identity, Ledger, LedgerDestination, LedgerSignal, Links,
+    MANIFEST_FORMAT, MANIFEST_VERSION, Manifest, NodeRecord, NodeStatus, RunStatus, SignalLedger, Tracking,
 };
 
 /// The moment at which every run of a test starts.
@@ -144,8 +144,8 @@ pub(crate) fn manifest() -> Manifest {
         delivery: Delivery {
             tracker: Some(Ledger { produced: 8, delivered: 8, ..Ledger::default() }),
             signals: vec![SignalLedger {
-                signal: "traces".into(),
-                destination: "bundle".into(),
+                signal: LedgerSignal::Traces,
+                destination: LedgerDestination::Bundle,
                 ledger: Ledger { produced: 4, delivered: 4, ..Ledger::default() },
             }],
         },

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, Utc};
 
 use crate::{
-    Finding, HeartbeatReport, Ledger, Level, NodeReport, NodeStatus, Problem, ProcessState, Report,
-    ReportStatus, Severity, Tracking, display,
+    Finding, HeartbeatReport, Ledger, LedgerSignal, Level, NodeReport, NodeStatus, Problem, ProcessState,
+    Report, ReportStatus, Severity, Tracking, display,
 };
 
 /// What the span of a node says that was ended later, because its process had died.
@@ -271,14 +271,14 @@ fn delivery(report: &Report, findings: &mut Findings) {
     }
 }
 
-/// What a signal counts.
-fn item(signal: &str) -> &str {
+/// What one item of a signal is called.
+fn item(signal: &LedgerSignal) -> &str {
     match signal {
-        "tracker" => "tracker event",
-        "traces" => "span",
-        "metrics" => "metric",
-        "logs" => "log record",
-        other => other,
+        LedgerSignal::Tracker => "tracker event",
+        LedgerSignal::Traces => "span",
+        LedgerSignal::Metrics => "metric",
+        LedgerSignal::Logs => "log record",
+        LedgerSignal::Other(name) => name,
     }
 }
 

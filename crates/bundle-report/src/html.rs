@@ -372,8 +372,8 @@ impl Page {
                 .map(|(reason, count)| format!("{} {reason}", display::count(*count)))
                 .collect();
             vec![
-                Cell::text(&account.signal),
-                Cell::text(&account.destination),
+                Cell::text(account.signal.name()),
+                Cell::text(account.destination.name()),
                 Cell::markup(display::count(ledger.produced)),
                 Cell::markup(display::count(ledger.delivered)),
                 Cell::markup(display::count(ledger.waiting)),

@@ -1,6 +1,6 @@
 //! What became of what was recorded: produced = delivered + waiting + dropped.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
@@ -43,13 +43,84 @@ impl Ledger {
     }
 }
 
+/// What is accounted for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum LedgerSignal {
+    /// Spans.
+    Traces,
+    /// Data points.
+    Metrics,
+    /// Log records.
+    Logs,
+    /// Events for the tracking server.
+    Tracker,
+    /// What a later version accounts for.
+    #[serde(untagged)]
+    Other(String),
+}
+
+impl LedgerSignal {
+    /// The name, as it stands in JSON.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Traces => "traces",
+            Self::Metrics => "metrics",
+            Self::Logs => "logs",
+            Self::Tracker => "tracker",
+            Self::Other(name) => name,
+        }
+    }
+}
+
+impl fmt::Display for LedgerSignal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Where items of a signal go.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum LedgerDestination {
+    /// The files of the bundle.
+    Bundle,
+    /// An OTLP endpoint.
+    Otlp,
+    /// The tracking server.
+    Hamilton,
+    /// Where a later version sends items.
+    #[serde(untagged)]
+    Other(String),
+}
+
+impl LedgerDestination {
+    /// The name, as it stands in JSON.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Bundle => "bundle",
+            Self::Otlp => "otlp",
+            Self::Hamilton => "hamilton",
+            Self::Other(name) => name,
+        }
+    }
+}
+
+impl fmt::Display for LedgerDestination {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
 /// The account of one signal towards one destination.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SignalLedger {
-    /// `traces`, `metrics` or `logs`.
-    pub signal: String,
-    /// `bundle`, or the endpoint's kind, such as `otlp`.
-    pub destination: String,
+    /// What is accounted for.
+    pub signal: LedgerSignal,
+    /// Where it goes.
+    pub destination: LedgerDestination,
     /// The account.
     #[serde(flatten)]
     pub ledger: Ledger,
@@ -77,5 +148,23 @@ mod tests {
         assert!(ledger.is_balanced());
         ledger.produced += 1;
         assert!(!ledger.is_balanced());
+    }
+
+    #[test]
+    fn names_are_those_of_the_json_also_of_what_is_not_known() {
+        let text = |name: &str| format!("\"{name}\"");
+        for name in ["traces", "metrics", "logs", "tracker", "profiles"] {
+            let signal: LedgerSignal = serde_json::from_str(&text(name)).unwrap();
+            assert_eq!(matches!(signal, LedgerSignal::Other(_)), name == "profiles");
+            assert_eq!((signal.name(), serde_json::to_string(&signal).unwrap()), (name, text(name)));
+        }
+        for name in ["bundle", "otlp", "hamilton", "kafka"] {
+            let destination: LedgerDestination = serde_json::from_str(&text(name)).unwrap();
+            assert_eq!(matches!(destination, LedgerDestination::Other(_)), name == "kafka");
+            assert_eq!(
+                (destination.name(), serde_json::to_string(&destination).unwrap()),
+                (name, text(name))
+            );
+        }
     }
 }

@@ -55,7 +55,7 @@ pub use assemble::ReportError;
 pub use bundle::{Bundle, BundleError, RUN_BUNDLE};
 pub use display::duration as shown_duration;
 pub use layout::{DeleteError, Deleted};
-pub use ledger::{Delivery, Ledger, SignalLedger};
+pub use ledger::{Delivery, Ledger, LedgerDestination, LedgerSignal, SignalLedger};
 pub use lines::FileReading;
 pub use manifest::{
     AttemptRecord, FileEntry, Identity, Links, MANIFEST_FORMAT, MANIFEST_VERSION, Manifest, NodeRecord,

@@ -287,8 +287,8 @@ impl Page {
                 .map(|(reason, count)| format!("{} {}", display::count(*count), text(reason)))
                 .collect();
             vec![
-                text(&account.signal),
-                text(&account.destination),
+                text(account.signal.name()),
+                text(account.destination.name()),
                 display::count(ledger.produced),
                 display::count(ledger.delivered),
                 counted(ledger.waiting),

@@ -1,7 +1,7 @@
 //! The providers that a program has already: the spans of runs are made with them too, under the same ids.
 //!
-//! A span of the program's provider, the twin, is started first. Its ids and what its sampler decided are those of the
-//! span that the bridge then makes for the files of the run. When that one ends, so does its twin, with the same
+//! A span of the program's provider, the mirrored span, is started first. Its ids and what its sampler decided are those of the
+//! span that the bridge then makes for the files of the run. When that one ends, so does the mirrored span, with the same
 //! attributes, events, links and status.
 
 use std::{cell::RefCell, fmt, sync::Arc, time::SystemTime};
@@ -115,7 +115,7 @@ impl fmt::Debug for BridgeTracerProvider {
     }
 }
 
-/// Makes spans for the files of runs, and where the program has a provider of its own, their twins.
+/// Makes spans for the files of runs, and where the program has a provider of its own, their mirrored spans.
 #[derive(Debug, Clone)]
 pub struct BridgeTracer {
     own: SdkTracer,
@@ -141,31 +141,33 @@ impl BridgeTracer {
             return starting_with(record, || self.own.build_with_context(builder, parent));
         };
         let started_at = *builder.start_time.get_or_insert_with(SystemTime::now);
-        // What the span says of itself waits for its end, when it is fit to leave.
+        // What the span records waits for its end, when it is exportable.
         let mut bare = SpanBuilder::from_name(builder.name.clone()).with_start_time(started_at);
         bare.span_kind = builder.span_kind.clone();
-        let twin = program.build_with_context(bare, &parent.with_value(IsTwin));
+        let mirrored = program.build_with_context(bare, &parent.with_value(IsMirrored));
         // Without a provider behind it, a tracer gives the parent back, or nothing valid.
-        let is_span = twin.span_context().is_valid()
-            && twin.span_context().span_id() != parent.span().span_context().span_id();
-        PENDING.set(is_span.then_some(twin));
+        let is_span = mirrored.span_context().is_valid()
+            && mirrored.span_context().span_id() != parent.span().span_context().span_id();
+        PENDING.set(is_span.then_some(mirrored));
         let span = starting_with(record, || self.own.build_with_context(builder, parent));
         PENDING.take();
         span
     }
 }
 
-/// Marks the context in which a twin is started: it belongs to no run, because its span does.
+/// Marks the context in which a mirrored span is started: it belongs to no run, because its span does.
 #[derive(Debug)]
-pub(crate) struct IsTwin;
+pub(crate) struct IsMirrored;
 
 thread_local! {
-    /// The twin of the span that this thread is about to start.
+    /// The mirrored span of the span that this thread is about to start.
     static PENDING: RefCell<Option<BoxedSpan>> = const { RefCell::new(None) };
 }
 
 fn of_pending<T>(take: impl FnOnce(&SpanContext, bool) -> T) -> Option<T> {
-    PENDING.with_borrow(|twin| twin.as_ref().map(|twin| take(twin.span_context(), twin.is_recording())))
+    PENDING.with_borrow(|mirrored| {
+        mirrored.as_ref().map(|mirrored| take(mirrored.span_context(), mirrored.is_recording()))
+    })
 }
 
 /// What the sampler of the program's provider has decided for the span that is about to start.
@@ -181,11 +183,11 @@ pub(crate) fn decided_by_program() -> Option<SamplingResult> {
     })
 }
 
-/// Random ids, and for a span that has a twin, its ids.
+/// Random ids, and for a span that is mirrored, the ids of that.
 #[derive(Debug, Default)]
-pub(crate) struct TwinIds(RandomIdGenerator);
+pub(crate) struct MirrorIds(RandomIdGenerator);
 
-impl IdGenerator for TwinIds {
+impl IdGenerator for MirrorIds {
     fn new_trace_id(&self) -> TraceId {
         of_pending(|context, _| context.trace_id()).unwrap_or_else(|| self.0.new_trace_id())
     }
@@ -196,26 +198,26 @@ impl IdGenerator for TwinIds {
 }
 
 /// A span of the program's provider that records until its span in the bridge ends.
-pub(crate) struct Twin(BoxedSpan);
+pub(crate) struct MirroredSpan(BoxedSpan);
 
-impl Twin {
-    /// The twin of the span that this thread is starting, where it has one that records.
+impl MirroredSpan {
+    /// The mirrored span of the span that this thread is starting, where it has one that records.
     pub(crate) fn of_starting_span() -> Option<Self> {
-        PENDING.take().filter(|twin| twin.is_recording()).map(Self)
+        PENDING.take().filter(|mirrored| mirrored.is_recording()).map(Self)
     }
 
     /// Ends it as the span in the bridge has ended.
     pub(crate) fn end(mut self, span: Exportable<SpanData>) {
-        let (twin, span) = (&mut self.0, span.into_inner());
-        twin.update_name(span.name);
-        twin.set_attributes(span.attributes);
+        let (mirrored, span) = (&mut self.0, span.into_inner());
+        mirrored.update_name(span.name);
+        mirrored.set_attributes(span.attributes);
         for event in span.events.events {
-            twin.add_event_with_timestamp(event.name, event.timestamp, event.attributes);
+            mirrored.add_event_with_timestamp(event.name, event.timestamp, event.attributes);
         }
         for link in span.links.links {
-            twin.add_link(link.span_context, link.attributes);
+            mirrored.add_link(link.span_context, link.attributes);
         }
-        twin.set_status(span.status);
-        twin.end_with_timestamp(span.end_time);
+        mirrored.set_status(span.status);
+        mirrored.end_with_timestamp(span.end_time);
     }
 }

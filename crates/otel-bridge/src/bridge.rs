@@ -10,7 +10,7 @@ use tracing_subscriber::{EnvFilter, Layer, registry::LookupSpan};
 
 use crate::{
     BridgeTracerProvider, ProgramProviders, RunScope, RunSignals, Signal,
-    attach::TwinIds,
+    attach::MirrorIds,
     door::Door,
     environment::{Environment, Propagators, SignalExport},
     exports::Exports,
@@ -153,7 +153,7 @@ impl Bridge {
         }
         let tracer_provider = SdkTracerProvider::builder()
             .with_resource(resource.clone())
-            .with_id_generator(TwinIds::default())
+            .with_id_generator(MirrorIds::default())
             .with_sampler(BridgeSampler {
                 configured: environment.sampler,
                 exporting: exports.spans.is_some(),
@@ -248,7 +248,7 @@ impl Bridge {
         crate::layer::layer(&self.inner.tracers, &self.inner.logger_provider, filter)
     }
 
-    /// The context of what started this process, as `TRACEPARENT`, `TRACESTATE` and `BAGGAGE` tell it.
+    /// The context of what started this process, as `TRACEPARENT`, `TRACESTATE` and `BAGGAGE` name it.
     pub fn parent_from_environment(&self) -> Option<Context> {
         self.inner.parent.clone()
     }

@@ -38,7 +38,7 @@ impl Console {
     }
 }
 
-/// A console that cannot be written to has nobody who could be told.
+/// A console that cannot be written to has nobody to report to.
 fn show<T: Serialize>(value: &Exportable<T>) {
     if let Ok(line) = serde_json::to_string(value.get()) {
         let _ = writeln!(io::stderr().lock(), "{line}");

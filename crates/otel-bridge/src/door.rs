@@ -7,7 +7,10 @@
 
 use std::borrow::Cow;
 
-use opentelemetry::{InstrumentationScope, KeyValue};
+use opentelemetry::{
+    InstrumentationScope, KeyValue,
+    logs::{AnyValue, LogRecord as _},
+};
 use opentelemetry_proto::{
     tonic::{
         collector::{
@@ -27,6 +30,7 @@ use opentelemetry_sdk::{
     metrics::data,
     trace::{SpanData, SpanLimits},
 };
+use prost::{DecodeError, Message as _};
 
 use crate::{
     messages::resource_logs,
@@ -78,8 +82,8 @@ impl Door {
         if let Some(own) = own {
             self.merge(&mut span, own);
         }
-        for stamp in origin.stamps() {
-            set(&mut span.attributes, stamp);
+        for attribute in origin.run_attributes() {
+            set(&mut span.attributes, attribute);
         }
         Exportable(span)
     }
@@ -126,19 +130,46 @@ impl Door {
     pub(crate) fn log(&mut self, mut log: LogItem, origin: &Origin) -> Exportable<LogItem> {
         self.scrubber.log(&mut log.0);
         self.scrubber.scope(&mut log.1);
-        origin.stamp_log(&mut log.0);
+        origin.add_run_attributes(&mut log.0);
         Exportable(log)
     }
 
     /// Metrics, which any code that has the meter provider may have recorded.
     pub(crate) fn metrics(&self, metrics: &data::ResourceMetrics) -> Exportable<ExportMetricsServiceRequest> {
-        let mut request = ExportMetricsServiceRequest::from(metrics);
+        self.scrubbed_metrics(ExportMetricsServiceRequest::from(metrics))
+    }
+
+    /// Metrics as an exporter has encoded them, in Protocol Buffers.
+    ///
+    /// The SDK's [`data::ResourceMetrics`] cannot be changed: its fields are private, and nothing makes one but a reader
+    /// (`opentelemetry_sdk` 0.33.1, `src/metrics/data/mod.rs`, lines 13 to 18). So the door stands behind the exporter.
+    pub(crate) fn request_of_metrics(
+        &self,
+        encoded: &[u8],
+    ) -> Result<Exportable<ExportMetricsServiceRequest>, DecodeError> {
+        Ok(self.scrubbed_metrics(ExportMetricsServiceRequest::decode(encoded)?))
+    }
+
+    fn scrubbed_metrics(
+        &self,
+        mut request: ExportMetricsServiceRequest,
+    ) -> Exportable<ExportMetricsServiceRequest> {
         for resource in &mut request.resource_metrics {
             for scope in &mut resource.scope_metrics {
                 self.scrubber.scope_metrics(scope);
             }
         }
         Exportable(request)
+    }
+}
+
+impl Exportable<LogItem> {
+    /// The record with an empty body, where it has none.
+    pub(crate) fn with_body(mut self) -> Self {
+        if self.0.0.body().is_none() {
+            self.0.0.set_body(AnyValue::from(""));
+        }
+        self
     }
 }
 

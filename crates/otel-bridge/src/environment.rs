@@ -11,7 +11,10 @@ use opentelemetry_sdk::{
 };
 use reqwest::Url;
 
-use crate::{Signal, transport::TlsFiles};
+use crate::{
+    Signal,
+    otlp_target::{OtlpProtocol, OtlpTarget, TlsFiles},
+};
 
 /// Bytes from which on the value of a header is a credential, whatever the header is called.
 const LONG_HEADER: usize = 16;
@@ -43,25 +46,6 @@ pub(crate) struct Environment {
 pub(crate) struct SignalExport {
     pub(crate) otlp: Option<OtlpTarget>,
     pub(crate) console: bool,
-}
-
-/// An OTLP endpoint for one signal.
-#[derive(Debug, Clone)]
-pub(crate) struct OtlpTarget {
-    pub(crate) protocol: OtlpProtocol,
-    /// The whole URL: over HTTP, with the signal's path.
-    pub(crate) endpoint: String,
-    pub(crate) headers: Vec<(String, Secret)>,
-    pub(crate) timeout: Duration,
-    pub(crate) gzip: bool,
-    pub(crate) tls: TlsFiles,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum OtlpProtocol {
-    Grpc,
-    HttpProtobuf,
-    HttpJson,
 }
 
 /// How items of one signal are gathered before they are sent.

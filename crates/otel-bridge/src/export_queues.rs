@@ -6,20 +6,18 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use opentelemetry_proto::transform::common::tonic::ResourceAttributesWithSchema;
-use opentelemetry_sdk::Resource;
-
 use crate::{
     Signal,
     console::Console,
-    door::{self, Door, LogItem},
+    door::{Door, LogItem},
     environment::Batches,
+    exporters::{LogExport, SpanExport},
     ledger::{AllCounts, Counts},
     messages::Rejected,
     origin::Origin,
     own_record::RawSpan,
     queue::{Queue, QueueSettings, WhenFull},
-    sender::{SendError, Sender, with_causes},
+    send_error::{SendError, with_causes},
 };
 
 /// An item on its way, and where it comes from.
@@ -63,30 +61,27 @@ impl LastError {
 }
 
 /// Where one signal goes: over OTLP, to the console, or both.
-pub(crate) struct Destinations {
-    pub(crate) otlp: Option<Sender>,
+pub(crate) struct Destinations<E> {
+    pub(crate) otlp: Option<E>,
     pub(crate) console: Option<Console>,
 }
 
 /// Starts sending spans.
 pub(crate) fn span_queue(
-    destinations: Destinations,
+    destinations: Destinations<SpanExport>,
     batches: Batches,
-    resource: &Resource,
     mut door: Door,
     last_error: LastError,
 ) -> io::Result<SpanQueue> {
-    let resource = ResourceAttributesWithSchema::from(resource);
     let work = move |batch: Vec<Sent<RawSpan>>| {
         let (spans, origins): (Vec<_>, Vec<_>) =
             batch.into_iter().map(|sent| (door.span(sent.item, &sent.origin), sent.origin)).unzip();
         if let Some(console) = &destinations.console {
             console.spans(spans.clone());
         }
-        if let Some(sender) = &destinations.otlp {
-            let result = sender.send(&door::traces(spans, &resource).into_request());
-            let failed = last_error.failed(Signal::Traces, origins.len() as u64, result);
-            settle(&origins, |counts| &counts.traces.otlp, failed);
+        if let Some(exporter) = &destinations.otlp {
+            let failed = last_error.failed(Signal::Traces, origins.len() as u64, exporter.export(spans));
+            count(&origins, |counts| &counts.traces.otlp, failed);
         }
     };
     start("daglight-spans", batches, work)
@@ -94,23 +89,20 @@ pub(crate) fn span_queue(
 
 /// Starts sending log records.
 pub(crate) fn log_queue(
-    destinations: Destinations,
+    destinations: Destinations<LogExport>,
     batches: Batches,
-    resource: &Resource,
     mut door: Door,
     last_error: LastError,
 ) -> io::Result<LogQueue> {
-    let resource = ResourceAttributesWithSchema::from(resource);
     let work = move |batch: Vec<Sent<LogItem>>| {
         let (logs, origins): (Vec<_>, Vec<_>) =
             batch.into_iter().map(|sent| (door.log(sent.item, &sent.origin), sent.origin)).unzip();
         if let Some(console) = &destinations.console {
             console.logs(&logs);
         }
-        if let Some(sender) = &destinations.otlp {
-            let result = sender.send(&door::logs(&logs, &resource).into_request());
-            let failed = last_error.failed(Signal::Logs, origins.len() as u64, result);
-            settle(&origins, |counts| &counts.logs.otlp, failed);
+        if let Some(exporter) = &destinations.otlp {
+            let failed = last_error.failed(Signal::Logs, origins.len() as u64, exporter.export(logs));
+            count(&origins, |counts| &counts.logs.otlp, failed);
         }
     };
     start("daglight-logs", batches, work)
@@ -132,9 +124,9 @@ fn start<T: Send + 'static>(
 }
 
 /// An endpoint does not say which items it rejected: they are taken for the last ones.
-fn settle(origins: &[Arc<Origin>], of_signal: impl Fn(&AllCounts) -> &Counts, failed: u64) {
+fn count(origins: &[Arc<Origin>], of_signal: impl Fn(&AllCounts) -> &Counts, failed: u64) {
     let arrived = origins.len() - usize::try_from(failed).unwrap_or(origins.len()).min(origins.len());
     for (index, origin) in origins.iter().enumerate() {
-        of_signal(&origin.counts).settled(1, index < arrived);
+        of_signal(&origin.counts).finished(1, index < arrived);
     }
 }

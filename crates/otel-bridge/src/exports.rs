@@ -21,18 +21,18 @@ use crate::{
     door::Door,
     environment::{Environment, SignalExport},
     export_queues::{Destinations, LastError, LogQueue, SpanQueue, log_queue, span_queue},
+    exporter_events::{ExporterEvents, unlogged},
+    exporters::{LogExport, MetricExport, SpanExport},
+    grpc_endpoint::GrpcRuntime,
     ledger::Losses,
     metric_reader::{MetricPump, PendingFlush, SharedReader},
     origin::Origin,
+    otlp_target::{OtlpProtocol, OtlpTarget},
     queue::deadline_in,
-    sender::{RetryPolicy, Sender, with_causes},
-    transport::GrpcRuntime,
+    send_error::with_causes,
+    transport::TransportError,
 };
 
-/// How often a request is sent that an endpoint cannot take at the moment, within the time for one request.
-const ATTEMPTS: u32 = 4;
-/// How long to wait before the second attempt.
-const FIRST_WAIT: Duration = Duration::from_millis(100);
 /// How long a process waits for its exports when nobody has said how long it may.
 const DROP_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -64,21 +64,34 @@ impl Exports {
         let losses = Losses::default();
         let outside = Arc::new(Origin::outside(&losses));
         let last_error = LastError::default();
-        let mut setup = Setup { grpc: None, resource, redactor, over_otlp: Vec::new(), failures: Vec::new() };
+        let mut setup = Setup {
+            grpc: None,
+            resource,
+            redactor,
+            over_otlp: Vec::new(),
+            rejections_unseen: false,
+            failures: Vec::new(),
+        };
 
-        let spans = setup.destinations(Signal::Traces, &environment.traces);
+        let spans = setup.destinations(Signal::Traces, &environment.traces, |target, grpc| {
+            SpanExport::new(target, resource, grpc)
+        });
         let spans = spans.and_then(|to| {
             let batches = environment.span_batches;
-            let queue = span_queue(to, batches, resource, door.clone(), last_error.clone());
+            let queue = span_queue(to, batches, door.clone(), last_error.clone());
             setup.started(Signal::Traces, queue).map(Arc::new)
         });
-        let logs = setup.destinations(Signal::Logs, &environment.logs);
+        let logs = setup.destinations(Signal::Logs, &environment.logs, |target, grpc| {
+            LogExport::new(target, resource, grpc)
+        });
         let logs = logs.and_then(|to| {
             let batches = environment.log_batches;
-            let queue = log_queue(to, batches, resource, door.clone(), last_error.clone());
+            let queue = log_queue(to, batches, door.clone(), last_error.clone());
             setup.started(Signal::Logs, queue).map(Arc::new)
         });
-        let metrics = setup.destinations(Signal::Metrics, &environment.metrics);
+        let metrics = setup.destinations(Signal::Metrics, &environment.metrics, |target, grpc| {
+            MetricExport::new(target, door, grpc)
+        });
         let metrics = metrics.and_then(|to| {
             let reader = SharedReader::new(environment.temporality);
             let provider = SdkMeterProvider::builder().with_resource(resource.clone());
@@ -116,8 +129,8 @@ impl Exports {
 
     /// Has everything sent that waits; all signals at once.
     pub(crate) fn begin_flush(&self) -> Flush {
-        self.spans.iter().for_each(|queue| queue.hurry());
-        self.logs.iter().for_each(|queue| queue.hurry());
+        self.spans.iter().for_each(|queue| queue.flush_now());
+        self.logs.iter().for_each(|queue| queue.flush_now());
         Flush {
             spans: self.spans.clone(),
             logs: self.logs.clone(),
@@ -173,19 +186,31 @@ struct Setup<'a> {
     resource: &'a Resource,
     redactor: &'a Redactor,
     over_otlp: Vec<Signal>,
+    /// What an endpoint rejects cannot be counted.
+    rejections_unseen: bool,
     /// What is not exported, and why.
     failures: Vec<(String, Vec<&'static str>)>,
 }
 
 impl Setup<'_> {
-    fn destinations(&mut self, signal: Signal, export: &SignalExport) -> Option<Destinations> {
+    /// `build` makes the exporter.
+    fn destinations<E: Send>(
+        &mut self,
+        signal: Signal,
+        export: &SignalExport,
+        build: impl FnOnce(&OtlpTarget, &mut Option<Arc<GrpcRuntime>>) -> Result<E, TransportError> + Send,
+    ) -> Option<Destinations<E>> {
         let otlp = export.otlp.as_ref().and_then(|target| {
-            let policy = RetryPolicy { attempts: ATTEMPTS, first_wait: FIRST_WAIT, longest: target.timeout };
-            let sender = on_own_thread(|| Sender::new(target, policy, &mut self.grpc));
-            sender.map_err(Into::into).flatten().inspect_err(|error| self.warn(signal, error)).ok()
+            // A blocking HTTP client cannot be built inside a runtime.
+            let built = on_own_thread(|| unlogged(|| build(target, &mut self.grpc)));
+            let built = built.map_err(TransportError::from).flatten();
+            built.inspect_err(|error| self.warn(signal, error)).ok()
         });
-        if otlp.is_some() {
+        if let (Some(_), Some(target)) = (&otlp, &export.otlp) {
             self.over_otlp.push(signal);
+            self.rejections_unseen |= signal != Signal::Metrics
+                && target.protocol == OtlpProtocol::Grpc
+                && !ExporterEvents::are_compiled_in();
         }
         let console = export.console.then(|| Console::new(self.resource));
         (otlp.is_some() || console.is_some()).then_some(Destinations { otlp, console })
@@ -209,13 +234,19 @@ impl Setup<'_> {
 
     /// One warning for each cause, which mostly is the same for all signals.
     fn warnings(&self) -> impl Iterator<Item = String> {
-        self.failures.iter().map(|(cause, signals)| {
+        let unseen = self.rejections_unseen.then(|| {
+            "this program is built without the warnings of `tracing`: what an endpoint rejects over gRPC is counted \
+             as exported"
+                .to_owned()
+        });
+        let failures = self.failures.iter().map(|(cause, signals)| {
             let signals = match signals.split_last() {
                 Some((last, [])) => (*last).to_owned(),
                 Some((last, others)) => format!("{} and {last}", others.join(", ")),
                 None => String::new(),
             };
             format!("{signals} are not exported: {cause}")
-        })
+        });
+        failures.chain(unseen)
     }
 }

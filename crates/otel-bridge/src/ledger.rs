@@ -222,7 +222,7 @@ impl Counts {
     }
 
     /// Counts items by how their export went.
-    pub(crate) fn settled(&self, items: u64, success: bool) {
+    pub(crate) fn finished(&self, items: u64, success: bool) {
         if success {
             self.exported.fetch_add(items, Ordering::Relaxed);
         } else {

@@ -24,6 +24,7 @@ use crate::{
     Signal,
     door::Door,
     export_queues::{Destinations, LastError},
+    exporters::MetricExport,
     origin::Origin,
 };
 
@@ -81,7 +82,7 @@ impl MetricPump {
     /// The data points are counted for `origin`.
     pub(crate) fn start(
         reader: SharedReader,
-        destinations: Destinations,
+        destinations: Destinations<MetricExport>,
         interval: Duration,
         origin: Arc<Origin>,
         door: Door,
@@ -90,17 +91,15 @@ impl MetricPump {
         let (requests, receiver) = mpsc::channel::<Flush>();
         let send = move || {
             let Some((metrics, points)) = reader.snapshot() else { return };
-            let request = door.metrics(&metrics);
             if let Some(console) = &destinations.console {
-                console.metrics(&request);
+                console.metrics(&door.metrics(&metrics));
             }
-            if let Some(sender) = &destinations.otlp {
+            if let Some(exporter) = &destinations.otlp {
                 let counts = &origin.counts.metrics.otlp;
                 counts.produced(points);
-                let result = sender.send(&request);
-                let failed = last_error.failed(Signal::Metrics, points, result);
-                counts.settled(points - failed, true);
-                counts.settled(failed, false);
+                let failed = last_error.failed(Signal::Metrics, points, exporter.export(&metrics));
+                counts.finished(points - failed, true);
+                counts.finished(failed, false);
             }
         };
         thread::Builder::new().name("daglight-metric".to_owned()).spawn(move || {

@@ -1,4 +1,4 @@
-//! Where a signal comes from: which run it belongs to, what that stamps on it, and where it is counted.
+//! Where a signal comes from: which run it belongs to, the attributes that this adds to it, and where it is counted.
 
 use std::sync::{Arc, OnceLock};
 
@@ -17,7 +17,7 @@ use crate::{
 /// A run, or what is outside of every run, as its signals carry it to each destination.
 #[derive(Debug)]
 pub(crate) struct Origin {
-    stamps: Vec<KeyValue>,
+    run_attributes: Vec<KeyValue>,
     execution_run_id: OnceLock<i64>,
     pub(crate) counts: AllCounts,
 }
@@ -27,17 +27,17 @@ impl Origin {
         let text = |text: String| StringValue::from(Arc::<str>::from(text));
         let run_id = text(scope.run_id.to_string());
         let own_key = Key::from(Arc::<str>::from(namespace.key(names::Key::RunId)));
-        let stamps = vec![
+        let run_attributes = vec![
             KeyValue::new(key::HAMILTON_RUN_ID, run_id.clone()),
             KeyValue::new(key::HAMILTON_DAG_NAME, text(scope.dag_name.to_string())),
             KeyValue::new(own_key, run_id),
         ];
-        Self { stamps, execution_run_id: OnceLock::new(), counts: AllCounts::new(losses) }
+        Self { run_attributes, execution_run_id: OnceLock::new(), counts: AllCounts::new(losses) }
     }
 
-    /// Outside of every run nothing is stamped.
+    /// Outside of every run no attributes are added.
     pub(crate) fn outside(losses: &Losses) -> Self {
-        Self { stamps: Vec::new(), execution_run_id: OnceLock::new(), counts: AllCounts::new(losses) }
+        Self { run_attributes: Vec::new(), execution_run_id: OnceLock::new(), counts: AllCounts::new(losses) }
     }
 
     /// Remembers the id that the tracking server gave the run; the first one counts.
@@ -45,20 +45,20 @@ impl Origin {
         let _ = self.execution_run_id.set(id);
     }
 
-    pub(crate) fn stamp_log(&self, record: &mut SdkLogRecord) {
-        for stamp in self.stamps() {
-            let value = match stamp.value {
+    pub(crate) fn add_run_attributes(&self, record: &mut SdkLogRecord) {
+        for attribute in self.run_attributes() {
+            let value = match attribute.value {
                 Value::I64(number) => AnyValue::Int(number),
                 Value::String(text) => AnyValue::String(text),
                 other => AnyValue::String(other.to_string().into()),
             };
-            record.add_attribute(stamp.key, value);
+            record.add_attribute(attribute.key, value);
         }
     }
 
-    pub(crate) fn stamps(&self) -> impl Iterator<Item = KeyValue> + '_ {
+    pub(crate) fn run_attributes(&self) -> impl Iterator<Item = KeyValue> + '_ {
         let execution = self.execution_run_id.get();
         let execution = execution.map(|&id| KeyValue::new(key::HAMILTON_EXECUTION_RUN_ID, id));
-        self.stamps.iter().cloned().chain(execution)
+        self.run_attributes.iter().cloned().chain(execution)
     }
 }

@@ -11,9 +11,10 @@ use opentelemetry_proto::tonic::collector::{
 use crate::{
     Signal,
     door::Exportable,
-    environment::{Environment, OtlpTarget},
+    environment::Environment,
+    grpc_endpoint::GrpcRuntime,
+    otlp_target::OtlpTarget,
     sender::{RetryPolicy, Sender},
-    transport::GrpcRuntime,
 };
 
 /// Somebody waits for the answer: one attempt says enough.

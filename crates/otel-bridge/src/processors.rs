@@ -18,7 +18,7 @@ use opentelemetry_sdk::{
 };
 
 use crate::{
-    attach::Twin,
+    attach::MirroredSpan,
     door::Door,
     export_queues::{LogQueue, Sent, SpanQueue},
     ledger::Counts,
@@ -29,21 +29,21 @@ use crate::{
     span_map::SpanMap,
 };
 
-/// The processor of the bridge's own provider: it brings each span to the files of its run, and to its twin in the
+/// The processor of the bridge's own provider: it brings each span to the files of its run, and to its mirrored span in the
 /// program's provider, or to the OTLP queue when it is sampled.
 #[derive(Debug)]
 pub(crate) struct BridgeSpanProcessor {
     open_spans: SpanMap<OpenSpan>,
     otlp: Option<Arc<SpanQueue>>,
     outside: Arc<Origin>,
-    /// For twins, which end on the thread that ends their span.
+    /// For mirrored spans, which end on the thread that ends their span.
     door: Mutex<Door>,
 }
 
 /// Where a span goes when it ends, and what was recorded beside it.
 struct OpenSpan {
     run: Option<Arc<RunState>>,
-    twin: Option<Twin>,
+    mirrored: Option<MirroredSpan>,
     own: Option<Arc<OwnRecord>>,
 }
 
@@ -56,26 +56,27 @@ impl BridgeSpanProcessor {
 
 impl SpanProcessor for BridgeSpanProcessor {
     fn on_start(&self, span: &mut Span, context: &Context) {
-        let (run, twin) = (RunState::of(context), Twin::of_starting_span());
+        let (run, mirrored) = (RunState::of(context), MirroredSpan::of_starting_span());
         let own = own_record::of_starting_span();
         if let Some(run) = &run {
             run.span_started(span, own.as_deref());
         }
-        if run.is_some() || twin.is_some() || own.is_some() {
-            self.open_spans.insert(span.span_context().span_id(), OpenSpan { run, twin, own });
+        if run.is_some() || mirrored.is_some() || own.is_some() {
+            self.open_spans.insert(span.span_context().span_id(), OpenSpan { run, mirrored, own });
         }
     }
 
     fn on_end(&self, span: SpanData) {
         let open = self.open_spans.remove(span.span_context.span_id());
-        let (run, twin, own) = open.map_or((None, None, None), |open| (open.run, open.twin, open.own));
+        let (run, mirrored, own) =
+            open.map_or((None, None, None), |open| (open.run, open.mirrored, open.own));
         let span = RawSpan { data: span, own: own.map(|own| own.take()) };
         let origin = run.as_ref().map_or(&self.outside, |run| &run.origin);
-        if let Some(twin) = twin {
+        if let Some(mirrored) = mirrored {
             let mut door = self.door.lock().unwrap_or_else(PoisonError::into_inner);
             let span = door.span(span.clone(), origin);
             drop(door);
-            twin.end(span);
+            mirrored.end(span);
         }
         let queue = self.otlp.as_ref().filter(|_| span.data.span_context.is_sampled());
         let export = |span, queue| send(queue, span, origin, &origin.counts.traces.otlp);

@@ -10,7 +10,7 @@ use opentelemetry_sdk::{
 };
 
 use crate::{
-    attach::IsTwin, own_record::RawSpan, processors::complete, run_state::RunState, span_map::SpanMap,
+    attach::IsMirrored, own_record::RawSpan, processors::complete, run_state::RunState, span_map::SpanMap,
 };
 
 /// Brings the spans of a program's own `SdkTracerProvider` to the files of the run in whose context they start, and puts
@@ -26,7 +26,7 @@ pub struct RunSpanProcessor {
 impl SpanProcessor for RunSpanProcessor {
     fn on_start(&self, span: &mut Span, context: &Context) {
         if let Some(run) = run_of(context) {
-            span.set_attributes(run.origin.stamps());
+            span.set_attributes(run.origin.run_attributes());
             run.span_started(span, None);
             self.runs.insert(span.span_context().span_id(), run);
         }
@@ -59,7 +59,7 @@ impl LogProcessor for RunLogProcessor {
             let mut of_run = record.clone();
             complete(&mut of_run);
             run.log(of_run, scope.clone());
-            run.origin.stamp_log(record);
+            run.origin.add_run_attributes(record);
         }
     }
 
@@ -75,5 +75,5 @@ impl LogProcessor for RunLogProcessor {
 
 /// The run whose files a span or record belongs into that the program itself makes in `context`.
 fn run_of(context: &Context) -> Option<Arc<RunState>> {
-    RunState::of(context).filter(|_| context.get::<IsTwin>().is_none())
+    RunState::of(context).filter(|_| context.get::<IsMirrored>().is_none())
 }

@@ -140,13 +140,13 @@ impl<T: Send + 'static> Queue<T> {
 
     /// Waits until everything taken in so far is done. False when that did not happen before `deadline`.
     pub(crate) fn flush(&self, deadline: Instant) -> bool {
-        self.hurry();
+        self.flush_now();
         let target = self.shared.lock().flush_until;
         self.wait_until(deadline, |state| state.done >= target)
     }
 
-    /// Tells the worker to take what waits without lingering, and does not wait for it.
-    pub(crate) fn hurry(&self) {
+    /// Has the worker take what waits without lingering. It does not wait for it.
+    pub(crate) fn flush_now(&self) {
         let mut state = self.shared.lock();
         state.flush_until = state.accepted;
         drop(state);

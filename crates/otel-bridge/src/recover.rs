@@ -219,7 +219,7 @@ impl Recovery<'_> {
             name: span::NODE.to_owned(),
             kind: SpanKind::Internal.into(),
             start_time_unix_nano: nanoseconds(known.started_at),
-            attributes: self.stamps(),
+            attributes: self.run_attributes(),
             ..Span::default()
         };
         span.attributes.push(text(&self.node_key, node));
@@ -234,14 +234,14 @@ impl Recovery<'_> {
             name: span::PIPELINE_EXECUTE.to_owned(),
             kind: SpanKind::Internal.into(),
             start_time_unix_nano: nanoseconds(self.known.started_at),
-            attributes: self.stamps(),
+            attributes: self.run_attributes(),
             ..Span::default()
         };
         self.end(&mut span, self.known.end);
         span
     }
 
-    fn stamps(&self) -> Vec<KeyValue> {
+    fn run_attributes(&self) -> Vec<KeyValue> {
         vec![
             text(key::HAMILTON_RUN_ID, &self.known.run_id),
             text(key::HAMILTON_DAG_NAME, &self.known.dag_name),
@@ -257,7 +257,7 @@ impl Recovery<'_> {
             Some(resource) => resource,
             None => self
                 .resource_of(&self.files.traces)?
-                .unwrap_or_else(|| Resource { attributes: self.stamps(), ..Resource::default() }),
+                .unwrap_or_else(|| Resource { attributes: self.run_attributes(), ..Resource::default() }),
         };
         let scope = Some(InstrumentationScope {
             name: names::SCOPE.to_owned(),

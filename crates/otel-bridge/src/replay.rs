@@ -9,11 +9,11 @@ use crate::{
     DamagedLines, ReadError, SendError, Signal, SignalFiles,
     door::{Exportable, IntoRequest},
     environment::{Environment, SignalExport},
+    grpc_endpoint::GrpcRuntime,
     lines::for_each_line,
     messages::OtlpRequest,
     metric_changes::data_points,
     sender::{RetryPolicy, Sender},
-    transport::GrpcRuntime,
 };
 
 /// There is nobody who waits for a replay but the one who started it.

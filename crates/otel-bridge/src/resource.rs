@@ -73,7 +73,7 @@ fn redacted(attributes: BTreeMap<String, Value>, redactor: &Redactor) -> impl It
     })
 }
 
-/// What can be told of the process, and with `host` of the machine that it runs on. No command arguments: they may hold
+/// What is known of the process, and with `host` of the machine that it runs on. No command arguments: they may hold
 /// anything.
 pub(crate) fn detected(host: bool) -> BTreeMap<String, Value> {
     let executable = env::current_exe().ok();

@@ -1,4 +1,4 @@
-//! One open run as the processors see it: what is stamped on its signals, and the queue to its files.
+//! One open run as the processors see it: the attributes that are added to its signals, and the queue to its files.
 
 use std::{
     collections::BTreeMap,
@@ -43,7 +43,7 @@ pub struct RunScope {
     /// the run, not values out of its data.
     pub attributes: BTreeMap<String, String>,
     /// What started the run: the root span becomes its child. Default: the span that is active where the run is opened,
-    /// else what [`crate::Bridge::parent_from_environment`] tells.
+    /// else what [`crate::Bridge::parent_from_environment`] returns.
     pub parent: Option<Context>,
 }
 
@@ -86,7 +86,7 @@ const LINGER: Duration = Duration::from_millis(50);
 /// killed before are lost with it; `heartbeat.json` has the last one.
 const BEATS_PER_LINE: usize = 12;
 /// How long a disk may make no progress before entries are dropped.
-const DISK_PATIENCE: Duration = Duration::from_secs(10);
+const LONGEST_DISK_WAIT: Duration = Duration::from_secs(10);
 
 impl RunState {
     /// Opens the files and starts their writer.
@@ -112,7 +112,7 @@ impl RunState {
             capacity: QUEUE_LENGTH,
             max_batch: BATCH_LENGTH,
             linger: LINGER,
-            when_full: WhenFull::Wait(DISK_PATIENCE),
+            when_full: WhenFull::Wait(LONGEST_DISK_WAIT),
         };
         let queue = Queue::start(settings, move |entries| writer.write(entries));
         let queue = queue.map_err(|error: io::Error| {

@@ -147,7 +147,7 @@ impl SignalWriter {
                 Entry::Log(log) => logs.push(self.door.log(log, &self.origin)),
                 Entry::Metrics { snapshot, points } => {
                     let written = self.metrics.write(&snapshot, Signal::Metrics, &self.problems);
-                    self.origin.counts.metrics.bundle.settled(points, written);
+                    self.origin.counts.metrics.bundle.finished(points, written);
                 }
             }
         }
@@ -169,7 +169,7 @@ impl SignalWriter {
         let items = spans.len() as u64;
         let data = door::traces(spans, &self.resource);
         let written = self.traces.write(&data, Signal::Traces, &self.problems);
-        self.origin.counts.traces.bundle.settled(items, written);
+        self.origin.counts.traces.bundle.finished(items, written);
     }
 
     fn write_logs(&mut self, logs: &[Exportable<LogItem>]) {
@@ -178,7 +178,7 @@ impl SignalWriter {
         }
         let data = door::logs(logs, &self.resource);
         let written = self.logs.write(&data, Signal::Logs, &self.problems);
-        self.origin.counts.logs.bundle.settled(logs.len() as u64, written);
+        self.origin.counts.logs.bundle.finished(logs.len() as u64, written);
     }
 }
 

@@ -9,9 +9,9 @@ use std::{
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use daglight_bundle_report::{
-    ArtifactCatalog, Delivery, FileEntry, Identity, Ledger, Links, MANIFEST_FORMAT, MANIFEST_VERSION,
-    Manifest, NodeRecord, NodeStatus, OwnTime, Report, RunStatus, SignalLedger, Tracking, Warning,
-    WarningCode, WriteError,
+    ArtifactCatalog, Delivery, FileEntry, Identity, Ledger, LedgerDestination, LedgerSignal, Links,
+    MANIFEST_FORMAT, MANIFEST_VERSION, Manifest, NodeRecord, NodeStatus, OwnTime, Report, RunStatus,
+    SignalLedger, Tracking, Warning, WarningCode, WriteError,
 };
 use daglight_capture_policy::{Captured, in_one_line};
 use daglight_otel_bridge::{Signal, SignalLedgers};
@@ -434,13 +434,19 @@ fn signal_accounts(ledgers: &SignalLedgers) -> Vec<SignalLedger> {
         .into_iter()
         .flat_map(|signal| {
             let ledger = ledgers.of(signal);
-            let bundle = [("bundle", Some(ledger.bundle)), ("otlp", ledger.otlp)];
-            bundle.into_iter().filter_map(move |(destination, ledger)| {
+            let signal = match signal {
+                Signal::Traces => LedgerSignal::Traces,
+                Signal::Metrics => LedgerSignal::Metrics,
+                Signal::Logs => LedgerSignal::Logs,
+            };
+            let destinations =
+                [(LedgerDestination::Bundle, Some(ledger.bundle)), (LedgerDestination::Otlp, ledger.otlp)];
+            destinations.into_iter().filter_map(move |(destination, ledger)| {
                 let ledger = ledger?;
                 let lost = [("failed", ledger.failed), ("dropped", ledger.dropped)];
                 Some(SignalLedger {
-                    signal: signal.name().to_owned(),
-                    destination: destination.to_owned(),
+                    signal: signal.clone(),
+                    destination,
                     ledger: Ledger {
                         produced: ledger.produced,
                         delivered: ledger.exported,

@@ -5,7 +5,9 @@
 mod attach;
 mod door;
 mod examples;
+mod exporters;
 mod files;
+mod grpc_server;
 mod logs;
 mod otlp;
 mod support;

@@ -32,18 +32,20 @@ fn refusing() -> String {
 }
 
 /// A request as it came in.
-struct Request {
+pub(crate) struct Request {
     path: String,
-    body: Vec<u8>,
+    /// The whole head, in lower case.
+    pub(crate) head: String,
+    pub(crate) body: Vec<u8>,
 }
 
 /// A server that reads requests and gives each the answer that `answer` says, or none at all.
-fn server(answer: Option<&'static str>) -> (String, Receiver<Request>) {
+pub(crate) fn server(answer: Option<&'static str>) -> (String, Receiver<Request>) {
     scripted_server(answer.map(|answer| answer.as_bytes().to_vec()).into_iter().collect())
 }
 
 /// A server that gives each request the next answer, and all later ones the last.
-fn scripted_server(answers: Vec<Vec<u8>>) -> (String, Receiver<Request>) {
+pub(crate) fn scripted_server(answers: Vec<Vec<u8>>) -> (String, Receiver<Request>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
     let (sender, requests) = mpsc::channel();
@@ -90,12 +92,12 @@ fn take_request(received: &mut Vec<u8>) -> Option<Request> {
     }
     let request: Vec<u8> = received.drain(..size).collect();
     let path = head.split(' ').nth(1).unwrap_or_default().to_owned();
-    Some(Request { path, body: request[head_size..].to_vec() })
+    Some(Request { path, head, body: request[head_size..].to_vec() })
 }
 
-/// `patience` is what the run's end and the bridge's each may take.
+/// `limit` is what the run's end and the bridge's each may take.
 #[track_caller]
-fn check(endpoint: &str, protocol: &str, patience: Duration, spans: u64, expected: impl Fn(&Ledger) -> bool) {
+fn check(endpoint: &str, protocol: &str, limit: Duration, spans: u64, expected: impl Fn(&Ledger) -> bool) {
     let bridge =
         bridge([("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint), ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol)]);
     assert_eq!(bridge.warnings(), Vec::<String>::new());
@@ -104,19 +106,20 @@ fn check(endpoint: &str, protocol: &str, patience: Duration, spans: u64, expecte
     (0..spans).for_each(|_| run.signals.span(span::EXECUTE).start().end());
     assert!(run.signals.flush_files(TIMEOUT));
     let started = Instant::now();
-    let ledgers = run.signals.finish(patience);
+    let ledgers = run.signals.finish(limit);
     assert_eq!(ledgers.traces.bundle, Ledger { produced: spans, exported: spans, ..Ledger::default() });
     let otlp = ledgers.traces.otlp.unwrap();
     assert_eq!(otlp.produced, spans);
     assert!(expected(&otlp), "{otlp:?}");
     assert_eq!(otlp.is_complete(), ledgers.warnings().is_empty(), "{ledgers:?}");
-    bridge.shutdown(patience);
+    bridge.shutdown(limit);
     // Far less than the requests of three signals may take, and far more than a busy machine adds.
-    let allowed = 2 * patience + Duration::from_secs(10);
+    let allowed = 2 * limit + Duration::from_secs(10);
     assert!(started.elapsed() < allowed, "{:?} is more than {allowed:?}", started.elapsed());
 }
 
-const OK: &str = "HTTP/1.1 200 OK\r\ncontent-type: application/x-protobuf\r\ncontent-length: 0\r\n\r\n";
+pub(crate) const OK: &str =
+    "HTTP/1.1 200 OK\r\ncontent-type: application/x-protobuf\r\ncontent-length: 0\r\n\r\n";
 const BAD_REQUEST: &str = "HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n";
 
 #[test]
@@ -132,7 +135,7 @@ fn what_is_refused_has_failed() {
 }
 
 /// An answer with a body.
-fn answer(content_type: &str, body: &[u8]) -> Vec<u8> {
+pub(crate) fn answer(content_type: &str, body: &[u8]) -> Vec<u8> {
     let size = body.len();
     let head = format!("HTTP/1.1 200 OK\r\ncontent-type: {content_type}\r\ncontent-length: {size}\r\n\r\n");
     [head.as_bytes(), body].concat()

@@ -1,0 +1,281 @@
+//! The exporters of `opentelemetry-otlp`, with every item that they export accounted for.
+//!
+//! An exporter says whether an export succeeded. What the endpoint answered is seen where the request leaves: over HTTP by a
+//! client of ours, over gRPC in the exporter's own events. Attempts and pauses are the exporter's; what may be tried
+//! again is decided once, by the endpoint.
+
+use std::{sync::Arc, time::Duration};
+
+use futures::executor::block_on;
+use opentelemetry_http::HttpClient;
+use opentelemetry_otlp::{
+    Compression, LogExporter, MetricExporter, Protocol, RetryPolicy, SpanExporter, WithExportConfig as _,
+    WithHttpConfig as _, WithTonicConfig as _,
+};
+use opentelemetry_proto::tonic::collector::{
+    logs::v1::ExportLogsServiceRequest, metrics::v1::ExportMetricsServiceRequest,
+    trace::v1::ExportTraceServiceRequest,
+};
+use opentelemetry_sdk::{
+    Resource,
+    error::{OTelSdkError, OTelSdkResult},
+    logs::{LogBatch, LogExporter as _},
+    metrics::{data::ResourceMetrics, exporter::PushMetricExporter as _},
+    trace::{SpanData, SpanExporter as _},
+};
+use tonic::Request;
+
+use crate::{
+    SendError,
+    door::{Door, Exportable, LogItem},
+    exporter_client::{ExporterClient, Prepare},
+    exporter_events::{ExporterEvents, unlogged},
+    grpc_endpoint::{GrpcEndpoint, GrpcRuntime},
+    http_endpoint::HttpEndpoint,
+    messages::{OtlpRequest, Rejected},
+    otlp_target::{OtlpProtocol, OtlpTarget},
+    send_error::ShownEndpoint,
+    sender::{self, Sender},
+    transport::TransportError,
+};
+
+/// A new exporter, whose transport is the route.
+macro_rules! exporter {
+    ($exporter:ident, $route:expr, $target:expr, $protocol:expr) => {
+        match $route {
+            Route::Http(client) => $exporter::builder()
+                .with_http()
+                .with_shared_http_client(Arc::clone(client) as Arc<dyn HttpClient>)
+                .with_endpoint(client.endpoint().url())
+                .with_protocol($protocol)
+                .with_timeout($target.timeout)
+                .with_retry_policy(RetryPolicy::recommended())
+                .build(),
+            Route::Grpc { endpoint, .. } => {
+                let metadata = endpoint.metadata().clone();
+                let builder = $exporter::builder()
+                    .with_tonic()
+                    .with_channel(endpoint.channel().clone())
+                    // In place of what the exporter has read out of variables, which may not be those of the bridge.
+                    .with_interceptor(move |mut request: Request<()>| {
+                        *request.metadata_mut() = metadata.clone();
+                        Ok(request)
+                    })
+                    .with_timeout($target.timeout)
+                    .with_retry_policy(RetryPolicy::recommended());
+                match endpoint.gzip() {
+                    true => builder.with_compression(Compression::Gzip).build(),
+                    false => builder.build(),
+                }
+            }
+        }
+    };
+}
+
+/// Brings spans to an endpoint.
+#[derive(Debug)]
+pub(crate) struct SpanExport {
+    exporter: SpanExporter,
+    route: Route<ExportTraceServiceRequest>,
+}
+
+impl SpanExport {
+    pub(crate) fn new(
+        target: &OtlpTarget,
+        resource: &Resource,
+        grpc: &mut Option<Arc<GrpcRuntime>>,
+    ) -> Result<Self, TransportError> {
+        let route = Route::new(target, grpc, None)?;
+        let mut exporter = exporter!(SpanExporter, &route, target, protocol(target))?;
+        exporter.set_resource(resource);
+        Ok(Self { exporter, route })
+    }
+
+    /// Exports a batch, and returns what the endpoint rejected of it. It blocks.
+    pub(crate) fn export(&self, spans: Vec<Exportable<SpanData>>) -> Result<Rejected, SendError> {
+        let spans = spans.into_iter().map(Exportable::into_inner).collect();
+        self.route.wait_for(self.exporter.export(spans))
+    }
+}
+
+/// Brings log records to an endpoint.
+#[derive(Debug)]
+pub(crate) struct LogExport {
+    exporter: LogExporter,
+    route: Route<ExportLogsServiceRequest>,
+    json: bool,
+}
+
+impl LogExport {
+    pub(crate) fn new(
+        target: &OtlpTarget,
+        resource: &Resource,
+        grpc: &mut Option<Arc<GrpcRuntime>>,
+    ) -> Result<Self, TransportError> {
+        let route = Route::new(target, grpc, None)?;
+        let mut exporter = exporter!(LogExporter, &route, target, protocol(target))?;
+        exporter.set_resource(resource);
+        Ok(Self { exporter, route, json: target.protocol == OtlpProtocol::HttpJson })
+    }
+
+    /// Exports a batch, and returns what the endpoint rejected of it. It blocks.
+    pub(crate) fn export(&self, logs: Vec<Exportable<LogItem>>) -> Result<Rejected, SendError> {
+        // The exporter's JSON has `"body": null` where there is none, which not every endpoint reads.
+        let logs: Vec<_> =
+            logs.into_iter().map(|log| if self.json { log.with_body() } else { log }).collect();
+        let borrowed: Vec<_> = logs.iter().map(|log| (&log.get().0, &log.get().1)).collect();
+        self.route.wait_for(self.exporter.export(LogBatch::new(&borrowed)))
+    }
+}
+
+/// Brings metrics to an endpoint.
+#[derive(Debug)]
+pub(crate) enum MetricExport {
+    /// The exporter is given what the SDK has collected, and its client sends what of it has passed the door.
+    Http { exporter: MetricExporter, route: Route<ExportMetricsServiceRequest> },
+    /// What the SDK has collected cannot be changed, and an exporter over gRPC has no place behind which the door could
+    /// stand.
+    Grpc { sender: Sender, door: Door },
+}
+
+impl MetricExport {
+    pub(crate) fn new(
+        target: &OtlpTarget,
+        door: &Door,
+        grpc: &mut Option<Arc<GrpcRuntime>>,
+    ) -> Result<Self, TransportError> {
+        let door = door.clone();
+        if target.protocol == OtlpProtocol::Grpc {
+            let sender = Sender::new(target, same_policy(target), grpc)?;
+            return Ok(Self::Grpc { sender, door });
+        }
+        let prepare: Prepare = Box::new(move |endpoint, body| {
+            let request = door.request_of_metrics(body).map_err(|error| endpoint.unsendable(error))?;
+            endpoint.encode(request.get())
+        });
+        let route = Route::new(target, grpc, Some(prepare))?;
+        // Whatever the endpoint is sent, the client reads the exporter's request as Protocol Buffers: JSON cannot carry
+        // all numbers.
+        let exporter = exporter!(MetricExporter, &route, target, Protocol::HttpBinary)?;
+        Ok(Self::Http { exporter, route })
+    }
+
+    /// Exports what was collected, and returns what the endpoint rejected of it. It blocks.
+    pub(crate) fn export(&self, metrics: &ResourceMetrics) -> Result<Rejected, SendError> {
+        match self {
+            Self::Http { exporter, route } => route.wait_for(exporter.export(metrics)),
+            Self::Grpc { sender, door } => sender.send(&door.metrics(metrics)),
+        }
+    }
+}
+
+/// For what does not go through an exporter: what [`RetryPolicy::recommended`] has.
+fn same_policy(target: &OtlpTarget) -> sender::RetryPolicy {
+    sender::RetryPolicy { attempts: 4, first_wait: Duration::from_millis(100), longest: target.timeout }
+}
+
+fn protocol(target: &OtlpTarget) -> Protocol {
+    match target.protocol {
+        OtlpProtocol::Grpc => Protocol::Grpc,
+        OtlpProtocol::HttpProtobuf => Protocol::HttpBinary,
+        OtlpProtocol::HttpJson => Protocol::HttpJson,
+    }
+}
+
+/// How the requests of an exporter leave, and where their answers are seen.
+#[derive(Debug)]
+pub(crate) enum Route<R> {
+    Http(Arc<ExporterClient<R>>),
+    Grpc { endpoint: Box<GrpcEndpoint>, events: ExporterEvents },
+}
+
+impl<R: OtlpRequest> Route<R> {
+    fn new(
+        target: &OtlpTarget,
+        grpc: &mut Option<Arc<GrpcRuntime>>,
+        prepare: Option<Prepare>,
+    ) -> Result<Self, TransportError> {
+        Ok(match target.protocol {
+            OtlpProtocol::Grpc => Self::Grpc {
+                endpoint: Box::new(GrpcEndpoint::new(target, grpc)?),
+                events: ExporterEvents::new(),
+            },
+            OtlpProtocol::HttpProtobuf | OtlpProtocol::HttpJson => {
+                Self::Http(ExporterClient::new(HttpEndpoint::new(target)?, prepare))
+            }
+        })
+    }
+
+    /// Does an export on this thread, and returns what the endpoint rejected of it.
+    fn wait_for(&self, export: impl Future<Output = OTelSdkResult>) -> Result<Rejected, SendError> {
+        match self {
+            Self::Http(client) => {
+                let result = unlogged(|| block_on(export));
+                client.take_outcome().unwrap_or_else(|| {
+                    // A request that was never sent, for example because it is too large.
+                    let cause = result.err().map_or_else(|| "nothing was sent".to_owned(), text_of);
+                    Err(client.endpoint().shown().unreachable(cause))
+                })
+            }
+            Self::Grpc { endpoint, events } => {
+                let (result, seen) = events.during(|| endpoint.wait_for(export));
+                match result? {
+                    Ok(()) => Ok(endpoint.shown().rejected(seen.rejected)),
+                    Err(error) => Err(grpc_error(endpoint.shown(), &text_of(error), seen.status)),
+                }
+            }
+        }
+    }
+}
+
+fn text_of(error: OTelSdkError) -> String {
+    match error {
+        OTelSdkError::InternalFailure(text) => text,
+        other => other.to_string(),
+    }
+}
+
+/// The exporter's text names the code, followed by the causes where the status was made on this side; what the endpoint
+/// said is in the event alone.
+fn grpc_error(endpoint: &ShownEndpoint, text: &str, status: Option<(String, String)>) -> SendError {
+    let Some((code, message)) = status else { return endpoint.unreachable(text.to_owned()) };
+    match text.split_once(&format!("gRPC code: {code}: ")) {
+        Some((_, causes)) => endpoint.unreachable(without_repeats(causes)),
+        None => endpoint.refused(format!("gRPC {code}"), &message),
+    }
+}
+
+/// Causes in one line, without those that only repeat the one before.
+fn without_repeats(causes: &str) -> String {
+    let mut parts: Vec<&str> = causes.split(": ").collect();
+    parts.dedup();
+    parts.join(": ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::send_error::{tests::endpoint, with_causes};
+
+    #[track_caller]
+    fn check(text: &str, status: Option<(&str, &str)>, expected: &str) {
+        let status = status.map(|(code, message)| (code.to_owned(), message.to_owned()));
+        assert_eq!(with_causes(&grpc_error(&endpoint(), text, status)), expected);
+    }
+
+    #[test]
+    fn errors_over_grpc_name_who_failed() {
+        let failed = "TonicTracesClient export failed with gRPC code: ";
+        check(
+            &format!("{failed}PermissionDenied"),
+            Some(("PermissionDenied", "token=abc of quendolin is not known")),
+            "http://c:1 answered gRPC PermissionDenied: token=[redacted] of [redacted] is not known",
+        );
+        check(
+            &format!("{failed}Unavailable: transport error: tcp connect error: tcp connect error: refused"),
+            Some(("Unavailable", "tcp connect error")),
+            "cannot send to http://c:1: transport error: tcp connect error: refused",
+        );
+        check("exporter already shutdown", None, "cannot send to http://c:1: exporter already shutdown");
+    }
+}

@@ -1,0 +1,159 @@
+//! Why an OTLP request did not arrive, in words that can be shown.
+
+use std::{error::Error, iter::successors, time::Duration};
+
+use daglight_capture_policy::Redactor;
+use daglight_http_transport::shown_url;
+
+use crate::{messages::Rejected, otlp_target::OtlpTarget};
+
+/// Characters of an answer that are shown.
+const SHOWN_ANSWER: usize = 200;
+
+/// The cause of a [`SendError`], whatever library it comes from.
+pub(crate) type Cause = Box<dyn Error + Send + Sync>;
+
+/// Why an OTLP request did not arrive.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SendError {
+    /// The request did not get through.
+    #[error("cannot send to {endpoint}")]
+    Unreachable {
+        /// The endpoint.
+        endpoint: String,
+        /// Why not.
+        source: Cause,
+    },
+    /// The endpoint refused the request.
+    #[error("{endpoint} answered {status}: {answer}")]
+    Refused {
+        /// The endpoint.
+        endpoint: String,
+        /// The status of the answer: of HTTP, or of gRPC.
+        status: String,
+        /// The beginning of what it says.
+        answer: String,
+    },
+    /// The endpoint answered with success, but not as one of OTLP: it has taken nothing.
+    #[error(
+        "the answer of {endpoint} is not that of an OTLP endpoint: check the endpoint, and proxies in between"
+    )]
+    NotOtlp {
+        /// The endpoint.
+        endpoint: String,
+        /// What is wrong with the answer.
+        source: Cause,
+    },
+}
+
+/// An endpoint as errors show it: without its credentials, and without those that it repeats.
+#[derive(Debug)]
+pub(crate) struct ShownEndpoint {
+    url: String,
+    /// Knows the credentials that are sent.
+    redactor: Redactor,
+}
+
+impl ShownEndpoint {
+    pub(crate) fn of(target: &OtlpTarget) -> Self {
+        let headers = target.headers.iter().map(|(_, value)| value.expose());
+        Self {
+            url: shown_url(&target.endpoint),
+            redactor: Redactor::of_connection(headers, &target.endpoint),
+        }
+    }
+
+    /// The beginning of what the endpoint says, which may repeat what it was sent.
+    pub(crate) fn text(&self, answer: &str) -> String {
+        self.redactor.text(answer.trim()).chars().take(SHOWN_ANSWER).collect()
+    }
+
+    /// What the endpoint rejected, with a reason that can be shown.
+    pub(crate) fn rejected(&self, rejected: Rejected) -> Rejected {
+        Rejected { reason: self.text(&rejected.reason), ..rejected }
+    }
+
+    pub(crate) fn unreachable(&self, source: impl Into<Cause>) -> SendError {
+        SendError::Unreachable { endpoint: self.url.clone(), source: self.cause(source.into()) }
+    }
+
+    pub(crate) fn not_otlp(&self, source: impl Into<Cause>) -> SendError {
+        SendError::NotOtlp { endpoint: self.url.clone(), source: self.cause(source.into()) }
+    }
+
+    pub(crate) fn refused(&self, status: String, answer: &str) -> SendError {
+        SendError::Refused { endpoint: self.url.clone(), status, answer: self.text(answer) }
+    }
+
+    /// A cause, which may quote an answer.
+    fn cause(&self, source: Cause) -> Cause {
+        let text = with_causes(&*source);
+        let shown = self.redactor.text(&text);
+        if shown == text { source } else { shown.into() }
+    }
+}
+
+/// An attempt that failed, and whether another one may succeed.
+#[derive(Debug)]
+pub(crate) struct FailedAttempt {
+    pub(crate) error: SendError,
+    pub(crate) retry: Retry,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Retry {
+    Never,
+    /// After the usual pause.
+    Later,
+    /// After the pause that the endpoint has asked for.
+    After(Duration),
+}
+
+/// An error and its causes in one line. A cause that only repeats the error is left out.
+pub(crate) fn with_causes(error: &dyn Error) -> String {
+    let causes = successors(error.source(), |cause| (*cause).source());
+    causes.fold(error.to_string(), |line, cause| match cause.to_string() {
+        repeated if line.ends_with(&repeated) => line,
+        cause => format!("{line}: {cause}"),
+    })
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::io;
+
+    use daglight_capture_policy::Secret;
+
+    use super::*;
+    use crate::otlp_target::{OtlpProtocol, TlsFiles};
+
+    /// An endpoint whose URL and header hold credentials.
+    pub(crate) fn endpoint() -> ShownEndpoint {
+        ShownEndpoint::of(&OtlpTarget {
+            protocol: OtlpProtocol::Grpc,
+            endpoint: "http://me:hunter2@c:1".to_owned(),
+            headers: vec![("x-key".to_owned(), Secret::new("quendolin"))],
+            timeout: Duration::from_secs(1),
+            gzip: false,
+            tls: TlsFiles::default(),
+        })
+    }
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("connect error")]
+    struct Connect(#[source] io::Error);
+
+    #[track_caller]
+    fn check(cause: &str, expected: &str) {
+        let error = endpoint().unreachable(Connect(io::Error::other(cause.to_owned())));
+        assert_eq!(with_causes(&error), expected);
+    }
+
+    #[test]
+    fn causes_are_shown_once_and_without_credentials() {
+        check("connect error", "cannot send to http://c:1: connect error");
+        check("refused", "cannot send to http://c:1: connect error: refused");
+        check("no quendolin here", "cannot send to http://c:1: connect error: no [redacted] here");
+    }
+}
