@@ -46,6 +46,7 @@ fn a_project_with_a_manifest_is_not_a_bundle() {
     fs::create_dir_all(project.join("src/deep")).expect("folders");
     fs::write(project.join("manifest.json"), r#"{"name": "shop", "start_url": "/"}"#).expect("a file");
     fs::write(project.join("src/main.js"), "run()").expect("a file");
+    fs::write(project.join("src/deep/part.js"), "part()").expect("a file");
     for folder in ["web", "web/src", "web/src/deep"] {
         for command in [
             &["prune", "--keep", "0", "--even-waiting"][..],
