@@ -1,46 +1,124 @@
-//! The settings of the section `capture`, and their defaults by profile.
+//! The settings of the section `capture`: each is declared in one row, with its defaults by profile.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::Profile;
+use crate::profile::Profile;
 
-/// What may be captured, and how much of it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct CaptureSettings {
-    /// Whether data summaries are computed.
-    pub data_statistics: bool,
-    /// Whether the most frequent values of a column and the domain of a category are shown.
-    pub top_values: bool,
-    /// Whether the least and the greatest text of a column are shown. Numbers and times are, where there are statistics.
-    pub text_min_max: bool,
-    /// Whether the values of inputs and parameters are shown.
-    pub inputs: bool,
-    /// Whether messages of errors keep the quoted texts and the numbers in them.
-    pub error_values: bool,
-    /// How SQL texts are captured.
-    pub sql_text: SqlText,
-    /// How the paths of files are captured.
-    pub paths: ShownPath,
-    /// Whether the machine is named: host name, architecture, operating system, CPUs.
-    pub host_facts: bool,
-    /// Whether the arguments of the process are shown. Credentials in them that can be told are redacted.
-    pub command_line: bool,
-    /// Items kept of a list.
-    pub max_list_length: usize,
-    /// Keys kept of an object.
-    pub max_dict_length: usize,
-    /// Characters kept of a text.
-    pub max_string_length: usize,
-    /// Levels of nesting kept.
-    pub max_depth: usize,
-    /// Bytes of JSON that one attribute may have.
-    pub max_attribute_bytes: usize,
-    /// Lines kept of a stack trace.
-    pub max_stack_lines: usize,
-    /// Names whose values are hidden, besides the built-in ones.
-    pub redact_keys: Vec<String>,
+/// A setting of the section `capture` as its row declares it.
+#[derive(Debug, Clone, Copy)]
+pub struct CaptureSetting {
+    /// Its dotted path in a configuration, such as `capture.inputs`.
+    pub key: &'static str,
+    /// The environment variable that sets it.
+    pub variable: &'static str,
+    /// What it may be.
+    pub kind: CaptureKind,
+}
+
+/// What a setting of the section `capture` may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CaptureKind {
+    /// `true` or `false`.
+    Flag,
+    /// A whole number between two others, both included.
+    Count {
+        /// The least.
+        from: i64,
+        /// The greatest.
+        to: i64,
+    },
+    /// One of some names.
+    OneOf(&'static [&'static str]),
+    /// Several names.
+    Names,
+}
+
+use CaptureKind::{Count, Flag, Names, OneOf};
+
+const ANY_COUNT: CaptureKind = Count { from: 0, to: i64::MAX };
+
+/// Makes the type, its defaults, [`CAPTURE_SETTINGS`] and [`SHOWN`] of rows
+/// `name: type = [of dev, of ci, of prod] => [VARIABLE kind] shown;`, where a run shows the setting, or `hashed`, where it
+/// shows only the hash of all.
+macro_rules! capture_settings {
+    (
+        $(#[$about:meta])+
+        pub struct $settings:ident {
+            $($(#[$doc:meta])+ $name:ident: $type:ty = $defaults:expr => [$variable:ident $kind:expr] $shown:ident;)+
+        }
+    ) => {
+        $(#[$about])+
+        #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+        #[serde(deny_unknown_fields)]
+        pub struct $settings {
+            $($(#[$doc])+ pub $name: $type,)+
+        }
+
+        impl $settings {
+            /// The defaults of a built-in profile.
+            pub fn of_profile(profile: Profile) -> Self {
+                Self { $($name: profile.pick($defaults),)+ }
+            }
+        }
+
+        /// Every setting of the section, in the order of the documentation.
+        pub const CAPTURE_SETTINGS: &[CaptureSetting] = &[$(CaptureSetting {
+            key: concat!("capture.", stringify!($name)),
+            variable: stringify!($variable),
+            kind: $kind,
+        },)+];
+
+        /// The names of the settings, and whether a run shows them.
+        pub(crate) const SHOWN: &[(&str, bool)] = &[$((stringify!($name), is_shown!($shown)),)+];
+    };
+}
+
+macro_rules! is_shown {
+    (shown) => {
+        true
+    };
+    (hashed) => {
+        false
+    };
+}
+
+capture_settings! {
+    /// What may be captured, and how much of it.
+    pub struct CaptureSettings {
+        /// Whether data summaries are computed.
+        data_statistics: bool = [true, false, false] => [HAMILTON_CAPTURE_DATA_STATISTICS Flag] shown;
+        /// Whether the most frequent values of a column and the domain of a category are shown.
+        top_values: bool = [true, true, false] => [DAGLIGHT_TOP_VALUES Flag] shown;
+        /// Whether the least and the greatest text of a column are shown. Numbers and times are, where there are statistics.
+        text_min_max: bool = [true, true, false] => [DAGLIGHT_TEXT_MIN_MAX Flag] shown;
+        /// Whether the values of inputs and parameters are shown.
+        inputs: bool = [true, true, false] => [DAGLIGHT_INPUTS Flag] shown;
+        /// Whether messages of errors keep the quoted texts and the numbers in them.
+        error_values: bool = [true, true, false] => [DAGLIGHT_ERROR_VALUES Flag] shown;
+        /// How SQL texts are captured.
+        sql_text: SqlText = [SqlText::Whole, SqlText::Whole, SqlText::WithoutLiterals] => [DAGLIGHT_SQL_TEXT OneOf(&["whole", "without_literals", "none"])] shown;
+        /// How the paths of files are captured.
+        paths: ShownPath = [ShownPath::Whole, ShownPath::Whole, ShownPath::WithoutValues] => [DAGLIGHT_PATHS OneOf(&["whole", "without_values", "file_name", "none"])] shown;
+        /// Whether the machine is named: host name, architecture, operating system, CPUs.
+        host_facts: bool = [true; 3] => [DAGLIGHT_HOST_FACTS Flag] hashed;
+        /// Whether the arguments of the process are shown. Credentials in them that can be told are redacted.
+        command_line: bool = [false; 3] => [DAGLIGHT_COMMAND_LINE Flag] hashed;
+        /// Items kept of a list.
+        max_list_length: usize = [200, 5, 20] => [HAMILTON_MAX_LIST_LENGTH_CAPTURE ANY_COUNT] hashed;
+        /// Keys kept of an object.
+        max_dict_length: usize = [200, 10, 50] => [HAMILTON_MAX_DICT_LENGTH_CAPTURE ANY_COUNT] hashed;
+        /// Characters kept of a text.
+        max_string_length: usize = [20_000; 3] => [DAGLIGHT_MAX_STRING_LENGTH ANY_COUNT] hashed;
+        /// Levels of nesting kept.
+        max_depth: usize = [8; 3] => [DAGLIGHT_MAX_DEPTH Count { from: 1, to: 100 }] hashed;
+        /// Bytes of JSON that one attribute may have.
+        max_attribute_bytes: usize = [1 << 20; 3] => [DAGLIGHT_MAX_ATTRIBUTE_BYTES Count { from: 256, to: i64::MAX }] hashed;
+        /// Lines kept of a stack trace.
+        max_stack_lines: usize = [60; 3] => [DAGLIGHT_MAX_STACK_LINES ANY_COUNT] hashed;
+        /// Names whose values are hidden, besides the built-in ones.
+        redact_keys: Vec<String> = [const { Vec::new() }; 3] => [DAGLIGHT_REDACT_KEYS Names] hashed;
+    }
 }
 
 /// How much of an SQL text is captured.
@@ -78,34 +156,4 @@ pub enum ShownPath {
     FileName,
     /// No path.
     None,
-}
-
-impl CaptureSettings {
-    /// The defaults of a built-in profile.
-    pub fn of_profile(profile: Profile) -> Self {
-        let (data_statistics, max_list_length, max_dict_length) = match profile {
-            Profile::Dev => (true, 200, 200),
-            Profile::Ci => (false, 5, 10),
-            Profile::Prod => (false, 20, 50),
-        };
-        let shows_values = profile != Profile::Prod;
-        Self {
-            data_statistics,
-            top_values: shows_values,
-            text_min_max: shows_values,
-            inputs: shows_values,
-            error_values: shows_values,
-            sql_text: if shows_values { SqlText::Whole } else { SqlText::WithoutLiterals },
-            paths: if shows_values { ShownPath::Whole } else { ShownPath::WithoutValues },
-            host_facts: true,
-            command_line: false,
-            max_list_length,
-            max_dict_length,
-            max_string_length: 20_000,
-            max_depth: 8,
-            max_attribute_bytes: 1 << 20,
-            max_stack_lines: 60,
-            redact_keys: Vec::new(),
-        }
-    }
 }

@@ -30,7 +30,9 @@ mod sql_secrets;
 mod sql_tokens;
 mod sql_values;
 
-pub use capture_settings::{CaptureSettings, ShownPath, SqlText};
+pub use capture_settings::{
+    CAPTURE_SETTINGS, CaptureKind, CaptureSetting, CaptureSettings, ShownPath, SqlText,
+};
 pub use captured::Captured;
 pub use causes::in_one_line;
 pub use embedded::{Types, without_typed_literals};

@@ -1,11 +1,12 @@
 //! The policy in force: what it lets through of a value, an error, an SQL text, a path.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, iter};
 
 use serde_json::{Map, Value};
 
 use crate::{
     CaptureSettings, Captured, Profile, REDACTED, Redactor, Secret, ShownPath, SqlText,
+    capture_settings::SHOWN,
     embedded::path_without_values,
     limits::{Limits, Shape, free_key},
 };
@@ -130,6 +131,15 @@ impl Policy {
             .chain(named.map(|(name, rule)| (name.to_owned(), rule)))
             .map(|(name, rule)| (name, Captured::new(rule).to_text()))
             .collect()
+    }
+
+    /// What every place shows of the policy, by name: the root span, the tags of a run and of its version. The manifest
+    /// has all rules.
+    pub fn shown_rules(&self) -> Vec<(&'static str, Captured)> {
+        let rules = serde_json::to_value(&self.capture).unwrap_or_default();
+        let names = SHOWN.iter().filter(|(_, is_shown)| *is_shown).map(|(name, _)| *name);
+        let shown = names.map(|name| (name, Captured::new(rules[name].clone())));
+        iter::once(("profile", self.capture(self.profile.as_str()))).chain(shown).collect()
     }
 
     /// Lets a value through: redacted, then truncated to every limit. Truncation shows in the value.

@@ -32,6 +32,15 @@ impl Profile {
         }
     }
 
+    /// The value for this profile, of one for each of [`Profile::ALL`].
+    pub fn pick<T>(self, [dev, ci, prod]: [T; 3]) -> T {
+        match self {
+            Self::Dev => dev,
+            Self::Ci => ci,
+            Self::Prod => prod,
+        }
+    }
+
     /// Whether runs are recorded for the tracker by default.
     pub const fn uses_tracker(self) -> bool {
         !matches!(self, Self::Ci)

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use daglight_capture_policy::{Captured, Policy};
+use daglight_otel_bridge::names::Key;
 use daglight_run_identity::{GitFacts, RunId, hash_of_fields};
 use datafusion::DATAFUSION_VERSION;
 
@@ -13,24 +14,14 @@ const UNKNOWN: &str = "unknown";
 
 const SESSION_RUNTIME_HASH: &str = "session_runtime_hash";
 const PLAN_SIGNATURE: &str = "plan_signature";
+/// What the keys of the rules of the policy start with.
+const POLICY_PREFIX: &str = "policy.";
 /// Why the run did not succeed.
 const ERROR: &str = "error";
 /// The signal that ended the run, such as `SIGTERM`.
 const INTERRUPTED_BY: &str = "interrupted_by";
 /// Characters of a cause in its tag; the manifest has all of it.
 const LONGEST_CAUSE: usize = 500;
-
-/// What the tags say of the policy. The manifest has all of its rules.
-const SHOWN_RULES: [&str; 8] = [
-    "profile",
-    "data_statistics",
-    "top_values",
-    "text_min_max",
-    "inputs",
-    "error_values",
-    "sql_text",
-    "paths",
-];
 
 /// The tags of every run, and the user's own, which cannot replace them: those of the settings, then those of the run.
 pub(crate) fn run_tags(
@@ -130,10 +121,15 @@ fn session_tag(telemetry: &Telemetry) -> Option<(String, String)> {
 /// The policy in force. It may change from run to run, so it describes the run: the tracking server keeps the tags of a
 /// version as its first run had them.
 fn policy_tags(policy: &Policy) -> BTreeMap<String, String> {
-    let mut rules = policy.rules();
-    let shown =
-        SHOWN_RULES.into_iter().filter_map(|name| Some((format!("policy.{name}"), rules.remove(name)?)));
-    shown.collect()
+    shown_rules(policy).map(|(key, rule)| (key.suffix().to_owned(), rule.to_text())).collect()
+}
+
+/// What the root span and the tags show of the policy, under its keys.
+pub(crate) fn shown_rules(policy: &Policy) -> impl Iterator<Item = (Key, Captured)> {
+    let key_of = |rule: &str| {
+        Key::ALL.iter().copied().find(|key| key.suffix().strip_prefix(POLICY_PREFIX) == Some(rule))
+    };
+    policy.shown_rules().into_iter().filter_map(move |(rule, shown)| Some((key_of(rule)?, shown)))
 }
 
 /// The hash of all rules of a policy: the same rules have the same on every machine.
@@ -144,6 +140,8 @@ pub(crate) fn policy_hash(policy: &Policy) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use daglight_capture_policy::Profile;
     use daglight_settings::Settings;
 
@@ -185,6 +183,16 @@ mod tests {
         let prod = Policy::of_profile(Profile::Prod);
         assert_ne!(policy_hash(&dev), policy_hash(&prod));
         assert_eq!(policy_tags(&prod)["policy.sql_text"], "without_literals");
-        assert_eq!(policy_tags(&dev).len(), SHOWN_RULES.len());
+        assert_eq!(policy_tags(&dev).len(), dev.shown_rules().len());
+    }
+
+    #[test]
+    fn every_rule_that_is_shown_has_a_key_and_every_key_a_rule() {
+        let rules = Policy::of_profile(Profile::Prod).shown_rules();
+        let rules: BTreeSet<&str> = rules.iter().map(|(rule, _)| *rule).collect();
+        let keys = Key::ALL.iter().filter_map(|key| key.suffix().strip_prefix(POLICY_PREFIX));
+        // The hash is that of all rules.
+        assert_eq!(rules, keys.filter(|key| *key != "hash").collect::<BTreeSet<_>>());
+        assert!(rules.contains("paths"));
     }
 }

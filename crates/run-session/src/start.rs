@@ -36,7 +36,7 @@ use crate::{
     own_time::OwnClock,
     query_owner::QueryOwners,
     run_state::{OpenQueries, RootSpan, RunState},
-    run_tags::{policy_hash, run_tags, tell_replaced_tags},
+    run_tags::{policy_hash, run_tags, shown_rules, tell_replaced_tags},
     stalls,
     trace_link::trace_url,
 };
@@ -132,14 +132,10 @@ fn files_of(bundle: Option<&Bundle>, output_dir: &Path) -> SignalFiles {
 
 fn show_policy(root: &StageSpan, telemetry: &Telemetry) {
     let policy = telemetry.policy();
-    root.set(Key::PolicyProfile, policy.capture(policy.profile()));
     root.set(Key::PolicyHash, policy.capture(policy_hash(policy)));
-    root.set(Key::PolicyDataStatistics, policy.data_statistics());
-    root.set(Key::PolicyTopValues, policy.top_values());
-    root.set(Key::PolicyTextMinMax, policy.text_min_max());
-    root.set(Key::PolicyInputs, policy.inputs());
-    root.set(Key::PolicyErrorValues, policy.error_values());
-    root.set(Key::PolicySqlText, policy.sql_text().name());
+    for (key, rule) in shown_rules(policy) {
+        root.set(key, rule);
+    }
 }
 
 /// Tells the tracker, the bundle and the log that the run has started.

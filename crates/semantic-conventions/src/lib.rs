@@ -266,6 +266,8 @@ keys! {
     PolicyErrorValues = "policy.error_values",
     /// On the root span: how SQL texts are captured.
     PolicySqlText = "policy.sql_text",
+    /// On the root span: how the paths of files are captured.
+    PolicyPaths = "policy.paths",
 }
 
 /// The keys that every span of a stage carries, by the span's name. Empty for the others.

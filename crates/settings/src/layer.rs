@@ -14,7 +14,8 @@ use figment::{
 use toml::de::{DeTable, DeValue};
 
 use crate::{
-    catalog::{SETTINGS, Setting, TRUSTED_FOLDERS, TRUSTED_FOLDERS_VARIABLE, find, insert},
+    catalog::{SETTINGS, TRUSTED_FOLDERS, TRUSTED_FOLDERS_VARIABLE, find, insert},
+    setting::Setting,
     settings_error::SettingsError,
     trust::{Refusal, Trusted, distrusted_because},
 };

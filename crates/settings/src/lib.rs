@@ -6,7 +6,9 @@
 //! What the section `capture` means belongs to `daglight-capture-policy`; [`Settings::policy`] makes the policy of it. The
 //! `OTEL_*` variables of the OpenTelemetry specification belong to `daglight-otel-bridge`.
 
+mod declare;
 mod outputs;
+mod setting;
 mod settings;
 
 mod catalog;
@@ -18,12 +20,13 @@ mod resolved;
 mod settings_error;
 mod trust;
 
-pub use catalog::{SETTINGS, Setting, SettingKind};
+pub use catalog::SETTINGS;
 pub use layer::Origin;
 pub use loader::SettingsLoader;
 pub use outputs::{OutputSettings, ParamTableSettings};
 pub use reference::{settings_schema, settings_table};
 pub use resolved::{Resolved, ResolvedValue};
+pub use setting::{Setting, SettingKind};
 pub use settings::{BundleSettings, Durability, HeartbeatSettings, OtelSettings, Settings, TrackerSettings};
 pub use settings_error::SettingsError;
 pub use trust::Refusal;

@@ -15,9 +15,10 @@ use figment::{
 use serde::Serialize;
 
 use crate::{
-    catalog::{SETTINGS, Setting, SettingKind},
+    catalog::SETTINGS,
     layer::{FoundFiles, Layer, Origin, find_files, process_variables},
     resolved::Resolved,
+    setting::{Setting, SettingKind},
     settings::Settings,
     settings_error::SettingsError,
     trust::{check_project, keep_key_from_project},

@@ -8,7 +8,8 @@ use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
 use crate::{
-    catalog::{LEAST_INTERVAL, MOST_SECONDS, SETTINGS, SettingKind},
+    catalog::SETTINGS,
+    setting::{LEAST_INTERVAL, MOST_SECONDS, SettingKind},
     settings::Settings,
 };
 

@@ -1,113 +1,153 @@
-//! Every setting of Daglight, and its defaults by profile.
+//! Every setting of Daglight: each is declared in one row, with its defaults by profile, the variable that sets it and
+//! what it may be.
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
-use daglight_capture_policy::{CaptureSettings, Policy, Profile, Secret};
+use daglight_capture_policy::{CAPTURE_SETTINGS, CaptureKind, CaptureSettings, Policy, Profile, Secret};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::outputs::{OutputSettings, ParamTableSettings};
+use crate::{
+    declare::{setting_rows, settings},
+    outputs::{OutputSettings, ParamTableSettings},
+    setting::{
+        Setting, SettingKind,
+        SettingKind::{
+            Count, Flag, Folders, Interval, Names, Namespace, OneOf, Rows, Seconds, Text, TraceUrl, Url, Urls,
+        },
+    },
+};
 
-/// All settings, resolved.
-///
-/// A program that sets them itself starts from a profile: `let mut settings = Settings::of_profile(Profile::Prod);`
-/// and then `settings.team = ...`.
-#[non_exhaustive]
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Settings {
-    /// The profile that decides the defaults of all others: `dev`, `ci`, `prod` or one of `[profiles]`.
-    pub profile: String,
-    /// The DAG's name where neither code nor option gives one.
-    pub dag_name: Option<String>,
-    /// Where the run takes place, such as `laptop`, `staging` or `production`. Default: the profile's name.
-    pub environment: String,
-    /// The team that owns the run.
-    pub team: Option<String>,
-    /// Tags of every run, besides those that each run has.
-    pub tags: BTreeMap<String, String>,
-    /// What may be captured.
-    pub capture: CaptureSettings,
-    /// The Hamilton tracking server.
-    pub tracker: TrackerSettings,
-    /// OpenTelemetry.
-    pub otel: OtelSettings,
+const ANY_COUNT: SettingKind = Count { from: 0, to: i64::MAX };
+
+/// The rows of the section `capture`, which `daglight-capture-policy` declares.
+const CAPTURE: &[Setting] = &{
+    let mut rows = [Setting { key: "", variable: None, kind: Flag }; CAPTURE_SETTINGS.len()];
+    let mut at = 0;
+    while at < rows.len() {
+        let declared = CAPTURE_SETTINGS[at];
+        let kind = match declared.kind {
+            CaptureKind::Flag => Flag,
+            CaptureKind::Count { from, to } => Count { from, to },
+            CaptureKind::OneOf(names) => OneOf(names),
+            CaptureKind::Names => Names,
+        };
+        rows[at] = Setting { key: declared.key, variable: Some(declared.variable), kind };
+        at += 1;
+    }
+    rows
+};
+
+settings! {
+    /// All settings, resolved.
+    ///
+    /// A program that sets them itself starts from a profile: `let mut settings = Settings::of_profile(Profile::Prod);`
+    /// and then `settings.team = ...`.
+    #[non_exhaustive]
+    pub struct Settings at "" {
+        /// The profile that decides the defaults of all others: `dev`, `ci`, `prod` or one of `[profiles]`.
+        profile: String = Profile::ALL.map(|profile| profile.name().to_owned()) => [HAMILTON_TELEMETRY_PROFILE Text];
+        /// The DAG's name where neither code nor option gives one.
+        dag_name: Option<String> = [const { None }; 3] => [HAMILTON_DAG_NAME Text];
+        /// Where the run takes place, such as `laptop`, `staging` or `production`. Default: the profile's name.
+        environment: String = Profile::ALL.map(|profile| profile.name().to_owned()) => [DAGLIGHT_ENVIRONMENT Text];
+        /// The team that owns the run.
+        team: Option<String> = [const { None }; 3] => [DAGLIGHT_TEAM Text];
+        /// Tags of every run, besides those that each run has.
+        tags: BTreeMap<String, String> = [const { BTreeMap::new() }; 3] => [each Text];
+        /// What may be captured.
+        capture: CaptureSettings = Profile::ALL.map(CaptureSettings::of_profile) => [section CAPTURE];
+        /// The Hamilton tracking server.
+        tracker: TrackerSettings = Profile::ALL.map(TrackerSettings::of_profile) => [section TrackerSettings::ROWS];
+        /// OpenTelemetry.
+        otel: OtelSettings = Profile::ALL.map(OtelSettings::of_profile) => [section OtelSettings::ROWS];
+        /// The run bundle.
+        bundle: BundleSettings = Profile::ALL.map(BundleSettings::of_profile) => [section BundleSettings::ROWS];
+        /// The heartbeat.
+        heartbeat: HeartbeatSettings = Profile::ALL.map(HeartbeatSettings::of_profile) => [section HeartbeatSettings::ROWS];
+        /// Whether a run fails when its outputs are not as the registry says. Otherwise it warns.
+        strict_registry: bool = [false; 3] => [DAGLIGHT_STRICT_REGISTRY Flag];
+        /// The semantic registry: what is expected of outputs, by external name.
+        outputs: BTreeMap<String, OutputSettings> = [const { BTreeMap::new() }; 3] => [tables { "owner" Text, "description" Text, "tags.*" Text, "columns.*" Text, "dag" Text }];
+        /// Sets of parameters that scripts read as tables, by name.
+        param_tables: BTreeMap<String, ParamTableSettings> = [const { BTreeMap::new() }; 3] => [tables { "file" Text, "rows" Rows, "description" Text }];
+        /// Folders whose `daglight.toml` counts although it belongs to another user, or others may write it; `*` is every
+        /// folder. A project's own file cannot set this.
+        trusted_folders: Vec<PathBuf> = [const { Vec::new() }; 3] => [DAGLIGHT_TRUSTED_FOLDERS Folders];
+    }
+}
+
+settings! {
+    /// Where the Hamilton tracking server is, and as whom to talk to it.
+    pub struct TrackerSettings at "tracker." {
+        /// Whether runs are recorded for the tracker at all.
+        enabled: bool = Profile::ALL.map(Profile::uses_tracker) => [HAMILTON_TRACKER_ENABLED Flag];
+        /// The server's base URL. Without one, runs wait in their bundles.
+        api_url: Option<String> = [const { None }; 3] => [HAMILTON_API_URL Url];
+        /// The base URL of the page, where it differs from `api_url`.
+        ui_url: Option<String> = [const { None }; 3] => [HAMILTON_UI_URL Url];
+        /// The project's id.
+        project_id: Option<i64> = [const { None }; 3] => [HAMILTON_PROJECT_ID Count { from: 1, to: i64::MAX }];
+        /// The project's name, where the id is not known.
+        project: Option<String> = [const { None }; 3] => [DAGLIGHT_PROJECT Text];
+        /// Whether a project that does not exist is created.
+        create_project: bool = [false; 3] => [DAGLIGHT_CREATE_PROJECT Flag];
+        /// The user's e-mail address.
+        username: Option<String> = [const { None }; 3] => [HAMILTON_USERNAME Text];
+        /// The user's key.
+        api_key: Option<Secret> = [const { None }; 3] => [HAMILTON_API_KEY SettingKind::Secret];
+        /// Whether the server's certificate is verified. Without that, everybody on the way can read and change what is sent.
+        verify: bool = [true; 3] => [DAGLIGHT_VERIFY_TLS Flag];
+        /// A PEM file with certificates of authorities to trust besides those of the system.
+        ca_file: Option<PathBuf> = [const { None }; 3] => [DAGLIGHT_CA_FILE Text];
+        /// Servers that a project's `daglight.toml` may name and that get the key of the user's own file or environment. A
+        /// project's own file cannot set this.
+        trusted_servers: Vec<String> = [const { Vec::new() }; 3] => [DAGLIGHT_TRUSTED_SERVERS Urls];
+        /// How long the end of a run waits for delivery, in seconds.
+        flush_seconds: f64 = [10.0; 3] => [DAGLIGHT_FLUSH_SECONDS Seconds];
+    }
+}
+
+settings! {
+    /// OpenTelemetry settings that the specification's own variables do not cover.
+    pub struct OtelSettings at "otel." {
+        /// What Daglight's own attribute names start with.
+        namespace: String = ["daglight"; 3].map(str::to_owned) => [DAGLIGHT_NAMESPACE Namespace];
+        /// The page of a trace in one's tracing backend, with `{trace_id}`, and `{span_id}`, where the ids go.
+        trace_url: Option<String> = [const { None }; 3] => [DAGLIGHT_TRACE_URL TraceUrl];
+        /// A stage that takes longer is marked `slow`, in seconds.
+        slow_seconds: f64 = [10.0; 3] => [DAGLIGHT_SLOW_SECONDS Seconds];
+        /// The same for single stages, by their names.
+        slow_seconds_by_stage: BTreeMap<String, f64> = [const { BTreeMap::new() }; 3] => [each Seconds];
+        /// How long the end of a run waits for the exporters, in seconds.
+        shutdown_seconds: f64 = [5.0; 3] => [DAGLIGHT_SHUTDOWN_SECONDS Seconds];
+    }
+}
+
+settings! {
     /// The run bundle.
-    pub bundle: BundleSettings,
+    pub struct BundleSettings at "bundle." {
+        /// The folder that holds `run_bundle/<run_id>`.
+        output_dir: PathBuf = ["out"; 3].map(PathBuf::from) => [DAGLIGHT_OUTPUT_DIR Text];
+        /// What an acknowledged event survives: the death of the process, or also the loss of power (`disk`).
+        durability: Durability = [Durability::Process; 3] => [DAGLIGHT_DURABILITY OneOf(&["process", "disk"])];
+        /// `daglight prune` deletes bundles of runs that started more days ago.
+        keep_days: Option<u32> = [const { None }; 3] => [DAGLIGHT_KEEP_DAYS Count { from: 0, to: 36_500 }];
+        /// `daglight prune` keeps so many of the newest bundles.
+        keep_count: Option<usize> = [const { None }; 3] => [DAGLIGHT_KEEP_COUNT ANY_COUNT];
+        /// `daglight prune` deletes the oldest bundles until the rest takes no more than so many bytes.
+        keep_bytes: Option<u64> = [const { None }; 3] => [DAGLIGHT_KEEP_BYTES ANY_COUNT];
+    }
+}
+
+settings! {
     /// The heartbeat.
-    pub heartbeat: HeartbeatSettings,
-    /// Whether a run fails when its outputs are not as the registry says. Otherwise it warns.
-    pub strict_registry: bool,
-    /// The semantic registry: what is expected of outputs, by external name.
-    pub outputs: BTreeMap<String, OutputSettings>,
-    /// Sets of parameters that scripts read as tables, by name.
-    pub param_tables: BTreeMap<String, ParamTableSettings>,
-    /// Folders whose `daglight.toml` counts although it belongs to another user, or others may write it; `*` is every
-    /// folder. A project's own file cannot set this.
-    pub trusted_folders: Vec<PathBuf>,
-}
-
-/// Where the Hamilton tracking server is, and as whom to talk to it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct TrackerSettings {
-    /// Whether runs are recorded for the tracker at all.
-    pub enabled: bool,
-    /// The server's base URL. Without one, runs wait in their bundles.
-    pub api_url: Option<String>,
-    /// The base URL of the page, where it differs from `api_url`.
-    pub ui_url: Option<String>,
-    /// The project's id.
-    pub project_id: Option<i64>,
-    /// The project's name, where the id is not known.
-    pub project: Option<String>,
-    /// Whether a project that does not exist is created.
-    pub create_project: bool,
-    /// The user's e-mail address.
-    pub username: Option<String>,
-    /// The user's key.
-    pub api_key: Option<Secret>,
-    /// Whether the server's certificate is verified. Without that, everybody on the way can read and change what is sent.
-    pub verify: bool,
-    /// A PEM file with certificates of authorities to trust besides those of the system.
-    pub ca_file: Option<PathBuf>,
-    /// Servers that a project's `daglight.toml` may name and that get the key of the user's own file or environment. A
-    /// project's own file cannot set this.
-    pub trusted_servers: Vec<String>,
-    /// How long the end of a run waits for delivery, in seconds.
-    pub flush_seconds: f64,
-}
-
-/// OpenTelemetry settings that the specification's own variables do not cover.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct OtelSettings {
-    /// What Daglight's own attribute names start with.
-    pub namespace: String,
-    /// The page of a trace in one's tracing backend, with `{trace_id}`, and `{span_id}`, where the ids go.
-    pub trace_url: Option<String>,
-    /// A stage that takes longer is marked `slow`, in seconds.
-    pub slow_seconds: f64,
-    /// The same for single stages, by their names.
-    pub slow_seconds_by_stage: BTreeMap<String, f64>,
-    /// How long the end of a run waits for the exporters, in seconds.
-    pub shutdown_seconds: f64,
-}
-
-/// The run bundle.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct BundleSettings {
-    /// The folder that holds `run_bundle/<run_id>`.
-    pub output_dir: PathBuf,
-    /// What an acknowledged event survives: the death of the process, or also the loss of power (`disk`).
-    pub durability: Durability,
-    /// `daglight prune` deletes bundles of runs that started more days ago.
-    pub keep_days: Option<u32>,
-    /// `daglight prune` keeps so many of the newest bundles.
-    pub keep_count: Option<usize>,
-    /// `daglight prune` deletes the oldest bundles until the rest takes no more than so many bytes.
-    pub keep_bytes: Option<u64>,
+    pub struct HeartbeatSettings at "heartbeat." {
+        /// Seconds between two beats.
+        interval_seconds: f64 = [5.0; 3] => [DAGLIGHT_HEARTBEAT_SECONDS Interval];
+        /// Seconds without progress after which a query counts as stalled.
+        stall_seconds: f64 = [30.0; 3] => [DAGLIGHT_STALL_SECONDS Seconds];
+    }
 }
 
 /// What an acknowledged event survives.
@@ -119,16 +159,6 @@ pub enum Durability {
     Process,
     /// Also the loss of power.
     Disk,
-}
-
-/// The heartbeat.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct HeartbeatSettings {
-    /// Seconds between two beats.
-    pub interval_seconds: f64,
-    /// Seconds without progress after which a query counts as stalled.
-    pub stall_seconds: f64,
 }
 
 impl HeartbeatSettings {
@@ -169,53 +199,6 @@ impl TrackerSettings {
 
 fn seconds(seconds: f64) -> Duration {
     Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
-}
-
-impl Settings {
-    /// The defaults of a built-in profile.
-    pub fn of_profile(profile: Profile) -> Self {
-        Self {
-            profile: profile.name().to_owned(),
-            dag_name: None,
-            environment: profile.name().to_owned(),
-            team: None,
-            tags: BTreeMap::new(),
-            capture: CaptureSettings::of_profile(profile),
-            tracker: TrackerSettings {
-                enabled: profile.uses_tracker(),
-                api_url: None,
-                ui_url: None,
-                project_id: None,
-                project: None,
-                create_project: false,
-                username: None,
-                api_key: None,
-                verify: true,
-                ca_file: None,
-                trusted_servers: Vec::new(),
-                flush_seconds: 10.0,
-            },
-            otel: OtelSettings {
-                namespace: "daglight".to_owned(),
-                trace_url: None,
-                slow_seconds: 10.0,
-                slow_seconds_by_stage: BTreeMap::new(),
-                shutdown_seconds: 5.0,
-            },
-            bundle: BundleSettings {
-                output_dir: PathBuf::from("out"),
-                durability: Durability::Process,
-                keep_days: None,
-                keep_count: None,
-                keep_bytes: None,
-            },
-            heartbeat: HeartbeatSettings { interval_seconds: 5.0, stall_seconds: 30.0 },
-            strict_registry: false,
-            outputs: BTreeMap::new(),
-            param_tables: BTreeMap::new(),
-            trusted_folders: Vec::new(),
-        }
-    }
 }
 
 impl Settings {

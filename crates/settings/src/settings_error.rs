@@ -9,8 +9,9 @@ use daglight_capture_policy::{Profile, REDACTED, Redactor};
 use figment::value::Value;
 
 use crate::{
-    catalog::{SETTINGS, Setting, SettingKind},
+    catalog::SETTINGS,
     layer::Origin,
+    setting::{Setting, SettingKind},
 };
 
 /// The errors of resolving the settings.

@@ -1,0 +1,179 @@
+//! What a setting is: its key, its environment variable, and what it may be.
+
+use std::{env, fmt};
+
+use figment::value::{Num, Value};
+
+/// A setting that a file, a variable or code may give.
+#[derive(Debug, Clone, Copy)]
+pub struct Setting {
+    /// The dotted path into [`Settings`](crate::Settings). A part `*` stands for a name of the user's own.
+    pub key: &'static str,
+    /// The environment variable that gives it. `None` where only files do.
+    pub variable: Option<&'static str>,
+    /// What it may be.
+    pub kind: SettingKind,
+}
+
+/// What a setting may be. `Display` says it in words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SettingKind {
+    /// A text that is not empty.
+    Text,
+    /// A text that is not shown.
+    Secret,
+    /// `true` or `false`.
+    Flag,
+    /// A whole number between two others, both included.
+    Count {
+        /// The least.
+        from: i64,
+        /// The greatest.
+        to: i64,
+    },
+    /// A number of seconds above 0, and no more than those of a year.
+    Seconds,
+    /// The same, and no less than a thousandth.
+    Interval,
+    /// A URL of HTTP.
+    Url,
+    /// The same, with `{trace_id}` in it.
+    TraceUrl,
+    /// The beginning of attribute names.
+    Namespace,
+    /// One of some names.
+    OneOf(&'static [&'static str]),
+    /// Several URLs of HTTP; in a variable with commas between them.
+    Urls,
+    /// Several folders; in a variable as in `PATH`.
+    Folders,
+    /// Several names with a letter or digit in each; in a variable with commas between them.
+    Names,
+    /// Several tables.
+    Rows,
+}
+
+use SettingKind::{
+    Count, Flag, Folders, Interval, Names, Namespace, OneOf, Rows, Seconds, Text, TraceUrl, Url, Urls,
+};
+
+/// Less would keep a processor busy.
+pub(crate) const LEAST_INTERVAL: f64 = 0.001;
+/// More may be no point in time any more.
+pub(crate) const MOST_SECONDS: f64 = 31_536_000.0;
+
+/// Instruments of OpenTelemetry have names of at most 255 characters.
+const MAX_NAMESPACE_LENGTH: usize = 100;
+
+impl SettingKind {
+    /// The value that the text of a variable stands for, if it is one that the setting may have.
+    pub(crate) fn parse(self, text: &str) -> Option<Value> {
+        let text = text.trim();
+        // It stands for what was no text.
+        if text.contains(char::REPLACEMENT_CHARACTER) {
+            return None;
+        }
+        let value = match self {
+            Flag => match text.to_ascii_lowercase().as_str() {
+                "true" | "1" | "yes" | "on" => Value::from(true),
+                "false" | "0" | "no" | "off" => Value::from(false),
+                _ => return None,
+            },
+            Count { .. } => Value::from(text.parse::<i64>().ok()?),
+            Seconds | Interval => Value::from(text.parse::<f64>().ok()?),
+            Folders => {
+                let folders = env::split_paths(text).map(|folder| folder.to_string_lossy().into_owned());
+                Value::from(folders.filter(|folder| !folder.is_empty()).collect::<Vec<_>>())
+            }
+            Names | Urls => {
+                let items: Vec<&str> =
+                    text.split(',').map(str::trim).filter(|item| !item.is_empty()).collect();
+                Value::from(items)
+            }
+            _ => Value::from(text),
+        };
+        self.accepts(&value).then_some(value)
+    }
+
+    /// Whether the setting may have this value.
+    pub(crate) fn accepts(self, value: &Value) -> bool {
+        match (self, value) {
+            (Flag, Value::Bool(..)) => true,
+            (Count { from, to }, Value::Num(_, number)) => {
+                integer(*number).is_some_and(|number| (i128::from(from)..=i128::from(to)).contains(&number))
+            }
+            (Seconds, Value::Num(_, number)) => {
+                seconds(*number).is_some_and(|seconds| seconds > 0.0 && seconds <= MOST_SECONDS)
+            }
+            (Interval, Value::Num(_, number)) => {
+                seconds(*number).is_some_and(|seconds| (LEAST_INTERVAL..=MOST_SECONDS).contains(&seconds))
+            }
+            (Names | Urls | Folders | Rows, Value::Array(_, items)) => {
+                items.iter().all(|item| self.accepts_item(item))
+            }
+            (OneOf(names), Value::String(_, text)) => names.contains(&text.as_str()),
+            (Url, Value::String(_, text)) => is_url(text),
+            (TraceUrl, Value::String(_, text)) => is_url(text) && text.contains("{trace_id}"),
+            (Namespace, Value::String(_, text)) => {
+                text.starts_with(|c: char| c.is_ascii_alphabetic())
+                    && text.len() <= MAX_NAMESPACE_LENGTH
+                    && text.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))
+            }
+            (Text | Self::Secret, Value::String(_, text)) => !text.trim().is_empty(),
+            _ => false,
+        }
+    }
+
+    /// Whether a setting of several values may have this one among them.
+    pub(crate) fn accepts_item(self, item: &Value) -> bool {
+        match (self, item) {
+            (Names, Value::String(_, text)) => text.contains(char::is_alphanumeric),
+            (Urls, Value::String(_, text)) => is_url(text),
+            (Folders, Value::String(_, text)) => !text.trim().is_empty(),
+            (Rows, Value::Dict(..)) => true,
+            _ => false,
+        }
+    }
+}
+
+fn is_url(text: &str) -> bool {
+    let mut hosts = ["http://", "https://"].into_iter().filter_map(|scheme| text.strip_prefix(scheme));
+    hosts.any(|host| !host.is_empty())
+}
+
+fn integer(number: Num) -> Option<i128> {
+    number.to_i128().or_else(|| number.to_u128().and_then(|number| number.try_into().ok()))
+}
+
+fn seconds(number: Num) -> Option<f64> {
+    number.to_f64().or_else(|| integer(number).map(|number| number as f64))
+}
+
+impl fmt::Display for SettingKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Text | Self::Secret => f.write_str("a text that is not empty"),
+            Flag => f.write_str("true or false"),
+            Count { from, to: i64::MAX } => write!(f, "a whole number, {from} or more"),
+            Count { from, to } => write!(f, "a whole number from {from} to {to}"),
+            Seconds => write!(f, "a number of seconds above 0 and up to {MOST_SECONDS}"),
+            Interval => write!(f, "a number of seconds from {LEAST_INTERVAL} to {MOST_SECONDS}"),
+            Url => f.write_str("a URL that starts with http:// or https://"),
+            TraceUrl => write!(f, "{Url} and has {{trace_id}} in it"),
+            Namespace => write!(
+                f,
+                "letters, digits, dots, dashes and underscores, at most {MAX_NAMESPACE_LENGTH}, the first a letter"
+            ),
+            OneOf(names) => match names.split_last() {
+                Some((last, [])) => f.write_str(last),
+                Some((last, others)) => write!(f, "{} or {last}", others.join(", ")),
+                None => Ok(()),
+            },
+            Names => f.write_str("a list of names"),
+            Urls => f.write_str("a list of URLs that start with http:// or https://"),
+            Folders => f.write_str("a list of folders"),
+            Rows => f.write_str("a list of tables"),
+        }
+    }
+}
