@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use daglight::{NodeRecord, policy::printable_within, sql::ShownRows};
+use daglight::{identity::NodeKind, policy::printable_within, sql::ShownRows};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use crate::say::{note, say};
@@ -49,12 +49,12 @@ impl Progress {
         self.change_running(|running| running.push(node.to_owned()));
     }
 
-    pub(crate) fn succeeded(&self, name: &str, elapsed: Duration, record: Option<&NodeRecord>) {
+    pub(crate) fn succeeded(&self, name: &str, kind: Option<NodeKind>, rows: Option<u64>, elapsed: Duration) {
         self.ended(name);
         if self.show.nodes {
             let node = printable_within(name, NAME_COLUMNS);
-            let kind = record.map_or("", |record| record.kind.as_str());
-            let rows = record.and_then(|record| record.rows).map(|rows| counted(rows, "row"));
+            let kind = kind.map_or("", NodeKind::name);
+            let rows = rows.map(|rows| counted(rows, "row"));
             self.line(&format!(
                 "  ok   {node:<32} {kind:<12} {:>16} {:>10}",
                 rows.unwrap_or_default(),

@@ -221,8 +221,9 @@ async fn execute(
 ) -> Ended {
     let on_event = |event: PipelineEvent<'_>| match event {
         PipelineEvent::NodeStarted { node } => progress.started(node),
-        PipelineEvent::NodeSucceeded { node, elapsed } => {
-            progress.succeeded(node, elapsed, run.node_record(node).as_ref());
+        PipelineEvent::NodeSucceeded { node, elapsed, rows } => {
+            let kind = pipeline.dag().node(node).map(|node| node.kind);
+            progress.succeeded(node, kind, rows, elapsed);
         }
         PipelineEvent::StatementFailed { error } => progress.failed(error.node.as_deref()),
         PipelineEvent::Rows { node, rows } => progress.rows(node, rows),

@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    lexer::CommentLine,
     near_directives::{NearDirective, Standing, near_directive},
+    split::CommentLine,
 };
 
 /// What a line may begin with to be a directive, in front of a colon.

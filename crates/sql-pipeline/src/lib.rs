@@ -8,10 +8,7 @@ mod agreement;
 mod dependencies;
 mod describe;
 mod directives;
-#[cfg(test)]
-mod example;
 mod kind;
-mod lexer;
 mod literals;
 mod locate;
 mod location;
@@ -22,6 +19,7 @@ mod param_tables;
 mod parameters;
 mod parser_messages;
 mod pipeline;
+mod recorded;
 mod relations;
 mod run;
 mod schedule;
@@ -29,10 +27,12 @@ mod script;
 mod script_names;
 mod shown_rows;
 mod source;
+mod split;
 mod sql_settings;
 mod statement;
 mod statement_run;
-mod tell;
+#[cfg(test)]
+mod test_script;
 mod undefined;
 mod unsupported;
 

@@ -1,17 +1,18 @@
 //! Finding the place in a script that an error of DataFusion is about.
 
+use std::{error::Error, fmt, sync::Arc};
+
 use datafusion::{
     common::{Column, SchemaError},
     error::DataFusionError,
     sql::sqlparser::tokenizer::Token,
 };
 
-use crate::{Place, Script, Statement, lexer::position};
+use crate::{Place, Script, Statement, split::position};
 
 /// An error of a statement, at its place in the script. `Display` says it in DataFusion's words; [`Place::quote`] shows
-/// the line, which not everything that reports an error may.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{place}: {}{message}", .node.as_ref().map(|node| format!("{node}: ")).unwrap_or_default())]
+/// the line, which not everything that reports an error may. The source is the error itself, such as a [`DataFusionError`].
+#[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct SourceError {
     /// Where.
@@ -20,19 +21,40 @@ pub struct SourceError {
     pub node: Option<String>,
     /// DataFusion's words.
     pub message: String,
+    /// The error. `None` for what is found before a statement runs, and for a panic.
+    pub cause: Option<Arc<dyn Error + Send + Sync>>,
+}
+
+impl fmt::Display for SourceError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { place, node, message, .. } = self;
+        match node {
+            Some(node) => write!(f, "{place}: {node}: {message}"),
+            None => write!(f, "{place}: {message}"),
+        }
+    }
+}
+
+// By hand, because what is derived would return the `Arc` as the source, and nobody could downcast that to the error.
+impl Error for SourceError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        let cause = self.cause.as_deref()?;
+        Some(cause)
+    }
 }
 
 impl Script {
     /// The place that `error` is about, as exactly as DataFusion tells: what it names in the statement, with
     /// `datafusion.sql_parser.collect_spans` the very place, else the start of the statement.
-    pub fn locate(&self, statement: &Statement, node: Option<&str>, error: &DataFusionError) -> SourceError {
-        let (line, column) = position_in(statement, error)
+    pub fn locate(&self, statement: &Statement, node: Option<&str>, error: DataFusionError) -> SourceError {
+        let (line, column) = position_in(statement, &error)
             .filter(|(line, _)| (statement.first_line..=statement.last_line).contains(line))
             .unwrap_or((statement.first_line, statement.first_column));
         SourceError {
             place: Box::new(self.source.place(line, column)),
             node: node.map(str::to_owned),
             message: error.strip_backtrace(),
+            cause: Some(Arc::new(error)),
         }
     }
 }
@@ -101,7 +123,7 @@ mod tests {
                 ctx.execute_logical_plan(plan).await?.collect().await
             });
             if let Err(error) = ran {
-                let located = script.locate(statement, None, &error);
+                let located = script.locate(statement, None, error);
                 let found = format!("{}:{}", located.place.line, located.place.column);
                 assert_eq!(found, expected, "{located}");
                 return;
@@ -139,7 +161,16 @@ mod tests {
     fn the_message_names_the_node() {
         let script = Script::parse("a.sql", "SELECT\n  z").unwrap();
         let error = DataFusionError::Plan("no column 'z'".into());
-        let located = script.locate(&script.statements()[0], Some("output_1"), &error);
+        let located = script.locate(&script.statements()[0], Some("output_1"), error);
         assert_eq!(located.to_string(), "a.sql:2:3: output_1: Error during planning: no column 'z'");
+    }
+
+    #[test]
+    fn the_error_itself_is_the_source() {
+        let script = Script::parse("a.sql", "SELECT 1").unwrap();
+        let error = DataFusionError::ResourcesExhausted("no memory".into());
+        let located = script.locate(&script.statements()[0], None, error).clone();
+        let source = Error::source(&located).and_then(|source| source.downcast_ref());
+        assert!(matches!(source, Some(DataFusionError::ResourcesExhausted(_))), "{source:?}");
     }
 }

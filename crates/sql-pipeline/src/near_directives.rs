@@ -5,8 +5,8 @@ use std::fmt;
 use crate::{
     Place,
     directives::{DIRECTIVES, node_name, parameter, tag},
-    lexer::CommentLine,
     source::Source,
+    split::CommentLine,
 };
 
 /// A comment of a script that is probably meant as a directive, but is not one. `Display` is one line, without anything

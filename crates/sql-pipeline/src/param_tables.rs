@@ -1,6 +1,9 @@
 //! The parameter tables that a script reads.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use daglight_capture_policy::in_one_line;
 use daglight_materializers::{ParamTable, ParamTableError};
@@ -43,13 +46,14 @@ pub(crate) fn used(script: &Script, tables: &[ParamTable]) -> Vec<UsedParamTable
 
 impl UsedParamTable {
     /// Why the table could not be registered, at the first statement that reads it.
-    pub(crate) fn failed(&self, script: &Script, error: &ParamTableError) -> SourceError {
+    pub(crate) fn failed(&self, script: &Script, error: ParamTableError) -> SourceError {
         let reader = self.readers.first().copied().unwrap_or_default();
         let statement = &script.statements()[reader];
         SourceError {
             place: Box::new(script.source.place(statement.first_line, statement.first_column)),
             node: Some(self.table.name().to_owned()),
-            message: in_one_line(error),
+            message: in_one_line(&error),
+            cause: Some(Arc::new(error)),
         }
     }
 }

@@ -48,7 +48,6 @@ pub struct Pipeline {
     steps: Vec<Step>,
     parameters: BTreeMap<String, Parameter>,
     pub(crate) param_tables: Vec<UsedParamTable>,
-    outputs: Vec<Option<StatementOutput>>,
 }
 
 /// A statement in the order of running.
@@ -61,6 +60,8 @@ pub struct Step {
     pub node: Option<String>,
     /// The steps that must have ended before it starts, where statements run concurrently.
     pub after: BTreeSet<usize>,
+    /// The output that its statement makes.
+    pub(crate) output: Option<StatementOutput>,
 }
 
 /// Why a script is no pipeline.
@@ -267,11 +268,12 @@ impl Pipeline {
         let steps = nodes
             .into_iter()
             .zip(links)
+            .zip(outputs)
             .enumerate()
-            .map(|(statement, (node, Links { after, .. }))| Step { statement, node, after })
+            .map(|(statement, ((node, Links { after, .. }), output))| Step { statement, node, after, output })
             .collect();
         let script = valued.unwrap_or(as_written);
-        Ok(Self { script, dag, steps, parameters, param_tables, outputs })
+        Ok(Self { script, dag, steps, parameters, param_tables })
     }
 
     /// The script.
@@ -301,11 +303,6 @@ impl Pipeline {
         let tables =
             self.param_tables.iter().map(|used| (used.table.name().to_owned(), used.table.as_input()));
         parameters.chain(tables).collect()
-    }
-
-    /// The output of a step's statement, where it makes one.
-    pub(crate) fn output(&self, step: &Step) -> Option<&StatementOutput> {
-        self.outputs[step.statement].as_ref()
     }
 
     /// The statement of a step.
@@ -347,7 +344,7 @@ impl Pipeline {
     }
 
     /// The place in the script that an error of a step is about.
-    pub fn locate(&self, step: &Step, error: &DataFusionError) -> SourceError {
+    pub fn locate(&self, step: &Step, error: DataFusionError) -> SourceError {
         self.script.locate(self.statement(step), step.node.as_deref(), error)
     }
 }
@@ -360,6 +357,7 @@ impl Pipeline {
             place: Box::new(self.script.source.place(statement.first_line, statement.first_column)),
             node: step.node.clone(),
             message: panic.to_string(),
+            cause: None,
         }
     }
 }

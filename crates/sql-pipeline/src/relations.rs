@@ -20,7 +20,7 @@ use datafusion::{
     },
 };
 
-use crate::{StatementKind, UnsupportedStatement, lexer::position, sql_settings::SqlSettings};
+use crate::{StatementKind, UnsupportedStatement, split::position, sql_settings::SqlSettings};
 
 /// What a statement reads and does, with each name resolved by the settings in force.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

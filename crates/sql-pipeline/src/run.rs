@@ -61,6 +61,8 @@ pub enum PipelineEvent<'a> {
         node: &'a str,
         /// How long it took.
         elapsed: Duration,
+        /// Rows that it returned or wrote, where they are known.
+        rows: Option<u64>,
     },
     /// A statement has failed; nothing new starts from here on.
     StatementFailed {
@@ -126,7 +128,7 @@ impl Pipeline {
         for used in &self.param_tables {
             let register = async |node: Node| {
                 let registered = node.register_params(session, &used.table).await;
-                registered.map_err(|error| used.failed(self.script(), &error))
+                registered.map_err(|error| used.failed(self.script(), error))
             };
             if let Err(error) = run.node(used.table.name(), register).await {
                 (options.on_event)(PipelineEvent::StatementFailed { error: &error });
@@ -186,7 +188,7 @@ impl Pipeline {
         run: &Run,
         options: &RunScriptOptions<'_>,
     ) -> Result<(), SourceError> {
-        let located = |error| self.locate(step, &error);
+        let located = |error| self.locate(step, error);
         let started = Instant::now();
         // A panic of the engine is an error of the statement like any other.
         let caught = match &step.node {
@@ -209,11 +211,17 @@ impl Pipeline {
             Ok(rows) => {
                 if let Some(node) = &step.node {
                     // The time that the node has everywhere; without its end, which is our own.
-                    let recorded = run.node_record(node).and_then(|record| record.duration_ms);
-                    let elapsed = recorded
+                    let record = run.node_record(node);
+                    let elapsed = record
+                        .as_ref()
+                        .and_then(|record| record.duration_ms)
                         .and_then(|ms| Duration::try_from_secs_f64(ms / 1e3).ok())
                         .unwrap_or_else(|| started.elapsed());
-                    (options.on_event)(PipelineEvent::NodeSucceeded { node, elapsed });
+                    (options.on_event)(PipelineEvent::NodeSucceeded {
+                        node,
+                        elapsed,
+                        rows: record.and_then(|record| record.rows),
+                    });
                 }
                 if let Some(rows) = rows {
                     (options.on_event)(PipelineEvent::Rows { node: step.node.as_deref(), rows });

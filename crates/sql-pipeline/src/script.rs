@@ -8,12 +8,12 @@ use datafusion::config::ConfigOptions;
 use crate::{
     Parameter, ParameterType, Statement, UnsupportedStatement,
     directives::{self, DirectiveError, ParameterDeclaration},
-    lexer::{LexError, Piece, Splitter},
     literals::LiteralValue,
     near_directives::{ScriptWarning, Standing, near_directive},
     parser_messages::tidied,
     relations::{Prepared, Relations},
     source::{Place, Source},
+    split::{LexError, Piece, Splitter},
     sql_settings::SqlSettings,
     statement::read_statement,
 };

@@ -16,7 +16,6 @@ use datafusion::{
 use crate::{
     Parameter, ScriptProblem,
     kind::StatementKind,
-    lexer::{position, tokens_from},
     literals::{
         LiteralValue, colon_parameter, defines_function, has_colon_placeholder, literal_places,
         parameter_name, parameter_places, with_literals,
@@ -25,6 +24,7 @@ use crate::{
     relations::Relations,
     script::Problem,
     source::Source,
+    split::{position, tokens_from},
     sql_settings::{ParserSettings, SqlSettings},
 };
 

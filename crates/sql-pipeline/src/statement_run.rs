@@ -6,8 +6,8 @@ use futures::TryStreamExt;
 
 use crate::{
     Pipeline, ShownRows, StatementKind, Step,
+    recorded::{Target, record},
     shown_rows::Cells,
-    tell::{Target, tell},
 };
 
 impl Pipeline {
@@ -45,7 +45,7 @@ impl Pipeline {
         }
         drop(stream);
         if let Some(node) = node {
-            tell(node, statement, self.output(step), session, target, copied, &shown).await;
+            record(node, statement, step.output.as_ref(), session, target, copied, &shown).await;
         }
         Ok((has_rows && !shown.schema.fields().is_empty()).then_some(shown))
     }

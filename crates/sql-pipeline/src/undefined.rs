@@ -114,7 +114,7 @@ impl Pipeline {
             // Nothing else is looked for.
             _ => return None,
         };
-        Some(SourceError { place, node: None, message })
+        Some(SourceError { place, node: None, message, cause: None })
     }
 
     fn refused(&self, session: &SessionContext) -> Option<PipelineError> {

@@ -1,4 +1,4 @@
-//! Telling a node what its statement has made.
+//! Recording what a statement has made, for its node.
 
 use daglight_materializers::{StoredFiles, Written};
 use daglight_run_session::Node;
@@ -47,7 +47,7 @@ impl Target {
 
 /// What a statement has made: an artifact, a loaded table, or a number of changed rows. What cannot be found out is left
 /// out.
-pub(crate) async fn tell(
+pub(crate) async fn record(
     node: &Node,
     statement: &Statement,
     output: Option<&StatementOutput>,
