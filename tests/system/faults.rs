@@ -15,9 +15,7 @@ use std::{
 use daglight_run_identity::RunId;
 use daglight_settings::Durability;
 use daglight_system_tests::{Fault, Proxy, Sample, TrackingServer};
-use daglight_tracker_client::{
-    Connection, Ledger, ProcessEvidence, ProjectRef, SyncError, Tracker, sync_bundle,
-};
+use daglight_tracker_client::{Connection, Ledger, ProjectRef, Sighting, SyncError, Tracker, sync_bundle};
 use tempfile::TempDir;
 use xtask::USER;
 
@@ -130,7 +128,7 @@ impl Case {
     }
 
     fn sync(&self, project: i64) -> Result<daglight_tracker_client::SyncOutcome, SyncError> {
-        sync_bundle(self.bundle.path(), &self.connection(project), ProcessEvidence::Unknown, PATIENCE)
+        sync_bundle(self.bundle.path(), &self.connection(project), Sighting::UNKNOWN, PATIENCE)
     }
 
     fn story(&self, ledger: &Ledger) -> String {

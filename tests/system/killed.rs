@@ -13,7 +13,7 @@ use std::{
 
 use daglight_run_identity::RunId;
 use daglight_system_tests::{Recorded, Sample, TrackingServer};
-use daglight_tracker_client::{Connection, ProcessEvidence, ProjectRef, outbox_status, sync_bundle};
+use daglight_tracker_client::{Connection, ProjectRef, Sighting, outbox_status, sync_bundle};
 use xtask::USER;
 
 use crate::processes::sample_run;
@@ -153,7 +153,7 @@ fn check(server: &TrackingServer, project: i64, number: u64, moment: Moment) -> 
     assert!(status.is_open() && status.writer_alive == Some(false), "{status:?}");
     let connection = Connection::new(server.url(), USER, ProjectRef::Id(project)).expect("an address");
     let sync = || {
-        let gone = ProcessEvidence::Gone { last_seen: status.last_event };
+        let gone = Sighting::gone(status.last_event);
         sync_bundle(folder, &connection, gone, PATIENCE).expect("the server takes it")
     };
     let first = sync();

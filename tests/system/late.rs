@@ -14,9 +14,7 @@ use std::{
 use daglight_run_identity::RunId;
 use daglight_settings::Durability;
 use daglight_system_tests::{Fault, Proxy, Sample, TrackingServer};
-use daglight_tracker_client::{
-    Connection, Ledger, ProcessEvidence, ProjectRef, SyncOutcome, Tracker, sync_bundle,
-};
+use daglight_tracker_client::{Connection, Ledger, ProjectRef, Sighting, SyncOutcome, Tracker, sync_bundle};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use xtask::USER;
@@ -86,7 +84,7 @@ impl Case {
     }
 
     fn sync(&self, project: i64) -> SyncOutcome {
-        sync_bundle(self.folder.path(), &connection(&self.proxy, project), ProcessEvidence::Unknown, PATIENCE)
+        sync_bundle(self.folder.path(), &connection(&self.proxy, project), Sighting::UNKNOWN, PATIENCE)
             .expect("the server takes it")
     }
 }
@@ -189,7 +187,7 @@ fn a_run_of_somebody_else_is_left_alone() {
     drop(tracker);
     proxy.set_upstream(second.url());
     first.stop();
-    let synced = sync_bundle(folder.path(), &connection(&proxy, project), ProcessEvidence::Unknown, PATIENCE);
+    let synced = sync_bundle(folder.path(), &connection(&proxy, project), Sighting::UNKNOWN, PATIENCE);
     let ledger = synced.expect("the server takes it").ledger;
     assert_eq!((ledger.waiting, ledger.redelivered), (0, 3), "{ledger:?}");
     sample.check(&second, project, sample.whole(), &ledger);

@@ -3,12 +3,11 @@
 use std::fmt::Write;
 
 use chrono::{DateTime, Utc};
-use daglight_run_identity::RunId;
-
-use crate::{
-    Artifact, ArtifactColumn, Delivery, Identity, Ledger, LedgerDestination, LedgerSignal, Links,
-    MANIFEST_FORMAT, MANIFEST_VERSION, Manifest, NodeRecord, NodeStatus, RunStatus, SignalLedger, Tracking,
+use daglight_run_bundle::{
+    Delivery, Identity, Ledger, LedgerDestination, LedgerSignal, Links, MANIFEST_FORMAT, MANIFEST_VERSION,
+    Manifest, NodeRecord, NodeStatus, RunStatus, SignalLedger, Tracking,
 };
+use daglight_run_identity::RunId;
 
 /// The moment at which every run of a test starts.
 pub(crate) const START_NANOSECONDS: u64 = 1_795_237_787_000_000_000;
@@ -156,23 +155,5 @@ pub(crate) fn manifest() -> Manifest {
             trace: None,
         },
         own_time: None,
-    }
-}
-
-pub(crate) fn artifact(name: &str) -> Artifact {
-    Artifact {
-        name: name.into(),
-        materialization: "parquet".into(),
-        location: Some(format!("out/{name}.parquet")),
-        format: Some("parquet".into()),
-        rows: Some(1_000),
-        bytes: Some(52_000),
-        files: Some(1),
-        schema: vec![ArtifactColumn { name: "id".into(), data_type: "Int64".into(), nullable: false }],
-        schema_hash: None,
-        plan_signature: None,
-        signature: None,
-        run_id: "0198c5f0-7a0e-7d5f-8a53-0c9f9f4c2b11".parse().unwrap(),
-        written_at: start(),
     }
 }

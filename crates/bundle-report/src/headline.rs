@@ -3,11 +3,9 @@
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
+use daglight_run_bundle::{Ledger, LedgerSignal, Liveness, NodeStatus, Tracking};
 
-use crate::{
-    Finding, HeartbeatReport, Ledger, LedgerSignal, Level, NodeReport, NodeStatus, Problem, ProcessState,
-    Report, ReportStatus, Severity, Tracking, display,
-};
+use crate::{Finding, HeartbeatReport, Level, NodeReport, Problem, Report, ReportStatus, Severity, display};
 
 /// What the span of a node says that was ended later, because its process had died.
 const SPAN_OF_DEAD_PROCESS: &str = "the process ended";
@@ -29,7 +27,7 @@ const VIEW: &str = "view";
 const SLOWEST_MS: f64 = 10.0;
 
 /// The findings, the most important first: how the run ended, what failed, what is not delivered, what was slow.
-pub(crate) fn of(report: &Report) -> Vec<Finding> {
+pub(crate) fn headline(report: &Report) -> Vec<Finding> {
     let mut findings = Findings::default();
     status(report, &mut findings);
     failures(report, &mut findings);
@@ -111,7 +109,7 @@ fn status(report: &Report, findings: &mut Findings) {
         }
     }
     findings.add(level, text + ".");
-    let was_killed = |heartbeat: &&HeartbeatReport| heartbeat.process == Some(ProcessState::Gone);
+    let was_killed = |heartbeat: &&HeartbeatReport| heartbeat.process == Some(Liveness::Gone);
     if let Some(heartbeat) = report.heartbeat.as_ref().filter(was_killed) {
         let seen_at = report.ended_at.map_or(heartbeat.last_beat_at, |end| end.max(heartbeat.last_beat_at));
         let text = format!(
@@ -128,7 +126,7 @@ fn status(report: &Report, findings: &mut Findings) {
 fn has_died(report: &Report) -> bool {
     let process = report.heartbeat.as_ref().and_then(|heartbeat| heartbeat.process);
     report.error.as_deref().is_some_and(|error| error.starts_with("process ended"))
-        && process != Some(ProcessState::Alive)
+        && process != Some(Liveness::Alive)
 }
 
 /// How long it ran is not known, only when something was last heard of it.
@@ -278,7 +276,7 @@ fn item(signal: &LedgerSignal) -> &str {
         LedgerSignal::Traces => "span",
         LedgerSignal::Metrics => "metric",
         LedgerSignal::Logs => "log record",
-        LedgerSignal::Other(name) => name,
+        other => other.name(),
     }
 }
 

@@ -2,8 +2,10 @@
 
 use std::fmt::{self, Write};
 
+use daglight_run_bundle::NodeStatus;
+
 use crate::{
-    Level, NodeReport, NodeStatus, QueryReport, Report, ReportStatus, Severity, StageReport, display,
+    Level, NodeReport, QueryReport, Report, ReportStatus, Severity, StageReport, display,
     markup::{
         Cell,
         Column::{self, Chart, Number, Text},

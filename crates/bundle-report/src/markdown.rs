@@ -3,8 +3,9 @@
 use std::{borrow::Cow, fmt};
 
 use daglight_capture_policy::{printable, printable_lines};
+use daglight_run_bundle::NodeStatus;
 
-use crate::{Level, NodeStatus, Report, Severity, display, nodes};
+use crate::{Level, Report, Severity, display, nodes};
 
 /// Nodes that are shown one by one.
 const MAX_NODES: usize = 200;

@@ -2,10 +2,10 @@
 
 use std::collections::HashMap;
 
-use daglight_heartbeat::ProcessEvidence;
+use daglight_run_bundle::{Manifest, NodeRecord, NodeStatus, ProcessEvidence};
 
 use crate::{
-    Manifest, NodeRecord, NodeReport, NodeStatus,
+    NodeReport,
     queries::PlannedQueries,
     signals::{SeenNode, SeenReads},
 };
@@ -14,7 +14,7 @@ use crate::{
 ///
 /// The manifest of a run that was killed is the one from its start: there the spans tell which nodes have ended, and
 /// the last heartbeat which had not. Those ran until the run of `run_ms` was last seen.
-pub(crate) fn of(
+pub(crate) fn node_reports(
     manifest: Option<&Manifest>,
     mut seen: HashMap<String, SeenNode>,
     queries: &HashMap<String, SeenReads>,
@@ -183,7 +183,7 @@ mod tests {
         ] {
             let record = NodeRecord { status, ..unknown("a".into()) };
             let manifest = Manifest { nodes: vec![record], ..fixture::manifest() };
-            let of = of(
+            let reports = node_reports(
                 Some(&manifest),
                 [("a".to_owned(), seen)].into(),
                 &[("a".to_owned(), reads)].into(),
@@ -192,7 +192,7 @@ mod tests {
                 None,
                 &|_| 0.0,
             );
-            assert_eq!(of[0].rows_in, rows_in, "{status:?} with {reads:?}");
+            assert_eq!(reports[0].rows_in, rows_in, "{status:?} with {reads:?}");
         }
     }
 }

@@ -3,9 +3,10 @@
 use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
+use daglight_run_bundle::WarningCode;
 
 use crate::{
-    Problem, Severity, WarningCode,
+    Problem, Severity,
     otlp::{LogRecord, Span},
 };
 
@@ -95,7 +96,7 @@ impl Problems {
             error_type: None,
             node: record.attributes.text(node_key).map(str::to_owned),
             source: "log".into(),
-            code: WarningCode::of_field(record.attributes.text(CODE_FIELD)),
+            code: WarningCode::from_field(record.attributes.text(CODE_FIELD)),
             count: 1,
             first_at: moment(record.time()),
         });

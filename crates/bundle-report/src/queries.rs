@@ -2,11 +2,12 @@
 
 use std::collections::HashMap;
 
+use daglight_run_bundle::{PlanBundle, PlanMetrics};
+
 use crate::{
     OperatorReport, QueryReport,
-    plan_bundle::{PlanBundle, PlanMetrics},
-    signals::{SLOWEST_QUERIES, SeenQuery, SeenReads, Signals},
-    top::Top,
+    largest::Largest,
+    signals::{SLOWEST_QUERIES, SeenQuery, SeenReads},
 };
 
 /// Nodes whose queries are counted apart.
@@ -19,7 +20,7 @@ const MAX_DETAIL_CHARS: usize = 200;
 /// The plan bundles of a run, in bounded memory.
 #[derive(Debug)]
 pub(crate) struct PlannedQueries {
-    slowest: Top<QueryReport>,
+    slowest: Largest<QueryReport>,
     nodes: HashMap<String, QueryTotals>,
     pub(crate) totals: QueryTotals,
 }
@@ -38,14 +39,14 @@ pub(crate) struct QueryTotals {
 impl Default for PlannedQueries {
     fn default() -> Self {
         // More than are shown: a query that is slow by its span is not always among the slowest by its plan.
-        let slowest = Top::new(2 * SLOWEST_QUERIES);
+        let slowest = Largest::new(2 * SLOWEST_QUERIES);
         Self { slowest, nodes: HashMap::new(), totals: QueryTotals::default() }
     }
 }
 
 impl PlannedQueries {
     pub(crate) fn add(&mut self, file: &str, plan: PlanBundle) {
-        let metrics = plan.metrics.unwrap_or_default();
+        let metrics = plan.metrics;
         let rows_read = metrics.rows_read();
         let totals = QueryTotals {
             queries: 1,
@@ -107,7 +108,7 @@ impl QueryTotals {
 fn hottest_operators(metrics: &PlanMetrics) -> Vec<OperatorReport> {
     let compute_ms = |ms: Option<f64>| ms.filter(|ms| ms.is_finite() && *ms > 0.0);
     let total_ms: f64 = metrics.operators.iter().filter_map(|op| compute_ms(op.elapsed_compute_ms)).sum();
-    let mut hottest = Top::new(HOTTEST_OPERATORS);
+    let mut hottest = Largest::new(HOTTEST_OPERATORS);
     for operator in &metrics.operators {
         let Some(ms) = compute_ms(operator.elapsed_compute_ms) else { continue };
         hottest.offer((ms * 1e6) as u64, || OperatorReport {
@@ -124,17 +125,20 @@ fn hottest_operators(metrics: &PlanMetrics) -> Vec<OperatorReport> {
     hottest.into_items().collect()
 }
 
-/// The slowest queries, from their spans and their plans together.
-pub(crate) fn of(signals: &mut Signals, planned: PlannedQueries) -> Vec<QueryReport> {
+/// The slowest queries, from their spans and their plans together. `node_of` is the node of the span above.
+pub(crate) fn query_reports(
+    seen: Largest<SeenQuery>,
+    planned: PlannedQueries,
+    node_of: &dyn Fn(&str) -> Option<String>,
+) -> Vec<QueryReport> {
     let mut plans: HashMap<String, QueryReport> =
         planned.slowest.into_items().map(|query| (query.query_id.clone(), query)).collect();
-    let seen = std::mem::replace(&mut signals.queries, Top::new(0));
     let mut queries: Vec<QueryReport> = seen
         .into_items()
         .map(|seen| {
             let plan = plans.remove(&seen.query_id);
-            let node = seen.node.clone().or_else(|| signals.node_of(&seen.parent_span_id));
-            of_span(seen, node, plan)
+            let node = seen.node.clone().or_else(|| node_of(&seen.parent_span_id));
+            query_report(seen, node, plan)
         })
         .collect();
     queries.extend(plans.into_values());
@@ -143,7 +147,7 @@ pub(crate) fn of(signals: &mut Signals, planned: PlannedQueries) -> Vec<QueryRep
     queries
 }
 
-fn of_span(seen: SeenQuery, node: Option<String>, plan: Option<QueryReport>) -> QueryReport {
+fn query_report(seen: SeenQuery, node: Option<String>, plan: Option<QueryReport>) -> QueryReport {
     let milliseconds = |nanoseconds| nanoseconds as f64 / 1e6;
     let plan = plan.unwrap_or_default();
     QueryReport {

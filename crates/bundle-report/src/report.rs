@@ -2,14 +2,15 @@
 
 use chrono::{DateTime, Utc};
 use daglight_capture_policy::operator_name;
+use daglight_run_bundle::{
+    Artifact, AttemptRecord, FileReading, Identity, Links, Liveness, NodeStatus, OwnTime, SignalLedger,
+    Tracking, WarningCode,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{
-    Artifact, AttemptRecord, FileReading, Identity, Links, NodeStatus, OwnTime, SignalLedger, Tracking,
-    WarningCode, display,
-};
+use crate::display;
 
 /// The version of `run_diagnostics_report.json`.
 ///
@@ -372,7 +373,7 @@ pub struct HeartbeatReport {
     /// The process.
     pub pid: u32,
     /// Whether it lives; `None` when the heartbeat was stopped in good order.
-    pub process: Option<ProcessState>,
+    pub process: Option<Liveness>,
     /// Beats.
     pub beats: u64,
     /// Seconds between two beats.
@@ -399,18 +400,6 @@ pub struct HeartbeatReport {
     pub stall_count: u64,
     /// The first of them.
     pub stalls: Vec<StallReport>,
-}
-
-/// Whether a process lives, as it could be told where the report was made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum ProcessState {
-    /// It runs.
-    Alive,
-    /// It has ended.
-    Gone,
-    /// It cannot be told: another machine, or another container.
-    Unknown,
 }
 
 /// What ran at the last beat.
@@ -531,9 +520,9 @@ impl HeartbeatReport {
     pub(crate) fn process_in_words(&self) -> String {
         let state = match self.process {
             None => "",
-            Some(ProcessState::Alive) => ", alive",
-            Some(ProcessState::Gone) => ", gone",
-            Some(ProcessState::Unknown) => ", which cannot be seen from where this report was made",
+            Some(Liveness::Alive) => ", alive",
+            Some(Liveness::Gone) => ", gone",
+            Some(Liveness::Unknown) => ", which cannot be seen from where this report was made",
         };
         format!("{}{state}", self.pid)
     }

@@ -2,15 +2,15 @@
 
 use std::collections::HashMap;
 
+use daglight_run_bundle::{Bundle, FileReading, read_lines};
 use daglight_semantic_conventions::{Key, Namespace, PROCESS_ENDED, key, span};
 
 use crate::{
-    Bundle, FileReading, SpanReport,
+    SpanReport,
     coverage::Coverage,
-    lines::read_lines,
+    largest::Largest,
     otlp::{LogsLine, MetricsLine, Span, TracesLine},
     problems::Problems,
-    top::Top,
 };
 
 /// Nodes, stages and open plannings that are kept apart; a run with more is reported without the rest.
@@ -25,12 +25,13 @@ pub(crate) const SLOWEST_QUERIES: usize = 20;
 pub(crate) struct Signals {
     pub(crate) root: Option<SeenSpan>,
     pub(crate) nodes: HashMap<String, SeenNode>,
-    node_of_span: HashMap<String, String>,
+    /// The node that each span of a node is of.
+    pub(crate) node_of_span: HashMap<String, String>,
     pub(crate) stages: HashMap<String, SeenStage>,
     /// When stages ran that belong to no node.
     pub(crate) setup: Coverage,
-    pub(crate) slowest: Top<SeenSlow>,
-    pub(crate) queries: Top<SeenQuery>,
+    pub(crate) slowest: Largest<SeenSlow>,
+    pub(crate) queries: Largest<SeenQuery>,
     pub(crate) query_count: u64,
     /// What the queries of each node have read, and of all queries.
     pub(crate) reads: HashMap<String, SeenReads>,
@@ -165,8 +166,8 @@ impl Signals {
             node_of_span: HashMap::new(),
             stages: HashMap::new(),
             setup: Coverage::default(),
-            slowest: Top::new(SLOWEST_SPANS),
-            queries: Top::new(SLOWEST_QUERIES),
+            slowest: Largest::new(SLOWEST_SPANS),
+            queries: Largest::new(SLOWEST_QUERIES),
             query_count: 0,
             reads: HashMap::new(),
             all_reads: SeenReads::default(),
@@ -194,11 +195,6 @@ impl Signals {
         });
         signals.files = vec![traces, metrics, logs];
         signals
-    }
-
-    /// The node that a span belongs to, by the span above it.
-    pub(crate) fn node_of(&self, parent_span_id: &str) -> Option<String> {
-        self.node_of_span.get(parent_span_id).cloned()
     }
 
     fn take_span(&mut self, span: &Span<'_>, keys: &Keys) {
@@ -374,7 +370,7 @@ mod tests {
         ]);
         assert_eq!((signals.span_count, signals.record_count, signals.query_count), (7, 1, 1));
         assert_eq!(signals.nodes["orders"].rows, Some(7));
-        assert_eq!(signals.node_of("n1").as_deref(), Some("orders"));
+        assert_eq!(signals.node_of_span.get("n1").map(String::as_str), Some("orders"));
         let query = signals.queries.into_items().next().unwrap();
         assert_eq!((query.planning, query.duration), (Some(1_000_000), 6_000_000));
         let mut stages = signals.stages;

@@ -136,8 +136,9 @@ fn critical_path(nodes: &[NodeReport]) -> Vec<usize> {
 
 #[cfg(test)]
 mod tests {
+    use daglight_run_bundle::NodeStatus;
+
     use super::*;
-    use crate::NodeStatus;
 
     fn node(name: &str, dependencies: &[&str], extent: Option<(f64, f64)>) -> NodeReport {
         NodeReport {

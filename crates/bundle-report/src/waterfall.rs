@@ -1,6 +1,8 @@
 //! Bars and the axis above them, as inline SVG that scales with its column.
 
-use crate::{NodeReport, NodeStatus, display};
+use daglight_run_bundle::NodeStatus;
+
+use crate::{NodeReport, display};
 
 /// The time axis of a run.
 #[derive(Debug, Clone, Copy)]

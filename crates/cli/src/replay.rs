@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use daglight::otel;
+use daglight::{bundle::SignalFiles, otel};
 
 use crate::{
     args::ReplayArgs,
@@ -17,7 +17,7 @@ pub(crate) fn replay(args: &ReplayArgs) -> Result<ExitCode, Failure> {
         say!("{}", no_runs(&args.bundle));
         return Ok(ExitCode::SUCCESS);
     };
-    let files = otel::SignalFiles { traces: bundle.traces(), metrics: bundle.metrics(), logs: bundle.logs() };
+    let files = SignalFiles::from(&bundle);
     let mut variables = otel::BridgeConfig::new("daglight").environment;
     if let Some(endpoint) = &args.endpoint {
         // Who names an endpoint wants everything there, whatever the variables say of exporting.

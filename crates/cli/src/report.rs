@@ -26,7 +26,7 @@ pub(crate) fn report(args: &ReportArgs) -> Result<ExitCode, Failure> {
         Err(CloseError::Read(_)) => {}
         Err(error) => note!("warning: the run is not closed: {}", in_one_line(&error)),
     }
-    let report = Report::of_bundle(&bundle).map_err(Failure::work)?;
+    let report = Report::from_bundle(&bundle).map_err(Failure::work)?;
     if args.json {
         say!("{}", serde_json::to_string_pretty(&report).map_err(Failure::work)?);
     } else {

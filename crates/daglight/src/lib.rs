@@ -7,8 +7,6 @@
 //!
 //! Each crate behind this one can be used without the others; a feature of its name brings it in here.
 
-#[cfg(feature = "bundle")]
-pub use daglight_bundle_report as bundle;
 pub use daglight_capture_policy as policy;
 #[cfg(feature = "outputs")]
 pub use daglight_data_summary as summary;
@@ -34,6 +32,13 @@ pub use daglight_settings as settings;
 pub use daglight_sql_pipeline as sql;
 #[cfg(feature = "tracker")]
 pub use daglight_tracker_client as tracker;
+
+/// The run bundle on disk, and the report made from it.
+#[cfg(feature = "bundle")]
+pub mod bundle {
+    pub use daglight_bundle_report::*;
+    pub use daglight_run_bundle::*;
+}
 
 /// What a program that runs pipelines needs.
 #[cfg(feature = "session")]

@@ -1,9 +1,10 @@
 //! What one beat says.
 
 use chrono::{DateTime, Utc};
+use daglight_run_bundle::{ActiveTask, IoCounters, Stall};
 use serde::{Deserialize, Serialize};
 
-use crate::{Stall, StallChanges};
+use crate::StallChanges;
 
 /// The state of a run at one moment.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -30,22 +31,4 @@ pub struct Beat {
     pub stall_changes: StallChanges,
     /// Why the evidence of this beat is not on disk, where it should be.
     pub evidence_error: Option<String>,
-}
-
-/// A node or another unit of work that has started and not finished.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ActiveTask {
-    /// Its name.
-    pub name: String,
-    /// When it started.
-    pub since: DateTime<Utc>,
-}
-
-/// Bytes that went from and to storage since the process started; what the page cache answered does not count.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct IoCounters {
-    /// Bytes read.
-    pub bytes_read: u64,
-    /// Bytes written.
-    pub bytes_written: u64,
 }

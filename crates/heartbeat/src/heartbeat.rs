@@ -11,11 +11,9 @@ use std::{
 };
 
 use chrono::{DateTime, Utc};
+use daglight_run_bundle::{ActiveTask, IoCounters, ProcessEvidence, WriteError};
 
-use crate::{
-    ActiveTask, Beat, ProcessEvidence, Progress, StallChanges, StallDetector,
-    process::{self, ProcessStat},
-};
+use crate::{Beat, Progress, StallChanges, StallDetector, process, stall::OpenStalls};
 
 /// How long stopping waits for a callback that does not return.
 const STOP_TIMEOUT: Duration = Duration::from_secs(2);
@@ -212,6 +210,7 @@ struct Beating {
     started: Instant,
     sequence: u64,
     stalls: StallDetector,
+    open_stalls: OpenStalls,
     evidence: ProcessEvidence,
     /// Where the evidence is kept, if anywhere.
     evidence_path: Option<PathBuf>,
@@ -241,7 +240,8 @@ impl Beating {
             started: Instant::now(),
             sequence: 0,
             stalls: StallDetector::new(config.stall_after),
-            evidence: ProcessEvidence::of_self(Utc::now(), interval.as_secs_f64()),
+            open_stalls: OpenStalls::default(),
+            evidence: ProcessEvidence::for_self(Utc::now(), interval.as_secs_f64()),
             evidence_path: config.evidence,
             warned: Warned::default(),
         }
@@ -264,7 +264,7 @@ impl Beating {
             // Beats that were missed are not made up for.
             next = (next + self.interval).max(Instant::now());
         }
-        self.evidence.record_stop(Utc::now());
+        self.record_stop(Utc::now());
         // Nobody listens any more, and a run that ends well needs no evidence.
         let _ = self.write_evidence();
     }
@@ -272,7 +272,9 @@ impl Beating {
     /// Says between two beats that the process lives, and what it does.
     fn sign_of_life(&mut self) {
         let (stage, active_tasks) = self.shared.board().state();
-        self.evidence.record_sign(Utc::now(), stage, active_tasks);
+        self.evidence.last_seen_at = Some(Utc::now());
+        self.evidence.stage = stage;
+        self.evidence.active_tasks = active_tasks;
         // What goes wrong here goes wrong at the next beat too, which tells.
         let _ = self.write_evidence();
     }
@@ -287,7 +289,7 @@ impl Beating {
     fn beat(&mut self) {
         self.sequence += 1;
         let mut beat = self.take(Utc::now());
-        beat.stall_changes = self.evidence.record(&beat);
+        beat.stall_changes = self.record(&beat);
         beat.evidence_error = self.write_evidence();
         let called = catch_unwind(AssertUnwindSafe(|| (self.on_beat)(&beat)));
         if called.is_err() && !std::mem::replace(&mut self.warned.callback, true) {
@@ -309,7 +311,7 @@ impl Beating {
             stage,
             active_tasks,
             io: process::io_counters(),
-            cpu_seconds: ProcessStat::of_self().map(|stat| stat.cpu_seconds),
+            cpu_seconds: process::cpu_seconds(),
             resident_bytes: process::resident_bytes(),
             stalls,
             stall_changes: StallChanges::default(),
@@ -317,11 +319,48 @@ impl Beating {
         }
     }
 
+    /// Takes a beat into the evidence, and returns which stalls began or ended with it.
+    fn record(&mut self, beat: &Beat) -> StallChanges {
+        let evidence = &mut self.evidence;
+        let gap_seconds = (beat.at - evidence.last_beat_at).as_seconds_f64();
+        evidence.longest_gap_seconds = evidence.longest_gap_seconds.max(gap_seconds);
+        evidence.last_beat_at = beat.at;
+        evidence.last_seen_at = Some(beat.at);
+        evidence.beats = beat.sequence;
+        evidence.stage.clone_from(&beat.stage);
+        evidence.active_tasks.clone_from(&beat.active_tasks);
+        self.record_resources(beat.io, beat.cpu_seconds, beat.resident_bytes);
+        self.open_stalls.record(&mut self.evidence.stalls, beat.at, &beat.stalls)
+    }
+
+    /// The end in good order. Nothing runs any more, and the resources are those of the whole run.
+    fn record_stop(&mut self, now: DateTime<Utc>) {
+        self.evidence.stopped_at = Some(now);
+        self.evidence.stage = None;
+        self.evidence.active_tasks.clear();
+        self.record_resources(process::io_counters(), process::cpu_seconds(), process::resident_bytes());
+        self.open_stalls.record(&mut self.evidence.stalls, now, &[]);
+    }
+
+    fn record_resources(
+        &mut self,
+        io: Option<IoCounters>,
+        cpu_seconds: Option<f64>,
+        resident_bytes: Option<u64>,
+    ) {
+        self.evidence.io = io;
+        self.evidence.cpu_seconds = cpu_seconds;
+        self.evidence.peak_resident_bytes = self.evidence.peak_resident_bytes.max(resident_bytes);
+    }
+
     /// Why that did not work.
     fn write_evidence(&self) -> Option<String> {
         let path = self.evidence_path.as_ref()?;
-        let error = self.evidence.write(path).err()?;
-        Some(format!("cannot write the heartbeat to {}: {error}", path.display()))
+        let cause = match self.evidence.write(path).err()? {
+            WriteError::Io { source, .. } => source.to_string(),
+            error => error.to_string(),
+        };
+        Some(format!("cannot write the heartbeat to {}: {cause}", path.display()))
     }
 }
 
@@ -342,7 +381,9 @@ mod tests {
     use chrono::TimeDelta;
 
     use super::*;
-    use crate::{Liveness, NoProgress, OperatorProgress, QueryProgress};
+    use daglight_run_bundle::Liveness;
+
+    use crate::{NoProgress, OperatorProgress, QueryProgress};
 
     const HOUR: Duration = Duration::from_secs(3600);
 

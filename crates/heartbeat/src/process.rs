@@ -1,56 +1,12 @@
-//! What the operating system says about processes, from `/proc`. Where there is none, nothing is known.
+//! What this process has used, from `/proc`. Where there is none, nothing is known.
 
-use std::{
-    fs, io,
-    path::{Path, PathBuf},
-};
+use std::fs;
 
-use crate::IoCounters;
+use daglight_run_bundle::{IoCounters, ProcessStat};
 
-/// The kernel's unit of processor time towards user space, `USER_HZ`: 100 on every architecture that Rust runs on.
-const TICKS_PER_SECOND: f64 = 100.0;
-
-/// What a process is, and has used.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct ProcessStat {
-    /// The one-letter state.
-    pub(crate) state: char,
-    /// Processor time, user and system.
-    pub(crate) cpu_seconds: f64,
-    /// When it started, in ticks since the machine did. With the pid it names one process only.
-    pub(crate) start_ticks: u64,
-}
-
-impl ProcessStat {
-    pub(crate) fn of_self() -> Option<Self> {
-        Self::read(Path::new("/proc/self/stat")).ok()
-    }
-
-    pub(crate) fn of_pid(pid: u32) -> io::Result<Self> {
-        Self::read(&PathBuf::from(format!("/proc/{pid}/stat")))
-    }
-
-    fn read(path: &Path) -> io::Result<Self> {
-        // The name of the program is the user's, and not always UTF-8.
-        let text = fs::read(path)?;
-        Self::parse(&String::from_utf8_lossy(&text)).ok_or_else(|| io::ErrorKind::InvalidData.into())
-    }
-
-    /// The name stands in parentheses and may hold spaces and parentheses itself: fields are counted behind the last.
-    fn parse(text: &str) -> Option<Self> {
-        let fields: Vec<&str> = text.rsplit_once(')')?.1.split_ascii_whitespace().collect();
-        let number = |position: usize| fields.get(position)?.parse::<u64>().ok();
-        Some(Self {
-            state: fields.first()?.chars().next()?,
-            cpu_seconds: (number(11)? + number(12)?) as f64 / TICKS_PER_SECOND,
-            start_ticks: number(19)?,
-        })
-    }
-
-    /// Whether it has ended, and only waits for its parent to notice.
-    pub(crate) fn is_dead(&self) -> bool {
-        matches!(self.state, 'Z' | 'X' | 'x')
-    }
+/// Processor time of this process, user and system.
+pub(crate) fn cpu_seconds() -> Option<f64> {
+    ProcessStat::for_self().map(|stat| stat.cpu_seconds)
 }
 
 /// Bytes that this process has moved from and to storage.
@@ -72,41 +28,9 @@ fn field(text: &str, name: &str) -> Option<u64> {
     line.split_ascii_whitespace().next()?.parse().ok()
 }
 
-/// Where a pid means something: the boot of one machine, and the namespace that numbers its processes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct ProcessSpace {
-    pub(crate) boot_id: Option<String>,
-    pub(crate) pid_namespace: Option<String>,
-}
-
-impl ProcessSpace {
-    pub(crate) fn current() -> Self {
-        let boot_id = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok();
-        let pid_namespace = fs::read_link("/proc/self/ns/pid").ok();
-        Self {
-            boot_id: boot_id.map(|id| id.trim().to_owned()),
-            pid_namespace: pid_namespace.map(|link| link.to_string_lossy().into_owned()),
-        }
-    }
-}
-
-/// Whether processes of other users are visible here; a mount option of `/proc` can hide them.
-pub(crate) fn sees_other_users() -> bool {
-    ProcessStat::of_pid(1).is_ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_name_of_a_program_does_not_shift_the_fields() {
-        let line = "77 (a) b (c) R 1 77 77 0 -1 4194304 90 0 0 0 250 50 0 0 20 0 1 0 8642 1 2 3";
-        let expected = ProcessStat { state: 'R', cpu_seconds: 3.0, start_ticks: 8642 };
-        assert_eq!(ProcessStat::parse(line), Some(expected));
-        assert_eq!(ProcessStat::parse("77 (a"), None);
-        assert_eq!(ProcessStat::parse("77 (a) R 1"), None);
-    }
 
     #[test]
     fn counters_are_read_by_name() {
@@ -118,10 +42,7 @@ mod tests {
     #[test]
     #[cfg(target_os = "linux")]
     fn this_process_is_known() {
-        let stat = ProcessStat::of_self().unwrap();
-        assert_eq!(ProcessStat::of_pid(std::process::id()).unwrap().start_ticks, stat.start_ticks);
-        assert!(!stat.is_dead());
+        assert!(cpu_seconds().is_some());
         assert!(resident_bytes().unwrap() > 0);
-        assert!(ProcessSpace::current().boot_id.is_some());
     }
 }

@@ -3,30 +3,10 @@
 use std::{collections::HashMap, time::Duration};
 
 use chrono::{DateTime, TimeDelta, Utc};
+use daglight_run_bundle::{Stall, StallEpisode, StallLog};
 use serde::{Deserialize, Serialize};
 
 use crate::{OperatorProgress, QueryProgress};
-
-/// A query in which nothing has changed for a while.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Stall {
-    /// The query.
-    pub query_id: String,
-    /// The node that runs it.
-    pub node: Option<String>,
-    /// The operator that most likely waits or computes; `None` where the plan does not tell.
-    pub operator: Option<String>,
-    /// What that operator does, as the plan shows it.
-    pub detail: Option<String>,
-    /// The last moment at which something changed.
-    pub since: DateTime<Utc>,
-}
-
-impl Stall {
-    fn is_same(&self, other: &Self) -> bool {
-        self.query_id == other.query_id && self.since == other.since
-    }
-}
 
 /// Compares each sample with the one before. It has no clock: the moment is a parameter.
 #[derive(Debug)]
@@ -137,50 +117,40 @@ fn holds_rows(name: &str) -> bool {
     matches!(name, "DataSourceExec" | "EmptyExec" | "PlaceholderRowExec" | "WorkTableExec")
 }
 
-/// A stall with its end.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct StallEpisode {
-    /// What stalled.
-    #[serde(flatten)]
-    pub stall: Stall,
-    /// When it went on, or ended; `None` while it lasts.
-    pub ended: Option<DateTime<Utc>>,
-}
+/// The stalls that last, of which a [`StallLog`] is kept in bounded memory.
+#[derive(Debug, Default)]
+pub(crate) struct OpenStalls(Vec<Stall>);
 
-/// The stalls of a run, in bounded memory.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct StallLog {
-    /// All stalls.
-    pub count: u64,
-    /// The first hundred of them.
-    pub episodes: Vec<StallEpisode>,
-    /// Those that last.
-    #[serde(skip)]
-    open: Vec<Stall>,
-}
-
-impl StallLog {
+impl OpenStalls {
     const MAX_EPISODES: usize = 100;
 
     /// Takes in the stalls that last at this moment, and returns those that began or ended with it: what lasts is not
     /// reported again.
-    pub(crate) fn record(&mut self, now: DateTime<Utc>, stalls: &[Stall]) -> StallChanges {
-        let is_among = |stall: &Stall, others: &[Stall]| others.iter().any(|other| other.is_same(stall));
+    pub(crate) fn record(
+        &mut self,
+        log: &mut StallLog,
+        now: DateTime<Utc>,
+        stalls: &[Stall],
+    ) -> StallChanges {
         let (began, ended) = (
-            stalls.iter().filter(|stall| !is_among(stall, &self.open)).cloned().collect::<Vec<_>>(),
-            self.open.iter().filter(|stall| !is_among(stall, stalls)).cloned().collect::<Vec<_>>(),
+            stalls.iter().filter(|stall| !is_among(stall, &self.0)).cloned().collect::<Vec<_>>(),
+            self.0.iter().filter(|stall| !is_among(stall, stalls)).cloned().collect::<Vec<_>>(),
         );
-        for episode in self.episodes.iter_mut().filter(|episode| episode.ended.is_none()) {
+        for episode in log.episodes.iter_mut().filter(|episode| episode.ended.is_none()) {
             if is_among(&episode.stall, &ended) {
                 episode.ended = Some(now);
             }
         }
-        self.count += began.len() as u64;
-        let kept = began.iter().take(Self::MAX_EPISODES.saturating_sub(self.episodes.len()));
-        self.episodes.extend(kept.map(|stall| StallEpisode { stall: stall.clone(), ended: None }));
-        self.open = stalls.to_vec();
+        log.count += began.len() as u64;
+        let kept = began.iter().take(Self::MAX_EPISODES.saturating_sub(log.episodes.len()));
+        log.episodes.extend(kept.map(|stall| StallEpisode { stall: stall.clone(), ended: None }));
+        self.0 = stalls.to_vec();
         StallChanges { began, ended }
     }
+}
+
+fn is_among(stall: &Stall, others: &[Stall]) -> bool {
+    others.iter().any(|other| other.query_id == stall.query_id && other.since == stall.since)
 }
 
 /// What changed between two beats.
@@ -317,8 +287,9 @@ mod tests {
             since: at(0),
         };
         let mut log = StallLog::default();
+        let mut open = OpenStalls::default();
         let mut changes = |second, stalls: &[Stall]| {
-            let changes = log.record(at(second), stalls);
+            let changes = open.record(&mut log, at(second), stalls);
             let ids = |stalls: Vec<Stall>| stalls.into_iter().map(|stall| stall.query_id).collect::<Vec<_>>();
             (ids(changes.began).join(" "), ids(changes.ended).join(" "))
         };
@@ -330,8 +301,8 @@ mod tests {
         assert_eq!((log.count, ends), (2, vec![Some(at(12)), None]));
 
         let many: Vec<_> = (0..150).map(stall).collect();
-        log.record(at(13), &many);
-        log.record(at(14), &many);
+        open.record(&mut log, at(13), &many);
+        open.record(&mut log, at(14), &many);
         assert_eq!((log.count, log.episodes.len()), (151, 100));
     }
 }

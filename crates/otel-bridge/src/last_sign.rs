@@ -7,8 +7,7 @@ use std::{
 };
 
 use daglight_guarded_files::FileBelow;
-
-use crate::SignalFiles;
+use daglight_run_bundle::SignalFiles;
 
 /// How much of the end of each file is looked through: lines stand in the order in which they were written.
 const TAIL_BYTES: u64 = 256 << 10;

@@ -6,7 +6,7 @@
 //! destination, from where it is made to where it arrives ([`SignalLedgers`]).
 //!
 //! What a run is called belongs to `daglight-run-identity`, what may be captured to `daglight-capture-policy`, where the
-//! files are to `daglight-bundle-report`.
+//! files are to `daglight-run-bundle`.
 
 mod attach;
 mod bridge;
@@ -58,6 +58,8 @@ pub use daglight_semantic_conventions as names;
 
 pub use attach::{BridgeTracer, BridgeTracerProvider, ProgramProviders};
 pub use bridge::{Bridge, BridgeConfig};
+/// Where the signals of a run are written.
+pub use daglight_run_bundle::SignalFiles;
 pub use last_sign::last_sign_of_life;
 pub use ledger::{Ledger, Signal, SignalLedger, SignalLedgers};
 pub use lines::{DamagedLines, ReadError};
@@ -69,7 +71,6 @@ pub use replay::{ReplayError, Replayed, ReplayedItems, replay};
 pub use run_signals::RunSignals;
 pub use run_state::RunScope;
 pub use send_error::SendError;
-pub use signal_files::SignalFiles;
 pub use stage_span::{SlowAfter, SpanStatus, StageSpan, StageSpanBuilder};
 pub use trace_ids::WithTraceIds;
 pub use value::{AttributeKey, AttributeValue};

@@ -5,11 +5,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use daglight_guarded_files::{FileBelow, Line, Lines};
+use daglight_run_bundle::{JsonLine, JsonLines, NumberedLine};
 use serde::Deserialize;
-
-/// Longer lines are not lines that a run writes: 64 MiB.
-pub(crate) const MAX_LINE_BYTES: u64 = 64 << 20;
 
 /// Damaged lines that are named; all are counted.
 const MOST_NAMED: usize = 10;
@@ -63,33 +60,22 @@ where
     E: From<ReadError>,
 {
     let unreadable = |source| ReadError::File { path: path.to_owned(), source };
-    let file = match FileBelow::at(path).open() {
-        Ok(file) => file,
+    let mut lines = match JsonLines::open(path) {
+        Ok(lines) => lines,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(unreadable(error).into()),
     };
     let mut damaged = DamagedLines::default();
-    let mut lines = Lines::new(file, MAX_LINE_BYTES);
-    loop {
-        let number = lines.number() + 1;
-        match lines.next().map_err(unreadable)? {
-            None => return Ok(Some(damaged)),
-            Some(Line::Whole(line)) => match serde_json::from_slice(line) {
-                Ok(value) => each(value)?,
-                Err(error) => damaged.name(path, number, error),
-            },
-            Some(Line::Torn(line)) => {
-                // It may be whole but for its end.
-                if let Ok(value) = serde_json::from_slice(line) {
-                    each(value)?;
-                }
-            }
-            Some(Line::TooLong { ended, .. }) => {
-                let rest = if ended { "" } else { ", and what follows is not read" };
-                damaged.name(path, number, format_args!("it has more than {MAX_LINE_BYTES} bytes{rest}"));
-            }
+    while let Some(NumberedLine { number, line, .. }) =
+        lines.next_with(|line| serde_json::from_str(line)).map_err(unreadable)?
+    {
+        match line {
+            JsonLine::Value(value) => each(value)?,
+            JsonLine::Damaged { problem } => damaged.name(path, number, problem),
+            JsonLine::Torn => {}
         }
     }
+    Ok(Some(damaged))
 }
 
 #[cfg(test)]

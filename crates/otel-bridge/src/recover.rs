@@ -9,6 +9,7 @@ use std::{
 };
 
 use daglight_guarded_files::{FileBelow, Line, Lines};
+use daglight_run_bundle::{MAX_LINE_BYTES, SignalFiles};
 use opentelemetry_proto::tonic::{
     common::v1::{AnyValue, InstrumentationScope, KeyValue, any_value},
     resource::v1::Resource,
@@ -17,8 +18,8 @@ use opentelemetry_proto::tonic::{
 use serde::Deserialize;
 
 use crate::{
-    ReadError, SignalFiles, SpanStatus,
-    lines::{MAX_LINE_BYTES, for_each_line},
+    ReadError, SpanStatus,
+    lines::for_each_line,
     names::{self, Key, Namespace, PROCESS_ENDED, key, span},
 };
 

@@ -8,6 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use daglight_run_bundle::SignalFiles;
 use daglight_run_identity::{DagName, RunId};
 use daglight_settings::Durability;
 use opentelemetry::{Context, InstrumentationScope};
@@ -23,7 +24,7 @@ use crate::{
     origin::Origin,
     own_record::{OwnRecord, RawSpan},
     queue::{Queue, QueueSettings, WhenFull},
-    signal_files::{Entry, Problems, SignalFiles, SignalWriter},
+    signal_files::{Entry, Problems, SignalWriter},
 };
 
 /// What is known of a run when it starts.

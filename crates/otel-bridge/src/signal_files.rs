@@ -18,6 +18,7 @@ use std::{
 };
 
 use daglight_guarded_files::FileBelow;
+use daglight_run_bundle::SignalFiles;
 use daglight_settings::Durability;
 use opentelemetry::trace::SpanId;
 use opentelemetry_proto::{
@@ -32,33 +33,6 @@ use crate::{
     origin::Origin,
     own_record::RawSpan,
 };
-
-/// Where the signal files of a run are.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SignalFiles {
-    /// The spans.
-    pub traces: PathBuf,
-    /// The metrics: one line per snapshot.
-    pub metrics: PathBuf,
-    /// The log records.
-    pub logs: PathBuf,
-}
-
-impl SignalFiles {
-    /// The files under their usual names in `folder`.
-    pub fn in_folder(folder: &Path) -> Self {
-        Self {
-            traces: folder.join("otel_traces.json"),
-            metrics: folder.join("otel_metrics.json"),
-            logs: folder.join("otel_logs.json"),
-        }
-    }
-
-    /// Where the spans stand that have started and not ended.
-    pub fn open_spans(&self) -> PathBuf {
-        self.traces.with_extension("open.json")
-    }
-}
 
 /// Something to be written.
 #[derive(Debug)]

@@ -28,7 +28,6 @@ mod watched_stream;
 pub use fingerprint::{Fingerprints, PlanTexts};
 pub use observer::{DataTap, Observation, PartitionTap, QueryListener, QueryObserver};
 pub use operators::OperatorReport;
-pub use plan_bundle::{PLAN_BUNDLE_FORMAT, PlanBundle, PlanMetrics, PlanOperator};
 pub use planned_query::{PlannedQuery, QueryKind};
 pub use planner::instrument;
 pub use progress::{LiveOperator, LiveQueries, LiveQuery};

@@ -1,8 +1,8 @@
 //! What a run says of the outputs of its nodes: to the catalog, to the page, and beside the semantic registry.
 
 use chrono::SecondsFormat;
-use daglight_bundle_report::{Artifact, ArtifactColumn};
 use daglight_materializers::{Entry, Produced, Written, schema_hash};
+use daglight_run_bundle::{Artifact, ArtifactColumn};
 use daglight_run_identity::NodeKind;
 use serde_json::{Map, Value, json};
 

@@ -3,13 +3,13 @@
 use std::path::PathBuf;
 
 use chrono::{DateTime, Utc};
-use daglight_bundle_report::{Bundle, FileEntry, Ledger, Manifest, RunStatus, Tracking};
 use daglight_capture_policy::in_one_line;
+use daglight_run_bundle::{Bundle, FileEntry, Ledger, Liveness, Manifest, RunStatus, Tracking};
 use daglight_run_identity::RunId;
-use daglight_tracker_client::{OutboxStatus, Outcome, ProcessEvidence, recorded_outbox};
+use daglight_tracker_client::{OutboxStatus, Outcome, recorded_outbox};
 use serde::Serialize;
 
-use crate::{close::process_evidence, sync::account};
+use crate::{close::sighting, sync::account};
 
 /// The state of a run, in one word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -64,8 +64,8 @@ impl BundleStatus {
         let read = recorded_outbox(&bundle.tracker_dir());
         let outbox_unreadable = read.is_err();
         let outbox = read.inspect_err(|error| problems.push(in_one_line(error))).ok().flatten();
-        let evidence = || process_evidence(bundle, outbox.as_ref());
-        let gone = || matches!(evidence(), ProcessEvidence::Gone { .. });
+        let liveness = || sighting(bundle, outbox.as_ref()).liveness;
+        let gone = || liveness() == Liveness::Gone;
         let may_be_open = || outbox.as_ref().is_none_or(OutboxStatus::is_open);
         let status = match manifest.as_ref().map(|manifest| manifest.status) {
             // A process that ended after the run did, and before the manifest said so, has left the end in the outbox.
@@ -80,7 +80,7 @@ impl BundleStatus {
             Some(RunStatus::Interrupted) => BundleState::Interrupted,
             // A manifest that cannot be read does not say that the run has ended.
             None if outbox.as_ref().is_some_and(OutboxStatus::is_open) && gone() => BundleState::ProcessEnded,
-            None if may_be_open() && matches!(evidence(), ProcessEvidence::Alive) => BundleState::Running,
+            None if may_be_open() && liveness() == Liveness::Alive => BundleState::Running,
             None => BundleState::Unknown,
         };
         let run_id = bundle.recorded_run();
@@ -98,7 +98,7 @@ impl BundleStatus {
                 .map(|manifest| manifest.started_at)
                 .or_else(|| recorded?.started)
                 .or_else(|| run_id.map(RunId::created_at)),
-            size_bytes: FileEntry::of_bundle(bundle).iter().map(|file| file.size_bytes).sum(),
+            size_bytes: FileEntry::list(bundle).iter().map(|file| file.size_bytes).sum(),
             outbox_unreadable,
             tracker: outbox.map(|outbox| account(outbox.ledger)),
             problems,

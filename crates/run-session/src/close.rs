@@ -3,14 +3,16 @@
 use std::time::SystemTime;
 
 use chrono::{DateTime, Utc};
-use daglight_bundle_report::{Bundle, Manifest, NodeRecord, NodeStatus, ReadError, RunStatus, UpdateError};
 use daglight_capture_policy::in_one_line;
 use daglight_guarded_files::FileBelow;
-use daglight_heartbeat::{Liveness, ProcessEvidence as Beats};
 use daglight_otel_bridge::{
-    KnownEnd, KnownNode, KnownRun, SignalFiles, complete_spans, last_sign_of_life, names::Namespace,
+    KnownEnd, KnownNode, KnownRun, complete_spans, last_sign_of_life, names::Namespace,
 };
-use daglight_tracker_client::{NodeProgress, OutboxStatus, Outcome, ProcessEvidence, recorded_outbox};
+use daglight_run_bundle::{
+    Bundle, Liveness, Manifest, NodeRecord, NodeStatus, ProcessEvidence, ReadError, RunStatus, Sighting,
+    SignalFiles, UpdateError,
+};
+use daglight_tracker_client::{NodeProgress, OutboxStatus, Outcome, recorded_outbox};
 
 use crate::finish::milliseconds;
 
@@ -36,17 +38,18 @@ pub enum CloseError {
 /// When the manifest cannot be read or written.
 pub fn close_dead_run(bundle: &Bundle) -> Result<bool, CloseError> {
     let manifest = Manifest::read(bundle)?;
-    let files = signal_files(bundle);
+    let files = SignalFiles::from(bundle);
     // A process may also die while the end of its run waits for servers, and its root span with it.
     let has_ended = manifest.status != RunStatus::Running;
     if has_ended && !files.open_spans().exists() {
         return Ok(false);
     }
     let outbox = recorded_outbox(&bundle.tracker_dir()).ok().flatten();
-    let ProcessEvidence::Gone { last_seen } = process_evidence(bundle, outbox.as_ref()) else {
+    let process = sighting(bundle, outbox.as_ref());
+    if process.liveness != Liveness::Gone {
         return Ok(false);
-    };
-    let last_seen = last_seen.unwrap_or(manifest.started_at);
+    }
+    let last_seen = process.last_seen.unwrap_or(manifest.started_at);
     let known = known_run(&manifest, outbox.as_ref(), last_seen);
     let completed = complete_spans(&files, &Namespace::new(&*manifest.namespace), &known);
     // A process that was killed leaves it behind.
@@ -128,26 +131,24 @@ fn show_progress(node: &mut NodeRecord, progress: &NodeProgress) {
 
 /// Whether the process of a run still lives: by its heartbeat, and where that does not tell, by the lock that a process
 /// holds on the outbox it writes.
-pub(crate) fn process_evidence(bundle: &Bundle, outbox: Option<&OutboxStatus>) -> ProcessEvidence {
-    let beats = Beats::read(&bundle.heartbeat()).ok();
-    let last_beat = beats.as_ref().map(Beats::seen_at);
+pub(crate) fn sighting(bundle: &Bundle, outbox: Option<&OutboxStatus>) -> Sighting {
+    let beats = ProcessEvidence::read(&bundle.heartbeat()).ok();
+    let last_beat = beats.as_ref().map(ProcessEvidence::seen_at);
     let last_event = outbox.and_then(|outbox| outbox.last_event);
     // A process may be killed before it beats, or while a disk takes only some of its files.
     let gone = || {
-        let last_signal = last_sign_of_life(&signal_files(bundle), SystemTime::now()).map(DateTime::from);
-        ProcessEvidence::Gone { last_seen: last_beat.max(last_event).max(last_signal) }
+        let last_signal =
+            last_sign_of_life(&SignalFiles::from(bundle), SystemTime::now()).map(DateTime::from);
+        Sighting::gone(last_beat.max(last_event).max(last_signal))
     };
+    let alive = Sighting { liveness: Liveness::Alive, last_seen: last_beat.max(last_event) };
     match beats.map_or(Liveness::Unknown, |beats| beats.is_alive()) {
-        Liveness::Alive => ProcessEvidence::Alive,
+        Liveness::Alive => alive,
         Liveness::Gone => gone(),
         Liveness::Unknown => match outbox.and_then(|outbox| outbox.writer_alive) {
-            Some(true) => ProcessEvidence::Alive,
+            Some(true) => alive,
             Some(false) => gone(),
-            None => ProcessEvidence::Unknown,
+            None => Sighting::UNKNOWN,
         },
     }
-}
-
-pub(crate) fn signal_files(bundle: &Bundle) -> SignalFiles {
-    SignalFiles { traces: bundle.traces(), metrics: bundle.metrics(), logs: bundle.logs() }
 }

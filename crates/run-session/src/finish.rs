@@ -8,13 +8,14 @@ use std::{
 };
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use daglight_bundle_report::{
-    ArtifactCatalog, Delivery, FileEntry, Identity, Ledger, LedgerDestination, LedgerSignal, Links,
-    MANIFEST_FORMAT, MANIFEST_VERSION, Manifest, NodeRecord, NodeStatus, OwnTime, Report, RunStatus,
-    SignalLedger, Tracking, Warning, WarningCode, WriteError,
-};
+use daglight_bundle_report::Report;
 use daglight_capture_policy::{Captured, in_one_line};
 use daglight_otel_bridge::{Signal, SignalLedgers};
+use daglight_run_bundle::{
+    ArtifactCatalog, Delivery, FileEntry, Identity, Ledger, LedgerDestination, LedgerSignal, Links,
+    MANIFEST_FORMAT, MANIFEST_VERSION, Manifest, NodeRecord, NodeStatus, OwnTime, RunStatus, SignalLedger,
+    Tracking, Warning, WarningCode, WriteError,
+};
 use daglight_run_identity::RunId;
 use daglight_tracker_client::{Event, Outcome};
 use serde::Serialize;
@@ -290,7 +291,7 @@ fn write_files(state: &RunState, ending: &Ending) -> Option<ReportPaths> {
     {
         state.bundle_failed(in_one_line(&error));
     }
-    let written = Report::of_bundle(bundle)
+    let written = Report::from_bundle(bundle)
         .map_err(|error| in_one_line(&error))
         .and_then(|report| report.write(bundle).map_err(|error| in_one_line(&error)));
     match written {
@@ -353,7 +354,7 @@ fn put_manifest(state: &RunState, ending: Option<&Ending>) -> Result<(), WriteEr
         ended_at: ending.map(|ending| ending.ended_at),
         error,
         nodes: node_records(state, ending),
-        files: FileEntry::of_bundle(bundle),
+        files: FileEntry::list(bundle),
         delivery: ending.map(|ending| ending.delivery.clone()).unwrap_or_default(),
         tracking: tracking(state),
         warnings,

@@ -9,9 +9,10 @@ use std::{
 
 use daglight_capture_policy::in_one_line;
 use daglight_otel_bridge::{KnownEnd, KnownRun, Signal, SignalLedgers, complete_spans, names::Namespace};
+use daglight_run_bundle::SignalFiles;
 use daglight_tracker_client::Ledger;
 
-use crate::{close::signal_files, run_state::RunState};
+use crate::run_state::RunState;
 
 /// How long the root span waits for the id that the tracking server gives a short run, so that it can refer to it.
 const LINK_PATIENCE: Duration = Duration::from_secs(3);
@@ -98,7 +99,7 @@ fn close_open_spans(state: &RunState, ended_at: SystemTime) {
         last_seen: ended_at,
         nodes: BTreeMap::new(),
     };
-    if let Err(error) = complete_spans(&signal_files(bundle), &namespace, &known) {
+    if let Err(error) = complete_spans(&SignalFiles::from(bundle), &namespace, &known) {
         state.bundle_failed(in_one_line(&error));
     }
 }

@@ -70,7 +70,7 @@ mod trace_link;
 
 pub use bundle_status::{BundleState, BundleStatus};
 pub use close::{CloseError, close_dead_run};
-pub use daglight_bundle_report::{AttemptRecord, NodeRecord, NodeStatus, OwnTime, RunStatus, Tracking};
+pub use daglight_run_bundle::{AttemptRecord, NodeRecord, NodeStatus, OwnTime, RunStatus, Tracking};
 pub use error_report::ErrorReport;
 pub use finish::{FinishReport, ReportPaths, RunLinks};
 pub use interrupt::{Interrupted, OnInterrupt, StopSignal};

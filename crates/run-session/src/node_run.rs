@@ -6,9 +6,9 @@ use std::{
 };
 
 use chrono::{DateTime, Utc};
-use daglight_bundle_report::{AttemptRecord, NodeRecord, NodeStatus};
 use daglight_heartbeat::TaskGuard;
 use daglight_otel_bridge::StageSpan;
+use daglight_run_bundle::{AttemptRecord, NodeRecord, NodeStatus};
 use daglight_tracker_client::{Event, Outcome};
 use opentelemetry::Context;
 

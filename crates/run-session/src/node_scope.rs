@@ -6,7 +6,6 @@ use std::{
     time::SystemTime,
 };
 
-use daglight_bundle_report::Artifact;
 use daglight_capture_policy::{Captured, Policy};
 use daglight_data_summary::DataSummary;
 use daglight_materializers::SourceFacts;
@@ -14,6 +13,7 @@ use daglight_otel_bridge::{
     StageSpan, StageSpanBuilder,
     names::{self, Key, key},
 };
+use daglight_run_bundle::Artifact;
 use daglight_run_identity::{Node, NodeKind};
 use datafusion::arrow::datatypes::SchemaRef;
 use opentelemetry::Context;

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use daglight_bundle_report::OwnTime;
+use daglight_run_bundle::OwnTime;
 
 /// What the time is taken for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,6 +1,9 @@
 //! A query of a run: its spans, its plan bundle, and what the node learns from it that it belongs to.
 
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::{
+    error::Error as _,
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak},
+};
 
 use arrow::datatypes::SchemaRef;
 
@@ -13,7 +16,7 @@ use daglight_otel_bridge::{
     names::{self, Key, key},
 };
 use daglight_plan_diagnostics::{
-    DataTap, OperatorReport, PartitionTap, PlanBundle, PlannedQuery, QueryListener, QueryOutcome, QueryReport,
+    DataTap, OperatorReport, PartitionTap, PlannedQuery, QueryListener, QueryOutcome, QueryReport,
 };
 use opentelemetry::Context;
 
@@ -169,20 +172,17 @@ impl RunQuery {
         let bundle = run.bundle.as_ref()?;
         let _own = run.own_time.measure(Own::Plans);
         let node = place.node_name();
-        let plan_hash = &self.query.fingerprints.plan_hash;
-        let path = bundle.plan_file(run.next_plan_number(), node.unwrap_or_default(), plan_hash);
         // Other texts of the plan write values in a form in which none could be told from a name.
         run.policy.redactor().learn_plan(&self.query.texts.logical);
         let with_literals = run.policy.sql_text() == SqlText::Whole;
-        let plan = PlanBundle::new(report, node, with_literals)
+        let plan = report
+            .to_plan_bundle(node, with_literals)
             .with_texts(|text| run.policy.redactor().plan_text(text));
-        let written = serde_json::to_vec(&plan)
-            .map_err(std::io::Error::from)
-            .and_then(|text| FileBelow::deep(&path, 2).replace(&text));
-        match written {
-            Ok(()) => path.strip_prefix(bundle.dir()).ok().map(|path| path.display().to_string()),
+        match plan.write(bundle, run.next_plan_number()) {
+            Ok(path) => Some(path),
             Err(error) => {
-                run.bundle_failed(format!("cannot write plans to {}: {error}", bundle.plans_dir().display()));
+                let cause = error.source().map_or_else(|| error.to_string(), ToString::to_string);
+                run.bundle_failed(format!("cannot write plans to {}: {cause}", bundle.plans_dir().display()));
                 None
             }
         }

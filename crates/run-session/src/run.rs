@@ -10,8 +10,8 @@ use std::{
     time::Duration,
 };
 
-use daglight_bundle_report::{Bundle, NodeRecord};
 use daglight_otel_bridge::names;
+use daglight_run_bundle::{Bundle, NodeRecord};
 use daglight_run_identity::{Code, Dag, RunId};
 use futures::{FutureExt as _, channel::oneshot};
 use opentelemetry::{Context, context::FutureExt as _};

@@ -10,11 +10,11 @@ use std::{
 };
 
 use chrono::{DateTime, Utc};
-use daglight_bundle_report::{Artifact, Bundle, NodeRecord, NodeStatus, Warning};
 use daglight_capture_policy::{Captured, Policy};
 use daglight_heartbeat::{Heartbeat, StageGuard, TaskGuard};
 use daglight_materializers::Produced;
 use daglight_otel_bridge::{RunSignals, StageSpan};
+use daglight_run_bundle::{Artifact, Bundle, NodeRecord, NodeStatus, Warning};
 use daglight_run_identity::{Dag, RunId};
 use daglight_tracker_client::{Reserve, Tracker};
 

@@ -1,7 +1,8 @@
 //! What the log says of queries that make no progress.
 
 use daglight_capture_policy::{Captured, Policy};
-use daglight_heartbeat::{Beat, Stall};
+use daglight_heartbeat::Beat;
+use daglight_run_bundle::Stall;
 
 use crate::{
     interrupt::shown,

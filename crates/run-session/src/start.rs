@@ -12,7 +12,6 @@ use std::{
 };
 
 use chrono::Utc;
-use daglight_bundle_report::Bundle;
 use daglight_capture_policy::{Policy, in_one_line};
 use daglight_guarded_files::FileBelow;
 use daglight_heartbeat::{Beat, Heartbeat, HeartbeatConfig};
@@ -20,13 +19,13 @@ use daglight_otel_bridge::{
     RunScope, SignalFiles, StageSpan,
     names::{self, Key, key},
 };
+use daglight_run_bundle::Bundle;
 use daglight_run_identity::{Dag, RunId};
 use daglight_tracker_client::{Event, Reserve, Tracker};
 use serde_json::Value;
 
 use crate::{
     RunOptions, Telemetry,
-    close::signal_files,
     end_progress::EndProgress,
     finish::write_manifest,
     frames::Frames,
@@ -125,7 +124,7 @@ pub(crate) fn start(telemetry: &Telemetry, dag: &Dag, options: RunOptions) -> Ar
 /// The bundle's signal files. Without a bundle they cannot be opened, and the account of the signals says so.
 fn files_of(bundle: Option<&Bundle>, output_dir: &Path) -> SignalFiles {
     match bundle {
-        Some(bundle) => signal_files(bundle),
+        Some(bundle) => bundle.into(),
         None => SignalFiles::in_folder(&output_dir.join("run_bundle")),
     }
 }

@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use daglight_bundle_report::{Bundle, Ledger, Manifest, Report, RunStatus, Tracking};
+use daglight_bundle_report::Report;
 use daglight_capture_policy::in_one_line;
+use daglight_run_bundle::{Bundle, Ledger, Manifest, RunStatus, Tracking};
 use daglight_tracker_client::{
     Connection, Ledger as TrackerLedger, SyncError, SyncOutcome, recorded_outbox, sync_bundle,
 };
 
-use crate::close::{close_dead_run, process_evidence};
+use crate::close::{close_dead_run, sighting};
 
 /// What became of one bundle.
 #[derive(Debug)]
@@ -29,7 +30,7 @@ pub struct SyncReport {
 }
 
 /// Delivers what waits in a bundle. A run whose process is gone is closed as a failure, with the last heartbeat as
-/// evidence, also where there is no server or nothing is recorded for one. Then manifest and report are brought up to date.
+/// process, also where there is no server or nothing is recorded for one. Then manifest and report are brought up to date.
 ///
 /// # Errors
 /// When the outbox cannot be read, another process delivers it, or the server refuses. A server that does not answer
@@ -41,7 +42,7 @@ pub fn sync_run(
 ) -> Result<SyncReport, SyncError> {
     let tracker_dir = bundle.tracker_dir();
     let outbox = recorded_outbox(&tracker_dir)?;
-    let evidence = process_evidence(bundle, outbox.as_ref());
+    let process = sighting(bundle, outbox.as_ref());
     // The bundle comes first: once the outbox is closed, it does not tell any more which nodes were open.
     let mut warnings = Vec::new();
     let closed = close_dead_run(bundle).unwrap_or_else(|error| {
@@ -49,7 +50,7 @@ pub fn sync_run(
         false
     });
     let outcome = match (&outbox, connection) {
-        (Some(_), Some(connection)) => sync_bundle(&tracker_dir, connection, evidence, timeout).map(Some),
+        (Some(_), Some(connection)) => sync_bundle(&tracker_dir, connection, process, timeout).map(Some),
         _ => Ok(None),
     };
     // A run that was closed has another report, also where nothing could be delivered.
@@ -81,7 +82,7 @@ fn bring_up_to_date(bundle: &Bundle, outcome: Option<&SyncOutcome>) -> Result<()
             return Ok(());
         }
     }
-    let report = Report::of_bundle(bundle).map_err(|error| in_one_line(&error))?;
+    let report = Report::from_bundle(bundle).map_err(|error| in_one_line(&error))?;
     report.write(bundle).map_err(|error| in_one_line(&error))
 }
 

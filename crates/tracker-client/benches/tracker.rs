@@ -18,8 +18,7 @@ use daglight_capture_policy::{Captured, Policy, Profile};
 use daglight_run_identity::{Dag, RunId};
 use daglight_settings::Durability;
 use daglight_tracker_client::{
-    Attribute, AttributeKind, AttributeRole, Connection, Outcome, ProcessEvidence, ProjectRef, Tracker,
-    sync_bundle,
+    Attribute, AttributeKind, AttributeRole, Connection, Outcome, ProjectRef, Sighting, Tracker, sync_bundle,
 };
 use reqwest::blocking::Client;
 use serde_json::{Value, json};
@@ -233,7 +232,7 @@ fn delivery(server: &Server, nodes: usize) -> Result<Duration> {
     tracker.run_finished(Outcome::Success);
     drop(tracker);
     let start = Instant::now();
-    let outcome = sync_bundle(folder.path(), &server.connection()?, ProcessEvidence::Unknown, PATIENCE)?;
+    let outcome = sync_bundle(folder.path(), &server.connection()?, Sighting::UNKNOWN, PATIENCE)?;
     let elapsed = start.elapsed();
     if outcome.ledger.waiting > 0 { Err(format!("{:?}", outcome.ledger).into()) } else { Ok(elapsed) }
 }

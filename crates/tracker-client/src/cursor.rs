@@ -7,6 +7,7 @@ use std::{
 };
 
 use chrono::{DateTime, TimeDelta, Utc};
+use daglight_run_bundle::DELIVERY_CURSOR;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -15,7 +16,7 @@ use crate::{
     recorded::{Recorded, UNREADABLE},
 };
 
-const FILE_NAME: &str = "delivery.json";
+const FILE_NAME: &str = DELIVERY_CURSOR;
 
 /// Bytes of the file, 16 MiB: it holds counts and a bounded list.
 const MAX_FILE_BYTES: u64 = 16 << 20;

@@ -46,6 +46,8 @@ pub use call::CallError;
 pub use client::{Client, Project, RunLink, User};
 pub use connection::{Connection, ConnectionError, ProjectRef};
 pub use cursor::CursorError;
+/// What [`sync_bundle`] has to know of the process.
+pub use daglight_run_bundle::{Liveness, Sighting};
 pub use deliverer::DeliveryError;
 pub use delivery::Delivery;
 pub use event::{Attribute, AttributeKind, AttributeRole, CodePlace, Event, Outcome, Version, VersionNode};
@@ -55,5 +57,5 @@ pub use reader::OutboxError;
 pub use record::OUTBOX_VERSION;
 pub use reserve::Reserve;
 pub use status::{NodeProgress, OutboxStatus, StatusError, outbox_status, recorded_outbox};
-pub use sync::{ProcessEvidence, SyncError, SyncOutcome, sync_bundle};
+pub use sync::{SyncError, SyncOutcome, sync_bundle};
 pub use tracker::Tracker;

@@ -13,6 +13,7 @@ use std::{
 };
 
 use daglight_guarded_files::{FileBelow, create_private_folder};
+use daglight_run_bundle::{OUTBOX, RESERVE};
 use daglight_settings::Durability;
 use serde_json::Value;
 
@@ -25,10 +26,10 @@ use crate::{
 };
 
 /// The name of the file in a bundle's `tracker` folder.
-pub(crate) const FILE_NAME: &str = "outbox.jsonl";
+pub(crate) const FILE_NAME: &str = OUTBOX;
 
 /// The file beside it that takes up space for the end of the run.
-pub(crate) const RESERVE_FILE_NAME: &str = "reserve";
+pub(crate) const RESERVE_FILE_NAME: &str = RESERVE;
 
 /// The append-only file of a run's events, `outbox.jsonl` in the `tracker` folder of its bundle.
 ///

@@ -9,6 +9,7 @@ use std::{
 
 use chrono::{DateTime, Utc};
 use daglight_capture_policy::{Policy, Profile, in_one_line};
+use daglight_run_bundle::{Liveness, Sighting};
 use daglight_settings::Durability;
 
 use crate::{
@@ -21,20 +22,6 @@ use crate::{
     recorded::{LastLine, Recorded},
     status::{ERROR_TAG, OWN_ERROR_TAG},
 };
-
-/// What is known of the process of a run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ProcessEvidence {
-    /// It runs.
-    Alive,
-    /// It has ended.
-    Gone {
-        /// When it was last seen.
-        last_seen: Option<DateTime<Utc>>,
-    },
-    /// Nothing.
-    Unknown,
-}
 
 /// What a synchronisation did.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,7 +62,7 @@ pub enum SyncError {
 
 /// Delivers what waits in the `tracker` folder of a bundle, trying for `timeout`. Doing it again does nothing.
 ///
-/// A run that has not ended, and whose process is [`ProcessEvidence::Gone`], is closed first: its open nodes and the run
+/// A run that has not ended, and whose process is [gone](Liveness::Gone), is closed first: its open nodes and the run
 /// itself become FAILURE with the error "process ended", at the time it was last seen.
 ///
 /// It blocks, and can be called on any thread.
@@ -86,7 +73,7 @@ pub enum SyncError {
 pub fn sync_bundle(
     tracker_dir: &Path,
     connection: &Connection,
-    evidence: ProcessEvidence,
+    process: Sighting,
     timeout: Duration,
 ) -> Result<SyncOutcome, SyncError> {
     let Some(_lock) = DeliveryLock::acquire(tracker_dir) else {
@@ -96,7 +83,7 @@ pub fn sync_bundle(
     let mut closed = false;
     if status.writer_alive != Some(true) {
         // A process that was killed leaves it behind. Where files cannot be locked the writer may still need it.
-        if status.writer_alive == Some(false) || matches!(evidence, ProcessEvidence::Gone { .. }) {
+        if status.writer_alive == Some(false) || process.liveness == Liveness::Gone {
             let _ = outbox::tracker_file(tracker_dir, outbox::RESERVE_FILE_NAME).remove();
         }
         if status.unfinished {
@@ -105,11 +92,8 @@ pub fn sync_bundle(
             status = outbox_status(tracker_dir)?;
         }
     }
-    if let ProcessEvidence::Gone { last_seen } = evidence
-        && status.is_open()
-        && status.writer_alive != Some(true)
-    {
-        close(tracker_dir, &status, last_seen)?;
+    if process.liveness == Liveness::Gone && status.is_open() && status.writer_alive != Some(true) {
+        close(tracker_dir, &status, process.last_seen)?;
         closed = true;
         status = outbox_status(tracker_dir)?;
     }

@@ -12,7 +12,7 @@ mod writes;
 
 use std::sync::Arc;
 
-use daglight_plan_diagnostics::{PlanBundle, QueryKind, QueryOutcome};
+use daglight_plan_diagnostics::{QueryKind, QueryOutcome};
 use datafusion::{
     physical_plan::{displayable, sorts::sort::SortExec},
     prelude::{SessionConfig, SessionContext},
@@ -138,7 +138,7 @@ async fn fingerprints_forget_literals_and_texts_can() {
     assert_eq!(a.fingerprints.plan_hash, b.fingerprints.plan_hash);
     assert_ne!(a.fingerprints.literal_hash, b.fingerprints.literal_hash);
     assert!(a.texts.logical.contains("secret41"));
-    let bundle = serde_json::to_string(&PlanBundle::new(&reports[0], Some("n"), false)).unwrap();
+    let bundle = serde_json::to_string(&reports[0].to_plan_bundle(Some("n"), false)).unwrap();
     assert!(!bundle.contains("secret41"), "{bundle}");
 }
 

@@ -5,9 +5,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use daglight_bundle_report::{Bundle, DeleteError, Report, ReportError};
+use daglight_bundle_report::{Report, ReportError};
 use daglight_capture_policy::Profile;
 use daglight_materializers::Table;
+use daglight_run_bundle::{Bundle, DeleteError};
 use daglight_run_identity::RunId;
 use daglight_run_session::{BundleStatus, RunOptions, close_dead_run};
 use daglight_tracker_client::outbox_status;
@@ -73,7 +74,7 @@ fn check_readers(bundle: &Bundle, what: &str) {
     for _ in 0..2 {
         let status = BundleStatus::of(bundle);
         assert!(status.started_at.is_some(), "{what}: {status:?}");
-        match Report::of_bundle(bundle) {
+        match Report::from_bundle(bundle) {
             Ok(report) => report.write(bundle).unwrap(),
             Err(ReportError::Newer { .. }) => {}
             Err(error) => panic!("{what}: {error}"),

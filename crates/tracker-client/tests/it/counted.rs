@@ -3,7 +3,7 @@
 use std::fs;
 
 use daglight_settings::Durability;
-use daglight_tracker_client::{Event, Ledger, Outbox, Outcome, ProcessEvidence, outbox_status, sync_bundle};
+use daglight_tracker_client::{Event, Ledger, Outbox, Outcome, Sighting, outbox_status, sync_bundle};
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -69,11 +69,8 @@ fn a_delivery_counts_what_the_status_does_wherever_the_file_ends() {
             all.push((END_RUN, Json(run(json!({})))));
         }
         let server = Server::start(all);
-        let sync = || {
-            sync_bundle(folder.path(), &connection(&server), ProcessEvidence::Unknown, PATIENCE)
-                .unwrap()
-                .ledger
-        };
+        let sync =
+            || sync_bundle(folder.path(), &connection(&server), Sighting::UNKNOWN, PATIENCE).unwrap().ledger;
         let ledger = sync();
         check_balanced(&ledger);
         assert_eq!((ledger.produced, ledger.waiting), (before.produced, 0), "{length} bytes: {ledger:?}");

@@ -3,7 +3,7 @@
 use std::{fs, net::TcpListener, time::Duration};
 
 use chrono::{TimeDelta, Utc};
-use daglight_tracker_client::{Outcome, ProcessEvidence, SyncError, SyncOutcome, outbox_status, sync_bundle};
+use daglight_tracker_client::{Outcome, Sighting, SyncError, SyncOutcome, outbox_status, sync_bundle};
 use serde_json::{Value, json};
 
 use crate::{
@@ -14,7 +14,7 @@ use crate::{
 #[track_caller]
 fn sync(
     recorded: &Recorded,
-    evidence: ProcessEvidence,
+    evidence: Sighting,
     script: Vec<(&'static str, Reply)>,
 ) -> (SyncOutcome, Vec<Request>) {
     let server = Server::start(script);
@@ -33,8 +33,7 @@ fn a_second_sync_asks_nothing() {
     let recorded = Recorded::whole(&["rows"]);
     let server = Server::start(script([until_run(), vec![(LOG, Empty), end()]]));
     let connection = connection(&server);
-    let sync =
-        || sync_bundle(&recorded.tracker_dir(), &connection, ProcessEvidence::Unknown, PATIENCE).unwrap();
+    let sync = || sync_bundle(&recorded.tracker_dir(), &connection, Sighting::UNKNOWN, PATIENCE).unwrap();
     let first = sync();
     assert_eq!((first.delivered, first.ledger.waiting, first.closed), (6, 0, false));
     let second = sync();
@@ -46,12 +45,12 @@ fn a_second_sync_asks_nothing() {
 fn a_lost_cursor_makes_nothing_twice() {
     let recorded = Recorded::whole(&["rows"]);
     let all = script([until_run(), vec![(LOG, Empty), end()]]);
-    let (first, _) = sync(&recorded, ProcessEvidence::Unknown, all);
+    let (first, _) = sync(&recorded, Sighting::UNKNOWN, all);
     fs::remove_file(recorded.tracker_dir().join("delivery.json")).unwrap();
     let tag = json!({ "run_id": recorded.run_id.to_string() });
     let (second, requests) = sync(
         &recorded,
-        ProcessEvidence::Unknown,
+        Sighting::UNKNOWN,
         vec![
             (PROJECT, Json(project())),
             (FIND_VERSION, Json(version())),
@@ -75,7 +74,7 @@ fn a_run_that_may_still_appear_is_not_created_again_at_once() {
     let no_time = Duration::ZERO;
     let sync = |server: &Server| {
         let connection = connection(server);
-        sync_bundle(&recorded.tracker_dir(), &connection, ProcessEvidence::Unknown, no_time).unwrap().ledger
+        sync_bundle(&recorded.tracker_dir(), &connection, Sighting::UNKNOWN, no_time).unwrap().ledger
     };
     assert!(sync(&server).last_error.is_some());
     let address = server.url().strip_prefix("http://").unwrap().to_owned();
@@ -110,7 +109,7 @@ fn a_run_whose_process_is_gone_is_closed() {
     let last_seen = Utc::now() + TimeDelta::seconds(5);
     let (outcome, requests) = sync(
         &recorded,
-        ProcessEvidence::Gone { last_seen: Some(last_seen) },
+        Sighting::gone(Some(last_seen)),
         script([until_run(), vec![(LOG, Empty), end(), end()]]),
     );
     assert_eq!((outcome.closed, outcome.ledger.waiting), (true, 0));
@@ -136,7 +135,7 @@ fn a_run_that_is_still_written_is_not_closed() {
     let recorded = Recorded::new();
     let tracker = recorded.start(None);
     recorded.begin(&tracker);
-    let (outcome, _) = sync(&recorded, ProcessEvidence::Gone { last_seen: None }, until_run());
+    let (outcome, _) = sync(&recorded, Sighting::gone(None), until_run());
     assert_eq!((outcome.closed, outcome.ledger.delivered), (false, 2));
     let status = outbox_status(&recorded.tracker_dir()).unwrap();
     assert_eq!((status.is_open(), status.writer_alive), (true, Some(true)));
@@ -150,7 +149,7 @@ fn what_a_run_delivers_itself_is_left_to_it() {
     let tracker = recorded.start(Some(connection(&server)));
     recorded.begin(&tracker);
     server.wait();
-    let sync = sync_bundle(&recorded.tracker_dir(), &connection(&server), ProcessEvidence::Unknown, PATIENCE);
+    let sync = sync_bundle(&recorded.tracker_dir(), &connection(&server), Sighting::UNKNOWN, PATIENCE);
     assert!(matches!(sync, Err(SyncError::Busy { .. })), "{sync:?}");
     drop(tracker);
 }
@@ -159,13 +158,9 @@ fn what_a_run_delivers_itself_is_left_to_it() {
 fn a_server_that_is_away_is_no_error() {
     let recorded = Recorded::whole(&[]);
     let connection = connection_to("http://127.0.0.1:9");
-    let outcome = sync_bundle(
-        &recorded.tracker_dir(),
-        &connection,
-        ProcessEvidence::Unknown,
-        Duration::from_millis(300),
-    )
-    .unwrap();
+    let outcome =
+        sync_bundle(&recorded.tracker_dir(), &connection, Sighting::UNKNOWN, Duration::from_millis(300))
+            .unwrap();
     assert_eq!((outcome.delivered, outcome.ledger.waiting), (0, 5));
     assert!(outcome.ledger.last_error.unwrap().contains("no connection"));
 }
@@ -179,7 +174,7 @@ fn unreadable_lines_are_counted_and_the_rest_is_delivered() {
     text.replace_range(line..line + 4, "TASK");
     fs::write(&path, text).unwrap();
     let (outcome, requests) =
-        sync(&recorded, ProcessEvidence::Unknown, script([until_run(), vec![(LOG, Empty), end()]]));
+        sync(&recorded, Sighting::UNKNOWN, script([until_run(), vec![(LOG, Empty), end()]]));
     assert_eq!(requests[4].body["task_updates"][0]["status"], "RUNNING");
     assert_eq!(requests[4].body["task_updates"][0]["end_time"], Value::Null);
     assert_eq!(outcome.ledger.dropped, [("unreadable line of the outbox".to_owned(), 1)].into());

@@ -3,7 +3,7 @@
 use std::fs;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use daglight_tracker_client::{Outcome, ProcessEvidence, SyncOutcome, sync_bundle};
+use daglight_tracker_client::{Outcome, Sighting, SyncOutcome, sync_bundle};
 use serde_json::{Value, json};
 
 use crate::{
@@ -44,8 +44,7 @@ fn sync(recorded: &Recorded, script: Vec<(&'static str, Reply)>) -> (SyncOutcome
         fs::write(&cursor, stored.to_string()).unwrap();
     }
     let outcome =
-        sync_bundle(&recorded.tracker_dir(), &connection(&server), ProcessEvidence::Unknown, PATIENCE)
-            .unwrap();
+        sync_bundle(&recorded.tracker_dir(), &connection(&server), Sighting::UNKNOWN, PATIENCE).unwrap();
     (outcome, server.finish())
 }
 
@@ -116,8 +115,7 @@ fn a_run_stays_unverified_under_another_address_of_the_server() {
     let by_another_address = |script| {
         let server = Server::start(script);
         let connection = connection(&server);
-        let outcome =
-            sync_bundle(&recorded.tracker_dir(), &connection, ProcessEvidence::Unknown, PATIENCE).unwrap();
+        let outcome = sync_bundle(&recorded.tracker_dir(), &connection, Sighting::UNKNOWN, PATIENCE).unwrap();
         server.finish();
         outcome.ledger
     };
@@ -270,8 +268,7 @@ fn a_server_without_the_project_keeps_the_progress() {
     let gone = || Status(404, r#"{"detail": "no"}"#);
     let server = Server::start(vec![(RUN, gone()), (PROJECT, gone())]);
     change_cursor(&recorded, |cursor| cursor["server"] = json!(server.url()));
-    let result =
-        sync_bundle(&recorded.tracker_dir(), &connection(&server), ProcessEvidence::Unknown, PATIENCE);
+    let result = sync_bundle(&recorded.tracker_dir(), &connection(&server), Sighting::UNKNOWN, PATIENCE);
     assert!(result.unwrap_err().to_string().contains("404"));
     server.finish();
     let status = daglight_tracker_client::outbox_status(&recorded.tracker_dir()).unwrap();

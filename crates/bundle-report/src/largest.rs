@@ -2,13 +2,13 @@
 
 /// Keeps the `limit` items with the largest keys; of equal keys, the ones that came first.
 #[derive(Debug)]
-pub(crate) struct Top<T> {
+pub(crate) struct Largest<T> {
     limit: usize,
     /// The largest first.
     items: Vec<(u64, T)>,
 }
 
-impl<T> Top<T> {
+impl<T> Largest<T> {
     pub(crate) fn new(limit: usize) -> Self {
         Self { limit, items: Vec::with_capacity(limit + 1) }
     }
@@ -35,7 +35,7 @@ mod tests {
 
     #[track_caller]
     fn check(limit: usize, keys: &[u64], expected: &[(u64, usize)]) {
-        let mut top = Top::new(limit);
+        let mut top = Largest::new(limit);
         for (position, key) in keys.iter().enumerate() {
             top.offer(*key, || (*key, position));
         }

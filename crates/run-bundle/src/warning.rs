@@ -31,7 +31,7 @@ pub enum WarningCode {
 
 impl WarningCode {
     /// The code that a field of a log record names.
-    pub(crate) fn of_field(text: Option<&str>) -> Self {
+    pub fn from_field(text: Option<&str>) -> Self {
         match text {
             Some("undelivered") => Self::Undelivered,
             Some("unverified") => Self::Unverified,

@@ -8,7 +8,7 @@ use std::{
 use daglight_guarded_files::FileBelow;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::replace::{WriteError, replace_json};
+use crate::atomic_write::{WriteError, replace_json};
 
 /// Bytes of a file of the bundle that is read as a whole, 64 MiB: far more than a run of 100,000 nodes writes.
 pub(crate) const MAX_FILE_BYTES: u64 = 64 << 20;
@@ -59,7 +59,16 @@ impl ReadError {
 
 /// Reads a file whose `format_version` is at most `known`.
 pub(crate) fn read<T: DeserializeOwned>(path: PathBuf, known: u32) -> Result<T, ReadError> {
-    match FileBelow::at(&path).read(MAX_FILE_BYTES) {
+    read_within(path, known, MAX_FILE_BYTES)
+}
+
+/// [`read`] of a file with at most `max_bytes`.
+pub(crate) fn read_within<T: DeserializeOwned>(
+    path: PathBuf,
+    known: u32,
+    max_bytes: u64,
+) -> Result<T, ReadError> {
+    match FileBelow::at(&path).read(max_bytes) {
         Ok(text) => {
             check_version(&path, &text, known)?;
             serde_json::from_slice(&text).map_err(|source| ReadError::Damaged { path, source })

@@ -1,17 +1,16 @@
 //! `heartbeat.json`: the proof that a process lives, or what it was doing when it was last seen.
 
-use std::{
-    io,
-    path::{Path, PathBuf},
-};
+use std::{io, path::Path};
 
 use chrono::{DateTime, Utc};
-use daglight_guarded_files::FileBelow;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ActiveTask, Beat, IoCounters, StallChanges, StallLog,
+    ReadError, WriteError,
+    atomic_write::replace_json,
     process::{self, ProcessSpace, ProcessStat},
+    versioned,
 };
 
 /// The version of `heartbeat.json`.
@@ -66,8 +65,8 @@ pub struct ProcessEvidence {
     pub stalls: StallLog,
 }
 
-/// Whether the process of an evidence still lives.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+/// Whether the process of a run still lives, as far as it can be told where that is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Liveness {
     /// The process runs.
@@ -78,49 +77,85 @@ pub enum Liveness {
     Unknown,
 }
 
-/// Why evidence could not be read.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum EvidenceError {
-    /// The file cannot be read.
-    #[error("cannot read the heartbeat file {}", path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// The cause.
-        #[source]
-        source: io::Error,
-    },
-    /// The file is not what a heartbeat writes.
-    #[error("the heartbeat file {} is damaged", path.display())]
-    Damaged {
-        /// The file.
-        path: PathBuf,
-        /// The cause.
-        #[source]
-        source: serde_json::Error,
-    },
-    /// A newer Daglight wrote the file.
-    #[error(
-        "the heartbeat file {} has format {found}, this version of Daglight reads up to {EVIDENCE_VERSION}",
-        path.display()
-    )]
-    Newer {
-        /// The file.
-        path: PathBuf,
-        /// Its version.
-        found: u32,
-    },
+/// A node or another unit of work that has started and not finished.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ActiveTask {
+    /// Its name.
+    pub name: String,
+    /// When it started.
+    pub since: DateTime<Utc>,
+}
+
+/// Bytes that went from and to storage since the process started; what the page cache answered does not count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IoCounters {
+    /// Bytes read.
+    pub bytes_read: u64,
+    /// Bytes written.
+    pub bytes_written: u64,
+}
+
+/// A query in which nothing has changed for a while.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stall {
+    /// The query.
+    pub query_id: String,
+    /// The node that runs it.
+    pub node: Option<String>,
+    /// The operator that most likely waits or computes; `None` where the plan does not tell.
+    pub operator: Option<String>,
+    /// What that operator does, as the plan shows it.
+    pub detail: Option<String>,
+    /// The last moment at which something changed.
+    pub since: DateTime<Utc>,
+}
+
+/// A stall with its end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StallEpisode {
+    /// What stalled.
+    #[serde(flatten)]
+    pub stall: Stall,
+    /// When it went on, or ended; `None` while it lasts.
+    pub ended: Option<DateTime<Utc>>,
+}
+
+/// The stalls of a run, in bounded memory.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StallLog {
+    /// All stalls.
+    pub count: u64,
+    /// The first hundred of them.
+    pub episodes: Vec<StallEpisode>,
+}
+
+/// What is known of the process of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sighting {
+    /// Whether it lives.
+    pub liveness: Liveness,
+    /// When it was last seen; `None` where nothing says.
+    pub last_seen: Option<DateTime<Utc>>,
+}
+
+impl Sighting {
+    /// Nothing is known.
+    pub const UNKNOWN: Self = Self { liveness: Liveness::Unknown, last_seen: None };
+
+    /// The process has ended.
+    pub const fn gone(last_seen: Option<DateTime<Utc>>) -> Self {
+        Self { liveness: Liveness::Gone, last_seen }
+    }
 }
 
 impl ProcessEvidence {
     /// The evidence of this process before its first beat.
-    pub(crate) fn of_self(now: DateTime<Utc>, interval_seconds: f64) -> Self {
+    pub fn for_self(now: DateTime<Utc>, interval_seconds: f64) -> Self {
         let space = ProcessSpace::current();
         Self {
             format_version: EVIDENCE_VERSION,
             pid: std::process::id(),
-            start_ticks: ProcessStat::of_self().map(|stat| stat.start_ticks),
+            start_ticks: ProcessStat::for_self().map(|stat| stat.start_ticks),
             boot_id: space.boot_id,
             pid_namespace: space.pid_namespace,
             started_at: now,
@@ -139,50 +174,9 @@ impl ProcessEvidence {
         }
     }
 
-    /// Takes a beat in, and returns which stalls began or ended with it.
-    pub(crate) fn record(&mut self, beat: &Beat) -> StallChanges {
-        let gap_seconds = (beat.at - self.last_beat_at).as_seconds_f64();
-        self.longest_gap_seconds = self.longest_gap_seconds.max(gap_seconds);
-        self.last_beat_at = beat.at;
-        self.last_seen_at = Some(beat.at);
-        self.beats = beat.sequence;
-        self.stage.clone_from(&beat.stage);
-        self.active_tasks.clone_from(&beat.active_tasks);
-        self.record_resources(beat.io, beat.cpu_seconds, beat.resident_bytes);
-        self.stalls.record(beat.at, &beat.stalls)
-    }
-
-    /// Takes in what the process does between two beats.
-    pub(crate) fn record_sign(
-        &mut self,
-        now: DateTime<Utc>,
-        stage: Option<String>,
-        active_tasks: Vec<ActiveTask>,
-    ) {
-        self.last_seen_at = Some(now);
-        self.stage = stage;
-        self.active_tasks = active_tasks;
-    }
-
     /// When the process was last seen.
     pub fn seen_at(&self) -> DateTime<Utc> {
         self.last_seen_at.map_or(self.last_beat_at, |seen| seen.max(self.last_beat_at))
-    }
-
-    /// The end in good order. Nothing runs any more, and the resources are those of the whole run.
-    pub(crate) fn record_stop(&mut self, now: DateTime<Utc>) {
-        self.stopped_at = Some(now);
-        self.stage = None;
-        self.active_tasks.clear();
-        let cpu_seconds = ProcessStat::of_self().map(|stat| stat.cpu_seconds);
-        self.record_resources(process::io_counters(), cpu_seconds, process::resident_bytes());
-        self.stalls.record(now, &[]);
-    }
-
-    fn record_resources(&mut self, io: Option<IoCounters>, cpu_seconds: Option<f64>, resident: Option<u64>) {
-        self.io = io;
-        self.cpu_seconds = cpu_seconds;
-        self.peak_resident_bytes = self.peak_resident_bytes.max(resident);
     }
 
     /// Reads what a heartbeat has written.
@@ -190,25 +184,17 @@ impl ProcessEvidence {
     /// # Errors
     ///
     /// When the file is missing, damaged, or of a newer format.
-    pub fn read(path: &Path) -> Result<Self, EvidenceError> {
-        #[derive(Deserialize)]
-        struct Version {
-            format_version: u32,
-        }
-        let text = FileBelow::at(path)
-            .read(MAX_FILE_BYTES)
-            .map_err(|source| EvidenceError::Read { path: path.to_owned(), source })?;
-        let damaged = |source| EvidenceError::Damaged { path: path.to_owned(), source };
-        let Version { format_version: found } = serde_json::from_slice(&text).map_err(damaged)?;
-        if found > EVIDENCE_VERSION {
-            return Err(EvidenceError::Newer { path: path.to_owned(), found });
-        }
-        serde_json::from_slice(&text).map_err(damaged)
+    pub fn read(path: &Path) -> Result<Self, ReadError> {
+        versioned::read_within(path.to_owned(), EVIDENCE_VERSION, MAX_FILE_BYTES)
     }
 
     /// Replaces the file; a reader sees the old one or the new one, never a part.
-    pub(crate) fn write(&self, path: &Path) -> io::Result<()> {
-        FileBelow::at(path).replace(&serde_json::to_vec_pretty(self)?)
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be written.
+    pub fn write(&self, path: &Path) -> Result<(), WriteError> {
+        replace_json(path, self)
     }
 
     /// Whether the process lives, as far as this process can tell.
@@ -216,7 +202,7 @@ impl ProcessEvidence {
         if self.space() != ProcessSpace::current() {
             return Liveness::Unknown;
         }
-        match ProcessStat::of_pid(self.pid) {
+        match ProcessStat::for_pid(self.pid) {
             Ok(stat) => self.judge(&stat),
             Err(error) if error.kind() == io::ErrorKind::NotFound && process::sees_other_users() => {
                 Liveness::Gone
@@ -246,7 +232,7 @@ mod tests {
     use super::*;
 
     fn evidence() -> ProcessEvidence {
-        ProcessEvidence::of_self(DateTime::from_timestamp(1_795_000_000, 0).unwrap(), 1.0)
+        ProcessEvidence::for_self(DateTime::from_timestamp(1_795_000_000, 0).unwrap(), 1.0)
     }
 
     #[track_caller]
@@ -272,10 +258,10 @@ mod tests {
         let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
         let mut evidence = evidence();
         evidence.pid = child.id();
-        evidence.start_ticks = Some(ProcessStat::of_pid(child.id()).unwrap().start_ticks);
+        evidence.start_ticks = Some(ProcessStat::for_pid(child.id()).unwrap().start_ticks);
         assert_eq!(evidence.is_alive(), Liveness::Alive);
         child.kill().unwrap();
-        while !ProcessStat::of_pid(child.id()).unwrap().is_dead() {
+        while !ProcessStat::for_pid(child.id()).unwrap().is_dead() {
             std::thread::yield_now();
         }
         assert_eq!(evidence.is_alive(), Liveness::Gone);
@@ -300,9 +286,9 @@ mod tests {
             fs::write(&path, text).unwrap();
             ProcessEvidence::read(&path).unwrap_err()
         };
-        assert!(matches!(error(r#"{"format_version": 99}"#), EvidenceError::Newer { found: 99, .. }));
-        assert!(matches!(error(r#"{"format_ver"#), EvidenceError::Damaged { .. }));
+        assert!(matches!(error(r#"{"format_version": 99}"#), ReadError::Newer { found: 99, .. }));
+        assert!(matches!(error(r#"{"format_ver"#), ReadError::Damaged { .. }));
         fs::remove_file(&path).unwrap();
-        assert!(matches!(ProcessEvidence::read(&path), Err(EvidenceError::Read { .. })));
+        assert!(matches!(ProcessEvidence::read(&path), Err(ReadError::Io { .. })));
     }
 }

@@ -366,7 +366,7 @@ fn is_out_of_space(error: &io::Error) -> bool {
 impl FileEntry {
     /// The files of a bundle with their sizes, by path: those that a run writes. What cannot be read is left out, as is
     /// the manifest itself.
-    pub fn of_bundle(bundle: &Bundle) -> Vec<Self> {
+    pub fn list(bundle: &Bundle) -> Vec<Self> {
         let contents = layout::contents(bundle.dir()).unwrap_or_default();
         let files = contents.files.into_iter().filter(|(path, _)| path != MANIFEST);
         files.map(|(path, size_bytes)| Self { path, size_bytes }).collect()
@@ -396,7 +396,7 @@ mod tests {
         let manifest = fixture::manifest();
         manifest.write(&bundle).unwrap();
         assert_eq!(Manifest::read(&bundle).unwrap(), manifest);
-        let entries = FileEntry::of_bundle(&bundle);
+        let entries = FileEntry::list(&bundle);
         assert_eq!(entries, []);
     }
 
@@ -443,9 +443,6 @@ mod tests {
         fs::write(bundle.traces(), "12345").unwrap();
         fs::write(bundle.plan_file(1, "a", "b"), "1").unwrap();
         let entry = |path: &str, size_bytes| FileEntry { path: path.into(), size_bytes };
-        assert_eq!(
-            FileEntry::of_bundle(&bundle),
-            [entry("otel_traces.json", 5), entry("plans/001-a-b.json", 1)]
-        );
+        assert_eq!(FileEntry::list(&bundle), [entry("otel_traces.json", 5), entry("plans/001-a-b.json", 1)]);
     }
 }

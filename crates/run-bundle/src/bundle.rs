@@ -7,9 +7,10 @@ use std::{
 
 use daglight_run_identity::RunId;
 
-use crate::layout::{self, MANIFEST, PLANS, TRACKER, claimed_run, is_bundle, is_known};
+use crate::layout::{
+    self, LOGS, MANIFEST, METRICS, PLANS, RESERVE, TRACES, TRACKER, claimed_run, is_bundle, is_known,
+};
 
-/// The folder below the output directory that holds the bundles.
 /// The folder in an output directory that holds the bundles.
 pub const RUN_BUNDLE: &str = "run_bundle";
 /// How deep below a folder bundles are looked for.
@@ -20,7 +21,7 @@ const MAX_NAME_BYTES: usize = 80;
 /// The folder that holds all that one run has recorded.
 ///
 /// ```
-/// use daglight_bundle_report::Bundle;
+/// use daglight_run_bundle::Bundle;
 /// use daglight_run_identity::RunId;
 ///
 /// let out = std::env::temp_dir().join("daglight-doc");
@@ -142,17 +143,17 @@ impl Bundle {
 
     /// The spans, as lines of OTLP/JSON.
     pub fn traces(&self) -> PathBuf {
-        self.dir.join("otel_traces.json")
+        self.dir.join(TRACES)
     }
 
     /// The metrics, as lines of OTLP/JSON.
     pub fn metrics(&self) -> PathBuf {
-        self.dir.join("otel_metrics.json")
+        self.dir.join(METRICS)
     }
 
     /// The log records, as lines of OTLP/JSON.
     pub fn logs(&self) -> PathBuf {
-        self.dir.join("otel_logs.json")
+        self.dir.join(LOGS)
     }
 
     /// The folder of the plans.
@@ -179,7 +180,7 @@ impl Bundle {
 
     /// What takes up space for the end of the run while it goes on.
     pub fn reserve(&self) -> PathBuf {
-        self.dir.join("reserve")
+        self.dir.join(RESERVE)
     }
 
     /// The evidence that the process lives.

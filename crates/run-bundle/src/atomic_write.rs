@@ -38,12 +38,20 @@ pub enum WriteError {
 
 /// Writes beside and renames: a reader sees the old file or the new one, never a part, also when the process is killed.
 /// It is not synced: what must survive a power loss is in the outbox, and the start of a run does not wait for a disk.
-pub(crate) fn replace(path: &Path, content: &[u8]) -> Result<(), WriteError> {
+///
+/// # Errors
+///
+/// When the file cannot be written.
+pub fn replace(path: &Path, content: &[u8]) -> Result<(), WriteError> {
     FileBelow::at(path).replace(content).map_err(|source| WriteError::Io { path: path.to_owned(), source })
 }
 
 /// [`replace`] with indented JSON.
-pub(crate) fn replace_json(path: &Path, value: &impl Serialize) -> Result<(), WriteError> {
+///
+/// # Errors
+///
+/// As [`replace`].
+pub fn replace_json(path: &Path, value: &impl Serialize) -> Result<(), WriteError> {
     let mut content = serde_json::to_vec_pretty(value)
         .map_err(|error| WriteError::Io { path: path.to_owned(), source: error.into() })?;
     content.push(b'\n');

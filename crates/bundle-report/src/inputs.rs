@@ -1,0 +1,100 @@
+//! Reading what the report is made of: the only part of this crate that opens the files of a bundle.
+
+use std::{error::Error, path::PathBuf};
+
+use chrono::Utc;
+use daglight_run_bundle::{
+    Artifact, ArtifactCatalog, Bundle, Liveness, Manifest, PlanBundle, ProcessEvidence, ReadError,
+};
+use daglight_semantic_conventions::Namespace;
+
+use crate::{Report, UnreadableFile, assemble::report, queries::PlannedQueries, signals::Signals};
+
+/// Why there is no report of a bundle.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReportError {
+    /// A newer Daglight wrote the bundle; a report of what is understood would mislead.
+    #[error("no report of {}", bundle.display())]
+    Newer {
+        /// The bundle.
+        bundle: PathBuf,
+        /// The cause.
+        #[source]
+        source: ReadError,
+    },
+}
+
+/// All that was read of a bundle, in bounded memory.
+#[derive(Debug)]
+pub(crate) struct Inputs {
+    /// The bundle's folder, for the commands that the report names.
+    pub(crate) dir: PathBuf,
+    pub(crate) manifest: Option<Manifest>,
+    pub(crate) evidence: Option<ProcessEvidence>,
+    /// Whether the process of the evidence lived when it was read.
+    pub(crate) liveness: Option<Liveness>,
+    pub(crate) artifacts: Vec<Artifact>,
+    pub(crate) signals: Signals,
+    pub(crate) planned: PlannedQueries,
+    pub(crate) unreadable: Vec<UnreadableFile>,
+}
+
+impl Report {
+    /// Reads a bundle and says what happened in its run.
+    ///
+    /// The signal files are read line by line, in memory that does not grow with them. A bundle of a run that was killed
+    /// is read as far as it goes; what could not be read is in the report.
+    ///
+    /// # Errors
+    ///
+    /// When the manifest has a newer format. Whatever else is missing or damaged is a part of the report.
+    pub fn from_bundle(bundle: &Bundle) -> Result<Self, ReportError> {
+        Ok(report(Inputs::read(bundle)?, Utc::now()))
+    }
+}
+
+impl Inputs {
+    fn read(bundle: &Bundle) -> Result<Self, ReportError> {
+        let mut unreadable = Vec::new();
+        let manifest = match Manifest::read(bundle) {
+            Err(source @ ReadError::Newer { .. }) => {
+                return Err(ReportError::Newer { bundle: bundle.dir().to_owned(), source });
+            }
+            read => noted(read, "manifest.json", &mut unreadable),
+        };
+        let evidence = match ProcessEvidence::read(&bundle.heartbeat()) {
+            Err(error) if error.is_not_found() => None,
+            read => noted(read, "heartbeat.json", &mut unreadable),
+        };
+        let catalog = noted(ArtifactCatalog::read(bundle), "artifacts.json", &mut unreadable);
+        let namespace = manifest
+            .as_ref()
+            .map_or_else(Namespace::default, |manifest| Namespace::new(&*manifest.namespace));
+        let signals = Signals::read(bundle, &namespace);
+        let mut planned = PlannedQueries::default();
+        let plans = PlanBundle::read_all(bundle, |file, plan| planned.add(file, plan));
+        unreadable.extend(plans.iter().map(|(file, error)| unreadable_file(&format!("plans/{file}"), error)));
+        Ok(Self {
+            dir: bundle.dir().to_owned(),
+            manifest,
+            liveness: evidence.as_ref().map(ProcessEvidence::is_alive),
+            evidence,
+            artifacts: catalog.map(|catalog| catalog.artifacts).unwrap_or_default(),
+            signals,
+            planned,
+            unreadable,
+        })
+    }
+}
+
+/// What was read, or `None` and an entry in the list.
+fn noted<T>(read: Result<T, ReadError>, file: &str, unreadable: &mut Vec<UnreadableFile>) -> Option<T> {
+    read.inspect_err(|error| unreadable.push(unreadable_file(file, error))).ok()
+}
+
+fn unreadable_file(file: &str, error: &ReadError) -> UnreadableFile {
+    // The file is named beside the problem already.
+    let problem = error.source().map_or_else(|| error.to_string(), ToString::to_string);
+    UnreadableFile { file: file.to_owned(), problem }
+}

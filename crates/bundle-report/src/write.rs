@@ -1,0 +1,28 @@
+//! The report as files and pages.
+
+use daglight_run_bundle::{Bundle, WriteError, replace, replace_json};
+
+use crate::{Report, html, markdown};
+
+impl Report {
+    /// Writes the report into its bundle: JSON, Markdown and HTML. Each file is replaced as a whole.
+    ///
+    /// # Errors
+    ///
+    /// When a file cannot be written.
+    pub fn write(&self, bundle: &Bundle) -> Result<(), WriteError> {
+        replace_json(&bundle.report_json(), self)?;
+        replace(&bundle.report_markdown(), self.to_markdown().as_bytes())?;
+        replace(&bundle.report_html(), self.to_html().as_bytes())
+    }
+
+    /// The report as Markdown.
+    pub fn to_markdown(&self) -> String {
+        markdown::render(self)
+    }
+
+    /// The report as one HTML page that needs nothing else.
+    pub fn to_html(&self) -> String {
+        html::render(self)
+    }
+}

@@ -1,0 +1,7 @@
+//! Reports of bundles on disk.
+
+#![expect(clippy::unwrap_used, reason = "a test fails where it stands")]
+
+#[path = "../../src/fixture.rs"]
+mod fixture;
+mod reports;

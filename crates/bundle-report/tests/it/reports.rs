@@ -1,0 +1,434 @@
+//! The reports of bundles on disk.
+
+use std::fs;
+
+use chrono::TimeDelta;
+use daglight_bundle_report::{DeliveryReport, Level, Report, ReportError, ReportStatus};
+use daglight_run_bundle::{
+    ActiveTask, Artifact, ArtifactCatalog, ArtifactColumn, AttemptRecord, Bundle, Ledger, LedgerDestination,
+    LedgerSignal, Manifest, NodeRecord, NodeStatus, ProcessEvidence, RunStatus, SignalLedger, Tracking,
+};
+use daglight_run_identity::RunId;
+
+use crate::fixture::{self, SpanLine};
+
+struct Run {
+    _out: tempfile::TempDir,
+    bundle: Bundle,
+}
+
+impl Run {
+    fn new() -> Self {
+        let out = tempfile::tempdir().unwrap();
+        let bundle = Bundle::create(out.path(), RunId::new()).unwrap();
+        fs::write(bundle.traces(), spans()).unwrap();
+        fs::write(bundle.logs(), fixture::log_line(13, "statistics are off")).unwrap();
+        fs::write(bundle.metrics(), "").unwrap();
+        Self { _out: out, bundle }
+    }
+
+    fn manifest(self, change: impl FnOnce(&mut Manifest)) -> Self {
+        let mut manifest = fixture::manifest();
+        change(&mut manifest);
+        manifest.write(&self.bundle).unwrap();
+        self
+    }
+
+    /// A heartbeat file as a process leaves it that was killed while `task` ran.
+    fn killed_while(self, task: &str) -> Self {
+        let last_beat_at = fixture::start() + TimeDelta::milliseconds(90);
+        let mut evidence = ProcessEvidence::for_self(fixture::start(), 1.0);
+        evidence.start_ticks = Some(1);
+        evidence.last_beat_at = last_beat_at;
+        evidence.last_seen_at = Some(last_beat_at);
+        evidence.active_tasks = vec![ActiveTask { name: task.into(), since: fixture::start() }];
+        evidence.write(&self.bundle.heartbeat()).unwrap();
+        self
+    }
+
+    fn report(&self) -> Report {
+        Report::from_bundle(&self.bundle).unwrap()
+    }
+}
+
+fn spans() -> String {
+    [
+        SpanLine::new("hamilton.node", 0, 20).id("n1").text("node", "orders").text("stage", "extract").line(),
+        SpanLine::new("datafusion.plan", 20, 24).text("query_id", "2").parent("n2").line(),
+        SpanLine::new("datafusion.execute", 24, 50)
+            .text("query_id", "2")
+            .text("plan_hash", "9f3a")
+            .parent("n2")
+            .line(),
+        SpanLine::new("hamilton.node", 20, 50).id("n2").text("node", "lines").count("row_count", 77).line(),
+        SpanLine::new("pipeline.execute", 0, 100).line(),
+    ]
+    .concat()
+}
+
+#[track_caller]
+fn check_headline(report: &Report, expected: &[&str]) {
+    let headline: Vec<&str> = report.headline.iter().map(|finding| finding.text.as_str()).collect();
+    for (position, part) in expected.iter().enumerate() {
+        assert!(headline.get(position).is_some_and(|text| text.contains(part)), "{part:?} in {headline:#?}");
+    }
+}
+
+#[test]
+fn a_run_that_succeeded() {
+    let run = Run::new().manifest(|_| {});
+    ArtifactCatalog::new(vec![artifact("totals")]).write(&run.bundle).unwrap();
+    let plan = serde_json::json!({"query_id": 2, "node": "lines", "metrics": {"wall_ms": 26.0, "operators": [
+        {"id": 0, "name": "HashJoinExec", "elapsed_compute_ms": 20.0},
+        {"id": 1, "parent": 0, "name": "DataSourceExec", "output_rows": 500, "elapsed_compute_ms": 5.0}]}});
+    fs::write(run.bundle.plan_file(1, "lines", "9f3a"), plan.to_string()).unwrap();
+    let report = run.report();
+    assert_eq!(report.status, ReportStatus::Success);
+    check_headline(
+        &report,
+        &[
+            "Succeeded in 100 ms: 3 nodes, 1 query, 1,000 rows written to files (52.0 kB).",
+            "Slowest: totals took 40 ms (40 % of the run).",
+            "1 warning: statistics are off",
+        ],
+    );
+    let lines = &report.nodes[1];
+    assert_eq!((lines.rows_in, lines.rows_out, lines.queries), (Some(500), Some(1_000), 1));
+    let query = &report.queries[0];
+    assert_eq!((query.node.as_deref(), query.planning_ms), (Some("lines"), Some(4.0)));
+    assert_eq!(query.hottest_operators[0].name, "HashJoinExec");
+    assert_eq!(report.timeline.as_ref().unwrap().critical_path, ["lines", "totals"]);
+    assert_eq!(report.slowest_spans[0].node.as_deref(), Some("lines"));
+    assert_eq!(report.delivery.sync_command, None);
+}
+
+#[test]
+fn a_run_that_failed_says_where_first() {
+    let run = Run::new().manifest(|manifest| {
+        manifest.status = RunStatus::Failure;
+        manifest.nodes[1].status = NodeStatus::Failure;
+        manifest.nodes[1].error = Some("Resources exhausted: sort needs 2 GB\nat SortExec".into());
+        manifest.nodes[2] = NodeRecord {
+            status: NodeStatus::NotRun,
+            started_at: None,
+            duration_ms: None,
+            ..manifest.nodes[2].clone()
+        };
+    });
+    check_headline(
+        &run.report(),
+        &[
+            "Failed after 100 ms: 3 nodes (1 succeeded, 1 failed, 1 not run)",
+            "Node lines failed: Resources exhausted: sort needs 2 GB",
+        ],
+    );
+}
+
+#[test]
+fn a_run_that_was_told_to_end_says_so_first() {
+    let run = Run::new().manifest(|manifest| {
+        manifest.status = RunStatus::Interrupted;
+        manifest.error = Some("interrupted by ctrl-c (SIGINT) after 100 ms, while lines ran (40 ms)".into());
+        manifest.nodes[1].status = NodeStatus::Interrupted;
+        manifest.nodes[1].error = Some("interrupted by ctrl-c (SIGINT) after 40 ms".into());
+    });
+    let report = run.report();
+    assert_eq!((report.status, report.totals.nodes_interrupted), (ReportStatus::Interrupted, 1));
+    check_headline(
+        &report,
+        &["Interrupted by ctrl-c (SIGINT) after 100 ms, while lines ran (40 ms): \
+           3 nodes (2 succeeded, 1 interrupted)"],
+    );
+}
+
+#[test]
+fn what_waits_is_said_with_the_command_that_delivers_it() {
+    let run = Run::new().manifest(|manifest| {
+        let dropped = [("refused by the server".to_owned(), 1)].into();
+        manifest.delivery.tracker =
+            Some(Ledger { produced: 9, delivered: 3, waiting: 5, dropped, ..Ledger::default() });
+        manifest.delivery.signals.push(SignalLedger {
+            signal: LedgerSignal::Traces,
+            destination: LedgerDestination::Otlp,
+            ledger: Ledger { produced: 4, waiting: 4, ..Ledger::default() },
+        });
+    });
+    let report = run.report();
+    check_headline(
+        &report,
+        &[
+            "Succeeded",
+            "Not delivered yet: 5 tracker events to hamilton",
+            "Lost: 1 tracker event to hamilton (refused by the server)",
+        ],
+    );
+    let DeliveryReport { sync_command, replay_command, .. } = report.delivery;
+    assert!(sync_command.unwrap().starts_with("daglight sync "));
+    assert!(replay_command.unwrap().starts_with("daglight replay "));
+}
+
+#[test]
+fn without_a_server_nothing_is_missing_and_a_note_says_how_to_see_the_run_there() {
+    let run = Run::new().manifest(|manifest| {
+        manifest.tracking = Tracking::NoServer;
+        manifest.delivery.tracker = Some(Ledger { produced: 9, waiting: 9, ..Ledger::default() });
+    });
+    let report = run.report();
+    assert_eq!(report.delivery.waiting, 0);
+    let notes: Vec<_> = report.headline.iter().filter(|finding| finding.text.contains("Hamilton")).collect();
+    let [note] = &notes[..] else { panic!("{:#?}", report.headline) };
+    assert_eq!(note.level, Level::Note);
+    assert!(note.text.contains("daglight sync "), "{}", note.text);
+    assert!(!report.headline.iter().any(|finding| finding.text.contains("Not delivered")));
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_run_that_was_killed_is_told_from_spans_and_heartbeat() {
+    let run = Run::new().killed_while("totals").manifest(|manifest| {
+        manifest.status = RunStatus::Running;
+        manifest.ended_at = None;
+        for node in &mut manifest.nodes {
+            *node = NodeRecord {
+                started_at: None,
+                duration_ms: None,
+                status: NodeStatus::NotRun,
+                ..node.clone()
+            };
+        }
+    });
+    let cut = spans().trim_end().rsplit_once('\n').map(|(before, root)| format!("{before}\n{}", &root[..40]));
+    fs::write(run.bundle.traces(), cut.unwrap()).unwrap();
+    let report = run.report();
+    assert_eq!(report.status, ReportStatus::ProcessEnded);
+    let statuses: Vec<_> = report.nodes.iter().map(|node| (node.name.as_str(), node.status)).collect();
+    assert_eq!(
+        statuses,
+        [("orders", NodeStatus::Success), ("totals", NodeStatus::Unfinished), ("lines", NodeStatus::Success)]
+    );
+    assert_eq!(report.files[0].torn_bytes, 40);
+    check_headline(
+        &report,
+        &[
+            "The process ended before it could end the run, and was last seen after 90 ms",
+            "running then: totals",
+        ],
+    );
+    assert!(!report.delivery.is_final && report.delivery.sync_command.is_some());
+}
+
+#[test]
+fn attempts_and_recoveries_are_on_every_page() {
+    let run = Run::new().manifest(|manifest| {
+        let node = &mut manifest.nodes[0];
+        node.attempts = 3;
+        node.earlier_attempts = vec![AttemptRecord {
+            attempt: 2,
+            status: NodeStatus::Failure,
+            started_at: None,
+            duration_ms: Some(12.0),
+            error: Some("connection <reset>".into()),
+        }];
+        manifest.nodes[1].status = NodeStatus::Failure;
+        manifest.nodes[1].recovered = true;
+    });
+    let report = run.report();
+    let (markdown, html) = (report.to_markdown(), report.to_html());
+    for part in
+        ["ok (attempt 3)", "attempt 2 failed after 12 ms: connection <reset>", "**failed** (recovered)"]
+    {
+        assert!(markdown.contains(part), "no {part:?} in {markdown}");
+    }
+    let title = "title=\"attempt 2 failed after 12 ms: connection &lt;reset&gt;\">attempt 3</span>";
+    for part in [title, ">recovered</span>"] {
+        assert!(html.contains(part), "no {part:?} in {html}");
+    }
+    let quiet = Run::new().manifest(|_| {}).report();
+    assert!(!quiet.to_markdown().contains("attempt") && !quiet.to_html().contains(">attempt"));
+}
+
+#[track_caller]
+fn check_waiting(nodes: &[(u64, u64)], end_ms: u64, setup: Option<(u64, u64)>, expected: Option<&str>) {
+    let run = Run::new().manifest(|manifest| {
+        manifest.nodes.clear();
+        manifest.ended_at = Some(fixture::start() + TimeDelta::milliseconds(end_ms as i64));
+    });
+    let name = |index: usize| format!("n{index:03}");
+    let of_node = |(index, (start, end)): (usize, &(u64, u64))| {
+        SpanLine::new("hamilton.node", *start, *end)
+            .id(&format!("{index:016x}"))
+            .text("node", &name(index))
+            .line()
+    };
+    let setup =
+        setup.map(|(start, end)| SpanLine::new("hamilton.stage", start, end).text("stage", "setup").line());
+    let lines: String = nodes.iter().enumerate().map(of_node).chain(setup).collect();
+    fs::write(run.bundle.traces(), lines).unwrap();
+    let headline = run.report().headline;
+    let said: Vec<&str> = headline
+        .iter()
+        .map(|finding| finding.text.as_str())
+        .filter(|text| text.starts_with("Idle") || text.starts_with("Setup"))
+        .collect();
+    assert_eq!(said.len(), usize::from(expected.is_some()), "{said:?}");
+    assert!(expected.is_none_or(|expected| said[0].contains(expected)), "{said:?}");
+}
+
+#[test]
+fn only_gaps_that_are_long_add_up_to_idle_time() {
+    let nodes =
+        |gap: u64| (0..30).map(|index| (index * (50 + gap), index * (50 + gap) + 50)).collect::<Vec<_>>();
+    check_waiting(&nodes(90), 30 * 140, None, None);
+    check_waiting(&nodes(150), 30 * 200, None, Some("no node ran for 75 % of the run"));
+}
+
+#[test]
+fn a_long_setup_is_a_finding() {
+    check_waiting(&[(0, 1_000)], 2_000, Some((1_000, 2_000)), Some("took 1.00 s (50 % of the run)"));
+    check_waiting(&[(0, 1_000)], 1_400, Some((1_000, 1_400)), None);
+    check_waiting(&[(0, 9_400)], 10_000, Some((9_400, 10_000)), None);
+}
+
+#[test]
+fn no_node_takes_more_than_the_run() {
+    let run = Run::new().manifest(|manifest| {
+        manifest.ended_at = Some(fixture::start() + TimeDelta::milliseconds(1));
+        manifest.nodes[0].duration_ms = Some(4_000.0);
+    });
+    let headline = run.report().headline;
+    let slowest = headline.iter().find(|finding| finding.text.starts_with("Slowest")).unwrap();
+    assert!(!slowest.text.contains("of the run"), "{}", slowest.text);
+}
+
+#[test]
+fn a_stall_is_said_once() {
+    let run = Run::new().killed_while("totals").manifest(|_| {});
+    let text = "no progress for 30 s: node totals, operator SortExec";
+    fs::write(run.bundle.logs(), fixture::log_line(13, text)).unwrap();
+    let report = run.report();
+    assert!(
+        !report.headline.iter().any(|finding| finding.text.contains("warning")),
+        "{:#?}",
+        report.headline
+    );
+    assert!(report.problems.iter().any(|problem| problem.message == text), "it stays in the list");
+}
+
+#[test]
+fn a_bundle_that_holds_nothing_still_has_a_report() {
+    let out = tempfile::tempdir().unwrap();
+    let bundle = Bundle::create(out.path(), RunId::new()).unwrap();
+    let report = Report::from_bundle(&bundle).unwrap();
+    assert_eq!(report.status, ReportStatus::Unknown);
+    assert_eq!(report.unreadable.len(), 1);
+    report.write(&bundle).unwrap();
+    let headings = |text: &str, mark: &str| text.lines().filter(|line| line.starts_with(mark)).count();
+    // Nothing is told but what cannot be read.
+    assert_eq!(headings(&report.to_markdown(), "## "), 1);
+    assert_eq!(headings(&report.to_html(), "<h2>"), 1);
+}
+
+#[test]
+fn a_newer_bundle_has_no_report() {
+    let run = Run::new();
+    fs::write(run.bundle.manifest(), r#"{"format_version": 99}"#).unwrap();
+    assert!(matches!(Report::from_bundle(&run.bundle), Err(ReportError::Newer { .. })));
+}
+
+#[test]
+fn the_json_is_read_back_and_fits_its_schema() {
+    let run = Run::new().manifest(|_| {});
+    let report = run.report();
+    report.write(&run.bundle).unwrap();
+    let text = fs::read(run.bundle.report_json()).unwrap();
+    assert_eq!(serde_json::from_slice::<Report>(&text).unwrap(), report);
+    let written: serde_json::Value = serde_json::from_slice(&text).unwrap();
+    let schema = Report::json_schema();
+    for field in written.as_object().unwrap().keys() {
+        assert!(schema["properties"][field].is_object(), "{field}");
+    }
+    assert_eq!(fs::read_dir(run.bundle.dir()).unwrap().count(), 9);
+}
+
+#[test]
+fn names_are_never_markup() {
+    let name = "<script>alert(1)</script>|`*_[x](y)";
+    let run = Run::new().manifest(|manifest| {
+        manifest.identity.dag_name = name.into();
+        manifest.identity.tags.insert(name.into(), name.into());
+        manifest.error = Some(name.into());
+        manifest.warnings.push(name.to_owned().into());
+        manifest.links.hamilton_run = Some(format!("javascript:{name}"));
+        manifest.delivery.signals[0].signal = LedgerSignal::Other(name.into());
+        manifest.nodes[0].name = name.into();
+        manifest.nodes[0].kind = name.into();
+        manifest.nodes[0].status = NodeStatus::Failure;
+        manifest.nodes[0].error = Some(name.into());
+    });
+    let hostile = SpanLine::new("hamilton.node", 0, 9).text("node", name).text("stage", name).failed(name);
+    fs::write(run.bundle.traces(), hostile.line()).unwrap();
+    fs::write(run.bundle.logs(), fixture::log_line(17, name)).unwrap();
+    fs::write(
+        run.bundle.plan_file(1, "a", "b"),
+        serde_json::json!({"query_id": name, "node": name}).to_string(),
+    )
+    .unwrap();
+    ArtifactCatalog::new(vec![artifact(name)]).write(&run.bundle).unwrap();
+    let report = run.report();
+    let html = report.to_html();
+    assert!(!html.contains("<script") && html.contains("&lt;script"));
+    assert!(!html.contains("href=\"javascript"));
+    for line in report.to_markdown().lines().filter(|line| line.contains("script>")) {
+        let is_code = line.contains('`') || line.starts_with("    ");
+        assert!(is_code || line.contains("\\<script\\>"), "{line}");
+    }
+}
+
+#[test]
+fn a_damaged_file_still_has_a_report() {
+    let run = Run::new().manifest(|_| {});
+    let whole = spans().into_bytes();
+    let mut random = 1_u64;
+    for _ in 0..200 {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let mut damaged = whole.clone();
+        let position = (random >> 33) as usize % damaged.len();
+        damaged[position] = (random >> 24) as u8;
+        fs::write(run.bundle.traces(), &damaged).unwrap();
+        let report = run.report();
+        assert!(!report.to_markdown().is_empty() && !report.to_html().is_empty());
+    }
+}
+
+fn artifact(name: &str) -> Artifact {
+    Artifact {
+        name: name.into(),
+        materialization: "parquet".into(),
+        location: Some(format!("out/{name}.parquet")),
+        format: Some("parquet".into()),
+        rows: Some(1_000),
+        bytes: Some(52_000),
+        files: Some(1),
+        schema: vec![ArtifactColumn { name: "id".into(), data_type: "Int64".into(), nullable: false }],
+        schema_hash: None,
+        plan_signature: None,
+        signature: None,
+        run_id: "0198c5f0-7a0e-7d5f-8a53-0c9f9f4c2b11".parse().unwrap(),
+        written_at: fixture::start(),
+    }
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn names_that_are_not_utf_8_do_not_keep_a_report_from_being_made() {
+    use std::{ffi::OsStr, os::unix::ffi::OsStrExt as _};
+
+    let out = tempfile::tempdir().unwrap();
+    let bundle = Bundle::create(out.path(), RunId::new()).unwrap();
+    fs::write(bundle.plan_file(1, "a", "b"), "{}").unwrap();
+    fs::write(bundle.dir().join(OsStr::from_bytes(b"caf\xe9.csv")), "mine").unwrap();
+    fs::write(bundle.plans_dir().join(OsStr::from_bytes(b"001-\xff.json")), "mine").unwrap();
+    let report = Report::from_bundle(&bundle).unwrap();
+    assert_eq!(report.totals.queries, 1);
+    assert!(report.unreadable.iter().any(|file| file.file.starts_with("plans/001-")), "{report:?}");
+}

@@ -1,0 +1,208 @@
+//! Reading files of JSON lines in bounded memory, with one tolerance for what is damaged.
+
+use std::{fs::File, io, path::Path};
+
+use daglight_guarded_files::{FileBelow, Line, Lines};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Longer lines are not lines that a run writes: 64 MiB.
+pub const MAX_LINE_BYTES: u64 = 64 << 20;
+
+/// The lines of a file, one at a time. What every reader of a bundle takes as a line, passes over as damaged, or leaves
+/// as the part of a line, is decided here.
+#[derive(Debug)]
+pub struct JsonLines(Lines<File>);
+
+/// What comes next in a file of JSON lines.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum JsonLine<T> {
+    /// A line that was understood. The last one may have no line feed: it was written whole, only its end was not.
+    Value(T),
+    /// A line that was not; the lines behind it are read.
+    Damaged {
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The part of a line at the end of the file: the process died while it wrote, or still writes.
+    Torn,
+}
+
+/// A line, where it stands and how long it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NumberedLine<T> {
+    /// Its number, from 1.
+    pub number: u64,
+    /// Its bytes in the file, with the line feed.
+    pub bytes: u64,
+    /// What is in it.
+    pub line: JsonLine<T>,
+}
+
+impl JsonLines {
+    /// Opens a file below its folder.
+    ///
+    /// # Errors
+    ///
+    /// When it is not there, cannot be read, or is not a regular file.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        Ok(Self(Lines::new(FileBelow::at(path).open()?, MAX_LINE_BYTES)))
+    }
+
+    /// The number of the line that comes next, from 1.
+    pub fn next_number(&self) -> u64 {
+        self.0.number() + 1
+    }
+
+    /// The next line as `parse` understands it; `None` at the end of the file.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be read.
+    pub fn next_with<T>(
+        &mut self,
+        parse: impl FnOnce(&str) -> serde_json::Result<T>,
+    ) -> io::Result<Option<NumberedLine<T>>> {
+        let number = self.next_number();
+        // UTF-8 is checked for the whole line at once, which is many times faster than text by text.
+        let parse = |line: &[u8]| match std::str::from_utf8(line) {
+            Ok(line) => parse(line).map_err(|error| error.to_string()),
+            Err(error) => Err(error.to_string()),
+        };
+        let (bytes, line) = match self.0.next()? {
+            None => return Ok(None),
+            Some(Line::Whole(line)) => {
+                let parsed =
+                    parse(line).map_or_else(|problem| JsonLine::Damaged { problem }, JsonLine::Value);
+                (line.len() as u64 + 1, parsed)
+            }
+            Some(Line::Torn(line)) => {
+                (line.len() as u64, parse(line).map_or(JsonLine::Torn, JsonLine::Value))
+            }
+            Some(Line::TooLong { bytes, ended }) => {
+                let rest = if ended { "" } else { ", and what follows is not read" };
+                let problem = format!("it has more than {MAX_LINE_BYTES} bytes{rest}");
+                (bytes, JsonLine::Damaged { problem })
+            }
+        };
+        Ok(Some(NumberedLine { number, bytes, line }))
+    }
+}
+
+/// How much of a file could be read.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct FileReading {
+    /// The file's name in the bundle.
+    pub file: String,
+    /// Its size; 0 for a file that is not there.
+    pub size_bytes: u64,
+    /// Lines that were understood.
+    pub lines: u64,
+    /// Lines that were not.
+    pub unreadable_lines: u64,
+    /// Bytes behind the last whole line: the process died while it wrote.
+    pub torn_bytes: u64,
+    /// What was wrong first.
+    pub problem: Option<String>,
+}
+
+impl FileReading {
+    /// Whether all that was written has been understood.
+    pub fn is_whole(&self) -> bool {
+        self.problem.is_none()
+    }
+
+    fn note(&mut self, problem: impl FnOnce() -> String) {
+        if self.problem.is_none() {
+            self.problem = Some(problem());
+        }
+    }
+}
+
+/// Passes every line that `take` understands to it. A line that it refuses, a torn end and a file that is not there are
+/// in the account; nothing is an error.
+pub fn read_lines(path: &Path, mut take: impl FnMut(&str) -> serde_json::Result<()>) -> FileReading {
+    let mut reading = FileReading {
+        file: path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
+        ..FileReading::default()
+    };
+    let mut lines = match JsonLines::open(path) {
+        Ok(lines) => lines,
+        Err(error) => {
+            reading.note(|| match error.kind() {
+                io::ErrorKind::NotFound => "the file is not there".to_owned(),
+                _ => format!("cannot be opened: {error}"),
+            });
+            return reading;
+        }
+    };
+    loop {
+        let number = lines.next_number();
+        match lines.next_with(&mut take) {
+            Ok(None) => break,
+            Ok(Some(NumberedLine { bytes, line, .. })) => {
+                reading.size_bytes += bytes;
+                match line {
+                    JsonLine::Value(()) => reading.lines += 1,
+                    JsonLine::Damaged { problem } => {
+                        reading.unreadable_lines += 1;
+                        reading.note(|| format!("line {number} is damaged: {problem}"));
+                    }
+                    JsonLine::Torn => {
+                        reading.torn_bytes = bytes;
+                        reading.note(|| {
+                            format!("line {number} is torn: the process died while it wrote, or still writes")
+                        });
+                    }
+                }
+            }
+            Err(error) => {
+                reading.note(|| format!("line {number} cannot be read: {error}"));
+                break;
+            }
+        }
+    }
+    reading
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::de::IgnoredAny;
+
+    use super::*;
+
+    #[track_caller]
+    fn check(content: &[u8], lines: u64, unreadable_lines: u64, torn_bytes: u64, problem: Option<&str>) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("otel_logs.json");
+        std::fs::write(&path, content).unwrap();
+        let reading = read_lines(&path, |line| serde_json::from_str::<IgnoredAny>(line).map(drop));
+        let expected = FileReading {
+            file: "otel_logs.json".into(),
+            size_bytes: content.len() as u64,
+            lines,
+            unreadable_lines,
+            torn_bytes,
+            problem: reading.problem.clone(),
+        };
+        assert_eq!(reading, expected);
+        assert_eq!(reading.problem.is_some(), problem.is_some(), "{reading:?}");
+        assert!(reading.problem.unwrap_or_default().contains(problem.unwrap_or_default()));
+    }
+
+    #[test]
+    fn what_is_not_readable_is_counted() {
+        check(b"", 0, 0, 0, None);
+        check(b"{}\n{}\n", 2, 0, 0, None);
+        check(b"{}\n{}", 2, 0, 0, None);
+        check(b"{}\n{\"a", 1, 0, 3, Some("line 2 is torn"));
+        check(b"{}\n{\"a\n{}\n\0\0\n", 2, 2, 0, Some("line 2 is damaged"));
+        check(b"\"\xff\"\n{}\n", 1, 1, 0, Some("line 1 is damaged"));
+    }
+
+    #[test]
+    fn a_file_that_is_not_there_is_said_to_be() {
+        let reading = read_lines(Path::new("/nowhere/otel_traces.json"), |_| Ok(()));
+        assert_eq!(reading.problem.as_deref(), Some("the file is not there"));
+    }
+}

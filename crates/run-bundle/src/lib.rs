@@ -1,0 +1,65 @@
+//! The run bundle on disk: its layout, the formats of its files with their versions, reading and replacing them.
+//!
+//! ```text
+//! <output_dir>/run_bundle/<run_id>/
+//!   manifest.json                     what ran, how it ended, what was delivered      Manifest
+//!   otel_traces.json                  OTLP/JSON, one object per line                  JsonLines
+//!   otel_metrics.json
+//!   otel_logs.json
+//!   plans/<nnn>-<node>-<plan_hash>.json   one executed query each                     PlanBundle
+//!   artifacts.json                    what was written                                ArtifactCatalog
+//!   tracker/outbox.jsonl              what the tracking server is to know
+//!   tracker/delivery.json             how far that is delivered
+//!   heartbeat.json                    the process, while it lives and after          ProcessEvidence
+//!   run_diagnostics_report.json / .md / .html
+//! ```
+//!
+//! Each format is written and read by one set of types. A reader refuses a version that is newer than it knows, names
+//! what is damaged, and leaves nothing else to its user; a writer replaces a file as a whole and never one of a newer
+//! version.
+//!
+//! What the signals say belongs to `daglight-otel-bridge`, what the plans say to `daglight-plan-diagnostics`, and the
+//! report to `daglight-bundle-report`. Opening files that others may have prepared is `daglight-guarded-files`, which
+//! settings and certificates need as well.
+
+mod bundle;
+mod layout;
+
+mod atomic_write;
+mod json_lines;
+mod versioned;
+
+mod artifact;
+mod evidence;
+mod ledger;
+mod manifest;
+mod manifest_lock;
+mod own_time;
+mod plan_bundle;
+mod process;
+mod signal_files;
+mod warning;
+
+#[cfg(test)]
+mod fixture;
+
+pub use artifact::{ARTIFACTS_VERSION, Artifact, ArtifactCatalog, ArtifactColumn};
+pub use atomic_write::{WriteError, replace, replace_json};
+pub use bundle::{Bundle, BundleError, RUN_BUNDLE};
+pub use evidence::{
+    ActiveTask, EVIDENCE_VERSION, IoCounters, Liveness, ProcessEvidence, Sighting, Stall, StallEpisode,
+    StallLog,
+};
+pub use json_lines::{FileReading, JsonLine, JsonLines, MAX_LINE_BYTES, NumberedLine, read_lines};
+pub use layout::{DELIVERY_CURSOR, DeleteError, Deleted, OUTBOX, RESERVE};
+pub use ledger::{Delivery, Ledger, LedgerDestination, LedgerSignal, SignalLedger};
+pub use manifest::{
+    AttemptRecord, FileEntry, Identity, Links, MANIFEST_FORMAT, MANIFEST_VERSION, Manifest, NodeRecord,
+    NodeStatus, RunStatus, Tracking, UpdateError,
+};
+pub use own_time::OwnTime;
+pub use plan_bundle::{PLAN_BUNDLE_FORMAT, PlanBundle, PlanMetrics, PlanOperator, RowsRead};
+pub use process::ProcessStat;
+pub use signal_files::SignalFiles;
+pub use versioned::ReadError;
+pub use warning::{Warning, WarningCode};
