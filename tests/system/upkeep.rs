@@ -159,7 +159,11 @@ fn doctor_says_what_is_wrong_and_what_to_do() {
     let nothing_set = Daglight::new(&checkout, ["doctor"]).finish();
     check_doctor(nothing_set, 0, &["ok tracker no server", "HAMILTON_API_URL", "ok otlp no endpoint"]);
     let only_project = Daglight::new(&checkout, ["doctor"]).env("HAMILTON_PROJECT_ID", "1").finish();
-    check_doctor(only_project, 1, &["FAIL tracker the tracking server", "tracker.project_id is set", "HAMILTON_API_URL"]);
+    check_doctor(
+        only_project,
+        1,
+        &["FAIL tracker the tracking server", "tracker.project_id is set", "HAMILTON_API_URL"],
+    );
     let wrong = |name: &str, value: &str| doctor().env(name, value).finish();
     check_doctor(wrong("HAMILTON_TRACKER_ENABLED", "perhaps"), 1, &["FAIL configuration", "perhaps"]);
     check_doctor(wrong("HAMILTON_TRACKER_ENABLED", "false"), 0, &["ok tracker off"]);
