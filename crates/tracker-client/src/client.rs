@@ -25,10 +25,10 @@ pub(crate) const DUPLICATE_TAG: &str = "daglight.duplicate_of";
 
 const PAGE_SIZE: usize = 100;
 
-/// Up to so many nodes are always asked for one by one.
+/// Up to this many nodes are fetched one by one.
 const MAX_SINGLE_NODE_REQUESTS: usize = 32;
 
-/// How many times as long as the nodes that are asked for a run may be, to be asked for as a whole.
+/// A run is fetched as a whole only if it has at most this many times as many attributes as nodes are asked for.
 const MAX_RUN_SHARE: u64 = 20;
 
 /// A blocking client of the tracking server.

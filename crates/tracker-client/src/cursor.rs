@@ -28,8 +28,8 @@ const MAX_FILE_BYTES: u64 = 16 << 20;
 ///   read are no longer among what is `dropped`: whoever reads the outbox counts them.
 const CURSOR_VERSION: u32 = 2;
 
-/// The longest time that a request without an answer is waited for.
-pub(crate) const MAX_SETTLING: TimeDelta = TimeDelta::seconds(30);
+/// The longest time for which a request without an answer counts as in flight.
+pub(crate) const MAX_IN_FLIGHT: TimeDelta = TimeDelta::seconds(30);
 
 /// The longest time after which a server, or a proxy in front of it, still carries out a request that it did not answer
 /// with success. Proxies wait for their server for a minute by default.
@@ -52,11 +52,12 @@ pub(crate) struct Cursor {
     pub(crate) project_id: Option<i64>,
     pub(crate) template_id: Option<i64>,
     pub(crate) link: Option<RunLink>,
-    /// Until when the server may still create the run, or change its status, as it was asked to without an answer.
-    pub(crate) run_settles: Option<DateTime<Utc>>,
+    /// Deadline after which an unanswered request to create the run, or to change its status, can no longer take effect.
+    #[serde(rename = "run_settles")]
+    pub(crate) run_in_flight_until: Option<DateTime<Utc>>,
     /// The same for nodes.
-    #[serde(default)]
-    pub(crate) tasks_settle: Option<DateTime<Utc>>,
+    #[serde(default, rename = "tasks_settle")]
+    pub(crate) tasks_in_flight_until: Option<DateTime<Utc>>,
     /// Until when the server may still carry out a request whose answer was not a success. Once it has been asked after
     /// that what it has of the run, this is `None`.
     #[serde(default)]
@@ -117,8 +118,8 @@ impl Cursor {
             project_id: None,
             template_id: None,
             link: None,
-            run_settles: None,
-            tasks_settle: None,
+            run_in_flight_until: None,
+            tasks_in_flight_until: None,
             unverified_until: None,
             redelivered: 0,
             unwritten: 0,
@@ -186,8 +187,8 @@ impl Cursor {
     /// Without ids and progress, for a delivery in which the server did not get the run.
     pub(crate) fn without_ids(self) -> Self {
         Self {
-            run_settles: self.run_settles,
-            tasks_settle: self.tasks_settle,
+            run_in_flight_until: self.run_in_flight_until,
+            tasks_in_flight_until: self.tasks_in_flight_until,
             unverified_until: self.unverified_until,
             redelivered: self.redelivered,
             ..Self::new(self.server)
@@ -198,8 +199,8 @@ impl Cursor {
     /// asked under the first one.
     pub(crate) fn at_address(self, server: String) -> Self {
         Self {
-            run_settles: self.run_settles,
-            tasks_settle: self.tasks_settle,
+            run_in_flight_until: self.run_in_flight_until,
+            tasks_in_flight_until: self.tasks_in_flight_until,
             unverified_until: self.unverified_until,
             ..Self::new(server)
         }
@@ -235,9 +236,9 @@ impl Cursor {
     }
 }
 
-/// Whether a time `until` which the server may do something is not over. A clock that was set back does not prolong it.
-pub(crate) fn is_settling(until: Option<DateTime<Utc>>, now: DateTime<Utc>) -> bool {
-    until.is_some_and(|until| now < until && until - now <= MAX_SETTLING)
+/// Whether a request that may take effect `until` then still can. A clock that was set back does not prolong it.
+pub(crate) fn is_in_flight(until: Option<DateTime<Utc>>, now: DateTime<Utc>) -> bool {
+    until.is_some_and(|until| now < until && until - now <= MAX_IN_FLIGHT)
 }
 
 #[derive(Deserialize)]

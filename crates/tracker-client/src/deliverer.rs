@@ -11,15 +11,15 @@ use chrono::{DateTime, TimeDelta, Utc};
 use crate::{
     CallError, Client, Counts, CursorError, OutboxError, Outcome, Version,
     batch::Part,
-    cursor::{Cursor, LATEST_COMMIT, MAX_SETTLING, SetAside, is_settling},
+    cursor::{Cursor, LATEST_COMMIT, MAX_IN_FLIGHT, SetAside, is_in_flight},
     outbox::{self, Unwritten},
     steps::{Action, Step, Steps},
     verify::{Expected, Verified, verify},
     wire,
 };
 
-/// How long the server may still be at a request that was cut off.
-const SETTLING: TimeDelta = TimeDelta::seconds(4);
+/// How long a request that was cut off counts as in flight: the server may still carry it out.
+const IN_FLIGHT: TimeDelta = TimeDelta::seconds(4);
 
 /// Why a delivery stopped, or waits.
 #[derive(Debug, thiserror::Error)]
@@ -42,7 +42,7 @@ pub enum DeliveryError {
     },
     /// A request was cut off, and what comes next would be undone if the server is still at it.
     #[error("waiting until a request that was cut off can no longer take effect")]
-    Settling,
+    InFlight,
 }
 
 impl DeliveryError {
@@ -50,7 +50,7 @@ impl DeliveryError {
     pub(crate) fn is_temporary(&self) -> bool {
         match self {
             Self::Call(error) => error.is_temporary(),
-            Self::Settling => true,
+            Self::InFlight => true,
             Self::Outbox(_) | Self::Cursor(_) | Self::NoRun { .. } => false,
         }
     }
@@ -202,7 +202,7 @@ impl Deliverer {
             return Ok(false);
         }
         if self.must_wait_for(&step.action) {
-            return Err(DeliveryError::Settling);
+            return Err(DeliveryError::InFlight);
         }
         self.tried = true;
         let Err(error) = self.deliver(step) else { return Ok(true) };
@@ -292,42 +292,42 @@ impl Deliverer {
     /// this process ends before the answer, the delivery is unverified.
     fn risk<T>(
         &mut self,
-        settles: fn(&mut Cursor) -> &mut Option<DateTime<Utc>>,
+        deadline: fn(&mut Cursor) -> &mut Option<DateTime<Utc>>,
         request: impl FnOnce(&mut Self) -> Result<T, CallError>,
     ) -> Result<T, CallError> {
-        let before = (self.cursor.unverified_until, *settles(&mut self.cursor));
+        let before = (self.cursor.unverified_until, *deadline(&mut self.cursor));
         let begun = Utc::now();
         self.cursor.unverified_until = Some(begun + LATEST_COMMIT);
-        *settles(&mut self.cursor) = Some(begun + SETTLING);
+        *deadline(&mut self.cursor) = Some(begun + IN_FLIGHT);
         self.save_cursor();
         let result = request(self);
         match &result {
             Err(error) if error.may_commit_late() => {
                 self.cursor.unverified_until = Some(Utc::now() + LATEST_COMMIT);
-                *settles(&mut self.cursor) = self.settles(error);
+                *deadline(&mut self.cursor) = self.in_flight_until(error);
                 self.save_cursor();
             }
-            _ => (self.cursor.unverified_until, *settles(&mut self.cursor)) = before,
+            _ => (self.cursor.unverified_until, *deadline(&mut self.cursor)) = before,
         }
         result
     }
 
-    /// A status that the server is told too late replaces a newer one. So while it may still be at a request that was cut
+    /// A status that reaches the server too late replaces a newer one. So while it may still be at a request that was cut
     /// off, the same can be sent again, but nothing newer.
     fn must_wait_for(&self, next: &Action) -> bool {
         let until = match next {
-            Action::Tasks(_) => self.cursor.tasks_settle,
-            Action::Tags(_) | Action::End(..) => self.cursor.run_settles,
+            Action::Tasks(_) => self.cursor.tasks_in_flight_until,
+            Action::Tags(_) | Action::End(..) => self.cursor.run_in_flight_until,
             Action::Version(_) | Action::Run { .. } | Action::Nothing => None,
         };
-        !self.tried && is_settling(until, Utc::now())
+        !self.tried && is_in_flight(until, Utc::now())
     }
 
     /// Until when the server may be at a request that failed so.
-    fn settles(&self, error: &CallError) -> Option<DateTime<Utc>> {
-        let slow = TimeDelta::from_std(self.client.request_timeout() / 2).unwrap_or(MAX_SETTLING);
-        let patience = if error.timed_out() { slow.clamp(SETTLING, MAX_SETTLING) } else { SETTLING };
-        error.may_go_on().then(|| Utc::now() + patience)
+    fn in_flight_until(&self, error: &CallError) -> Option<DateTime<Utc>> {
+        let slow = TimeDelta::from_std(self.client.request_timeout() / 2).unwrap_or(MAX_IN_FLIGHT);
+        let longest = if error.timed_out() { slow.clamp(IN_FLIGHT, MAX_IN_FLIGHT) } else { IN_FLIGHT };
+        error.may_go_on().then(|| Utc::now() + longest)
     }
 
     fn deliver(&mut self, step: &mut Step) -> Result<(), DeliveryError> {
@@ -390,10 +390,12 @@ impl Deliverer {
                 }
                 id
             }
-            None if is_settling(self.cursor.run_settles, Utc::now()) => return Err(DeliveryError::Settling),
+            None if is_in_flight(self.cursor.run_in_flight_until, Utc::now()) => {
+                return Err(DeliveryError::InFlight);
+            }
             None => self.create_run(template_id, body)?,
         };
-        self.cursor.run_settles = None;
+        self.cursor.run_in_flight_until = None;
         self.cursor.link = Some(self.client.link(project_id, template_id, dag_run_id));
         self.is_own_run = true;
         Ok(())
@@ -401,7 +403,7 @@ impl Deliverer {
 
     fn create_run(&mut self, template_id: i64, body: &wire::DagRunIn) -> Result<i64, CallError> {
         self.version_is_new = false;
-        self.risk(|cursor| &mut cursor.run_settles, |own| own.client.create_run(template_id, body))
+        self.risk(|cursor| &mut cursor.run_in_flight_until, |own| own.client.create_run(template_id, body))
     }
 
     /// Sends one part of a batch. What is left of it goes back to the front.
@@ -415,8 +417,8 @@ impl Deliverer {
         part.uncertain |= error.is_ambiguous();
         if error.may_be_about_payload() {
             part.failures += 1;
-            let patience = if part.len() == 1 { 4 } else { 2 };
-            suspect = part.failures >= patience && self.is_working(dag_run_id);
+            let attempts = if part.len() == 1 { 4 } else { 2 };
+            suspect = part.failures >= attempts && self.is_working(dag_run_id);
         }
         if !suspect {
             self.parts.push_front(part);
@@ -446,13 +448,16 @@ impl Deliverer {
             0 => Ok(()),
             _ if is_final => {
                 let sent = self.client.log(dag_run_id, &part.body);
-                if let Some(settles) = sent.as_ref().err().and_then(|error| self.settles(error)) {
-                    self.cursor.tasks_settle = Some(settles);
+                if let Some(deadline) = sent.as_ref().err().and_then(|error| self.in_flight_until(error)) {
+                    self.cursor.tasks_in_flight_until = Some(deadline);
                     self.save_cursor();
                 }
                 sent
             }
-            _ => self.risk(|cursor| &mut cursor.tasks_settle, |own| own.client.log(dag_run_id, &part.body)),
+            _ => self.risk(
+                |cursor| &mut cursor.tasks_in_flight_until,
+                |own| own.client.log(dag_run_id, &part.body),
+            ),
         }
     }
 
@@ -502,8 +507,8 @@ impl Deliverer {
         if update.run_status != wire::DagRunUpdateRunStatus::Running {
             return Ok(self.client.update_run(dag_run_id, update)?);
         }
-        let updated =
-            self.risk(|cursor| &mut cursor.run_settles, |own| own.client.update_run(dag_run_id, update));
+        let updated = self
+            .risk(|cursor| &mut cursor.run_in_flight_until, |own| own.client.update_run(dag_run_id, update));
         Ok(updated?)
     }
 

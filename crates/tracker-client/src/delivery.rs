@@ -25,7 +25,7 @@ use crate::{
 const LINGER: Duration = Duration::from_millis(200);
 
 /// How long dropping a delivery waits for its thread.
-const DROP_PATIENCE: Duration = Duration::from_millis(500);
+const LONGEST_DROP_WAIT: Duration = Duration::from_millis(500);
 
 /// The field `warning.code` of a warning that is over once the records are delivered.
 const UNDELIVERED: &str = "undelivered";
@@ -114,7 +114,7 @@ impl Delivery {
     /// no use: the server refuses, or it has not answered once and still does not.
     pub fn flush(&self, timeout: Duration) -> Ledger {
         flush(&self.shared, timeout);
-        self.outbox.settle();
+        self.outbox.write_or_drop();
         self.ledger()
     }
 
@@ -123,7 +123,7 @@ impl Delivery {
         let shared = Arc::clone(&self.shared);
         // A runtime that shuts down cancels the wait; the account is true all the same.
         let _ = tokio::task::spawn_blocking(move || flush(&shared, timeout)).await;
-        self.outbox.settle();
+        self.outbox.write_or_drop();
         self.ledger()
     }
 
@@ -149,7 +149,7 @@ impl Delivery {
     /// Ends the delivery, and waits for its thread, for half a second at most. What is not delivered stays in the outbox.
     /// Dropping the delivery does the same where this was not called, and else waits for nothing.
     pub fn stop(&self) {
-        let deadline = Instant::now() + DROP_PATIENCE;
+        let deadline = Instant::now() + LONGEST_DROP_WAIT;
         let mut state = lock(&self.shared.state);
         if std::mem::replace(&mut state.stop, true) {
             return;
@@ -163,7 +163,7 @@ impl Delivery {
         // A thread that goes on does this when it ends.
         if state.ended {
             drop(state);
-            self.outbox.settle();
+            self.outbox.write_or_drop();
         }
     }
 }
@@ -364,7 +364,7 @@ impl Drop for Worker {
         let mut state = lock(&self.shared.state);
         if state.stop {
             drop(state);
-            self.unwritten.settle();
+            self.unwritten.write_or_drop();
             state = lock(&self.shared.state);
         }
         state.ended = true;

@@ -191,10 +191,10 @@ impl Outbox {
     }
 
     /// Once the run has ended: what still waits for space is written, or counts as dropped.
-    pub(crate) fn settle(&self) {
+    pub(crate) fn write_or_drop(&self) {
         let mut writer = lock(&self.0.writer);
         if writer.has_ended() {
-            writer.settle();
+            writer.write_or_drop();
         }
     }
 
@@ -243,10 +243,10 @@ impl Unwritten {
         }
     }
 
-    /// As [`Outbox::settle`].
-    pub(crate) fn settle(&self) {
+    /// As [`Outbox::write_or_drop`].
+    pub(crate) fn write_or_drop(&self) {
         if let Some(inner) = self.0.upgrade() {
-            Outbox(inner).settle();
+            Outbox(inner).write_or_drop();
         }
     }
 }
@@ -449,7 +449,7 @@ mod tests {
         outbox.append(&event("a"));
         outbox.append(&event("b"));
         assert_eq!(outbox.ledger().waiting, 2);
-        lock(&outbox.0.writer).settle();
+        lock(&outbox.0.writer).write_or_drop();
         let ledger = outbox.ledger();
         assert_eq!((ledger.produced, ledger.waiting, ledger.dropped_total()), (2, 0, 2));
         let reason = ledger.dropped.keys().next().unwrap();

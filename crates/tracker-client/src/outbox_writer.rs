@@ -227,7 +227,7 @@ impl Writer {
 
     /// What still waits when nothing more will be done is written, or counts as lost. Lines that are on their way to the
     /// server are neither, until they are taken or given back.
-    pub(crate) fn settle(&mut self) {
+    pub(crate) fn write_or_drop(&mut self) {
         if self.handed_out > 0 {
             return;
         }
@@ -293,10 +293,10 @@ mod tests {
         let mut writer = Writer::new(Some(File::open(file.path()).unwrap()), 0, BTreeMap::new());
         writer.write(Line { bytes: b"end\n".to_vec(), items: 1, is_end: true });
         assert_eq!(writer.hand_out().len(), 1);
-        writer.settle();
+        writer.write_or_drop();
         assert_eq!(writer.lost(), BTreeMap::new());
         writer.give_back();
-        writer.settle();
+        writer.write_or_drop();
         assert_eq!(writer.lost().values().sum::<u64>(), 1);
     }
 }

@@ -122,7 +122,7 @@ impl Tracker {
     pub fn flush(&self, timeout: Duration) -> Ledger {
         match &self.delivery {
             Some(delivery) => delivery.flush(timeout),
-            None => self.settled(),
+            None => self.final_ledger(),
         }
     }
 
@@ -137,12 +137,12 @@ impl Tracker {
     pub async fn flush_async(&self, timeout: Duration) -> Ledger {
         match &self.delivery {
             Some(delivery) => delivery.flush_async(timeout).await,
-            None => self.settled(),
+            None => self.final_ledger(),
         }
     }
 
-    fn settled(&self) -> Ledger {
-        self.outbox.settle();
+    fn final_ledger(&self) -> Ledger {
+        self.outbox.write_or_drop();
         self.outbox.ledger()
     }
 }
