@@ -1,6 +1,6 @@
 //! Plans without the values in them.
 
-use crate::embedded::{Types, without_typed_literals};
+use crate::typed_literals::{Types, without_typed_literals};
 
 /// A plan as DataFusion draws it, with every value replaced by `?`: literals, numbers, what stands in quotes (time
 /// zones, names of fields in types), the options of `COPY`, and the keys that fields and maps are read by. Names of

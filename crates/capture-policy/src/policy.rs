@@ -7,8 +7,8 @@ use serde_json::{Map, Value};
 use crate::{
     CaptureSettings, Captured, Profile, REDACTED, Redactor, Secret, ShownPath, SqlText,
     capture_settings::SHOWN,
-    embedded::path_without_values,
     limits::{Limits, Shape, free_key},
+    partition_values::path_without_values,
 };
 
 /// What stands where the policy lets no value through.

@@ -8,15 +8,18 @@ use std::{
 
 use crate::{
     CaptureSettings, ShownPath, SqlText,
-    credentials::{
-        Authority, authority, aws_secret, block, is_encoded, private_key, quote, shaped_credential, word,
-    },
-    embedded::{Types, without_partition_values, without_typed_literals, without_unknown_zones},
+    credentials::{Authority, authority, aws_secret, private_key, shaped_credential, word},
     key_names::{KeyNames, takes_user, user_and_password},
+    key_values::{Separator, token_of_scheme},
     known::Known,
-    mask, plan_text,
+    mask,
+    partition_values::without_partition_values,
+    plan_text,
+    rewritten::without_ranges,
     sql_secrets::{plan_secrets, secrets},
     sql_values,
+    time_zones::without_unknown_zones,
+    typed_literals::{Types, without_typed_literals},
 };
 
 /// What stands where a credential was.
@@ -268,22 +271,6 @@ pub fn is_engine(target: &str) -> bool {
     })
 }
 
-/// The text with what stands in these ranges replaced. They may overlap: a comment may be inside of what is one already.
-fn without_ranges(text: &str, mut ranges: Vec<Range<usize>>) -> String {
-    ranges.sort_by_key(|range| range.start);
-    let mut out = String::with_capacity(text.len());
-    let mut written = 0;
-    for range in ranges {
-        if range.start >= written {
-            out.push_str(&text[written..range.start]);
-            out.push_str(REDACTED);
-        }
-        written = written.max(range.end);
-    }
-    out.push_str(&text[written..]);
-    out
-}
-
 /// What there is to say of a word.
 struct Found {
     /// Where a credential is, from the beginning of the word.
@@ -296,161 +283,6 @@ impl Default for Redactor {
     fn default() -> Self {
         Self::new::<&str>([])
     }
-}
-
-/// What may stand between a key and its value; `<` and `>` may too, behind a blank.
-const SIGNS: [&str; 9] = ["=>", ":=", "==", "!=", "<>", "<=", ">=", "=", ":"];
-
-/// What stands between a key and its value.
-struct Separator {
-    /// `=` or `:` or the like. `None` for a blank.
-    sign: Option<&'static str>,
-    key_is_quoted: bool,
-    /// Whether the value is on another line.
-    breaks_line: bool,
-    /// Bytes from the end of the key to the value.
-    length: usize,
-}
-
-impl Separator {
-    /// Looks only at the next few characters, so that it can be asked of every word.
-    fn after_key(key: &str, after: &str) -> Option<Self> {
-        if !after.starts_with(['=', ':', '!', '<', '>', '@', '"', '\'', '`', '\\', ' ', '\n', '\t', '\r']) {
-            return None;
-        }
-        let key_quote = quote(after).map_or(0, |(length, _)| length);
-        let key_is_quoted = key_quote > 0;
-        let behind = without_column_index(&after[key_quote..]);
-        let sign_and_value = behind.trim_start();
-        let is_apart = sign_and_value.len() < behind.len();
-        let sign = SIGNS.into_iter().find(|sign| sign_and_value.starts_with(sign));
-        let sign =
-            sign.or_else(|| ["<", ">"].into_iter().find(|sign| is_apart && sign_and_value.starts_with(sign)));
-        let blank = &sign_and_value[sign.map_or(0, str::len)..];
-        let value = blank.trim_start();
-        let has_value = match sign {
-            Some(_) => !sign_and_value.starts_with("::"),
-            None if !is_apart => false,
-            None if key.starts_with("--") && !key_is_quoted => true,
-            None => quote(value).is_some_and(|(_, mark)| key_is_quoted || mark == '\''),
-        };
-        has_value.then(|| Self {
-            sign,
-            key_is_quoted,
-            breaks_line: blank[..blank.len() - value.len()].contains('\n'),
-            length: after.len() - value.len(),
-        })
-    }
-
-    /// Where the value is in `after`, which is what follows the key; `before` is the character in front of the key.
-    fn value(&self, before: Option<char>, after: &str) -> Option<Range<usize>> {
-        let value = &after[self.length..];
-        let found = match quote(value) {
-            Some((opening, _)) => opening..opening + closing_quote(&value[opening..], &value[..opening]),
-            None if self.breaks_line => 0..0,
-            None => 0..self.bare(before, value),
-        };
-        (!found.is_empty()).then(|| self.length + found.start..self.length + found.end)
-    }
-
-    /// The length of a value without quotes.
-    fn bare(&self, before: Option<char>, value: &str) -> usize {
-        let end = match (self.sign, self.key_is_quoted) {
-            // A header or a line of YAML, in the quotes that it was opened with.
-            (Some(":"), false) => match before.filter(|mark| is_quote(*mark)) {
-                Some(mark) => value.find(['\n', mark]),
-                None => value.find('\n'),
-            },
-            _ if value.starts_with(['{', '[']) => Some(block(value)),
-            (_, true) => value.find([',', '}', ']', '\n']),
-            (Some("="), false) => Some(until_space(value).max(until_next_pair(value))),
-            (_, false) => Some(until_space(value)),
-        };
-        value[..end.unwrap_or(value.len())].trim_end().len()
-    }
-}
-
-/// Where the token is that follows the name of an authentication scheme.
-fn token_of_scheme(word: &str, after: &str) -> Option<Range<usize>> {
-    let is_basic = word.eq_ignore_ascii_case("basic");
-    if !is_basic && !word.eq_ignore_ascii_case("bearer") {
-        return None;
-    }
-    let token = after.trim_start_matches([' ', '\t']);
-    let start = after.len() - token.len();
-    let token = &token[..until_space(token)];
-    let is_token = start > 0 && !token.is_empty() && (!is_basic || is_encoded(token));
-    is_token.then(|| start..start + token.len())
-}
-
-fn is_quote(c: char) -> bool {
-    matches!(c, '"' | '\'' | '`')
-}
-
-/// Without the `@2` that physical plans of DataFusion put behind the name of a column.
-fn without_column_index(behind: &str) -> &str {
-    let index = behind.strip_prefix('@').map(|rest| rest.trim_start_matches(|c: char| c.is_ascii_digit()));
-    index.unwrap_or(behind)
-}
-
-/// The end of a value without quotes, and without the punctuation around it. As a plan writes it, the value of
-/// `Utf8("a b")` is all of that.
-fn until_space(value: &str) -> usize {
-    if value.starts_with(REDACTED) {
-        return REDACTED.len();
-    }
-    let ends = |c: char| c.is_whitespace() || is_quote(c) || matches!(c, '&' | ';');
-    let end = value.find(ends).unwrap_or(value.len());
-    let quoted = &value[end..];
-    if value[..end].ends_with('(')
-        && let Some((opening, _)) = quote(quoted)
-    {
-        let closing = opening + closing_quote(&quoted[opening..], &quoted[..opening]) + opening;
-        let end = (end + closing).min(value.len());
-        return end + usize::from(value[end..].starts_with(')'));
-    }
-    value[..end].trim_end_matches([',', '.', ')', ']', '}', '>', '\\']).len()
-}
-
-/// Bytes in which the next pair of a connection string must begin.
-const NEXT_PAIR_WITHIN: usize = 256;
-
-/// The end of a value in a connection string, where blanks belong to it: `Password=a b;Database=x`. Nothing where no
-/// further pair follows nearby: this is asked of every key, and must not read the line to its end each time.
-fn until_next_pair(value: &str) -> usize {
-    let value = &value[..value.floor_char_boundary(NEXT_PAIR_WITHIN)];
-    let line = &value[..value.find(['\n', '"', '\'', '`', '(', ')', ',', '&']).unwrap_or(value.len())];
-    let Some((password, behind)) = line.split_once(';') else { return 0 };
-    let name = behind.split(['=', ';']).next().unwrap_or_default();
-    let is_pair = behind.contains('=') && !name.trim().is_empty();
-    let is_name = name.chars().all(|c| c.is_alphanumeric() || matches!(c, ' ' | '_' | '-'));
-    if is_pair && is_name && !password.contains('=') { password.len() } else { 0 }
-}
-
-/// The end of a text in quotes: before the next quote that is written as `opening` is. A quote that is doubled, or has
-/// more backslashes before it, belongs to the text.
-fn closing_quote(text: &str, opening: &str) -> usize {
-    let mark = opening.as_bytes()[opening.len() - 1];
-    let escapes = opening.len() - 1;
-    let bytes = text.as_bytes();
-    let mut at = 0;
-    let mut backslashes = 0;
-    while at < bytes.len() {
-        if bytes[at] == b'\\' {
-            backslashes += 1;
-        } else if bytes[at] == mark && (backslashes == escapes || (escapes == 0 && backslashes % 2 == 0)) {
-            let is_doubled = escapes == 0 && at > 0 && bytes.get(at + 1) == Some(&mark);
-            if !is_doubled {
-                return at - escapes;
-            }
-            at += 1;
-            backslashes = 0;
-        } else {
-            backslashes = 0;
-        }
-        at += 1;
-    }
-    text.len()
 }
 
 #[cfg(test)]

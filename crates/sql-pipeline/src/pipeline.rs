@@ -6,21 +6,19 @@ use std::{
 };
 
 use daglight_materializers::{ParamTable, Registry};
-use daglight_run_identity::{Dag, DagError, DagName, DagNameError};
+use daglight_run_identity::{Dag, DagName, DagNameError};
 use daglight_run_session::Panic;
 use datafusion::{error::DataFusionError, execution::context::SessionContext, logical_expr::LogicalPlan};
 use serde_json::Value;
 
 use crate::{
-    Parameter, ParameterDeclaration, Place, Script, ScriptError, SourceError, Statement,
+    Parameter, ParameterDeclaration, PipelineError, Script, SourceError, Statement,
     dependencies::{self, Links},
     describe::{Parts, describe},
     names::{self, name_of_relation},
     outputs::{StatementOutput, outputs},
     param_tables::{self, UsedParamTable},
     parameters,
-    undefined::{UndefinedKind, UndefinedReason},
-    unsupported::UnsupportedStatement,
 };
 
 /// What a pipeline is made with.
@@ -62,150 +60,6 @@ pub struct Step {
     pub after: BTreeSet<usize>,
     /// The output that its statement makes.
     pub(crate) output: Option<StatementOutput>,
-}
-
-/// Why a script is no pipeline.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum PipelineError {
-    /// Nothing to run.
-    #[error("{path}: there is no statement, so there is nothing to run")]
-    Empty {
-        /// The script.
-        path: String,
-    },
-    /// One name for two nodes.
-    #[error("{place}: the name {name:?} is taken by the node at line {first_line}\n{}", .place.quote())]
-    DuplicateName {
-        /// The name.
-        name: String,
-        /// The line of the first statement of that name.
-        first_line: usize,
-        /// The second statement of that name.
-        place: Box<Place>,
-    },
-    /// The name of a parameter or a parameter table for a node.
-    #[error("{place}: the name {name:?} is taken by a parameter or a parameter table\n{}", .place.quote())]
-    NamedLikeInput {
-        /// The name.
-        name: String,
-        /// The statement of that name.
-        place: Box<Place>,
-    },
-    /// A table or view that is there already when it is created.
-    #[error(
-        "{place}: {relation:?} is defined already, at line {first_line}: \
-         write CREATE OR REPLACE, drop it first, or give this one another name\n{}", .place.quote()
-    )]
-    AlreadyDefined {
-        /// The table or view.
-        relation: String,
-        /// The line of the first definition.
-        first_line: usize,
-        /// The second definition.
-        place: Box<Place>,
-    },
-    /// A table, schema, function or prepared statement that cannot be there when its statement is reached.
-    #[error("{place}: {kind} {name:?} {reason}\n{}", .place.quote())]
-    Undefined {
-        /// What it is.
-        kind: UndefinedKind,
-        /// Its name.
-        name: String,
-        /// Why it is not there.
-        reason: UndefinedReason,
-        /// Where the statement names it.
-        place: Box<Place>,
-    },
-    /// A statement that the session cannot run.
-    #[error("{place}: {statement}\n{}", .place.quote())]
-    Unsupported {
-        /// What it is.
-        statement: UnsupportedStatement,
-        /// Where it starts.
-        place: Box<Place>,
-    },
-    /// A parameter without a value.
-    #[error("{place}: the parameter `{name}` has no value: write --param {name}=VALUE, or `-- param: {name} = VALUE` in the script\n{}", .place.quote())]
-    MissingParameter {
-        /// The parameter.
-        name: String,
-        /// The first place that reads it.
-        place: Box<Place>,
-    },
-    /// A value for a parameter that there is not.
-    #[error("{path}: no statement reads a parameter `{name}`{}", did_you_mean(.nearest))]
-    UnknownParameter {
-        /// The script.
-        path: String,
-        /// The parameter.
-        name: String,
-        /// The parameter with the most similar name.
-        nearest: Option<String>,
-    },
-    /// A default of a parameter that no statement reads.
-    #[error("{place}: no statement reads the parameter `{name}`{}\n{}", did_you_mean(.nearest), .place.quote())]
-    UnusedDeclaration {
-        /// The parameter.
-        name: String,
-        /// The parameter with the most similar name.
-        nearest: Option<String>,
-        /// The declaration.
-        place: Box<Place>,
-    },
-    /// A value of another type than the default.
-    #[error("{value:?} is not {}, which the parameter `{name}` is by its default at {place}", with_article(.wanted))]
-    ParameterType {
-        /// The parameter.
-        name: String,
-        /// The value.
-        value: String,
-        /// The name of the default's type.
-        wanted: &'static str,
-        /// The declaration.
-        place: Box<Place>,
-    },
-    /// A value of a parameter that cannot stand where the script reads it.
-    #[error(transparent)]
-    Value(ScriptError),
-    /// A file name that no DAG can have.
-    #[error("the script's file name is not a valid DAG name: pass --dag-name, or PipelineOptions::dag_name")]
-    DagName(#[source] DagNameError),
-    /// A description that is no DAG.
-    #[error(transparent)]
-    Dag(#[from] DagError),
-}
-
-impl PipelineError {
-    /// The place in the script that the error is about.
-    pub fn place(&self) -> Option<&Place> {
-        match self {
-            Self::DuplicateName { place, .. }
-            | Self::NamedLikeInput { place, .. }
-            | Self::Undefined { place, .. }
-            | Self::Unsupported { place, .. }
-            | Self::AlreadyDefined { place, .. }
-            | Self::MissingParameter { place, .. }
-            | Self::UnusedDeclaration { place, .. }
-            | Self::ParameterType { place, .. } => Some(place),
-            Self::Value(error) => Some(&error.place),
-            Self::Empty { .. } | Self::UnknownParameter { .. } | Self::DagName(_) | Self::Dag(_) => None,
-        }
-    }
-}
-
-impl PipelineError {
-    /// The script that the error is about, where it is about the script.
-    pub fn path(&self) -> Option<&str> {
-        match self {
-            Self::Empty { path } | Self::UnknownParameter { path, .. } => Some(path),
-            error => error.place().map(|place| place.path.as_str()),
-        }
-    }
-}
-
-fn did_you_mean(nearest: &Option<String>) -> String {
-    nearest.as_ref().map(|name| format!("; did you mean `{name}`?")).unwrap_or_default()
 }
 
 impl Pipeline {
@@ -420,12 +274,6 @@ fn read_parameters(
         }
     }
     Ok(parameters)
-}
-
-/// The name of a type as one says what a value is.
-fn with_article(kind: &str) -> String {
-    let article = if kind.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" };
-    format!("{article} {kind}")
 }
 
 /// The candidate that is most similar to `name` and another, where one is similar enough to be meant.

@@ -1,65 +1,9 @@
-//! Values that stand inside the texts of programs: in the folders of paths, and in the names and plans of queries.
+//! Literals as DataFusion writes them into plans and into the names of columns: `Utf8("Ann")`. This is the one place that
+//! takes their values out; literals of SQL are found by its tokens.
 
 use std::borrow::Cow;
 
-/// The text with the value of every partition folder replaced by `?`: `sales/day=2024-01-02/x.csv` becomes
-/// `sales/day=?/x.csv`. A folder is told by the slash before its name or behind its value.
-pub(crate) fn without_partition_values(text: &str) -> Cow<'_, str> {
-    let mut out = String::new();
-    let mut written = 0;
-    for (equals, _) in text.match_indices('=') {
-        let start = equals + 1;
-        if start <= written {
-            continue;
-        }
-        let value = &text[start..];
-        let name_length = text[..equals].bytes().rev().take_while(|byte| is_name_byte(*byte)).count();
-        let name = &text[equals - name_length..equals];
-        let is_below_a_folder = text[..equals - name_length].ends_with(SLASHES);
-        let length = folder_length(value, is_below_a_folder);
-        let is_folder = is_below_a_folder || value[length..].starts_with(SLASHES) && !is_name_of_path(name);
-        if !name.is_empty() && is_folder && length > 0 {
-            out.push_str(&text[written..start]);
-            out.push('?');
-            written = start + length;
-        }
-    }
-    resumed(text, written, out)
-}
-
-/// The path with the value of every partition folder replaced by `?`, and that of a file with such a name.
-pub(crate) fn path_without_values(path: &str) -> String {
-    let parts = path.split_inclusive(SLASHES).map(|part| {
-        let name = part.trim_end_matches(SLASHES);
-        match name.split_once('=') {
-            Some((column, _)) => format!("{column}=?{}", &part[name.len()..]),
-            None => part.to_owned(),
-        }
-    });
-    parts.collect()
-}
-
-const SLASHES: [char; 2] = ['/', '\\'];
-
-fn is_name_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'%' | b'.') || !byte.is_ascii()
-}
-
-/// Names that have a path for a value, such as `output_url`.
-fn is_name_of_path(name: &str) -> bool {
-    let name = name.to_ascii_lowercase();
-    ["dir", "file", "folder", "location", "path", "uri", "url"].iter().any(|word| name.ends_with(word))
-}
-
-/// How far a folder's name goes on. One with a blank in it is told only by the slash behind it.
-fn folder_length(value: &str, may_have_blanks: bool) -> usize {
-    let is_end = |c: char| SLASHES.contains(&c) || "\n\"'`=,;()[]{}<>".contains(c);
-    let end = value.find(is_end).unwrap_or(value.len());
-    if may_have_blanks && value[end..].starts_with(SLASHES) {
-        return end;
-    }
-    value[..end].find(char::is_whitespace).unwrap_or(end)
-}
+use crate::rewritten::resumed;
 
 /// What a literal is called in the plans and column names of DataFusion, before its value in parentheses. Every variant of
 /// `ScalarValue` is here or among [`LITERALS_AND_TYPES`], but for those that are written out of these.
@@ -229,46 +173,6 @@ fn is_balanced(value: &str) -> bool {
     }) && depth == 0
 }
 
-/// The text with every time zone in the types of columns replaced by `?` that is neither in the IANA database nor an
-/// offset: any text may be the time zone of a type. Types are written `Timestamp(ns, "Europe/Paris")` and
-/// `Timestamp(Nanosecond, Some("+01:00"))`.
-pub(crate) fn without_unknown_zones(text: &str) -> Cow<'_, str> {
-    let mut out = String::new();
-    let mut written = 0;
-    for (at, opening) in text.match_indices("Timestamp(") {
-        let inside = &text[at + opening.len()..];
-        let unit = inside.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(inside.len());
-        let Some(zone) = inside[unit..].strip_prefix(',').map(str::trim_start) else { continue };
-        let zone = zone.strip_prefix("Some(").unwrap_or(zone);
-        let Some(zone) = zone.strip_prefix('"') else { continue };
-        let start = text.len() - zone.len();
-        // A quote in it is escaped in one form of a type and not in the other.
-        let end = zone.find("\")").unwrap_or(zone.len());
-        if start >= written && unit > 0 && !is_time_zone(&zone[..end]) {
-            out.push_str(&text[written..start]);
-            out.push('?');
-            written = start + end;
-        }
-    }
-    resumed(text, written, out)
-}
-
-fn is_time_zone(zone: &str) -> bool {
-    let offset = zone.strip_prefix(['+', '-']).unwrap_or_default();
-    let is_offset = matches!(offset.len(), 2 | 4 | 5)
-        && offset.bytes().enumerate().all(|(at, byte)| byte.is_ascii_digit() || (at == 2 && byte == b':'));
-    zone == "?" || is_offset || zone.parse::<chrono_tz::Tz>().is_ok()
-}
-
-/// What was written, and the rest of the text behind it.
-pub(crate) fn resumed<'a>(text: &'a str, written: usize, mut out: String) -> Cow<'a, str> {
-    if written == 0 {
-        return text.into();
-    }
-    out.push_str(&text[written..]);
-    out.into()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -276,64 +180,6 @@ mod tests {
     #[track_caller]
     fn check(found: impl AsRef<str>, expected: &str) {
         assert_eq!(found.as_ref(), expected);
-    }
-
-    #[track_caller]
-    fn check_path(path: &str, expected: &str) {
-        check(path_without_values(path), expected);
-        check(without_partition_values(path), expected);
-        check(without_partition_values(expected), expected);
-    }
-
-    #[test]
-    fn partition_folders_lose_their_values() {
-        check_path("s3://b/sales/customer=Ann/day=2024-01-02/x.csv", "s3://b/sales/customer=?/day=?/x.csv");
-        check_path("/data/customer=Ann Lee/x.csv", "/data/customer=?/x.csv");
-        check_path("customer=Ann/", "customer=?/");
-        check_path("C:\\data\\Größe=XL", "C:\\data\\Größe=?");
-        check_path("out/x.csv", "out/x.csv");
-        check(path_without_values("customer=Ann Lee"), "customer=?");
-    }
-
-    #[test]
-    fn paths_in_texts_lose_them_too() {
-        let of = without_partition_values;
-        check(
-            of("file_groups={1 group: [[tmp/a=1/f.csv], [b=2/g.csv]]}"),
-            "file_groups={1 group: [[tmp/a=?/f.csv], [b=?/g.csv]]}",
-        );
-        check(
-            of("CopyTo: output_url=out/a=Ann/ options: (x=1)"),
-            "CopyTo: output_url=out/a=?/ options: (x=1)",
-        );
-        check(of("Object at location /x/a=Ann not found"), "Object at location /x/a=? not found");
-        check(of("a = b, c=d AND e=f"), "a = b, c=d AND e=f");
-        check(of("https://host/x?a=b&c=d"), "https://host/x?a=b&c=d");
-        check(of("=/ /= a=/"), "=/ /= a=/");
-    }
-
-    #[test]
-    fn time_zones_that_are_none_go() {
-        let of = without_unknown_zones;
-        check(of(r#"Timestamp(s, "zqmk")"#), r#"Timestamp(s, "?")"#);
-        check(of(r#"List(Timestamp(Second, Some("zq\"mk")))"#), r#"List(Timestamp(Second, Some("?")))"#);
-        check(
-            of(r#"Timestamp(ns, "zq("), Timestamp(ms, "mk")"#),
-            r#"Timestamp(ns, "?"), Timestamp(ms, "?")"#,
-        );
-        check(of(r#"Timestamp(s, "open"#), r#"Timestamp(s, "?"#);
-        check(of(r#"Timestamp(s, "+86421975")"#), r#"Timestamp(s, "?")"#);
-        for shown in [
-            r#"Timestamp(ns, "Europe/Paris")"#,
-            r#"Timestamp(ns, "UTC")"#,
-            r#"Timestamp(Nanosecond, Some("+01:00"))"#,
-            r#"Timestamp(ns, "-0530")"#,
-            r#"Timestamp(ns, "?")"#,
-            "Timestamp(ns)",
-            "Timestamp(Second, None)",
-        ] {
-            check(of(shown), shown);
-        }
     }
 
     #[test]
