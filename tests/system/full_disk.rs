@@ -84,6 +84,31 @@ fn what_was_recorded_on_a_full_disk_is_delivered_later() {
     check_server(&hamilton, &project);
 }
 
+/// With files so small that the outbox has no space for the end of the run, and the manifest has.
+#[test]
+fn an_outbox_without_the_end_is_delivered_as_the_run_ended() {
+    let (checkout, hamilton) = (Checkout::new(), Hamilton::take());
+    let project = hamilton.project("outboxes without an end");
+    let sql = "\
+        -- node: orders\nCREATE VIEW orders AS SELECT 1 AS id;\n\
+        -- node: late\nCREATE TABLE late AS SELECT * FROM orders;\n\
+        -- node: shown\nSELECT * FROM late;\n";
+    let pipeline = checkout.pipeline("small.sql", sql);
+    let mut completed = 0;
+    for blocks in [8, 9, 10, 12] {
+        let report = Daglight::run(&checkout, &pipeline).with_files_up_to(blocks).finish().report(0);
+        let bundle = report["bundle"].as_str().expect("a bundle").to_owned();
+        let synced = Daglight::new(&checkout, ["sync", &bundle]).tracked_in(&project).finish().stdout;
+        assert!(!synced.contains("FAILURE"), "{synced}");
+        completed += usize::from(synced.contains("completed from the manifest as SUCCESS"));
+        let manifest = fs::read(checkout.path().join(&bundle).join("manifest.json")).expect("a manifest");
+        check_manifest(&serde_json::from_slice(&manifest).expect("JSON"));
+    }
+    assert!(completed > 0, "every outbox had its end");
+    let runs = hamilton.runs(&project);
+    assert!(!runs.is_empty() && runs.iter().all(|run| run["run_status"] == "SUCCESS"), "{runs:#?}");
+}
+
 #[test]
 fn recording_goes_on_when_there_is_space_again() {
     let (checkout, hamilton) = (Checkout::new(), Hamilton::take());

@@ -80,7 +80,13 @@ fn files_of_others_are_kept_and_said() {
     let checkout = Checkout::new();
     let bundle = checkout.path().join(run(&checkout, None));
     fs::write(bundle.join("notes.txt"), "mine").expect("a file");
+    let foretold =
+        Daglight::new(&checkout, ["prune", "--keep", "0", "--dry-run"]).finish().ended_with(0).stdout;
     let pruned = Daglight::new(&checkout, ["prune", "--keep", "0"]).finish().ended_with(0).stdout;
+    assert_eq!(
+        foretold.replace("would partly go", "partly deleted").replace("would be freed", "freed"),
+        pruned
+    );
     assert!(pruned.starts_with("partly deleted ") && pruned.contains("with 1 file that no run"), "{pruned}");
     assert!(!pruned.contains("deleted  ") && bundle.join("notes.txt").exists(), "{pruned}");
 }

@@ -7,7 +7,12 @@ use std::{
 };
 
 use chrono::{DateTime, TimeDelta, Utc};
-use daglight::{BundleState, BundleStatus, bundle::Bundle, policy::in_one_line, settings::BundleSettings};
+use daglight::{
+    BundleState, BundleStatus,
+    bundle::{Bundle, Deleted},
+    policy::in_one_line,
+    settings::BundleSettings,
+};
 
 use crate::{
     args::PruneArgs,
@@ -57,32 +62,17 @@ pub(crate) fn prune(args: &PruneArgs) -> Result<ExitCode, Failure> {
         }
     }
     let going_bytes = going.iter().map(|(_, status)| status.size_bytes).sum();
-    if args.dry_run {
-        going.iter().for_each(|(_, status)| say!("would go {}", status.dir.display()));
-        say!("{} would be freed", counted(going_bytes, "byte"));
-        return Ok(ExitCode::SUCCESS);
-    }
-    if !going.is_empty() && !args.yes && !is_confirmed(&going, going_bytes) {
+    if !args.dry_run && !going.is_empty() && !args.yes && !is_confirmed(&going, going_bytes) {
         say!("nothing was deleted");
         return Ok(ExitCode::SUCCESS);
     }
     let mut freed_bytes = 0;
     let mut failed = false;
     for (bundle, _) in going {
-        match bundle.delete() {
+        match if args.dry_run { bundle.would_delete() } else { bundle.delete() } {
             Ok(deleted) => {
                 freed_bytes += deleted.freed_bytes;
-                let dir = bundle.dir().display();
-                match deleted.kept.len() as u64 {
-                    0 => say!("deleted  {dir}"),
-                    kept => say!(
-                        "partly deleted {dir}: kept the folder with {} that no run has written",
-                        counted(kept, "file")
-                    ),
-                }
-                for other in deleted.kept {
-                    say!("kept     {}: no run has written it", bundle.dir().join(other).display());
-                }
+                say_deleted(bundle, deleted, args.dry_run);
             }
             Err(error) => {
                 failed = true;
@@ -90,8 +80,26 @@ pub(crate) fn prune(args: &PruneArgs) -> Result<ExitCode, Failure> {
             }
         }
     }
-    say!("{} freed", counted(freed_bytes, "byte"));
+    say!("{} {}", counted(freed_bytes, "byte"), if args.dry_run { "would be freed" } else { "freed" });
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// What became of a bundle, or would.
+fn say_deleted(bundle: &Bundle, deleted: Deleted, dry_run: bool) {
+    let dir = bundle.dir().display();
+    let (wholly, partly) = match dry_run {
+        true => ("would go", "would partly go"),
+        false => ("deleted ", "partly deleted"),
+    };
+    match deleted.kept.len() as u64 {
+        0 => say!("{wholly} {dir}"),
+        kept => {
+            say!("{partly} {dir}: kept the folder with {} that no run has written", counted(kept, "file"))
+        }
+    }
+    for other in deleted.kept {
+        say!("kept     {}: no run has written it", bundle.dir().join(other).display());
+    }
 }
 
 /// Refuses places in which nobody means to delete.

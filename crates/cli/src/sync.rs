@@ -4,11 +4,11 @@ use std::{process::ExitCode, time::Duration};
 
 use chrono::Local;
 use daglight::{
-    RunStatus,
+    RunStatus, SyncReport,
     bundle::Bundle,
     policy::in_one_line,
     sync_run,
-    tracker::{Connection, SyncOutcome},
+    tracker::{Connection, Outcome, SyncOutcome},
 };
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -97,12 +97,23 @@ fn sync_one(bundle: &Bundle, connection: Option<&Connection>, timeout: Duration)
             (vec![waits], if report.tracking.is_expected() { Synced::NoServer } else { Synced::Complete })
         }
     };
+    let status = if ended_well(&report) { "SUCCESS" } else { "FAILURE" };
     if report.closed {
-        let status = if report.status == Some(RunStatus::Success) { "SUCCESS" } else { "FAILURE" };
         said.push(format!("the run's process had ended: closed as {status}"));
+    }
+    if report.completed {
+        said.push(format!("the outbox lacked the end of the run: completed from the manifest as {status}"));
     }
     said.extend(report.warnings.iter().map(|warning| format!("warning: {warning}")));
     (said.join("; "), result)
+}
+
+/// As the server was told, where it was.
+fn ended_well(report: &SyncReport) -> bool {
+    match report.outcome.as_ref().and_then(|outcome| outcome.status) {
+        Some(outcome) => outcome == Outcome::Success,
+        None => report.status == Some(RunStatus::Success),
+    }
 }
 
 fn delivered(outcome: &SyncOutcome) -> Vec<String> {

@@ -58,7 +58,7 @@ const MAX_DEPTH: usize = 8;
 /// What is in the folder of a bundle.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Contents {
-    /// The files that the layout or the manifest has, by their path below the folder, with their sizes.
+    /// The files that the layout has, by their path below the folder, with their sizes.
     pub(crate) files: Vec<(String, u64)>,
     /// Folders, the outer ones first.
     pub(crate) folders: Vec<String>,
@@ -108,12 +108,7 @@ impl Bundle {
     /// When something cannot be deleted; what went before is gone.
     pub fn delete(&self) -> Result<Deleted, DeleteError> {
         let failed = |below: &str, source| DeleteError::Io { path: self.dir().join(below), source };
-        if let (Some(named), Some(found)) = (self.run_id(), claimed_run(self.dir()))
-            && named != found
-        {
-            return Err(DeleteError::OtherRun { dir: self.dir().to_owned(), found });
-        }
-        let mut contents = contents(self.dir()).map_err(|source| failed("", source))?;
+        let mut contents = self.deletable()?;
         contents.files.sort_by_key(|(below, _)| below == MANIFEST);
         let mut freed_bytes = 0;
         for (below, size_bytes) in &contents.files {
@@ -130,6 +125,25 @@ impl Bundle {
             }
         }
         Ok(Deleted { freed_bytes, kept: contents.others })
+    }
+
+    /// What [`Self::delete`] would delete and keep.
+    ///
+    /// # Errors
+    /// When the folder cannot be listed, or is not to be deleted.
+    pub fn would_delete(&self) -> Result<Deleted, DeleteError> {
+        let contents = self.deletable()?;
+        let freed_bytes = contents.files.iter().map(|(_, size_bytes)| size_bytes).sum();
+        Ok(Deleted { freed_bytes, kept: contents.others })
+    }
+
+    fn deletable(&self) -> Result<Contents, DeleteError> {
+        if let (Some(named), Some(found)) = (self.run_id(), claimed_run(self.dir()))
+            && named != found
+        {
+            return Err(DeleteError::OtherRun { dir: self.dir().to_owned(), found });
+        }
+        contents(self.dir()).map_err(|source| DeleteError::Io { path: self.dir().to_owned(), source })
     }
 }
 
@@ -156,7 +170,6 @@ pub(crate) fn create(dir: &Path) -> io::Result<()> {
 
 /// Lists a bundle. A folder that cannot be listed is something else than a run's.
 pub(crate) fn contents(dir: &Path) -> io::Result<Contents> {
-    let listed = manifest_files(dir);
     let mut contents = Contents::default();
     let mut pending = vec![(String::new(), 0)];
     while let Some((folder, depth)) = pending.pop() {
@@ -179,7 +192,7 @@ pub(crate) fn contents(dir: &Path) -> io::Result<Contents> {
             };
             let below = if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") };
             match entry.kind {
-                EntryKind::File { size_bytes } if is_known(&below) || listed.contains(&below) => {
+                EntryKind::File { size_bytes } if is_known(&below) => {
                     contents.files.push((below, size_bytes));
                 }
                 EntryKind::Folder if depth < MAX_DEPTH => {
@@ -259,25 +272,6 @@ pub(crate) fn claimed_run(dir: &Path) -> Option<RunId> {
         None => claim.daglight_version.is_some() && claim.namespace.is_some() && claim.status.is_some(),
     };
     is_ours.then_some(claim.identity.run_id)
-}
-
-/// Files that the manifest lists, which a newer version may have more of.
-fn manifest_files(dir: &Path) -> Vec<String> {
-    #[derive(Deserialize)]
-    struct Listed {
-        #[serde(default)]
-        files: Vec<ListedFile>,
-    }
-    #[derive(Deserialize)]
-    struct ListedFile {
-        path: String,
-    }
-    if claimed_run(dir).is_none() {
-        return Vec::new();
-    }
-    let text = FileBelow::new(dir, MANIFEST).read(MAX_FILE_BYTES).unwrap_or_default();
-    let listed = serde_json::from_slice(&text).unwrap_or(Listed { files: Vec::new() });
-    listed.files.into_iter().map(|file| file.path).collect()
 }
 
 /// Whether there is the beginning of an outbox or of a signal file.
@@ -410,6 +404,21 @@ mod tests {
         assert_eq!(deleted.kept, kept.map(PathBuf::from));
         assert!(kept.iter().all(|name| at(name).is_file()));
         assert!(!at("otel_traces.json").exists() && !at("tracker").exists() && !at(MANIFEST).exists());
+
+        // Neither a manifest nor its name makes a file one of a run.
+        let bundle = make();
+        let mut manifest = crate::Manifest::read(&bundle).unwrap();
+        let mine = [".env", ".git/config", "src/main.rs"];
+        for path in mine {
+            fs::create_dir_all(bundle.dir().join(path).parent().unwrap()).unwrap();
+            fs::write(bundle.dir().join(path), "mine").unwrap();
+            manifest.files.push(crate::FileEntry { path: path.to_owned(), size_bytes: 4 });
+        }
+        manifest.write(&bundle).unwrap();
+        let foretold = bundle.would_delete().unwrap();
+        let deleted = bundle.delete().unwrap();
+        assert_eq!((&deleted.kept, &foretold), (&mine.map(PathBuf::from).to_vec(), &deleted));
+        assert!(mine.iter().all(|path| bundle.dir().join(path).is_file()));
 
         let (one, other) = (make(), make());
         fs::copy(other.manifest(), one.manifest()).unwrap();

@@ -2,14 +2,19 @@
 
 use std::time::Duration;
 
+use chrono::{DateTime, TimeDelta, Utc};
 use daglight_bundle_report::Report;
 use daglight_capture_policy::in_one_line;
-use daglight_run_bundle::{Bundle, Ledger, Manifest, RunStatus, Tracking};
+use daglight_run_bundle::{Bundle, Ledger, Manifest, NodeRecord, NodeStatus, RunStatus, Tracking};
 use daglight_tracker_client::{
-    Connection, Ledger as TrackerLedger, SyncError, SyncOutcome, recorded_outbox, sync_bundle,
+    Connection, Ledger as TrackerLedger, Liveness, NodeEnd, OutboxStatus, Outcome, RunEnd, Sighting,
+    SyncError, SyncOutcome, complete_outbox, recorded_outbox, sync_bundle,
 };
 
 use crate::close::{close_dead_run, sighting};
+
+/// Milliseconds that a node can take, a century: more is not a duration that was measured.
+const MAX_NODE_MS: f64 = 3.2e12;
 
 /// What became of one bundle.
 #[derive(Debug)]
@@ -21,6 +26,8 @@ pub struct SyncReport {
     pub outcome: Option<SyncOutcome>,
     /// Whether the run was closed, because its process had ended.
     pub closed: bool,
+    /// Whether the outbox lacked the end of the run, or of nodes, and got it from the manifest.
+    pub completed: bool,
     /// Records that the tracking server does not have.
     pub waiting: u64,
     /// Whether the run was meant for a tracking server.
@@ -30,7 +37,8 @@ pub struct SyncReport {
 }
 
 /// Delivers what waits in a bundle. A run whose process is gone is closed as a failure, with the last heartbeat as
-/// process, also where there is no server or nothing is recorded for one. Then manifest and report are brought up to date.
+/// process, also where there is no server or nothing is recorded for one. Where a run has ended by its own account, and its
+/// disk had no space for that in the outbox, the manifest says how. Then manifest and report are brought up to date.
 ///
 /// # Errors
 /// When the outbox cannot be read, another process delivers it, or the server refuses. A server that does not answer
@@ -43,12 +51,25 @@ pub fn sync_run(
     let tracker_dir = bundle.tracker_dir();
     let outbox = recorded_outbox(&tracker_dir)?;
     let process = sighting(bundle, outbox.as_ref());
+    let end = outbox.as_ref().and_then(|outbox| run_end(&Manifest::read(bundle).ok()?, outbox));
     // The bundle comes first: once the outbox is closed, it does not tell any more which nodes were open.
     let mut warnings = Vec::new();
     let closed = close_dead_run(bundle).unwrap_or_else(|error| {
         warnings.push(in_one_line(&error));
         false
     });
+    let mut completed = false;
+    let process = match (&end, connection) {
+        (Some(end), Some(_)) if process.liveness != Liveness::Alive => {
+            completed = complete_outbox(&tracker_dir, end).unwrap_or_else(|error| {
+                warnings.push(in_one_line(&error));
+                false
+            });
+            // It has ended by itself, whatever its outbox lacks.
+            Sighting::UNKNOWN
+        }
+        _ => process,
+    };
     let outcome = match (&outbox, connection) {
         (Some(_), Some(connection)) => sync_bundle(&tracker_dir, connection, process, timeout).map(Some),
         _ => Ok(None),
@@ -64,10 +85,54 @@ pub fn sync_run(
     Ok(SyncReport {
         status: manifest.as_ref().map(|manifest| manifest.status),
         closed: closed || outcome.as_ref().is_some_and(|outcome| outcome.closed),
+        completed,
         waiting: outcome.as_ref().map_or(recorded, |outcome| outcome.ledger.waiting),
         outcome,
         tracking: manifest.map_or(Tracking::Unknown, |manifest| manifest.tracking),
         warnings,
+    })
+}
+
+/// How a run has ended, as its manifest says it. `None` while it runs, and where the outbox is of another one.
+fn run_end(manifest: &Manifest, outbox: &OutboxStatus) -> Option<RunEnd> {
+    let outcome = match manifest.status {
+        RunStatus::Running => return None,
+        RunStatus::Success => Outcome::Success,
+        RunStatus::Failure | RunStatus::Interrupted => Outcome::Failure,
+    };
+    let run_id = manifest.identity.run_id;
+    if outbox.run_id.is_some_and(|recorded| recorded != run_id) {
+        return None;
+    }
+    let ended_at = manifest.ended_at.or(outbox.last_event).unwrap_or(manifest.started_at);
+    Some(RunEnd {
+        run_id,
+        tags: manifest.identity.tags.clone(),
+        started_at: manifest.started_at,
+        ended_at,
+        outcome,
+        error: manifest.error.clone(),
+        nodes: manifest.nodes.iter().filter_map(|node| node_end(node, manifest, ended_at)).collect(),
+    })
+}
+
+fn node_end(node: &NodeRecord, manifest: &Manifest, run_ended_at: DateTime<Utc>) -> Option<NodeEnd> {
+    let outcome = match node.status {
+        NodeStatus::NotRun => return None,
+        NodeStatus::Success => Outcome::Success,
+        NodeStatus::Failure | NodeStatus::Interrupted | NodeStatus::Unfinished => Outcome::Failure,
+    };
+    let elapsed = node.duration_ms.filter(|ms| (0.0..MAX_NODE_MS).contains(ms));
+    let elapsed = elapsed.map(|ms| TimeDelta::microseconds((ms * 1e3) as i64));
+    let ended_at =
+        node.started_at.zip(elapsed).and_then(|(started, elapsed)| started.checked_add_signed(elapsed));
+    let error = node.error.clone().or_else(|| manifest.error.clone());
+    Some(NodeEnd {
+        name: node.name.clone(),
+        started_at: node.started_at,
+        ended_at: ended_at.unwrap_or(run_ended_at),
+        outcome,
+        error: error.filter(|_| outcome == Outcome::Failure),
     })
 }
 

@@ -31,6 +31,7 @@ mod wire;
 mod batch;
 mod call;
 mod client;
+mod complete;
 mod cursor;
 mod deliverer;
 mod delivery;
@@ -44,6 +45,7 @@ mod verify;
 
 pub use call::CallError;
 pub use client::{Client, Project, RunLink, User};
+pub use complete::{NodeEnd, RunEnd, complete_outbox};
 pub use connection::{Connection, ConnectionError, ProjectRef};
 pub use cursor::CursorError;
 /// What [`sync_bundle`] has to know of the process.

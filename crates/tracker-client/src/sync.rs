@@ -16,6 +16,7 @@ use crate::{
     Attribute, Client, Connection, ConnectionError, Event, Ledger, Outbox, OutboxError, OutboxStatus,
     Outcome, RunLink, StatusError,
     call::new_backoff,
+    cursor::Cursor,
     deliverer::{Deliverer, DeliveryError, Progress},
     delivery_lock::DeliveryLock,
     outbox, outbox_status,
@@ -30,6 +31,8 @@ pub struct SyncOutcome {
     pub delivered: u64,
     /// Whether the run was closed as FAILURE, because its process had ended.
     pub closed: bool,
+    /// How the run ended, as the server knows it; `None` while it does not know.
+    pub status: Option<Outcome>,
     /// The account, with the last error where something still waits.
     pub ledger: Ledger,
     /// The run on the server.
@@ -94,16 +97,15 @@ pub fn sync_bundle(
     }
     if process.liveness == Liveness::Gone && status.is_open() && status.writer_alive != Some(true) {
         close(tracker_dir, &status, process.last_seen)?;
-        closed = true;
         status = outbox_status(tracker_dir)?;
+        // On a full disk there may be no space for the end.
+        closed = status.outcome.is_some();
     }
     // The HTTP client brings a runtime of its own, which must not come near another one.
     let delivery = || deliver(tracker_dir, connection, timeout);
-    let (ledger, link) = thread::scope(|scope| scope.spawn(delivery).join())
+    let outcome = thread::scope(|scope| scope.spawn(delivery).join())
         .unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
-    let ever_delivered = |ledger: &Ledger| ledger.delivered + ledger.redelivered;
-    let delivered = ever_delivered(&ledger).saturating_sub(ever_delivered(&status.ledger));
-    Ok(SyncOutcome { delivered, closed, ledger, link })
+    Ok(SyncOutcome { closed, ..outcome })
 }
 
 /// Records what the process could not: that it ended.
@@ -144,13 +146,12 @@ fn running_then(nodes: &[&str]) -> String {
     }
 }
 
-fn deliver(
-    tracker_dir: &Path,
-    connection: &Connection,
-    timeout: Duration,
-) -> Result<(Ledger, Option<RunLink>), SyncError> {
+fn deliver(tracker_dir: &Path, connection: &Connection, timeout: Duration) -> Result<SyncOutcome, SyncError> {
     let begun = Instant::now();
     let mut deliverer = Deliverer::open(tracker_dir, Client::new(connection)?)?;
+    // Nothing, where another server had it.
+    let ever_delivered = |cursor: &Cursor| cursor.delivered.total() + cursor.redelivered;
+    let before = ever_delivered(deliverer.cursor());
     let mut backoff = new_backoff();
     let mut last_error = None;
     loop {
@@ -178,5 +179,6 @@ fn deliver(
     let cursor = deliverer.cursor();
     let recorded = Recorded::read(&tracker_dir.join(outbox::FILE_NAME), LastLine::MayGrow, |_| {})?;
     let ledger = Ledger { last_error, ..cursor.ledger(recorded) };
-    Ok((ledger, cursor.link.clone()))
+    let delivered = ever_delivered(cursor).saturating_sub(before);
+    Ok(SyncOutcome { delivered, closed: false, status: cursor.outcome, ledger, link: cursor.link.clone() })
 }

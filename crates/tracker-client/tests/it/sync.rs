@@ -3,7 +3,10 @@
 use std::{fs, net::TcpListener, time::Duration};
 
 use chrono::{TimeDelta, Utc};
-use daglight_tracker_client::{Outcome, Sighting, SyncError, SyncOutcome, outbox_status, sync_bundle};
+use daglight_run_identity::RunId;
+use daglight_tracker_client::{
+    NodeEnd, Outcome, RunEnd, Sighting, SyncError, SyncOutcome, complete_outbox, outbox_status, sync_bundle,
+};
 use serde_json::{Value, json};
 
 use crate::{
@@ -128,6 +131,53 @@ fn a_run_whose_process_is_gone_is_closed() {
     let end = &requests[6].body;
     assert_eq!((&end["run_status"], &end["run_end_time"]), (&json!("FAILURE"), &json!(last_seen)));
     assert_eq!(outbox_status(&recorded.tracker_dir()).unwrap().outcome, Some(Outcome::Failure));
+}
+
+#[test]
+fn an_outbox_without_its_end_is_completed_by_what_else_is_known() {
+    let recorded = Recorded::new();
+    let tracker = recorded.start(None);
+    recorded.begin(&tracker);
+    tracker.task_started("orders");
+    let now = Utc::now();
+    let node = |name: &str| NodeEnd {
+        name: name.to_owned(),
+        started_at: Some(now),
+        ended_at: now,
+        outcome: Outcome::Success,
+        error: None,
+    };
+    let known = RunEnd {
+        run_id: recorded.run_id,
+        tags: [].into(),
+        started_at: now,
+        ended_at: now,
+        outcome: Outcome::Success,
+        error: None,
+        nodes: vec![node("orders"), node("totals")],
+    };
+    let complete = |known: &RunEnd| complete_outbox(&recorded.tracker_dir(), known).unwrap();
+    assert!(!complete(&known), "it is still written");
+    drop(tracker);
+    assert!(!complete(&RunEnd { run_id: RunId::new(), ..known.clone() }));
+    assert!(complete(&known) && !complete(&known));
+    let (outcome, requests) =
+        sync(&recorded, Sighting::gone(None), script([until_run(), vec![(LOG, Empty), end()]]));
+    assert_eq!((outcome.closed, outcome.status, outcome.ledger.waiting), (false, Some(Outcome::Success), 0));
+    let tasks = requests[4].body["task_updates"].as_array().unwrap();
+    assert!(tasks.len() == 2 && tasks.iter().all(|task| task["status"] == "SUCCESS"), "{tasks:#?}");
+    assert_eq!(requests[5].body["run_status"], "SUCCESS");
+}
+
+/// One server has the run already, and another one gets it.
+#[test]
+fn what_another_server_got_is_said_to_be_delivered() {
+    let recorded = Recorded::whole(&[]);
+    for _ in 0..2 {
+        let all = script([until_run(), vec![(LOG, Empty), end()]]);
+        let (outcome, _) = sync(&recorded, Sighting::UNKNOWN, all);
+        assert_eq!((outcome.delivered, outcome.ledger.waiting), (5, 0));
+    }
 }
 
 #[test]

@@ -1,0 +1,122 @@
+//! Completing the outbox of a run that has ended, where the disk had no space for its end.
+
+use std::{collections::BTreeMap, io, path::Path};
+
+use chrono::{DateTime, Utc};
+use daglight_capture_policy::{Policy, Profile};
+use daglight_run_identity::RunId;
+use daglight_settings::Durability;
+
+use crate::{
+    Attribute, Event, Outbox, OutboxError, OutboxStatus, Outcome, SyncError,
+    delivery_lock::DeliveryLock,
+    outbox, outbox_status,
+    status::{ERROR_TAG, OWN_ERROR_TAG},
+};
+
+/// How a run ended by its own account, as something else than its outbox says it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunEnd {
+    /// The run.
+    pub run_id: RunId,
+    /// Its tags.
+    pub tags: BTreeMap<String, String>,
+    /// When it started.
+    pub started_at: DateTime<Utc>,
+    /// When it ended.
+    pub ended_at: DateTime<Utc>,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Why it failed.
+    pub error: Option<String>,
+    /// The nodes that ran.
+    pub nodes: Vec<NodeEnd>,
+}
+
+/// How a node ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeEnd {
+    /// Its name.
+    pub name: String,
+    /// When it started.
+    pub started_at: Option<DateTime<Utc>>,
+    /// When it ended.
+    pub ended_at: DateTime<Utc>,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Why it failed.
+    pub error: Option<String>,
+}
+
+/// Records the end of a run, and of its nodes, that the outbox in the `tracker` folder of a bundle lacks. True when
+/// something was missing. An outbox that a process still writes, or that is of another run, is left alone.
+///
+/// # Errors
+/// When the outbox cannot be read or written, or another process delivers it.
+pub fn complete_outbox(tracker_dir: &Path, end: &RunEnd) -> Result<bool, SyncError> {
+    let Some(_lock) = DeliveryLock::acquire(tracker_dir) else {
+        return Err(SyncError::Busy { tracker_dir: tracker_dir.to_owned() });
+    };
+    let status = outbox_status(tracker_dir)?;
+    let events = missing(&status, end);
+    if events.is_empty() || status.writer_alive == Some(true) {
+        return Ok(false);
+    }
+    // Where files cannot be locked the writer may still need it.
+    if status.writer_alive == Some(false) {
+        let _ = outbox::tracker_file(tracker_dir, outbox::RESERVE_FILE_NAME).remove();
+    }
+    let outbox = Outbox::open(tracker_dir, Durability::Process)?;
+    events.iter().for_each(|event| outbox.append(event));
+    drop(outbox);
+    if outbox_status(tracker_dir)?.outcome.is_none() {
+        let source = io::Error::new(io::ErrorKind::StorageFull, "there is no space for the end of the run");
+        return Err(OutboxError::Io { path: tracker_dir.join(outbox::FILE_NAME), source }.into());
+    }
+    Ok(true)
+}
+
+/// The events that an outbox lacks.
+fn missing(status: &OutboxStatus, end: &RunEnd) -> Vec<Event> {
+    // A run that the outbox does not begin cannot begin behind its nodes.
+    let can_begin = status.run_id.is_none() && status.dag_name.is_some() && status.nodes.is_empty();
+    let is_open = status.outcome.is_none();
+    if status.run_id != Some(end.run_id) && !(can_begin && is_open) {
+        return Vec::new();
+    }
+    let mut events = Vec::new();
+    if status.run_id.is_none() {
+        let (tags, inputs) = (end.tags.clone(), BTreeMap::new());
+        events.push(Event::RunStarted { run_id: end.run_id, tags, inputs, time: end.started_at });
+    }
+    for node in &end.nodes {
+        let known = status.nodes.get(&node.name);
+        // Where the outbox has the end of the run, only a line in between is missing.
+        if known.map_or(!is_open, |known| known.outcome.is_some()) {
+            continue;
+        }
+        if known.is_none()
+            && let Some(time) = node.started_at
+        {
+            events.push(Event::TaskStarted { node: node.name.clone(), time });
+        }
+        // The text has been through the policy of the run.
+        let error =
+            |text: &String| Attribute::error(Policy::of_profile(Profile::Dev).capture_stack([&**text]));
+        events.push(Event::TaskFinished {
+            node: node.name.clone(),
+            time: node.ended_at,
+            status: node.outcome,
+            attributes: node.error.iter().map(error).collect(),
+        });
+    }
+    if is_open {
+        if let (Outcome::Failure, Some(error)) = (end.outcome, &end.error) {
+            let tag = if status.has_error_tag { OWN_ERROR_TAG } else { ERROR_TAG };
+            let tags = BTreeMap::from([(tag.to_owned(), error.clone())]);
+            events.push(Event::TagsUpserted { tags, time: end.ended_at });
+        }
+        events.push(Event::RunFinished { status: end.outcome, time: end.ended_at });
+    }
+    events
+}
