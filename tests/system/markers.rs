@@ -157,6 +157,53 @@ fn no_credential_leaves_from_any_place() {
     check("secrets", "prod");
 }
 
+/// What names a run is shown under every policy, on its command line, in its tags and on the console.
+#[test]
+fn no_credential_leaves_from_what_names_a_run() {
+    let receiver = OtlpReceiver::start();
+    let server = TrackingServer::on_sqlite();
+    let project = server.project("named");
+    let mut leaks = Vec::new();
+    for profile in ["dev", "prod"] {
+        let checkout = Checkout::new();
+        let pipeline = checkout.pipeline(
+            "named.sql",
+            "CREATE TABLE u AS SELECT 'b' AS password;\n\
+             SELECT count(*) AS n FROM u WHERE password = $p;\n",
+        );
+        let run = Daglight::run(&checkout, &pipeline).args(["--profile", profile]);
+        let finished = tracked(run, &server, project)
+            .args(["--tag", "note=http://u:hunter1pw@h", "--tag", "http://u:hunter2pw@h=3"])
+            .args(["--param", "p=hunter3pw"])
+            .env("DAGLIGHT_COMMAND_LINE", "true")
+            .env("DAGLIGHT_ENVIRONMENT", "http://u:hunter4pw@h")
+            .env("DAGLIGHT_TEAM", "token=hunter5pw")
+            .env("HAMILTON_DAG_NAME", "http://u:hunter6pw@h")
+            .observed_by(&receiver, "http/protobuf")
+            .env("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "u:hunter7pw@h:4318")
+            .finish()
+            .ended_with(0);
+        assert!(
+            finished.stderr.contains("the name of the DAG has a credential in it"),
+            "{}",
+            finished.stderr
+        );
+        let mut found = Vec::new();
+        files_with(&checkout.path().join("out/run_bundle"), "hunter", &mut found);
+        leaks.extend(found.into_iter().map(|file| format!("{profile}: {file}")));
+        for text in [&finished.stdout, &finished.stderr] {
+            leaks.extend(text.contains("hunter").then(|| format!("{profile}: {text}")));
+        }
+    }
+    assert_eq!(server.list(&format!("dag_runs/latest/?project_id={project}&limit=100")).len(), 2);
+    let received = format!("{:?}{:?}", receiver.spans(), receiver.logs());
+    assert!(received.contains("--param p=?"), "the receiver has the command line");
+    for (place, text) in [("the receiver", received), ("the database", database(&server))] {
+        leaks.extend(text.contains("hunter").then(|| place.to_owned()));
+    }
+    assert!(leaks.is_empty(), "{leaks:#?}");
+}
+
 /// The value that a function of a program stumbles over is in its errors, their causes and its panics.
 #[test]
 fn no_value_leaves_in_production_in_errors_and_panics_of_functions() {

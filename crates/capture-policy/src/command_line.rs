@@ -4,9 +4,14 @@ use std::ffi::OsString;
 
 use crate::{Captured, Policy};
 
+/// Options that are followed by an input as `NAME=VALUE`.
+const INPUT_OPTIONS: [&str; 2] = ["--param", "--params"];
+
 impl Policy {
     /// Lets the arguments of the process through, the program first, as one line; none unless `capture.command_line` is on.
-    /// What stands behind the name of a credential is redacted, as in `--password=x` and `--api-key x`.
+    /// What stands behind the name of a credential is redacted, as in `--password=x` and `--api-key x`. For the value of a
+    /// parameter stands `?` under every policy: which of them are credentials is only known when the script is read, and the
+    /// inputs of the run have them as the policy shows inputs.
     pub fn capture_command_line(&self, arguments: impl IntoIterator<Item = OsString>) -> Option<Captured> {
         let shown = |argument: OsString| {
             let argument = argument.to_string_lossy();
@@ -14,10 +19,29 @@ impl Policy {
             if is_word { argument.into_owned() } else { format!("'{argument}'") }
         };
         self.shows_command_line().then(|| {
-            let line: Vec<String> = arguments.into_iter().map(shown).collect();
+            let line: Vec<String> = without_inputs(arguments).map(shown).collect();
             self.capture(line.join(" "))
         })
     }
+}
+
+fn without_inputs(arguments: impl IntoIterator<Item = OsString>) -> impl Iterator<Item = OsString> {
+    let mut is_input = false;
+    arguments.into_iter().map(move |argument| {
+        let text = argument.to_string_lossy();
+        let follows_option = std::mem::replace(&mut is_input, INPUT_OPTIONS.contains(&&*text));
+        let option = text.split_once('=').map(|(option, _)| option);
+        let option = option.filter(|option| !follows_option && INPUT_OPTIONS.contains(option));
+        let start = option.map_or(0, |option| option.len() + 1);
+        if !follows_option && option.is_none() {
+            return argument;
+        }
+        let (option, input) = text.split_at(start);
+        match input.split_once('=') {
+            Some((name, _)) => format!("{option}{name}=?").into(),
+            None => format!("{option}?").into(),
+        }
+    })
 }
 
 #[cfg(test)]
@@ -39,5 +63,21 @@ mod tests {
             let line = shown(true, &[&["etl"], credential].concat()).unwrap();
             assert!(line.contains("[redacted]") && !line.contains("hunter2"), "{line}");
         }
+        let line = shown(
+            true,
+            &[
+                "etl",
+                "--param",
+                "p=zqmk x",
+                "--param=$q=zqmk=x",
+                "--param",
+                "--param=zqmk",
+                "--params",
+                "zqmk",
+                "a=b",
+            ],
+        );
+        let expected = "etl --param p=? --param=$q=? --param --param=? --params ? a=b";
+        assert_eq!(line.as_deref(), Some(expected));
     }
 }

@@ -184,6 +184,18 @@ pub(crate) fn authority(place: &str) -> Authority {
     }
 }
 
+/// Where the users and passwords of all URLs in a text stand.
+pub(crate) fn users_of_urls(text: &str) -> Vec<Range<usize>> {
+    const SIGN: &str = "://";
+    let places = text.match_indices(SIGN).map(|(at, sign)| at + sign.len());
+    places
+        .filter_map(|start| {
+            let user = authority(&text[start..]).user?;
+            Some(start + user.start..start + user.end)
+        })
+        .collect()
+}
+
 /// The quote that a text begins with: its length with the backslashes before it, and the mark itself.
 pub(crate) fn quote(text: &str) -> Option<(usize, char)> {
     let marks = text.trim_start_matches('\\');

@@ -283,6 +283,9 @@ impl Policy {
     /// Lets the path or URL of a file through as the policy says: whole, or without the values of its partition folders,
     /// or its last part, or not at all.
     pub fn capture_path(&self, path: &str) -> Option<Captured> {
+        // Before it is cut into parts, by which credentials could not be told.
+        let path = self.redactor.text(path);
+        let path = path.as_str();
         match self.capture.paths {
             ShownPath::Whole => Some(self.capture(path)),
             ShownPath::WithoutValues => Some(self.capture(path_without_values(path))),

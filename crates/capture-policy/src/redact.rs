@@ -8,7 +8,7 @@ use std::{
 
 use crate::{
     CaptureSettings, ShownPath, SqlText,
-    credentials::{Authority, authority, aws_secret, private_key, shaped_credential, word},
+    credentials::{Authority, authority, aws_secret, private_key, shaped_credential, users_of_urls, word},
     key_names::{KeyNames, takes_user, user_and_password},
     key_values::{Separator, token_of_scheme},
     known::Known,
@@ -109,11 +109,6 @@ impl Redactor {
         } else {
             without_typed_literals(&text, Types::Shown).into_owned().into()
         };
-        let text = if self.shows_partition_values {
-            text
-        } else {
-            without_partition_values(&text).into_owned().into()
-        };
         let mut out = String::with_capacity(text.len());
         let mut rest = text.as_ref();
         while let Some(key) = private_key(rest) {
@@ -122,14 +117,16 @@ impl Redactor {
             rest = &rest[key.end..];
         }
         self.scan(rest, &mut out);
-        out
+        // Last, because `u=http:` in front of a slash may be taken for a folder, and credentials in a URL are known by
+        // its scheme.
+        if self.shows_partition_values { out } else { without_partition_values(&out).into_owned() }
     }
 
     /// The message of an error, without the values in it where the policy does not show those.
     pub fn error_text(&self, message: &str) -> String {
         match self.shows_error_values {
             true => self.known().without_words(&self.without_sql_secrets(&self.text(message))).into_owned(),
-            false => self.name_text(&mask::without_values(message)),
+            false => self.name_text(&mask::without_values(&without_users_of_urls(message))),
         }
     }
 
@@ -137,14 +134,14 @@ impl Redactor {
     pub fn sql_text(&self, sql: &str) -> String {
         match self.sql {
             SqlText::Whole => self.text(&self.without_sql_secrets(sql)),
-            SqlText::WithoutLiterals => self.text(&self.stripped_sql(sql)),
+            SqlText::WithoutLiterals => self.text(&self.stripped_sql(&without_users_of_urls(sql))),
             SqlText::None => String::new(),
         }
     }
 
     /// The plan of a query as DataFusion draws it, as far as the policy shows it.
     pub fn plan_text(&self, plan: &str) -> String {
-        let plan = without_ranges(plan, plan_secrets(plan, self));
+        let plan = without_users_of_urls(&without_ranges(plan, plan_secrets(plan, self)));
         match self.shows_literals() {
             true => self.text(&self.known().without_words(&plan)),
             false => self.name_text(&plan_text::without_values(&self.known().without_values(&plan))),
@@ -157,7 +154,7 @@ impl Redactor {
             return self.text(name);
         }
         // Known literals go first: what quotes they have in them cannot be told from those around them.
-        let name = self.known().without_values(name).into_owned();
+        let name = self.known().without_values(&without_users_of_urls(name)).into_owned();
         without_unknown_zones(&self.text(&name)).into_owned()
     }
 
@@ -165,7 +162,7 @@ impl Redactor {
     pub fn comment_text(&self, comment: &str) -> String {
         match self.shows_literals() {
             true => self.text(&self.without_sql_secrets(comment)),
-            false => self.name_text(&sql_values::prose_without_values(comment)),
+            false => self.name_text(&sql_values::prose_without_values(&without_users_of_urls(comment))),
         }
     }
 
@@ -173,7 +170,7 @@ impl Redactor {
     pub fn source_line(&self, line: &str) -> String {
         match self.sql {
             SqlText::Whole => self.text(&self.without_sql_secrets(line)),
-            _ => self.name_text(&self.stripped_sql(line)),
+            _ => self.name_text(&self.stripped_sql(&without_users_of_urls(line))),
         }
     }
 
@@ -269,6 +266,12 @@ pub fn is_engine(target: &str) -> bool {
     ENGINE.iter().any(|name| {
         crate_name.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with(['_', '-']))
     })
+}
+
+/// The text without user and password of the URLs in it. Before anything else is taken out of a text, which may be the
+/// scheme that they are known by.
+fn without_users_of_urls(text: &str) -> String {
+    without_ranges(text, users_of_urls(text))
 }
 
 /// What there is to say of a word.
@@ -450,6 +453,36 @@ mod tests {
         }
         for key in ["author", "passed", "bypass", "authority", "pwdless", "signal", "key", "keyboard", ""] {
             assert!(!redactor.hides_key(key), "{key}");
+        }
+    }
+
+    #[test]
+    fn credentials_go_before_what_they_are_known_by() {
+        let policy = crate::Policy::of_profile(crate::Profile::Prod);
+        let redactor = policy.redactor();
+        redactor.learn("SELECT 'http:', 'https://x'");
+        for url in ["http://x:hunter2pw@h/", "postgres://x:hunter2pw@h/db", "https://x:hunter2pw@h"] {
+            for text in [
+                format!("-- tag: u={url}\nSELECT 1"),
+                format!("/* see u={url} */ SELECT 1"),
+                format!("SELECT 1 AS \"u={url}\""),
+                format!("No field named \"u={url}\"."),
+                format!("Projection: \"u={url}\""),
+            ] {
+                for shown in [
+                    redactor.text(&text),
+                    redactor.sql_text(&text),
+                    redactor.plan_text(&text),
+                    redactor.name_text(&text),
+                    redactor.error_text(&text),
+                    redactor.comment_text(&text),
+                    redactor.source_line(&text),
+                    redactor.console_text(&text),
+                    policy.capture_path(&text).map(|path| path.to_text()).unwrap_or_default(),
+                ] {
+                    assert!(!shown.contains("hunter2pw"), "{text}: {shown}");
+                }
+            }
         }
     }
 }

@@ -5,8 +5,8 @@ use std::{borrow::Cow, ops::Range};
 use crate::sql_tokens::{Kind, Reading, Token, tokens};
 
 /// The text with every literal replaced by `?`; layout and line numbers stay. What is not written as a literal and is a
-/// value all the same goes too: what `SET` sets and `OPTIONS` hold, where it is not harmless. Of comments, what is in
-/// quotes, long numbers, and the value that a `param:` declares.
+/// value all the same goes too: what `SET` sets and `OPTIONS` hold, where it is not harmless. So do comments, which may hold
+/// anything; only their marks stay.
 ///
 /// Where dialects read quotes differently, what is a literal in either is replaced.
 pub(crate) fn without_values(sql: &str, double_quoted_text: bool) -> Cow<'_, str> {
@@ -182,12 +182,17 @@ const LONG_NUMBER: usize = 5;
 
 fn of_comment(sql: &str, comment: Token, out: &mut Vec<Range<usize>>) {
     let text = &sql[comment.start..comment.end];
-    of_prose(text.strip_suffix("*/").unwrap_or(text), comment.start, out);
+    let text = if text.starts_with("/*") { text.strip_suffix("*/").unwrap_or(text) } else { text };
+    let start = text.len() - text.get(2..).unwrap_or_default().trim_start().len();
+    let end = text.trim_end().len();
+    if start < end {
+        out.push(comment.start + start..comment.start + end);
+    }
 }
 
 fn of_prose(text: &str, mut at: usize, out: &mut Vec<Range<usize>>) {
     for line in text.split_inclusive('\n') {
-        match declared_value(line) {
+        match declared_value(line, &NEAR_DECLARATIONS) {
             Some((_, value)) => out.push(at + value.start..at + value.end),
             None => quoted_in_prose(line, at, out),
         }
@@ -195,9 +200,16 @@ fn of_prose(text: &str, mut at: usize, out: &mut Vec<Range<usize>>) {
     }
 }
 
-/// The name of the parameter that a line of a comment declares, and where its value stands.
-fn declared_value(line: &str) -> Option<(&str, Range<usize>)> {
-    let name = line.to_ascii_lowercase().find("param:")? + "param:".len();
+/// What a comment declares a parameter with.
+const DECLARATION: [&str; 1] = ["param:"];
+/// What one is written with that is meant to declare a parameter.
+const NEAR_DECLARATIONS: [&str; 6] = ["param:", "params:", "parameter:", "parameters:", "param ", "params "];
+
+/// The name of the parameter that a line of a comment declares with one of `signs`, and where its value stands.
+fn declared_value<'a>(line: &'a str, signs: &[&str]) -> Option<(&'a str, Range<usize>)> {
+    let lower = line.to_ascii_lowercase();
+    let (name, sign) = signs.iter().find_map(|sign| Some((lower.find(sign)?, sign)))?;
+    let name = name + sign.len();
     let sign = name + line[name..].find('=')?;
     let value = line.len() - line[sign + 1..].trim_start().len();
     let end = line.trim_end().len();
@@ -206,7 +218,7 @@ fn declared_value(line: &str) -> Option<(&str, Range<usize>)> {
 
 /// As [`declared_value`], of a line of SQL: the comment may end before the line does.
 pub(crate) fn declared_in_sql(line: &str) -> Option<(&str, Range<usize>)> {
-    let (name, value) = declared_value(line)?;
+    let (name, value) = declared_value(line, &DECLARATION)?;
     let is_line_comment = line[..value.start].contains("--");
     let end = if is_line_comment { None } else { line[value.clone()].find("*/") };
     let end =
@@ -219,7 +231,7 @@ fn quoted_in_prose(line: &str, at: usize, out: &mut Vec<Range<usize>>) {
     let mut done = 0;
     let mut before = None;
     // Of the marks that have no end from here, so that a line is not read to its end for each of them.
-    let mut without_end = [false; 2];
+    let mut without_end = [false; 3];
     for (place, c) in line.char_indices() {
         let starts_word = !before.is_some_and(is_name);
         before = Some(c);
@@ -227,8 +239,8 @@ fn quoted_in_prose(line: &str, at: usize, out: &mut Vec<Range<usize>>) {
             continue;
         }
         let rest = &line[place..];
-        if matches!(c, '\'' | '"') {
-            let without_end = &mut without_end[usize::from(c == '"')];
+        if let Some(mark) = ['\'', '"', '`'].iter().position(|mark| *mark == c) {
+            let without_end = &mut without_end[mark];
             if *without_end {
                 continue;
             }
@@ -267,7 +279,7 @@ mod tests {
     #[test]
     fn literals_go_and_everything_else_stays() {
         check("SELECT a, 'it''s' FROM t WHERE x > 1.5e3", "SELECT a, ? FROM t WHERE x > ?");
-        check("-- why\nSELECT \"Col 1\"\n  FROM t;", "-- why\nSELECT \"Col 1\"\n  FROM t;");
+        check("-- why\nSELECT \"Col 1\"\n  FROM t;", "-- ?\nSELECT \"Col 1\"\n  FROM t;");
         check("COPY t TO 's3://bucket/x.parquet'", "COPY t TO ?");
         check("SELECT 'a\nb', c\nFROM t", "SELECT ?\n, c\nFROM t");
         check("SELECT 'open", "SELECT ?");
@@ -276,22 +288,30 @@ mod tests {
     }
 
     #[test]
-    fn comments_keep_their_prose() {
-        check(
-            "-- param: region = ASIA\n-- a = b\nSELECT $region",
-            "-- param: region = ?\n-- a = b\nSELECT $region",
-        );
-        check("/* param: x = value */ SELECT 1", "/* param: x = ? */ SELECT ?");
-        check("/* first\n   param: x = a b\n*/ SELECT 1", "/* first\n   param: x = ?\n*/ SELECT ?");
-        check("-- it's 'Ann' of 2024, who doesn't", "-- it's ? of 2024, who doesn't");
-        check("-- WHERE n = 4929123456789", "-- WHERE n = ?");
+    fn comments_go() {
+        check("-- param: region = ASIA\n-- a = b\nSELECT $region", "-- ?\n-- ?\nSELECT $region");
+        check("/* param: x = value */ SELECT 1", "/* ? */ SELECT ?");
+        check("/* first\n   param: x = a b\n*/ SELECT 1", "/* ?\n\n*/ SELECT ?");
+        check("--\n/**/ /*/ -- Params: x = zqmk", "--\n/**/ /*?");
+        check("SELECT a /*/", "SELECT a /*/");
+        check("SELECT a -- `zqmk` */ b\r\nFROM t", "SELECT a -- ?\r\nFROM t");
+    }
+
+    #[test]
+    fn prose_keeps_what_is_not_a_value() {
+        let check = |text: &str, expected: &str| assert_eq!(prose_without_values(text), expected);
+        check("it's 'Ann' of 2024, who doesn't", "it's ? of 2024, who doesn't");
+        check("WHERE n = 4929123456789", "WHERE n = ?");
+        check("of `zqmk one` and \"zqmk\"", "of ? and ?");
+        check("Params: x = zqmk", "Params: x = ?");
+        check("param x = zqmk\na = b", "param x = ?\na = b");
     }
 
     #[test]
     fn marks_without_an_end_take_no_more_time() {
         let marks = "'a b ".repeat(100_000);
-        let comment = format!("-- {marks}\"zqmk\" 'c");
-        assert_eq!(without_values(&comment, false), format!("-- {marks}? 'c"));
+        let comment = format!("{marks}\"zqmk\" 'c `d");
+        assert_eq!(prose_without_values(&comment), format!("{marks}? 'c `d"));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::{
 use daglight::{identity::NodeKind, policy::printable_within, sql::ShownRows};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
-use crate::say::{note, say};
+use crate::say::{self, note, say};
 
 /// How much of a node's name is shown, and of the names of all that run.
 const NAME_COLUMNS: usize = 120;
@@ -75,6 +75,7 @@ impl Progress {
         if self.show.rows {
             let title = node.map(|node| format!("{}:\n", printable_within(node, NAME_COLUMNS)));
             let title = title.unwrap_or_default();
+            let rows = say::table(rows);
             // Only where both are on a terminal is the bar in the way. A reader that stops to read, as `less` does, then
             // holds up no other line.
             match self.bar.is_some() && std::io::stdout().is_terminal() {

@@ -14,16 +14,27 @@ use std::{
     },
 };
 
-use daglight::policy::{Redactor, printable_lines};
+use daglight::{
+    policy::{Redactor, printable_lines},
+    sql::ShownRows,
+};
 
 /// What hides in every line on standard error what the policy hides.
 static REDACTOR: OnceLock<Redactor> = OnceLock::new();
 
 /// From here on, nothing that the policy hides is printed on standard error. The rows that a query returns are on standard
-/// output, and are what the user has asked for.
+/// output, and their values are what the user has asked for.
 pub(crate) fn hide_with(redactor: &Redactor) {
     // A command has one policy.
     let _ = REDACTOR.set(redactor.clone());
+}
+
+/// The rows as a table, whose headings and messages hide what the policy hides.
+pub(crate) fn table(rows: &ShownRows) -> String {
+    match REDACTOR.get() {
+        Some(redactor) => rows.shown_by(redactor),
+        None => rows.to_string(),
+    }
 }
 
 /// The text as it may be printed.

@@ -12,12 +12,13 @@ use reqwest::Url;
 /// assert_eq!(shown_url("https://me:hunter2@host/path?token=abc"), "https://host/path?token=[redacted]");
 /// ```
 pub fn shown_url(url: &str) -> String {
-    let Some(start) = url.find("://").map(|scheme| scheme + 3) else { return redacted(url) };
+    // Without a scheme, as in `me:hunter2@host:4318`, all in front of the host may be a credential.
+    let start = url.find("://").map_or(0, |scheme| scheme + 3);
     let rest = &url[start..];
     // A password with a slash in it makes a text that is not a URL, in which an "@" may stand anywhere.
     let end = match Url::parse(url) {
-        Ok(_) => rest.find(['/', '?', '#', '\\']).unwrap_or(rest.len()),
-        Err(_) => rest.len(),
+        Ok(_) if start > 0 => rest.find(['/', '?', '#', '\\']).unwrap_or(rest.len()),
+        _ => rest.len(),
     };
     match rest[..end].rfind('@') {
         Some(at) => redacted(&format!("{}{}", &url[..start], &rest[at + 1..])),
@@ -53,5 +54,7 @@ mod tests {
         check("http://me:hunter2@[bad", "http://[bad");
         check("http://me:pa/ss@host/x", "http://host/x");
         check("collector:4317", "collector:4317");
+        check("me:hunter2@collector:4318", "collector:4318");
+        check("me:pa/ss@collector:4318/v1", "collector:4318/v1");
     }
 }

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, io, path::Path, time::Duration};
 
 use daglight_capture_policy::{Redactor, Secret};
 use daglight_guarded_files::read_named;
-use daglight_http_transport::{ClientIdentity, MAX_CERTIFICATE_BYTES};
+use daglight_http_transport::{ClientIdentity, MAX_CERTIFICATE_BYTES, shown_url};
 use opentelemetry_sdk::{
     metrics::Temporality,
     trace::{Sampler, SpanLimits},
@@ -332,7 +332,7 @@ impl<'a> Reader<'a> {
             return Some(endpoint);
         }
         let name = if own.is_some() { &own_name } else { "OTEL_EXPORTER_OTLP_ENDPOINT" };
-        let shown = Redactor::default().text(own.or(common).unwrap_or_default());
+        let shown = shown_url(own.or(common).unwrap_or_default());
         self.wrong(name, &shown, "nothing is exported to it, a URL with http:// or https:// is expected");
         None
     }

@@ -148,6 +148,12 @@ impl Dag {
         self
     }
 
+    /// The same version under another name.
+    #[must_use]
+    pub fn with_name(self, name: DagName) -> Self {
+        Self { name, ..self }
+    }
+
     /// The same version with other documentation and tags to show: `shown` is given `documentation` or the key of a tag,
     /// and the text. The hashes stay.
     #[must_use]

@@ -38,7 +38,7 @@ pub(crate) fn run_tags(
     tags.extend(telemetry.host().map(|host| host.tags()).unwrap_or_default());
     tags.extend([
         ("run_id".to_owned(), run_id.to_string()),
-        ("environment".to_owned(), settings.environment.clone()),
+        ("environment".to_owned(), policy.redactor().text(&settings.environment)),
         ("commit".to_owned(), known(&git.commit)),
         ("branch".to_owned(), known(&git.branch)),
         ("repo".to_owned(), known(&git.repo)),
@@ -49,7 +49,7 @@ pub(crate) fn run_tags(
         ("datafusion.version".to_owned(), DATAFUSION_VERSION.to_owned()),
     ]);
     tags.extend(policy_tags(policy));
-    tags.extend(settings.team.clone().map(|team| ("team".to_owned(), team)));
+    tags.extend(settings.team.as_ref().map(|team| ("team".to_owned(), policy.redactor().text(team))));
     tags.extend(session_tag(telemetry));
     tags
 }
@@ -58,7 +58,8 @@ pub(crate) fn run_tags(
 fn own_tags(telemetry: &Telemetry, of_run: &BTreeMap<String, String>) -> BTreeMap<String, String> {
     let shown = |name: &str, value: &str| telemetry.policy().capture_named(name, value).to_text();
     let own = telemetry.settings().tags.iter().chain(of_run);
-    own.map(|(name, value)| (name.clone(), shown(name, value))).collect()
+    let name = |name: &str| telemetry.policy().redactor().text(name);
+    own.map(|(key, value)| (name(key), shown(key, value))).collect()
 }
 
 /// Warns of the user's tags that have the name of one that every run has.
@@ -158,6 +159,7 @@ mod tests {
             ("api_key".to_owned(), "hunter2".to_owned()),
             ("run_id".to_owned(), "mine".to_owned()),
             ("ticket".to_owned(), "A-1".to_owned()),
+            ("http://x:hunter2@h".to_owned(), "mine".to_owned()),
         ]);
         let run_id = RunId::new();
         let tags = run_tags(&telemetry, run_id, &GitFacts::default(), &own);
@@ -166,7 +168,18 @@ mod tests {
         assert_eq!((tags["ticket"].as_str(), tags["api_key"].as_str()), ("A-1", "[redacted]"));
         assert_eq!(tags["region"], "north");
         assert_eq!((tags["team"].as_str(), tags["runtime_profile_hash"].len()), ("risk", 64));
+        assert_eq!(tags["http://[redacted]@h"], "mine");
         assert!(tags.contains_key("host.name") && !tags.contains_key(SESSION_RUNTIME_HASH));
+    }
+
+    #[test]
+    fn what_names_a_run_has_no_credentials() {
+        let mut settings = Settings::of_profile(Profile::Dev);
+        settings.environment = "http://x:hunter2@h".to_owned();
+        settings.team = Some("token=hunter2".to_owned());
+        let tags = run_tags(&Telemetry::new(settings), RunId::new(), &GitFacts::default(), &BTreeMap::new());
+        assert_eq!(tags["environment"], "http://[redacted]@h");
+        assert_eq!(tags["team"], "token=[redacted]");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What happens when a run starts: it gets its folder, its signals, its outbox and its heartbeat.
 
 use std::{
+    borrow::Cow,
     collections::BTreeMap,
     fs,
     path::Path,
@@ -12,7 +13,7 @@ use std::{
 };
 
 use chrono::Utc;
-use daglight_capture_policy::{Policy, in_one_line};
+use daglight_capture_policy::{Policy, REDACTED, Redactor, in_one_line};
 use daglight_guarded_files::FileBelow;
 use daglight_heartbeat::{Beat, Heartbeat, HeartbeatConfig};
 use daglight_otel_bridge::{
@@ -20,7 +21,7 @@ use daglight_otel_bridge::{
     names::{self, Key, key},
 };
 use daglight_run_bundle::Bundle;
-use daglight_run_identity::{Dag, RunId};
+use daglight_run_identity::{Dag, DagName, RunId};
 use daglight_tracker_client::{Event, Reserve, Tracker};
 use serde_json::Value;
 
@@ -44,6 +45,11 @@ pub(crate) fn start(telemetry: &Telemetry, dag: &Dag, options: RunOptions) -> Ar
     let settings = telemetry.settings();
     // Before anything of the run leaves.
     dag.files().values().for_each(|text| telemetry.policy().redactor().learn(text));
+    let named = name_without_credentials(dag.name());
+    let dag = match &named {
+        Some(name) => Cow::Owned(dag.clone().with_name(name.clone())),
+        None => Cow::Borrowed(dag),
+    };
     let run_id = RunId::new();
     let git = telemetry.git(options.source_dir.clone());
     let mut tags = run_tags(telemetry, run_id, &git, &options.tags);
@@ -78,7 +84,7 @@ pub(crate) fn start(telemetry: &Telemetry, dag: &Dag, options: RunOptions) -> Ar
     let state = Arc::new(RunState {
         telemetry: telemetry.of_run(),
         run_id,
-        dag: dag.clone(),
+        dag: dag.into_owned(),
         policy: telemetry.policy().clone(),
         started_at: Utc::now(),
         started: Instant::now(),
@@ -109,6 +115,12 @@ pub(crate) fn start(telemetry: &Telemetry, dag: &Dag, options: RunOptions) -> Ar
     telemetry.shared.ends.run_started();
     telemetry.tell_setup_warnings(&state);
     tell_replaced_tags(&state, &options.tags);
+    if let Some(name) = &named {
+        state.warn(format!(
+            "the name of the DAG has a credential in it: the run is recorded under {:?}; choose a name without one",
+            name.as_str()
+        ));
+    }
     no_bundle.into_iter().for_each(|warning| state.bundle_failed(warning));
     announce(&state, &options.inputs);
     let heartbeat = beat(&state);
@@ -119,6 +131,14 @@ pub(crate) fn start(telemetry: &Telemetry, dag: &Dag, options: RunOptions) -> Ar
     }
     *state.heartbeat() = Some(heartbeat);
     state
+}
+
+/// The name that a DAG is recorded under where its own has a credential in it: names are shown under every policy. What
+/// else a policy hides has no part in it, so that a DAG has the same name under all of them.
+fn name_without_credentials(name: &DagName) -> Option<DagName> {
+    let shown = Redactor::default().text(name.as_str());
+    (shown != name.as_str())
+        .then(|| shown.parse().unwrap_or_else(|_| REDACTED.parse().expect("the name is valid")))
 }
 
 /// The bundle's signal files. Without a bundle they cannot be opened, and the account of the signals says so.

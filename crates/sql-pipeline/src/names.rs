@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use daglight_capture_policy::Redactor;
 use daglight_materializers::naming_part;
 use datafusion::common::ResolvedTableReference;
 
@@ -74,11 +75,18 @@ fn default_name(statement: &Statement, queries: usize) -> String {
 /// The name as one would write it in a session that nobody configured.
 pub(crate) fn name_of_relation(relation: &ResolvedTableReference) -> String {
     let ResolvedTableReference { catalog, schema, table } = relation;
-    match (&**catalog, &**schema) {
+    let name = match (&**catalog, &**schema) {
         ("datafusion", "public") => table.to_string(),
         ("datafusion", _) => format!("{schema}.{table}"),
         _ => relation.to_string(),
-    }
+    };
+    without_credentials(&name)
+}
+
+/// Names are shown under every policy. What else a policy hides has no part in it, so that a node has the same name under
+/// all of them.
+pub(crate) fn without_credentials(name: &str) -> String {
+    Redactor::default().text(name)
 }
 
 /// `out/late orders.parquet` is `late_orders_parquet`, and so is the folder `out/late orders/` of Parquet files.
@@ -123,6 +131,14 @@ mod tests {
         check(
             "SELECT 1; EXPLAIN SELECT 1; (VALUES (1)); SHOW TABLES",
             &[Some("output_1"), None, Some("output_2"), None],
+        );
+    }
+
+    #[test]
+    fn a_name_has_no_credentials() {
+        check(
+            "CREATE VIEW \"http://x:hunter2@h/\" AS SELECT 1;\n-- node: postgres://x:hunter2@h/\nSELECT 1",
+            &[Some("http://[redacted]@h/"), Some("postgres://[redacted]@h/")],
         );
     }
 

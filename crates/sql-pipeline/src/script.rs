@@ -9,6 +9,7 @@ use crate::{
     Parameter, ParameterType, Statement, UnsupportedStatement,
     directives::{self, DirectiveError, ParameterDeclaration},
     literals::LiteralValue,
+    names::without_credentials,
     near_directives::{ScriptWarning, Standing, near_directive},
     parser_messages::tidied,
     relations::{Prepared, Relations},
@@ -169,7 +170,7 @@ impl Script {
                 return Err(misplaced((DirectiveError::NotANode { directive }, position)));
             }
             statement.documentation = block.documentation;
-            statement.name = block.name.map(|(name, _)| name);
+            statement.name = block.name.map(|(name, _)| without_credentials(&name));
             statement.tags = block.tags;
             statement.relations = Relations::of(&parsed, &settings, &mut prepared);
             statement.relations.place_names(&tokens, (statement.first_line, statement.first_column));

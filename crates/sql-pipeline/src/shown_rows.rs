@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
-use daglight_capture_policy::{CUT_MARK, printable_within};
+use daglight_capture_policy::{CUT_MARK, Redactor, printable_within};
 use datafusion::arrow::{
     array::{ArrayRef, RecordBatch, RecordBatchOptions, StringArray},
     datatypes::{DataType, Field, Schema, SchemaRef},
@@ -51,20 +51,52 @@ pub(crate) enum Cells {
     Texts,
 }
 
+impl ShownRows {
+    /// The table as `Display` draws it. Its headings and messages, which repeat literals of the query, are shown as the
+    /// policy of this redactor says; the values are what was asked for.
+    pub fn shown_by(&self, redactor: &Redactor) -> String {
+        Table { rows: self, redactor: Some(redactor) }.to_string()
+    }
+}
+
 impl fmt::Display for ShownRows {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let empty = RecordBatch::new_empty(Arc::clone(&self.schema));
-        let batches = if self.first.is_empty() { std::slice::from_ref(&empty) } else { &self.first };
+        Table { rows: self, redactor: None }.fmt(f)
+    }
+}
+
+struct Table<'a> {
+    rows: &'a ShownRows,
+    redactor: Option<&'a Redactor>,
+}
+
+impl Table<'_> {
+    fn heading(&self, name: &str) -> String {
+        self.redactor.map_or_else(|| name.to_owned(), |redactor| redactor.name_text(name))
+    }
+
+    fn message(&self, error: &ArrowError) -> String {
+        let message = error.to_string();
+        self.redactor.map_or_else(|| message.clone(), |redactor| redactor.error_text(&message))
+    }
+}
+
+impl fmt::Display for Table<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let rows = self.rows;
+        let empty = RecordBatch::new_empty(Arc::clone(&rows.schema));
+        let batches = if rows.first.is_empty() { std::slice::from_ref(&empty) } else { &rows.first };
+        let heading = |name: &str| self.heading(name);
         let cells: Result<Vec<RecordBatch>, ArrowError> =
-            batches.iter().map(|batch| as_cells(batch, self.cells)).collect();
+            batches.iter().map(|batch| as_cells(batch, rows.cells, heading)).collect();
         let table = cells.and_then(|cells| pretty_format_batches(&cells).map(|table| table.to_string()));
         match table {
             Ok(table) => f.write_str(&table)?,
             // An error here would be a panic of everybody who asks for the text.
-            Err(error) => write!(f, "(these rows cannot be shown: {error})")?,
+            Err(error) => write!(f, "(these rows cannot be shown: {})", self.message(&error))?,
         }
-        let shown: u64 = self.first.iter().map(|batch| batch.num_rows() as u64).sum();
-        match self.total_rows {
+        let shown: u64 = rows.first.iter().map(|batch| batch.num_rows() as u64).sum();
+        match rows.total_rows {
             total if total == shown => Ok(()),
             total => {
                 let more = total.saturating_sub(shown);
@@ -75,12 +107,16 @@ impl fmt::Display for ShownRows {
 }
 
 /// The batch with the text of each cell as it is shown.
-fn as_cells(batch: &RecordBatch, shown_as: Cells) -> Result<RecordBatch, ArrowError> {
+fn as_cells(
+    batch: &RecordBatch,
+    shown_as: Cells,
+    heading: impl Fn(&str) -> String,
+) -> Result<RecordBatch, ArrowError> {
     let fields: Vec<Field> = batch
         .schema_ref()
         .fields()
         .iter()
-        .map(|field| Field::new(printable_within(field.name(), CELL_COLUMNS), DataType::Utf8, true))
+        .map(|field| Field::new(printable_within(&heading(field.name()), CELL_COLUMNS), DataType::Utf8, true))
         .collect();
     let columns: Result<Vec<ArrayRef>, ArrowError> = batch
         .columns()
@@ -131,7 +167,8 @@ impl fmt::Write for Bounded {
 
 #[cfg(test)]
 mod tests {
-    use datafusion::arrow::array::{BinaryArray, Int64Array};
+    use daglight_capture_policy::{Policy, Profile};
+    use datafusion::arrow::array::{BinaryArray, Int64Array, TimestampSecondArray};
 
     use super::*;
 
@@ -152,6 +189,25 @@ mod tests {
         let lines: Vec<&str> = table.lines().collect();
         let trimmed: Vec<&str> = lines[3..6].iter().map(|line| line.trim_end_matches([' ', '|'])).collect();
         assert_eq!(trimmed, ["| Projection: x", "|   TableScan: \\u001b[1m", "|   ok   t"], "{table}");
+    }
+
+    #[test]
+    fn headings_and_messages_follow_the_policy() {
+        let name = "Utf8(\"zqmkhead\")";
+        let zone: Option<Arc<str>> = Some("zqmkzone".into());
+        let times = TimestampSecondArray::from(vec![1]).with_timezone_opt(zone);
+        for (column, marker) in [
+            (Arc::new(StringArray::from(vec!["kept"])) as ArrayRef, "zqmkhead"),
+            (Arc::new(times), "zqmkzone"),
+        ] {
+            let batch = RecordBatch::try_from_iter([(name, column)]).unwrap();
+            let (schema, cells) = (batch.schema(), Cells::Values);
+            let rows = ShownRows { schema, first: vec![batch], total_rows: 1, cells };
+            for (profile, is_shown) in [(Profile::Dev, true), (Profile::Prod, false)] {
+                let table = rows.shown_by(Policy::of_profile(profile).redactor());
+                assert_eq!(table.contains(marker), is_shown, "{table}");
+            }
+        }
     }
 
     #[test]
