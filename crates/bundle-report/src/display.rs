@@ -25,12 +25,18 @@ pub fn duration(milliseconds: f64) -> String {
     }
 }
 
-/// The time of setup, where it is not next to nothing.
-pub(crate) fn setup(timeline: &Timeline) -> String {
-    match timeline.setup_ms {
-        ms if ms >= 1.0 => format!("setup {}, ", duration(ms)),
-        _ => String::new(),
+/// How the time of a run was spent, such as `Busy 1.20 s, setup 300 ms, idle 5.0 ms, 1.0 nodes at once.`; setup where it is
+/// not next to nothing.
+pub(crate) fn time_spent(timeline: &Timeline) -> String {
+    let mut parts = vec![format!("Busy {}", duration(timeline.busy_ms))];
+    if timeline.setup_ms >= 1.0 {
+        parts.push(format!("setup {}", duration(timeline.setup_ms)));
     }
+    parts.push(format!("idle {}", duration(timeline.idle_ms)));
+    if timeline.busy_ms > 0.0 {
+        parts.push(format!("{:.1} nodes at once", timeline.parallelism));
+    }
+    parts.join(", ") + "."
 }
 
 /// Bytes as `52 B`, `1.2 kB`, `33 MB` or `1.5 GB`, in powers of 1000.

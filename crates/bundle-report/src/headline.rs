@@ -5,7 +5,10 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, Utc};
 use daglight_run_bundle::{Ledger, LedgerSignal, Liveness, NodeStatus, Tracking};
 
-use crate::{Finding, HeartbeatReport, Level, NodeReport, Problem, Report, ReportStatus, Severity, display};
+use crate::{
+    Finding, HeartbeatReport, Level, NodeReport, OperatorReport, Problem, Report, ReportStatus, Severity,
+    display,
+};
 
 /// What the span of a node says that was ended later, because its process had died.
 const SPAN_OF_DEAD_PROCESS: &str = "the process ended";
@@ -21,6 +24,10 @@ const WAITING_SHARE: f64 = 0.2;
 const SETUP_SHARE: f64 = 0.1;
 /// where it is also this long.
 const WAITING_MS: f64 = 500.0;
+/// An operator did most of the computing from this part of it on,
+const MOST: f64 = 0.5;
+/// which is worth a word where computing was this part of the node's time.
+const COMPUTING_SHARE: f64 = 0.1;
 /// What keeps no rows.
 const VIEW: &str = "view";
 /// The slowest node is named where it took at least this long: below, its part of the run is chance.
@@ -294,7 +301,8 @@ fn slowest(report: &Report, findings: &mut Findings) {
             text.push_str(&format!(" ({} of the run)", display::percent(duration_ms / run_ms)));
         }
         let query = report.queries.iter().find(|query| query.node.as_ref() == Some(&node.name));
-        if let Some(operator) = query.and_then(|query| query.hottest_operators.first()) {
+        let operator = query.and_then(|query| query.hottest_operators.first());
+        if let Some(operator) = operator.filter(|operator| is_telling(operator, duration_ms)) {
             text.push_str(&format!(
                 "; most of its computing, {}, was {}",
                 display::percent(operator.share),
@@ -303,6 +311,12 @@ fn slowest(report: &Report, findings: &mut Findings) {
         }
         findings.add(Level::Note, text + ".");
     }
+}
+
+/// Whether an operator says why a node took so long: most of the computing is its own, and the node has computed for a
+/// considerable part of its time.
+fn is_telling(operator: &OperatorReport, node_ms: f64) -> bool {
+    operator.share > MOST && operator.compute_ms / operator.share >= COMPUTING_SHARE * node_ms
 }
 
 fn waiting_time(report: &Report, findings: &mut Findings) {
@@ -383,4 +397,38 @@ fn one_line(text: &str) -> String {
 
 fn between(from: DateTime<Utc>, until: DateTime<Utc>) -> String {
     display::duration((until - from).as_seconds_f64() * 1e3)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn operator(compute_ms: f64, share: f64) -> OperatorReport {
+        OperatorReport {
+            name: "DataSinkExec".to_owned(),
+            table: None,
+            detail: String::new(),
+            compute_ms,
+            partitions: Some(1),
+            per_partition_ms: Some(compute_ms),
+            share,
+            rows: None,
+        }
+    }
+
+    #[test]
+    fn an_operator_is_named_where_it_says_why() {
+        for (compute_ms, share, expected) in
+            [(60.0, 0.6, true), (36.0, 0.36, false), (50.0, 0.5, false), (5.0, 0.9, false), (9.0, 0.9, true)]
+        {
+            assert_eq!(is_telling(&operator(compute_ms, share), 100.0), expected, "{compute_ms} {share}");
+        }
+    }
+
+    #[test]
+    fn no_operator_takes_longer_than_its_query() {
+        let operator = operator(5_180.0, 1.0);
+        assert_eq!(operator.time_in_words(6_000.0), "5.18 s");
+        assert_eq!(operator.time_in_words(4_580.0), "5.18 s summed over tasks that ran at the same time");
+    }
 }

@@ -134,17 +134,17 @@ impl Page {
     fn nodes(&mut self, report: &Report) {
         let (shown, left_out) = nodes::longest(&report.nodes, MAX_NODES);
         if shown.is_empty() {
+            if let Some(timeline) = &report.timeline {
+                self.line(format_args!("<p class=\"lead\">{}</p>", display::time_spent(timeline)));
+            }
             return;
         }
         let axis = Axis::of(report.duration_ms.unwrap_or(0.0));
         self.heading("Nodes");
         if let Some(timeline) = &report.timeline {
             self.line(format_args!(
-                "<p class=\"lead\">Busy {}, {}idle {}, {:.1} nodes at once.{}</p>",
-                display::duration(timeline.busy_ms),
-                display::setup(timeline),
-                display::duration(timeline.idle_ms),
-                timeline.parallelism,
+                "<p class=\"lead\">{}{}</p>",
+                display::time_spent(timeline),
                 if timeline.critical_path.len() > 1 {
                     format!(
                         " <span class=\"critical\">◆</span> is the longest chain of dependencies, {}.",
@@ -479,7 +479,7 @@ fn query(query: &QueryReport) -> Vec<Cell> {
             Escaped(&operator.detail),
             waterfall::share(operator.share),
             Escaped(&operator.shown_name()),
-            operator.time_in_words()
+            operator.time_in_words(query.duration_ms)
         )
     });
     vec![

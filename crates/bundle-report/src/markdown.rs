@@ -135,13 +135,7 @@ impl Page {
 
     fn timeline(&mut self, report: &Report) {
         let Some(timeline) = &report.timeline else { return };
-        self.line(format_args!(
-            "\nBusy {}, {}idle {}, {:.1} nodes at once.",
-            display::duration(timeline.busy_ms),
-            display::setup(timeline),
-            display::duration(timeline.idle_ms),
-            timeline.parallelism
-        ));
+        self.line(format_args!("\n{}", display::time_spent(timeline)));
         if timeline.critical_path.len() > 1 {
             let path: Vec<String> = timeline.critical_path.iter().map(|name| code(name)).collect();
             self.line(format_args!(
@@ -156,7 +150,9 @@ impl Page {
         let rows = report.queries.iter().map(|query| {
             let hottest = query.hottest_operators.iter().take(2);
             let hottest: Vec<String> = hottest
-                .map(|operator| format!("{} {}", code(&operator.shown_name()), operator.time_in_words()))
+                .map(|operator| {
+                    format!("{} {}", code(&operator.shown_name()), operator.time_in_words(query.duration_ms))
+                })
                 .collect();
             vec![
                 code(&query.query_id),

@@ -7,7 +7,7 @@ use crate::{IdleGap, NodeReport, Timeline, coverage::Coverage};
 /// A time without a node is worth a word from this length on. Shorter ones are between any two nodes.
 pub(crate) const LONG_GAP_MS: f64 = 100.0;
 
-/// The timeline of nodes within a run of `duration_ms`; marks the nodes on the critical path. `None` when none ran.
+/// The timeline of nodes within a run of `duration_ms`; marks the nodes on the critical path. `None` when neither they nor setup ran.
 /// `setup` is when work of the run ran that belongs to no node, in milliseconds from its start.
 pub(crate) fn timeline(nodes: &mut [NodeReport], setup: &[(f64, f64)], duration_ms: f64) -> Option<Timeline> {
     let mut coverage = Coverage::default();
@@ -17,7 +17,7 @@ pub(crate) fn timeline(nodes: &mut [NodeReport], setup: &[(f64, f64)], duration_
         sum_ms += node_ms;
     }
     let intervals = coverage.intervals();
-    if intervals.is_empty() {
+    if intervals.is_empty() && setup.is_empty() {
         return None;
     }
     let busy_ms = intervals.iter().map(|(start, end)| milliseconds(end - start)).sum::<f64>();

@@ -286,6 +286,7 @@ fn only_gaps_that_are_long_add_up_to_idle_time() {
 fn a_long_setup_is_a_finding() {
     check_waiting(&[(0, 1_000)], 2_000, Some((1_000, 2_000)), Some("took 1.00 s (50 % of the run)"));
     check_waiting(&[(0, 1_000)], 1_400, Some((1_000, 1_400)), None);
+    check_waiting(&[], 717, Some((2, 715)), Some("took 713 ms (99 % of the run)"));
     check_waiting(&[(0, 9_400)], 10_000, Some((9_400, 10_000)), None);
 }
 
