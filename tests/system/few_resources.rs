@@ -36,6 +36,22 @@ fn a_run_with_little_memory_ends_well_or_says_what_it_needs() {
     assert!(codes.contains(&Some(0)) && codes.contains(&Some(2)), "{codes:?}");
 }
 
+/// With a limit on open files, from one that the runtime finds no place in.
+#[test]
+fn a_run_with_few_files_ends_well_or_says_what_it_needs() {
+    for limit in [6, 7, 8, 9, 10, 11, 12, 16, 24] {
+        let checkout = Checkout::new();
+        let pipeline = checkout.pipeline("small.sql", SQL);
+        let limited = format!(r#"ulimit -n {limit}; exec "$@""#);
+        let finished = Daglight::run(&checkout, &pipeline).through("sh", &["-c", &limited, "sh"]).finish();
+        assert!(!finished.stderr.contains("panicked"), "with {limit} files: {}", finished.stderr);
+        if limit < 12 {
+            assert!(finished.code == Some(2), "with {limit} files: {} {}", finished.stdout, finished.stderr);
+            assert!(finished.report(2)["error"]["message"].is_string());
+        }
+    }
+}
+
 /// Nothing is written through a link, nor over a file.
 #[test]
 fn an_output_directory_whose_bundles_have_no_folder_is_refused() {

@@ -106,7 +106,7 @@ pub(crate) struct SyncArgs {
     /// A bundle, or a folder with bundles below it.
     #[arg(default_value = "out")]
     pub(crate) dir: PathBuf,
-    /// How long to try for each bundle, in seconds.
+    /// How long to try, in seconds, for all bundles together.
     #[arg(long, value_name = "SECONDS", default_value = "60")]
     pub(crate) timeout: u64,
 }

@@ -1,6 +1,9 @@
 //! `daglight sync`.
 
-use std::{process::ExitCode, time::Duration};
+use std::{
+    process::ExitCode,
+    time::{Duration, Instant},
+};
 
 use chrono::Local;
 use daglight::{
@@ -35,8 +38,13 @@ pub(crate) fn sync(args: &SyncArgs) -> Result<ExitCode, Failure> {
             .expect("the template is well formed"),
     );
     let (mut failed, mut unverified, mut unconfigured) = (false, false, false);
-    for bundle in &bundles {
-        let (line, result) = sync_one(bundle, connection.as_ref(), Duration::from_secs(args.timeout));
+    let (begun, timeout) = (Instant::now(), Duration::from_secs(args.timeout));
+    for (position, bundle) in bundles.iter().enumerate() {
+        let left = timeout.saturating_sub(begun.elapsed());
+        let (line, result) = match (position > 0 && left.is_zero(), connection.as_ref()) {
+            (true, Some(_)) => ("not tried: the time of --timeout is over".to_owned(), Synced::Incomplete),
+            (_, connection) => sync_one(bundle, connection, left),
+        };
         failed |= result == Synced::Incomplete;
         unverified |= result == Synced::Unverified;
         unconfigured |= result == Synced::NoServer;

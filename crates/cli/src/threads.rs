@@ -19,6 +19,10 @@ const OWN_STACK_BYTES: usize = 2 << 20;
 /// Threads of the runtime for blocking work, such as reading files, that can be started at the least.
 const BLOCKING_THREADS: usize = 2;
 
+/// Files that the runtime has open before it does anything, with a pair of sockets that it cannot go on without.
+#[cfg(unix)]
+const RUNTIME_FILES: usize = 7;
+
 /// Address space for data that must be left beside all stacks.
 const LEAST_DATA_BYTES: usize = 256 << 20;
 
@@ -30,6 +34,7 @@ const WORKERS: &str = "TOKIO_WORKER_THREADS";
 
 /// The runtime of a pipeline, with as many workers as there are processors, or as the system lets it have.
 pub(crate) fn runtime() -> Result<Runtime, Failure> {
+    has_room_for_files()?;
     let wanted = wanted_workers();
     let room = |workers: usize, stack_bytes| {
         let stacks = [(workers + BLOCKING_THREADS, stack_bytes), (OWN_THREADS, OWN_STACK_BYTES)];
@@ -47,7 +52,7 @@ pub(crate) fn runtime() -> Result<Runtime, Failure> {
                         "warning: the system has room for {workers} of {wanted} worker threads: the run may be slower"
                     );
                 }
-                return start(workers, stack_bytes).map_err(Failure::work);
+                return start(workers, stack_bytes).map_err(|error| no_runtime(&error));
             }
             Err(no_room) => error = no_room,
         }
@@ -57,6 +62,29 @@ pub(crate) fn runtime() -> Result<Runtime, Failure> {
         "cannot start the {least} threads that a run needs at the least: {error}; raise the limit on processes \
          (ulimit -u) or on memory (ulimit -v)"
     )))
+}
+
+fn no_runtime(error: &io::Error) -> Failure {
+    Failure::input(format!(
+        "cannot start the threads of a run: {error}; raise the limit on open files (ulimit -n), on processes (ulimit -u) \
+         or on memory (ulimit -v)"
+    ))
+}
+
+/// Whether the runtime can open its files: it panics where it cannot open all of them.
+#[cfg(unix)]
+fn has_room_for_files() -> Result<(), Failure> {
+    use std::os::fd::AsFd as _;
+
+    let console = io::stderr();
+    let opened: io::Result<Vec<_>> =
+        (0..RUNTIME_FILES).map(|_| console.as_fd().try_clone_to_owned()).collect();
+    opened.map(drop).map_err(|error| no_runtime(&error))
+}
+
+#[cfg(not(unix))]
+fn has_room_for_files() -> Result<(), Failure> {
+    Ok(())
 }
 
 fn start(workers: usize, stack_bytes: usize) -> io::Result<Runtime> {

@@ -1,10 +1,10 @@
 //! Blocking HTTP clients.
 
-use std::{net::IpAddr, thread};
+use std::{io, net::IpAddr, thread, time::Duration};
 
 use reqwest::{
     Url,
-    blocking::{Client, ClientBuilder},
+    blocking::{Client, ClientBuilder, Request, Response},
     redirect,
 };
 
@@ -37,6 +37,22 @@ pub fn client_builder(
 /// When it cannot be built.
 pub fn build(builder: ClientBuilder) -> Result<Client, TransportError> {
     builder.build().map_err(|error| TransportError::Client { source: error.without_url().into() })
+}
+
+/// Sends a request, and bounds it as a whole: what arrives of its answer must be read within `limit`, too. The timeout of a
+/// client alone begins again with each piece of a body, so that a server that drips is never late.
+///
+/// # Errors
+/// As [`Client::execute`].
+pub fn execute(client: &Client, mut request: Request, limit: Duration) -> reqwest::Result<Response> {
+    *request.timeout_mut() = Some(limit);
+    client.execute(request)
+}
+
+/// Whether the reading of an answer took too long.
+pub fn took_too_long(error: &io::Error) -> bool {
+    let cause = error.get_ref().and_then(|cause| cause.downcast_ref::<reqwest::Error>());
+    error.kind() == io::ErrorKind::TimedOut || cause.is_some_and(reqwest::Error::is_timeout)
 }
 
 /// Runs `work` on a thread of its own, because a blocking client cannot be built inside a runtime.
@@ -73,6 +89,29 @@ mod tests {
         assert!(loopback("http://[::ffff:127.0.0.1]/"));
         let elsewhere = ["http://localhost.example", "https://10.0.0.1", "http://127.example.com"];
         assert!(!elsewhere.into_iter().any(loopback));
+    }
+
+    #[test]
+    fn a_server_that_drips_is_late_as_one_that_says_nothing() {
+        use std::io::{Read as _, Write as _};
+
+        let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = Url::parse(&format!("http://{}/", server.local_addr().unwrap())).unwrap();
+        let drip = thread::spawn(move || {
+            let (mut stream, _) = server.accept().unwrap();
+            let _ = stream.read(&mut [0; 1024]);
+            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n").unwrap();
+            while stream.write_all(b"x").is_ok() {
+                thread::sleep(Duration::from_millis(50));
+            }
+        });
+        let client = build(client_builder(&url, &Trust::System, None).unwrap()).unwrap();
+        let request = client.get(url).build().unwrap();
+        let mut answer = execute(&client, request, Duration::from_millis(300)).unwrap();
+        let error = answer.read_to_end(&mut Vec::new()).unwrap_err();
+        assert!(took_too_long(&error), "{error:?}");
+        drop((answer, client));
+        drip.join().unwrap();
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Why there is no client.
 
-use std::{error::Error, io};
+use std::{error::Error, io, path::PathBuf};
 
 /// The cause of a [`TransportError`], whatever library it comes from.
 type Cause = Box<dyn Error + Send + Sync>;
@@ -14,6 +14,16 @@ pub enum TransportError {
     Certificates {
         /// The cause.
         source: Cause,
+    },
+    /// What a variable names cannot hold certificates.
+    #[error("{variable} names {}, which cannot be read for the certificates of TLS", path.display())]
+    Variable {
+        /// The variable.
+        variable: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        source: io::Error,
     },
     /// TLS could not be set up, for example because the system has no certificates.
     #[error("cannot set up TLS")]

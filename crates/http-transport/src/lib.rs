@@ -21,15 +21,17 @@ mod error;
 mod gzip;
 mod header;
 mod retry_after;
+mod system_roots;
 mod tls;
 mod url;
 
 pub use backoff::Backoff;
 pub use body::{BodyError, beginning_of_body, whole_body};
-pub use client::{USER_AGENT, build, client_builder, is_loopback, on_own_thread};
+pub use client::{USER_AGENT, build, client_builder, execute, is_loopback, on_own_thread, took_too_long};
 pub use error::TransportError;
 pub use gzip::{GzipOffer, gzipped};
 pub use header::secret_header;
 pub use retry_after::{MAX_RETRY_AFTER, retry_after};
+pub use system_roots::check_system_roots;
 pub use tls::{Authorities, ClientIdentity, MAX_CERTIFICATE_BYTES, Trust};
 pub use url::shown_url;

@@ -14,7 +14,7 @@ use rustls::{
 };
 use rustls_platform_verifier::{BuilderVerifierExt as _, Verifier};
 
-use crate::TransportError;
+use crate::{TransportError, check_system_roots};
 
 /// Bytes of a file of certificates or of a key, 16 MiB: the certificates of all authorities take less than one.
 pub const MAX_CERTIFICATE_BYTES: u64 = 16 << 20;
@@ -124,6 +124,9 @@ impl Trust {
         let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
             .with_safe_default_protocol_versions()
             .map_err(TransportError::tls)?;
+        if scheme == "https" && matches!(self, Self::System | Self::SystemAnd(_)) {
+            check_system_roots()?;
+        }
         let builder = match self {
             // Reading the system's certificates takes longer than all else at a start, so plain HTTP does without.
             _ if scheme != "https" => builder.with_root_certificates(RootCertStore::empty()),

@@ -2,7 +2,7 @@
 
 use std::{error::Error as _, io, mem, sync::Arc, time::Duration};
 
-use daglight_http_transport::{Authorities, USER_AGENT};
+use daglight_http_transport::{Authorities, USER_AGENT, check_system_roots};
 use opentelemetry::Context;
 use tokio::runtime::{self, Runtime};
 use tonic::{
@@ -167,7 +167,10 @@ fn channel(runtime: &GrpcRuntime, target: &OtlpTarget) -> Result<Channel, Transp
                 let authorities = Authorities::from_pem(authorities.clone())?;
                 tls.ca_certificate(Certificate::from_pem(authorities.pem()))
             }
-            None => tls.with_enabled_roots(),
+            None => {
+                check_system_roots()?;
+                tls.with_enabled_roots()
+            }
         };
         if let Some(identity) = &target.tls.identity {
             tls = tls.identity(Identity::from_pem(identity.certificates_pem(), identity.key_pem()));

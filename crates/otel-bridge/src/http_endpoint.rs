@@ -1,9 +1,9 @@
 //! An OTLP endpoint over HTTP: one request, and what its answer means.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use daglight_http_transport::{
-    Authorities, Trust, beginning_of_body, build, client_builder, gzipped, retry_after,
+    Authorities, Trust, beginning_of_body, build, client_builder, execute, gzipped, retry_after,
 };
 use opentelemetry_http::Bytes;
 use reqwest::{
@@ -30,6 +30,7 @@ pub(crate) struct HttpEndpoint {
     shown: ShownEndpoint,
     json: bool,
     gzip: bool,
+    timeout: Duration,
 }
 
 impl HttpEndpoint {
@@ -43,7 +44,14 @@ impl HttpEndpoint {
         let builder = client_builder(&url, &trust, target.tls.identity.as_ref())?;
         let client = build(builder.timeout(target.timeout).default_headers(headers(target)?))?;
         let json = target.protocol == OtlpProtocol::HttpJson;
-        Ok(Self { client, url, shown: ShownEndpoint::of(target), json, gzip: target.gzip })
+        Ok(Self {
+            client,
+            url,
+            shown: ShownEndpoint::of(target),
+            json,
+            gzip: target.gzip,
+            timeout: target.timeout,
+        })
     }
 
     pub(crate) fn url(&self) -> &str {
@@ -74,7 +82,8 @@ impl HttpEndpoint {
         } else {
             post.body(body)
         };
-        let answer = post.send().map_err(|error| FailedAttempt {
+        let sent = post.build().and_then(|request| execute(&self.client, request, self.timeout));
+        let answer = sent.map_err(|error| FailedAttempt {
             error: self.shown.unreachable(error.without_url()),
             retry: Retry::Later,
         })?;

@@ -38,6 +38,21 @@ pub(crate) struct Rejected {
     pub(crate) reason: String,
 }
 
+impl Rejected {
+    /// A count below zero is not one: nothing is known to be rejected, and the answer is not silent success.
+    fn of(items: i64, reason: String) -> Self {
+        match u64::try_from(items) {
+            Ok(items) => Self { items, reason },
+            Err(_) if reason.is_empty() => {
+                Self { items: 0, reason: format!("it says that {items} items were rejected") }
+            }
+            Err(_) => {
+                Self { items: 0, reason: format!("it says that {items} items were rejected: {reason}") }
+            }
+        }
+    }
+}
+
 /// A request of one signal.
 pub(crate) trait OtlpRequest: Message + Serialize + Clone + 'static {
     type Answer: Message + Default + 'static;
@@ -46,6 +61,8 @@ pub(crate) trait OtlpRequest: Message + Serialize + Clone + 'static {
     const GRPC_METHOD: &'static str;
     /// The key of the number of rejected items in an answer that is JSON.
     const REJECTED_KEY: &'static str;
+    /// The same as the field is called, which JSON may have as well.
+    const REJECTED_FIELD: &'static str;
 
     fn rejected(answer: Self::Answer) -> Rejected;
 }
@@ -57,11 +74,11 @@ macro_rules! requests {
 
             const GRPC_METHOD: &'static str = $method;
             const REJECTED_KEY: &'static str = $key;
+            const REJECTED_FIELD: &'static str = stringify!($rejected);
 
             fn rejected(answer: $answer) -> Rejected {
                 let partial = answer.partial_success.unwrap_or_default();
-                let items = u64::try_from(partial.$rejected).unwrap_or_default();
-                Rejected { items, reason: partial.error_message }
+                Rejected::of(partial.$rejected, partial.error_message)
             }
         }
     )+};
@@ -88,7 +105,12 @@ pub(crate) enum AnswerError {
     Protobuf(#[from] prost::DecodeError),
     #[error("it is not a JSON object")]
     Json(#[source] Option<serde_json::Error>),
+    #[error("its JSON is not that of OTLP: {0:?} is not a member of it, or has a value of another type")]
+    Member(String),
 }
+
+/// Characters of a name in an answer that are shown.
+const MAX_NAME_CHARS: usize = 60;
 
 /// What an answer says that has the status of a success.
 ///
@@ -123,16 +145,31 @@ fn rejected_in_protobuf<R: OtlpRequest>(body: &[u8]) -> Result<Rejected, AnswerE
     Ok(R::rejected(R::Answer::decode(body)?))
 }
 
-/// 64-bit integers are texts in JSON, and many endpoints write numbers.
+/// 64-bit integers are texts in JSON, and many endpoints write numbers. Members have the names of JSON or of the message.
+/// Any other member is one of something else: a page of a login as JSON, for example, has taken nothing.
 fn rejected_in_json<R: OtlpRequest>(body: &[u8]) -> Result<Rejected, AnswerError> {
     let answer: Value = serde_json::from_slice(body).map_err(|error| AnswerError::Json(Some(error)))?;
-    if !answer.is_object() {
-        return Err(AnswerError::Json(None));
+    let answer = answer.as_object().ok_or(AnswerError::Json(None))?;
+    let other = |name: &str| AnswerError::Member(name.chars().take(MAX_NAME_CHARS).collect());
+    let (mut items, mut reason) = (0, String::new());
+    for (name, partial) in answer {
+        let members = match (name.as_str(), partial) {
+            ("partialSuccess" | "partial_success", Value::Object(members)) => members,
+            ("partialSuccess" | "partial_success", Value::Null) => continue,
+            _ => return Err(other(name)),
+        };
+        for (name, value) in members.iter().filter(|(_, value)| !value.is_null()) {
+            if name == R::REJECTED_KEY || name == R::REJECTED_FIELD {
+                let count = value.as_i64().or_else(|| value.as_str()?.parse().ok());
+                items = count.ok_or_else(|| other(name))?;
+            } else if matches!(name.as_str(), "errorMessage" | "error_message") {
+                value.as_str().ok_or_else(|| other(name))?.clone_into(&mut reason);
+            } else {
+                return Err(other(name));
+            }
+        }
     }
-    let partial = &answer["partialSuccess"];
-    let items = &partial[R::REJECTED_KEY];
-    let items = items.as_u64().or_else(|| items.as_str()?.parse().ok()).unwrap_or_default();
-    Ok(Rejected { items, reason: partial["errorMessage"].as_str().unwrap_or_default().to_owned() })
+    Ok(Rejected::of(items, reason))
 }
 
 #[cfg(test)]
@@ -158,6 +195,9 @@ mod tests {
         check(r#"{"partialSuccess":{"rejectedSpans":"3","errorMessage":"too old"}}"#, 3, "too old");
         check(r#"{"partialSuccess":{"rejectedSpans":3}}"#, 3, "");
         check(r#"{"partialSuccess":{"errorMessage":"hurry"}}"#, 0, "hurry");
+        check(r#"{"partial_success":{"rejected_spans":"3","error_message":"too old"}}"#, 3, "too old");
+        check(r#"{"partialSuccess":{"rejectedSpans":-5}}"#, 0, "it says that -5 items were rejected");
+        check(r#"{"partialSuccess":null}"#, 0, "");
         check("{}", 0, "");
         check("", 0, "");
     }
@@ -193,6 +233,9 @@ mod tests {
         check_other(page, PROTOBUF, "Protocol Buffers");
         check_other(page, JSON, "JSON");
         check_other("[]", JSON, "JSON");
+        check_other(r#"{"error":"login required"}"#, JSON, "\"error\"");
+        check_other(r#"{"partialSuccess":{"rejectedLogRecords":"many"}}"#, JSON, "rejectedLogRecords");
+        check_other(r#"{"partialSuccess":"no"}"#, JSON, "partialSuccess");
         check_other("OK", Some("text/plain"), "text/plain");
         check_other("{}", Some("text/html"), "text/html");
         check_other("", Some("text/html"), "text/html");

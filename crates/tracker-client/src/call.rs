@@ -6,7 +6,9 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use daglight_http_transport::{Backoff, BodyError, GzipOffer, beginning_of_body, retry_after, whole_body};
+use daglight_http_transport::{
+    Backoff, BodyError, GzipOffer, beginning_of_body, execute, retry_after, took_too_long, whole_body,
+};
 use reqwest::{
     StatusCode,
     blocking::{RequestBuilder, Response},
@@ -238,12 +240,12 @@ impl Caller<'_> {
         let (client, request) = request.build_split();
         let request = request?;
         if let Some(compressed) = self.gzip.compress(&request) {
-            let response = client.execute(compressed)?;
+            let response = execute(&client, compressed, self.connection.request_limit())?;
             if !self.gzip.is_refused(&response) {
                 return Ok(response);
             }
         }
-        let response = client.execute(request)?;
+        let response = execute(&client, request, self.connection.request_limit())?;
         self.gzip.learn(response.headers());
         Ok(response)
     }
@@ -263,7 +265,7 @@ impl Caller<'_> {
     }
 
     fn interrupted(&self, error: io::Error) -> CallError {
-        let timed_out = error.kind() == io::ErrorKind::TimedOut;
+        let timed_out = took_too_long(&error);
         let server = self.connection.api_url().to_owned();
         CallError::NoAnswer { call: self.call, server, timed_out, source: error.into() }
     }

@@ -3,7 +3,7 @@
 use std::{
     fmt,
     path::{Path, PathBuf},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use daglight_capture_policy::{Redactor, Secret};
@@ -36,6 +36,7 @@ pub struct Connection {
     trust: Trust,
     connect_timeout: Duration,
     request_timeout: Duration,
+    deadline: Option<Instant>,
 }
 
 /// A project, by what is known of it.
@@ -174,6 +175,7 @@ impl Connection {
             trust: Trust::System,
             connect_timeout: Duration::from_secs(3),
             request_timeout: Duration::from_secs(20),
+            deadline: None,
         })
     }
 
@@ -286,6 +288,18 @@ impl Connection {
     /// How long a request may take.
     pub(crate) fn request_timeout(&self) -> Duration {
         self.request_timeout
+    }
+
+    /// Ends each request at this time, or a second after it begins, whichever is later.
+    pub(crate) fn until(self, deadline: Option<Instant>) -> Self {
+        Self { deadline, ..self }
+    }
+
+    /// How long a request that begins now may take, its answer included.
+    pub(crate) fn request_limit(&self) -> Duration {
+        const LEAST: Duration = Duration::from_secs(1);
+        let left = self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        left.map_or(self.request_timeout, |left| self.request_timeout.min(left.max(LEAST)))
     }
 
     /// A client of its own. It must be made, used and dropped outside of asynchronous code.

@@ -1,0 +1,90 @@
+//! What the variables of the system's certificates name, checked before a TLS library reads it.
+
+use std::{
+    env,
+    ffi::{OsStr, OsString},
+    fs, io,
+    path::Path,
+};
+
+use daglight_guarded_files::{Unfit, open_named};
+
+use crate::{MAX_CERTIFICATE_BYTES, TransportError};
+
+const FILE: &str = "SSL_CERT_FILE";
+const FOLDERS: &str = "SSL_CERT_DIR";
+
+/// Checks what `SSL_CERT_FILE` and `SSL_CERT_DIR` name. The library that reads it would wait for a pipe for ever, and take
+/// all memory for a device. Other certificates than the named ones are not trusted instead: who names some means those.
+///
+/// # Errors
+/// When it is not a regular file, or has more than [`MAX_CERTIFICATE_BYTES`]. One that is missing is left to the library.
+pub fn check_system_roots() -> Result<(), TransportError> {
+    check(env::var_os(FILE), env::var_os(FOLDERS))
+}
+
+fn check(file: Option<OsString>, folders: Option<OsString>) -> Result<(), TransportError> {
+    if let Some(file) = file.as_deref().filter(|file| !file.is_empty()) {
+        check_file(FILE, Path::new(file))?;
+    }
+    for folder in env::split_paths(folders.as_deref().unwrap_or(OsStr::new(""))) {
+        // The library passes over what is not a regular file there.
+        let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+        for path in entries.map(|entry| entry.path()).filter(|path| path.is_file()) {
+            check_file(FOLDERS, &path)?;
+        }
+    }
+    Ok(())
+}
+
+fn check_file(variable: &'static str, path: &Path) -> Result<(), TransportError> {
+    let unfit = |source| TransportError::Variable { variable, path: path.to_owned(), source };
+    let bytes = match open_named(path).and_then(|file| file.metadata()) {
+        Ok(metadata) => metadata.len(),
+        Err(error) if error.get_ref().is_some_and(|cause| cause.is::<Unfit>()) => return Err(unfit(error)),
+        Err(_) => return Ok(()),
+    };
+    if bytes > MAX_CERTIFICATE_BYTES {
+        return Err(unfit(io::Error::from(Unfit::TooLarge { max_bytes: MAX_CERTIFICATE_BYTES })));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check_refused(file: Option<&Path>, folder: Option<&Path>, expected: &str) {
+        let error = check(file.map(Into::into), folder.map(Into::into)).unwrap_err();
+        let shown = format!("{error} {:?}", std::error::Error::source(&error));
+        assert!(shown.contains(expected), "{shown}");
+    }
+
+    #[test]
+    fn what_a_variable_names_is_a_regular_file_within_its_bound() {
+        let folder = tempfile::tempdir().unwrap();
+        let large = folder.path().join("large.pem");
+        fs::File::create(&large).unwrap().set_len(1 << 40).unwrap();
+        check_refused(Some(&large), None, "SSL_CERT_FILE names");
+        check_refused(None, Some(folder.path()), "SSL_CERT_DIR names");
+        check_refused(Some(folder.path()), None, "Folder");
+        #[cfg(unix)]
+        check_refused(Some(Path::new("/dev/zero")), None, "Special");
+        fs::write(&large, "x").unwrap();
+        check(Some(large.into()), Some(folder.path().into())).unwrap();
+        check(Some("/nowhere".into()), Some("/nowhere:".into())).unwrap();
+        check(None, None).unwrap();
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn nobody_waits_for_a_pipe() {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("pipe");
+        let made = std::process::Command::new("mkfifo").arg(&pipe).status().unwrap();
+        assert!(made.success());
+        check_refused(Some(&pipe), None, "Special");
+        check(None, Some(folder.path().into())).unwrap();
+    }
+}
