@@ -109,6 +109,12 @@ impl Redactor {
         } else {
             without_typed_literals(&text, Types::Shown).into_owned().into()
         };
+        // `u=http:` in front of a slash may be taken for a folder, and credentials in a URL are known by its scheme.
+        let text = if self.shows_partition_values {
+            text
+        } else {
+            without_partition_values(&without_users_of_urls(&text)).into_owned().into()
+        };
         let mut out = String::with_capacity(text.len());
         let mut rest = text.as_ref();
         while let Some(key) = private_key(rest) {
@@ -117,9 +123,7 @@ impl Redactor {
             rest = &rest[key.end..];
         }
         self.scan(rest, &mut out);
-        // Last, because `u=http:` in front of a slash may be taken for a folder, and credentials in a URL are known by
-        // its scheme.
-        if self.shows_partition_values { out } else { without_partition_values(&out).into_owned() }
+        out
     }
 
     /// The message of an error, without the values in it where the policy does not show those.
