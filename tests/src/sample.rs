@@ -32,7 +32,7 @@ impl Sample {
     /// A run of that pipeline.
     ///
     /// # Panics
-    /// When that is no name of a pipeline.
+    /// When that is not a valid name of a pipeline.
     pub fn new(dag_name: &str, nodes: usize, run_id: RunId) -> Self {
         let dag = Dag::builder(dag_name).expect("a name");
         let dag =

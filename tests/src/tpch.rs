@@ -19,7 +19,7 @@ use tpchgen_arrow::{
     SupplierArrow,
 };
 
-/// Writes the eight tables into `folder`, one file each, and tells `progress` the name and rows of each. The folder
+/// Writes the eight tables into `folder`, one file each, and reports the name and rows of each to `progress`. The folder
 /// appears when all of them are complete, in the place of one that was there.
 ///
 /// # Errors

@@ -1,4 +1,4 @@
-//! A Hamilton UI of one's own, which a test can stop and start.
+//! A private Hamilton UI, which a test can stop and start.
 
 use std::path::PathBuf;
 

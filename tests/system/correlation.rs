@@ -15,7 +15,7 @@ fn root_of(spans: &[Value]) -> &Value {
 }
 
 fn text(value: &Value) -> &str {
-    value.as_str().unwrap_or_else(|| panic!("{value} is no text"))
+    value.as_str().unwrap_or_else(|| panic!("{value} is not a text"))
 }
 
 fn trace_page() -> String {
@@ -173,7 +173,7 @@ fn from_a_metric_to_the_run() {
     for metric in decode_strictly(&observed.file("otel_metrics.json"), "metrics") {
         assert_eq!(metric["resource"]["daglight.run_id"], observed.run_id(), "{metric}");
     }
-    // Over OTLP a run is no attribute: the name of the DAG and the time lead to it.
+    // Over OTLP a run is not an attribute: the name of the DAG and the time lead to it.
     let metric = observed.metrics.iter().find(|metric| metric["name"] == "daglight.task.duration");
     let point = &metric.expect("the metric")["histogram"]["dataPoints"][0];
     let dag_name = attributes(point)["hamilton.dag_name"].clone();

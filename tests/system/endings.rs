@@ -341,7 +341,7 @@ fn a_signal_at_any_moment_of_the_start_leaves_no_open_run() {
     }
 }
 
-/// A statement that is no node runs for as long as one.
+/// A statement that is not a node runs for as long as one.
 #[test]
 fn a_signal_in_a_statement_without_a_node_names_the_statement() {
     let (checkout, hamilton) = (Checkout::new(), Hamilton::take());

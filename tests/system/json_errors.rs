@@ -201,7 +201,7 @@ fn an_output_folder_that_cannot_be_made() {
     assert!(checkout.path().join("written.csv").exists());
 }
 
-/// A name that changes with each day is no name of a pipeline: the script runs under the name without the day.
+/// A name that changes with each day cannot be the name of a pipeline: the script runs under the name without the day.
 #[test]
 fn a_script_whose_name_has_a_date() {
     for (script, name) in

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::pipelines::SHOP;
 
-/// The tracing backend that the run is told of.
+/// The tracing backend that the run has in its settings.
 pub(crate) const TRACE_URL: &str = "http://127.0.0.1:16686/trace/{trace_id}";
 
 /// What the run left behind, on the servers and on disk.

@@ -54,7 +54,7 @@ pub(crate) const SHOP_QUERIES: [&str; 3] = ["best_year", "yearly_file", "yearly_
 
 /// A table that fails while it is computed, one that reads it, and one that does not.
 pub(crate) const FAILING: &str = "\
--- Numbers, the last of which is none.
+-- Numbers, the last of which is not one.
 CREATE TABLE texts AS SELECT column1 AS text FROM (VALUES ('1'), ('2'), ('three'));
 
 CREATE TABLE numbers AS

@@ -36,14 +36,14 @@ const OPERATIONS: [(&str, &str); 13] = [
 /// Writes `wire.rs` from the document that is checked in; with `check`, fails where that would change it.
 pub(crate) fn run(check: bool) -> anyhow::Result<()> {
     let document = read(&document_path())?;
-    let document: Value = serde_json::from_str(&document).context("openapi.json is no JSON")?;
+    let document: Value = serde_json::from_str(&document).context("openapi.json is not JSON")?;
     write(&wire_path(), &wire(&document)?, check)
 }
 
 /// Replaces the document that is checked in by what the client uses of `document`, a server's `/api/openapi.json`, and
 /// writes `wire.rs` from it; with `check`, fails where either would change.
 pub(crate) fn run_with_document(document: &str, check: bool) -> anyhow::Result<()> {
-    let document: Value = serde_json::from_str(document).context("the server's document is no JSON")?;
+    let document: Value = serde_json::from_str(document).context("the server's document is not JSON")?;
     let trimmed = trim(&document)?;
     let mut text = serde_json::to_string_pretty(&trimmed)?;
     text.push('\n');
@@ -121,7 +121,7 @@ fn visit(value: &Value, seen: &mut impl FnMut(&Map<String, Value>)) {
 fn wire(document: &Value) -> anyhow::Result<String> {
     let definitions = as_definitions(sorted(document["components"]["schemas"].clone()));
     let schema = serde_json::from_value(json!({ "definitions": definitions }))
-        .context("openapi.json has a schema that is no JSON schema")?;
+        .context("openapi.json has a schema that is not a JSON schema")?;
     let mut types = typify::TypeSpace::new(typify::TypeSpaceSettings::default().with_struct_builder(false));
     types.add_root_schema(schema).context("typify cannot express a schema of openapi.json")?;
     let file: syn::File = syn::parse2(types.to_stream()).context("typify made no valid Rust")?;

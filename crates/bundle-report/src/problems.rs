@@ -109,7 +109,7 @@ impl Problems {
     }
 }
 
-/// A time of OpenTelemetry; 0 is none.
+/// A time of OpenTelemetry; 0 means that it is unknown.
 pub(crate) fn moment(nanoseconds: u64) -> Option<DateTime<Utc>> {
     let nanoseconds = i64::try_from(nanoseconds).ok().filter(|nanoseconds| *nanoseconds > 0)?;
     Some(DateTime::from_timestamp_nanos(nanoseconds))

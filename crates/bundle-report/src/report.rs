@@ -83,7 +83,7 @@ pub struct Report {
     pub unreadable: Vec<UnreadableFile>,
 }
 
-/// How a run ended, as far as its bundle tells.
+/// How a run ended, as far as its bundle shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ReportStatus {

@@ -90,7 +90,7 @@ pub(crate) fn word(text: &str) -> &str {
     &text[..end]
 }
 
-/// Where the credential is that a word has or `rest` begins with, if its shape tells one. `word` is the first word of
+/// Where the credential is that a word has or `rest` begins with, if its shape shows one. `word` is the first word of
 /// `rest`, and `before` the character in front of it.
 pub(crate) fn shaped_credential(word: &str, rest: &str, before: Option<char>) -> Option<Range<usize>> {
     if word.len() >= SHORTEST_KEY {

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use crate::rewritten::resumed;
 
 /// The text with the value of every partition folder replaced by `?`: `sales/day=2024-01-02/x.csv` becomes
-/// `sales/day=?/x.csv`. A folder is told by the slash before its name or behind its value.
+/// `sales/day=?/x.csv`. A folder is recognised by the slash before its name or behind its value.
 pub(crate) fn without_partition_values(text: &str) -> Cow<'_, str> {
     let mut out = String::new();
     let mut written = 0;
@@ -53,7 +53,7 @@ fn is_name_of_path(name: &str) -> bool {
     ["dir", "file", "folder", "location", "path", "uri", "url"].iter().any(|word| name.ends_with(word))
 }
 
-/// How far a folder's name goes on. One with a blank in it is told only by the slash behind it.
+/// How far a folder's name goes on. One with a blank in it is recognised only by the slash behind it.
 fn folder_length(value: &str, may_have_blanks: bool) -> usize {
     let is_end = |c: char| SLASHES.contains(&c) || "\n\"'`=,;()[]{}<>".contains(c);
     let end = value.find(is_end).unwrap_or(value.len());

@@ -129,7 +129,7 @@ pub(super) fn hash_wide(low: u64, high: u64) -> u64 {
     fold(fold(low ^ SEEDS[0], high ^ SEEDS[1]) ^ SEEDS[2], SEEDS[0])
 }
 
-/// What one pass over some bytes tells.
+/// What one pass over some bytes shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Digest {
     pub(super) hash: u64,

@@ -98,7 +98,7 @@ impl Floats {
         let ranks = self.order.ranks();
         let has_values = self.count > 0;
         let mean = has_values.then(|| self.sum.get() / self.count as f64).and_then(finite);
-        // The sum of the greatest floats is none; their distances from the first one may be.
+        // The sum of the greatest floats overflows; their distances from the first one may not.
         let from_origin = || finite(self.origin + self.deviations.mean).filter(|_| has_values);
         let mean = mean.or_else(from_origin).map(|mean| mean.clamp(self.min, self.max));
         Distribution {

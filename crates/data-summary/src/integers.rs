@@ -146,7 +146,7 @@ impl Integers {
     }
 }
 
-/// What one pass over at most [`CHUNK`] values tells.
+/// What one pass over at most [`CHUNK`] values shows.
 struct Sweep {
     min: i64,
     max: i64,

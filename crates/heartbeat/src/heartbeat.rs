@@ -89,7 +89,7 @@ impl Heartbeat {
     ) -> Self {
         let shared = Arc::new(Shared::default());
         let beating = Beating::new(config, Arc::clone(&shared), progress, on_beat);
-        // What goes wrong here goes wrong at the first beat, which tells.
+        // What goes wrong here goes wrong at the first beat, which reports it.
         let _ = beating.write_evidence();
         let started = thread::Builder::new().name("daglight-beat".into()).spawn(move || beating.run());
         let problem = started.err();
@@ -275,7 +275,7 @@ impl Beating {
         self.evidence.last_seen_at = Some(Utc::now());
         self.evidence.stage = stage;
         self.evidence.active_tasks = active_tasks;
-        // What goes wrong here goes wrong at the next beat too, which tells.
+        // What goes wrong here goes wrong at the next beat too, which reports it.
         let _ = self.write_evidence();
     }
 

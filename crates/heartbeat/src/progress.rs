@@ -1,4 +1,4 @@
-//! How far the running queries are, as whoever runs them tells it.
+//! How far the running queries are, as whoever runs them reports it.
 
 use std::time::Duration;
 

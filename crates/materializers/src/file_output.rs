@@ -142,7 +142,7 @@ impl FileOutput {
     async fn own_files(&self, session: &SessionContext, ending: &str) -> Result<StoredFiles> {
         let url = self.url()?;
         let all = StoredFiles::at(session, &self.target()?).await?;
-        // Other folders below are no partitions of this one, and the table does not see them.
+        // Other folders below are not partitions of this one, and the table does not see them.
         let in_partitions = |path: &Path| {
             let mut folders: Vec<_> = path.parts().skip(url.prefix().parts_count()).collect();
             folders.pop();
@@ -151,7 +151,7 @@ impl FileOutput {
         let of_format = all.filter(|path| in_partitions(path) && path.as_ref().ends_with(ending));
         if let Some(foreign) = of_format.paths().find(|path| !is_of_a_session(path, ending)) {
             return Err(DataFusionError::Execution(format!(
-                "{foreign} is no file of the output {:?}, and writing beside it would mix data: \
+                "{foreign} was not written by the output {:?}, and writing beside it would mix their data: \
                  give the output a folder of its own",
                 self.name
             )));

@@ -8,7 +8,7 @@ pub fn name_of_files(location: &str) -> &str {
     part.split_once('.').map_or(part, |(name, _)| if name.is_empty() { part } else { name })
 }
 
-/// The part of a location that names what is there: the last one that is no partition, because the `Ann` of
+/// The part of a location that names what is there: the last one that is not a partition, because the `Ann` of
 /// `sales/customer=Ann/` is a value, and names stand where values may not.
 pub fn naming_part(location: &str) -> &str {
     let path = location.split_once("://").map_or(location, |(_, path)| path);

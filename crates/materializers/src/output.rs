@@ -17,7 +17,7 @@ use crate::{Materialization, Registry, Written};
 
 /// Takes the rows of a `DataFrame`, and makes them known to a session under a stable name.
 ///
-/// Implement it for destinations of one's own: write through a plan of the session where possible, because then the
+/// Implement it for custom destinations: write through a plan of the session where possible, because then the
 /// data are summarised while they are written, and make the result known with [`register`].
 #[async_trait]
 pub trait Output: Send + Sync {

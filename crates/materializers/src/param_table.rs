@@ -57,7 +57,7 @@ enum FileFormat {
     Parquet,
 }
 
-/// Why a set of parameters is no table.
+/// Why a set of parameters cannot be a table.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ParamTableError {

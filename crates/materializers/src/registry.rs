@@ -31,7 +31,7 @@ pub struct Entry {
     pub dag: Option<String>,
 }
 
-/// A type in the registry that is none.
+/// A type in the registry that is not known.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("outputs.{output:?}: the type of the column {column:?}")]
 pub struct RegistryError {
@@ -48,7 +48,7 @@ impl Registry {
     /// The registry of a configuration.
     ///
     /// # Errors
-    /// When the type of a column is none.
+    /// When the type of a column is not known.
     pub fn new(settings: &BTreeMap<String, OutputSettings>) -> Result<Self, RegistryError> {
         let entries = settings.iter().map(|(name, output)| Ok((name.clone(), Entry::new(name, output)?)));
         Ok(Self { entries: entries.collect::<Result<_, _>>()? })

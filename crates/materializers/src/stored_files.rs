@@ -24,10 +24,10 @@ struct File {
 }
 
 impl StoredFiles {
-    /// Lists a file, a pattern, or a folder with all that is below it. Nothing there gives no files.
+    /// Lists a file, a pattern, or a folder with all that is below it. Where nothing is there, the list is empty.
     ///
     /// # Errors
-    /// When the location is no path or URL, the session does not know its object store, or that does not answer.
+    /// When the location is not a path or URL, the session does not know its object store, or that does not answer.
     pub async fn at(session: &SessionContext, location: &str) -> Result<Self> {
         let url = ListingTableUrl::parse(location)?;
         let store = session.runtime_env().object_store(url.object_store())?;

@@ -28,7 +28,7 @@ pub enum Materialization {
     View,
     /// A named set of parameters.
     ParamTable,
-    /// As an output of one's own keeps it.
+    /// As a custom output keeps it.
     Other {
         /// The name for tags and the catalog.
         name: String,
@@ -46,7 +46,7 @@ impl Materialization {
         Self::Files { format }
     }
 
-    /// The name for tags and the catalog: the format of files, `table`, `view`, `param_table`, or a name of one's own.
+    /// The name for tags and the catalog: the format of files, `table`, `view`, `param_table`, or the name of a custom output.
     pub fn name(&self) -> &str {
         match self {
             Self::Files { format } => format,

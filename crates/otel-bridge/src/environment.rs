@@ -425,7 +425,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// The text with every `%XX` replaced by its byte; as it was when that gives no UTF-8.
+/// The text with every `%XX` replaced by its byte; unchanged where that is not UTF-8.
 fn percent_decoded(text: &str) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();

@@ -148,7 +148,7 @@ pub(crate) fn complete(record: &mut SdkLogRecord) {
     {
         record.set_timestamp(observed);
     }
-    // An event without a name of its own is named after its line of source, which is no name.
+    // An event without a name of its own is named after its line of source, which does not name anything.
     if record.event_name().is_some_and(|name| name.starts_with("event ")) {
         record.set_event_name("");
     }

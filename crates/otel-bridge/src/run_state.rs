@@ -137,7 +137,7 @@ impl RunState {
             && data.name != span::HEARTBEAT
         {
             let span = RawSpan { data, own: own.map(OwnRecord::snapshot) };
-            // A start record that finds no room is no loss: the span itself follows.
+            // Dropping a start record for lack of room loses nothing: the span itself follows.
             let _ = queue.push(Entry::Started(Box::new(span)));
         }
     }

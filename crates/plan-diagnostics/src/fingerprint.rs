@@ -18,7 +18,7 @@ use sha2::{Digest as _, Sha256};
 
 /// Hashes of a query's plans: SHA-256, the first 16 hexadecimal characters.
 ///
-/// The major version of DataFusion goes into each, because the texts they are made from are no stable format.
+/// The major version of DataFusion goes into each, because the texts they are made from are not a stable format.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fingerprints {
     /// Of the unoptimised logical plan with literals left out: the same for other parameters, partitions, data and

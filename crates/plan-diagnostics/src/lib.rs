@@ -2,7 +2,7 @@
 //!
 //! [`instrument`] puts a planner in front of the session's own. It wraps the root of each physical plan, and under a
 //! sink the data on its way in; the wrappers delegate everything else, so `EXPLAIN`, downcasts and results stay as
-//! they were. An observer is told when a query was planned, and its listener when it ended, with the metrics of every
+//! they were. An observer is called when a query was planned, and its listener when it ended, with the metrics of every
 //! operator.
 //!
 //! What the data look like belongs to `daglight-materializers`; which run and node a query belongs to, to

@@ -1,4 +1,4 @@
-//! What a session tells about its queries, and to whom.
+//! What a session reports about its queries, and to whom.
 
 use std::{fmt, sync::Arc};
 
@@ -6,7 +6,7 @@ use arrow::{array::RecordBatch, datatypes::SchemaRef};
 
 use crate::{PlannedQuery, QueryReport};
 
-/// Is told of every query of an instrumented session.
+/// Called for every query of an instrumented session.
 pub trait QueryObserver: fmt::Debug + Send + Sync {
     /// A query was planned. Called in the task of whoever planned it, so that task-local context can be read.
     /// `None` leaves the query alone.
@@ -15,7 +15,7 @@ pub trait QueryObserver: fmt::Debug + Send + Sync {
 
 /// How one query is observed.
 pub struct Observation {
-    /// Is told when the query starts and ends.
+    /// Called when the query starts and ends.
     pub listener: Arc<dyn QueryListener>,
     /// Sees the data that the query returns or writes.
     pub tap: Option<Arc<dyn DataTap>>,
@@ -27,7 +27,7 @@ impl fmt::Debug for Observation {
     }
 }
 
-/// Is told when one query starts and ends.
+/// Called when one query starts and ends.
 pub trait QueryListener: Send + Sync {
     /// The first partition is executed.
     fn started(&self) {}

@@ -27,7 +27,7 @@ pub struct ArtifactCatalog {
 pub struct Artifact {
     /// The external name.
     pub name: String,
-    /// table, view, parquet, csv, ndjson, arrow, param_table, or what an output of one's own calls it.
+    /// table, view, parquet, csv, ndjson, arrow, param_table, or the name that a custom output has for it.
     pub materialization: String,
     /// The path or URL, as the policy shows it.
     #[serde(default)]

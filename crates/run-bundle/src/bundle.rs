@@ -81,7 +81,7 @@ impl Bundle {
     ///
     /// A folder is a bundle when its manifest says so: it has the marker [`MANIFEST_FORMAT`](crate::MANIFEST_FORMAT) and a
     /// run id. A run that was killed before its manifest was complete is known by its folder, which is named after the
-    /// run, and its outbox or signal files. A folder that is not a bundle itself is none because of what is above it.
+    /// run, and its outbox or signal files. What is above a folder never makes it a bundle.
     ///
     /// # Errors
     ///

@@ -96,7 +96,7 @@ impl Dag {
     /// Starts a description.
     ///
     /// # Errors
-    /// When the name is none that a DAG can have.
+    /// When the name is not valid for a DAG.
     pub fn builder<N>(name: N) -> Result<DagBuilder, DagNameError>
     where
         N: TryInto<DagName>,

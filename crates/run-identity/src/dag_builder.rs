@@ -72,7 +72,7 @@ impl DagBuilder {
         self
     }
 
-    /// Adds code that is no node but decides results, such as a session's settings, without comments and layout.
+    /// Adds code outside nodes that decides results, such as a session's settings, without comments and layout.
     pub fn setup(mut self, normalized: impl Into<String>) -> Self {
         self.setup.push(normalized.into());
         self
@@ -81,7 +81,7 @@ impl DagBuilder {
     /// Checks the description and computes its hashes.
     ///
     /// # Errors
-    /// When two nodes have one name, a dependency is no node, or nodes depend on each other in a circle.
+    /// When two nodes have one name, a dependency is not a node, or nodes depend on each other in a circle.
     pub fn build(self) -> Result<Dag, DagError> {
         let mut names = BTreeSet::new();
         for node in &self.nodes {
@@ -210,8 +210,8 @@ pub enum DagError {
         /// The name.
         name: String,
     },
-    /// A dependency that is no node.
-    #[error("node {node:?} depends on {dependency:?}, which is no node of this DAG")]
+    /// A dependency that is not a node.
+    #[error("node {node:?} depends on {dependency:?}, which is not a node of this DAG")]
     UnknownDependency {
         /// The node.
         node: String,
@@ -294,7 +294,7 @@ mod tests {
         );
         check_error(
             base().transform("b", ["c"]),
-            "node \"b\" depends on \"c\", which is no node of this DAG",
+            "node \"b\" depends on \"c\", which is not a node of this DAG",
         );
         check_error(
             base().loader("x").transform("a", ["x", "c"]).transform("b", ["a"]).transform("c", ["b"]),

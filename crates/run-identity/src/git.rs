@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 /// How long git may take in all, so that a slow file system cannot hold up the start of a run.
 const DEADLINE: Duration = Duration::from_secs(2);
 
-/// Variables by which a git hook tells git of another repository than that of the directory.
+/// Variables by which a git hook points git at another repository than that of the directory.
 const REDIRECTIONS: [&str; 4] = ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR"];
 
 /// The commit that a run was made from. What is not known is `None`.
@@ -294,7 +294,7 @@ mod tests {
 
     #[test]
     fn of_another_users_repository_all_is_known_that_runs_nothing() {
-        // Only root can give files away, so git is told to take every repository for somebody else's. Variables are those of
+        // Only root can give files away, so git is made to take every repository for somebody else's. Variables are those of
         // the whole process: the test is run once more in one of its own.
         if std::env::var_os(ALL_ARE_FOREIGN).is_none() {
             let name = "git::tests::of_another_users_repository_all_is_known_that_runs_nothing";

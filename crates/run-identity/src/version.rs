@@ -21,7 +21,7 @@ pub(crate) fn dag_hash(nodes: &[Node]) -> String {
         .finish()
 }
 
-/// Of what the code of the nodes says, and the code that is no node.
+/// Hash of the code of all nodes, and of the setup code outside nodes.
 pub(crate) fn code_hash(nodes: &[Node], setup: &[String]) -> String {
     let hasher = FieldHasher::new("daglight.code.v1").fields(setup.iter().map(String::as_str));
     sorted(nodes)

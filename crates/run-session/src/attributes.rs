@@ -1,4 +1,4 @@
-//! What the tracker is told of a node that ended, in the order in which the page shows it.
+//! What the tracker receives of a node that ended, in the order in which the page shows it.
 
 use std::{collections::HashSet, time::Duration};
 

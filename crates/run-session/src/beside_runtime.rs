@@ -19,7 +19,7 @@ pub(crate) async fn on_own_thread<T: Send + 'static>(
 
 /// What the work gives, unless it takes longer than `limit`: then it is dropped.
 ///
-/// The timers of a runtime are no clock for this: asking one that has none is a panic. Work that is done at once needs no
+/// The timers of a runtime cannot be used for this: asking one that has none is a panic. Work that is done at once needs no
 /// clock.
 pub(crate) async fn within<T>(limit: Duration, work: impl Future<Output = T>) -> Option<T> {
     let (_ends_clock, work_ended) = mpsc::channel::<()>();

@@ -30,7 +30,7 @@ pub enum BundleState {
     Unknown,
 }
 
-/// A run as its bundle tells it.
+/// A run as its bundle shows it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct BundleStatus {

@@ -7,10 +7,10 @@ use std::{
 
 use daglight_otel_bridge::SignalLedgers;
 
-/// What an end that is told not to wait for servers still waits for the files of the bundle.
+/// How long an end that must not wait for servers still waits for the files of the bundle.
 const LAST_WRITES: Duration = Duration::from_millis(300);
 
-/// The state of a run's end. Those who flush report here; the end waits here, until it is told not to wait any longer.
+/// The state of a run's end. Those who flush report here; the end waits here, until `flush_now` ends the wait.
 #[derive(Default)]
 pub(crate) struct EndProgress {
     state: Mutex<State>,

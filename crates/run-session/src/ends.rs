@@ -96,7 +96,7 @@ impl Drop for UnderWay {
     }
 }
 
-/// One of the handles of a program on its telemetry. Those that runs hold are none.
+/// One of the handles of a program on its telemetry. Those that runs hold do not count.
 pub(crate) struct Handle(Arc<Ends>);
 
 impl Handle {

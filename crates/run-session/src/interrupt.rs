@@ -1,4 +1,4 @@
-//! Runs that end because their process is told to: by ctrl-c, a request to terminate, or a terminal that goes away.
+//! Runs that end because their process is asked to: by ctrl-c, a request to terminate, or a terminal that goes away.
 
 use std::{fmt, future::Future, pin::pin, sync::Arc, time::Duration};
 
@@ -14,7 +14,7 @@ use crate::{
     signals,
 };
 
-/// A signal that tells a process to end.
+/// A signal that asks a process to end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum StopSignal {
@@ -148,7 +148,7 @@ impl fmt::Debug for OnInterrupt {
 }
 
 impl Run {
-    /// Does `work` until it is done, or until the process is told to end: by ctrl-c (SIGINT), SIGTERM or SIGHUP. Then the
+    /// Does `work` until it is done, or until the process is asked to end: by ctrl-c (SIGINT), SIGTERM or SIGHUP. Then the
     /// work is dropped, run and open nodes are `interrupted`, and the signal comes back as an error. Finish the run as
     /// always, and end the process with [`Interrupted::exit_code`].
     ///

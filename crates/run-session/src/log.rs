@@ -1,5 +1,5 @@
 //! The log of a run. What stands in it is a fact of ours or has passed the capture policy, and the compiler holds that: a
-//! `String`, which may hold anything, is no field.
+//! `String`, which may hold anything, cannot be a field.
 
 use daglight_capture_policy::Captured;
 use daglight_otel_bridge::AttributeValue;

@@ -138,7 +138,7 @@ impl Node {
         self.scope.run.frames.add(plan.clone(), &self.scope);
     }
 
-    /// Records a value of one's own; the page shows it with the node's results. It passes the capture policy.
+    /// Records a custom value; the page shows it with the node's results. It passes the capture policy.
     pub fn record(&self, name: impl Into<String>, value: impl Into<Value>) {
         let name = name.into();
         let captured = self.scope.run.policy.capture_named(&name, value);

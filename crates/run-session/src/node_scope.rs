@@ -128,7 +128,7 @@ impl NodeScope {
         QueryOwner::Node(Arc::clone(self)).in_context(&self.span)
     }
 
-    /// The context in which the calling code runs. Where that is none of the node, as in a task that was spawned, the
+    /// The context in which the calling code runs. Where that is not one of the node, as in a task that was spawned, the
     /// node's own.
     pub(crate) fn here(self: &Arc<Self>) -> Context {
         match QueryOwner::current() {

@@ -15,7 +15,7 @@ use serde_json::Value;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RunOptions {
-    /// Tags of one's own, besides those that every run has.
+    /// Custom tags, besides those that every run has.
     pub tags: BTreeMap<String, String>,
     /// What the run is given, such as parameters, by name. The page of the run shows them as *Run Parameters*, as far as
     /// the policy shows inputs.

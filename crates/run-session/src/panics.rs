@@ -41,7 +41,7 @@ impl Panic {
         self.place.as_deref()
     }
 
-    /// The place of the panic that an error tells of, as errors of joined tasks do.
+    /// The place of the panic that an error mentions, as errors of joined tasks do.
     pub(crate) fn place_told_in(text: &str) -> Option<String> {
         if !text.contains("panicked") {
             return None;
@@ -130,7 +130,7 @@ fn remember(info: &PanicHookInfo<'_>) {
     recent.push_back(panic);
 }
 
-/// Whether the panicking code belongs to a run. A span of the program's own is none of a run.
+/// Whether the panicking code belongs to a run. A span of the program itself does not belong to a run.
 fn is_of_a_run() -> bool {
     QueryOwner::current().is_some()
 }

@@ -42,7 +42,7 @@ pub struct SyncReport {
 ///
 /// # Errors
 /// When the outbox cannot be read, another process delivers it, or the server refuses. A server that does not answer
-/// is no error: the outcome says what waits, and why.
+/// is not an error: the outcome says what waits, and why.
 pub fn sync_run(
     bundle: &Bundle,
     connection: Option<&Connection>,

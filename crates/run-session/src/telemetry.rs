@@ -88,7 +88,7 @@ impl Drop for Telemetry {
     }
 }
 
-/// Why telemetry could not be set up. Servers that do not answer are no reason; wrong settings are.
+/// Why telemetry could not be set up. Wrong settings are a reason; servers that do not answer are not.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TelemetryError {
@@ -314,7 +314,7 @@ impl Telemetry {
         Run::start(self, dag, options)
     }
 
-    /// As [`Telemetry::start_run`], and a signal that tells the process to end is answered as [`Run::until_interrupted`]
+    /// As [`Telemetry::start_run`], and a signal that asks the process to end is answered as [`Run::until_interrupted`]
     /// says, from before the run's bundle is there until the run has ended: one that comes before the work begins
     /// interrupts the work when it begins.
     pub fn start_interruptible_run(&self, dag: &Dag, options: RunOptions, answer: OnInterrupt) -> Run {

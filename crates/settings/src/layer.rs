@@ -241,7 +241,7 @@ fn trusted_folders(layers: &[Layer], variables: &BTreeMap<String, String>) -> Re
     Ok(Trusted::new(names.map(PathBuf::from), variables))
 }
 
-/// The variables of this process. What is no text in them is a replacement character, which no setting takes.
+/// The variables of this process. What is not UTF-8 becomes U+FFFD, which no setting accepts.
 pub(crate) fn process_variables() -> impl Iterator<Item = (String, String)> {
     env::vars_os().map(|(name, text)| (name.to_string_lossy().into(), text.to_string_lossy().into()))
 }

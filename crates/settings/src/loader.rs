@@ -24,7 +24,7 @@ use crate::{
     trust::{check_project, keep_key_from_project},
 };
 
-/// The table of a file that holds profiles of one's own.
+/// The table of a file that holds custom profiles.
 const PROFILES: &str = "profiles";
 /// The key that says which built-in profile such a profile starts from.
 const EXTENDS: &str = "extends";
@@ -181,7 +181,7 @@ fn merge_error(error: figment::Error) -> SettingsError {
     SettingsError::Merge { source: Box::new(error) }
 }
 
-/// A profile of one's own.
+/// A custom profile.
 struct OwnProfile {
     base: Profile,
     /// What each file changes of the base.
@@ -272,7 +272,7 @@ impl<'a> ChosenProfile<'a> {
     }
 }
 
-/// Refuses keys that are no settings and values that their settings cannot have, with the place where they are.
+/// Refuses keys that are not settings and values that their settings cannot have, with the place where they are.
 /// `profile` is the table that the values are in, if they are those of a profile.
 fn check(
     layer: &Layer,
@@ -301,7 +301,7 @@ fn check(
     Ok(())
 }
 
-/// The error of a key that is no setting, with what it may be meant to be.
+/// The error of a key that is not a setting, with what it may be meant to be.
 fn unknown(shown: String, path: &[String], profile: Option<&str>, origin: Origin) -> SettingsError {
     let (_, table) = path.split_last().unwrap_or((&shown, &[]));
     let (more, not_here) = match profile {

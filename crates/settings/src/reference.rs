@@ -32,7 +32,7 @@ pub fn settings_schema() -> Value {
     let base = json!({ "description": "The built-in profile that this one starts from.", "enum": built_in });
     of_profile.insert("extends".to_owned(), base);
     let profiles = json!({
-        "description": "Profiles of one's own, by name: a built-in one, and what they change of it.",
+        "description": "Custom profiles, by name: a built-in one, and what they change of it.",
         "type": "object",
         "propertyNames": { "not": { "enum": built_in } },
         "additionalProperties": { "type": "object", "properties": of_profile, "additionalProperties": false },

@@ -30,7 +30,7 @@ pub enum SettingsError {
         /// Where the value came from.
         origin: Origin,
     },
-    /// A key that is no setting.
+    /// A key that is not a setting.
     #[error("unknown setting {setting:?} ({origin}): {}", hint(nearest.as_deref(), allowed))]
     Unknown {
         /// The key as it was written.
@@ -42,8 +42,8 @@ pub enum SettingsError {
         /// Where the key came from.
         origin: Origin,
     },
-    /// An environment variable of ours that gives no setting.
-    #[error("environment variable {name} gives no setting: did you mean {nearest}?")]
+    /// A variable with a beginning of ours that is not a setting.
+    #[error("unknown environment variable {name}: did you mean {nearest}?")]
     UnknownVariable {
         /// The variable's name.
         name: String,

@@ -151,7 +151,7 @@ pub(crate) fn keep_key_from_project(tracker: &mut TrackerSettings, layers: &[Lay
         .find(decides)?;
     let own = layers.iter().filter(|layer| !layer.is_project);
     let own = own.filter_map(|layer| layer.value("tracker.api_url").and_then(Value::as_str));
-    // A server of one's own is trusted, but not with checks that the project has turned off.
+    // The project's own server is trusted, but not with checks that the project has turned off.
     let own = own.filter(|_| *setting == "tracker.api_url");
     let mut trusted = tracker.trusted_servers.iter().map(String::as_str).chain(own);
     if trusted.any(|server| server_of(server) == server_of(&url)) {

@@ -29,7 +29,7 @@ pub enum StatementKind {
     Merge,
     /// A bare query, or an `EXECUTE` of one, whose rows are shown.
     Query,
-    /// `SET`, `CREATE SCHEMA`, `DROP`, `PREPARE`, `EXPLAIN`, `SHOW` and the like: run in their place, and are no nodes.
+    /// `SET`, `CREATE SCHEMA`, `DROP`, `PREPARE`, `EXPLAIN`, `SHOW` and the like: run in their place, and are not nodes.
     Setup,
 }
 
@@ -54,7 +54,7 @@ impl StatementKind {
         }
     }
 
-    /// The kind of the statement's node; `None` when it is no node.
+    /// The kind of the statement's node; `None` when it is not a node.
     pub const fn node_kind(self) -> Option<NodeKind> {
         match self {
             Self::ExternalTable => Some(NodeKind::DataLoader),

@@ -44,7 +44,7 @@ impl Error for SourceError {
 }
 
 impl Script {
-    /// The place that `error` is about, as exactly as DataFusion tells: what it names in the statement, with
+    /// The place that `error` is about, as exactly as DataFusion says: what it names in the statement, with
     /// `datafusion.sql_parser.collect_spans` the very place, else the start of the statement.
     pub fn locate(&self, statement: &Statement, node: Option<&str>, error: DataFusionError) -> SourceError {
         let (line, column) = position_in(statement, &error)

@@ -17,7 +17,7 @@ pub(crate) struct NamedTwice {
     pub(crate) second: usize,
 }
 
-/// The name of every statement's node, in the order of statements; `None` for statements that are no nodes.
+/// The name of every statement's node, in the order of statements; `None` for statements that are not nodes.
 ///
 /// A given name is taken as it is. Without one, a node is called by what it defines (`orders`), by what it changes
 /// (`orders_insert`), by the file it writes (`late_orders_parquet`) or, when it shows rows, by its number

@@ -54,7 +54,7 @@ impl ParameterType {
         }
     }
 
-    /// The value of a text as this type; `None` where it is none.
+    /// The value of a text as this type; `None` where it is not valid for it.
     pub(crate) fn parse(self, text: &str) -> Option<ScalarValue> {
         match self {
             Self::Integer => text.parse().ok().map(|value| ScalarValue::Int64(Some(value))),

@@ -27,7 +27,7 @@ pub struct RunScriptOptions<'a> {
     pub jobs: NonZeroUsize,
     /// How many rows of a query are shown; 20 by default. The others are computed and counted all the same.
     pub rows_shown: usize,
-    /// Is told of everything that happens, on the task that runs the pipeline.
+    /// Called for everything that happens, on the task that runs the pipeline.
     pub on_event: &'a (dyn Fn(PipelineEvent<'_>) + Send + Sync),
 }
 

@@ -279,7 +279,7 @@ fn burst(server: &Server) -> Result<()> {
     Ok(())
 }
 
-/// The most memory that this process has had, where the system tells.
+/// The most memory that this process has had, where the system says.
 fn peak_memory_mib() -> u64 {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));

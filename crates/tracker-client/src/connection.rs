@@ -159,7 +159,7 @@ impl Connection {
     /// A connection without a key, to a server whose page has the same base URL.
     ///
     /// # Errors
-    /// When the URL is none, or has credentials in it, or the user is empty.
+    /// When the URL is not valid or has credentials in it, or the user is empty.
     pub fn new(api_url: &str, username: &str, project: ProjectRef) -> Result<Self, ConnectionError> {
         let url = parse_url(api_url)?;
         if username.trim().is_empty() {

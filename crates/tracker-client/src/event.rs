@@ -81,7 +81,7 @@ pub enum Event<V = Captured> {
 impl Event {
     /// The pipeline `dag`, under tags of the version (not of a run).
     ///
-    /// The texts of [`Dag::files`] are sent as they are, for the page's code view. They are no part of the hashes, so a
+    /// The texts of [`Dag::files`] are sent as they are, for the page's code view. They are not part of the hashes, so a
     /// front-end that may not show its code puts in what its policy lets through.
     pub fn version(dag: &Dag, tags: BTreeMap<String, String>) -> Self {
         Self::Version(Box::new(Version::of_dag(dag, tags)))

@@ -47,7 +47,7 @@ pub(crate) const RESERVE_FILE_NAME: &str = RESERVE;
 /// With [`Durability::Process`] an appended event survives the death of the process; with [`Durability::Disk`] it is on
 /// the medium, too. Threads that append at the same time share one synchronisation.
 ///
-/// Clones are handles on the same file. While a handle lives, the file carries a shared lock, which tells others that
+/// Clones are handles on the same file. While a handle lives, the file carries a shared lock, which shows others that
 /// its process is alive.
 #[derive(Clone)]
 pub struct Outbox(Arc<Inner>);

@@ -95,7 +95,7 @@ impl Writer {
         lost
     }
 
-    /// Lines in the file that are no records of anything.
+    /// Lines in the file that are not records.
     pub(crate) fn pieces(&self) -> u64 {
         self.pieces
     }
@@ -256,7 +256,7 @@ impl Writer {
                 Ok(())
             }
             Err(error) => {
-                // Where the file cannot be read, its length tells whether a piece of the line is in it.
+                // Where the file cannot be read, its length shows whether a piece of the line is in it.
                 let is_whole = cut_off(file, *length, &whole)
                     .unwrap_or_else(|_| file.metadata().is_ok_and(|metadata| metadata.len() == *length));
                 if !is_whole {

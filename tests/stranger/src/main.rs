@@ -48,7 +48,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let run = telemetry.start_run(&dag, RunOptions::new().tag("floor", "upper"));
     readings(&run, &ctx).await?;
     if mode != "whole" {
-        // Returns early: nobody tells the run, which is dropped.
+        // Returns early: the run is dropped without an end.
         broken(&run, &ctx, &mode).await?;
     }
     warmth(&run, &ctx).await?;

@@ -324,7 +324,7 @@ fn a_bundle_that_holds_nothing_still_has_a_report() {
     assert_eq!(report.unreadable.len(), 1);
     report.write(&bundle).unwrap();
     let headings = |text: &str, mark: &str| text.lines().filter(|line| line.starts_with(mark)).count();
-    // Nothing is told but what cannot be read.
+    // Only what cannot be read is listed.
     assert_eq!(headings(&report.to_markdown(), "## "), 1);
     assert_eq!(headings(&report.to_html(), "<h2>"), 1);
 }

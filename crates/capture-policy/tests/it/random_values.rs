@@ -27,7 +27,7 @@ fn hidden_key() -> impl Strategy<Value = String> {
     })
 }
 
-/// A text with a credential of each kind that is told by its shape, and the part of it that must not leave.
+/// A text with a credential of each kind that is recognised by its shape, and the part of it that must not leave.
 fn credential() -> impl Strategy<Value = (String, &'static str)> {
     prop::sample::select(vec![
         ("postgres://me:HUNTER2@db/x", "HUNTER2"),

@@ -201,7 +201,7 @@ async fn a_schema_is_made_and_a_catalog_is_not() {
     assert!(error.contains("no catalog \"lake\""), "{error}");
 }
 
-/// An output of one's own: counts the rows, and keeps nothing.
+/// A custom output: counts the rows, and keeps nothing.
 struct Counted;
 
 #[async_trait]

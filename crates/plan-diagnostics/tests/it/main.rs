@@ -1,4 +1,4 @@
-//! Queries of a real session, and what an observer is told of them.
+//! Queries of a real session, and what an observer sees of them.
 
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a test ends at its first surprise")]
 

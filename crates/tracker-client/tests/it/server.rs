@@ -54,7 +54,7 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Answers requests in this order. Each is told by how its line (method, path, query) begins.
+    /// Answers requests in this order. Each is recognised by how its line (method, path, query) begins.
     pub(crate) fn start(script: impl IntoIterator<Item = (&'static str, Reply)>) -> Self {
         Self::start_at(TcpListener::bind("127.0.0.1:0").unwrap(), script)
     }
