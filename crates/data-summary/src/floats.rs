@@ -4,7 +4,7 @@ use super::{
     chunks::CHUNK,
     distinct::hash_bits,
     kept::Room,
-    model::{Distribution, Point},
+    model::{Distribution, FiniteValues, Point},
     moments::{CompensatedSum, Moments, finite, greatest, least, occurrences, sum_of},
     order::{Order, histogram, quantiles},
 };
@@ -15,7 +15,10 @@ pub(super) struct Floats {
     /// Of finite values.
     count: u64,
     nans: u64,
-    infinities: u64,
+    /// Values that are negative infinity.
+    least_infinities: u64,
+    /// Values that are positive infinity.
+    greatest_infinities: u64,
     zeros: u64,
     min: f64,
     max: f64,
@@ -31,7 +34,8 @@ impl Floats {
         Self {
             count: 0,
             nans: 0,
-            infinities: 0,
+            least_infinities: 0,
+            greatest_infinities: 0,
             zeros: 0,
             min: f64::INFINITY,
             max: f64::NEG_INFINITY,
@@ -55,7 +59,8 @@ impl Floats {
             chunk[length] = *value;
             length += usize::from(value.is_finite());
             self.nans += u64::from(value.is_nan());
-            self.infinities += u64::from(value.is_infinite());
+            self.least_infinities += u64::from(*value == f64::NEG_INFINITY);
+            self.greatest_infinities += u64::from(*value == f64::INFINITY);
         }
         let finite = &chunk[..length];
         self.add_finite(finite, sum_of(finite, |value| value));
@@ -85,7 +90,8 @@ impl Floats {
         }
         self.count += other.count;
         self.nans += other.nans;
-        self.infinities += other.infinities;
+        self.least_infinities += other.least_infinities;
+        self.greatest_infinities += other.greatest_infinities;
         self.zeros += other.zeros;
         self.min = self.min.min(other.min);
         self.max = self.max.max(other.max);
@@ -101,18 +107,43 @@ impl Floats {
         // The sum of the greatest floats overflows; their distances from the first one may not.
         let from_origin = || finite(self.origin + self.deviations.mean).filter(|_| has_values);
         let mean = mean.or_else(from_origin).map(|mean| mean.clamp(self.min, self.max));
+        let (has_least, has_greatest) = (self.least_infinities > 0, self.greatest_infinities > 0);
+        let finite_values = has_values.then(|| FiniteValues {
+            min: float(self.min),
+            max: float(self.max),
+            mean: mean.map(float),
+        });
+        let (min, max, finite_mean) = match finite_values.clone() {
+            Some(FiniteValues { min, max, mean }) => (Some(min), Some(max), mean),
+            None => (None, None, None),
+        };
+        let of_infinite = |is_least: bool| Some(Point::infinite(is_least));
         Distribution {
             zeros: self.zeros,
             nans: self.nans,
-            infinities: self.infinities,
-            min: has_values.then(|| float(self.min)),
-            max: has_values.then(|| float(self.max)),
-            mean: mean.map(float),
+            infinities: self.least_infinities + self.greatest_infinities,
+            min: if has_least {
+                of_infinite(true)
+            } else {
+                min.or_else(|| of_infinite(false).filter(|_| has_greatest))
+            },
+            max: if has_greatest {
+                of_infinite(false)
+            } else {
+                max.or_else(|| of_infinite(true).filter(|_| has_least))
+            },
+            mean: match (has_least, has_greatest) {
+                (false, false) => finite_mean,
+                // As in SQL: the sum of both is not a number.
+                (true, true) => None,
+                (is_least, _) => of_infinite(is_least),
+            },
+            finite: finite_values.filter(|_| has_least || has_greatest),
             std: self.deviations.std().and_then(finite),
             quantiles: quantiles(&ranks, |below, above, part| {
                 float(between(from_order_key(below), from_order_key(above), part))
             }),
-            histogram: histogram(&ranks, self.count, |position| {
+            histogram: histogram(&ranks, self.count, self.min < self.max, |position| {
                 let edge = histogram_edge(self.min, self.max, position);
                 (order_key(edge).into(), float(edge))
             }),

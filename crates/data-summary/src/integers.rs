@@ -97,6 +97,7 @@ impl Integers {
             zeros: self.zeros,
             nans: 0,
             infinities: 0,
+            finite: None,
             min: Some(self.point(self.min.into(), 0.0)),
             max: Some(self.point(self.max.into(), 0.0)),
             mean: self.mean(self.sum.div_euclid(count), mean_part),
@@ -105,7 +106,7 @@ impl Integers {
                 let (whole, part) = self.at(below, above, part);
                 self.point(whole, part)
             }),
-            histogram: histogram(&ranks, self.count, |position| self.edge(position)),
+            histogram: histogram(&ranks, self.count, self.min < self.max, |position| self.edge(position)),
             // One value has no other rank.
             rank_error: self.order.rank_error().filter(|_| self.min != self.max),
             distinct_estimate: self.order.distinct_estimate(self.count),

@@ -34,7 +34,7 @@ mod scale;
 mod tests;
 
 pub use model::{
-    Bin, Category, ColumnSummary, DataSummary, Details, Distribution, FieldShape, Lengths, Point, Quantile,
-    Shape, Text, ValueCount, VariantShape,
+    Bin, Category, ColumnSummary, DataSummary, Details, Distribution, FieldShape, FiniteValues, Lengths,
+    Point, Quantile, Shape, Text, ValueCount, VariantShape,
 };
 pub use summarizer::{Summarizer, SummaryOptions};

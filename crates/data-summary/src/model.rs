@@ -83,8 +83,9 @@ pub enum Details {
 
 /// How the values of an ordered type are distributed.
 ///
-/// NaN and infinities are counted and then left out of everything else. What is not known is absent: there is no mean
-/// without values, and no standard deviation of one value.
+/// NaN is counted and left out of everything else. Infinities are counted, are the least or greatest value and make the mean
+/// infinite; standard deviation, quantiles, histogram and the number of different values are of finite values. What is not
+/// known is absent: there is no mean without values nor with infinities of both signs, and no standard deviation of one value.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Distribution {
     /// Values equal to zero; for dates and timestamps, to 1970-01-01T00:00:00.
@@ -99,6 +100,9 @@ pub struct Distribution {
     pub max: Option<Point>,
     /// The mean.
     pub mean: Option<Point>,
+    /// Where some values are infinite: the others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finite: Option<FiniteValues>,
     /// The standard deviation of a sample (divided by the count less one); in seconds for types of time.
     pub std: Option<f64>,
     /// Quantiles 0.1, 0.25, 0.5, 0.75 and 0.9, interpolated between neighbours.
@@ -112,6 +116,17 @@ pub struct Distribution {
     pub rank_error: Option<f64>,
     /// About how many different values there are.
     pub distinct_estimate: u64,
+}
+
+/// The finite ones among values of which some are infinite.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FiniteValues {
+    /// The least of them, exact.
+    pub min: Point,
+    /// The greatest of them, exact.
+    pub max: Point,
+    /// Their mean.
+    pub mean: Option<Point>,
 }
 
 /// A quantile.
@@ -134,7 +149,7 @@ pub struct Bin {
     pub count: u64,
 }
 
-/// A point on a column's scale. Never NaN or infinite.
+/// A point on a column's scale. Never NaN; infinite only as a text.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Point {
@@ -144,11 +159,16 @@ pub enum Point {
     Unsigned(u64),
     /// A float.
     Float(f64),
-    /// A decimal in all its digits, or a date or time in ISO 8601.
+    /// A decimal in all its digits, a date or time in ISO 8601, or `Infinity` or `-Infinity`, which JSON has no number for.
     Text(String),
 }
 
 impl Point {
+    /// Infinity: the negative one, or the positive.
+    pub(crate) fn infinite(is_negative: bool) -> Self {
+        Self::Text(if is_negative { "-Infinity" } else { "Infinity" }.to_owned())
+    }
+
     /// The nearest float; nothing for dates and times.
     pub fn as_f64(&self) -> Option<f64> {
         match self {

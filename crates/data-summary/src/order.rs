@@ -71,14 +71,21 @@ pub(super) fn quantiles(ranks: &Ranks, between: impl Fn(i64, i64, f64) -> Point)
 }
 
 /// The histogram of `count` values. `edge` returns the key, which may lie beyond those of values, and the point at a
-/// position between the least value (0) and the greatest (1).
-pub(super) fn histogram(ranks: &Ranks, count: u64, edge: impl Fn(f64) -> (i128, Point)) -> Vec<Bin> {
+/// position between the least value (0) and the greatest (1). `is_spread` says that those two differ: then the first bin has the
+/// one and the last the other, which estimated ranks need not know.
+pub(super) fn histogram(
+    ranks: &Ranks,
+    count: u64,
+    is_spread: bool,
+    edge: impl Fn(f64) -> (i128, Point),
+) -> Vec<Bin> {
     if count == 0 {
         return Vec::new();
     }
     let edges: Vec<(i128, Point)> =
         (0..=BINS).map(|index| edge(if index == 0 { -MARGIN } else { index as f64 / BINS as f64 })).collect();
     let mut counted = 0;
+    let at_ends = u64::from(is_spread);
     edges
         .windows(2)
         .enumerate()
@@ -86,7 +93,8 @@ pub(super) fn histogram(ranks: &Ranks, count: u64, edge: impl Fn(f64) -> (i128, 
             let through = if index + 1 == BINS {
                 count
             } else {
-                (ranks.fraction_up_to(pair[1].0) * count as f64).round() as u64
+                let through = (ranks.fraction_up_to(pair[1].0) * count as f64).round() as u64;
+                through.max(at_ends).min(count - at_ends)
             };
             let bin = through.saturating_sub(counted);
             counted = counted.max(through);

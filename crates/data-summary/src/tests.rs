@@ -421,7 +421,7 @@ fn decimals_go_on_when_they_outgrow_64_bits() {
 }
 
 #[test]
-fn nan_and_infinities_are_counted_and_left_out() {
+fn nan_is_counted_and_infinities_are_ends() {
     let values = vec![
         Some(f64::NAN),
         Some(1.0),
@@ -434,8 +434,18 @@ fn nan_and_infinities_are_counted_and_left_out() {
     let summary = summary_of(Arc::new(Float64Array::from(values)));
     let found = distribution(&summary);
     assert_eq!((summary.count, summary.missing, found.nans, found.infinities, found.zeros), (7, 1, 1, 2, 1));
-    assert_eq!((&found.min, &found.max), (&Some(Point::Float(0.0)), &Some(Point::Float(3.0))));
-    assert_eq!(found.mean, Some(Point::Float(4.0 / 3.0)));
+    let text = |text: &str| Some(Point::Text(text.to_owned()));
+    assert_eq!((&found.min, &found.max, &found.mean), (&text("-Infinity"), &text("Infinity"), &None));
+    let finite =
+        FiniteValues { min: Point::Float(0.0), max: Point::Float(3.0), mean: Some(Point::Float(4.0 / 3.0)) };
+    assert_eq!(found.finite.as_ref(), Some(&finite));
+    let summary = summary_of(Arc::new(Float64Array::from(vec![1.0, 2.0, f64::INFINITY])));
+    let found = distribution(&summary);
+    assert_eq!((&found.min, &found.max), (&Some(Point::Float(1.0)), &text("Infinity")));
+    assert_eq!((&found.mean, found.infinities), (&text("Infinity"), 1));
+    let summary = summary_of(Arc::new(Float64Array::from(vec![f64::NEG_INFINITY])));
+    let found = distribution(&summary);
+    assert_eq!((&found.min, &found.max, &found.finite), (&text("-Infinity"), &text("-Infinity"), &None));
     let summary = summary_of(Arc::new(Float64Array::from(vec![f64::MAX, f64::MIN, 1.0])));
     assert_eq!(
         (&distribution(&summary).max, distribution(&summary).std),
@@ -443,6 +453,21 @@ fn nan_and_infinities_are_counted_and_left_out() {
     );
     let summary = summary_of(Arc::new(Float32Array::from(vec![f32::NAN; 5])));
     assert_eq!(distribution(&summary), &Distribution { nans: 5, ..Distribution::default() });
+}
+
+#[test]
+fn estimated_histograms_have_the_ends_in_their_bins() {
+    let values = [0].into_iter().chain((0..1_500_000).map(|_| 500)).chain([1_000]);
+    let floats: ArrayRef = Arc::new(values.clone().map(f64::from).map(Some).collect::<Float64Array>());
+    let integers: ArrayRef = Arc::new(Int64Array::from_iter_values(values.map(i64::from)));
+    for array in [floats, integers] {
+        let summary = summary_of(array);
+        let counts: Vec<u64> =
+            distribution(&summary).histogram.iter().map(|bin| bin.count).filter(|count| *count > 0).collect();
+        assert_eq!(counts, [1, 1_500_000, 1]);
+    }
+    let summary = summary_of(Arc::new(Int64Array::from(vec![7; 1_500_000])));
+    assert_eq!(distribution(&summary).histogram.iter().filter(|bin| bin.count > 0).count(), 1);
 }
 
 #[test]

@@ -168,6 +168,7 @@ impl<T: Wide> WideIntegers<T> {
             zeros: self.zeros,
             nans: 0,
             infinities: 0,
+            finite: None,
             min: Some(self.exact(self.min)),
             max: Some(self.exact(self.max)),
             mean: Some(self.number(self.sum.get() / self.count as f64)),
@@ -175,7 +176,7 @@ impl<T: Wide> WideIntegers<T> {
             quantiles: quantiles(&ranks, |below, above, part| {
                 self.number(between(from_order_key(below), from_order_key(above), part))
             }),
-            histogram: histogram(&ranks, self.count, |position| {
+            histogram: histogram(&ranks, self.count, self.min < self.max, |position| {
                 let edge = histogram_edge(min, max, position);
                 (order_key(edge).into(), self.number(edge))
             }),

@@ -78,9 +78,9 @@ fn describe_column(position: usize, column: &ColumnSummary) -> Value {
         Details::Text(found) => ("str", text(&found.lengths)),
         _ => ("unhandled", None),
     };
-    let nans = match &column.details {
-        Details::Numeric(found) => found.nans,
-        _ => 0,
+    let (nans, infinities) = match &column.details {
+        Details::Numeric(found) => (found.nans, found.infinities),
+        _ => (0, 0),
     };
     let rank_error = match &column.details {
         Details::Numeric(found)
@@ -92,24 +92,25 @@ fn describe_column(position: usize, column: &ColumnSummary) -> Value {
     let mut value = Map::from_iter([
         ("name".to_owned(), column.name.clone().into()),
         ("pos".to_owned(), position.into()),
-        ("data_type".to_owned(), marked(&column.data_type, rank_error).into()),
+        ("data_type".to_owned(), marked(&column.data_type, rank_error, nans, infinities).into()),
         ("count".to_owned(), column.count.into()),
-        // As in pandas, where NaN is what is missing.
-        ("missing".to_owned(), (column.missing + nans).into()),
+        ("missing".to_owned(), column.missing.into()),
         ("base_data_type".to_owned(), if fields.is_some() { kind } else { "unhandled" }.into()),
     ]);
     value.extend(fields.unwrap_or_default());
     Value::Object(value)
 }
 
-/// The type, with a word on what is estimated. The page has no other place for it: it computes with all other fields.
-fn marked(data_type: &str, rank_error: Option<f64>) -> String {
-    match rank_error {
-        None => data_type.to_owned(),
-        Some(error) => {
-            format!("{data_type} (histogram and quantiles: estimates, ±{} % of rows)", error * 100.0)
-        }
-    }
+/// The type, with a word on what is estimated and what the figures leave out. The page has no other place for it: it computes
+/// with all other fields, which JSON has only finite numbers for.
+fn marked(data_type: &str, rank_error: Option<f64>, nans: u64, infinities: u64) -> String {
+    let counted = [(nans, "NaN"), (infinities, "infinite")].into_iter().filter(|(count, _)| *count > 0);
+    let counted: Vec<String> = counted.map(|(count, what)| format!("{count} {what}")).collect();
+    let left_out = (!counted.is_empty()).then(|| format!("figures without {}", counted.join(" and ")));
+    let estimated =
+        rank_error.map(|error| format!("histogram and quantiles: estimates, ±{} % of rows", error * 100.0));
+    let remarks: Vec<String> = left_out.into_iter().chain(estimated).collect();
+    if remarks.is_empty() { data_type.to_owned() } else { format!("{data_type} ({})", remarks.join("; ")) }
 }
 
 type Fields = Option<Map<String, Value>>;
@@ -132,11 +133,16 @@ fn numeric(found: &Distribution, number: impl Fn(&Point) -> Option<f64>) -> Fiel
         let (from, to) = (number(&bin.from)?, number(&bin.to)?);
         add(&mut histogram, format!("({}, {}]", edge(from, to - from), edge(to, to - from)), bin.count);
     }
+    let (min, max, mean) = match &found.finite {
+        Some(finite) => (Some(&finite.min), Some(&finite.max), finite.mean.as_ref()),
+        None if found.infinities > 0 => (None, None, None),
+        None => (found.min.as_ref(), found.max.as_ref(), found.mean.as_ref()),
+    };
     object(json!({
         "zeros": found.zeros,
-        "min": exact(found.min.as_ref()?, &number)?,
-        "max": exact(found.max.as_ref()?, &number)?,
-        "mean": number(found.mean.as_ref()?)?,
+        "min": exact(min?, &number)?,
+        "max": exact(max?, &number)?,
+        "mean": number(mean?)?,
         "std": found.std,
         "quantiles": quantiles?,
         "histogram": histogram,
@@ -282,7 +288,18 @@ mod tests {
         check(Arc::new(decimals), json!({"min": 1.5, "max": 2.5, "mean": 2.0, "base_data_type": "numeric"}));
         check(
             Arc::new(Float64Array::from(vec![Some(1.0), Some(f64::NAN), None])),
-            json!({"missing": 2, "std": null, "max": 1.0}),
+            json!({"missing": 1, "std": null, "max": 1.0, "data_type": "Float64 (figures without 1 NaN)"}),
+        );
+        check(
+            Arc::new(Float64Array::from(vec![1.0, f64::INFINITY, 2.0, f64::NAN])),
+            json!({
+                "missing": 0, "count": 4, "max": 2.0, "mean": 1.5, "base_data_type": "numeric",
+                "data_type": "Float64 (figures without 1 NaN and 1 infinite)",
+            }),
+        );
+        check(
+            Arc::new(Float64Array::from(vec![f64::INFINITY])),
+            json!({"base_data_type": "unhandled", "data_type": "Float64 (figures without 1 infinite)"}),
         );
         check(Arc::new(Int64Array::from(vec![i64::MAX])), json!({"min": i64::MAX}));
         check(

@@ -1,7 +1,7 @@
 //! Data summaries compared with exact results that DataFusion computes by SQL over the same rows.
 
 use arrow::{
-    array::{ArrayRef, AsArray, RecordBatch},
+    array::{ArrayRef, AsArray, Float64Array, RecordBatch},
     compute::cast,
     datatypes::{DataType, Float64Type, Int64Type},
 };
@@ -253,4 +253,27 @@ async fn texts_and_truth_values_agree_with_sql() {
 #[tokio::test]
 async fn the_same_rows_give_the_same_summary() {
     assert_eq!(Exact::new().await.summary, Exact::new().await.summary);
+}
+
+/// What is not finite is not missing, and the ends and the mean are those of SQL.
+#[tokio::test]
+async fn infinities_are_shown_as_sql_shows_them() {
+    let (infinity, least) = (f64::INFINITY, f64::NEG_INFINITY);
+    for values in [vec![1.0, 2.0, infinity], vec![least, 5.0], vec![least, 0.0, infinity], vec![infinity]] {
+        let column: ArrayRef = Arc::new(Float64Array::from(values.clone()));
+        let batch = RecordBatch::try_from_iter([("x", column)]).unwrap();
+        let mut summarizer = Summarizer::new(&batch.schema(), SummaryOptions::default());
+        summarizer.update(&batch);
+        let context = SessionContext::new();
+        context.register_batch("t", batch).unwrap();
+        let exact = Exact { context, summary: summarizer.finish() };
+        exact.check_counts("x").await;
+        let found = exact.distribution("x");
+        let number = |point: &Option<Point>| point.as_ref().and_then(Point::as_f64);
+        let sql = exact.floats("min(x), max(x), avg(x)").await;
+        assert_eq!([number(&found.min), number(&found.max)], [Some(sql[0]), Some(sql[1])], "{values:?}");
+        assert_eq!(number(&found.mean), Some(sql[2]).filter(|mean| !mean.is_nan()), "{values:?}");
+        let infinite = values.iter().filter(|value| value.is_infinite()).count() as u64;
+        assert_eq!((found.infinities, found.nans), (infinite, 0));
+    }
 }
