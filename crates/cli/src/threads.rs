@@ -94,7 +94,10 @@ fn start(workers: usize, stack_bytes: usize) -> io::Result<Runtime> {
         .thread_stack_size(stack_bytes)
         .thread_keep_alive(KEEP_ALIVE)
         .build()?;
-    // The first thread for blocking work, while there is room for it.
+    // The first thread for blocking work, while there is room for it. Where there is none the runtime panics, so a thread of
+    // the same size is tried before.
+    let tried = thread::Builder::new().stack_size(stack_bytes).spawn(|| ())?;
+    drop(tried.join());
     drop(runtime.spawn_blocking(|| ()));
     Ok(runtime)
 }

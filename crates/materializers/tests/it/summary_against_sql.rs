@@ -1,5 +1,7 @@
 //! Data summaries compared with exact results that DataFusion computes by SQL over the same rows.
 
+use std::sync::Arc;
+
 use arrow::{
     array::{ArrayRef, AsArray, Float64Array, RecordBatch},
     compute::cast,
