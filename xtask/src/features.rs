@@ -8,7 +8,7 @@ use xtask::Workspace;
 const MANIFEST: &str = "crates/daglight/Cargo.toml";
 
 /// The members that use the facade with its default features, which would be unified with the one that is checked.
-const USERS_OF_THE_FACADE: [&str; 2] = ["daglight-cli", "daglight-system-tests"];
+const USERS_OF_THE_FACADE: [&str; 3] = ["daglight-cli", "daglight-system-tests", "stranger"];
 
 /// Runs clippy over the facade with none of its features, then with each of them alone.
 ///
