@@ -1,7 +1,7 @@
 //! How many threads a run can have, found out before it starts: a runtime that cannot start one of its threads panics,
 //! and one without a thread for blocking work waits for ever.
 
-use std::{io, num::NonZero, sync::mpsc, thread, time::Duration};
+use std::{io, iter, num::NonZero, sync::mpsc, thread, time::Duration};
 
 use tokio::runtime::{Builder, Runtime};
 
@@ -96,8 +96,7 @@ fn start(workers: usize, stack_bytes: usize) -> io::Result<Runtime> {
         .build()?;
     // The first thread for blocking work, while there is room for it. Where there is none the runtime panics, so a thread of
     // the same size is tried before.
-    let tried = thread::Builder::new().stack_size(stack_bytes).spawn(|| ())?;
-    drop(tried.join());
+    can_start(&[(1, stack_bytes)])?;
     drop(runtime.spawn_blocking(|| ()));
     Ok(runtime)
 }
@@ -113,22 +112,22 @@ fn has_room_for(stacks: &[(usize, usize)]) -> io::Result<()> {
     let of_stacks = stacks.iter().map(|(count, stack_bytes)| count.saturating_mul(*stack_bytes));
     let whole = of_stacks.fold(LEAST_DATA_BYTES, usize::saturating_add);
     Vec::<u8>::new().try_reserve_exact(whole).map_err(|_| io::Error::from(io::ErrorKind::OutOfMemory))?;
+    can_start(stacks)
+}
+
+/// Whether so many threads with stacks of so many bytes can run at once. They have ended when this returns.
+fn can_start(stacks: &[(usize, usize)]) -> io::Result<()> {
     let mut waiting = Vec::new();
-    let mut started = Ok(());
-    for (count, stack_bytes) in stacks {
-        for _ in 0..*count {
-            let (release, released) = mpsc::channel::<()>();
-            // It ends when the sender is dropped.
-            let wait = move || _ = released.recv();
-            match thread::Builder::new().name("daglight-room".into()).stack_size(*stack_bytes).spawn(wait) {
-                Ok(thread) => waiting.push((release, thread)),
-                Err(error) => started = Err(error),
-            }
-            if started.is_err() {
-                break;
-            }
-        }
-    }
+    let mut each = stacks.iter().flat_map(|(count, stack_bytes)| iter::repeat_n(*stack_bytes, *count));
+    let started = each.try_for_each(|stack_bytes| {
+        let (release, released) = mpsc::channel::<()>();
+        // It ends when the sender is dropped.
+        let wait = move || _ = released.recv();
+        let thread =
+            thread::Builder::new().name("daglight-room".into()).stack_size(stack_bytes).spawn(wait)?;
+        waiting.push((release, thread));
+        Ok(())
+    });
     for (release, thread) in waiting {
         drop(release);
         // It only waits, and cannot panic.
