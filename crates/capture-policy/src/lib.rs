@@ -43,6 +43,6 @@ pub use plan_text::operator_name;
 pub use policy::Policy;
 pub use printable::{CUT_MARK, printable, printable_lines, printable_message, printable_within, shown_width};
 pub use profile::{Profile, UnknownProfile};
-pub use redact::{REDACTED, Redactor, is_engine};
+pub use redact::{REDACTED, Redactor, is_engine, without_credentials};
 pub use secret::Secret;
 pub use typed_literals::{Types, without_typed_literals};

@@ -1,6 +1,6 @@
 //! URLs that can be shown.
 
-use daglight_capture_policy::Redactor;
+use daglight_capture_policy::without_credentials;
 use reqwest::Url;
 
 /// The URL without its user and password, and without other credentials that can be recognised, such as `?token=..`. It
@@ -21,13 +21,9 @@ pub fn shown_url(url: &str) -> String {
         _ => rest.len(),
     };
     match rest[..end].rfind('@') {
-        Some(at) => redacted(&format!("{}{}", &url[..start], &rest[at + 1..])),
-        None => redacted(url),
+        Some(at) => without_credentials(&format!("{}{}", &url[..start], &rest[at + 1..])),
+        None => without_credentials(url),
     }
-}
-
-fn redacted(text: &str) -> String {
-    Redactor::default().text(text)
 }
 
 #[cfg(test)]

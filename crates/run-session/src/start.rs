@@ -13,7 +13,7 @@ use std::{
 };
 
 use chrono::Utc;
-use daglight_capture_policy::{Policy, REDACTED, Redactor, in_one_line};
+use daglight_capture_policy::{Policy, REDACTED, in_one_line, without_credentials};
 use daglight_guarded_files::FileBelow;
 use daglight_heartbeat::{Beat, Heartbeat, HeartbeatConfig};
 use daglight_otel_bridge::{
@@ -133,10 +133,9 @@ pub(crate) fn start(telemetry: &Telemetry, dag: &Dag, options: RunOptions) -> Ar
     state
 }
 
-/// The name that a DAG is recorded under where its own has a credential in it: names are shown under every policy. What
-/// else a policy hides has no part in it, so that a DAG has the same name under all of them.
+/// The name that a DAG is recorded under where its own has a credential in it.
 fn name_without_credentials(name: &DagName) -> Option<DagName> {
-    let shown = Redactor::default().text(name.as_str());
+    let shown = without_credentials(name.as_str());
     (shown != name.as_str())
         .then(|| shown.parse().unwrap_or_else(|_| REDACTED.parse().expect("the name is valid")))
 }

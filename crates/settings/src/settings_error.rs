@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use daglight_capture_policy::{Profile, REDACTED, Redactor};
+use daglight_capture_policy::{Profile, REDACTED, without_credentials};
 use figment::value::Value;
 
 use crate::{
@@ -141,13 +141,13 @@ impl SettingsError {
                 "a value that is not valid UTF-8, and is not shown".to_owned()
             }
             (_, Value::String(_, text)) if text.contains(char::REPLACEMENT_CHARACTER) => {
-                format!("{:?}, which is not valid UTF-8", Redactor::default().text(text))
+                format!("{:?}, which is not valid UTF-8", without_credentials(text))
             }
             (SettingKind::Secret, _) => "a value that is not shown".to_owned(),
             (SettingKind::Url, Value::String(_, text)) if text.contains('@') => {
                 format!("{REDACTED}@{}", text.rsplit('@').next().unwrap_or_default())
             }
-            (_, Value::String(_, text)) => format!("{:?}", Redactor::default().text(text)),
+            (_, Value::String(_, text)) => format!("{:?}", without_credentials(text)),
             (_, Value::Array(_, items)) => match items.iter().find(|item| !kind.accepts_item(item)) {
                 Some(item) => format!("a list with {} in it", describe(item)),
                 None => describe(found),

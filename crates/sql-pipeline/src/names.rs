@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use daglight_capture_policy::Redactor;
+use daglight_capture_policy::without_credentials;
 use daglight_materializers::naming_part;
 use datafusion::common::ResolvedTableReference;
 
@@ -81,12 +81,6 @@ pub(crate) fn name_of_relation(relation: &ResolvedTableReference) -> String {
         _ => relation.to_string(),
     };
     without_credentials(&name)
-}
-
-/// Names are shown under every policy. What else a policy hides has no part in it, so that a node has the same name under
-/// all of them.
-pub(crate) fn without_credentials(name: &str) -> String {
-    Redactor::default().text(name)
 }
 
 /// `out/late orders.parquet` is `late_orders_parquet`, and so is the folder `out/late orders/` of Parquet files.

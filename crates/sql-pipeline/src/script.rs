@@ -2,14 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use daglight_capture_policy::printable_message;
+use daglight_capture_policy::{printable_message, without_credentials};
 use datafusion::config::ConfigOptions;
 
 use crate::{
     Parameter, ParameterType, Statement, UnsupportedStatement,
     directives::{self, DirectiveError, ParameterDeclaration},
     literals::LiteralValue,
-    names::without_credentials,
     near_directives::{ScriptWarning, Standing, near_directive},
     parser_messages::tidied,
     relations::{Prepared, Relations},
