@@ -146,11 +146,24 @@ fn ctrl_c_ends_the_demo_and_its_server() {
 #[test]
 fn ctrl_c_in_the_middle_of_the_demo_ends_what_it_runs() {
     let mut demo = Demo::start(&["--offline"]);
-    demo.wait_until("the run", |demo| demo.said("stderr").contains("==> daglight run"));
+    demo.wait_until("its first node", |demo| demo.said("stderr").contains("data_loader"));
     demo.ctrl_c();
     let ended = demo.end();
     assert_eq!(ended.code, Some(130), "{}{}", ended.stderr, ended.stdout);
     assert!(!ended.stderr.contains("error: "), "there is nothing to explain: {}", ended.stderr);
+}
+
+/// The program may not have begun its run yet, and then says so; the demo has nothing to add.
+#[test]
+fn ctrl_c_as_the_demo_starts_its_run_ends_it() {
+    let mut demo = Demo::start(&["--offline"]);
+    demo.wait_until("the run", |demo| demo.said("stderr").contains("==> daglight run"));
+    demo.ctrl_c();
+    let ended = demo.end();
+    assert_eq!(ended.code, Some(130), "{}{}", ended.stderr, ended.stdout);
+    let early = "error: interrupted by ctrl-c (SIGINT) before the run began";
+    let explained = ended.stderr.lines().filter(|line| line.starts_with("error: ") && *line != early);
+    assert_eq!(explained.count(), 0, "{}", ended.stderr);
 }
 
 #[test]
