@@ -6,11 +6,7 @@ use daglight_run_bundle::{Artifact, ArtifactColumn};
 use daglight_run_identity::NodeKind;
 use serde_json::{Map, Value, json};
 
-use crate::{
-    location::shown_location,
-    log::error_that,
-    run_state::{FailedPart, RunState},
-};
+use crate::{location::shown_location, log::error_that, run_log::FailedPart, run_state::RunState};
 
 impl RunState {
     /// Notes an output of a node. What is given back is what may be shown of it.
@@ -21,11 +17,14 @@ impl RunState {
         plan_signature: Option<String>,
     ) -> Artifact {
         let of_files = written.location.is_some();
-        let shown = |text: &str| self.policy.capture_name(text).to_text();
+        let shown = |text: &str| self.context.policy.capture_name(text).to_text();
         let artifact = Artifact {
             name: written.name.clone(),
             materialization: written.materialization.name().to_owned(),
-            location: written.location.as_deref().and_then(|location| shown_location(location, &self.policy)),
+            location: written
+                .location
+                .as_deref()
+                .and_then(|location| shown_location(location, &self.context.policy)),
             format: of_files.then(|| written.materialization.name().to_owned()),
             rows: written.rows,
             bytes: written.bytes,
@@ -43,11 +42,11 @@ impl RunState {
             schema_hash: Some(schema_hash(&written.schema)),
             plan_signature,
             signature: written.signature.clone(),
-            run_id: self.run_id,
+            run_id: self.context.run_id,
             written_at: written.written_at,
         };
         let produced = Produced { written, for_others: self.is_for_others(node) };
-        let mut records = self.records();
+        let mut records = self.log.records();
         records.artifacts.push(artifact.clone());
         records.produced.push(produced);
         artifact
@@ -55,29 +54,32 @@ impl RunState {
 
     /// A saver's output, and what no other node reads, are there for others.
     fn is_for_others(&self, node: &str) -> bool {
-        let is_saver = self.dag.node(node).is_none_or(|node| node.kind == NodeKind::DataSaver);
-        is_saver || !self.dag.is_read(node)
+        let is_saver = self.context.dag.node(node).is_none_or(|node| node.kind == NodeKind::DataSaver);
+        is_saver || !self.context.dag.is_read(node)
     }
 
     /// Compares the outputs with the registry. What differs is a warning, or fails the run where the registry is strict.
     pub(crate) fn check_registry(&self) {
-        let records = self.records();
+        let records = self.log.records();
         let succeeded = records.failure().is_none();
-        let findings =
-            self.telemetry.registry().check(&self.dag.name().to_string(), &records.produced, succeeded);
+        let findings = self.context.telemetry.registry().check(
+            &self.context.dag.name().to_string(),
+            &records.produced,
+            succeeded,
+        );
         drop(records);
         for finding in &findings {
-            self.warn(finding.to_string());
+            self.log.warn(finding.to_string());
         }
-        if self.telemetry.settings().strict_registry && !findings.is_empty() {
+        if self.context.telemetry.settings().strict_registry && !findings.is_empty() {
             let reason = match findings.as_slice() {
                 [one] => format!("strict registry: {one}"),
                 [first, others @ ..] => format!("strict registry: {first}, and {} more", others.len()),
                 [] => return,
             };
-            let reason = self.policy.capture(reason);
+            let reason = self.context.policy.capture(reason);
             error_that(&reason);
-            self.fail(FailedPart::Run, reason);
+            self.log.fail(FailedPart::Run, reason);
         }
     }
 }

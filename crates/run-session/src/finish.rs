@@ -27,7 +27,8 @@ use crate::{
     log::{field, log},
     open_statements::StatementPlace,
     own_time::Own,
-    run_state::{FailedPart, RunState},
+    run_log::FailedPart,
+    run_state::RunState,
     run_tags::late_tags,
     sync::account,
 };
@@ -115,9 +116,9 @@ pub(crate) fn finish(state: &Arc<RunState>) -> FinishReport {
     state.check_registry();
     say_how_it_ended(state);
     let late_tags = late_tags(state);
-    state.records().late_tags.clone_from(&late_tags);
-    if let Some(tracker) = &state.tracker {
-        let succeeded = state.records().failure().is_none();
+    state.log.records().late_tags.clone_from(&late_tags);
+    if let Some(tracker) = &state.context.tracker {
+        let succeeded = state.log.records().failure().is_none();
         if !late_tags.is_empty() {
             tracker.record(&Event::TagsUpserted { tags: late_tags, time: ended_at });
         }
@@ -132,26 +133,26 @@ pub(crate) fn finish(state: &Arc<RunState>) -> FinishReport {
 
     let Flushed { tracker: tracker_ledger, signals } = flush(state, SystemTime::from(ended_at));
     drop(delivering);
-    signals.bundle_warnings().into_iter().for_each(|warning| state.bundle_failed(warning));
+    signals.bundle_warnings().into_iter().for_each(|warning| state.log.bundle_failed(warning));
     let export_warnings = signals.export_warnings();
     if !export_warnings.is_empty() {
         // One endpoint that is away is one cause.
-        state.warn(export_warnings.join("; "));
+        state.log.warn(export_warnings.join("; "));
     }
-    if let (Some(ledger), Some(bundle)) = (&tracker_ledger, &state.bundle) {
+    if let (Some(ledger), Some(bundle)) = (&tracker_ledger, &state.context.bundle) {
         let dropped: u64 = ledger.dropped.values().sum();
         if dropped > 0 {
             let reasons: Vec<String> =
                 ledger.dropped.iter().map(|(why, count)| format!("{count} {why}")).collect();
             // The tracker has warned of what it lost when it did.
-            state.note(format!(
+            state.log.note(format!(
                 "{dropped} of {} tracker records were lost: {}",
                 ledger.produced,
                 reasons.join(", ")
             ));
         }
         // Without a server nothing is missing: the outbox keeps the run until there is one.
-        if ledger.waiting > 0 && state.telemetry.shared.connection.is_some() {
+        if ledger.waiting > 0 && state.context.telemetry.shared.connection.is_some() {
             let why = match &ledger.last_error {
                 Some(error) => error,
                 None => "the server did not answer in time",
@@ -164,7 +165,7 @@ pub(crate) fn finish(state: &Arc<RunState>) -> FinishReport {
             );
             // The delivery has warned of its errors when they occurred.
             let warning = Warning::new(WarningCode::Undelivered, warning);
-            state.warn_unless(ledger.last_error.is_some(), warning);
+            state.log.warn_unless(ledger.last_error.is_some(), warning);
         }
         if let Some(until) = ledger.unverified_until
             && ledger.waiting == 0
@@ -175,11 +176,11 @@ pub(crate) fn finish(state: &Arc<RunState>) -> FinishReport {
                 until.to_rfc3339_opts(SecondsFormat::Secs, true),
                 bundle.dir().display()
             );
-            state.note(Warning::new(WarningCode::Unverified, warning));
+            state.log.note(Warning::new(WarningCode::Unverified, warning));
         }
         if ledger.redelivered > 0 {
             // The delivery has warned of it when it was found.
-            state.note(format!(
+            state.log.note(format!(
                 "{} tracker records were delivered anew, because the tracking server did not have the run any more",
                 ledger.redelivered
             ));
@@ -192,22 +193,22 @@ pub(crate) fn finish(state: &Arc<RunState>) -> FinishReport {
 }
 
 fn report_of(state: &RunState, ending: &Ending, report: Option<ReportPaths>) -> FinishReport {
-    let queries_without_node = state.records().queries_without_node;
+    let queries_without_node = state.log.records().queries_without_node;
     FinishReport {
-        run_id: state.run_id,
-        dag_name: state.dag.name().to_string(),
+        run_id: state.context.run_id,
+        dag_name: state.context.dag.name().to_string(),
         status: status(state, Some(ending)),
         error: error_report(state),
-        duration_ms: milliseconds(ending.ended_at - state.started_at),
+        duration_ms: milliseconds(ending.ended_at - state.context.started_at),
         own_time: state.own_time.total(),
         nodes: node_records(state, Some(ending)),
-        bundle: state.bundle.as_ref().map(|bundle| bundle.dir().to_owned()),
+        bundle: state.context.bundle.as_ref().map(|bundle| bundle.dir().to_owned()),
         report,
         links: links(state),
         queries_without_node,
         ledger: ending.delivery.clone(),
         tracking: tracking(state),
-        warnings: state.warnings(),
+        warnings: state.log.warnings(),
         tags: state.tags(),
     }
 }
@@ -221,20 +222,20 @@ pub(crate) fn report_so_far(state: &RunState) -> FinishReport {
 /// nothing where it has said so already.
 pub(crate) fn record_interruption(state: &RunState) {
     let mut is_recorded = state.end_is_recorded();
-    if !*is_recorded && state.records().is_interrupted() {
+    if !*is_recorded && state.log.records().is_interrupted() {
         // On a full disk the last manifest has space of its own, and the end of the run warns.
         *is_recorded = put_manifest(state, Some(&ending_so_far(state, Utc::now()))).is_ok();
     }
 }
 
 fn ending_so_far(state: &RunState, ended_at: DateTime<Utc>) -> Ending {
-    let tracker = state.tracker.as_ref().map(|tracker| account(tracker.ledger()));
+    let tracker = state.context.tracker.as_ref().map(|tracker| account(tracker.ledger()));
     Ending { ended_at, delivery: Delivery { tracker, ..Delivery::default() } }
 }
 
 /// The nodes; those that a signal has interrupted are that, though their code may not have given way.
 fn node_records(state: &RunState, ending: Option<&Ending>) -> Vec<NodeRecord> {
-    let mut records = state.node_records();
+    let mut records = state.log.node_records(&state.context.dag);
     if let Some(interruption) = state.interruption.get().filter(|_| ending.is_some()) {
         for node in state.open_nodes() {
             let is_open = |record: &&mut NodeRecord| {
@@ -252,13 +253,13 @@ fn node_records(state: &RunState, ending: Option<&Ending>) -> Vec<NodeRecord> {
 
 /// Queries that were seen, and that nothing says which of several runs they belong to.
 fn say_what_has_no_run(state: &RunState) {
-    let queries = state.records().queries_without_run;
+    let queries = state.log.records().queries_without_run;
     if queries > 0 {
         let (queries, belong) = match queries {
             1 => ("1 query".to_owned(), "belongs"),
             _ => (format!("{queries} queries"), "belong"),
         };
-        state.warn(format!(
+        state.log.warn(format!(
             "{queries} ran beside the code of several open runs and {belong} to none of them: \
              start such queries with node.spawn, or in node.context() or run.context()"
         ));
@@ -266,13 +267,13 @@ fn say_what_has_no_run(state: &RunState) {
 }
 
 fn say_how_it_ended(state: &RunState) {
-    let failure = state.records().failure().cloned();
-    let _guard = state.root.context.clone().attach();
+    let failure = state.log.records().failure().cloned();
+    let _guard = state.context.root.context.clone().attach();
     match failure {
-        None => log!(INFO, "run succeeded", run_id = field(state.run_id)),
+        None => log!(INFO, "run succeeded", run_id = field(state.context.run_id)),
         Some(reason) => {
-            state.root.fail("RunFailed", &reason);
-            log!(ERROR, "run failed", run_id = field(state.run_id), reason = field(&reason));
+            state.context.root.fail("RunFailed", &reason);
+            log!(ERROR, "run failed", run_id = field(state.context.run_id), reason = field(&reason));
         }
     }
 }
@@ -280,16 +281,16 @@ fn say_how_it_ended(state: &RunState) {
 /// Manifest, artifacts and report. The manifest comes before the report, which reads it, and again after it, to list
 /// the report's files.
 fn write_files(state: &RunState, ending: &Ending) -> Option<ReportPaths> {
-    let bundle = state.bundle.as_ref()?;
+    let bundle = state.context.bundle.as_ref()?;
     let reporting = state.own_time.measure(Own::Report);
     // On a full disk there is space for the manifest now, and perhaps for nothing else.
     drop(state.reserve().take());
     write_manifest(state, Some(ending));
-    let artifacts = state.records().artifacts.clone();
+    let artifacts = state.log.records().artifacts.clone();
     if !artifacts.is_empty()
         && let Err(error) = ArtifactCatalog::new(artifacts).write(bundle)
     {
-        state.bundle_failed(in_one_line(&error));
+        state.log.bundle_failed(in_one_line(&error));
     }
     let written = Report::from_bundle(bundle)
         .map_err(|error| in_one_line(&error))
@@ -305,7 +306,7 @@ fn write_files(state: &RunState, ending: &Ending) -> Option<ReportPaths> {
             })
         }
         Err(error) => {
-            state.bundle_failed(format!("no report: {error}"));
+            state.log.bundle_failed(format!("no report: {error}"));
             None
         }
     }
@@ -314,7 +315,7 @@ fn write_files(state: &RunState, ending: &Ending) -> Option<ReportPaths> {
 /// Writes the manifest of a run that goes on, or of one that has ended.
 pub(crate) fn write_manifest(state: &RunState, ending: Option<&Ending>) {
     if let Err(error) = replace_manifest(state, ending) {
-        state.bundle_failed(in_one_line(&error));
+        state.log.bundle_failed(in_one_line(&error));
     }
 }
 
@@ -326,9 +327,9 @@ fn replace_manifest(state: &RunState, ending: Option<&Ending>) -> Result<(), Wri
 }
 
 fn put_manifest(state: &RunState, ending: Option<&Ending>) -> Result<(), WriteError> {
-    let Some(bundle) = &state.bundle else { return Ok(()) };
-    let link = state.tracker.as_ref().and_then(|tracker| tracker.link());
-    let records = state.records();
+    let Some(bundle) = &state.context.bundle else { return Ok(()) };
+    let link = state.context.tracker.as_ref().and_then(|tracker| tracker.link());
+    let records = state.log.records();
     let (warnings, error) = (records.warnings.clone(), records.failure().map(Captured::to_text));
     drop(records);
     let manifest = Manifest {
@@ -336,21 +337,21 @@ fn put_manifest(state: &RunState, ending: Option<&Ending>) -> Result<(), WriteEr
         format_version: MANIFEST_VERSION,
         daglight_version: env!("CARGO_PKG_VERSION").to_owned(),
         identity: Identity {
-            run_id: state.run_id,
-            dag_name: state.dag.name().to_string(),
-            dag_hash: state.dag.dag_hash().to_owned(),
-            code_hash: state.dag.code_hash().to_owned(),
-            trace_id: Some(state.root.trace_id.clone()),
-            root_span_id: Some(state.root.span_id.clone()),
+            run_id: state.context.run_id,
+            dag_name: state.context.dag.name().to_string(),
+            dag_hash: state.context.dag.dag_hash().to_owned(),
+            code_hash: state.context.dag.code_hash().to_owned(),
+            trace_id: Some(state.context.root.trace_id.clone()),
+            root_span_id: Some(state.context.root.span_id.clone()),
             execution_run_id: link.as_ref().map(|link| link.dag_run_id.to_string()),
             project_id: link.as_ref().map(|link| link.project_id.to_string()),
             tags: state.tags(),
         },
-        namespace: state.telemetry.settings().otel.namespace.clone(),
-        profile: state.telemetry.settings().profile.to_string(),
-        policy: serde_json::to_value(state.policy.rules()).unwrap_or_default(),
+        namespace: state.context.telemetry.settings().otel.namespace.clone(),
+        profile: state.context.telemetry.settings().profile.to_string(),
+        policy: serde_json::to_value(state.context.policy.rules()).unwrap_or_default(),
         status: status(state, ending),
-        started_at: state.started_at,
+        started_at: state.context.started_at,
         ended_at: ending.map(|ending| ending.ended_at),
         error,
         nodes: node_records(state, ending),
@@ -386,15 +387,15 @@ fn take_over(own: &mut Manifest, there: Manifest) {
 fn status(state: &RunState, ending: Option<&Ending>) -> RunStatus {
     match ending {
         None => RunStatus::Running,
-        Some(_) if state.records().is_interrupted() => RunStatus::Interrupted,
-        Some(_) if state.records().failure().is_some() => RunStatus::Failure,
+        Some(_) if state.log.records().is_interrupted() => RunStatus::Interrupted,
+        Some(_) if state.log.records().failure().is_some() => RunStatus::Failure,
         Some(_) => RunStatus::Success,
     }
 }
 
 /// Whether there is, or should be, a server that gets the run.
 fn tracking(state: &RunState) -> Tracking {
-    match (&state.tracker, state.telemetry.has_server()) {
+    match (&state.context.tracker, state.context.telemetry.has_server()) {
         (None, _) => Tracking::Off,
         (Some(_), false) => Tracking::NoServer,
         (Some(_), true) => Tracking::Server,
@@ -402,7 +403,7 @@ fn tracking(state: &RunState) -> Tracking {
 }
 
 fn error_report(state: &RunState) -> Option<ErrorReport> {
-    let records = state.records();
+    let records = state.log.records();
     let (message, part) = (records.failure()?.to_text(), records.failed_part()?.clone());
     drop(records);
     let interruption = state.interruption.get().filter(|_| part == FailedPart::Interrupted);
@@ -411,9 +412,9 @@ fn error_report(state: &RunState) -> Option<ErrorReport> {
         FailedPart::Interrupted => interruption.and_then(|interruption| interruption.node.clone()),
         FailedPart::Stage(_) | FailedPart::Run => None,
     };
-    let code = node.as_ref().and_then(|node| state.dag.node(node)?.code.clone());
+    let code = node.as_ref().and_then(|node| state.context.dag.node(node)?.code.clone());
     let of_node = code.map(|code| StatementPlace {
-        file: shown_location(&code.path, &state.policy),
+        file: shown_location(&code.path, &state.context.policy),
         line: code.first_line,
     });
     let place = of_node.or_else(|| interruption?.statement.clone());
@@ -422,7 +423,7 @@ fn error_report(state: &RunState) -> Option<ErrorReport> {
 }
 
 fn links(state: &RunState) -> RunLinks {
-    let link = state.tracker.as_ref().and_then(|tracker| tracker.link());
+    let link = state.context.tracker.as_ref().and_then(|tracker| tracker.link());
     RunLinks {
         hamilton_run: link.as_ref().map(|link| link.run_url.clone()),
         hamilton_version: link.map(|link| link.version_url),

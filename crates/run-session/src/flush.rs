@@ -31,27 +31,27 @@ pub(crate) struct Flushed {
 /// Ends the root span at `ended_at`, completes the files, and delivers and exports what waits. In all it takes as long as
 /// the longer one of `tracker.flush_seconds` and `otel.shutdown_seconds`, or until a signal says that it is enough.
 pub(crate) fn flush(state: &Arc<RunState>, ended_at: SystemTime) -> Flushed {
-    let settings = state.telemetry.settings();
+    let settings = state.context.telemetry.settings();
     let started = Instant::now();
     let (tracker_time, signals_time) = (settings.tracker.flush_timeout(), settings.otel.shutdown_timeout());
 
     let flush_tracker = move |state: &RunState| {
-        if let Some(tracker) = &state.tracker {
+        if let Some(tracker) = &state.context.tracker {
             tracker.flush(tracker_time);
             tracker.stop();
         }
         state.end.tracker_flushed();
     };
     beside(state, "daglight-deliver", flush_tracker);
-    let exports = Signal::ALL.into_iter().any(|signal| state.telemetry.bridge().exports(signal));
+    let exports = Signal::ALL.into_iter().any(|signal| state.context.telemetry.bridge().exports(signal));
     let patience = match exports {
         true => LINK_PATIENCE_OF_EXPORT.min(signals_time / 2),
         false => LINK_PATIENCE.min(tracker_time),
     };
-    let is_linked = || state.tracker.as_ref().is_some_and(|tracker| tracker.link().is_some());
+    let is_linked = || state.context.tracker.as_ref().is_some_and(|tracker| tracker.link().is_some());
     state.end.wait_for_tracker(started + patience, is_linked);
-    state.refresh_execution_run_id();
-    state.root.end_at(ended_at);
+    state.context.refresh_execution_run_id();
+    state.context.root.end_at(ended_at);
 
     let signals_time = match exports {
         true => signals_time.saturating_sub(started.elapsed()),
@@ -59,19 +59,19 @@ pub(crate) fn flush(state: &Arc<RunState>, ended_at: SystemTime) -> Flushed {
         false => signals_time,
     };
     beside(state, "daglight-export", move |state| {
-        state.end.signals_flushed(state.signals.finish(signals_time));
+        state.end.signals_flushed(state.context.signals.finish(signals_time));
     });
     let longest = tracker_time.max(patience + signals_time);
     let signals = state.end.wait_for_all(started + longest + SLACK);
-    let signals = signals.unwrap_or_else(|| state.signals.ledgers());
+    let signals = signals.unwrap_or_else(|| state.context.signals.ledgers());
     let waits = |signal: &Signal| signals.of(*signal).otlp.is_some_and(|otlp| otlp.waiting() > 0);
     if Signal::ALL.iter().any(waits) {
-        state.telemetry.shared.ends.gave_up();
+        state.context.telemetry.shared.ends.gave_up();
     }
     if state.end.is_beside_the_work() {
         close_open_spans(state, ended_at);
     }
-    let tracker = state.tracker.as_ref().map(|tracker| tracker.ledger());
+    let tracker = state.context.tracker.as_ref().map(|tracker| tracker.ledger());
     Flushed { tracker, signals }
 }
 
@@ -86,20 +86,20 @@ fn beside(state: &Arc<RunState>, name: &str, work: impl Fn(&RunState) + Clone + 
 
 /// Spans of work that will not come to its end, such as those of the query that computes.
 fn close_open_spans(state: &RunState, ended_at: SystemTime) {
-    let Some(bundle) = &state.bundle else { return };
-    let namespace = Namespace::new(state.telemetry.settings().otel.namespace.as_str());
-    let succeeded = state.records().failure().is_none();
+    let Some(bundle) = &state.context.bundle else { return };
+    let namespace = Namespace::new(state.context.telemetry.settings().otel.namespace.as_str());
+    let succeeded = state.log.records().failure().is_none();
     let known = KnownRun {
-        run_id: state.run_id.to_string(),
-        dag_name: state.dag.name().to_string(),
-        trace_id: state.root.trace_id.clone(),
-        root_span_id: state.root.span_id.clone(),
-        started_at: state.started_at.into(),
+        run_id: state.context.run_id.to_string(),
+        dag_name: state.context.dag.name().to_string(),
+        trace_id: state.context.root.trace_id.clone(),
+        root_span_id: state.context.root.span_id.clone(),
+        started_at: state.context.started_at.into(),
         end: Some(KnownEnd { time: ended_at, succeeded }),
         last_seen: ended_at,
         nodes: BTreeMap::new(),
     };
     if let Err(error) = complete_spans(&SignalFiles::from(bundle), &namespace, &known) {
-        state.bundle_failed(in_one_line(&error));
+        state.log.bundle_failed(in_one_line(&error));
     }
 }

@@ -10,7 +10,8 @@ use crate::{
     last_words::LastWords,
     node_run::OpenNode,
     open_statements::{OpenStatement, StatementPlace},
-    run_state::{FailedPart, RunState},
+    run_log::FailedPart,
+    run_state::RunState,
     signals,
 };
 
@@ -233,9 +234,9 @@ impl RunState {
             true => "while no node ran".to_owned(),
             false => format!("while {}", running.join(" and ")),
         };
-        let elapsed = shown(self.started.elapsed());
-        let reason = self.policy.capture(format!("interrupted by {signal} after {elapsed}, {doing}"));
-        self.fail(FailedPart::Interrupted, reason);
+        let elapsed = shown(self.context.started.elapsed());
+        let reason = self.context.policy.capture(format!("interrupted by {signal} after {elapsed}, {doing}"));
+        self.log.fail(FailedPart::Interrupted, reason);
     }
 }
 

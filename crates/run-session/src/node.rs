@@ -61,13 +61,13 @@ impl Node {
         E: RunError<Kind>,
         F: Future<Output = Result<T, E>>,
     {
-        let task = self.scope.run.policy.capture(task);
+        let task = self.scope.run.context.policy.capture(task);
         self.inside(self.span(names::span::TASK).stage(self.scope.stage).attribute(Key::Task, task), work)
             .await
     }
 
     fn span(&self, name: &'static str) -> StageSpanBuilder {
-        self.scope.run.signals.span(name).parent(&self.scope.here()).node(self.name())
+        self.scope.run.context.signals.span(name).parent(&self.scope.here()).node(self.name())
     }
 
     async fn inside<T, E: RunError<Kind>, Kind>(
@@ -75,7 +75,7 @@ impl Node {
         span: StageSpanBuilder,
         work: impl Future<Output = Result<T, E>>,
     ) -> Result<T, E> {
-        in_span(span.start(), &self.scope.run.policy, |_| None, work).await
+        in_span(span.start(), &self.scope.run.context.policy, |_| None, work).await
     }
 
     /// The OpenTelemetry context of the node, or of the stage of it that calls. What runs in it belongs to the node, as a
@@ -141,13 +141,13 @@ impl Node {
     /// Records a custom value; the page shows it with the node's results. It passes the capture policy.
     pub fn record(&self, name: impl Into<String>, value: impl Into<Value>) {
         let name = name.into();
-        let captured = self.scope.run.policy.capture_named(&name, value);
+        let captured = self.scope.run.context.policy.capture_named(&name, value);
         self.scope.facts().recorded.push((name, captured));
     }
 
     /// Records the value that the node stands for, an input or a parameter, where the policy shows those.
     pub fn input(&self, value: impl Into<Value>) {
-        let captured = self.scope.run.policy.capture_input(self.name(), value);
+        let captured = self.scope.run.context.policy.capture_input(self.name(), value);
         self.scope.facts().recorded.push(("value".to_owned(), captured));
     }
 
@@ -222,7 +222,7 @@ impl Node {
     /// The files at a location, to be compared with what lies there later. What takes longer than two seconds or fails
     /// is left out with a warning.
     pub async fn files_at(&self, session: &SessionContext, location: &str) -> Option<StoredFiles> {
-        let shown = shown_location(location, &self.scope.run.policy);
+        let shown = shown_location(location, &self.scope.run.context.policy);
         let what = shown.map_or_else(|| "the files".to_owned(), |shown| format!("the files of {shown}"));
         self.in_time(&what, StoredFiles::at(session, location)).await
     }
@@ -237,10 +237,12 @@ impl Node {
         drop(asking);
         let why = match found {
             Some(Ok(found)) => return Some(found),
-            Some(Err(error)) => self.scope.run.policy.capture_error(&error.strip_backtrace()).to_text(),
+            Some(Err(error)) => {
+                self.scope.run.context.policy.capture_error(&error.strip_backtrace()).to_text()
+            }
             None => format!("not known within {METADATA_LIMIT:?}"),
         };
-        self.scope.run.warn(format!("node {}: {what} are left out: {why}", self.name()));
+        self.scope.run.log.warn(format!("node {}: {what} are left out: {why}", self.name()));
         None
     }
 }

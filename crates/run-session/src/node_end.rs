@@ -36,7 +36,7 @@ pub(crate) struct NodeEnd {
 impl NodeEnd {
     /// Tells the tracker that the node has ended, and what does not depend on its queries.
     pub(crate) fn announce(&mut self, scope: &NodeScope) {
-        if !self.tracked || scope.run.tracker.is_none() {
+        if !self.tracked || scope.run.context.tracker.is_none() {
             return;
         }
         let mut attributes = self.attributes(scope, &scope.facts());
@@ -55,12 +55,12 @@ impl NodeEnd {
         let facts = scope.facts();
         self.show_on_span(scope, &facts);
         if self.tracked {
-            if state.tracker.is_some() {
+            if state.context.tracker.is_some() {
                 let mut attributes = self.attributes(scope, &facts);
                 attributes.retain(|attribute| !self.sent.iter().any(|sent| sent == attribute.name()));
                 self.send(scope, attributes);
             }
-            let mut records = state.records();
+            let mut records = state.log.records();
             if let Some(record) = records.nodes.get_mut(&scope.name)
                 && record.attempts == self.attempt
             {
@@ -71,12 +71,12 @@ impl NodeEnd {
             }
         }
         drop(facts);
-        state.refresh_execution_run_id();
+        state.context.refresh_execution_run_id();
         self.span.end_at(self.ended_at);
     }
 
     fn show_on_span(&self, scope: &NodeScope, facts: &NodeFacts) {
-        let (span, policy) = (&self.span, &scope.run.policy);
+        let (span, policy) = (&self.span, &scope.run.context.policy);
         if let Some(rows) = facts.rows {
             span.row_count(rows);
         }
@@ -97,7 +97,7 @@ impl NodeEnd {
     }
 
     fn send(&self, scope: &NodeScope, attributes: Vec<Attribute>) {
-        if let Some(tracker) = &scope.run.tracker {
+        if let Some(tracker) = &scope.run.context.tracker {
             tracker.record(&Event::TaskFinished {
                 node: scope.name.clone(),
                 time: self.time,
@@ -111,9 +111,13 @@ impl NodeEnd {
     /// attempt has sent gets a name of its own.
     fn attributes(&self, scope: &NodeScope, facts: &NodeFacts) -> Vec<Attribute> {
         let state = &scope.run;
-        let mut attributes =
-            attributes(facts, self.error.as_deref(), &state.policy, state.telemetry.registry());
-        let link = trace_link(state.telemetry.settings(), &self.span, &state.policy);
+        let mut attributes = attributes(
+            facts,
+            self.error.as_deref(),
+            &state.context.policy,
+            state.context.telemetry.registry(),
+        );
+        let link = trace_link(state.context.telemetry.settings(), &self.span, &state.context.policy);
         attributes.extend(
             link.map(|link| Attribute::new("trace", AttributeKind::Html, AttributeRole::ArtifactLink, link)),
         );
@@ -129,7 +133,7 @@ impl NodeEnd {
 
     /// How the attempts before this one ended.
     fn earlier_attempts(&self, scope: &NodeScope) -> Option<Attribute> {
-        let records = scope.run.records();
+        let records = scope.run.log.records();
         let earlier = &records.nodes.get(&scope.name)?.earlier_attempts;
         let attempts: Map<String, Value> = earlier
             .iter()
@@ -143,7 +147,7 @@ impl NodeEnd {
             })
             .collect();
         drop(records);
-        let attempts = scope.run.policy.capture(Value::Object(attempts));
+        let attempts = scope.run.context.policy.capture(Value::Object(attempts));
         Some(Attribute::new(
             "earlier_attempts",
             AttributeKind::Dict,

@@ -5,10 +5,9 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use chrono::{DateTime, Utc};
 use daglight_heartbeat::TaskGuard;
 use daglight_otel_bridge::StageSpan;
-use daglight_run_bundle::{AttemptRecord, NodeRecord, NodeStatus};
+use daglight_run_bundle::NodeStatus;
 use daglight_tracker_client::{Event, Outcome};
 use opentelemetry::Context;
 
@@ -19,11 +18,9 @@ use crate::{
     own_time::Own,
     panics::Panic,
     run_error::RecordedError,
-    run_state::{FailedPart, RunState},
+    run_log::FailedPart,
+    run_state::RunState,
 };
-
-/// Earlier attempts that are kept of a node, the last ones.
-const MAX_ATTEMPTS: usize = 20;
 
 /// A node between its start and its end. Dropped before its end, by a panic, a signal or because the caller gave up, it
 /// ends as that.
@@ -66,20 +63,21 @@ impl<'a> Unsuccessful<'a> {
 
 impl NodeRun {
     pub(crate) fn start(state: &Arc<RunState>, name: &str) -> Self {
-        let tracked = state.dag.node(name).is_some() && !state.has_ended();
+        let node = state.context.dag.node(name).filter(|_| !state.has_ended());
+        let tracked = node.is_some();
         if state.has_ended() {
-            state.warn(format!("node {name:?} runs after the end of its run: nothing of it is recorded"));
+            state.log.warn(format!("node {name:?} runs after the end of its run: nothing of it is recorded"));
         } else if !tracked {
-            state.warn(format!(
+            state.log.warn(format!(
                 "node {name:?} is not a node of the DAG {}: it stands in the trace, but the tracker cannot show it",
-                state.dag.name()
+                state.context.dag.name()
             ));
         }
         let _own = state.own_time.measure(Own::Nodes);
         let (began, started) = (SystemTime::now(), Instant::now());
-        let attempt = if tracked { begin_attempt(state, name, began.into()) } else { 1 };
+        let attempt = node.map_or(1, |node| state.log.begin_attempt(node, began.into()));
         let (scope, span) = NodeScope::start(Arc::clone(state), name.to_owned(), attempt, began);
-        if tracked && let Some(tracker) = &state.tracker {
+        if tracked && let Some(tracker) = &state.context.tracker {
             tracker.record(&Event::TaskStarted { node: name.to_owned(), time: began.into() });
         }
         let open = Mutex::new(Some(Open { span, _task: state.beat_while_active(name) }));
@@ -161,24 +159,26 @@ impl OpenNode {
         let time = ended_at.into();
         // The place of a panic is a fact of the program; its message may hold values.
         let message = unsuccessful.as_ref().map(|Unsuccessful { error, place, .. }| {
-            let message = state.policy.capture_error(&error.text());
+            let message = state.context.policy.capture_error(&error.text());
             match place {
-                Some(place) => state.policy.capture(format!("panicked at {place}: {}", message.to_text())),
+                Some(place) => {
+                    state.context.policy.capture(format!("panicked at {place}: {}", message.to_text()))
+                }
                 None => message,
             }
         });
         {
             let _guard = span.context().attach();
-            let node = state.policy.capture(self.scope.name.as_str());
+            let node = state.context.policy.capture(self.scope.name.as_str());
             match (&message, &unsuccessful) {
                 (Some(message), Some(Unsuccessful { error, status, .. })) => {
-                    let stack = state.policy.capture_stack(error.lines());
+                    let stack = state.context.policy.capture_stack(error.lines());
                     span.fail_with_stack(error.error_type, message, Some(&stack));
                     log!(ERROR, "node failed", node = field(node), error = field(message));
                     let reason = format!("node {}: {}", self.scope.name, message.to_text());
                     let part = FailedPart::Node(self.scope.name.clone());
                     if *status != NodeStatus::Unfinished && !self.is_overtaken() {
-                        state.fail(part, state.policy.capture(reason));
+                        state.log.fail(part, state.context.policy.capture(reason));
                     }
                 }
                 _ => {
@@ -191,13 +191,13 @@ impl OpenNode {
                     );
                     // An attempt that only starts takes nothing back: it may never end.
                     if !self.is_overtaken() {
-                        state.records().recover(&FailedPart::Node(self.scope.name.clone()));
+                        state.log.records().recover(&FailedPart::Node(self.scope.name.clone()));
                     }
                 }
             }
         }
         if self.tracked {
-            let mut records = state.records();
+            let mut records = state.log.records();
             if let Some(record) = records.nodes.get_mut(&self.scope.name)
                 && record.attempts == self.attempt
             {
@@ -238,7 +238,7 @@ impl OpenNode {
 
     /// Whether the node was started again before this attempt ended.
     fn is_overtaken(&self) -> bool {
-        let records = self.scope.run.records();
+        let records = self.scope.run.log.records();
         self.tracked && records.nodes.get(&self.scope.name).is_some_and(|node| node.attempts != self.attempt)
     }
 }
@@ -252,64 +252,5 @@ impl Drop for NodeRun {
             let error = RecordedError::new("cancelled", "the node was dropped before its end");
             self.0.end_early(NodeStatus::Failure, error);
         }
-    }
-}
-
-/// Notes that a node starts; which time this is. The last attempt decides over node and run, what the earlier ones came to
-/// is kept.
-fn begin_attempt(state: &RunState, name: &str, started_at: DateTime<Utc>) -> u64 {
-    let mut records = state.records();
-    let Some(record) = records.nodes.get_mut(name) else {
-        records.nodes.insert(name.to_owned(), record_of(state, name, started_at));
-        return 1;
-    };
-    let earlier = AttemptRecord {
-        attempt: record.attempts,
-        status: record.status,
-        started_at: record.started_at,
-        duration_ms: record.duration_ms.take(),
-        error: record.error.take(),
-    };
-    if record.earlier_attempts.len() == MAX_ATTEMPTS {
-        record.earlier_attempts.remove(0);
-    }
-    let before = earlier.status;
-    record.earlier_attempts.push(earlier);
-    record.attempts += 1;
-    record.status = NodeStatus::Unfinished;
-    record.started_at = Some(started_at);
-    (record.rows, record.bytes, record.recovered) = (None, None, false);
-    let attempt = record.attempts;
-    drop(records);
-    match before {
-        NodeStatus::Success => {
-            state.warn(format!("node {name:?} runs again after it has succeeded: the last time counts"));
-        }
-        NodeStatus::Unfinished => {
-            state
-                .warn(format!("node {name:?} runs twice at the same time: the one that started last counts"));
-        }
-        _ => {}
-    }
-    attempt
-}
-
-/// The record of a node that starts now.
-fn record_of(state: &RunState, name: &str, started_at: DateTime<Utc>) -> NodeRecord {
-    let node = state.dag.node(name);
-    NodeRecord {
-        name: name.to_owned(),
-        kind: node.map_or("transform", |node| node.kind.name()).to_owned(),
-        dependencies: node.map(|node| node.dependencies.clone()).unwrap_or_default(),
-        status: NodeStatus::Unfinished,
-        started_at: Some(started_at),
-        duration_ms: None,
-        rows: None,
-        bytes: None,
-        queries_summed: 0,
-        error: None,
-        attempts: 1,
-        earlier_attempts: Vec::new(),
-        recovered: false,
     }
 }

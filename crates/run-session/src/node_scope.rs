@@ -93,18 +93,24 @@ impl NodeScope {
         attempt: u64,
         began: SystemTime,
     ) -> (Arc<Self>, StageSpan) {
-        let node = run.dag.node(&name);
+        let node = run.context.dag.node(&name);
         let external_name = node.and_then(|node| node.tags.get("materialized_name")).unwrap_or(&name);
-        let dataset = run.policy.capture(external_name.as_str());
+        let dataset = run.context.policy.capture(external_name.as_str());
         let stage = node.map_or("execute", stage_of);
-        let builder = run.signals.span(names::span::NODE).parent(&run.root.context).node(&name).stage(stage);
+        let builder = run
+            .context
+            .signals
+            .span(names::span::NODE)
+            .parent(&run.context.root.context)
+            .node(&name)
+            .stage(stage);
         let mut builder = builder.attribute(Key::Dataset, dataset.clone());
         if attempt > 1 {
             builder = builder.attribute(Key::Attempt, attempt);
         }
         let span = node
             .into_iter()
-            .fold(builder, |span, node| described(span, node, &run.policy))
+            .fold(builder, |span, node| described(span, node, &run.context.policy))
             .start_at(began)
             .start();
         let code = node.and_then(|node| node.code.as_ref()).filter(|code| is_sql(&code.path));
@@ -112,7 +118,7 @@ impl NodeScope {
         let scope = Self {
             stage,
             dataset,
-            sql: code.and_then(|code| run.policy.capture_sql(&code.text)),
+            sql: code.and_then(|code| run.context.policy.capture_sql(&code.text)),
             span: span.context(),
             run,
             name,

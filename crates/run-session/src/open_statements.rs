@@ -85,7 +85,7 @@ impl RunState {
     /// Remembers what runs outside of every node, until the guard is dropped.
     pub(crate) fn statement_opened(&self, stage: &str, code: Option<&Code>) -> StatementGuard<'_> {
         let place = code.map(|code| StatementPlace {
-            file: shown_location(&code.path, &self.policy),
+            file: shown_location(&code.path, &self.context.policy),
             line: code.first_line,
         });
         let mut open = self.open_statements.lock();

@@ -127,13 +127,13 @@ impl RunQuery {
     fn count_as_nobodys(&self) {
         let open = self.telemetry.upgrade().map(|telemetry| telemetry.open_runs.list()).unwrap_or_default();
         if QueryOwner::current().is_none() && open.len() > 1 {
-            open.iter().for_each(|run| run.records().queries_without_run += 1);
+            open.iter().for_each(|run| run.log.records().queries_without_run += 1);
         }
     }
 
     fn span(&self, place: &Place, name: &'static str, stage: &str) -> StageSpanBuilder {
-        let policy = &place.run().policy;
-        let mut span = place.run().signals.span(name).parent(&place.parent).stage(stage);
+        let policy = &place.run().context.policy;
+        let mut span = place.run().context.signals.span(name).parent(&place.parent).stage(stage);
         if let Some(node) = place.owner.node() {
             span = span.node(&node.name).attribute(Key::Dataset, node.dataset.clone());
         }
@@ -169,20 +169,23 @@ impl RunQuery {
     /// Writes the plan bundle; its path relative to the bundle.
     fn write_plan(&self, place: &Place, report: &QueryReport) -> Option<String> {
         let run = place.run();
-        let bundle = run.bundle.as_ref()?;
+        let bundle = run.context.bundle.as_ref()?;
         let _own = run.own_time.measure(Own::Plans);
         let node = place.node_name();
         // Other texts of the plan write values in a form in which none could be told from a name.
-        run.policy.redactor().learn_plan(&self.query.texts.logical);
-        let with_literals = run.policy.sql_text() == SqlText::Whole;
+        run.context.policy.redactor().learn_plan(&self.query.texts.logical);
+        let with_literals = run.context.policy.sql_text() == SqlText::Whole;
         let plan = report
             .to_plan_bundle(node, with_literals)
-            .with_texts(|text| run.policy.redactor().plan_text(text));
+            .with_texts(|text| run.context.policy.redactor().plan_text(text));
         match plan.write(bundle, run.next_plan_number()) {
             Ok(path) => Some(path),
             Err(error) => {
                 let cause = error.source().map_or_else(|| error.to_string(), ToString::to_string);
-                run.bundle_failed(format!("cannot write plans to {}: {cause}", bundle.plans_dir().display()));
+                run.log.bundle_failed(format!(
+                    "cannot write plans to {}: {cause}",
+                    bundle.plans_dir().display()
+                ));
                 None
             }
         }
@@ -197,7 +200,7 @@ impl QueryListener for RunQuery {
         run.owners.insert(self.query.id, place.node_name().map(str::to_owned));
         match place.owner.node() {
             Some(node) => node.query_started(),
-            None => run.records().queries_without_node += 1,
+            None => run.log.records().queries_without_node += 1,
         }
         let is_write = self.query.kind.is_write();
         let (name, stage) =
@@ -215,7 +218,7 @@ impl QueryListener for RunQuery {
             && match place.owner.node() {
                 Some(node) => node.facts().queries.would_keep(report.wall_time),
                 None => {
-                    let mut records = run.records();
+                    let mut records = run.log.records();
                     records.ended_without_node += 1;
                     records.ended_without_node <= FIRST_QUERIES
                 }
@@ -241,15 +244,15 @@ impl QueryListener for RunQuery {
             match &report.outcome {
                 QueryOutcome::Completed => {}
                 QueryOutcome::Failed { message } => {
-                    span.fail("DataFusionError", &run.policy.capture_error(message));
+                    span.fail("DataFusionError", &run.context.policy.capture_error(message));
                 }
                 QueryOutcome::Panicked => {
-                    span.fail("panic", &run.policy.capture("a thread of the query panicked"))
+                    span.fail("panic", &run.context.policy.capture("a thread of the query panicked"))
                 }
                 _ => span.finish_as(SpanStatus::Cancelled),
             }
             if let Some(hottest) = report.operators.iter().max_by_key(|operator| operator.busy) {
-                span.set(Key::HottestOperator, run.policy.capture(hottest.shown_name()));
+                span.set(Key::HottestOperator, run.context.policy.capture(hottest.shown_name()));
             }
             if let Some(rows) = report.rows_read {
                 span.set(Key::RowsRead, rows);
@@ -263,7 +266,10 @@ impl QueryListener for RunQuery {
             span.end();
         }
         if is_recorded {
-            run.signals.metrics().io(report.bytes_scanned.unwrap_or(0), report.bytes_written.unwrap_or(0));
+            run.context
+                .signals
+                .metrics()
+                .io(report.bytes_scanned.unwrap_or(0), report.bytes_written.unwrap_or(0));
         }
 
         let summary = self.tap.as_ref().and_then(SummaryTap::take);
@@ -366,7 +372,7 @@ impl DataTap for RunQuery {
 
 /// Removes the plan of a query that others have taken the place of.
 fn remove_plan(run: &RunState, file: Option<&str>) {
-    if let Some((bundle, file)) = run.bundle.as_ref().zip(file) {
+    if let Some((bundle, file)) = run.context.bundle.as_ref().zip(file) {
         // One that stays costs its place and nothing else.
         let _ = FileBelow::deep(&bundle.dir().join(file), 2).remove();
     }

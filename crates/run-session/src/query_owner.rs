@@ -38,7 +38,7 @@ impl QueryOwner {
     pub(crate) fn context(&self) -> Context {
         match self {
             Self::Node(node) => node.context(),
-            Self::Run(run) => run.context(),
+            Self::Run(run) => run.otel_context(),
         }
     }
 
@@ -63,7 +63,7 @@ pub(crate) struct OpenRuns(Mutex<HashMap<RunId, Weak<RunState>>>);
 
 impl OpenRuns {
     pub(crate) fn insert(&self, run: &Arc<RunState>) {
-        self.lock().insert(run.run_id, Arc::downgrade(run));
+        self.lock().insert(run.context.run_id, Arc::downgrade(run));
     }
 
     pub(crate) fn remove(&self, run_id: RunId) {

@@ -132,7 +132,7 @@ impl NodeScope {
         if results.is_empty() {
             return Vec::new();
         }
-        let found = self.run.telemetry.shared.sessions.each(|session| tables_of(session, &results));
+        let found = self.run.context.telemetry.shared.sessions.each(|session| tables_of(session, &results));
         let mut tables: Vec<(Written, String)> = Vec::new();
         // Sessions may share their catalogs.
         for (table, plan_hash) in found.into_iter().flatten() {

@@ -23,7 +23,8 @@ use crate::{
     panics::Panic,
     query_owner::QueryOwner,
     run_error::RecordedError,
-    run_state::{FailedPart, RunState},
+    run_log::FailedPart,
+    run_state::RunState,
     signals,
     stage::{in_span, with_code},
     start::start,
@@ -55,8 +56,8 @@ impl fmt::Debug for Run {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = &self.state;
         f.debug_struct("Run")
-            .field("id", &state.run_id)
-            .field("dag", state.dag.name())
+            .field("id", &state.context.run_id)
+            .field("dag", state.context.dag.name())
             .finish_non_exhaustive()
     }
 }
@@ -89,17 +90,17 @@ impl Run {
 
     /// The run's id.
     pub fn id(&self) -> RunId {
-        self.state.run_id
+        self.state.context.run_id
     }
 
     /// The DAG that runs.
     pub fn dag(&self) -> &Dag {
-        &self.state.dag
+        &self.state.context.dag
     }
 
     /// The run's folder, where one could be made.
     pub fn bundle_dir(&self) -> Option<&Path> {
-        self.state.bundle.as_ref().map(Bundle::dir)
+        self.state.context.bundle.as_ref().map(Bundle::dir)
     }
 
     /// Runs the code of a node: with a span, a task on the tracker, an entry in the heartbeat, and every query seen
@@ -183,21 +184,22 @@ impl Run {
         let _stage = self.state.beat_in_stage(stage);
         let parent = match QueryOwner::current() {
             Some(owner) if Arc::ptr_eq(owner.run(), &self.state) => Context::current(),
-            _ => self.state.context(),
+            _ => self.state.otel_context(),
         };
-        let span = self.state.signals.span(names::span::STAGE).parent(&parent).stage(stage);
-        let span = code.into_iter().fold(span, |span, code| with_code(span, code, &self.state.policy));
-        let work = in_span(span.start(), &self.state.policy, rows, work);
+        let span = self.state.context.signals.span(names::span::STAGE).parent(&parent).stage(stage);
+        let span =
+            code.into_iter().fold(span, |span, code| with_code(span, code, &self.state.context.policy));
+        let work = in_span(span.start(), &self.state.context.policy, rows, work);
         let result = AssertUnwindSafe(work).catch_unwind().await.unwrap_or_else(|payload| {
-            let reason = self.state.policy.capture_error(&Panic::of_payload(&*payload).to_string());
-            self.state.fail(FailedPart::Stage(stage.to_owned()), reason);
+            let reason = self.state.context.policy.capture_error(&Panic::of_payload(&*payload).to_string());
+            self.state.log.fail(FailedPart::Stage(stage.to_owned()), reason);
             resume_unwind(payload)
         });
         match &result {
-            Ok(_) => _ = self.state.records().recover(&FailedPart::Stage(stage.to_owned())),
+            Ok(_) => _ = self.state.log.records().recover(&FailedPart::Stage(stage.to_owned())),
             Err(error) => {
-                let reason = self.state.policy.capture_error(&RecordedError::of(error).text());
-                self.state.fail(FailedPart::Stage(stage.to_owned()), reason);
+                let reason = self.state.context.policy.capture_error(&RecordedError::of(error).text());
+                self.state.log.fail(FailedPart::Stage(stage.to_owned()), reason);
             }
         }
         result
@@ -206,7 +208,7 @@ impl Run {
     /// Says that the program has dealt with the failure of a node or stage: the node stays a failure with its error, the run
     /// is not one because of it. To run the node again is another way: then the last attempt counts.
     pub fn recovered(&self, name: &str) {
-        let mut records = self.state.records();
+        let mut records = self.state.log.records();
         let node_had_failed = records.recover(&FailedPart::Node(name.to_owned()));
         let had_failed = records.recover(&FailedPart::Stage(name.to_owned())) || node_had_failed;
         if node_had_failed && let Some(record) = records.nodes.get_mut(name) {
@@ -214,14 +216,14 @@ impl Run {
         }
         drop(records);
         if !had_failed {
-            self.state.warn(format!("{name:?} has not failed: there is nothing to recover from"));
+            self.state.log.warn(format!("{name:?} has not failed: there is nothing to recover from"));
         }
     }
 
     /// The OpenTelemetry context of the run. What runs in it, as a thread does that has attached it
     /// (`let _guard = run.context().attach();`), belongs to the run, also where other runs are open.
     pub fn context(&self) -> Context {
-        self.state.context()
+        self.state.otel_context()
     }
 
     /// Work that belongs to the run wherever it is polled, such as one that is given to `tokio::spawn`.
@@ -240,7 +242,7 @@ impl Run {
 
     /// Warns of something about the run's subject, such as its script: once, on the console and in the finish report.
     pub fn warn(&self, warning: impl std::fmt::Display) {
-        self.state.warn(warning.to_string());
+        self.state.log.warn(warning.to_string());
     }
 
     /// Brings the signal files of the bundle up to this moment, with the state of the metrics, while the run goes on. False
@@ -248,8 +250,8 @@ impl Run {
     pub async fn snapshot(&self) -> bool {
         let state = Arc::clone(&self.state);
         let write = move || {
-            state.signals.snapshot_metrics();
-            state.signals.flush_files(state.telemetry.settings().otel.shutdown_timeout())
+            state.context.signals.snapshot_metrics();
+            state.context.signals.flush_files(state.context.telemetry.settings().otel.shutdown_timeout())
         };
         on_own_thread("daglight-snapshot", write).await.unwrap_or(false)
     }
@@ -269,7 +271,7 @@ impl Run {
         let (_caller, caller_is_gone) = mpsc::channel::<()>();
         state.end.begin();
         // From now on, also where this call is dropped before the thread has started.
-        let under_way = state.telemetry.shared.ends.under_way();
+        let under_way = state.context.telemetry.shared.ends.under_way();
         let end = move || {
             let last_words = signals::last_words(&state);
             let report = state.end();
@@ -296,14 +298,14 @@ impl Run {
 
     /// What is known of a node that has started.
     pub fn node_record(&self, name: &str) -> Option<NodeRecord> {
-        self.state.records().nodes.get(name).cloned()
+        self.state.log.records().nodes.get(name).cloned()
     }
 }
 
 impl RunEnd {
     fn fail(&self, error: &RecordedError) {
-        let reason = self.state.policy.capture_error(&error.text());
-        self.state.fail(FailedPart::Run, reason);
+        let reason = self.state.context.policy.capture_error(&error.text());
+        self.state.log.fail(FailedPart::Run, reason);
     }
 }
 
@@ -315,6 +317,6 @@ impl Drop for RunEnd {
         let reason =
             if thread::panicking() { "the program panicked" } else { "the run was dropped unfinished" };
         self.fail(&RecordedError::new("Error", reason));
-        self.state.telemetry.end_later(&self.state);
+        self.state.context.telemetry.end_later(&self.state);
     }
 }

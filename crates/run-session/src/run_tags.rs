@@ -64,25 +64,27 @@ fn own_tags(telemetry: &Telemetry, of_run: &BTreeMap<String, String>) -> BTreeMa
 
 /// Warns of the user's tags that have the name of one that every run has.
 pub(crate) fn tell_replaced_tags(state: &RunState, of_run: &BTreeMap<String, String>) {
-    for (name, value) in own_tags(&state.telemetry, of_run) {
-        if state.tags.get(&name) != Some(&value) {
-            state.warn(format!("the tag {name:?} is left out: every run has one of that name"));
+    for (name, value) in own_tags(&state.context.telemetry, of_run) {
+        if state.context.tags.get(&name) != Some(&value) {
+            state.log.warn(format!("the tag {name:?} is left out: every run has one of that name"));
         }
     }
 }
 
 /// The tags that are known at the end of a run, where they were not or are others than at its start.
 pub(crate) fn late_tags(state: &RunState) -> BTreeMap<String, String> {
-    let known =
-        session_tag(&state.telemetry).into_iter().chain(plan_signature(state)).chain(cause_tags(state));
-    known.filter(|(tag, value)| state.tags.get(tag) != Some(value)).collect()
+    let known = session_tag(&state.context.telemetry)
+        .into_iter()
+        .chain(plan_signature(state))
+        .chain(cause_tags(state));
+    known.filter(|(tag, value)| state.context.tags.get(tag) != Some(value)).collect()
 }
 
 /// One hash over the plans of all queries, in the order of the DAG. A run that did not succeed has not planned all of
 /// them: its hash is that of those it has planned, and says so, because it is comparable to no other.
 fn plan_signature(state: &RunState) -> Option<(String, String)> {
-    let records = state.records();
-    let nodes = state.dag.nodes().iter();
+    let records = state.log.records();
+    let nodes = state.context.dag.nodes().iter();
     let plans: Vec<&str> =
         nodes.filter_map(|node| records.plans.get(&node.name)).flatten().map(String::as_str).collect();
     let is_whole = records.failure().is_none();
@@ -95,10 +97,10 @@ fn plan_signature(state: &RunState) -> Option<(String, String)> {
 /// Why the run did not succeed: the page of a run shows its tags, and nothing else where no node has failed. Tags of the
 /// user's own stay.
 fn cause_tags(state: &RunState) -> Vec<(String, String)> {
-    let cause = state.records().failure().map(Captured::to_text);
-    let interruption = state.interruption.get().filter(|_| state.records().is_interrupted());
+    let cause = state.log.records().failure().map(Captured::to_text);
+    let interruption = state.interruption.get().filter(|_| state.log.records().is_interrupted());
     let signal = interruption.map(|interruption| interruption.signal.name().to_owned());
-    let named = |name: &str| match state.tags.contains_key(name) {
+    let named = |name: &str| match state.context.tags.contains_key(name) {
         true => format!("daglight.{name}"),
         false => name.to_owned(),
     };

@@ -1,16 +1,6 @@
 //! What happens when a run starts: it gets its folder, its signals, its outbox and its heartbeat.
 
-use std::{
-    borrow::Cow,
-    collections::BTreeMap,
-    fs,
-    path::Path,
-    sync::{
-        Arc, Mutex, OnceLock,
-        atomic::{AtomicBool, AtomicUsize},
-    },
-    time::Instant,
-};
+use std::{borrow::Cow, collections::BTreeMap, fs, path::Path, sync::Arc, time::Instant};
 
 use chrono::Utc;
 use daglight_capture_policy::{Policy, REDACTED, in_one_line, without_credentials};
@@ -27,15 +17,11 @@ use serde_json::Value;
 
 use crate::{
     RunOptions, Telemetry,
-    end_progress::EndProgress,
     finish::write_manifest,
-    frames::Frames,
     live_progress::LiveProgress,
     log::{field, log},
-    open_statements::OpenStatements,
-    own_time::OwnClock,
-    query_owner::QueryOwners,
-    run_state::{OpenQueries, RootSpan, RunState},
+    run_context::{RootSpan, RunContext},
+    run_state::RunState,
     run_tags::{policy_hash, run_tags, shown_rules, tell_replaced_tags},
     stalls,
     trace_link::trace_url,
@@ -81,7 +67,7 @@ pub(crate) fn start(telemetry: &Telemetry, dag: &Dag, options: RunOptions) -> Ar
         Tracker::start(&bundle.tracker_dir(), settings.bundle.durability, connection)
     });
     let bundle_has_failed = tracker.as_ref().map(Tracker::warned).unwrap_or_default();
-    let state = Arc::new(RunState {
+    let context = RunContext {
         telemetry: telemetry.of_run(),
         run_id,
         dag: dag.into_owned(),
@@ -93,39 +79,23 @@ pub(crate) fn start(telemetry: &Telemetry, dag: &Dag, options: RunOptions) -> Ar
         tracker,
         signals,
         root: RootSpan::new(root),
-        owners: QueryOwners::default(),
-        frames: Frames::default(),
-        open_queries: OpenQueries::default(),
-        awaited: Mutex::default(),
-        ended: AtomicBool::default(),
-        heartbeat: Mutex::default(),
-        plan_count: AtomicUsize::new(0),
-        records: Mutex::default(),
-        bundle_has_failed,
-        reserve: Mutex::default(),
-        own_time: OwnClock::default(),
-        open_nodes: Mutex::default(),
-        open_statements: OpenStatements::default(),
-        interruption: OnceLock::new(),
-        end_is_recorded: Mutex::default(),
-        end: EndProgress::default(),
-        report: OnceLock::new(),
-    });
+    };
+    let state = Arc::new(RunState::new(context, bundle_has_failed));
     telemetry.shared.open_runs.insert(&state);
     telemetry.shared.ends.run_started();
     telemetry.tell_setup_warnings(&state);
     tell_replaced_tags(&state, &options.tags);
     if let Some(name) = &named {
-        state.warn(format!(
+        state.log.warn(format!(
             "the name of the DAG has a credential in it: the run is recorded under {:?}; choose a name without one",
             name.as_str()
         ));
     }
-    no_bundle.into_iter().for_each(|warning| state.bundle_failed(warning));
+    no_bundle.into_iter().for_each(|warning| state.log.bundle_failed(warning));
     announce(&state, &options.inputs);
     let heartbeat = beat(&state);
     if let Some(error) = heartbeat.problem() {
-        state.warn(format!(
+        state.log.warn(format!(
             "no heartbeat, so stalls and a killed process are not seen: its thread cannot be started: {error}"
         ));
     }
@@ -158,24 +128,34 @@ fn show_policy(root: &StageSpan, telemetry: &Telemetry) {
 
 /// Tells the tracker, the bundle and the log that the run has started.
 fn announce(state: &RunState, inputs: &BTreeMap<String, Value>) {
-    if let Some(tracker) = &state.tracker {
+    if let Some(tracker) = &state.context.tracker {
         let note = |key: &str, text: &str| {
-            let text = state.policy.redactor().comment_text(text);
-            state.policy.capture_named(key, text).to_text()
+            let text = state.context.policy.redactor().comment_text(text);
+            state.context.policy.capture_named(key, text).to_text()
         };
-        let shown = state.dag.clone().with_code_text(|text| shown_code(text, &state.policy)).with_notes(note);
+        let shown = state
+            .context
+            .dag
+            .clone()
+            .with_code_text(|text| shown_code(text, &state.context.policy))
+            .with_notes(note);
         tracker.record(&Event::version(&shown, BTreeMap::new()));
-        let RunState { run_id, started_at, .. } = *state;
+        let RunContext { run_id, started_at, .. } = state.context;
         let shown = |(name, value): (&String, &Value)| {
-            (name.clone(), state.policy.capture_input(name, value.clone()))
+            (name.clone(), state.context.policy.capture_input(name, value.clone()))
         };
         let inputs = inputs.iter().map(shown).collect();
-        tracker.record(&Event::RunStarted { run_id, tags: state.tags.clone(), inputs, time: started_at });
+        tracker.record(&Event::RunStarted {
+            run_id,
+            tags: state.context.tags.clone(),
+            inputs,
+            time: started_at,
+        });
     }
     write_manifest(state, None);
     keep_reserve(state);
-    let _guard = state.root.context.clone().attach();
-    log!(INFO, "run started", run_id = field(state.run_id), dag = field(state.dag.name()));
+    let _guard = state.context.root.context.clone().attach();
+    log!(INFO, "run started", run_id = field(state.context.run_id), dag = field(state.context.dag.name()));
 }
 
 /// Takes up disk space for the manifest that says how the run ended, which is longer than the one of its start. Best effort:
@@ -183,7 +163,7 @@ fn announce(state: &RunState, inputs: &BTreeMap<String, Value>) {
 fn keep_reserve(state: &RunState) {
     const MANIFEST_GROWTH: usize = 3;
     const LEAST_BYTES: usize = 64 << 10;
-    let Some(bundle) = &state.bundle else { return };
+    let Some(bundle) = &state.context.bundle else { return };
     let manifest_bytes = fs::metadata(bundle.manifest()).map_or(0, |manifest| manifest.len());
     let bytes = LEAST_BYTES + MANIFEST_GROWTH * usize::try_from(manifest_bytes).unwrap_or(0);
     // A smaller one is better than none.
@@ -200,16 +180,16 @@ fn shown_code(text: &str, policy: &Policy) -> String {
 
 /// Starts the heartbeat of a run.
 fn beat(state: &Arc<RunState>) -> Heartbeat {
-    let settings = &state.telemetry.settings().heartbeat;
+    let settings = &state.context.telemetry.settings().heartbeat;
     let config = HeartbeatConfig {
         interval: settings.interval(),
         stall_after: settings.stall_after(),
-        evidence: state.bundle.as_ref().map(Bundle::heartbeat),
+        evidence: state.context.bundle.as_ref().map(Bundle::heartbeat),
     };
     let progress = LiveProgress {
-        queries: state.telemetry.shared.live.clone(),
+        queries: state.context.telemetry.shared.live.clone(),
         owners: state.owners.clone(),
-        policy: state.policy.clone(),
+        policy: state.context.policy.clone(),
     };
     let state = Arc::clone(state);
     Heartbeat::start(config, Arc::new(progress), Box::new(move |beat| emit(&state, beat)))
@@ -217,19 +197,24 @@ fn beat(state: &Arc<RunState>) -> Heartbeat {
 
 /// Shows a beat in the traces, the metrics and the log.
 fn emit(state: &RunState, beat: &Beat) {
-    state.refresh_execution_run_id();
-    let span =
-        state.signals.span(names::span::HEARTBEAT).parent(&state.root.context).stage("heartbeat").start();
+    state.context.refresh_execution_run_id();
+    let span = state
+        .context
+        .signals
+        .span(names::span::HEARTBEAT)
+        .parent(&state.context.root.context)
+        .stage("heartbeat")
+        .start();
     span.set(Key::ActiveTasks, beat.active_tasks.len());
     if let Some(io) = beat.io {
         span.set(Key::IoBytesRead, io.bytes_read);
         span.set(Key::IoBytesWritten, io.bytes_written);
     }
     if let Some(error) = &beat.evidence_error {
-        state.bundle_failed(error.clone());
+        state.log.bundle_failed(error.clone());
     }
     let _guard = span.context().attach();
-    stalls::announce(beat, &state.policy);
+    stalls::announce(beat, &state.context.policy);
     span.end();
-    state.signals.snapshot_metrics();
+    state.context.signals.snapshot_metrics();
 }

@@ -332,7 +332,7 @@ impl Telemetry {
     pub(crate) fn tell_setup_warnings(&self, state: &RunState) {
         let told = self.shared.setup_told.swap(true, Ordering::Relaxed);
         for warning in &self.shared.setup_warnings {
-            state.warn_unless(told, warning.clone());
+            state.log.warn_unless(told, warning.clone());
         }
     }
 

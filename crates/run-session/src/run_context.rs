@@ -1,0 +1,80 @@
+//! What a run is, from its start to its end: who it is, what may be shown of it, and where it is recorded.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::{Instant, SystemTime},
+};
+
+use chrono::{DateTime, Utc};
+use daglight_capture_policy::{Captured, Policy};
+use daglight_otel_bridge::{RunSignals, StageSpan};
+use daglight_run_bundle::Bundle;
+use daglight_run_identity::{Dag, RunId};
+use daglight_tracker_client::Tracker;
+use opentelemetry::Context;
+
+use crate::Telemetry;
+
+/// The part of a run that does not change. What only describes the run, or records something of it, needs no more.
+pub(crate) struct RunContext {
+    pub(crate) telemetry: Telemetry,
+    pub(crate) run_id: RunId,
+    pub(crate) dag: Dag,
+    pub(crate) policy: Policy,
+    pub(crate) started_at: DateTime<Utc>,
+    pub(crate) started: Instant,
+    /// As they are known when the run starts.
+    pub(crate) tags: BTreeMap<String, String>,
+    /// `None` where the folder could not be made.
+    pub(crate) bundle: Option<Bundle>,
+    /// `None` where the tracker is off, or there is no bundle for its outbox.
+    pub(crate) tracker: Option<Tracker>,
+    pub(crate) signals: RunSignals,
+    pub(crate) root: RootSpan,
+}
+
+impl RunContext {
+    /// Adds the id that the tracking server gave the run to the signals. The server answers at any time of the run, so
+    /// this is called wherever something of the run is about to be recorded.
+    pub(crate) fn refresh_execution_run_id(&self) {
+        if let Some(link) = self.tracker.as_ref().and_then(Tracker::link) {
+            self.signals.set_execution_run_id(link.dag_run_id);
+        }
+    }
+}
+
+/// The root span. Others may be started below it after its end.
+pub(crate) struct RootSpan {
+    pub(crate) context: Context,
+    pub(crate) trace_id: String,
+    pub(crate) span_id: String,
+    open: Mutex<Option<StageSpan>>,
+}
+
+impl RootSpan {
+    pub(crate) fn new(span: StageSpan) -> Self {
+        Self {
+            context: span.context(),
+            trace_id: span.trace_id(),
+            span_id: span.span_id(),
+            open: Mutex::new(Some(span)),
+        }
+    }
+
+    pub(crate) fn fail(&self, error_type: &str, message: &Captured) {
+        if let Some(span) = &*self.lock() {
+            span.fail(error_type, message);
+        }
+    }
+
+    pub(crate) fn end_at(&self, time: SystemTime) {
+        if let Some(span) = self.lock().take() {
+            span.end_at(time);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<StageSpan>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

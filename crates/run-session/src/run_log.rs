@@ -1,0 +1,215 @@
+//! What has happened in a run so far: its nodes, outputs, warnings and failures.
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use chrono::{DateTime, Utc};
+use daglight_capture_policy::{Captured, Policy};
+use daglight_materializers::Produced;
+use daglight_run_bundle::{Artifact, AttemptRecord, NodeRecord, NodeStatus, Warning};
+use daglight_run_identity::{Dag, Node};
+
+use crate::log::warn_that;
+
+/// Earlier attempts that are kept of a node, the last ones.
+const MAX_ATTEMPTS: usize = 20;
+
+/// The log of a run, which its nodes and queries write from any thread.
+pub(crate) struct RunLog {
+    policy: Policy,
+    records: Mutex<Records>,
+    /// Whether the console was told that something of the run cannot be recorded. The tracker's outbox shares it, because
+    /// one full disk is one cause.
+    bundle_has_failed: Arc<AtomicBool>,
+}
+
+/// What is known of a run.
+#[derive(Default)]
+pub(crate) struct Records {
+    pub(crate) nodes: BTreeMap<String, NodeRecord>,
+    pub(crate) artifacts: Vec<Artifact>,
+    /// The same outputs, to be compared with the registry.
+    pub(crate) produced: Vec<Produced>,
+    pub(crate) warnings: Vec<Warning>,
+    /// The texts of the same, to find out whether one is new.
+    warned: HashSet<String>,
+    /// Why the run failed, in the order in which it happened; one reason for each part of the run.
+    failures: Vec<(FailedPart, Captured)>,
+    /// Queries that belong to the run and to none of its nodes.
+    pub(crate) queries_without_node: u64,
+    /// Those of them that have ended.
+    pub(crate) ended_without_node: usize,
+    /// Queries that ran while several runs were open, in the code of none of them.
+    pub(crate) queries_without_run: u64,
+    /// The plan hashes of each node's queries, in the order in which they were planned.
+    pub(crate) plans: BTreeMap<String, Vec<String>>,
+    /// Tags that were not known when the run started, or have another value now.
+    pub(crate) late_tags: BTreeMap<String, String>,
+}
+
+/// What has failed of a run. A part that is done again, and well, has not failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum FailedPart {
+    Node(String),
+    Stage(String),
+    /// The run itself.
+    Run,
+    /// Nothing: a signal told the run to end.
+    Interrupted,
+}
+
+impl Records {
+    /// Why the run failed, the first reason where there are several.
+    pub(crate) fn failure(&self) -> Option<&Captured> {
+        self.failures.first().map(|(_, reason)| reason)
+    }
+
+    /// What of the run failed for the reason that is shown.
+    pub(crate) fn failed_part(&self) -> Option<&FailedPart> {
+        self.failures.first().map(|(part, _)| part)
+    }
+
+    /// Whether the run ended because of a signal, and not of a failure before it.
+    pub(crate) fn is_interrupted(&self) -> bool {
+        self.failed_part() == Some(&FailedPart::Interrupted)
+    }
+
+    /// Takes back that a part has failed. False where it has not.
+    pub(crate) fn recover(&mut self, recovered: &FailedPart) -> bool {
+        let before = self.failures.len();
+        self.failures.retain(|(part, _)| part != recovered);
+        self.failures.len() < before
+    }
+}
+
+impl RunLog {
+    /// An empty log. `bundle_has_failed` is shared with the tracker's outbox, which may fail first.
+    pub(crate) fn new(policy: Policy, bundle_has_failed: Arc<AtomicBool>) -> Self {
+        Self { policy, records: Mutex::default(), bundle_has_failed }
+    }
+
+    pub(crate) fn records(&self) -> MutexGuard<'_, Records> {
+        self.records.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What has gone wrong with telemetry so far.
+    pub(crate) fn warnings(&self) -> Vec<String> {
+        self.records().warnings.iter().map(|warning| warning.message.clone()).collect()
+    }
+
+    /// Warns once, on the console and in the finish report, that some of the telemetry is missing.
+    pub(crate) fn warn(&self, warning: impl Into<Warning>) {
+        if let Some(warning) = self.note(warning) {
+            warn_that(&warning);
+        }
+    }
+
+    /// As [`RunLog::warn`] for what the console has shown already. Returns the text where it is new.
+    pub(crate) fn note(&self, warning: impl Into<Warning>) -> Option<Captured> {
+        let Warning { code, message } = warning.into();
+        let warning = self.policy.capture(message);
+        let text = warning.to_text();
+        let mut records = self.records();
+        let first = records.warned.insert(text.clone());
+        if first {
+            records.warnings.push(Warning::new(code, text));
+        }
+        first.then_some(warning)
+    }
+
+    /// As [`RunLog::warn`], but silent on the console where it has shown that already.
+    pub(crate) fn warn_unless(&self, shown: bool, warning: impl Into<Warning>) {
+        if shown {
+            self.note(warning);
+        } else {
+            self.warn(warning);
+        }
+    }
+
+    /// Warns that something is missing in the bundle. A full disk has many such consequences: the console shows the first,
+    /// the finish report has all.
+    pub(crate) fn bundle_failed(&self, warning: String) {
+        self.warn_unless(self.bundle_has_failed.swap(true, Ordering::Relaxed), warning);
+    }
+
+    /// Marks a part of the run as failed, and so the run. Of a node the last attempt counts, of every other part the first
+    /// reason stays.
+    pub(crate) fn fail(&self, part: FailedPart, reason: Captured) {
+        let mut records = self.records();
+        if matches!(part, FailedPart::Node(_)) {
+            records.recover(&part);
+        }
+        if !records.failures.iter().any(|(failed, _)| *failed == part) {
+            records.failures.push((part, reason));
+        }
+    }
+
+    /// Records that a node starts, and returns which attempt this is, from 1. The last attempt decides over node and run;
+    /// what the earlier ones came to is kept.
+    pub(crate) fn begin_attempt(&self, node: &Node, started_at: DateTime<Utc>) -> u64 {
+        let mut records = self.records();
+        let record = records.nodes.entry(node.name.clone()).or_insert_with(|| not_run(node));
+        let before = (record.attempts > 0).then_some(record.status);
+        if let Some(status) = before {
+            let earlier = AttemptRecord {
+                attempt: record.attempts,
+                status,
+                started_at: record.started_at,
+                duration_ms: record.duration_ms.take(),
+                error: record.error.take(),
+            };
+            if record.earlier_attempts.len() == MAX_ATTEMPTS {
+                record.earlier_attempts.remove(0);
+            }
+            record.earlier_attempts.push(earlier);
+        }
+        record.attempts += 1;
+        record.status = NodeStatus::Unfinished;
+        record.started_at = Some(started_at);
+        (record.rows, record.bytes, record.recovered) = (None, None, false);
+        let attempt = record.attempts;
+        drop(records);
+        let name = &node.name;
+        match before {
+            Some(NodeStatus::Success) => {
+                self.warn(format!("node {name:?} runs again after it has succeeded: the last time counts"));
+            }
+            Some(NodeStatus::Unfinished) => {
+                let warning = "runs twice at the same time: the one that started last counts";
+                self.warn(format!("node {name:?} {warning}"));
+            }
+            _ => {}
+        }
+        attempt
+    }
+
+    /// Every node of the DAG in running order; those that never started are `not_run`.
+    pub(crate) fn node_records(&self, dag: &Dag) -> Vec<NodeRecord> {
+        let records = self.records();
+        let record = |node: &Node| records.nodes.get(&node.name).cloned().unwrap_or_else(|| not_run(node));
+        dag.nodes().iter().map(record).collect()
+    }
+}
+
+fn not_run(node: &Node) -> NodeRecord {
+    NodeRecord {
+        name: node.name.clone(),
+        kind: node.kind.name().to_owned(),
+        dependencies: node.dependencies.clone(),
+        status: NodeStatus::NotRun,
+        started_at: None,
+        duration_ms: None,
+        rows: None,
+        bytes: None,
+        queries_summed: 0,
+        error: None,
+        attempts: 0,
+        earlier_attempts: Vec::new(),
+        recovered: false,
+    }
+}
