@@ -12,6 +12,7 @@ mod counted;
 mod executions;
 mod fingerprint;
 mod hooked_exec;
+mod lineage;
 mod observer;
 mod operators;
 mod plan_bundle;
@@ -26,6 +27,7 @@ mod unoptimized;
 mod watched_stream;
 
 pub use fingerprint::{Fingerprints, PlanTexts};
+pub use lineage::{ColumnLineage, Derivation, Influence, Lineage, Origins, SourceColumn, Unresolved};
 pub use observer::{DataTap, Observation, PartitionTap, QueryListener, QueryObserver};
 pub use operators::OperatorReport;
 pub use planned_query::{PlannedQuery, QueryKind};

@@ -4,6 +4,8 @@
 
 mod delegation;
 mod hostile;
+mod lineage;
+mod lineage_tpch;
 mod planning;
 mod repeated;
 mod scans;
