@@ -19,7 +19,7 @@ use crate::{
     Signal,
     console::Console,
     door::Door,
-    environment::{Environment, SignalExport},
+    environment::Environment,
     export_queues::{Destinations, LastError, LogQueue, SpanQueue, log_queue, span_queue},
     exporter_events::{ExporterEvents, unlogged},
     exporters::{LogExport, MetricExport, SpanExport},
@@ -30,6 +30,7 @@ use crate::{
     otlp_target::{OtlpProtocol, OtlpTarget},
     queue::deadline_in,
     send_error::with_causes,
+    signal_export::SignalExport,
     transport::TransportError,
 };
 

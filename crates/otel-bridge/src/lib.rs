@@ -46,12 +46,14 @@ mod scrub;
 mod scrub_metrics;
 mod send_error;
 mod sender;
+mod signal_export;
 mod signal_files;
 mod span_map;
 mod stage_span;
 mod trace_ids;
 mod transport;
 mod value;
+mod variables;
 mod vocabulary;
 
 pub use daglight_semantic_conventions as names;

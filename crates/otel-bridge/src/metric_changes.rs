@@ -96,7 +96,7 @@ fn hash_of(fill: impl FnOnce(&mut DefaultHasher)) -> u64 {
 /// A data point of any kind: what is said of one series at one moment.
 trait Point: Message + Clone {
     fn attributes(&self) -> &[KeyValue];
-    /// The time stamp itself does not count as a change.
+    /// The timestamp itself does not count as a change.
     fn forget_time(&mut self);
 }
 

@@ -8,12 +8,13 @@ use serde::Deserialize;
 use crate::{
     DamagedLines, ReadError, SendError, Signal, SignalFiles,
     door::{Exportable, IntoRequest},
-    environment::{Environment, SignalExport},
+    environment::Environment,
     grpc_endpoint::GrpcRuntime,
     lines::for_each_line,
     messages::OtlpRequest,
     metric_changes::data_points,
     sender::{RetryPolicy, Sender},
+    signal_export::SignalExport,
 };
 
 /// There is nobody who waits for a replay but the one who started it.

@@ -316,8 +316,8 @@ fn log_records_of_the_program_come_into_the_files_and_carry_the_ids_of_the_run()
     let exported = exporter.take();
     assert_eq!(exported[0].event_name(), Some("event of the program"));
     let run_id = AnyValue::from(run.id.to_string());
-    let stamped = exported[0].attributes_iter().filter(|(key, _)| key.as_str() == "hamilton.run_id");
-    assert_eq!(stamped.map(|(_, value)| value).collect::<Vec<_>>(), [&run_id]);
+    let added = exported[0].attributes_iter().filter(|(key, _)| key.as_str() == "hamilton.run_id");
+    assert_eq!(added.map(|(_, value)| value).collect::<Vec<_>>(), [&run_id]);
 }
 
 #[test]
