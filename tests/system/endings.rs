@@ -137,7 +137,7 @@ impl Ended {
             // One duration in every place.
             let ms = manifest["nodes"][1]["duration_ms"].as_f64().expect("a duration");
             assert_eq!(report["nodes"][1]["duration_ms"].as_f64(), Some(ms), "{report:#}");
-            let shown = format!("risk ran ({})", daglight::bundle::shown_duration(ms));
+            let shown = format!("risk ran ({})", daglight::bundle::display::duration(ms));
             assert!(error.contains(&shown), "no {shown:?} in {error:?}");
         }
     }

@@ -196,8 +196,7 @@ fn delivery(manifest: Option<&Manifest>, dir: &Path, status: ReportStatus) -> De
         tracker.into_iter().chain(manifest.delivery.signals.iter().cloned()).collect();
     let is_expected =
         |account: &&SignalLedger| account.signal != LedgerSignal::Tracker || manifest.tracking.is_expected();
-    let bundle = dir.to_string_lossy();
-    let command = |name| format!("daglight {name} {}", display::shell_word(&bundle));
+    let command = |name| display::command(name, dir);
     DeliveryReport {
         is_final: manifest.status != RunStatus::Running,
         waiting: ledgers.iter().filter(is_expected).map(|account| account.ledger.waiting).sum(),

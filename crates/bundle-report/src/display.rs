@@ -1,6 +1,8 @@
-//! Numbers as people read them.
+//! Numbers as people read them: durations, counts, bytes, parts of a whole and times.
 
-use chrono::{DateTime, Utc};
+use std::{path::Path, time::Duration};
+
+use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::Timeline;
 
@@ -25,6 +27,16 @@ pub fn duration(milliseconds: f64) -> String {
     }
 }
 
+/// What a clock has measured, as [`duration`] shows it.
+pub fn elapsed(time: Duration) -> String {
+    seconds(time.as_secs_f64())
+}
+
+/// Seconds as [`duration`] shows them.
+pub(crate) fn seconds(seconds: f64) -> String {
+    duration(seconds * 1e3)
+}
+
 /// How the time of a run was spent, such as `Busy 1.20 s, setup 300 ms, idle 5.0 ms, 1.0 nodes at once.`; setup where it is
 /// not next to nothing.
 pub(crate) fn time_spent(timeline: &Timeline) -> String {
@@ -46,10 +58,23 @@ pub(crate) fn bytes(count: u64) -> String {
 
 /// A count in full up to a million, as `1,234`; beyond that as `12.3 M` or `4.5 G`.
 pub(crate) fn count(count: u64) -> String {
-    if count >= 1_000_000 {
-        return scaled(count, &["", "k", "M", "G", "T", "P"]);
+    match count {
+        ..1_000_000 => exact(count),
+        _ => scaled(count, &["", "k", "M", "G", "T", "P"]),
     }
-    if count >= 1_000 { format!("{},{:03}", count / 1_000, count % 1_000) } else { count.to_string() }
+}
+
+/// A count in full, with commas between its thousands: `1,234,567`.
+pub fn exact(count: u64) -> String {
+    let digits = count.to_string();
+    let mut grouped = String::with_capacity(digits.len() + digits.len() / 3);
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    grouped
 }
 
 fn scaled(count: u64, units: &[&str]) -> String {
@@ -73,10 +98,28 @@ pub(crate) fn percent(part: f64) -> String {
     }
 }
 
-/// `1 node`, `2 nodes`.
+/// `1 node`, `2 nodes`, `1.2 M nodes`.
 pub(crate) fn plural(number: u64, noun: &str) -> String {
-    let ending = if number == 1 { "" } else { "s" };
-    format!("{} {noun}{ending}", count(number))
+    format!("{} {}", count(number), nouns(number, noun))
+}
+
+/// `1 row`, `1,234,567 rows`: a number in full.
+pub fn exact_plural(number: u64, noun: &str) -> String {
+    format!("{} {}", exact(number), nouns(number, noun))
+}
+
+fn nouns(number: u64, noun: &str) -> String {
+    if number == 1 { noun.to_owned() } else { format!("{noun}s") }
+}
+
+/// An age in the largest unit that it fills: `5 s`, `12 min`, `3 h`, `8 d`.
+pub fn age(age: TimeDelta) -> String {
+    match age.num_seconds().max(0) {
+        seconds @ ..60 => format!("{seconds} s"),
+        seconds @ ..3_600 => format!("{} min", seconds / 60),
+        seconds @ ..86_400 => format!("{} h", seconds / 3_600),
+        seconds => format!("{} d", seconds / 86_400),
+    }
 }
 
 /// A moment, to the second.
@@ -84,8 +127,13 @@ pub(crate) fn time(at: DateTime<Utc>) -> String {
     at.format("%Y-%m-%d %H:%M:%S UTC").to_string()
 }
 
+/// A command of `daglight` on a path, to be pasted into a shell: `daglight sync 'my runs/out'`.
+pub fn command(name: &str, path: &Path) -> String {
+    format!("daglight {name} {}", shell_word(&path.to_string_lossy()))
+}
+
 /// `a word` for a shell, quoted only where it must be.
-pub(crate) fn shell_word(word: &str) -> String {
+fn shell_word(word: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "_-./:=@%+,".contains(c);
     if !word.is_empty() && word.chars().all(is_plain) {
         word.to_owned()
@@ -127,6 +175,11 @@ mod tests {
         check(bytes(1_234), "1.2 kB");
         check(bytes(999_999), "1.0 MB");
         check(bytes(u64::MAX), "18447 PB");
+        check(exact(0), "0");
+        check(exact(1_000), "1,000");
+        check(exact(1_234_567), "1,234,567");
+        check(exact_plural(1, "row"), "1 row");
+        check(exact_plural(1_234_567, "row"), "1,234,567 rows");
         check(plural(1, "node"), "1 node");
         check(plural(1_200, "row"), "1,200 rows");
         check(percent(0.293), "29 %");
@@ -134,9 +187,16 @@ mod tests {
     }
 
     #[test]
+    fn ages_are_said_in_their_unit() {
+        let ages = [5, 61, 7_300, 200_000, -3].map(|seconds| age(TimeDelta::seconds(seconds)));
+        assert_eq!(ages, ["5 s", "1 min", "2 h", "2 d", "0 s"]);
+    }
+
+    #[test]
     fn words_for_a_shell_are_quoted_when_they_must_be() {
         check(shell_word("out/run_bundle/01"), "out/run_bundle/01");
         check(shell_word("my runs/it's"), r"'my runs/it'\''s'");
         check(shell_word(""), "''");
+        check(command("sync", Path::new("my runs")), "daglight sync 'my runs'");
     }
 }

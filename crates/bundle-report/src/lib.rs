@@ -7,7 +7,7 @@
 
 mod assemble;
 mod coverage;
-mod display;
+pub mod display;
 #[cfg(test)]
 mod fixture;
 mod headline;
@@ -15,7 +15,6 @@ mod html;
 mod inputs;
 mod largest;
 mod markdown;
-mod markup;
 mod nodes;
 mod otlp;
 #[cfg(test)]
@@ -23,12 +22,13 @@ mod planted;
 mod problems;
 mod queries;
 mod report;
+mod section;
+mod sections;
 mod signals;
 mod timeline;
 mod waterfall;
 mod write;
 
-pub use display::duration as shown_duration;
 pub use inputs::ReportError;
 pub use report::{
     ActiveTaskReport, DeliveryReport, Finding, HeartbeatReport, IdleGap, Level, NodeReport, OperatorReport,

@@ -1,31 +1,26 @@
 //! The report as Markdown, for terminals and tickets.
 
-use std::{borrow::Cow, fmt};
-
 use daglight_capture_policy::{printable, printable_lines};
-use daglight_run_bundle::NodeStatus;
 
-use crate::{Level, Report, Severity, display, nodes};
+use crate::{
+    Report,
+    section::{Block, Cell, Content, Link, Medium, Opening, Piece, Table, Tone},
+    sections,
+};
 
-/// Nodes that are shown one by one.
-const MAX_NODES: usize = 200;
+/// The mark of the longest chain of dependencies.
+const ON_PATH: &str = "◆";
 
 /// Renders a report. What comes from the run is either escaped or in code spans: a node may be called anything.
 pub(crate) fn render(report: &Report) -> String {
     let mut page = Page(String::new());
-    page.title(report);
-    page.nodes(report);
-    page.timeline(report);
-    page.own_time(report);
-    page.queries(report);
-    page.stages(report);
-    page.slowest_spans(report);
-    page.artifacts(report);
-    page.problems(report);
-    page.heartbeat(report);
-    page.delivery(report);
-    page.unreadable(report);
-    page.identity(report);
+    page.opening(&sections::opening(report));
+    for section in sections::sections(report) {
+        if let Some(title) = section.title {
+            page.line(&format!("\n## {title}"));
+        }
+        section.blocks.iter().for_each(|block| page.block(block));
+    }
     page.0
 }
 
@@ -33,316 +28,88 @@ struct Page(String);
 
 impl Page {
     /// All that the report says passes here, so that no text can bring a control character, whoever has put it in.
-    fn line(&mut self, line: fmt::Arguments<'_>) {
-        self.0.push_str(&printable_lines(&line.to_string()));
+    fn line(&mut self, line: &str) {
+        self.0.push_str(&printable_lines(line));
         self.0.push('\n');
     }
 
-    fn title(&mut self, report: &Report) {
-        let name = report.identity.as_ref().map_or("run", |identity| identity.dag_name.as_str());
-        self.line(format_args!("# {}\n", text(name)));
-        for finding in &report.headline {
-            let mark = match finding.level {
-                Level::Good => "✓",
-                Level::Note => "·",
-                Level::Warning => "!",
-                Level::Bad => "✗",
-            };
-            self.line(format_args!("- {mark} {}", text(&finding.text)));
+    fn opening(&mut self, opening: &Opening<'_>) {
+        self.line(&format!("# {}\n", text(opening.name)));
+        for (_, mark, finding) in &opening.findings {
+            self.line(&format!("- {mark} {}", text(finding)));
         }
-        if let Some(link) = &report.links.hamilton_run {
-            self.line(format_args!("- Hamilton UI: {}", link_of(link)));
-        }
-        if let Some(link) = &report.links.trace {
-            self.line(format_args!("- Trace: {}", link_of(link)));
+        for link in &opening.links {
+            self.line(&format!("- {}: {}", link.name, link_of(link)));
         }
     }
 
-    /// A table without the columns in which no row says anything. A column whose name ends with a space holds numbers.
-    fn table(&mut self, title: &str, columns: &[&str], rows: impl IntoIterator<Item = Vec<String>>) {
-        let rows: Vec<Vec<String>> = rows.into_iter().collect();
-        if rows.is_empty() {
-            return;
+    fn block(&mut self, block: &Block<'_>) {
+        self.line("");
+        match block {
+            Block::Sentence(pieces) => self.line(&inline(pieces)),
+            Block::Table(table) => self.table(table),
+            Block::Facts(facts) => {
+                for (name, value) in facts {
+                    self.line(&format!("- {}: {}", text(name), inline(value)));
+                }
+            }
+            Block::Failure(title, error) => self.verbatim(title, error),
+            Block::TextOnly(title, lines) => self.verbatim(title, lines),
         }
-        let says = |position: &usize| rows.iter().any(|row| !row[*position].is_empty());
-        let shown: Vec<usize> = (0..columns.len()).filter(says).collect();
-        let pick = |cell: &dyn Fn(usize) -> String| {
+    }
+
+    fn table(&mut self, table: &Table<'_>) {
+        let shown = table.shown(Medium::Markdown);
+        let row = |cell: &dyn Fn(usize) -> String| {
             let cells: Vec<String> = shown.iter().map(|position| cell(*position)).collect();
-            cells.join(" | ")
+            format!("| {} |", cells.join(" | "))
         };
-        self.line(format_args!("\n## {title}\n"));
-        self.line(format_args!("| {} |", pick(&|position| columns[position].trim_end().to_owned())));
-        let rule = |position: usize| if columns[position].ends_with(' ') { "--:" } else { "---" };
-        self.line(format_args!("| {} |", pick(&|position| rule(position).to_owned())));
-        for row in &rows {
-            self.line(format_args!("| {} |", pick(&|position| row[position].clone())));
+        self.line(&row(&|position| table.columns[position].name.to_owned()));
+        self.line(&row(&|position| match table.columns[position].content {
+            Content::Number => "--:".to_owned(),
+            Content::Text | Content::Chart(_) => "---".to_owned(),
+        }));
+        for cells in table.rows.iter().map(|row| &row.cells) {
+            self.line(&row(&|position| inline(&cells[position])));
         }
     }
 
-    fn nodes(&mut self, report: &Report) {
-        let (shown, left_out) = nodes::longest(&report.nodes, MAX_NODES);
-        let rows = shown.into_iter().map(|node| {
-            let status = match node.status {
-                NodeStatus::Success => "ok",
-                NodeStatus::Failure => "**failed**",
-                NodeStatus::Interrupted => "**interrupted**",
-                NodeStatus::Unfinished => "**unfinished**",
-                NodeStatus::NotRun => "not run",
-            };
-            vec![
-                format!("{}{}", code(&node.name), if node.on_critical_path { " ◆" } else { "" }),
-                node.kind.as_deref().map(code).unwrap_or_default(),
-                node.attempts_in_words()
-                    .map_or_else(|| status.to_owned(), |more| format!("{status} ({more})")),
-                node.start_ms.map(|ms| format!("+{}", display::duration(ms))).unwrap_or_default(),
-                node.duration_ms.map(display::duration).unwrap_or_default(),
-                node.rows_in.map(display::count).unwrap_or_default(),
-                node.rows_out.map(display::count).unwrap_or_default(),
-                node.bytes.map(display::bytes).unwrap_or_default(),
-            ]
-        });
-        self.table(
-            "Nodes",
-            &["node", "kind", "status", "start ", "time ", "rows in ", "rows out ", "bytes "],
-            rows,
-        );
-        if left_out > 0 {
-            self.line(format_args!("\n{left_out} more nodes, all shorter, are in the JSON report."));
-        }
-        for node in report.nodes.iter().filter(|node| node.queries_summed > 0).take(20) {
-            self.line(format_args!("\n{}: {}", code(&node.name), node.queries_in_words()));
-        }
-        for node in report.nodes.iter().filter(|node| !node.earlier_attempts.is_empty()).take(20) {
-            self.line(format_args!("\n{} ran more than once:\n", code(&node.name)));
-            let attempts: Vec<String> = node.earlier_attempts_in_words().collect();
-            self.block(&attempts.join("\n"));
-        }
-        for node in report.nodes.iter().filter(|node| node.error.is_some()).take(20) {
-            let ended = if node.status == NodeStatus::Interrupted { "was interrupted" } else { "failed" };
-            self.line(format_args!("\n{} {ended}:\n", code(&node.name)));
-            self.block(node.error.as_deref().unwrap_or_default());
-        }
-    }
-
-    fn own_time(&mut self, report: &Report) {
-        let Some(own) = &report.own_time else { return };
-        let parts: Vec<String> =
-            own.parts().map(|(what, ms)| format!("{what} {}", display::duration(ms))).collect();
-        if !parts.is_empty() {
-            self.line(format_args!("\nDaglight itself took: {}.", parts.join(", ")));
-        }
-    }
-
-    fn timeline(&mut self, report: &Report) {
-        let Some(timeline) = &report.timeline else { return };
-        self.line(format_args!("\n{}", display::time_spent(timeline)));
-        if timeline.critical_path.len() > 1 {
-            let path: Vec<String> = timeline.critical_path.iter().map(|name| code(name)).collect();
-            self.line(format_args!(
-                "◆ The longest chain of dependencies, {}: {}",
-                display::duration(timeline.critical_path_ms),
-                path.join(" → ")
-            ));
-        }
-    }
-
-    fn queries(&mut self, report: &Report) {
-        let rows = report.queries.iter().map(|query| {
-            let hottest = query.hottest_operators.iter().take(2);
-            let hottest: Vec<String> = hottest
-                .map(|operator| {
-                    format!("{} {}", code(&operator.shown_name()), operator.time_in_words(query.duration_ms))
-                })
-                .collect();
-            vec![
-                code(&query.query_id),
-                query.node.as_deref().map(code).unwrap_or_default(),
-                display::duration(query.duration_ms),
-                query.planning_ms.map(display::duration).unwrap_or_default(),
-                query.rows_in.map(display::count).unwrap_or_default(),
-                query.rows_out.map(display::count).unwrap_or_default(),
-                hottest.join(", "),
-                query.plan_file.as_deref().map(code).unwrap_or_default(),
-            ]
-        });
-        self.table(
-            "Slowest queries",
-            &["query", "node", "time ", "planned ", "rows in ", "rows out ", "hottest operators", "plan"],
-            rows,
-        );
-    }
-
-    fn stages(&mut self, report: &Report) {
-        let rows = report.stages.iter().map(|stage| {
-            vec![
-                code(&stage.stage),
-                display::duration(stage.wall_ms),
-                display::duration(stage.longest_ms),
-                display::count(stage.spans),
-                counted(stage.slow),
-                counted(stage.errors),
-            ]
-        });
-        self.table("Time per stage", &["stage", "active ", "longest ", "spans ", "slow ", "errors "], rows);
-    }
-
-    fn slowest_spans(&mut self, report: &Report) {
-        let rows = report.slowest_spans.iter().map(|span| {
-            vec![
-                code(&span.name),
-                span.node.as_deref().map(code).unwrap_or_default(),
-                span.stage.as_deref().map(code).unwrap_or_default(),
-                format!("+{}", display::duration(span.start_ms)),
-                display::duration(span.duration_ms),
-                span.rows.map(display::count).unwrap_or_default(),
-                if span.failed { "**failed**".into() } else { String::new() },
-            ]
-        });
-        self.table("Slowest spans", &["span", "node", "stage", "start ", "time ", "rows ", "status"], rows);
-    }
-
-    fn artifacts(&mut self, report: &Report) {
-        let rows = report.artifacts.iter().map(|artifact| {
-            vec![
-                code(&artifact.name),
-                code(&artifact.materialization),
-                artifact.rows.map(display::count).unwrap_or_default(),
-                artifact.bytes.map(display::bytes).unwrap_or_default(),
-                artifact.location.as_deref().map(code).unwrap_or_default(),
-            ]
-        });
-        self.table("Artifacts", &["artifact", "as", "rows ", "bytes ", "location"], rows);
-    }
-
-    fn problems(&mut self, report: &Report) {
-        let rows = report.problems.iter().map(|problem| {
-            let severity = if problem.severity == Severity::Error { "**error**" } else { "warning" };
-            vec![
-                severity.to_owned(),
-                display::count(problem.count),
-                problem.node.as_deref().map(code).unwrap_or_default(),
-                code(&problem.source),
-                code(&problem.message),
-            ]
-        });
-        self.table("Errors and warnings", &["", "times ", "node", "from", "message"], rows);
-    }
-
-    fn heartbeat(&mut self, report: &Report) {
-        let Some(heartbeat) = &report.heartbeat else { return };
-        self.line(format_args!("\n## Process\n"));
-        self.line(format_args!("- Process {}", heartbeat.process_in_words()));
-        self.line(format_args!("- Heartbeat: {}", heartbeat.beats_in_words()));
-        let used = [
-            heartbeat
-                .cpu_seconds
-                .map(|seconds| format!("{} of processor time", display::duration(seconds * 1e3))),
-            heartbeat.peak_resident_bytes.map(|bytes| format!("{} of memory at most", display::bytes(bytes))),
-            heartbeat
-                .io_bytes_read
-                .map(|bytes| format!("{} read from storage by the process", display::bytes(bytes))),
-            heartbeat
-                .io_bytes_written
-                .map(|bytes| format!("{} written to storage by the process", display::bytes(bytes))),
-        ];
-        let used: Vec<String> = used.into_iter().flatten().collect();
-        if !used.is_empty() {
-            self.line(format_args!("- Used: {}", used.join(", ")));
-        }
-        for task in &heartbeat.active_tasks {
-            self.line(format_args!(
-                "- At the last beat {} was running, since {}",
-                code(&task.name),
-                display::time(task.since)
-            ));
-        }
-        for stall in &heartbeat.stalls {
-            let node = stall.node.as_deref().map(|node| format!(" of {}", code(node))).unwrap_or_default();
-            let operator =
-                stall.detail.as_deref().filter(|detail| !detail.is_empty()).or(stall.operator.as_deref());
-            let operator = operator.map(|operator| format!(" at {}", code(operator))).unwrap_or_default();
-            let until = stall.ended.map_or_else(
-                || "without an end".to_owned(),
-                |ended| format!("until {}", display::time(ended)),
-            );
-            self.line(format_args!(
-                "- Query {}{node} made no progress{operator} from {} {until}",
-                code(&stall.query_id),
-                display::time(stall.since)
-            ));
-        }
-    }
-
-    fn delivery(&mut self, report: &Report) {
-        let delivery = &report.delivery;
-        let rows = delivery.ledgers.iter().filter(|account| account.ledger.produced > 0).map(|account| {
-            let ledger = &account.ledger;
-            let reasons: Vec<String> = ledger
-                .dropped
-                .iter()
-                .filter(|(_, count)| **count > 0)
-                .map(|(reason, count)| format!("{} {}", display::count(*count), text(reason)))
-                .collect();
-            vec![
-                text(account.signal.name()),
-                text(account.destination.name()),
-                display::count(ledger.produced),
-                display::count(ledger.delivered),
-                counted(ledger.waiting),
-                counted(ledger.dropped_total()),
-                reasons.join(", "),
-            ]
-        });
-        self.table("Delivery", &["what", "to", "produced ", "delivered ", "waiting ", "lost ", "why"], rows);
-    }
-
-    fn unreadable(&mut self, report: &Report) {
-        let signals = report.files.iter().filter_map(|file| {
-            let counts = format!(
-                "{} read, {} damaged, {} torn",
-                display::plural(file.lines, "line"),
-                display::count(file.unreadable_lines),
-                display::bytes(file.torn_bytes)
-            );
-            Some(vec![code(&file.file), code(file.problem.as_deref()?), counts])
-        });
-        let others =
-            report.unreadable.iter().map(|file| vec![code(&file.file), code(&file.problem), String::new()]);
-        let rows: Vec<_> = signals.chain(others).collect();
-        self.table("Not readable", &["file", "problem", ""], rows);
-    }
-
-    fn identity(&mut self, report: &Report) {
-        let Some(identity) = &report.identity else { return };
-        let mut rows = vec![
-            ("run", Some(identity.run_id.to_string())),
-            ("started", report.started_at.map(display::time)),
-            ("profile", report.profile.clone()),
-            ("Hamilton run", identity.execution_run_id.clone()),
-            ("Hamilton project", identity.project_id.clone()),
-            ("trace", identity.trace_id.clone()),
-            ("DAG hash", Some(identity.dag_hash.clone())),
-            ("code hash", Some(identity.code_hash.clone())),
-            ("Daglight", report.daglight_version.clone()),
-        ];
-        rows.retain(|(_, value)| value.as_ref().is_some_and(|value| !value.is_empty()));
-        let tags = identity.tags.iter().map(|(key, value)| (key.as_str(), Some(value.clone())));
-        let rows = rows.into_iter().chain(tags);
-        let rows = rows.filter_map(|(key, value)| Some(vec![text(key), code(&value?)]));
-        self.table("Identity", &["", ""], rows);
-    }
-
-    fn block(&mut self, content: &str) {
-        // Indented by four, a line is code whatever it holds.
-        for content in content.lines() {
-            self.line(format_args!("    {content}"));
-        }
+    /// Lines as they are. Indented by four, a line is code whatever it holds.
+    fn verbatim(&mut self, title: &Cell<'_>, content: &str) {
+        self.line(&format!("{}:\n", inline(title)));
+        content.lines().for_each(|line| self.line(&format!("    {line}")));
     }
 }
 
-/// A count worth a word; nothing for none.
-fn counted(count: u64) -> String {
-    if count == 0 { String::new() } else { display::count(count) }
+/// Pieces in one line.
+fn inline(pieces: &[Piece<'_>]) -> String {
+    pieces.iter().map(piece).collect()
+}
+
+fn piece(piece: &Piece<'_>) -> String {
+    match piece {
+        Piece::Words(words) => text(words),
+        Piece::Name(name) => code(name),
+        Piece::Code(content) => code(content),
+        Piece::Message(message) => code(message),
+        Piece::Tag(tag) if tag.tone == Tone::Bad => format!("**{}**", text(&tag.word)),
+        Piece::Tag(tag) => text(&tag.word),
+        Piece::OnPath => ON_PATH.to_owned(),
+        Piece::Path(names) => {
+            let names: Vec<String> = names.iter().map(|name| code(name)).collect();
+            format!(": {}", names.join(" → "))
+        }
+        Piece::Node(node) if node.on_critical_path => format!("{} {ON_PATH}", code(&node.name)),
+        Piece::Node(node) => code(&node.name),
+        Piece::Bar(..) | Piece::Share(_) => String::new(),
+        Piece::Query { id, .. } => code(id),
+        Piece::Operators(operators) => {
+            let operators = operators.iter();
+            let operators =
+                operators.map(|operator| format!("{} {}", code(&operator.name), text(&operator.time)));
+            operators.collect::<Vec<_>>().join(", ")
+        }
+    }
 }
 
 /// A code span, fit for a table.
@@ -375,23 +142,20 @@ fn text(content: &str) -> String {
 
 /// Text in one line, in which nothing moves a terminal's cursor, hides or reorders what is around it.
 fn in_line(content: &str) -> String {
-    let content = content.trim().replace("\r\n", " ").replace(['\n', '\t'], " ");
+    let content = content.replace("\r\n", " ").replace(['\n', '\t'], " ");
     printable(&content).into_owned()
 }
 
-/// A link that is one only when it is of the web and holds nothing that could end it.
-fn link_of(url: &str) -> String {
-    let is_web = url.starts_with("http://") || url.starts_with("https://");
-    let is_plain = matches!(printable(url), Cow::Borrowed(_));
-    if is_web && is_plain && !url.contains(|c: char| c.is_whitespace() || "<>".contains(c)) {
-        format!("<{url}>")
-    } else {
-        code(url)
-    }
+fn link_of(link: &Link<'_>) -> String {
+    if link.is_safe { format!("<{}>", link.url) } else { code(link.url) }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
+    use daglight_run_bundle::NodeStatus;
+
     use super::*;
     use crate::planted;
 
@@ -428,8 +192,46 @@ mod tests {
 
     #[test]
     fn only_links_of_the_web_are_links() {
-        assert_eq!(link_of("http://127.0.0.1:8241/runs/1"), "<http://127.0.0.1:8241/runs/1>");
-        assert_eq!(link_of("javascript:alert(1)"), "`javascript:alert(1)`");
-        assert_eq!(link_of("http://x> <b"), "`http://x> <b`");
+        let link = |url| {
+            let page = render(&planted::report(url));
+            page.lines().find_map(|line| line.strip_prefix("- Trace: ")).unwrap().to_owned()
+        };
+        assert_eq!(link("http://127.0.0.1:8241/runs/1"), "<http://127.0.0.1:8241/runs/1>");
+        assert_eq!(link("javascript:alert(1)"), "`javascript:alert(1)`");
+        assert_eq!(link("http://x> <b"), "`http://x> <b`");
+    }
+
+    /// The words of a rendering, without marks and markup.
+    fn words(page: &str) -> BTreeSet<String> {
+        let page =
+            page.replace("&lt;", "<").replace("&gt;", ">").replace("&quot;", "\"").replace("&amp;", "&");
+        page.split(|c: char| !c.is_alphanumeric()).map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn markdown_says_what_the_page_says() {
+        for status in
+            [NodeStatus::Success, NodeStatus::Failure, NodeStatus::Interrupted, NodeStatus::Unfinished]
+        {
+            let mut report = planted::report("planted");
+            report.nodes[0].status = status;
+            let page = crate::html::render(&report);
+            let (_, body) = page.split_once("</dl>").unwrap();
+            let (body, _) = body.rsplit_once("<footer>").unwrap();
+            // What is between tags. Images show what stands beside them once more, attributes what is pointed to.
+            let drawn =
+                body.split("<svg ").map(|part| part.rsplit_once("</svg>").map_or(part, |(_, rest)| rest));
+            let said: String = drawn
+                .flat_map(|part| part.split('<'))
+                .map(|part| part.split_once('>').map_or(part, |(_, text)| text))
+                .map(|text| format!(" {text}"))
+                .collect();
+            let missing: Vec<String> = words(&said).difference(&words(&render(&report))).cloned().collect();
+            // The heading of the bars.
+            assert_eq!(missing, ["active"], "{status:?}");
+            let ended = if status == NodeStatus::Interrupted { "was interrupted" } else { "failed" };
+            assert!(said.contains(&format!("planted {ended} ")), "{status:?}: {said}");
+            assert!(render(&report).contains(&format!("`planted` {ended}:\n")), "{status:?}");
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! Bars and the axis above them, as inline SVG that scales with its column.
 
 use daglight_run_bundle::NodeStatus;
+use maud::{Markup, Render, html};
 
 use crate::{NodeReport, display};
 
@@ -30,59 +31,76 @@ impl Axis {
         (0..=5).map(move |number| f64::from(number) * step_ms).take_while(move |ms| *ms <= duration_ms)
     }
 
-    /// The ticks' times. A label that would leave the column ends at its tick.
-    pub(crate) fn labels(&self) -> String {
-        let mut svg = String::from("<svg class=\"axis\" width=\"100%\" height=\"16\" role=\"presentation\">");
-        for ms in self.ticks() {
-            let x = self.percent(ms);
-            let anchor = if x > 90.0 { "end" } else { "start" };
-            let label = if ms == 0.0 { "0".to_owned() } else { display::duration(ms) };
-            svg.push_str(&format!("<text x=\"{x:.2}%\" y=\"12\" text-anchor=\"{anchor}\">{label}</text>"));
+    fn grid(&self) -> Markup {
+        html! {
+            @for ms in self.ticks() {
+                @let x = self.percent(ms);
+                line x1=(Percent(x)) x2=(Percent(x)) y1="0" y2="100%" {}
+            }
         }
-        svg + "</svg>"
     }
+}
 
-    fn grid(&self) -> String {
-        let line = |ms| {
-            let x = self.percent(ms);
-            format!("<line x1=\"{x:.2}%\" x2=\"{x:.2}%\" y1=\"0\" y2=\"100%\"/>")
-        };
-        self.ticks().map(line).collect()
+/// The ticks' times. A label that would leave the column ends at its tick.
+impl Render for Axis {
+    fn render(&self) -> Markup {
+        html! {
+            svg.axis width="100%" height="16" role="presentation" {
+                @for ms in self.ticks() {
+                    @let x = self.percent(ms);
+                    text x=(Percent(x)) y="12" text-anchor=(if x > 90.0 { "end" } else { "start" }) {
+                        @if ms == 0.0 { "0" } @else { (display::duration(ms)) }
+                    }
+                }
+            }
+        }
     }
 }
 
 /// The bar of a node on the axis. A bar is never too thin to be seen.
-pub(crate) fn bar(node: &NodeReport, axis: &Axis) -> String {
-    let mut svg =
-        format!("<svg class=\"bar\" width=\"100%\" height=\"18\" role=\"presentation\">{}", axis.grid());
-    if let Some(start_ms) = node.start_ms {
-        let duration_ms = node.duration_ms.unwrap_or(axis.duration_ms - start_ms);
-        let class = match node.status {
-            NodeStatus::Failure | NodeStatus::Interrupted => "failed",
-            NodeStatus::Unfinished => "unfinished",
-            _ if node.on_critical_path => "on-path",
-            _ => "off-path",
-        };
-        let x = axis.percent(start_ms).min(99.5);
-        let width = axis.percent(start_ms + duration_ms) - x;
-        svg.push_str(&format!(
-            "<rect class=\"{class}\" x=\"{x:.2}%\" y=\"4\" width=\"{:.2}%\" height=\"10\" rx=\"2\"><title>+{} for {}</title></rect>",
-            width.max(0.4),
-            display::duration(start_ms),
-            display::duration(duration_ms)
-        ));
+pub(crate) fn bar(node: &NodeReport, axis: &Axis) -> Markup {
+    html! {
+        svg.bar width="100%" height="18" role="presentation" {
+            (axis.grid())
+            @if let Some(start_ms) = node.start_ms {
+                @let duration_ms = node.duration_ms.unwrap_or(axis.duration_ms - start_ms);
+                @let x = axis.percent(start_ms).min(99.5);
+                @let width = (axis.percent(start_ms + duration_ms) - x).max(0.4);
+                rect class=(bar_class(node)) x=(Percent(x)) y="4" width=(Percent(width)) height="10" rx="2" {
+                    title { "+" (display::duration(start_ms)) " for " (display::duration(duration_ms)) }
+                }
+            }
+        }
     }
-    svg + "</svg>"
+}
+
+fn bar_class(node: &NodeReport) -> &'static str {
+    match node.status {
+        NodeStatus::Failure | NodeStatus::Interrupted => "failed",
+        NodeStatus::Unfinished => "unfinished",
+        _ if node.on_critical_path => "on-path",
+        _ => "off-path",
+    }
 }
 
 /// A bar for a part of a whole, from 0 to 1.
-pub(crate) fn share(part: f64) -> String {
+pub(crate) fn share(part: f64) -> Markup {
     let width = if part.is_finite() { (part * 100.0).clamp(0.0, 100.0) } else { 0.0 };
-    format!(
-        "<svg class=\"share\" width=\"100%\" height=\"10\" role=\"presentation\">\
-         <rect width=\"100%\" height=\"10\" rx=\"2\" class=\"rest\"/>\
-         <rect width=\"{width:.1}%\" height=\"10\" rx=\"2\" class=\"part\"/></svg>"
-    )
+    html! {
+        svg.share width="100%" height="10" role="presentation" {
+            rect.rest width="100%" height="10" rx="2" {}
+            rect.part width=(Percent(width)) height="10" rx="2" {}
+        }
+    }
+}
+
+/// A length in an image, as a part of its width.
+struct Percent(f64);
+
+impl Render for Percent {
+    fn render_to(&self, buffer: &mut String) {
+        maud::display(format_args!("{:.2}%", self.0)).render_to(buffer);
+    }
 }
 
 #[cfg(test)]

@@ -6,7 +6,12 @@ use std::{
     time::Duration,
 };
 
-use daglight::{identity::NodeKind, policy::printable_within, sql::ShownRows};
+use daglight::{
+    bundle::display::{elapsed, exact_plural},
+    identity::NodeKind,
+    policy::printable_within,
+    sql::ShownRows,
+};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use crate::say::{self, note, say};
@@ -49,16 +54,16 @@ impl Progress {
         self.change_running(|running| running.push(node.to_owned()));
     }
 
-    pub(crate) fn succeeded(&self, name: &str, kind: Option<NodeKind>, rows: Option<u64>, elapsed: Duration) {
+    pub(crate) fn succeeded(&self, name: &str, kind: Option<NodeKind>, rows: Option<u64>, time: Duration) {
         self.ended(name);
         if self.show.nodes {
             let node = printable_within(name, NAME_COLUMNS);
             let kind = kind.map_or("", NodeKind::name);
-            let rows = rows.map(|rows| counted(rows, "row"));
+            let rows = rows.map(|rows| exact_plural(rows, "row"));
             self.line(&format!(
                 "  ok   {node:<32} {kind:<12} {:>16} {:>10}",
                 rows.unwrap_or_default(),
-                brief(elapsed)
+                elapsed(time)
             ));
         }
     }
@@ -113,53 +118,5 @@ impl Progress {
 
     fn line(&self, line: &str) {
         self.lines.suspend(|| note!("{}", line.trim_end()));
-    }
-}
-
-/// A duration in the unit that fits: `840 us`, `12.3 ms`, `4.21 s`, `3 min 5 s`.
-pub(crate) fn brief(duration: Duration) -> String {
-    match duration.as_secs_f64() {
-        seconds if seconds < 1e-3 => format!("{:.0} us", seconds * 1e6),
-        seconds if seconds < 1.0 => format!("{:.1} ms", seconds * 1e3),
-        seconds if seconds < 60.0 => format!("{seconds:.2} s"),
-        seconds => format!("{:.0} min {:.0} s", (seconds / 60.0).floor(), seconds % 60.0),
-    }
-}
-
-/// A count with commas between its thousands.
-pub(crate) fn grouped(count: u64) -> String {
-    let digits = count.to_string();
-    let mut out = String::with_capacity(digits.len() + digits.len() / 3);
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
-}
-
-/// A count of things that have a plural in `s`: `1 row`, `1,000 rows`.
-pub(crate) fn counted(count: u64, thing: &str) -> String {
-    format!("{} {thing}{}", grouped(count), if count == 1 { "" } else { "s" })
-}
-
-/// That records wait: `1 record waits`, `2 records wait`.
-pub(crate) fn waiting_records(count: u64) -> String {
-    format!("{} {}", counted(count, "record"), if count == 1 { "waits" } else { "wait" })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn durations_and_counts_are_readable() {
-        let durations =
-            [42e-6, 12.34e-3, 4.2149, 185.2].map(|seconds| brief(Duration::from_secs_f64(seconds)));
-        assert_eq!(durations, ["42 us", "12.3 ms", "4.21 s", "3 min 5 s"]);
-        assert_eq!([0, 1, 1_000].map(|count| counted(count, "row")), ["0 rows", "1 row", "1,000 rows"]);
-        assert_eq!([1, 2].map(waiting_records), ["1 record waits", "2 records wait"]);
-        assert_eq!([0, 999, 1000, 1234567].map(grouped), ["0", "999", "1,000", "1,234,567"]);
     }
 }

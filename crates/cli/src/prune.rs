@@ -9,7 +9,7 @@ use std::{
 use chrono::{DateTime, TimeDelta, Utc};
 use daglight::{
     BundleState, BundleStatus,
-    bundle::{Bundle, Deleted},
+    bundle::{Bundle, Deleted, display::exact_plural},
     policy::in_one_line,
     settings::BundleSettings,
 };
@@ -19,8 +19,8 @@ use crate::{
     bundles::{bundles_at, no_runs},
     config::process_settings,
     failure::Failure,
-    progress::{counted, waiting_records},
     say::{note, say},
+    summary::waiting_records,
 };
 
 /// What bundles are deleted for.
@@ -80,7 +80,7 @@ pub(crate) fn prune(args: &PruneArgs) -> Result<ExitCode, Failure> {
             }
         }
     }
-    say!("{} {}", counted(freed_bytes, "byte"), if args.dry_run { "would be freed" } else { "freed" });
+    say!("{} {}", exact_plural(freed_bytes, "byte"), if args.dry_run { "would be freed" } else { "freed" });
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
@@ -94,7 +94,10 @@ fn say_deleted(bundle: &Bundle, deleted: Deleted, dry_run: bool) {
     match deleted.kept.len() as u64 {
         0 => say!("{wholly} {dir}"),
         kept => {
-            say!("{partly} {dir}: kept the folder with {} that no run has written", counted(kept, "file"))
+            say!(
+                "{partly} {dir}: kept the folder with {} that no run has written",
+                exact_plural(kept, "file")
+            )
         }
     }
     for other in deleted.kept {
@@ -131,8 +134,8 @@ fn is_confirmed(going: &[(&Bundle, &BundleStatus)], bytes: u64) -> bool {
     let asked = write!(
         console,
         "Delete {}, {}? [y/N] ",
-        counted(going.len() as u64, "bundle"),
-        counted(bytes, "byte")
+        exact_plural(going.len() as u64, "bundle"),
+        exact_plural(bytes, "byte")
     );
     let mut answer = String::new();
     let answered = asked.and_then(|()| console.flush()).and_then(|()| io::stdin().read_line(&mut answer));

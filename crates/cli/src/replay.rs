@@ -2,13 +2,15 @@
 
 use std::process::ExitCode;
 
-use daglight::{bundle::SignalFiles, otel};
+use daglight::{
+    bundle::{SignalFiles, display::exact},
+    otel,
+};
 
 use crate::{
     args::ReplayArgs,
     bundles::{bundle_of, no_runs},
     failure::Failure,
-    progress::grouped,
     say::{note, say},
 };
 
@@ -39,18 +41,18 @@ pub(crate) fn replay(args: &ReplayArgs) -> Result<ExitCode, Failure> {
     let otel::Replayed { spans, data_points, log_records, reasons, damaged, .. } = replayed;
     say!(
         "sent: {} spans, {} data points, {} log records",
-        grouped(spans.sent),
-        grouped(data_points.sent),
-        grouped(log_records.sent)
+        exact(spans.sent),
+        exact(data_points.sent),
+        exact(log_records.sent)
     );
     let rejected = [spans, data_points, log_records].map(|items| items.rejected);
     let any_rejected = rejected != [0; 3];
     if any_rejected {
-        let [spans, data_points, log_records] = rejected.map(grouped);
+        let [spans, data_points, log_records] = rejected.map(exact);
         say!("rejected: {spans} spans, {data_points} data points, {log_records} log records");
     }
     if damaged.count > 0 {
-        note!("warning: {} damaged lines were not sent", grouped(damaged.count));
+        note!("warning: {} damaged lines were not sent", exact(damaged.count));
     }
     for reason in damaged.named.into_iter().chain(reasons) {
         note!("warning: {reason}");

@@ -2,16 +2,18 @@
 
 use std::process::ExitCode;
 
-use chrono::{TimeDelta, Utc};
-use daglight::{BundleState, BundleStatus};
+use chrono::Utc;
+use daglight::{
+    BundleState, BundleStatus,
+    bundle::display::{age, command, exact},
+};
 
 use crate::{
     args::StatusArgs,
     bundles::{bundles_at, no_runs},
     failure::Failure,
-    progress::{grouped, waiting_records},
     say::say,
-    summary::SERVER_VARIABLES,
+    summary::{SERVER_VARIABLES, waiting_records},
 };
 
 pub(crate) fn status(args: &StatusArgs) -> Result<ExitCode, Failure> {
@@ -30,7 +32,7 @@ pub(crate) fn status(args: &StatusArgs) -> Result<ExitCode, Failure> {
         let run = status.run_id.map_or_else(|| status.dir.display().to_string(), |id| id.to_string());
         let age = status.started_at.map(|started| age(Utc::now() - started)).unwrap_or_default();
         let tracker = status.tracker.as_ref();
-        let count = |count: Option<u64>| count.map_or_else(|| "-".to_owned(), grouped);
+        let count = |count: Option<u64>| count.map_or_else(|| "-".to_owned(), exact);
         say!(
             "{run:<36}  {:<24} {:<13} {age:>8} {:>9} {:>8}",
             status.dag_name.as_deref().unwrap_or("?"),
@@ -46,7 +48,7 @@ pub(crate) fn status(args: &StatusArgs) -> Result<ExitCode, Failure> {
         let statuses = statuses.iter().filter(|status| status.tracking.is_expected() == expected);
         statuses.map(BundleStatus::waiting).sum()
     };
-    let sync = format!("daglight sync {}", args.dir.display());
+    let sync = command("sync", &args.dir);
     if waiting(true) > 0 {
         say!("{}; to deliver: {sync}", waiting_records(waiting(true)));
     } else if waiting(false) > 0 {
@@ -58,7 +60,7 @@ pub(crate) fn status(args: &StatusArgs) -> Result<ExitCode, Failure> {
     }
     let unverified = statuses.iter().filter(|status| status.unverified_until().is_some()).count();
     if unverified > 0 {
-        say!("runs that are unverified: {unverified}; to verify them: daglight sync {}", args.dir.display());
+        say!("runs that are unverified: {unverified}; to verify them: {sync}");
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -71,26 +73,5 @@ fn word(status: &BundleStatus) -> &'static str {
         BundleState::Failure => "failure",
         BundleState::Interrupted => "interrupted",
         _ => "unknown",
-    }
-}
-
-/// An age in the largest unit that it fills: `5 s`, `12 min`, `3 h`, `8 d`.
-fn age(age: TimeDelta) -> String {
-    match age.num_seconds().max(0) {
-        seconds if seconds < 60 => format!("{seconds} s"),
-        seconds if seconds < 3_600 => format!("{} min", seconds / 60),
-        seconds if seconds < 86_400 => format!("{} h", seconds / 3_600),
-        seconds => format!("{} d", seconds / 86_400),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ages_are_said_in_their_unit() {
-        let ages = [5, 61, 7_300, 200_000, -3].map(|seconds| age(TimeDelta::seconds(seconds)));
-        assert_eq!(ages, ["5 s", "1 min", "2 h", "2 d", "0 s"]);
     }
 }

@@ -1,10 +1,14 @@
 //! The last lines of a run on the terminal.
 
-use std::time::Duration;
+use std::path::Path;
 
-use daglight::{FinishReport, NodeStatus, RunStatus, Tracking, policy::printable};
+use daglight::{
+    FinishReport, NodeStatus, RunStatus, Tracking,
+    bundle::display::{command, duration, exact_plural},
+    policy::printable,
+};
 
-use crate::{progress::brief, say::note};
+use crate::say::note;
 
 /// What names a tracking server, a project on it and a user.
 pub(crate) const SERVER_VARIABLES: &str = "HAMILTON_API_URL, HAMILTON_PROJECT_ID, HAMILTON_USERNAME";
@@ -16,16 +20,14 @@ pub(crate) fn print(report: &FinishReport, quiet: bool) {
         return;
     }
     note!("{}", headline(report));
-    let bundle = report.bundle.as_ref().map(|path| path.display().to_string());
+    let bundle = report.bundle.as_deref();
+    let sync = |is_asked: bool| is_asked.then(|| command("sync", bundle.unwrap_or(Path::new("out"))));
     let links = [
         ("hamilton", hamilton(report)),
         ("trace", report.links.trace.clone()),
-        ("bundle", bundle.clone()),
-        ("deliver", waits(report).then(|| format!("daglight sync {}", bundle.as_deref().unwrap_or("out")))),
-        (
-            "verify",
-            is_unverified(report).then(|| format!("daglight sync {}", bundle.as_deref().unwrap_or("out"))),
-        ),
+        ("bundle", bundle.map(|path| path.display().to_string())),
+        ("deliver", sync(waits(report))),
+        ("verify", sync(is_unverified(report))),
         ("report", report.report.as_ref().map(|paths| paths.html.display().to_string())),
     ];
     for (what, place) in links {
@@ -55,7 +57,7 @@ fn is_unverified(report: &FinishReport) -> bool {
 
 fn headline(report: &FinishReport) -> String {
     let count = |status| report.nodes.iter().filter(|node| node.status == status).count();
-    let elapsed = brief(Duration::from_secs_f64(report.duration_ms.max(0.0) / 1e3));
+    let elapsed = duration(report.duration_ms);
     let name = &report.dag_name;
     match report.status {
         RunStatus::Success => {
@@ -78,5 +80,20 @@ fn headline(report: &FinishReport) -> String {
             count(NodeStatus::Failure) + count(NodeStatus::Unfinished),
             count(NodeStatus::NotRun)
         ),
+    }
+}
+
+/// That records wait: `1 record waits`, `2 records wait`.
+pub(crate) fn waiting_records(count: u64) -> String {
+    format!("{} {}", exact_plural(count, "record"), if count == 1 { "waits" } else { "wait" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_record_waits_and_more_wait() {
+        assert_eq!([1, 1_000].map(waiting_records), ["1 record waits", "1,000 records wait"]);
     }
 }

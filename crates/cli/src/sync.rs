@@ -8,7 +8,10 @@ use std::{
 use chrono::Local;
 use daglight::{
     RunStatus, SyncReport,
-    bundle::Bundle,
+    bundle::{
+        Bundle,
+        display::{exact, exact_plural},
+    },
     policy::in_one_line,
     sync_run,
     tracker::{Connection, Outcome, SyncOutcome},
@@ -20,9 +23,8 @@ use crate::{
     bundles::{bundles_at, no_runs},
     config::process_settings,
     failure::Failure,
-    progress::{counted, grouped, waiting_records},
     say::say,
-    summary::SERVER_VARIABLES,
+    summary::{SERVER_VARIABLES, waiting_records},
 };
 
 pub(crate) fn sync(args: &SyncArgs) -> Result<ExitCode, Failure> {
@@ -127,16 +129,16 @@ fn ended_well(report: &SyncReport) -> bool {
 fn delivered(outcome: &SyncOutcome) -> Vec<String> {
     let mut said = match (outcome.delivered, outcome.ledger.waiting) {
         (0, 0) => vec!["nothing to do".to_owned()],
-        (delivered, 0) => vec![format!("{} delivered", counted(delivered, "record"))],
+        (delivered, 0) => vec![format!("{} delivered", exact_plural(delivered, "record"))],
         (delivered, waiting) => vec![
-            format!("{} delivered, {} still waiting", counted(delivered, "record"), grouped(waiting)),
+            format!("{} delivered, {} still waiting", exact_plural(delivered, "record"), exact(waiting)),
             outcome.ledger.last_error.clone().unwrap_or_default(),
         ],
     };
     if outcome.ledger.redelivered > 0 {
         said.push(format!(
             "the server did not have the run any more: {} delivered anew",
-            counted(outcome.ledger.redelivered, "record")
+            exact_plural(outcome.ledger.redelivered, "record")
         ));
     }
     if let Some(until) = outcome.ledger.unverified_until {

@@ -93,7 +93,7 @@ pub(crate) fn baseline(plan: &Arc<dyn ExecutionPlan>) -> Baseline {
 
 /// Reads the metrics of every operator. Operators that measured no time get that of the query; an operator ends no
 /// earlier than those below it, which also repairs the end time of hash joins.
-pub(crate) fn harvest(
+pub(crate) fn collect_metrics(
     plan: &Arc<dyn ExecutionPlan>,
     planned: &[PlannedOperator],
     baseline: &Baseline,

@@ -247,7 +247,7 @@ impl QueryRun {
         let wall_time = idle_since.unwrap_or_else(Instant::now).duration_since(started);
         let operators = plan.as_ref().map_or_else(Vec::new, |plan| {
             let baseline = baseline.unwrap_or_default();
-            operators::harvest(plan, &self.operators, &baseline, started_at, started_at + wall_time)
+            operators::collect_metrics(plan, &self.operators, &baseline, started_at, started_at + wall_time)
         });
         let sum = |name: &str| -> Option<u64> {
             operators.iter().filter_map(|operator| operator.metrics.get(name).copied()).reduce(|a, b| a + b)

@@ -21,7 +21,8 @@ pub(crate) struct EndProgress {
 struct State {
     begun: bool,
     beside_the_work: bool,
-    hurried: bool,
+    /// Servers are not waited for.
+    without_servers: bool,
     tracker_flushed: bool,
     signals: Option<SignalLedgers>,
 }
@@ -45,8 +46,8 @@ impl EndProgress {
     }
 
     /// Servers are not to be waited for any longer.
-    pub(crate) fn hurry(&self) {
-        self.change(|state| state.hurried = true);
+    pub(crate) fn flush_now(&self) {
+        self.change(|state| state.without_servers = true);
     }
 
     pub(crate) fn tracker_flushed(&self) {
@@ -61,7 +62,7 @@ impl EndProgress {
     pub(crate) fn wait_for_tracker(&self, deadline: Instant, enough: impl Fn() -> bool) {
         const INTERVAL: Duration = Duration::from_millis(5);
         let mut state = self.lock();
-        while !state.tracker_flushed && !state.hurried && !enough() && Instant::now() < deadline {
+        while !state.tracker_flushed && !state.without_servers && !enough() && Instant::now() < deadline {
             state = self.changed.wait_timeout(state, INTERVAL).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
@@ -71,9 +72,9 @@ impl EndProgress {
         let mut state = self.lock();
         let mut deadline = deadline;
         while !(state.tracker_flushed && state.signals.is_some()) {
-            if state.hurried {
+            if state.without_servers {
                 deadline = deadline.min(Instant::now() + LAST_WRITES);
-                state.hurried = false;
+                state.without_servers = false;
             }
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {

@@ -8,7 +8,7 @@ use std::{
 };
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use daglight_bundle_report::Report;
+use daglight_bundle_report::{Report, display::command};
 use daglight_capture_policy::{Captured, in_one_line};
 use daglight_otel_bridge::{Signal, SignalLedgers};
 use daglight_run_bundle::{
@@ -111,7 +111,7 @@ pub(crate) fn finish(state: &Arc<RunState>) -> FinishReport {
     }
     // Nodes whose code is still held somewhere: nothing more will be heard of them.
     state.open_nodes().iter().for_each(|node| node.end_with_the_run());
-    state.settle(DROPPED_QUERIES_LIMIT);
+    state.complete_open_nodes(DROPPED_QUERIES_LIMIT);
     say_what_has_no_run(state);
     state.check_registry();
     say_how_it_ended(state);
@@ -158,10 +158,10 @@ pub(crate) fn finish(state: &Arc<RunState>) -> FinishReport {
                 None => "the server did not answer in time",
             };
             let warning = format!(
-                "{} of {} tracker records wait in the bundle: {why}. To deliver them later: daglight sync {}",
+                "{} of {} tracker records wait in the bundle: {why}. To deliver them later: {}",
                 ledger.waiting,
                 ledger.produced,
-                bundle.dir().display()
+                command("sync", bundle.dir())
             );
             // The delivery has warned of its errors when they occurred.
             let warning = Warning::new(WarningCode::Undelivered, warning);
@@ -172,9 +172,9 @@ pub(crate) fn finish(state: &Arc<RunState>) -> FinishReport {
         {
             let warning = format!(
                 "the tracking server may still carry out a request that it did not answer with success. To have it \
-                 verified after {}: daglight sync {}",
+                 verified after {}: {}",
                 until.to_rfc3339_opts(SecondsFormat::Secs, true),
-                bundle.dir().display()
+                command("sync", bundle.dir())
             );
             state.log.note(Warning::new(WarningCode::Unverified, warning));
         }

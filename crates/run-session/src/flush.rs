@@ -15,9 +15,9 @@ use daglight_tracker_client::Ledger;
 use crate::run_state::RunState;
 
 /// How long the root span waits for the id that the tracking server gives a short run, so that it can refer to it.
-const LINK_PATIENCE: Duration = Duration::from_secs(3);
+const LINK_TIMEOUT: Duration = Duration::from_secs(3);
 /// The same where the export waits for the root span, and takes its own time after that.
-const LINK_PATIENCE_OF_EXPORT: Duration = Duration::from_secs(1);
+const LINK_TIMEOUT_OF_EXPORT: Duration = Duration::from_secs(1);
 
 /// What those who bring signals and records away may take longer than they were told, before they are not waited for.
 const SLACK: Duration = Duration::from_millis(500);
@@ -44,12 +44,12 @@ pub(crate) fn flush(state: &Arc<RunState>, ended_at: SystemTime) -> Flushed {
     };
     beside(state, "daglight-deliver", flush_tracker);
     let exports = Signal::ALL.into_iter().any(|signal| state.context.telemetry.bridge().exports(signal));
-    let patience = match exports {
-        true => LINK_PATIENCE_OF_EXPORT.min(signals_time / 2),
-        false => LINK_PATIENCE.min(tracker_time),
+    let link_timeout = match exports {
+        true => LINK_TIMEOUT_OF_EXPORT.min(signals_time / 2),
+        false => LINK_TIMEOUT.min(tracker_time),
     };
     let is_linked = || state.context.tracker.as_ref().is_some_and(|tracker| tracker.link().is_some());
-    state.end.wait_for_tracker(started + patience, is_linked);
+    state.end.wait_for_tracker(started + link_timeout, is_linked);
     state.context.refresh_execution_run_id();
     state.context.root.end_at(ended_at);
 
@@ -61,7 +61,7 @@ pub(crate) fn flush(state: &Arc<RunState>, ended_at: SystemTime) -> Flushed {
     beside(state, "daglight-export", move |state| {
         state.end.signals_flushed(state.context.signals.finish(signals_time));
     });
-    let longest = tracker_time.max(patience + signals_time);
+    let longest = tracker_time.max(link_timeout + signals_time);
     let signals = state.end.wait_for_all(started + longest + SLACK);
     let signals = signals.unwrap_or_else(|| state.context.signals.ledgers());
     let waits = |signal: &Signal| signals.of(*signal).otlp.is_some_and(|otlp| otlp.waiting() > 0);

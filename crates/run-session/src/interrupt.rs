@@ -2,7 +2,7 @@
 
 use std::{fmt, future::Future, pin::pin, sync::Arc, time::Duration};
 
-use daglight_bundle_report::shown_duration;
+use daglight_bundle_report::display::elapsed;
 use futures::future::{Either, select};
 
 use crate::{
@@ -84,7 +84,7 @@ pub(crate) struct Interruption {
 impl Interruption {
     /// What is said of a node that it has ended.
     pub(crate) fn of_node(&self, node: &OpenNode) -> String {
-        format!("interrupted by {} after {}", self.signal, shown(node.interrupted_after()))
+        format!("interrupted by {} after {}", self.signal, elapsed(node.interrupted_after()))
     }
 }
 
@@ -213,8 +213,8 @@ impl RunState {
     }
 
     /// The end of the run does not wait for servers any longer.
-    pub(crate) fn hurry(&self) {
-        self.end.hurry();
+    pub(crate) fn flush_now(&self) {
+        self.end.flush_now();
     }
 
     /// Marks the run as interrupted, and says so as its reason, unless it has failed already. The first signal counts.
@@ -227,19 +227,15 @@ impl RunState {
             return;
         }
         let of_node =
-            |node: &Arc<OpenNode>| format!("{} ran ({})", node.name(), shown(node.interrupted_after()));
+            |node: &Arc<OpenNode>| format!("{} ran ({})", node.name(), elapsed(node.interrupted_after()));
         let running: Vec<String> =
             nodes.iter().map(of_node).chain(statements.iter().map(OpenStatement::describe)).collect();
         let doing = match running.is_empty() {
             true => "while no node ran".to_owned(),
             false => format!("while {}", running.join(" and ")),
         };
-        let elapsed = shown(self.context.started.elapsed());
-        let reason = self.context.policy.capture(format!("interrupted by {signal} after {elapsed}, {doing}"));
+        let after = elapsed(self.context.started.elapsed());
+        let reason = self.context.policy.capture(format!("interrupted by {signal} after {after}, {doing}"));
         self.log.fail(FailedPart::Interrupted, reason);
     }
-}
-
-pub(crate) fn shown(duration: Duration) -> String {
-    shown_duration(duration.as_secs_f64() * 1e3)
 }

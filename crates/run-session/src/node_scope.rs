@@ -153,14 +153,14 @@ impl NodeScope {
 
     pub(crate) fn query_ended(&self) {
         self.open().count -= 1;
-        self.settle();
+        self.complete_if_done();
     }
 
     /// Keeps the end of a node whose queries go on, or whose frame was not executed, until that is done. It comes back where
     /// there is nothing to wait for.
     pub(crate) fn defer(&self, ending: NodeEnd) -> Option<NodeEnd> {
         let mut open = self.open();
-        if self.is_settled(&open) {
+        if self.is_done(&open) {
             return Some(ending);
         }
         open.ending = Some(ending);
@@ -169,17 +169,17 @@ impl NodeScope {
 
     /// Whether something is to be expected of the node after the end of its code.
     pub(crate) fn goes_on(&self) -> bool {
-        !self.is_settled(&self.open())
+        !self.is_done(&self.open())
     }
 
-    fn is_settled(&self, open: &OpenQueries) -> bool {
+    fn is_done(&self, open: &OpenQueries) -> bool {
         open.count == 0 && self.facts().handed_out != HandedOut::Frame
     }
 
     /// Completes the node when its code and all of its queries have ended.
-    pub(crate) fn settle(&self) {
+    pub(crate) fn complete_if_done(&self) {
         let mut open = self.open();
-        let ending = if self.is_settled(&open) { open.ending.take() } else { None };
+        let ending = if self.is_done(&open) { open.ending.take() } else { None };
         drop(open);
         if let Some(ending) = ending {
             ending.complete(self);
@@ -193,7 +193,7 @@ impl NodeScope {
             facts.handed_out = HandedOut::Forgotten;
         }
         drop(facts);
-        self.settle();
+        self.complete_if_done();
     }
 
     /// Completes the node with what is known: the run ends.

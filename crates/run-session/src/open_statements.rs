@@ -6,9 +6,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use daglight_bundle_report::display;
 use daglight_run_identity::Code;
 
-use crate::{interrupt::shown, location::shown_location, run_state::RunState};
+use crate::{location::shown_location, run_state::RunState};
 
 /// Those that run, in the order in which they started.
 #[derive(Default)]
@@ -68,7 +69,7 @@ impl OpenStatement {
 
     /// What it did, and for how long: "the statement at shop.sql:12 ran (3.2 s)".
     pub(crate) fn describe(&self) -> String {
-        let elapsed = shown(self.elapsed());
+        let elapsed = display::elapsed(self.elapsed());
         match &self.place {
             Some(StatementPlace { file: Some(file), line }) => {
                 format!("the statement at {file}:{line} ran ({elapsed})")

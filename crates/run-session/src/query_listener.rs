@@ -286,7 +286,7 @@ impl QueryListener for RunQuery {
             node.query_ended();
         }
         if let Some(node) = &place.handed_out_by {
-            node.settle();
+            node.complete_if_done();
         }
         run.owners.remove(self.query.id);
         run.query_ended();

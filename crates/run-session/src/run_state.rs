@@ -141,7 +141,7 @@ impl RunState {
 
     /// Completes nodes whose queries go on, after a wait for those that were dropped: their partitions stop on threads of
     /// the runtime a moment later. Nothing is recorded of the run from now on.
-    pub(crate) fn settle(&self, limit: Duration) {
+    pub(crate) fn complete_open_nodes(&self, limit: Duration) {
         self.open_queries.wait_for_none(limit);
         self.ended.store(true, Ordering::Release);
         let awaited = std::mem::take(&mut *self.awaited.lock().unwrap_or_else(PoisonError::into_inner));

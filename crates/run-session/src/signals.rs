@@ -394,7 +394,7 @@ fn answer(signal: StopSignal, runs: &[Arc<RunState>]) {
     let asked = Instant::now();
     let (ending, running): (Vec<_>, Vec<_>) = runs.iter().partition(|run| run.is_ending());
     running.iter().for_each(|run| run.interrupt(signal));
-    ending.iter().for_each(|run| run.hurry());
+    ending.iter().for_each(|run| run.flush_now());
     // Work that begins after this sees for itself that its run was interrupted.
     let mut watches = process().watches.clone();
     watches.retain(|watched| runs.iter().any(|run| watched.is_of(run)));

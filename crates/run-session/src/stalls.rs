@@ -1,17 +1,15 @@
 //! What the log says of queries that make no progress.
 
+use daglight_bundle_report::display::elapsed;
 use daglight_capture_policy::{Captured, Policy};
 use daglight_heartbeat::Beat;
 use daglight_run_bundle::Stall;
 
-use crate::{
-    interrupt::shown,
-    log::{Field, field, stall_event},
-};
+use crate::log::{Field, field, stall_event};
 
 /// Says which stalls began and which ended with a beat.
 pub(crate) fn announce(beat: &Beat, policy: &Policy) {
-    let for_how_long = |stall: &Stall| shown((beat.at - stall.since).to_std().unwrap_or_default());
+    let for_how_long = |stall: &Stall| elapsed((beat.at - stall.since).to_std().unwrap_or_default());
     for stall in &beat.stall_changes.began {
         let Fields { query_id, node, operator } = Fields::of(stall, policy);
         let since = field(policy.capture(stall.since.to_rfc3339()));

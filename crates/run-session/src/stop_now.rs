@@ -38,7 +38,7 @@ pub(crate) fn stop_now(first: StopSignal, second: StopSignal, runs: Vec<Stopping
             }
             // Whatever holds the end up, such as a disk, this is small and comes first.
             finish::record_interruption(&run);
-            run.hurry();
+            run.flush_now();
             // Nobody waits for it any longer where the time is over.
             let _ = sender.send((index, run.end_beside_its_work()));
         };

@@ -323,10 +323,9 @@ fn a_bundle_that_holds_nothing_still_has_a_report() {
     assert_eq!(report.status, ReportStatus::Unknown);
     assert_eq!(report.unreadable.len(), 1);
     report.write(&bundle).unwrap();
-    let headings = |text: &str, mark: &str| text.lines().filter(|line| line.starts_with(mark)).count();
     // Only what cannot be read is listed.
-    assert_eq!(headings(&report.to_markdown(), "## "), 1);
-    assert_eq!(headings(&report.to_html(), "<h2>"), 1);
+    assert_eq!(report.to_markdown().lines().filter(|line| line.starts_with("## ")).count(), 1);
+    assert_eq!(report.to_html().matches("<h2>").count(), 1);
 }
 
 #[test]

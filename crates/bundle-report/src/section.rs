@@ -1,0 +1,220 @@
+//! What a report is made of before it is Markdown or HTML: sections, tables, and pieces of content.
+//!
+//! A renderer decides how a piece looks and escapes it. What is shown, in which words and in which order is decided before.
+
+use std::borrow::Cow;
+
+use daglight_run_bundle::NodeStatus;
+
+use crate::{NodeReport, display, waterfall::Axis};
+
+/// What stands above the sections.
+pub(crate) struct Opening<'r> {
+    pub(crate) name: &'r str,
+    pub(crate) status: Tag<'r>,
+    pub(crate) findings: Vec<(Tone, &'static str, &'r str)>,
+    pub(crate) links: Vec<Link<'r>>,
+    /// The run in numbers, each with its name.
+    pub(crate) tiles: Vec<(&'static str, String)>,
+}
+
+/// An address outside of the bundle.
+pub(crate) struct Link<'r> {
+    pub(crate) name: &'static str,
+    pub(crate) url: &'r str,
+    /// Whether it may be one that can be followed: of the web, without anything that could end it or hide a part of it.
+    pub(crate) is_safe: bool,
+}
+
+/// A part of the report. One without blocks is not shown.
+pub(crate) struct Section<'r> {
+    /// `None` for what belongs to the opening.
+    pub(crate) title: Option<&'static str>,
+    pub(crate) blocks: Vec<Block<'r>>,
+}
+
+/// A part of a section.
+pub(crate) enum Block<'r> {
+    Sentence(Cell<'r>),
+    Table(Table<'r>),
+    Facts(Vec<(Cow<'r, str>, Cell<'r>)>),
+    /// The text of an error, under a line that says what failed.
+    Failure(Cell<'r>, &'r str),
+    /// Lines that a page has elsewhere, such as above a word that the mouse points to.
+    TextOnly(Cell<'r>, String),
+}
+
+/// The pieces of a sentence, or of a cell.
+pub(crate) type Cell<'r> = Vec<Piece<'r>>;
+
+/// A piece of content. Names, code and messages come from the run; words may.
+pub(crate) enum Piece<'r> {
+    Words(Cow<'r, str>),
+    Name(&'r str),
+    Code(Cow<'r, str>),
+    Message(&'r str),
+    Tag(Tag<'r>),
+    /// The mark of the longest chain of dependencies.
+    OnPath,
+    /// The nodes of that chain, which a page marks where they stand.
+    Path(&'r [String]),
+    Node(&'r NodeReport),
+    Bar(&'r NodeReport, Axis),
+    /// A bar for a part of a whole, from 0 to 1.
+    Share(f64),
+    Query {
+        id: &'r str,
+        plan_file: Option<&'r str>,
+    },
+    Operators(Vec<Operator<'r>>),
+}
+
+/// An operator of a query, with its part of what the query computed.
+pub(crate) struct Operator<'r> {
+    pub(crate) name: String,
+    pub(crate) detail: &'r str,
+    pub(crate) share: f64,
+    pub(crate) time: String,
+}
+
+/// A word that stands out.
+pub(crate) struct Tag<'r> {
+    pub(crate) tone: Tone,
+    pub(crate) word: Cow<'r, str>,
+    /// What it says to those who look closer.
+    pub(crate) detail: Option<String>,
+}
+
+/// How something is meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Tone {
+    Good,
+    Note,
+    Warning,
+    Bad,
+    Muted,
+}
+
+/// A table, each row with as many cells as there are columns.
+pub(crate) struct Table<'r> {
+    pub(crate) columns: Vec<Column>,
+    pub(crate) rows: Vec<Row<'r>>,
+}
+
+/// A row.
+pub(crate) struct Row<'r> {
+    /// How the node of the row ended, where it is one of a node.
+    pub(crate) status: Option<NodeStatus>,
+    pub(crate) cells: Vec<Cell<'r>>,
+}
+
+/// A column with its heading.
+pub(crate) struct Column {
+    pub(crate) name: &'static str,
+    pub(crate) content: Content,
+    medium: Option<Medium>,
+}
+
+/// What a column holds.
+#[derive(Clone, Copy)]
+pub(crate) enum Content {
+    Text,
+    Number,
+    /// Bars under an axis.
+    Chart(Axis),
+}
+
+/// What a report is shown as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Medium {
+    Page,
+    Markdown,
+}
+
+impl Column {
+    pub(crate) fn text(name: &'static str) -> Self {
+        Self { name, content: Content::Text, medium: None }
+    }
+
+    pub(crate) fn number(name: &'static str) -> Self {
+        Self { name, content: Content::Number, medium: None }
+    }
+
+    pub(crate) fn chart(axis: Axis) -> Self {
+        Self { name: "", content: Content::Chart(axis), medium: Some(Medium::Page) }
+    }
+
+    /// The column in one medium alone: the other has what it says in another column.
+    pub(crate) fn only(self, medium: Medium) -> Self {
+        Self { medium: Some(medium), ..self }
+    }
+}
+
+impl<'r> Table<'r> {
+    pub(crate) fn new(columns: Vec<Column>, rows: impl IntoIterator<Item = Vec<Cell<'r>>>) -> Self {
+        let rows = rows.into_iter().map(|cells| Row { status: None, cells }).collect();
+        Self { columns, rows }
+    }
+
+    /// The positions of the columns of a medium in which a row says anything.
+    pub(crate) fn shown(&self, medium: Medium) -> Vec<usize> {
+        let of_medium = |position: &usize| self.columns[*position].medium.is_none_or(|only| only == medium);
+        let says = |position: &usize| self.rows.iter().any(|row| !row.cells[*position].is_empty());
+        (0..self.columns.len()).filter(of_medium).filter(says).collect()
+    }
+}
+
+impl<'r> Piece<'r> {
+    pub(crate) fn words(words: impl Into<Cow<'r, str>>) -> Self {
+        Self::Words(words.into())
+    }
+
+    pub(crate) fn tag(tone: Tone, word: impl Into<Cow<'r, str>>) -> Self {
+        Self::Tag(Tag { tone, word: word.into(), detail: None })
+    }
+}
+
+/// A cell of words.
+pub(crate) fn words<'r>(text: impl Into<Cow<'r, str>>) -> Cell<'r> {
+    let text = text.into();
+    if text.is_empty() { Vec::new() } else { vec![Piece::Words(text)] }
+}
+
+/// A cell with a name, or nothing.
+pub(crate) fn name<'r>(name: impl Into<Option<&'r str>>) -> Cell<'r> {
+    name.into().filter(|name| !name.is_empty()).map(Piece::Name).into_iter().collect()
+}
+
+/// A cell of code, or nothing.
+pub(crate) fn code<'r>(code: impl Into<Option<&'r str>>) -> Cell<'r> {
+    code.into().filter(|code| !code.is_empty()).map(|code| Piece::Code(code.into())).into_iter().collect()
+}
+
+/// A cell with a number as people read it, or nothing.
+pub(crate) fn shown<'r, T>(value: impl Into<Option<T>>, show: impl Fn(T) -> String) -> Cell<'r> {
+    value.into().map(|value| Piece::words(show(value))).into_iter().collect()
+}
+
+/// A count worth a word; nothing for none.
+pub(crate) fn counted<'r>(count: u64) -> Cell<'r> {
+    shown((count > 0).then_some(count), display::count)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_column_that_says_nothing_or_is_of_the_other_medium_is_left_out() {
+        let columns = vec![
+            Column::text("node"),
+            Column::number("bytes"),
+            Column::number("rows"),
+            Column::text("status").only(Medium::Markdown),
+        ];
+        let row = |node, rows| vec![name(node), counted(0), shown(rows, display::count), words("ok")];
+        let table = Table::new(columns, [row("a", None), row("b", Some(3))]);
+        assert_eq!(table.shown(Medium::Page), [0, 2]);
+        assert_eq!(table.shown(Medium::Markdown), [0, 2, 3]);
+    }
+}

@@ -1,0 +1,472 @@
+//! A report as sections: what is shown, in which words and in which order, for Markdown and HTML alike.
+
+use std::borrow::Cow;
+
+use daglight_capture_policy::printable;
+use daglight_run_bundle::NodeStatus;
+
+use crate::{
+    Level, NodeReport, Report, ReportStatus, Severity, StallReport, display, nodes,
+    section::{
+        Block, Cell, Column, Link, Medium, Opening, Operator, Piece, Row, Section, Table, Tag, Tone, code,
+        counted, name, shown, words,
+    },
+    waterfall::Axis,
+};
+
+/// Nodes that fit on a page that is still looked at.
+const MAX_NODES: usize = 200;
+
+/// Nodes of which more is said than a row.
+const MAX_DETAILED: usize = 20;
+
+/// Operators of a query that are shown.
+const MAX_OPERATORS: usize = 3;
+
+/// What stands above the sections of a report.
+pub(crate) fn opening(report: &Report) -> Opening<'_> {
+    let (tone, word) = match report.status {
+        ReportStatus::Success => (Tone::Good, "success"),
+        ReportStatus::Failure => (Tone::Bad, "failure"),
+        ReportStatus::Running => (Tone::Note, "running"),
+        ReportStatus::Interrupted => (Tone::Bad, "interrupted"),
+        ReportStatus::ProcessEnded => (Tone::Bad, "process ended"),
+        ReportStatus::Unknown => (Tone::Warning, "unknown"),
+    };
+    let findings = report.headline.iter().map(|finding| {
+        let (tone, mark) = match finding.level {
+            Level::Good => (Tone::Good, "✓"),
+            Level::Note => (Tone::Note, "•"),
+            Level::Warning => (Tone::Warning, "!"),
+            Level::Bad => (Tone::Bad, "✗"),
+        };
+        (tone, mark, finding.text.as_str())
+    });
+    let links = [("Hamilton UI", &report.links.hamilton_run), ("Trace", &report.links.trace)];
+    let links = links.into_iter().filter_map(|(name, url)| {
+        let url = url.as_deref()?;
+        Some(Link { name, url, is_safe: is_safe(url) })
+    });
+    Opening {
+        name: report.identity.as_ref().map_or("run", |identity| identity.dag_name.as_str()),
+        status: Tag { tone, word: word.into(), detail: None },
+        findings: findings.collect(),
+        links: links.collect(),
+        tiles: tiles(report),
+    }
+}
+
+/// The sections of a report that say anything.
+pub(crate) fn sections(report: &Report) -> Vec<Section<'_>> {
+    let sections = [
+        nodes(report),
+        queries(report),
+        stages(report),
+        slowest_spans(report),
+        artifacts(report),
+        problems(report),
+        process(report),
+        delivery(report),
+        unreadable(report),
+        identity(report),
+    ];
+    sections.into_iter().filter(|section| !section.blocks.is_empty()).collect()
+}
+
+fn is_safe(url: &str) -> bool {
+    let is_web = url.starts_with("http://") || url.starts_with("https://");
+    let is_plain = matches!(printable(url), Cow::Borrowed(_));
+    is_web && is_plain && !url.contains(|c: char| c.is_whitespace() || "<>".contains(c))
+}
+
+fn tiles(report: &Report) -> Vec<(&'static str, String)> {
+    let totals = &report.totals;
+    let heartbeat = report.heartbeat.as_ref();
+    let some = |count: u64| (count > 0).then_some(count);
+    let tiles = [
+        ("duration", report.duration_ms.map(display::duration)),
+        ("nodes", some(totals.nodes).map(display::count)),
+        ("queries", some(totals.queries).map(display::count)),
+        ("rows read", some(totals.rows_read).map(display::count)),
+        ("bytes read", some(totals.bytes_read).map(display::bytes)),
+        ("rows written to files", some(totals.rows_written).map(display::count)),
+        ("bytes written to files", some(totals.bytes_written).map(display::bytes)),
+        ("rows put into tables", some(totals.rows_in_tables).map(display::count)),
+        ("bytes of tables in memory", some(totals.bytes_in_tables).map(display::bytes)),
+        ("processor time", heartbeat.and_then(|beat| beat.cpu_seconds).map(display::seconds)),
+        ("peak memory", heartbeat.and_then(|beat| beat.peak_resident_bytes).map(display::bytes)),
+    ];
+    tiles.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
+}
+
+fn section<'r>(title: &'static str, blocks: Vec<Block<'r>>) -> Section<'r> {
+    Section { title: Some(title), blocks }
+}
+
+/// A section of one table; of nothing where the table has no row.
+fn table_section<'r>(
+    title: &'static str,
+    columns: Vec<Column>,
+    rows: impl IntoIterator<Item = Vec<Cell<'r>>>,
+) -> Section<'r> {
+    section(title, table(columns, rows).into_iter().collect())
+}
+
+fn table<'r>(columns: Vec<Column>, rows: impl IntoIterator<Item = Vec<Cell<'r>>>) -> Option<Block<'r>> {
+    let table = Table::new(columns, rows);
+    (!table.rows.is_empty()).then_some(Block::Table(table))
+}
+
+fn sentence<'r>(text: impl Into<Cow<'r, str>>) -> Block<'r> {
+    Block::Sentence(vec![Piece::words(text)])
+}
+
+fn nodes(report: &Report) -> Section<'_> {
+    let (longest, left_out) = nodes::longest(&report.nodes, MAX_NODES);
+    let has_nodes = !longest.is_empty();
+    let mut blocks: Vec<Block<'_>> = time_spent(report).into_iter().collect();
+    if has_nodes {
+        let axis = Axis::of(report.duration_ms.unwrap_or(0.0));
+        let columns = vec![
+            Column::text("node"),
+            Column::text("kind").only(Medium::Markdown),
+            Column::text("status").only(Medium::Markdown),
+            Column::number("start").only(Medium::Markdown),
+            Column::chart(axis),
+            Column::number("time"),
+            Column::number("rows in"),
+            Column::number("rows out"),
+            Column::number("bytes"),
+        ];
+        let rows = longest.into_iter().map(|node| node_row(node, axis)).collect();
+        blocks.push(Block::Table(Table { columns, rows }));
+    }
+    if left_out > 0 {
+        let more = display::plural(left_out as u64, "node");
+        blocks.push(sentence(format!("{more} more, all shorter, are in the JSON report.")));
+    }
+    let detailed =
+        |has: fn(&NodeReport) -> bool| report.nodes.iter().filter(move |node| has(node)).take(MAX_DETAILED);
+    blocks.extend(detailed(|node| node.queries_summed > 0).map(|node| {
+        Block::Sentence(vec![
+            Piece::Name(&node.name),
+            Piece::words(": "),
+            Piece::words(node.queries_in_words()),
+        ])
+    }));
+    blocks.extend(detailed(|node| !node.earlier_attempts.is_empty()).map(|node| {
+        let title = vec![Piece::Name(&node.name), Piece::words(" ran more than once")];
+        Block::TextOnly(title, earlier_attempts(node))
+    }));
+    blocks.extend(own_time(report));
+    blocks.extend(detailed(|node| node.error.is_some()).map(|node| {
+        let ended = if node.status == NodeStatus::Interrupted { " was interrupted" } else { " failed" };
+        let title = vec![Piece::Name(&node.name), Piece::words(ended)];
+        Block::Failure(title, node.error.as_deref().unwrap_or_default())
+    }));
+    Section { title: has_nodes.then_some("Nodes"), blocks }
+}
+
+fn time_spent(report: &Report) -> Option<Block<'_>> {
+    let timeline = report.timeline.as_ref()?;
+    let mut pieces = vec![Piece::words(display::time_spent(timeline))];
+    if timeline.critical_path.len() > 1 {
+        let time = display::duration(timeline.critical_path_ms);
+        pieces.extend([
+            Piece::words(" "),
+            Piece::OnPath,
+            Piece::words(format!(" is the longest chain of dependencies, {time}")),
+            Piece::Path(&timeline.critical_path),
+            Piece::words("."),
+        ]);
+    }
+    Some(Block::Sentence(pieces))
+}
+
+fn own_time(report: &Report) -> Option<Block<'_>> {
+    let parts = report.own_time.as_ref()?.parts();
+    let parts: Vec<String> = parts.map(|(what, ms)| format!("{what} {}", display::duration(ms))).collect();
+    (!parts.is_empty()).then(|| sentence(format!("Daglight itself took: {}.", parts.join(", "))))
+}
+
+fn node_row(node: &NodeReport, axis: Axis) -> Row<'_> {
+    let mut status = vec![status_tag(node.status).map_or(Piece::words("ok"), Piece::Tag)];
+    if let Some(attempts) = node.attempts_in_words() {
+        status.push(Piece::words(format!(" ({attempts})")));
+    }
+    let cells = vec![
+        vec![Piece::Node(node)],
+        name(node.kind.as_deref()),
+        status,
+        shown(node.start_ms, since_start),
+        vec![Piece::Bar(node, axis)],
+        shown(node.duration_ms, display::duration),
+        shown(node.rows_in, display::count),
+        shown(node.rows_out, display::count),
+        shown(node.bytes, display::bytes),
+    ];
+    Row { status: Some(node.status), cells }
+}
+
+/// The words beside the name of a node: how it ended, unless that is well, and how often it ran.
+pub(crate) fn node_tags(node: &NodeReport) -> impl Iterator<Item = Tag<'static>> {
+    let attempts = node.attempts_in_words().map(|attempts| Tag {
+        tone: Tone::Muted,
+        word: attempts.into(),
+        detail: Some(earlier_attempts(node)),
+    });
+    status_tag(node.status).into_iter().chain(attempts)
+}
+
+fn status_tag(status: NodeStatus) -> Option<Tag<'static>> {
+    let (tone, word) = match status {
+        NodeStatus::Success => return None,
+        NodeStatus::Failure => (Tone::Bad, "failed"),
+        NodeStatus::Interrupted => (Tone::Bad, "interrupted"),
+        NodeStatus::Unfinished => (Tone::Warning, "unfinished"),
+        NodeStatus::NotRun => (Tone::Muted, "not run"),
+    };
+    Some(Tag { tone, word: word.into(), detail: None })
+}
+
+fn earlier_attempts(node: &NodeReport) -> String {
+    node.earlier_attempts_in_words().collect::<Vec<_>>().join("\n")
+}
+
+fn since_start(ms: f64) -> String {
+    format!("+{}", display::duration(ms))
+}
+
+fn queries(report: &Report) -> Section<'_> {
+    let columns = vec![
+        Column::text("query"),
+        Column::text("node"),
+        Column::number("time"),
+        Column::number("planned"),
+        Column::number("rows in"),
+        Column::number("rows out"),
+        Column::text("hottest operators, by time computed in all partitions"),
+        Column::text("plan").only(Medium::Markdown),
+    ];
+    let rows = report.queries.iter().map(|query| {
+        let operators = query.hottest_operators.iter().take(MAX_OPERATORS).map(|operator| Operator {
+            name: operator.shown_name(),
+            detail: &operator.detail,
+            share: operator.share,
+            time: operator.time_in_words(query.duration_ms),
+        });
+        let operators: Vec<_> = operators.collect();
+        vec![
+            vec![Piece::Query { id: &query.query_id, plan_file: query.plan_file.as_deref() }],
+            name(query.node.as_deref()),
+            shown(query.duration_ms, display::duration),
+            shown(query.planning_ms, display::duration),
+            shown(query.rows_in, display::count),
+            shown(query.rows_out, display::count),
+            if operators.is_empty() { Vec::new() } else { vec![Piece::Operators(operators)] },
+            code(query.plan_file.as_deref()),
+        ]
+    });
+    table_section("Slowest queries", columns, rows)
+}
+
+fn stages(report: &Report) -> Section<'_> {
+    let longest = report.stages.iter().map(|stage| stage.wall_ms).fold(0.0, f64::max);
+    let columns = vec![
+        Column::text("stage"),
+        Column::text("active").only(Medium::Page),
+        Column::number("time"),
+        Column::number("longest span"),
+        Column::number("spans"),
+        Column::number("slow"),
+        Column::number("errors"),
+    ];
+    let rows = report.stages.iter().map(|stage| {
+        vec![
+            name(stage.stage.as_str()),
+            vec![Piece::Share(stage.wall_ms / longest)],
+            shown(stage.wall_ms, display::duration),
+            shown(stage.longest_ms, display::duration),
+            shown(stage.spans, display::count),
+            counted(stage.slow),
+            counted(stage.errors),
+        ]
+    });
+    table_section("Time per stage", columns, rows)
+}
+
+fn slowest_spans(report: &Report) -> Section<'_> {
+    let columns = vec![
+        Column::text("span"),
+        Column::text("node"),
+        Column::text("stage"),
+        Column::number("start"),
+        Column::number("time"),
+        Column::number("rows"),
+        Column::text(""),
+    ];
+    let rows = report.slowest_spans.iter().map(|span| {
+        vec![
+            code(span.name.as_str()),
+            name(span.node.as_deref()),
+            name(span.stage.as_deref()),
+            shown(span.start_ms, since_start),
+            shown(span.duration_ms, display::duration),
+            shown(span.rows, display::count),
+            if span.failed { vec![Piece::tag(Tone::Bad, "failed")] } else { Vec::new() },
+        ]
+    });
+    table_section("Slowest spans", columns, rows)
+}
+
+fn artifacts(report: &Report) -> Section<'_> {
+    let columns = vec![
+        Column::text("artifact"),
+        Column::text("as"),
+        Column::number("rows"),
+        Column::number("bytes"),
+        Column::text("location"),
+    ];
+    let rows = report.artifacts.iter().map(|artifact| {
+        vec![
+            name(artifact.name.as_str()),
+            name(artifact.materialization.as_str()),
+            shown(artifact.rows, display::count),
+            shown(artifact.bytes, display::bytes),
+            code(artifact.location.as_deref()),
+        ]
+    });
+    table_section("Artifacts", columns, rows)
+}
+
+fn problems(report: &Report) -> Section<'_> {
+    let columns = vec![
+        Column::text(""),
+        Column::number("times"),
+        Column::text("node"),
+        Column::text("from"),
+        Column::text("message"),
+    ];
+    let rows = report.problems.iter().map(|problem| {
+        let severity = match problem.severity {
+            Severity::Error => Piece::tag(Tone::Bad, "error"),
+            Severity::Warning => Piece::tag(Tone::Warning, "warning"),
+        };
+        vec![
+            vec![severity],
+            shown(problem.count, display::count),
+            name(problem.node.as_deref()),
+            code(problem.source.as_str()),
+            vec![Piece::Message(&problem.message)],
+        ]
+    });
+    table_section("Errors and warnings", columns, rows)
+}
+
+fn process(report: &Report) -> Section<'_> {
+    let Some(heartbeat) = &report.heartbeat else { return section("Process", Vec::new()) };
+    let facts = [
+        ("process", Some(heartbeat.process_in_words())),
+        ("heartbeat", Some(heartbeat.beats_in_words())),
+        ("processor time", heartbeat.cpu_seconds.map(display::seconds)),
+        ("peak memory", heartbeat.peak_resident_bytes.map(display::bytes)),
+        ("read from storage by the process", heartbeat.io_bytes_read.map(display::bytes)),
+        ("written to storage by the process", heartbeat.io_bytes_written.map(display::bytes)),
+    ];
+    let facts = facts.into_iter().filter_map(|(name, value)| Some((name.into(), words(value?))));
+    let running = heartbeat.active_tasks.iter().map(|task| {
+        let since = format!("running at the last beat, since {}", display::time(task.since));
+        vec![name(task.name.as_str()), words(since)]
+    });
+    let events = running.chain(heartbeat.stalls.iter().map(stall_row));
+    let events = table(vec![Column::text("node"), Column::text("")], events);
+    section("Process", [Block::Facts(facts.collect())].into_iter().chain(events).collect())
+}
+
+fn stall_row(stall: &StallReport) -> Vec<Cell<'_>> {
+    let mut text = vec![
+        Piece::words("query "),
+        Piece::Code(stall.query_id.as_str().into()),
+        Piece::words(" made no progress"),
+    ];
+    let detail = stall.detail.as_deref().filter(|detail| !detail.is_empty());
+    if let Some(operator) = detail.or(stall.operator.as_deref()) {
+        text.extend([Piece::words(" at "), Piece::Code(operator.into())]);
+    }
+    let until = stall.ended.map_or_else(
+        || " and has not gone on".to_owned(),
+        |ended| format!(" until {}", display::time(ended)),
+    );
+    text.push(Piece::words(format!(" from {}{until}", display::time(stall.since))));
+    vec![name(stall.node.as_deref()), text]
+}
+
+fn delivery(report: &Report) -> Section<'_> {
+    let columns = vec![
+        Column::text("what"),
+        Column::text("to"),
+        Column::number("produced"),
+        Column::number("delivered"),
+        Column::number("waiting"),
+        Column::number("lost"),
+        Column::text("why"),
+    ];
+    let accounts = report.delivery.ledgers.iter().filter(|account| account.ledger.produced > 0);
+    let rows = accounts.map(|account| {
+        let ledger = &account.ledger;
+        let reasons: Vec<String> = ledger
+            .dropped
+            .iter()
+            .filter(|(_, count)| **count > 0)
+            .map(|(reason, count)| format!("{} {reason}", display::count(*count)))
+            .collect();
+        vec![
+            words(account.signal.name()),
+            words(account.destination.name()),
+            shown(ledger.produced, display::count),
+            shown(ledger.delivered, display::count),
+            shown(ledger.waiting, display::count),
+            shown(ledger.dropped_total(), display::count),
+            words(reasons.join(", ")),
+        ]
+    });
+    table_section("Delivery", columns, rows)
+}
+
+fn unreadable(report: &Report) -> Section<'_> {
+    let signals = report.files.iter().filter_map(|file| {
+        let counts = format!(
+            "{} read, {} damaged, {} torn",
+            display::plural(file.lines, "line"),
+            display::count(file.unreadable_lines),
+            display::bytes(file.torn_bytes)
+        );
+        Some(vec![code(file.file.as_str()), words(file.problem.as_deref()?), words(counts)])
+    });
+    let others = report
+        .unreadable
+        .iter()
+        .map(|file| vec![code(file.file.as_str()), words(file.problem.as_str()), Vec::new()]);
+    let columns = vec![Column::text("file"), Column::text("problem"), Column::text("")];
+    table_section("Unreadable files", columns, signals.chain(others))
+}
+
+fn identity(report: &Report) -> Section<'_> {
+    let Some(identity) = &report.identity else { return section("Identity", Vec::new()) };
+    let made = |text: String| vec![Piece::Code(text.into())];
+    let facts: [(&str, Cell<'_>); 9] = [
+        ("run", made(identity.run_id.to_string())),
+        ("started", report.started_at.map(display::time).map(made).unwrap_or_default()),
+        ("profile", code(report.profile.as_deref())),
+        ("Hamilton run", code(identity.execution_run_id.as_deref())),
+        ("Hamilton project", code(identity.project_id.as_deref())),
+        ("trace", code(identity.trace_id.as_deref())),
+        ("DAG hash", code(identity.dag_hash.as_str())),
+        ("code hash", code(identity.code_hash.as_str())),
+        ("Daglight", code(report.daglight_version.as_deref())),
+    ];
+    let facts = facts.into_iter().map(|(name, value)| (Cow::from(name), value));
+    let tags = identity.tags.iter().map(|(name, value)| (Cow::from(name.as_str()), code(value.as_str())));
+    let facts = facts.chain(tags).filter(|(_, value)| !value.is_empty());
+    section("Identity", vec![Block::Facts(facts.collect())])
+}
