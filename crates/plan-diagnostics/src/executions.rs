@@ -1,18 +1,15 @@
 //! The hook at the root of a plan: each execution of the plan is a query of its own.
 
-use std::{
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError, Weak,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::{Duration, SystemTime},
+use std::sync::{
+    Arc, Mutex, MutexGuard, PoisonError, Weak,
+    atomic::{AtomicU64, Ordering},
 };
 
 use arrow::array::RecordBatch;
 use datafusion::physical_plan::ExecutionPlan;
 
 use crate::{
-    LiveQueries, Observation, PlannedQuery, QueryObserver,
+    LiveQueries, Observation, PlannedQuery, PlanningTimes, QueryObserver,
     hooked_exec::{ExecuteHook, HookedExec},
     operators::PlannedOperator,
     query_run::QueryRun,
@@ -45,6 +42,11 @@ pub(crate) fn observed(
     let template = Template { query, operators, observer, live };
     let executions = Executions { template: Arc::new(template), slot, current: Mutex::new(Some(first)) };
     HookedExec::wrap(plan, Observe(Arc::new(executions)))
+}
+
+/// Whether the executions of a plan are observed.
+pub(crate) fn is_observed(plan: &Arc<dyn ExecutionPlan>) -> bool {
+    HookedExec::<Observe>::of(plan.as_ref()).is_some()
 }
 
 /// The run that a plan is executed for at this moment, for the hooks below its root.
@@ -96,8 +98,7 @@ impl Executions {
         let Template { query, operators, observer, live } = &*self.template;
         let query = Arc::new(PlannedQuery {
             id: next_query_id(),
-            planned_at: SystemTime::now(),
-            planning_time: Duration::ZERO,
+            planning: PlanningTimes::none(),
             ..PlannedQuery::clone(query)
         });
         let observation = observer.planned(&query)?;

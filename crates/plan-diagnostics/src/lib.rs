@@ -1,9 +1,9 @@
 //! Sees every query of a DataFusion session: plan bundles, fingerprints, operator metrics, live progress.
 //!
-//! [`instrument`] puts a planner in front of the session's own. It wraps the root of each physical plan, and under a
-//! sink the data on its way in; the wrappers delegate everything else, so `EXPLAIN`, downcasts and results stay as
-//! they were. An observer is called when a query was planned, and its listener when it ended, with the metrics of every
-//! operator.
+//! [`instrument`] puts a planner in front of the session's own, and a wrapper in front of each of its rules. The planner wraps
+//! the root of each physical plan, and under a sink the data on its way in; the wrappers delegate everything else, so
+//! `EXPLAIN`, downcasts and results stay as they were. An observer is called when a query was planned, and its listener when
+//! it ended, with the metrics of every operator.
 //!
 //! What the data look like belongs to `daglight-materializers`; which run and node a query belongs to, to
 //! `daglight-run-session`.
@@ -18,12 +18,15 @@ mod operators;
 mod plan_bundle;
 mod planned_query;
 mod planner;
+mod planning;
+mod planning_scope;
 mod progress;
 mod query_run;
+mod rules;
 mod shield;
+mod source_plan;
 mod sources;
 mod tap;
-mod unoptimized;
 mod watched_stream;
 
 pub use fingerprint::{Fingerprints, PlanTexts};
@@ -32,5 +35,6 @@ pub use observer::{DataTap, Observation, PartitionTap, QueryListener, QueryObser
 pub use operators::OperatorReport;
 pub use planned_query::{PlannedQuery, QueryKind};
 pub use planner::instrument;
+pub use planning::{PlanningPart, PlanningTimes, RuleTime};
 pub use progress::{LiveOperator, LiveQueries, LiveQuery};
 pub use query_run::{QueryOutcome, QueryReport};

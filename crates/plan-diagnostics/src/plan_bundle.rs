@@ -30,8 +30,8 @@ impl QueryReport {
             source_tables: query.source_tables.clone(),
             outcome: Some(self.outcome.name().to_owned()),
             metrics: PlanMetrics {
-                planned_at_ms: unix_milliseconds(query.planned_at),
-                planning_ms: Some(milliseconds(query.planning_time)),
+                planned_at_ms: unix_milliseconds(query.planning.started_at),
+                planning_ms: Some(milliseconds(query.planning.total())),
                 started_at_ms: unix_milliseconds(self.started_at),
                 wall_ms: milliseconds(self.wall_time),
                 rows: self.rows,

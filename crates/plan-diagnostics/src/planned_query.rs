@@ -1,11 +1,9 @@
 //! A query that has a physical plan: what it does, what it reads, and what makes it the same as another.
 
-use std::time::{Duration, SystemTime};
-
 use arrow::datatypes::SchemaRef;
 use datafusion::logical_expr::{LogicalPlan, WriteOp};
 
-use crate::{Fingerprints, PlanTexts, unoptimized::DataPlan};
+use crate::{Fingerprints, PlanTexts, PlanningTimes, source_plan::DataPlan};
 
 /// What a query does.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -94,10 +92,8 @@ pub struct PlannedQuery {
     pub fingerprints: Fingerprints,
     /// The plans as texts, made before execution: a physical plan takes up data values while it runs.
     pub texts: PlanTexts,
-    /// When physical planning started; when it was executed, for a plan that is executed once more.
-    pub planned_at: SystemTime,
-    /// How long physical planning took; nothing for a plan that is executed once more.
-    pub planning_time: Duration,
+    /// How long planning took; nothing for a plan that is executed once more.
+    pub planning: PlanningTimes,
     /// Partitions of the root.
     pub partitions: usize,
     pub(crate) data: DataPlan,

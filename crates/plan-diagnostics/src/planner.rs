@@ -2,8 +2,7 @@
 
 use std::{
     fmt,
-    sync::Arc,
-    time::{Duration, Instant, SystemTime},
+    sync::{Arc, Weak},
 };
 
 use arrow::datatypes::SchemaRef;
@@ -13,20 +12,21 @@ use datafusion::{
     error::Result,
     execution::{context::QueryPlanner, session_state::SessionStateBuilder},
     logical_expr::LogicalPlan,
-    optimizer::Analyzer,
     physical_plan::ExecutionPlan,
     physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner},
 };
 
 use crate::{
-    Fingerprints, LiveQueries, PlanTexts, PlannedQuery, QueryKind, QueryObserver,
+    Fingerprints, LiveQueries, PlanTexts, PlannedQuery, PlanningTimes, QueryKind, QueryObserver,
     counted::counted,
-    executions::{next_query_id, observed},
+    executions::{is_observed, next_query_id, observed},
     operators::describe,
+    planning_scope::PhysicalPlanning,
     query_run::partition_count,
+    rules::wrap_rules,
     shield::shielded,
+    source_plan::SourcePlan,
     sources::leaves,
-    unoptimized::{self, KEEP_UNOPTIMIZED, SourcePlan, keep_unoptimized},
 };
 
 /// Lets `observer` see every query of the session that is built from `builder`, and `live` follow those that run.
@@ -38,13 +38,28 @@ pub fn instrument(
     observer: Arc<dyn QueryObserver>,
     live: LiveQueries,
 ) -> SessionStateBuilder {
-    let is_observed = |analyzer: &Analyzer| analyzer.rules.iter().any(|rule| rule.name() == KEEP_UNOPTIMIZED);
-    if builder.analyzer().as_ref().is_some_and(is_observed) {
+    let mut config = builder.config().take().unwrap_or_default();
+    let known = config.get_extension::<ObservedBy>().and_then(|by| by.0.upgrade());
+    // A configuration may have been copied into another session, or the planner replaced.
+    let is_in_use = |known: Arc<ObservingPlanner>| {
+        builder
+            .query_planner()
+            .as_ref()
+            .is_some_and(|used| Arc::as_ptr(used).addr() == Arc::as_ptr(&known).addr())
+    };
+    if known.is_some_and(is_in_use) {
+        *builder.config() = Some(config);
         return builder;
     }
     let inner = builder.query_planner().take().unwrap_or_else(|| Arc::new(DefaultPlanner));
-    keep_unoptimized(builder).with_query_planner(Arc::new(ObservingPlanner { inner, observer, live }))
+    let is_analyzed = wrap_rules(&mut builder);
+    let planner = Arc::new(ObservingPlanner { inner, is_analyzed, observer, live });
+    config.set_extension(Arc::new(ObservedBy(Arc::downgrade(&planner))));
+    builder.with_config(config).with_query_planner(planner)
 }
+
+/// Marks the configuration of an observed session with its planner.
+struct ObservedBy(Weak<ObservingPlanner>);
 
 #[derive(Debug)]
 struct DefaultPlanner;
@@ -62,6 +77,8 @@ impl QueryPlanner for DefaultPlanner {
 
 struct ObservingPlanner {
     inner: Arc<dyn QueryPlanner + Send + Sync>,
+    /// Whether the session has rules by which the plan is known as the front end made it.
+    is_analyzed: bool,
     observer: Arc<dyn QueryObserver>,
     live: LiveQueries,
 }
@@ -79,17 +96,16 @@ impl QueryPlanner for ObservingPlanner {
         logical_plan: &LogicalPlan,
         session: &dyn Session,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let unoptimized = unoptimized::take();
-        let planned_at = SystemTime::now();
-        let started = Instant::now();
-        let plan = self.inner.create_physical_plan(logical_plan, session).await?;
-        if is_empty_result(logical_plan) {
+        let mut planning = PhysicalPlanning::begin(self.is_analyzed);
+        let plan = planning.of(self.inner.create_physical_plan(logical_plan, session)).await?;
+        let times = planning.end();
+        // A planner inside may be an observing one as well, below a library's.
+        if is_empty_result(logical_plan) || is_observed(&plan) {
             return Ok(plan);
         }
-        let planning_time = started.elapsed();
         let observed = shielded("what observes the queries of a session", || {
-            let source = unoptimized.unwrap_or_else(|| SourcePlan::of(logical_plan));
-            self.observe(&plan, logical_plan, source, planned_at, planning_time)
+            let source = planning.source.take().unwrap_or_else(|| SourcePlan::of(logical_plan));
+            self.observe(&plan, logical_plan, source, times)
         });
         Ok(observed.flatten().unwrap_or(plan))
     }
@@ -102,8 +118,7 @@ impl ObservingPlanner {
         plan: &Arc<dyn ExecutionPlan>,
         logical_plan: &LogicalPlan,
         source: SourcePlan,
-        planned_at: SystemTime,
-        planning_time: Duration,
+        planning: PlanningTimes,
     ) -> Option<Arc<dyn ExecutionPlan>> {
         let query = Arc::new(PlannedQuery {
             id: next_query_id(),
@@ -113,8 +128,7 @@ impl ObservingPlanner {
             source_tables: source.tables,
             fingerprints: Fingerprints::new(&source.texts, plan),
             texts: PlanTexts::new(source.texts, plan),
-            planned_at,
-            planning_time,
+            planning,
             partitions: partition_count(plan),
             data: source.data,
             optimized: logical_plan.clone(),

@@ -16,7 +16,8 @@ use daglight_otel_bridge::{
     names::{self, Key, key},
 };
 use daglight_plan_diagnostics::{
-    DataTap, OperatorReport, PartitionTap, PlannedQuery, QueryListener, QueryOutcome, QueryReport,
+    DataTap, OperatorReport, PartitionTap, PlannedQuery, PlanningTimes, QueryListener, QueryOutcome,
+    QueryReport,
 };
 use opentelemetry::Context;
 
@@ -119,8 +120,20 @@ impl RunQuery {
     }
 
     fn show_planning(&self, place: &Place) {
-        let planned = self.span(place, names::span::PLAN, "plan").start_at(self.query.planned_at).start();
-        planned.end_at(self.query.planned_at + self.query.planning_time);
+        let PlanningTimes { started_at, analysis, optimization, physical, .. } = self.query.planning;
+        let (analyzed_at, planned_at) = (started_at + analysis, started_at + self.query.planning.total());
+        let planned = self.span(place, names::span::PLAN, "plan").start_at(started_at).start();
+        let part = |name, stage| {
+            let span = place.run().signals.span(name).parent(&planned.context()).stage(stage);
+            let span = span.attribute(Key::QueryId, self.query.id);
+            place.owner.node().into_iter().fold(span, |span, node| span.node(&node.name))
+        };
+        part(names::span::NORMALIZE, "normalize").start_at(started_at).start().end_at(analyzed_at);
+        let compiled = part(names::span::COMPILE, "compile").start_at(analyzed_at).start();
+        compiled.set(Key::OptimizationSeconds, optimization.as_secs_f64());
+        compiled.set(Key::PhysicalPlanningSeconds, physical.as_secs_f64());
+        compiled.end_at(planned_at);
+        planned.end_at(planned_at);
     }
 
     /// Each of the open runs says that there were such queries: it may be one of its own.
@@ -345,7 +358,7 @@ impl RunQuery {
             rows_read: report.rows_read,
             bytes_written: report.bytes_written,
             bytes_scanned: report.bytes_scanned,
-            planning: self.query.planning_time,
+            planning: self.query.planning.total(),
             wall_time: report.wall_time,
             plan_hash: self.query.fingerprints.plan_hash.clone(),
             source_tables: self.query.source_tables.clone(),

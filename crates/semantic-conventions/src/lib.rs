@@ -85,8 +85,12 @@ names! {
         TASK = "hamilton.task",
         /// A stage of a run or of a node.
         STAGE = "hamilton.stage",
-        /// The planning of a query.
+        /// The planning of a query, from its analysis to its physical plan.
         PLAN = "datafusion.plan",
+        /// The analysis of a query: the part of its planning that makes the plan valid.
+        NORMALIZE = "datafusion.normalize",
+        /// The optimisation and physical planning of a query, behind its analysis.
+        COMPILE = "datafusion.compile",
         /// The execution of a query.
         EXECUTE = "datafusion.execute",
         /// The execution of a query that writes.
@@ -248,6 +252,10 @@ keys! {
     IoBytesRead = "io.bytes_read",
     /// Bytes that the process has written to storage.
     IoBytesWritten = "io.bytes_written",
+    /// On `datafusion.compile`: how long the logical plan was optimised.
+    OptimizationSeconds = "optimization_seconds",
+    /// On `datafusion.compile`: how long the physical plan was made.
+    PhysicalPlanningSeconds = "physical_planning_seconds",
     /// The operator of a query that was busy longest.
     HottestOperator = "hottest_operator",
     /// On the root span: the profile of the capture policy.
@@ -293,6 +301,7 @@ pub fn standard_keys(span: &str) -> &'static [Key] {
         span::TASK => &[Key::Stage, Key::Status, Key::Node, Key::Task],
         span::STAGE => &[Key::Stage, Key::Status],
         span::PLAN => PLANNED,
+        span::NORMALIZE | span::COMPILE => &[Key::Stage, Key::Status, Key::Node, Key::QueryId],
         span::EXECUTE | span::WRITE => EXECUTED,
         _ => &[],
     }

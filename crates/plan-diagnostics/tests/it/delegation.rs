@@ -20,8 +20,14 @@ fn methods(source: &str, opening: &str) -> BTreeSet<String> {
     declared.map(|line| line.split(['(', '<']).next().unwrap().to_owned()).collect()
 }
 
-#[test]
-fn no_method_is_forgotten() {
+/// The folder of a crate's source, by the name of the package.
+fn source_of(package: &str, metadata: &Value) -> PathBuf {
+    let mut packages = metadata["packages"].as_array().unwrap().iter();
+    let package = packages.find(|known| known["name"] == package).unwrap();
+    PathBuf::from(package["manifest_path"].as_str().unwrap()).parent().unwrap().join("src")
+}
+
+fn metadata() -> Value {
     let rustc = Command::new("rustc").arg("-vV").output().unwrap();
     let rustc = String::from_utf8(rustc.stdout).unwrap();
     let host = rustc.lines().find_map(|line| line.strip_prefix("host: ")).unwrap();
@@ -31,19 +37,50 @@ fn no_method_is_forgotten() {
         .output()
         .unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let metadata: Value = serde_json::from_slice(&output.stdout).unwrap();
-    let package = metadata["packages"].as_array().unwrap().iter();
-    let package = package.into_iter().find(|package| package["name"] == "datafusion-physical-plan").unwrap();
-    let folder = PathBuf::from(package["manifest_path"].as_str().unwrap()).parent().unwrap().join("src");
-    let of_trait = std::fs::read_to_string(folder.join("execution_plan.rs")).unwrap();
-    let mut of_trait =
-        methods(&of_trait, "pub trait ExecutionPlan: Any + Debug + DisplayAs + Send + Sync {\n");
-    assert!(of_trait.len() > 25 && of_trait.contains("reset_state"), "{of_trait:?}");
-    LEFT_OUT.iter().for_each(|name| assert!(of_trait.remove(*name), "{name} is gone"));
-    let delegated = methods(
-        include_str!("../../src/hooked_exec.rs"),
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+#[test]
+fn no_method_is_forgotten() {
+    let metadata = metadata();
+    let check = |package: &str, file: &str, of_trait: &str, wrapper: &str, of_wrapper: &str| {
+        let declaring = std::fs::read_to_string(source_of(package, &metadata).join(file)).unwrap();
+        let mut declared = methods(&declaring, of_trait);
+        declared.retain(|name| !LEFT_OUT.contains(&name.as_str()));
+        let delegated = methods(wrapper, of_wrapper);
+        let forgotten: Vec<_> = declared.difference(&delegated).collect();
+        assert!(forgotten.is_empty(), "the wrapper does not delegate {forgotten:?}");
+        declared.len()
+    };
+    let (plans, rules) = (include_str!("../../src/hooked_exec.rs"), include_str!("../../src/rules.rs"));
+    let declared = check(
+        "datafusion-physical-plan",
+        "execution_plan.rs",
+        "pub trait ExecutionPlan: Any + Debug + DisplayAs + Send + Sync {\n",
+        plans,
         "impl<H: ExecuteHook> ExecutionPlan for HookedExec<H> {\n",
     );
-    let forgotten: Vec<_> = of_trait.difference(&delegated).collect();
-    assert!(forgotten.is_empty(), "the wrapper does not delegate {forgotten:?}");
+    assert!(declared > 25);
+    let analyzer = check(
+        "datafusion-optimizer",
+        "analyzer/mod.rs",
+        "pub trait AnalyzerRule: Debug {\n",
+        rules,
+        "impl AnalyzerRule for Wrapped<Analyzing> {\n",
+    );
+    let optimizer = check(
+        "datafusion-optimizer",
+        "optimizer.rs",
+        "pub trait OptimizerRule: Debug {\n",
+        rules,
+        "impl OptimizerRule for Wrapped<Optimizing> {\n",
+    );
+    let physical = check(
+        "datafusion-session",
+        "physical_optimizer.rs",
+        "pub trait PhysicalOptimizerRule: Debug + std::any::Any {\n",
+        rules,
+        "impl PhysicalOptimizerRule for Wrapped<Physical> {\n",
+    );
+    assert_eq!((analyzer, optimizer, physical), (2, 4, 4));
 }

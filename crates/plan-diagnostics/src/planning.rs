@@ -1,0 +1,198 @@
+//! How long the planning of a query took, in its parts and by rule.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
+
+/// How long the planning of a query took. What the engine does between two rules, such as its checks, belongs to the first
+/// of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlanningTimes {
+    /// When analysis started; when it was executed, for a plan that is executed once more.
+    pub started_at: SystemTime,
+    /// The rules that make the plan valid: types, functions, grouping.
+    pub analysis: Duration,
+    /// The rules that make a better logical plan.
+    pub optimization: Duration,
+    /// Making the physical plan, with the rules for it.
+    pub physical: Duration,
+    /// Every rule that ran, in order.
+    pub rules: Vec<RuleTime>,
+}
+
+/// What one rule did, over all passes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RuleTime {
+    /// Its name, as `EXPLAIN VERBOSE` shows it.
+    pub name: Arc<str>,
+    /// The part of planning that it belongs to.
+    pub part: PlanningPart,
+    /// From its first call in a pass to the first call of the next rule.
+    pub time: Duration,
+    /// Whether it said that it changed the plan; of a physical rule, whether it returned another plan. `None` for rules of
+    /// the analysis, which do not say.
+    pub changed: Option<bool>,
+}
+
+/// The parts of planning.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PlanningPart {
+    /// Makes the plan valid.
+    Analysis,
+    /// Makes a better logical plan.
+    Optimization,
+    /// Makes the physical plan.
+    Physical,
+}
+
+impl PlanningPart {
+    /// The part as one word.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Analysis => "analysis",
+            Self::Optimization => "optimization",
+            Self::Physical => "physical",
+        }
+    }
+}
+
+impl PlanningTimes {
+    /// Those of a plan that is executed once more.
+    pub(crate) fn none() -> Self {
+        Self {
+            started_at: SystemTime::now(),
+            analysis: Duration::ZERO,
+            optimization: Duration::ZERO,
+            physical: Duration::ZERO,
+            rules: Vec::new(),
+        }
+    }
+
+    /// All parts together.
+    pub fn total(&self) -> Duration {
+        self.analysis + self.optimization + self.physical
+    }
+}
+
+/// A rule of a session, by its place in the list of its part.
+#[derive(Debug, Clone)]
+pub(crate) struct Rule {
+    pub(crate) name: Arc<str>,
+    pub(crate) part: PlanningPart,
+    pub(crate) place: usize,
+    pub(crate) is_last: bool,
+}
+
+/// Measures the planning of one query. Most rules are called for each node of a plan, so the time is read only when another
+/// rule has its turn.
+pub(crate) struct PlanningClock {
+    started_at: SystemTime,
+    /// When the part that goes on began.
+    part_since: Instant,
+    analysis: Duration,
+    optimization: Duration,
+    rules: Vec<(usize, RuleTime)>,
+    /// The rule whose turn it is, by its position in `rules`, and since when.
+    turn: Option<(usize, Instant)>,
+    /// The part and place of the rule that was called last.
+    last: Option<(PlanningPart, usize)>,
+}
+
+impl PlanningClock {
+    pub(crate) fn start() -> Self {
+        Self {
+            started_at: SystemTime::now(),
+            part_since: Instant::now(),
+            analysis: Duration::ZERO,
+            optimization: Duration::ZERO,
+            rules: Vec::new(),
+            turn: None,
+            last: None,
+        }
+    }
+
+    /// Takes over what an optimisation of the same query has taken, where this one followed at once.
+    pub(crate) fn continue_after(mut self, before: Self) -> Self {
+        let took = before.analysis + before.part_since.elapsed();
+        let gap = self.started_at.duration_since(before.started_at).unwrap_or_default().saturating_sub(took);
+        if gap > took {
+            return self;
+        }
+        self.started_at = before.started_at;
+        self.analysis = before.analysis;
+        self.optimization = before.optimization;
+        self.rules = before.rules;
+        self
+    }
+
+    /// Whether the rule, of the analysis, begins another one.
+    pub(crate) fn is_behind(&self, rule: &Rule) -> bool {
+        self.last.is_some_and(|(part, place)| part != PlanningPart::Analysis || place >= rule.place)
+    }
+
+    /// A rule is called. True where another one had its turn before.
+    pub(crate) fn enter(&mut self, rule: &Rule) -> bool {
+        let is_it = |(place, known): &(usize, RuleTime)| *place == rule.place && known.part == rule.part;
+        if self.turn.is_some_and(|(at, _)| self.rules.get(at).is_some_and(is_it)) {
+            return false;
+        }
+        self.last = Some((rule.part, rule.place));
+        let now = self.end_turn();
+        // In later passes it has its turn again.
+        let at = self.rules.iter().position(is_it).unwrap_or_else(|| {
+            let changed = (rule.part != PlanningPart::Analysis).then_some(false);
+            let time =
+                RuleTime { name: Arc::clone(&rule.name), part: rule.part, time: Duration::ZERO, changed };
+            self.rules.push((rule.place, time));
+            self.rules.len() - 1
+        });
+        self.turn = Some((at, now));
+        true
+    }
+
+    /// The rule whose turn it is has changed the plan.
+    pub(crate) fn changed(&mut self) {
+        if let Some((at, _)) = self.turn
+            && let Some((_, rule)) = self.rules.get_mut(at)
+        {
+            rule.changed = Some(true);
+        }
+    }
+
+    /// The analysis has ended, as far as its rules say: a later one moves its end.
+    pub(crate) fn analyzed(&mut self) {
+        let now = self.end_turn();
+        self.analysis += now - self.part_since;
+        self.part_since = now;
+    }
+
+    /// The logical plan is done, and physical planning begins.
+    pub(crate) fn optimized(&mut self) {
+        let now = self.end_turn();
+        self.optimization += now - self.part_since;
+        self.part_since = now;
+    }
+
+    /// The physical plan is done.
+    pub(crate) fn planned(mut self) -> PlanningTimes {
+        let now = self.end_turn();
+        PlanningTimes {
+            started_at: self.started_at,
+            analysis: self.analysis,
+            optimization: self.optimization,
+            physical: now - self.part_since,
+            rules: self.rules.into_iter().map(|(_, rule)| rule).collect(),
+        }
+    }
+
+    fn end_turn(&mut self) -> Instant {
+        let now = Instant::now();
+        if let Some((at, since)) = self.turn.take()
+            && let Some((_, rule)) = self.rules.get_mut(at)
+        {
+            rule.time += now - since;
+        }
+        now
+    }
+}

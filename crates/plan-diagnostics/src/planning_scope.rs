@@ -1,0 +1,219 @@
+//! What a thread is planning at this moment.
+//!
+//! A session analyses and optimises a plan and first polls the planner's future without an await between them
+//! (`SessionState::create_physical_plan`), so what a thread has analysed last is what it plans next. Physical planning may
+//! go on on other threads, which know it by the future that they poll.
+
+use std::{
+    cell::{Cell, RefCell},
+    future::Future,
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+    mem::discriminant,
+    pin::Pin,
+    sync::{Arc, Mutex, PoisonError, Weak},
+    task::{Context, Poll},
+};
+
+use datafusion::{
+    common::{DFSchema, tree_node::TreeNodeRecursion},
+    logical_expr::LogicalPlan,
+};
+
+use crate::{
+    planning::{PlanningClock, PlanningPart, PlanningTimes, Rule},
+    shield::shielded,
+    source_plan::SourcePlan,
+};
+
+thread_local! {
+    /// What this thread has analysed last.
+    static ANALYZED: RefCell<Option<Analyzed>> = const { RefCell::new(None) };
+    /// The clock of the physical planning that this thread polls.
+    static PHYSICAL: RefCell<Option<SharedClock>> = const { RefCell::new(None) };
+    /// Whether this thread is in a rule: what that plans by itself is a part of it.
+    static IS_IN_RULE: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Empty once the plan is made.
+type SharedClock = Arc<Mutex<Option<PlanningClock>>>;
+
+struct Analyzed {
+    /// `None` where writing the plan as text has panicked.
+    source: Option<SourcePlan>,
+    clock: PlanningClock,
+    /// What the optimiser has made of it; `None` until it has, and for ever where it fails.
+    optimized: Option<PlanIdentity>,
+}
+
+/// A rule that runs.
+#[must_use]
+pub(crate) struct Entered {
+    part: PlanningPart,
+    is_inside_another: bool,
+    /// Whether another rule had its turn before.
+    pub(crate) is_first_call: bool,
+}
+
+/// A rule is called. The first one of the analysis sees the `plan` as the front end made it.
+pub(crate) fn enter(rule: &Rule, plan: Option<&LogicalPlan>) -> Entered {
+    let is_inside_another = IS_IN_RULE.replace(true);
+    let mut entered = Entered { part: rule.part, is_inside_another, is_first_call: false };
+    if !entered.is_inside_another {
+        if let Some(plan) = plan {
+            begin_analysis(rule, plan);
+        }
+        with_clock(rule.part, |clock| entered.is_first_call = clock.enter(rule));
+    }
+    entered
+}
+
+impl Entered {
+    /// The rule has changed the plan.
+    pub(crate) fn changed(&self) {
+        if !self.is_inside_another {
+            with_clock(self.part, PlanningClock::changed);
+        }
+    }
+
+    /// A rule of the analysis is done.
+    pub(crate) fn analyzed(&self) {
+        if !self.is_inside_another {
+            with_clock(self.part, PlanningClock::analyzed);
+        }
+    }
+
+    /// The last rule of the optimiser has made this of the root of the plan.
+    pub(crate) fn optimized(&self, plan: &LogicalPlan) {
+        if !self.is_inside_another {
+            ANALYZED.with_borrow_mut(|kept| {
+                if let Some(kept) = kept {
+                    kept.optimized = Some(PlanIdentity::of(plan));
+                }
+            });
+        }
+    }
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        IS_IN_RULE.set(self.is_inside_another);
+    }
+}
+
+fn begin_analysis(rule: &Rule, plan: &LogicalPlan) {
+    let before = ANALYZED.take();
+    if let Some(goes_on) = before.as_ref().map(|kept| !kept.clock.is_behind(rule))
+        && goes_on
+    {
+        ANALYZED.set(before);
+        return;
+    }
+    // `CREATE TABLE AS` optimises its query, and then the result of that once more.
+    let again = before.filter(|kept| kept.optimized.as_ref().is_some_and(|made| made.is_of(plan)));
+    let analyzed = match again {
+        Some(Analyzed { source, clock, .. }) => {
+            Analyzed { source, clock: PlanningClock::start().continue_after(clock), optimized: None }
+        }
+        None => {
+            // A plan is written with the texts of a program's own nodes and functions, which may do anything.
+            let source = shielded("what keeps the plan of a query", || SourcePlan::of(plan));
+            Analyzed { source, clock: PlanningClock::start(), optimized: None }
+        }
+    };
+    ANALYZED.set(Some(analyzed));
+}
+
+fn with_clock(part: PlanningPart, change: impl FnOnce(&mut PlanningClock)) {
+    if part == PlanningPart::Physical {
+        let clock = PHYSICAL.with_borrow(Clone::clone);
+        let mut clock = clock.as_ref().map(|clock| clock.lock().unwrap_or_else(PoisonError::into_inner));
+        clock.as_mut().and_then(|clock| clock.as_mut()).map(change);
+    } else {
+        ANALYZED.with_borrow_mut(|kept| kept.as_mut().map(|kept| change(&mut kept.clock)));
+    }
+}
+
+/// The physical planning of a query.
+pub(crate) struct PhysicalPlanning {
+    /// The plan as the front end made it; `None` where that is not known.
+    pub(crate) source: Option<SourcePlan>,
+    clock: SharedClock,
+}
+
+impl PhysicalPlanning {
+    /// Begins it with what this thread has analysed last. `is_analyzed` says whether the session has rules by which that is
+    /// known.
+    pub(crate) fn begin(is_analyzed: bool) -> Self {
+        let kept = if is_analyzed && !IS_IN_RULE.get() { ANALYZED.take() } else { None };
+        let (source, clock) = kept.map_or_else(
+            || (None, PlanningClock::start()),
+            |Analyzed { source, mut clock, .. }| {
+                clock.optimized();
+                (source, clock)
+            },
+        );
+        Self { source, clock: Arc::new(Mutex::new(Some(clock))) }
+    }
+
+    /// Awaits the planner, whose rules are timed on whatever thread they run.
+    pub(crate) async fn of<F: Future + Send + ?Sized>(&self, planner: Pin<Box<F>>) -> F::Output {
+        Planning { clock: Arc::clone(&self.clock), planner }.await
+    }
+
+    /// Ends it.
+    pub(crate) fn end(&self) -> PlanningTimes {
+        let clock = self.clock.lock().unwrap_or_else(PoisonError::into_inner).take();
+        clock.map_or_else(PlanningTimes::none, PlanningClock::planned)
+    }
+}
+
+struct Planning<F: ?Sized> {
+    clock: SharedClock,
+    planner: Pin<Box<F>>,
+}
+
+impl<F: Future + ?Sized> Future for Planning<F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
+        /// Puts back what was there before, also when the planner panics.
+        struct Polled(Option<SharedClock>);
+
+        impl Drop for Polled {
+            fn drop(&mut self) {
+                PHYSICAL.set(self.0.take());
+            }
+        }
+
+        let _polled = Polled(PHYSICAL.replace(Some(Arc::clone(&self.clock))));
+        self.planner.as_mut().poll(context)
+    }
+}
+
+/// Tells a plan that was made by an optimiser from every other one, by its root.
+struct PlanIdentity {
+    schema: Weak<DFSchema>,
+    root: u64,
+}
+
+impl PlanIdentity {
+    fn of(plan: &LogicalPlan) -> Self {
+        Self { schema: Arc::downgrade(plan.schema()), root: hash_of_root(plan) }
+    }
+
+    fn is_of(&self, plan: &LogicalPlan) -> bool {
+        // The address of a schema that is still referred to belongs to no other one. Some nodes have that of their input.
+        self.schema.as_ptr() == Arc::as_ptr(plan.schema()) && self.root == hash_of_root(plan)
+    }
+}
+
+fn hash_of_root(plan: &LogicalPlan) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    discriminant(plan).hash(&mut hasher);
+    let visited = plan.apply_expressions(|expression| {
+        expression.hash(&mut hasher);
+        Ok(TreeNodeRecursion::Continue)
+    });
+    debug_assert!(visited.is_ok(), "the visitor returns no error");
+    hasher.finish()
+}

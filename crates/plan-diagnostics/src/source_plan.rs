@@ -1,0 +1,84 @@
+//! What is kept of the logical plan of a query as the front end made it.
+
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Weak},
+};
+
+use datafusion::{
+    common::tree_node::TreeNodeRecursion,
+    logical_expr::{LogicalPlan, TableSource},
+};
+
+use crate::fingerprint::LogicalTexts;
+
+/// What is kept of a plan: texts and names, so that no table of it lives longer because of us.
+#[derive(Debug, Clone)]
+pub(crate) struct SourcePlan {
+    pub(crate) texts: LogicalTexts,
+    /// The tables that it reads, sorted, each once.
+    pub(crate) tables: Vec<String>,
+    pub(crate) data: DataPlan,
+}
+
+/// The part of a plan that makes the rows: what a query returns, or what a write takes in. It keeps no table alive.
+#[derive(Debug, Clone)]
+pub(crate) struct DataPlan {
+    text: String,
+    sources: Vec<Weak<dyn TableSource>>,
+}
+
+impl DataPlan {
+    fn of(plan: &LogicalPlan) -> Self {
+        let data = match plan {
+            LogicalPlan::Copy(copy) => &copy.input,
+            LogicalPlan::Dml(dml) => &dml.input,
+            other => other,
+        };
+        Self {
+            text: data.display_indent().to_string(),
+            sources: sources_of(data).iter().map(Arc::downgrade).collect(),
+        }
+    }
+
+    /// Two plans are the same where they do the same with the same tables: two tables may have one name.
+    pub(crate) fn is(&self, plan: &LogicalPlan) -> bool {
+        let sources = sources_of(plan);
+        self.sources.len() == sources.len()
+            && self.sources.iter().zip(&sources).all(|(a, b)| a.upgrade().is_some_and(|a| Arc::ptr_eq(&a, b)))
+            && self.text == plan.display_indent().to_string()
+    }
+}
+
+fn sources_of(plan: &LogicalPlan) -> Vec<Arc<dyn TableSource>> {
+    let mut sources = Vec::new();
+    let visited = plan.apply_with_subqueries(|node| {
+        if let LogicalPlan::TableScan(scan) = node {
+            sources.push(Arc::clone(&scan.source));
+        }
+        Ok(TreeNodeRecursion::Continue)
+    });
+    debug_assert!(visited.is_ok(), "the visitor returns no error");
+    sources
+}
+
+impl SourcePlan {
+    pub(crate) fn of(plan: &LogicalPlan) -> Self {
+        match plan {
+            LogicalPlan::Analyze(analyze) => Self::of(&analyze.input),
+            plan => Self { texts: LogicalTexts::of(plan), tables: tables_of(plan), data: DataPlan::of(plan) },
+        }
+    }
+}
+
+fn tables_of(plan: &LogicalPlan) -> Vec<String> {
+    let mut tables = BTreeSet::new();
+    let visited = plan.apply_with_subqueries(|node| {
+        if let LogicalPlan::TableScan(scan) = node {
+            tables.insert(scan.table_name.to_string());
+        }
+        Ok(TreeNodeRecursion::Continue)
+    });
+    debug_assert!(visited.is_ok(), "the visitor returns no error");
+    tables.into_iter().collect()
+}
