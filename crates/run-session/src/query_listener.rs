@@ -124,7 +124,7 @@ impl RunQuery {
         let (analyzed_at, planned_at) = (started_at + analysis, started_at + self.query.planning.total());
         let planned = self.span(place, names::span::PLAN, "plan").start_at(started_at).start();
         let part = |name, stage| {
-            let span = place.run().signals.span(name).parent(&planned.context()).stage(stage);
+            let span = place.run().context.signals.span(name).parent(&planned.context()).stage(stage);
             let span = span.attribute(Key::QueryId, self.query.id);
             place.owner.node().into_iter().fold(span, |span, node| span.node(&node.name))
         };
