@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use daglight_capture_policy::{Policy, Profile};
+use daglight_run_bundle::DeliveryCounts;
 use daglight_run_identity::{Dag, RunId};
-use daglight_tracker_client::{Attribute, AttributeKind, AttributeRole, Ledger, Outcome, Tracker};
+use daglight_tracker_client::{Attribute, AttributeKind, AttributeRole, Outcome, Tracker};
 use serde_json::{Value, json};
 
 use crate::TrackingServer;
@@ -81,7 +82,7 @@ impl Sample {
     ///
     /// # Panics
     /// When something is missing, wrong, or there twice.
-    pub fn check(&self, server: &TrackingServer, project: i64, recorded: Recorded, ledger: &Ledger) {
+    pub fn check(&self, server: &TrackingServer, project: i64, recorded: Recorded, ledger: &DeliveryCounts) {
         assert_eq!(self.duplicates(server, project), 0, "runs with the run id of {}", self.dag.name());
         self.check_run(server, project, recorded, ledger);
     }
@@ -107,7 +108,13 @@ impl Sample {
     ///
     /// # Panics
     /// When something is missing, wrong, or there twice.
-    pub fn check_run(&self, server: &TrackingServer, project: i64, recorded: Recorded, ledger: &Ledger) {
+    pub fn check_run(
+        &self,
+        server: &TrackingServer,
+        project: i64,
+        recorded: Recorded,
+        ledger: &DeliveryCounts,
+    ) {
         let dag_name = self.dag.name().as_str();
         let versions = server.list(&format!("dag_templates/latest/?project_id={project}&limit=1000"));
         let own = versions.iter().filter(|version| version["name"] == dag_name).count();

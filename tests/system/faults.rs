@@ -12,10 +12,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use daglight_run_bundle::{DeliveryCounts, Durability};
 use daglight_run_identity::RunId;
-use daglight_settings::Durability;
 use daglight_system_tests::{Fault, Proxy, Sample, TrackingServer};
-use daglight_tracker_client::{Connection, Ledger, ProjectRef, Sighting, SyncError, Tracker, sync_bundle};
+use daglight_tracker_client::{Connection, ProjectRef, Sighting, SyncError, Tracker, sync_bundle};
 use tempfile::TempDir;
 use xtask::USER;
 
@@ -81,7 +81,7 @@ impl<'a> Matrix<'a> {
         println!("{name}: {:.1} s, {} requests", started.elapsed().as_secs_f64(), case.proxy.seen().len());
     }
 
-    fn check_delivered(&self, case: &Case, ledger: &Ledger) {
+    fn check_delivered(&self, case: &Case, ledger: &DeliveryCounts) {
         assert_eq!((ledger.waiting, &ledger.last_error), (0, &None), "{}", case.story(ledger));
         case.sample.check(self.server, self.project, case.sample.whole(), ledger);
         case.proxy.heal();
@@ -116,7 +116,7 @@ impl Case {
     }
 
     /// A flush gives up on a server that has never answered, the delivery does not.
-    fn deliver(&self, tracker: Tracker) -> Ledger {
+    fn deliver(&self, tracker: Tracker) -> DeliveryCounts {
         let start = Instant::now();
         loop {
             let ledger = tracker.flush(PATIENCE);
@@ -131,7 +131,7 @@ impl Case {
         sync_bundle(self.bundle.path(), &self.connection(project), Sighting::UNKNOWN, PATIENCE)
     }
 
-    fn story(&self, ledger: &Ledger) -> String {
+    fn story(&self, ledger: &DeliveryCounts) -> String {
         format!("{}: {ledger:?}\n{}", self.name, self.proxy.seen().join("\n"))
     }
 }

@@ -11,9 +11,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use daglight_run_bundle::outbox::outbox_status;
 use daglight_run_identity::RunId;
 use daglight_system_tests::{Recorded, Sample, TrackingServer};
-use daglight_tracker_client::{Connection, ProjectRef, Sighting, outbox_status, sync_bundle};
+use daglight_tracker_client::{Connection, ProjectRef, Sighting, sync_bundle};
 use xtask::USER;
 
 use crate::processes::sample_run;

@@ -11,10 +11,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use daglight_run_bundle::{DeliveryCounts, Durability};
 use daglight_run_identity::RunId;
-use daglight_settings::Durability;
 use daglight_system_tests::{Fault, Proxy, Sample, TrackingServer};
-use daglight_tracker_client::{Connection, Ledger, ProjectRef, Sighting, SyncOutcome, Tracker, sync_bundle};
+use daglight_tracker_client::{Connection, ProjectRef, Sighting, SyncOutcome, Tracker, sync_bundle};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use xtask::USER;
@@ -53,7 +53,7 @@ struct Case {
     sample: Sample,
     folder: TempDir,
     proxy: Proxy,
-    ledger: Ledger,
+    ledger: DeliveryCounts,
 }
 
 impl Case {

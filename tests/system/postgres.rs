@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use daglight_capture_policy::{Policy, Profile};
+use daglight_run_bundle::Durability;
 use daglight_run_identity::{Code, Dag, RunId};
-use daglight_settings::Durability;
 use daglight_system_tests::TrackingServer;
 use daglight_tracker_client::{
     Attribute, AttributeKind, AttributeRole, Connection, Outcome, ProjectRef, Tracker,

@@ -6,9 +6,9 @@ use std::{
     time::Duration,
 };
 
+use daglight_run_bundle::DeliveryCounts;
 use daglight_run_identity::RunId;
 use daglight_system_tests::{Fault, Proxy, Sample, TrackingServer};
-use daglight_tracker_client::Ledger;
 use xtask::USER;
 
 const NODES: usize = 20;
@@ -34,7 +34,7 @@ pub(crate) fn sample_run(
 
 /// The ledger that the program prints in the end, with `--finish`.
 #[track_caller]
-pub(crate) fn ledger_of(output: &[u8]) -> Ledger {
+pub(crate) fn ledger_of(output: &[u8]) -> DeliveryCounts {
     let output = String::from_utf8_lossy(output);
     let last = output.lines().last().unwrap_or_default();
     serde_json::from_str(last).unwrap_or_else(|error| panic!("no ledger: {error}\n{output}"))

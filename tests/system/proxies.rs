@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use daglight_run_bundle::DeliveryCounts;
 use daglight_run_identity::RunId;
 use daglight_system_tests::{Proxy, Sample, TrackingServer};
-use daglight_tracker_client::Ledger;
 
 use crate::processes::{ledger_of, sample_run};
 
@@ -32,7 +32,7 @@ impl Way {
 
     /// Records a run for the server at `url` in an environment where the proxy is that of these variables, and gives the
     /// ledger and what the proxy was asked meanwhile.
-    fn record(&self, url: &str, variables: &[&str], no_proxy: &str) -> (Ledger, Vec<String>) {
+    fn record(&self, url: &str, variables: &[&str], no_proxy: &str) -> (DeliveryCounts, Vec<String>) {
         let (before, run_id) = (self.proxy.seen().len(), RunId::new());
         let dag_name = "proxies::shop_v1";
         let folder = tempfile::tempdir().expect("a folder");

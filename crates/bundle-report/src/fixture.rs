@@ -4,8 +4,8 @@ use std::fmt::Write;
 
 use chrono::{DateTime, Utc};
 use daglight_run_bundle::{
-    Delivery, Identity, Ledger, LedgerDestination, LedgerSignal, Links, MANIFEST_FORMAT, MANIFEST_VERSION,
-    Manifest, NodeRecord, NodeStatus, RunStatus, SignalLedger, Tracking,
+    Delivery, DeliveryCounts, Identity, LedgerDestination, LedgerSignal, Links, MANIFEST_FORMAT,
+    MANIFEST_VERSION, Manifest, NodeRecord, NodeStatus, RunStatus, SignalLedger, Tracking,
 };
 use daglight_run_identity::RunId;
 
@@ -141,11 +141,11 @@ pub(crate) fn manifest() -> Manifest {
         ],
         files: Vec::new(),
         delivery: Delivery {
-            tracker: Some(Ledger { produced: 8, delivered: 8, ..Ledger::default() }),
+            tracker: Some(DeliveryCounts { produced: 8, delivered: 8, ..DeliveryCounts::default() }),
             signals: vec![SignalLedger {
                 signal: LedgerSignal::Traces,
                 destination: LedgerDestination::Bundle,
-                ledger: Ledger { produced: 4, delivered: 4, ..Ledger::default() },
+                ledger: DeliveryCounts { produced: 4, delivered: 4, ..DeliveryCounts::default() },
             }],
         },
         tracking: Tracking::Server,

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
-use daglight_run_bundle::{Ledger, LedgerSignal, Liveness, NodeStatus, Tracking};
+use daglight_run_bundle::{DeliveryCounts, LedgerSignal, Liveness, NodeStatus, Tracking};
 
 use crate::{
     Finding, HeartbeatReport, Level, NodeReport, OperatorReport, Problem, Report, ReportStatus, Severity,
@@ -237,7 +237,7 @@ fn stalls(report: &Report, findings: &mut Findings) {
 
 fn delivery(report: &Report, findings: &mut Findings) {
     let delivery = &report.delivery;
-    let named = |count: fn(&Ledger) -> u64| {
+    let named = |count: fn(&DeliveryCounts) -> u64| {
         let accounts = delivery.ledgers.iter().filter(|account| count(&account.ledger) > 0);
         let parts: Vec<String> = accounts
             .map(|account| {
@@ -259,8 +259,10 @@ fn delivery(report: &Report, findings: &mut Findings) {
             .map(|(reason, _)| reason.as_str())
             .collect();
         let reasons: Vec<&str> = reasons.into_iter().collect();
-        findings
-            .add(Level::Warning, format!("Lost: {} ({}).", named(Ledger::dropped_total), reasons.join("; ")));
+        findings.add(
+            Level::Warning,
+            format!("Lost: {} ({}).", named(DeliveryCounts::dropped_total), reasons.join("; ")),
+        );
     }
     if let Some(command) = &delivery.sync_command {
         let text = match delivery.tracking {

@@ -8,6 +8,7 @@
 //!
 //! What the files are called and what is in them belongs to the crates that write them.
 
+mod durability;
 mod unfit;
 #[cfg_attr(unix, path = "walk_unix.rs")]
 #[cfg_attr(not(unix), path = "walk_portable.rs")]
@@ -17,6 +18,7 @@ mod file_below;
 mod lines;
 mod named;
 
+pub use durability::Durability;
 pub use file_below::{
     Entry, EntryKind, FileBelow, create_private_folder, entries_below, remove_folder_below,
 };

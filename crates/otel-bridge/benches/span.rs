@@ -137,7 +137,7 @@ fn sustained_and_burst(sdk: &SdkTracer, bridge: &Bridge, signals: &RunSignals, p
     let signals = open_run(bridge, folder.path());
     let root = signals.root();
     let run = burst(&|| run_span(&signals, &root.context()));
-    let kept = signals.finish(Duration::from_secs(60)).traces.bundle.exported;
+    let kept = signals.finish(Duration::from_secs(60)).traces.bundle.delivered;
     println!("\n{:<34}{:>10}{:>10}", "a burst of 100,000, four threads", "ms", "kept");
     let bare_kept = exported.load(Ordering::Relaxed);
     println!("{:<34}{:>10}{bare_kept:>10}", "SDK, 2 ms for each batch", bare.as_millis());

@@ -8,6 +8,7 @@ use std::{
     },
 };
 
+use daglight_run_bundle::{self as bundle, DeliveryCounts, LedgerDestination, LedgerSignal};
 use serde::{Deserialize, Serialize};
 
 /// One of the three signals.
@@ -45,54 +46,29 @@ impl Signal {
     }
 }
 
+impl From<Signal> for LedgerSignal {
+    fn from(signal: Signal) -> Self {
+        match signal {
+            Signal::Traces => Self::Traces,
+            Signal::Metrics => Self::Metrics,
+            Signal::Logs => Self::Logs,
+        }
+    }
+}
+
 impl fmt::Display for Signal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
     }
 }
 
-/// The counts of one signal at one destination: items are spans, data points or log records.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Ledger {
-    /// Items that were meant for the destination.
-    pub produced: u64,
-    /// Items that it took.
-    pub exported: u64,
-    /// Items that it refused, or that could not be brought to it.
-    pub failed: u64,
-    /// Items that never went on their way: the queue was full, or they came too late.
-    pub dropped: u64,
-}
-
-impl Ledger {
-    /// Items that were still on their way when the counts were taken.
-    pub fn waiting(&self) -> u64 {
-        self.produced.saturating_sub(self.exported + self.failed + self.dropped)
-    }
-
-    /// What was added to the counts since an earlier time.
-    pub(crate) fn since(&self, earlier: &Self) -> Self {
-        Self {
-            produced: self.produced.saturating_sub(earlier.produced),
-            exported: self.exported.saturating_sub(earlier.exported),
-            failed: self.failed.saturating_sub(earlier.failed),
-            dropped: self.dropped.saturating_sub(earlier.dropped),
-        }
-    }
-
-    /// Whether the destination took everything.
-    pub fn is_complete(&self) -> bool {
-        self.exported == self.produced
-    }
-}
-
 /// The counts of one signal.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SignalLedger {
     /// What went into the bundle's file.
-    pub bundle: Ledger,
+    pub bundle: DeliveryCounts,
     /// What went over OTLP; `None` where that is not configured.
-    pub otlp: Option<Ledger>,
+    pub otlp: Option<DeliveryCounts>,
 }
 
 /// The counts of all signals of a run, or of a process.
@@ -122,6 +98,20 @@ impl SignalLedgers {
         }
     }
 
+    /// The counts as a list, as the manifest and the report have them.
+    pub fn accounts(&self) -> Vec<bundle::SignalLedger> {
+        let mut accounts = Vec::new();
+        for signal in Signal::ALL {
+            let SignalLedger { bundle, otlp } = self.of(signal).clone();
+            let destinations = [(LedgerDestination::Bundle, Some(bundle)), (LedgerDestination::Otlp, otlp)];
+            for (destination, ledger) in destinations {
+                let account = |ledger| bundle::SignalLedger { signal: signal.into(), destination, ledger };
+                accounts.extend(ledger.map(account));
+            }
+        }
+        accounts
+    }
+
     /// One sentence for each signal and destination that did not take everything, and what went wrong.
     pub fn warnings(&self) -> Vec<String> {
         [self.bundle_warnings(), self.export_warnings()].concat()
@@ -129,31 +119,31 @@ impl SignalLedgers {
 
     /// One sentence for each signal of which the bundle's file did not take everything, and what went wrong.
     pub fn bundle_warnings(&self) -> Vec<String> {
-        let losses = self.losses("the bundle", |ledger| Some(ledger.bundle));
+        let losses = self.losses("the bundle", |ledger| Some(&ledger.bundle));
         losses.chain(self.file_errors.iter().cloned()).collect()
     }
 
     /// One sentence for each signal of which the OTLP endpoint did not take everything, and what went wrong.
     pub fn export_warnings(&self) -> Vec<String> {
-        let losses = self.losses("the OTLP endpoint", |ledger| ledger.otlp);
+        let losses = self.losses("the OTLP endpoint", |ledger| ledger.otlp.as_ref());
         losses.chain(self.export_errors.iter().cloned()).collect()
     }
 
     fn losses(
         &self,
         destination: &str,
-        of: fn(&SignalLedger) -> Option<Ledger>,
+        of: fn(&SignalLedger) -> Option<&DeliveryCounts>,
     ) -> impl Iterator<Item = String> {
         Signal::ALL.into_iter().filter_map(move |signal| {
             let ledger = of(self.of(signal)).filter(|ledger| !ledger.is_complete())?;
             Some(format!(
                 "{} of {} {} did not reach {destination} ({} failed, {} dropped, {} still waiting)",
-                ledger.produced.saturating_sub(ledger.exported),
+                ledger.produced.saturating_sub(ledger.delivered),
                 ledger.produced,
                 signal.items(),
-                ledger.failed,
-                ledger.dropped,
-                ledger.waiting(),
+                ledger.dropped_for(DeliveryCounts::FAILED),
+                ledger.dropped_for(DeliveryCounts::DROPPED),
+                ledger.waiting,
             ))
         })
     }
@@ -191,7 +181,7 @@ impl Losses {
     }
 }
 
-/// A [`Ledger`] that is being written.
+/// [`DeliveryCounts`] that are being written.
 #[derive(Debug)]
 pub(crate) struct Counts {
     produced: AtomicU64,
@@ -231,13 +221,16 @@ impl Counts {
         }
     }
 
-    pub(crate) fn ledger(&self) -> Ledger {
-        Ledger {
-            exported: self.exported.load(Ordering::Relaxed),
-            failed: self.failed.load(Ordering::Relaxed),
-            dropped: self.dropped.load(Ordering::Relaxed),
-            produced: self.produced.load(Ordering::Relaxed),
-        }
+    pub(crate) fn ledger(&self) -> DeliveryCounts {
+        // What is produced is read last: an item that arrives meanwhile counts as waiting, and never twice.
+        let delivered = self.exported.load(Ordering::Relaxed);
+        let lost = [
+            (DeliveryCounts::FAILED, self.failed.load(Ordering::Relaxed)),
+            (DeliveryCounts::DROPPED, self.dropped.load(Ordering::Relaxed)),
+        ];
+        let lost = lost.into_iter().filter(|(_, items)| *items > 0);
+        let dropped = lost.map(|(reason, items)| (reason.to_owned(), items)).collect();
+        DeliveryCounts::of(self.produced.load(Ordering::Relaxed), delivered, dropped)
     }
 }
 
@@ -282,12 +275,15 @@ impl AllCounts {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
     #[test]
     fn only_losses_make_warnings() {
-        let whole = Ledger { produced: 3, exported: 3, ..Ledger::default() };
-        let lossy = Ledger { produced: 10, exported: 2, failed: 5, dropped: 1 };
+        let whole = DeliveryCounts::of(3, 3, BTreeMap::new());
+        let lost = BTreeMap::from([("failed".to_owned(), 5), ("dropped".to_owned(), 1)]);
+        let lossy = DeliveryCounts::of(10, 2, lost);
         let ledgers = SignalLedgers {
             traces: SignalLedger { bundle: whole, otlp: Some(lossy) },
             ..SignalLedgers::default()

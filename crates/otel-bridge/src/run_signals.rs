@@ -5,6 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use daglight_run_bundle::DeliveryCounts;
 use opentelemetry::{
     Context, InstrumentationScope, KeyValue, Value,
     metrics::MeterProvider as _,
@@ -16,7 +17,7 @@ use opentelemetry_sdk::metrics::{SdkMeterProvider, Temporality};
 use crate::{
     BridgeTracer, RunScope, Signal,
     bridge::BridgeInner,
-    ledger::{Ledger, SignalLedgers},
+    ledger::SignalLedgers,
     metric_changes::MetricChanges,
     metric_reader::SharedReader,
     metrics::{RunMetrics, show_losses},
@@ -50,7 +51,7 @@ struct Inner {
     reader: SharedReader,
     metric_changes: Mutex<MetricChanges>,
     /// What the process had sent over OTLP when the run began.
-    otlp_metrics_before: Ledger,
+    otlp_metrics_before: DeliveryCounts,
     ledgers: Mutex<Option<SignalLedgers>>,
 }
 
@@ -191,7 +192,10 @@ impl RunSignals {
             let now = exports.outside.counts.metrics.otlp.ledger();
             ledgers.metrics.otlp = Some(now.since(&self.inner.otlp_metrics_before));
         }
-        if Signal::ALL.iter().any(|signal| ledgers.of(*signal).otlp.is_some_and(|otlp| !otlp.is_complete())) {
+        if Signal::ALL
+            .iter()
+            .any(|signal| ledgers.of(*signal).otlp.as_ref().is_some_and(|otlp| !otlp.is_complete()))
+        {
             ledgers.export_errors.extend(exports.last_error());
         }
         ledgers

@@ -8,9 +8,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use daglight_run_bundle::SignalFiles;
+use daglight_run_bundle::{Durability, SignalFiles};
 use daglight_run_identity::{DagName, RunId};
-use daglight_settings::Durability;
 use opentelemetry::{Context, InstrumentationScope};
 use opentelemetry_proto::{
     tonic::metrics::v1::MetricsData, transform::common::tonic::ResourceAttributesWithSchema,

@@ -18,8 +18,7 @@ use std::{
 };
 
 use daglight_guarded_files::FileBelow;
-use daglight_run_bundle::SignalFiles;
-use daglight_settings::Durability;
+use daglight_run_bundle::{Durability, SignalFiles};
 use opentelemetry::trace::SpanId;
 use opentelemetry_proto::{
     tonic::metrics::v1::MetricsData, transform::common::tonic::ResourceAttributesWithSchema,

@@ -27,11 +27,11 @@ pub(crate) const METRICS: &str = "otel_metrics.json";
 /// The log records.
 pub(crate) const LOGS: &str = "otel_logs.json";
 /// The outbox of the tracker, below its folder.
-pub const OUTBOX: &str = "outbox.jsonl";
+pub(crate) const OUTBOX: &str = "outbox.jsonl";
 /// How far the outbox is delivered, beside it.
-pub const DELIVERY_CURSOR: &str = "delivery.json";
+pub(crate) const DELIVERY_CURSOR: &str = "delivery.json";
 /// What takes up space for the end of a run while it goes on; in the bundle, and beside the outbox.
-pub const RESERVE: &str = "reserve";
+pub(crate) const RESERVE: &str = "reserve";
 
 /// Files directly in a bundle.
 const FILES: &[&str] = &[

@@ -8,8 +8,8 @@
 //!   otel_logs.json
 //!   plans/<nnn>-<node>-<plan_hash>.json   one executed query each                     PlanBundle
 //!   artifacts.json                    what was written                                ArtifactCatalog
-//!   tracker/outbox.jsonl              what the tracking server is to know
-//!   tracker/delivery.json             how far that is delivered
+//!   tracker/outbox.jsonl              what the tracking server is to know              outbox::Outbox
+//!   tracker/delivery.json             how far that is delivered                        outbox::Cursor
 //!   heartbeat.json                    the process, while it lives and after          ProcessEvidence
 //!   run_diagnostics_report.json / .md / .html
 //! ```
@@ -30,15 +30,18 @@ mod json_lines;
 mod versioned;
 
 mod artifact;
+mod delivery_counts;
 mod evidence;
-mod ledger;
 mod manifest;
 mod manifest_lock;
 mod own_time;
 mod plan_bundle;
 mod process;
+mod reserve;
 mod signal_files;
 mod warning;
+
+pub mod outbox;
 
 #[cfg(test)]
 mod fixture;
@@ -46,13 +49,17 @@ mod fixture;
 pub use artifact::{ARTIFACTS_VERSION, Artifact, ArtifactCatalog, ArtifactColumn};
 pub use atomic_write::{WriteError, replace, replace_json};
 pub use bundle::{Bundle, BundleError, RUN_BUNDLE};
+/// What a file that is written survives, and so how long writing it takes.
+pub use daglight_guarded_files::Durability;
+pub use delivery_counts::{
+    Delivery, DeliveryCounts, ItemsByKind, LedgerDestination, LedgerSignal, SignalLedger,
+};
 pub use evidence::{
     ActiveTask, EVIDENCE_VERSION, IoCounters, Liveness, ProcessEvidence, Sighting, Stall, StallEpisode,
     StallLog,
 };
 pub use json_lines::{FileReading, JsonLine, JsonLines, MAX_LINE_BYTES, NumberedLine, read_lines};
-pub use layout::{DELIVERY_CURSOR, DeleteError, Deleted, OUTBOX, RESERVE};
-pub use ledger::{Delivery, Ledger, LedgerDestination, LedgerSignal, SignalLedger};
+pub use layout::{DeleteError, Deleted};
 pub use manifest::{
     AttemptRecord, FileEntry, Identity, Links, MANIFEST_FORMAT, MANIFEST_VERSION, Manifest, NodeRecord,
     NodeStatus, RunStatus, Tracking, UpdateError,
@@ -60,6 +67,7 @@ pub use manifest::{
 pub use own_time::OwnTime;
 pub use plan_bundle::{PLAN_BUNDLE_FORMAT, PlanBundle, PlanMetrics, PlanOperator, RowsRead};
 pub use process::ProcessStat;
+pub use reserve::Reserve;
 pub use signal_files::SignalFiles;
 pub use versioned::ReadError;
 pub use warning::{Warning, WarningCode};

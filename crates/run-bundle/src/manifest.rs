@@ -273,6 +273,19 @@ impl Manifest {
         versioned::read(bundle.manifest(), MANIFEST_VERSION)
     }
 
+    /// Refuses a bundle whose manifest has a newer format: what else is in it may mean something else than it does
+    /// here. A manifest that is missing or damaged says nothing of that, and the rest of the bundle can be read.
+    ///
+    /// # Errors
+    ///
+    /// When the manifest has a newer format.
+    pub fn refuse_newer(bundle: &Bundle) -> Result<(), ReadError> {
+        match Self::read(bundle) {
+            Err(error @ ReadError::Newer { .. }) => Err(error),
+            _ => Ok(()),
+        }
+    }
+
     /// Replaces the manifest of a bundle; a reader sees the old one or the new one. Nobody else changes it meanwhile.
     ///
     /// # Errors

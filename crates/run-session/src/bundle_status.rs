@@ -4,12 +4,15 @@ use std::path::PathBuf;
 
 use chrono::{DateTime, Utc};
 use daglight_capture_policy::in_one_line;
-use daglight_run_bundle::{Bundle, FileEntry, Ledger, Liveness, Manifest, RunStatus, Tracking};
+use daglight_run_bundle::{
+    Bundle, DeliveryCounts, FileEntry, Liveness, Manifest, RunStatus, Tracking,
+    outbox::{OutboxStatus, recorded_outbox},
+};
 use daglight_run_identity::RunId;
-use daglight_tracker_client::{OutboxStatus, Outcome, recorded_outbox};
+use daglight_tracker_client::Outcome;
 use serde::Serialize;
 
-use crate::{close::sighting, sync::account};
+use crate::close::sighting;
 
 /// The state of a run, in one word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -49,7 +52,7 @@ pub struct BundleStatus {
     /// Whether the run was meant for a tracking server.
     pub tracking: Tracking,
     /// The tracker's account; `None` where the run has no outbox.
-    pub tracker: Option<Ledger>,
+    pub tracker: Option<DeliveryCounts>,
     /// Whether the outbox is there and cannot be read, so that nobody knows what waits in it.
     pub outbox_unreadable: bool,
     /// What cannot be read.
@@ -100,7 +103,7 @@ impl BundleStatus {
                 .or_else(|| run_id.map(RunId::created_at)),
             size_bytes: FileEntry::list(bundle).iter().map(|file| file.size_bytes).sum(),
             outbox_unreadable,
-            tracker: outbox.map(|outbox| account(outbox.ledger)),
+            tracker: outbox.map(|outbox| outbox.ledger),
             problems,
         }
     }

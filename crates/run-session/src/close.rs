@@ -11,8 +11,9 @@ use daglight_otel_bridge::{
 use daglight_run_bundle::{
     Bundle, Liveness, Manifest, NodeRecord, NodeStatus, ProcessEvidence, ReadError, RunStatus, Sighting,
     SignalFiles, UpdateError,
+    outbox::{NodeProgress, OutboxStatus, recorded_outbox},
 };
-use daglight_tracker_client::{NodeProgress, OutboxStatus, Outcome, recorded_outbox};
+use daglight_tracker_client::Outcome;
 
 use crate::finish::milliseconds;
 

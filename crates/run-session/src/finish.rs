@@ -10,11 +10,9 @@ use std::{
 use chrono::{DateTime, SecondsFormat, Utc};
 use daglight_bundle_report::{Report, display::command};
 use daglight_capture_policy::{Captured, in_one_line};
-use daglight_otel_bridge::{Signal, SignalLedgers};
 use daglight_run_bundle::{
-    ArtifactCatalog, Delivery, FileEntry, Identity, Ledger, LedgerDestination, LedgerSignal, Links,
-    MANIFEST_FORMAT, MANIFEST_VERSION, Manifest, NodeRecord, NodeStatus, OwnTime, RunStatus, SignalLedger,
-    Tracking, Warning, WarningCode, WriteError,
+    ArtifactCatalog, Delivery, DeliveryCounts, FileEntry, Identity, Links, MANIFEST_FORMAT, MANIFEST_VERSION,
+    Manifest, NodeRecord, NodeStatus, OwnTime, RunStatus, Tracking, Warning, WarningCode, WriteError,
 };
 use daglight_run_identity::RunId;
 use daglight_tracker_client::{Event, Outcome};
@@ -30,7 +28,6 @@ use crate::{
     run_log::FailedPart,
     run_state::RunState,
     run_tags::late_tags,
-    sync::account,
 };
 
 /// How a run ended, what became of its records, and where to look at it.
@@ -131,7 +128,8 @@ pub(crate) fn finish(state: &Arc<RunState>) -> FinishReport {
     // On a full disk the last manifest has space of its own, and says what is missing.
     let _ = replace_manifest(state, Some(&ending_so_far(state, ended_at)));
 
-    let Flushed { tracker: tracker_ledger, signals } = flush(state, SystemTime::from(ended_at));
+    let Flushed { tracker, signals } = flush(state, SystemTime::from(ended_at));
+    let tracker_ledger = tracker.map(|ledger| shown(state, ledger));
     drop(delivering);
     signals.bundle_warnings().into_iter().for_each(|warning| state.log.bundle_failed(warning));
     let export_warnings = signals.export_warnings();
@@ -186,7 +184,7 @@ pub(crate) fn finish(state: &Arc<RunState>) -> FinishReport {
             ));
         }
     }
-    let delivery = Delivery { tracker: tracker_ledger.map(account), signals: signal_accounts(&signals) };
+    let delivery = Delivery { tracker: tracker_ledger, signals: signals.accounts() };
     let ending = Ending { ended_at, delivery };
     let report = write_files(state, &ending);
     report_of(state, &ending, report)
@@ -229,7 +227,7 @@ pub(crate) fn record_interruption(state: &RunState) {
 }
 
 fn ending_so_far(state: &RunState, ended_at: DateTime<Utc>) -> Ending {
-    let tracker = state.context.tracker.as_ref().map(|tracker| account(tracker.ledger()));
+    let tracker = state.context.tracker.as_ref().map(|tracker| shown(state, tracker.ledger()));
     Ending { ended_at, delivery: Delivery { tracker, ..Delivery::default() } }
 }
 
@@ -370,8 +368,9 @@ fn put_manifest(state: &RunState, ending: Option<&Ending>) -> Result<(), WriteEr
 
 /// A synchronisation that delivers the rest of a run while it ends has the newer account.
 fn take_over(own: &mut Manifest, there: Manifest) {
-    let is_newer =
-        |there: &Ledger, own: &Ledger| there.delivered + there.redelivered > own.delivered + own.redelivered;
+    let is_newer = |there: &DeliveryCounts, own: &DeliveryCounts| {
+        there.delivered + there.redelivered > own.delivered + own.redelivered
+    };
     if let Some(own_account) = &mut own.delivery.tracker
         && let Some(account) = there.delivery.tracker
         && is_newer(&account, own_account)
@@ -431,39 +430,10 @@ fn links(state: &RunState) -> RunLinks {
     }
 }
 
-fn signal_accounts(ledgers: &SignalLedgers) -> Vec<SignalLedger> {
-    Signal::ALL
-        .into_iter()
-        .flat_map(|signal| {
-            let ledger = ledgers.of(signal);
-            let signal = match signal {
-                Signal::Traces => LedgerSignal::Traces,
-                Signal::Metrics => LedgerSignal::Metrics,
-                Signal::Logs => LedgerSignal::Logs,
-            };
-            let destinations =
-                [(LedgerDestination::Bundle, Some(ledger.bundle)), (LedgerDestination::Otlp, ledger.otlp)];
-            destinations.into_iter().filter_map(move |(destination, ledger)| {
-                let ledger = ledger?;
-                let lost = [("failed", ledger.failed), ("dropped", ledger.dropped)];
-                Some(SignalLedger {
-                    signal: signal.clone(),
-                    destination,
-                    ledger: Ledger {
-                        produced: ledger.produced,
-                        delivered: ledger.exported,
-                        waiting: ledger.waiting(),
-                        dropped: lost
-                            .into_iter()
-                            .filter(|(_, count)| *count > 0)
-                            .map(|(reason, count)| (reason.to_owned(), count))
-                            .collect::<BTreeMap<_, _>>(),
-                        ..Ledger::default()
-                    },
-                })
-            })
-        })
-        .collect()
+/// The counts as the bundle and the report show them: an error of a server may hold what the policy hides.
+fn shown(state: &RunState, ledger: DeliveryCounts) -> DeliveryCounts {
+    let last_error = ledger.last_error.as_deref().map(|error| state.context.policy.redactor().text(error));
+    DeliveryCounts { last_error, ..ledger }
 }
 
 pub(crate) fn milliseconds(duration: chrono::TimeDelta) -> f64 {

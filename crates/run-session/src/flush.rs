@@ -9,8 +9,7 @@ use std::{
 
 use daglight_capture_policy::in_one_line;
 use daglight_otel_bridge::{KnownEnd, KnownRun, Signal, SignalLedgers, complete_spans, names::Namespace};
-use daglight_run_bundle::SignalFiles;
-use daglight_tracker_client::Ledger;
+use daglight_run_bundle::{DeliveryCounts, SignalFiles};
 
 use crate::run_state::RunState;
 
@@ -24,7 +23,7 @@ const SLACK: Duration = Duration::from_millis(500);
 
 /// What was delivered by the end of the run.
 pub(crate) struct Flushed {
-    pub(crate) tracker: Option<Ledger>,
+    pub(crate) tracker: Option<DeliveryCounts>,
     pub(crate) signals: SignalLedgers,
 }
 
@@ -64,7 +63,7 @@ pub(crate) fn flush(state: &Arc<RunState>, ended_at: SystemTime) -> Flushed {
     let longest = tracker_time.max(link_timeout + signals_time);
     let signals = state.end.wait_for_all(started + longest + SLACK);
     let signals = signals.unwrap_or_else(|| state.context.signals.ledgers());
-    let waits = |signal: &Signal| signals.of(*signal).otlp.is_some_and(|otlp| otlp.waiting() > 0);
+    let waits = |signal: &Signal| signals.of(*signal).otlp.as_ref().is_some_and(|otlp| otlp.waiting > 0);
     if Signal::ALL.iter().any(waits) {
         state.context.telemetry.shared.ends.gave_up();
     }

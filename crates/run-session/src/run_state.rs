@@ -10,7 +10,7 @@ use std::{
 };
 
 use daglight_heartbeat::{Heartbeat, StageGuard, TaskGuard};
-use daglight_tracker_client::Reserve;
+use daglight_run_bundle::Reserve;
 use opentelemetry::Context;
 
 use crate::{

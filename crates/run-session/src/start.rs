@@ -10,9 +10,9 @@ use daglight_otel_bridge::{
     RunScope, SignalFiles, StageSpan,
     names::{self, Key, key},
 };
-use daglight_run_bundle::Bundle;
+use daglight_run_bundle::{Bundle, Reserve};
 use daglight_run_identity::{Dag, DagName, RunId};
-use daglight_tracker_client::{Event, Reserve, Tracker};
+use daglight_tracker_client::{Event, Tracker};
 use serde_json::Value;
 
 use crate::{

@@ -5,10 +5,13 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use daglight_bundle_report::Report;
 use daglight_capture_policy::in_one_line;
-use daglight_run_bundle::{Bundle, Ledger, Manifest, NodeRecord, NodeStatus, RunStatus, Tracking};
+use daglight_run_bundle::{
+    Bundle, Manifest, NodeRecord, NodeStatus, RunStatus, Tracking,
+    outbox::{OutboxStatus, recorded_outbox},
+};
 use daglight_tracker_client::{
-    Connection, Ledger as TrackerLedger, Liveness, NodeEnd, OutboxStatus, Outcome, RunEnd, Sighting,
-    SyncError, SyncOutcome, complete_outbox, recorded_outbox, sync_bundle,
+    Connection, Liveness, NodeEnd, Outcome, RunEnd, Sighting, SyncError, SyncOutcome, complete_outbox,
+    sync_bundle,
 };
 
 use crate::close::{close_dead_run, sighting};
@@ -157,20 +160,8 @@ fn update(manifest: &mut Manifest, outcome: &SyncOutcome) {
         manifest.identity.project_id = Some(link.project_id.to_string());
         manifest.links.hamilton_run = Some(link.run_url.clone());
     }
-    manifest.delivery.tracker = Some(account(outcome.ledger.clone()));
+    manifest.delivery.tracker = Some(outcome.ledger.clone());
     if outcome.ledger.waiting == 0 && outcome.ledger.unverified_until.is_none() {
         manifest.warnings.retain(|warning| !warning.code.ends_with_sync());
-    }
-}
-
-/// The tracker's account as the bundle keeps it.
-pub(crate) fn account(ledger: TrackerLedger) -> Ledger {
-    Ledger {
-        produced: ledger.produced,
-        delivered: ledger.delivered,
-        waiting: ledger.waiting,
-        dropped: ledger.dropped,
-        unverified_until: ledger.unverified_until,
-        redelivered: ledger.redelivered,
     }
 }

@@ -27,6 +27,6 @@ pub use outputs::{OutputSettings, ParamTableSettings};
 pub use reference::{settings_schema, settings_table};
 pub use resolved::{Resolved, ResolvedValue};
 pub use setting::{Setting, SettingKind};
-pub use settings::{BundleSettings, Durability, HeartbeatSettings, OtelSettings, Settings, TrackerSettings};
+pub use settings::{BundleSettings, HeartbeatSettings, OtelSettings, Settings, TrackerSettings};
 pub use settings_error::SettingsError;
 pub use trust::Refusal;

@@ -4,6 +4,7 @@
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use daglight_capture_policy::{CAPTURE_SETTINGS, CaptureKind, CaptureSettings, Policy, Profile, Secret};
+use daglight_guarded_files::Durability;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -148,17 +149,6 @@ settings! {
         /// Seconds without progress after which a query counts as stalled.
         stall_seconds: f64 = [30.0; 3] => [DAGLIGHT_STALL_SECONDS Seconds];
     }
-}
-
-/// What an acknowledged event survives.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Durability {
-    /// The death of the process.
-    #[default]
-    Process,
-    /// Also the loss of power.
-    Disk,
 }
 
 impl HeartbeatSettings {

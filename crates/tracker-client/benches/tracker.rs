@@ -15,8 +15,8 @@ use std::{
 };
 
 use daglight_capture_policy::{Captured, Policy, Profile};
+use daglight_run_bundle::Durability;
 use daglight_run_identity::{Dag, RunId};
-use daglight_settings::Durability;
 use daglight_tracker_client::{
     Attribute, AttributeKind, AttributeRole, Connection, Outcome, ProjectRef, Sighting, Tracker, sync_bundle,
 };

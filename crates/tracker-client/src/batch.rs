@@ -3,9 +3,16 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
+use daglight_run_bundle::{
+    ItemsByKind,
+    outbox::{Attribute, Outcome},
+};
 use serde_json::Value;
 
-use crate::{Attribute, Counts, Outcome, encode, wire};
+use crate::{
+    encode::{self, wire_name},
+    wire,
+};
 
 /// Large batches win: a request of 1,000 nodes costs the server a third per node of what one of 100 does.
 const MAX_BATCH_NODES: usize = 1_000;
@@ -68,7 +75,7 @@ impl TaskBatch {
         let task = self.task(node, facts, bytes);
         // Of a node that the server knows already it keeps the start that it has.
         task.start_time.get_or_insert(time);
-        task.status = status.wire_name().to_owned();
+        task.status = wire_name(status).to_owned();
         task.end_time = Some(time);
         self.first.body.attributes.extend(encode::attributes(node, attributes));
     }
@@ -116,9 +123,9 @@ impl Part {
     }
 
     /// The events that it stands for.
-    pub(crate) fn counts(&self) -> Counts {
+    pub(crate) fn counts(&self) -> ItemsByKind {
         let (task_updates, attributes) = (self.events.iter().sum(), self.body.attributes.len() as u64);
-        Counts { task_updates, attributes, ..Counts::default() }
+        ItemsByKind { task_updates, attributes, ..ItemsByKind::default() }
     }
 
     pub(crate) fn attribute_nodes(&self) -> BTreeSet<&str> {
@@ -163,7 +170,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::{AttributeKind, AttributeRole};
+    use daglight_run_bundle::outbox::{AttributeKind, AttributeRole};
 
     fn time(second: i64) -> DateTime<Utc> {
         DateTime::from_timestamp(second, 0).unwrap()
@@ -188,7 +195,7 @@ mod tests {
     #[test]
     fn start_and_end_of_a_node_are_one_update() {
         let part = batch(2).into_part();
-        let counts = Counts { task_updates: 4, attributes: 2, ..Counts::default() };
+        let counts = ItemsByKind { task_updates: 4, attributes: 2, ..ItemsByKind::default() };
         assert_eq!((part.len(), part.counts()), (4, counts));
         let task = &part.body.task_updates[0];
         assert_eq!((task.start_time, task.end_time), (Some(time(1)), Some(time(2))));
@@ -213,7 +220,7 @@ mod tests {
             }
         }
         assert_eq!(single.len(), 10);
-        let mut sum = Counts::default();
+        let mut sum = ItemsByKind::default();
         single.iter().for_each(|part| sum.add(part.counts()));
         assert_eq!(sum, counts);
     }

@@ -15,7 +15,7 @@ use reqwest::{
 };
 use serde::de::{DeserializeOwned, Error as _};
 
-use crate::{Connection, client::remedy};
+use crate::connection::{Connection, remedy};
 
 const MAX_MESSAGE_CHARS: usize = 300;
 

@@ -7,12 +7,13 @@ use std::{
 
 use chrono::{DateTime, TimeDelta, Utc};
 use daglight_http_transport::GzipOffer;
+use daglight_run_bundle::outbox::{RunLink, Version};
 use reqwest::{blocking::Client as HttpClient, header::DATE};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use crate::{
-    Connection, ConnectionError, ProjectRef, Version,
     call::{CallError, Caller},
+    connection::{Connection, ConnectionError, ProjectRef, remedy},
     encode::Template,
     wire,
 };
@@ -59,21 +60,6 @@ pub struct Project {
     pub name: String,
     /// Whether this user may write to it.
     pub writable: bool,
-}
-
-/// A run on the server, and where its pages are.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RunLink {
-    /// The project's id.
-    pub project_id: i64,
-    /// The id of the pipeline's version.
-    pub template_id: i64,
-    /// The run's id on the server.
-    pub dag_run_id: i64,
-    /// The page of the run.
-    pub run_url: String,
-    /// The page of the pipeline's version.
-    pub version_url: String,
 }
 
 impl Client {
@@ -375,22 +361,6 @@ impl Client {
             message: format!("project {}: {message}", self.connection.project()),
             remedy: remedy(&self.connection, 404),
         }
-    }
-}
-
-/// What to do about a refusal with that status.
-pub(crate) fn remedy(connection: &Connection, status: u16) -> String {
-    let (user, ui_url) = (connection.username(), connection.ui_url());
-    match status {
-        401 | 403 => format!("check tracker.username ({user}) and tracker.api_key (HAMILTON_API_KEY)"),
-        404 => format!(
-            "check that project {} exists and that {user} can write to it at {ui_url}/dashboard/projects, or set \
-             tracker.project and tracker.create_project",
-            connection.project()
-        ),
-        300..400 => "tracker.api_url leads elsewhere: set the address that it leads to".to_owned(),
-        400 | 413 | 422 => "the server does not take this content".to_owned(),
-        _ => "check that tracker.api_url is that of a Hamilton server".to_owned(),
     }
 }
 

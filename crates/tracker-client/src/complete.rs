@@ -4,15 +4,16 @@ use std::{collections::BTreeMap, io, path::Path};
 
 use chrono::{DateTime, Utc};
 use daglight_capture_policy::{Policy, Profile};
-use daglight_run_identity::RunId;
-use daglight_settings::Durability;
-
-use crate::{
-    Attribute, Event, Outbox, OutboxError, OutboxStatus, Outcome, SyncError,
-    delivery_lock::DeliveryLock,
-    outbox, outbox_status,
-    status::{ERROR_TAG, OWN_ERROR_TAG},
+use daglight_run_bundle::{
+    Durability,
+    outbox::{
+        Attribute, DeliveryLock, Event, Outbox, OutboxError, OutboxStatus, Outcome, outbox_path,
+        outbox_status, remove_reserve,
+    },
 };
+use daglight_run_identity::RunId;
+
+use crate::{sync::SyncError, tracker::record};
 
 /// How a run ended by its own account, as something else than its outbox says it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,14 +65,14 @@ pub fn complete_outbox(tracker_dir: &Path, end: &RunEnd) -> Result<bool, SyncErr
     }
     // Where files cannot be locked the writer may still need it.
     if status.writer_alive == Some(false) {
-        let _ = outbox::tracker_file(tracker_dir, outbox::RESERVE_FILE_NAME).remove();
+        remove_reserve(tracker_dir);
     }
     let outbox = Outbox::open(tracker_dir, Durability::Process)?;
-    events.iter().for_each(|event| outbox.append(event));
+    events.iter().for_each(|event| record(&outbox, event));
     drop(outbox);
     if outbox_status(tracker_dir)?.outcome.is_none() {
         let source = io::Error::new(io::ErrorKind::StorageFull, "there is no space for the end of the run");
-        return Err(OutboxError::Io { path: tracker_dir.join(outbox::FILE_NAME), source }.into());
+        return Err(OutboxError::Io { path: outbox_path(tracker_dir), source }.into());
     }
     Ok(true)
 }
@@ -112,8 +113,7 @@ fn missing(status: &OutboxStatus, end: &RunEnd) -> Vec<Event> {
     }
     if is_open {
         if let (Outcome::Failure, Some(error)) = (end.outcome, &end.error) {
-            let tag = if status.has_error_tag { OWN_ERROR_TAG } else { ERROR_TAG };
-            let tags = BTreeMap::from([(tag.to_owned(), error.clone())]);
+            let tags = BTreeMap::from([(status.error_tag().to_owned(), error.clone())]);
             events.push(Event::TagsUpserted { tags, time: end.ended_at });
         }
         events.push(Event::RunFinished { status: end.outcome, time: end.ended_at });

@@ -366,6 +366,22 @@ fn header(setting: &'static str, text: &str) -> Result<HeaderValue, ConnectionEr
     secret_header(text).ok_or(ConnectionError::Unsendable { setting })
 }
 
+/// What to do about a refusal with that status.
+pub(crate) fn remedy(connection: &Connection, status: u16) -> String {
+    let (user, ui_url) = (connection.username(), connection.ui_url());
+    match status {
+        401 | 403 => format!("check tracker.username ({user}) and tracker.api_key (HAMILTON_API_KEY)"),
+        404 => format!(
+            "check that project {} exists and that {user} can write to it at {ui_url}/dashboard/projects, or set \
+             tracker.project and tracker.create_project",
+            connection.project()
+        ),
+        300..400 => "tracker.api_url leads elsewhere: set the address that it leads to".to_owned(),
+        400 | 413 | 422 => "the server does not take this content".to_owned(),
+        _ => "check that tracker.api_url is that of a Hamilton server".to_owned(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use daglight_capture_policy::Profile;

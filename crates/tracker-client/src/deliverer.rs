@@ -7,19 +7,21 @@ use std::{
 };
 
 use chrono::{DateTime, TimeDelta, Utc};
+use daglight_run_bundle::{
+    ItemsByKind,
+    outbox::{Cursor, CursorError, OutboxError, Outcome, SetAside, Unwritten, Version, outbox_path},
+};
 
 use crate::{
-    CallError, Client, Counts, CursorError, OutboxError, Outcome, Version,
     batch::Part,
-    cursor::{Cursor, LATEST_COMMIT, MAX_IN_FLIGHT, SetAside, is_in_flight},
-    outbox::{self, Unwritten},
+    call::CallError,
+    client::Client,
+    encode::wire_name,
+    in_flight::{IN_FLIGHT, LATEST_COMMIT, MAX_IN_FLIGHT, is_in_flight},
     steps::{Action, Step, Steps},
     verify::{Expected, Verified, verify},
     wire,
 };
-
-/// How long a request that was cut off counts as in flight: the server may still carry it out.
-const IN_FLIGHT: TimeDelta = TimeDelta::seconds(4);
 
 /// Why a delivery stopped, or waits.
 #[derive(Debug, thiserror::Error)]
@@ -34,8 +36,13 @@ pub enum DeliveryError {
     /// The server does not answer, or refuses.
     #[error(transparent)]
     Call(#[from] CallError),
-    /// The run's version or start is missing in the outbox, or its line cannot be read.
-    #[error("the outbox {} has events of a run, but not its version and start", path.display())]
+    /// The run's version or start is missing in the outbox, or its line cannot be read, and the manifest beside it does not
+    /// have them either.
+    #[error(
+        "the outbox {} has events of a run, but not its version and start, and no manifest beside it has them: the \
+         events stay in the outbox",
+        path.display()
+    )]
     NoRun {
         /// The outbox.
         path: PathBuf,
@@ -115,15 +122,14 @@ impl Deliverer {
     pub(crate) fn open(tracker_dir: &Path, client: Client) -> Result<Self, DeliveryError> {
         let server = client.server().to_owned();
         let mut cursor = match Cursor::load(tracker_dir)? {
-            Some(cursor) if cursor.server == server => cursor,
-            Some(cursor) => cursor.at_address(server),
+            Some(cursor) => cursor.towards(server),
             None => Cursor::new(server),
         };
         if cursor.link.is_none() {
             // The ids of project and version can be those of others by now. They are asked for again.
             cursor = cursor.without_ids();
         }
-        let steps = Steps::open(&tracker_dir.join(outbox::FILE_NAME), cursor.offset, cursor.outcome)?;
+        let steps = Steps::open(&outbox_path(tracker_dir), cursor.offset, cursor.outcome)?;
         Ok(Self {
             tracker_dir: tracker_dir.to_owned(),
             client,
@@ -238,7 +244,7 @@ impl Deliverer {
              delivered anew"
         );
         self.cursor = self.cursor.anew(project_id);
-        self.steps = Steps::open(&self.tracker_dir.join(outbox::FILE_NAME), 0, None)?;
+        self.steps = Steps::open(&outbox_path(&self.tracker_dir), 0, None)?;
         self.parts.clear();
         self.unwritten.give_back();
         (self.pending, self.known_task, self.verified_at) = (None, None, None);
@@ -258,7 +264,7 @@ impl Deliverer {
         if self.verified_at.is_some() && !is_final {
             return Ok(Progress::UpToDate);
         }
-        let Some(expected) = Expected::read(&self.tracker_dir.join(outbox::FILE_NAME))? else {
+        let Some(expected) = Expected::read(&outbox_path(&self.tracker_dir))? else {
             return Ok(Progress::UpToDate);
         };
         match verify(&self.client, link, &expected, &self.cursor.set_aside) {
@@ -337,7 +343,7 @@ impl Deliverer {
             Action::Tasks(part) => {
                 let dag_run_id = self.dag_run_id()?;
                 // Parts are counted one by one.
-                step.counts = Counts::default();
+                step.counts = ItemsByKind::default();
                 self.parts.extend(part.take());
                 while let Some(part) = self.parts.pop_front() {
                     self.deliver_part(dag_run_id, part)?;
@@ -443,7 +449,7 @@ impl Deliverer {
             part.uncertain = false;
         }
         // That a node has succeeded can be said as late as one likes.
-        let is_final = part.body.task_updates.iter().all(|task| task.status == Outcome::Success.wire_name());
+        let is_final = part.body.task_updates.iter().all(|task| task.status == wire_name(Outcome::Success));
         match part.len() {
             0 => Ok(()),
             _ if is_final => {
@@ -469,7 +475,7 @@ impl Deliverer {
     }
 
     fn set_aside(&mut self, part: &Part, error: &CallError) {
-        let Counts { task_updates, attributes, .. } = part.counts();
+        let ItemsByKind { task_updates, attributes, .. } = part.counts();
         self.cursor.drop_items("task update refused by the server", task_updates);
         self.cursor.drop_items("attribute refused by the server", attributes);
         let nodes = part.body.task_updates.iter().map(|task| (&task.node_name, None));
@@ -489,7 +495,7 @@ impl Deliverer {
     fn deliver_tags(
         &mut self,
         update: &wire::DagRunUpdate,
-        counts: &mut Counts,
+        counts: &mut ItemsByKind,
     ) -> Result<(), DeliveryError> {
         match self.update_run(update) {
             Err(DeliveryError::Call(error)) if error.is_about_payload() => {
@@ -541,6 +547,6 @@ impl Deliverer {
     }
 
     fn no_run(&self) -> DeliveryError {
-        DeliveryError::NoRun { path: self.tracker_dir.join(outbox::FILE_NAME) }
+        DeliveryError::NoRun { path: outbox_path(&self.tracker_dir) }
     }
 }

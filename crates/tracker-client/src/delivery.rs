@@ -5,20 +5,23 @@ use std::{
     error::Error,
     fmt,
     path::PathBuf,
-    sync::{Arc, Condvar, Mutex, PoisonError},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread,
     time::{Duration, Instant},
 };
 
 use chrono::{DateTime, Utc};
 use daglight_capture_policy::in_one_line;
+use daglight_run_bundle::{
+    DeliveryCounts, ItemsByKind,
+    outbox::{DeliveryLock, Outbox, RunLink, Unwritten},
+};
 
 use crate::{
-    Client, Connection, Counts, Ledger, Outbox, RunLink,
     call::new_backoff,
+    client::Client,
+    connection::Connection,
     deliverer::{Deliverer, DeliveryError, Progress},
-    delivery_lock::DeliveryLock,
-    outbox::{Unwritten, lock},
 };
 
 /// How long events wait for others to share a request with.
@@ -50,7 +53,7 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
-    delivered: Counts,
+    delivered: ItemsByKind,
     dropped: BTreeMap<String, u64>,
     unverified_until: Option<DateTime<Utc>>,
     redelivered: u64,
@@ -73,7 +76,7 @@ type OnLink = Box<dyn FnOnce(&RunLink) + Send>;
 
 impl Delivery {
     /// Starts the delivery of `outbox`. It never waits and never fails: what is wrong is one warning, and stands in the
-    /// [`Ledger`].
+    /// [`DeliveryCounts`].
     pub fn start(outbox: &Outbox, connection: Connection) -> Self {
         let shared = Arc::new(Shared { state: Mutex::default(), changed: Condvar::new() });
         let worker = Worker {
@@ -95,31 +98,31 @@ impl Delivery {
         Self { outbox: outbox.clone(), shared }
     }
 
-    /// The account at this moment.
-    pub fn ledger(&self) -> Ledger {
+    /// The counts at this moment.
+    pub fn ledger(&self) -> DeliveryCounts {
         let state = lock(&self.shared.state);
         let mut dropped = self.outbox.dropped();
         for (reason, items) in &state.dropped {
             *dropped.entry(reason.clone()).or_default() += items;
         }
-        Ledger {
+        DeliveryCounts {
             last_error: state.last_error.clone(),
             unverified_until: state.unverified_until,
             redelivered: state.redelivered,
-            ..Ledger::of(self.outbox.produced(), state.delivered, dropped)
+            ..DeliveryCounts::by_kind(self.outbox.produced(), state.delivered, dropped)
         }
     }
 
     /// Waits until all that was appended before is delivered, at most for `timeout`. It returns early when waiting is of
     /// no use: the server refuses, or it has not answered once and still does not.
-    pub fn flush(&self, timeout: Duration) -> Ledger {
+    pub fn flush(&self, timeout: Duration) -> DeliveryCounts {
         flush(&self.shared, timeout);
         self.outbox.write_or_drop();
         self.ledger()
     }
 
     /// As [`Delivery::flush`], in any tokio runtime and without blocking it.
-    pub async fn flush_async(&self, timeout: Duration) -> Ledger {
+    pub async fn flush_async(&self, timeout: Duration) -> DeliveryCounts {
         let shared = Arc::clone(&self.shared);
         // A runtime that shuts down cancels the wait; the account is true all the same.
         let _ = tokio::task::spawn_blocking(move || flush(&shared, timeout)).await;
@@ -203,11 +206,12 @@ fn flush(shared: &Shared, timeout: Duration) {
     }
 }
 
-fn wait<'a>(
-    shared: &Shared,
-    state: std::sync::MutexGuard<'a, State>,
-    timeout: Duration,
-) -> std::sync::MutexGuard<'a, State> {
+/// The lock, whatever happened to a thread that held it: the state is right after each statement.
+fn lock(mutex: &Mutex<State>) -> MutexGuard<'_, State> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn wait<'a>(shared: &Shared, state: MutexGuard<'a, State>, timeout: Duration) -> MutexGuard<'a, State> {
     shared.changed.wait_timeout(state, timeout).unwrap_or_else(PoisonError::into_inner).0
 }
 
@@ -382,7 +386,8 @@ mod tests {
     #[test]
     fn causes_are_told_once() {
         let inner = std::io::Error::other("disk full");
-        let error = crate::CursorError::Io { path: "delivery.json".into(), source: inner };
+        let error =
+            daglight_run_bundle::outbox::CursorError::Io { path: "delivery.json".into(), source: inner };
         assert_eq!(in_one_line(&error), "cannot use delivery.json: disk full");
     }
 }

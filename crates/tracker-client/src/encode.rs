@@ -5,12 +5,11 @@ use std::{
     collections::{BTreeMap, HashMap, HashSet},
 };
 
+use daglight_run_bundle::outbox::{Attribute, AttributeKind, AttributeRole, Outcome, Version, VersionNode};
 use serde::{Serialize, Serializer, ser::SerializeStruct as _};
 use serde_json::{Map, Value, json};
 
-use crate::{
-    Attribute, AttributeKind, AttributeRole, Outcome, Version, VersionNode, client::RUN_ID_TAG, wire,
-};
+use crate::{client::RUN_ID_TAG, wire};
 
 // Characters that the server's columns take. SQLite takes more, PostgreSQL fails.
 const MAX_NAME_CHARS: usize = 255;
@@ -122,20 +121,19 @@ pub(crate) fn run_tags(run_id: &str, own: &BTreeMap<String, String>) -> Object {
     tags
 }
 
-impl Outcome {
-    /// The server's name.
-    pub(crate) const fn wire_name(self) -> &'static str {
-        match self {
-            Self::Success => "SUCCESS",
-            Self::Failure => "FAILURE",
-        }
+/// The server's name for how a node ended.
+pub(crate) const fn wire_name(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Success => "SUCCESS",
+        Outcome::Failure => "FAILURE",
     }
+}
 
-    pub(crate) const fn run_status(self) -> wire::DagRunUpdateRunStatus {
-        match self {
-            Self::Success => wire::DagRunUpdateRunStatus::Success,
-            Self::Failure => wire::DagRunUpdateRunStatus::Failure,
-        }
+/// The server's name for how a run ended.
+pub(crate) const fn run_status(outcome: Outcome) -> wire::DagRunUpdateRunStatus {
+    match outcome {
+        Outcome::Success => wire::DagRunUpdateRunStatus::Success,
+        Outcome::Failure => wire::DagRunUpdateRunStatus::Failure,
     }
 }
 

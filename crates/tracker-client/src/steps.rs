@@ -1,18 +1,20 @@
 //! The events of an outbox as steps of a delivery.
 
 use std::{
-    collections::{HashMap, HashSet, VecDeque},
-    path::Path,
+    collections::{BTreeMap, HashMap, HashSet, VecDeque},
+    path::{Path, PathBuf},
 };
 
 use chrono::{DateTime, Utc};
+use daglight_run_bundle::{
+    ItemsByKind,
+    outbox::{Beginning, Event, OutboxError, OutboxReader, Outcome, Read, Version},
+};
 use serde_json::Value;
 
 use crate::{
-    Counts, Event, OutboxError, Outcome, Version,
     batch::{NodeFacts, Part, TaskBatch},
-    encode,
-    reader::{OutboxReader, Read},
+    encode::{self, run_status},
     wire,
 };
 
@@ -26,7 +28,11 @@ pub(crate) struct Steps {
     ahead: Option<Next>,
     /// Events that are not in the outbox, and come after those that are.
     unwritten: VecDeque<Event<Value>>,
-    pipeline: Pipeline,
+    tracker_dir: PathBuf,
+    /// Whether the manifest was asked for the beginning of the run, and did not have it.
+    asked_manifest: bool,
+    /// `None` before the version was read.
+    pipeline: Option<Pipeline>,
     /// The run's own id, once its start was read.
     run_id: Option<String>,
     /// Starts of the nodes that are running.
@@ -56,7 +62,7 @@ pub(crate) struct Step {
     /// Where its last line ends.
     pub(crate) end: u64,
     /// The items that it delivers.
-    pub(crate) counts: Counts,
+    pub(crate) counts: ItemsByKind,
     /// Events among its own that are not in the outbox, and the items in them.
     pub(crate) unwritten: Unwritten,
     /// Whether the outbox has more to read right now.
@@ -93,10 +99,21 @@ impl Steps {
     /// When the outbox cannot be read.
     pub(crate) fn open(path: &Path, offset: u64, outcome: Option<Outcome>) -> Result<Self, OutboxError> {
         let mut reader = OutboxReader::open(path)?;
-        let (pipeline, run_id) = Pipeline::before(&mut reader, offset)?;
+        let (mut pipeline, mut run_id) = Pipeline::before(&mut reader, offset)?;
         reader.seek(offset)?;
+        let tracker_dir = path.parent().map(Path::to_owned).unwrap_or_default();
+        // What was delivered before was so with the beginning that the manifest has.
+        if offset > 0
+            && (run_id.is_none() || pipeline.is_none())
+            && let Some(beginning) = Beginning::from_manifest(&tracker_dir)
+        {
+            pipeline.get_or_insert_with(|| Pipeline::of(&beginning.version));
+            run_id.get_or_insert_with(|| beginning.run_id.to_string());
+        }
         Ok(Self {
             reader,
+            tracker_dir,
+            asked_manifest: false,
             offset,
             ahead: None,
             pipeline,
@@ -131,6 +148,13 @@ impl Steps {
                 more = false;
                 break;
             };
+            if let Some(event) = self.lost_beginning(&next.event) {
+                self.ahead = Some(next);
+                let (action, _) = self.single(event);
+                self.offset = end;
+                // It is no item of the outbox: the line that has lost it counts as dropped.
+                return Ok(Some(Step { action, end, counts: ItemsByKind::default(), unwritten, more }));
+            }
             let items = next.event.items();
             match self.add(*next.event, next.end - end, &mut batch) {
                 None => {
@@ -152,6 +176,37 @@ impl Steps {
         let counts = part.counts();
         let action = if part.len() == 0 { Action::Nothing } else { Action::Tasks(part) };
         Ok(self.step(Step { action, end, counts, unwritten, more }))
+    }
+
+    /// What must come before an event and is not in the outbox, because its line is damaged, and in the manifest. A server takes
+    /// nothing of a run that it does not know.
+    fn lost_beginning(&mut self, next: &Event<Value>) -> Option<Event<Value>> {
+        let lacks_version =
+            self.pipeline.is_none() && !matches!(next, Event::Version(_) | Event::Lost { .. });
+        let lacks_start = self.run_id.is_none()
+            && !matches!(next, Event::Version(_) | Event::RunStarted { .. } | Event::Lost { .. });
+        if self.asked_manifest || (!lacks_version && !lacks_start) {
+            return None;
+        }
+        let beginning = Beginning::from_manifest(&self.tracker_dir);
+        self.asked_manifest = beginning.is_none();
+        let beginning = beginning?;
+        // A manifest of another run says nothing of this one.
+        if let Event::RunStarted { run_id, .. } = next
+            && *run_id != beginning.run_id
+        {
+            return None;
+        }
+        let Beginning { version, run_id, tags, started_at: time } = beginning;
+        tracing::warn!(
+            tracker_dir = %self.tracker_dir.display(),
+            "the outbox has lost the {} of its run, which the tracking server gets from the manifest",
+            if lacks_version { "pipeline" } else { "start" },
+        );
+        Some(match lacks_version {
+            true => Event::Version(Box::new(version)),
+            false => Event::RunStarted { run_id, tags, inputs: BTreeMap::new(), time },
+        })
     }
 
     /// The next event; `end` moves behind lines in front of it that cannot be read.
@@ -199,17 +254,22 @@ impl Steps {
 
     fn facts(&self, node: &str) -> NodeFacts {
         NodeFacts {
-            dependencies: self.pipeline.dependencies.get(node).cloned().unwrap_or_default(),
+            dependencies: self
+                .pipeline
+                .as_ref()
+                .and_then(|pipeline| pipeline.dependencies.get(node))
+                .cloned()
+                .unwrap_or_default(),
             started: self.started.get(node).copied(),
         }
     }
 
-    fn single(&mut self, event: Event<Value>) -> (Action, Counts) {
-        let none = Counts::default();
+    fn single(&mut self, event: Event<Value>) -> (Action, ItemsByKind) {
+        let none = ItemsByKind::default();
         match event {
             Event::Version(version) => {
-                self.pipeline = Pipeline::of(&version);
-                (Action::Version(version), Counts { versions: 1, ..none })
+                self.pipeline = Some(Pipeline::of(&version));
+                (Action::Version(version), ItemsByKind { versions: 1, ..none })
             }
             Event::RunStarted { run_id, tags, inputs, time } => {
                 let run_id = run_id.to_string();
@@ -220,27 +280,31 @@ impl Steps {
                     run_status: wire::DagRunUpdateRunStatus::Running.to_string(),
                     tags: encode::run_tags(&run_id, &tags),
                     inputs: inputs.into_iter().collect(),
-                    outputs: std::mem::take(&mut self.pipeline.outputs),
+                    outputs: self
+                        .pipeline
+                        .as_mut()
+                        .map(|pipeline| std::mem::take(&mut pipeline.outputs))
+                        .unwrap_or_default(),
                     launched_by_id: None,
                 };
                 let action = Action::Run { run_id, started: time, body: Box::new(body) };
-                (action, Counts { runs: 1, ..none })
+                (action, ItemsByKind { runs: 1, ..none })
             }
             // The server takes tags only together with a status and an end. The true end comes last.
             Event::TagsUpserted { tags, time } => {
                 let running = wire::DagRunUpdateRunStatus::Running;
                 let update = wire::DagRunUpdate {
-                    run_status: self.outcome.map_or(running, Outcome::run_status),
+                    run_status: self.outcome.map_or(running, run_status),
                     run_end_time: time,
                     upsert_tags: Some(encode::tags(&tags)),
                 };
-                (Action::Tags(Box::new(update)), Counts { tags: 1, ..none })
+                (Action::Tags(Box::new(update)), ItemsByKind { tags: 1, ..none })
             }
             Event::RunFinished { status, time } => {
                 self.outcome = Some(status);
-                let run_status = status.run_status();
+                let run_status = run_status(status);
                 let update = wire::DagRunUpdate { run_status, run_end_time: time, upsert_tags: None };
-                (Action::End(status, Box::new(update)), Counts { ends: 1, ..none })
+                (Action::End(status, Box::new(update)), ItemsByKind { ends: 1, ..none })
             }
             // What is lost was counted when the outbox was.
             Event::TaskStarted { .. } | Event::TaskFinished { .. } | Event::Lost { .. } => {
@@ -278,12 +342,12 @@ impl Pipeline {
     }
 
     /// The pipeline of an outbox whose events up to `offset` were delivered before, and its run's id.
-    fn before(reader: &mut OutboxReader, offset: u64) -> Result<(Self, Option<String>), OutboxError> {
-        let mut pipeline = Self::default();
+    fn before(reader: &mut OutboxReader, offset: u64) -> Result<(Option<Self>, Option<String>), OutboxError> {
+        let mut pipeline = None;
         loop {
             match reader.read()? {
                 Read::Event { event, end } if end <= offset => match *event {
-                    Event::Version(version) => pipeline = Self::of(&version),
+                    Event::Version(version) => pipeline = Some(Self::of(&version)),
                     Event::RunStarted { run_id, .. } => return Ok((pipeline, Some(run_id.to_string()))),
                     _ => {}
                 },

@@ -9,19 +9,20 @@ use std::{
 
 use chrono::{DateTime, Utc};
 use daglight_capture_policy::{Policy, Profile, in_one_line};
-use daglight_run_bundle::{Liveness, Sighting};
-use daglight_settings::Durability;
+use daglight_run_bundle::{
+    DeliveryCounts, Durability, Liveness, Sighting,
+    outbox::{
+        Attribute, Cursor, DeliveryLock, Event, LastLine, Outbox, OutboxError, OutboxStatus, Outcome,
+        Recorded, RunLink, StatusError, outbox_path, outbox_status, remove_reserve,
+    },
+};
 
 use crate::{
-    Attribute, Client, Connection, ConnectionError, Event, Ledger, Outbox, OutboxError, OutboxStatus,
-    Outcome, RunLink, StatusError,
     call::new_backoff,
-    cursor::Cursor,
+    client::Client,
+    connection::{Connection, ConnectionError},
     deliverer::{Deliverer, DeliveryError, Progress},
-    delivery_lock::DeliveryLock,
-    outbox, outbox_status,
-    recorded::{LastLine, Recorded},
-    status::{ERROR_TAG, OWN_ERROR_TAG},
+    tracker::record,
 };
 
 /// What a synchronisation did.
@@ -33,8 +34,8 @@ pub struct SyncOutcome {
     pub closed: bool,
     /// How the run ended, as the server knows it; `None` while it does not know.
     pub status: Option<Outcome>,
-    /// The account, with the last error where something still waits.
-    pub ledger: Ledger,
+    /// What became of every item, with the last error where something still waits.
+    pub ledger: DeliveryCounts,
     /// The run on the server.
     pub link: Option<RunLink>,
 }
@@ -87,7 +88,7 @@ pub fn sync_bundle(
     if status.writer_alive != Some(true) {
         // A process that was killed leaves it behind. Where files cannot be locked the writer may still need it.
         if status.writer_alive == Some(false) || process.liveness == Liveness::Gone {
-            let _ = outbox::tracker_file(tracker_dir, outbox::RESERVE_FILE_NAME).remove();
+            remove_reserve(tracker_dir);
         }
         if status.unfinished {
             // Opening it closes the line.
@@ -126,12 +127,12 @@ fn close(
     let cause = format!("process ended: {evidence}, {}", running_then(&running));
     for node in running {
         let (node, attributes) = (node.to_owned(), vec![Attribute::error(stack.clone())]);
-        outbox.append(&Event::TaskFinished { node, time, status: Outcome::Failure, attributes });
+        record(&outbox, &Event::TaskFinished { node, time, status: Outcome::Failure, attributes });
     }
     // The page of a run shows its tags, and nothing else where no node has failed.
-    let tag = if status.has_error_tag { OWN_ERROR_TAG } else { ERROR_TAG };
-    outbox.append(&Event::TagsUpserted { tags: BTreeMap::from([(tag.to_owned(), cause)]), time });
-    outbox.append(&Event::RunFinished { status: Outcome::Failure, time });
+    let tags = BTreeMap::from([(status.error_tag().to_owned(), cause)]);
+    record(&outbox, &Event::TagsUpserted { tags, time });
+    record(&outbox, &Event::RunFinished { status: Outcome::Failure, time });
     Ok(())
 }
 
@@ -182,8 +183,8 @@ fn deliver(tracker_dir: &Path, connection: &Connection, timeout: Duration) -> Re
         }
     }
     let cursor = deliverer.cursor();
-    let recorded = Recorded::read(&tracker_dir.join(outbox::FILE_NAME), LastLine::MayGrow, |_| {})?;
-    let ledger = Ledger { last_error, ..cursor.ledger(recorded) };
+    let recorded = Recorded::read(&outbox_path(tracker_dir), LastLine::MayGrow, |_| {})?;
+    let ledger = DeliveryCounts { last_error, ..cursor.ledger(recorded) };
     let delivered = ever_delivered(cursor).saturating_sub(before);
     Ok(SyncOutcome { delivered, closed: false, status: cursor.outcome, ledger, link: cursor.link.clone() })
 }

@@ -9,10 +9,13 @@ use std::{
 
 use chrono::Utc;
 use daglight_capture_policy::in_one_line;
+use daglight_run_bundle::{
+    DeliveryCounts, Durability,
+    outbox::{Attribute, Event, Outbox, Outcome, RunLink},
+};
 use daglight_run_identity::{Dag, RunId};
-use daglight_settings::Durability;
 
-use crate::{Attribute, Connection, Delivery, Event, Ledger, Outbox, Outcome, RunLink};
+use crate::{connection::Connection, delivery::Delivery};
 
 /// Records a run in its bundle, and delivers it if there is a connection. Nothing here fails, and nothing waits but
 /// [`Tracker::flush`].
@@ -20,7 +23,7 @@ use crate::{Attribute, Connection, Delivery, Event, Ledger, Outbox, Outcome, Run
 /// ```
 /// use std::{collections::BTreeMap, time::Duration};
 ///
-/// use daglight_settings::Durability;
+/// use daglight_run_bundle::Durability;
 /// use daglight_run_identity::{Dag, RunId};
 /// use daglight_tracker_client::{Outcome, Tracker};
 ///
@@ -92,7 +95,7 @@ impl Tracker {
 
     /// Records any event.
     pub fn record(&self, event: &Event) {
-        self.outbox.append(event);
+        record(&self.outbox, event);
     }
 
     /// As [`Outbox::warned`].
@@ -110,8 +113,8 @@ impl Tracker {
         self.delivery.as_ref().and_then(Delivery::link)
     }
 
-    /// The account at this moment. Without a connection everything waits.
-    pub fn ledger(&self) -> Ledger {
+    /// The counts at this moment. Without a connection everything waits.
+    pub fn ledger(&self) -> DeliveryCounts {
         match &self.delivery {
             Some(delivery) => delivery.ledger(),
             None => self.outbox.ledger(),
@@ -119,7 +122,7 @@ impl Tracker {
     }
 
     /// As [`Delivery::flush`]. Without a connection it returns at once.
-    pub fn flush(&self, timeout: Duration) -> Ledger {
+    pub fn flush(&self, timeout: Duration) -> DeliveryCounts {
         match &self.delivery {
             Some(delivery) => delivery.flush(timeout),
             None => self.final_ledger(),
@@ -134,15 +137,23 @@ impl Tracker {
     }
 
     /// As [`Delivery::flush_async`]. Without a connection it returns at once.
-    pub async fn flush_async(&self, timeout: Duration) -> Ledger {
+    pub async fn flush_async(&self, timeout: Duration) -> DeliveryCounts {
         match &self.delivery {
             Some(delivery) => delivery.flush_async(timeout).await,
             None => self.final_ledger(),
         }
     }
 
-    fn final_ledger(&self) -> Ledger {
+    fn final_ledger(&self) -> DeliveryCounts {
         self.outbox.write_or_drop();
         self.outbox.ledger()
+    }
+}
+
+/// Records an event. What cannot be written is one warning for each outbox, whoever writes it.
+pub(crate) fn record(outbox: &Outbox, event: &Event) {
+    if let Err(problem) = outbox.append(event) {
+        let (path, cause) = problem.cause();
+        tracing::warn!(path = %path.display(), error = cause as &dyn std::error::Error, "{problem}");
     }
 }

@@ -3,11 +3,12 @@
 use std::{collections::BTreeMap, path::Path};
 
 use chrono::{DateTime, Utc};
+use daglight_run_bundle::outbox::{OutboxError, Outcome, RunLink, SetAside};
 
 use crate::{
-    CallError, Client, OutboxError, Outcome, RunLink,
-    client::DUPLICATE_TAG,
-    cursor::SetAside,
+    call::CallError,
+    client::{Client, DUPLICATE_TAG},
+    encode::{run_status, wire_name},
     steps::{Action, Steps},
     wire,
 };
@@ -104,11 +105,10 @@ pub(crate) fn verify(
         mended_nodes += mend(client, link, nodes)?;
     }
     let is_tagged = expected.tags.iter().all(|(key, value)| run.tags.get(key) == Some(value));
-    let is_right = run.run_status == outcome.wire_name() && is_tagged;
+    let is_right = run.run_status == wire_name(outcome) && is_tagged;
     if !is_right {
         let upsert_tags = Some(expected.tags.clone());
-        let update =
-            wire::DagRunUpdate { run_status: outcome.run_status(), run_end_time: ended, upsert_tags };
+        let update = wire::DagRunUpdate { run_status: run_status(outcome), run_end_time: ended, upsert_tags };
         client.update_run(link.dag_run_id, &update)?;
     }
     let others = client.find_runs(link.template_id, &expected.run_id, expected.started)?;
@@ -145,7 +145,7 @@ fn end_of_duplicate(dag_run_id: i64, ended: DateTime<Utc>) -> wire::DagRunUpdate
     );
     let tags = [(DUPLICATE_TAG, dag_run_id.to_string()), (NOTE_TAG, note)];
     wire::DagRunUpdate {
-        run_status: Outcome::Failure.run_status(),
+        run_status: run_status(Outcome::Failure),
         run_end_time: ended,
         upsert_tags: Some(tags.into_iter().map(|(key, value)| (key.to_owned(), value.into())).collect()),
     }

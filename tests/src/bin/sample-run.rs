@@ -10,8 +10,8 @@ use std::{
 
 use anyhow::Result;
 use clap::Parser;
+use daglight_run_bundle::Durability;
 use daglight_run_identity::RunId;
-use daglight_settings::Durability;
 use daglight_system_tests::Sample;
 use daglight_tracker_client::{Connection, ProjectRef, Tracker};
 

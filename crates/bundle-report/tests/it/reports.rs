@@ -5,8 +5,9 @@ use std::fs;
 use chrono::TimeDelta;
 use daglight_bundle_report::{DeliveryReport, Level, Report, ReportError, ReportStatus};
 use daglight_run_bundle::{
-    ActiveTask, Artifact, ArtifactCatalog, ArtifactColumn, AttemptRecord, Bundle, Ledger, LedgerDestination,
-    LedgerSignal, Manifest, NodeRecord, NodeStatus, ProcessEvidence, RunStatus, SignalLedger, Tracking,
+    ActiveTask, Artifact, ArtifactCatalog, ArtifactColumn, AttemptRecord, Bundle, DeliveryCounts,
+    LedgerDestination, LedgerSignal, Manifest, NodeRecord, NodeStatus, ProcessEvidence, RunStatus,
+    SignalLedger, Tracking,
 };
 use daglight_run_identity::RunId;
 
@@ -145,12 +146,17 @@ fn a_run_that_was_told_to_end_says_so_first() {
 fn what_waits_is_said_with_the_command_that_delivers_it() {
     let run = Run::new().manifest(|manifest| {
         let dropped = [("refused by the server".to_owned(), 1)].into();
-        manifest.delivery.tracker =
-            Some(Ledger { produced: 9, delivered: 3, waiting: 5, dropped, ..Ledger::default() });
+        manifest.delivery.tracker = Some(DeliveryCounts {
+            produced: 9,
+            delivered: 3,
+            waiting: 5,
+            dropped,
+            ..DeliveryCounts::default()
+        });
         manifest.delivery.signals.push(SignalLedger {
             signal: LedgerSignal::Traces,
             destination: LedgerDestination::Otlp,
-            ledger: Ledger { produced: 4, waiting: 4, ..Ledger::default() },
+            ledger: DeliveryCounts { produced: 4, waiting: 4, ..DeliveryCounts::default() },
         });
     });
     let report = run.report();
@@ -171,7 +177,8 @@ fn what_waits_is_said_with_the_command_that_delivers_it() {
 fn without_a_server_nothing_is_missing_and_a_note_says_how_to_see_the_run_there() {
     let run = Run::new().manifest(|manifest| {
         manifest.tracking = Tracking::NoServer;
-        manifest.delivery.tracker = Some(Ledger { produced: 9, waiting: 9, ..Ledger::default() });
+        manifest.delivery.tracker =
+            Some(DeliveryCounts { produced: 9, waiting: 9, ..DeliveryCounts::default() });
     });
     let report = run.report();
     assert_eq!(report.delivery.waiting, 0);

@@ -152,7 +152,7 @@ fn the_exporter_of_the_program_gets_the_spans_of_runs() {
     let bridge = attached(ProgramProviders::default().with_tracers(program.provider.clone()));
     let run = request(&program.provider, &bridge);
     let ledgers = run.finish();
-    assert_eq!((ledgers.traces.bundle.exported, ledgers.traces.otlp), (2, None));
+    assert_eq!((ledgers.traces.bundle.delivered, ledgers.traces.otlp), (2, None));
 
     let (spans, in_file) = (program.exported(), run.spans());
     assert_eq!(spans.len(), 4);
@@ -174,7 +174,7 @@ fn a_sampler_of_the_program_decides_over_its_exporter_only() {
     let program = Program::new(|builder| builder.with_sampler(Sampler::AlwaysOff));
     let bridge = attached(ProgramProviders::default().with_tracers(program.provider.clone()));
     let run = request(&program.provider, &bridge);
-    assert_eq!(run.finish().traces.bundle.exported, 2);
+    assert_eq!(run.finish().traces.bundle.delivered, 2);
     let in_file = run.spans();
     assert_eq!(names(&in_file), [span::NODE, span::PIPELINE_EXECUTE]);
     assert_eq!(in_file[0]["traceId"], in_file[1]["traceId"]);
@@ -186,7 +186,7 @@ fn spans_of_the_program_come_into_the_files_of_the_run_they_start_in() {
     let program = Program::new(|builder| builder.with_span_processor(RunSpanProcessor::default()));
     let bridge = attached(ProgramProviders::default().with_tracers(program.provider.clone()));
     let run = request(&program.provider, &bridge);
-    assert_eq!(run.finish().traces.bundle.exported, 3);
+    assert_eq!(run.finish().traces.bundle.delivered, 3);
     let in_file = run.spans();
     assert_eq!(names(&in_file), ["lookup", span::NODE, span::PIPELINE_EXECUTE]);
     assert_eq!(in_file[0]["parentSpanId"], in_file[1]["spanId"]);
@@ -226,7 +226,7 @@ fn two_bridges_in_one_process_keep_to_their_providers() {
     for (program, bridge) in programs.iter().zip(&bridges) {
         let runs = [request(&program.provider, bridge), request(&program.provider, bridge)];
         let ids: BTreeSet<_> = runs.iter().map(|run| run.id.to_string()).collect();
-        runs.iter().for_each(|run| assert_eq!(run.finish().traces.bundle.exported, 2));
+        runs.iter().for_each(|run| assert_eq!(run.finish().traces.bundle.delivered, 2));
         let spans = program.exported();
         let of_runs = spans.iter().filter_map(|span| value(span, "hamilton.run_id"));
         assert_eq!(of_runs.map(Value::to_string).collect::<BTreeSet<_>>(), ids);
@@ -241,7 +241,7 @@ fn a_provider_that_records_nothing_takes_nothing_from_the_files() {
     let bridge = attached(ProgramProviders::global());
     let program = Program::new(|builder| builder);
     let run = request(&program.provider, &bridge);
-    assert_eq!(run.finish().traces.bundle.exported, 2);
+    assert_eq!(run.finish().traces.bundle.delivered, 2);
     let spans = run.spans();
     let ids: BTreeSet<_> = spans.iter().map(|span| span["spanId"].to_string()).collect();
     assert_eq!(ids.len(), 2, "{spans:?}");
@@ -335,7 +335,7 @@ fn a_subscriber_with_an_opentelemetry_layer_takes_the_log_layer() {
     });
     root.end();
     let ledgers = run.finish();
-    assert_eq!((ledgers.traces.bundle.exported, ledgers.logs.bundle.exported), (2, 1));
+    assert_eq!((ledgers.traces.bundle.delivered, ledgers.logs.bundle.delivered), (2, 1));
     let spans = run.spans();
     let step = find(&spans, "step");
     assert_eq!(step["parentSpanId"], find(&spans, span::PIPELINE_EXECUTE)["spanId"]);
@@ -365,7 +365,7 @@ async fn request_in_a_runtime() {
     root.end();
     let signals = run.signals.clone();
     let ledgers = tokio::task::spawn_blocking(move || signals.finish(TIMEOUT)).await.unwrap();
-    assert_eq!(ledgers.traces.bundle.exported, 7);
+    assert_eq!(ledgers.traces.bundle.delivered, 7);
     let in_file = run.spans();
     let spans = tokio::task::spawn_blocking(move || program.exported()).await.unwrap();
     assert_eq!(spans.len(), 7);

@@ -2,7 +2,8 @@
 
 use std::{env, process::Command};
 
-use daglight_otel_bridge::{Bridge, Ledger, names::span};
+use daglight_otel_bridge::{Bridge, names::span};
+use daglight_run_bundle::DeliveryCounts;
 use opentelemetry::logs::{AnyValue, LogRecord as _, Logger as _, LoggerProvider as _};
 use opentelemetry_proto::tonic::collector::{
     logs::v1::{ExportLogsPartialSuccess, ExportLogsServiceRequest, ExportLogsServiceResponse},
@@ -14,7 +15,7 @@ use prost::Message;
 use crate::{
     grpc_server::{Answer, grpc_server},
     otlp::{OK, answer, scripted_server, server},
-    support::{TIMEOUT, TestRun, bridge},
+    support::{TIMEOUT, TestRun, bridge, counts},
 };
 
 const TAKEN: Answer = Answer::Message(Vec::new());
@@ -22,7 +23,7 @@ const UNAVAILABLE: Answer = Answer::Status(14, "busy");
 
 /// What becomes of 10 spans over gRPC, and how many requests that took.
 #[track_caller]
-fn check_spans(answers: Vec<Answer>, expected: Ledger, requests: usize) -> Vec<String> {
+fn check_spans(answers: Vec<Answer>, expected: DeliveryCounts, requests: usize) -> Vec<String> {
     let (endpoint, received) = grpc_server(answers);
     let bridge = bridge([
         ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", &endpoint),
@@ -37,20 +38,25 @@ fn check_spans(answers: Vec<Answer>, expected: Ledger, requests: usize) -> Vec<S
     ledgers.warnings()
 }
 
-const ALL: Ledger = Ledger { produced: 10, exported: 10, failed: 0, dropped: 0 };
-const NONE: Ledger = Ledger { produced: 10, exported: 0, failed: 10, dropped: 0 };
+fn all() -> DeliveryCounts {
+    counts(10, 10, 0)
+}
+
+fn none() -> DeliveryCounts {
+    counts(10, 0, 10)
+}
 
 #[test]
 fn what_may_pass_over_grpc_is_sent_again() {
-    check_spans(vec![TAKEN], ALL, 1);
-    check_spans(vec![UNAVAILABLE, UNAVAILABLE, TAKEN], ALL, 3);
-    let warnings = check_spans(vec![UNAVAILABLE], NONE, 4);
+    check_spans(vec![TAKEN], all(), 1);
+    check_spans(vec![UNAVAILABLE, UNAVAILABLE, TAKEN], all(), 3);
+    let warnings = check_spans(vec![UNAVAILABLE], none(), 4);
     assert!(warnings.concat().contains("answered gRPC Unavailable: busy"), "{warnings:?}");
 }
 
 #[test]
 fn what_is_refused_over_grpc_says_why_and_shows_no_credential() {
-    let warnings = check_spans(vec![Answer::Status(7, "token=hunter2 is not known")], NONE, 1);
+    let warnings = check_spans(vec![Answer::Status(7, "token=hunter2 is not known")], none(), 1);
     let said = warnings.last().unwrap();
     assert!(said.ends_with("answered gRPC PermissionDenied: token=[redacted] is not known"), "{said}");
 }
@@ -59,13 +65,13 @@ fn what_is_refused_over_grpc_says_why_and_shows_no_credential() {
 fn what_is_rejected_over_grpc_has_failed() {
     let partial = ExportTracePartialSuccess { rejected_spans: 3, error_message: "too old".to_owned() };
     let message = ExportTraceServiceResponse { partial_success: Some(partial) }.encode_to_vec();
-    let some = Ledger { produced: 10, exported: 7, failed: 3, dropped: 0 };
+    let some = counts(10, 7, 3);
     let warnings = check_spans(vec![Answer::Message(message)], some, 1);
     assert_eq!(warnings.last().unwrap(), "OTLP export: the endpoint rejected 3 of 10 spans: too old");
 
     let partial = ExportTracePartialSuccess { rejected_spans: -1, error_message: "slow down".to_owned() };
     let message = ExportTraceServiceResponse { partial_success: Some(partial) }.encode_to_vec();
-    check_spans(vec![Answer::Message(message)], ALL, 1);
+    check_spans(vec![Answer::Message(message)], all(), 1);
 }
 
 fn log(bridge: &Bridge, body: Option<&'static str>) {
@@ -86,7 +92,7 @@ fn log_records_that_are_rejected_over_grpc_have_failed() {
         bridge([("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", &endpoint), ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")]);
     (0..3).for_each(|_| log(&bridge, Some("hello")));
     let logs = bridge.shutdown(TIMEOUT).logs.otlp.unwrap();
-    assert_eq!(logs, Ledger { produced: 3, exported: 1, failed: 2, dropped: 0 });
+    assert_eq!(logs, counts(3, 1, 2));
 }
 
 #[test]
@@ -97,7 +103,7 @@ fn a_log_record_without_a_body_has_an_empty_one_in_json() {
         ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json"),
     ]);
     log(&bridge, None);
-    assert_eq!(bridge.shutdown(TIMEOUT).logs.otlp.unwrap().exported, 1);
+    assert_eq!(bridge.shutdown(TIMEOUT).logs.otlp.unwrap().delivered, 1);
     let body: serde_json::Value = serde_json::from_slice(&requests.try_recv().unwrap().body).unwrap();
     let record = &body["resourceLogs"][0]["scopeLogs"][0]["logRecords"][0];
     assert!(record["body"].is_object(), "{record}");
@@ -146,8 +152,15 @@ fn data_points_that_are_rejected_have_failed() {
         run.signals.span(span::STAGE).stage("write").start().end();
         run.finish();
         let metrics = bridge.shutdown(TIMEOUT).metrics.otlp.unwrap();
-        assert!(metrics.failed > 0 && metrics.waiting() == 0, "{protocol}: {metrics:?}");
-        assert_eq!(metrics.exported + metrics.failed, metrics.produced, "{protocol}: {metrics:?}");
+        assert!(
+            metrics.dropped_for(DeliveryCounts::FAILED) > 0 && metrics.waiting == 0,
+            "{protocol}: {metrics:?}"
+        );
+        assert_eq!(
+            metrics.delivered + metrics.dropped_for(DeliveryCounts::FAILED),
+            metrics.produced,
+            "{protocol}: {metrics:?}"
+        );
     }
 }
 
@@ -212,7 +225,7 @@ fn variables_of_the_process_do_not_count_beside_those_of_the_bridge() {
     for bridge in [over_http, over_grpc] {
         let run = TestRun::open(&bridge, "t");
         run.signals.span(span::STAGE).stage("write").start().end();
-        assert_eq!(run.finish().traces.otlp.unwrap().exported, 1);
+        assert_eq!(run.finish().traces.otlp.unwrap().delivered, 1);
         log(&bridge, Some("hello"));
         let outside = bridge.shutdown(TIMEOUT);
         assert!(outside.logs.otlp.unwrap().is_complete() && outside.metrics.otlp.unwrap().is_complete());

@@ -8,8 +8,7 @@ use std::{
 
 use daglight_capture_policy::{Policy, Profile};
 use daglight_otel_bridge::{
-    Bridge, BridgeConfig, KnownEnd, KnownNode, KnownRun, Ledger, SignalFiles, SpanStatus, StageSpan,
-    complete_spans,
+    Bridge, BridgeConfig, KnownEnd, KnownNode, KnownRun, SignalFiles, SpanStatus, StageSpan, complete_spans,
     names::{Key, Namespace, span},
 };
 use daglight_run_identity::NodeKind;
@@ -19,7 +18,7 @@ use opentelemetry::{
 };
 use serde_json::json;
 
-use crate::support::{TIMEOUT, TestRun, attribute, bridge, find, names, spans_of};
+use crate::support::{TIMEOUT, TestRun, attribute, bridge, counts, find, names, spans_of};
 
 fn policy() -> Policy {
     Policy::of_profile(Profile::Dev)
@@ -66,8 +65,8 @@ fn a_run_is_a_tree_of_spans_with_its_ids_on_each() {
     assert_eq!(attribute(resource, "daglight.output_dir"), Some(&json!(run.folder.path().to_str())));
     assert_eq!(attribute(resource, "service.name"), Some(&json!("test")));
 
-    assert_eq!(ledgers.traces.bundle, Ledger { produced: 3, exported: 3, ..Ledger::default() });
-    assert_eq!((ledgers.traces.otlp, ledgers.warnings()), (None, vec![]));
+    assert_eq!(ledgers.traces.bundle, counts(3, 3, 0));
+    assert_eq!((&ledgers.traces.otlp, ledgers.warnings()), (&None, vec![]));
     assert!(!SignalFiles::in_folder(run.folder.path()).open_spans().exists());
 }
 
@@ -97,9 +96,13 @@ fn heartbeats_share_lines_and_none_is_lost() {
     );
     let ledgers = run.finish();
     assert_eq!(run.spans().len(), 16);
-    assert_eq!(ledgers.traces.bundle, Ledger { produced: 16, exported: 16, ..Ledger::default() });
+    assert_eq!(ledgers.traces.bundle, counts(16, 16, 0));
     beat();
-    assert_eq!(run.signals.ledgers().traces.bundle.dropped, 1, "it came too late");
+    assert_eq!(
+        run.signals.ledgers().traces.bundle.dropped_for(daglight_run_bundle::DeliveryCounts::DROPPED),
+        1,
+        "it came too late"
+    );
 }
 
 #[test]
@@ -180,7 +183,7 @@ fn two_runs_at_once_keep_their_signals_apart() {
         }
     });
     for run in &runs {
-        assert_eq!(run.finish().traces.bundle.exported, 1_001);
+        assert_eq!(run.finish().traces.bundle.delivered, 1_001);
         let spans = run.spans();
         let id = json!(run.id.to_string());
         assert_eq!(
@@ -204,10 +207,7 @@ fn a_burst_of_spans_is_kept_whole() {
             scope.spawn(|| (0..EACH).for_each(|_| run.signals.span(span::EXECUTE).start().end()));
         }
     });
-    assert_eq!(
-        run.finish().traces.bundle,
-        Ledger { produced: THREADS * EACH, exported: THREADS * EACH, ..Ledger::default() }
-    );
+    assert_eq!(run.finish().traces.bundle, counts(THREADS * EACH, THREADS * EACH, 0));
     assert_eq!(run.spans().len() as u64, THREADS * EACH);
 }
 
@@ -231,7 +231,7 @@ fn the_bundle_has_what_the_sampler_leaves_out() {
     let bridge = bridge([("OTEL_TRACES_SAMPLER", "always_off")]);
     let run = TestRun::open(&bridge, "t");
     run.signals.root().end();
-    assert_eq!(run.finish().traces.bundle.exported, 1);
+    assert_eq!(run.finish().traces.bundle.delivered, 1);
     assert_eq!(run.spans().len(), 1);
 }
 
@@ -289,7 +289,7 @@ fn a_run_goes_on_when_exporting_has_ended() {
     run.signals.span(span::NODE).start().end();
     root.end();
     drop(bridge);
-    assert_eq!(run.finish().traces.bundle, Ledger { produced: 2, exported: 2, ..Ledger::default() });
+    assert_eq!(run.finish().traces.bundle, counts(2, 2, 0));
 }
 
 #[test]
@@ -432,7 +432,7 @@ fn files_that_cannot_be_written_are_said() {
         TestRun::open_with(&bridge, "t", |scope| scope.files = SignalFiles::in_folder("/nowhere".as_ref()));
     run.signals.root().end();
     let ledgers = run.finish();
-    assert_eq!(ledgers.traces.bundle, Ledger { produced: 1, failed: 1, ..Ledger::default() });
+    assert_eq!(ledgers.traces.bundle, counts(1, 0, 1));
     let warnings = ledgers.warnings();
     assert!(warnings[0].starts_with("1 of 1 spans did not reach the bundle"), "{warnings:?}");
     assert!(warnings.iter().any(|warning| warning.contains("/nowhere/otel_traces.json")), "{warnings:?}");
@@ -469,7 +469,7 @@ async fn futures_carry_their_span_on_a_runtime_of_one_thread() {
     root.end();
     let signals = run.signals.clone();
     let ledgers = tokio::task::spawn_blocking(move || signals.finish(TIMEOUT)).await.unwrap();
-    assert_eq!(ledgers.traces.bundle.exported, 7);
+    assert_eq!(ledgers.traces.bundle.delivered, 7);
     let spans = run.spans();
     let parents: BTreeSet<_> = spans
         .iter()

@@ -33,7 +33,7 @@ fn no_record_and_no_span_is_lost_to_a_level_question() {
     }
     drop(guard);
     let ledgers = run.finish();
-    assert_eq!((ledgers.logs.bundle.exported, ledgers.traces.bundle.exported), (1_000, 1_000));
+    assert_eq!((ledgers.logs.bundle.delivered, ledgers.traces.bundle.delivered), (1_000, 1_000));
     assert_eq!(run.logs().len(), 1_000);
 }
 

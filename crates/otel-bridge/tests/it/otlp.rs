@@ -13,9 +13,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use daglight_otel_bridge::{
-    Ledger, ReplayError, Replayed, SendError, Signal, SignalFiles, names::span, replay,
-};
+use daglight_otel_bridge::{ReplayError, Replayed, SendError, Signal, SignalFiles, names::span, replay};
+use daglight_run_bundle::DeliveryCounts;
 use opentelemetry_proto::tonic::collector::{
     logs::v1::ExportLogsServiceRequest,
     trace::v1::{ExportTracePartialSuccess, ExportTraceServiceRequest, ExportTraceServiceResponse},
@@ -23,7 +22,7 @@ use opentelemetry_proto::tonic::collector::{
 use prost::Message as _;
 use tracing_subscriber::layer::SubscriberExt as _;
 
-use crate::support::{TIMEOUT, TestRun, bridge, one_subscriber_at_a_time, variables};
+use crate::support::{TIMEOUT, TestRun, bridge, counts, one_subscriber_at_a_time, variables};
 
 /// The address of a port that nobody listens on.
 fn refusing() -> String {
@@ -96,8 +95,18 @@ fn take_request(received: &mut Vec<u8>) -> Option<Request> {
 }
 
 /// `limit` is what the run's end and the bridge's each may take.
+fn failed(otlp: &DeliveryCounts) -> bool {
+    otlp.dropped_for(DeliveryCounts::FAILED) == 10
+}
+
 #[track_caller]
-fn check(endpoint: &str, protocol: &str, limit: Duration, spans: u64, expected: impl Fn(&Ledger) -> bool) {
+fn check(
+    endpoint: &str,
+    protocol: &str,
+    limit: Duration,
+    spans: u64,
+    expected: impl Fn(&DeliveryCounts) -> bool,
+) {
     let bridge =
         bridge([("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint), ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol)]);
     assert_eq!(bridge.warnings(), Vec::<String>::new());
@@ -107,8 +116,8 @@ fn check(endpoint: &str, protocol: &str, limit: Duration, spans: u64, expected: 
     assert!(run.signals.flush_files(TIMEOUT));
     let started = Instant::now();
     let ledgers = run.signals.finish(limit);
-    assert_eq!(ledgers.traces.bundle, Ledger { produced: spans, exported: spans, ..Ledger::default() });
-    let otlp = ledgers.traces.otlp.unwrap();
+    assert_eq!(ledgers.traces.bundle, counts(spans, spans, 0));
+    let otlp = ledgers.traces.otlp.clone().unwrap();
     assert_eq!(otlp.produced, spans);
     assert!(expected(&otlp), "{otlp:?}");
     assert_eq!(otlp.is_complete(), ledgers.warnings().is_empty(), "{ledgers:?}");
@@ -124,14 +133,14 @@ const BAD_REQUEST: &str = "HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n
 
 #[test]
 fn what_arrives_is_exported() {
-    check(&server(Some(OK)).0, "http/protobuf", TIMEOUT, 1_000, |otlp| otlp.exported == 1_000);
+    check(&server(Some(OK)).0, "http/protobuf", TIMEOUT, 1_000, |otlp| otlp.delivered == 1_000);
 }
 
 #[test]
 fn what_is_refused_has_failed() {
-    check(&server(Some(BAD_REQUEST)).0, "http/protobuf", TIMEOUT, 10, |otlp| otlp.failed == 10);
-    check(&refusing(), "http/protobuf", TIMEOUT, 10, |otlp| otlp.failed == 10);
-    check(&refusing(), "grpc", TIMEOUT, 10, |otlp| otlp.failed == 10);
+    check(&server(Some(BAD_REQUEST)).0, "http/protobuf", TIMEOUT, 10, failed);
+    check(&refusing(), "http/protobuf", TIMEOUT, 10, failed);
+    check(&refusing(), "grpc", TIMEOUT, 10, failed);
 }
 
 /// An answer with a body.
@@ -145,7 +154,12 @@ const UNAVAILABLE: &str = "HTTP/1.1 503 Service Unavailable\r\nretry-after: 0\r\
 
 /// What becomes of 10 spans, and how many requests that took.
 #[track_caller]
-fn check_spans(protocol: &str, answers: Vec<Vec<u8>>, expected: Ledger, requests: usize) -> Vec<String> {
+fn check_spans(
+    protocol: &str,
+    answers: Vec<Vec<u8>>,
+    expected: &DeliveryCounts,
+    requests: usize,
+) -> Vec<String> {
     let (endpoint, received) = scripted_server(answers);
     let bridge = bridge([
         ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", &format!("{endpoint}/v1/traces")),
@@ -156,7 +170,7 @@ fn check_spans(protocol: &str, answers: Vec<Vec<u8>>, expected: Ledger, requests
     let run = TestRun::open(&bridge, "t");
     (0..10).for_each(|_| run.signals.span(span::EXECUTE).start().end());
     let ledgers = run.finish();
-    assert_eq!(ledgers.traces.otlp, Some(expected));
+    assert_eq!(ledgers.traces.otlp.as_ref(), Some(expected));
     assert_eq!(received.try_iter().count(), requests);
     ledgers.warnings()
 }
@@ -164,12 +178,12 @@ fn check_spans(protocol: &str, answers: Vec<Vec<u8>>, expected: Ledger, requests
 #[test]
 fn what_may_pass_is_sent_again() {
     let later = UNAVAILABLE.as_bytes().to_vec();
-    let all = Ledger { produced: 10, exported: 10, ..Ledger::default() };
-    check_spans("http/protobuf", vec![later.clone(), later.clone(), OK.into()], all, 3);
-    let none = Ledger { produced: 10, failed: 10, ..Ledger::default() };
-    let warnings = check_spans("http/protobuf", vec![later], none, 4);
+    let all = counts(10, 10, 0);
+    check_spans("http/protobuf", vec![later.clone(), later.clone(), OK.into()], &all, 3);
+    let none = counts(10, 0, 10);
+    let warnings = check_spans("http/protobuf", vec![later], &none, 4);
     assert!(warnings.concat().contains("answered 503 Service Unavailable"), "{warnings:?}");
-    check_spans("http/protobuf", vec![BAD_REQUEST.into()], none, 1);
+    check_spans("http/protobuf", vec![BAD_REQUEST.into()], &none, 1);
 }
 
 #[test]
@@ -177,13 +191,13 @@ fn what_is_rejected_of_a_request_that_is_taken_has_failed() {
     let partial = ExportTracePartialSuccess { rejected_spans: 3, error_message: "too old".to_owned() };
     let protobuf = ExportTraceServiceResponse { partial_success: Some(partial) }.encode_to_vec();
     let json = br#"{"partialSuccess":{"rejectedSpans":"3","errorMessage":"too old"}}"#;
-    let some = Ledger { produced: 10, exported: 7, failed: 3, ..Ledger::default() };
+    let some = counts(10, 7, 3);
     let answers = [
         ("http/protobuf", answer("application/x-protobuf", &protobuf)),
         ("http/json", answer("application/json", json)),
     ];
     for (protocol, answer) in answers {
-        let warnings = check_spans(protocol, vec![answer], some, 1);
+        let warnings = check_spans(protocol, vec![answer], &some, 1);
         assert_eq!(warnings.last().unwrap(), "OTLP export: the endpoint rejected 3 of 10 spans: too old");
     }
 }
@@ -193,11 +207,11 @@ fn what_an_endpoint_says_is_shown_short_and_without_credentials() {
     let reason = format!("token=hunter2 {}", "x".repeat(100_000));
     let partial = ExportTracePartialSuccess { rejected_spans: 99, error_message: reason };
     let body = ExportTraceServiceResponse { partial_success: Some(partial) }.encode_to_vec();
-    let none = Ledger { produced: 10, failed: 10, ..Ledger::default() };
+    let none = counts(10, 0, 10);
     let rejecting = answer("application/x-protobuf", &body);
     let refusing = "HTTP/1.1 403 Forbidden\r\ncontent-length: 13\r\n\r\ntoken=hunter2";
     for answer in [rejecting, refusing.into()] {
-        let warnings = check_spans("http/protobuf", vec![answer], none, 1);
+        let warnings = check_spans("http/protobuf", vec![answer], &none, 1);
         let said = warnings.last().unwrap();
         assert!(said.contains("token=[redacted]") && said.len() < 400, "{said}");
     }
@@ -205,13 +219,13 @@ fn what_an_endpoint_says_is_shown_short_and_without_credentials() {
 
 #[test]
 fn an_endpoint_cannot_have_the_headers_shown_that_it_was_sent() {
-    let none = Ledger { produced: 10, failed: 10, ..Ledger::default() };
+    let none = counts(10, 0, 10);
     let said = "you sent zqmk-key and zqmk org";
     let length = said.len();
     let refused = format!("HTTP/1.1 403 Forbidden\r\ncontent-length: {length}\r\n\r\n{said}");
     let page = format!("HTTP/1.1 200 OK\r\ncontent-type: zqmk-key\r\ncontent-length: {length}\r\n\r\n{said}");
     for answer in [refused, page] {
-        let said = check_spans("http/protobuf", vec![answer.into()], none, 1).concat();
+        let said = check_spans("http/protobuf", vec![answer.into()], &none, 1).concat();
         assert!(said.contains("[redacted]") && !said.contains("zqmk"), "{said}");
     }
 }
@@ -221,37 +235,37 @@ fn an_answer_without_an_end_is_not_read_to_it() {
     let mut endless = b"HTTP/1.1 200 OK\r\ncontent-length: 99999999999\r\n\r\n".to_vec();
     endless.resize(4 << 20, 0);
     // What was read of it is not a message.
-    let none = Ledger { produced: 10, failed: 10, ..Ledger::default() };
-    check_spans("http/protobuf", vec![endless], none, 1);
+    let none = counts(10, 0, 10);
+    check_spans("http/protobuf", vec![endless], &none, 1);
 }
 
 #[test]
 fn the_page_of_a_login_has_taken_nothing() {
-    let none = Ledger { produced: 10, failed: 10, ..Ledger::default() };
+    let none = counts(10, 0, 10);
     let page = "<!doctype html><title>Sign in</title>";
     let length = page.len();
     let answer =
         format!("HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: {length}\r\n\r\n{page}");
     for protocol in ["http/protobuf", "http/json"] {
-        let warnings = check_spans(protocol, vec![answer.clone().into()], none, 1);
+        let warnings = check_spans(protocol, vec![answer.clone().into()], &none, 1);
         assert!(warnings.concat().contains("text/html"), "{warnings:?}");
     }
 }
 
 #[test]
 fn nothing_is_sent_to_where_an_endpoint_points() {
-    let none = Ledger { produced: 10, failed: 10, ..Ledger::default() };
+    let none = counts(10, 0, 10);
     let moved = "HTTP/1.1 302 Found\r\nlocation: /elsewhere\r\ncontent-length: 0\r\n\r\n";
-    let warnings = check_spans("http/protobuf", vec![moved.into(), OK.into()], none, 1);
+    let warnings = check_spans("http/protobuf", vec![moved.into(), OK.into()], &none, 1);
     assert!(warnings.concat().contains("answered 302 Found"), "{warnings:?}");
 }
 
 #[test]
 fn an_endpoint_cannot_ask_for_more_time_than_there_is() {
-    let none = Ledger { produced: 10, failed: 10, ..Ledger::default() };
+    let none = counts(10, 0, 10);
     let wait = format!("retry-after: {}", u64::MAX);
     let later = UNAVAILABLE.replace("retry-after: 0", &wait);
-    check_spans("http/protobuf", vec![later.into()], none, 1);
+    check_spans("http/protobuf", vec![later.into()], &none, 1);
 }
 
 #[test]
@@ -262,34 +276,34 @@ fn timeouts_may_be_endless() {
     run.signals.root().end();
     assert!(run.signals.flush_files(Duration::MAX));
     assert!(bridge.flush(Duration::MAX));
-    assert_eq!(run.signals.finish(Duration::MAX).traces.otlp.unwrap().exported, 1);
+    assert_eq!(run.signals.finish(Duration::MAX).traces.otlp.unwrap().delivered, 1);
     bridge.shutdown(Duration::MAX);
 }
 
 #[test]
 fn what_an_endpoint_does_not_answer_is_still_waiting() {
-    check(&server(None).0, "http/protobuf", Duration::from_millis(300), 10, |otlp| otlp.waiting() == 10);
-    check(&server(None).0, "grpc", Duration::from_millis(300), 10, |otlp| otlp.waiting() == 10);
+    check(&server(None).0, "http/protobuf", Duration::from_millis(300), 10, |otlp| otlp.waiting == 10);
+    check(&server(None).0, "grpc", Duration::from_millis(300), 10, |otlp| otlp.waiting == 10);
 }
 
 #[test]
 fn what_finds_no_room_is_dropped() {
     check(&server(None).0, "http/protobuf", Duration::from_millis(300), 10_000, |otlp| {
-        otlp.dropped >= 7_000 && otlp.waiting() >= 2_048
+        otlp.dropped_for(DeliveryCounts::DROPPED) >= 7_000 && otlp.waiting >= 2_048
     });
 }
 
 #[tokio::test(flavor = "current_thread")]
 async fn a_runtime_of_one_thread_is_not_needed_to_export() {
     for protocol in ["http/protobuf", "grpc"] {
-        check(&refusing(), protocol, TIMEOUT, 10, |otlp| otlp.failed == 10);
+        check(&refusing(), protocol, TIMEOUT, 10, failed);
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bridge_may_be_started_and_dropped_inside_a_runtime() {
-    check(&server(Some(OK)).0, "http/protobuf", TIMEOUT, 10, |otlp| otlp.exported == 10);
-    check(&refusing(), "grpc", TIMEOUT, 10, |otlp| otlp.failed == 10);
+    check(&server(Some(OK)).0, "http/protobuf", TIMEOUT, 10, |otlp| otlp.delivered == 10);
+    check(&refusing(), "grpc", TIMEOUT, 10, failed);
 }
 
 #[test]
@@ -302,7 +316,7 @@ fn an_endpoint_that_is_no_url_is_a_warning() {
     assert!(!warnings.concat().contains("me:pw"), "{warnings:?}");
     let run = TestRun::open(&bridge, "t");
     run.signals.root().end();
-    assert_eq!(run.finish().traces.bundle.exported, 1);
+    assert_eq!(run.finish().traces.bundle.delivered, 1);
 }
 
 #[test]

@@ -9,6 +9,7 @@ use std::{
 };
 
 use daglight_otel_bridge::{Bridge, BridgeConfig, RunScope, RunSignals, SignalFiles, SignalLedgers};
+use daglight_run_bundle::DeliveryCounts;
 use daglight_run_identity::RunId;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -22,6 +23,12 @@ pub(crate) fn bridge<const N: usize>(variables: [(&str, &str); N]) -> Bridge {
 
 pub(crate) fn variables<const N: usize>(pairs: [(&str, &str); N]) -> BTreeMap<String, String> {
     pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).into()
+}
+
+/// The counts of a destination that nothing waits for.
+pub(crate) fn counts(produced: u64, delivered: u64, failed: u64) -> DeliveryCounts {
+    let lost = (failed > 0).then(|| (DeliveryCounts::FAILED.to_owned(), failed));
+    DeliveryCounts::of(produced, delivered, lost.into_iter().collect())
 }
 
 pub(crate) struct TestRun {

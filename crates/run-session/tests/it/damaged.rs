@@ -8,10 +8,9 @@ use std::{
 use daglight_bundle_report::{Report, ReportError};
 use daglight_capture_policy::Profile;
 use daglight_materializers::Table;
-use daglight_run_bundle::{Bundle, DeleteError};
+use daglight_run_bundle::{Bundle, DeleteError, outbox::outbox_status};
 use daglight_run_identity::RunId;
 use daglight_run_session::{BundleStatus, RunOptions, close_dead_run};
-use daglight_tracker_client::outbox_status;
 use datafusion::execution::SessionStateBuilder;
 use serde_json::Value;
 

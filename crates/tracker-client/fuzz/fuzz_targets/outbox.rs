@@ -14,8 +14,8 @@
 use std::{cell::OnceCell, fs, path::Path};
 
 use chrono::DateTime;
-use daglight_settings::Durability;
-use daglight_tracker_client::{Event, Outbox, outbox_status};
+use daglight_run_bundle::{Durability, outbox::{outbox_status}};
+use daglight_tracker_client::{Event, Outbox};
 use libfuzzer_sys::fuzz_target;
 use tempfile::TempDir;
 

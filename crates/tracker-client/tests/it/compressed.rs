@@ -1,6 +1,6 @@
 //! Servers that take compressed requests, and those that do not.
 
-use daglight_tracker_client::Ledger;
+use daglight_run_bundle::DeliveryCounts;
 use serde_json::{Value, json};
 
 use crate::{
@@ -13,7 +13,7 @@ const ATTRIBUTES: usize = 400;
 
 /// Delivers a run of one large node to a server that takes compressed requests, and gives the requests from the node on.
 #[track_caller]
-fn deliver(log: Vec<(&'static str, Reply)>) -> (Ledger, Vec<Request>) {
+fn deliver(log: Vec<(&'static str, Reply)>) -> (DeliveryCounts, Vec<Request>) {
     let names: Vec<String> = (0..ATTRIBUTES).map(|number| format!("attribute_{number}")).collect();
     let recorded = Recorded::whole(&names.iter().map(String::as_str).collect::<Vec<_>>());
     let start = vec![

@@ -2,8 +2,8 @@
 
 use std::fs;
 
-use daglight_settings::Durability;
-use daglight_tracker_client::{Event, Ledger, Outbox, Outcome, Sighting, outbox_status, sync_bundle};
+use daglight_run_bundle::{DeliveryCounts, Durability, outbox::outbox_status};
+use daglight_tracker_client::{Event, Outbox, Outcome, Sighting, sync_bundle};
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -13,12 +13,12 @@ use crate::{
 };
 
 #[track_caller]
-fn check_balanced(ledger: &Ledger) {
+fn check_balanced(ledger: &DeliveryCounts) {
     assert_eq!(ledger.produced, ledger.delivered + ledger.waiting + ledger.dropped_total(), "{ledger:?}");
 }
 
 /// The accounts of an outbox with that content: before anybody has opened it for writing, and by whoever has.
-fn accounts(content: &[u8]) -> (TempDir, Ledger, Ledger) {
+fn accounts(content: &[u8]) -> (TempDir, DeliveryCounts, DeliveryCounts) {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("outbox.jsonl"), content).unwrap();
     let before = outbox_status(folder.path()).unwrap().ledger;

@@ -2,7 +2,8 @@
 
 use std::{net::TcpListener, time::Duration};
 
-use daglight_tracker_client::{Ledger, Outcome};
+use daglight_run_bundle::DeliveryCounts;
+use daglight_tracker_client::Outcome;
 use serde_json::{Value, json};
 
 use crate::{
@@ -26,7 +27,7 @@ fn check(attributes: &[&str], script: Script) -> Vec<Request> {
 }
 
 #[track_caller]
-fn deliver(attributes: &[&str], script: Script) -> (Ledger, Vec<Request>) {
+fn deliver(attributes: &[&str], script: Script) -> (DeliveryCounts, Vec<Request>) {
     let server = Server::start(script);
     let recorded = Recorded::whole(attributes);
     let tracker = recorded.start(Some(connection(&server)));

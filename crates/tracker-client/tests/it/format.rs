@@ -2,7 +2,8 @@
 
 use std::fs;
 
-use daglight_tracker_client::{Counts, Outcome, Sighting, outbox_status, sync_bundle};
+use daglight_run_bundle::{ItemsByKind, outbox::outbox_status};
+use daglight_tracker_client::{Outcome, Sighting, sync_bundle};
 use serde_json::{Value, json};
 
 use crate::{recorded::*, server::Reply::*, server::Server};
@@ -27,7 +28,7 @@ fn the_first_version_is_read_and_delivered() {
         vec![(LOG, Empty), (END_RUN, Json(run(json!({})))), (END_RUN, Json(run(json!({}))))],
     ]));
     let outcome = sync_bundle(folder.path(), &connection(&server), Sighting::UNKNOWN, PATIENCE).unwrap();
-    let counts = Counts { versions: 1, runs: 1, task_updates: 4, attributes: 3, tags: 1, ends: 1 };
+    let counts = ItemsByKind { versions: 1, runs: 1, task_updates: 4, attributes: 3, tags: 1, ends: 1 };
     assert_eq!((outcome.ledger.delivered_by_kind, outcome.ledger.waiting), (counts, 0));
     let requests = server.finish();
     let version = &requests[2].body;

@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use daglight_capture_policy::{Policy, Profile};
+use daglight_run_bundle::Durability;
 use daglight_run_identity::{Dag, RunId};
-use daglight_settings::Durability;
 use daglight_tracker_client::{
     Attribute, AttributeKind, AttributeRole, Connection, Outcome, ProjectRef, Tracker,
 };

@@ -3,9 +3,10 @@
 use std::{fs, net::TcpListener, time::Duration};
 
 use chrono::{TimeDelta, Utc};
+use daglight_run_bundle::outbox::outbox_status;
 use daglight_run_identity::RunId;
 use daglight_tracker_client::{
-    NodeEnd, Outcome, RunEnd, Sighting, SyncError, SyncOutcome, complete_outbox, outbox_status, sync_bundle,
+    NodeEnd, Outcome, RunEnd, Sighting, SyncError, SyncOutcome, complete_outbox, sync_bundle,
 };
 use serde_json::{Value, json};
 

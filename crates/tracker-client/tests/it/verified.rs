@@ -214,7 +214,7 @@ fn a_process_that_ends_during_a_request_leaves_it_unverified() {
     recorded.begin(&tracker);
     tracker.task_started("orders");
     server.wait();
-    let status = daglight_tracker_client::outbox_status(&recorded.tracker_dir()).unwrap();
+    let status = daglight_run_bundle::outbox::outbox_status(&recorded.tracker_dir()).unwrap();
     assert!(status.ledger.unverified_until.is_some(), "{:?}", status.ledger);
     drop(tracker);
 }
@@ -271,7 +271,7 @@ fn a_server_without_the_project_keeps_the_progress() {
     let result = sync_bundle(&recorded.tracker_dir(), &connection(&server), Sighting::UNKNOWN, PATIENCE);
     assert!(result.unwrap_err().to_string().contains("404"));
     server.finish();
-    let status = daglight_tracker_client::outbox_status(&recorded.tracker_dir()).unwrap();
+    let status = daglight_run_bundle::outbox::outbox_status(&recorded.tracker_dir()).unwrap();
     assert_eq!((status.ledger.delivered, status.ledger.waiting), (2, 1));
 }
 

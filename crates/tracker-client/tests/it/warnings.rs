@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use daglight_tracker_client::Ledger;
+use daglight_run_bundle::DeliveryCounts;
 use tracing::{Event, Level, Metadata, Subscriber, span};
 
 use crate::{
@@ -39,7 +39,7 @@ impl Subscriber for Warnings {
 #[test]
 fn a_server_that_is_away_is_one_warning() {
     let warnings = Warnings::default();
-    let ledger: Ledger = tracing::subscriber::with_default(warnings.clone(), || {
+    let ledger: DeliveryCounts = tracing::subscriber::with_default(warnings.clone(), || {
         let recorded = Recorded::whole(&["rows"]);
         let tracker = recorded.start(Some(connection_to("http://127.0.0.1:9")));
         tracker.flush(PATIENCE);

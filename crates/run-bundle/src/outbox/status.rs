@@ -13,17 +13,20 @@ use chrono::{DateTime, Utc};
 use daglight_guarded_files::FileBelow;
 use daglight_run_identity::RunId;
 
-use crate::{
-    CursorError, Event, Ledger, OutboxError, Outcome, RunLink,
-    cursor::Cursor,
-    outbox,
+use super::{
+    beginning::Beginning,
+    cursor::{Cursor, CursorError, RunLink},
+    event::{Event, Outcome},
+    outbox_file::outbox_path,
+    reader::OutboxError,
     recorded::{LastLine, Recorded, UNREADABLE},
 };
+use crate::delivery_counts::DeliveryCounts;
 
 /// The tag that says why a run did not succeed.
-pub(crate) const ERROR_TAG: &str = "error";
+const ERROR_TAG: &str = "error";
 /// The same where the user has one of that name.
-pub(crate) const OWN_ERROR_TAG: &str = "daglight.error";
+const OWN_ERROR_TAG: &str = "daglight.error";
 
 /// What the outbox of a bundle holds, and how much of it is delivered.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,13 +48,13 @@ pub struct OutboxStatus {
     /// Whether a process has the outbox open for writing; `None` where files cannot be locked.
     pub writer_alive: Option<bool>,
     /// The account of the last delivery.
-    pub ledger: Ledger,
+    pub ledger: DeliveryCounts,
     /// The run on the server it was delivered to.
     pub link: Option<RunLink>,
     /// Whether the run has a tag of the user's own that says why it failed.
-    pub(crate) has_error_tag: bool,
+    has_error_tag: bool,
     /// Whether the outbox ends with a piece of a line.
-    pub(crate) unfinished: bool,
+    pub unfinished: bool,
 }
 
 /// How far a node has come.
@@ -70,6 +73,11 @@ impl OutboxStatus {
     /// Whether the run began and did not end.
     pub fn is_open(&self) -> bool {
         self.started.is_some() && self.outcome.is_none()
+    }
+
+    /// The tag that says why the run failed, beside one of that name that the user may have set.
+    pub fn error_tag(&self) -> &'static str {
+        if self.has_error_tag { OWN_ERROR_TAG } else { ERROR_TAG }
     }
 
     /// The nodes that began and did not end.
@@ -108,7 +116,7 @@ pub fn recorded_outbox(tracker_dir: &Path) -> Result<Option<OutboxStatus>, Statu
 /// # Errors
 /// When there is no outbox, it cannot be read, or it is of a newer version.
 pub fn outbox_status(tracker_dir: &Path) -> Result<OutboxStatus, StatusError> {
-    let path = tracker_dir.join(outbox::FILE_NAME);
+    let path = outbox_path(tracker_dir);
     let mut status = OutboxStatus {
         run_id: None,
         dag_name: None,
@@ -118,7 +126,7 @@ pub fn outbox_status(tracker_dir: &Path) -> Result<OutboxStatus, StatusError> {
         last_event: None,
         nodes: BTreeMap::new(),
         writer_alive: writer_alive(&path),
-        ledger: Ledger::default(),
+        ledger: DeliveryCounts::default(),
         link: None,
         has_error_tag: false,
         unfinished: false,
@@ -129,6 +137,15 @@ pub fn outbox_status(tracker_dir: &Path) -> Result<OutboxStatus, StatusError> {
         has_events = true;
         status.take(event);
     })?;
+    // Its first lines may be damaged; what came behind them is not lost for that.
+    if has_events
+        && status.run_id.is_none()
+        && let Some(beginning) = Beginning::from_manifest(tracker_dir)
+    {
+        status.has_error_tag = beginning.tags.contains_key(ERROR_TAG);
+        (status.run_id, status.started) = (Some(beginning.run_id), Some(beginning.started_at));
+        status.dag_name.get_or_insert(beginning.version.dag_name);
+    }
     if !has_events && recorded.lost.contains_key(UNREADABLE) && !starts_like_a_record(&path) {
         return Err(OutboxError::Damaged { path }.into());
     }

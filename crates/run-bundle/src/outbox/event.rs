@@ -7,14 +7,14 @@ use daglight_capture_policy::Captured;
 use daglight_run_identity::{Dag, NodeKind, RunId};
 use serde::{Deserialize, Serialize};
 
-use crate::event_time;
+use super::event_time;
 
 /// Something that happened in a run.
 ///
 /// Values of user data reach an event only as [`Captured`], inside an [`Attribute`]. What a server has no column for is
 /// made to fit on delivery; nothing is refused here.
 ///
-/// `V` is how values are held: `Captured` in a program, plain JSON in the part of this crate that reads an outbox back.
+/// `V` is how values are held: `Captured` in a program that records, plain JSON where an outbox is read back.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event<V = Captured> {
@@ -89,7 +89,7 @@ impl Event {
 }
 
 impl<V> Event<V> {
-    /// How many things this is in a [`Ledger`](crate::Ledger): the event itself, and each of its attributes.
+    /// How many things this is in [`DeliveryCounts`](crate::DeliveryCounts): the event itself, and each of its attributes.
     pub fn items(&self) -> u64 {
         match self {
             Self::TaskFinished { attributes, .. } => 1 + attributes.len() as u64,
@@ -198,10 +198,14 @@ impl Version {
 /// Something known of a node that ran.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Attribute<V = Captured> {
-    pub(crate) name: String,
-    pub(crate) kind: AttributeKind,
-    pub(crate) role: AttributeRole,
-    pub(crate) value: V,
+    /// The page's heading.
+    pub name: String,
+    /// How the page shows it.
+    pub kind: AttributeKind,
+    /// Where the page shows it.
+    pub role: AttributeRole,
+    /// What is known.
+    pub value: V,
 }
 
 impl Attribute {

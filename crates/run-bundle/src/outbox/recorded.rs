@@ -4,9 +4,9 @@ use std::{collections::BTreeMap, path::Path};
 
 use serde_json::Value;
 
-use crate::{
-    Event, OutboxError,
-    reader::{OutboxReader, Read},
+use super::{
+    event::Event,
+    reader::{OutboxError, OutboxReader, Read},
     record::Record,
 };
 
@@ -15,18 +15,18 @@ pub(crate) const UNREADABLE: &str = "unreadable line of the outbox";
 
 /// The items of an outbox.
 #[derive(Debug, Default)]
-pub(crate) struct Recorded {
+pub struct Recorded {
     /// All of them, those that are lost too.
-    pub(crate) produced: u64,
+    pub produced: u64,
     /// Items that will not be delivered because they are not in the file, or cannot be read, by reason.
-    pub(crate) lost: BTreeMap<String, u64>,
+    pub lost: BTreeMap<String, u64>,
     /// Whether the file does not end with a line feed.
-    pub(crate) unfinished: bool,
+    pub unfinished: bool,
 }
 
 /// What becomes of a line without a line feed at the end of the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum LastLine {
+pub enum LastLine {
     /// It is being written, perhaps, and left out.
     MayGrow,
     /// Nobody writes it any more: it counts as every other line does, once somebody has ended it.
@@ -38,7 +38,7 @@ impl Recorded {
     ///
     /// # Errors
     /// When it cannot be read, or is of a newer version.
-    pub(crate) fn read(
+    pub fn read(
         path: &Path,
         last_line: LastLine,
         mut each: impl FnMut(Event<Value>),

@@ -5,19 +5,19 @@ use std::{
     path::Path,
 };
 
-use crate::outbox::tracker_file;
+use super::outbox_file::tracker_file;
 
 const FILE_NAME: &str = "delivery.lock";
 
 /// The right to deliver an outbox, held until it is dropped or the process ends.
 #[derive(Debug)]
-pub(crate) struct DeliveryLock(
+pub struct DeliveryLock(
     #[expect(dead_code, reason = "the lock lives as long as the file is open")] Option<File>,
 );
 
 impl DeliveryLock {
     /// `None` while another has it. Where files cannot be locked there is nothing to wait for.
-    pub(crate) fn acquire(tracker_dir: &Path) -> Option<Self> {
+    pub fn acquire(tracker_dir: &Path) -> Option<Self> {
         let Ok(file) = tracker_file(tracker_dir, FILE_NAME).append() else {
             return Some(Self(None));
         };

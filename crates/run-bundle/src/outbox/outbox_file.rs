@@ -12,24 +12,32 @@ use std::{
     },
 };
 
-use daglight_guarded_files::{FileBelow, create_private_folder};
-use daglight_run_bundle::{OUTBOX, RESERVE};
-use daglight_settings::Durability;
+use daglight_guarded_files::{Durability, FileBelow, create_private_folder};
 use serde_json::Value;
 
-use crate::{
-    Counts, Event, Ledger, Reserve,
-    outbox_writer::{Line, RESERVE_BYTES, Writer, Written},
+use super::{
+    event::Event,
     reader::OutboxError,
     record::{Header, MAX_RECORD_BYTES, Record, decode, encode},
     recorded::{LastLine, Recorded},
+    writer::{Line, RESERVE_BYTES, Writer, Written},
+};
+use crate::{
+    delivery_counts::{DeliveryCounts, ItemsByKind},
+    layout::{OUTBOX, RESERVE},
+    reserve::Reserve,
 };
 
-/// The name of the file in a bundle's `tracker` folder.
-pub(crate) const FILE_NAME: &str = OUTBOX;
+/// The outbox of a `tracker` folder.
+pub fn outbox_path(tracker_dir: &Path) -> PathBuf {
+    tracker_dir.join(OUTBOX)
+}
 
-/// The file beside it that takes up space for the end of the run.
-pub(crate) const RESERVE_FILE_NAME: &str = RESERVE;
+/// Removes what a process that was killed has left behind to keep space for the end of its run. Best effort: what stays
+/// costs space and nothing else.
+pub fn remove_reserve(tracker_dir: &Path) {
+    let _ = tracker_file(tracker_dir, RESERVE).remove();
+}
 
 /// The append-only file of a run's events, `outbox.jsonl` in the `tracker` folder of its bundle.
 ///
@@ -62,16 +70,63 @@ struct Inner {
     warned: Arc<AtomicBool>,
 }
 
+/// Why an event is not in its outbox as it should be. The run goes on, and the counts say what is lost.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RecordingProblem {
+    /// The event cannot be a line of the outbox, and is dropped.
+    #[error("an event of this run cannot be recorded, and counts as dropped")]
+    Refused {
+        /// The outbox.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The file cannot be written now, mostly because the disk is full.
+    #[error(
+        "the outbox cannot be written: records of this run wait for space, and what does not fit into memory counts \
+         as dropped"
+    )]
+    Unwritten {
+        /// The outbox.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The event is in the file, and would not survive a loss of power.
+    #[error("the outbox cannot be synchronised with the disk")]
+    Unsynced {
+        /// The outbox.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl RecordingProblem {
+    /// The outbox, and what the system says of it.
+    pub fn cause(&self) -> (&Path, &io::Error) {
+        match self {
+            Self::Refused { path, source }
+            | Self::Unwritten { path, source }
+            | Self::Unsynced { path, source } => (path, source),
+        }
+    }
+}
+
 impl Outbox {
     /// Opens the outbox of a `tracker` folder, and makes folder and file where there are none.
     ///
     /// # Errors
     /// When the folder cannot be written, or its outbox is of a newer version.
     pub fn open(tracker_dir: &Path, durability: Durability) -> Result<Self, OutboxError> {
-        let path = tracker_dir.join(FILE_NAME);
+        let path = outbox_path(tracker_dir);
         let unusable = |source| OutboxError::Io { path: path.clone(), source };
         create_folder(tracker_dir).map_err(unusable)?;
-        let mut file = tracker_file(tracker_dir, FILE_NAME).append().map_err(unusable)?;
+        let mut file = tracker_file(tracker_dir, OUTBOX).append().map_err(unusable)?;
         // Best effort: some file systems have no locks, and nothing but the closing of dead runs depends on it.
         let _ = file.lock_shared();
         let mut length = file.seek(SeekFrom::End(0)).map_err(unusable)?;
@@ -97,9 +152,9 @@ impl Outbox {
 
     /// An outbox that takes events and keeps none, for a run whose folder cannot be written. All count as dropped, and
     /// whoever makes it has said so.
-    pub(crate) fn discarding(tracker_dir: &Path) -> Self {
+    pub fn discarding(tracker_dir: &Path) -> Self {
         let writer = Writer::new(None, 0, BTreeMap::new());
-        let outbox = Self::new(tracker_dir.join(FILE_NAME), Durability::Process, writer, 0);
+        let outbox = Self::new(outbox_path(tracker_dir), Durability::Process, writer, 0);
         outbox.0.warned.store(true, Ordering::Relaxed);
         outbox
     }
@@ -117,8 +172,8 @@ impl Outbox {
 
     /// Takes up space on the disk, so that the end of the run can be recorded when there is none left. Best effort: on a
     /// disk that is full already there is nothing to take.
-    pub(crate) fn keep_reserve(&self) {
-        let file = tracker_file(&self.tracker_dir(), RESERVE_FILE_NAME);
+    pub fn keep_reserve(&self) {
+        let file = tracker_file(&self.tracker_dir(), RESERVE);
         if let Ok(reserve) = Reserve::take(file, RESERVE_BYTES) {
             lock(&self.0.writer).keep(reserve);
         }
@@ -127,7 +182,11 @@ impl Outbox {
     /// Records an event: it is in the file when this returns. It never fails. On a disk that is full events wait in memory,
     /// up to 4 MiB of them, and are written once there is space; the end of the run has space that was kept for it. What
     /// cannot be written at all counts as dropped with the reason. The first event that is not written is one warning.
-    pub fn append(&self, event: &Event) {
+    ///
+    /// # Errors
+    /// The first time that an event of this outbox is not written as it should be, for whoever tells the user. Later ones
+    /// are counted and not said again.
+    pub fn append(&self, event: &Event) -> Result<(), RecordingProblem> {
         let inner = &*self.0;
         let items = event.items();
         inner.produced.fetch_add(items, Ordering::Relaxed);
@@ -139,7 +198,7 @@ impl Outbox {
                 // Tried again with the next event.
                 let _ = writer.record_losses();
                 drop(writer);
-                return inner.warn("an event of this run cannot be recorded, and counts as dropped", &error);
+                return inner.first(RecordingProblem::Refused { path: inner.path.clone(), source: error });
             }
         };
         let is_end = matches!(event, Event::RunFinished { .. });
@@ -149,14 +208,14 @@ impl Outbox {
                 if inner.durability == Durability::Disk
                     && let Err(error) = inner.sync(end)
                 {
-                    inner.warn("the outbox cannot be synchronised with the disk", &error);
+                    return inner
+                        .first(RecordingProblem::Unsynced { path: inner.path.clone(), source: error });
                 }
+                Ok(())
             }
-            Written::Waits(error) | Written::Lost(error) => inner.warn(
-                "the outbox cannot be written: records of this run wait for space, and what does not fit into memory \
-                 counts as dropped",
-                &error,
-            ),
+            Written::Waits(source) | Written::Lost(source) => {
+                inner.first(RecordingProblem::Unwritten { path: inner.path.clone(), source })
+            }
         }
     }
 
@@ -165,9 +224,9 @@ impl Outbox {
         &self.0.path
     }
 
-    /// The account of a run that is not being delivered: what was recorded waits.
-    pub fn ledger(&self) -> Ledger {
-        Ledger::of(self.produced(), Counts::default(), self.dropped())
+    /// The counts of a run that is not being delivered: what was recorded waits.
+    pub fn ledger(&self) -> DeliveryCounts {
+        DeliveryCounts::by_kind(self.produced(), ItemsByKind::default(), self.dropped())
     }
 
     /// Whether somebody was warned that the run cannot be recorded. Others whose records lie on the same disk share it, so
@@ -176,22 +235,23 @@ impl Outbox {
         Arc::clone(&self.0.warned)
     }
 
-    pub(crate) fn tracker_dir(&self) -> PathBuf {
+    /// The folder of the file.
+    pub fn tracker_dir(&self) -> PathBuf {
         self.0.path.parent().map(Path::to_owned).unwrap_or_default()
     }
 
     /// Items recorded, those that were dropped among them.
-    pub(crate) fn produced(&self) -> u64 {
+    pub fn produced(&self) -> u64 {
         self.0.produced.load(Ordering::Relaxed) + lock(&self.0.writer).pieces()
     }
 
     /// Items that could not be recorded, by reason.
-    pub(crate) fn dropped(&self) -> BTreeMap<String, u64> {
+    pub fn dropped(&self) -> BTreeMap<String, u64> {
         lock(&self.0.writer).lost()
     }
 
     /// Once the run has ended: what still waits for space is written, or counts as dropped.
-    pub(crate) fn write_or_drop(&self) {
+    pub fn write_or_drop(&self) {
         let mut writer = lock(&self.0.writer);
         if writer.has_ended() {
             writer.write_or_drop();
@@ -199,23 +259,23 @@ impl Outbox {
     }
 
     /// A handle for the delivery, which does not keep the outbox open.
-    pub(crate) fn unwritten(&self) -> Unwritten {
+    pub fn unwritten(&self) -> Unwritten {
         Unwritten(Arc::downgrade(&self.0))
     }
 }
 
 /// The events of an outbox that the disk has no space for.
 #[derive(Clone)]
-pub(crate) struct Unwritten(Weak<Inner>);
+pub struct Unwritten(Weak<Inner>);
 
 impl Unwritten {
     /// Of no outbox.
-    pub(crate) fn none() -> Self {
+    pub fn none() -> Self {
         Self(Weak::new())
     }
 
     /// The events that are not in the file, once the run has ended.
-    pub(crate) fn hand_out(&self) -> Vec<Event<Value>> {
+    pub fn hand_out(&self) -> Vec<Event<Value>> {
         let lines = self.0.upgrade().map(|inner| lock(&inner.writer).hand_out()).unwrap_or_default();
         let event = |line: Line| match decode(line.bytes.strip_suffix(b"\n").unwrap_or(&line.bytes)) {
             Some(Record::Event(event)) => Some(*event),
@@ -225,26 +285,26 @@ impl Unwritten {
     }
 
     /// Whether nobody was warned yet that the run cannot be recorded, and the caller is to.
-    pub(crate) fn may_warn(&self) -> bool {
+    pub fn may_warn(&self) -> bool {
         self.0.upgrade().is_none_or(|inner| !inner.warned.swap(true, Ordering::Relaxed))
     }
 
     /// The server has so many of them.
-    pub(crate) fn taken(&self, events: usize) {
+    pub fn taken(&self, events: usize) {
         if let Some(inner) = self.0.upgrade() {
             lock(&inner.writer).taken(events);
         }
     }
 
     /// Nobody sends them any more.
-    pub(crate) fn give_back(&self) {
+    pub fn give_back(&self) {
         if let Some(inner) = self.0.upgrade() {
             lock(&inner.writer).give_back();
         }
     }
 
     /// As [`Outbox::write_or_drop`].
-    pub(crate) fn write_or_drop(&self) {
+    pub fn write_or_drop(&self) {
         if let Some(inner) = self.0.upgrade() {
             Outbox(inner).write_or_drop();
         }
@@ -291,15 +351,14 @@ impl Inner {
         Ok(())
     }
 
-    fn warn(&self, message: &str, error: &io::Error) {
-        if !self.warned.swap(true, Ordering::Relaxed) {
-            tracing::warn!(path = %self.path.display(), error = error as &dyn std::error::Error, "{message}");
-        }
+    /// The problem, unless somebody was warned before.
+    fn first(&self, problem: RecordingProblem) -> Result<(), RecordingProblem> {
+        if self.warned.swap(true, Ordering::Relaxed) { Ok(()) } else { Err(problem) }
     }
 }
 
 /// A file of a `tracker` folder. Neither the file nor the folder may be a link.
-pub(crate) fn tracker_file(tracker_dir: &Path, name: &str) -> FileBelow {
+pub(super) fn tracker_file(tracker_dir: &Path, name: &str) -> FileBelow {
     FileBelow::deep(&tracker_dir.join(name), 2)
 }
 
@@ -331,7 +390,7 @@ fn ends_with_line_feed(file: &mut File) -> io::Result<bool> {
 }
 
 /// The lock, whatever happened to a thread that held it: what these locks guard is right after each statement.
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -342,9 +401,9 @@ mod tests {
     use chrono::DateTime;
 
     use super::*;
-    use crate::{
-        OUTBOX_VERSION,
+    use crate::outbox::{
         reader::{OutboxReader, Read as ReadRecord},
+        record::OUTBOX_VERSION,
     };
 
     fn event(node: &str) -> Event {
@@ -353,7 +412,7 @@ mod tests {
 
     #[track_caller]
     fn check_nodes(dir: &Path, expected: &[&str]) {
-        let mut reader = OutboxReader::open(&dir.join(FILE_NAME)).unwrap();
+        let mut reader = OutboxReader::open(&dir.join(OUTBOX)).unwrap();
         let mut nodes = Vec::new();
         loop {
             match reader.read().unwrap() {
@@ -373,11 +432,11 @@ mod tests {
         for durability in [Durability::Process, Durability::Disk] {
             let dir = tempfile::tempdir().unwrap();
             let outbox = Outbox::open(dir.path(), durability).unwrap();
-            outbox.append(&event("a"));
+            outbox.append(&event("a")).unwrap();
             check_nodes(dir.path(), &["a"]);
             drop(outbox);
             let outbox = Outbox::open(dir.path(), durability).unwrap();
-            outbox.append(&event("b"));
+            outbox.append(&event("b")).unwrap();
             check_nodes(dir.path(), &["a", "b"]);
             assert_eq!(outbox.produced(), 2);
         }
@@ -386,12 +445,12 @@ mod tests {
     #[test]
     fn a_torn_line_is_closed_before_the_next_one() {
         let dir = tempfile::tempdir().unwrap();
-        Outbox::open(dir.path(), Durability::Process).unwrap().append(&event("a"));
-        let path = dir.path().join(FILE_NAME);
+        Outbox::open(dir.path(), Durability::Process).unwrap().append(&event("a")).unwrap();
+        let path = dir.path().join(OUTBOX);
         let length = fs::metadata(&path).unwrap().len();
         File::options().write(true).open(&path).unwrap().set_len(length - 3).unwrap();
         let outbox = Outbox::open(dir.path(), Durability::Process).unwrap();
-        outbox.append(&event("b"));
+        outbox.append(&event("b")).unwrap();
         check_nodes(dir.path(), &["?", "b"]);
         assert_eq!(outbox.produced(), 2);
     }
@@ -401,10 +460,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut line = Vec::new();
         encode(&Header { version: OUTBOX_VERSION + 1, ..Header::current() }, &mut line).unwrap();
-        fs::write(dir.path().join(FILE_NAME), &line).unwrap();
+        fs::write(dir.path().join(OUTBOX), &line).unwrap();
         let error = Outbox::open(dir.path(), Durability::Process).unwrap_err();
         assert!(matches!(error, OutboxError::Newer { found, .. } if found > OUTBOX_VERSION), "{error}");
-        assert_eq!(fs::read(dir.path().join(FILE_NAME)).unwrap(), line);
+        assert_eq!(fs::read(dir.path().join(OUTBOX)).unwrap(), line);
     }
 
     #[test]
@@ -414,7 +473,9 @@ mod tests {
         thread::scope(|scope| {
             for thread in 0..4 {
                 let outbox = outbox.clone();
-                scope.spawn(move || (0..250).for_each(|n| outbox.append(&event(&format!("{thread}-{n}")))));
+                scope.spawn(move || {
+                    (0..250).for_each(|n| outbox.append(&event(&format!("{thread}-{n}"))).unwrap())
+                });
             }
         });
         let length = fs::metadata(outbox.path()).unwrap().len();
@@ -429,10 +490,12 @@ mod tests {
         thread::scope(|scope| {
             for process in 0..4 {
                 let outbox = Outbox::open(dir.path(), Durability::Process).unwrap();
-                scope.spawn(move || (0..250).for_each(|n| outbox.append(&event(&format!("{process}-{n}")))));
+                scope.spawn(move || {
+                    (0..250).for_each(|n| outbox.append(&event(&format!("{process}-{n}"))).unwrap())
+                });
             }
         });
-        let mut reader = OutboxReader::open(&dir.path().join(FILE_NAME)).unwrap();
+        let mut reader = OutboxReader::open(&dir.path().join(OUTBOX)).unwrap();
         let mut events = 0;
         while let ReadRecord::Event { .. } = reader.read().unwrap() {
             events += 1;
@@ -446,8 +509,9 @@ mod tests {
         let file = File::options().append(true).open("/dev/full").ok();
         let writer = Writer::new(file, 0, BTreeMap::new());
         let outbox = Outbox::new("/dev/full".into(), Durability::Process, writer, 0);
-        outbox.append(&event("a"));
-        outbox.append(&event("b"));
+        // It is said once.
+        assert!(matches!(outbox.append(&event("a")), Err(RecordingProblem::Unwritten { .. })));
+        outbox.append(&event("b")).unwrap();
         assert_eq!(outbox.ledger().waiting, 2);
         lock(&outbox.0.writer).write_or_drop();
         let ledger = outbox.ledger();
@@ -459,7 +523,7 @@ mod tests {
     #[test]
     fn without_a_file_everything_counts_as_dropped() {
         let outbox = Outbox::discarding(Path::new("nowhere"));
-        outbox.append(&event("a"));
+        outbox.append(&event("a")).unwrap();
         assert_eq!((outbox.ledger().waiting, outbox.ledger().dropped_total()), (0, 1));
     }
 }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::Event;
+use super::event::Event;
 
 /// The version of the outbox format that is written, and the newest that is read.
 ///

@@ -9,8 +9,8 @@ use std::{
 use daglight_guarded_files::{FileBelow, MAX_SKIPPED_BYTES};
 use serde_json::Value;
 
-use crate::{
-    Event,
+use super::{
+    event::Event,
     record::{MAX_RECORD_BYTES, OUTBOX_VERSION, Record, decode},
 };
 
@@ -48,18 +48,29 @@ const KEPT_LINE_BYTES: usize = 1 << 20;
 
 /// What comes next in an outbox.
 #[derive(Debug, PartialEq)]
-pub(crate) enum Read {
+pub enum Read {
     /// An event, and where its line ends.
-    Event { event: Box<Event<Value>>, end: u64 },
+    Event {
+        /// The event.
+        event: Box<Event<Value>>,
+        /// The offset behind its line feed.
+        end: u64,
+    },
     /// A line that is torn, was changed, or holds nothing that this version knows; and where it ends.
-    Unreadable { end: u64 },
-    /// Nothing for now. `unfinished`: there is a piece of a line, which may become one.
-    End { unfinished: bool },
+    Unreadable {
+        /// The offset behind its line feed.
+        end: u64,
+    },
+    /// Nothing for now.
+    End {
+        /// Whether there is a piece of a line, which may become one.
+        unfinished: bool,
+    },
 }
 
 /// Reads an outbox line by line, also while it grows. Holds one line at a time.
 #[derive(Debug)]
-pub(crate) struct OutboxReader {
+pub struct OutboxReader {
     path: PathBuf,
     file: BufReader<File>,
     line: Vec<u8>,
@@ -74,7 +85,7 @@ impl OutboxReader {
     ///
     /// # Errors
     /// When it cannot be read, or is of a newer version.
-    pub(crate) fn open(path: &Path) -> Result<Self, OutboxError> {
+    pub fn open(path: &Path) -> Result<Self, OutboxError> {
         let file = FileBelow::deep(path, 2)
             .open()
             .map_err(|source| OutboxError::Io { path: path.to_owned(), source })?;
@@ -88,7 +99,10 @@ impl OutboxReader {
     }
 
     /// Goes to the line that starts at `offset`.
-    pub(crate) fn seek(&mut self, offset: u64) -> Result<(), OutboxError> {
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn seek(&mut self, offset: u64) -> Result<(), OutboxError> {
         self.line.clear();
         self.skipped = 0;
         self.start = offset;
@@ -99,7 +113,7 @@ impl OutboxReader {
     ///
     /// # Errors
     /// When the file cannot be read, or a header of a newer version comes.
-    pub(crate) fn read(&mut self) -> Result<Read, OutboxError> {
+    pub fn read(&mut self) -> Result<Read, OutboxError> {
         loop {
             if !self.fill_line()? {
                 return Ok(Read::End { unfinished: self.skipped > 0 || !self.line.is_empty() });
@@ -164,7 +178,7 @@ mod tests {
     use chrono::DateTime;
 
     use super::*;
-    use crate::record::{Header, encode};
+    use crate::outbox::record::{Header, encode};
 
     /// An outbox of nodes `0`, `1`, `2`, ...
     fn outbox(nodes: usize) -> Vec<u8> {

@@ -6,17 +6,18 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use chrono::{DateTime, TimeDelta, Utc};
-use daglight_run_bundle::DELIVERY_CURSOR;
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    Counts, Ledger, Outcome, RunLink,
-    outbox::tracker_file,
+use super::{
+    event::Outcome,
+    outbox_file::tracker_file,
     recorded::{Recorded, UNREADABLE},
 };
-
-const FILE_NAME: &str = DELIVERY_CURSOR;
+use crate::{
+    delivery_counts::{DeliveryCounts, ItemsByKind},
+    layout::DELIVERY_CURSOR,
+};
 
 /// Bytes of the file, 16 MiB: it holds counts and a bounded list.
 const MAX_FILE_BYTES: u64 = 16 << 20;
@@ -25,18 +26,15 @@ const MAX_FILE_BYTES: u64 = 16 << 20;
 ///
 /// - 1: the first.
 /// - 2: `unverified_until`, `redelivered` and `unwritten`, which a file of version 1 does not have. Lines that cannot be
-///   read are no longer among what is `dropped`: whoever reads the outbox counts them.
+///   read are no longer among what is `dropped`: whoever reads the outbox counts them. `elsewhere` came later: cursors
+///   without it are of this version as well.
 const CURSOR_VERSION: u32 = 2;
-
-/// The longest time for which a request without an answer counts as in flight.
-pub(crate) const MAX_IN_FLIGHT: TimeDelta = TimeDelta::seconds(30);
-
-/// The longest time after which a server, or a proxy in front of it, still carries out a request that it did not answer
-/// with success. Proxies wait for their server for a minute by default.
-pub(crate) const LATEST_COMMIT: TimeDelta = TimeDelta::seconds(60);
 
 /// Why items are lost that a server had, and does not have any more, and that the disk had no space for.
 const LOST_BY_SERVER: &str = "lost by the server, and not in the outbox";
+
+/// Servers beside the last one whose progress is kept. One that is forgotten is asked again what it has.
+const MAX_ELSEWHERE: usize = 16;
 
 /// Details kept of attributes that a server refused. All are counted.
 const MAX_SET_ASIDE: usize = 100;
@@ -45,46 +43,71 @@ const MAX_SET_ASIDE: usize = 100;
 ///
 /// Losing it loses nothing: the delivery starts from the beginning, and finds on the server what is there.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Cursor {
+pub struct Cursor {
     version: u32,
     /// The server that the ids are of.
-    pub(crate) server: String,
-    pub(crate) project_id: Option<i64>,
-    pub(crate) template_id: Option<i64>,
-    pub(crate) link: Option<RunLink>,
+    pub server: String,
+    /// The project there.
+    pub project_id: Option<i64>,
+    /// The pipeline's version there.
+    pub template_id: Option<i64>,
+    /// The run there, once it is known.
+    pub link: Option<RunLink>,
     /// Deadline after which an unanswered request to create the run, or to change its status, can no longer take effect.
     #[serde(rename = "run_settles")]
-    pub(crate) run_in_flight_until: Option<DateTime<Utc>>,
+    pub run_in_flight_until: Option<DateTime<Utc>>,
     /// The same for nodes.
     #[serde(default, rename = "tasks_settle")]
-    pub(crate) tasks_in_flight_until: Option<DateTime<Utc>>,
+    pub tasks_in_flight_until: Option<DateTime<Utc>>,
     /// Until when the server may still carry out a request whose answer was not a success. Once it has been asked after
     /// that what it has of the run, this is `None`.
     #[serde(default)]
-    pub(crate) unverified_until: Option<DateTime<Utc>>,
+    pub unverified_until: Option<DateTime<Utc>>,
     /// Items that were delivered to a run that the server does not have any more. They are delivered anew.
     #[serde(default)]
-    pub(crate) redelivered: u64,
+    pub redelivered: u64,
     /// Items that the server has and the outbox does not, as the disk had no space for them.
     #[serde(default)]
-    pub(crate) unwritten: u64,
+    pub unwritten: u64,
     /// How the run ended, once the server knows.
-    pub(crate) outcome: Option<Outcome>,
+    pub outcome: Option<Outcome>,
     /// Where in the outbox the first line starts that is not done.
-    pub(crate) offset: u64,
-    pub(crate) delivered: Counts,
-    pub(crate) dropped: BTreeMap<String, u64>,
+    pub offset: u64,
+    /// Items that the server has.
+    pub delivered: ItemsByKind,
+    /// Items that the server refused, by reason.
+    pub dropped: BTreeMap<String, u64>,
     /// What the server refused, so that someone can look after it.
-    pub(crate) set_aside: Vec<SetAside>,
+    pub set_aside: Vec<SetAside>,
+    /// How far the same outbox is delivered to other servers, the last one first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    elsewhere: Vec<Cursor>,
+}
+
+/// A run on the server, and where its pages are.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunLink {
+    /// The project's id.
+    pub project_id: i64,
+    /// The id of the pipeline's version.
+    pub template_id: i64,
+    /// The run's id on the server.
+    pub dag_run_id: i64,
+    /// The page of the run.
+    pub run_url: String,
+    /// The page of the pipeline's version.
+    pub version_url: String,
 }
 
 /// Something that a server refused.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct SetAside {
-    pub(crate) node: String,
+pub struct SetAside {
+    /// The node that it is about.
+    pub node: String,
     /// `None`: the start or end of the node itself.
-    pub(crate) attribute: Option<String>,
-    pub(crate) reason: String,
+    pub attribute: Option<String>,
+    /// Why.
+    pub reason: String,
 }
 
 /// Why a cursor cannot be used.
@@ -111,7 +134,8 @@ pub enum CursorError {
 }
 
 impl Cursor {
-    pub(crate) fn new(server: String) -> Self {
+    /// The start of a delivery to that server.
+    pub fn new(server: String) -> Self {
         Self {
             version: CURSOR_VERSION,
             server,
@@ -125,9 +149,10 @@ impl Cursor {
             unwritten: 0,
             outcome: None,
             offset: 0,
-            delivered: Counts::default(),
+            delivered: ItemsByKind::default(),
             dropped: BTreeMap::new(),
             set_aside: Vec::new(),
+            elsewhere: Vec::new(),
         }
     }
 
@@ -135,9 +160,9 @@ impl Cursor {
     ///
     /// # Errors
     /// When the file cannot be read, or is of a newer version.
-    pub(crate) fn load(tracker_dir: &Path) -> Result<Option<Self>, CursorError> {
-        let path = tracker_dir.join(FILE_NAME);
-        let text = match tracker_file(tracker_dir, FILE_NAME).read(MAX_FILE_BYTES) {
+    pub fn load(tracker_dir: &Path) -> Result<Option<Self>, CursorError> {
+        let path = tracker_dir.join(DELIVERY_CURSOR);
+        let text = match tracker_file(tracker_dir, DELIVERY_CURSOR).read(MAX_FILE_BYTES) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(source) => return Err(CursorError::Io { path, source }),
@@ -163,51 +188,62 @@ impl Cursor {
     ///
     /// # Errors
     /// When it cannot be written.
-    pub(crate) fn save(&self, tracker_dir: &Path) -> Result<(), CursorError> {
-        let path = tracker_dir.join(FILE_NAME);
+    pub fn save(&self, tracker_dir: &Path) -> Result<(), CursorError> {
+        let path = tracker_dir.join(DELIVERY_CURSOR);
         let written = serde_json::to_vec_pretty(self)
             .map_err(io::Error::from)
-            .and_then(|text| tracker_file(tracker_dir, FILE_NAME).replace(&text));
+            .and_then(|text| tracker_file(tracker_dir, DELIVERY_CURSOR).replace(&text));
         written.map_err(|source| CursorError::Io { path, source })
     }
 
-    /// The account of an outbox that holds what is `recorded`.
-    pub(crate) fn ledger(&self, recorded: Recorded) -> Ledger {
+    /// What became of the items of an outbox that holds what is `recorded`.
+    pub fn ledger(&self, recorded: Recorded) -> DeliveryCounts {
         let mut dropped = recorded.lost;
         for (reason, items) in &self.dropped {
             *dropped.entry(reason.clone()).or_default() += items;
         }
-        Ledger {
+        DeliveryCounts {
             unverified_until: self.unverified_until,
             redelivered: self.redelivered,
-            ..Ledger::of(recorded.produced + self.unwritten, self.delivered, dropped)
+            ..DeliveryCounts::by_kind(recorded.produced + self.unwritten, self.delivered, dropped)
         }
     }
 
     /// Without ids and progress, for a delivery in which the server did not get the run.
-    pub(crate) fn without_ids(self) -> Self {
+    pub fn without_ids(self) -> Self {
         Self {
             run_in_flight_until: self.run_in_flight_until,
             tasks_in_flight_until: self.tasks_in_flight_until,
             unverified_until: self.unverified_until,
             redelivered: self.redelivered,
+            elsewhere: self.elsewhere,
             ..Self::new(self.server)
         }
     }
 
-    /// The start of a delivery to another address. It may be that of the same server, which may still carry out what it was
-    /// asked under the first one.
-    pub(crate) fn at_address(self, server: String) -> Self {
-        Self {
-            run_in_flight_until: self.run_in_flight_until,
-            tasks_in_flight_until: self.tasks_in_flight_until,
-            unverified_until: self.unverified_until,
-            ..Self::new(server)
+    /// The progress of the delivery to `server`, which goes on where it was left when others came in between. What is
+    /// known of the others is kept.
+    ///
+    /// Another address may be that of the same server, which may still carry out what it was asked under the first one: so
+    /// requests in flight count for every address.
+    #[must_use]
+    pub fn towards(mut self, server: String) -> Self {
+        if self.server == server {
+            return self;
         }
+        let mut elsewhere = std::mem::take(&mut self.elsewhere);
+        let known = elsewhere.iter().position(|cursor| cursor.server == server);
+        let mut next = known.map_or_else(|| Self::new(server), |known| elsewhere.remove(known));
+        next.run_in_flight_until = next.run_in_flight_until.max(self.run_in_flight_until);
+        next.tasks_in_flight_until = next.tasks_in_flight_until.max(self.tasks_in_flight_until);
+        next.unverified_until = next.unverified_until.max(self.unverified_until);
+        elsewhere.insert(0, self);
+        elsewhere.truncate(MAX_ELSEWHERE);
+        Self { elsewhere, ..next }
     }
 
     /// The start of a new delivery to the same server, of a run that it does not have any more.
-    pub(crate) fn anew(&self, project_id: i64) -> Self {
+    pub fn anew(&self, project_id: i64) -> Self {
         // What an earlier server lost was not delivered to this one.
         let lost_before = self.dropped.get(LOST_BY_SERVER).copied().unwrap_or_default();
         let only_there = self.unwritten.saturating_sub(lost_before);
@@ -215,6 +251,7 @@ impl Cursor {
             project_id: Some(project_id),
             redelivered: self.redelivered + self.delivered.total().saturating_sub(only_there),
             unwritten: self.unwritten,
+            elsewhere: self.elsewhere.clone(),
             ..Self::new(self.server.clone())
         };
         anew.drop_items(LOST_BY_SERVER, anew.unwritten);
@@ -222,23 +259,18 @@ impl Cursor {
     }
 
     /// Keeps what the server refused, while there is room.
-    pub(crate) fn set_aside(&mut self, refused: SetAside) {
+    pub fn set_aside(&mut self, refused: SetAside) {
         if self.set_aside.len() < MAX_SET_ASIDE {
             self.set_aside.push(refused);
         }
     }
 
     /// Counts what will not be delivered.
-    pub(crate) fn drop_items(&mut self, reason: &str, items: u64) {
+    pub fn drop_items(&mut self, reason: &str, items: u64) {
         if items > 0 {
             *self.dropped.entry(reason.to_owned()).or_default() += items;
         }
     }
-}
-
-/// Whether a request that may take effect `until` then still can. A clock that was set back does not prolong it.
-pub(crate) fn is_in_flight(until: Option<DateTime<Utc>>, now: DateTime<Utc>) -> bool {
-    until.is_some_and(|until| now < until && until - now <= MAX_IN_FLIGHT)
 }
 
 #[derive(Deserialize)]
@@ -280,9 +312,27 @@ mod tests {
     }
 
     #[test]
+    fn every_server_has_a_progress_of_its_own() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut first = Cursor::new("http://a".into());
+        first.offset = 7;
+        let mut second = first.clone().towards("http://b".into());
+        assert_eq!((second.offset, &*second.server), (0, "http://b"));
+        second.offset = 3;
+        second.save(dir.path()).unwrap();
+        let back = Cursor::load(dir.path()).unwrap().unwrap().towards("http://a".into());
+        assert_eq!((back.offset, &*back.server), (7, "http://a"));
+        assert_eq!(back.clone().towards("http://b".into()).offset, 3);
+        let many = (0..40).fold(back, |cursor, server| cursor.towards(format!("http://{server}")));
+        assert_eq!(many.elsewhere.len(), MAX_ELSEWHERE);
+        // What is asked anew of one server says nothing of the others.
+        assert_eq!(many.anew(1).elsewhere, many.elsewhere);
+    }
+
+    #[test]
     fn a_newer_one_is_refused_and_a_broken_one_is_none() {
         let dir = tempfile::tempdir().unwrap();
-        let file = dir.path().join(FILE_NAME);
+        let file = dir.path().join(DELIVERY_CURSOR);
         fs::write(&file, r#"{"version":3,"what":"ever"}"#).unwrap();
         let error = Cursor::load(dir.path()).unwrap_err().to_string();
         assert!(error.contains("version 3"), "{error}");

@@ -1,4 +1,7 @@
 //! What became of what was recorded: produced = delivered + waiting + dropped.
+//!
+//! The outbox, the OTLP export, the manifest, the report and `daglight status` count with these types, so that none of
+//! them has to be made into another.
 
 use std::{collections::BTreeMap, fmt};
 
@@ -6,14 +9,17 @@ use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// The account of one kind of item.
+/// What became of the items of one kind towards one destination: `produced = delivered + waiting + dropped`.
+///
+/// An item of the tracker is an event, or an attribute of one; an item of a signal is a span, a data point or a log
+/// record.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Ledger {
+pub struct DeliveryCounts {
     /// Items recorded.
     pub produced: u64,
     /// Items that the destination has taken.
     pub delivered: u64,
-    /// Items on disk that can still be delivered.
+    /// Items on their way, or on disk and still to be delivered, or not known to have arrived.
     pub waiting: u64,
     /// Items that are lost, by reason.
     #[serde(default)]
@@ -25,13 +31,75 @@ pub struct Ledger {
     /// Items that were delivered before to a run that the destination does not have any more, and are delivered anew.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub redelivered: u64,
+    /// What the delivered items are, where they are for the tracking server.
+    #[serde(default, skip_serializing_if = "ItemsByKind::is_empty")]
+    pub delivered_by_kind: ItemsByKind,
+    /// The last error of a delivery that waits, with its causes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_error: Option<String>,
+}
+
+/// Items for the tracking server, by kind.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ItemsByKind {
+    /// Versions of the pipeline.
+    pub versions: u64,
+    /// Runs.
+    pub runs: u64,
+    /// Starts and ends of nodes.
+    pub task_updates: u64,
+    /// Attributes of nodes.
+    pub attributes: u64,
+    /// Changes of the run's tags.
+    pub tags: u64,
+    /// Ends of runs.
+    pub ends: u64,
 }
 
 fn is_zero(items: &u64) -> bool {
     *items == 0
 }
 
-impl Ledger {
+impl DeliveryCounts {
+    /// The reason of items that were sent and not taken, where no other is known.
+    pub const FAILED: &str = "failed";
+    /// The reason of items that were never sent, because their queue was full or they came too late.
+    pub const DROPPED: &str = "dropped";
+
+    /// The counts of a tracker that has produced so many items. What is neither delivered nor dropped waits.
+    pub fn by_kind(produced: u64, delivered_by_kind: ItemsByKind, dropped: BTreeMap<String, u64>) -> Self {
+        let delivered = delivered_by_kind.total();
+        Self { delivered_by_kind, ..Self::of(produced, delivered, dropped) }
+    }
+
+    /// The counts of a destination to which so many items were to go. What is neither delivered nor dropped waits.
+    pub fn of(produced: u64, delivered: u64, dropped: BTreeMap<String, u64>) -> Self {
+        let waiting = produced.saturating_sub(delivered + dropped.values().sum::<u64>());
+        Self { produced, delivered, waiting, dropped, ..Self::default() }
+    }
+
+    /// Items that are lost for that reason.
+    pub fn dropped_for(&self, reason: &str) -> u64 {
+        self.dropped.get(reason).copied().unwrap_or_default()
+    }
+
+    /// What was added to the counts since an earlier time.
+    #[must_use]
+    pub fn since(&self, earlier: &Self) -> Self {
+        let lost_since = |(reason, items): (&String, &u64)| {
+            let items = items.saturating_sub(earlier.dropped_for(reason));
+            (items > 0).then(|| (reason.clone(), items))
+        };
+        let produced = self.produced.saturating_sub(earlier.produced);
+        let delivered = self.delivered.saturating_sub(earlier.delivered);
+        Self::of(produced, delivered, self.dropped.iter().filter_map(lost_since).collect())
+    }
+
+    /// Whether the destination has everything.
+    pub fn is_complete(&self) -> bool {
+        self.delivered == self.produced
+    }
+
     /// All items that are lost.
     pub fn dropped_total(&self) -> u64 {
         self.dropped.values().sum()
@@ -40,6 +108,28 @@ impl Ledger {
     /// Whether every item is accounted for.
     pub fn is_balanced(&self) -> bool {
         self.produced == self.delivered + self.waiting + self.dropped_total()
+    }
+}
+
+impl ItemsByKind {
+    /// All of them.
+    pub fn total(&self) -> u64 {
+        let Self { versions, runs, task_updates, attributes, tags, ends } = *self;
+        versions + runs + task_updates + attributes + tags + ends
+    }
+
+    /// Counts more items.
+    pub fn add(&mut self, more: Self) {
+        self.versions += more.versions;
+        self.runs += more.runs;
+        self.task_updates += more.task_updates;
+        self.attributes += more.attributes;
+        self.tags += more.tags;
+        self.ends += more.ends;
+    }
+
+    fn is_empty(&self) -> bool {
+        self.total() == 0
     }
 }
 
@@ -123,7 +213,7 @@ pub struct SignalLedger {
     pub destination: LedgerDestination,
     /// The account.
     #[serde(flatten)]
-    pub ledger: Ledger,
+    pub ledger: DeliveryCounts,
 }
 
 /// The accounts of a run.
@@ -131,7 +221,7 @@ pub struct SignalLedger {
 pub struct Delivery {
     /// Events for the Hamilton UI; `None` when the tracker is off.
     #[serde(default)]
-    pub tracker: Option<Ledger>,
+    pub tracker: Option<DeliveryCounts>,
     /// The OpenTelemetry signals.
     #[serde(default)]
     pub signals: Vec<SignalLedger>,
@@ -144,7 +234,8 @@ mod tests {
     #[test]
     fn a_ledger_balances_when_nothing_is_lost_in_silence() {
         let dropped = BTreeMap::from([("disk full".to_owned(), 2), ("refused".to_owned(), 1)]);
-        let mut ledger = Ledger { produced: 10, delivered: 4, waiting: 3, dropped, ..Ledger::default() };
+        let mut ledger =
+            DeliveryCounts { produced: 10, delivered: 4, waiting: 3, dropped, ..DeliveryCounts::default() };
         assert!(ledger.is_balanced());
         ledger.produced += 1;
         assert!(!ledger.is_balanced());

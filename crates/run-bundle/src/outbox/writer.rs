@@ -7,7 +7,8 @@ use std::{
     io::{self, Read as _, Seek as _, SeekFrom, Write as _},
 };
 
-use crate::{Event, Reserve, record::encode, recorded::UNREADABLE};
+use super::{event::Event, record::encode, recorded::UNREADABLE};
+use crate::reserve::Reserve;
 
 /// Disk space that is kept for the end of a run.
 pub(crate) const RESERVE_BYTES: usize = 64 << 10;

@@ -1,0 +1,42 @@
+//! The outbox of a run: what the tracking server is to know, how far it is delivered, and reading both back.
+//!
+//! ```text
+//! tracker/outbox.jsonl    the events, one line each      Event, Outbox, OutboxReader
+//! tracker/delivery.json   how far they are delivered     Cursor
+//! tracker/delivery.lock   held by whoever delivers       DeliveryLock
+//! tracker/reserve         space for the end of the run   Outbox::keep_reserve
+//! ```
+//!
+//! Whoever delivers reads with [`OutboxReader`] and keeps its progress in a [`Cursor`]; whoever only looks asks
+//! [`recorded_outbox`]. What is sent to a server, and when, belongs to `daglight-tracker-client`.
+//!
+//! # Order of locks
+//! One process delivers an outbox at a time: [`DeliveryLock`]. Any number of processes may append to it meanwhile; each holds
+//! a shared lock on the file for as long as it lives, by which others see that it does. Within a process the writer's
+//! lock is the innermost one: whoever synchronises takes `synced` first and the writer second, and nobody waits for the disk
+//! while he holds the writer.
+
+mod event;
+mod event_time;
+mod record;
+
+mod outbox_file;
+mod writer;
+
+mod reader;
+mod recorded;
+
+mod beginning;
+mod cursor;
+mod delivery_lock;
+mod status;
+
+pub use beginning::Beginning;
+pub use cursor::{Cursor, CursorError, RunLink, SetAside};
+pub use delivery_lock::DeliveryLock;
+pub use event::{Attribute, AttributeKind, AttributeRole, CodePlace, Event, Outcome, Version, VersionNode};
+pub use outbox_file::{Outbox, RecordingProblem, Unwritten, outbox_path, remove_reserve};
+pub use reader::{OutboxError, OutboxReader, Read};
+pub use record::OUTBOX_VERSION;
+pub use recorded::{LastLine, Recorded};
+pub use status::{NodeProgress, OutboxStatus, StatusError, outbox_status, recorded_outbox};
