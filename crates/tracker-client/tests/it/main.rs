@@ -3,8 +3,10 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails where it stands")]
 
 mod answers;
+mod beginning;
 mod compressed;
 mod counted;
+mod destinations;
 mod faults;
 mod format;
 mod projects;
