@@ -4,8 +4,13 @@
 //! The page breaks as a whole when a column has a kind that it does not know, a date that a browser does not, or no
 //! number where it expects one. Columns that it cannot show are `unhandled` there, which still shows their counts.
 
-use daglight_data_summary::{Category, ColumnSummary, DataSummary, Details, Distribution, Lengths, Point};
-use datafusion::arrow::datatypes::Schema;
+use daglight_data_summary::{
+    Category, ColumnSummary, DataSummary, Details, Distribution, Lengths, Point, Summarizer, SummaryOptions,
+};
+use datafusion::{
+    arrow::{datatypes::Schema, record_batch::RecordBatch},
+    common::ScalarValue,
+};
 use serde_json::{Map, Value, json};
 
 /// The value of a `dagworks_describe` attribute: an object with one entry for each column.
@@ -62,6 +67,27 @@ pub(crate) fn free_key(taken: &Map<String, Value>, name: &str) -> String {
         return name.to_owned();
     }
     (2..).map(|number| format!("{name} ({number})")).find(|key| !taken.contains_key(key)).unwrap_or_default()
+}
+
+/// The kind of a column on the page, and its least and greatest value in the form that a summary of its rows has. `None`
+/// where the page shows no range of such a column.
+pub(crate) fn bounds(min: &ScalarValue, max: &ScalarValue) -> Option<(&'static str, Value, Value)> {
+    let both = ScalarValue::iter_to_array([min.clone(), max.clone()]).ok()?;
+    let batch = RecordBatch::try_from_iter([("bounds", both)]).ok()?;
+    let mut summarizer = Summarizer::new(&batch.schema(), SummaryOptions::default());
+    summarizer.update(&batch);
+    let summary = summarizer.finish();
+    let column = summary.columns.first()?;
+    let (kind, found) = match &column.details {
+        Details::Numeric(found) if found.nans + found.infinities == 0 => {
+            ("numeric", numeric(found, Point::as_f64)?)
+        }
+        Details::Time(found) => ("numeric", numeric(found, seconds_since_midnight)?),
+        Details::Duration(found) => ("numeric", numeric(found, Point::as_f64)?),
+        Details::Datetime(found) => ("datetime", datetime(found)?),
+        _ => return None,
+    };
+    Some((kind, found.get("min")?.clone(), found.get("max")?.clone()))
 }
 
 fn describe_column(position: usize, column: &ColumnSummary) -> Value {
@@ -247,7 +273,6 @@ fn text(lengths: &Lengths) -> Fields {
 mod tests {
     use std::{collections::HashMap, sync::Arc};
 
-    use daglight_data_summary::{Summarizer, SummaryOptions};
     use datafusion::arrow::{
         array::*,
         datatypes::{DataType, Field, Int32Type, TimeUnit},

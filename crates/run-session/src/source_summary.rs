@@ -3,11 +3,13 @@
 //! The page's table needs a row count and the missing values of every column. It draws a range without its mean, and
 //! nothing where histogram and quantiles are empty.
 
-use chrono::{DateTime, Datelike as _, SecondsFormat};
 use daglight_capture_policy::Policy;
 use daglight_materializers::{ColumnFacts, SourceFacts};
 use datafusion::{
-    arrow::datatypes::{DataType, TimeUnit},
+    arrow::{
+        datatypes::DataType,
+        util::display::{ArrayFormatter, FormatOptions},
+    },
     common::ScalarValue,
 };
 use serde_json::{Map, Value, json};
@@ -85,35 +87,19 @@ pub(crate) fn locate(source: &SourceFacts, policy: &Policy) -> Value {
 /// The least and the greatest value of a column of numbers or times.
 fn range(facts: &ColumnFacts) -> Option<(&'static str, Value, Value)> {
     let (min, max) = (facts.min.as_ref()?, facts.max.as_ref()?);
-    match min.data_type() {
-        kind if kind.is_numeric() => Some(("numeric", number(min)?, number(max)?)),
-        DataType::Date32 | DataType::Date64 | DataType::Timestamp(..) => {
-            Some(("datetime", time(min)?, time(max)?))
-        }
-        _ => None,
-    }
+    let (kind, least, greatest) = hamilton_summary::bounds(min, max)?;
+    Some((kind, in_own_zone(min).unwrap_or(least), in_own_zone(max).unwrap_or(greatest)))
 }
 
-fn number(value: &ScalarValue) -> Option<Value> {
-    let wanted = match value.data_type() {
-        DataType::UInt64 => DataType::UInt64,
-        kind if kind.is_integer() => DataType::Int64,
-        _ => DataType::Float64,
-    };
-    match value.cast_to(&wanted).ok()? {
-        ScalarValue::Int64(value) => value.map(Value::from),
-        ScalarValue::UInt64(value) => value.map(Value::from),
-        ScalarValue::Float64(value) => value.filter(|value| value.is_finite()).map(Value::from),
-        _ => None,
-    }
-}
-
-/// A time as browsers read it, which takes a year of four digits.
-fn time(value: &ScalarValue) -> Option<Value> {
-    let milliseconds = value.cast_to(&DataType::Timestamp(TimeUnit::Millisecond, None)).ok()?;
-    let ScalarValue::TimestampMillisecond(Some(milliseconds), _) = milliseconds else { return None };
-    let time = DateTime::from_timestamp_millis(milliseconds)?;
-    (0..=9999).contains(&time.year()).then(|| time.to_rfc3339_opts(SecondsFormat::AutoSi, true).into())
+/// A point in time with the offset of its column's zone: summaries have UTC. `None` for a column without a zone, and for
+/// years that ISO 8601 has more digits for.
+fn in_own_zone(value: &ScalarValue) -> Option<Value> {
+    let DataType::Timestamp(_, Some(_)) = value.data_type() else { return None };
+    let array = value.to_array().ok()?;
+    let format = ArrayFormatter::try_new(array.as_ref(), &FormatOptions::default()).ok()?;
+    let text = format.value(0).try_to_string().ok()?;
+    let has_four_digits = text.find('-') == Some(4);
+    has_four_digits.then(|| text.into())
 }
 
 fn is_text(data_type: &DataType) -> bool {
@@ -128,8 +114,15 @@ fn is_text(data_type: &DataType) -> bool {
 mod tests {
     use std::sync::Arc;
 
-    use daglight_materializers::Unread;
-    use datafusion::arrow::datatypes::{Field, Schema};
+    use daglight_materializers::{Unread, source_facts};
+    use datafusion::{
+        arrow::{
+            array::*,
+            datatypes::{Field, Schema, i256},
+        },
+        parquet::arrow::ArrowWriter,
+        prelude::{ParquetReadOptions, SessionContext},
+    };
 
     use super::*;
 
@@ -169,10 +162,191 @@ mod tests {
         };
         assert_eq!(column("id"), ("numeric".into(), json!(i64::MAX)));
         assert_eq!(column("price"), ("numeric".into(), json!(12.5)));
-        assert_eq!(column("day"), ("datetime".into(), json!("1994-08-23T00:00:00Z")));
+        assert_eq!(column("day"), ("datetime".into(), json!("1994-08-23T00:00:00")));
         assert_eq!(column("name"), ("str".into(), Value::Null));
         assert_eq!(column("flag"), ("unhandled".into(), Value::Null));
         assert_eq!(column("void"), ("unhandled".into(), Value::Null));
+    }
+
+    /// A Parquet file with one column of each type, with a least and a greatest value and a missing one between.
+    #[tokio::test]
+    async fn bounds_of_files_have_the_unit_and_zone_of_their_column() {
+        let berlin = || Some("Europe/Berlin".into());
+        let second = 1_700_000_000_i64;
+        let cases: Vec<(&str, ArrayRef, &str, Value, Value)> = vec![
+            (
+                "ns",
+                Arc::new(TimestampNanosecondArray::from(vec![
+                    Some(1_700_000_000_123_456_789),
+                    None,
+                    Some(1_700_000_001_000_000_001),
+                ])),
+                "datetime",
+                json!("2023-11-14T22:13:20.123456789"),
+                json!("2023-11-14T22:13:21.000000001"),
+            ),
+            (
+                "us",
+                Arc::new(TimestampMicrosecondArray::from(vec![Some(-1), None, Some(1_700_000_000_000_001)])),
+                "datetime",
+                json!("1969-12-31T23:59:59.999999"),
+                json!("2023-11-14T22:13:20.000001"),
+            ),
+            (
+                "ms",
+                Arc::new(TimestampMillisecondArray::from(vec![Some(1), None, Some(1_700_000_000_500)])),
+                "datetime",
+                json!("1970-01-01T00:00:00.001"),
+                json!("2023-11-14T22:13:20.500"),
+            ),
+            (
+                "utc",
+                Arc::new(
+                    TimestampMicrosecondArray::from(vec![Some(0), None, Some(second * 1_000_000 + 1)])
+                        .with_timezone("UTC"),
+                ),
+                "datetime",
+                json!("1970-01-01T00:00:00Z"),
+                json!("2023-11-14T22:13:20.000001Z"),
+            ),
+            (
+                "berlin",
+                Arc::new(
+                    TimestampNanosecondArray::from(vec![Some(0), None, Some(1_720_000_000_000_000_001)])
+                        .with_timezone_opt(berlin()),
+                ),
+                "datetime",
+                json!("1970-01-01T01:00:00+01:00"),
+                json!("2024-07-03T11:46:40.000000001+02:00"),
+            ),
+            (
+                "offset",
+                Arc::new(
+                    TimestampMillisecondArray::from(vec![Some(0), None, Some(5)]).with_timezone("-03:30"),
+                ),
+                "datetime",
+                json!("1969-12-31T20:30:00-03:30"),
+                json!("1969-12-31T20:30:00.005-03:30"),
+            ),
+            (
+                "date32",
+                Arc::new(Date32Array::from(vec![Some(-1), None, Some(19_782)])),
+                "datetime",
+                json!("1969-12-31T00:00:00"),
+                json!("2024-02-29T00:00:00"),
+            ),
+            (
+                "date64",
+                Arc::new(Date64Array::from(vec![Some(0), None, Some(86_400_000)])),
+                "datetime",
+                json!("1970-01-01T00:00:00"),
+                json!("1970-01-02T00:00:00"),
+            ),
+            (
+                "time32s",
+                Arc::new(Time32SecondArray::from(vec![Some(1), None, Some(86_399)])),
+                "numeric",
+                json!(1.0),
+                json!(86_399.0),
+            ),
+            (
+                "time32ms",
+                Arc::new(Time32MillisecondArray::from(vec![Some(1_500), None, Some(86_399_999)])),
+                "numeric",
+                json!(1.5),
+                json!(86_399.999),
+            ),
+            (
+                "time64us",
+                Arc::new(Time64MicrosecondArray::from(vec![Some(1), None, Some(3_600_000_001)])),
+                "numeric",
+                json!(1e-6),
+                json!(3_600.000_001),
+            ),
+            (
+                "time64ns",
+                Arc::new(Time64NanosecondArray::from(vec![Some(0), None, Some(1_000_000_001)])),
+                "numeric",
+                json!(0.0),
+                json!(1.000_000_001),
+            ),
+            (
+                "decimal",
+                Arc::new(
+                    Decimal128Array::from(vec![Some(-150), None, Some(250)])
+                        .with_precision_and_scale(10, 2)
+                        .unwrap(),
+                ),
+                "numeric",
+                json!(-1.5),
+                json!(2.5),
+            ),
+            (
+                "wide",
+                Arc::new(
+                    Decimal256Array::from(vec![Some(i256::from(-150)), None, Some(i256::from(250))])
+                        .with_precision_and_scale(50, 1)
+                        .unwrap(),
+                ),
+                "numeric",
+                json!(-15.0),
+                json!(25.0),
+            ),
+            (
+                "int8",
+                Arc::new(Int8Array::from(vec![Some(-128), None, Some(127)])),
+                "numeric",
+                json!(-128),
+                json!(127),
+            ),
+            (
+                "uint64",
+                Arc::new(UInt64Array::from(vec![Some(0), None, Some(u64::MAX)])),
+                "numeric",
+                json!(0),
+                json!(u64::MAX),
+            ),
+            (
+                "float32",
+                Arc::new(Float32Array::from(vec![Some(-0.5), None, Some(1.5)])),
+                "numeric",
+                json!(-0.5),
+                json!(1.5),
+            ),
+            (
+                "duration",
+                Arc::new(DurationMillisecondArray::from(vec![Some(-1_500), None, Some(2_000)])),
+                "numeric",
+                json!(-1.5),
+                json!(2.0),
+            ),
+            (
+                "text",
+                Arc::new(StringArray::from(vec![Some("a"), None, Some("z")])),
+                "str",
+                Value::Null,
+                Value::Null,
+            ),
+        ];
+        let columns = cases.iter().map(|(name, column, ..)| (*name, Arc::clone(column), true));
+        let batch = RecordBatch::try_from_iter_with_nullable(columns).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("types.parquet");
+        let file = std::fs::File::create(&path).unwrap();
+        let mut writer = ArrowWriter::try_new(file, batch.schema(), None).unwrap();
+        writer.write(&batch).unwrap();
+        writer.close().unwrap();
+        let session = SessionContext::new();
+        session
+            .register_parquet("types", path.to_str().unwrap(), ParquetReadOptions::default())
+            .await
+            .unwrap();
+        let described = describe(&source_facts(&session, "types").await.unwrap()).unwrap();
+        for (name, column, kind, min, max) in cases {
+            let found = &described[name];
+            let shown = (&found["base_data_type"], &found["min"], &found["max"], &found["missing"]);
+            assert_eq!(shown, (&json!(kind), &min, &max, &json!(1)), "{name}: {}", column.data_type());
+        }
     }
 
     #[test]

@@ -51,6 +51,7 @@ struct State {
 #[derive(Default)]
 struct Definition {
     statement: usize,
+    is_view: bool,
     /// What a view reads, as indices of definitions; empty for a table.
     seen_through: Vec<usize>,
     locations: Vec<Location>,
@@ -88,16 +89,23 @@ impl State {
                         let first = self.definitions[previous].statement;
                         return Err(DefinedTwice { relation: relation.clone(), first, second: index });
                     }
-                    (Some(previous), Existing::Keep) => {
+                    (Some(previous), Existing::Keep | Existing::Both) => {
                         links.after.insert(self.definitions[previous].statement);
                     }
                     (previous, _) => {
                         if let Some(previous) = previous {
                             links.after.extend(&self.definitions[previous].last_users);
                         }
-                        let seen_through =
-                            if statement.kind == StatementKind::View { read } else { Vec::new() };
-                        self.define(index, relation, seen_through, locations, &mut links);
+                        let is_view = statement.kind == StatementKind::View;
+                        let seen_through = if is_view { read } else { Vec::new() };
+                        let made = Definition {
+                            statement: index,
+                            is_view,
+                            seen_through,
+                            last_users: [index].into(),
+                            ..Definition::default()
+                        };
+                        self.define(relation, made, locations, &mut links);
                     }
                 }
             }
@@ -111,10 +119,13 @@ impl State {
                 }
             }
             Effect::CopyTo { target, .. } => self.write(Location::of(target), index, &mut links),
-            Effect::Drop { relations } => {
+            Effect::Drop { relations, views, .. } => {
                 for relation in relations {
-                    if let Some(definition) = self.in_force.remove(relation) {
-                        links.after.extend(&self.definitions[definition].last_users);
+                    let Some(definition) = self.in_force.get(relation) else { continue };
+                    let definition = &self.definitions[*definition];
+                    links.after.extend(&definition.last_users);
+                    if definition.is_view == *views {
+                        self.in_force.remove(relation);
                     }
                 }
             }
@@ -136,9 +147,8 @@ impl State {
 
     fn define(
         &mut self,
-        index: usize,
         relation: &ResolvedTableReference,
-        seen_through: Vec<usize>,
+        made: Definition,
         locations: &[String],
         links: &mut Links,
     ) {
@@ -149,14 +159,7 @@ impl State {
             self.tables_at.insert(location.clone(), definition);
         }
         self.in_force.insert(relation.clone(), definition);
-        let last_users = [index].into();
-        self.definitions.push(Definition {
-            statement: index,
-            seen_through,
-            locations,
-            changes: Vec::new(),
-            last_users,
-        });
+        self.definitions.push(Definition { locations, ..made });
     }
 
     /// Records that the statement `reader` reads a definition. Changes before `seen_from` were visible to the view that

@@ -5,6 +5,8 @@
 
 #[cfg(test)]
 mod agreement;
+mod check;
+mod conflict;
 mod dependencies;
 mod describe;
 mod directives;
@@ -20,12 +22,16 @@ mod parameters;
 mod parser_messages;
 mod pipeline;
 mod pipeline_error;
+mod prepared;
 mod recorded;
+#[cfg(test)]
+mod refusals;
 mod relations;
 mod run;
 mod schedule;
 mod script;
 mod script_names;
+mod session_names;
 mod shown_rows;
 mod source;
 mod split;
@@ -37,6 +43,7 @@ mod test_script;
 mod undefined;
 mod unsupported;
 
+pub use conflict::Conflict;
 pub use directives::{DirectiveError, ParameterDeclaration};
 pub use kind::StatementKind;
 pub use locate::SourceError;

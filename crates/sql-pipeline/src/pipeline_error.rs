@@ -3,6 +3,7 @@
 use daglight_run_identity::{DagError, DagNameError};
 
 use crate::{
+    conflict::Conflict,
     script::ScriptError,
     source::Place,
     undefined::{UndefinedKind, UndefinedReason},
@@ -59,6 +60,14 @@ pub enum PipelineError {
         name: String,
         /// Why it is not there.
         reason: UndefinedReason,
+        /// Where the statement names it.
+        place: Box<Place>,
+    },
+    /// A statement that the session will refuse because of what is there when it is reached.
+    #[error("{place}: {conflict}\n{}", .place.quote())]
+    Conflict {
+        /// What stands in its way.
+        conflict: Conflict,
         /// Where the statement names it.
         place: Box<Place>,
     },
@@ -128,6 +137,7 @@ impl PipelineError {
             Self::DuplicateName { place, .. }
             | Self::NamedLikeInput { place, .. }
             | Self::Undefined { place, .. }
+            | Self::Conflict { place, .. }
             | Self::Unsupported { place, .. }
             | Self::AlreadyDefined { place, .. }
             | Self::MissingParameter { place, .. }

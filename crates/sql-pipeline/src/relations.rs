@@ -1,9 +1,6 @@
 //! Which relations a statement reads and what it does to others, from its syntax tree.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    ops::ControlFlow,
-};
+use std::{collections::BTreeSet, ops::ControlFlow};
 
 use datafusion::{
     common::{ResolvedTableReference, TableReference},
@@ -20,7 +17,12 @@ use datafusion::{
     },
 };
 
-use crate::{StatementKind, UnsupportedStatement, split::position, sql_settings::SqlSettings};
+use crate::{
+    UnsupportedStatement,
+    prepared::{Prepared, UsePrepared},
+    split::position,
+    sql_settings::SqlSettings,
+};
 
 /// What a statement reads and does, with each name resolved by the settings in force.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -33,16 +35,9 @@ pub(crate) struct Relations {
     /// The format of the files of an external table that it makes.
     pub(crate) format: Option<String>,
     /// The prepared statement that it executes or frees.
-    pub(crate) prepared: Option<Box<NameAt>>,
+    pub(crate) prepared: Option<Box<UsePrepared>>,
     /// What it is, where DataFusion parses such a statement, but no session can run it.
     pub(crate) unsupported: Option<Box<UnsupportedStatement>>,
-}
-
-/// A name of what is not a relation, with the line and column where it stands.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct NameAt {
-    pub(crate) name: String,
-    pub(crate) at: (usize, usize),
 }
 
 /// A relation that must be there for a statement.
@@ -76,18 +71,27 @@ pub(crate) enum Effect {
     },
     Drop {
         relations: Vec<ResolvedTableReference>,
+        /// Whether it drops views, and not tables.
+        views: bool,
+        if_exists: bool,
     },
     DefineCatalog {
         catalog: String,
+        policy: Existing,
+        /// As of a relation, and below too.
+        at: Option<(usize, usize)>,
     },
     DefineSchema {
         catalog: String,
         schema: String,
+        policy: Existing,
+        at: Option<(usize, usize)>,
     },
     DropSchema {
         catalog: String,
         schema: String,
-        /// The line and column of its name; `None` where it may be missing, or another statement names it.
+        if_exists: bool,
+        cascade: bool,
         at: Option<(usize, usize)>,
     },
     DefineFunction {
@@ -96,11 +100,12 @@ pub(crate) enum Effect {
     },
     DropFunction {
         name: String,
-        /// As of a schema.
+        /// The line and column of its name; `None` where it may be missing, or another statement names it.
         at: Option<(usize, usize)>,
     },
     Prepare {
         name: String,
+        at: (usize, usize),
     },
     Deallocate {
         name: String,
@@ -113,28 +118,18 @@ pub(crate) enum Existing {
     Refuse,
     Replace,
     Keep,
+    /// It says that it replaces and that it keeps, which DataFusion refuses only where there is one.
+    Both,
 }
 
 impl Existing {
     fn of(or_replace: bool, if_not_exists: bool) -> Self {
         match (or_replace, if_not_exists) {
-            (true, _) => Self::Replace,
+            (true, true) => Self::Both,
+            (true, false) => Self::Replace,
             (false, true) => Self::Keep,
             (false, false) => Self::Refuse,
         }
-    }
-}
-
-/// The prepared statements so far, by the names that `EXECUTE` calls them: what each does, and what it reads and changes.
-#[derive(Debug, Default)]
-pub(crate) struct Prepared(BTreeMap<String, (StatementKind, Relations)>);
-
-impl Prepared {
-    /// What an `EXECUTE` does; `None` where the statement is another, or the script does not prepare it.
-    pub(crate) fn executed(&self, parsed: &ParsedStatement) -> Option<StatementKind> {
-        let ParsedStatement::Statement(statement) = parsed else { return None };
-        let SqlStatement::Execute { name: Some(name), .. } = &**statement else { return None };
-        self.0.get(&dotted(name)).map(|(kind, _)| *kind)
     }
 }
 
@@ -155,62 +150,32 @@ impl Relations {
         match &mut self.effect {
             Effect::Define { relation, at: Some(at), .. } => place(&relation.table, at),
             Effect::DropSchema { schema: name, at: Some(at), .. }
+            | Effect::DefineSchema { schema: name, at: Some(at), .. }
+            | Effect::DefineCatalog { catalog: name, at: Some(at), .. }
+            | Effect::Prepare { name, at }
             | Effect::DefineFunction { name, at: Some(at) }
             | Effect::DropFunction { name, at: Some(at) } => place(name, at),
             _ => {}
         }
-        if let Some(NameAt { name, at }) = self.prepared.as_deref_mut() {
+        if let Some(UsePrepared { name, at, .. }) = self.prepared.as_deref_mut() {
             place(name, at);
         }
     }
 
     /// Reads a statement, and keeps what it prepares.
     pub(crate) fn of(parsed: &ParsedStatement, settings: &SqlSettings, prepared: &mut Prepared) -> Self {
-        let Prepared(prepared) = prepared;
         let ParsedStatement::Statement(statement) = parsed else {
             return Self::of_parsed(parsed, settings);
         };
         match &**statement {
-            SqlStatement::Prepare { name, statement, .. } => {
+            SqlStatement::Prepare { name, statement, data_types } => {
                 let relations = Self::of_sql(statement, settings);
-                let elsewhere = |mention: &Mention| Mention { at: None, ..mention.clone() };
-                let executed = Self {
-                    reads: relations.reads.iter().map(elsewhere).collect(),
-                    targets: relations.targets.iter().map(elsewhere).collect(),
-                    effect: match relations.effect.clone() {
-                        Effect::Define { relation, written, policy, locations, .. } => {
-                            Effect::Define { relation, written, at: None, policy, locations }
-                        }
-                        Effect::DropSchema { catalog, schema, .. } => {
-                            Effect::DropSchema { catalog, schema, at: None }
-                        }
-                        Effect::DefineFunction { name, .. } => Effect::DefineFunction { name, at: None },
-                        Effect::DropFunction { name, .. } => Effect::DropFunction { name, at: None },
-                        effect => effect,
-                    },
-                    ..Self::default()
-                };
-                let kind = StatementKind::of(&ParsedStatement::Statement(statement.clone()));
-                let name = written(name);
-                prepared.insert(name.clone(), (kind, executed));
-                Self { effect: Effect::Prepare { name }, ..relations }
+                prepared.prepare(name, statement, data_types.len(), relations)
             }
-            SqlStatement::Execute { name: Some(name), .. } => {
-                let at = position(name.span().start);
-                let name = dotted(name);
-                let executed = prepared.get(&name).map(|(_, relations)| relations.clone());
-                Self { prepared: Some(Box::new(NameAt { name, at })), ..executed.unwrap_or_default() }
+            SqlStatement::Execute { name: Some(name), parameters, .. } => {
+                prepared.execute(name, parameters.len())
             }
-            SqlStatement::Deallocate { name, .. } => {
-                let at = position(name.span.start);
-                let name = written(name);
-                prepared.remove(&name);
-                Self {
-                    effect: Effect::Deallocate { name: name.clone() },
-                    prepared: Some(Box::new(NameAt { name, at })),
-                    ..Self::default()
-                }
-            }
+            SqlStatement::Deallocate { name, .. } => prepared.free(name),
             statement => Self::of_sql(statement, settings),
         }
     }
@@ -286,43 +251,65 @@ impl Relations {
             }
             SqlStatement::Merge(merge) => changed(named(&merge.table), reads(statement, settings)),
             SqlStatement::Drop {
-                object_type: ObjectType::Table | ObjectType::View,
+                object_type: object_type @ (ObjectType::Table | ObjectType::View),
                 names,
                 if_exists,
                 ..
             } => {
+                let views = *object_type == ObjectType::View;
                 let dropped: Vec<Mention> = names.iter().filter_map(|name| mention(name, settings)).collect();
                 let relations = dropped.iter().map(|mention| mention.relation.clone()).collect();
                 let targets = if *if_exists { Vec::new() } else { dropped };
-                Self { targets, effect: Effect::Drop { relations }, ..Self::default() }
+                Self {
+                    targets,
+                    effect: Effect::Drop { relations, views, if_exists: *if_exists },
+                    ..Self::default()
+                }
             }
-            SqlStatement::Drop { object_type: ObjectType::Schema, names, if_exists, .. } => {
-                let at = names.first().filter(|_| !if_exists).map(|name| position(name.span().start));
+            SqlStatement::Drop { object_type: ObjectType::Schema, names, if_exists, cascade, .. } => {
+                let (if_exists, cascade) = (*if_exists, *cascade);
+                let at = names.first().map(|name| position(name.span().start));
+                let dropped = |catalog: String, schema: String| Effect::DropSchema {
+                    catalog,
+                    schema,
+                    if_exists,
+                    cascade,
+                    at,
+                };
                 // A schema's name is read as a table's, whose place in the catalog is then the schema's.
                 let effect = match names.first().and_then(|name| settings.reference(name)) {
                     Some(TableReference::Partial { schema, table }) => {
-                        Effect::DropSchema { catalog: schema.to_string(), schema: table.to_string(), at }
+                        dropped(schema.to_string(), table.to_string())
                     }
-                    Some(TableReference::Bare { table }) => Effect::DropSchema {
-                        catalog: settings.default_catalog().to_owned(),
-                        schema: table.to_string(),
-                        at,
-                    },
+                    Some(TableReference::Bare { table }) => {
+                        dropped(settings.default_catalog().to_owned(), table.to_string())
+                    }
                     _ => Effect::None,
                 };
                 Self { effect, ..Self::default() }
             }
-            SqlStatement::CreateDatabase { db_name, .. } => {
-                let effect = Effect::DefineCatalog { catalog: dotted(db_name) };
+            SqlStatement::CreateDatabase { db_name, if_not_exists, .. } => {
+                let effect = Effect::DefineCatalog {
+                    catalog: dotted(db_name),
+                    policy: Existing::of(false, *if_not_exists),
+                    at: Some(position(db_name.span().start)),
+                };
                 Self { effect, ..Self::default() }
             }
-            SqlStatement::CreateSchema { schema_name, .. } => {
-                let name = match schema_name {
-                    SchemaName::Simple(name) | SchemaName::NamedAuthorization(name, _) => dotted(name),
-                    SchemaName::UnnamedAuthorization(name) => written(name),
+            SqlStatement::CreateSchema { schema_name, if_not_exists, .. } => {
+                let (name, span) = match schema_name {
+                    SchemaName::Simple(name) | SchemaName::NamedAuthorization(name, _) => {
+                        (dotted(name), name.span())
+                    }
+                    SchemaName::UnnamedAuthorization(name) => (written(name), name.span),
                 };
                 let (catalog, schema) = name.split_once('.').unwrap_or((settings.default_catalog(), &name));
-                let effect = Effect::DefineSchema { catalog: catalog.to_owned(), schema: schema.to_owned() };
+                let effect = Effect::DefineSchema {
+                    catalog: catalog.to_owned(),
+                    schema: schema.to_owned(),
+                    policy: Existing::of(false, *if_not_exists),
+                    at: Some(position(span.start)),
+                };
                 Self { effect, ..Self::default() }
             }
             SqlStatement::CreateFunction(function) => {
@@ -352,6 +339,22 @@ impl Relations {
             }
             _ => Self::default(),
         }
+    }
+}
+
+impl Effect {
+    /// The effect of a statement that only names what another one does, by which its names have no place.
+    pub(crate) fn named_elsewhere(mut self) -> Self {
+        match &mut self {
+            Self::Define { at, .. }
+            | Self::DefineCatalog { at, .. }
+            | Self::DefineSchema { at, .. }
+            | Self::DropSchema { at, .. }
+            | Self::DefineFunction { at, .. }
+            | Self::DropFunction { at, .. } => *at = None,
+            _ => {}
+        }
+        self
     }
 }
 
@@ -393,13 +396,13 @@ fn place_of_text(tokens: &[TokenWithSpan], name: &str) -> Option<(usize, usize)>
 }
 
 /// The name of what is not a table, such as a schema or a prepared statement.
-fn dotted(name: &ObjectName) -> String {
+pub(crate) fn dotted(name: &ObjectName) -> String {
     let parts = name.0.iter().map(|part| part.as_ident().map(written).unwrap_or_default());
     parts.collect::<Vec<_>>().join(".")
 }
 
 /// A part of such a name: in lower case whatever the settings are.
-fn written(name: &Ident) -> String {
+pub(crate) fn written(name: &Ident) -> String {
     match name.quote_style {
         Some(_) => name.value.clone(),
         None => name.value.to_ascii_lowercase(),

@@ -103,7 +103,7 @@ impl Pipeline {
     /// runtime. After an error nothing new starts, and what runs is ended.
     ///
     /// # Errors
-    /// When a statement fails, or names a table or schema that cannot be there. The run knows of it already.
+    /// When a statement fails, or is one that the session will surely refuse. The run knows of it already.
     pub async fn run(
         &self,
         session: &SessionContext,
@@ -111,7 +111,7 @@ impl Pipeline {
         options: RunScriptOptions<'_>,
     ) -> Result<(), RunFailure> {
         self.warn_of_comments(run);
-        if let Some(error) = self.undefined_error(session) {
+        if let Some(error) = self.refused_statement(session) {
             run.fail(&error);
             (options.on_event)(PipelineEvent::StatementFailed { error: &error });
             return Err(RunFailure { error, not_run: Schedule::new(self.steps()).waiting_nodes() });

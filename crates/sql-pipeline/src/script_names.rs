@@ -1,41 +1,81 @@
 //! What the statements of a script define and drop, as they are followed.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use datafusion::common::ResolvedTableReference;
 
-use crate::relations::Effect;
+use crate::{
+    Statement, StatementKind,
+    relations::{Effect, Existing},
+};
 
 /// The names that the statements so far have defined and dropped.
 #[derive(Default)]
 pub(crate) struct ScriptNames<'a> {
-    pub(crate) tables: BTreeSet<&'a ResolvedTableReference>,
-    pub(crate) schemas: BTreeSet<(&'a str, &'a str)>,
+    pub(crate) tables: BTreeMap<&'a ResolvedTableReference, Made>,
+    /// Schemas and catalogs, with the statements that made them.
+    pub(crate) schemas: BTreeMap<(&'a str, &'a str), usize>,
+    pub(crate) catalogs: BTreeMap<&'a str, usize>,
     pub(crate) functions: Names<'a>,
     pub(crate) prepared: Names<'a>,
     dropped: BTreeMap<&'a ResolvedTableReference, usize>,
     dropped_schemas: BTreeMap<(&'a str, &'a str), usize>,
 }
 
+/// A table or view that a statement has made.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Made {
+    pub(crate) by: usize,
+    pub(crate) kind: RelationKind,
+}
+
+/// What a relation is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum RelationKind {
+    /// A table in memory, as `CREATE TABLE` makes it.
+    Table,
+    /// A view, as `CREATE VIEW` makes it.
+    View,
+    /// Any other table, as an external one.
+    ForeignTable,
+    /// Any other view.
+    ForeignView,
+}
+
+impl RelationKind {
+    pub(crate) const fn is_view(self) -> bool {
+        matches!(self, Self::View | Self::ForeignView)
+    }
+
+    /// What the statement makes that defines one.
+    const fn of(statement: StatementKind) -> Self {
+        match statement {
+            StatementKind::View => Self::View,
+            StatementKind::Table => Self::Table,
+            _ => Self::ForeignTable,
+        }
+    }
+}
+
 /// Names that have no place in a catalog.
 #[derive(Default)]
 pub(crate) struct Names<'a> {
-    defined: BTreeSet<&'a str>,
-    /// With the statements that did it.
+    /// With the statements that did it, as below.
+    defined: BTreeMap<&'a str, usize>,
     dropped: BTreeMap<&'a str, usize>,
 }
 
 impl<'a> Names<'a> {
-    pub(crate) fn has(&self, name: &str) -> bool {
-        self.defined.contains(name)
+    pub(crate) fn defined(&self, name: &str) -> Option<usize> {
+        self.defined.get(name).copied()
     }
 
     pub(crate) fn dropped(&self, name: &str) -> Option<usize> {
         self.dropped.get(name).copied()
     }
 
-    fn define(&mut self, name: &'a str) {
-        self.defined.insert(name);
+    fn define(&mut self, name: &'a str, index: usize) {
+        self.defined.insert(name, index);
     }
 
     fn drop(&mut self, name: &'a str, index: usize) {
@@ -45,31 +85,62 @@ impl<'a> Names<'a> {
 }
 
 impl<'a> ScriptNames<'a> {
-    pub(crate) fn follow(&mut self, index: usize, effect: &'a Effect) {
-        match effect {
-            Effect::Define { relation, .. } => {
-                self.tables.insert(relation);
+    /// Follows a statement that the session has taken. `in_session` is what the session had under a name in front of the
+    /// script.
+    pub(crate) fn follow(
+        &mut self,
+        index: usize,
+        statement: &'a Statement,
+        in_session: &dyn Fn(&ResolvedTableReference) -> Option<RelationKind>,
+    ) {
+        match &statement.relations.effect {
+            Effect::Define { relation, policy, .. } => {
+                let keeps = matches!(policy, Existing::Keep | Existing::Both);
+                if !keeps || self.kind_of(relation, in_session).is_none() {
+                    let kind = RelationKind::of(statement.kind);
+                    self.tables.insert(relation, Made { by: index, kind });
+                }
             }
-            Effect::DefineSchema { catalog, schema } => {
-                self.schemas.insert((catalog, schema));
+            Effect::DefineCatalog { catalog, .. } => {
+                self.catalogs.entry(catalog).or_insert(index);
             }
-            Effect::Drop { relations } => {
+            Effect::DefineSchema { catalog, schema, .. } => {
+                self.schemas.entry((catalog, schema)).or_insert(index);
+            }
+            Effect::Drop { relations, views, if_exists } => {
                 for relation in relations {
-                    self.tables.remove(relation);
-                    self.dropped.insert(relation, index);
+                    // With IF EXISTS, a table that is called a view stays, and a view that is called a table.
+                    let kind = self.kind_of(relation, in_session);
+                    if kind.map_or(!if_exists, |kind| kind.is_view() == *views) {
+                        self.tables.remove(relation);
+                        self.dropped.insert(relation, index);
+                    }
                 }
             }
             Effect::DropSchema { catalog, schema, .. } => {
                 let dropped = (catalog.as_str(), schema.as_str());
-                self.tables.retain(|relation| schema_of(relation) != dropped);
+                self.tables.retain(|relation, _| schema_of(relation) != dropped);
                 self.schemas.remove(&dropped);
                 self.dropped_schemas.insert(dropped, index);
             }
-            Effect::DefineFunction { name, .. } => self.functions.define(name),
+            Effect::DefineFunction { name, .. } => self.functions.define(name, index),
             Effect::DropFunction { name, .. } => self.functions.drop(name, index),
-            Effect::Prepare { name } => self.prepared.define(name),
+            Effect::Prepare { name, .. } => self.prepared.define(name, index),
             Effect::Deallocate { name } => self.prepared.drop(name, index),
-            Effect::None | Effect::Change { .. } | Effect::CopyTo { .. } | Effect::DefineCatalog { .. } => {}
+            Effect::None | Effect::Change { .. } | Effect::CopyTo { .. } => {}
+        }
+    }
+
+    /// What stands under a name now; `None` where nothing does, or what the session has cannot be known.
+    pub(crate) fn kind_of(
+        &self,
+        relation: &ResolvedTableReference,
+        in_session: &dyn Fn(&ResolvedTableReference) -> Option<RelationKind>,
+    ) -> Option<RelationKind> {
+        match self.tables.get(relation) {
+            Some(made) => Some(made.kind),
+            None if self.dropped(relation).is_none() => in_session(relation),
+            None => None,
         }
     }
 

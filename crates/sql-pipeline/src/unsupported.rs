@@ -4,7 +4,7 @@ use std::fmt;
 
 use datafusion::sql::{
     parser::Statement as ParsedStatement,
-    sqlparser::ast::{Statement as SqlStatement, Use},
+    sqlparser::ast::{ObjectType, Statement as SqlStatement, Use},
 };
 
 use crate::{StatementKind, sql_settings::SqlSettings};
@@ -20,6 +20,15 @@ pub enum UnsupportedStatement {
     },
     /// `CREATE FUNCTION`, where the session has no factory of functions.
     CreateFunction,
+    /// A part of a statement that DataFusion parses, and does not support there.
+    Part {
+        /// The statement's first words.
+        statement: &'static str,
+        /// The part.
+        part: &'static str,
+        /// What to write instead.
+        instead: &'static str,
+    },
     /// Any other statement that DataFusion has no plan for.
     Other {
         /// Its first word.
@@ -38,6 +47,9 @@ impl fmt::Display for UnsupportedStatement {
             Self::CreateFunction => {
                 write!(f, "this session does not support CREATE FUNCTION: it has no function factory")
             }
+            Self::Part { statement, part, instead } => {
+                write!(f, "DataFusion does not support {part} in {statement}: write {instead}")
+            }
             Self::Other { word } => write!(f, "DataFusion does not support the statement {word}"),
         }
     }
@@ -46,13 +58,36 @@ impl fmt::Display for UnsupportedStatement {
 impl UnsupportedStatement {
     /// Finds out whether a statement is one. Whether a session can make functions is not known before it is there.
     pub(crate) fn of(parsed: &ParsedStatement, settings: &mut SqlSettings) -> Option<Self> {
-        let ParsedStatement::Statement(statement) = parsed else { return None };
+        let statement = match parsed {
+            ParsedStatement::CreateExternalTable(table) if table.temporary => {
+                return Some(Self::part("CREATE EXTERNAL TABLE", "TEMPORARY", "CREATE EXTERNAL TABLE"));
+            }
+            ParsedStatement::Statement(statement) => statement,
+            _ => return None,
+        };
         match &**statement {
             SqlStatement::Use(used) => Some(Self::Use { name: used_name(used) }),
             // They have plans, which nothing executes.
             SqlStatement::StartTransaction { .. }
             | SqlStatement::Commit { .. }
             | SqlStatement::Rollback { .. } => Some(Self::other(statement)),
+            SqlStatement::CreateTable(table) if table.temporary => {
+                Some(Self::part("CREATE TABLE", "TEMPORARY", "CREATE TABLE"))
+            }
+            SqlStatement::CreateView(view) if view.temporary => {
+                Some(Self::part("CREATE VIEW", "TEMPORARY", "CREATE VIEW"))
+            }
+            SqlStatement::CreateView(view) if view.materialized => {
+                Some(Self::part("CREATE VIEW", "MATERIALIZED", "CREATE TABLE ... AS"))
+            }
+            SqlStatement::CreateView(view) if view.if_not_exists => {
+                Some(Self::part("CREATE VIEW", "IF NOT EXISTS", "CREATE OR REPLACE VIEW"))
+            }
+            SqlStatement::Drop {
+                object_type: ObjectType::Table | ObjectType::View | ObjectType::Schema,
+                names,
+                ..
+            } if names.len() > 1 => Some(Self::part("DROP", "several names", "one statement for each")),
             SqlStatement::Set(_)
             | SqlStatement::Explain { .. }
             | SqlStatement::ExplainTable { .. }
@@ -68,6 +103,10 @@ impl UnsupportedStatement {
             _ if settings.has_plan_for(parsed) => None,
             _ => Some(Self::other(statement)),
         }
+    }
+
+    const fn part(statement: &'static str, part: &'static str, instead: &'static str) -> Self {
+        Self::Part { statement, part, instead }
     }
 
     fn other(statement: &SqlStatement) -> Self {

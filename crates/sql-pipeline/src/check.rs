@@ -1,0 +1,346 @@
+//! What a session will surely refuse, found before the first statement runs.
+
+use std::{collections::BTreeSet, path::Path};
+
+use datafusion::{
+    common::ResolvedTableReference,
+    execution::{SessionState, context::SessionContext},
+};
+
+use crate::{
+    Pipeline, PipelineError, Place, SourceError, UndefinedKind, UndefinedReason, UnsupportedStatement,
+    names::name_of_relation,
+    pipeline::nearest,
+    prepared::UsePrepared,
+    relations::{Effect, Mention, Relations},
+    script_names::{ScriptNames, schema_of},
+    session_names::{self, has_prepared, may_have, may_have_catalog, may_have_schema},
+};
+
+impl Pipeline {
+    /// Looks for statements that `session` will surely refuse when they are reached: those that name a table, schema,
+    /// function or prepared statement that no statement in front of them defines and that the session cannot have either;
+    /// those in [conflict](crate::Conflict) with what is there; and those that it cannot run at all. [`Pipeline::run`] does so
+    /// too, before the first statement.
+    ///
+    /// What cannot be known beforehand is left to DataFusion: the tables of catalogs and schemas that do not only hold
+    /// what is registered in them, and all names where the session plans relations by rules of its own.
+    ///
+    /// # Errors
+    /// The first of them, as [`PipelineError::Undefined`], [`PipelineError::Conflict`] or [`PipelineError::Unsupported`].
+    pub fn check_tables(&self, session: &SessionContext) -> Result<(), PipelineError> {
+        self.refused(session).map_or(Ok(()), Err)
+    }
+
+    /// As [`Pipeline::check_tables`], as an error of a statement.
+    pub(crate) fn refused_statement(&self, session: &SessionContext) -> Option<SourceError> {
+        let (place, message) = match self.refused(session)? {
+            PipelineError::Undefined { kind, name, reason, place } => {
+                (place, format!("{kind} {name:?} {reason}"))
+            }
+            PipelineError::Conflict { conflict, place } => (place, conflict.to_string()),
+            PipelineError::Unsupported { statement, place } => (place, statement.to_string()),
+            // Nothing else is looked for.
+            _ => return None,
+        };
+        Some(SourceError { place, node: None, message, cause: None })
+    }
+
+    fn refused(&self, session: &SessionContext) -> Option<PipelineError> {
+        let state = session.state_ref();
+        let state = state.read();
+        let in_session = |relation: &ResolvedTableReference| session_names::kind_of(&state, relation);
+        let mut names = Defined { script: ScriptNames::default(), state: &state, pipeline: self };
+        for (index, statement) in self.script().statements().iter().enumerate() {
+            let relations = &statement.relations;
+            let start = (statement.first_line, statement.first_column);
+            if let Some(statement) = names.unsupported(relations) {
+                return Some(PipelineError::Unsupported { statement, place: names.place(start) });
+            }
+            if let Some(undefined) = names.missing(index, relations) {
+                let Undefined { kind, name, reason, at } = undefined;
+                return Some(PipelineError::Undefined { kind, name, reason, place: names.place(at) });
+            }
+            if let Some((conflict, at)) = names.conflict(statement) {
+                return Some(PipelineError::Conflict { conflict, place: names.place(at.unwrap_or(start)) });
+            }
+            names.script.follow(index, statement, &in_session);
+        }
+        None
+    }
+}
+
+/// What is not there.
+struct Undefined {
+    kind: UndefinedKind,
+    name: String,
+    reason: UndefinedReason,
+    /// The line and column.
+    at: (usize, usize),
+}
+
+/// What the script has defined so far, and the session.
+pub(crate) struct Defined<'a> {
+    pub(crate) script: ScriptNames<'a>,
+    pub(crate) state: &'a SessionState,
+    pub(crate) pipeline: &'a Pipeline,
+}
+
+impl Defined<'_> {
+    fn unsupported(&self, relations: &Relations) -> Option<UnsupportedStatement> {
+        match relations.effect {
+            Effect::DefineFunction { at: Some(_), .. } if self.state.function_factory().is_none() => {
+                Some(UnsupportedStatement::CreateFunction)
+            }
+            _ => relations.unsupported.as_deref().cloned(),
+        }
+    }
+
+    /// The first thing that a statement needs and that is not there.
+    fn missing(&self, index: usize, relations: &Relations) -> Option<Undefined> {
+        if let Some(UsePrepared { name, at, .. }) = relations.prepared.as_deref()
+            && !self.has_prepared(name)
+        {
+            return Some(self.undefined_prepared(name, *at, index));
+        }
+        if self.state.relation_planners().is_empty() {
+            for Mention { relation, at } in relations.reads.iter().chain(&relations.targets) {
+                if let Some(at) = *at
+                    && !self.has_table(relation)
+                {
+                    return Some(self.undefined_table(relation, at, index));
+                }
+            }
+        }
+        match &relations.effect {
+            Effect::Define { relation, at: Some(at), .. } if self.state.relation_planners().is_empty() => {
+                let schema = schema_of(relation);
+                (!self.has_schema(schema)).then(|| self.undefined_schema(schema, *at, index))
+            }
+            Effect::DefineSchema { catalog, at: Some(at), .. } => {
+                (!self.has_catalog(catalog)).then(|| self.undefined_catalog(catalog, *at, index))
+            }
+            Effect::DropSchema { catalog, schema, if_exists: false, at: Some(at), .. } => {
+                let schema = (catalog.as_str(), schema.as_str());
+                (!self.has_schema(schema)).then(|| self.undefined_schema(schema, *at, index))
+            }
+            Effect::DropFunction { name, at: Some(at) } => {
+                (!self.has_function(name)).then(|| self.undefined_function(name, *at, index))
+            }
+            _ => None,
+        }
+    }
+
+    pub(crate) fn has_table(&self, relation: &ResolvedTableReference) -> bool {
+        self.script.tables.contains_key(relation)
+            || self.script.dropped(relation).is_none()
+                && (self.param_tables().any(|table| table == relation) || may_have(self.state, relation))
+    }
+
+    pub(crate) fn has_schema(&self, schema: (&str, &str)) -> bool {
+        self.script.schemas.contains_key(&schema)
+            || self.script.dropped_schema(schema).is_none()
+                && (self.param_tables().any(|table| schema_of(table) == schema)
+                    || may_have_schema(self.state, schema))
+    }
+
+    fn has_catalog(&self, catalog: &str) -> bool {
+        self.script.catalogs.contains_key(catalog) || may_have_catalog(self.state, catalog)
+    }
+
+    fn has_function(&self, name: &str) -> bool {
+        self.script.functions.defined(name).is_some()
+            || self.script.functions.dropped(name).is_none()
+                && (self.functions().any(|known| known == name)
+                    // What a factory makes may have another name than its statement says.
+                    || self.state.function_factory().is_some() && self.defines_functions())
+    }
+
+    fn has_prepared(&self, name: &str) -> bool {
+        self.script.prepared.defined(name).is_some()
+            || self.script.prepared.dropped(name).is_none() && has_prepared(self.state, name)
+    }
+
+    pub(crate) fn param_tables(&self) -> impl Iterator<Item = &ResolvedTableReference> {
+        self.pipeline.param_tables.iter().map(|used| &used.relation)
+    }
+
+    /// The names of all functions of the session.
+    fn functions(&self) -> impl Iterator<Item = &String> {
+        let state = self.state;
+        let scalars = state.scalar_functions().keys().chain(state.higher_order_functions().keys());
+        let others = state.aggregate_functions().keys().chain(state.window_functions().keys());
+        scalars.chain(others).chain(state.table_functions().keys())
+    }
+
+    fn effects(&self) -> impl Iterator<Item = &Effect> {
+        self.pipeline.script().statements().iter().map(|statement| &statement.relations.effect)
+    }
+
+    fn defines_functions(&self) -> bool {
+        self.effects().any(|effect| matches!(effect, Effect::DefineFunction { .. }))
+    }
+
+    fn undefined_table(
+        &self,
+        relation: &ResolvedTableReference,
+        at: (usize, usize),
+        index: usize,
+    ) -> Undefined {
+        let defines = |effect: &Effect| match effect {
+            Effect::Define { relation: defined, .. } => defined == relation,
+            _ => false,
+        };
+        let name = name_of_relation(relation);
+        let reason = self.reason(&name, self.script.dropped(relation), index, defines, || self.tables());
+        let reason = match (reason, format_of_file(&name)) {
+            (UndefinedReason::Nowhere { .. }, Some(format)) => {
+                UndefinedReason::File { path: name.clone(), format }
+            }
+            (reason, _) => reason,
+        };
+        Undefined { kind: UndefinedKind::Table, name, reason, at }
+    }
+
+    fn undefined_schema(&self, schema: (&str, &str), at: (usize, usize), index: usize) -> Undefined {
+        let defines = |effect: &Effect| match effect {
+            Effect::DefineSchema { catalog, schema: defined, .. } => {
+                (catalog.as_str(), defined.as_str()) == schema
+            }
+            _ => false,
+        };
+        let name = name_of_schema(schema);
+        let dropped = self.script.dropped_schema(schema);
+        let reason = self.reason(&name, dropped, index, defines, || self.schemas());
+        Undefined { kind: UndefinedKind::Schema, name, reason, at }
+    }
+
+    fn undefined_catalog(&self, catalog: &str, at: (usize, usize), index: usize) -> Undefined {
+        let defines = |effect: &Effect| matches!(effect, Effect::DefineCatalog { catalog: defined, .. } if defined == catalog);
+        let others = || {
+            let defined = self.effects().filter_map(|effect| match effect {
+                Effect::DefineCatalog { catalog, .. } => Some(catalog.clone()),
+                _ => None,
+            });
+            defined.chain(self.state.catalog_list().catalog_names()).collect()
+        };
+        let reason = self.reason(catalog, None, index, defines, others);
+        Undefined { kind: UndefinedKind::Catalog, name: catalog.to_owned(), reason, at }
+    }
+
+    fn undefined_function(&self, name: &str, at: (usize, usize), index: usize) -> Undefined {
+        let defines = |effect: &Effect| matches!(effect, Effect::DefineFunction { name: defined, .. } if defined == name);
+        let others = || {
+            let of_script = self.effects().filter_map(|effect| match effect {
+                Effect::DefineFunction { name, .. } => Some(name),
+                _ => None,
+            });
+            of_script.chain(self.functions()).cloned().collect()
+        };
+        let reason = self.reason(name, self.script.functions.dropped(name), index, defines, others);
+        Undefined { kind: UndefinedKind::Function, name: name.to_owned(), reason, at }
+    }
+
+    fn undefined_prepared(&self, name: &str, at: (usize, usize), index: usize) -> Undefined {
+        let defines =
+            |effect: &Effect| matches!(effect, Effect::Prepare { name: prepared, .. } if prepared == name);
+        let others = || {
+            let of_script = self.effects().filter_map(|effect| match effect {
+                Effect::Prepare { name, .. } => Some(name.clone()),
+                _ => None,
+            });
+            of_script.collect()
+        };
+        let reason = self.reason(name, self.script.prepared.dropped(name), index, defines, others);
+        Undefined { kind: UndefinedKind::PreparedStatement, name: name.to_owned(), reason, at }
+    }
+
+    fn reason(
+        &self,
+        name: &str,
+        dropped: Option<usize>,
+        index: usize,
+        defines: impl Fn(&Effect) -> bool,
+        others: impl FnOnce() -> BTreeSet<String>,
+    ) -> UndefinedReason {
+        let statements = self.pipeline.script().statements();
+        if let Some(dropped) = dropped {
+            return UndefinedReason::Dropped { line: statements[dropped].first_line };
+        }
+        match statements[index..].iter().find(|statement| defines(&statement.relations.effect)) {
+            Some(later) => UndefinedReason::Later { line: later.first_line },
+            None => UndefinedReason::Nowhere { nearest: nearest(name, others().iter().map(String::as_str)) },
+        }
+    }
+
+    fn place(&self, (line, column): (usize, usize)) -> Box<Place> {
+        Box::new(self.pipeline.script().source.place(line, column))
+    }
+
+    /// The tables that could be meant: those of the whole script, of the session and of parameters.
+    fn tables(&self) -> BTreeSet<String> {
+        let defined = self.effects().filter_map(|effect| match effect {
+            Effect::Define { relation, .. } => Some(name_of_relation(relation)),
+            _ => None,
+        });
+        let of_session = self.schemas_of_session().into_iter().flat_map(|(catalog, schema, tables)| {
+            let resolve = move |table: String| ResolvedTableReference {
+                catalog: catalog.as_str().into(),
+                schema: schema.as_str().into(),
+                table: table.into(),
+            };
+            tables.into_iter().map(move |table| name_of_relation(&resolve(table)))
+        });
+        defined.chain(self.param_tables().map(name_of_relation)).chain(of_session).collect()
+    }
+
+    /// The schemas that could be meant.
+    fn schemas(&self) -> BTreeSet<String> {
+        let defined = self.effects().filter_map(|effect| match effect {
+            Effect::DefineSchema { catalog, schema, .. } => Some(name_of_schema((catalog, schema))),
+            _ => None,
+        });
+        let of_session = self.schemas_of_session().into_iter();
+        defined.chain(of_session.map(|(catalog, schema, _)| name_of_schema((&catalog, &schema)))).collect()
+    }
+
+    /// The catalogs, schemas and tables of the session.
+    fn schemas_of_session(&self) -> Vec<(String, String, Vec<String>)> {
+        let list = self.state.catalog_list();
+        let mut found = Vec::new();
+        for catalog_name in list.catalog_names() {
+            let Some(catalog) = list.catalog(&catalog_name) else { continue };
+            for schema_name in catalog.schema_names() {
+                let tables = catalog.schema(&schema_name).map(|schema| schema.table_names());
+                found.push((catalog_name.clone(), schema_name, tables.unwrap_or_default()));
+            }
+        }
+        found
+    }
+}
+
+/// The schema's name as one would write it in a session that nobody configured.
+pub(crate) fn name_of_schema((catalog, schema): (&str, &str)) -> String {
+    if catalog == "datafusion" { schema.to_owned() } else { format!("{catalog}.{schema}") }
+}
+
+/// The format of the files that a name looks like.
+fn format_of_file(name: &str) -> Option<&'static str> {
+    let mut path = Path::new(name);
+    let mut ending = path.extension()?.to_str()?.to_ascii_lowercase();
+    if ["gz", "bz2", "xz", "zst"].contains(&ending.as_str()) {
+        path = Path::new(path.file_stem()?);
+        ending = path.extension()?.to_str()?.to_ascii_lowercase();
+    }
+    match ending.as_str() {
+        "parquet" => Some("PARQUET"),
+        "csv" | "tsv" | "txt" => Some("CSV"),
+        "json" | "ndjson" | "jsonl" => Some("JSON"),
+        "avro" => Some("AVRO"),
+        "arrow" | "feather" => Some("ARROW"),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,348 @@
+//! Statements that cannot run because of what is there when they are reached.
+
+use std::fmt;
+
+use datafusion::common::ResolvedTableReference;
+
+use crate::{
+    Statement, StatementKind, UndefinedKind,
+    check::{Defined, name_of_schema},
+    names::name_of_relation,
+    prepared::{Misuse, UsePrepared},
+    relations::{Effect, Existing},
+    script_names::{RelationKind, schema_of},
+    session_names::{self, plain_catalog, plain_schema},
+};
+
+/// What stands in a statement's way. `Display` says what it is, where it comes from, and what to write instead.
+///
+/// A `line` is that of the statement which made it; `None` where the session had it in front of the script.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Conflict {
+    /// It is there already.
+    Exists {
+        /// What it is.
+        kind: UndefinedKind,
+        /// Its name.
+        name: String,
+        /// Where it was made.
+        line: Option<usize>,
+    },
+    /// It is there already, and the statement says both `IF NOT EXISTS` and `OR REPLACE`.
+    ExistsForBoth {
+        /// The table or view.
+        name: String,
+        /// Where it was made.
+        line: Option<usize>,
+    },
+    /// A view that is called a table, or a table that is called a view.
+    OtherKind {
+        /// The table or view.
+        name: String,
+        /// Whether it is a view.
+        is_view: bool,
+        /// Where it was made.
+        line: Option<usize>,
+    },
+    /// A view that `CREATE OR REPLACE EXTERNAL TABLE` does not replace.
+    ViewStays {
+        /// The view.
+        name: String,
+        /// Where it was made.
+        line: Option<usize>,
+    },
+    /// A table or view that the statement cannot change.
+    Unchangeable {
+        /// The table or view.
+        name: String,
+        /// Whether it is a view.
+        is_view: bool,
+        /// The first words of the statement.
+        statement: &'static str,
+        /// Where it was made.
+        line: Option<usize>,
+    },
+    /// A schema that is dropped without `CASCADE` while it holds something.
+    NotEmpty {
+        /// The schema.
+        schema: String,
+        /// A table or view in it.
+        holds: String,
+        /// Where that was made.
+        line: Option<usize>,
+    },
+    /// A prepared statement that DataFusion takes, and never executes.
+    NotExecutable {
+        /// The name of the prepared statement.
+        name: String,
+        /// Its first words.
+        statement: String,
+        /// Where it was prepared.
+        line: Option<usize>,
+    },
+    /// A prepared statement that is given more or fewer values than it has types for.
+    Parameters {
+        /// The name of the prepared statement.
+        name: String,
+        /// How many it takes.
+        takes: usize,
+        /// How many it is given.
+        given: usize,
+        /// Where it was prepared.
+        line: Option<usize>,
+    },
+}
+
+impl fmt::Display for Conflict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exists { kind, name, line } => {
+                write!(f, "{kind} {name:?} is defined already, {}: {}", By(*line), instead_of_another(*kind))
+            }
+            Self::ExistsForBoth { name, line } => write!(
+                f,
+                "{name:?} is defined already, {}, and IF NOT EXISTS cannot stand beside OR REPLACE: write one of them",
+                By(*line)
+            ),
+            Self::OtherKind { name, is_view, line } => write!(
+                f,
+                "{name:?} is a {}, defined {}: write DROP {}",
+                noun(*is_view),
+                By(*line),
+                if *is_view { "VIEW" } else { "TABLE" }
+            ),
+            Self::ViewStays { name, line } => write!(
+                f,
+                "{name:?} is a view, defined {}, which CREATE OR REPLACE EXTERNAL TABLE does not replace: write DROP VIEW \
+                 in front of it",
+                By(*line)
+            ),
+            Self::Unchangeable { name, is_view: true, statement, line } => {
+                write!(f, "{name:?} is a view, defined {}: {statement} needs a table", By(*line))
+            }
+            Self::Unchangeable { name, is_view: false, statement, line } => write!(
+                f,
+                "{name:?} is a table in memory, defined {}, for which DataFusion does not support {statement}: write \
+                 DELETE FROM",
+                By(*line)
+            ),
+            Self::NotEmpty { schema, holds, line } => write!(
+                f,
+                "schema {schema:?} is not empty, for it holds {holds:?}, defined {}: write CASCADE, or drop that first",
+                By(*line)
+            ),
+            Self::NotExecutable { name, statement, line } => write!(
+                f,
+                "prepared statement {name:?}, defined {}, is {statement}, which DataFusion does not execute by EXECUTE: \
+                 write that statement here",
+                By(*line)
+            ),
+            Self::Parameters { name, takes, given, line } => write!(
+                f,
+                "prepared statement {name:?}, defined {}, has {takes} parameter{}, and EXECUTE has {given} value{}",
+                By(*line),
+                plural(*takes),
+                plural(*given)
+            ),
+        }
+    }
+}
+
+struct By(Option<usize>);
+
+impl fmt::Display for By {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(line) => write!(f, "at line {line}"),
+            None => write!(f, "in the session"),
+        }
+    }
+}
+
+fn instead_of_another(kind: UndefinedKind) -> &'static str {
+    match kind {
+        UndefinedKind::Schema => {
+            "write CREATE SCHEMA IF NOT EXISTS, drop it first, or give this one another name"
+        }
+        UndefinedKind::Catalog => "write CREATE DATABASE IF NOT EXISTS, or give this one another name",
+        UndefinedKind::PreparedStatement => "write DEALLOCATE first, or give this one another name",
+        UndefinedKind::Table | UndefinedKind::Function => {
+            "write CREATE OR REPLACE, drop it first, or give this one another name"
+        }
+    }
+}
+
+const fn noun(is_view: bool) -> &'static str {
+    if is_view { "view" } else { "table" }
+}
+
+const fn plural(count: usize) -> &'static str {
+    if count == 1 { "" } else { "s" }
+}
+
+/// A conflict, and the line and column of the name in its statement where that is known.
+type Found = (Conflict, Option<(usize, usize)>);
+
+/// A table or view that is there.
+struct Standing {
+    kind: Option<RelationKind>,
+    line: Option<usize>,
+}
+
+impl Defined<'_> {
+    /// What stands in the way of a statement that misses nothing.
+    pub(crate) fn conflict(&self, statement: &Statement) -> Option<Found> {
+        let relations = &statement.relations;
+        if let Some(UsePrepared { name, at, misuse: Some(misuse) }) = relations.prepared.as_deref() {
+            let (name, line) = (name.clone(), self.script.prepared.defined(name).map(|by| self.line(by)));
+            let conflict = match misuse {
+                Misuse::NotExecutable(statement) => {
+                    Conflict::NotExecutable { name, statement: statement.clone(), line }
+                }
+                Misuse::Parameters { takes, given } => {
+                    Conflict::Parameters { name, takes: *takes, given: *given, line }
+                }
+            };
+            return Some((conflict, Some(*at)));
+        }
+        match &relations.effect {
+            Effect::Define { relation, policy, at, .. } => {
+                let conflict = self.defined_again(statement.kind, relation, *policy)?;
+                Some((conflict, *at))
+            }
+            Effect::Change { relation } => {
+                let conflict = self.unchangeable(statement.kind, relation)?;
+                Some((conflict, relations.targets.first().and_then(|target| target.at)))
+            }
+            Effect::Drop { relations: dropped, views, if_exists: false } => {
+                dropped.iter().enumerate().find_map(|(position, relation)| {
+                    let at = relations.targets.get(position).and_then(|target| target.at);
+                    Some((self.of_other_kind(relation, *views)?, at))
+                })
+            }
+            Effect::DefineSchema { catalog, schema, policy: Existing::Refuse, at } => {
+                Some((self.schema_again((catalog, schema))?, *at))
+            }
+            Effect::DefineCatalog { catalog, policy: Existing::Refuse, at } => {
+                let line = self.script.catalogs.get(catalog.as_str()).map(|by| self.line(*by));
+                let exists = line.is_some() || plain_catalog(self.state, catalog).is_some();
+                let kind = UndefinedKind::Catalog;
+                exists.then(|| (Conflict::Exists { kind, name: catalog.clone(), line }, *at))
+            }
+            Effect::DropSchema { catalog, schema, cascade: false, at, .. } => {
+                Some((self.not_empty((catalog, schema))?, *at))
+            }
+            Effect::Prepare { name, at } => {
+                let line = self.script.prepared.defined(name).map(|by| self.line(by));
+                let is_free = self.script.prepared.dropped(name).is_some();
+                let exists = line.is_some() || !is_free && session_names::has_prepared(self.state, name);
+                let kind = UndefinedKind::PreparedStatement;
+                exists.then(|| (Conflict::Exists { kind, name: name.clone(), line }, Some(*at)))
+            }
+            _ => None,
+        }
+    }
+
+    fn line(&self, statement: usize) -> usize {
+        self.pipeline.script().statements()[statement].first_line
+    }
+
+    /// What stands under a name for sure.
+    fn standing(&self, relation: &ResolvedTableReference) -> Option<Standing> {
+        if !self.is_plain(schema_of(relation)) {
+            return None;
+        }
+        if let Some(made) = self.script.tables.get(relation) {
+            return Some(Standing { kind: Some(made.kind), line: Some(self.line(made.by)) });
+        }
+        if self.script.dropped(relation).is_some() {
+            return None;
+        }
+        let schema = plain_schema(self.state, schema_of(relation));
+        let in_session = schema.is_some_and(|schema| schema.table_exist(&relation.table));
+        let exists = in_session || self.param_tables().any(|table| table == relation);
+        exists.then(|| Standing { kind: session_names::kind_of(self.state, relation), line: None })
+    }
+
+    /// Whether a schema holds what is registered in it, and nothing else.
+    fn is_plain(&self, schema: (&str, &str)) -> bool {
+        let catalog_is_plain =
+            self.script.catalogs.contains_key(schema.0) || plain_catalog(self.state, schema.0).is_some();
+        catalog_is_plain
+            && (self.script.schemas.contains_key(&schema)
+                || self.script.dropped_schema(schema).is_none() && plain_schema(self.state, schema).is_some())
+    }
+
+    fn defined_again(
+        &self,
+        statement: StatementKind,
+        relation: &ResolvedTableReference,
+        policy: Existing,
+    ) -> Option<Conflict> {
+        let Standing { kind, line } = self.standing(relation)?;
+        let name = name_of_relation(relation);
+        match policy {
+            Existing::Refuse => Some(Conflict::Exists { kind: UndefinedKind::Table, name, line }),
+            Existing::Both => Some(Conflict::ExistsForBoth { name, line }),
+            Existing::Replace
+                if statement == StatementKind::ExternalTable && kind.is_some_and(RelationKind::is_view) =>
+            {
+                Some(Conflict::ViewStays { name, line })
+            }
+            Existing::Replace | Existing::Keep => None,
+        }
+    }
+
+    fn unchangeable(&self, statement: StatementKind, relation: &ResolvedTableReference) -> Option<Conflict> {
+        let words = match statement {
+            StatementKind::Insert => "INSERT INTO",
+            StatementKind::Update => "UPDATE",
+            StatementKind::Delete => "DELETE FROM",
+            StatementKind::Truncate => "TRUNCATE",
+            _ => return None,
+        };
+        let Standing { kind, line } = self.standing(relation)?;
+        let is_view = match (kind?, statement) {
+            (RelationKind::View, _) => true,
+            (RelationKind::Table, StatementKind::Truncate) => false,
+            _ => return None,
+        };
+        Some(Conflict::Unchangeable { name: name_of_relation(relation), is_view, statement: words, line })
+    }
+
+    fn of_other_kind(&self, relation: &ResolvedTableReference, views: bool) -> Option<Conflict> {
+        let Standing { kind, line } = self.standing(relation)?;
+        let is_view = kind?.is_view();
+        (is_view != views).then(|| Conflict::OtherKind { name: name_of_relation(relation), is_view, line })
+    }
+
+    fn schema_again(&self, schema: (&str, &str)) -> Option<Conflict> {
+        let line = self.script.schemas.get(&schema).map(|by| self.line(*by));
+        self.is_plain(schema).then(|| Conflict::Exists {
+            kind: UndefinedKind::Schema,
+            name: name_of_schema(schema),
+            line,
+        })
+    }
+
+    fn not_empty(&self, schema: (&str, &str)) -> Option<Conflict> {
+        if !self.is_plain(schema) {
+            return None;
+        }
+        let of_script = self.script.tables.keys().copied().filter(|table| schema_of(table) == schema);
+        let of_session = plain_schema(self.state, schema).into_iter().flat_map(|found| {
+            let relation = |table: String| ResolvedTableReference {
+                catalog: schema.0.into(),
+                schema: schema.1.into(),
+                table: table.into(),
+            };
+            found.table_names().into_iter().map(relation)
+        });
+        let params = self.param_tables().filter(|table| schema_of(table) == schema);
+        let mut tables = of_script.chain(params).cloned().chain(of_session);
+        let (held, line) =
+            tables.find_map(|table| Some((name_of_relation(&table), self.standing(&table)?.line)))?;
+        Some(Conflict::NotEmpty { schema: name_of_schema(schema), holds: held, line })
+    }
+}

@@ -1,0 +1,140 @@
+//! Prepared statements: what each does when it is executed.
+
+use std::collections::BTreeMap;
+
+use datafusion::sql::{
+    parser::Statement as ParsedStatement,
+    sqlparser::ast::{Ident, ObjectName, Spanned, Statement as SqlStatement},
+};
+
+use crate::{
+    StatementKind,
+    relations::{Effect, Mention, Relations, dotted, written},
+    split::position,
+};
+
+/// The name of a prepared statement, with the line and column where it stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct UsePrepared {
+    pub(crate) name: String,
+    pub(crate) at: (usize, usize),
+    /// Why it cannot be executed so.
+    pub(crate) misuse: Option<Misuse>,
+}
+
+/// Why a prepared statement cannot be executed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Misuse {
+    /// DataFusion prepares every statement, but it executes only those that give rows or change some. The words are the
+    /// first of it.
+    NotExecutable(String),
+    /// It has types for another number of parameters.
+    Parameters { takes: usize, given: usize },
+}
+
+/// The prepared statements so far, by the names that `EXECUTE` calls them: what each does, and what it reads and changes.
+#[derive(Debug, Default)]
+pub(crate) struct Prepared(BTreeMap<String, PreparedStatement>);
+
+#[derive(Debug)]
+struct PreparedStatement {
+    kind: StatementKind,
+    executed: Relations,
+    /// Its first words, where DataFusion does not execute it.
+    not_executable: Option<String>,
+    /// How many types of parameters it says; 0 where they are inferred.
+    types: usize,
+}
+
+impl Prepared {
+    /// What an `EXECUTE` does; `None` where the statement is another, or the script does not prepare it.
+    pub(crate) fn executed(&self, parsed: &ParsedStatement) -> Option<StatementKind> {
+        let ParsedStatement::Statement(statement) = parsed else { return None };
+        let SqlStatement::Execute { name: Some(name), .. } = &**statement else { return None };
+        self.0.get(&dotted(name)).map(|prepared| prepared.kind)
+    }
+
+    /// What `PREPARE` reads and does, where `relations` are those of the statement in it.
+    pub(crate) fn prepare(
+        &mut self,
+        name: &Ident,
+        statement: &SqlStatement,
+        types: usize,
+        mut relations: Relations,
+    ) -> Relations {
+        let elsewhere = |mention: &Mention| Mention { at: None, ..mention.clone() };
+        let executed = Relations {
+            reads: relations.reads.iter().map(elsewhere).collect(),
+            targets: relations.targets.iter().map(elsewhere).collect(),
+            effect: relations.effect.clone().named_elsewhere(),
+            ..Relations::default()
+        };
+        if matches!(relations.effect, Effect::Drop { .. }) {
+            // What is dropped is not looked up before it is.
+            relations.targets.clear();
+        }
+        let kind = StatementKind::of(&ParsedStatement::Statement(Box::new(statement.clone())));
+        let not_executable = not_executable(statement, kind);
+        let at = position(name.span.start);
+        let name = written(name);
+        let statement = PreparedStatement { kind, executed, not_executable, types };
+        // A second one of its name is refused.
+        self.0.entry(name.clone()).or_insert(statement);
+        Relations { effect: Effect::Prepare { name, at }, ..relations }
+    }
+
+    /// What `EXECUTE` reads and does, with the number of values that it gives.
+    pub(crate) fn execute(&self, name: &ObjectName, given: usize) -> Relations {
+        let at = position(name.span().start);
+        let name = dotted(name);
+        let prepared = self.0.get(&name);
+        let misuse = prepared.and_then(|prepared| prepared.misuse(given));
+        let executed = prepared.map(|prepared| prepared.executed.clone());
+        let used = UsePrepared { name, at, misuse };
+        Relations { prepared: Some(Box::new(used)), ..executed.unwrap_or_default() }
+    }
+
+    /// What `DEALLOCATE` does.
+    pub(crate) fn free(&mut self, name: &Ident) -> Relations {
+        let at = position(name.span.start);
+        let name = written(name);
+        self.0.remove(&name);
+        Relations {
+            effect: Effect::Deallocate { name: name.clone() },
+            prepared: Some(Box::new(UsePrepared { name, at, misuse: None })),
+            ..Relations::default()
+        }
+    }
+}
+
+impl PreparedStatement {
+    fn misuse(&self, given: usize) -> Option<Misuse> {
+        match &self.not_executable {
+            Some(statement) => Some(Misuse::NotExecutable(statement.clone())),
+            None if self.types > 0 && self.types != given => {
+                Some(Misuse::Parameters { takes: self.types, given })
+            }
+            None => None,
+        }
+    }
+}
+
+/// The first words of a statement that DataFusion does not execute by `EXECUTE`, which makes no change to a session.
+fn not_executable(statement: &SqlStatement, kind: StatementKind) -> Option<String> {
+    let words = match (kind, statement) {
+        (StatementKind::View, _) => "CREATE VIEW",
+        (StatementKind::Table, SqlStatement::CreateTable(_)) => "CREATE TABLE",
+        (StatementKind::Table, _) => "SELECT INTO",
+        (_, SqlStatement::CreateSchema { .. }) => "CREATE SCHEMA",
+        (_, SqlStatement::CreateDatabase { .. }) => "CREATE DATABASE",
+        (_, SqlStatement::CreateFunction(_)) => "CREATE FUNCTION",
+        (_, SqlStatement::DropFunction(_)) => "DROP FUNCTION",
+        (_, SqlStatement::Drop { object_type, .. }) => return Some(format!("DROP {object_type}")),
+        (_, SqlStatement::Set(_)) => "SET",
+        (_, SqlStatement::Prepare { .. }) => "PREPARE",
+        (_, SqlStatement::Execute { .. }) => "EXECUTE",
+        (_, SqlStatement::Deallocate { .. }) => "DEALLOCATE",
+        _ => return None,
+    };
+    Some(words.to_owned())
+}
