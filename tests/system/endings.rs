@@ -296,6 +296,68 @@ fn a_signal_to_daglight_run_without_a_tracker() {
     assert_eq!(status[0]["status"], "interrupted", "{status:#}");
 }
 
+/// The second signal ends the process, so that the exit code is its own, also where the work gives way to the first one.
+#[test]
+fn two_signals_of_different_kinds_end_with_the_code_of_the_second() {
+    for (script, first, second, code) in [
+        (SPINNING, "INT", "TERM", 143),
+        (SPINNING, "TERM", "INT", 130),
+        (SPINNING, "HUP", "TERM", 143),
+        (ENDLESS, "INT", "TERM", 143),
+        (ENDLESS, "TERM", "INT", 130),
+    ] {
+        let checkout = Checkout::new();
+        let pipeline = checkout.pipeline("two.sql", script);
+        let running = Daglight::run(&checkout, &pipeline).env("TOKIO_WORKER_THREADS", "1").start();
+        wait_for_risk(&running, &checkout);
+        running.signal(first);
+        std::thread::sleep(Duration::from_millis(3));
+        running.signal(second);
+        let report = running.finish().report(code);
+        let message = report["error"]["message"].as_str().unwrap_or_default();
+        assert!(message.contains(first), "the run was interrupted by the first one: {message}");
+    }
+}
+
+/// A statement that is not a node has one duration too, and what the run took from then on is not idle time.
+#[test]
+fn an_interrupted_statement_has_one_duration() {
+    const SPINNING_STATEMENT: &str = "EXPLAIN ANALYZE SELECT count(*) FROM generate_series(1, 60000) a
+        CROSS JOIN generate_series(1, 60000) b CROSS JOIN generate_series(1, 60000) c WHERE a.value + b.value + c.value > 5;";
+    let checkout = Checkout::new();
+    let pipeline = checkout.pipeline("statement.sql", SPINNING_STATEMENT);
+    let running = Daglight::run(&checkout, &pipeline).env("TOKIO_WORKER_THREADS", "1").start();
+    wait_for(&running, &checkout, "otel_traces.open.json", "EXPLAIN ANALYZE");
+    std::thread::sleep(Duration::from_millis(1_500));
+    running.signal("INT");
+    let report = running.finish().report(130);
+    let message = report["error"]["message"].as_str().unwrap_or_default().to_owned();
+    let bundle = checkout.path().join(report["bundle"].as_str().expect("a bundle"));
+    let read = |file: &str| fs::read_to_string(bundle.join(file)).expect("a file");
+    let json = |text: &str| serde_json::from_str::<Value>(text).expect("JSON");
+
+    let page = json(&read("run_diagnostics_report.json"));
+    let (timeline, run_ms) = (&page["timeline"], page["duration_ms"].as_f64().expect("a number"));
+    let ms = |name: &str| timeline[name].as_f64().expect("a number");
+    let sum = ms("busy_ms") + ms("setup_ms") + ms("idle_ms") + ms("ending_ms");
+    assert!((sum - run_ms).abs() < 1.0 && ms("ending_ms") > 0.0, "{timeline:#} of {run_ms}");
+    assert!(json(&read("manifest.json"))["interrupted_at"].is_string());
+
+    let mut stages = Vec::new();
+    for line in read("otel_traces.json").lines() {
+        for scope in json(line)["resourceSpans"][0]["scopeSpans"].as_array().into_iter().flatten() {
+            let spans = scope["spans"].as_array().into_iter().flatten();
+            let spans = spans.filter(|span| span["name"] == "hamilton.stage");
+            let at = |span: &Value, key: &str| span[key].as_str().and_then(|at| at.parse::<u64>().ok());
+            stages.extend(spans.map(|span| at(span, "endTimeUnixNano").zip(at(span, "startTimeUnixNano"))));
+        }
+    }
+    let longest =
+        stages.iter().flatten().map(|(end, start)| end - start).max().expect("a stage") as f64 / 1e6;
+    assert!(message.contains(&format!("ran ({:.2} s)", longest / 1e3)), "{message}: {longest} ms");
+    assert!((ms("setup_ms") - longest).abs() < 1.0, "{timeline:#} beside {longest} ms");
+}
+
 /// A second signal at the same moment as the first, or before the end has come far.
 #[test]
 fn a_second_signal_that_follows_the_first_leaves_an_interrupted_run() {

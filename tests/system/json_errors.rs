@@ -186,8 +186,13 @@ fn an_output_folder_that_cannot_be_made() {
         check_without_place(run, "--output-dir file");
         assert!(!checkout.path().join("written.csv").exists(), "nothing has run");
     }
-    let run =
-        Daglight::new(&checkout, ["run", "--json"]).args([&pipeline]).env("DAGLIGHT_OUTPUT_DIR", "file");
+    for folder in ["file", "file/below", "/proc/x"] {
+        let run = Daglight::new(&checkout, ["run", "--json"]).args([&pipeline]);
+        check_without_place(run.env("DAGLIGHT_OUTPUT_DIR", folder), &format!("DAGLIGHT_OUTPUT_DIR {folder}"));
+        assert!(!checkout.path().join("written.csv").exists(), "nothing has run");
+    }
+    checkout.pipeline("daglight.toml", "[bundle]\noutput_dir = \"file\"\n");
+    let run = Daglight::new(&checkout, ["run", "--json"]).args([&pipeline]);
     let finished = run.finish();
     let warnings = finished.stderr.matches("WARN").count();
     assert_eq!(

@@ -107,10 +107,8 @@ fn a_folder_that_cannot_be_made_is_one_warning_and_the_run_goes_on() {
     let checkout = Checkout::new();
     let pipeline = checkout.pipeline("shop.sql", SHOP);
     checkout.pipeline("blocked", "a file in the way");
-    let finished = Daglight::new(&checkout, ["run", "--json"])
-        .args([&pipeline])
-        .env("DAGLIGHT_OUTPUT_DIR", "blocked")
-        .finish();
+    checkout.pipeline("daglight.toml", "[bundle]\noutput_dir = \"blocked\"\n");
+    let finished = Daglight::new(&checkout, ["run", "--json"]).args([&pipeline]).finish();
     let report = finished.report(0);
     assert_eq!((&report["status"], &report["bundle"]), (&json!("success"), &Value::Null));
     assert_eq!(finished.stderr.matches("WARN").count(), 1, "{}", finished.stderr);

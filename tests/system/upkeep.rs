@@ -54,7 +54,7 @@ fn status_lists_runs_and_what_waits() {
 }
 
 #[test]
-fn an_output_folder_without_runs_is_not_an_error() {
+fn an_output_folder_without_runs_is_not_an_error_and_one_that_is_not_there_is() {
     let checkout = Checkout::new();
     fs::create_dir(checkout.path().join("empty")).expect("a folder");
     fs::write(checkout.path().join("file"), "").expect("a file");
@@ -63,7 +63,15 @@ fn an_output_folder_without_runs_is_not_an_error() {
     let commands: [&[&str]; 5] =
         [&["status"], &["sync"], &["report"], &["replay"], &["prune", "--keep", "1"]];
     for command in commands {
-        for folder in ["empty", "nowhere", "nowhere/deep", "pruned"] {
+        for folder in ["nowhere", "nowhere/deep", "./nowhere", "empty/deep"] {
+            let refused = Daglight::new(&checkout, command).args([folder]).finish().ended_with(2);
+            assert!(
+                refused.stderr.starts_with(&format!("error: there is no folder {folder}: ")),
+                "{command:?}"
+            );
+            assert_eq!(refused.stdout, "", "{command:?}");
+        }
+        for folder in ["empty", "pruned", "out"] {
             let finished = Daglight::new(&checkout, command).args([folder]).finish().ended_with(0);
             let said = format!("{}{}", finished.stdout, finished.stderr);
             assert_eq!(said, format!("no runs yet in {folder}\n"), "{command:?}");
@@ -71,8 +79,9 @@ fn an_output_folder_without_runs_is_not_an_error() {
         let refused = Daglight::new(&checkout, command).args(["file"]).finish().ended_with(2).stderr;
         assert!(refused.starts_with("error: ") && refused.contains("file"), "{command:?}: {refused}");
     }
-    let listed = Daglight::new(&checkout, ["status", "nowhere", "--json"]).finish().report(0);
+    let listed = Daglight::new(&checkout, ["status", "--json"]).finish().report(0);
     assert_eq!(listed, json!([]));
+    Daglight::new(&checkout, ["status", "nowhere", "--json"]).finish().ended_with(2);
 }
 
 #[test]
@@ -322,11 +331,21 @@ fn without_a_server_nothing_is_wrong() {
         "{}",
         half.stderr
     );
+    // The address alone is no server that anything could be delivered to.
+    let half = Daglight::run(&checkout, &pipeline).env("HAMILTON_API_URL", NOWHERE).finish();
+    let said: Vec<&str> = half.stderr.lines().filter(|line| line.contains("WARN")).collect();
+    let missing = |name: &&str| said[0].contains(name);
+    assert!(
+        said.len() == 1 && ["HAMILTON_PROJECT_ID", "HAMILTON_USERNAME"].iter().all(missing),
+        "{}",
+        half.stderr
+    );
+    assert_eq!(half.report(0)["tracking"], "no_server");
 
     // Whoever has a server now may want them there; else nobody waits for them.
     let prune = || Daglight::new(&checkout, ["prune", "--keep", "0"]);
     let kept = prune().env("HAMILTON_API_URL", NOWHERE).finish().ended_with(0).stdout;
-    assert_eq!((kept.matches("kept").count(), bundles(&checkout)), (3, 3), "{kept}");
+    assert_eq!((kept.matches("kept").count(), bundles(&checkout)), (4, 4), "{kept}");
     prune().finish().ended_with(0);
     assert_eq!(bundles(&checkout), 0);
 }

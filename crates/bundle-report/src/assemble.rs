@@ -41,7 +41,13 @@ pub(crate) fn report(inputs: Inputs, now: DateTime<Utc>) -> Report {
         &since_start,
     );
     let setup = setup.intervals().iter().map(|(start, end)| (since_start(*start), since_start(*end)));
-    let timeline = timeline(&mut nodes, &setup.collect::<Vec<_>>(), duration_ms.unwrap_or(0.0));
+    let interrupted_ms = manifest
+        .as_ref()
+        .and_then(|manifest| manifest.interrupted_at)
+        .and_then(|interrupted| u64::try_from(interrupted.timestamp_nanos_opt()?).ok())
+        .map(since_start);
+    let setup: Vec<(f64, f64)> = setup.collect();
+    let timeline = timeline(&mut nodes, &setup, duration_ms.unwrap_or(0.0), interrupted_ms);
 
     let planned_totals = planned.totals;
     let reads = Some(signals.all_reads).filter(|reads| reads.says_reads);

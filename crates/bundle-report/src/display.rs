@@ -37,14 +37,17 @@ pub(crate) fn seconds(seconds: f64) -> String {
     duration(seconds * 1e3)
 }
 
-/// How the time of a run was spent, such as `Busy 1.20 s, setup 300 ms, idle 5.0 ms, 1.0 nodes at once.`; setup where it is
-/// not next to nothing.
+/// How the time of a run was spent, such as `Busy 1.20 s, setup 300 ms, idle 5.0 ms, 1.0 nodes at once.`; setup, and the end of
+/// a run that was interrupted, where they are not next to nothing.
 pub(crate) fn time_spent(timeline: &Timeline) -> String {
     let mut parts = vec![format!("Busy {}", duration(timeline.busy_ms))];
     if timeline.setup_ms >= 1.0 {
         parts.push(format!("setup {}", duration(timeline.setup_ms)));
     }
     parts.push(format!("idle {}", duration(timeline.idle_ms)));
+    if timeline.ending_ms >= 1.0 {
+        parts.push(format!("ending after the interrupt {}", duration(timeline.ending_ms)));
+    }
     if timeline.busy_ms > 0.0 {
         parts.push(format!("{:.1} nodes at once", timeline.parallelism));
     }

@@ -133,6 +133,7 @@ pub(crate) fn manifest() -> Manifest {
         status: RunStatus::Success,
         started_at: start(),
         ended_at: Some(start() + chrono::TimeDelta::milliseconds(100)),
+        interrupted_at: None,
         error: None,
         nodes: vec![
             node("orders", &[], 0, 20.0),

@@ -38,8 +38,10 @@ pub(crate) fn node_reports(
         let reads = queries.get(&node.name).copied().unwrap_or_default();
         let reads = if reads.says_reads { reads } else { of_plans.reads(reads.queries) };
         node.queries = reads.queries.max(of_plans.queries);
-        // What a node read that did not end by itself is not known: a query of it may have read more than spans say.
-        node.rows_in = (*has_ended && reads.uncounted == 0).then_some(reads.rows_read);
+        // What a node had read when its process was gone is not known: a query of it may have read more than spans say. Of
+        // one that was interrupted, its queries say what they had read by then.
+        let is_told = *has_ended || node.status == NodeStatus::Interrupted && reads.queries > 0;
+        node.rows_in = (is_told && reads.uncounted == 0).then_some(reads.rows_read);
         let active =
             evidence.and_then(|evidence| evidence.active_tasks.iter().find(|task| task.name == node.name));
         if let (NodeStatus::NotRun, Some(task)) = (node.status, active) {
@@ -153,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_node_read_is_unknown_where_it_did_not_end_by_itself() {
+    fn what_a_node_read_is_unknown_where_its_queries_do_not_say_it() {
         let seen = |failed, is_closed_for_it| SeenNode {
             span: Some(SeenSpan { start: 1, end: 2, failed }),
             is_closed_for_it,
@@ -175,7 +177,8 @@ mod tests {
             (NodeStatus::NotRun, seen(false, false), queries(1, 0), Some(7)),
             (NodeStatus::NotRun, SeenNode::default(), queries(0, 0), None),
             (NodeStatus::Interrupted, seen(true, false), queries(0, 0), None),
-            (NodeStatus::Interrupted, seen(true, false), queries(1, 0), None),
+            (NodeStatus::Interrupted, seen(true, false), queries(1, 0), Some(7)),
+            (NodeStatus::Interrupted, seen(true, false), queries(2, 1), None),
             // Of a run that was killed: closed by `sync`, and before.
             (NodeStatus::Unfinished, seen(true, true), queries(0, 0), None),
             (NodeStatus::Unfinished, SeenNode::default(), queries(0, 0), None),

@@ -21,7 +21,8 @@ use crate::display;
 ///   `bytes_written` are of files only. `interrupted` is a run that was told to end, also as the status of a node and in the
 ///   totals; a run whose process is gone is `process_ended`.
 ///   Later `nodes[].attempts`, `earlier_attempts` and `recovered`, which readers that do not know them pass over. `rows_in` of
-///   a node that did not end by itself is null; it was 0 at first.
+///   a node whose process was gone is null; it was 0 at first. `timeline.ending_ms` came later too: before, it was part of
+///   `idle_ms`.
 pub const REPORT_VERSION: u32 = 2;
 
 /// What a run did, what was slow, what failed, and what has not been delivered.
@@ -220,6 +221,10 @@ pub struct Timeline {
     pub setup_ms: f64,
     /// Time in which nothing of that ran.
     pub idle_ms: f64,
+    /// Time from the signal that interrupted the run to its end: what ran then had been told to stop. It is part of no other
+    /// time here; 0 where no signal came.
+    #[serde(default)]
+    pub ending_ms: f64,
     /// The part of it that is in gaps of at least 100 ms.
     #[serde(default)]
     pub long_idle_ms: f64,

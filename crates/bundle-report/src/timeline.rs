@@ -7,15 +7,26 @@ use crate::{IdleGap, NodeReport, Timeline, coverage::Coverage};
 /// A time without a node is worth a word from this length on. Shorter ones are between any two nodes.
 pub(crate) const LONG_GAP_MS: f64 = 100.0;
 
-/// The timeline of nodes within a run of `duration_ms`; marks the nodes on the critical path. `None` when neither they nor setup ran.
+/// The timeline of nodes within a run of `duration_ms`, which a signal has told to end after `interrupted_ms`, if one has; marks the nodes on the critical path. `None` when neither they nor setup ran.
 /// `setup` is when work of the run ran that belongs to no node, in milliseconds from its start.
-pub(crate) fn timeline(nodes: &mut [NodeReport], setup: &[(f64, f64)], duration_ms: f64) -> Option<Timeline> {
+pub(crate) fn timeline(
+    nodes: &mut [NodeReport],
+    setup: &[(f64, f64)],
+    duration_ms: f64,
+    interrupted_ms: Option<f64>,
+) -> Option<Timeline> {
+    let until_ms =
+        interrupted_ms.map_or(duration_ms, |interrupted_ms| interrupted_ms.clamp(0.0, duration_ms));
+    let ending_ms = duration_ms - until_ms;
     let mut coverage = Coverage::default();
     let mut sum_ms = 0.0;
     for (start_ms, node_ms) in nodes.iter().filter_map(extent) {
-        coverage.add(microseconds(start_ms), microseconds(start_ms + node_ms));
-        sum_ms += node_ms;
+        let end_ms = within(start_ms + node_ms, interrupted_ms);
+        coverage.add(microseconds(start_ms), microseconds(end_ms));
+        sum_ms += (end_ms - start_ms).max(0.0);
     }
+    // What is told below is told of the time before.
+    let duration_ms = until_ms;
     let intervals = coverage.intervals();
     if intervals.is_empty() && setup.is_empty() {
         return None;
@@ -23,7 +34,8 @@ pub(crate) fn timeline(nodes: &mut [NodeReport], setup: &[(f64, f64)], duration_
     let busy_ms = intervals.iter().map(|(start, end)| milliseconds(end - start)).sum::<f64>();
     let mut worked = coverage;
     for (start_ms, end_ms) in setup {
-        worked.add(microseconds(start_ms.max(0.0)), microseconds(end_ms.max(0.0)));
+        let end_ms = within(end_ms.max(0.0), interrupted_ms);
+        worked.add(microseconds(start_ms.max(0.0)), microseconds(end_ms));
     }
     let intervals = worked.intervals();
     let worked_ms = intervals.iter().map(|(start, end)| milliseconds(end - start)).sum::<f64>();
@@ -42,12 +54,18 @@ pub(crate) fn timeline(nodes: &mut [NodeReport], setup: &[(f64, f64)], duration_
         busy_ms,
         setup_ms: (worked_ms - busy_ms).max(0.0),
         idle_ms: (duration_ms - worked_ms).max(0.0),
+        ending_ms,
         long_idle_ms,
         longest_idle,
         parallelism: if busy_ms > 0.0 { sum_ms / busy_ms } else { 1.0 },
         critical_path,
         critical_path_ms,
     })
+}
+
+/// The moment, or that of the interrupt where it is later.
+fn within(moment_ms: f64, interrupted_ms: Option<f64>) -> f64 {
+    interrupted_ms.map_or(moment_ms, |interrupted_ms| moment_ms.min(interrupted_ms))
 }
 
 fn extent(node: &NodeReport) -> Option<(f64, f64)> {
@@ -168,7 +186,7 @@ mod tests {
             node("b", &[], Some((10.0, 20.0))),
             node("c", &["a", "b"], Some((60.0, 30.0))),
         ];
-        let timeline = timeline(&mut nodes, &[], 100.0).unwrap();
+        let timeline = timeline(&mut nodes, &[], 100.0, None).unwrap();
         assert_eq!((timeline.busy_ms, timeline.idle_ms), (60.0, 40.0));
         assert!((timeline.parallelism - 70.0 / 60.0).abs() < 1e-9);
         let gap = timeline.longest_idle.unwrap();
@@ -180,7 +198,7 @@ mod tests {
     #[test]
     fn setup_is_neither_busy_nor_idle() {
         let mut nodes = [node("a", &[], Some((20.0, 20.0))), node("b", &["a"], Some((80.0, 10.0)))];
-        let timeline = timeline(&mut nodes, &[(0.0, 20.0), (30.0, 60.0), (85.0, 90.0)], 100.0).unwrap();
+        let timeline = timeline(&mut nodes, &[(0.0, 20.0), (30.0, 60.0), (85.0, 90.0)], 100.0, None).unwrap();
         assert_eq!((timeline.busy_ms, timeline.setup_ms, timeline.idle_ms), (30.0, 40.0, 30.0));
         let gap = timeline.longest_idle.unwrap();
         assert_eq!((gap.after.as_deref(), gap.before.as_deref()), (None, Some("b")));
@@ -189,7 +207,7 @@ mod tests {
 
     #[track_caller]
     fn check_path(mut nodes: Vec<NodeReport>, expected: &[&str], expected_ms: f64) {
-        let timeline = timeline(&mut nodes, &[], 1000.0).unwrap();
+        let timeline = timeline(&mut nodes, &[], 1000.0, None).unwrap();
         assert_eq!(
             (&*timeline.critical_path, timeline.critical_path_ms),
             (&*expected.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>(), expected_ms)
@@ -234,11 +252,23 @@ mod tests {
                 node(name, &next, Some((0.0, 1.0)))
             })
             .collect();
-        assert_eq!(timeline(&mut nodes, &[], 1.0).unwrap().critical_path.len(), 20_000);
+        assert_eq!(timeline(&mut nodes, &[], 1.0, None).unwrap().critical_path.len(), 20_000);
+    }
+
+    #[test]
+    fn the_time_after_an_interrupt_is_neither_busy_nor_idle() {
+        let mut nodes = [node("a", &[], Some((10.0, 30.0))), node("b", &["a"], Some((50.0, 60.0)))];
+        let timeline = timeline(&mut nodes, &[(0.0, 5.0), (70.0, 2_000.0)], 2_100.0, Some(100.0)).unwrap();
+        assert_eq!((timeline.busy_ms, timeline.setup_ms, timeline.idle_ms), (80.0, 5.0, 15.0));
+        assert_eq!((timeline.ending_ms, timeline.long_idle_ms), (2_000.0, 0.0));
+        let gap = timeline.longest_idle.clone().unwrap();
+        assert_eq!((gap.start_ms, gap.duration_ms), (40.0, 10.0));
+        let said = crate::display::time_spent(&timeline);
+        assert!(said.contains("idle 15 ms, ending after the interrupt 2.00 s"), "{said}");
     }
 
     #[test]
     fn without_nodes_there_is_no_timeline() {
-        assert_eq!(timeline(&mut [node("a", &[], None)], &[], 10.0), None);
+        assert_eq!(timeline(&mut [node("a", &[], None)], &[], 10.0, None), None);
     }
 }

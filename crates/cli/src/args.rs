@@ -6,6 +6,8 @@ use chrono::TimeDelta;
 use clap::{Args as ClapArgs, Parser, Subcommand};
 use daglight::identity::DagName;
 
+use crate::bundles::DEFAULT_FOLDER;
+
 /// Run telemetry for Apache DataFusion pipelines: the Hamilton UI, OpenTelemetry and a run bundle from one run.
 #[derive(Debug, Parser)]
 #[command(name = "daglight", version, max_term_width = 110)]
@@ -104,7 +106,7 @@ pub(crate) struct ReportArgs {
 #[derive(Debug, ClapArgs)]
 pub(crate) struct SyncArgs {
     /// A bundle, or a folder with bundles below it.
-    #[arg(default_value = "out")]
+    #[arg(default_value = DEFAULT_FOLDER)]
     pub(crate) dir: PathBuf,
     /// How long to try, in seconds, for all bundles together.
     #[arg(long, value_name = "SECONDS", default_value = "60")]
@@ -127,7 +129,7 @@ pub(crate) struct ReplayArgs {
 #[derive(Debug, ClapArgs)]
 pub(crate) struct StatusArgs {
     /// A bundle, or a folder with bundles below it.
-    #[arg(default_value = "out")]
+    #[arg(default_value = DEFAULT_FOLDER)]
     pub(crate) dir: PathBuf,
     /// Print the list as JSON.
     #[arg(long)]
@@ -137,7 +139,7 @@ pub(crate) struct StatusArgs {
 #[derive(Debug, ClapArgs)]
 pub(crate) struct PruneArgs {
     /// A folder with bundles below it.
-    #[arg(default_value = "out")]
+    #[arg(default_value = DEFAULT_FOLDER)]
     pub(crate) dir: PathBuf,
     /// Delete bundles of runs that started longer ago: 90m, 12h, 2d or 1w; a number alone is days. Default: the setting
     /// bundle.keep_days.

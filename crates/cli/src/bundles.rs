@@ -6,11 +6,20 @@ use daglight::{bundle::Bundle, identity::RunId};
 
 use crate::{config::process_settings, failure::Failure, say::note};
 
-/// The bundle at a path, or all of them below it. An output folder that is empty or not there yet has none; any other
-/// folder without bundles is not an output folder.
+/// The folder that commands look into where none is named.
+pub(crate) const DEFAULT_FOLDER: &str = "out";
+
+/// The bundle at a path, or all of them below it. An output folder that is empty has none, and neither has the default one
+/// before the first run has made it; any other folder without bundles is not an output folder.
 pub(crate) fn bundles_at(path: &Path) -> Result<Vec<Bundle>, Failure> {
     if path.symlink_metadata().is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
-        return Ok(Vec::new());
+        return match path == Path::new(DEFAULT_FOLDER) {
+            true => Ok(Vec::new()),
+            false => Err(Failure::input(format!(
+                "there is no folder {}: expected a bundle, or a folder with bundles below it",
+                path.display()
+            ))),
+        };
     }
     let not_one = match Bundle::open(path) {
         Ok(bundle) => return Ok(vec![bundle]),

@@ -1,6 +1,6 @@
 //! `daglight run`.
 
-use std::{collections::BTreeMap, path::Path, process::ExitCode, sync::Arc};
+use std::{collections::BTreeMap, env, path::Path, process::ExitCode, sync::Arc};
 
 use daglight::{
     ErrorReport, FinishReport, Interrupted, OnInterrupt, Run, RunOptions, RunStatus, Telemetry,
@@ -34,6 +34,9 @@ use crate::{
 /// The name of a DAG whose script has none that could be used.
 const ANY_NAME: &str = "pipeline_v1";
 
+/// The variable that names the output folder.
+const OUTPUT_DIR_VARIABLE: &str = "DAGLIGHT_OUTPUT_DIR";
+
 /// Bytes of a script, 64 MiB.
 const MAX_SCRIPT_BYTES: u64 = 64 << 20;
 
@@ -47,9 +50,10 @@ pub(crate) fn run(args: RunArgs) -> Result<ExitCode, Failure> {
     say::hide_with(policy.redactor());
     let pipeline = pipeline(&args, &resolved.settings, &policy, dag_name, &config)?;
     let tags = named_once("--tag", &args.tags)?;
-    if let Some(dir) = &args.output_dir {
+    if let Some(asked_by) = output_dir_asked_by(&args) {
+        let dir = &resolved.settings.bundle.output_dir;
         make_writable(dir).map_err(|error| {
-            Failure::input(format!("cannot write to --output-dir {}: {error}", dir.display()))
+            Failure::input(format!("cannot write to {asked_by} {}: {error}", dir.display()))
         })?;
     }
     let runtime = threads::runtime()?;
@@ -105,6 +109,18 @@ fn print(report: &FinishReport, error: Option<ErrorReport>, json: bool, quiet: b
     }
     say!("{document:#}");
     Ok(())
+}
+
+/// What asks for just this output folder, on the command line or in the environment: nothing runs without it. That of a
+/// file, which other machines may share, and the default are missed with a warning.
+fn output_dir_asked_by(args: &RunArgs) -> Option<&'static str> {
+    let is_given = |variable: &str| {
+        env::var_os(variable).is_some_and(|value| !value.to_string_lossy().trim().is_empty())
+    };
+    match args.output_dir {
+        Some(_) => Some("--output-dir"),
+        None => Some(OUTPUT_DIR_VARIABLE).filter(|variable| is_given(variable)),
+    }
 }
 
 fn settings(args: &RunArgs) -> Result<Resolved, Failure> {

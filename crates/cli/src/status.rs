@@ -49,10 +49,15 @@ pub(crate) fn status(args: &StatusArgs) -> Result<ExitCode, Failure> {
         statuses.map(BundleStatus::waiting).sum()
     };
     let sync = command("sync", &args.dir);
-    if waiting(true) > 0 {
-        say!("{}; to deliver: {sync}", waiting_records(waiting(true)));
-    } else if waiting(false) > 0 {
-        say!("To see these runs in the Hamilton UI, configure its server ({SERVER_VARIABLES}), then: {sync}");
+    let (expected, without_server) = (waiting(true), waiting(false));
+    if expected > 0 {
+        say!("{}; to deliver: {sync}", waiting_records(expected));
+    }
+    if without_server > 0 {
+        say!(
+            "{} of runs without a server; to see them in the Hamilton UI, configure it ({SERVER_VARIABLES}), then: {sync}",
+            waiting_records(without_server)
+        );
     }
     let dead = statuses.iter().filter(|status| status.status == BundleState::ProcessEnded).count();
     if dead > 0 {

@@ -7,6 +7,10 @@ use super::model::Point;
 const NANOSECONDS_PER_SECOND: i128 = 1_000_000_000;
 const NANOSECONDS_PER_DAY: i128 = 86_400 * NANOSECONDS_PER_SECOND;
 
+/// From here on a float does not tell an integer from the next one: the part of the way between two is then less than it
+/// would lose.
+const EXACT_IN_FLOATS: u128 = 1 << 53;
+
 /// What an integer stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Scale {
@@ -43,11 +47,13 @@ impl Scale {
             whole.saturating_mul(unit) + (part * (unit / step) as f64).round() as i128 * step
         };
         match self {
-            Self::Integer if part == 0.0 => i64::try_from(whole)
+            Self::Integer if part == 0.0 || whole.unsigned_abs() > EXACT_IN_FLOATS => i64::try_from(whole)
                 .map(Point::Integer)
                 .or_else(|_| u64::try_from(whole).map(Point::Unsigned))
                 .unwrap_or(Point::Float(whole as f64)),
-            Self::Decimal { scale } if part == 0.0 => Point::Text(decimal_text(&whole.to_string(), scale)),
+            Self::Decimal { scale } if part == 0.0 || whole.unsigned_abs() > EXACT_IN_FLOATS => {
+                Point::Text(decimal_text(&whole.to_string(), scale))
+            }
             Self::Integer => Point::Float(whole as f64 + part),
             Self::Decimal { scale } => Point::Float(unscaled(whole as f64 + part, scale)),
             Self::Days => Point::Text(date_text(nanoseconds(NANOSECONDS_PER_DAY))),
@@ -194,6 +200,8 @@ mod tests {
         check(Scale::Decimal { scale: -3 }, 0, 0.0, "0");
         check(Scale::Decimal { scale: 2 }, 12345, 0.5, "123.455");
         check(Scale::Integer, -(1 << 64), 0.0, "-1.8446744073709552e19");
+        check(Scale::Integer, 1_000_000_000_000_000_100, 0.5, "1000000000000000100");
+        check(Scale::Decimal { scale: 2 }, 1_000_000_000_000_000_101, 0.5, "10000000000000001.01");
     }
 
     #[test]

@@ -118,10 +118,18 @@ impl ParamTable {
     /// When there are no rows, or a column has values of different types.
     pub fn of_rows(name: impl Into<String>, rows: &[Map<String, Value>]) -> Result<Self, ParamTableError> {
         let name = name.into();
+        Self::of_rows_in_order(name, rows, &[])
+    }
+
+    fn of_rows_in_order(
+        name: String,
+        rows: &[Map<String, Value>],
+        columns: &[String],
+    ) -> Result<Self, ParamTableError> {
         if rows.is_empty() {
             return Err(ParamTableError::OneSource { name });
         }
-        match batch_of(rows) {
+        match batch_of(rows, columns) {
             Ok(batch) => Ok(Self::of_batch(name, batch)),
             Err(source) => Err(ParamTableError::Rows { name, source }),
         }
@@ -150,7 +158,7 @@ impl ParamTable {
     pub fn of_settings(name: &str, settings: &ParamTableSettings) -> Result<Self, ParamTableError> {
         let table = match (&settings.file, settings.rows.as_slice()) {
             (Some(file), []) => Self::of_file(name, file),
-            (None, rows @ [_, ..]) => Self::of_rows(name, rows),
+            (None, rows @ [_, ..]) => Self::of_rows_in_order(name.to_owned(), rows, &settings.columns),
             _ => Err(ParamTableError::OneSource { name: name.to_owned() }),
         }?;
         Ok(Self { description: settings.description.clone(), ..table })
@@ -263,11 +271,16 @@ impl ParamTable {
     }
 }
 
-fn batch_of(rows: &[Map<String, Value>]) -> Result<RecordBatch, ArrowError> {
+/// The rows as a table whose first columns are these, as far as it has them.
+fn batch_of(rows: &[Map<String, Value>], columns: &[String]) -> Result<RecordBatch, ArrowError> {
     let schema = infer_json_schema_from_iterator(rows.iter().cloned().map(|row| Ok(Value::Object(row))))?;
     let mut decoder = ReaderBuilder::new(Arc::new(schema)).with_batch_size(rows.len()).build_decoder()?;
     decoder.serialize(rows)?;
-    decoder.flush()?.ok_or_else(|| ArrowError::JsonError("there are no rows".to_owned()))
+    let batch = decoder.flush()?.ok_or_else(|| ArrowError::JsonError("there are no rows".to_owned()))?;
+    let position = |field: &str| columns.iter().position(|column| column == field).unwrap_or(columns.len());
+    let mut order: Vec<usize> = (0..batch.num_columns()).collect();
+    order.sort_by_key(|index| position(batch.schema_ref().field(*index).name()));
+    batch.project(&order)
 }
 
 /// Refuses what is not a file of parameters, before it is read as one.
@@ -359,6 +372,23 @@ mod tests {
             let found =
                 session.sql("SELECT * FROM weights WHERE active").await.unwrap().count().await.unwrap();
             assert_eq!(found, 1);
+        }
+    }
+
+    #[tokio::test]
+    async fn columns_stand_in_the_order_in_which_they_are_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("daglight.toml");
+        let rows = "[[param_tables.w.rows]]\nzone = 1\nname = \"a\"\n[[param_tables.w.rows]]\nzone = 2\nbonus = 1.5\nname = \"b\"\n";
+        let inline = "[param_tables.v]\nrows = [{ z = 1, b = 2, a = 3 }]\n";
+        std::fs::write(&file, format!("{rows}{inline}")).unwrap();
+        let settings = daglight_settings::SettingsLoader::new().with_file(&file).load().unwrap();
+        let session = SessionContext::new();
+        for (name, expected) in [("w", vec!["zone", "name", "bonus"]), ("v", vec!["z", "b", "a"])] {
+            let table = ParamTable::of_settings(name, &settings.param_tables[name]).unwrap();
+            let written = table.register(&session).await.unwrap();
+            let names: Vec<&String> = written.schema.fields().iter().map(|field| field.name()).collect();
+            assert_eq!(names, expected, "{name}");
         }
     }
 

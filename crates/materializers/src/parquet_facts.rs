@@ -13,7 +13,8 @@ use std::{
 
 use arrow::{
     array::{Array, ArrayRef, UInt64Array},
-    datatypes::{DataType, Field, SchemaRef},
+    compute::cast,
+    datatypes::{DataType, Field, Schema, SchemaRef},
 };
 use datafusion::{
     common::ScalarValue,
@@ -182,7 +183,7 @@ impl Column {
         self.bounds = Bounds::Unknown;
     }
 
-    fn add_file(&mut self, file: &ParquetMetaData, schema: &arrow::datatypes::Schema, rows: u64) {
+    fn add_file(&mut self, file: &ParquetMetaData, schema: &Schema, rows: u64) {
         let Ok(in_file) = schema.field_with_name(self.field.name()) else { return self.is_unknown() };
         if *in_file.data_type() == DataType::Null {
             return self.add_missing(Some(rows));
@@ -231,16 +232,24 @@ struct Groups {
 }
 
 impl Groups {
-    fn of(file: &ParquetMetaData, schema: &arrow::datatypes::Schema, name: &str) -> Option<Self> {
+    fn of(file: &ParquetMetaData, schema: &Schema, name: &str) -> Option<Self> {
+        // The converter does not know durations, whose statistics are those of integers.
+        let is_duration = |field: &Field| matches!(field.data_type(), DataType::Duration(_));
+        let as_it_is_written = |field: &Arc<Field>| match is_duration(field) {
+            true => Arc::new(field.as_ref().clone().with_data_type(DataType::Int64)),
+            false => Arc::clone(field),
+        };
+        let data_type = schema.field_with_name(name).ok()?.data_type();
+        let schema = Schema::new(schema.fields().iter().map(as_it_is_written).collect::<Vec<_>>());
         let converter =
-            StatisticsConverter::try_new(name, schema, file.file_metadata().schema_descr()).ok()?;
+            StatisticsConverter::try_new(name, &schema, file.file_metadata().schema_descr()).ok()?;
         // What a writer leaves out is not known.
         let converter = converter.with_missing_null_counts_as_zero(false);
         let groups = file.row_groups();
         Some(Self {
             leaf: converter.parquet_column_index()?,
-            mins: converter.row_group_mins(groups).ok()?,
-            maxes: converter.row_group_maxes(groups).ok()?,
+            mins: of_type(converter.row_group_mins(groups).ok()?, data_type)?,
+            maxes: of_type(converter.row_group_maxes(groups).ok()?, data_type)?,
             nulls: converter.row_group_null_counts(groups).ok()?,
         })
     }
@@ -259,6 +268,14 @@ impl Groups {
         };
         let (min, max) = (in_table(&self.mins)?, in_table(&self.maxes)?);
         min.partial_cmp(&max).is_some_and(|order| order.is_le()).then_some((min, max))
+    }
+}
+
+/// Durations out of the integers that they were read as; other values as they are.
+fn of_type(values: ArrayRef, data_type: &DataType) -> Option<ArrayRef> {
+    match data_type {
+        DataType::Duration(_) => cast(&values, data_type).ok(),
+        _ => Some(values),
     }
 }
 
@@ -295,7 +312,7 @@ mod tests {
         array::{
             Float64Array, Int32Array, Int64Array, ListArray, NullArray, RecordBatch, StringArray, UInt32Array,
         },
-        datatypes::{Int64Type, Schema},
+        datatypes::Int64Type,
     };
     use parquet::{
         arrow::ArrowWriter,

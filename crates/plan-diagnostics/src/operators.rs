@@ -13,7 +13,11 @@ use datafusion::physical_plan::{
 };
 use serde::Serialize;
 
-use crate::{counted::counted_rows, sources::Leaf};
+use crate::{
+    counted::counted_rows,
+    sources::{Leaf, counts_rows},
+    tap::below_hooks,
+};
 
 /// An operator as it was planned: its text is taken before execution, which adds data values to it.
 #[derive(Debug, Clone)]
@@ -41,6 +45,9 @@ pub struct OperatorReport {
     pub table: Option<String>,
     /// Rows that it gave, over all partitions. `None` for operators that do not count.
     pub output_rows: Option<u64>,
+    /// Rows of a table that it read; `None` where it reads none, or how many is not known.
+    #[serde(skip)]
+    pub(crate) rows_read: Option<u64>,
     /// Time on the processor or in storage that it spent itself, summed over its partitions, which run at the same time.
     pub busy: Duration,
     /// The partitions that it was executed in; at least 1.
@@ -111,14 +118,25 @@ pub(crate) fn collect_metrics(
         measured_end.push(measured.ended_at);
         let planned = planned.get(id);
         let leaf = planned.and_then(|operator| operator.leaf.as_ref());
+        let output_rows = measured.sums.get("output_rows").copied();
+        let rows_read = match leaf {
+            // One that was not executed any more, because its query ended before, has not measured anything.
+            Some(Leaf::Scan(_)) => {
+                output_rows.or_else(|| counts_rows(below_hooks(plan.as_ref())).then_some(0))
+            }
+            Some(Leaf::Change(rows)) => *rows,
+            Some(Leaf::Inner) | None => None,
+        };
+        let is_change = matches!(leaf, Some(Leaf::Change(_)));
         reports.push(OperatorReport {
             id,
             parent,
             name: plan.name().to_owned(),
             detail: planned.map(|operator| operator.detail.clone()).unwrap_or_default(),
-            is_scan: matches!(leaf, Some(Leaf::Scan(_) | Leaf::Change)),
+            is_scan: is_change || matches!(leaf, Some(Leaf::Scan(_))),
             table: leaf.and_then(Leaf::table).map(str::to_owned),
-            output_rows: measured.sums.get("output_rows").copied().filter(|_| leaf != Some(&Leaf::Change)),
+            output_rows: output_rows.filter(|_| !is_change),
+            rows_read,
             busy: measured.busy(plan.name()),
             partitions: measured.partitions.len().max(1),
             // A plan that is executed once more has the times of its first execution as well.

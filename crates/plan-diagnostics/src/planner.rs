@@ -26,7 +26,7 @@ use crate::{
     rules::wrap_rules,
     shield::shielded,
     source_plan::SourcePlan,
-    sources::leaves,
+    sources::{Leaf, leaves, rows_to_change},
 };
 
 /// Lets `observer` see every query of the session that is built from `builder`, and `live` follow those that run.
@@ -96,6 +96,7 @@ impl QueryPlanner for ObservingPlanner {
         logical_plan: &LogicalPlan,
         session: &dyn Session,
     ) -> Result<Arc<dyn ExecutionPlan>> {
+        let rows_to_change = shielded("a table that is changed", || rows_to_change(logical_plan)).flatten();
         let mut planning = PhysicalPlanning::begin(self.is_analyzed);
         let plan = planning.of(self.inner.create_physical_plan(logical_plan, session)).await?;
         let times = planning.end();
@@ -105,7 +106,8 @@ impl QueryPlanner for ObservingPlanner {
         }
         let observed = shielded("what observes the queries of a session", || {
             let source = planning.source.take().unwrap_or_else(|| SourcePlan::of(logical_plan));
-            self.observe(&plan, logical_plan, source, times)
+            let leaves = leaves(&plan, logical_plan, rows_to_change);
+            self.observe(&plan, logical_plan, &leaves, source, times)
         });
         Ok(observed.flatten().unwrap_or(plan))
     }
@@ -117,6 +119,7 @@ impl ObservingPlanner {
         &self,
         plan: &Arc<dyn ExecutionPlan>,
         logical_plan: &LogicalPlan,
+        leaves: &[Leaf],
         source: SourcePlan,
         planning: PlanningTimes,
     ) -> Option<Arc<dyn ExecutionPlan>> {
@@ -134,10 +137,9 @@ impl ObservingPlanner {
             optimized: logical_plan.clone(),
         });
         let observation = self.observer.planned(&query)?;
-        let leaves = leaves(plan, logical_plan);
-        let operators = describe(plan, &leaves);
+        let operators = describe(plan, leaves);
         // A plan that takes no other leaves is observed without them.
-        let plan = counted(Arc::clone(plan), &leaves).unwrap_or_else(|_| Arc::clone(plan));
+        let plan = counted(Arc::clone(plan), leaves).unwrap_or_else(|_| Arc::clone(plan));
         Some(observed(plan, query, operators, observation, Arc::clone(&self.observer), self.live.clone()))
     }
 }

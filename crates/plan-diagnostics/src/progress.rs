@@ -68,6 +68,13 @@ impl LiveQueries {
         queries
     }
 
+    /// Ends the running queries that `is_meant` is true of as cancelled, with what they have measured so far: for those that
+    /// do not give way, of which nothing will be heard before the end of the process. Their code is not stopped.
+    pub fn end(&self, is_meant: impl Fn(u64) -> bool) {
+        let runs: Vec<Arc<QueryRun>> = self.lock().iter().filter_map(Weak::upgrade).collect();
+        runs.iter().filter(|run| is_meant(run.query.id)).for_each(|run| run.end_now());
+    }
+
     pub(crate) fn add(&self, run: &Arc<QueryRun>) {
         let mut runs = self.lock();
         runs.retain(|run| run.strong_count() > 0);

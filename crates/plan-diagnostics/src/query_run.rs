@@ -231,6 +231,20 @@ impl QueryRun {
         }
     }
 
+    /// Ends the query as cancelled with what it has measured so far, though its partitions go on: nothing more is heard of
+    /// them.
+    pub(crate) fn end_now(&self) {
+        let mut partitions = self.lock();
+        if partitions.is_over {
+            return;
+        }
+        let mut so_far = std::mem::take(&mut *partitions);
+        partitions.is_over = true;
+        drop(partitions);
+        so_far.worst.get_or_insert(QueryOutcome::Cancelled);
+        self.end(so_far);
+    }
+
     fn end(&self, partitions: Partitions) {
         let Some((started_at, started)) = self.started.get() else { return };
         if self.ended.swap(true, Ordering::AcqRel) {
@@ -289,7 +303,7 @@ fn rows_read(operators: &[OperatorReport]) -> Option<u64> {
     if operators.is_empty() {
         return None;
     }
-    operators.iter().filter(|operator| operator.is_scan).map(|operator| operator.output_rows).sum()
+    operators.iter().filter(|operator| operator.is_scan).map(|operator| operator.rows_read).sum()
 }
 
 /// The count that a write returns as its only column.

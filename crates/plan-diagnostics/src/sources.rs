@@ -5,15 +5,15 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::DataType;
+use arrow::{array::RecordBatch, datatypes::DataType};
 use datafusion::{
     catalog::TableProvider,
     common::tree_node::TreeNodeRecursion,
     datasource::{
-        listing::ListingTable, memory::MemorySourceConfig, physical_plan::FileScanConfig,
+        MemTable, listing::ListingTable, memory::MemorySourceConfig, physical_plan::FileScanConfig,
         source::DataSourceExec, source_as_provider,
     },
-    logical_expr::LogicalPlan,
+    logical_expr::{LogicalPlan, WriteOp},
     physical_plan::{
         ExecutionPlan, empty::EmptyExec, placeholder_row::PlaceholderRowExec, work_table::WorkTableExec,
     },
@@ -26,8 +26,8 @@ use crate::QueryKind;
 pub(crate) enum Leaf {
     /// Reads rows of a table, whose name is known or not.
     Scan(Option<String>),
-    /// Changes rows of a table where they are, and returns how many. How many it reads is not known.
-    Change,
+    /// Changes rows of a table where they are, and returns how many. It has read this many, where that is known.
+    Change(Option<u64>),
     /// Has its rows from the query itself, as `VALUES` has, or from another part of the plan.
     Inner,
 }
@@ -37,13 +37,18 @@ impl Leaf {
     pub(crate) fn table(&self) -> Option<&str> {
         match self {
             Self::Scan(table) => table.as_deref(),
-            Self::Change | Self::Inner => None,
+            Self::Change(_) | Self::Inner => None,
         }
     }
 }
 
-/// The leaves of a plan in pre-order. `logical` is the plan that it was made of.
-pub(crate) fn leaves(physical: &Arc<dyn ExecutionPlan>, logical: &LogicalPlan) -> Vec<Leaf> {
+/// The leaves of a plan in pre-order. `logical` is the plan that it was made of, `rows_to_change` what that function said
+/// before.
+pub(crate) fn leaves(
+    physical: &Arc<dyn ExecutionPlan>,
+    logical: &LogicalPlan,
+    rows_to_change: Option<u64>,
+) -> Vec<Leaf> {
     let mut plans = Vec::new();
     collect(physical, &mut plans);
     let scans = scans(logical);
@@ -56,7 +61,7 @@ pub(crate) fn leaves(physical: &Arc<dyn ExecutionPlan>, logical: &LogicalPlan) -
                 return Some(Leaf::Inner);
             }
             if is_write && returns_count(leaf.as_ref()) {
-                return Some(Leaf::Change);
+                return Some(Leaf::Change(rows_to_change));
             }
             let matches: Vec<usize> =
                 (0..scans.len()).filter(|at| scans[*at].is_read_by(leaf.as_ref())).collect();
@@ -77,6 +82,24 @@ pub(crate) fn leaves(physical: &Arc<dyn ExecutionPlan>, logical: &LogicalPlan) -
         });
     }
     found.into_iter().flatten().collect()
+}
+
+/// The rows that an `UPDATE` or a `DELETE` of a table in memory will look at, which are all that it has. To be called before
+/// the plan is made: that already changes the table.
+pub(crate) fn rows_to_change(logical: &LogicalPlan) -> Option<u64> {
+    let dml = match logical {
+        LogicalPlan::Dml(dml) => dml,
+        LogicalPlan::Analyze(analyze) => return rows_to_change(&analyze.input),
+        _ => return None,
+    };
+    if !matches!(dml.op, WriteOp::Update | WriteOp::Delete) {
+        return None;
+    }
+    let provider = source_as_provider(&dml.target).ok()?;
+    let table = provider.downcast_ref::<MemTable>()?;
+    let rows_of = |batches: &[RecordBatch]| batches.iter().map(|batch| batch.num_rows() as u64).sum::<u64>();
+    // Nobody is waited for: where somebody else writes at this moment, the number is not known.
+    table.batches.iter().map(|partition| Some(rows_of(&partition.try_read().ok()?))).sum()
 }
 
 /// Whether the leaf counts the rows that it gives.

@@ -10,7 +10,7 @@ use crate::{Bundle, ReadError, WriteError, versioned};
 
 /// The version of `artifacts.json`.
 ///
-/// - 1: the entries of [`Artifact`].
+/// - 1: the entries of [`Artifact`]. `node` came later: catalogs without it are of this version as well.
 pub const ARTIFACTS_VERSION: u32 = 1;
 
 /// The catalog.
@@ -27,6 +27,9 @@ pub struct ArtifactCatalog {
 pub struct Artifact {
     /// The external name.
     pub name: String,
+    /// The node that wrote it; several may write to one table.
+    #[serde(default)]
+    pub node: Option<String>,
     /// table, view, parquet, csv, ndjson, arrow, param_table, or the name that a custom output has for it.
     pub materialization: String,
     /// The path or URL, as the policy shows it.

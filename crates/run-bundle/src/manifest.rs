@@ -21,7 +21,7 @@ use crate::{
 /// - 1: identity, policy, status, nodes, files, delivery, warnings, links. `format`, `tracking`, `own_time`, and of nodes
 ///   `queries_summed`, `error`, `attempts`, `earlier_attempts` and `recovered` came later: bundles without them are of this
 ///   version as well.
-/// - 2: runs and nodes may be `interrupted`.
+/// - 2: runs and nodes may be `interrupted`; `interrupted_at` came later.
 /// - 3: `warnings` have a code and a message; before, each was a text.
 ///
 /// What a newer version adds without a number of its own has a default, so that every reader of this version reads it.
@@ -56,6 +56,9 @@ pub struct Manifest {
     /// When it ended.
     #[serde(default)]
     pub ended_at: Option<DateTime<Utc>>,
+    /// When a signal told it to end, if one did.
+    #[serde(default)]
+    pub interrupted_at: Option<DateTime<Utc>>,
     /// Why it failed.
     #[serde(default)]
     pub error: Option<String>,

@@ -20,6 +20,7 @@ impl RunState {
         let shown = |text: &str| self.context.policy.capture_name(text).to_text();
         let artifact = Artifact {
             name: written.name.clone(),
+            node: Some(node.to_owned()),
             materialization: written.materialization.name().to_owned(),
             location: written
                 .location

@@ -108,6 +108,9 @@ pub(crate) fn finish(state: &Arc<RunState>) -> FinishReport {
     }
     // Nodes whose code is still held somewhere: nothing more will be heard of them.
     state.open_nodes().iter().for_each(|node| node.end_with_the_run());
+    if state.interruption.get().is_some() {
+        state.open_statements.end_interrupted();
+    }
     state.complete_open_nodes(DROPPED_QUERIES_LIMIT);
     say_what_has_no_run(state);
     state.check_registry();
@@ -351,6 +354,7 @@ fn put_manifest(state: &RunState, ending: Option<&Ending>) -> Result<(), WriteEr
         status: status(state, ending),
         started_at: state.context.started_at,
         ended_at: ending.map(|ending| ending.ended_at),
+        interrupted_at: state.interruption.get().map(|interruption| state.context.started_at + interruption.after),
         error,
         nodes: node_records(state, ending),
         files: FileEntry::list(bundle),

@@ -4,6 +4,8 @@
 //! The page breaks as a whole when a column has a kind that it does not know, a date that a browser does not, or no
 //! number where it expects one. Columns that it cannot show are `unhandled` there, which still shows their counts.
 
+use std::collections::BTreeSet;
+
 use daglight_data_summary::{
     Category, ColumnSummary, DataSummary, Details, Distribution, Lengths, Point, Summarizer, SummaryOptions,
 };
@@ -154,10 +156,18 @@ fn numeric(found: &Distribution, number: impl Fn(&Point) -> Option<f64>) -> Fiel
         .iter()
         .map(|quantile| Some((quantile.fraction.to_string(), number(&quantile.value)?.into())))
         .collect();
-    let mut histogram = Map::new();
+    let mut labels: Vec<String> = Vec::with_capacity(found.histogram.len());
     for bin in &found.histogram {
         let (from, to) = (number(&bin.from)?, number(&bin.to)?);
-        add(&mut histogram, format!("({}, {}]", edge(from, to - from), edge(to, to - from)), bin.count);
+        labels.push(format!("({}, {}]", edge(from, to - from), edge(to, to - from)));
+    }
+    if labels.iter().collect::<BTreeSet<_>>().len() < labels.len() {
+        // As floats their edges are the same; they themselves may have more digits.
+        labels = found.histogram.iter().map(|bin| format!("({}, {}]", bin.from, bin.to)).collect();
+    }
+    let mut histogram = Map::new();
+    for (label, bin) in labels.into_iter().zip(&found.histogram) {
+        add(&mut histogram, label, bin.count);
     }
     let (min, max, mean) = match &found.finite {
         Some(finite) => (Some(&finite.min), Some(&finite.max), finite.mean.as_ref()),
@@ -354,6 +364,29 @@ mod tests {
         );
         let texts = StringArray::from_iter_values((0..20_000).map(|number| number.to_string()));
         check(Arc::new(texts), json!({"data_type": "Utf8"}));
+    }
+
+    #[test]
+    fn bins_that_floats_do_not_tell_apart_have_labels_of_their_own() {
+        let first = 1_000_000_000_000_000_000_i64;
+        let rows = 1_000_100;
+        for column in [
+            Arc::new(Int64Array::from_iter_values((0..rows).map(|row| first + row % 1_000))) as ArrayRef,
+            Arc::new(UInt64Array::from_iter_values((0..rows).map(|row| u64::MAX - row as u64 % 1_000))),
+            Arc::new(
+                Decimal128Array::from_iter_values(
+                    (0..rows).map(|row| i128::from(first) * 1_000 + i128::from(row % 1_000)),
+                )
+                .with_precision_and_scale(30, 2)
+                .unwrap(),
+            ),
+            Arc::new(Int64Array::from_iter_values((0..1_000).map(|row| first + row))),
+        ] {
+            let found = described(column, SummaryOptions::default());
+            let bins = found["histogram"].as_object().unwrap();
+            let counts: u64 = bins.values().filter_map(Value::as_u64).sum();
+            assert_eq!((bins.len(), counts), (10, found["count"].as_u64().unwrap()), "{found}");
+        }
     }
 
     #[test]

@@ -9,7 +9,7 @@ use crate::{
     FinishReport, Run,
     last_words::LastWords,
     node_run::OpenNode,
-    open_statements::{OpenStatement, StatementPlace},
+    open_statements::StatementPlace,
     run_log::FailedPart,
     run_state::RunState,
     signals,
@@ -75,6 +75,8 @@ impl Interrupted {
 /// The signal that has interrupted a run, and what ran then.
 pub(crate) struct Interruption {
     pub(crate) signal: StopSignal,
+    /// How long the run had gone on.
+    pub(crate) after: Duration,
     /// The node that had run for the longest.
     pub(crate) node: Option<String>,
     /// The statement that ran, where no node did.
@@ -159,7 +161,7 @@ impl Run {
     ///   on the only thread of the runtime for example, is not waited for: the run is ended beside it, and the process
     ///   exits with that code. The same holds where [`Run::finish`] is done, and its caller does not come to see it.
     /// - A second signal ends the process as soon as the bundle says that the run was interrupted, which it waits for
-    ///   one second at most; a third does not wait.
+    ///   one second at most, with the exit code of that second signal, whatever kind the first one was; a third does not wait.
     /// - A signal that comes when the work is done and the run is at its end makes that end wait for servers no longer.
     /// - A signal that the process was started to ignore, as `nohup` does for SIGHUP, stays ignored.
     ///
@@ -219,22 +221,26 @@ impl RunState {
 
     /// Marks the run as interrupted, and says so as its reason, unless it has failed already. The first signal counts.
     pub(crate) fn interrupt(&self, signal: StopSignal) {
+        let after = self.context.started.elapsed();
         let (nodes, statements) = (self.open_nodes(), self.open_statements.list());
         let statement = statements.first().filter(|_| nodes.is_empty());
         let statement = statement.and_then(|statement| statement.place.clone());
         let node = nodes.first().map(|node| node.name().to_owned());
-        if self.interruption.set(Interruption { signal, node, statement }).is_err() {
+        if self.interruption.set(Interruption { signal, after, node, statement }).is_err() {
             return;
         }
         let of_node =
             |node: &Arc<OpenNode>| format!("{} ran ({})", node.name(), elapsed(node.interrupted_after()));
-        let running: Vec<String> =
-            nodes.iter().map(of_node).chain(statements.iter().map(OpenStatement::describe)).collect();
+        let running: Vec<String> = nodes
+            .iter()
+            .map(of_node)
+            .chain(statements.iter().map(|statement| statement.describe()))
+            .collect();
         let doing = match running.is_empty() {
             true => "while no node ran".to_owned(),
             false => format!("while {}", running.join(" and ")),
         };
-        let after = elapsed(self.context.started.elapsed());
+        let after = elapsed(after);
         let reason = self.context.policy.capture(format!("interrupted by {signal} after {after}, {doing}"));
         self.log.fail(FailedPart::Interrupted, reason);
     }

@@ -2,12 +2,15 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    thread,
+    time::{Duration, Instant, SystemTime},
 };
 
 use daglight_bundle_report::display;
+use daglight_otel_bridge::{SpanStatus, StageSpan};
 use daglight_run_identity::Code;
+use opentelemetry::Context;
 
 use crate::{location::shown_location, run_state::RunState};
 
@@ -18,17 +21,19 @@ pub(crate) struct OpenStatements(Mutex<Open>);
 #[derive(Default)]
 struct Open {
     next: u64,
-    statements: BTreeMap<u64, OpenStatement>,
+    statements: BTreeMap<u64, Arc<OpenStatement>>,
 }
 
 /// One that runs.
-#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct OpenStatement {
     /// What the program calls the stage, where it says no more of it.
     stage: String,
     /// Where the statement stands.
     pub(crate) place: Option<StatementPlace>,
     started: Instant,
+    /// How long it had run when a signal came. Nothing that it did after that counts.
+    interrupted_after: OnceLock<Duration>,
+    span: Mutex<Option<StageSpan>>,
 }
 
 /// Where a statement stands.
@@ -42,13 +47,19 @@ pub(crate) struct StatementPlace {
 
 /// A statement is open until this is dropped.
 pub(crate) struct StatementGuard<'a> {
-    open: &'a OpenStatements,
+    run: &'a RunState,
     id: u64,
+    statement: Arc<OpenStatement>,
 }
 
 impl OpenStatements {
-    pub(crate) fn list(&self) -> Vec<OpenStatement> {
+    pub(crate) fn list(&self) -> Vec<Arc<OpenStatement>> {
         self.lock().statements.values().cloned().collect()
+    }
+
+    /// Ends the spans of those that a signal has interrupted and that did not give way: nothing more will be heard of them.
+    pub(crate) fn end_interrupted(&self) {
+        self.list().iter().for_each(|statement| statement.end_interrupted());
     }
 
     fn lock(&self) -> MutexGuard<'_, Open> {
@@ -56,20 +67,61 @@ impl OpenStatements {
     }
 }
 
+impl StatementGuard<'_> {
+    /// The context of its span.
+    pub(crate) fn context(&self) -> Context {
+        self.statement.span().as_ref().map(StageSpan::context).unwrap_or_default()
+    }
+
+    /// Ends it, with what its span is to say.
+    pub(crate) fn end(self, say: impl FnOnce(&StageSpan)) {
+        if let Some(span) = self.statement.span().take() {
+            say(&span);
+            let ended_at = match self.run.interruption.get() {
+                Some(_) => self.statement.interrupted_at(&span),
+                None => SystemTime::now(),
+            };
+            span.end_at(ended_at);
+        }
+    }
+}
+
 impl Drop for StatementGuard<'_> {
     fn drop(&mut self) {
-        self.open.lock().statements.remove(&self.id);
+        self.run.open_statements.lock().statements.remove(&self.id);
+        if self.run.interruption.get().is_some() && !thread::panicking() {
+            self.statement.end_interrupted();
+        }
+        // What is dropped for another reason before its end, its span says by itself.
+        drop(self.statement.span().take());
     }
 }
 
 impl OpenStatement {
-    pub(crate) fn elapsed(&self) -> Duration {
-        self.started.elapsed()
+    /// How long it has run until now, where a signal has come that ends it.
+    fn interrupted_after(&self) -> Duration {
+        *self.interrupted_after.get_or_init(|| self.started.elapsed())
     }
 
-    /// What it did, and for how long: "the statement at shop.sql:12 ran (3.2 s)".
+    fn interrupted_at(&self, span: &StageSpan) -> SystemTime {
+        span.started_at() + self.interrupted_after()
+    }
+
+    fn end_interrupted(&self) {
+        if let Some(span) = self.span().take() {
+            span.finish_as(SpanStatus::Cancelled);
+            let ended_at = self.interrupted_at(&span);
+            span.end_at(ended_at);
+        }
+    }
+
+    fn span(&self) -> MutexGuard<'_, Option<StageSpan>> {
+        self.span.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What it did when the signal came, and for how long: "the statement at shop.sql:12 ran (3.2 s)".
     pub(crate) fn describe(&self) -> String {
-        let elapsed = display::elapsed(self.elapsed());
+        let elapsed = display::elapsed(self.interrupted_after());
         match &self.place {
             Some(StatementPlace { file: Some(file), line }) => {
                 format!("the statement at {file}:{line} ran ({elapsed})")
@@ -84,16 +136,28 @@ impl OpenStatement {
 
 impl RunState {
     /// Remembers what runs outside of every node, until the guard is dropped.
-    pub(crate) fn statement_opened(&self, stage: &str, code: Option<&Code>) -> StatementGuard<'_> {
+    pub(crate) fn statement_opened(
+        &self,
+        stage: &str,
+        code: Option<&Code>,
+        span: StageSpan,
+    ) -> StatementGuard<'_> {
         let place = code.map(|code| StatementPlace {
             file: shown_location(&code.path, &self.context.policy),
             line: code.first_line,
         });
+        let statement = Arc::new(OpenStatement {
+            stage: stage.to_owned(),
+            place,
+            started: Instant::now(),
+            interrupted_after: OnceLock::new(),
+            span: Mutex::new(Some(span)),
+        });
         let mut open = self.open_statements.lock();
         let id = open.next;
         open.next += 1;
-        let statement = OpenStatement { stage: stage.to_owned(), place, started: Instant::now() };
-        open.statements.insert(id, statement);
-        StatementGuard { open: &self.open_statements, id }
+        open.statements.insert(id, Arc::clone(&statement));
+        drop(open);
+        StatementGuard { run: self, id, statement }
     }
 }

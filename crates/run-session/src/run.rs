@@ -13,7 +13,7 @@ use std::{
 use daglight_otel_bridge::names;
 use daglight_run_bundle::{Bundle, NodeRecord};
 use daglight_run_identity::{Code, Dag, RunId};
-use futures::{FutureExt as _, channel::oneshot};
+use futures::{FutureExt as _, channel::oneshot, future::Either};
 use opentelemetry::{Context, context::FutureExt as _};
 
 use crate::{
@@ -26,8 +26,9 @@ use crate::{
     run_log::FailedPart,
     run_state::RunState,
     signals,
-    stage::{in_span, with_code},
+    stage::{in_span, say, with_code},
     start::start,
+    stop_now::leave_to_second_signal,
 };
 
 /// How long a caller may take to see that an interrupted run has ended, before its runtime is taken for stuck.
@@ -180,16 +181,26 @@ impl Run {
         F: Future<Output = Result<T, E>>,
     {
         let is_in_node = QueryOwner::current().is_some_and(|owner| owner.node().is_some());
-        let _open = (!is_in_node).then(|| self.state.statement_opened(stage, code));
         let _stage = self.state.beat_in_stage(stage);
         let parent = match QueryOwner::current() {
             Some(owner) if Arc::ptr_eq(owner.run(), &self.state) => Context::current(),
             _ => self.state.otel_context(),
         };
         let span = self.state.context.signals.span(names::span::STAGE).parent(&parent).stage(stage);
-        let span =
-            code.into_iter().fold(span, |span, code| with_code(span, code, &self.state.context.policy));
-        let work = in_span(span.start(), &self.state.context.policy, rows, work);
+        let policy = &self.state.context.policy;
+        let span = code.into_iter().fold(span, |span, code| with_code(span, code, policy)).start();
+        let work = match is_in_node {
+            true => Either::Left(in_span(span, policy, rows, work)),
+            false => {
+                let open = self.state.statement_opened(stage, code, span);
+                Either::Right(async move {
+                    let context = open.context();
+                    let result = work.with_context(context).await;
+                    open.end(|span| say(span, policy, rows, &result));
+                    result
+                })
+            }
+        };
         let result = AssertUnwindSafe(work).catch_unwind().await.unwrap_or_else(|payload| {
             let reason = self.state.context.policy.capture_error(&Panic::of_payload(&*payload).to_string());
             self.state.log.fail(FailedPart::Stage(stage.to_owned()), reason);
@@ -288,12 +299,16 @@ impl Run {
             Ok(_) => receiver.await.ok(),
             Err(_) => None,
         };
-        report.unwrap_or_else(|| self.state.end())
+        let report = report.unwrap_or_else(|| self.state.end());
+        leave_to_second_signal();
+        report
     }
 
     /// As [`Run::finish`], for code that is not async. Do not call it on a thread of an async runtime.
     pub fn finish_blocking(self) -> FinishReport {
-        self.state.end()
+        let report = self.state.end();
+        leave_to_second_signal();
+        report
     }
 
     /// What is known of a node that has started.

@@ -143,6 +143,10 @@ impl RunState {
     /// the runtime a moment later. Nothing is recorded of the run from now on.
     pub(crate) fn complete_open_nodes(&self, limit: Duration) {
         self.open_queries.wait_for_none(limit);
+        if self.interruption.get().is_some() {
+            // What computes without giving way is known by what it has measured so far.
+            self.context.telemetry.shared.live.end(|query| self.owners.node_of(query).is_some());
+        }
         self.ended.store(true, Ordering::Release);
         let awaited = std::mem::take(&mut *self.awaited.lock().unwrap_or_else(PoisonError::into_inner));
         awaited.iter().for_each(|node| node.give_up());

@@ -25,7 +25,7 @@ use crate::{
     last_words::LastWordsOnce,
     log::warn_of,
     run_state::RunState,
-    stop_now::{Stopping, stop_now},
+    stop_now::{Stopping, leave_to_second_signal, second_signal_came, stop_now},
 };
 
 const INTERRUPTED: &str = "interrupted, ending the run; again to stop now";
@@ -229,6 +229,7 @@ pub(crate) fn exit_for(run: &Arc<RunState>, last_words: Option<&LastWordsOnce>, 
     if let Some(last_words) = last_words {
         last_words.say(report);
     }
+    leave_to_second_signal();
     low_level::exit(interruption.signal.exit_code().into());
 }
 
@@ -349,6 +350,7 @@ fn received(signal: StopSignal, program_handles_it: bool) {
         }
         [first] => {
             process.asked = vec![first, signal];
+            second_signal_came();
             drop(process);
             let stop = move || stop_now(first, signal, runs);
             if thread::Builder::new().name("daglight-stop-now".into()).spawn(stop).is_err() {
@@ -415,6 +417,7 @@ fn answer(signal: StopSignal, runs: &[Arc<RunState>]) {
             last_words.say(&report);
         }
     }
+    leave_to_second_signal();
     low_level::exit(signal.exit_code().into());
 }
 

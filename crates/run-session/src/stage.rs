@@ -31,13 +31,23 @@ pub(crate) async fn in_span<T, E: RunError<Kind>, Kind>(
 ) -> Result<T, E> {
     let context = span.context();
     let result = work.with_context(context).await;
-    match &result {
+    say(&span, policy, rows, &result);
+    span.end();
+    result
+}
+
+/// Has a span say what came of its work.
+pub(crate) fn say<T, E: RunError<Kind>, Kind>(
+    span: &StageSpan,
+    policy: &Policy,
+    rows: impl FnOnce(&T) -> Option<u64>,
+    result: &Result<T, E>,
+) {
+    match result {
         Ok(done) => rows(done).into_iter().for_each(|rows| span.row_count(rows)),
         Err(error) => {
             let error = RecordedError::of(error);
             span.fail(error.error_type, &policy.capture_error(&error.text()));
         }
     }
-    span.end();
-    result
 }

@@ -1,7 +1,11 @@
 //! The end of the process after a second signal: at once, but not before the bundles say how their runs ended.
 
 use std::{
-    sync::{Arc, mpsc},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -12,6 +16,22 @@ use crate::{StopSignal, finish, last_words::LastWordsOnce, run_state::RunState, 
 
 /// How long the process waits for its bundles.
 const LIMIT: Duration = Duration::from_secs(1);
+
+/// Whether a second signal has come, which then decides over the exit code.
+static HAS_COME: AtomicBool = AtomicBool::new(false);
+
+/// A second signal has come, and ends the process.
+pub(crate) fn second_signal_came() {
+    HAS_COME.store(true, Ordering::Release);
+}
+
+/// Leaves the end of the process to the second signal, if one has come. Whoever was about to end it because of the first
+/// one waits here, for a little longer than that takes.
+pub(crate) fn leave_to_second_signal() {
+    if HAS_COME.load(Ordering::Acquire) {
+        thread::sleep(LIMIT * 2);
+    }
+}
 
 /// A run that the process ends with.
 #[derive(Clone)]

@@ -336,9 +336,10 @@ impl Telemetry {
         }
     }
 
-    /// Whether a tracking server is configured, be it with settings from which no connection can be made.
+    /// Whether a tracking server is configured, be it with settings from which no connection can be made. Half of the settings
+    /// name none: what is missing is one of the setup's warnings.
     pub(crate) fn has_server(&self) -> bool {
-        self.shared.connection.is_some() || self.shared.settings.tracker.api_url.is_some()
+        self.shared.connection.is_some() || Connection::is_named_by(&self.shared.settings.tracker)
     }
 
     pub(crate) fn git(&self, source_dir: Option<PathBuf>) -> GitFacts {

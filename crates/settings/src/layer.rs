@@ -1,7 +1,7 @@
 //! One layer of the configuration: a file, a variable, or a value given in code.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     env, fmt,
     path::{Path, PathBuf},
 };
@@ -73,11 +73,20 @@ pub(crate) struct Layer {
     pub(crate) is_project: bool,
     /// The lines of a file in which its keys are, by dotted path.
     lines: BTreeMap<String, usize>,
+    /// The keys of the tables in a list of a file, by its dotted path, in the order in which they are written.
+    columns: BTreeMap<String, Vec<String>>,
 }
 
 impl Layer {
     pub(crate) fn new(name: impl Into<String>, values: Dict) -> Self {
-        Self { name: name.into(), values, file: None, is_project: false, lines: BTreeMap::new() }
+        Self {
+            name: name.into(),
+            values,
+            file: None,
+            is_project: false,
+            lines: BTreeMap::new(),
+            columns: BTreeMap::new(),
+        }
     }
 
     /// The layer of one value given in code.
@@ -108,14 +117,16 @@ impl Layer {
             problem: error.message().to_owned(),
         };
         let table = DeTable::parse(&text).map_err(syntax)?;
-        let mut lines = BTreeMap::new();
+        let (mut lines, mut columns) = (BTreeMap::new(), BTreeMap::new());
         let values = read_table(&LineStarts::of(&text), table.get_ref(), "", &mut lines);
+        read_columns(table.get_ref(), "", &mut columns);
         Ok(Self {
             name: path.display().to_string(),
             values,
             file: Some(path.to_owned()),
             is_project: false,
             lines,
+            columns,
         })
     }
 
@@ -151,12 +162,27 @@ impl Layer {
         let lines = self.lines.iter();
         let lines = lines.filter_map(|(key, line)| Some((key.strip_prefix(&prefix)?.to_owned(), *line)));
         let file = self.file.clone();
-        Self { name, values, file, is_project: self.is_project, lines: lines.collect() }
+        let columns = self.columns.iter();
+        let columns = columns
+            .filter_map(|(key, columns)| Some((key.strip_prefix(&prefix)?.to_owned(), columns.clone())));
+        Self {
+            name,
+            values,
+            file,
+            is_project: self.is_project,
+            lines: lines.collect(),
+            columns: columns.collect(),
+        }
     }
 
     /// The value of a dotted key.
     pub(crate) fn value(&self, key: &str) -> Option<&Value> {
         find(&self.values, key)
+    }
+
+    /// The keys of the tables in a list, in the order in which they are written. None where it is not from a file.
+    pub(crate) fn columns(&self, key: &str) -> &[String] {
+        self.columns.get(key).map(Vec::as_slice).unwrap_or_default()
     }
 
     /// Where in this layer the value of a key is.
@@ -272,6 +298,26 @@ fn read_table(
         lines.insert(path, text.line_of(key.span().start));
     }
     values
+}
+
+/// Into `columns`, by the dotted path of each list, the keys of the tables in it. A table itself does not keep its order.
+fn read_columns(table: &DeTable<'_>, path: &str, columns: &mut BTreeMap<String, Vec<String>>) {
+    for (key, value) in table {
+        let name = key.get_ref();
+        let path = if path.is_empty() { name.to_string() } else { format!("{path}.{name}") };
+        match value.get_ref() {
+            DeValue::Table(table) => read_columns(table, &path, columns),
+            DeValue::Array(items) => {
+                let rows = items.iter().filter_map(|item| item.get_ref().as_table());
+                let mut keys: Vec<_> = rows.flat_map(|row| row.keys()).collect();
+                keys.sort_by_key(|key| key.span().start);
+                let mut seen = BTreeSet::new();
+                let names = keys.into_iter().map(|key| key.get_ref().to_string());
+                columns.insert(path, names.filter(|name| seen.insert(name.clone())).collect());
+            }
+            _ => {}
+        }
+    }
 }
 
 fn read_value(

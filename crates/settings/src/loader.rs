@@ -170,6 +170,11 @@ impl SettingsLoader {
 
         let merged = all.iter().cloned().fold(Figment::new(), Figment::merge);
         let mut settings: Settings = merged.extract().map_err(merge_error)?;
+        for (name, table) in &mut settings.param_tables {
+            let rows = format!("param_tables.{name}.rows");
+            let given_by = all.iter().rev().find(|layer| layer.value(&rows).is_some());
+            table.columns = given_by.map(|layer| layer.columns(&rows).to_vec()).unwrap_or_default();
+        }
         refused.extend(keep_key_from_project(&mut settings.tracker, &all));
         let mut resolved = Resolved::new(settings, chosen.base, files, &merged, &all);
         resolved.refused = refused;

@@ -31,6 +31,9 @@ pub struct ParamTableSettings {
     pub file: Option<PathBuf>,
     /// The rows themselves.
     pub rows: Vec<Map<String, Value>>,
+    /// The columns in the order in which the rows of a file first name them. What is not among them follows by name.
+    #[serde(skip)]
+    pub columns: Vec<String>,
     /// What the parameters are for.
     pub description: Option<String>,
 }

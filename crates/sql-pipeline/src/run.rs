@@ -123,17 +123,24 @@ impl Pipeline {
                 node.input(parameter.text.as_str());
                 Ok::<(), Infallible>(())
             };
-            let Ok(()) = run.node(&parameter.node_name(), record).await;
+            let name = parameter.node_name();
+            (options.on_event)(PipelineEvent::NodeStarted { node: &name });
+            let started = Instant::now();
+            let Ok(()) = run.node(&name, record).await;
+            say_that_it_succeeded(run, &name, started, &options);
         }
         for used in &self.param_tables {
             let register = async |node: Node| {
                 let registered = node.register_params(session, &used.table).await;
                 registered.map_err(|error| used.failed(self.script(), error))
             };
+            (options.on_event)(PipelineEvent::NodeStarted { node: used.table.name() });
+            let started = Instant::now();
             if let Err(error) = run.node(used.table.name(), register).await {
                 (options.on_event)(PipelineEvent::StatementFailed { error: &error });
                 return Err(RunFailure { error, not_run: Schedule::new(self.steps()).waiting_nodes() });
             }
+            say_that_it_succeeded(run, used.table.name(), started, &options);
         }
 
         let failure = OnceLock::new();
@@ -210,18 +217,7 @@ impl Pipeline {
         match &ran {
             Ok(rows) => {
                 if let Some(node) = &step.node {
-                    // The time that the node has everywhere; without its end, which is our own.
-                    let record = run.node_record(node);
-                    let elapsed = record
-                        .as_ref()
-                        .and_then(|record| record.duration_ms)
-                        .and_then(|ms| Duration::try_from_secs_f64(ms / 1e3).ok())
-                        .unwrap_or_else(|| started.elapsed());
-                    (options.on_event)(PipelineEvent::NodeSucceeded {
-                        node,
-                        elapsed,
-                        rows: record.and_then(|record| record.rows),
-                    });
+                    say_that_it_succeeded(run, node, started, options);
                 }
                 if let Some(rows) = rows {
                     (options.on_event)(PipelineEvent::Rows { node: step.node.as_deref(), rows });
@@ -231,4 +227,16 @@ impl Pipeline {
         }
         ran.map(|_| ())
     }
+}
+
+fn say_that_it_succeeded(run: &Run, node: &str, started: Instant, options: &RunScriptOptions<'_>) {
+    // The time that the node has everywhere; without its end, which is our own.
+    let record = run.node_record(node);
+    let elapsed = record
+        .as_ref()
+        .and_then(|record| record.duration_ms)
+        .and_then(|ms| Duration::try_from_secs_f64(ms / 1e3).ok())
+        .unwrap_or_else(|| started.elapsed());
+    let rows = record.and_then(|record| record.rows);
+    (options.on_event)(PipelineEvent::NodeSucceeded { node, elapsed, rows });
 }

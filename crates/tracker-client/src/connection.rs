@@ -179,6 +179,11 @@ impl Connection {
         })
     }
 
+    /// Whether the settings say all that a connection needs, whatever it is worth: a server, a user and a project.
+    pub fn is_named_by(settings: &TrackerSettings) -> bool {
+        missing(settings).is_empty()
+    }
+
     /// The connection of these settings. `None`: the tracker is off, or no server is given, and runs wait in their
     /// bundles.
     ///

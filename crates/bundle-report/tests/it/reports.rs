@@ -410,6 +410,7 @@ fn a_damaged_file_still_has_a_report() {
 fn artifact(name: &str) -> Artifact {
     Artifact {
         name: name.into(),
+        node: None,
         materialization: "parquet".into(),
         location: Some(format!("out/{name}.parquet")),
         format: Some("parquet".into()),

@@ -1,7 +1,11 @@
 //! The tables of scans, and the rows that they give.
 
-use daglight_plan_diagnostics::QueryReport;
-use datafusion::prelude::SessionContext;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, Int64Array, RecordBatch};
+use daglight_plan_diagnostics::{QueryOutcome, QueryReport};
+use datafusion::{datasource::MemTable, prelude::SessionContext};
+use futures::TryStreamExt as _;
 
 use crate::support::{only, run, session};
 
@@ -122,4 +126,55 @@ async fn an_analysed_query_is_seen_like_any_other() {
     run(&ctx, "EXPLAIN SELECT * FROM memory").await;
     run(&ctx, "EXPLAIN VERBOSE SELECT * FROM memory").await;
     assert!(seen.reports().is_empty());
+}
+
+/// The side of a join that waits for the other one was not executed when that fails.
+#[tokio::test]
+async fn a_query_that_fails_has_read_what_it_read() {
+    let (ctx, seen, _) = session();
+    let dir = tempfile::tempdir().unwrap();
+    tables(&ctx, dir.path()).await;
+    seen.reports();
+    let failing = "SELECT * FROM (SELECT x, 1 / (x - x) AS z FROM other) o JOIN parquet_files p ON o.x = p.x AND o.z = p.k";
+    ctx.sql(failing).await.unwrap().collect().await.unwrap_err();
+    let report = only(&seen);
+    assert!(matches!(report.outcome, QueryOutcome::Failed { .. }), "{:?}", report.outcome);
+    let read: u64 = scanned(&report).iter().filter_map(|(_, rows)| *rows).sum();
+    assert_eq!(report.rows_read, Some(read), "{:?}", scanned(&report));
+    assert!((1..=1_200).contains(&read), "{read}");
+}
+
+/// What was read is counted by whoever takes the batches.
+#[tokio::test]
+async fn a_query_that_is_given_up_while_it_runs_has_read_what_it_had_read() {
+    let (ctx, seen, live) = session();
+    ctx.sql("SET datafusion.execution.target_partitions = 1").await.unwrap();
+    let batches: Vec<RecordBatch> = (0..5)
+        .map(|_| {
+            let column: ArrayRef = Arc::new(Int64Array::from(vec![1; 10]));
+            RecordBatch::try_from_iter([("x", column)]).unwrap()
+        })
+        .collect();
+    let table = MemTable::try_new(batches[0].schema(), vec![batches]).unwrap();
+    ctx.register_table("five", Arc::new(table)).unwrap();
+    let mut stream = ctx.sql("SELECT x FROM five").await.unwrap().execute_stream().await.unwrap();
+    let mut taken = 0;
+    for _ in 0..2 {
+        taken += stream.try_next().await.unwrap().unwrap().num_rows() as u64;
+    }
+    live.end(|_| false);
+    assert_eq!(seen.reports().len(), 0);
+    live.end(|_| true);
+    let report = only(&seen);
+    assert_eq!(
+        (report.outcome, report.rows_read, report.rows),
+        (QueryOutcome::Cancelled, Some(taken), Some(taken))
+    );
+    assert_eq!(live.sample().len(), 0);
+    // It goes on as it would, and is not heard of again.
+    while let Some(batch) = stream.try_next().await.unwrap() {
+        taken += batch.num_rows() as u64;
+    }
+    drop(stream);
+    assert_eq!((taken, seen.reports().len()), (50, 0));
 }

@@ -56,9 +56,19 @@ async fn changes_of_tables_count_the_rows_that_they_change() {
         ("INSERT INTO t VALUES (1), (2), (3)", 3, 3, Some(0)),
         ("INSERT INTO t SELECT x FROM t WHERE x > 990", 10, 10, Some(1003)),
         ("INSERT INTO t SELECT x FROM t WHERE x < 0", 0, 0, Some(1013)),
-        ("UPDATE t SET x = 0 WHERE x > 500", 510, 0, None),
-        ("DELETE FROM t WHERE x = 0", 510, 0, None),
+        ("UPDATE t SET x = 0 WHERE x > 500", 510, 0, Some(1013)),
+        ("DELETE FROM t WHERE x = 0", 510, 0, Some(1013)),
+        ("DELETE FROM t WHERE x > 400", 100, 0, Some(503)),
+        ("UPDATE t SET x = 1 WHERE x < 0", 0, 0, Some(403)),
+        ("DELETE FROM t", 403, 0, Some(403)),
+        ("UPDATE t SET x = 1", 0, 0, Some(0)),
     ] {
+        let before = ctx.sql("SELECT x FROM t").await.unwrap().count().await.unwrap() as u64;
+        seen.reports();
+        seen.tapped_rows();
+        if !sql.starts_with("INSERT") {
+            assert_eq!(read, Some(before), "{sql}");
+        }
         run(&ctx, sql).await;
         let report = only(&seen);
         assert_eq!((report.rows, seen.tapped_rows(), report.rows_read), (Some(rows), tapped, read), "{sql}");

@@ -129,6 +129,7 @@ fn outputs_are_named_with_dots() {
 fn parameter_tables_have_rows_of_any_kind() {
     let file = "strict_registry = true\n[param_tables.weights]\nrows = [{ priority = \"high\", weight = 2.5, since = 2026-11-21 }]\n";
     let settings = Machine::new(&[(PROJECT, file)]).loader(&[]).load().unwrap();
+    assert_eq!(settings.param_tables["weights"].columns, ["priority", "weight", "since"]);
     let row = &settings.param_tables["weights"].rows[0];
     assert_eq!(
         (&row["priority"], &row["weight"], &row["since"]),
