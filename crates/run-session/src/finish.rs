@@ -354,7 +354,10 @@ fn put_manifest(state: &RunState, ending: Option<&Ending>) -> Result<(), WriteEr
         status: status(state, ending),
         started_at: state.context.started_at,
         ended_at: ending.map(|ending| ending.ended_at),
-        interrupted_at: state.interruption.get().map(|interruption| state.context.started_at + interruption.after),
+        interrupted_at: state
+            .interruption
+            .get()
+            .map(|interruption| state.context.started_at + interruption.after),
         error,
         nodes: node_records(state, ending),
         files: FileEntry::list(bundle),
