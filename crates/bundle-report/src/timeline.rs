@@ -31,21 +31,21 @@ pub(crate) fn timeline(
     if intervals.is_empty() && setup.is_empty() {
         return None;
     }
-    let busy_ms = intervals.iter().map(|(start, end)| milliseconds(end - start)).sum::<f64>();
+    let busy_ms = total(intervals.iter().map(|(start, end)| milliseconds(end - start)));
     let mut worked = coverage;
     for (start_ms, end_ms) in setup {
         let end_ms = within(end_ms.max(0.0), interrupted_ms);
         worked.add(microseconds(start_ms.max(0.0)), microseconds(end_ms));
     }
     let intervals = worked.intervals();
-    let worked_ms = intervals.iter().map(|(start, end)| milliseconds(end - start)).sum::<f64>();
+    let worked_ms = total(intervals.iter().map(|(start, end)| milliseconds(end - start)));
     let longest_idle = longest_idle(nodes, intervals, duration_ms);
-    let long_idle_ms = gaps(intervals, duration_ms)
+    let long_gaps = gaps(intervals, duration_ms)
         .map(|(from, until)| milliseconds(until.saturating_sub(from)))
-        .filter(|gap_ms| *gap_ms >= LONG_GAP_MS)
-        .sum();
+        .filter(|gap_ms| *gap_ms >= LONG_GAP_MS);
+    let long_idle_ms = total(long_gaps);
     let path = critical_path(nodes);
-    let critical_path_ms = path.iter().filter_map(|position| nodes[*position].duration_ms).sum();
+    let critical_path_ms = total(path.iter().filter_map(|position| nodes[*position].duration_ms));
     let critical_path = path.iter().map(|position| nodes[*position].name.clone()).collect();
     for position in path {
         nodes[position].on_critical_path = true;
@@ -61,6 +61,11 @@ pub(crate) fn timeline(
         critical_path,
         critical_path_ms,
     })
+}
+
+/// The sum. Rust's own of no floats is a negative zero, which would be shown as one.
+fn total(milliseconds: impl Iterator<Item = f64>) -> f64 {
+    milliseconds.fold(0.0, |sum, milliseconds| sum + milliseconds)
 }
 
 /// The moment, or that of the interrupt where it is later.
@@ -253,6 +258,13 @@ mod tests {
             })
             .collect();
         assert_eq!(timeline(&mut nodes, &[], 1.0, None).unwrap().critical_path.len(), 20_000);
+    }
+
+    #[test]
+    fn no_time_is_not_a_negative_one() {
+        let timeline = timeline(&mut [], &[(0.0, 5.0)], 10.0, None).unwrap();
+        let times = [timeline.busy_ms, timeline.idle_ms, timeline.long_idle_ms, timeline.critical_path_ms];
+        assert!(times.iter().all(|time| time.is_sign_positive()), "{times:?}");
     }
 
     #[test]
