@@ -166,6 +166,69 @@ fn no_credential_leaves_from_any_place() {
     check("secrets", "prod");
 }
 
+/// What is wrong before there is a run: settings, variables, and the command line.
+#[test]
+fn no_value_leaves_in_production_in_errors_before_a_run() {
+    let settings = [
+        "strict_registry = \"zqmk\"",
+        "[capture]\nmax_depth = \"zqmk\"",
+        "[tracker]\napi_url = \"http//zqmk\"",
+        "tags = \"zqmk\"",
+        "[outputs.\"a.b\".columns]\nx = \"zqmk\"",
+        "[param_tables.p]\nrows = [{ a = 1 }, { a = \"zqmk\" }]",
+        "[profiles.x]\nextends = \"zqmk\"",
+    ];
+    let variables = [
+        "DATAFUSION_EXECUTION_BATCH_SIZE",
+        "DATAFUSION_SQL_PARSER_DIALECT",
+        "DAGLIGHT_STALL_SECONDS",
+        "HAMILTON_API_URL",
+        "HAMILTON_PROJECT_ID",
+        "DAGLIGHT_NAMESPACE",
+    ];
+    let options: [&[&str]; 7] = [
+        &["--jobs", "zqmk"],
+        &["--rows=zqmk"],
+        &["--param", "zqmk"],
+        &["--tag", "zqmk"],
+        &["--param", "day=zqmk"],
+        &["--dag-name", "zqmk\n"],
+        &["zqmk"],
+    ];
+    let mut cases: Vec<(Option<&str>, Option<&str>, &[&str])> = Vec::new();
+    cases.extend(settings.map(|text| (Some(text), None, &[][..])));
+    cases.extend(variables.map(|name| (None, Some(name), &[][..])));
+    cases.extend(options.map(|arguments| (None, None, arguments)));
+    let mut leaks = Vec::new();
+    for (text, variable, arguments) in &cases {
+        for by_variable in [true, false] {
+            let checkout = Checkout::new();
+            let script = "-- param: day = 2024-01-01\nSELECT CAST($day AS DATE) AS a";
+            let pipeline = checkout.pipeline("one.sql", script);
+            // Where the profile is said in the file, its other lines are wrong.
+            let profile = if by_variable { "" } else { "profile = \"prod\"\n" };
+            fs::write(
+                checkout.path().join("daglight.toml"),
+                format!("{profile}{}", text.unwrap_or_default()),
+            )
+            .expect("a file");
+            let mut run = Daglight::run(&checkout, &pipeline).args(arguments.iter().copied());
+            if by_variable {
+                run = run.env("HAMILTON_TELEMETRY_PROFILE", "prod");
+            }
+            if let Some(variable) = variable {
+                run = run.env(variable, "zqmk");
+            }
+            let finished = run.args(["--json"]).finish();
+            let said = format!("{}{}", finished.stdout, finished.stderr);
+            if finished.code != Some(2) || said.contains("zqmk") {
+                leaks.push(format!("{text:?} {variable:?} {arguments:?}: {:?} {said}", finished.code));
+            }
+        }
+    }
+    assert!(leaks.is_empty(), "{} leaks:\n{}", leaks.len(), leaks.join("\n"));
+}
+
 /// What names a run is shown under every policy, on its command line, in its tags and on the console.
 #[test]
 fn no_credential_leaves_from_what_names_a_run() {

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use daglight_capture_policy::{Policy, Profile};
+use daglight_capture_policy::{Policy, Profile, Redactor};
 use daglight_otel_bridge::{
     Bridge, BridgeConfig, RunScope, RunSignals, SignalFiles, SpanStatus,
     names::{Key, span},
@@ -83,7 +83,8 @@ impl Finished {
                 ("OTEL_EXPORTER_OTLP_ENDPOINT".to_owned(), receiver.endpoint(protocol)),
                 ("OTEL_EXPORTER_OTLP_PROTOCOL".to_owned(), protocol.to_owned()),
             ];
-            let replayed = replay(&self.files, &variables.into()).expect("the receiver takes it");
+            let replayed =
+                replay(&self.files, &variables.into(), &Redactor::default()).expect("the receiver takes it");
             assert_eq!(replayed.reasons, [""; 0]);
             let files = [
                 ("traces", &self.files.traces),

@@ -349,3 +349,20 @@ fn without_a_server_nothing_is_wrong() {
     prune().finish().ended_with(0);
     assert_eq!(bundles(&checkout), 0);
 }
+
+#[test]
+fn a_bundle_of_a_newer_version_is_left_alone() {
+    let checkout = Checkout::new();
+    let bundle = checkout.path().join(run(&checkout, None));
+    let manifest = bundle.join("manifest.json");
+    let text = fs::read_to_string(&manifest).expect("a manifest");
+    let version = text.lines().find(|line| line.contains("\"format_version\"")).expect("a version");
+    fs::write(&manifest, text.replacen(version, "  \"format_version\": 99,", 1)).expect("a file");
+    for more in [&[][..], &["--even-waiting"], &["--even-waiting", "--yes", "--dry-run"]] {
+        let arguments = [&["prune", "--keep", "0"], more].concat();
+        let kept = Daglight::new(&checkout, arguments).finish().ended_with(0).stdout;
+        assert!(kept.contains("a newer version") && bundles(&checkout) == 1, "{kept}");
+    }
+    let said = Daglight::new(&checkout, ["report", "out"]).finish().ended_with(1).stderr;
+    assert!(said.contains("format 99") && said.matches("run_bundle").count() == 1, "{said}");
+}

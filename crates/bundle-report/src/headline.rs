@@ -116,7 +116,9 @@ fn status(report: &Report, findings: &mut Findings) {
         }
     }
     findings.add(level, text + ".");
-    let was_killed = |heartbeat: &&HeartbeatReport| heartbeat.process == Some(Liveness::Gone);
+    // A run that has ended says so itself: its last heartbeat may not have found space on the disk.
+    let is_open = report.status == ReportStatus::ProcessEnded || has_died(report);
+    let was_killed = |heartbeat: &&HeartbeatReport| is_open && heartbeat.process == Some(Liveness::Gone);
     if let Some(heartbeat) = report.heartbeat.as_ref().filter(was_killed) {
         let seen_at = report.ended_at.map_or(heartbeat.last_beat_at, |end| end.max(heartbeat.last_beat_at));
         let text = format!(

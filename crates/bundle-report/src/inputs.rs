@@ -15,7 +15,7 @@ use crate::{Report, UnreadableFile, assemble::report, queries::PlannedQueries, s
 #[non_exhaustive]
 pub enum ReportError {
     /// A newer Daglight wrote the bundle; a report of what is understood would mislead.
-    #[error("no report of {}", bundle.display())]
+    #[error("a newer Daglight wrote the bundle, so there is no report of it")]
     Newer {
         /// The bundle.
         bundle: PathBuf,

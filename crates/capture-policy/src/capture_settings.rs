@@ -96,6 +96,8 @@ capture_settings! {
         inputs: bool = [true, true, false] => [DAGLIGHT_INPUTS Flag] shown;
         /// Whether messages of errors keep the quoted texts and the numbers in them.
         error_values: bool = [true, true, false] => [DAGLIGHT_ERROR_VALUES Flag] shown;
+        /// Whether what documents a node is shown, such as the comment above its statement. It is prose, and may name anything.
+        documentation: bool = [true, true, false] => [DAGLIGHT_DOCUMENTATION Flag] hashed;
         /// How SQL texts are captured.
         sql_text: SqlText = [SqlText::Whole, SqlText::Whole, SqlText::WithoutLiterals] => [DAGLIGHT_SQL_TEXT OneOf(&["whole", "without_literals", "none"])] shown;
         /// How the paths of files are captured.

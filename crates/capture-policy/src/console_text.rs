@@ -1,6 +1,31 @@
 //! What a command prints of a script and of errors.
 
-use crate::Redactor;
+use crate::{
+    Redactor,
+    printable::{CONTINUED, printable, printable_lines},
+};
+
+/// The text of an error on the console. Lines of a script that it quotes stay as they are; any other further line is marked
+/// as a part of the message, so that none can pass for a line of ours.
+pub fn printable_error(text: &str) -> String {
+    let mut shown = String::new();
+    let mut lines = text.trim_end().split('\n').peekable();
+    while let Some(line) = lines.next() {
+        let is_first = shown.is_empty();
+        let below = lines.next_if(|below| !is_first && Quoted::new(line, below).is_some());
+        match below {
+            Some(below) => [line, below].iter().for_each(|quoted| {
+                shown.push('\n');
+                shown.push_str(&printable_lines(quoted));
+            }),
+            None => {
+                shown.push_str(if is_first { "" } else { CONTINUED });
+                shown.push_str(&printable(line.trim_end_matches('\r')));
+            }
+        }
+    }
+    shown
+}
 
 impl Redactor {
     /// A text for the console, where lines of a script may be quoted with a caret below: without credentials, and without
@@ -82,6 +107,7 @@ impl<'a> Quoted<'a> {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
     use crate::{Policy, Profile};
 
     #[track_caller]
@@ -92,6 +118,17 @@ mod tests {
 
     const DIVIDED: &str = "a.sql:12:24: t: Arrow error: Divide by zero error\n\
                            12 | SELECT 'zqmk one', b, 1/0\n   |                        ^";
+
+    #[test]
+    fn an_error_has_no_lines_but_those_that_it_quotes() {
+        for text in ["one", "a.sql:1:1: bad\n12 | SELECT 1/0\n   |         ^"] {
+            assert_eq!(printable_error(text), text);
+        }
+        assert_eq!(
+            printable_error("cannot read a\nerror: fake\r\n\u{202e}.sql\n1 | x\n"),
+            "cannot read a\n  | error: fake\n  | \\u202e.sql\n  | 1 | x"
+        );
+    }
 
     #[test]
     fn a_quoted_line_keeps_its_caret() {

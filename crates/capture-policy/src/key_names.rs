@@ -39,30 +39,68 @@ const PARTS: [&str; 31] = [
     "xgoogsignature",
 ];
 
+/// What follows such a part, all letters in one word, in names that are not those of credentials: `tokenizer`,
+/// `secretary`, `api_keyboard`.
+const HARMLESS_ENDS: [(&str, &[&str]); 3] = [
+    ("token", &["iz", "is", "ed"]),
+    ("secret", &["ar", "io", "iv", "e"]),
+    ("key", &["board", "note", "stone", "word"]),
+];
+
 /// Names of credentials that are parts of too many harmless ones: only the last word of a name counts. `sig` is one in
 /// `url_sig`, and none in `sig_figs`.
-const LAST_WORDS: [&str; 14] = [
-    "auth", "bearer", "dsn", "jwt", "kerberos", "otp", "pass", "pat", "pem", "pin", "pwd", "sas", "sig",
-    "webhook",
+const LAST_WORDS: [&str; 20] = [
+    "auth", "bearer", "cipher", "cred", "creds", "dsn", "hmac", "jwt", "kerberos", "otp", "pass", "pat",
+    "pem", "pin", "pw", "pwd", "salt", "sas", "sig", "webhook",
 ];
+
+/// Words behind those that say in which form, or which one, it is: `pin_hash`, `pw_old`.
+const FORMS: [&str; 18] = [
+    "b",
+    "base",
+    "enc",
+    "encrypted",
+    "hash",
+    "hashed",
+    "hex",
+    "new",
+    "old",
+    "plain",
+    "raw",
+    "sha",
+    "str",
+    "string",
+    "text",
+    "val",
+    "value",
+    "values",
+];
+
+/// Names of credentials that are something else as a part of another name: `total_kms` are kilometres.
+const WHOLE_NAMES: [&str; 1] = ["kms"];
 
 /// Words of which one makes the key of an option or a setting that of a credential: those hold no data that such a word
 /// could be the name of, as that of a column could. Whole words count, so that `path`, `pattern`, `spin` or `certainty`
 /// are none.
-const OPTION_WORDS: [&str; 30] = [
+const OPTION_WORDS: [&str; 37] = [
+    "apikey",
     "auth",
     "authentication",
     "bearer",
     "cert",
     "certificate",
+    "cipher",
     "cookie",
+    "cred",
     "credential",
     "creds",
     "dsn",
+    "hmac",
     "jwt",
     "kerberos",
     "key",
     "keytab",
+    "kms",
     "login",
     "nonce",
     "otp",
@@ -71,7 +109,9 @@ const OPTION_WORDS: [&str; 30] = [
     "pem",
     "pin",
     "private",
+    "pw",
     "pwd",
+    "salt",
     "sas",
     "session",
     "sid",
@@ -99,8 +139,7 @@ impl KeyNames {
 
     /// Whether a name is that of a credential.
     pub(crate) fn hide(&self, name: &str) -> bool {
-        let last_word = last_word(name);
-        if LAST_WORDS.iter().any(|known| last_word.eq_ignore_ascii_case(known)) {
+        if is_last_word(name) {
             return true;
         }
         // Most names are short and plain, and every word of a text is asked for.
@@ -117,10 +156,27 @@ impl KeyNames {
             std::borrow::Cow::Owned(normalized(name))
         };
         LAST_WORDS.contains(&&*normalized)
-            || match &self.matcher {
-                Some(matcher) => matcher.is_match(&*normalized),
-                None => self.parts.iter().any(|part| normalized.contains(part.as_str())),
-            }
+            || WHOLE_NAMES.contains(&&*normalized)
+            || self.has_part(name, &normalized)
+    }
+
+    /// Whether a part is in the name, and not the beginning of a harmless word.
+    fn has_part(&self, name: &str, normalized: &str) -> bool {
+        let counts = |end: usize| {
+            let (found, behind) = normalized.split_at(end);
+            !HARMLESS_ENDS.iter().any(|(part, ends)| {
+                found.ends_with(part)
+                    && ends.iter().any(|rest| behind.starts_with(rest))
+                    // In `token_is_set`, it is a word of its own.
+                    && ends.iter().any(|rest| contains_word_with(name, part, rest))
+            })
+        };
+        match &self.matcher {
+            Some(matcher) => matcher.find_overlapping_iter(normalized).any(|found| counts(found.end())),
+            None => self.parts.iter().any(|part| {
+                normalized.match_indices(part.as_str()).any(|(at, part)| counts(at + part.len()))
+            }),
+        }
     }
 
     /// Whether the key of an option or a setting is that of a credential.
@@ -154,6 +210,29 @@ fn words(key: &str) -> impl Iterator<Item = &str> {
         starts.push(part.len());
         starts.windows(2).map(|range| &part[range[0]..range[1]]).collect::<Vec<_>>()
     })
+}
+
+/// Whether a name has the part and what follows it without anything between them, in capitals or not.
+fn contains_word_with(name: &str, part: &str, rest: &str) -> bool {
+    let name = name.to_lowercase();
+    name.match_indices(part).any(|(at, part)| name[at + part.len()..].starts_with(rest))
+}
+
+/// Whether the last word of a name is one of a credential, or the one in front of words that say in which form it is.
+fn is_last_word(name: &str) -> bool {
+    let is_one_of = |words: &[&str], word: &str| words.iter().any(|known| word.eq_ignore_ascii_case(known));
+    let mut rest = name;
+    loop {
+        let last = last_word(rest);
+        if is_one_of(&LAST_WORDS, last) {
+            return true;
+        }
+        let start = rest.trim_end_matches(|c: char| !c.is_alphabetic()).len() - last.len();
+        if start == 0 || !is_one_of(&FORMS, last) {
+            return false;
+        }
+        rest = &rest[..start];
+    }
 }
 
 /// `Pwd` of `dbPwd`, `pwd` of `db_pwd`, `PWD` of `DB_PWD`.
@@ -195,7 +274,8 @@ mod tests {
         client-certificate, key.pem, my.private, ssh.privateKey, slack.webhook, slack_webhook_url, user.otp, card.pin, \
         card.PIN, http.auth, x.bearer, x.Bearer, aws.access_key_id, aws.accessKeyId, azure.shared_key, sharedKey, APIKey, \
         my.keys, account.pwd, db.passwd, db_pass, sas.url, gcp.service_account_key, x.credentials, hive.keytab, \
-        oauth.nonce, x.y.totp, db.login";
+        oauth.nonce, x.y.totp, db.login, db.pw, db.creds, x.hmac, x.salt, aws.kms, kms.arn, tls.cipher, x.passphrase, \
+        x.apikey, x.apiKeys, http.auth_header, sessionKms, x.cred";
     /// Keys of options and settings that are not.
     const HARMLESS_OPTIONS: &str = "\
         path, base.path, partition, partitions, datafusion.execution.target_partitions, pattern, file.pattern, batch, \
@@ -211,12 +291,18 @@ mod tests {
         password, db_password_2, token, access_token, pat, my_pat, user_pin, pin, otp, sms_otp, jwt, dsn, db_dsn, \
         session_cookie, session_token, sessionKey, conn_str, connection_string, private_key, sig, url_sig, bearer, \
         webhook, webhook_url, client_secret, kerberos_ticket, pem, private_key_pem, shared_key, access_key, pwd2, \
-        smtpPass, authorization, x-auth";
+        smtpPass, authorization, x-auth, pw, PW, db_pw, dbPw, pw2, pw_hash, pwd_hash, pwdHash, creds, db_creds, cred, hmac, \
+        hmac_sha256, request_hmac, salt, password_salt, passwordSalt, salt_hex, kms, cipher, cipher_text, passphrase, \
+        apikey, api_keys, auth, auth_value, http_auth, accesstoken, token_value, tokens, tokenHash, refreshToken, \
+        client_secrets, secretValue, pin_hash, new_pw, pw_old";
     /// Names of columns, arguments and attributes that are not: the data of many tables.
     const HARMLESS_NAMES: &str = "\
         path, partition, pattern, batch, spin, opinion, session_id, session, ticket, ticket_id, signature_date, \
         plan_signature, is_private, certificate_count, key, keys, connection, patient, pinned, pin_count, shipping, author, \
-        authority, passed, passenger, compass, dispatch, signal, keyboard, concert, pat_count, otp_sent_at";
+        authority, tokenizer, tokenizer_name, tokenized, tokenization, bytes_tokenised, salted_snack, salty, \
+        salt_lake_city, saltwater, author_id, coauthor, authored, authentic, auth_method, secretary, secretariat, \
+        secretion, keyboard, api_keyboard, apikeyboards, access_keynote, monkey, kmsi, total_kms, encipherment, \
+        hash, value, hex, spwd, pwr, credit, accredited, keynote, keyword, keystone, turkey, decipher_x, passed, passenger, compass, dispatch, signal, keyboard, concert, pat_count, otp_sent_at";
 
     #[track_caller]
     fn check(names: &str, hides: impl Fn(&str) -> bool, expected: bool) {

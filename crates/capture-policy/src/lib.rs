@@ -21,8 +21,11 @@ mod mask;
 mod partition_values;
 mod plan_text;
 mod policy;
+#[cfg(test)]
+mod position_tests;
 mod printable;
 mod profile;
+mod program_options;
 mod redact;
 mod rewritten;
 mod script_columns;
@@ -39,6 +42,7 @@ pub use capture_settings::{
 };
 pub use captured::Captured;
 pub use causes::in_one_line;
+pub use console_text::printable_error;
 pub use plan_text::operator_name;
 pub use policy::Policy;
 pub use printable::{CUT_MARK, printable, printable_lines, printable_message, printable_within, shown_width};

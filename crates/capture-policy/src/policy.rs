@@ -270,6 +270,11 @@ impl Policy {
         self.capture(self.redactor.name_text(name))
     }
 
+    /// Lets through what documents a node, or nothing where the policy shows no documentation.
+    pub fn capture_documentation(&self, text: &str) -> Option<Captured> {
+        self.capture.documentation.then(|| self.capture(self.redactor.comment_text(text)))
+    }
+
     /// Lets an SQL text through as the policy says: whole, or without its literals, or not at all. It is code, and only
     /// the bytes of an attribute limit it.
     pub fn capture_sql(&self, text: &str) -> Option<Captured> {

@@ -12,7 +12,7 @@ use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 pub const CUT_MARK: char = '…';
 
 /// The beginning of each line of a message but its first, by which it differs from a line of ours.
-const CONTINUED: &str = "\n  | ";
+pub(crate) const CONTINUED: &str = "\n  | ";
 
 /// How many characters may share a column, such as a letter with its accents.
 const CHARACTERS_PER_COLUMN: usize = 8;

@@ -15,6 +15,7 @@ use crate::{
     mask,
     partition_values::without_partition_values,
     plan_text,
+    program_options::program_password,
     rewritten::without_ranges,
     sql_secrets::{plan_secrets, secrets},
     sql_values,
@@ -69,6 +70,14 @@ impl Redactor {
         self.known_mut().add_secret(secret);
     }
 
+    /// The value of a setting in an error about it: in quotes, or that it is not shown.
+    pub fn setting_value(&self, text: &str) -> String {
+        match self.shows_literals() {
+            true => format!("{:?}", self.text(text)),
+            false => "a value that is not shown".to_owned(),
+        }
+    }
+
     /// Whether the value under `key` is hidden, whatever it is.
     pub fn hides_key(&self, key: &str) -> bool {
         self.names.hide(key)
@@ -85,7 +94,8 @@ impl Redactor {
         self.hides_key(name) || self.known().has_name(name)
     }
 
-    pub(crate) fn shows_literals(&self) -> bool {
+    /// Whether literals are shown, and with them the values of settings and variables in errors about these.
+    pub fn shows_literals(&self) -> bool {
         self.sql == SqlText::Whole
     }
 
@@ -117,10 +127,18 @@ impl Redactor {
         };
         let mut out = String::with_capacity(text.len());
         let mut rest = text.as_ref();
-        while let Some(key) = private_key(rest) {
-            self.scan(&rest[..key.start], &mut out);
+        // Those of a kind that is not there are not looked for again.
+        let (mut has_keys, mut has_programs) = (true, true);
+        loop {
+            let key = if has_keys { private_key(rest) } else { None };
+            let password = if has_programs { program_password(rest) } else { None };
+            (has_keys, has_programs) = (key.is_some(), password.is_some());
+            let Some(first) = [key, password].into_iter().flatten().min_by_key(|range| range.start) else {
+                break;
+            };
+            self.scan(&rest[..first.start], &mut out);
             out.push_str(REDACTED);
-            rest = &rest[key.end..];
+            rest = &rest[first.end..];
         }
         self.scan(rest, &mut out);
         out

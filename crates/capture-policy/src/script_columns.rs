@@ -12,7 +12,7 @@ const LONGEST_NAME: usize = 256;
 /// Tokens of one expression, list or query that are looked at, and queries of a statement. What goes on beyond them is
 /// found by its own names alone, so that the work stays linear.
 const MOST_TOKENS: usize = 2_000;
-const MOST_QUERIES: usize = 500;
+pub(crate) const MOST_QUERIES: usize = 500;
 /// Columns of a table that are looked at.
 const MOST_COLUMNS: usize = 10_000;
 
@@ -231,7 +231,7 @@ impl<F: Fn(&str) -> bool> Columns<'_, F> {
         let first = start;
         for index in first..=self.tokens.len().min(first + MOST_TOKENS) {
             let ends = matches!(self.text(index), "" | ")" | ";")
-                || ["from", "into", "union", "except", "intersect", "where", "limit", "order"]
+                || ["from", "into", "union", "except", "intersect", "minus", "where", "limit", "order"]
                     .iter()
                     .any(|word| self.is(index, word));
             match self.text(index) {
@@ -260,7 +260,7 @@ impl<F: Fn(&str) -> bool> Columns<'_, F> {
     }
 
     /// Which columns of a query are credentials, by their names.
-    fn outputs(&self, select: usize, known: &ScriptColumns) -> Vec<bool> {
+    pub(crate) fn outputs(&self, select: usize, known: &ScriptColumns) -> Vec<bool> {
         let items = self.items(select);
         let from = items.last().map_or(0, |(_, end)| *end);
         let mut columns = Vec::new();
@@ -272,7 +272,8 @@ impl<F: Fn(&str) -> bool> Columns<'_, F> {
                 let of_table = table.and_then(|(table, _)| known.of_table(unquoted(self.text(table))));
                 columns.extend(of_table.unwrap_or_default());
             } else {
-                columns.push(end > start && self.is_hidden(end - 1, known));
+                let is_named = end > start && self.is_hidden(end - 1, known);
+                columns.push(is_named || (end > start && self.is_credential(start, end, known)));
             }
         }
         columns

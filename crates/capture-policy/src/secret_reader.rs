@@ -8,7 +8,7 @@
 use std::ops::Range;
 
 use crate::{
-    script_columns::ScriptColumns,
+    script_columns::{Columns, MOST_QUERIES, ScriptColumns},
     sql_secrets::Hidden,
     sql_tokens::{Kind, Token, quotes, unquoted},
     sql_values::opens_options,
@@ -64,6 +64,11 @@ struct Frame {
     rows: Vec<(usize, Literal)>,
     /// Those of what was closed last.
     rows_before: Vec<(usize, Literal)>,
+    /// Which columns of the first branch of a set operation are credentials: all branches have its names.
+    first_branch: Vec<bool>,
+    /// Whether a query has begun here, and whether a branch of a set operation follows.
+    has_branch: bool,
+    is_branch_next: bool,
     /// The names of the items, if it is a list of columns.
     list: Vec<bool>,
     may_be_list: bool,
@@ -82,6 +87,8 @@ pub(crate) struct Reader<'a, H> {
     found: &'a mut Vec<Range<usize>>,
     frames: Vec<Frame>,
     placeholders: Vec<String>,
+    /// How many first branches have been looked at.
+    branches: usize,
     /// The token that is read.
     at: usize,
 }
@@ -103,6 +110,7 @@ impl<'a, H: Hidden> Reader<'a, H> {
             found,
             frames: vec![Frame::default()],
             placeholders: Vec::new(),
+            branches: 0,
             at: 0,
         }
     }
@@ -265,22 +273,33 @@ impl<'a, H: Hidden> Reader<'a, H> {
             "not" | "is" | "escape" | "any" | "all" | "distinct" => {}
             "values" => {
                 self.end_part();
+                self.begin_branch(None);
                 let frame = self.top();
                 frame.is_query = true;
                 frame.takes_values = true;
             }
             "select" => {
                 self.end_part();
+                self.begin_branch(Some(index));
                 let frame = self.top();
                 frame.is_query = true;
                 frame.item = 0;
                 frame.is_row = true;
                 frame.is_apart = false;
             }
-            "from" | "where" | "group" | "order" | "having" | "limit" | "offset" | "union" | "intersect"
-            | "except" | "join" | "on" | "using" | "qualify" | "window" | "set" | "returning" | "into"
-            | "partition" | "with" | "insert" | "update" | "delete" | "merge" | "when" | "then"
-            | "create" | "table" | "view" | "copy" | "prepare" | "execute" | "exists" => {
+            "union" | "except" | "intersect" | "minus" => {
+                self.end_part();
+                let frame = self.top();
+                frame.is_row = false;
+                frame.takes_values = false;
+                frame.inherits &= !frame.is_query;
+                frame.is_apart = frame.is_query;
+                frame.is_branch_next = true;
+            }
+            "from" | "where" | "group" | "order" | "having" | "limit" | "offset" | "join" | "on"
+            | "using" | "qualify" | "window" | "set" | "returning" | "into" | "partition" | "with"
+            | "insert" | "update" | "delete" | "merge" | "when" | "then" | "create" | "table" | "view"
+            | "copy" | "prepare" | "execute" | "exists" => {
                 self.end_part();
                 let frame = self.top();
                 frame.is_query |=
@@ -295,6 +314,23 @@ impl<'a, H: Hidden> Reader<'a, H> {
             _ => return false,
         }
         true
+    }
+
+    /// A query begins here, at `select`, or at VALUES. It has the names of the first branch, where it is a further one.
+    fn begin_branch(&mut self, select: Option<usize>) {
+        let frame = self.top();
+        if std::mem::replace(&mut frame.has_branch, true) && std::mem::take(&mut frame.is_branch_next) {
+            frame.columns = either(&frame.columns, &frame.first_branch);
+            return;
+        }
+        frame.first_branch.clear();
+        if let Some(select) = select.filter(|_| self.branches < MOST_QUERIES) {
+            self.branches += 1;
+            let names =
+                Columns { sql: self.sql, tokens: self.tokens, hides: |name: &str| self.hidden.name(name) };
+            let first_branch = names.outputs(select, self.columns);
+            self.top().first_branch = first_branch;
+        }
     }
 
     fn inherited(&mut self) -> bool {
@@ -325,7 +361,12 @@ impl<'a, H: Hidden> Reader<'a, H> {
         let inherits = self.inherited();
         let frame = self.top();
         let is_row = frame.takes_values;
-        let columns = if is_row || begins_query { frame.columns.clone() } else { Vec::new() };
+        let is_branch = std::mem::take(&mut frame.is_branch_next);
+        let columns = match (is_row || begins_query, is_branch) {
+            (_, true) => either(&frame.columns, &frame.first_branch),
+            (true, false) => frame.columns.clone(),
+            (false, false) => Vec::new(),
+        };
         let takes_values = false;
         let names_hidden = frame.names_hidden && begins_query;
         self.frames.push(Frame {
@@ -334,6 +375,10 @@ impl<'a, H: Hidden> Reader<'a, H> {
             is_typed_text: is_call && TYPES_OF_TEXT.contains(&before),
             inherits: inherits || names_hidden,
             is_row,
+            // `UNION ((SELECT ...) UNION ...)`: what it opens with is a branch, too.
+            first_branch: if is_branch { columns.clone() } else { Vec::new() },
+            has_branch: is_branch,
+            is_branch_next: is_branch,
             columns,
             takes_values,
             may_be_list,
@@ -439,6 +484,13 @@ impl<'a, H: Hidden> Reader<'a, H> {
         }
         let names_columns = closed.may_be_list && closed.list.contains(&true);
         let (is_assigned, opens_query) = (self.is(self.at + 1, "="), self.opens_query_behind(self.at + 1));
+        let is_first_branch = closed.has_branch && self.begins_set_operation(self.at + 1);
+        let frame = self.top();
+        // `(SELECT ...) UNION ...`.
+        if is_first_branch && !frame.has_branch {
+            frame.first_branch.clone_from(&closed.first_branch);
+            frame.has_branch = true;
+        }
         let frame = self.top();
         if closed.is_query && std::mem::take(&mut frame.columns_of_next_query) {
             frame.columns.clear();
@@ -477,6 +529,10 @@ impl<'a, H: Hidden> Reader<'a, H> {
         frame.part.extend(closed.literals);
     }
 
+    fn begins_set_operation(&self, index: usize) -> bool {
+        ["union", "except", "intersect", "minus"].iter().any(|word| self.is(index, word))
+    }
+
     /// Whether `AS (` is at `index`.
     fn opens_query_behind(&self, index: usize) -> bool {
         let skipped = ["not", "materialized"];
@@ -500,6 +556,15 @@ impl<'a, H: Hidden> Reader<'a, H> {
             _ => {}
         }
     }
+}
+
+/// Which columns are credentials by one list or another. Empty where none is.
+fn either(some: &[bool], others: &[bool]) -> Vec<bool> {
+    if !some.contains(&true) && !others.contains(&true) {
+        return Vec::new();
+    }
+    let at = |list: &[bool], index: usize| list.get(index).copied().unwrap_or(false);
+    (0..some.len().max(others.len())).map(|index| at(some, index) || at(others, index)).collect()
 }
 
 /// How many digits a number has, in its own base.

@@ -1,6 +1,6 @@
 //! The command line.
 
-use std::{num::NonZeroUsize, path::PathBuf};
+use std::{num::NonZeroUsize, path::PathBuf, str::FromStr};
 
 use chrono::TimeDelta;
 use clap::{Args as ClapArgs, Parser, Subcommand};
@@ -10,7 +10,7 @@ use crate::bundles::DEFAULT_FOLDER;
 
 /// Run telemetry for Apache DataFusion pipelines: the Hamilton UI, OpenTelemetry and a run bundle from one run.
 #[derive(Debug, Parser)]
-#[command(name = "daglight", version, max_term_width = 110)]
+#[command(name = "daglight", bin_name = "daglight", version, max_term_width = 110)]
 pub(crate) struct Args {
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -76,10 +76,10 @@ pub(crate) struct RunArgs {
     #[arg(long = "tag", value_name = "NAME=VALUE", value_parser = parameter)]
     pub(crate) tags: Vec<(String, String)>,
     /// How many independent nodes may run at the same time. With 1, statements run in the order of the script.
-    #[arg(long, value_name = "N", default_value = "1")]
+    #[arg(long, value_name = "N", default_value = "1", value_parser = positive)]
     pub(crate) jobs: NonZeroUsize,
     /// How many rows of each query are shown. All are computed; a line below the table says how many more there are.
-    #[arg(long, value_name = "COUNT", default_value = "20")]
+    #[arg(long, value_name = "COUNT", default_value = "20", value_parser = count::<usize>)]
     pub(crate) rows: usize,
     /// Fail when the outputs are not as the semantic registry in daglight.toml says.
     #[arg(long)]
@@ -109,7 +109,7 @@ pub(crate) struct SyncArgs {
     #[arg(default_value = DEFAULT_FOLDER)]
     pub(crate) dir: PathBuf,
     /// How long to try, in seconds, for all bundles together.
-    #[arg(long, value_name = "SECONDS", default_value = "60")]
+    #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = count::<u64>)]
     pub(crate) timeout: u64,
 }
 
@@ -146,11 +146,11 @@ pub(crate) struct PruneArgs {
     #[arg(long, value_name = "AGE", value_parser = age)]
     pub(crate) older_than: Option<TimeDelta>,
     /// Keep this many of the newest bundles. Default: the setting bundle.keep_count.
-    #[arg(long, value_name = "COUNT")]
+    #[arg(long, value_name = "COUNT", value_parser = count::<usize>)]
     pub(crate) keep: Option<usize>,
     /// Delete the oldest bundles until the rest takes no more than this many bytes. Default: the setting
     /// bundle.keep_bytes.
-    #[arg(long, value_name = "BYTES")]
+    #[arg(long, value_name = "BYTES", value_parser = count::<u64>)]
     pub(crate) max_bytes: Option<u64>,
     /// Delete also what the tracking server does not have yet.
     #[arg(long)]
@@ -183,6 +183,14 @@ fn parameter(text: &str) -> Result<(String, String), String> {
         }
         _ => Err("expected NAME=VALUE, such as region=ASIA".to_owned()),
     }
+}
+
+fn count<T: FromStr>(text: &str) -> Result<T, String> {
+    text.trim().parse().map_err(|_| "expected a whole number, 0 or more".to_owned())
+}
+
+fn positive(text: &str) -> Result<NonZeroUsize, String> {
+    text.trim().parse().map_err(|_| "expected a whole number, 1 or more".to_owned())
 }
 
 /// An age, up to as long as a clock can count.

@@ -4,13 +4,14 @@ use std::process::ExitCode;
 
 use daglight::{
     identity::{DagName, DagNameError},
+    policy::{Policy, Profile, printable},
     settings::{Resolved, Settings, SettingsLoader, settings_schema},
 };
 
 use crate::{
     args::ConfigArgs,
     failure::Failure,
-    say::{note, say},
+    say::{self, note},
 };
 
 pub(crate) fn config(args: &ConfigArgs) -> Result<ExitCode, Failure> {
@@ -18,7 +19,7 @@ pub(crate) fn config(args: &ConfigArgs) -> Result<ExitCode, Failure> {
         true => format!("{:#}", settings_schema()),
         false => settings(args)?,
     };
-    say!("{}", shown.trim_end());
+    say::document(shown.trim_end());
     Ok(ExitCode::SUCCESS)
 }
 
@@ -37,17 +38,17 @@ fn settings(args: &ConfigArgs) -> Result<String, Failure> {
 
 /// The profile in force, the files that were read, and what was refused.
 fn headline(resolved: &Resolved) -> String {
-    let profile = &resolved.settings.profile;
+    let profile = printable(&resolved.settings.profile);
     let base = resolved.base.name();
-    let mut lines = match profile == base {
+    let mut lines = match *profile == *base {
         true => format!("profile {profile}\n"),
         false => format!("profile {profile}, which extends {base}\n"),
     };
     for file in &resolved.files {
-        lines.push_str(&format!("read {}\n", file.display()));
+        lines.push_str(&format!("read {}\n", printable(&file.display().to_string())));
     }
     for refusal in &resolved.refused {
-        lines.push_str(&format!("refused {refusal}\n"));
+        lines.push_str(&format!("refused {}\n", printable(&refusal.to_string())));
     }
     lines
 }
@@ -57,6 +58,12 @@ pub(crate) fn process_settings() -> Result<Settings, Failure> {
     let resolved = SettingsLoader::from_process().resolve()?;
     resolved.refused.iter().for_each(|refusal| note!("warning: {refusal}"));
     Ok(resolved.settings)
+}
+
+/// The policy of this process. Where the settings are wrong, which is not what the command is about, it shows no values.
+pub(crate) fn process_policy() -> Policy {
+    let resolved = SettingsLoader::from_process().resolve();
+    resolved.map_or_else(|_| Policy::of_profile(Profile::Prod), |resolved| resolved.settings.policy())
 }
 
 /// The name that the settings give the DAG.

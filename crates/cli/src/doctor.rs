@@ -10,7 +10,9 @@ use daglight::{
     tracker::{Client, Connection, ProjectRef},
 };
 
-use crate::{failure::Failure, output_dir::check_writable, say::say, summary::SERVER_VARIABLES};
+use crate::{
+    config::process_policy, failure::Failure, output_dir::check_writable, say::say, summary::SERVER_VARIABLES,
+};
 
 /// A clock that is off by more makes runs start before or after they did.
 const MAX_CLOCK_ERROR: TimeDelta = TimeDelta::seconds(30);
@@ -102,7 +104,8 @@ fn check_tracker(checks: &mut Checks, settings: &TrackerSettings) -> Option<()> 
 
 /// Asks the endpoint of each signal, as the variables of OpenTelemetry name it.
 fn check_otlp(checks: &mut Checks) {
-    let check = otel::check_endpoints(&otel::BridgeConfig::new("daglight").environment);
+    let check =
+        otel::check_endpoints(&otel::BridgeConfig::new("daglight").environment, process_policy().redactor());
     for warning in &check.warnings {
         checks.fail("opentelemetry", warning);
     }

@@ -12,7 +12,7 @@ use daglight::{
     sql::{PipelineError, Place, ScriptError},
 };
 
-use crate::say::{note, say, shown};
+use crate::say::{self, shown};
 
 /// A command that ended early, with its exit code.
 #[derive(Debug)]
@@ -20,6 +20,8 @@ pub(crate) struct Failure {
     code: u8,
     error: Box<dyn Error + Send + Sync>,
     place: Option<Box<Place>>,
+    /// Whether DataFusion or Arrow has made its causes, or itself where it has none.
+    is_of_engine: bool,
     /// The file that it is about, and the line in it, where there is no place.
     file: Option<(PathBuf, Option<usize>)>,
 }
@@ -31,18 +33,23 @@ pub(crate) fn at_place(error: ErrorReport, place: &Place) -> ErrorReport {
 
 /// Prints an error as the only thing on standard output, where a command ended before it had anything else to print.
 pub(crate) fn print_json(error: &ErrorReport) {
-    say!("{:#}", serde_json::json!({ "error": error }));
+    say::document(&format!("{:#}", serde_json::json!({ "error": error })));
 }
 
 impl Failure {
     /// The input was wrong.
     pub(crate) fn input(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self { code: 2, error: error.into(), place: None, file: None }
+        Self { code: 2, error: error.into(), place: None, is_of_engine: false, file: None }
+    }
+
+    /// The input was wrong, as DataFusion or Arrow says: their messages may repeat values.
+    pub(crate) fn of_engine(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self { is_of_engine: true, ..Self::input(error) }
     }
 
     /// The work failed.
     pub(crate) fn work(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self { code: 1, error: error.into(), place: None, file: None }
+        Self { code: 1, error: error.into(), place: None, is_of_engine: false, file: None }
     }
 
     /// Says which file it is about, with a line from 1 where that is known.
@@ -52,22 +59,33 @@ impl Failure {
 
     /// Says why on standard error: the error, then its causes. With `json`, on standard output too.
     pub(crate) fn print(self, json: bool) -> ExitCode {
-        note!("error: {}", self.error);
-        let causes = std::iter::successors(self.error.source(), |cause| (*cause).source());
-        for cause in causes {
-            note!("  caused by: {cause}");
-        }
+        let mut messages = self.messages().into_iter();
+        say::error(&format!("error: {}", messages.next().unwrap_or_default()));
+        messages.for_each(|cause| say::error(&format!("  caused by: {cause}")));
         if json {
             print_json(&self.report());
         }
         ExitCode::from(self.code)
     }
 
+    /// The error and its causes.
+    fn messages(&self) -> Vec<String> {
+        let mut messages = Vec::new();
+        let mut next = Some(&*self.error as &dyn Error);
+        while let Some(error) = next {
+            let text = error.to_string();
+            next = error.source();
+            let is_of_engine = self.is_of_engine && (next.is_none() || !messages.is_empty());
+            messages.push(if is_of_engine { say::shown_of_engine(&text) } else { text });
+        }
+        messages
+    }
+
     /// The first line of each error, for the lines of a script that an error quotes are known by their place.
     fn report(&self) -> ErrorReport {
-        let errors = std::iter::successors(Some(&*self.error as &dyn Error), |error| (*error).source());
-        let lines: Vec<String> =
-            errors.map(|error| error.to_string().lines().next().unwrap_or_default().to_owned()).collect();
+        let messages = self.messages();
+        let lines: Vec<&str> =
+            messages.iter().map(|message| message.lines().next().unwrap_or_default()).collect();
         let message = shown(&lines.join(": ")).into_owned();
         match (&self.place, &self.file) {
             (Some(place), _) => {

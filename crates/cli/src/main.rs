@@ -13,25 +13,23 @@ mod failure;
 mod output_dir;
 mod progress;
 mod prune;
+mod refused;
 mod replay;
 mod report;
 mod run;
 mod say;
+mod session_config;
 mod stack;
 mod status;
 mod summary;
 mod sync;
 mod threads;
 
-use std::{env, process::ExitCode, sync::Arc};
+use std::{process::ExitCode, sync::Arc};
 
-use clap::{Parser as _, error::ErrorKind};
-use daglight::ErrorReport;
+use clap::Parser as _;
 
-use crate::{
-    args::{Args, Command},
-    failure::print_json,
-};
+use crate::args::{Args, Command};
 
 fn main() -> ExitCode {
     stack::with_large_stack(command)
@@ -40,7 +38,7 @@ fn main() -> ExitCode {
 fn command() -> ExitCode {
     let args = match Args::try_parse() {
         Ok(args) => args,
-        Err(error) => return refused(&error),
+        Err(error) => return refused::refused(error),
     };
     let json = args.command.prints_json();
     survive_file_size_limit();
@@ -68,27 +66,4 @@ fn survive_file_size_limit() {
     if let Err(error) = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Arc::default()) {
         say::note!("warning: a limit on the size of files will end the program: {error}");
     }
-}
-
-/// A command line that cannot be read, or one that asks for help or the version.
-fn refused(error: &clap::Error) -> ExitCode {
-    // There is nowhere left to say that it failed.
-    let _ = error.print();
-    let unreadable = || env::args_os().find(|argument| argument.to_str().is_none());
-    if error.kind() == ErrorKind::InvalidUtf8
-        && let Some(argument) = unreadable()
-    {
-        // What follows may be secret.
-        let shown = argument.to_string_lossy();
-        let shown = shown.split_once('=').map_or(&*shown, |(name, _)| name);
-        say::note!("the argument that starts with {shown:?} is not valid UTF-8, as only a path may be");
-    }
-    if error.use_stderr() && env::args_os().any(|argument| argument == "--json") {
-        let text = error.to_string();
-        // The first paragraph is the error, the others say how the command is used.
-        let message: Vec<&str> = text.lines().map(str::trim).take_while(|line| !line.is_empty()).collect();
-        let message = message.join(" ");
-        print_json(&ErrorReport::new(message.strip_prefix("error: ").unwrap_or(&message)));
-    }
-    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
 }

@@ -14,7 +14,7 @@ use daglight::{
 };
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
-use crate::say::{self, note, say};
+use crate::say::{self, note};
 
 /// How much of a node's name is shown, and of the names of all that run.
 const NAME_COLUMNS: usize = 120;
@@ -84,8 +84,8 @@ impl Progress {
             // Only where both are on a terminal is the bar in the way. A reader that stops to read, as `less` does, then
             // holds up no other line.
             match self.bar.is_some() && std::io::stdout().is_terminal() {
-                true => self.lines.suspend(|| say!("{title}{rows}")),
-                false => say!("{title}{rows}"),
+                true => self.lines.suspend(|| say::document(&format!("{title}{rows}"))),
+                false => say::document(&format!("{title}{rows}")),
             }
         }
     }

@@ -1,7 +1,7 @@
 //! `daglight prune`.
 
 use std::{
-    io::{self, IsTerminal as _, Write as _},
+    io::{self, IsTerminal as _},
     path::{Component, Path},
     process::ExitCode,
 };
@@ -19,7 +19,7 @@ use crate::{
     bundles::{bundles_at, no_runs},
     config::process_settings,
     failure::Failure,
-    say::{note, say},
+    say::{self, note, say},
     summary::waiting_records,
 };
 
@@ -130,16 +130,9 @@ fn is_confirmed(going: &[(&Bundle, &BundleStatus)], bytes: u64) -> bool {
         return true;
     }
     going.iter().for_each(|(_, status)| note!("to be deleted: {}", status.dir.display()));
-    let mut console = io::stderr();
-    let asked = write!(
-        console,
-        "Delete {}, {}? [y/N] ",
-        exact_plural(going.len() as u64, "bundle"),
-        exact_plural(bytes, "byte")
-    );
-    let mut answer = String::new();
-    let answered = asked.and_then(|()| console.flush()).and_then(|()| io::stdin().read_line(&mut answer));
-    answered.is_ok() && matches!(answer.trim(), "y" | "Y" | "yes")
+    let bundles = exact_plural(going.len() as u64, "bundle");
+    let answer = say::ask(format_args!("Delete {bundles}, {}? [y/N]", exact_plural(bytes, "byte")));
+    answer.is_some_and(|answer| matches!(&*answer, "y" | "Y" | "yes"))
 }
 
 impl Limits {
@@ -176,6 +169,9 @@ impl Limits {
 fn kept_because(status: &BundleStatus, even_waiting: bool, has_server: bool) -> Option<String> {
     if status.status == BundleState::Running {
         return Some("the run has not ended".to_owned());
+    }
+    if status.newer_format {
+        return Some("a newer version of Daglight wrote it, which can delete it".to_owned());
     }
     if even_waiting {
         return None;

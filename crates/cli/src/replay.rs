@@ -10,6 +10,7 @@ use daglight::{
 use crate::{
     args::ReplayArgs,
     bundles::{bundle_of, no_runs},
+    config::process_policy,
     failure::Failure,
     say::{note, say},
 };
@@ -32,12 +33,13 @@ pub(crate) fn replay(args: &ReplayArgs) -> Result<ExitCode, Failure> {
         variables.retain(|name, _| !name.ends_with("_PROTOCOL"));
         variables.insert("OTEL_EXPORTER_OTLP_PROTOCOL".to_owned(), protocol.clone());
     }
-    let replayed = otel::replay(&files, &variables).map_err(|error| match error {
-        otel::ReplayError::NoEndpoint { .. } => {
-            Failure::input(format!("{error}; or give --endpoint, which wins over these"))
-        }
-        error => Failure::work(error),
-    })?;
+    let replayed =
+        otel::replay(&files, &variables, process_policy().redactor()).map_err(|error| match error {
+            otel::ReplayError::NoEndpoint { .. } => {
+                Failure::input(format!("{error}; or give --endpoint, which wins over these"))
+            }
+            error => Failure::work(error),
+        })?;
     let otel::Replayed { spans, data_points, log_records, reasons, damaged, .. } = replayed;
     say!(
         "sent: {} spans, {} data points, {} log records",

@@ -8,7 +8,7 @@ use crate::{
     args::ReportArgs,
     bundles::{bundle_of, no_runs},
     failure::Failure,
-    say::{note, say},
+    say::{self, note, say},
 };
 
 pub(crate) fn report(args: &ReportArgs) -> Result<ExitCode, Failure> {
@@ -28,9 +28,9 @@ pub(crate) fn report(args: &ReportArgs) -> Result<ExitCode, Failure> {
     }
     let report = Report::from_bundle(&bundle).map_err(Failure::work)?;
     if args.json {
-        say!("{}", serde_json::to_string_pretty(&report).map_err(Failure::work)?);
+        say::document(&serde_json::to_string_pretty(&report).map_err(Failure::work)?);
     } else {
-        say!("{}", report.to_markdown().trim_end());
+        say::document(report.to_markdown().trim_end());
     }
     report.write(&bundle).map_err(Failure::work)?;
     note!("written: {}", bundle.report_html().display());

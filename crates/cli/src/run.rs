@@ -6,10 +6,10 @@ use daglight::{
     ErrorReport, FinishReport, Interrupted, OnInterrupt, Run, RunOptions, RunStatus, Telemetry,
     follow_spawned_tasks,
     identity::{DagName, DagNameError},
-    outputs::{ParamTable, Registry},
+    outputs::{ParamTable, Registry, RegistryError},
     policy::Policy,
     receive_signals,
-    settings::{Resolved, Settings, SettingsLoader},
+    settings::{Resolved, SettingsLoader},
     silence_panics_of_nodes,
     sql::{Pipeline, PipelineEvent, PipelineOptions, RunFailure, RunScriptOptions, Script, SourceError},
 };
@@ -27,7 +27,8 @@ use crate::{
     failure::{Failure, at_place},
     output_dir::make_writable,
     progress::{Progress, Show},
-    say::{self, note, say},
+    say::{self, note},
+    session_config::session_config,
     summary, threads,
 };
 
@@ -45,10 +46,10 @@ pub(crate) fn run(args: RunArgs) -> Result<ExitCode, Failure> {
     receive_signals(move |signal| ending::signal_without_run(signal, json));
     let resolved = settings(&args)?;
     let dag_name = dag_name(&resolved)?;
-    let config = SessionConfig::from_env().map_err(Failure::input)?.with_information_schema(true);
     let policy = resolved.settings.policy();
     say::hide_with(policy.redactor());
-    let pipeline = pipeline(&args, &resolved.settings, &policy, dag_name, &config)?;
+    let config = session_config(&policy)?.with_information_schema(true);
+    let pipeline = pipeline(&args, &resolved, &policy, dag_name, &config)?;
     let tags = named_once("--tag", &args.tags)?;
     if let Some(asked_by) = output_dir_asked_by(&args) {
         let dir = &resolved.settings.bundle.output_dir;
@@ -72,7 +73,7 @@ pub(crate) fn run(args: RunArgs) -> Result<ExitCode, Failure> {
     let ended = runtime.block_on(execute(&pipeline, &session, &run, &args, &progress));
     progress.clear();
     if let Ended::Failed(failure) = &ended {
-        note!("error: {}", policy.redactor().console_error(&failure.to_string()));
+        say::error(&format!("error: {}", policy.redactor().console_error(&failure.to_string())));
     }
     let report = runtime.block_on(run.finish());
     // What a query left running on the runtime's threads is not waited for.
@@ -107,7 +108,7 @@ fn print(report: &FinishReport, error: Option<ErrorReport>, json: bool, quiet: b
     if let Some(error) = error {
         document["error"] = serde_json::to_value(error).map_err(Failure::work)?;
     }
-    say!("{document:#}");
+    say::document(&format!("{document:#}"));
     Ok(())
 }
 
@@ -142,11 +143,12 @@ fn settings(args: &RunArgs) -> Result<Resolved, Failure> {
 
 fn pipeline(
     args: &RunArgs,
-    settings: &Settings,
+    resolved: &Resolved,
     policy: &Policy,
     dag_name: Option<DagName>,
     config: &SessionConfig,
 ) -> Result<Pipeline, Failure> {
+    let settings = &resolved.settings;
     let path = args.script.display().to_string();
     let text = read_named_text(&args.script, MAX_SCRIPT_BYTES).map_err(|error| {
         Failure::input(format!("cannot read the script {path}: {error}")).in_file(&args.script, None)
@@ -162,9 +164,9 @@ fn pipeline(
         // An error may quote it before there is a run.
         let _ = policy.capture_input(name, value.as_str());
     }
-    let registry = Registry::new(&settings.outputs).map_err(Failure::input)?;
+    let registry = Registry::new(&settings.outputs).map_err(|error| wrong_type(&error, resolved, policy))?;
     let param_tables = settings.param_tables.iter().map(|(name, table)| ParamTable::of_settings(name, table));
-    let param_tables = param_tables.collect::<Result<_, _>>().map_err(Failure::input)?;
+    let param_tables = param_tables.collect::<Result<_, _>>().map_err(Failure::of_engine)?;
     let dag_name = Some(dag_name.unwrap_or_else(|| name_of_script(&args.script)));
     let pipeline = Pipeline::new(script, PipelineOptions { dag_name, parameters, param_tables, registry });
     let pipeline = pipeline.and_then(|pipeline| {
@@ -177,6 +179,20 @@ fn pipeline(
         warnings.iter().for_each(|warning| note!("warning: {warning}"));
     }
     Ok(pipeline?)
+}
+
+/// The type of a column in the registry that there is not.
+fn wrong_type(error: &RegistryError, resolved: &Resolved, policy: &Policy) -> Failure {
+    let RegistryError { output, column, source } = error;
+    let values = resolved.values().iter();
+    let of_type = values.filter(|value| value.path == ["outputs", output, "columns", column]);
+    let place = of_type.map(|value| (value.key.clone(), value.origin.to_string())).next();
+    let (key, origin) =
+        place.unwrap_or_else(|| (format!("outputs.{output}.columns.{column}"), "code".to_owned()));
+    let found = policy.redactor().setting_value(&source.text);
+    Failure::input(format!(
+        "setting {key}: expected an SQL type such as BIGINT, or an Arrow type such as Int64, found {found} ({origin})"
+    ))
 }
 
 /// The DAG's name by that of the script: where no DAG can have it, because it has a date in it for example, the nearest

@@ -1,21 +1,21 @@
 //! What the command says, on standard output and standard error. Who reads may go away at any time, as in
 //! `daglight run pipeline.sql | head`: that ends no run.
 //!
-//! Nothing that is printed moves a terminal's cursor, hides or reorders text: every line passes `printable_lines`. Texts of
-//! users within a line pass `printable` before, so that they bring no line of their own.
+//! This is the one door to the console. Nothing that is printed moves a terminal's cursor, hides or reorders text. `say!`
+//! and `note!` print one line, whatever is in it; what has lines of ours says so by `document`, `error` and `usage`.
 
 use std::{
     borrow::Cow,
     fmt,
-    io::{ErrorKind, Write, stderr, stdout},
+    io::{self, ErrorKind, Write, stderr, stdout},
     sync::{
-        OnceLock,
+        LazyLock, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
 };
 
 use daglight::{
-    policy::{Redactor, printable_lines},
+    policy::{Redactor, printable, printable_error, printable_lines},
     sql::ShownRows,
 };
 
@@ -37,12 +37,19 @@ pub(crate) fn table(rows: &ShownRows) -> String {
     }
 }
 
-/// The text as it may be printed.
+/// The text as it may be printed. Before there is a policy, credentials are hidden.
 pub(crate) fn shown(text: &str) -> Cow<'_, str> {
-    match REDACTOR.get() {
-        Some(redactor) => redactor.console_text(text).into(),
-        None => text.into(),
-    }
+    redactor().console_text(text).into()
+}
+
+/// The message of an error that DataFusion or Arrow has made, which may repeat values.
+pub(crate) fn shown_of_engine(text: &str) -> String {
+    redactor().console_error(text)
+}
+
+fn redactor() -> &'static Redactor {
+    static WITHOUT_POLICY: LazyLock<Redactor> = LazyLock::new(|| Redactor::new::<&str>([]));
+    REDACTOR.get().unwrap_or(&WITHOUT_POLICY)
 }
 
 static OUTPUT_IS_INCOMPLETE: AtomicBool = AtomicBool::new(false);
@@ -60,7 +67,17 @@ macro_rules! note {
 pub(crate) use {note, say};
 
 pub(crate) fn to_output(line: fmt::Arguments<'_>) {
-    if let Err(error) = writeln!(stdout(), "{}", printable_lines(&line.to_string()))
+    write_output(&printable(&line.to_string()));
+}
+
+/// Writes a text to standard output whose lines are ours: a table, or a document that its format keeps apart from what is
+/// in it.
+pub(crate) fn document(text: &str) {
+    write_output(&printable_lines(text));
+}
+
+fn write_output(text: &str) {
+    if let Err(error) = writeln!(stdout(), "{text}")
         && error.kind() != ErrorKind::BrokenPipe
         && !OUTPUT_IS_INCOMPLETE.swap(true, Ordering::Relaxed)
     {
@@ -70,7 +87,27 @@ pub(crate) fn to_output(line: fmt::Arguments<'_>) {
 
 pub(crate) fn to_error(line: fmt::Arguments<'_>) {
     // There is nowhere left to say that it failed.
-    let _ = writeln!(stderr(), "{}", printable_lines(&shown(&line.to_string())));
+    let _ = writeln!(stderr(), "{}", printable(&shown(&line.to_string())));
+}
+
+/// Writes an error to standard error, which may quote lines of a script.
+pub(crate) fn error(text: &str) {
+    let _ = writeln!(stderr(), "{}", printable_error(&shown(text)));
+}
+
+/// Writes to standard error how the command is used. The lines are those of the parser of the command line.
+pub(crate) fn usage(text: &str) {
+    let _ = writeln!(stderr(), "{}", printable_lines(&shown(text)));
+}
+
+/// Asks something on the terminal. `None` where nobody answers.
+pub(crate) fn ask(question: fmt::Arguments<'_>) -> Option<String> {
+    let mut console = stderr();
+    let mut answer = String::new();
+    write!(console, "{} ", printable(&shown(&question.to_string()))).ok()?;
+    console.flush().ok()?;
+    io::stdin().read_line(&mut answer).ok()?;
+    Some(answer.trim().to_owned())
 }
 
 /// Whether some of the output is lost to a reader who is still there, such as a file on a full disk.

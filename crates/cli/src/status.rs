@@ -12,7 +12,7 @@ use crate::{
     args::StatusArgs,
     bundles::{bundles_at, no_runs},
     failure::Failure,
-    say::say,
+    say::{self, say},
     summary::{SERVER_VARIABLES, waiting_records},
 };
 
@@ -20,7 +20,7 @@ pub(crate) fn status(args: &StatusArgs) -> Result<ExitCode, Failure> {
     let mut statuses: Vec<BundleStatus> = bundles_at(&args.dir)?.iter().map(BundleStatus::of).collect();
     statuses.sort_by_key(|status| std::cmp::Reverse(status.started_at));
     if args.json {
-        say!("{}", serde_json::to_string_pretty(&statuses).map_err(Failure::work)?);
+        say::document(&serde_json::to_string_pretty(&statuses).map_err(Failure::work)?);
         return Ok(ExitCode::SUCCESS);
     }
     if statuses.is_empty() {

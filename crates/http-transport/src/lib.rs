@@ -20,6 +20,7 @@ mod client;
 mod error;
 mod gzip;
 mod header;
+mod pem;
 mod retry_after;
 mod system_roots;
 mod tls;
@@ -31,6 +32,7 @@ pub use client::{USER_AGENT, build, client_builder, execute, is_loopback, on_own
 pub use error::TransportError;
 pub use gzip::{GzipOffer, gzipped};
 pub use header::secret_header;
+pub use pem::{PemError, check_certificates, check_key};
 pub use retry_after::{MAX_RETRY_AFTER, retry_after};
 pub use system_roots::check_system_roots;
 pub use tls::{Authorities, ClientIdentity, MAX_CERTIFICATE_BYTES, Trust};

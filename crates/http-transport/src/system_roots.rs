@@ -7,9 +7,10 @@ use std::{
     path::Path,
 };
 
-use daglight_guarded_files::{Unfit, open_named};
+use daglight_guarded_files::{Unfit, open_named, read_named};
+use rustls::pki_types::{CertificateDer, pem::PemObject as _};
 
-use crate::{MAX_CERTIFICATE_BYTES, TransportError};
+use crate::{MAX_CERTIFICATE_BYTES, TransportError, check_certificates};
 
 const FILE: &str = "SSL_CERT_FILE";
 const FOLDERS: &str = "SSL_CERT_DIR";
@@ -18,7 +19,8 @@ const FOLDERS: &str = "SSL_CERT_DIR";
 /// all memory for a device. Other certificates than the named ones are not trusted instead: who names some means those.
 ///
 /// # Errors
-/// When it is not a regular file, or has more than [`MAX_CERTIFICATE_BYTES`]. One that is missing is left to the library.
+/// When it is not a regular file, or has more than [`MAX_CERTIFICATE_BYTES`], and when `SSL_CERT_FILE` has no certificates,
+/// or is missing while `SSL_CERT_DIR` names no folder either.
 pub fn check_system_roots() -> Result<(), TransportError> {
     check(env::var_os(FILE), env::var_os(FOLDERS))
 }
@@ -26,6 +28,8 @@ pub fn check_system_roots() -> Result<(), TransportError> {
 fn check(file: Option<OsString>, folders: Option<OsString>) -> Result<(), TransportError> {
     if let Some(file) = file.as_deref().filter(|file| !file.is_empty()) {
         check_file(FILE, Path::new(file))?;
+        let has_folders = folders.as_deref().is_some_and(|folders| !folders.is_empty());
+        check_content(Path::new(file), has_folders)?;
     }
     for folder in env::split_paths(folders.as_deref().unwrap_or(OsStr::new(""))) {
         // The library passes over what is not a regular file there.
@@ -35,6 +39,21 @@ fn check(file: Option<OsString>, folders: Option<OsString>) -> Result<(), Transp
         }
     }
     Ok(())
+}
+
+/// Of a file with several certificates, the library leaves out those that are damaged.
+fn check_content(path: &Path, has_folders: bool) -> Result<(), TransportError> {
+    let problem = match read_named(path, MAX_CERTIFICATE_BYTES) {
+        Ok(text) => match check_certificates(&text) {
+            Err(error) if CertificateDer::pem_slice_iter(&text).filter_map(Result::ok).next().is_none() => {
+                io::Error::other(error)
+            }
+            _ => return Ok(()),
+        },
+        Err(error) if has_folders && error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => error,
+    };
+    Err(TransportError::Variable { variable: FILE, path: path.to_owned(), source: problem })
 }
 
 fn check_file(variable: &'static str, path: &Path) -> Result<(), TransportError> {
@@ -72,7 +91,10 @@ mod tests {
         #[cfg(unix)]
         check_refused(Some(Path::new("/dev/zero")), None, "Special");
         fs::write(&large, "x").unwrap();
-        check(Some(large.into()), Some(folder.path().into())).unwrap();
+        check_refused(Some(&large), None, "no certificate");
+        check_refused(Some(Path::new("/nowhere")), None, "SSL_CERT_FILE names /nowhere");
+        check_refused(Some(&large), Some(folder.path()), "no certificate");
+        check(None, Some(folder.path().into())).unwrap();
         check(Some("/nowhere".into()), Some("/nowhere:".into())).unwrap();
         check(None, None).unwrap();
     }

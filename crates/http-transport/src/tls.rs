@@ -7,14 +7,11 @@ use rustls::{
     ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
     client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature},
-    pki_types::{
-        CertificateDer, PrivateKeyDer, ServerName, UnixTime,
-        pem::{self, PemObject as _},
-    },
+    pki_types::{CertificateDer, ServerName, UnixTime},
 };
 use rustls_platform_verifier::{BuilderVerifierExt as _, Verifier};
 
-use crate::{TransportError, check_system_roots};
+use crate::{PemError, TransportError, check_system_roots, pem};
 
 /// Bytes of a file of certificates or of a key, 16 MiB: the certificates of all authorities take less than one.
 pub const MAX_CERTIFICATE_BYTES: u64 = 16 << 20;
@@ -46,11 +43,7 @@ impl Authorities {
     /// # Errors
     /// When it has none, or one that cannot be read: it would refuse every server, and not say why.
     pub fn from_pem(pem: Vec<u8>) -> Result<Self, TransportError> {
-        let read = CertificateDer::pem_slice_iter(&pem).collect::<Result<Vec<_>, _>>();
-        let certificates = read.map_err(TransportError::certificates)?;
-        if certificates.is_empty() {
-            return Err(TransportError::certificates(pem::Error::NoItemsFound));
-        }
+        let certificates = pem::certificates(&pem).map_err(TransportError::certificates)?;
         Ok(Self { pem, certificates })
     }
 
@@ -93,6 +86,14 @@ impl ClientIdentity {
     /// An identity. Whether the texts are certificates and a key is checked when a client is built.
     pub fn from_pem(certificates: Vec<u8>, key: Vec<u8>) -> Self {
         Self { certificates, key }
+    }
+
+    /// Checks that the key is that of the certificates.
+    ///
+    /// # Errors
+    /// When one of the texts is not what it should be, or they do not belong together.
+    pub fn check(&self) -> Result<(), PemError> {
+        pem::check_pair(&self.certificates, &self.key)
     }
 
     /// The certificates, as PEM.
@@ -142,10 +143,9 @@ impl Trust {
             }
         };
         let Some(identity) = identity else { return Ok(builder.with_no_client_auth()) };
-        let chain = CertificateDer::pem_slice_iter(&identity.certificates)
-            .collect::<Result<_, _>>()
-            .map_err(TransportError::certificates)?;
-        let key = PrivateKeyDer::from_pem_slice(&identity.key).map_err(TransportError::certificates)?;
+        identity.check().map_err(TransportError::certificates)?;
+        let chain = pem::certificates(&identity.certificates).map_err(TransportError::certificates)?;
+        let key = pem::key(&identity.key).map_err(TransportError::certificates)?;
         builder.with_client_auth_cert(chain, key).map_err(TransportError::tls)
     }
 }

@@ -117,7 +117,7 @@ impl Bridge {
     /// Starts the providers, and exporting where the variables ask for it. It always gives a bridge that records into
     /// the files of runs; whatever cannot be done as configured is one of [`Bridge::warnings`].
     pub fn start(config: BridgeConfig) -> Self {
-        let mut environment = Environment::read(&config.environment);
+        let mut environment = Environment::read(&config.environment, &config.redactor);
         let attached = &config.attach_to;
         if attached.tracers.is_some() {
             environment.traces = SignalExport::default();

@@ -2,6 +2,7 @@
 
 use std::io::{self, Write as _};
 
+use daglight_capture_policy::printable_lines;
 use opentelemetry_proto::{
     tonic::collector::metrics::v1::ExportMetricsServiceRequest,
     transform::common::tonic::ResourceAttributesWithSchema,
@@ -41,6 +42,6 @@ impl Console {
 /// A console that cannot be written to has nobody to report to.
 fn show<T: Serialize>(value: &Exportable<T>) {
     if let Ok(line) = serde_json::to_string(value.get()) {
-        let _ = writeln!(io::stderr().lock(), "{line}");
+        let _ = writeln!(io::stderr().lock(), "{}", printable_lines(&line));
     }
 }

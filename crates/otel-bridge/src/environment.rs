@@ -58,9 +58,9 @@ const UNSUPPORTED: [&str; 3] = [
 ];
 
 impl Environment {
-    /// Reads the variables.
-    pub(crate) fn read(values: &BTreeMap<String, String>) -> Self {
-        let mut variables = Variables::new(values);
+    /// Reads the variables. Warnings repeat values as far as the redactor shows them.
+    pub(crate) fn read(values: &BTreeMap<String, String>, redactor: &Redactor) -> Self {
+        let mut variables = Variables::new(values, redactor);
         let reader = &mut variables;
         let disabled = reader.flag("OTEL_SDK_DISABLED");
         let value_length = reader.number("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT");
@@ -198,13 +198,34 @@ fn propagators(variables: &mut Variables<'_>) -> Propagators {
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use daglight_capture_policy::{Policy, Profile};
+
     use super::*;
 
     /// What variables of a test say.
     pub(crate) fn read<'a>(variables: impl IntoIterator<Item = (&'a str, &'a str)>) -> Environment {
         Environment::read(
             &variables.into_iter().map(|(name, text)| (name.to_owned(), text.to_owned())).collect(),
+            &Redactor::default(),
         )
+    }
+
+    #[test]
+    fn no_warning_repeats_a_value_where_literals_are_hidden() {
+        let variables = [
+            "OTEL_EXPORTER_OTLP_PROTOCOL",
+            "OTEL_EXPORTER_OTLP_ENDPOINT",
+            "OTEL_TRACES_SAMPLER",
+            "OTEL_SDK_DISABLED",
+            "OTEL_BSP_MAX_QUEUE_SIZE",
+            "OTEL_PROPAGATORS",
+            "OTEL_LOGS_EXPORTER",
+            "OTEL_RESOURCE_ATTRIBUTES",
+        ];
+        let variables = variables.map(|name| (name.to_owned(), "zqmk".to_owned()));
+        let policy = Policy::of_profile(Profile::Prod);
+        let warnings = Environment::read(&variables.into(), policy.redactor()).warnings;
+        assert!(warnings.len() > 5 && !format!("{warnings:?}").contains("zqmk"), "{warnings:?}");
     }
 
     #[test]

@@ -1,10 +1,19 @@
 //! An OTLP endpoint over gRPC: its channel, the runtime that the channel needs, and requests that are sent as they are.
 
-use std::{error::Error as _, io, mem, sync::Arc, time::Duration};
+use std::{
+    error::Error as _,
+    io, mem,
+    sync::{Arc, mpsc},
+    thread,
+    time::Duration,
+};
 
 use daglight_http_transport::{Authorities, USER_AGENT, check_system_roots};
 use opentelemetry::Context;
-use tokio::runtime::{self, Runtime};
+use tokio::{
+    runtime::{self, Runtime},
+    sync::oneshot,
+};
 use tonic::{
     Code, Status,
     client::Grpc,
@@ -118,12 +127,13 @@ impl GrpcEndpoint {
     }
 }
 
-/// The runtime of gRPC: not the caller's, which may have a single thread, or be gone. It has one worker, and may be
-/// dropped anywhere, also inside another runtime.
+/// The runtime of gRPC: not the caller's, which may have a single thread, or be gone. It runs on one thread of ours, and
+/// may be dropped anywhere, also inside another runtime.
 #[derive(Debug)]
 pub(crate) struct GrpcRuntime {
     handle: runtime::Handle,
-    runtime: Option<Runtime>,
+    /// Ends the thread when it is dropped.
+    _end: oneshot::Sender<()>,
 }
 
 impl GrpcRuntime {
@@ -135,24 +145,45 @@ impl GrpcRuntime {
         }
     }
 
+    /// Tokio panics where it cannot start a thread of its own, and so its thread is ours; the one that looks up names is
+    /// started now, after one that shows that it can be, and stays.
     fn start() -> io::Result<Self> {
-        let runtime = runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .thread_name("daglight-otlp")
-            // What its thread does is recorded by nobody, for as long as it lives.
-            .on_thread_start(|| mem::forget(Context::enter_telemetry_suppressed_scope()))
+        let (give, given) = mpsc::channel::<Runtime>();
+        let (end, ended) = oneshot::channel::<()>();
+        let drive = move || {
+            let Ok(runtime) = given.recv() else { return };
+            suppress_telemetry();
+            // It has ended when its sender is dropped.
+            let _ = runtime.block_on(ended);
+            runtime.shutdown_background();
+        };
+        thread::Builder::new().name("daglight-otlp".into()).spawn(drive)?;
+        let runtime = runtime::Builder::new_current_thread()
+            .thread_name("daglight-otlp-names")
+            .thread_keep_alive(KEEP_ALIVE)
+            .max_blocking_threads(1)
+            .on_thread_start(suppress_telemetry)
             .enable_all()
             .build()?;
-        Ok(Self { handle: runtime.handle().clone(), runtime: Some(runtime) })
+        let handle = runtime.handle().clone();
+        // Where a thread cannot be started, nothing is left of the runtime but this thread, which ends it.
+        let can_start = thread::Builder::new().spawn(|| {}).map(|thread| _ = thread.join());
+        if can_start.is_ok() {
+            handle.spawn_blocking(|| {});
+        }
+        // The thread waits for it.
+        let _ = give.send(runtime);
+        can_start?;
+        Ok(Self { handle, _end: end })
     }
 }
 
-impl Drop for GrpcRuntime {
-    fn drop(&mut self) {
-        if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background();
-        }
-    }
+/// A thread for names that has nothing to do stays: another one may not start.
+const KEEP_ALIVE: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+/// What a thread of the exporter does is recorded by nobody, for as long as the thread lives.
+fn suppress_telemetry() {
+    mem::forget(Context::enter_telemetry_suppressed_scope());
 }
 
 /// A channel that connects when it is first used. How long a request may take is up to the one who makes it.
@@ -161,8 +192,9 @@ fn channel(runtime: &GrpcRuntime, target: &OtlpTarget) -> Result<Channel, Transp
         .user_agent(USER_AGENT)?
         .connect_timeout(target.timeout);
     if target.endpoint.starts_with("https:") {
+        let files = target.tls.checked()?;
         let tls = ClientTlsConfig::new();
-        let mut tls = match &target.tls.authorities {
+        let mut tls = match &files.authorities {
             Some(authorities) => {
                 let authorities = Authorities::from_pem(authorities.clone())?;
                 tls.ca_certificate(Certificate::from_pem(authorities.pem()))
@@ -172,7 +204,7 @@ fn channel(runtime: &GrpcRuntime, target: &OtlpTarget) -> Result<Channel, Transp
                 tls.with_enabled_roots()
             }
         };
-        if let Some(identity) = &target.tls.identity {
+        if let Some(identity) = &files.identity {
             tls = tls.identity(Identity::from_pem(identity.certificates_pem(), identity.key_pem()));
         }
         endpoint = endpoint.tls_config(tls)?;

@@ -37,11 +37,12 @@ impl HttpEndpoint {
     pub(crate) fn new(target: &OtlpTarget) -> Result<Self, TransportError> {
         // What is not a URL is found out now, and not when there is something to send.
         let url = Url::parse(&target.endpoint).map_err(|_| TransportError::Url)?;
-        let trust = match &target.tls.authorities {
+        let tls = target.tls.checked()?;
+        let trust = match &tls.authorities {
             Some(authorities) => Trust::Only(Authorities::from_pem(authorities.clone())?),
             None => Trust::System,
         };
-        let builder = client_builder(&url, &trust, target.tls.identity.as_ref())?;
+        let builder = client_builder(&url, &trust, tls.identity.as_ref())?;
         let client = build(builder.timeout(target.timeout).default_headers(headers(target)?))?;
         let json = target.protocol == OtlpProtocol::HttpJson;
         Ok(Self {

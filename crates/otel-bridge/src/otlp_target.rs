@@ -4,7 +4,9 @@ use std::{io, path::Path, time::Duration};
 
 use daglight_capture_policy::Secret;
 use daglight_guarded_files::read_named;
-use daglight_http_transport::{ClientIdentity, MAX_CERTIFICATE_BYTES, shown_url};
+use daglight_http_transport::{
+    ClientIdentity, MAX_CERTIFICATE_BYTES, PemError, check_certificates, check_key, shown_url,
+};
 use reqwest::Url;
 
 use crate::{Signal, variables::Variables};
@@ -36,6 +38,26 @@ pub(crate) struct TlsFiles {
     pub(crate) authorities: Option<Vec<u8>>,
     /// What the client presents.
     pub(crate) identity: Option<ClientIdentity>,
+    /// The first file that is not what it should be.
+    pub(crate) bad: Option<BadCertificates>,
+}
+
+impl TlsFiles {
+    /// The files, where all of them are what they should be.
+    pub(crate) fn checked(&self) -> Result<&Self, BadCertificates> {
+        self.bad.clone().map_or(Ok(self), Err)
+    }
+}
+
+/// A file of certificates or of a key that is something else.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{variable} names {path}, which cannot be used for TLS")]
+pub(crate) struct BadCertificates {
+    /// The variable that names the file.
+    pub(crate) variable: String,
+    pub(crate) path: String,
+    #[source]
+    pub(crate) problem: PemError,
 }
 
 impl OtlpTarget {
@@ -129,33 +151,48 @@ fn gzip(variables: &mut Variables<'_>, names: [&str; 2]) -> bool {
 }
 
 fn tls(variables: &mut Variables<'_>, signal: Signal) -> TlsFiles {
-    let mut file = |kind: &str, instead: &str| {
+    let mut bad = None;
+    let mut file = |kind: &str, check: fn(&[u8]) -> Result<(), PemError>, instead: &str| {
         let (own, common) = (of_signal(signal, kind), format!("OTEL_EXPORTER_OTLP_{kind}"));
         let (name, path) = variables.first([&own, &common])?;
         let text = match read_named(Path::new(path), MAX_CERTIFICATE_BYTES) {
             Ok(text) if text.is_empty() => Err(io::Error::other("it is empty")),
             text => text,
         };
-        if let Err(error) = &text {
-            variables.warn(format!("{name}: {path} cannot be read ({error}): {instead}"));
+        match &text {
+            Ok(text) => {
+                if let Err(problem) = check(text) {
+                    let (variable, path) = (name.to_owned(), path.to_owned());
+                    bad.get_or_insert(BadCertificates { variable, path, problem });
+                }
+            }
+            Err(error) => variables.warn(format!("{name}: {path} cannot be read ({error}): {instead}")),
         }
-        Some(text.ok())
+        Some(text.ok().map(|text| (text, path.to_owned())))
     };
-    let authorities = file("CERTIFICATE", "the certificates of the system are trusted");
+    let authorities = file("CERTIFICATE", check_certificates, "the certificates of the system are trusted");
     let instead = "no client certificate is shown";
-    let (key, certificates) = (file("CLIENT_KEY", instead), file("CLIENT_CERTIFICATE", instead));
+    let key = file("CLIENT_KEY", check_key, instead);
+    let certificates = file("CLIENT_CERTIFICATE", check_certificates, instead);
+    let names = "OTEL_EXPORTER_OTLP_CLIENT_KEY and OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE";
     let identity = match (key, certificates) {
         (Some(key), Some(certificates)) => {
-            key.zip(certificates).map(|(key, certificates)| ClientIdentity::from_pem(certificates, key))
+            key.zip(certificates).map(|((key, key_path), (certificates, path))| {
+                let identity = ClientIdentity::from_pem(certificates, key);
+                if let Err(problem) = identity.check() {
+                    let (variable, path) = (names.to_owned(), format!("{key_path} and {path}"));
+                    bad.get_or_insert(BadCertificates { variable, path, problem });
+                }
+                identity
+            })
         }
         (None, None) => None,
         _ => {
-            let names = "OTEL_EXPORTER_OTLP_CLIENT_KEY and OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE";
             variables.warn(format!("{names} go together, and only one is set: {instead}"));
             None
         }
     };
-    TlsFiles { authorities: authorities.flatten(), identity }
+    TlsFiles { authorities: authorities.flatten().map(|(text, _)| text), identity, bad }
 }
 
 #[cfg(test)]

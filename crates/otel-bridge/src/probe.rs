@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, error::Error, sync::Arc, thread, time::Duration};
 
+use daglight_capture_policy::Redactor;
 use daglight_http_transport::shown_url;
 use opentelemetry_proto::tonic::collector::{
     logs::v1::ExportLogsServiceRequest, metrics::v1::ExportMetricsServiceRequest,
@@ -46,9 +47,9 @@ pub struct EndpointCheck {
 }
 
 /// Sends an empty request to each OTLP endpoint that `variables` (`OTEL_*`) name, which no backend keeps. It blocks, for no
-/// longer than the timeouts of the exporters.
-pub fn check_endpoints(variables: &BTreeMap<String, String>) -> OtlpCheck {
-    let environment = Environment::read(variables);
+/// longer than the timeouts of the exporters. Warnings repeat values as far as `redactor` shows them.
+pub fn check_endpoints(variables: &BTreeMap<String, String>, redactor: &Redactor) -> OtlpCheck {
+    let environment = Environment::read(variables, redactor);
     let signals = [
         (Signal::Traces, environment.traces.otlp),
         (Signal::Metrics, environment.metrics.otlp),

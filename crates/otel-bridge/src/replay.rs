@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, path::Path, sync::Arc, thread, time::Duration};
 
+use daglight_capture_policy::Redactor;
 use opentelemetry_proto::tonic::{logs::v1::LogsData, metrics::v1::MetricsData, trace::v1::TracesData};
 use serde::Deserialize;
 
@@ -84,9 +85,14 @@ pub enum ReplayError {
 /// # Errors
 /// When there is no endpoint for one of the signals; nothing is sent then. When one cannot be reached or refuses
 /// something, or a file cannot be read; what was sent before that has arrived. What the backend rejects of a request that
-/// it takes is not an error, nor is a damaged line: [`Replayed`] counts both.
-pub fn replay(files: &SignalFiles, variables: &BTreeMap<String, String>) -> Result<Replayed, ReplayError> {
-    let environment = Environment::read(variables);
+/// it takes is not an error, nor is a damaged line: [`Replayed`] counts both. Its reasons repeat values of variables as far
+/// as `redactor` shows them.
+pub fn replay(
+    files: &SignalFiles,
+    variables: &BTreeMap<String, String>,
+    redactor: &Redactor,
+) -> Result<Replayed, ReplayError> {
+    let environment = Environment::read(variables, redactor);
     // A blocking HTTP client cannot be used on a thread of a runtime.
     thread::scope(|scope| {
         let sent = scope.spawn(|| {

@@ -139,7 +139,7 @@ mod tests {
             ("deployment.environment.name".to_owned(), "laptop".to_owned()),
             ("repository.url".to_owned(), "https://me:pw@host/x".to_owned()),
         ]);
-        let environment = Environment::read(&variables.into());
+        let environment = Environment::read(&variables.into(), &Redactor::default());
         let resource =
             of_process("daglight", detected(true), &attributes, &environment, &Redactor::default());
         assert_eq!(resource.get(&key.into()).map(|value| value.to_string()).as_deref(), Some(expected));

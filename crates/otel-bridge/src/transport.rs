@@ -6,7 +6,7 @@ use daglight_http_transport::secret_header;
 use reqwest::header::{HeaderMap, HeaderName};
 use tonic::transport;
 
-use crate::otlp_target::OtlpTarget;
+use crate::otlp_target::{BadCertificates, OtlpTarget};
 
 /// Why an endpoint cannot be reached at all.
 #[derive(Debug, thiserror::Error)]
@@ -15,6 +15,8 @@ pub(crate) enum TransportError {
     Threads(#[from] io::Error),
     #[error(transparent)]
     Http(#[from] daglight_http_transport::TransportError),
+    #[error(transparent)]
+    Certificates(#[from] BadCertificates),
     #[error("cannot build the gRPC client")]
     Channel(#[from] transport::Error),
     #[error("cannot build the exporter")]

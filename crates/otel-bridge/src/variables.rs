@@ -2,17 +2,20 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use daglight_capture_policy::Redactor;
 use percent_encoding::percent_decode_str;
 
 /// The variables, and what is wrong with those that were read. One that is empty counts as not set.
 pub(crate) struct Variables<'a> {
     values: &'a BTreeMap<String, String>,
+    /// What of the values warnings may repeat.
+    redactor: &'a Redactor,
     warnings: Vec<String>,
 }
 
 impl<'a> Variables<'a> {
-    pub(crate) fn new(values: &'a BTreeMap<String, String>) -> Self {
-        Self { values, warnings: Vec::new() }
+    pub(crate) fn new(values: &'a BTreeMap<String, String>, redactor: &'a Redactor) -> Self {
+        Self { values, redactor, warnings: Vec::new() }
     }
 
     pub(crate) fn text(&self, name: &str) -> Option<&'a str> {
@@ -29,7 +32,10 @@ impl<'a> Variables<'a> {
     }
 
     pub(crate) fn wrong(&mut self, name: &str, text: &str, instead: &str) {
-        self.warnings.push(format!("{name}={text:?} is not understood: {instead}"));
+        self.warnings.push(match self.redactor.shows_literals() {
+            true => format!("{name}={:?} is not understood: {instead}", self.redactor.text(text)),
+            false => format!("{name} has a value that is not understood: {instead}"),
+        });
     }
 
     pub(crate) fn flag(&mut self, name: &str) -> bool {

@@ -154,16 +154,49 @@ impl Dag {
         Self { name, ..self }
     }
 
-    /// The same version with other documentation and tags to show: `shown` is given `documentation` or the key of a tag,
-    /// and the text. The hashes stay.
+    /// The same version with other documentation and tags to show: `documentation` is given what documents a node, `tag` the
+    /// key and the value of a tag. The hashes stay.
     #[must_use]
-    pub fn with_notes(mut self, shown: impl Fn(&str, &str) -> String) -> Self {
+    pub fn with_notes(
+        mut self,
+        documentation: impl Fn(&str) -> Option<String>,
+        tag: impl Fn(&str, &str) -> String,
+    ) -> Self {
         for node in &mut self.nodes {
-            if let Some(text) = &mut node.documentation {
-                *text = shown("documentation", text);
-            }
+            node.documentation = node.documentation.as_deref().and_then(&documentation);
             for (key, value) in &mut node.tags {
-                *value = shown(key, value);
+                *value = tag(key, value);
+            }
+        }
+        self
+    }
+
+    /// The same version with other names of nodes and keys of tags to show. Where two would become one, the second has a
+    /// number behind it. The nodes are found by their own names as well. The hashes stay.
+    #[must_use]
+    pub fn with_shown_names(mut self, shown: impl Fn(&str) -> String) -> Self {
+        let mut names: HashMap<String, String> = HashMap::new();
+        for (position, node) in self.nodes.iter_mut().enumerate() {
+            let name = shown(&node.name);
+            if name != node.name {
+                let free = |name: &String| !self.positions.contains_key(name);
+                let numbered = (2..).map(|number| format!("{name}_{number}"));
+                let name = [name.clone()].into_iter().chain(numbered).find(free).unwrap_or(name);
+                self.positions.insert(name.clone(), position);
+                names.insert(std::mem::replace(&mut node.name, name.clone()), name);
+            }
+            if node.tags.keys().any(|key| shown(key) != *key) {
+                node.tags = std::mem::take(&mut node.tags)
+                    .into_iter()
+                    .map(|(key, value)| (shown(&key), value))
+                    .collect();
+            }
+        }
+        if !names.is_empty() {
+            for dependency in self.nodes.iter_mut().flat_map(|node| &mut node.dependencies) {
+                if let Some(name) = names.get(dependency) {
+                    dependency.clone_from(name);
+                }
             }
         }
         self
@@ -211,14 +244,38 @@ mod tests {
             .code(code)
             .build()
             .unwrap();
-        let shown =
-            dag.clone().with_code_text(|_| "?".into()).with_notes(|key, value| format!("{key}:{value}"));
+        let shown = dag
+            .clone()
+            .with_code_text(|_| "?".into())
+            .with_notes(|_| None, |key, value| format!("{key}:{value}"));
         assert_eq!((dag.dag_hash(), dag.code_hash()), (shown.dag_hash(), shown.code_hash()));
         let risk = shown.node("risk").unwrap();
         assert_eq!(
             (risk.tags["layer"].as_str(), risk.code.as_ref().unwrap().text.as_str()),
             ("layer:gold", "?")
         );
+    }
+
+    #[test]
+    fn names_that_are_shown_make_no_version_and_stay_apart() {
+        let dag = Dag::builder("test::d_v1")
+            .unwrap()
+            .loader("x:secret@h")
+            .loader("x:other@h")
+            .saver("out", ["x:other@h", "x:secret@h"])
+            .tag("x:secret@h", "gold")
+            .build()
+            .unwrap();
+        let without = |name: &str| name.replace("x:secret", "x").replace("x:other", "x");
+        let shown = dag.clone().with_shown_names(without);
+        assert_eq!((dag.dag_hash(), dag.code_hash()), (shown.dag_hash(), shown.code_hash()));
+        let names: Vec<&str> = shown.nodes().iter().map(|node| node.name.as_str()).collect();
+        assert_eq!(names, ["x@h", "x@h_2", "out"]);
+        assert_eq!(shown.node("out").unwrap().dependencies, ["x@h_2", "x@h"]);
+        assert_eq!(shown.node("x:other@h").unwrap().name, "x@h_2");
+        assert_eq!(shown.node("out").unwrap().tags["x@h"], "gold");
+        assert!(shown.is_read("x@h") && !format!("{:?}", shown.nodes()).contains("secret"));
+        assert_eq!(shown.clone().with_shown_names(without), shown);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use chrono::{DateTime, Utc};
 use daglight_capture_policy::in_one_line;
 use daglight_run_bundle::{
-    Bundle, DeliveryCounts, FileEntry, Liveness, Manifest, RunStatus, Tracking,
+    Bundle, DeliveryCounts, FileEntry, Liveness, Manifest, ReadError, RunStatus, Tracking,
     outbox::{OutboxStatus, recorded_outbox},
 };
 use daglight_run_identity::RunId;
@@ -55,6 +55,8 @@ pub struct BundleStatus {
     pub tracker: Option<DeliveryCounts>,
     /// Whether the outbox is there and cannot be read, so that nobody knows what waits in it.
     pub outbox_unreadable: bool,
+    /// Whether a newer Daglight wrote its manifest, so that what this one knows of it may not be all.
+    pub newer_format: bool,
     /// What cannot be read.
     pub problems: Vec<String>,
 }
@@ -63,7 +65,9 @@ impl BundleStatus {
     /// Reads manifest, outbox and heartbeat.
     pub fn of(bundle: &Bundle) -> Self {
         let mut problems = Vec::new();
-        let manifest = Manifest::read(bundle).inspect_err(|error| problems.push(in_one_line(error))).ok();
+        let manifest = Manifest::read(bundle);
+        let newer_format = matches!(manifest, Err(ReadError::Newer { .. }));
+        let manifest = manifest.inspect_err(|error| problems.push(in_one_line(error))).ok();
         let read = recorded_outbox(&bundle.tracker_dir());
         let outbox_unreadable = read.is_err();
         let outbox = read.inspect_err(|error| problems.push(in_one_line(error))).ok().flatten();
@@ -103,6 +107,7 @@ impl BundleStatus {
                 .or_else(|| run_id.map(RunId::created_at)),
             size_bytes: FileEntry::list(bundle).iter().map(|file| file.size_bytes).sum(),
             outbox_unreadable,
+            newer_format,
             tracker: outbox.map(|outbox| outbox.ledger),
             problems,
         }

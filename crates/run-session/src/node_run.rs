@@ -63,6 +63,7 @@ impl<'a> Unsuccessful<'a> {
 
 impl NodeRun {
     pub(crate) fn start(state: &Arc<RunState>, name: &str) -> Self {
+        let name = &*state.shown_name(name);
         let node = state.context.dag.node(name).filter(|_| !state.has_ended());
         let tracked = node.is_some();
         if state.has_ended() {

@@ -180,6 +180,7 @@ impl Run {
         E: RunError<Kind>,
         F: Future<Output = Result<T, E>>,
     {
+        let stage = &*self.state.shown_name(stage);
         let is_in_node = QueryOwner::current().is_some_and(|owner| owner.node().is_some());
         let _stage = self.state.beat_in_stage(stage);
         let parent = match QueryOwner::current() {
@@ -219,6 +220,7 @@ impl Run {
     /// Says that the program has dealt with the failure of a node or stage: the node stays a failure with its error, the run
     /// is not one because of it. To run the node again is another way: then the last attempt counts.
     pub fn recovered(&self, name: &str) {
+        let name = &*self.state.shown_name(name);
         let mut records = self.state.log.records();
         let node_had_failed = records.recover(&FailedPart::Node(name.to_owned()));
         let had_failed = records.recover(&FailedPart::Stage(name.to_owned())) || node_had_failed;
@@ -313,7 +315,7 @@ impl Run {
 
     /// What is known of a node that has started.
     pub fn node_record(&self, name: &str) -> Option<NodeRecord> {
-        self.state.log.records().nodes.get(name).cloned()
+        self.state.log.records().nodes.get(&*self.state.shown_name(name)).cloned()
     }
 }
 

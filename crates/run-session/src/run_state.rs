@@ -1,6 +1,7 @@
 //! The state of a run that its nodes and queries share.
 
 use std::{
+    borrow::Cow,
     collections::BTreeMap,
     sync::{
         Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak,
@@ -9,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use daglight_capture_policy::without_credentials;
 use daglight_heartbeat::{Heartbeat, StageGuard, TaskGuard};
 use daglight_run_bundle::Reserve;
 use opentelemetry::Context;
@@ -218,5 +220,13 @@ impl RunState {
     /// The number of the next plan bundle, from 1.
     pub(crate) fn next_plan_number(&self) -> usize {
         self.plan_count.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// The name under which a node, or what is called so, is shown: without the credentials in it.
+    pub(crate) fn shown_name<'n>(&'n self, name: &'n str) -> Cow<'n, str> {
+        match self.context.dag.node(name) {
+            Some(node) => Cow::Borrowed(&node.name),
+            None => Cow::Owned(without_credentials(name)),
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! What happens when a run starts: it gets its folder, its signals, its outbox and its heartbeat.
 
-use std::{borrow::Cow, collections::BTreeMap, fs, path::Path, sync::Arc, time::Instant};
+use std::{collections::BTreeMap, fs, path::Path, sync::Arc, time::Instant};
 
 use chrono::Utc;
 use daglight_capture_policy::{Policy, REDACTED, in_one_line, without_credentials};
@@ -32,9 +32,10 @@ pub(crate) fn start(telemetry: &Telemetry, dag: &Dag, options: RunOptions) -> Ar
     // Before anything of the run leaves.
     dag.files().values().for_each(|text| telemetry.policy().redactor().learn(text));
     let named = name_without_credentials(dag.name());
+    let dag = dag.clone().with_shown_names(without_credentials);
     let dag = match &named {
-        Some(name) => Cow::Owned(dag.clone().with_name(name.clone())),
-        None => Cow::Borrowed(dag),
+        Some(name) => dag.with_name(name.clone()),
+        None => dag,
     };
     let run_id = RunId::new();
     let git = telemetry.git(options.source_dir.clone());
@@ -70,7 +71,7 @@ pub(crate) fn start(telemetry: &Telemetry, dag: &Dag, options: RunOptions) -> Ar
     let context = RunContext {
         telemetry: telemetry.of_run(),
         run_id,
-        dag: dag.into_owned(),
+        dag,
         policy: telemetry.policy().clone(),
         started_at: Utc::now(),
         started: Instant::now(),
@@ -129,16 +130,12 @@ fn show_policy(root: &StageSpan, telemetry: &Telemetry) {
 /// Tells the tracker, the bundle and the log that the run has started.
 fn announce(state: &RunState, inputs: &BTreeMap<String, Value>) {
     if let Some(tracker) = &state.context.tracker {
-        let note = |key: &str, text: &str| {
-            let text = state.context.policy.redactor().comment_text(text);
-            state.context.policy.capture_named(key, text).to_text()
-        };
-        let shown = state
-            .context
-            .dag
-            .clone()
-            .with_code_text(|text| shown_code(text, &state.context.policy))
-            .with_notes(note);
+        let policy = &state.context.policy;
+        let documentation = |text: &str| policy.capture_documentation(text).map(|shown| shown.to_text());
+        let tag =
+            |key: &str, text: &str| policy.capture_named(key, policy.redactor().comment_text(text)).to_text();
+        let shown = state.context.dag.clone().with_code_text(|text| shown_code(text, policy));
+        let shown = shown.with_notes(documentation, tag);
         tracker.record(&Event::version(&shown, BTreeMap::new()));
         let RunContext { run_id, started_at, .. } = state.context;
         let shown = |(name, value): (&String, &Value)| {

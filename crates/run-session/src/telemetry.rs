@@ -151,7 +151,11 @@ impl Telemetry {
             }
         };
         let registry = Registry::new(&settings.outputs).unwrap_or_else(|error| {
-            setup_warnings.push(format!("no semantic registry: {}", in_one_line(&error)));
+            let shown = policy.redactor().setting_value(&error.source.text);
+            setup_warnings.push(format!(
+                "no semantic registry: outputs.{:?}: the type of the column {:?} is not known: {shown}",
+                error.output, error.column
+            ));
             Registry::default()
         });
         let shared = Shared {

@@ -14,6 +14,7 @@ mod settings;
 mod catalog;
 mod reference;
 
+mod disclosure;
 mod layer;
 mod loader;
 mod resolved;
@@ -21,6 +22,7 @@ mod settings_error;
 mod trust;
 
 pub use catalog::SETTINGS;
+pub use disclosure::Disclosure;
 pub use layer::Origin;
 pub use loader::SettingsLoader;
 pub use outputs::{OutputSettings, ParamTableSettings};

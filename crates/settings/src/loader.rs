@@ -25,9 +25,11 @@ use crate::{
 };
 
 /// The table of a file that holds custom profiles.
-const PROFILES: &str = "profiles";
+pub(crate) const PROFILES: &str = "profiles";
 /// The key that says which built-in profile such a profile starts from.
-const EXTENDS: &str = "extends";
+pub(crate) const EXTENDS: &str = "extends";
+/// The setting that says which profile is in force.
+pub(crate) const PROFILE: &str = "profile";
 
 /// Collects the layers of the configuration. Later ones win:
 ///
@@ -50,8 +52,8 @@ const EXTENDS: &str = "extends";
 #[derive(Debug, Clone, Default)]
 pub struct SettingsLoader {
     files: Files,
-    variables: BTreeMap<String, String>,
-    code: Vec<Layer>,
+    pub(crate) variables: BTreeMap<String, String>,
+    pub(crate) code: Vec<Layer>,
     /// The first value given in code that cannot be one.
     unusable: Option<Unusable>,
 }
@@ -128,7 +130,8 @@ impl SettingsLoader {
     /// Resolves every setting.
     ///
     /// # Errors
-    /// When a file cannot be read, a value is not what its setting expects, or a key is unknown.
+    /// When a file cannot be read, a value is not what its setting expects, or a key is unknown. The error repeats values
+    /// as far as the [`Disclosure`](crate::Disclosure) allows.
     pub fn load(&self) -> Result<Settings, SettingsError> {
         Ok(self.resolve()?.settings)
     }
@@ -138,15 +141,23 @@ impl SettingsLoader {
     /// # Errors
     /// As [`SettingsLoader::load`].
     pub fn resolve(&self) -> Result<Resolved, SettingsError> {
+        self.resolve_layers().map_err(|error| error.disclosed(self.disclosure()))
+    }
+
+    pub(crate) fn read_files(&self) -> Result<FoundFiles, SettingsError> {
+        Ok(match &self.files {
+            Files::None => FoundFiles { layers: Vec::new(), refused: Vec::new() },
+            Files::Found(directory) => find_files(directory.as_deref(), &self.variables)?,
+            Files::One(file) => FoundFiles { layers: vec![Layer::of_file(file)?], refused: Vec::new() },
+        })
+    }
+
+    fn resolve_layers(&self) -> Result<Resolved, SettingsError> {
         if let Some(Unusable { setting, origin, error }) = self.unusable.clone() {
             let (origin, source) = (Origin::new(origin), Box::new(error));
             return Err(SettingsError::Unusable { setting, origin, source });
         }
-        let FoundFiles { mut layers, mut refused } = match &self.files {
-            Files::None => FoundFiles { layers: Vec::new(), refused: Vec::new() },
-            Files::Found(directory) => find_files(directory.as_deref(), &self.variables)?,
-            Files::One(file) => FoundFiles { layers: vec![Layer::of_file(file)?], refused: Vec::new() },
-        };
+        let FoundFiles { mut layers, mut refused } = self.read_files()?;
         let files = layers.iter().map(|layer| PathBuf::from(&layer.name)).collect();
         let profiles = take_profiles(&mut layers)?;
         for (name, text) in &self.variables {
@@ -183,18 +194,18 @@ impl SettingsLoader {
 }
 
 fn merge_error(error: figment::Error) -> SettingsError {
-    SettingsError::Merge { source: Box::new(error) }
+    SettingsError::Merge { source: Some(Box::new(error)) }
 }
 
 /// A custom profile.
-struct OwnProfile {
-    base: Profile,
+pub(crate) struct OwnProfile {
+    pub(crate) base: Profile,
     /// What each file changes of the base.
     layers: Vec<Layer>,
 }
 
 /// Takes the profiles out of the files. One that several files know has what any of them says.
-fn take_profiles(files: &mut [Layer]) -> Result<BTreeMap<String, OwnProfile>, SettingsError> {
+pub(crate) fn take_profiles(files: &mut [Layer]) -> Result<BTreeMap<String, OwnProfile>, SettingsError> {
     let mut profiles = BTreeMap::new();
     for file in files {
         let Some(tables) = file.values.remove(PROFILES) else { continue };
@@ -255,8 +266,7 @@ struct ChosenProfile<'a> {
 
 impl<'a> ChosenProfile<'a> {
     fn of(layers: &[Layer], profiles: &'a BTreeMap<String, OwnProfile>) -> Result<Self, SettingsError> {
-        let given =
-            layers.iter().rev().find_map(|layer| Some((layer.values.get("profile")?.as_str()?, layer)));
+        let given = layers.iter().rev().find_map(|layer| Some((profile_of(layer)?, layer)));
         let Some((name, layer)) = given else {
             let base = Profile::default();
             return Ok(Self { name: base.to_string(), base, own: Vec::new() });
@@ -267,14 +277,19 @@ impl<'a> ChosenProfile<'a> {
             (Err(_), None) => {
                 let built_in = Profile::ALL.iter().map(Profile::to_string);
                 return Err(SettingsError::UnknownProfile {
-                    name: name.to_owned(),
+                    name: Some(name.to_owned()),
                     known: built_in.chain(profiles.keys().cloned()).collect(),
-                    origin: layer.origin("profile"),
+                    origin: layer.origin(PROFILE),
                 });
             }
         };
         Ok(Self { name: name.to_owned(), base, own })
     }
+}
+
+/// The profile that a layer names.
+pub(crate) fn profile_of(layer: &Layer) -> Option<&str> {
+    layer.values.get(PROFILE)?.as_str()
 }
 
 /// Refuses keys that are not settings and values that their settings cannot have, with the place where they are.
@@ -291,7 +306,7 @@ fn check(
         let shown = profile.map_or_else(|| key.clone(), |table| format!("{table}.{key}"));
         let is_known = SETTINGS.iter().any(|setting| setting.has_prefix(path));
         match (Setting::find(path), value) {
-            _ if !is_known || (profile.is_some() && key == "profile") => {
+            _ if !is_known || (profile.is_some() && key == PROFILE) => {
                 return Err(unknown(shown, path, profile, layer.origin(&key)));
             }
             (Some(setting), value) if setting.kind.accepts(value) => {}
@@ -310,7 +325,7 @@ fn check(
 fn unknown(shown: String, path: &[String], profile: Option<&str>, origin: Origin) -> SettingsError {
     let (_, table) = path.split_last().unwrap_or((&shown, &[]));
     let (more, not_here) = match profile {
-        Some(_) => (EXTENDS, "profile"),
+        Some(_) => (EXTENDS, PROFILE),
         None => (PROFILES, ""),
     };
     let names_of = |table: &[String]| {

@@ -2,7 +2,7 @@
 
 use std::{fmt, path::PathBuf};
 
-use daglight_capture_policy::{Profile, Redactor};
+use daglight_capture_policy::{Profile, Redactor, printable};
 use figment::{Figment, Provider as _, value::Dict};
 use serde_json::{Map, Value, json};
 
@@ -32,6 +32,8 @@ pub struct Resolved {
 pub struct ResolvedValue {
     /// The setting's dotted path.
     pub key: String,
+    /// The same, part by part.
+    pub path: Vec<String>,
     /// Its value, credentials masked. `null` where there is none.
     pub value: Value,
     /// Where it came from.
@@ -59,6 +61,7 @@ impl Resolved {
             let key: Vec<String> = path.iter().map(|name| quoted(name)).collect();
             values.push(ResolvedValue {
                 key: key.join("."),
+                path: path.to_vec(),
                 value,
                 origin: origin(&given, path, merged, layers),
             });
@@ -105,6 +108,7 @@ impl fmt::Display for Resolved {
             .values
             .iter()
             .map(|value| [value.key.clone(), shown(&value.value), value.origin.to_string()])
+            .map(|row| row.map(|cell| printable(&cell).into_owned()))
             .collect();
         let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
         let (keys, values) = (width(0), width(1).min(MAX_VALUE_WIDTH));

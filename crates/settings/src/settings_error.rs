@@ -10,7 +10,9 @@ use figment::value::Value;
 
 use crate::{
     catalog::SETTINGS,
+    disclosure::Disclosure,
     layer::Origin,
+    loader::PROFILE,
     setting::{Setting, SettingKind},
 };
 
@@ -23,7 +25,7 @@ pub enum SettingsError {
     Value {
         /// The setting's dotted path.
         setting: String,
-        /// The value. That of a credential is not shown.
+        /// The value, where it may be repeated. That of a credential is not shown.
         found: String,
         /// What is allowed.
         expected: String,
@@ -51,10 +53,10 @@ pub enum SettingsError {
         nearest: &'static str,
     },
     /// A profile that there is not.
-    #[error("unknown profile {name:?} ({origin}): expected {}", any_of(known))]
+    #[error("unknown profile{} ({origin}): expected {}", behind_blank(name.as_deref()), any_of(known))]
     UnknownProfile {
-        /// The name.
-        name: String,
+        /// The name, where it may be repeated.
+        name: Option<String>,
         /// Every profile, built in or of a file.
         known: Vec<String>,
         /// Where the name came from.
@@ -113,10 +115,13 @@ pub enum SettingsError {
     /// Settings of the right types that do not fit together.
     #[error("the settings do not fit together")]
     Merge {
-        /// Why.
-        source: Box<dyn std::error::Error + Send + Sync>,
+        /// Why, where it may be repeated.
+        source: Option<Box<dyn std::error::Error + Send + Sync>>,
     },
 }
+
+/// Stands for a value in errors.
+const NOT_SHOWN: &str = "a value that is not shown";
 
 impl SettingsError {
     /// The configuration file that is wrong, and the line in it, where they are known.
@@ -134,6 +139,20 @@ impl SettingsError {
         }
     }
 
+    /// The error without the values that it may not repeat.
+    pub(crate) fn disclosed(self, disclosure: Disclosure) -> Self {
+        match self {
+            Self::Value { setting, expected, origin, .. } if !disclosure.shows(&setting) => {
+                Self::Value { setting, found: NOT_SHOWN.to_owned(), expected, origin }
+            }
+            Self::UnknownProfile { known, origin, .. } if !disclosure.shows(PROFILE) => {
+                Self::UnknownProfile { name: None, known, origin }
+            }
+            Self::Merge { .. } if disclosure != Disclosure::Values => Self::Merge { source: None },
+            other => other,
+        }
+    }
+
     pub(crate) fn value(setting: String, kind: SettingKind, found: &Value, origin: Origin) -> Self {
         let found = match (kind, found) {
             // What is not UTF-8 in a variable was replaced when it was read.
@@ -143,7 +162,7 @@ impl SettingsError {
             (_, Value::String(_, text)) if text.contains(char::REPLACEMENT_CHARACTER) => {
                 format!("{:?}, which is not valid UTF-8", without_credentials(text))
             }
-            (SettingKind::Secret, _) => "a value that is not shown".to_owned(),
+            (SettingKind::Secret, _) => NOT_SHOWN.to_owned(),
             (SettingKind::Url, Value::String(_, text)) if text.contains('@') => {
                 format!("{REDACTED}@{}", text.rsplit('@').next().unwrap_or_default())
             }
@@ -218,6 +237,10 @@ fn describe(value: &Value) -> String {
         Value::Array(..) => "a list".to_owned(),
         Value::Empty(..) => "nothing".to_owned(),
     }
+}
+
+fn behind_blank(name: Option<&str>) -> String {
+    name.map_or_else(String::new, |name| format!(" {name:?}"))
 }
 
 fn hint(nearest: Option<&str>, allowed: &[String]) -> String {

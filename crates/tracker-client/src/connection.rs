@@ -96,7 +96,7 @@ pub enum ConnectionError {
         setting: &'static str,
     },
     /// The file has no certificates, or cannot be read.
-    #[error("tracker.ca_file {} contains no PEM certificates", path.display())]
+    #[error("tracker.ca_file (DAGLIGHT_CA_FILE) names {}, which cannot be used", path.display())]
     Certificates {
         /// The file.
         path: PathBuf,

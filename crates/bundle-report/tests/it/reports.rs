@@ -224,6 +224,15 @@ fn a_run_that_was_killed_is_told_from_spans_and_heartbeat() {
     assert!(!report.delivery.is_final && report.delivery.sync_command.is_some());
 }
 
+/// On a full disk, the last heartbeat cannot be written.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_run_that_has_ended_was_not_killed_whatever_its_heartbeat_says() {
+    let report = Run::new().killed_while("totals").manifest(|_| {}).report();
+    assert_eq!(report.status, ReportStatus::Success);
+    assert!(!report.to_markdown().contains("was last seen"), "{}", report.to_markdown());
+}
+
 #[test]
 fn attempts_and_recoveries_are_on_every_page() {
     let run = Run::new().manifest(|manifest| {

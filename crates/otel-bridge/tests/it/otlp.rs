@@ -13,6 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use daglight_capture_policy::Redactor;
 use daglight_otel_bridge::{ReplayError, Replayed, SendError, Signal, SignalFiles, names::span, replay};
 use daglight_run_bundle::DeliveryCounts;
 use opentelemetry_proto::tonic::collector::{
@@ -335,19 +336,40 @@ fn a_header_that_cannot_be_sent_is_a_warning() {
 }
 
 #[test]
-fn a_file_without_certificates_is_a_warning() {
+fn a_file_without_certificates_is_a_warning_that_names_file_and_variable() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("ca.pem");
-    fs::write(&file, "not a certificate").unwrap();
-    for protocol in ["http/protobuf", "grpc"] {
-        let bridge = bridge([
-            ("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", "https://127.0.0.1:1"),
-            ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol),
-            ("OTEL_EXPORTER_OTLP_CERTIFICATE", file.to_str().unwrap()),
-        ]);
-        let warnings = bridge.warnings();
-        let expected = "logs are not exported: cannot read the certificates for TLS: ";
-        assert!(warnings.len() == 1 && warnings[0].starts_with(expected), "{warnings:?}");
+    let shown = file.to_str().unwrap();
+    let key = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n";
+    let certificate = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+    let pair = ["OTEL_EXPORTER_OTLP_CLIENT_KEY", "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE"];
+    for (variables, content, problem) in [
+        (&["OTEL_EXPORTER_OTLP_CERTIFICATE"][..], "not one", "it has no certificate"),
+        (&["OTEL_EXPORTER_OTLP_LOGS_CERTIFICATE"], key, "it has a private key: expected a certificate"),
+        (&["OTEL_EXPORTER_OTLP_CERTIFICATE"], "0\u{0}", "it is binary"),
+        (&["OTEL_EXPORTER_OTLP_CERTIFICATE"], &certificate[..40], "a section in it has no end"),
+        (&["OTEL_EXPORTER_OTLP_CERTIFICATE"], certificate, "a certificate in it is damaged"),
+        (&pair, certificate, "it has a certificate: expected a private key"),
+        (&pair, key, "its private key is damaged"),
+    ] {
+        fs::write(&file, content).unwrap();
+        for protocol in ["http/protobuf", "grpc"] {
+            let named = variables.iter().map(|&variable| (variable, shown));
+            let others = [
+                ("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", "https://127.0.0.1:1"),
+                ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol),
+            ];
+            // Twice the same where there is only one.
+            let named: Vec<(&str, &str)> = named.cycle().take(2).collect();
+            let bridge = bridge([named[0], named[1], others[0], others[1]]);
+            let warnings = bridge.warnings();
+            let expected =
+                format!("logs are not exported: {} names {shown}, which cannot be used", variables[0]);
+            assert!(
+                warnings.len() == 1 && warnings[0].starts_with(&expected) && warnings[0].contains(problem),
+                "{warnings:?}"
+            );
+        }
     }
 }
 
@@ -374,7 +396,8 @@ async fn a_bundle_can_be_sent_later() {
     let run = recorded_run();
     let files = SignalFiles::in_folder(run.folder.path());
     let (endpoint, requests) = server(Some(OK));
-    let sent = replay(&files, &variables([("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint)])).unwrap();
+    let sent = replay(&files, &variables([("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint)]), &Redactor::default())
+        .unwrap();
     assert_eq!((sent.spans.sent, sent.log_records.sent, &sent.reasons[..]), (2, 1, &[][..]));
     assert!(sent.data_points.sent > 0);
     let requests: Vec<Request> = requests.try_iter().collect();
@@ -391,7 +414,7 @@ async fn a_bundle_can_be_sent_later() {
 fn what_cannot_be_sent_later_says_why() {
     let run = recorded_run();
     let files = SignalFiles::in_folder(run.folder.path());
-    let error = |pairs| replay(&files, &variables(pairs)).unwrap_err();
+    let error = |pairs| replay(&files, &variables(pairs), &Redactor::default()).unwrap_err();
     assert!(matches!(error([("A", "b"), ("C", "d")]), ReplayError::NoEndpoint { signal: Signal::Traces }));
     let (endpoint, requests) = server(Some(BAD_REQUEST));
     let of_traces = [("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", endpoint.as_str()), ("C", "d")];
@@ -409,5 +432,5 @@ fn what_cannot_be_sent_later_says_why() {
     assert_eq!(source.matches("tcp connect error").count(), 1, "{source}");
     assert!(!source.contains("ConnectError("), "{source}");
     let nothing = SignalFiles::in_folder("/nowhere".as_ref());
-    assert_eq!(replay(&nothing, &variables([at])).unwrap(), Replayed::default());
+    assert_eq!(replay(&nothing, &variables([at]), &Redactor::default()).unwrap(), Replayed::default());
 }

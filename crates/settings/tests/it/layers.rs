@@ -483,3 +483,64 @@ fn files_that_have_no_end_or_are_huge_are_refused_at_once() {
         assert!(matches!(error, SettingsError::Unreadable { .. }), "{error}");
     }
 }
+
+/// An error, as it is shown under what the other layers say about the profile.
+#[track_caller]
+fn check_shown(file: &str, variables: &[(&str, &str)], is_shown: bool) {
+    let error = Machine::new(&[(PROJECT, file)]).loader(variables).resolve().unwrap_err();
+    let text = std::iter::successors(Some(&error as &dyn std::error::Error), |error| error.source())
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(": ");
+    assert_eq!(text.contains("zqmk"), is_shown, "{text}");
+    assert!(
+        text.contains("expected") && (text.contains("daglight.toml:") || text.contains("variable")),
+        "{text}"
+    );
+}
+
+#[test]
+fn errors_repeat_values_only_where_production_is_not_said() {
+    const PROD: (&str, &str) = ("HAMILTON_TELEMETRY_PROFILE", "prod");
+    const DEV: (&str, &str) = ("HAMILTON_TELEMETRY_PROFILE", "dev");
+    const OWN: (&str, &str) = ("HAMILTON_TELEMETRY_PROFILE", "mine");
+    const WRONG: (&str, &str) = ("HAMILTON_TELEMETRY_PROFILE", "zqmk");
+    for file in [
+        "strict_registry = \"zqmk\"",
+        "strict_registry = [\"zqmk\"]",
+        "[capture]\nmax_depth = \"zqmk\"",
+        "[capture]\nredact_keys = [{ a = \"zqmk\" }, \"zqmk\", \"\"]\nmax_depth = \"zqmk\"",
+        "[tracker]\napi_url = \"http//zqmk\"",
+        "[bundle]\ndurability = \"zqmk\"",
+        "tags = \"zqmk\"",
+        "[outputs.a]\ntags = \"zqmk\"",
+    ] {
+        check_shown(file, &[PROD], false);
+        check_shown(&format!("profile = \"prod\"\n{file}"), &[], false);
+        check_shown(&format!("{file}\n[profiles.mine]\nextends = \"prod\""), &[OWN], false);
+        // A stronger layer decides.
+        if !file.contains("redact_keys") {
+            check_shown(&format!("profile = \"prod\"\n{file}"), &[DEV], true);
+            check_shown(file, &[], true);
+            check_shown(&format!("{file}\n[profiles.mine]\nextends = \"ci\""), &[OWN], true);
+        }
+    }
+    check_shown("", &[PROD, ("HAMILTON_PROJECT_ID", "zqmk")], false);
+    check_shown("", &[("HAMILTON_PROJECT_ID", "zqmk")], true);
+    // The profile is not known: any layer that says prod counts, and else what a value of the setting can be.
+    check_shown("", &[WRONG], true);
+    check_shown("profile = \"prod\"", &[WRONG], false);
+    check_shown("profile = \"mine\"\n[profiles.mine]\nextends = \"prod\"", &[WRONG], false);
+    check_shown("[profiles.mine]\nextends = \"zqmk\"", &[OWN], true);
+    check_shown("[profiles.mine]\nextends = \"zqmk\"", &[PROD], false);
+    check_shown("[capture]\nmax_depth = \"zqmk\"", &[("HAMILTON_TELEMETRY_PROFILE", "nope")], true);
+    check_shown("[tracker]\napi_url = \"zqmk\"", &[("HAMILTON_TELEMETRY_PROFILE", "nope")], false);
+}
+
+#[test]
+fn a_value_brings_no_line_of_its_own_into_the_table() {
+    let machine =
+        Machine::new(&[(PROJECT, "team = \"a\\nfake  line\\r\\u009b\\u202e\"\n[tags]\n\"x\\ny\" = \"z\"\n")]);
+    let shown = machine.loader(&[]).resolve().unwrap().to_string();
+    assert!(shown.contains("a\\nfake  line\\r\\u009b\\u202e") && shown.contains("tags.x\\ny"), "{shown}");
+}

@@ -1,0 +1,102 @@
+//! Passwords on the command lines of programs that take them behind an option of one letter, as in `mysql -phunter2`.
+
+use std::{ops::Range, sync::LazyLock};
+
+use aho_corasick::{AhoCorasick, MatchKind};
+
+use crate::credentials::{quote, word};
+
+/// Programs, the option that a password follows, and whether a blank may stand between them. Where none may, the option by
+/// itself asks for the password.
+const PROGRAMS: [(&[&str], &str, bool); 5] = [
+    (
+        &[
+            "mariadb",
+            "mariadb-admin",
+            "mariadb-dump",
+            "mysql",
+            "mysqladmin",
+            "mysqlbinlog",
+            "mysqlcheck",
+            "mysqldump",
+            "mysqlimport",
+            "mysqlpump",
+            "mysqlsh",
+            "mysqlshow",
+            "mysqlslap",
+        ],
+        "-p",
+        false,
+    ),
+    (&["bcp", "isql", "osql", "sqlcmd"], "-P", true),
+    (
+        &[
+            "beeline",
+            "cqlsh",
+            "mongo",
+            "mongodump",
+            "mongoexport",
+            "mongoimport",
+            "mongorestore",
+            "mongosh",
+            "sshpass",
+        ],
+        "-p",
+        true,
+    ),
+    (&["redis-cli"], "-a", true),
+    (&["ldapadd", "ldapdelete", "ldapmodify", "ldapsearch", "ldapwhoami", "vsql"], "-w", true),
+];
+
+/// Bytes of a command line that are looked at.
+const COMMAND_LIMIT: usize = 4_096;
+
+/// Finds the names, and then their rows of `PROGRAMS`.
+static NAMES: LazyLock<Option<(AhoCorasick, Vec<usize>)>> = LazyLock::new(|| {
+    let names =
+        PROGRAMS.iter().enumerate().flat_map(|(row, (names, ..))| names.iter().map(move |name| (*name, row)));
+    let (names, rows): (Vec<&str>, Vec<usize>) = names.unzip();
+    let matcher = AhoCorasick::builder().match_kind(MatchKind::LeftmostLongest).build(names).ok()?;
+    Some((matcher, rows))
+});
+
+/// Where the first password on the command line of such a program is, without the quotes around it.
+pub(crate) fn program_password(text: &str) -> Option<Range<usize>> {
+    let (matcher, rows) = NAMES.as_ref()?;
+    matcher.find_iter(text).find_map(|found| {
+        let starts = !text[..found.start()].ends_with(|c: char| c.is_alphanumeric() || "_-.".contains(c));
+        let ends = matches!(word(&text[found.start()..]).get(found.len()..), Some("" | ".exe"));
+        let (_, option, may_be_apart) = PROGRAMS[rows[found.pattern().as_usize()]];
+        let password =
+            if starts && ends { behind_option(&text[found.end()..], option, may_be_apart)? } else { None? };
+        Some(password.start + found.end()..password.end + found.end())
+    })
+}
+
+/// Where the value of the option is in the rest of a command.
+fn behind_option(command: &str, option: &str, may_be_apart: bool) -> Option<Range<usize>> {
+    let limit =
+        command.char_indices().map(|(at, _)| at).take_while(|at| *at <= COMMAND_LIMIT).last().unwrap_or(0);
+    let limit = if command.len() <= COMMAND_LIMIT { command.len() } else { limit };
+    let command = &command[..limit];
+    let command = &command[..command.find(['\n', '|', ';']).unwrap_or(command.len())];
+    command.match_indices(option).find_map(|(at, _)| {
+        if !command[..at].ends_with(char::is_whitespace) {
+            return None;
+        }
+        let behind = &command[at + option.len()..];
+        let blank = behind.len() - behind.trim_start().len();
+        let value = &behind[blank..];
+        if (blank > 0 && (!may_be_apart || value.starts_with('-'))) || value.is_empty() {
+            return None;
+        }
+        let start = at + option.len() + blank;
+        Some(match quote(value) {
+            Some((opening, _)) => {
+                let closing = value[opening..].find(&value[..opening]).unwrap_or(value.len() - opening);
+                start + opening..start + opening + closing
+            }
+            None => start..start + value.find(char::is_whitespace).unwrap_or(value.len()),
+        })
+    })
+}

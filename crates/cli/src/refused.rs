@@ -1,0 +1,202 @@
+//! A command line that cannot be read. What was written on it is shown as far as errors of the configuration may repeat
+//! values.
+
+use std::{env, error::Error as _, process::ExitCode};
+
+use clap::{
+    Error,
+    error::{ContextKind, ContextValue, ErrorKind},
+};
+use daglight::{
+    ErrorReport,
+    policy::printable,
+    settings::{Disclosure, SettingsLoader},
+};
+
+use crate::{
+    failure::print_json,
+    say::{self, note},
+};
+
+/// Where clap keeps what the user has written.
+const WRITTEN: [ContextKind; 3] =
+    [ContextKind::InvalidArg, ContextKind::InvalidValue, ContextKind::InvalidSubcommand];
+
+/// Says what is wrong with the command line, or shows the help or the version that it asks for.
+pub(crate) fn refused(mut error: Error) -> ExitCode {
+    if !error.use_stderr() {
+        // There is nowhere left to say that it failed.
+        let _ = error.print();
+        return exit_code(&error);
+    }
+    let arguments: Vec<String> =
+        env::args_os().map(|argument| argument.to_string_lossy().into_owned()).collect();
+    let unreadable = env::args_os().find(|argument| argument.to_str().is_none());
+    let shows_values = disclosure(&arguments) == Disclosure::Values;
+    let text = text(&mut error, &arguments, shows_values);
+    say::usage(text.trim_end());
+    if let Some(argument) = unreadable.filter(|_| error.kind() == ErrorKind::InvalidUtf8) {
+        // What follows may be secret.
+        let argument = argument.to_string_lossy();
+        let argument = argument.split_once('=').map_or(&*argument, |(name, _)| name);
+        let argument = shown_argument(argument, &arguments, shows_values);
+        note!("the argument that starts with {argument:?} is not valid UTF-8, as only a path may be");
+    }
+    if arguments.iter().any(|argument| argument == "--json") {
+        // The first paragraph is the error, the others say how the command is used.
+        let message: Vec<&str> = text.lines().map(str::trim).take_while(|line| !line.is_empty()).collect();
+        let message = message.join(" ");
+        print_json(&ErrorReport::new(message.strip_prefix("error: ").unwrap_or(&message)));
+    }
+    exit_code(&error)
+}
+
+fn exit_code(error: &Error) -> ExitCode {
+    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
+}
+
+/// How much may be shown under the profile that these arguments, or else the configuration, choose.
+fn disclosure(arguments: &[String]) -> Disclosure {
+    let behind = arguments.windows(2).filter(|pair| pair[0] == "--profile").map(|pair| pair[1].as_str());
+    let of_one = arguments.iter().filter_map(|argument| argument.strip_prefix("--profile="));
+    behind.chain(of_one).fold(SettingsLoader::from_process().disclosure(), |disclosure, profile| {
+        let chosen = SettingsLoader::from_process().with_value("option --profile", "profile", profile);
+        // Where it is given twice, nobody knows which one is meant.
+        disclosure.min(chosen.disclosure())
+    })
+}
+
+/// The text of the error, which brings no line of the user's.
+fn text(error: &mut Error, arguments: &[String], shows_values: bool) -> String {
+    // For a wrong value, the argument is the name of an option of ours.
+    let is_value_wrong = error.get(ContextKind::InvalidValue).is_some();
+    let mut values = Vec::new();
+    for kind in WRITTEN {
+        let Some(ContextValue::String(written)) = error.get(kind) else { continue };
+        if kind == ContextKind::InvalidArg && is_value_wrong {
+            continue;
+        }
+        let written = written.clone();
+        let shown = shown_argument(&written, arguments, shows_values);
+        if shown != written {
+            // The hint how to write it has it too.
+            error.remove(ContextKind::Suggested);
+            error.insert(kind, ContextValue::String(shown));
+        }
+        values.push(written);
+    }
+    let repeats = |cause: String| values.iter().any(|value| !value.is_empty() && cause.contains(value));
+    if !shows_values && error.source().is_some_and(|cause| repeats(cause.to_string())) {
+        let option = error.get(ContextKind::InvalidArg).map(ToString::to_string).unwrap_or_default();
+        return format!("error: invalid value for '{option}'\n\nFor more information, try '--help'.");
+    }
+    error.render().to_string()
+}
+
+/// An argument in one line. What is not shown is called by its place behind the name of the command. Names of options are
+/// not values.
+fn shown_argument(written: &str, arguments: &[String], shows_values: bool) -> String {
+    let is_name = |name: &str| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    if shows_values || (written.starts_with('-') && is_name(written)) {
+        return printable(written).into_owned();
+    }
+    let place = arguments.iter().position(|argument| {
+        argument == written || argument.split_once('=').is_some_and(|(_, value)| value == written)
+    });
+    place.map_or_else(
+        || "a value that is not shown".to_owned(),
+        |place| format!("argument {place}, not shown"),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+    use crate::args::Args;
+
+    #[track_caller]
+    fn check(arguments: &[&str], shows_values: bool, expected: &str) {
+        let arguments: Vec<String> =
+            ["daglight"].iter().chain(arguments).map(|&argument| argument.to_owned()).collect();
+        let mut error = Args::try_parse_from(&arguments).unwrap_err();
+        let text = text(&mut error, &arguments, shows_values);
+        assert_eq!(text.lines().next(), Some(expected), "{text}");
+        let tricky = |c: char| (c.is_control() && c != '\n') || c == '\u{202e}';
+        assert!(!text.contains(tricky) && !text.contains("\nfake"), "{text:?}");
+        assert!(shows_values || !text.contains("zqmk"), "{text}");
+    }
+
+    #[test]
+    fn values_are_hidden_where_they_may_not_be_repeated() {
+        for (arguments, expected) in [
+            (
+                &["run", "x.sql", "--jobs", "zqmk"][..],
+                "error: invalid value 'argument 4, not shown' for '--jobs <N>': expected a whole number, 1 or more",
+            ),
+            (
+                &["run", "x.sql", "--rows=zqmk"],
+                "error: invalid value 'argument 3, not shown' for '--rows <COUNT>': expected a whole number, 0 or more",
+            ),
+            (
+                &["run", "x.sql", "--param", "zqmk"],
+                "error: invalid value 'argument 4, not shown' for '--param <NAME=VALUE>': expected NAME=VALUE, such as region=ASIA",
+            ),
+            (&["run", "x.sql", "zqmk"], "error: unexpected argument 'argument 3, not shown' found"),
+            (
+                &["run", "x.sql", "--zq mk=zqmk"],
+                "error: unexpected argument 'a value that is not shown' found",
+            ),
+            (&["run", "x.sql", "--parm", "zqmk"], "error: unexpected argument '--parm' found"),
+            (&["run", "x.sql", "--dag-name", "zqmk\n"], "error: invalid value for '--dag-name <NAME>'"),
+            (
+                &["prune", "--older-than", "zqmk"],
+                "error: invalid value 'argument 3, not shown' for '--older-than <AGE>': expected an age such as 90m, 12h, 2d or 1w, or a number of days",
+            ),
+            (
+                &["replay", "x", "--protocol", "zqmk"],
+                "error: invalid value 'argument 4, not shown' for '--protocol <NAME>'",
+            ),
+            (
+                &["run", "x.sql", "--json=zqmk"],
+                "error: unexpected value 'argument 3, not shown' for '--json' found; no more were expected",
+            ),
+            (&["zqmk"], "error: unrecognized subcommand 'argument 1, not shown'"),
+        ] {
+            check(arguments, false, expected);
+        }
+    }
+
+    #[test]
+    fn no_argument_brings_a_line_of_its_own() {
+        let tricky = "a\nfake\u{1b}[31m\u{202e}\u{9b}";
+        let shown = "a\\nfake\\u001b[31m\\u202e\\u009b";
+        let option = format!("--{tricky}");
+        for (arguments, expected) in [
+            (
+                &["run", "x.sql", "--jobs", tricky][..],
+                format!(
+                    "error: invalid value '{shown}' for '--jobs <N>': expected a whole number, 1 or more"
+                ),
+            ),
+            (&["run", "x.sql", &option], format!("error: unexpected argument '--{shown}' found")),
+            (
+                &["run", "x.sql", "--param", tricky],
+                format!(
+                    "error: invalid value '{shown}' for '--param <NAME=VALUE>': expected NAME=VALUE, such as region=ASIA"
+                ),
+            ),
+            (&["run", "x.sql", tricky], format!("error: unexpected argument '{shown}' found")),
+            (
+                &["run", "x.sql", "--dag-name", tricky],
+                format!(
+                    "error: invalid value '{shown}' for '--dag-name <NAME>': DAG name \"a\\nfake\\u{{1b}}[31m\\u{{202e}}\\u{{9b}}\" contains a control character"
+                ),
+            ),
+            (&[tricky], format!("error: unrecognized subcommand '{shown}'")),
+        ] {
+            check(arguments, true, &expected);
+        }
+    }
+}
