@@ -49,6 +49,10 @@ impl Report {
     /// # Errors
     ///
     /// When the manifest has a newer format. Whatever else is missing or damaged is a part of the report.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the edge of the report: `report` has its time as a parameter"
+    )]
     pub fn from_bundle(bundle: &Bundle) -> Result<Self, ReportError> {
         Ok(report(Inputs::read(bundle)?, Utc::now()))
     }

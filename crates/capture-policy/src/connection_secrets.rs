@@ -53,6 +53,10 @@ impl Redactor {
     }
 
     /// Replaces user and password of the proxies that the environment names from now on.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "hides what the HTTP client reads from the variables of the process"
+    )]
     pub fn hide_proxies(&self) {
         for name in PROXIES {
             for name in [name.to_owned(), name.to_lowercase()] {

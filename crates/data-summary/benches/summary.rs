@@ -3,6 +3,11 @@
 //! With the path of a Python that has `apache-hamilton-sdk` and `polars` in the variable `PYTHON`, the SDK summarises the
 //! same rows, and the ratio is printed: `PYTHON=venv/bin/python cargo bench -p daglight-data-summary`.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a bench is an edge: cargo xtask bench names its servers and its Python in variables"
+)]
+
 use std::{
     error::Error,
     fs::File,

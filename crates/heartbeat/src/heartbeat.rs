@@ -1,5 +1,10 @@
 //! The thread that beats.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a beat has the time at which it is taken; stalls are judged by the time of the beat"
+)]
+
 use std::{
     collections::BTreeMap,
     io,

@@ -21,6 +21,10 @@ const FOLDERS: &str = "SSL_CERT_DIR";
 /// # Errors
 /// When it is not a regular file, or has more than [`MAX_CERTIFICATE_BYTES`], and when `SSL_CERT_FILE` has no certificates,
 /// or is missing while `SSL_CERT_DIR` names no folder either.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "checks what the TLS library reads from the variables of the process"
+)]
 pub fn check_system_roots() -> Result<(), TransportError> {
     check(env::var_os(FILE), env::var_os(FOLDERS))
 }

@@ -93,6 +93,7 @@ pub struct Written {
 
 impl Written {
     /// Written just now, with nothing known but the columns.
+    #[expect(clippy::disallowed_methods, reason = "an output has the time at which it was complete")]
     pub fn new(name: impl Into<String>, materialization: Materialization, schema: SchemaRef) -> Self {
         Self {
             name: name.into(),

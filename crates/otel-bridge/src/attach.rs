@@ -136,6 +136,7 @@ impl BridgeTracer {
         self.build(builder, parent, Some(record))
     }
 
+    #[expect(clippy::disallowed_methods, reason = "a span without a start starts now")]
     fn build(&self, mut builder: SpanBuilder, parent: &Context, record: Option<&Arc<OwnRecord>>) -> Span {
         let Some(program) = &self.program else {
             return starting_with(record, || self.own.build_with_context(builder, parent));

@@ -54,6 +54,10 @@ pub struct BridgeConfig {
 
 impl BridgeConfig {
     /// The defaults, and the variables of this process.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a bridge of the process is configured by the variables of the process"
+    )]
     pub fn new(service_name: impl Into<String>) -> Self {
         let counts = |name: &str| name.starts_with("OTEL_") || propagation::VARIABLES.contains(&name);
         let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {

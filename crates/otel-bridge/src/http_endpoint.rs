@@ -99,6 +99,10 @@ impl HttpEndpoint {
         Ok(self.shown.rejected(rejected))
     }
 
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a pause may be given as a date: it counts from the answer"
+    )]
     fn refused(&self, answer: Response) -> FailedAttempt {
         // The statuses that the OTLP specification lists as retryable.
         const LATER: [StatusCode; 4] = [

@@ -51,6 +51,7 @@ impl OwnRecord {
         }
     }
 
+    #[expect(clippy::disallowed_methods, reason = "an event has the time at which it is recorded")]
     pub(crate) fn event(&self, name: &'static str, attributes: Vec<KeyValue>) {
         let mut recorded = self.lock();
         if recorded.events.len() < self.max_events {

@@ -144,6 +144,10 @@ impl StageSpanBuilder {
     }
 
     /// Starts the span.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a span without a time of the caller's starts and ends now"
+    )]
     pub fn start(self) -> StageSpan {
         let parent = self.signals.context_in_run(self.parent);
         let started_at = self.started_at.unwrap_or_else(SystemTime::now);
@@ -262,6 +266,10 @@ impl StageSpan {
     }
 
     /// Ends it now.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a span without a time of the caller's starts and ends now"
+    )]
     pub fn end(self) {
         self.end_at(SystemTime::now());
     }
@@ -338,6 +346,10 @@ impl StageSpan {
 }
 
 impl Drop for StageSpan {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a span without a time of the caller's starts and ends now"
+    )]
     fn drop(&mut self) {
         if thread::panicking() {
             self.mark_failed(PANIC, PANIC.into());

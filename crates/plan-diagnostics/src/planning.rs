@@ -59,6 +59,10 @@ impl PlanningPart {
 
 impl PlanningTimes {
     /// Those of a plan that is executed once more.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "queries have the times at which they are planned and executed"
+    )]
     pub(crate) fn none() -> Self {
         Self {
             started_at: SystemTime::now(),
@@ -100,6 +104,10 @@ pub(crate) struct PlanningClock {
 }
 
 impl PlanningClock {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "queries have the times at which they are planned and executed"
+    )]
     pub(crate) fn start() -> Self {
         Self {
             started_at: SystemTime::now(),

@@ -182,6 +182,10 @@ impl QueryRun {
     }
 
     /// A partition that was claimed is executed; the listener is called at the first one.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "queries have the times at which they are planned and executed"
+    )]
     pub(crate) fn start(&self) {
         let mut first = false;
         self.started.get_or_init(|| {

@@ -293,6 +293,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::disallowed_methods, reason = "the test runs itself once more under a variable")]
     fn of_another_users_repository_all_is_known_that_runs_nothing() {
         // Only root can give files away, so git is made to take every repository for somebody else's. Variables are those of
         // the whole process: the test is run once more in one of its own.

@@ -99,6 +99,7 @@ pub(crate) struct Ending {
 }
 
 /// Ends a run, in bounded time. Called once for each run.
+#[expect(clippy::disallowed_methods, reason = "a run has the time at which it ends")]
 pub(crate) fn finish(state: &Arc<RunState>) -> FinishReport {
     let ended_at = Utc::now();
     let delivering = state.own_time.measure(Own::Delivery);
@@ -215,12 +216,14 @@ fn report_of(state: &RunState, ending: &Ending, report: Option<ReportPaths>) -> 
 }
 
 /// What is known of a run whose end takes too long to wait for.
+#[expect(clippy::disallowed_methods, reason = "a run has the time at which it ends")]
 pub(crate) fn report_so_far(state: &RunState) -> FinishReport {
     report_of(state, &ending_so_far(state, Utc::now()), None)
 }
 
 /// Says in the manifest that a signal ends the run, before anything that may take time. The end of the run says more, and
 /// nothing where it has said so already.
+#[expect(clippy::disallowed_methods, reason = "a run has the time at which it ends")]
 pub(crate) fn record_interruption(state: &RunState) {
     let mut is_recorded = state.end_is_recorded();
     if !*is_recorded && state.log.records().is_interrupted() {

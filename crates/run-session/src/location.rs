@@ -5,6 +5,10 @@ use std::path::Path;
 use daglight_capture_policy::Policy;
 
 /// A location as the policy shows it.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "locations are shown below the folder that the process works in"
+)]
 pub(crate) fn shown_location(location: &str, policy: &Policy) -> Option<String> {
     shown_below(std::env::current_dir().ok().as_deref(), location, policy)
 }

@@ -62,6 +62,7 @@ impl<'a> Unsuccessful<'a> {
 }
 
 impl NodeRun {
+    #[expect(clippy::disallowed_methods, reason = "a node has the time at which it starts")]
     pub(crate) fn start(state: &Arc<RunState>, name: &str) -> Self {
         let name = &*state.shown_name(name);
         let node = state.context.dag.node(name).filter(|_| !state.has_ended());

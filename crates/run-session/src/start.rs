@@ -27,6 +27,7 @@ use crate::{
     trace_link::trace_url,
 };
 
+#[expect(clippy::disallowed_methods, reason = "a run has the time at which it starts")]
 pub(crate) fn start(telemetry: &Telemetry, dag: &Dag, options: RunOptions) -> Arc<RunState> {
     let settings = telemetry.settings();
     // Before anything of the run leaves.

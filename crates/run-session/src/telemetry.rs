@@ -346,6 +346,10 @@ impl Telemetry {
         self.shared.connection.is_some() || Connection::is_named_by(&self.shared.settings.tracker)
     }
 
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the checkout is that of the folder in which the process works"
+    )]
     pub(crate) fn git(&self, source_dir: Option<PathBuf>) -> GitFacts {
         let ask = |dir: PathBuf| GitFacts::of_checkout(&dir, |name| std::env::var(name).ok());
         match source_dir {

@@ -268,6 +268,10 @@ fn trusted_folders(layers: &[Layer], variables: &BTreeMap<String, String>) -> Re
 }
 
 /// The variables of this process. What is not UTF-8 becomes U+FFFD, which no setting accepts.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the edge of the settings: all else has directory and variables as parameters"
+)]
 pub(crate) fn process_variables() -> impl Iterator<Item = (String, String)> {
     env::vars_os().map(|(name, text)| (name.to_string_lossy().into(), text.to_string_lossy().into()))
 }

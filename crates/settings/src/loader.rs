@@ -81,6 +81,10 @@ impl SettingsLoader {
     }
 
     /// The layers of this process: its files and its environment.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the edge of the settings: all else has directory and variables as parameters"
+    )]
     pub fn from_process() -> Self {
         Self { files: Files::Found(std::env::current_dir().ok()), ..Self::new() }
             .with_variables(process_variables())

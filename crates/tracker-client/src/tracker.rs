@@ -1,5 +1,7 @@
 //! An outbox and its delivery as one.
 
+#![expect(clippy::disallowed_methods, reason = "an event has the time at which it is recorded")]
+
 use std::{
     collections::BTreeMap,
     path::Path,

@@ -285,7 +285,7 @@ mod tests {
         );
         let event = Event::TaskFinished {
             node: "orders \"raw\"\n".into(),
-            time: Utc::now(),
+            time: DateTime::UNIX_EPOCH,
             status: Outcome::Failure,
             attributes: vec![attribute],
         };
