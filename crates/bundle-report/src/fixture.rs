@@ -7,7 +7,7 @@ use daglight_run_bundle::{
     Delivery, DeliveryCounts, Identity, LedgerDestination, LedgerSignal, Links, MANIFEST_FORMAT,
     MANIFEST_VERSION, Manifest, NodeRecord, NodeStatus, RunStatus, SignalLedger, Tracking,
 };
-use daglight_run_identity::RunId;
+use daglight_run_identity::{NodeKind, RunId};
 
 /// The moment at which every run of a test starts.
 pub(crate) const START_NANOSECONDS: u64 = 1_795_237_787_000_000_000;
@@ -96,7 +96,7 @@ pub(crate) fn log_line(severity: u8, body: &str) -> String {
 pub(crate) fn node(name: &str, dependencies: &[&str], start_ms: i64, duration_ms: f64) -> NodeRecord {
     NodeRecord {
         name: name.into(),
-        kind: "transform".into(),
+        kind: NodeKind::Transform.into(),
         dependencies: dependencies.iter().map(|&name| name.to_owned()).collect(),
         status: NodeStatus::Success,
         started_at: Some(start() + chrono::TimeDelta::milliseconds(start_ms)),

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
-use daglight_run_bundle::{DeliveryCounts, LedgerSignal, Liveness, NodeStatus, Tracking};
+use daglight_run_bundle::{DeliveryCounts, KeptAs, LedgerSignal, Liveness, NodeStatus, Tracking};
 
 use crate::{
     Finding, HeartbeatReport, Level, NodeReport, OperatorReport, Problem, Report, ReportStatus, Severity,
@@ -28,8 +28,6 @@ const WAITING_MS: f64 = 500.0;
 const MOST: f64 = 0.5;
 /// which is worth a word where computing was this part of the node's time.
 const COMPUTING_SHARE: f64 = 0.1;
-/// What keeps no rows.
-const VIEW: &str = "view";
 /// The slowest node is named where it took at least this long: below, its part of the run is chance.
 const SLOWEST_MS: f64 = 10.0;
 
@@ -106,7 +104,7 @@ fn status(report: &Report, findings: &mut Findings) {
             continue;
         }
         let artifacts = report.artifacts.iter().filter(|artifact| artifact.location.is_some() == in_files);
-        let mut artifacts = artifacts.filter(|artifact| artifact.materialization != VIEW);
+        let mut artifacts = artifacts.filter(|artifact| artifact.materialization != KeptAs::View);
         // The totals are of what is known, and here they stand for everything.
         let at_least =
             if artifacts.clone().any(|artifact| artifact.rows.is_none()) { "at least " } else { "" };

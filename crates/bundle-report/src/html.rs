@@ -3,7 +3,7 @@
 //! Templates escape all that they are given; the one thing that they are told to take as it is is our own style sheet.
 
 use daglight_capture_policy::printable_lines;
-use daglight_run_bundle::NodeStatus;
+use daglight_run_bundle::{NodeStatus, RecordedKind};
 use maud::{DOCTYPE, Markup, PreEscaped, Render, html};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
@@ -193,7 +193,7 @@ fn node_cell(node: &NodeReport) -> Markup {
         div.node {
             @if node.on_critical_path { (OnPath) }
             span.name title=(node.name) { (node.name) }
-            span.kind { (node.kind.as_deref().unwrap_or_default()) }
+            span.kind { (node.kind.as_ref().map_or("", RecordedKind::name)) }
             @for tag in sections::node_tags(node) { (tag) }
         }
     }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use daglight_run_bundle::{Manifest, NodeRecord, NodeStatus, ProcessEvidence};
+use daglight_run_bundle::{Manifest, NodeRecord, NodeStatus, ProcessEvidence, RecordedKind};
 
 use crate::{
     NodeReport,
@@ -65,7 +65,7 @@ pub(crate) fn node_reports(
 fn unknown(name: String) -> NodeRecord {
     NodeRecord {
         name,
-        kind: String::new(),
+        kind: RecordedKind::Other(String::new()),
         dependencies: Vec::new(),
         status: NodeStatus::NotRun,
         started_at: None,
@@ -96,7 +96,7 @@ fn of_record(record: &NodeRecord, seen: SeenNode, since_start: &dyn Fn(u64) -> f
         && !seen.is_closed_for_it;
     let node = NodeReport {
         name: record.name.clone(),
-        kind: Some(record.kind.clone()).filter(|kind| !kind.is_empty()),
+        kind: Some(record.kind.clone()).filter(|kind| !kind.name().is_empty()),
         dependencies: record.dependencies.clone(),
         status,
         start_ms: start.or(seen.span.map(|span| span.start)).map(since_start),

@@ -3,8 +3,8 @@
 use chrono::{DateTime, Utc};
 use daglight_capture_policy::operator_name;
 use daglight_run_bundle::{
-    Artifact, AttemptRecord, FileReading, Identity, Links, Liveness, NodeStatus, OwnTime, SignalLedger,
-    Tracking, WarningCode,
+    Artifact, AttemptRecord, FileReading, Identity, Links, Liveness, NodeStatus, OwnTime, RecordedKind,
+    SignalLedger, Tracking, WarningCode,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -175,7 +175,8 @@ pub struct NodeReport {
     /// Its name.
     pub name: String,
     /// transform, data_loader, data_saver or input.
-    pub kind: Option<String>,
+    #[schemars(with = "Option<String>")]
+    pub kind: Option<RecordedKind>,
     /// The nodes that it reads.
     pub dependencies: Vec<String>,
     /// How it ended.

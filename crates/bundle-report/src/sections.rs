@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use daglight_capture_policy::printable;
-use daglight_run_bundle::NodeStatus;
+use daglight_run_bundle::{NodeStatus, RecordedKind};
 
 use crate::{
     Level, NodeReport, Report, ReportStatus, Severity, StallReport, display, nodes,
@@ -196,7 +196,7 @@ fn node_row(node: &NodeReport, axis: Axis) -> Row<'_> {
     }
     let cells = vec![
         vec![Piece::Node(node)],
-        name(node.kind.as_deref()),
+        name(node.kind.as_ref().map(RecordedKind::name)),
         status,
         shown(node.start_ms, since_start),
         vec![Piece::Bar(node, axis)],
@@ -330,7 +330,7 @@ fn artifacts(report: &Report) -> Section<'_> {
     let rows = report.artifacts.iter().map(|artifact| {
         vec![
             name(artifact.name.as_str()),
-            name(artifact.materialization.as_str()),
+            name(artifact.materialization.name()),
             shown(artifact.rows, display::count),
             shown(artifact.bytes, display::bytes),
             code(artifact.location.as_deref()),

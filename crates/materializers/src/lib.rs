@@ -26,7 +26,7 @@ pub use file_output::{Arrow, Csv, FileOutput, Ndjson, Parquet};
 pub use location::{name_of_files, naming_part};
 pub use output::{Output, Table, View, register};
 pub use param_table::{ParamTable, ParamTableError};
-pub use registry::{ColumnDrift, Entry, Finding, Produced, Registry, RegistryError};
+pub use registry::{ColumnDrift, Entry, Finding, MATERIALIZATION_TAG, Produced, Registry, RegistryError};
 pub use schema::schema_hash;
 pub use source::{ColumnFacts, SourceFacts, Unread, source_facts};
 pub use stored_files::StoredFiles;

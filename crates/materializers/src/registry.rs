@@ -10,6 +10,9 @@ use daglight_settings::OutputSettings;
 
 use crate::{ColumnType, Materialization, UnknownType, Written};
 
+/// The tag of an output's node that says how the output is kept: [`Materialization::name`].
+pub const MATERIALIZATION_TAG: &str = "materialization";
+
 /// The outputs that are expected, by external name. One without entries is not declared, and expects nothing.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Registry {
@@ -71,7 +74,7 @@ impl Registry {
             tags.extend(entry.tags.clone());
             tags.extend(entry.owner.iter().map(|owner| ("owner".to_owned(), owner.clone())));
         }
-        tags.insert("materialization".to_owned(), materialization.name().to_owned());
+        tags.insert(MATERIALIZATION_TAG.to_owned(), materialization.name().to_owned());
         tags.insert("materialized_name".to_owned(), name.to_owned());
         tags
     }

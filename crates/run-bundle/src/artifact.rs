@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{Bundle, ReadError, WriteError, versioned};
+use crate::{Bundle, KeptAs, ReadError, WriteError, versioned};
 
 /// The version of `artifacts.json`.
 ///
@@ -31,7 +31,7 @@ pub struct Artifact {
     #[serde(default)]
     pub node: Option<String>,
     /// table, view, parquet, csv, ndjson, arrow, param_table, or the name that a custom output has for it.
-    pub materialization: String,
+    pub materialization: KeptAs,
     /// The path or URL, as the policy shows it.
     #[serde(default)]
     pub location: Option<String>,

@@ -32,8 +32,10 @@ mod versioned;
 mod artifact;
 mod delivery_counts;
 mod evidence;
+mod kept_as;
 mod manifest;
 mod manifest_lock;
+mod node_kind;
 mod own_time;
 mod plan_bundle;
 mod process;
@@ -59,11 +61,13 @@ pub use evidence::{
     StallLog,
 };
 pub use json_lines::{FileReading, JsonLine, JsonLines, MAX_LINE_BYTES, NumberedLine, read_lines};
+pub use kept_as::KeptAs;
 pub use layout::{DeleteError, Deleted};
 pub use manifest::{
     AttemptRecord, FileEntry, Identity, Links, MANIFEST_FORMAT, MANIFEST_VERSION, Manifest, NodeRecord,
     NodeStatus, RunStatus, Tracking, UpdateError,
 };
+pub use node_kind::RecordedKind;
 pub use own_time::OwnTime;
 pub use plan_bundle::{PLAN_BUNDLE_FORMAT, PlanBundle, PlanMetrics, PlanOperator, RowsRead};
 pub use process::ProcessStat;

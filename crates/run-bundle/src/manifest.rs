@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
-    Bundle, Delivery, OwnTime, ReadError, Warning, WriteError,
+    Bundle, Delivery, OwnTime, ReadError, RecordedKind, Warning, WriteError,
     layout::{self, MANIFEST},
     manifest_lock::ManifestLock,
     versioned,
@@ -177,7 +177,8 @@ pub struct NodeRecord {
     /// Its name.
     pub name: String,
     /// transform, data_loader, data_saver or input.
-    pub kind: String,
+    #[schemars(with = "String")]
+    pub kind: RecordedKind,
     /// The nodes that it reads.
     #[serde(default)]
     pub dependencies: Vec<String>,

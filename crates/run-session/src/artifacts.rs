@@ -2,7 +2,7 @@
 
 use chrono::SecondsFormat;
 use daglight_materializers::{Entry, Produced, Written, schema_hash};
-use daglight_run_bundle::{Artifact, ArtifactColumn};
+use daglight_run_bundle::{Artifact, ArtifactColumn, KeptAs};
 use daglight_run_identity::NodeKind;
 use serde_json::{Map, Value, json};
 
@@ -21,7 +21,7 @@ impl RunState {
         let artifact = Artifact {
             name: written.name.clone(),
             node: Some(node.to_owned()),
-            materialization: written.materialization.name().to_owned(),
+            materialization: KeptAs::from_name(written.materialization.name()),
             location: written
                 .location
                 .as_deref()

@@ -4,6 +4,7 @@ use std::{collections::HashSet, time::Duration};
 
 use daglight_capture_policy::{Captured, Policy};
 use daglight_materializers::Registry;
+use daglight_run_bundle::KeptAs;
 use daglight_tracker_client::{Attribute, AttributeKind, AttributeRole};
 use serde_json::{Map, Value, json};
 
@@ -53,7 +54,7 @@ pub(crate) fn attributes(
     }
     let names = facts.artifacts.iter().map(|artifact| match facts.artifacts.len() {
         1 => ("artifact".to_owned(), ""),
-        _ => (format!("artifact {}", artifact.name), artifact.materialization.as_str()),
+        _ => (format!("artifact {}", artifact.name), artifact.materialization.name()),
     });
     for (artifact, name) in facts.artifacts.iter().zip(unique_names(names.collect())) {
         let described = artifacts::describe(artifact, registry.entry(&artifact.name));
@@ -119,7 +120,7 @@ fn data_summary(facts: &NodeFacts, policy: &Policy) -> Option<(AttributeKind, Ca
             None => note(&source_summary::why_not_described(source)),
         });
     }
-    let is_view = facts.artifacts.iter().any(|artifact| artifact.materialization == "view");
+    let is_view = facts.artifacts.iter().any(|artifact| artifact.materialization == KeptAs::View);
     is_view.then(|| note("a view has no rows of its own: they are computed where it is read"))
 }
 

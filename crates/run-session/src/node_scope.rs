@@ -8,12 +8,12 @@ use std::{
 
 use daglight_capture_policy::{Captured, Policy};
 use daglight_data_summary::DataSummary;
-use daglight_materializers::SourceFacts;
+use daglight_materializers::{MATERIALIZATION_TAG, SourceFacts};
 use daglight_otel_bridge::{
     StageSpan, StageSpanBuilder,
     names::{self, Key, key},
 };
-use daglight_run_bundle::Artifact;
+use daglight_run_bundle::{Artifact, KeptAs};
 use daglight_run_identity::{Node, NodeKind};
 use datafusion::arrow::datatypes::SchemaRef;
 use opentelemetry::Context;
@@ -221,11 +221,11 @@ fn described(span: StageSpanBuilder, node: &Node, policy: &Policy) -> StageSpanB
 }
 
 fn stage_of(node: &Node) -> &'static str {
-    let materialization = node.tags.get("materialization").map(String::as_str);
+    let materialization = node.tags.get(MATERIALIZATION_TAG).map(|name| KeptAs::from_name(name));
     match (node.kind, materialization) {
         (NodeKind::DataLoader, _) => "extract",
         (NodeKind::DataSaver, _) => "write",
-        (NodeKind::Input, _) | (_, Some("view")) => "register",
+        (NodeKind::Input, _) | (_, Some(KeptAs::View)) => "register",
         (NodeKind::Transform, _) => "execute",
     }
 }

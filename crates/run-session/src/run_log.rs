@@ -199,7 +199,7 @@ impl RunLog {
 fn not_run(node: &Node) -> NodeRecord {
     NodeRecord {
         name: node.name.clone(),
-        kind: node.kind.name().to_owned(),
+        kind: node.kind.into(),
         dependencies: node.dependencies.clone(),
         status: NodeStatus::NotRun,
         started_at: None,

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use daglight_materializers::{ParamTable, Registry};
+use daglight_materializers::{Materialization, ParamTable, Registry};
 use daglight_run_identity::{Code, Dag, DagBuilder, DagName, NodeKind};
 
 use crate::{
@@ -71,7 +71,7 @@ fn describe_param_table(builder: DagBuilder, table: &ParamTable, registry: &Regi
     let no_dependencies: [&str; 0] = [];
     let mut node = builder
         .node(table.name(), NodeKind::Input, no_dependencies)
-        .output_type("param_table")
+        .output_type(Materialization::ParamTable.name())
         .tags(table.tags(registry));
     let of_registry = || registry.entry(table.name()).and_then(|entry| entry.description.as_deref());
     if let Some(documentation) = table.description().or_else(of_registry) {
@@ -133,6 +133,6 @@ fn output_type(statement: &Statement, output: Option<&StatementOutput>) -> Strin
     match (statement.kind, output) {
         (StatementKind::Query, _) => "result".to_owned(),
         (_, Some(output)) => output.materialization.name().to_owned(),
-        _ => "table".to_owned(),
+        _ => Materialization::Table.name().to_owned(),
     }
 }

@@ -5,9 +5,9 @@ use std::fs;
 use chrono::TimeDelta;
 use daglight_bundle_report::{DeliveryReport, Level, Report, ReportError, ReportStatus};
 use daglight_run_bundle::{
-    ActiveTask, Artifact, ArtifactCatalog, ArtifactColumn, AttemptRecord, Bundle, DeliveryCounts,
-    LedgerDestination, LedgerSignal, Manifest, NodeRecord, NodeStatus, ProcessEvidence, RunStatus,
-    SignalLedger, Tracking,
+    ActiveTask, Artifact, ArtifactCatalog, ArtifactColumn, AttemptRecord, Bundle, DeliveryCounts, KeptAs,
+    LedgerDestination, LedgerSignal, Manifest, NodeRecord, NodeStatus, ProcessEvidence, RecordedKind,
+    RunStatus, SignalLedger, Tracking,
 };
 use daglight_run_identity::RunId;
 
@@ -377,7 +377,7 @@ fn names_are_never_markup() {
         manifest.links.hamilton_run = Some(format!("javascript:{name}"));
         manifest.delivery.signals[0].signal = LedgerSignal::Other(name.into());
         manifest.nodes[0].name = name.into();
-        manifest.nodes[0].kind = name.into();
+        manifest.nodes[0].kind = RecordedKind::Other(name.into());
         manifest.nodes[0].status = NodeStatus::Failure;
         manifest.nodes[0].error = Some(name.into());
     });
@@ -420,7 +420,7 @@ fn artifact(name: &str) -> Artifact {
     Artifact {
         name: name.into(),
         node: None,
-        materialization: "parquet".into(),
+        materialization: KeptAs::Parquet,
         location: Some(format!("out/{name}.parquet")),
         format: Some("parquet".into()),
         rows: Some(1_000),

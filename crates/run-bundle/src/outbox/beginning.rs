@@ -34,7 +34,7 @@ impl Beginning {
             return None;
         }
         let node = |node: crate::NodeRecord| VersionNode {
-            kind: serde_json::from_value(node.kind.into()).unwrap_or(NodeKind::Transform),
+            kind: node.kind.known().unwrap_or(NodeKind::Transform),
             name: node.name,
             output_type: UNKNOWN_TYPE.to_owned(),
             dependencies: node.dependencies,
