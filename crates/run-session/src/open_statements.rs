@@ -74,6 +74,7 @@ impl StatementGuard<'_> {
     }
 
     /// Ends it, with what its span is to say.
+    #[expect(clippy::disallowed_methods, reason = "a run that nothing has interrupted lasts until now")]
     pub(crate) fn end(self, say: impl FnOnce(&StageSpan)) {
         if let Some(span) = self.statement.span().take() {
             say(&span);
