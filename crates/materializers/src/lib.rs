@@ -8,18 +8,23 @@
 //! How columns are summarised belongs to `daglight-data-summary`, how queries are observed to `daglight-plan-diagnostics`; where artifacts and summaries are sent, to
 //! `daglight-run-session`.
 
-mod column_type;
+// Outputs, and what they have written.
 mod file_output;
-mod location;
 mod output;
-mod param_table;
-mod parquet_facts;
-mod registry;
-mod schema;
-mod source;
 mod stored_files;
 mod summary_tap;
 mod written;
+
+// What is known of data without reading its rows.
+mod location;
+mod parquet_facts;
+mod schema;
+mod source;
+
+// What a pipeline is given, and what is expected of it.
+mod column_type;
+mod param_table;
+mod registry;
 
 pub use column_type::{ColumnType, UnknownType};
 pub use file_output::{Arrow, Csv, FileOutput, Ndjson, Parquet};

@@ -8,53 +8,66 @@
 //! What a run is called belongs to `daglight-run-identity`, what may be captured to `daglight-capture-policy`, where the
 //! files are to `daglight-run-bundle`.
 
-mod attach;
+// The bridge, and what a run records with it.
 mod bridge;
-mod console;
+mod ledger;
+mod metrics;
+mod origin;
+mod own_record;
+mod run_signals;
+mod run_state;
+mod stage_span;
+mod value;
+mod vocabulary;
+
+// Signals on their way: where they come from, and the door that all of them pass.
 mod door;
-mod environment;
+mod layer;
+mod metric_changes;
+mod metric_reader;
+mod processors;
+mod resource;
+mod sampler;
+mod scrub;
+mod scrub_metrics;
+mod span_map;
+
+// The files of a run.
+mod last_sign;
+mod lines;
+mod recover;
+mod signal_files;
+
+// Export over OTLP and to the console.
+mod console;
 mod export_queues;
 mod exporter_client;
 mod exporter_events;
 mod exporters;
 mod exports;
+mod queue;
+
+// Endpoints, and requests that are sent as they are.
 mod grpc_endpoint;
 mod http_endpoint;
-mod last_sign;
-mod layer;
-mod ledger;
-mod lines;
 mod messages;
-mod metric_changes;
-mod metric_reader;
-mod metrics;
-mod origin;
-mod otlp_target;
-mod own_record;
 mod probe;
-mod processors;
-mod program_processors;
-mod propagation;
-mod queue;
-mod recover;
 mod replay;
-mod resource;
-mod run_signals;
-mod run_state;
-mod sampler;
-mod scrub;
-mod scrub_metrics;
 mod send_error;
 mod sender;
-mod signal_export;
-mod signal_files;
-mod span_map;
-mod stage_span;
-mod trace_ids;
 mod transport;
-mod value;
+
+// The `OTEL_*` variables.
+mod environment;
+mod otlp_target;
+mod signal_export;
 mod variables;
-mod vocabulary;
+
+// Beside the spans of a program.
+mod attach;
+mod program_processors;
+mod propagation;
+mod trace_ids;
 
 pub use daglight_semantic_conventions as names;
 

@@ -194,7 +194,7 @@ impl NodeBuilder {
     }
 }
 
-/// Why a description is no DAG.
+/// Why a description is not a DAG.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DagError {

@@ -132,7 +132,7 @@ fn show_progress(node: &mut NodeRecord, progress: &NodeProgress) {
 
 /// Whether the process of a run still lives: by its heartbeat, and where that does not tell, by the lock that a process
 /// holds on the outbox it writes.
-#[expect(clippy::disallowed_methods, reason = "a sign of life from the future is none")]
+#[expect(clippy::disallowed_methods, reason = "a time in the future proves nothing")]
 pub(crate) fn sighting(bundle: &Bundle, outbox: Option<&OutboxStatus>) -> Sighting {
     let beats = ProcessEvidence::read(&bundle.heartbeat()).ok();
     let last_beat = beats.as_ref().map(ProcessEvidence::seen_at);

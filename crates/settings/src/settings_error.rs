@@ -96,7 +96,7 @@ pub enum SettingsError {
         /// Why.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// A file that is no TOML.
+    /// A file that is not TOML.
     #[error("{origin}: {problem}")]
     Syntax {
         /// The file and line.

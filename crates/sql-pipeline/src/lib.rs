@@ -3,45 +3,56 @@
 //! [`Script::parse`] cuts a script into statements and reads the comments above them; a [`Pipeline`] makes a DAG of
 //! them and runs it. What a run is belongs to `daglight-run-session`, what a DAG is to `daglight-run-identity`.
 
-#[cfg(test)]
-mod agreement;
-mod check;
-mod conflict;
-mod dependencies;
-mod describe;
+// Reading a script: its text, its statements, the comments around them.
 mod directives;
-mod kind;
-mod literals;
-mod locate;
 mod location;
-mod names;
 mod near_directives;
-mod outputs;
-mod param_tables;
-mod parameters;
 mod parser_messages;
-mod pipeline;
-mod pipeline_error;
-mod prepared;
-mod recorded;
-#[cfg(test)]
-mod refusals;
-mod relations;
-mod run;
-mod schedule;
 mod script;
-mod script_names;
-mod session_names;
-mod shown_rows;
 mod source;
 mod split;
 mod sql_settings;
 mod statement;
+mod unsupported;
+
+// What each statement does, and to which relations.
+mod kind;
+mod literals;
+mod parameters;
+mod prepared;
+mod relations;
+mod script_names;
+
+// What would surely fail, found before the first statement runs.
+mod check;
+mod conflict;
+mod session_names;
+mod undefined;
+
+// The script as a DAG.
+mod dependencies;
+mod describe;
+mod names;
+mod outputs;
+mod param_tables;
+mod pipeline;
+mod pipeline_error;
+
+// Running it.
+mod locate;
+mod recorded;
+mod run;
+mod schedule;
+mod shown_rows;
 mod statement_run;
+
+// Tests over whole scripts.
+#[cfg(test)]
+mod agreement;
+#[cfg(test)]
+mod refusals;
 #[cfg(test)]
 mod test_script;
-mod undefined;
-mod unsupported;
 
 pub use conflict::Conflict;
 pub use directives::{DirectiveError, ParameterDeclaration};

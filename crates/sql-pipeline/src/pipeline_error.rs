@@ -125,7 +125,7 @@ pub enum PipelineError {
     /// A file name that no DAG can have.
     #[error("the script's file name is not a valid DAG name: pass --dag-name, or PipelineOptions::dag_name")]
     DagName(#[source] DagNameError),
-    /// A description that is no DAG.
+    /// A description that is not a DAG.
     #[error(transparent)]
     Dag(#[from] DagError),
 }
