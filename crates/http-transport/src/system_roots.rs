@@ -95,9 +95,9 @@ mod tests {
         #[cfg(unix)]
         check_refused(Some(Path::new("/dev/zero")), None, "Special");
         fs::write(&large, "x").unwrap();
-        check_refused(Some(&large), None, "no certificate");
+        check_refused(Some(&large), None, "NoCertificate");
         check_refused(Some(Path::new("/nowhere")), None, "SSL_CERT_FILE names /nowhere");
-        check_refused(Some(&large), Some(folder.path()), "no certificate");
+        check_refused(Some(&large), Some(folder.path()), "NoCertificate");
         check(None, Some(folder.path().into())).unwrap();
         check(Some("/nowhere".into()), Some("/nowhere:".into())).unwrap();
         check(None, None).unwrap();

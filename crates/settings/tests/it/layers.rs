@@ -253,7 +253,10 @@ fn variables_with_another_beginning_are_not_ignored() {
 #[test]
 fn wrong_profiles_are_answered_with_those_that_there_are() {
     let unknown = [("HAMILTON_TELEMETRY_PROFILE", "qa")];
-    check_error(STAGING, &unknown, &["\"qa\"", "dev, ci, prod or staging", "HAMILTON_TELEMETRY_PROFILE"]);
+    check_error("", &unknown, &["\"qa\"", "dev, ci or prod", "HAMILTON_TELEMETRY_PROFILE"]);
+    // The file's own profile extends `prod`.
+    let hidden = check_error(STAGING, &unknown, &["dev, ci, prod or staging", "HAMILTON_TELEMETRY_PROFILE"]);
+    assert!(!hidden.to_string().contains("qa"), "{hidden}");
     check_error("[profiles.prod]\nextends = \"dev\"\n", &[], &["prod is built in", "daglight.toml:1"]);
     check_error("[profiles.a]\nextends = \"b\"\n", &[], &["profiles.a.extends", "\"b\"", "dev, ci or prod"]);
     check_error("[profiles.a]\n", &[], &["profiles.a.extends", "found nothing", "dev, ci or prod"]);
