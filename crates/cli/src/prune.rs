@@ -6,10 +6,14 @@ use std::{
     process::ExitCode,
 };
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{TimeDelta, Utc};
 use daglight::{
-    BundleState, BundleStatus,
-    bundle::{Bundle, Deleted, display::exact_plural},
+    BundleStatus,
+    bundle::{
+        Bundle, Deleted,
+        display::exact_plural,
+        retention::{Kept, Limits},
+    },
     policy::in_one_line,
     settings::BundleSettings,
 };
@@ -23,16 +27,9 @@ use crate::{
     summary::waiting_records,
 };
 
-/// What bundles are deleted for.
-struct Limits {
-    max_age: Option<TimeDelta>,
-    max_count: Option<usize>,
-    max_bytes: Option<u64>,
-}
-
 pub(crate) fn prune(args: &PruneArgs) -> Result<ExitCode, Failure> {
     let settings = process_settings()?;
-    let limits = Limits::of(args, &settings.bundle).ok_or_else(|| {
+    let limits = limits(args, &settings.bundle).ok_or_else(|| {
         Failure::input(
             "nothing says which bundles may go: give --older-than, --keep or --max-bytes, or set bundle.keep_days, \
              bundle.keep_count or bundle.keep_bytes",
@@ -52,12 +49,13 @@ pub(crate) fn prune(args: &PruneArgs) -> Result<ExitCode, Failure> {
         })
         .collect();
     found.sort_by_key(|(_, status)| std::cmp::Reverse(status.started_at));
-    // What waits for a server that was never there is waited for only by who has one now.
     let has_server = settings.tracker.enabled && settings.tracker.api_url.is_some();
+    let candidates: Vec<_> = found.iter().map(|(_, status)| status.candidate(has_server)).collect();
     let mut going = Vec::new();
-    for (bundle, status) in limits.over(&found, Utc::now()) {
-        match kept_because(status, args.even_waiting, has_server) {
-            Some(reason) => say!("kept     {}: {reason}", status.dir.display()),
+    for over in limits.over(&candidates, Utc::now()) {
+        let (bundle, status) = &found[over];
+        match candidates[over].kept_because(args.even_waiting) {
+            Some(kept) => say!("kept     {}: {}", status.dir.display(), reason(kept)),
             None => going.push((bundle, status)),
         }
     }
@@ -135,57 +133,28 @@ fn is_confirmed(going: &[(&Bundle, &BundleStatus)], bytes: u64) -> bool {
     answer.is_some_and(|answer| matches!(&*answer, "y" | "Y" | "yes"))
 }
 
-impl Limits {
-    /// An option goes before its setting. `None` where there is no limit at all.
-    fn of(args: &PruneArgs, settings: &BundleSettings) -> Option<Self> {
-        let limits = Self {
-            max_age: args.older_than.or(settings.keep_days.map(|days| TimeDelta::days(days.into()))),
-            max_count: args.keep.or(settings.keep_count),
-            max_bytes: args.max_bytes.or(settings.keep_bytes),
-        };
-        let any = limits.max_age.is_some() || limits.max_count.is_some() || limits.max_bytes.is_some();
-        any.then_some(limits)
-    }
-
-    /// The bundles, of those sorted from the newest to the oldest, that are over one of the limits.
-    fn over<'a>(
-        &self,
-        found: &'a [(Bundle, BundleStatus)],
-        now: DateTime<Utc>,
-    ) -> impl Iterator<Item = (&'a Bundle, &'a BundleStatus)> {
-        // Nothing is older than the clock can say.
-        let oldest = self.max_age.map(|age| now.checked_sub_signed(age).unwrap_or(DateTime::<Utc>::MIN_UTC));
-        let mut total_bytes = 0;
-        found.iter().enumerate().filter_map(move |(position, (bundle, status))| {
-            total_bytes += status.size_bytes;
-            let too_old = oldest.zip(status.started_at).is_some_and(|(oldest, started)| started < oldest);
-            let too_many = self.max_count.is_some_and(|count| position >= count);
-            let too_large = self.max_bytes.is_some_and(|bytes| total_bytes > bytes);
-            (too_old || too_many || too_large).then_some((bundle, status))
-        })
-    }
+/// What bundles are deleted for: an option goes before its setting. `None` where there is no limit at all.
+fn limits(args: &PruneArgs, settings: &BundleSettings) -> Option<Limits> {
+    let limits = Limits {
+        max_age: args.older_than.or(settings.keep_days.map(|days| TimeDelta::days(days.into()))),
+        max_count: args.keep.or(settings.keep_count),
+        max_bytes: args.max_bytes.or(settings.keep_bytes),
+    };
+    limits.any().then_some(limits)
 }
 
-fn kept_because(status: &BundleStatus, even_waiting: bool, has_server: bool) -> Option<String> {
-    if status.status == BundleState::Running {
-        return Some("the run has not ended".to_owned());
-    }
-    if status.newer_format {
-        return Some("a newer version of Daglight wrote it, which can delete it".to_owned());
-    }
-    if even_waiting {
-        return None;
-    }
-    let is_awaited = has_server || status.tracking.is_expected();
-    match status.waiting() {
-        _ if status.status == BundleState::ProcessEnded && status.tracker.is_some() && is_awaited => {
-            Some("its process ended before the run did, and `daglight sync` has not closed it".to_owned())
+fn reason(kept: Kept) -> String {
+    match kept {
+        Kept::Running => "the run has not ended".to_owned(),
+        Kept::Newer => "a newer version of Daglight wrote it, which can delete it".to_owned(),
+        Kept::Unclosed => {
+            "its process ended before the run did, and `daglight sync` has not closed it".to_owned()
         }
-        _ if status.outbox_unreadable => Some("what waits in it cannot be read".to_owned()),
-        waiting if waiting > 0 && is_awaited => Some(format!("{} for the tracker", waiting_records(waiting))),
-        _ if status.unverified_until().is_some() && is_awaited => {
-            Some("`daglight sync` has not verified yet what the tracking server has of it".to_owned())
+        Kept::Unreadable => "what waits in it cannot be read".to_owned(),
+        Kept::Waiting { records } => format!("{} for the tracker", waiting_records(records)),
+        Kept::Unverified => {
+            "`daglight sync` has not verified yet what the tracking server has of it".to_owned()
         }
-        _ => None,
+        _ => "it is still needed".to_owned(),
     }
 }

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use daglight::{
-    bundle::{SignalFiles, display::exact},
+    bundle::{Manifest, SignalFiles, display::exact},
     otel,
 };
 
@@ -20,6 +20,7 @@ pub(crate) fn replay(args: &ReplayArgs) -> Result<ExitCode, Failure> {
         say!("{}", no_runs(&args.bundle));
         return Ok(ExitCode::SUCCESS);
     };
+    Manifest::refuse_newer(&bundle).map_err(Failure::work)?;
     let files = SignalFiles::from(&bundle);
     let mut variables = otel::BridgeConfig::new("daglight").environment;
     if let Some(endpoint) = &args.endpoint {

@@ -33,8 +33,8 @@ pub struct RunScope {
     pub run_id: RunId,
     /// The name of its DAG.
     pub dag_name: DagName,
-    /// Where its signal files go. The folder exists.
-    pub files: SignalFiles,
+    /// Where its signal files go, in a folder that exists. `None` where there is no bundle: what would go there has failed.
+    pub files: Option<SignalFiles>,
     /// The folder that holds the bundles.
     pub output_dir: PathBuf,
     /// What a line in a signal file survives.
@@ -49,11 +49,16 @@ pub struct RunScope {
 
 impl RunScope {
     /// A run with the defaults of all else.
-    pub fn new(run_id: RunId, dag_name: DagName, files: SignalFiles, output_dir: impl Into<PathBuf>) -> Self {
+    pub fn new(
+        run_id: RunId,
+        dag_name: DagName,
+        files: impl Into<Option<SignalFiles>>,
+        output_dir: impl Into<PathBuf>,
+    ) -> Self {
         Self {
             run_id,
             dag_name,
-            files,
+            files: files.into(),
             output_dir: output_dir.into(),
             durability: Durability::default(),
             attributes: BTreeMap::new(),
@@ -100,7 +105,7 @@ impl RunState {
         let origin = Arc::new(Origin::of_run(scope, namespace, losses));
         let problems = Problems::default();
         let mut writer = SignalWriter::create(
-            &scope.files,
+            scope.files.as_ref(),
             scope.durability,
             resource,
             door,

@@ -77,19 +77,22 @@ impl Problems {
 impl SignalWriter {
     /// Creates the files. One that cannot be created is a problem, and its signal counts as failed.
     pub(crate) fn create(
-        files: &SignalFiles,
+        files: Option<&SignalFiles>,
         durability: Durability,
         resource: ResourceAttributesWithSchema,
         door: Door,
         origin: Arc<Origin>,
         problems: Problems,
     ) -> Self {
-        let open = |path: &Path| LineFile::open(path, durability, &problems);
+        let open = |path: fn(&SignalFiles) -> PathBuf| match files {
+            Some(files) => LineFile::open(&path(files), durability, &problems),
+            None => LineFile::none(),
+        };
         Self {
-            traces: open(&files.traces),
-            metrics: open(&files.metrics),
-            logs: open(&files.logs),
-            open_spans: OpenSpans::new(LineFile::open(&files.open_spans(), durability, &problems)),
+            traces: open(|files| files.traces.clone()),
+            metrics: open(|files| files.metrics.clone()),
+            logs: open(|files| files.logs.clone()),
+            open_spans: OpenSpans::new(open(SignalFiles::open_spans)),
             resource,
             door,
             origin,
@@ -157,7 +160,7 @@ impl SignalWriter {
 
 impl Drop for SignalWriter {
     fn drop(&mut self) {
-        if self.open_spans.unended.is_empty() {
+        if self.open_spans.unended.is_empty() && self.open_spans.file.file.is_some() {
             // The file is only of use to those who find it, so one that stays does no harm.
             let _ = FileBelow::at(&self.open_spans.file.path).remove();
         }
@@ -219,6 +222,19 @@ impl LineFile {
         };
         let failed_before = file.is_none();
         Self { path: path.to_owned(), file, size_bytes, durability, line: Vec::new(), failed_before }
+    }
+
+    /// The file of a run that has no bundle. Whoever opened the run has said so.
+    fn none() -> Self {
+        let durability = Durability::Process;
+        Self {
+            path: PathBuf::new(),
+            file: None,
+            size_bytes: 0,
+            durability,
+            line: Vec::new(),
+            failed_before: true,
+        }
     }
 
     /// Appends one line. False when it is not in the file; the first failure is a problem.

@@ -44,6 +44,7 @@ mod signal_files;
 mod warning;
 
 pub mod outbox;
+pub mod retention;
 
 #[cfg(test)]
 mod fixture;

@@ -7,6 +7,7 @@ use daglight_capture_policy::in_one_line;
 use daglight_run_bundle::{
     Bundle, DeliveryCounts, FileEntry, Liveness, Manifest, ReadError, RunStatus, Tracking,
     outbox::{OutboxStatus, recorded_outbox},
+    retention::Candidate,
 };
 use daglight_run_identity::RunId;
 use daglight_tracker_client::Outcome;
@@ -116,6 +117,22 @@ impl BundleStatus {
     /// Records that the tracking server does not have yet.
     pub fn waiting(&self) -> u64 {
         self.tracker.as_ref().map_or(0, |tracker| tracker.waiting)
+    }
+
+    /// What decides whether the bundle may be deleted. `has_server`: there is a server now that can get what waits.
+    pub fn candidate(&self, has_server: bool) -> Candidate {
+        Candidate {
+            started_at: self.started_at,
+            size_bytes: self.size_bytes,
+            is_running: self.status == BundleState::Running,
+            is_newer: self.newer_format,
+            is_unclosed: self.status == BundleState::ProcessEnded && self.tracker.is_some(),
+            outbox_unreadable: self.outbox_unreadable,
+            waiting: self.waiting(),
+            is_unverified: self.unverified_until().is_some(),
+            // What waits for a server that was never there is waited for only by who has one now.
+            is_awaited: has_server || self.tracking.is_expected(),
+        }
     }
 
     /// Until when the tracking server may still carry out a request that it did not answer with success, so that `daglight

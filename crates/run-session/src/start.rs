@@ -1,6 +1,6 @@
 //! What happens when a run starts: it gets its folder, its signals, its outbox and its heartbeat.
 
-use std::{collections::BTreeMap, fs, path::Path, sync::Arc, time::Instant};
+use std::{collections::BTreeMap, fs, sync::Arc, time::Instant};
 
 use chrono::Utc;
 use daglight_capture_policy::{Policy, REDACTED, in_one_line, without_credentials};
@@ -52,7 +52,7 @@ pub(crate) fn start(telemetry: &Telemetry, dag: &Dag, options: RunOptions) -> Ar
             )),
         ),
     };
-    let files = files_of(bundle.as_ref(), &settings.bundle.output_dir);
+    let files = bundle.as_ref().map(SignalFiles::from);
     let signals = telemetry.bridge().open_run(RunScope {
         durability: settings.bundle.durability,
         ..RunScope::new(run_id, dag.name().clone(), files, &settings.bundle.output_dir)
@@ -110,14 +110,6 @@ fn name_without_credentials(name: &DagName) -> Option<DagName> {
     let shown = without_credentials(name.as_str());
     (shown != name.as_str())
         .then(|| shown.parse().unwrap_or_else(|_| REDACTED.parse().expect("the name is valid")))
-}
-
-/// The bundle's signal files. Without a bundle they cannot be opened, and the account of the signals says so.
-fn files_of(bundle: Option<&Bundle>, output_dir: &Path) -> SignalFiles {
-    match bundle {
-        Some(bundle) => bundle.into(),
-        None => SignalFiles::in_folder(&output_dir.join("run_bundle")),
-    }
 }
 
 fn show_policy(root: &StageSpan, telemetry: &Telemetry) {

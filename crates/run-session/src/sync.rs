@@ -44,13 +44,15 @@ pub struct SyncReport {
 /// disk had no space for that in the outbox, the manifest says how. Then manifest and report are brought up to date.
 ///
 /// # Errors
-/// When the outbox cannot be read, another process delivers it, or the server refuses. A server that does not answer
+/// When a newer Daglight has written the bundle, the outbox cannot be read, another process delivers it, or the server
+/// refuses. A server that does not answer
 /// is not an error: the outcome says what waits, and why.
 pub fn sync_run(
     bundle: &Bundle,
     connection: Option<&Connection>,
     timeout: Duration,
 ) -> Result<SyncReport, SyncError> {
+    Manifest::refuse_newer(bundle)?;
     let tracker_dir = bundle.tracker_dir();
     let outbox = recorded_outbox(&tracker_dir)?;
     let process = sighting(bundle, outbox.as_ref());

@@ -10,7 +10,7 @@ use std::{
 use chrono::{DateTime, Utc};
 use daglight_capture_policy::{Policy, Profile, in_one_line};
 use daglight_run_bundle::{
-    DeliveryCounts, Durability, Liveness, Sighting,
+    DeliveryCounts, Durability, Liveness, ReadError, Sighting,
     outbox::{
         Attribute, Cursor, DeliveryLock, Event, LastLine, Outbox, OutboxError, OutboxStatus, Outcome,
         Recorded, RunLink, StatusError, outbox_path, outbox_status, remove_reserve,
@@ -50,6 +50,9 @@ pub enum SyncError {
     /// The outbox cannot be written to close its run.
     #[error(transparent)]
     Outbox(#[from] OutboxError),
+    /// The manifest of the bundle has a newer format.
+    #[error(transparent)]
+    Newer(#[from] ReadError),
     /// There can be no connection.
     #[error(transparent)]
     Connection(#[from] ConnectionError),

@@ -428,8 +428,9 @@ fn ten_thousand_tables_make_no_more_metrics_than_ten() {
 #[test]
 fn files_that_cannot_be_written_are_said() {
     let bridge = bridge([]);
-    let run =
-        TestRun::open_with(&bridge, "t", |scope| scope.files = SignalFiles::in_folder("/nowhere".as_ref()));
+    let run = TestRun::open_with(&bridge, "t", |scope| {
+        scope.files = Some(SignalFiles::in_folder("/nowhere".as_ref()))
+    });
     run.signals.root().end();
     let ledgers = run.finish();
     assert_eq!(ledgers.traces.bundle, counts(1, 0, 1));

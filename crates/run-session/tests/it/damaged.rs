@@ -3,14 +3,15 @@
 use std::{
     fs::{self, File},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use daglight_bundle_report::{Report, ReportError};
 use daglight_capture_policy::Profile;
 use daglight_materializers::Table;
-use daglight_run_bundle::{Bundle, DeleteError, outbox::outbox_status};
+use daglight_run_bundle::{Bundle, DeleteError, Manifest, outbox::outbox_status, retention::Kept};
 use daglight_run_identity::RunId;
-use daglight_run_session::{BundleStatus, RunOptions, close_dead_run};
+use daglight_run_session::{BundleStatus, RunOptions, close_dead_run, sync_run};
 use datafusion::execution::SessionStateBuilder;
 use serde_json::Value;
 
@@ -133,6 +134,102 @@ async fn damage_of_any_kind_is_survived_by_every_reader() {
             damage(&mut files.files[file].1, &mut numbers);
         }
         check_readers(&written(out.path(), &files), &format!("seed {seed}"));
+    }
+}
+
+/// What `report`, `status`, `sync`, `replay` and `prune` do with a bundle: whether each goes on, with what status says.
+#[derive(Debug, PartialEq)]
+struct Judged {
+    report: bool,
+    named_by_status: bool,
+    sync: bool,
+    replay: bool,
+    kept: Option<Kept>,
+}
+
+/// Something of the run is still to be delivered.
+const WAITS: Option<Kept> = Some(Kept::Waiting { records: 1 });
+
+/// Every reader goes on.
+const FINE: Judged = Judged { report: true, named_by_status: false, sync: true, replay: true, kept: WAITS };
+/// No reader goes on, and status says why.
+const REFUSED: Judged =
+    Judged { report: false, named_by_status: true, sync: false, replay: false, kept: Some(Kept::Newer) };
+/// What waits for the server is not known; everything else is read.
+const NO_OUTBOX: Judged = Judged { named_by_status: true, sync: false, kept: Some(Kept::Unreadable), ..FINE };
+
+fn judge(bundle: &Bundle) -> Judged {
+    let status = BundleStatus::of(bundle);
+    Judged {
+        report: Report::from_bundle(bundle).is_ok(),
+        named_by_status: !status.problems.is_empty(),
+        kept: status.candidate(true).kept_because(false).map(|kept| match kept {
+            // How much of the run is left in its outbox differs from damage to damage.
+            Kept::Waiting { .. } | Kept::Unclosed => Kept::Waiting { records: 1 },
+            kept => kept,
+        }),
+        replay: Manifest::refuse_newer(bundle).is_ok(),
+        // It comes last, for it closes the run.
+        sync: sync_run(bundle, None, Duration::ZERO).is_ok(),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_readers_judge_a_damage_alike() {
+    const OUTBOX: &str = "tracker/outbox.jsonl";
+    const CURSOR: &str = "tracker/delivery.json";
+    const MANIFEST: &str = "manifest.json";
+    let whole = left_behind().await;
+    let newer = |content: &[u8]| -> Vec<u8> {
+        let mut json: Value = serde_json::from_slice(content).unwrap();
+        json["format_version"] = 99.into();
+        json.to_string().into_bytes()
+    };
+    let torn = |content: &[u8]| content[..content.len() / 2].to_vec();
+    let zeros = |content: &[u8]| vec![0; content.len()];
+    let latin = |content: &[u8]| [b"\xff\xfe".to_vec(), content.to_vec()].concat();
+    let empty = |_: &[u8]| Vec::new();
+    let long = |content: &[u8]| [vec![b'x'; 70 << 20], b"\n".to_vec(), content.to_vec()].concat();
+    let newer_outbox = |content: &[u8]| {
+        let body = r#"{"format":"daglight_outbox","version":99}"#;
+        let header =
+            format!("{{\"crc32\":\"{:08x}\",\"record\":{body}}}\n", crc32fast::hash(body.as_bytes()));
+        [header.into_bytes(), content.to_vec()].concat()
+    };
+    let newer_cursor = |_: &[u8]| br#"{"version":99}"#.to_vec();
+    let named = Judged { named_by_status: true, kept: WAITS, ..FINE };
+    type Damage<'a> = &'a dyn Fn(&[u8]) -> Vec<u8>;
+    let table: [(&str, Damage<'_>, Option<&Judged>); 22] = [
+        (MANIFEST, &newer, Some(&REFUSED)),
+        (MANIFEST, &torn, Some(&named)),
+        (MANIFEST, &zeros, Some(&named)),
+        (MANIFEST, &latin, Some(&named)),
+        (MANIFEST, &empty, Some(&named)),
+        (MANIFEST, &long, Some(&named)),
+        (OUTBOX, &newer_outbox, Some(&NO_OUTBOX)),
+        (OUTBOX, &zeros, Some(&NO_OUTBOX)),
+        (OUTBOX, &torn, Some(&FINE)),
+        (OUTBOX, &latin, Some(&FINE)),
+        (OUTBOX, &long, Some(&FINE)),
+        (CURSOR, &newer_cursor, Some(&NO_OUTBOX)),
+        (CURSOR, &torn, Some(&FINE)),
+        (CURSOR, &zeros, Some(&FINE)),
+        ("artifacts.json", &newer, Some(&FINE)),
+        ("artifacts.json", &torn, Some(&FINE)),
+        ("heartbeat.json", &torn, None),
+        ("otel_traces.json", &torn, Some(&FINE)),
+        ("otel_traces.json", &zeros, Some(&FINE)),
+        ("otel_traces.json", &latin, Some(&FINE)),
+        ("otel_traces.json", &empty, Some(&FINE)),
+        ("otel_traces.json", &long, Some(&FINE)),
+    ];
+    for (number, (file, damage, expected)) in table.into_iter().enumerate() {
+        let out = tempfile::tempdir().unwrap();
+        let bundle = written(out.path(), &whole);
+        let path = bundle.dir().join(file);
+        fs::write(&path, damage(&fs::read(&path).unwrap_or_default())).unwrap();
+        let judged = judge(&bundle);
+        assert!(expected.is_none_or(|expected| *expected == judged), "{number} {file}: {judged:?}");
     }
 }
 
