@@ -85,12 +85,18 @@ fn text(error: &mut Error, arguments: &[String], shows_values: bool) -> String {
         }
         values.push(written);
     }
-    let repeats = |cause: String| values.iter().any(|value| !value.is_empty() && cause.contains(value));
+    let repeats = |cause: String| values.iter().any(|value| is_repeated(value, &cause));
     if !shows_values && error.source().is_some_and(|cause| repeats(cause.to_string())) {
         let option = error.get(ContextKind::InvalidArg).map(ToString::to_string).unwrap_or_default();
         return format!("error: invalid value for '{option}'\n\nFor more information, try '--help'.");
     }
     error.render().to_string()
+}
+
+/// Whether a text has the value in it, as it is or as messages quote it.
+fn is_repeated(value: &str, text: &str) -> bool {
+    let quoted = [value.escape_debug().to_string(), printable(value).into_owned()];
+    !value.is_empty() && (text.contains(value) || quoted.iter().any(|quoted| text.contains(quoted)))
 }
 
 /// An argument in one line. What is not shown is called by its place behind the name of the command. Names of options are

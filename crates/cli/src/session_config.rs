@@ -69,7 +69,7 @@ mod tests {
             true,
             Some(
                 "environment variable DATAFUSION_EXECUTION_BATCH_SIZE: expected a value such as \"8192\", its default, \
-                 found \"zqmk\": Error parsing 'zqmk' as usize",
+                 found \"zqmk\": invalid digit found in string",
             ),
         );
     }
