@@ -10,7 +10,9 @@ use daglight_run_bundle::{
 
 use crate::{
     ActiveTaskReport, DeliveryReport, HeartbeatReport, NodeReport, Problem, REPORT_VERSION, Report,
-    ReportStatus, Severity, SpanReport, StageReport, StallReport, Totals, display, headline,
+    ReportStatus, Severity, SpanReport, StageReport, StallReport, Totals, display,
+    findings::{self, Thresholds},
+    headline,
     inputs::Inputs,
     nodes,
     problems::{Problems, moment},
@@ -21,7 +23,8 @@ use crate::{
 
 /// The report of a bundle, of which `inputs` was read at `now`.
 pub(crate) fn report(inputs: Inputs, now: DateTime<Utc>) -> Report {
-    let Inputs { dir, manifest, evidence, liveness, artifacts, signals, planned, unreadable } = inputs;
+    let Inputs { dir, manifest, evidence, liveness, artifacts, signals, planned, plan_findings, unreadable } =
+        inputs;
     let Signals { root, nodes: seen_nodes, node_of_span, stages: seen_stages, mut setup, .. } = signals;
     let node_of = |parent_span_id: &str| node_of_span.get(parent_span_id).cloned();
 
@@ -87,6 +90,7 @@ pub(crate) fn report(inputs: Inputs, now: DateTime<Utc>) -> Report {
         generated_at: now,
         status,
         headline: Vec::new(),
+        findings: Vec::new(),
         identity,
         links,
         profile,
@@ -113,7 +117,9 @@ pub(crate) fn report(inputs: Inputs, now: DateTime<Utc>) -> Report {
         files: signals.files,
         unreadable,
     };
-    // The sentences are about everything else that the report says.
+    // The findings are about everything else that the report says, and the sentences about both.
+    let findings = findings::findings(&report, plan_findings, &Thresholds::default());
+    let report = Report { findings, ..report };
     Report { headline: headline::headline(&report), ..report }
 }
 

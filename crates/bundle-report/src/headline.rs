@@ -2,28 +2,19 @@
 
 use std::collections::BTreeSet;
 
-use chrono::{DateTime, Utc};
-use daglight_run_bundle::{DeliveryCounts, KeptAs, LedgerSignal, Liveness, NodeStatus, Tracking};
+use daglight_run_bundle::{KeptAs, Liveness, NodeStatus, Tracking};
 
 use crate::{
-    Finding, HeartbeatReport, Level, NodeReport, OperatorReport, Problem, Report, ReportStatus, Severity,
-    display,
+    HeadlineSentence, HeartbeatReport, Level, NodeReport, OperatorReport, Problem, Report, ReportStatus,
+    Severity, display, findings::items,
 };
 
 /// What the span of a node says that was ended later, because its process had died.
 const SPAN_OF_DEAD_PROCESS: &str = "the process ended";
 /// Nodes, errors and stalls that are named one by one.
 const MAX_NAMED: usize = 3;
-/// A pause of the heartbeat of this many intervals is worth a sentence,
-const LONG_PAUSE_INTERVALS: f64 = 3.0;
-/// where it is also this long: a scheduler may let any thread wait for a moment.
-const LONG_PAUSE_SECONDS: f64 = 1.0;
-/// Time that could be saved, or in which nothing ran, is worth a sentence from this part of the run on,
-const WAITING_SHARE: f64 = 0.2;
-/// setup from this part on,
-const SETUP_SHARE: f64 = 0.1;
-/// where it is also this long.
-const WAITING_MS: f64 = 500.0;
+/// Findings of warnings that are sentences of the headline, and as many that are not.
+const MAX_FOUND: usize = 5;
 /// An operator did most of the computing from this part of it on,
 const MOST: f64 = 0.5;
 /// which is worth a word where computing was this part of the node's time.
@@ -32,24 +23,24 @@ const COMPUTING_SHARE: f64 = 0.1;
 const SLOWEST_MS: f64 = 10.0;
 
 /// The findings, the most important first: how the run ended, what failed, what is not delivered, what was slow.
-pub(crate) fn headline(report: &Report) -> Vec<Finding> {
+pub(crate) fn headline(report: &Report) -> Vec<HeadlineSentence> {
     let mut findings = Findings::default();
     status(report, &mut findings);
     failures(report, &mut findings);
-    stalls(report, &mut findings);
+    found(report, &mut findings, |level| matches!(level, Level::Bad | Level::Warning));
     delivery(report, &mut findings);
     slowest(report, &mut findings);
-    waiting_time(report, &mut findings);
+    found(report, &mut findings, |level| matches!(level, Level::Note | Level::Good));
     warnings(report, &mut findings);
     findings.0
 }
 
 #[derive(Default)]
-struct Findings(Vec<Finding>);
+struct Findings(Vec<HeadlineSentence>);
 
 impl Findings {
     fn add(&mut self, level: Level, text: impl Into<String>) {
-        self.0.push(Finding { level, text: text.into() });
+        self.0.push(HeadlineSentence { level, text: text.into() });
     }
 }
 
@@ -192,77 +183,22 @@ fn failures(report: &Report, findings: &mut Findings) {
     }
 }
 
-fn stalls(report: &Report, findings: &mut Findings) {
-    if report.totals.bytes_spilled > 0 {
-        findings.add(
-            Level::Warning,
-            format!(
-                "Memory was short: operators spilled {} to disk.",
-                display::bytes(report.totals.bytes_spilled)
-            ),
-        );
-    }
-    let Some(heartbeat) = &report.heartbeat else { return };
-    for stall in heartbeat.stalls.iter().take(MAX_NAMED) {
-        let what = stall
-            .node
-            .as_ref()
-            .map_or_else(|| format!("Query {}", stall.query_id), |node| format!("Node {node}"));
-        let at = stall.operator.as_ref().map(|operator| format!(" at {operator}")).unwrap_or_default();
-        let (level, until) = match (stall.ended, report.ended_at) {
-            (Some(ended), _) => (Level::Warning, format!("for {}", between(stall.since, ended))),
-            (None, Some(end)) => (Level::Bad, format!("for {}, up to the end", between(stall.since, end))),
-            (None, None) => (Level::Bad, format!("since {}", display::time(stall.since))),
-        };
-        findings.add(level, format!("{what} made no progress{at} {until}."));
-    }
-    let more = heartbeat.stall_count.saturating_sub(MAX_NAMED as u64);
+/// The findings of a level, as far as they are few; the report lists all of them.
+fn found(report: &Report, findings: &mut Findings, is_of_level: fn(Level) -> bool) {
+    let of_level = || report.findings.iter().filter(|finding| is_of_level(finding.level));
+    of_level().take(MAX_FOUND).for_each(|finding| findings.add(finding.level, finding.summary.clone()));
+    let more = of_level().count().saturating_sub(MAX_FOUND);
     if more > 0 {
-        findings
-            .add(Level::Warning, format!("{} more times a query made no progress.", display::count(more)));
-    }
-    let pause_seconds = heartbeat.longest_gap_seconds;
-    let has_gap = pause_seconds > LONG_PAUSE_INTERVALS * heartbeat.interval_seconds
-        && pause_seconds >= LONG_PAUSE_SECONDS;
-    if heartbeat.beats > 0 && has_gap {
-        findings.add(
-            Level::Warning,
-            format!(
-                "The heartbeat paused for {}: the machine was overloaded, or suspended.",
-                display::duration(heartbeat.longest_gap_seconds * 1e3)
-            ),
-        );
+        let more = display::plural(more as u64, "more finding");
+        findings.add(Level::Note, format!("{more}: see Findings."));
     }
 }
 
 fn delivery(report: &Report, findings: &mut Findings) {
     let delivery = &report.delivery;
-    let named = |count: fn(&DeliveryCounts) -> u64| {
-        let accounts = delivery.ledgers.iter().filter(|account| count(&account.ledger) > 0);
-        let parts: Vec<String> = accounts
-            .map(|account| {
-                let items = display::plural(count(&account.ledger), item(&account.signal));
-                format!("{items} to {}", account.destination)
-            })
-            .collect();
-        parts.join(", ")
-    };
     if delivery.waiting > 0 {
-        findings.add(Level::Warning, format!("Not delivered yet: {}.", named(|ledger| ledger.waiting)));
-    }
-    if delivery.dropped > 0 {
-        let reasons: BTreeSet<&str> = delivery
-            .ledgers
-            .iter()
-            .flat_map(|account| &account.ledger.dropped)
-            .filter(|(_, count)| **count > 0)
-            .map(|(reason, _)| reason.as_str())
-            .collect();
-        let reasons: Vec<&str> = reasons.into_iter().collect();
-        findings.add(
-            Level::Warning,
-            format!("Lost: {} ({}).", named(DeliveryCounts::dropped_total), reasons.join("; ")),
-        );
+        findings
+            .add(Level::Warning, format!("Not delivered yet: {}.", items(delivery, |ledger| ledger.waiting)));
     }
     if let Some(command) = &delivery.sync_command {
         let text = match delivery.tracking {
@@ -275,17 +211,6 @@ fn delivery(report: &Report, findings: &mut Findings) {
     }
     if let Some(command) = &delivery.replay_command {
         findings.add(Level::Note, format!("Send the signals in the bundle again with: {command}"));
-    }
-}
-
-/// What one item of a signal is called.
-fn item(signal: &LedgerSignal) -> &str {
-    match signal {
-        LedgerSignal::Tracker => "tracker event",
-        LedgerSignal::Traces => "span",
-        LedgerSignal::Metrics => "metric",
-        LedgerSignal::Logs => "log record",
-        other => other.name(),
     }
 }
 
@@ -321,49 +246,6 @@ fn is_telling(operator: &OperatorReport, node_ms: f64) -> bool {
     operator.share > MOST && operator.compute_ms / operator.share >= COMPUTING_SHARE * node_ms
 }
 
-fn waiting_time(report: &Report, findings: &mut Findings) {
-    let (Some(timeline), Some(run_ms)) = (&report.timeline, report.duration_ms) else { return };
-    let matters = |ms: f64| ms >= WAITING_SHARE * run_ms && ms >= WAITING_MS;
-    if let Some(gap) = timeline.longest_idle.as_ref().filter(|_| matters(timeline.long_idle_ms)) {
-        let place = match (&gap.after, &gap.before) {
-            (Some(after), Some(before)) => format!("between {after} and {before}"),
-            (Some(after), None) => format!("after {after}"),
-            (None, Some(before)) => format!("before {before}"),
-            (None, None) => "alone".to_owned(),
-        };
-        findings.add(
-            Level::Note,
-            format!(
-                "Idle: no node ran for {} of the run; the longest time was {} {place}.",
-                display::percent(timeline.long_idle_ms / run_ms),
-                display::duration(gap.duration_ms)
-            ),
-        );
-    }
-    if timeline.setup_ms > SETUP_SHARE * run_ms && timeline.setup_ms >= WAITING_MS {
-        findings.add(
-            Level::Note,
-            format!(
-                "Setup: statements without a node took {} ({} of the run).",
-                display::duration(timeline.setup_ms),
-                display::percent((timeline.setup_ms / run_ms).min(1.0))
-            ),
-        );
-    }
-    let could_save_ms = timeline.busy_ms - timeline.critical_path_ms;
-    if timeline.parallelism < 1.05 && matters(could_save_ms) && timeline.critical_path.len() > 1 {
-        findings.add(
-            Level::Note,
-            format!(
-                "Nodes ran one after another. Those that do not need each other could run at once: \
-                 the longest chain of dependencies takes {} of {}.",
-                display::duration(timeline.critical_path_ms),
-                display::duration(timeline.busy_ms)
-            ),
-        );
-    }
-}
-
 fn warnings(report: &Report, findings: &mut Findings) {
     // The finding on delivery says the same, with the path as it is now.
     let is_said = |problem: &Problem| {
@@ -395,10 +277,6 @@ fn one_line(text: &str) -> String {
         None => line.to_owned(),
         Some((end, _)) => format!("{}…", &line[..end]),
     }
-}
-
-fn between(from: DateTime<Utc>, until: DateTime<Utc>) -> String {
-    display::duration((until - from).as_seconds_f64() * 1e3)
 }
 
 #[cfg(test)]

@@ -8,7 +8,10 @@ use daglight_run_bundle::{
 };
 use daglight_semantic_conventions::Namespace;
 
-use crate::{Report, UnreadableFile, assemble::report, queries::PlannedQueries, signals::Signals};
+use crate::{
+    Report, UnreadableFile, assemble::report, findings::PlanFindings, queries::PlannedQueries,
+    signals::Signals,
+};
 
 /// Why there is no report of a bundle.
 #[derive(Debug, thiserror::Error)]
@@ -37,6 +40,7 @@ pub(crate) struct Inputs {
     pub(crate) artifacts: Vec<Artifact>,
     pub(crate) signals: Signals,
     pub(crate) planned: PlannedQueries,
+    pub(crate) plan_findings: PlanFindings,
     pub(crate) unreadable: Vec<UnreadableFile>,
 }
 
@@ -77,7 +81,11 @@ impl Inputs {
             .map_or_else(Namespace::default, |manifest| Namespace::new(&*manifest.namespace));
         let signals = Signals::read(bundle, &namespace);
         let mut planned = PlannedQueries::default();
-        let plans = PlanBundle::read_all(bundle, |file, plan| planned.add(file, plan));
+        let mut plan_findings = PlanFindings::default();
+        let plans = PlanBundle::read_all(bundle, |file, plan| {
+            plan_findings.add(&format!("plans/{file}"), &plan);
+            planned.add(file, plan);
+        });
         unreadable.extend(plans.iter().map(|(file, error)| unreadable_file(&format!("plans/{file}"), error)));
         Ok(Self {
             dir: bundle.dir().to_owned(),
@@ -87,6 +95,7 @@ impl Inputs {
             artifacts: catalog.map(|catalog| catalog.artifacts).unwrap_or_default(),
             signals,
             planned,
+            plan_findings,
             unreadable,
         })
     }

@@ -8,6 +8,7 @@
 mod assemble;
 mod coverage;
 pub mod display;
+mod findings;
 #[cfg(test)]
 mod fixture;
 mod headline;
@@ -29,9 +30,10 @@ mod timeline;
 mod waterfall;
 mod write;
 
+pub use findings::{Evidence, Finding, FindingKind, Unit, UnknownFinding};
 pub use inputs::ReportError;
 pub use report::{
-    ActiveTaskReport, DeliveryReport, Finding, HeartbeatReport, IdleGap, Level, NodeReport, OperatorReport,
-    Problem, QueryReport, REPORT_VERSION, Report, ReportStatus, Severity, SpanReport, StageReport,
-    StallReport, Timeline, Totals, UnreadableFile,
+    ActiveTaskReport, DeliveryReport, HeadlineSentence, HeartbeatReport, IdleGap, Level, NodeReport,
+    OperatorReport, Problem, QueryReport, REPORT_VERSION, Report, ReportStatus, Severity, SpanReport,
+    StageReport, StallReport, Timeline, Totals, UnreadableFile,
 };

@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::display;
+use crate::{Finding, display};
 
 /// The version of `run_diagnostics_report.json`.
 ///
@@ -22,7 +22,7 @@ use crate::display;
 ///   totals; a run whose process is gone is `process_ended`.
 ///   Later `nodes[].attempts`, `earlier_attempts` and `recovered`, which readers that do not know them pass over. `rows_in` of
 ///   a node whose process was gone is null; it was 0 at first. `timeline.ending_ms` came later too: before, it was part of
-///   `idle_ms`.
+///   `idle_ms`. So did `findings`.
 pub const REPORT_VERSION: u32 = 2;
 
 /// What a run did, what was slow, what failed, and what has not been delivered.
@@ -38,7 +38,10 @@ pub struct Report {
     /// How the run ended.
     pub status: ReportStatus,
     /// The report in a few sentences, the most important first.
-    pub headline: Vec<Finding>,
+    pub headline: Vec<HeadlineSentence>,
+    /// What made the run slow or wasteful, or was lost, the most important first.
+    #[serde(default)]
+    pub findings: Vec<Finding>,
     /// What ran; `None` when the manifest cannot be read.
     pub identity: Option<Identity>,
     /// Where the run can be looked at.
@@ -104,14 +107,14 @@ pub enum ReportStatus {
 
 /// One sentence of the headline.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Finding {
+pub struct HeadlineSentence {
     /// How much it matters.
     pub level: Level,
     /// The sentence.
     pub text: String,
 }
 
-/// How much a finding matters.
+/// How much a sentence or a finding matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Level {

@@ -59,6 +59,7 @@ pub(crate) fn opening(report: &Report) -> Opening<'_> {
 /// The sections of a report that say anything.
 pub(crate) fn sections(report: &Report) -> Vec<Section<'_>> {
     let sections = [
+        findings(report),
         nodes(report),
         queries(report),
         stages(report),
@@ -119,6 +120,32 @@ fn table<'r>(columns: Vec<Column>, rows: impl IntoIterator<Item = Vec<Cell<'r>>>
 
 fn sentence<'r>(text: impl Into<Cow<'r, str>>) -> Block<'r> {
     Block::Sentence(vec![Piece::words(text)])
+}
+
+fn findings(report: &Report) -> Section<'_> {
+    let facts = report.findings.iter().map(|finding| {
+        let (tone, word) = match finding.level {
+            Level::Good => (Tone::Good, "good"),
+            Level::Note => (Tone::Note, "note"),
+            Level::Warning => (Tone::Warning, "warning"),
+            Level::Bad => (Tone::Bad, "bad"),
+        };
+        let mut pieces = vec![Piece::tag(tone, word), Piece::words(format!(" {} ", finding.in_words()))];
+        let evidence = finding.evidence_in_words();
+        if !evidence.is_empty() {
+            pieces.push(Piece::words(format!("({evidence}) ")));
+        }
+        pieces.extend([
+            Piece::words(format!("{} ", finding.remedy)),
+            Piece::Code(finding.page.as_str().into()),
+        ]);
+        if let Some(plan) = &finding.plan_file {
+            pieces.extend([Piece::words(" "), Piece::Code(plan.as_str().into())]);
+        }
+        (finding.kind.id().into(), pieces)
+    });
+    let facts: Vec<_> = facts.collect();
+    section("Findings", if facts.is_empty() { Vec::new() } else { vec![Block::Facts(facts)] })
 }
 
 fn nodes(report: &Report) -> Section<'_> {

@@ -164,8 +164,8 @@ fn what_waits_is_said_with_the_command_that_delivers_it() {
         &report,
         &[
             "Succeeded",
-            "Not delivered yet: 5 tracker events to hamilton",
             "Lost: 1 tracker event to hamilton (refused by the server)",
+            "Not delivered yet: 5 tracker events to hamilton",
         ],
     );
     let DeliveryReport { sync_command, replay_command, .. } = report.delivery;

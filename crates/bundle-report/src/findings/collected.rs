@@ -1,0 +1,112 @@
+//! The rules of queries over all plans of a run, in bounded memory.
+
+use std::collections::BTreeMap;
+
+use daglight_run_bundle::PlanBundle;
+
+use super::{
+    Finding, FindingKind, Thresholds, joins, memory, parallelism, plan_view::PlanView, planning,
+    repeated::RepeatedScans, scans, writes,
+};
+use crate::{Report, largest::Largest};
+
+/// Candidates of each kind that are kept: more than are listed, because which are is decided at the end.
+const CANDIDATES: usize = 20;
+
+/// What the rules found in the plans so far.
+#[derive(Debug, Default)]
+pub(crate) struct PlanFindings {
+    thresholds: Thresholds,
+    /// By kind: the candidates with most at stake, and how much was at stake in each of the others that matter.
+    candidates: BTreeMap<FindingKind, Candidates>,
+    repeated: RepeatedScans,
+}
+
+#[derive(Debug)]
+struct Candidates {
+    largest: Largest<Finding>,
+    count: u64,
+}
+
+impl PlanFindings {
+    /// Asks every rule about a plan; `file` is its path in the bundle.
+    pub(crate) fn add(&mut self, file: &str, plan: &PlanBundle) {
+        let view = PlanView::new(plan, file);
+        let mut found = Vec::new();
+        for rule in [joins::of_plan, scans::of_plan, memory::of_plan, parallelism::of_plan, writes::of_plan] {
+            rule(&view, &self.thresholds, &mut found);
+        }
+        found.extend(planning::of_plan(&view, &self.thresholds));
+        for finding in found {
+            let candidates = self
+                .candidates
+                .entry(finding.kind)
+                .or_insert_with(|| Candidates { largest: Largest::new(CANDIDATES), count: 0 });
+            candidates.count += 1;
+            candidates.largest.offer((finding.at_stake_ms.unwrap_or(0.0) * 1e3) as u64, || finding);
+        }
+        self.repeated.add(&view);
+    }
+
+    /// The findings that matter for the run.
+    pub(crate) fn into_findings(self, report: &Report, thresholds: &Thresholds) -> Vec<Finding> {
+        let matters = |finding: &Finding| {
+            let at_stake_ms = finding.at_stake_ms.unwrap_or(0.0);
+            let run_ms = report.duration_ms.unwrap_or(0.0);
+            // Spill is a matter of memory, which fails one day, and not of time alone.
+            finding.kind == FindingKind::Spill
+                || (at_stake_ms >= thresholds.min_ms && at_stake_ms >= thresholds.min_share * run_ms)
+        };
+        let cores = cores(report);
+        let mut findings = Vec::new();
+        for (kind, candidates) in self.candidates {
+            let fits = |finding: &Finding| match kind {
+                // One partition is as many as one core can use.
+                FindingKind::SingleThreaded | FindingKind::FewHugeFiles => {
+                    cores.is_none_or(|cores| cores > 1)
+                }
+                FindingKind::TooManyPartitions => parallelism::are_too_many(finding, cores, thresholds),
+                _ => true,
+            };
+            let mut listed: Vec<Finding> =
+                candidates.largest.into_items().filter(|finding| matters(finding) && fits(finding)).collect();
+            // Of what was not kept, all has less at stake than what was.
+            let beyond = if listed.len() == CANDIDATES { candidates.count - CANDIDATES as u64 } else { 0 };
+            let more = listed.len().saturating_sub(thresholds.max_per_kind) as u64 + beyond;
+            listed.truncate(thresholds.max_per_kind);
+            if let Some(last) = listed.last_mut() {
+                last.more = more;
+            }
+            findings.append(&mut listed);
+        }
+        findings.extend(self.repeated.findings(report, thresholds));
+        findings
+    }
+}
+
+/// The cores of the machine, as far as the run has recorded them.
+pub(crate) fn cores(report: &Report) -> Option<u64> {
+    let tags = &report.identity.as_ref()?.tags;
+    tags.get("host.cpus")?.parse().ok().filter(|cores| *cores > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::findings::planted::{Plan, found};
+
+    #[test]
+    fn of_many_of_a_kind_the_largest_are_listed_and_the_others_counted() {
+        let plans = (0..50).map(|number| {
+            let explosion = Plan::new().operator(None, "HashJoinExec", 20_000_000).partitions(2);
+            explosion.compute(1_000.0 + 2.0 * number as f64).scan(Some(0), "a", 1_000).scan(
+                Some(0),
+                "b",
+                1_000,
+            )
+        });
+        let found = found(plans);
+        let stakes: Vec<f64> = found.iter().filter_map(|finding| finding.at_stake_ms).collect();
+        assert_eq!(stakes, [549.0, 548.0, 547.0]);
+        assert_eq!(found.iter().map(|finding| finding.more).sum::<u64>(), 47);
+    }
+}

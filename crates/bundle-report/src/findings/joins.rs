@@ -1,0 +1,150 @@
+//! Joins that return too much, compare everything, or are built from the wrong side.
+
+use super::{
+    Finding, FindingKind, Thresholds,
+    plan_view::{PlanView, metric, partitions},
+};
+use crate::display;
+
+pub(crate) fn of_plan(plan: &PlanView<'_>, thresholds: &Thresholds, found: &mut Vec<Finding>) {
+    for (position, operator) in plan.operators().filter(|(_, operator)| operator.name.contains("Join")) {
+        let (Some(left), Some(right)) = (plan.input_rows(position, 0), plan.input_rows(position, 1)) else {
+            continue;
+        };
+        let rows = operator.output_rows;
+        let time_ms = plan.time_ms(position);
+        let sides = |finding: Finding| {
+            let finding = finding.count("rows of the left side", left).count("rows of the right side", right);
+            match rows {
+                Some(rows) => finding.count("rows returned", rows),
+                None => finding,
+            }
+        };
+        let place = plan.place();
+        let name = plan.name(position);
+        if is_without_equality(&operator.name) {
+            let pairs = left.saturating_mul(right);
+            if pairs >= thresholds.cross_pairs && left.min(right) >= thresholds.cross_side_rows {
+                let summary = format!(
+                    "{name} in {place} compared all of {} with all of {}: {}.",
+                    display::plural(left, "row"),
+                    display::plural(right, "row"),
+                    display::plural(pairs, "pair")
+                );
+                let finding =
+                    Finding::of_plan(FindingKind::CrossJoin, plan, Some(position), summary).at_stake(time_ms);
+                found.push(sides(finding).count("pairs", pairs));
+            }
+            continue;
+        }
+        let larger = left.max(right).max(1);
+        if let Some(rows) = rows.filter(|rows| *rows >= thresholds.explosion_rows)
+            && rows as f64 >= thresholds.explosion * larger as f64
+        {
+            let summary = format!(
+                "{name} in {place} returned {} from {} and {}: {:.0} for each row of the larger side.",
+                display::plural(rows, "row"),
+                display::count(left),
+                display::count(right),
+                rows as f64 / larger as f64
+            );
+            // What is above has to pass all of those rows, too.
+            let above_ms = time_above(plan, position);
+            let finding = Finding::of_plan(FindingKind::ExplodingJoin, plan, Some(position), summary);
+            found.push(sides(finding.at_stake(plan.within(time_ms + above_ms))));
+        }
+        let is_larger =
+            left >= thresholds.build_rows && left as f64 >= thresholds.build_ratio * right.max(1) as f64;
+        if operator.name == "HashJoinExec" && is_larger {
+            let build_ms = metric(operator, "build_time")
+                .map_or(time_ms, |nanoseconds| nanoseconds as f64 / 1e6 / partitions(operator) as f64);
+            let summary = format!(
+                "{name} in {place} built its hash table of {}, and probed it with {}.",
+                display::plural(left, "row"),
+                display::count(right)
+            );
+            let finding = Finding::of_plan(FindingKind::WrongBuildSide, plan, Some(position), summary);
+            found.push(sides(finding.at_stake(plan.within(build_ms * (1.0 - right as f64 / left as f64)))));
+        }
+    }
+}
+
+/// Whether a join compares each row of one side with each of the other.
+fn is_without_equality(name: &str) -> bool {
+    matches!(name, "CrossJoinExec" | "NestedLoopJoinExec")
+}
+
+/// The time of the operators between a join and the next one that makes fewer rows of them.
+fn time_above(plan: &PlanView<'_>, position: usize) -> f64 {
+    let rows = plan.operator(position).output_rows.unwrap_or(0);
+    let mut sum_ms = 0.0;
+    let mut below = plan.operator(position);
+    while let Some((parent, operator)) =
+        below.parent.and_then(|id| plan.operators().find(|(_, op)| op.id == id))
+    {
+        if operator.id >= below.id {
+            break;
+        }
+        sum_ms += plan.time_ms(parent);
+        if operator.output_rows.is_none_or(|kept| kept < rows) {
+            break;
+        }
+        below = operator;
+    }
+    sum_ms
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::findings::planted::{Plan, check, check_quiet};
+
+    fn join(name: &str, rows: u64, left: u64, right: u64) -> Plan {
+        let plan = Plan::new().operator(None, "AggregateExec", 1).compute(300.0);
+        plan.operator(Some(0), name, rows).compute(1_800.0).partitions(2).scan(Some(1), "a", left).scan(
+            Some(1),
+            "b",
+            right,
+        )
+    }
+
+    #[test]
+    fn a_join_that_returns_many_times_its_larger_side_has_exploded() {
+        let parts =
+            ["HashJoinExec in node orders returned 5.0 M rows from 20,000 and 50,000: 100 for each row"];
+        check(
+            join("HashJoinExec", 5_000_000, 20_000, 50_000),
+            FindingKind::ExplodingJoin,
+            "HashJoinExec",
+            &parts,
+        );
+        check_quiet(join("HashJoinExec", 4_999_999, 20_000, 500_000));
+        check_quiet(join("HashJoinExec", 999_999, 20_000, 50_000));
+    }
+
+    #[test]
+    fn a_join_without_equality_compares_all_pairs() {
+        for name in ["CrossJoinExec", "NestedLoopJoinExec"] {
+            let parts = ["compared all of 5,000 rows with all of 2,000 rows: 10.0 M pairs"];
+            check(join(name, 7, 5_000, 2_000), FindingKind::CrossJoin, name, &parts);
+            check_quiet(join(name, 7, 5_000, 1_999));
+            // A scalar subquery.
+            check_quiet(join(name, 7, 1, 100_000_000));
+        }
+    }
+
+    #[test]
+    fn a_hash_table_is_built_from_the_smaller_side() {
+        let parts = ["built its hash table of 400,000 rows, and probed it with 100,000"];
+        check(join("HashJoinExec", 7, 400_000, 100_000), FindingKind::WrongBuildSide, "HashJoinExec", &parts);
+        check_quiet(join("HashJoinExec", 7, 400_000, 100_001));
+        check_quiet(join("HashJoinExec", 7, 99_999, 10));
+        check_quiet(join("SortMergeJoinExec", 7, 400_000, 100_000));
+    }
+
+    #[test]
+    fn a_join_whose_inputs_are_not_counted_is_not_judged() {
+        let plan = Plan::new().operator(None, "HashJoinExec", 5_000_000).compute(1_800.0).partitions(2);
+        check_quiet(plan.uncounted(Some(0), "StreamingTableExec").uncounted(Some(0), "StreamingTableExec"));
+    }
+}

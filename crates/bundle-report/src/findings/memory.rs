@@ -1,0 +1,78 @@
+//! Memory that was short: spill, and queries that failed for it.
+
+use super::{
+    Finding, FindingKind, Thresholds,
+    plan_view::{PlanView, metric},
+};
+use crate::{Level, Report, display};
+
+/// How DataFusion's errors begin where a query may have no more memory.
+const EXHAUSTED: &str = "Resources exhausted";
+
+pub(crate) fn of_plan(plan: &PlanView<'_>, _thresholds: &Thresholds, found: &mut Vec<Finding>) {
+    for (position, operator) in plan.operators() {
+        let Some(bytes) = metric(operator, "spilled_bytes").filter(|bytes| *bytes > 0) else { continue };
+        let summary = format!(
+            "Memory was short: {} in {} spilled {} to disk.",
+            plan.name(position),
+            plan.place(),
+            display::bytes(bytes)
+        );
+        let finding = Finding::of_plan(FindingKind::Spill, plan, Some(position), summary);
+        let rows = metric(operator, "spilled_rows").unwrap_or(0);
+        let finding = finding.bytes("bytes spilled", bytes).count("rows spilled", rows);
+        let finding = finding.count("spill files", metric(operator, "spill_count").unwrap_or(0));
+        found.push(Finding { level: Level::Warning, ..finding.at_stake(plan.time_ms(position)) });
+    }
+}
+
+/// What the plans do not say: spill of queries without one, and nodes that failed.
+pub(crate) fn of_run(report: &Report, of_plans: &[Finding], _thresholds: &Thresholds) -> Vec<Finding> {
+    let mut found = Vec::new();
+    let is_said = of_plans.iter().any(|finding| finding.kind == FindingKind::Spill);
+    let spilled = report.totals.bytes_spilled;
+    if spilled > 0 && !is_said {
+        let summary = format!("Memory was short: operators spilled {} to disk.", display::bytes(spilled));
+        let finding = Finding::new(FindingKind::Spill, Level::Warning, summary);
+        found.push(finding.bytes("bytes spilled", spilled));
+    }
+    let exhausted = |error: &Option<String>| error.as_ref().is_some_and(|error| error.contains(EXHAUSTED));
+    let mut nodes = report.nodes.iter().filter(|node| exhausted(&node.error));
+    if let Some(node) = nodes.next() {
+        let summary = format!("Node {} failed, because the memory that it may use was used up.", node.name);
+        let finding = Finding::new(FindingKind::MemoryPressure, Level::Bad, summary).node(Some(&node.name));
+        let peak = report.heartbeat.as_ref().and_then(|heartbeat| heartbeat.peak_resident_bytes);
+        let finding = finding.bytes("bytes spilled before", spilled);
+        let finding = peak.into_iter().fold(finding, |finding, peak| finding.bytes("peak memory", peak));
+        found.push(Finding { more: nodes.count() as u64, ..finding });
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::findings::planted::{Plan, check, check_quiet, found_in, report};
+
+    #[test]
+    fn spill_names_the_operator() {
+        let sort = |spilled| {
+            Plan::new().operator(None, "SortExec", 100).compute(3.0).metric("spilled_bytes", spilled)
+        };
+        let parts = ["Memory was short: SortExec in node orders spilled 1.5 MB to disk."];
+        check(sort(1_500_000), FindingKind::Spill, "SortExec", &parts);
+        check_quiet(sort(0));
+    }
+
+    #[test]
+    fn spill_without_a_plan_and_a_failure_for_want_of_memory_are_found() {
+        let mut report = report();
+        assert_eq!(found_in(&report, []), []);
+        report.totals.bytes_spilled = 2_000_000;
+        report.nodes[0].error = Some("Resources exhausted: Failed to allocate 1 GB for HashJoinInput".into());
+        let found = found_in(&report, []);
+        let kinds: Vec<_> = found.iter().map(|finding| (finding.kind, finding.level)).collect();
+        assert_eq!(kinds, [(FindingKind::MemoryPressure, Level::Bad), (FindingKind::Spill, Level::Warning)]);
+        assert_eq!(found[0].node.as_deref(), Some(&*report.nodes[0].name));
+    }
+}

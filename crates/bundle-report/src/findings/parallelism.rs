@@ -1,0 +1,177 @@
+//! Cores that had nothing to do: skew, one partition, too many of them, and a processor that was idle.
+
+use super::{
+    Finding, FindingKind, Thresholds, Unit,
+    collected::cores,
+    plan_view::{PlanView, metric},
+};
+use crate::{Level, Report, display};
+
+/// The evidence by which it is judged at the end whether partitions are too many, when the cores are known.
+const PARTITIONS: &str = "partitions";
+
+pub(crate) fn of_plan(plan: &PlanView<'_>, thresholds: &Thresholds, found: &mut Vec<Finding>) {
+    for (position, operator) in plan.operators() {
+        let name = plan.name(position);
+        let place = plan.place();
+        let time_ms = plan.time_ms(position);
+        let rows = operator.output_rows.unwrap_or(0);
+        let Some(partitions) = operator.partitions else { continue };
+        if let Some(score) = skew(plan, position).filter(|score| *score >= thresholds.skew_score)
+            && partitions > 1
+            && rows >= thresholds.skew_rows
+        {
+            let summary = format!(
+                "{name} in {place} had most of its {} in few of its {partitions} partitions (skew {}).",
+                display::plural(rows, "row"),
+                display::percent(score)
+            );
+            let finding = Finding::of_plan(FindingKind::PartitionSkew, plan, Some(position), summary);
+            // The one partition that has it all takes as long as all of them together.
+            let whole_ms = plan.within(time_ms * partitions as f64);
+            found.push(
+                finding
+                    .count("rows", rows)
+                    .count(PARTITIONS, partitions)
+                    .evidence("skew", score, Unit::Part)
+                    .at_stake((whole_ms - time_ms).max(0.0) * score),
+            );
+        }
+        // A scan that could not be divided is another finding.
+        if partitions == 1
+            && time_ms >= thresholds.waiting_ms
+            && !is_sink(&operator.name)
+            && !is_huge_scan(plan, position, thresholds)
+            && !operator.name.contains("NestedLoop")
+            && !operator.name.contains("Cross")
+        {
+            let summary = format!(
+                "{name} in {place} computed for {} in one partition, on one core.",
+                display::duration(time_ms)
+            );
+            let finding = Finding::of_plan(FindingKind::SingleThreaded, plan, Some(position), summary);
+            found.push(finding.milliseconds("computed", time_ms).count("rows", rows).at_stake(time_ms));
+        }
+        if operator.name == "RepartitionExec"
+            && partitions > thresholds.partitions_per_core
+            && rows / partitions < thresholds.rows_per_partition
+        {
+            let summary = format!(
+                "{name} in {place} spread {} over {partitions} partitions.",
+                display::plural(rows, "row")
+            );
+            let finding = Finding::of_plan(FindingKind::TooManyPartitions, plan, Some(position), summary);
+            let wall_ms = plan.bundle.metrics.wall_ms;
+            found.push(finding.count("rows", rows).count(PARTITIONS, partitions).at_stake(wall_ms));
+        }
+    }
+}
+
+/// Whether the partitions of a finding are more than the cores of the machine are busy with.
+pub(crate) fn are_too_many(finding: &Finding, cores: Option<u64>, thresholds: &Thresholds) -> bool {
+    let partitions = finding.evidence.iter().find(|evidence| evidence.what == PARTITIONS);
+    partitions.zip(cores).is_some_and(|(partitions, cores)| {
+        partitions.value > (cores.saturating_mul(thresholds.partitions_per_core)) as f64
+    })
+}
+
+/// How unevenly the rows of an operator are spread over its partitions, from 0 to 1: the score of DataFusion, which it has for
+/// the scans of files.
+fn skew(plan: &PlanView<'_>, position: usize) -> Option<f64> {
+    let operator = plan.operator(position);
+    let part = metric(operator, "output_rows_skew.part")?;
+    let whole = metric(operator, "output_rows_skew.total").filter(|whole| *whole > 0)?;
+    Some(part as f64 / whole as f64)
+}
+
+fn is_sink(name: &str) -> bool {
+    name == "DataSinkExec"
+}
+
+fn is_huge_scan(plan: &PlanView<'_>, position: usize, thresholds: &Thresholds) -> bool {
+    metric(plan.operator(position), "bytes_scanned").is_some_and(|bytes| bytes >= thresholds.huge_bytes)
+}
+
+/// A run that used little of the processor.
+pub(crate) fn of_run(report: &Report, thresholds: &Thresholds) -> Option<Finding> {
+    let cores = cores(report).filter(|cores| *cores > 1)?;
+    let run_ms = report.duration_ms.filter(|run_ms| *run_ms >= thresholds.cpu_run_ms)?;
+    let cpu_ms = report.heartbeat.as_ref()?.cpu_seconds? * 1e3;
+    let used = cpu_ms / (run_ms * cores as f64);
+    if used >= thresholds.cpu_used {
+        return None;
+    }
+    let summary = format!(
+        "The run used {} of {cores} cores: {} of processor time in {}.",
+        display::percent(used),
+        display::duration(cpu_ms),
+        display::duration(run_ms)
+    );
+    let finding = Finding::new(FindingKind::WastedCores, Level::Note, summary);
+    Some(
+        finding
+            .count("cores", cores)
+            .milliseconds("processor time", cpu_ms)
+            .evidence("used", used, Unit::Part)
+            .at_stake(run_ms - cpu_ms / cores as f64),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::findings::planted::{Plan, check, check_quiet, found_in, report};
+
+    #[test]
+    fn rows_in_few_partitions_are_skewed() {
+        let scan = |rows, score| {
+            let plan = Plan::new().scan(None, "events", rows).compute(1_900.0).partitions(4);
+            plan.metric("output_rows_skew.part", score).metric("output_rows_skew.total", 10_000)
+        };
+        let parts = ["had most of its 100,000 rows in few of its 4 partitions (skew 60 %)"];
+        check(scan(100_000, 6_000), FindingKind::PartitionSkew, "DataSourceExec (events)", &parts);
+        check_quiet(scan(100_000, 5_999));
+        check_quiet(scan(99_999, 10_000));
+        check_quiet(scan(100_000, 10_000).partitions(1).compute(400.0));
+    }
+
+    #[test]
+    fn an_operator_in_one_partition_uses_one_core() {
+        let sort = |ms, partitions| {
+            Plan::new().operator(None, "SortExec", 5_000_000).compute(ms).partitions(partitions)
+        };
+        let parts = ["SortExec in node orders computed for 500 ms in one partition, on one core"];
+        check(sort(500.0, 1), FindingKind::SingleThreaded, "SortExec", &parts);
+        check_quiet(sort(499.0, 1));
+        check_quiet(sort(1_000.0, 2));
+        let mut one_core = report();
+        one_core.identity.as_mut().unwrap().tags.insert("host.cpus".into(), "1".into());
+        assert_eq!(found_in(&one_core, [sort(900.0, 1)]), []);
+    }
+
+    #[test]
+    fn more_partitions_than_there_are_rows_for_are_too_many() {
+        let spread = |rows, partitions| {
+            Plan::new().operator(None, "RepartitionExec", rows).compute(9.0).partitions(partitions)
+        };
+        let parts = ["spread 16,999 rows over 17 partitions"];
+        check(spread(16_999, 17), FindingKind::TooManyPartitions, "RepartitionExec", &parts);
+        check_quiet(spread(17_000, 17));
+        check_quiet(spread(10, 16));
+    }
+
+    #[test]
+    fn a_long_run_with_an_idle_processor_wastes_cores() {
+        let run = |run_ms, cpu_seconds| {
+            let mut report = report();
+            report.duration_ms = Some(run_ms);
+            report.heartbeat.as_mut().unwrap().cpu_seconds = Some(cpu_seconds);
+            found_in(&report, [])
+        };
+        let found = run(10_000.0, 11.9);
+        assert_eq!(found[0].kind, FindingKind::WastedCores);
+        assert!(found[0].summary.contains("30 % of 4 cores"), "{found:#?}");
+        assert_eq!(run(10_000.0, 12.0), []);
+        assert_eq!(run(9_999.0, 0.1), []);
+    }
+}

@@ -1,0 +1,146 @@
+//! A plan as the rules look at it: operators with their inputs and the time that they took of the query.
+
+use std::collections::HashMap;
+
+use daglight_capture_policy::operator_name;
+use daglight_run_bundle::{PlanBundle, PlanOperator};
+
+/// Operators that pass rows on as they are.
+const PASSING: [&str; 5] =
+    ["CoalesceBatchesExec", "CoalescePartitionsExec", "RepartitionExec", "CooperativeExec", "BufferExec"];
+
+/// A plan with the inputs of each operator. Operators are named by their position.
+#[derive(Debug)]
+pub(crate) struct PlanView<'p> {
+    pub(crate) bundle: &'p PlanBundle,
+    /// The plan's file in the bundle.
+    pub(crate) file: &'p str,
+    inputs: Vec<Vec<usize>>,
+}
+
+impl<'p> PlanView<'p> {
+    pub(crate) fn new(bundle: &'p PlanBundle, file: &'p str) -> Self {
+        let operators = &bundle.metrics.operators;
+        let positions: HashMap<u64, usize> =
+            operators.iter().enumerate().map(|(position, operator)| (operator.id, position)).collect();
+        let mut inputs = vec![Vec::new(); operators.len()];
+        for (position, operator) in operators.iter().enumerate() {
+            // In pre-order what reads comes before what is read; anything else would make a circle possible.
+            if let Some(parent) = operator.parent.and_then(|parent| positions.get(&parent))
+                && *parent < position
+            {
+                inputs[*parent].push(position);
+            }
+        }
+        Self { bundle, file, inputs }
+    }
+
+    pub(crate) fn operators(&self) -> impl Iterator<Item = (usize, &'p PlanOperator)> + use<'p> {
+        self.bundle.metrics.operators.iter().enumerate()
+    }
+
+    pub(crate) fn operator(&self, position: usize) -> &'p PlanOperator {
+        &self.bundle.metrics.operators[position]
+    }
+
+    pub(crate) fn inputs(&self, position: usize) -> &[usize] {
+        &self.inputs[position]
+    }
+
+    /// The operator below that is the first to do something with the rows, from `position` on.
+    pub(crate) fn through_passing(&self, mut position: usize) -> usize {
+        while PASSING.contains(&&*self.operator(position).name) {
+            match self.inputs(position) {
+                [only] => position = *only,
+                _ => break,
+            }
+        }
+        position
+    }
+
+    /// Rows of one of its inputs, where they are counted.
+    pub(crate) fn input_rows(&self, position: usize, input: usize) -> Option<u64> {
+        let mut at = *self.inputs(position).get(input)?;
+        loop {
+            let operator = self.operator(at);
+            // One that passes rows on may not count them.
+            match (operator.output_rows, self.inputs(at)) {
+                (Some(rows), _) => return Some(rows),
+                (None, [only]) if PASSING.contains(&&*operator.name) => at = *only,
+                _ => return None,
+            }
+        }
+    }
+
+    /// The time of the query that an operator took: its own time in one partition on average, within that of the query.
+    pub(crate) fn time_ms(&self, position: usize) -> f64 {
+        let operator = self.operator(position);
+        // Nested loops and cross joins have timers of their own, and say nothing of them in the common one.
+        let timers = ["build_time", "join_time"].map(|name| metric(operator, name));
+        let timers_ms = timers.iter().flatten().sum::<u64>() as f64 / 1e6;
+        let ms = operator.elapsed_compute_ms.filter(|ms| ms.is_finite()).unwrap_or(0.0).max(timers_ms);
+        self.within(ms / partitions(operator) as f64)
+    }
+
+    /// The time, within that of the query.
+    pub(crate) fn within(&self, ms: f64) -> f64 {
+        let wall_ms = self.bundle.metrics.wall_ms;
+        if wall_ms > 0.0 { ms.clamp(0.0, wall_ms) } else { ms.max(0.0) }
+    }
+
+    /// The name of an operator, with the table that it scans.
+    pub(crate) fn name(&self, position: usize) -> String {
+        let operator = self.operator(position);
+        operator_name(&operator.name, operator.table.as_deref())
+    }
+
+    /// Where the query ran: `node orders`, or `query 7`.
+    pub(crate) fn place(&self) -> String {
+        match &self.bundle.node {
+            Some(node) => format!("node {node}"),
+            None => format!("query {}", self.bundle.query_id),
+        }
+    }
+}
+
+/// The partitions of an operator, at least one.
+pub(crate) fn partitions(operator: &PlanOperator) -> u64 {
+    operator.partitions.unwrap_or(1).max(1)
+}
+
+/// A metric of an operator.
+pub(crate) fn metric(operator: &PlanOperator, name: &str) -> Option<u64> {
+    operator.metrics.get(name).copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::findings::planted::Plan;
+
+    #[test]
+    fn rows_are_looked_for_below_what_passes_them_on() {
+        let plan = Plan::new()
+            .operator(None, "HashJoinExec", 5)
+            .uncounted(Some(0), "CoalescePartitionsExec")
+            .operator(Some(1), "DataSourceExec", 40)
+            .uncounted(Some(0), "StreamingTableExec")
+            .bundle();
+        let view = PlanView::new(&plan, "");
+        assert_eq!(
+            (view.input_rows(0, 0), view.input_rows(0, 1), view.input_rows(0, 2)),
+            (Some(40), None, None)
+        );
+        assert_eq!(view.through_passing(1), 2);
+    }
+
+    #[test]
+    fn a_plan_that_is_a_circle_is_not_followed() {
+        let mut plan =
+            Plan::new().uncounted(None, "RepartitionExec").uncounted(Some(0), "RepartitionExec").bundle();
+        plan.metrics.operators[0].parent = Some(1);
+        plan.metrics.operators[1].parent = Some(1);
+        let view = PlanView::new(&plan, "");
+        assert_eq!((view.inputs(0).len(), view.inputs(1).len(), view.through_passing(0)), (0, 0, 0));
+    }
+}

@@ -1,0 +1,43 @@
+//! Queries that were planned for longer than they were executed.
+
+use super::{Finding, FindingKind, Thresholds, plan_view::PlanView};
+use crate::display;
+
+pub(crate) fn of_plan(plan: &PlanView<'_>, thresholds: &Thresholds) -> Option<Finding> {
+    let metrics = &plan.bundle.metrics;
+    let planning_ms =
+        metrics.planning_ms.filter(|ms| *ms >= thresholds.planning_ms && *ms > metrics.wall_ms)?;
+    let mut place = plan.place();
+    if let Some(first) = place.get_mut(..1) {
+        first.make_ascii_uppercase();
+    }
+    let summary = format!(
+        "{place} planned a query for {}, and executed it in {}.",
+        display::duration(planning_ms),
+        display::duration(metrics.wall_ms)
+    );
+    let finding = Finding::of_plan(FindingKind::Planning, plan, None, summary);
+    let finding = finding.milliseconds("planning", planning_ms).milliseconds("executing", metrics.wall_ms);
+    Some(finding.count("operators", metrics.operators.len() as u64).at_stake(planning_ms))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::findings::planted::{Plan, check_quiet, found};
+
+    #[test]
+    fn planning_is_too_long_where_it_is_longer_than_executing() {
+        let plan = |planning_ms, wall_ms| {
+            Plan::new().with(|plan| {
+                plan.metrics.planning_ms = Some(planning_ms);
+                plan.metrics.wall_ms = wall_ms;
+            })
+        };
+        let found = found([plan(600.0, 599.0)]);
+        assert_eq!(found[0].kind, FindingKind::Planning);
+        assert_eq!(found[0].summary, "Node orders planned a query for 600 ms, and executed it in 599 ms.");
+        check_quiet(plan(600.0, 600.0));
+        check_quiet(plan(249.0, 1.0));
+    }
+}

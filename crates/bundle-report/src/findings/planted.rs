@@ -1,0 +1,125 @@
+//! Plans with a cause planted in them, for the tests of rules.
+
+use daglight_run_bundle::{Bundle, PlanBundle, PlanOperator, ProcessEvidence};
+use daglight_run_identity::RunId;
+
+use super::{Finding, FindingKind, PlanFindings, Thresholds, findings};
+use crate::{Report, fixture};
+
+/// A plan of a query that took two seconds, operator by operator in pre-order.
+pub(crate) struct Plan(PlanBundle);
+
+impl Plan {
+    pub(crate) fn new() -> Self {
+        let mut plan =
+            PlanBundle { query_id: "7".into(), node: Some("orders".into()), ..PlanBundle::default() };
+        plan.metrics.wall_ms = 2_000.0;
+        Self(plan)
+    }
+
+    pub(crate) fn operator(self, parent: Option<u64>, name: &str, rows: u64) -> Self {
+        let mut plan = self.uncounted(parent, name);
+        plan.last().output_rows = Some(rows);
+        plan
+    }
+
+    pub(crate) fn uncounted(mut self, parent: Option<u64>, name: &str) -> Self {
+        let id = self.0.metrics.operators.len() as u64;
+        self.0.metrics.operators.push(PlanOperator {
+            id,
+            parent,
+            name: name.to_owned(),
+            detail: Some(format!("{name}: planted")),
+            partitions: Some(1),
+            elapsed_compute_ms: Some(1.0),
+            ..PlanOperator::default()
+        });
+        self
+    }
+
+    pub(crate) fn scan(self, parent: Option<u64>, table: &str, rows: u64) -> Self {
+        let mut plan = self.operator(parent, "DataSourceExec", rows);
+        plan.last().is_scan = true;
+        plan.last().table = Some(table.to_owned());
+        plan
+    }
+
+    pub(crate) fn compute(mut self, ms: f64) -> Self {
+        self.last().elapsed_compute_ms = Some(ms);
+        self
+    }
+
+    pub(crate) fn partitions(mut self, partitions: u64) -> Self {
+        self.last().partitions = Some(partitions);
+        self
+    }
+
+    pub(crate) fn metric(mut self, name: &str, value: u64) -> Self {
+        self.last().metrics.insert(name.to_owned(), value);
+        self
+    }
+
+    pub(crate) fn with(mut self, change: impl FnOnce(&mut PlanBundle)) -> Self {
+        change(&mut self.0);
+        self
+    }
+
+    fn last(&mut self) -> &mut PlanOperator {
+        self.0.metrics.operators.last_mut().unwrap()
+    }
+
+    pub(crate) fn bundle(self) -> PlanBundle {
+        self.0
+    }
+}
+
+/// A report of a run of ten seconds on four cores, in which nothing is wrong.
+pub(crate) fn report() -> Report {
+    let out = tempfile::tempdir().unwrap();
+    let bundle = Bundle::create(out.path(), RunId::new()).unwrap();
+    let mut manifest = fixture::manifest();
+    manifest.identity.tags.insert("host.cpus".into(), "4".into());
+    manifest.write(&bundle).unwrap();
+    for file in [bundle.traces(), bundle.metrics(), bundle.logs()] {
+        std::fs::write(file, "").unwrap();
+    }
+    let mut evidence = ProcessEvidence::for_self(fixture::start(), 1.0);
+    (evidence.beats, evidence.longest_gap_seconds) = (9, 1.0);
+    (evidence.stopped_at, evidence.cpu_seconds) = (Some(fixture::start()), Some(30.0));
+    evidence.write(&bundle.heartbeat()).unwrap();
+    let report = Report::from_bundle(&bundle).unwrap();
+    Report { timeline: None, findings: Vec::new(), duration_ms: Some(10_000.0), ..report }
+}
+
+/// The findings of a run with these plans.
+pub(crate) fn found(plans: impl IntoIterator<Item = Plan>) -> Vec<Finding> {
+    found_in(&report(), plans)
+}
+
+pub(crate) fn found_in(report: &Report, plans: impl IntoIterator<Item = Plan>) -> Vec<Finding> {
+    let thresholds = Thresholds::default();
+    let mut of_plans = PlanFindings::default();
+    for plan in plans {
+        of_plans.add("plans/001-orders-ab.json", &plan.bundle());
+    }
+    findings(report, of_plans, &thresholds)
+}
+
+/// Checks that a plan has just this finding, and that it names the node and the operator.
+#[track_caller]
+pub(crate) fn check(plan: Plan, kind: FindingKind, operator: &str, parts_of_summary: &[&str]) {
+    let found = found([plan]);
+    let [finding] = &found[..] else { panic!("{found:#?}") };
+    assert_eq!((finding.kind, finding.operator.as_deref()), (kind, Some(operator)));
+    assert_eq!((finding.node.as_deref(), finding.query_id.as_deref()), (Some("orders"), Some("7")));
+    for part in parts_of_summary {
+        assert!(finding.summary.contains(part), "{part:?} is not in {:?}", finding.summary);
+    }
+    assert!(!finding.evidence.is_empty() && finding.share.is_some(), "{finding:#?}");
+}
+
+/// Checks that nothing is found.
+#[track_caller]
+pub(crate) fn check_quiet(plan: Plan) {
+    assert_eq!(found([plan]), []);
+}

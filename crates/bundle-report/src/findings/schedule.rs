@@ -1,0 +1,118 @@
+//! How the nodes share the time of the run: idle time, setup, and nodes that could run at once.
+
+use super::{Finding, FindingKind, Thresholds, Unit};
+use crate::{Level, Report, Timeline, display};
+
+pub(crate) fn of_run(report: &Report, thresholds: &Thresholds) -> Vec<Finding> {
+    let (Some(timeline), Some(run_ms)) = (&report.timeline, report.duration_ms) else { return Vec::new() };
+    let matters = |ms: f64| ms >= thresholds.waiting_share * run_ms && ms >= thresholds.waiting_ms;
+    let mut found = Vec::new();
+    if matters(timeline.long_idle_ms) {
+        found.extend(idle(timeline, run_ms));
+    }
+    if timeline.setup_ms > thresholds.setup_share * run_ms && timeline.setup_ms >= thresholds.waiting_ms {
+        let summary = format!(
+            "Setup: statements without a node took {} ({} of the run).",
+            display::duration(timeline.setup_ms),
+            display::percent((timeline.setup_ms / run_ms).min(1.0))
+        );
+        let finding = Finding::new(FindingKind::Setup, Level::Note, summary);
+        found.push(finding.milliseconds("setup", timeline.setup_ms).at_stake(timeline.setup_ms));
+    }
+    let could_save_ms = timeline.busy_ms - timeline.critical_path_ms;
+    if timeline.parallelism < 1.05 && matters(could_save_ms) && timeline.critical_path.len() > 1 {
+        let summary = format!(
+            "Nodes ran one after another. Those that do not need each other could run at once: the longest chain of \
+             dependencies takes {} of {}.",
+            display::duration(timeline.critical_path_ms),
+            display::duration(timeline.busy_ms)
+        );
+        found.push(
+            Finding::new(FindingKind::SerialNodes, Level::Note, summary)
+                .milliseconds("nodes ran", timeline.busy_ms)
+                .milliseconds("longest chain", timeline.critical_path_ms)
+                .evidence("nodes at once", timeline.parallelism, Unit::Part)
+                .at_stake(could_save_ms),
+        );
+    }
+    found
+}
+
+fn idle(timeline: &Timeline, run_ms: f64) -> Option<Finding> {
+    let gap = timeline.longest_idle.as_ref()?;
+    let place = match (&gap.after, &gap.before) {
+        (Some(after), Some(before)) => format!("between {after} and {before}"),
+        (Some(after), None) => format!("after {after}"),
+        (None, Some(before)) => format!("before {before}"),
+        (None, None) => "alone".to_owned(),
+    };
+    let summary = format!(
+        "Idle: no node ran for {} of the run; the longest time was {} {place}.",
+        display::percent(timeline.long_idle_ms / run_ms),
+        display::duration(gap.duration_ms)
+    );
+    let finding = Finding::new(FindingKind::Idle, Level::Note, summary);
+    let finding = finding.node(gap.after.as_deref().or(gap.before.as_deref()));
+    let finding = finding.milliseconds("idle", timeline.long_idle_ms);
+    Some(finding.milliseconds("longest gap", gap.duration_ms).at_stake(timeline.long_idle_ms))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        IdleGap,
+        findings::planted::{found_in, report},
+    };
+
+    fn found(change: impl FnOnce(&mut Timeline)) -> Vec<Finding> {
+        let mut report = report();
+        let mut timeline = Timeline {
+            busy_ms: 9_900.0,
+            setup_ms: 50.0,
+            idle_ms: 50.0,
+            ending_ms: 0.0,
+            long_idle_ms: 0.0,
+            longest_idle: Some(IdleGap {
+                after: Some("a".into()),
+                before: Some("b".into()),
+                start_ms: 100.0,
+                duration_ms: 900.0,
+            }),
+            parallelism: 1.0,
+            critical_path: vec!["a".into(), "b".into()],
+            critical_path_ms: 9_000.0,
+        };
+        change(&mut timeline);
+        report.timeline = Some(timeline);
+        found_in(&report, [])
+    }
+
+    #[track_caller]
+    fn check(change: impl FnOnce(&mut Timeline), kind: FindingKind, summary: &str) {
+        let found = found(change);
+        assert_eq!(found.iter().map(|finding| finding.kind).collect::<Vec<_>>(), [kind]);
+        assert!(found[0].summary.contains(summary), "{}", found[0].summary);
+    }
+
+    #[test]
+    fn idle_time_setup_and_nodes_in_a_row_are_found_where_they_matter() {
+        let summary = "no node ran for 20 % of the run; the longest time was 900 ms between a and b";
+        check(|timeline| timeline.long_idle_ms = 2_000.0, FindingKind::Idle, summary);
+        assert_eq!(found(|timeline| timeline.long_idle_ms = 1_999.0), []);
+        check(|timeline| timeline.setup_ms = 1_001.0, FindingKind::Setup, "took 1.00 s (10 % of the run)");
+        assert_eq!(found(|timeline| timeline.setup_ms = 1_000.0), []);
+        let summary = "chain of dependencies takes 7.90 s of 9.90 s";
+        check(|timeline| timeline.critical_path_ms = 7_900.0, FindingKind::SerialNodes, summary);
+        assert_eq!(found(|timeline| timeline.critical_path_ms = 7_901.0), []);
+    }
+
+    #[test]
+    fn nodes_that_run_at_once_are_not_in_a_row() {
+        let found = found(|timeline| {
+            timeline.critical_path_ms = 1_000.0;
+            timeline.parallelism = 1.05;
+        });
+        assert_eq!(found, []);
+    }
+}

@@ -1,0 +1,110 @@
+//! Queries that made no progress, and a process that did not run.
+
+use chrono::{DateTime, Utc};
+
+use super::{Finding, FindingKind, Thresholds};
+use crate::{Level, Report, StallReport, display};
+
+pub(crate) fn of_run(report: &Report, thresholds: &Thresholds) -> Vec<Finding> {
+    let Some(heartbeat) = &report.heartbeat else { return Vec::new() };
+    let listed = heartbeat.stalls.iter().take(thresholds.max_per_kind);
+    let mut found: Vec<Finding> = listed.map(|episode| stall(episode, report.ended_at)).collect();
+    if let Some(last) = found.last_mut() {
+        last.more = heartbeat.stall_count.saturating_sub(thresholds.max_per_kind as u64);
+    }
+    let pause_seconds = heartbeat.longest_gap_seconds;
+    let has_gap = pause_seconds > thresholds.pause_intervals * heartbeat.interval_seconds
+        && pause_seconds >= thresholds.pause_seconds;
+    if heartbeat.beats > 0 && has_gap {
+        let pause_ms = pause_seconds * 1e3;
+        let summary = format!(
+            "The heartbeat paused for {}: the machine was overloaded, or suspended.",
+            display::duration(pause_ms)
+        );
+        let finding = Finding::new(FindingKind::HeartbeatPause, Level::Warning, summary);
+        let finding = finding.milliseconds("pause", pause_ms);
+        found.push(finding.milliseconds("between two beats", heartbeat.interval_seconds * 1e3));
+    }
+    found
+}
+
+fn stall(stall: &StallReport, run_end: Option<DateTime<Utc>>) -> Finding {
+    let what = stall
+        .node
+        .as_ref()
+        .map_or_else(|| format!("Query {}", stall.query_id), |node| format!("Node {node}"));
+    let at = stall.operator.as_ref().map(|operator| format!(" at {operator}")).unwrap_or_default();
+    let (level, until) = match (stall.ended, run_end) {
+        (Some(ended), _) => (Level::Warning, format!("for {}", between(stall.since, ended))),
+        (None, Some(end)) => (Level::Bad, format!("for {}, up to the end", between(stall.since, end))),
+        (None, None) => (Level::Bad, format!("since {}", display::time(stall.since))),
+    };
+    let mut finding =
+        Finding::new(FindingKind::Stall, level, format!("{what} made no progress{at} {until}."));
+    finding = finding.node(stall.node.as_deref());
+    if let Some(end) = stall.ended.or(run_end) {
+        let stalled_ms = milliseconds(stall.since, end);
+        finding = finding.milliseconds("without progress", stalled_ms).at_stake(stalled_ms);
+    }
+    finding.query_id = Some(stall.query_id.clone());
+    finding.operator.clone_from(&stall.operator);
+    finding
+}
+
+fn milliseconds(from: DateTime<Utc>, until: DateTime<Utc>) -> f64 {
+    ((until - from).as_seconds_f64() * 1e3).max(0.0)
+}
+
+fn between(from: DateTime<Utc>, until: DateTime<Utc>) -> String {
+    display::duration((until - from).as_seconds_f64() * 1e3)
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeDelta;
+
+    use super::*;
+    use crate::findings::planted::{found_in, report};
+
+    fn stalled(ended: Option<i64>) -> StallReport {
+        let since = crate::fixture::start();
+        StallReport {
+            query_id: "7".into(),
+            node: Some("orders".into()),
+            operator: Some("SortExec".into()),
+            detail: None,
+            since,
+            ended: ended.map(|seconds| since + TimeDelta::seconds(seconds)),
+        }
+    }
+
+    #[test]
+    fn stalls_are_found_and_those_that_did_not_end_are_bad() {
+        let mut report = report();
+        report.ended_at = Some(crate::fixture::start() + TimeDelta::seconds(10));
+        let heartbeat = report.heartbeat.as_mut().unwrap();
+        heartbeat.stalls = vec![stalled(Some(4)), stalled(None)];
+        heartbeat.stall_count = 5;
+        let found = found_in(&report, []);
+        let said: Vec<_> = found.iter().map(|finding| (finding.level, &*finding.summary)).collect();
+        assert_eq!(
+            said,
+            [
+                (Level::Bad, "Node orders made no progress at SortExec for 10.0 s, up to the end."),
+                (Level::Warning, "Node orders made no progress at SortExec for 4.00 s."),
+            ]
+        );
+        assert_eq!((found[0].more, found[0].share, found[1].share), (2, Some(1.0), Some(0.4)));
+    }
+
+    #[test]
+    fn a_pause_of_the_heartbeat_is_found_where_it_is_long() {
+        let paused = |seconds| {
+            let mut report = report();
+            report.heartbeat.as_mut().unwrap().longest_gap_seconds = seconds;
+            found_in(&report, [])
+        };
+        assert_eq!(paused(3.1)[0].kind, FindingKind::HeartbeatPause);
+        assert_eq!(paused(3.0), []);
+    }
+}

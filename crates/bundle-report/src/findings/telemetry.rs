@@ -1,0 +1,100 @@
+//! What Daglight itself costs, and what it has lost.
+
+use std::collections::BTreeSet;
+
+use daglight_run_bundle::{DeliveryCounts, LedgerSignal};
+
+use super::{Finding, FindingKind, Thresholds};
+use crate::{DeliveryReport, Level, Report, display};
+
+pub(crate) fn of_run(report: &Report, thresholds: &Thresholds) -> Vec<Finding> {
+    loss(&report.delivery).into_iter().chain(cost(report, thresholds)).collect()
+}
+
+fn loss(delivery: &DeliveryReport) -> Option<Finding> {
+    if delivery.dropped == 0 {
+        return None;
+    }
+    let reasons = delivery.ledgers.iter().flat_map(|account| &account.ledger.dropped);
+    let reasons: BTreeSet<&str> =
+        reasons.filter(|(_, count)| **count > 0).map(|(reason, _)| reason.as_str()).collect();
+    let reasons: Vec<&str> = reasons.into_iter().collect();
+    let items = items(delivery, DeliveryCounts::dropped_total);
+    let summary = format!("Lost: {items} ({}).", reasons.join("; "));
+    let finding = Finding::new(FindingKind::TelemetryLoss, Level::Warning, summary);
+    Some(finding.count("items lost", delivery.dropped))
+}
+
+/// The items of a count in the accounts, such as `3 spans to otlp, 1 tracker event to hamilton`.
+pub(crate) fn items(delivery: &DeliveryReport, count: fn(&DeliveryCounts) -> u64) -> String {
+    let accounts = delivery.ledgers.iter().filter(|account| count(&account.ledger) > 0);
+    let parts: Vec<String> = accounts
+        .map(|account| {
+            let items = display::plural(count(&account.ledger), item(&account.signal));
+            format!("{items} to {}", account.destination)
+        })
+        .collect();
+    parts.join(", ")
+}
+
+/// What one item of a signal is called.
+fn item(signal: &LedgerSignal) -> &str {
+    match signal {
+        LedgerSignal::Tracker => "tracker event",
+        LedgerSignal::Traces => "span",
+        LedgerSignal::Metrics => "metric",
+        LedgerSignal::Logs => "log record",
+        other => other.name(),
+    }
+}
+
+fn cost(report: &Report, thresholds: &Thresholds) -> Option<Finding> {
+    let (own, run_ms) = (report.own_time.as_ref()?, report.duration_ms.filter(|run_ms| *run_ms > 0.0)?);
+    let own_ms = own.in_run_ms() + own.at_end_ms();
+    if own_ms < thresholds.own_ms || own_ms < thresholds.own_share * run_ms {
+        return None;
+    }
+    let summary = format!(
+        "Daglight itself took {}, {} of what the run took.",
+        display::duration(own_ms),
+        display::percent(own_ms / run_ms)
+    );
+    let finding = Finding::new(FindingKind::TelemetryCost, Level::Note, summary);
+    let finding = own.parts().fold(finding, |finding, (what, ms)| finding.milliseconds(what, ms));
+    // What it took behind the end of the run is no part of the run's time.
+    Some(finding.at_stake(own.in_run_ms()))
+}
+
+#[cfg(test)]
+mod tests {
+    use daglight_run_bundle::OwnTime;
+
+    use super::*;
+    use crate::findings::planted::{found_in, report};
+
+    #[test]
+    fn what_daglight_costs_is_found_where_it_matters() {
+        let costs = |ms| {
+            let mut report = report();
+            let mut own = OwnTime::default();
+            (own.nodes_ms, own.delivery_ms) = (ms / 2.0, ms / 2.0);
+            report.own_time = Some(own);
+            found_in(&report, [])
+        };
+        let found = costs(1_000.0);
+        assert_eq!((found[0].kind, found[0].at_stake_ms), (FindingKind::TelemetryCost, Some(500.0)));
+        assert_eq!(found[0].summary, "Daglight itself took 1.00 s, 10 % of what the run took.");
+        assert_eq!(costs(999.0), []);
+    }
+
+    #[test]
+    fn what_is_lost_is_found() {
+        let mut report = report();
+        let ledger = &mut report.delivery.ledgers[0].ledger;
+        ledger.dropped.insert("queue full".into(), 3);
+        report.delivery.dropped = 3;
+        let found = found_in(&report, []);
+        assert_eq!((found[0].kind, found[0].level), (FindingKind::TelemetryLoss, Level::Warning));
+        assert!(found[0].summary.contains("3 tracker events to hamilton (queue full)"), "{found:#?}");
+    }
+}
