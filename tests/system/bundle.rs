@@ -39,7 +39,7 @@ fn there_is_a_plan_bundle_for_every_query() {
     files.sort_unstable();
     for file in files {
         let plan = observed.json(&format!("plans/{file}"));
-        assert_eq!(plan["format"], "datafusion_plan_bundle_v1", "{file}");
+        assert_eq!(plan["format"], "datafusion_plan_bundle_v2", "{file}");
         let node = plan["node"].as_str().unwrap_or_else(|| panic!("{file} has no node")).to_owned();
         assert!(file.contains(&node), "{file}");
         nodes.push(node);

@@ -14,6 +14,7 @@ mod full_disk;
 mod inputs;
 mod json_errors;
 mod killed;
+mod killed_plans;
 mod late;
 mod markers;
 mod numbers;

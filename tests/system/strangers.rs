@@ -164,7 +164,7 @@ fn files_that_are_none_or_have_no_end_hang_no_command() {
         "artifacts.json",
         "tracker/outbox.jsonl",
         "tracker/delivery.json",
-        "plans/001-one-x.json",
+        "plans/one-0123456789abcdef.json",
     ];
     let ways: [fn(&Path); 4] = [
         pipe,

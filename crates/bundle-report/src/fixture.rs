@@ -108,6 +108,7 @@ pub(crate) fn node(name: &str, dependencies: &[&str], start_ms: i64, duration_ms
         attempts: 1,
         earlier_attempts: Vec::new(),
         recovered: false,
+        plan_hashes: Vec::new(),
     }
 }
 

@@ -77,6 +77,7 @@ fn unknown(name: String) -> NodeRecord {
         attempts: 0,
         earlier_attempts: Vec::new(),
         recovered: false,
+        plan_hashes: Vec::new(),
     }
 }
 

@@ -12,6 +12,8 @@ use crate::{
 
 /// Nodes whose queries are counted apart.
 const MAX_NODES: usize = 20_000;
+/// Plans whose files are known by their fingerprints.
+const MAX_PLANS: usize = 20_000;
 /// Operators kept of a query.
 const HOTTEST_OPERATORS: usize = 5;
 /// Characters of an operator's detail that are kept.
@@ -22,6 +24,8 @@ const MAX_DETAIL_CHARS: usize = 200;
 pub(crate) struct PlannedQueries {
     slowest: Largest<QueryReport>,
     nodes: HashMap<String, QueryTotals>,
+    /// The file of each plan, by node and fingerprint.
+    files: HashMap<(Option<String>, String), String>,
     pub(crate) totals: QueryTotals,
 }
 
@@ -40,7 +44,7 @@ impl Default for PlannedQueries {
     fn default() -> Self {
         // More than are shown: a query that is slow by its span is not always among the slowest by its plan.
         let slowest = Largest::new(2 * SLOWEST_QUERIES);
-        Self { slowest, nodes: HashMap::new(), totals: QueryTotals::default() }
+        Self { slowest, nodes: HashMap::new(), files: HashMap::new(), totals: QueryTotals::default() }
     }
 }
 
@@ -48,14 +52,34 @@ impl PlannedQueries {
     pub(crate) fn add(&mut self, file: &str, plan: PlanBundle) {
         let metrics = plan.metrics;
         let rows_read = metrics.rows_read();
-        let totals = QueryTotals {
+        let measured = QueryTotals {
             queries: 1,
             rows_read: rows_read.counted,
             uncounted: u64::from(!rows_read.all_counted),
             bytes_read: metrics.total("bytes_scanned"),
             bytes_spilled: metrics.total("spilled_bytes"),
         };
+        let totals = match &plan.executions {
+            None => measured,
+            Some(all) => {
+                let mut totals = QueryTotals {
+                    queries: all.started,
+                    rows_read: all.rows_read,
+                    uncounted: all.uncounted,
+                    bytes_read: all.bytes_scanned,
+                    bytes_spilled: all.bytes_spilled,
+                };
+                if plan.outcome.is_none() {
+                    // The sums do not have what an execution had done that never ended.
+                    totals.add(QueryTotals { queries: 0, ..measured });
+                }
+                totals
+            }
+        };
         self.totals.add(totals);
+        if let Some(hash) = plan.plan_hash.clone().filter(|_| self.files.len() < MAX_PLANS) {
+            self.files.insert((plan.node.clone(), hash), format!("plans/{file}"));
+        }
         if let Some(node) = &plan.node
             && (self.nodes.len() < MAX_NODES || self.nodes.contains_key(node))
         {
@@ -131,6 +155,7 @@ pub(crate) fn query_reports(
     planned: PlannedQueries,
     node_of: &dyn Fn(&str) -> Option<String>,
 ) -> Vec<QueryReport> {
+    let files = planned.files;
     let mut plans: HashMap<String, QueryReport> =
         planned.slowest.into_items().map(|query| (query.query_id.clone(), query)).collect();
     let mut queries: Vec<QueryReport> = seen
@@ -138,7 +163,12 @@ pub(crate) fn query_reports(
         .map(|seen| {
             let plan = plans.remove(&seen.query_id);
             let node = seen.node.clone().or_else(|| node_of(&seen.parent_span_id));
-            query_report(seen, node, plan)
+            let mut query = query_report(seen, node, plan);
+            // Of the executions of a plan its file measures only the slowest.
+            if let (None, Some(hash)) = (&query.plan_file, query.plan_hash.clone()) {
+                query.plan_file = files.get(&(query.node.clone(), hash)).cloned();
+            }
+            query
         })
         .collect();
     queries.extend(plans.into_values());

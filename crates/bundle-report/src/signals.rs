@@ -212,7 +212,8 @@ impl Signals {
         if seen.failed {
             self.problems.add_span(span, node, key::ERROR_TYPE);
         }
-        if span.name == span::HEARTBEAT {
+        // Operators are a part of their query, and how long they lived says little.
+        if [span::HEARTBEAT, span::OPERATOR].contains(&span.name.as_ref()) {
             return;
         }
         self.take_stage(span, seen, keys);

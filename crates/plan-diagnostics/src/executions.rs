@@ -11,7 +11,6 @@ use datafusion::physical_plan::ExecutionPlan;
 use crate::{
     LiveQueries, Observation, PlannedQuery, PlanningTimes, QueryObserver,
     hooked_exec::{ExecuteHook, HookedExec},
-    operators::PlannedOperator,
     query_run::QueryRun,
     tap::{rewired, wired},
     watched_stream::{StreamEnd, StreamWatch},
@@ -27,19 +26,16 @@ pub(crate) fn next_query_id() -> u64 {
 pub(crate) fn observed(
     plan: Arc<dyn ExecutionPlan>,
     query: Arc<PlannedQuery>,
-    operators: Vec<PlannedOperator>,
     observation: Observation,
     observer: Arc<dyn QueryObserver>,
     live: LiveQueries,
 ) -> Arc<dyn ExecutionPlan> {
     let slot = RunSlot::default();
     let plan = wired(plan, &query, observation.tap.is_some(), &slot);
-    let operators: Arc<[PlannedOperator]> = operators.into();
-    let first =
-        Arc::new(QueryRun::new(Arc::clone(&query), Arc::clone(&operators), &plan, observation, false));
+    let first = Arc::new(QueryRun::new(Arc::clone(&query), &plan, observation, false));
     slot.set(&first);
     live.add(&first);
-    let template = Template { query, operators, observer, live };
+    let template = Template { query, observer, live };
     let executions = Executions { template: Arc::new(template), slot, current: Mutex::new(Some(first)) };
     HookedExec::wrap(plan, Observe(Arc::new(executions)))
 }
@@ -66,7 +62,6 @@ impl RunSlot {
 /// What all executions of a plan have in common.
 struct Template {
     query: Arc<PlannedQuery>,
-    operators: Arc<[PlannedOperator]>,
     observer: Arc<dyn QueryObserver>,
     live: LiveQueries,
 }
@@ -95,14 +90,14 @@ impl Executions {
 
     /// The next run, or the one that another thread has begun meanwhile.
     fn begin(&self, inner: &Arc<dyn ExecutionPlan>, partition: usize) -> Option<Arc<QueryRun>> {
-        let Template { query, operators, observer, live } = &*self.template;
+        let Template { query, observer, live } = &*self.template;
         let query = Arc::new(PlannedQuery {
             id: next_query_id(),
             planning: PlanningTimes::none(),
             ..PlannedQuery::clone(query)
         });
         let observation = observer.planned(&query)?;
-        let begun = Arc::new(QueryRun::new(query, Arc::clone(operators), inner, observation, true));
+        let begun = Arc::new(QueryRun::new(query, inner, observation, true));
         begun.claim_partition(inner, partition);
         let mut current = self.lock();
         if let Some(run) = current.as_ref().filter(|run| run.claim_partition(inner, partition)) {

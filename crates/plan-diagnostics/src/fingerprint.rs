@@ -1,6 +1,6 @@
 //! What makes two queries the same, and their plans as texts.
 
-use std::{collections::BTreeSet, fmt::Write as _, sync::Arc};
+use std::{collections::BTreeSet, fmt::Write as _};
 
 use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 use daglight_capture_policy::{Types, without_typed_literals};
@@ -11,7 +11,6 @@ use datafusion::{
         tree_node::{Transformed, TreeNode as _, TreeNodeRecursion},
     },
     logical_expr::{Expr, LogicalPlan},
-    physical_plan::{ExecutionPlan, displayable},
 };
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -21,23 +20,22 @@ use sha2::{Digest as _, Sha256};
 /// The major version of DataFusion goes into each, because the texts they are made from are not a stable format.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fingerprints {
-    /// Of the unoptimised logical plan with literals left out: the same for other parameters, partitions, data and
-    /// directories.
-    pub plan_hash: String,
-    /// As `plan_hash`, with the literals.
+    /// What is asked: the unoptimised logical plan with literals left out. The same for other parameters, partitions, data
+    /// and directories.
+    pub logical_hash: String,
+    /// As `logical_hash`, with the literals.
     pub literal_hash: String,
-    /// Of the names of the physical operators in pre-order: differs when the optimiser chose another plan.
-    pub physical_hash: String,
+    /// How it is done: the operators of the physical plan with their expressions, without literals, partitions and files.
+    /// Differs when the optimiser chose another plan.
+    pub plan_hash: String,
 }
 
 impl Fingerprints {
-    pub(crate) fn new(logical: &LogicalTexts, physical: &Arc<dyn ExecutionPlan>) -> Self {
-        let mut operators = String::new();
-        write_operator_names(physical, 0, &mut operators);
+    pub(crate) fn new(logical: &LogicalTexts, shape: &str) -> Self {
         Self {
-            plan_hash: hash(&logical.without_literals),
+            logical_hash: hash(&logical.without_literals),
             literal_hash: hash(&logical.whole),
-            physical_hash: hash(&operators),
+            plan_hash: hash(shape),
         }
     }
 }
@@ -49,25 +47,13 @@ pub struct PlanTexts {
     pub logical: String,
     /// The same with every literal replaced by a `NULL` of its type or by `?`.
     pub logical_without_literals: String,
-    /// The physical plan, indented. It names files and literals.
-    pub physical: String,
-}
-
-impl PlanTexts {
-    pub(crate) fn new(logical: LogicalTexts, physical: &Arc<dyn ExecutionPlan>) -> Self {
-        Self {
-            logical: logical.whole,
-            logical_without_literals: logical.without_literals,
-            physical: displayable(physical.as_ref()).indent(false).to_string(),
-        }
-    }
 }
 
 /// A logical plan as texts.
 #[derive(Debug, Clone)]
 pub(crate) struct LogicalTexts {
-    whole: String,
-    without_literals: String,
+    pub(crate) whole: String,
+    pub(crate) without_literals: String,
 }
 
 impl LogicalTexts {
@@ -85,16 +71,9 @@ fn hash(text: &str) -> String {
     })
 }
 
-fn write_operator_names(plan: &Arc<dyn ExecutionPlan>, depth: usize, out: &mut String) {
-    writeln!(out, "{depth} {}", plan.name()).expect("writing to a String cannot fail");
-    for child in plan.children() {
-        write_operator_names(child, depth + 1, out);
-    }
-}
-
 /// The indented plan without its literals. Literals also stand in the names of derived columns, as text: there they
 /// are cut out by their typed form, and by their value where that is long enough to be told from other text.
-fn without_literals(plan: &LogicalPlan) -> String {
+pub(crate) fn without_literals(plan: &LogicalPlan) -> String {
     let mut values = BTreeSet::new();
     let stripped = plan.clone().transform_down_with_subqueries(|node| {
         node.map_expressions(|expression| {
@@ -140,6 +119,8 @@ fn without_texts<'a>(text: String, values: impl Iterator<Item = &'a String>) -> 
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use arrow::{
         array::{
             Array as _, ArrayRef, FixedSizeListArray, LargeListArray, LargeListViewArray, ListViewArray,

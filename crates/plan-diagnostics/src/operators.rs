@@ -1,4 +1,4 @@
-//! The operators of a physical plan and what they measured.
+//! What the operators of a physical plan measured.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -8,28 +8,23 @@ use std::{
 
 use daglight_capture_policy::operator_name;
 use datafusion::physical_plan::{
-    ExecutionPlan, displayable,
+    ExecutionPlan,
     metrics::{MetricValue, MetricsSet},
 };
-use serde::Serialize;
 
 use crate::{
+    Estimate,
     counted::counted_rows,
+    planned_operators::{PlannedOperator, visit},
     sources::{Leaf, counts_rows},
     tap::below_hooks,
 };
 
-/// An operator as it was planned: its text is taken before execution, which adds data values to it.
-#[derive(Debug, Clone)]
-pub(crate) struct PlannedOperator {
-    pub(crate) parent: Option<usize>,
-    pub(crate) name: String,
-    pub(crate) detail: String,
-    pub(crate) leaf: Option<Leaf>,
-}
+/// Partitions of an operator whose metrics are kept apart.
+const MAX_PARTITIONS: usize = 100;
 
-/// An operator of a query that has ended.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+/// An operator of a query that has ended, or runs.
+#[derive(Debug, Clone)]
 pub struct OperatorReport {
     /// Position in pre-order, from 0.
     pub id: usize,
@@ -58,9 +53,34 @@ pub struct OperatorReport {
     pub ended_at: SystemTime,
     /// Every metric, summed over partitions; times in nanoseconds.
     pub metrics: BTreeMap<String, u64>,
+    /// What it was planned to return.
+    pub estimate: Estimate,
+    /// The same metrics, as the operator has them. `None` for operators that measure nothing, and for a plan that is executed
+    /// once more, whose operators do not start anew.
+    pub(crate) measured: Option<MetricsSet>,
 }
 
 impl OperatorReport {
+    /// The most memory that it used, over all partitions, where it says.
+    pub fn memory_bytes(&self) -> Option<u64> {
+        ["peak_mem_used", "build_mem_used", "max_mem_used"]
+            .iter()
+            .find_map(|name| self.metrics.get(*name))
+            .copied()
+    }
+
+    /// The metrics of each partition by itself. Empty where they are not known, or for more than a hundred partitions.
+    pub(crate) fn by_partition(&self) -> BTreeMap<Option<usize>, BTreeMap<String, u64>> {
+        let Some(metrics) = self.measured.as_ref().filter(|_| self.partitions <= MAX_PARTITIONS) else {
+            return BTreeMap::new();
+        };
+        let mut partitions: BTreeMap<Option<usize>, Measured> = BTreeMap::new();
+        for metric in metrics.iter() {
+            partitions.entry(metric.partition()).or_default().take(metric.value());
+        }
+        partitions.into_iter().map(|(partition, measured)| (partition, measured.sums)).collect()
+    }
+
     /// Its name, with the table that it scans.
     pub fn shown_name(&self) -> String {
         operator_name(&self.name, self.table.as_deref())
@@ -72,29 +92,16 @@ impl OperatorReport {
     }
 }
 
-/// The operators below `plan` in pre-order, with their texts. `leaves` says what those without an input are.
-pub(crate) fn describe(plan: &Arc<dyn ExecutionPlan>, leaves: &[Leaf]) -> Vec<PlannedOperator> {
-    let mut operators = Vec::new();
-    let mut leaves = leaves.iter();
-    visit(plan, None, &mut |plan, parent| {
-        operators.push(PlannedOperator {
-            parent,
-            name: plan.name().to_owned(),
-            detail: displayable(plan.as_ref()).one_line().to_string().trim_end().to_owned(),
-            leaf: if plan.children().is_empty() { leaves.next().cloned() } else { None },
-        });
-    });
-    operators
-}
-
 /// What the operators of a plan had measured before it was executed once more: they do not start anew.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Baseline(Vec<BTreeMap<String, u64>>);
 
 /// Reads what the operators have measured so far.
 pub(crate) fn baseline(plan: &Arc<dyn ExecutionPlan>) -> Baseline {
     let mut sums = Vec::new();
-    visit(plan, None, &mut |plan, _| sums.push(Measured::of(plan.as_ref()).sums));
+    visit(plan, None, &mut |plan, _| {
+        sums.push(Measured::of(plan.as_ref(), plan.metrics().as_ref()).sums);
+    });
     Baseline(sums)
 }
 
@@ -111,8 +118,10 @@ pub(crate) fn collect_metrics(
     let mut measured_end: Vec<Option<SystemTime>> = Vec::with_capacity(planned.len());
     visit(plan, None, &mut |plan, parent| {
         let id = reports.len();
-        let mut measured = Measured::of(plan.as_ref());
-        if let Some(before) = baseline.0.get(id) {
+        let metrics = plan.metrics();
+        let mut measured = Measured::of(plan.as_ref(), metrics.as_ref());
+        let before = baseline.0.get(id);
+        if let Some(before) = before {
             measured.subtract(before);
         }
         measured_end.push(measured.ended_at);
@@ -143,6 +152,8 @@ pub(crate) fn collect_metrics(
             started_at: measured.started_at.unwrap_or(query_started).max(query_started),
             ended_at: query_ended,
             metrics: measured.sums,
+            estimate: planned.map(|operator| operator.estimate).unwrap_or_default(),
+            measured: metrics.filter(|_| before.is_none()),
         });
     });
     for id in (0..reports.len()).rev() {
@@ -155,27 +166,6 @@ pub(crate) fn collect_metrics(
     reports
 }
 
-fn visit<'a>(
-    plan: &'a Arc<dyn ExecutionPlan>,
-    parent: Option<usize>,
-    see: &mut impl FnMut(&'a Arc<dyn ExecutionPlan>, Option<usize>),
-) {
-    fn walk<'a>(
-        plan: &'a Arc<dyn ExecutionPlan>,
-        parent: Option<usize>,
-        next: &mut usize,
-        see: &mut impl FnMut(&'a Arc<dyn ExecutionPlan>, Option<usize>),
-    ) {
-        let id = *next;
-        *next += 1;
-        see(plan, parent);
-        for child in plan.children() {
-            walk(child, Some(id), next, see);
-        }
-    }
-    walk(plan, parent, &mut 0, see);
-}
-
 /// The metrics of one operator, summed over its partitions.
 #[derive(Debug, Default)]
 struct Measured {
@@ -186,8 +176,8 @@ struct Measured {
 }
 
 impl Measured {
-    fn of(plan: &dyn ExecutionPlan) -> Self {
-        let mut measured = plan.metrics().map(|metrics| Self::of_metrics(&metrics)).unwrap_or_default();
+    fn of(plan: &dyn ExecutionPlan, metrics: Option<&MetricsSet>) -> Self {
+        let mut measured = metrics.map(Self::of_metrics).unwrap_or_default();
         if let Some(rows) = counted_rows(plan) {
             measured.sums.entry("output_rows".to_owned()).or_insert(rows);
         }
@@ -198,26 +188,29 @@ impl Measured {
         let mut measured = Self::default();
         for metric in metrics.iter() {
             measured.partitions.extend(metric.partition());
-            match metric.value() {
-                MetricValue::StartTimestamp(start) => {
-                    let start = start.value().map(SystemTime::from);
-                    measured.started_at = earlier(measured.started_at, start);
-                }
-                MetricValue::EndTimestamp(end) => {
-                    measured.ended_at = measured.ended_at.max(end.value().map(SystemTime::from));
-                }
-                MetricValue::PruningMetrics { name, pruning_metrics } => {
-                    measured.add(&format!("{name}.pruned"), pruning_metrics.pruned());
-                    measured.add(&format!("{name}.matched"), pruning_metrics.matched());
-                }
-                MetricValue::Ratio { name, ratio_metrics } => {
-                    measured.add(&format!("{name}.part"), ratio_metrics.part());
-                    measured.add(&format!("{name}.total"), ratio_metrics.total());
-                }
-                value => measured.add(value.name(), value.as_usize()),
-            }
+            measured.take(metric.value());
         }
         measured
+    }
+
+    fn take(&mut self, value: &MetricValue) {
+        match value {
+            MetricValue::StartTimestamp(start) => {
+                self.started_at = earlier(self.started_at, start.value().map(SystemTime::from));
+            }
+            MetricValue::EndTimestamp(end) => {
+                self.ended_at = self.ended_at.max(end.value().map(SystemTime::from));
+            }
+            MetricValue::PruningMetrics { name, pruning_metrics } => {
+                self.add(&format!("{name}.pruned"), pruning_metrics.pruned());
+                self.add(&format!("{name}.matched"), pruning_metrics.matched());
+            }
+            MetricValue::Ratio { name, ratio_metrics } => {
+                self.add(&format!("{name}.part"), ratio_metrics.part());
+                self.add(&format!("{name}.total"), ratio_metrics.total());
+            }
+            value => self.add(value.name(), value.as_usize()),
+        }
     }
 
     fn subtract(&mut self, before: &BTreeMap<String, u64>) {

@@ -1,63 +1,219 @@
-//! The plan bundle of an executed query.
+//! What the file of a plan says of a query.
 
-use daglight_run_bundle::{PlanBundle, PlanMetrics, PlanOperator};
+use std::collections::BTreeMap;
+
+use daglight_capture_policy::{Types, without_typed_literals};
+use daglight_run_bundle::{
+    PartitionMetrics, PlanBundle, PlanColumn, PlanMetrics, PlanOperator, PlanSource, PlanningRecord,
+    RuleRecord,
+};
+use datafusion::config::ConfigOptions;
 
 use crate::{
-    Fingerprints, QueryReport,
+    Fingerprints, OperatorReport, PlannedQuery, PlanningTimes, QueryOutcome, QueryReport, RuleTime,
+    fingerprint::without_literals,
     operators::{milliseconds, unix_milliseconds},
+    planned_operators::plan_text,
 };
 
-impl QueryReport {
-    /// The bundle of the ended query, as it is written. `with_literals` says whether values in the plans may be kept.
-    pub fn to_plan_bundle(&self, node: Option<&str>, with_literals: bool) -> PlanBundle {
-        let query = &self.query;
-        let Fingerprints { plan_hash, literal_hash, physical_hash } = query.fingerprints.clone();
-        let since_start = |time| unix_milliseconds(time) - unix_milliseconds(self.started_at);
+impl PlannedQuery {
+    /// All that is known of the plan before it is executed. `with_literals` says whether values in the plans may be kept.
+    pub fn to_plan_bundle(&self, with_literals: bool) -> PlanBundle {
+        let Fingerprints { logical_hash, literal_hash, plan_hash } = self.fingerprints.clone();
+        let (logical_plan, optimized_plan) = match with_literals {
+            true => (self.texts.logical.clone(), self.optimized.display_indent().to_string()),
+            false => (self.texts.logical_without_literals.clone(), without_literals(&self.optimized)),
+        };
+        let physical_plan = plan_text(&self.operators, |operator| match with_literals {
+            true => &operator.detail,
+            false => &operator.description,
+        });
+        let name = |name: &str| match with_literals {
+            true => name.to_owned(),
+            false => without_typed_literals(name, Types::Shown).into_owned(),
+        };
         PlanBundle {
-            query_id: query.id.to_string(),
-            node: node.map(str::to_owned),
-            operation: query.kind.operation().to_owned(),
-            analyzed: query.analyzed,
+            operation: self.kind.operation().to_owned(),
+            analyzed: self.analyzed,
+            logical_hash: Some(logical_hash),
             plan_hash: Some(plan_hash),
             literal_hash: Some(literal_hash),
-            physical_hash: Some(physical_hash),
-            logical_plan: if with_literals {
-                query.texts.logical.clone()
-            } else {
-                query.texts.logical_without_literals.clone()
-            },
-            physical_plan: with_literals.then(|| query.texts.physical.clone()),
-            source_tables: query.source_tables.clone(),
-            outcome: Some(self.outcome.name().to_owned()),
+            logical_plan,
+            optimized_plan: Some(optimized_plan),
+            physical_plan: Some(physical_plan),
+            schema: self
+                .schema
+                .fields()
+                .iter()
+                .map(|field| PlanColumn {
+                    name: name(field.name()),
+                    data_type: field.data_type().to_string(),
+                    nullable: field.is_nullable(),
+                })
+                .collect(),
+            source_tables: self.source_tables.clone(),
+            sources: self.sources(),
+            settings: changed_settings(&self.options),
+            planning: Some(record_of(&self.planning)),
             metrics: PlanMetrics {
-                planned_at_ms: unix_milliseconds(query.planning.started_at),
-                planning_ms: Some(milliseconds(query.planning.total())),
-                started_at_ms: unix_milliseconds(self.started_at),
-                wall_ms: milliseconds(self.wall_time),
-                rows: self.rows,
-                rows_read: Some(self.rows_read),
-                bytes_written: self.bytes_written,
-                bytes_scanned: self.bytes_scanned,
-                operators: self
-                    .operators
-                    .iter()
-                    .map(|operator| PlanOperator {
-                        id: operator.id as u64,
-                        parent: operator.parent.map(|id| id as u64),
-                        name: operator.name.clone(),
-                        detail: with_literals.then(|| operator.detail.clone()),
-                        is_scan: operator.is_scan,
-                        table: operator.table.clone(),
-                        output_rows: operator.output_rows,
-                        elapsed_compute_ms: Some(milliseconds(operator.busy)),
-                        partitions: Some(operator.partitions as u64),
-                        start_ms: since_start(operator.started_at),
-                        end_ms: since_start(operator.ended_at),
-                        metrics: operator.metrics.clone(),
-                    })
-                    .collect(),
+                planned_at_ms: unix_milliseconds(self.planning.started_at),
+                planning_ms: Some(milliseconds(self.planning.total())),
+                operators: self.planned_operators(with_literals),
+                ..PlanMetrics::default()
             },
             ..PlanBundle::default()
         }
+    }
+
+    /// The operators before any of them has measured something.
+    fn planned_operators(&self, with_literals: bool) -> Vec<PlanOperator> {
+        let operators = self.operators.iter().enumerate();
+        operators
+            .map(|(id, operator)| PlanOperator {
+                id: id as u64,
+                parent: operator.parent.map(|id| id as u64),
+                name: operator.name.clone(),
+                detail: Some(if with_literals { &operator.detail } else { &operator.description }.clone()),
+                is_scan: operator.scan.is_some(),
+                table: operator.leaf.as_ref().and_then(|leaf| leaf.table()).map(str::to_owned),
+                estimated_rows: operator.estimate.rows,
+                estimate_is_exact: operator.estimate.is_exact,
+                estimated_bytes: operator.estimate.bytes,
+                ..PlanOperator::default()
+            })
+            .collect()
+    }
+
+    /// Each scan of a table, as it was planned.
+    fn sources(&self) -> Vec<PlanSource> {
+        let scans = self.operators.iter().enumerate();
+        scans
+            .filter_map(|(id, operator)| {
+                let scan = operator.scan.clone()?;
+                Some(PlanSource {
+                    operator: id as u64,
+                    table: operator.leaf.as_ref().and_then(|leaf| leaf.table()).map(str::to_owned),
+                    location: scan.location,
+                    format: scan.format,
+                    files: scan.files,
+                    bytes: scan.bytes,
+                    ..PlanSource::default()
+                })
+            })
+            .collect()
+    }
+}
+
+impl QueryReport {
+    /// What was measured. `with_literals` says whether values in the texts of operators may be kept.
+    pub fn to_plan_metrics(&self, with_literals: bool) -> PlanMetrics {
+        let query = &self.query;
+        let since_start = |time| unix_milliseconds(time) - unix_milliseconds(self.started_at);
+        let operator = |operator: &OperatorReport| PlanOperator {
+            id: operator.id as u64,
+            parent: operator.parent.map(|id| id as u64),
+            name: operator.name.clone(),
+            detail: Some(match with_literals {
+                true => operator.detail.clone(),
+                false => query
+                    .operators
+                    .get(operator.id)
+                    .map(|planned| planned.description.clone())
+                    .unwrap_or_default(),
+            }),
+            is_scan: operator.is_scan,
+            table: operator.table.clone(),
+            output_rows: operator.output_rows,
+            elapsed_compute_ms: Some(milliseconds(operator.busy)),
+            partitions: Some(operator.partitions as u64),
+            start_ms: since_start(operator.started_at),
+            end_ms: since_start(operator.ended_at),
+            estimated_rows: operator.estimate.rows,
+            estimate_is_exact: operator.estimate.is_exact,
+            estimated_bytes: operator.estimate.bytes,
+            output_bytes: operator.metrics.get("output_bytes").copied(),
+            memory_bytes: operator.memory_bytes(),
+            spilled_bytes: operator.metrics.get("spilled_bytes").copied(),
+            partition_metrics: operator
+                .by_partition()
+                .into_iter()
+                .map(|(partition, metrics)| PartitionMetrics {
+                    partition: partition.map(|partition| partition as u64),
+                    metrics,
+                })
+                .collect(),
+            metrics: operator.metrics.clone(),
+        };
+        PlanMetrics {
+            planned_at_ms: unix_milliseconds(query.planning.started_at),
+            planning_ms: Some(milliseconds(query.planning.total())),
+            started_at_ms: unix_milliseconds(self.started_at),
+            wall_ms: milliseconds(self.wall_time),
+            rows: self.rows,
+            rows_read: Some(self.rows_read),
+            bytes_written: self.bytes_written,
+            bytes_scanned: self.bytes_scanned,
+            operators: self.operators.iter().map(operator).collect(),
+        }
+    }
+
+    /// Adds what the scans have read to what is known of them.
+    pub fn measure_sources(&self, sources: &mut [PlanSource]) {
+        for source in sources {
+            let operator = usize::try_from(source.operator).ok().and_then(|id| self.operators.get(id));
+            if let Some(operator) = operator {
+                measure(source, operator);
+            }
+        }
+    }
+
+    /// The outcome as the file of the plan has it: nothing while the query runs.
+    pub fn recorded_outcome(&self) -> Option<String> {
+        (self.outcome != QueryOutcome::Running).then(|| self.outcome.name().to_owned())
+    }
+}
+
+/// Row groups are ruled out by statistics, then by Bloom filters, by a limit, and by filters that a join or a sort has found
+/// meanwhile (`ParquetFileMetrics`).
+fn measure(source: &mut PlanSource, operator: &OperatorReport) {
+    let metric = |name: &str| operator.metrics.get(name).copied();
+    source.rows = operator.output_rows;
+    source.bytes_scanned = metric("bytes_scanned");
+    let later = [
+        "row_groups_pruned_bloom_filter.pruned",
+        "limit_pruned_row_groups.pruned",
+        "row_groups_pruned_dynamic_filter",
+    ];
+    let later: u64 = later.iter().filter_map(|name| metric(name)).sum();
+    if let Some(matched) = metric("row_groups_pruned_statistics.matched") {
+        source.row_groups_read = Some(matched.saturating_sub(later));
+        source.row_groups_pruned = Some(metric("row_groups_pruned_statistics.pruned").unwrap_or(0) + later);
+    }
+    source.pages_read = metric("page_index_pages_pruned.matched");
+    source.pages_pruned = metric("page_index_pages_pruned.pruned");
+}
+
+/// The options that differ from the default of this machine.
+fn changed_settings(options: &ConfigOptions) -> BTreeMap<String, String> {
+    let defaults: BTreeMap<String, Option<String>> =
+        ConfigOptions::default().entries().into_iter().map(|entry| (entry.key, entry.value)).collect();
+    let changed =
+        options.entries().into_iter().filter(|entry| defaults.get(&entry.key) != Some(&entry.value));
+    changed.map(|entry| (entry.key, entry.value.unwrap_or_default())).collect()
+}
+
+fn record_of(planning: &PlanningTimes) -> PlanningRecord {
+    let rule = |rule: &RuleTime| RuleRecord {
+        name: rule.name.to_string(),
+        part: rule.part.name().to_owned(),
+        ms: milliseconds(rule.time),
+        changed: rule.changed,
+    };
+    PlanningRecord {
+        parsing_ms: None,
+        analysis_ms: milliseconds(planning.analysis),
+        optimization_ms: milliseconds(planning.optimization),
+        physical_ms: milliseconds(planning.physical),
+        rules: planning.rules.iter().map(rule).collect(),
     }
 }

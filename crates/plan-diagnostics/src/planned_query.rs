@@ -1,9 +1,16 @@
 //! A query that has a physical plan: what it does, what it reads, and what makes it the same as another.
 
-use arrow::datatypes::SchemaRef;
-use datafusion::logical_expr::{LogicalPlan, WriteOp};
+use std::sync::Arc;
 
-use crate::{Fingerprints, PlanTexts, PlanningTimes, source_plan::DataPlan};
+use arrow::datatypes::SchemaRef;
+use datafusion::{
+    config::ConfigOptions,
+    logical_expr::{LogicalPlan, WriteOp},
+};
+
+use crate::{
+    Fingerprints, PlanTexts, PlanningTimes, planned_operators::PlannedOperator, source_plan::DataPlan,
+};
 
 /// What a query does.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -90,12 +97,16 @@ pub struct PlannedQuery {
     pub source_tables: Vec<String>,
     /// What makes two queries the same.
     pub fingerprints: Fingerprints,
-    /// The plans as texts, made before execution: a physical plan takes up data values while it runs.
+    /// The logical plan as text.
     pub texts: PlanTexts,
     /// How long planning took; nothing for a plan that is executed once more.
     pub planning: PlanningTimes,
     /// Partitions of the root.
     pub partitions: usize,
+    /// The options of its session.
+    pub(crate) options: Arc<ConfigOptions>,
+    /// The operators of its physical plan, in pre-order, as they were planned.
+    pub(crate) operators: Arc<[PlannedOperator]>,
     pub(crate) data: DataPlan,
 }
 

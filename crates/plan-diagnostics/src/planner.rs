@@ -20,10 +20,11 @@ use crate::{
     Fingerprints, LiveQueries, PlanTexts, PlannedQuery, PlanningTimes, QueryKind, QueryObserver,
     counted::counted,
     executions::{is_observed, next_query_id, observed},
-    operators::describe,
+    planned_operators::describe,
     planning_scope::PhysicalPlanning,
     query_run::partition_count,
     rules::wrap_rules,
+    shape::shape,
     shield::shielded,
     source_plan::SourcePlan,
     sources::{Leaf, leaves, rows_to_change},
@@ -107,7 +108,7 @@ impl QueryPlanner for ObservingPlanner {
         let observed = shielded("what observes the queries of a session", || {
             let source = planning.source.take().unwrap_or_else(|| SourcePlan::of(logical_plan));
             let leaves = leaves(&plan, logical_plan, rows_to_change);
-            self.observe(&plan, logical_plan, &leaves, source, times)
+            self.observe(&plan, logical_plan, &leaves, source, times, session)
         });
         Ok(observed.flatten().unwrap_or(plan))
     }
@@ -122,6 +123,7 @@ impl ObservingPlanner {
         leaves: &[Leaf],
         source: SourcePlan,
         planning: PlanningTimes,
+        session: &dyn Session,
     ) -> Option<Arc<dyn ExecutionPlan>> {
         let query = Arc::new(PlannedQuery {
             id: next_query_id(),
@@ -129,18 +131,21 @@ impl ObservingPlanner {
             analyzed: matches!(logical_plan, LogicalPlan::Analyze(_)),
             schema: data_schema(logical_plan),
             source_tables: source.tables,
-            fingerprints: Fingerprints::new(&source.texts, plan),
-            texts: PlanTexts::new(source.texts, plan),
+            fingerprints: Fingerprints::new(&source.texts, &shape(plan, leaves)),
+            texts: PlanTexts {
+                logical: source.texts.whole,
+                logical_without_literals: source.texts.without_literals,
+            },
             planning,
             partitions: partition_count(plan),
+            options: Arc::clone(session.config().options()),
+            operators: describe(plan, leaves).into(),
             data: source.data,
             optimized: logical_plan.clone(),
         });
         let observation = self.observer.planned(&query)?;
-        let operators = describe(plan, leaves);
-        // A plan that takes no other leaves is observed without them.
-        let plan = counted(Arc::clone(plan), leaves).unwrap_or_else(|_| Arc::clone(plan));
-        Some(observed(plan, query, operators, observation, Arc::clone(&self.observer), self.live.clone()))
+            let leaves = leaves(&plan, logical_plan, rows_to_change);
+            self.observe(&plan, logical_plan, &leaves, source, times, session)
     }
 }
 

@@ -8,7 +8,7 @@ use std::{
 
 use datafusion::physical_plan::{ExecutionPlan, metrics::MetricValue};
 
-use crate::{counted::counted_rows, query_run::QueryRun};
+use crate::{QueryReport, counted::counted_rows, query_run::QueryRun};
 
 /// A registry of running queries. Clones share it; reading it from any thread costs a few microseconds a query.
 #[derive(Clone, Default)]
@@ -75,6 +75,13 @@ impl LiveQueries {
         runs.iter().filter(|run| is_meant(run.query.id)).for_each(|run| run.end_now());
     }
 
+    /// What a query has done so far, by its id. `None` where it has not started, or has ended.
+    pub fn report_of(&self, query_id: u64) -> Option<QueryReport> {
+        // What is upgraded may be the last handle, whose end calls a listener: it is dropped without the lock.
+        let run = self.lock().iter().filter_map(Weak::upgrade).find(|run| run.query.id == query_id)?;
+        run.report_so_far()
+    }
+
     pub(crate) fn add(&self, run: &Arc<QueryRun>) {
         let mut runs = self.lock();
         runs.retain(|run| run.strong_count() > 0);
@@ -89,9 +96,10 @@ impl LiveQueries {
 fn sample(run: &QueryRun) -> Option<LiveQuery> {
     let started_at = run.started_at()?;
     let plan = run.plan()?;
-    let mut measured = Vec::with_capacity(run.operators.len());
+    let mut measured = Vec::with_capacity(run.query.operators.len());
     measure(&plan, &mut measured);
     let operators = run
+        .query
         .operators
         .iter()
         .zip(measured)

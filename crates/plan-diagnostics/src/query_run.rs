@@ -20,7 +20,7 @@ use datafusion::{
 
 use crate::{
     DataTap, Observation, OperatorReport, PlannedQuery, QueryListener,
-    operators::{self, Baseline, PlannedOperator},
+    operators::{self, Baseline},
     shield::shielded,
     watched_stream::StreamEnd,
 };
@@ -40,6 +40,8 @@ pub enum QueryOutcome {
     Cancelled,
     /// A partition panicked, or was dropped by a panic.
     Panicked,
+    /// It has not ended.
+    Running,
 }
 
 impl QueryOutcome {
@@ -50,11 +52,12 @@ impl QueryOutcome {
             Self::Failed { .. } => "failed",
             Self::Cancelled => "cancelled",
             Self::Panicked => "panicked",
+            Self::Running => "running",
         }
     }
 }
 
-/// What is known of a query at its end.
+/// What is known of a query at its end, or while it runs.
 #[derive(Debug, Clone)]
 pub struct QueryReport {
     /// The query.
@@ -91,7 +94,6 @@ impl QueryReport {
 /// The state that the wrapper, its streams and the registry of live queries share.
 pub(crate) struct QueryRun {
     pub(crate) query: Arc<PlannedQuery>,
-    pub(crate) operators: Arc<[PlannedOperator]>,
     plan: Weak<dyn ExecutionPlan>,
     listener: Arc<dyn QueryListener>,
     tap: Option<Arc<dyn DataTap>>,
@@ -121,7 +123,6 @@ struct Partitions {
 impl QueryRun {
     pub(crate) fn new(
         query: Arc<PlannedQuery>,
-        operators: Arc<[PlannedOperator]>,
         plan: &Arc<dyn ExecutionPlan>,
         observation: Observation,
         is_repeated: bool,
@@ -129,7 +130,6 @@ impl QueryRun {
         let is_write = query.kind.is_write();
         Self {
             query,
-            operators,
             plan: Arc::downgrade(plan),
             listener: observation.listener,
             tap: observation.tap,
@@ -255,17 +255,44 @@ impl QueryRun {
             return;
         }
         shielded("the listener of a query", || {
-            self.listener.ended(self.report(*started_at, *started, partitions));
+            let Partitions { idle_since, worst, plan, baseline, .. } = partitions;
+            // The last handle to a plan may be dropped long after its last partition ended.
+            let wall_time = idle_since.unwrap_or_else(Instant::now).duration_since(*started);
+            let outcome = worst.unwrap_or(QueryOutcome::Completed);
+            let baseline = baseline.unwrap_or_default();
+            self.listener.ended(self.report(*started_at, wall_time, outcome, plan.as_ref(), &baseline));
         });
     }
 
-    fn report(&self, started_at: SystemTime, started: Instant, partitions: Partitions) -> QueryReport {
-        let Partitions { idle_since, worst, plan, baseline, .. } = partitions;
-        // The last handle to a plan may be dropped long after its last partition ended.
-        let wall_time = idle_since.unwrap_or_else(Instant::now).duration_since(started);
-        let operators = plan.as_ref().map_or_else(Vec::new, |plan| {
-            let baseline = baseline.unwrap_or_default();
-            operators::collect_metrics(plan, &self.operators, &baseline, started_at, started_at + wall_time)
+    /// What is known of the query while it runs; `None` where it has not started, or has ended.
+    pub(crate) fn report_so_far(&self) -> Option<QueryReport> {
+        let (started_at, started) = self.started.get()?;
+        // What is upgraded here may be the last handle, which is dropped without the lock.
+        let (plan, baseline) = {
+            let partitions = self.lock();
+            (self.plan.upgrade()?, partitions.baseline.clone().unwrap_or_default())
+        };
+        let report =
+            self.report(*started_at, started.elapsed(), QueryOutcome::Running, Some(&plan), &baseline);
+        (!self.has_ended()).then_some(report)
+    }
+
+    fn report(
+        &self,
+        started_at: SystemTime,
+        wall_time: Duration,
+        outcome: QueryOutcome,
+        plan: Option<&Arc<dyn ExecutionPlan>>,
+        baseline: &Baseline,
+    ) -> QueryReport {
+        let operators = plan.map_or_else(Vec::new, |plan| {
+            operators::collect_metrics(
+                plan,
+                &self.query.operators,
+                baseline,
+                started_at,
+                started_at + wall_time,
+            )
         });
         let sum = |name: &str| -> Option<u64> {
             operators.iter().filter_map(|operator| operator.metrics.get(name).copied()).reduce(|a, b| a + b)
@@ -277,7 +304,7 @@ impl QueryRun {
             query: Arc::clone(&self.query),
             started_at,
             wall_time,
-            outcome: worst.unwrap_or(QueryOutcome::Completed),
+            outcome,
             rows: self.is_counted.load(Ordering::Relaxed).then(|| self.rows()),
             rows_read: rows_read(&operators),
             bytes_written: sum("bytes_written"),

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use daglight_run_identity::RunId;
+use daglight_run_identity::{RunId, hash_of_fields};
 
 use crate::layout::{
     self, LOGS, MANIFEST, METRICS, PLANS, RESERVE, TRACES, TRACKER, claimed_run, is_bundle, is_known,
@@ -22,11 +22,11 @@ const MAX_NAME_BYTES: usize = 80;
 ///
 /// ```
 /// use daglight_run_bundle::Bundle;
-/// use daglight_run_identity::RunId;
+/// use daglight_run_identity::{RunId, hash_of_fields};
 ///
 /// let out = std::env::temp_dir().join("daglight-doc");
 /// let bundle = Bundle::create(&out, RunId::new())?;
-/// assert!(bundle.plan_file(7, "top/10 %", "9f3a").ends_with("plans/007-top_10__-9f3a.json"));
+/// assert!(bundle.plan_file(Some("top_10"), "9f3a").ends_with("plans/top_10-9f3a.json"));
 /// # std::fs::remove_dir_all(out)?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -161,11 +161,10 @@ impl Bundle {
         self.dir.join(PLANS)
     }
 
-    /// The file of the plan of the `number`th query. The name is safe whatever the node is called, and the number
-    /// makes it unique.
-    pub fn plan_file(&self, number: usize, node: &str, plan_hash: &str) -> PathBuf {
-        let node = if node.is_empty() { "query" } else { node };
-        self.plans_dir().join(format!("{number:03}-{}-{}.json", safe(node), safe(plan_hash)))
+    /// The file of a plan: the same for the same node and plan in every run. The name is safe whatever the node is called,
+    /// and no other node has it.
+    pub fn plan_file(&self, node: Option<&str>, plan_hash: &str) -> PathBuf {
+        self.plans_dir().join(plan_file_name(node, plan_hash))
     }
 
     /// The catalog of what the run has written.
@@ -220,6 +219,29 @@ fn find_below(dir: &Path, depth: usize, found: &mut Vec<Bundle>) -> io::Result<(
     Ok(())
 }
 
+/// `<node>-<plan_hash>.json`, or `run-<plan_hash>.json` where no node has run the query. A node whose name cannot be a file's,
+/// or could be taken for another one, has a hash of its name behind that.
+fn plan_file_name(node: Option<&str>, plan_hash: &str) -> String {
+    const WITHOUT_NODE: &str = "run";
+    let plan_hash = safe(plan_hash);
+    let Some(node) = node else { return format!("{WITHOUT_NODE}-{plan_hash}.json") };
+    let shown = safe(node);
+    // Some file systems do not tell upper case from lower case.
+    let is_lower = !node.chars().any(|c| c.is_ascii_uppercase());
+    let is_like_others = node.is_empty() || node == WITHOUT_NODE || ends_in_hash(node);
+    if shown == node && is_lower && !is_like_others {
+        return format!("{shown}-{plan_hash}.json");
+    }
+    let of_name = hash_of_fields("daglight.plan_file.v1", [node]);
+    format!("{shown}-{}-{plan_hash}.json", of_name.get(..8).unwrap_or_default())
+}
+
+/// Whether a name ends as one that has a hash behind it.
+fn ends_in_hash(name: &str) -> bool {
+    name.rsplit_once('-')
+        .is_some_and(|(_, end)| end.len() == 8 && end.bytes().all(|byte| byte.is_ascii_hexdigit()))
+}
+
 /// Keeps letters, digits, `_` and `-` of ASCII; a dot cannot start the part of a file name that this becomes.
 fn safe(name: &str) -> String {
     name.chars()
@@ -233,18 +255,57 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn check_plan_file(node: &str, expected: &str) {
+    fn check_plan_file(node: Option<&str>, expected: &str) {
         let bundle = Bundle { dir: "b".into() };
-        assert_eq!(bundle.plan_file(3, node, "ab12"), Path::new("b/plans").join(expected));
+        assert_eq!(bundle.plan_file(node, "ab12"), Path::new("b/plans").join(expected));
     }
 
     #[test]
     fn plan_files_are_safe_whatever_the_node_is_called() {
-        check_plan_file("orders", "003-orders-ab12.json");
-        check_plan_file("../../etc/passwd", "003-.._.._etc_passwd-ab12.json");
-        check_plan_file("Größe \"x\"\n", "003-Gr__e__x__-ab12.json");
-        check_plan_file("", "003-query-ab12.json");
-        check_plan_file(&"n".repeat(300), &format!("003-{}-ab12.json", "n".repeat(80)));
+        check_plan_file(Some("orders"), "orders-ab12.json");
+        check_plan_file(None, "run-ab12.json");
+    }
+
+    #[test]
+    fn no_two_nodes_have_the_file_of_a_plan_in_common() {
+        let long = "n".repeat(300);
+        let names = [
+            "orders",
+            "Orders",
+            "ORDERS",
+            "a.b",
+            "a/b",
+            "a_b",
+            "a b",
+            "run",
+            "",
+            "..",
+            ".",
+            "Größe",
+            "Grösse",
+            &long,
+            &long[1..],
+            "con",
+            "a-1",
+            "a\n",
+            "a\u{202e}b",
+            "run-ab12",
+            "a_b-c14cddc0",
+        ];
+        let bundle = Bundle { dir: "b".into() };
+        let files = names
+            .iter()
+            .map(|name| bundle.plan_file(Some(name), "ab12"))
+            .chain([bundle.plan_file(None, "ab12")]);
+        // As a file system sees them that does not tell upper case from lower case.
+        let files: Vec<String> = files.map(|file| file.to_string_lossy().to_lowercase()).collect();
+        for (position, file) in files.iter().enumerate() {
+            assert!(!files[..position].contains(file), "{file}");
+            assert!(
+                file.strip_prefix("b/plans/").is_some_and(|name| !name.contains('/') && name.len() < 200),
+                "{file}"
+            );
+        }
     }
 
     #[test]
@@ -253,7 +314,8 @@ mod tests {
         let run_id = RunId::new();
         let bundle = Bundle::create(out.path(), run_id).unwrap();
         assert_eq!(bundle.dir(), out.path().join("run_bundle").join(run_id.to_string()));
-        let written = [bundle.manifest(), bundle.report_html(), bundle.plan_file(1, "a", "b")];
+        let written =
+            [bundle.manifest(), bundle.report_html(), bundle.plan_file(Some("a"), "0123456789abcdef")];
         let other = [
             bundle.dir().join("notes.txt"),
             bundle.plans_dir().join("notes.json"),

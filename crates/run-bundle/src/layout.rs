@@ -214,19 +214,23 @@ pub(crate) fn is_known(below: &str) -> bool {
     let below = without_temporary_ending(below);
     match below.split_once('/') {
         None => FILES.contains(&below),
-        Some((PLANS, name)) => {
-            let number = name.split('-').next().unwrap_or_default();
-            number.len() >= 3
-                && number.bytes().all(|byte| byte.is_ascii_digit())
-                && name.ends_with(".json")
-                && !name.contains('/')
-        }
+        Some((PLANS, name)) => is_plan(name),
         Some((TRACKER, name)) => {
             let first = name.split('.').next().unwrap_or_default();
             TRACKER_FILES.contains(&first) && !name.contains('/')
         }
         Some(_) => false,
     }
+}
+
+/// `<node>-<plan_hash>.json`, as [`Bundle::plan_file`] has it. Older bundles have `<number>-<node>-<plan_hash>.json`, with a
+/// hash that may be of any kind.
+fn is_plan(name: &str) -> bool {
+    let Some(stem) = name.strip_suffix(".json").filter(|stem| !stem.contains('/')) else { return false };
+    let Some((before, hash)) = stem.rsplit_once('-') else { return false };
+    let number = before.split('-').next().unwrap_or_default();
+    let is_numbered = number.len() >= 3 && number.bytes().all(|byte| byte.is_ascii_digit());
+    is_numbered || (hash.len() == 16 && hash.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 
 /// The name without what it has while the file is being replaced: `.tmp`, or `.<process>.tmp`, or `.<process>-<n>.tmp`.
@@ -324,6 +328,11 @@ mod tests {
         check_known("heartbeat.json.tmp", true);
         check_known("plans/001-orders-ab12.json", true);
         check_known("plans/1000-a.b-ab12.json", true);
+        check_known("plans/orders-0123456789abcdef.json", true);
+        check_known("plans/run-0123456789abcdef.json", true);
+        check_known("plans/or-ders-3f2a91bc-0123456789abcdef.json.4711-3.tmp", true);
+        check_known("plans/orders-plan.json", false);
+        check_known("plans/0123456789abcdef.json", false);
         check_known("plans/notes.json", false);
         check_known("plans/001/a.json", false);
         check_known("tracker/outbox.jsonl", true);
@@ -385,7 +394,7 @@ mod tests {
             manifest.identity.run_id = bundle.run_id().unwrap();
             manifest.write(&bundle).unwrap();
             fs::write(bundle.traces(), "12345").unwrap();
-            fs::write(bundle.plan_file(1, "a", "b"), "1").unwrap();
+            fs::write(bundle.plan_file(Some("a"), "0123456789abcdef"), "1").unwrap();
             bundle
         };
         let bundle = make();
@@ -434,7 +443,7 @@ mod tests {
         let name = |bytes: &'static [u8]| Path::new(std::ffi::OsStr::from_bytes(bytes));
         let out = tempfile::tempdir().unwrap();
         let bundle = Bundle::create(out.path(), RunId::new()).unwrap();
-        fs::write(bundle.plan_file(1, "a", "b"), "{}").unwrap();
+        fs::write(bundle.plan_file(Some("a"), "0123456789abcdef"), "{}").unwrap();
         let mine = [
             name(b"caf\xe9.csv").to_owned(),
             // A plan by its beginning and its end, and yet no name that a run gives.
@@ -449,7 +458,7 @@ mod tests {
         let deleted = bundle.delete().unwrap();
         assert_eq!(deleted.kept, mine);
         assert!(mine.iter().all(|kept| bundle.dir().join(kept).exists()));
-        assert!(!bundle.plan_file(1, "a", "b").exists() && bundle.plans_dir().exists());
+        assert!(!bundle.plan_file(Some("a"), "0123456789abcdef").exists() && bundle.plans_dir().exists());
     }
 
     #[test]

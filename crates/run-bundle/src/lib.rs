@@ -6,7 +6,7 @@
 //!   otel_traces.json                  OTLP/JSON, one object per line                  JsonLines
 //!   otel_metrics.json
 //!   otel_logs.json
-//!   plans/<nnn>-<node>-<plan_hash>.json   one executed query each                     PlanBundle
+//!   plans/<node>-<plan_hash>.json    a plan of a node each, with its executions         PlanBundle
 //!   artifacts.json                    what was written                                ArtifactCatalog
 //!   tracker/outbox.jsonl              what the tracking server is to know              outbox::Outbox
 //!   tracker/delivery.json             how far that is delivered                        outbox::Cursor
@@ -38,6 +38,7 @@ mod manifest_lock;
 mod node_kind;
 mod own_time;
 mod plan_bundle;
+mod plan_metrics;
 mod process;
 mod reserve;
 mod signal_files;
@@ -70,7 +71,11 @@ pub use manifest::{
 };
 pub use node_kind::RecordedKind;
 pub use own_time::OwnTime;
-pub use plan_bundle::{PLAN_BUNDLE_FORMAT, PlanBundle, PlanMetrics, PlanOperator, RowsRead};
+pub use plan_bundle::{PLAN_BUNDLE_FORMAT, PlanBundle, PlanColumn};
+pub use plan_metrics::{
+    PartitionMetrics, PlanExecutions, PlanMetrics, PlanOperator, PlanSource, PlanningRecord, RowsRead,
+    RuleRecord,
+};
 pub use process::ProcessStat;
 pub use reserve::Reserve;
 pub use signal_files::SignalFiles;

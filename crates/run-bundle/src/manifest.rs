@@ -211,6 +211,10 @@ pub struct NodeRecord {
     /// Whether the program went on without it, so that its failure is not one of the run.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub recovered: bool,
+    /// The fingerprints of its physical plans, sorted, each once; the first hundred. The next run of the DAG is compared with
+    /// them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub plan_hashes: Vec<String>,
 }
 
 /// An attempt at a node that was not the last.
@@ -458,8 +462,11 @@ mod tests {
     fn files_are_listed_with_their_sizes() {
         let (_out, bundle) = bundle();
         fs::write(bundle.traces(), "12345").unwrap();
-        fs::write(bundle.plan_file(1, "a", "b"), "1").unwrap();
+        fs::write(bundle.plan_file(Some("a"), "0123456789abcdef"), "1").unwrap();
         let entry = |path: &str, size_bytes| FileEntry { path: path.into(), size_bytes };
-        assert_eq!(FileEntry::list(&bundle), [entry("otel_traces.json", 5), entry("plans/001-a-b.json", 1)]);
+        assert_eq!(
+            FileEntry::list(&bundle),
+            [entry("otel_traces.json", 5), entry("plans/a-0123456789abcdef.json", 1)]
+        );
     }
 }

@@ -1,130 +1,103 @@
-//! The files in `plans/`: an executed query each, with its plans, fingerprints and metrics.
+//! The files in `plans/`: a plan of a node each, with its plans as text, fingerprints, and the measurements of its executions.
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::BTreeMap,
     io,
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use daglight_guarded_files::{EntryKind, FileBelow, entries_below};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use serde_json::Value;
 
-use crate::{Bundle, ReadError, WriteError, layout::PLANS};
+use crate::{
+    Bundle, PlanExecutions, PlanMetrics, PlanningRecord, ReadError, WriteError, layout::PLANS,
+    plan_metrics::PlanSource,
+};
 
 /// The name and version of the format, the value of a plan bundle's `format` field.
 ///
-/// Fields that were added since the first bundles, which have none of them: `analyzed`, `metrics.rows_read`, and of
-/// operators `is_scan`, `table` and `partitions`. `metrics.rows` may be null since then.
-pub const PLAN_BUNDLE_FORMAT: &str = "datafusion_plan_bundle_v1";
+/// - 1: one executed query each. Fields that were added since the first bundles, which have none of them: `analyzed`,
+///   `metrics.rows_read`, and of operators `is_scan`, `table` and `partitions`. `metrics.rows` may be null since then.
+///   `plan_hash` is the fingerprint of the logical plan, `physical_hash` that of the physical one.
+/// - 2: one plan of a node each. `logical_hash` is the fingerprint of the logical plan, `plan_hash` that of the physical one.
+///   New: `query_ids`, `running`, `executions`, `planning`, `sql`, `optimized_plan`, `schema`, `sources`, `settings`, and of
+///   operators what was estimated, memory, spill and the metrics of each partition. `metrics` are those of the slowest
+///   execution, or of one that runs and is slower than all before.
+pub const PLAN_BUNDLE_FORMAT: &str = "datafusion_plan_bundle_v2";
 
 /// What stands before the version in the name of the format.
 const FORMAT_PREFIX: &str = "datafusion_plan_bundle_v";
 /// The version in [`PLAN_BUNDLE_FORMAT`].
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// Larger files are named and left out, so that one absurd plan does not take the memory of a reader: 32 MiB.
 const MAX_FILE_BYTES: u64 = 32 << 20;
 
-/// One executed query, as JSON. Times are milliseconds; `*_at_ms` count from the Unix epoch. What a file does not have
-/// has its default when it is read.
+/// A plan of a node, as JSON. Times are milliseconds; `*_at_ms` count from the Unix epoch. What a file does not have has its
+/// default when it is read.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct PlanBundle {
     /// [`PLAN_BUNDLE_FORMAT`].
     pub format: String,
-    /// The id of the query in its process; a number in the file.
+    /// The id of the query, in its process, that `metrics` and `outcome` are of; a number in the file.
     #[serde(serialize_with = "number_or_text", deserialize_with = "text_of_id")]
     pub query_id: String,
+    /// The queries that executed the plan, the first hundred.
+    pub query_ids: Vec<u64>,
+    /// Those of them that have not ended.
+    pub running: Vec<u64>,
     /// The node of the DAG that ran the query.
     pub node: Option<String>,
     /// `select`, `copy`, `insert`, ...
     pub operation: String,
     /// Whether it was executed by an `EXPLAIN ANALYZE`.
     pub analyzed: bool,
-    /// The fingerprint of the logical plan without literals.
+    /// The fingerprint of what is asked: the logical plan without literals.
+    pub logical_hash: Option<String>,
+    /// The fingerprint of how it is done: the shape of the physical plan.
     pub plan_hash: Option<String>,
     /// The fingerprint of the logical plan with its literals.
     pub literal_hash: Option<String>,
-    /// The fingerprint of the physical plan.
-    pub physical_hash: Option<String>,
-    /// The unoptimised logical plan, as far as the policy lets it through.
+    /// The SQL of the node, as far as the policy lets it through.
+    pub sql: Option<String>,
+    /// The logical plan as the front end made it, as far as the policy lets it through.
     pub logical_plan: String,
-    /// The physical plan before execution; `None` where the policy keeps literals back.
+    /// The logical plan behind its optimisation, as far as the policy lets it through.
+    pub optimized_plan: Option<String>,
+    /// The physical plan before execution, without literals where the policy keeps them back. `None` in older bundles where it
+    /// did.
     pub physical_plan: Option<String>,
+    /// The columns that the query returns or writes.
+    pub schema: Vec<PlanColumn>,
     /// The tables that the query reads.
     pub source_tables: Vec<String>,
-    /// `completed`, `failed`, `cancelled` or `panicked`.
+    /// Each scan of them.
+    pub sources: Vec<PlanSource>,
+    /// The options of the session that are not the default.
+    pub settings: BTreeMap<String, String>,
+    /// `completed`, `failed`, `cancelled` or `panicked`; `None` while the query runs.
     pub outcome: Option<String>,
-    /// What was measured.
+    /// How long the first execution was planned.
+    pub planning: Option<PlanningRecord>,
+    /// The sums over all executions. `None` in older bundles, which have one execution each.
+    pub executions: Option<PlanExecutions>,
+    /// What was measured of the slowest execution.
     pub metrics: PlanMetrics,
 }
 
-/// The measurements of one executed query.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+/// A column of what a query returns or writes.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct PlanMetrics {
-    /// When physical planning started.
-    pub planned_at_ms: f64,
-    /// How long physical planning took.
-    pub planning_ms: Option<f64>,
-    /// When the first partition was executed.
-    pub started_at_ms: f64,
-    /// From the first partition's execution to the end.
-    pub wall_ms: f64,
-    /// Rows returned or written; `None` for a write that returned no count.
-    pub rows: Option<u64>,
-    /// Rows that came from the tables that it scans; `Some(None)` where a scan does not count them, `None` in older
-    /// bundles, which do not say. [`PlanMetrics::rows_read`] is true of both.
-    #[serde(deserialize_with = "present", skip_serializing_if = "Option::is_none")]
-    pub rows_read: Option<Option<u64>>,
-    /// Bytes written to storage, where the sink says.
-    pub bytes_written: Option<u64>,
-    /// Bytes read from storage, where the scans say.
-    pub bytes_scanned: Option<u64>,
-    /// Every operator in pre-order.
-    pub operators: Vec<PlanOperator>,
-}
-
-/// One operator of the physical plan.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct PlanOperator {
-    /// Position in pre-order, from 0.
-    pub id: u64,
-    /// The operator that reads this one's output.
-    pub parent: Option<u64>,
-    /// Such as `HashJoinExec`.
+pub struct PlanColumn {
+    /// Its name.
     pub name: String,
-    /// One line of the plan; `None` where the policy keeps literals back.
-    pub detail: Option<String>,
-    /// Whether it gets rows from outside of the query.
-    pub is_scan: bool,
-    /// The table that it scans, where that is known.
-    pub table: Option<String>,
-    /// Rows that it returned.
-    pub output_rows: Option<u64>,
-    /// Time of its own, summed over its partitions, which run at the same time.
-    pub elapsed_compute_ms: Option<f64>,
-    /// The partitions that it was executed in.
-    pub partitions: Option<u64>,
-    /// From the query's start to the operator's.
-    pub start_ms: f64,
-    /// From the query's start to the operator's end.
-    pub end_ms: f64,
-    /// Every metric, summed over partitions; times in nanoseconds. What a file has under a name and is not such a number
-    /// is passed over when it is read.
-    #[serde(deserialize_with = "counts")]
-    pub metrics: BTreeMap<String, u64>,
-}
-
-/// Rows that the sources of a query returned.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RowsRead {
-    /// The rows, as far as sources count them.
-    pub counted: u64,
-    /// False when a source does not count.
-    pub all_counted: bool,
+    /// Its Arrow type.
+    #[serde(rename = "type")]
+    pub data_type: String,
+    /// Whether it may be null.
+    pub nullable: bool,
 }
 
 impl Default for PlanBundle {
@@ -132,16 +105,25 @@ impl Default for PlanBundle {
         Self {
             format: PLAN_BUNDLE_FORMAT.to_owned(),
             query_id: String::new(),
+            query_ids: Vec::new(),
+            running: Vec::new(),
             node: None,
             operation: String::new(),
             analyzed: false,
+            logical_hash: None,
             plan_hash: None,
             literal_hash: None,
-            physical_hash: None,
+            sql: None,
             logical_plan: String::new(),
+            optimized_plan: None,
             physical_plan: None,
+            schema: Vec::new(),
             source_tables: Vec::new(),
+            sources: Vec::new(),
+            settings: BTreeMap::new(),
             outcome: None,
+            planning: None,
+            executions: None,
             metrics: PlanMetrics::default(),
         }
     }
@@ -151,31 +133,53 @@ impl PlanBundle {
     /// The same bundle with other texts of plans and operators: what `shown` makes of each.
     #[must_use]
     pub fn with_texts(mut self, shown: impl Fn(&str) -> String) -> Self {
-        let details = self.metrics.operators.iter_mut().filter_map(|operator| operator.detail.as_mut());
-        for text in [&mut self.logical_plan].into_iter().chain(&mut self.physical_plan).chain(details) {
+        for text in [&mut self.logical_plan]
+            .into_iter()
+            .chain(&mut self.optimized_plan)
+            .chain(&mut self.physical_plan)
+        {
             *text = shown(text);
         }
+        self.metrics = self.metrics.with_details(shown);
         self
     }
 
-    /// Writes the plan bundle of the `number`th query of a run. Returns its path below the bundle's folder, with `/`.
+    /// Writes the file of the plan, in place of the one that is there.
     ///
     /// # Errors
     ///
     /// When the file cannot be written.
-    pub fn write(&self, bundle: &Bundle, number: usize) -> Result<String, WriteError> {
-        let node = self.node.as_deref().unwrap_or_default();
-        let path = bundle.plan_file(number, node, self.plan_hash.as_deref().unwrap_or_default());
+    pub fn write(&self, bundle: &Bundle) -> Result<(), WriteError> {
+        let path = self.path(bundle);
         let written = serde_json::to_vec(self)
             .map_err(io::Error::from)
             .and_then(|text| FileBelow::deep(&path, 2).replace(&text));
-        match written {
-            Ok(()) => {
-                let name = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
-                Ok(format!("{PLANS}/{name}"))
-            }
-            Err(source) => Err(WriteError::Io { path, source }),
+        written.map_err(|source| WriteError::Io { path, source })
+    }
+
+    /// Removes the file of the plan, where there is one.
+    ///
+    /// # Errors
+    ///
+    /// When it is there and cannot be removed.
+    pub fn remove(bundle: &Bundle, node: Option<&str>, plan_hash: &str) -> io::Result<()> {
+        match FileBelow::deep(&bundle.plan_file(node, plan_hash), 2).remove() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            removed => removed,
         }
+    }
+
+    /// Reads the file of one plan.
+    ///
+    /// # Errors
+    ///
+    /// When it is not there, or is not a plan bundle of a known version.
+    pub fn read_one(bundle: &Bundle, node: Option<&str>, plan_hash: &str) -> Result<Self, ReadError> {
+        Self::read(&FileBelow::deep(&bundle.plan_file(node, plan_hash), 2))
+    }
+
+    fn path(&self, bundle: &Bundle) -> PathBuf {
+        bundle.plan_file(self.node.as_deref(), self.plan_hash.as_deref().unwrap_or_default())
     }
 
     /// Passes every plan bundle of a run to `take`, with the name of its file and in the order of the names. Returns the
@@ -207,6 +211,7 @@ impl PlanBundle {
         let FormatOnly { format } = serde_json::from_slice(&text).map_err(damaged)?;
         match format.strip_prefix(FORMAT_PREFIX).and_then(|version| version.parse().ok()) {
             Some(VERSION) => serde_json::from_slice(&text).map_err(damaged),
+            Some(1) => Self::of_version_1(&text).map_err(damaged),
             Some(found) => Err(ReadError::Newer { path: file.path(), found, known: VERSION }),
             None => {
                 let problem = format!("its format is {format:?}, expected {PLAN_BUNDLE_FORMAT:?}");
@@ -214,16 +219,29 @@ impl PlanBundle {
             }
         }
     }
+
+    fn of_version_1(text: &[u8]) -> serde_json::Result<Self> {
+        let OfVersion1 { physical_hash } = serde_json::from_slice(text)?;
+        let plan: Self = serde_json::from_slice(text)?;
+        Ok(Self { logical_hash: plan.plan_hash, plan_hash: physical_hash, ..plan })
+    }
+}
+
+/// What version 1 calls the fingerprint of the physical plan.
+#[derive(Deserialize)]
+struct OfVersion1 {
+    #[serde(default)]
+    physical_hash: Option<String>,
 }
 
 #[derive(Deserialize)]
 struct FormatOnly {
-    #[serde(default = "plan_bundle_format")]
+    #[serde(default = "first_format")]
     format: String,
 }
 
-fn plan_bundle_format() -> String {
-    PLAN_BUNDLE_FORMAT.to_owned()
+fn first_format() -> String {
+    format!("{FORMAT_PREFIX}1")
 }
 
 /// An id as the number that it is, where it is one.
@@ -242,50 +260,14 @@ fn text_of_id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::E
     })
 }
 
-/// A field that is there, be it null.
-fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<u64>>, D::Error> {
-    Option::deserialize(deserializer).map(Some)
-}
-
-fn counts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, u64>, D::Error> {
-    let metrics: BTreeMap<String, Value> = BTreeMap::deserialize(deserializer)?;
-    Ok(metrics.into_iter().filter_map(|(name, value)| Some((name, value.as_u64()?))).collect())
-}
-
-impl PlanMetrics {
-    /// Rows that the sources returned. Older bundles do not say that: there it is the output of the operators that have no
-    /// input, as far as they count it.
-    pub fn rows_read(&self) -> RowsRead {
-        if let Some(said) = self.rows_read {
-            return RowsRead { counted: said.unwrap_or(0), all_counted: said.is_some() };
-        }
-        let parents: HashSet<u64> = self.operators.iter().filter_map(|operator| operator.parent).collect();
-        let leaves = self.operators.iter().filter(|operator| !parents.contains(&operator.id));
-        let mut read = RowsRead { counted: 0, all_counted: !self.operators.is_empty() };
-        for leaf in leaves {
-            match leaf.output_rows {
-                Some(rows) => read.counted += rows,
-                None => read.all_counted = false,
-            }
-        }
-        read
-    }
-
-    /// The sum of a metric over all operators, by the name that DataFusion has for it.
-    pub fn total(&self, metric: &str) -> u64 {
-        let counts = self.operators.iter().filter_map(|operator| operator.metrics.get(metric)).copied();
-        counts.sum()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::fs;
 
     use daglight_run_identity::RunId;
-    use serde_json::json;
 
     use super::*;
+    use crate::PlanOperator;
 
     #[test]
     fn plans_are_read_in_order_and_what_is_unreadable_is_named() {
@@ -295,7 +277,7 @@ mod tests {
         write("002-b-x.json", r#"{"query_id": "q2", "later_field": 1}"#);
         write("001-a-x.json", r#"{"query_id": 1, "metrics": {"wall_ms": 2.5}}"#);
         write("003-c-x.json", r#"{"query_id": "#);
-        write("004-d-x.json", r#"{"format": "datafusion_plan_bundle_v2", "query_id": [{}]}"#);
+        write("004-d-x.json", r#"{"format": "datafusion_plan_bundle_v3", "query_id": [{}]}"#);
         write("005-e-x.json", r#"{"format": "notes"}"#);
         write("notes.txt", "");
         let mut seen = Vec::new();
@@ -305,7 +287,7 @@ mod tests {
         let names: Vec<&str> = unreadable.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!(names, ["003-c-x.json", "004-d-x.json", "005-e-x.json"]);
         assert!(matches!(unreadable[0].1, ReadError::Damaged { .. }));
-        assert!(matches!(unreadable[1].1, ReadError::Newer { found: 2, known: 1, .. }));
+        assert!(matches!(unreadable[1].1, ReadError::Newer { found: 3, known: 2, .. }));
         assert!(matches!(unreadable[2].1, ReadError::Damaged { .. }));
     }
 
@@ -320,8 +302,12 @@ mod tests {
         };
         let plan = PlanBundle {
             query_id: "7".into(),
+            query_ids: vec![7, 9],
+            running: vec![9],
             node: Some("top/10".into()),
-            plan_hash: Some("ab12".into()),
+            plan_hash: Some("0123456789abcdef".into()),
+            logical_hash: Some("fedcba9876543210".into()),
+            executions: Some(PlanExecutions { started: 2, completed: 1, ..PlanExecutions::default() }),
             metrics: PlanMetrics {
                 rows_read: Some(None),
                 operators: vec![operator],
@@ -329,30 +315,31 @@ mod tests {
             },
             ..PlanBundle::default()
         };
-        assert_eq!(plan.write(&bundle, 3).unwrap(), "plans/003-top_10-ab12.json");
-        let text = fs::read_to_string(bundle.plan_file(3, "top/10", "ab12")).unwrap();
-        assert!(text.starts_with(r#"{"format":"datafusion_plan_bundle_v1","query_id":7,"#), "{text}");
-        assert!(text.contains(r#""rows_read":null"#), "{text}");
+        plan.write(&bundle).unwrap();
+        plan.write(&bundle).unwrap();
+        let path = bundle.plan_file(Some("top/10"), "0123456789abcdef");
+        let text = fs::read_to_string(&path).unwrap();
+        assert!(text.starts_with(r#"{"format":"datafusion_plan_bundle_v2","query_id":7,"#), "{text}");
+        assert!(text.contains(r#""rows_read":null"#) && !text.contains("physical_hash"), "{text}");
         let mut read = Vec::new();
         assert!(PlanBundle::read_all(&bundle, |_, plan| read.push(plan)).is_empty());
         assert_eq!(read, [plan]);
         assert_eq!(fs::read_dir(bundle.plans_dir()).unwrap().count(), 1);
+        PlanBundle::remove(&bundle, Some("top/10"), "0123456789abcdef").unwrap();
+        PlanBundle::remove(&bundle, Some("top/10"), "0123456789abcdef").unwrap();
+        assert!(!path.exists());
     }
 
     #[test]
-    fn rows_read_are_those_of_the_leaves() {
-        let metrics: PlanMetrics = serde_json::from_value(json!({"operators": [
-            {"id": 0, "name": "HashJoinExec", "output_rows": 5},
-            {"id": 1, "parent": 0, "name": "DataSourceExec", "output_rows": 25, "metrics": {"bytes_scanned": 100}},
-            {"id": 2, "parent": 0, "name": "DataSourceExec", "output_rows": 7, "metrics": {"bytes_scanned": 11}},
-        ]}))
-        .unwrap();
-        assert_eq!(metrics.rows_read(), RowsRead { counted: 32, all_counted: true });
-        assert_eq!(metrics.total("bytes_scanned"), 111);
-        assert!(!PlanMetrics::default().rows_read().all_counted);
-        for (said, counted, all_counted) in [(json!(7), 7, true), (json!(null), 0, false)] {
-            let metrics: PlanMetrics = serde_json::from_value(json!({"rows_read": said})).unwrap();
-            assert_eq!(metrics.rows_read(), RowsRead { counted, all_counted });
-        }
+    fn a_bundle_of_the_first_version_has_the_names_of_now() {
+        let dir = tempfile::tempdir().unwrap();
+        let bundle = Bundle::create(dir.path(), RunId::new()).unwrap();
+        let text = r#"{"format": "datafusion_plan_bundle_v1", "query_id": 4, "plan_hash": "asked", "physical_hash": "done"}"#;
+        fs::write(bundle.plans_dir().join("001-a-asked.json"), text).unwrap();
+        let mut read = Vec::new();
+        assert!(PlanBundle::read_all(&bundle, |_, plan| read.push(plan)).is_empty());
+        let [plan] = &read[..] else { panic!("{read:?}") };
+        assert_eq!((plan.logical_hash.as_deref(), plan.plan_hash.as_deref()), (Some("asked"), Some("done")));
+        assert_eq!((plan.query_id.as_str(), &plan.executions), ("4", &None));
     }
 }

@@ -156,6 +156,7 @@ fn describe_query(query: &QueryFacts) -> Value {
         "bytes_written": query.bytes_written,
         "source_tables": query.source_tables,
         "busiest_operators": busiest,
+        "logical_hash": query.logical_hash,
         "plan_hash": query.plan_hash,
         "plan_file": query.plan_file,
     }))

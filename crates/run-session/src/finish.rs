@@ -92,6 +92,9 @@ pub struct RunLinks {
 /// How long the end of a run waits for dropped queries to say how they ended.
 const DROPPED_QUERIES_LIMIT: Duration = Duration::from_millis(250);
 
+/// How long it waits for the plans of queries to be written.
+const PLANS_LIMIT: Duration = Duration::from_secs(2);
+
 /// What is known only at the end of a run.
 pub(crate) struct Ending {
     ended_at: DateTime<Utc>,
@@ -113,6 +116,7 @@ pub(crate) fn finish(state: &Arc<RunState>) -> FinishReport {
         state.open_statements.end_interrupted();
     }
     state.complete_open_nodes(DROPPED_QUERIES_LIMIT);
+    end_plans(state);
     say_what_has_no_run(state);
     state.check_registry();
     say_how_it_ended(state);
@@ -253,6 +257,20 @@ fn node_records(state: &RunState, ending: Option<&Ending>) -> Vec<NodeRecord> {
         }
     }
     records
+}
+
+/// Before the signals are flushed: the operators of the last queries have spans.
+fn end_plans(state: &RunState) {
+    match state.plans.stop(PLANS_LIMIT) {
+        Some(0) => {}
+        Some(left_out) => state.log.warn(format!(
+            "the plans of the bundle lack {left_out} starts or ends of queries, which came faster than they could be written"
+        )),
+        None => state.log.bundle_failed(format!(
+            "some plans of queries are not in the bundle: they were not written within {} s",
+            PLANS_LIMIT.as_secs()
+        )),
+    }
 }
 
 /// Queries that were seen, and that nothing says which of several runs they belong to.

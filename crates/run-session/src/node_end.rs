@@ -67,7 +67,8 @@ impl NodeEnd {
                 record.rows = facts.rows;
                 record.bytes = facts.bytes;
                 record.queries_summed = facts.queries.summed();
-                records.plans.insert(scope.name.clone(), facts.queries.plan_hashes());
+                record.plan_hashes = facts.queries.plan_hashes();
+                records.plans.insert(scope.name.clone(), facts.queries.logical_hashes());
             }
         }
         drop(facts);
@@ -88,6 +89,7 @@ impl NodeEnd {
         }
         if let Some(query) = facts.queries.last() {
             span.set(Key::PlanHash, policy.capture(query.plan_hash.as_str()));
+            span.set(Key::LogicalHash, policy.capture(query.logical_hash.as_str()));
             span.set(Key::SourceTables, policy.capture(query.source_tables.clone()));
             span.set(Key::QueryId, query.id);
         }

@@ -1,13 +1,18 @@
 //! The queries that a node remembers: the first and the slowest one by one, all of them in sums.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
-/// The first queries of a node that are kept, with their plans.
+/// The first queries of a node that are kept.
 pub(crate) const FIRST_QUERIES: usize = 100;
-/// The slowest of the others that are kept, with their plans.
+/// The slowest of the others that are kept.
 pub(crate) const SLOWEST_QUERIES: usize = 20;
-/// Different plans of a node that are told apart, once it has executed more queries than are kept.
-const DIFFERENT_PLANS: usize = 10_000;
+/// Different queries of a node that are told apart, once it has executed more than are kept.
+const DIFFERENT_QUERIES: usize = 10_000;
+/// Different plans of a node that the next run is compared with.
+const FIRST_PLANS: usize = 100;
 
 /// A query that has ended in a node.
 #[derive(Clone)]
@@ -22,6 +27,7 @@ pub(crate) struct QueryFacts {
     pub(crate) bytes_scanned: Option<u64>,
     pub(crate) planning: Duration,
     pub(crate) wall_time: Duration,
+    pub(crate) logical_hash: String,
     pub(crate) plan_hash: String,
     pub(crate) source_tables: Vec<String>,
     /// The operators that were busy longest, and how long, in words.
@@ -39,47 +45,44 @@ pub(crate) struct NodeQueries {
     last_write: Option<QueryFacts>,
     ended: u64,
     wall_time: Duration,
-    /// How many queries have each plan; empty as long as all are kept.
-    plans: BTreeMap<String, u64>,
+    /// How many queries ask the same; empty as long as all are kept.
+    asked: BTreeMap<String, u64>,
+    /// The fingerprints of their physical plans, the first ones.
+    plans: BTreeSet<String>,
 }
 
 impl NodeQueries {
-    /// Whether a query that took so long would be kept.
-    pub(crate) fn would_keep(&self, wall_time: Duration) -> bool {
-        self.first.len() < FIRST_QUERIES
-            || self.slowest.len() < SLOWEST_QUERIES
-            || self.slowest.iter().any(|kept| kept.wall_time < wall_time)
-    }
-
-    /// Adds a query that has ended. The answer is one that is no longer kept, because this one took longer.
-    pub(crate) fn push(&mut self, query: QueryFacts) -> Option<QueryFacts> {
+    /// Adds a query that has ended.
+    pub(crate) fn push(&mut self, query: QueryFacts) {
         self.ended += 1;
         self.wall_time += query.wall_time;
         self.last = Some(query.clone());
         if query.is_write {
             self.last_write = Some(query.clone());
         }
+        if self.plans.len() < FIRST_PLANS && !self.plans.contains(&query.plan_hash) {
+            self.plans.insert(query.plan_hash.clone());
+        }
         if self.first.len() < FIRST_QUERIES {
             self.first.push(query);
-            return None;
+            return;
         }
-        if self.plans.is_empty() {
+        if self.asked.is_empty() {
             for kept in &self.first {
-                *self.plans.entry(kept.plan_hash.clone()).or_default() += 1;
+                *self.asked.entry(kept.logical_hash.clone()).or_default() += 1;
             }
         }
-        if self.plans.len() < DIFFERENT_PLANS || self.plans.contains_key(&query.plan_hash) {
-            *self.plans.entry(query.plan_hash.clone()).or_default() += 1;
+        if self.asked.len() < DIFFERENT_QUERIES || self.asked.contains_key(&query.logical_hash) {
+            *self.asked.entry(query.logical_hash.clone()).or_default() += 1;
         }
         if self.slowest.len() < SLOWEST_QUERIES {
             self.slowest.push(query);
-            return None;
+            return;
         }
-        let (at, fastest) = self.slowest.iter().enumerate().min_by_key(|(_, kept)| kept.wall_time)?;
-        if fastest.wall_time >= query.wall_time {
-            return Some(query);
+        let fastest = self.slowest.iter_mut().min_by_key(|kept| kept.wall_time);
+        if let Some(fastest) = fastest.filter(|fastest| fastest.wall_time < query.wall_time) {
+            *fastest = query;
         }
-        Some(std::mem::replace(&mut self.slowest[at], query))
     }
 
     /// Whether none has ended.
@@ -117,20 +120,25 @@ impl NodeQueries {
         self.wall_time
     }
 
-    /// The plan hash of the query that wrote, or of the last one.
+    /// What the query that wrote has asked, or the last one.
     pub(crate) fn plan_signature(&self) -> Option<String> {
-        self.last_write().or(self.last()).map(|query| query.plan_hash.clone())
+        self.last_write().or(self.last()).map(|query| query.logical_hash.clone())
     }
 
-    /// The plan hashes in the order in which the queries were planned. Where not all are kept, each hash once, with the
-    /// number of its queries.
+    /// The fingerprints of the physical plans, sorted, each once; the first hundred.
     pub(crate) fn plan_hashes(&self) -> Vec<String> {
-        if !self.plans.is_empty() {
-            return self.plans.iter().map(|(hash, queries)| format!("{hash} x {queries}")).collect();
+        self.plans.iter().cloned().collect()
+    }
+
+    /// What the queries have asked, in the order in which they were planned. Where not all are kept, each hash once, with the
+    /// number of its queries.
+    pub(crate) fn logical_hashes(&self) -> Vec<String> {
+        if !self.asked.is_empty() {
+            return self.asked.iter().map(|(hash, queries)| format!("{hash} x {queries}")).collect();
         }
         let mut queries: Vec<&QueryFacts> = self.first.iter().collect();
         queries.sort_by_key(|query| query.id);
-        queries.into_iter().map(|query| query.plan_hash.clone()).collect()
+        queries.into_iter().map(|query| query.logical_hash.clone()).collect()
     }
 }
 
@@ -150,7 +158,8 @@ pub(crate) mod tests {
             bytes_scanned: None,
             planning: Duration::ZERO,
             wall_time: Duration::from_millis(wall_ms),
-            plan_hash: format!("{:016x}", id % 7),
+            logical_hash: format!("{:016x}", id % 7),
+            plan_hash: format!("{:016x}", id % 1_000),
             source_tables: Vec::new(),
             busiest: Vec::new(),
             plan_file: None,
@@ -160,28 +169,26 @@ pub(crate) mod tests {
     #[test]
     fn the_first_and_the_slowest_are_kept_and_the_rest_is_counted() {
         let mut queries = NodeQueries::default();
-        let mut dropped = 0;
         for id in 1..=20_000 {
             // Each is as slow as its id says, modulo a prime, so that the slowest come in any order.
-            dropped += u64::from(queries.push(query(id, id * 7919 % 10_007)).is_some());
+            queries.push(query(id, id * 7919 % 10_007));
         }
         let kept: Vec<u64> = queries.iter().map(|query| query.id).collect();
         assert_eq!(kept.len(), FIRST_QUERIES + SLOWEST_QUERIES);
         assert_eq!(kept[..FIRST_QUERIES], (1..=FIRST_QUERIES as u64).collect::<Vec<_>>());
         let slowest = queries.iter().skip(FIRST_QUERIES).map(|query| query.wall_time.as_millis()).min();
         assert!(slowest >= Some(9_990), "{slowest:?}");
-        assert_eq!((queries.count(), queries.summed(), dropped), (20_000, 19_880, 19_880));
+        assert_eq!((queries.count(), queries.summed()), (20_000, 19_880));
+        assert_eq!(queries.plan_hashes().len(), FIRST_PLANS);
         assert_eq!(queries.last().map(|query| query.id), Some(20_000));
-        assert!(!queries.would_keep(Duration::from_millis(9_000)));
-        assert!(queries.would_keep(Duration::from_millis(20_000)));
     }
 
     #[test]
     fn the_signature_of_many_queries_does_not_depend_on_their_order() {
         let signature = |ids: &mut dyn Iterator<Item = u64>| {
             let mut queries = NodeQueries::default();
-            ids.for_each(|id| drop(queries.push(query(id, id))));
-            queries.plan_hashes()
+            ids.for_each(|id| queries.push(query(id, id)));
+            queries.logical_hashes()
         };
         assert_eq!(signature(&mut (1..500)), signature(&mut (1..500).rev()));
         assert_eq!(signature(&mut (1..500)).len(), 7);

@@ -1,15 +1,13 @@
 //! A query of a run: its spans, its plan bundle, and what the node learns from it that it belongs to.
 
 use std::{
-    error::Error as _,
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak},
+    time::Duration,
 };
 
 use arrow::datatypes::SchemaRef;
 
-use daglight_capture_policy::SqlText;
 use daglight_data_summary::DataSummary;
-use daglight_guarded_files::FileBelow;
 use daglight_materializers::SummaryTap;
 use daglight_otel_bridge::{
     SpanStatus, StageSpan, StageSpanBuilder,
@@ -22,9 +20,11 @@ use daglight_plan_diagnostics::{
 use opentelemetry::Context;
 
 use crate::{
-    node_queries::{FIRST_QUERIES, QueryFacts},
+    node_queries::QueryFacts,
     node_scope::{HandedOut, NodeScope},
     own_time::Own,
+    parsed_statement::ParsedStatement,
+    plan_files::{EndedQuery, PlanKey, StartedQuery},
     query_owner::QueryOwner,
     query_write::{OutputWrites, QueryWrite},
     run_state::RunState,
@@ -49,6 +49,8 @@ pub(crate) struct RunQuery {
     /// As it is known when the query starts.
     place: OnceLock<Option<Place>>,
     span: Mutex<Option<StageSpan>>,
+    /// How long its text was parsed, where a front end has said so.
+    parsing: Option<Duration>,
 }
 
 /// Where a query belongs.
@@ -92,6 +94,7 @@ impl RunQuery {
             planned_in,
             place: OnceLock::new(),
             span: Mutex::default(),
+            parsing: ParsedStatement::current(),
         };
         if let Some(place) = observed.planned_in.as_ref().filter(|place| place.owner.node().is_some()) {
             observed.show_planning(place);
@@ -123,6 +126,9 @@ impl RunQuery {
         let PlanningTimes { started_at, analysis, optimization, physical, .. } = self.query.planning;
         let (analyzed_at, planned_at) = (started_at + analysis, started_at + self.query.planning.total());
         let planned = self.span(place, names::span::PLAN, "plan").start_at(started_at).start();
+        if let Some(parsing) = self.parsing {
+            planned.set(Key::ParsingSeconds, parsing.as_secs_f64());
+        }
         let part = |name, stage| {
             let span = place.run().context.signals.span(name).parent(&planned.context()).stage(stage);
             let span = span.attribute(Key::QueryId, self.query.id);
@@ -153,6 +159,7 @@ impl RunQuery {
         span = span
             .attribute(Key::QueryId, self.query.id)
             .attribute(Key::PlanHash, policy.capture(self.query.fingerprints.plan_hash.as_str()))
+            .attribute(Key::LogicalHash, policy.capture(self.query.fingerprints.logical_hash.as_str()))
             .attribute(Key::SourceTables, policy.capture(self.query.source_tables.clone()))
             .attribute(key::DB_SYSTEM_NAME, "datafusion")
             .attribute(key::DB_OPERATION_NAME, policy.capture(self.query.kind.operation()));
@@ -179,28 +186,10 @@ impl RunQuery {
         self.span.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Writes the plan bundle; its path relative to the bundle.
-    fn write_plan(&self, place: &Place, report: &QueryReport) -> Option<String> {
-        let run = place.run();
-        let bundle = run.context.bundle.as_ref()?;
-        let _own = run.own_time.measure(Own::Plans);
-        let node = place.node_name();
-        // Other texts of the plan write values in a form in which none could be told from a name.
-        run.context.policy.redactor().learn_plan(&self.query.texts.logical);
-        let with_literals = run.context.policy.sql_text() == SqlText::Whole;
-        let plan = report
-            .to_plan_bundle(node, with_literals)
-            .with_texts(|text| run.context.policy.redactor().plan_text(text));
-        match plan.write(bundle, run.next_plan_number()) {
-            Ok(path) => Some(path),
-            Err(error) => {
-                let cause = error.source().map_or_else(|| error.to_string(), ToString::to_string);
-                run.log.bundle_failed(format!(
-                    "cannot write plans to {}: {cause}",
-                    bundle.plans_dir().display()
-                ));
-                None
-            }
+    fn plan_key(&self, place: &Place) -> PlanKey {
+        PlanKey {
+            node: place.node_name().map(str::to_owned),
+            plan_hash: self.query.fingerprints.plan_hash.clone(),
         }
     }
 }
@@ -220,6 +209,15 @@ impl QueryListener for RunQuery {
             if is_write { (names::span::WRITE, "write") } else { (names::span::EXECUTE, "execute") };
         let span = self.span(place, name, stage).start();
         *self.open_span() = Some(span);
+        run.plans.started(
+            run,
+            StartedQuery {
+                key: self.plan_key(place),
+                query: Arc::clone(&self.query),
+                sql: place.owner.node().and_then(|node| node.sql.clone()),
+                parsing: self.parsing,
+            },
+        );
     }
 
     fn ended(&self, report: QueryReport) {
@@ -227,17 +225,12 @@ impl QueryListener for RunQuery {
         let run = place.run();
         // The bundle of a run that is over stays as it is.
         let is_recorded = !run.has_ended();
-        let is_kept = is_recorded
-            && match place.owner.node() {
-                Some(node) => node.facts().queries.would_keep(report.wall_time),
-                None => {
-                    let mut records = run.log.records();
-                    records.ended_without_node += 1;
-                    records.ended_without_node <= FIRST_QUERIES
-                }
-            };
-        let plan_file = if is_kept { self.write_plan(place, &report) } else { None };
+        if report.outcome != QueryOutcome::Completed {
+            // What went wrong is told in texts with values of the plan.
+            run.context.policy.redactor().learn_plan(&self.query.texts.logical);
+        }
         let span = self.open_span().take();
+        let of_span = span.as_ref().map(StageSpan::context);
         if let Some(span) = span {
             if let Some(rows) = report.rows {
                 span.row_count(rows);
@@ -292,10 +285,15 @@ impl QueryListener for RunQuery {
         if let Some(node) = place.handed_out_by.as_ref().filter(|_| is_recorded) {
             self.tell_frame(node, &report, summary.clone());
         }
+        if let Some(node) = place.owner.node().filter(|_| is_recorded) {
+            let plan_file = run.plans.file_of(run, &self.plan_key(place), &report);
+            self.tell_node(node, &report, summary, plan_file);
+        }
+        if is_recorded {
+            let span = of_span.filter(|_| run.context.telemetry.settings().otel.operator_spans);
+            run.plans.ended(run, EndedQuery { key: self.plan_key(place), report, span });
+        }
         if let Some(node) = place.owner.node() {
-            if is_recorded {
-                self.tell_node(node, &report, summary, plan_file);
-            }
             node.query_ended();
         }
         if let Some(node) = &place.handed_out_by {
@@ -345,11 +343,11 @@ impl RunQuery {
                 facts.results.push(QueryResult {
                     first_column: Arc::clone(&self.first_column),
                     schema: Arc::clone(&self.query.schema),
-                    plan_hash: self.query.fingerprints.plan_hash.clone(),
+                    logical_hash: self.query.fingerprints.logical_hash.clone(),
                 });
             }
         }
-        let left_out = facts.queries.push(QueryFacts {
+        facts.queries.push(QueryFacts {
             id: self.query.id,
             operation: self.query.kind.operation().to_owned(),
             outcome: report.outcome.name(),
@@ -360,13 +358,12 @@ impl RunQuery {
             bytes_scanned: report.bytes_scanned,
             planning: self.query.planning.total(),
             wall_time: report.wall_time,
+            logical_hash: self.query.fingerprints.logical_hash.clone(),
             plan_hash: self.query.fingerprints.plan_hash.clone(),
             source_tables: self.query.source_tables.clone(),
             busiest: busiest(&report.operators),
             plan_file,
         });
-        drop(facts);
-        remove_plan(&node.run, left_out.and_then(|query| query.plan_file).as_deref());
     }
 }
 
@@ -380,14 +377,6 @@ impl DataTap for RunQuery {
             first_column: Arc::clone(&self.first_column),
             inner: summarised.map(|tap| tap.open(schema, partition)),
         })
-    }
-}
-
-/// Removes the plan of a query that others have taken the place of.
-fn remove_plan(run: &RunState, file: Option<&str>) {
-    if let Some((bundle, file)) = run.context.bundle.as_ref().zip(file) {
-        // One that stays costs its place and nothing else.
-        let _ = FileBelow::deep(&bundle.dir().join(file), 2).remove();
     }
 }
 

@@ -24,7 +24,7 @@ pub(crate) struct QueryWrite {
     rows: Option<u64>,
     bytes: Option<u64>,
     schema: SchemaRef,
-    plan_hash: String,
+    logical_hash: String,
 }
 
 impl QueryWrite {
@@ -47,7 +47,7 @@ impl QueryWrite {
             rows,
             bytes: report.bytes_written,
             schema: Arc::clone(&query.schema),
-            plan_hash: query.fingerprints.plan_hash.clone(),
+            logical_hash: query.fingerprints.logical_hash.clone(),
         })
     }
 
@@ -74,7 +74,7 @@ impl QueryWrite {
         let sum = |a: Option<u64>, b: Option<u64>| Some(a?.saturating_add(b?));
         self.rows = sum(self.rows, other.rows);
         self.bytes = sum(self.bytes, other.bytes);
-        self.plan_hash.clone_from(&other.plan_hash);
+        self.logical_hash.clone_from(&other.logical_hash);
     }
 
     fn into_written(self) -> Written {
@@ -117,11 +117,11 @@ impl NodeScope {
         let writes = std::mem::take(&mut self.facts().writes);
         let made = self.tables_made().into_iter();
         let written = writes.into_iter().map(|write| {
-            let plan_hash = write.plan_hash.clone();
-            (write.into_written(), plan_hash)
+            let logical_hash = write.logical_hash.clone();
+            (write.into_written(), logical_hash)
         });
-        for (written, plan_hash) in made.chain(written) {
-            let artifact = self.run.add_output(&self.name, written, Some(plan_hash));
+        for (written, logical_hash) in made.chain(written) {
+            let artifact = self.run.add_output(&self.name, written, Some(logical_hash));
             self.facts().artifacts.push(artifact);
         }
     }
@@ -135,9 +135,9 @@ impl NodeScope {
         let found = self.run.context.telemetry.shared.sessions.each(|session| tables_of(session, &results));
         let mut tables: Vec<(Written, String)> = Vec::new();
         // Sessions may share their catalogs.
-        for (table, plan_hash) in found.into_iter().flatten() {
+        for (table, logical_hash) in found.into_iter().flatten() {
             if !tables.iter().any(|(known, _)| known.name == table.name) {
-                tables.push((table, plan_hash));
+                tables.push((table, logical_hash));
             }
         }
         tables
@@ -158,7 +158,7 @@ mod tests {
             rows: Some(2),
             bytes: None,
             schema: Arc::new(Schema::empty()),
-            plan_hash: String::new(),
+            logical_hash: String::new(),
         }
     }
 

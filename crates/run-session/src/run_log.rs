@@ -42,11 +42,9 @@ pub(crate) struct Records {
     failures: Vec<(FailedPart, Captured)>,
     /// Queries that belong to the run and to none of its nodes.
     pub(crate) queries_without_node: u64,
-    /// Those of them that have ended.
-    pub(crate) ended_without_node: usize,
     /// Queries that ran while several runs were open, in the code of none of them.
     pub(crate) queries_without_run: u64,
-    /// The plan hashes of each node's queries, in the order in which they were planned.
+    /// What each node's queries have asked, as hashes, in the order in which they were planned.
     pub(crate) plans: BTreeMap<String, Vec<String>>,
     /// Tags that were not known when the run started, or have another value now.
     pub(crate) late_tags: BTreeMap<String, String>,
@@ -211,5 +209,6 @@ fn not_run(node: &Node) -> NodeRecord {
         attempts: 0,
         earlier_attempts: Vec::new(),
         recovered: false,
+        plan_hashes: Vec::new(),
     }
 }

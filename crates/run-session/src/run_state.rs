@@ -5,7 +5,7 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
@@ -25,6 +25,7 @@ use crate::{
     node_scope::NodeScope,
     open_statements::OpenStatements,
     own_time::OwnClock,
+    plan_files::PlanFiles,
     query_owner::{QueryOwner, QueryOwners},
     run_context::RunContext,
     run_log::RunLog,
@@ -42,7 +43,7 @@ pub(crate) struct RunState {
     pub(crate) awaited: Mutex<Vec<Arc<NodeScope>>>,
     pub(crate) ended: AtomicBool,
     pub(crate) heartbeat: Mutex<Option<Heartbeat>>,
-    pub(crate) plan_count: AtomicUsize,
+    pub(crate) plans: PlanFiles,
     /// Disk space that is kept for the last manifest.
     pub(crate) reserve: Mutex<Option<Reserve>>,
     pub(crate) own_time: OwnClock,
@@ -87,7 +88,7 @@ impl RunState {
             awaited: Mutex::default(),
             ended: AtomicBool::default(),
             heartbeat: Mutex::default(),
-            plan_count: AtomicUsize::default(),
+            plans: PlanFiles::default(),
             reserve: Mutex::default(),
             own_time: OwnClock::default(),
             open_nodes: Mutex::default(),
@@ -215,11 +216,6 @@ impl RunState {
 
     pub(crate) fn heartbeat(&self) -> MutexGuard<'_, Option<Heartbeat>> {
         self.heartbeat.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The number of the next plan bundle, from 1.
-    pub(crate) fn next_plan_number(&self) -> usize {
-        self.plan_count.fetch_add(1, Ordering::Relaxed) + 1
     }
 
     /// The name under which a node, or what is called so, is shown: without the credentials in it.

@@ -27,7 +27,7 @@ pub(crate) type FirstColumn = Arc<OnceLock<Weak<dyn Array>>>;
 pub(crate) struct QueryResult {
     pub(crate) first_column: FirstColumn,
     pub(crate) schema: SchemaRef,
-    pub(crate) plan_hash: String,
+    pub(crate) logical_hash: String,
 }
 
 impl QueryResult {
@@ -96,5 +96,5 @@ fn table_of(table: &MemTable, name: String, results: &[QueryResult]) -> Option<(
     let written = Written::new(name, Materialization::Table, Arc::clone(&result.schema))
         .with_rows(batches().map(|batch| batch.num_rows() as u64).sum())
         .with_bytes(batches().map(|batch| get_record_batch_memory_size(batch) as u64).sum());
-    Some((written, result.plan_hash.clone()))
+    Some((written, result.logical_hash.clone()))
 }

@@ -187,6 +187,7 @@ fn beat(state: &Arc<RunState>) -> Heartbeat {
 
 /// Shows a beat in the traces, the metrics and the log.
 fn emit(state: &RunState, beat: &Beat) {
+    state.plans.beat();
     state.context.refresh_execution_run_id();
     let span = state
         .context

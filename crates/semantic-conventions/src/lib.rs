@@ -95,6 +95,8 @@ names! {
         EXECUTE = "datafusion.execute",
         /// The execution of a query that writes.
         WRITE = "datafusion.write",
+        /// One operator of a query, made of what it measured when the query has ended.
+        OPERATOR = "datafusion.operator",
         /// One beat of the heartbeat.
         HEARTBEAT = "build.heartbeat",
     }
@@ -234,8 +236,10 @@ keys! {
     BytesRead = "bytes_read",
     /// On spans of queries: bytes that its operators spilled to disk.
     BytesSpilled = "bytes_spilled",
-    /// The fingerprint of the logical plan.
+    /// The fingerprint of how a query is done: the shape of its physical plan, without literals, partitions and files.
     PlanHash = "plan_hash",
+    /// The fingerprint of what a query asks: its logical plan without literals.
+    LogicalHash = "logical_hash",
     /// The id of the query in its session.
     QueryId = "query_id",
     /// The tables that a query reads, as a list.
@@ -256,6 +260,17 @@ keys! {
     OptimizationSeconds = "optimization_seconds",
     /// On `datafusion.compile`: how long the physical plan was made.
     PhysicalPlanningSeconds = "physical_planning_seconds",
+    /// On spans of operators: which one it is, such as `HashJoinExec`.
+    Operator = "operator",
+    /// On spans of operators: its position in the plan, from 0, in pre-order.
+    OperatorId = "operator_id",
+    /// On spans of operators: how long it was busy, summed over its partitions, which run at the same time.
+    ComputeSeconds = "compute_seconds",
+    /// On spans of operators: the rows that the plan's statistics had it return.
+    EstimatedRows = "estimated_rows",
+    /// On `datafusion.plan`: how long the text of the query was parsed, where the front end says so. It is not a part of the
+    /// span.
+    ParsingSeconds = "parsing_seconds",
     /// The operator of a query that was busy longest.
     HottestOperator = "hottest_operator",
     /// On the root span: the profile of the capture policy.
@@ -283,8 +298,16 @@ keys! {
 /// Beside these, `row_count`, `bytes`, `table`, `plan_hash`, `query_id` and `source_tables` stand on each span of a node
 /// for which they are known, and `slow` on each that took longer than its threshold.
 pub fn standard_keys(span: &str) -> &'static [Key] {
-    const PLANNED: &[Key] =
-        &[Key::Stage, Key::Status, Key::Node, Key::Dataset, Key::QueryId, Key::PlanHash, Key::SourceTables];
+    const PLANNED: &[Key] = &[
+        Key::Stage,
+        Key::Status,
+        Key::Node,
+        Key::Dataset,
+        Key::QueryId,
+        Key::PlanHash,
+        Key::LogicalHash,
+        Key::SourceTables,
+    ];
     const EXECUTED: &[Key] = &[
         Key::Stage,
         Key::Status,
@@ -292,6 +315,7 @@ pub fn standard_keys(span: &str) -> &'static [Key] {
         Key::Dataset,
         Key::QueryId,
         Key::PlanHash,
+        Key::LogicalHash,
         Key::SourceTables,
         Key::RowCount,
         Key::Bytes,
@@ -301,6 +325,9 @@ pub fn standard_keys(span: &str) -> &'static [Key] {
         span::TASK => &[Key::Stage, Key::Status, Key::Node, Key::Task],
         span::STAGE => &[Key::Stage, Key::Status],
         span::PLAN => PLANNED,
+        span::OPERATOR => {
+            &[Key::Stage, Key::Status, Key::Node, Key::QueryId, Key::Operator, Key::ComputeSeconds]
+        }
         span::NORMALIZE | span::COMPILE => &[Key::Stage, Key::Status, Key::Node, Key::QueryId],
         span::EXECUTE | span::WRITE => EXECUTED,
         _ => &[],

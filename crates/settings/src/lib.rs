@@ -29,6 +29,8 @@ pub use outputs::{OutputSettings, ParamTableSettings};
 pub use reference::{settings_schema, settings_table};
 pub use resolved::{Resolved, ResolvedValue};
 pub use setting::{Setting, SettingKind};
-pub use settings::{BundleSettings, HeartbeatSettings, OtelSettings, Settings, TrackerSettings};
+pub use settings::{
+    BundleSettings, HeartbeatSettings, KeptPlans, OtelSettings, PlanSettings, Settings, TrackerSettings,
+};
 pub use settings_error::SettingsError;
 pub use trust::Refusal;

@@ -64,6 +64,8 @@ settings! {
         otel: OtelSettings = Profile::ALL.map(OtelSettings::of_profile) => [section OtelSettings::ROWS];
         /// The run bundle.
         bundle: BundleSettings = Profile::ALL.map(BundleSettings::of_profile) => [section BundleSettings::ROWS];
+        /// The plans of queries.
+        plans: PlanSettings = Profile::ALL.map(PlanSettings::of_profile) => [section PlanSettings::ROWS];
         /// The heartbeat.
         heartbeat: HeartbeatSettings = Profile::ALL.map(HeartbeatSettings::of_profile) => [section HeartbeatSettings::ROWS];
         /// Whether a run fails when its outputs are not as the registry says. Otherwise it warns.
@@ -120,6 +122,8 @@ settings! {
         slow_seconds: f64 = [10.0; 3] => [DAGLIGHT_SLOW_SECONDS Seconds];
         /// The same for single stages, by their names.
         slow_seconds_by_stage: BTreeMap<String, f64> = [const { BTreeMap::new() }; 3] => [each Seconds];
+        /// Whether each operator of a query gets a span, made of its metrics when the query has ended.
+        operator_spans: bool = [true, false, false] => [DAGLIGHT_OPERATOR_SPANS Flag];
         /// How long the end of a run waits for the exporters, in seconds.
         shutdown_seconds: f64 = [5.0; 3] => [DAGLIGHT_SHUTDOWN_SECONDS Seconds];
     }
@@ -142,12 +146,46 @@ settings! {
 }
 
 settings! {
+    /// The plans of queries, which the bundle has in `plans/`.
+    pub struct PlanSettings at "plans." {
+        /// Which plans are kept when their queries have ended: `all`; `slow`, which are those that were slow, did not complete,
+        /// or changed since the last run of the DAG; `changed`, which are those that did not complete or changed; or `none`. The
+        /// plan of a query that runs is there with all but `none`.
+        keep: KeptPlans = [KeptPlans::All, KeptPlans::Slow, KeptPlans::Slow] => [DAGLIGHT_PLANS OneOf(&["all", "slow", "changed", "none"])];
+        /// A query is slow that takes longer, in seconds.
+        slow_after: f64 = [1.0; 3] => [DAGLIGHT_PLANS_SLOW_AFTER Seconds];
+    }
+}
+
+settings! {
     /// The heartbeat.
     pub struct HeartbeatSettings at "heartbeat." {
         /// Seconds between two beats.
         interval_seconds: f64 = [5.0; 3] => [DAGLIGHT_HEARTBEAT_SECONDS Interval];
         /// Seconds without progress after which a query counts as stalled.
         stall_seconds: f64 = [30.0; 3] => [DAGLIGHT_STALL_SECONDS Seconds];
+    }
+}
+
+/// Which plans are kept when their queries have ended.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum KeptPlans {
+    /// Every plan.
+    #[default]
+    All,
+    /// Those that were slow, did not complete, or changed since the last run of the DAG.
+    Slow,
+    /// Those that did not complete, or changed.
+    Changed,
+    /// None.
+    None,
+}
+
+impl PlanSettings {
+    /// The time past which a query is slow.
+    pub fn slow_limit(&self) -> Duration {
+        seconds(self.slow_after)
     }
 }
 

@@ -1,6 +1,8 @@
 //! Running one statement.
 
-use daglight_run_session::Node;
+use std::time::Instant;
+
+use daglight_run_session::{Node, ParsedStatement};
 use datafusion::{error::DataFusionError, execution::context::SessionContext, logical_expr::LogicalPlan};
 use futures::TryStreamExt;
 
@@ -20,7 +22,9 @@ impl Pipeline {
         rows_shown: usize,
     ) -> Result<Option<ShownRows>, DataFusionError> {
         let statement = self.statement(step);
+        let parsing = Instant::now();
         let plan = self.plan(step, session).await?;
+        let parsed = ParsedStatement(parsing.elapsed());
         let copied = match &plan {
             LogicalPlan::Copy(copy) => Some(copy.input.schema().inner().clone()),
             _ => None,
@@ -29,7 +33,8 @@ impl Pipeline {
             Some(node) => Target::of(node, statement, session).await,
             None => None,
         };
-        let mut stream = session.execute_logical_plan(plan).await?.execute_stream().await?;
+        let executed = async { session.execute_logical_plan(plan).await?.execute_stream().await };
+        let mut stream = parsed.of(executed).await?;
         let cells = if statement.kind == StatementKind::Setup { Cells::Texts } else { Cells::Values };
         let mut shown = ShownRows { schema: stream.schema(), first: Vec::new(), total_rows: 0, cells };
         let has_rows = matches!(statement.kind, StatementKind::Query | StatementKind::Setup);

@@ -82,7 +82,7 @@ fn a_run_that_succeeded() {
     let plan = serde_json::json!({"query_id": 2, "node": "lines", "metrics": {"wall_ms": 26.0, "operators": [
         {"id": 0, "name": "HashJoinExec", "elapsed_compute_ms": 20.0},
         {"id": 1, "parent": 0, "name": "DataSourceExec", "output_rows": 500, "elapsed_compute_ms": 5.0}]}});
-    fs::write(run.bundle.plan_file(1, "lines", "9f3a"), plan.to_string()).unwrap();
+    fs::write(run.bundle.plan_file(Some("lines"), "9f3a9f3a9f3a9f3a"), plan.to_string()).unwrap();
     let report = run.report();
     assert_eq!(report.status, ReportStatus::Success);
     check_headline(
@@ -385,7 +385,7 @@ fn names_are_never_markup() {
     fs::write(run.bundle.traces(), hostile.line()).unwrap();
     fs::write(run.bundle.logs(), fixture::log_line(17, name)).unwrap();
     fs::write(
-        run.bundle.plan_file(1, "a", "b"),
+        run.bundle.plan_file(Some("a"), "0123456789abcdef"),
         serde_json::json!({"query_id": name, "node": name}).to_string(),
     )
     .unwrap();
@@ -442,7 +442,7 @@ fn names_that_are_not_utf_8_do_not_keep_a_report_from_being_made() {
 
     let out = tempfile::tempdir().unwrap();
     let bundle = Bundle::create(out.path(), RunId::new()).unwrap();
-    fs::write(bundle.plan_file(1, "a", "b"), "{}").unwrap();
+    fs::write(bundle.plan_file(Some("a"), "0123456789abcdef"), "{}").unwrap();
     fs::write(bundle.dir().join(OsStr::from_bytes(b"caf\xe9.csv")), "mine").unwrap();
     fs::write(bundle.plans_dir().join(OsStr::from_bytes(b"001-\xff.json")), "mine").unwrap();
     let report = Report::from_bundle(&bundle).unwrap();

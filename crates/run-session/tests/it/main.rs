@@ -10,6 +10,7 @@ mod ends;
 mod handles;
 mod many_queries;
 mod outputs;
+mod plans;
 mod stages;
 mod stalls;
 

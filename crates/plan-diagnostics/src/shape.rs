@@ -1,0 +1,177 @@
+//! What a physical plan does, without literals and without what depends on the machine or on the size of the data.
+//!
+//! One description serves two ends: it is what the fingerprint of a plan is made of, and what may be shown of an operator
+//! where literals may not. It is made of expressions and not of the texts of a plan: there a literal stands without its type,
+//! so that nothing tells the `1` of `x@1 > 1` from a column's number.
+
+use std::{fmt::Write as _, sync::Arc};
+
+use daglight_capture_policy::{Types, without_typed_literals};
+use datafusion::{
+    common::{
+        JoinType,
+        tree_node::{Transformed, TreeNode as _, TreeNodeRecursion},
+    },
+    datasource::{physical_plan::FileScanConfig, source::DataSourceExec},
+    physical_expr::{
+        PhysicalExpr,
+        expressions::{Column, DynamicFilterPhysicalExpr, Literal},
+        split_conjunction,
+    },
+    physical_plan::{
+        ExecutionPlan,
+        aggregates::{AggregateExec, AggregateInputMode},
+        coalesce_partitions::CoalescePartitionsExec,
+        coop::CooperativeExec,
+        joins::{HashJoinExec, NestedLoopJoinExec, SortMergeJoinExec, SymmetricHashJoinExec},
+        limit::{GlobalLimitExec, LocalLimitExec},
+        repartition::RepartitionExec,
+        sorts::sort_preserving_merge::SortPreservingMergeExec,
+        union::InterleaveExec,
+        windows::{BoundedWindowAggExec, WindowAggExec},
+    },
+};
+
+use crate::sources::Leaf;
+
+/// The operators of a plan in pre-order, a line each. What only spreads rows over partitions is left out, and so are the
+/// two halves of an aggregation.
+pub(crate) fn shape(plan: &Arc<dyn ExecutionPlan>, leaves: &[Leaf]) -> String {
+    let mut out = String::new();
+    write_shape(plan, 0, &mut leaves.iter(), &mut out);
+    out
+}
+
+/// What an operator does, on one line.
+pub(crate) fn description(plan: &dyn ExecutionPlan) -> String {
+    let mut parts = Vec::new();
+    parts.extend(join_type(plan).map(|join| format!("join_type={join}")));
+    parts.extend(functions(plan).map(|functions| format!("functions=[{}]", functions.join(", "))));
+    if plan.children().is_empty() {
+        parts.push(format!("columns=[{}]", columns(plan).join(", ")));
+    }
+    let expressions = expressions(plan);
+    if !expressions.is_empty() {
+        parts.push(format!("expressions=[{}]", expressions.join(", ")));
+    }
+    let name = plan.name();
+    if parts.is_empty() { name.to_owned() } else { format!("{name}: {}", parts.join(", ")) }
+}
+
+fn write_shape(
+    plan: &Arc<dyn ExecutionPlan>,
+    depth: usize,
+    leaves: &mut std::slice::Iter<'_, Leaf>,
+    out: &mut String,
+) {
+    let children = plan.children();
+    if let ([child], true) = (&children[..], only_moves_rows(plan.as_ref())) {
+        return write_shape(child, depth, leaves, out);
+    }
+    let table = if children.is_empty() { leaves.next().and_then(Leaf::table) } else { None };
+    // Whether a union keeps the partitions of its inputs depends on how many they have.
+    let description = match plan.is::<InterleaveExec>() {
+        true => "UnionExec".to_owned(),
+        false => description(plan.as_ref()),
+    };
+    writeln!(out, "{depth} {description} {}", table.unwrap_or_default())
+        .expect("writing to a String cannot fail");
+    children.into_iter().for_each(|child| write_shape(child, depth + 1, leaves, out));
+}
+
+/// Whether the operator is there for the number of partitions, or for a limit, and does nothing else to the rows.
+fn only_moves_rows(plan: &dyn ExecutionPlan) -> bool {
+    let is_second_half = || {
+        let aggregation = plan.downcast_ref::<AggregateExec>();
+        aggregation.is_some_and(|aggregation| aggregation.mode().input_mode() == AggregateInputMode::Partial)
+    };
+    plan.is::<RepartitionExec>()
+        || plan.is::<CoalescePartitionsExec>()
+        || plan.is::<SortPreservingMergeExec>()
+        || plan.is::<CooperativeExec>()
+        || plan.is::<LocalLimitExec>()
+        || plan.is::<GlobalLimitExec>()
+        || is_second_half()
+}
+
+fn join_type(plan: &dyn ExecutionPlan) -> Option<JoinType> {
+    if let Some(join) = plan.downcast_ref::<HashJoinExec>() {
+        return Some(*join.join_type());
+    }
+    if let Some(join) = plan.downcast_ref::<NestedLoopJoinExec>() {
+        return Some(*join.join_type());
+    }
+    if let Some(join) = plan.downcast_ref::<SymmetricHashJoinExec>() {
+        return Some(*join.join_type());
+    }
+    plan.downcast_ref::<SortMergeJoinExec>().map(SortMergeJoinExec::join_type)
+}
+
+/// The names of the functions that an aggregation or a window computes.
+fn functions(plan: &dyn ExecutionPlan) -> Option<Vec<String>> {
+    if let Some(aggregation) = plan.downcast_ref::<AggregateExec>() {
+        let name = |function: &datafusion::physical_expr::aggregate::AggregateFunctionExpr| {
+            let distinct = if function.is_distinct() { " distinct" } else { "" };
+            format!("{}{distinct}", function.fun().name())
+        };
+        return Some(aggregation.aggr_expr().iter().map(|function| name(function)).collect());
+    }
+    let windows = match plan.downcast_ref::<WindowAggExec>() {
+        Some(window) => window.window_expr(),
+        None => plan.downcast_ref::<BoundedWindowAggExec>()?.window_expr(),
+    };
+    // The name of a window is its text up to the arguments.
+    let name = |name: &str| name.split('(').next().unwrap_or_default().to_owned();
+    Some(windows.iter().map(|window| name(window.name())).collect())
+}
+
+fn columns(plan: &dyn ExecutionPlan) -> Vec<String> {
+    let schema = plan.schema();
+    schema
+        .fields()
+        .iter()
+        .map(|field| without_typed_literals(field.name(), Types::Shown).into_owned())
+        .collect()
+}
+
+/// The expressions of an operator, each condition of a conjunction by itself. Filters that take up values while the plan
+/// runs are left out.
+fn expressions(plan: &dyn ExecutionPlan) -> Vec<String> {
+    let mut texts = Vec::new();
+    let mut add = |root: &Arc<dyn PhysicalExpr>| {
+        let conditions = split_conjunction(root).into_iter().filter(|condition| !is_dynamic(condition));
+        texts.extend(conditions.map(without_literals));
+    };
+    // A scan has the columns that it returns as well, which are named by themselves.
+    if let Some(source) = plan.downcast_ref::<DataSourceExec>() {
+        let files: Option<&FileScanConfig> = source.data_source().downcast_ref();
+        files.and_then(|files| files.file_source().filter()).iter().for_each(&mut add);
+        return texts;
+    }
+    let visited = plan.apply_expressions(&mut |root| {
+        add(root);
+        Ok(TreeNodeRecursion::Continue)
+    });
+    debug_assert!(visited.is_ok(), "the visitor returns no error");
+    texts
+}
+
+fn is_dynamic(expression: &Arc<dyn PhysicalExpr>) -> bool {
+    expression.exists(|part| Ok(part.is::<DynamicFilterPhysicalExpr>())).unwrap_or(true)
+}
+
+/// An expression with `?` for every literal, and without the numbers of columns.
+fn without_literals(expression: &Arc<dyn PhysicalExpr>) -> String {
+    let named = |name: &str| Arc::new(Column::new(name, 0)) as Arc<dyn PhysicalExpr>;
+    let stripped = Arc::clone(expression).transform_down(|part| {
+        if part.is::<Literal>() {
+            return Ok(Transformed::yes(named("?")));
+        }
+        Ok(match part.downcast_ref::<Column>() {
+            Some(column) => Transformed::yes(named(&without_typed_literals(column.name(), Types::Shown))),
+            None => Transformed::no(part),
+        })
+    });
+    // An expression that takes no other parts is not shown at all.
+    stripped.map_or_else(|_| "?".to_owned(), |stripped| stripped.data.to_string().replace("@0", ""))
+}

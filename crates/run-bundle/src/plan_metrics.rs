@@ -1,0 +1,260 @@
+//! What is measured of a plan's executions, as the files in `plans/` have it.
+
+use std::collections::{BTreeMap, HashSet};
+
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
+
+/// The measurements of one executed query.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PlanMetrics {
+    /// When physical planning started.
+    pub planned_at_ms: f64,
+    /// How long physical planning took.
+    pub planning_ms: Option<f64>,
+    /// When the first partition was executed.
+    pub started_at_ms: f64,
+    /// From the first partition's execution to the end.
+    pub wall_ms: f64,
+    /// Rows returned or written; `None` for a write that returned no count.
+    pub rows: Option<u64>,
+    /// Rows that came from the tables that it scans; `Some(None)` where a scan does not count them, `None` in older
+    /// bundles, which do not say. [`PlanMetrics::rows_read`] is true of both.
+    #[serde(deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    pub rows_read: Option<Option<u64>>,
+    /// Bytes written to storage, where the sink says.
+    pub bytes_written: Option<u64>,
+    /// Bytes read from storage, where the scans say.
+    pub bytes_scanned: Option<u64>,
+    /// Every operator in pre-order.
+    pub operators: Vec<PlanOperator>,
+}
+
+/// One operator of the physical plan.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PlanOperator {
+    /// Position in pre-order, from 0.
+    pub id: u64,
+    /// The operator that reads this one's output.
+    pub parent: Option<u64>,
+    /// Such as `HashJoinExec`.
+    pub name: String,
+    /// One line of the plan; `None` where the policy keeps literals back.
+    pub detail: Option<String>,
+    /// Whether it gets rows from outside of the query.
+    pub is_scan: bool,
+    /// The table that it scans, where that is known.
+    pub table: Option<String>,
+    /// Rows that it returned.
+    pub output_rows: Option<u64>,
+    /// Time of its own, summed over its partitions, which run at the same time.
+    pub elapsed_compute_ms: Option<f64>,
+    /// The partitions that it was executed in.
+    pub partitions: Option<u64>,
+    /// From the query's start to the operator's.
+    pub start_ms: f64,
+    /// From the query's start to the operator's end.
+    pub end_ms: f64,
+    /// Rows that the plan's statistics had it return, before it was executed.
+    pub estimated_rows: Option<u64>,
+    /// Whether they were exact.
+    pub estimate_is_exact: bool,
+    /// Bytes that the plan's statistics had it return.
+    pub estimated_bytes: Option<u64>,
+    /// Bytes in memory of the rows that it returned. Buffers that batches share are counted for each of them.
+    pub output_bytes: Option<u64>,
+    /// The most memory that it used at a time, where it says.
+    pub memory_bytes: Option<u64>,
+    /// Bytes that it spilled to disk.
+    pub spilled_bytes: Option<u64>,
+    /// The metrics of each partition. Empty for more than a hundred of them, and for a plan that was executed once more, whose
+    /// operators do not start anew.
+    pub partition_metrics: Vec<PartitionMetrics>,
+    /// Every metric, summed over partitions; times in nanoseconds. What a file has under a name and is not such a number
+    /// is passed over when it is read.
+    #[serde(deserialize_with = "counts")]
+    pub metrics: BTreeMap<String, u64>,
+}
+
+/// What an operator measured in one partition.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PartitionMetrics {
+    /// The partition; `None` for what belongs to none, as the opening of files.
+    pub partition: Option<u64>,
+    /// Its metrics; times in nanoseconds.
+    #[serde(deserialize_with = "counts")]
+    pub metrics: BTreeMap<String, u64>,
+}
+
+/// The sums over the executions of a plan.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PlanExecutions {
+    /// How many began.
+    pub started: u64,
+    /// How many were read to their end.
+    pub completed: u64,
+    /// How many failed.
+    pub failed: u64,
+    /// How many were given up.
+    pub cancelled: u64,
+    /// How many panicked.
+    pub panicked: u64,
+    /// The time of those that ended.
+    pub wall_ms: f64,
+    /// The time of their planning.
+    pub planning_ms: f64,
+    /// Rows that they returned or wrote.
+    pub rows: u64,
+    /// Rows that they read, as far as all scans count them.
+    pub rows_read: u64,
+    /// Executions with a scan that does not count.
+    pub uncounted: u64,
+    /// Bytes that they wrote to storage.
+    pub bytes_written: u64,
+    /// Bytes that they read from storage.
+    pub bytes_scanned: u64,
+    /// Bytes that they spilled to disk.
+    pub bytes_spilled: u64,
+}
+
+/// How long a query was planned. What is not known is `None`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PlanningRecord {
+    /// Parsing its text, and making the first logical plan of it.
+    pub parsing_ms: Option<f64>,
+    /// Making that plan valid.
+    pub analysis_ms: f64,
+    /// Making a better logical plan.
+    pub optimization_ms: f64,
+    /// Making the physical plan.
+    pub physical_ms: f64,
+    /// Every rule that ran, in order.
+    pub rules: Vec<RuleRecord>,
+}
+
+/// What one rule did, over all passes.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RuleRecord {
+    /// Its name.
+    pub name: String,
+    /// `analysis`, `optimization` or `physical`.
+    pub part: String,
+    /// From its first call in a pass to the first call of the next rule.
+    pub ms: f64,
+    /// Whether it changed the plan, as far as it says.
+    pub changed: Option<bool>,
+}
+
+/// A scan of a table: what was read of it, and what did not have to be.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PlanSource {
+    /// The operator that scans it.
+    pub operator: u64,
+    /// The table, as the query calls it, where that is known.
+    pub table: Option<String>,
+    /// Its file, or the folder of its files, as far as the policy lets it through.
+    pub location: Option<String>,
+    /// `parquet`, `csv`, `memory`, ...
+    pub format: Option<String>,
+    /// Files that the plan reads.
+    pub files: Option<u64>,
+    /// The size of these files.
+    pub bytes: Option<u64>,
+    /// Rows that it returned.
+    pub rows: Option<u64>,
+    /// Bytes that were read from storage.
+    pub bytes_scanned: Option<u64>,
+    /// Row groups that were read.
+    pub row_groups_read: Option<u64>,
+    /// Row groups that statistics or Bloom filters ruled out.
+    pub row_groups_pruned: Option<u64>,
+    /// Pages that were read, where a page index was asked.
+    pub pages_read: Option<u64>,
+    /// Pages that the page index ruled out.
+    pub pages_pruned: Option<u64>,
+}
+
+/// Rows that the sources of a query returned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RowsRead {
+    /// The rows, as far as sources count them.
+    pub counted: u64,
+    /// False when a source does not count.
+    pub all_counted: bool,
+}
+
+/// A field that is there, be it null.
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<u64>>, D::Error> {
+    Option::deserialize(deserializer).map(Some)
+}
+
+fn counts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, u64>, D::Error> {
+    let metrics: BTreeMap<String, Value> = BTreeMap::deserialize(deserializer)?;
+    Ok(metrics.into_iter().filter_map(|(name, value)| Some((name, value.as_u64()?))).collect())
+}
+
+impl PlanMetrics {
+    /// Rows that the sources returned. Older bundles do not say that: there it is the output of the operators that have no
+    /// input, as far as they count it.
+    pub fn rows_read(&self) -> RowsRead {
+        if let Some(said) = self.rows_read {
+            return RowsRead { counted: said.unwrap_or(0), all_counted: said.is_some() };
+        }
+        let parents: HashSet<u64> = self.operators.iter().filter_map(|operator| operator.parent).collect();
+        let leaves = self.operators.iter().filter(|operator| !parents.contains(&operator.id));
+        let mut read = RowsRead { counted: 0, all_counted: !self.operators.is_empty() };
+        for leaf in leaves {
+            match leaf.output_rows {
+                Some(rows) => read.counted += rows,
+                None => read.all_counted = false,
+            }
+        }
+        read
+    }
+
+    /// The same measurements with other texts of operators: what `shown` makes of each.
+    #[must_use]
+    pub fn with_details(mut self, shown: impl Fn(&str) -> String) -> Self {
+        for detail in self.operators.iter_mut().filter_map(|operator| operator.detail.as_mut()) {
+            *detail = shown(detail);
+        }
+        self
+    }
+
+    /// The sum of a metric over all operators, by the name that DataFusion has for it.
+    pub fn total(&self, metric: &str) -> u64 {
+        let counts = self.operators.iter().filter_map(|operator| operator.metrics.get(metric)).copied();
+        counts.sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn rows_read_are_those_of_the_leaves() {
+        let metrics: PlanMetrics = serde_json::from_value(json!({"operators": [
+            {"id": 0, "name": "HashJoinExec", "output_rows": 5},
+            {"id": 1, "parent": 0, "name": "DataSourceExec", "output_rows": 25, "metrics": {"bytes_scanned": 100}},
+            {"id": 2, "parent": 0, "name": "DataSourceExec", "output_rows": 7, "metrics": {"bytes_scanned": 11}},
+        ]}))
+        .unwrap();
+        assert_eq!(metrics.rows_read(), RowsRead { counted: 32, all_counted: true });
+        assert_eq!(metrics.total("bytes_scanned"), 111);
+        assert!(!PlanMetrics::default().rows_read().all_counted);
+        for (said, counted, all_counted) in [(json!(7), 7, true), (json!(null), 0, false)] {
+            let metrics: PlanMetrics = serde_json::from_value(json!({"rows_read": said})).unwrap();
+            assert_eq!(metrics.rows_read(), RowsRead { counted, all_counted });
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! Spans of the operators of a query, made of what they measured when the query has ended.
+
+use std::cmp::Reverse;
+
+use daglight_otel_bridge::names::{self, Key};
+use daglight_plan_diagnostics::{OperatorReport, QueryReport};
+use opentelemetry::Context;
+
+use crate::run_state::RunState;
+
+/// Operators of a query that have spans: those that were busy longest.
+const MAX_OPERATORS: usize = 100;
+
+/// Shows the operators below the span of their query. They start when they are first executed, and end when all of their
+/// rows were taken: that is how long they lived, and `compute_seconds` is how long they were busy.
+pub(crate) fn show_operators(run: &RunState, query: &Context, node: Option<&str>, report: &QueryReport) {
+    let (signals, policy) = (&run.context.signals, &run.context.policy);
+    let mut operators: Vec<&OperatorReport> = report.operators.iter().collect();
+    if operators.len() > MAX_OPERATORS {
+        operators.sort_by_key(|operator| Reverse(operator.busy));
+        operators.truncate(MAX_OPERATORS);
+        operators.sort_by_key(|operator| operator.id);
+    }
+    for operator in operators {
+        let span = signals.span(names::span::OPERATOR).parent(query).stage("execute");
+        let span = node.into_iter().fold(span, |span, node| span.node(node));
+        let span = span
+            .attribute(Key::QueryId, report.query.id)
+            .attribute(Key::Operator, policy.capture(operator.name.as_str()))
+            .attribute(Key::OperatorId, operator.id)
+            .attribute(Key::ComputeSeconds, operator.busy.as_secs_f64())
+            .start_at(operator.started_at)
+            .start();
+        if let Some(rows) = operator.output_rows {
+            // Not as a row count of its own, which the metrics would add to that of the query.
+            span.set(Key::RowCount, rows);
+        }
+        if let Some(rows) = operator.estimate.rows {
+            span.set(Key::EstimatedRows, rows);
+        }
+        if let Some(table) = &operator.table {
+            span.set(Key::Table, policy.capture(table.as_str()));
+        }
+        span.end_at(operator.ended_at);
+    }
+}

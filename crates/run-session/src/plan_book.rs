@@ -1,0 +1,241 @@
+//! The plans of a run that its thread for plans has in hand, with the sums over their executions.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    error::Error as _,
+    time::Duration,
+};
+
+use daglight_capture_policy::SqlText;
+use daglight_plan_diagnostics::{QueryOutcome, QueryReport};
+use daglight_run_bundle::{PlanBundle, PlanExecutions};
+
+use crate::{
+    operator_spans::show_operators,
+    plan_files::{EndedQuery, PlanKey, PlanMessage, StartedQuery},
+    previous_plans::PreviousPlans,
+    run_state::RunState,
+};
+
+/// Plans in memory. Beyond that, those that nothing executes are left to their files.
+const MAX_IN_MEMORY: usize = 256;
+/// Ids of queries that the file of a plan names.
+const MAX_QUERY_IDS: usize = 100;
+/// Executions of a plan whose operators have spans; of the others only those that are slower than all before.
+const MAX_WITH_SPANS: u64 = 100;
+
+#[derive(Default)]
+pub(crate) struct PlanBook {
+    plans: HashMap<PlanKey, Entry>,
+    /// Executions of plans that have no file, with spans of operators.
+    with_spans: HashMap<PlanKey, u64>,
+}
+
+struct Entry {
+    plan: PlanBundle,
+    running: BTreeSet<u64>,
+    /// The longest time of an execution that has ended.
+    slowest: Option<Duration>,
+    is_kept: bool,
+    has_file: bool,
+    is_changed: bool,
+}
+
+impl PlanBook {
+    /// Whether something is to be written.
+    pub(crate) fn is_changed(&self) -> bool {
+        self.plans.values().any(|entry| entry.is_changed)
+    }
+
+    pub(crate) fn take(&mut self, run: &RunState, message: PlanMessage) {
+        match message {
+            PlanMessage::Started(query) => self.started(run, *query),
+            PlanMessage::Ended(query) => self.ended(run, *query),
+            PlanMessage::Beat => {
+                self.refresh(run);
+                self.write(run);
+            }
+        }
+    }
+
+    /// Brings the plans of queries that run up to date.
+    pub(crate) fn refresh(&mut self, run: &RunState) {
+        let live = &run.context.telemetry.shared.live;
+        for entry in self.plans.values_mut() {
+            let running = entry.running.iter().filter_map(|id| live.report_of(*id));
+            if let Some(longest) = running.max_by_key(|report| report.wall_time) {
+                entry.show(run, &longest);
+            }
+        }
+    }
+
+    /// Writes what has changed, and removes what is not kept.
+    pub(crate) fn write(&mut self, run: &RunState) {
+        for (key, entry) in self.plans.iter_mut().filter(|(_, entry)| entry.is_changed) {
+            entry.write(run, key);
+        }
+        if self.plans.len() > MAX_IN_MEMORY {
+            self.plans.retain(|_, entry| !entry.running.is_empty());
+        }
+    }
+
+    fn started(&mut self, run: &RunState, query: StartedQuery) {
+        if run.context.telemetry.settings().plans.keep != daglight_settings::KeptPlans::All {
+            // Read beside the first query, and not when the run starts.
+            run.plans.previous.get_or_init(|| PreviousPlans::of_dag(&run.context));
+        }
+        let id = query.query.id;
+        let is_new = !self.plans.contains_key(&query.key);
+        let entry = self.plans.entry(query.key.clone()).or_insert_with(|| Entry::new(run, &query));
+        entry.running.insert(id);
+        entry.executions().started += 1;
+        if entry.plan.query_ids.len() < MAX_QUERY_IDS {
+            entry.plan.query_ids.push(id);
+        }
+        entry.is_changed = true;
+        if is_new {
+            // At once: the process may be killed while this query runs.
+            entry.write(run, &query.key);
+        }
+    }
+
+    fn ended(&mut self, run: &RunState, query: EndedQuery) {
+        let EndedQuery { key, report, span } = query;
+        let entry = self.plans.get_mut(&key);
+        let is_slowest = entry
+            .as_ref()
+            .is_none_or(|entry| entry.slowest.is_none_or(|slowest| report.wall_time >= slowest));
+        if let Some(entry) = entry {
+            entry.end(run, &report);
+            entry.is_kept |= run.plans.keeps(run, &key, &report);
+        }
+        if let Some(span) = span {
+            let is_known = self.with_spans.contains_key(&key) || self.with_spans.len() < MAX_IN_MEMORY * 16;
+            let shown = self.with_spans.entry(key.clone()).or_default();
+            *shown += 1;
+            if is_known && (*shown <= MAX_WITH_SPANS || is_slowest) {
+                show_operators(run, &span, key.node.as_deref(), &report);
+            }
+        }
+    }
+}
+
+impl Entry {
+    fn new(run: &RunState, started: &StartedQuery) -> Self {
+        let PlanKey { node, plan_hash } = &started.key;
+        // It may have been left to its file.
+        let before = run.context.bundle.as_ref().and_then(|bundle| {
+            PlanBundle::read_one(bundle, node.as_deref(), plan_hash)
+                .ok()
+                .filter(|plan| plan.executions.is_some())
+        });
+        if let Some(plan) = before {
+            let slowest = Duration::try_from_secs_f64(plan.metrics.wall_ms / 1e3).ok();
+            return Self {
+                plan,
+                running: BTreeSet::new(),
+                slowest,
+                is_kept: true,
+                has_file: true,
+                is_changed: false,
+            };
+        }
+        let policy = &run.context.policy;
+        // Other texts of the plan write values in a form in which none could be told from a name.
+        policy.redactor().learn_plan(&started.query.texts.logical);
+        let mut plan = started
+            .query
+            .to_plan_bundle(policy.sql_text() == SqlText::Whole)
+            .with_texts(|text| policy.redactor().plan_text(text));
+        plan.node.clone_from(node);
+        plan.query_id = started.query.id.to_string();
+        plan.sql = started.sql.as_ref().map(|sql| sql.to_text());
+        for source in &mut plan.sources {
+            let location = source.location.take();
+            source.location =
+                location.and_then(|location| policy.capture_path(&location)).map(|path| path.to_text());
+        }
+        for (key, value) in &mut plan.settings {
+            *value = policy.capture_named(key, value.as_str()).to_text();
+        }
+        for column in &mut plan.schema {
+            column.name = policy.redactor().name_text(&column.name);
+        }
+        if let Some(planning) = &mut plan.planning {
+            planning.parsing_ms = started.parsing.map(|parsing| parsing.as_secs_f64() * 1e3);
+        }
+        Self {
+            plan,
+            running: BTreeSet::new(),
+            slowest: None,
+            is_kept: false,
+            has_file: false,
+            is_changed: true,
+        }
+    }
+
+    fn executions(&mut self) -> &mut PlanExecutions {
+        self.plan.executions.get_or_insert_default()
+    }
+
+    fn end(&mut self, run: &RunState, report: &QueryReport) {
+        let id = report.query.id;
+        self.running.remove(&id);
+        let executions = self.executions();
+        *match report.outcome {
+            QueryOutcome::Completed => &mut executions.completed,
+            QueryOutcome::Failed { .. } => &mut executions.failed,
+            QueryOutcome::Panicked => &mut executions.panicked,
+            _ => &mut executions.cancelled,
+        } += 1;
+        executions.wall_ms += report.wall_time.as_secs_f64() * 1e3;
+        executions.planning_ms += report.query.planning.total().as_secs_f64() * 1e3;
+        executions.rows += report.rows.unwrap_or(0);
+        executions.rows_read += report.rows_read.unwrap_or(0);
+        executions.uncounted += u64::from(report.rows_read.is_none());
+        executions.bytes_written += report.bytes_written.unwrap_or(0);
+        executions.bytes_scanned += report.bytes_scanned.unwrap_or(0);
+        executions.bytes_spilled += report.bytes_spilled;
+        self.show(run, report);
+        self.slowest = self.slowest.max(Some(report.wall_time));
+        self.is_changed = true;
+    }
+
+    /// Shows what was measured of an execution, where it is the one that is shown already, or takes longer.
+    fn show(&mut self, run: &RunState, report: &QueryReport) {
+        let is_shown = self.plan.query_id == report.query.id.to_string();
+        if !is_shown && report.wall_time.as_secs_f64() * 1e3 < self.plan.metrics.wall_ms {
+            return;
+        }
+        let policy = &run.context.policy;
+        let plan = &mut self.plan;
+        plan.query_id = report.query.id.to_string();
+        plan.outcome = report.recorded_outcome();
+        report.measure_sources(&mut plan.sources);
+        let with_literals = policy.sql_text() == SqlText::Whole;
+        plan.metrics =
+            report.to_plan_metrics(with_literals).with_details(|detail| policy.redactor().plan_text(detail));
+        self.is_changed = true;
+    }
+
+    fn write(&mut self, run: &RunState, key: &PlanKey) {
+        let Some(bundle) = &run.context.bundle else { return };
+        self.is_changed = false;
+        self.plan.running = self.running.iter().take(MAX_QUERY_IDS).copied().collect();
+        if self.running.is_empty() && !self.is_kept {
+            if std::mem::take(&mut self.has_file) {
+                // One that stays costs its place and nothing else.
+                let _ = PlanBundle::remove(bundle, key.node.as_deref(), &key.plan_hash);
+            }
+            return;
+        }
+        match self.plan.write(bundle) {
+            Ok(()) => self.has_file = true,
+            Err(error) => {
+                let cause = error.source().map_or_else(|| error.to_string(), ToString::to_string);
+                let folder = bundle.plans_dir();
+                run.log.bundle_failed(format!("cannot write plans to {}: {cause}", folder.display()));
+            }
+        }
+    }
+}

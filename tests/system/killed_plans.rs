@@ -1,0 +1,63 @@
+//! A run that is killed in the middle of a query: what was planned, and how far each operator was.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use daglight_system_tests::{Checkout, Daglight};
+use serde_json::Value;
+
+/// Long enough that no machine comes to its end.
+const HEAVY: &str = "CREATE TABLE n AS SELECT value AS x FROM generate_series(1, 3000);
+CREATE TABLE heavy AS SELECT count(*) AS c FROM n a CROSS JOIN n b CROSS JOIN n c WHERE a.x + b.x + c.x > 5;
+";
+
+fn bundle(checkout: &Checkout) -> Option<PathBuf> {
+    fs::read_dir(checkout.path().join("out/run_bundle")).ok()?.next()?.ok().map(|entry| entry.path())
+}
+
+/// The plan of the node that is killed. It is replaced as a whole, so that it can be read at any time.
+fn plan(bundle: &Path) -> Option<Value> {
+    let mut files = fs::read_dir(bundle.join("plans")).ok()?.flatten();
+    let file = files.find(|file| {
+        let name = file.file_name();
+        let name = name.to_string_lossy();
+        name.starts_with("heavy-") && name.ends_with(".json")
+    })?;
+    serde_json::from_slice(&fs::read(file.path()).ok()?).ok()
+}
+
+fn most_rows(plan: &Value) -> u64 {
+    let operators = plan["metrics"]["operators"].as_array().expect("operators");
+    operators.iter().filter_map(|operator| operator["output_rows"].as_u64()).max().unwrap_or(0)
+}
+
+#[test]
+fn the_plan_of_a_killed_query_is_in_the_bundle_and_in_the_report() {
+    for profile in ["dev", "prod"] {
+        let checkout = Checkout::new();
+        let pipeline = checkout.pipeline("heavy.sql", HEAVY);
+        let running = Daglight::run(&checkout, &pipeline)
+            .args(["--profile", profile])
+            .env("DAGLIGHT_HEARTBEAT_SECONDS", "0.2")
+            .start();
+        let goes_on = || bundle(&checkout).and_then(|bundle| plan(&bundle)).is_some_and(|plan| most_rows(&plan) > 100_000);
+        running.wait_until("rows of the query", goes_on);
+        running.signal("KILL");
+        assert_eq!(running.finish().code, None);
+
+        let bundle = bundle(&checkout).expect("a bundle");
+        let plan = plan(&bundle).expect("a plan");
+        assert!(plan["outcome"].is_null() && !plan["running"].as_array().expect("ids").is_empty(), "{plan}");
+        let has_literal = plan["physical_plan"].as_str().expect("a physical plan").contains("> 5");
+        assert_eq!(has_literal, profile == "dev", "{plan}");
+        let report = Daglight::new(&checkout, ["report".as_ref(), bundle.as_os_str(), "--json".as_ref()]);
+        let report = report.finish().report(0);
+        let queries = report["queries"].as_array().expect("queries");
+        let heavy = queries.iter().find(|query| query["node"] == "heavy").unwrap_or_else(|| panic!("{report}"));
+        let operators = heavy["hottest_operators"].as_array().expect("operators");
+        assert!(operators.iter().any(|operator| operator["rows"].as_u64() > Some(100_000)), "{heavy}");
+        assert!(heavy["plan_file"].as_str().is_some_and(|file| file.starts_with("plans/heavy-")), "{heavy}");
+    }
+}
