@@ -42,7 +42,9 @@ fn the_plan_of_a_killed_query_is_in_the_bundle_and_in_the_report() {
             .args(["--profile", profile])
             .env("DAGLIGHT_HEARTBEAT_SECONDS", "0.2")
             .start();
-        let goes_on = || bundle(&checkout).and_then(|bundle| plan(&bundle)).is_some_and(|plan| most_rows(&plan) > 100_000);
+        let goes_on = || {
+            bundle(&checkout).and_then(|bundle| plan(&bundle)).is_some_and(|plan| most_rows(&plan) > 100_000)
+        };
         running.wait_until("rows of the query", goes_on);
         running.signal("KILL");
         assert_eq!(running.finish().code, None);
@@ -55,7 +57,8 @@ fn the_plan_of_a_killed_query_is_in_the_bundle_and_in_the_report() {
         let report = Daglight::new(&checkout, ["report".as_ref(), bundle.as_os_str(), "--json".as_ref()]);
         let report = report.finish().report(0);
         let queries = report["queries"].as_array().expect("queries");
-        let heavy = queries.iter().find(|query| query["node"] == "heavy").unwrap_or_else(|| panic!("{report}"));
+        let heavy =
+            queries.iter().find(|query| query["node"] == "heavy").unwrap_or_else(|| panic!("{report}"));
         let operators = heavy["hottest_operators"].as_array().expect("operators");
         assert!(operators.iter().any(|operator| operator["rows"].as_u64() > Some(100_000)), "{heavy}");
         assert!(heavy["plan_file"].as_str().is_some_and(|file| file.starts_with("plans/heavy-")), "{heavy}");

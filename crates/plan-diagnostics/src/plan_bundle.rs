@@ -22,7 +22,10 @@ impl PlannedQuery {
         let Fingerprints { logical_hash, literal_hash, plan_hash } = self.fingerprints.clone();
         let (logical_plan, optimized_plan) = match with_literals {
             true => (self.texts.logical.clone(), self.optimized.display_indent().to_string()),
-            false => (self.texts.logical_without_literals.clone(), without_literals(&self.optimized)),
+            false => {
+                let optimized = without_limits(&without_literals(&self.optimized));
+                (self.texts.logical_without_literals.clone(), optimized)
+            }
         };
         let physical_plan = plan_text(&self.operators, |operator| match with_literals {
             true => &operator.detail,
@@ -171,6 +174,18 @@ impl QueryReport {
     pub fn recorded_outcome(&self) -> Option<String> {
         (self.outcome != QueryOutcome::Running).then(|| self.outcome.name().to_owned())
     }
+}
+
+/// The optimiser makes numbers of what is an expression before: `fetch=5` becomes `fetch=?`.
+fn without_limits(plan: &str) -> String {
+    let mut parts = plan.split("fetch=");
+    let mut text = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let rest = part.trim_start_matches(|c: char| c.is_ascii_digit());
+        text.push_str(if rest.len() < part.len() { "fetch=?" } else { "fetch=" });
+        text.push_str(rest);
+    }
+    text
 }
 
 /// Row groups are ruled out by statistics, then by Bloom filters, by a limit, and by filters that a join or a sort has found

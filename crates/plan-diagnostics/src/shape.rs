@@ -21,6 +21,7 @@ use datafusion::{
     physical_plan::{
         ExecutionPlan,
         aggregates::{AggregateExec, AggregateInputMode},
+        analyze::AnalyzeExec,
         coalesce_partitions::CoalescePartitionsExec,
         coop::CooperativeExec,
         joins::{HashJoinExec, NestedLoopJoinExec, SortMergeJoinExec, SymmetricHashJoinExec},
@@ -79,13 +80,15 @@ fn write_shape(
     children.into_iter().for_each(|child| write_shape(child, depth + 1, leaves, out));
 }
 
-/// Whether the operator is there for the number of partitions, or for a limit, and does nothing else to the rows.
+/// Whether the operator is there for the number of partitions, for a limit, or for an `EXPLAIN ANALYZE`, and does nothing else
+/// to the rows.
 fn only_moves_rows(plan: &dyn ExecutionPlan) -> bool {
     let is_second_half = || {
         let aggregation = plan.downcast_ref::<AggregateExec>();
         aggregation.is_some_and(|aggregation| aggregation.mode().input_mode() == AggregateInputMode::Partial)
     };
-    plan.is::<RepartitionExec>()
+    plan.is::<AnalyzeExec>()
+        || plan.is::<RepartitionExec>()
         || plan.is::<CoalescePartitionsExec>()
         || plan.is::<SortPreservingMergeExec>()
         || plan.is::<CooperativeExec>()
