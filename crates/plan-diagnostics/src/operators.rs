@@ -41,7 +41,6 @@ pub struct OperatorReport {
     /// Rows that it gave, over all partitions. `None` for operators that do not count.
     pub output_rows: Option<u64>,
     /// Rows of a table that it read; `None` where it reads none, or how many is not known.
-    #[serde(skip)]
     pub(crate) rows_read: Option<u64>,
     /// Time on the processor or in storage that it spent itself, summed over its partitions, which run at the same time.
     pub busy: Duration,

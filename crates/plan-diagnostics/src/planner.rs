@@ -144,8 +144,9 @@ impl ObservingPlanner {
             optimized: logical_plan.clone(),
         });
         let observation = self.observer.planned(&query)?;
-            let leaves = leaves(&plan, logical_plan, rows_to_change);
-            self.observe(&plan, logical_plan, &leaves, source, times, session)
+        // A plan that takes no other leaves is observed without them.
+        let plan = counted(Arc::clone(plan), leaves).unwrap_or_else(|_| Arc::clone(plan));
+        Some(observed(plan, query, observation, Arc::clone(&self.observer), self.live.clone()))
     }
 }
 
