@@ -11,7 +11,7 @@ use datafusion::physical_plan::ExecutionPlan;
 use crate::{
     LiveQueries, Observation, PlannedQuery, PlanningTimes, QueryObserver,
     hooked_exec::{ExecuteHook, HookedExec},
-    query_run::QueryRun,
+    query_run::{Claim, QueryRun},
     tap::{rewired, wired},
     watched_stream::{StreamEnd, StreamWatch},
 };
@@ -75,14 +75,15 @@ struct Executions {
 }
 
 impl Executions {
-    /// The run that a partition belongs to: a new one where the partition was executed already. `None` where the
-    /// observer leaves the query alone. Observers and listeners are called without a lock: they may execute queries, this
+    /// The run that a partition belongs to: a new one where the partition was executed already. `None` for what is left of a
+    /// query that has failed, and where the observer leaves the query alone. Observers and listeners are called without a lock: they may execute queries, this
     /// one as well.
     fn open(&self, inner: &Arc<dyn ExecutionPlan>, partition: usize) -> Option<Arc<QueryRun>> {
         let current = self.lock().clone();
-        let run = match current.filter(|run| run.claim_partition(inner, partition)) {
-            Some(run) => run,
-            None => self.begin(inner, partition)?,
+        let run = match current.map(|run| (run.claim_partition(inner, partition), run)) {
+            Some((Claim::Claimed, run)) => run,
+            Some((Claim::TooLate, _)) => return None,
+            Some((Claim::Again, _)) | None => self.begin(inner, partition)?,
         };
         run.start();
         Some(run)
@@ -100,7 +101,9 @@ impl Executions {
         let begun = Arc::new(QueryRun::new(query, inner, observation, true));
         begun.claim_partition(inner, partition);
         let mut current = self.lock();
-        if let Some(run) = current.as_ref().filter(|run| run.claim_partition(inner, partition)) {
+        if let Some(run) =
+            current.as_ref().filter(|run| run.claim_partition(inner, partition) == Claim::Claimed)
+        {
             let run = Arc::clone(run);
             drop(current);
             // The one begun here was never started, so that its listener is not called.

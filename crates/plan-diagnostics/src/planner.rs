@@ -125,13 +125,14 @@ impl ObservingPlanner {
         planning: PlanningTimes,
         session: &dyn Session,
     ) -> Option<Arc<dyn ExecutionPlan>> {
+        let operators = describe(plan, leaves);
         let query = Arc::new(PlannedQuery {
             id: next_query_id(),
             kind: QueryKind::of(logical_plan),
             analyzed: matches!(logical_plan, LogicalPlan::Analyze(_)),
             schema: data_schema(logical_plan),
             source_tables: source.tables,
-            fingerprints: Fingerprints::new(&source.texts, &shape(plan, leaves)),
+            fingerprints: Fingerprints::new(&source.texts, &shape(plan, &operators)),
             texts: PlanTexts {
                 logical: source.texts.whole,
                 logical_without_literals: source.texts.without_literals,
@@ -139,7 +140,7 @@ impl ObservingPlanner {
             planning,
             partitions: partition_count(plan),
             options: Arc::clone(session.config().options()),
-            operators: describe(plan, leaves).into(),
+            operators: operators.into(),
             data: source.data,
             optimized: logical_plan.clone(),
         });

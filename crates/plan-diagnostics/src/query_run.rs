@@ -120,6 +120,28 @@ struct Partitions {
     baseline: Option<Baseline>,
 }
 
+/// What a partition that is executed is to a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Claim {
+    /// A part of it.
+    Claimed,
+    /// A part of it that was executed already: the plan is executed once more.
+    Again,
+    /// A part of it that was not executed before the others had ended, because one has failed.
+    TooLate,
+}
+
+impl Partitions {
+    /// What was recorded, to be reported. Under the lock, so that no partition is claimed for a run whose report does not have
+    /// it.
+    fn take_over(&mut self) -> Self {
+        let recorded = std::mem::take(self);
+        self.is_over = true;
+        self.opened.clone_from(&recorded.opened);
+        recorded
+    }
+}
+
 impl QueryRun {
     pub(crate) fn new(
         query: Arc<PlannedQuery>,
@@ -165,11 +187,14 @@ impl QueryRun {
         self.plan.upgrade()
     }
 
-    /// Counts a partition as active until it is closed. False where it was executed already, or the query has ended.
-    pub(crate) fn claim_partition(&self, plan: &Arc<dyn ExecutionPlan>, partition: usize) -> bool {
+    /// Counts a partition as active until it is closed.
+    pub(crate) fn claim_partition(&self, plan: &Arc<dyn ExecutionPlan>, partition: usize) -> Claim {
         let mut partitions = self.lock();
-        if partitions.is_over || partitions.opened.contains(&partition) {
-            return false;
+        if partitions.opened.contains(&partition) {
+            return Claim::Again;
+        }
+        if partitions.is_over {
+            return Claim::TooLate;
         }
         if self.is_repeated && partitions.opened.is_empty() {
             partitions.baseline = Some(operators::baseline(plan));
@@ -178,7 +203,7 @@ impl QueryRun {
         partitions.active += 1;
         partitions.idle_since = None;
         partitions.plan.get_or_insert_with(|| Arc::clone(plan));
-        true
+        Claim::Claimed
     }
 
     /// A partition that was claimed is executed; the listener is called at the first one.
@@ -227,9 +252,7 @@ impl QueryRun {
         // A plan may return a stream for a partition that it does not have.
         let all_opened = partitions.opened.range(..self.query.partitions).count() == self.query.partitions;
         if all_opened || partitions.worst.is_some() {
-            let last = std::mem::take(&mut *partitions);
-            // Under the lock, so that no partition is claimed for a run whose report does not have it.
-            partitions.is_over = true;
+            let last = partitions.take_over();
             drop(partitions);
             self.end(last);
         }
@@ -242,8 +265,7 @@ impl QueryRun {
         if partitions.is_over {
             return;
         }
-        let mut so_far = std::mem::take(&mut *partitions);
-        partitions.is_over = true;
+        let mut so_far = partitions.take_over();
         drop(partitions);
         so_far.worst.get_or_insert(QueryOutcome::Cancelled);
         self.end(so_far);

@@ -33,13 +33,13 @@ use datafusion::{
     },
 };
 
-use crate::sources::Leaf;
+use crate::{planned_operators::PlannedOperator, sources::Leaf};
 
 /// The operators of a plan in pre-order, a line each. What only spreads rows over partitions is left out, and so are the
-/// two halves of an aggregation.
-pub(crate) fn shape(plan: &Arc<dyn ExecutionPlan>, leaves: &[Leaf]) -> String {
+/// two halves of an aggregation. `operators` are those of the plan, in pre-order.
+pub(crate) fn shape(plan: &Arc<dyn ExecutionPlan>, operators: &[PlannedOperator]) -> String {
     let mut out = String::new();
-    write_shape(plan, 0, &mut leaves.iter(), &mut out);
+    write_shape(plan, 0, &mut operators.iter(), &mut out);
     out
 }
 
@@ -62,22 +62,23 @@ pub(crate) fn description(plan: &dyn ExecutionPlan) -> String {
 fn write_shape(
     plan: &Arc<dyn ExecutionPlan>,
     depth: usize,
-    leaves: &mut std::slice::Iter<'_, Leaf>,
+    operators: &mut std::slice::Iter<'_, PlannedOperator>,
     out: &mut String,
 ) {
+    let operator = operators.next();
     let children = plan.children();
     if let ([child], true) = (&children[..], only_moves_rows(plan.as_ref())) {
-        return write_shape(child, depth, leaves, out);
+        return write_shape(child, depth, operators, out);
     }
-    let table = if children.is_empty() { leaves.next().and_then(Leaf::table) } else { None };
+    let table = operator.and_then(|operator| operator.leaf.as_ref()).and_then(Leaf::table);
     // Whether a union keeps the partitions of its inputs depends on how many they have.
     let description = match plan.is::<InterleaveExec>() {
-        true => "UnionExec".to_owned(),
-        false => description(plan.as_ref()),
+        true => "UnionExec",
+        false => operator.map_or(plan.name(), |operator| operator.description.as_str()),
     };
     writeln!(out, "{depth} {description} {}", table.unwrap_or_default())
         .expect("writing to a String cannot fail");
-    children.into_iter().for_each(|child| write_shape(child, depth + 1, leaves, out));
+    children.into_iter().for_each(|child| write_shape(child, depth + 1, operators, out));
 }
 
 /// Whether the operator is there for the number of partitions, for a limit, or for an `EXPLAIN ANALYZE`, and does nothing else

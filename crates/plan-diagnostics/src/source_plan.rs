@@ -29,16 +29,14 @@ pub(crate) struct DataPlan {
 }
 
 impl DataPlan {
-    fn of(plan: &LogicalPlan) -> Self {
-        let data = match plan {
-            LogicalPlan::Copy(copy) => &copy.input,
-            LogicalPlan::Dml(dml) => &dml.input,
-            other => other,
+    /// `text` is that of the plan.
+    fn of(plan: &LogicalPlan, text: &str) -> Self {
+        let (data, text) = match plan {
+            LogicalPlan::Copy(copy) => (&*copy.input, copy.input.display_indent().to_string()),
+            LogicalPlan::Dml(dml) => (&*dml.input, dml.input.display_indent().to_string()),
+            other => (other, text.to_owned()),
         };
-        Self {
-            text: data.display_indent().to_string(),
-            sources: sources_of(data).iter().map(Arc::downgrade).collect(),
-        }
+        Self { text, sources: sources_of(data).iter().map(Arc::downgrade).collect() }
     }
 
     /// Two plans are the same where they do the same with the same tables: two tables may have one name.
@@ -66,7 +64,11 @@ impl SourcePlan {
     pub(crate) fn of(plan: &LogicalPlan) -> Self {
         match plan {
             LogicalPlan::Analyze(analyze) => Self::of(&analyze.input),
-            plan => Self { texts: LogicalTexts::of(plan), tables: tables_of(plan), data: DataPlan::of(plan) },
+            plan => {
+                let texts = LogicalTexts::of(plan);
+                let data = DataPlan::of(plan, &texts.whole);
+                Self { texts, tables: tables_of(plan), data }
+            }
         }
     }
 }

@@ -327,6 +327,9 @@ async fn partitions_are_executed_once_more_never_or_though_there_are_none() {
     check(&[0, 2, 1], &[("completed", 30)]).await;
     check(&[2, 0], &[("completed", 20)]).await;
     check(&[3], &[("failed", 0)]).await;
+    // The rest of a query that has failed is no query of its own.
+    check(&[0, 3, 1], &[("failed", 10)]).await;
+    check(&[3, 0, 1, 0, 1], &[("failed", 0), ("completed", 20)]).await;
     check(&[0, 3, 0, 1], &[("failed", 10), ("completed", 20)]).await;
     check(&[4], &[("panicked", 0)]).await;
     check(&[0, 4, 0, 1], &[("panicked", 10), ("completed", 20)]).await;
