@@ -139,13 +139,15 @@ async fn main() -> Result<()> {
             let watched_first = (round + number as usize).is_multiple_of(2);
             for is_watched in [watched_first, !watched_first] {
                 if is_watched {
-                    let costs = run.node(&name(round, number), async |_| {
+                    // With the node around it, and without the other execution.
+                    let before = Moment::now();
+                    let node = name(round, number);
+                    let costs = run.node(&node, async |_| {
                         let new = measured(execute(&watched, &sql)).await?;
                         let repeated = measured(execute(&watched, &sql)).await?;
                         Ok::<_, DataFusionError>([new, repeated])
                     });
-                    // With the node around it, and without the other execution.
-                    let (before, costs) = (Moment::now(), costs.await?);
+                    let costs = costs.await?;
                     cost[NEW].add(before.elapsed().without(costs[1]));
                     cost[REPEATED].add(costs[1]);
                 } else {

@@ -194,6 +194,8 @@ impl QueryRun {
             return Claim::Again;
         }
         if partitions.is_over {
+            // Executed after that, it is a part of another execution.
+            partitions.opened.insert(partition);
             return Claim::TooLate;
         }
         if self.is_repeated && partitions.opened.is_empty() {
