@@ -3,9 +3,12 @@
 //! [`Report::from_bundle`] reads a bundle and says what happened in its run: what was slow, idle, stalled or lost. What
 //! lies in a bundle, and how its files are read, belongs to `daglight-run-bundle`.
 //!
+//! [`Comparison`] says what changed since another run.
+//!
 //! `inputs.rs` reads, `assemble.rs` makes the report of what was read, and `write.rs` writes it; the rest is pure.
 
 mod assemble;
+mod compare;
 mod coverage;
 pub mod display;
 mod findings;
@@ -30,6 +33,10 @@ mod timeline;
 mod waterfall;
 mod write;
 
+pub use compare::{
+    COMPARISON_VERSION, ComparedRun, Comparison, Criterion, CriterionError, Difference, Measured,
+    NodeComparison, OutputComparison, PlanChange, RunOfComparison, TimeComparison,
+};
 pub use findings::{Evidence, Finding, FindingKind, Unit, UnknownFinding};
 pub use inputs::ReportError;
 pub use report::{

@@ -4,6 +4,7 @@ use std::{num::NonZeroUsize, path::PathBuf, str::FromStr};
 
 use chrono::TimeDelta;
 use clap::{Args as ClapArgs, Parser, Subcommand};
+use daglight::bundle::Criterion;
 use daglight::identity::DagName;
 
 use crate::bundles::DEFAULT_FOLDER;
@@ -22,6 +23,12 @@ pub(crate) enum Command {
     Run(RunArgs),
     /// Make the report of a bundle again, and print it.
     Report(ReportArgs),
+    /// Say what changed between runs: time, rows, plans, findings, outputs and settings.
+    ///
+    /// Exit codes: 0, they are compared; 3, something has happened that `--fail-on` names.
+    Compare(CompareArgs),
+    /// List the runs of each pipeline with their time, rows, changes of plans and findings.
+    History(HistoryArgs),
     /// Deliver what waits in bundles to the Hamilton UI.
     ///
     /// Exit codes: 0, everything that was meant for a server is delivered; runs that were recorded without a server wait for
@@ -48,6 +55,8 @@ impl Command {
         match self {
             Self::Run(RunArgs { json, .. })
             | Self::Report(ReportArgs { json, .. })
+            | Self::Compare(CompareArgs { json, .. })
+            | Self::History(HistoryArgs { json, .. })
             | Self::Status(StatusArgs { json, .. })
             | Self::Config(ConfigArgs { json, .. }) => *json,
             Self::Sync(_) | Self::Replay(_) | Self::Prune(_) | Self::Doctor => false,
@@ -99,6 +108,40 @@ pub(crate) struct ReportArgs {
     /// folder.
     pub(crate) bundle: PathBuf,
     /// Print the report as JSON instead of Markdown.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct CompareArgs {
+    /// One run or more to compare with, and then the run: each a bundle, a folder of which the last run counts, or the id of
+    /// a run in the output folder. A folder alone: its last run, and the one before it of the same pipeline.
+    #[arg(required = true, value_name = "RUN")]
+    pub(crate) runs: Vec<PathBuf>,
+    /// Fail with exit code 3 where this has happened: slower=20%, rows-changed=5%, plan-changed, schema-changed, finding=ID,
+    /// failed; several with commas between them.
+    #[arg(long, value_name = "CRITERIA", value_delimiter = ',')]
+    pub(crate) fail_on: Vec<Criterion>,
+    /// What takes fewer milliseconds longer than before is noise, and not slower.
+    #[arg(long, value_name = "MILLISECONDS", default_value_t = 100.0, value_parser = milliseconds)]
+    pub(crate) min_ms: f64,
+    /// Print the comparison as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct HistoryArgs {
+    /// A folder with bundles below it.
+    #[arg(default_value = DEFAULT_FOLDER)]
+    pub(crate) dir: PathBuf,
+    /// Only the runs of this pipeline.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) dag_name: Option<String>,
+    /// The last runs of each pipeline that are read.
+    #[arg(long, value_name = "COUNT", default_value = "20", value_parser = positive)]
+    pub(crate) last: NonZeroUsize,
+    /// Print the runs as JSON.
     #[arg(long)]
     pub(crate) json: bool,
 }
@@ -187,6 +230,11 @@ fn parameter(text: &str) -> Result<(String, String), String> {
 
 fn count<T: FromStr>(text: &str) -> Result<T, String> {
     text.trim().parse().map_err(|_| "expected a whole number, 0 or more".to_owned())
+}
+
+fn milliseconds(text: &str) -> Result<f64, String> {
+    let ms = text.trim().parse::<f64>().ok().filter(|ms| ms.is_finite() && *ms >= 0.0);
+    ms.ok_or_else(|| "expected milliseconds, 0 or more".to_owned())
 }
 
 fn positive(text: &str) -> Result<NonZeroUsize, String> {

@@ -1,15 +1,17 @@
 //! The `daglight` command: run SQL scripts as instrumented pipelines, report on bundles, deliver what waits.
 //!
 //! Exit codes: 0 when it worked, 1 when the pipeline or the command failed, 2 when the input was wrong, 3 when
-//! `daglight sync` has to be run again later, and where a signal ended the run, 130 (ctrl-c), 143 (SIGTERM) or 129 (SIGHUP).
+//! `daglight sync` has to be run again later or `daglight compare --fail-on` has found what it was to look for, and where a signal ended the run, 130 (ctrl-c), 143 (SIGTERM) or 129 (SIGHUP).
 
 mod args;
 mod bundles;
+mod compare;
 mod config;
 mod console;
 mod doctor;
 mod ending;
 mod failure;
+mod history;
 mod output_dir;
 mod progress;
 mod prune;
@@ -45,6 +47,8 @@ fn command() -> ExitCode {
     let done = match args.command {
         Command::Run(run) => run::run(run),
         Command::Report(report) => report::report(&report),
+        Command::Compare(compare) => compare::compare(&compare),
+        Command::History(history) => history::history(&history),
         Command::Replay(replay) => replay::replay(&replay),
         Command::Sync(sync) => sync::sync(&sync),
         Command::Status(status) => status::status(&status),

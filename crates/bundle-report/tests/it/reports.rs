@@ -416,7 +416,7 @@ fn a_damaged_file_still_has_a_report() {
     }
 }
 
-fn artifact(name: &str) -> Artifact {
+pub(crate) fn artifact(name: &str) -> Artifact {
     Artifact {
         name: name.into(),
         node: None,

@@ -1,0 +1,34 @@
+//! A run as it is compared: its report and the shapes of its plans.
+
+use daglight_run_bundle::{Bundle, PlanBundle};
+
+use super::plan_shapes::PlanShapes;
+use crate::{Report, ReportError};
+
+/// A run that can be compared with others.
+#[derive(Debug, Clone)]
+pub struct ComparedRun {
+    /// Its report.
+    pub report: Report,
+    pub(crate) plans: PlanShapes,
+}
+
+impl ComparedRun {
+    /// Reads a bundle.
+    ///
+    /// # Errors
+    ///
+    /// As [`Report::from_bundle`].
+    pub fn read(bundle: &Bundle) -> Result<Self, ReportError> {
+        let report = Report::from_bundle(bundle)?;
+        let mut plans = PlanShapes::default();
+        // What cannot be read is in the report already.
+        let _unreadable = PlanBundle::read_all(bundle, |_, plan| plans.add(&plan));
+        Ok(Self { report, plans })
+    }
+
+    /// Whether the nodes of both runs have plans of the same shapes.
+    pub fn has_plans_of(&self, other: &Self) -> bool {
+        self.plans.fingerprint() == other.plans.fingerprint()
+    }
+}

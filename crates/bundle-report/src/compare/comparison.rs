@@ -1,0 +1,321 @@
+//! The comparison of a run with one or more that were before.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use chrono::{DateTime, Utc};
+use daglight_run_bundle::NodeStatus;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{ComparedRun, Measured};
+use crate::{Finding, NodeReport, Report, ReportStatus};
+
+/// The version of the JSON of a comparison.
+///
+/// - 1: the fields of [`Comparison`].
+pub const COMPARISON_VERSION: u32 = 1;
+
+/// Operators that are named, those whose time changed most.
+const MAX_OPERATORS: usize = 20;
+/// Tags that are another in every run, or that say again what stands elsewhere.
+const TAGS_OF_A_RUN: [&str; 8] = [
+    "run_id",
+    "otel.trace_id",
+    "otel.span_id",
+    "error",
+    "interrupted_by",
+    "plan_signature",
+    "daglight.version",
+    "runtime_profile",
+];
+
+/// What changed between runs. Numbers are beside the median of the baselines; all else is compared with the last of them.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[non_exhaustive]
+pub struct Comparison {
+    /// The version of this format: [`COMPARISON_VERSION`].
+    pub format_version: u32,
+    /// The runs that it is compared with, in the order given.
+    pub baselines: Vec<RunOfComparison>,
+    /// The run.
+    pub run: RunOfComparison,
+    /// The time of the run, in milliseconds.
+    pub duration_ms: Option<Measured>,
+    /// The nodes of either, in the order of the run; those that are gone at the end.
+    pub nodes: Vec<NodeComparison>,
+    /// The time of each stage, in milliseconds.
+    pub stages: Vec<TimeComparison>,
+    /// The time of the operators whose time changed most, in one partition on average, in milliseconds.
+    pub operators: Vec<TimeComparison>,
+    /// The outputs of either.
+    pub outputs: Vec<OutputComparison>,
+    /// Plans that are another.
+    pub plan_changes: Vec<PlanChange>,
+    /// Findings that the baseline did not have.
+    pub findings_came: Vec<Finding>,
+    /// Findings that only the baseline had.
+    pub findings_went: Vec<Finding>,
+    /// Versions, settings and the environment, where they differ.
+    pub differences: Vec<Difference>,
+}
+
+/// A run of a comparison.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct RunOfComparison {
+    /// Its id; `None` without a manifest.
+    pub run_id: Option<String>,
+    /// The pipeline.
+    pub dag_name: Option<String>,
+    /// How it ended.
+    pub status: ReportStatus,
+    /// When it started.
+    pub started_at: Option<DateTime<Utc>>,
+    /// How long it took.
+    pub duration_ms: Option<f64>,
+}
+
+/// A node in both runs, or in one of them.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct NodeComparison {
+    /// Its name.
+    pub name: String,
+    /// How it ended before; `None` for a new one.
+    pub status_before: Option<NodeStatus>,
+    /// How it ended; `None` for one that is gone.
+    pub status_after: Option<NodeStatus>,
+    /// Its time, in milliseconds.
+    pub duration_ms: Option<Measured>,
+    /// Rows that it read.
+    pub rows_in: Option<Measured>,
+    /// Rows that it gave out.
+    pub rows_out: Option<Measured>,
+    /// Bytes that it gave out.
+    pub bytes: Option<Measured>,
+}
+
+/// The time of something in both runs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct TimeComparison {
+    /// The node, of an operator.
+    pub node: Option<String>,
+    /// The stage or the operator.
+    pub name: String,
+    /// Its time, in milliseconds.
+    pub duration_ms: Measured,
+}
+
+/// An output of both runs, or of one of them.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct OutputComparison {
+    /// Its name.
+    pub name: String,
+    /// Whether the baseline had it.
+    pub was_there: bool,
+    /// Whether the run has it.
+    pub is_there: bool,
+    /// Its rows.
+    pub rows: Option<Measured>,
+    /// Its bytes.
+    pub bytes: Option<Measured>,
+    /// Columns that are gone, as `name type`.
+    pub columns_gone: Vec<String>,
+    /// Columns that are new, as `name type`.
+    pub columns_new: Vec<String>,
+}
+
+/// A plan of a node that is another.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PlanChange {
+    /// The node; `None` for a query of none.
+    pub node: Option<String>,
+    /// The tree of operators: lines that begin with `- ` are gone, those with `+ ` are new.
+    pub tree: Vec<String>,
+}
+
+/// Something that is said of both runs and differs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Difference {
+    /// What it is.
+    pub name: String,
+    /// What it was; `None` where it was not there.
+    pub before: Option<String>,
+    /// What it is now.
+    pub after: Option<String>,
+}
+
+impl Comparison {
+    /// Compares a run with those before it; the last of them counts for what has no median. `None` without any.
+    pub fn new(baselines: &[ComparedRun], run: &ComparedRun) -> Option<Self> {
+        let last = baselines.last()?;
+        let (before, after) = (&last.report, &run.report);
+        let of_baselines = |value: &dyn Fn(&Report) -> Option<f64>| -> Vec<f64> {
+            baselines.iter().filter_map(|baseline| value(&baseline.report)).collect()
+        };
+        let measured = |value: &dyn Fn(&Report) -> Option<f64>| {
+            value(after).and_then(|after| Measured::new(&of_baselines(value), after))
+        };
+        let changes = last.plans.changes(&run.plans).into_iter();
+        let (findings_came, findings_went) = findings(before, after);
+        Some(Self {
+            format_version: COMPARISON_VERSION,
+            baselines: baselines.iter().map(|baseline| summary(&baseline.report)).collect(),
+            run: summary(after),
+            duration_ms: measured(&|report| report.duration_ms),
+            nodes: nodes(baselines, before, after),
+            stages: stages(after, &measured),
+            operators: operators(baselines, run),
+            outputs: outputs(before, after, &measured),
+            plan_changes: changes
+                .map(|(node, tree)| PlanChange { node: Some(node).filter(|node| !node.is_empty()), tree })
+                .collect(),
+            findings_came,
+            findings_went,
+            differences: differences(before, after),
+        })
+    }
+}
+
+fn summary(report: &Report) -> RunOfComparison {
+    let identity = report.identity.as_ref();
+    RunOfComparison {
+        run_id: identity.map(|identity| identity.run_id.to_string()),
+        dag_name: identity.map(|identity| identity.dag_name.clone()),
+        status: report.status,
+        started_at: report.started_at,
+        duration_ms: report.duration_ms,
+    }
+}
+
+type Measure<'m> = dyn Fn(&dyn Fn(&Report) -> Option<f64>) -> Option<Measured> + 'm;
+
+fn nodes(baselines: &[ComparedRun], before: &Report, after: &Report) -> Vec<NodeComparison> {
+    let indexed: Vec<HashMap<&str, &NodeReport>> = baselines.iter().map(|run| by_name(&run.report)).collect();
+    let (old, new) = (by_name(before), by_name(after));
+    let gone = before.nodes.iter().filter(|node| !new.contains_key(&*node.name));
+    let all = after.nodes.iter().chain(gone);
+    all.map(|node| {
+        let name = node.name.as_str();
+        let measured = |value: fn(&NodeReport) -> Option<f64>| {
+            let before: Vec<f64> =
+                indexed.iter().filter_map(|nodes| nodes.get(name).and_then(|node| value(node))).collect();
+            new.get(name).and_then(|node| value(node)).and_then(|after| Measured::new(&before, after))
+        };
+        NodeComparison {
+            name: node.name.clone(),
+            status_before: old.get(name).map(|node| node.status),
+            status_after: new.get(name).map(|node| node.status),
+            duration_ms: measured(|node| node.duration_ms),
+            rows_in: measured(|node| node.rows_in.map(|rows| rows as f64)),
+            rows_out: measured(|node| node.rows_out.map(|rows| rows as f64)),
+            bytes: measured(|node| node.bytes.map(|bytes| bytes as f64)),
+        }
+    })
+    .collect()
+}
+
+fn by_name(report: &Report) -> HashMap<&str, &NodeReport> {
+    report.nodes.iter().map(|node| (node.name.as_str(), node)).collect()
+}
+
+fn stages(after: &Report, measured: &Measure<'_>) -> Vec<TimeComparison> {
+    let stages = after.stages.iter().filter_map(|stage| {
+        let of = |report: &Report| {
+            report.stages.iter().find(|other| other.stage == stage.stage).map(|other| other.wall_ms)
+        };
+        Some(TimeComparison { node: None, name: stage.stage.clone(), duration_ms: measured(&of)? })
+    });
+    stages.collect()
+}
+
+fn operators(baselines: &[ComparedRun], run: &ComparedRun) -> Vec<TimeComparison> {
+    let mut compared: Vec<TimeComparison> = run
+        .plans
+        .operators
+        .iter()
+        .filter_map(|(key, ms)| {
+            let before: Vec<f64> =
+                baselines.iter().filter_map(|run| run.plans.operators.get(key).copied()).collect();
+            let (node, name) = key.clone();
+            let node = Some(node).filter(|node| !node.is_empty());
+            Some(TimeComparison { node, name, duration_ms: Measured::new(&before, *ms)? })
+        })
+        .collect();
+    let changed =
+        |compared: &TimeComparison| (compared.duration_ms.after - compared.duration_ms.before).abs();
+    compared.sort_by(|a, b| changed(b).total_cmp(&changed(a)));
+    compared.truncate(MAX_OPERATORS);
+    compared
+}
+
+fn outputs(before: &Report, after: &Report, measured: &Measure<'_>) -> Vec<OutputComparison> {
+    let columns = |report: &Report, name: &str| -> Option<BTreeSet<String>> {
+        let artifact = report.artifacts.iter().find(|artifact| artifact.name == name)?;
+        let columns = artifact.schema.iter();
+        Some(columns.map(|column| format!("{} {}", column.name, column.data_type)).collect())
+    };
+    let all = before.artifacts.iter().chain(&after.artifacts).map(|artifact| &artifact.name);
+    let names: BTreeSet<&String> = all.collect();
+    let compared = names.into_iter().map(|name| {
+        let (old, new) = (columns(before, name), columns(after, name));
+        let sum = |report: &Report, value: &dyn Fn(&daglight_run_bundle::Artifact) -> Option<u64>| {
+            let mut of_name = report.artifacts.iter().filter(|artifact| artifact.name == *name).peekable();
+            of_name.peek()?;
+            of_name.map(|artifact| value(artifact).map(|value| value as f64)).sum::<Option<f64>>()
+        };
+        let only_in = |one: &Option<BTreeSet<String>>, other: &Option<BTreeSet<String>>| -> Vec<String> {
+            let (Some(one), Some(other)) = (one, other) else { return Vec::new() };
+            one.difference(other).cloned().collect()
+        };
+        OutputComparison {
+            name: name.clone(),
+            was_there: old.is_some(),
+            is_there: new.is_some(),
+            rows: measured(&|report| sum(report, &|artifact| artifact.rows)),
+            bytes: measured(&|report| sum(report, &|artifact| artifact.bytes)),
+            columns_gone: only_in(&old, &new),
+            columns_new: only_in(&new, &old),
+        }
+    });
+    compared.collect()
+}
+
+/// The findings that came, and those that went. One is the same where it is of the same kind, node and operator.
+fn findings(before: &Report, after: &Report) -> (Vec<Finding>, Vec<Finding>) {
+    let only_in = |one: &Report, other: &Report| -> Vec<Finding> {
+        let is_same =
+            |a: &Finding, b: &Finding| (a.kind, &a.node, &a.operator) == (b.kind, &b.node, &b.operator);
+        let is_new = |finding: &&Finding| !other.findings.iter().any(|other| is_same(finding, other));
+        one.findings.iter().filter(is_new).cloned().collect()
+    };
+    (only_in(after, before), only_in(before, after))
+}
+
+fn differences(before: &Report, after: &Report) -> Vec<Difference> {
+    let facts = |report: &Report| -> BTreeMap<String, String> {
+        let identity = report.identity.as_ref();
+        let tags = identity.into_iter().flat_map(|identity| &identity.tags);
+        let mut facts: BTreeMap<String, String> = tags
+            .filter(|(name, _)| !TAGS_OF_A_RUN.contains(&name.as_str()))
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect();
+        let of_run = [
+            ("DAG name", identity.map(|identity| identity.dag_name.clone())),
+            ("DAG hash", identity.map(|identity| identity.dag_hash.clone())),
+            ("code hash", identity.map(|identity| identity.code_hash.clone())),
+            ("profile", report.profile.clone()),
+            ("Daglight", report.daglight_version.clone()),
+        ];
+        facts.extend(of_run.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))));
+        facts
+    };
+    let (old, new) = (facts(before), facts(after));
+    let names: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
+    let differing = names.into_iter().filter(|name| old.get(*name) != new.get(*name));
+    differing
+        .map(|name| Difference {
+            name: name.clone(),
+            before: old.get(name).cloned(),
+            after: new.get(name).cloned(),
+        })
+        .collect()
+}

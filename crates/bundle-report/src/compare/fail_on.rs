@@ -1,0 +1,200 @@
+//! Criteria by which a comparison fails a pipeline of CI.
+
+use std::{fmt, str::FromStr};
+
+use super::{Comparison, Measured};
+use crate::{FindingKind, ReportStatus, UnknownFinding, display};
+
+/// Something that is not to happen.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
+pub enum Criterion {
+    /// `slower=20%`: the run, or one of its nodes, takes longer by more than that part.
+    Slower(f64),
+    /// `rows-changed=5%`: the rows of a node or an output changed by more than that part, in either direction.
+    RowsChanged(f64),
+    /// `plan-changed`: a node has a plan of another shape.
+    PlanChanged,
+    /// `schema-changed`: an output has other columns, or is gone.
+    SchemaChanged,
+    /// `finding=spill`: the run has a finding of that kind that the baseline did not have.
+    Finding(FindingKind),
+    /// `failed`: the run did not end well.
+    Failed,
+}
+
+/// A text is not a criterion.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CriterionError {
+    /// There is none of that name.
+    #[error(
+        "{name:?} is not a criterion: expected slower=20%, rows-changed=5%, plan-changed, schema-changed, finding=ID or failed"
+    )]
+    Unknown {
+        /// What stands before the `=`.
+        name: String,
+    },
+    /// Its part is not one.
+    #[error("{value:?} is not a part for {name}: expected a number of percent from 0 on, such as {name}=20%")]
+    Part {
+        /// The criterion.
+        name: String,
+        /// What stands behind the `=`.
+        value: String,
+    },
+    /// There is no such finding.
+    #[error(transparent)]
+    Finding(#[from] UnknownFinding),
+}
+
+impl FromStr for Criterion {
+    type Err = CriterionError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (name, value) = match text.trim().split_once('=') {
+            Some((name, value)) => (name.trim(), Some(value.trim())),
+            None => (text.trim(), None),
+        };
+        let part = || {
+            let value = value.unwrap_or_default();
+            let percent = value.strip_suffix('%').unwrap_or(value).trim().parse::<f64>().ok();
+            let percent = percent.filter(|percent| percent.is_finite() && *percent >= 0.0);
+            percent
+                .map(|percent| percent / 100.0)
+                .ok_or_else(|| CriterionError::Part { name: name.to_owned(), value: value.to_owned() })
+        };
+        match (name, value) {
+            ("slower", _) => part().map(Self::Slower),
+            ("rows-changed", _) => part().map(Self::RowsChanged),
+            ("plan-changed", None) => Ok(Self::PlanChanged),
+            ("schema-changed", None) => Ok(Self::SchemaChanged),
+            ("failed", None) => Ok(Self::Failed),
+            ("finding", value) => Ok(Self::Finding(value.unwrap_or_default().parse()?)),
+            _ => Err(CriterionError::Unknown { name: name.to_owned() }),
+        }
+    }
+}
+
+impl fmt::Display for Criterion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Slower(part) => write!(f, "slower={}%", part * 100.0),
+            Self::RowsChanged(part) => write!(f, "rows-changed={}%", part * 100.0),
+            Self::PlanChanged => f.write_str("plan-changed"),
+            Self::SchemaChanged => f.write_str("schema-changed"),
+            Self::Finding(kind) => write!(f, "finding={}", kind.id()),
+            Self::Failed => f.write_str("failed"),
+        }
+    }
+}
+
+impl Comparison {
+    /// What met a criterion, a line each. What takes less than `min_ms` longer is as likely noise, and is not slower.
+    pub fn meets(&self, criterion: &Criterion, min_ms: f64) -> Vec<String> {
+        match criterion {
+            Criterion::Slower(part) => {
+                let nodes = self.nodes.iter().map(|node| (format!("node {}", node.name), node.duration_ms));
+                let all = [("the run".to_owned(), self.duration_ms)].into_iter().chain(nodes);
+                let slower =
+                    all.filter_map(|(what, ms)| Some((what, ms.filter(|ms| ms.grew_by(*part, min_ms))?)));
+                slower.map(|(what, ms)| format!("{what} took {}", times(&ms))).collect()
+            }
+            Criterion::RowsChanged(part) => {
+                let nodes = self.nodes.iter().map(|node| (format!("node {}", node.name), node.rows_out));
+                let outputs =
+                    self.outputs.iter().map(|output| (format!("output {}", output.name), output.rows));
+                let changed = nodes
+                    .chain(outputs)
+                    .filter_map(|(what, rows)| Some((what, rows.filter(|rows| rows.changed_by(*part))?)));
+                changed.map(|(what, rows)| format!("{what} has {}", rows_of(&rows))).collect()
+            }
+            Criterion::PlanChanged => {
+                let plans = self.plan_changes.iter();
+                let node = |node: &Option<String>| node.clone().unwrap_or_else(|| "no node".to_owned());
+                plans.map(|change| format!("a plan of {} changed", node(&change.node))).collect()
+            }
+            Criterion::SchemaChanged => {
+                let outputs = self.outputs.iter();
+                outputs
+                    .filter(|output| {
+                        let columns = output.columns_gone.len() + output.columns_new.len();
+                        columns > 0 || (output.was_there && !output.is_there)
+                    })
+                    .map(|output| match output.is_there {
+                        true => format!("output {} has other columns", output.name),
+                        false => format!("output {} is gone", output.name),
+                    })
+                    .collect()
+            }
+            Criterion::Finding(kind) => {
+                let came = self.findings_came.iter().filter(|finding| finding.kind == *kind);
+                came.map(|finding| finding.summary.clone()).collect()
+            }
+            Criterion::Failed if self.run.status != ReportStatus::Success => {
+                vec!["the run did not end well".to_owned()]
+            }
+            Criterion::Failed => Vec::new(),
+        }
+    }
+}
+
+/// A time beside that of the baselines: `1.30 s, was 1.00 s (+30 %)`.
+pub(super) fn times(ms: &Measured) -> String {
+    let spread = ms.spread.map(|spread| format!(" ±{}", display::duration(spread))).unwrap_or_default();
+    format!("{}, was {}{spread}{}", display::duration(ms.after), display::duration(ms.before), change(ms))
+}
+
+/// Rows beside those of the baselines.
+pub(super) fn rows_of(rows: &Measured) -> String {
+    format!(
+        "{}, was {}{}",
+        display::plural(rows.after as u64, "row"),
+        display::count(rows.before as u64),
+        change(rows)
+    )
+}
+
+pub(super) fn change(measured: &Measured) -> String {
+    match measured.change {
+        Some(change) => format!(" ({:+.0} %)", change * 100.0),
+        None => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(text: &str, expected: Option<Criterion>) {
+        assert_eq!(text.parse::<Criterion>().ok(), expected, "{text}");
+    }
+
+    #[test]
+    fn criteria_are_read_as_they_are_written() {
+        check("slower=20%", Some(Criterion::Slower(0.2)));
+        check(" slower = 20 ", Some(Criterion::Slower(0.2)));
+        check("rows-changed=0%", Some(Criterion::RowsChanged(0.0)));
+        check("plan-changed", Some(Criterion::PlanChanged));
+        check("schema-changed", Some(Criterion::SchemaChanged));
+        check("finding=cross-join", Some(Criterion::Finding(FindingKind::CrossJoin)));
+        check("failed", Some(Criterion::Failed));
+        for wrong in [
+            "",
+            "slow",
+            "slower",
+            "slower=",
+            "slower=-1%",
+            "slower=NaN",
+            "plan-changed=1",
+            "finding=x",
+            "finding",
+        ] {
+            check(wrong, None);
+        }
+        for text in ["slower=20%", "rows-changed=5%", "finding=spill", "plan-changed", "failed"] {
+            assert_eq!(text.parse::<Criterion>().unwrap().to_string(), text);
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! A number beside that of the baselines.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// How far from the median of the baselines a number may be, in median absolute deviations, to be as usual. 1.4826 of them are a
+/// standard deviation of what is normally distributed.
+const USUAL_DEVIATIONS: f64 = 3.0 * 1.4826;
+/// Baselines from which on their spread says anything.
+const MIN_FOR_SPREAD: usize = 3;
+
+/// A number of a run, beside the same one of the baselines.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Measured {
+    /// The median of the baselines.
+    pub before: f64,
+    /// How far from it half of the baselines are at most; `None` for fewer than three.
+    pub spread: Option<f64>,
+    /// That of the run.
+    pub after: f64,
+    /// What it grew by, as a part of what it was; `None` where it was 0.
+    pub change: Option<f64>,
+}
+
+impl Measured {
+    /// The number of a run beside those of the baselines; `None` without any.
+    pub(crate) fn new(baselines: &[f64], after: f64) -> Option<Self> {
+        let before = median(baselines)?;
+        let deviations: Vec<f64> = baselines.iter().map(|value| (value - before).abs()).collect();
+        let spread = (baselines.len() >= MIN_FOR_SPREAD).then(|| median(&deviations)).flatten();
+        let change = (before > 0.0).then(|| after / before - 1.0);
+        Some(Self { before, spread, after, change })
+    }
+
+    /// Whether it grew by more than a part, by `least` at least, and by more than the baselines differ among themselves.
+    pub(crate) fn grew_by(&self, part: f64, least: f64) -> bool {
+        let grown = self.after - self.before;
+        let usual = self.spread.map_or(0.0, |spread| spread * USUAL_DEVIATIONS);
+        grown >= least && grown > usual && grown > part * self.before
+    }
+
+    /// Whether it changed by more than a part, in either direction.
+    pub(crate) fn changed_by(&self, part: f64) -> bool {
+        let changed = (self.after - self.before).abs();
+        let usual = self.spread.map_or(0.0, |spread| spread * USUAL_DEVIATIONS);
+        changed > usual && changed > part * self.before
+    }
+}
+
+/// The median; of an even number the mean of the two in the middle.
+fn median(values: &[f64]) -> Option<f64> {
+    let mut values: Vec<f64> = values.iter().copied().filter(|value| value.is_finite()).collect();
+    values.sort_by(f64::total_cmp);
+    let middle = values.len() / 2;
+    match values.len() % 2 {
+        1 => values.get(middle).copied(),
+        _ => Some((values.get(middle.checked_sub(1)?)? + values.get(middle)?) / 2.0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(baselines: &[f64], after: f64, slower: bool) {
+        assert_eq!(
+            Measured::new(baselines, after).unwrap().grew_by(0.2, 100.0),
+            slower,
+            "{baselines:?} {after}"
+        );
+    }
+
+    #[test]
+    fn slower_is_by_more_than_a_part_the_least_and_the_spread() {
+        check(&[1_000.0], 1_201.0, true);
+        check(&[1_000.0], 1_200.0, false);
+        check(&[3_000.0], 3_600.0, false);
+        check(&[1_000.0], 700.0, false);
+        // Too short to be sure.
+        check(&[10.0], 109.0, false);
+        check(&[10.0], 111.0, true);
+        // As far apart as the baselines are.
+        check(&[1_000.0, 1_100.0, 900.0], 1_400.0, false);
+        check(&[1_000.0, 1_100.0, 900.0], 1_500.0, true);
+        check(&[1_000.0, 1_001.0, 999.0, 5_000.0], 1_300.0, true);
+        check(&[0.0], 99.0, false);
+        check(&[0.0], 100.0, true);
+        assert_eq!(Measured::new(&[], 1.0), None);
+    }
+
+    #[test]
+    fn a_change_has_two_directions() {
+        for (after, expected) in [(94.9, true), (95.1, false), (104.9, false), (105.1, true)] {
+            assert_eq!(Measured::new(&[100.0], after).unwrap().changed_by(0.05), expected, "{after}");
+        }
+        assert!(Measured::new(&[0.0], 1.0).unwrap().changed_by(0.05));
+        assert!(!Measured::new(&[0.0], 0.0).unwrap().changed_by(0.05));
+    }
+
+    #[test]
+    fn the_median_is_in_the_middle() {
+        for (values, expected) in [
+            (vec![3.0, 1.0, 2.0], Some(2.0)),
+            (vec![1.0, 4.0], Some(2.5)),
+            (vec![], None),
+            (vec![f64::NAN], None),
+        ] {
+            assert_eq!(median(&values), expected);
+        }
+    }
+}

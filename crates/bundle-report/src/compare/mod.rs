@@ -1,0 +1,25 @@
+//! What changed between runs: outcome, time, rows, plans, findings, settings; and what of that is to fail a pipeline of CI.
+//!
+//! ```text
+//! compared_run.rs  a run as it is compared: its report and the shapes of its plans
+//! measured.rs      a number beside that of the baselines, with their median and spread
+//! plan_shapes.rs   plans as trees of operators, and how two of them differ
+//! comparison.rs    the comparison
+//! fail_on.rs       criteria, and which of them a comparison meets
+//! text.rs          the comparison as text
+//! ```
+
+mod compared_run;
+mod comparison;
+mod fail_on;
+mod measured;
+mod plan_shapes;
+mod text;
+
+pub use compared_run::ComparedRun;
+pub use comparison::{
+    COMPARISON_VERSION, Comparison, Difference, NodeComparison, OutputComparison, PlanChange,
+    RunOfComparison, TimeComparison,
+};
+pub use fail_on::{Criterion, CriterionError};
+pub use measured::Measured;

@@ -1,0 +1,217 @@
+//! Plans as trees of operators, and how two of them differ.
+//!
+//! A shape is how a query is done: the operators, what is below which, and the tables. Literals, partition counts and files are
+//! no part of it, so that the same query over more data has the same shape, on any machine and in bundles of every version.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use daglight_capture_policy::operator_name;
+use daglight_run_bundle::{PlanBundle, PlanMetrics};
+
+/// Plans of a run that are looked at.
+const MAX_PLANS: usize = 20_000;
+/// Operators of a plan.
+const MAX_OPERATORS: usize = 2_000;
+/// Lines of either tree up to which they are compared line by line: the time grows with their product.
+const MAX_DIFF_LINES: usize = 500;
+
+/// A plan as lines, one for each operator, indented by two for each level.
+pub(crate) type Shape = Vec<String>;
+
+/// The shapes of the plans of each node; those of no node under an empty name.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct PlanShapes {
+    of_node: BTreeMap<String, BTreeSet<Shape>>,
+    plans: usize,
+    /// Time that operators computed, by node and operator.
+    pub(crate) operators: BTreeMap<(String, String), f64>,
+}
+
+impl PlanShapes {
+    pub(crate) fn add(&mut self, plan: &PlanBundle) {
+        self.plans += 1;
+        if self.plans > MAX_PLANS || plan.metrics.operators.is_empty() {
+            return;
+        }
+        let node = plan.node.clone().unwrap_or_default();
+        for operator in plan.metrics.operators.iter().take(MAX_OPERATORS) {
+            let Some(ms) = operator.elapsed_compute_ms.filter(|ms| ms.is_finite()) else { continue };
+            let name = operator_name(&operator.name, operator.table.as_deref());
+            let ms = ms / operator.partitions.unwrap_or(1).max(1) as f64;
+            *self.operators.entry((node.clone(), name)).or_default() += ms;
+        }
+        self.of_node.entry(node).or_default().insert(shape(&plan.metrics));
+    }
+
+    /// The shapes that one run has and the other does not, by node, of the nodes that both of them have plans of.
+    pub(crate) fn changes(&self, after: &Self) -> Vec<(String, Vec<String>)> {
+        let mut changes = Vec::new();
+        for (node, before) in &self.of_node {
+            let Some(after) = after.of_node.get(node) else { continue };
+            let gone: Vec<&Shape> = before.difference(after).collect();
+            let new: Vec<&Shape> = after.difference(before).collect();
+            for position in 0..gone.len().max(new.len()) {
+                let lines = |shapes: &[&Shape]| shapes.get(position).map(|shape| (*shape).clone());
+                let (gone, new) = (lines(&gone).unwrap_or_default(), lines(&new).unwrap_or_default());
+                changes.push((node.clone(), difference(&gone, &new)));
+            }
+        }
+        changes
+    }
+
+    /// A text that is the same for runs whose nodes have the same shapes.
+    pub(crate) fn fingerprint(&self) -> String {
+        format!("{:?}", self.of_node)
+    }
+}
+
+fn shape(metrics: &PlanMetrics) -> Shape {
+    let mut depths: HashMap<u64, usize> = HashMap::new();
+    let operators = metrics.operators.iter().take(MAX_OPERATORS);
+    operators
+        .map(|operator| {
+            let depth = operator.parent.and_then(|parent| depths.get(&parent)).map_or(0, |depth| depth + 1);
+            depths.insert(operator.id, depth);
+            // Deeper than that nobody sees a difference.
+            let indent = "  ".repeat(depth.min(40));
+            format!("{indent}{}", operator_name(&operator.name, operator.table.as_deref()))
+        })
+        .collect()
+}
+
+/// The lines of both, each with what became of it: `- ` gone, `+ ` new, two blanks the same.
+fn difference(before: &[String], after: &[String]) -> Vec<String> {
+    let marked = |mark: &str, lines: &[String]| -> Vec<String> {
+        lines.iter().map(|line| format!("{mark}{line}")).collect()
+    };
+    let same_at_start = before.iter().zip(after).take_while(|(a, b)| a == b).count();
+    let (start, before) = before.split_at(same_at_start);
+    let after = &after[same_at_start..];
+    let same_at_end = before.iter().rev().zip(after.iter().rev()).take_while(|(a, b)| a == b).count();
+    let (before, end) = before.split_at(before.len() - same_at_end);
+    let after = &after[..after.len() - same_at_end];
+    let mut lines = marked("  ", start);
+    if before.len() > MAX_DIFF_LINES || after.len() > MAX_DIFF_LINES {
+        lines.extend(marked("- ", before).into_iter().chain(marked("+ ", after)));
+    } else {
+        lines.extend(middle(before, after));
+    }
+    lines.extend(marked("  ", end));
+    lines
+}
+
+/// The shortest difference, by the longest common subsequence.
+fn middle(before: &[String], after: &[String]) -> Vec<String> {
+    let mut common = vec![vec![0_usize; after.len() + 1]; before.len() + 1];
+    for a in (0..before.len()).rev() {
+        for b in (0..after.len()).rev() {
+            common[a][b] = if before[a] == after[b] {
+                common[a + 1][b + 1] + 1
+            } else {
+                common[a + 1][b].max(common[a][b + 1])
+            };
+        }
+    }
+    let (mut a, mut b, mut lines) = (0, 0, Vec::new());
+    while a < before.len() || b < after.len() {
+        if a < before.len() && b < after.len() && before[a] == after[b] {
+            lines.push(format!("  {}", before[a]));
+            (a, b) = (a + 1, b + 1);
+        } else if a < before.len() && (b == after.len() || common[a + 1][b] >= common[a][b + 1]) {
+            lines.push(format!("- {}", before[a]));
+            a += 1;
+        } else {
+            lines.push(format!("+ {}", after[b]));
+            b += 1;
+        }
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn plan(node: &str, operators: &[(&str, Option<u64>)]) -> PlanBundle {
+        let operators = operators.iter().enumerate().map(|(id, (name, parent))| {
+            json!({"id": id, "name": name, "parent": parent, "partitions": 2, "elapsed_compute_ms": 4.0})
+        });
+        let metrics = json!({"operators": operators.collect::<Vec<_>>()});
+        serde_json::from_value(json!({"node": node, "metrics": metrics})).unwrap()
+    }
+
+    fn shapes(plans: &[PlanBundle]) -> PlanShapes {
+        let mut shapes = PlanShapes::default();
+        plans.iter().for_each(|plan| shapes.add(plan));
+        shapes
+    }
+
+    #[test]
+    fn a_plan_that_changed_is_a_tree_with_marks() {
+        let before =
+            plan("a", &[("Sort", None), ("HashJoin", Some(0)), ("Scan a", Some(1)), ("Scan b", Some(1))]);
+        let after = plan(
+            "a",
+            &[
+                ("Sort", None),
+                ("NestedLoopJoin", Some(0)),
+                ("Scan a", Some(1)),
+                ("Filter", Some(1)),
+                ("Scan b", Some(3)),
+            ],
+        );
+        let changes = shapes(std::slice::from_ref(&before)).changes(&shapes(&[after]));
+        let lines = [
+            "  Sort",
+            "-   HashJoin",
+            "+   NestedLoopJoin",
+            "      Scan a",
+            "-     Scan b",
+            "+     Filter",
+            "+       Scan b",
+        ];
+        assert_eq!(changes, [("a".to_owned(), lines.map(str::to_owned).to_vec())]);
+        assert_eq!(
+            shapes(std::slice::from_ref(&before)).changes(&shapes(&[before.clone(), before.clone()])),
+            []
+        );
+    }
+
+    #[test]
+    fn the_difference_holds_both_and_is_the_shortest() {
+        // Every pair of words of up to five letters out of two, against all common subsequences.
+        let words: Vec<Vec<String>> = (0..=5_u32)
+            .flat_map(|length| (0..1_u32 << length).map(move |bits| (length, bits)))
+            .map(|(length, bits)| (0..length).map(|at| (bits >> at & 1).to_string()).collect())
+            .collect();
+        let is_part = |part: &[&String], of: &[String]| {
+            let mut of = of.iter();
+            part.iter().all(|letter| of.any(|other| other == *letter))
+        };
+        for before in &words {
+            for after in words.iter().step_by(3) {
+                let lines = difference(before, after);
+                let of = |marks: [&str; 2]| -> Vec<String> {
+                    let lines = lines.iter().filter(|line| marks.contains(&&line[..2]));
+                    lines.map(|line| line[2..].to_owned()).collect()
+                };
+                assert_eq!((&of(["  ", "- "]), &of(["  ", "+ "])), (before, after));
+                let longest = (0..1_u32 << before.len())
+                    .map(|chosen| (0..before.len()).filter(move |at| chosen >> at & 1 == 1))
+                    .map(|chosen| chosen.map(|at| &before[at]).collect::<Vec<_>>())
+                    .filter(|part| is_part(part, after))
+                    .map(|part| part.len())
+                    .max();
+                assert_eq!(Some(of(["  ", "  "]).len()), longest, "{before:?} {after:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn operators_are_summed_as_time_in_one_partition() {
+        let shapes = shapes(&[plan("a", &[("Sort", None)]), plan("a", &[("Sort", None)])]);
+        assert_eq!(shapes.operators[&("a".to_owned(), "Sort".to_owned())], 4.0);
+    }
+}

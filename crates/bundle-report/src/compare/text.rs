@@ -1,0 +1,155 @@
+//! A comparison as text for a terminal of 80 columns.
+
+use std::fmt::Write as _;
+
+use daglight_capture_policy::printable_lines;
+use daglight_run_bundle::NodeStatus;
+
+use super::{
+    Comparison, Difference, Measured, RunOfComparison,
+    fail_on::{change, rows_of, times},
+};
+use crate::{ReportStatus, display};
+
+/// A node is named where its time changed by this part,
+const NAMED_CHANGE: f64 = 0.1;
+/// and by this many milliseconds.
+const NAMED_MS: f64 = 10.0;
+/// Lines of a section.
+const MAX_LINES: usize = 20;
+/// Characters of a value that is shown.
+const MAX_VALUE_CHARS: usize = 16;
+
+impl Comparison {
+    /// The comparison as text, the most important first. Sections in which nothing changed are left out.
+    pub fn to_text(&self) -> String {
+        let mut text = String::new();
+        for baseline in &self.baselines {
+            line(&mut text, &format!("  before  {}", run(baseline)));
+        }
+        line(&mut text, &format!("  now     {}", run(&self.run)));
+        let changed = self.duration_ms.as_ref().filter(|ms| self.baselines.len() > 1 || ms.change.is_some());
+        if let Some(ms) = changed {
+            line(&mut text, &format!("  time    {}", times(ms)));
+        }
+        let sections = [
+            ("New findings", findings(&self.findings_came)),
+            ("Findings that are gone", findings(&self.findings_went)),
+            ("Nodes", self.node_lines()),
+            ("Outputs", self.output_lines()),
+            ("Stages", time_lines(&self.stages)),
+            ("Operators, in one partition", time_lines(&self.operators)),
+            ("Versions, settings and environment", self.differences.iter().map(difference).collect()),
+        ];
+        for (title, lines) in sections.into_iter().filter(|(_, lines)| !lines.is_empty()) {
+            line(&mut text, &format!("\n{title}"));
+            lines.iter().take(MAX_LINES).for_each(|content| line(&mut text, &format!("  {content}")));
+            if lines.len() > MAX_LINES {
+                line(&mut text, &format!("  and {} more: see --json", lines.len() - MAX_LINES));
+            }
+        }
+        for plan in self.plan_changes.iter().take(MAX_LINES) {
+            let node =
+                plan.node.as_deref().map_or_else(|| "of no node".to_owned(), |node| format!("of {node}"));
+            line(&mut text, &format!("\nPlan {node}"));
+            plan.tree.iter().for_each(|operator| line(&mut text, &format!("  {operator}")));
+        }
+        printable_lines(&text).into_owned()
+    }
+
+    fn node_lines(&self) -> Vec<String> {
+        let lines = self.nodes.iter().filter_map(|node| {
+            let mut parts = Vec::new();
+            match (node.status_before, node.status_after) {
+                (None, _) => parts.push("new".to_owned()),
+                (_, None) => parts.push("gone".to_owned()),
+                (Some(before), Some(after)) if before != after => {
+                    parts.push(format!("{}, was {}", ended(after), ended(before)));
+                }
+                _ => {}
+            }
+            parts.extend(node.duration_ms.as_ref().filter(|ms| is_named(ms)).map(times));
+            parts.extend(node.rows_out.as_ref().filter(|rows| rows.before != rows.after).map(rows_of));
+            (!parts.is_empty()).then(|| format!("{}: {}", node.name, parts.join("; ")))
+        });
+        lines.collect()
+    }
+
+    fn output_lines(&self) -> Vec<String> {
+        let lines = self.outputs.iter().filter_map(|output| {
+            let mut parts = Vec::new();
+            match (output.was_there, output.is_there) {
+                (false, _) => parts.push("new".to_owned()),
+                (_, false) => parts.push("gone".to_owned()),
+                _ => {}
+            }
+            parts.extend(output.rows.as_ref().filter(|rows| rows.before != rows.after).map(rows_of));
+            if let Some(bytes) = output.bytes.as_ref().filter(|bytes| bytes.changed_by(NAMED_CHANGE)) {
+                let [now, before] = [bytes.after, bytes.before].map(|bytes| display::bytes(bytes as u64));
+                parts.push(format!("{now}, was {before}{}", change(bytes)));
+            }
+            parts.extend(output.columns_gone.iter().map(|column| format!("- {column}")));
+            parts.extend(output.columns_new.iter().map(|column| format!("+ {column}")));
+            (!parts.is_empty()).then(|| format!("{}: {}", output.name, parts.join("; ")))
+        });
+        lines.collect()
+    }
+}
+
+fn run(run: &RunOfComparison) -> String {
+    let id = run.run_id.as_deref().unwrap_or("a run without a manifest");
+    let status = match run.status {
+        ReportStatus::Success => "success",
+        ReportStatus::Failure => "failure",
+        ReportStatus::Interrupted => "interrupted",
+        ReportStatus::Running => "running",
+        ReportStatus::ProcessEnded => "process ended",
+        ReportStatus::Unknown => "unknown",
+    };
+    let took = run.duration_ms.map(|ms| format!(" {}", display::duration(ms))).unwrap_or_default();
+    format!("{id} {status}{took}")
+}
+
+fn findings(findings: &[crate::Finding]) -> Vec<String> {
+    findings.iter().map(|finding| format!("{}: {}", finding.kind.id(), finding.summary)).collect()
+}
+
+fn time_lines(compared: &[super::TimeComparison]) -> Vec<String> {
+    let named = compared.iter().filter(|compared| is_named(&compared.duration_ms));
+    named
+        .map(|compared| {
+            let node = compared.node.as_ref().map(|node| format!("{node} ")).unwrap_or_default();
+            format!("{node}{}: {}", compared.name, times(&compared.duration_ms))
+        })
+        .collect()
+}
+
+fn is_named(ms: &Measured) -> bool {
+    (ms.after - ms.before).abs() >= NAMED_MS && ms.changed_by(NAMED_CHANGE)
+}
+
+fn ended(status: NodeStatus) -> &'static str {
+    match status {
+        NodeStatus::Success => "ended well",
+        NodeStatus::Failure => "failed",
+        NodeStatus::Interrupted => "interrupted",
+        NodeStatus::Unfinished => "unfinished",
+        NodeStatus::NotRun => "not run",
+    }
+}
+
+fn difference(difference: &Difference) -> String {
+    let shown = |value: &Option<String>| match value {
+        None => "none".to_owned(),
+        Some(value) if value.chars().count() > MAX_VALUE_CHARS => {
+            format!("{}…", value.chars().take(MAX_VALUE_CHARS).collect::<String>())
+        }
+        Some(value) => value.clone(),
+    };
+    format!("{}: {}, was {}", difference.name, shown(&difference.after), shown(&difference.before))
+}
+
+fn line(text: &mut String, line: &str) {
+    // Writing to a string cannot fail.
+    let _ = writeln!(text, "{line}");
+}

@@ -1,0 +1,118 @@
+//! Runs compared by their bundles.
+
+use std::fs;
+
+use daglight_bundle_report::{ComparedRun, Comparison, Criterion};
+use daglight_run_bundle::{ArtifactCatalog, ArtifactColumn, Bundle, Manifest, RunStatus};
+use daglight_run_identity::RunId;
+use serde_json::json;
+
+use crate::{fixture, reports::artifact};
+
+fn run(change: impl FnOnce(&mut Manifest), join: &str, rows: u64, column: &str) -> ComparedRun {
+    let out = tempfile::tempdir().unwrap();
+    let bundle = Bundle::create(out.path(), RunId::new()).unwrap();
+    let mut manifest = fixture::manifest();
+    change(&mut manifest);
+    manifest.write(&bundle).unwrap();
+    for file in [bundle.traces(), bundle.metrics(), bundle.logs()] {
+        fs::write(file, "").unwrap();
+    }
+    let mut output = artifact("totals");
+    output.rows = Some(rows);
+    output.schema = vec![ArtifactColumn { name: column.into(), data_type: "Int64".into(), nullable: true }];
+    ArtifactCatalog::new(vec![output]).write(&bundle).unwrap();
+    let plan = json!({"query_id": 1, "node": "lines", "metrics": {"wall_ms": 26.0, "operators": [
+        {"id": 0, "name": "SortExec", "elapsed_compute_ms": 1.0},
+        {"id": 1, "parent": 0, "name": join, "elapsed_compute_ms": 1.0, "output_rows": 3,
+            "metrics": {"spilled_bytes": if join == "HashJoinExec" { 0 } else { 9 }}},
+        {"id": 2, "parent": 1, "name": "DataSourceExec", "table": "orders", "output_rows": 3}]}});
+    fs::write(bundle.plan_file(Some("lines"), "9f3a9f3a9f3a9f3a"), plan.to_string()).unwrap();
+    ComparedRun::read(&bundle).unwrap()
+}
+
+fn good() -> ComparedRun {
+    run(|_| {}, "HashJoinExec", 1_000, "a")
+}
+
+#[track_caller]
+fn check(comparison: &Comparison, criterion: &str, expected: &[&str]) {
+    let met = comparison.meets(&criterion.parse::<Criterion>().unwrap(), 5.0);
+    assert_eq!(met.len(), expected.len(), "{criterion}: {met:#?}");
+    for (met, expected) in met.iter().zip(expected) {
+        assert!(met.contains(expected), "{criterion}: {expected:?} is not in {met:?}");
+    }
+}
+
+const CRITERIA: [&str; 6] =
+    ["slower=20%", "rows-changed=5%", "plan-changed", "schema-changed", "finding=spill", "failed"];
+
+#[test]
+fn the_same_run_again_meets_no_criterion() {
+    let comparison = Comparison::new(&[good(), good()], &good()).unwrap();
+    CRITERIA.iter().for_each(|criterion| check(&comparison, criterion, &[]));
+    let text = comparison.to_text();
+    assert_eq!(text.lines().count(), 4, "{text}");
+}
+
+#[test]
+fn what_changed_is_said_and_met() {
+    let worse = run(
+        |manifest| {
+            manifest.status = RunStatus::Failure;
+            manifest.ended_at = Some(fixture::start() + chrono::TimeDelta::milliseconds(150));
+            manifest.nodes[1].duration_ms = Some(60.0);
+            manifest.nodes[1].rows = Some(1_100);
+            manifest.nodes.remove(0);
+            manifest.nodes.push(fixture::node("more", &[], 100, 1.0));
+            manifest.profile = "prod".into();
+        },
+        "SortMergeJoinExec",
+        900,
+        "b",
+    );
+    let comparison = Comparison::new(&[good()], &worse).unwrap();
+    check(&comparison, "slower=20%", &["the run took 150 ms, was 100 ms (+50 %)", "node lines took 60 ms"]);
+    check(&comparison, "slower=100%", &[]);
+    check(
+        &comparison,
+        "rows-changed=5%",
+        &["node lines has 1,100 rows, was 1,000 (+10 %)", "output totals has 900 rows, was 1,000 (-10 %)"],
+    );
+    check(&comparison, "rows-changed=10%", &[]);
+    check(&comparison, "plan-changed", &["a plan of lines changed"]);
+    check(&comparison, "schema-changed", &["output totals has other columns"]);
+    check(&comparison, "finding=spill", &["SortMergeJoinExec in node lines spilled 9 B"]);
+    check(&comparison, "finding=cross-join", &[]);
+    check(&comparison, "failed", &["did not end well"]);
+    let text = comparison.to_text();
+    for expected in [
+        "  orders: gone\n",
+        "  more: new\n",
+        "Plan of lines\n    SortExec\n  -   HashJoinExec\n  +   SortMergeJoinExec\n        DataSourceExec (orders)\n",
+        "  totals: 900 rows, was 1,000 (-10 %); - a Int64; + b Int64\n",
+        "  profile: prod, was dev\n",
+        "New findings\n  spill: ",
+    ] {
+        assert!(text.contains(expected), "{expected:?} is not in\n{text}");
+    }
+    let json = serde_json::to_string(&comparison).unwrap();
+    // Without the feature of exact floats a number read back may differ in its last digit.
+    assert_eq!(serde_json::from_str::<Comparison>(&json).unwrap().to_text(), text);
+    let back = Comparison::new(&[worse], &good()).unwrap();
+    assert_eq!((back.findings_came.len(), back.findings_went.len()), (0, 1));
+}
+
+#[test]
+fn what_is_within_the_spread_of_the_baselines_is_not_slower() {
+    let of = |ms| {
+        let ended = fixture::start() + chrono::TimeDelta::milliseconds(ms);
+        run(|manifest| manifest.ended_at = Some(ended), "HashJoinExec", 1_000, "a")
+    };
+    let comparison = |baselines: &[i64]| {
+        let baselines: Vec<_> = baselines.iter().map(|ms| of(*ms)).collect();
+        Comparison::new(&baselines, &of(150)).unwrap()
+    };
+    check(&comparison(&[100, 101, 99]), "slower=20%", &["the run took 150 ms, was 100 ms ±1.0 ms (+50 %)"]);
+    check(&comparison(&[100, 120, 80]), "slower=20%", &[]);
+}

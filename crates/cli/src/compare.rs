@@ -1,0 +1,68 @@
+//! `daglight compare`: what changed between runs, and whether that fails a pipeline of CI.
+
+use std::{path::Path, process::ExitCode};
+
+use daglight::bundle::{Bundle, ComparedRun, Comparison};
+use serde_json::json;
+
+use crate::{
+    args::CompareArgs,
+    bundles::{bundle_of, bundles_at, no_runs},
+    failure::Failure,
+    say::{self, note},
+};
+
+/// Something that was not to happen has happened.
+const TRIPPED: u8 = 3;
+
+pub(crate) fn compare(args: &CompareArgs) -> Result<ExitCode, Failure> {
+    let bundles = match args.runs.as_slice() {
+        [folder] => last_two(folder)?,
+        runs => runs.iter().map(|run| one(run)).collect::<Result<_, _>>()?,
+    };
+    let mut runs = Vec::with_capacity(bundles.len());
+    for bundle in &bundles {
+        runs.push(ComparedRun::read(bundle).map_err(Failure::work)?);
+    }
+    let comparison = runs.split_last().and_then(|(run, baselines)| Comparison::new(baselines, run));
+    let Some(comparison) = comparison else { return Err(Failure::input("there is nothing to compare with")) };
+    let tripped: Vec<(String, String)> = args
+        .fail_on
+        .iter()
+        .flat_map(|criterion| {
+            let met = comparison.meets(criterion, args.min_ms);
+            met.into_iter().map(|what| (criterion.to_string(), what))
+        })
+        .collect();
+    if args.json {
+        let tripped: Vec<_> =
+            tripped.iter().map(|(criterion, what)| json!({"criterion": criterion, "what": what})).collect();
+        let document = json!({ "comparison": comparison, "tripped": tripped });
+        say::document(&serde_json::to_string_pretty(&document).map_err(Failure::work)?);
+    } else {
+        say::document(comparison.to_text().trim_end());
+    }
+    for (criterion, what) in &tripped {
+        note!("failed on {criterion}: {what}");
+    }
+    Ok(if tripped.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(TRIPPED) })
+}
+
+fn one(named: &Path) -> Result<Bundle, Failure> {
+    bundle_of(named)?.ok_or_else(|| Failure::input(no_runs(named)))
+}
+
+/// The last run below a folder, and the one before it of the same pipeline.
+fn last_two(folder: &Path) -> Result<Vec<Bundle>, Failure> {
+    let mut bundles = bundles_at(folder)?;
+    let Some(last) = bundles.pop() else { return Err(Failure::input(no_runs(folder))) };
+    let name = crate::history::dag_name(&last);
+    let before = bundles.into_iter().rev().find(|bundle| crate::history::dag_name(bundle) == name);
+    let before = before.ok_or_else(|| {
+        Failure::input(format!(
+            "{} has no other run of this pipeline: expected two runs, or a folder with two of them",
+            folder.display()
+        ))
+    })?;
+    Ok(vec![before, last])
+}

@@ -1,0 +1,134 @@
+//! `daglight history`: the runs of a pipeline, one after another.
+
+use std::{collections::BTreeMap, process::ExitCode};
+
+use daglight::bundle::{
+    Bundle, ComparedRun, Manifest, ReportStatus,
+    display::{duration, exact},
+};
+use serde_json::{Value, json};
+
+use crate::{
+    args::HistoryArgs,
+    bundles::{bundles_at, no_runs},
+    failure::Failure,
+    say::{self, note, say},
+};
+
+/// The heights of a sparkline.
+const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+
+pub(crate) fn history(args: &HistoryArgs) -> Result<ExitCode, Failure> {
+    let mut pipelines: BTreeMap<String, Vec<Bundle>> = BTreeMap::new();
+    for bundle in bundles_at(&args.dir)? {
+        let name = dag_name(&bundle).unwrap_or_else(|| "unknown".to_owned());
+        if args.dag_name.as_ref().is_none_or(|wanted| *wanted == name) {
+            pipelines.entry(name).or_default().push(bundle);
+        }
+    }
+    let mut documents = Vec::new();
+    for (name, bundles) in &pipelines {
+        let skipped = bundles.len().saturating_sub(args.last.get());
+        let mut runs = Vec::new();
+        for bundle in &bundles[skipped..] {
+            match ComparedRun::read(bundle) {
+                Ok(run) => runs.push(run),
+                Err(error) => note!("warning: {}: {error}", bundle.dir().display()),
+            }
+        }
+        if args.json {
+            documents.push(json!({ "dag_name": name, "runs": rows(&runs), "earlier_runs": skipped }));
+        } else {
+            print(name, &runs, skipped);
+        }
+    }
+    if args.json {
+        say::document(&serde_json::to_string_pretty(&documents).map_err(Failure::work)?);
+    } else if pipelines.is_empty() {
+        say!("{}", no_runs(&args.dir));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The pipeline of a bundle, as far as its manifest can be read.
+pub(crate) fn dag_name(bundle: &Bundle) -> Option<String> {
+    Manifest::read(bundle).ok().map(|manifest| manifest.identity.dag_name)
+}
+
+fn print(name: &str, runs: &[ComparedRun], skipped: usize) {
+    let durations: Vec<Option<f64>> = runs.iter().map(|run| run.report.duration_ms).collect();
+    let bars = sparkline(&durations);
+    let earlier = if skipped > 0 { format!(", {skipped} earlier ones are not shown") } else { String::new() };
+    say!("{name}  {bars}  {} runs{earlier}", runs.len());
+    say!("{:<36} {:<11} {:>11}   {:>11} {:>4}", "run", "status", "time", "rows", "");
+    let mut before: Option<&ComparedRun> = None;
+    for (run, bar) in runs.iter().zip(bars.chars()) {
+        let report = &run.report;
+        let id = report.identity.as_ref().map(|identity| identity.run_id.to_string()).unwrap_or_default();
+        let took = report.duration_ms.map(duration).unwrap_or_default();
+        let mut notes = Vec::new();
+        if before.is_some_and(|before| !run.has_plans_of(before)) {
+            notes.push("new plans".to_owned());
+        }
+        let mut kinds: Vec<&str> = report.findings.iter().map(|finding| finding.kind.id()).collect();
+        kinds.dedup();
+        notes.extend(kinds.iter().map(|kind| (*kind).to_owned()));
+        let written = exact(report.totals.rows_written.saturating_add(report.totals.rows_in_tables));
+        say!("{id:<36} {:<11} {took:>11} {bar} {written:>11} {}", word(report.status), notes.join(", "));
+        before = Some(run);
+    }
+    say!("");
+}
+
+fn rows(runs: &[ComparedRun]) -> Vec<Value> {
+    let previous = [None].into_iter().chain(runs.iter().map(Some));
+    let rows = runs.iter().zip(previous).map(|(run, before)| {
+        let report = &run.report;
+        let kinds: Vec<&str> = report.findings.iter().map(|finding| finding.kind.id()).collect();
+        json!({
+            "run_id": report.identity.as_ref().map(|identity| identity.run_id.to_string()),
+            "started_at": report.started_at,
+            "status": report.status,
+            "duration_ms": report.duration_ms,
+            "rows_written": report.totals.rows_written,
+            "rows_in_tables": report.totals.rows_in_tables,
+            "plans_changed": before.map(|before| !run.has_plans_of(before)),
+            "findings": kinds,
+        })
+    });
+    rows.collect()
+}
+
+/// A bar for each, from the shortest to the longest; a dot for one whose time is not known.
+fn sparkline(durations: &[Option<f64>]) -> String {
+    let known = || durations.iter().flatten().copied().filter(|ms| ms.is_finite());
+    let longest = known().fold(0.0, f64::max);
+    let bar = |ms: f64| {
+        let height = if longest > 0.0 { ms / longest * (BARS.len() - 1) as f64 } else { 0.0 };
+        BARS.get(height.round() as usize).copied().unwrap_or(BARS[BARS.len() - 1])
+    };
+    durations.iter().map(|ms| ms.filter(|ms| ms.is_finite()).map_or('·', bar)).collect()
+}
+
+fn word(status: ReportStatus) -> &'static str {
+    match status {
+        ReportStatus::Success => "success",
+        ReportStatus::Failure => "failure",
+        ReportStatus::Interrupted => "interrupted",
+        ReportStatus::Running => "running",
+        ReportStatus::ProcessEnded => "ended",
+        ReportStatus::Unknown => "unknown",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sparkline_is_as_high_as_the_longest() {
+        assert_eq!(sparkline(&[Some(0.0), Some(50.0), Some(100.0), None, Some(f64::NAN)]), "▁▅█··");
+        assert_eq!(sparkline(&[]), "");
+        assert_eq!(sparkline(&[Some(0.0)]), "▁");
+    }
+}
