@@ -38,7 +38,15 @@ fn every_span_of_a_stage_carries_the_standard_attributes() {
                 &[Key::QueryId, Key::PlanHash, Key::SourceTables, Key::RowCount, Key::Bytes, Key::Table]
             }
             (span::EXECUTE | span::WRITE, _) => &[Key::Table],
-            (span::HEARTBEAT, _) => &[Key::ActiveTasks, Key::IoBytesRead, Key::IoBytesWritten],
+            (span::HEARTBEAT, _) => &[
+                Key::IoBytesRead,
+                Key::IoBytesWritten,
+                Key::MemoryReserved,
+                Key::ProcessCpuSeconds,
+                Key::ProcessResidentBytes,
+                Key::ProcessThreads,
+                Key::ProcessOpenFiles,
+            ],
             _ => &[],
         };
         // Two tables are joined, so that there is not one that is read.
@@ -48,6 +56,9 @@ fn every_span_of_a_stage_carries_the_standard_attributes() {
         for wanted in standard_keys(name).iter().chain(of_stage) {
             let has_it = attributes.get(&key(*wanted)).is_some_and(|value| !value.is_null());
             assert!(has_it || (joins && *wanted == Key::Table), "{name} has no {wanted:?}: {attributes:#?}");
+        }
+        if name == span::HEARTBEAT {
+            assert!(["run", "setup", "extract", "execute", "register", "write"].contains(&stage), "{stage}");
         }
         if standard_keys(name).contains(&Key::QueryId) {
             assert_eq!(attributes["db.system.name"], "datafusion");
@@ -70,9 +81,10 @@ fn every_span_of_a_stage_carries_the_standard_attributes() {
         ("hamilton.stage", "setup", 1),
         ("pipeline.execute", "run", 1),
     ];
-    // How often it beats depends on the machine, that it does not.
-    let beats = seen.remove(&(span::HEARTBEAT.to_owned(), "heartbeat".to_owned()));
-    assert!(beats.is_some_and(|count| count > 0), "{seen:#?}");
+    // How often it beats, and in which stage, depends on the machine, that it does not.
+    let before = seen.values().sum::<u32>();
+    seen.retain(|(name, _), _| name != span::HEARTBEAT);
+    assert!(seen.values().sum::<u32>() < before, "{seen:#?}");
     let expected: BTreeMap<_, _> =
         expected.map(|(name, stage, count)| ((name.to_owned(), stage.to_owned()), count)).into();
     assert_eq!(seen, expected);

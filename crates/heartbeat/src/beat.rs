@@ -1,10 +1,12 @@
 //! What one beat says.
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
-use daglight_run_bundle::{ActiveTask, IoCounters, Stall};
+use daglight_run_bundle::{ActiveTask, Stall};
 use serde::{Deserialize, Serialize};
 
-use crate::StallChanges;
+use crate::{MemoryUse, Moved, Nodes, ProcessFacts, RuntimeUse, StallChanges};
 
 /// The state of a run at one moment.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -19,16 +21,65 @@ pub struct Beat {
     pub stage: Option<String>,
     /// What runs, in the order of its start.
     pub active_tasks: Vec<ActiveTask>,
-    /// What the process has moved from and to storage; `None` where the system does not say.
-    pub io: Option<IoCounters>,
-    /// Processor time of the process, user and system; `None` where the system does not say.
-    pub cpu_seconds: Option<f64>,
-    /// Memory that the process holds; `None` where the system does not say.
-    pub resident_bytes: Option<u64>,
+    /// The nodes that wait for their turn, and those that are done.
+    pub nodes: Nodes,
+    /// What the queries of the run have moved so far.
+    pub moved: Moved,
+    /// The same for each second since the beat before. `None` at the first beat.
+    pub rates: Option<Rates>,
+    /// The memory that queries have reserved; `None` without a session.
+    pub memory: Option<MemoryUse>,
+    /// The threads of the async runtime; `None` where the run has none.
+    pub runtime: Option<RuntimeUse>,
+    /// What the process uses.
+    pub process: ProcessFacts,
     /// Queries that make no progress.
     pub stalls: Vec<Stall>,
     /// Which of those are new with this beat, and which of the one before are over.
     pub stall_changes: StallChanges,
     /// Why the evidence of this beat is not on disk, where it should be.
     pub evidence_error: Option<String>,
+}
+
+/// How fast a run moves rows and bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct Rates {
+    /// Rows that scans returned, for each second.
+    pub rows_read: f64,
+    /// Rows that sinks took, for each second.
+    pub rows_written: f64,
+    /// Bytes that scans read from storage, for each second.
+    pub bytes_read: f64,
+    /// Bytes that sinks wrote to storage, for each second.
+    pub bytes_written: f64,
+}
+
+impl Rates {
+    /// The rates between two moments. `None` where no time is between them.
+    pub(crate) fn between(before: &Moved, now: &Moved, elapsed: Duration) -> Option<Self> {
+        let seconds = elapsed.as_secs_f64();
+        let rate = |before: u64, now: u64| now.saturating_sub(before) as f64 / seconds;
+        (seconds > 0.0).then(|| Self {
+            rows_read: rate(before.rows_read, now.rows_read),
+            rows_written: rate(before.rows_written, now.rows_written),
+            bytes_read: rate(before.bytes_read, now.bytes_read),
+            bytes_written: rate(before.bytes_written, now.bytes_written),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rates_are_those_of_the_time_between() {
+        let before = Moved { rows_read: 100, bytes_written: 7, ..Moved::default() };
+        let now = Moved { rows_read: 300, bytes_written: 7, ..before };
+        let rates = Rates::between(&before, &now, Duration::from_millis(500)).unwrap();
+        assert_eq!(rates, Rates { rows_read: 400.0, ..Rates::default() });
+        // A query that was forgotten moves nothing back.
+        assert_eq!(Rates::between(&now, &before, Duration::from_secs(1)), Some(Rates::default()));
+        assert_eq!(Rates::between(&before, &now, Duration::ZERO), None);
+    }
 }

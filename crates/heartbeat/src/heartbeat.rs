@@ -16,9 +16,12 @@ use std::{
 };
 
 use chrono::{DateTime, Utc};
-use daglight_run_bundle::{ActiveTask, IoCounters, ProcessEvidence, WriteError};
+use daglight_run_bundle::{ActiveTask, ProcessEvidence, WriteError};
 
-use crate::{Beat, Progress, StallChanges, StallDetector, process, stall::OpenStalls};
+use crate::{
+    Beat, Moved, ProcessFacts, Progress, Rates, StallChanges, StallDetector, process::ProcessWatch,
+    stall::OpenStalls,
+};
 
 /// How long stopping waits for a callback that does not return.
 const STOP_TIMEOUT: Duration = Duration::from_secs(2);
@@ -84,8 +87,9 @@ pub struct StageGuard {
 }
 
 impl Heartbeat {
-    /// Starts the thread. `on_beat` is called on it with every beat; neither its panics nor those of `progress` leave
-    /// the thread. The evidence is written before this returns. Where no thread can be started, nothing beats, and
+    /// Starts the thread. `on_beat` is called on it with every beat, the first one at once, so that a run of any length has
+    /// one; it is not called any more once the heartbeat was stopped. Neither its panics nor those of `progress` leave the
+    /// thread. The evidence is written before this returns. Where no thread can be started, nothing beats, and
     /// [`Heartbeat::problem`] says why.
     pub fn start(
         config: HeartbeatConfig,
@@ -216,6 +220,9 @@ struct Beating {
     sequence: u64,
     stalls: StallDetector,
     open_stalls: OpenStalls,
+    process: ProcessWatch,
+    /// What had moved at the last beat, and when that was.
+    moved: Option<(Instant, Moved)>,
     evidence: ProcessEvidence,
     /// Where the evidence is kept, if anywhere.
     evidence_path: Option<PathBuf>,
@@ -246,6 +253,8 @@ impl Beating {
             sequence: 0,
             stalls: StallDetector::new(config.stall_after),
             open_stalls: OpenStalls::default(),
+            process: ProcessWatch::new(),
+            moved: None,
             evidence: ProcessEvidence::for_self(Utc::now(), interval.as_secs_f64()),
             evidence_path: config.evidence,
             warned: Warned::default(),
@@ -255,6 +264,8 @@ impl Beating {
     fn run(mut self) {
         let _exit = Exit(Arc::clone(&self.shared));
         let mut next = self.started + self.interval;
+        // Before anything asks for the stop: a run that ends at once has a beat too.
+        self.beat();
         loop {
             let now = Instant::now();
             let sign = now + (now.duration_since(self.started) / SIGN_SHARE).max(MIN_SIGN_PAUSE);
@@ -307,17 +318,24 @@ impl Beating {
         if sampled.is_err() && !std::mem::replace(&mut self.warned.progress, true) {
             tracing::warn!("the progress of queries is unknown: asking for it panicked");
         }
-        let stalls = self.stalls.observe(now, &sampled.unwrap_or_default());
+        let sample = sampled.unwrap_or_default();
+        let stalls = self.stalls.observe(now, &sample.queries);
         let (stage, active_tasks) = self.shared.board().state();
+        let taken = Instant::now();
+        let before = self.moved.replace((taken, sample.moved));
+        let rates = before.and_then(|(at, before)| Rates::between(&before, &sample.moved, taken - at));
         Beat {
             sequence: self.sequence,
             at: now,
             uptime_seconds: self.started.elapsed().as_secs_f64(),
             stage,
             active_tasks,
-            io: process::io_counters(),
-            cpu_seconds: process::cpu_seconds(),
-            resident_bytes: process::resident_bytes(),
+            nodes: sample.nodes,
+            moved: sample.moved,
+            rates,
+            memory: sample.memory,
+            runtime: sample.runtime,
+            process: self.process.facts(),
             stalls,
             stall_changes: StallChanges::default(),
             evidence_error: None,
@@ -334,7 +352,7 @@ impl Beating {
         evidence.beats = beat.sequence;
         evidence.stage.clone_from(&beat.stage);
         evidence.active_tasks.clone_from(&beat.active_tasks);
-        self.record_resources(beat.io, beat.cpu_seconds, beat.resident_bytes);
+        self.record_resources(beat.process);
         self.open_stalls.record(&mut self.evidence.stalls, beat.at, &beat.stalls)
     }
 
@@ -343,19 +361,15 @@ impl Beating {
         self.evidence.stopped_at = Some(now);
         self.evidence.stage = None;
         self.evidence.active_tasks.clear();
-        self.record_resources(process::io_counters(), process::cpu_seconds(), process::resident_bytes());
+        let process = self.process.facts();
+        self.record_resources(process);
         self.open_stalls.record(&mut self.evidence.stalls, now, &[]);
     }
 
-    fn record_resources(
-        &mut self,
-        io: Option<IoCounters>,
-        cpu_seconds: Option<f64>,
-        resident_bytes: Option<u64>,
-    ) {
-        self.evidence.io = io;
-        self.evidence.cpu_seconds = cpu_seconds;
-        self.evidence.peak_resident_bytes = self.evidence.peak_resident_bytes.max(resident_bytes);
+    fn record_resources(&mut self, process: ProcessFacts) {
+        self.evidence.io = process.io;
+        self.evidence.cpu_seconds = process.cpu_seconds;
+        self.evidence.peak_resident_bytes = self.evidence.peak_resident_bytes.max(process.resident_bytes);
     }
 
     /// Why that did not work.
@@ -388,7 +402,7 @@ mod tests {
     use super::*;
     use daglight_run_bundle::Liveness;
 
-    use crate::{NoProgress, OperatorProgress, QueryProgress};
+    use crate::{NoProgress, OperatorProgress, QueryProgress, Sample};
 
     const HOUR: Duration = Duration::from_secs(3600);
 
@@ -406,12 +420,23 @@ mod tests {
     }
 
     #[test]
-    fn stopping_does_not_wait_for_the_next_beat() {
+    fn the_first_beat_comes_at_once_and_stopping_does_not_wait_for_the_next() {
         for interval in [HOUR, Duration::MAX] {
             let (heartbeat, beats) = started(config(interval), NoProgress);
             heartbeat.stop();
+            assert_eq!(beats.recv().unwrap().sequence, 1);
             assert_eq!(beats.recv(), Err(mpsc::RecvError));
         }
+    }
+
+    #[test]
+    fn nothing_beats_after_the_stop() {
+        let (heartbeat, beats) = started(config(MIN_INTERVAL), NoProgress);
+        assert_eq!((beats.recv().unwrap().sequence, beats.recv().unwrap().sequence), (1, 2));
+        heartbeat.stop();
+        // The sender lives on the thread: when it is gone, nothing is left that could beat.
+        let stopped = Utc::now();
+        assert!(beats.iter().all(|beat| beat.at <= stopped));
     }
 
     #[test]
@@ -442,14 +467,18 @@ mod tests {
         let (first, second) = (beats.recv().unwrap(), beats.recv().unwrap());
         assert_eq!((first.sequence, second.sequence), (1, 2));
         assert!(first.at <= second.at && first.uptime_seconds < second.uptime_seconds);
-        assert_eq!(first.resident_bytes.is_some(), cfg!(target_os = "linux"));
+        assert_eq!(
+            first.process.resident_bytes.is_some(),
+            cfg!(any(target_os = "linux", target_os = "macos"))
+        );
+        assert_eq!((first.rates, second.rates), (None, Some(Rates::default())));
     }
 
     #[test]
     fn panics_stay_inside() {
         struct Panics;
         impl Progress for Panics {
-            fn sample(&self) -> Vec<QueryProgress> {
+            fn sample(&self) -> Sample {
                 panic!("no progress");
             }
         }
@@ -467,22 +496,24 @@ mod tests {
     fn a_query_without_progress_is_a_stall() {
         struct Stuck;
         impl Progress for Stuck {
-            fn sample(&self) -> Vec<QueryProgress> {
+            fn sample(&self) -> Sample {
                 let scan = OperatorProgress {
                     name: "DataSourceExec".into(),
                     detail: "orders.parquet".into(),
                     parent: None,
                     rows: Some(0),
+                    bytes: 0,
                     elapsed_compute: Duration::ZERO,
                     finished: Some(false),
                 };
-                vec![QueryProgress {
+                let query = QueryProgress {
                     query_id: "q1".into(),
                     node: Some("orders".into()),
                     started: DateTime::UNIX_EPOCH,
                     rows_output: 0,
                     operators: vec![scan],
-                }]
+                };
+                Sample { queries: vec![query], ..Sample::default() }
             }
         }
         let dir = tempfile::tempdir().unwrap();
@@ -504,7 +535,7 @@ mod tests {
     }
 
     #[test]
-    fn a_process_that_is_killed_before_its_first_beat_leaves_what_it_did() {
+    fn a_process_that_is_killed_between_two_beats_leaves_what_it_did() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("heartbeat.json");
         let config = HeartbeatConfig { evidence: Some(path.clone()), ..config(HOUR) };
@@ -519,9 +550,9 @@ mod tests {
             assert!(begun.elapsed() < Duration::from_secs(60), "{evidence:?}");
             thread::sleep(Duration::from_millis(10));
         };
-        assert_eq!((evidence.beats, evidence.last_beat_at), (0, evidence.started_at));
+        assert_eq!(evidence.beats, 1);
         assert_eq!(evidence.active_tasks[0].name, "orders");
-        assert_eq!(beats.try_recv(), Err(mpsc::TryRecvError::Empty));
+        assert_eq!((beats.recv().unwrap().sequence, beats.try_recv()), (1, Err(mpsc::TryRecvError::Empty)));
     }
 
     #[test]
@@ -531,7 +562,7 @@ mod tests {
         let config = HeartbeatConfig { evidence: Some(path.clone()), ..config(HOUR) };
         let (heartbeat, _beats) = started(config, NoProgress);
         let evidence = ProcessEvidence::read(&path).unwrap();
-        assert_eq!((evidence.beats, evidence.stopped_at), (0, None));
+        assert_eq!(evidence.stopped_at, None);
         assert_ne!(evidence.is_alive(), Liveness::Gone);
         heartbeat.stop();
         assert!(ProcessEvidence::read(&path).unwrap().stopped_at.is_some());

@@ -14,7 +14,10 @@ mod process;
 mod progress;
 mod stall;
 
-pub use beat::Beat;
+pub use beat::{Beat, Rates};
 pub use heartbeat::{Heartbeat, HeartbeatConfig, StageGuard, TaskGuard};
-pub use progress::{NoProgress, OperatorProgress, Progress, QueryProgress};
+pub use process::ProcessFacts;
+pub use progress::{
+    MemoryUse, Moved, Names, NoProgress, Nodes, OperatorProgress, Progress, QueryProgress, RuntimeUse, Sample,
+};
 pub use stall::{StallChanges, StallDetector, stalled_operator};

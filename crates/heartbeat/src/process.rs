@@ -1,31 +1,64 @@
-//! What this process has used, from `/proc`. Where there is none, nothing is known.
+//! What this process uses, as `sysinfo` finds it on Linux and macOS. What the system does not say is not known.
 
-use std::fs;
+use std::fs::File;
 
-use daglight_run_bundle::{IoCounters, ProcessStat};
+use daglight_run_bundle::IoCounters;
+use serde::{Deserialize, Serialize};
+use sysinfo::{Pid, Process, ProcessRefreshKind, ProcessesToUpdate, System};
 
-/// Processor time of this process, user and system.
-pub(crate) fn cpu_seconds() -> Option<f64> {
-    ProcessStat::for_self().map(|stat| stat.cpu_seconds)
+/// What a process uses at one moment. Each is `None` where the system does not say.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct ProcessFacts {
+    /// What it has moved from and to storage.
+    pub io: Option<IoCounters>,
+    /// Processor time, user and system, since it started.
+    pub cpu_seconds: Option<f64>,
+    /// Memory that it holds.
+    pub resident_bytes: Option<u64>,
+    /// Its threads. Only Linux says how many these are.
+    pub threads: Option<usize>,
+    /// Files, sockets and the like that it has open.
+    pub open_files: Option<usize>,
 }
 
-/// Bytes that this process has moved from and to storage.
-pub(crate) fn io_counters() -> Option<IoCounters> {
-    parse_io(&fs::read_to_string("/proc/self/io").ok()?)
+/// Reads the facts of this process again and again.
+#[derive(Debug)]
+pub(crate) struct ProcessWatch {
+    system: Option<(System, Pid)>,
+    /// Linux keeps the counters of storage from some processes, whose zeros would be wrong.
+    has_io: bool,
 }
 
-fn parse_io(text: &str) -> Option<IoCounters> {
-    Some(IoCounters { bytes_read: field(text, "read_bytes:")?, bytes_written: field(text, "write_bytes:")? })
-}
+impl ProcessWatch {
+    pub(crate) fn new() -> Self {
+        let system = System::new().ok().zip(sysinfo::get_current_pid().ok());
+        let has_io = !cfg!(target_os = "linux") || File::open("/proc/self/io").is_ok();
+        Self { system, has_io }
+    }
 
-/// Memory that this process holds.
-pub(crate) fn resident_bytes() -> Option<u64> {
-    field(&fs::read_to_string("/proc/self/status").ok()?, "VmRSS:").map(|kibibytes: u64| kibibytes * 1024)
-}
+    /// What the process uses now.
+    pub(crate) fn facts(&mut self) -> ProcessFacts {
+        let has_io = self.has_io;
+        let Some(process) = self.refreshed() else { return ProcessFacts::default() };
+        let io = process.disk_usage();
+        let io = IoCounters { bytes_read: io.total_read_bytes, bytes_written: io.total_written_bytes };
+        ProcessFacts {
+            io: Some(io).filter(|_| has_io),
+            cpu_seconds: Some(process.accumulated_cpu_time() as f64 / 1e3),
+            resident_bytes: Some(process.memory()),
+            // The first thread is the process itself.
+            threads: process.tasks().map(|others| others.len() + 1),
+            open_files: process.open_files(),
+        }
+    }
 
-fn field(text: &str, name: &str) -> Option<u64> {
-    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
-    line.split_ascii_whitespace().next()?.parse().ok()
+    fn refreshed(&mut self) -> Option<&Process> {
+        let (system, pid) = self.system.as_mut()?;
+        let what = ProcessRefreshKind::nothing().with_cpu().with_memory().with_disk_usage().with_tasks();
+        // Threads that have ended are not kept.
+        system.refresh_processes_specifics(ProcessesToUpdate::Some(&[*pid]), true, what);
+        system.process(*pid)
+    }
 }
 
 #[cfg(test)]
@@ -33,16 +66,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn counters_are_read_by_name() {
-        let text = "rchar: 1\nwchar: 2\nread_bytes: 30\nwrite_bytes: 40\ncancelled_write_bytes: 5\n";
-        assert_eq!(parse_io(text), Some(IoCounters { bytes_read: 30, bytes_written: 40 }));
-        assert_eq!(parse_io("rchar: 1\n"), None);
+    #[cfg(any(target_os = "linux", target_os = "macos"))]
+    fn this_process_is_known() {
+        let mut process = ProcessWatch::new();
+        let before = process.facts();
+        assert!(before.cpu_seconds.is_some() && before.resident_bytes.is_some_and(|bytes| bytes > 0));
+        // Other tests open and close files at the same time, but not so many.
+        let files: Vec<_> = (0..400).map(|_| File::open("src").unwrap()).collect();
+        assert!(process.facts().open_files > before.open_files.map(|open| open + files.len() / 2));
     }
 
     #[test]
     #[cfg(target_os = "linux")]
-    fn this_process_is_known() {
-        assert!(cpu_seconds().is_some());
-        assert!(resident_bytes().unwrap() > 0);
+    fn threads_are_counted_as_long_as_they_live() {
+        let mut process = ProcessWatch::new();
+        let (go_on, waiting) = std::sync::mpsc::channel::<()>();
+        let thread = std::thread::spawn(move || waiting.recv());
+        let with = process.facts().threads;
+        assert!(with >= Some(2), "{with:?}");
+        drop(go_on);
+        thread.join().unwrap().unwrap_err();
     }
 }

@@ -3,11 +3,107 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
 
-/// Where the heartbeat asks for the running queries. It is called on the heartbeat's thread, once a beat.
+/// Where the heartbeat asks for how far the run is. It is called on the heartbeat's thread, once a beat.
 pub trait Progress: Send + Sync {
-    /// The queries that run at this moment.
-    fn sample(&self) -> Vec<QueryProgress>;
+    /// The state of this moment.
+    fn sample(&self) -> Sample;
+}
+
+/// How far a run is.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Sample {
+    /// The queries that run.
+    pub queries: Vec<QueryProgress>,
+    /// The nodes that wait for their turn, and those that are done.
+    pub nodes: Nodes,
+    /// What queries have moved since the run started, those that have ended included.
+    pub moved: Moved,
+    /// The memory that queries have reserved.
+    pub memory: Option<MemoryUse>,
+    /// The threads of the async runtime.
+    pub runtime: Option<RuntimeUse>,
+}
+
+/// The nodes of a run that do not run.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Nodes {
+    /// Those that have not started.
+    pub pending: Names,
+    /// Those that have ended, in whatever way.
+    pub completed: Names,
+}
+
+/// How many there are, and the names of the first of them.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Names {
+    /// All of them.
+    pub count: usize,
+    /// The names of the first ones: no more than [`Names::MOST`].
+    pub first: Vec<String>,
+}
+
+impl Names {
+    /// Names that are kept.
+    pub const MOST: usize = 20;
+
+    /// Counts one more, and keeps its name where there is room.
+    pub fn add(&mut self, name: &str) {
+        self.count += 1;
+        if self.first.len() < Self::MOST {
+            self.first.push(name.to_owned());
+        }
+    }
+}
+
+/// Rows and bytes that queries have moved.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Moved {
+    /// Rows that scans returned.
+    pub rows_read: u64,
+    /// Rows that sinks took.
+    pub rows_written: u64,
+    /// Bytes that scans read from storage.
+    pub bytes_read: u64,
+    /// Bytes that sinks wrote to storage.
+    pub bytes_written: u64,
+    /// Bytes that operators spilled to disk.
+    pub bytes_spilled: u64,
+}
+
+impl Moved {
+    /// The sum of both.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            rows_read: self.rows_read.saturating_add(other.rows_read),
+            rows_written: self.rows_written.saturating_add(other.rows_written),
+            bytes_read: self.bytes_read.saturating_add(other.bytes_read),
+            bytes_written: self.bytes_written.saturating_add(other.bytes_written),
+            bytes_spilled: self.bytes_spilled.saturating_add(other.bytes_spilled),
+        }
+    }
+}
+
+/// The memory pools of the sessions, taken together.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemoryUse {
+    /// Bytes that are reserved.
+    pub reserved_bytes: u64,
+    /// Bytes that may be; `None` where a pool has no limit, or does not say.
+    pub limit_bytes: Option<u64>,
+}
+
+/// The threads that an async runtime runs tasks on.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RuntimeUse {
+    /// All of them.
+    pub workers: usize,
+    /// Those that run a task at this moment; `None` where the platform does not say.
+    pub busy_workers: Option<usize>,
+    /// Tasks that wait in the queue that all threads share.
+    pub queue_depth: usize,
 }
 
 /// The progress of a run that has no queries.
@@ -15,8 +111,8 @@ pub trait Progress: Send + Sync {
 pub struct NoProgress;
 
 impl Progress for NoProgress {
-    fn sample(&self) -> Vec<QueryProgress> {
-        Vec::new()
+    fn sample(&self) -> Sample {
+        Sample::default()
     }
 }
 
@@ -46,6 +142,8 @@ pub struct OperatorProgress {
     pub parent: Option<usize>,
     /// Rows that left it; `None` where it keeps no count.
     pub rows: Option<u64>,
+    /// Bytes that it has returned, read, written and spilled, as far as it counts them.
+    pub bytes: u64,
     /// Time that it computed. It moves only when a measured section ends.
     pub elapsed_compute: Duration,
     /// Whether all its partitions that started have ended; `None` where it does not measure that.

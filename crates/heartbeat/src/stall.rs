@@ -22,7 +22,7 @@ struct Seen {
 }
 
 /// All that moves while a query progresses.
-type Counters = (u64, Vec<(Option<u64>, Duration, Option<bool>)>);
+type Counters = (u64, Vec<(Option<u64>, u64, Duration, Option<bool>)>);
 
 impl StallDetector {
     /// A detector for which a query stalls when nothing has changed for `stall_after`.
@@ -59,7 +59,7 @@ impl StallDetector {
 
 fn counters(query: &QueryProgress) -> Counters {
     let operators = query.operators.iter();
-    (query.rows_output, operators.map(|op| (op.rows, op.elapsed_compute, op.finished)).collect())
+    (query.rows_output, operators.map(|op| (op.rows, op.bytes, op.elapsed_compute, op.finished)).collect())
 }
 
 /// The operator that a plan without progress most likely waits for.
@@ -178,6 +178,7 @@ mod tests {
             detail: String::new(),
             parent,
             rows,
+            bytes: 0,
             elapsed_compute: Duration::ZERO,
             finished,
         }

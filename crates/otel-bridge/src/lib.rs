@@ -9,6 +9,7 @@
 //! files are to `daglight-run-bundle`.
 
 // The bridge, and what a run records with it.
+mod beat_metrics;
 mod bridge;
 mod ledger;
 mod metrics;
@@ -72,6 +73,7 @@ mod trace_ids;
 pub use daglight_semantic_conventions as names;
 
 pub use attach::{BridgeTracer, BridgeTracerProvider, ProgramProviders};
+pub use beat_metrics::BeatMeasures;
 pub use bridge::{Bridge, BridgeConfig};
 /// Where the signals of a run are written.
 pub use daglight_run_bundle::SignalFiles;

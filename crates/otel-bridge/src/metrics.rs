@@ -12,7 +12,8 @@ use opentelemetry::{
 };
 
 use crate::{
-    Signal,
+    BeatMeasures, Signal,
+    beat_metrics::BeatInstruments,
     ledger::{Destination, Losses},
     names::{Key, Namespace, key, metric, span},
     stage_span::SpanStatus,
@@ -86,12 +87,15 @@ impl RunMetrics {
         self.inner.each([kind], |instruments, attributes| instruments.artifacts.add(1, attributes));
     }
 
-    /// Counts bytes that were read from and written to storage since the last call.
+    /// Counts bytes that the process has read from and written to storage since the last call.
     pub fn io(&self, bytes_read: u64, bytes_written: u64) {
-        self.inner.each([], |instruments, attributes| {
-            instruments.bytes_read.add(bytes_read, attributes);
-            instruments.bytes_written.add(bytes_written, attributes);
-        });
+        self.inner
+            .each([], |instruments, attributes| instruments.beat.io(bytes_read, bytes_written, attributes));
+    }
+
+    /// Takes in what a heartbeat has measured.
+    pub fn beat(&self, measures: &BeatMeasures) {
+        self.inner.each([], |instruments, attributes| instruments.beat.record(measures, attributes));
     }
 
     /// Counts nodes that start (1) and end (-1).
@@ -160,11 +164,10 @@ struct Instruments {
     rows: Counter<u64>,
     columns: Counter<u64>,
     bytes: Counter<u64>,
-    bytes_read: Counter<u64>,
-    bytes_written: Counter<u64>,
     artifacts: Counter<u64>,
     errors: Counter<u64>,
     active_tasks: UpDownCounter<i64>,
+    beat: BeatInstruments,
 }
 
 impl Instruments {
@@ -189,8 +192,6 @@ impl Instruments {
             rows: counter(metric::ROWS, "{row}", "Rows that operations read or wrote"),
             columns: counter(metric::COLUMNS, "{column}", "Columns of what operations read or wrote"),
             bytes: counter(metric::BYTES, "By", "Bytes that operations read or wrote"),
-            bytes_read: counter(metric::BYTES_READ, "By", "Bytes read from storage"),
-            bytes_written: counter(metric::BYTES_WRITTEN, "By", "Bytes written to storage"),
             artifacts: counter(metric::ARTIFACTS, "{artifact}", "Outputs written or registered"),
             errors: counter(metric::ERRORS, "{error}", "Operations that failed"),
             active_tasks: meter
@@ -198,6 +199,7 @@ impl Instruments {
                 .with_unit("{task}")
                 .with_description("Nodes that run at this moment")
                 .build(),
+            beat: BeatInstruments::new(meter, namespace),
         }
     }
 

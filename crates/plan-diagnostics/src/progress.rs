@@ -8,7 +8,7 @@ use std::{
 
 use datafusion::physical_plan::{ExecutionPlan, metrics::MetricValue};
 
-use crate::{QueryReport, counted::counted_rows, query_run::QueryRun};
+use crate::{QueryReport, counted::counted_rows, query_run::QueryRun, sources::Leaf};
 
 /// A registry of running queries. Clones share it; reading it from any thread costs a few microseconds a query.
 #[derive(Clone, Default)]
@@ -31,6 +31,16 @@ pub struct LiveQuery {
     pub started_at: SystemTime,
     /// Rows that it has returned so far.
     pub rows: u64,
+    /// Rows that its scans have returned so far.
+    pub rows_read: u64,
+    /// Rows that its sink has taken so far, where the sink counts while it writes.
+    pub rows_written: u64,
+    /// Bytes that its scans have read from storage so far, where they say.
+    pub bytes_read: u64,
+    /// Bytes that its sink has written to storage so far, where it says.
+    pub bytes_written: u64,
+    /// Bytes that its operators have spilled to disk so far.
+    pub bytes_spilled: u64,
     /// Its operators in pre-order.
     pub operators: Vec<LiveOperator>,
 }
@@ -46,6 +56,8 @@ pub struct LiveOperator {
     pub detail: String,
     /// Rows that it has given so far.
     pub rows: u64,
+    /// Bytes that it has given, read, written and spilled so far, as far as it counts them.
+    pub bytes: u64,
     /// Its own time so far.
     pub elapsed_compute: Duration,
     /// Whether all its partitions that started have ended; `None` for operators that do not measure that.
@@ -98,6 +110,14 @@ fn sample(run: &QueryRun) -> Option<LiveQuery> {
     let plan = run.plan()?;
     let mut measured = Vec::with_capacity(run.query.operators.len());
     measure(&plan, &mut measured);
+    let sum = |of: fn(&Sample) -> u64| measured.iter().map(of).sum();
+    let (bytes_read, bytes_written) =
+        (sum(|sample| sample.bytes_scanned), sum(|sample| sample.bytes_written));
+    let (rows_written, bytes_spilled) =
+        (sum(|sample| sample.rows_written), sum(|sample| sample.bytes_spilled));
+    let scans = run.query.operators.iter().zip(&measured);
+    let scans = scans.filter(|(planned, _)| matches!(planned.leaf, Some(Leaf::Scan(_))));
+    let rows_read = scans.map(|(_, sample)| sample.rows).sum();
     let operators = run
         .query
         .operators
@@ -108,16 +128,35 @@ fn sample(run: &QueryRun) -> Option<LiveQuery> {
             name: planned.name.clone(),
             detail: planned.detail.clone(),
             rows: measured.rows,
+            bytes: measured.output_bytes
+                + measured.bytes_scanned
+                + measured.bytes_written
+                + measured.bytes_spilled,
             elapsed_compute: Duration::from_nanos(measured.elapsed_nanoseconds),
             finished: (measured.started > 0).then_some(measured.started == measured.ended),
         })
         .collect();
-    Some(LiveQuery { id: run.query.id, started_at, rows: run.rows(), operators })
+    Some(LiveQuery {
+        id: run.query.id,
+        started_at,
+        rows: run.rows(),
+        rows_read,
+        rows_written,
+        bytes_read,
+        bytes_written,
+        bytes_spilled,
+        operators,
+    })
 }
 
 #[derive(Default)]
 struct Sample {
     rows: u64,
+    rows_written: u64,
+    output_bytes: u64,
+    bytes_scanned: u64,
+    bytes_written: u64,
+    bytes_spilled: u64,
     elapsed_nanoseconds: u64,
     started: usize,
     ended: usize,
@@ -129,6 +168,14 @@ fn measure(plan: &Arc<dyn ExecutionPlan>, out: &mut Vec<Sample>) {
         for metric in metrics.iter() {
             match metric.value() {
                 MetricValue::OutputRows(rows) => sample.rows += rows.value() as u64,
+                MetricValue::OutputBytes(bytes) => sample.output_bytes += bytes.value() as u64,
+                MetricValue::SpilledBytes(bytes) => sample.bytes_spilled += bytes.value() as u64,
+                MetricValue::Count { name, count } => match name.as_ref() {
+                    "bytes_scanned" => sample.bytes_scanned += count.value() as u64,
+                    "bytes_written" => sample.bytes_written += count.value() as u64,
+                    "rows_written" => sample.rows_written += count.value() as u64,
+                    _ => {}
+                },
                 MetricValue::ElapsedCompute(time) => sample.elapsed_nanoseconds += time.value() as u64,
                 MetricValue::StartTimestamp(start) => sample.started += usize::from(start.value().is_some()),
                 MetricValue::EndTimestamp(end) => sample.ended += usize::from(end.value().is_some()),

@@ -46,6 +46,7 @@ impl RunState {
             run_id: self.context.run_id,
             written_at: written.written_at,
         };
+        self.context.signals.metrics().artifact(written.materialization.name());
         let produced = Produced { written, for_others: self.is_for_others(node) };
         let mut records = self.log.records();
         records.artifacts.push(artifact.clone());

@@ -1,42 +1,50 @@
-//! The running queries of a session, as the heartbeat asks for them.
+//! How far a run is, as the heartbeat asks for it.
 
-use daglight_capture_policy::{Policy, SqlText};
-use daglight_heartbeat::{OperatorProgress, Progress, QueryProgress};
-use daglight_plan_diagnostics::{LiveOperator, LiveQueries};
+use std::sync::Arc;
 
-use crate::query_owner::QueryOwners;
+use daglight_capture_policy::SqlText;
+use daglight_heartbeat::{OperatorProgress, Progress, QueryProgress, Sample};
+use daglight_plan_diagnostics::LiveOperator;
 
-/// Adapts the registry of live queries to the heartbeat, for the queries of one run.
+use crate::run_state::RunState;
+
+/// Adapts what is known of one run to the heartbeat.
 pub(crate) struct LiveProgress {
-    pub(crate) queries: LiveQueries,
-    pub(crate) owners: QueryOwners,
-    /// Decides whether the operators' texts, which hold literals, are shown.
-    pub(crate) policy: Policy,
+    pub(crate) run: Arc<RunState>,
 }
 
 impl Progress for LiveProgress {
-    fn sample(&self) -> Vec<QueryProgress> {
-        self.queries
-            .sample()
-            .into_iter()
-            .filter_map(|query| {
-                let node = self.owners.node_of(query.id)?;
-                Some(QueryProgress {
-                    query_id: query.id.to_string(),
-                    node,
-                    started: query.started_at.into(),
-                    rows_output: query.rows,
-                    operators: self.operators(query.operators),
-                })
+    fn sample(&self) -> Sample {
+        let shared = &self.run.context.telemetry.shared;
+        let mut live = shared.live.sample();
+        live.retain(|query| self.run.owners.node_of(query.id).is_some());
+        let moved = self.run.moved.with(live.iter());
+        let queries = live.into_iter().filter_map(|query| {
+            let node = self.run.owners.node_of(query.id)?;
+            Some(QueryProgress {
+                query_id: query.id.to_string(),
+                node,
+                started: query.started_at.into(),
+                rows_output: query.rows,
+                operators: self.operators(query.operators),
             })
-            .collect()
+        });
+        Sample {
+            queries: queries.collect(),
+            nodes: self.run.nodes_by_state(),
+            moved,
+            memory: shared.pools.used(),
+            runtime: self.run.runtime.used(),
+        }
     }
 }
 
 impl LiveProgress {
     fn operators(&self, live: Vec<LiveOperator>) -> Vec<OperatorProgress> {
-        let shown = |detail: String| match self.policy.sql_text() {
-            SqlText::Whole => self.policy.redactor().plan_text(&detail),
+        let policy = &self.run.context.policy;
+        let shown = |detail: String| match policy.sql_text() {
+            // It holds literals.
+            SqlText::Whole => policy.redactor().plan_text(&detail),
             _ => String::new(),
         };
         live.into_iter()
@@ -45,6 +53,7 @@ impl LiveProgress {
                 detail: shown(operator.detail),
                 parent: operator.parent,
                 rows: operator.finished.is_some().then_some(operator.rows),
+                bytes: operator.bytes,
                 elapsed_compute: operator.elapsed_compute,
                 finished: operator.finished,
             })

@@ -52,6 +52,7 @@ impl Node {
         E: RunError<Kind>,
         F: Future<Output = Result<T, E>>,
     {
+        let _stage = self.scope.run.beat_in_stage(stage);
         self.inside(self.span(names::span::STAGE).stage(stage), work).await
     }
 

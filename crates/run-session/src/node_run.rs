@@ -76,6 +76,7 @@ impl NodeRun {
             ));
         }
         let _own = state.own_time.measure(Own::Nodes);
+        state.runtime.look();
         let (began, started) = (SystemTime::now(), Instant::now());
         let attempt = node.map_or(1, |node| state.log.begin_attempt(node, began.into()));
         let (scope, span) = NodeScope::start(Arc::clone(state), name.to_owned(), attempt, began);
@@ -119,6 +120,11 @@ impl NodeRun {
 impl OpenNode {
     pub(crate) fn name(&self) -> &str {
         &self.scope.name
+    }
+
+    /// What its work is to the run.
+    pub(crate) fn stage(&self) -> &'static str {
+        self.scope.stage
     }
 
     /// How long it has run until now, where a signal has come that ends it.

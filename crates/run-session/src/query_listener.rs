@@ -271,12 +271,7 @@ impl QueryListener for RunQuery {
             }
             span.end();
         }
-        if is_recorded {
-            run.context
-                .signals
-                .metrics()
-                .io(report.bytes_scanned.unwrap_or(0), report.bytes_written.unwrap_or(0));
-        }
+        run.moved.add(&report);
 
         let summary = self.tap.as_ref().and_then(SummaryTap::take);
         if let Some(tap) = &self.tap {

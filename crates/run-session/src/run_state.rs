@@ -17,10 +17,12 @@ use opentelemetry::Context;
 
 use crate::{
     FinishReport,
+    beats::LastBeat,
     end_progress::EndProgress,
     finish::finish,
     frames::Frames,
     interrupt::Interruption,
+    moved::MovedSoFar,
     node_run::OpenNode,
     node_scope::NodeScope,
     open_statements::OpenStatements,
@@ -29,6 +31,7 @@ use crate::{
     query_owner::{QueryOwner, QueryOwners},
     run_context::RunContext,
     run_log::RunLog,
+    runtime_watch::RuntimeWatch,
     signals,
 };
 
@@ -43,6 +46,10 @@ pub(crate) struct RunState {
     pub(crate) awaited: Mutex<Vec<Arc<NodeScope>>>,
     pub(crate) ended: AtomicBool,
     pub(crate) heartbeat: Mutex<Option<Heartbeat>>,
+    pub(crate) last_beat: LastBeat,
+    /// What its queries have moved.
+    pub(crate) moved: MovedSoFar,
+    pub(crate) runtime: RuntimeWatch,
     pub(crate) plans: PlanFiles,
     /// Disk space that is kept for the last manifest.
     pub(crate) reserve: Mutex<Option<Reserve>>,
@@ -88,6 +95,9 @@ impl RunState {
             awaited: Mutex::default(),
             ended: AtomicBool::default(),
             heartbeat: Mutex::default(),
+            last_beat: LastBeat::default(),
+            moved: MovedSoFar::default(),
+            runtime: RuntimeWatch::default(),
             plans: PlanFiles::default(),
             reserve: Mutex::default(),
             own_time: OwnClock::default(),

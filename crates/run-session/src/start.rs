@@ -5,10 +5,10 @@ use std::{collections::BTreeMap, fs, sync::Arc, time::Instant};
 use chrono::Utc;
 use daglight_capture_policy::{Policy, REDACTED, in_one_line, without_credentials};
 use daglight_guarded_files::FileBelow;
-use daglight_heartbeat::{Beat, Heartbeat, HeartbeatConfig};
+use daglight_heartbeat::{Heartbeat, HeartbeatConfig};
 use daglight_otel_bridge::{
     RunScope, SignalFiles, StageSpan,
-    names::{self, Key, key},
+    names::{Key, key},
 };
 use daglight_run_bundle::{Bundle, Reserve};
 use daglight_run_identity::{Dag, DagName, RunId};
@@ -17,13 +17,13 @@ use serde_json::Value;
 
 use crate::{
     RunOptions, Telemetry,
+    beats::emit,
     finish::write_manifest,
     live_progress::LiveProgress,
     log::{field, log},
     run_context::{RootSpan, RunContext},
     run_state::RunState,
     run_tags::{policy_hash, run_tags, shown_rules, tell_replaced_tags},
-    stalls,
     trace_link::trace_url,
 };
 
@@ -176,36 +176,7 @@ fn beat(state: &Arc<RunState>) -> Heartbeat {
         stall_after: settings.stall_after(),
         evidence: state.context.bundle.as_ref().map(Bundle::heartbeat),
     };
-    let progress = LiveProgress {
-        queries: state.context.telemetry.shared.live.clone(),
-        owners: state.owners.clone(),
-        policy: state.context.policy.clone(),
-    };
+    let progress = LiveProgress { run: Arc::clone(state) };
     let state = Arc::clone(state);
     Heartbeat::start(config, Arc::new(progress), Box::new(move |beat| emit(&state, beat)))
-}
-
-/// Shows a beat in the traces, the metrics and the log.
-fn emit(state: &RunState, beat: &Beat) {
-    state.plans.beat();
-    state.context.refresh_execution_run_id();
-    let span = state
-        .context
-        .signals
-        .span(names::span::HEARTBEAT)
-        .parent(&state.context.root.context)
-        .stage("heartbeat")
-        .start();
-    span.set(Key::ActiveTasks, beat.active_tasks.len());
-    if let Some(io) = beat.io {
-        span.set(Key::IoBytesRead, io.bytes_read);
-        span.set(Key::IoBytesWritten, io.bytes_written);
-    }
-    if let Some(error) = &beat.evidence_error {
-        state.log.bundle_failed(error.clone());
-    }
-    let _guard = span.context().attach();
-    stalls::announce(beat, &state.context.policy);
-    span.end();
-    state.context.signals.snapshot_metrics();
 }

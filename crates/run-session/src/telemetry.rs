@@ -24,6 +24,7 @@ use datafusion::{execution::SessionStateBuilder, prelude::SessionContext};
 use crate::{
     FinishReport, OnInterrupt, Run, RunError, RunOptions,
     ends::{Ends, Handle},
+    memory_pools::MemoryPools,
     panics::remember_panics,
     query_owner::OpenRuns,
     run_error::RecordedError,
@@ -56,6 +57,7 @@ pub(crate) struct Shared {
     pub(crate) connection: Option<Connection>,
     pub(crate) registry: Registry,
     pub(crate) live: LiveQueries,
+    pub(crate) pools: MemoryPools,
     setup_warnings: Vec<String>,
     /// Whether the console has shown them.
     setup_told: AtomicBool,
@@ -165,6 +167,7 @@ impl Telemetry {
             connection,
             registry,
             live: LiveQueries::new(),
+            pools: MemoryPools::default(),
             setup_warnings,
             setup_told: AtomicBool::new(false),
             sessions: Sessions::default(),
@@ -220,6 +223,7 @@ impl Telemetry {
         let builder = instrument(session.into(), Arc::new(observer), self.shared.live.clone());
         let session = SessionContext::new_with_state(builder.build());
         self.shared.sessions.add(&session);
+        self.shared.pools.add(&session);
         session
     }
 

@@ -183,18 +183,54 @@ names! {
         COLUMNS = "columns",
         /// Counter: bytes that operations read or wrote.
         BYTES = "bytes",
-        /// Counter: bytes that the process has read from storage.
+        /// Counter: bytes that the process has read from storage during the run.
         BYTES_READ = "io.bytes_read",
-        /// Counter: bytes that the process has written to storage.
+        /// Counter: bytes that the process has written to storage during the run.
         BYTES_WRITTEN = "io.bytes_written",
+        /// Counter: rows that the scans of queries returned, also of queries that still run.
+        QUERY_ROWS_READ = "query.rows_read",
+        /// Counter: rows that the sinks of queries took, also of queries that still run.
+        QUERY_ROWS_WRITTEN = "query.rows_written",
+        /// Counter: bytes that the scans of queries read from storage, also of queries that still run.
+        QUERY_BYTES_READ = "query.bytes_read",
+        /// Counter: bytes that the sinks of queries wrote to storage, also of queries that still run.
+        QUERY_BYTES_WRITTEN = "query.bytes_written",
+        /// Counter: bytes that the operators of queries spilled to disk, also of queries that still run.
+        QUERY_BYTES_SPILLED = "query.bytes_spilled",
+        /// Gauge: bytes that are reserved in the memory pools of the sessions.
+        MEMORY_RESERVED = "memory.reserved",
+        /// Gauge: bytes that may be reserved there, where there is a limit.
+        MEMORY_LIMIT = "memory.limit",
+        /// Gauge: threads of the async runtime.
+        RUNTIME_WORKERS = "runtime.workers",
+        /// Gauge: threads of the async runtime that run a task.
+        RUNTIME_BUSY_WORKERS = "runtime.busy_workers",
+        /// Gauge: tasks that wait in the queue that the threads of the async runtime share.
+        RUNTIME_QUEUE_DEPTH = "runtime.queue_depth",
         /// Counter: outputs that were written or registered.
         ARTIFACTS = "artifacts",
         /// Counter: operations that failed.
         ERRORS = "errors",
         /// Up-down counter: nodes that run at this moment.
         ACTIVE_TASKS = "active_tasks",
+        /// Gauge: nodes that have not started.
+        PENDING_TASKS = "pending_tasks",
+        /// Gauge: nodes that have ended, in whatever way.
+        COMPLETED_TASKS = "completed_tasks",
         /// Counter: spans, data points and log records of the process that did not reach a destination.
         TELEMETRY_LOST = "telemetry.lost",
+    }
+
+    /// Metric names of the semantic conventions, which stand under no namespace.
+    pub mod process_metric {
+        /// Counter of seconds: processor time of the process, user and system, during the run.
+        CPU_TIME = "process.cpu.time",
+        /// Gauge: bytes of memory that the process holds.
+        MEMORY_USAGE = "process.memory.usage",
+        /// Gauge: threads of the process; only Linux says how many.
+        THREAD_COUNT = "process.thread.count",
+        /// Gauge: files, sockets and the like that the process has open.
+        FILE_DESCRIPTOR_COUNT = "process.unix.file_descriptor.count",
     }
 }
 
@@ -230,12 +266,26 @@ keys! {
     /// Of a write, bytes written to storage, where that is known; of a query, bytes read from storage, or those of its
     /// rows in memory.
     Bytes = "bytes",
-    /// On spans of queries: rows that it got from the tables that it scans, where each scan counts them.
+    /// On spans of queries: rows that it got from the tables that it scans, where each scan counts them. On heartbeats: rows
+    /// that the scans of the run's queries have returned so far.
     RowsRead = "rows_read",
-    /// On spans of queries: bytes that its scans read from storage, where they say.
+    /// On spans of queries: bytes that its scans read from storage, where they say. On heartbeats: the same of all queries of
+    /// the run so far.
     BytesRead = "bytes_read",
-    /// On spans of queries: bytes that its operators spilled to disk.
+    /// On spans of queries: bytes that its operators spilled to disk. On heartbeats: the same of all queries of the run so far.
     BytesSpilled = "bytes_spilled",
+    /// On heartbeats: rows that the sinks of the run's queries have taken so far.
+    RowsWritten = "rows_written",
+    /// On heartbeats: bytes that the sinks of the run's queries have written to storage so far.
+    BytesWritten = "bytes_written",
+    /// On heartbeats: rows that scans returned, for each second since the beat before.
+    RowsReadPerSecond = "rows_read_per_second",
+    /// On heartbeats: rows that sinks took, for each second since the beat before.
+    RowsWrittenPerSecond = "rows_written_per_second",
+    /// On heartbeats: bytes that scans read, for each second since the beat before.
+    BytesReadPerSecond = "bytes_read_per_second",
+    /// On heartbeats: bytes that sinks wrote, for each second since the beat before.
+    BytesWrittenPerSecond = "bytes_written_per_second",
     /// The fingerprint of how a query is done: the shape of its physical plan, without literals, partitions and files.
     PlanHash = "plan_hash",
     /// The fingerprint of what a query asks: its logical plan without literals.
@@ -244,7 +294,7 @@ keys! {
     QueryId = "query_id",
     /// The tables that a query reads, as a list.
     SourceTables = "source_tables",
-    /// `ok`, `error`, `cancelled` or `skipped`.
+    /// `ok`, `error` or `cancelled`.
     Status = "status",
     /// Whether the stage took longer than its threshold.
     Slow = "slow",
@@ -252,6 +302,34 @@ keys! {
     Attempt = "attempt",
     /// Nodes that run at this moment.
     ActiveTasks = "active_tasks",
+    /// On heartbeats: the names of the nodes that run, the first 20. It stands on the first beat, and where it has changed.
+    ActiveTaskNames = "active_task_names",
+    /// On heartbeats: nodes that have not started.
+    PendingTasks = "pending_tasks",
+    /// On heartbeats: the names of those, the first 20. It stands on the first beat, and where it has changed.
+    PendingTaskNames = "pending_task_names",
+    /// On heartbeats: nodes that have ended, in whatever way.
+    CompletedTasks = "completed_tasks",
+    /// On heartbeats: the names of those, the first 20. It stands on the first beat, and where it has changed.
+    CompletedTaskNames = "completed_task_names",
+    /// On heartbeats: bytes that are reserved in the memory pools of the sessions.
+    MemoryReserved = "memory.reserved",
+    /// On heartbeats: bytes that may be reserved there, where there is a limit.
+    MemoryLimit = "memory.limit",
+    /// On heartbeats: threads of the async runtime.
+    RuntimeWorkers = "runtime.workers",
+    /// On heartbeats: threads of the async runtime that run a task.
+    RuntimeBusyWorkers = "runtime.busy_workers",
+    /// On heartbeats: tasks that wait in the queue that the threads of the async runtime share.
+    RuntimeQueueDepth = "runtime.queue_depth",
+    /// On heartbeats: processor time of the process, user and system, since it started, in seconds.
+    ProcessCpuSeconds = "process.cpu_seconds",
+    /// On heartbeats: memory that the process holds, in bytes.
+    ProcessResidentBytes = "process.resident_bytes",
+    /// On heartbeats: threads of the process; only Linux says how many.
+    ProcessThreads = "process.threads",
+    /// On heartbeats: files, sockets and the like that the process has open.
+    ProcessOpenFiles = "process.open_files",
     /// Bytes that the process has read from storage.
     IoBytesRead = "io.bytes_read",
     /// Bytes that the process has written to storage.
@@ -330,6 +408,18 @@ pub fn standard_keys(span: &str) -> &'static [Key] {
         }
         span::NORMALIZE | span::COMPILE => &[Key::Stage, Key::Status, Key::Node, Key::QueryId],
         span::EXECUTE | span::WRITE => EXECUTED,
+        span::HEARTBEAT => &[
+            Key::Stage,
+            Key::Status,
+            Key::ActiveTasks,
+            Key::PendingTasks,
+            Key::CompletedTasks,
+            Key::RowsRead,
+            Key::RowsWritten,
+            Key::BytesRead,
+            Key::BytesWritten,
+            Key::BytesSpilled,
+        ],
         _ => &[],
     }
 }

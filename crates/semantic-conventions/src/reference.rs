@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write};
 
-use crate::{Key, Name, Namespace, event, key, metric, span, standard_keys};
+use crate::{Key, Name, Namespace, event, key, metric, process_metric, span, standard_keys};
 
 /// The text of `docs/names.md`: every name that Daglight uses in its telemetry, under the default namespace.
 pub fn reference_page() -> String {
@@ -37,7 +37,8 @@ fn write_page(page: &mut String) -> fmt::Result {
          that know them,\nand `slow` on each span that took longer than its threshold."
     )?;
     table(page, "Other attributes", key::ALL.iter().map(plain))?;
-    table(page, "Metrics", metric::ALL.iter().map(under))
+    table(page, "Metrics", metric::ALL.iter().map(under))?;
+    table(page, "Metrics of the process", process_metric::ALL.iter().map(plain))
 }
 
 fn table(page: &mut String, title: &str, rows: impl Iterator<Item = (String, &'static str)>) -> fmt::Result {

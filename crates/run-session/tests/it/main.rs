@@ -4,6 +4,7 @@
 
 mod attached;
 mod attempts;
+mod beats;
 mod belonging;
 mod damaged;
 mod ends;

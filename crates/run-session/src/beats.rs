@@ -1,0 +1,189 @@
+//! What a beat becomes: a span, metrics, and a record in the log.
+
+use std::sync::{Mutex, PoisonError};
+
+use daglight_capture_policy::Policy;
+use daglight_heartbeat::{Beat, Names, Nodes};
+use daglight_otel_bridge::{
+    AttributeValue, BeatMeasures, StageSpan,
+    names::{self, Key},
+};
+use daglight_run_bundle::ActiveTask;
+
+use crate::{
+    log::{field, known, log},
+    run_state::RunState,
+    stalls,
+};
+
+/// The stage of a run in which nothing is open.
+const BETWEEN: &str = "run";
+
+/// The last beat that was shown, so that what did not change is not written again.
+#[derive(Default)]
+pub(crate) struct LastBeat(Mutex<Option<Beat>>);
+
+/// Shows a beat in the traces, the metrics and the log. A run that has ended shows none.
+pub(crate) fn emit(state: &RunState, beat: &Beat) {
+    if state.has_ended() {
+        return;
+    }
+    state.plans.beat();
+    let before = state.last_beat.0.lock().unwrap_or_else(PoisonError::into_inner).replace(beat.clone());
+    let before = before.as_ref();
+    state.context.refresh_execution_run_id();
+    let stage = stage(state, beat);
+    let span = state.context.signals.span(names::span::HEARTBEAT).parent(&state.context.root.context);
+    let span = span.stage(stage.as_str()).start();
+    describe(&span, beat, before, &state.context.policy);
+    if let Some(error) = &beat.evidence_error {
+        state.log.bundle_failed(error.clone());
+    }
+    let guard = span.context().attach();
+    if before.is_none_or(|before| has_changed(beat, before)) {
+        say(state, &stage, beat);
+    }
+    stalls::announce(beat, &state.context.policy);
+    drop(guard);
+    span.end();
+    state.context.signals.metrics().beat(&measures(beat, before));
+    state.context.signals.snapshot_metrics();
+}
+
+/// The stage that is open, or else that of the node which started last.
+fn stage(state: &RunState, beat: &Beat) -> String {
+    let of_node = || state.open_nodes().last().map(|node| node.stage().to_owned());
+    beat.stage.clone().or_else(of_node).unwrap_or_else(|| BETWEEN.to_owned())
+}
+
+fn describe(span: &StageSpan, beat: &Beat, before: Option<&Beat>, policy: &Policy) {
+    span.set(Key::ActiveTasks, beat.active_tasks.len());
+    span.set(Key::PendingTasks, beat.nodes.pending.count);
+    span.set(Key::CompletedTasks, beat.nodes.completed.count);
+    let active = names_of(&beat.active_tasks);
+    let active_before = before.map(|before| names_of(&before.active_tasks));
+    let nodes_before = before.map(|before| &before.nodes);
+    for (key, names, before) in [
+        (Key::ActiveTaskNames, &active, active_before.as_ref()),
+        (Key::PendingTaskNames, &beat.nodes.pending, nodes_before.map(|nodes| &nodes.pending)),
+        (Key::CompletedTaskNames, &beat.nodes.completed, nodes_before.map(|nodes| &nodes.completed)),
+    ] {
+        if before != Some(names) {
+            span.set(key, policy.capture(names.first.clone()));
+        }
+    }
+    let moved = &beat.moved;
+    span.set(Key::RowsRead, moved.rows_read);
+    span.set(Key::RowsWritten, moved.rows_written);
+    span.set(Key::BytesRead, moved.bytes_read);
+    span.set(Key::BytesWritten, moved.bytes_written);
+    span.set(Key::BytesSpilled, moved.bytes_spilled);
+    let process = &beat.process;
+    let facts: [(Key, Option<AttributeValue>); 15] = [
+        (Key::RowsReadPerSecond, beat.rates.map(|rates| rates.rows_read.into())),
+        (Key::RowsWrittenPerSecond, beat.rates.map(|rates| rates.rows_written.into())),
+        (Key::BytesReadPerSecond, beat.rates.map(|rates| rates.bytes_read.into())),
+        (Key::BytesWrittenPerSecond, beat.rates.map(|rates| rates.bytes_written.into())),
+        (Key::MemoryReserved, beat.memory.map(|memory| memory.reserved_bytes.into())),
+        (Key::MemoryLimit, beat.memory.and_then(|memory| Some(memory.limit_bytes?.into()))),
+        (Key::RuntimeWorkers, beat.runtime.map(|runtime| runtime.workers.into())),
+        (Key::RuntimeBusyWorkers, beat.runtime.and_then(|runtime| Some(runtime.busy_workers?.into()))),
+        (Key::RuntimeQueueDepth, beat.runtime.map(|runtime| runtime.queue_depth.into())),
+        (Key::IoBytesRead, process.io.map(|io| io.bytes_read.into())),
+        (Key::IoBytesWritten, process.io.map(|io| io.bytes_written.into())),
+        (Key::ProcessCpuSeconds, process.cpu_seconds.map(Into::into)),
+        (Key::ProcessResidentBytes, process.resident_bytes.map(Into::into)),
+        (Key::ProcessThreads, process.threads.map(Into::into)),
+        (Key::ProcessOpenFiles, process.open_files.map(Into::into)),
+    ];
+    for (key, value) in facts.into_iter().filter_map(|(key, value)| Some((key, value?))) {
+        span.set(key, value);
+    }
+}
+
+fn names_of(tasks: &[ActiveTask]) -> Names {
+    let mut names = Names::default();
+    tasks.iter().for_each(|task| names.add(&task.name));
+    names
+}
+
+/// Whether the run is not where it was. What the process uses changes all the time.
+fn has_changed(beat: &Beat, before: &Beat) -> bool {
+    beat.stage != before.stage
+        || beat.active_tasks != before.active_tasks
+        || beat.nodes != before.nodes
+        || beat.moved != before.moved
+        || !beat.stall_changes.began.is_empty()
+        || !beat.stall_changes.ended.is_empty()
+}
+
+fn say(state: &RunState, stage: &str, beat: &Beat) {
+    let policy = &state.context.policy;
+    log!(
+        INFO,
+        "heartbeat",
+        run_id = field(state.context.run_id),
+        stage = field(policy.capture(stage)),
+        active_tasks = field(beat.active_tasks.len()),
+        active_task_names = field(policy.capture(names_of(&beat.active_tasks).first)),
+        pending_tasks = field(beat.nodes.pending.count),
+        completed_tasks = field(beat.nodes.completed.count),
+        rows_read = field(beat.moved.rows_read),
+        rows_written = field(beat.moved.rows_written),
+        bytes_read = field(beat.moved.bytes_read),
+        bytes_written = field(beat.moved.bytes_written),
+        bytes_spilled = field(beat.moved.bytes_spilled),
+        memory_reserved = known(beat.memory.map(|memory| memory.reserved_bytes)),
+        cpu_seconds = known(beat.process.cpu_seconds),
+        resident_bytes = known(beat.process.resident_bytes),
+        stalls = field(beat.stalls.len()),
+    );
+}
+
+fn measures(beat: &Beat, before: Option<&Beat>) -> BeatMeasures {
+    let since = |of: fn(&Beat) -> Option<u64>| {
+        let now = of(beat).unwrap_or(0);
+        now.saturating_sub(before.and_then(of).unwrap_or(0))
+    };
+    // What the process has done before the run is not of the run.
+    let of_process = |of: fn(&Beat) -> Option<u64>| if before.is_some() { since(of) } else { 0 };
+    let count = |count: usize| count as u64;
+    BeatMeasures {
+        pending_tasks: count(beat.nodes.pending.count),
+        completed_tasks: count(beat.nodes.completed.count),
+        io_bytes_read: of_process(|beat| Some(beat.process.io?.bytes_read)),
+        io_bytes_written: of_process(|beat| Some(beat.process.io?.bytes_written)),
+        rows_read: since(|beat| Some(beat.moved.rows_read)),
+        rows_written: since(|beat| Some(beat.moved.rows_written)),
+        bytes_read: since(|beat| Some(beat.moved.bytes_read)),
+        bytes_written: since(|beat| Some(beat.moved.bytes_written)),
+        bytes_spilled: since(|beat| Some(beat.moved.bytes_spilled)),
+        memory_reserved: beat.memory.map(|memory| memory.reserved_bytes),
+        memory_limit: beat.memory.and_then(|memory| memory.limit_bytes),
+        runtime_workers: beat.runtime.map(|runtime| count(runtime.workers)),
+        runtime_busy_workers: beat.runtime.and_then(|runtime| runtime.busy_workers).map(count),
+        runtime_queue_depth: beat.runtime.map(|runtime| count(runtime.queue_depth)),
+        cpu_seconds: before
+            .and_then(|before| Some(beat.process.cpu_seconds? - before.process.cpu_seconds?))
+            .unwrap_or(0.0),
+        resident_bytes: beat.process.resident_bytes,
+        threads: beat.process.threads.map(count),
+        open_files: beat.process.open_files.map(count),
+    }
+}
+
+impl RunState {
+    /// The nodes that wait for their turn, and those that are done, each in the order of the DAG.
+    pub(crate) fn nodes_by_state(&self) -> Nodes {
+        let open: Vec<String> = self.open_nodes().iter().map(|node| node.name().to_owned()).collect();
+        let records = self.log.records();
+        let mut nodes = Nodes::default();
+        for node in self.context.dag.nodes().iter().filter(|node| !open.contains(&node.name)) {
+            match records.nodes.contains_key(&node.name) {
+                true => nodes.completed.add(&node.name),
+                false => nodes.pending.add(&node.name),
+            }
+        }
+        nodes
+    }
+}

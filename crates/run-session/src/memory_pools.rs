@@ -1,0 +1,73 @@
+//! The memory pools of the sessions of a process.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use daglight_heartbeat::MemoryUse;
+use datafusion::{
+    execution::memory_pool::{MemoryLimit, MemoryPool},
+    prelude::SessionContext,
+};
+
+/// The pools, as long as somebody else holds them. Asking them takes no lock of a session.
+#[derive(Default)]
+pub(crate) struct MemoryPools(Mutex<Vec<Weak<dyn MemoryPool>>>);
+
+impl MemoryPools {
+    /// Sessions may share a pool.
+    pub(crate) fn add(&self, session: &SessionContext) {
+        let pool = Arc::downgrade(&session.runtime_env().memory_pool);
+        let mut pools = self.lock();
+        pools.retain(|pool| pool.strong_count() > 0);
+        if !pools.iter().any(|known| known.ptr_eq(&pool)) {
+            pools.push(pool);
+        }
+    }
+
+    /// What is reserved in all of them, and may be. `None` where there is no pool.
+    pub(crate) fn used(&self) -> Option<MemoryUse> {
+        let pools: Vec<_> = self.lock().iter().filter_map(Weak::upgrade).collect();
+        let limit = |pool: &Arc<dyn MemoryPool>| match pool.memory_limit() {
+            MemoryLimit::Finite(bytes) => Some(bytes as u64),
+            _ => None,
+        };
+        (!pools.is_empty()).then(|| MemoryUse {
+            reserved_bytes: pools.iter().map(|pool| pool.reserved() as u64).sum(),
+            limit_bytes: pools.iter().map(limit).sum(),
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Weak<dyn MemoryPool>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use datafusion::{
+        execution::{
+            memory_pool::{GreedyMemoryPool, MemoryConsumer},
+            runtime_env::RuntimeEnvBuilder,
+        },
+        prelude::SessionConfig,
+    };
+
+    use super::*;
+
+    #[test]
+    fn reservations_of_all_sessions_are_summed_once() {
+        let pools = MemoryPools::default();
+        assert_eq!(pools.used(), None);
+        let pool: Arc<dyn MemoryPool> = Arc::new(GreedyMemoryPool::new(1_000));
+        let runtime = RuntimeEnvBuilder::new().with_memory_pool(Arc::clone(&pool)).build_arc().unwrap();
+        let session = || SessionContext::new_with_config_rt(SessionConfig::new(), Arc::clone(&runtime));
+        let (one, other) = (session(), session());
+        pools.add(&one);
+        pools.add(&other);
+        let reservation = MemoryConsumer::new("sort").register(&pool);
+        reservation.grow(300);
+        assert_eq!(pools.used(), Some(MemoryUse { reserved_bytes: 300, limit_bytes: Some(1_000) }));
+        let unlimited = SessionContext::new();
+        pools.add(&unlimited);
+        assert_eq!(pools.used(), Some(MemoryUse { reserved_bytes: 300, limit_bytes: None }));
+    }
+}

@@ -1,0 +1,155 @@
+//! What a beat says in the traces and metrics of a run.
+
+use std::{fs, path::Path};
+
+use daglight_capture_policy::Profile;
+use daglight_run_session::{RunOptions, Telemetry};
+use daglight_settings::Settings;
+use datafusion::{
+    error::DataFusionError,
+    execution::{SessionStateBuilder, memory_pool::GreedyMemoryPool, runtime_env::RuntimeEnvBuilder},
+};
+use serde_json::Value;
+
+use crate::{dag, json, spans};
+
+/// A telemetry with one beat, the first.
+fn telemetry(out: &Path) -> Telemetry {
+    let mut settings = Settings::of_profile(Profile::Dev);
+    settings.bundle.output_dir = out.to_owned();
+    settings.heartbeat.interval_seconds = 3_600.0;
+    Telemetry::new(settings)
+}
+
+fn beats(bundle: &Path) -> Vec<Value> {
+    let beats = spans(bundle).into_iter().filter(|span| span["name"] == "build.heartbeat");
+    beats.map(|span| attributes(&span)).collect()
+}
+
+/// The attributes of a span, by key without the namespace.
+fn attributes(span: &Value) -> Value {
+    let attributes = span["attributes"].as_array().unwrap().iter().map(|attribute| {
+        let key = attribute["key"].as_str().unwrap().trim_start_matches("daglight.").to_owned();
+        let value = attribute["value"].as_object().unwrap().values().next().unwrap();
+        let value = match value.as_str().and_then(|number| number.parse::<i64>().ok()) {
+            Some(number) => number.into(),
+            None => value.clone(),
+        };
+        (key, value)
+    });
+    Value::Object(attributes.collect())
+}
+
+fn metric_names(bundle: &Path) -> Vec<String> {
+    let text = fs::read_to_string(bundle.join("otel_metrics.json")).unwrap();
+    let mut names: Vec<String> = text
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap())
+        .flat_map(|line| line["resourceMetrics"].as_array().unwrap().clone())
+        .flat_map(|resource| resource["scopeMetrics"].as_array().unwrap().clone())
+        .flat_map(|scope| scope["metrics"].as_array().unwrap().clone())
+        .map(|metric| metric["name"].as_str().unwrap().to_owned())
+        .collect();
+    names.sort();
+    names.dedup();
+    names
+}
+
+#[test]
+fn a_run_that_ends_at_once_has_a_beat_and_none_after_its_end() {
+    let out = tempfile::tempdir().unwrap();
+    let telemetry = telemetry(out.path());
+    let bundle = telemetry.start_run(&dag(), RunOptions::default()).finish_blocking().bundle.unwrap();
+    let before = beats(&bundle);
+    assert_eq!(before.len(), 1);
+    assert_eq!((&before[0]["stage"], &before[0]["active_tasks"]), (&"run".into(), &0.into()));
+    // Dropped without a finish, it has the same.
+    let dropped = telemetry.start_run(&dag(), RunOptions::default());
+    let bundle = dropped.bundle_dir().unwrap().to_owned();
+    drop(dropped);
+    telemetry.shutdown();
+    assert_eq!(beats(&bundle).len(), 1);
+    assert_eq!(json(bundle.join("heartbeat.json"))["beats"], 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_beat_knows_the_nodes_the_queries_the_memory_and_the_process() {
+    let out = tempfile::tempdir().unwrap();
+    let mut settings = Settings::of_profile(Profile::Dev);
+    settings.bundle.output_dir = out.path().to_owned();
+    settings.heartbeat.interval_seconds = 0.02;
+    let telemetry = Telemetry::new(settings);
+    let runtime =
+        RuntimeEnvBuilder::new().with_memory_pool(std::sync::Arc::new(GreedyMemoryPool::new(1 << 30)));
+    let state =
+        SessionStateBuilder::new_with_default_features().with_runtime_env(runtime.build_arc().unwrap());
+    let ctx = telemetry.session(state);
+    let run = telemetry.start_run(&dag(), RunOptions::default());
+    let bundle = run.bundle_dir().unwrap().to_owned();
+    run.node("orders", async |_| {
+        ctx.sql("SELECT count(*) FROM generate_series(1, 1000)").await?.collect().await
+    })
+    .await
+    .unwrap();
+    let seen = |count: u64| json(bundle.join("heartbeat.json"))["beats"].as_u64().unwrap() >= count;
+    run.node("late", async |node| {
+        node.stage("normalize", async {
+            let beats = json(bundle.join("heartbeat.json"))["beats"].as_u64().unwrap();
+            while !seen(beats + 3) {
+                tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            }
+            Ok::<_, DataFusionError>(())
+        })
+        .await
+    })
+    .await
+    .unwrap();
+    run.finish().await;
+
+    let beats = beats(&bundle);
+    let inside: Vec<&Value> =
+        beats.iter().filter(|beat| beat["active_tasks"] == 1 && beat["stage"] == "normalize").collect();
+    assert!(inside.len() >= 2, "{beats:#?}");
+    let beat = inside[1];
+    assert_eq!((&beat["pending_tasks"], &beat["completed_tasks"]), (&1.into(), &1.into()), "{beat:#}");
+    assert_eq!(beat["rows_read"], 1_000, "{beat:#}");
+    for known in [
+        "rows_written",
+        "bytes_read",
+        "bytes_written",
+        "bytes_spilled",
+        "rows_read_per_second",
+        "bytes_written_per_second",
+        "memory.reserved",
+        "memory.limit",
+        "runtime.workers",
+        "runtime.busy_workers",
+        "runtime.queue_depth",
+        "process.cpu_seconds",
+        "process.resident_bytes",
+        "process.open_files",
+    ] {
+        assert!(beat[known].is_number(), "{known}: {beat:#}");
+    }
+    assert_eq!(beat["memory.limit"], 1 << 30);
+    // Names stand where they have changed, and not again.
+    let named: Vec<&Value> =
+        beats.iter().map(|beat| &beat["active_task_names"]).filter(|names| !names.is_null()).collect();
+    assert!(named.len() < beats.len(), "{named:#?}");
+    assert!(named.iter().any(|names| names.to_string().contains("late")), "{named:#?}");
+    assert!(beats[0]["pending_task_names"].to_string().contains("late_parquet"), "{:#}", beats[0]);
+
+    let metrics = metric_names(&bundle);
+    for known in [
+        "daglight.query.rows_read",
+        "daglight.memory.reserved",
+        "daglight.runtime.workers",
+        "daglight.pending_tasks",
+        "daglight.completed_tasks",
+        "process.cpu.time",
+        "process.memory.usage",
+        "process.unix.file_descriptor.count",
+    ] {
+        assert!(metrics.iter().any(|name| name == known), "{known}: {metrics:#?}");
+    }
+}
