@@ -162,13 +162,13 @@ fn arguments_and_variables_that_are_not_utf_8() {
     let run = || Daglight::run(&checkout, &good);
     check_without_place(
         Daglight::new(&checkout, ["run", "--json", "--output-dir"]).args([odd]).args([&good]),
-        "setting bundle.output_dir: the value cannot be used (option --output-dir): path contains invalid UTF-8",
+        "setting bundle.output_dir (option --output-dir): the value cannot be used: path contains invalid UTF-8",
     );
+    check_without_place(run().env("DAGLIGHT_OUTPUT_DIR", odd), "which is not valid UTF-8");
     check_without_place(
-        run().env("DAGLIGHT_OUTPUT_DIR", odd),
-        "which is not valid UTF-8 (environment variable",
+        run().env("HAMILTON_API_KEY", odd),
+        "found a value that is not valid UTF-8, and is not shown",
     );
-    check_without_place(run().env("HAMILTON_API_KEY", odd), "not valid UTF-8, and is not shown (environment");
     check_without_place(run().args(["--param"]).args([OsStr::from_bytes(b"x=\xff")]), "UTF-8");
     let script = checkout.path().join(OsStr::from_bytes(b"b\xff.sql"));
     std::fs::copy(&good, &script).expect("a file");

@@ -191,7 +191,7 @@ fn wrong_type(error: &RegistryError, resolved: &Resolved, policy: &Policy) -> Fa
         place.unwrap_or_else(|| (format!("outputs.{output}.columns.{column}"), "code".to_owned()));
     let found = policy.redactor().setting_value(&source.text);
     Failure::input(format!(
-        "setting {key}: expected an SQL type such as BIGINT, or an Arrow type such as Int64, found {found} ({origin})"
+        "setting {key} ({origin}): expected an SQL type such as BIGINT, or an Arrow type such as Int64, found {found}"
     ))
 }
 

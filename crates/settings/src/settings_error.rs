@@ -21,7 +21,8 @@ use crate::{
 #[non_exhaustive]
 pub enum SettingsError {
     /// A value that its setting cannot have.
-    #[error("setting {setting}: expected {expected}, found {found} ({origin})")]
+    // Nothing but the origin follows the name: a credential's name with a colon behind it hides what follows.
+    #[error("setting {setting} ({origin}): expected {expected}, found {found}")]
     Value {
         /// The setting's dotted path.
         setting: String,
@@ -87,7 +88,7 @@ pub enum SettingsError {
         origin: Origin,
     },
     /// A value given in code that cannot be a setting at all, such as a path that is not valid UTF-8.
-    #[error("setting {setting}: the value cannot be used ({origin})")]
+    #[error("setting {setting} ({origin}): the value cannot be used")]
     Unusable {
         /// The setting's dotted path.
         setting: String,

@@ -455,7 +455,7 @@ fn a_path_that_is_not_utf_8_is_called_that() {
     let error = error.load().unwrap_err();
     assert_eq!(
         error.to_string(),
-        "setting bundle.output_dir: the value cannot be used (option --output-dir)"
+        "setting bundle.output_dir (option --output-dir): the value cannot be used"
     );
     let source = std::error::Error::source(&error).unwrap().to_string();
     assert!(source.contains("invalid UTF-8"), "{source}");
