@@ -55,7 +55,7 @@ pub(crate) fn time_spent(timeline: &Timeline) -> String {
 }
 
 /// Bytes as `52 B`, `1.2 kB`, `33 MB` or `1.5 GB`, in powers of 1000.
-pub(crate) fn bytes(count: u64) -> String {
+pub fn bytes(count: u64) -> String {
     scaled(count, &["B", "kB", "MB", "GB", "TB", "PB"])
 }
 

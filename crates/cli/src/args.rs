@@ -27,6 +27,8 @@ pub(crate) enum Command {
     ///
     /// Exit codes: 0, they are compared; 3, something has happened that `--fail-on` names.
     Compare(CompareArgs),
+    /// Check whether a bundle is whole, or pack it into one file.
+    Bundle(BundleArgs),
     /// List the runs of each pipeline with their time, rows, changes of plans and findings.
     History(HistoryArgs),
     /// Deliver what waits in bundles to the Hamilton UI.
@@ -59,7 +61,7 @@ impl Command {
             | Self::History(HistoryArgs { json, .. })
             | Self::Status(StatusArgs { json, .. })
             | Self::Config(ConfigArgs { json, .. }) => *json,
-            Self::Sync(_) | Self::Replay(_) | Self::Prune(_) | Self::Doctor => false,
+            Self::Bundle(_) | Self::Sync(_) | Self::Replay(_) | Self::Prune(_) | Self::Doctor => false,
         }
     }
 }
@@ -104,8 +106,8 @@ pub(crate) struct RunArgs {
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct ReportArgs {
-    /// The bundle: its folder or a file in it, a folder above it for the last run there, or the id of a run in the output
-    /// folder.
+    /// The bundle: its folder or a file in it, a packed one, a folder above it for the last run there, or the id of a run in
+    /// the output folder.
     pub(crate) bundle: PathBuf,
     /// Print the report as JSON instead of Markdown.
     #[arg(long)]
@@ -128,6 +130,43 @@ pub(crate) struct CompareArgs {
     /// Print the comparison as JSON.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct BundleArgs {
+    #[command(subcommand)]
+    pub(crate) command: BundleCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum BundleCommand {
+    /// Compare the files of a bundle with its manifest, read them, and add up what was delivered, waits and was dropped.
+    ///
+    /// Exit codes: 0, nothing is wrong; 1, something is, a line each on standard output.
+    Verify(VerifyArgs),
+    /// Pack a bundle into one compressed file, for a ticket. Every command that takes a bundle takes it as well.
+    Pack(PackArgs),
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct VerifyArgs {
+    /// The bundle: its folder or a file in it, a packed one, a folder above it for the last run there, or the id of a run in
+    /// the output folder.
+    pub(crate) bundle: PathBuf,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct PackArgs {
+    /// The bundle: its folder or a file in it, a folder above it for the last run there, or the id of a run in the output
+    /// folder.
+    pub(crate) bundle: PathBuf,
+    /// The new file. Default: the id of the run with .tar.gz in the working directory.
+    #[arg(long, value_name = "FILE.tar.gz")]
+    pub(crate) to: Option<PathBuf>,
+    /// Leave out the text of SQL and plans, the tracker's records and the report. Messages of errors stay as the policy of the
+    /// run let them through.
+    #[arg(long)]
+    pub(crate) without_sql: bool,
 }
 
 #[derive(Debug, ClapArgs)]

@@ -1,13 +1,37 @@
 //! Finding the bundles that a command is about.
 
-use std::{fs, io, path::Path};
+use std::{fs, io, ops::Deref, path::Path};
 
 use daglight::{bundle::Bundle, identity::RunId};
+use daglight_bundle_archive::{Limits, is_archive, unpack};
+use tempfile::TempDir;
 
 use crate::{config::process_settings, failure::Failure, say::note};
 
 /// The folder that commands look into where none is named.
 pub(crate) const DEFAULT_FOLDER: &str = "out";
+
+/// A bundle that a command is about. A packed one is unpacked for as long as this lives.
+#[derive(Debug)]
+pub(crate) struct NamedBundle {
+    bundle: Bundle,
+    unpacked: Option<TempDir>,
+}
+
+impl NamedBundle {
+    /// Whether it is one file, into which nothing is written.
+    pub(crate) fn is_packed(&self) -> bool {
+        self.unpacked.is_some()
+    }
+}
+
+impl Deref for NamedBundle {
+    type Target = Bundle;
+
+    fn deref(&self) -> &Bundle {
+        &self.bundle
+    }
+}
 
 /// The bundle at a path, or all of them below it. An output folder that is empty has none, and neither has the default one
 /// before the first run has made it; any other folder without bundles is not an output folder.
@@ -39,9 +63,24 @@ fn may_be_output_folder(path: &Path) -> bool {
     is_empty || path.join("run_bundle").is_dir()
 }
 
-/// The one bundle that a command is about: by its folder or a file in it, by a folder above it, of which the last run
+/// The one bundle that a command is about: by its folder or a file in it, packed as one file, by a folder above it, of which the last run
 /// counts, or by the id of its run in the output folder of the settings. `None` where the folder has no runs yet.
-pub(crate) fn bundle_of(named: &Path) -> Result<Option<Bundle>, Failure> {
+pub(crate) fn bundle_of(named: &Path) -> Result<Option<NamedBundle>, Failure> {
+    if is_archive(named) {
+        return unpacked(named).map(Some);
+    }
+    let found = found(named)?;
+    Ok(found.map(|bundle| NamedBundle { bundle, unpacked: None }))
+}
+
+fn unpacked(archive: &Path) -> Result<NamedBundle, Failure> {
+    // A folder of the user alone, which is gone when the command ends.
+    let folder = tempfile::tempdir().map_err(Failure::work)?;
+    let bundle = unpack(archive, folder.path(), Limits::default()).map_err(Failure::input)?;
+    Ok(NamedBundle { bundle, unpacked: Some(folder) })
+}
+
+fn found(named: &Path) -> Result<Option<Bundle>, Failure> {
     if let Some(run_id) = run_id(named) {
         let settings = process_settings()?;
         let output_dir = settings.bundle.output_dir;

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::{
     args::CompareArgs,
-    bundles::{bundle_of, bundles_at, no_runs},
+    bundles::{NamedBundle, bundle_of, bundles_at, no_runs},
     failure::Failure,
     say::{self, note},
 };
@@ -16,13 +16,16 @@ use crate::{
 const TRIPPED: u8 = 3;
 
 pub(crate) fn compare(args: &CompareArgs) -> Result<ExitCode, Failure> {
-    let bundles = match args.runs.as_slice() {
-        [folder] => last_two(folder)?,
-        runs => runs.iter().map(|run| one(run)).collect::<Result<_, _>>()?,
-    };
-    let mut runs = Vec::with_capacity(bundles.len());
-    for bundle in &bundles {
-        runs.push(ComparedRun::read(bundle).map_err(Failure::work)?);
+    let mut runs = Vec::new();
+    if let [folder] = args.runs.as_slice() {
+        for bundle in last_two(folder)? {
+            runs.push(read(&bundle)?);
+        }
+    } else {
+        for named in &args.runs {
+            let bundle = one(named)?;
+            runs.push(read(&bundle)?);
+        }
     }
     let comparison = runs.split_last().and_then(|(run, baselines)| Comparison::new(baselines, run));
     let Some(comparison) = comparison else { return Err(Failure::input("there is nothing to compare with")) };
@@ -48,12 +51,16 @@ pub(crate) fn compare(args: &CompareArgs) -> Result<ExitCode, Failure> {
     Ok(if tripped.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(TRIPPED) })
 }
 
-fn one(named: &Path) -> Result<Bundle, Failure> {
+fn read(bundle: &Bundle) -> Result<ComparedRun, Failure> {
+    ComparedRun::read(bundle).map_err(Failure::work)
+}
+
+fn one(named: &Path) -> Result<NamedBundle, Failure> {
     bundle_of(named)?.ok_or_else(|| Failure::input(no_runs(named)))
 }
 
 /// The last run below a folder, and the one before it of the same pipeline.
-fn last_two(folder: &Path) -> Result<Vec<Bundle>, Failure> {
+fn last_two(folder: &Path) -> Result<[Bundle; 2], Failure> {
     let mut bundles = bundles_at(folder)?;
     let Some(last) = bundles.pop() else { return Err(Failure::input(no_runs(folder))) };
     let name = crate::history::dag_name(&last);
@@ -64,5 +71,5 @@ fn last_two(folder: &Path) -> Result<Vec<Bundle>, Failure> {
             folder.display()
         ))
     })?;
-    Ok(vec![before, last])
+    Ok([before, last])
 }

@@ -4,6 +4,7 @@
 //! `daglight sync` has to be run again later or `daglight compare --fail-on` has found what it was to look for, and where a signal ended the run, 130 (ctrl-c), 143 (SIGTERM) or 129 (SIGHUP).
 
 mod args;
+mod bundle;
 mod bundles;
 mod compare;
 mod config;
@@ -47,6 +48,7 @@ fn command() -> ExitCode {
     let done = match args.command {
         Command::Run(run) => run::run(run),
         Command::Report(report) => report::report(&report),
+        Command::Bundle(bundle) => bundle::bundle(&bundle),
         Command::Compare(compare) => compare::compare(&compare),
         Command::History(history) => history::history(&history),
         Command::Replay(replay) => replay::replay(&replay),

@@ -21,7 +21,7 @@ pub(crate) fn replay(args: &ReplayArgs) -> Result<ExitCode, Failure> {
         return Ok(ExitCode::SUCCESS);
     };
     Manifest::refuse_newer(&bundle).map_err(Failure::work)?;
-    let files = SignalFiles::from(&bundle);
+    let files = SignalFiles::from(&*bundle);
     let mut variables = otel::BridgeConfig::new("daglight").environment;
     if let Some(endpoint) = &args.endpoint {
         // Who names an endpoint wants everything there, whatever the variables say of exporting.

@@ -32,6 +32,9 @@ pub(crate) fn report(args: &ReportArgs) -> Result<ExitCode, Failure> {
     } else {
         say::document(report.to_markdown().trim_end());
     }
+    if bundle.is_packed() {
+        return Ok(ExitCode::SUCCESS);
+    }
     report.write(&bundle).map_err(Failure::work)?;
     note!("written: {}", bundle.report_html().display());
     Ok(ExitCode::SUCCESS)

@@ -421,7 +421,7 @@ mod tests {
         for path in mine {
             fs::create_dir_all(bundle.dir().join(path).parent().unwrap()).unwrap();
             fs::write(bundle.dir().join(path), "mine").unwrap();
-            manifest.files.push(crate::FileEntry { path: path.to_owned(), size_bytes: 4 });
+            manifest.files.push(crate::FileEntry { path: path.to_owned(), size_bytes: 4, sha256: None });
         }
         manifest.write(&bundle).unwrap();
         let foretold = bundle.would_delete().unwrap();

@@ -32,6 +32,7 @@ mod versioned;
 mod artifact;
 mod delivery_counts;
 mod evidence;
+mod file_entry;
 mod kept_as;
 mod manifest;
 mod manifest_lock;
@@ -42,6 +43,7 @@ mod plan_metrics;
 mod process;
 mod reserve;
 mod signal_files;
+mod verify;
 mod warning;
 
 pub mod outbox;
@@ -62,12 +64,13 @@ pub use evidence::{
     ActiveTask, EVIDENCE_VERSION, IoCounters, Liveness, ProcessEvidence, Sighting, Stall, StallEpisode,
     StallLog,
 };
+pub use file_entry::{FileEntry, FileUse, sha256_of};
 pub use json_lines::{FileReading, JsonLine, JsonLines, MAX_LINE_BYTES, NumberedLine, read_lines};
 pub use kept_as::KeptAs;
 pub use layout::{DeleteError, Deleted};
 pub use manifest::{
-    AttemptRecord, FileEntry, Identity, Links, MANIFEST_FORMAT, MANIFEST_VERSION, Manifest, NodeRecord,
-    NodeStatus, RunStatus, Tracking, UpdateError,
+    AttemptRecord, Identity, Links, MANIFEST_FORMAT, MANIFEST_VERSION, Manifest, NodeRecord, NodeStatus,
+    RunStatus, Tracking, UpdateError,
 };
 pub use node_kind::RecordedKind;
 pub use own_time::OwnTime;
@@ -79,5 +82,6 @@ pub use plan_metrics::{
 pub use process::ProcessStat;
 pub use reserve::Reserve;
 pub use signal_files::SignalFiles;
+pub use verify::Fault;
 pub use versioned::ReadError;
 pub use warning::{Warning, WarningCode};

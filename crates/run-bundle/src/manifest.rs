@@ -10,10 +10,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
-    Bundle, Delivery, OwnTime, ReadError, RecordedKind, Warning, WriteError,
-    layout::{self, MANIFEST},
-    manifest_lock::ManifestLock,
-    versioned,
+    Bundle, Delivery, FileEntry, OwnTime, ReadError, RecordedKind, Warning, WriteError,
+    manifest_lock::ManifestLock, versioned,
 };
 
 /// The version of `manifest.json`.
@@ -22,7 +20,7 @@ use crate::{
 ///   `queries_summed`, `error`, `attempts`, `earlier_attempts` and `recovered` came later: bundles without them are of this
 ///   version as well.
 /// - 2: runs and nodes may be `interrupted`; `interrupted_at` came later.
-/// - 3: `warnings` have a code and a message; before, each was a text.
+/// - 3: `warnings` have a code and a message; before, each was a text. `files[].sha256` came later.
 ///
 /// What a newer version adds without a number of its own has a default, so that every reader of this version reads it.
 pub const MANIFEST_VERSION: u32 = 3;
@@ -251,15 +249,6 @@ pub enum NodeStatus {
     NotRun,
 }
 
-/// A file of the bundle.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct FileEntry {
-    /// The path in the bundle, with `/`.
-    pub path: String,
-    /// Its size.
-    pub size_bytes: u64,
-}
-
 /// Where a run can be looked at.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Links {
@@ -384,23 +373,12 @@ fn is_out_of_space(error: &io::Error) -> bool {
     matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge)
 }
 
-impl FileEntry {
-    /// The files of a bundle with their sizes, by path: those that a run writes. What cannot be read is left out, as is
-    /// the manifest itself.
-    pub fn list(bundle: &Bundle) -> Vec<Self> {
-        let contents = layout::contents(bundle.dir()).unwrap_or_default();
-        let files = contents.files.into_iter().filter(|(path, _)| path != MANIFEST);
-        files.map(|(path, size_bytes)| Self { path, size_bytes }).collect()
-    }
-}
-
 fn manifest_format() -> String {
     MANIFEST_FORMAT.to_owned()
 }
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
 
     use super::*;
     use crate::fixture;
@@ -456,17 +434,5 @@ mod tests {
         for field in written.as_object().unwrap().keys() {
             assert!(schema["properties"][field].is_object(), "{field}");
         }
-    }
-
-    #[test]
-    fn files_are_listed_with_their_sizes() {
-        let (_out, bundle) = bundle();
-        fs::write(bundle.traces(), "12345").unwrap();
-        fs::write(bundle.plan_file(Some("a"), "0123456789abcdef"), "1").unwrap();
-        let entry = |path: &str, size_bytes| FileEntry { path: path.into(), size_bytes };
-        assert_eq!(
-            FileEntry::list(&bundle),
-            [entry("otel_traces.json", 5), entry("plans/a-0123456789abcdef.json", 1)]
-        );
     }
 }

@@ -381,7 +381,10 @@ fn put_manifest(state: &RunState, ending: Option<&Ending>) -> Result<(), WriteEr
             .map(|interruption| state.context.started_at + interruption.after),
         error,
         nodes: node_records(state, ending),
-        files: FileEntry::list(bundle),
+        files: match ending {
+            Some(_) => FileEntry::list_with_hashes(bundle),
+            None => FileEntry::list(bundle),
+        },
         delivery: ending.map(|ending| ending.delivery.clone()).unwrap_or_default(),
         tracking: tracking(state),
         warnings,

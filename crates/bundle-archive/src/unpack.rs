@@ -1,0 +1,156 @@
+//! Reading an archive that anyone may have made.
+
+use std::{
+    collections::HashSet,
+    fs::File,
+    io::{self, BufReader, Read},
+    path::{Path, PathBuf},
+};
+
+use daglight_guarded_files::{FileBelow, create_private_folder};
+use daglight_run_bundle::{Bundle, BundleError};
+use flate2::read::MultiGzDecoder;
+use tar::{Archive, EntryType};
+
+/// The first bytes of a file under gzip.
+const MAGIC: [u8; 2] = [0x1f, 0x8b];
+/// Bytes of a path: longer ones have an entry of their own in front, which is read into memory.
+const MAX_PATH_BYTES: u64 = 1_024;
+
+/// How much an archive may hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes in all, unpacked: 8 GiB.
+    pub bytes: u64,
+    /// Files: 100,000.
+    pub files: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { bytes: 8 << 30, files: 100_000 }
+    }
+}
+
+/// Why an archive was not unpacked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum UnpackError {
+    /// It cannot be read, or is not an archive.
+    #[error("cannot read the packed bundle {}", path.display())]
+    Read {
+        /// The archive.
+        path: PathBuf,
+        /// The cause.
+        #[source]
+        source: io::Error,
+    },
+    /// A file of it cannot be written.
+    #[error("cannot unpack {name}")]
+    Write {
+        /// The file.
+        name: String,
+        /// The cause.
+        #[source]
+        source: io::Error,
+    },
+    /// It holds something that is not a file of a run.
+    #[error("{} holds {name:?}, which is not a file of a run: it was not packed by daglight bundle pack", path.display())]
+    Foreign {
+        /// The archive.
+        path: PathBuf,
+        /// The name of the entry.
+        name: String,
+    },
+    /// It holds more than it may.
+    #[error("{} holds more than {} files or {} bytes", path.display(), limits.files, limits.bytes)]
+    TooLarge {
+        /// The archive.
+        path: PathBuf,
+        /// The limits.
+        limits: Limits,
+    },
+    /// It holds no bundle.
+    #[error("{} holds no run bundle", path.display())]
+    NoBundle {
+        /// The archive.
+        path: PathBuf,
+        /// The cause.
+        #[source]
+        source: BundleError,
+    },
+}
+
+/// Whether a file is compressed as a packed bundle is.
+pub fn is_archive(path: &Path) -> bool {
+    let mut beginning = [0; MAGIC.len()];
+    let is_file = path.metadata().is_ok_and(|metadata| metadata.is_file());
+    is_file
+        && File::open(path).and_then(|mut file| file.read_exact(&mut beginning)).is_ok()
+        && beginning == MAGIC
+}
+
+/// Unpacks an archive into a folder, which is empty and its user's alone. Where it fails, the folder holds a part of it, and is to
+/// be thrown away.
+///
+/// # Errors
+///
+/// When the archive cannot be read, holds anything but the files of one run, or more than the limits, or a file cannot be
+/// written.
+pub fn unpack(path: &Path, into: &Path, limits: Limits) -> Result<Bundle, UnpackError> {
+    let unreadable = |source| UnpackError::Read { path: path.to_owned(), source };
+    let foreign = |name: &str| UnpackError::Foreign { path: path.to_owned(), name: name.to_owned() };
+    let too_large = || UnpackError::TooLarge { path: path.to_owned(), limits };
+    let file = File::open(path).map_err(unreadable)?;
+    // What the archive says of sizes is not believed: no more than this is ever decompressed. Headers are 512 bytes a file.
+    let most = limits.bytes.saturating_add(limits.files.saturating_mul(4_096));
+    let mut archive = Archive::new(MultiGzDecoder::new(BufReader::new(file)).take(most));
+    let mut folder: Option<String> = None;
+    let mut long_path: Option<String> = None;
+    let (mut files, mut bytes, mut seen) = (0, 0_u64, HashSet::new());
+    // Raw: otherwise a long path is read into memory, however long it says it is.
+    for entry in archive.entries().map_err(unreadable)?.raw(true) {
+        let mut entry = entry.map_err(unreadable)?;
+        let size = entry.size();
+        let name = match long_path.take() {
+            Some(name) => name,
+            None => String::from_utf8_lossy(&entry.path_bytes()).into_owned(),
+        };
+        match entry.header().entry_type() {
+            EntryType::GNULongName if size <= MAX_PATH_BYTES => {
+                let mut text = String::new();
+                entry.read_to_string(&mut text).map_err(unreadable)?;
+                long_path = Some(text.trim_end_matches('\0').to_owned());
+                continue;
+            }
+            EntryType::Regular => {}
+            _ => return Err(foreign(&name)),
+        }
+        files += 1;
+        bytes = bytes.saturating_add(size);
+        if files > limits.files || bytes > limits.bytes {
+            return Err(too_large());
+        }
+        let below = name.split_once('/').filter(|(first, below)| {
+            let is_first = folder.get_or_insert_with(|| (*first).to_owned()) == first;
+            // The folder is none of the paths that are written, but what it is called shows what was meant.
+            is_first && !matches!(*first, "" | "." | "..") && Bundle::is_file_of_a_run(below)
+        });
+        let Some((_, below)) = below.filter(|(_, below)| seen.insert((*below).to_owned())) else {
+            return Err(foreign(&name));
+        };
+        let written = write(into, below, &mut entry);
+        let written = written.map_err(|source| UnpackError::Write { name: name.clone(), source })?;
+        if written != size {
+            return Err(unreadable(io::ErrorKind::UnexpectedEof.into()));
+        }
+    }
+    Bundle::open(into).map_err(|source| UnpackError::NoBundle { path: path.to_owned(), source })
+}
+
+fn write(into: &Path, below: &str, entry: &mut impl Read) -> io::Result<u64> {
+    if let Some((folder, _)) = below.rsplit_once('/') {
+        create_private_folder(into, folder)?;
+    }
+    io::copy(entry, &mut FileBelow::new(into, below).append()?)
+}

@@ -1,0 +1,71 @@
+//! What of a bundle is SQL, and the bundle without it.
+
+use std::io::{self, BufRead as _, BufReader, BufWriter, Read, Write};
+
+use daglight_run_bundle::MAX_LINE_BYTES;
+use serde_json::Value;
+
+/// The attribute of spans with the text of a query, by the conventions of OpenTelemetry.
+const QUERY_TEXT: &str = "db.query.text";
+/// The fields of a plan file that hold SQL, plans or their literals.
+const PLAN_FIELDS: [&str; 5] = ["sql", "logical_plan", "optimized_plan", "physical_plan", "detail"];
+/// A plan file is read as a whole: 32 MiB, as its reader has it.
+const MAX_PLAN_BYTES: u64 = 32 << 20;
+
+/// Whether a file is left out: it holds code or plans in places that are not told apart.
+pub(crate) fn is_left_out(path: &str) -> bool {
+    path.starts_with("tracker/") || path.starts_with("run_diagnostics_report.")
+}
+
+/// Whether a file is packed without a part of it.
+pub(crate) fn is_changed(path: &str) -> bool {
+    path.starts_with("plans/") || path == "otel_traces.json"
+}
+
+/// Writes the content of a file without the SQL in it. A line that is no JSON is left out: nobody can say what is in it.
+pub(crate) fn strip(path: &str, from: impl Read, to: impl Write) -> io::Result<()> {
+    let mut to = BufWriter::new(to);
+    if path.starts_with("plans/") {
+        let mut text = Vec::new();
+        from.take(MAX_PLAN_BYTES).read_to_end(&mut text)?;
+        if let Ok(mut plan) = serde_json::from_slice(&text) {
+            strip_plan(&mut plan);
+            serde_json::to_writer(&mut to, &plan)?;
+        }
+        return to.flush();
+    }
+    let mut lines = BufReader::new(from);
+    loop {
+        let mut line = Vec::new();
+        if (&mut lines).take(MAX_LINE_BYTES).read_until(b'\n', &mut line)? == 0 {
+            return to.flush();
+        }
+        if let Ok(mut spans) = serde_json::from_slice(&line) {
+            strip_attributes(&mut spans);
+            serde_json::to_writer(&mut to, &spans)?;
+            to.write_all(b"\n")?;
+        }
+    }
+}
+
+fn strip_plan(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            fields.retain(|name, _| !PLAN_FIELDS.contains(&name.as_str()));
+            fields.values_mut().for_each(strip_plan);
+        }
+        Value::Array(items) => items.iter_mut().for_each(strip_plan),
+        _ => {}
+    }
+}
+
+fn strip_attributes(value: &mut Value) {
+    match value {
+        Value::Object(fields) => fields.values_mut().for_each(strip_attributes),
+        Value::Array(items) => {
+            items.retain(|item| item.get("key").and_then(Value::as_str) != Some(QUERY_TEXT));
+            items.iter_mut().for_each(strip_attributes);
+        }
+        _ => {}
+    }
+}

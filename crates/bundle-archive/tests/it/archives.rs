@@ -1,0 +1,265 @@
+//! Packing, unpacking, and what must not be unpacked.
+
+use std::{
+    fs::{self, File},
+    io::Write as _,
+    path::{Path, PathBuf},
+};
+
+use daglight_bundle_archive::{Limits, PackOptions, UnpackError, is_archive, pack, unpack};
+use daglight_run_bundle::{Bundle, Fault, Manifest};
+use daglight_run_identity::RunId;
+use flate2::{Compression, write::GzEncoder};
+use serde_json::json;
+use tar::{Builder, EntryType, Header};
+
+const PLAN: &str = "plans/orders-0123456789abcdef.json";
+
+struct Scratch {
+    out: tempfile::TempDir,
+}
+
+impl Scratch {
+    fn new() -> Self {
+        Self { out: tempfile::tempdir().unwrap() }
+    }
+
+    fn at(&self, name: &str) -> PathBuf {
+        self.out.path().join(name)
+    }
+
+    /// A bundle with a secret in every place where SQL is.
+    fn bundle(&self) -> Bundle {
+        let run_id = RunId::new();
+        let bundle = Bundle::create(self.out.path(), run_id).unwrap();
+        let manifest = json!({
+            "format": "daglight_run_bundle", "format_version": 3, "daglight_version": "0.1.0",
+            "identity": {"run_id": run_id, "dag_name": "a::b_v1"}, "namespace": "daglight", "profile": "dev",
+            "status": "success", "started_at": "2026-11-21T08:00:00Z",
+        });
+        fs::write(bundle.manifest(), manifest.to_string()).unwrap();
+        let attributes = json!([
+            {"key": "db.query.text", "value": {"stringValue": "SELECT 'marker'"}},
+            {"key": "daglight.node", "value": {"stringValue": "orders"}},
+        ]);
+        let spans = json!({"resourceSpans": [{"scopeSpans": [{"spans": [{"attributes": attributes}]}]}]});
+        fs::write(bundle.traces(), format!("{spans}\n{spans}\n")).unwrap();
+        fs::write(bundle.logs(), "").unwrap();
+        let plan = json!({
+            "query_id": 1, "sql": "SELECT 'marker'", "logical_plan": "marker", "physical_plan": "marker",
+            "metrics": {"operators": [{"id": 0, "name": "FilterExec", "detail": "a = marker", "output_rows": 7}]},
+        });
+        fs::write(bundle.dir().join(PLAN), plan.to_string()).unwrap();
+        fs::write(bundle.tracker_dir().join("outbox.jsonl"), "\"marker\"\n").unwrap();
+        fs::write(bundle.report_markdown(), "marker").unwrap();
+        fs::write(bundle.dir().join("manifest.lock"), "").unwrap();
+        bundle
+    }
+
+    /// Unpacks into a folder of its own.
+    fn unpack(&self, archive: &Path, limits: Limits) -> Result<Bundle, UnpackError> {
+        let into = self.at("unpacked");
+        fs::create_dir_all(&into).unwrap();
+        unpack(archive, &into, limits)
+    }
+
+    /// An archive of these entries.
+    fn archive(&self, entries: &[(EntryType, &str, &[u8])]) -> PathBuf {
+        let path = self.at("hostile.tar.gz");
+        let mut archive = Builder::new(GzEncoder::new(File::create(&path).unwrap(), Compression::fast()));
+        for (kind, name, content) in entries {
+            archive.append(&header(*kind, name, content.len() as u64), *content).unwrap();
+        }
+        archive.into_inner().unwrap().finish().unwrap();
+        path
+    }
+}
+
+/// A header whose name is written as it is: the builder's own refuses what is hostile.
+fn header(kind: EntryType, name: &str, size: u64) -> Header {
+    let mut header = Header::new_gnu();
+    header.set_entry_type(kind);
+    header.set_size(size);
+    header.set_mode(0o777);
+    header.as_old_mut().name[..name.len()].copy_from_slice(name.as_bytes());
+    if matches!(kind, EntryType::Symlink | EntryType::Link) {
+        header.set_link_name("/etc/passwd").unwrap();
+    }
+    header.set_cksum();
+    header
+}
+
+#[test]
+fn a_bundle_is_unpacked_as_it_was_packed_and_is_whole() {
+    let scratch = Scratch::new();
+    let bundle = scratch.bundle();
+    // Longer than a header has place for.
+    let long = bundle.plan_file(Some(&"n".repeat(300)), "0123456789abcdef");
+    fs::write(&long, "{}").unwrap();
+    let archive = scratch.at("run.tar.gz");
+    let packed = pack(&bundle, &archive, PackOptions::default()).unwrap();
+    assert!(is_archive(&archive) && !is_archive(&bundle.traces()) && !is_archive(bundle.dir()));
+    let unpacked = scratch.unpack(&archive, Limits::default()).unwrap();
+    let faults: Vec<String> = unpacked.verify().iter().map(Fault::to_string).collect();
+    assert_eq!(faults, [""; 0]);
+    assert_eq!(Manifest::read(&unpacked).unwrap().files, packed.files);
+    for file in [PLAN, "otel_traces.json", "tracker/outbox.jsonl", "run_diagnostics_report.md"] {
+        assert_eq!(fs::read(unpacked.dir().join(file)).unwrap(), fs::read(bundle.dir().join(file)).unwrap());
+    }
+    assert!(unpacked.dir().join("plans").join(long.file_name().unwrap()).exists());
+    assert!(!unpacked.dir().join("manifest.lock").exists());
+    // The same again, and never over what is there.
+    let again = scratch.at("again.tar.gz");
+    pack(&bundle, &again, PackOptions::default()).unwrap();
+    assert_eq!(fs::read(&archive).unwrap(), fs::read(&again).unwrap());
+    assert!(pack(&bundle, &again, PackOptions::default()).is_err());
+    assert_eq!(fs::read(&archive).unwrap(), fs::read(&again).unwrap());
+}
+
+#[test]
+fn without_sql_there_is_none_in_any_file() {
+    let scratch = Scratch::new();
+    let archive = scratch.at("run.tar.gz");
+    let packed = pack(&scratch.bundle(), &archive, PackOptions::default().without_sql(true)).unwrap();
+    assert_eq!(packed.left_out, ["run_diagnostics_report.md", "tracker/outbox.jsonl"]);
+    let unpacked = scratch.unpack(&archive, Limits::default()).unwrap();
+    assert_eq!(unpacked.verify().len(), 0);
+    for file in unpacked.files() {
+        let text = fs::read_to_string(unpacked.dir().join(&file)).unwrap();
+        assert!(!text.contains("marker"), "{file}: {text}");
+    }
+    let plan = fs::read_to_string(unpacked.dir().join(PLAN)).unwrap();
+    assert!(plan.contains("FilterExec") && plan.contains("output_rows"), "{plan}");
+    assert_eq!(fs::read_to_string(unpacked.traces()).unwrap().matches("daglight.node").count(), 2);
+}
+
+#[test]
+#[cfg(unix)]
+fn an_archive_belongs_to_its_user_alone() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let scratch = Scratch::new();
+    let archive = scratch.at("run.tar.gz");
+    pack(&scratch.bundle(), &archive, PackOptions::default()).unwrap();
+    assert_eq!(fs::metadata(&archive).unwrap().permissions().mode() & 0o777, 0o600);
+    let unpacked = scratch.unpack(&archive, Limits::default()).unwrap();
+    assert_eq!(fs::metadata(unpacked.traces()).unwrap().permissions().mode() & 0o777, 0o600);
+}
+
+#[track_caller]
+fn check_refused(entries: &[(EntryType, &str, &[u8])]) {
+    let scratch = Scratch::new();
+    let archive = scratch.archive(entries);
+    let refused = scratch.unpack(&archive, Limits::default()).unwrap_err();
+    assert!(matches!(refused, UnpackError::Foreign { .. }), "{refused:?}");
+    // What came before it may be there, in the folder that is thrown away; nothing is outside of it.
+    let mut outside: Vec<String> = fs::read_dir(scratch.out.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    outside.sort();
+    assert_eq!(outside, ["hostile.tar.gz", "unpacked"]);
+}
+
+#[test]
+fn a_path_that_leads_elsewhere_is_refused() {
+    for name in [
+        "run/../../evil.json",
+        "../manifest.json",
+        "/manifest.json",
+        "run//manifest.json",
+        "run/./manifest.json",
+        "run/plans/../manifest.json",
+        "run/plans/../../x-0123456789abcdef.json",
+        "run/tracker/../outbox.jsonl",
+        "run/evil.sh",
+        "manifest.json",
+        "run/plans/a/b-0123456789abcdef.json",
+        "run\\..\\manifest.json",
+        "",
+    ] {
+        check_refused(&[(EntryType::Regular, name, b"{}")]);
+    }
+}
+
+#[test]
+fn links_devices_and_folders_are_refused() {
+    for kind in [
+        EntryType::Symlink,
+        EntryType::Link,
+        EntryType::Char,
+        EntryType::Block,
+        EntryType::Fifo,
+        EntryType::Directory,
+        EntryType::GNUSparse,
+        EntryType::XHeader,
+        EntryType::XGlobalHeader,
+        EntryType::GNULongLink,
+    ] {
+        check_refused(&[(kind, "run/manifest.json", b"")]);
+    }
+}
+
+#[test]
+fn a_file_twice_two_runs_and_a_long_name_that_is_too_long_are_refused() {
+    let file = (EntryType::Regular, "run/otel_logs.json", b"".as_slice());
+    check_refused(&[file, file]);
+    check_refused(&[file, (EntryType::Regular, "other/otel_traces.json", b"")]);
+    let long = "n".repeat(2_000);
+    check_refused(&[(EntryType::GNULongName, "././@LongLink", long.as_bytes()), file]);
+    check_refused(&[(EntryType::GNULongName, "././@LongLink", b"run/../../evil"), file]);
+}
+
+#[test]
+fn more_than_the_limits_is_refused() {
+    let scratch = Scratch::new();
+    let zeros = vec![b' '; 4 << 20];
+    let archive = scratch.archive(&[(EntryType::Regular, "run/otel_logs.json", &zeros)]);
+    assert!(fs::metadata(&archive).unwrap().len() < 100_000);
+    let limits = Limits { bytes: 1 << 20, files: 10 };
+    let refused = scratch.unpack(&archive, limits).unwrap_err();
+    assert!(matches!(refused, UnpackError::TooLarge { .. }), "{refused:?}");
+    let names: Vec<String> =
+        (0..11).map(|number| format!("run/plans/p{number}-0123456789abcdef.json")).collect();
+    let entries: Vec<_> =
+        names.iter().map(|name| (EntryType::Regular, name.as_str(), b"{}".as_slice())).collect();
+    let refused = Scratch::new();
+    let archive = refused.archive(&entries);
+    let refused = refused.unpack(&archive, limits).unwrap_err();
+    assert!(matches!(refused, UnpackError::TooLarge { .. }), "{refused:?}");
+}
+
+#[test]
+fn a_size_that_is_not_true_is_an_error_and_takes_no_memory() {
+    let scratch = Scratch::new();
+    let path = scratch.at("short.tar.gz");
+    let mut gzip = GzEncoder::new(File::create(&path).unwrap(), Compression::fast());
+    gzip.write_all(header(EntryType::Regular, "run/otel_logs.json", 7 << 30).as_bytes()).unwrap();
+    gzip.write_all(&[b' '; 1_024]).unwrap();
+    gzip.finish().unwrap();
+    assert!(scratch.unpack(&path, Limits::default()).is_err());
+}
+
+#[test]
+fn what_is_no_archive_or_a_part_of_one_is_an_error() {
+    let scratch = Scratch::new();
+    let whole = scratch.at("run.tar.gz");
+    pack(&scratch.bundle(), &whole, PackOptions::default()).unwrap();
+    let whole = fs::read(whole).unwrap();
+    let path = scratch.at("part.tar.gz");
+    for length in (0..whole.len()).step_by(97) {
+        fs::write(&path, &whole[..length]).unwrap();
+        let into = tempfile::tempdir().unwrap();
+        assert!(unpack(&path, into.path(), Limits::default()).is_err(), "{length}");
+    }
+    // One bit at a time: an error, or a bundle whose faults are found, and never a panic.
+    for position in (0..whole.len()).step_by(13) {
+        let mut changed = whole.clone();
+        changed[position] ^= 1 << (position % 8);
+        fs::write(&path, &changed).unwrap();
+        let into = tempfile::tempdir().unwrap();
+        if let Ok(bundle) = unpack(&path, into.path(), Limits::default()) {
+            let _faults = bundle.verify();
+        }
+    }
+}

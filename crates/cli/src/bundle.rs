@@ -1,0 +1,50 @@
+//! `daglight bundle`: checking a bundle, and packing it into one file.
+
+use std::{path::PathBuf, process::ExitCode};
+
+use daglight::bundle::display::{bytes, exact};
+use daglight_bundle_archive::{PackOptions, pack};
+
+use crate::{
+    args::{BundleArgs, BundleCommand, PackArgs, VerifyArgs},
+    bundles::{bundle_of, no_runs},
+    failure::Failure,
+    say::{note, say},
+};
+
+pub(crate) fn bundle(args: &BundleArgs) -> Result<ExitCode, Failure> {
+    match &args.command {
+        BundleCommand::Verify(args) => verify(args),
+        BundleCommand::Pack(args) => packed(args),
+    }
+}
+
+fn verify(args: &VerifyArgs) -> Result<ExitCode, Failure> {
+    let bundle = bundle_of(&args.bundle)?.ok_or_else(|| Failure::input(no_runs(&args.bundle)))?;
+    let faults = bundle.verify();
+    for fault in &faults {
+        say!("{fault}");
+    }
+    if faults.is_empty() {
+        note!("{}: {} files, no fault", args.bundle.display(), exact(bundle.files().len() as u64));
+        return Ok(ExitCode::SUCCESS);
+    }
+    Ok(ExitCode::FAILURE)
+}
+
+fn packed(args: &PackArgs) -> Result<ExitCode, Failure> {
+    let bundle = bundle_of(&args.bundle)?.ok_or_else(|| Failure::input(no_runs(&args.bundle)))?;
+    let to = args.to.clone().unwrap_or_else(|| {
+        let run = bundle.recorded_run().map_or_else(|| "bundle".to_owned(), |run| run.to_string());
+        PathBuf::from(format!("{run}.tar.gz"))
+    });
+    let options = PackOptions::default().without_sql(args.without_sql);
+    let packed = pack(&bundle, &to, options).map_err(Failure::work)?;
+    for path in &packed.left_out {
+        note!("left out: {path}");
+    }
+    let size = to.metadata().map(|metadata| metadata.len()).unwrap_or_default();
+    note!("packed {} files, {}:", exact(packed.files.len() as u64 + 1), bytes(size));
+    say!("{}", to.display());
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,161 @@
+//! The files of a bundle, as its manifest lists them.
+
+use std::{
+    fmt::Write as _,
+    io::{self, Read},
+};
+
+use daglight_guarded_files::FileBelow;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use crate::{
+    Bundle,
+    layout::{self, LOGS, MANIFEST, METRICS, PLANS, TRACES, TRACKER},
+};
+
+/// Bytes of a bundle that are hashed when a run ends: about a second's work. The end of a run must not take long because its
+/// files are large; those beyond have a size alone until the bundle is packed.
+const MAX_HASHED_BYTES: u64 = 256 << 20;
+
+/// A file of the bundle.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct FileEntry {
+    /// The path in the bundle, with `/`.
+    pub path: String,
+    /// Its size.
+    pub size_bytes: u64,
+    /// The SHA-256 of that many bytes of it, 64 hexadecimal digits; `None` in older bundles, and for what is too large to be
+    /// hashed at the end of a run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
+}
+
+/// What may become of a file after its bundle is complete.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum FileUse {
+    /// Nothing.
+    Fixed,
+    /// Lines are added, and none is changed.
+    Appended,
+    /// It is written anew, as the report and the progress of a delivery.
+    Rewritten,
+    /// It comes and goes, as a lock.
+    Transient,
+}
+
+impl FileEntry {
+    /// The files of a bundle with their sizes, by path: those that a run writes. What cannot be read is left out, as is
+    /// the manifest itself.
+    pub fn list(bundle: &Bundle) -> Vec<Self> {
+        let contents = layout::contents(bundle.dir()).unwrap_or_default();
+        let files = contents.files.into_iter().filter(|(path, _)| path != MANIFEST);
+        files.map(|(path, size_bytes)| Self { path, size_bytes, sha256: None }).collect()
+    }
+
+    /// The files with their hashes, the smallest first up to 256 MiB in all: the others have a size alone.
+    pub fn list_with_hashes(bundle: &Bundle) -> Vec<Self> {
+        let mut entries = Self::list(bundle);
+        entries.retain(|entry| entry.file_use() != FileUse::Transient);
+        let mut by_size: Vec<usize> = (0..entries.len()).collect();
+        by_size.sort_by_key(|position| entries[*position].size_bytes);
+        let mut hashed_bytes = 0;
+        for position in by_size {
+            let entry = &mut entries[position];
+            hashed_bytes += entry.size_bytes;
+            if hashed_bytes > MAX_HASHED_BYTES {
+                break;
+            }
+            // It may have grown since it was listed; the hash is of as much as the size says.
+            entry.sha256 = entry.hash(bundle).ok().flatten();
+        }
+        entries
+    }
+
+    /// What may become of it.
+    pub fn file_use(&self) -> FileUse {
+        match self.path.as_str() {
+            path if path.ends_with(".tmp") || path.ends_with(".lock") || path.ends_with("reserve") => {
+                FileUse::Transient
+            }
+            "otel_traces.open.json" => FileUse::Transient,
+            TRACES | METRICS | LOGS => FileUse::Appended,
+            path if path.starts_with(&format!("{TRACKER}/outbox")) => FileUse::Appended,
+            "artifacts.json" => FileUse::Fixed,
+            path if path.starts_with(&format!("{PLANS}/")) => FileUse::Fixed,
+            _ => FileUse::Rewritten,
+        }
+    }
+
+    /// The SHA-256 of the first `size_bytes` of the file; `None` where it has fewer.
+    pub(crate) fn hash(&self, bundle: &Bundle) -> io::Result<Option<String>> {
+        let file = FileBelow::new(bundle.dir(), &self.path).open()?;
+        let (sha256, bytes) = sha256_of(file.take(self.size_bytes))?;
+        Ok((bytes == self.size_bytes).then_some(sha256))
+    }
+}
+
+/// The SHA-256 of what is read, in hexadecimal digits, and how much that was.
+///
+/// # Errors
+///
+/// When it cannot be read.
+pub fn sha256_of(mut from: impl Read) -> io::Result<(String, u64)> {
+    let mut hasher = Sha256::new();
+    let mut buffer = vec![0; 64 << 10];
+    let mut bytes = 0;
+    loop {
+        let read = match from.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(read) => read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        };
+        hasher.update(&buffer[..read]);
+        bytes += read as u64;
+    }
+    let mut digits = String::with_capacity(64);
+    for byte in hasher.finalize() {
+        // Writing to a string cannot fail.
+        let _ = write!(digits, "{byte:02x}");
+    }
+    Ok((digits, bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use daglight_run_identity::RunId;
+
+    use super::*;
+
+    #[test]
+    fn files_are_listed_with_their_sizes_and_hashes() {
+        let out = tempfile::tempdir().unwrap();
+        let bundle = Bundle::create(out.path(), RunId::new()).unwrap();
+        fs::write(bundle.traces(), "abc").unwrap();
+        fs::write(bundle.plan_file(Some("a"), "0123456789abcdef"), "").unwrap();
+        fs::write(bundle.dir().join("manifest.lock"), "").unwrap();
+        let entry = |path: &str, size_bytes, sha256: Option<&str>| FileEntry {
+            path: path.into(),
+            size_bytes,
+            sha256: sha256.map(str::to_owned),
+        };
+        let plan = "plans/a-0123456789abcdef.json";
+        assert_eq!(
+            FileEntry::list(&bundle),
+            [entry("manifest.lock", 0, None), entry("otel_traces.json", 3, None), entry(plan, 0, None)]
+        );
+        // From FIPS 180-4: of "abc", and of nothing.
+        let abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        let nothing = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+        let listed = FileEntry::list_with_hashes(&bundle);
+        assert_eq!(listed, [entry("otel_traces.json", 3, Some(abc)), entry(plan, 0, Some(nothing))]);
+        // What is added later does not change the hash of what was there.
+        fs::write(bundle.traces(), "abcdef").unwrap();
+        assert_eq!(listed[0].hash(&bundle).unwrap().as_deref(), Some(abc));
+    }
+}

@@ -1,0 +1,358 @@
+//! Whether a bundle is whole: its files against its manifest, and the accounts of its delivery.
+
+use std::{fmt, io};
+
+use daglight_guarded_files::FileBelow;
+
+use crate::{
+    Bundle, FileEntry, FileUse, Manifest, PlanBundle, ReadError, RunStatus, layout, layout::MANIFEST,
+    read_lines,
+};
+
+/// Something that is wrong with a bundle, in one line.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Fault {
+    /// The manifest cannot be read, and so nothing can be compared with it.
+    Manifest(ReadError),
+    /// A file that the manifest lists cannot be read.
+    Unreadable {
+        /// The file.
+        path: String,
+        /// Why.
+        problem: io::Error,
+    },
+    /// A file is shorter than it was.
+    Shorter {
+        /// The file.
+        path: String,
+        /// Its size by the manifest.
+        expected: u64,
+        /// Its size.
+        found: u64,
+    },
+    /// A file that does not change any more is longer than it was.
+    Longer {
+        /// The file.
+        path: String,
+        /// Its size by the manifest.
+        expected: u64,
+        /// Its size.
+        found: u64,
+    },
+    /// A file has another content than it had.
+    Changed {
+        /// The file.
+        path: String,
+    },
+    /// A file of a run is there that the manifest does not list.
+    Unlisted {
+        /// The file.
+        path: String,
+    },
+    /// Something is in the folder that no run writes.
+    Foreign {
+        /// The file or folder.
+        path: String,
+    },
+    /// A file holds what is not of its format.
+    Damaged {
+        /// The file.
+        path: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// Of what was recorded, not all is accounted for.
+    Unbalanced {
+        /// The account: signal and destination.
+        account: String,
+        /// What was recorded.
+        produced: u64,
+        /// What became of how much of it.
+        accounted: u64,
+    },
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Manifest(error) => {
+                write!(f, "{error}")?;
+                match std::error::Error::source(error) {
+                    Some(cause) => write!(f, ": {cause}"),
+                    None => Ok(()),
+                }
+            }
+            Self::Unreadable { path, problem } => write!(f, "{path}: cannot be read: {problem}"),
+            Self::Shorter { path, expected, found } => {
+                write!(f, "{path}: {found} bytes, expected {expected}")
+            }
+            Self::Longer { path, expected, found } => write!(f, "{path}: {found} bytes, expected {expected}"),
+            Self::Changed { path } => write!(f, "{path}: has another SHA-256 than the manifest says"),
+            Self::Unlisted { path } => write!(f, "{path}: is not in the manifest"),
+            Self::Foreign { path } => write!(f, "{path}: is not a file of a run"),
+            Self::Damaged { path, problem } => write!(f, "{path}: {problem}"),
+            Self::Unbalanced { account, produced, accounted } => {
+                write!(f, "{account}: {produced} recorded, but {accounted} delivered, waiting or dropped")
+            }
+        }
+    }
+}
+
+impl Bundle {
+    /// Compares a bundle with its manifest, reads what it holds, and adds up its accounts. Empty where nothing is wrong. The files
+    /// of a run that has not ended are read, and not compared.
+    pub fn verify(&self) -> Vec<Fault> {
+        let mut faults = Vec::new();
+        let manifest = Manifest::read(self).map_err(|error| faults.push(Fault::Manifest(error))).ok();
+        if let Some(manifest) = &manifest {
+            if manifest.status != RunStatus::Running {
+                faults.extend(manifest.files.iter().filter_map(|entry| compared(self, entry)));
+                faults.extend(unlisted(self, manifest));
+            }
+            faults.extend(accounts(manifest));
+        }
+        faults.extend(foreign(self));
+        faults.extend(damaged(self));
+        faults
+    }
+}
+
+fn compared(bundle: &Bundle, entry: &FileEntry) -> Option<Fault> {
+    let path = entry.path.clone();
+    let file_use = entry.file_use();
+    if file_use == FileUse::Transient {
+        return None;
+    }
+    // A manifest may come from anywhere, and name anything.
+    if !layout::is_known(&path) {
+        return Some(Fault::Foreign { path });
+    }
+    let size = FileBelow::new(bundle.dir(), &path).open().and_then(|file| file.metadata());
+    let found = match size {
+        Ok(metadata) => metadata.len(),
+        Err(problem) => return Some(Fault::Unreadable { path, problem }),
+    };
+    let expected = entry.size_bytes;
+    match file_use {
+        FileUse::Rewritten | FileUse::Transient => return None,
+        _ if found < expected => return Some(Fault::Shorter { path, expected, found }),
+        FileUse::Fixed if found > expected => return Some(Fault::Longer { path, expected, found }),
+        FileUse::Fixed | FileUse::Appended => {}
+    }
+    let listed = entry.sha256.as_ref()?;
+    match entry.hash(bundle) {
+        Ok(Some(sha256)) if sha256.eq_ignore_ascii_case(listed) => None,
+        Ok(_) => Some(Fault::Changed { path }),
+        Err(problem) => Some(Fault::Unreadable { path, problem }),
+    }
+}
+
+fn unlisted(bundle: &Bundle, manifest: &Manifest) -> Vec<Fault> {
+    let listed: std::collections::HashSet<&str> =
+        manifest.files.iter().map(|entry| entry.path.as_str()).collect();
+    let files = FileEntry::list(bundle).into_iter();
+    files
+        .filter(|entry| entry.file_use() == FileUse::Fixed && !listed.contains(&*entry.path))
+        .map(|entry| Fault::Unlisted { path: entry.path })
+        .collect()
+}
+
+fn foreign(bundle: &Bundle) -> Vec<Fault> {
+    match layout::contents(bundle.dir()) {
+        Ok(contents) => {
+            let others = contents.others.iter();
+            others.map(|path| Fault::Foreign { path: path.display().to_string() }).collect()
+        }
+        Err(problem) => vec![Fault::Unreadable { path: bundle.dir().display().to_string(), problem }],
+    }
+}
+
+fn accounts(manifest: &Manifest) -> Vec<Fault> {
+    let tracker = manifest.delivery.tracker.iter().map(|counts| ("tracker".to_owned(), counts));
+    let signals = manifest.delivery.signals.iter();
+    let signals = signals
+        .map(|account| (format!("{} to {}", account.signal.name(), account.destination), &account.ledger));
+    tracker
+        .chain(signals)
+        .filter(|(_, counts)| !counts.is_balanced())
+        .map(|(account, counts)| Fault::Unbalanced {
+            account,
+            produced: counts.produced,
+            accounted: counts.delivered + counts.waiting + counts.dropped_total(),
+        })
+        .collect()
+}
+
+fn damaged(bundle: &Bundle) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    for path in [bundle.traces(), bundle.metrics(), bundle.logs()] {
+        if !path.exists() {
+            continue;
+        }
+        let reading = read_lines(&path, |line| serde_json::from_str::<serde::de::IgnoredAny>(line).map(drop));
+        if let Some(problem) = reading.problem {
+            faults.push(Fault::Damaged { path: reading.file, problem });
+        }
+    }
+    let plans = PlanBundle::read_all(bundle, |_, _| {});
+    faults.extend(plans.into_iter().map(|(file, error)| Fault::Damaged {
+        path: format!("plans/{file}"),
+        problem: std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string),
+    }));
+    faults
+}
+
+/// The files of a bundle that are packed: all that a run writes, and the manifest last.
+pub(crate) fn packed_files(bundle: &Bundle) -> Vec<String> {
+    let files = FileEntry::list(bundle).into_iter();
+    let kept = files.filter(|entry| entry.file_use() != FileUse::Transient).map(|entry| entry.path);
+    kept.chain([MANIFEST.to_owned()]).collect()
+}
+
+impl Bundle {
+    /// The paths of the files that make the bundle, below its folder: all that a run writes, without locks, and the manifest last.
+    pub fn files(&self) -> Vec<String> {
+        packed_files(self)
+    }
+
+    /// Whether a path below a bundle is that of a file that a run writes.
+    pub fn is_file_of_a_run(below: &str) -> bool {
+        layout::is_known(below) && below.split('/').all(|name| !matches!(name, "" | "." | ".."))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use daglight_run_identity::RunId;
+
+    use super::*;
+    use crate::{DeliveryCounts, fixture};
+
+    const PLAN: &str = "plans/a-0123456789abcdef.json";
+
+    fn bundle() -> (tempfile::TempDir, Bundle) {
+        let out = tempfile::tempdir().unwrap();
+        let bundle = Bundle::create(out.path(), RunId::new()).unwrap();
+        fs::write(bundle.traces(), "{\"resourceSpans\":[]}\n").unwrap();
+        fs::write(bundle.logs(), "").unwrap();
+        fs::write(bundle.dir().join(PLAN), "{}").unwrap();
+        fs::write(bundle.report_markdown(), "# run").unwrap();
+        fs::write(bundle.dir().join("manifest.lock"), "").unwrap();
+        let mut manifest = fixture::manifest();
+        manifest.status = RunStatus::Success;
+        manifest.files = FileEntry::list_with_hashes(&bundle);
+        manifest.write(&bundle).unwrap();
+        (out, bundle)
+    }
+
+    #[track_caller]
+    fn check(change: impl FnOnce(&Bundle), expected: &[&str]) {
+        let (_out, bundle) = bundle();
+        change(&bundle);
+        let faults: Vec<String> = bundle.verify().iter().map(Fault::to_string).collect();
+        assert_eq!(faults.len(), expected.len(), "{faults:#?}");
+        for (fault, expected) in faults.iter().zip(expected) {
+            assert!(fault.contains(expected), "{expected:?} is not in {fault:?}");
+        }
+    }
+
+    fn manifest(change: impl FnOnce(&mut Manifest)) -> impl FnOnce(&Bundle) {
+        |bundle| Manifest::update(bundle, change).unwrap()
+    }
+
+    #[test]
+    fn a_bundle_as_a_run_left_it_has_no_fault() {
+        check(|_| {}, &[]);
+        // Made again, added to, and gone by nature.
+        check(|bundle| fs::write(bundle.report_markdown(), "# another").unwrap(), &[]);
+        check(
+            |bundle| {
+                let lines = "{\"resourceSpans\":[]}\n".repeat(2);
+                fs::write(bundle.traces(), lines).unwrap();
+                fs::remove_file(bundle.dir().join("manifest.lock")).unwrap();
+            },
+            &[],
+        );
+    }
+
+    #[test]
+    fn whatever_changed_is_one_fault() {
+        let plan = format!("{PLAN}: ");
+        check(
+            |bundle| fs::remove_file(bundle.dir().join(PLAN)).unwrap(),
+            &[&format!("{plan}cannot be read")],
+        );
+        check(
+            |bundle| fs::write(bundle.dir().join(PLAN), "{]").unwrap(),
+            &[&format!("{plan}has another"), &plan],
+        );
+        check(
+            |bundle| fs::write(bundle.dir().join(PLAN), "{ }").unwrap(),
+            &[&format!("{plan}3 bytes, expected 2")],
+        );
+        check(
+            |bundle| fs::write(bundle.traces(), "{}\n").unwrap(),
+            &["otel_traces.json: 3 bytes, expected 21"],
+        );
+        let other = "{\"resourceSpans\":{}}\n";
+        check(
+            |bundle| fs::write(bundle.traces(), other).unwrap(),
+            &["otel_traces.json: has another SHA-256"],
+        );
+        check(|bundle| fs::write(bundle.logs(), "no json\n").unwrap(), &["otel_logs.json: "]);
+        check(
+            |bundle| fs::write(bundle.dir().join("plans/b-0123456789abcdef.json"), "{}").unwrap(),
+            &["plans/b-0123456789abcdef.json: is not in the manifest"],
+        );
+        check(
+            |bundle| fs::write(bundle.dir().join("x.exe"), "").unwrap(),
+            &["x.exe: is not a file of a run"],
+        );
+        check(|bundle| fs::write(bundle.manifest(), "{").unwrap(), &["manifest.json"]);
+    }
+
+    #[test]
+    fn accounts_that_do_not_add_up_are_a_fault() {
+        let lost = DeliveryCounts { produced: 9, delivered: 5, ..DeliveryCounts::default() };
+        check(
+            manifest(|manifest| manifest.delivery.tracker = Some(lost)),
+            &["tracker: 9 recorded, but 5 delivered, waiting or dropped"],
+        );
+    }
+
+    #[test]
+    fn a_manifest_that_names_files_elsewhere_is_not_followed() {
+        let entry = |path: &str| FileEntry { path: path.into(), size_bytes: 1, sha256: None };
+        for path in ["../secret", "/etc/passwd", "plans/../../x.json", ""] {
+            check(manifest(|manifest| manifest.files.push(entry(path))), &["is not a file of a run"]);
+        }
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn a_link_is_not_followed() {
+        check(
+            |bundle| {
+                let moved = bundle.dir().parent().unwrap().join("elsewhere");
+                fs::rename(bundle.dir().join(PLAN), &moved).unwrap();
+                std::os::unix::fs::symlink(&moved, bundle.dir().join(PLAN)).unwrap();
+            },
+            // By the manifest, in the folder, and by its reader.
+            &["cannot be read", "is not a file of a run", "plans/"],
+        );
+    }
+
+    #[test]
+    fn the_files_of_a_run_that_goes_on_are_not_compared() {
+        check(
+            |bundle| {
+                Manifest::update(bundle, |manifest| manifest.status = RunStatus::Running).unwrap();
+                fs::remove_file(bundle.dir().join(PLAN)).unwrap();
+            },
+            &[],
+        );
+    }
+}
