@@ -60,7 +60,7 @@ fn every_span_of_a_stage_carries_the_standard_attributes() {
         if name == span::HEARTBEAT {
             assert!(["run", "setup", "extract", "execute", "register", "write"].contains(&stage), "{stage}");
         }
-        if standard_keys(name).contains(&Key::QueryId) {
+        if [span::PLAN, span::EXECUTE, span::WRITE].contains(&name) {
             assert_eq!(attributes["db.system.name"], "datafusion");
             assert!(attributes["db.query.text"].is_string() && attributes["db.operation.name"].is_string());
         }
@@ -71,7 +71,9 @@ fn every_span_of_a_stage_carries_the_standard_attributes() {
         assert_eq!(attributes.get(&key(Key::Slow)), None);
     }
     let expected = [
+        ("datafusion.compile", "compile", 3),
         ("datafusion.execute", "execute", 2),
+        ("datafusion.normalize", "normalize", 3),
         ("datafusion.plan", "plan", 3),
         ("datafusion.write", "write", 1),
         ("hamilton.node", "execute", 2),
@@ -81,6 +83,9 @@ fn every_span_of_a_stage_carries_the_standard_attributes() {
         ("hamilton.stage", "setup", 1),
         ("pipeline.execute", "run", 1),
     ];
+    // How many operators a plan has depends on the processors of the machine.
+    let operators = seen.remove(&(span::OPERATOR.to_owned(), "execute".to_owned()));
+    assert!(operators.is_some_and(|count| count >= 6), "{seen:#?}");
     // How often it beats, and in which stage, depends on the machine, that it does not.
     let before = seen.values().sum::<u32>();
     seen.retain(|(name, _), _| name != span::HEARTBEAT);
@@ -94,7 +99,9 @@ fn every_span_of_a_stage_carries_the_standard_attributes() {
 fn what_takes_longer_than_the_threshold_of_its_stage_is_slow() {
     let configuration =
         "[otel]\nslow_seconds = 1e-9\nslow_seconds_by_stage = { write = 3600, plan = 3600 }\n";
-    for (span, attributes) in spans_of(SHOP, configuration, 0) {
+    // An operator may take no time at all.
+    let is_timed = |(span, _): &(Value, _)| span["name"] != span::OPERATOR;
+    for (span, attributes) in spans_of(SHOP, configuration, 0).into_iter().filter(is_timed) {
         let stage = attributes["daglight.stage"].as_str().expect("a stage");
         let is_slow = !["write", "plan", "run"].contains(&stage);
         assert_eq!(attributes.get("daglight.slow") == Some(&json!(true)), is_slow, "{stage}: {span}");

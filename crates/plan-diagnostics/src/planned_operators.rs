@@ -12,6 +12,10 @@ use datafusion::{
 
 use crate::{ScanFacts, shape::description, shield::shielded, sources::Leaf};
 
+/// Operators with longer descriptions are not estimated: the engine takes seconds for a filter of thousands of conditions, and
+/// every query waits for that.
+const MAX_ESTIMATED_BYTES: usize = 4 << 10;
+
 /// An operator as it was planned: its text is taken before execution, which adds data values to it.
 #[derive(Debug, Clone)]
 pub(crate) struct PlannedOperator {
@@ -54,6 +58,9 @@ pub(crate) fn describe(plan: &Arc<dyn ExecutionPlan>, leaves: &[Leaf]) -> Vec<Pl
             estimate: Estimate::default(),
         });
     });
+    if operators.iter().any(|operator| operator.description.len() > MAX_ESTIMATED_BYTES) {
+        return operators;
+    }
     let estimates = shielded("the statistics of a plan", || estimates(plan)).unwrap_or_default();
     for (operator, estimate) in operators.iter_mut().zip(estimates) {
         operator.estimate = estimate;

@@ -101,6 +101,8 @@ pub(crate) struct PlanningClock {
     turn: Option<(usize, Instant)>,
     /// The part and place of the rule that was called last.
     last: Option<(PlanningPart, usize)>,
+    /// When the last rule of the optimiser was done with the root of the plan.
+    optimized_at: Option<Instant>,
 }
 
 impl PlanningClock {
@@ -117,19 +119,26 @@ impl PlanningClock {
             rules: Vec::new(),
             turn: None,
             last: None,
+            optimized_at: None,
         }
     }
 
     /// Takes over what an optimisation of the same query has taken, where this one followed at once.
-    pub(crate) fn continue_after(mut self, before: Self) -> Self {
-        let took = before.analysis + before.part_since.elapsed();
-        let gap = self.started_at.duration_since(before.started_at).unwrap_or_default().saturating_sub(took);
-        if gap > took {
+    pub(crate) fn continue_after(mut self, mut before: Self) -> Self {
+        let Some(ended) = before.optimized_at else { return self };
+        let optimization = ended - before.part_since;
+        // A frame may be optimised now, and executed in an hour.
+        if self.part_since - ended > before.analysis + optimization {
             return self;
+        }
+        if let Some((at, since)) = before.turn
+            && let Some((_, rule)) = before.rules.get_mut(at)
+        {
+            rule.time += ended.saturating_duration_since(since);
         }
         self.started_at = before.started_at;
         self.analysis = before.analysis;
-        self.optimization = before.optimization;
+        self.optimization = optimization;
         self.rules = before.rules;
         self
     }
@@ -173,6 +182,11 @@ impl PlanningClock {
         let now = self.end_turn();
         self.analysis += now - self.part_since;
         self.part_since = now;
+    }
+
+    /// The last rule of the optimiser is done, in this pass.
+    pub(crate) fn passed(&mut self) {
+        self.optimized_at = Some(Instant::now());
     }
 
     /// The logical plan is done, and physical planning begins.

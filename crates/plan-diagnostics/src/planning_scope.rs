@@ -87,6 +87,7 @@ impl Entered {
         if !self.is_inside_another {
             ANALYZED.with_borrow_mut(|kept| {
                 if let Some(kept) = kept {
+                    kept.clock.passed();
                     kept.optimized = Some(PlanIdentity::of(plan));
                 }
             });

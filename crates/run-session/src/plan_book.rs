@@ -23,11 +23,13 @@ const MAX_IN_MEMORY: usize = 256;
 const MAX_QUERY_IDS: usize = 100;
 /// Executions of a plan whose operators have spans; of the others only those that are slower than all before.
 const MAX_WITH_SPANS: u64 = 100;
+/// Plans whose operators have spans.
+const MAX_PLANS_WITH_SPANS: usize = 4_096;
 
 #[derive(Default)]
 pub(crate) struct PlanBook {
     plans: HashMap<PlanKey, Entry>,
-    /// Executions of plans that have no file, with spans of operators.
+    /// How often each plan was executed, for the spans of its operators.
     with_spans: HashMap<PlanKey, u64>,
 }
 
@@ -110,10 +112,14 @@ impl PlanBook {
             entry.is_kept |= run.plans.keeps(run, &key, &report);
         }
         if let Some(span) = span {
-            let is_known = self.with_spans.contains_key(&key) || self.with_spans.len() < MAX_IN_MEMORY * 16;
-            let shown = self.with_spans.entry(key.clone()).or_default();
-            *shown += 1;
-            if is_known && (*shown <= MAX_WITH_SPANS || is_slowest) {
+            let executions = match self.with_spans.get_mut(&key) {
+                Some(executions) => executions,
+                // Of more plans than these, none has spans of operators.
+                None if self.with_spans.len() >= MAX_PLANS_WITH_SPANS => return,
+                None => self.with_spans.entry(key.clone()).or_default(),
+            };
+            *executions += 1;
+            if *executions <= MAX_WITH_SPANS || is_slowest {
                 show_operators(run, &span, key.node.as_deref(), &report);
             }
         }

@@ -120,10 +120,11 @@ impl PlanFiles {
     pub(crate) fn keeps(&self, run: &RunState, key: &PlanKey, report: &QueryReport) -> bool {
         let settings = &run.context.telemetry.settings().plans;
         let did_not_complete = report.outcome != QueryOutcome::Completed;
+        let is_slow = || report.wall_time + report.query.planning.total() > settings.slow_limit();
         let has_changed = || self.previous.get().is_some_and(|previous| previous.has_changed(key));
         match settings.keep {
             KeptPlans::All => true,
-            KeptPlans::Slow => did_not_complete || report.wall_time > settings.slow_limit() || has_changed(),
+            KeptPlans::Slow => did_not_complete || is_slow() || has_changed(),
             KeptPlans::Changed => did_not_complete || has_changed(),
             KeptPlans::None => false,
         }

@@ -152,7 +152,7 @@ settings! {
         /// or changed since the last run of the DAG; `changed`, which are those that did not complete or changed; or `none`. The
         /// plan of a query that runs is there with all but `none`.
         keep: KeptPlans = [KeptPlans::All, KeptPlans::Slow, KeptPlans::Slow] => [DAGLIGHT_PLANS OneOf(&["all", "slow", "changed", "none"])];
-        /// A query is slow that takes longer, in seconds.
+        /// A query is slow that takes longer, with its planning, in seconds.
         slow_after: f64 = [1.0; 3] => [DAGLIGHT_PLANS_SLOW_AFTER Seconds];
     }
 }
