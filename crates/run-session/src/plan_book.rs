@@ -112,12 +112,12 @@ impl PlanBook {
             entry.is_kept |= run.plans.keeps(run, &key, &report);
         }
         if let Some(span) = span {
-            let executions = match self.with_spans.get_mut(&key) {
-                Some(executions) => executions,
-                // Of more plans than these, none has spans of operators.
-                None if self.with_spans.len() >= MAX_PLANS_WITH_SPANS => return,
-                None => self.with_spans.entry(key.clone()).or_default(),
-            };
+            let has_room = self.with_spans.len() < MAX_PLANS_WITH_SPANS;
+            // Of more plans than these, none has spans of operators.
+            if !has_room && !self.with_spans.contains_key(&key) {
+                return;
+            }
+            let executions = self.with_spans.entry(key.clone()).or_default();
             *executions += 1;
             if *executions <= MAX_WITH_SPANS || is_slowest {
                 show_operators(run, &span, key.node.as_deref(), &report);
