@@ -40,7 +40,7 @@ pub use compare::{
 pub use findings::{Evidence, Finding, FindingKind, Unit, UnknownFinding};
 pub use inputs::ReportError;
 pub use report::{
-    ActiveTaskReport, DeliveryReport, HeadlineSentence, HeartbeatReport, IdleGap, Level, NodeReport,
-    OperatorReport, Problem, QueryReport, REPORT_VERSION, Report, ReportStatus, Severity, SpanReport,
-    StageReport, StallReport, Timeline, Totals, UnreadableFile,
+    ActiveTaskReport, Concurrency, CriticalStep, DeliveryReport, HeadlineSentence, HeartbeatReport, IdleGap,
+    Level, NodeReport, OperatorReport, Problem, QueryReport, REPORT_VERSION, Report, ReportStatus, Severity,
+    SpanReport, StageReport, StallReport, Timeline, Totals, UnreadableFile,
 };

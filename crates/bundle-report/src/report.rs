@@ -22,7 +22,7 @@ use crate::{Finding, display};
 ///   totals; a run whose process is gone is `process_ended`.
 ///   Later `nodes[].attempts`, `earlier_attempts` and `recovered`, which readers that do not know them pass over. `rows_in` of
 ///   a node whose process was gone is null; it was 0 at first. `timeline.ending_ms` came later too: before, it was part of
-///   `idle_ms`. So did `findings`.
+///   `idle_ms`. So did `findings`, and of the timeline `critical_steps`, `concurrency` and `idle_gaps`.
 pub const REPORT_VERSION: u32 = 2;
 
 /// What a run did, what was slow, what failed, and what has not been delivered.
@@ -240,6 +240,36 @@ pub struct Timeline {
     pub critical_path: Vec<String>,
     /// How long that chain takes.
     pub critical_path_ms: f64,
+    /// The steps of that chain that take longest, up to fifty, the longest first, with what each of them decides.
+    #[serde(default)]
+    pub critical_steps: Vec<CriticalStep>,
+    /// For how long how many nodes ran at once, from none on, within the time before an interrupt.
+    #[serde(default)]
+    pub concurrency: Vec<Concurrency>,
+    /// The longest times of at least 100 ms in which nothing ran, up to twenty, the longest first.
+    #[serde(default)]
+    pub idle_gaps: Vec<IdleGap>,
+}
+
+/// A step of the longest chain of dependencies.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct CriticalStep {
+    /// The node.
+    pub node: String,
+    /// How long it took.
+    pub duration_ms: f64,
+    /// By how much the longest chain would be shorter if the node took no time: less than it took where another chain is nearly
+    /// as long.
+    pub gain_ms: f64,
+}
+
+/// For how long a number of nodes ran at once.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Concurrency {
+    /// Nodes that ran.
+    pub nodes: u64,
+    /// For how long in all.
+    pub duration_ms: f64,
 }
 
 /// A time in which neither a node nor setup ran.

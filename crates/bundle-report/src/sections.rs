@@ -61,6 +61,7 @@ pub(crate) fn sections(report: &Report) -> Vec<Section<'_>> {
     let sections = [
         findings(report),
         nodes(report),
+        critical_steps(report),
         queries(report),
         stages(report),
         slowest_spans(report),
@@ -192,6 +193,48 @@ fn nodes(report: &Report) -> Section<'_> {
         Block::Failure(title, node.error.as_deref().unwrap_or_default())
     }));
     Section { title: has_nodes.then_some("Nodes"), blocks }
+}
+
+/// What each step of the longest chain decides, and how many nodes ran at once.
+fn critical_steps(report: &Report) -> Section<'_> {
+    let Some(timeline) = &report.timeline else { return section("What decides the time", Vec::new()) };
+    if timeline.critical_path.len() < 2 {
+        return section("What decides the time", Vec::new());
+    }
+    let columns = vec![
+        Column::text("step of the longest chain"),
+        Column::number("time"),
+        Column::number("to gain at most"),
+    ];
+    let rows = timeline.critical_steps.iter().take(MAX_DETAILED).map(|step| {
+        vec![
+            name(step.node.as_str()),
+            shown(step.duration_ms, display::duration),
+            shown(step.gain_ms, display::duration),
+        ]
+    });
+    let mut blocks: Vec<Block<'_>> = table(columns, rows).into_iter().collect();
+    let at_once = timeline
+        .concurrency
+        .iter()
+        .map(|at| format!("{} for {}", display::plural(at.nodes, "node"), display::duration(at.duration_ms)));
+    blocks.push(sentence(format!("At once: {}.", at_once.collect::<Vec<_>>().join(", "))));
+    let columns = vec![
+        Column::text("idle after"),
+        Column::text("before"),
+        Column::number("start"),
+        Column::number("time"),
+    ];
+    let gaps = timeline.idle_gaps.iter().map(|gap| {
+        vec![
+            name(gap.after.as_deref()),
+            name(gap.before.as_deref()),
+            shown(gap.start_ms, since_start),
+            shown(gap.duration_ms, display::duration),
+        ]
+    });
+    blocks.extend(table(columns, gaps));
+    section("What decides the time", blocks)
 }
 
 fn time_spent(report: &Report) -> Option<Block<'_>> {

@@ -2,10 +2,14 @@
 
 use std::collections::HashMap;
 
-use crate::{IdleGap, NodeReport, Timeline, coverage::Coverage};
+use crate::{Concurrency, CriticalStep, IdleGap, NodeReport, Timeline, coverage::Coverage};
 
 /// A time without a node is worth a word from this length on. Shorter ones are between any two nodes.
 pub(crate) const LONG_GAP_MS: f64 = 100.0;
+/// Gaps that are listed.
+const MAX_GAPS: usize = 20;
+/// Steps of the longest chain of which it is said what they decide: each takes a look at the whole DAG.
+const MAX_STEPS: usize = 50;
 
 /// The timeline of nodes within a run of `duration_ms`, which a signal has told to end after `interrupted_ms`, if one has; marks the nodes on the critical path. `None` when neither they nor setup ran.
 /// `setup` is when work of the run ran that belongs to no node, in milliseconds from its start.
@@ -39,12 +43,16 @@ pub(crate) fn timeline(
     }
     let intervals = worked.intervals();
     let worked_ms = total(intervals.iter().map(|(start, end)| milliseconds(end - start)));
-    let longest_idle = longest_idle(nodes, intervals, duration_ms);
+    let idle_gaps = idle_gaps(nodes, intervals, duration_ms);
+    let longest_idle = idle_gaps.first().cloned();
     let long_gaps = gaps(intervals, duration_ms)
         .map(|(from, until)| milliseconds(until.saturating_sub(from)))
         .filter(|gap_ms| *gap_ms >= LONG_GAP_MS);
     let long_idle_ms = total(long_gaps);
-    let path = critical_path(nodes);
+    let concurrency = concurrency(nodes, duration_ms);
+    let dag = Dag::of(nodes);
+    let path = dag.longest_chain(None);
+    let critical_steps = critical_steps(nodes, &dag, &path);
     let critical_path_ms = total(path.iter().filter_map(|position| nodes[*position].duration_ms));
     let critical_path = path.iter().map(|position| nodes[*position].name.clone()).collect();
     for position in path {
@@ -60,6 +68,13 @@ pub(crate) fn timeline(
         parallelism: if busy_ms > 0.0 { sum_ms / busy_ms } else { 1.0 },
         critical_path,
         critical_path_ms,
+        critical_steps,
+        concurrency,
+        idle_gaps: idle_gaps
+            .into_iter()
+            .filter(|gap| gap.duration_ms >= LONG_GAP_MS)
+            .take(MAX_GAPS)
+            .collect(),
     })
 }
 
@@ -91,70 +106,132 @@ fn gaps(intervals: &[(u64, u64)], duration_ms: f64) -> impl Iterator<Item = (u64
     [0].into_iter().chain(intervals.iter().map(|(_, end)| *end)).zip(starts)
 }
 
-fn longest_idle(nodes: &[NodeReport], intervals: &[(u64, u64)], duration_ms: f64) -> Option<IdleGap> {
-    let (idle, from, until) = gaps(intervals, duration_ms)
-        .map(|(from, until)| (until.saturating_sub(from), from, until))
-        .max_by_key(|gap| gap.0)?;
-    if idle == 0 {
-        return None;
-    }
+/// The times in which nothing ran, the longest first; of equal ones the last.
+fn idle_gaps(nodes: &[NodeReport], intervals: &[(u64, u64)], duration_ms: f64) -> Vec<IdleGap> {
+    let mut found: Vec<(u64, u64)> =
+        gaps(intervals, duration_ms).filter(|(from, until)| until > from).collect();
+    found.sort_by_key(|(from, until)| std::cmp::Reverse((until - from, *from)));
+    found.truncate(MAX_GAPS);
     let named = |at: u64, moment: fn((f64, f64)) -> f64| {
         let found =
             nodes.iter().find(|node| extent(node).is_some_and(|extent| microseconds(moment(extent)) == at));
         found.map(|node| node.name.clone())
     };
-    Some(IdleGap {
+    let gap = |(from, until): (u64, u64)| IdleGap {
         after: named(from, |(start, duration)| start + duration),
         before: named(until, |(start, _)| start),
         start_ms: milliseconds(from),
-        duration_ms: milliseconds(idle),
-    })
+        duration_ms: milliseconds(until - from),
+    };
+    found.into_iter().map(gap).collect()
 }
 
-/// The positions of the chain of dependencies whose durations add up to most, from its beginning. Nodes that did not
-/// run take no time.
-fn critical_path(nodes: &[NodeReport]) -> Vec<usize> {
-    let positions: HashMap<&str, usize> =
-        nodes.iter().enumerate().map(|(position, node)| (node.name.as_str(), position)).collect();
-    let dependencies: Vec<Vec<usize>> = nodes
-        .iter()
-        .map(|node| {
-            node.dependencies.iter().filter_map(|name| positions.get(name.as_str()).copied()).collect()
-        })
+/// For how long how many nodes ran at once.
+fn concurrency(nodes: &[NodeReport], duration_ms: f64) -> Vec<Concurrency> {
+    let end = microseconds(duration_ms);
+    let extents = nodes.iter().filter_map(extent);
+    let mut changes: Vec<(u64, i64)> = extents
+        .flat_map(|(start, duration)| [(microseconds(start), 1), (microseconds(start + duration), -1)])
+        .map(|(at, change)| (at.min(end), change))
+        .chain([(0, 0), (end, 0)])
         .collect();
-    let mut longest: Vec<Option<(f64, Option<usize>)>> = vec![None; nodes.len()];
-    let mut entered = vec![false; nodes.len()];
-    for position in 0..nodes.len() {
-        // A stack of its own, because a pipeline may be a chain of thousands.
-        let mut stack = vec![position];
-        while let Some(&at) = stack.last() {
-            if !entered[at] {
-                entered[at] = true;
-                stack.extend(dependencies[at].iter().filter(|dependency| !entered[**dependency]));
-                continue;
+    changes.sort_unstable();
+    let mut times: Vec<u64> = Vec::new();
+    let mut running = 0_i64;
+    for pair in changes.windows(2) {
+        running += pair[0].1;
+        let count = usize::try_from(running).unwrap_or(0);
+        if times.len() <= count {
+            times.resize(count + 1, 0);
+        }
+        times[count] += pair[1].0 - pair[0].0;
+    }
+    let times = times.into_iter().enumerate().filter(|(_, time)| *time > 0);
+    times.map(|(count, time)| Concurrency { nodes: count as u64, duration_ms: milliseconds(time) }).collect()
+}
+
+/// The steps of a chain that take longest, with what each of them decides.
+fn critical_steps(nodes: &[NodeReport], dag: &Dag, path: &[usize]) -> Vec<CriticalStep> {
+    let duration = |position: &usize| nodes[*position].duration_ms.unwrap_or(0.0);
+    let whole_ms = total(path.iter().map(duration));
+    let mut longest: Vec<usize> = path.to_vec();
+    longest.sort_by(|a, b| duration(b).total_cmp(&duration(a)));
+    longest.truncate(MAX_STEPS);
+    longest
+        .into_iter()
+        .map(|position| {
+            let without = dag.longest_chain(Some(position));
+            let without_ms = total(without.iter().filter(|at| **at != position).map(duration));
+            CriticalStep {
+                node: nodes[position].name.clone(),
+                duration_ms: duration(&position),
+                gain_ms: (whole_ms - without_ms).max(0.0),
             }
-            stack.pop();
-            if longest[at].is_some() {
-                continue;
+        })
+        .collect()
+}
+
+/// The nodes by position, in an order in which each comes behind those that it reads.
+struct Dag {
+    dependencies: Vec<Vec<usize>>,
+    order: Vec<usize>,
+    durations_ms: Vec<Option<f64>>,
+}
+
+impl Dag {
+    fn of(nodes: &[NodeReport]) -> Self {
+        let positions: HashMap<&str, usize> =
+            nodes.iter().enumerate().map(|(position, node)| (node.name.as_str(), position)).collect();
+        let dependencies: Vec<Vec<usize>> = nodes
+            .iter()
+            .map(|node| {
+                node.dependencies.iter().filter_map(|name| positions.get(name.as_str()).copied()).collect()
+            })
+            .collect();
+        let (mut entered, mut left) = (vec![false; nodes.len()], vec![false; nodes.len()]);
+        let mut order = Vec::with_capacity(nodes.len());
+        for position in 0..nodes.len() {
+            // A stack of its own, because a pipeline may be a chain of thousands.
+            let mut stack = vec![position];
+            while let Some(&at) = stack.last() {
+                if !entered[at] {
+                    entered[at] = true;
+                    stack.extend(dependencies[at].iter().filter(|dependency| !entered[**dependency]));
+                    continue;
+                }
+                stack.pop();
+                if !left[at] {
+                    left[at] = true;
+                    order.push(at);
+                }
             }
-            let before = dependencies[at]
+        }
+        Self { dependencies, order, durations_ms: nodes.iter().map(|node| node.duration_ms).collect() }
+    }
+
+    /// The positions of the chain of dependencies whose durations add up to most, from its beginning. Nodes that did not run take
+    /// no time, and neither does the one at `free`.
+    fn longest_chain(&self, free: Option<usize>) -> Vec<usize> {
+        let mut longest: Vec<Option<(f64, Option<usize>)>> = vec![None; self.order.len()];
+        for &at in &self.order {
+            let before = self.dependencies[at]
                 .iter()
                 .filter_map(|dependency| Some((longest[*dependency]?.0, *dependency)))
                 .max_by(|a, b| a.0.total_cmp(&b.0));
-            let own_ms = nodes[at].duration_ms.unwrap_or(0.0);
+            let own_ms = if free == Some(at) { 0.0 } else { self.durations_ms[at].unwrap_or(0.0) };
             longest[at] =
                 Some((own_ms + before.map_or(0.0, |(ms, _)| ms), before.map(|(_, position)| position)));
         }
+        let chain_ms = |at: usize| longest[at].map_or(0.0, |(ms, _)| ms);
+        let last = (0..self.order.len()).max_by(|a, b| chain_ms(*a).total_cmp(&chain_ms(*b)));
+        let mut path: Vec<usize> =
+            std::iter::successors(last, |at| longest[*at].and_then(|(_, before)| before))
+                .take(self.order.len())
+                .filter(|position| self.durations_ms[*position].is_some())
+                .collect();
+        path.reverse();
+        path
     }
-    let last = (0..nodes.len()).max_by(|a, b| {
-        longest[*a].map_or(0.0, |(ms, _)| ms).total_cmp(&longest[*b].map_or(0.0, |(ms, _)| ms))
-    });
-    let mut path: Vec<usize> = std::iter::successors(last, |at| longest[*at].and_then(|(_, before)| before))
-        .take(nodes.len())
-        .filter(|position| nodes[*position].duration_ms.is_some())
-        .collect();
-    path.reverse();
-    path
 }
 
 #[cfg(test)]
@@ -277,6 +354,78 @@ mod tests {
         assert_eq!((gap.start_ms, gap.duration_ms), (40.0, 10.0));
         let said = crate::display::time_spent(&timeline);
         assert!(said.contains("idle 15 ms, ending after the interrupt 2.00 s"), "{said}");
+    }
+
+    /// Numbers that look random, and are the same each time.
+    fn numbers(mut state: u64) -> impl FnMut(u64) -> u64 {
+        move |below| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) % below
+        }
+    }
+
+    /// Every chain of dependencies, by trying all.
+    fn longest_by_trying(nodes: &[NodeReport], at: usize, free: Option<usize>) -> f64 {
+        let own = if free == Some(at) { 0.0 } else { nodes[at].duration_ms.unwrap_or(0.0) };
+        let before = nodes[at].dependencies.iter().map(|name| {
+            let position = nodes.iter().position(|node| node.name == *name).unwrap();
+            longest_by_trying(nodes, position, free)
+        });
+        own + before.fold(0.0, f64::max)
+    }
+
+    #[test]
+    fn the_chain_its_steps_and_the_concurrency_are_those_that_trying_all_finds() {
+        for seed in 0..300 {
+            let mut next = numbers(seed);
+            let count = 1 + next(9) as usize;
+            let names: Vec<String> = (0..count).map(|number| format!("n{number}")).collect();
+            let mut nodes: Vec<NodeReport> = (0..count)
+                .map(|position| {
+                    let reads: Vec<&str> =
+                        names[..position].iter().filter(|_| next(3) == 0).map(String::as_str).collect();
+                    // Whole milliseconds: their sums are exact.
+                    node(&names[position], &reads, Some((next(50) as f64, 1.0 + next(40) as f64)))
+                })
+                .collect();
+            let all = |free| (0..count).map(|at| longest_by_trying(&nodes, at, free)).fold(0.0, f64::max);
+            let (whole_ms, without): (f64, Vec<f64>) =
+                (all(None), (0..count).map(|at| all(Some(at))).collect());
+            let extents: Vec<(f64, f64)> = nodes.iter().filter_map(extent).collect();
+            let running = |at: f64| {
+                extents.iter().filter(|(start, duration)| *start <= at && at < start + duration).count()
+                    as u64
+            };
+            let mut expected: std::collections::BTreeMap<u64, f64> = std::collections::BTreeMap::new();
+            (0..120).for_each(|ms| *expected.entry(running(ms as f64)).or_default() += 1.0);
+            let timeline = timeline(&mut nodes, &[], 120.0, None).unwrap();
+            assert_eq!(timeline.critical_path_ms, whole_ms, "{seed}");
+            for step in &timeline.critical_steps {
+                let position = names.iter().position(|name| *name == step.node).unwrap();
+                assert_eq!(step.gain_ms, whole_ms - without[position], "{seed} {}", step.node);
+            }
+            assert_eq!(timeline.critical_steps.len(), timeline.critical_path.len());
+            let found: std::collections::BTreeMap<u64, f64> =
+                timeline.concurrency.iter().map(|at| (at.nodes, at.duration_ms)).collect();
+            assert_eq!(found, expected, "{seed}");
+        }
+    }
+
+    #[test]
+    fn gaps_are_listed_with_what_was_before_and_after() {
+        let mut nodes = [
+            node("a", &[], Some((0.0, 100.0))),
+            node("b", &[], Some((250.0, 100.0))),
+            node("c", &[], Some((700.0, 50.0))),
+        ];
+        let timeline = timeline(&mut nodes, &[], 840.0, None).unwrap();
+        let gaps: Vec<_> = timeline
+            .idle_gaps
+            .iter()
+            .map(|gap| (gap.after.as_deref(), gap.before.as_deref(), gap.duration_ms))
+            .collect();
+        assert_eq!(gaps, [(Some("b"), Some("c"), 350.0), (Some("a"), Some("b"), 150.0)]);
+        assert_eq!(timeline.longest_idle.as_ref(), timeline.idle_gaps.first());
     }
 
     #[test]

@@ -82,6 +82,9 @@ mod tests {
             parallelism: 1.0,
             critical_path: vec!["a".into(), "b".into()],
             critical_path_ms: 9_000.0,
+            critical_steps: Vec::new(),
+            concurrency: Vec::new(),
+            idle_gaps: Vec::new(),
         };
         change(&mut timeline);
         report.timeline = Some(timeline);
