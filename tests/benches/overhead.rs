@@ -13,45 +13,18 @@ use std::{
 
 use cpu_time::ProcessTime;
 use daglight::prelude::{Dag, RunOptions, Telemetry};
-use daglight_system_tests::generate_tpch;
+use daglight_system_tests::{generate_tpch, tpch_query};
 use datafusion::{
     error::DataFusionError,
     execution::{SessionStateBuilder, context::SessionContext},
     prelude::ParquetReadOptions,
 };
-use tpchgen::q_and_a::queries::query;
 
 const QUERIES: i32 = 22;
 const TABLES: [&str; 8] =
     ["customer", "lineitem", "nation", "orders", "part", "partsupp", "region", "supplier"];
 /// Rounds that are not measured.
 const WARM_UP: usize = 2;
-
-/// The substitution parameters of the validation run in the TPC-H specification, for `:1`, `:2` and so on.
-const PARAMETERS: [&[&str]; QUERIES as usize] = [
-    &["90"],
-    &["15", "BRASS", "EUROPE"],
-    &["BUILDING", "1995-03-15"],
-    &["1993-07-01"],
-    &["ASIA", "1994-01-01"],
-    &["1994-01-01", "0.06", "24"],
-    &["FRANCE", "GERMANY"],
-    &["BRAZIL", "AMERICA", "ECONOMY ANODIZED STEEL"],
-    &["green"],
-    &["1993-10-01"],
-    &["GERMANY", "0.0001"],
-    &["MAIL", "SHIP", "1994-01-01"],
-    &["special", "requests"],
-    &["1995-09-01"],
-    &["1996-01-01"],
-    &["Brand#45", "MEDIUM POLISHED", "49", "14", "23", "45", "19", "3", "36", "9"],
-    &["Brand#23", "MED BOX"],
-    &["300"],
-    &["Brand#12", "Brand#23", "Brand#34", "1", "10", "20"],
-    &["forest", "1994-01-01", "CANADA"],
-    &["SAUDI ARABIA"],
-    &["13", "31", "23", "29", "30", "18", "17"],
-];
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
@@ -134,7 +107,7 @@ async fn main() -> Result<()> {
     for round in 0..WARM_UP + rounds {
         let mut cost = [Cost::default(); 3];
         for number in numbers() {
-            let sql = text(number)?;
+            let sql = tpch_query(number)?;
             // In turns, so that neither always finds warm caches.
             let watched_first = (round + number as usize).is_multiple_of(2);
             for is_watched in [watched_first, !watched_first] {
@@ -196,17 +169,6 @@ async fn execute(session: &SessionContext, sql: &str) -> datafusion::error::Resu
         session.sql(statement).await?.collect().await?;
     }
     Ok(())
-}
-
-fn text(number: i32) -> Result<String> {
-    let template = query(number).ok_or("there is no such query")?;
-    let parameters = PARAMETERS[number as usize - 1].iter().enumerate();
-    // The longer numbers first: `:1` is the beginning of `:10`.
-    let filled = parameters.rev().fold(template.replace("revenue:s", "revenue0"), |text, (index, value)| {
-        text.replace(&format!(":{}", index + 1), value)
-    });
-    // DataFusion has no precision of interval fields.
-    Ok(filled.replace("day (3)", "day"))
 }
 
 fn milliseconds(duration: Duration) -> f64 {

@@ -13,6 +13,7 @@ mod otlp;
 mod proxy;
 mod sample;
 mod tpch;
+mod tpch_queries;
 mod tracking_server;
 
 pub use browser::Page;
@@ -23,4 +24,5 @@ pub use otlp::{OtelTap, OtlpReceiver, attributes, decode_strictly, decoded_value
 pub use proxy::{Fault, Proxy};
 pub use sample::{Recorded, Sample};
 pub use tpch::{generate_tpch, tpch_data};
+pub use tpch_queries::tpch_query;
 pub use tracking_server::TrackingServer;

@@ -10,6 +10,7 @@ mod endings;
 mod failing;
 mod faults;
 mod few_resources;
+mod findings;
 mod full_disk;
 mod inputs;
 mod json_errors;

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, process::ExitCode};
 
 use daglight::bundle::{
     Bundle, ComparedRun, Manifest, ReportStatus,
-    display::{duration, exact},
+    display::{duration, exact, exact_plural},
 };
 use serde_json::{Value, json};
 
@@ -59,7 +59,7 @@ fn print(name: &str, runs: &[ComparedRun], skipped: usize) {
     let durations: Vec<Option<f64>> = runs.iter().map(|run| run.report.duration_ms).collect();
     let bars = sparkline(&durations);
     let earlier = if skipped > 0 { format!(", {skipped} earlier ones are not shown") } else { String::new() };
-    say!("{name}  {bars}  {} runs{earlier}", runs.len());
+    say!("{name}  {bars}  {}{earlier}", exact_plural(runs.len() as u64, "run"));
     say!("{:<36} {:<11} {:>11}   {:>11} {:>4}", "run", "status", "time", "rows", "");
     let mut before: Option<&ComparedRun> = None;
     for (run, bar) in runs.iter().zip(bars.chars()) {

@@ -54,8 +54,12 @@ impl PlanFindings {
             let at_stake_ms = finding.at_stake_ms.unwrap_or(0.0);
             let run_ms = report.duration_ms.unwrap_or(0.0);
             // Spill is a matter of memory, which fails one day, and not of time alone.
+            let min_share = match finding.kind {
+                FindingKind::Planning => thresholds.planning_share,
+                _ => thresholds.min_share,
+            };
             finding.kind == FindingKind::Spill
-                || (at_stake_ms >= thresholds.min_ms && at_stake_ms >= thresholds.min_share * run_ms)
+                || (at_stake_ms >= thresholds.min_ms && at_stake_ms >= min_share * run_ms)
         };
         let cores = cores(report);
         let mut findings = Vec::new();

@@ -34,10 +34,11 @@ mod tests {
                 plan.metrics.wall_ms = wall_ms;
             })
         };
-        let found = found([plan(600.0, 599.0)]);
+        let found = found([plan(1_000.0, 999.0)]);
         assert_eq!(found[0].kind, FindingKind::Planning);
-        assert_eq!(found[0].summary, "Node orders planned a query for 600 ms, and executed it in 599 ms.");
-        check_quiet(plan(600.0, 600.0));
+        assert_eq!(found[0].summary, "Node orders planned a query for 1.00 s, and executed it in 999 ms.");
+        check_quiet(plan(1_000.0, 1_000.0));
+        check_quiet(plan(999.0, 500.0));
         check_quiet(plan(249.0, 1.0));
     }
 }

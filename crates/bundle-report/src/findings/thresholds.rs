@@ -55,6 +55,8 @@ pub(crate) struct Thresholds {
 
     /// Milliseconds of planning below which it does not matter that executing was shorter.
     pub(crate) planning_ms: f64,
+    /// And the part of the run below which it does not: short queries over little data are planned for about as long.
+    pub(crate) planning_share: f64,
     /// The part of a query's computing that writing takes.
     pub(crate) writing: f64,
     /// Files of an output from which on they are many.
@@ -103,6 +105,7 @@ impl Default for Thresholds {
             build_ratio: 4.0,
             build_rows: 100_000,
             planning_ms: 250.0,
+            planning_share: 0.1,
             writing: 0.5,
             output_files: 50,
             waiting_share: 0.2,
