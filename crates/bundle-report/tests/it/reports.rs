@@ -367,6 +367,20 @@ fn the_json_is_read_back_and_fits_its_schema() {
 }
 
 #[test]
+fn the_schema_that_is_checked_in_is_that_of_reports() {
+    const COMMAND: &str =
+        "cargo run -q -p daglight-bundle-report --example schema > docs/run_diagnostics_report.schema.json";
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/run_diagnostics_report.schema.json");
+    let text = fs::read_to_string(path).unwrap();
+    let is_current =
+        serde_json::from_str::<serde_json::Value>(&text).is_ok_and(|schema| schema == Report::json_schema());
+    assert!(
+        is_current,
+        "docs/run_diagnostics_report.schema.json is not current; to make it again: {COMMAND}"
+    );
+}
+
+#[test]
 fn names_are_never_markup() {
     let name = "<script>alert(1)</script>|`*_[x](y)";
     let run = Run::new().manifest(|manifest| {
