@@ -260,6 +260,11 @@ fn heartbeat(evidence: &ProcessEvidence, liveness: Option<Liveness>) -> Heartbea
         operator: episode.stall.operator.clone(),
         detail: episode.stall.detail.clone(),
         since: episode.stall.since,
+        class: episode.stall.class,
+        waits_for: episode.stall.waits_for.clone(),
+        cpu_seconds: episode.stall.cpu_seconds,
+        threads: episode.stall.threads.clone(),
+        remedy: episode.stall.class.map(|class| class.remedy().to_owned()),
         ended: episode.ended,
     });
     HeartbeatReport {

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use daglight_capture_policy::printable;
-use daglight_run_bundle::{NodeStatus, RecordedKind};
+use daglight_run_bundle::{NodeStatus, RecordedKind, StallClass};
 
 use crate::{
     Level, NodeReport, Report, ReportStatus, Severity, StallReport, display, nodes,
@@ -62,6 +62,7 @@ pub(crate) fn sections(report: &Report) -> Vec<Section<'_>> {
         findings(report),
         nodes(report),
         critical_steps(report),
+        stalls(report),
         queries(report),
         stages(report),
         slowest_spans(report),
@@ -448,27 +449,43 @@ fn process(report: &Report) -> Section<'_> {
         let since = format!("running at the last beat, since {}", display::time(task.since));
         vec![name(task.name.as_str()), words(since)]
     });
-    let events = running.chain(heartbeat.stalls.iter().map(stall_row));
-    let events = table(vec![Column::text("node"), Column::text("")], events);
+    let events = table(vec![Column::text("node"), Column::text("")], running);
     section("Process", [Block::Facts(facts.collect())].into_iter().chain(events).collect())
 }
 
+/// What stood still, why, and what can be done about it.
+fn stalls(report: &Report) -> Section<'_> {
+    let Some(heartbeat) = &report.heartbeat else { return section("Stalls", Vec::new()) };
+    let columns =
+        ["node", "where", "when", "why", "threads", "what helps"].into_iter().map(Column::text).collect();
+    table_section("Stalls", columns, heartbeat.stalls.iter().map(stall_row))
+}
+
 fn stall_row(stall: &StallReport) -> Vec<Cell<'_>> {
-    let mut text = vec![
-        Piece::words("query "),
-        Piece::Code(stall.query_id.as_str().into()),
-        Piece::words(" made no progress"),
-    ];
+    let mut place = Vec::new();
+    if !stall.query_id.is_empty() {
+        place.extend([Piece::words("query "), Piece::Code(stall.query_id.as_str().into())]);
+    }
     let detail = stall.detail.as_deref().filter(|detail| !detail.is_empty());
     if let Some(operator) = detail.or(stall.operator.as_deref()) {
-        text.extend([Piece::words(" at "), Piece::Code(operator.into())]);
+        place.extend([Piece::words(" at "), Piece::Code(operator.into())]);
     }
     let until = stall.ended.map_or_else(
         || " and has not gone on".to_owned(),
         |ended| format!(" until {}", display::time(ended)),
     );
-    text.push(Piece::words(format!(" from {}{until}", display::time(stall.since))));
-    vec![name(stall.node.as_deref()), text]
+    let when = format!("from {}{until}", display::time(stall.since));
+    let mut why = vec![Piece::words(stall.class.map_or("made no progress", StallClass::in_words))];
+    if let Some(what) = &stall.waits_for {
+        why.extend([Piece::words(": "), Piece::Code(what.as_str().into())]);
+    }
+    let threads = stall.threads.iter().map(|thread| {
+        let place = thread.waits_in.as_ref().map_or_else(String::new, |place| format!(" in {place}"));
+        format!("{} {}{place}", thread.name, thread.state)
+    });
+    let threads = threads.collect::<Vec<_>>().join(", ");
+    let remedy = stall.remedy.as_deref().unwrap_or_default().replace('`', "");
+    vec![name(stall.node.as_deref()), place, words(when), why, words(threads), words(remedy)]
 }
 
 fn delivery(report: &Report) -> Section<'_> {

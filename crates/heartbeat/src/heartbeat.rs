@@ -19,7 +19,8 @@ use chrono::{DateTime, Utc};
 use daglight_run_bundle::{ActiveTask, ProcessEvidence, WriteError};
 
 use crate::{
-    Beat, Moved, ProcessFacts, Progress, Rates, StallChanges, StallDetector, process::ProcessWatch,
+    Beat, Moved, ProcessFacts, Progress, Rates, StallAfter, StallChanges, StallDetector,
+    process::{self, ProcessWatch},
     stall::OpenStalls,
 };
 
@@ -43,15 +44,15 @@ const MAX_INTERVAL: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 pub struct HeartbeatConfig {
     /// The time between two beats; from 10 ms to a year.
     pub interval: Duration,
-    /// The time without progress after which a query counts as stalled.
-    pub stall_after: Duration,
+    /// The times without progress after which a query or a node counts as stalled.
+    pub stall_after: StallAfter,
     /// Where to keep the evidence that this process lives; nowhere if `None`.
     pub evidence: Option<PathBuf>,
 }
 
 impl Default for HeartbeatConfig {
     fn default() -> Self {
-        Self { interval: Duration::from_secs(5), stall_after: Duration::from_secs(30), evidence: None }
+        Self { interval: Duration::from_secs(5), stall_after: StallAfter::default(), evidence: None }
     }
 }
 
@@ -319,7 +320,8 @@ impl Beating {
             tracing::warn!("the progress of queries is unknown: asking for it panicked");
         }
         let sample = sampled.unwrap_or_default();
-        let stalls = self.stalls.observe(now, &sample.queries);
+        let used = self.process.facts();
+        let stalls = self.stalls.observe_with(now, &sample, &process::threads(), used.cpu_seconds);
         let (stage, active_tasks) = self.shared.board().state();
         let taken = Instant::now();
         let before = self.moved.replace((taken, sample.moved));
@@ -335,7 +337,7 @@ impl Beating {
             rates,
             memory: sample.memory,
             runtime: sample.runtime,
-            process: self.process.facts(),
+            process: used,
             stalls,
             stall_changes: StallChanges::default(),
             evidence_error: None,
@@ -505,6 +507,7 @@ mod tests {
                     bytes: 0,
                     elapsed_compute: Duration::ZERO,
                     finished: Some(false),
+                    is_waiting: None,
                 };
                 let query = QueryProgress {
                     query_id: "q1".into(),
@@ -512,6 +515,9 @@ mod tests {
                     started: DateTime::UNIX_EPOCH,
                     rows_output: 0,
                     operators: vec![scan],
+                    is_asked: true,
+                    polls: Vec::new(),
+                    busy: Duration::ZERO,
                 };
                 Sample { queries: vec![query], ..Sample::default() }
             }
@@ -520,7 +526,7 @@ mod tests {
         let path = dir.path().join("heartbeat.json");
         let config = HeartbeatConfig {
             interval: MIN_INTERVAL,
-            stall_after: MIN_INTERVAL,
+            stall_after: StallAfter { idle: MIN_INTERVAL, ..StallAfter::default() },
             evidence: Some(path.clone()),
         };
         let (heartbeat, beats) = started(config, Stuck);

@@ -13,11 +13,13 @@ mod heartbeat;
 mod process;
 mod progress;
 mod stall;
+mod stall_class;
 
 pub use beat::{Beat, Rates};
 pub use heartbeat::{Heartbeat, HeartbeatConfig, StageGuard, TaskGuard};
 pub use process::ProcessFacts;
 pub use progress::{
-    MemoryUse, Moved, Names, NoProgress, Nodes, OperatorProgress, Progress, QueryProgress, RuntimeUse, Sample,
+    MemoryUse, MemoryWait, Moved, Names, NoProgress, NodeProgress, Nodes, OperatorProgress, Poll, Progress,
+    QueryProgress, RuntimeUse, Sample,
 };
-pub use stall::{StallChanges, StallDetector, stalled_operator};
+pub use stall::{StallAfter, StallChanges, StallDetector, stalled_operator};

@@ -1,8 +1,11 @@
 //! What this process uses, as `sysinfo` finds it on Linux and macOS. What the system does not say is not known.
 
-use std::fs::File;
+use std::{
+    fs::{self, File},
+    path::Path,
+};
 
-use daglight_run_bundle::IoCounters;
+use daglight_run_bundle::{IoCounters, StalledThread};
 use serde::{Deserialize, Serialize};
 use sysinfo::{Pid, Process, ProcessRefreshKind, ProcessesToUpdate, System};
 
@@ -19,6 +22,63 @@ pub struct ProcessFacts {
     pub threads: Option<usize>,
     /// Files, sockets and the like that it has open.
     pub open_files: Option<usize>,
+}
+
+/// The state of a thread that runs, or waits for a processor.
+pub(crate) const RUNNABLE: &str = "runnable";
+
+/// A thread of this process.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct ThreadFacts {
+    pub(crate) number: u64,
+    pub(crate) name: String,
+    pub(crate) state: String,
+    /// Since the thread started.
+    pub(crate) cpu_seconds: f64,
+}
+
+impl ThreadFacts {
+    /// As the evidence of a stall has it, with the place in the kernel in which it sleeps, where that may be known.
+    pub(crate) fn stalled(&self) -> StalledThread {
+        let place = fs::read_to_string(format!("/proc/self/task/{}/wchan", self.number)).ok();
+        let place =
+            place.map(|place| place.trim().to_owned()).filter(|place| !place.is_empty() && place != "0");
+        StalledThread {
+            name: self.name.clone(),
+            state: self.state.clone(),
+            waits_in: place,
+            cpu_seconds: self.cpu_seconds,
+        }
+    }
+}
+
+/// The threads of this process. Only Linux says what each of them does; `sysinfo` leaves them out where it is asked for one
+/// process.
+pub(crate) fn threads() -> Vec<ThreadFacts> {
+    let Ok(threads) = fs::read_dir("/proc/self/task") else { return Vec::new() };
+    threads.filter_map(|thread| ThreadFacts::of(&thread.ok()?.path())).collect()
+}
+
+impl ThreadFacts {
+    fn of(folder: &Path) -> Option<Self> {
+        let read = |name: &str| fs::read_to_string(folder.join(name)).ok();
+        // The name stands in brackets, and may have any character in it.
+        let stat = read("stat")?;
+        let state = match stat.rsplit_once(')')?.1.trim_start().chars().next()? {
+            'R' => RUNNABLE,
+            'S' => "sleeping",
+            'D' => "waiting for a disk",
+            'T' | 't' => "stopped",
+            _ => "ending",
+        };
+        let nanoseconds: u64 = read("schedstat")?.split_ascii_whitespace().next()?.parse().ok()?;
+        Some(Self {
+            number: folder.file_name()?.to_str()?.parse().ok()?,
+            name: read("comm")?.trim_end().to_owned(),
+            state: state.to_owned(),
+            cpu_seconds: nanoseconds as f64 / 1e9,
+        })
+    }
 }
 
 /// Reads the facts of this process again and again.
@@ -74,6 +134,25 @@ mod tests {
         // Other tests open and close files at the same time, but not so many.
         let files: Vec<_> = (0..400).map(|_| File::open("src").unwrap()).collect();
         assert!(process.facts().open_files > before.open_files.map(|open| open + files.len() / 2));
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_thread_that_sleeps_is_told_from_one_that_runs() {
+        let (go_on, waiting) = std::sync::mpsc::channel::<()>();
+        let sleeping = std::thread::Builder::new().name("(a) thread".into());
+        let sleeping = sleeping.spawn(move || waiting.recv()).unwrap();
+        let state =
+            |name: &str| threads().into_iter().find(|thread| thread.name == name).map(|thread| thread.state);
+        while state("(a) thread").as_deref() != Some("sleeping") {
+            std::thread::yield_now();
+        }
+        let own = fs::read_link("/proc/thread-self").unwrap();
+        let own = threads().into_iter().find(|thread| own.ends_with(thread.number.to_string())).unwrap();
+        assert_eq!(own.state, RUNNABLE);
+        assert!(own.cpu_seconds > 0.0);
+        drop(go_on);
+        sleeping.join().unwrap().unwrap_err();
     }
 
     #[test]

@@ -24,6 +24,58 @@ pub struct Sample {
     pub memory: Option<MemoryUse>,
     /// The threads of the async runtime.
     pub runtime: Option<RuntimeUse>,
+    /// The nodes that run.
+    pub running: Vec<NodeProgress>,
+    /// Who waits for memory at this moment.
+    pub memory_waits: Vec<MemoryWait>,
+}
+
+impl Sample {
+    /// The polls of everything that runs.
+    pub(crate) fn all_polls(&self) -> impl Iterator<Item = &Poll> {
+        let of_queries = self.queries.iter().flat_map(|query| &query.polls);
+        of_queries.chain(self.running.iter().flat_map(|node| &node.polls))
+    }
+
+    /// The polls of a node.
+    pub(crate) fn node(&self, name: &str) -> Option<&NodeProgress> {
+        self.running.iter().find(|node| node.name == name)
+    }
+}
+
+/// A node that runs.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct NodeProgress {
+    /// Its name.
+    pub name: String,
+    /// Grows with everything by which the node moves: its queries that start and end, and what its code says.
+    pub marks: u64,
+    /// Polls of its code that have not returned.
+    pub polls: Vec<Poll>,
+    /// How long those took that have.
+    pub busy: Duration,
+    /// After which time without progress it counts as stalled, where that is not what holds for all.
+    pub stall_after: Option<Duration>,
+}
+
+/// Code that is being run, and has not given way since.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Poll {
+    /// The number of its thread, as the operating system has it.
+    pub thread: Option<u64>,
+    /// How long it has taken so far.
+    pub lasts: Duration,
+}
+
+/// Somebody who waits for memory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MemoryWait {
+    /// Who, as the memory pool calls it.
+    pub consumer: String,
+    /// Bytes that are wanted.
+    pub bytes: u64,
+    /// The number of the thread that waits.
+    pub thread: Option<u64>,
 }
 
 /// The nodes of a run that do not run.
@@ -129,6 +181,28 @@ pub struct QueryProgress {
     pub rows_output: u64,
     /// The operators in pre-order: the root first, every operator after its parent.
     pub operators: Vec<OperatorProgress>,
+    /// Whether somebody waits for its next rows.
+    pub is_asked: bool,
+    /// Polls of its root that have not returned.
+    pub polls: Vec<Poll>,
+    /// How long those took that have.
+    pub busy: Duration,
+}
+
+impl QueryProgress {
+    /// A query without operators.
+    pub(crate) fn nothing() -> Self {
+        Self {
+            query_id: String::new(),
+            node: None,
+            started: DateTime::UNIX_EPOCH,
+            rows_output: 0,
+            operators: Vec::new(),
+            is_asked: false,
+            polls: Vec::new(),
+            busy: Duration::ZERO,
+        }
+    }
 }
 
 /// An operator of a plan, summed over its partitions.
@@ -148,4 +222,11 @@ pub struct OperatorProgress {
     pub elapsed_compute: Duration,
     /// Whether all its partitions that started have ended; `None` where it does not measure that.
     pub finished: Option<bool>,
+    /// Of a source: whether it was asked for rows and has none yet; `None` where that is not seen.
+    pub is_waiting: Option<bool>,
+}
+
+/// Whether no other operator is below the one at this position.
+pub(crate) fn is_leaf(operators: &[OperatorProgress], position: usize) -> bool {
+    operators.iter().all(|operator| operator.parent != Some(position))
 }

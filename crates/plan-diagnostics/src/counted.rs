@@ -25,7 +25,13 @@ pub(crate) fn counted(plan: Arc<dyn ExecutionPlan>, leaves: &[Leaf]) -> Result<A
 
 /// The rows that a counted scan has given, in all of its executions.
 pub(crate) fn counted_rows(plan: &dyn ExecutionPlan) -> Option<u64> {
-    HookedExec::<Count>::of(below_hooks(plan)).map(|counted| counted.hook().0.load(Ordering::Relaxed))
+    HookedExec::<Count>::of(below_hooks(plan)).map(|counted| counted.hook().0.rows.load(Ordering::Relaxed))
+}
+
+/// Whether a counted scan was asked for rows, and has none yet.
+pub(crate) fn is_waiting(plan: &dyn ExecutionPlan) -> Option<bool> {
+    let counted = HookedExec::<Count>::of(below_hooks(plan))?;
+    Some(counted.hook().0.waiting.load(Ordering::Relaxed) > 0)
 }
 
 fn with_counters(
@@ -48,20 +54,49 @@ fn with_counters(
 
 /// Counts over all partitions and executions.
 #[derive(Clone, Default)]
-struct Count(Arc<AtomicU64>);
+struct Count(Arc<Counts>);
 
-impl ExecuteHook for Count {
-    type Watch = Self;
+#[derive(Default)]
+struct Counts {
+    rows: AtomicU64,
+    /// Partitions that were asked for rows and have none yet.
+    waiting: AtomicU64,
+}
 
-    fn watch(&self, _: &Arc<dyn ExecutionPlan>, _: usize) -> Option<Self> {
-        Some(self.clone())
+/// One partition of a scan.
+struct Counting {
+    counts: Arc<Counts>,
+    is_waiting: bool,
+}
+
+impl Counting {
+    fn wait(&mut self, is_waiting: bool) {
+        match (std::mem::replace(&mut self.is_waiting, is_waiting), is_waiting) {
+            (false, true) => _ = self.counts.waiting.fetch_add(1, Ordering::Relaxed),
+            (true, false) => _ = self.counts.waiting.fetch_sub(1, Ordering::Relaxed),
+            _ => {}
+        }
     }
 }
 
-impl StreamWatch for Count {
-    fn batch(&mut self, batch: &RecordBatch) {
-        self.0.fetch_add(batch.num_rows() as u64, Ordering::Relaxed);
+impl ExecuteHook for Count {
+    type Watch = Counting;
+
+    fn watch(&self, _: &Arc<dyn ExecutionPlan>, _: usize) -> Option<Counting> {
+        Some(Counting { counts: Arc::clone(&self.0), is_waiting: false })
+    }
+}
+
+impl StreamWatch for Counting {
+    fn poll_ends(&mut self, is_pending: bool) {
+        self.wait(is_pending);
     }
 
-    fn ended(self, _: StreamEnd<'_>) {}
+    fn batch(&mut self, batch: &RecordBatch) {
+        self.counts.rows.fetch_add(batch.num_rows() as u64, Ordering::Relaxed);
+    }
+
+    fn ended(mut self, _: StreamEnd<'_>) {
+        self.wait(false);
+    }
 }

@@ -130,7 +130,7 @@ impl ExecuteHook for Observe {
     type Watch = Observed;
 
     fn watch(&self, inner: &Arc<dyn ExecutionPlan>, partition: usize) -> Option<Observed> {
-        self.0.open(inner, partition).map(Observed)
+        self.0.open(inner, partition).map(|run| Observed { run, poll: None, is_waiting: false })
     }
 
     fn reset(&self, inner: Arc<dyn ExecutionPlan>) -> (Arc<dyn ExecutionPlan>, Self) {
@@ -143,17 +143,42 @@ impl ExecuteHook for Observe {
 }
 
 /// A partition of a run that was claimed.
-struct Observed(Arc<QueryRun>);
+struct Observed {
+    run: Arc<QueryRun>,
+    /// The poll that has not returned.
+    poll: Option<u64>,
+    /// Who asked for rows waits for them.
+    is_waiting: bool,
+}
+
+impl Observed {
+    fn wait(&mut self, is_waiting: bool) {
+        if std::mem::replace(&mut self.is_waiting, is_waiting) != is_waiting {
+            self.run.reader_waits(is_waiting);
+        }
+    }
+}
 
 impl StreamWatch for Observed {
+    fn poll_begins(&mut self) {
+        self.poll = Some(self.run.polls.begin_by_id());
+    }
+
+    fn poll_ends(&mut self, is_pending: bool) {
+        self.poll.take().into_iter().for_each(|poll| self.run.polls.end(poll));
+        self.wait(is_pending);
+    }
+
     fn batch(&mut self, batch: &RecordBatch) {
         // `EXPLAIN ANALYZE` returns measurements; the results are seen below it.
-        if !self.0.query.analyzed {
-            self.0.add_result(batch);
+        if !self.run.query.analyzed {
+            self.run.add_result(batch);
         }
     }
 
-    fn ended(self, end: StreamEnd<'_>) {
-        self.0.close_partition(end);
+    fn ended(mut self, end: StreamEnd<'_>) {
+        self.poll.take().into_iter().for_each(|poll| self.run.polls.end(poll));
+        self.wait(false);
+        self.run.close_partition(end);
     }
 }

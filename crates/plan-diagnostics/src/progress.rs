@@ -8,7 +8,12 @@ use std::{
 
 use datafusion::physical_plan::{ExecutionPlan, metrics::MetricValue};
 
-use crate::{QueryReport, counted::counted_rows, query_run::QueryRun, sources::Leaf};
+use crate::{
+    ActivePoll, QueryReport,
+    counted::{counted_rows, is_waiting},
+    query_run::QueryRun,
+    sources::Leaf,
+};
 
 /// A registry of running queries. Clones share it; reading it from any thread costs a few microseconds a query.
 #[derive(Clone, Default)]
@@ -41,6 +46,12 @@ pub struct LiveQuery {
     pub bytes_written: u64,
     /// Bytes that its operators have spilled to disk so far.
     pub bytes_spilled: u64,
+    /// Whether somebody waits for its rows, or its root is polled.
+    pub is_asked: bool,
+    /// Polls of its root that have not returned.
+    pub polls: Vec<ActivePoll>,
+    /// How long those took that have.
+    pub busy: Duration,
     /// Its operators in pre-order.
     pub operators: Vec<LiveOperator>,
 }
@@ -62,6 +73,8 @@ pub struct LiveOperator {
     pub elapsed_compute: Duration,
     /// Whether all its partitions that started have ended; `None` for operators that do not measure that.
     pub finished: Option<bool>,
+    /// Of a scan: whether it was asked for rows and has none yet; `None` where that is not seen.
+    pub is_waiting: Option<bool>,
 }
 
 impl LiveQueries {
@@ -118,6 +131,8 @@ fn sample(run: &QueryRun) -> Option<LiveQuery> {
     let scans = run.query.operators.iter().zip(&measured);
     let scans = scans.filter(|(planned, _)| matches!(planned.leaf, Some(Leaf::Scan(_))));
     let rows_read = scans.map(|(_, sample)| sample.rows).sum();
+    let polls = run.polls.active();
+    let is_asked = run.is_asked() || !polls.is_empty();
     let operators = run
         .query
         .operators
@@ -134,6 +149,7 @@ fn sample(run: &QueryRun) -> Option<LiveQuery> {
                 + measured.bytes_spilled,
             elapsed_compute: Duration::from_nanos(measured.elapsed_nanoseconds),
             finished: (measured.started > 0).then_some(measured.started == measured.ended),
+            is_waiting: measured.is_waiting,
         })
         .collect();
     Some(LiveQuery {
@@ -145,6 +161,9 @@ fn sample(run: &QueryRun) -> Option<LiveQuery> {
         bytes_read,
         bytes_written,
         bytes_spilled,
+        is_asked,
+        polls,
+        busy: run.polls.busy(),
         operators,
     })
 }
@@ -160,6 +179,7 @@ struct Sample {
     elapsed_nanoseconds: u64,
     started: usize,
     ended: usize,
+    is_waiting: Option<bool>,
 }
 
 fn measure(plan: &Arc<dyn ExecutionPlan>, out: &mut Vec<Sample>) {
@@ -186,6 +206,7 @@ fn measure(plan: &Arc<dyn ExecutionPlan>, out: &mut Vec<Sample>) {
     if sample.rows == 0 {
         sample.rows = counted_rows(plan.as_ref()).unwrap_or(0);
     }
+    sample.is_waiting = is_waiting(plan.as_ref());
     out.push(sample);
     for child in plan.children() {
         measure(child, out);

@@ -19,7 +19,7 @@ use datafusion::{
 };
 
 use crate::{
-    DataTap, Observation, OperatorReport, PlannedQuery, QueryListener,
+    DataTap, Observation, OperatorReport, PlannedQuery, Polls, QueryListener,
     operators::{self, Baseline},
     shield::shielded,
     watched_stream::StreamEnd,
@@ -94,6 +94,10 @@ impl QueryReport {
 /// The state that the wrapper, its streams and the registry of live queries share.
 pub(crate) struct QueryRun {
     pub(crate) query: Arc<PlannedQuery>,
+    /// Those of the root of the plan.
+    pub(crate) polls: Polls,
+    /// Partitions of which somebody waits for rows.
+    waiting_readers: AtomicU64,
     plan: Weak<dyn ExecutionPlan>,
     listener: Arc<dyn QueryListener>,
     tap: Option<Arc<dyn DataTap>>,
@@ -152,6 +156,8 @@ impl QueryRun {
         let is_write = query.kind.is_write();
         Self {
             query,
+            polls: Polls::default(),
+            waiting_readers: AtomicU64::new(0),
             plan: Arc::downgrade(plan),
             listener: observation.listener,
             tap: observation.tap,
@@ -176,6 +182,19 @@ impl QueryRun {
     /// Rows that were returned or written so far, as far as they are known.
     pub(crate) fn rows(&self) -> u64 {
         self.rows.load(Ordering::Relaxed)
+    }
+
+    /// Somebody who reads a partition begins to wait for rows, or has them.
+    pub(crate) fn reader_waits(&self, waits: bool) {
+        match waits {
+            true => _ = self.waiting_readers.fetch_add(1, Ordering::Relaxed),
+            false => _ = self.waiting_readers.fetch_sub(1, Ordering::Relaxed),
+        }
+    }
+
+    /// Whether somebody waits for rows of it.
+    pub(crate) fn is_asked(&self) -> bool {
+        self.waiting_readers.load(Ordering::Relaxed) > 0
     }
 
     pub(crate) fn tap(&self) -> Option<Arc<dyn DataTap>> {

@@ -23,6 +23,12 @@ pub(crate) trait StreamWatch: Send + Unpin + 'static {
     /// The plan returned a stream with these columns.
     fn opened(&mut self, _schema: &SchemaRef) {}
 
+    /// The stream is asked for its next batch.
+    fn poll_begins(&mut self) {}
+
+    /// It has answered, or it is `pending`: it will wake who asks when there is something.
+    fn poll_ends(&mut self, _is_pending: bool) {}
+
     /// A batch passes. Not called again once it has panicked.
     fn batch(&mut self, batch: &RecordBatch);
 
@@ -104,10 +110,12 @@ impl<W: StreamWatch> Stream for WatchedStream<W> {
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let watched = &mut *self;
+        watched.look(|watch, _| watch.poll_begins());
         let Some(inner) = watched.inner.as_mut() else { return Poll::Ready(None) };
         watched.is_running = true;
         let polled = inner.as_mut().poll_next(context);
         watched.is_running = false;
+        watched.look(|watch, _| watch.poll_ends(polled.is_pending()));
         match &polled {
             Poll::Pending => {}
             Poll::Ready(Some(Ok(batch))) => watched.look(|watch, _| watch.batch(batch)),

@@ -15,8 +15,8 @@ use crate::{
 
 /// The version of `heartbeat.json`.
 ///
-/// - 1: process, beats, active tasks, resources, stalls; later `last_seen_at`, which readers that do not know it pass
-///   over.
+/// - 1: process, beats, active tasks, resources, stalls; later `last_seen_at`, and of stalls `class`, `waits_for`,
+///   `cpu_seconds` and `threads`, which readers that do not know them pass over.
 pub const EVIDENCE_VERSION: u32 = 1;
 
 /// Bytes of a heartbeat file, 16 MiB: it holds what runs at one moment.
@@ -95,10 +95,10 @@ pub struct IoCounters {
     pub bytes_written: u64,
 }
 
-/// A query in which nothing has changed for a while.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// A query or a node in which nothing has changed for a while.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Stall {
-    /// The query.
+    /// The query; empty for a node that has none.
     pub query_id: String,
     /// The node that runs it.
     pub node: Option<String>,
@@ -108,10 +108,109 @@ pub struct Stall {
     pub detail: Option<String>,
     /// The last moment at which something changed.
     pub since: DateTime<Utc>,
+    /// What kind of stall it is. `None` in files of older versions.
+    #[serde(default)]
+    pub class: Option<StallClass>,
+    /// What it waits for, in words, where that is known.
+    #[serde(default)]
+    pub waits_for: Option<String>,
+    /// Processor time of the process between the beat that saw the stall and the one before.
+    #[serde(default)]
+    pub cpu_seconds: Option<f64>,
+    /// The threads that hold it up, where the system says what they do; no more than 16.
+    #[serde(default)]
+    pub threads: Vec<StalledThread>,
+}
+
+/// Why something makes no progress.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum StallClass {
+    /// A source was asked for rows and has not answered.
+    Source,
+    /// An operator waits until the memory pool has room.
+    Memory,
+    /// A call holds a thread and does not use it.
+    BlockedCall,
+    /// Such calls hold every thread of the async runtime.
+    BlockedRuntime,
+    /// Its threads compute, and nothing comes of it.
+    Spinning,
+    /// Its tasks wait for each other, or for a lock.
+    Tasks,
+    /// The code of a node waits for something that is no query.
+    Outside,
+}
+
+impl StallClass {
+    /// Its name, as in files.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Source => "source",
+            Self::Memory => "memory",
+            Self::BlockedCall => "blocked_call",
+            Self::BlockedRuntime => "blocked_runtime",
+            Self::Spinning => "spinning",
+            Self::Tasks => "tasks",
+            Self::Outside => "outside",
+        }
+    }
+
+    /// What that is, behind the name of what stalls.
+    pub const fn in_words(self) -> &'static str {
+        match self {
+            Self::Source => "waits for a source",
+            Self::Memory => "waits for memory",
+            Self::BlockedCall => "a blocking call holds its thread",
+            Self::BlockedRuntime => "blocking calls hold all threads of the runtime",
+            Self::Spinning => "is busy without output",
+            Self::Tasks => "its tasks wait for each other, or for a lock",
+            Self::Outside => "waits for something outside of its queries",
+        }
+    }
+
+    /// What can be done about it.
+    pub const fn remedy(self) -> &'static str {
+        match self {
+            Self::Source => {
+                "Look at the source and at the way to it: the service, the network, the lock of its table."
+            }
+            Self::Memory => {
+                "Give the memory pool more room, run fewer nodes at the same time, or find who holds what is reserved."
+            }
+            Self::BlockedCall => "Move the call to `spawn_blocking`, or give it a timeout.",
+            Self::BlockedRuntime => {
+                "Move blocking calls to `spawn_blocking`, or give the runtime more threads: nothing else runs meanwhile."
+            }
+            Self::Spinning => {
+                "Look at the plan of the query for a join that multiplies rows, and at its functions for a loop."
+            }
+            Self::Tasks => {
+                "Look for locks that are held across an `await`, and for streams of which one is read after the other."
+            }
+            Self::Outside => {
+                "Give what the code waits for a timeout, and call `node.mark_progress()` where it moves."
+            }
+        }
+    }
+}
+
+/// A thread that holds something up.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct StalledThread {
+    /// Its name.
+    pub name: String,
+    /// Its state, such as `sleeping` or `runnable`.
+    pub state: String,
+    /// The place in the kernel in which it sleeps, where that may be known.
+    pub waits_in: Option<String>,
+    /// Processor time since it started.
+    pub cpu_seconds: f64,
 }
 
 /// A stall with its end.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StallEpisode {
     /// What stalled.
     #[serde(flatten)]
@@ -121,7 +220,7 @@ pub struct StallEpisode {
 }
 
 /// The stalls of a run, in bounded memory.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct StallLog {
     /// All stalls.
     pub count: u64,

@@ -61,8 +61,8 @@ pub use delivery_counts::{
     Delivery, DeliveryCounts, ItemsByKind, LedgerDestination, LedgerSignal, SignalLedger,
 };
 pub use evidence::{
-    ActiveTask, EVIDENCE_VERSION, IoCounters, Liveness, ProcessEvidence, Sighting, Stall, StallEpisode,
-    StallLog,
+    ActiveTask, EVIDENCE_VERSION, IoCounters, Liveness, ProcessEvidence, Sighting, Stall, StallClass,
+    StallEpisode, StallLog, StalledThread,
 };
 pub use file_entry::{FileEntry, FileUse, sha256_of};
 pub use json_lines::{FileReading, JsonLine, JsonLines, MAX_LINE_BYTES, NumberedLine, read_lines};

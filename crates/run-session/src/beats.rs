@@ -23,6 +23,12 @@ const BETWEEN: &str = "run";
 #[derive(Default)]
 pub(crate) struct LastBeat(Mutex<Option<Beat>>);
 
+impl LastBeat {
+    pub(crate) fn take(&self) -> Option<Beat> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
 /// Shows a beat in the traces, the metrics and the log. A run that has ended shows none.
 pub(crate) fn emit(state: &RunState, beat: &Beat) {
     if state.has_ended() {
@@ -43,7 +49,7 @@ pub(crate) fn emit(state: &RunState, beat: &Beat) {
     if before.is_none_or(|before| has_changed(beat, before)) {
         say(state, &stage, beat);
     }
-    stalls::announce(beat, &state.context.policy);
+    stalls::announce(state, beat);
     drop(guard);
     span.end();
     state.context.signals.metrics().beat(&measures(beat, before));

@@ -28,6 +28,7 @@ use crate::{
     run_log::FailedPart,
     run_state::RunState,
     run_tags::late_tags,
+    stalls,
 };
 
 /// How a run ended, what became of its records, and where to look at it.
@@ -110,6 +111,7 @@ pub(crate) fn finish(state: &Arc<RunState>) -> FinishReport {
     if let Some(heartbeat) = heartbeat {
         heartbeat.stop();
     }
+    stalls::close(state, ended_at);
     // Nodes whose code is still held somewhere: nothing more will be heard of them.
     state.open_nodes().iter().for_each(|node| node.end_with_the_run());
     if state.interruption.get().is_some() {

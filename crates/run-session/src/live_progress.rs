@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use daglight_capture_policy::SqlText;
-use daglight_heartbeat::{OperatorProgress, Progress, QueryProgress, Sample};
-use daglight_plan_diagnostics::LiveOperator;
+use daglight_heartbeat::{OperatorProgress, Poll, Progress, QueryProgress, Sample};
+use daglight_plan_diagnostics::{ActivePoll, LiveOperator};
 
 use crate::run_state::RunState;
 
@@ -19,6 +19,9 @@ impl Progress for LiveProgress {
         let mut live = shared.live.sample();
         live.retain(|query| self.run.owners.node_of(query.id).is_some());
         let moved = self.run.moved.with(live.iter());
+        let poll = |poll: ActivePoll| Poll { thread: poll.thread, lasts: poll.lasts };
+        // Tasks of a query that belongs to no node are known as those of the run.
+        let of_run = || self.run.polls.active();
         let queries = live.into_iter().filter_map(|query| {
             let node = self.run.owners.node_of(query.id)?;
             Some(QueryProgress {
@@ -26,6 +29,9 @@ impl Progress for LiveProgress {
                 node,
                 started: query.started_at.into(),
                 rows_output: query.rows,
+                is_asked: query.is_asked,
+                polls: query.polls.into_iter().chain(of_run()).map(poll).collect(),
+                busy: query.busy,
                 operators: self.operators(query.operators),
             })
         });
@@ -35,6 +41,8 @@ impl Progress for LiveProgress {
             moved,
             memory: shared.pools.used(),
             runtime: self.run.runtime.used(),
+            running: self.run.open_nodes().iter().map(|node| node.progress()).collect(),
+            memory_waits: shared.pools.waits(),
         }
     }
 }
@@ -52,10 +60,12 @@ impl LiveProgress {
                 name: operator.name,
                 detail: shown(operator.detail),
                 parent: operator.parent,
-                rows: operator.finished.is_some().then_some(operator.rows),
+                // Those of a scan that does not count itself are counted for it, and it is seen whether it waits.
+                rows: (operator.finished.is_some() || operator.is_waiting.is_some()).then_some(operator.rows),
                 bytes: operator.bytes,
                 elapsed_compute: operator.elapsed_compute,
                 finished: operator.finished,
+                is_waiting: operator.is_waiting,
             })
             .collect()
     }

@@ -2,11 +2,17 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use daglight_heartbeat::MemoryUse;
+use daglight_heartbeat::{MemoryUse, MemoryWait};
 use datafusion::{
-    execution::memory_pool::{MemoryLimit, MemoryPool},
+    execution::{
+        SessionStateBuilder,
+        memory_pool::{MemoryLimit, MemoryPool},
+        runtime_env::RuntimeEnv,
+    },
     prelude::SessionContext,
 };
+
+use crate::watched_pool::WatchedPool;
 
 /// The pools, as long as somebody else holds them. Asking them takes no lock of a session.
 #[derive(Default)]
@@ -21,6 +27,25 @@ impl MemoryPools {
         if !pools.iter().any(|known| known.ptr_eq(&pool)) {
             pools.push(pool);
         }
+    }
+
+    /// Has the pool of the session that is built say who waits for it. Sessions of one runtime environment share it.
+    pub(crate) fn watch(builder: &mut SessionStateBuilder) {
+        let runtime = builder.runtime_env().get_or_insert_default();
+        if !runtime.memory_pool.is::<WatchedPool>() {
+            let memory_pool = Arc::new(WatchedPool::new(Arc::clone(&runtime.memory_pool)));
+            *runtime = Arc::new(RuntimeEnv { memory_pool, ..RuntimeEnv::clone(runtime) });
+        }
+    }
+
+    /// Who waits for memory at this moment.
+    pub(crate) fn waits(&self) -> Vec<MemoryWait> {
+        let pools: Vec<_> = self.lock().iter().filter_map(Weak::upgrade).collect();
+        pools
+            .iter()
+            .filter_map(|pool| pool.downcast_ref::<WatchedPool>())
+            .flat_map(WatchedPool::waits)
+            .collect()
     }
 
     /// What is reserved in all of them, and may be. `None` where there is no pool.

@@ -61,7 +61,7 @@ fn of_live(query: &LiveQuery) -> Moved {
 
 #[cfg(test)]
 mod tests {
-    use std::time::SystemTime;
+    use std::time::{Duration, SystemTime};
 
     use super::*;
 
@@ -77,6 +77,9 @@ mod tests {
             bytes_read: 900,
             bytes_written: 0,
             bytes_spilled: 0,
+            is_asked: false,
+            polls: Vec::new(),
+            busy: Duration::ZERO,
             operators: Vec::new(),
         };
         let said = moved.with([&live].into_iter());

@@ -20,6 +20,7 @@ use crate::{
     location::shown_location,
     node_scope::{HandedOut, NodeScope},
     own_time::Own,
+    polled::Polled,
     query_write::OutputWrites,
     stage::in_span,
 };
@@ -98,7 +99,7 @@ impl Node {
     where
         F: Future<Output: Send + 'static> + Send + 'static,
     {
-        tokio::spawn(self.in_context(work))
+        tokio::spawn(Polled::Node(Arc::clone(&self.scope)).follow(work).with_context(self.context()))
     }
 
     /// As `tokio::task::spawn_blocking`, for work of the node.
@@ -110,10 +111,35 @@ impl Node {
         work: impl FnOnce() -> T + Send + 'static,
     ) -> JoinHandle<T> {
         let context = self.context();
+        let scope = Arc::clone(&self.scope);
         tokio::task::spawn_blocking(move || {
             let _guard = context.attach();
+            let _polling = scope.polls.begin();
             work()
         })
+    }
+
+    /// Says that the node moves, where no query shows it: a file of many was fetched, or a message was handled. Without this a
+    /// node that waits for something outside of its queries counts as stalled after `heartbeat.stall_seconds`.
+    ///
+    /// ```
+    /// # use daglight_run_session::Node;
+    /// # async fn fetch(_: &str) -> Result<(), std::io::Error> { Ok(()) }
+    /// async fn files(node: Node) -> Result<(), std::io::Error> {
+    ///     for file in ["orders.csv", "lines.csv"] {
+    ///         fetch(file).await?;
+    ///         node.mark_progress();
+    ///     }
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn mark_progress(&self) {
+        self.scope.progress.mark();
+    }
+
+    /// Says after which time without progress this node counts as stalled, in place of `heartbeat.stall_seconds`.
+    pub fn stall_after(&self, time: Duration) {
+        self.scope.progress.set_stall_after(time);
     }
 
     /// Says that the node stands for a frame, which it hands out: the frame's columns are the node's, and its rows and data

@@ -5,8 +5,9 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use daglight_heartbeat::TaskGuard;
+use daglight_heartbeat::{NodeProgress, Poll, TaskGuard};
 use daglight_otel_bridge::StageSpan;
+use daglight_plan_diagnostics::ActivePoll;
 use daglight_run_bundle::NodeStatus;
 use daglight_tracker_client::{Event, Outcome};
 use opentelemetry::Context;
@@ -120,6 +121,18 @@ impl NodeRun {
 impl OpenNode {
     pub(crate) fn name(&self) -> &str {
         &self.scope.name
+    }
+
+    /// How far its code is.
+    pub(crate) fn progress(&self) -> NodeProgress {
+        let poll = |poll: ActivePoll| Poll { thread: poll.thread, lasts: poll.lasts };
+        NodeProgress {
+            name: self.scope.name.clone(),
+            marks: self.scope.progress.count(),
+            polls: self.scope.polls.active().into_iter().map(poll).collect(),
+            busy: self.scope.polls.busy(),
+            stall_after: self.scope.progress.stall_after(),
+        }
     }
 
     /// What its work is to the run.

@@ -13,14 +13,15 @@ use daglight_otel_bridge::{
     StageSpan, StageSpanBuilder,
     names::{self, Key, key},
 };
+use daglight_plan_diagnostics::Polls;
 use daglight_run_bundle::{Artifact, KeptAs};
 use daglight_run_identity::{Node, NodeKind};
 use datafusion::arrow::datatypes::SchemaRef;
 use opentelemetry::Context;
 
 use crate::{
-    location::shown_location, node_end::NodeEnd, node_queries::NodeQueries, query_owner::QueryOwner,
-    query_write::QueryWrite, run_state::RunState, session_tables::QueryResult,
+    location::shown_location, node_end::NodeEnd, node_marks::NodeMarks, node_queries::NodeQueries,
+    query_owner::QueryOwner, query_write::QueryWrite, run_state::RunState, session_tables::QueryResult,
 };
 
 /// A node that runs. Its OpenTelemetry context holds it, so that queries planned inside find it.
@@ -35,6 +36,10 @@ pub(crate) struct NodeScope {
     pub(crate) sql: Option<Captured>,
     /// Whether its code is a script, whose front-end says itself what it writes.
     pub(crate) is_scripted: bool,
+    /// Those of its code, and of the tasks that its queries spawn.
+    pub(crate) polls: Polls,
+    /// What its code says of its progress.
+    pub(crate) progress: NodeMarks,
     facts: Mutex<NodeFacts>,
     open: Mutex<OpenQueries>,
     /// Of its span, without this node in it, which would keep itself alive.
@@ -123,6 +128,8 @@ impl NodeScope {
             run,
             name,
             is_scripted,
+            polls: Polls::default(),
+            progress: NodeMarks::default(),
             facts: Mutex::default(),
             open: Mutex::default(),
         };
@@ -148,10 +155,12 @@ impl NodeScope {
     }
 
     pub(crate) fn query_started(&self) {
+        self.progress.mark();
         self.open().count += 1;
     }
 
     pub(crate) fn query_ended(&self) {
+        self.progress.mark();
         self.open().count -= 1;
         self.complete_if_done();
     }

@@ -21,6 +21,7 @@ use crate::{
     beside_runtime::on_own_thread,
     node_run::NodeRun,
     panics::Panic,
+    polled::Polled,
     query_owner::QueryOwner,
     run_error::RecordedError,
     run_log::FailedPart,
@@ -126,7 +127,9 @@ impl Run {
         let scope = Arc::clone(running.scope());
         let context = running.context();
         let node = Node { scope };
-        let work = AssertUnwindSafe(async { work(node).await }).catch_unwind().with_context(context);
+        let polled = Polled::Node(Arc::clone(&node.scope));
+        let work = polled.follow(async { work(node).await });
+        let work = AssertUnwindSafe(work).catch_unwind().with_context(context);
         match work.await {
             Ok(Ok(result)) => {
                 running.succeed();

@@ -8,7 +8,7 @@ use std::{
 
 use chrono::{DateTime, Utc};
 use daglight_capture_policy::{Captured, Policy};
-use daglight_otel_bridge::{RunSignals, StageSpan};
+use daglight_otel_bridge::{AttributeKey, AttributeValue, RunSignals, StageSpan};
 use daglight_run_bundle::Bundle;
 use daglight_run_identity::{Dag, RunId};
 use daglight_tracker_client::Tracker;
@@ -65,6 +65,16 @@ impl RootSpan {
     pub(crate) fn fail(&self, error_type: &str, message: &Captured) {
         if let Some(span) = &*self.lock() {
             span.fail(error_type, message);
+        }
+    }
+
+    pub(crate) fn event(
+        &self,
+        name: &'static str,
+        attributes: impl IntoIterator<Item = (AttributeKey, AttributeValue)>,
+    ) {
+        if let Some(span) = &*self.lock() {
+            span.event(name, attributes);
         }
     }
 

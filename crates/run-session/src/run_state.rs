@@ -12,6 +12,7 @@ use std::{
 
 use daglight_capture_policy::without_credentials;
 use daglight_heartbeat::{Heartbeat, StageGuard, TaskGuard};
+use daglight_plan_diagnostics::Polls;
 use daglight_run_bundle::Reserve;
 use opentelemetry::Context;
 
@@ -33,6 +34,7 @@ use crate::{
     run_log::RunLog,
     runtime_watch::RuntimeWatch,
     signals,
+    stalls::StallTags,
 };
 
 /// A run that goes on: what it is, what has happened in it, and what is open at this moment.
@@ -50,6 +52,10 @@ pub(crate) struct RunState {
     /// What its queries have moved.
     pub(crate) moved: MovedSoFar,
     pub(crate) runtime: RuntimeWatch,
+    /// Those of tasks that belong to the run and to none of its nodes.
+    pub(crate) polls: Polls,
+    /// What it says of its stalls.
+    pub(crate) stalls: StallTags,
     pub(crate) plans: PlanFiles,
     /// Disk space that is kept for the last manifest.
     pub(crate) reserve: Mutex<Option<Reserve>>,
@@ -98,6 +104,8 @@ impl RunState {
             last_beat: LastBeat::default(),
             moved: MovedSoFar::default(),
             runtime: RuntimeWatch::default(),
+            polls: Polls::default(),
+            stalls: StallTags::default(),
             plans: PlanFiles::default(),
             reserve: Mutex::default(),
             own_time: OwnClock::default(),

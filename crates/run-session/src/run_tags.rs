@@ -76,7 +76,8 @@ pub(crate) fn late_tags(state: &RunState) -> BTreeMap<String, String> {
     let known = session_tag(&state.context.telemetry)
         .into_iter()
         .chain(plan_signature(state))
-        .chain(cause_tags(state));
+        .chain(cause_tags(state))
+        .chain(state.stalls.tag(&state.context.tags));
     known.filter(|(tag, value)| state.context.tags.get(tag) != Some(value)).collect()
 }
 

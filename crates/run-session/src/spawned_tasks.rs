@@ -6,6 +6,8 @@ use datafusion::common::runtime::{JoinSetTracer, set_join_set_tracer};
 use futures::{FutureExt as _, future::BoxFuture};
 use opentelemetry::{Context, context::FutureExt as _, trace::TraceContextExt as _};
 
+use crate::polled::Polled;
+
 type Output = Box<dyn Any + Send>;
 
 /// Has what is logged and started in the tasks that DataFusion spawns, such as those of a repartition or of a scan,
@@ -22,17 +24,24 @@ struct InContext;
 impl JoinSetTracer for InContext {
     fn trace_future(&self, future: BoxFuture<'static, Output>) -> BoxFuture<'static, Output> {
         match active() {
-            Some(context) => future.with_context(context).boxed(),
+            Some(context) => match Polled::current() {
+                Some(polled) => polled.follow(future).with_context(context).boxed(),
+                None => future.with_context(context).boxed(),
+            },
             None => future,
         }
     }
 
     fn trace_block(&self, block: Box<dyn FnOnce() -> Output + Send>) -> Box<dyn FnOnce() -> Output + Send> {
         match active() {
-            Some(context) => Box::new(move || {
-                let _guard = context.attach();
-                block()
-            }),
+            Some(context) => {
+                let polled = Polled::current();
+                Box::new(move || {
+                    let _guard = context.attach();
+                    let _polling = polled.as_ref().map(|polled| polled.polls().begin());
+                    block()
+                })
+            }
             None => block,
         }
     }

@@ -1,19 +1,68 @@
-//! What the log says of queries that make no progress.
+//! What is said of queries and nodes that make no progress: in the log, on the root span, and as a tag of the run.
 
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, PoisonError},
+};
+
+use chrono::{DateTime, Utc};
 use daglight_bundle_report::display::elapsed;
 use daglight_capture_policy::{Captured, Policy};
 use daglight_heartbeat::Beat;
-use daglight_run_bundle::Stall;
+use daglight_otel_bridge::{
+    AttributeKey, AttributeValue,
+    names::{Key, event},
+};
+use daglight_run_bundle::{Stall, StalledThread};
+use daglight_tracker_client::Event;
 
-use crate::log::{Field, field, stall_event};
+use crate::{
+    log::{Field, field, known, stall_event},
+    run_state::RunState,
+};
+
+/// The tag of a run that has stalled.
+const TAG: &str = "stalls";
+
+/// Stalls whose names stand in the tag.
+const MOST_IN_TAG: usize = 5;
+
+/// The stalls of a run, as its tag has them.
+#[derive(Default)]
+pub(crate) struct StallTags(Mutex<(usize, Vec<String>)>);
+
+impl StallTags {
+    fn add(&self, text: String) {
+        let mut stalls = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        stalls.0 += 1;
+        if stalls.1.len() < MOST_IN_TAG && !stalls.1.contains(&text) {
+            stalls.1.push(text);
+        }
+    }
+
+    /// The tag, under another name where the user has one of this. `None` for a run without a stall.
+    pub(crate) fn tag(&self, tags: &BTreeMap<String, String>) -> Option<(String, String)> {
+        let stalls = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let name = if tags.contains_key(TAG) { format!("daglight.{TAG}") } else { TAG.to_owned() };
+        (stalls.0 > 0).then(|| (name, format!("{}: {}", stalls.0, stalls.1.join("; "))))
+    }
+}
 
 /// Says which stalls began and which ended with a beat.
-pub(crate) fn announce(beat: &Beat, policy: &Policy) {
+pub(crate) fn announce(state: &RunState, beat: &Beat) {
+    let policy = &state.context.policy;
     let for_how_long = |stall: &Stall| elapsed((beat.at - stall.since).to_std().unwrap_or_default());
     for stall in &beat.stall_changes.began {
-        let Fields { query_id, node, operator } = Fields::of(stall, policy);
+        let Fields { query_id, node, operator, class } = Fields::of(stall, policy);
         let since = field(policy.capture(stall.since.to_rfc3339()));
-        let text = policy.capture(format!("no progress for {}: {}", for_how_long(stall), describe(stall)));
+        let waits_for = known(stall.waits_for.as_ref().map(|what| policy.capture(what.as_str())));
+        let cpu_seconds = known(stall.cpu_seconds);
+        let text = policy.capture(format!(
+            "no progress for {}: {}{}",
+            for_how_long(stall),
+            describe(stall),
+            why(stall)
+        ));
         stall_event!(
             target: "daglight",
             WARN,
@@ -21,11 +70,16 @@ pub(crate) fn announce(beat: &Beat, policy: &Policy) {
             stall.query_id = query_id,
             stall.node = node,
             stall.operator = operator,
+            stall.class = class,
+            stall.waits_for = waits_for,
+            stall.cpu_seconds = cpu_seconds,
             stall.since = since,
         );
+        state.context.root.event(event::STALL, attributes(beat, stall, policy));
+        state.stalls.add(policy.capture(format!("{}{}", describe(stall), why(stall))).to_text());
     }
     for stall in &beat.stall_changes.ended {
-        let Fields { query_id, node, operator } = Fields::of(stall, policy);
+        let Fields { query_id, node, operator, class } = Fields::of(stall, policy);
         let seconds = field((beat.at - stall.since).as_seconds_f64());
         let text =
             policy.capture(format!("progress again after {}: {}", for_how_long(stall), describe(stall)));
@@ -36,9 +90,50 @@ pub(crate) fn announce(beat: &Beat, policy: &Policy) {
             stall.query_id = query_id,
             stall.node = node,
             stall.operator = operator,
+            stall.class = class,
             stall.seconds = seconds,
         );
+        state.context.root.event(event::STALL_ENDED, attributes(beat, stall, policy));
     }
+    if !beat.stall_changes.began.is_empty()
+        && let (Some(tracker), Some(tag)) = (&state.context.tracker, state.stalls.tag(&state.context.tags))
+    {
+        // Who looks at the page of the run while it stands still sees why.
+        tracker.record(&Event::TagsUpserted { tags: BTreeMap::from([tag]), time: beat.at });
+    }
+}
+
+/// Ends the stalls that last when the run does, on the root span.
+pub(crate) fn close(state: &RunState, ended_at: DateTime<Utc>) {
+    if let Some(last) = state.last_beat.take() {
+        let end = Beat { at: ended_at, ..last };
+        for stall in &end.stalls {
+            let attributes = attributes(&end, stall, &state.context.policy);
+            state.context.root.event(event::STALL_ENDED, attributes);
+        }
+    }
+}
+
+fn attributes(beat: &Beat, stall: &Stall, policy: &Policy) -> Vec<(AttributeKey, AttributeValue)> {
+    let shown = |text: &str| AttributeValue::from(policy.capture(text));
+    let seconds = (beat.at - stall.since).as_seconds_f64();
+    let threads: Vec<String> = stall.threads.iter().map(thread_in_words).collect();
+    let facts = [
+        (Key::Node, stall.node.as_deref().map(shown)),
+        (Key::QueryId, stall.query_id.parse::<u64>().ok().map(Into::into)),
+        (Key::StallOperator, stall.operator.as_deref().map(shown)),
+        (Key::StallClass, stall.class.map(|class| class.name().into())),
+        (Key::StallWaitsFor, stall.waits_for.as_deref().map(shown)),
+        (Key::StallSeconds, Some(seconds.into())),
+        (Key::StallCpuSeconds, stall.cpu_seconds.map(Into::into)),
+        (Key::StallThreads, (!threads.is_empty()).then(|| policy.capture(threads).into())),
+    ];
+    facts.into_iter().filter_map(|(key, value)| Some((key.into(), value?))).collect()
+}
+
+fn thread_in_words(thread: &StalledThread) -> String {
+    let place = thread.waits_in.as_ref().map_or_else(String::new, |place| format!(" in {place}"));
+    format!("{}: {}{place}, {:.1} s of processor time", thread.name, thread.state, thread.cpu_seconds)
 }
 
 /// Which node or query it is, and where.
@@ -53,43 +148,75 @@ fn describe(stall: &Stall) -> String {
     }
 }
 
+/// Why it stalls, behind that.
+fn why(stall: &Stall) -> String {
+    match (&stall.class, &stall.waits_for) {
+        (None, _) => String::new(),
+        (Some(class), None) => format!(", {}", class.in_words()),
+        (Some(class), Some(what)) => format!(", {} ({what})", class.in_words()),
+    }
+}
+
 /// The same for programs.
 struct Fields {
     query_id: Field,
     node: Field,
     operator: Field,
+    class: Field,
 }
 
 impl Fields {
     fn of(stall: &Stall, policy: &Policy) -> Self {
         let shown = |text: Option<&str>| -> Captured { policy.capture(text.unwrap_or("-")) };
         Self {
-            query_id: field(shown(Some(&stall.query_id))),
+            query_id: field(shown(Some(&stall.query_id).filter(|id| !id.is_empty()).map(String::as_str))),
             node: field(shown(stall.node.as_deref())),
             operator: field(shown(stall.operator.as_deref())),
+            class: known(stall.class.map(|class| class.name())),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use chrono::DateTime;
+    use daglight_run_bundle::StallClass;
 
     use super::*;
 
     #[test]
-    fn a_stall_is_named_by_its_node_or_query_and_its_operator() {
-        let check = |node: Option<&str>, operator: Option<&str>, expected: &str| {
-            let stall = Stall {
-                query_id: "q7".to_owned(),
-                node: node.map(str::to_owned),
-                operator: operator.map(str::to_owned),
-                detail: None,
-                since: DateTime::UNIX_EPOCH,
-            };
-            assert_eq!(describe(&stall), expected);
+    fn a_stall_is_named_by_its_node_or_query_its_operator_and_its_cause() {
+        let check = |stall: Stall, expected: &str| {
+            assert_eq!(format!("{}{}", describe(&stall), why(&stall)), expected);
         };
-        check(Some("orders"), Some("SortExec"), "node orders, operator SortExec");
-        check(None, None, "query q7");
+        let stall = Stall {
+            query_id: "q7".to_owned(),
+            node: Some("orders".to_owned()),
+            operator: Some("SortExec".to_owned()),
+            ..Stall::default()
+        };
+        check(stall.clone(), "node orders, operator SortExec");
+        check(
+            Stall { node: None, operator: None, class: Some(StallClass::Spinning), ..stall.clone() },
+            "query q7, is busy without output",
+        );
+        let waits_for = Some("10 bytes of memory for Sort".to_owned());
+        check(
+            Stall { class: Some(StallClass::Memory), waits_for, ..stall },
+            "node orders, operator SortExec, waits for memory (10 bytes of memory for Sort)",
+        );
+    }
+
+    #[test]
+    fn the_tag_counts_all_stalls_and_names_the_first() {
+        let tags = StallTags::default();
+        assert_eq!(tags.tag(&BTreeMap::new()), None);
+        (0..9).for_each(|node| tags.add(format!("node n{node}")));
+        let (name, text) = tags.tag(&BTreeMap::new()).unwrap();
+        assert_eq!(
+            (name.as_str(), text.as_str()),
+            ("stalls", "9: node n0; node n1; node n2; node n3; node n4")
+        );
+        let own = BTreeMap::from([("stalls".to_owned(), "mine".to_owned())]);
+        assert_eq!(tags.tag(&own).unwrap().0, "daglight.stalls");
     }
 }

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fs, sync::Arc, time::Instant};
 use chrono::Utc;
 use daglight_capture_policy::{Policy, REDACTED, in_one_line, without_credentials};
 use daglight_guarded_files::FileBelow;
-use daglight_heartbeat::{Heartbeat, HeartbeatConfig};
+use daglight_heartbeat::{Heartbeat, HeartbeatConfig, StallAfter};
 use daglight_otel_bridge::{
     RunScope, SignalFiles, StageSpan,
     names::{Key, key},
@@ -173,7 +173,7 @@ fn beat(state: &Arc<RunState>) -> Heartbeat {
     let settings = &state.context.telemetry.settings().heartbeat;
     let config = HeartbeatConfig {
         interval: settings.interval(),
-        stall_after: settings.stall_after(),
+        stall_after: StallAfter { idle: settings.stall_after(), busy: settings.busy_after() },
         evidence: state.context.bundle.as_ref().map(Bundle::heartbeat),
     };
     let progress = LiveProgress { run: Arc::clone(state) };

@@ -220,7 +220,8 @@ impl Telemetry {
     /// ```
     pub fn session(&self, session: impl Into<SessionStateBuilder>) -> SessionContext {
         let observer = SessionObserver::new(&self.shared);
-        let builder = instrument(session.into(), Arc::new(observer), self.shared.live.clone());
+        let mut builder = instrument(session.into(), Arc::new(observer), self.shared.live.clone());
+        MemoryPools::watch(&mut builder);
         let session = SessionContext::new_with_state(builder.build());
         self.shared.sessions.add(&session);
         self.shared.pools.add(&session);

@@ -105,6 +105,10 @@ names! {
     pub mod event {
         /// Semantic convention: something went wrong.
         EXCEPTION = "exception",
+        /// On the root span: a query or a node has made no progress for too long.
+        STALL = "stall",
+        /// On the root span: it makes progress again, or has ended.
+        STALL_ENDED = "stall_ended",
     }
 
     /// Keys that are never prefixed.
@@ -351,6 +355,19 @@ keys! {
     ParsingSeconds = "parsing_seconds",
     /// The operator of a query that was busy longest.
     HottestOperator = "hottest_operator",
+    /// On the event of a stall: `source`, `memory`, `blocked_call`, `blocked_runtime`, `spinning`, `tasks` or `outside`.
+    StallClass = "stall.class",
+    /// On the event of a stall: the operator that waits or computes.
+    StallOperator = "stall.operator",
+    /// On the event of a stall: what it waits for, in words.
+    StallWaitsFor = "stall.waits_for",
+    /// On the event of a stall: how long it has lasted, in seconds.
+    StallSeconds = "stall.seconds",
+    /// On the event of a stall: processor time of the process between the last two beats, in seconds.
+    StallCpuSeconds = "stall.cpu_seconds",
+    /// On the event of a stall: the threads that hold it up, each with its name, its state and the place in the kernel in which
+    /// it sleeps.
+    StallThreads = "stall.threads",
     /// On the root span: the profile of the capture policy.
     PolicyProfile = "policy.profile",
     /// On the root span: the hash of all rules of the capture policy, which the manifest has.

@@ -162,8 +162,11 @@ settings! {
     pub struct HeartbeatSettings at "heartbeat." {
         /// Seconds between two beats.
         interval_seconds: f64 = [5.0; 3] => [DAGLIGHT_HEARTBEAT_SECONDS Interval];
-        /// Seconds without progress after which a query counts as stalled.
+        /// Seconds after which a query or a node counts as stalled in which nothing moves: no rows, no bytes, and no thread of
+        /// it computes.
         stall_seconds: f64 = [30.0; 3] => [DAGLIGHT_STALL_SECONDS Seconds];
+        /// Seconds after which it counts as busy without output in which its threads compute and nothing comes of it.
+        busy_seconds: f64 = [300.0; 3] => [DAGLIGHT_BUSY_SECONDS Seconds];
     }
 }
 
@@ -195,9 +198,14 @@ impl HeartbeatSettings {
         seconds(self.interval_seconds)
     }
 
-    /// The time without progress after which a query counts as stalled.
+    /// The time after which something counts as stalled in which nothing moves.
     pub fn stall_after(&self) -> Duration {
         seconds(self.stall_seconds)
+    }
+
+    /// The time after which something counts as busy without output.
+    pub fn busy_after(&self) -> Duration {
+        seconds(self.busy_seconds)
     }
 }
 

@@ -75,6 +75,11 @@ mod tests {
             detail: None,
             since,
             ended: ended.map(|seconds| since + TimeDelta::seconds(seconds)),
+            class: None,
+            waits_for: None,
+            cpu_seconds: None,
+            threads: Vec::new(),
+            remedy: None,
         }
     }
 

@@ -51,8 +51,11 @@ async fn run(sampler: Sampler) -> (Vec<SpanData>, usize) {
     .await;
     request.span().end();
     provider.force_flush().unwrap();
-    let kept = spans(&report.bundle.unwrap()).len();
-    (std::mem::take(&mut *exported.0.lock().unwrap()), kept)
+    // How often it beats depends on the machine.
+    let kept = spans(&report.bundle.unwrap()).iter().filter(|span| span["name"] != "build.heartbeat").count();
+    let mut exported = std::mem::take(&mut *exported.0.lock().unwrap());
+    exported.retain(|span| span.name != "build.heartbeat");
+    (exported, kept)
 }
 
 #[tokio::test]

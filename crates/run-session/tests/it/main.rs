@@ -13,6 +13,7 @@ mod many_queries;
 mod outputs;
 mod plans;
 mod stages;
+mod stall_causes;
 mod stalls;
 
 use std::{fs, path::Path};

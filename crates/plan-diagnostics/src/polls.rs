@@ -1,0 +1,118 @@
+//! Which threads poll something at this moment, and for how long such polls have taken.
+
+use std::{
+    fs,
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+/// The polls of one thing, such as a query. Any thread may begin one, and each has its own end.
+#[derive(Debug, Default)]
+pub struct Polls {
+    active: Mutex<Vec<Active>>,
+    nanoseconds: AtomicU64,
+}
+
+#[derive(Debug)]
+struct Active {
+    id: u64,
+    thread: Option<u64>,
+    began: Instant,
+}
+
+/// A poll that has not returned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ActivePoll {
+    /// The thread that it is on, as the operating system calls it; `None` where that is not known.
+    pub thread: Option<u64>,
+    /// How long it has taken so far.
+    pub lasts: Duration,
+}
+
+/// A poll that ends when this is dropped.
+#[derive(Debug)]
+#[must_use = "the poll ends when this is dropped"]
+pub struct Polling<'p> {
+    polls: &'p Polls,
+    id: u64,
+}
+
+impl Polls {
+    /// A poll begins on this thread.
+    pub fn begin(&self) -> Polling<'_> {
+        Polling { polls: self, id: self.begin_by_id() }
+    }
+
+    /// The polls that have not returned.
+    pub fn active(&self) -> Vec<ActivePoll> {
+        self.lock()
+            .iter()
+            .map(|poll| ActivePoll { thread: poll.thread, lasts: poll.began.elapsed() })
+            .collect()
+    }
+
+    /// How long the polls took that have returned, taken together.
+    pub fn busy(&self) -> Duration {
+        Duration::from_nanos(self.nanoseconds.load(Ordering::Relaxed))
+    }
+
+    /// As [`Polls::begin`], for who ends it with [`Polls::end`].
+    pub(crate) fn begin_by_id(&self) -> u64 {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let id = NEXT.fetch_add(1, Ordering::Relaxed);
+        self.lock().push(Active { id, thread: this_thread(), began: Instant::now() });
+        id
+    }
+
+    pub(crate) fn end(&self, id: u64) {
+        let mut active = self.lock();
+        if let Some(position) = active.iter().position(|poll| poll.id == id) {
+            let poll = active.swap_remove(position);
+            drop(active);
+            let nanoseconds = u64::try_from(poll.began.elapsed().as_nanos()).unwrap_or(u64::MAX);
+            self.nanoseconds.fetch_add(nanoseconds, Ordering::Relaxed);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Active>> {
+        self.active.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Polling<'_> {
+    fn drop(&mut self) {
+        self.polls.end(self.id);
+    }
+}
+
+/// The number of this thread. Linux says it as the name of a link, which is read once for each thread.
+pub fn this_thread() -> Option<u64> {
+    thread_local! {
+        static NUMBER: Option<u64> =
+            fs::read_link("/proc/thread-self").ok().and_then(|link| link.file_name()?.to_str()?.parse().ok());
+    }
+    NUMBER.try_with(|number| *number).ok().flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn polls_are_known_until_they_return() {
+        let polls = Polls::default();
+        let outer = polls.begin();
+        let inner = polls.begin();
+        let active = polls.active();
+        assert_eq!(active.len(), 2);
+        assert!(active.iter().all(|poll| poll.thread == this_thread()));
+        assert_eq!(this_thread().is_some(), cfg!(target_os = "linux"));
+        drop(outer);
+        assert_eq!(polls.active().len(), 1);
+        drop(inner);
+        assert!(polls.active().is_empty() && polls.busy() > Duration::ZERO);
+    }
+}
