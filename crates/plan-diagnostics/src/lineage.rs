@@ -93,6 +93,11 @@ impl Lineage {
     pub fn of(plan: &LogicalPlan) -> Self {
         relations::lineage(plan)
     }
+
+    /// Whether any source column is known.
+    pub fn has_sources(&self) -> bool {
+        !self.indirect.is_empty() || self.columns.iter().any(|column| !column.sources.is_empty())
+    }
 }
 
 impl Derivation {

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use daglight_capture_policy::{Types, without_typed_literals};
 use daglight_run_bundle::{
-    PartitionMetrics, PlanBundle, PlanColumn, PlanMetrics, PlanOperator, PlanSource, PlanningRecord,
-    RuleRecord,
+    ColumnSources, DirectSource, IndirectSource, PartitionMetrics, PlanBundle, PlanColumn, PlanLineage,
+    PlanMetrics, PlanOperator, PlanSource, PlanningRecord, RuleRecord,
 };
 use datafusion::config::ConfigOptions;
 
 use crate::{
-    Fingerprints, OperatorReport, PlannedQuery, PlanningTimes, QueryOutcome, QueryReport, RuleTime,
+    Fingerprints, Lineage, OperatorReport, PlannedQuery, PlanningTimes, QueryOutcome, QueryReport, RuleTime,
     fingerprint::without_literals,
     operators::{milliseconds, unix_milliseconds},
     planned_operators::plan_text,
@@ -54,6 +54,7 @@ impl PlannedQuery {
                     nullable: field.is_nullable(),
                 })
                 .collect(),
+            lineage: Some(recorded_lineage(&self.lineage).with_names(&name)),
             source_tables: self.source_tables.clone(),
             sources: self.sources(),
             settings: changed_settings(&self.options),
@@ -104,6 +105,31 @@ impl PlannedQuery {
                 })
             })
             .collect()
+    }
+}
+
+fn recorded_lineage(lineage: &Lineage) -> PlanLineage {
+    let columns = lineage.columns.iter().map(|column| ColumnSources {
+        name: column.name.clone(),
+        sources: column
+            .sources
+            .iter()
+            .map(|(source, derivation)| DirectSource {
+                table: source.table.clone(),
+                column: source.column.clone(),
+                derivation: derivation.name().to_owned(),
+            })
+            .collect(),
+    });
+    let indirect = lineage.indirect.iter().map(|(source, influences)| IndirectSource {
+        table: source.table.clone(),
+        column: source.column.clone(),
+        influences: influences.iter().map(|influence| influence.name().to_owned()).collect(),
+    });
+    PlanLineage {
+        columns: columns.collect(),
+        indirect: indirect.collect(),
+        unresolved: lineage.unresolved.iter().map(ToString::to_string).collect(),
     }
 }
 

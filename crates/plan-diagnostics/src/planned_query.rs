@@ -9,7 +9,8 @@ use datafusion::{
 };
 
 use crate::{
-    Fingerprints, PlanTexts, PlanningTimes, planned_operators::PlannedOperator, source_plan::DataPlan,
+    Fingerprints, Lineage, PlanTexts, PlanningTimes, planned_operators::PlannedOperator,
+    source_plan::DataPlan,
 };
 
 /// What a query does.
@@ -95,6 +96,8 @@ pub struct PlannedQuery {
     pub schema: SchemaRef,
     /// The tables that it reads, sorted, each once.
     pub source_tables: Vec<String>,
+    /// Where its columns come from.
+    pub lineage: Arc<Lineage>,
     /// What makes two queries the same.
     pub fingerprints: Fingerprints,
     /// The logical plan as text.

@@ -142,6 +142,7 @@ impl ObservingPlanner {
             options: Arc::clone(session.config().options()),
             operators: operators.into(),
             data: source.data,
+            lineage: source.lineage,
             optimized: logical_plan.clone(),
         });
         let observation = self.observer.planned(&query)?;

@@ -10,7 +10,7 @@ use datafusion::{
     logical_expr::{LogicalPlan, TableSource},
 };
 
-use crate::fingerprint::LogicalTexts;
+use crate::{Lineage, fingerprint::LogicalTexts};
 
 /// What is kept of a plan: texts and names, so that no table of it lives longer because of us.
 #[derive(Debug, Clone)]
@@ -19,6 +19,7 @@ pub(crate) struct SourcePlan {
     /// The tables that it reads, sorted, each once.
     pub(crate) tables: Vec<String>,
     pub(crate) data: DataPlan,
+    pub(crate) lineage: Arc<Lineage>,
 }
 
 /// The part of a plan that makes the rows: what a query returns, or what a write takes in. It keeps no table alive.
@@ -67,7 +68,7 @@ impl SourcePlan {
             plan => {
                 let texts = LogicalTexts::of(plan);
                 let data = DataPlan::of(plan, &texts.whole);
-                Self { texts, tables: tables_of(plan), data }
+                Self { texts, tables: tables_of(plan), data, lineage: Arc::new(Lineage::of(plan)) }
             }
         }
     }

@@ -39,6 +39,7 @@ mod manifest_lock;
 mod node_kind;
 mod own_time;
 mod plan_bundle;
+mod plan_lineage;
 mod plan_metrics;
 mod process;
 mod reserve;
@@ -75,6 +76,7 @@ pub use manifest::{
 pub use node_kind::RecordedKind;
 pub use own_time::OwnTime;
 pub use plan_bundle::{PLAN_BUNDLE_FORMAT, PlanBundle, PlanColumn};
+pub use plan_lineage::{ColumnSources, DirectSource, IndirectSource, PlanLineage};
 pub use plan_metrics::{
     PartitionMetrics, PlanExecutions, PlanMetrics, PlanOperator, PlanSource, PlanningRecord, RowsRead,
     RuleRecord,

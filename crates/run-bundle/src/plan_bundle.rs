@@ -11,7 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use serde_json::Value;
 
 use crate::{
-    Bundle, PlanExecutions, PlanMetrics, PlanningRecord, ReadError, WriteError, layout::PLANS,
+    Bundle, PlanExecutions, PlanLineage, PlanMetrics, PlanningRecord, ReadError, WriteError, layout::PLANS,
     plan_metrics::PlanSource,
 };
 
@@ -21,7 +21,7 @@ use crate::{
 ///   `metrics.rows_read`, and of operators `is_scan`, `table` and `partitions`. `metrics.rows` may be null since then.
 ///   `plan_hash` is the fingerprint of the logical plan, `physical_hash` that of the physical one.
 /// - 2: one plan of a node each. `logical_hash` is the fingerprint of the logical plan, `plan_hash` that of the physical one.
-///   New: `query_ids`, `running`, `executions`, `planning`, `sql`, `optimized_plan`, `schema`, `sources`, `settings`, and of
+///   New: `query_ids`, `running`, `executions`, `planning`, `sql`, `optimized_plan`, `schema`, `lineage`, `sources`, `settings`, and of
 ///   operators what was estimated, memory, spill and the metrics of each partition. `metrics` are those of the slowest
 ///   execution, or of one that runs and is slower than all before.
 pub const PLAN_BUNDLE_FORMAT: &str = "datafusion_plan_bundle_v2";
@@ -71,6 +71,8 @@ pub struct PlanBundle {
     pub physical_plan: Option<String>,
     /// The columns that the query returns or writes.
     pub schema: Vec<PlanColumn>,
+    /// Where those columns come from. `None` in bundles that were written before it was known.
+    pub lineage: Option<PlanLineage>,
     /// The tables that the query reads.
     pub source_tables: Vec<String>,
     /// Each scan of them.
@@ -118,6 +120,7 @@ impl Default for PlanBundle {
             optimized_plan: None,
             physical_plan: None,
             schema: Vec::new(),
+            lineage: None,
             source_tables: Vec::new(),
             sources: Vec::new(),
             settings: BTreeMap::new(),

@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 use crate::{
     artifacts::{self, known_only},
     hamilton_summary::{self, withheld_field, withheld_summary},
+    lineage_text::shown_lineage,
     node_queries::{FIRST_QUERIES, NodeQueries, QueryFacts, SLOWEST_QUERIES},
     node_scope::NodeFacts,
     source_summary,
@@ -47,6 +48,9 @@ pub(crate) fn attributes(
     if let Some(schema) = &facts.schema {
         let fields = policy.capture_columns(hamilton_summary::schema(schema), withheld_field);
         add("schema", AttributeKind::Schema, AttributeRole::ResultSummary, fields);
+    }
+    if let Some(lineage) = facts.lineage.as_ref().filter(|lineage| lineage.has_sources()) {
+        add("lineage", AttributeKind::Dict, AttributeRole::ResultSummary, shown_lineage(lineage, policy));
     }
     if let Some(source) = &facts.source {
         let located = policy.capture(source_summary::locate(source, policy));

@@ -36,6 +36,7 @@ mod frames;
 mod hamilton_summary;
 mod interrupt;
 mod last_words;
+mod lineage_text;
 mod live_progress;
 mod location;
 mod log;

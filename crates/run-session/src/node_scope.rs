@@ -13,7 +13,7 @@ use daglight_otel_bridge::{
     StageSpan, StageSpanBuilder,
     names::{self, Key, key},
 };
-use daglight_plan_diagnostics::Polls;
+use daglight_plan_diagnostics::{Lineage, Polls};
 use daglight_run_bundle::{Artifact, KeptAs};
 use daglight_run_identity::{Node, NodeKind};
 use datafusion::arrow::datatypes::SchemaRef;
@@ -75,6 +75,8 @@ pub(crate) struct NodeFacts {
     /// The table that it reads or registers, as the session calls it.
     pub(crate) table: Option<String>,
     pub(crate) schema: Option<SchemaRef>,
+    /// Where its columns come from.
+    pub(crate) lineage: Option<Arc<Lineage>>,
     pub(crate) summary: Option<DataSummary>,
     pub(crate) source: Option<SourceFacts>,
     /// What it has written, as it may be shown.

@@ -167,6 +167,8 @@ impl Entry {
         for column in &mut plan.schema {
             column.name = policy.redactor().name_text(&column.name);
         }
+        plan.lineage =
+            plan.lineage.map(|lineage| lineage.with_names(|name| policy.redactor().name_text(name)));
         if let Some(planning) = &mut plan.planning {
             planning.parsing_ms = started.parsing.map(|parsing| parsing.as_secs_f64() * 1e3);
         }

@@ -328,6 +328,7 @@ impl RunQuery {
                 facts.summary = Some(summary);
             }
             facts.schema = Some(Arc::clone(&self.query.schema));
+            facts.lineage = Some(Arc::clone(&self.query.lineage));
             facts.table = self.table().map(str::to_owned);
         }
         if !self.is_of_output && report.outcome == QueryOutcome::Completed {

@@ -1,0 +1,88 @@
+//! Where the columns of a node come from, as Hamilton's page shows it: a table of two columns.
+
+use std::collections::BTreeMap;
+
+use daglight_capture_policy::{Captured, Policy};
+use daglight_plan_diagnostics::{Derivation, Influence, Lineage, Origins};
+use serde_json::{Map, Value};
+
+/// The lineage as one object: what decides about rows, by kind, then each column with its sources.
+pub(crate) fn shown_lineage(lineage: &Lineage, policy: &Policy) -> Captured {
+    let mut by_influence: BTreeMap<Influence, Vec<String>> = BTreeMap::new();
+    for (source, influences) in &lineage.indirect {
+        for influence in influences {
+            by_influence.entry(*influence).or_default().push(source.to_string());
+        }
+    }
+    let decides = by_influence
+        .into_iter()
+        .map(|(by, sources)| (format!("(rows, by {})", by.name()), sources.join(", ")));
+    let unresolved: Vec<String> = lineage.unresolved.iter().map(ToString::to_string).collect();
+    let unresolved = (!unresolved.is_empty()).then(|| ("(incomplete)".to_owned(), unresolved.join("; ")));
+    let columns = lineage.columns.iter().map(|column| (column.name.clone(), sources(&column.sources)));
+    let rows = decides.chain(unresolved).chain(columns);
+    let shown = |text: String| Value::from(policy.redactor().name_text(&text));
+    let rows: Map<String, Value> = rows.map(|(name, sources)| (name, shown(sources))).collect();
+    // The name of a column is no value of it, whatever it is called.
+    policy.capture_columns(rows, |_, sources| match sources {
+        Value::Null => "in the file of the plan".into(),
+        sources => sources.clone(),
+    })
+}
+
+/// `orders.id`, `from orders.price, orders.tax`, `of many orders.price`, or `a constant`.
+fn sources(origins: &Origins) -> String {
+    let Some(strongest) = origins.values().max() else { return "a constant".to_owned() };
+    let names: Vec<String> = origins.keys().map(ToString::to_string).collect();
+    let names = names.join(", ");
+    match strongest {
+        Derivation::Identity => names,
+        Derivation::Transformation => format!("from {names}"),
+        Derivation::Aggregation => format!("of many rows of {names}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use daglight_capture_policy::Profile;
+    use daglight_plan_diagnostics::{ColumnLineage, SourceColumn};
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_decides_about_rows_stands_above_the_columns() {
+        let column = |column: &str| SourceColumn { table: "orders".into(), column: column.into() };
+        let of = |name: &str, sources: &[(&str, Derivation)]| ColumnLineage {
+            name: name.into(),
+            sources: sources.iter().map(|(source, derivation)| (column(source), *derivation)).collect(),
+        };
+        let lineage = Lineage {
+            columns: vec![
+                of("id", &[("id", Derivation::Identity)]),
+                of("net", &[("price", Derivation::Identity), ("tax", Derivation::Transformation)]),
+                of("total", &[("price", Derivation::Aggregation)]),
+                of("one", &[]),
+            ],
+            indirect: BTreeMap::from([
+                (column("day"), BTreeSet::from([Influence::Filter, Influence::Sort])),
+                (column("id"), BTreeSet::from([Influence::Filter])),
+            ]),
+            unresolved: BTreeSet::new(),
+        };
+        let shown = shown_lineage(&lineage, &Policy::of_profile(Profile::Dev));
+        assert_eq!(
+            *shown.as_value(),
+            json!({
+                "(rows, by filter)": "orders.day, orders.id",
+                "(rows, by sort)": "orders.day",
+                "id": "orders.id",
+                "net": "from orders.price, orders.tax",
+                "total": "of many rows of orders.price",
+                "one": "a constant",
+            })
+        );
+    }
+}
