@@ -121,6 +121,29 @@ fn an_outbox_of_zeros_is_damaged() {
     assert_eq!(bundles(&checkout), 0);
 }
 
+/// Runs are looked for where they are written to, and nothing is deleted anywhere else.
+#[test]
+fn without_a_folder_commands_look_into_the_one_of_the_settings() {
+    let checkout = Checkout::new();
+    for _ in 0..2 {
+        run(&checkout, None);
+    }
+    let configuration = "[bundle]\noutput_dir = \"runs\"\nkeep_count = 0\n";
+    fs::write(checkout.path().join("daglight.toml"), configuration).expect("a file");
+    for command in ["status", "history", "sync", "prune"] {
+        let said = Daglight::new(&checkout, [command]).finish().ended_with(0).stdout;
+        assert!(said.contains("no runs yet in runs"), "{command}: {said}");
+    }
+    assert_eq!(bundles(&checkout), 2, "those of another folder");
+    let elsewhere = run(&checkout, None);
+    assert!(elsewhere.contains("/runs/run_bundle/"), "{elsewhere}");
+    let listed = Daglight::new(&checkout, ["status", "--json"]).finish().report(0);
+    assert_eq!(listed.as_array().map(Vec::len), Some(1), "{listed:#?}");
+    Daglight::new(&checkout, ["prune"]).finish().ended_with(0);
+    assert!(!std::path::Path::new(&elsewhere).exists(), "{elsewhere}");
+    assert_eq!(bundles(&checkout), 2, "those of another folder");
+}
+
 #[test]
 fn prune_keeps_what_waits_unless_told_otherwise() {
     let (checkout, hamilton) = (Checkout::new(), Hamilton::take());

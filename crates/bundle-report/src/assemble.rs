@@ -4,8 +4,8 @@ use std::{collections::HashMap, path::Path};
 
 use chrono::{DateTime, Utc};
 use daglight_run_bundle::{
-    Artifact, LedgerDestination, LedgerSignal, Liveness, Manifest, NodeStatus, ProcessEvidence, RunStatus,
-    SignalLedger, Tracking,
+    Artifact, KeptAs, LedgerDestination, LedgerSignal, Liveness, Manifest, NodeStatus, ProcessEvidence,
+    RunStatus, SignalLedger, Tracking,
 };
 
 use crate::{
@@ -176,10 +176,10 @@ fn with_warnings(mut problems: Problems, manifest: Option<&Manifest>) -> Problem
     problems
 }
 
-/// What the artifacts add to the totals.
+/// What the artifacts add to the totals. A parameter table is what the run was given, and nothing that it has written.
 fn written(artifacts: &[Artifact]) -> Totals {
     let mut totals = Totals::default();
-    for artifact in artifacts {
+    for artifact in artifacts.iter().filter(|artifact| artifact.materialization != KeptAs::ParamTable) {
         let (rows, bytes) = match artifact.location {
             Some(_) => (&mut totals.rows_written, &mut totals.bytes_written),
             None => (&mut totals.rows_in_tables, &mut totals.bytes_in_tables),
@@ -287,5 +287,40 @@ fn heartbeat(evidence: &ProcessEvidence, liveness: Option<Liveness>) -> Heartbea
         io_bytes_written: evidence.io.map(|io| io.bytes_written),
         stall_count: evidence.stalls.count,
         stalls: stalls.collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use daglight_run_identity::RunId;
+
+    use super::*;
+
+    #[test]
+    fn parameter_tables_are_nothing_that_a_run_has_written() {
+        let artifact = |materialization, location: Option<&str>| Artifact {
+            name: "a".into(),
+            node: None,
+            materialization,
+            location: location.map(str::to_owned),
+            format: None,
+            rows: Some(3),
+            bytes: Some(100),
+            files: None,
+            schema: Vec::new(),
+            schema_hash: None,
+            plan_signature: None,
+            signature: None,
+            run_id: RunId::new(),
+            written_at: DateTime::UNIX_EPOCH,
+        };
+        let totals = written(&[
+            artifact(KeptAs::Parquet, Some("a.parquet")),
+            artifact(KeptAs::Table, None),
+            artifact(KeptAs::ParamTable, Some("limits.csv")),
+            artifact(KeptAs::ParamTable, None),
+        ]);
+        assert_eq!((totals.rows_written, totals.bytes_written), (3, 100));
+        assert_eq!((totals.rows_in_tables, totals.bytes_in_tables), (3, 100));
     }
 }

@@ -7,8 +7,6 @@ use clap::{Args as ClapArgs, Parser, Subcommand};
 use daglight::bundle::Criterion;
 use daglight::identity::DagName;
 
-use crate::bundles::DEFAULT_FOLDER;
-
 /// Run telemetry for Apache DataFusion pipelines: the Hamilton UI, OpenTelemetry and a run bundle from one run.
 #[derive(Debug, Parser)]
 #[command(name = "daglight", bin_name = "daglight", version, max_term_width = 110)]
@@ -171,9 +169,8 @@ pub(crate) struct PackArgs {
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct HistoryArgs {
-    /// A folder with bundles below it.
-    #[arg(default_value = DEFAULT_FOLDER)]
-    pub(crate) dir: PathBuf,
+    /// A folder with bundles below it. Default: the setting bundle.output_dir.
+    pub(crate) dir: Option<PathBuf>,
     /// Only the runs of this pipeline.
     #[arg(long, value_name = "NAME")]
     pub(crate) dag_name: Option<String>,
@@ -187,9 +184,8 @@ pub(crate) struct HistoryArgs {
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct SyncArgs {
-    /// A bundle, or a folder with bundles below it.
-    #[arg(default_value = DEFAULT_FOLDER)]
-    pub(crate) dir: PathBuf,
+    /// A bundle, or a folder with bundles below it. Default: the setting bundle.output_dir.
+    pub(crate) dir: Option<PathBuf>,
     /// How long to try, in seconds, for all bundles together.
     #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = count::<u64>)]
     pub(crate) timeout: u64,
@@ -210,9 +206,8 @@ pub(crate) struct ReplayArgs {
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct StatusArgs {
-    /// A bundle, or a folder with bundles below it.
-    #[arg(default_value = DEFAULT_FOLDER)]
-    pub(crate) dir: PathBuf,
+    /// A bundle, or a folder with bundles below it. Default: the setting bundle.output_dir.
+    pub(crate) dir: Option<PathBuf>,
     /// Print the list as JSON.
     #[arg(long)]
     pub(crate) json: bool,
@@ -220,9 +215,8 @@ pub(crate) struct StatusArgs {
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct PruneArgs {
-    /// A folder with bundles below it.
-    #[arg(default_value = DEFAULT_FOLDER)]
-    pub(crate) dir: PathBuf,
+    /// A folder with bundles below it. Default: the setting bundle.output_dir.
+    pub(crate) dir: Option<PathBuf>,
     /// Delete bundles of runs that started longer ago: 90m, 12h, 2d or 1w; a number alone is days. Default: the setting
     /// bundle.keep_days.
     #[arg(long, value_name = "AGE", value_parser = age)]

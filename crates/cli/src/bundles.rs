@@ -1,6 +1,10 @@
 //! Finding the bundles that a command is about.
 
-use std::{fs, io, ops::Deref, path::Path};
+use std::{
+    fs, io,
+    ops::Deref,
+    path::{Path, PathBuf},
+};
 
 use daglight::{bundle::Bundle, identity::RunId};
 use daglight_bundle_archive::{Limits, is_archive, unpack};
@@ -8,8 +12,33 @@ use tempfile::TempDir;
 
 use crate::{config::process_settings, failure::Failure, say::note};
 
-/// The folder that commands look into where none is named.
-pub(crate) const DEFAULT_FOLDER: &str = "out";
+/// The folder that a command looks into.
+#[derive(Debug)]
+pub(crate) struct RunsFolder {
+    pub(crate) path: PathBuf,
+    /// Whether it stands on the command line. Else runs are written to it, and the first one makes it.
+    is_named: bool,
+}
+
+impl RunsFolder {
+    /// The folder on the command line, or else the one of the settings.
+    pub(crate) fn of(named: Option<&Path>) -> Result<Self, Failure> {
+        Ok(match named {
+            Some(_) => Self::with(named, Path::new("")),
+            None => Self::with(None, &process_settings()?.bundle.output_dir),
+        })
+    }
+
+    /// The same, where the settings are known.
+    pub(crate) fn with(named: Option<&Path>, output_dir: &Path) -> Self {
+        Self { path: named.unwrap_or(output_dir).to_owned(), is_named: named.is_some() }
+    }
+
+    /// All bundles in it, or the one that it is itself.
+    pub(crate) fn bundles(&self) -> Result<Vec<Bundle>, Failure> {
+        if !self.is_named && is_missing(&self.path) { Ok(Vec::new()) } else { bundles_at(&self.path) }
+    }
+}
 
 /// A bundle that a command is about. A packed one is unpacked for as long as this lives.
 #[derive(Debug)]
@@ -33,17 +62,14 @@ impl Deref for NamedBundle {
     }
 }
 
-/// The bundle at a path, or all of them below it. An output folder that is empty has none, and neither has the default one
-/// before the first run has made it; any other folder without bundles is not an output folder.
+/// The bundle at a path, or all of them below it. An output folder that is empty has none; any other folder without bundles
+/// is not an output folder.
 pub(crate) fn bundles_at(path: &Path) -> Result<Vec<Bundle>, Failure> {
-    if path.symlink_metadata().is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
-        return match path == Path::new(DEFAULT_FOLDER) {
-            true => Ok(Vec::new()),
-            false => Err(Failure::input(format!(
-                "there is no folder {}: expected a bundle, or a folder with bundles below it",
-                path.display()
-            ))),
-        };
+    if is_missing(path) {
+        return Err(Failure::input(format!(
+            "there is no folder {}: expected a bundle, or a folder with bundles below it",
+            path.display()
+        )));
     }
     let not_one = match Bundle::open(path) {
         Ok(bundle) => return Ok(vec![bundle]),
@@ -55,6 +81,10 @@ pub(crate) fn bundles_at(path: &Path) -> Result<Vec<Bundle>, Failure> {
         Err(_) if path.is_file() => Err(Failure::input(not_one).in_file(path, None)),
         Err(error) => Err(Failure::input(error)),
     }
+}
+
+fn is_missing(path: &Path) -> bool {
+    path.symlink_metadata().is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
 }
 
 /// Whether runs may come to a folder that has none.

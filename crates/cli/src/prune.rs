@@ -20,7 +20,7 @@ use daglight::{
 
 use crate::{
     args::PruneArgs,
-    bundles::{bundles_at, no_runs},
+    bundles::{RunsFolder, no_runs},
     config::process_settings,
     failure::Failure,
     say::{self, note, say},
@@ -35,10 +35,11 @@ pub(crate) fn prune(args: &PruneArgs) -> Result<ExitCode, Failure> {
              bundle.keep_count or bundle.keep_bytes",
         )
     })?;
-    check_folder(&args.dir)?;
-    let bundles = bundles_at(&args.dir)?;
+    let folder = RunsFolder::with(args.dir.as_deref(), &settings.bundle.output_dir);
+    check_folder(&folder.path)?;
+    let bundles = folder.bundles()?;
     if bundles.is_empty() {
-        say!("{}", no_runs(&args.dir));
+        say!("{}", no_runs(&folder.path));
         return Ok(ExitCode::SUCCESS);
     }
     let mut found: Vec<(Bundle, BundleStatus)> = bundles

@@ -20,7 +20,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::{
     args::SyncArgs,
-    bundles::{bundles_at, no_runs},
+    bundles::{RunsFolder, no_runs},
     config::process_settings,
     failure::Failure,
     say::say,
@@ -29,9 +29,10 @@ use crate::{
 
 pub(crate) fn sync(args: &SyncArgs) -> Result<ExitCode, Failure> {
     let settings = process_settings()?;
-    let bundles = bundles_at(&args.dir)?;
+    let folder = RunsFolder::with(args.dir.as_deref(), &settings.bundle.output_dir);
+    let bundles = folder.bundles()?;
     if bundles.is_empty() {
-        say!("{}", no_runs(&args.dir));
+        say!("{}", no_runs(&folder.path));
         return Ok(ExitCode::SUCCESS);
     }
     let connection = Connection::from_settings(&settings.tracker).map_err(Failure::input)?;

@@ -100,7 +100,8 @@ kinds! {
         "See whether the machine was overloaded, out of memory, or suspended.";
     /// Daglight itself took a considerable part of the run.
     TelemetryCost = "telemetry-cost":
-        "Turn off what costs most: data statistics with capture.data_statistics = false, for example.";
+        "Turn off the part that takes most: data statistics by capture.data_statistics = false, plans by plans.keep; where \
+         nodes cost most, fewer and larger ones.";
     /// Something that was recorded is lost.
     TelemetryLoss = "telemetry-loss":
         "Deal with the reasons that are named; the bundle has what the server does not.";
