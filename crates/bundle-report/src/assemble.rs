@@ -5,7 +5,7 @@ use std::{collections::HashMap, path::Path};
 use chrono::{DateTime, Utc};
 use daglight_run_bundle::{
     Artifact, KeptAs, LedgerDestination, LedgerSignal, Liveness, Manifest, NodeStatus, ProcessEvidence,
-    RunStatus, SignalLedger, Tracking,
+    RunStatus, SignalLedger, Tracking, saturating_sum,
 };
 
 use crate::{
@@ -211,8 +211,8 @@ fn delivery(manifest: Option<&Manifest>, dir: &Path, status: ReportStatus) -> De
     let command = |name| display::command(name, dir);
     DeliveryReport {
         is_final: manifest.status != RunStatus::Running,
-        waiting: ledgers.iter().filter(is_expected).map(|account| account.ledger.waiting).sum(),
-        dropped: ledgers.iter().map(|account| account.ledger.dropped_total()).sum(),
+        waiting: saturating_sum(ledgers.iter().filter(is_expected).map(|account| account.ledger.waiting)),
+        dropped: saturating_sum(ledgers.iter().map(|account| account.ledger.dropped_total())),
         ledgers,
         tracking: manifest.tracking,
         sync_command: tracker_waits.then(|| command("sync")),

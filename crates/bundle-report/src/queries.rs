@@ -108,9 +108,9 @@ impl PlannedQueries {
 
 impl QueryTotals {
     fn add(&mut self, other: Self) {
-        self.queries += other.queries;
+        self.queries = self.queries.saturating_add(other.queries);
         self.rows_read = self.rows_read.saturating_add(other.rows_read);
-        self.uncounted += other.uncounted;
+        self.uncounted = self.uncounted.saturating_add(other.uncounted);
         self.bytes_read = self.bytes_read.saturating_add(other.bytes_read);
         self.bytes_spilled = self.bytes_spilled.saturating_add(other.bytes_spilled);
     }
@@ -122,7 +122,7 @@ impl QueryTotals {
             queries: self.queries.max(seen),
             rows_read: self.rows_read,
             // A query without a plan is not counted either.
-            uncounted: self.uncounted + seen.saturating_sub(self.queries),
+            uncounted: self.uncounted.saturating_add(seen.saturating_sub(self.queries)),
             bytes_read: self.bytes_read,
             bytes_spilled: self.bytes_spilled,
         }
@@ -223,6 +223,26 @@ mod tests {
         assert_eq!((planned.totals.queries, planned.totals.bytes_read), (100, 40_000));
         let slowest: Vec<_> = planned.slowest.into_items().map(|query| query.query_id).collect();
         assert_eq!((slowest.len(), slowest[0].as_str()), (40, "99"));
+    }
+
+    #[test]
+    fn absurd_counts_of_damaged_files_overflow_nothing() {
+        let mut planned = PlannedQueries::default();
+        for number in 0..2 {
+            let mut absurd = plan(number, "a", 1.0);
+            let most = u64::MAX;
+            absurd.executions = serde_json::from_value(json!({
+                "started": most, "rows_read": most, "uncounted": most, "bytes_scanned": most, "bytes_spilled": most
+            }))
+            .unwrap();
+            for operator in &mut absurd.metrics.operators {
+                operator.output_rows = Some(most);
+                operator.metrics.insert("spilled_bytes".into(), most);
+            }
+            planned.add("a-b.json", absurd);
+        }
+        assert_eq!((planned.totals.queries, planned.totals.bytes_spilled), (u64::MAX, u64::MAX));
+        assert_eq!(planned.totals.reads(1).uncounted, u64::MAX);
     }
 
     #[test]

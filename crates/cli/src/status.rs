@@ -5,7 +5,10 @@ use std::process::ExitCode;
 use chrono::Utc;
 use daglight::{
     BundleState, BundleStatus,
-    bundle::display::{age, command, exact},
+    bundle::{
+        display::{age, command, exact},
+        saturating_sum,
+    },
 };
 
 use crate::{
@@ -47,7 +50,7 @@ pub(crate) fn status(args: &StatusArgs) -> Result<ExitCode, Failure> {
     }
     let waiting = |expected: bool| -> u64 {
         let statuses = statuses.iter().filter(|status| status.tracking.is_expected() == expected);
-        statuses.map(BundleStatus::waiting).sum()
+        saturating_sum(statuses.map(BundleStatus::waiting))
     };
     let sync = command("sync", &folder.path);
     let (expected, without_server) = (waiting(true), waiting(false));

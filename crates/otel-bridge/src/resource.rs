@@ -69,7 +69,7 @@ fn redacted(attributes: BTreeMap<String, Value>, redactor: &Redactor) -> impl It
             Value::String(text) => redactor.text(text.as_str()).into(),
             other => other,
         };
-        KeyValue::new(key, value)
+        KeyValue::new(redactor.text(&key), value)
     })
 }
 

@@ -57,7 +57,7 @@ impl PlannedQuery {
             lineage: Some(recorded_lineage(&self.lineage).with_names(&name)),
             source_tables: self.source_tables.clone(),
             sources: self.sources(),
-            settings: changed_settings(&self.options),
+            settings: changed_settings(&self.options, with_literals),
             planning: Some(record_of(&self.planning)),
             metrics: PlanMetrics {
                 planned_at_ms: unix_milliseconds(self.planning.started_at),
@@ -235,12 +235,27 @@ fn measure(source: &mut PlanSource, operator: &OperatorReport) {
 }
 
 /// The options that differ from the default of this machine.
-fn changed_settings(options: &ConfigOptions) -> BTreeMap<String, String> {
+/// The options that are not the default. Without literals a text is hidden, because `SET` may have put any value there;
+/// numbers and flags stay where the option takes nothing else.
+fn changed_settings(options: &ConfigOptions, with_literals: bool) -> BTreeMap<String, String> {
     let defaults: BTreeMap<String, Option<String>> =
         ConfigOptions::default().entries().into_iter().map(|entry| (entry.key, entry.value)).collect();
     let changed =
         options.entries().into_iter().filter(|entry| defaults.get(&entry.key) != Some(&entry.value));
-    changed.map(|entry| (entry.key, entry.value.unwrap_or_default())).collect()
+    let shown = |key: &str, value: String| {
+        let is_number = |text: &str| text.parse::<f64>().is_ok();
+        let takes_numbers = defaults.get(key).and_then(Option::as_deref).is_some_and(is_number);
+        match with_literals || value.parse::<bool>().is_ok() || (takes_numbers && is_number(&value)) {
+            true => value,
+            false => "?".to_owned(),
+        }
+    };
+    changed
+        .map(|entry| {
+            let value = shown(&entry.key, entry.value.unwrap_or_default());
+            (entry.key, value)
+        })
+        .collect()
 }
 
 fn record_of(planning: &PlanningTimes) -> PlanningRecord {
@@ -256,5 +271,29 @@ fn record_of(planning: &PlanningTimes) -> PlanningRecord {
         optimization_ms: milliseconds(planning.optimization),
         physical_ms: milliseconds(planning.physical),
         rules: planning.rules.iter().map(rule).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_literals_only_flags_and_numbers_of_changed_settings_are_kept() {
+        let mut options = ConfigOptions::default();
+        for (key, value) in [
+            ("datafusion.execution.batch_size", "100"),
+            ("datafusion.execution.collect_statistics", "false"),
+            ("datafusion.format.null", "4711"),
+            ("datafusion.execution.time_zone", "+02:00"),
+        ] {
+            options.set(key, value).unwrap();
+        }
+        let shown = changed_settings(&options, false);
+        assert_eq!(shown["datafusion.execution.batch_size"], "100");
+        assert_eq!(shown["datafusion.execution.collect_statistics"], "false");
+        assert_eq!(shown["datafusion.format.null"], "?");
+        assert_eq!(shown["datafusion.execution.time_zone"], "?");
+        assert_eq!(changed_settings(&options, true)["datafusion.format.null"], "4711");
     }
 }

@@ -9,6 +9,8 @@ use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::sums::saturating_sum;
+
 /// What became of the items of one kind towards one destination: `produced = delivered + waiting + dropped`.
 ///
 /// An item of the tracker is an event, or an attribute of one; an item of a signal is a span, a data point or a log
@@ -102,12 +104,12 @@ impl DeliveryCounts {
 
     /// All items that are lost.
     pub fn dropped_total(&self) -> u64 {
-        self.dropped.values().sum()
+        saturating_sum(self.dropped.values().copied())
     }
 
     /// Whether every item is accounted for.
     pub fn is_balanced(&self) -> bool {
-        self.produced == self.delivered + self.waiting + self.dropped_total()
+        self.produced == saturating_sum([self.delivered, self.waiting, self.dropped_total()])
     }
 }
 
@@ -115,7 +117,7 @@ impl ItemsByKind {
     /// All of them.
     pub fn total(&self) -> u64 {
         let Self { versions, runs, task_updates, attributes, tags, ends } = *self;
-        versions + runs + task_updates + attributes + tags + ends
+        saturating_sum([versions, runs, task_updates, attributes, tags, ends])
     }
 
     /// Counts more items.

@@ -44,6 +44,7 @@ mod plan_metrics;
 mod process;
 mod reserve;
 mod signal_files;
+mod sums;
 mod verify;
 mod warning;
 
@@ -84,6 +85,7 @@ pub use plan_metrics::{
 pub use process::ProcessStat;
 pub use reserve::Reserve;
 pub use signal_files::SignalFiles;
+pub use sums::saturating_sum;
 pub use verify::Fault;
 pub use versioned::ReadError;
 pub use warning::{Warning, WarningCode};

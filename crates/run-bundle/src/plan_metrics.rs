@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, HashSet};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
+use crate::sums::saturating_sum;
+
 /// The measurements of one executed query.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -212,7 +214,7 @@ impl PlanMetrics {
         let mut read = RowsRead { counted: 0, all_counted: !self.operators.is_empty() };
         for leaf in leaves {
             match leaf.output_rows {
-                Some(rows) => read.counted += rows,
+                Some(rows) => read.counted = read.counted.saturating_add(rows),
                 None => read.all_counted = false,
             }
         }
@@ -231,7 +233,7 @@ impl PlanMetrics {
     /// The sum of a metric over all operators, by the name that DataFusion has for it.
     pub fn total(&self, metric: &str) -> u64 {
         let counts = self.operators.iter().filter_map(|operator| operator.metrics.get(metric)).copied();
-        counts.sum()
+        saturating_sum(counts)
     }
 }
 

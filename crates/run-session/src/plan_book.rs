@@ -166,6 +166,8 @@ impl Entry {
         }
         for column in &mut plan.schema {
             column.name = policy.redactor().name_text(&column.name);
+            // The names of fields and the zone of a timestamp may be literals of the query.
+            column.data_type = policy.redactor().name_text(&column.data_type);
         }
         plan.lineage =
             plan.lineage.map(|lineage| lineage.with_names(|name| policy.redactor().name_text(name)));

@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
-use daglight_capture_policy::{CUT_MARK, Redactor, printable_within};
+use daglight_capture_policy::{CUT_MARK, Redactor, printable, printable_within};
 use datafusion::arrow::{
     array::{ArrayRef, RecordBatch, RecordBatchOptions, StringArray},
     datatypes::{DataType, Field, Schema, SchemaRef},
@@ -93,7 +93,9 @@ impl fmt::Display for Table<'_> {
         match table {
             Ok(table) => f.write_str(&table)?,
             // An error here would be a panic of everybody who asks for the text.
-            Err(error) => write!(f, "(these rows cannot be shown: {})", self.message(&error))?,
+            Err(error) => {
+                write!(f, "(these rows cannot be shown: {})", printable(&self.message(&error)))?;
+            }
         }
         let shown: u64 = rows.first.iter().map(|batch| batch.num_rows() as u64).sum();
         match rows.total_rows {

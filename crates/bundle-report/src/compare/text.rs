@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use daglight_capture_policy::printable_lines;
+use daglight_capture_policy::{printable, printable_lines};
 use daglight_run_bundle::NodeStatus;
 
 use super::{
@@ -43,16 +43,21 @@ impl Comparison {
         ];
         for (title, lines) in sections.into_iter().filter(|(_, lines)| !lines.is_empty()) {
             line(&mut text, &format!("\n{title}"));
-            lines.iter().take(MAX_LINES).for_each(|content| line(&mut text, &format!("  {content}")));
+            lines
+                .iter()
+                .take(MAX_LINES)
+                .for_each(|content| line(&mut text, &format!("  {}", printable(content))));
             if lines.len() > MAX_LINES {
                 line(&mut text, &format!("  and {} more: see --json", lines.len() - MAX_LINES));
             }
         }
         for plan in self.plan_changes.iter().take(MAX_LINES) {
-            let node =
-                plan.node.as_deref().map_or_else(|| "of no node".to_owned(), |node| format!("of {node}"));
+            let node = plan
+                .node
+                .as_deref()
+                .map_or_else(|| "of no node".to_owned(), |node| format!("of {}", printable(node)));
             line(&mut text, &format!("\nPlan {node}"));
-            plan.tree.iter().for_each(|operator| line(&mut text, &format!("  {operator}")));
+            plan.tree.iter().for_each(|operator| line(&mut text, &format!("  {}", printable(operator))));
         }
         printable_lines(&text).into_owned()
     }
