@@ -54,7 +54,7 @@ impl PlannedQuery {
                     nullable: field.is_nullable(),
                 })
                 .collect(),
-            lineage: Some(recorded_lineage(&self.lineage).with_names(&name)),
+            lineage: Some(recorded_lineage(&self.lineage).with_names(name)),
             source_tables: self.source_tables.clone(),
             sources: self.sources(),
             settings: changed_settings(&self.options, with_literals),
