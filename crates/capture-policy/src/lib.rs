@@ -29,6 +29,7 @@ mod program_options;
 mod redact;
 mod rewritten;
 mod script_columns;
+mod script_line;
 mod secret;
 mod secret_reader;
 mod sql_secrets;

@@ -125,23 +125,28 @@ impl Redactor {
         } else {
             without_partition_values(&without_users_of_urls(&text)).into_owned().into()
         };
-        let mut out = String::with_capacity(text.len());
-        let mut rest = text.as_ref();
+        without_ranges(&text, self.credentials(&text))
+    }
+
+    /// Where the credentials are that [`Redactor::text`] finds, in their order.
+    pub(crate) fn credentials(&self, text: &str) -> Vec<Range<usize>> {
+        let mut found = Vec::new();
+        let mut at = 0;
         // Those of a kind that is not there are not looked for again.
         let (mut has_keys, mut has_programs) = (true, true);
         loop {
+            let rest = &text[at..];
             let key = if has_keys { private_key(rest) } else { None };
             let password = if has_programs { program_password(rest) } else { None };
             (has_keys, has_programs) = (key.is_some(), password.is_some());
             let Some(first) = [key, password].into_iter().flatten().min_by_key(|range| range.start) else {
-                break;
+                self.scan(rest, at, &mut found);
+                return found;
             };
-            self.scan(&rest[..first.start], &mut out);
-            out.push_str(REDACTED);
-            rest = &rest[first.end..];
+            self.scan(&rest[..first.start], at, &mut found);
+            found.push(at + first.start..at + first.end);
+            at += first.end;
         }
-        self.scan(rest, &mut out);
-        out
     }
 
     /// The message of an error, without the values in it where the policy does not show those.
@@ -202,9 +207,14 @@ impl Redactor {
     }
 
     pub(crate) fn without_sql_secrets(&self, sql: &str) -> String {
+        without_ranges(sql, self.sql_secrets(sql))
+    }
+
+    /// Where the credentials are that SQL names as such.
+    pub(crate) fn sql_secrets(&self, sql: &str) -> Vec<Range<usize>> {
         let mut ranges = secrets(sql, self).ranges;
         ranges.extend(self.declared_secrets(sql));
-        without_ranges(sql, ranges)
+        ranges
     }
 
     /// Where the values of hidden parameters are declared. One that may be a word is hidden nowhere else.
@@ -219,8 +229,8 @@ impl Redactor {
         ranges
     }
 
-    fn scan(&self, text: &str, out: &mut String) {
-        let mut written = 0;
+    /// Adds where credentials are in a text that begins at `offset`.
+    fn scan(&self, text: &str, offset: usize, out: &mut Vec<Range<usize>>) {
         let mut at = 0;
         while let Some(first) = text[at..].chars().next() {
             let rest = &text[at..];
@@ -230,10 +240,8 @@ impl Redactor {
                 if matches!(first, '/' | '+')
                     && let Some(secret) = aws_secret(rest, before)
                 {
-                    out.push_str(&text[written..at]);
-                    out.push_str(REDACTED);
+                    out.push(offset + at..offset + at + secret.end);
                     at += secret.end;
-                    written = at;
                 } else {
                     at += first.len_utf8();
                 }
@@ -241,13 +249,10 @@ impl Redactor {
             }
             let found = self.look_at(word, rest, text[..at].chars().next_back());
             if let Some(secret) = found.secret {
-                out.push_str(&text[written..at + secret.start]);
-                out.push_str(REDACTED);
-                written = at + secret.end;
+                out.push(offset + at + secret.start..offset + at + secret.end);
             }
             at += found.length;
         }
-        out.push_str(&text[written..]);
     }
 
     /// Looks at the word that `rest` begins with, and what belongs to it; `before` is the character in front.

@@ -10,6 +10,11 @@ use crate::sql_tokens::{Kind, Reading, Token, tokens};
 ///
 /// Where dialects read quotes differently, what is a literal in either is replaced.
 pub(crate) fn without_values(sql: &str, double_quoted_text: bool) -> Cow<'_, str> {
+    replaced(sql, &value_ranges(sql, double_quoted_text))
+}
+
+/// Where the values are that [`without_values`] replaces, in their order. They may overlap.
+pub(crate) fn value_ranges(sql: &str, double_quoted_text: bool) -> Vec<Range<usize>> {
     let mut ranges = Vec::new();
     values(sql, Reading { backslash_escapes: false, double_quoted_text, ..Reading::default() }, &mut ranges);
     if has_escaped_quote(sql) {
@@ -20,7 +25,7 @@ pub(crate) fn without_values(sql: &str, double_quoted_text: bool) -> Cow<'_, str
         );
         ranges.sort_by_key(|range| range.start);
     }
-    replaced(sql, &ranges)
+    ranges
 }
 
 fn has_escaped_quote(sql: &str) -> bool {

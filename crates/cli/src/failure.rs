@@ -74,6 +74,7 @@ impl Failure {
         let mut next = Some(&*self.error as &dyn Error);
         while let Some(error) = next {
             let text = error.to_string();
+            let text = self.place.as_ref().map_or(text.clone(), |place| say::shown_quote(place, &text));
             next = error.source();
             let is_of_engine = self.is_of_engine && (next.is_none() || !messages.is_empty());
             messages.push(if is_of_engine { say::shown_of_engine(&text) } else { text });

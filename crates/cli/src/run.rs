@@ -73,7 +73,8 @@ pub(crate) fn run(args: RunArgs) -> Result<ExitCode, Failure> {
     let ended = runtime.block_on(execute(&pipeline, &session, &run, &args, &progress));
     progress.clear();
     if let Ended::Failed(failure) = &ended {
-        say::error(&format!("error: {}", policy.redactor().console_error(&failure.to_string())));
+        let message = failure.error.place.quoted_by(policy.redactor(), &failure.to_string());
+        say::error(&format!("error: {}", policy.redactor().console_error(&message)));
     }
     let report = runtime.block_on(run.finish());
     // What a query left running on the runtime's threads is not waited for.

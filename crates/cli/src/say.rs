@@ -16,7 +16,7 @@ use std::{
 
 use daglight::{
     policy::{Redactor, printable, printable_error, printable_lines},
-    sql::ShownRows,
+    sql::{Place, ShownRows},
 };
 
 /// What hides in every line on standard error what the policy hides.
@@ -45,6 +45,11 @@ pub(crate) fn shown(text: &str) -> Cow<'_, str> {
 /// The message of an error that DataFusion or Arrow has made, which may repeat values.
 pub(crate) fn shown_of_engine(text: &str) -> String {
     redactor().console_error(text)
+}
+
+/// The message of an error that quotes a place in a script, with the line as it may be printed.
+pub(crate) fn shown_quote(place: &Place, message: &str) -> String {
+    place.quoted_by(redactor(), message)
 }
 
 fn redactor() -> &'static Redactor {

@@ -1,8 +1,8 @@
 //! The text of a script, and places in it that an error can point at.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
-use daglight_capture_policy::{CUT_MARK, printable, printable_lines, shown_width};
+use daglight_capture_policy::{CUT_MARK, Redactor, printable, printable_lines, shown_width};
 
 /// How many characters of a line are shown on either side of a place.
 const SHOWN_BESIDE: usize = 100;
@@ -21,28 +21,60 @@ pub struct Place {
     pub column: usize,
     /// The text of the line.
     pub source_line: String,
+    script: ScriptText,
+}
+
+/// The text of a script, which debug output leaves out.
+#[derive(Clone, PartialEq, Eq)]
+struct ScriptText(Arc<str>);
+
+impl fmt::Debug for ScriptText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} bytes", self.0.len())
+    }
 }
 
 impl Place {
     /// The line with a caret under the column, as two lines without a line break at the end. A long line is cut around the
     /// column; control characters are written out.
+    ///
+    /// This is the script as it was written. Use [`Place::quoted_by`] where a policy decides what may be shown.
     pub fn quote(&self) -> String {
-        let number = self.line.to_string();
-        let before = self.column.saturating_sub(1);
-        let split = self.source_line.char_indices().nth(before);
-        let (left, right) = self.source_line.split_at(split.map_or(self.source_line.len(), |(at, _)| at));
-        let beyond = before.saturating_sub(left.chars().count()).min(SHOWN_BESIDE);
-        let (left, right) = (end_of(left), start_of(right));
-        let indent: String = left
-            .split_inclusive('\t')
-            .map(|part| match part.strip_suffix('\t') {
-                Some(part) => format!("{}\t", " ".repeat(shown_width(part))),
-                None => " ".repeat(shown_width(part)),
-            })
-            .collect();
-        let indent = indent + &" ".repeat(beyond);
-        format!("{number} | {left}{right}\n{:width$} | {indent}^", "", width = number.len())
+        quoted(self.line, self.column, &self.source_line)
     }
+
+    /// The message of an error that ends with the [quote](Place::quote) of this place, with that quote as the redactor
+    /// lets it be shown. What is hidden is found in the whole script, before the line is cut.
+    pub fn quoted_by(&self, redactor: &Redactor, message: &str) -> String {
+        let quote = self.quote();
+        let Some(start) = message.rfind(&quote) else { return message.to_owned() };
+        let (shown, column) = redactor.script_line(&self.script.0, self.line, self.column);
+        format!(
+            "{}{}{}",
+            &message[..start],
+            quoted(self.line, column, &shown),
+            &message[start + quote.len()..]
+        )
+    }
+}
+
+/// A line with its number, and a caret below.
+fn quoted(line: usize, column: usize, source: &str) -> String {
+    let number = line.to_string();
+    let before = column.saturating_sub(1);
+    let split = source.char_indices().nth(before);
+    let (left, right) = source.split_at(split.map_or(source.len(), |(at, _)| at));
+    let beyond = before.saturating_sub(left.chars().count()).min(SHOWN_BESIDE);
+    let (left, right) = (end_of(left), start_of(right));
+    let indent: String = left
+        .split_inclusive('\t')
+        .map(|part| match part.strip_suffix('\t') {
+            Some(part) => format!("{}\t", " ".repeat(shown_width(part))),
+            None => " ".repeat(shown_width(part)),
+        })
+        .collect();
+    let indent = indent + &" ".repeat(beyond);
+    format!("{number} | {left}{right}\n{:width$} | {indent}^", "", width = number.len())
 }
 
 /// The end of what stands before a place, as it is shown. Tabs stay, whose width only the terminal knows.
@@ -71,7 +103,7 @@ impl fmt::Display for Place {
 #[derive(Debug, Clone)]
 pub(crate) struct Source {
     path: String,
-    text: String,
+    text: Arc<str>,
     lines: Vec<LineStart>,
     /// Where each character is whose number is a multiple of [`STRIDE`], in bytes. Empty where all characters are ASCII.
     every_stride: Vec<usize>,
@@ -102,7 +134,7 @@ impl Source {
                 }
             }
         }
-        Self { path: path.to_owned(), text: text.to_owned(), lines, every_stride }
+        Self { path: path.to_owned(), text: text.into(), lines, every_stride }
     }
 
     pub(crate) fn path(&self) -> &str {
@@ -119,6 +151,7 @@ impl Source {
             line,
             column,
             source_line: self.line(line).trim_end_matches(['\r', '\n']).to_owned(),
+            script: ScriptText(Arc::clone(&self.text)),
         }
     }
 
@@ -158,6 +191,8 @@ impl Source {
 
 #[cfg(test)]
 mod tests {
+    use daglight_capture_policy::{Policy, Profile};
+
     use super::*;
 
     #[test]
@@ -179,8 +214,16 @@ mod tests {
 
     #[track_caller]
     fn check_quote(line: &str, column: usize, expected: &str) {
-        let place = Place { path: "a.sql".into(), line: 1, column, source_line: line.into() };
+        let place = Place {
+            path: "a.sql".into(),
+            line: 1,
+            column,
+            source_line: line.into(),
+            script: ScriptText(line.into()),
+        };
         assert_eq!(place.quote(), expected);
+        let message = format!("a\n{expected}");
+        assert_eq!(place.quoted_by(&Redactor::default(), &message), message);
     }
 
     #[test]
@@ -194,12 +237,38 @@ mod tests {
     #[test]
     fn a_long_line_is_shown_around_the_column() {
         let line = format!("SELECT 1 IN ({}x{})", "1, ".repeat(20_000), ", 2".repeat(20_000));
-        let quote = Place { path: "a.sql".into(), line: 1, column: 60_014, source_line: line }.quote();
+        let quote = Source::new("a.sql", &line).place(1, 60_014).quote();
         let lines: Vec<&str> = quote.lines().collect();
         let caret = lines[1].chars().count() - 1;
         assert_eq!(lines[0].chars().nth(caret), Some('x'), "{quote}");
         assert!(lines[0].starts_with("1 | …") && lines[0].ends_with('…'), "{quote}");
         assert!(lines[0].chars().count() < 220, "{quote}");
+    }
+
+    #[test]
+    fn a_line_is_cut_behind_what_is_hidden() {
+        let policy = Policy::of_profile(Profile::Prod);
+        let words = "MKw0 ".repeat(40);
+        for (script, expected) in [
+            (format!("SELECT '{words}' AS a, zz"), "1 | SELECT ? AS a, zz\n  |                ^"),
+            (
+                format!("SELECT 1 /* {words}*/ AS a, zz"),
+                "1 | SELECT ? /* ? */ AS a, zz\n  |                        ^",
+            ),
+            (format!("SELECT $${words}$$ AS a, zz"), "1 | SELECT ? AS a, zz\n  |                ^"),
+            (format!("SELECT zz, '{words}'"), "1 | SELECT zz, ?\n  |        ^"),
+        ] {
+            let column = script[..script.find("zz").unwrap()].chars().count() + 1;
+            let place = Source::new("a.sql", &script).place(1, column);
+            let message = format!("a.sql: no\n{}", place.quote());
+            assert_eq!(place.quoted_by(policy.redactor(), &message), format!("a.sql: no\n{expected}"));
+        }
+        let beside = format!("'{}' AS {}", "a".repeat(33), "q".repeat(43));
+        let script =
+            format!("SELECT {beside}; SET datafusion.execution.parquet.created_by TO MKw2; SELECT zz");
+        let place = Source::new("a.sql", &script).place(1, script.len() - 1);
+        let shown = place.quoted_by(policy.redactor(), &place.quote());
+        assert!(!shown.contains("MKw") && shown.contains("created_by TO ?; SELECT zz"), "{shown}");
     }
 
     #[test]
