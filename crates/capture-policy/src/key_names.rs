@@ -5,7 +5,7 @@ use aho_corasick::AhoCorasick;
 use crate::credentials::word;
 
 /// A name that contains one of these is that of a credential.
-const PARTS: [&str; 31] = [
+const PARTS: [&str; 34] = [
     "accesskey",
     "accountkey",
     "apikey",
@@ -17,6 +17,8 @@ const PARTS: [&str; 31] = [
     "credential",
     "customerkey",
     "encryptionkey",
+    "hmackey",
+    "kennwort",
     "keyashex",
     "kerberosticket",
     "keybase64",
@@ -25,6 +27,7 @@ const PARTS: [&str; 31] = [
     "passphrase",
     "passwd",
     "password",
+    "passwort",
     "privatekey",
     "secret",
     "servicekey",
@@ -49,13 +52,14 @@ const HARMLESS_ENDS: [(&str, &[&str]); 3] = [
 
 /// Names of credentials that are parts of too many harmless ones: only the last word of a name counts. `sig` is one in
 /// `url_sig`, and none in `sig_figs`.
-const LAST_WORDS: [&str; 20] = [
-    "auth", "bearer", "cipher", "cred", "creds", "dsn", "hmac", "jwt", "kerberos", "otp", "pass", "pat",
-    "pem", "pin", "pw", "pwd", "salt", "sas", "sig", "webhook",
+const LAST_WORDS: [&str; 26] = [
+    "auth", "bearer", "cipher", "cred", "creds", "dbpass", "dbpw", "dbpwd", "dsn", "hmac", "jwt", "kerberos",
+    "otp", "pass", "pat", "pem", "pin", "pw", "pwd", "salt", "sas", "sig", "userpass", "userpw", "userpwd",
+    "webhook",
 ];
 
 /// Words behind those that say in which form, or which one, it is: `pin_hash`, `pw_old`.
-const FORMS: [&str; 18] = [
+const FORMS: [&str; 20] = [
     "b",
     "base",
     "enc",
@@ -63,6 +67,8 @@ const FORMS: [&str; 18] = [
     "hash",
     "hashed",
     "hex",
+    "key",
+    "keys",
     "new",
     "old",
     "plain",
@@ -78,6 +84,29 @@ const FORMS: [&str; 18] = [
 
 /// Names of credentials that are something else as a part of another name: `total_kms` are kilometres.
 const WHOLE_NAMES: [&str; 1] = ["kms"];
+
+/// Words in front of `tokens` that make them a number of tokens, as of a language model or a rate limit.
+const BEFORE_COUNTED: [&str; 17] = [
+    "avg",
+    "cached",
+    "completion",
+    "count",
+    "generated",
+    "input",
+    "max",
+    "maximum",
+    "mean",
+    "min",
+    "minimum",
+    "n",
+    "num",
+    "number",
+    "output",
+    "prompt",
+    "total",
+];
+/// Words behind `token` or `tokens` that do.
+const BEHIND_COUNTED: [&str; 6] = ["budget", "count", "counts", "limit", "per", "used"];
 
 /// Words of which one makes the key of an option or a setting that of a credential: those hold no data that such a word
 /// could be the name of, as that of a column could. Whole words count, so that `path`, `pattern`, `spin` or `certainty`
@@ -164,12 +193,14 @@ impl KeyNames {
     fn has_part(&self, name: &str, normalized: &str) -> bool {
         let counts = |end: usize| {
             let (found, behind) = normalized.split_at(end);
-            !HARMLESS_ENDS.iter().any(|(part, ends)| {
-                found.ends_with(part)
+            let is_number = found.ends_with("token") && is_number_of_tokens(name);
+            !is_number
+                && !HARMLESS_ENDS.iter().any(|(part, ends)| {
+                    found.ends_with(part)
                     && ends.iter().any(|rest| behind.starts_with(rest))
                     // In `token_is_set`, it is a word of its own.
                     && ends.iter().any(|rest| contains_word_with(name, part, rest))
-            })
+                })
         };
         match &self.matcher {
             Some(matcher) => matcher.find_overlapping_iter(normalized).any(|found| counts(found.end())),
@@ -212,6 +243,21 @@ fn words(key: &str) -> impl Iterator<Item = &str> {
     })
 }
 
+/// Whether a name is that of a number of tokens: `max_tokens`, `tokens_per_second`, `tokenLimit`.
+fn is_number_of_tokens(name: &str) -> bool {
+    let words: Vec<&str> = words(name).filter(|word| !word.is_empty()).collect();
+    let is_one_of = |known: &[&str], word: Option<&&str>| {
+        word.is_some_and(|word| known.iter().any(|known| word.eq_ignore_ascii_case(known)))
+    };
+    let of_number = |at: usize| {
+        let before = at.checked_sub(1).and_then(|before| words.get(before));
+        let is_counted = is_one_of(&["tokens"], words.get(at)) && is_one_of(&BEFORE_COUNTED, before);
+        is_counted || is_one_of(&BEHIND_COUNTED, words.get(at + 1))
+    };
+    let mut tokens = (0..words.len()).filter(|at| is_one_of(&["token", "tokens"], words.get(*at))).peekable();
+    tokens.peek().is_some() && tokens.all(of_number)
+}
+
 /// Whether a name has the part and what follows it without anything between them, in capitals or not.
 fn contains_word_with(name: &str, part: &str, rest: &str) -> bool {
     let name = name.to_lowercase();
@@ -235,11 +281,11 @@ fn is_last_word(name: &str) -> bool {
     }
 }
 
-/// `Pwd` of `dbPwd`, `pwd` of `db_pwd`, `PWD` of `DB_PWD`.
+/// `Pwd` of `dbPwd`, `pwd` of `db_pwd`, `PWD` of `DB_PWD`, `salt` of `md5salt`.
 fn last_word(key: &str) -> &str {
     let key = key.trim_end_matches(|c: char| !c.is_alphabetic());
     let starts = key.char_indices().zip(key.chars().skip(1)).filter_map(|((at, c), next)| {
-        let is_start = !c.is_alphanumeric() || (c.is_lowercase() && next.is_uppercase());
+        let is_start = !c.is_alphabetic() || (c.is_lowercase() && next.is_uppercase());
         is_start.then_some(at + c.len_utf8())
     });
     &key[starts.last().unwrap_or(0)..]
@@ -294,7 +340,8 @@ mod tests {
         smtpPass, authorization, x-auth, pw, PW, db_pw, dbPw, pw2, pw_hash, pwd_hash, pwdHash, creds, db_creds, cred, hmac, \
         hmac_sha256, request_hmac, salt, password_salt, passwordSalt, salt_hex, kms, cipher, cipher_text, passphrase, \
         apikey, api_keys, auth, auth_value, http_auth, accesstoken, token_value, tokens, tokenHash, refreshToken, \
-        client_secrets, secretValue, pin_hash, new_pw, pw_old";
+        client_secrets, secretValue, pin_hash, new_pw, pw_old, hmac_key, hmacKey, hmackey, auth_keys, md5salt, sha256salt, \
+        userpass, dbpass, max_token, tokens_hash, token_limit_password, kennwort";
     /// Names of columns, arguments and attributes that are not: the data of many tables.
     const HARMLESS_NAMES: &str = "\
         path, partition, pattern, batch, spin, opinion, session_id, session, ticket, ticket_id, signature_date, \
@@ -302,7 +349,8 @@ mod tests {
         authority, tokenizer, tokenizer_name, tokenized, tokenization, bytes_tokenised, salted_snack, salty, \
         salt_lake_city, saltwater, author_id, coauthor, authored, authentic, auth_method, secretary, secretariat, \
         secretion, keyboard, api_keyboard, apikeyboards, access_keynote, monkey, kmsi, total_kms, encipherment, \
-        hash, value, hex, spwd, pwr, credit, accredited, keynote, keyword, keystone, turkey, decipher_x, passed, passenger, compass, dispatch, signal, keyboard, concert, pat_count, otp_sent_at";
+        hash, value, hex, spwd, pwr, credit, accredited, keynote, keyword, keystone, turkey, decipher_x, passed, passenger, compass, dispatch, signal, keyboard, concert, pat_count, otp_sent_at, max_tokens, maxTokens, \
+        tokens_per_second, total_tokens, token_count, token_limit, prompt_tokens, basalt, sort_key, partition_key";
 
     #[track_caller]
     fn check(names: &str, hides: impl Fn(&str) -> bool, expected: bool) {

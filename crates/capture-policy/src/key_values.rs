@@ -41,7 +41,7 @@ impl Separator {
         let has_value = match sign {
             Some(_) => !sign_and_value.starts_with("::"),
             None if !is_apart => false,
-            None if key.starts_with("--") && !key_is_quoted => true,
+            None if is_option(key) && !key_is_quoted => true,
             None => quote(value).is_some_and(|(_, mark)| key_is_quoted || mark == '\''),
         };
         has_value.then(|| Self {
@@ -91,6 +91,11 @@ pub(crate) fn token_of_scheme(word: &str, after: &str) -> Option<Range<usize>> {
     let token = &token[..until_space(token)];
     let is_token = start > 0 && !token.is_empty() && (!is_basic || is_encoded(token));
     is_token.then(|| start..start + token.len())
+}
+
+/// Whether a value may follow a word behind a blank alone. One dash is a minus in SQL, so those that have it are listed.
+fn is_option(word: &str) -> bool {
+    word.starts_with("--") || ["-pw", "-pass", "-passwd", "-password"].contains(&word)
 }
 
 fn is_quote(c: char) -> bool {

@@ -17,7 +17,7 @@ const LONG: usize = 14;
 
 impl Hidden for Redactor {
     fn name(&self, name: &str) -> bool {
-        self.hides_key(name)
+        self.hides_column(name)
     }
 
     fn option(&self, key: &str) -> bool {

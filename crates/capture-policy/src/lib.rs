@@ -19,6 +19,7 @@ mod learn;
 mod limits;
 mod mask;
 mod partition_values;
+mod phrases;
 mod plan_text;
 mod policy;
 #[cfg(test)]

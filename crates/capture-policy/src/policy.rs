@@ -195,7 +195,7 @@ impl Policy {
             let shown_name = Value::from(self.redactor.name_text(&name));
             let shown = self.cut(&shown_name, limits, Shape::Column).to_text();
             let shown = free_key(&kept, shown);
-            let column = if self.redactor.hides_key(&name) { withheld(&shown, &column) } else { column };
+            let column = if self.redactor.hides_column(&name) { withheld(&shown, &column) } else { column };
             let mut column = self.cut(&column, limits, Shape::Column).into_value();
             // A type has names and time zones in it that may have been literals.
             for key in ["type", "data_type"] {

@@ -6,9 +6,9 @@ use aho_corasick::{AhoCorasick, MatchKind};
 
 use crate::credentials::{quote, word};
 
-/// Programs, the option that a password follows, and whether a blank may stand between them. Where none may, the option by
+/// Programs, the options that a password follows, and whether a blank may stand between them. Where none may, the option by
 /// itself asks for the password.
-const PROGRAMS: [(&[&str], &str, bool); 5] = [
+const PROGRAMS: [(&[&str], &[&str], bool); 7] = [
     (
         &[
             "mariadb",
@@ -25,10 +25,10 @@ const PROGRAMS: [(&[&str], &str, bool); 5] = [
             "mysqlshow",
             "mysqlslap",
         ],
-        "-p",
+        &["-p"],
         false,
     ),
-    (&["bcp", "isql", "osql", "sqlcmd"], "-P", true),
+    (&["bcp", "isql", "osql", "sqlcmd"], &["-P"], true),
     (
         &[
             "beeline",
@@ -41,11 +41,13 @@ const PROGRAMS: [(&[&str], &str, bool); 5] = [
             "mongosh",
             "sshpass",
         ],
-        "-p",
+        &["-p"],
         true,
     ),
-    (&["redis-cli"], "-a", true),
-    (&["ldapadd", "ldapdelete", "ldapmodify", "ldapsearch", "ldapwhoami", "vsql"], "-w", true),
+    (&["docker login", "helm registry login", "nerdctl login", "podman login"], &["-p"], true),
+    (&["openssl aes-256-cbc", "openssl enc"], &["-k", "-K"], true),
+    (&["redis-cli"], &["-a"], true),
+    (&["ldapadd", "ldapdelete", "ldapmodify", "ldapsearch", "ldapwhoami", "vsql"], &["-w"], true),
 ];
 
 /// Bytes of a command line that are looked at.
@@ -65,10 +67,14 @@ pub(crate) fn program_password(text: &str) -> Option<Range<usize>> {
     let (matcher, rows) = NAMES.as_ref()?;
     matcher.find_iter(text).find_map(|found| {
         let starts = !text[..found.start()].ends_with(|c: char| c.is_alphanumeric() || "_-.".contains(c));
-        let ends = matches!(word(&text[found.start()..]).get(found.len()..), Some("" | ".exe"));
-        let (_, option, may_be_apart) = PROGRAMS[rows[found.pattern().as_usize()]];
-        let password =
-            if starts && ends { behind_option(&text[found.end()..], option, may_be_apart)? } else { None? };
+        let ends = matches!(word(&text[found.end()..]), "" | ".exe");
+        if !(starts && ends) {
+            return None;
+        }
+        let (_, options, may_be_apart) = PROGRAMS[rows[found.pattern().as_usize()]];
+        let command = &text[found.end()..];
+        let passwords = options.iter().filter_map(|option| behind_option(command, option, may_be_apart));
+        let password = passwords.min_by_key(|password| password.start)?;
         Some(password.start + found.end()..password.end + found.end())
     })
 }

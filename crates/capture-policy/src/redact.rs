@@ -14,7 +14,7 @@ use crate::{
     known::Known,
     mask,
     partition_values::without_partition_values,
-    plan_text,
+    phrases, plan_text,
     program_options::program_password,
     rewritten::without_ranges,
     sql_secrets::{plan_secrets, secrets},
@@ -83,6 +83,13 @@ impl Redactor {
         self.names.hide(key)
     }
 
+    /// Whether the values of a column or of an argument in SQL are hidden. Elsewhere, as in the description of an artifact,
+    /// a signature is not a secret.
+    pub(crate) fn hides_column(&self, name: &str) -> bool {
+        self.hides_key(name)
+            || ["signature", "signatures"].iter().any(|known| name.eq_ignore_ascii_case(known))
+    }
+
     /// Whether the value of an option or a setting is hidden, whatever it is. This is stricter than
     /// [`Redactor::hides_key`]: `sse_customer_key_base64` holds a key, while the column `key` of a table need not.
     pub fn hides_option(&self, key: &str) -> bool {
@@ -128,7 +135,7 @@ impl Redactor {
         without_ranges(&text, self.credentials(&text))
     }
 
-    /// Where the credentials are that [`Redactor::text`] finds, in their order.
+    /// Where the credentials are that [`Redactor::text`] finds. They may overlap.
     pub(crate) fn credentials(&self, text: &str) -> Vec<Range<usize>> {
         let mut found = Vec::new();
         let mut at = 0;
@@ -141,6 +148,7 @@ impl Redactor {
             (has_keys, has_programs) = (key.is_some(), password.is_some());
             let Some(first) = [key, password].into_iter().flatten().min_by_key(|range| range.start) else {
                 self.scan(rest, at, &mut found);
+                found.extend(phrases::secrets(text, |name| self.hides_key(name)));
                 return found;
             };
             self.scan(&rest[..first.start], at, &mut found);
@@ -214,6 +222,8 @@ impl Redactor {
     pub(crate) fn sql_secrets(&self, sql: &str) -> Vec<Range<usize>> {
         let mut ranges = secrets(sql, self).ranges;
         ranges.extend(self.declared_secrets(sql));
+        // These go first: the names around a credential may be taken for one, and would be gone then.
+        ranges.extend(phrases::secrets(sql, |name| self.hides_key(name)));
         ranges
     }
 

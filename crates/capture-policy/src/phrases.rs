@@ -1,0 +1,95 @@
+//! Credentials that are known by the words around them, where no key stands directly in front.
+
+use std::{ops::Range, sync::LazyLock};
+
+use regex::{Captures, Regex};
+
+/// `IDENTIFIED BY 'x'`; `u/x@//host` and `jdbc:oracle:thin:u/x@host`; `{'name': 'password', 'value': 'x'}`; `the password
+/// is x1`. Quotes may be doubled or escaped, because the text may be inside of a literal.
+const PHRASES: [&str; 5] = [
+    r#"(?i)\bidentified\s+(?:with\s+\S+\s+)?(?:by|as)\s+(?:password\s+)?['"\\]+(?<secret>[^'"\\\n]+)"#,
+    r#"[^\s'"`/:=@]/(?<secret>[^\s'"`]+?)@//"#,
+    r#"(?i):(?:thin|oci8?):[^\s'"`/:@]+/(?<secret>[^\s'"`]+?)@"#,
+    r#"(?i)\b(?:name|key)['"\\]+\s*[:=]\s*['"\\]+(?<name>[\w.-]{1,64})['"\\]+\s*,\s*['"\\]+value['"\\]+\s*[:=]\s*['"\\]+(?<secret>[^'"\\\n]+)"#,
+    r"(?i)\b(?:password|passphrase|passwd|kennwort|passwort)\s+(?:is|ist|was)\s+(?<word>[^\s',;]{6,64})",
+];
+
+static PATTERNS: LazyLock<Vec<Regex>> =
+    LazyLock::new(|| PHRASES.iter().filter_map(|phrase| Regex::new(phrase).ok()).collect());
+
+/// Where such credentials are in a text. `hides` is whether a name is that of a credential.
+pub(crate) fn secrets(text: &str, hides: impl Fn(&str) -> bool) -> Vec<Range<usize>> {
+    let found = |captures: Captures<'_>| {
+        let secret = captures.name("secret").or_else(|| {
+            let word = captures.name("word")?;
+            is_no_language(word.as_str()).then_some(word)
+        })?;
+        let counts = captures.name("name").is_none_or(|name| hides(name.as_str()));
+        counts.then(|| secret.range())
+    };
+    PATTERNS.iter().flat_map(|pattern| pattern.captures_iter(text).filter_map(found)).collect()
+}
+
+/// Whether a word behind `password is` is the password: it has letters and digits, and is not how one is stored.
+fn is_no_language(word: &str) -> bool {
+    let lower = word.to_ascii_lowercase();
+    let has = |kind: fn(char) -> bool| lower.chars().any(kind);
+    has(char::is_alphabetic)
+        && has(|c| c.is_ascii_digit())
+        && !["base64", "md5", "sha", "utf", "varchar"].iter().any(|form| lower.starts_with(form))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::Redactor;
+
+    #[test]
+    fn credentials_are_known_by_the_words_around_them() {
+        let redactor = Redactor::default();
+        for text in [
+            "CREATE USER x IDENTIFIED BY 'Zq01 vX7k'",
+            "alter user x identified with mysql_native_password by \"Zq01vX7k\"",
+            "SELECT 'CREATE USER x IDENTIFIED BY ''Zq01vX7k''' AS c",
+            "{'name': 'password', 'value': 'Zq01vX7k'}",
+            "SELECT '{''name'': ''api_key'', ''value'': ''Zq01vX7k''}' AS c",
+            "\"{\\\"key\\\": \\\"client_secret\\\", \\\"value\\\": \\\"Zq01vX7k\\\"}\"",
+            "sqlplus scott/Zq01vX7k@//db:1521/x",
+            "SELECT 'user/Zq01vX7k@//db:1521/x' AS c",
+            "jdbc:oracle:thin:u/Zq01vX7k@h:1:x",
+            "my password is Zq01vX7k",
+            "plink -pw Zq01vX7k host",
+            "docker login -u a -p Zq01vX7k",
+            "openssl enc -aes-256-cbc -k Zq01vX7k -in x",
+            "openssl enc -K Zq01vX7k",
+            "hmac_key=Zq01vX7k",
+            "md5salt=Zq01vX7k",
+            "userpass=u:Zq01vX7k",
+            "SELECT 'Zq01vX7k' AS signature",
+            "SELECT a FROM t WHERE signature IN ('Zq01vX7k')",
+            "INSERT INTO t (a, signature) VALUES ('b', 'Zq01vX7k')",
+            "SELECT named_struct('signature', 'Zq01vX7k') AS s",
+        ] {
+            let shown = redactor.sql_text(text);
+            assert!(!shown.contains("vX7k") && shown.contains("[redacted]"), "{shown}");
+            assert_eq!(redactor.sql_text(&shown), shown);
+        }
+    }
+
+    #[test]
+    fn prose_and_counts_stay() {
+        let redactor = Redactor::default();
+        for text in [
+            "rows identified by id 12",
+            "the password is stored hashed",
+            "password is sha256-hashed",
+            "SELECT password varchar2x, a/b FROM t",
+            "https://host/a/b@c",
+            "{'name': 'colour', 'value': 'red1234'}",
+            "docker run -p 8080:80 x",
+            "openssl version -k x",
+            "max_tokens=4096, tokens_per_second=12",
+        ] {
+            assert_eq!(redactor.sql_text(text), text);
+        }
+    }
+}
