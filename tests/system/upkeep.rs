@@ -135,12 +135,13 @@ fn without_a_folder_commands_look_into_the_one_of_the_settings() {
         assert!(said.contains("no runs yet in runs"), "{command}: {said}");
     }
     assert_eq!(bundles(&checkout), 2, "those of another folder");
-    let elsewhere = run(&checkout, None);
-    assert!(elsewhere.contains("/runs/run_bundle/"), "{elsewhere}");
+    let ran = Daglight::new(&checkout, ["run", "one.sql", "--json"]).finish().report(0);
+    let elsewhere = checkout.path().join(ran["bundle"].as_str().expect("a bundle"));
+    assert!(elsewhere.starts_with(checkout.path().join("runs")), "{}", elsewhere.display());
     let listed = Daglight::new(&checkout, ["status", "--json"]).finish().report(0);
     assert_eq!(listed.as_array().map(Vec::len), Some(1), "{listed:#?}");
     Daglight::new(&checkout, ["prune"]).finish().ended_with(0);
-    assert!(!std::path::Path::new(&elsewhere).exists(), "{elsewhere}");
+    assert!(!elsewhere.exists(), "{}", elsewhere.display());
     assert_eq!(bundles(&checkout), 2, "those of another folder");
 }
 

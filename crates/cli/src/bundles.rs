@@ -12,32 +12,9 @@ use tempfile::TempDir;
 
 use crate::{config::process_settings, failure::Failure, say::note};
 
-/// The folder that a command looks into.
-#[derive(Debug)]
-pub(crate) struct RunsFolder {
-    pub(crate) path: PathBuf,
-    /// Whether it stands on the command line. Else runs are written to it, and the first one makes it.
-    is_named: bool,
-}
-
-impl RunsFolder {
-    /// The folder on the command line, or else the one of the settings.
-    pub(crate) fn of(named: Option<&Path>) -> Result<Self, Failure> {
-        Ok(match named {
-            Some(_) => Self::with(named, Path::new("")),
-            None => Self::with(None, &process_settings()?.bundle.output_dir),
-        })
-    }
-
-    /// The same, where the settings are known.
-    pub(crate) fn with(named: Option<&Path>, output_dir: &Path) -> Self {
-        Self { path: named.unwrap_or(output_dir).to_owned(), is_named: named.is_some() }
-    }
-
-    /// All bundles in it, or the one that it is itself.
-    pub(crate) fn bundles(&self) -> Result<Vec<Bundle>, Failure> {
-        if !self.is_named && is_missing(&self.path) { Ok(Vec::new()) } else { bundles_at(&self.path) }
-    }
+/// The folder that a command looks into: the one on the command line, or else the one of the settings.
+pub(crate) fn runs_folder(named: Option<&Path>) -> Result<PathBuf, Failure> {
+    named.map_or_else(|| Ok(process_settings()?.bundle.output_dir), |named| Ok(named.to_owned()))
 }
 
 /// A bundle that a command is about. A packed one is unpacked for as long as this lives.
@@ -62,10 +39,13 @@ impl Deref for NamedBundle {
     }
 }
 
-/// The bundle at a path, or all of them below it. An output folder that is empty has none; any other folder without bundles
-/// is not an output folder.
+/// The bundle at a path, or all of them below it. An output folder that is empty has none, and neither has the one of the
+/// settings before the first run has made it; any other folder without bundles is not an output folder.
 pub(crate) fn bundles_at(path: &Path) -> Result<Vec<Bundle>, Failure> {
-    if is_missing(path) {
+    if path.symlink_metadata().is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
+        if process_settings()?.bundle.output_dir == path {
+            return Ok(Vec::new());
+        }
         return Err(Failure::input(format!(
             "there is no folder {}: expected a bundle, or a folder with bundles below it",
             path.display()
@@ -81,10 +61,6 @@ pub(crate) fn bundles_at(path: &Path) -> Result<Vec<Bundle>, Failure> {
         Err(_) if path.is_file() => Err(Failure::input(not_one).in_file(path, None)),
         Err(error) => Err(Failure::input(error)),
     }
-}
-
-fn is_missing(path: &Path) -> bool {
-    path.symlink_metadata().is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
 }
 
 /// Whether runs may come to a folder that has none.

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::{
     args::HistoryArgs,
-    bundles::{RunsFolder, no_runs},
+    bundles::{bundles_at, no_runs, runs_folder},
     failure::Failure,
     say::{self, note, say},
 };
@@ -20,8 +20,8 @@ const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█']
 
 pub(crate) fn history(args: &HistoryArgs) -> Result<ExitCode, Failure> {
     let mut pipelines: BTreeMap<String, Vec<Bundle>> = BTreeMap::new();
-    let folder = RunsFolder::of(args.dir.as_deref())?;
-    for bundle in folder.bundles()? {
+    let folder = runs_folder(args.dir.as_deref())?;
+    for bundle in bundles_at(&folder)? {
         let name = dag_name(&bundle).unwrap_or_else(|| "unknown".to_owned());
         if args.dag_name.as_ref().is_none_or(|wanted| *wanted == name) {
             pipelines.entry(name).or_default().push(bundle);
@@ -46,7 +46,7 @@ pub(crate) fn history(args: &HistoryArgs) -> Result<ExitCode, Failure> {
     if args.json {
         say::document(&serde_json::to_string_pretty(&documents).map_err(Failure::work)?);
     } else if pipelines.is_empty() {
-        say!("{}", no_runs(&folder.path));
+        say!("{}", no_runs(&folder));
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -20,7 +20,7 @@ use daglight::{
 
 use crate::{
     args::PruneArgs,
-    bundles::{RunsFolder, no_runs},
+    bundles::{bundles_at, no_runs},
     config::process_settings,
     failure::Failure,
     say::{self, note, say},
@@ -35,11 +35,11 @@ pub(crate) fn prune(args: &PruneArgs) -> Result<ExitCode, Failure> {
              bundle.keep_count or bundle.keep_bytes",
         )
     })?;
-    let folder = RunsFolder::with(args.dir.as_deref(), &settings.bundle.output_dir);
-    check_folder(&folder.path)?;
-    let bundles = folder.bundles()?;
+    let folder = args.dir.as_deref().unwrap_or(&settings.bundle.output_dir);
+    check_folder(folder)?;
+    let bundles = bundles_at(folder)?;
     if bundles.is_empty() {
-        say!("{}", no_runs(&folder.path));
+        say!("{}", no_runs(folder));
         return Ok(ExitCode::SUCCESS);
     }
     let mut found: Vec<(Bundle, BundleStatus)> = bundles

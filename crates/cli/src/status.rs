@@ -13,22 +13,22 @@ use daglight::{
 
 use crate::{
     args::StatusArgs,
-    bundles::{RunsFolder, no_runs},
+    bundles::{bundles_at, no_runs, runs_folder},
     failure::Failure,
     say::{self, say},
     summary::{SERVER_VARIABLES, waiting_records},
 };
 
 pub(crate) fn status(args: &StatusArgs) -> Result<ExitCode, Failure> {
-    let folder = RunsFolder::of(args.dir.as_deref())?;
-    let mut statuses: Vec<BundleStatus> = folder.bundles()?.iter().map(BundleStatus::of).collect();
+    let folder = runs_folder(args.dir.as_deref())?;
+    let mut statuses: Vec<BundleStatus> = bundles_at(&folder)?.iter().map(BundleStatus::of).collect();
     statuses.sort_by_key(|status| std::cmp::Reverse(status.started_at));
     if args.json {
         say::document(&serde_json::to_string_pretty(&statuses).map_err(Failure::work)?);
         return Ok(ExitCode::SUCCESS);
     }
     if statuses.is_empty() {
-        say!("{}", no_runs(&folder.path));
+        say!("{}", no_runs(&folder));
         return Ok(ExitCode::SUCCESS);
     }
     say!("{:<36}  {:<24} {:<13} {:>8} {:>9} {:>8}", "run", "dag", "status", "age", "delivered", "waiting");
@@ -52,7 +52,7 @@ pub(crate) fn status(args: &StatusArgs) -> Result<ExitCode, Failure> {
         let statuses = statuses.iter().filter(|status| status.tracking.is_expected() == expected);
         saturating_sum(statuses.map(BundleStatus::waiting))
     };
-    let sync = command("sync", &folder.path);
+    let sync = command("sync", &folder);
     let (expected, without_server) = (waiting(true), waiting(false));
     if expected > 0 {
         say!("{}; to deliver: {sync}", waiting_records(expected));

@@ -20,7 +20,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::{
     args::SyncArgs,
-    bundles::{RunsFolder, no_runs},
+    bundles::{bundles_at, no_runs},
     config::process_settings,
     failure::Failure,
     say::say,
@@ -29,10 +29,10 @@ use crate::{
 
 pub(crate) fn sync(args: &SyncArgs) -> Result<ExitCode, Failure> {
     let settings = process_settings()?;
-    let folder = RunsFolder::with(args.dir.as_deref(), &settings.bundle.output_dir);
-    let bundles = folder.bundles()?;
+    let folder = args.dir.as_deref().unwrap_or(&settings.bundle.output_dir);
+    let bundles = bundles_at(folder)?;
     if bundles.is_empty() {
-        say!("{}", no_runs(&folder.path));
+        say!("{}", no_runs(folder));
         return Ok(ExitCode::SUCCESS);
     }
     let connection = Connection::from_settings(&settings.tracker).map_err(Failure::input)?;
