@@ -41,7 +41,7 @@ fn a_plain_program_records_its_run() {
     let folder = TempDir::new().unwrap();
     let (stdout, stderr) = run(example("plain").arg(folder.path()));
     let ledgers: Value = serde_json::from_str(&stdout).unwrap();
-    assert_eq!(ledgers["traces"]["bundle"]["exported"], 3);
+    assert_eq!(ledgers["traces"]["bundle"]["delivered"], 3);
     let files = SignalFiles::in_folder(folder.path());
     let (spans, logs) = (spans_of(&files), logs_of(&files));
     assert_eq!(names(&spans), [span::NODE, span::NODE, span::PIPELINE_EXECUTE]);
