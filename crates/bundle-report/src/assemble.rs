@@ -255,17 +255,9 @@ fn stages(seen: HashMap<String, SeenStage>) -> Vec<StageReport> {
 
 fn heartbeat(evidence: &ProcessEvidence, liveness: Option<Liveness>) -> HeartbeatReport {
     let stalls = evidence.stalls.episodes.iter().map(|episode| StallReport {
-        query_id: episode.stall.query_id.clone(),
-        node: episode.stall.node.clone(),
-        operator: episode.stall.operator.clone(),
-        detail: episode.stall.detail.clone(),
-        since: episode.stall.since,
-        class: episode.stall.class,
-        waits_for: episode.stall.waits_for.clone(),
-        cpu_seconds: episode.stall.cpu_seconds,
-        threads: episode.stall.threads.clone(),
-        remedy: episode.stall.class.map(|class| class.remedy().to_owned()),
+        stall: episode.stall.clone(),
         ended: episode.ended,
+        remedy: episode.stall.class.map(|class| class.remedy().to_owned()),
     });
     HeartbeatReport {
         pid: evidence.pid,

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use daglight_run_bundle::{Manifest, NodeRecord, NodeStatus, ProcessEvidence, RecordedKind};
+use daglight_run_bundle::{Manifest, NodeRecord, NodeStatus, ProcessEvidence};
 
 use crate::{
     NodeReport,
@@ -28,8 +28,10 @@ pub(crate) fn node_reports(
         .iter()
         .map(|record| of_record(record, seen.remove(&record.name).unwrap_or_default(), since_start))
         .collect();
-    let mut only_seen: Vec<(NodeReport, bool)> =
-        seen.into_iter().map(|(name, seen)| of_record(&unknown(name), seen, since_start)).collect();
+    let mut only_seen: Vec<(NodeReport, bool)> = seen
+        .into_iter()
+        .map(|(name, seen)| of_record(&NodeRecord::not_run(name), seen, since_start))
+        .collect();
     only_seen.sort_by(|(a, _), (b, _)| a.name.cmp(&b.name));
     nodes.append(&mut only_seen);
     for (node, has_ended) in &mut nodes {
@@ -60,25 +62,6 @@ pub(crate) fn node_reports(
         (a, b) => a.is_none().cmp(&b.is_none()),
     });
     nodes
-}
-
-fn unknown(name: String) -> NodeRecord {
-    NodeRecord {
-        name,
-        kind: RecordedKind::Other(String::new()),
-        dependencies: Vec::new(),
-        status: NodeStatus::NotRun,
-        started_at: None,
-        duration_ms: None,
-        rows: None,
-        bytes: None,
-        queries_summed: 0,
-        error: None,
-        attempts: 0,
-        earlier_attempts: Vec::new(),
-        recovered: false,
-        plan_hashes: Vec::new(),
-    }
 }
 
 /// The node, and whether it ended by itself.
@@ -138,7 +121,7 @@ mod tests {
     use crate::{fixture, signals::SeenSpan};
 
     fn node(name: &str, status: NodeStatus, duration_ms: f64) -> NodeReport {
-        let record = NodeRecord { status, duration_ms: Some(duration_ms), ..unknown(name.into()) };
+        let record = NodeRecord { status, duration_ms: Some(duration_ms), ..NodeRecord::not_run(name) };
         of_record(&record, SeenNode::default(), &|_| 0.0).0
     }
 
@@ -185,7 +168,7 @@ mod tests {
             (NodeStatus::Unfinished, SeenNode::default(), queries(0, 0), None),
             (NodeStatus::NotRun, seen(true, true), queries(1, 0), None),
         ] {
-            let record = NodeRecord { status, ..unknown("a".into()) };
+            let record = NodeRecord { status, ..NodeRecord::not_run("a") };
             let manifest = Manifest { nodes: vec![record], ..fixture::manifest() };
             let reports = node_reports(
                 Some(&manifest),

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use daglight_capture_policy::operator_name;
 use daglight_run_bundle::{
     Artifact, AttemptRecord, FileReading, Identity, Links, Liveness, NodeStatus, OwnTime, RecordedKind,
-    SignalLedger, StallClass, StalledThread, Tracking, WarningCode,
+    SignalLedger, Stall, Tracking, WarningCode,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -453,30 +453,11 @@ pub struct ActiveTaskReport {
 /// A query or a node that made no progress for a while.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct StallReport {
-    /// The query; empty for a node that had none.
-    pub query_id: String,
-    /// The node that ran it.
-    pub node: Option<String>,
-    /// The operator that it most likely waited for.
-    pub operator: Option<String>,
-    /// What that operator does.
-    pub detail: Option<String>,
-    /// The last progress before.
-    pub since: DateTime<Utc>,
+    /// What stood still, where and why.
+    #[serde(flatten)]
+    pub stall: Stall,
     /// When it went on; `None` when it never did.
     pub ended: Option<DateTime<Utc>>,
-    /// What kind of stall it was; `None` where the bundle does not say.
-    #[serde(default)]
-    pub class: Option<StallClass>,
-    /// What it waited for, in words.
-    #[serde(default)]
-    pub waits_for: Option<String>,
-    /// Processor time of the process between the beat that saw it and the one before.
-    #[serde(default)]
-    pub cpu_seconds: Option<f64>,
-    /// The threads that held it up.
-    #[serde(default)]
-    pub threads: Vec<StalledThread>,
     /// What can be done about it.
     #[serde(default)]
     pub remedy: Option<String>,

@@ -461,7 +461,7 @@ fn stalls(report: &Report) -> Section<'_> {
     table_section("Stalls", columns, heartbeat.stalls.iter().map(stall_row))
 }
 
-fn stall_row(stall: &StallReport) -> Vec<Cell<'_>> {
+fn stall_row(StallReport { stall, ended, remedy }: &StallReport) -> Vec<Cell<'_>> {
     let mut place = Vec::new();
     if !stall.query_id.is_empty() {
         place.extend([Piece::words("query "), Piece::Code(stall.query_id.as_str().into())]);
@@ -470,7 +470,7 @@ fn stall_row(stall: &StallReport) -> Vec<Cell<'_>> {
     if let Some(operator) = detail.or(stall.operator.as_deref()) {
         place.extend([Piece::words(" at "), Piece::Code(operator.into())]);
     }
-    let until = stall.ended.map_or_else(
+    let until = ended.map_or_else(
         || " and has not gone on".to_owned(),
         |ended| format!(" until {}", display::time(ended)),
     );
@@ -484,7 +484,7 @@ fn stall_row(stall: &StallReport) -> Vec<Cell<'_>> {
         format!("{} {}{place}", thread.name, thread.state)
     });
     let threads = threads.collect::<Vec<_>>().join(", ");
-    let remedy = stall.remedy.as_deref().unwrap_or_default().replace('`', "");
+    let remedy = remedy.as_deref().unwrap_or_default().replace('`', "");
     vec![name(stall.node.as_deref()), place, words(when), why, words(threads), words(remedy)]
 }
 

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use daglight::{bundle::Bundle, identity::RunId};
+use daglight::{bundle::Bundle, identity::RunId, settings::SettingsLoader};
 use daglight_bundle_archive::{Limits, is_archive, unpack};
 use tempfile::TempDir;
 
@@ -43,7 +43,7 @@ impl Deref for NamedBundle {
 /// settings before the first run has made it; any other folder without bundles is not an output folder.
 pub(crate) fn bundles_at(path: &Path) -> Result<Vec<Bundle>, Failure> {
     if path.symlink_metadata().is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
-        if process_settings()?.bundle.output_dir == path {
+        if runs_come_to(path) {
             return Ok(Vec::new());
         }
         return Err(Failure::input(format!(
@@ -61,6 +61,11 @@ pub(crate) fn bundles_at(path: &Path) -> Result<Vec<Bundle>, Failure> {
         Err(_) if path.is_file() => Err(Failure::input(not_one).in_file(path, None)),
         Err(error) => Err(Failure::input(error)),
     }
+}
+
+/// Whether it is the output folder of the settings. What is wrong with them is for the command to say, and once.
+fn runs_come_to(path: &Path) -> bool {
+    SettingsLoader::from_process().resolve().is_ok_and(|resolved| resolved.settings.bundle.output_dir == path)
 }
 
 /// Whether runs may come to a folder that has none.

@@ -210,6 +210,13 @@ pub(crate) mod tests {
         )
     }
 
+    /// Where traces go.
+    #[track_caller]
+    pub(crate) fn check_endpoint<const N: usize>(variables: [(&str, &str); N], expected: Option<&str>) {
+        let endpoint = read(variables).traces.otlp.map(|target| target.endpoint);
+        assert_eq!(endpoint.as_deref(), expected);
+    }
+
     #[test]
     fn no_warning_repeats_a_value_where_literals_are_hidden() {
         let variables = [

@@ -200,13 +200,7 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::environment::tests::read;
-
-    #[track_caller]
-    fn check_endpoint<const N: usize>(variables: [(&str, &str); N], expected: Option<&str>) {
-        let endpoint = read(variables).traces.otlp.map(|target| target.endpoint);
-        assert_eq!(endpoint.as_deref(), expected);
-    }
+    use crate::environment::tests::{check_endpoint, read};
 
     #[test]
     fn endpoints_are_those_of_the_specification() {

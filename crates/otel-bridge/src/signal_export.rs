@@ -45,13 +45,7 @@ impl SignalExport {
 
 #[cfg(test)]
 mod tests {
-    use crate::environment::tests::read;
-
-    #[track_caller]
-    fn check_endpoint<const N: usize>(variables: [(&str, &str); N], expected: Option<&str>) {
-        let endpoint = read(variables).traces.otlp.map(|target| target.endpoint);
-        assert_eq!(endpoint.as_deref(), expected);
-    }
+    use crate::environment::tests::check_endpoint;
 
     #[test]
     fn export_can_be_switched_off() {

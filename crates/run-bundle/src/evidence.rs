@@ -96,7 +96,7 @@ pub struct IoCounters {
 }
 
 /// A query or a node in which nothing has changed for a while.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Stall {
     /// The query; empty for a node that has none.
     pub query_id: String,

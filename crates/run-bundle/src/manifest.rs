@@ -215,6 +215,28 @@ pub struct NodeRecord {
     pub plan_hashes: Vec<String>,
 }
 
+impl NodeRecord {
+    /// A node of which nothing is known but its name: it has not run.
+    pub fn not_run(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            kind: RecordedKind::Other(String::new()),
+            dependencies: Vec::new(),
+            status: NodeStatus::NotRun,
+            started_at: None,
+            duration_ms: None,
+            rows: None,
+            bytes: None,
+            queries_summed: 0,
+            error: None,
+            attempts: 0,
+            earlier_attempts: Vec::new(),
+            recovered: false,
+            plan_hashes: Vec::new(),
+        }
+    }
+}
+
 /// An attempt at a node that was not the last.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct AttemptRecord {

@@ -196,19 +196,8 @@ impl RunLog {
 
 fn not_run(node: &Node) -> NodeRecord {
     NodeRecord {
-        name: node.name.clone(),
         kind: node.kind.into(),
         dependencies: node.dependencies.clone(),
-        status: NodeStatus::NotRun,
-        started_at: None,
-        duration_ms: None,
-        rows: None,
-        bytes: None,
-        queries_summed: 0,
-        error: None,
-        attempts: 0,
-        earlier_attempts: Vec::new(),
-        recovered: false,
-        plan_hashes: Vec::new(),
+        ..NodeRecord::not_run(node.name.clone())
     }
 }

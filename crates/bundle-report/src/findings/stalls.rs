@@ -28,13 +28,13 @@ pub(crate) fn of_run(report: &Report, thresholds: &Thresholds) -> Vec<Finding> {
     found
 }
 
-fn stall(stall: &StallReport, run_end: Option<DateTime<Utc>>) -> Finding {
+fn stall(StallReport { stall, ended, .. }: &StallReport, run_end: Option<DateTime<Utc>>) -> Finding {
     let what = stall
         .node
         .as_ref()
         .map_or_else(|| format!("Query {}", stall.query_id), |node| format!("Node {node}"));
     let at = stall.operator.as_ref().map(|operator| format!(" at {operator}")).unwrap_or_default();
-    let (level, until) = match (stall.ended, run_end) {
+    let (level, until) = match (*ended, run_end) {
         (Some(ended), _) => (Level::Warning, format!("for {}", between(stall.since, ended))),
         (None, Some(end)) => (Level::Bad, format!("for {}, up to the end", between(stall.since, end))),
         (None, None) => (Level::Bad, format!("since {}", display::time(stall.since))),
@@ -42,7 +42,7 @@ fn stall(stall: &StallReport, run_end: Option<DateTime<Utc>>) -> Finding {
     let mut finding =
         Finding::new(FindingKind::Stall, level, format!("{what} made no progress{at} {until}."));
     finding = finding.node(stall.node.as_deref());
-    if let Some(end) = stall.ended.or(run_end) {
+    if let Some(end) = ended.or(run_end) {
         let stalled_ms = milliseconds(stall.since, end);
         finding = finding.milliseconds("without progress", stalled_ms).at_stake(stalled_ms);
     }
@@ -62,6 +62,7 @@ fn between(from: DateTime<Utc>, until: DateTime<Utc>) -> String {
 #[cfg(test)]
 mod tests {
     use chrono::TimeDelta;
+    use daglight_run_bundle::Stall;
 
     use super::*;
     use crate::findings::planted::{found_in, report};
@@ -69,16 +70,14 @@ mod tests {
     fn stalled(ended: Option<i64>) -> StallReport {
         let since = crate::fixture::start();
         StallReport {
-            query_id: "7".into(),
-            node: Some("orders".into()),
-            operator: Some("SortExec".into()),
-            detail: None,
-            since,
+            stall: Stall {
+                query_id: "7".into(),
+                node: Some("orders".into()),
+                operator: Some("SortExec".into()),
+                since,
+                ..Stall::default()
+            },
             ended: ended.map(|seconds| since + TimeDelta::seconds(seconds)),
-            class: None,
-            waits_for: None,
-            cpu_seconds: None,
-            threads: Vec::new(),
             remedy: None,
         }
     }
