@@ -1,5 +1,7 @@
 //! The names that credentials have.
 
+use std::cell::LazyCell;
+
 use aho_corasick::AhoCorasick;
 
 use crate::credentials::word;
@@ -191,16 +193,21 @@ impl KeyNames {
 
     /// Whether a part is in the name, and not the beginning of a harmless word.
     fn has_part(&self, name: &str, normalized: &str) -> bool {
+        // Of the whole name, and only where a part is found.
+        let is_number = LazyCell::new(|| is_number_of_tokens(name));
+        // In `token_is_set`, it is a word of its own.
+        let is_one_word = LazyCell::new(|| {
+            let name = name.to_lowercase();
+            HARMLESS_ENDS.map(|(part, ends)| ends.iter().any(|rest| name.contains(&[part, *rest].concat())))
+        });
         let counts = |end: usize| {
             let (found, behind) = normalized.split_at(end);
-            let is_number = found.ends_with("token") && is_number_of_tokens(name);
-            !is_number
-                && !HARMLESS_ENDS.iter().any(|(part, ends)| {
-                    found.ends_with(part)
-                    && ends.iter().any(|rest| behind.starts_with(rest))
-                    // In `token_is_set`, it is a word of its own.
-                    && ends.iter().any(|rest| contains_word_with(name, part, rest))
-                })
+            let is_harmless = |(row, (part, ends)): (usize, &(&str, &[&str]))| {
+                found.ends_with(part) && ends.iter().any(|rest| behind.starts_with(rest)) && is_one_word[row]
+            };
+            let counted = found.ends_with("token") && *is_number;
+            let harmless = HARMLESS_ENDS.iter().enumerate().any(is_harmless);
+            !counted && !harmless
         };
         match &self.matcher {
             Some(matcher) => matcher.find_overlapping_iter(normalized).any(|found| counts(found.end())),
@@ -258,12 +265,6 @@ fn is_number_of_tokens(name: &str) -> bool {
     tokens.peek().is_some() && tokens.all(of_number)
 }
 
-/// Whether a name has the part and what follows it without anything between them, in capitals or not.
-fn contains_word_with(name: &str, part: &str, rest: &str) -> bool {
-    let name = name.to_lowercase();
-    name.match_indices(part).any(|(at, part)| name[at + part.len()..].starts_with(rest))
-}
-
 /// Whether the last word of a name is one of a credential, or the one in front of words that say in which form it is.
 fn is_last_word(name: &str) -> bool {
     let is_one_of = |words: &[&str], word: &str| words.iter().any(|known| word.eq_ignore_ascii_case(known));
@@ -281,14 +282,18 @@ fn is_last_word(name: &str) -> bool {
     }
 }
 
-/// `Pwd` of `dbPwd`, `pwd` of `db_pwd`, `PWD` of `DB_PWD`, `salt` of `md5salt`.
+/// `Pwd` of `dbPwd`, `pwd` of `db_pwd`, `PWD` of `DB_PWD`, `salt` of `md5salt`. Read from the end: it is asked again in front of
+/// each word of a form, and a word of a text may be long.
 fn last_word(key: &str) -> &str {
     let key = key.trim_end_matches(|c: char| !c.is_alphabetic());
-    let starts = key.char_indices().zip(key.chars().skip(1)).filter_map(|((at, c), next)| {
-        let is_start = !c.is_alphabetic() || (c.is_lowercase() && next.is_uppercase());
-        is_start.then_some(at + c.len_utf8())
-    });
-    &key[starts.last().unwrap_or(0)..]
+    let mut next: Option<char> = None;
+    for (at, c) in key.char_indices().rev() {
+        if !c.is_alphabetic() || (c.is_lowercase() && next.is_some_and(char::is_uppercase)) {
+            return &key[at + c.len_utf8()..];
+        }
+        next = Some(c);
+    }
+    key
 }
 
 fn normalized(key: &str) -> String {

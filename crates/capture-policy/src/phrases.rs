@@ -10,9 +10,12 @@ const PHRASES: [&str; 5] = [
     r#"(?i)\bidentified\s+(?:with\s+\S+\s+)?(?:by|as)\s+(?:password\s+)?['"\\]+(?<secret>[^'"\\\n]+)"#,
     r#"[^\s'"`/:=@]/(?<secret>[^\s'"`]+?)@//"#,
     r#"(?i):(?:thin|oci8?):[^\s'"`/:@]+/(?<secret>[^\s'"`]+?)@"#,
-    r#"(?i)\b(?:name|key)['"\\]+\s*[:=]\s*['"\\]+(?<name>[\w.-]{1,64})['"\\]+\s*,\s*['"\\]+value['"\\]+\s*[:=]\s*['"\\]+(?<secret>[^'"\\\n]+)"#,
+    r#"(?i)\b(?:name|key)['"\\]+\s*[:=]\s*['"\\]+(?<name>[\w.-]+)['"\\]+\s*,\s*['"\\]+value['"\\]+\s*[:=]\s*['"\\]+(?<secret>[^'"\\\n]+)"#,
     r"(?i)\b(?:password|passphrase|passwd|kennwort|passwort)\s+(?:is|ist|was)\s+(?<word>[^\s',;]{6,64})",
 ];
+
+/// Characters of a name. A bound in the pattern would be a copy of the class for each of them.
+const LONGEST_NAME: usize = 64;
 
 static PATTERNS: LazyLock<Vec<Regex>> =
     LazyLock::new(|| PHRASES.iter().filter_map(|phrase| Regex::new(phrase).ok()).collect());
@@ -24,7 +27,8 @@ pub(crate) fn secrets(text: &str, hides: impl Fn(&str) -> bool) -> Vec<Range<usi
             let word = captures.name("word")?;
             is_no_language(word.as_str()).then_some(word)
         })?;
-        let counts = captures.name("name").is_none_or(|name| hides(name.as_str()));
+        let is_name = |name: &str| name.chars().count() <= LONGEST_NAME && hides(name);
+        let counts = captures.name("name").is_none_or(|name| is_name(name.as_str()));
         counts.then(|| secret.range())
     };
     PATTERNS.iter().flat_map(|pattern| pattern.captures_iter(text).filter_map(found)).collect()

@@ -81,10 +81,7 @@ pub(crate) fn program_password(text: &str) -> Option<Range<usize>> {
 
 /// Where the value of the option is in the rest of a command.
 fn behind_option(command: &str, option: &str, may_be_apart: bool) -> Option<Range<usize>> {
-    let limit =
-        command.char_indices().map(|(at, _)| at).take_while(|at| *at <= COMMAND_LIMIT).last().unwrap_or(0);
-    let limit = if command.len() <= COMMAND_LIMIT { command.len() } else { limit };
-    let command = &command[..limit];
+    let command = &command[..command.floor_char_boundary(COMMAND_LIMIT)];
     let command = &command[..command.find(['\n', '|', ';']).unwrap_or(command.len())];
     command.match_indices(option).find_map(|(at, _)| {
         if !command[..at].ends_with(char::is_whitespace) {

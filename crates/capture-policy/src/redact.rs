@@ -139,22 +139,27 @@ impl Redactor {
     pub(crate) fn credentials(&self, text: &str) -> Vec<Range<usize>> {
         let mut found = Vec::new();
         let mut at = 0;
-        // Those of a kind that is not there are not looked for again.
-        let (mut has_keys, mut has_programs) = (true, true);
-        loop {
-            let rest = &text[at..];
-            let key = if has_keys { private_key(rest) } else { None };
-            let password = if has_programs { program_password(rest) } else { None };
-            (has_keys, has_programs) = (key.is_some(), password.is_some());
-            let Some(first) = [key, password].into_iter().flatten().min_by_key(|range| range.start) else {
-                self.scan(rest, at, &mut found);
-                found.extend(phrases::secrets(text, |name| self.hides_key(name)));
-                return found;
-            };
-            self.scan(&rest[..first.start], at, &mut found);
-            found.push(at + first.start..at + first.end);
-            at += first.end;
+        let behind = |at: usize, find: fn(&str) -> Option<Range<usize>>| {
+            find(&text[at..]).map(|range| at + range.start..at + range.end)
+        };
+        let (mut key, mut password) = (behind(0, private_key), behind(0, program_password));
+        while let Some(first) =
+            [&key, &password].into_iter().flatten().min_by_key(|range| range.start).cloned()
+        {
+            self.scan(&text[at..first.start], at, &mut found);
+            at = first.end;
+            found.push(first);
+            // The one of the other kind is still the next of its kind, where it is not behind.
+            if key.as_ref().is_some_and(|range| range.start < at) {
+                key = behind(at, private_key);
+            }
+            if password.as_ref().is_some_and(|range| range.start < at) {
+                password = behind(at, program_password);
+            }
         }
+        self.scan(&text[at..], at, &mut found);
+        found.extend(phrases::secrets(text, |name| self.hides_key(name)));
+        found
     }
 
     /// The message of an error, without the values in it where the policy does not show those.
@@ -215,15 +220,16 @@ impl Redactor {
     }
 
     pub(crate) fn without_sql_secrets(&self, sql: &str) -> String {
-        without_ranges(sql, self.sql_secrets(sql))
+        let mut ranges = self.sql_secrets(sql);
+        // These go with them: the names around a credential may be taken for one, and would be gone when they are looked for.
+        ranges.extend(phrases::secrets(sql, |name| self.hides_key(name)));
+        without_ranges(sql, ranges)
     }
 
     /// Where the credentials are that SQL names as such.
     pub(crate) fn sql_secrets(&self, sql: &str) -> Vec<Range<usize>> {
         let mut ranges = secrets(sql, self).ranges;
         ranges.extend(self.declared_secrets(sql));
-        // These go first: the names around a credential may be taken for one, and would be gone then.
-        ranges.extend(phrases::secrets(sql, |name| self.hides_key(name)));
         ranges
     }
 

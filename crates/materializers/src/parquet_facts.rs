@@ -239,10 +239,17 @@ impl Groups {
             true => Arc::new(field.as_ref().clone().with_data_type(DataType::Int64)),
             false => Arc::clone(field),
         };
-        let data_type = schema.field_with_name(name).ok()?.data_type();
-        let schema = Schema::new(schema.fields().iter().map(as_it_is_written).collect::<Vec<_>>());
+        let field = schema.field_with_name(name).ok()?;
+        let data_type = field.data_type();
+        let written;
+        let schema = if is_duration(field) {
+            written = Schema::new(schema.fields().iter().map(as_it_is_written).collect::<Vec<_>>());
+            &written
+        } else {
+            schema
+        };
         let converter =
-            StatisticsConverter::try_new(name, &schema, file.file_metadata().schema_descr()).ok()?;
+            StatisticsConverter::try_new(name, schema, file.file_metadata().schema_descr()).ok()?;
         // What a writer leaves out is not known.
         let converter = converter.with_missing_null_counts_as_zero(false);
         let groups = file.row_groups();

@@ -60,7 +60,8 @@ fn parsed(session: &SessionContext, text: &str) -> Result<ParsedStatement, DataF
     state.sql_to_statement(text, &dialect)
 }
 
-async fn run(session: &SessionContext, statement: &Statement) -> Result<(), DataFusionError> {
+/// Runs a statement as the engine does.
+pub(crate) async fn run(session: &SessionContext, statement: &Statement) -> Result<(), DataFusionError> {
     let plan = session.state().statement_to_plan(statement.parse()?).await?;
     session.execute_logical_plan(plan).await?.collect().await.map(|_| ())
 }

@@ -156,7 +156,7 @@ impl Defined<'_> {
                     || self.state.function_factory().is_some() && self.defines_functions())
     }
 
-    fn has_prepared(&self, name: &str) -> bool {
+    pub(crate) fn has_prepared(&self, name: &str) -> bool {
         self.script.prepared.defined(name).is_some()
             || self.script.prepared.dropped(name).is_none() && has_prepared(self.state, name)
     }

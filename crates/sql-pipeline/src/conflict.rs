@@ -235,10 +235,9 @@ impl Defined<'_> {
             }
             Effect::Prepare { name, at } => {
                 let line = self.script.prepared.defined(name).map(|by| self.line(by));
-                let is_free = self.script.prepared.dropped(name).is_some();
-                let exists = line.is_some() || !is_free && session_names::has_prepared(self.state, name);
                 let kind = UndefinedKind::PreparedStatement;
-                exists.then(|| (Conflict::Exists { kind, name: name.clone(), line }, Some(*at)))
+                self.has_prepared(name)
+                    .then(|| (Conflict::Exists { kind, name: name.clone(), line }, Some(*at)))
             }
             _ => None,
         }

@@ -39,18 +39,23 @@ impl StatementKind {
             ParsedStatement::CreateExternalTable(_) => Self::ExternalTable,
             ParsedStatement::CopyTo(_) => Self::Copy,
             ParsedStatement::Explain(_) | ParsedStatement::Reset(_) => Self::Setup,
-            ParsedStatement::Statement(statement) => match &**statement {
-                SqlStatement::CreateView(_) => Self::View,
-                SqlStatement::CreateTable(_) => Self::Table,
-                SqlStatement::Insert(_) => Self::Insert,
-                SqlStatement::Update(_) => Self::Update,
-                SqlStatement::Delete(_) => Self::Delete,
-                SqlStatement::Truncate(_) => Self::Truncate,
-                SqlStatement::Merge(_) => Self::Merge,
-                SqlStatement::Query(query) if select_into(query).is_some() => Self::Table,
-                SqlStatement::Query(_) => Self::Query,
-                _ => Self::Setup,
-            },
+            ParsedStatement::Statement(statement) => Self::of_sql(statement),
+        }
+    }
+
+    /// That of a statement which is no extension of DataFusion's.
+    pub(crate) fn of_sql(statement: &SqlStatement) -> Self {
+        match statement {
+            SqlStatement::CreateView(_) => Self::View,
+            SqlStatement::CreateTable(_) => Self::Table,
+            SqlStatement::Insert(_) => Self::Insert,
+            SqlStatement::Update(_) => Self::Update,
+            SqlStatement::Delete(_) => Self::Delete,
+            SqlStatement::Truncate(_) => Self::Truncate,
+            SqlStatement::Merge(_) => Self::Merge,
+            SqlStatement::Query(query) if select_into(query).is_some() => Self::Table,
+            SqlStatement::Query(_) => Self::Query,
+            _ => Self::Setup,
         }
     }
 

@@ -73,7 +73,7 @@ impl Prepared {
             // What is dropped is not looked up before it is.
             relations.targets.clear();
         }
-        let kind = StatementKind::of(&ParsedStatement::Statement(Box::new(statement.clone())));
+        let kind = StatementKind::of_sql(statement);
         let not_executable = not_executable(statement, kind);
         let at = position(name.span.start);
         let name = written(name);

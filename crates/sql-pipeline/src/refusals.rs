@@ -1,19 +1,11 @@
 //! What is refused before a script runs, compared with what DataFusion refuses when it is reached.
 
-use datafusion::{
-    error::DataFusionError,
-    prelude::{SessionConfig, SessionContext},
-};
+use datafusion::prelude::{SessionConfig, SessionContext};
 
-use crate::{Pipeline, PipelineError, PipelineOptions, Script, Statement};
+use crate::{Pipeline, PipelineError, PipelineOptions, Script, agreement::run};
 
 fn session() -> SessionContext {
     SessionContext::new_with_config(SessionConfig::new().with_information_schema(true))
-}
-
-async fn run(session: &SessionContext, statement: &Statement) -> Result<(), DataFusionError> {
-    let plan = session.state().statement_to_plan(statement.parse()?).await?;
-    session.execute_logical_plan(plan).await?.collect().await.map(|_| ())
 }
 
 /// The line of the first statement that DataFusion refuses, and why.
