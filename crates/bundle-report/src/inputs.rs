@@ -53,17 +53,22 @@ impl Report {
     /// # Errors
     ///
     /// When the manifest has a newer format. Whatever else is missing or damaged is a part of the report.
+    pub fn from_bundle(bundle: &Bundle) -> Result<Self, ReportError> {
+        Self::with_plans(bundle, |_| ())
+    }
+
+    /// As [`Report::from_bundle`], and shows each plan to `seen` as it is read.
     #[expect(
         clippy::disallowed_methods,
         reason = "the edge of the report: `report` has its time as a parameter"
     )]
-    pub fn from_bundle(bundle: &Bundle) -> Result<Self, ReportError> {
-        Ok(report(Inputs::read(bundle)?, Utc::now()))
+    pub(crate) fn with_plans(bundle: &Bundle, seen: impl FnMut(&PlanBundle)) -> Result<Self, ReportError> {
+        Ok(report(Inputs::read(bundle, seen)?, Utc::now()))
     }
 }
 
 impl Inputs {
-    fn read(bundle: &Bundle) -> Result<Self, ReportError> {
+    fn read(bundle: &Bundle, mut seen: impl FnMut(&PlanBundle)) -> Result<Self, ReportError> {
         let mut unreadable = Vec::new();
         let manifest = match Manifest::read(bundle) {
             Err(source @ ReadError::Newer { .. }) => {
@@ -83,7 +88,9 @@ impl Inputs {
         let mut planned = PlannedQueries::default();
         let mut plan_findings = PlanFindings::default();
         let plans = PlanBundle::read_all(bundle, |file, plan| {
-            plan_findings.add(&format!("plans/{file}"), &plan);
+            let file = format!("plans/{file}");
+            seen(&plan);
+            plan_findings.add(&file, &plan);
             planned.add(file, plan);
         });
         unreadable.extend(plans.iter().map(|(file, error)| unreadable_file(&format!("plans/{file}"), error)));

@@ -49,7 +49,8 @@ impl Default for PlannedQueries {
 }
 
 impl PlannedQueries {
-    pub(crate) fn add(&mut self, file: &str, plan: PlanBundle) {
+    /// `file` is below the bundle's folder.
+    pub(crate) fn add(&mut self, file: String, plan: PlanBundle) {
         let metrics = plan.metrics;
         let rows_read = metrics.rows_read();
         let measured = QueryTotals {
@@ -78,7 +79,7 @@ impl PlannedQueries {
         };
         self.totals.add(totals);
         if let Some(hash) = plan.plan_hash.clone().filter(|_| self.files.len() < MAX_PLANS) {
-            self.files.insert((plan.node.clone(), hash), format!("plans/{file}"));
+            self.files.insert((plan.node.clone(), hash), file.clone());
         }
         if let Some(node) = &plan.node
             && (self.nodes.len() < MAX_NODES || self.nodes.contains_key(node))
@@ -96,7 +97,7 @@ impl PlannedQueries {
             rows_out: metrics.rows,
             failed: plan.outcome.is_some_and(|outcome| outcome != "completed"),
             hottest_operators: hottest_operators(&metrics),
-            plan_file: Some(format!("plans/{file}")),
+            plan_file: Some(file),
         });
     }
 
@@ -217,7 +218,10 @@ mod tests {
     fn plans_are_summed_by_node_and_the_slowest_kept() {
         let mut planned = PlannedQueries::default();
         for number in 0..100 {
-            planned.add("001-a-b.json", plan(number, if number < 30 { "a" } else { "b" }, number as f64));
+            planned.add(
+                "plans/001-a-b.json".into(),
+                plan(number, if number < 30 { "a" } else { "b" }, number as f64),
+            );
         }
         assert_eq!((planned.of_node("a").queries, planned.of_node("b").rows_read), (30, 3_500));
         assert_eq!((planned.totals.queries, planned.totals.bytes_read), (100, 40_000));
@@ -239,7 +243,7 @@ mod tests {
                 operator.output_rows = Some(most);
                 operator.metrics.insert("spilled_bytes".into(), most);
             }
-            planned.add("a-b.json", absurd);
+            planned.add("plans/a-b.json".into(), absurd);
         }
         assert_eq!((planned.totals.queries, planned.totals.bytes_spilled), (u64::MAX, u64::MAX));
         assert_eq!(planned.totals.reads(1).uncounted, u64::MAX);
@@ -248,7 +252,7 @@ mod tests {
     #[test]
     fn the_hottest_operator_comes_first_with_its_share() {
         let mut planned = PlannedQueries::default();
-        planned.add("001-a-b.json", plan(1, "a", 5.0));
+        planned.add("plans/001-a-b.json".into(), plan(1, "a", 5.0));
         let query = planned.slowest.into_items().next().unwrap();
         let shown: Vec<_> = query.hottest_operators.iter().map(|op| (op.name.as_str(), op.share)).collect();
         assert_eq!(shown, [("HashJoinExec", 0.75), ("SortExec", 0.25)]);

@@ -217,20 +217,17 @@ impl Signals {
             return;
         }
         self.take_stage(span, seen, keys);
+        // Stages and queries that belong to no node are work of the run.
+        let is_work = [span::STAGE, span::PLAN, span::EXECUTE, span::WRITE].contains(&span.name.as_ref());
+        if is_work && node.is_none() {
+            self.setup.add(seen.start, seen.end);
+        }
         match span.name.as_ref() {
             span::PIPELINE_EXECUTE => {
                 self.root = Some(seen);
                 return;
             }
             span::NODE => self.take_node(span, node, seen, keys),
-            span::STAGE if node.is_none() => self.setup.add(seen.start, seen.end),
-            _ => {}
-        }
-        // A query that belongs to no node is work of the run.
-        if node.is_none() && [span::PLAN, span::EXECUTE, span::WRITE].contains(&span.name.as_ref()) {
-            self.setup.add(seen.start, seen.end);
-        }
-        match span.name.as_ref() {
             span::PLAN => self.take_planning(span, keys),
             span::EXECUTE | span::WRITE => self.take_query(span, node, seen, keys),
             _ => {}

@@ -52,8 +52,8 @@ pub(crate) fn timeline(
     let concurrency = concurrency(nodes, duration_ms);
     let dag = Dag::of(nodes);
     let path = dag.longest_chain(None);
-    let critical_steps = critical_steps(nodes, &dag, &path);
     let critical_path_ms = total(path.iter().filter_map(|position| nodes[*position].duration_ms));
+    let critical_steps = critical_steps(nodes, &dag, &path, critical_path_ms);
     let critical_path = path.iter().map(|position| nodes[*position].name.clone()).collect();
     for position in path {
         nodes[position].on_critical_path = true;
@@ -70,11 +70,7 @@ pub(crate) fn timeline(
         critical_path_ms,
         critical_steps,
         concurrency,
-        idle_gaps: idle_gaps
-            .into_iter()
-            .filter(|gap| gap.duration_ms >= LONG_GAP_MS)
-            .take(MAX_GAPS)
-            .collect(),
+        idle_gaps: idle_gaps.into_iter().filter(|gap| gap.duration_ms >= LONG_GAP_MS).collect(),
     })
 }
 
@@ -151,9 +147,8 @@ fn concurrency(nodes: &[NodeReport], duration_ms: f64) -> Vec<Concurrency> {
 }
 
 /// The steps of a chain that take longest, with what each of them decides.
-fn critical_steps(nodes: &[NodeReport], dag: &Dag, path: &[usize]) -> Vec<CriticalStep> {
+fn critical_steps(nodes: &[NodeReport], dag: &Dag, path: &[usize], whole_ms: f64) -> Vec<CriticalStep> {
     let duration = |position: &usize| nodes[*position].duration_ms.unwrap_or(0.0);
-    let whole_ms = total(path.iter().map(duration));
     let mut longest: Vec<usize> = path.to_vec();
     longest.sort_by(|a, b| duration(b).total_cmp(&duration(a)));
     longest.truncate(MAX_STEPS);

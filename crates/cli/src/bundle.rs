@@ -7,7 +7,7 @@ use daglight_bundle_archive::{PackOptions, pack};
 
 use crate::{
     args::{BundleArgs, BundleCommand, PackArgs, VerifyArgs},
-    bundles::{bundle_of, no_runs},
+    bundles::one_bundle,
     failure::Failure,
     say::{note, say},
 };
@@ -20,7 +20,7 @@ pub(crate) fn bundle(args: &BundleArgs) -> Result<ExitCode, Failure> {
 }
 
 fn verify(args: &VerifyArgs) -> Result<ExitCode, Failure> {
-    let bundle = bundle_of(&args.bundle)?.ok_or_else(|| Failure::input(no_runs(&args.bundle)))?;
+    let bundle = one_bundle(&args.bundle)?;
     let faults = bundle.verify();
     for fault in &faults {
         say!("{fault}");
@@ -33,7 +33,7 @@ fn verify(args: &VerifyArgs) -> Result<ExitCode, Failure> {
 }
 
 fn packed(args: &PackArgs) -> Result<ExitCode, Failure> {
-    let bundle = bundle_of(&args.bundle)?.ok_or_else(|| Failure::input(no_runs(&args.bundle)))?;
+    let bundle = one_bundle(&args.bundle)?;
     let to = args.to.clone().unwrap_or_else(|| {
         let run = bundle.recorded_run().map_or_else(|| "bundle".to_owned(), |run| run.to_string());
         PathBuf::from(format!("{run}.tar.gz"))

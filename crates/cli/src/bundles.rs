@@ -114,6 +114,11 @@ fn found(named: &Path) -> Result<Option<Bundle>, Failure> {
     Ok(last)
 }
 
+/// As [`bundle_of`], for a command that has nothing to do without one.
+pub(crate) fn one_bundle(named: &Path) -> Result<NamedBundle, Failure> {
+    bundle_of(named)?.ok_or_else(|| Failure::input(no_runs(named)))
+}
+
 /// Says that a command has nothing to do.
 pub(crate) fn no_runs(path: &Path) -> String {
     format!("no runs yet in {}", path.display())

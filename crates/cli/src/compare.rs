@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::{
     args::CompareArgs,
-    bundles::{NamedBundle, bundle_of, bundles_at, no_runs},
+    bundles::{bundles_at, no_runs, one_bundle},
     failure::Failure,
     say::{self, note},
 };
@@ -23,7 +23,7 @@ pub(crate) fn compare(args: &CompareArgs) -> Result<ExitCode, Failure> {
         }
     } else {
         for named in &args.runs {
-            let bundle = one(named)?;
+            let bundle = one_bundle(named)?;
             runs.push(read(&bundle)?);
         }
     }
@@ -53,10 +53,6 @@ pub(crate) fn compare(args: &CompareArgs) -> Result<ExitCode, Failure> {
 
 fn read(bundle: &Bundle) -> Result<ComparedRun, Failure> {
     ComparedRun::read(bundle).map_err(Failure::work)
-}
-
-fn one(named: &Path) -> Result<NamedBundle, Failure> {
-    bundle_of(named)?.ok_or_else(|| Failure::input(no_runs(named)))
 }
 
 /// The last run below a folder, and the one before it of the same pipeline.

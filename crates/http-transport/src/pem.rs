@@ -103,11 +103,15 @@ pub fn check_key(text: &[u8]) -> Result<(), PemError> {
     key(text).map(drop)
 }
 
-/// Checks that the key is that of the first certificate.
-pub(crate) fn check_pair(certificates_pem: &[u8], key_pem: &[u8]) -> Result<(), PemError> {
+/// A chain of certificates with the key of its first one.
+pub(crate) fn pair(
+    certificates_pem: &[u8],
+    key_pem: &[u8],
+) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), PemError> {
     let (certificates, key) = (certificates(certificates_pem)?, key(key_pem)?);
-    let pair = CertifiedKey::from_der(certificates, key, &ring::default_provider());
-    pair.map(drop).map_err(|_| PemError::Mismatch)
+    CertifiedKey::from_der(certificates.clone(), key.clone_key(), &ring::default_provider())
+        .map_err(|_| PemError::Mismatch)?;
+    Ok((certificates, key))
 }
 
 fn sections(text: &[u8]) -> Result<Vec<(SectionKind, Vec<u8>)>, PemError> {
@@ -176,7 +180,7 @@ mod tests {
         let both = format!("# Größe\n{certificate}{key}");
         check_certificates(both.as_bytes()).unwrap();
         check_key(both.as_bytes()).unwrap();
-        check_pair(certificate.as_bytes(), key.as_bytes()).unwrap();
-        assert_eq!(check_pair(made().0.as_bytes(), key.as_bytes()), Err(PemError::Mismatch));
+        pair(certificate.as_bytes(), key.as_bytes()).unwrap();
+        assert_eq!(pair(made().0.as_bytes(), key.as_bytes()).map(drop), Err(PemError::Mismatch));
     }
 }

@@ -93,7 +93,7 @@ impl ClientIdentity {
     /// # Errors
     /// When one of the texts is not what it should be, or they do not belong together.
     pub fn check(&self) -> Result<(), PemError> {
-        pem::check_pair(&self.certificates, &self.key)
+        pem::pair(&self.certificates, &self.key).map(drop)
     }
 
     /// The certificates, as PEM.
@@ -143,9 +143,8 @@ impl Trust {
             }
         };
         let Some(identity) = identity else { return Ok(builder.with_no_client_auth()) };
-        identity.check().map_err(TransportError::certificates)?;
-        let chain = pem::certificates(&identity.certificates).map_err(TransportError::certificates)?;
-        let key = pem::key(&identity.key).map_err(TransportError::certificates)?;
+        let (chain, key) =
+            pem::pair(&identity.certificates, &identity.key).map_err(TransportError::certificates)?;
         builder.with_client_auth_cert(chain, key).map_err(TransportError::tls)
     }
 }

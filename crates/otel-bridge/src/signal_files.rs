@@ -264,9 +264,6 @@ impl LineFile {
             return Err(error);
         }
         self.size_bytes += self.line.len() as u64;
-        match self.durability {
-            Durability::Process => Ok(()),
-            Durability::Disk => file.sync_data(),
-        }
+        self.durability.settle(file)
     }
 }

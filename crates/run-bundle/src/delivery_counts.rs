@@ -76,7 +76,8 @@ impl DeliveryCounts {
 
     /// The counts of a destination to which so many items were to go. What is neither delivered nor dropped waits.
     pub fn of(produced: u64, delivered: u64, dropped: BTreeMap<String, u64>) -> Self {
-        let waiting = produced.saturating_sub(delivered + dropped.values().sum::<u64>());
+        let gone = saturating_sum(dropped.values().copied().chain([delivered]));
+        let waiting = produced.saturating_sub(gone);
         Self { produced, delivered, waiting, dropped, ..Self::default() }
     }
 
@@ -107,9 +108,14 @@ impl DeliveryCounts {
         saturating_sum(self.dropped.values().copied())
     }
 
+    /// All items of which it is known what became of them.
+    pub fn accounted(&self) -> u64 {
+        saturating_sum([self.delivered, self.waiting, self.dropped_total()])
+    }
+
     /// Whether every item is accounted for.
     pub fn is_balanced(&self) -> bool {
-        self.produced == saturating_sum([self.delivered, self.waiting, self.dropped_total()])
+        self.produced == self.accounted()
     }
 }
 

@@ -82,7 +82,6 @@ pub use plan_metrics::{
     PartitionMetrics, PlanExecutions, PlanMetrics, PlanOperator, PlanSource, PlanningRecord, RowsRead,
     RuleRecord,
 };
-pub use process::ProcessStat;
 pub use reserve::Reserve;
 pub use signal_files::SignalFiles;
 pub use sums::saturating_sum;

@@ -5,23 +5,18 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// The kernel's unit of processor time towards user space, `USER_HZ`: 100 on every architecture that Rust runs on.
-const TICKS_PER_SECOND: f64 = 100.0;
-
-/// What a process is, and has used.
+/// What a process is.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct ProcessStat {
+pub(crate) struct ProcessStat {
     /// The one-letter state.
-    pub state: char,
-    /// Processor time, user and system.
-    pub cpu_seconds: f64,
+    pub(crate) state: char,
     /// When it started, in ticks since the machine did. With the pid it names one process only.
-    pub start_ticks: u64,
+    pub(crate) start_ticks: u64,
 }
 
 impl ProcessStat {
     /// That of this process; `None` where the system does not say.
-    pub fn for_self() -> Option<Self> {
+    pub(crate) fn for_self() -> Option<Self> {
         Self::read(Path::new("/proc/self/stat")).ok()
     }
 
@@ -30,7 +25,7 @@ impl ProcessStat {
     /// # Errors
     ///
     /// When there is no such process, or the system does not say.
-    pub fn for_pid(pid: u32) -> io::Result<Self> {
+    pub(crate) fn for_pid(pid: u32) -> io::Result<Self> {
         Self::read(&PathBuf::from(format!("/proc/{pid}/stat")))
     }
 
@@ -44,15 +39,11 @@ impl ProcessStat {
     fn parse(text: &str) -> Option<Self> {
         let fields: Vec<&str> = text.rsplit_once(')')?.1.split_ascii_whitespace().collect();
         let number = |position: usize| fields.get(position)?.parse::<u64>().ok();
-        Some(Self {
-            state: fields.first()?.chars().next()?,
-            cpu_seconds: (number(11)? + number(12)?) as f64 / TICKS_PER_SECOND,
-            start_ticks: number(19)?,
-        })
+        Some(Self { state: fields.first()?.chars().next()?, start_ticks: number(19)? })
     }
 
     /// Whether it has ended, and only waits for its parent to notice.
-    pub fn is_dead(&self) -> bool {
+    pub(crate) fn is_dead(&self) -> bool {
         matches!(self.state, 'Z' | 'X' | 'x')
     }
 }
@@ -87,7 +78,7 @@ mod tests {
     #[test]
     fn the_name_of_a_program_does_not_shift_the_fields() {
         let line = "77 (a) b (c) R 1 77 77 0 -1 4194304 90 0 0 0 250 50 0 0 20 0 1 0 8642 1 2 3";
-        let expected = ProcessStat { state: 'R', cpu_seconds: 3.0, start_ticks: 8642 };
+        let expected = ProcessStat { state: 'R', start_ticks: 8642 };
         assert_eq!(ProcessStat::parse(line), Some(expected));
         assert_eq!(ProcessStat::parse("77 (a"), None);
         assert_eq!(ProcessStat::parse("77 (a) R 1"), None);

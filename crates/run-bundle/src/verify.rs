@@ -179,7 +179,7 @@ fn accounts(manifest: &Manifest) -> Vec<Fault> {
         .map(|(account, counts)| Fault::Unbalanced {
             account,
             produced: counts.produced,
-            accounted: counts.delivered + counts.waiting + counts.dropped_total(),
+            accounted: counts.accounted(),
         })
         .collect()
 }

@@ -1,6 +1,6 @@
 //! A run as it is compared: its report and the shapes of its plans.
 
-use daglight_run_bundle::{Bundle, PlanBundle};
+use daglight_run_bundle::Bundle;
 
 use super::plan_shapes::PlanShapes;
 use crate::{Report, ReportError};
@@ -20,15 +20,13 @@ impl ComparedRun {
     ///
     /// As [`Report::from_bundle`].
     pub fn read(bundle: &Bundle) -> Result<Self, ReportError> {
-        let report = Report::from_bundle(bundle)?;
         let mut plans = PlanShapes::default();
-        // What cannot be read is in the report already.
-        let _unreadable = PlanBundle::read_all(bundle, |_, plan| plans.add(&plan));
+        let report = Report::with_plans(bundle, |plan| plans.add(plan))?;
         Ok(Self { report, plans })
     }
 
     /// Whether the nodes of both runs have plans of the same shapes.
     pub fn has_plans_of(&self, other: &Self) -> bool {
-        self.plans.fingerprint() == other.plans.fingerprint()
+        self.plans.has_shapes_of(&other.plans)
     }
 }

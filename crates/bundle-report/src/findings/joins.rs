@@ -70,7 +70,7 @@ pub(crate) fn of_plan(plan: &PlanView<'_>, thresholds: &Thresholds, found: &mut 
 }
 
 /// Whether a join compares each row of one side with each of the other.
-fn is_without_equality(name: &str) -> bool {
+pub(super) fn is_without_equality(name: &str) -> bool {
     matches!(name, "CrossJoinExec" | "NestedLoopJoinExec")
 }
 

@@ -3,6 +3,7 @@
 use super::{
     Finding, FindingKind, Thresholds, Unit,
     collected::cores,
+    joins::is_without_equality,
     plan_view::{PlanView, metric},
 };
 use crate::{Level, Report, display};
@@ -12,17 +13,18 @@ const PARTITIONS: &str = "partitions";
 
 pub(crate) fn of_plan(plan: &PlanView<'_>, thresholds: &Thresholds, found: &mut Vec<Finding>) {
     for (position, operator) in plan.operators() {
-        let name = plan.name(position);
-        let place = plan.place();
+        let Some(partitions) = operator.partitions else { continue };
         let time_ms = plan.time_ms(position);
         let rows = operator.output_rows.unwrap_or(0);
-        let Some(partitions) = operator.partitions else { continue };
+        // Nearly no operator is a finding.
+        let what = || format!("{} in {}", plan.name(position), plan.place());
         if let Some(score) = skew(plan, position).filter(|score| *score >= thresholds.skew_score)
             && partitions > 1
             && rows >= thresholds.skew_rows
         {
             let summary = format!(
-                "{name} in {place} had most of its {} in few of its {partitions} partitions (skew {}).",
+                "{} had most of its {} in few of its {partitions} partitions (skew {}).",
+                what(),
                 display::plural(rows, "row"),
                 display::percent(score)
             );
@@ -42,11 +44,11 @@ pub(crate) fn of_plan(plan: &PlanView<'_>, thresholds: &Thresholds, found: &mut 
             && time_ms >= thresholds.waiting_ms
             && !is_sink(&operator.name)
             && !is_huge_scan(plan, position, thresholds)
-            && !operator.name.contains("NestedLoop")
-            && !operator.name.contains("Cross")
+            && !is_without_equality(&operator.name)
         {
             let summary = format!(
-                "{name} in {place} computed for {} in one partition, on one core.",
+                "{} computed for {} in one partition, on one core.",
+                what(),
                 display::duration(time_ms)
             );
             let finding = Finding::of_plan(FindingKind::SingleThreaded, plan, Some(position), summary);
@@ -56,10 +58,8 @@ pub(crate) fn of_plan(plan: &PlanView<'_>, thresholds: &Thresholds, found: &mut 
             && partitions > thresholds.partitions_per_core
             && rows / partitions < thresholds.rows_per_partition
         {
-            let summary = format!(
-                "{name} in {place} spread {} over {partitions} partitions.",
-                display::plural(rows, "row")
-            );
+            let summary =
+                format!("{} spread {} over {partitions} partitions.", what(), display::plural(rows, "row"));
             let finding = Finding::of_plan(FindingKind::TooManyPartitions, plan, Some(position), summary);
             let wall_ms = plan.bundle.metrics.wall_ms;
             found.push(finding.count("rows", rows).count(PARTITIONS, partitions).at_stake(wall_ms));

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use daglight_capture_policy::operator_name;
-use daglight_run_bundle::{PlanBundle, PlanOperator};
+use daglight_run_bundle::{PlanBundle, PlanOperator, saturating_sum};
 
 /// Operators that pass rows on as they are.
 const PASSING: [&str; 5] =
@@ -77,7 +77,7 @@ impl<'p> PlanView<'p> {
         let operator = self.operator(position);
         // Nested loops and cross joins have timers of their own, and say nothing of them in the common one.
         let timers = ["build_time", "join_time"].map(|name| metric(operator, name));
-        let timers_ms = timers.iter().flatten().sum::<u64>() as f64 / 1e6;
+        let timers_ms = saturating_sum(timers.into_iter().flatten()) as f64 / 1e6;
         let ms = operator.elapsed_compute_ms.filter(|ms| ms.is_finite()).unwrap_or(0.0).max(timers_ms);
         self.within(ms / partitions(operator) as f64)
     }

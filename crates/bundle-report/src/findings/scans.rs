@@ -1,6 +1,6 @@
 //! Scans that read too many files, cannot be divided, or read all and keep little.
 
-use daglight_run_bundle::PlanOperator;
+use daglight_run_bundle::{PlanOperator, saturating_sum};
 
 use super::{
     Finding, FindingKind, Thresholds,
@@ -121,7 +121,7 @@ fn pruned(scan: &PlanOperator) -> u64 {
     let pruned =
         scan.metrics.iter().filter(|(name, _)| name.contains("pruned") && !name.ends_with(".matched"));
     // Rows that are dropped within a page have been read.
-    pruned.filter(|(name, _)| !name.starts_with("pushdown_rows")).map(|(_, count)| *count).sum()
+    saturating_sum(pruned.filter(|(name, _)| !name.starts_with("pushdown_rows")).map(|(_, count)| *count))
 }
 
 #[cfg(test)]
