@@ -64,7 +64,8 @@ impl ThreadFacts {
         let read = |name: &str| fs::read_to_string(folder.join(name)).ok();
         // The name stands in brackets, and may have any character in it.
         let stat = read("stat")?;
-        let state = match stat.rsplit_once(')')?.1.trim_start().chars().next()? {
+        let (before, behind) = stat.rsplit_once(')')?;
+        let state = match behind.trim_start().chars().next()? {
             'R' => RUNNABLE,
             'S' => "sleeping",
             'D' => "waiting for a disk",
@@ -74,7 +75,7 @@ impl ThreadFacts {
         let nanoseconds: u64 = read("schedstat")?.split_ascii_whitespace().next()?.parse().ok()?;
         Some(Self {
             number: folder.file_name()?.to_str()?.parse().ok()?,
-            name: read("comm")?.trim_end().to_owned(),
+            name: before.split_once('(')?.1.trim_end().to_owned(),
             state: state.to_owned(),
             cpu_seconds: nanoseconds as f64 / 1e9,
         })

@@ -31,10 +31,10 @@ pub struct Fingerprints {
 }
 
 impl Fingerprints {
-    pub(crate) fn new(logical: &LogicalTexts, shape: &str) -> Self {
+    pub(crate) fn new(texts: &PlanTexts, shape: &str) -> Self {
         Self {
-            logical_hash: hash(&logical.without_literals),
-            literal_hash: hash(&logical.whole),
+            logical_hash: hash(&texts.logical_without_literals),
+            literal_hash: hash(&texts.logical),
             plan_hash: hash(shape),
         }
     }
@@ -49,16 +49,9 @@ pub struct PlanTexts {
     pub logical_without_literals: String,
 }
 
-/// A logical plan as texts.
-#[derive(Debug, Clone)]
-pub(crate) struct LogicalTexts {
-    pub(crate) whole: String,
-    pub(crate) without_literals: String,
-}
-
-impl LogicalTexts {
+impl PlanTexts {
     pub(crate) fn of(plan: &LogicalPlan) -> Self {
-        Self { whole: plan.display_indent().to_string(), without_literals: without_literals(plan) }
+        Self { logical: plan.display_indent().to_string(), logical_without_literals: without_literals(plan) }
     }
 }
 

@@ -1,6 +1,6 @@
 //! What the file of a plan says of a query.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::LazyLock};
 
 use daglight_capture_policy::{Types, without_typed_literals};
 use daglight_run_bundle::{
@@ -234,17 +234,17 @@ fn measure(source: &mut PlanSource, operator: &OperatorReport) {
     source.pages_pruned = metric("page_index_pages_pruned.pruned");
 }
 
-/// The options that differ from the default of this machine.
 /// The options that are not the default. Without literals a text is hidden, because `SET` may have put any value there;
 /// numbers and flags stay where the option takes nothing else.
 fn changed_settings(options: &ConfigOptions, with_literals: bool) -> BTreeMap<String, String> {
-    let defaults: BTreeMap<String, Option<String>> =
-        ConfigOptions::default().entries().into_iter().map(|entry| (entry.key, entry.value)).collect();
+    static DEFAULTS: LazyLock<BTreeMap<String, Option<String>>> = LazyLock::new(|| {
+        ConfigOptions::default().entries().into_iter().map(|entry| (entry.key, entry.value)).collect()
+    });
     let changed =
-        options.entries().into_iter().filter(|entry| defaults.get(&entry.key) != Some(&entry.value));
+        options.entries().into_iter().filter(|entry| DEFAULTS.get(&entry.key) != Some(&entry.value));
     let shown = |key: &str, value: String| {
         let is_number = |text: &str| text.parse::<f64>().is_ok();
-        let takes_numbers = defaults.get(key).and_then(Option::as_deref).is_some_and(is_number);
+        let takes_numbers = DEFAULTS.get(key).and_then(Option::as_deref).is_some_and(is_number);
         match with_literals || value.parse::<bool>().is_ok() || (takes_numbers && is_number(&value)) {
             true => value,
             false => "?".to_owned(),

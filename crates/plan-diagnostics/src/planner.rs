@@ -17,7 +17,7 @@ use datafusion::{
 };
 
 use crate::{
-    Fingerprints, LiveQueries, PlanTexts, PlannedQuery, PlanningTimes, QueryKind, QueryObserver,
+    Fingerprints, LiveQueries, PlannedQuery, PlanningTimes, QueryKind, QueryObserver,
     counted::counted,
     executions::{is_observed, next_query_id, observed},
     planned_operators::describe,
@@ -133,10 +133,7 @@ impl ObservingPlanner {
             schema: data_schema(logical_plan),
             source_tables: source.tables,
             fingerprints: Fingerprints::new(&source.texts, &shape(plan, &operators)),
-            texts: PlanTexts {
-                logical: source.texts.whole,
-                logical_without_literals: source.texts.without_literals,
-            },
+            texts: source.texts,
             planning,
             partitions: partition_count(plan),
             options: Arc::clone(session.config().options()),

@@ -2,18 +2,21 @@
 
 use std::{
     fs,
-    sync::{
-        Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
 /// The polls of one thing, such as a query. Any thread may begin one, and each has its own end.
 #[derive(Debug, Default)]
-pub struct Polls {
-    active: Mutex<Vec<Active>>,
-    nanoseconds: AtomicU64,
+pub struct Polls(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    /// The id of the next poll.
+    next: u64,
+    active: Vec<Active>,
+    /// How long those took that have returned.
+    busy: Duration,
 }
 
 #[derive(Debug)]
@@ -48,37 +51,36 @@ impl Polls {
 
     /// The polls that have not returned.
     pub fn active(&self) -> Vec<ActivePoll> {
-        self.lock()
-            .iter()
-            .map(|poll| ActivePoll { thread: poll.thread, lasts: poll.began.elapsed() })
-            .collect()
+        let state = self.lock();
+        let active = state.active.iter();
+        active.map(|poll| ActivePoll { thread: poll.thread, lasts: poll.began.elapsed() }).collect()
     }
 
     /// How long the polls took that have returned, taken together.
     pub fn busy(&self) -> Duration {
-        Duration::from_nanos(self.nanoseconds.load(Ordering::Relaxed))
+        self.lock().busy
     }
 
     /// As [`Polls::begin`], for who ends it with [`Polls::end`].
     pub(crate) fn begin_by_id(&self) -> u64 {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
-        let id = NEXT.fetch_add(1, Ordering::Relaxed);
-        self.lock().push(Active { id, thread: this_thread(), began: Instant::now() });
+        let (thread, began) = (this_thread(), Instant::now());
+        let mut state = self.lock();
+        let id = state.next;
+        state.next += 1;
+        state.active.push(Active { id, thread, began });
         id
     }
 
     pub(crate) fn end(&self, id: u64) {
-        let mut active = self.lock();
-        if let Some(position) = active.iter().position(|poll| poll.id == id) {
-            let poll = active.swap_remove(position);
-            drop(active);
-            let nanoseconds = u64::try_from(poll.began.elapsed().as_nanos()).unwrap_or(u64::MAX);
-            self.nanoseconds.fetch_add(nanoseconds, Ordering::Relaxed);
+        let mut state = self.lock();
+        if let Some(position) = state.active.iter().position(|poll| poll.id == id) {
+            let poll = state.active.swap_remove(position);
+            state.busy += poll.began.elapsed();
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<Active>> {
-        self.active.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

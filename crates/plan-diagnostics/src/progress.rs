@@ -1,6 +1,7 @@
 //! The queries that run at this moment, and how far they are.
 
 use std::{
+    collections::BTreeSet,
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::{Duration, SystemTime},
@@ -85,8 +86,7 @@ impl LiveQueries {
 
     /// Every query that has started and not ended, by id.
     pub fn sample(&self) -> Vec<LiveQuery> {
-        // What is upgraded here may be the last handle, whose end calls a listener: it is dropped without the lock.
-        let mut runs: Vec<Arc<QueryRun>> = self.lock().iter().filter_map(Weak::upgrade).collect();
+        let mut runs = self.runs();
         runs.retain(|run| !run.has_ended());
         let mut queries: Vec<LiveQuery> = runs.iter().filter_map(|run| sample(run)).collect();
         queries.sort_by_key(|query| query.id);
@@ -96,15 +96,21 @@ impl LiveQueries {
     /// Ends the running queries that `is_meant` is true of as cancelled, with what they have measured so far: for those that
     /// do not give way, of which nothing will be heard before the end of the process. Their code is not stopped.
     pub fn end(&self, is_meant: impl Fn(u64) -> bool) {
-        let runs: Vec<Arc<QueryRun>> = self.lock().iter().filter_map(Weak::upgrade).collect();
-        runs.iter().filter(|run| is_meant(run.query.id)).for_each(|run| run.end_now());
+        self.runs().iter().filter(|run| is_meant(run.query.id)).for_each(|run| run.end_now());
     }
 
-    /// What a query has done so far, by its id. `None` where it has not started, or has ended.
-    pub fn report_of(&self, query_id: u64) -> Option<QueryReport> {
-        // What is upgraded may be the last handle, whose end calls a listener: it is dropped without the lock.
-        let run = self.lock().iter().filter_map(Weak::upgrade).find(|run| run.query.id == query_id)?;
-        run.report_so_far()
+    /// What the query that runs longest of some has done so far, by their ids. `None` where none of them runs.
+    pub fn report_of_longest(&self, query_ids: &BTreeSet<u64>) -> Option<QueryReport> {
+        let mut runs = self.runs();
+        runs.retain(|run| query_ids.contains(&run.query.id) && !run.has_ended());
+        let runs = runs.iter().filter_map(|run| Some((run.started_at()?, run)));
+        runs.min_by_key(|(started_at, _)| *started_at)?.1.report_so_far()
+    }
+
+    /// What is upgraded may be the last handle, whose end calls a listener, which may ask for the queries once more: all are
+    /// upgraded under the lock, and dropped without it.
+    fn runs(&self) -> Vec<Arc<QueryRun>> {
+        self.lock().iter().filter_map(Weak::upgrade).collect()
     }
 
     pub(crate) fn add(&self, run: &Arc<QueryRun>) {

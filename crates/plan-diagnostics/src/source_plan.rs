@@ -10,12 +10,12 @@ use datafusion::{
     logical_expr::{LogicalPlan, TableSource},
 };
 
-use crate::{Lineage, fingerprint::LogicalTexts};
+use crate::{Lineage, PlanTexts};
 
 /// What is kept of a plan: texts and names, so that no table of it lives longer because of us.
 #[derive(Debug, Clone)]
 pub(crate) struct SourcePlan {
-    pub(crate) texts: LogicalTexts,
+    pub(crate) texts: PlanTexts,
     /// The tables that it reads, sorted, each once.
     pub(crate) tables: Vec<String>,
     pub(crate) data: DataPlan,
@@ -66,8 +66,8 @@ impl SourcePlan {
         match plan {
             LogicalPlan::Analyze(analyze) => Self::of(&analyze.input),
             plan => {
-                let texts = LogicalTexts::of(plan);
-                let data = DataPlan::of(plan, &texts.whole);
+                let texts = PlanTexts::of(plan);
+                let data = DataPlan::of(plan, &texts.logical);
                 Self { texts, tables: tables_of(plan), data, lineage: Arc::new(Lineage::of(plan)) }
             }
         }

@@ -11,8 +11,9 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use daglight_bundle_report::{Report, display::command};
 use daglight_capture_policy::{Captured, in_one_line};
 use daglight_run_bundle::{
-    ArtifactCatalog, Delivery, DeliveryCounts, FileEntry, Identity, Links, MANIFEST_FORMAT, MANIFEST_VERSION,
-    Manifest, NodeRecord, NodeStatus, OwnTime, RunStatus, Tracking, Warning, WarningCode, WriteError,
+    ArtifactCatalog, Bundle, Delivery, DeliveryCounts, FileEntry, Identity, Links, MANIFEST_FORMAT,
+    MANIFEST_VERSION, Manifest, NodeRecord, NodeStatus, OwnTime, RunStatus, Tracking, Warning, WarningCode,
+    WriteError,
 };
 use daglight_run_identity::RunId;
 use daglight_tracker_client::{Event, Outcome};
@@ -136,7 +137,7 @@ pub(crate) fn finish(state: &Arc<RunState>) -> FinishReport {
     }
     // Whatever becomes of the process while it waits for servers, its bundle says how the run ended.
     // On a full disk the last manifest has space of its own, and says what is missing.
-    let _ = replace_manifest(state, Some(&ending_so_far(state, ended_at)));
+    let _ = replace_manifest(state, Some(&ending_so_far(state, ended_at)), FileEntry::list);
 
     let Flushed { tracker, signals } = flush(state, SystemTime::from(ended_at));
     let tracker_ledger = tracker.map(|ledger| shown(state, ledger));
@@ -234,7 +235,7 @@ pub(crate) fn record_interruption(state: &RunState) {
     let mut is_recorded = state.end_is_recorded();
     if !*is_recorded && state.log.records().is_interrupted() {
         // On a full disk the last manifest has space of its own, and the end of the run warns.
-        *is_recorded = put_manifest(state, Some(&ending_so_far(state, Utc::now()))).is_ok();
+        *is_recorded = put_manifest(state, Some(&ending_so_far(state, Utc::now())), FileEntry::list).is_ok();
     }
 }
 
@@ -322,7 +323,7 @@ fn write_files(state: &RunState, ending: &Ending) -> Option<ReportPaths> {
     match written {
         Ok(()) => {
             drop(reporting);
-            write_manifest(state, Some(ending));
+            write_last_manifest(state, ending);
             Some(ReportPaths {
                 json: bundle.report_json(),
                 markdown: bundle.report_markdown(),
@@ -331,6 +332,8 @@ fn write_files(state: &RunState, ending: &Ending) -> Option<ReportPaths> {
         }
         Err(error) => {
             state.log.bundle_failed(format!("no report: {error}"));
+            drop(reporting);
+            write_last_manifest(state, ending);
             None
         }
     }
@@ -338,19 +341,29 @@ fn write_files(state: &RunState, ending: &Ending) -> Option<ReportPaths> {
 
 /// Writes the manifest of a run that goes on, or of one that has ended.
 pub(crate) fn write_manifest(state: &RunState, ending: Option<&Ending>) {
-    if let Err(error) = replace_manifest(state, ending) {
+    if let Err(error) = replace_manifest(state, ending, FileEntry::list) {
         state.log.bundle_failed(in_one_line(&error));
     }
 }
 
-fn replace_manifest(state: &RunState, ending: Option<&Ending>) -> Result<(), WriteError> {
+/// Writes the last manifest of a run. Those before it have no hashes of files, which take long and would be of files that grow.
+fn write_last_manifest(state: &RunState, ending: &Ending) {
+    if let Err(error) = replace_manifest(state, Some(ending), FileEntry::list_with_hashes) {
+        state.log.bundle_failed(in_one_line(&error));
+    }
+}
+
+/// How a manifest lists the files of its bundle.
+type ListFiles = fn(&Bundle) -> Vec<FileEntry>;
+
+fn replace_manifest(state: &RunState, ending: Option<&Ending>, files: ListFiles) -> Result<(), WriteError> {
     let mut end_is_recorded = state.end_is_recorded();
-    put_manifest(state, ending)?;
+    put_manifest(state, ending, files)?;
     *end_is_recorded = ending.is_some();
     Ok(())
 }
 
-fn put_manifest(state: &RunState, ending: Option<&Ending>) -> Result<(), WriteError> {
+fn put_manifest(state: &RunState, ending: Option<&Ending>, files: ListFiles) -> Result<(), WriteError> {
     let Some(bundle) = &state.context.bundle else { return Ok(()) };
     let link = state.context.tracker.as_ref().and_then(|tracker| tracker.link());
     let records = state.log.records();
@@ -383,10 +396,7 @@ fn put_manifest(state: &RunState, ending: Option<&Ending>) -> Result<(), WriteEr
             .map(|interruption| state.context.started_at + interruption.after),
         error,
         nodes: node_records(state, ending),
-        files: match ending {
-            Some(_) => FileEntry::list_with_hashes(bundle),
-            None => FileEntry::list(bundle),
-        },
+        files: files(bundle),
         delivery: ending.map(|ending| ending.delivery.clone()).unwrap_or_default(),
         tracking: tracking(state),
         warnings,

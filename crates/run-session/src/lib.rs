@@ -56,7 +56,6 @@ mod panics;
 mod parsed_statement;
 mod plan_book;
 mod plan_files;
-mod polled;
 mod previous_plans;
 mod query_listener;
 mod query_owner;

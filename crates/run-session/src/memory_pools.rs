@@ -6,7 +6,9 @@ use daglight_heartbeat::{MemoryUse, MemoryWait};
 use datafusion::{
     execution::{
         SessionStateBuilder,
-        memory_pool::{MemoryLimit, MemoryPool},
+        memory_pool::{
+            FairSpillPool, GreedyMemoryPool, MemoryLimit, MemoryPool, TrackConsumersPool, UnboundedMemoryPool,
+        },
         runtime_env::RuntimeEnv,
     },
     prelude::SessionContext,
@@ -32,7 +34,7 @@ impl MemoryPools {
     /// Has the pool of the session that is built say who waits for it. Sessions of one runtime environment share it.
     pub(crate) fn watch(builder: &mut SessionStateBuilder) {
         let runtime = builder.runtime_env().get_or_insert_default();
-        if !runtime.memory_pool.is::<WatchedPool>() {
+        if !runtime.memory_pool.is::<WatchedPool>() && !never_waits(&*runtime.memory_pool) {
             let memory_pool = Arc::new(WatchedPool::new(Arc::clone(&runtime.memory_pool)));
             *runtime = Arc::new(RuntimeEnv { memory_pool, ..RuntimeEnv::clone(runtime) });
         }
@@ -66,13 +68,20 @@ impl MemoryPools {
     }
 }
 
+/// Whether it is a pool of DataFusion's own, which refuses memory at once: nobody waits in it, and each growth of each
+/// operator would pay for the watch.
+fn never_waits(pool: &dyn MemoryPool) -> bool {
+    pool.is::<UnboundedMemoryPool>()
+        || pool.is::<GreedyMemoryPool>()
+        || pool.is::<FairSpillPool>()
+        || pool.is::<TrackConsumersPool<GreedyMemoryPool>>()
+        || pool.is::<TrackConsumersPool<FairSpillPool>>()
+}
+
 #[cfg(test)]
 mod tests {
     use datafusion::{
-        execution::{
-            memory_pool::{GreedyMemoryPool, MemoryConsumer},
-            runtime_env::RuntimeEnvBuilder,
-        },
+        execution::{memory_pool::MemoryConsumer, runtime_env::RuntimeEnvBuilder},
         prelude::SessionConfig,
     };
 

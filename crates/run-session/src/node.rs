@@ -20,7 +20,7 @@ use crate::{
     location::shown_location,
     node_scope::{HandedOut, NodeScope},
     own_time::Own,
-    polled::Polled,
+    query_owner::QueryOwner,
     query_write::OutputWrites,
     stage::in_span,
 };
@@ -99,7 +99,7 @@ impl Node {
     where
         F: Future<Output: Send + 'static> + Send + 'static,
     {
-        tokio::spawn(Polled::Node(Arc::clone(&self.scope)).follow(work).with_context(self.context()))
+        tokio::spawn(QueryOwner::Node(Arc::clone(&self.scope)).follow(work).with_context(self.context()))
     }
 
     /// As `tokio::task::spawn_blocking`, for work of the node.

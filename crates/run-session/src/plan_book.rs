@@ -63,9 +63,8 @@ impl PlanBook {
     /// Brings the plans of queries that run up to date.
     pub(crate) fn refresh(&mut self, run: &RunState) {
         let live = &run.context.telemetry.shared.live;
-        for entry in self.plans.values_mut() {
-            let running = entry.running.iter().filter_map(|id| live.report_of(*id));
-            if let Some(longest) = running.max_by_key(|report| report.wall_time) {
+        for entry in self.plans.values_mut().filter(|entry| !entry.running.is_empty()) {
+            if let Some(longest) = live.report_of_longest(&entry.running) {
                 entry.show(run, &longest);
             }
         }

@@ -150,10 +150,10 @@ impl PlanFiles {
             return false;
         }
         let mut admitted = self.admitted.lock().unwrap_or_else(PoisonError::into_inner);
-        let of_node = admitted.entry(key.node.clone()).or_default();
-        if of_node.contains(&key.plan_hash) {
+        if admitted.get(&key.node).is_some_and(|of_node| of_node.contains(&key.plan_hash)) {
             return true;
         }
+        let of_node = admitted.entry(key.node.clone()).or_default();
         of_node.len() < MAX_PLANS && of_node.insert(key.plan_hash.clone())
     }
 

@@ -280,13 +280,14 @@ impl QueryListener for RunQuery {
         if let Some(node) = place.handed_out_by.as_ref().filter(|_| is_recorded) {
             self.tell_frame(node, &report, summary.clone());
         }
+        let key = self.plan_key(place);
         if let Some(node) = place.owner.node().filter(|_| is_recorded) {
-            let plan_file = run.plans.file_of(run, &self.plan_key(place), &report);
+            let plan_file = run.plans.file_of(run, &key, &report);
             self.tell_node(node, &report, summary, plan_file);
         }
         if is_recorded {
             let span = of_span.filter(|_| run.context.telemetry.settings().otel.operator_spans);
-            run.plans.ended(run, EndedQuery { key: self.plan_key(place), report, span });
+            run.plans.ended(run, EndedQuery { key, report, span });
         }
         if let Some(node) = place.owner.node() {
             node.query_ended();

@@ -1,10 +1,13 @@
-//! What a query belongs to: the node in whose code it runs, or else the run.
+//! What a query or a task belongs to: the node in whose code it runs, or else the run.
 
 use std::{
     collections::HashMap,
+    future::{Future, poll_fn},
+    pin::pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
 };
 
+use daglight_plan_diagnostics::Polls;
 use daglight_run_identity::RunId;
 use opentelemetry::Context;
 
@@ -40,6 +43,24 @@ impl QueryOwner {
             Self::Node(node) => node.context(),
             Self::Run(run) => run.otel_context(),
         }
+    }
+
+    /// The polls of its code.
+    pub(crate) fn polls(&self) -> &Polls {
+        match self {
+            Self::Node(node) => &node.polls,
+            Self::Run(run) => &run.polls,
+        }
+    }
+
+    /// Does the work, which is polled for the owner: each of its polls is noted.
+    pub(crate) async fn follow<F: Future>(self, work: F) -> F::Output {
+        let mut work = pin!(work);
+        poll_fn(|context| {
+            let _polling = self.polls().begin();
+            work.as_mut().poll(context)
+        })
+        .await
     }
 
     pub(crate) fn run(&self) -> &Arc<RunState> {

@@ -21,7 +21,6 @@ use crate::{
     beside_runtime::on_own_thread,
     node_run::NodeRun,
     panics::Panic,
-    polled::Polled,
     query_owner::QueryOwner,
     run_error::RecordedError,
     run_log::FailedPart,
@@ -127,8 +126,8 @@ impl Run {
         let scope = Arc::clone(running.scope());
         let context = running.context();
         let node = Node { scope };
-        let polled = Polled::Node(Arc::clone(&node.scope));
-        let work = polled.follow(async { work(node).await });
+        let owner = QueryOwner::Node(Arc::clone(&node.scope));
+        let work = owner.follow(async { work(node).await });
         let work = AssertUnwindSafe(work).catch_unwind().with_context(context);
         match work.await {
             Ok(Ok(result)) => {

@@ -101,12 +101,17 @@ fn cause_tags(state: &RunState) -> Vec<(String, String)> {
     let cause = state.log.records().failure().map(Captured::to_text);
     let interruption = state.interruption.get().filter(|_| state.log.records().is_interrupted());
     let signal = interruption.map(|interruption| interruption.signal.name().to_owned());
-    let named = |name: &str| match state.context.tags.contains_key(name) {
-        true => format!("daglight.{name}"),
-        false => name.to_owned(),
-    };
+    let named = |name: &str| free_name(&state.context.tags, name);
     let cause = cause.map(|cause| (named(ERROR), cut(&cause)));
     cause.into_iter().chain(signal.map(|signal| (named(INTERRUPTED_BY), signal))).collect()
+}
+
+/// The name of a tag of ours that the user may have given a meaning: then ours has another.
+pub(crate) fn free_name(tags: &BTreeMap<String, String>, name: &str) -> String {
+    match tags.contains_key(name) {
+        true => format!("daglight.{name}"),
+        false => name.to_owned(),
+    }
 }
 
 /// The page shows a tag on one line.

@@ -6,7 +6,7 @@ use datafusion::common::runtime::{JoinSetTracer, set_join_set_tracer};
 use futures::{FutureExt as _, future::BoxFuture};
 use opentelemetry::{Context, context::FutureExt as _, trace::TraceContextExt as _};
 
-use crate::polled::Polled;
+use crate::query_owner::QueryOwner;
 
 type Output = Box<dyn Any + Send>;
 
@@ -24,8 +24,8 @@ struct InContext;
 impl JoinSetTracer for InContext {
     fn trace_future(&self, future: BoxFuture<'static, Output>) -> BoxFuture<'static, Output> {
         match active() {
-            Some(context) => match Polled::current() {
-                Some(polled) => polled.follow(future).with_context(context).boxed(),
+            Some(context) => match QueryOwner::current() {
+                Some(owner) => owner.follow(future).with_context(context).boxed(),
                 None => future.with_context(context).boxed(),
             },
             None => future,
@@ -35,10 +35,10 @@ impl JoinSetTracer for InContext {
     fn trace_block(&self, block: Box<dyn FnOnce() -> Output + Send>) -> Box<dyn FnOnce() -> Output + Send> {
         match active() {
             Some(context) => {
-                let polled = Polled::current();
+                let owner = QueryOwner::current();
                 Box::new(move || {
                     let _guard = context.attach();
-                    let _polling = polled.as_ref().map(|polled| polled.polls().begin());
+                    let _polling = owner.as_ref().map(|owner| owner.polls().begin());
                     block()
                 })
             }

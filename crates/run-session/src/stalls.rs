@@ -19,6 +19,7 @@ use daglight_tracker_client::Event;
 use crate::{
     log::{Field, field, known, stall_event},
     run_state::RunState,
+    run_tags::free_name,
 };
 
 /// The tag of a run that has stalled.
@@ -43,8 +44,7 @@ impl StallTags {
     /// The tag, under another name where the user has one of this. `None` for a run without a stall.
     pub(crate) fn tag(&self, tags: &BTreeMap<String, String>) -> Option<(String, String)> {
         let stalls = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let name = if tags.contains_key(TAG) { format!("daglight.{TAG}") } else { TAG.to_owned() };
-        (stalls.0 > 0).then(|| (name, format!("{}: {}", stalls.0, stalls.1.join("; "))))
+        (stalls.0 > 0).then(|| (free_name(tags, TAG), format!("{}: {}", stalls.0, stalls.1.join("; "))))
     }
 }
 
