@@ -33,6 +33,7 @@ mod report;
 mod signal_values;
 mod signals;
 mod stages;
+mod stalls;
 mod statements;
 mod strangers;
 mod tracking;

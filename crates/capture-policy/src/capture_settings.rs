@@ -92,6 +92,8 @@ capture_settings! {
         top_values: bool = [true, true, false] => [DAGLIGHT_TOP_VALUES Flag] shown;
         /// Whether the least and the greatest text of a column are shown. Numbers and times are, where there are statistics.
         text_min_max: bool = [true, true, false] => [DAGLIGHT_TEXT_MIN_MAX Flag] shown;
+        /// How many of the first rows that a query returns or writes are shown.
+        preview_rows: usize = [5, 0, 0] => [DAGLIGHT_PREVIEW_ROWS Count { from: 0, to: 1_000 }] shown;
         /// Whether the values of inputs and parameters are shown.
         inputs: bool = [true, true, false] => [DAGLIGHT_INPUTS Flag] shown;
         /// Whether messages of errors keep the quoted texts and the numbers in them.

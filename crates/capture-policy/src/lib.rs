@@ -5,8 +5,10 @@
 //! Where the settings of a policy come from belongs to `daglight-settings`, what a run is called to
 //! `daglight-run-identity`.
 
+mod bounded_text;
 mod capture_settings;
 mod captured;
+mod captured_table;
 mod causes;
 mod command_line;
 mod connection_secrets;
@@ -39,6 +41,7 @@ mod sql_values;
 mod time_zones;
 mod typed_literals;
 
+pub use bounded_text::BoundedText;
 pub use capture_settings::{
     CAPTURE_SETTINGS, CaptureKind, CaptureSetting, CaptureSettings, ShownPath, SqlText,
 };

@@ -79,6 +79,15 @@ impl Policy {
         self.capture.text_min_max
     }
 
+    /// How many of the first rows of a query may be shown.
+    pub fn preview_rows(&self) -> usize {
+        self.capture.preview_rows
+    }
+
+    pub(crate) fn max_attribute_bytes(&self) -> usize {
+        self.capture.max_attribute_bytes
+    }
+
     /// Whether the values of inputs and parameters may be shown.
     pub fn inputs(&self) -> bool {
         self.capture.inputs

@@ -1,12 +1,15 @@
-//! The progress of a pipeline on standard error: a bar on a terminal, a line a node elsewhere.
+//! The progress of a pipeline on standard error: on a terminal a bar, with a line for each node that runs; elsewhere a line for
+//! each node that has ended, and one with each beat.
 
 use std::{
     io::IsTerminal as _,
-    sync::{Mutex, PoisonError},
-    time::Duration,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc},
+    thread,
+    time::{Duration, Instant},
 };
 
 use daglight::{
+    RunProgress, RunWatch,
     bundle::display::{elapsed, exact_plural},
     identity::NodeKind,
     policy::printable_within,
@@ -14,18 +17,43 @@ use daglight::{
 };
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
-use crate::say::{self, note};
+use crate::{
+    node_line::{Speeds, node_line},
+    say::{self, note},
+};
 
 /// How much of a node's name is shown, and of the names of all that run.
 const NAME_COLUMNS: usize = 120;
 const RUNNING_COLUMNS: usize = 400;
 
+/// Nodes with a line of their own on a terminal, and how long they must have run for one.
+const NODE_LINES: usize = 8;
+const LINE_AFTER: Duration = Duration::from_secs(1);
+/// How often these change.
+const REFRESH: Duration = Duration::from_millis(500);
+/// Elsewhere, lines about what runs come no more often.
+const LEAST_PAUSE: Duration = Duration::from_secs(1);
+
 /// Shows which nodes run and which have ended.
 pub(crate) struct Progress {
     lines: MultiProgress,
     bar: Option<ProgressBar>,
-    running: Mutex<Vec<String>>,
+    running: Mutex<Running>,
     show: Show,
+}
+
+#[derive(Default)]
+struct Running {
+    nodes: Vec<String>,
+    /// Those of them that have a line of their own, and the lines.
+    with_line: Vec<String>,
+    lines: Vec<ProgressBar>,
+    is_over: bool,
+}
+
+/// Progress is shown for as long as this lives.
+pub(crate) struct Following {
+    _stop: mpsc::Sender<()>,
 }
 
 /// What is shown where.
@@ -48,6 +76,61 @@ impl Progress {
             bar
         });
         Self { lines, bar, running: Mutex::default(), show }
+    }
+
+    /// Shows how far the nodes of a run are while they run. `interval` is the time between two beats.
+    pub(crate) fn follow(self: &Arc<Self>, run: RunWatch, interval: Duration) -> Following {
+        let (stop, stopped) = mpsc::channel();
+        let progress = Arc::clone(self);
+        let pause = match self.bar {
+            Some(_) => REFRESH,
+            None => interval.max(LEAST_PAUSE),
+        };
+        let show = move || {
+            let mut speeds = Speeds::default();
+            while stopped.recv_timeout(pause) == Err(mpsc::RecvTimeoutError::Timeout) {
+                let Some(state) = run.progress() else { return };
+                progress.show_running(&state, &mut speeds);
+            }
+        };
+        if self.show.nodes {
+            // Without it, nodes are shown when they end.
+            let _ = thread::Builder::new().name("daglight-progress".into()).spawn(show);
+        }
+        Following { _stop: stop }
+    }
+
+    fn show_running(&self, state: &RunProgress, speeds: &mut Speeds) {
+        if self.running().is_over {
+            return;
+        }
+        let speeds = speeds.of(Instant::now(), &state.running);
+        let lines = state.running.iter().zip(speeds).map(|(node, speed)| (node, node_line(node, speed)));
+        let Some(bar) = &self.bar else {
+            let lines: Vec<String> = lines.map(|(_, line)| line).collect();
+            if !lines.is_empty() {
+                let all = state.completed + state.pending + lines.len();
+                self.line(&format!("  ...  {} of {all} nodes done; {}", state.completed, lines.join("; ")));
+            }
+            return;
+        };
+        let lines: Vec<_> = lines.filter(|(node, _)| node.elapsed >= LINE_AFTER).take(NODE_LINES).collect();
+        let mut running = self.running();
+        if running.is_over {
+            return;
+        }
+        while running.lines.len() > lines.len() {
+            running.lines.pop().into_iter().for_each(|line| line.finish_and_clear());
+        }
+        while running.lines.len() < lines.len() {
+            let style = ProgressStyle::with_template("    {wide_msg}").expect("the template is well formed");
+            running.lines.push(self.lines.add(ProgressBar::new_spinner().with_style(style)));
+        }
+        for (shown, (_, line)) in running.lines.iter().zip(&lines) {
+            shown.set_message(say::shown(line).into_owned());
+        }
+        running.with_line = lines.iter().map(|(node, _)| node.name.clone()).collect();
+        bar.set_message(running.others());
     }
 
     pub(crate) fn started(&self, node: &str) {
@@ -96,9 +179,11 @@ impl Progress {
     }
 
     pub(crate) fn clear(&self) {
-        if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
-        }
+        let mut running = self.running();
+        running.is_over = true;
+        let lines = std::mem::take(&mut running.lines);
+        drop(running);
+        lines.iter().chain(&self.bar).for_each(ProgressBar::finish_and_clear);
     }
 
     fn ended(&self, node: &str) {
@@ -109,14 +194,26 @@ impl Progress {
     }
 
     fn change_running(&self, change: impl FnOnce(&mut Vec<String>)) {
-        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        change(&mut running);
+        let mut running = self.running();
+        change(&mut running.nodes);
         if let Some(bar) = &self.bar {
-            bar.set_message(printable_within(&running.join(", "), RUNNING_COLUMNS));
+            bar.set_message(running.others());
         }
+    }
+
+    fn running(&self) -> MutexGuard<'_, Running> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn line(&self, line: &str) {
         self.lines.suspend(|| note!("{}", line.trim_end()));
+    }
+}
+
+impl Running {
+    /// The names of the nodes without a line of their own.
+    fn others(&self) -> String {
+        let others = self.nodes.iter().filter(|node| !self.with_line.contains(node));
+        printable_within(&others.map(String::as_str).collect::<Vec<_>>().join(", "), RUNNING_COLUMNS)
     }
 }

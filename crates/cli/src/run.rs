@@ -28,6 +28,7 @@ use crate::{
     output_dir::make_writable,
     progress::{Progress, Show},
     say::{self, note},
+    service_manager,
     session_config::session_config,
     summary, threads,
 };
@@ -70,7 +71,11 @@ pub(crate) fn run(args: RunArgs) -> Result<ExitCode, Failure> {
     let options = RunOptions::new().tags(tags).inputs(pipeline.inputs());
     let run = telemetry.start_interruptible_run(pipeline.dag(), options, answer(&args, &progress));
     ending::run_begins();
+    let interval = telemetry.settings().heartbeat.interval();
+    let following = progress.follow(run.watch(), interval);
+    let notifying = service_manager::notify(run.watch(), interval);
     let ended = runtime.block_on(execute(&pipeline, &session, &run, &args, &progress));
+    drop((following, notifying));
     progress.clear();
     if let Ended::Failed(failure) = &ended {
         let message = failure.error.place.quoted_by(policy.redactor(), &failure.to_string());

@@ -35,10 +35,18 @@ pub struct Beat {
     pub process: ProcessFacts,
     /// Queries that make no progress.
     pub stalls: Vec<Stall>,
+    /// Whether anything moves: false while all nodes and queries that run are among those that make no progress.
+    #[serde(default = "moves")]
+    pub is_moving: bool,
     /// Which of those are new with this beat, and which of the one before are over.
     pub stall_changes: StallChanges,
     /// Why the evidence of this beat is not on disk, where it should be.
     pub evidence_error: Option<String>,
+}
+
+/// Beats of older versions do not say it.
+const fn moves() -> bool {
+    true
 }
 
 /// How fast a run moves rows and bytes.

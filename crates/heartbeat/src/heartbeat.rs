@@ -15,13 +15,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use chrono::{DateTime, Utc};
-use daglight_run_bundle::{ActiveTask, ProcessEvidence, WriteError};
+use chrono::{DateTime, TimeDelta, Utc};
+use daglight_run_bundle::{ActiveTask, ProcessEvidence, Stall, WriteError};
 
 use crate::{
-    Beat, Moved, ProcessFacts, Progress, Rates, StallAfter, StallChanges, StallDetector,
+    Beat, Moved, NodeProgress, ProcessFacts, Progress, QueryProgress, Rates, Sample, StallAfter, StallChanges, StallDetector,
+    open_stalls::OpenStalls,
     process::{self, ProcessWatch},
-    stall::OpenStalls,
 };
 
 /// How long stopping waits for a callback that does not return.
@@ -35,6 +35,9 @@ const MIN_INTERVAL: Duration = Duration::from_millis(10);
 const SIGN_SHARE: u32 = 4;
 /// but not more often than this.
 const MIN_SIGN_PAUSE: Duration = Duration::from_millis(100);
+
+/// Between two beats so much time counts for what stands still, or twice the interval where that is more.
+const MOST_SEEN: Duration = Duration::from_secs(1);
 
 /// The longest interval: no run is that long.
 const MAX_INTERVAL: Duration = Duration::from_secs(365 * 24 * 60 * 60);
@@ -224,6 +227,8 @@ struct Beating {
     process: ProcessWatch,
     /// What had moved at the last beat, and when that was.
     moved: Option<(Instant, Moved)>,
+    /// When the last beat was taken, by both clocks.
+    last_taken: Option<(Instant, DateTime<Utc>)>,
     evidence: ProcessEvidence,
     /// Where the evidence is kept, if anywhere.
     evidence_path: Option<PathBuf>,
@@ -256,6 +261,7 @@ impl Beating {
             open_stalls: OpenStalls::default(),
             process: ProcessWatch::new(),
             moved: None,
+            last_taken: None,
             evidence: ProcessEvidence::for_self(Utc::now(), interval.as_secs_f64()),
             evidence_path: config.evidence,
             warned: Warned::default(),
@@ -321,7 +327,9 @@ impl Beating {
         }
         let sample = sampled.unwrap_or_default();
         let used = self.process.facts();
-        let stalls = self.stalls.observe_with(now, &sample, &process::threads(), used.cpu_seconds);
+        let unseen = self.unseen_until(now);
+        let stalls = self.stalls.observe_with(now, unseen, &sample, &process::threads(), used.cpu_seconds);
+        let is_moving = is_moving(&sample, &stalls);
         let (stage, active_tasks) = self.shared.board().state();
         let taken = Instant::now();
         let before = self.moved.replace((taken, sample.moved));
@@ -339,9 +347,19 @@ impl Beating {
             runtime: sample.runtime,
             process: used,
             stalls,
+            is_moving,
             stall_changes: StallChanges::default(),
             evidence_error: None,
         }
+    }
+
+    /// What of the time since the last beat nobody can answer for: the machine slept, its clock was set, or it had no time for
+    /// beats.
+    fn unseen_until(&mut self, now: DateTime<Utc>) -> TimeDelta {
+        let taken = Instant::now();
+        let Some((before, at)) = self.last_taken.replace((taken, now)) else { return TimeDelta::zero() };
+        let most = (2 * self.interval).max(MOST_SEEN);
+        (now - at) - TimeDelta::from_std((taken - before).min(most)).unwrap_or_default()
     }
 
     /// Takes a beat into the evidence, and returns which stalls began or ended with it.
@@ -385,6 +403,15 @@ impl Beating {
     }
 }
 
+/// Whether something runs that is not among the stalls, or nothing runs at all.
+fn is_moving(sample: &Sample, stalls: &[Stall]) -> bool {
+    let stands = |query: &QueryProgress| stalls.iter().any(|stall| stall.query_id == query.query_id);
+    let waits = |node: &NodeProgress| stalls.iter().any(|stall| stall.node.as_ref() == Some(&node.name));
+    stalls.is_empty()
+        || sample.queries.iter().any(|query| !stands(query))
+        || sample.running.iter().any(|node| !waits(node))
+}
+
 /// Tells whoever stops the heartbeat that its thread has ended, in whatever way.
 struct Exit(Arc<Shared>);
 
@@ -399,12 +426,10 @@ impl Drop for Exit {
 mod tests {
     use std::sync::mpsc;
 
-    use chrono::TimeDelta;
-
     use super::*;
     use daglight_run_bundle::Liveness;
 
-    use crate::{NoProgress, OperatorProgress, QueryProgress, Sample};
+    use crate::{NoProgress, OperatorProgress};
 
     const HOUR: Duration = Duration::from_secs(3600);
 

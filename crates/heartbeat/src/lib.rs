@@ -10,16 +10,22 @@
 
 mod beat;
 mod heartbeat;
+mod open_stalls;
+#[cfg(test)]
+mod planted;
 mod process;
 mod progress;
 mod stall;
 mod stall_class;
+mod stalled_operator;
 
 pub use beat::{Beat, Rates};
 pub use heartbeat::{Heartbeat, HeartbeatConfig, StageGuard, TaskGuard};
+pub use open_stalls::StallChanges;
 pub use process::ProcessFacts;
 pub use progress::{
     MemoryUse, MemoryWait, Moved, Names, NoProgress, NodeProgress, Nodes, OperatorProgress, Poll, Progress,
     QueryProgress, RuntimeUse, Sample,
 };
-pub use stall::{StallAfter, StallChanges, StallDetector, stalled_operator};
+pub use stall::{StallAfter, StallDetector};
+pub use stalled_operator::stalled_operator;

@@ -189,22 +189,6 @@ pub struct QueryProgress {
     pub busy: Duration,
 }
 
-impl QueryProgress {
-    /// A query without operators.
-    pub(crate) fn nothing() -> Self {
-        Self {
-            query_id: String::new(),
-            node: None,
-            started: DateTime::UNIX_EPOCH,
-            rows_output: 0,
-            operators: Vec::new(),
-            is_asked: false,
-            polls: Vec::new(),
-            busy: Duration::ZERO,
-        }
-    }
-}
-
 /// An operator of a plan, summed over its partitions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OperatorProgress {

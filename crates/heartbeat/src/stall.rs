@@ -3,13 +3,13 @@
 use std::{collections::HashMap, time::Duration};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use daglight_run_bundle::{Stall, StallClass, StallEpisode, StallLog};
-use serde::{Deserialize, Serialize};
+use daglight_run_bundle::{Stall, StallClass, StalledThread};
 
 use crate::{
-    OperatorProgress, Poll, QueryProgress, Sample,
+    Poll, QueryProgress, Sample,
     process::{RUNNABLE, ThreadFacts},
     stall_class::{self, Cause, Threads},
+    stalled_operator::stalled_position,
 };
 
 /// The share of the time between two samples that code must have used a processor for, to count as busy.
@@ -115,22 +115,28 @@ impl StallDetector {
 
     /// Takes a sample of `now` and says what stalls. What is not in the sample is forgotten.
     pub fn observe(&mut self, now: DateTime<Utc>, sample: &Sample) -> Vec<Stall> {
-        self.observe_with(now, sample, &[], None)
+        self.observe_with(now, TimeDelta::zero(), sample, &[], None)
     }
 
-    /// As [`StallDetector::observe`], with the threads of the process and its processor time.
+    /// As [`StallDetector::observe`], with the threads of the process and its processor time. What was `unseen` of the time
+    /// since the sample before, because the machine slept or its clock was set, is no evidence of anything.
     pub(crate) fn observe_with(
         &mut self,
         now: DateTime<Utc>,
+        unseen: TimeDelta,
         sample: &Sample,
         threads: &[ThreadFacts],
         cpu_seconds: Option<f64>,
     ) -> Vec<Stall> {
         let last = self.last.take();
-        let elapsed = last.as_ref().map_or(0.0, |last| (now - last.at).as_seconds_f64());
+        let elapsed = last.as_ref().map_or(0.0, |last| (now - last.at - unseen).as_seconds_f64());
         let used = Used { elapsed, last: last.as_ref(), threads, cpu_seconds };
         let cpu_since = last.as_ref().and_then(|last| Some((cpu_seconds? - last.cpu_seconds?).max(0.0)));
         let mut before = std::mem::take(&mut self.seen);
+        for seen in before.values_mut() {
+            seen.moved += unseen;
+            seen.active += unseen;
+        }
         let mut stalls = Vec::new();
         let of_all = Threads { facts: threads };
         for query in &sample.queries {
@@ -149,7 +155,7 @@ impl StallDetector {
             let Some((is_busy, since)) = judged else { continue };
             let lasts = (now - since).to_std().unwrap_or_default();
             let cause = match is_busy {
-                true => spinning(stalled_operator(query), query, of_all.of(&polls)),
+                true => spinning(stalled_position(query), of_all.of(&polls)),
                 false => stall_class::of_query(query, &polls, sample, &of_all, lasts),
             };
             let operator = cause.operator.and_then(|position| query.operators.get(position));
@@ -186,7 +192,7 @@ impl StallDetector {
             let Some((is_busy, since)) = judged else { continue };
             let lasts = (now - since).to_std().unwrap_or_default();
             let cause = match is_busy {
-                true => spinning(None, &QueryProgress::nothing(), of_all.of(&node.polls)),
+                true => spinning(None, of_all.of(&node.polls)),
                 false => stall_class::of_node(&node.polls, sample, &of_all, lasts),
             };
             waiting.push(Stall {
@@ -257,14 +263,8 @@ fn follow(
     }
 }
 
-fn spinning(
-    operator: Option<&OperatorProgress>,
-    query: &QueryProgress,
-    threads: Vec<daglight_run_bundle::StalledThread>,
-) -> Cause {
-    let position =
-        operator.and_then(|operator| query.operators.iter().position(|other| std::ptr::eq(other, operator)));
-    Cause { class: StallClass::Spinning, waits_for: None, operator: position, threads }
+fn spinning(operator: Option<usize>, threads: Vec<StalledThread>) -> Cause {
+    Cause { class: StallClass::Spinning, waits_for: None, operator, threads }
 }
 
 fn delta(duration: Duration) -> TimeDelta {
@@ -275,142 +275,13 @@ fn counters(query: &QueryProgress) -> Vec<(Option<u64>, u64, Duration, Option<bo
     query.operators.iter().map(|op| (op.rows, op.bytes, op.elapsed_compute, op.finished)).collect()
 }
 
-/// The operator that a plan without progress most likely waits for.
-///
-/// The walk goes from the root into the input that has not finished. It stops at an operator that gives out as many
-/// rows as it takes and whose input has given more: those rows are in its hands. Otherwise it ends at the deepest
-/// operator. Of several open inputs the first is taken, which for a hash join is the side that it builds first.
-///
-/// A leaf that is not polled looks like a leaf that hangs, and an operator that consumes without output (a filter, an
-/// aggregate, a sort) looks like its input: there the answer is the lower of the two.
-pub fn stalled_operator(query: &QueryProgress) -> Option<&OperatorProgress> {
-    let operators = &query.operators;
-    let finished = finished(operators);
-    let mut at = operators.iter().position(|operator| operator.parent.is_none())?;
-    loop {
-        let open = || {
-            let inputs = operators.iter().enumerate().skip(at + 1);
-            inputs.filter(|(position, input)| input.parent == Some(at) && !finished[*position])
-        };
-        // An input that measures itself is known to be open; one that does not may be.
-        let measured = open().find(|(_, input)| input.finished.is_some());
-        let Some((position, input)) = measured.or_else(|| open().next()) else { return operators.get(at) };
-        if keeps_rows(&operators[at].name) && input.rows > operators[at].rows {
-            return operators.get(at);
-        }
-        at = position;
-    }
-}
-
-/// Which operators have ended together with all of their inputs. Without a measurement, an operator has ended when its
-/// inputs have, and a leaf when it holds its rows in memory, because such a leaf never waits.
-fn finished(operators: &[OperatorProgress]) -> Vec<bool> {
-    let mut inputs_finished: Vec<Option<bool>> = vec![None; operators.len()];
-    let mut finished = vec![false; operators.len()];
-    for (position, operator) in operators.iter().enumerate().rev() {
-        let is_finished = match (operator.finished, inputs_finished[position]) {
-            (Some(own), inputs) => own && inputs.unwrap_or(true),
-            (None, Some(inputs)) => inputs,
-            (None, None) => holds_rows(&operator.name),
-        };
-        finished[position] = is_finished;
-        if let Some(parent) = operator.parent.filter(|parent| *parent < position) {
-            inputs_finished[parent] = Some(inputs_finished[parent].unwrap_or(true) && is_finished);
-        }
-    }
-    finished
-}
-
-fn keeps_rows(name: &str) -> bool {
-    matches!(name, "ProjectionExec" | "WindowAggExec" | "BoundedWindowAggExec" | "CoalescePartitionsExec")
-}
-
-/// Sources that have no measurements only when they are tables in memory.
-fn holds_rows(name: &str) -> bool {
-    matches!(name, "DataSourceExec" | "EmptyExec" | "PlaceholderRowExec" | "WorkTableExec")
-}
-
-/// The stalls that last, of which a [`StallLog`] is kept in bounded memory.
-#[derive(Debug, Default)]
-pub(crate) struct OpenStalls(Vec<Stall>);
-
-impl OpenStalls {
-    const MAX_EPISODES: usize = 100;
-
-    /// Takes in the stalls that last at this moment, and returns those that began or ended with it: what lasts is not
-    /// reported again.
-    pub(crate) fn record(
-        &mut self,
-        log: &mut StallLog,
-        now: DateTime<Utc>,
-        stalls: &[Stall],
-    ) -> StallChanges {
-        let (began, ended) = (
-            stalls.iter().filter(|stall| !is_among(stall, &self.0)).cloned().collect::<Vec<_>>(),
-            self.0.iter().filter(|stall| !is_among(stall, stalls)).cloned().collect::<Vec<_>>(),
-        );
-        for episode in log.episodes.iter_mut().filter(|episode| episode.ended.is_none()) {
-            if is_among(&episode.stall, &ended) {
-                episode.ended = Some(now);
-            }
-        }
-        log.count += began.len() as u64;
-        let kept = began.iter().take(Self::MAX_EPISODES.saturating_sub(log.episodes.len()));
-        log.episodes.extend(kept.map(|stall| StallEpisode { stall: stall.clone(), ended: None }));
-        self.0 = stalls.to_vec();
-        StallChanges { began, ended }
-    }
-}
-
-fn is_among(stall: &Stall, others: &[Stall]) -> bool {
-    let is_same = |other: &Stall| other.query_id == stall.query_id && other.node == stall.node;
-    others.iter().any(|other| is_same(other) && other.since == stall.since)
-}
-
-/// What changed between two beats.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct StallChanges {
-    /// Stalls that the beat before did not have.
-    pub began: Vec<Stall>,
-    /// Stalls that the beat before had: the query goes on, or has ended.
-    pub ended: Vec<Stall>,
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn at(second: i64) -> DateTime<Utc> {
-        DateTime::from_timestamp(1_795_000_000 + second, 0).unwrap()
-    }
-
-    fn operator(name: &str, parent: Option<usize>, rows: Option<u64>, finished: bool) -> OperatorProgress {
-        // What counts rows also measures its end.
-        let finished = rows.map(|_| finished);
-        OperatorProgress {
-            name: name.into(),
-            detail: String::new(),
-            parent,
-            rows,
-            bytes: 0,
-            elapsed_compute: Duration::ZERO,
-            finished,
-            is_waiting: None,
-        }
-    }
-
-    fn query(operators: Vec<OperatorProgress>) -> QueryProgress {
-        QueryProgress {
-            query_id: "q1".into(),
-            node: Some("orders".into()),
-            started: at(0),
-            rows_output: 0,
-            operators,
-            is_asked: true,
-            polls: Vec::new(),
-            busy: Duration::ZERO,
-        }
-    }
+    use crate::{
+        OperatorProgress,
+        planted::{at, operator, query},
+    };
 
     fn after(idle: u64) -> StallAfter {
         StallAfter { idle: Duration::from_secs(idle), busy: Duration::from_secs(idle * 10) }
@@ -438,7 +309,7 @@ mod tests {
             query.polls = vec![Poll { thread: Some(7), lasts: Duration::from_secs(second.into()) }];
             let cpu = f64::from(second) * cpu_share;
             let stalls =
-                detector.observe_with(at(second.into()), &sample(vec![query]), &[thread(7, cpu)], Some(cpu));
+                detector.observe_with(at(second.into()), TimeDelta::zero(), &sample(vec![query]), &[thread(7, cpu)], Some(cpu));
             if let Some(stall) = stalls.first()
                 && !found.iter().any(|(_, since, _)| *since == stall.since)
             {
@@ -562,68 +433,6 @@ mod tests {
         }
     }
 
-    #[track_caller]
-    fn check_cause(operators: Vec<OperatorProgress>, expected: Option<&str>) {
-        let query = query(operators);
-        assert_eq!(stalled_operator(&query).map(|operator| operator.name.as_str()), expected);
-    }
-
-    #[test]
-    fn a_source_that_hangs_is_named() {
-        check_cause(
-            vec![
-                operator("SortExec", None, Some(0), false),
-                operator("FilterExec", Some(0), Some(10), false),
-                operator("StreamingTableExec", Some(1), None, false),
-            ],
-            Some("StreamingTableExec"),
-        );
-    }
-
-    #[test]
-    fn a_projection_that_holds_rows_is_named() {
-        check_cause(
-            vec![
-                operator("CoalescePartitionsExec", None, Some(8), false),
-                operator("ProjectionExec", Some(0), Some(8), false),
-                operator("DataSourceExec", Some(1), Some(16), false),
-            ],
-            Some("ProjectionExec"),
-        );
-    }
-
-    #[test]
-    fn the_walk_follows_the_side_of_a_join_that_has_not_finished() {
-        let join = |build_finished| {
-            vec![
-                operator("HashJoinExec", None, Some(0), false),
-                operator("ProjectionExec", Some(0), Some(8), build_finished),
-                operator("DataSourceExec", Some(1), Some(16), build_finished),
-                operator("DataSourceExec", Some(0), Some(0), false),
-            ]
-        };
-        check_cause(join(false), Some("ProjectionExec"));
-        check_cause(join(true), Some("DataSourceExec"));
-    }
-
-    #[test]
-    fn a_table_in_memory_is_never_the_cause() {
-        check_cause(
-            vec![
-                operator("FilterExec", None, Some(0), false),
-                operator("DataSourceExec", Some(0), None, false),
-            ],
-            Some("FilterExec"),
-        );
-    }
-
-    #[test]
-    fn a_plan_that_is_not_a_tree_ends_the_walk() {
-        check_cause(Vec::new(), None);
-        check_cause(vec![operator("A", Some(0), None, false)], None);
-        check_cause(vec![operator("A", None, None, false), operator("B", Some(9), None, false)], Some("A"));
-    }
-
     #[test]
     fn a_stall_begins_at_the_last_change() {
         let mut detector = StallDetector::new(after(10));
@@ -639,33 +448,26 @@ mod tests {
     }
 
     #[test]
+    fn the_sleep_of_a_machine_is_no_stall() {
+        let mut detector = StallDetector::new(after(10));
+        let plan = || of(vec![query(vec![operator("FilterExec", None, Some(1), false)])]);
+        let mut observe = |second, unseen| {
+            let stalls = detector.observe_with(at(second), TimeDelta::seconds(unseen), &plan(), &[], None);
+            stalls.first().map(|stall| stall.since)
+        };
+        assert_eq!(observe(0, 0), None);
+        assert_eq!(observe(5, 0), None);
+        // An hour later, and the clock was set back by two hours then.
+        assert_eq!(observe(3605, 3599), None);
+        assert_eq!(observe(3608, 0), None);
+        assert_eq!(observe(-3592, -7202), Some(at(-3602)));
+    }
+
+    #[test]
     fn a_query_that_ended_is_forgotten() {
         let mut detector = StallDetector::new(after(1));
         detector.observe(at(0), &of(vec![query(Vec::new())]));
         assert_eq!(detector.observe(at(5), &Sample::default()), []);
         assert!(detector.seen.is_empty());
-    }
-
-    #[test]
-    fn the_log_counts_each_stall_once_and_notes_its_end() {
-        let stall = |query: usize| Stall { query_id: query.to_string(), since: at(0), ..Stall::default() };
-        let mut log = StallLog::default();
-        let mut open = OpenStalls::default();
-        let mut changes = |second, stalls: &[Stall]| {
-            let changes = open.record(&mut log, at(second), stalls);
-            let ids = |stalls: Vec<Stall>| stalls.into_iter().map(|stall| stall.query_id).collect::<Vec<_>>();
-            (ids(changes.began).join(" "), ids(changes.ended).join(" "))
-        };
-        let pair = |began: &str, ended: &str| (began.to_owned(), ended.to_owned());
-        assert_eq!(changes(10, &[stall(0)]), pair("0", ""));
-        assert_eq!(changes(11, &[stall(0), stall(1)]), pair("1", ""));
-        assert_eq!(changes(12, &[stall(1)]), pair("", "0"));
-        let ends: Vec<_> = log.episodes.iter().map(|episode| episode.ended).collect();
-        assert_eq!((log.count, ends), (2, vec![Some(at(12)), None]));
-
-        let many: Vec<_> = (0..150).map(stall).collect();
-        open.record(&mut log, at(13), &many);
-        open.record(&mut log, at(14), &many);
-        assert_eq!((log.count, log.episodes.len()), (151, 100));
     }
 }

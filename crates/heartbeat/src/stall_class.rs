@@ -6,7 +6,7 @@ use daglight_run_bundle::{StallClass, StalledThread};
 
 use crate::{
     OperatorProgress, Poll, QueryProgress, Sample, process::ThreadFacts, progress::is_leaf,
-    stall::stalled_operator,
+    stalled_operator::stalled_position,
 };
 
 /// Threads that the evidence of a stall names.
@@ -44,9 +44,7 @@ pub(crate) fn of_query(
     threads: &Threads<'_>,
     stalled: Duration,
 ) -> Cause {
-    let operator = stalled_operator(query);
-    let position =
-        operator.and_then(|operator| query.operators.iter().position(|other| std::ptr::eq(other, operator)));
+    let position = stalled_position(query);
     if let Some(mut cause) = of_polls(polls, sample, threads, stalled) {
         cause.operator = position;
         return cause;
@@ -65,11 +63,10 @@ pub(crate) fn of_query(
     if let Some(source) = query.operators.iter().position(waits) {
         return cause(StallClass::Source, source_of(&query.operators[source]), Some(source));
     }
-    match (operator, position) {
-        (Some(operator), Some(position))
-            if is_leaf(&query.operators, position) && operator.is_waiting.is_none() =>
-        {
-            cause(StallClass::Source, source_of(operator), Some(position))
+    let leaf = position.filter(|position| is_leaf(&query.operators, *position));
+    match leaf.map(|leaf| &query.operators[leaf]) {
+        Some(operator) if operator.is_waiting.is_none() => {
+            cause(StallClass::Source, source_of(operator), position)
         }
         _ => cause(
             StallClass::Tasks,

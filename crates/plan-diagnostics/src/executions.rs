@@ -1,12 +1,16 @@
 //! The hook at the root of a plan: each execution of the plan is a query of its own.
 
-use std::sync::{
-    Arc, Mutex, MutexGuard, PoisonError, Weak,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
+    task::Waker,
 };
 
 use arrow::array::RecordBatch;
-use datafusion::physical_plan::ExecutionPlan;
+use datafusion::{error::DataFusionError, physical_plan::ExecutionPlan};
+use futures::task::AtomicWaker;
 
 use crate::{
     LiveQueries, Observation, PlannedQuery, PlanningTimes, QueryObserver,
@@ -130,7 +134,8 @@ impl ExecuteHook for Observe {
     type Watch = Observed;
 
     fn watch(&self, inner: &Arc<dyn ExecutionPlan>, partition: usize) -> Option<Observed> {
-        self.0.open(inner, partition).map(|run| Observed { run, poll: None, is_waiting: false })
+        let run = self.0.open(inner, partition)?;
+        Some(Observed { reader: run.cancel.reader(), run, poll: None, is_waiting: false })
     }
 
     fn reset(&self, inner: Arc<dyn ExecutionPlan>) -> (Arc<dyn ExecutionPlan>, Self) {
@@ -145,6 +150,8 @@ impl ExecuteHook for Observe {
 /// A partition of a run that was claimed.
 struct Observed {
     run: Arc<QueryRun>,
+    /// Who asks for its rows.
+    reader: Arc<AtomicWaker>,
     /// The poll that has not returned.
     poll: Option<u64>,
     /// Who asked for rows waits for them.
@@ -167,6 +174,10 @@ impl StreamWatch for Observed {
     fn poll_ends(&mut self, is_pending: bool) {
         self.poll.take().into_iter().for_each(|poll| self.run.polls.end(poll));
         self.wait(is_pending);
+    }
+
+    fn cancelled(&mut self, waiting: Option<&Waker>) -> Option<DataFusionError> {
+        self.run.cancel.ordered(&self.reader, waiting)
     }
 
     fn batch(&mut self, batch: &RecordBatch) {

@@ -8,6 +8,7 @@
 //! What the data look like belongs to `daglight-materializers`; which run and node a query belongs to, to
 //! `daglight-run-session`.
 
+mod cancel;
 mod counted;
 mod executions;
 mod fingerprint;
@@ -33,6 +34,7 @@ mod sources;
 mod tap;
 mod watched_stream;
 
+pub use cancel::QueryCancelled;
 pub use fingerprint::{Fingerprints, PlanTexts};
 pub use lineage::{ColumnLineage, Derivation, Influence, Lineage, Origins, SourceColumn, Unresolved};
 pub use observer::{DataTap, Observation, PartitionTap, QueryListener, QueryObserver};

@@ -13,7 +13,7 @@ use crate::{
     Fingerprints, Lineage, OperatorReport, PlannedQuery, PlanningTimes, QueryOutcome, QueryReport, RuleTime,
     fingerprint::without_literals,
     operators::{milliseconds, unix_milliseconds},
-    planned_operators::plan_text,
+    planned_operators::{PlannedOperator, plan_text},
 };
 
 impl PlannedQuery {
@@ -72,20 +72,7 @@ impl PlannedQuery {
     /// The operators before any of them has measured something.
     fn planned_operators(&self, with_literals: bool) -> Vec<PlanOperator> {
         let operators = self.operators.iter().enumerate();
-        operators
-            .map(|(id, operator)| PlanOperator {
-                id: id as u64,
-                parent: operator.parent.map(|id| id as u64),
-                name: operator.name.clone(),
-                detail: Some(if with_literals { &operator.detail } else { &operator.description }.clone()),
-                is_scan: operator.scan.is_some(),
-                table: operator.leaf.as_ref().and_then(|leaf| leaf.table()).map(str::to_owned),
-                estimated_rows: operator.estimate.rows,
-                estimate_is_exact: operator.estimate.is_exact,
-                estimated_bytes: operator.estimate.bytes,
-                ..PlanOperator::default()
-            })
-            .collect()
+        operators.map(|(id, operator)| operator.to_plan_operator(id, with_literals)).collect()
     }
 
     /// Each scan of a table, as it was planned.
@@ -105,6 +92,24 @@ impl PlannedQuery {
                 })
             })
             .collect()
+    }
+}
+
+impl PlannedOperator {
+    /// The operator before it has measured something.
+    fn to_plan_operator(&self, id: usize, with_literals: bool) -> PlanOperator {
+        PlanOperator {
+            id: id as u64,
+            parent: self.parent.map(|id| id as u64),
+            name: self.name.clone(),
+            detail: Some(if with_literals { &self.detail } else { &self.description }.clone()),
+            is_scan: self.scan.is_some(),
+            table: self.leaf.as_ref().and_then(|leaf| leaf.table()).map(str::to_owned),
+            estimated_rows: self.estimate.rows,
+            estimate_is_exact: self.estimate.is_exact,
+            estimated_bytes: self.estimate.bytes,
+            ..PlanOperator::default()
+        }
     }
 }
 
@@ -138,28 +143,17 @@ impl QueryReport {
     pub fn to_plan_metrics(&self, with_literals: bool) -> PlanMetrics {
         let query = &self.query;
         let since_start = |time| unix_milliseconds(time) - unix_milliseconds(self.started_at);
+        let planned = |id: usize| Some(query.operators.get(id)?.to_plan_operator(id, with_literals));
         let operator = |operator: &OperatorReport| PlanOperator {
             id: operator.id as u64,
             parent: operator.parent.map(|id| id as u64),
             name: operator.name.clone(),
-            detail: Some(match with_literals {
-                true => operator.detail.clone(),
-                false => query
-                    .operators
-                    .get(operator.id)
-                    .map(|planned| planned.description.clone())
-                    .unwrap_or_default(),
-            }),
             is_scan: operator.is_scan,
-            table: operator.table.clone(),
             output_rows: operator.output_rows,
             elapsed_compute_ms: Some(milliseconds(operator.busy)),
             partitions: Some(operator.partitions as u64),
             start_ms: since_start(operator.started_at),
             end_ms: since_start(operator.ended_at),
-            estimated_rows: operator.estimate.rows,
-            estimate_is_exact: operator.estimate.is_exact,
-            estimated_bytes: operator.estimate.bytes,
             output_bytes: operator.metrics.get("output_bytes").copied(),
             memory_bytes: operator.memory_bytes(),
             spilled_bytes: operator.metrics.get("spilled_bytes").copied(),
@@ -172,6 +166,7 @@ impl QueryReport {
                 })
                 .collect(),
             metrics: operator.metrics.clone(),
+            ..planned(operator.id).unwrap_or_default()
         };
         PlanMetrics {
             planned_at_ms: unix_milliseconds(query.planning.started_at),

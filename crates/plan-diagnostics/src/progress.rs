@@ -12,6 +12,7 @@ use datafusion::physical_plan::{ExecutionPlan, metrics::MetricValue};
 use crate::{
     ActivePoll, QueryReport,
     counted::{counted_rows, is_waiting},
+    planned_operators::PlannedOperator,
     query_run::QueryRun,
     sources::Leaf,
 };
@@ -39,6 +40,9 @@ pub struct LiveQuery {
     pub rows: u64,
     /// Rows that its scans have returned so far.
     pub rows_read: u64,
+    /// Rows that its scans will have returned in the end. `None` where the statistics of a table are not exact, or something
+    /// may leave rows out, as a filter of a scan and a limit do.
+    pub rows_to_read: Option<u64>,
     /// Rows that its sink has taken so far, where the sink counts while it writes.
     pub rows_written: u64,
     /// Bytes that its scans have read from storage so far, where they say.
@@ -97,6 +101,12 @@ impl LiveQueries {
     /// do not give way, of which nothing will be heard before the end of the process. Their code is not stopped.
     pub fn end(&self, is_meant: impl Fn(u64) -> bool) {
         self.runs().iter().filter(|run| is_meant(run.query.id)).for_each(|run| run.end_now());
+    }
+
+    /// Has a query that runs end with a [`QueryCancelled`](crate::QueryCancelled) for this reason, as soon as somebody asks for
+    /// its rows, or waits for them. What it computes on threads of its own meanwhile is dropped, and ends where it gives way.
+    pub fn cancel(&self, query_id: u64, reason: &str) {
+        self.runs().iter().filter(|run| run.query.id == query_id).for_each(|run| run.cancel.order(reason));
     }
 
     /// What the query that runs longest of some has done so far, by their ids. `None` where none of them runs.
@@ -163,6 +173,7 @@ fn sample(run: &QueryRun) -> Option<LiveQuery> {
         started_at,
         rows: run.rows(),
         rows_read,
+        rows_to_read: rows_to_read(&run.query.operators),
         rows_written,
         bytes_read,
         bytes_written,
@@ -172,6 +183,18 @@ fn sample(run: &QueryRun) -> Option<LiveQuery> {
         busy: run.polls.busy(),
         operators,
     })
+}
+
+fn rows_to_read(operators: &[PlannedOperator]) -> Option<u64> {
+    let may_stop_early =
+        |operator: &PlannedOperator| operator.name.ends_with("LimitExec") || operator.detail.contains("fetch=");
+    if operators.iter().any(may_stop_early) {
+        return None;
+    }
+    let mut scans =
+        operators.iter().filter(|operator| matches!(operator.leaf, Some(Leaf::Scan(_)))).peekable();
+    scans.peek()?;
+    scans.map(|scan| scan.estimate.rows.filter(|_| scan.estimate.is_exact)).sum()
 }
 
 #[derive(Default)]

@@ -20,6 +20,7 @@ use datafusion::{
 
 use crate::{
     DataTap, Observation, OperatorReport, PlannedQuery, Polls, QueryListener,
+    cancel::Cancel,
     operators::{self, Baseline},
     shield::shielded,
     watched_stream::StreamEnd,
@@ -96,6 +97,7 @@ pub(crate) struct QueryRun {
     pub(crate) query: Arc<PlannedQuery>,
     /// Those of the root of the plan.
     pub(crate) polls: Polls,
+    pub(crate) cancel: Cancel,
     /// Partitions of which somebody waits for rows.
     waiting_readers: AtomicU64,
     plan: Weak<dyn ExecutionPlan>,
@@ -157,6 +159,7 @@ impl QueryRun {
         Self {
             query,
             polls: Polls::default(),
+            cancel: Cancel::default(),
             waiting_readers: AtomicU64::new(0),
             plan: Arc::downgrade(plan),
             listener: observation.listener,

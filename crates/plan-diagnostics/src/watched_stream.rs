@@ -3,7 +3,7 @@
 use std::{
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
 };
 
 use arrow::{
@@ -28,6 +28,12 @@ pub(crate) trait StreamWatch: Send + Unpin + 'static {
 
     /// It has answered, or it is `pending`: it will wake who asks when there is something.
     fn poll_ends(&mut self, _is_pending: bool) {}
+
+    /// Why the stream is to end without being asked any more: before it is polled, and once more when it has nothing yet, with
+    /// who waits for that.
+    fn cancelled(&mut self, _waiting: Option<&Waker>) -> Option<DataFusionError> {
+        None
+    }
 
     /// A batch passes. Not called again once it has panicked.
     fn batch(&mut self, batch: &RecordBatch);
@@ -97,6 +103,13 @@ impl<W: StreamWatch> WatchedStream<W> {
         }
     }
 
+    fn cancelled(&mut self, waiting: Option<&Waker>) -> Option<DataFusionError> {
+        let watch = self.watch.as_mut()?;
+        let error = shielded("what may end a query", || watch.cancelled(waiting)).flatten()?;
+        self.end(StreamEnd::Failed(&error));
+        Some(error)
+    }
+
     fn end(&mut self, end: StreamEnd<'_>) {
         drop(self.inner.take());
         if let Some(watch) = self.watch.take() {
@@ -110,6 +123,9 @@ impl<W: StreamWatch> Stream for WatchedStream<W> {
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let watched = &mut *self;
+        if let Some(error) = watched.cancelled(None) {
+            return Poll::Ready(Some(Err(error)));
+        }
         watched.look(|watch, _| watch.poll_begins());
         let Some(inner) = watched.inner.as_mut() else { return Poll::Ready(None) };
         watched.is_running = true;
@@ -117,7 +133,11 @@ impl<W: StreamWatch> Stream for WatchedStream<W> {
         watched.is_running = false;
         watched.look(|watch, _| watch.poll_ends(polled.is_pending()));
         match &polled {
-            Poll::Pending => {}
+            Poll::Pending => {
+                if let Some(error) = watched.cancelled(Some(context.waker())) {
+                    return Poll::Ready(Some(Err(error)));
+                }
+            }
             Poll::Ready(Some(Ok(batch))) => watched.look(|watch, _| watch.batch(batch)),
             Poll::Ready(Some(Err(error))) => watched.end(StreamEnd::Failed(error)),
             Poll::Ready(None) => watched.end(StreamEnd::Complete),

@@ -76,7 +76,7 @@ pub use manifest::{
 };
 pub use node_kind::RecordedKind;
 pub use own_time::OwnTime;
-pub use plan_bundle::{PLAN_BUNDLE_FORMAT, PlanBundle, PlanColumn};
+pub use plan_bundle::{PLAN_BUNDLE_FORMAT, PlanBundle, PlanColumn, PlanPreview};
 pub use plan_lineage::{ColumnSources, DirectSource, IndirectSource, PlanLineage};
 pub use plan_metrics::{
     PartitionMetrics, PlanExecutions, PlanMetrics, PlanOperator, PlanSource, PlanningRecord, RowsRead,

@@ -22,7 +22,7 @@ use crate::{
 ///   `plan_hash` is the fingerprint of the logical plan, `physical_hash` that of the physical one.
 /// - 2: one plan of a node each. `logical_hash` is the fingerprint of the logical plan, `plan_hash` that of the physical one.
 ///   New: `query_ids`, `running`, `executions`, `planning`, `sql`, `optimized_plan`, `schema`, `lineage`, `sources`, `settings`, and of
-///   operators what was estimated, memory, spill and the metrics of each partition. `metrics` are those of the slowest
+///   operators what was estimated, memory, spill and the metrics of each partition; later `preview`. `metrics` are those of the slowest
 ///   execution, or of one that runs and is slower than all before.
 pub const PLAN_BUNDLE_FORMAT: &str = "datafusion_plan_bundle_v2";
 
@@ -73,6 +73,9 @@ pub struct PlanBundle {
     pub schema: Vec<PlanColumn>,
     /// Where those columns come from. `None` in bundles that were written before it was known.
     pub lineage: Option<PlanLineage>,
+    /// The first rows that an execution returned or wrote, as far as the policy lets them through.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub preview: Option<PlanPreview>,
     /// The tables that the query reads.
     pub source_tables: Vec<String>,
     /// Each scan of them.
@@ -102,6 +105,16 @@ pub struct PlanColumn {
     pub nullable: bool,
 }
 
+/// The first rows of a query, in words.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PlanPreview {
+    /// The names of the columns.
+    pub columns: Vec<String>,
+    /// The cells of each row; one without a value is `NULL`, and what is long ends with `…`.
+    pub rows: Vec<Vec<String>>,
+}
+
 impl Default for PlanBundle {
     fn default() -> Self {
         Self {
@@ -121,6 +134,7 @@ impl Default for PlanBundle {
             physical_plan: None,
             schema: Vec::new(),
             lineage: None,
+            preview: None,
             source_tables: Vec::new(),
             sources: Vec::new(),
             settings: BTreeMap::new(),

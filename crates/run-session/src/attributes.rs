@@ -49,6 +49,9 @@ pub(crate) fn attributes(
         let fields = policy.capture_columns(hamilton_summary::schema(schema), withheld_field);
         add("schema", AttributeKind::Schema, AttributeRole::ResultSummary, fields);
     }
+    if let Some(rows) = facts.preview.as_ref().and_then(|preview| preview.table(policy)) {
+        add("first_rows", AttributeKind::Html, AttributeRole::ResultSummary, rows);
+    }
     if let Some(lineage) = facts.lineage.as_ref().filter(|lineage| lineage.has_sources()) {
         add("lineage", AttributeKind::Dict, AttributeRole::ResultSummary, shown_lineage(lineage, policy));
     }
@@ -77,6 +80,9 @@ pub(crate) fn attributes(
             AttributeRole::ResourceUtilization,
             policy.capture(Value::Object(queries)),
         );
+    }
+    if let Some(picture) = facts.picture.as_ref().and_then(|picture| picture.table(policy)) {
+        add("plan", AttributeKind::Html, AttributeRole::ResourceUtilization, picture);
     }
     // Behind those of our own, whose names a program may use too.
     let own = attributes.iter().map(|attribute| (attribute.name().to_owned(), ""));

@@ -1,6 +1,9 @@
 //! What a beat becomes: a span, metrics, and a record in the log.
 
-use std::sync::{Mutex, PoisonError};
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Instant,
+};
 
 use daglight_capture_policy::Policy;
 use daglight_heartbeat::{Beat, Names, Nodes};
@@ -12,6 +15,7 @@ use daglight_run_bundle::ActiveTask;
 
 use crate::{
     log::{field, known, log},
+    on_stall,
     run_state::RunState,
     stalls,
 };
@@ -21,21 +25,34 @@ const BETWEEN: &str = "run";
 
 /// The last beat that was shown, so that what did not change is not written again.
 #[derive(Default)]
-pub(crate) struct LastBeat(Mutex<Option<Beat>>);
+pub(crate) struct LastBeat(Mutex<Option<(Instant, Beat)>>);
 
 impl LastBeat {
     pub(crate) fn take(&self) -> Option<Beat> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.lock().take().map(|(_, beat)| beat)
+    }
+
+    /// It, and when it was shown.
+    pub(crate) fn shown(&self) -> Option<(Instant, Beat)> {
+        self.lock().clone()
+    }
+
+    fn replace(&self, beat: Beat) -> Option<Beat> {
+        self.lock().replace((Instant::now(), beat)).map(|(_, beat)| beat)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<(Instant, Beat)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Shows a beat in the traces, the metrics and the log. A run that has ended shows none.
-pub(crate) fn emit(state: &RunState, beat: &Beat) {
+pub(crate) fn emit(state: &Arc<RunState>, beat: &Beat) {
     if state.has_ended() {
         return;
     }
     state.plans.beat();
-    let before = state.last_beat.0.lock().unwrap_or_else(PoisonError::into_inner).replace(beat.clone());
+    let before = state.last_beat.replace(beat.clone());
     let before = before.as_ref();
     state.context.refresh_execution_run_id();
     let stage = stage(state, beat);
@@ -50,6 +67,7 @@ pub(crate) fn emit(state: &RunState, beat: &Beat) {
         say(state, &stage, beat);
     }
     stalls::announce(state, beat);
+    on_stall::act(state, beat);
     drop(guard);
     span.end();
     state.context.signals.metrics().beat(&measures(beat, before));

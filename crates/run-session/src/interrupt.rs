@@ -67,9 +67,46 @@ impl Interrupted {
     }
 }
 
-/// The signal that has interrupted a run, and what ran then.
+/// What has interrupted a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Cause {
+    Signal(StopSignal),
+    /// Code that made no progress, and could not be given up alone.
+    Stall {
+        reason: String,
+    },
+}
+
+impl Cause {
+    /// Its name, as a tag has it.
+    pub(crate) const fn name(&self) -> &'static str {
+        match self {
+            Self::Signal(signal) => signal.name(),
+            Self::Stall { .. } => "stall",
+        }
+    }
+
+    /// The exit code of the process that ends because of it.
+    pub(crate) const fn exit_code(&self) -> u8 {
+        match self {
+            Self::Signal(signal) => signal.exit_code(),
+            Self::Stall { .. } => 1,
+        }
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Signal(signal) => signal.fmt(f),
+            Self::Stall { .. } => f.write_str("a stall"),
+        }
+    }
+}
+
+/// What has interrupted a run, and what ran then.
 pub(crate) struct Interruption {
-    pub(crate) signal: StopSignal,
+    pub(crate) cause: Cause,
     /// How long the run had gone on.
     pub(crate) after: Duration,
     /// The node that had run for the longest.
@@ -81,7 +118,7 @@ pub(crate) struct Interruption {
 impl Interruption {
     /// What is said of a node that it has ended.
     pub(crate) fn of_node(&self, node: &OpenNode) -> String {
-        format!("interrupted by {} after {}", self.signal, elapsed(node.interrupted_after()))
+        format!("interrupted by {} after {}", self.cause, elapsed(node.interrupted_after()))
     }
 }
 
@@ -214,15 +251,21 @@ impl RunState {
         self.end.flush_now();
     }
 
-    /// Marks the run as interrupted, and says so as its reason, unless it has failed already. The first signal counts.
-    pub(crate) fn interrupt(&self, signal: StopSignal) {
+    /// Marks the run as interrupted, and says so as its reason, unless it has failed already. The first cause counts: false
+    /// where there was one.
+    pub(crate) fn interrupt(&self, cause: Cause) -> bool {
         let after = self.context.started.elapsed();
         let (nodes, statements) = (self.open_nodes(), self.open_statements.list());
         let statement = statements.first().filter(|_| nodes.is_empty());
         let statement = statement.and_then(|statement| statement.place.clone());
         let node = nodes.first().map(|node| node.name().to_owned());
-        if self.interruption.set(Interruption { signal, after, node, statement }).is_err() {
-            return;
+        let why = match &cause {
+            Cause::Signal(_) => String::new(),
+            Cause::Stall { reason } => format!(": {reason}"),
+        };
+        let by = cause.to_string();
+        if self.interruption.set(Interruption { cause, after, node, statement }).is_err() {
+            return false;
         }
         let of_node =
             |node: &Arc<OpenNode>| format!("{} ran ({})", node.name(), elapsed(node.interrupted_after()));
@@ -236,7 +279,9 @@ impl RunState {
             false => format!("while {}", running.join(" and ")),
         };
         let after = elapsed(after);
-        let reason = self.context.policy.capture(format!("interrupted by {signal} after {after}, {doing}"));
+        let reason =
+            self.context.policy.capture(format!("interrupted by {by} after {after}, {doing}{why}"));
         self.log.fail(FailedPart::Interrupted, reason);
+        true
     }
 }

@@ -49,7 +49,7 @@ impl MovedSoFar {
     }
 }
 
-fn of_live(query: &LiveQuery) -> Moved {
+pub(crate) fn of_live(query: &LiveQuery) -> Moved {
     Moved {
         rows_read: query.rows_read,
         rows_written: query.rows_written,
@@ -73,6 +73,7 @@ mod tests {
             started_at: SystemTime::UNIX_EPOCH,
             rows: 1,
             rows_read: 70,
+            rows_to_read: None,
             rows_written: 0,
             bytes_read: 900,
             bytes_written: 0,

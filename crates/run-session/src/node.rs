@@ -99,7 +99,12 @@ impl Node {
     where
         F: Future<Output: Send + 'static> + Send + 'static,
     {
-        tokio::spawn(QueryOwner::Node(Arc::clone(&self.scope)).follow(work).with_context(self.context()))
+        let work = QueryOwner::Node(Arc::clone(&self.scope)).follow(work).with_context(self.context());
+        let task = tokio::spawn(work);
+        if self.scope.is_given_up_on_stall() {
+            self.scope.stop.spawned(task.abort_handle());
+        }
+        task
     }
 
     /// As `tokio::task::spawn_blocking`, for work of the node.

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// Attributes that are not known before the last query of a node has ended.
-const OF_QUERIES: [&str; 2] = ["data_summary", "queries"];
+const OF_QUERIES: [&str; 4] = ["data_summary", "first_rows", "queries", "plan"];
 
 /// How the code of a node ended. Its queries may go on: a stream that it returned is read later.
 pub(crate) struct NodeEnd {

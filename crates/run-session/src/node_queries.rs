@@ -5,6 +5,8 @@ use std::{
     time::Duration,
 };
 
+use daglight_heartbeat::Moved;
+
 /// The first queries of a node that are kept.
 pub(crate) const FIRST_QUERIES: usize = 100;
 /// The slowest of the others that are kept.
@@ -45,6 +47,8 @@ pub(crate) struct NodeQueries {
     last_write: Option<QueryFacts>,
     ended: u64,
     wall_time: Duration,
+    /// What all of them have moved.
+    moved: Moved,
     /// How many queries ask the same; empty as long as all are kept.
     asked: BTreeMap<String, u64>,
     /// The fingerprints of their physical plans, the first ones.
@@ -56,6 +60,13 @@ impl NodeQueries {
     pub(crate) fn push(&mut self, query: QueryFacts) {
         self.ended += 1;
         self.wall_time += query.wall_time;
+        self.moved = self.moved.plus(Moved {
+            rows_read: query.rows_read.unwrap_or(0),
+            rows_written: query.rows.filter(|_| query.is_write).unwrap_or(0),
+            bytes_read: query.bytes_scanned.unwrap_or(0),
+            bytes_written: query.bytes_written.unwrap_or(0),
+            bytes_spilled: 0,
+        });
         self.last = Some(query.clone());
         if query.is_write {
             self.last_write = Some(query.clone());
@@ -113,6 +124,11 @@ impl NodeQueries {
     /// How many of them are not kept.
     pub(crate) fn summed(&self) -> u64 {
         self.ended - (self.first.len() + self.slowest.len()) as u64
+    }
+
+    /// What all of them have moved; what was spilled is left out.
+    pub(crate) fn moved(&self) -> Moved {
+        self.moved
     }
 
     /// How long all of them took.

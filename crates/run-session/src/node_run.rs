@@ -16,6 +16,7 @@ use crate::{
     log::{field, known, log},
     node_end::NodeEnd,
     node_scope::NodeScope,
+    node_stop::Stalled,
     own_time::Own,
     panics::Panic,
     run_error::RecordedError,
@@ -47,6 +48,9 @@ struct Open {
 
 /// The `error.type` of a node that has panicked.
 const PANIC: &str = "panic";
+
+/// The `error.type` of a node that was given up because it stood still.
+const STALL: &str = "stall";
 
 /// How a node ended that did not succeed.
 struct Unsuccessful<'a> {
@@ -105,9 +109,18 @@ impl NodeRun {
     }
 
     pub(crate) fn fail(self, error: &RecordedError) {
+        if let Some(stall) = self.0.scope.stop.stall_in(&error.text()) {
+            return self.stalled(&stall);
+        }
         let place = Panic::place_told_in(&error.text());
         let unsuccessful = Unsuccessful::new(NodeStatus::Failure, error);
         self.0.end(Some(Unsuccessful { place: place.as_deref(), ..unsuccessful }));
+    }
+
+    /// Ends as a failure because it made no progress.
+    pub(crate) fn stalled(self, stall: &Stalled) {
+        let error = RecordedError::new(STALL, stall.reason.as_str());
+        self.0.end(Some(Unsuccessful::new(NodeStatus::Failure, &error)));
     }
 
     /// Ends as a failure by a panic, which goes on.
@@ -121,6 +134,20 @@ impl NodeRun {
 impl OpenNode {
     pub(crate) fn name(&self) -> &str {
         &self.scope.name
+    }
+
+    pub(crate) fn scope(&self) -> &NodeScope {
+        &self.scope
+    }
+
+    /// How long it has run.
+    pub(crate) fn elapsed(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// Whether it has not ended.
+    pub(crate) fn is_open(&self) -> bool {
+        self.open().is_some()
     }
 
     /// How far its code is.

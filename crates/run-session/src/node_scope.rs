@@ -16,12 +16,14 @@ use daglight_otel_bridge::{
 use daglight_plan_diagnostics::{Lineage, Polls};
 use daglight_run_bundle::{Artifact, KeptAs};
 use daglight_run_identity::{Node, NodeKind};
+use daglight_settings::OnStall;
 use datafusion::arrow::datatypes::SchemaRef;
 use opentelemetry::Context;
 
 use crate::{
     location::shown_location, node_end::NodeEnd, node_marks::NodeMarks, node_queries::NodeQueries,
-    query_owner::QueryOwner, query_write::QueryWrite, run_state::RunState, session_tables::QueryResult,
+    node_stop::NodeStop,
+    plan_picture::PlanPicture, preview::Preview, query_owner::QueryOwner, query_write::QueryWrite, run_state::RunState, session_tables::QueryResult,
 };
 
 /// A node that runs. Its OpenTelemetry context holds it, so that queries planned inside find it.
@@ -40,6 +42,8 @@ pub(crate) struct NodeScope {
     pub(crate) polls: Polls,
     /// What its code says of its progress.
     pub(crate) progress: NodeMarks,
+    /// Ends its code where it makes none.
+    pub(crate) stop: NodeStop,
     facts: Mutex<NodeFacts>,
     open: Mutex<OpenQueries>,
     /// Of its span, without this node in it, which would keep itself alive.
@@ -78,6 +82,10 @@ pub(crate) struct NodeFacts {
     /// Where its columns come from.
     pub(crate) lineage: Option<Arc<Lineage>>,
     pub(crate) summary: Option<DataSummary>,
+    /// Its first rows, where the policy shows some.
+    pub(crate) preview: Option<Arc<Preview>>,
+    /// The plan of its slowest query.
+    pub(crate) picture: Option<PlanPicture>,
     pub(crate) source: Option<SourceFacts>,
     /// What it has written, as it may be shown.
     pub(crate) artifacts: Vec<Artifact>,
@@ -132,6 +140,7 @@ impl NodeScope {
             is_scripted,
             polls: Polls::default(),
             progress: NodeMarks::default(),
+            stop: NodeStop::default(),
             facts: Mutex::default(),
             open: Mutex::default(),
         };
@@ -154,6 +163,11 @@ impl NodeScope {
 
     pub(crate) fn facts(&self) -> MutexGuard<'_, NodeFacts> {
         self.facts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether its work is given up when it stands still.
+    pub(crate) fn is_given_up_on_stall(&self) -> bool {
+        self.run.context.telemetry.settings().heartbeat.on_stall == OnStall::Cancel
     }
 
     pub(crate) fn query_started(&self) {

@@ -17,7 +17,7 @@ use std::{
 
 use futures::FutureExt as _;
 
-use crate::query_owner::QueryOwner;
+use crate::{node_stop::Stalled, query_owner::QueryOwner};
 
 /// Panics that are remembered until somebody asks for them.
 const REMEMBERED: usize = 32;
@@ -136,6 +136,9 @@ fn is_of_a_run() -> bool {
 }
 
 fn message_of(payload: &(dyn Any + Send)) -> String {
+    if let Some(stalled) = payload.downcast_ref::<Stalled>() {
+        return stalled.to_string();
+    }
     match (payload.downcast_ref::<&str>(), payload.downcast_ref::<String>()) {
         (Some(message), _) => (*message).to_owned(),
         (None, Some(message)) => message.clone(),

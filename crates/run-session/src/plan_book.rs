@@ -101,13 +101,16 @@ impl PlanBook {
     }
 
     fn ended(&mut self, run: &RunState, query: EndedQuery) {
-        let EndedQuery { key, report, span } = query;
+        let EndedQuery { key, report, span, preview } = query;
         let entry = self.plans.get_mut(&key);
         let is_slowest = entry
             .as_ref()
             .is_none_or(|entry| entry.slowest.is_none_or(|slowest| report.wall_time >= slowest));
         if let Some(entry) = entry {
             entry.end(run, &report);
+            if entry.plan.preview.is_none() {
+                entry.plan.preview = preview.and_then(|preview| preview.shown(&run.context.policy));
+            }
             entry.is_kept |= run.plans.keeps(run, &key, &report);
         }
         if let Some(span) = span {

@@ -17,7 +17,7 @@ use daglight_plan_diagnostics::{PlannedQuery, QueryOutcome, QueryReport};
 use daglight_settings::KeptPlans;
 use opentelemetry::Context;
 
-use crate::{own_time::Own, plan_book::PlanBook, previous_plans::PreviousPlans, run_state::RunState};
+use crate::{own_time::Own, plan_book::PlanBook, preview::Preview, previous_plans::PreviousPlans, run_state::RunState};
 
 /// Different plans of a node that are kept, and as many of the queries without a node.
 const MAX_PLANS: usize = 120;
@@ -50,6 +50,8 @@ pub(crate) struct EndedQuery {
     pub(crate) report: QueryReport,
     /// The context of its span, for the spans of its operators.
     pub(crate) span: Option<Context>,
+    /// Its first rows, where the policy shows some.
+    pub(crate) preview: Option<Arc<Preview>>,
 }
 
 /// What a thread of the run is told of its queries.

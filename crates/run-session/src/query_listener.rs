@@ -25,6 +25,8 @@ use crate::{
     own_time::Own,
     parsed_statement::ParsedStatement,
     plan_files::{EndedQuery, PlanKey, StartedQuery},
+    plan_picture::PlanPicture,
+    preview::Preview,
     query_owner::QueryOwner,
     query_write::{OutputWrites, QueryWrite},
     run_state::RunState,
@@ -42,6 +44,8 @@ pub(crate) struct RunQuery {
     query: Arc<PlannedQuery>,
     tap: Option<SummaryTap>,
     first_column: FirstColumn,
+    /// Its first rows, where the policy shows some.
+    preview: Option<Arc<Preview>>,
     /// An output writes by it, and says itself what it has written.
     is_of_output: bool,
     /// As far as it is known when the query is planned.
@@ -82,7 +86,12 @@ impl Place {
 
 impl RunQuery {
     /// To be called in the task that plans the query.
-    pub(crate) fn new(telemetry: Weak<Shared>, query: &Arc<PlannedQuery>, tap: Option<SummaryTap>) -> Self {
+    pub(crate) fn new(
+        telemetry: Weak<Shared>,
+        query: &Arc<PlannedQuery>,
+        tap: Option<SummaryTap>,
+        preview_rows: usize,
+    ) -> Self {
         let planned_in = Place::here(&telemetry, query);
         let is_of_output = Context::map_current(|context| context.get::<OutputWrites>().is_some());
         let observed = Self {
@@ -90,6 +99,7 @@ impl RunQuery {
             query: Arc::clone(query),
             tap,
             first_column: FirstColumn::default(),
+            preview: (preview_rows > 0).then(|| Arc::new(Preview::new(preview_rows))),
             is_of_output,
             planned_in,
             place: OnceLock::new(),
@@ -287,7 +297,7 @@ impl QueryListener for RunQuery {
         }
         if is_recorded {
             let span = of_span.filter(|_| run.context.telemetry.settings().otel.operator_spans);
-            run.plans.ended(run, EndedQuery { key, report, span });
+            run.plans.ended(run, EndedQuery { key, report, span, preview: self.preview.clone() });
         }
         if let Some(node) = place.owner.node() {
             node.query_ended();
@@ -310,6 +320,7 @@ impl RunQuery {
         facts.handed_out = HandedOut::Executed;
         facts.rows = report.rows;
         facts.summary = summary;
+        facts.preview.clone_from(&self.preview);
     }
 
     fn tell_node(
@@ -331,6 +342,11 @@ impl RunQuery {
             facts.schema = Some(Arc::clone(&self.query.schema));
             facts.lineage = Some(Arc::clone(&self.query.lineage));
             facts.table = self.table().map(str::to_owned);
+            facts.preview.clone_from(&self.preview);
+        }
+        // The plan of what took longest is looked at.
+        if facts.picture.as_ref().is_none_or(|picture| picture.wall_time < report.wall_time) {
+            facts.picture = Some(PlanPicture::of(report));
         }
         if !self.is_of_output && report.outcome == QueryOutcome::Completed {
             if let Some(write) = QueryWrite::of(&self.query, report, report.rows) {
@@ -372,6 +388,7 @@ impl DataTap for RunQuery {
         let summarised = self.tap.as_ref().filter(|_| is_shown);
         Box::new(Remember {
             first_column: Arc::clone(&self.first_column),
+            preview: self.preview.clone(),
             inner: summarised.map(|tap| tap.open(schema, partition)),
         })
     }

@@ -5,6 +5,7 @@ use std::{
     future::Future,
     panic::{AssertUnwindSafe, resume_unwind},
     path::Path,
+    pin::pin,
     sync::{Arc, mpsc},
     thread,
     time::Duration,
@@ -13,11 +14,15 @@ use std::{
 use daglight_otel_bridge::names;
 use daglight_run_bundle::{Bundle, NodeRecord};
 use daglight_run_identity::{Code, Dag, RunId};
-use futures::{FutureExt as _, channel::oneshot, future::Either};
+use futures::{
+    FutureExt as _,
+    channel::oneshot,
+    future::{Either, select},
+};
 use opentelemetry::{Context, context::FutureExt as _};
 
 use crate::{
-    FinishReport, Node, OnInterrupt, RunError, RunOptions, Telemetry,
+    FinishReport, Node, OnInterrupt, RunError, RunOptions, Stalled, Telemetry,
     beside_runtime::on_own_thread,
     node_run::NodeRun,
     panics::Panic,
@@ -116,7 +121,31 @@ impl Run {
     /// - A query that goes on when the code has ended, as that of a stream that is returned, still belongs to the node: what
     ///   it says of rows and data is added when it ends, at the latest at the end of the run. The node's time ends with its
     ///   code. For a `DataFrame` that is returned there is [`Node::frame`].
+    /// - A node that is given up because it **stands still**, which `heartbeat.on_stall = "cancel"` asks for, fails by the error
+    ///   of its query, which is ended first. Code that goes on to wait is dropped, and the call unwinds as by a panic
+    ///   with [`Stalled`] as its payload, which no panic hook shows. [`Run::node_unless_stalled`] returns that as an error.
     pub async fn node<T, E, F, W, Kind>(&self, name: &str, work: W) -> Result<T, E>
+    where
+        E: RunError<Kind>,
+        F: Future<Output = Result<T, E>>,
+        W: FnOnce(Node) -> F,
+    {
+        match self.node_unless_stalled(name, work).await {
+            Ok(result) => result,
+            Err(stalled) => resume_unwind(Box::new(stalled)),
+        }
+    }
+
+    /// As [`Run::node`], with an error of its own for a node whose code was dropped because it stood still. Without
+    /// `heartbeat.on_stall = "cancel"` there is none.
+    ///
+    /// # Errors
+    /// When the code of the node was dropped because it made no progress.
+    pub async fn node_unless_stalled<T, E, F, W, Kind>(
+        &self,
+        name: &str,
+        work: W,
+    ) -> Result<Result<T, E>, Stalled>
     where
         E: RunError<Kind>,
         F: Future<Output = Result<T, E>>,
@@ -125,22 +154,37 @@ impl Run {
         let running = NodeRun::start(&self.state, name);
         let scope = Arc::clone(running.scope());
         let context = running.context();
-        let node = Node { scope };
-        let owner = QueryOwner::Node(Arc::clone(&node.scope));
+        let node = Node { scope: Arc::clone(&scope) };
+        let owner = QueryOwner::Node(Arc::clone(&scope));
         let work = owner.follow(async { work(node).await });
         let work = AssertUnwindSafe(work).catch_unwind().with_context(context);
-        match work.await {
-            Ok(Ok(result)) => {
+        // The work is dropped before the node ends.
+        let done = {
+            let work = pin!(work);
+            match select(pin!(scope.stop.ordered()), work).await {
+                Either::Left((stalled, _)) => Err(stalled),
+                Either::Right((done, _)) => Ok(done),
+            }
+        };
+        match done {
+            Ok(Ok(Ok(result))) => {
                 running.succeed();
-                Ok(result)
+                Ok(Ok(result))
             }
-            Ok(Err(error)) => {
+            Ok(Ok(Err(error))) => {
                 running.fail(&RecordedError::of(&error));
-                Err(error)
+                Ok(Err(error))
             }
-            Err(payload) => {
-                running.panicked(&Panic::of_payload(&*payload));
+            Ok(Err(payload)) => {
+                match payload.downcast_ref() {
+                    Some(stalled) => running.stalled(stalled),
+                    None => running.panicked(&Panic::of_payload(&*payload)),
+                }
                 resume_unwind(payload)
+            }
+            Err(stalled) => {
+                running.stalled(&stalled);
+                Err(stalled)
             }
         }
     }

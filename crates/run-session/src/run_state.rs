@@ -34,7 +34,7 @@ use crate::{
     run_log::RunLog,
     runtime_watch::RuntimeWatch,
     signals,
-    stalls::StallTags,
+    stalls::RunStalls,
 };
 
 /// A run that goes on: what it is, what has happened in it, and what is open at this moment.
@@ -55,7 +55,7 @@ pub(crate) struct RunState {
     /// Those of tasks that belong to the run and to none of its nodes.
     pub(crate) polls: Polls,
     /// What it says of its stalls.
-    pub(crate) stalls: StallTags,
+    pub(crate) stalls: RunStalls,
     pub(crate) plans: PlanFiles,
     /// Disk space that is kept for the last manifest.
     pub(crate) reserve: Mutex<Option<Reserve>>,
@@ -105,7 +105,7 @@ impl RunState {
             moved: MovedSoFar::default(),
             runtime: RuntimeWatch::default(),
             polls: Polls::default(),
-            stalls: StallTags::default(),
+            stalls: RunStalls::default(),
             plans: PlanFiles::default(),
             reserve: Mutex::default(),
             own_time: OwnClock::default(),

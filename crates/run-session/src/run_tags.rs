@@ -18,7 +18,7 @@ const PLAN_SIGNATURE: &str = "plan_signature";
 const POLICY_PREFIX: &str = "policy.";
 /// Why the run did not succeed.
 const ERROR: &str = "error";
-/// The signal that ended the run, such as `SIGTERM`.
+/// What ended the run: a signal such as `SIGTERM`, or `stall`.
 const INTERRUPTED_BY: &str = "interrupted_by";
 /// Characters of a cause in its tag; the manifest has all of it.
 const LONGEST_CAUSE: usize = 500;
@@ -100,7 +100,7 @@ fn plan_signature(state: &RunState) -> Option<(String, String)> {
 fn cause_tags(state: &RunState) -> Vec<(String, String)> {
     let cause = state.log.records().failure().map(Captured::to_text);
     let interruption = state.interruption.get().filter(|_| state.log.records().is_interrupted());
-    let signal = interruption.map(|interruption| interruption.signal.name().to_owned());
+    let signal = interruption.map(|interruption| interruption.cause.name().to_owned());
     let named = |name: &str| free_name(&state.context.tags, name);
     let cause = cause.map(|cause| (named(ERROR), cut(&cause)));
     cause.into_iter().chain(signal.map(|signal| (named(INTERRUPTED_BY), signal))).collect()

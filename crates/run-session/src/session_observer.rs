@@ -34,7 +34,8 @@ impl QueryObserver for SessionObserver {
         }
         let telemetry = self.telemetry.upgrade()?;
         let tap = telemetry.policy.data_statistics().then(|| summary_tap(&telemetry.policy));
-        let query = Arc::new(RunQuery::new(self.telemetry.clone(), query, tap));
+        let preview_rows = telemetry.policy.preview_rows();
+        let query = Arc::new(RunQuery::new(self.telemetry.clone(), query, tap, preview_rows));
         let tap = Arc::clone(&query) as Arc<dyn DataTap>;
         Some(Observation { listener: query, tap: Some(tap) })
     }

@@ -17,6 +17,8 @@ use datafusion::{
 };
 use futures::FutureExt as _;
 
+use crate::preview::Preview;
+
 /// Results that are remembered of a node, the first ones.
 pub(crate) const MAX_RESULTS: usize = 64;
 
@@ -38,9 +40,10 @@ impl QueryResult {
     }
 }
 
-/// A tap that remembers where the first batch is, besides what another does with all of them.
+/// A tap that remembers where the first batch is, and its first rows, besides what another does with all of them.
 pub(crate) struct Remember {
     pub(crate) first_column: FirstColumn,
+    pub(crate) preview: Option<Arc<Preview>>,
     pub(crate) inner: Option<Box<dyn PartitionTap>>,
 }
 
@@ -50,6 +53,9 @@ impl PartitionTap for Remember {
             && let Some(column) = batch.columns().first()
         {
             self.first_column.get_or_init(|| Arc::downgrade(column));
+        }
+        if let Some(preview) = &self.preview {
+            preview.take_from(batch);
         }
         if let Some(inner) = &mut self.inner {
             inner.batch(batch);

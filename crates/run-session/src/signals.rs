@@ -21,7 +21,7 @@ use tracing::Level;
 
 use crate::{
     FinishReport, OnInterrupt, StopSignal, finish,
-    interrupt::Announce,
+    interrupt::{Announce, Cause},
     last_words::LastWordsOnce,
     log::warn_of,
     run_state::RunState,
@@ -29,6 +29,7 @@ use crate::{
 };
 
 const INTERRUPTED: &str = "interrupted, ending the run; again to stop now";
+const STALLED: &str = "a stall does not give way, ending the run";
 const CUT_SHORT: &str = "interrupted, the run has ended and waits for servers no longer; again to stop now";
 
 /// How often something that comes soon is looked for.
@@ -206,8 +207,8 @@ pub(crate) fn watch(run: &Arc<RunState>, answer: OnInterrupt) -> Watch {
     // What the program gave may do anything when it is dropped.
     drop(replaced);
     // A run that was interrupted before stays so. A signal that comes from now on finds the watch.
-    if let Some(interruption) = run.interruption.get() {
-        watched.interrupt(interruption.signal);
+    if let Some(Cause::Signal(signal)) = run.interruption.get().map(|interruption| &interruption.cause) {
+        watched.interrupt(*signal);
     }
     Watch(watched)
 }
@@ -230,7 +231,7 @@ pub(crate) fn exit_for(run: &Arc<RunState>, last_words: Option<&LastWordsOnce>, 
         last_words.say(report);
     }
     leave_to_second_signal();
-    low_level::exit(interruption.signal.exit_code().into());
+    low_level::exit(interruption.cause.exit_code().into());
 }
 
 /// What the program wants to say where its own code does not come to it.
@@ -395,7 +396,9 @@ fn answer_beside(signal: StopSignal, runs: Vec<Arc<RunState>>) {
 fn answer(signal: StopSignal, runs: &[Arc<RunState>]) {
     let asked = Instant::now();
     let (ending, running): (Vec<_>, Vec<_>) = runs.iter().partition(|run| run.is_ending());
-    running.iter().for_each(|run| run.interrupt(signal));
+    for run in &running {
+        run.interrupt(Cause::Signal(signal));
+    }
     ending.iter().for_each(|run| run.flush_now());
     // Work that begins after this sees for itself that its run was interrupted.
     let mut watches = process().watches.clone();
@@ -421,19 +424,53 @@ fn answer(signal: StopSignal, runs: &[Arc<RunState>]) {
     low_level::exit(signal.exit_code().into());
 }
 
+/// Ends the process of a run whose code stands still and does not give way, with all of its runs.
+pub(crate) fn end_for_stall(stalled: &Arc<RunState>, cause: Cause) {
+    let exit_code = cause.exit_code();
+    // A signal, or another stall, may end it already.
+    if !stalled.interrupt(cause.clone()) {
+        return;
+    }
+    let announce = process().runs.iter().find_map(|run| run.announce.clone());
+    announce_beside(STALLED, announce, || warn_of!("a stall does not give way, ending the run"));
+    let mut runs = stalled.context.telemetry.shared.open_runs.list();
+    runs.retain(|run| !run.is_ending());
+    for run in &runs {
+        run.interrupt(cause.clone());
+        finish::record_interruption(run);
+    }
+    for run in &runs {
+        let last_words = last_words(run);
+        let report = run.end_beside_its_work();
+        if let Some(last_words) = last_words {
+            last_words.say(&report);
+        }
+    }
+    leave_to_second_signal();
+    low_level::exit(exit_code.into());
+}
+
 /// On a thread of its own: who reads the output may have stopped to, and the run ends all the same.
 fn say_that_it_was_heard(all_are_ending: bool, announce: Option<Arc<Announce>>) {
-    let line = if all_are_ending { CUT_SHORT } else { INTERRUPTED };
+    match all_are_ending {
+        true => announce_beside(CUT_SHORT, announce, || {
+            warn_of!("interrupted, the run has ended and waits for servers no longer; again to stop now");
+        }),
+        false => announce_beside(INTERRUPTED, announce, || {
+            warn_of!("interrupted, ending the run; again to stop now");
+        }),
+    }
+}
+
+/// `warn` says the same as `line`.
+fn announce_beside(line: &'static str, announce: Option<Arc<Announce>>, warn: fn()) {
     let say = move || match announce {
         Some(announce) => announce(line),
         // Whoever pressed ctrl-c must see that it was heard, also in a program that shows no log.
         None if !tracing::enabled!(Level::WARN) => {
             let _ = writeln!(io::stderr(), "{line}");
         }
-        None if all_are_ending => {
-            warn_of!("interrupted, the run has ended and waits for servers no longer; again to stop now")
-        }
-        None => warn_of!("interrupted, ending the run; again to stop now"),
+        None => warn(),
     };
     let _ = thread::Builder::new().name("daglight-announce".into()).spawn(say);
 }

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use chrono::{DateTime, Utc};
@@ -13,7 +13,7 @@ use daglight_otel_bridge::{
     AttributeKey, AttributeValue,
     names::{Key, event},
 };
-use daglight_run_bundle::{Stall, StalledThread};
+use daglight_run_bundle::{NodeStatus, Stall, StalledThread};
 use daglight_tracker_client::Event;
 
 use crate::{
@@ -28,30 +28,60 @@ const TAG: &str = "stalls";
 /// Stalls whose names stand in the tag.
 const MOST_IN_TAG: usize = 5;
 
-/// The stalls of a run, as its tag has them.
-#[derive(Default)]
-pub(crate) struct StallTags(Mutex<(usize, Vec<String>)>);
+/// Stalls that are known as dealt with, the last ones.
+const MOST_TAKEN_ON: usize = 1_000;
 
-impl StallTags {
+/// The stalls of a run, as its tag has them, and those that something is done about.
+#[derive(Default)]
+pub(crate) struct RunStalls(Mutex<Known>);
+
+#[derive(Default)]
+struct Known {
+    count: usize,
+    in_tag: Vec<String>,
+    /// The query, the node and the beginning of each.
+    taken_on: Vec<(String, Option<String>, DateTime<Utc>)>,
+}
+
+impl RunStalls {
     fn add(&self, text: String) {
-        let mut stalls = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        stalls.0 += 1;
-        if stalls.1.len() < MOST_IN_TAG && !stalls.1.contains(&text) {
-            stalls.1.push(text);
+        let mut known = self.lock();
+        known.count += 1;
+        if known.in_tag.len() < MOST_IN_TAG && !known.in_tag.contains(&text) {
+            known.in_tag.push(text);
         }
+    }
+
+    /// True for a stall that nobody has dealt with so far.
+    pub(crate) fn take_on(&self, stall: &Stall) -> bool {
+        let id = (stall.query_id.clone(), stall.node.clone(), stall.since);
+        let mut known = self.lock();
+        if known.taken_on.contains(&id) {
+            return false;
+        }
+        // A stall that lasts is among the last ones.
+        if known.taken_on.len() == MOST_TAKEN_ON {
+            known.taken_on.remove(0);
+        }
+        known.taken_on.push(id);
+        true
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The tag, under another name where the user has one of this. `None` for a run without a stall.
     pub(crate) fn tag(&self, tags: &BTreeMap<String, String>) -> Option<(String, String)> {
-        let stalls = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        (stalls.0 > 0).then(|| (free_name(tags, TAG), format!("{}: {}", stalls.0, stalls.1.join("; "))))
+        let known = self.lock();
+        let text = format!("{}: {}", known.count, known.in_tag.join("; "));
+        (known.count > 0).then(|| (free_name(tags, TAG), text))
     }
 }
 
 /// Says which stalls began and which ended with a beat.
 pub(crate) fn announce(state: &RunState, beat: &Beat) {
     let policy = &state.context.policy;
-    let for_how_long = |stall: &Stall| elapsed((beat.at - stall.since).to_std().unwrap_or_default());
     for stall in &beat.stall_changes.began {
         let Fields { query_id, node, operator, class } = Fields::of(stall, policy);
         let since = field(policy.capture(stall.since.to_rfc3339()));
@@ -59,7 +89,7 @@ pub(crate) fn announce(state: &RunState, beat: &Beat) {
         let cpu_seconds = known(stall.cpu_seconds);
         let text = policy.capture(format!(
             "no progress for {}: {}{}",
-            for_how_long(stall),
+            lasts(beat, stall),
             describe(stall),
             why(stall)
         ));
@@ -79,21 +109,11 @@ pub(crate) fn announce(state: &RunState, beat: &Beat) {
         state.stalls.add(policy.capture(format!("{}{}", describe(stall), why(stall))).to_text());
     }
     for stall in &beat.stall_changes.ended {
-        let Fields { query_id, node, operator, class } = Fields::of(stall, policy);
-        let seconds = field((beat.at - stall.since).as_seconds_f64());
-        let text =
-            policy.capture(format!("progress again after {}: {}", for_how_long(stall), describe(stall)));
-        stall_event!(
-            target: crate::NOTE_TARGET,
-            INFO,
-            text,
-            stall.query_id = query_id,
-            stall.node = node,
-            stall.operator = operator,
-            stall.class = class,
-            stall.seconds = seconds,
-        );
-        state.context.root.event(event::STALL_ENDED, attributes(beat, stall, policy));
+        let end = match stall.node.as_deref().is_some_and(|node| has_failed(state, node)) {
+            true => "the node failed during a stall",
+            false => "progress again",
+        };
+        ended(state, beat, stall, end);
     }
     if !beat.stall_changes.began.is_empty()
         && let (Some(tracker), Some(tag)) = (&state.context.tracker, state.stalls.tag(&state.context.tags))
@@ -103,15 +123,55 @@ pub(crate) fn announce(state: &RunState, beat: &Beat) {
     }
 }
 
-/// Ends the stalls that last when the run does, on the root span.
+/// Ends the stalls that last when the run does.
 pub(crate) fn close(state: &RunState, ended_at: DateTime<Utc>) {
     if let Some(last) = state.last_beat.take() {
+        let _guard = state.context.root.context.clone().attach();
         let end = Beat { at: ended_at, ..last };
-        for stall in &end.stalls {
-            let attributes = attributes(&end, stall, &state.context.policy);
-            state.context.root.event(event::STALL_ENDED, attributes);
-        }
+        end.stalls.iter().for_each(|stall| ended(state, &end, stall, "the run ended during a stall"));
     }
+}
+
+/// Says that a stall is over, in the log and on the root span. `end` is how it came to that.
+fn ended(state: &RunState, beat: &Beat, stall: &Stall, end: &str) {
+    let policy = &state.context.policy;
+    let Fields { query_id, node, operator, class } = Fields::of(stall, policy);
+    let seconds = field((beat.at - stall.since).as_seconds_f64());
+    let text = policy.capture(format!("{end}, after {}: {}", lasts(beat, stall), describe(stall)));
+    stall_event!(
+        target: crate::NOTE_TARGET,
+        INFO,
+        text,
+        stall.query_id = query_id,
+        stall.node = node,
+        stall.operator = operator,
+        stall.class = class,
+        stall.seconds = seconds,
+    );
+    state.context.root.event(event::STALL_ENDED, attributes(beat, stall, policy));
+}
+
+fn has_failed(state: &RunState, node: &str) -> bool {
+    let records = state.log.records();
+    records.nodes.get(node).is_some_and(|node| node.status == NodeStatus::Failure)
+}
+
+fn lasts(beat: &Beat, stall: &Stall) -> String {
+    elapsed((beat.at - stall.since).to_std().unwrap_or_default())
+}
+
+/// The error of what is given up because of a stall: how long nothing moved, where, why, and the evidence.
+pub(crate) fn in_full(beat: &Beat, stall: &Stall) -> String {
+    let class = stall.class.map(|class| format!("class {}", class.name()));
+    let cpu = stall.cpu_seconds.map(|seconds| format!("{seconds:.1} s of processor time since the last beat"));
+    let threads = stall.threads.iter().map(|thread| format!("thread {}", thread_in_words(thread)));
+    let evidence: Vec<String> = class.into_iter().chain(cpu).chain(threads).collect();
+    format!(
+        "no progress for {}{} ({}); given up, because heartbeat.on_stall is \"cancel\"",
+        lasts(beat, stall),
+        place(stall),
+        evidence.join("; ")
+    )
 }
 
 fn attributes(beat: &Beat, stall: &Stall, policy: &Policy) -> Vec<(AttributeKey, AttributeValue)> {
@@ -145,6 +205,14 @@ fn describe(stall: &Stall) -> String {
     match &stall.operator {
         Some(operator) => format!("{what}, operator {operator}"),
         None => what,
+    }
+}
+
+/// Where it stands still and why, behind for how long.
+pub(crate) fn place(stall: &Stall) -> String {
+    match &stall.operator {
+        Some(operator) => format!(", operator {operator}{}", why(stall)),
+        None => why(stall),
     }
 }
 
@@ -208,7 +276,7 @@ mod tests {
 
     #[test]
     fn the_tag_counts_all_stalls_and_names_the_first() {
-        let tags = StallTags::default();
+        let tags = RunStalls::default();
         assert_eq!(tags.tag(&BTreeMap::new()), None);
         (0..9).for_each(|node| tags.add(format!("node n{node}")));
         let (name, text) = tags.tag(&BTreeMap::new()).unwrap();

@@ -12,7 +12,7 @@ use std::{
 
 use signal_hook::low_level;
 
-use crate::{StopSignal, finish, last_words::LastWordsOnce, run_state::RunState, signals};
+use crate::{StopSignal, finish, interrupt::Cause, last_words::LastWordsOnce, run_state::RunState, signals};
 
 /// How long the process waits for its bundles.
 const LIMIT: Duration = Duration::from_secs(1);
@@ -54,7 +54,7 @@ pub(crate) fn stop_now(first: StopSignal, second: StopSignal, runs: Vec<Stopping
         let (run, sender) = (Arc::clone(run), sender.clone());
         let end = move || {
             if !run.is_ending() {
-                run.interrupt(first);
+                run.interrupt(Cause::Signal(first));
             }
             // Whatever holds the end up, such as a disk, this is small and comes first.
             finish::record_interruption(&run);

@@ -376,6 +376,8 @@ keys! {
     PolicyDataStatistics = "policy.data_statistics",
     /// On the root span: whether most frequent values and domains of columns are shown.
     PolicyTopValues = "policy.top_values",
+    /// On the root span: how many of the first rows of a query are shown.
+    PolicyPreviewRows = "policy.preview_rows",
     /// On the root span: whether the least and the greatest text of columns are shown.
     PolicyTextMinMax = "policy.text_min_max",
     /// On the root span: whether values of inputs and parameters are shown.

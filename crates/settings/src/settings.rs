@@ -167,6 +167,10 @@ settings! {
         stall_seconds: f64 = [30.0; 3] => [DAGLIGHT_STALL_SECONDS Seconds];
         /// Seconds after which it counts as busy without output in which its threads compute and nothing comes of it.
         busy_seconds: f64 = [300.0; 3] => [DAGLIGHT_BUSY_SECONDS Seconds];
+        /// What is done about a stall, besides saying so: nothing (`warn`); or, when it still lasts at the next beat, its query
+        /// fails, then its node is given up, and where its code does not give way, the run is closed and the process ends with
+        /// exit code 1 (`cancel`).
+        on_stall: OnStall = [OnStall::Warn; 3] => [DAGLIGHT_ON_STALL OneOf(&["warn", "cancel"])];
     }
 }
 
@@ -183,6 +187,17 @@ pub enum KeptPlans {
     Changed,
     /// None.
     None,
+}
+
+/// What is done about a query or a node that stands still.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum OnStall {
+    /// It is said.
+    #[default]
+    Warn,
+    /// It is given up, too.
+    Cancel,
 }
 
 impl PlanSettings {

@@ -2,6 +2,7 @@
 
 use std::{error::Error, fmt, sync::Arc};
 
+use daglight_run_session::QueryCancelled;
 use datafusion::{
     common::{Column, SchemaError},
     error::DataFusionError,
@@ -53,7 +54,8 @@ impl Script {
         SourceError {
             place: Box::new(self.source.place(line, column)),
             node: node.map(str::to_owned),
-            message: error.strip_backtrace(),
+            message: QueryCancelled::of(&error)
+                .map_or_else(|| error.strip_backtrace(), |cancelled| cancelled.to_string()),
             cause: Some(Arc::new(error)),
         }
     }

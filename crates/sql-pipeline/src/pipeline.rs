@@ -7,7 +7,6 @@ use std::{
 
 use daglight_materializers::{ParamTable, Registry};
 use daglight_run_identity::{Dag, DagName, DagNameError};
-use daglight_run_session::Panic;
 use datafusion::{error::DataFusionError, execution::context::SessionContext, logical_expr::LogicalPlan};
 use serde_json::Value;
 
@@ -204,13 +203,13 @@ impl Pipeline {
 }
 
 impl Pipeline {
-    /// The error of a step whose statement has panicked.
-    pub(crate) fn panicked(&self, step: &Step, panic: &Panic) -> SourceError {
+    /// The error of a step whose statement ended without an error of its own, as by a panic.
+    pub(crate) fn failed_by(&self, step: &Step, message: String) -> SourceError {
         let statement = self.statement(step);
         SourceError {
             place: Box::new(self.script.source.place(statement.first_line, statement.first_column)),
             node: step.node.clone(),
-            message: panic.to_string(),
+            message,
             cause: None,
         }
     }

@@ -204,7 +204,11 @@ impl Pipeline {
                 let work = async |node: Node| {
                     self.run_statement(step, session, Some(&node), options.rows_shown).await.map_err(located)
                 };
-                catch_panic(run.node(name, work)).await
+                let ran = async {
+                    let ran = run.node_unless_stalled(name, work).await;
+                    ran.unwrap_or_else(|stalled| Err(self.failed_by(step, stalled.to_string())))
+                };
+                catch_panic(ran).await
             }
             None => {
                 let work = self.run_statement(step, session, None, options.rows_shown).map_err(located);
@@ -213,7 +217,7 @@ impl Pipeline {
                 catch_panic(run.stage_of_code("setup", &code, rows, work)).await
             }
         };
-        let ran = caught.unwrap_or_else(|panic| Err(self.panicked(step, &panic)));
+        let ran = caught.unwrap_or_else(|panic| Err(self.failed_by(step, panic.to_string())));
         match &ran {
             Ok(rows) => {
                 if let Some(node) = &step.node {

@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
-use daglight_capture_policy::{CUT_MARK, Redactor, printable, printable_within};
+use daglight_capture_policy::{BoundedText, CUT_MARK, Redactor, printable, printable_within};
 use datafusion::arrow::{
     array::{ArrayRef, RecordBatch, RecordBatchOptions, StringArray},
     datatypes::{DataType, Field, Schema, SchemaRef},
@@ -135,14 +135,14 @@ fn as_cells(
 }
 
 fn cell(formatter: &ArrayFormatter<'_>, row: usize, shown_as: Cells) -> String {
-    let left = if shown_as == Cells::Texts { TEXT_BYTES } else { CELL_BYTES };
-    let mut written = Bounded { text: String::new(), left };
+    let mut written = BoundedText::new(if shown_as == Cells::Texts { TEXT_BYTES } else { CELL_BYTES });
     // It fails where the bound is reached.
     let is_whole = formatter.value(row).write(&mut written).is_ok();
+    let written = written.into_text();
     let mut shown = match shown_as {
-        Cells::Values => printable_within(&written.text, CELL_COLUMNS),
+        Cells::Values => printable_within(&written, CELL_COLUMNS),
         Cells::Texts => {
-            let lines = written.text.lines().map(|line| printable_within(line, TEXT_COLUMNS));
+            let lines = written.lines().map(|line| printable_within(line, TEXT_COLUMNS));
             lines.collect::<Vec<_>>().join("\n")
         }
     };
@@ -150,21 +150,6 @@ fn cell(formatter: &ArrayFormatter<'_>, row: usize, shown_as: Cells) -> String {
         shown.push(CUT_MARK);
     }
     shown
-}
-
-/// Takes so many bytes of text and refuses all that follow.
-struct Bounded {
-    text: String,
-    left: usize,
-}
-
-impl fmt::Write for Bounded {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        let taken = text.floor_char_boundary(self.left);
-        self.text.push_str(&text[..taken]);
-        self.left -= taken;
-        if taken < text.len() { Err(fmt::Error) } else { Ok(()) }
-    }
 }
 
 #[cfg(test)]

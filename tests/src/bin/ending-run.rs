@@ -10,6 +10,7 @@ use std::{
     io::Write as _,
     path::{Path, PathBuf},
     process::ExitCode,
+    sync::mpsc,
 };
 
 use anyhow::{Result, bail};
@@ -45,12 +46,14 @@ enum Ending {
     SpinningAtTheEnd,
     /// A node goes on until a signal comes, which nobody waits for.
     Unprepared,
+    /// A node waits for something that does not come, on the only thread of its runtime and without ever giving way.
+    Blocked,
 }
 
 fn main() -> Result<ExitCode> {
     let Arguments { ending } = Arguments::parse();
     let mut runtime = match ending {
-        Ending::Spinning | Ending::SpinningAtTheEnd => Builder::new_current_thread(),
+        Ending::Spinning | Ending::SpinningAtTheEnd | Ending::Blocked => Builder::new_current_thread(),
         _ => Builder::new_multi_thread(),
     };
     runtime.enable_all().build()?.block_on(run(ending))
@@ -72,6 +75,11 @@ async fn run(ending: Ending) -> Result<ExitCode> {
         Ending::Error => run.node("risk", async |_| bail!("out of luck")).await?,
         Ending::Drop => return Ok(ExitCode::SUCCESS),
         Ending::Unprepared => endless(&run).await,
+        Ending::Blocked => {
+            let (_sender, nothing) = mpsc::channel::<()>();
+            let wait = async |_| Ok::<_, Infallible>(nothing.recv());
+            run.node("risk", wait).await.map(drop)?;
+        }
         Ending::Spinning => {
             let spin = run.node("risk", async |_| -> Result<()> {
                 loop {

@@ -14,6 +14,7 @@ mod outputs;
 mod plans;
 mod stages;
 mod stall_causes;
+mod stall_cancelled;
 mod stalls;
 
 use std::{fs, path::Path};

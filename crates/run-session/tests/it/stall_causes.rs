@@ -13,7 +13,7 @@ use std::{
 
 use daglight_capture_policy::Profile;
 use daglight_run_session::{Run, RunOptions, Telemetry, follow_spawned_tasks};
-use daglight_settings::Settings;
+use daglight_settings::{OnStall, Settings};
 use datafusion::{
     arrow::{
         array::{Int64Array, RecordBatch},
@@ -37,17 +37,26 @@ use tokio::{runtime::Runtime, sync::Mutex};
 use crate::{dag, json, spans};
 
 /// A run whose heartbeat is fast, on a runtime with so many threads.
-struct Planted {
-    runtime: Runtime,
-    telemetry: Telemetry,
-    session: SessionContext,
+pub(crate) struct Planted {
+    pub(crate) runtime: Runtime,
+    pub(crate) telemetry: Telemetry,
+    pub(crate) session: SessionContext,
     /// Ends what was planted.
-    go_on: Arc<AtomicBool>,
+    pub(crate) go_on: Arc<AtomicBool>,
     _out: tempfile::TempDir,
 }
 
 impl Planted {
     fn new(workers: usize, state: SessionStateBuilder) -> Self {
+        Self::with(workers, state, OnStall::Warn)
+    }
+
+    /// In a run that gives up what stands still.
+    pub(crate) fn given_up(workers: usize) -> Self {
+        Self::with(workers, SessionStateBuilder::new_with_default_features(), OnStall::Cancel)
+    }
+
+    fn with(workers: usize, state: SessionStateBuilder, on_stall: OnStall) -> Self {
         follow_spawned_tasks();
         let out = tempfile::tempdir().unwrap();
         let mut settings = Settings::of_profile(Profile::Dev);
@@ -55,6 +64,7 @@ impl Planted {
         settings.heartbeat.interval_seconds = 0.05;
         settings.heartbeat.stall_seconds = 0.5;
         settings.heartbeat.busy_seconds = 1.0;
+        settings.heartbeat.on_stall = on_stall;
         let telemetry = Telemetry::new(settings);
         let session = telemetry.session(state);
         let go_on = Arc::new(AtomicBool::new(false));
@@ -116,11 +126,11 @@ impl Planted {
     }
 }
 
-fn stalls(bundle: &Path) -> Value {
+pub(crate) fn stalls(bundle: &Path) -> Value {
     json(bundle.join("heartbeat.json"))["stalls"].clone()
 }
 
-async fn collect(session: &SessionContext, sql: &str) -> Result<usize> {
+pub(crate) async fn collect(session: &SessionContext, sql: &str) -> Result<usize> {
     Ok(session.sql(sql).await?.collect().await?.iter().map(RecordBatch::num_rows).sum())
 }
 
@@ -161,7 +171,7 @@ impl PartitionStream for Source {
     }
 }
 
-fn register_source(planted: &Planted, first: usize) {
+pub(crate) fn register_source(planted: &Planted, first: usize) {
     let schema = Arc::new(Schema::new(vec![Field::new("id", DataType::Int64, false)]));
     let source = Source { schema: Arc::clone(&schema), go_on: Arc::clone(&planted.go_on), first };
     let table = StreamingTable::try_new(schema, vec![Arc::new(source)]).unwrap();

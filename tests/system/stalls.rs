@@ -1,0 +1,202 @@
+//! What stands still is named, and given up where that is asked; what works is not.
+
+use std::{
+    fs,
+    os::unix::net::UnixDatagram,
+    path::Path,
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use daglight_system_tests::{Checkout, Daglight, Finished, Running};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// A source that never answers: a named pipe into which nobody writes.
+const SILENT: &str = "\
+-- node: orders
+CREATE TABLE orders AS SELECT value AS id FROM generate_series(1, 10);
+CREATE UNBOUNDED EXTERNAL TABLE events (id BIGINT) STORED AS CSV LOCATION 'events.csv';
+-- node: joined
+CREATE TABLE joined AS SELECT count(*) AS n FROM events;
+-- node: late
+SELECT * FROM joined;
+";
+
+/// A node that keeps every thread of the runtime computing without a result, and never gives way.
+const SPINNING: &str = "\
+-- node: orders
+CREATE TABLE orders AS SELECT value AS id FROM generate_series(1, 60000);
+-- node: risk
+SELECT count(*) AS risk FROM orders a CROSS JOIN orders b CROSS JOIN orders c WHERE a.id + b.id + c.id < 0;
+";
+
+fn manifest(checkout: &Checkout) -> Value {
+    let bundles = checkout.path().join("out/run_bundle");
+    let bundle = fs::read_dir(bundles).expect("bundles").next().expect("a bundle").expect("an entry").path();
+    read(&bundle.join("manifest.json"))
+}
+
+fn read(file: &Path) -> Value {
+    serde_json::from_slice(&fs::read(file).expect("a file")).expect("JSON")
+}
+
+fn pipe(checkout: &Checkout, name: &str) {
+    let made = Command::new("mkfifo").arg(checkout.path().join(name)).status();
+    assert!(made.is_ok_and(|status| status.success()), "a named pipe cannot be made");
+}
+
+/// With a fast heart, and what stands still given up.
+fn given_up(daglight: Daglight) -> Daglight {
+    daglight
+        .env("HAMILTON_TRACKER_ENABLED", "false")
+        .env("DAGLIGHT_HEARTBEAT_SECONDS", "0.2")
+        .env("DAGLIGHT_STALL_SECONDS", "1")
+        .env("DAGLIGHT_BUSY_SECONDS", "2")
+        .env("DAGLIGHT_ON_STALL", "cancel")
+}
+
+fn statuses(report: &Value) -> Vec<&str> {
+    let nodes = report["nodes"].as_array().expect("nodes");
+    nodes.iter().map(|node| node["status"].as_str().unwrap_or_default()).collect()
+}
+
+#[test]
+fn a_query_whose_source_never_answers_fails_and_what_depends_on_it_does_not_run() {
+    let checkout = Checkout::new();
+    pipe(&checkout, "events.csv");
+    let pipeline = checkout.pipeline("silent.sql", SILENT);
+    let finished = given_up(Daglight::run(&checkout, &pipeline)).finish();
+    let report = finished.report(1);
+    assert_eq!(statuses(&report), ["success", "failure", "not_run"], "{report:#}");
+    let error = report["error"]["message"].as_str().unwrap_or_default();
+    for part in ["no progress for", "waits for a source", "class source", "heartbeat.on_stall"] {
+        assert!(error.contains(part), "no {part:?} in {error:?}");
+    }
+    assert_eq!((&report["error"]["node"], &report["error"]["line"]), (&json!("joined"), &json!(5)));
+    assert_eq!(manifest(&checkout)["status"], "failure");
+    assert!(finished.stderr.contains("no progress for"), "{}", finished.stderr);
+}
+
+/// The run of a program whose code cannot be given up ends with it.
+#[track_caller]
+fn check_ended_for_stall(checkout: &Checkout, finished: &Finished, class: &str) {
+    assert_eq!(finished.code, Some(1), "{}", finished.stderr);
+    let manifest = manifest(checkout);
+    assert_eq!(manifest["status"], "interrupted", "{manifest:#}");
+    let error = manifest["error"].as_str().unwrap_or_default();
+    for part in ["interrupted by a stall after", "while risk ran", "no progress for", class] {
+        assert!(error.contains(part), "no {part:?} in {error:?}");
+    }
+    assert_eq!(manifest["nodes"][1]["status"], "interrupted", "{manifest:#}");
+    assert_eq!(manifest["identity"]["tags"]["interrupted_by"], "stall", "{manifest:#}");
+    assert!(manifest["ended_at"].is_string(), "{manifest:#}");
+    assert!(finished.stderr.contains("a stall does not give way, ending the run"), "{}", finished.stderr);
+}
+
+#[test]
+fn a_call_that_blocks_the_only_thread_ends_the_run_and_its_process() {
+    let checkout = Checkout::new();
+    let program = Path::new(env!("CARGO_BIN_EXE_ending-run"));
+    let blocked = Daglight::program(program, &checkout, ["blocked"]).env("DAGLIGHT_OUTPUT_DIR", "out");
+    let finished = given_up(blocked).finish();
+    check_ended_for_stall(&checkout, &finished, "class blocked_");
+}
+
+#[test]
+fn a_script_that_computes_for_ever_ends_with_its_process() {
+    let checkout = Checkout::new();
+    let pipeline = checkout.pipeline("spinning.sql", SPINNING);
+    let finished =
+        given_up(Daglight::run(&checkout, &pipeline)).env("TOKIO_WORKER_THREADS", "1").finish();
+    check_ended_for_stall(&checkout, &finished, "class spinning");
+    let report = finished.report(1);
+    assert_eq!((&report["status"], &report["error"]["node"]), (&json!("interrupted"), &json!("risk")));
+}
+
+/// What a service manager is told on its socket.
+struct Manager {
+    socket: UnixDatagram,
+    folder: TempDir,
+}
+
+impl Manager {
+    fn new() -> Self {
+        let folder = TempDir::with_prefix("daglight-notify-").expect("a folder");
+        let socket = UnixDatagram::bind(folder.path().join("socket")).expect("a socket");
+        Self { socket, folder }
+    }
+
+    /// The program under this manager, with a watchdog.
+    fn start(&self, daglight: Daglight, watchdog: Duration) -> Running {
+        // The variable names the very process.
+        let own_pid = r#"WATCHDOG_PID=$$ exec "$@""#;
+        daglight
+            .env("NOTIFY_SOCKET", self.folder.path().join("socket"))
+            .env("WATCHDOG_USEC", watchdog.as_micros().to_string())
+            .through("/bin/sh", &["-c", own_pid, "sh"])
+            .start()
+    }
+
+    /// The lines that come within some time, or until one of them has this text.
+    fn lines(&self, time: Duration, until: &str) -> Vec<String> {
+        let begun = Instant::now();
+        let mut lines: Vec<String> = Vec::new();
+        let mut message = [0; 4096];
+        while let Some(left) = time.checked_sub(begun.elapsed()).filter(|left| !left.is_zero()) {
+            self.socket.set_read_timeout(Some(left)).expect("a time");
+            let Ok(size) = self.socket.recv(&mut message) else { continue };
+            let text = String::from_utf8_lossy(&message[..size]);
+            lines.extend(text.lines().map(str::to_owned));
+            if !until.is_empty() && text.contains(until) {
+                break;
+            }
+        }
+        lines
+    }
+}
+
+const LONG: Duration = Duration::from_secs(120);
+
+#[test]
+fn a_service_manager_learns_what_a_run_does_and_that_it_moves() {
+    let (checkout, manager) = (Checkout::new(), Manager::new());
+    let pipeline = checkout.pipeline("endless.sql", MOVING);
+    let run = Daglight::run(&checkout, &pipeline).env("HAMILTON_TRACKER_ENABLED", "false");
+    let running = manager.start(run, Duration::from_millis(400));
+    let begun = manager.lines(LONG, "risk");
+    assert_eq!(begun.first().map(String::as_str), Some("READY=1"), "{begun:?}");
+    let status = begun.last().expect("a line");
+    // The watchdog is fed between two beats, too: the next beat comes in five seconds.
+    let lines = manager.lines(Duration::from_secs(2), "");
+    let fed = lines.iter().filter(|line| *line == "WATCHDOG=1").count();
+    assert!(fed >= 4, "{fed} in {lines:?} behind {status}");
+    running.signal("TERM");
+    let rest = manager.lines(LONG, "STOPPING=1");
+    assert_eq!(rest.last().map(String::as_str), Some("STOPPING=1"), "{rest:?}");
+    running.finish().ended_with(143);
+}
+
+#[test]
+fn the_watchdog_of_a_run_that_stands_still_is_not_fed() {
+    let (checkout, manager) = (Checkout::new(), Manager::new());
+    pipe(&checkout, "events.csv");
+    let pipeline = checkout.pipeline("silent.sql", SILENT);
+    let run = given_up(Daglight::run(&checkout, &pipeline)).env("DAGLIGHT_ON_STALL", "warn");
+    let running = manager.start(run, Duration::from_millis(400));
+    let before = manager.lines(LONG, "STALLED");
+    assert!(before.iter().any(|line| line == "WATCHDOG=1"), "{before:?}");
+    let status = before.iter().find(|line| line.contains("STALLED")).expect("a status");
+    assert!(status.starts_with("STATUS=") && status.contains("joined"), "{status}");
+    let after = manager.lines(Duration::from_secs(2), "");
+    assert!(!after.iter().any(|line| line == "WATCHDOG=1"), "{after:?}");
+    running.signal("TERM");
+    running.finish().ended_with(143);
+}
+
+/// A query that goes on for longer than a test, and moves.
+const MOVING: &str = "\
+-- node: risk
+CREATE TABLE risk AS SELECT sum(a.value * b.value) AS risk
+    FROM generate_series(1, 10000000) a CROSS JOIN generate_series(1, 10000000) b;
+";
