@@ -24,5 +24,5 @@ pub use otlp::{OtelTap, OtlpReceiver, attributes, decode_strictly, decoded_value
 pub use proxy::{Fault, Proxy};
 pub use sample::{Recorded, Sample};
 pub use tpch::{generate_tpch, tpch_data};
-pub use tpch_queries::tpch_query;
+pub use tpch_queries::{tpch_query, tpch_script};
 pub use tracking_server::TrackingServer;

@@ -1,5 +1,7 @@
 //! The queries of TPC-H, as DataFusion reads them.
 
+use std::path::Path;
+
 use anyhow::{Context, Result};
 use tpchgen::q_and_a::queries::query;
 
@@ -42,4 +44,32 @@ pub fn tpch_query(number: i32) -> Result<String> {
     });
     // DataFusion has no precision of interval fields.
     Ok(filled.replace("day (3)", "day"))
+}
+
+/// A script of the 22 queries, each a node, on the tables in a folder.
+///
+/// # Errors
+/// When there is no such query.
+pub fn tpch_script(data: &Path) -> Result<String> {
+    let table = |name: &str| {
+        let file = data.join(format!("{name}.parquet"));
+        format!("CREATE EXTERNAL TABLE {name} STORED AS PARQUET LOCATION '{}';\n", file.display())
+    };
+    let mut script: String =
+        ["customer", "lineitem", "nation", "orders", "part", "partsupp", "region", "supplier"]
+            .map(table)
+            .concat();
+    for number in 1..=22 {
+        let sql = tpch_query(number)?;
+        let statements = sql.split(';').map(str::trim).filter(|statement| !statement.is_empty());
+        for statement in statements {
+            match statement.to_lowercase() {
+                // The view of the fifteenth stays: what reads it comes later.
+                lower if lower.starts_with("drop") => {}
+                lower if lower.starts_with("create") => script.push_str(&format!("{statement};\n")),
+                _ => script.push_str(&format!("-- node: q{number}\n{statement};\n")),
+            }
+        }
+    }
+    Ok(script)
 }

@@ -3,12 +3,12 @@
 use std::{
     fs,
     os::unix::net::UnixDatagram,
-    path::Path,
+    path::{Path, PathBuf},
     process::Command,
     time::{Duration, Instant},
 };
 
-use daglight_system_tests::{Checkout, Daglight, Finished, Running};
+use daglight_system_tests::{Checkout, Daglight, Finished, Running, tpch_data, tpch_script};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -18,7 +18,7 @@ const SILENT: &str = "\
 CREATE TABLE orders AS SELECT value AS id FROM generate_series(1, 10);
 CREATE UNBOUNDED EXTERNAL TABLE events (id BIGINT) STORED AS CSV LOCATION 'events.csv';
 -- node: joined
-CREATE TABLE joined AS SELECT count(*) AS n FROM events;
+CREATE TABLE joined AS SELECT id FROM events WHERE id > 5;
 -- node: late
 SELECT * FROM joined;
 ";
@@ -31,10 +31,13 @@ CREATE TABLE orders AS SELECT value AS id FROM generate_series(1, 60000);
 SELECT count(*) AS risk FROM orders a CROSS JOIN orders b CROSS JOIN orders c WHERE a.id + b.id + c.id < 0;
 ";
 
-fn manifest(checkout: &Checkout) -> Value {
+fn bundle(checkout: &Checkout) -> PathBuf {
     let bundles = checkout.path().join("out/run_bundle");
-    let bundle = fs::read_dir(bundles).expect("bundles").next().expect("a bundle").expect("an entry").path();
-    read(&bundle.join("manifest.json"))
+    fs::read_dir(bundles).expect("bundles").next().expect("a bundle").expect("an entry").path()
+}
+
+fn manifest(checkout: &Checkout) -> Value {
+    read(&bundle(checkout).join("manifest.json"))
 }
 
 fn read(file: &Path) -> Value {
@@ -68,9 +71,9 @@ fn a_query_whose_source_never_answers_fails_and_what_depends_on_it_does_not_run(
     let pipeline = checkout.pipeline("silent.sql", SILENT);
     let finished = given_up(Daglight::run(&checkout, &pipeline)).finish();
     let report = finished.report(1);
-    assert_eq!(statuses(&report), ["success", "failure", "not_run"], "{report:#}");
+    assert_eq!(statuses(&report), ["success", "success", "failure", "not_run"], "{report:#}");
     let error = report["error"]["message"].as_str().unwrap_or_default();
-    for part in ["no progress for", "waits for a source", "class source", "heartbeat.on_stall"] {
+    for part in ["no progress for", "operator StreamingTableExec", "(a pipe)", "class blocked_call", "heartbeat.on_stall"] {
         assert!(error.contains(part), "no {part:?} in {error:?}");
     }
     assert_eq!((&report["error"]["node"], &report["error"]["line"]), (&json!("joined"), &json!(5)));
@@ -200,3 +203,69 @@ const MOVING: &str = "\
 CREATE TABLE risk AS SELECT sum(a.value * b.value) AS risk
     FROM generate_series(1, 10000000) a CROSS JOIN generate_series(1, 10000000) b;
 ";
+
+/// A script that works, and whose heart is fast.
+struct Works {
+    finished: Finished,
+    bundle: PathBuf,
+    _checkout: Checkout,
+}
+
+impl Works {
+    #[track_caller]
+    fn run(sql: &str, options: &[(&str, &str)]) -> Self {
+        let checkout = Checkout::new();
+        let pipeline = checkout.pipeline("works.sql", sql);
+        let run = given_up(Daglight::run(&checkout, &pipeline)).env("DAGLIGHT_ON_STALL", "warn");
+        let run = options.iter().fold(run, |run, (name, value)| run.env(name, value));
+        let finished = run.finish().ended_with(0);
+        Self { finished, bundle: bundle(&checkout), _checkout: checkout }
+    }
+
+    fn stalls(&self) -> Vec<Value> {
+        let evidence = read(&self.bundle.join("heartbeat.json"));
+        evidence["stalls"]["episodes"].as_array().expect("a list").clone()
+    }
+
+    /// The sums over the executions of each plan of a node.
+    fn executions(&self, node: &str) -> Vec<Value> {
+        let plans = fs::read_dir(self.bundle.join("plans")).expect("plans");
+        let plans = plans.map(|plan| read(&plan.expect("an entry").path()));
+        plans.filter(|plan| plan["node"] == node).map(|plan| plan["executions"].clone()).collect()
+    }
+}
+
+#[test]
+fn queries_that_work_are_not_taken_for_stalls() {
+    let works = Works::run(&tpch_script(tpch_data()).expect("the queries"), &[]);
+    assert_eq!(works.stalls(), Vec::<Value>::new());
+    assert!(!works.finished.stderr.contains("no progress"), "{}", works.finished.stderr);
+}
+
+#[test]
+fn a_sort_that_spills_is_not_taken_for_a_stall() {
+    let sql = "\
+        SET datafusion.runtime.memory_limit = '24M';
+        SET datafusion.execution.sort_spill_reservation_bytes = 1000000;
+        -- node: sorted
+        COPY (SELECT value, value % 97 AS k, repeat('x', 100) AS pad FROM generate_series(1, 1000000)
+            ORDER BY k DESC, value) TO 'sorted.parquet';
+    ";
+    let works = Works::run(sql, &[]);
+    let spilled: Vec<_> =
+        works.executions("sorted").iter().map(|plan| plan["bytes_spilled"].as_u64()).collect();
+    assert!(spilled.iter().any(|bytes| *bytes > Some(0)), "{spilled:?}");
+    assert_eq!(works.stalls(), Vec::<Value>::new());
+}
+
+/// What computes for longer than the idle threshold is busy, which is said after its own, longer time.
+#[test]
+fn an_operator_that_computes_for_long_is_busy_and_not_idle() {
+    let sql = "\
+        -- node: risk
+        SELECT count(*) AS risk FROM generate_series(1, 40000) a CROSS JOIN generate_series(1, 40000) b
+            WHERE a.value * b.value % 7 > 9;
+    ";
+    let stalls = Works::run(sql, &[("TOKIO_WORKER_THREADS", "1")]).stalls();
+    assert!(stalls.iter().all(|stall| stall["class"] == "spinning"), "{stalls:#?}");
+}

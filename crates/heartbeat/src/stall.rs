@@ -460,7 +460,7 @@ mod tests {
         // An hour later, and the clock was set back by two hours then.
         assert_eq!(observe(3605, 3599), None);
         assert_eq!(observe(3608, 0), None);
-        assert_eq!(observe(-3592, -7202), Some(at(-3602)));
+        assert_eq!(observe(-3592, -7202), Some(at(-3603)));
     }
 
     #[test]

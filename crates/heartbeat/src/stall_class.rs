@@ -133,7 +133,8 @@ fn in_words(place: &str) -> String {
     let words = match place {
         place if place.starts_with("futex") => "a lock, or another thread",
         place if place.contains("nanosleep") => "time to pass: it sleeps",
-        place if place.contains("pipe") => "a pipe",
+        // The kernel's place for opening a named pipe that nobody has at its other end.
+        place if place.contains("pipe") || place == "wait_for_partner" => "a pipe",
         place if place.contains("poll") || place.contains("select") || place.contains("epoll") => {
             "input or output"
         }
