@@ -73,7 +73,13 @@ fn a_query_whose_source_never_answers_fails_and_what_depends_on_it_does_not_run(
     let report = finished.report(1);
     assert_eq!(statuses(&report), ["success", "success", "failure", "not_run"], "{report:#}");
     let error = report["error"]["message"].as_str().unwrap_or_default();
-    for part in ["no progress for", "operator StreamingTableExec", "(a pipe)", "class blocked_call", "heartbeat.on_stall"] {
+    for part in [
+        "no progress for",
+        "operator StreamingTableExec",
+        "(a pipe)",
+        "class blocked_call",
+        "heartbeat.on_stall",
+    ] {
         assert!(error.contains(part), "no {part:?} in {error:?}");
     }
     assert_eq!((&report["error"]["node"], &report["error"]["line"]), (&json!("joined"), &json!(5)));
@@ -110,8 +116,7 @@ fn a_call_that_blocks_the_only_thread_ends_the_run_and_its_process() {
 fn a_script_that_computes_for_ever_ends_with_its_process() {
     let checkout = Checkout::new();
     let pipeline = checkout.pipeline("spinning.sql", SPINNING);
-    let finished =
-        given_up(Daglight::run(&checkout, &pipeline)).env("TOKIO_WORKER_THREADS", "1").finish();
+    let finished = given_up(Daglight::run(&checkout, &pipeline)).env("TOKIO_WORKER_THREADS", "1").finish();
     check_ended_for_stall(&checkout, &finished, "class spinning");
     let report = finished.report(1);
     assert_eq!((&report["status"], &report["error"]["node"]), (&json!("interrupted"), &json!("risk")));

@@ -23,9 +23,10 @@ pub use daglight_run_identity as identity;
 pub use daglight_run_session::{
     AttemptRecord, BundleState, BundleStatus, CloseError, ErrorReport, FinishReport, Interrupted,
     LIFECYCLE_TARGET, NOTE_TARGET, Node, NodeRecord, NodeStatus, OnInterrupt, OwnTime, Panic, QueryCancelled,
-    Reading, ReportPaths, Run, RunError, RunLinks, RunOptions, RunProgress, RunStatus, RunWatch, RunningNode, STALL_FIELDS, StallClass, Stalled, StopSignal, SyncReport, Telemetry,
-    TelemetryError, Tracking, catch_panic, close_dead_run, error_kind, follow_spawned_tasks, receive_signals,
-    silence_panics_of_nodes, sync_run,
+    Reading, ReportPaths, Run, RunError, RunLinks, RunOptions, RunProgress, RunStatus, RunWatch, RunningNode,
+    STALL_FIELDS, StallClass, Stalled, StopSignal, SyncReport, Telemetry, TelemetryError, Tracking,
+    catch_panic, close_dead_run, error_kind, follow_spawned_tasks, receive_signals, silence_panics_of_nodes,
+    sync_run,
 };
 pub use daglight_settings as settings;
 #[cfg(feature = "sql")]

@@ -19,7 +19,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use daglight_run_bundle::{ActiveTask, ProcessEvidence, Stall, WriteError};
 
 use crate::{
-    Beat, Moved, NodeProgress, ProcessFacts, Progress, QueryProgress, Rates, Sample, StallAfter, StallChanges, StallDetector,
+    Beat, Moved, NodeProgress, ProcessFacts, Progress, QueryProgress, Rates, Sample, StallAfter,
+    StallChanges, StallDetector,
     open_stalls::OpenStalls,
     process::{self, ProcessWatch},
 };

@@ -308,8 +308,13 @@ mod tests {
             let mut query = query(vec![operator("ProjectionExec", None, Some(1), false)]);
             query.polls = vec![Poll { thread: Some(7), lasts: Duration::from_secs(second.into()) }];
             let cpu = f64::from(second) * cpu_share;
-            let stalls =
-                detector.observe_with(at(second.into()), TimeDelta::zero(), &sample(vec![query]), &[thread(7, cpu)], Some(cpu));
+            let stalls = detector.observe_with(
+                at(second.into()),
+                TimeDelta::zero(),
+                &sample(vec![query]),
+                &[thread(7, cpu)],
+                Some(cpu),
+            );
             if let Some(stall) = stalls.first()
                 && !found.iter().any(|(_, since, _)| *since == stall.since)
             {

@@ -2,7 +2,6 @@
 
 use crate::{OperatorProgress, QueryProgress};
 
-
 /// The operator that a plan without progress most likely waits for.
 ///
 /// The walk goes from the root into the input that has not finished. It stops at an operator that gives out as many

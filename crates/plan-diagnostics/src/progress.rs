@@ -186,8 +186,9 @@ fn sample(run: &QueryRun) -> Option<LiveQuery> {
 }
 
 fn rows_to_read(operators: &[PlannedOperator]) -> Option<u64> {
-    let may_stop_early =
-        |operator: &PlannedOperator| operator.name.ends_with("LimitExec") || operator.detail.contains("fetch=");
+    let may_stop_early = |operator: &PlannedOperator| {
+        operator.name.ends_with("LimitExec") || operator.detail.contains("fetch=")
+    };
     if operators.iter().any(may_stop_early) {
         return None;
     }

@@ -279,8 +279,7 @@ impl RunState {
             false => format!("while {}", running.join(" and ")),
         };
         let after = elapsed(after);
-        let reason =
-            self.context.policy.capture(format!("interrupted by {by} after {after}, {doing}{why}"));
+        let reason = self.context.policy.capture(format!("interrupted by {by} after {after}, {doing}{why}"));
         self.log.fail(FailedPart::Interrupted, reason);
         true
     }

@@ -90,7 +90,9 @@ mod watched_pool;
 pub use bundle_status::{BundleState, BundleStatus};
 pub use close::{CloseError, close_dead_run};
 pub use daglight_plan_diagnostics::QueryCancelled;
-pub use daglight_run_bundle::{AttemptRecord, NodeRecord, NodeStatus, OwnTime, RunStatus, StallClass, Tracking};
+pub use daglight_run_bundle::{
+    AttemptRecord, NodeRecord, NodeStatus, OwnTime, RunStatus, StallClass, Tracking,
+};
 pub use error_report::ErrorReport;
 pub use finish::{FinishReport, ReportPaths, RunLinks};
 pub use interrupt::{Interrupted, OnInterrupt, StopSignal};

@@ -22,8 +22,8 @@ use opentelemetry::Context;
 
 use crate::{
     location::shown_location, node_end::NodeEnd, node_marks::NodeMarks, node_queries::NodeQueries,
-    node_stop::NodeStop,
-    plan_picture::PlanPicture, preview::Preview, query_owner::QueryOwner, query_write::QueryWrite, run_state::RunState, session_tables::QueryResult,
+    node_stop::NodeStop, plan_picture::PlanPicture, preview::Preview, query_owner::QueryOwner,
+    query_write::QueryWrite, run_state::RunState, session_tables::QueryResult,
 };
 
 /// A node that runs. Its OpenTelemetry context holds it, so that queries planned inside find it.

@@ -17,7 +17,9 @@ use daglight_plan_diagnostics::{PlannedQuery, QueryOutcome, QueryReport};
 use daglight_settings::KeptPlans;
 use opentelemetry::Context;
 
-use crate::{own_time::Own, plan_book::PlanBook, preview::Preview, previous_plans::PreviousPlans, run_state::RunState};
+use crate::{
+    own_time::Own, plan_book::PlanBook, preview::Preview, previous_plans::PreviousPlans, run_state::RunState,
+};
 
 /// Different plans of a node that are kept, and as many of the queries without a node.
 const MAX_PLANS: usize = 120;

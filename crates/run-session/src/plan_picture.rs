@@ -57,7 +57,8 @@ impl PlanPicture {
             let name = policy.capture_name(&name);
             std::iter::once(name).chain(facts.into_iter().map(|text| policy.capture(text))).collect()
         };
-        let mut rows: Vec<Vec<Captured>> = self.operators.iter().map(|operator| row(operator.cells())).collect();
+        let mut rows: Vec<Vec<Captured>> =
+            self.operators.iter().map(|operator| row(operator.cells())).collect();
         if self.left_out > 0 {
             let more = format!("… {} more operators", self.left_out);
             rows.push(vec![policy.capture(more)]);

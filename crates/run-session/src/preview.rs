@@ -84,8 +84,7 @@ impl Preview {
 
 fn names(schema: &Schema) -> Vec<String> {
     let fields = schema.fields();
-    let mut names: Vec<String> =
-        fields.iter().take(MAX_COLUMNS).map(|field| field.name().clone()).collect();
+    let mut names: Vec<String> = fields.iter().take(MAX_COLUMNS).map(|field| field.name().clone()).collect();
     if fields.len() > MAX_COLUMNS {
         names.push(format!("… {} more columns", fields.len() - MAX_COLUMNS));
     }
@@ -127,8 +126,10 @@ mod tests {
     use super::*;
 
     fn batch(ids: &[i64]) -> RecordBatch {
-        let texts: Vec<Option<String>> =
-            ids.iter().map(|id| (*id > 1).then(|| format!("{}{id}", "ä".repeat(*id as usize * 60)))).collect();
+        let texts: Vec<Option<String>> = ids
+            .iter()
+            .map(|id| (*id > 1).then(|| format!("{}{id}", "ä".repeat(*id as usize * 60))))
+            .collect();
         let columns: [(&str, ArrayRef); 3] = [
             ("id", Arc::new(Int64Array::from(ids.to_vec()))),
             ("name", Arc::new(StringArray::from(texts))),

@@ -101,7 +101,8 @@ impl RunWatch {
             }
         }
         let last_beat = run.last_beat.shown();
-        let stalls = last_beat.iter().flat_map(|(_, beat)| beat.stalls.iter().map(move |stall| (beat, stall)));
+        let stalls =
+            last_beat.iter().flat_map(|(_, beat)| beat.stalls.iter().map(move |stall| (beat, stall)));
         let stalls: BTreeMap<&str, String> = stalls
             .filter_map(|(beat, stall)| {
                 let lasts = elapsed((beat.at - stall.since).to_std().unwrap_or_default());

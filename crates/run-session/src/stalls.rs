@@ -163,7 +163,8 @@ fn lasts(beat: &Beat, stall: &Stall) -> String {
 /// The error of what is given up because of a stall: how long nothing moved, where, why, and the evidence.
 pub(crate) fn in_full(beat: &Beat, stall: &Stall) -> String {
     let class = stall.class.map(|class| format!("class {}", class.name()));
-    let cpu = stall.cpu_seconds.map(|seconds| format!("{seconds:.1} s of processor time since the last beat"));
+    let cpu =
+        stall.cpu_seconds.map(|seconds| format!("{seconds:.1} s of processor time since the last beat"));
     let threads = stall.threads.iter().map(|thread| format!("thread {}", thread_in_words(thread)));
     let evidence: Vec<String> = class.into_iter().chain(cpu).chain(threads).collect();
     format!(

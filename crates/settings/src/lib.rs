@@ -30,7 +30,8 @@ pub use reference::{settings_schema, settings_table};
 pub use resolved::{Resolved, ResolvedValue};
 pub use setting::{Setting, SettingKind};
 pub use settings::{
-    BundleSettings, HeartbeatSettings, KeptPlans, OnStall, OtelSettings, PlanSettings, Settings, TrackerSettings,
+    BundleSettings, HeartbeatSettings, KeptPlans, OnStall, OtelSettings, PlanSettings, Settings,
+    TrackerSettings,
 };
 pub use settings_error::SettingsError;
 pub use trust::Refusal;

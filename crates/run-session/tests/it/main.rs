@@ -13,8 +13,8 @@ mod many_queries;
 mod outputs;
 mod plans;
 mod stages;
-mod stall_causes;
 mod stall_cancelled;
+mod stall_causes;
 mod stalls;
 
 use std::{fs, path::Path};

@@ -42,7 +42,8 @@ fn check_node(bundle: &std::path::Path, class: &str, words: &str) {
     let node = &manifest["nodes"][0];
     let error = node["error"].as_str().unwrap_or_default();
     assert_eq!(node["status"], "failure", "{manifest:#}");
-    for part in ["no progress for", words, &format!("class {class}"), "processor time", "heartbeat.on_stall"] {
+    for part in ["no progress for", words, &format!("class {class}"), "processor time", "heartbeat.on_stall"]
+    {
         assert!(error.contains(part), "no {part:?} in {error:?}");
     }
     assert!(manifest["error"].as_str().unwrap().contains(error), "{manifest:#}");
@@ -68,7 +69,11 @@ fn a_query_whose_source_never_answers_fails() {
     let error = failed.unwrap_err();
     let cancelled = QueryCancelled::of(&error).unwrap_or_else(|| panic!("{error}"));
     assert!(cancelled.reason.contains("waits for a source"), "{cancelled}");
-    check_node(&bundle, "source", "operator StreamingTableExec, waits for a source (rows of StreamingTableExec");
+    check_node(
+        &bundle,
+        "source",
+        "operator StreamingTableExec, waits for a source (rows of StreamingTableExec",
+    );
 }
 
 #[test]
@@ -133,7 +138,8 @@ fn two_tasks_that_wait_for_each_other_are_aborted_with_their_node() {
 fn a_query_of_which_a_task_spins_fails_beside_it() {
     let planted = Planted::given_up(4);
     let session = planted.session.clone();
-    let sql = "SELECT k, count(*) FROM (SELECT spins(value) % 7 AS k FROM generate_series(1, 100000)) GROUP BY k";
+    let sql =
+        "SELECT k, count(*) FROM (SELECT spins(value) % 7 AS k FROM generate_series(1, 100000)) GROUP BY k";
     let (failed, bundle) =
         finished(planted, async |run| run.node("orders", async |_| collect(&session, sql).await).await);
     let error = failed.unwrap_err();
