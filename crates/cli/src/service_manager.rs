@@ -35,8 +35,7 @@ pub(crate) fn notify(run: RunWatch, interval: Duration) -> Option<Notifying> {
     let mut manager = Manager { has_failed: false, status: String::new() };
     let inform = move || {
         manager.send(&[NotifyState::Ready]);
-        loop {
-            let Some(state) = run.progress() else { break };
+        while let Some(state) = run.progress() {
             manager.inform(&state, watchdog.is_some());
             if stopped.recv_timeout(pause) != Err(mpsc::RecvTimeoutError::Timeout) {
                 break;

@@ -36,6 +36,8 @@ pub struct LiveQuery {
     pub id: u64,
     /// When the first partition was executed.
     pub started_at: SystemTime,
+    /// How long that is ago.
+    pub runs_for: Duration,
     /// Rows that it has returned so far.
     pub rows: u64,
     /// Rows that its scans have returned so far.
@@ -135,7 +137,7 @@ impl LiveQueries {
 }
 
 fn sample(run: &QueryRun) -> Option<LiveQuery> {
-    let started_at = run.started_at()?;
+    let (started_at, runs_for) = (run.started_at()?, run.runs_for()?);
     let plan = run.plan()?;
     let mut measured = Vec::with_capacity(run.query.operators.len());
     measure(&plan, &mut measured);
@@ -171,6 +173,7 @@ fn sample(run: &QueryRun) -> Option<LiveQuery> {
     Some(LiveQuery {
         id: run.query.id,
         started_at,
+        runs_for,
         rows: run.rows(),
         rows_read,
         rows_to_read: rows_to_read(&run.query.operators),

@@ -178,6 +178,11 @@ impl QueryRun {
         self.started.get().map(|(at, _)| *at)
     }
 
+    /// How long that is ago.
+    pub(crate) fn runs_for(&self) -> Option<Duration> {
+        self.started.get().map(|(_, at)| at.elapsed())
+    }
+
     pub(crate) fn has_ended(&self) -> bool {
         self.ended.load(Ordering::Acquire)
     }

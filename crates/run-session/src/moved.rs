@@ -71,6 +71,7 @@ mod tests {
         let live = LiveQuery {
             id: 1,
             started_at: SystemTime::UNIX_EPOCH,
+            runs_for: Duration::ZERO,
             rows: 1,
             rows_read: 70,
             rows_to_read: None,

@@ -144,8 +144,7 @@ impl fmt::Debug for RunWatch {
 
 fn reading(queries: &[LiveQuery]) -> Option<Reading> {
     let [query] = queries else { return None };
-    let time = query.started_at.elapsed().unwrap_or_default();
-    Reading::of(query.rows_read, query.rows_to_read?, time)
+    Reading::of(query.rows_read, query.rows_to_read?, query.runs_for)
 }
 
 #[cfg(test)]
