@@ -3,9 +3,11 @@
 use std::{num::NonZeroUsize, path::PathBuf, str::FromStr};
 
 use chrono::TimeDelta;
-use clap::{Args as ClapArgs, Parser, Subcommand};
-use daglight::bundle::Criterion;
-use daglight::identity::DagName;
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use daglight::{
+    bundle::Criterion,
+    identity::{DagName, NodeSelector},
+};
 
 /// Run telemetry for Apache DataFusion pipelines: the Hamilton UI, OpenTelemetry and a run bundle from one run.
 #[derive(Debug, Parser)]
@@ -17,8 +19,10 @@ pub(crate) struct Args {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Run a SQL script as an instrumented pipeline.
+    /// Run SQL scripts as an instrumented pipeline.
     Run(RunArgs),
+    /// Show the pipeline that SQL scripts make, and which part of it would run, without running it.
+    Plan(PlanArgs),
     /// Make the report of a bundle again, and print it.
     Report(ReportArgs),
     /// Say what changed between runs: time, rows, plans, findings, outputs and settings.
@@ -54,6 +58,7 @@ impl Command {
     pub(crate) fn prints_json(&self) -> bool {
         match self {
             Self::Run(RunArgs { json, .. })
+            | Self::Plan(PlanArgs { json, .. })
             | Self::Report(ReportArgs { json, .. })
             | Self::Compare(CompareArgs { json, .. })
             | Self::History(HistoryArgs { json, .. })
@@ -64,32 +69,70 @@ impl Command {
     }
 }
 
+/// A pipeline of SQL, and the part of it that is meant.
 #[derive(Debug, ClapArgs)]
-pub(crate) struct RunArgs {
-    /// The script. Each CREATE, COPY, INSERT and SELECT in it is a node of the pipeline.
-    #[arg(value_name = "FILE.sql")]
-    pub(crate) script: PathBuf,
-    /// The folder for the bundle. Default: `out`.
-    #[arg(long, value_name = "DIR")]
-    pub(crate) output_dir: Option<PathBuf>,
-    /// The pipeline's name, by convention namespace::name_vN. Default: the script's name.
+pub(crate) struct ScriptArgs {
+    /// The scripts, together one pipeline; `-` is standard input. Each CREATE, COPY, INSERT and SELECT is a node of it.
+    #[arg(value_name = "FILE.sql", required_unless_present = "commands")]
+    pub(crate) scripts: Vec<PathBuf>,
+    /// SQL to run, behind that of the files.
+    #[arg(long = "command", short = 'c', value_name = "SQL")]
+    pub(crate) commands: Vec<String>,
+    /// The pipeline's name, by convention namespace::name_vN. Default: the name of the first script.
     #[arg(long, value_name = "NAME")]
     pub(crate) dag_name: Option<DagName>,
     /// What may be captured and where it goes: dev, ci, prod or a profile of daglight.toml. Default: dev.
     #[arg(long, value_name = "NAME")]
     pub(crate) profile: Option<String>,
-    /// The value of a placeholder `$name` in the script.
+    /// The value of a placeholder `$name` in the scripts.
     #[arg(long = "param", value_name = "NAME=VALUE", value_parser = parameter)]
     pub(crate) parameters: Vec<(String, String)>,
+    /// Only these nodes: `orders`, `+orders` with all that it needs, `orders+` with all that needs it, `tag:layer=gold`;
+    /// several with spaces between them, or by several options. The grammar is that of dbt.
+    #[arg(long, value_name = "NODES")]
+    pub(crate) select: Vec<NodeSelector>,
+    /// All nodes but these.
+    #[arg(long, value_name = "NODES")]
+    pub(crate) exclude: Vec<NodeSelector>,
+    /// Only what that run of the pipeline left undone: what failed, and what did not run. A bundle, a folder of which the last
+    /// run counts, or the id of a run in the output folder.
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["select", "exclude"])]
+    pub(crate) retry: Option<PathBuf>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct RunArgs {
+    #[command(flatten)]
+    pub(crate) script: ScriptArgs,
+    /// The folder for the bundle. Default: `out`.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) output_dir: Option<PathBuf>,
     /// A tag of the run. Tags of every run stand under `[tags]` in daglight.toml.
     #[arg(long = "tag", value_name = "NAME=VALUE", value_parser = parameter)]
     pub(crate) tags: Vec<(String, String)>,
     /// How many independent nodes may run at the same time. With 1, statements run in the order of the script.
     #[arg(long, value_name = "N", default_value = "1", value_parser = positive)]
     pub(crate) jobs: NonZeroUsize,
-    /// How many rows of each query are shown. All are computed; a line below the table says how many more there are.
-    #[arg(long, value_name = "COUNT", default_value = "20", value_parser = count::<usize>)]
-    pub(crate) rows: usize,
+    /// When a node fails, run what does not depend on it all the same.
+    #[arg(long)]
+    pub(crate) keep_going: bool,
+    /// How the rows of queries are printed.
+    #[arg(long, value_name = "FORMAT", default_value = "table")]
+    pub(crate) format: RowFormat,
+    /// How many rows of each query are printed. All are computed; below a table a line says how many more there are.
+    /// Default: 20 of a table, all in the other formats.
+    #[arg(long, alias = "rows", value_name = "COUNT", value_parser = count::<usize>)]
+    pub(crate) max_rows: Option<usize>,
+    /// Memory that queries may take, such as 4GB or 512MB; what needs more is written to the disk where DataFusion can.
+    /// Default: no limit.
+    #[arg(long, value_name = "BYTES", value_parser = bytes)]
+    pub(crate) memory_limit: Option<usize>,
+    /// The folder for what does not fit into memory. Default: a temporary folder of the system.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) spill_dir: Option<PathBuf>,
+    /// Threads that compute, and partitions of each query. Default: one for each processor.
+    #[arg(long, value_name = "N", value_parser = positive)]
+    pub(crate) threads: Option<NonZeroUsize>,
     /// Fail when the outputs are not as the semantic registry in daglight.toml says.
     #[arg(long)]
     pub(crate) strict_registry: bool,
@@ -98,8 +141,46 @@ pub(crate) struct RunArgs {
     pub(crate) quiet: bool,
     /// Print the finish report as JSON on standard output, and nothing else there. Where nothing ran, it is an object with
     /// `error`.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "format")]
     pub(crate) json: bool,
+}
+
+/// How the rows of queries are printed on standard output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum RowFormat {
+    /// A table for people.
+    Table,
+    /// Comma-separated values with a line of names.
+    Csv,
+    /// One JSON array of objects for each query.
+    Json,
+    /// One JSON object in each line.
+    Ndjson,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct PlanArgs {
+    #[command(flatten)]
+    pub(crate) script: ScriptArgs,
+    /// How the pipeline is shown.
+    #[arg(long, value_name = "FORMAT", default_value = "tree")]
+    pub(crate) format: DagFormat,
+    /// As `--format json`.
+    #[arg(long, conflicts_with = "format")]
+    pub(crate) json: bool,
+}
+
+/// How a pipeline is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DagFormat {
+    /// What is left behind, with what it is made of below.
+    Tree,
+    /// A flowchart of Mermaid.
+    Mermaid,
+    /// A graph of Graphviz.
+    Dot,
+    /// One JSON document.
+    Json,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -265,6 +346,25 @@ fn count<T: FromStr>(text: &str) -> Result<T, String> {
     text.trim().parse().map_err(|_| "expected a whole number, 0 or more".to_owned())
 }
 
+/// A number of bytes with its unit: powers of 1024, as DataFusion reads them.
+fn bytes(text: &str) -> Result<usize, String> {
+    let expected = || "expected a number of bytes such as 4GB, 512MB or 64KB".to_owned();
+    let text = text.trim();
+    let number = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let power = match text[number.len()..].to_ascii_lowercase().as_str() {
+        "" | "b" => 0,
+        "k" | "kb" | "kib" => 1,
+        "m" | "mb" | "mib" => 2,
+        "g" | "gb" | "gib" => 3,
+        "t" | "tb" | "tib" => 4,
+        _ => return Err(expected()),
+    };
+    let number: f64 = number.trim().parse().map_err(|_| expected())?;
+    let bytes = number * 1024_f64.powi(power);
+    // Above that a number of 64 bits is not exact any more, and no machine has that much.
+    if bytes >= 1.0 && bytes < 2_f64.powi(53) { Ok(bytes as usize) } else { Err(expected()) }
+}
+
 fn milliseconds(text: &str) -> Result<f64, String> {
     let ms = text.trim().parse::<f64>().ok().filter(|ms| ms.is_finite() && *ms >= 0.0);
     ms.ok_or_else(|| "expected milliseconds, 0 or more".to_owned())
@@ -322,6 +422,25 @@ mod tests {
         check_age("9223372036854775807w", Some(TimeDelta::MAX.num_minutes()));
         for wrong in ["", "h", "-1", "1y", "1.5d", "1h30m", "99999999999999999999"] {
             check_age(wrong, None);
+        }
+    }
+
+    #[test]
+    fn bytes_have_units_of_1024() {
+        for (text, expected) in [
+            ("1024", Some(1024)),
+            ("64kb", Some(64 << 10)),
+            ("1.5GB", Some(3 << 29)),
+            ("2 TiB", Some(2 << 40)),
+            ("512m", Some(512 << 20)),
+            ("0", None),
+            ("-1GB", None),
+            ("1XB", None),
+            ("GB", None),
+            ("1e300GB", None),
+            ("NaN", None),
+        ] {
+            assert_eq!(bytes(text).ok(), expected, "{text}");
         }
     }
 

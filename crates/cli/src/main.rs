@@ -15,13 +15,16 @@ mod failure;
 mod history;
 mod node_line;
 mod output_dir;
+mod plan;
 mod progress;
 mod prune;
 mod refused;
 mod replay;
 mod report;
+mod row_writer;
 mod run;
 mod say;
+mod script;
 mod service_manager;
 mod session_config;
 mod stack;
@@ -49,6 +52,7 @@ fn command() -> ExitCode {
     survive_file_size_limit();
     let done = match args.command {
         Command::Run(run) => run::run(run),
+        Command::Plan(plan) => plan::plan(&plan),
         Command::Report(report) => report::report(&report),
         Command::Bundle(bundle) => bundle::bundle(&bundle),
         Command::Compare(compare) => compare::compare(&compare),

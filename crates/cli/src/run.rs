@@ -1,64 +1,77 @@
 //! `daglight run`.
 
-use std::{collections::BTreeMap, env, path::Path, process::ExitCode, sync::Arc};
+use std::{collections::BTreeMap, env, error::Error as _, num::NonZeroUsize, process::ExitCode, sync::Arc};
 
 use daglight::{
     ErrorReport, FinishReport, Interrupted, OnInterrupt, Run, RunOptions, RunStatus, Telemetry,
     follow_spawned_tasks,
-    identity::{DagName, DagNameError},
-    outputs::{ParamTable, Registry, RegistryError},
+    identity::{NodeSelector, RunId},
     policy::Policy,
     receive_signals,
-    settings::{Resolved, SettingsLoader},
+    settings::Resolved,
     silence_panics_of_nodes,
-    sql::{Pipeline, PipelineEvent, PipelineOptions, RunFailure, RunScriptOptions, Script, SourceError},
+    sql::{Part, Pipeline, PipelineEvent, RowsWanted, RunFailure, RunScriptOptions, SourceError},
 };
-use daglight_guarded_files::read_named_text;
 use datafusion::{
-    execution::SessionStateBuilder,
-    prelude::{SessionConfig, SessionContext},
+    error::DataFusionError,
+    execution::{
+        SessionStateBuilder,
+        memory_pool::{GreedyMemoryPool, TrackConsumersPool},
+        runtime_env::{RuntimeEnv, RuntimeEnvBuilder},
+    },
+    prelude::SessionContext,
 };
 use indicatif::MultiProgress;
 
 use crate::{
-    args::RunArgs,
-    config::dag_name,
+    args::{RowFormat, RunArgs, ScriptArgs},
     console, ending,
     failure::{Failure, at_place},
     output_dir::make_writable,
     progress::{Progress, Show},
+    row_writer::RowWriter,
     say::{self, note},
+    script::{self, NamedPipeline, named_once},
     service_manager,
     session_config::session_config,
     summary, threads,
 };
 
-/// The name of a DAG whose script has none that could be used.
-const ANY_NAME: &str = "pipeline_v1";
-
 /// The variable that names the output folder.
 const OUTPUT_DIR_VARIABLE: &str = "DAGLIGHT_OUTPUT_DIR";
 
-/// Bytes of a script, 64 MiB.
-const MAX_SCRIPT_BYTES: u64 = 64 << 20;
+/// Tags of a run of a part of its pipeline.
+const SELECT_TAG: &str = "select";
+const EXCLUDE_TAG: &str = "exclude";
+pub(crate) const RETRY_TAG: &str = "retry_of";
+
+/// Rows of each query that a table shows.
+const TABLE_ROWS: usize = 20;
+
+/// Those who hold most of the memory, named in an error of too little.
+const NAMED_CONSUMERS: NonZeroUsize = NonZeroUsize::new(5).expect("5 is not 0");
 
 pub(crate) fn run(args: RunArgs) -> Result<ExitCode, Failure> {
     let json = args.json;
     receive_signals(move |signal| ending::signal_without_run(signal, json));
     let resolved = settings(&args)?;
-    let dag_name = dag_name(&resolved)?;
     let policy = resolved.settings.policy();
     say::hide_with(policy.redactor());
-    let config = session_config(&policy)?.with_information_schema(true);
-    let pipeline = pipeline(&args, &resolved, &policy, dag_name, &config)?;
-    let tags = named_once("--tag", &args.tags)?;
+    let mut config = session_config(&policy)?.with_information_schema(true);
+    if let Some(threads) = args.threads {
+        config = config.with_target_partitions(threads.get());
+    }
+    let NamedPipeline { pipeline, part, retries } =
+        script::pipeline(&args.script, &resolved, &policy, &config)?;
+    let tags = tags(&args, retries)?;
+    let runtime_env = runtime_env(&args)?;
     if let Some(asked_by) = output_dir_asked_by(&args) {
         let dir = &resolved.settings.bundle.output_dir;
         make_writable(dir).map_err(|error| {
             Failure::input(format!("cannot write to {asked_by} {}: {error}", dir.display()))
         })?;
     }
-    let runtime = threads::runtime()?;
+    let runtime = threads::runtime(args.threads)?;
     let telemetry = Telemetry::of_resolved(resolved);
     let lines = MultiProgress::new();
     console::install(&telemetry, &lines);
@@ -66,20 +79,27 @@ pub(crate) fn run(args: RunArgs) -> Result<ExitCode, Failure> {
     silence_panics_of_nodes();
 
     let show = Show { nodes: !args.quiet, rows: !args.json };
-    let progress = Arc::new(Progress::new(lines, pipeline.dag().nodes().len() as u64, show));
-    let session = telemetry.session(SessionStateBuilder::new_with_default_features().with_config(config));
+    let count = part.as_ref().map_or(pipeline.dag().nodes().len(), |part| pipeline.nodes_of(part).len());
+    let progress = Arc::new(Progress::new(lines, count as u64, show));
+    let builder = SessionStateBuilder::new_with_default_features().with_config(config);
+    let session = telemetry.session(builder.with_runtime_env(runtime_env));
     let options = RunOptions::new().tags(tags).inputs(pipeline.inputs());
     let run = telemetry.start_interruptible_run(pipeline.dag(), options, answer(&args, &progress));
     ending::run_begins();
     let interval = telemetry.settings().heartbeat.interval();
     let following = progress.follow(run.watch(), interval);
     let notifying = service_manager::notify(run.watch(), interval);
-    let ended = runtime.block_on(execute(&pipeline, &session, &run, &args, &progress));
+    let ended = runtime.block_on(execute(&pipeline, part.as_ref(), &session, &run, &args, &progress));
     drop((following, notifying));
     progress.clear();
     if let Ended::Failed(failure) = &ended {
-        let message = failure.error.place.quoted_by(policy.redactor(), &failure.to_string());
-        say::error(&format!("error: {}", policy.redactor().console_error(&message)));
+        for error in failure.errors() {
+            let message = error.place.quoted_by(policy.redactor(), &error.quoted());
+            say::error(&format!("error: {}", policy.redactor().console_error(&message)));
+        }
+        if let Some(advice) = advice(&failure.error, &args) {
+            note!("  {advice}");
+        }
     }
     let report = runtime.block_on(run.finish());
     // What a query left running on the runtime's threads is not waited for.
@@ -131,15 +151,9 @@ fn output_dir_asked_by(args: &RunArgs) -> Option<&'static str> {
 }
 
 fn settings(args: &RunArgs) -> Result<Resolved, Failure> {
-    let mut loader = SettingsLoader::from_process();
-    if let Some(profile) = &args.profile {
-        loader = loader.with_value("option --profile", "profile", profile);
-    }
+    let mut loader = script::settings_loader(&args.script);
     if let Some(dir) = &args.output_dir {
         loader = loader.with_value("option --output-dir", "bundle.output_dir", dir);
-    }
-    if let Some(name) = &args.dag_name {
-        loader = loader.with_value("option --dag-name", "dag_name", name);
     }
     if args.strict_registry {
         loader = loader.with_value("option --strict-registry", "strict_registry", true);
@@ -147,89 +161,54 @@ fn settings(args: &RunArgs) -> Result<Resolved, Failure> {
     Ok(loader.resolve()?)
 }
 
-fn pipeline(
-    args: &RunArgs,
-    resolved: &Resolved,
-    policy: &Policy,
-    dag_name: Option<DagName>,
-    config: &SessionConfig,
-) -> Result<Pipeline, Failure> {
-    let settings = &resolved.settings;
-    let path = args.script.display().to_string();
-    let text = read_named_text(&args.script, MAX_SCRIPT_BYTES).map_err(|error| {
-        Failure::input(format!("cannot read the script {path}: {error}")).in_file(&args.script, None)
-    })?;
-    // An error may quote it before there is a run.
-    policy.redactor().learn(&text);
-    let script = Script::parse_for(&path, &text, config.options())?;
-    // The script has a copy of its own.
-    drop(text);
-    let warnings = script.warnings().to_vec();
-    let parameters = named_once("--param", &args.parameters)?;
-    for (name, value) in &parameters {
-        // An error may quote it before there is a run.
-        let _ = policy.capture_input(name, value.as_str());
-    }
-    let registry = Registry::new(&settings.outputs).map_err(|error| wrong_type(&error, resolved, policy))?;
-    let param_tables = settings.param_tables.iter().map(|(name, table)| ParamTable::of_settings(name, table));
-    let param_tables = param_tables.collect::<Result<_, _>>().map_err(Failure::of_engine)?;
-    let dag_name = Some(dag_name.unwrap_or_else(|| name_of_script(&args.script)));
-    let pipeline = Pipeline::new(script, PipelineOptions { dag_name, parameters, param_tables, registry });
-    let pipeline = pipeline.and_then(|pipeline| {
-        // The session of the run is not there yet, and has no other tables than this one.
-        pipeline.check_tables(&SessionContext::new_with_config(config.clone()))?;
-        Ok(pipeline)
-    });
-    if pipeline.is_err() {
-        // No run will show them, and what is missing may stand in one of these comments.
-        warnings.iter().for_each(|warning| note!("warning: {warning}"));
-    }
-    Ok(pipeline?)
-}
-
-/// The type of a column in the registry that there is not.
-fn wrong_type(error: &RegistryError, resolved: &Resolved, policy: &Policy) -> Failure {
-    let RegistryError { output, column, source } = error;
-    let values = resolved.values().iter();
-    let of_type = values.filter(|value| value.path == ["outputs", output, "columns", column]);
-    let place = of_type.map(|value| (value.key.clone(), value.origin.to_string())).next();
-    let (key, origin) =
-        place.unwrap_or_else(|| (format!("outputs.{output}.columns.{column}"), "code".to_owned()));
-    let found = policy.redactor().setting_value(&source.text);
-    Failure::input(format!(
-        "setting {key} ({origin}): expected an SQL type such as BIGINT, or an Arrow type such as Int64, found {found}"
-    ))
-}
-
-/// The DAG's name by that of the script: where no DAG can have it, because it has a date in it for example, the nearest
-/// one that it can have.
-fn name_of_script(script: &Path) -> DagName {
-    let stem = script.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
-    let error = match DagName::try_from(stem) {
-        Ok(name) => return name,
-        Err(error) => error,
-    };
-    let nearest = match &error {
-        DagNameError::Changing { suggestion, .. } => suggestion.parse().ok(),
-        _ => None,
-    };
-    let name: DagName = nearest.unwrap_or_else(|| ANY_NAME.parse().expect("the name is valid"));
-    note!(
-        "warning: {error}; the DAG of this run is called {:?}; choose another with --dag-name",
-        name.as_str()
-    );
-    name
-}
-
-/// What an option gives, name by name.
-fn named_once(option: &str, given: &[(String, String)]) -> Result<BTreeMap<String, String>, Failure> {
-    let mut values = BTreeMap::new();
-    for (name, value) in given {
-        if values.insert(name.clone(), value.clone()).is_some() {
-            return Err(Failure::input(format!("{option} {name} is given more than once")));
+/// The tags of the run: those that are given, and what part of the pipeline it is.
+fn tags(args: &RunArgs, retries: Option<RunId>) -> Result<BTreeMap<String, String>, Failure> {
+    let mut tags = named_once("--tag", &args.tags)?;
+    let all =
+        |selectors: &[NodeSelector]| selectors.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+    let ScriptArgs { select, exclude, .. } = &args.script;
+    let of_part = [
+        (SELECT_TAG, Some(all(select)).filter(|text| !text.is_empty())),
+        (EXCLUDE_TAG, Some(all(exclude)).filter(|text| !text.is_empty())),
+        (RETRY_TAG, retries.map(|run_id| run_id.to_string())),
+    ];
+    for (name, value) in of_part {
+        if let Some(value) = value {
+            tags.entry(name.to_owned()).or_insert(value);
         }
     }
-    Ok(values)
+    Ok(tags)
+}
+
+/// What queries compute in: the memory that they may take, and where they write what does not fit.
+fn runtime_env(args: &RunArgs) -> Result<Arc<RuntimeEnv>, Failure> {
+    let mut builder = RuntimeEnvBuilder::new();
+    if let Some(bytes) = args.memory_limit {
+        // An error then names those who hold most of it.
+        let pool = TrackConsumersPool::new(GreedyMemoryPool::new(bytes), NAMED_CONSUMERS);
+        builder = builder.with_memory_pool(Arc::new(pool));
+    }
+    if let Some(dir) = &args.spill_dir {
+        make_writable(dir).map_err(|error| {
+            Failure::input(format!("cannot write to --spill-dir {}: {error}", dir.display()))
+        })?;
+        builder = builder.with_temp_file_path(dir);
+    }
+    builder.build_arc().map_err(Failure::of_engine)
+}
+
+/// What to do about a query that had too little memory.
+fn advice(error: &SourceError, args: &RunArgs) -> Option<String> {
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        if let Some(error) = error.downcast_ref::<DataFusionError>() {
+            let is_exhausted = matches!(error.find_root(), DataFusionError::ResourcesExhausted(_));
+            return (is_exhausted && args.memory_limit.is_some())
+                .then(|| "raise --memory-limit, or take fewer --threads or --jobs".to_owned());
+        }
+        cause = error.source();
+    }
+    None
 }
 
 /// How the run answers to a signal.
@@ -252,11 +231,13 @@ enum Ended {
 
 async fn execute(
     pipeline: &Pipeline,
+    part: Option<&Part>,
     session: &SessionContext,
     run: &Run,
     args: &RunArgs,
     progress: &Arc<Progress>,
 ) -> Ended {
+    let writer = RowWriter::new(args.format);
     let on_event = |event: PipelineEvent<'_>| match event {
         PipelineEvent::NodeStarted { node } => progress.started(node),
         PipelineEvent::NodeSucceeded { node, elapsed, rows } => {
@@ -265,9 +246,17 @@ async fn execute(
         }
         PipelineEvent::StatementFailed { error } => progress.failed(error.node.as_deref()),
         PipelineEvent::Rows { node, rows } => progress.rows(node, rows),
+        PipelineEvent::RowsStarted { schema, .. } => writer.start(schema),
+        PipelineEvent::RowsBatch { batch } => writer.batch(batch),
+        PipelineEvent::RowsEnded => writer.end(),
         _ => {}
     };
-    let options = RunScriptOptions { jobs: args.jobs, rows_shown: args.rows, on_event: &on_event };
+    let rows = match args.format {
+        RowFormat::Table => RowsWanted::Shown { most: args.max_rows.unwrap_or(TABLE_ROWS) },
+        RowFormat::Csv | RowFormat::Json | RowFormat::Ndjson => RowsWanted::Streamed { most: args.max_rows },
+    };
+    let options =
+        RunScriptOptions { jobs: args.jobs, rows, part, keep_going: args.keep_going, on_event: &on_event };
     match run.until_interrupted(pipeline.run(session, run, options)).await {
         Ok(Ok(())) => Ended::Done,
         Ok(Err(failure)) => Ended::Failed(failure),

@@ -7,7 +7,7 @@
 use std::{
     borrow::Cow,
     fmt,
-    io::{self, ErrorKind, Write, stderr, stdout},
+    io::{self, ErrorKind, IsTerminal as _, Write, stderr, stdout},
     sync::{
         LazyLock, OnceLock,
         atomic::{AtomicBool, Ordering},
@@ -81,8 +81,29 @@ pub(crate) fn document(text: &str) {
     write_output(&printable_lines(text));
 }
 
+/// Writes data of the user to standard output, in a format for programs: as it is, unless a terminal would act on it.
+pub(crate) fn data(bytes: &[u8]) {
+    let console = stdout();
+    let written = match console.is_terminal() {
+        true => write!(console.lock(), "{}", printable_lines(&String::from_utf8_lossy(bytes))),
+        false => console.lock().write_all(bytes),
+    };
+    check_output(written);
+}
+
+/// Says that some of what was asked for cannot be written to standard output.
+pub(crate) fn incomplete(why: &str) {
+    if !OUTPUT_IS_INCOMPLETE.swap(true, Ordering::Relaxed) {
+        note!("error: cannot write these rows to standard output: {why}");
+    }
+}
+
 fn write_output(text: &str) {
-    if let Err(error) = writeln!(stdout(), "{text}")
+    check_output(writeln!(stdout(), "{text}"));
+}
+
+fn check_output(written: io::Result<()>) {
+    if let Err(error) = written
         && error.kind() != ErrorKind::BrokenPipe
         && !OUTPUT_IS_INCOMPLETE.swap(true, Ordering::Relaxed)
     {

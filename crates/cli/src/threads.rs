@@ -32,10 +32,10 @@ const KEEP_ALIVE: Duration = Duration::from_secs(24 * 60 * 60);
 /// The environment variable by which tokio takes another number of workers than there are processors.
 const WORKERS: &str = "TOKIO_WORKER_THREADS";
 
-/// The runtime of a pipeline, with as many workers as there are processors, or as the system lets it have.
-pub(crate) fn runtime() -> Result<Runtime, Failure> {
+/// The runtime of a pipeline, with so many workers, by default as many as there are processors, or as the system lets it have.
+pub(crate) fn runtime(threads: Option<NonZero<usize>>) -> Result<Runtime, Failure> {
     has_room_for_files()?;
-    let wanted = wanted_workers();
+    let wanted = threads.map_or_else(wanted_workers, NonZero::get);
     let room = |workers: usize, stack_bytes| {
         let stacks = [(workers + BLOCKING_THREADS, stack_bytes), (OWN_THREADS, OWN_STACK_BYTES)];
         has_room_for(&stacks)

@@ -10,16 +10,20 @@
 mod dag;
 mod dag_builder;
 mod dag_name;
+mod drawing;
 mod git;
 mod hash;
 mod host;
 mod run_id;
+mod selection;
 mod version;
 
 pub use dag::{Code, Dag, Node, NodeKind};
 pub use dag_builder::{DagBuilder, DagError, NodeBuilder};
 pub use dag_name::{DagName, DagNameError};
+pub use drawing::Drawing;
 pub use git::GitFacts;
 pub use hash::hash_of_fields;
 pub use host::HostFacts;
 pub use run_id::{InvalidRunId, RunId};
+pub use selection::{NodeSelector, NothingSelected, SelectorError};

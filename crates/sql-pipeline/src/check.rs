@@ -8,7 +8,7 @@ use datafusion::{
 };
 
 use crate::{
-    Pipeline, PipelineError, Place, SourceError, UndefinedKind, UndefinedReason, UnsupportedStatement,
+    Pipeline, PipelineError, SourceError, UndefinedKind, UndefinedReason, UnsupportedStatement,
     names::name_of_relation,
     pipeline::nearest,
     prepared::UsePrepared,
@@ -53,16 +53,17 @@ impl Pipeline {
         let mut names = Defined { script: ScriptNames::default(), state: &state, pipeline: self };
         for (index, statement) in self.script().statements().iter().enumerate() {
             let relations = &statement.relations;
+            let place = |(line, column)| Box::new(self.script().place_in(statement, line, column));
             let start = (statement.first_line, statement.first_column);
             if let Some(statement) = names.unsupported(relations) {
-                return Some(PipelineError::Unsupported { statement, place: names.place(start) });
+                return Some(PipelineError::Unsupported { statement, place: place(start) });
             }
             if let Some(undefined) = names.missing(index, relations) {
                 let Undefined { kind, name, reason, at } = undefined;
-                return Some(PipelineError::Undefined { kind, name, reason, place: names.place(at) });
+                return Some(PipelineError::Undefined { kind, name, reason, place: place(at) });
             }
             if let Some((conflict, at)) = names.conflict(statement) {
-                return Some(PipelineError::Conflict { conflict, place: names.place(at.unwrap_or(start)) });
+                return Some(PipelineError::Conflict { conflict, place: place(at.unwrap_or(start)) });
             }
             names.script.follow(index, statement, &in_session);
         }
@@ -263,18 +264,15 @@ impl Defined<'_> {
         defines: impl Fn(&Effect) -> bool,
         others: impl FnOnce() -> BTreeSet<String>,
     ) -> UndefinedReason {
-        let statements = self.pipeline.script().statements();
+        let script = self.pipeline.script();
+        let statements = script.statements();
         if let Some(dropped) = dropped {
-            return UndefinedReason::Dropped { line: statements[dropped].first_line };
+            return UndefinedReason::Dropped { line: script.line_of(&statements[dropped]) };
         }
         match statements[index..].iter().find(|statement| defines(&statement.relations.effect)) {
-            Some(later) => UndefinedReason::Later { line: later.first_line },
+            Some(later) => UndefinedReason::Later { line: script.line_of(later) },
             None => UndefinedReason::Nowhere { nearest: nearest(name, others().iter().map(String::as_str)) },
         }
-    }
-
-    fn place(&self, (line, column): (usize, usize)) -> Box<Place> {
-        Box::new(self.pipeline.script().source.place(line, column))
     }
 
     /// The tables that could be meant: those of the whole script, of the session and of parameters.

@@ -5,7 +5,7 @@ use std::fmt;
 use datafusion::common::ResolvedTableReference;
 
 use crate::{
-    Statement, StatementKind, UndefinedKind,
+    LineOfScript, Statement, StatementKind, UndefinedKind,
     check::{Defined, name_of_schema},
     names::name_of_relation,
     prepared::{Misuse, UsePrepared},
@@ -27,14 +27,14 @@ pub enum Conflict {
         /// Its name.
         name: String,
         /// Where it was made.
-        line: Option<usize>,
+        line: Option<LineOfScript>,
     },
     /// It is there already, and the statement says both `IF NOT EXISTS` and `OR REPLACE`.
     ExistsForBoth {
         /// The table or view.
         name: String,
         /// Where it was made.
-        line: Option<usize>,
+        line: Option<LineOfScript>,
     },
     /// A view that is called a table, or a table that is called a view.
     OtherKind {
@@ -43,14 +43,14 @@ pub enum Conflict {
         /// Whether it is a view.
         is_view: bool,
         /// Where it was made.
-        line: Option<usize>,
+        line: Option<LineOfScript>,
     },
     /// A view that `CREATE OR REPLACE EXTERNAL TABLE` does not replace.
     ViewStays {
         /// The view.
         name: String,
         /// Where it was made.
-        line: Option<usize>,
+        line: Option<LineOfScript>,
     },
     /// A table or view that the statement cannot change.
     Unchangeable {
@@ -61,7 +61,7 @@ pub enum Conflict {
         /// The first words of the statement.
         statement: &'static str,
         /// Where it was made.
-        line: Option<usize>,
+        line: Option<LineOfScript>,
     },
     /// A schema that is dropped without `CASCADE` while it holds something.
     NotEmpty {
@@ -70,7 +70,7 @@ pub enum Conflict {
         /// A table or view in it.
         holds: String,
         /// Where that was made.
-        line: Option<usize>,
+        line: Option<LineOfScript>,
     },
     /// A prepared statement that DataFusion takes, and never executes.
     NotExecutable {
@@ -79,7 +79,7 @@ pub enum Conflict {
         /// Its first words.
         statement: String,
         /// Where it was prepared.
-        line: Option<usize>,
+        line: Option<LineOfScript>,
     },
     /// A prepared statement that is given more or fewer values than it has types for.
     Parameters {
@@ -90,7 +90,7 @@ pub enum Conflict {
         /// How many it is given.
         given: usize,
         /// Where it was prepared.
-        line: Option<usize>,
+        line: Option<LineOfScript>,
     },
 }
 
@@ -98,50 +98,50 @@ impl fmt::Display for Conflict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Exists { kind, name, line } => {
-                write!(f, "{kind} {name:?} is defined already, {}: {}", By(*line), instead_of_another(*kind))
+                write!(f, "{kind} {name:?} is defined already, {}: {}", By(line), instead_of_another(*kind))
             }
             Self::ExistsForBoth { name, line } => write!(
                 f,
                 "{name:?} is defined already, {}, and IF NOT EXISTS cannot stand beside OR REPLACE: write one of them",
-                By(*line)
+                By(line)
             ),
             Self::OtherKind { name, is_view, line } => write!(
                 f,
                 "{name:?} is a {}, defined {}: write DROP {}",
                 noun(*is_view),
-                By(*line),
+                By(line),
                 if *is_view { "VIEW" } else { "TABLE" }
             ),
             Self::ViewStays { name, line } => write!(
                 f,
                 "{name:?} is a view, defined {}, which CREATE OR REPLACE EXTERNAL TABLE does not replace: write DROP VIEW \
                  in front of it",
-                By(*line)
+                By(line)
             ),
             Self::Unchangeable { name, is_view: true, statement, line } => {
-                write!(f, "{name:?} is a view, defined {}: {statement} needs a table", By(*line))
+                write!(f, "{name:?} is a view, defined {}: {statement} needs a table", By(line))
             }
             Self::Unchangeable { name, is_view: false, statement, line } => write!(
                 f,
                 "{name:?} is a table in memory, defined {}, for which DataFusion does not support {statement}: write \
                  DELETE FROM",
-                By(*line)
+                By(line)
             ),
             Self::NotEmpty { schema, holds, line } => write!(
                 f,
                 "schema {schema:?} is not empty, for it holds {holds:?}, defined {}: write CASCADE, or drop that first",
-                By(*line)
+                By(line)
             ),
             Self::NotExecutable { name, statement, line } => write!(
                 f,
                 "prepared statement {name:?}, defined {}, is {statement}, which DataFusion does not execute by EXECUTE: \
                  write that statement here",
-                By(*line)
+                By(line)
             ),
             Self::Parameters { name, takes, given, line } => write!(
                 f,
                 "prepared statement {name:?}, defined {}, has {takes} parameter{}, and EXECUTE has {given} value{}",
-                By(*line),
+                By(line),
                 plural(*takes),
                 plural(*given)
             ),
@@ -149,12 +149,13 @@ impl fmt::Display for Conflict {
     }
 }
 
-struct By(Option<usize>);
+/// Where something was made.
+struct By<'a>(&'a Option<LineOfScript>);
 
-impl fmt::Display for By {
+impl fmt::Display for By<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
-            Some(line) => write!(f, "at line {line}"),
+            Some(line) => write!(f, "at {line}"),
             None => write!(f, "in the session"),
         }
     }
@@ -187,7 +188,7 @@ type Found = (Conflict, Option<(usize, usize)>);
 /// A table or view that is there.
 struct Standing {
     kind: Option<RelationKind>,
-    line: Option<usize>,
+    line: Option<LineOfScript>,
 }
 
 impl Defined<'_> {
@@ -243,8 +244,8 @@ impl Defined<'_> {
         }
     }
 
-    fn line(&self, statement: usize) -> usize {
-        self.pipeline.script().statements()[statement].first_line
+    fn line(&self, statement: usize) -> LineOfScript {
+        self.pipeline.script().line_of(&self.pipeline.script().statements()[statement])
     }
 
     /// What stands under a name for sure.

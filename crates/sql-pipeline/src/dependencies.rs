@@ -15,6 +15,9 @@ use crate::{
 pub(crate) struct Links {
     /// The statements whose output it reads.
     pub(crate) dependencies: BTreeSet<usize>,
+    /// Those of them, and of the statements behind a drop, whose output is in the session alone: tables in memory,
+    /// views, definitions of external tables. What others have written to files is there from an earlier run as well.
+    pub(crate) in_session: BTreeSet<usize>,
     /// The statements that must have ended before it starts: its dependencies, and the users of what it replaces or
     /// changes.
     pub(crate) after: BTreeSet<usize>,
@@ -63,6 +66,7 @@ struct Definition {
 impl State {
     fn follow(&mut self, index: usize, statement: &Statement) -> Result<Links, DefinedTwice> {
         let mut links = Links::default();
+        let mut dropped = BTreeSet::new();
         let mut read = Vec::new();
         for mention in &statement.relations.reads {
             match self.in_force.get(&mention.relation) {
@@ -72,7 +76,7 @@ impl State {
         }
         let mut seen = BTreeMap::new();
         for definition in &read {
-            self.read(*definition, index, 0, &mut links.dependencies, &mut seen);
+            self.read(*definition, index, 0, &mut links, &mut seen);
         }
         match &statement.relations.effect {
             Effect::None
@@ -111,7 +115,7 @@ impl State {
             }
             Effect::Change { relation } => {
                 if let Some(definition) = self.in_force.get(relation).copied() {
-                    links.dependencies.insert(self.definitions[definition].statement);
+                    links.in_session.insert(self.definitions[definition].statement);
                     self.change(definition, index, &mut links);
                     for location in self.definitions[definition].locations.clone() {
                         self.write(location, index, &mut links);
@@ -124,6 +128,7 @@ impl State {
                     let Some(definition) = self.in_force.get(relation) else { continue };
                     let definition = &self.definitions[*definition];
                     links.after.extend(&definition.last_users);
+                    dropped.insert(definition.statement);
                     if definition.is_view == *views {
                         self.in_force.remove(relation);
                     }
@@ -131,17 +136,20 @@ impl State {
             }
             Effect::DropSchema { catalog, schema, .. } => {
                 self.in_force.retain(|relation, definition| {
-                    let dropped = *relation.catalog == **catalog && *relation.schema == **schema;
-                    if dropped {
+                    let is_dropped = *relation.catalog == **catalog && *relation.schema == **schema;
+                    if is_dropped {
                         links.after.extend(&self.definitions[*definition].last_users);
                     }
-                    !dropped
+                    !is_dropped
                 });
             }
         }
+        links.dependencies.extend(&links.in_session);
         links.dependencies.remove(&index);
         links.after.extend(&links.dependencies);
         links.after.remove(&index);
+        links.in_session.extend(dropped);
+        links.in_session.remove(&index);
         Ok(links)
     }
 
@@ -169,23 +177,24 @@ impl State {
         definition: usize,
         reader: usize,
         seen_from: usize,
-        dependencies: &mut BTreeSet<usize>,
+        links: &mut Links,
         seen: &mut BTreeMap<usize, usize>,
     ) {
         if seen.get(&definition).is_some_and(|earlier| *earlier <= seen_from) {
             return;
         }
         seen.insert(definition, seen_from);
-        let Definition { statement, seen_through, changes, last_users, .. } =
+        let Definition { statement, seen_through, changes, last_users, locations, .. } =
             &mut self.definitions[definition];
         let statement = *statement;
         if statement >= seen_from {
-            dependencies.insert(statement);
+            links.in_session.insert(statement);
         }
-        dependencies.extend(changes.iter().filter(|change| **change >= seen_from));
+        let changed_in = if locations.is_empty() { &mut links.in_session } else { &mut links.dependencies };
+        changed_in.extend(changes.iter().filter(|change| **change >= seen_from));
         last_users.insert(reader);
         for base in seen_through.clone() {
-            self.read(base, reader, statement.max(seen_from), dependencies, seen);
+            self.read(base, reader, statement.max(seen_from), links, seen);
         }
     }
 

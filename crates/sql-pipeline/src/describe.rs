@@ -25,8 +25,10 @@ pub(crate) struct Parts<'a> {
 /// setup.
 pub(crate) fn describe(name: DagName, parts: &Parts<'_>) -> Result<Dag, PipelineError> {
     let script = parts.script;
-    let mut builder =
-        Dag::builder(name.as_str()).map_err(PipelineError::DagName)?.file(script.path(), script.text());
+    let mut builder = Dag::builder(name.as_str()).map_err(PipelineError::DagName)?;
+    for source in &script.sources {
+        builder = builder.file(source.path().as_ref(), source.text());
+    }
     for parameter in parts.parameters.values() {
         builder = describe_parameter(script, builder, parameter);
     }
@@ -55,10 +57,10 @@ fn describe_parameter(script: &Script, builder: DagBuilder, parameter: &Paramete
         .node(parameter.node_name(), NodeKind::Input, no_dependencies)
         .output_type(parameter.kind.name())
         .code(Code {
-            path: script.path().to_owned(),
+            path: script.sources[declared.file].path().to_string(),
             first_line: declared.line,
             last_line: declared.line,
-            text: script.source.place(declared.line, declared.column).source_line,
+            text: script.place(declared.file, declared.line, declared.column).source_line,
             normalized: format!("param {} = {}", declared.name, declared.default),
         });
     if let Some(documentation) = &declared.documentation {
@@ -97,7 +99,7 @@ fn describe_statement(
     let mut node = builder
         .node(name, kind, upstream.chain(inputs).chain(tables))
         .output_type(output_type(statement, output))
-        .code(statement.code(parts.script.path()));
+        .code(parts.script.code_of(statement));
     if statement.kind == StatementKind::Query {
         node = node.tag("output", "rows");
     }
@@ -115,15 +117,15 @@ fn describe_statement(
     node.end()
 }
 
-impl Statement {
-    /// The statement as code of the script at `path`.
-    pub(crate) fn code(&self, path: &str) -> Code {
+impl Script {
+    /// A statement as code of its file.
+    pub(crate) fn code_of(&self, statement: &Statement) -> Code {
         Code {
-            path: path.to_owned(),
-            first_line: self.first_line,
-            last_line: self.last_line,
-            text: self.text.clone(),
-            normalized: self.normalized.clone(),
+            path: self.sources[statement.file].path().to_string(),
+            first_line: statement.first_line,
+            last_line: statement.last_line,
+            text: statement.text.clone(),
+            normalized: statement.normalized.clone(),
         }
     }
 }

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use crate::{
     near_directives::{NearDirective, Standing, near_directive},
+    source::LineOfScript,
     split::CommentLine,
 };
 
@@ -28,6 +29,8 @@ pub struct ParameterDeclaration {
     pub line: usize,
     /// The column of the directive, from 1.
     pub column: usize,
+    /// The file of the script that it stands in.
+    pub(crate) file: usize,
 }
 
 /// What the comment block directly above a statement says.
@@ -79,12 +82,12 @@ pub enum DirectiveError {
         found: String,
     },
     /// A second default.
-    #[error("the parameter {name:?} has a default already, at line {first_line}")]
+    #[error("the parameter {name:?} has a default already, at {first_line}")]
     DuplicateParameter {
         /// The name.
         name: String,
         /// Where the first default stands.
-        first_line: usize,
+        first_line: LineOfScript,
     },
     /// A directive above a statement that is not a node.
     #[error("`{directive}:` applies to a node, but the statement below is not a node")]
@@ -216,6 +219,7 @@ pub(crate) fn parameter(
         documentation,
         line: at.0,
         column: at.1,
+        file: 0,
     })
 }
 

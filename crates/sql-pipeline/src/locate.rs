@@ -2,6 +2,7 @@
 
 use std::{error::Error, fmt, sync::Arc};
 
+use daglight_capture_policy::printable_message;
 use daglight_run_session::QueryCancelled;
 use datafusion::{
     common::{Column, SchemaError},
@@ -10,6 +11,9 @@ use datafusion::{
 };
 
 use crate::{Place, Script, Statement, split::position};
+
+/// How much of an error is shown: a value in it may be of any length.
+const MESSAGE_COLUMNS: usize = 4_000;
 
 /// An error of a statement, at its place in the script. `Display` says it in DataFusion's words; [`Place::quote`] shows
 /// the line, which not everything that reports an error may. The source is the error itself, such as a [`DataFusionError`].
@@ -36,6 +40,14 @@ impl fmt::Display for SourceError {
     }
 }
 
+impl SourceError {
+    /// The error for a terminal: with the line, and a caret below. What is long is cut, and control characters are written
+    /// out.
+    pub fn quoted(&self) -> String {
+        format!("{}\n{}", printable_message(&self.to_string(), MESSAGE_COLUMNS), self.place.quote())
+    }
+}
+
 // By hand, because what is derived would return the `Arc` as the source, and nobody could downcast that to the error.
 impl Error for SourceError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
@@ -52,7 +64,7 @@ impl Script {
             .filter(|(line, _)| (statement.first_line..=statement.last_line).contains(line))
             .unwrap_or((statement.first_line, statement.first_column));
         SourceError {
-            place: Box::new(self.source.place(line, column)),
+            place: Box::new(self.place_in(statement, line, column)),
             node: node.map(str::to_owned),
             message: QueryCancelled::of(&error)
                 .map_or_else(|| error.strip_backtrace(), |cancelled| cancelled.to_string()),

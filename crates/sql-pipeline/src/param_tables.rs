@@ -50,7 +50,7 @@ impl UsedParamTable {
         let reader = self.readers.first().copied().unwrap_or_default();
         let statement = &script.statements()[reader];
         SourceError {
-            place: Box::new(script.source.place(statement.first_line, statement.first_column)),
+            place: Box::new(script.start_of(statement)),
             node: Some(self.table.name().to_owned()),
             message: in_one_line(&error),
             cause: Some(Arc::new(error)),

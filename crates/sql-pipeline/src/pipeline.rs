@@ -57,6 +57,10 @@ pub struct Step {
     pub node: Option<String>,
     /// The steps that must have ended before it starts, where statements run concurrently.
     pub after: BTreeSet<usize>,
+    /// The steps without which it cannot run: those that it reads, and those that make what it drops.
+    pub(crate) needs: BTreeSet<usize>,
+    /// Those of them whose output is in the session alone, and gone when that ends.
+    pub(crate) needs_in_session: BTreeSet<usize>,
     /// The output that its statement makes.
     pub(crate) output: Option<StatementOutput>,
 }
@@ -79,11 +83,8 @@ impl Pipeline {
         // A setting by a parameter may cut the script in other places.
         let is_cut_alike = as_written.statements().len() == script.statements().len();
         let named = if is_cut_alike { &as_written } else { script };
-        let place = |index: usize| {
-            let Statement { first_line, first_column, .. } = &script.statements()[index];
-            Box::new(script.source.place(*first_line, *first_column))
-        };
-        let first_line = |index: usize| script.statements()[index].first_line;
+        let place = |index: usize| Box::new(script.start_of(&script.statements()[index]));
+        let first_line = |index: usize| script.line_of(&script.statements()[index]);
         let links = dependencies::links(script).map_err(|twice| PipelineError::AlreadyDefined {
             relation: name_of_relation(&twice.relation),
             first_line: first_line(twice.first),
@@ -123,7 +124,11 @@ impl Pipeline {
             .zip(links)
             .zip(outputs)
             .enumerate()
-            .map(|(statement, ((node, Links { after, .. }), output))| Step { statement, node, after, output })
+            .map(|(statement, ((node, links), output))| {
+                let Links { dependencies, in_session: needs_in_session, after } = links;
+                let needs = &dependencies | &needs_in_session;
+                Step { statement, node, after, needs, needs_in_session, output }
+            })
             .collect();
         let script = valued.unwrap_or(as_written);
         Ok(Self { script, dag, steps, parameters, param_tables })
@@ -207,7 +212,7 @@ impl Pipeline {
     pub(crate) fn failed_by(&self, step: &Step, message: String) -> SourceError {
         let statement = self.statement(step);
         SourceError {
-            place: Box::new(self.script.source.place(statement.first_line, statement.first_column)),
+            place: Box::new(self.script.start_of(statement)),
             node: step.node.clone(),
             message,
             cause: None,
@@ -226,8 +231,11 @@ fn read_parameters(
 ) -> Result<BTreeMap<String, Parameter>, PipelineError> {
     let declarations: BTreeMap<&str, &ParameterDeclaration> =
         script.declarations().iter().map(|declared| (declared.name.as_str(), declared)).collect();
-    let placeholders = script.statements().iter().flat_map(|statement| &statement.placeholders);
-    let read: BTreeSet<&str> = placeholders.clone().map(|placeholder| placeholder.name.as_str()).collect();
+    let statements = script.statements().iter();
+    let placeholders =
+        statements.flat_map(|statement| statement.placeholders.iter().map(move |read| (statement, read)));
+    let read: BTreeSet<&str> =
+        placeholders.clone().map(|(_, placeholder)| placeholder.name.as_str()).collect();
 
     if let Some(name) = given.keys().find(|name| !read.contains(name.as_str())) {
         return Err(PipelineError::UnknownParameter {
@@ -241,11 +249,11 @@ fn read_parameters(
         return Err(PipelineError::UnusedDeclaration {
             name: unused.name.clone(),
             nearest: nearest(&unused.name, read.iter().copied()),
-            place: Box::new(script.source.place(unused.line, unused.column)),
+            place: Box::new(script.place(unused.file, unused.line, unused.column)),
         });
     }
     let mut parameters = BTreeMap::new();
-    for placeholder in placeholders {
+    for (statement, placeholder) in placeholders {
         let name = &placeholder.name;
         if parameters.contains_key(name) {
             continue;
@@ -261,13 +269,13 @@ fn read_parameters(
                     name: name.clone(),
                     value: text.unwrap_or_default().to_owned(),
                     wanted: declared.kind().name(),
-                    place: Box::new(script.source.place(declared.line, declared.column)),
+                    place: Box::new(script.place(declared.file, declared.line, declared.column)),
                 });
             }
             (None, None) => {
                 return Err(PipelineError::MissingParameter {
                     name: name.clone(),
-                    place: Box::new(script.source.place(placeholder.line, placeholder.column)),
+                    place: Box::new(script.place_in(statement, placeholder.line, placeholder.column)),
                 });
             }
         }

@@ -5,7 +5,7 @@ use daglight_run_identity::{DagError, DagNameError};
 use crate::{
     conflict::Conflict,
     script::ScriptError,
-    source::Place,
+    source::{LineOfScript, Place},
     undefined::{UndefinedKind, UndefinedReason},
     unsupported::UnsupportedStatement,
 };
@@ -21,12 +21,12 @@ pub enum PipelineError {
         path: String,
     },
     /// One name for two nodes.
-    #[error("{place}: the name {name:?} is taken by the node at line {first_line}\n{}", .place.quote())]
+    #[error("{place}: the name {name:?} is taken by the node at {first_line}\n{}", .place.quote())]
     DuplicateName {
         /// The name.
         name: String,
         /// The line of the first statement of that name.
-        first_line: usize,
+        first_line: LineOfScript,
         /// The second statement of that name.
         place: Box<Place>,
     },
@@ -40,14 +40,14 @@ pub enum PipelineError {
     },
     /// A table or view that is there already when it is created.
     #[error(
-        "{place}: {relation:?} is defined already, at line {first_line}: \
+        "{place}: {relation:?} is defined already, at {first_line}: \
          write CREATE OR REPLACE, drop it first, or give this one another name\n{}", .place.quote()
     )]
     AlreadyDefined {
         /// The table or view.
         relation: String,
         /// The line of the first definition.
-        first_line: usize,
+        first_line: LineOfScript,
         /// The second definition.
         place: Box<Place>,
     },
@@ -157,7 +157,7 @@ impl PipelineError {
     }
 }
 
-fn did_you_mean(nearest: &Option<String>) -> String {
+pub(crate) fn did_you_mean(nearest: &Option<String>) -> String {
     nearest.as_ref().map(|name| format!("; did you mean `{name}`?")).unwrap_or_default()
 }
 

@@ -4,29 +4,33 @@ use std::{
     convert::Infallible,
     fmt,
     num::NonZeroUsize,
-    sync::OnceLock,
+    sync::atomic::{AtomicBool, Ordering},
     time::{Duration, Instant},
 };
 
-use daglight_capture_policy::printable_message;
 use daglight_run_session::{Node, Run, catch_panic};
-use datafusion::execution::context::SessionContext;
+use datafusion::{
+    arrow::{array::RecordBatch, datatypes::SchemaRef},
+    execution::context::SessionContext,
+};
 use futures::{StreamExt, TryFutureExt, stream::FuturesUnordered};
 
-use crate::{Pipeline, ShownRows, SourceError, Step, schedule::Schedule};
+use crate::{Part, Pipeline, ShownRows, SourceError, Step, schedule::Schedule, statement_run::RowsOut};
 
 /// Comments that are nearly directives, of which each has a warning of its own.
 const WARNINGS_SHOWN: usize = 10;
-
-/// How much of an error is shown: a value in it may be of any length.
-const MESSAGE_COLUMNS: usize = 4_000;
 
 /// How a pipeline is run.
 pub struct RunScriptOptions<'a> {
     /// How many nodes may run at the same time. With one, which is the default, statements run in the script's order.
     pub jobs: NonZeroUsize,
-    /// How many rows of a query are shown; 20 by default. The others are computed and counted all the same.
-    pub rows_shown: usize,
+    /// Which rows of queries are reported; the first 20 of each by default. The others are computed and counted all the same.
+    pub rows: RowsWanted,
+    /// The steps to run; all of them by default.
+    pub part: Option<&'a Part>,
+    /// Whether what does not need a failed node is run all the same. Nothing is, where a statement has failed that is not a
+    /// node: it may have changed the session for all that follows.
+    pub keep_going: bool,
     /// Called for everything that happens, on the task that runs the pipeline.
     pub on_event: &'a (dyn Fn(PipelineEvent<'_>) + Send + Sync),
 }
@@ -35,15 +39,40 @@ impl fmt::Debug for RunScriptOptions<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RunScriptOptions")
             .field("jobs", &self.jobs)
-            .field("rows_shown", &self.rows_shown)
+            .field("rows", &self.rows)
+            .field("part", &self.part)
+            .field("keep_going", &self.keep_going)
             .finish_non_exhaustive()
     }
 }
 
 impl Default for RunScriptOptions<'_> {
     fn default() -> Self {
-        Self { jobs: NonZeroUsize::MIN, rows_shown: 20, on_event: &|_| {} }
+        Self {
+            jobs: NonZeroUsize::MIN,
+            rows: RowsWanted::Shown { most: 20 },
+            part: None,
+            keep_going: false,
+            on_event: &|_| {},
+        }
     }
+}
+
+/// Which rows of a query, an `EXPLAIN` or a `SHOW` are reported, and how.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RowsWanted {
+    /// So many of them at most, as [`PipelineEvent::Rows`], when the statement has ended.
+    Shown {
+        /// Rows.
+        most: usize,
+    },
+    /// As they come, from [`PipelineEvent::RowsStarted`] to [`PipelineEvent::RowsEnded`]. Only one statement at a time has
+    /// rows; another that runs beside it waits.
+    Streamed {
+        /// Rows of each statement; all of them by default.
+        most: Option<usize>,
+    },
 }
 
 /// Something that happens while a pipeline runs.
@@ -64,7 +93,7 @@ pub enum PipelineEvent<'a> {
         /// Rows that it returned or wrote, where they are known.
         rows: Option<u64>,
     },
-    /// A statement has failed; nothing new starts from here on.
+    /// A statement has failed. Nothing new starts from here on, unless the run [keeps going](RunScriptOptions::keep_going).
     StatementFailed {
         /// What happened, and where.
         error: &'a SourceError,
@@ -76,23 +105,46 @@ pub enum PipelineEvent<'a> {
         /// Its first rows.
         rows: &'a ShownRows,
     },
+    /// A query, an `EXPLAIN` or a `SHOW` begins to give rows.
+    RowsStarted {
+        /// The query's node.
+        node: Option<&'a str>,
+        /// The columns of its rows.
+        schema: &'a SchemaRef,
+    },
+    /// The next rows of the statement that has begun to give some.
+    RowsBatch {
+        /// The rows.
+        batch: &'a RecordBatch,
+    },
+    /// That statement has given all its rows. Where it failed, this does not come.
+    RowsEnded,
 }
 
 /// Why a pipeline did not run to its end. `Display` is for a terminal: it quotes the line, with a caret below, cuts what
 /// is long and writes control characters out.
 #[derive(Debug, thiserror::Error)]
-#[error("{}\n{}", printable_message(&.error.to_string(), MESSAGE_COLUMNS), .error.place.quote())]
+#[error("{}", .error.quoted())]
 #[non_exhaustive]
 pub struct RunFailure {
     /// The first error.
     pub error: SourceError,
-    /// The nodes that were not run because of it.
+    /// The errors of nodes that failed after it, in the order in which they did.
+    pub others: Vec<SourceError>,
+    /// The nodes that were not run because of these.
     pub not_run: Vec<String>,
+}
+
+impl RunFailure {
+    /// All errors, in the order in which the statements failed.
+    pub fn errors(&self) -> impl Iterator<Item = &SourceError> {
+        std::iter::once(&self.error).chain(&self.others)
+    }
 }
 
 enum Ended {
     Well,
-    Failed,
+    Failed(SourceError),
     NotStarted,
 }
 
@@ -113,54 +165,35 @@ impl Pipeline {
         self.warn_of_comments(run);
         if let Some(error) = self.refused_statement(session) {
             run.fail(&error);
-            (options.on_event)(PipelineEvent::StatementFailed { error: &error });
-            return Err(RunFailure { error, not_run: Schedule::new(self.steps()).waiting_nodes() });
+            return Err(self.failed_before_the_first_step(error, &options));
         }
         // Errors then say which column of which line they are about.
         session.state_ref().write().config_mut().options_mut().sql_parser.collect_spans = true;
-        for parameter in self.parameters().values() {
-            let record = async |node: Node| {
-                node.input(parameter.text.as_str());
-                Ok::<(), Infallible>(())
-            };
-            let name = parameter.node_name();
-            (options.on_event)(PipelineEvent::NodeStarted { node: &name });
-            let started = Instant::now();
-            let Ok(()) = run.node(&name, record).await;
-            say_that_it_succeeded(run, &name, started, &options);
-        }
-        for used in &self.param_tables {
-            let register = async |node: Node| {
-                let registered = node.register_params(session, &used.table).await;
-                registered.map_err(|error| used.failed(self.script(), error))
-            };
-            (options.on_event)(PipelineEvent::NodeStarted { node: used.table.name() });
-            let started = Instant::now();
-            if let Err(error) = run.node(used.table.name(), register).await {
-                (options.on_event)(PipelineEvent::StatementFailed { error: &error });
-                return Err(RunFailure { error, not_run: Schedule::new(self.steps()).waiting_nodes() });
-            }
-            say_that_it_succeeded(run, used.table.name(), started, &options);
+        if let Err(error) = self.run_inputs(session, run, &options).await {
+            return Err(self.failed_before_the_first_step(error, &options));
         }
 
-        let failure = OnceLock::new();
-        let mut schedule = Schedule::new(self.steps());
+        let rows_out = RowsOut::new(&options);
+        let is_stopped = AtomicBool::new(false);
+        let mut failures = Vec::new();
+        let mut schedule = Schedule::new(self.steps(), options.part);
         let mut running = FuturesUnordered::new();
         loop {
-            while failure.get().is_none() && running.len() < options.jobs.get() {
+            while !is_stopped.load(Ordering::Relaxed) && running.len() < options.jobs.get() {
                 let Some(index) = schedule.start_next() else { break };
-                let (failure, options) = (&failure, &options);
+                let (is_stopped, rows_out, options) = (&is_stopped, &rows_out, &options);
                 running.push(async move {
                     // It was let in beside one that has failed since.
-                    if failure.get().is_some() {
+                    if is_stopped.load(Ordering::Relaxed) {
                         return (index, Ended::NotStarted);
                     }
-                    match self.run_step(&self.steps()[index], session, run, options).await {
+                    let step = &self.steps()[index];
+                    match self.run_step(step, session, run, rows_out, options).await {
                         Ok(()) => (index, Ended::Well),
                         Err(error) => {
-                            // The first failure stays; the run has recorded each of them.
-                            let _ = failure.set(error);
-                            (index, Ended::Failed)
+                            let goes_on = options.keep_going && step.node.is_some();
+                            is_stopped.fetch_or(!goes_on, Ordering::Relaxed);
+                            (index, Ended::Failed(error))
                         }
                     }
                 });
@@ -168,15 +201,62 @@ impl Pipeline {
             match running.next().await {
                 Some((index, Ended::Well)) => schedule.end(index),
                 Some((index, Ended::NotStarted)) => schedule.put_back(index),
-                Some((_, Ended::Failed)) => {}
+                Some((index, Ended::Failed(error))) => {
+                    failures.push(error);
+                    schedule.fail(index);
+                }
                 None => break,
             }
         }
         drop(running);
-        match failure.into_inner() {
+        let mut failures = failures.into_iter();
+        match failures.next() {
             None => Ok(()),
-            Some(error) => Err(RunFailure { error, not_run: schedule.waiting_nodes() }),
+            Some(error) => {
+                Err(RunFailure { error, others: failures.collect(), not_run: schedule.waiting_nodes() })
+            }
         }
+    }
+
+    fn failed_before_the_first_step(&self, error: SourceError, options: &RunScriptOptions<'_>) -> RunFailure {
+        (options.on_event)(PipelineEvent::StatementFailed { error: &error });
+        let not_run = Schedule::new(self.steps(), options.part).waiting_nodes();
+        RunFailure { error, others: Vec::new(), not_run }
+    }
+
+    /// Records the parameters, and registers the tables of parameters.
+    async fn run_inputs(
+        &self,
+        session: &SessionContext,
+        run: &Run,
+        options: &RunScriptOptions<'_>,
+    ) -> Result<(), SourceError> {
+        let is_run = |node: &str| options.part.is_none_or(|part| part.has_input(node));
+        for parameter in self.parameters().values() {
+            let name = parameter.node_name();
+            if !is_run(&name) {
+                continue;
+            }
+            let record = async |node: Node| {
+                node.input(parameter.text.as_str());
+                Ok::<(), Infallible>(())
+            };
+            (options.on_event)(PipelineEvent::NodeStarted { node: &name });
+            let started = Instant::now();
+            let Ok(()) = run.node(&name, record).await;
+            say_that_it_succeeded(run, &name, started, options);
+        }
+        for used in self.param_tables.iter().filter(|used| is_run(used.table.name())) {
+            let register = async |node: Node| {
+                let registered = node.register_params(session, &used.table).await;
+                registered.map_err(|error| used.failed(self.script(), error))
+            };
+            (options.on_event)(PipelineEvent::NodeStarted { node: used.table.name() });
+            let started = Instant::now();
+            run.node(used.table.name(), register).await?;
+            say_that_it_succeeded(run, used.table.name(), started, options);
+        }
+        Ok(())
     }
 
     fn warn_of_comments(&self, run: &Run) {
@@ -193,6 +273,7 @@ impl Pipeline {
         step: &Step,
         session: &SessionContext,
         run: &Run,
+        rows_out: &RowsOut<'_>,
         options: &RunScriptOptions<'_>,
     ) -> Result<(), SourceError> {
         let located = |error| self.locate(step, error);
@@ -202,7 +283,7 @@ impl Pipeline {
             Some(name) => {
                 (options.on_event)(PipelineEvent::NodeStarted { node: name });
                 let work = async |node: Node| {
-                    self.run_statement(step, session, Some(&node), options.rows_shown).await.map_err(located)
+                    self.run_statement(step, session, Some(&node), rows_out).await.map_err(located)
                 };
                 let ran = async {
                     let ran = run.node_unless_stalled(name, work).await;
@@ -211,9 +292,9 @@ impl Pipeline {
                 catch_panic(ran).await
             }
             None => {
-                let work = self.run_statement(step, session, None, options.rows_shown).map_err(located);
+                let work = self.run_statement(step, session, None, rows_out).map_err(located);
                 let rows = |rows: &Option<ShownRows>| rows.as_ref().map(|rows| rows.total_rows);
-                let code = self.statement(step).code(self.script().path());
+                let code = self.script().code_of(self.statement(step));
                 catch_panic(run.stage_of_code("setup", &code, rows, work)).await
             }
         };

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use crate::Step;
+use crate::{Part, Step};
 
 /// The steps that have not started, and those that have ended. Starting and ending all steps takes time in proportion
 /// to their number and that of their ties.
@@ -11,6 +11,8 @@ pub(crate) struct Schedule<'a> {
     steps: &'a [Step],
     is_waiting: Vec<bool>,
     has_ended: Vec<bool>,
+    /// Whether what it makes is missing: it has failed, or something that it needs is missing.
+    is_missing: Vec<bool>,
     /// How many of the steps that it comes after have not ended.
     pending: Vec<usize>,
     /// The steps that come after it.
@@ -24,7 +26,19 @@ pub(crate) struct Schedule<'a> {
 }
 
 impl<'a> Schedule<'a> {
-    pub(crate) fn new(steps: &'a [Step]) -> Self {
+    /// A schedule of those steps that are in `part`, of all without one.
+    pub(crate) fn new(steps: &'a [Step], part: Option<&Part>) -> Self {
+        let mut schedule = Self::of_all(steps);
+        let left_out = |index: &usize| part.is_some_and(|part| !part.has_step(*index));
+        for index in (0..steps.len()).filter(left_out) {
+            schedule.is_waiting[index] = false;
+            schedule.ready.remove(&index);
+            schedule.end(index);
+        }
+        schedule
+    }
+
+    fn of_all(steps: &'a [Step]) -> Self {
         let mut followers = vec![Vec::new(); steps.len()];
         for (index, step) in steps.iter().enumerate() {
             step.after.iter().for_each(|earlier| followers[*earlier].push(index));
@@ -34,6 +48,7 @@ impl<'a> Schedule<'a> {
             steps,
             is_waiting: vec![true; steps.len()],
             has_ended: vec![false; steps.len()],
+            is_missing: vec![false; steps.len()],
             pending: steps.iter().map(|step| step.after.len()).collect(),
             followers,
             ready: (0..steps.len())
@@ -45,7 +60,19 @@ impl<'a> Schedule<'a> {
     }
 
     /// Takes the first waiting step that may start. When one at a time is taken and ended, that is the script's order.
+    /// What needs something that is missing is passed over, and waits for ever.
     pub(crate) fn start_next(&mut self) -> Option<usize> {
+        loop {
+            let next = self.next()?;
+            if !self.steps[next].needs.iter().any(|needed| self.is_missing[*needed]) {
+                self.is_waiting[next] = false;
+                return Some(next);
+            }
+            self.fail(next);
+        }
+    }
+
+    fn next(&mut self) -> Option<usize> {
         // Setup changes the session for all that follows, so nothing passes it, in either direction.
         let setup = self.open_setup.front().copied();
         let node = self.ready.first().copied().filter(|node| setup.is_none_or(|setup| *node < setup));
@@ -56,8 +83,13 @@ impl<'a> Schedule<'a> {
             }
             None => setup.filter(|setup| *setup == self.first_open && self.is_waiting[*setup])?,
         };
-        self.is_waiting[next] = false;
         Some(next)
+    }
+
+    /// Ends a step without what it was to make.
+    pub(crate) fn fail(&mut self, index: usize) {
+        self.is_missing[index] = true;
+        self.end(index);
     }
 
     /// Takes back a step that did not start after all.
@@ -78,13 +110,14 @@ impl<'a> Schedule<'a> {
         }
         for follower in std::mem::take(&mut self.followers[index]) {
             self.pending[follower] -= 1;
-            if self.pending[follower] == 0 && self.steps[follower].node.is_some() {
+            let is_waiting_node = self.is_waiting[follower] && self.steps[follower].node.is_some();
+            if self.pending[follower] == 0 && is_waiting_node {
                 self.ready.insert(follower);
             }
         }
     }
 
-    /// The nodes that have not started.
+    /// The nodes that have not started, without those that are left out.
     pub(crate) fn waiting_nodes(&self) -> Vec<String> {
         let waiting = self.steps.iter().zip(&self.is_waiting).filter(|(_, is_waiting)| **is_waiting);
         waiting.filter_map(|(step, _)| step.node.clone()).collect()
@@ -101,7 +134,7 @@ mod tests {
     fn check(sql: &str, expected: &[&str]) {
         let pipeline =
             Pipeline::new(Script::parse("a.sql", sql).unwrap(), PipelineOptions::default()).unwrap();
-        let mut schedule = Schedule::new(pipeline.steps());
+        let mut schedule = Schedule::new(pipeline.steps(), None);
         let mut rounds = Vec::new();
         loop {
             let round: Vec<usize> = std::iter::from_fn(|| schedule.start_next()).collect();
@@ -140,11 +173,30 @@ mod tests {
     }
 
     #[test]
+    fn what_needs_a_failed_step_never_starts() {
+        let sql = "CREATE TABLE a AS SELECT 1 AS x; CREATE TABLE b AS SELECT * FROM a; SELECT * FROM b; EXPLAIN SELECT * FROM a;
+                   SELECT 2; DROP TABLE a; CREATE TABLE a AS SELECT 3; SELECT * FROM a";
+        let pipeline =
+            Pipeline::new(Script::parse("a.sql", sql).unwrap(), PipelineOptions::default()).unwrap();
+        let mut schedule = Schedule::new(pipeline.steps(), None);
+        assert_eq!(schedule.start_next(), Some(0));
+        schedule.fail(0);
+        let started: Vec<usize> = std::iter::from_fn(|| {
+            let next = schedule.start_next()?;
+            schedule.end(next);
+            Some(next)
+        })
+        .collect();
+        assert_eq!(started, [4, 6, 7]);
+        assert_eq!(schedule.waiting_nodes(), ["b", "output_1"]);
+    }
+
+    #[test]
     fn one_at_a_time_is_the_order_of_the_script() {
         let sql = "SELECT 1; CREATE VIEW a AS SELECT 1 AS x; SET a.b = 1; SELECT * FROM a; SELECT 2";
         let pipeline =
             Pipeline::new(Script::parse("a.sql", sql).unwrap(), PipelineOptions::default()).unwrap();
-        let mut schedule = Schedule::new(pipeline.steps());
+        let mut schedule = Schedule::new(pipeline.steps(), None);
         for expected in 0..5 {
             assert_eq!(schedule.start_next(), Some(expected));
             schedule.end(expected);

@@ -1,12 +1,12 @@
 //! Scripts and their statements.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use daglight_capture_policy::{printable_message, without_credentials};
 use datafusion::config::ConfigOptions;
 
 use crate::{
-    Parameter, ParameterType, Statement, UnsupportedStatement,
+    LineOfScript, Parameter, ParameterType, Statement, UnsupportedStatement,
     directives::{self, DirectiveError, ParameterDeclaration},
     literals::LiteralValue,
     near_directives::{ScriptWarning, Standing, near_directive},
@@ -41,7 +41,8 @@ const MESSAGE_COLUMNS: usize = 1_000;
 /// ```
 #[derive(Debug, Clone)]
 pub struct Script {
-    pub(crate) source: Source,
+    /// Its files, of which there is at least one.
+    pub(crate) sources: Vec<Source>,
     pub(crate) statements: Vec<Statement>,
     pub(crate) declarations: Vec<ParameterDeclaration>,
     warnings: Vec<ScriptWarning>,
@@ -108,10 +109,32 @@ impl Script {
     /// # Errors
     /// As [`Script::parse`].
     pub fn parse_for(path: &str, text: &str, session: &ConfigOptions) -> Result<Self, ScriptError> {
+        Self::parse_sources(vec![Source::new(path, text)], session)
+    }
+
+    /// As [`Script::parse_for`], for a script that is made of several files, each with its path and text: their statements
+    /// one after another. What a file defines and sets holds in those behind it.
+    ///
+    /// # Errors
+    /// As [`Script::parse`]. A statement ends with its file, with or without a semicolon.
+    pub fn parse_files<P, T>(files: &[(P, T)], session: &ConfigOptions) -> Result<Self, ScriptError>
+    where
+        P: AsRef<str>,
+        T: AsRef<str>,
+    {
+        let mut sources: Vec<Source> =
+            files.iter().map(|(path, text)| Source::new(path.as_ref(), text.as_ref())).collect();
+        if sources.is_empty() {
+            sources.push(Source::new("", ""));
+        }
+        Self::parse_sources(sources, session)
+    }
+
+    fn parse_sources(sources: Vec<Source>, session: &ConfigOptions) -> Result<Self, ScriptError> {
         // A place that takes only a literal is read before its parameter has a value. Its default stands for it, or else
         // its name: what a node is called must not depend on values.
         let name = |name: &str| Some(LiteralValue { kind: ParameterType::Text, text: name.to_owned() });
-        let script = Self::read(Source::new(path, text), SqlSettings::new(session), &name)?;
+        let script = Self::read(sources, SqlSettings::new(session), &name)?;
         if script.declarations.is_empty() || !script.has_literal_places() {
             return Ok(script);
         }
@@ -123,7 +146,7 @@ impl Script {
                 (declared.name.clone(), literal)
             })
             .collect();
-        Self::read(script.source, script.initial, &|wanted| {
+        Self::read(script.sources, script.initial, &|wanted| {
             defaults.get(wanted).cloned().or_else(|| name(wanted))
         })
     }
@@ -134,7 +157,7 @@ impl Script {
     /// When a value cannot stand where its parameter does.
     pub(crate) fn with_values(&self, parameters: &BTreeMap<String, Parameter>) -> Result<Self, ScriptError> {
         let value = |name: &str| parameters.get(name).map(Parameter::literal);
-        Self::read(self.source.clone(), self.initial.clone(), &value)
+        Self::read(self.sources.clone(), self.initial.clone(), &value)
     }
 
     /// Whether a parameter stands in a place that takes only a literal.
@@ -144,69 +167,32 @@ impl Script {
 
     /// Reads the statements. `literal` is what stands in the place of a parameter where only a literal may.
     fn read(
-        source: Source,
-        mut settings: SqlSettings,
+        sources: Vec<Source>,
+        settings: SqlSettings,
         literal: &dyn Fn(&str) -> Option<LiteralValue>,
     ) -> Result<Self, ScriptError> {
-        let at =
-            |(line, column), problem| ScriptError { place: Box::new(source.place(line, column)), problem };
-        let misplaced = |(error, position)| at(position, ScriptProblem::Directive(error));
-        let unreadable = |error: LexError| {
-            at((error.line, error.column), ScriptProblem::Syntax { message: tidied(&error.message) })
-        };
-
         let initial = settings.clone();
-        let mut dialect = settings.dialect();
-        let mut prepared = Prepared::default();
-        let (mut statements, mut declarations, mut near) = (Vec::new(), Vec::new(), Vec::new());
-        let mut splitter = Splitter::new(&source, &*dialect);
-        while let Some(piece) = splitter.next_statement(&*dialect).map_err(unreadable)? {
-            let Piece { above, tokens } = piece;
-            let block = directives::read_block(&above).map_err(misplaced)?;
-            let (mut statement, parsed) = read_statement(&source, &tokens, &settings, literal)
-                .map_err(|(position, problem)| at(position, problem))?;
-            statement.kind = prepared.executed(&parsed).unwrap_or(statement.kind);
-            if let (Some((directive, position)), None) = (block.first_of_node, statement.kind.node_kind()) {
-                return Err(misplaced((DirectiveError::NotANode { directive }, position)));
-            }
-            statement.documentation = block.documentation;
-            statement.name = block.name.map(|(name, _)| without_credentials(&name));
-            statement.tags = block.tags;
-            statement.relations = Relations::of(&parsed, &settings, &mut prepared);
-            statement.relations.place_names(&tokens, (statement.first_line, statement.first_column));
-            statement.relations.unsupported = UnsupportedStatement::of(&parsed, &mut settings).map(Box::new);
-            declarations.extend(block.parameters);
-            near.extend(block.near);
-            if settings.follow(&parsed) {
-                dialect = settings.dialect();
-                splitter.read_on(&*dialect);
-            }
-            statements.push(statement);
+        let mut reading = Reading {
+            settings,
+            literal,
+            prepared: Prepared::default(),
+            statements: Vec::new(),
+            declarations: Vec::new(),
+            warnings: Vec::new(),
+        };
+        for (file, source) in sources.iter().enumerate() {
+            reading.read_file(file, source)?;
         }
-        let loose = splitter.into_loose_comments();
-        for lines in &loose.detached {
-            let (declared, nearly) = directives::read_detached(lines);
-            declarations.extend(declared);
-            near.extend(nearly);
-        }
-        near.extend(loose.inner.iter().filter_map(|line| near_directive(line, Standing::Elsewhere)));
-        declarations.sort_by_key(|declaration| (declaration.line, declaration.column));
-        check_declarations(&declarations).map_err(misplaced)?;
-        let mut warnings: Vec<ScriptWarning> = near.into_iter().map(|near| near.warning(&source)).collect();
-        warnings.sort_by_key(|warning| (warning.place.line, warning.place.column));
+        let Reading { mut statements, declarations, warnings, .. } = reading;
+        check_declarations(&declarations, &sources)?;
         // A long script has many, and they stay as long as the pipeline does.
         statements.shrink_to_fit();
-        Ok(Self { source, statements, declarations, warnings, initial })
+        Ok(Self { sources, statements, declarations, warnings, initial })
     }
 
-    /// The path that the script was given.
+    /// The path that the script was given, or that of the first of its files.
     pub fn path(&self) -> &str {
-        self.source.path()
-    }
-
-    /// The text, without a byte order mark.
-    pub fn text(&self) -> &str {
-        self.source.text()
+        self.sources.first().map_or("", |source| source.path())
     }
 
     /// The statements, in their order.
@@ -225,15 +211,107 @@ impl Script {
     }
 }
 
+/// Places in it.
+impl Script {
+    pub(crate) fn place(&self, file: usize, line: usize, column: usize) -> Place {
+        self.sources[file].place(line, column)
+    }
+
+    /// A place in a statement.
+    pub(crate) fn place_in(&self, statement: &Statement, line: usize, column: usize) -> Place {
+        self.place(statement.file, line, column)
+    }
+
+    /// The first character of a statement.
+    pub(crate) fn start_of(&self, statement: &Statement) -> Place {
+        self.place_in(statement, statement.first_line, statement.first_column)
+    }
+
+    /// The line in which a statement starts, for an error elsewhere.
+    pub(crate) fn line_of(&self, statement: &Statement) -> LineOfScript {
+        line_of(&self.sources, statement.file, statement.first_line)
+    }
+}
+
+fn line_of(sources: &[Source], file: usize, line: usize) -> LineOfScript {
+    let path = (sources.len() > 1).then(|| Arc::clone(sources[file].path()));
+    LineOfScript { line, path }
+}
+
 /// Why a statement cannot be read, at a line and column.
 pub(crate) type Problem = ((usize, usize), ScriptProblem);
 
-fn check_declarations(declarations: &[ParameterDeclaration]) -> Result<(), directives::Misplaced> {
+fn at(source: &Source, (line, column): (usize, usize), problem: ScriptProblem) -> ScriptError {
+    ScriptError { place: Box::new(source.place(line, column)), problem }
+}
+
+/// What was read of a script so far, and what decides over how it goes on.
+struct Reading<'a> {
+    settings: SqlSettings,
+    literal: &'a dyn Fn(&str) -> Option<LiteralValue>,
+    prepared: Prepared,
+    statements: Vec<Statement>,
+    declarations: Vec<ParameterDeclaration>,
+    warnings: Vec<ScriptWarning>,
+}
+
+impl Reading<'_> {
+    fn read_file(&mut self, file: usize, source: &Source) -> Result<(), ScriptError> {
+        let misplaced = |(error, position)| at(source, position, ScriptProblem::Directive(error));
+        let unreadable = |error: LexError| {
+            at(source, (error.line, error.column), ScriptProblem::Syntax { message: tidied(&error.message) })
+        };
+        let mut dialect = self.settings.dialect();
+        let (mut declarations, mut near) = (Vec::new(), Vec::new());
+        let mut splitter = Splitter::new(source, &*dialect);
+        while let Some(piece) = splitter.next_statement(&*dialect).map_err(unreadable)? {
+            let Piece { above, tokens } = piece;
+            let block = directives::read_block(&above).map_err(misplaced)?;
+            let (mut statement, parsed) = read_statement(source, &tokens, &self.settings, self.literal)
+                .map_err(|(position, problem)| at(source, position, problem))?;
+            statement.file = file;
+            statement.kind = self.prepared.executed(&parsed).unwrap_or(statement.kind);
+            if let (Some((directive, position)), None) = (block.first_of_node, statement.kind.node_kind()) {
+                return Err(misplaced((DirectiveError::NotANode { directive }, position)));
+            }
+            statement.documentation = block.documentation;
+            statement.name = block.name.map(|(name, _)| without_credentials(&name));
+            statement.tags = block.tags;
+            statement.relations = Relations::of(&parsed, &self.settings, &mut self.prepared);
+            statement.relations.place_names(&tokens, (statement.first_line, statement.first_column));
+            statement.relations.unsupported =
+                UnsupportedStatement::of(&parsed, &mut self.settings).map(Box::new);
+            declarations.extend(block.parameters);
+            near.extend(block.near);
+            if self.settings.follow(&parsed) {
+                dialect = self.settings.dialect();
+                splitter.read_on(&*dialect);
+            }
+            self.statements.push(statement);
+        }
+        let loose = splitter.into_loose_comments();
+        for lines in &loose.detached {
+            let (declared, nearly) = directives::read_detached(lines);
+            declarations.extend(declared);
+            near.extend(nearly);
+        }
+        near.extend(loose.inner.iter().filter_map(|line| near_directive(line, Standing::Elsewhere)));
+        declarations.sort_by_key(|declaration| (declaration.line, declaration.column));
+        self.declarations
+            .extend(declarations.into_iter().map(|declared| ParameterDeclaration { file, ..declared }));
+        let mut warnings: Vec<ScriptWarning> = near.into_iter().map(|near| near.warning(source)).collect();
+        warnings.sort_by_key(|warning| (warning.place.line, warning.place.column));
+        self.warnings.append(&mut warnings);
+        Ok(())
+    }
+}
+
+fn check_declarations(declarations: &[ParameterDeclaration], sources: &[Source]) -> Result<(), ScriptError> {
     let mut first_lines = BTreeMap::new();
-    for ParameterDeclaration { name, line, column, .. } in declarations {
-        if let Some(first_line) = first_lines.insert(name.as_str(), *line) {
+    for ParameterDeclaration { name, line, column, file, .. } in declarations {
+        if let Some(first_line) = first_lines.insert(name.as_str(), line_of(sources, *file, *line)) {
             let error = DirectiveError::DuplicateParameter { name: name.clone(), first_line };
-            return Err((error, (*line, *column)));
+            return Err(at(&sources[*file], (*line, *column), ScriptProblem::Directive(error)));
         }
     }
     Ok(())
@@ -303,6 +381,34 @@ mod tests {
         check_refused(
             "-- param: x = 1\n\n-- param: x = 2\nSELECT $x",
             "a.sql:3:4: the parameter \"x\" has a default already, at line 1\n3 | -- param: x = 2\n  |    ^",
+        );
+    }
+
+    #[test]
+    fn several_files_are_one_script() {
+        let files = [
+            (
+                "a.sql",
+                "SET datafusion.sql_parser.dialect = 'mysql';\n-- param: day = 1\n\nCREATE TABLE t AS SELECT $day AS x",
+            ),
+            ("b.sql", "-- The sum.\nSELECT sum(`x`) FROM t;"),
+        ];
+        let script = Script::parse_files(&files, &ConfigOptions::new()).unwrap();
+        let found: Vec<String> =
+            script.statements().iter().map(|statement| script.start_of(statement).to_string()).collect();
+        assert_eq!(found, ["a.sql:1:1", "a.sql:4:1", "b.sql:2:1"]);
+        assert_eq!(script.statements()[2].documentation.as_deref(), Some("The sum."));
+
+        let refused = |second: &str| {
+            let files = [files[0], ("b.sql", second)];
+            Script::parse_files(&files, &ConfigOptions::new()).unwrap_err().to_string()
+        };
+        let error = refused("SELECT a b c");
+        assert!(error.starts_with("b.sql:1:12: expected end of statement"), "{error}");
+        let error = refused("-- param: day = 2\n\nSELECT 1");
+        assert!(
+            error.starts_with("b.sql:1:4: the parameter \"day\" has a default already, at line 2 of a.sql\n"),
+            "{error}"
         );
     }
 

@@ -24,6 +24,26 @@ pub struct Place {
     script: ScriptText,
 }
 
+/// A line of a script, which another place refers to. Its `Display` is `line 3`, or `line 3 of other.sql` where the script is
+/// made of several files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LineOfScript {
+    /// The line, from 1.
+    pub line: usize,
+    /// The file, where there are several.
+    pub path: Option<Arc<str>>,
+}
+
+impl fmt::Display for LineOfScript {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.path {
+            None => write!(f, "line {}", self.line),
+            Some(path) => write!(f, "line {} of {}", self.line, printable(path)),
+        }
+    }
+}
+
 /// The text of a script, which debug output leaves out.
 #[derive(Clone, PartialEq, Eq)]
 struct ScriptText(Arc<str>);
@@ -99,10 +119,10 @@ impl fmt::Display for Place {
     }
 }
 
-/// A script's path and text, without a byte order mark.
+/// The path and text of a script's file, without a byte order mark.
 #[derive(Debug, Clone)]
 pub(crate) struct Source {
-    path: String,
+    path: Arc<str>,
     text: Arc<str>,
     lines: Vec<LineStart>,
     /// Where each character is whose number is a multiple of [`STRIDE`], in bytes. Empty where all characters are ASCII.
@@ -134,10 +154,10 @@ impl Source {
                 }
             }
         }
-        Self { path: path.to_owned(), text: text.into(), lines, every_stride }
+        Self { path: path.into(), text: text.into(), lines, every_stride }
     }
 
-    pub(crate) fn path(&self) -> &str {
+    pub(crate) fn path(&self) -> &Arc<str> {
         &self.path
     }
 
@@ -147,7 +167,7 @@ impl Source {
 
     pub(crate) fn place(&self, line: usize, column: usize) -> Place {
         Place {
-            path: self.path.clone(),
+            path: self.path.to_string(),
             line,
             column,
             source_line: self.line(line).trim_end_matches(['\r', '\n']).to_owned(),

@@ -52,6 +52,8 @@ pub struct Statement {
     pub tags: BTreeMap<String, String>,
     /// The parameters it reads, each time it does.
     pub placeholders: Vec<Placeholder>,
+    /// The file of the script that it stands in.
+    pub(crate) file: usize,
     pub(crate) relations: Relations,
     /// The places that take only literals, as indices of tokens, and what stands there.
     pub(crate) literals: Vec<(usize, LiteralValue)>,
@@ -183,6 +185,7 @@ pub(crate) fn read_statement(
         name: None,
         tags: BTreeMap::new(),
         placeholders,
+        file: 0,
         relations: Relations::default(),
         literals,
         parser,

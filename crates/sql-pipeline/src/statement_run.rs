@@ -3,14 +3,63 @@
 use std::time::Instant;
 
 use daglight_run_session::{Node, ParsedStatement};
-use datafusion::{error::DataFusionError, execution::context::SessionContext, logical_expr::LogicalPlan};
-use futures::TryStreamExt;
+use datafusion::{
+    arrow::{array::RecordBatch, datatypes::SchemaRef},
+    error::DataFusionError,
+    execution::context::SessionContext,
+    logical_expr::LogicalPlan,
+};
+use futures::{
+    TryStreamExt,
+    lock::{Mutex, MutexGuard},
+};
 
 use crate::{
-    Pipeline, ShownRows, StatementKind, Step,
+    Pipeline, PipelineEvent, RowsWanted, RunScriptOptions, ShownRows, StatementKind, Step,
     recorded::{Target, record},
     shown_rows::Cells,
 };
+
+/// Where the rows of a statement go.
+pub(crate) struct RowsOut<'a> {
+    options: &'a RunScriptOptions<'a>,
+    /// Who holds it writes its rows; the others wait, for rows of two queries must not mix.
+    turn: Mutex<()>,
+}
+
+impl<'a> RowsOut<'a> {
+    pub(crate) fn new(options: &'a RunScriptOptions<'a>) -> Self {
+        Self { options, turn: Mutex::new(()) }
+    }
+
+    /// Begins with the rows of a query. `None` where they are not wanted as they come.
+    async fn begin(&self, node: Option<&Node>, schema: &SchemaRef) -> Option<Streaming<'_>> {
+        let RowsWanted::Streamed { most } = self.options.rows else { return None };
+        let turn = self.turn.lock().await;
+        (self.options.on_event)(PipelineEvent::RowsStarted { node: node.map(Node::name), schema });
+        Some(Streaming { options: self.options, left: most.unwrap_or(usize::MAX), _turn: turn })
+    }
+}
+
+struct Streaming<'a> {
+    options: &'a RunScriptOptions<'a>,
+    left: usize,
+    _turn: MutexGuard<'a, ()>,
+}
+
+impl Streaming<'_> {
+    fn batch(&mut self, batch: &RecordBatch) {
+        let rows = batch.num_rows().min(self.left);
+        if rows > 0 {
+            self.left -= rows;
+            (self.options.on_event)(PipelineEvent::RowsBatch { batch: &batch.slice(0, rows) });
+        }
+    }
+
+    fn end(self) {
+        (self.options.on_event)(PipelineEvent::RowsEnded);
+    }
+}
 
 impl Pipeline {
     /// Plans and runs the statement of a step to its end. The rows are those of a query, an `EXPLAIN` or a `SHOW`.
@@ -19,7 +68,7 @@ impl Pipeline {
         step: &Step,
         session: &SessionContext,
         node: Option<&Node>,
-        rows_shown: usize,
+        rows_out: &RowsOut<'_>,
     ) -> Result<Option<ShownRows>, DataFusionError> {
         let statement = self.statement(step);
         let parsing = Instant::now();
@@ -37,21 +86,31 @@ impl Pipeline {
         let mut stream = parsed.of(executed).await?;
         let cells = if statement.kind == StatementKind::Setup { Cells::Texts } else { Cells::Values };
         let mut shown = ShownRows { schema: stream.schema(), first: Vec::new(), total_rows: 0, cells };
-        let has_rows = matches!(statement.kind, StatementKind::Query | StatementKind::Setup);
+        let is_query = matches!(statement.kind, StatementKind::Query | StatementKind::Setup);
+        let has_rows = is_query && !shown.schema.fields().is_empty();
         // Everything else gives at most one row, with a count.
-        let mut still_shown = if has_rows { rows_shown } else { 1 };
+        let mut still_shown = match rows_out.options.rows {
+            RowsWanted::Shown { most } if is_query => most,
+            _ => 1,
+        };
+        let mut streaming = if has_rows { rows_out.begin(node, &shown.schema).await } else { None };
         while let Some(batch) = stream.try_next().await? {
             shown.total_rows += batch.num_rows() as u64;
+            if let Some(streaming) = &mut streaming {
+                streaming.batch(&batch);
+                continue;
+            }
             let taken = batch.num_rows().min(still_shown);
             if taken > 0 {
                 shown.first.push(batch.slice(0, taken));
                 still_shown -= taken;
             }
         }
+        let is_streamed = streaming.map(Streaming::end).is_some();
         drop(stream);
         if let Some(node) = node {
             record(node, statement, step.output.as_ref(), session, target, copied, &shown).await;
         }
-        Ok((has_rows && !shown.schema.fields().is_empty()).then_some(shown))
+        Ok((has_rows && !is_streamed).then_some(shown))
     }
 }

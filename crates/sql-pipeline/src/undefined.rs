@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::LineOfScript;
+
 /// What a name stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -48,13 +50,13 @@ pub enum UndefinedReason {
     },
     /// A statement further down defines it.
     Later {
-        /// The line of that statement.
-        line: usize,
+        /// Where that statement starts.
+        line: LineOfScript,
     },
     /// A statement further up dropped it.
     Dropped {
-        /// The line of that statement.
-        line: usize,
+        /// Where that statement starts.
+        line: LineOfScript,
     },
 }
 
@@ -70,8 +72,8 @@ impl fmt::Display for UndefinedReason {
                 "is not defined, and this session does not read files by their names: write \
                  `CREATE EXTERNAL TABLE name STORED AS {format} LOCATION '{path}'`, then read that table"
             ),
-            Self::Later { line } => write!(f, "is defined only at line {line}"),
-            Self::Dropped { line } => write!(f, "was dropped at line {line}"),
+            Self::Later { line } => write!(f, "is defined only at {line}"),
+            Self::Dropped { line } => write!(f, "was dropped at {line}"),
         }
     }
 }

@@ -1,0 +1,85 @@
+//! `daglight plan`: the pipeline that scripts make, without running it.
+
+use std::{collections::BTreeSet, process::ExitCode};
+
+use daglight::{identity::Node, policy::printable_within, sql::Pipeline};
+use serde_json::{Value, json};
+
+use crate::{
+    args::{DagFormat, PlanArgs},
+    failure::Failure,
+    say::{self, note},
+    script::{self, NamedPipeline},
+    session_config::session_config,
+};
+
+/// How much of a node's name and of its type is shown in a line of the tree.
+const NAME_COLUMNS: usize = 120;
+
+pub(crate) fn plan(args: &PlanArgs) -> Result<ExitCode, Failure> {
+    let resolved = script::settings_loader(&args.script).resolve()?;
+    let policy = resolved.settings.policy();
+    say::hide_with(policy.redactor());
+    let config = session_config(&policy)?.with_information_schema(true);
+    let NamedPipeline { pipeline, part, .. } = script::pipeline(&args.script, &resolved, &policy, &config)?;
+    let runs = part.as_ref().map(|part| pipeline.nodes_of(part));
+    let dag = pipeline.dag();
+    let drawing = dag.drawing(runs.as_ref());
+    match if args.json { DagFormat::Json } else { args.format } {
+        DagFormat::Tree => {
+            say::document(drawing.tree(|node| line(node)).trim_end());
+            let all = dag.nodes().len();
+            let (name, version) = (dag.name().as_str(), short(dag.dag_hash()));
+            let count = match &runs {
+                None => format!("{all} nodes"),
+                Some(runs) => format!("{} of {all} nodes", runs.len()),
+            };
+            note!("{name}: {count}, version {version}, code {}", short(dag.code_hash()));
+        }
+        DagFormat::Mermaid => say::document(drawing.mermaid().trim_end()),
+        DagFormat::Dot => say::document(drawing.dot().trim_end()),
+        DagFormat::Json => say::document(&format!("{:#}", document(&pipeline, runs.as_ref()))),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A node in one line: what it is called, what it is and where its statement stands.
+fn line(node: &Node) -> String {
+    let name = printable_within(&node.name, NAME_COLUMNS);
+    let place = node.code.as_ref().map(|code| format!("  {}:{}", code.path, code.first_line));
+    let output = printable_within(&node.output_type, NAME_COLUMNS);
+    format!("{name}  ({}, {output}){}", node.kind.name(), place.unwrap_or_default())
+}
+
+/// The first characters of a hash, by which one tells versions apart.
+fn short(hash: &str) -> &str {
+    hash.get(..12).unwrap_or(hash)
+}
+
+fn document(pipeline: &Pipeline, runs: Option<&BTreeSet<String>>) -> Value {
+    let dag = pipeline.dag();
+    let nodes: Vec<Value> = dag
+        .nodes()
+        .iter()
+        .map(|node| {
+            let code = node.code.as_ref();
+            json!({
+                "name": node.name,
+                "kind": node.kind.name(),
+                "output_type": node.output_type,
+                "dependencies": node.dependencies,
+                "tags": node.tags,
+                "path": code.map(|code| &code.path),
+                "first_line": code.map(|code| code.first_line),
+                "last_line": code.map(|code| code.last_line),
+                "runs": runs.is_none_or(|runs| runs.contains(&node.name)),
+            })
+        })
+        .collect();
+    json!({
+        "dag_name": dag.name().as_str(),
+        "dag_hash": dag.dag_hash(),
+        "code_hash": dag.code_hash(),
+        "nodes": nodes,
+    })
+}

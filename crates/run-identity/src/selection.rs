@@ -1,0 +1,344 @@
+//! Choosing nodes of a DAG, by the grammar of dbt's `--select`.
+//!
+//! See <https://docs.getdbt.com/reference/node-selection/syntax> for where the grammar comes from.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    fmt,
+    str::FromStr,
+};
+
+use wildmatch::WildMatch;
+
+use crate::{Dag, Node};
+
+/// Nodes of a DAG, by name, tag or kind, with what is upstream and downstream of them.
+///
+/// - `orders` is the node of that name; `*` and `?` in a name stand for any characters and for one;
+/// - `tag:layer=gold` are the nodes with that tag, `tag:layer` those with any value of it; `kind:data_saver` those of a kind;
+/// - `+orders` adds everything that it depends on, `orders+` everything that depends on it; `2+orders` goes two steps;
+///   `@orders` adds what depends on it, and everything that these need;
+/// - terms with a space between them are added up; terms with a comma between them must all hold.
+///
+/// ```
+/// use daglight_run_identity::{Dag, NodeSelector};
+///
+/// let dag = Dag::builder("sales")?
+///     .loader("orders")
+///     .transform("risk", ["orders"]).tag("layer", "gold")
+///     .saver("risk_parquet", ["risk"])
+///     .build()?;
+/// let selector: NodeSelector = "+tag:layer=gold".parse()?;
+/// assert_eq!(selector.select(&dag)?.into_iter().collect::<Vec<_>>(), ["orders", "risk"]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub struct NodeSelector {
+    /// Of which at least one must hold; in each, all terms.
+    unions: Vec<Vec<Term>>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+struct Term {
+    /// As it was written.
+    text: String,
+    method: Method,
+    ancestors: Steps,
+    descendants: Steps,
+    /// Whether all that the descendants need is taken as well.
+    is_closed: bool,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+enum Method {
+    Name(WildMatch),
+    Tag { key: String, value: Option<WildMatch> },
+    Kind(String),
+}
+
+/// How far along the edges of the DAG; `usize::MAX` is to the end.
+type Steps = usize;
+
+/// Why a text does not say which nodes are meant.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SelectorError {
+    /// No term, or none beside a comma.
+    #[error("expected a node, such as `orders`, `+orders`, `orders+` or `tag:layer=gold`")]
+    Empty,
+    /// A word in front of a colon that is not a method.
+    #[error(
+        "`{method}:` is not a way to choose nodes: write a name, `tag:key=value`, `tag:key` or `kind:name`"
+    )]
+    Method {
+        /// What stands in front of the colon.
+        method: String,
+    },
+}
+
+/// A term that no node of a DAG satisfies.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no node is chosen by `{term}`")]
+#[non_exhaustive]
+pub struct NothingSelected {
+    /// The term, as it was written.
+    pub term: String,
+    /// The name in it, where it is one without `*` and `?`.
+    pub name: Option<String>,
+}
+
+impl FromStr for NodeSelector {
+    type Err = SelectorError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let unions: Vec<Vec<Term>> = text
+            .split_whitespace()
+            .map(|union| union.split(',').map(Term::from_str).collect())
+            .collect::<Result<_, _>>()?;
+        if unions.is_empty() { Err(SelectorError::Empty) } else { Ok(Self { unions }) }
+    }
+}
+
+impl FromStr for Term {
+    type Err = SelectorError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (is_closed, rest) = match text.strip_prefix('@') {
+            Some(rest) => (true, rest),
+            None => (false, text),
+        };
+        let (ancestors, rest) = match rest.split_once('+') {
+            Some((steps, rest)) if !is_closed && steps.bytes().all(|byte| byte.is_ascii_digit()) => {
+                (steps_of(steps), rest)
+            }
+            _ => (0, rest),
+        };
+        let (descendants, rest) = match rest.rsplit_once('+') {
+            Some((rest, steps)) if !is_closed && steps.bytes().all(|byte| byte.is_ascii_digit()) => {
+                (steps_of(steps), rest)
+            }
+            _ => (if is_closed { Steps::MAX } else { 0 }, rest),
+        };
+        Ok(Self { text: text.to_owned(), method: rest.parse()?, ancestors, descendants, is_closed })
+    }
+}
+
+/// The number in front of or behind a `+`; without one, all steps.
+fn steps_of(digits: &str) -> Steps {
+    digits.parse().unwrap_or(Steps::MAX)
+}
+
+impl FromStr for Method {
+    type Err = SelectorError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        // A name may have two colons in it, as that of a DAG.
+        match text.split_once(':').filter(|(_, rest)| !rest.starts_with(':')) {
+            Some(("tag", tag)) if !tag.is_empty() => Ok(match tag.split_once('=') {
+                Some((key, value)) => Self::Tag { key: key.to_owned(), value: Some(WildMatch::new(value)) },
+                None => Self::Tag { key: tag.to_owned(), value: None },
+            }),
+            Some(("kind", kind)) if !kind.is_empty() => Ok(Self::Kind(kind.to_owned())),
+            Some(("tag" | "kind", _)) => Err(SelectorError::Empty),
+            Some((method, _)) => Err(SelectorError::Method { method: method.to_owned() }),
+            None if text.is_empty() => Err(SelectorError::Empty),
+            None => Ok(Self::Name(WildMatch::new(text))),
+        }
+    }
+}
+
+impl fmt::Display for NodeSelector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let union =
+            |terms: &Vec<Term>| terms.iter().map(|term| term.text.as_str()).collect::<Vec<_>>().join(",");
+        f.write_str(&self.unions.iter().map(union).collect::<Vec<_>>().join(" "))
+    }
+}
+
+impl NodeSelector {
+    /// The nodes that this one chooses, and those of another.
+    #[must_use]
+    pub fn or(mut self, other: Self) -> Self {
+        self.unions.extend(other.unions);
+        self
+    }
+
+    /// The names of the chosen nodes.
+    ///
+    /// # Errors
+    /// When a term chooses no node at all: it is probably misspelt.
+    pub fn select(&self, dag: &Dag) -> Result<BTreeSet<String>, NothingSelected> {
+        let graph = Graph::new(dag);
+        let mut chosen = BTreeSet::new();
+        for terms in &self.unions {
+            let mut sets = terms.iter().map(|term| term.select(&graph));
+            // A text without terms cannot be parsed to a selector.
+            let Some(first) = sets.next() else { continue };
+            let all = sets.try_fold(first?, |all, next| next.map(|next| &all & &next))?;
+            chosen.extend(all);
+        }
+        Ok(chosen.into_iter().map(|index| dag.nodes()[index].name.clone()).collect())
+    }
+}
+
+impl Term {
+    fn select(&self, graph: &Graph<'_>) -> Result<BTreeSet<usize>, NothingSelected> {
+        let nodes = graph.dag.nodes().iter().enumerate();
+        let meant: BTreeSet<usize> =
+            nodes.filter(|(_, node)| self.method.is_of(node)).map(|(index, _)| index).collect();
+        if meant.is_empty() {
+            let is_pattern = |name: &str| name.contains(['*', '?']);
+            let name = match &self.method {
+                Method::Name(name) => Some(name.to_string()).filter(|name| !is_pattern(name)),
+                Method::Tag { .. } | Method::Kind(_) => None,
+            };
+            return Err(NothingSelected { term: self.text.clone(), name });
+        }
+        let above = reached(&meant, &graph.dependencies, self.ancestors);
+        let below = reached(&meant, &graph.readers, self.descendants);
+        let chosen = &above | &below;
+        Ok(if self.is_closed { reached(&chosen, &graph.dependencies, Steps::MAX) } else { chosen })
+    }
+}
+
+impl Method {
+    fn is_of(&self, node: &Node) -> bool {
+        match self {
+            Self::Name(pattern) => pattern.matches(&node.name),
+            Self::Kind(kind) => node.kind.name() == kind,
+            Self::Tag { key, value } => node
+                .tags
+                .get(key)
+                .is_some_and(|found| value.as_ref().is_none_or(|pattern| pattern.matches(found))),
+        }
+    }
+}
+
+/// The edges of a DAG in both directions, by the indices of its nodes.
+struct Graph<'a> {
+    dag: &'a Dag,
+    dependencies: Vec<Vec<usize>>,
+    readers: Vec<Vec<usize>>,
+}
+
+impl<'a> Graph<'a> {
+    fn new(dag: &'a Dag) -> Self {
+        let positions: HashMap<&str, usize> =
+            dag.nodes().iter().enumerate().map(|(index, node)| (node.name.as_str(), index)).collect();
+        let mut readers = vec![Vec::new(); dag.nodes().len()];
+        let dependencies: Vec<Vec<usize>> = dag
+            .nodes()
+            .iter()
+            .map(|node| {
+                node.dependencies.iter().filter_map(|name| positions.get(name.as_str()).copied()).collect()
+            })
+            .collect();
+        for (reader, read) in dependencies.iter().enumerate() {
+            read.iter().for_each(|index| readers[*index].push(reader));
+        }
+        Self { dag, dependencies, readers }
+    }
+}
+
+/// The nodes of `start`, and those within so many steps of them.
+fn reached(start: &BTreeSet<usize>, edges: &[Vec<usize>], steps: Steps) -> BTreeSet<usize> {
+    let mut reached = start.clone();
+    let mut frontier: Vec<usize> = start.iter().copied().collect();
+    let mut left = steps;
+    while left > 0 && !frontier.is_empty() {
+        let next = frontier.iter().flat_map(|index| &edges[*index]).copied();
+        frontier = next.filter(|index| reached.insert(*index)).collect();
+        left -= 1;
+    }
+    reached
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn dag() -> Dag {
+        Dag::builder("sales")
+            .unwrap()
+            .loader("orders")
+            .tag("layer", "raw")
+            .loader("customers")
+            .tag("layer", "raw")
+            .transform("joined", ["orders", "customers"])
+            .tag("layer", "silver")
+            .transform("risk", ["joined"])
+            .tag("layer", "gold")
+            .tag("owner", "ops")
+            .transform("volume", ["orders"])
+            .tag("layer", "gold")
+            .saver("risk_parquet", ["risk"])
+            .build()
+            .unwrap()
+    }
+
+    #[track_caller]
+    fn check(selector: &str, expected: &str) {
+        let parsed: NodeSelector = selector.parse().unwrap();
+        assert_eq!(parsed.to_string(), selector);
+        let found = parsed.select(&dag()).unwrap();
+        assert_eq!(found.into_iter().collect::<Vec<_>>().join(" "), expected, "{selector}");
+    }
+
+    #[test]
+    fn nodes_are_chosen_by_name_tag_and_kind() {
+        check("joined", "joined");
+        check("risk*", "risk risk_parquet");
+        check("?isk", "risk");
+        check("tag:layer=gold", "risk volume");
+        check("tag:owner", "risk");
+        check("tag:layer=*er", "joined");
+        check("kind:data_loader", "customers orders");
+    }
+
+    #[test]
+    fn a_plus_goes_up_and_down() {
+        check("+joined", "customers joined orders");
+        check("joined+", "joined risk risk_parquet");
+        check("joined+1", "joined risk");
+        check("1+risk", "joined risk");
+        check("1+risk+1", "joined risk risk_parquet");
+        check("0+risk", "risk");
+        check("+joined+", "customers joined orders risk risk_parquet");
+        check("+tag:layer=gold", "customers joined orders risk volume");
+        check("99999999999999999999+risk", "customers joined orders risk");
+    }
+
+    #[test]
+    fn an_at_sign_takes_what_the_descendants_need() {
+        check("@customers", "customers joined orders risk risk_parquet");
+        check("@volume", "orders volume");
+    }
+
+    #[test]
+    fn a_space_adds_and_a_comma_restricts() {
+        check("orders volume", "orders volume");
+        check("tag:layer=gold,tag:owner=ops", "risk");
+        check("orders+,tag:layer=gold customers", "customers risk volume");
+        check("volume,risk", "");
+    }
+
+    #[test]
+    fn what_says_nothing_is_refused() {
+        for wrong in ["", " ", "+", "a,,b", "tag:", "kind:", "@", "1+"] {
+            assert_eq!(wrong.parse::<NodeSelector>(), Err(SelectorError::Empty), "{wrong}");
+        }
+        let error = "path:a/b".parse::<NodeSelector>().unwrap_err();
+        assert!(error.to_string().starts_with("`path:` is not a way"), "{error}");
+    }
+
+    #[test]
+    fn a_term_without_a_node_is_an_error() {
+        let select = |text: &str| text.parse::<NodeSelector>().unwrap().select(&dag()).unwrap_err();
+        assert_eq!(
+            select("orders +riskk"),
+            NothingSelected { term: "+riskk".into(), name: Some("riskk".into()) }
+        );
+        assert_eq!(select("tag:layer=platinum").to_string(), "no node is chosen by `tag:layer=platinum`");
+        assert_eq!(select("x*").name, None);
+    }
+}
