@@ -22,6 +22,7 @@ mod numbers;
 mod observed;
 mod offline;
 mod page;
+mod parts;
 mod pipelines;
 mod policy;
 mod postgres;

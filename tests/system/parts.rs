@@ -1,0 +1,249 @@
+//! Parts of a pipeline, several files as one, and rows for programs.
+
+use std::fs;
+
+use daglight_system_tests::{Checkout, Daglight, Finished};
+use serde_json::{Value, json};
+
+const LOAD: &str = "\
+-- param: n = 5
+
+CREATE TABLE orders AS SELECT value AS id, value % 3 AS k FROM generate_series(1, $n);
+COPY orders TO 'orders.parquet'";
+
+/// Fails in the middle, unless the parameter says otherwise.
+const REPORT: &str = "\
+-- param: divisor = 0
+
+CREATE EXTERNAL TABLE written STORED AS PARQUET LOCATION 'orders.parquet';
+-- tag: layer=gold
+CREATE TABLE per_k AS SELECT k, count(*) AS n FROM written GROUP BY k;
+-- node: shown
+SELECT * FROM per_k ORDER BY k;
+-- node: broken
+SELECT n / $divisor AS x FROM per_k;
+-- node: apart
+SELECT 7 AS seven;
+COPY (SELECT 1 AS x) TO 'last.csv'
+";
+
+struct Pipeline {
+    checkout: Checkout,
+    files: [String; 2],
+}
+
+impl Pipeline {
+    fn new() -> Self {
+        let checkout = Checkout::new();
+        let files = [("load.sql", LOAD), ("report.sql", REPORT)];
+        let files = files.map(|(name, sql)| {
+            checkout.pipeline(name, sql);
+            name.to_owned()
+        });
+        Self { checkout, files }
+    }
+
+    fn run(&self, arguments: &[&str]) -> Finished {
+        Daglight::new(&self.checkout, ["run", "--output-dir", "out"])
+            .args(&self.files)
+            .args(arguments)
+            .env("HAMILTON_TRACKER_ENABLED", "false")
+            .finish()
+    }
+}
+
+/// How each node ended, in the order of the DAG.
+fn statuses(report: &Value) -> Vec<String> {
+    let nodes = report["nodes"].as_array().expect("a list").iter();
+    nodes.map(|node| format!("{} {}", text(&node["name"]), text(&node["status"]))).collect()
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().expect("a text")
+}
+
+/// What ran, as the manifest says.
+fn identity(pipeline: &Pipeline, report: &Value) -> Value {
+    let manifest = pipeline.checkout.path().join(text(&report["bundle"])).join("manifest.json");
+    let manifest: Value = serde_json::from_str(&fs::read_to_string(manifest).expect("a file")).expect("JSON");
+    manifest["identity"].clone()
+}
+
+#[test]
+fn several_files_are_one_pipeline_and_an_error_names_its_file() {
+    let pipeline = Pipeline::new();
+    let finished = pipeline.run(&["--json"]);
+    let report = finished.report(1);
+    assert_eq!(
+        statuses(&report),
+        [
+            "$divisor success",
+            "$n success",
+            "orders success",
+            "orders_parquet success",
+            "written success",
+            "per_k success",
+            "shown success",
+            "broken failure",
+            "apart not_run",
+            "last_csv not_run",
+        ]
+    );
+    assert_eq!(report["dag_name"], "load");
+    let error = &report["error"];
+    assert_eq!([&error["file"], &error["line"]], [&json!("report.sql"), &json!(9)]);
+}
+
+#[test]
+fn what_does_not_need_a_failed_node_runs_and_the_rest_can_be_tried_again() {
+    let pipeline = Pipeline::new();
+    let report = pipeline.run(&["--json", "--keep-going"]).report(1);
+    assert_eq!(
+        statuses(&report)[6..],
+        ["shown success", "broken failure", "apart success", "last_csv success"].map(str::to_owned)
+    );
+    let first = text(&report["run_id"]).to_owned();
+
+    // What was written stays as it is, also when it was changed since.
+    let last = pipeline.checkout.path().join("last.csv");
+    fs::write(&last, "changed").expect("it can be written");
+    let report = pipeline.run(&["--json", "--retry", "out"]).report(1);
+    assert_eq!(
+        statuses(&report),
+        [
+            "$divisor success",
+            "$n not_run",
+            "orders not_run",
+            "orders_parquet not_run",
+            "written success",
+            "per_k success",
+            "shown not_run",
+            "broken failure",
+            "apart not_run",
+            "last_csv not_run",
+        ]
+    );
+    assert_eq!(identity(&pipeline, &report)["tags"]["retry_of"], json!(first));
+
+    // A retry of a retry knows what the first run did.
+    let second = text(&report["bundle"]).to_owned();
+    let report = pipeline.run(&["--json", "--retry", &second, "--param", "divisor=1"]).report(0);
+    assert_eq!(report["status"], "success");
+    assert_eq!(
+        statuses(&report)[7..],
+        ["broken success", "apart not_run", "last_csv not_run"].map(str::to_owned)
+    );
+    assert_eq!(fs::read_to_string(&last).expect("a file"), "changed");
+
+    let done = text(&report["bundle"]).to_owned();
+    let refused = pipeline.run(&["--retry", &done]).ended_with(2);
+    assert!(refused.stderr.contains("there is nothing to run"), "{}", refused.stderr);
+}
+
+#[test]
+fn a_part_runs_with_what_it_needs_and_files_are_there_from_before() {
+    let pipeline = Pipeline::new();
+    pipeline.run(&["--select", "+orders_parquet", "--quiet"]).ended_with(0);
+    let report =
+        pipeline.run(&["--json", "--select", "written tag:layer=gold", "--select", "shown"]).report(0);
+    let ran: Vec<String> =
+        statuses(&report).into_iter().filter(|status| !status.ends_with("not_run")).collect();
+    assert_eq!(ran, ["written success", "per_k success", "shown success"]);
+    assert_eq!(identity(&pipeline, &report)["tags"]["select"], "written tag:layer=gold shown");
+
+    let refused = pipeline.run(&["--select", "shown"]).ended_with(2);
+    assert!(
+        refused.stderr.contains("shown cannot run without per_k") && refused.stderr.contains("`+shown`"),
+        "{}",
+        refused.stderr
+    );
+    let refused = pipeline.run(&["--exclude", "brokn"]).ended_with(2);
+    assert!(refused.stderr.contains("did you mean `broken`?"), "{}", refused.stderr);
+}
+
+#[test]
+fn plan_shows_the_dag_and_runs_nothing() {
+    let pipeline = Pipeline::new();
+    let plan = |arguments: &[&str]| {
+        Daglight::new(&pipeline.checkout, ["plan"])
+            .args(&pipeline.files)
+            .args(arguments)
+            .finish()
+            .ended_with(0)
+    };
+    assert_eq!(
+        plan(&["--select", "+per_k"]).stdout,
+        "\
+per_k  (transform, table)  report.sql:5
+└─ written  (data_loader, table)  report.sql:3
+   └─ orders_parquet  (data_saver, parquet)  load.sql:4
+      └─ orders  (transform, table)  load.sql:3
+         └─ $n  (input, integer)  load.sql:1
+"
+    );
+    let document: Value =
+        serde_json::from_str(&plan(&["--json", "--select", "+per_k"]).stdout).expect("JSON");
+    let runs: Vec<&str> = document["nodes"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .filter(|node| node["runs"] == true)
+        .map(|node| text(&node["name"]))
+        .collect();
+    assert_eq!(runs, ["$n", "orders", "orders_parquet", "written", "per_k"]);
+    let run = identity(&pipeline, &pipeline.run(&["--json"]).report(1));
+    for hash in ["dag_hash", "code_hash"] {
+        assert_eq!(document[hash], run[hash], "{hash}");
+    }
+    assert!(plan(&["--format", "mermaid"]).stdout.starts_with("flowchart LR\n"));
+    assert!(plan(&["--format", "dot"]).stdout.starts_with("digraph \"load\" {\n"));
+}
+
+#[track_caller]
+fn check_rows(arguments: &[&str], input: &str, expected: &str) {
+    let checkout = Checkout::new();
+    checkout.pipeline("input.sql", input);
+    // The shell gives it standard input.
+    let finished = Daglight::new(&checkout, ["run", "--output-dir", "out", "--quiet"])
+        .args(arguments)
+        .env("HAMILTON_TRACKER_ENABLED", "false")
+        .through("sh", &["-c", "exec \"$@\" < input.sql", "sh"])
+        .finish()
+        .ended_with(0);
+    assert_eq!(finished.stdout, expected);
+}
+
+#[test]
+fn rows_are_printed_for_programs() {
+    let sql = "SELECT * FROM (VALUES (1, 'a,\"b'), (2, NULL)) AS t(x, y); SELECT 3 AS z WHERE false";
+    check_rows(&["-", "--format", "csv"], sql, "x,y\n1,\"a,\"\"b\"\n2,\nz\n");
+    check_rows(&["-", "--format", "ndjson"], sql, "{\"x\":1,\"y\":\"a,\\\"b\"}\n{\"x\":2}\n");
+    check_rows(&["-", "--format", "json"], sql, "[{\"x\":1,\"y\":\"a,\\\"b\"},{\"x\":2}]\n[]\n");
+    check_rows(&["-", "--format", "csv", "--max-rows", "1"], sql, "x,y\n1,\"a,\"\"b\"\nz\n");
+    check_rows(&["-c", "SELECT 1 AS a", "-c", "SELECT 2 AS b", "--format", "csv"], "", "a\n1\nb\n2\n");
+    // More than one batch, in the order of the query.
+    let numbers = "SELECT value FROM generate_series(1, 20000) ORDER BY value";
+    let expected: String = (1..=20_000).fold("value\n".to_owned(), |text, value| format!("{text}{value}\n"));
+    check_rows(&["-", "--format", "csv"], numbers, &expected);
+}
+
+#[test]
+fn memory_is_bounded_and_an_error_names_who_holds_it() {
+    let checkout = Checkout::new();
+    let sql = "SELECT value, repeat('x', 100) AS s FROM generate_series(1, 200000) ORDER BY s, value DESC";
+    let run = |arguments: &[&str]| {
+        Daglight::new(&checkout, ["run", "--output-dir", "out", "--quiet", "-c", sql])
+            .args(["--format", "csv", "--max-rows", "1", "--threads", "2"])
+            .args(arguments)
+            .env("HAMILTON_TRACKER_ENABLED", "false")
+            .finish()
+    };
+    let spilled = run(&["--memory-limit", "40MB", "--spill-dir", "spill"]).ended_with(0);
+    assert!(spilled.stdout.starts_with("value,s\n200000,xxx"), "{}", spilled.stdout);
+    let failed = run(&["--memory-limit", "1MB"]).ended_with(1);
+    assert!(
+        failed.stderr.contains("top memory consumers") && failed.stderr.contains("raise --memory-limit"),
+        "{}",
+        failed.stderr
+    );
+}
