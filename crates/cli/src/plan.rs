@@ -27,7 +27,7 @@ pub(crate) fn plan(args: &PlanArgs) -> Result<ExitCode, Failure> {
     let drawing = dag.drawing(runs.as_ref());
     match if args.json { DagFormat::Json } else { args.format } {
         DagFormat::Tree => {
-            say::document(drawing.tree(|node| line(node)).trim_end());
+            say::document(drawing.tree(line).trim_end());
             let all = dag.nodes().len();
             let (name, version) = (dag.name().as_str(), short(dag.dag_hash()));
             let count = match &runs {

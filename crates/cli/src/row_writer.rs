@@ -23,7 +23,7 @@ pub(crate) struct RowWriter {
 
 /// A query whose rows are being written.
 enum Query {
-    Csv(CsvWriter<RowOutput>),
+    Csv(Box<CsvWriter<RowOutput>>),
     Json(ArrayWriter<RowOutput>),
     Ndjson(LineDelimitedWriter<RowOutput>),
 }
@@ -50,7 +50,7 @@ impl RowWriter {
     pub(crate) fn start(&self, schema: &SchemaRef) {
         let mut query = match self.format {
             RowFormat::Table => return,
-            RowFormat::Csv => Query::Csv(WriterBuilder::new().with_header(true).build(RowOutput)),
+            RowFormat::Csv => Query::Csv(Box::new(WriterBuilder::new().with_header(true).build(RowOutput))),
             RowFormat::Json => Query::Json(ArrayWriter::new(RowOutput)),
             RowFormat::Ndjson => Query::Ndjson(LineDelimitedWriter::new(RowOutput)),
         };
