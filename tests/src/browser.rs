@@ -11,7 +11,7 @@ use std::{
 
 use fantoccini::{Client, ClientBuilder, Locator, error::CmdError, key::Key, wd::Capabilities};
 use hyper_util::client::legacy::connect::HttpConnector;
-use serde_json::json;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use xtask::{Background, Browser, USER, free_port};
@@ -125,6 +125,25 @@ impl Page {
     pub fn text(&self) -> String {
         let script = "return document.body ? document.body.innerText : ''";
         self.run(self.client.execute(script, Vec::new())).as_str().unwrap_or_default().to_owned()
+    }
+
+    /// What a script in the page returns. It runs whatever policy the page has.
+    ///
+    /// # Panics
+    /// When it throws.
+    #[track_caller]
+    pub fn evaluate(&self, script: &str) -> Value {
+        self.run(self.client.execute(script, Vec::new()))
+    }
+
+    /// Types into what a CSS selector finds first.
+    ///
+    /// # Panics
+    /// When it finds nothing.
+    #[track_caller]
+    pub fn type_into(&self, selector: &str, text: &str) {
+        let field = self.run(self.client.find(Locator::Css(selector)));
+        self.run(field.send_keys(text));
     }
 
     /// Where the links of the page lead.

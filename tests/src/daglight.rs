@@ -231,6 +231,14 @@ impl Running {
         }
     }
 
+    /// What it has written to standard output so far.
+    ///
+    /// # Panics
+    /// When that is not text.
+    pub fn output(&self) -> String {
+        self.said(STDOUT)
+    }
+
     /// Waits for its end.
     ///
     /// # Panics

@@ -16,7 +16,7 @@ use xtask::{Background, Python, VirtualEnv, http_client};
 
 use crate::daglight::workspace;
 
-fn environment() -> VirtualEnv {
+pub(crate) fn environment() -> VirtualEnv {
     let workspace = workspace();
     let requirements = python_file("requirements.txt");
     Python::find()
@@ -25,7 +25,7 @@ fn environment() -> VirtualEnv {
         .unwrap_or_else(|error| panic!("the Python environment of the OTLP receiver: {error:#}"))
 }
 
-fn python_file(name: &str) -> PathBuf {
+pub(crate) fn python_file(name: &str) -> PathBuf {
     workspace().root().join("tests/python").join(name)
 }
 

@@ -10,7 +10,7 @@ use daglight_run_bundle::{
 
 use crate::{
     ActiveTaskReport, DeliveryReport, HeartbeatReport, NodeReport, Problem, REPORT_VERSION, Report,
-    ReportStatus, Severity, SpanReport, StageReport, StallReport, Totals, display,
+    ReportStatus, ResourceSample, Severity, SpanReport, StageReport, StallReport, Totals, display,
     findings::{self, Thresholds},
     headline,
     inputs::Inputs,
@@ -22,9 +22,19 @@ use crate::{
 };
 
 /// The report of a bundle, of which `inputs` was read at `now`.
-pub(crate) fn report(inputs: Inputs, now: DateTime<Utc>) -> Report {
-    let Inputs { dir, manifest, evidence, liveness, artifacts, signals, planned, plan_findings, unreadable } =
-        inputs;
+pub(crate) fn report(inputs: Inputs, thresholds: &Thresholds, now: DateTime<Utc>) -> Report {
+    let Inputs {
+        dir,
+        manifest,
+        evidence,
+        liveness,
+        artifacts,
+        signals,
+        planned,
+        plans,
+        plan_findings,
+        unreadable,
+    } = inputs;
     let Signals { root, nodes: seen_nodes, node_of_span, stages: seen_stages, mut setup, .. } = signals;
     let node_of = |parent_span_id: &str| node_of_span.get(parent_span_id).cloned();
 
@@ -85,6 +95,10 @@ pub(crate) fn report(inputs: Inputs, now: DateTime<Utc>) -> Report {
         ),
         None => Default::default(),
     };
+    let (spans, spans_left_out) = signals.shown.into_spans(&node_of, &since_start);
+    let resources = signals.resources.into_kept().into_iter();
+    let resources =
+        resources.map(|(at, sample)| ResourceSample { at_ms: since_start(at), ..sample }).collect();
     let report = Report {
         format_version: REPORT_VERSION,
         generated_at: now,
@@ -110,6 +124,10 @@ pub(crate) fn report(inputs: Inputs, now: DateTime<Utc>) -> Report {
             .map(|seen| slow_span(seen, &node_of, &since_start))
             .collect(),
         queries: queries::query_reports(signals.queries, planned, &node_of),
+        plans: plans.into_plans(),
+        spans,
+        spans_left_out,
+        resources,
         artifacts,
         problems: problems.into_found(),
         heartbeat: evidence.as_ref().map(|evidence| heartbeat(evidence, liveness)),
@@ -118,7 +136,7 @@ pub(crate) fn report(inputs: Inputs, now: DateTime<Utc>) -> Report {
         unreadable,
     };
     // The findings are about everything else that the report says, and the sentences about both.
-    let findings = findings::findings(&report, plan_findings, &Thresholds::default());
+    let findings = findings::findings(&report, plan_findings, thresholds);
     let report = Report { findings, ..report };
     Report { headline: headline::headline(&report), ..report }
 }

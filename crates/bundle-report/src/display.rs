@@ -54,6 +54,20 @@ pub(crate) fn time_spent(timeline: &Timeline) -> String {
     parts.join(", ") + "."
 }
 
+/// The heights of a sparkline.
+const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+
+/// A bar for each number, as high as the largest; a dot for one that is not known.
+pub fn sparkline(numbers: &[Option<f64>]) -> String {
+    let known = || numbers.iter().flatten().copied().filter(|number| number.is_finite());
+    let largest = known().fold(0.0, f64::max);
+    let bar = |number: f64| {
+        let height = if largest > 0.0 { number / largest * (BARS.len() - 1) as f64 } else { 0.0 };
+        BARS.get(height.round() as usize).copied().unwrap_or(BARS[BARS.len() - 1])
+    };
+    numbers.iter().map(|number| number.filter(|number| number.is_finite()).map_or('·', bar)).collect()
+}
+
 /// Bytes as `52 B`, `1.2 kB`, `33 MB` or `1.5 GB`, in powers of 1000.
 pub fn bytes(count: u64) -> String {
     scaled(count, &["B", "kB", "MB", "GB", "TB", "PB"])
@@ -148,6 +162,13 @@ fn shell_word(word: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_sparkline_is_as_high_as_the_largest() {
+        assert_eq!(sparkline(&[Some(0.0), Some(50.0), Some(100.0), None, Some(f64::NAN)]), "▁▅█··");
+        assert_eq!(sparkline(&[]), "");
+        assert_eq!(sparkline(&[Some(0.0)]), "▁");
+    }
 
     #[track_caller]
     fn check(shown: String, expected: &str) {

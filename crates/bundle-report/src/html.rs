@@ -1,6 +1,7 @@
-//! The report as one page: no script, nothing from the network.
+//! The report as one page: nothing from the network, and no script but its own.
 //!
-//! Templates escape all that they are given; the one thing that they are told to take as it is is our own style sheet.
+//! Templates escape all that they are given. What they are told to take as it is are our own style sheet and script, and the
+//! data of the script, which is JSON without a `<`.
 
 use daglight_capture_policy::printable_lines;
 use daglight_run_bundle::{NodeStatus, RecordedKind};
@@ -8,12 +9,15 @@ use maud::{DOCTYPE, Markup, PreEscaped, Render, html};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::{
-    NodeReport, Report, display,
+    Comparison, NodeReport, PlanReport, Report, dag, display,
+    page_script::{self, SCRIPT},
+    plan_tree::{HEADINGS, TreeRow},
     section::{Block, Content, Link, Medium, Opening, Operator, Piece, Section, Table, Tag, Tone},
     sections, waterfall,
 };
 
-const STYLE: &str = include_str!("report.css");
+/// The style sheet of every page.
+pub const STYLE: &str = include_str!("report.css");
 
 /// What a path in the bundle may hold as it is, to be a link of a page that stands beside it.
 const PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'/');
@@ -21,23 +25,42 @@ const PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.')
 /// Renders a report.
 pub(crate) fn render(report: &Report) -> String {
     let opening = sections::opening(report);
+    let body = html! {
+        (opening)
+        @for section in sections::sections(report) { (section) }
+        footer { "Made by Daglight at " (display::time(report.generated_at)) }
+    };
+    page(&format!("{} · run report", opening.name), &body, &page_script::data(report))
+}
+
+/// Renders a comparison.
+pub(crate) fn render_comparison(comparison: &Comparison) -> String {
+    let body = html! {
+        (comparison.opening())
+        @for section in comparison.sections() { (section) }
+    };
+    page("comparison of runs", &body, &page_script::no_data())
+}
+
+/// A page that needs nothing else, with the data of its script.
+fn page(title: &str, body: &Markup, data: &str) -> String {
     let page = html! {
         (DOCTYPE)
         html lang="en" {
             head {
                 meta charset="utf-8";
-                // The policy holds even where an escape were forgotten: no script runs, and nothing is fetched.
-                meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'";
+                meta http-equiv="Content-Security-Policy" content=(page_script::policy(STYLE, SCRIPT));
                 meta name="viewport" content="width=device-width, initial-scale=1";
-                title { (opening.name) " · run report" }
+                title { (title) }
                 style { (PreEscaped(STYLE)) }
             }
             body {
                 main {
-                    (opening)
-                    @for section in sections::sections(report) { (section) }
-                    footer { "Made by Daglight at " (display::time(report.generated_at)) }
+                    div.tools id="tools" {}
+                    (body)
                 }
+                script type="application/json" id="data" { (PreEscaped(data)) }
+                script { (PreEscaped(SCRIPT)) }
             }
         }
     };
@@ -103,6 +126,21 @@ impl Render for Block<'_> {
                     details.error open { summary { (All(title)) } pre { (text) } }
                 },
                 Block::TextOnly(..) => {},
+                Block::Changes(title, lines) => {
+                    details.plan open {
+                        summary { (All(title)) }
+                        pre.changes { @for line in lines.iter() { span class=[change_class(line)] { (line) } "\n" } }
+                    }
+                },
+                Block::Plan { plan, is_open } => { (plan_tree(plan, *is_open)) },
+                Block::Charts(charts, axis) => {
+                    div.charts {
+                        @for chart in charts {
+                            figure { figcaption { (chart.in_words()) } (chart.drawn(axis.duration_ms())) }
+                        }
+                    }
+                },
+                Block::Drawings(nodes) => { div id="timeline" {} @if let Some(dag) = dag::drawing(nodes) { (dag) } },
             }
         }
     }
@@ -141,6 +179,17 @@ impl Render for Table<'_> {
                 }
             }
         }
+    }
+}
+
+/// Whether a line is gone or new.
+fn change_class(line: &str) -> Option<&'static str> {
+    if line.starts_with("- ") {
+        Some("bad")
+    } else if line.starts_with("+ ") {
+        Some("good")
+    } else {
+        None
     }
 }
 
@@ -195,6 +244,47 @@ fn node_cell(node: &NodeReport) -> Markup {
             span.name title=(node.name) { (node.name) }
             span.kind { (node.kind.as_ref().map_or("", RecordedKind::name)) }
             @for tag in sections::node_tags(node) { (tag) }
+        }
+    }
+}
+
+fn plan_tree(plan: &PlanReport, is_open: bool) -> Markup {
+    html! {
+        details.plan open[is_open] {
+            summary {
+                (plan.title()) " "
+                a href={ "./" (utf8_percent_encode(&plan.plan_file, PATH).to_string()) } { "plan" }
+            }
+            div.scroll {
+                table {
+                    thead {
+                        tr {
+                            th { (HEADINGS[0]) }
+                            th {}
+                            @for heading in &HEADINGS[1..] { th.number { (heading) } }
+                        }
+                    }
+                    tbody { @for row in plan.rows() { (operator_row(&row)) } }
+                }
+            }
+            @if let Some(more) = plan.left_out_in_words() { p.lead { (more) } }
+        }
+    }
+}
+
+fn operator_row(row: &TreeRow<'_>) -> Markup {
+    let branch =
+        "│ ".repeat(row.indent.saturating_sub(1) as usize) + if row.indent > 0 { "└ " } else { "" };
+    html! {
+        tr {
+            td title=(row.operator.detail) {
+                span.branch { (branch) } (row.operator.shown_name()) " "
+                span.detail { (row.operator.detail) }
+            }
+            td { (waterfall::share(row.share)) }
+            @for (position, cell) in row.cells.iter().enumerate() {
+                td class={ "number" @if position == 0 && row.operator.estimate_is_wrong { " off" } } { (cell) }
+            }
         }
     }
 }

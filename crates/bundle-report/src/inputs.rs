@@ -3,14 +3,15 @@
 use std::{error::Error, path::PathBuf};
 
 use chrono::Utc;
+use daglight_finding_thresholds::FindingThresholds;
 use daglight_run_bundle::{
     Artifact, ArtifactCatalog, Bundle, Liveness, Manifest, PlanBundle, ProcessEvidence, ReadError,
 };
 use daglight_semantic_conventions::Namespace;
 
 use crate::{
-    Report, UnreadableFile, assemble::report, findings::PlanFindings, queries::PlannedQueries,
-    signals::Signals,
+    Report, UnreadableFile, assemble::report, findings::PlanFindings, plans::SlowestPlans,
+    queries::PlannedQueries, signals::Signals,
 };
 
 /// Why there is no report of a bundle.
@@ -31,7 +32,7 @@ pub enum ReportError {
 /// All that was read of a bundle, in bounded memory.
 #[derive(Debug)]
 pub(crate) struct Inputs {
-    /// The bundle's folder, for the commands that the report names.
+    /// The bundle as it was named, for the commands that the report names.
     pub(crate) dir: PathBuf,
     pub(crate) manifest: Option<Manifest>,
     pub(crate) evidence: Option<ProcessEvidence>,
@@ -40,8 +41,33 @@ pub(crate) struct Inputs {
     pub(crate) artifacts: Vec<Artifact>,
     pub(crate) signals: Signals,
     pub(crate) planned: PlannedQueries,
+    pub(crate) plans: SlowestPlans,
     pub(crate) plan_findings: PlanFindings,
     pub(crate) unreadable: Vec<UnreadableFile>,
+}
+
+/// How a report is made.
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub struct ReportOptions {
+    /// From where on what is found is worth a word.
+    pub thresholds: FindingThresholds,
+    /// What the commands that the report says call the bundle. Default: its folder.
+    pub called: Option<PathBuf>,
+}
+
+impl ReportOptions {
+    /// With these thresholds.
+    #[must_use]
+    pub fn thresholds(self, thresholds: FindingThresholds) -> Self {
+        Self { thresholds, ..self }
+    }
+
+    /// Of a bundle that was unpacked from this archive.
+    #[must_use]
+    pub fn unpacked_from(self, archive: impl Into<PathBuf>) -> Self {
+        Self { called: Some(archive.into()), ..self }
+    }
 }
 
 impl Report {
@@ -54,21 +80,33 @@ impl Report {
     ///
     /// When the manifest has a newer format. Whatever else is missing or damaged is a part of the report.
     pub fn from_bundle(bundle: &Bundle) -> Result<Self, ReportError> {
-        Self::with_plans(bundle, |_| ())
+        Self::made(bundle, &ReportOptions::default(), |_| ())
     }
 
-    /// As [`Report::from_bundle`], and shows each plan to `seen` as it is read.
+    /// As [`Report::from_bundle`], with options, and shows each plan to `seen` as it is read.
+    ///
+    /// # Errors
+    ///
+    /// As [`Report::from_bundle`].
     #[expect(
         clippy::disallowed_methods,
         reason = "the edge of the report: `report` has its time as a parameter"
     )]
-    pub(crate) fn with_plans(bundle: &Bundle, seen: impl FnMut(&PlanBundle)) -> Result<Self, ReportError> {
-        Ok(report(Inputs::read(bundle, seen)?, Utc::now()))
+    pub fn made(
+        bundle: &Bundle,
+        options: &ReportOptions,
+        seen: impl FnMut(&PlanBundle),
+    ) -> Result<Self, ReportError> {
+        Ok(report(Inputs::read(bundle, options, seen)?, &options.thresholds, Utc::now()))
     }
 }
 
 impl Inputs {
-    fn read(bundle: &Bundle, mut seen: impl FnMut(&PlanBundle)) -> Result<Self, ReportError> {
+    fn read(
+        bundle: &Bundle,
+        options: &ReportOptions,
+        mut seen: impl FnMut(&PlanBundle),
+    ) -> Result<Self, ReportError> {
         let mut unreadable = Vec::new();
         let manifest = match Manifest::read(bundle) {
             Err(source @ ReadError::Newer { .. }) => {
@@ -86,22 +124,25 @@ impl Inputs {
             .map_or_else(Namespace::default, |manifest| Namespace::new(&*manifest.namespace));
         let signals = Signals::read(bundle, &namespace);
         let mut planned = PlannedQueries::default();
-        let mut plan_findings = PlanFindings::default();
+        let mut slowest_plans = SlowestPlans::default();
+        let mut plan_findings = PlanFindings::new(options.thresholds.clone());
         let plans = PlanBundle::read_all(bundle, |file, plan| {
             let file = format!("plans/{file}");
             seen(&plan);
             plan_findings.add(&file, &plan);
+            slowest_plans.add(&file, &plan, &options.thresholds);
             planned.add(file, plan);
         });
         unreadable.extend(plans.iter().map(|(file, error)| unreadable_file(&format!("plans/{file}"), error)));
         Ok(Self {
-            dir: bundle.dir().to_owned(),
+            dir: options.called.clone().unwrap_or_else(|| bundle.dir().to_owned()),
             manifest,
             liveness: evidence.as_ref().map(ProcessEvidence::is_alive),
             evidence,
             artifacts: catalog.map(|catalog| catalog.artifacts).unwrap_or_default(),
             signals,
             planned,
+            plans: slowest_plans,
             plan_findings,
             unreadable,
         })

@@ -206,6 +206,12 @@ impl<'a> Attributes<'a> {
         value.int_value.as_ref().and_then(|integer| u64::try_from(integer.0).ok())
     }
 
+    pub(crate) fn number(&self, key: &str) -> Option<f64> {
+        let value = self.get(key)?;
+        let double = value.double_value.as_ref().map(|double| double.0);
+        double.or_else(|| value.int_value.as_ref().map(|integer| integer.0 as f64))
+    }
+
     pub(crate) fn flag(&self, key: &str) -> bool {
         self.get(key).and_then(|value| value.bool_value).unwrap_or(false)
     }

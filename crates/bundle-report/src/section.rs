@@ -6,7 +6,7 @@ use std::borrow::Cow;
 
 use daglight_run_bundle::NodeStatus;
 
-use crate::{NodeReport, display, waterfall::Axis};
+use crate::{NodeReport, PlanReport, charts::Chart, display, waterfall::Axis};
 
 /// What stands above the sections.
 pub(crate) struct Opening<'r> {
@@ -42,6 +42,17 @@ pub(crate) enum Block<'r> {
     Failure(Cell<'r>, &'r str),
     /// Lines that a page has elsewhere, such as above a word that the mouse points to.
     TextOnly(Cell<'r>, String),
+    /// The plan of a query, as a tree of operators; the first one is open on a page.
+    Plan {
+        plan: &'r PlanReport,
+        is_open: bool,
+    },
+    /// Lines of which those that begin with `- ` are gone, and those with `+ ` are new.
+    Changes(Cell<'r>, &'r [String]),
+    /// Numbers over the time of the run.
+    Charts(Vec<Chart>, Axis),
+    /// Where a page shows the timeline and the DAG. Text has the table of the nodes.
+    Drawings(&'r [NodeReport]),
 }
 
 /// The pieces of a sentence, or of a cell.

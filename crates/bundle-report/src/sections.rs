@@ -6,7 +6,9 @@ use daglight_capture_policy::printable;
 use daglight_run_bundle::{NodeStatus, RecordedKind, StallClass};
 
 use crate::{
-    Level, NodeReport, Report, ReportStatus, Severity, StallReport, display, nodes,
+    Finding, Level, NodeReport, Report, ReportStatus, Severity, StallReport,
+    charts::charts,
+    display, nodes,
     section::{
         Block, Cell, Column, Link, Medium, Opening, Operator, Piece, Row, Section, Table, Tag, Tone, code,
         counted, name, shown, words,
@@ -20,19 +22,14 @@ const MAX_NODES: usize = 200;
 /// Nodes of which more is said than a row.
 const MAX_DETAILED: usize = 20;
 
+/// Plans that are shown as trees.
+const MAX_PLANS: usize = 10;
+
 /// Operators of a query that are shown.
 const MAX_OPERATORS: usize = 3;
 
 /// What stands above the sections of a report.
 pub(crate) fn opening(report: &Report) -> Opening<'_> {
-    let (tone, word) = match report.status {
-        ReportStatus::Success => (Tone::Good, "success"),
-        ReportStatus::Failure => (Tone::Bad, "failure"),
-        ReportStatus::Running => (Tone::Note, "running"),
-        ReportStatus::Interrupted => (Tone::Bad, "interrupted"),
-        ReportStatus::ProcessEnded => (Tone::Bad, "process ended"),
-        ReportStatus::Unknown => (Tone::Warning, "unknown"),
-    };
     let findings = report.headline.iter().map(|finding| {
         let (tone, mark) = match finding.level {
             Level::Good => (Tone::Good, "✓"),
@@ -49,11 +46,21 @@ pub(crate) fn opening(report: &Report) -> Opening<'_> {
     });
     Opening {
         name: report.identity.as_ref().map_or("run", |identity| identity.dag_name.as_str()),
-        status: Tag { tone, word: word.into(), detail: None },
+        status: status_of_run(report.status),
         findings: findings.collect(),
         links: links.collect(),
         tiles: tiles(report),
     }
+}
+
+pub(crate) fn status_of_run(status: ReportStatus) -> Tag<'static> {
+    let tone = match status {
+        ReportStatus::Success => Tone::Good,
+        ReportStatus::Running => Tone::Note,
+        ReportStatus::Failure | ReportStatus::Interrupted | ReportStatus::ProcessEnded => Tone::Bad,
+        ReportStatus::Unknown => Tone::Warning,
+    };
+    Tag { tone, word: status.in_words().into(), detail: None }
 }
 
 /// The sections of a report that say anything.
@@ -64,11 +71,13 @@ pub(crate) fn sections(report: &Report) -> Vec<Section<'_>> {
         critical_steps(report),
         stalls(report),
         queries(report),
+        plans(report),
         stages(report),
         slowest_spans(report),
         artifacts(report),
         problems(report),
         process(report),
+        over_time(report),
         delivery(report),
         unreadable(report),
         identity(report),
@@ -102,12 +111,12 @@ fn tiles(report: &Report) -> Vec<(&'static str, String)> {
     tiles.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
 }
 
-fn section<'r>(title: &'static str, blocks: Vec<Block<'r>>) -> Section<'r> {
+pub(crate) fn section<'r>(title: &'static str, blocks: Vec<Block<'r>>) -> Section<'r> {
     Section { title: Some(title), blocks }
 }
 
 /// A section of one table; of nothing where the table has no row.
-fn table_section<'r>(
+pub(crate) fn table_section<'r>(
     title: &'static str,
     columns: Vec<Column>,
     rows: impl IntoIterator<Item = Vec<Cell<'r>>>,
@@ -125,7 +134,12 @@ fn sentence<'r>(text: impl Into<Cow<'r, str>>) -> Block<'r> {
 }
 
 fn findings(report: &Report) -> Section<'_> {
-    let facts = report.findings.iter().map(|finding| {
+    finding_section("Findings", &report.findings)
+}
+
+/// Findings with their evidence and remedy.
+pub(crate) fn finding_section<'r>(title: &'static str, findings: &'r [Finding]) -> Section<'r> {
+    let facts = findings.iter().map(|finding| {
         let (tone, word) = match finding.level {
             Level::Good => (Tone::Good, "good"),
             Level::Note => (Tone::Note, "note"),
@@ -147,7 +161,7 @@ fn findings(report: &Report) -> Section<'_> {
         (finding.kind.id().into(), pieces)
     });
     let facts: Vec<_> = facts.collect();
-    section("Findings", if facts.is_empty() { Vec::new() } else { vec![Block::Facts(facts)] })
+    section(title, if facts.is_empty() { Vec::new() } else { vec![Block::Facts(facts)] })
 }
 
 fn nodes(report: &Report) -> Section<'_> {
@@ -155,6 +169,7 @@ fn nodes(report: &Report) -> Section<'_> {
     let has_nodes = !longest.is_empty();
     let mut blocks: Vec<Block<'_>> = time_spent(report).into_iter().collect();
     if has_nodes {
+        blocks.push(Block::Drawings(&report.nodes));
         let axis = Axis::of(report.duration_ms.unwrap_or(0.0));
         let columns = vec![
             Column::text("node"),
@@ -341,6 +356,25 @@ fn queries(report: &Report) -> Section<'_> {
     table_section("Slowest queries", columns, rows)
 }
 
+/// The plans of the slowest queries, as trees.
+fn plans(report: &Report) -> Section<'_> {
+    let shown = report.plans.iter().take(MAX_PLANS).enumerate();
+    let mut blocks: Vec<Block<'_>> =
+        shown.map(|(position, plan)| Block::Plan { plan, is_open: position == 0 }).collect();
+    if !blocks.is_empty() {
+        let how = "Each operator reads those below it. Rows with a ~ are estimates, times are those of one partition.";
+        blocks.insert(0, sentence(how));
+    }
+    section("Plans of the slowest queries", blocks)
+}
+
+/// The process over the time of the run.
+fn over_time(report: &Report) -> Section<'_> {
+    let charts = charts(&report.resources);
+    let axis = Axis::of(report.duration_ms.unwrap_or(0.0));
+    section("Over time", if charts.is_empty() { Vec::new() } else { vec![Block::Charts(charts, axis)] })
+}
+
 fn stages(report: &Report) -> Section<'_> {
     let longest = report.stages.iter().map(|stage| stage.wall_ms).fold(0.0, f64::max);
     let columns = vec![
@@ -373,6 +407,7 @@ fn slowest_spans(report: &Report) -> Section<'_> {
         Column::text("stage"),
         Column::number("start"),
         Column::number("time"),
+        Column::number("of its own"),
         Column::number("rows"),
         Column::text(""),
     ];
@@ -383,6 +418,7 @@ fn slowest_spans(report: &Report) -> Section<'_> {
             name(span.stage.as_deref()),
             shown(span.start_ms, since_start),
             shown(span.duration_ms, display::duration),
+            shown(span.self_ms, display::duration),
             shown(span.rows, display::count),
             if span.failed { vec![Piece::tag(Tone::Bad, "failed")] } else { Vec::new() },
         ]

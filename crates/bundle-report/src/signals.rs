@@ -6,11 +6,14 @@ use daglight_run_bundle::{Bundle, FileReading, read_lines};
 use daglight_semantic_conventions::{Key, Namespace, PROCESS_ENDED, key, span};
 
 use crate::{
-    SpanReport,
+    ResourceSample, SpanReport, TimelineSpanKind,
     coverage::Coverage,
     largest::Largest,
     otlp::{LogsLine, MetricsLine, Span, TracesLine},
     problems::Problems,
+    samples::Samples,
+    self_time::SelfTimes,
+    shown_spans::{ShownSpan, ShownSpans},
 };
 
 /// Nodes, stages and open plannings that are kept apart; a run with more is reported without the rest.
@@ -37,6 +40,11 @@ pub(crate) struct Signals {
     pub(crate) reads: HashMap<String, SeenReads>,
     pub(crate) all_reads: SeenReads,
     plannings: HashMap<String, u64>,
+    /// What the timeline shows.
+    pub(crate) shown: ShownSpans,
+    self_times: SelfTimes,
+    /// The process at each beat, with the nanoseconds of the beat.
+    pub(crate) resources: Samples<(u64, ResourceSample)>,
     pub(crate) span_count: u64,
     pub(crate) record_count: u64,
     /// When the first span started and the last ended.
@@ -135,6 +143,14 @@ struct Keys {
     bytes_read: String,
     bytes_spilled: String,
     slow: String,
+    task: String,
+    operator: String,
+    cpu_seconds: String,
+    resident_bytes: String,
+    memory_reserved: String,
+    io_bytes_read: String,
+    io_bytes_written: String,
+    active_tasks: String,
 }
 
 impl Keys {
@@ -152,6 +168,14 @@ impl Keys {
             bytes_read: namespace.key(Key::BytesRead),
             bytes_spilled: namespace.key(Key::BytesSpilled),
             slow: namespace.key(Key::Slow),
+            task: namespace.key(Key::Task),
+            operator: namespace.key(Key::Operator),
+            cpu_seconds: namespace.key(Key::ProcessCpuSeconds),
+            resident_bytes: namespace.key(Key::ProcessResidentBytes),
+            memory_reserved: namespace.key(Key::MemoryReserved),
+            io_bytes_read: namespace.key(Key::IoBytesRead),
+            io_bytes_written: namespace.key(Key::IoBytesWritten),
+            active_tasks: namespace.key(Key::ActiveTasks),
         }
     }
 }
@@ -172,6 +196,9 @@ impl Signals {
             reads: HashMap::new(),
             all_reads: SeenReads::default(),
             plannings: HashMap::new(),
+            shown: ShownSpans::default(),
+            self_times: SelfTimes::default(),
+            resources: Samples::default(),
             span_count: 0,
             record_count: 0,
             extent: None,
@@ -212,10 +239,16 @@ impl Signals {
         if seen.failed {
             self.problems.add_span(span, node, key::ERROR_TYPE);
         }
+        self.take_shown(span, node, seen, keys);
+        if span.name == span::HEARTBEAT {
+            self.resources.add((seen.start, keys.sample(span)));
+        }
         // Operators are a part of their query, and how long they lived says little.
         if [span::HEARTBEAT, span::OPERATOR].contains(&span.name.as_ref()) {
             return;
         }
+        let self_nanoseconds =
+            self.self_times.take(&span.span_id, &span.parent_span_id, seen.start, seen.end);
         self.take_stage(span, seen, keys);
         // Stages and queries that belong to no node are work of the run.
         let is_work = [span::STAGE, span::PLAN, span::EXECUTE, span::WRITE].contains(&span.name.as_ref());
@@ -242,9 +275,33 @@ impl Signals {
                 stage: span.attributes.text(&keys.stage).map(str::to_owned),
                 start_ms: 0.0,
                 duration_ms: milliseconds(span.duration_nanoseconds()),
+                self_ms: self_nanoseconds.map(milliseconds),
                 rows: span.attributes.count(&keys.row_count),
                 failed: seen.failed,
             },
+        });
+    }
+
+    /// What the timeline shows, besides the nodes: they are in the manifest as well.
+    fn take_shown(&mut self, span: &Span<'_>, node: Option<&str>, seen: SeenSpan, keys: &Keys) {
+        let (kind, key) = match span.name.as_ref() {
+            span::STAGE => (TimelineSpanKind::Stage, &keys.stage),
+            span::TASK => (TimelineSpanKind::Stage, &keys.task),
+            span::EXECUTE | span::WRITE => (TimelineSpanKind::Query, &keys.query_id),
+            span::OPERATOR => (TimelineSpanKind::Operator, &keys.operator),
+            _ => return,
+        };
+        self.shown.offer(kind, seen.end - seen.start, || {
+            let name = span.attributes.get(key).map(ToString::to_string);
+            ShownSpan {
+                kind,
+                name: name.filter(|name| !name.is_empty()).unwrap_or_else(|| span.name.clone().into_owned()),
+                node: node.map(str::to_owned),
+                parent_span_id: span.parent_span_id.clone().into_owned(),
+                start: seen.start,
+                end: seen.end,
+                failed: seen.failed,
+            }
         });
     }
 
@@ -317,6 +374,20 @@ impl Signals {
 }
 
 impl Keys {
+    /// What a beat says of its process. When it was is filled in where the start of the run is known.
+    fn sample(&self, beat: &Span<'_>) -> ResourceSample {
+        let attributes = &beat.attributes;
+        ResourceSample {
+            at_ms: 0.0,
+            cpu_seconds: attributes.number(&self.cpu_seconds).filter(|seconds| seconds.is_finite()),
+            resident_bytes: attributes.count(&self.resident_bytes),
+            reserved_bytes: attributes.count(&self.memory_reserved),
+            io_bytes_read: attributes.count(&self.io_bytes_read),
+            io_bytes_written: attributes.count(&self.io_bytes_written),
+            active_tasks: attributes.count(&self.active_tasks),
+        }
+    }
+
     /// Attributes of a log record that say where it comes from, and not what happened.
     fn is_context(&self, key: &str) -> bool {
         key.starts_with(&self.prefix)

@@ -22,6 +22,10 @@ impl Axis {
         Self { duration_ms, step_ms: factor.unwrap_or(10.0) * magnitude }
     }
 
+    pub(crate) fn duration_ms(&self) -> f64 {
+        self.duration_ms
+    }
+
     fn percent(&self, ms: f64) -> f64 {
         (ms / self.duration_ms * 100.0).clamp(0.0, 100.0)
     }

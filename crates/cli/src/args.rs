@@ -8,6 +8,7 @@ use daglight::{
     bundle::Criterion,
     identity::{DagName, NodeSelector},
 };
+use daglight_bundle_server::Token;
 
 /// Run telemetry for Apache DataFusion pipelines: the Hamilton UI, OpenTelemetry and a run bundle from one run.
 #[derive(Debug, Parser)]
@@ -40,6 +41,13 @@ pub(crate) enum Command {
     /// wrong input, or runs that had a server wait and none is configured now; 3, everything is delivered, but the server may still carry out a request that it did not answer with success: run it again after the
     /// time that is shown, and it verifies what the server has.
     Sync(SyncArgs),
+    /// Show the runs of a folder in a browser: their reports, comparisons, and runs that go on.
+    ///
+    /// The pages are for this machine alone: they can be read at 127.0.0.1 and localhost only, and no page of another site can
+    /// ask for them.
+    Serve(ServeArgs),
+    /// Write the spans of a bundle in the format of another viewer.
+    Export(ExportArgs),
     /// Send the traces, metrics and logs of a bundle to an OpenTelemetry backend.
     Replay(ReplayArgs),
     /// List runs with their status, their age, and what waits for the tracker.
@@ -64,7 +72,13 @@ impl Command {
             | Self::History(HistoryArgs { json, .. })
             | Self::Status(StatusArgs { json, .. })
             | Self::Config(ConfigArgs { json, .. }) => *json,
-            Self::Bundle(_) | Self::Sync(_) | Self::Replay(_) | Self::Prune(_) | Self::Doctor => false,
+            Self::Bundle(_)
+            | Self::Serve(_)
+            | Self::Export(_)
+            | Self::Sync(_)
+            | Self::Replay(_)
+            | Self::Prune(_)
+            | Self::Doctor => false,
         }
     }
 }
@@ -195,8 +209,8 @@ pub(crate) struct ReportArgs {
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct CompareArgs {
-    /// One run or more to compare with, and then the run: each a bundle, a folder of which the last run counts, or the id of
-    /// a run in the output folder. A folder alone: its last run, and the one before it of the same pipeline.
+    /// One run or more to compare with, and then the run: each a bundle, a packed one, a folder of which the last run counts,
+    /// or the id of a run in the output folder. A folder alone: its last run, and the one before it of the same pipeline.
     #[arg(required = true, value_name = "RUN")]
     pub(crate) runs: Vec<PathBuf>,
     /// Fail with exit code 3 where this has happened: slower=20%, rows-changed=5%, plan-changed, schema-changed, finding=ID,
@@ -209,6 +223,9 @@ pub(crate) struct CompareArgs {
     /// Print the comparison as JSON.
     #[arg(long)]
     pub(crate) json: bool,
+    /// Write the comparison as one HTML page, too.
+    #[arg(long, value_name = "FILE.html")]
+    pub(crate) html: Option<PathBuf>,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -250,7 +267,7 @@ pub(crate) struct PackArgs {
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct HistoryArgs {
-    /// A folder with bundles below it. Default: the setting bundle.output_dir.
+    /// A folder with bundles below it, a bundle, or a packed one. Default: the setting bundle.output_dir.
     pub(crate) dir: Option<PathBuf>,
     /// Only the runs of this pipeline.
     #[arg(long, value_name = "NAME")]
@@ -264,8 +281,54 @@ pub(crate) struct HistoryArgs {
 }
 
 #[derive(Debug, ClapArgs)]
+pub(crate) struct ServeArgs {
+    /// A folder with bundles below it, a bundle, or a packed one. Default: the setting bundle.output_dir.
+    pub(crate) dir: Option<PathBuf>,
+    /// The port. With 0, one that is free.
+    #[arg(long, value_name = "PORT", default_value_t = 8117)]
+    pub(crate) port: u16,
+    /// Answer only those who know this token: at least eight letters, digits, `-`, `_` or `.`. Other users of this machine do
+    /// not.
+    #[arg(long, value_name = "TOKEN", env = "DAGLIGHT_SERVE_TOKEN", hide_env_values = true, value_parser = token)]
+    pub(crate) token: Option<Token>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct ExportArgs {
+    /// The bundle: its folder or a file in it, a packed one, a folder above it for the last run there, or the id of a run in
+    /// the output folder.
+    pub(crate) bundle: PathBuf,
+    /// perfetto: the trace event format, for ui.perfetto.dev. speedscope: for speedscope.app. otlp: one OTLP/JSON document, for
+    /// Jaeger and other backends.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) format: FormatName,
+    /// The signal of the format otlp.
+    #[arg(long, value_name = "NAME", default_value = "traces")]
+    pub(crate) signal: SignalName,
+    /// The new file. Default: standard output.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) to: Option<PathBuf>,
+}
+
+/// A format of `daglight export`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum FormatName {
+    Perfetto,
+    Speedscope,
+    Otlp,
+}
+
+/// A signal of `daglight export --format otlp`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SignalName {
+    Traces,
+    Metrics,
+    Logs,
+}
+
+#[derive(Debug, ClapArgs)]
 pub(crate) struct SyncArgs {
-    /// A bundle, or a folder with bundles below it. Default: the setting bundle.output_dir.
+    /// A bundle, a packed one, or a folder with bundles below it. Default: the setting bundle.output_dir.
     pub(crate) dir: Option<PathBuf>,
     /// How long to try, in seconds, for all bundles together.
     #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = count::<u64>)]
@@ -274,8 +337,8 @@ pub(crate) struct SyncArgs {
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct ReplayArgs {
-    /// The bundle: its folder or a file in it, a folder above it for the last run there, or the id of a run in the output
-    /// folder.
+    /// The bundle: its folder or a file in it, a packed one, a folder above it for the last run there, or the id of a run in
+    /// the output folder.
     pub(crate) bundle: PathBuf,
     /// The backend's OTLP endpoint, such as http://localhost:4318. Default: OTEL_EXPORTER_OTLP_ENDPOINT.
     #[arg(long, value_name = "URL")]
@@ -287,7 +350,7 @@ pub(crate) struct ReplayArgs {
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct StatusArgs {
-    /// A bundle, or a folder with bundles below it. Default: the setting bundle.output_dir.
+    /// A bundle, a packed one, or a folder with bundles below it. Default: the setting bundle.output_dir.
     pub(crate) dir: Option<PathBuf>,
     /// Print the list as JSON.
     #[arg(long)]
@@ -331,6 +394,10 @@ pub(crate) struct ConfigArgs {
     /// Print the JSON schema of daglight.toml instead.
     #[arg(long, conflicts_with_all = ["profile", "json"])]
     pub(crate) schema: bool,
+}
+
+fn token(text: &str) -> Result<Token, String> {
+    Token::new(text).ok_or_else(|| "expected at least eight letters, digits, `-`, `_` or `.`".to_owned())
 }
 
 fn parameter(text: &str) -> Result<(String, String), String> {

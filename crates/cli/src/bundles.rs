@@ -3,7 +3,7 @@
 use std::{
     fs, io,
     ops::Deref,
-    path::{Path, PathBuf},
+    path::{Display, Path, PathBuf},
 };
 
 use daglight::{bundle::Bundle, identity::RunId, settings::SettingsLoader};
@@ -21,13 +21,64 @@ pub(crate) fn runs_folder(named: Option<&Path>) -> Result<PathBuf, Failure> {
 #[derive(Debug)]
 pub(crate) struct NamedBundle {
     bundle: Bundle,
-    unpacked: Option<TempDir>,
+    archive: Option<Unpacked>,
+}
+
+/// The bundles that a command is about. A packed one is unpacked for as long as this lives.
+#[derive(Debug)]
+pub(crate) struct NamedBundles {
+    bundles: Vec<Bundle>,
+    archive: Option<Unpacked>,
+}
+
+/// A packed bundle, and the folder that has it for now.
+#[derive(Debug)]
+struct Unpacked {
+    archive: PathBuf,
+    folder: TempDir,
 }
 
 impl NamedBundle {
-    /// Whether it is one file, into which nothing is written.
-    pub(crate) fn is_packed(&self) -> bool {
-        self.unpacked.is_some()
+    /// The one file that it is, into which nothing is written.
+    pub(crate) fn archive(&self) -> Option<&Path> {
+        self.archive.as_ref().map(|unpacked| &*unpacked.archive)
+    }
+}
+
+impl NamedBundles {
+    /// The folder that a packed bundle is in for now.
+    pub(crate) fn unpacked_folder(&self) -> Option<&Path> {
+        self.archive.as_ref().map(|unpacked| unpacked.folder.path())
+    }
+
+    /// What one of them is called: the archive, or its folder.
+    pub(crate) fn shown<'b>(&'b self, bundle: &'b Bundle) -> Display<'b> {
+        self.archive.as_ref().map_or(bundle.dir(), |unpacked| &unpacked.archive).display()
+    }
+
+    /// The last one alone, and how many there are.
+    fn into_last(mut self) -> (Option<NamedBundle>, usize) {
+        let count = self.bundles.len();
+        let archive = self.archive;
+        (self.bundles.pop().map(|bundle| NamedBundle { bundle, archive }), count)
+    }
+
+    /// The last one, and the one before it that `is_wanted`.
+    pub(crate) fn last_and_before(
+        mut self,
+        is_wanted: impl Fn(&Bundle, &Bundle) -> bool,
+    ) -> Option<(Bundle, Option<Bundle>)> {
+        let last = self.bundles.pop()?;
+        let before = self.bundles.into_iter().rev().find(|bundle| is_wanted(bundle, &last));
+        Some((last, before))
+    }
+}
+
+impl Deref for NamedBundles {
+    type Target = [Bundle];
+
+    fn deref(&self) -> &[Bundle] {
+        &self.bundles
     }
 }
 
@@ -39,9 +90,18 @@ impl Deref for NamedBundle {
     }
 }
 
-/// The bundle at a path, or all of them below it. An output folder that is empty has none, and neither has the one of the
+/// The bundle at a path, packed or not, or all of them below it. An output folder that is empty has none, and neither has the one of the
 /// settings before the first run has made it; any other folder without bundles is not an output folder.
-pub(crate) fn bundles_at(path: &Path) -> Result<Vec<Bundle>, Failure> {
+pub(crate) fn bundles_at(path: &Path) -> Result<NamedBundles, Failure> {
+    if is_archive(path) {
+        let NamedBundle { bundle, archive } = unpacked(path)?;
+        return Ok(NamedBundles { bundles: vec![bundle], archive });
+    }
+    Ok(NamedBundles { bundles: folders_at(path)?, archive: None })
+}
+
+/// The bundle at a path, or all of them below it, none of them packed.
+pub(crate) fn folders_at(path: &Path) -> Result<Vec<Bundle>, Failure> {
     if path.symlink_metadata().is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
         if runs_come_to(path) {
             return Ok(Vec::new());
@@ -77,41 +137,34 @@ fn may_be_output_folder(path: &Path) -> bool {
 /// The one bundle that a command is about: by its folder or a file in it, packed as one file, by a folder above it, of which the last run
 /// counts, or by the id of its run in the output folder of the settings. `None` where the folder has no runs yet.
 pub(crate) fn bundle_of(named: &Path) -> Result<Option<NamedBundle>, Failure> {
-    if is_archive(named) {
-        return unpacked(named).map(Some);
+    if let Some(run_id) = run_id(named) {
+        return with_id(run_id).map(|bundle| Some(NamedBundle { bundle, archive: None }));
     }
-    let found = found(named)?;
-    Ok(found.map(|bundle| NamedBundle { bundle, unpacked: None }))
+    let (last, count) = bundles_at(named)?.into_last();
+    if let Some(last) = last.as_ref().filter(|_| count > 1) {
+        note!("the last of {count} runs: {}", last.dir().display());
+    }
+    Ok(last)
 }
 
 fn unpacked(archive: &Path) -> Result<NamedBundle, Failure> {
     // A folder of the user alone, which is gone when the command ends.
     let folder = tempfile::tempdir().map_err(Failure::work)?;
     let bundle = unpack(archive, folder.path(), Limits::default()).map_err(Failure::input)?;
-    Ok(NamedBundle { bundle, unpacked: Some(folder) })
+    Ok(NamedBundle { bundle, archive: Some(Unpacked { archive: archive.to_owned(), folder }) })
 }
 
-fn found(named: &Path) -> Result<Option<Bundle>, Failure> {
-    if let Some(run_id) = run_id(named) {
-        let settings = process_settings()?;
-        let output_dir = settings.bundle.output_dir;
-        let mut bundles = bundles_at(&output_dir)?;
-        bundles.retain(|bundle| bundle.recorded_run() == Some(run_id));
-        return bundles.pop().map(Some).ok_or_else(|| {
-            Failure::input(format!(
-                "no run {run_id} below {}: expected the folder of a bundle, or the id of a run there; another output \
-                 folder is named by DAGLIGHT_OUTPUT_DIR",
-                output_dir.display()
-            ))
-        });
-    }
-    let mut bundles = bundles_at(named)?;
-    let count = bundles.len();
-    let last = bundles.pop();
-    if let Some(last) = last.as_ref().filter(|_| count > 1) {
-        note!("the last of {count} runs: {}", last.dir().display());
-    }
-    Ok(last)
+fn with_id(run_id: RunId) -> Result<Bundle, Failure> {
+    let output_dir = process_settings()?.bundle.output_dir;
+    let mut bundles = folders_at(&output_dir)?;
+    bundles.retain(|bundle| bundle.recorded_run() == Some(run_id));
+    bundles.pop().ok_or_else(|| {
+        Failure::input(format!(
+            "no run {run_id} below {}: expected the folder of a bundle, or the id of a run there; another output \
+             folder is named by DAGLIGHT_OUTPUT_DIR",
+            output_dir.display()
+        ))
+    })
 }
 
 /// As [`bundle_of`], for a command that has nothing to do without one.

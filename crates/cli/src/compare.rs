@@ -1,14 +1,16 @@
 //! `daglight compare`: what changed between runs, and whether that fails a pipeline of CI.
 
-use std::{path::Path, process::ExitCode};
+use std::{fs, path::Path, process::ExitCode};
 
-use daglight::bundle::{Bundle, ComparedRun, Comparison};
+use daglight::bundle::{Bundle, ComparedRun, Comparison, ReportOptions};
 use serde_json::json;
 
 use crate::{
     args::CompareArgs,
     bundles::{bundles_at, no_runs, one_bundle},
+    config::report_options,
     failure::Failure,
+    history::dag_name,
     say::{self, note},
 };
 
@@ -16,15 +18,16 @@ use crate::{
 const TRIPPED: u8 = 3;
 
 pub(crate) fn compare(args: &CompareArgs) -> Result<ExitCode, Failure> {
+    let options = report_options();
     let mut runs = Vec::new();
     if let [folder] = args.runs.as_slice() {
         for bundle in last_two(folder)? {
-            runs.push(read(&bundle)?);
+            runs.push(read(&bundle, &options)?);
         }
     } else {
         for named in &args.runs {
             let bundle = one_bundle(named)?;
-            runs.push(read(&bundle)?);
+            runs.push(read(&bundle, &options)?);
         }
     }
     let comparison = runs.split_last().and_then(|(run, baselines)| Comparison::new(baselines, run));
@@ -45,22 +48,27 @@ pub(crate) fn compare(args: &CompareArgs) -> Result<ExitCode, Failure> {
     } else {
         say::document(comparison.to_text().trim_end());
     }
+    if let Some(path) = &args.html {
+        fs::write(path, comparison.to_html())
+            .map_err(|error| Failure::work(format!("cannot write {}: {error}", path.display())))?;
+        note!("written: {}", path.display());
+    }
     for (criterion, what) in &tripped {
         note!("failed on {criterion}: {what}");
     }
     Ok(if tripped.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(TRIPPED) })
 }
 
-fn read(bundle: &Bundle) -> Result<ComparedRun, Failure> {
-    ComparedRun::read(bundle).map_err(Failure::work)
+fn read(bundle: &Bundle, options: &ReportOptions) -> Result<ComparedRun, Failure> {
+    ComparedRun::read_with(bundle, options).map_err(Failure::work)
 }
 
 /// The last run below a folder, and the one before it of the same pipeline.
 fn last_two(folder: &Path) -> Result<[Bundle; 2], Failure> {
-    let mut bundles = bundles_at(folder)?;
-    let Some(last) = bundles.pop() else { return Err(Failure::input(no_runs(folder))) };
-    let name = crate::history::dag_name(&last);
-    let before = bundles.into_iter().rev().find(|bundle| crate::history::dag_name(bundle) == name);
+    let is_of_pipeline = |before: &Bundle, last: &Bundle| dag_name(before) == dag_name(last);
+    let Some((last, before)) = bundles_at(folder)?.last_and_before(is_of_pipeline) else {
+        return Err(Failure::input(no_runs(folder)));
+    };
     let before = before.ok_or_else(|| {
         Failure::input(format!(
             "{} has no other run of this pipeline: expected two runs, or a folder with two of them",

@@ -3,8 +3,9 @@
 use std::process::ExitCode;
 
 use daglight::{
+    bundle::ReportOptions,
     identity::{DagName, DagNameError},
-    policy::{Policy, Profile, printable},
+    policy::{Policy, Profile, in_one_line, printable},
     settings::{Resolved, Settings, SettingsLoader, settings_schema},
 };
 
@@ -64,6 +65,18 @@ pub(crate) fn process_settings() -> Result<Settings, Failure> {
 pub(crate) fn process_policy() -> Policy {
     let resolved = SettingsLoader::from_process().resolve();
     resolved.map_or_else(|_| Policy::of_profile(Profile::Prod), |resolved| resolved.settings.policy())
+}
+
+/// How reports are made by the settings of this process. Where these are wrong, which is said, by the defaults: who is on call
+/// needs the report now.
+pub(crate) fn report_options() -> ReportOptions {
+    match SettingsLoader::from_process().resolve() {
+        Ok(resolved) => ReportOptions::default().thresholds(resolved.settings.findings),
+        Err(error) => {
+            note!("warning: findings are judged by the defaults: {}", in_one_line(&error));
+            ReportOptions::default()
+        }
+    }
 }
 
 /// The name that the settings give the DAG.

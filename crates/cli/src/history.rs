@@ -4,37 +4,37 @@ use std::{collections::BTreeMap, process::ExitCode};
 
 use daglight::bundle::{
     Bundle, ComparedRun, Manifest, ReportStatus,
-    display::{duration, exact, exact_plural},
+    display::{duration, exact, exact_plural, sparkline},
 };
 use serde_json::{Value, json};
 
 use crate::{
     args::HistoryArgs,
     bundles::{bundles_at, no_runs, runs_folder},
+    config::report_options,
     failure::Failure,
     say::{self, note, say},
 };
 
-/// The heights of a sparkline.
-const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
-
 pub(crate) fn history(args: &HistoryArgs) -> Result<ExitCode, Failure> {
-    let mut pipelines: BTreeMap<String, Vec<Bundle>> = BTreeMap::new();
+    let mut pipelines: BTreeMap<String, Vec<&Bundle>> = BTreeMap::new();
     let folder = runs_folder(args.dir.as_deref())?;
-    for bundle in bundles_at(&folder)? {
-        let name = dag_name(&bundle).unwrap_or_else(|| "unknown".to_owned());
+    let named = bundles_at(&folder)?;
+    for bundle in named.iter() {
+        let name = dag_name(bundle).unwrap_or_else(|| "unknown".to_owned());
         if args.dag_name.as_ref().is_none_or(|wanted| *wanted == name) {
             pipelines.entry(name).or_default().push(bundle);
         }
     }
+    let options = report_options();
     let mut documents = Vec::new();
     for (name, bundles) in &pipelines {
         let skipped = bundles.len().saturating_sub(args.last.get());
         let mut runs = Vec::new();
         for bundle in &bundles[skipped..] {
-            match ComparedRun::read(bundle) {
+            match ComparedRun::read_with(bundle, &options) {
                 Ok(run) => runs.push(run),
-                Err(error) => note!("warning: {}: {error}", bundle.dir().display()),
+                Err(error) => note!("warning: {}: {error}", named.shown(bundle)),
             }
         }
         if args.json {
@@ -100,17 +100,6 @@ fn rows(runs: &[ComparedRun]) -> Vec<Value> {
     rows.collect()
 }
 
-/// A bar for each, from the shortest to the longest; a dot for one whose time is not known.
-fn sparkline(durations: &[Option<f64>]) -> String {
-    let known = || durations.iter().flatten().copied().filter(|ms| ms.is_finite());
-    let longest = known().fold(0.0, f64::max);
-    let bar = |ms: f64| {
-        let height = if longest > 0.0 { ms / longest * (BARS.len() - 1) as f64 } else { 0.0 };
-        BARS.get(height.round() as usize).copied().unwrap_or(BARS[BARS.len() - 1])
-    };
-    durations.iter().map(|ms| ms.filter(|ms| ms.is_finite()).map_or('·', bar)).collect()
-}
-
 fn word(status: ReportStatus) -> &'static str {
     match status {
         ReportStatus::Success => "success",
@@ -119,17 +108,5 @@ fn word(status: ReportStatus) -> &'static str {
         ReportStatus::Running => "running",
         ReportStatus::ProcessEnded => "ended",
         ReportStatus::Unknown => "unknown",
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_sparkline_is_as_high_as_the_longest() {
-        assert_eq!(sparkline(&[Some(0.0), Some(50.0), Some(100.0), None, Some(f64::NAN)]), "▁▅█··");
-        assert_eq!(sparkline(&[]), "");
-        assert_eq!(sparkline(&[Some(0.0)]), "▁");
     }
 }

@@ -11,6 +11,7 @@ mod config;
 mod console;
 mod doctor;
 mod ending;
+mod export;
 mod failure;
 mod history;
 mod node_line;
@@ -25,6 +26,7 @@ mod row_writer;
 mod run;
 mod say;
 mod script;
+mod serve;
 mod service_manager;
 mod session_config;
 mod stack;
@@ -57,6 +59,8 @@ fn command() -> ExitCode {
         Command::Bundle(bundle) => bundle::bundle(&bundle),
         Command::Compare(compare) => compare::compare(&compare),
         Command::History(history) => history::history(&history),
+        Command::Serve(serve) => serve::serve(&serve),
+        Command::Export(export) => export::export(&export),
         Command::Replay(replay) => replay::replay(&replay),
         Command::Sync(sync) => sync::sync(&sync),
         Command::Status(status) => status::status(&status),

@@ -20,7 +20,7 @@ use daglight::{
 
 use crate::{
     args::PruneArgs,
-    bundles::{bundles_at, no_runs},
+    bundles::{folders_at, no_runs},
     config::process_settings,
     failure::Failure,
     say::{self, note, say},
@@ -37,7 +37,7 @@ pub(crate) fn prune(args: &PruneArgs) -> Result<ExitCode, Failure> {
     })?;
     let folder = args.dir.as_deref().unwrap_or(&settings.bundle.output_dir);
     check_folder(folder)?;
-    let bundles = bundles_at(folder)?;
+    let bundles = folders_at(folder)?;
     if bundles.is_empty() {
         say!("{}", no_runs(folder));
         return Ok(ExitCode::SUCCESS);

@@ -7,6 +7,7 @@ use daglight::{CloseError, bundle::Report, policy::in_one_line};
 use crate::{
     args::ReportArgs,
     bundles::{bundle_of, no_runs},
+    config::report_options,
     failure::Failure,
     say::{self, note, say},
 };
@@ -26,13 +27,17 @@ pub(crate) fn report(args: &ReportArgs) -> Result<ExitCode, Failure> {
         Err(CloseError::Read(_)) => {}
         Err(error) => note!("warning: the run is not closed: {}", in_one_line(&error)),
     }
-    let report = Report::from_bundle(&bundle).map_err(Failure::work)?;
+    let mut options = report_options();
+    if let Some(archive) = bundle.archive() {
+        options = options.unpacked_from(archive);
+    }
+    let report = Report::made(&bundle, &options, |_| ()).map_err(Failure::work)?;
     if args.json {
         say::document(&serde_json::to_string_pretty(&report).map_err(Failure::work)?);
     } else {
         say::document(report.to_markdown().trim_end());
     }
-    if bundle.is_packed() {
+    if bundle.archive().is_some() {
         return Ok(ExitCode::SUCCESS);
     }
     report.write(&bundle).map_err(Failure::work)?;

@@ -98,6 +98,11 @@ pub(crate) fn incomplete(why: &str) {
     }
 }
 
+/// Standard output for a file format, which no person reads: what a viewer opens is as it is.
+pub(crate) fn raw_output() -> impl Write {
+    stdout().lock()
+}
+
 fn write_output(text: &str) {
     check_output(writeln!(stdout(), "{text}"));
 }

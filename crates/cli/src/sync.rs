@@ -51,7 +51,7 @@ pub(crate) fn sync(args: &SyncArgs) -> Result<ExitCode, Failure> {
         failed |= result == Synced::Incomplete;
         unverified |= result == Synced::Unverified;
         unconfigured |= result == Synced::NoServer;
-        bar.suspend(|| say!("{}: {line}", bundle.dir().display()));
+        bar.suspend(|| say!("{}: {line}", bundles.shown(bundle)));
         bar.inc(1);
     }
     bar.finish_and_clear();

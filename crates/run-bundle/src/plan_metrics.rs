@@ -1,6 +1,6 @@
 //! What is measured of a plan's executions, as the files in `plans/` have it.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
@@ -202,6 +202,18 @@ fn counts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String,
     Ok(metrics.into_iter().filter_map(|(name, value)| Some((name, value.as_u64()?))).collect())
 }
 
+impl PlanOperator {
+    /// One of its metrics, by the name that DataFusion has for it.
+    pub fn metric(&self, name: &str) -> Option<u64> {
+        self.metrics.get(name).copied()
+    }
+
+    /// The partitions that it was executed in, at least one.
+    pub fn partition_count(&self) -> u64 {
+        self.partitions.unwrap_or(1).max(1)
+    }
+}
+
 impl PlanMetrics {
     /// Rows that the sources returned. Older bundles do not say that: there it is the output of the operators that have no
     /// input, as far as they count it.
@@ -219,6 +231,17 @@ impl PlanMetrics {
             }
         }
         read
+    }
+
+    /// How many operators are above each, in their order. One that names no operator before it is at the top.
+    pub fn depths(&self) -> impl Iterator<Item = u32> {
+        let mut depths: HashMap<u64, u32> = HashMap::new();
+        self.operators.iter().map(move |operator| {
+            let above = operator.parent.and_then(|parent| depths.get(&parent));
+            let depth = above.map_or(0, |above| above.saturating_add(1));
+            depths.insert(operator.id, depth);
+            depth
+        })
     }
 
     /// The same measurements with other texts of operators: what `shown` makes of each.
@@ -242,6 +265,16 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn depths_follow_the_parents_that_come_before() {
+        let metrics: PlanMetrics = serde_json::from_value(json!({"operators": [
+            {"id": 0}, {"id": 1, "parent": 0}, {"id": 2, "parent": 1}, {"id": 3, "parent": 0}, {"id": 4, "parent": 9},
+            {"id": 5, "parent": 5},
+        ]}))
+        .unwrap();
+        assert_eq!(metrics.depths().collect::<Vec<_>>(), [0, 1, 2, 1, 0, 0]);
+    }
 
     #[test]
     fn rows_read_are_those_of_the_leaves() {

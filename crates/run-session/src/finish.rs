@@ -8,7 +8,7 @@ use std::{
 };
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use daglight_bundle_report::{Report, display::command};
+use daglight_bundle_report::{Report, ReportOptions, display::command};
 use daglight_capture_policy::{Captured, in_one_line};
 use daglight_run_bundle::{
     ArtifactCatalog, Bundle, Delivery, DeliveryCounts, FileEntry, Identity, Links, MANIFEST_FORMAT,
@@ -317,7 +317,8 @@ fn write_files(state: &RunState, ending: &Ending) -> Option<ReportPaths> {
     {
         state.log.bundle_failed(in_one_line(&error));
     }
-    let written = Report::from_bundle(bundle)
+    let options = ReportOptions::default().thresholds(state.context.telemetry.settings().findings.clone());
+    let written = Report::made(bundle, &options, |_| ())
         .map_err(|error| in_one_line(&error))
         .and_then(|report| report.write(bundle).map_err(|error| in_one_line(&error)));
     match written {

@@ -9,7 +9,7 @@ use crate::{
     loader::{EXTENDS, OwnProfile, PROFILE, PROFILES, SettingsLoader, profile_of, take_profiles},
     setting::{
         Setting,
-        SettingKind::{Count, Flag, Interval, OneOf, Seconds},
+        SettingKind::{Count, Flag, Interval, Number, OneOf, Part, Seconds},
     },
 };
 
@@ -87,7 +87,8 @@ fn is_typed(setting: &str) -> bool {
         path.drain(..2);
     }
     let typed = |setting: &Setting| {
-        setting.key == PROFILE || matches!(setting.kind, Flag | Count { .. } | Seconds | Interval | OneOf(_))
+        setting.key == PROFILE
+            || matches!(setting.kind, Flag | Count { .. } | Seconds | Interval | Part | Number | OneOf(_))
     };
     path == [EXTENDS] || Setting::find(&path).is_some_and(typed)
 }

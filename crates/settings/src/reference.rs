@@ -85,6 +85,11 @@ fn restrict(schema: &mut Value, kind: SettingKind) {
         SettingKind::Url => schema["pattern"] = "^https?://.".into(),
         SettingKind::TraceUrl => schema["pattern"] = r"^https?://.*\{trace_id\}".into(),
         SettingKind::Namespace => schema["pattern"] = "^[A-Za-z][A-Za-z0-9._-]{0,99}$".into(),
+        SettingKind::Part => {
+            schema["minimum"] = 0.into();
+            schema["maximum"] = 1.into();
+        }
+        SettingKind::Number => schema["minimum"] = 0.into(),
         SettingKind::Seconds => {
             schema["exclusiveMinimum"] = 0.into();
             schema["maximum"] = MOST_SECONDS.into();

@@ -36,6 +36,10 @@ pub enum SettingKind {
     Seconds,
     /// The same, and no less than a thousandth.
     Interval,
+    /// A part of a whole, from 0 to 1.
+    Part,
+    /// A number, 0 or more.
+    Number,
     /// A URL of HTTP.
     Url,
     /// The same, with `{trace_id}` in it.
@@ -55,7 +59,8 @@ pub enum SettingKind {
 }
 
 use SettingKind::{
-    Count, Flag, Folders, Interval, Names, Namespace, OneOf, Rows, Seconds, Text, TraceUrl, Url, Urls,
+    Count, Flag, Folders, Interval, Names, Namespace, Number, OneOf, Part, Rows, Seconds, Text, TraceUrl,
+    Url, Urls,
 };
 
 /// Less would keep a processor busy.
@@ -81,7 +86,7 @@ impl SettingKind {
                 _ => return None,
             },
             Count { .. } => Value::from(text.parse::<i64>().ok()?),
-            Seconds | Interval => Value::from(text.parse::<f64>().ok()?),
+            Seconds | Interval | Part | Number => Value::from(text.parse::<f64>().ok()?),
             Folders => {
                 let folders = env::split_paths(text).map(|folder| folder.to_string_lossy().into_owned());
                 Value::from(folders.filter(|folder| !folder.is_empty()).collect::<Vec<_>>())
@@ -104,10 +109,14 @@ impl SettingKind {
                 integer(*number).is_some_and(|number| (i128::from(from)..=i128::from(to)).contains(&number))
             }
             (Seconds, Value::Num(_, number)) => {
-                seconds(*number).is_some_and(|seconds| seconds > 0.0 && seconds <= MOST_SECONDS)
+                decimal(*number).is_some_and(|seconds| seconds > 0.0 && seconds <= MOST_SECONDS)
             }
             (Interval, Value::Num(_, number)) => {
-                seconds(*number).is_some_and(|seconds| (LEAST_INTERVAL..=MOST_SECONDS).contains(&seconds))
+                decimal(*number).is_some_and(|seconds| (LEAST_INTERVAL..=MOST_SECONDS).contains(&seconds))
+            }
+            (Part, Value::Num(_, number)) => decimal(*number).is_some_and(|part| (0.0..=1.0).contains(&part)),
+            (Number, Value::Num(_, number)) => {
+                decimal(*number).is_some_and(|number| number.is_finite() && number >= 0.0)
             }
             (Names | Urls | Folders | Rows, Value::Array(_, items)) => {
                 items.iter().all(|item| self.accepts_item(item))
@@ -146,7 +155,7 @@ fn integer(number: Num) -> Option<i128> {
     number.to_i128().or_else(|| number.to_u128().and_then(|number| number.try_into().ok()))
 }
 
-fn seconds(number: Num) -> Option<f64> {
+fn decimal(number: Num) -> Option<f64> {
     number.to_f64().or_else(|| integer(number).map(|number| number as f64))
 }
 
@@ -159,6 +168,8 @@ impl fmt::Display for SettingKind {
             Count { from, to } => write!(f, "a whole number from {from} to {to}"),
             Seconds => write!(f, "a number of seconds above 0 and up to {MOST_SECONDS}"),
             Interval => write!(f, "a number of seconds from {LEAST_INTERVAL} to {MOST_SECONDS}"),
+            Part => f.write_str("a number from 0 to 1"),
+            Number => f.write_str("a number, 0 or more"),
             Url => f.write_str("a URL that starts with http:// or https://"),
             TraceUrl => write!(f, "{Url} and has {{trace_id}} in it"),
             Namespace => write!(

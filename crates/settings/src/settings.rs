@@ -4,6 +4,7 @@
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use daglight_capture_policy::{CAPTURE_SETTINGS, CaptureKind, CaptureSettings, Policy, Profile, Secret};
+use daglight_finding_thresholds::{FINDING_THRESHOLDS, FindingThresholds, ThresholdKind};
 use daglight_guarded_files::Durability;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -14,7 +15,8 @@ use crate::{
     setting::{
         Setting, SettingKind,
         SettingKind::{
-            Count, Flag, Folders, Interval, Names, Namespace, OneOf, Rows, Seconds, Text, TraceUrl, Url, Urls,
+            Count, Flag, Folders, Interval, Names, Namespace, Number, OneOf, Part, Rows, Seconds, Text,
+            TraceUrl, Url, Urls,
         },
     },
 };
@@ -34,6 +36,23 @@ const CAPTURE: &[Setting] = &{
             CaptureKind::Names => Names,
         };
         rows[at] = Setting { key: declared.key, variable: Some(declared.variable), kind };
+        at += 1;
+    }
+    rows
+};
+
+/// The rows of the section `findings`, which `daglight-finding-thresholds` declares.
+const FINDINGS: &[Setting] = &{
+    let mut rows = [Setting { key: "", variable: None, kind: Flag }; FINDING_THRESHOLDS.len()];
+    let mut at = 0;
+    while at < rows.len() {
+        let declared = FINDING_THRESHOLDS[at];
+        let kind = match declared.kind {
+            ThresholdKind::Part => Part,
+            ThresholdKind::Number => Number,
+            ThresholdKind::Count => ANY_COUNT,
+        };
+        rows[at] = Setting { key: declared.key, variable: None, kind };
         at += 1;
     }
     rows
@@ -68,6 +87,8 @@ settings! {
         plans: PlanSettings = Profile::ALL.map(PlanSettings::of_profile) => [section PlanSettings::ROWS];
         /// The heartbeat.
         heartbeat: HeartbeatSettings = Profile::ALL.map(HeartbeatSettings::of_profile) => [section HeartbeatSettings::ROWS];
+        /// From where on what a report finds is worth a word.
+        findings: FindingThresholds = Profile::ALL.map(|_| FindingThresholds::default()) => [section FINDINGS];
         /// Whether a run fails when its outputs are not as the registry says. Otherwise it warns.
         strict_registry: bool = [false; 3] => [DAGLIGHT_STRICT_REGISTRY Flag];
         /// The semantic registry: what is expected of outputs, by external name.

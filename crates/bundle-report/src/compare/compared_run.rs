@@ -3,7 +3,7 @@
 use daglight_run_bundle::Bundle;
 
 use super::plan_shapes::PlanShapes;
-use crate::{Report, ReportError};
+use crate::{Report, ReportError, ReportOptions};
 
 /// A run that can be compared with others.
 #[derive(Debug, Clone)]
@@ -20,8 +20,17 @@ impl ComparedRun {
     ///
     /// As [`Report::from_bundle`].
     pub fn read(bundle: &Bundle) -> Result<Self, ReportError> {
+        Self::read_with(bundle, &ReportOptions::default())
+    }
+
+    /// As [`ComparedRun::read`], with options of its report.
+    ///
+    /// # Errors
+    ///
+    /// As [`Report::from_bundle`].
+    pub fn read_with(bundle: &Bundle, options: &ReportOptions) -> Result<Self, ReportError> {
         let mut plans = PlanShapes::default();
-        let report = Report::with_plans(bundle, |plan| plans.add(plan))?;
+        let report = Report::made(bundle, options, |plan| plans.add(plan))?;
         Ok(Self { report, plans })
     }
 

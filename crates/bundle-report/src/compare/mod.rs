@@ -13,6 +13,7 @@ mod compared_run;
 mod comparison;
 mod fail_on;
 mod measured;
+mod page;
 mod plan_shapes;
 mod text;
 

@@ -3,7 +3,7 @@
 //! A shape is how a query is done: the operators, what is below which, and the tables. Literals, partition counts and files are
 //! no part of it, so that the same query over more data has the same shape, on any machine and in bundles of every version.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use daglight_capture_policy::operator_name;
 use daglight_run_bundle::{PlanBundle, PlanMetrics};
@@ -37,7 +37,7 @@ impl PlanShapes {
         for operator in plan.metrics.operators.iter().take(MAX_OPERATORS) {
             let Some(ms) = operator.elapsed_compute_ms.filter(|ms| ms.is_finite()) else { continue };
             let name = operator_name(&operator.name, operator.table.as_deref());
-            let ms = ms / operator.partitions.unwrap_or(1).max(1) as f64;
+            let ms = ms / operator.partition_count() as f64;
             *self.operators.entry((node.clone(), name)).or_default() += ms;
         }
         self.of_node.entry(node).or_default().insert(shape(&plan.metrics));
@@ -66,14 +66,11 @@ impl PlanShapes {
 }
 
 fn shape(metrics: &PlanMetrics) -> Shape {
-    let mut depths: HashMap<u64, usize> = HashMap::new();
-    let operators = metrics.operators.iter().take(MAX_OPERATORS);
+    let operators = metrics.operators.iter().zip(metrics.depths()).take(MAX_OPERATORS);
     operators
-        .map(|operator| {
-            let depth = operator.parent.and_then(|parent| depths.get(&parent)).map_or(0, |depth| depth + 1);
-            depths.insert(operator.id, depth);
+        .map(|(operator, depth)| {
             // Deeper than that nobody sees a difference.
-            let indent = "  ".repeat(depth.min(40));
+            let indent = "  ".repeat(depth.min(40) as usize);
             format!("{indent}{}", operator_name(&operator.name, operator.table.as_deref()))
         })
         .collect()

@@ -9,7 +9,7 @@ use super::{
     Comparison, Difference, Measured, RunOfComparison,
     fail_on::{change, rows_of, times},
 };
-use crate::{ReportStatus, display};
+use crate::display;
 
 /// A node is named where its time changed by this part,
 const NAMED_CHANGE: f64 = 0.1;
@@ -101,16 +101,9 @@ impl Comparison {
     }
 }
 
-fn run(run: &RunOfComparison) -> String {
+pub(super) fn run(run: &RunOfComparison) -> String {
     let id = run.run_id.as_deref().unwrap_or("a run without a manifest");
-    let status = match run.status {
-        ReportStatus::Success => "success",
-        ReportStatus::Failure => "failure",
-        ReportStatus::Interrupted => "interrupted",
-        ReportStatus::Running => "running",
-        ReportStatus::ProcessEnded => "process ended",
-        ReportStatus::Unknown => "unknown",
-    };
+    let status = run.status.in_words();
     let took = run.duration_ms.map(|ms| format!(" {}", display::duration(ms))).unwrap_or_default();
     format!("{id} {status}{took}")
 }
@@ -133,7 +126,7 @@ fn is_named(ms: &Measured) -> bool {
     (ms.after - ms.before).abs() >= NAMED_MS && ms.changed_by(NAMED_CHANGE)
 }
 
-fn ended(status: NodeStatus) -> &'static str {
+pub(super) fn ended(status: NodeStatus) -> &'static str {
     match status {
         NodeStatus::Success => "ended well",
         NodeStatus::Failure => "failed",

@@ -14,7 +14,7 @@ use crate::{Report, largest::Largest};
 const CANDIDATES: usize = 20;
 
 /// What the rules found in the plans so far.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct PlanFindings {
     thresholds: Thresholds,
     /// By kind: the candidates with most at stake, and how much was at stake in each of the others that matter.
@@ -29,6 +29,10 @@ struct Candidates {
 }
 
 impl PlanFindings {
+    pub(crate) fn new(thresholds: Thresholds) -> Self {
+        Self { thresholds, candidates: BTreeMap::new(), repeated: RepeatedScans::default() }
+    }
+
     /// Asks every rule about a plan; `file` is its path in the bundle.
     pub(crate) fn add(&mut self, file: &str, plan: &PlanBundle) {
         let view = PlanView::new(plan, file);
@@ -72,16 +76,11 @@ impl PlanFindings {
                 FindingKind::TooManyPartitions => parallelism::are_too_many(finding, cores, thresholds),
                 _ => true,
             };
-            let mut listed: Vec<Finding> =
+            let listed: Vec<Finding> =
                 candidates.largest.into_items().filter(|finding| matters(finding) && fits(finding)).collect();
             // Of what was not kept, all has less at stake than what was.
             let beyond = if listed.len() == CANDIDATES { candidates.count - CANDIDATES as u64 } else { 0 };
-            let more = listed.len().saturating_sub(thresholds.max_per_kind) as u64 + beyond;
-            listed.truncate(thresholds.max_per_kind);
-            if let Some(last) = listed.last_mut() {
-                last.more = more;
-            }
-            findings.append(&mut listed);
+            findings.extend(Finding::listed(listed, thresholds.max_per_kind, beyond));
         }
         findings.extend(self.repeated.findings(report, thresholds));
         findings

@@ -125,6 +125,17 @@ impl Finding {
         self
     }
 
+    /// The first few of findings of one kind, of which the last says how many more there are: those behind it, and `beyond` that
+    /// were not even kept.
+    pub(crate) fn listed(mut findings: Vec<Self>, limit: usize, beyond: u64) -> Vec<Self> {
+        let more = (findings.len().saturating_sub(limit) as u64).saturating_add(beyond);
+        findings.truncate(limit);
+        if let Some(last) = findings.last_mut() {
+            last.more = more;
+        }
+        findings
+    }
+
     /// The summary, what is at stake, and what to do.
     pub(crate) fn in_words(&self) -> String {
         let mut text = self.summary.clone();

@@ -1,9 +1,6 @@
 //! Joins that return too much, compare everything, or are built from the wrong side.
 
-use super::{
-    Finding, FindingKind, Thresholds,
-    plan_view::{PlanView, metric, partitions},
-};
+use super::{Finding, FindingKind, Thresholds, plan_view::PlanView};
 use crate::display;
 
 pub(crate) fn of_plan(plan: &PlanView<'_>, thresholds: &Thresholds, found: &mut Vec<Finding>) {
@@ -56,8 +53,9 @@ pub(crate) fn of_plan(plan: &PlanView<'_>, thresholds: &Thresholds, found: &mut 
         let is_larger =
             left >= thresholds.build_rows && left as f64 >= thresholds.build_ratio * right.max(1) as f64;
         if operator.name == "HashJoinExec" && is_larger {
-            let build_ms = metric(operator, "build_time")
-                .map_or(time_ms, |nanoseconds| nanoseconds as f64 / 1e6 / partitions(operator) as f64);
+            let build_ms = operator
+                .metric("build_time")
+                .map_or(time_ms, |nanoseconds| nanoseconds as f64 / 1e6 / operator.partition_count() as f64);
             let summary = format!(
                 "{name} in {place} built its hash table of {}, and probed it with {}.",
                 display::plural(left, "row"),
@@ -78,18 +76,11 @@ pub(super) fn is_without_equality(name: &str) -> bool {
 fn time_above(plan: &PlanView<'_>, position: usize) -> f64 {
     let rows = plan.operator(position).output_rows.unwrap_or(0);
     let mut sum_ms = 0.0;
-    let mut below = plan.operator(position);
-    while let Some((parent, operator)) =
-        below.parent.and_then(|id| plan.operators().find(|(_, op)| op.id == id))
-    {
-        if operator.id >= below.id {
-            break;
-        }
+    for parent in plan.above(position) {
         sum_ms += plan.time_ms(parent);
-        if operator.output_rows.is_none_or(|kept| kept < rows) {
+        if plan.operator(parent).output_rows.is_none_or(|kept| kept < rows) {
             break;
         }
-        below = operator;
     }
     sum_ms
 }

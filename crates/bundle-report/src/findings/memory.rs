@@ -1,9 +1,6 @@
 //! Memory that was short: spill, and queries that failed for it.
 
-use super::{
-    Finding, FindingKind, Thresholds,
-    plan_view::{PlanView, metric},
-};
+use super::{Finding, FindingKind, Thresholds, plan_view::PlanView};
 use crate::{Level, Report, display};
 
 /// How DataFusion's errors begin where a query may have no more memory.
@@ -11,7 +8,7 @@ const EXHAUSTED: &str = "Resources exhausted";
 
 pub(crate) fn of_plan(plan: &PlanView<'_>, _thresholds: &Thresholds, found: &mut Vec<Finding>) {
     for (position, operator) in plan.operators() {
-        let Some(bytes) = metric(operator, "spilled_bytes").filter(|bytes| *bytes > 0) else { continue };
+        let Some(bytes) = operator.metric("spilled_bytes").filter(|bytes| *bytes > 0) else { continue };
         let summary = format!(
             "Memory was short: {} in {} spilled {} to disk.",
             plan.name(position),
@@ -19,9 +16,9 @@ pub(crate) fn of_plan(plan: &PlanView<'_>, _thresholds: &Thresholds, found: &mut
             display::bytes(bytes)
         );
         let finding = Finding::of_plan(FindingKind::Spill, plan, Some(position), summary);
-        let rows = metric(operator, "spilled_rows").unwrap_or(0);
+        let rows = operator.metric("spilled_rows").unwrap_or(0);
         let finding = finding.bytes("bytes spilled", bytes).count("rows spilled", rows);
-        let finding = finding.count("spill files", metric(operator, "spill_count").unwrap_or(0));
+        let finding = finding.count("spill files", operator.metric("spill_count").unwrap_or(0));
         found.push(Finding { level: Level::Warning, ..finding.at_stake(plan.time_ms(position)) });
     }
 }

@@ -5,16 +5,17 @@
 //!
 //! ```text
 //! kind.rs          every kind with its remedy and page
-//! thresholds.rs    from where on something is worth a word
 //! finding.rs       a finding with its evidence
 //! plan_view.rs     a plan as the rules look at it
 //! collected.rs     the rules of queries, over all plans of a run
+//! estimates.rs     what the planner knew of the rows
 //! joins.rs scans.rs memory.rs parallelism.rs planning.rs writes.rs      the rules of queries
 //! repeated.rs      what several queries did again
 //! schedule.rs stalls.rs telemetry.rs                                    the rules of runs
 //! ```
 
 mod collected;
+mod estimates;
 mod finding;
 mod joins;
 mod kind;
@@ -27,17 +28,17 @@ mod scans;
 mod schedule;
 mod stalls;
 mod telemetry;
-mod thresholds;
 mod writes;
 
 #[cfg(test)]
-mod planted;
+pub(crate) mod planted;
 
 pub(crate) use collected::PlanFindings;
+pub(crate) use daglight_finding_thresholds::FindingThresholds as Thresholds;
+pub(crate) use estimates::is_wrong;
 pub use finding::{Evidence, Finding, Unit};
 pub use kind::{FindingKind, UnknownFinding};
 pub(crate) use telemetry::items;
-pub(crate) use thresholds::Thresholds;
 
 use crate::{Level, Report};
 

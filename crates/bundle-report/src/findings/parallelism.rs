@@ -1,10 +1,7 @@
 //! Cores that had nothing to do: skew, one partition, too many of them, and a processor that was idle.
 
 use super::{
-    Finding, FindingKind, Thresholds, Unit,
-    collected::cores,
-    joins::is_without_equality,
-    plan_view::{PlanView, metric},
+    Finding, FindingKind, Thresholds, Unit, collected::cores, joins::is_without_equality, plan_view::PlanView,
 };
 use crate::{Level, Report, display};
 
@@ -79,8 +76,8 @@ pub(crate) fn are_too_many(finding: &Finding, cores: Option<u64>, thresholds: &T
 /// the scans of files.
 fn skew(plan: &PlanView<'_>, position: usize) -> Option<f64> {
     let operator = plan.operator(position);
-    let part = metric(operator, "output_rows_skew.part")?;
-    let whole = metric(operator, "output_rows_skew.total").filter(|whole| *whole > 0)?;
+    let part = operator.metric("output_rows_skew.part")?;
+    let whole = operator.metric("output_rows_skew.total").filter(|whole| *whole > 0)?;
     Some(part as f64 / whole as f64)
 }
 
@@ -89,7 +86,7 @@ fn is_sink(name: &str) -> bool {
 }
 
 fn is_huge_scan(plan: &PlanView<'_>, position: usize, thresholds: &Thresholds) -> bool {
-    metric(plan.operator(position), "bytes_scanned").is_some_and(|bytes| bytes >= thresholds.huge_bytes)
+    plan.operator(position).metric("bytes_scanned").is_some_and(|bytes| bytes >= thresholds.huge_bytes)
 }
 
 /// A run that used little of the processor.

@@ -16,6 +16,7 @@ pub(crate) struct PlanView<'p> {
     /// The plan's file in the bundle.
     pub(crate) file: &'p str,
     inputs: Vec<Vec<usize>>,
+    parents: Vec<Option<usize>>,
 }
 
 impl<'p> PlanView<'p> {
@@ -24,15 +25,17 @@ impl<'p> PlanView<'p> {
         let positions: HashMap<u64, usize> =
             operators.iter().enumerate().map(|(position, operator)| (operator.id, position)).collect();
         let mut inputs = vec![Vec::new(); operators.len()];
+        let mut parents = vec![None; operators.len()];
         for (position, operator) in operators.iter().enumerate() {
             // In pre-order what reads comes before what is read; anything else would make a circle possible.
             if let Some(parent) = operator.parent.and_then(|parent| positions.get(&parent))
                 && *parent < position
             {
                 inputs[*parent].push(position);
+                parents[position] = Some(*parent);
             }
         }
-        Self { bundle, file, inputs }
+        Self { bundle, file, inputs, parents }
     }
 
     pub(crate) fn operators(&self) -> impl Iterator<Item = (usize, &'p PlanOperator)> + use<'p> {
@@ -45,6 +48,12 @@ impl<'p> PlanView<'p> {
 
     pub(crate) fn inputs(&self, position: usize) -> &[usize] {
         &self.inputs[position]
+    }
+
+    /// The operators above one, up to the top.
+    pub(crate) fn above(&self, position: usize) -> impl Iterator<Item = usize> {
+        // Each stands before the one below it, so that this ends.
+        std::iter::successors(self.parents[position], |position| self.parents[*position])
     }
 
     /// The operator below that is the first to do something with the rows, from `position` on.
@@ -76,10 +85,10 @@ impl<'p> PlanView<'p> {
     pub(crate) fn time_ms(&self, position: usize) -> f64 {
         let operator = self.operator(position);
         // Nested loops and cross joins have timers of their own, and say nothing of them in the common one.
-        let timers = ["build_time", "join_time"].map(|name| metric(operator, name));
+        let timers = ["build_time", "join_time"].map(|name| operator.metric(name));
         let timers_ms = saturating_sum(timers.into_iter().flatten()) as f64 / 1e6;
         let ms = operator.elapsed_compute_ms.filter(|ms| ms.is_finite()).unwrap_or(0.0).max(timers_ms);
-        self.within(ms / partitions(operator) as f64)
+        self.within(ms / operator.partition_count() as f64)
     }
 
     /// The time, within that of the query.
@@ -103,16 +112,6 @@ impl<'p> PlanView<'p> {
     }
 }
 
-/// The partitions of an operator, at least one.
-pub(crate) fn partitions(operator: &PlanOperator) -> u64 {
-    operator.partitions.unwrap_or(1).max(1)
-}
-
-/// A metric of an operator.
-pub(crate) fn metric(operator: &PlanOperator, name: &str) -> Option<u64> {
-    operator.metrics.get(name).copied()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -132,6 +131,7 @@ mod tests {
             (Some(40), None, None)
         );
         assert_eq!(view.through_passing(1), 2);
+        assert_eq!(view.above(2).collect::<Vec<_>>(), [1, 0]);
     }
 
     #[test]
@@ -142,5 +142,6 @@ mod tests {
         plan.metrics.operators[1].parent = Some(1);
         let view = PlanView::new(&plan, "");
         assert_eq!((view.inputs(0).len(), view.inputs(1).len(), view.through_passing(0)), (0, 0, 0));
+        assert_eq!(view.above(1).count(), 0);
     }
 }

@@ -98,7 +98,7 @@ pub(crate) fn found(plans: impl IntoIterator<Item = Plan>) -> Vec<Finding> {
 
 pub(crate) fn found_in(report: &Report, plans: impl IntoIterator<Item = Plan>) -> Vec<Finding> {
     let thresholds = Thresholds::default();
-    let mut of_plans = PlanFindings::default();
+    let mut of_plans = PlanFindings::new(thresholds.clone());
     for plan in plans {
         of_plans.add("plans/001-orders-ab.json", &plan.bundle());
     }

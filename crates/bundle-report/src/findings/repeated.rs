@@ -74,13 +74,8 @@ impl RepeatedScans {
         };
         let mut repeated: Vec<Scans> = self.0.into_values().filter(matters).collect();
         repeated.sort_by(|a, b| again_ms(b).total_cmp(&again_ms(a)).then_with(|| a.table.cmp(&b.table)));
-        let more = repeated.len().saturating_sub(thresholds.max_per_kind) as u64;
-        repeated.truncate(thresholds.max_per_kind);
-        let mut found: Vec<Finding> = repeated.iter().map(|scans| finding(scans, again_ms(scans))).collect();
-        if let Some(last) = found.last_mut() {
-            last.more = more;
-        }
-        found
+        let found = repeated.iter().map(|scans| finding(scans, again_ms(scans))).collect();
+        Finding::listed(found, thresholds.max_per_kind, 0)
     }
 }
 

@@ -2,10 +2,7 @@
 
 use daglight_run_bundle::{PlanOperator, saturating_sum};
 
-use super::{
-    Finding, FindingKind, Thresholds,
-    plan_view::{PlanView, metric, partitions},
-};
+use super::{Finding, FindingKind, Thresholds, plan_view::PlanView};
 use crate::display;
 
 pub(crate) fn of_plan(plan: &PlanView<'_>, thresholds: &Thresholds, found: &mut Vec<Finding>) {
@@ -26,7 +23,7 @@ fn small_files(
     operator: &PlanOperator,
     thresholds: &Thresholds,
 ) -> Option<Finding> {
-    let files = metric(operator, "files_opened").filter(|files| *files >= thresholds.many_files)?;
+    let files = operator.metric("files_opened").filter(|files| *files >= thresholds.many_files)?;
     let bytes = file_bytes(operator)?;
     let bytes_per_file = bytes / files;
     if bytes_per_file >= thresholds.small_file_bytes {
@@ -40,8 +37,8 @@ fn small_files(
         display::bytes(bytes_per_file)
     );
     // What is opened in a file is not read yet: its timer is not in the time of the operator.
-    let opening_ms = metric(operator, "time_elapsed_opening").unwrap_or(0) as f64 / 1e6;
-    let time_ms = plan.time_ms(position).max(opening_ms / partitions(operator) as f64);
+    let opening_ms = operator.metric("time_elapsed_opening").unwrap_or(0) as f64 / 1e6;
+    let time_ms = plan.time_ms(position).max(opening_ms / operator.partition_count() as f64);
     let finding = Finding::of_plan(FindingKind::ManySmallFiles, plan, Some(position), summary);
     Some(
         finding
@@ -54,9 +51,10 @@ fn small_files(
 
 /// The size of the files of a scan; where that is not measured, what was read of them.
 fn file_bytes(operator: &PlanOperator) -> Option<u64> {
-    metric(operator, "scan_efficiency_ratio.total")
+    operator
+        .metric("scan_efficiency_ratio.total")
         .filter(|bytes| *bytes > 0)
-        .or_else(|| metric(operator, "bytes_scanned"))
+        .or_else(|| operator.metric("bytes_scanned"))
 }
 
 /// DataFusion divides large files by itself. One partition of a large scan is one that could not be divided.
@@ -66,11 +64,11 @@ fn one_partition(
     operator: &PlanOperator,
     thresholds: &Thresholds,
 ) -> Option<Finding> {
-    let bytes = metric(operator, "bytes_scanned").filter(|bytes| *bytes >= thresholds.huge_bytes)?;
+    let bytes = operator.metric("bytes_scanned").filter(|bytes| *bytes >= thresholds.huge_bytes)?;
     if operator.partitions != Some(1) {
         return None;
     }
-    let files = metric(operator, "files_opened").unwrap_or(1).max(1);
+    let files = operator.metric("files_opened").unwrap_or(1).max(1);
     let summary = format!(
         "{} in {} read {} from {} in one partition.",
         plan.name(position),
@@ -93,7 +91,7 @@ fn keeps_little(
     let scan = plan.operator(scan_at);
     let read = plan.input_rows(position, 0).filter(|rows| *rows >= thresholds.scan_rows)?;
     let kept = filter.output_rows.filter(|kept| *kept as f64 <= thresholds.kept * read as f64)?;
-    let is_of_files = metric(scan, "bytes_scanned").is_some_and(|bytes| bytes > 0);
+    let is_of_files = scan.metric("bytes_scanned").is_some_and(|bytes| bytes > 0);
     if !scan.is_scan || !is_of_files || pruned(scan) > 0 {
         return None;
     }
@@ -111,7 +109,7 @@ fn keeps_little(
         finding
             .count("rows read", read)
             .count("rows kept", kept)
-            .bytes("bytes read", metric(scan, "bytes_scanned").unwrap_or(0))
+            .bytes("bytes read", scan.metric("bytes_scanned").unwrap_or(0))
             .at_stake(time_ms * (1.0 - kept as f64 / read as f64)),
     )
 }

@@ -7,11 +7,9 @@ use crate::{Level, Report, StallReport, display};
 
 pub(crate) fn of_run(report: &Report, thresholds: &Thresholds) -> Vec<Finding> {
     let Some(heartbeat) = &report.heartbeat else { return Vec::new() };
-    let listed = heartbeat.stalls.iter().take(thresholds.max_per_kind);
-    let mut found: Vec<Finding> = listed.map(|episode| stall(episode, report.ended_at)).collect();
-    if let Some(last) = found.last_mut() {
-        last.more = heartbeat.stall_count.saturating_sub(thresholds.max_per_kind as u64);
-    }
+    let found = heartbeat.stalls.iter().map(|episode| stall(episode, report.ended_at)).collect();
+    let beyond = heartbeat.stall_count.saturating_sub(heartbeat.stalls.len() as u64);
+    let mut found = Finding::listed(found, thresholds.max_per_kind, beyond);
     let pause_seconds = heartbeat.longest_gap_seconds;
     let has_gap = pause_seconds > thresholds.pause_intervals * heartbeat.interval_seconds
         && pause_seconds >= thresholds.pause_seconds;
@@ -28,7 +26,7 @@ pub(crate) fn of_run(report: &Report, thresholds: &Thresholds) -> Vec<Finding> {
     found
 }
 
-fn stall(StallReport { stall, ended, .. }: &StallReport, run_end: Option<DateTime<Utc>>) -> Finding {
+fn stall(StallReport { stall, ended, remedy }: &StallReport, run_end: Option<DateTime<Utc>>) -> Finding {
     let what = stall
         .node
         .as_ref()
@@ -39,9 +37,17 @@ fn stall(StallReport { stall, ended, .. }: &StallReport, run_end: Option<DateTim
         (None, Some(end)) => (Level::Bad, format!("for {}, up to the end", between(stall.since, end))),
         (None, None) => (Level::Bad, format!("since {}", display::time(stall.since))),
     };
-    let mut finding =
-        Finding::new(FindingKind::Stall, level, format!("{what} made no progress{at} {until}."));
-    finding = finding.node(stall.node.as_deref());
+    let why = stall.class.map(|class| format!(": {}", class.in_words())).unwrap_or_default();
+    let waits_for = stall.waits_for.as_ref().map(|what| format!(" ({what})")).unwrap_or_default();
+    let summary = format!("{what} made no progress{at} {until}{why}{waits_for}.");
+    let mut finding = Finding::new(FindingKind::Stall, level, summary).node(stall.node.as_deref());
+    // What the threads did says more than that it stood still.
+    if let Some(remedy) = remedy {
+        finding.remedy.clone_from(remedy);
+    }
+    if let Some(cpu_seconds) = stall.cpu_seconds {
+        finding = finding.milliseconds("processor time meanwhile", cpu_seconds * 1e3);
+    }
     if let Some(end) = ended.or(run_end) {
         let stalled_ms = milliseconds(stall.since, end);
         finding = finding.milliseconds("without progress", stalled_ms).at_stake(stalled_ms);
@@ -62,7 +68,7 @@ fn between(from: DateTime<Utc>, until: DateTime<Utc>) -> String {
 #[cfg(test)]
 mod tests {
     use chrono::TimeDelta;
-    use daglight_run_bundle::Stall;
+    use daglight_run_bundle::{Stall, StallClass};
 
     use super::*;
     use crate::findings::planted::{found_in, report};
@@ -98,7 +104,21 @@ mod tests {
                 (Level::Warning, "Node orders made no progress at SortExec for 4.00 s."),
             ]
         );
-        assert_eq!((found[0].more, found[0].share, found[1].share), (2, Some(1.0), Some(0.4)));
+        assert_eq!((found[0].more, found[0].share, found[1].share), (3, Some(1.0), Some(0.4)));
+    }
+
+    #[test]
+    fn a_stall_says_what_its_threads_did_and_what_helps_then() {
+        let mut report = report();
+        let mut episode = stalled(Some(4));
+        episode.stall.class = Some(StallClass::Source);
+        episode.stall.waits_for = Some("events.parquet".into());
+        episode.remedy = Some("See whether the disk is slow.".into());
+        report.heartbeat.as_mut().unwrap().stalls = vec![episode];
+        let found = &found_in(&report, [])[0];
+        let why = StallClass::Source.in_words();
+        let summary = format!("Node orders made no progress at SortExec for 4.00 s: {why} (events.parquet).");
+        assert_eq!((&*found.summary, &*found.remedy), (&*summary, "See whether the disk is slow."));
     }
 
     #[test]

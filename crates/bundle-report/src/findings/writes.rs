@@ -42,12 +42,7 @@ pub(crate) fn of_run(report: &Report, thresholds: &Thresholds) -> Vec<Finding> {
     });
     let mut found: Vec<Finding> = tiny.collect();
     found.sort_by_key(|finding| std::cmp::Reverse(finding.evidence[0].value as u64));
-    let more = found.len().saturating_sub(thresholds.max_per_kind) as u64;
-    found.truncate(thresholds.max_per_kind);
-    if let Some(last) = found.last_mut() {
-        last.more = more;
-    }
-    found
+    Finding::listed(found, thresholds.max_per_kind, 0)
 }
 
 #[cfg(test)]

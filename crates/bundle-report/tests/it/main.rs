@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a test fails where it stands")]
 
 mod compared;
+mod exports;
 #[path = "../../src/fixture.rs"]
 mod fixture;
+mod pages;
 mod reports;

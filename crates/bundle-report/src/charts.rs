@@ -1,0 +1,132 @@
+//! Numbers over the time of a run: processor, memory, storage and nodes at once.
+
+use maud::{Markup, html};
+
+use crate::{ResourceSample, display};
+
+/// A chart of fewer points shows nothing.
+const MIN_POINTS: usize = 3;
+/// The size of the drawing, which is stretched to its column.
+const WIDTH: f64 = 1_000.0;
+const HEIGHT: f64 = 100.0;
+
+/// A number over time.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Chart {
+    pub(crate) title: &'static str,
+    /// Milliseconds from the start of the run, and the number.
+    points: Vec<(f64, f64)>,
+    /// The largest, in words.
+    pub(crate) most: String,
+}
+
+/// The charts of which there is anything to see.
+pub(crate) fn charts(samples: &[ResourceSample]) -> Vec<Chart> {
+    let bytes = |bytes: f64| display::bytes(bytes as u64);
+    let per_second = |bytes: f64| format!("{} per second", display::bytes(bytes as u64));
+    let all = [
+        chart("processor", rates(samples, |sample| sample.cpu_seconds), |cores| format!("{cores:.1} cores")),
+        chart("memory of the process", levels(samples, |sample| sample.resident_bytes), bytes),
+        chart("memory given out by DataFusion", levels(samples, |sample| sample.reserved_bytes), bytes),
+        chart("read from storage", rates(samples, |sample| Some(sample.io_bytes_read? as f64)), per_second),
+        chart(
+            "written to storage",
+            rates(samples, |sample| Some(sample.io_bytes_written? as f64)),
+            per_second,
+        ),
+        chart("nodes at once", levels(samples, |sample| sample.active_tasks), |nodes| format!("{nodes:.0}")),
+    ];
+    all.into_iter().flatten().collect()
+}
+
+fn chart(title: &'static str, points: Vec<(f64, f64)>, words: impl Fn(f64) -> String) -> Option<Chart> {
+    let most = points.iter().map(|(_, value)| *value).fold(0.0, f64::max);
+    (points.len() >= MIN_POINTS && most > 0.0).then(|| Chart { title, points, most: words(most) })
+}
+
+fn levels(samples: &[ResourceSample], value: impl Fn(&ResourceSample) -> Option<u64>) -> Vec<(f64, f64)> {
+    samples.iter().filter_map(|sample| Some((sample.at_ms, value(sample)? as f64))).collect()
+}
+
+/// What a count grew by in a second, between each two samples.
+fn rates(samples: &[ResourceSample], value: impl Fn(&ResourceSample) -> Option<f64>) -> Vec<(f64, f64)> {
+    let pairs = samples.iter().zip(samples.iter().skip(1));
+    let rates = pairs.filter_map(|(before, after)| {
+        let seconds = (after.at_ms - before.at_ms) / 1e3;
+        let grown = value(after)? - value(before)?;
+        (seconds > 0.0).then(|| (after.at_ms, (grown / seconds).max(0.0)))
+    });
+    rates.collect()
+}
+
+impl Chart {
+    /// The title and the largest number.
+    pub(crate) fn in_words(&self) -> String {
+        format!("{}, up to {}", self.title, self.most)
+    }
+
+    /// The chart as a line of text.
+    pub(crate) fn sparkline(&self) -> String {
+        const MAX_BARS: usize = 60;
+        let every = self.points.len().div_ceil(MAX_BARS);
+        let highest = |points: &[(f64, f64)]| points.iter().map(|(_, value)| *value).fold(0.0, f64::max);
+        let values: Vec<Option<f64>> =
+            self.points.chunks(every).map(|points| Some(highest(points))).collect();
+        display::sparkline(&values)
+    }
+
+    /// The chart as an image, over a run of `duration_ms`.
+    pub(crate) fn drawn(&self, duration_ms: f64) -> Markup {
+        let most = self.points.iter().map(|(_, value)| *value).fold(f64::MIN_POSITIVE, f64::max);
+        let x = |ms: f64| (ms / duration_ms.max(0.001) * WIDTH).clamp(0.0, WIDTH);
+        let first = self.points.first().map_or(0.0, |(ms, _)| x(*ms));
+        let mut path = format!("M{first:.1} {HEIGHT}");
+        for (ms, value) in &self.points {
+            path.push_str(&format!("L{:.1} {:.1}", x(*ms), HEIGHT - value / most * HEIGHT * 0.95));
+        }
+        let last = self.points.last().map_or(0.0, |(ms, _)| x(*ms));
+        path.push_str(&format!("L{last:.1} {HEIGHT}Z"));
+        html! {
+            svg.series viewBox=(format!("0 0 {WIDTH} {HEIGHT}")) preserveAspectRatio="none" role="presentation" {
+                path d=(path) {}
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample(at_ms: f64, cpu_seconds: f64, resident_bytes: u64) -> ResourceSample {
+        ResourceSample {
+            at_ms,
+            cpu_seconds: Some(cpu_seconds),
+            resident_bytes: Some(resident_bytes),
+            io_bytes_read: Some(0),
+            ..ResourceSample::default()
+        }
+    }
+
+    #[test]
+    fn what_grows_is_shown_as_a_rate_and_what_never_was_is_not_shown() {
+        let samples = [
+            sample(0.0, 0.0, 1_000),
+            sample(1_000.0, 2.0, 5_000_000),
+            sample(2_000.0, 3.0, 0),
+            sample(4_000.0, 3.0, 10),
+        ];
+        let charts = charts(&samples);
+        let said: Vec<String> = charts.iter().map(Chart::in_words).collect();
+        assert_eq!(said, ["processor, up to 2.0 cores", "memory of the process, up to 5.0 MB"]);
+        assert_eq!(charts[0].points, [(1_000.0, 2.0), (2_000.0, 1.0), (4_000.0, 0.0)]);
+        assert_eq!(charts[0].sparkline(), "█▅▁");
+        let drawn = charts[0].drawn(4_000.0).into_string();
+        assert!(drawn.contains("M250.0 100L250.0 5.0L500.0 52.5L1000.0 100.0L1000.0 100Z"), "{drawn}");
+    }
+
+    #[test]
+    fn two_beats_make_no_chart() {
+        assert_eq!(charts(&[sample(0.0, 0.0, 1), sample(1.0, 1.0, 1)]), []);
+    }
+}

@@ -1,0 +1,198 @@
+//! A comparison as a page.
+
+use super::{
+    Comparison, Measured, TimeComparison,
+    fail_on::change,
+    text::{ended, run},
+};
+use crate::{
+    display, html,
+    section::{Block, Cell, Column, Opening, Piece, Section, Tone, name, words},
+    sections::{finding_section, section, status_of_run, table_section},
+};
+
+/// Changes of plans that are shown.
+const MAX_PLANS: usize = 100;
+
+impl Comparison {
+    /// The comparison as one HTML page that needs nothing else.
+    pub fn to_html(&self) -> String {
+        html::render_comparison(self)
+    }
+
+    pub(crate) fn opening(&self) -> Opening<'_> {
+        let dag_name = self.run.dag_name.as_deref();
+        let time = self.duration_ms.as_ref();
+        let tiles = [
+            ("time", time.map(|ms| display::duration(ms.after))),
+            ("before", time.map(|ms| display::duration(ms.before))),
+            ("change", time.map(|ms| change(ms).trim().to_owned()).filter(|change| !change.is_empty())),
+            ("new findings", some(self.findings_came.len())),
+            ("findings that are gone", some(self.findings_went.len())),
+            ("plans that changed", some(self.plan_changes.len())),
+        ];
+        Opening {
+            name: dag_name.unwrap_or("comparison"),
+            status: status_of_run(self.run.status),
+            findings: Vec::new(),
+            links: Vec::new(),
+            tiles: tiles.into_iter().filter_map(|(name, value)| Some((name, value?))).collect(),
+        }
+    }
+
+    /// What changed, the most important first. Sections in which nothing changed are left out.
+    pub(crate) fn sections(&self) -> Vec<Section<'_>> {
+        let sections = [
+            self.runs(),
+            finding_section("New findings", &self.findings_came),
+            finding_section("Findings that are gone", &self.findings_went),
+            self.node_section(),
+            self.output_section(),
+            self.plan_section(),
+            time_section("Stages", "stage", &self.stages),
+            time_section("Operators, in one partition", "operator", &self.operators),
+            self.difference_section(),
+        ];
+        sections.into_iter().filter(|section| !section.blocks.is_empty()).collect()
+    }
+
+    fn runs(&self) -> Section<'_> {
+        let baselines = self.baselines.iter().map(|baseline| ("before", baseline));
+        let runs = baselines.chain([("now", &self.run)]);
+        let rows = runs.map(|(which, of)| {
+            vec![
+                words(which),
+                vec![Piece::Code(run(of).into())],
+                words(of.started_at.map(display::time).unwrap_or_default()),
+            ]
+        });
+        table_section("Runs", vec![Column::text(""), Column::text("run"), Column::text("started")], rows)
+    }
+
+    fn node_section(&self) -> Section<'_> {
+        let columns = vec![
+            Column::text("node"),
+            Column::text(""),
+            Column::number("time"),
+            Column::number("before"),
+            Column::number("change"),
+            Column::number("rows out"),
+            Column::number("before"),
+            Column::number("bytes"),
+            Column::number("before"),
+        ];
+        let rows = self.nodes.iter().map(|node| {
+            let status = match (node.status_before, node.status_after) {
+                (None, _) => vec![Piece::tag(Tone::Note, "new")],
+                (_, None) => vec![Piece::tag(Tone::Warning, "gone")],
+                (Some(before), Some(after)) if before != after => {
+                    vec![Piece::words(format!("{}, was {}", ended(after), ended(before)))]
+                }
+                _ => Vec::new(),
+            };
+            let [time, time_before] = both(node.duration_ms.as_ref(), display::duration);
+            let [rows, rows_before] = both(node.rows_out.as_ref(), |rows| display::count(rows as u64));
+            let [bytes, bytes_before] = both(node.bytes.as_ref(), |bytes| display::bytes(bytes as u64));
+            let changed = change_of(node.duration_ms.as_ref());
+            vec![
+                name(&*node.name),
+                status,
+                time,
+                time_before,
+                changed,
+                rows,
+                rows_before,
+                bytes,
+                bytes_before,
+            ]
+        });
+        table_section("Nodes", columns, rows)
+    }
+
+    fn output_section(&self) -> Section<'_> {
+        let columns = vec![
+            Column::text("output"),
+            Column::text(""),
+            Column::number("rows"),
+            Column::number("before"),
+            Column::number("change"),
+            Column::number("bytes"),
+            Column::number("before"),
+            Column::text("columns"),
+        ];
+        let rows = self.outputs.iter().map(|output| {
+            let status = match (output.was_there, output.is_there) {
+                (false, _) => vec![Piece::tag(Tone::Note, "new")],
+                (_, false) => vec![Piece::tag(Tone::Warning, "gone")],
+                _ => Vec::new(),
+            };
+            let [rows, rows_before] = both(output.rows.as_ref(), |rows| display::count(rows as u64));
+            let [bytes, bytes_before] = both(output.bytes.as_ref(), |bytes| display::bytes(bytes as u64));
+            let gone = output.columns_gone.iter().map(|column| format!("- {column}"));
+            let new = output.columns_new.iter().map(|column| format!("+ {column}"));
+            let columns = words(gone.chain(new).collect::<Vec<_>>().join("; "));
+            let changed = change_of(output.rows.as_ref());
+            vec![name(&*output.name), status, rows, rows_before, changed, bytes, bytes_before, columns]
+        });
+        table_section("Outputs", columns, rows)
+    }
+
+    fn plan_section(&self) -> Section<'_> {
+        let changes = self.plan_changes.iter().take(MAX_PLANS).map(|plan| {
+            let title = match &plan.node {
+                Some(node) => vec![Piece::words("a plan of "), Piece::Name(node)],
+                None => vec![Piece::words("a plan of no node")],
+            };
+            Block::Changes(title, &plan.tree)
+        });
+        section("Plans that changed", changes.collect())
+    }
+
+    fn difference_section(&self) -> Section<'_> {
+        let columns = vec![Column::text(""), Column::text("now"), Column::text("before")];
+        let value = |value: &Option<String>| -> Cell<'_> {
+            vec![Piece::Code(value.clone().unwrap_or_else(|| "none".to_owned()).into())]
+        };
+        let rows = self.differences.iter().map(|difference| {
+            vec![name(&*difference.name), value(&difference.after), value(&difference.before)]
+        });
+        table_section("Versions, settings and environment", columns, rows)
+    }
+}
+
+fn time_section<'r>(title: &'static str, what: &'static str, compared: &'r [TimeComparison]) -> Section<'r> {
+    let columns = vec![
+        Column::text(what),
+        Column::text("node"),
+        Column::number("time"),
+        Column::number("before"),
+        Column::number("change"),
+    ];
+    let rows = compared.iter().map(|compared| {
+        let [time, before] = both(Some(&compared.duration_ms), display::duration);
+        let changed = change_of(Some(&compared.duration_ms));
+        vec![name(&*compared.name), name(compared.node.as_deref()), time, before, changed]
+    });
+    table_section(title, columns, rows)
+}
+
+/// What a number is and was.
+fn both<'r>(measured: Option<&Measured>, show: impl Fn(f64) -> String) -> [Cell<'r>; 2] {
+    match measured {
+        Some(measured) => [words(show(measured.after)), words(show(measured.before))],
+        None => [Vec::new(), Vec::new()],
+    }
+}
+
+fn change_of<'r>(measured: Option<&Measured>) -> Cell<'r> {
+    let changed = measured.filter(|measured| measured.before != measured.after);
+    words(
+        changed
+            .map(|measured| change(measured).trim().trim_matches(['(', ')']).to_owned())
+            .unwrap_or_default(),
+    )
+}
+
+fn some(count: usize) -> Option<String> {
+    (count > 0).then(|| display::count(count as u64))
+}

@@ -1,0 +1,178 @@
+//! Lanes: lines on which spans lie side by side or within each other, and never across.
+//!
+//! Viewers draw what is on one line as calls of a stack. Spans of one node that run at the same time have lanes of their own.
+
+use std::collections::HashMap;
+
+use daglight_run_bundle::{Bundle, FileReading, read_lines};
+use daglight_semantic_conventions::{Key, Namespace, span};
+
+use crate::otlp::{Span, TracesLine};
+
+/// Spans that are exported: 2,000,000, of about 60 bytes each in memory.
+const MAX_SPANS: usize = 2_000_000;
+/// Groups and names that are told apart.
+const MAX_NAMES: usize = 200_000;
+/// What belongs to no node.
+const RUN: &str = "run";
+
+/// A span without its attributes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct LaidSpan {
+    pub(super) start: u64,
+    pub(super) end: u64,
+    /// What it is called, as a position in [`Lanes::names`].
+    pub(super) name: u32,
+    group: u32,
+    pub(super) lane: u32,
+}
+
+/// The spans of a run, each on a lane.
+#[derive(Debug)]
+pub(super) struct Lanes {
+    /// In the order of the file.
+    pub(super) spans: Vec<LaidSpan>,
+    pub(super) names: Vec<String>,
+    /// The group of each lane: a node, or the run.
+    pub(super) lanes: Vec<String>,
+    pub(super) left_out: u64,
+    pub(super) file: FileReading,
+}
+
+/// Texts by the order in which they came.
+#[derive(Default)]
+struct Names {
+    positions: HashMap<String, u32>,
+    texts: Vec<String>,
+}
+
+impl Names {
+    /// The position of a text; of the first one, where there are too many.
+    fn position(&mut self, text: &str) -> u32 {
+        if let Some(position) = self.positions.get(text) {
+            return *position;
+        }
+        if self.texts.len() >= MAX_NAMES {
+            return 0;
+        }
+        let position = self.texts.len() as u32;
+        self.positions.insert(text.to_owned(), position);
+        self.texts.push(text.to_owned());
+        position
+    }
+}
+
+/// Whether a span is exported: beats are not, they are numbers over time.
+pub(super) fn is_exported(span: &Span<'_>) -> bool {
+    span.name != span::HEARTBEAT && span.start_time_unix_nano > 0
+}
+
+/// What a span is called in a viewer: the node, the operator, the stage or the task that it is of.
+pub(super) fn name_of(span: &Span<'_>, namespace: &Namespace) -> String {
+    let key = match span.name.as_ref() {
+        span::NODE => Key::Node,
+        span::OPERATOR => Key::Operator,
+        span::STAGE => Key::Stage,
+        span::TASK => Key::Task,
+        _ => return span.name.clone().into_owned(),
+    };
+    match span.attributes.text(&namespace.key(key)) {
+        Some(name) if !name.is_empty() => name.to_owned(),
+        _ => span.name.clone().into_owned(),
+    }
+}
+
+impl Lanes {
+    pub(super) fn read(bundle: &Bundle, namespace: &Namespace) -> Self {
+        let node_key = namespace.key(Key::Node);
+        let (mut names, mut groups) = (Names::default(), Names::default());
+        groups.position(RUN);
+        let (mut spans, mut left_out) = (Vec::new(), 0);
+        let file = read_lines(&bundle.traces(), |line| {
+            let line: TracesLine<'_> = serde_json::from_str(line)?;
+            for span in line.spans().filter(|span| is_exported(span)) {
+                if spans.len() >= MAX_SPANS {
+                    left_out += 1;
+                    continue;
+                }
+                let group = groups.position(span.attributes.text(&node_key).unwrap_or(RUN));
+                let name = names.position(&name_of(span, namespace));
+                let start = span.start_time_unix_nano;
+                let end = span.end_time_unix_nano.max(start);
+                spans.push(LaidSpan { start, end, name, group, lane: 0 });
+            }
+            Ok(())
+        });
+        let lanes = lay(&mut spans).into_iter().map(|group| groups.texts[group as usize].clone()).collect();
+        Self { spans, names: names.texts, lanes, left_out, file }
+    }
+
+    /// The positions of the spans, by lane and then so that what holds another comes before it.
+    pub(super) fn in_order(&self) -> Vec<u32> {
+        let mut order: Vec<u32> = (0..self.spans.len() as u32).collect();
+        order.sort_by_key(|position| {
+            let span = &self.spans[*position as usize];
+            (span.lane, span.start, std::cmp::Reverse(span.end), std::cmp::Reverse(*position))
+        });
+        order
+    }
+}
+
+/// Gives each span a lane, and returns the group of each lane.
+fn lay(spans: &mut [LaidSpan]) -> Vec<u32> {
+    let mut order: Vec<u32> = (0..spans.len() as u32).collect();
+    // A span ends behind those below it, and stands behind them in the file.
+    order.sort_by_key(|position| {
+        let span = &spans[*position as usize];
+        (span.group, span.start, std::cmp::Reverse(span.end), std::cmp::Reverse(*position))
+    });
+    let mut groups: Vec<u32> = Vec::new();
+    let mut first = 0;
+    // The ends of what is open on each lane of the group, the innermost last.
+    let mut open: Vec<Vec<u64>> = Vec::new();
+    for position in order {
+        let span = spans[position as usize];
+        if groups.last() != Some(&span.group) {
+            first = groups.len();
+            open.clear();
+        }
+        let fits = |ends: &mut Vec<u64>| {
+            while ends.last().is_some_and(|end| *end <= span.start) {
+                ends.pop();
+            }
+            ends.last().is_none_or(|end| *end >= span.end)
+        };
+        let lane = open.iter_mut().position(fits).unwrap_or_else(|| {
+            open.push(Vec::new());
+            groups.push(span.group);
+            open.len() - 1
+        });
+        open[lane].push(span.end);
+        spans[position as usize].lane = (first + lane) as u32;
+    }
+    groups
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lanes(spans: &[(u32, u64, u64)]) -> (Vec<u32>, Vec<u32>) {
+        let mut laid: Vec<LaidSpan> = spans
+            .iter()
+            .map(|(group, start, end)| LaidSpan { start: *start, end: *end, name: 0, group: *group, lane: 9 })
+            .collect();
+        let groups = lay(&mut laid);
+        (laid.iter().map(|span| span.lane).collect(), groups)
+    }
+
+    #[test]
+    fn what_crosses_has_another_lane() {
+        // Within, behind, and of another group.
+        assert_eq!(lanes(&[(0, 1, 3), (0, 3, 9), (0, 0, 10), (1, 0, 5)]), (vec![0, 0, 0, 1], vec![0, 1]));
+        // At the same time.
+        assert_eq!(lanes(&[(0, 0, 5), (0, 4, 9), (0, 6, 7)]), (vec![0, 1, 0], vec![0, 0]));
+        assert_eq!(lanes(&[(3, 2, 2), (3, 2, 2), (3, 0, 2)]), (vec![0, 0, 0], vec![3]));
+        assert_eq!(lanes(&[]), (vec![], vec![]));
+    }
+}

@@ -1,0 +1,93 @@
+//! The script of a page with the data that it draws, and the policy that lets nothing else run.
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use daglight_capture_policy::printable;
+use daglight_run_bundle::NodeStatus;
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+
+use crate::{Report, TimelineSpanKind};
+
+/// The script.
+pub(crate) const SCRIPT: &str = include_str!("report.js");
+
+/// A Content-Security-Policy by which only this style sheet and this script count, and nothing is fetched: it holds even where an escape were
+/// forgotten.
+pub fn policy(style: &str, script: &str) -> String {
+    let hash = |text: &str| STANDARD.encode(Sha256::digest(text));
+    format!(
+        "default-src 'none'; style-src 'sha256-{}'; script-src 'sha256-{}'; base-uri 'none'; form-action 'none'",
+        hash(style),
+        hash(script)
+    )
+}
+
+/// What the script draws, as JSON that is no markup.
+pub(crate) fn data(report: &Report) -> String {
+    let ms = |ms: f64| if ms.is_finite() { (ms * 1e3).round() / 1e3 } else { 0.0 };
+    let duration = report.duration_ms.unwrap_or(0.0);
+    let nodes = report.nodes.iter().filter_map(|node| {
+        let start = node.start_ms?;
+        let took = node.duration_ms.unwrap_or(duration - start);
+        let state = match node.status {
+            NodeStatus::Failure | NodeStatus::Interrupted => 2,
+            NodeStatus::Unfinished => 3,
+            _ => u8::from(node.on_critical_path),
+        };
+        Some(json!([printable(&node.name), ms(start), ms(took), state]))
+    });
+    let spans = report.spans.iter().map(|span| {
+        let kind = match span.kind {
+            TimelineSpanKind::Stage => 0,
+            TimelineSpanKind::Query => 1,
+            TimelineSpanKind::Operator => 2,
+        };
+        let name = match span.kind {
+            TimelineSpanKind::Query => format!("query {}", span.name),
+            _ => span.name.clone(),
+        };
+        let node = span.node.as_deref().map(printable);
+        json!([kind, printable(&name), node, ms(span.start_ms), ms(span.duration_ms), span.failed])
+    });
+    let data = json!({
+        "duration": ms(duration),
+        "nodes": nodes.collect::<Vec<Value>>(),
+        "spans": spans.collect::<Vec<Value>>(),
+        "left_out": report.spans_left_out,
+    });
+    // In a script element only `<` begins anything, `</script>` and `<!--` alike; in JSON it stands in texts alone.
+    data.to_string().replace('<', "\\u003c")
+}
+
+/// The data of a page without a timeline.
+pub(crate) fn no_data() -> String {
+    json!({ "duration": 0, "nodes": [], "spans": [], "left_out": 0 }).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::planted;
+
+    #[test]
+    fn texts_in_the_data_end_no_script_and_hide_nothing() {
+        for hostile in ["</script><script>alert(1)</script>", "<!--<script>", "\u{202e}x\u{2028}\u{0}"] {
+            let data = data(&planted::report(hostile));
+            assert!(!data.contains('<'), "{data}");
+            assert!(!data.contains("\\u202e") || data.contains("\\\\u202e"), "{data}");
+            let read: Value = serde_json::from_str(&data).unwrap();
+            assert_eq!(read["nodes"][0][0], &*printable(hostile));
+            assert_eq!(read["spans"][0][1], &*printable(hostile));
+        }
+    }
+
+    #[test]
+    fn the_policy_has_the_hash_of_what_it_lets_run() {
+        // The example of the specification: https://www.w3.org/TR/CSP3/#external-hash
+        let policy = policy("", "alert('Hello, world.');");
+        assert!(
+            policy.contains("script-src 'sha256-qznLcsROx4GACP2dm0UCKCzCG+HiZ1guq6ZZDob/Tng='"),
+            "{policy}"
+        );
+    }
+}

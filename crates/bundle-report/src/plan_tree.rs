@@ -1,0 +1,138 @@
+//! The plan of a query as a tree: each operator with the rows that were estimated and those that came, time and memory.
+
+use crate::{PlanReport, PlannedOperator, display};
+
+/// Operators deeper than that are not moved to the right any further.
+const MAX_INDENT: u32 = 24;
+/// Characters of an operator in text.
+const MAX_NAME_CHARS: usize = 60;
+
+/// The headings of a row.
+pub(crate) const HEADINGS: [&str; 6] = ["operator", "estimated", "rows", "time", "memory", "spilled"];
+
+/// An operator in words, in the order of the headings behind the first.
+pub(crate) struct TreeRow<'r> {
+    pub(crate) operator: &'r PlannedOperator,
+    pub(crate) indent: u32,
+    pub(crate) cells: [String; 5],
+    /// Its part of what the operators of the plan computed, from 0 to 1.
+    pub(crate) share: f64,
+}
+
+impl PlanReport {
+    /// What it is the plan of.
+    pub(crate) fn title(&self) -> String {
+        let of = self.node.as_ref().map(|node| format!(" of {node}")).unwrap_or_default();
+        let executions = match self.executions {
+            0 | 1 => String::new(),
+            many => format!(", the slowest of {} executions", display::count(many)),
+        };
+        format!("query {}{of}: {}{executions}", self.query_id, display::duration(self.duration_ms))
+    }
+
+    /// The operators, each before those that it reads.
+    pub(crate) fn rows(&self) -> impl Iterator<Item = TreeRow<'_>> {
+        let computed = |operator: &PlannedOperator| operator.compute_ms.unwrap_or(0.0).max(0.0);
+        let all_ms: f64 = self.operators.iter().map(computed).sum();
+        self.operators.iter().map(move |operator| TreeRow {
+            operator,
+            indent: operator.depth.min(MAX_INDENT),
+            cells: cells(operator),
+            share: if all_ms > 0.0 { computed(operator) / all_ms } else { 0.0 },
+        })
+    }
+
+    /// What is said of the operators that are not listed.
+    pub(crate) fn left_out_in_words(&self) -> Option<String> {
+        (self.left_out > 0).then(|| {
+            let more = display::plural(self.left_out, "operator");
+            format!("{more} more are in the plan's file.")
+        })
+    }
+
+    /// The tree as lines of text with aligned columns; columns that say nothing are left out.
+    pub(crate) fn to_lines(&self) -> Vec<String> {
+        let name = |row: &TreeRow<'_>| {
+            let name: String = row.operator.shown_name().chars().take(MAX_NAME_CHARS).collect();
+            format!("{}{name}", "  ".repeat(row.indent as usize))
+        };
+        let mut table: Vec<Vec<String>> = vec![HEADINGS.map(str::to_owned).to_vec()];
+        table.extend(self.rows().map(|row| [name(&row)].into_iter().chain(row.cells).collect()));
+        let widths: Vec<usize> = (0..HEADINGS.len())
+            .map(|column| {
+                let says = table.iter().skip(1).any(|row| !row[column].is_empty());
+                let width = table.iter().map(|row| row[column].chars().count()).max();
+                if says { width.unwrap_or(0) } else { 0 }
+            })
+            .collect();
+        let line = |row: &Vec<String>| {
+            let mut line = format!("{:<1$}", row[0], widths[0]);
+            for (cell, width) in row.iter().zip(&widths).skip(1).filter(|(_, width)| **width > 0) {
+                line.push_str(&format!("  {cell:>width$}"));
+            }
+            line.trim_end().to_owned()
+        };
+        table.iter().map(line).chain(self.left_out_in_words()).collect()
+    }
+}
+
+fn cells(operator: &PlannedOperator) -> [String; 5] {
+    let estimated = operator.estimated_rows.map(|rows| {
+        let about = if operator.estimate_is_exact { "" } else { "~" };
+        format!("{about}{}", display::count(rows))
+    });
+    let time = operator.compute_ms.map(|ms| {
+        let partitions = operator.partitions.unwrap_or(1).max(1);
+        let each = display::duration(ms / partitions as f64);
+        if partitions > 1 { format!("{each} × {partitions}") } else { each }
+    });
+    let some_bytes = |bytes: Option<u64>| bytes.filter(|bytes| *bytes > 0).map(display::bytes);
+    [
+        estimated,
+        operator.rows.map(display::count),
+        time,
+        some_bytes(operator.memory_bytes),
+        some_bytes(operator.spilled_bytes),
+    ]
+    .map(Option::unwrap_or_default)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn operator(depth: u32, name: &str, estimated_rows: Option<u64>, rows: u64, ms: f64) -> PlannedOperator {
+        PlannedOperator {
+            depth,
+            name: name.into(),
+            estimated_rows,
+            rows: Some(rows),
+            compute_ms: Some(ms),
+            partitions: Some(2),
+            ..PlannedOperator::default()
+        }
+    }
+
+    #[test]
+    fn a_plan_is_a_tree_with_aligned_numbers() {
+        let mut scan = operator(1, "DataSourceExec", None, 40, 1.0);
+        (scan.table, scan.partitions, scan.memory_bytes) = (Some("orders".into()), Some(1), Some(2_000));
+        let plan = PlanReport {
+            query_id: "7".into(),
+            node: Some("late".into()),
+            executions: 3,
+            duration_ms: 12.0,
+            operators: vec![operator(0, "HashJoinExec", Some(9), 123_456, 30.0), scan],
+            left_out: 5,
+            ..PlanReport::default()
+        };
+        assert_eq!(plan.title(), "query 7 of late: 12 ms, the slowest of 3 executions");
+        let expected = [
+            "operator                   estimated     rows       time  memory",
+            "HashJoinExec                      ~9  123,456  15 ms × 2",
+            "  DataSourceExec (orders)                  40     1.0 ms  2.0 kB",
+            "5 operators more are in the plan's file.",
+        ];
+        assert_eq!(plan.to_lines(), expected);
+    }
+}

@@ -1,0 +1,242 @@
+"use strict";
+// What the page of a report does besides being read: search, keyboard, light or dark, and a timeline that can be zoomed.
+// Texts of the run become text nodes and pixels only: nothing here makes markup of them.
+(() => {
+  const byId = (id) => document.getElementById(id);
+  const make = (tag, properties, ...children) => {
+    const element = Object.assign(document.createElement(tag), properties);
+    element.append(...children);
+    return element;
+  };
+  const data = JSON.parse(byId("data").textContent);
+
+  // Light or dark, where it is to be another than that of the system.
+  const isDark = () => (document.documentElement.dataset.theme
+    || (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light")) === "dark";
+  const redraws = [];
+  const turn = () => {
+    document.documentElement.dataset.theme = isDark() ? "light" : "dark";
+    redraws.forEach((redraw) => redraw());
+  };
+
+  // Search: what does not have the words is hidden, in tables, plans, facts and the timeline alike.
+  const units = [...document.querySelectorAll("tbody tr, details, .dag g.node")]
+    .map((element) => ({ parts: [element], text: element.textContent.toLowerCase() }));
+  for (const term of document.querySelectorAll("dl.facts dt")) {
+    const value = term.nextElementSibling;
+    units.push({ parts: [term, value], text: `${term.textContent} ${value.textContent}`.toLowerCase() });
+  }
+  let words = [];
+  const has = (text) => words.every((word) => text.includes(word));
+  const field = make("input", { type: "search", placeholder: "search ( / )", ariaLabel: "search", spellcheck: false });
+  const found = make("span", { className: "found" });
+  const search = () => {
+    words = field.value.toLowerCase().split(/\s+/).filter((word) => word);
+    let count = 0;
+    for (const unit of units) {
+      const matches = has(unit.text);
+      count += matches;
+      unit.parts.forEach((part) => part.classList.toggle("hidden", !matches));
+    }
+    found.textContent = words.length ? `${count} found` : "";
+    redraws.forEach((redraw) => redraw());
+  };
+  field.addEventListener("input", search);
+  const find = (text) => {
+    field.value = text;
+    search();
+  };
+  byId("tools").append(field, found,
+    make("button", { type: "button", title: "light or dark ( t )", onclick: turn }, "◐"),
+    make("button", { type: "button", title: "print", onclick: () => print() }, "print"));
+  for (const node of document.querySelectorAll(".dag g.node")) {
+    node.addEventListener("click", () => find(node.dataset.name));
+  }
+  // What is printed is whole.
+  addEventListener("beforeprint", () => document.querySelectorAll("details").forEach((part) => { part.open = true; }));
+  addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    if (event.key === "Escape") {
+      find("");
+      field.blur();
+    } else if (event.target !== field && event.key === "/") {
+      event.preventDefault();
+      field.focus();
+    } else if (event.target !== field && event.key === "t") {
+      turn();
+    } else if (event.target !== field && (event.key === "j" || event.key === "k")) {
+      const headings = [...document.querySelectorAll("h1, h2")];
+      const tops = headings.map((heading) => heading.getBoundingClientRect().top);
+      const next = event.key === "j" ? tops.findIndex((top) => top > 30) : tops.findLastIndex((top) => -5 > top);
+      if (next >= 0) headings[next].scrollIntoView();
+    }
+  });
+
+  // The timeline. Bars that overlap are put into lanes; lanes of one kind stand together.
+  const LANE = 16;
+  const MAX_LANES = 150;
+  const GROUPS = ["nodes", "stages", "queries", "operators"];
+  const bars = [
+    ...data.nodes.map(([name, start, time, state]) => ({ group: 0, name, node: name, start, time, state })),
+    ...data.spans.map(([kind, name, node, start, time, failed]) =>
+      ({ group: kind + 1, name, node, start, time, state: failed ? 2 : 0 })),
+  ];
+  if (bars.length === 0) return;
+  const whole = bars.reduce((end, bar) => Math.max(end, bar.start + bar.time), Math.max(data.duration, 0.001));
+  const heads = [];
+  let lanes = 0;
+  GROUPS.forEach((title, group) => {
+    const own = bars.filter((bar) => bar.group === group).sort((a, b) => a.start - b.start);
+    if (own.length === 0) return;
+    heads.push({ title, lane: lanes });
+    lanes += 1;
+    const ends = [];
+    for (const bar of own) {
+      let lane = ends.findIndex((end) => bar.start >= end);
+      if (lane === -1) lane = Math.min(ends.length, MAX_LANES - 1);
+      ends[lane] = Math.max(ends[lane] || 0, bar.start + bar.time);
+      bar.lane = lanes + lane;
+      bar.text = `${bar.name} ${bar.node || ""}`.toLowerCase();
+    }
+    lanes += ends.length;
+  });
+  const canvas = make("canvas");
+  const box = make("div", { className: "lanes", tabIndex: 0, ariaLabel: "timeline" },
+    canvas, make("div", { className: "room" }));
+  const tip = make("div", { className: "tip hidden" });
+  const scale = make("span", { className: "found" });
+  let from = 0;
+  let span = whole;
+  const time = (ms) => (ms >= 60000 ? `${(ms / 60000).toFixed(1)} min` : ms >= 1000 ? `${(ms / 1000).toFixed(2)} s`
+    : ms >= 1 ? `${ms.toFixed(1)} ms` : `${(ms * 1000).toFixed(0)} µs`);
+  const height = Math.min(lanes * LANE + 4, 420);
+  box.style.height = `${height}px`;
+  box.lastChild.style.height = `${Math.max(0, lanes * LANE + 4 - height)}px`;
+
+  let waits = false;
+  const draw = () => {
+    if (waits) return;
+    waits = true;
+    requestAnimationFrame(() => {
+      waits = false;
+      paint();
+    });
+  };
+  const paint = () => {
+    const width = box.clientWidth;
+    const ratio = devicePixelRatio || 1;
+    canvas.width = width * ratio;
+    canvas.height = height * ratio;
+    canvas.style.width = `${width}px`;
+    canvas.style.height = `${height}px`;
+    const style = getComputedStyle(document.documentElement);
+    const colour = (name) => style.getPropertyValue(name).trim();
+    const colours = [colour("--bar"), colour("--path"), colour("--bad"), colour("--warning")];
+    const [text, muted, line] = [colour("--text"), colour("--muted"), colour("--line")];
+    const pen = canvas.getContext("2d");
+    pen.scale(ratio, ratio);
+    pen.font = "11px system-ui, sans-serif";
+    pen.textBaseline = "middle";
+    const top = box.scrollTop;
+    pen.fillStyle = line;
+    for (let tick = 0; 10 >= tick; tick += 1) pen.fillRect(Math.round(width * tick / 10), 0, 1, height);
+    pen.fillStyle = muted;
+    for (const head of heads) pen.fillText(head.title, 2, head.lane * LANE - top + LANE / 2);
+    const last = new Float64Array(lanes).fill(-1);
+    for (const bar of bars) {
+      const y = bar.lane * LANE - top;
+      const left = (bar.start - from) / span * width;
+      const right = (bar.start + bar.time - from) / span * width;
+      if (y > height || -LANE > y || left > width || 0 > right) continue;
+      const x = Math.max(left, 0);
+      const wide = Math.max(Math.min(right, width) - x, 1);
+      // Many that are shorter than a pixel are one.
+      if (wide === 1 && last[bar.lane] >= x) continue;
+      last[bar.lane] = x + wide;
+      pen.globalAlpha = has(bar.text) ? 1 : 0.15;
+      pen.fillStyle = colours[bar.state];
+      pen.fillRect(x, y + 2, wide > 3 ? wide - 0.5 : wide, LANE - 4);
+      if (wide > 30) {
+        pen.save();
+        pen.beginPath();
+        pen.rect(x, y, wide - 3, LANE);
+        pen.clip();
+        pen.fillStyle = text;
+        pen.fillText(bar.name.slice(0, Math.ceil(wide / 4)), x + 3, y + LANE / 2 + 0.5);
+        pen.restore();
+      }
+      pen.globalAlpha = 1;
+    }
+    scale.textContent = `${time(from)} to ${time(from + span)}`;
+  };
+  const zoom = (factor, at = 0.5) => {
+    const middle = from + span * at;
+    span = Math.min(whole, Math.max(span * factor, whole / 1e6));
+    from = Math.min(Math.max(0, middle - span * at), whole - span);
+    draw();
+  };
+  const move = (part) => {
+    from = Math.min(Math.max(0, from + span * part), whole - span);
+    draw();
+  };
+  const barAt = (event) => {
+    const area = box.getBoundingClientRect();
+    const lane = Math.floor((event.clientY - area.top + box.scrollTop) / LANE);
+    const at = from + (event.clientX - area.left) / box.clientWidth * span;
+    const slack = span / box.clientWidth * 2;
+    return bars.find((bar) => bar.lane === lane && at + slack >= bar.start && bar.start + bar.time + slack >= at);
+  };
+  let held = null;
+  box.addEventListener("pointerdown", (event) => { held = { x: event.clientX, moved: false }; });
+  addEventListener("pointerup", () => { held = null; });
+  box.addEventListener("pointermove", (event) => {
+    if (held) {
+      held.moved = held.moved || Math.abs(event.clientX - held.x) > 3;
+      move((held.x - event.clientX) / box.clientWidth);
+      held.x = event.clientX;
+    }
+    const bar = barAt(event);
+    tip.classList.toggle("hidden", !bar);
+    if (!bar) return;
+    const node = bar.node && bar.node !== bar.name ? ` in ${bar.node}` : "";
+    tip.textContent = `${bar.name}${node}: ${time(bar.time)}, from ${time(bar.start)} on`;
+    tip.style.left = `${Math.min(event.clientX + 12, innerWidth - 320)}px`;
+    tip.style.top = `${event.clientY + 14}px`;
+  });
+  box.addEventListener("pointerleave", () => tip.classList.add("hidden"));
+  box.addEventListener("dblclick", (event) => {
+    const bar = barAt(event);
+    if (!bar) return zoom(0.5);
+    span = Math.min(whole, Math.max(bar.time * 1.2, whole / 1e6));
+    from = Math.min(Math.max(0, bar.start - bar.time * 0.1), whole - span);
+    return draw();
+  });
+  box.addEventListener("wheel", (event) => {
+    if (!event.ctrlKey && !event.metaKey && !event.shiftKey) return;
+    event.preventDefault();
+    const area = box.getBoundingClientRect();
+    zoom((event.deltaY || event.deltaX) > 0 ? 1.25 : 0.8, (event.clientX - area.left) / box.clientWidth);
+  }, { passive: false });
+  const keys = {
+    "+": () => zoom(0.5), "=": () => zoom(0.5), "-": () => zoom(2), 0: () => zoom(1e9),
+    ArrowLeft: () => move(-0.2), ArrowRight: () => move(0.2),
+  };
+  box.addEventListener("keydown", (event) => {
+    if (!Object.hasOwn(keys, event.key)) return;
+    event.preventDefault();
+    keys[event.key]();
+  });
+  box.addEventListener("scroll", draw);
+  addEventListener("resize", draw);
+  redraws.push(draw);
+  const button = (label, title, act) => make("button", { type: "button", title, onclick: act }, label);
+  byId("timeline").append(
+    make("div", { className: "tools" },
+      button("+", "closer ( + )", () => zoom(0.5)), button("−", "farther ( - )", () => zoom(2)),
+      button("all", "the whole run ( 0 )", () => zoom(1e9)), scale,
+      make("span", { className: "found" },
+        "drag to move, ctrl and the wheel to zoom, a double click for one bar"
+        + (data.left_out ? `; ${data.left_out} shorter spans are not shown` : ""))),
+    box, tip);
+  draw();
+})();

@@ -1,0 +1,221 @@
+//! The report: the shape of `run_diagnostics_report.json`.
+
+mod delivery;
+mod node;
+mod plan;
+mod problem;
+mod process;
+mod query;
+mod schedule;
+mod spans;
+
+use chrono::{DateTime, Utc};
+use daglight_run_bundle::{Artifact, FileReading, Identity, Links, OwnTime};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+pub use delivery::DeliveryReport;
+pub use node::NodeReport;
+pub use plan::{PlanReport, PlannedOperator};
+pub use problem::{Problem, Severity, UnreadableFile};
+pub use process::{ActiveTaskReport, HeartbeatReport, ResourceSample, StallReport};
+pub use query::{OperatorReport, QueryReport};
+pub use schedule::{Concurrency, CriticalStep, IdleGap, Timeline};
+pub use spans::{SpanReport, StageReport, TimelineSpan, TimelineSpanKind};
+
+use crate::Finding;
+
+/// The version of `run_diagnostics_report.json`.
+///
+/// - 1: headline, totals, nodes, timeline, stages, spans, queries, artifacts, problems, heartbeat, delivery. `timeline.setup_ms`
+///   came later: reports without it are of this version as well.
+/// - 2: `own_time`, `timeline.long_idle_ms`, the totals of tables, `totals.nodes_interrupted`, `nodes[].queries_summed`,
+///   `delivery.tracking`, and of operators `table`, `partitions` and `per_partition_ms`. `totals.rows_written` and
+///   `bytes_written` are of files only. `interrupted` is a run that was told to end, also as the status of a node and in the
+///   totals; a run whose process is gone is `process_ended`.
+///   Later `nodes[].attempts`, `earlier_attempts` and `recovered`, which readers that do not know them pass over. `rows_in` of
+///   a node whose process was gone is null; it was 0 at first. `timeline.ending_ms` came later too: before, it was part of
+///   `idle_ms`. So did `findings`, and of the timeline `critical_steps`, `concurrency` and `idle_gaps`; `plans`,
+///   `spans`, `spans_left_out`, `resources` and the `self_ms` of spans came last.
+pub const REPORT_VERSION: u32 = 2;
+
+/// What a run did, what was slow, what failed, and what has not been delivered.
+///
+/// Durations are milliseconds; `start_ms` counts from the start of the run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[non_exhaustive]
+pub struct Report {
+    /// The version of this format: [`REPORT_VERSION`].
+    pub format_version: u32,
+    /// When the report was made.
+    pub generated_at: DateTime<Utc>,
+    /// How the run ended.
+    pub status: ReportStatus,
+    /// The report in a few sentences, the most important first.
+    pub headline: Vec<HeadlineSentence>,
+    /// What made the run slow or wasteful, or was lost, the most important first.
+    #[serde(default)]
+    pub findings: Vec<Finding>,
+    /// What ran; `None` when the manifest cannot be read.
+    pub identity: Option<Identity>,
+    /// Where the run can be looked at.
+    pub links: Links,
+    /// The profile.
+    pub profile: Option<String>,
+    /// The version of Daglight that made the run.
+    pub daglight_version: Option<String>,
+    /// When the run started.
+    pub started_at: Option<DateTime<Utc>>,
+    /// When the run ended, or was last seen.
+    pub ended_at: Option<DateTime<Utc>>,
+    /// How long it took.
+    pub duration_ms: Option<f64>,
+    /// Why it failed.
+    pub error: Option<String>,
+    /// The run in numbers.
+    pub totals: Totals,
+    /// The nodes, in the order of their start; those that did not run at the end.
+    pub nodes: Vec<NodeReport>,
+    /// How the nodes share the time of the run; `None` when no node ran.
+    pub timeline: Option<Timeline>,
+    /// The time that Daglight itself took; `None` for a run that has not ended in good order.
+    #[serde(default)]
+    pub own_time: Option<OwnTime>,
+    /// Time by stage, the longest first.
+    pub stages: Vec<StageReport>,
+    /// The slowest spans, the longest first.
+    pub slowest_spans: Vec<SpanReport>,
+    /// The slowest queries, the longest first.
+    pub queries: Vec<QueryReport>,
+    /// The plans of the slowest queries.
+    #[serde(default)]
+    pub plans: Vec<PlanReport>,
+    /// The longest spans of queries, operators and stages, in the order of their start.
+    #[serde(default)]
+    pub spans: Vec<TimelineSpan>,
+    /// Spans of these kinds that are not among them, because they are shorter.
+    #[serde(default)]
+    pub spans_left_out: u64,
+    /// The process over time.
+    #[serde(default)]
+    pub resources: Vec<ResourceSample>,
+    /// What was written.
+    pub artifacts: Vec<Artifact>,
+    /// Errors and warnings, by message, the errors first.
+    pub problems: Vec<Problem>,
+    /// The process; `None` without a heartbeat file.
+    pub heartbeat: Option<HeartbeatReport>,
+    /// What was delivered, waits, or was dropped.
+    pub delivery: DeliveryReport,
+    /// The signal files as they could be read.
+    pub files: Vec<FileReading>,
+    /// Other files that could not be read.
+    pub unreadable: Vec<UnreadableFile>,
+}
+
+/// How a run ended, as far as its bundle shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ReportStatus {
+    /// It ended well.
+    Success,
+    /// It failed.
+    Failure,
+    /// It was told to end before it was done, by ctrl-c for example.
+    Interrupted,
+    /// It has not ended, and its process is not known to be gone.
+    Running,
+    /// Its process is gone and did not say how the run ended.
+    ProcessEnded,
+    /// The bundle does not tell.
+    Unknown,
+}
+
+/// One sentence of the headline.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct HeadlineSentence {
+    /// How much it matters.
+    pub level: Level,
+    /// The sentence.
+    pub text: String,
+}
+
+/// How much a sentence or a finding matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Level {
+    /// As it should be.
+    Good,
+    /// Worth knowing.
+    Note,
+    /// Something to look at.
+    Warning,
+    /// Something to act on.
+    Bad,
+}
+
+/// A run in numbers.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Totals {
+    /// Nodes of the DAG.
+    pub nodes: u64,
+    /// Nodes that ended well.
+    pub nodes_succeeded: u64,
+    /// Nodes that failed.
+    pub nodes_failed: u64,
+    /// Nodes that ran when the run was told to end.
+    #[serde(default)]
+    pub nodes_interrupted: u64,
+    /// Nodes that started and were not seen to end.
+    pub nodes_unfinished: u64,
+    /// Nodes that did not start.
+    pub nodes_not_run: u64,
+    /// Queries executed.
+    pub queries: u64,
+    /// Rows that scans gave, over all queries, as far as they are counted.
+    pub rows_read: u64,
+    /// Bytes that scans read from storage, over all queries.
+    pub bytes_read: u64,
+    /// Rows that were written to files.
+    pub rows_written: u64,
+    /// Bytes of those files. What the process wrote to storage in all is `heartbeat.io_bytes_written`.
+    pub bytes_written: u64,
+    /// Rows that were put into tables of the session, such as those in memory.
+    #[serde(default)]
+    pub rows_in_tables: u64,
+    /// Bytes in memory of the tables that were made, as far as they are known.
+    #[serde(default)]
+    pub bytes_in_tables: u64,
+    /// Bytes that operators spilled to disk.
+    pub bytes_spilled: u64,
+    /// Spans in the bundle.
+    pub spans: u64,
+    /// Log records in the bundle.
+    pub log_records: u64,
+    /// Errors, every occurrence.
+    pub errors: u64,
+    /// Warnings, every occurrence.
+    pub warnings: u64,
+}
+
+impl ReportStatus {
+    /// The status in words, such as `process ended`.
+    pub fn in_words(self) -> &'static str {
+        match self {
+            Self::Success => "success",
+            Self::Failure => "failure",
+            Self::Interrupted => "interrupted",
+            Self::Running => "running",
+            Self::ProcessEnded => "process ended",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+impl Report {
+    /// The JSON Schema of the format.
+    pub fn json_schema() -> Value {
+        schemars::schema_for!(Self).to_value()
+    }
+}

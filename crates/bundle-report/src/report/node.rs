@@ -1,0 +1,91 @@
+//! A node as it ran.
+
+use daglight_run_bundle::{AttemptRecord, NodeStatus, RecordedKind};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::display;
+
+/// A node as it ran.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct NodeReport {
+    /// Its name.
+    pub name: String,
+    /// transform, data_loader, data_saver or input.
+    #[schemars(with = "Option<String>")]
+    pub kind: Option<RecordedKind>,
+    /// The nodes that it reads.
+    pub dependencies: Vec<String>,
+    /// How it ended.
+    pub status: NodeStatus,
+    /// When it started.
+    pub start_ms: Option<f64>,
+    /// How long it took.
+    pub duration_ms: Option<f64>,
+    /// Rows that its queries got from the tables that they scan; `None` where a scan does not count them, and for a node
+    /// that did not end by itself, as one of a run that was killed.
+    pub rows_in: Option<u64>,
+    /// Rows that it gave out.
+    pub rows_out: Option<u64>,
+    /// Bytes that it gave out.
+    pub bytes: Option<u64>,
+    /// Queries that it executed.
+    pub queries: u64,
+    /// Those of them of which no plan is kept, because there were so many.
+    #[serde(default)]
+    pub queries_summed: u64,
+    /// Why it failed.
+    pub error: Option<String>,
+    /// How often it ran; 0 when it did not, and in runs of older versions.
+    #[serde(default)]
+    pub attempts: u64,
+    /// The attempts before the last.
+    #[serde(default)]
+    pub earlier_attempts: Vec<AttemptRecord>,
+    /// Whether the program has dealt with its failure, which so is not one of the run.
+    #[serde(default)]
+    pub recovered: bool,
+    /// Whether the longest chain of dependencies goes through it.
+    pub on_critical_path: bool,
+}
+
+impl NodeReport {
+    /// What is to be said of it besides its status: how often it ran, and that its failure was dealt with.
+    pub(crate) fn attempts_in_words(&self) -> Option<String> {
+        let attempts = (self.attempts > 1).then(|| format!("attempt {}", display::count(self.attempts)));
+        let recovered = self.recovered.then(|| "recovered".to_owned());
+        let words: Vec<String> = attempts.into_iter().chain(recovered).collect();
+        (!words.is_empty()).then(|| words.join(", "))
+    }
+
+    /// How its earlier attempts ended, a line each; the last ones.
+    pub(crate) fn earlier_attempts_in_words(&self) -> impl Iterator<Item = String> {
+        const MAX_SHOWN: usize = 5;
+        let skipped = self.earlier_attempts.len().saturating_sub(MAX_SHOWN);
+        self.earlier_attempts.iter().skip(skipped).map(|attempt| {
+            let ended = match attempt.status {
+                NodeStatus::Success => "succeeded",
+                NodeStatus::Failure => "failed",
+                NodeStatus::Interrupted => "was interrupted",
+                NodeStatus::Unfinished | NodeStatus::NotRun => "did not end",
+            };
+            let after = attempt.duration_ms.map(|ms| format!(" after {}", display::duration(ms)));
+            let error = attempt.error.as_ref().map(|error| format!(": {error}"));
+            format!(
+                "attempt {} {ended}{}{}",
+                attempt.attempt,
+                after.unwrap_or_default(),
+                error.unwrap_or_default()
+            )
+        })
+    }
+
+    /// How many queries it executed, and of how many there is no plan.
+    pub(crate) fn queries_in_words(&self) -> String {
+        format!(
+            "{} queries, of which {} are in the sums only: the plans of the first and the slowest are kept.",
+            display::count(self.queries),
+            display::count(self.queries_summed)
+        )
+    }
+}

@@ -1,0 +1,47 @@
+//! What went wrong: errors, warnings, and files that cannot be read.
+
+use chrono::{DateTime, Utc};
+use daglight_run_bundle::WarningCode;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// An error or warning, with all its occurrences.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Problem {
+    /// Error or warning.
+    pub severity: Severity,
+    /// What was said.
+    pub message: String,
+    /// The kind of error, as `error.type` has it.
+    pub error_type: Option<String>,
+    /// The node that it was first seen in.
+    pub node: Option<String>,
+    /// What said it: `log`, `manifest`, or the name of a span.
+    pub source: String,
+    /// What a warning of the manifest is about.
+    #[serde(default)]
+    pub code: WarningCode,
+    /// How often.
+    pub count: u64,
+    /// When it was first seen.
+    pub first_at: Option<DateTime<Utc>>,
+}
+
+/// How bad a problem is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Severity {
+    /// Something failed.
+    Error,
+    /// Something to look at.
+    Warning,
+}
+
+/// A file that could not be read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct UnreadableFile {
+    /// Its name in the bundle.
+    pub file: String,
+    /// What is wrong with it.
+    pub problem: String,
+}

@@ -1,0 +1,115 @@
+//! The process of a run, from its heartbeat.
+
+use chrono::{DateTime, Utc};
+use daglight_run_bundle::{Liveness, Stall};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::display;
+
+/// The process of the run, from its heartbeat file.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct HeartbeatReport {
+    /// The process.
+    pub pid: u32,
+    /// Whether it lives; `None` when the heartbeat was stopped in good order.
+    pub process: Option<Liveness>,
+    /// Beats.
+    pub beats: u64,
+    /// Seconds between two beats.
+    pub interval_seconds: f64,
+    /// The longest time between two beats.
+    pub longest_gap_seconds: f64,
+    /// The last beat, or the start.
+    pub last_beat_at: DateTime<Utc>,
+    /// When the heartbeat was stopped in good order; `None` while the run goes on, and when it was killed.
+    pub stopped_at: Option<DateTime<Utc>>,
+    /// The stage at the last beat.
+    pub stage: Option<String>,
+    /// What ran at the last beat.
+    pub active_tasks: Vec<ActiveTaskReport>,
+    /// Processor time of the process.
+    pub cpu_seconds: Option<f64>,
+    /// The largest memory at a beat.
+    pub peak_resident_bytes: Option<u64>,
+    /// Bytes that the process read from storage.
+    pub io_bytes_read: Option<u64>,
+    /// Bytes that the process wrote to storage.
+    pub io_bytes_written: Option<u64>,
+    /// All stalls.
+    pub stall_count: u64,
+    /// The first of them.
+    pub stalls: Vec<StallReport>,
+}
+
+/// What ran at the last beat.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ActiveTaskReport {
+    /// Its name.
+    pub name: String,
+    /// When it started.
+    pub since: DateTime<Utc>,
+}
+
+/// The process at a beat of the heartbeat. Of a long run every second, fourth, eighth... beat is kept.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ResourceSample {
+    /// The time of the beat.
+    pub at_ms: f64,
+    /// Processor time of the process so far, in seconds.
+    #[serde(default)]
+    pub cpu_seconds: Option<f64>,
+    /// Memory of the process.
+    #[serde(default)]
+    pub resident_bytes: Option<u64>,
+    /// Memory that DataFusion's pool has given out.
+    #[serde(default)]
+    pub reserved_bytes: Option<u64>,
+    /// Bytes that the process has read from storage so far.
+    #[serde(default)]
+    pub io_bytes_read: Option<u64>,
+    /// Bytes that the process has written to storage so far.
+    #[serde(default)]
+    pub io_bytes_written: Option<u64>,
+    /// Nodes that ran.
+    #[serde(default)]
+    pub active_tasks: Option<u64>,
+}
+
+/// A query or a node that made no progress for a while.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct StallReport {
+    /// What stood still, where and why.
+    #[serde(flatten)]
+    pub stall: Stall,
+    /// When it went on; `None` when it never did.
+    pub ended: Option<DateTime<Utc>>,
+    /// What can be done about it.
+    #[serde(default)]
+    pub remedy: Option<String>,
+}
+
+impl HeartbeatReport {
+    /// The process in words, such as `17628, gone`.
+    pub(crate) fn process_in_words(&self) -> String {
+        let state = match self.process {
+            None => "",
+            Some(Liveness::Alive) => ", alive",
+            Some(Liveness::Gone) => ", gone",
+            Some(Liveness::Unknown) => ", which cannot be seen from where this report was made",
+        };
+        format!("{}{state}", self.pid)
+    }
+
+    /// The beats in words.
+    pub(crate) fn beats_in_words(&self) -> String {
+        let interval = display::duration(self.interval_seconds * 1e3);
+        match self.beats {
+            0 => format!("none yet, with one every {interval}"),
+            beats => {
+                let beats = display::plural(beats, "beat");
+                format!("{beats}, one every {interval}, the last at {}", display::time(self.last_beat_at))
+            }
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! How the nodes share the time of a run.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// How the nodes share the time of the run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Timeline {
+    /// Time in which at least one node ran.
+    pub busy_ms: f64,
+    /// Time in which none did, but work of the run that belongs to no node, such as statements that set the session up.
+    #[serde(default)]
+    pub setup_ms: f64,
+    /// Time in which nothing of that ran.
+    pub idle_ms: f64,
+    /// Time from the signal that interrupted the run to its end: what ran then had been told to stop. It is part of no other
+    /// time here; 0 where no signal came.
+    #[serde(default)]
+    pub ending_ms: f64,
+    /// The part of it that is in gaps of at least 100 ms.
+    #[serde(default)]
+    pub long_idle_ms: f64,
+    /// The longest time in which nothing ran.
+    pub longest_idle: Option<IdleGap>,
+    /// Nodes that ran at once, on average over the busy time.
+    pub parallelism: f64,
+    /// The chain of dependencies that takes longest: no run on any machine like this one is shorter.
+    pub critical_path: Vec<String>,
+    /// How long that chain takes.
+    pub critical_path_ms: f64,
+    /// The steps of that chain that take longest, up to fifty, the longest first, with what each of them decides.
+    #[serde(default)]
+    pub critical_steps: Vec<CriticalStep>,
+    /// For how long how many nodes ran at once, from none on, within the time before an interrupt.
+    #[serde(default)]
+    pub concurrency: Vec<Concurrency>,
+    /// The longest times of at least 100 ms in which nothing ran, up to twenty, the longest first.
+    #[serde(default)]
+    pub idle_gaps: Vec<IdleGap>,
+}
+
+/// A step of the longest chain of dependencies.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct CriticalStep {
+    /// The node.
+    pub node: String,
+    /// How long it took.
+    pub duration_ms: f64,
+    /// By how much the longest chain would be shorter if the node took no time: less than it took where another chain is nearly
+    /// as long.
+    pub gain_ms: f64,
+}
+
+/// For how long a number of nodes ran at once.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Concurrency {
+    /// Nodes that ran.
+    pub nodes: u64,
+    /// For how long in all.
+    pub duration_ms: f64,
+}
+
+/// A time in which neither a node nor setup ran.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct IdleGap {
+    /// The node that ended before it; `None` at the start of the run.
+    pub after: Option<String>,
+    /// The node that started behind it; `None` at the end of the run.
+    pub before: Option<String>,
+    /// When it began.
+    pub start_ms: f64,
+    /// How long it was.
+    pub duration_ms: f64,
+}

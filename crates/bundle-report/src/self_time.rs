@@ -1,0 +1,67 @@
+//! How long spans ran without any span below them, in bounded memory.
+
+use std::collections::HashMap;
+
+use crate::coverage::Coverage;
+
+/// Spans whose parts are kept until they end themselves.
+const MAX_OPEN: usize = 2_000;
+
+/// The time that the spans below each span cover. A span ends behind those below it, and so comes behind them in the file.
+#[derive(Debug, Default)]
+pub(crate) struct SelfTimes {
+    below: HashMap<String, Coverage>,
+    /// Whether some were not kept, so that what has nothing below it here may have it all the same.
+    any_lost: bool,
+}
+
+impl SelfTimes {
+    /// Takes in a span, and returns its own time in nanoseconds; `None` where what is below it was not kept.
+    pub(crate) fn take(&mut self, span_id: &str, parent_span_id: &str, start: u64, end: u64) -> Option<u64> {
+        if !parent_span_id.is_empty() {
+            if let Some(coverage) = self.below.get_mut(parent_span_id) {
+                coverage.add(start, end);
+            } else if self.below.len() < MAX_OPEN {
+                self.below.entry(parent_span_id.to_owned()).or_default().add(start, end);
+            } else {
+                self.any_lost = true;
+            }
+        }
+        match self.below.remove(span_id) {
+            Some(mut coverage) => {
+                let within = coverage.intervals().iter().map(|(from, until)| {
+                    // What a span starts may go on behind its end.
+                    (*until).min(end).saturating_sub((*from).max(start))
+                });
+                Some((end - start).saturating_sub(within.sum()))
+            }
+            None => (!self.any_lost).then_some(end - start),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_that_overlap_count_once_and_only_within_the_span() {
+        let mut times = SelfTimes::default();
+        assert_eq!(times.take("a", "node", 10, 30), Some(20));
+        assert_eq!(times.take("b", "node", 20, 40), Some(20));
+        assert_eq!(times.take("c", "node", 90, 150), Some(60));
+        assert_eq!(times.take("node", "", 0, 100), Some(60));
+        assert_eq!(times.take("node", "", 0, 100), Some(100));
+    }
+
+    #[test]
+    fn what_was_not_kept_is_unknown() {
+        let mut times = SelfTimes::default();
+        for parent in 0..MAX_OPEN {
+            times.take("x", &format!("p{parent}"), 0, 1);
+        }
+        assert_eq!(times.take("y", "another", 0, 1), None);
+        assert_eq!(times.take("p7", "", 0, 3), Some(2));
+        assert_eq!(times.take("another", "", 0, 3), None);
+    }
+}

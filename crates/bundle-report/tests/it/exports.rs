@@ -1,0 +1,171 @@
+//! The spans of a run in the formats of other viewers.
+
+use std::{collections::HashMap, fs};
+
+use daglight_bundle_report::{ExportFormat, ExportSignal, Exported, export};
+use daglight_run_bundle::Bundle;
+use daglight_run_identity::RunId;
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::fixture::{self, SpanLine};
+
+/// Two nodes at the same time, one of them with queries that cross each other, and beats.
+fn bundle(out: &tempfile::TempDir) -> Bundle {
+    let bundle = Bundle::create(out.path(), RunId::new()).unwrap();
+    fixture::manifest().write(&bundle).unwrap();
+    let query = |start, end| SpanLine::new("datafusion.execute", start, end).text("node", "a </script>");
+    let beat = |at| SpanLine::new("build.heartbeat", at, at).count("process.resident_bytes", 1_000 + at);
+    let lines = [
+        beat(1).line(),
+        query(10, 30).line(),
+        query(20, 45).line(),
+        SpanLine::new("datafusion.operator", 22, 40)
+            .text("node", "a </script>")
+            .text("operator", "SortExec")
+            .line(),
+        "torn or not JSON\n".to_owned(),
+        SpanLine::new("hamilton.node", 5, 50).text("node", "a </script>").line(),
+        beat(60).line(),
+        SpanLine::new("hamilton.node", 0, 90).text("node", "b").failed("disk full").line(),
+        SpanLine::new("pipeline.execute", 0, 100).line(),
+    ];
+    fs::write(bundle.traces(), lines.concat()).unwrap();
+    fs::write(bundle.logs(), fixture::log_line(9, "x")).unwrap();
+    bundle
+}
+
+fn exported(format: ExportFormat) -> (Exported, Value) {
+    let out = tempfile::tempdir().unwrap();
+    let mut text = Vec::new();
+    let exported = export(&bundle(&out), format, &mut text).unwrap();
+    (exported, serde_json::from_slice(&text).unwrap())
+}
+
+/// The fields that the document of the format has for the kinds of events that are written.
+#[derive(Debug, Deserialize)]
+#[serde(tag = "ph", deny_unknown_fields)]
+enum TraceEvent {
+    #[serde(rename = "X")]
+    Complete {
+        name: String,
+        cat: String,
+        ts: f64,
+        dur: f64,
+        pid: u32,
+        tid: u32,
+        args: HashMap<String, String>,
+    },
+    #[serde(rename = "M")]
+    Metadata { name: String, pid: u32, tid: u32, args: Value },
+    #[serde(rename = "C")]
+    Counter { name: String, ts: f64, pid: u32, tid: u32, args: HashMap<String, f64> },
+}
+
+#[test]
+fn perfetto_has_every_span_on_threads_where_none_crosses_another() {
+    let (exported, document) = exported(ExportFormat::Perfetto);
+    assert_eq!((exported.items, exported.left_out, exported.file.unreadable_lines), (6, 0, 1));
+    assert_eq!(document["displayTimeUnit"], "ms");
+    let events: Vec<TraceEvent> = serde_json::from_value(document["traceEvents"].clone()).unwrap();
+    let (mut threads, mut spans, mut memory) = (HashMap::new(), Vec::new(), Vec::new());
+    for event in events {
+        match event {
+            TraceEvent::Complete { name, cat, ts, dur, pid, tid, args } => {
+                assert_eq!(pid, 1);
+                assert_eq!(args.contains_key("error"), name == "b", "{args:?}");
+                assert!(args.contains_key("span_id"));
+                spans.push((tid, ts, ts + dur, name, cat));
+            }
+            TraceEvent::Metadata { name, pid, tid, args } => {
+                assert_eq!(pid, 1);
+                if name == "thread_name" {
+                    threads.insert(tid, args["name"].as_str().unwrap().to_owned());
+                }
+            }
+            TraceEvent::Counter { name, ts, pid, tid, args } => {
+                assert_eq!((pid, tid, args.len()), (1, 0, 1), "{name}");
+                memory.push((ts, args["value"]));
+            }
+        }
+    }
+    assert_eq!(memory, [(1_000.0, 1_001.0), (60_000.0, 1_060.0)]);
+    assert_eq!(spans.len(), 6);
+    for (tid, start, end, ..) in &spans {
+        assert!(threads.contains_key(tid));
+        for (other_tid, from, until, ..) in &spans {
+            let crosses = start < from && from < end && end < until;
+            assert!(tid != other_tid || !crosses, "{spans:#?}");
+        }
+    }
+    let of = |wanted: &str| spans.iter().find(|(.., name, _)| name == wanted).unwrap();
+    assert_eq!((of("SortExec").1, of("SortExec").2), (22_000.0, 40_000.0));
+    assert_eq!(threads[&of("a </script>").0], "a </script>");
+    assert_eq!(of("b").4, "hamilton.node");
+    let queries: Vec<u32> =
+        spans.iter().filter(|(.., cat)| cat == "datafusion.execute").map(|(tid, ..)| *tid).collect();
+    assert_ne!(queries[0], queries[1]);
+}
+
+#[test]
+fn speedscope_opens_and_closes_every_span_in_order() {
+    let (exported, document) = exported(ExportFormat::Speedscope);
+    assert_eq!(exported.items, 6);
+    let frames = document["shared"]["frames"].as_array().unwrap();
+    let mut closed = Vec::new();
+    for profile in document["profiles"].as_array().unwrap() {
+        assert_eq!((&profile["type"], &profile["unit"]), (&"evented".into(), &"milliseconds".into()));
+        let (mut open, mut at) = (Vec::new(), profile["startValue"].as_f64().unwrap());
+        for event in profile["events"].as_array().unwrap() {
+            let now = event["at"].as_f64().unwrap();
+            assert!(now >= at && now <= profile["endValue"].as_f64().unwrap(), "{profile:#}");
+            at = now;
+            let frame = event["frame"].as_u64().unwrap();
+            if event["type"] == "O" {
+                open.push((frame, now));
+            } else {
+                assert_eq!(event["type"], "C");
+                let (opened, since) = open.pop().unwrap();
+                assert_eq!(opened, frame, "{profile:#}");
+                closed.push((frames[frame as usize]["name"].as_str().unwrap().to_owned(), now - since));
+            }
+        }
+        assert!(open.is_empty());
+    }
+    closed.sort_by(|a, b| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)));
+    let expected = [
+        ("SortExec", 18.0),
+        ("a </script>", 45.0),
+        ("b", 90.0),
+        ("datafusion.execute", 20.0),
+        ("datafusion.execute", 25.0),
+        ("pipeline.execute", 100.0),
+    ];
+    assert_eq!(closed, expected.map(|(name, took)| (name.to_owned(), took)));
+}
+
+#[test]
+fn otlp_is_one_document_of_every_line_that_can_be_read() {
+    for (signal, field, count) in [
+        (ExportSignal::Traces, "resourceSpans", 8),
+        (ExportSignal::Logs, "resourceLogs", 1),
+        (ExportSignal::Metrics, "resourceMetrics", 0),
+    ] {
+        let (exported, document) = exported(ExportFormat::Otlp(signal));
+        assert_eq!(document[field].as_array().unwrap().len(), count, "{signal:?}");
+        assert_eq!(exported.items, count as u64);
+    }
+}
+
+#[test]
+fn a_run_without_spans_is_exported_as_nothing() {
+    for format in [ExportFormat::Perfetto, ExportFormat::Speedscope, ExportFormat::Otlp(ExportSignal::Traces)]
+    {
+        let out = tempfile::tempdir().unwrap();
+        let bundle = Bundle::create(out.path(), RunId::new()).unwrap();
+        let mut text = Vec::new();
+        let exported = export(&bundle, format, &mut text).unwrap();
+        assert_eq!(exported.items, 0);
+        serde_json::from_slice::<Value>(&text).unwrap();
+    }
+}

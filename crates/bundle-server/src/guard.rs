@@ -1,0 +1,226 @@
+//! Who may ask: programs and pages of this machine, with the token where one is wanted.
+//!
+//! A browser lets any page in the world send requests to this machine. So a request that names another host is refused, which
+//! is one by a name that was made to lead here (DNS rebinding), and so is one that another page has caused.
+
+use std::sync::Arc;
+
+use axum::{
+    extract::{Request, State},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header},
+    middleware::Next,
+    response::{IntoResponse as _, Response},
+};
+
+/// The cookie that keeps the token of a browser.
+const COOKIE: &str = "daglight_token";
+/// The parameter of an address that brings it.
+const PARAMETER: &str = "token";
+/// Characters of a token, at least.
+const MIN_CHARS: usize = 8;
+
+/// What whoever asks has to know.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Token(Arc<str>);
+
+impl Token {
+    /// A token of letters, digits, `-`, `_` and `.`; at least eight of them. `None` for any other text.
+    pub fn new(text: &str) -> Option<Self> {
+        let is_plain = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
+        (is_plain && text.len() >= MIN_CHARS).then(|| Self(text.into()))
+    }
+
+    /// Whether a text is the token. How long that takes does not depend on where they differ.
+    fn is(&self, text: &str) -> bool {
+        let (own, other) = (self.0.as_bytes(), text.as_bytes());
+        let differing = own.iter().zip(other).fold(0, |differing, (a, b)| differing | (a ^ b));
+        own.len() == other.len() && differing == 0
+    }
+}
+
+impl std::fmt::Debug for Token {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Token(***)")
+    }
+}
+
+/// Lets a request through that may be answered, and gives every answer the headers that keep it here.
+pub(crate) async fn guarded(State(token): State<Option<Token>>, request: Request, next: Next) -> Response {
+    let mut response = match refusal(&request, token.as_ref()) {
+        Some(refused) => refused,
+        None => next.run(request).await,
+    };
+    for (name, value) in [
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::X_FRAME_OPTIONS, "DENY"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (header::CACHE_CONTROL, "no-store"),
+        (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+        (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+    ] {
+        response.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
+    response
+}
+
+fn refusal(request: &Request, token: Option<&Token>) -> Option<Response> {
+    let headers = request.headers();
+    if ![Method::GET, Method::HEAD].contains(request.method()) {
+        let allowed = [(header::ALLOW, "GET, HEAD")];
+        return Some(
+            (StatusCode::METHOD_NOT_ALLOWED, allowed, "these pages can only be read\n").into_response(),
+        );
+    }
+    let host = text(headers, &header::HOST).or_else(|| request.uri().authority().map(|host| host.as_str()));
+    let Some(host) = host.filter(|host| is_loopback(host)) else {
+        let why = "these pages are for this machine alone: ask for 127.0.0.1 or localhost\n";
+        return Some((StatusCode::FORBIDDEN, why).into_response());
+    };
+    if is_of_another_page(headers, host) {
+        return Some((StatusCode::FORBIDDEN, "another page has asked for this\n").into_response());
+    }
+    let token = token?;
+    let query = request.uri().query().unwrap_or_default();
+    let mut named = query.split('&').filter_map(|pair| pair.split_once('='));
+    if let Some((_, given)) = named.find(|(name, _)| *name == PARAMETER) {
+        return Some(match token.is(given) {
+            // The address with the token is not to stay in the history.
+            true => keep_token(request.uri().path(), given),
+            false => unauthorized(),
+        });
+    }
+    let bearer = text(headers, &header::AUTHORIZATION).and_then(|value| value.strip_prefix("Bearer "));
+    let cookies = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
+    let mut kept = cookies.flat_map(|value| value.split("; ")).filter_map(|cookie| cookie.split_once('='));
+    let is_known = bearer.is_some_and(|given| token.is(given))
+        || kept.any(|(name, given)| name == COOKIE && token.is(given));
+    (!is_known).then(unauthorized)
+}
+
+fn keep_token(path: &str, token: &str) -> Response {
+    let cookie = format!("{COOKIE}={token}; Path=/; HttpOnly; SameSite=Strict");
+    // One slash: two of them would name another host.
+    let path = format!("/{}", path.trim_start_matches('/'));
+    (StatusCode::SEE_OTHER, [(header::SET_COOKIE, cookie), (header::LOCATION, path)]).into_response()
+}
+
+fn unauthorized() -> Response {
+    let why = "a token is wanted: open the address that `daglight serve` has printed, or send the header \
+               `Authorization: Bearer TOKEN`\n";
+    (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, "Bearer")], why).into_response()
+}
+
+fn text<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h str> {
+    let mut values = headers.get_all(name).iter();
+    let first = values.next()?;
+    // Two of them, and nobody knows which one counts.
+    if values.next().is_some() { None } else { first.to_str().ok() }
+}
+
+/// Whether a host is this machine, by a name that nobody can make lead elsewhere. The port may be another where it is forwarded.
+fn is_loopback(host: &str) -> bool {
+    let (name, port) = match host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((address, port)) => (address, port.strip_prefix(':').or_else(|| port.is_empty().then_some("0"))),
+        None => host.split_once(':').map_or((host, Some("0")), |(name, port)| (name, Some(port))),
+    };
+    let is_port = port.is_some_and(|port| port.parse::<u16>().is_ok());
+    let is_known = name.eq_ignore_ascii_case("localhost") || ["127.0.0.1", "::1"].contains(&name);
+    is_port && is_known
+}
+
+/// Whether a page of another origin has caused a request, as browsers say.
+fn is_of_another_page(headers: &HeaderMap, host: &str) -> bool {
+    let site = headers.get("sec-fetch-site").map(HeaderValue::as_bytes);
+    let is_foreign_site = site.is_some_and(|site| site != b"same-origin" && site != b"none");
+    let origin = headers.get(header::ORIGIN).map(HeaderValue::as_bytes);
+    let own = format!("http://{host}");
+    is_foreign_site || origin.is_some_and(|origin| !origin.eq_ignore_ascii_case(own.as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+
+    use super::*;
+
+    #[track_caller]
+    fn check(headers: &[(&str, &str)], path: &str, token: Option<&str>, expected: Option<u16>) {
+        let mut request = Request::builder().uri(path);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let token = token.map(|token| Token::new(token).unwrap());
+        let refused = refusal(&request.body(Body::empty()).unwrap(), token.as_ref());
+        assert_eq!(refused.map(|response| response.status().as_u16()), expected, "{headers:?} {path}");
+    }
+
+    #[test]
+    fn only_names_of_this_machine_are_answered() {
+        for host in ["127.0.0.1", "127.0.0.1:8123", "localhost:1", "LOCALHOST", "[::1]:80", "[::1]"] {
+            check(&[("host", host)], "/", None, None);
+        }
+        for host in [
+            "evil.example",
+            "evil.example:8123",
+            "127.0.0.1.evil.example",
+            "localhost.evil.example",
+            "localhost:x",
+            "127.0.0.1:80:80",
+            "127.0.0.1@evil.example",
+            "192.168.0.1",
+            "0.0.0.0",
+            "127.0.0.2",
+            "[::2]",
+            "[::1]x",
+            "",
+            "localhost.",
+        ] {
+            check(&[("host", host)], "/", None, Some(403));
+        }
+        check(&[], "/", None, Some(403));
+        check(&[("host", "localhost"), ("host", "evil.example")], "/", None, Some(403));
+    }
+
+    #[test]
+    fn requests_that_another_page_caused_are_refused() {
+        let asked = |header, expected| check(&[("host", "localhost:80"), header], "/", None, expected);
+        asked(("origin", "http://localhost:80"), None);
+        for origin in
+            ["http://evil.example", "null", "https://localhost:80", "http://localhost:81", "http://localhost"]
+        {
+            asked(("origin", origin), Some(403));
+        }
+        asked(("sec-fetch-site", "same-origin"), None);
+        asked(("sec-fetch-site", "none"), None);
+        for site in ["cross-site", "same-site", "x"] {
+            asked(("sec-fetch-site", site), Some(403));
+        }
+    }
+
+    #[test]
+    fn nothing_but_reading_is_answered() {
+        for method in ["POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE"] {
+            let request = Request::builder().method(method).header("host", "localhost");
+            let refused = refusal(&request.body(Body::empty()).unwrap(), None).unwrap();
+            assert_eq!(refused.status(), 405, "{method}");
+        }
+    }
+
+    #[test]
+    fn a_token_is_wanted_in_the_address_a_header_or_the_cookie() {
+        const TOKEN: Option<&str> = Some("abcdefgh-1");
+        let host = ("host", "localhost");
+        check(&[host], "/", TOKEN, Some(401));
+        check(&[host], "/?token=abcdefgh-2", TOKEN, Some(401));
+        check(&[host], "/?token=abcdefgh-1", TOKEN, Some(303));
+        check(&[host, ("authorization", "Bearer abcdefgh-1")], "/", TOKEN, None);
+        check(&[host, ("authorization", "Bearer abcdefgh-")], "/", TOKEN, Some(401));
+        check(&[host, ("authorization", "Bearer abcdefgh-11")], "/", TOKEN, Some(401));
+        check(&[host, ("cookie", "x=1; daglight_token=abcdefgh-1")], "/", TOKEN, None);
+        check(&[host, ("cookie", "x=abcdefgh-1")], "/", TOKEN, Some(401));
+        check(&[("host", "evil.example")], "/?token=abcdefgh-1", TOKEN, Some(403));
+        assert_eq!(keep_token("//evil.example/", "abcdefgh-1").headers()["location"], "/evil.example/");
+        assert!(Token::new("short").is_none() && Token::new("abcdefgh;1").is_none());
+        assert!(!format!("{:?}", Token::new("abcdefgh-1")).contains("abcdefgh"));
+    }
+}

@@ -1,0 +1,25 @@
+//! Local pages over a folder of run bundles: the runs with search and trend, the report of each, the comparison of any two,
+//! and runs that go on, updated without reloading.
+//!
+//! Nothing is written, and bundles of other processes, also of dead ones, are read as they are. What a bundle holds belongs to
+//! `daglight-run-bundle`, and what is said of a run to `daglight-bundle-report`.
+//!
+//! ```text
+//! GET /                           the runs                    pages.rs
+//! GET /runs.json                  the same, as data           listing.rs
+//! GET /runs/<id>/                 the report of a run, or the page of one that goes on
+//! GET /runs/<id>/report           the report as far as it goes
+//! GET /runs/<id>/live.json        what goes on                live.rs
+//! GET /runs/<id>/report.json      the report, as data
+//! GET /runs/<id>/plans/<file>     the file of a plan
+//! GET /compare?before=A&run=B     a comparison
+//! ```
+
+mod guard;
+mod listing;
+mod live;
+mod pages;
+mod server;
+
+pub use guard::Token;
+pub use server::Server;

@@ -1,0 +1,235 @@
+//! The runs of a folder, of which nothing is read again that has not changed.
+
+use std::{
+    collections::HashMap,
+    fs,
+    path::{Path, PathBuf},
+    time::SystemTime,
+};
+
+use chrono::{DateTime, Utc};
+use daglight_bundle_report::ReportStatus;
+use daglight_run_bundle::{
+    Bundle, BundleError, Liveness, Manifest, NodeStatus, ProcessEvidence, RunStatus, saturating_sum,
+};
+use daglight_run_identity::RunId;
+use serde::Serialize;
+
+/// A run of the list.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct ListedRun {
+    /// The name of its folder, which names it in addresses.
+    pub(crate) id: String,
+    /// The pipeline.
+    pub(crate) dag_name: Option<String>,
+    pub(crate) status: ReportStatus,
+    pub(crate) started_at: Option<DateTime<Utc>>,
+    pub(crate) duration_ms: Option<f64>,
+    pub(crate) profile: Option<String>,
+    pub(crate) nodes: u64,
+    pub(crate) nodes_succeeded: u64,
+    pub(crate) nodes_failed: u64,
+    /// Rows that its nodes returned.
+    pub(crate) rows: u64,
+    /// Why it failed.
+    pub(crate) error: Option<String>,
+    /// Why its manifest cannot be read.
+    pub(crate) problem: Option<String>,
+}
+
+/// The runs below a folder.
+#[derive(Debug)]
+pub(crate) struct Listing {
+    folder: PathBuf,
+    known: HashMap<PathBuf, (Stamp, ListedRun)>,
+}
+
+/// What another manifest has another of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Stamp {
+    modified: Option<SystemTime>,
+    size_bytes: u64,
+}
+
+impl Listing {
+    pub(crate) fn of(folder: PathBuf) -> Self {
+        Self { folder, known: HashMap::new() }
+    }
+
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The runs, the newest first.
+    pub(crate) fn runs(&mut self) -> Result<Vec<ListedRun>, BundleError> {
+        let bundles = Bundle::find_all(&self.folder)?;
+        let mut known = HashMap::with_capacity(bundles.len());
+        let mut runs = Vec::with_capacity(bundles.len());
+        for bundle in bundles {
+            let stamp = stamp(&bundle);
+            let path = bundle.dir().to_owned();
+            let mut run = match self.known.remove(&path) {
+                Some((before, run)) if before == stamp => run,
+                _ => listed(&bundle),
+            };
+            known.insert(path, (stamp, run.clone()));
+            // Whether its process lives is in no manifest.
+            if run.status == ReportStatus::Running {
+                let evidence = ProcessEvidence::read(&bundle.heartbeat()).ok();
+                if evidence.as_ref().is_some_and(|evidence| evidence.is_alive() == Liveness::Gone) {
+                    run.status = ReportStatus::ProcessEnded;
+                }
+                let seen = evidence.map(|evidence| evidence.seen_at());
+                run.duration_ms = seen.zip(run.started_at).map(|(seen, start)| milliseconds(start, seen));
+            }
+            runs.push(run);
+        }
+        self.known = known;
+        runs.sort_by(|a, b| b.started_at.cmp(&a.started_at).then_with(|| b.id.cmp(&a.id)));
+        Ok(runs)
+    }
+
+    /// The bundle of a run of the list.
+    pub(crate) fn bundle(&self, id: &str) -> Option<Bundle> {
+        // Names are looked for among those that are there: no text of an address becomes a path.
+        let bundles = Bundle::find_all(&self.folder).ok()?;
+        bundles.into_iter().find(|bundle| id_of(bundle) == id)
+    }
+}
+
+/// The id of its run, or else the name of its folder.
+fn id_of(bundle: &Bundle) -> String {
+    bundle.recorded_run().as_ref().map(RunId::to_string).unwrap_or_else(|| {
+        bundle.dir().file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+    })
+}
+
+fn stamp(bundle: &Bundle) -> Stamp {
+    let metadata = fs::symlink_metadata(bundle.manifest()).ok();
+    Stamp {
+        modified: metadata.as_ref().and_then(|metadata| metadata.modified().ok()),
+        size_bytes: metadata.map_or(0, |metadata| metadata.len()),
+    }
+}
+
+fn listed(bundle: &Bundle) -> ListedRun {
+    let id = id_of(bundle);
+    let manifest = match Manifest::read(bundle) {
+        Ok(manifest) => manifest,
+        Err(error) => {
+            return ListedRun {
+                id,
+                dag_name: None,
+                status: ReportStatus::Unknown,
+                started_at: None,
+                duration_ms: None,
+                profile: None,
+                nodes: 0,
+                nodes_succeeded: 0,
+                nodes_failed: 0,
+                rows: 0,
+                error: None,
+                problem: Some(error.to_string()),
+            };
+        }
+    };
+    let with_status = |status| manifest.nodes.iter().filter(|node| node.status == status).count() as u64;
+    ListedRun {
+        id,
+        status: match manifest.status {
+            RunStatus::Running => ReportStatus::Running,
+            RunStatus::Success => ReportStatus::Success,
+            RunStatus::Failure => ReportStatus::Failure,
+            RunStatus::Interrupted => ReportStatus::Interrupted,
+        },
+        started_at: Some(manifest.started_at),
+        duration_ms: manifest.ended_at.map(|ended| milliseconds(manifest.started_at, ended)),
+        profile: Some(manifest.profile.clone()),
+        nodes: manifest.nodes.len() as u64,
+        nodes_succeeded: with_status(NodeStatus::Success),
+        nodes_failed: with_status(NodeStatus::Failure),
+        rows: saturating_sum(manifest.nodes.iter().filter_map(|node| node.rows)),
+        error: manifest.error,
+        dag_name: Some(manifest.identity.dag_name),
+        problem: None,
+    }
+}
+
+fn milliseconds(from: DateTime<Utc>, until: DateTime<Utc>) -> f64 {
+    ((until - from).as_seconds_f64() * 1e3).max(0.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use daglight_run_bundle::{Identity, Links, MANIFEST_FORMAT, MANIFEST_VERSION, Tracking};
+
+    use super::*;
+
+    fn manifest(run_id: RunId, dag_name: &str, status: RunStatus) -> Manifest {
+        let started_at = DateTime::UNIX_EPOCH + chrono::TimeDelta::seconds(run_id.to_string().len() as i64);
+        Manifest {
+            format: MANIFEST_FORMAT.to_owned(),
+            format_version: MANIFEST_VERSION,
+            daglight_version: "0.1.0".into(),
+            identity: Identity {
+                run_id,
+                dag_name: dag_name.into(),
+                dag_hash: "d".into(),
+                code_hash: "c".into(),
+                trace_id: None,
+                root_span_id: None,
+                execution_run_id: None,
+                project_id: None,
+                tags: Default::default(),
+            },
+            namespace: "daglight".into(),
+            profile: "dev".into(),
+            policy: serde_json::Value::Null,
+            status,
+            started_at,
+            ended_at: (status != RunStatus::Running).then_some(started_at + chrono::TimeDelta::seconds(2)),
+            interrupted_at: None,
+            error: None,
+            nodes: Vec::new(),
+            files: Vec::new(),
+            delivery: Default::default(),
+            tracking: Tracking::Off,
+            warnings: Vec::new(),
+            links: Links::default(),
+            own_time: None,
+        }
+    }
+
+    #[test]
+    fn runs_are_listed_as_they_are_now_also_those_that_cannot_be_read() {
+        let out = tempfile::tempdir().unwrap();
+        let mut listing = Listing::of(out.path().to_owned());
+        assert_eq!(listing.runs().unwrap(), []);
+        let ids: Vec<RunId> = (0..3).map(|_| RunId::new()).collect();
+        let bundles: Vec<Bundle> =
+            ids[..2].iter().map(|id| Bundle::create(out.path(), *id).unwrap()).collect();
+        manifest(ids[0], "a", RunStatus::Success).write(&bundles[0]).unwrap();
+        manifest(ids[1], "b", RunStatus::Running).write(&bundles[1]).unwrap();
+        let mut dead = ProcessEvidence::for_self(Utc::now(), 1.0);
+        dead.start_ticks = dead.start_ticks.map(|ticks| ticks + 1);
+        dead.write(&bundles[1].heartbeat()).unwrap();
+        let statuses = |listing: &mut Listing| -> Vec<(Option<String>, ReportStatus)> {
+            let runs = listing.runs().unwrap();
+            runs.into_iter().rev().map(|run| (run.dag_name, run.status)).collect()
+        };
+        let first = (Some("a".to_owned()), ReportStatus::Success);
+        let second = |status| (Some("b".to_owned()), status);
+        assert_eq!(statuses(&mut listing), [first.clone(), second(ReportStatus::ProcessEnded)]);
+        manifest(ids[1], "b", RunStatus::Failure).write(&bundles[1]).unwrap();
+        assert_eq!(statuses(&mut listing), [first, second(ReportStatus::Failure)]);
+        assert_eq!(listing.bundle(&ids[0].to_string()).unwrap().dir(), bundles[0].dir());
+        for foreign in ["..", "", "/etc", "run_bundle", &ids[2].to_string()] {
+            assert!(listing.bundle(foreign).is_none(), "{foreign:?}");
+        }
+        fs::write(bundles[0].manifest(), "{").unwrap();
+        fs::write(bundles[0].traces(), "").unwrap();
+        let runs = listing.runs().unwrap();
+        let damaged = runs.iter().find(|run| run.id == ids[0].to_string()).unwrap();
+        assert!(damaged.problem.is_some() && damaged.status == ReportStatus::Unknown);
+    }
+}

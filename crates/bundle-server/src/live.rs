@@ -1,0 +1,237 @@
+//! A run that goes on: its nodes, what its queries have returned and how fast, and what stands still.
+
+use std::collections::HashMap;
+
+use chrono::{DateTime, Utc};
+use daglight_bundle_report::{NodeReport, Report, ReportError, ReportOptions, ReportStatus, StallReport};
+use daglight_run_bundle::{Bundle, PlanBundle};
+use serde::Serialize;
+
+/// Queries of a run that are shown.
+const MAX_QUERIES: usize = 50;
+/// Operators of each.
+const MAX_OPERATORS: usize = 100;
+/// Nodes that are shown: those that run or failed, and those that started last.
+const MAX_NODES: usize = 200;
+
+/// What goes on.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct LiveRun {
+    pub(crate) dag_name: Option<String>,
+    pub(crate) status: ReportStatus,
+    pub(crate) duration_ms: Option<f64>,
+    pub(crate) nodes: u64,
+    pub(crate) nodes_succeeded: u64,
+    pub(crate) nodes_failed: u64,
+    /// When the process was last seen.
+    pub(crate) last_beat_at: Option<DateTime<Utc>>,
+    pub(crate) cpu_seconds: Option<f64>,
+    pub(crate) resident_bytes: Option<u64>,
+    /// What ran at the last beat.
+    pub(crate) active: Vec<ActiveNode>,
+    pub(crate) shown_nodes: Vec<LiveNode>,
+    pub(crate) queries: Vec<LiveQuery>,
+    /// What stands still now, and what did.
+    pub(crate) stalls: Vec<LiveStall>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct ActiveNode {
+    pub(crate) name: String,
+    pub(crate) since: DateTime<Utc>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct LiveNode {
+    pub(crate) name: String,
+    pub(crate) status: daglight_run_bundle::NodeStatus,
+    pub(crate) start_ms: Option<f64>,
+    pub(crate) duration_ms: Option<f64>,
+    pub(crate) rows_out: Option<u64>,
+    pub(crate) error: Option<String>,
+}
+
+/// A query that runs.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct LiveQuery {
+    pub(crate) query_id: String,
+    pub(crate) node: Option<String>,
+    pub(crate) wall_ms: f64,
+    pub(crate) operators: Vec<LiveOperator>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct LiveOperator {
+    pub(crate) depth: u32,
+    pub(crate) name: String,
+    pub(crate) rows: Option<u64>,
+    pub(crate) estimated_rows: Option<u64>,
+    /// Since the beat before; over all of its time where there is none.
+    pub(crate) rows_per_second: Option<f64>,
+    pub(crate) compute_ms: Option<f64>,
+    pub(crate) memory_bytes: Option<u64>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct LiveStall {
+    pub(crate) what: String,
+    pub(crate) operator: Option<String>,
+    pub(crate) since: DateTime<Utc>,
+    pub(crate) ended: Option<DateTime<Utc>>,
+    pub(crate) why: Option<&'static str>,
+    pub(crate) remedy: Option<String>,
+}
+
+/// The rows of the operators of the queries that run, as they were seen last.
+#[derive(Debug, Default)]
+pub(crate) struct Progress(HashMap<String, [Seen; 2]>);
+
+/// What a query had done at a moment of it.
+#[derive(Debug, Clone, Default, PartialEq)]
+struct Seen {
+    wall_ms: f64,
+    rows: Vec<Option<u64>>,
+}
+
+impl Progress {
+    /// Takes in what a query has done by now, and returns by how many rows a second each operator has grown.
+    fn rates(&mut self, plan: &PlanBundle) -> Vec<Option<f64>> {
+        let now = Seen {
+            wall_ms: plan.metrics.wall_ms,
+            rows: plan.metrics.operators.iter().map(|operator| operator.output_rows).collect(),
+        };
+        let [before, last] = self.0.entry(plan.query_id.clone()).or_default();
+        // A file that was not written anew says nothing new: the rates stay as they were.
+        if *last != now {
+            let is_later = last.wall_ms < now.wall_ms && last.rows.len() == now.rows.len();
+            *before = if is_later { std::mem::take(last) } else { Seen::default() };
+            *last = now;
+        }
+        let seconds = (last.wall_ms - before.wall_ms) / 1e3;
+        let rows = last.rows.iter().enumerate();
+        rows.map(|(position, rows)| {
+            let earlier = before.rows.get(position).copied().flatten().unwrap_or(0);
+            (seconds > 0.0).then_some(rows.as_ref()?.saturating_sub(earlier) as f64 / seconds)
+        })
+        .collect()
+    }
+
+    fn keep_only(&mut self, running: &[LiveQuery]) {
+        self.0.retain(|query_id, _| running.iter().any(|query| query.query_id == *query_id));
+    }
+}
+
+/// What goes on in the run of a bundle.
+pub(crate) fn live_run(
+    bundle: &Bundle,
+    options: &ReportOptions,
+    progress: &mut Progress,
+) -> Result<LiveRun, ReportError> {
+    let mut queries = Vec::new();
+    let report = Report::made(bundle, options, |plan| {
+        if !plan.running.is_empty() && queries.len() < MAX_QUERIES {
+            queries.push(live_query(plan, progress));
+        }
+    })?;
+    progress.keep_only(&queries);
+    let last = report.resources.last();
+    let heartbeat = report.heartbeat.as_ref();
+    let stalls = heartbeat.map(|heartbeat| heartbeat.stalls.iter().map(live_stall).collect());
+    let active = heartbeat.into_iter().flat_map(|heartbeat| &heartbeat.active_tasks);
+    Ok(LiveRun {
+        dag_name: report.identity.as_ref().map(|identity| identity.dag_name.clone()),
+        status: report.status,
+        duration_ms: report.duration_ms,
+        nodes: report.totals.nodes,
+        nodes_succeeded: report.totals.nodes_succeeded,
+        nodes_failed: report.totals.nodes_failed,
+        last_beat_at: heartbeat.map(|heartbeat| heartbeat.last_beat_at),
+        cpu_seconds: heartbeat.and_then(|heartbeat| heartbeat.cpu_seconds),
+        resident_bytes: last.and_then(|sample| sample.resident_bytes),
+        active: active.map(|task| ActiveNode { name: task.name.clone(), since: task.since }).collect(),
+        shown_nodes: shown_nodes(&report.nodes),
+        queries,
+        stalls: stalls.unwrap_or_default(),
+    })
+}
+
+/// The nodes that have started, the last one first.
+fn shown_nodes(nodes: &[NodeReport]) -> Vec<LiveNode> {
+    let mut started: Vec<&NodeReport> = nodes.iter().filter(|node| node.start_ms.is_some()).collect();
+    started.sort_by(|a, b| b.start_ms.unwrap_or(0.0).total_cmp(&a.start_ms.unwrap_or(0.0)));
+    let shown = started.into_iter().take(MAX_NODES).map(|node| LiveNode {
+        name: node.name.clone(),
+        status: node.status,
+        start_ms: node.start_ms,
+        duration_ms: node.duration_ms,
+        rows_out: node.rows_out,
+        error: node.error.clone(),
+    });
+    shown.collect()
+}
+
+fn live_query(plan: &PlanBundle, progress: &mut Progress) -> LiveQuery {
+    let rates = progress.rates(plan);
+    let operators = plan.metrics.operators.iter().zip(plan.metrics.depths()).zip(rates);
+    LiveQuery {
+        query_id: plan.query_id.clone(),
+        node: plan.node.clone(),
+        wall_ms: plan.metrics.wall_ms,
+        operators: operators
+            .take(MAX_OPERATORS)
+            .map(|((operator, depth), rows_per_second)| LiveOperator {
+                depth,
+                name: match &operator.table {
+                    Some(table) => format!("{} ({table})", operator.name),
+                    None => operator.name.clone(),
+                },
+                rows: operator.output_rows,
+                estimated_rows: operator.estimated_rows,
+                rows_per_second,
+                compute_ms: operator.elapsed_compute_ms,
+                memory_bytes: operator.memory_bytes,
+            })
+            .collect(),
+    }
+}
+
+fn live_stall(StallReport { stall, ended, remedy }: &StallReport) -> LiveStall {
+    LiveStall {
+        what: stall.node.clone().unwrap_or_else(|| format!("query {}", stall.query_id)),
+        operator: stall.operator.clone(),
+        since: stall.since,
+        ended: *ended,
+        why: stall.class.map(|class| class.in_words()),
+        remedy: remedy.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use daglight_run_bundle::PlanOperator;
+
+    use super::*;
+
+    fn plan(query_id: &str, wall_ms: f64, rows: &[Option<u64>]) -> PlanBundle {
+        let mut plan = PlanBundle { query_id: query_id.into(), ..PlanBundle::default() };
+        plan.metrics.wall_ms = wall_ms;
+        let operators =
+            rows.iter().map(|rows| PlanOperator { output_rows: *rows, ..PlanOperator::default() });
+        plan.metrics.operators = operators.collect();
+        plan
+    }
+
+    #[test]
+    fn rates_are_those_between_the_last_two_writings_of_a_plan() {
+        let mut progress = Progress::default();
+        let mut rates = |wall_ms, rows: &[Option<u64>]| progress.rates(&plan("7", wall_ms, rows));
+        assert_eq!(rates(1_000.0, &[Some(10), None]), [Some(10.0), None]);
+        assert_eq!(rates(3_000.0, &[Some(50), None]), [Some(20.0), None]);
+        assert_eq!(rates(3_000.0, &[Some(50), None]), [Some(20.0), None]);
+        assert_eq!(rates(4_000.0, &[Some(50), Some(3)]), [Some(0.0), Some(3.0)]);
+        // Another execution of the plan begins anew.
+        assert_eq!(rates(500.0, &[Some(5), Some(0)]), [Some(10.0), Some(0.0)]);
+        progress.keep_only(&[]);
+        assert!(progress.0.is_empty());
+    }
+}

@@ -1,0 +1,287 @@
+//! The server: which address gives what.
+
+use std::{
+    collections::HashMap,
+    future::Future,
+    io,
+    path::PathBuf,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use axum::{
+    Json, Router,
+    extract::{Path, Query, State},
+    http::{StatusCode, header},
+    middleware::from_fn_with_state,
+    response::{IntoResponse, Redirect, Response},
+    routing::get,
+};
+use daglight_bundle_report::{ComparedRun, Comparison, Report, ReportError, ReportOptions};
+use daglight_run_bundle::{Bundle, Manifest, PlanBundle, RunStatus};
+use serde::Deserialize;
+use tokio::{net::TcpListener, sync::Semaphore, task::spawn_blocking};
+
+use crate::{
+    Token,
+    guard::guarded,
+    listing::Listing,
+    live::{LiveRun, Progress, live_run},
+    pages,
+};
+
+/// Reports that are made at the same time: each may read gigabytes of signals.
+const REPORTS_AT_ONCE: usize = 2;
+/// What a run that goes on may cost, as a part of the time of one core: reading it again waits for that.
+const COST_OF_LIVE: f64 = 0.2;
+/// The shortest time after which a run that goes on is read again.
+const LIVE_AFTER: Duration = Duration::from_millis(500);
+/// Runs that go on whose last state is kept.
+const MAX_LIVE: usize = 32;
+
+/// A server over a folder of bundles. It writes nothing.
+#[derive(Debug, Clone)]
+pub struct Server {
+    folder: PathBuf,
+    token: Option<Token>,
+    options: ReportOptions,
+}
+
+#[derive(Debug)]
+struct Shared {
+    listing: Mutex<Listing>,
+    live: Mutex<HashMap<String, Arc<Mutex<Followed>>>>,
+    reports: Semaphore,
+    options: ReportOptions,
+}
+
+/// A run that goes on, as it was read last.
+#[derive(Debug, Default)]
+struct Followed {
+    progress: Progress,
+    last: Option<(Instant, Duration, LiveRun)>,
+}
+
+/// Why there is no answer.
+#[derive(Debug)]
+enum Refusal {
+    NoRun(String),
+    Report(ReportError),
+    Work(String),
+}
+
+impl Server {
+    /// A server over the bundles below a folder, or over one bundle.
+    pub fn new(folder: impl Into<PathBuf>) -> Self {
+        Self { folder: folder.into(), token: None, options: ReportOptions::default() }
+    }
+
+    /// Wants a token of everyone who asks.
+    #[must_use]
+    pub fn token(self, token: Token) -> Self {
+        Self { token: Some(token), ..self }
+    }
+
+    /// Makes reports with these options.
+    #[must_use]
+    pub fn options(self, options: ReportOptions) -> Self {
+        Self { options, ..self }
+    }
+
+    /// Answers until `until` is ready. Only requests to this machine's own names are answered, so that `listener` is best bound
+    /// to loopback.
+    ///
+    /// # Errors
+    ///
+    /// When the listener fails.
+    pub async fn serve(
+        self,
+        listener: TcpListener,
+        until: impl Future<Output = ()> + Send + 'static,
+    ) -> io::Result<()> {
+        let shared = Shared {
+            listing: Mutex::new(Listing::of(self.folder)),
+            live: Mutex::default(),
+            reports: Semaphore::new(REPORTS_AT_ONCE),
+            options: self.options,
+        };
+        let router =
+            Router::new()
+                .route("/", get(list))
+                .route("/runs.json", get(runs))
+                .route(
+                    "/runs/{id}",
+                    get(|Path(id): Path<String>| async move {
+                        Redirect::permanent(&format!("{}/", address(&id)))
+                    }),
+                )
+                .route("/runs/{id}/", get(run))
+                .route("/runs/{id}/report", get(report))
+                .route("/runs/{id}/report.json", get(report_json))
+                .route("/runs/{id}/live.json", get(live))
+                .route("/runs/{id}/plans/{file}", get(plan))
+                .route("/compare", get(compare))
+                .with_state(Arc::new(shared))
+                .layer(from_fn_with_state(self.token, guarded));
+        axum::serve(listener, router).with_graceful_shutdown(until).await
+    }
+}
+
+/// The address of a run, from text that may be anything.
+fn address(id: &str) -> String {
+    let plain: String = id.chars().filter(|c| c.is_ascii_alphanumeric() || "-_.".contains(*c)).collect();
+    format!("/runs/{plain}")
+}
+
+async fn list(State(shared): State<Arc<Shared>>) -> Response {
+    let folder = locked(&shared.listing).folder().display().to_string();
+    (pages::headers(), pages::list(&folder)).into_response()
+}
+
+async fn runs(State(shared): State<Arc<Shared>>) -> Result<Response, Refusal> {
+    let runs = off_thread(move || locked(&shared.listing).runs()).await?;
+    runs.map(|runs| Json(runs).into_response()).map_err(|error| Refusal::Work(error.to_string()))
+}
+
+/// The report of a run that has ended, or the page of one that goes on.
+async fn run(State(shared): State<Arc<Shared>>, Path(id): Path<String>) -> Result<Response, Refusal> {
+    let bundle = bundle(&shared, id).await?;
+    let manifest = Manifest::read(&bundle).ok().filter(|manifest| manifest.status == RunStatus::Running);
+    // One whose process is gone has said all that it will.
+    let evidence = daglight_run_bundle::ProcessEvidence::read(&bundle.heartbeat()).ok();
+    let is_gone = evidence.is_some_and(|evidence| evidence.is_alive() == daglight_run_bundle::Liveness::Gone);
+    match manifest.filter(|_| !is_gone) {
+        Some(manifest) => Ok((pages::headers(), pages::live(&manifest.identity.dag_name)).into_response()),
+        None => report_page(&shared, bundle).await,
+    }
+}
+
+async fn report(State(shared): State<Arc<Shared>>, Path(id): Path<String>) -> Result<Response, Refusal> {
+    let bundle = bundle(&shared, id).await?;
+    report_page(&shared, bundle).await
+}
+
+async fn report_page(shared: &Arc<Shared>, bundle: Bundle) -> Result<Response, Refusal> {
+    let page = made(shared, move |options| made_of(&bundle, options).map(|report| report.to_html())).await?;
+    Ok((html_headers(), page).into_response())
+}
+
+async fn report_json(State(shared): State<Arc<Shared>>, Path(id): Path<String>) -> Result<Response, Refusal> {
+    let bundle = bundle(&shared, id).await?;
+    let report = made(&shared, move |options| made_of(&bundle, options)).await?;
+    Ok(Json(report).into_response())
+}
+
+async fn live(State(shared): State<Arc<Shared>>, Path(id): Path<String>) -> Result<Response, Refusal> {
+    let bundle = bundle(&shared, id.clone()).await?;
+    let followed = {
+        let mut live = locked(&shared.live);
+        if live.len() >= MAX_LIVE && !live.contains_key(&id) {
+            live.clear();
+        }
+        live.entry(id).or_default().clone()
+    };
+    let run = made(&shared, move |options| locked(&followed).now(&bundle, options)).await?;
+    Ok(Json(run).into_response())
+}
+
+impl Followed {
+    /// The run as it is, or as it was a moment ago where reading it takes long.
+    fn now(&mut self, bundle: &Bundle, options: &ReportOptions) -> Result<LiveRun, ReportError> {
+        if let Some((at, took, run)) = &self.last
+            && at.elapsed() < took.div_f64(COST_OF_LIVE).max(LIVE_AFTER)
+        {
+            return Ok(run.clone());
+        }
+        let begun = Instant::now();
+        let run = live_run(bundle, options, &mut self.progress)?;
+        self.last = Some((Instant::now(), begun.elapsed(), run.clone()));
+        Ok(run)
+    }
+}
+
+async fn plan(
+    State(shared): State<Arc<Shared>>,
+    Path((id, file)): Path<(String, String)>,
+) -> Result<Response, Refusal> {
+    let bundle = bundle(&shared, id).await?;
+    let plan = made(&shared, move |_| {
+        let mut found = None;
+        // The name is looked for among those that are there.
+        PlanBundle::read_all(&bundle, |name, plan| {
+            if name == file {
+                found = Some(plan);
+            }
+        });
+        Ok(found.ok_or(file))
+    });
+    match plan.await? {
+        Ok(plan) => Ok(Json(plan).into_response()),
+        Err(file) => Err(Refusal::NoRun(format!("there is no plan {file:?} in this run"))),
+    }
+}
+
+#[derive(Deserialize)]
+struct Compared {
+    before: String,
+    run: String,
+}
+
+async fn compare(State(shared): State<Arc<Shared>>, Query(of): Query<Compared>) -> Result<Response, Refusal> {
+    let before = bundle(&shared, of.before).await?;
+    let after = bundle(&shared, of.run).await?;
+    let page = made(&shared, move |options| {
+        let read = |bundle| ComparedRun::read_with(bundle, options);
+        let (before, after) = (read(&before)?, read(&after)?);
+        Ok(Comparison::new(&[before], &after).map(|comparison| comparison.to_html()).unwrap_or_default())
+    });
+    Ok((html_headers(), page.await?).into_response())
+}
+
+/// Pages of the report bring their policy with them.
+fn html_headers() -> [(header::HeaderName, &'static str); 2] {
+    [
+        (header::CONTENT_TYPE, "text/html; charset=utf-8"),
+        (header::CONTENT_SECURITY_POLICY, "frame-ancestors 'none'"),
+    ]
+}
+
+async fn bundle(shared: &Arc<Shared>, id: String) -> Result<Bundle, Refusal> {
+    let shared = shared.clone();
+    let found = off_thread(move || locked(&shared.listing).bundle(&id).ok_or(id)).await?;
+    found.map_err(|id| Refusal::NoRun(format!("there is no run {id:?} here")))
+}
+
+fn made_of(bundle: &Bundle, options: &ReportOptions) -> Result<Report, ReportError> {
+    Report::made(bundle, options, |_| ())
+}
+
+/// What is made of a bundle, a few at a time.
+async fn made<T: Send + 'static>(
+    shared: &Arc<Shared>,
+    make: impl FnOnce(&ReportOptions) -> Result<T, ReportError> + Send + 'static,
+) -> Result<T, Refusal> {
+    let _permit = shared.reports.acquire().await.map_err(|error| Refusal::Work(error.to_string()))?;
+    let options = shared.options.clone();
+    off_thread(move || make(&options)).await?.map_err(Refusal::Report)
+}
+
+/// Reading files holds up no other request.
+async fn off_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Refusal> {
+    spawn_blocking(work).await.map_err(|error| Refusal::Work(error.to_string()))
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let (status, why) = match self {
+            Self::NoRun(why) => (StatusCode::NOT_FOUND, why),
+            Self::Report(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
+            Self::Work(why) => (StatusCode::INTERNAL_SERVER_ERROR, why),
+        };
+        (status, [(header::CONTENT_TYPE, "text/plain; charset=utf-8")], format!("{why}\n")).into_response()
+    }
+}

@@ -1,0 +1,62 @@
+//! `daglight export`: the spans of a bundle for other viewers.
+
+use std::{
+    fs::File,
+    io::{self, BufWriter, ErrorKind, IsTerminal as _, Write},
+    process::ExitCode,
+};
+
+use daglight::bundle::{ExportFormat, ExportSignal, Manifest, display::exact, export as write_export};
+
+use crate::{
+    args::{ExportArgs, FormatName, SignalName},
+    bundles::one_bundle,
+    failure::Failure,
+    say::{self, note},
+};
+
+pub(crate) fn export(args: &ExportArgs) -> Result<ExitCode, Failure> {
+    let bundle = one_bundle(&args.bundle)?;
+    Manifest::refuse_newer(&bundle).map_err(Failure::work)?;
+    let format = match args.format {
+        FormatName::Perfetto => ExportFormat::Perfetto,
+        FormatName::Speedscope => ExportFormat::Speedscope,
+        FormatName::Otlp => ExportFormat::Otlp(match args.signal {
+            SignalName::Traces => ExportSignal::Traces,
+            SignalName::Metrics => ExportSignal::Metrics,
+            SignalName::Logs => ExportSignal::Logs,
+        }),
+    };
+    let mut to: Box<dyn Write> = match &args.to {
+        Some(path) => {
+            let file = File::create_new(path).map_err(|error| match error.kind() {
+                ErrorKind::AlreadyExists => {
+                    Failure::input(format!("{} is there already: name a new file", path.display()))
+                }
+                _ => Failure::work(format!("cannot write {}: {error}", path.display())),
+            })?;
+            Box::new(BufWriter::new(file))
+        }
+        None if io::stdout().is_terminal() => {
+            return Err(Failure::input(
+                "an export is not for a terminal: name a file by --to, or use a pipe",
+            ));
+        }
+        None => Box::new(BufWriter::new(say::raw_output())),
+    };
+    let exported = match write_export(&bundle, format, &mut *to) {
+        // Who reads may go away.
+        Err(error) if args.to.is_none() && error.is_broken_pipe() => return Ok(ExitCode::SUCCESS),
+        written => written.map_err(Failure::work)?,
+    };
+    if let Some(problem) = &exported.file.problem {
+        note!("warning: {}: {problem}", exported.file.file);
+    }
+    if exported.left_out > 0 {
+        note!("warning: {} spans are left out, because there are so many", exact(exported.left_out));
+    }
+    if let Some(path) = &args.to {
+        note!("written: {}", path.display());
+    }
+    Ok(ExitCode::SUCCESS)
+}

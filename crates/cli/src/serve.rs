@@ -1,0 +1,62 @@
+//! `daglight serve`: the runs of a folder in a browser.
+
+use std::{net::Ipv4Addr, process::ExitCode};
+
+use daglight_bundle_server::Server;
+use tokio::{net::TcpListener, signal};
+
+use crate::{
+    args::ServeArgs,
+    bundles::{bundles_at, runs_folder},
+    config::report_options,
+    failure::Failure,
+    say::{note, say},
+};
+
+pub(crate) fn serve(args: &ServeArgs) -> Result<ExitCode, Failure> {
+    let folder = runs_folder(args.dir.as_deref())?;
+    // What is packed is unpacked for as long as it is served.
+    let bundles = bundles_at(&folder)?;
+    let served = match bundles.unpacked_folder() {
+        Some(unpacked) => unpacked.to_owned(),
+        None => folder.clone(),
+    };
+    let mut server = Server::new(served).options(report_options());
+    if let Some(token) = &args.token {
+        server = server.token(token.clone());
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::work)?;
+    runtime.block_on(async {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, args.port)).await.map_err(|error| {
+            Failure::work(format!(
+                "cannot listen at 127.0.0.1:{}: {error}; another port is given by --port",
+                args.port
+            ))
+        })?;
+        let port = listener.local_addr().map_err(Failure::work)?.port();
+        note!("{}: {} runs; ctrl-c ends it", folder.display(), bundles.len());
+        let key = if args.token.is_some() { "?token=TOKEN" } else { "" };
+        say!("http://127.0.0.1:{port}/{key}");
+        server.serve(listener, told_to_end()).await.map_err(Failure::work)
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Ctrl-c, or SIGTERM where there is one.
+async fn told_to_end() {
+    #[cfg(unix)]
+    {
+        let terminate = signal::unix::signal(signal::unix::SignalKind::terminate());
+        if let Ok(mut terminate) = terminate {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = signal::ctrl_c() => {}
+            }
+            return;
+        }
+    }
+    // Where no signal can be waited for, the process is ended by it.
+    if signal::ctrl_c().await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}

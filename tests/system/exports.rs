@@ -1,0 +1,80 @@
+//! What other programs make of the files of a run: schemas, and viewers of traces.
+
+use std::{collections::BTreeMap, fs, path::Path};
+
+use daglight_system_tests::{Checkout, Daglight, check_against, decode_strictly, schema_of};
+use serde_json::Value;
+
+use crate::observed::observed;
+
+fn export(format: &str, bundle: &Path, to: &Path) {
+    let call = Daglight::new(&observed().checkout, ["export".as_ref(), bundle.as_os_str()]);
+    let to = to.to_string_lossy();
+    call.args(["--format", format, "--to", &to]).finish().ended_with(0);
+}
+
+fn spans_by_name(spans: &[Value]) -> BTreeMap<String, usize> {
+    let mut counts = BTreeMap::new();
+    for span in spans {
+        *counts.entry(span["name"].as_str().unwrap_or_default().to_owned()).or_default() += 1;
+    }
+    counts
+}
+
+#[test]
+fn every_span_of_a_run_opens_in_the_viewers() {
+    let observed = observed();
+    let out = tempfile::tempdir().expect("a folder");
+    let kept = spans_by_name(&decode_strictly(&observed.file("otel_traces.json"), "traces"));
+    let without_beats: usize =
+        kept.iter().filter(|(name, _)| *name != "build.heartbeat").map(|(_, count)| count).sum();
+
+    let otlp = out.path().join("otlp.json");
+    export("otlp", &observed.bundle(), &otlp);
+    assert_eq!(spans_by_name(&decode_strictly(&otlp, "traces")), kept);
+
+    let speedscope = out.path().join("speedscope.json");
+    export("speedscope", &observed.bundle(), &speedscope);
+    check_against(&schema_of("tests/schemas/speedscope-1.25.0.json"), &speedscope);
+    let document: Value = serde_json::from_slice(&fs::read(speedscope).expect("a file")).expect("JSON");
+    let profiles = document["profiles"].as_array().expect("profiles").iter();
+    let events = profiles.flat_map(|profile| profile["events"].as_array().expect("events"));
+    assert_eq!(events.filter(|event| event["type"] == "O").count(), without_beats);
+
+    let perfetto = out.path().join("perfetto.json");
+    export("perfetto", &observed.bundle(), &perfetto);
+    let document: Value = serde_json::from_slice(&fs::read(perfetto).expect("a file")).expect("JSON");
+    let events = document["traceEvents"].as_array().expect("events");
+    assert_eq!(events.iter().filter(|event| event["ph"] == "X").count(), without_beats);
+    assert!(events.iter().any(|event| event["ph"] == "C"), "there are beats");
+}
+
+#[test]
+fn an_export_goes_to_a_pipe_and_replaces_no_file() {
+    let observed = observed();
+    let bundle = observed.bundle();
+    let call = || {
+        Daglight::new(&observed.checkout, ["export".as_ref(), bundle.as_os_str()]).args(["--format", "otlp"])
+    };
+    let document: Value = serde_json::from_str(&call().finish().ended_with(0).stdout).expect("JSON");
+    assert!(document["resourceSpans"].is_array());
+    call().read_by_nobody().finish().ended_with(0);
+    let there = call().args(["--to", "shop.sql"]).finish().ended_with(2);
+    assert!(there.stderr.contains("shop.sql is there already: name a new file"), "{}", there.stderr);
+    let logs: Value =
+        serde_json::from_str(&call().args(["--signal", "logs"]).finish().ended_with(0).stdout).expect("JSON");
+    assert!(logs["resourceLogs"].is_array());
+}
+
+#[test]
+fn reports_are_what_their_schema_says() {
+    let schema = schema_of("docs/run_diagnostics_report.schema.json");
+    check_against(&schema, &observed().file("run_diagnostics_report.json"));
+    let checkout = Checkout::new();
+    let failing = checkout.pipeline("failing.sql", "SELECT 1 AS a; SELECT arrow_cast('x', 'Int64') AS b;");
+    Daglight::run(&checkout, &failing).finish().report(1);
+    let runs = fs::read_dir(checkout.path().join("out/run_bundle")).expect("runs");
+    for run in runs {
+        check_against(&schema, &run.expect("a run").path().join("run_diagnostics_report.json"));
+    }
+}

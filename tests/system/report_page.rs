@@ -1,0 +1,164 @@
+//! The page of a report in a real browser: what it can do, and that nothing in a bundle can make it do anything else.
+
+use std::{fs, path::Path};
+
+use daglight_system_tests::{Checkout, Daglight, Page};
+use serde_json::Value;
+
+use crate::observed::observed;
+
+/// What would be noticed if any of it ran, loaded or styled anything.
+const PAYLOADS: [&str; 8] = [
+    "</script><script>window.hit = 1</script>",
+    "<img src=x onerror=\"window.hit = 2\">",
+    "\"><svg onload=\"window.hit = 3\"></svg>",
+    "javascript:window.hit=4//",
+    "</style><style>body{display:none}</style>",
+    "' onmouseover='window.hit = 5' x='",
+    "<!--<script>window.hit = 6//",
+    "</title><iframe srcdoc=\"<script>parent.hit = 7</script>\"></iframe><base href=//evil.example>",
+];
+
+/// Names and texts; what else a file has is read as numbers, times and words of ours.
+const TEXTS: [&str; 22] = [
+    "name",
+    "error",
+    "message",
+    "detail",
+    "table",
+    "node",
+    "operator",
+    "location",
+    "dag_name",
+    "owner",
+    "source",
+    "hamilton_run",
+    "trace",
+    "profile",
+    "daglight_version",
+    "stringValue",
+    "waits_for",
+    "stage",
+    "query_id",
+    "code_hash",
+    "dag_hash",
+    "project_id",
+];
+
+/// Puts the payloads into every name and text of a document.
+fn plant(document: &mut Value, next: &mut usize) {
+    match document {
+        Value::Object(fields) => {
+            let is_key = fields.contains_key("key");
+            for (name, value) in fields.iter_mut() {
+                let may_be_any = TEXTS.contains(&name.as_str()) && !(name == "name" && is_span(value));
+                match value {
+                    Value::String(text) if may_be_any && !(is_key && name == "key") => {
+                        *next += 1;
+                        *text = format!("{} {}", PAYLOADS[*next % PAYLOADS.len()], next);
+                    }
+                    other => plant(other, next),
+                }
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(|item| plant(item, next)),
+        _ => {}
+    }
+}
+
+/// The names of spans and metrics decide how they are read.
+fn is_span(name: &Value) -> bool {
+    let name = name.as_str().unwrap_or_default();
+    ["hamilton.", "datafusion.", "pipeline.", "build."].iter().any(|prefix| name.starts_with(prefix))
+}
+
+fn plant_in_file(path: &Path, next: &mut usize) {
+    let text = fs::read_to_string(path).expect("a text");
+    let is_lines = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("otel_"));
+    let parts: Vec<&str> = if is_lines { text.lines().collect() } else { vec![&text] };
+    let planted = parts.iter().map(|part| {
+        let mut document: Value = serde_json::from_str(part).expect("JSON");
+        plant(&mut document, next);
+        format!("{document}\n")
+    });
+    fs::write(path, planted.collect::<String>()).expect("the file is written");
+}
+
+fn copy_of_bundle(to: &Path) {
+    fs::create_dir_all(to.join("plans")).expect("a folder");
+    for name in ["manifest.json", "artifacts.json", "heartbeat.json", "otel_traces.json", "otel_logs.json"] {
+        fs::copy(observed().file(name), to.join(name)).expect("a file");
+    }
+    for plan in fs::read_dir(observed().file("plans")).expect("plans") {
+        let plan = plan.expect("a plan");
+        fs::copy(plan.path(), to.join("plans").join(plan.file_name())).expect("a file");
+    }
+}
+
+/// What a page has that only its makers put there.
+const CENSUS: &str = "return {
+    hit: window.hit ?? null,
+    scripts: document.scripts.length,
+    styles: document.querySelectorAll('style').length,
+    foreign: document.querySelectorAll('img, iframe, object, embed, base, link, form').length,
+    handlers: [...document.querySelectorAll('*')].filter((e) => [...e.attributes].some((a) => a.name.startsWith('on'))).length,
+    links: [...document.querySelectorAll('a')].filter((a) => !['http:', 'https:', 'file:'].includes(a.protocol)).length,
+    shown: getComputedStyle(document.body).display,
+    canvas: document.querySelectorAll('#timeline canvas').length,
+    fetched: performance.getEntriesByType('resource').length,
+}";
+
+#[test]
+fn nothing_that_is_planted_in_a_bundle_runs_in_its_page() {
+    let checkout = Checkout::new();
+    let bundle = checkout.path().join(format!("out/run_bundle/{}", observed().run_id()));
+    copy_of_bundle(&bundle);
+    let mut planted = 0;
+    for name in ["manifest.json", "artifacts.json", "heartbeat.json", "otel_traces.json", "otel_logs.json"] {
+        plant_in_file(&bundle.join(name), &mut planted);
+    }
+    for plan in fs::read_dir(bundle.join("plans")).expect("plans") {
+        plant_in_file(&plan.expect("a plan").path(), &mut planted);
+    }
+    assert!(planted > 200, "{planted}");
+    Daglight::new(&checkout, ["report".as_ref(), bundle.as_os_str()]).finish().ended_with(0);
+
+    let page = Page::new();
+    page.open(&format!("file://{}", bundle.join("run_diagnostics_report.html").display()));
+    // The payloads are there, as text.
+    page.shows(&["window.hit = 1", "onerror"]);
+    page.evaluate(
+        "for (const type of ['mouseover', 'click']) for (const e of document.querySelectorAll('td, span, g'))
+        e.dispatchEvent(new MouseEvent(type, {bubbles: true}))",
+    );
+    page.screenshot("report-planted");
+    let census = page.evaluate(CENSUS);
+    let expected = serde_json::json!({
+        "hit": null, "scripts": 2, "styles": 1, "foreign": 0, "handlers": 0, "links": 0, "shown": "block",
+        "canvas": 1, "fetched": 0,
+    });
+    assert_eq!(census, expected);
+}
+
+#[test]
+fn the_page_of_a_report_can_be_searched_zoomed_and_turned_dark() {
+    let page = Page::new();
+    page.open(&format!("file://{}", observed().file("run_diagnostics_report.html").display()));
+    page.shows(&["shop::review_v1", "yearly_sales", "Plans of the slowest queries", "Over time"]);
+    page.screenshot("report");
+    let rows = "return [...document.querySelectorAll('tbody tr')].filter((row) => row.offsetParent).length";
+    let all = page.evaluate(rows).as_u64().expect("a count");
+    page.type_into("#tools input", "yearly_sales");
+    let found = page.evaluate(rows).as_u64().expect("a count");
+    assert!(found > 0 && found < all, "{found} of {all}");
+    let dark = |page: &Page| page.evaluate("return getComputedStyle(document.body).backgroundColor");
+    let before = dark(&page);
+    page.click("◐");
+    assert_ne!(dark(&page), before);
+    page.screenshot("report-dark");
+    let scale = |page: &Page| page.evaluate("return document.querySelector('#timeline .found').textContent");
+    let whole = scale(&page);
+    page.click("+");
+    page.evaluate("return new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))");
+    assert_ne!(scale(&page), whole);
+}
