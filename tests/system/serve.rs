@@ -100,6 +100,7 @@ fn a_run_that_goes_on_is_watched_until_it_is_killed_and_then_reported() {
     assert_eq!((&now["status"], &now["nodes"]), (&"running".into(), &2.into()), "{now:#}");
     assert_eq!(now["active"][0]["name"], "heavy", "{now:#}");
     assert_eq!(now["nodes_succeeded"], 1, "{now:#}");
+    assert_eq!(now["shown_nodes"][0]["status"], "running", "{now:#}");
 
     let page = Page::new();
     page.open(&served.address);

@@ -43,8 +43,8 @@ mod waterfall;
 mod write;
 
 pub use compare::{
-    COMPARISON_VERSION, ComparedRun, Comparison, Criterion, CriterionError, Difference, Measured,
-    NodeComparison, OutputComparison, PlanChange, RunOfComparison, TimeComparison,
+    COMPARISON_VERSION, ColumnDrift, ComparedRun, Comparison, Criterion, CriterionError, Difference,
+    Measured, NodeComparison, OutputComparison, PlanChange, RunOfComparison, TimeComparison,
 };
 /// From where on what is found is worth a word.
 pub use daglight_finding_thresholds::FindingThresholds;

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
 use daglight_bundle_report::{NodeReport, Report, ReportError, ReportOptions, ReportStatus, StallReport};
-use daglight_run_bundle::{Bundle, PlanBundle};
+use daglight_run_bundle::{Bundle, NodeStatus, PlanBundle};
 use serde::Serialize;
 
 /// Queries of a run that are shown.
@@ -44,7 +44,8 @@ pub(crate) struct ActiveNode {
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct LiveNode {
     pub(crate) name: String,
-    pub(crate) status: daglight_run_bundle::NodeStatus,
+    /// How it ended, or `running`.
+    pub(crate) status: &'static str,
     pub(crate) start_ms: Option<f64>,
     pub(crate) duration_ms: Option<f64>,
     pub(crate) rows_out: Option<u64>,
@@ -149,19 +150,27 @@ pub(crate) fn live_run(
         cpu_seconds: heartbeat.and_then(|heartbeat| heartbeat.cpu_seconds),
         resident_bytes: last.and_then(|sample| sample.resident_bytes),
         active: active.map(|task| ActiveNode { name: task.name.clone(), since: task.since }).collect(),
-        shown_nodes: shown_nodes(&report.nodes),
+        shown_nodes: shown_nodes(&report.nodes, report.status == ReportStatus::Running),
         queries,
         stalls: stalls.unwrap_or_default(),
     })
 }
 
 /// The nodes that have started, the last one first.
-fn shown_nodes(nodes: &[NodeReport]) -> Vec<LiveNode> {
+fn shown_nodes(nodes: &[NodeReport], run_goes_on: bool) -> Vec<LiveNode> {
     let mut started: Vec<&NodeReport> = nodes.iter().filter(|node| node.start_ms.is_some()).collect();
     started.sort_by(|a, b| b.start_ms.unwrap_or(0.0).total_cmp(&a.start_ms.unwrap_or(0.0)));
     let shown = started.into_iter().take(MAX_NODES).map(|node| LiveNode {
         name: node.name.clone(),
-        status: node.status,
+        status: match node.status {
+            // One that has started and not ended, of a run that goes on.
+            NodeStatus::Unfinished if run_goes_on => "running",
+            NodeStatus::Unfinished => "unfinished",
+            NodeStatus::Success => "success",
+            NodeStatus::Failure => "failure",
+            NodeStatus::Interrupted => "interrupted",
+            NodeStatus::NotRun => "not_run",
+        },
         start_ms: node.start_ms,
         duration_ms: node.duration_ms,
         rows_out: node.rows_out,

@@ -213,7 +213,7 @@ pub(crate) struct CompareArgs {
     /// or the id of a run in the output folder. A folder alone: its last run, and the one before it of the same pipeline.
     #[arg(required = true, value_name = "RUN")]
     pub(crate) runs: Vec<PathBuf>,
-    /// Fail with exit code 3 where this has happened: slower=20%, rows-changed=5%, plan-changed, schema-changed, finding=ID,
+    /// Fail with exit code 3 where this has happened: slower=20%, rows-changed=5%, plan-changed, schema-changed, drift, finding=ID,
     /// failed; several with commas between them.
     #[arg(long, value_name = "CRITERIA", value_delimiter = ',')]
     pub(crate) fail_on: Vec<Criterion>,

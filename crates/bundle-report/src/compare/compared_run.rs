@@ -1,8 +1,12 @@
 //! A run as it is compared: its report and the shapes of its plans.
 
+use daglight_finding_thresholds::FindingThresholds;
 use daglight_run_bundle::Bundle;
 
-use super::plan_shapes::PlanShapes;
+use super::{
+    plan_shapes::PlanShapes,
+    summaries::{Summaries, summaries},
+};
 use crate::{Report, ReportError, ReportOptions};
 
 /// A run that can be compared with others.
@@ -11,6 +15,8 @@ pub struct ComparedRun {
     /// Its report.
     pub report: Report,
     pub(crate) plans: PlanShapes,
+    pub(crate) summaries: Summaries,
+    pub(crate) thresholds: FindingThresholds,
 }
 
 impl ComparedRun {
@@ -31,7 +37,8 @@ impl ComparedRun {
     pub fn read_with(bundle: &Bundle, options: &ReportOptions) -> Result<Self, ReportError> {
         let mut plans = PlanShapes::default();
         let report = Report::made(bundle, options, |plan| plans.add(plan))?;
-        Ok(Self { report, plans })
+        let summaries = summaries(bundle);
+        Ok(Self { report, plans, summaries, thresholds: options.thresholds.clone() })
     }
 
     /// Whether the nodes of both runs have plans of the same shapes.

@@ -3,16 +3,20 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use chrono::{DateTime, Utc};
+use daglight_finding_thresholds::FindingThresholds;
 use daglight_run_bundle::NodeStatus;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{ComparedRun, Measured};
+use super::{
+    ComparedRun, Measured,
+    drift::{ColumnDrift, drifts},
+};
 use crate::{Finding, NodeReport, Report, ReportStatus};
 
 /// The version of the JSON of a comparison.
 ///
-/// - 1: the fields of [`Comparison`].
+/// - 1: the fields of [`Comparison`]. `drifts`, `named_from_share` and `named_from_ms` came later.
 pub const COMPARISON_VERSION: u32 = 1;
 
 /// Operators that are named, those whose time changed most.
@@ -49,6 +53,9 @@ pub struct Comparison {
     pub operators: Vec<TimeComparison>,
     /// The outputs of either.
     pub outputs: Vec<OutputComparison>,
+    /// Columns of outputs whose values have moved by more than the thresholds, those that moved most first.
+    #[serde(default)]
+    pub drifts: Vec<ColumnDrift>,
     /// Plans that are another.
     pub plan_changes: Vec<PlanChange>,
     /// Findings that the baseline did not have.
@@ -57,6 +64,20 @@ pub struct Comparison {
     pub findings_went: Vec<Finding>,
     /// Versions, settings and the environment, where they differ.
     pub differences: Vec<Difference>,
+    /// The text of the comparison names a time that changed by this part,
+    #[serde(default = "default_share")]
+    pub named_from_share: f64,
+    /// and by this many milliseconds.
+    #[serde(default = "default_ms")]
+    pub named_from_ms: f64,
+}
+
+fn default_share() -> f64 {
+    FindingThresholds::default().compared_share
+}
+
+fn default_ms() -> f64 {
+    FindingThresholds::default().compared_ms
 }
 
 /// A run of a comparison.
@@ -168,8 +189,11 @@ impl Comparison {
             plan_changes: changes
                 .map(|(node, tree)| PlanChange { node: Some(node).filter(|node| !node.is_empty()), tree })
                 .collect(),
+            drifts: drifts(&last.summaries, &run.summaries, &run.thresholds),
             findings_came,
             findings_went,
+            named_from_share: run.thresholds.compared_share,
+            named_from_ms: run.thresholds.compared_ms,
             differences: differences(before, after),
         })
     }

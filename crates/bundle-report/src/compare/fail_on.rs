@@ -17,6 +17,8 @@ pub enum Criterion {
     PlanChanged,
     /// `schema-changed`: an output has other columns, or is gone.
     SchemaChanged,
+    /// `drift`: the values of a column have moved by more than the thresholds.
+    Drift,
     /// `finding=spill`: the run has a finding of that kind that the baseline did not have.
     Finding(FindingKind),
     /// `failed`: the run did not end well.
@@ -29,7 +31,7 @@ pub enum Criterion {
 pub enum CriterionError {
     /// There is none of that name.
     #[error(
-        "{name:?} is not a criterion: expected slower=20%, rows-changed=5%, plan-changed, schema-changed, finding=ID or failed"
+        "{name:?} is not a criterion: expected slower=20%, rows-changed=5%, plan-changed, schema-changed, drift, finding=ID or failed"
     )]
     Unknown {
         /// What stands before the `=`.
@@ -69,6 +71,7 @@ impl FromStr for Criterion {
             ("rows-changed", _) => part().map(Self::RowsChanged),
             ("plan-changed", None) => Ok(Self::PlanChanged),
             ("schema-changed", None) => Ok(Self::SchemaChanged),
+            ("drift", None) => Ok(Self::Drift),
             ("failed", None) => Ok(Self::Failed),
             ("finding", value) => Ok(Self::Finding(value.unwrap_or_default().parse()?)),
             _ => Err(CriterionError::Unknown { name: name.to_owned() }),
@@ -83,6 +86,7 @@ impl fmt::Display for Criterion {
             Self::RowsChanged(part) => write!(f, "rows-changed={}%", part * 100.0),
             Self::PlanChanged => f.write_str("plan-changed"),
             Self::SchemaChanged => f.write_str("schema-changed"),
+            Self::Drift => f.write_str("drift"),
             Self::Finding(kind) => write!(f, "finding={}", kind.id()),
             Self::Failed => f.write_str("failed"),
         }
@@ -125,6 +129,12 @@ impl Comparison {
                         true => format!("output {} has other columns", output.name),
                         false => format!("output {} is gone", output.name),
                     })
+                    .collect()
+            }
+            Criterion::Drift => {
+                let columns = self.drifts.iter();
+                columns
+                    .map(|drift| format!("{}.{}: {}", drift.node, drift.column, drift.in_words()))
                     .collect()
             }
             Criterion::Finding(kind) => {

@@ -5,16 +5,20 @@
 //! measured.rs      a number beside that of the baselines, with their median and spread
 //! plan_shapes.rs   plans as trees of operators, and how two of them differ
 //! comparison.rs    the comparison
+//! summaries.rs     the data summaries of outputs
+//! drift.rs         how far the values of a column have moved
 //! fail_on.rs       criteria, and which of them a comparison meets
-//! text.rs          the comparison as text
+//! text.rs page.rs  the comparison as text, and as a page
 //! ```
 
 mod compared_run;
 mod comparison;
+mod drift;
 mod fail_on;
 mod measured;
 mod page;
 mod plan_shapes;
+mod summaries;
 mod text;
 
 pub use compared_run::ComparedRun;
@@ -22,5 +26,6 @@ pub use comparison::{
     COMPARISON_VERSION, Comparison, Difference, NodeComparison, OutputComparison, PlanChange,
     RunOfComparison, TimeComparison,
 };
+pub use drift::ColumnDrift;
 pub use fail_on::{Criterion, CriterionError};
 pub use measured::Measured;

@@ -48,6 +48,7 @@ impl Comparison {
             finding_section("Findings that are gone", &self.findings_went),
             self.node_section(),
             self.output_section(),
+            self.drift_section(),
             self.plan_section(),
             time_section("Stages", "stage", &self.stages),
             time_section("Operators, in one partition", "operator", &self.operators),
@@ -135,6 +136,16 @@ impl Comparison {
             vec![name(&*output.name), status, rows, rows_before, changed, bytes, bytes_before, columns]
         });
         table_section("Outputs", columns, rows)
+    }
+
+    fn drift_section(&self) -> Section<'_> {
+        let columns =
+            vec![Column::text("node"), Column::text("column"), Column::text("how its values moved")];
+        let rows = self
+            .drifts
+            .iter()
+            .map(|drift| vec![name(&*drift.node), name(&*drift.column), words(drift.in_words())]);
+        table_section("Values of columns", columns, rows)
     }
 
     fn plan_section(&self) -> Section<'_> {

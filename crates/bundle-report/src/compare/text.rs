@@ -6,15 +6,12 @@ use daglight_capture_policy::{printable, printable_lines};
 use daglight_run_bundle::NodeStatus;
 
 use super::{
-    Comparison, Difference, Measured, RunOfComparison,
+    Comparison, Difference, Measured, RunOfComparison, TimeComparison,
+    drift::ColumnDrift,
     fail_on::{change, rows_of, times},
 };
 use crate::display;
 
-/// A node is named where its time changed by this part,
-const NAMED_CHANGE: f64 = 0.1;
-/// and by this many milliseconds.
-const NAMED_MS: f64 = 10.0;
 /// Lines of a section.
 const MAX_LINES: usize = 20;
 /// Characters of a value that is shown.
@@ -37,8 +34,9 @@ impl Comparison {
             ("Findings that are gone", findings(&self.findings_went)),
             ("Nodes", self.node_lines()),
             ("Outputs", self.output_lines()),
-            ("Stages", time_lines(&self.stages)),
-            ("Operators, in one partition", time_lines(&self.operators)),
+            ("Values of columns", self.drifts.iter().map(drift).collect()),
+            ("Stages", self.time_lines(&self.stages)),
+            ("Operators, in one partition", self.time_lines(&self.operators)),
             ("Versions, settings and environment", self.differences.iter().map(difference).collect()),
         ];
         for (title, lines) in sections.into_iter().filter(|(_, lines)| !lines.is_empty()) {
@@ -73,11 +71,25 @@ impl Comparison {
                 }
                 _ => {}
             }
-            parts.extend(node.duration_ms.as_ref().filter(|ms| is_named(ms)).map(times));
+            parts.extend(node.duration_ms.as_ref().filter(|ms| self.is_named(ms)).map(times));
             parts.extend(node.rows_out.as_ref().filter(|rows| rows.before != rows.after).map(rows_of));
             (!parts.is_empty()).then(|| format!("{}: {}", node.name, parts.join("; ")))
         });
         lines.collect()
+    }
+
+    fn time_lines(&self, compared: &[TimeComparison]) -> Vec<String> {
+        let named = compared.iter().filter(|compared| self.is_named(&compared.duration_ms));
+        named
+            .map(|compared| {
+                let node = compared.node.as_ref().map(|node| format!("{node} ")).unwrap_or_default();
+                format!("{node}{}: {}", compared.name, times(&compared.duration_ms))
+            })
+            .collect()
+    }
+
+    fn is_named(&self, ms: &Measured) -> bool {
+        (ms.after - ms.before).abs() >= self.named_from_ms && ms.changed_by(self.named_from_share)
     }
 
     fn output_lines(&self) -> Vec<String> {
@@ -89,7 +101,8 @@ impl Comparison {
                 _ => {}
             }
             parts.extend(output.rows.as_ref().filter(|rows| rows.before != rows.after).map(rows_of));
-            if let Some(bytes) = output.bytes.as_ref().filter(|bytes| bytes.changed_by(NAMED_CHANGE)) {
+            if let Some(bytes) = output.bytes.as_ref().filter(|bytes| bytes.changed_by(self.named_from_share))
+            {
                 let [now, before] = [bytes.after, bytes.before].map(|bytes| display::bytes(bytes as u64));
                 parts.push(format!("{now}, was {before}{}", change(bytes)));
             }
@@ -112,18 +125,8 @@ fn findings(findings: &[crate::Finding]) -> Vec<String> {
     findings.iter().map(|finding| format!("{}: {}", finding.kind.id(), finding.summary)).collect()
 }
 
-fn time_lines(compared: &[super::TimeComparison]) -> Vec<String> {
-    let named = compared.iter().filter(|compared| is_named(&compared.duration_ms));
-    named
-        .map(|compared| {
-            let node = compared.node.as_ref().map(|node| format!("{node} ")).unwrap_or_default();
-            format!("{node}{}: {}", compared.name, times(&compared.duration_ms))
-        })
-        .collect()
-}
-
-fn is_named(ms: &Measured) -> bool {
-    (ms.after - ms.before).abs() >= NAMED_MS && ms.changed_by(NAMED_CHANGE)
+fn drift(drift: &ColumnDrift) -> String {
+    format!("{}.{}: {}", drift.node, drift.column, drift.in_words())
 }
 
 pub(super) fn ended(status: NodeStatus) -> &'static str {

@@ -58,8 +58,8 @@ fn the_report_has_plans_beats_the_timeline_and_the_time_of_its_own_of_spans() {
     assert_eq!(own, [(50.0, Some(40.0)), (10.0, Some(10.0))]);
     let markdown = report.to_markdown();
     for expected in [
-        "    HashJoinExec                  ~7  70,000",
-        "      DataSourceExec (x)                   3            5.0 kB",
+        "    HashJoinExec                 ~7  70,000  1.0 ms",
+        "      DataSourceExec (x)                  3          5.0 kB",
         "- memory of the process, up to 4.0 MB: ▃▅▆█",
     ] {
         assert!(markdown.contains(expected), "{expected:?} is not in\n{markdown}");
