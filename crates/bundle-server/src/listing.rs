@@ -210,7 +210,7 @@ mod tests {
             ids[..2].iter().map(|id| Bundle::create(out.path(), *id).unwrap()).collect();
         manifest(ids[0], "a", RunStatus::Success).write(&bundles[0]).unwrap();
         manifest(ids[1], "b", RunStatus::Running).write(&bundles[1]).unwrap();
-        let mut dead = ProcessEvidence::for_self(Utc::now(), 1.0);
+        let mut dead = ProcessEvidence::for_self(DateTime::UNIX_EPOCH, 1.0);
         dead.start_ticks = dead.start_ticks.map(|ticks| ticks + 1);
         dead.write(&bundles[1].heartbeat()).unwrap();
         let statuses = |listing: &mut Listing| -> Vec<(Option<String>, ReportStatus)> {
