@@ -19,6 +19,8 @@ pub fn printable_error(text: &str) -> String {
                 shown.push_str(&printable_lines(quoted));
             }),
             None => {
+                // One that is marked already is marked enough.
+                let line = line.strip_prefix(&CONTINUED[1..]).filter(|_| !is_first).unwrap_or(line);
                 shown.push_str(if is_first { "" } else { CONTINUED });
                 shown.push_str(&printable(line.trim_end_matches('\r')));
             }
@@ -128,6 +130,8 @@ mod tests {
             printable_error("cannot read a\nerror: fake\r\n\u{202e}.sql\n1 | x\n"),
             "cannot read a\n  | error: fake\n  | \\u202e.sql\n  | 1 | x"
         );
+        let marked = "a.sql:1:1: rule failed\n  | caused by\n  | Cast error\n1 | SELECT 1/0\n  |         ^";
+        assert_eq!(printable_error(marked), marked, "each line is marked once");
     }
 
     #[test]

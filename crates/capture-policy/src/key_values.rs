@@ -144,7 +144,7 @@ fn until_next_pair(value: &str) -> usize {
 
 /// The end of a text in quotes: before the next quote that is written as `opening` is. A quote that is doubled, or has
 /// more backslashes before it, belongs to the text.
-fn closing_quote(text: &str, opening: &str) -> usize {
+pub(crate) fn closing_quote(text: &str, opening: &str) -> usize {
     let mark = opening.as_bytes()[opening.len() - 1];
     let escapes = opening.len() - 1;
     let bytes = text.as_bytes();

@@ -2,7 +2,10 @@
 
 use serde_json::{Map, Value};
 
-use crate::{CaptureSettings, REDACTED, Redactor};
+use crate::{
+    CaptureSettings, REDACTED, Redactor,
+    named_values::{Field, field},
+};
 
 /// Characters of a text that are looked at beyond those that are kept, so that a credential which begins among those
 /// is seen whole.
@@ -97,7 +100,8 @@ impl Cut<'_> {
         let mut cut = Map::new();
         for (key, value) in entries.iter().take(limit) {
             let is_count = self.shape == Shape::Column && value.is_number();
-            let is_hidden = !is_count && self.redactor.hides_key(key) || hides_value && key == "value";
+            let is_value = hides_value && field(key) == Some(Field::Value);
+            let is_hidden = !is_count && self.redactor.hides_key(key) || is_value;
             let value = if is_hidden { REDACTED.into() } else { self.value(value, depth + 1) };
             cut.insert(free_key(&cut, self.text(key)), value);
         }
@@ -112,8 +116,9 @@ impl Cut<'_> {
 
     /// Whether it is an entry of a list of names and values, as in `{"name": "password", "value": "..."}`.
     fn is_named_as_hidden(&self, entries: &Map<String, Value>) -> bool {
-        let names = ["key", "name"].into_iter().filter_map(|key| entries.get(key)?.as_str());
-        entries.contains_key("value") && names.into_iter().any(|name| self.redactor.hides_key(name))
+        let names = entries.iter().filter(|(key, _)| field(key) == Some(Field::Name));
+        let is_hidden = names.filter_map(|(_, name)| name.as_str()).any(|name| self.redactor.hides_key(name));
+        is_hidden && entries.keys().any(|key| field(key) == Some(Field::Value))
     }
 
     fn text(&self, text: &str) -> String {

@@ -4,34 +4,32 @@ use std::{ops::Range, sync::LazyLock};
 
 use regex::{Captures, Regex};
 
-/// `IDENTIFIED BY 'x'`; `u/x@//host` and `jdbc:oracle:thin:u/x@host`; `{'name': 'password', 'value': 'x'}`; `the password
-/// is x1`. Quotes may be doubled or escaped, because the text may be inside of a literal.
-const PHRASES: [&str; 5] = [
+use crate::named_values;
+
+/// `IDENTIFIED BY 'x'`; `u/x@//host` and `jdbc:oracle:thin:u/x@host`; `the password is x1`. Quotes may be doubled or escaped, because the text may be inside of a literal.
+const PHRASES: [&str; 4] = [
     r#"(?i)\bidentified\s+(?:with\s+\S+\s+)?(?:by|as)\s+(?:password\s+)?['"\\]+(?<secret>[^'"\\\n]+)"#,
     r#"[^\s'"`/:=@]/(?<secret>[^\s'"`]+?)@//"#,
     r#"(?i):(?:thin|oci8?):[^\s'"`/:@]+/(?<secret>[^\s'"`]+?)@"#,
-    r#"(?i)\b(?:name|key)['"\\]+\s*[:=]\s*['"\\]+(?<name>[\w.-]+)['"\\]+\s*,\s*['"\\]+value['"\\]+\s*[:=]\s*['"\\]+(?<secret>[^'"\\\n]+)"#,
     r"(?i)\b(?:password|passphrase|passwd|kennwort|passwort)\s+(?:is|ist|was)\s+(?<word>[^\s',;]{6,64})",
 ];
-
-/// Characters of a name. A bound in the pattern would be a copy of the class for each of them.
-const LONGEST_NAME: usize = 64;
 
 static PATTERNS: LazyLock<Vec<Regex>> =
     LazyLock::new(|| PHRASES.iter().filter_map(|phrase| Regex::new(phrase).ok()).collect());
 
-/// Where such credentials are in a text. `hides` is whether a name is that of a credential.
+/// Where such credentials are in a text, and those that stand beside their name. `hides` is whether a name is that of a
+/// credential.
 pub(crate) fn secrets(text: &str, hides: impl Fn(&str) -> bool) -> Vec<Range<usize>> {
     let found = |captures: Captures<'_>| {
         let secret = captures.name("secret").or_else(|| {
             let word = captures.name("word")?;
             is_no_language(word.as_str()).then_some(word)
         })?;
-        let is_name = |name: &str| name.chars().count() <= LONGEST_NAME && hides(name);
-        let counts = captures.name("name").is_none_or(|name| is_name(name.as_str()));
-        counts.then(|| secret.range())
+        Some(secret.range())
     };
-    PATTERNS.iter().flat_map(|pattern| pattern.captures_iter(text).filter_map(found)).collect()
+    let mut ranges = named_values::secrets(text, hides);
+    ranges.extend(PATTERNS.iter().flat_map(|pattern| pattern.captures_iter(text).filter_map(found)));
+    ranges
 }
 
 /// Whether a word behind `password is` is the password: it has letters and digits, and is not how one is stored.

@@ -386,6 +386,12 @@ mod tests {
             policy(|_| {}).capture(value).into_value(),
             json!([{"name": "DB_PASSWORD", "value": REDACTED}, {"key": "rows", "value": 3}])
         );
+        let value =
+            json!([{"ParameterKey": "DbPassword", "ParameterValue": "k"}, {"option": "a", "value": 3}]);
+        assert_eq!(
+            policy(|_| {}).capture(value).into_value(),
+            json!([{"ParameterKey": "DbPassword", "ParameterValue": REDACTED}, {"option": "a", "value": 3}])
+        );
     }
 
     #[test]

@@ -343,6 +343,12 @@ pub fn without_credentials(text: &str) -> String {
     REDACTOR.text(text)
 }
 
+/// The message of an error of DataFusion without the values in it, whatever the policy: its kind, and its text where that is
+/// known to hold none. For the `Display` of errors, which goes wherever a program prints it.
+pub fn without_error_values(message: &str) -> String {
+    mask::without_values(&without_users_of_urls(message))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

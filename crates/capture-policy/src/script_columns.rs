@@ -16,6 +16,30 @@ pub(crate) const MOST_QUERIES: usize = 500;
 /// Columns of a table that are looked at.
 const MOST_COLUMNS: usize = 10_000;
 
+/// Tables of a FROM that are looked at, and queries in each other.
+const MOST_SOURCES: usize = 8;
+const MOST_DEPTH: usize = 2;
+
+/// Words that may follow a table and are not another name for it.
+const BEHIND_TABLES: [&str; 11] =
+    ["anti", "cross", "full", "inner", "left", "natural", "on", "right", "semi", "tablesample", "using"];
+/// Words at which a table of a FROM, or the FROM, ends.
+const ENDS_OF_FROM: [&str; 13] = [
+    "except",
+    "group",
+    "having",
+    "intersect",
+    "into",
+    "join",
+    "limit",
+    "minus",
+    "offset",
+    "order",
+    "qualify",
+    "union",
+    "where",
+];
+
 /// Functions whose result is the credential that they are called with.
 const TRANSPARENT: [&str; 19] = [
     "any_value",
@@ -45,6 +69,8 @@ const TRANSPARENT: [&str; 19] = [
 pub(crate) struct ScriptColumns {
     /// Which columns of a table are credentials, by the last part of the table's name in small letters.
     tables: HashMap<String, Vec<bool>>,
+    /// How many columns the tables have that hold none, so that what stands behind theirs is found: `SELECT a.*, b.*`.
+    widths: HashMap<String, usize>,
     /// Names of columns that are credentials because a query has named one so.
     names: HashSet<String>,
 }
@@ -71,7 +97,36 @@ impl ScriptColumns {
     /// Takes over what others say.
     pub(crate) fn add(&mut self, others: &Self) {
         others.tables.iter().for_each(|(table, columns)| self.add_table(table.clone(), columns.clone()));
+        others.widths.iter().for_each(|(table, width)| self.add_width(table.clone(), *width));
         others.names.iter().for_each(|name| self.add_name(name.clone()));
+    }
+
+    /// All columns of a table, where they are known.
+    fn columns_of(&self, table: &str) -> Option<Vec<bool>> {
+        let table = table.to_lowercase();
+        let harmless = || self.widths.get(&table).map(|width| vec![false; *width]);
+        self.tables.get(&table).cloned().or_else(harmless)
+    }
+
+    /// Whether a statement that makes a table says nothing new.
+    pub(crate) fn knows(&self, made: &Made) -> bool {
+        let has_credential = made.columns.contains(&true);
+        !has_credential && (!made.is_whole || self.widths.get(&made.table) == Some(&made.columns.len()))
+    }
+
+    /// Takes over the columns of a table that a statement makes.
+    pub(crate) fn add_made(&mut self, made: Made) {
+        if made.is_whole && !made.columns.contains(&true) {
+            self.add_width(made.table, made.columns.len());
+        } else {
+            self.add_table(made.table, made.columns);
+        }
+    }
+
+    fn add_width(&mut self, table: String, width: usize) {
+        if self.widths.len() < MOST || self.widths.contains_key(&table) {
+            self.widths.insert(table, width);
+        }
     }
 
     fn add_table(&mut self, table: String, columns: Vec<bool>) {
@@ -88,6 +143,32 @@ impl ScriptColumns {
             self.names.insert(name);
         }
     }
+}
+
+/// A table or view that a statement makes.
+pub(crate) struct Made {
+    table: String,
+    columns: Vec<bool>,
+    /// Whether all columns are known.
+    is_whole: bool,
+}
+
+/// The tables of a FROM.
+#[derive(Default)]
+struct Sources<'a> {
+    tables: Vec<Source<'a>>,
+    /// Whether all of them are there.
+    is_whole: bool,
+    /// Whether some are joined by the names of columns, which `*` has once.
+    joins_by_name: bool,
+}
+
+/// A table of a FROM.
+struct Source<'a> {
+    /// What it is called there, in quotes or not.
+    name: &'a str,
+    /// `None` where they are not known.
+    columns: Option<Vec<bool>>,
 }
 
 /// A statement whose columns are looked at.
@@ -116,16 +197,16 @@ impl<F: Fn(&str) -> bool> Columns<'_, F> {
         }
     }
 
-    /// The columns of the table or view that this statement makes.
-    pub(crate) fn made(&self, known: &mut ScriptColumns) {
-        let Some((table, behind)) = self.made_table() else { return };
-        let columns = match self.list(behind) {
-            Some((names, _)) => names.into_iter().map(|name| self.is_hidden(name, known)).collect(),
+    /// The table or view that this statement makes.
+    pub(crate) fn made(&self, known: &ScriptColumns) -> Option<Made> {
+        let (table, behind) = self.made_table()?;
+        let (columns, is_whole) = match self.list(behind) {
+            Some((names, _)) => (names.into_iter().map(|name| self.is_hidden(name, known)).collect(), true),
             None => (behind..self.tokens.len())
                 .find(|index| self.is(*index, "select") && self.depth(behind, *index) <= self.leading(behind))
-                .map_or_else(Vec::new, |select| self.outputs(select, known)),
+                .map_or((Vec::new(), false), |select| self.all_outputs(select, known, 0)),
         };
-        known.add_table(unquoted(self.text(table)).to_lowercase(), columns);
+        Some(Made { table: unquoted(self.text(table)).to_lowercase(), columns, is_whole })
     }
 
     /// Which columns the table has that this statement inserts into without a list of columns.
@@ -261,22 +342,110 @@ impl<F: Fn(&str) -> bool> Columns<'_, F> {
 
     /// Which columns of a query are credentials, by their names.
     pub(crate) fn outputs(&self, select: usize, known: &ScriptColumns) -> Vec<bool> {
+        self.all_outputs(select, known, 0).0
+    }
+
+    /// As [`Columns::outputs`], and whether these are all of its columns: those of `*` may not be known.
+    fn all_outputs(&self, select: usize, known: &ScriptColumns, depth: usize) -> (Vec<bool>, bool) {
         let items = self.items(select);
         let from = items.last().map_or(0, |(_, end)| *end);
-        let mut columns = Vec::new();
+        let mut sources = None;
+        let (mut columns, mut is_whole) = (Vec::new(), !items.is_empty());
         for (start, end) in items {
-            if end > start && self.text(end - 1) == "*" {
-                // All columns of a table that is known, where there is one.
-                let table = (from..self.tokens.len()).find(|index| self.is(*index, "from"));
-                let table = table.and_then(|from| self.path(from + 1));
-                let of_table = table.and_then(|(table, _)| known.of_table(unquoted(self.text(table))));
-                columns.extend(of_table.unwrap_or_default());
-            } else {
-                let is_named = end > start && self.is_hidden(end - 1, known);
-                columns.push(is_named || (end > start && self.is_credential(start, end, known)));
+            let star = (start..end).find(|index| self.text(*index) == "*");
+            match star.filter(|star| *star == start || self.text(star - 1) == ".") {
+                Some(star) => {
+                    let sources = sources.get_or_insert_with(|| self.sources(from, known, depth));
+                    let name = star.checked_sub(2).filter(|_| star > start).map(|name| self.text(name));
+                    // `* EXCLUDE (a)` are others.
+                    is_whole &= star + 1 == end && add_all(sources, name, &mut columns);
+                }
+                None => {
+                    let is_named = end > start && self.is_hidden(end - 1, known);
+                    columns.push(is_named || (end > start && self.is_credential(start, end, known)));
+                }
+            }
+            if columns.len() >= MOST_COLUMNS {
+                return (columns, false);
             }
         }
-        columns
+        (columns, is_whole)
+    }
+
+    /// The tables of the FROM at `from`, in the order in which `*` has their columns.
+    fn sources(&self, from: usize, known: &ScriptColumns, depth: usize) -> Sources<'_> {
+        let mut sources = Sources::default();
+        let mut at = from;
+        if !self.is(from, "from") {
+            return sources;
+        }
+        let end = self.tokens.len().min(from + MOST_TOKENS);
+        while at < end && sources.tables.len() < MOST_SOURCES {
+            let is_lateral = self.is(at + 1, "lateral");
+            let start = at + 1 + usize::from(is_lateral);
+            let (own_name, columns, behind) = match self.text(start) {
+                "(" => {
+                    let Some(close) = self.closing(start) else { break };
+                    let query = self.is(start + 1, "select").then_some(start + 1);
+                    (None, query.and_then(|select| self.of_query(select, known, depth)), close + 1)
+                }
+                _ => {
+                    let Some((table, behind)) = self.path(start) else { break };
+                    let name = self.text(table);
+                    let columns = self.of_name(name, known, depth).filter(|_| self.text(behind) != "(");
+                    (Some(name), columns, behind)
+                }
+            };
+            let alias = behind + usize::from(self.is(behind, "as"));
+            let is_other = |word: &&str| self.is(alias, word);
+            let is_bare = !BEHIND_TABLES.iter().any(is_other) && !ENDS_OF_FROM.iter().any(is_other);
+            let is_alias = self.is_name(alias) && (alias > behind || is_bare);
+            let name = if is_alias { Some(self.text(alias)) } else { own_name };
+            // `t AS x(a, b)` has as many columns, with other names.
+            sources.tables.push(Source { name: name.unwrap_or_default(), columns });
+            let mut depth = 0_usize;
+            let next = (behind..end).find(|index| {
+                match self.text(*index) {
+                    "(" => depth += 1,
+                    ")" if depth > 0 => depth -= 1,
+                    _ => {}
+                }
+                sources.joins_by_name |= self.is(*index, "using") || self.is(*index, "natural");
+                depth == 0
+                    && (matches!(self.text(*index), "," | ")" | ";")
+                        || ENDS_OF_FROM.iter().any(|word| self.is(*index, word)))
+            });
+            match next {
+                Some(next) if self.text(next) == "," || self.is(next, "join") => at = next,
+                _ => {
+                    sources.is_whole = behind < end;
+                    break;
+                }
+            }
+        }
+        sources
+    }
+
+    fn of_query(&self, select: usize, known: &ScriptColumns, depth: usize) -> Option<Vec<bool>> {
+        if depth >= MOST_DEPTH {
+            return None;
+        }
+        let (columns, is_whole) = self.all_outputs(select, known, depth + 1);
+        is_whole.then_some(columns)
+    }
+
+    /// The columns of a table, or of a query of this statement that has the name.
+    fn of_name(&self, name: &str, known: &ScriptColumns, depth: usize) -> Option<Vec<bool>> {
+        let query = (1..self.tokens.len().min(MOST_TOKENS)).find(|index| {
+            self.is(index - 1, name)
+                && self.is(*index, "as")
+                && self.text(index + 1) == "("
+                && self.is(index + 2, "select")
+        });
+        match query.filter(|_| self.is(0, "with") || (0..16).any(|index| self.is(index, "with"))) {
+            Some(query) => self.of_query(query + 2, known, depth),
+            None => known.columns_of(unquoted(name)),
+        }
     }
 
     /// The new name of an expression that ends in front of `index`, where there may be one.
@@ -357,11 +526,7 @@ impl<F: Fn(&str) -> bool> Columns<'_, F> {
                 .or_else(|| self.list_in_front(select))
                 .map(|(names, _)| names);
             let Some(names) = list else { continue };
-            let hidden: Vec<bool> = self
-                .items(select)
-                .into_iter()
-                .map(|(start, end)| self.is_credential(start, end, known))
-                .collect();
+            let hidden = self.outputs(select, known);
             for (name, _) in names.into_iter().zip(hidden).filter(|(_, hidden)| *hidden) {
                 if self.is_name(name) {
                     known.add_name(unquoted(self.text(name)).to_lowercase());
@@ -393,6 +558,26 @@ impl<F: Fn(&str) -> bool> Columns<'_, F> {
     }
 }
 
+/// Adds the columns of all tables, or of the one with that name. False where they are not all known.
+fn add_all(sources: &Sources<'_>, name: Option<&str>, columns: &mut Vec<bool>) -> bool {
+    let meant: Vec<&Source<'_>> = match name {
+        // Behind the first one it is not known which columns are there once.
+        None if sources.joins_by_name => sources.tables.iter().take(1).collect(),
+        None => sources.tables.iter().collect(),
+        Some(name) => {
+            let is_meant = |source: &&Source<'_>| unquoted(name).eq_ignore_ascii_case(unquoted(source.name));
+            sources.tables.iter().filter(is_meant).take(1).collect()
+        }
+    };
+    let known = meant.iter().map_while(|source| source.columns.as_ref());
+    let known = known.fold(0, |known, of_table| {
+        columns.extend(of_table);
+        known + 1
+    });
+    let are_all = name.is_some() || (sources.is_whole && !sources.joins_by_name);
+    are_all && known > 0 && known == meant.len()
+}
+
 /// Words that are neither a column nor another name for one.
 fn is_keyword(word: &str) -> bool {
     const WORDS: [&str; 25] = [
@@ -400,4 +585,70 @@ fn is_keyword(word: &str) -> bool {
         "join", "like", "not", "null", "on", "or", "select", "set", "then", "values", "when", "where",
     ];
     WORDS.iter().any(|known| word.eq_ignore_ascii_case(known))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::Redactor;
+
+    const TABLES: &str = "CREATE TABLE a (x INT, y INT);
+        CREATE TABLE b AS SELECT 'n' AS name, 'p' AS password, 1 AS n;
+        CREATE TABLE c (q INT, api_key VARCHAR);";
+
+    /// Of the rows that are inserted into what a query makes, `zq` is what must not be shown.
+    #[track_caller]
+    fn check(query: &str, row: &str) {
+        let redactor = Redactor::default();
+        redactor.learn(&format!("{TABLES} CREATE TABLE t AS {query};"));
+        let shown = redactor.sql_text(&format!("INSERT INTO t VALUES ({row})"));
+        let expected = row.split(", ").map(|value| match value.contains("zq") {
+            true => "'[redacted]'",
+            false => value,
+        });
+        let expected: Vec<&str> = expected.collect();
+        assert_eq!(shown, format!("INSERT INTO t VALUES ({})", expected.join(", ")), "{query}");
+    }
+
+    #[test]
+    fn a_star_has_the_columns_of_each_table() {
+        for (query, row) in [
+            ("SELECT * FROM b", "'b', 'zq1', 3"),
+            ("SELECT a.*, b.* FROM a JOIN b ON a.x = b.n", "1, 2, 'b', 'zq1', 3"),
+            ("SELECT b.*, a.* FROM a JOIN b ON a.x = b.n", "'b', 'zq1', 3, 1, 2"),
+            ("SELECT * FROM a, b, c", "1, 2, 'b', 'zq1', 3, 4, 'zq2'"),
+            (
+                "SELECT * FROM a CROSS JOIN b LEFT JOIN c ON c.q = a.x WHERE a.x > 1",
+                "1, 2, 'b', 'zq1', 3, 4, 'zq2'",
+            ),
+            ("SELECT one.*, two.* FROM a AS one, b two", "1, 2, 'b', 'zq1', 3"),
+            ("SELECT x, c.*, y FROM a, c", "1, 4, 'zq2', 2"),
+            ("SELECT * FROM a, (SELECT name, password FROM b) AS s", "1, 2, 'b', 'zq1'"),
+            ("WITH w AS (SELECT a.*, b.password FROM a, b) SELECT 1, w.* FROM w", "0, 1, 2, 'zq1'"),
+            ("SELECT b.* FROM b JOIN c USING (q)", "'b', 'zq1', 3"),
+            ("SELECT A.*, \"b\".* FROM a, b", "1, 2, 'b', 'zq1', 3"),
+            ("SELECT a.x * a.y AS z, b.* FROM a, b", "1, 'b', 'zq1', 3"),
+        ] {
+            check(query, row);
+        }
+    }
+
+    #[test]
+    fn harmless_tables_stay_as_they_are() {
+        let redactor = Redactor::default();
+        redactor.learn(TABLES);
+        let sql = "INSERT INTO a VALUES ('one', 'two')";
+        assert_eq!(redactor.sql_text(sql), sql);
+    }
+
+    #[test]
+    fn many_queries_in_each_other_are_read_to_their_end() {
+        let redactor = Redactor::default();
+        let tables = "c0, ".repeat(100);
+        let queries: String =
+            (1..60).map(|n| format!("c{n} AS (SELECT * FROM {tables} c{}), ", n - 1)).collect();
+        redactor
+            .learn(&format!("CREATE TABLE t AS WITH {queries} z AS (SELECT 1 AS password) SELECT * FROM c9"));
+        let open = format!("CREATE TABLE t AS {}", "SELECT * FROM (".repeat(1_000));
+        redactor.learn(&format!("{open} SELECT 1 AS password"));
+    }
 }

@@ -6,6 +6,7 @@
 use std::{collections::HashMap, ops::Range, sync::Arc};
 
 use crate::{
+    named_rows, named_values,
     script_columns::{Columns, ScriptColumns},
     secret_reader::{Reader, TYPES_OF_TEXT},
     sql_tokens::{Kind, Reading, Token, tokens, unquoted},
@@ -50,6 +51,7 @@ pub(crate) fn secrets(sql: &str, hidden: &impl Hidden) -> Secrets {
             found.ranges.extend(inside.ranges.iter().map(|range| range.start + start..range.end + start));
         }
     }
+    found.ranges.extend(named_values::secrets(sql, |name| hidden.name(name)));
     found.ranges.sort_by_key(|range| range.start);
     found.ranges.dedup();
     found
@@ -176,17 +178,26 @@ fn read(
     let is = |index: usize, expected: &str| word(index).eq_ignore_ascii_case(expected);
     let executed = if is(0, "execute") { prepared.get(&word(1).to_ascii_lowercase()).cloned() } else { None };
     if !names_hidden && executed.is_none() {
+        // What a harmless table is remembered for is how many columns it has.
+        let statement = Columns { sql, tokens, hides: |name: &str| hidden.name(name) };
+        let made = if is(0, "create") { statement.made(&found.columns) } else { None };
+        if let Some(made) = made.filter(|made| !found.columns.knows(made)) {
+            Arc::make_mut(&mut found.columns).add_made(made);
+        }
         return;
     }
     if is(0, "set") {
         Reader::new(sql, tokens, hidden, &ScriptColumns::default(), &mut found.ranges).setting();
         return;
     }
+    found.ranges.extend(named_rows::secrets(sql, tokens, |name| hidden.name(name)));
     let statement = Columns { sql, tokens, hides: |name: &str| hidden.name(name) };
     // Other names count in their own statement, and everywhere if it makes a table or a view of them.
     let mut columns = ScriptColumns::clone(&found.columns);
     statement.renamed(&mut columns);
-    statement.made(&mut columns);
+    if let Some(made) = statement.made(&columns) {
+        columns.add_made(made);
+    }
     if is(0, "create") || columns.tables_differ(&found.columns) {
         found.columns = Arc::new(columns.clone());
     }
