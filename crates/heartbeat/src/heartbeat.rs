@@ -16,7 +16,7 @@ use std::{
 };
 
 use chrono::{DateTime, TimeDelta, Utc};
-use daglight_run_bundle::{ActiveTask, ProcessEvidence, Stall, WriteError};
+use daglight_run_bundle::{ActiveTask, ProcessEvidence, Stall, WriteError, clock};
 
 use crate::{
     Beat, Moved, NodeProgress, ProcessFacts, Progress, QueryProgress, Rates, Sample, StallAfter,
@@ -204,7 +204,7 @@ impl Open {
         let mut board = shared.board();
         let id = board.next;
         board.next += 1;
-        board.open.insert(id, (kind, ActiveTask { name, since: Utc::now() }));
+        board.open.insert(id, (kind, ActiveTask { name, since: clock::utc_now() }));
         Self { shared: Arc::clone(shared), id }
     }
 }
@@ -288,7 +288,7 @@ impl Beating {
             // Beats that were missed are not made up for.
             next = (next + self.interval).max(Instant::now());
         }
-        self.record_stop(Utc::now());
+        self.record_stop(clock::utc_now());
         // Nobody listens any more, and a run that ends well needs no evidence.
         let _ = self.write_evidence();
     }
@@ -312,7 +312,7 @@ impl Beating {
 
     fn beat(&mut self) {
         self.sequence += 1;
-        let mut beat = self.take(Utc::now());
+        let mut beat = self.take(clock::utc_now());
         beat.stall_changes = self.record(&beat);
         beat.evidence_error = self.write_evidence();
         let called = catch_unwind(AssertUnwindSafe(|| (self.on_beat)(&beat)));
@@ -463,7 +463,7 @@ mod tests {
         assert_eq!((beats.recv().unwrap().sequence, beats.recv().unwrap().sequence), (1, 2));
         heartbeat.stop();
         // The sender lives on the thread: when it is gone, nothing is left that could beat.
-        let stopped = Utc::now();
+        let stopped = clock::utc_now();
         assert!(beats.iter().all(|beat| beat.at <= stopped));
     }
 

@@ -4,8 +4,9 @@
 //! span that the bridge then makes for the files of the run. When that one ends, so does the mirrored span, with the same
 //! attributes, events, links and status.
 
-use std::{cell::RefCell, fmt, sync::Arc, time::SystemTime};
+use std::{cell::RefCell, fmt, sync::Arc};
 
+use daglight_run_bundle::clock;
 use opentelemetry::{
     Context, InstrumentationScope,
     global::{self, BoxedSpan, BoxedTracer, ObjectSafeTracerProvider},
@@ -141,7 +142,7 @@ impl BridgeTracer {
         let Some(program) = &self.program else {
             return starting_with(record, || self.own.build_with_context(builder, parent));
         };
-        let started_at = *builder.start_time.get_or_insert_with(SystemTime::now);
+        let started_at = *builder.start_time.get_or_insert_with(clock::now);
         // What the span records waits for its end, when it is exportable.
         let mut bare = SpanBuilder::from_name(builder.name.clone()).with_start_time(started_at);
         bare.span_kind = builder.span_kind.clone();

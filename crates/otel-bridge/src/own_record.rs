@@ -4,9 +4,9 @@
 use std::{
     cell::RefCell,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::SystemTime,
 };
 
+use daglight_run_bundle::clock;
 use opentelemetry::{
     KeyValue,
     trace::{Event, Status},
@@ -55,7 +55,7 @@ impl OwnRecord {
     pub(crate) fn event(&self, name: &'static str, attributes: Vec<KeyValue>) {
         let mut recorded = self.lock();
         if recorded.events.len() < self.max_events {
-            recorded.events.push(Event::new(name, SystemTime::now(), attributes, 0));
+            recorded.events.push(Event::new(name, clock::now(), attributes, 0));
         } else {
             recorded.dropped_events = recorded.dropped_events.saturating_add(1);
         }

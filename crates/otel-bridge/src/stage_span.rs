@@ -9,6 +9,7 @@ use std::{
 };
 
 use daglight_capture_policy::Captured;
+use daglight_run_bundle::clock;
 use daglight_run_identity::NodeKind;
 use opentelemetry::{
     Context, KeyValue,
@@ -150,7 +151,7 @@ impl StageSpanBuilder {
     )]
     pub fn start(self) -> StageSpan {
         let parent = self.signals.context_in_run(self.parent);
-        let started_at = self.started_at.unwrap_or_else(SystemTime::now);
+        let started_at = self.started_at.unwrap_or_else(clock::now);
         let tracer = self.signals.tracer();
         let builder = tracer.span_builder(self.name).with_start_time(started_at);
         let record = OwnRecord::new(self.recorded, self.signals.max_events_per_span());
@@ -271,7 +272,7 @@ impl StageSpan {
         reason = "a span without a time of the caller's starts and ends now"
     )]
     pub fn end(self) {
-        self.end_at(SystemTime::now());
+        self.end_at(clock::now());
     }
 
     /// Ends it at a time that is already past.
@@ -354,7 +355,7 @@ impl Drop for StageSpan {
         if thread::panicking() {
             self.mark_failed(PANIC, PANIC.into());
         }
-        self.end_once(SystemTime::now(), SpanStatus::Cancelled);
+        self.end_once(clock::now(), SpanStatus::Cancelled);
     }
 }
 

@@ -147,8 +147,12 @@ pub(crate) fn collect_metrics(
             rows_read,
             busy: measured.busy(plan.name()),
             partitions: measured.partitions.len().max(1),
-            // A plan that is executed once more has the times of its first execution as well.
-            started_at: measured.started_at.unwrap_or(query_started).max(query_started),
+            // A plan that is executed once more has the times of its first execution as well, and the engine's clock may
+            // have been set anew.
+            started_at: measured
+                .started_at
+                .unwrap_or(query_started)
+                .clamp(query_started, query_started.max(query_ended)),
             ended_at: query_ended,
             metrics: measured.sums,
             estimate: planned.map(|operator| operator.estimate).unwrap_or_default(),
@@ -159,7 +163,7 @@ pub(crate) fn collect_metrics(
         let below =
             reports.iter().filter(|report| report.parent == Some(id)).map(|report| report.ended_at).max();
         if let Some(end) = measured_end[id].max(below.filter(|_| measured_end[id].is_some())) {
-            reports[id].ended_at = end.min(query_ended);
+            reports[id].ended_at = end.min(query_ended).max(reports[id].started_at);
         }
     }
     reports

@@ -5,6 +5,8 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
+use daglight_run_bundle::clock;
+
 /// How long the planning of a query took. What the engine does between two rules, such as its checks, belongs to the first
 /// of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,7 +67,7 @@ impl PlanningTimes {
     )]
     pub(crate) fn none() -> Self {
         Self {
-            started_at: SystemTime::now(),
+            started_at: clock::now(),
             analysis: Duration::ZERO,
             optimization: Duration::ZERO,
             physical: Duration::ZERO,
@@ -112,7 +114,7 @@ impl PlanningClock {
     )]
     pub(crate) fn start() -> Self {
         Self {
-            started_at: SystemTime::now(),
+            started_at: clock::now(),
             part_since: Instant::now(),
             analysis: Duration::ZERO,
             optimization: Duration::ZERO,

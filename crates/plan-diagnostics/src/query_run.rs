@@ -13,6 +13,7 @@ use arrow::{
     array::{AsArray as _, RecordBatch},
     datatypes::{DataType, Int64Type, UInt64Type},
 };
+use daglight_run_bundle::clock;
 use datafusion::{
     error::DataFusionError,
     physical_plan::{ExecutionPlan, ExecutionPlanProperties},
@@ -244,7 +245,7 @@ impl QueryRun {
         let mut first = false;
         self.started.get_or_init(|| {
             first = true;
-            (SystemTime::now(), Instant::now())
+            (clock::now(), Instant::now())
         });
         if first {
             shielded("the listener of a query", || self.listener.started());

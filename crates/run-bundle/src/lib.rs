@@ -48,6 +48,7 @@ mod sums;
 mod verify;
 mod warning;
 
+pub mod clock;
 pub mod outbox;
 pub mod retention;
 

@@ -50,7 +50,8 @@ pub fn close_dead_run(bundle: &Bundle) -> Result<bool, CloseError> {
     if process.liveness != Liveness::Gone {
         return Ok(false);
     }
-    let last_seen = process.last_seen.unwrap_or(manifest.started_at);
+    // The clock of the system may have been set back while the run went on.
+    let last_seen = process.last_seen.unwrap_or(manifest.started_at).max(manifest.started_at);
     let known = known_run(&manifest, outbox.as_ref(), last_seen);
     let completed = complete_spans(&files, &Namespace::new(&*manifest.namespace), &known);
     // A process that was killed leaves it behind.

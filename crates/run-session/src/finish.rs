@@ -13,7 +13,7 @@ use daglight_capture_policy::{Captured, in_one_line};
 use daglight_run_bundle::{
     ArtifactCatalog, Bundle, Delivery, DeliveryCounts, FileEntry, Identity, Links, MANIFEST_FORMAT,
     MANIFEST_VERSION, Manifest, NodeRecord, NodeStatus, OwnTime, RunStatus, Tracking, Warning, WarningCode,
-    WriteError,
+    WriteError, clock,
 };
 use daglight_run_identity::RunId;
 use daglight_tracker_client::{Event, Outcome};
@@ -106,7 +106,7 @@ pub(crate) struct Ending {
 /// Ends a run, in bounded time. Called once for each run.
 #[expect(clippy::disallowed_methods, reason = "a run has the time at which it ends")]
 pub(crate) fn finish(state: &Arc<RunState>) -> FinishReport {
-    let ended_at = Utc::now();
+    let ended_at = clock::utc_now();
     let delivering = state.own_time.measure(Own::Delivery);
     let heartbeat = state.heartbeat().take();
     if let Some(heartbeat) = heartbeat {
@@ -225,7 +225,7 @@ fn report_of(state: &RunState, ending: &Ending, report: Option<ReportPaths>) -> 
 /// What is known of a run whose end takes too long to wait for.
 #[expect(clippy::disallowed_methods, reason = "a run has the time at which it ends")]
 pub(crate) fn report_so_far(state: &RunState) -> FinishReport {
-    report_of(state, &ending_so_far(state, Utc::now()), None)
+    report_of(state, &ending_so_far(state, clock::utc_now()), None)
 }
 
 /// Says in the manifest that a signal ends the run, before anything that may take time. The end of the run says more, and
@@ -235,7 +235,8 @@ pub(crate) fn record_interruption(state: &RunState) {
     let mut is_recorded = state.end_is_recorded();
     if !*is_recorded && state.log.records().is_interrupted() {
         // On a full disk the last manifest has space of its own, and the end of the run warns.
-        *is_recorded = put_manifest(state, Some(&ending_so_far(state, Utc::now())), FileEntry::list).is_ok();
+        *is_recorded =
+            put_manifest(state, Some(&ending_so_far(state, clock::utc_now())), FileEntry::list).is_ok();
     }
 }
 

@@ -2,13 +2,13 @@
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 
 use daglight_heartbeat::{NodeProgress, Poll, TaskGuard};
 use daglight_otel_bridge::StageSpan;
 use daglight_plan_diagnostics::ActivePoll;
-use daglight_run_bundle::NodeStatus;
+use daglight_run_bundle::{NodeStatus, clock};
 use daglight_tracker_client::{Event, Outcome};
 use opentelemetry::Context;
 
@@ -82,7 +82,7 @@ impl NodeRun {
         }
         let _own = state.own_time.measure(Own::Nodes);
         state.runtime.look();
-        let (began, started) = (SystemTime::now(), Instant::now());
+        let (began, started) = (clock::now(), Instant::now());
         let attempt = node.map_or(1, |node| state.log.begin_attempt(node, began.into()));
         let (scope, span) = NodeScope::start(Arc::clone(state), name.to_owned(), attempt, began);
         if tracked && let Some(tracker) = &state.context.tracker {
@@ -221,7 +221,10 @@ impl OpenNode {
             match (&message, &unsuccessful) {
                 (Some(message), Some(Unsuccessful { error, status, .. })) => {
                     let stack = state.context.policy.capture_stack(error.lines());
-                    span.fail_with_stack(error.error_type, message, Some(&stack));
+                    let has_panicked =
+                        unsuccessful.as_ref().is_some_and(|unsuccessful| unsuccessful.place.is_some());
+                    let error_type = if has_panicked { PANIC } else { error.error_type };
+                    span.fail_with_stack(error_type, message, Some(&stack));
                     log!(ERROR, "node failed", node = field(node), error = field(message));
                     let reason = format!("node {}: {}", self.scope.name, message.to_text());
                     let part = FailedPart::Node(self.scope.name.clone());

@@ -9,6 +9,7 @@ use std::{
 
 use daglight_bundle_report::display;
 use daglight_otel_bridge::{SpanStatus, StageSpan};
+use daglight_run_bundle::clock;
 use daglight_run_identity::Code;
 use opentelemetry::Context;
 
@@ -80,7 +81,7 @@ impl StatementGuard<'_> {
             say(&span);
             let ended_at = match self.run.interruption.get() {
                 Some(_) => self.statement.interrupted_at(&span),
-                None => SystemTime::now(),
+                None => clock::now(),
             };
             span.end_at(ended_at);
         }

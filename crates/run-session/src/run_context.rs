@@ -9,7 +9,7 @@ use std::{
 use chrono::{DateTime, Utc};
 use daglight_capture_policy::{Captured, Policy};
 use daglight_otel_bridge::{AttributeKey, AttributeValue, RunSignals, StageSpan};
-use daglight_run_bundle::Bundle;
+use daglight_run_bundle::{Bundle, clock::OpenRun};
 use daglight_run_identity::{Dag, RunId};
 use daglight_tracker_client::Tracker;
 use opentelemetry::Context;
@@ -24,6 +24,8 @@ pub(crate) struct RunContext {
     pub(crate) policy: Policy,
     pub(crate) started_at: DateTime<Utc>,
     pub(crate) started: Instant,
+    /// All times of the run are of one clock.
+    pub(crate) _open: OpenRun,
     /// As they are known when the run starts.
     pub(crate) tags: BTreeMap<String, String>,
     /// `None` where the folder could not be made.

@@ -1,8 +1,7 @@
 //! What happens when a run starts: it gets its folder, its signals, its outbox and its heartbeat.
 
-use std::{collections::BTreeMap, fs, sync::Arc, time::Instant};
+use std::{collections::BTreeMap, fs, path::Path, sync::Arc, time::Instant};
 
-use chrono::Utc;
 use daglight_capture_policy::{Policy, REDACTED, in_one_line, without_credentials};
 use daglight_guarded_files::FileBelow;
 use daglight_heartbeat::{Heartbeat, HeartbeatConfig, StallAfter};
@@ -10,7 +9,7 @@ use daglight_otel_bridge::{
     RunScope, SignalFiles, StageSpan,
     names::{Key, key},
 };
-use daglight_run_bundle::{Bundle, Reserve};
+use daglight_run_bundle::{Bundle, BundleError, RUN_BUNDLE, Reserve, clock};
 use daglight_run_identity::{Dag, DagName, RunId};
 use daglight_tracker_client::{Event, Tracker};
 use serde_json::Value;
@@ -38,6 +37,7 @@ pub(crate) fn start(telemetry: &Telemetry, dag: &Dag, options: RunOptions) -> Ar
         Some(name) => dag.with_name(name.clone()),
         None => dag,
     };
+    let open = clock::OpenRun::new();
     let run_id = RunId::new();
     let git = telemetry.git(options.source_dir.clone());
     let mut tags = run_tags(telemetry, run_id, &git, &options.tags);
@@ -48,7 +48,7 @@ pub(crate) fn start(telemetry: &Telemetry, dag: &Dag, options: RunOptions) -> Ar
             None,
             Some(format!(
                 "no bundle, so nothing of this run is recorded or delivered: {}",
-                in_one_line(&error)
+                why_no_bundle(&settings.bundle.output_dir, &error)
             )),
         ),
     };
@@ -74,8 +74,9 @@ pub(crate) fn start(telemetry: &Telemetry, dag: &Dag, options: RunOptions) -> Ar
         run_id,
         dag,
         policy: telemetry.policy().clone(),
-        started_at: Utc::now(),
+        started_at: clock::utc_now(),
         started: Instant::now(),
+        _open: open,
         tags,
         bundle,
         tracker,
@@ -110,6 +111,15 @@ fn name_without_credentials(name: &DagName) -> Option<DagName> {
     let shown = without_credentials(name.as_str());
     (shown != name.as_str())
         .then(|| shown.parse().unwrap_or_else(|_| REDACTED.parse().expect("the name is valid")))
+}
+
+/// The system says no more of a file in the place of a folder than that something exists.
+fn why_no_bundle(output_dir: &Path, error: &BundleError) -> String {
+    let folder = output_dir.join(RUN_BUNDLE);
+    match folder.ancestors().find(|above| above.is_file()) {
+        Some(file) => format!("{} is a file, expected a folder", file.display()),
+        None => in_one_line(error),
+    }
 }
 
 fn show_policy(root: &StageSpan, telemetry: &Telemetry) {

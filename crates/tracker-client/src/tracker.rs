@@ -9,10 +9,9 @@ use std::{
     time::Duration,
 };
 
-use chrono::Utc;
 use daglight_capture_policy::in_one_line;
 use daglight_run_bundle::{
-    DeliveryCounts, Durability,
+    DeliveryCounts, Durability, clock,
     outbox::{Attribute, Event, Outbox, Outcome, RunLink},
 };
 use daglight_run_identity::{Dag, RunId};
@@ -70,29 +69,34 @@ impl Tracker {
 
     /// Records that a run of `dag` begins now.
     pub fn run_started(&self, dag: &Dag, run_id: RunId, tags: BTreeMap<String, String>) {
-        let time = Utc::now();
+        let time = clock::utc_now();
         self.record(&Event::version(dag, BTreeMap::new()));
         self.record(&Event::RunStarted { run_id, tags, inputs: BTreeMap::new(), time });
     }
 
     /// Records that a node begins now.
     pub fn task_started(&self, node: &str) {
-        self.record(&Event::TaskStarted { node: node.to_owned(), time: Utc::now() });
+        self.record(&Event::TaskStarted { node: node.to_owned(), time: clock::utc_now() });
     }
 
     /// Records that a node ends now.
     pub fn task_finished(&self, node: &str, status: Outcome, attributes: Vec<Attribute>) {
-        self.record(&Event::TaskFinished { node: node.to_owned(), time: Utc::now(), status, attributes });
+        self.record(&Event::TaskFinished {
+            node: node.to_owned(),
+            time: clock::utc_now(),
+            status,
+            attributes,
+        });
     }
 
     /// Records more tags of the run, or other values of those it has.
     pub fn tags_upserted(&self, tags: BTreeMap<String, String>) {
-        self.record(&Event::TagsUpserted { tags, time: Utc::now() });
+        self.record(&Event::TagsUpserted { tags, time: clock::utc_now() });
     }
 
     /// Records that the run ends now.
     pub fn run_finished(&self, status: Outcome) {
-        self.record(&Event::RunFinished { status, time: Utc::now() });
+        self.record(&Event::RunFinished { status, time: clock::utc_now() });
     }
 
     /// Records any event.

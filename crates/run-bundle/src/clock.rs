@@ -1,0 +1,99 @@
+//! The clock of what is recorded: that of the system when a run started, and from there on one that never jumps.
+//!
+//! A system's clock is set anew while a run goes on: by hand, by NTP, or when a virtual machine moves. All times of a run
+//! are of one clock, so that nothing in it ends before it began or lasts for hours that nobody waited. What is compared with
+//! the clock of another process, such as a sign of life, is not of this one.
+
+use std::{
+    sync::{PoisonError, RwLock},
+    time::{Instant, SystemTime},
+};
+
+use chrono::{DateTime, Utc};
+
+/// What is counted from, and how many runs are open.
+#[derive(Debug, Clone, Copy)]
+struct Anchor {
+    system: SystemTime,
+    steady: Instant,
+}
+
+#[derive(Debug)]
+struct Clock {
+    anchor: Option<Anchor>,
+    runs: usize,
+}
+
+static CLOCK: RwLock<Clock> = RwLock::new(Clock { anchor: None, runs: 0 });
+
+/// The time of this moment.
+pub fn now() -> SystemTime {
+    let anchor = CLOCK.read().unwrap_or_else(PoisonError::into_inner).anchor;
+    match anchor {
+        Some(Anchor { system, steady }) => system + steady.elapsed(),
+        None => anchored(&mut CLOCK.write().unwrap_or_else(PoisonError::into_inner)).system,
+    }
+}
+
+/// As [`now`].
+#[expect(clippy::disallowed_methods, reason = "the same clock")]
+pub fn utc_now() -> DateTime<Utc> {
+    now().into()
+}
+
+/// A run is open for as long as this lives. The first one sets the clock by the system's; those that are open beside it share
+/// it.
+#[derive(Debug)]
+#[must_use]
+pub struct OpenRun(());
+
+impl OpenRun {
+    /// A run starts now.
+    #[expect(clippy::new_without_default, reason = "it does something")]
+    pub fn new() -> Self {
+        let mut clock = CLOCK.write().unwrap_or_else(PoisonError::into_inner);
+        if clock.runs == 0 {
+            clock.anchor = None;
+            anchored(&mut clock);
+        }
+        clock.runs += 1;
+        Self(())
+    }
+}
+
+impl Drop for OpenRun {
+    fn drop(&mut self) {
+        let mut clock = CLOCK.write().unwrap_or_else(PoisonError::into_inner);
+        clock.runs = clock.runs.saturating_sub(1);
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is where the clock is set by that of the system")]
+fn anchored(clock: &mut Clock) -> Anchor {
+    *clock.anchor.get_or_insert_with(|| Anchor { system: SystemTime::now(), steady: Instant::now() })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn the_clock_goes_on_beside_one_that_jumps() {
+        let run = OpenRun::new();
+        let before = now();
+        // As if the system's clock had been set back while the run is open.
+        let hours = Duration::from_secs(5 * 3_600);
+        CLOCK.write().unwrap().anchor.as_mut().unwrap().system += hours;
+        let ahead = now();
+        let beside = OpenRun::new();
+        assert!(
+            now() >= ahead && ahead >= before + hours,
+            "a run that starts beside another shares its clock"
+        );
+        drop((run, beside));
+        let _next = OpenRun::new();
+        assert!(now() < before + hours, "the next run has the system's");
+    }
+}
