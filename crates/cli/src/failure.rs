@@ -20,6 +20,8 @@ pub(crate) struct Failure {
     code: u8,
     error: Box<dyn Error + Send + Sync>,
     place: Option<Box<Place>>,
+    /// The error as the policy shows it, with the line that it is about.
+    shown: Option<String>,
     /// Whether DataFusion or Arrow has made its causes, or itself where it has none.
     is_of_engine: bool,
     /// The file that it is about, and the line in it, where there is no place.
@@ -39,7 +41,7 @@ pub(crate) fn print_json(error: &ErrorReport) {
 impl Failure {
     /// The input was wrong.
     pub(crate) fn input(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self { code: 2, error: error.into(), place: None, is_of_engine: false, file: None }
+        Self { code: 2, error: error.into(), place: None, shown: None, is_of_engine: false, file: None }
     }
 
     /// The input was wrong, as DataFusion or Arrow says: their messages may repeat values.
@@ -49,7 +51,12 @@ impl Failure {
 
     /// The work failed.
     pub(crate) fn work(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self { code: 1, error: error.into(), place: None, is_of_engine: false, file: None }
+        Self { code: 1, error: error.into(), place: None, shown: None, is_of_engine: false, file: None }
+    }
+
+    /// Says it in other words, which the policy allows.
+    pub(crate) fn shown_as(self, text: String) -> Self {
+        Self { shown: Some(text), ..self }
     }
 
     /// Says which file it is about, with a line from 1 where that is known.
@@ -73,8 +80,8 @@ impl Failure {
         let mut messages = Vec::new();
         let mut next = Some(&*self.error as &dyn Error);
         while let Some(error) = next {
-            let text = error.to_string();
-            let text = self.place.as_ref().map_or(text.clone(), |place| say::shown_quote(place, &text));
+            let shown = self.shown.clone().filter(|_| messages.is_empty());
+            let text = shown.unwrap_or_else(|| error.to_string());
             next = error.source();
             let is_of_engine = self.is_of_engine && (next.is_none() || !messages.is_empty());
             messages.push(if is_of_engine { say::shown_of_engine(&text) } else { text });
@@ -104,7 +111,8 @@ impl Failure {
 
 impl From<ScriptError> for Failure {
     fn from(error: ScriptError) -> Self {
-        Self { place: Some(error.place.clone()), ..Self::input(error) }
+        let shown = Some(error.shown_by(say::redactor()));
+        Self { place: Some(error.place.clone()), shown, ..Self::input(error) }
     }
 }
 
@@ -112,7 +120,8 @@ impl From<PipelineError> for Failure {
     fn from(error: PipelineError) -> Self {
         let place = error.place().cloned().map(Box::new);
         let file = error.path().map(|path| (PathBuf::from(path), None));
-        Self { place, file, ..Self::input(error) }
+        let shown = Some(error.shown_by(say::redactor()));
+        Self { place, file, shown, ..Self::input(error) }
     }
 }
 

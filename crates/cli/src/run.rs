@@ -94,8 +94,7 @@ pub(crate) fn run(args: RunArgs) -> Result<ExitCode, Failure> {
     progress.clear();
     if let Ended::Failed(failure) = &ended {
         for error in failure.errors() {
-            let message = error.place.quoted_by(policy.redactor(), &error.quoted());
-            say::error(&format!("error: {}", policy.redactor().console_error(&message)));
+            say::error(&format!("error: {}", error.shown_by(policy.redactor())));
         }
         if let Some(advice) = advice(&failure.error, &args) {
             note!("  {advice}");
@@ -121,7 +120,7 @@ pub(crate) fn run(args: RunArgs) -> Result<ExitCode, Failure> {
 
 /// The error of a statement with its place, its message as the policy shows it.
 fn error_of(error: &SourceError, policy: &Policy) -> ErrorReport {
-    let message = policy.capture_error(&error.message).to_text();
+    let message = policy.capture(error.message_shown_by(policy.redactor())).to_text();
     at_place(ErrorReport::new(message).of_node(error.node.clone()), &error.place)
 }
 

@@ -16,7 +16,7 @@ use std::{
 
 use daglight::{
     policy::{Redactor, printable, printable_error, printable_lines},
-    sql::{Place, ShownRows},
+    sql::ShownRows,
 };
 
 /// What hides in every line on standard error what the policy hides.
@@ -47,12 +47,8 @@ pub(crate) fn shown_of_engine(text: &str) -> String {
     redactor().console_error(text)
 }
 
-/// The message of an error that quotes a place in a script, with the line as it may be printed.
-pub(crate) fn shown_quote(place: &Place, message: &str) -> String {
-    place.quoted_by(redactor(), message)
-}
-
-fn redactor() -> &'static Redactor {
+/// What hides what the policy hides. Before there is a policy, that is credentials.
+pub(crate) fn redactor() -> &'static Redactor {
     static WITHOUT_POLICY: LazyLock<Redactor> = LazyLock::new(|| Redactor::new::<&str>([]));
     REDACTOR.get().unwrap_or(&WITHOUT_POLICY)
 }

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    error::Error as _,
     io::Read as _,
     path::Path,
 };
@@ -10,9 +11,9 @@ use daglight::{
     NodeStatus, RunStatus,
     bundle::{Bundle, Manifest},
     identity::{DagName, DagNameError, NodeSelector, RunId},
-    outputs::{ParamTable, Registry, RegistryError},
+    outputs::{ParamTable, ParamTableError, Registry, RegistryError},
     policy::Policy,
-    settings::{Resolved, SettingsLoader},
+    settings::{Resolved, ResolvedValue, SettingsLoader},
     sql::{Part, Pipeline, PipelineOptions, Script},
 };
 use daglight_guarded_files::read_named_text;
@@ -80,8 +81,10 @@ pub(crate) fn pipeline(
     }
     let settings = &resolved.settings;
     let registry = Registry::new(&settings.outputs).map_err(|error| wrong_type(&error, resolved, policy))?;
-    let param_tables = settings.param_tables.iter().map(|(name, table)| ParamTable::of_settings(name, table));
-    let param_tables = param_tables.collect::<Result<_, _>>().map_err(Failure::of_engine)?;
+    let param_tables = settings.param_tables.iter().map(|(name, table)| {
+        ParamTable::of_settings(name, table).map_err(|error| of_param_table(name, error, resolved))
+    });
+    let param_tables = param_tables.collect::<Result<_, _>>()?;
     let dag_name = Some(dag_name.unwrap_or_else(|| name_of_script(script.path())));
     let pipeline = Pipeline::new(script, PipelineOptions { dag_name, parameters, param_tables, registry });
     let pipeline = pipeline.and_then(|pipeline| {
@@ -94,6 +97,22 @@ pub(crate) fn pipeline(
         warnings.iter().for_each(|warning| note!("warning: {warning}"));
     }
     with_part(args, pipeline?)
+}
+
+/// What is wrong with a parameter table, and where it stands.
+fn of_param_table(name: &str, error: ParamTableError, resolved: &Resolved) -> Failure {
+    let of_table =
+        |value: &&ResolvedValue| value.path.starts_with(&["param_tables".to_owned(), name.to_owned()]);
+    let is_given = |value: &&ResolvedValue| value.origin.file().is_some();
+    let values: Vec<&ResolvedValue> = resolved.values().iter().filter(of_table).filter(is_given).collect();
+    let called = |key: &str| values.iter().find(|value| value.path.get(2).is_some_and(|found| found == key));
+    let place = called("rows").or_else(|| called("file")).or(values.first());
+    let shown = place.map(|value| format!("setting {} ({}): {error}", value.key, value.origin));
+    let file = place.and_then(|value| value.origin.file());
+    let file = file.map(|(file, line)| (file.to_owned(), line));
+    let failure = if error.source().is_some() { Failure::of_engine(error) } else { Failure::input(error) };
+    let failure = shown.into_iter().fold(failure, Failure::shown_as);
+    file.into_iter().fold(failure, |failure, (file, line)| failure.in_file(&file, line))
 }
 
 /// The texts of the script with what each is called.

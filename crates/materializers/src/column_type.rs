@@ -23,7 +23,7 @@ pub struct ColumnType {
 
 /// A text that names no type.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{text:?} is not a type: use an SQL name such as BIGINT, or an Arrow name such as Int64")]
+#[error("it is not a type: use an SQL name such as BIGINT, or an Arrow name such as Int64")]
 pub struct UnknownType {
     /// The text.
     pub text: String,

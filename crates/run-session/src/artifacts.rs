@@ -1,6 +1,7 @@
 //! What a run says of the outputs of its nodes: to the catalog, to the page, and beside the semantic registry.
 
 use chrono::SecondsFormat;
+use daglight_capture_policy::Policy;
 use daglight_materializers::{Entry, Produced, Written, schema_hash};
 use daglight_run_bundle::{Artifact, ArtifactColumn, KeptAs};
 use daglight_run_identity::NodeKind;
@@ -86,8 +87,11 @@ impl RunState {
     }
 }
 
-/// The artifact as the page shows it; what is not known is left out.
-pub(crate) fn describe(artifact: &Artifact, entry: Option<&Entry>) -> Value {
+/// The artifact as the page shows it; what is not known is left out, and so is what documents it where the policy shows no
+/// documentation.
+pub(crate) fn describe(artifact: &Artifact, entry: Option<&Entry>, policy: &Policy) -> Value {
+    let description = entry.and_then(|entry| entry.description.as_deref());
+    let description = description.and_then(|text| policy.capture_documentation(text));
     let schema: Map<String, Value> =
         artifact.schema.iter().map(|column| (column.name.clone(), column.data_type.clone().into())).collect();
     let described = json!({
@@ -103,7 +107,7 @@ pub(crate) fn describe(artifact: &Artifact, entry: Option<&Entry>) -> Value {
         "plan_signature": artifact.plan_signature,
         "signature": artifact.signature,
         "owner": entry.and_then(|entry| entry.owner.as_ref()),
-        "description": entry.and_then(|entry| entry.description.as_ref()),
+        "description": description.map(|description| description.into_value()),
         "run_id": artifact.run_id.to_string(),
         "written_at": artifact.written_at.to_rfc3339_opts(SecondsFormat::Secs, true),
     });

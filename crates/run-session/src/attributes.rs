@@ -64,7 +64,7 @@ pub(crate) fn attributes(
         _ => (format!("artifact {}", artifact.name), artifact.materialization.name()),
     });
     for (artifact, name) in facts.artifacts.iter().zip(unique_names(names.collect())) {
-        let described = artifacts::describe(artifact, registry.entry(&artifact.name));
+        let described = artifacts::describe(artifact, registry.entry(&artifact.name), policy);
         add(&name, AttributeKind::Dict, AttributeRole::ArtifactLink, policy.capture(described));
     }
     if !facts.queries.is_empty() {

@@ -4,6 +4,7 @@ use std::{
     any::Any,
     backtrace::{Backtrace, BacktraceStatus},
     collections::VecDeque,
+    error::Error,
     fmt,
     future::Future,
     io::{self, Write},
@@ -15,6 +16,7 @@ use std::{
     },
 };
 
+use daglight_capture_policy::Redactor;
 use futures::FutureExt as _;
 
 use crate::{node_stop::Stalled, query_owner::QueryOwner};
@@ -23,17 +25,27 @@ use crate::{node_stop::Stalled, query_owner::QueryOwner};
 const REMEMBERED: usize = 32;
 const NO_MESSAGE: &str = "a panic without a message";
 
-/// A panic that was caught.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A panic that was caught. `Display` says where it came from; its message, in which values may stand, is its source.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Panic {
-    message: String,
+    message: Message,
     place: Option<String>,
 }
+
+/// What a panic says.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+struct Message(String);
 
 impl Panic {
     /// What it says.
     pub fn message(&self) -> &str {
-        &self.message
+        &self.message.0
+    }
+
+    /// Where it came from, and of its message what the redactor lets be shown.
+    pub fn shown_by(&self, redactor: &Redactor) -> String {
+        format!("{self}: {}", redactor.error_text(self.message()))
     }
 
     /// Where it came from, as `file:line`, where that is known. Of a dependency it is the path below its registry.
@@ -48,7 +60,7 @@ impl Panic {
         }
         let recent = RECENT.lock().unwrap_or_else(PoisonError::into_inner);
         let told =
-            recent.iter().rev().find(|panic| !panic.message.is_empty() && text.contains(&panic.message));
+            recent.iter().rev().find(|panic| !panic.message().is_empty() && text.contains(panic.message()));
         told.and_then(|panic| panic.place.clone())
     }
 
@@ -58,21 +70,31 @@ impl Panic {
     pub(crate) fn of_payload(payload: &(dyn Any + Send)) -> Self {
         let message = message_of(payload);
         let recent = RECENT.lock().unwrap_or_else(PoisonError::into_inner);
-        let place = recent.iter().rev().find(|recent| recent.message == message);
-        Self { place: place.and_then(|panic| panic.place.clone()), message }
+        let place = recent.iter().rev().find(|recent| recent.message() == message);
+        Self { place: place.and_then(|panic| panic.place.clone()), message: Message(message) }
     }
 }
 
 impl fmt::Display for Panic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.place {
-            Some(place) => write!(f, "panicked at {place}: {}", self.message),
-            None => write!(f, "panicked: {}", self.message),
+            Some(place) => write!(f, "panicked at {place}"),
+            None => write!(f, "panicked"),
         }
     }
 }
 
-impl std::error::Error for Panic {}
+impl fmt::Debug for Panic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl Error for Panic {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&self.message)
+    }
+}
 
 /// Does work of a run, and makes a panic in it an error. [`Run::node`](crate::Run::node) has recorded it by then.
 ///
@@ -122,7 +144,7 @@ fn write_backtrace(info: &PanicHookInfo<'_>) {
 
 fn remember(info: &PanicHookInfo<'_>) {
     let place = info.location().map(|place| format!("{}:{}", shown_file(place.file()), place.line()));
-    let panic = Panic { message: message_of(info.payload()), place };
+    let panic = Panic { message: Message(message_of(info.payload())), place };
     let mut recent = RECENT.lock().unwrap_or_else(PoisonError::into_inner);
     if recent.len() == REMEMBERED {
         recent.pop_front();
@@ -164,6 +186,7 @@ fn shown_file(file: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use daglight_capture_policy::{Policy, Profile};
     use futures::executor::block_on;
 
     use super::*;
@@ -179,6 +202,13 @@ mod tests {
         assert_eq!(caught.message(), "7 out of luck");
         let place = caught.place().unwrap();
         assert!(place.starts_with("crates/run-session/src/panics.rs:"), "{place}");
+        assert_eq!(caught.to_string(), format!("panicked at {place}"));
+        for (profile, message) in
+            [(Profile::Dev, "7 out of luck"), (Profile::Prod, "[message left out by the capture policy]")]
+        {
+            let shown = caught.shown_by(Policy::of_profile(profile).redactor());
+            assert_eq!(shown, format!("panicked at {place}: {message}"));
+        }
         assert_eq!(block_on(catch_panic(async { 3 })), Ok(3));
     }
 

@@ -249,7 +249,8 @@ impl Run {
             }
         };
         let result = AssertUnwindSafe(work).catch_unwind().await.unwrap_or_else(|payload| {
-            let reason = self.state.context.policy.capture_error(&Panic::of_payload(&*payload).to_string());
+            let policy = &self.state.context.policy;
+            let reason = policy.capture(Panic::of_payload(&*payload).shown_by(policy.redactor()));
             self.state.log.fail(FailedPart::Stage(stage.to_owned()), reason);
             resume_unwind(payload)
         });

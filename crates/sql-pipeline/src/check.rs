@@ -12,10 +12,13 @@ use crate::{
     names::name_of_relation,
     pipeline::nearest,
     prepared::UsePrepared,
-    relations::{Effect, Mention, Relations},
+    relations::{Effect, Existing, Mention, Relations},
     script_names::{ScriptNames, schema_of},
     session_names::{self, has_prepared, may_have, may_have_catalog, may_have_schema},
 };
+
+/// The formats that DataFusion can have.
+const FORMATS: [&str; 5] = ["ARROW", "AVRO", "CSV", "JSON", "PARQUET"];
 
 impl Pipeline {
     /// Looks for statements that `session` will surely refuse when they are reached: those that name a table, schema,
@@ -93,7 +96,43 @@ impl Defined<'_> {
             Effect::DefineFunction { at: Some(_), .. } if self.state.function_factory().is_none() => {
                 Some(UnsupportedStatement::CreateFunction)
             }
-            _ => relations.unsupported.as_deref().cloned(),
+            _ => relations.unsupported.as_deref().cloned().or_else(|| self.unknown_format(relations)),
+        }
+    }
+
+    /// A format of files that the session surely does not know.
+    fn unknown_format(&self, relations: &Relations) -> Option<UnsupportedStatement> {
+        match (&relations.effect, &relations.format) {
+            (Effect::Define { policy: Existing::Refuse | Existing::Replace, .. }, Some(format)) => {
+                let factories = self.state.table_factories();
+                let is_known = factories.contains_key(&format.to_uppercase());
+                let statement = "CREATE EXTERNAL TABLE";
+                let mut known: Vec<String> = factories.keys().cloned().collect();
+                known.sort();
+                (!is_known).then(|| UnsupportedStatement::Format {
+                    statement,
+                    format: Some(format.clone()),
+                    known,
+                })
+            }
+            (Effect::CopyTo { target, format }, _) => {
+                let is_known =
+                    |format: &str| self.state.get_file_format_factory(&format.to_lowercase()).is_some();
+                let ending =
+                    Path::new(target).extension().map(|ending| ending.to_string_lossy().into_owned());
+                // DataFusion takes the ending where it does not know the format.
+                if format.iter().chain(&ending).any(|format| is_known(format)) {
+                    return None;
+                }
+                let known =
+                    FORMATS.into_iter().filter(|format| is_known(format)).map(str::to_owned).collect();
+                Some(UnsupportedStatement::Format {
+                    statement: "COPY",
+                    format: format.clone().or(ending),
+                    known,
+                })
+            }
+            _ => None,
         }
     }
 

@@ -63,6 +63,15 @@ pub enum Conflict {
         /// Where it was made.
         line: Option<LineOfScript>,
     },
+    /// A table of files that the statement cannot change: DataFusion adds rows to those, and does nothing else.
+    OfFiles {
+        /// The table.
+        name: String,
+        /// The first words of the statement.
+        statement: &'static str,
+        /// Where it was made.
+        line: Option<usize>,
+    },
     /// A schema that is dropped without `CASCADE` while it holds something.
     NotEmpty {
         /// The schema.
@@ -126,6 +135,12 @@ impl fmt::Display for Conflict {
                 "{name:?} is a table in memory, defined {}, for which DataFusion does not support {statement}: write \
                  DELETE FROM",
                 By(line)
+            ),
+            Self::OfFiles { name, statement, line } => write!(
+                f,
+                "{name:?} is a table of files, defined {}, for which DataFusion does not support {statement}: write the \
+                 rows that it is to have to other files with COPY",
+                By(*line)
             ),
             Self::NotEmpty { schema, holds, line } => write!(
                 f,
@@ -254,7 +269,11 @@ impl Defined<'_> {
             return None;
         }
         if let Some(made) = self.script.tables.get(relation) {
-            return Some(Standing { kind: Some(made.kind), line: Some(self.line(made.by)) });
+            let statement = &self.pipeline.script().statements()[made.by];
+            let format = statement.relations.format.as_deref();
+            let is_of_files = format.is_some_and(|format| session_names::makes_files(self.state, format));
+            let kind = if is_of_files { RelationKind::Files } else { made.kind };
+            return Some(Standing { kind: Some(kind), line: Some(self.line(made.by)) });
         }
         if self.script.dropped(relation).is_some() {
             return None;
@@ -303,12 +322,19 @@ impl Defined<'_> {
             _ => return None,
         };
         let Standing { kind, line } = self.standing(relation)?;
+        let name = name_of_relation(relation);
         let is_view = match (kind?, statement) {
             (RelationKind::View, _) => true,
+            (
+                RelationKind::Files,
+                StatementKind::Update | StatementKind::Delete | StatementKind::Truncate,
+            ) => {
+                return Some(Conflict::OfFiles { name, statement: words, line });
+            }
             (RelationKind::Table, StatementKind::Truncate) => false,
             _ => return None,
         };
-        Some(Conflict::Unchangeable { name: name_of_relation(relation), is_view, statement: words, line })
+        Some(Conflict::Unchangeable { name, is_view, statement: words, line })
     }
 
     fn of_other_kind(&self, relation: &ResolvedTableReference, views: bool) -> Option<Conflict> {

@@ -3,7 +3,7 @@
 //! A directive is a `--` comment that has its line for itself, in the block directly above a statement. All other
 //! comments are comments; `near_directives` finds those that were probably meant as directives.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use crate::{
     near_directives::{NearDirective, Standing, near_directive},
@@ -47,12 +47,12 @@ pub(crate) struct Block {
     pub(crate) near: Vec<NearDirective>,
 }
 
-/// Why a directive cannot be taken.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+/// Why a directive cannot be taken. `Display` and `Debug` repeat nothing of it but names.
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DirectiveError {
     /// A tag that is not a pair.
-    #[error("a tag is written `-- tag: key=value`, but this one is {found:?}")]
+    #[error("a tag is written `-- tag: key=value`, but this one is not")]
     Tag {
         /// What stands there.
         found: String,
@@ -64,7 +64,7 @@ pub enum DirectiveError {
         key: String,
     },
     /// A text that cannot be a name.
-    #[error("a node's name is written `-- node: name`, without spaces, but this one is {found:?}")]
+    #[error("a node's name is written `-- node: name`, without spaces, but this one is not")]
     NodeName {
         /// What stands there.
         found: String,
@@ -76,7 +76,7 @@ pub enum DirectiveError {
         name: String,
     },
     /// A default that is not a pair.
-    #[error("a parameter's default is written `-- param: name = value`, but this one is {found:?}")]
+    #[error("a parameter's default is written `-- param: name = value`, but this one is not")]
     Parameter {
         /// What stands there.
         found: String,
@@ -95,6 +95,25 @@ pub enum DirectiveError {
         /// `tag` or `node`.
         directive: &'static str,
     },
+}
+
+impl DirectiveError {
+    /// With what stands there instead.
+    pub(crate) fn in_full(&self) -> String {
+        let text = self.to_string();
+        match self {
+            Self::Tag { found } | Self::NodeName { found } | Self::Parameter { found } => {
+                format!("{} {found:?}", text.strip_suffix(" not").unwrap_or(&text))
+            }
+            _ => text,
+        }
+    }
+}
+
+impl fmt::Debug for DirectiveError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
 }
 
 /// A [`DirectiveError`] and its line and column.
@@ -257,7 +276,7 @@ mod tests {
     #[track_caller]
     fn check_refused(text: &str, message: &str, at: (usize, usize)) {
         let (error, position) = block(text).unwrap_err();
-        assert_eq!((error.to_string().as_str(), position), (message, at));
+        assert_eq!((error.in_full().as_str(), position), (message, at));
     }
 
     #[test]

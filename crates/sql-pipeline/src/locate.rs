@@ -2,8 +2,8 @@
 
 use std::{error::Error, fmt, sync::Arc};
 
-use daglight_capture_policy::printable_message;
-use daglight_run_session::QueryCancelled;
+use daglight_capture_policy::{Redactor, in_one_line, printable_message, without_error_values};
+use daglight_run_session::{Panic, QueryCancelled};
 use datafusion::{
     common::{Column, SchemaError},
     error::DataFusionError,
@@ -15,36 +15,100 @@ use crate::{Place, Script, Statement, split::position};
 /// How much of an error is shown: a value in it may be of any length.
 const MESSAGE_COLUMNS: usize = 4_000;
 
-/// An error of a statement, at its place in the script. `Display` says it in DataFusion's words; [`Place::quote`] shows
-/// the line, which not everything that reports an error may. The source is the error itself, such as a [`DataFusionError`].
-#[derive(Debug, Clone)]
+/// An error of a statement, at its place in the script.
+///
+/// `Display` and `Debug` hold no values: of a message of DataFusion they have its kind, and its text where that is known to
+/// hold none. [`SourceError::shown_by`] says as much as a policy allows, and quotes the line. The source is the error itself,
+/// such as a [`DataFusionError`].
+#[derive(Clone)]
 #[non_exhaustive]
 pub struct SourceError {
     /// Where.
     pub place: Box<Place>,
     /// The statement's node, where it is one.
     pub node: Option<String>,
-    /// DataFusion's words.
+    /// What happened, in DataFusion's words, in which values may stand.
     pub message: String,
-    /// The error. `None` for what is found before a statement runs, and for a panic.
+    /// The error, such as a [`DataFusionError`] or a [`Panic`]. `None` for what is found before a statement runs.
     pub cause: Option<Arc<dyn Error + Send + Sync>>,
 }
 
-impl fmt::Display for SourceError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { place, node, message, .. } = self;
-        match node {
-            Some(node) => write!(f, "{place}: {node}: {message}"),
-            None => write!(f, "{place}: {message}"),
+impl SourceError {
+    /// Place, node and message, and below them the line with a caret, all as the redactor lets it be shown: for a terminal.
+    /// What is long is cut, and control characters are written out.
+    pub fn shown_by(&self, redactor: &Redactor) -> String {
+        let message = self.at_its_place(&self.message_shown_by(redactor));
+        format!("{}\n{}", printable_message(&message, MESSAGE_COLUMNS), self.place.quoted_by(redactor))
+    }
+
+    /// The message as the redactor lets it be shown. The kind of an error and the place of a panic hold no values, and always
+    /// stand there.
+    pub fn message_shown_by(&self, redactor: &Redactor) -> String {
+        let Some(cause) = self.cause.as_deref() else { return redactor.name_text(&self.message) };
+        if let Some(panic) = cause.downcast_ref::<Panic>() {
+            return panic.shown_by(redactor);
+        }
+        let engine = cause.downcast_ref::<DataFusionError>();
+        if engine.is_some_and(|error| QueryCancelled::of(error).is_some()) {
+            return redactor.name_text(&self.message);
+        }
+        match cause.source() {
+            Some(source) if engine.is_none() => {
+                let own = redactor.name_text(&cause.to_string());
+                format!("{own}: {}", redactor.error_text(&in_one_line(source)))
+            }
+            _ => redactor.error_text(&self.message),
+        }
+    }
+
+    fn at_its_place(&self, message: &str) -> String {
+        match &self.node {
+            Some(node) => format!("{}: {node}: {message}", self.place),
+            None => format!("{}: {message}", self.place),
         }
     }
 }
 
-impl SourceError {
-    /// The error for a terminal: with the line, and a caret below. What is long is cut, and control characters are written
-    /// out.
-    pub fn quoted(&self) -> String {
-        format!("{}\n{}", printable_message(&self.to_string(), MESSAGE_COLUMNS), self.place.quote())
+impl fmt::Display for SourceError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let message = match self.cause.as_deref() {
+            None => self.message.clone(),
+            Some(cause) => match cause.downcast_ref::<DataFusionError>() {
+                // In our words, of nothing but facts.
+                Some(error) if QueryCancelled::of(error).is_some() => self.message.clone(),
+                Some(_) => without_error_values(&self.message),
+                None => cause.to_string(),
+            },
+        };
+        f.write_str(&self.at_its_place(&message))
+    }
+}
+
+impl fmt::Debug for SourceError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// An error with its whole message, for the run that records it: what is shown of that, its policy decides.
+pub(crate) struct StatementError(pub(crate) SourceError);
+
+impl fmt::Display for StatementError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(error) = self;
+        f.write_str(&error.at_its_place(&error.message))
+    }
+}
+
+impl fmt::Debug for StatementError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+impl Error for StatementError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.0.source()
     }
 }
 
@@ -121,6 +185,7 @@ fn quoted_names(message: &str) -> Vec<&str> {
 
 #[cfg(test)]
 mod tests {
+    use daglight_capture_policy::{Policy, Profile};
     use datafusion::prelude::{SessionConfig, SessionContext};
 
     use super::*;
@@ -176,7 +241,27 @@ mod tests {
         let script = Script::parse("a.sql", "SELECT\n  z").unwrap();
         let error = DataFusionError::Plan("no column 'z'".into());
         let located = script.locate(&script.statements()[0], Some("output_1"), error);
-        assert_eq!(located.to_string(), "a.sql:2:3: output_1: Error during planning: no column 'z'");
+        let whole = "a.sql:2:3: output_1: Error during planning: no column 'z'";
+        assert_eq!(StatementError(located.clone()).to_string(), whole);
+        assert_eq!(located.shown_by(&Redactor::default()), format!("{whole}\n2 |   z\n  |   ^"));
+    }
+
+    #[test]
+    fn an_error_holds_no_values_unless_a_policy_shows_them() {
+        let script = Script::parse("a.sql", "SELECT\n  CAST('zqmk' AS INT)").unwrap();
+        let error = DataFusionError::Execution("zqmk\nis bad".into());
+        let located = script.locate(&script.statements()[0], Some("output_1"), error);
+        let expected = "a.sql:1:1: output_1: Execution error: [message left out by the capture policy]";
+        assert_eq!((located.to_string(), format!("{located:?}")), (expected.into(), expected.into()));
+        let prod = Policy::of_profile(Profile::Prod);
+        assert_eq!(located.shown_by(prod.redactor()), format!("{expected}\n1 | SELECT\n  | ^"));
+        let dev = located.shown_by(Policy::of_profile(Profile::Dev).redactor());
+        assert!(dev.contains("zqmk"), "{dev}");
+        // Of several lines, each is shown as the bundle has it.
+        let error = DataFusionError::Plan("table 'zq.t' not found".into()).context("type_coercion");
+        let located = script.locate(&script.statements()[0], None, error);
+        let shown = located.shown_by(prod.redactor());
+        assert!(shown.contains("type_coercion") && shown.contains("table 'zq.t' not found"), "{shown}");
     }
 
     #[test]

@@ -32,8 +32,11 @@ pub(crate) fn tidied(message: &str) -> String {
         .and_then(|rest| rest.rsplit_once(", found: "))
         .map(|(expected, found)| {
             // Its value may be secret. The place says which one it is.
-            let found =
-                if found.contains('\'') || found.matches('$').count() > 1 { "a string" } else { found };
+            let found = match found {
+                text if text.contains('\'') || text.matches('$').count() > 1 => "a string",
+                number if number.starts_with(|c: char| c.is_ascii_digit()) => "a number",
+                other => other,
+            };
             format!("expected {expected}, found {found}")
         })
         .unwrap_or_else(|| message.to_owned());

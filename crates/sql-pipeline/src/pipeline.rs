@@ -3,10 +3,12 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::Path,
+    sync::Arc,
 };
 
 use daglight_materializers::{ParamTable, Registry};
 use daglight_run_identity::{Dag, DagName, DagNameError};
+use daglight_run_session::Panic;
 use datafusion::{error::DataFusionError, execution::context::SessionContext, logical_expr::LogicalPlan};
 use serde_json::Value;
 
@@ -209,13 +211,13 @@ impl Pipeline {
 
 impl Pipeline {
     /// The error of a step whose statement ended without an error of its own, as by a panic.
-    pub(crate) fn failed_by(&self, step: &Step, message: String) -> SourceError {
+    pub(crate) fn failed_by(&self, step: &Step, message: String, panic: Option<Panic>) -> SourceError {
         let statement = self.statement(step);
         SourceError {
             place: Box::new(self.script.start_of(statement)),
             node: step.node.clone(),
             message,
-            cause: None,
+            cause: panic.map(|panic| Arc::new(panic) as _),
         }
     }
 }
@@ -295,6 +297,8 @@ pub(crate) fn nearest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>)
 
 #[cfg(test)]
 mod tests {
+    use daglight_capture_policy::Redactor;
+
     use super::*;
 
     fn pipeline(sql: &str, given: &[(&str, &str)]) -> Result<Pipeline, PipelineError> {
@@ -307,7 +311,10 @@ mod tests {
 
     #[track_caller]
     fn check_refused(sql: &str, given: &[(&str, &str)], expected: &str) {
-        assert_eq!(pipeline(sql, given).unwrap_err().to_string(), expected);
+        let error = pipeline(sql, given).unwrap_err();
+        assert_eq!(error.shown_by(&Redactor::default()), expected);
+        let (message, debug) = (error.to_string(), format!("{error:?}"));
+        assert!(!message.contains('\n') && !message.contains("last week") && debug == message, "{message}");
     }
 
     const SCRIPT: &str = "\

@@ -1,5 +1,8 @@
 //! Why a script cannot be made a pipeline.
 
+use std::fmt;
+
+use daglight_capture_policy::Redactor;
 use daglight_run_identity::{DagError, DagNameError};
 
 use crate::{
@@ -10,8 +13,9 @@ use crate::{
     unsupported::UnsupportedStatement,
 };
 
-/// Why a script cannot be made a pipeline.
-#[derive(Debug, thiserror::Error)]
+/// Why a script cannot be made a pipeline. `Display` and `Debug` repeat nothing of the script but names;
+/// [`PipelineError::shown_by`] says all that a policy allows.
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum PipelineError {
     /// Nothing to run.
@@ -21,7 +25,7 @@ pub enum PipelineError {
         path: String,
     },
     /// One name for two nodes.
-    #[error("{place}: the name {name:?} is taken by the node at {first_line}\n{}", .place.quote())]
+    #[error("{place}: the name {name:?} is taken by the node at {first_line}")]
     DuplicateName {
         /// The name.
         name: String,
@@ -31,7 +35,7 @@ pub enum PipelineError {
         place: Box<Place>,
     },
     /// The name of a parameter or a parameter table for a node.
-    #[error("{place}: the name {name:?} is taken by a parameter or a parameter table\n{}", .place.quote())]
+    #[error("{place}: the name {name:?} is taken by a parameter or a parameter table")]
     NamedLikeInput {
         /// The name.
         name: String,
@@ -41,7 +45,7 @@ pub enum PipelineError {
     /// A table or view that is there already when it is created.
     #[error(
         "{place}: {relation:?} is defined already, at {first_line}: \
-         write CREATE OR REPLACE, drop it first, or give this one another name\n{}", .place.quote()
+         write CREATE OR REPLACE, drop it first, or give this one another name"
     )]
     AlreadyDefined {
         /// The table or view.
@@ -52,7 +56,7 @@ pub enum PipelineError {
         place: Box<Place>,
     },
     /// A table, schema, function or prepared statement that cannot be there when its statement is reached.
-    #[error("{place}: {kind} {name:?} {reason}\n{}", .place.quote())]
+    #[error("{place}: {kind} {name:?} {reason}")]
     Undefined {
         /// What it is.
         kind: UndefinedKind,
@@ -64,7 +68,7 @@ pub enum PipelineError {
         place: Box<Place>,
     },
     /// A statement that the session will refuse because of what is there when it is reached.
-    #[error("{place}: {conflict}\n{}", .place.quote())]
+    #[error("{place}: {conflict}")]
     Conflict {
         /// What stands in its way.
         conflict: Conflict,
@@ -72,7 +76,7 @@ pub enum PipelineError {
         place: Box<Place>,
     },
     /// A statement that the session cannot run.
-    #[error("{place}: {statement}\n{}", .place.quote())]
+    #[error("{place}: {statement}")]
     Unsupported {
         /// What it is.
         statement: UnsupportedStatement,
@@ -80,7 +84,9 @@ pub enum PipelineError {
         place: Box<Place>,
     },
     /// A parameter without a value.
-    #[error("{place}: the parameter `{name}` has no value: write --param {name}=VALUE, or `-- param: {name} = VALUE` in the script\n{}", .place.quote())]
+    #[error(
+        "{place}: the parameter `{name}` has no value: write --param {name}=VALUE, or `-- param: {name} = VALUE` in the script"
+    )]
     MissingParameter {
         /// The parameter.
         name: String,
@@ -98,7 +104,7 @@ pub enum PipelineError {
         nearest: Option<String>,
     },
     /// A default of a parameter that no statement reads.
-    #[error("{place}: no statement reads the parameter `{name}`{}\n{}", did_you_mean(.nearest), .place.quote())]
+    #[error("{place}: no statement reads the parameter `{name}`{}", did_you_mean(.nearest))]
     UnusedDeclaration {
         /// The parameter.
         name: String,
@@ -108,7 +114,7 @@ pub enum PipelineError {
         place: Box<Place>,
     },
     /// A value of another type than the default.
-    #[error("{value:?} is not {}, which the parameter `{name}` is by its default at {place}", with_article(.wanted))]
+    #[error("the value is not {}, which the parameter `{name}` is by its default at {place}", with_article(.wanted))]
     ParameterType {
         /// The parameter.
         name: String,
@@ -148,12 +154,34 @@ impl PipelineError {
         }
     }
 
+    /// What is wrong, and below that the line with a caret, both as the redactor lets it be shown.
+    pub fn shown_by(&self, redactor: &Redactor) -> String {
+        let message = self.to_string();
+        match self {
+            Self::Value(error) => error.shown_by(redactor),
+            Self::ParameterType { value, .. } => {
+                let rest = message.strip_prefix("the value").unwrap_or(&message);
+                redactor.console_text(&format!("{}{rest}", redactor.setting_value(value)))
+            }
+            error => match error.place() {
+                Some(place) => format!("{}\n{}", redactor.console_text(&message), place.quoted_by(redactor)),
+                None => redactor.console_text(&message),
+            },
+        }
+    }
+
     /// The script that the error is about, where it is about the script.
     pub fn path(&self) -> Option<&str> {
         match self {
             Self::Empty { path } | Self::UnknownParameter { path, .. } => Some(path),
             error => error.place().map(|place| place.path.as_str()),
         }
+    }
+}
+
+impl fmt::Debug for PipelineError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 

@@ -1,10 +1,12 @@
 //! Prepared statements: what each does when it is executed.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::ControlFlow};
 
 use datafusion::sql::{
     parser::Statement as ParsedStatement,
-    sqlparser::ast::{Ident, ObjectName, Spanned, Statement as SqlStatement},
+    sqlparser::ast::{
+        Expr, Ident, ObjectName, Spanned, Statement as SqlStatement, Value, ValueWithSpan, visit_expressions,
+    },
 };
 
 use crate::{
@@ -28,7 +30,7 @@ pub(crate) enum Misuse {
     /// DataFusion prepares every statement, but it executes only those that give rows or change some. The words are the
     /// first of it.
     NotExecutable(String),
-    /// It has types for another number of parameters.
+    /// It has types for another number of parameters, or reads more than it is given.
     Parameters { takes: usize, given: usize },
 }
 
@@ -44,6 +46,8 @@ struct PreparedStatement {
     not_executable: Option<String>,
     /// How many types of parameters it says; 0 where they are inferred.
     types: usize,
+    /// The number of the last parameter that it reads.
+    reads: usize,
 }
 
 impl Prepared {
@@ -77,7 +81,8 @@ impl Prepared {
         let not_executable = not_executable(statement, kind);
         let at = position(name.span.start);
         let name = written(name);
-        let statement = PreparedStatement { kind, executed, not_executable, types };
+        let reads = last_parameter(statement);
+        let statement = PreparedStatement { kind, executed, not_executable, types, reads };
         // A second one of its name is refused.
         self.0.entry(name.clone()).or_insert(statement);
         Relations { effect: Effect::Prepare { name, at }, ..relations }
@@ -114,9 +119,27 @@ impl PreparedStatement {
             None if self.types > 0 && self.types != given => {
                 Some(Misuse::Parameters { takes: self.types, given })
             }
+            // Of more, DataFusion leaves out some where it does not know their types.
+            None if self.types == 0 && self.reads > given => {
+                Some(Misuse::Parameters { takes: self.reads, given })
+            }
             None => None,
         }
     }
+}
+
+/// The number of the last parameter, `$1` and so on, that a statement reads; 0 where it reads none.
+fn last_parameter(statement: &SqlStatement) -> usize {
+    let mut last = 0;
+    let _ = visit_expressions(statement, |expression| {
+        if let Expr::Value(ValueWithSpan { value: Value::Placeholder(name), .. }) = expression
+            && let Some(number) = name.strip_prefix('$').and_then(|number| number.parse().ok())
+        {
+            last = last.max(number);
+        }
+        ControlFlow::<()>::Continue(())
+    });
+    last
 }
 
 /// The first words of a statement that DataFusion does not execute by `EXECUTE`, which makes no change to a session.

@@ -12,31 +12,44 @@ use datafusion::{
 
 use crate::{ShownRows, Statement, StatementKind, outputs::StatementOutput, relations::Effect};
 
-/// The files where a statement is going to write some, as they are before it does.
-pub(crate) struct Target {
-    location: String,
-    /// `None` where they cannot be listed.
-    before: Option<StoredFiles>,
+/// Where a statement is going to write, as it is before it does.
+pub(crate) enum Target {
+    /// Files. `None` where they cannot be listed.
+    Files { location: String, before: Option<StoredFiles> },
+    /// A table in memory, with its bytes.
+    Memory { before: u64 },
 }
 
 impl Target {
-    /// The target of a `COPY`, or the place of the external table that an `INSERT` goes to.
+    /// The target of a `COPY`, or the table that an `INSERT` goes to.
     pub(crate) async fn of(node: &Node, statement: &Statement, session: &SessionContext) -> Option<Self> {
         let location = match (statement.kind, &statement.relations.effect) {
             (StatementKind::Copy, Effect::CopyTo { target, .. }) => target.clone(),
             (StatementKind::Insert, Effect::Change { relation }) => {
-                Written::table(session, relation.clone(), "").await.ok()?.location?
+                let table = Written::table(session, relation.clone(), "").await.ok()?;
+                match (table.location, table.bytes) {
+                    (Some(location), _) => location,
+                    (None, bytes) => return bytes.map(|before| Self::Memory { before }),
+                }
             }
             _ => return None,
         };
-        Some(Self { before: node.files_at(session, &location).await, location })
+        Some(Self::Files { before: node.files_at(session, &location).await, location })
     }
 
-    /// The artifact with its place, and with the files that were written since.
+    /// The artifact with its place, and with what was written since.
     async fn located(self, node: &Node, session: &SessionContext, written: Written) -> Written {
-        let mut written = written.with_location(self.location);
+        let (location, before) = match self {
+            Self::Files { location, before } => (location, before),
+            Self::Memory { before } => {
+                let mut written = written;
+                written.bytes = written.bytes.map(|now| now.saturating_sub(before));
+                return written;
+            }
+        };
+        let mut written = written.with_location(location);
         (written.bytes, written.file_count) = (None, None);
-        let Some(before) = self.before else { return written };
+        let Some(before) = before else { return written };
         let location = written.location.as_deref().unwrap_or_default();
         match node.files_at(session, location).await {
             Some(now) => written.with_files(&now.since(&before)),
@@ -75,7 +88,12 @@ pub(crate) async fn record(
     match statement.kind {
         StatementKind::Copy => written.rows = count(result),
         // Of a table that was there before, only what came in is this node's.
-        StatementKind::Insert => (written.rows, written.bytes) = (count(result), None),
+        StatementKind::Insert => {
+            written.rows = count(result);
+            if target.is_none() {
+                written.bytes = None;
+            }
+        }
         _ => {}
     }
     let written = match target {

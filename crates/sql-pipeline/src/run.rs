@@ -2,12 +2,14 @@
 
 use std::{
     convert::Infallible,
+    error::Error,
     fmt,
     num::NonZeroUsize,
     sync::atomic::{AtomicBool, Ordering},
     time::{Duration, Instant},
 };
 
+use daglight_capture_policy::in_one_line;
 use daglight_run_session::{Node, Run, catch_panic};
 use datafusion::{
     arrow::{array::RecordBatch, datatypes::SchemaRef},
@@ -15,7 +17,7 @@ use datafusion::{
 };
 use futures::{StreamExt, TryFutureExt, stream::FuturesUnordered};
 
-use crate::{Part, Pipeline, ShownRows, SourceError, Step, schedule::Schedule, statement_run::RowsOut};
+use crate::{Part, Pipeline, ShownRows, SourceError, Step, locate::StatementError, schedule::Schedule, statement_run::RowsOut};
 
 /// Comments that are nearly directives, of which each has a warning of its own.
 const WARNINGS_SHOWN: usize = 10;
@@ -121,10 +123,8 @@ pub enum PipelineEvent<'a> {
     RowsEnded,
 }
 
-/// Why a pipeline did not run to its end. `Display` is for a terminal: it quotes the line, with a caret below, cuts what
-/// is long and writes control characters out.
-#[derive(Debug, thiserror::Error)]
-#[error("{}", .error.quoted())]
+/// Why a pipeline did not run to its end. `Display` and `Debug` are those of the first error, and hold no values;
+/// [`SourceError::shown_by`] says more of each.
 #[non_exhaustive]
 pub struct RunFailure {
     /// The first error.
@@ -139,6 +139,24 @@ impl RunFailure {
     /// All errors, in the order in which the statements failed.
     pub fn errors(&self) -> impl Iterator<Item = &SourceError> {
         std::iter::once(&self.error).chain(&self.others)
+    }
+}
+
+impl fmt::Display for RunFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.error, f)
+    }
+}
+
+impl fmt::Debug for RunFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.error, f)
+    }
+}
+
+impl Error for RunFailure {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.error.source()
     }
 }
 
@@ -164,7 +182,7 @@ impl Pipeline {
     ) -> Result<(), RunFailure> {
         self.warn_of_comments(run);
         if let Some(error) = self.refused_statement(session) {
-            run.fail(&error);
+            run.fail(StatementError(error.clone()));
             return Err(self.failed_before_the_first_step(error, &options));
         }
         // Errors then say which column of which line they are about.
@@ -249,11 +267,11 @@ impl Pipeline {
         for used in self.param_tables.iter().filter(|used| is_run(used.table.name())) {
             let register = async |node: Node| {
                 let registered = node.register_params(session, &used.table).await;
-                registered.map_err(|error| used.failed(self.script(), error))
+                registered.map_err(|error| StatementError(used.failed(self.script(), error)))
             };
             (options.on_event)(PipelineEvent::NodeStarted { node: used.table.name() });
             let started = Instant::now();
-            run.node(used.table.name(), register).await?;
+            run.node(used.table.name(), register).await.map_err(|StatementError(error)| error)?;
             say_that_it_succeeded(run, used.table.name(), started, options);
         }
         Ok(())
@@ -276,7 +294,7 @@ impl Pipeline {
         rows_out: &RowsOut<'_>,
         options: &RunScriptOptions<'_>,
     ) -> Result<(), SourceError> {
-        let located = |error| self.locate(step, error);
+        let located = |error| StatementError(self.locate(step, error));
         let started = Instant::now();
         // A panic of the engine is an error of the statement like any other.
         let caught = match &step.node {
@@ -287,7 +305,9 @@ impl Pipeline {
                 };
                 let ran = async {
                     let ran = run.node_unless_stalled(name, work).await;
-                    ran.unwrap_or_else(|stalled| Err(self.failed_by(step, stalled.to_string())))
+                    ran.unwrap_or_else(|stalled| {
+                        Err(StatementError(self.failed_by(step, stalled.to_string(), None)))
+                    })
                 };
                 catch_panic(ran).await
             }
@@ -298,7 +318,10 @@ impl Pipeline {
                 catch_panic(run.stage_of_code("setup", &code, rows, work)).await
             }
         };
-        let ran = caught.unwrap_or_else(|panic| Err(self.failed_by(step, panic.to_string())));
+        let ran = match caught {
+            Ok(ran) => ran.map_err(|StatementError(error)| error),
+            Err(panic) => Err(self.failed_by(step, in_one_line(&panic), Some(panic))),
+        };
         match &ran {
             Ok(rows) => {
                 if let Some(node) = &step.node {

@@ -1,8 +1,8 @@
 //! Scripts and their statements.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
-use daglight_capture_policy::{printable_message, without_credentials};
+use daglight_capture_policy::{Redactor, printable_message, without_credentials};
 use datafusion::config::ConfigOptions;
 
 use crate::{
@@ -50,9 +50,10 @@ pub struct Script {
     pub(crate) initial: SqlSettings,
 }
 
-/// Why a script cannot be read, and where. `Display` quotes the line, with a caret below.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{place}: {problem}\n{}", .place.quote())]
+/// Why a script cannot be read, and where. `Display` and `Debug` repeat nothing of the script but names;
+/// [`ScriptError::shown_by`] says all that a policy allows.
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{place}: {problem}")]
 pub struct ScriptError {
     /// Where.
     pub place: Box<Place>,
@@ -60,14 +61,29 @@ pub struct ScriptError {
     pub problem: ScriptProblem,
 }
 
-/// Why a script cannot be read.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+impl ScriptError {
+    /// What is wrong, in the parser's words, and below that the line with a caret, both as the redactor lets it be shown.
+    pub fn shown_by(&self, redactor: &Redactor) -> String {
+        let Self { place, problem } = self;
+        let problem = printable_message(&problem.in_full(), MESSAGE_COLUMNS);
+        format!("{place}: {}\n{}", redactor.console_text(&problem), place.quoted_by(redactor))
+    }
+}
+
+impl fmt::Debug for ScriptError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Why a script cannot be read. `Display` and `Debug` repeat nothing of the script but names.
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ScriptProblem {
     /// The SQL is not well formed.
-    #[error("{}", printable_message(message, MESSAGE_COLUMNS))]
+    #[error("{}", expectation(message))]
     Syntax {
-        /// The parser's words.
+        /// The parser's words, in which a part of the script may stand.
         message: String,
     },
     /// A comment holds a directive that cannot be taken.
@@ -84,6 +100,31 @@ pub enum ScriptProblem {
         /// The name that it could have.
         name: String,
     },
+}
+
+impl ScriptProblem {
+    /// With what stands there instead.
+    fn in_full(&self) -> String {
+        match self {
+            Self::Syntax { message } => message.clone(),
+            Self::Directive(error) => error.in_full(),
+            Self::ForeignPlaceholder { .. } => self.to_string(),
+        }
+    }
+}
+
+impl fmt::Debug for ScriptProblem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Of the parser's words those about what it expected: what it found is a part of the script.
+fn expectation(message: &str) -> &str {
+    let expected = message.split_once(", found ").map(|(expected, _)| expected);
+    expected
+        .filter(|expected| expected.starts_with("expected ") && !expected.contains(['\'', '"', '`']))
+        .unwrap_or("the SQL is not well formed")
 }
 
 impl Script {
@@ -323,7 +364,30 @@ mod tests {
 
     #[track_caller]
     fn check_refused(text: &str, expected: &str) {
-        assert_eq!(Script::parse("a.sql", text).unwrap_err().to_string(), expected);
+        let error = Script::parse("a.sql", text).unwrap_err();
+        assert_eq!(error.shown_by(&Redactor::default()), expected);
+        let place = error.place.to_string();
+        assert!(error.to_string().starts_with(&place) && !error.to_string().contains('\n'), "{error}");
+    }
+
+    #[test]
+    fn an_error_repeats_nothing_of_the_script() {
+        for (text, expected) in [
+            ("SELECT 1 AS a 77441 'b'", "a.sql:1:15: expected end of statement"),
+            ("SELECT 77441 'abc", "a.sql:1:14: the SQL is not well formed"),
+            (
+                "-- tag: 77441\nSELECT 1",
+                "a.sql:1:4: a tag is written `-- tag: key=value`, but this one is not",
+            ),
+            (
+                "-- param: 77441\nSELECT 1",
+                "a.sql:1:4: a parameter's default is written `-- param: name = value`, but this one is not",
+            ),
+        ] {
+            let error = Script::parse("a.sql", text).unwrap_err();
+            assert_eq!((error.to_string(), format!("{error:?}")), (expected.into(), expected.into()));
+            assert!(!format!("{:?}", error.problem).contains("77441"), "{:?}", error.problem);
+        }
     }
 
     #[test]
@@ -352,6 +416,10 @@ mod tests {
         check_refused(
             "SELECT 1 AS a 'b'",
             "a.sql:1:15: expected end of statement, found a string\n1 | SELECT 1 AS a 'b'\n  |               ^",
+        );
+        check_refused(
+            "SELECT 1 AS a 77441",
+            "a.sql:1:15: expected end of statement, found a number\n1 | SELECT 1 AS a 77441\n  |               ^",
         );
         check_refused(
             "CREATE EXTERNAL TABLE t STORED PARQUET",

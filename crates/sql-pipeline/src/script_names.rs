@@ -36,7 +36,9 @@ pub(crate) enum RelationKind {
     Table,
     /// A view, as `CREATE VIEW` makes it.
     View,
-    /// Any other table, as an external one.
+    /// A table of files, as DataFusion's own factories make it by `CREATE EXTERNAL TABLE`.
+    Files,
+    /// Any other table, as an external one of another kind.
     ForeignTable,
     /// Any other view.
     ForeignView,

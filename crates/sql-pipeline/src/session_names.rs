@@ -8,7 +8,7 @@ use datafusion::{
         SchemaProvider, TableProvider,
     },
     common::ResolvedTableReference,
-    datasource::{MemTable, ViewTable},
+    datasource::{MemTable, ViewTable, listing::ListingTable},
     execution::{SessionState, context::SessionContext},
     logical_expr::{Deallocate, LogicalPlan, Statement as PlannedStatement, TableType},
 };
@@ -61,6 +61,16 @@ pub(crate) fn plain_schema(
     schema.filter(|schema| schema.is::<MemorySchemaProvider>())
 }
 
+/// Whether the session's factory of external tables of this format is DataFusion's own. A factory has no type that could be
+/// asked for; what it is called is in its debug output.
+pub(crate) fn makes_files(state: &SessionState, format: &str) -> bool {
+    let factory = state.table_factories().get(&format.to_uppercase());
+    factory.is_some_and(|factory| {
+        let name = format!("{factory:?}");
+        ["DefaultTableFactory {", "ListingTableFactory"].iter().any(|known| name.starts_with(known))
+    })
+}
+
 /// Whether the session may have a catalog.
 pub(crate) fn may_have_catalog(state: &SessionState, catalog: &str) -> bool {
     let list = state.catalog_list();
@@ -75,6 +85,7 @@ pub(crate) fn kind_of(state: &SessionState, relation: &ResolvedTableReference) -
         TableType::View if table.is::<ViewTable>() => RelationKind::View,
         TableType::View => RelationKind::ForeignView,
         TableType::Base if table.is::<MemTable>() => RelationKind::Table,
+        TableType::Base if table.is::<ListingTable>() => RelationKind::Files,
         TableType::Base => RelationKind::ForeignTable,
         TableType::Temporary => return None,
     })

@@ -10,8 +10,8 @@ const SHOWN_BESIDE: usize = 100;
 /// Characters between two that the table of positions knows.
 const STRIDE: usize = 64;
 
-/// A place in a script. Its `Display` is `path:line:column`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A place in a script. `Display` and `Debug` are `path:line:column`.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Place {
     /// The script, as it was named.
     pub path: String,
@@ -44,15 +44,9 @@ impl fmt::Display for LineOfScript {
     }
 }
 
-/// The text of a script, which debug output leaves out.
+/// The text of a script.
 #[derive(Clone, PartialEq, Eq)]
 struct ScriptText(Arc<str>);
-
-impl fmt::Debug for ScriptText {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} bytes", self.0.len())
-    }
-}
 
 impl Place {
     /// The line with a caret under the column, as two lines without a line break at the end. A long line is cut around the
@@ -63,18 +57,11 @@ impl Place {
         quoted(self.line, self.column, &self.source_line)
     }
 
-    /// The message of an error that ends with the [quote](Place::quote) of this place, with that quote as the redactor
-    /// lets it be shown. What is hidden is found in the whole script, before the line is cut.
-    pub fn quoted_by(&self, redactor: &Redactor, message: &str) -> String {
-        let quote = self.quote();
-        let Some(start) = message.rfind(&quote) else { return message.to_owned() };
+    /// The [quote](Place::quote) of this place as the redactor lets it be shown. What is hidden is found in the whole
+    /// script, before the line is cut.
+    pub fn quoted_by(&self, redactor: &Redactor) -> String {
         let (shown, column) = redactor.script_line(&self.script.0, self.line, self.column);
-        format!(
-            "{}{}{}",
-            &message[..start],
-            quoted(self.line, column, &shown),
-            &message[start + quote.len()..]
-        )
+        quoted(self.line, column, &shown)
     }
 }
 
@@ -110,6 +97,12 @@ fn start_of(text: &str) -> String {
     match text.char_indices().nth(SHOWN_BESIDE) {
         Some((at, _)) => format!("{}{CUT_MARK}", printable_lines(&text[..at])),
         None => printable_lines(text).into_owned(),
+    }
+}
+
+impl fmt::Debug for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 
@@ -242,8 +235,7 @@ mod tests {
             script: ScriptText(line.into()),
         };
         assert_eq!(place.quote(), expected);
-        let message = format!("a\n{expected}");
-        assert_eq!(place.quoted_by(&Redactor::default(), &message), message);
+        assert_eq!(place.quoted_by(&Redactor::default()), expected);
     }
 
     #[test]
@@ -280,14 +272,13 @@ mod tests {
         ] {
             let column = script[..script.find("zz").unwrap()].chars().count() + 1;
             let place = Source::new("a.sql", &script).place(1, column);
-            let message = format!("a.sql: no\n{}", place.quote());
-            assert_eq!(place.quoted_by(policy.redactor(), &message), format!("a.sql: no\n{expected}"));
+            assert_eq!(place.quoted_by(policy.redactor()), expected);
         }
         let beside = format!("'{}' AS {}", "a".repeat(33), "q".repeat(43));
         let script =
             format!("SELECT {beside}; SET datafusion.execution.parquet.created_by TO MKw2; SELECT zz");
         let place = Source::new("a.sql", &script).place(1, script.len() - 1);
-        let shown = place.quoted_by(policy.redactor(), &place.quote());
+        let shown = place.quoted_by(policy.redactor());
         assert!(!shown.contains("MKw") && shown.contains("created_by TO ?; SELECT zz"), "{shown}");
     }
 

@@ -29,6 +29,15 @@ pub enum UnsupportedStatement {
         /// What to write instead.
         instead: &'static str,
     },
+    /// A format of files that the session does not know.
+    Format {
+        /// The statement's first words.
+        statement: &'static str,
+        /// The format, or the ending of the file that says it; `None` where neither is there.
+        format: Option<String>,
+        /// The formats that it knows, in capitals.
+        known: Vec<String>,
+    },
     /// Any other statement that DataFusion has no plan for.
     Other {
         /// Its first word.
@@ -50,6 +59,16 @@ impl fmt::Display for UnsupportedStatement {
             Self::Part { statement, part, instead } => {
                 write!(f, "DataFusion does not support {part} in {statement}: write {instead}")
             }
+            Self::Format { statement, format: Some(format), known } => write!(
+                f,
+                "{format:?} is not a format of {statement} in this session: write STORED AS and one of {}",
+                known.join(", ")
+            ),
+            Self::Format { statement, format: None, known } => write!(
+                f,
+                "nothing says the format of {statement}: write STORED AS and one of {}, or an ending such as .csv",
+                known.join(", ")
+            ),
             Self::Other { word } => write!(f, "DataFusion does not support the statement {word}"),
         }
     }

@@ -1,7 +1,11 @@
 //! What is refused before a script runs, and what is left to the engine.
 
+use std::sync::Arc;
+
 use datafusion::{
-    catalog::SchemaProvider,
+    catalog::{SchemaProvider, Session, TableProvider, TableProviderFactory},
+    error::DataFusionError,
+    logical_expr::CreateExternalTable,
     prelude::{SessionConfig, SessionContext},
 };
 
@@ -313,6 +317,15 @@ fn what_stands_in_the_way_is_named_with_its_line() {
             "2:9: prepared statement \"p\", defined at line 1, has 1 parameter, and EXECUTE has 2 values",
         ),
         (
+            "PREPARE p AS SELECT $1 + $2;\nEXECUTE p(1)",
+            "2:9: prepared statement \"p\", defined at line 1, has 2 parameters, and EXECUTE has 1 value",
+        ),
+        (
+            "CREATE EXTERNAL TABLE f (a INT) STORED AS CSV LOCATION 'f/';\nDELETE FROM f",
+            "2:13: \"f\" is a table of files, defined at line 1, for which DataFusion does not support DELETE FROM: write \
+             the rows that it is to have to other files with COPY",
+        ),
+        (
             "CREATE VIEW IF NOT EXISTS v AS SELECT 1",
             "1:1: DataFusion does not support IF NOT EXISTS in CREATE VIEW: write CREATE OR REPLACE VIEW",
         ),
@@ -349,5 +362,31 @@ async fn what_the_session_has_stands_in_the_way_too() {
         "CREATE TABLE IF NOT EXISTS v AS SELECT 1; DROP VIEW v",
     ] {
         checked(&session, sql).unwrap();
+    }
+}
+
+/// A factory of somebody else, whose tables may be changed.
+#[derive(Debug)]
+struct Foreign;
+
+#[async_trait::async_trait]
+impl TableProviderFactory for Foreign {
+    async fn create(
+        &self,
+        _: &dyn Session,
+        _: &CreateExternalTable,
+    ) -> Result<Arc<dyn TableProvider>, DataFusionError> {
+        Err(DataFusionError::Plan("nothing is made here".into()))
+    }
+}
+
+#[test]
+fn what_a_foreign_factory_makes_may_be_changed() {
+    let table = |format: &str| format!("CREATE EXTERNAL TABLE f (a INT) STORED AS {format} LOCATION 'f/'");
+    let session = SessionContext::new();
+    session.state_ref().write().table_factories_mut().insert("ODD".into(), Arc::new(Foreign));
+    for change in ["UPDATE f SET a = 1", "DELETE FROM f", "TRUNCATE TABLE f"] {
+        checked(&session, &format!("{}; {change}", table("ODD"))).unwrap();
+        checked(&session, &format!("{}; {change}", table("csv"))).unwrap_err();
     }
 }
