@@ -3,8 +3,9 @@
 use std::{
     env,
     ffi::OsStr,
-    fs::{self, File},
+    fs::{self, File, Permissions},
     io,
+    os::unix::fs::{MetadataExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     thread,
@@ -116,6 +117,27 @@ impl Daglight {
             "unshare",
             &["--map-root-user", "--mount", "sh", "-c", SCRIPT, "sh", size, &folder, &kept],
         )
+    }
+
+    /// As a user who may have so many threads more than there are of them. Root may have any number, and so becomes somebody
+    /// else, who may write in the checkout.
+    ///
+    /// # Panics
+    /// When the folder is not ours.
+    #[must_use]
+    pub fn with_threads_up_to(self, limit: u32, checkout: &Checkout) -> Self {
+        const LIMITED: &str = r#"
+            limit=$1; shift
+            used=$(ps -L -u "$(id -u)" --no-headers | wc -l)
+            ulimit -u $((used + limit)); exec "$@"
+        "#;
+        let limited =
+            self.env("HOME", checkout.path()).through("bash", &["-c", LIMITED, "bash", &limit.to_string()]);
+        fs::set_permissions(checkout.path(), Permissions::from_mode(0o777)).expect("the folder is ours");
+        match fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0) {
+            true => limited.through("setpriv", &["--reuid=65534", "--regid=65534", "--clear-groups"]),
+            false => limited,
+        }
     }
 
     /// With this umask, in octal.

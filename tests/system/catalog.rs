@@ -327,3 +327,29 @@ fn what_is_wrong_in_the_configuration_ends_the_command() {
     let finished = Daglight::run(&checkout, &pipeline).finish().ended_with(1);
     assert!(finished.stderr.contains("nowhere.csv: No such file"), "{}", finished.stderr);
 }
+
+/// What documents a node, in the configuration too, is shown under one profile and not under the other.
+#[test]
+fn descriptions_leave_only_where_documentation_does() {
+    let (checkout, pipeline) = checkout(CONFIGURATION);
+    let hamilton = Hamilton::take();
+    for (profile, is_shown) in [("dev", true), ("prod", false)] {
+        let project = hamilton.project(&format!("descriptions under {profile}"));
+        let run = Daglight::run(&checkout, &pipeline).args(["--profile", profile]).tracked_in(&project);
+        let report = run.finish().report(0);
+        let versions = hamilton.versions(&project);
+        let version = hamilton.version(&versions[0]["id"]);
+        let run = hamilton.run(&hamilton.runs(&project)[0]["id"]);
+        let artifact = &attribute(&run, "semantic.v_done_v1", "artifact")["value"]["value"];
+        assert_eq!(artifact["description"].is_string(), is_shown, "{artifact:#}");
+        assert_eq!(artifact["owner"], "sales-analytics", "an owner is a tag");
+        let bundle = checkout.path().join(report["bundle"].as_str().expect("a bundle"));
+        let outbox = fs::read_to_string(bundle.join("tracker/outbox.jsonl")).expect("the outbox");
+        let of_server = format!("{version}{run}");
+        for place in [outbox, of_server] {
+            for text in ["Orders that are done.", "How much an order of each priority weighs."] {
+                assert_eq!(place.contains(text), is_shown, "{text} under {profile}");
+            }
+        }
+    }
+}

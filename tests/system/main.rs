@@ -7,6 +7,7 @@ mod catalog;
 mod correlation;
 mod demo;
 mod endings;
+mod exit_codes;
 mod exports;
 mod failing;
 mod faults;

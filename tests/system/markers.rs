@@ -54,7 +54,7 @@ fn files_with(folder: &Path, text: &str, found: &mut Vec<String>) {
 }
 
 #[track_caller]
-fn check(kind: &str, profile: &str) {
+fn check(kind: &str, profile: &str, protocol: &str) {
     let places = places(kind);
     assert!(places.len() > 20, "the table has places of this kind");
     let receiver = OtlpReceiver::start();
@@ -77,7 +77,7 @@ fn check(kind: &str, profile: &str) {
         let finished = tracked(run, &server, project)
             .env("HAMILTON_CAPTURE_DATA_STATISTICS", "true")
             .env("RUST_BACKTRACE", "1")
-            .observed_by(&receiver, "http/protobuf")
+            .observed_by(&receiver, protocol)
             .finish();
         if finished.code != Some(*code) {
             leaks.push(format!("{row}\n    ended with {:?}: {}", finished.code, finished.stderr));
@@ -157,13 +157,28 @@ fn holds(text: &str, marker: &str) -> bool {
 
 #[test]
 fn no_value_leaves_in_production_from_any_place() {
-    check("values", "prod");
+    check("values", "prod", "http/protobuf");
+}
+
+#[test]
+fn no_value_leaves_in_production_over_grpc() {
+    check("values", "prod", "grpc");
+}
+
+#[test]
+fn no_value_leaves_in_production_as_json() {
+    check("values", "prod", "http/json");
 }
 
 #[test]
 fn no_credential_leaves_from_any_place() {
-    check("secrets", "dev");
-    check("secrets", "prod");
+    check("secrets", "dev", "http/protobuf");
+    check("secrets", "prod", "http/json");
+}
+
+#[test]
+fn no_credential_leaves_over_grpc() {
+    check("secrets", "dev", "grpc");
 }
 
 /// What is wrong before there is a run: settings, variables, and the command line.

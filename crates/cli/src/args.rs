@@ -90,23 +90,23 @@ pub(crate) struct ScriptArgs {
     #[arg(value_name = "FILE.sql", required_unless_present = "commands")]
     pub(crate) scripts: Vec<PathBuf>,
     /// SQL to run, behind that of the files.
-    #[arg(long = "command", short = 'c', value_name = "SQL")]
+    #[arg(long = "command", short = 'c', value_name = "SQL", allow_hyphen_values = true)]
     pub(crate) commands: Vec<String>,
     /// The pipeline's name, by convention namespace::name_vN. Default: the name of the first script.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", allow_hyphen_values = true)]
     pub(crate) dag_name: Option<DagName>,
     /// What may be captured and where it goes: dev, ci, prod or a profile of daglight.toml. Default: dev.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", allow_hyphen_values = true)]
     pub(crate) profile: Option<String>,
     /// The value of a placeholder `$name` in the scripts.
-    #[arg(long = "param", value_name = "NAME=VALUE", value_parser = parameter)]
+    #[arg(long = "param", value_name = "NAME=VALUE", value_parser = parameter, allow_hyphen_values = true)]
     pub(crate) parameters: Vec<(String, String)>,
     /// Only these nodes: `orders`, `+orders` with all that it needs, `orders+` with all that needs it, `tag:layer=gold`;
     /// several with spaces between them, or by several options. The grammar is that of dbt.
-    #[arg(long, value_name = "NODES")]
+    #[arg(long, value_name = "NODES", allow_hyphen_values = true)]
     pub(crate) select: Vec<NodeSelector>,
     /// All nodes but these.
-    #[arg(long, value_name = "NODES")]
+    #[arg(long, value_name = "NODES", allow_hyphen_values = true)]
     pub(crate) exclude: Vec<NodeSelector>,
     /// Only what that run of the pipeline left undone: what failed, and what did not run. A bundle, a folder of which the last
     /// run counts, or the id of a run in the output folder.
@@ -122,35 +122,36 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "DIR")]
     pub(crate) output_dir: Option<PathBuf>,
     /// A tag of the run. Tags of every run stand under `[tags]` in daglight.toml.
-    #[arg(long = "tag", value_name = "NAME=VALUE", value_parser = parameter)]
+    #[arg(long = "tag", value_name = "NAME=VALUE", value_parser = parameter, allow_hyphen_values = true)]
     pub(crate) tags: Vec<(String, String)>,
     /// How many independent nodes may run at the same time. With 1, statements run in the order of the script.
-    #[arg(long, value_name = "N", default_value = "1", value_parser = positive)]
+    #[arg(long, value_name = "N", default_value = "1", value_parser = positive, allow_hyphen_values = true)]
     pub(crate) jobs: NonZeroUsize,
     /// When a node fails, run what does not depend on it all the same.
     #[arg(long)]
     pub(crate) keep_going: bool,
     /// How the rows of queries are printed.
-    #[arg(long, value_name = "FORMAT", default_value = "table")]
+    #[arg(long, value_name = "FORMAT", default_value = "table", allow_hyphen_values = true)]
     pub(crate) format: RowFormat,
     /// How many rows of each query are printed. All are computed; below a table a line says how many more there are.
     /// Default: 20 of a table, all in the other formats.
-    #[arg(long, alias = "rows", value_name = "COUNT", value_parser = count::<usize>)]
+    #[arg(long, alias = "rows", value_name = "COUNT", value_parser = count::<usize>, allow_hyphen_values = true)]
     pub(crate) max_rows: Option<usize>,
     /// Memory that queries may take, such as 4GB or 512MB; what needs more is written to the disk where DataFusion can.
     /// Default: no limit.
-    #[arg(long, value_name = "BYTES", value_parser = bytes)]
+    #[arg(long, value_name = "BYTES", value_parser = bytes, allow_hyphen_values = true)]
     pub(crate) memory_limit: Option<usize>,
     /// The folder for what does not fit into memory. Default: a temporary folder of the system.
     #[arg(long, value_name = "DIR")]
     pub(crate) spill_dir: Option<PathBuf>,
     /// Threads that compute, and partitions of each query. Default: one for each processor.
-    #[arg(long, value_name = "N", value_parser = positive)]
+    #[arg(long, value_name = "N", value_parser = positive, allow_hyphen_values = true)]
     pub(crate) threads: Option<NonZeroUsize>,
     /// Fail when the outputs are not as the semantic registry in daglight.toml says.
     #[arg(long)]
     pub(crate) strict_registry: bool,
-    /// Show warnings and errors only.
+    /// Show warnings and errors only, and of a run that fails how it ended and where to look at it. The rows of queries are
+    /// printed all the same.
     #[arg(long, short)]
     pub(crate) quiet: bool,
     /// Print the finish report as JSON on standard output, and nothing else there. Where nothing ran, it is an object with
@@ -177,7 +178,7 @@ pub(crate) struct PlanArgs {
     #[command(flatten)]
     pub(crate) script: ScriptArgs,
     /// How the pipeline is shown.
-    #[arg(long, value_name = "FORMAT", default_value = "tree")]
+    #[arg(long, value_name = "FORMAT", default_value = "tree", allow_hyphen_values = true)]
     pub(crate) format: DagFormat,
     /// As `--format json`.
     #[arg(long, conflicts_with = "format")]
@@ -215,10 +216,10 @@ pub(crate) struct CompareArgs {
     pub(crate) runs: Vec<PathBuf>,
     /// Fail with exit code 3 where this has happened: slower=20%, rows-changed=5%, plan-changed, schema-changed, drift, finding=ID,
     /// failed; several with commas between them.
-    #[arg(long, value_name = "CRITERIA", value_delimiter = ',')]
+    #[arg(long, value_name = "CRITERIA", value_delimiter = ',', allow_hyphen_values = true)]
     pub(crate) fail_on: Vec<Criterion>,
     /// What takes fewer milliseconds longer than before is noise, and not slower.
-    #[arg(long, value_name = "MILLISECONDS", default_value_t = 100.0, value_parser = milliseconds)]
+    #[arg(long, value_name = "MILLISECONDS", default_value_t = 100.0, value_parser = milliseconds, allow_hyphen_values = true)]
     pub(crate) min_ms: f64,
     /// Print the comparison as JSON.
     #[arg(long)]
@@ -270,10 +271,10 @@ pub(crate) struct HistoryArgs {
     /// A folder with bundles below it, a bundle, or a packed one. Default: the setting bundle.output_dir.
     pub(crate) dir: Option<PathBuf>,
     /// Only the runs of this pipeline.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", allow_hyphen_values = true)]
     pub(crate) dag_name: Option<String>,
     /// The last runs of each pipeline that are read.
-    #[arg(long, value_name = "COUNT", default_value = "20", value_parser = positive)]
+    #[arg(long, value_name = "COUNT", default_value = "20", value_parser = positive, allow_hyphen_values = true)]
     pub(crate) last: NonZeroUsize,
     /// Print the runs as JSON.
     #[arg(long)]
@@ -285,7 +286,7 @@ pub(crate) struct ServeArgs {
     /// A folder with bundles below it, a bundle, or a packed one. Default: the setting bundle.output_dir.
     pub(crate) dir: Option<PathBuf>,
     /// The port. With 0, one that is free.
-    #[arg(long, value_name = "PORT", default_value_t = 8117)]
+    #[arg(long, value_name = "PORT", default_value_t = 8117, allow_hyphen_values = true)]
     pub(crate) port: u16,
     /// Answer only those who know this token: at least eight letters, digits, `-`, `_` or `.`. Other users of this machine do
     /// not.
@@ -300,10 +301,10 @@ pub(crate) struct ExportArgs {
     pub(crate) bundle: PathBuf,
     /// perfetto: the trace event format, for ui.perfetto.dev. speedscope: for speedscope.app. otlp: one OTLP/JSON document, for
     /// Jaeger and other backends.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", allow_hyphen_values = true)]
     pub(crate) format: FormatName,
     /// The signal of the format otlp.
-    #[arg(long, value_name = "NAME", default_value = "traces")]
+    #[arg(long, value_name = "NAME", default_value = "traces", allow_hyphen_values = true)]
     pub(crate) signal: SignalName,
     /// The new file. Default: standard output.
     #[arg(long, value_name = "FILE")]
@@ -331,7 +332,7 @@ pub(crate) struct SyncArgs {
     /// A bundle, a packed one, or a folder with bundles below it. Default: the setting bundle.output_dir.
     pub(crate) dir: Option<PathBuf>,
     /// How long to try, in seconds, for all bundles together.
-    #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = count::<u64>)]
+    #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = count::<u64>, allow_hyphen_values = true)]
     pub(crate) timeout: u64,
 }
 
@@ -344,7 +345,7 @@ pub(crate) struct ReplayArgs {
     #[arg(long, value_name = "URL")]
     pub(crate) endpoint: Option<String>,
     /// How to speak to it. Default: OTEL_EXPORTER_OTLP_PROTOCOL, or http/protobuf.
-    #[arg(long, value_name = "NAME", value_parser = ["http/protobuf", "http/json", "grpc"])]
+    #[arg(long, value_name = "NAME", value_parser = ["http/protobuf", "http/json", "grpc"], allow_hyphen_values = true)]
     pub(crate) protocol: Option<String>,
 }
 
@@ -363,14 +364,14 @@ pub(crate) struct PruneArgs {
     pub(crate) dir: Option<PathBuf>,
     /// Delete bundles of runs that started longer ago: 90m, 12h, 2d or 1w; a number alone is days. Default: the setting
     /// bundle.keep_days.
-    #[arg(long, value_name = "AGE", value_parser = age)]
+    #[arg(long, value_name = "AGE", value_parser = age, allow_hyphen_values = true)]
     pub(crate) older_than: Option<TimeDelta>,
     /// Keep this many of the newest bundles. Default: the setting bundle.keep_count.
-    #[arg(long, value_name = "COUNT", value_parser = count::<usize>)]
+    #[arg(long, value_name = "COUNT", value_parser = count::<usize>, allow_hyphen_values = true)]
     pub(crate) keep: Option<usize>,
     /// Delete the oldest bundles until the rest takes no more than this many bytes. Default: the setting
     /// bundle.keep_bytes.
-    #[arg(long, value_name = "BYTES", value_parser = count::<u64>)]
+    #[arg(long, value_name = "BYTES", value_parser = count::<u64>, allow_hyphen_values = true)]
     pub(crate) max_bytes: Option<u64>,
     /// Delete also what the tracking server does not have yet.
     #[arg(long)]
@@ -386,7 +387,7 @@ pub(crate) struct PruneArgs {
 #[derive(Debug, ClapArgs)]
 pub(crate) struct ConfigArgs {
     /// The profile to show: dev, ci, prod or one of daglight.toml. Default: the one in force.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", allow_hyphen_values = true)]
     pub(crate) profile: Option<String>,
     /// Print the settings as JSON.
     #[arg(long)]

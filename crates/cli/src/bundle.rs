@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, process::ExitCode};
 
-use daglight::bundle::display::{bytes, exact};
+use daglight::bundle::display::{bytes, exact_plural};
 use daglight_bundle_archive::{PackOptions, pack};
 
 use crate::{
@@ -26,7 +26,8 @@ fn verify(args: &VerifyArgs) -> Result<ExitCode, Failure> {
         say!("{fault}");
     }
     if faults.is_empty() {
-        note!("{}: {} files, no fault", args.bundle.display(), exact(bundle.files().len() as u64));
+        let files = exact_plural(bundle.files().len() as u64, "file");
+        note!("{}: {files}, no fault", args.bundle.display());
         return Ok(ExitCode::SUCCESS);
     }
     Ok(ExitCode::FAILURE)
@@ -44,7 +45,7 @@ fn packed(args: &PackArgs) -> Result<ExitCode, Failure> {
         note!("left out: {path}");
     }
     let size = to.metadata().map(|metadata| metadata.len()).unwrap_or_default();
-    note!("packed {} files, {}:", exact(packed.files.len() as u64 + 1), bytes(size));
+    note!("packed {}, {}:", exact_plural(packed.files.len() as u64 + 1, "file"), bytes(size));
     say!("{}", to.display());
     Ok(ExitCode::SUCCESS)
 }

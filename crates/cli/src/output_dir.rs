@@ -12,7 +12,7 @@ use daglight::bundle::RUN_BUNDLE;
 /// Makes sure that bundles can be written below a folder, which is made where it is not there. The bundles' own folder
 /// in it must be one, and no link to another place.
 pub(crate) fn make_writable(folder: &Path) -> io::Result<()> {
-    fs::create_dir_all(folder)?;
+    fs::create_dir_all(folder).map_err(|error| not_a_folder(folder).unwrap_or(error))?;
     let bundles = folder.join(RUN_BUNDLE);
     match bundles.symlink_metadata() {
         Ok(found) if found.is_dir() => try_to_write(&bundles),
@@ -29,11 +29,44 @@ pub(crate) fn make_writable(folder: &Path) -> io::Result<()> {
 pub(crate) fn check_writable(folder: &Path) -> io::Result<()> {
     let folder = env::current_dir()?.join(folder);
     let there = folder.ancestors().find(|ancestor| ancestor.exists()).unwrap_or(&folder);
-    try_to_write(there)
+    not_a_folder(there).map_or_else(|| try_to_write(there), Err)
+}
+
+/// What stands in the way of a folder, if it is there or above it, and no folder: the system says no more of that than that
+/// something exists.
+fn not_a_folder(folder: &Path) -> Option<io::Error> {
+    let mut above = folder.ancestors().filter(|ancestor| !ancestor.as_os_str().is_empty());
+    let there = above.find(|ancestor| ancestor.symlink_metadata().is_ok())?;
+    let what = match (there.is_dir(), there.is_file()) {
+        (true, _) => return None,
+        (_, true) => "a file",
+        _ if there.exists() => "neither a file nor a folder",
+        _ => "a link that leads nowhere",
+    };
+    Some(io::Error::other(format!("{} is {what}, expected a folder", there.display())))
 }
 
 fn try_to_write(folder: &Path) -> io::Result<()> {
     let trial = folder.join(format!(".daglight-trial-{}", std::process::id()));
     File::create_new(&trial)?;
     fs::remove_file(&trial)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_folder_is_called_by_what_it_is() {
+        let place = tempfile::tempdir().unwrap();
+        let file = place.path().join("file");
+        fs::write(&file, "").unwrap();
+        let said = format!("{} is a file, expected a folder", file.display());
+        for folder in [file.clone(), file.join("deep/er")] {
+            assert_eq!(make_writable(&folder).unwrap_err().to_string(), said);
+            assert_eq!(check_writable(&folder).unwrap_err().to_string(), said);
+        }
+        make_writable(&place.path().join("new/folder")).unwrap();
+        check_writable(&place.path().join("other/folder")).unwrap();
+    }
 }

@@ -76,11 +76,17 @@ fn text(error: &mut Error, arguments: &[String], shows_values: bool) -> String {
         if kind == ContextKind::InvalidArg && is_value_wrong {
             continue;
         }
+        if written.is_empty() {
+            continue;
+        }
         let written = written.clone();
         let shown = shown_argument(&written, arguments, shows_values);
+        if error.remove(ContextKind::Suggested).is_some()
+            && let Some(tip) = tip(&written, arguments, shows_values)
+        {
+            error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
+        }
         if shown != written {
-            // The hint how to write it has it too.
-            error.remove(ContextKind::Suggested);
             error.insert(kind, ContextValue::String(shown));
         }
         values.push(written);
@@ -93,6 +99,29 @@ fn text(error: &mut Error, arguments: &[String], shows_values: bool) -> String {
     error.render().to_string()
 }
 
+/// How a value is written that begins with a dash. That of clap speaks of passing something, which is also the name of a
+/// credential.
+fn tip(written: &str, arguments: &[String], shows_values: bool) -> Option<String> {
+    let place = arguments.iter().position(|argument| argument.starts_with(written))?;
+    let argument = &arguments[place];
+    let shown = if shows_values { &*printable(argument) } else { "-..." };
+    let before = place.checked_sub(1).and_then(|before| arguments.get(before));
+    match before.filter(|before| before.starts_with("--") && is_option(before)) {
+        Some(option) => Some(format!("a value that begins with a dash is written as in '{option}={shown}'")),
+        // A cluster of letters is meant as options.
+        None if is_option(argument) => None,
+        None => Some(format!("a file whose name begins with a dash is written as in './{shown}'")),
+    }
+}
+
+/// Whether a text is the name of an option, and no number.
+fn is_option(text: &str) -> bool {
+    let name = text.trim_start_matches('-');
+    name.len() < text.len()
+        && name.starts_with(|c: char| c.is_ascii_alphabetic())
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+}
+
 /// Whether a text has the value in it, as it is or as messages quote it.
 fn is_repeated(value: &str, text: &str) -> bool {
     let quoted = [value.escape_debug().to_string(), printable(value).into_owned()];
@@ -102,8 +131,7 @@ fn is_repeated(value: &str, text: &str) -> bool {
 /// An argument in one line. What is not shown is called by its place behind the name of the command. Names of options are
 /// not values.
 fn shown_argument(written: &str, arguments: &[String], shows_values: bool) -> String {
-    let is_name = |name: &str| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
-    if shows_values || (written.starts_with('-') && is_name(written)) {
+    if shows_values || is_option(written) {
         return printable(written).into_owned();
     }
     let place = arguments.iter().position(|argument| {
@@ -171,6 +199,87 @@ mod tests {
             (&["zqmk"], "error: unrecognized subcommand 'argument 1, not shown'"),
         ] {
             check(arguments, false, expected);
+        }
+    }
+
+    #[track_caller]
+    fn check_whole(arguments: &[&str], shows_values: bool, expected: &str) {
+        let arguments: Vec<String> =
+            ["daglight"].iter().chain(arguments).map(|&argument| argument.to_owned()).collect();
+        let mut error = Args::try_parse_from(&arguments).unwrap_err();
+        let text = text(&mut error, &arguments, shows_values);
+        let said: Vec<&str> = text
+            .lines()
+            .map(str::trim)
+            .filter(|line| !line.is_empty())
+            .take_while(|line| !line.starts_with("Usage"))
+            .collect();
+        let said: Vec<&str> = said.into_iter().filter(|line| !line.starts_with("For more")).collect();
+        assert_eq!(said.join("\n"), expected, "{arguments:?}");
+        let redactor = daglight::policy::Redactor::default();
+        assert_eq!(redactor.console_text(&text), text, "nothing in it is taken for a credential");
+    }
+
+    #[test]
+    fn values_that_begin_with_a_dash_are_values() {
+        let wrong = |value: &str, rest: &str| format!("error: invalid value '{value}' for '{rest}");
+        for (option, name, expected) in [
+            ("compare a b --min-ms", "MILLISECONDS", ": expected milliseconds, 0 or more"),
+            ("run x.sql --max-rows", "COUNT", ": expected a whole number, 0 or more"),
+            ("run x.sql --jobs", "N", ": expected a whole number, 1 or more"),
+            ("run x.sql --param", "NAME=VALUE", ": expected NAME=VALUE, such as region=ASIA"),
+            ("history --last", "COUNT", ": expected a whole number, 1 or more"),
+            ("sync --timeout", "SECONDS", ": expected a whole number, 0 or more"),
+            (
+                "prune --older-than",
+                "AGE",
+                ": expected an age such as 90m, 12h, 2d or 1w, or a number of days",
+            ),
+            ("prune --keep", "COUNT", ": expected a whole number, 0 or more"),
+            ("prune --max-bytes", "BYTES", ": expected a whole number, 0 or more"),
+        ] {
+            for value in ["-1.5x", "-77441", "--77441"] {
+                let mut arguments: Vec<&str> = option.split(' ').collect();
+                let place = arguments.len() + 1;
+                let last = arguments[place - 2];
+                arguments.push(value);
+                let rest = format!("{last} <{name}>'{expected}");
+                check_whole(&arguments, true, &wrong(value, &rest));
+                check_whole(&arguments, false, &wrong(&format!("argument {place}, not shown"), &rest));
+            }
+        }
+    }
+
+    #[test]
+    fn other_arguments_that_begin_with_a_dash_are_explained() {
+        let file = "tip: a file whose name begins with a dash is written as in";
+        let value = "tip: a value that begins with a dash is written as in";
+        for (arguments, shown, hidden) in [
+            (
+                &["report", "-1"][..],
+                format!("error: unexpected argument '-1' found\n{file} './-1'"),
+                format!("error: unexpected argument 'argument 2, not shown' found\n{file} './-...'"),
+            ),
+            (
+                &["run", "x.sql", "--output-dir", "-77441"],
+                format!("error: unexpected argument '-7' found\n{value} '--output-dir=-77441'"),
+                format!(
+                    "error: unexpected argument 'a value that is not shown' found\n{value} '--output-dir=-...'"
+                ),
+            ),
+            (
+                &["run", "-zqmk.sql"],
+                format!("error: unexpected argument '-z' found\n{file} './-zqmk.sql'"),
+                format!("error: unexpected argument '-z' found\n{file} './-...'"),
+            ),
+            (
+                &["run", "x.sql", "-qz"],
+                "error: unexpected argument '-z' found".to_owned(),
+                "error: unexpected argument '-z' found".to_owned(),
+            ),
+        ] {
+            check_whole(arguments, true, &shown);
+            check_whole(arguments, false, &hidden);
         }
     }
 

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use daglight::{
-    bundle::{Manifest, SignalFiles, display::exact},
+    bundle::{Manifest, SignalFiles, display::exact_plural},
     otel,
 };
 
@@ -43,19 +43,25 @@ pub(crate) fn replay(args: &ReplayArgs) -> Result<ExitCode, Failure> {
         })?;
     let otel::Replayed { spans, data_points, log_records, reasons, damaged, .. } = replayed;
     say!(
-        "sent: {} spans, {} data points, {} log records",
-        exact(spans.sent),
-        exact(data_points.sent),
-        exact(log_records.sent)
+        "sent: {}, {}, {}",
+        exact_plural(spans.sent, "span"),
+        exact_plural(data_points.sent, "data point"),
+        exact_plural(log_records.sent, "log record")
     );
     let rejected = [spans, data_points, log_records].map(|items| items.rejected);
     let any_rejected = rejected != [0; 3];
     if any_rejected {
-        let [spans, data_points, log_records] = rejected.map(exact);
-        say!("rejected: {spans} spans, {data_points} data points, {log_records} log records");
+        let [spans, data_points, log_records] = rejected;
+        say!(
+            "rejected: {}, {}, {}",
+            exact_plural(spans, "span"),
+            exact_plural(data_points, "data point"),
+            exact_plural(log_records, "log record")
+        );
     }
     if damaged.count > 0 {
-        note!("warning: {} damaged lines were not sent", exact(damaged.count));
+        let verb = if damaged.count == 1 { "was" } else { "were" };
+        note!("warning: {} {verb} not sent", exact_plural(damaged.count, "damaged line"));
     }
     for reason in damaged.named.into_iter().chain(reasons) {
         note!("warning: {reason}");

@@ -7,7 +7,7 @@ use std::{
 
 use chrono::Local;
 use daglight::{
-    RunStatus, SyncReport,
+    RunStatus, SyncReport, Tracking,
     bundle::{
         Bundle,
         display::{exact, exact_plural},
@@ -105,7 +105,9 @@ fn sync_one(bundle: &Bundle, connection: Option<&Connection>, timeout: Duration)
         None if report.waiting == 0 => (vec!["not recorded for the tracker".to_owned()], Synced::Complete),
         None => {
             let waits = format!("{} for a tracking server", waiting_records(report.waiting));
-            (vec![waits], if report.tracking.is_expected() { Synced::NoServer } else { Synced::Complete })
+            // A manifest that cannot be read does not say that anybody waits for them.
+            let had_server = report.tracking == Tracking::Server;
+            (vec![waits], if had_server { Synced::NoServer } else { Synced::Complete })
         }
     };
     let status = if ended_well(&report) { "SUCCESS" } else { "FAILURE" };

@@ -74,6 +74,7 @@ fn anchored(clock: &mut Clock) -> Anchor {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "it is the clock that is tested")]
 mod tests {
     use std::time::Duration;
 

@@ -70,7 +70,7 @@ pub enum Conflict {
         /// The first words of the statement.
         statement: &'static str,
         /// Where it was made.
-        line: Option<usize>,
+        line: Option<LineOfScript>,
     },
     /// A schema that is dropped without `CASCADE` while it holds something.
     NotEmpty {
@@ -140,7 +140,7 @@ impl fmt::Display for Conflict {
                 f,
                 "{name:?} is a table of files, defined {}, for which DataFusion does not support {statement}: write the \
                  rows that it is to have to other files with COPY",
-                By(*line)
+                By(line)
             ),
             Self::NotEmpty { schema, holds, line } => write!(
                 f,

@@ -17,7 +17,10 @@ use datafusion::{
 };
 use futures::{StreamExt, TryFutureExt, stream::FuturesUnordered};
 
-use crate::{Part, Pipeline, ShownRows, SourceError, Step, locate::StatementError, schedule::Schedule, statement_run::RowsOut};
+use crate::{
+    Part, Pipeline, ShownRows, SourceError, Step, locate::StatementError, schedule::Schedule,
+    statement_run::RowsOut,
+};
 
 /// Comments that are nearly directives, of which each has a warning of its own.
 const WARNINGS_SHOWN: usize = 10;

@@ -1,6 +1,6 @@
 //! What the documentation has of the settings is what the code says.
 
-use std::fs;
+use std::{fs, path::Path};
 
 #[path = "../../examples/reference.rs"]
 #[expect(dead_code, reason = "the example writes the files")]
@@ -18,5 +18,30 @@ fn the_documentation_is_current() {
             path.display(),
             example::COMMAND
         );
+    }
+}
+
+/// What is shown of a session at a terminal is of no machine in particular.
+#[test]
+fn samples_in_the_documentation_are_of_no_machine() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let mut pages = vec![root.join("README.md")];
+    let mut folders = vec![root.join("docs")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap().flatten() {
+            let path = entry.path();
+            match path.extension() {
+                None if path.is_dir() => folders.push(path),
+                Some(ending) if ending == "md" || ending == "json" => pages.push(path),
+                _ => {}
+            }
+        }
+    }
+    assert!(pages.len() > 10, "{pages:?}");
+    for page in pages {
+        let text = fs::read_to_string(&page).unwrap();
+        for place in ["/work/", "/root/", "/tmp/dg", "/Users/", "/workspace/"] {
+            assert!(!text.contains(place), "{} has a path below {place}", page.display());
+        }
     }
 }
