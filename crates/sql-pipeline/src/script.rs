@@ -475,7 +475,7 @@ mod tests {
         assert!(error.starts_with("b.sql:1:12: expected end of statement"), "{error}");
         let error = refused("-- param: day = 2\n\nSELECT 1");
         assert!(
-            error.starts_with("b.sql:1:4: the parameter \"day\" has a default already, at line 2 of a.sql\n"),
+            error.starts_with("b.sql:1:4: the parameter \"day\" has a default already, at line 2 of a.sql"),
             "{error}"
         );
     }
