@@ -171,13 +171,13 @@ mod tests {
             ),
             (
                 &["run", "x.sql", "--rows=zqmk"],
-                "error: invalid value 'argument 3, not shown' for '--rows <COUNT>': expected a whole number, 0 or more",
+                "error: invalid value 'argument 3, not shown' for '--max-rows <COUNT>': expected a whole number, 0 or more",
             ),
             (
                 &["run", "x.sql", "--param", "zqmk"],
                 "error: invalid value 'argument 4, not shown' for '--param <NAME=VALUE>': expected NAME=VALUE, such as region=ASIA",
             ),
-            (&["run", "x.sql", "zqmk"], "error: unexpected argument 'argument 3, not shown' found"),
+            (&["status", "x", "zqmk"], "error: unexpected argument 'argument 3, not shown' found"),
             (
                 &["run", "x.sql", "--zq mk=zqmk"],
                 "error: unexpected argument 'a value that is not shown' found",
@@ -302,7 +302,7 @@ mod tests {
                     "error: invalid value '{shown}' for '--param <NAME=VALUE>': expected NAME=VALUE, such as region=ASIA"
                 ),
             ),
-            (&["run", "x.sql", tricky], format!("error: unexpected argument '{shown}' found")),
+            (&["status", "x", tricky], format!("error: unexpected argument '{shown}' found")),
             (
                 &["run", "x.sql", "--dag-name", tricky],
                 format!(
