@@ -120,6 +120,94 @@ fn many_tiny_files_are_found_where_they_are_written_and_where_they_are_read() {
 }
 
 #[test]
+fn a_key_that_few_partitions_have_is_found() {
+    let sql = "SET datafusion.execution.target_partitions = 4;
+               SET datafusion.optimizer.hash_join_single_partition_threshold = 0;
+               SET datafusion.optimizer.hash_join_single_partition_threshold_rows = 0;
+               CREATE TABLE events AS SELECT CASE WHEN value % 100 = 0 THEN value ELSE 7 END AS k,
+                   repeat(CAST(value AS VARCHAR), 10) AS t FROM generate_series(1, 600000);
+               CREATE TABLE names AS SELECT value AS k, 'n' || CAST(value AS VARCHAR) AS name
+                   FROM generate_series(1, 200000);
+               CREATE TABLE joined AS SELECT max(length(repeat(t || name, 3))) AS longest
+                   FROM events JOIN names ON events.k = names.k;";
+    check(
+        sql,
+        0,
+        "partition-skew",
+        Some("joined"),
+        "RepartitionExec in node joined had most of its 600,000 rows in few of its 4 partitions (skew 99 %)",
+    );
+}
+
+#[test]
+fn a_scan_of_files_that_cannot_be_divided_evenly_is_found() {
+    let checkout = Checkout::new();
+    let write =
+        "COPY (SELECT value AS v, repeat(CAST(value AS VARCHAR), 20) AS t FROM generate_series(1, 400000))
+                     TO 'out-one/one.parquet' STORED AS PARQUET;";
+    let read = "SET datafusion.execution.target_partitions = 4;
+                SET datafusion.optimizer.repartition_file_min_size = 1;
+                CREATE EXTERNAL TABLE one STORED AS PARQUET LOCATION 'out-one/one.parquet';
+                CREATE TABLE total AS SELECT max(length(t)) AS longest FROM one WHERE t LIKE '%9%';";
+    findings(&checkout, write, &[], 0);
+    let found = findings(&checkout, read, &[], 0);
+    let skew = found.iter().find(|finding| finding["kind"] == "partition-skew");
+    let skew = skew.unwrap_or_else(|| panic!("{found:#?}"));
+    assert_eq!(
+        (&skew["node"], &skew["operator"]),
+        (&"total".into(), &"DataSourceExec (one)".into()),
+        "{skew:#}"
+    );
+}
+
+#[test]
+fn a_join_of_files_without_statistics_is_found() {
+    let checkout = Checkout::new();
+    let write = "COPY (SELECT value AS k, value % 9 AS v FROM generate_series(1, 600000)) TO 'out-csv/a.csv' STORED AS CSV;
+                 COPY (SELECT value AS k FROM generate_series(1, 300000)) TO 'out-csv/b.csv' STORED AS CSV;";
+    let read = "CREATE EXTERNAL TABLE a STORED AS CSV LOCATION 'out-csv/a.csv' OPTIONS ('has_header' 'true');
+                CREATE EXTERNAL TABLE b STORED AS CSV LOCATION 'out-csv/b.csv' OPTIONS ('has_header' 'true');
+                CREATE TABLE total AS SELECT a.v, count(*) AS n FROM a JOIN b ON a.k = b.k GROUP BY a.v;";
+    findings(&checkout, write, &[], 0);
+    let found = findings(&checkout, read, &[], 0);
+    assert!(
+        found.iter().any(|finding| {
+            finding["kind"] == "missing-statistics"
+                && finding["node"] == "total"
+                && finding["summary"].as_str().is_some_and(|text| text.contains("600,000 rows come from it"))
+        }),
+        "{found:#?}"
+    );
+}
+
+#[test]
+fn thresholds_are_settings() {
+    let checkout = Checkout::new();
+    let sql = "CREATE TABLE a AS SELECT value AS id, value % 3 AS k FROM generate_series(1, 600);
+               CREATE TABLE b AS SELECT value AS id, value % 3 AS k FROM generate_series(1, 500);
+               CREATE TABLE pairs AS SELECT max(a.id + b.id) AS n FROM a JOIN b ON a.k = b.k;";
+    let explodes = |checkout: &Checkout| {
+        let found = findings(checkout, sql, &[], 0);
+        found.iter().any(|finding| finding["kind"] == "exploding-join")
+    };
+    assert!(!explodes(&checkout));
+    let settings = "[findings]\nexplosion_rows = 1000\nmin_ms = 0.0\nmin_share = 0.0\n";
+    fs::write(checkout.path().join("daglight.toml"), settings).expect("a file");
+    assert!(explodes(&checkout));
+    // Afterwards the settings count that are there then.
+    fs::write(checkout.path().join("daglight.toml"), "[findings]\nmax_per_kind = 0\n").expect("a file");
+    let report = Daglight::new(&checkout, ["report", "out", "--json"]).finish().report(0);
+    let found = report["findings"].as_array().expect("a list");
+    assert!(found.iter().all(|finding| finding["kind"] != "exploding-join"), "{report:#}");
+    fs::write(checkout.path().join("daglight.toml"), "[findings]\nexplosion_row = 1000\n").expect("a file");
+    let wrong = Daglight::new(&checkout, ["run", "planted.sql"]).finish().ended_with(2);
+    assert!(wrong.stderr.contains("explosion_rows"), "{}", wrong.stderr);
+    // Who is on call needs the report, whatever is wrong with the settings.
+    let report = Daglight::new(&checkout, ["report", "out"]).finish().ended_with(0);
+    assert!(report.stderr.contains("findings are judged by the defaults"), "{}", report.stderr);
+}
+
+#[test]
 fn nodes_that_could_run_at_once_are_found() {
     let table = |name: &str| {
         format!(

@@ -3,6 +3,7 @@
 #![expect(clippy::panic, reason = "a test fails by panicking")]
 
 mod bundle;
+mod bundles;
 mod catalog;
 mod correlation;
 mod demo;

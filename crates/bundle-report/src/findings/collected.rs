@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use daglight_run_bundle::PlanBundle;
 
 use super::{
-    Finding, FindingKind, Thresholds, joins, memory, parallelism, plan_view::PlanView, planning,
-    repeated::RepeatedScans, scans, writes,
+    Finding, FindingKind, Thresholds, estimates, joins, memory, parallelism, plan_view::PlanView, planning,
+    repeated::RepeatedScans, scans, skew, writes,
 };
 use crate::{Report, largest::Largest};
 
@@ -37,7 +37,15 @@ impl PlanFindings {
     pub(crate) fn add(&mut self, file: &str, plan: &PlanBundle) {
         let view = PlanView::new(plan, file);
         let mut found = Vec::new();
-        for rule in [joins::of_plan, scans::of_plan, memory::of_plan, parallelism::of_plan, writes::of_plan] {
+        for rule in [
+            estimates::of_plan,
+            joins::of_plan,
+            scans::of_plan,
+            memory::of_plan,
+            parallelism::of_plan,
+            skew::of_plan,
+            writes::of_plan,
+        ] {
             rule(&view, &self.thresholds, &mut found);
         }
         found.extend(planning::of_plan(&view, &self.thresholds));

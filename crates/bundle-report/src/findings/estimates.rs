@@ -1,8 +1,37 @@
 //! What the planner knew of the rows: estimates that were wrong, and scans without any.
 
-use daglight_run_bundle::PlanOperator;
+use daglight_run_bundle::{PLAN_BUNDLE_FORMAT, PlanOperator};
 
-use super::Thresholds;
+use super::{Finding, FindingKind, Thresholds, plan_view::PlanView};
+use crate::display;
+
+/// Scans of which the planner knew nothing, below joins that it had to arrange.
+pub(crate) fn of_plan(plan: &PlanView<'_>, thresholds: &Thresholds, found: &mut Vec<Finding>) {
+    // Bundles of the first version have no estimates.
+    if plan.bundle.format != PLAN_BUNDLE_FORMAT {
+        return;
+    }
+    for (position, operator) in plan.operators() {
+        let rows = operator.output_rows.filter(|rows| *rows >= thresholds.statistics_rows);
+        let (Some(rows), None, true) = (rows, operator.estimated_rows, operator.is_scan) else { continue };
+        let joins = plan.above(position).filter(|above| plan.operator(*above).name.contains("Join"));
+        let joins: Vec<usize> = joins.collect();
+        if joins.is_empty() {
+            continue;
+        }
+        let joins_ms = joins.iter().map(|join| plan.time_ms(*join)).sum();
+        let summary = format!(
+            "{} in {} has no statistics: the planner did not know that {} come from it when it arranged {}.",
+            plan.name(position),
+            plan.place(),
+            display::plural(rows, "row"),
+            display::plural(joins.len() as u64, "join")
+        );
+        let finding = Finding::of_plan(FindingKind::MissingStatistics, plan, Some(position), summary);
+        let finding = finding.count("rows", rows).count("joins above it", joins.len() as u64);
+        found.push(finding.at_stake(plan.within(joins_ms)));
+    }
+}
 
 /// Whether many times as many rows came as were estimated, or as few.
 pub(crate) fn is_wrong(operator: &PlanOperator, thresholds: &Thresholds) -> bool {
@@ -14,6 +43,29 @@ pub(crate) fn is_wrong(operator: &PlanOperator, thresholds: &Thresholds) -> bool
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::findings::planted::{Plan, check, check_quiet};
+
+    #[test]
+    fn a_scan_without_statistics_is_found_where_joins_depend_on_it() {
+        let joined = |rows, estimated, above: &str| {
+            let plan =
+                Plan::new().operator(None, above, rows).compute(1_800.0).partitions(2).estimated(Some(1));
+            let plan = plan.operator(Some(0), "CoalesceBatchesExec", rows);
+            plan.scan(Some(1), "events", rows).estimated(estimated)
+        };
+        let parts = ["DataSourceExec (events) in node orders has no statistics", "100,000 rows", "1 join."];
+        check(
+            joined(100_000, None, "SortMergeJoinExec"),
+            FindingKind::MissingStatistics,
+            "DataSourceExec (events)",
+            &parts,
+        );
+        check_quiet(joined(99_999, None, "SortMergeJoinExec"));
+        check_quiet(joined(100_000, Some(7), "SortMergeJoinExec"));
+        check_quiet(joined(100_000, None, "AggregateExec"));
+        let old = joined(100_000, None, "SortMergeJoinExec");
+        check_quiet(old.with(|plan| plan.format = "datafusion_plan_bundle_v1".into()));
+    }
 
     #[test]
     fn an_estimate_is_wrong_where_it_matters() {

@@ -56,12 +56,23 @@ pub(crate) fn of_plan(plan: &PlanView<'_>, thresholds: &Thresholds, found: &mut 
             let build_ms = operator
                 .metric("build_time")
                 .map_or(time_ms, |nanoseconds| nanoseconds as f64 / 1e6 / operator.partition_count() as f64);
+            let estimated = [0, 1].map(|side| plan.estimated_rows(position, side));
+            let expected = match estimated {
+                [Some(left), Some(right)] => {
+                    format!("the plan had expected {} and {}", display::count(left), display::count(right))
+                }
+                _ => "the plan had no statistics of both sides".to_owned(),
+            };
             let summary = format!(
-                "{name} in {place} built its hash table of {}, and probed it with {}.",
+                "{name} in {place} built its hash table of {}, and probed it with {}; {expected}.",
                 display::plural(left, "row"),
                 display::count(right)
             );
             let finding = Finding::of_plan(FindingKind::WrongBuildSide, plan, Some(position), summary);
+            let names = ["rows expected of the left side", "rows expected of the right side"];
+            let finding = names.into_iter().zip(estimated).fold(finding, |finding, (what, rows)| {
+                rows.into_iter().fold(finding, |finding, rows| finding.count(what, rows))
+            });
             found.push(sides(finding.at_stake(plan.within(build_ms * (1.0 - right as f64 / left as f64)))));
         }
     }
@@ -126,7 +137,9 @@ mod tests {
 
     #[test]
     fn a_hash_table_is_built_from_the_smaller_side() {
-        let parts = ["built its hash table of 400,000 rows, and probed it with 100,000"];
+        let parts = [
+            "built its hash table of 400,000 rows, and probed it with 100,000; the plan had expected 400,000 and",
+        ];
         check(join("HashJoinExec", 7, 400_000, 100_000), FindingKind::WrongBuildSide, "HashJoinExec", &parts);
         check_quiet(join("HashJoinExec", 7, 400_000, 100_001));
         check_quiet(join("HashJoinExec", 7, 99_999, 10));

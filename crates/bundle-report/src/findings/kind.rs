@@ -62,6 +62,9 @@ kinds! {
     /// A scan read everything, and a filter kept little.
     ScanKeepsLittle = "scan-keeps-little":
         "Sort or partition the data by the filtered column, so that row groups and files can be skipped.";
+    /// The planner knew nothing of the rows of a scan below a join.
+    MissingStatistics = "missing-statistics":
+        "Keep the data in a format with statistics, such as Parquet, and leave datafusion.execution.collect_statistics on.";
     /// Several queries scanned the same data in the same way.
     RepeatedScan = "repeated-scan":
         "Materialise what is read again as a table, and let the queries read that.";

@@ -9,7 +9,7 @@
 //! plan_view.rs     a plan as the rules look at it
 //! collected.rs     the rules of queries, over all plans of a run
 //! estimates.rs     what the planner knew of the rows
-//! joins.rs scans.rs memory.rs parallelism.rs planning.rs writes.rs      the rules of queries
+//! joins.rs scans.rs memory.rs parallelism.rs skew.rs planning.rs writes.rs      the rules of queries
 //! repeated.rs      what several queries did again
 //! schedule.rs stalls.rs telemetry.rs                                    the rules of runs
 //! ```
@@ -26,6 +26,7 @@ mod planning;
 mod repeated;
 mod scans;
 mod schedule;
+mod skew;
 mod stalls;
 mod telemetry;
 mod writes;

@@ -1,4 +1,4 @@
-//! Cores that had nothing to do: skew, one partition, too many of them, and a processor that was idle.
+//! Cores that had nothing to do: one partition, too many of them, and a processor that was idle.
 
 use super::{
     Finding, FindingKind, Thresholds, Unit, collected::cores, joins::is_without_equality, plan_view::PlanView,
@@ -15,27 +15,6 @@ pub(crate) fn of_plan(plan: &PlanView<'_>, thresholds: &Thresholds, found: &mut 
         let rows = operator.output_rows.unwrap_or(0);
         // Nearly no operator is a finding.
         let what = || format!("{} in {}", plan.name(position), plan.place());
-        if let Some(score) = skew(plan, position).filter(|score| *score >= thresholds.skew_score)
-            && partitions > 1
-            && rows >= thresholds.skew_rows
-        {
-            let summary = format!(
-                "{} had most of its {} in few of its {partitions} partitions (skew {}).",
-                what(),
-                display::plural(rows, "row"),
-                display::percent(score)
-            );
-            let finding = Finding::of_plan(FindingKind::PartitionSkew, plan, Some(position), summary);
-            // The one partition that has it all takes as long as all of them together.
-            let whole_ms = plan.within(time_ms * partitions as f64);
-            found.push(
-                finding
-                    .count("rows", rows)
-                    .count(PARTITIONS, partitions)
-                    .evidence("skew", score, Unit::Part)
-                    .at_stake((whole_ms - time_ms).max(0.0) * score),
-            );
-        }
         // A scan that could not be divided is another finding.
         if partitions == 1
             && time_ms >= thresholds.waiting_ms
@@ -70,15 +49,6 @@ pub(crate) fn are_too_many(finding: &Finding, cores: Option<u64>, thresholds: &T
     partitions.zip(cores).is_some_and(|(partitions, cores)| {
         partitions.value > (cores.saturating_mul(thresholds.partitions_per_core)) as f64
     })
-}
-
-/// How unevenly the rows of an operator are spread over its partitions, from 0 to 1: the score of DataFusion, which it has for
-/// the scans of files.
-fn skew(plan: &PlanView<'_>, position: usize) -> Option<f64> {
-    let operator = plan.operator(position);
-    let part = operator.metric("output_rows_skew.part")?;
-    let whole = operator.metric("output_rows_skew.total").filter(|whole| *whole > 0)?;
-    Some(part as f64 / whole as f64)
 }
 
 fn is_sink(name: &str) -> bool {
@@ -118,19 +88,6 @@ pub(crate) fn of_run(report: &Report, thresholds: &Thresholds) -> Option<Finding
 mod tests {
     use super::*;
     use crate::findings::planted::{Plan, check, check_quiet, found_in, report};
-
-    #[test]
-    fn rows_in_few_partitions_are_skewed() {
-        let scan = |rows, score| {
-            let plan = Plan::new().scan(None, "events", rows).compute(1_900.0).partitions(4);
-            plan.metric("output_rows_skew.part", score).metric("output_rows_skew.total", 10_000)
-        };
-        let parts = ["had most of its 100,000 rows in few of its 4 partitions (skew 60 %)"];
-        check(scan(100_000, 6_000), FindingKind::PartitionSkew, "DataSourceExec (events)", &parts);
-        check_quiet(scan(100_000, 5_999));
-        check_quiet(scan(99_999, 10_000));
-        check_quiet(scan(100_000, 10_000).partitions(1).compute(400.0));
-    }
 
     #[test]
     fn an_operator_in_one_partition_uses_one_core() {

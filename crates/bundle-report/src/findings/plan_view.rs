@@ -67,6 +67,17 @@ impl<'p> PlanView<'p> {
         position
     }
 
+    /// The operator below that is the first to have rows of its own: what only takes columns away has those below it.
+    pub(crate) fn through_rows(&self, mut position: usize) -> usize {
+        while !self.operator(position).is_scan && self.operator(position).name == "ProjectionExec" {
+            match self.inputs(position) {
+                [only] => position = *only,
+                _ => break,
+            }
+        }
+        position
+    }
+
     /// Rows of one of its inputs, where they are counted.
     pub(crate) fn input_rows(&self, position: usize, input: usize) -> Option<u64> {
         let mut at = *self.inputs(position).get(input)?;
@@ -79,6 +90,11 @@ impl<'p> PlanView<'p> {
                 _ => return None,
             }
         }
+    }
+
+    /// Rows that the plan's statistics had one of its inputs return.
+    pub(crate) fn estimated_rows(&self, position: usize, input: usize) -> Option<u64> {
+        self.operator(*self.inputs(position).get(input)?).estimated_rows
     }
 
     /// The time of the query that an operator took: its own time in one partition on average, within that of the query.

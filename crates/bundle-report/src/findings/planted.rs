@@ -1,6 +1,6 @@
 //! Plans with a cause planted in them, for the tests of rules.
 
-use daglight_run_bundle::{Bundle, PlanBundle, PlanOperator, ProcessEvidence};
+use daglight_run_bundle::{Bundle, PartitionMetrics, PlanBundle, PlanOperator, ProcessEvidence};
 use daglight_run_identity::RunId;
 
 use super::{Finding, FindingKind, PlanFindings, Thresholds, findings};
@@ -41,6 +41,7 @@ impl Plan {
         let mut plan = self.operator(parent, "DataSourceExec", rows);
         plan.last().is_scan = true;
         plan.last().table = Some(table.to_owned());
+        plan.last().estimated_rows = Some(rows);
         plan
     }
 
@@ -56,6 +57,29 @@ impl Plan {
 
     pub(crate) fn metric(mut self, name: &str, value: u64) -> Self {
         self.last().metrics.insert(name.to_owned(), value);
+        self
+    }
+
+    /// A metric of each partition of the operator, in place of those that were there.
+    pub(crate) fn in_partitions<const N: usize>(mut self, metrics: [(&str, u64); N]) -> Self {
+        let partitions = metrics.into_iter().enumerate().map(|(partition, (name, value))| PartitionMetrics {
+            partition: Some(partition as u64),
+            metrics: [(name.to_owned(), value)].into(),
+        });
+        self.last().partition_metrics = partitions.collect();
+        self
+    }
+
+    /// One more metric of each partition.
+    pub(crate) fn metric_in_partitions<const N: usize>(mut self, name: &str, values: [u64; N]) -> Self {
+        for (partition, value) in self.last().partition_metrics.iter_mut().zip(values) {
+            partition.metrics.insert(name.to_owned(), value);
+        }
+        self
+    }
+
+    pub(crate) fn estimated(mut self, rows: Option<u64>) -> Self {
+        self.last().estimated_rows = rows;
         self
     }
 
