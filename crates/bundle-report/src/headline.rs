@@ -40,7 +40,16 @@ struct Findings(Vec<HeadlineSentence>);
 
 impl Findings {
     fn add(&mut self, level: Level, text: impl Into<String>) {
-        self.0.push(HeadlineSentence { level, text: text.into() });
+        self.0.push(HeadlineSentence { level, text: text.into(), command: None });
+    }
+
+    /// A sentence that ends with a command.
+    fn add_with_command(&mut self, level: Level, text: &str, command: &str) {
+        self.0.push(HeadlineSentence {
+            level,
+            text: format!("{text} {command}"),
+            command: Some(command.to_owned()),
+        });
     }
 }
 
@@ -202,15 +211,13 @@ fn delivery(report: &Report, findings: &mut Findings) {
     }
     if let Some(command) = &delivery.sync_command {
         let text = match delivery.tracking {
-            Tracking::NoServer => {
-                format!("To see this run in the Hamilton UI, configure its server, then: {command}")
-            }
-            _ => format!("Deliver what waits for the tracker with: {command}"),
+            Tracking::NoServer => "To see this run in the Hamilton UI, configure its server, then:",
+            _ => "Deliver what waits for the tracker with:",
         };
-        findings.add(Level::Note, text);
+        findings.add_with_command(Level::Note, text, command);
     }
     if let Some(command) = &delivery.replay_command {
-        findings.add(Level::Note, format!("Send the signals in the bundle again with: {command}"));
+        findings.add_with_command(Level::Note, "Send the signals in the bundle again with:", command);
     }
 }
 

@@ -78,7 +78,7 @@ impl Render for Opening<'_> {
                 }
                 ul.headline {
                     @for (tone, mark, text) in &self.findings {
-                        li class=(tone.class()) { span.mark { (mark) } span { (text) } }
+                        li class=(tone.class()) { span.mark { (mark) } span { (All(text)) } }
                     }
                 }
                 @if !self.links.is_empty() {

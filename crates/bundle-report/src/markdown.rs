@@ -36,7 +36,7 @@ impl Page {
     fn opening(&mut self, opening: &Opening<'_>) {
         self.line(&format!("# {}\n", text(opening.name)));
         for (_, mark, finding) in &opening.findings {
-            self.line(&format!("- {mark} {}", text(finding)));
+            self.line(&format!("- {mark} {}", inline(finding)));
         }
         for link in &opening.links {
             self.line(&format!("- {}: {}", link.name, link_of(link)));
@@ -189,6 +189,16 @@ mod tests {
         let web = planted::report("http://host/\u{202e}");
         assert_eq!(render(&web), printable_lines(&render(&web)));
         assert!(!render(&web).contains("<http"));
+    }
+
+    #[test]
+    fn a_command_can_be_copied_as_it_is() {
+        let mut report = planted::report("x");
+        let command = "daglight sync 'out/_a_*b*/[c]'";
+        report.headline[0].text = format!("Deliver what waits with: {command}");
+        report.headline[0].command = Some(command.to_owned());
+        let page = render(&report);
+        assert!(page.contains(&format!("Deliver what waits with: `{command}`\n")), "{page}");
     }
 
     #[test]

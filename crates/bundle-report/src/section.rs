@@ -12,7 +12,8 @@ use crate::{NodeReport, PlanReport, charts::Chart, display, waterfall::Axis};
 pub(crate) struct Opening<'r> {
     pub(crate) name: &'r str,
     pub(crate) status: Tag<'r>,
-    pub(crate) findings: Vec<(Tone, &'static str, &'r str)>,
+    /// Each with its mark.
+    pub(crate) findings: Vec<(Tone, &'static str, Cell<'r>)>,
     pub(crate) links: Vec<Link<'r>>,
     /// The run in numbers, each with its name.
     pub(crate) tiles: Vec<(&'static str, String)>,

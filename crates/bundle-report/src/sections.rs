@@ -37,7 +37,14 @@ pub(crate) fn opening(report: &Report) -> Opening<'_> {
             Level::Warning => (Tone::Warning, "!"),
             Level::Bad => (Tone::Bad, "✗"),
         };
-        (tone, mark, finding.text.as_str())
+        // A command is code: whoever copies it gets it as it is.
+        let command = finding.command.as_deref();
+        let before = command.and_then(|command| finding.text.strip_suffix(command));
+        let sentence = match (before, command) {
+            (Some(before), Some(command)) => vec![Piece::words(before), Piece::Code(command.into())],
+            _ => vec![Piece::words(finding.text.as_str())],
+        };
+        (tone, mark, sentence)
     });
     let links = [("Hamilton UI", &report.links.hamilton_run), ("Trace", &report.links.trace)];
     let links = links.into_iter().filter_map(|(name, url)| {
@@ -431,7 +438,7 @@ fn artifacts(report: &Report) -> Section<'_> {
         Column::text("artifact"),
         Column::text("as"),
         Column::number("rows"),
-        Column::number("bytes"),
+        Column::number("bytes of its files, or in memory"),
         Column::text("location"),
     ];
     let rows = report.artifacts.iter().map(|artifact| {

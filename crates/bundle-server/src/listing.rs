@@ -4,7 +4,7 @@ use std::{
     collections::HashMap,
     fs,
     path::{Path, PathBuf},
-    time::SystemTime,
+    time::{Duration, Instant, SystemTime},
 };
 
 use chrono::{DateTime, Utc};
@@ -37,11 +37,26 @@ pub(crate) struct ListedRun {
     pub(crate) problem: Option<String>,
 }
 
+/// The shortest time after which it is looked for bundles that are new.
+const RESCAN_AFTER: Duration = Duration::from_secs(1);
+/// What looking for them may cost, as a part of the time of one core.
+const COST_OF_SCAN: f64 = 0.25;
+
 /// The runs below a folder.
 #[derive(Debug)]
 pub(crate) struct Listing {
     folder: PathBuf,
-    known: HashMap<PathBuf, (Stamp, ListedRun)>,
+    known: Vec<Known>,
+    /// When it was last looked for bundles, and how long that took.
+    scanned: Option<(Instant, Duration)>,
+}
+
+/// A bundle as it was read last.
+#[derive(Debug)]
+struct Known {
+    bundle: Bundle,
+    stamp: Stamp,
+    run: ListedRun,
 }
 
 /// What another manifest has another of.
@@ -53,7 +68,7 @@ struct Stamp {
 
 impl Listing {
     pub(crate) fn of(folder: PathBuf) -> Self {
-        Self { folder, known: HashMap::new() }
+        Self { folder, known: Vec::new(), scanned: None }
     }
 
     pub(crate) fn folder(&self) -> &Path {
@@ -62,20 +77,17 @@ impl Listing {
 
     /// The runs, the newest first.
     pub(crate) fn runs(&mut self) -> Result<Vec<ListedRun>, BundleError> {
-        let bundles = Bundle::find_all(&self.folder)?;
-        let mut known = HashMap::with_capacity(bundles.len());
-        let mut runs = Vec::with_capacity(bundles.len());
-        for bundle in bundles {
-            let stamp = stamp(&bundle);
-            let path = bundle.dir().to_owned();
-            let mut run = match self.known.remove(&path) {
-                Some((before, run)) if before == stamp => run,
-                _ => listed(&bundle),
-            };
-            known.insert(path, (stamp, run.clone()));
+        self.scan()?;
+        let mut runs = Vec::with_capacity(self.known.len());
+        for known in &mut self.known {
+            let stamp = Stamp::of(&known.bundle);
+            if stamp != known.stamp {
+                (known.stamp, known.run) = (stamp, listed(&known.bundle));
+            }
+            let mut run = known.run.clone();
             // Whether its process lives is in no manifest.
             if run.status == ReportStatus::Running {
-                let evidence = ProcessEvidence::read(&bundle.heartbeat()).ok();
+                let evidence = ProcessEvidence::read(&known.bundle.heartbeat()).ok();
                 if evidence.as_ref().is_some_and(|evidence| evidence.is_alive() == Liveness::Gone) {
                     run.status = ReportStatus::ProcessEnded;
                 }
@@ -84,16 +96,41 @@ impl Listing {
             }
             runs.push(run);
         }
-        self.known = known;
         runs.sort_by(|a, b| b.started_at.cmp(&a.started_at).then_with(|| b.id.cmp(&a.id)));
         Ok(runs)
     }
 
     /// The bundle of a run of the list.
-    pub(crate) fn bundle(&self, id: &str) -> Option<Bundle> {
+    pub(crate) fn bundle(&mut self, id: &str) -> Option<Bundle> {
         // Names are looked for among those that are there: no text of an address becomes a path.
-        let bundles = Bundle::find_all(&self.folder).ok()?;
-        bundles.into_iter().find(|bundle| id_of(bundle) == id)
+        let find = |known: &[Known]| {
+            let known = known.iter().find(|known| known.run.id == id)?;
+            Bundle::open(known.bundle.dir()).ok()
+        };
+        find(&self.known).or_else(|| {
+            self.scan().ok()?;
+            find(&self.known)
+        })
+    }
+
+    /// Looks for bundles that are new, and for those that are gone, where that is not long ago.
+    fn scan(&mut self) -> Result<(), BundleError> {
+        if let Some((at, took)) = self.scanned
+            && at.elapsed() < took.div_f64(COST_OF_SCAN).max(RESCAN_AFTER)
+        {
+            return Ok(());
+        }
+        let begun = Instant::now();
+        let mut before: HashMap<PathBuf, Known> =
+            self.known.drain(..).map(|known| (known.bundle.dir().to_owned(), known)).collect();
+        let bundles = Bundle::find_all(&self.folder)?;
+        let known = bundles.into_iter().map(|bundle| match before.remove(bundle.dir()) {
+            Some(known) => known,
+            None => Known { stamp: Stamp::of(&bundle), run: listed(&bundle), bundle },
+        });
+        self.known = known.collect();
+        self.scanned = Some((Instant::now(), begun.elapsed()));
+        Ok(())
     }
 }
 
@@ -104,11 +141,13 @@ fn id_of(bundle: &Bundle) -> String {
     })
 }
 
-fn stamp(bundle: &Bundle) -> Stamp {
-    let metadata = fs::symlink_metadata(bundle.manifest()).ok();
-    Stamp {
-        modified: metadata.as_ref().and_then(|metadata| metadata.modified().ok()),
-        size_bytes: metadata.map_or(0, |metadata| metadata.len()),
+impl Stamp {
+    fn of(bundle: &Bundle) -> Self {
+        let metadata = fs::symlink_metadata(bundle.manifest()).ok();
+        Self {
+            modified: metadata.as_ref().and_then(|metadata| metadata.modified().ok()),
+            size_bytes: metadata.map_or(0, |metadata| metadata.len()),
+        }
     }
 }
 
@@ -214,6 +253,7 @@ mod tests {
         dead.start_ticks = dead.start_ticks.map(|ticks| ticks + 1);
         dead.write(&bundles[1].heartbeat()).unwrap();
         let statuses = |listing: &mut Listing| -> Vec<(Option<String>, ReportStatus)> {
+            listing.scanned = None;
             let runs = listing.runs().unwrap();
             runs.into_iter().rev().map(|run| (run.dag_name, run.status)).collect()
         };
@@ -228,6 +268,7 @@ mod tests {
         }
         fs::write(bundles[0].manifest(), "{").unwrap();
         fs::write(bundles[0].traces(), "").unwrap();
+        // That one is new is found out in time, and that it changed at once.
         let runs = listing.runs().unwrap();
         let damaged = runs.iter().find(|run| run.id == ids[0].to_string()).unwrap();
         assert!(damaged.problem.is_some() && damaged.status == ReportStatus::Unknown);

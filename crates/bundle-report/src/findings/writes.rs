@@ -21,7 +21,9 @@ pub(crate) fn of_plan(plan: &PlanView<'_>, thresholds: &Thresholds, found: &mut 
         let finding = Finding::of_plan(FindingKind::SlowWrite, plan, Some(position), summary);
         let finding = finding.evidence("part of the computing", part, Unit::Part);
         let bytes = plan.bundle.metrics.bytes_written;
-        let finding = bytes.into_iter().fold(finding, |finding, bytes| finding.bytes("bytes written", bytes));
+        let finding = bytes
+            .into_iter()
+            .fold(finding, |finding, bytes| finding.bytes("bytes as the sink counted them", bytes));
         found.push(finding.at_stake(time_ms));
     }
 }

@@ -139,6 +139,9 @@ pub struct HeadlineSentence {
     pub level: Level,
     /// The sentence.
     pub text: String,
+    /// The command that it ends with, to be pasted into a shell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub command: Option<String>,
 }
 
 /// How much a sentence or a finding matters.
