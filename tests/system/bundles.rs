@@ -155,7 +155,7 @@ fn a_packed_bundle_can_be_without_sql_and_replaces_no_file() {
     let whole = unpacked(&two.pack(0, "whole.tar.gz", &[]));
     has(&whole, &[SECRET, "FROM numbers"]);
     let without = unpacked(&two.pack(0, "without.tar.gz", &["--without-sql"]));
-    for hidden in [SECRET, "FROM numbers", "generate_series"] {
+    for hidden in [SECRET, "FROM numbers", "generate_series(1"] {
         assert!(!without.contains(hidden), "{hidden:?} is there");
     }
     two.call(&["bundle", "verify", "without.tar.gz"]).ended_with(0);

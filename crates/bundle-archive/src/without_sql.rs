@@ -7,8 +7,9 @@ use serde_json::Value;
 
 /// The attribute of spans with the text of a query, by the conventions of OpenTelemetry.
 const QUERY_TEXT: &str = "db.query.text";
-/// The fields of a plan file that hold SQL, plans or their literals.
-const PLAN_FIELDS: [&str; 5] = ["sql", "logical_plan", "optimized_plan", "physical_plan", "detail"];
+/// The fields of a plan file that hold SQL, plans, their literals, or rows.
+const PLAN_FIELDS: [&str; 6] =
+    ["sql", "logical_plan", "optimized_plan", "physical_plan", "detail", "preview"];
 /// A plan file is read as a whole: 32 MiB, as its reader has it.
 const MAX_PLAN_BYTES: u64 = 32 << 20;
 

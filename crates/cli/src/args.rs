@@ -260,7 +260,7 @@ pub(crate) struct PackArgs {
     /// The new file. Default: the id of the run with .tar.gz in the working directory.
     #[arg(long, value_name = "FILE.tar.gz")]
     pub(crate) to: Option<PathBuf>,
-    /// Leave out the text of SQL and plans, the tracker's records and the report. Messages of errors stay as the policy of the
+    /// Leave out the text of SQL and plans, previews of rows, the tracker's records and the report. Messages of errors stay as the policy of the
     /// run let them through.
     #[arg(long)]
     pub(crate) without_sql: bool,

@@ -47,6 +47,7 @@ impl Scratch {
         fs::write(bundle.logs(), "").unwrap();
         let plan = json!({
             "query_id": 1, "sql": "SELECT 'marker'", "logical_plan": "marker", "physical_plan": "marker",
+            "preview": {"columns": ["a"], "rows": [["marker"]]},
             "metrics": {"operators": [{"id": 0, "name": "FilterExec", "detail": "a = marker", "output_rows": 7}]},
         });
         fs::write(bundle.dir().join(PLAN), plan.to_string()).unwrap();

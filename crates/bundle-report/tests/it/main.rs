@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails where it stands")]
 
 mod compared;
+mod damaged;
 mod exports;
 #[path = "../../src/fixture.rs"]
 mod fixture;
