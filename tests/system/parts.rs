@@ -228,6 +228,22 @@ fn rows_are_printed_for_programs() {
 }
 
 #[test]
+fn files_are_read_by_their_names() {
+    let checkout = Checkout::new();
+    let sql = "COPY (SELECT 1 AS x, 'a' AS y UNION ALL SELECT 2, 'b') TO 'in/one.csv';
+               SELECT sum(x) AS sum FROM 'in/one.csv'; SELECT count(*) AS files FROM 'in/*.csv'; SELECT max(y) AS y FROM 'in/';
+               CREATE VIEW v AS SELECT * FROM 'in/one.csv' WHERE x > 1; SELECT * FROM v";
+    let run = |sql: &str| {
+        Daglight::new(&checkout, ["run", "--output-dir", "out", "--format", "csv", "--quiet", "-c", sql])
+            .env("HAMILTON_TRACKER_ENABLED", "false")
+            .finish()
+    };
+    assert_eq!(run(sql).ended_with(0).stdout, "sum\n3\nfiles\n2\ny\nb\nx,y\n2,b\n");
+    let refused = run("SELECT * FROM 'in/two.csv'").ended_with(2);
+    assert!(refused.stderr.contains("there is no file or folder of this name"), "{}", refused.stderr);
+}
+
+#[test]
 fn memory_is_bounded_and_an_error_names_who_holds_it() {
     let checkout = Checkout::new();
     let sql = "SELECT value, repeat('x', 100) AS s FROM generate_series(1, 200000) ORDER BY s, value DESC";

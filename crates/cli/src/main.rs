@@ -28,6 +28,7 @@ mod say;
 mod script;
 mod serve;
 mod service_manager;
+mod session;
 mod session_config;
 mod stack;
 mod status;

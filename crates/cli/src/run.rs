@@ -15,7 +15,6 @@ use daglight::{
 use datafusion::{
     error::DataFusionError,
     execution::{
-        SessionStateBuilder,
         memory_pool::{GreedyMemoryPool, TrackConsumersPool},
         runtime_env::{RuntimeEnv, RuntimeEnvBuilder},
     },
@@ -33,6 +32,7 @@ use crate::{
     say::{self, note},
     script::{self, NamedPipeline, named_once},
     service_manager,
+    session::session,
     session_config::session_config,
     summary, threads,
 };
@@ -81,8 +81,7 @@ pub(crate) fn run(args: RunArgs) -> Result<ExitCode, Failure> {
     let show = Show { nodes: !args.quiet, rows: !args.json };
     let count = part.as_ref().map_or(pipeline.dag().nodes().len(), |part| pipeline.nodes_of(part).len());
     let progress = Arc::new(Progress::new(lines, count as u64, show));
-    let builder = SessionStateBuilder::new_with_default_features().with_config(config);
-    let session = telemetry.session(builder.with_runtime_env(runtime_env));
+    let session = session(&telemetry, config, runtime_env);
     let options = RunOptions::new().tags(tags).inputs(pipeline.inputs());
     let run = telemetry.start_interruptible_run(pipeline.dag(), options, answer(&args, &progress));
     ending::run_begins();

@@ -86,7 +86,10 @@ pub(crate) fn pipeline(
     });
     let param_tables = param_tables.collect::<Result<_, _>>()?;
     let dag_name = Some(dag_name.unwrap_or_else(|| name_of_script(script.path())));
-    let pipeline = Pipeline::new(script, PipelineOptions { dag_name, parameters, param_tables, registry });
+    let pipeline = Pipeline::new(
+        script,
+        PipelineOptions { dag_name, parameters, param_tables, registry, reads_files: true },
+    );
     let pipeline = pipeline.and_then(|pipeline| {
         // The session of the run is not there yet, and has no other tables than this one.
         pipeline.check_tables(&SessionContext::new_with_config(config.clone()))?;

@@ -147,6 +147,7 @@ impl Defined<'_> {
             for Mention { relation, at } in relations.reads.iter().chain(&relations.targets) {
                 if let Some(at) = *at
                     && !self.has_table(relation)
+                    && !self.may_be_file(&relation.table, index)
                 {
                     return Some(self.undefined_table(relation, at, index));
                 }
@@ -175,6 +176,22 @@ impl Defined<'_> {
         self.script.tables.contains_key(relation)
             || self.script.dropped(relation).is_none()
                 && (self.param_tables().any(|table| table == relation) || may_have(self.state, relation))
+    }
+
+    /// Whether a name can be that of a file when its statement is reached: because there is one, a statement in front writes
+    /// there, or it cannot be known before.
+    fn may_be_file(&self, name: &str, index: usize) -> bool {
+        if !self.pipeline.reads_files {
+            return false;
+        }
+        if name.contains("://") || name.contains(['*', '?', '[', '~']) || Path::new(name).exists() {
+            return true;
+        }
+        // Who writes where it reads stands among those that it needs.
+        let statements = self.pipeline.script().statements();
+        self.pipeline.steps()[index].needs.iter().any(|needed| {
+            matches!(statements[*needed].relations.effect, Effect::CopyTo { .. } | Effect::Change { .. })
+        })
     }
 
     pub(crate) fn has_schema(&self, schema: (&str, &str)) -> bool {
@@ -234,6 +251,9 @@ impl Defined<'_> {
         let name = name_of_relation(relation);
         let reason = self.reason(&name, self.script.dropped(relation), index, defines, || self.tables());
         let reason = match (reason, format_of_file(&name)) {
+            (UndefinedReason::Nowhere { .. }, Some(_)) if self.pipeline.reads_files => {
+                UndefinedReason::NoFile
+            }
             (UndefinedReason::Nowhere { .. }, Some(format)) => {
                 UndefinedReason::File { path: name.clone(), format }
             }

@@ -34,6 +34,9 @@ pub struct PipelineOptions {
     pub param_tables: Vec<ParamTable>,
     /// What is said of outputs: tags and documentation of their nodes.
     pub registry: Registry,
+    /// Whether the session reads files by their names, `SELECT * FROM 'orders.parquet'`, as one does after
+    /// [`SessionContext::enable_url_table`]. A name without a table is then that of a file.
+    pub reads_files: bool,
 }
 
 /// A script whose nodes, dependencies and parameters are known.
@@ -47,6 +50,7 @@ pub struct Pipeline {
     steps: Vec<Step>,
     parameters: BTreeMap<String, Parameter>,
     pub(crate) param_tables: Vec<UsedParamTable>,
+    pub(crate) reads_files: bool,
 }
 
 /// A statement in the order of running.
@@ -133,7 +137,7 @@ impl Pipeline {
             })
             .collect();
         let script = valued.unwrap_or(as_written);
-        Ok(Self { script, dag, steps, parameters, param_tables })
+        Ok(Self { script, dag, steps, parameters, param_tables, reads_files: options.reads_files })
     }
 
     /// The script.

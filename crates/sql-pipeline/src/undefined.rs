@@ -48,6 +48,8 @@ pub enum UndefinedReason {
         /// The format of its files, as `STORED AS` takes it.
         format: &'static str,
     },
+    /// Nothing defines a table of this name, and no file or folder has it.
+    NoFile,
     /// A statement further down defines it.
     Later {
         /// Where that statement starts.
@@ -72,6 +74,7 @@ impl fmt::Display for UndefinedReason {
                 "is not defined, and this session does not read files by their names: write \
                  `CREATE EXTERNAL TABLE name STORED AS {format} LOCATION '{path}'`, then read that table"
             ),
+            Self::NoFile => write!(f, "is not defined, and there is no file or folder of this name"),
             Self::Later { line } => write!(f, "is defined only at {line}"),
             Self::Dropped { line } => write!(f, "was dropped at {line}"),
         }

@@ -131,6 +131,30 @@ fn files_by_their_names_have_a_place_and_a_way_out() {
 }
 
 #[test]
+fn a_session_that_reads_files_has_those_that_are_there_or_will_be() {
+    let check = |sql: &str, expected: Option<&str>| {
+        let script = Script::parse("a.sql", sql).unwrap();
+        let options = PipelineOptions { reads_files: true, ..PipelineOptions::default() };
+        let checked = Pipeline::new(script, options).unwrap().check_tables(&SessionContext::new());
+        let found = checked.err().map(|error| error.to_string());
+        let found = found.as_ref().map(|text| text.lines().next().unwrap());
+        assert_eq!(found, expected, "{sql}");
+    };
+    check("SELECT * FROM 'src/check.rs'", None);
+    check("SELECT * FROM 'src/'", None);
+    check("SELECT * FROM 'nowhere/*.csv'", None);
+    check("SELECT * FROM 's3://bucket/a.csv'", None);
+    check("COPY (SELECT 1) TO 'nowhere/a.csv'; SELECT * FROM './nowhere/a.csv'", None);
+    check(
+        "SELECT * FROM 'nowhere/a.csv'; COPY (SELECT 1) TO 'nowhere/a.csv'",
+        Some(
+            "a.sql:1:15: table \"nowhere/a.csv\" is not defined, and there is no file or folder of this name",
+        ),
+    );
+    check("SELECT * FROM ordesr", Some("a.sql:1:15: table \"ordesr\" is not defined"));
+}
+
+#[test]
 fn statements_that_nothing_prepares_are_refused() {
     let prepared = "PREPARE risks AS SELECT 1;\n";
     for (sql, expected) in [
