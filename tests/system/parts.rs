@@ -217,10 +217,13 @@ fn check_rows(arguments: &[&str], input: &str, expected: &str) {
 fn rows_are_printed_for_programs() {
     let sql = "SELECT * FROM (VALUES (1, 'a,\"b'), (2, NULL)) AS t(x, y); SELECT 3 AS z WHERE false";
     check_rows(&["-", "--format", "csv"], sql, "x,y\n1,\"a,\"\"b\"\n2,\nz\n");
-    check_rows(&["-", "--format", "ndjson"], sql, "{\"x\":1,\"y\":\"a,\\\"b\"}\n{\"x\":2}\n");
-    check_rows(&["-", "--format", "json"], sql, "[{\"x\":1,\"y\":\"a,\\\"b\"},{\"x\":2}]\n[]\n");
+    check_rows(&["-", "--format", "ndjson"], sql, "{\"x\":1,\"y\":\"a,\\\"b\"}\n{\"x\":2,\"y\":null}\n");
+    check_rows(&["-", "--format", "json"], sql, "[{\"x\":1,\"y\":\"a,\\\"b\"},{\"x\":2,\"y\":null}]\n[]\n");
     check_rows(&["-", "--format", "csv", "--max-rows", "1"], sql, "x,y\n1,\"a,\"\"b\"\nz\n");
     check_rows(&["-c", "SELECT 1 AS a", "-c", "SELECT 2 AS b", "--format", "csv"], "", "a\n1\nb\n2\n");
+    // A list is a text in CSV, as a table shows it.
+    let nested = "SELECT [1, NULL] AS l, {a: 'x,y'} AS s, NULL AS n";
+    check_rows(&["-", "--format", "csv"], nested, "l,s,n\n\"[1, ]\",\"{a: x,y}\",\n");
     // More than one batch, in the order of the query.
     let numbers = "SELECT value FROM generate_series(1, 20000) ORDER BY value";
     let expected: String = (1..=20_000).fold("value\n".to_owned(), |text, value| format!("{text}{value}\n"));
@@ -256,6 +259,8 @@ fn memory_is_bounded_and_an_error_names_who_holds_it() {
     };
     let spilled = run(&["--memory-limit", "40MB", "--spill-dir", "spill"]).ended_with(0);
     assert!(spilled.stdout.starts_with("value,s\n200000,xxx"), "{}", spilled.stdout);
+    let left = |folder: &str| fs::read_dir(checkout.path().join(folder)).expect("a folder").count();
+    assert_eq!(left("spill"), 0);
     let failed = run(&["--memory-limit", "1MB"]).ended_with(1);
     assert!(
         failed.stderr.contains("top memory consumers") && failed.stderr.contains("raise --memory-limit"),

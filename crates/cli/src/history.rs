@@ -26,6 +26,12 @@ pub(crate) fn history(args: &HistoryArgs) -> Result<ExitCode, Failure> {
             pipelines.entry(name).or_default().push(bundle);
         }
     }
+    if let Some(wanted) = args.dag_name.as_ref().filter(|_| pipelines.is_empty() && !named.is_empty()) {
+        return Err(Failure::input(format!(
+            "no run of a pipeline {wanted:?} in {}; its runs are listed by `daglight status`",
+            folder.display()
+        )));
+    }
     let options = report_options();
     let mut documents = Vec::new();
     for (name, bundles) in &pipelines {

@@ -30,6 +30,7 @@ mod serve;
 mod service_manager;
 mod session;
 mod session_config;
+mod spill;
 mod stack;
 mod status;
 mod summary;

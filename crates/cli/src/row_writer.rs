@@ -2,15 +2,19 @@
 
 use std::{
     io::{self, Write},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use datafusion::arrow::{
-    array::RecordBatch,
+    array::{Array as _, RecordBatch, RecordBatchOptions, StringArray},
     csv::{Writer as CsvWriter, WriterBuilder},
-    datatypes::{Schema, SchemaRef},
+    datatypes::{DataType, Field, Schema, SchemaRef},
     error::ArrowError,
-    json::{ArrayWriter, LineDelimitedWriter},
+    json::{
+        Writer as JsonWriter, WriterBuilder as JsonWriterBuilder,
+        writer::{JsonArray, LineDelimited},
+    },
+    util::display::{ArrayFormatter, FormatOptions},
 };
 
 use crate::{args::RowFormat, say};
@@ -24,8 +28,8 @@ pub(crate) struct RowWriter {
 /// A query whose rows are being written.
 enum Query {
     Csv(Box<CsvWriter<RowOutput>>),
-    Json(ArrayWriter<RowOutput>),
-    Ndjson(LineDelimitedWriter<RowOutput>),
+    Json(JsonWriter<RowOutput, JsonArray>),
+    Ndjson(JsonWriter<RowOutput, LineDelimited>),
 }
 
 /// Standard output for data.
@@ -51,8 +55,8 @@ impl RowWriter {
         let mut query = match self.format {
             RowFormat::Table => return,
             RowFormat::Csv => Query::Csv(Box::new(WriterBuilder::new().with_header(true).build(RowOutput))),
-            RowFormat::Json => Query::Json(ArrayWriter::new(RowOutput)),
-            RowFormat::Ndjson => Query::Ndjson(LineDelimitedWriter::new(RowOutput)),
+            RowFormat::Json => Query::Json(json_options().build(RowOutput)),
+            RowFormat::Ndjson => Query::Ndjson(json_options().build(RowOutput)),
         };
         // A query without rows has names all the same.
         if let Query::Csv(_) = query {
@@ -79,10 +83,15 @@ impl RowWriter {
     }
 }
 
+/// Every object has every name, also of a value that is missing.
+fn json_options() -> JsonWriterBuilder {
+    JsonWriterBuilder::new().with_explicit_nulls(true)
+}
+
 impl Query {
     fn write(&mut self, batch: &RecordBatch) -> Result<(), ArrowError> {
         match self {
-            Self::Csv(writer) => writer.write(batch),
+            Self::Csv(writer) => writer.write(&with_flat_columns(batch)?),
             Self::Json(writer) => writer.write(batch),
             Self::Ndjson(writer) => writer.write(batch),
         }
@@ -101,7 +110,28 @@ impl Query {
     }
 }
 
-/// A type that a format cannot hold, such as a list in CSV. The run is not failed by how its rows are shown.
+/// The batch with lists, structs and maps as the texts that a table shows of them: CSV has no values in values.
+fn with_flat_columns(batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
+    let schema = batch.schema();
+    let (mut fields, mut columns) = (Vec::new(), Vec::new());
+    for (field, column) in schema.fields().iter().zip(batch.columns()) {
+        if !field.data_type().is_nested() {
+            fields.push(Arc::clone(field));
+            columns.push(Arc::clone(column));
+            continue;
+        }
+        let formatter = ArrayFormatter::try_new(column, &FormatOptions::default())?;
+        let texts = (0..column.len())
+            .map(|row| column.is_valid(row).then(|| formatter.value(row).try_to_string()).transpose());
+        let texts: StringArray = texts.collect::<Result<_, _>>()?;
+        fields.push(Arc::new(Field::new(field.name(), DataType::Utf8, true)));
+        columns.push(Arc::new(texts));
+    }
+    let rows = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), columns, &rows)
+}
+
+/// A value that a format cannot hold. The run is not failed by how its rows are shown.
 fn say_what_failed(written: Result<(), ArrowError>) {
     if let Err(error) = written {
         say::incomplete(&say::shown_of_engine(&error.to_string()));

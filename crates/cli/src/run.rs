@@ -34,7 +34,7 @@ use crate::{
     service_manager,
     session::session,
     session_config::session_config,
-    summary, threads,
+    spill, summary, threads,
 };
 
 /// The variable that names the output folder.
@@ -103,6 +103,7 @@ pub(crate) fn run(args: RunArgs) -> Result<ExitCode, Failure> {
     // What a query left running on the runtime's threads is not waited for.
     runtime.shutdown_background();
     telemetry.shutdown();
+    spill::remove();
 
     let error = match &ended {
         Ended::Failed(failure) => Some(error_of(&failure.error, &policy)),
@@ -186,10 +187,17 @@ fn runtime_env(args: &RunArgs) -> Result<Arc<RuntimeEnv>, Failure> {
         let pool = TrackConsumersPool::new(GreedyMemoryPool::new(bytes), NAMED_CONSUMERS);
         builder = builder.with_memory_pool(Arc::new(pool));
     }
-    if let Some(dir) = &args.spill_dir {
-        make_writable(dir).map_err(|error| {
-            Failure::input(format!("cannot write to --spill-dir {}: {error}", dir.display()))
-        })?;
+    let made = match &args.spill_dir {
+        Some(dir) => {
+            let made = make_writable(dir).and_then(|()| spill::make(Some(dir)));
+            Some(made.map_err(|error| {
+                Failure::input(format!("cannot write to --spill-dir {}: {error}", dir.display()))
+            })?)
+        }
+        // Most runs write nothing there: what fails is said by the query that needs it.
+        None => spill::make(None).ok(),
+    };
+    if let Some(dir) = made {
         builder = builder.with_temp_file_path(dir);
     }
     builder.build_arc().map_err(Failure::of_engine)
@@ -215,6 +223,7 @@ fn answer(args: &RunArgs, progress: &Arc<Progress>) -> OnInterrupt {
     let (json, quiet) = (args.json, args.quiet);
     OnInterrupt::new().announce(move |line| announcing.announce(line)).last_words(move |report| {
         clearing.clear();
+        spill::remove();
         if let Some(Err(failure)) = ending::print_once(|| print(report, None, json, quiet)) {
             failure.print(false);
         }

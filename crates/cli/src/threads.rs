@@ -41,7 +41,8 @@ pub(crate) fn runtime(threads: Option<NonZero<usize>>) -> Result<Runtime, Failur
         has_room_for(&stacks)
     };
     let as_wanted = STACKS_BYTES.into_iter().map(|stack_bytes| (wanted, stack_bytes));
-    let fewer = [wanted / 2, 1].into_iter().filter(|workers| (1..wanted).contains(workers));
+    let fewer = iter::successors(Some(wanted / 2), |workers| Some(workers / 2));
+    let fewer = fewer.take_while(|workers| *workers > 0);
     let fewer = fewer.map(|workers| (workers, STACKS_BYTES[STACKS_BYTES.len() - 1]));
     let mut error = io::Error::from(io::ErrorKind::WouldBlock);
     for (workers, stack_bytes) in as_wanted.chain(fewer) {

@@ -106,7 +106,7 @@ impl BundleStatus {
                 .map(|manifest| manifest.started_at)
                 .or_else(|| recorded?.started)
                 .or_else(|| run_id.map(RunId::created_at)),
-            size_bytes: FileEntry::list(bundle).iter().map(|file| file.size_bytes).sum(),
+            size_bytes: size_bytes(bundle),
             outbox_unreadable,
             newer_format,
             tracker: outbox.map(|outbox| outbox.ledger),
@@ -140,4 +140,10 @@ impl BundleStatus {
     pub fn unverified_until(&self) -> Option<DateTime<Utc>> {
         self.tracker.as_ref().and_then(|tracker| tracker.unverified_until)
     }
+}
+/// All files that the run has written.
+fn size_bytes(bundle: &Bundle) -> u64 {
+    // The list is that of the manifest, which is not in it.
+    let manifest = bundle.manifest().symlink_metadata().map_or(0, |file| file.len());
+    FileEntry::list(bundle).iter().fold(manifest, |sum, file| sum.saturating_add(file.size_bytes))
 }

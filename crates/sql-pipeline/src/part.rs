@@ -20,11 +20,10 @@ pub struct Part {
 #[non_exhaustive]
 pub enum PartError {
     /// A term that chooses no node.
-    #[error("{source}{}", did_you_mean(.nearest))]
+    #[error("{nothing}{}", did_you_mean(.nearest))]
     NothingSelected {
         /// The term.
-        #[source]
-        source: NothingSelected,
+        nothing: NothingSelected,
         /// The node with the most similar name.
         nearest: Option<String>,
     },
@@ -68,10 +67,10 @@ impl Pipeline {
         exclude: Option<&NodeSelector>,
     ) -> Result<Part, PartError> {
         let nodes = |selector: &NodeSelector| {
-            selector.select(self.dag()).map_err(|source| {
+            selector.select(self.dag()).map_err(|nothing| {
                 let names = self.dag().nodes().iter().map(|node| node.name.as_str());
-                let nearest = source.name.as_ref().and_then(|name| nearest(name, names));
-                PartError::NothingSelected { source, nearest }
+                let nearest = nothing.name.as_ref().and_then(|name| nearest(name, names));
+                PartError::NothingSelected { nothing, nearest }
             })
         };
         let excluded = exclude.map(nodes).transpose()?.unwrap_or_default();
