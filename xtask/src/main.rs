@@ -1,6 +1,7 @@
 //! `cargo xtask`: the development tasks of this workspace.
 
 mod bench;
+mod clippy_lists;
 mod codegen;
 mod demo;
 mod deny;
@@ -49,7 +50,7 @@ enum Task {
     Features,
     /// Check that every dependency is used
     Unused,
-    /// Check what each crate depends on against the table in docs/architecture.md
+    /// Check what each crate depends on against the table in docs/architecture.md, and that the lists for clippy agree
     Layers,
 }
 
