@@ -44,7 +44,7 @@ def _object(pairs):
 
 
 def _constant(name):
-    raise Malformed(f"{name} is no JSON number")
+    raise Malformed(f"{name} is not a JSON number")
 
 
 def _checked(value, path, ids_optional):

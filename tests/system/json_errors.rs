@@ -8,7 +8,7 @@ fn document(checkout: &Checkout, sql: &str, arguments: &[&str], code: i32) -> Va
     let pipeline = checkout.pipeline("bad.sql", sql);
     let run = Daglight::run(checkout, &pipeline).args(arguments).env("RUST_BACKTRACE", "0");
     let finished = run.finish();
-    assert!(finished.stderr.contains("error: "), "people are told too: {}", finished.stderr);
+    assert!(finished.stderr.contains("error: "), "people see it too: {}", finished.stderr);
     assert!(!finished.stderr.contains("stack backtrace"), "{}", finished.stderr);
     finished.report(code)
 }

@@ -183,7 +183,7 @@ fn a_killed_run_is_a_failure_with_everything_that_was_acknowledged() {
     println!("{stages:?}");
     assert_eq!(stages.get(NO_RUN), None, "all of them were recorded runs");
 
-    // Whatever is there so early, it can be delivered or is nothing.
+    // Whatever is there so early, it can be delivered or is empty.
     for number in KILLS..KILLS + 5 {
         let delay = Duration::from_micros(numbers.below(1_000));
         check(&server, project, number, Moment::Ready(delay));

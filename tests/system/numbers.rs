@@ -216,7 +216,7 @@ fn rows_are_the_same_in_every_place() {
 }
 
 #[test]
-fn rows_and_bytes_of_files_tables_and_the_process_are_told_apart() {
+fn rows_and_bytes_of_files_tables_and_the_process_are_distinguished() {
     let checkout = Checkout::new();
     let data = checkout.path().join("data");
     fs::create_dir(&data).expect("a folder");

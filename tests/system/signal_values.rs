@@ -8,7 +8,7 @@ use std::{
 
 use daglight_capture_policy::{Policy, Profile, Redactor};
 use daglight_otel_bridge::{
-    Bridge, BridgeConfig, RunScope, RunSignals, SignalFiles, SpanStatus,
+    BeatMeasures, Bridge, BridgeConfig, RunScope, RunSignals, SignalFiles, SpanStatus,
     names::{Key, span},
     replay,
 };
@@ -386,7 +386,8 @@ fn record_metrics(signals: &RunSignals) {
         node.end_at(at(end));
     }
     signals.metrics().artifact("parquet");
-    signals.metrics().io(1 << 40, 3);
+    let measures = BeatMeasures { io_bytes_read: 1 << 40, io_bytes_written: 3, ..BeatMeasures::default() };
+    signals.metrics().beat(&measures);
 }
 
 #[test]

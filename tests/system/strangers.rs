@@ -156,7 +156,7 @@ fn contents(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
 }
 
 #[test]
-fn files_that_are_none_or_have_no_end_hang_no_command() {
+fn what_is_not_a_file_or_has_no_end_hangs_no_command() {
     let files = [
         "manifest.json",
         "otel_traces.json",

@@ -13,7 +13,7 @@ const NOWHERE: &str = "http://127.0.0.1:1";
 /// Nothing ends it but a signal.
 const ENDLESS: &str = "SELECT count(*) FROM generate_series(1, 1000000) a, generate_series(1, 1000000) b WHERE a.value % 7 = b.value % 5;\n";
 
-/// Runs a small pipeline, and gives the folder of its bundle.
+/// Runs a small pipeline, and returns the folder of its bundle.
 fn run(checkout: &Checkout, project: Option<&Project>) -> String {
     let pipeline = checkout.path().join("one.sql");
     fs::write(&pipeline, ONE_ROW).expect("a file");
@@ -259,7 +259,7 @@ fn doctor_asks_the_otlp_endpoints() {
     );
     let wrong = Daglight::new(&checkout, ["doctor"]).env("OTEL_TRACES_SAMPLER", "sometimes").finish();
     check_doctor(wrong, 1, &["FAIL opentelemetry OTEL_TRACES_SAMPLER"]);
-    assert!(receiver.spans().is_empty(), "an empty request is nothing to keep");
+    assert!(receiver.spans().is_empty(), "an empty request is not kept");
 }
 
 /// Ways in which a run is not recorded for a tracking server.
@@ -355,7 +355,7 @@ fn without_a_server_nothing_is_wrong() {
         "{}",
         half.stderr
     );
-    // The address alone is no server that anything could be delivered to.
+    // An address alone does not make a server to which anything could be delivered.
     let half = Daglight::run(&checkout, &pipeline).env("HAMILTON_API_URL", NOWHERE).finish();
     let said: Vec<&str> = half.stderr.lines().filter(|line| line.contains("WARN")).collect();
     let missing = |name: &&str| said[0].contains(name);

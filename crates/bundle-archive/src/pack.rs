@@ -29,7 +29,7 @@ pub struct PackOptions {
 pub struct Packed {
     /// The files in the archive, in its order; the manifest, which is the last, is not among them.
     pub files: Vec<FileEntry>,
-    /// Files that were left out, because there should be no SQL.
+    /// Files that were left out: because there should be no SQL, or because they are not regular files.
     pub left_out: Vec<String>,
 }
 
@@ -111,7 +111,7 @@ fn write(
     let failed = |source| PackError::Write { path: to.to_owned(), source };
     let folder = manifest.identity.run_id.to_string();
     let mut archive = Builder::new(GzEncoder::new(archive, Compression::default()));
-    let mut packed = Packed { files: Vec::new(), left_out: Vec::new() };
+    let mut packed = Packed { files: Vec::new(), left_out: bundle.not_files() };
     let mut files = bundle.files();
     // The manifest is the last one of them, and written here anew.
     let manifest_path = files.pop().unwrap_or_default();

@@ -133,7 +133,7 @@ pub fn unpack(path: &Path, into: &Path, limits: Limits) -> Result<Bundle, Unpack
         }
         let below = name.split_once('/').filter(|(first, below)| {
             let is_first = folder.get_or_insert_with(|| (*first).to_owned()) == first;
-            // The folder is none of the paths that are written, but what it is called shows what was meant.
+            // The folder is not among the paths that are written, but its name shows what was meant.
             is_first && !matches!(*first, "" | "." | "..") && Bundle::is_file_of_a_run(below)
         });
         let Some((_, below)) = below.filter(|(_, below)| seen.insert((*below).to_owned())) else {

@@ -2,7 +2,7 @@
 
 use std::io::{self, BufRead as _, BufReader, BufWriter, Read, Write};
 
-use daglight_run_bundle::MAX_LINE_BYTES;
+use daglight_run_bundle::{BundlePart, MAX_LINE_BYTES, MAX_PLAN_BYTES};
 use serde_json::Value;
 
 /// The attribute of spans with the text of a query, by the conventions of OpenTelemetry.
@@ -10,23 +10,21 @@ const QUERY_TEXT: &str = "db.query.text";
 /// The fields of a plan file that hold SQL, plans, their literals, or rows.
 const PLAN_FIELDS: [&str; 6] =
     ["sql", "logical_plan", "optimized_plan", "physical_plan", "detail", "preview"];
-/// A plan file is read as a whole: 32 MiB, as its reader has it.
-const MAX_PLAN_BYTES: u64 = 32 << 20;
 
-/// Whether a file is left out: it holds code or plans in places that are not told apart.
+/// Whether a file is left out: it holds code or plans in places that cannot be distinguished.
 pub(crate) fn is_left_out(path: &str) -> bool {
-    path.starts_with("tracker/") || path.starts_with("run_diagnostics_report.")
+    matches!(BundlePart::of(path), BundlePart::Tracker | BundlePart::Report)
 }
 
 /// Whether a file is packed without a part of it.
 pub(crate) fn is_changed(path: &str) -> bool {
-    path.starts_with("plans/") || path == "otel_traces.json"
+    matches!(BundlePart::of(path), BundlePart::Plan | BundlePart::Traces)
 }
 
-/// Writes the content of a file without the SQL in it. A line that is no JSON is left out: nobody can say what is in it.
+/// Writes the content of a file without the SQL in it. A line that is not JSON is left out, since nobody can say what is in it.
 pub(crate) fn strip(path: &str, from: impl Read, to: impl Write) -> io::Result<()> {
     let mut to = BufWriter::new(to);
-    if path.starts_with("plans/") {
+    if BundlePart::of(path) == BundlePart::Plan {
         let mut text = Vec::new();
         from.take(MAX_PLAN_BYTES).read_to_end(&mut text)?;
         if let Ok(mut plan) = serde_json::from_slice(&text) {

@@ -9,14 +9,17 @@ use daglight_run_bundle::{
 };
 
 use crate::{
-    ActiveTaskReport, DeliveryReport, HeartbeatReport, NodeReport, Problem, REPORT_VERSION, Report,
-    ReportStatus, ResourceSample, Severity, SpanReport, StageReport, StallReport, Totals, display,
+    display,
     findings::{self, Thresholds},
     headline,
     inputs::Inputs,
     nodes,
     problems::{Problems, moment},
     queries,
+    report::{
+        ActiveTaskReport, DeliveryReport, HeartbeatReport, NodeReport, Problem, REPORT_VERSION, Report,
+        ReportStatus, ResourceSample, Severity, SpanReport, StageReport, StallReport, Totals,
+    },
     signals::{SeenSlow, SeenSpan, SeenStage, Signals, milliseconds},
     timeline::timeline,
 };

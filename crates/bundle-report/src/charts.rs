@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use crate::{ResourceSample, display};
+use crate::{display, report::ResourceSample};
 
 /// A chart of fewer points shows nothing.
 const MIN_POINTS: usize = 3;

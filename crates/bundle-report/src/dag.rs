@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use daglight_run_bundle::NodeStatus;
 use maud::{Markup, html};
 
-use crate::{NodeReport, display};
+use crate::{display, report::NodeReport};
 
 /// Nodes beyond which a drawing shows nothing.
 pub(crate) const MAX_DRAWN: usize = 300;

@@ -4,7 +4,7 @@ use std::{path::Path, time::Duration};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::Timeline;
+use crate::report::Timeline;
 
 /// Milliseconds as `820 µs`, `12 ms`, `1.24 s`, `17.4 s`, `2 min 05 s` or `3 h 07 min`.
 pub fn duration(milliseconds: f64) -> String {

@@ -5,8 +5,12 @@ use std::collections::BTreeSet;
 use daglight_run_bundle::{KeptAs, Liveness, NodeStatus, Tracking};
 
 use crate::{
-    HeadlineSentence, HeartbeatReport, Level, NodeReport, OperatorReport, Problem, Report, ReportStatus,
-    Severity, display, findings::items,
+    display,
+    findings::items,
+    report::{
+        HeadlineSentence, HeartbeatReport, Level, NodeReport, OperatorReport, Problem, Report, ReportStatus,
+        Severity, UnreadableFile,
+    },
 };
 
 /// What the span of a node says that was ended later, because its process had died.
@@ -27,10 +31,10 @@ pub(crate) fn headline(report: &Report) -> Vec<HeadlineSentence> {
     let mut findings = Findings::default();
     status(report, &mut findings);
     failures(report, &mut findings);
-    found(report, &mut findings, |level| matches!(level, Level::Bad | Level::Warning));
+    found(report, &mut findings, |level| level >= Level::Warning);
     delivery(report, &mut findings);
     slowest(report, &mut findings);
-    found(report, &mut findings, |level| matches!(level, Level::Note | Level::Good));
+    found(report, &mut findings, |level| level < Level::Warning);
     warnings(report, &mut findings);
     findings.0
 }
@@ -270,9 +274,7 @@ fn warnings(report: &Report, findings: &mut Findings) {
         findings.add(Level::Warning, text);
     }
     // A run that has just begun has no files yet; one that has ended has them all.
-    let missing = report.files.iter().filter_map(|file| Some((file.file.clone(), file.problem.clone()?)));
-    let others = report.unreadable.iter().map(|file| (file.file.clone(), file.problem.clone()));
-    for (file, problem) in missing.chain(others).take(MAX_NAMED) {
+    for UnreadableFile { file, problem } in report.damages().take(MAX_NAMED) {
         findings.add(Level::Warning, format!("{file}: {}.", one_line(&problem).trim_end_matches('.')));
     }
 }

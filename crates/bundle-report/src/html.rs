@@ -9,9 +9,11 @@ use maud::{DOCTYPE, Markup, PreEscaped, Render, html};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::{
-    Comparison, NodeReport, PlanReport, Report, dag, display,
+    compare::Comparison,
+    dag, display,
     page_script::{self, SCRIPT},
     plan_tree::{HEADINGS, TreeRow},
+    report::{NodeReport, PlanReport, Report},
     section::{Block, Content, Link, Medium, Opening, Operator, Piece, Section, Table, Tag, Tone},
     sections, waterfall,
 };

@@ -5,13 +5,18 @@ use std::{error::Error, path::PathBuf};
 use chrono::Utc;
 use daglight_finding_thresholds::FindingThresholds;
 use daglight_run_bundle::{
-    Artifact, ArtifactCatalog, Bundle, Liveness, Manifest, PlanBundle, ProcessEvidence, ReadError,
+    Artifact, ArtifactCatalog, Bundle, FileEntry, Liveness, Manifest, PlanBundle, ProcessEvidence, ReadError,
+    RunStatus,
 };
 use daglight_semantic_conventions::Namespace;
 
 use crate::{
-    Report, UnreadableFile, assemble::report, findings::PlanFindings, plans::SlowestPlans,
-    queries::PlannedQueries, signals::Signals,
+    assemble::report,
+    findings::PlanFindings,
+    plans::SlowestPlans,
+    queries::PlannedQueries,
+    report::{Report, UnreadableFile},
+    signals::Signals,
 };
 
 /// Why there is no report of a bundle.
@@ -134,6 +139,14 @@ impl Inputs {
             planned.add(file, plan);
         });
         unreadable.extend(plans.iter().map(|(file, error)| unreadable_file(&format!("plans/{file}"), error)));
+        let lost = manifest.as_ref().map_or_else(Vec::new, |manifest| lost(bundle, manifest));
+        for loss in lost {
+            let of_signals =
+                signals.files.iter().any(|read| read.file == loss.file && read.problem.is_some());
+            if !of_signals && unreadable.iter().all(|known| known.file != loss.file) {
+                unreadable.push(loss);
+            }
+        }
         Ok(Self {
             dir: options.called.clone().unwrap_or_else(|| bundle.dir().to_owned()),
             manifest,
@@ -147,6 +160,19 @@ impl Inputs {
             unreadable,
         })
     }
+}
+
+/// The files that the run had when it ended, and that are shorter or gone by now: a file that ends with a whole line looks
+/// complete by itself.
+fn lost(bundle: &Bundle, manifest: &Manifest) -> Vec<UnreadableFile> {
+    if manifest.status == RunStatus::Running {
+        return Vec::new();
+    }
+    let lost = |entry: &FileEntry| {
+        let problem = entry.loss(bundle)?;
+        Some(UnreadableFile { file: entry.path.clone(), problem })
+    };
+    manifest.files.iter().filter_map(lost).collect()
 }
 
 /// What was read, or `None` and an entry in the list.

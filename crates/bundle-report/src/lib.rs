@@ -39,6 +39,7 @@ mod self_time;
 mod shown_spans;
 mod signals;
 mod timeline;
+mod unreadable;
 mod waterfall;
 mod write;
 

@@ -3,7 +3,7 @@
 use daglight_capture_policy::{printable, printable_lines};
 
 use crate::{
-    Report,
+    report::Report,
     section::{Block, Cell, Content, Link, Medium, Opening, Piece, Table, Tone},
     sections,
 };

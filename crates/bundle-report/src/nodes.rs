@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use daglight_run_bundle::{Manifest, NodeRecord, NodeStatus, ProcessEvidence};
 
 use crate::{
-    NodeReport,
     queries::PlannedQueries,
+    report::NodeReport,
     signals::{SeenNode, SeenReads},
 };
 

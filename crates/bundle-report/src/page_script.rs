@@ -6,7 +6,7 @@ use daglight_run_bundle::NodeStatus;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-use crate::{Report, TimelineSpanKind};
+use crate::report::{Report, TimelineSpanKind};
 
 /// The script.
 pub(crate) const SCRIPT: &str = include_str!("report.js");

@@ -1,6 +1,9 @@
 //! The plan of a query as a tree: each operator with the rows that were estimated and those that came, time and memory.
 
-use crate::{PlanReport, PlannedOperator, display};
+use crate::{
+    display,
+    report::{PlanReport, PlannedOperator},
+};
 
 /// Operators deeper than that are not moved to the right any further.
 const MAX_INDENT: u32 = 24;

@@ -3,9 +3,9 @@
 use daglight_run_bundle::PlanBundle;
 
 use crate::{
-    PlanReport, PlannedOperator,
     findings::{Thresholds, is_wrong},
     largest::Largest,
+    report::{PlanReport, PlannedOperator},
 };
 
 /// Plans that are kept.

@@ -4,7 +4,7 @@ use daglight_run_identity::RunId;
 use schemars::schema_for;
 use serde_json::{Map, Value, json};
 
-use crate::Report;
+use crate::report::Report;
 
 /// A report whose every text, list, map and optional part is there, with `planted` for each text that may be any.
 pub(crate) fn report(planted: &str) -> Report {

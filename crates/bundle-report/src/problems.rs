@@ -6,8 +6,8 @@ use chrono::{DateTime, Utc};
 use daglight_run_bundle::WarningCode;
 
 use crate::{
-    Problem, Severity,
     otlp::{LogRecord, Span},
+    report::{Problem, Severity},
 };
 
 /// The field of a log record that says what a warning is about, as [`WarningCode`] is written.

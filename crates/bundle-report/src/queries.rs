@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use daglight_run_bundle::{PlanBundle, PlanMetrics};
 
 use crate::{
-    OperatorReport, QueryReport,
     largest::Largest,
+    report::{OperatorReport, QueryReport},
     signals::{SLOWEST_QUERIES, SeenQuery, SeenReads},
 };
 

@@ -6,7 +6,12 @@ use std::borrow::Cow;
 
 use daglight_run_bundle::NodeStatus;
 
-use crate::{NodeReport, PlanReport, charts::Chart, display, waterfall::Axis};
+use crate::{
+    charts::Chart,
+    display,
+    report::{NodeReport, PlanReport},
+    waterfall::Axis,
+};
 
 /// What stands above the sections.
 pub(crate) struct Opening<'r> {

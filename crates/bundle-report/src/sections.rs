@@ -6,9 +6,11 @@ use daglight_capture_policy::printable;
 use daglight_run_bundle::{NodeStatus, RecordedKind, StallClass};
 
 use crate::{
-    Finding, Level, NodeReport, Report, ReportStatus, Severity, StallReport,
     charts::charts,
-    display, nodes,
+    display,
+    findings::Finding,
+    nodes,
+    report::{Level, NodeReport, Report, ReportStatus, Severity, StallReport},
     section::{
         Block, Cell, Column, Link, Medium, Opening, Operator, Piece, Row, Section, Table, Tag, Tone, code,
         counted, name, shown, words,

@@ -1,6 +1,9 @@
 //! The spans that the timeline of a run shows: the longest, in bounded memory.
 
-use crate::{TimelineSpan, TimelineSpanKind, signals::milliseconds};
+use crate::{
+    report::{TimelineSpan, TimelineSpanKind},
+    signals::milliseconds,
+};
 
 /// Spans of each kind that are kept. A page opens with all of them in about a second.
 const MAX_SPANS_OF_A_KIND: usize = 8_000;

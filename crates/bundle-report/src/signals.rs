@@ -6,11 +6,11 @@ use daglight_run_bundle::{Bundle, FileReading, read_lines};
 use daglight_semantic_conventions::{Key, Namespace, PROCESS_ENDED, key, span};
 
 use crate::{
-    ResourceSample, SpanReport, TimelineSpanKind,
     coverage::Coverage,
     largest::Largest,
     otlp::{LogsLine, MetricsLine, Span, TracesLine},
     problems::Problems,
+    report::{ResourceSample, SpanReport, TimelineSpanKind},
     samples::Samples,
     self_time::SelfTimes,
     shown_spans::{ShownSpan, ShownSpans},
@@ -430,7 +430,7 @@ mod tests {
     }
 
     #[test]
-    fn nodes_stages_and_queries_are_told_apart() {
+    fn nodes_stages_and_queries_are_distinguished() {
         let signals = read(&[
             SpanLine::new("datafusion.plan", 1, 2).text("query_id", "q1").line(),
             SpanLine::new("datafusion.execute", 2, 8).text("query_id", "q1").parent("n1").line(),

@@ -2,7 +2,10 @@
 
 use std::collections::HashMap;
 
-use crate::{Concurrency, CriticalStep, IdleGap, NodeReport, Timeline, coverage::Coverage};
+use crate::{
+    coverage::Coverage,
+    report::{Concurrency, CriticalStep, IdleGap, NodeReport, Timeline},
+};
 
 /// A time without a node is worth a word from this length on. Shorter ones are between any two nodes.
 pub(crate) const LONG_GAP_MS: f64 = 100.0;

@@ -3,7 +3,7 @@
 use daglight_run_bundle::NodeStatus;
 use maud::{Markup, Render, html};
 
-use crate::{NodeReport, display};
+use crate::{display, report::NodeReport};
 
 /// The time axis of a run.
 #[derive(Debug, Clone, Copy)]

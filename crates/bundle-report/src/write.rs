@@ -1,8 +1,8 @@
 //! The report as files and pages.
 
-use daglight_run_bundle::{Bundle, WriteError, replace, replace_json};
+use daglight_run_bundle::{Bundle, WriteError};
 
-use crate::{Report, html, markdown};
+use crate::{html, markdown, report::Report};
 
 impl Report {
     /// Writes the report into its bundle: JSON, Markdown and HTML. Each file is replaced as a whole.
@@ -11,9 +11,9 @@ impl Report {
     ///
     /// When a file cannot be written.
     pub fn write(&self, bundle: &Bundle) -> Result<(), WriteError> {
-        replace_json(&bundle.report_json(), self)?;
-        replace(&bundle.report_markdown(), self.to_markdown().as_bytes())?;
-        replace(&bundle.report_html(), self.to_html().as_bytes())
+        bundle.replace_json(&bundle.report_json(), self)?;
+        bundle.replace(&bundle.report_markdown(), self.to_markdown().as_bytes())?;
+        bundle.replace(&bundle.report_html(), self.to_html().as_bytes())
     }
 
     /// The report as Markdown.

@@ -23,8 +23,7 @@ use serde::Deserialize;
 use tokio::{net::TcpListener, sync::Semaphore, task::spawn_blocking};
 
 use crate::{
-    Token,
-    guard::guarded,
+    guard::{Token, guarded},
     listing::Listing,
     live::{LiveRun, Progress, live_run},
     pages,

@@ -3,7 +3,7 @@
 use maud::html;
 use serde_json::Value;
 
-use crate::{Captured, Policy};
+use crate::{captured::Captured, policy::Policy};
 
 /// The page has no styles for tables of others.
 const TABLE: &str = "border-collapse:collapse;font-size:12px";
@@ -44,7 +44,7 @@ fn markup(headings: &[Captured], rows: &[Vec<Captured>], left_out: usize) -> Str
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{CaptureSettings, Profile};
+    use crate::{capture_settings::CaptureSettings, profile::Profile};
 
     fn table(max_attribute_bytes: usize, rows: usize) -> Option<String> {
         let capture = CaptureSettings { max_attribute_bytes, ..CaptureSettings::of_profile(Profile::Dev) };

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 
-use crate::{Captured, Policy};
+use crate::{captured::Captured, policy::Policy};
 
 /// Options that are followed by an input as `NAME=VALUE`.
 const INPUT_OPTIONS: [&str; 2] = ["--param", "--params"];
@@ -46,7 +46,7 @@ fn without_inputs(arguments: impl IntoIterator<Item = OsString>) -> impl Iterato
 
 #[cfg(test)]
 mod tests {
-    use crate::{CaptureSettings, Policy, Profile};
+    use crate::{capture_settings::CaptureSettings, policy::Policy, profile::Profile};
 
     #[test]
     fn arguments_are_shown_where_that_is_allowed_and_credentials_never() {

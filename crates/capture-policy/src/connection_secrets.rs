@@ -6,8 +6,8 @@ use base64::{Engine as _, prelude::BASE64_STANDARD};
 use percent_encoding::percent_decode_str;
 
 use crate::{
-    Redactor,
     credentials::{Authority, authority},
+    redact::Redactor,
 };
 
 /// The variables that name proxies; each is read in small letters, too.

@@ -1,8 +1,8 @@
 //! What a command prints of a script and of errors.
 
 use crate::{
-    Redactor,
     printable::{CONTINUED, printable, printable_lines},
+    redact::Redactor,
 };
 
 /// The text of an error on the console. Lines of a script that it quotes stay as they are; any other further line is marked
@@ -110,7 +110,7 @@ impl<'a> Quoted<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Policy, Profile};
+    use crate::{policy::Policy, profile::Profile};
 
     #[track_caller]
     fn check(profile: Profile, text: &str, expected: &str) {

@@ -112,7 +112,7 @@ const BEHIND_COUNTED: [&str; 6] = ["budget", "count", "counts", "limit", "per", 
 
 /// Words of which one makes the key of an option or a setting that of a credential: those hold no data that such a word
 /// could be the name of, as that of a column could. Whole words count, so that `path`, `pattern`, `spin` or `certainty`
-/// are none.
+/// are not.
 const OPTION_WORDS: [&str; 37] = [
     "apikey",
     "auth",
@@ -364,7 +364,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_told_by_their_words() {
+    fn names_are_recognised_by_their_words() {
         let names = KeyNames::new::<&str>([]);
         check(OPTIONS, |key| names.hide_option(key), true);
         check(HARMLESS_OPTIONS, |key| names.hide_option(key), false);

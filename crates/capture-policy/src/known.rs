@@ -9,7 +9,7 @@ use std::{
 
 use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 
-use crate::{REDACTED, Secret, rewritten::resumed, script_columns::ScriptColumns};
+use crate::{redact::REDACTED, rewritten::resumed, script_columns::ScriptColumns, secret::Secret};
 
 /// Characters of the shortest text that is hidden because it is known.
 const SHORTEST: usize = 4;

@@ -3,8 +3,8 @@
 use std::{collections::HashSet, sync::Arc};
 
 use crate::{
-    Redactor,
     known::{Known, MOST_VALUES},
+    redact::Redactor,
     script_columns::ScriptColumns,
     sql_secrets::{Hidden, plan_secrets, secrets},
     sql_tokens::{Kind, Reading, tokens, unquoted},
@@ -143,7 +143,7 @@ fn sets_other_dialect(sql: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Policy, Profile};
+    use crate::{policy::Policy, profile::Profile};
 
     #[test]
     fn declared_values_that_are_words_are_hidden_only_in_their_place() {

@@ -3,8 +3,9 @@
 use serde_json::{Map, Value};
 
 use crate::{
-    CaptureSettings, REDACTED, Redactor,
+    capture_settings::CaptureSettings,
     named_values::{Field, field},
+    redact::{REDACTED, Redactor},
 };
 
 /// Characters of a text that are looked at beyond those that are kept, so that a credential which begins among those

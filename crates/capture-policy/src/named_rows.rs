@@ -174,7 +174,7 @@ impl<'a, H: Fn(&str) -> bool> Reader<'a, H> {
 
 #[cfg(test)]
 mod tests {
-    use crate::Redactor;
+    use crate::redact::Redactor;
 
     #[track_caller]
     fn check(sql: &str) {

@@ -409,7 +409,7 @@ mod tests {
     use std::time::Instant;
 
     use super::*;
-    use crate::Redactor;
+    use crate::redact::Redactor;
 
     fn hides(name: &str) -> bool {
         let name = name.to_lowercase();

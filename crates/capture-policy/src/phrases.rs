@@ -43,7 +43,7 @@ fn is_no_language(word: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use crate::Redactor;
+    use crate::redact::Redactor;
 
     #[test]
     fn credentials_are_known_by_the_words_around_them() {

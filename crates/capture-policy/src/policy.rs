@@ -5,10 +5,13 @@ use std::{collections::BTreeMap, iter};
 use serde_json::{Map, Value};
 
 use crate::{
-    CaptureSettings, Captured, Profile, REDACTED, Redactor, Secret, ShownPath, SqlText,
-    capture_settings::SHOWN,
+    capture_settings::{CaptureSettings, SHOWN, ShownPath, SqlText},
+    captured::Captured,
     limits::{Limits, Shape, free_key},
     partition_values::path_without_values,
+    profile::Profile,
+    redact::{REDACTED, Redactor},
+    secret::Secret,
 };
 
 /// What stands where the policy lets no value through.
@@ -51,7 +54,7 @@ impl Policy {
             .with_tracker(profile.uses_tracker())
     }
 
-    /// Adds the rule whether runs are recorded for the tracker at all. It is none of the capture settings, but
+    /// Adds the rule whether runs are recorded for the tracker at all. It is not one of the capture settings, but
     /// [`Policy::rules`] has it, so that runs under the same rules can be told by them.
     #[must_use]
     pub fn with_tracker(mut self, enabled: bool) -> Self {

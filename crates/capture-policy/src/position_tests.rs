@@ -1,6 +1,6 @@
 //! Credentials that are known by their position: in all branches of a set operation, in joins, subqueries and lists.
 
-use crate::Redactor;
+use crate::redact::Redactor;
 
 /// Every literal that begins with `x` is hidden, and nothing else is. Rows that are compared, and the
 /// conditions of a CASE that gives a hidden column, are hidden whole.

@@ -7,7 +7,7 @@ use std::{
 };
 
 use crate::{
-    CaptureSettings, ShownPath, SqlText,
+    capture_settings::{CaptureSettings, ShownPath, SqlText},
     credentials::{Authority, authority, aws_secret, private_key, shaped_credential, users_of_urls, word},
     key_names::{KeyNames, takes_user, user_and_password},
     key_values::{Separator, token_of_scheme},
@@ -132,7 +132,7 @@ impl Redactor {
         } else {
             without_partition_values(&without_users_of_urls(&text)).into_owned().into()
         };
-        without_ranges(&text, self.credentials(&text))
+        without_ranges(&text, self.credentials(&text)).into_owned()
     }
 
     /// Where the credentials are that [`Redactor::text`] finds. They may overlap.
@@ -181,7 +181,8 @@ impl Redactor {
 
     /// The plan of a query as DataFusion draws it, as far as the policy shows it.
     pub fn plan_text(&self, plan: &str) -> String {
-        let plan = without_users_of_urls(&without_ranges(plan, plan_secrets(plan, self)));
+        let plan = without_ranges(plan, plan_secrets(plan, self));
+        let plan = without_users_of_urls(&plan);
         match self.shows_literals() {
             true => self.text(&self.known().without_words(&plan)),
             false => self.name_text(&plan_text::without_values(&self.known().without_values(&plan))),
@@ -223,7 +224,7 @@ impl Redactor {
         let mut ranges = self.sql_secrets(sql);
         // These go with them: the names around a credential may be taken for one, and would be gone when they are looked for.
         ranges.extend(phrases::secrets(sql, |name| self.hides_key(name)));
-        without_ranges(sql, ranges)
+        without_ranges(sql, ranges).into_owned()
     }
 
     /// Where the credentials are that SQL names as such.
@@ -313,7 +314,7 @@ pub fn is_engine(target: &str) -> bool {
 
 /// The text without user and password of the URLs in it. Before anything else is taken out of a text, which may be the
 /// scheme that they are known by.
-fn without_users_of_urls(text: &str) -> String {
+fn without_users_of_urls(text: &str) -> Cow<'_, str> {
     without_ranges(text, users_of_urls(text))
 }
 

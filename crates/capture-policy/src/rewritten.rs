@@ -14,7 +14,10 @@ pub(crate) fn resumed<'a>(text: &'a str, written: usize, mut out: String) -> Cow
 }
 
 /// The text with what stands in these ranges replaced. They may overlap: a comment may be inside of what is one already.
-pub(crate) fn without_ranges(text: &str, mut ranges: Vec<Range<usize>>) -> String {
+pub(crate) fn without_ranges(text: &str, mut ranges: Vec<Range<usize>>) -> Cow<'_, str> {
+    if ranges.is_empty() {
+        return text.into();
+    }
     ranges.sort_by_key(|range| range.start);
     let mut out = String::with_capacity(text.len());
     let mut written = 0;
@@ -26,5 +29,5 @@ pub(crate) fn without_ranges(text: &str, mut ranges: Vec<Range<usize>>) -> Strin
         written = written.max(range.end);
     }
     out.push_str(&text[written..]);
-    out
+    out.into()
 }

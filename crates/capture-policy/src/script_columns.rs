@@ -589,7 +589,7 @@ fn is_keyword(word: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use crate::Redactor;
+    use crate::redact::Redactor;
 
     const TABLES: &str = "CREATE TABLE a (x INT, y INT);
         CREATE TABLE b AS SELECT 'n' AS name, 'p' AS password, 1 AS n;

@@ -2,7 +2,10 @@
 
 use std::ops::Range;
 
-use crate::{REDACTED, Redactor, sql_values::value_ranges};
+use crate::{
+    redact::{REDACTED, Redactor},
+    sql_values::value_ranges,
+};
 
 impl Redactor {
     /// A line of a script for the console, and where a column of it is then; both count from 1, columns in characters. A
@@ -67,7 +70,7 @@ fn without_parts(text: &str, part: Range<usize>, hidden: &[(Range<usize>, &str)]
 
 #[cfg(test)]
 mod tests {
-    use crate::{Policy, Profile};
+    use crate::{policy::Policy, profile::Profile};
 
     /// The line and a caret below the column, of the place where the script says `zz`.
     #[track_caller]

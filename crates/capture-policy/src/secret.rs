@@ -5,7 +5,7 @@ use std::{borrow::Cow, fmt};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize, Serializer};
 
-/// A credential. `Debug`, `Display` and serialisation show a mask; only [`Secret::expose`] gives the text.
+/// A credential. `Debug`, `Display` and serialisation show a mask; only [`Secret::expose`] returns the text.
 #[derive(Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(transparent)]
 pub struct Secret(String);

@@ -66,6 +66,8 @@ struct Frame {
     rows_before: Vec<(usize, Literal)>,
     /// Which columns of the first branch of a set operation are credentials: all branches have its names.
     first_branch: Vec<bool>,
+    /// Its SELECT, until its columns are asked for: most queries have no second branch, and need not be read for one.
+    first_select: Option<usize>,
     /// Whether a query has begun here, and whether a branch of a set operation follows.
     has_branch: bool,
     is_branch_next: bool,
@@ -320,10 +322,18 @@ impl<'a, H: Hidden> Reader<'a, H> {
     fn begin_branch(&mut self, select: Option<usize>) {
         let frame = self.top();
         if std::mem::replace(&mut frame.has_branch, true) && std::mem::take(&mut frame.is_branch_next) {
-            frame.columns = either(&frame.columns, &frame.first_branch);
+            let first_branch = self.first_branch();
+            let frame = self.top();
+            frame.columns = either(&frame.columns, &first_branch);
             return;
         }
         frame.first_branch.clear();
+        frame.first_select = select;
+    }
+
+    /// Which columns of the first branch are credentials.
+    fn first_branch(&mut self) -> Vec<bool> {
+        let select = self.top().first_select.take();
         if let Some(select) = select.filter(|_| self.branches < MOST_QUERIES) {
             self.branches += 1;
             let names =
@@ -331,6 +341,7 @@ impl<'a, H: Hidden> Reader<'a, H> {
             let first_branch = names.outputs(select, self.columns);
             self.top().first_branch = first_branch;
         }
+        self.top().first_branch.clone()
     }
 
     fn inherited(&mut self) -> bool {
@@ -362,8 +373,10 @@ impl<'a, H: Hidden> Reader<'a, H> {
         let frame = self.top();
         let is_row = frame.takes_values;
         let is_branch = std::mem::take(&mut frame.is_branch_next);
+        let first_branch = if is_branch { self.first_branch() } else { Vec::new() };
+        let frame = self.top();
         let columns = match (is_row || begins_query, is_branch) {
-            (_, true) => either(&frame.columns, &frame.first_branch),
+            (_, true) => either(&frame.columns, &first_branch),
             (true, false) => frame.columns.clone(),
             (false, false) => Vec::new(),
         };
@@ -489,6 +502,7 @@ impl<'a, H: Hidden> Reader<'a, H> {
         // `(SELECT ...) UNION ...`.
         if is_first_branch && !frame.has_branch {
             frame.first_branch.clone_from(&closed.first_branch);
+            frame.first_select = closed.first_select;
             frame.has_branch = true;
         }
         let frame = self.top();

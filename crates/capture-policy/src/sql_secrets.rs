@@ -228,7 +228,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::Redactor;
+    use crate::redact::Redactor;
 
     struct Words;
 

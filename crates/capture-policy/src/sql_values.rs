@@ -320,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn values_that_are_no_literals_go_too() {
+    fn values_that_are_not_literals_are_removed_too() {
         check("SET a.b TO hunter2; SELECT c", "SET a.b TO ?; SELECT c");
         check("SET a.b = true", "SET a.b = true");
         check("SET TIME ZONE zqmk", "SET TIME ZONE ?");

@@ -45,7 +45,7 @@ mod tests {
     }
 
     #[test]
-    fn time_zones_that_are_none_go() {
+    fn unknown_time_zones_are_removed() {
         let of = without_unknown_zones;
         check(of(r#"Timestamp(s, "zqmk")"#), r#"Timestamp(s, "?")"#);
         check(of(r#"List(Timestamp(Second, Some("zq\"mk")))"#), r#"List(Timestamp(Second, Some("?")))"#);

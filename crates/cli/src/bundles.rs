@@ -6,7 +6,11 @@ use std::{
     path::{Display, Path, PathBuf},
 };
 
-use daglight::{bundle::Bundle, identity::RunId, settings::SettingsLoader};
+use daglight::{
+    bundle::{Bundle, Report, UnreadableFile},
+    identity::RunId,
+    settings::SettingsLoader,
+};
 use daglight_bundle_archive::{Limits, is_archive, unpack};
 use tempfile::TempDir;
 
@@ -165,6 +169,13 @@ fn with_id(run_id: RunId) -> Result<Bundle, Failure> {
             output_dir.display()
         ))
     })
+}
+
+/// Names what of a bundle, as it is called, could not be read, for a command that goes on with the rest.
+pub(crate) fn warn_of_damages(called: Display<'_>, report: &Report) {
+    for UnreadableFile { file, problem } in report.damages() {
+        note!("warning: {called}: {file}: {problem}");
+    }
 }
 
 /// As [`bundle_of`], for a command that has nothing to do without one.

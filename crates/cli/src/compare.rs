@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::{
     args::CompareArgs,
-    bundles::{bundles_at, no_runs, one_bundle},
+    bundles::{bundles_at, no_runs, one_bundle, warn_of_damages},
     config::report_options,
     failure::Failure,
     history::dag_name,
@@ -22,12 +22,13 @@ pub(crate) fn compare(args: &CompareArgs) -> Result<ExitCode, Failure> {
     let mut runs = Vec::new();
     if let [folder] = args.runs.as_slice() {
         for bundle in last_two(folder)? {
-            runs.push(read(&bundle, &options)?);
+            runs.push(read(&bundle, bundle.dir(), &options)?);
         }
     } else {
         for named in &args.runs {
             let bundle = one_bundle(named)?;
-            runs.push(read(&bundle, &options)?);
+            let called = bundle.archive().unwrap_or_else(|| bundle.dir());
+            runs.push(read(&bundle, called, &options)?);
         }
     }
     let comparison = runs.split_last().and_then(|(run, baselines)| Comparison::new(baselines, run));
@@ -59,8 +60,10 @@ pub(crate) fn compare(args: &CompareArgs) -> Result<ExitCode, Failure> {
     Ok(if tripped.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(TRIPPED) })
 }
 
-fn read(bundle: &Bundle, options: &ReportOptions) -> Result<ComparedRun, Failure> {
-    ComparedRun::read_with(bundle, options).map_err(Failure::work)
+fn read(bundle: &Bundle, called: &Path, options: &ReportOptions) -> Result<ComparedRun, Failure> {
+    let run = ComparedRun::read_with(bundle, options).map_err(Failure::work)?;
+    warn_of_damages(called.display(), &run.report);
+    Ok(run)
 }
 
 /// The last run below a folder, and the one before it of the same pipeline.

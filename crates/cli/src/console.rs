@@ -93,7 +93,7 @@ fn engine_text(redactor: &Redactor, target: &str, text: &str) -> String {
     if shown == text { shown } else { format!("{target}: {shown}") }
 }
 
-/// Lets the format of fields know whose record it is, which it is not told itself.
+/// Lets the format of fields know whose record it is, which is not passed to it.
 struct ByTarget<F>(F);
 
 impl<S, N, F> FormatEvent<S, N> for ByTarget<F>

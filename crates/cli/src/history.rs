@@ -2,15 +2,18 @@
 
 use std::{collections::BTreeMap, process::ExitCode};
 
-use daglight::bundle::{
-    Bundle, ComparedRun, Manifest, ReportStatus,
-    display::{duration, exact, exact_plural, sparkline},
+use daglight::{
+    bundle::{
+        Bundle, ComparedRun, Manifest,
+        display::{duration, exact, exact_plural, sparkline},
+    },
+    policy::in_one_line,
 };
 use serde_json::{Value, json};
 
 use crate::{
     args::HistoryArgs,
-    bundles::{bundles_at, no_runs, runs_folder},
+    bundles::{bundles_at, no_runs, runs_folder, warn_of_damages},
     config::report_options,
     failure::Failure,
     say::{self, note, say},
@@ -39,8 +42,11 @@ pub(crate) fn history(args: &HistoryArgs) -> Result<ExitCode, Failure> {
         let mut runs = Vec::new();
         for bundle in &bundles[skipped..] {
             match ComparedRun::read_with(bundle, &options) {
-                Ok(run) => runs.push(run),
-                Err(error) => note!("warning: {}: {error}", named.shown(bundle)),
+                Ok(run) => {
+                    warn_of_damages(named.shown(bundle), &run.report);
+                    runs.push(run);
+                }
+                Err(error) => note!("warning: {}: {}", named.shown(bundle), in_one_line(&error)),
             }
         }
         if args.json {
@@ -67,7 +73,7 @@ fn print(name: &str, runs: &[ComparedRun], skipped: usize) {
     let bars = sparkline(&durations);
     let earlier = if skipped > 0 { format!(", {skipped} earlier ones are not shown") } else { String::new() };
     say!("{name}  {bars}  {}{earlier}", exact_plural(runs.len() as u64, "run"));
-    say!("{:<36} {:<11} {:>11}   {:>11} {:>4}", "run", "status", "time", "rows", "");
+    say!("{:<36} {:<13} {:>11}   {:>11} {:>4}", "run", "status", "time", "rows", "");
     let mut before: Option<&ComparedRun> = None;
     for (run, bar) in runs.iter().zip(bars.chars()) {
         let report = &run.report;
@@ -81,7 +87,7 @@ fn print(name: &str, runs: &[ComparedRun], skipped: usize) {
         kinds.dedup();
         notes.extend(kinds.iter().map(|kind| (*kind).to_owned()));
         let written = exact(report.totals.rows_written.saturating_add(report.totals.rows_in_tables));
-        say!("{id:<36} {:<11} {took:>11} {bar} {written:>11} {}", word(report.status), notes.join(", "));
+        say!("{id:<36} {:<13} {took:>11} {bar} {written:>11} {}", report.status.in_words(), notes.join(", "));
         before = Some(run);
     }
     say!("");
@@ -104,15 +110,4 @@ fn rows(runs: &[ComparedRun]) -> Vec<Value> {
         })
     });
     rows.collect()
-}
-
-fn word(status: ReportStatus) -> &'static str {
-    match status {
-        ReportStatus::Success => "success",
-        ReportStatus::Failure => "failure",
-        ReportStatus::Interrupted => "interrupted",
-        ReportStatus::Running => "running",
-        ReportStatus::ProcessEnded => "ended",
-        ReportStatus::Unknown => "unknown",
-    }
 }

@@ -56,7 +56,10 @@ pub(crate) fn prune(args: &PruneArgs) -> Result<ExitCode, Failure> {
     for over in limits.over(&candidates, Utc::now()) {
         let (bundle, status) = &found[over];
         match candidates[over].kept_because(args.even_waiting) {
-            Some(kept) => say!("kept     {}: {}", status.dir.display(), reason(kept)),
+            Some(kept) => {
+                say!("kept     {}: {}", status.dir.display(), reason(kept));
+                status.problems.iter().for_each(|problem| say!("  {problem}"));
+            }
             None => going.push((bundle, status)),
         }
     }

@@ -121,7 +121,7 @@ fn sync_one(bundle: &Bundle, connection: Option<&Connection>, timeout: Duration)
     (said.join("; "), result)
 }
 
-/// As the server was told, where it was.
+/// As the server has it, where it has it.
 fn ended_well(report: &SyncReport) -> bool {
     match report.outcome.as_ref().and_then(|outcome| outcome.status) {
         Some(outcome) => outcome == Outcome::Success,

@@ -89,7 +89,7 @@ thresholds! {
     explosion_rows: u64 = 1_000_000 => Count;
     /// Pairs of rows that were compared by a join without equality.
     cross_pairs: u64 = 10_000_000 => Count;
-    /// Rows of the smaller side: a scalar subquery has one, and is no cross join to its author.
+    /// Rows of the smaller side: a scalar subquery has one, and is not a cross join to its author.
     cross_side_rows: u64 = 10 => Count;
     /// Rows of the build side for each of the probe side.
     build_ratio: f64 = 4.0 => Number;

@@ -21,7 +21,7 @@ impl Durability {
     ///
     /// # Errors
     /// When the file cannot be synchronised with its disk.
-    pub fn settle(self, file: &File) -> io::Result<()> {
+    pub fn make_durable(self, file: &File) -> io::Result<()> {
         match self {
             Self::Process => Ok(()),
             Self::Disk => file.sync_data(),

@@ -7,7 +7,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::{Unfit, unfit::check_size, walk};
+use crate::{
+    durability::Durability,
+    unfit::{Unfit, check_size},
+    walk,
+};
 
 /// A file by the folder that it is below, and its path from there.
 ///
@@ -15,12 +19,12 @@ use crate::{Unfit, unfit::check_size, walk};
 /// has mode 0600 and a folder 0700, whatever the umask.
 ///
 /// ```
-/// use daglight_guarded_files::{FileBelow, create_private_folder};
+/// use daglight_guarded_files::{Durability, FileBelow, create_private_folder};
 ///
 /// let folder = tempfile::tempdir()?;
 /// create_private_folder(folder.path(), "tracker")?;
 /// let file = FileBelow::new(folder.path(), "tracker/delivery.json");
-/// file.replace(b"{}")?;
+/// file.replace(b"{}", Durability::Process)?;
 /// assert_eq!(file.read(1 << 20)?, b"{}");
 /// assert!(FileBelow::new(folder.path(), "../elsewhere").read(1).is_err());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -111,12 +115,12 @@ impl FileBelow {
     }
 
     /// Writes beside and renames: a reader sees the old file or the new one, never a part, also when the process is
-    /// killed. It is not synchronised with the disk.
+    /// killed. With [`Durability::Disk`] the same holds after a loss of power, and it is the new one once this returns.
     ///
     /// # Errors
-    /// When it cannot be written.
-    pub fn replace(&self, content: &[u8]) -> io::Result<()> {
-        walk::replace(&self.folder, &self.below, |file| file.write_all(content))
+    /// When it cannot be written, or not be synchronised with the disk.
+    pub fn replace(&self, content: &[u8], durability: Durability) -> io::Result<()> {
+        walk::replace(&self.folder, &self.below, content, durability)
     }
 
     /// Removes the file, or the link under its name.
@@ -206,14 +210,17 @@ mod tests {
             check_unfit(file.append(), Unfit::Link);
         }
         check_unfit(FileBelow::new(at("bundle"), "tracker/new").append(), Unfit::Link);
-        check_unfit(FileBelow::new(at("bundle"), "tracker/new").replace(b"3"), Unfit::Link);
+        check_unfit(
+            FileBelow::new(at("bundle"), "tracker/new").replace(b"3", Durability::Process),
+            Unfit::Link,
+        );
         check_unfit(create_private_folder(&at("bundle"), "tracker"), Unfit::Link);
         check_unfit(entries_below(&at("bundle"), "tracker"), Unfit::Link);
         check_unfit(FileBelow::new(at("bundle"), "../outside/secret").read(9), Unfit::Outside);
         check_unfit(FileBelow::new(at("bundle"), at("outside/secret")).read(9), Unfit::Outside);
 
         // The link itself is replaced, and what it leads to stays.
-        FileBelow::new(at("bundle"), "file").replace(b"mine").unwrap();
+        FileBelow::new(at("bundle"), "file").replace(b"mine", Durability::Process).unwrap();
         assert_eq!(fs::read(at("outside/secret")).unwrap(), b"1");
         assert_eq!(fs::read(at("bundle/file")).unwrap(), b"mine");
         assert_eq!(fs::read_dir(at("outside")).unwrap().count(), 1);
@@ -241,8 +248,30 @@ mod tests {
         fs::write(&victim, "1").unwrap();
         fs::hard_link(&victim, &ours).unwrap();
         check_unfit(FileBelow::at(&ours).append(), Unfit::SeveralNames);
-        FileBelow::at(&ours).replace(b"2").unwrap();
+        FileBelow::at(&ours).replace(b"2", Durability::Process).unwrap();
         assert_eq!(fs::read(&victim).unwrap(), b"1");
+    }
+
+    #[test]
+    fn what_stands_under_the_name_of_a_temporary_file_is_neither_in_the_way_nor_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let ours = dir.path().join("a.json");
+        let prepared = |number: u32| dir.path().join(format!("a.json.{}-{number}.tmp", std::process::id()));
+        (0..200).for_each(|number| fs::create_dir(prepared(number)).unwrap());
+        for durability in [Durability::Process, Durability::Disk] {
+            FileBelow::at(&ours).replace(b"1", durability).unwrap();
+            assert_eq!(fs::read(&ours).unwrap(), b"1");
+            fs::remove_file(&ours).unwrap();
+        }
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 200);
+    }
+
+    #[test]
+    fn what_cannot_be_written_leaves_nothing_beside_it() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("a.json")).unwrap();
+        FileBelow::new(dir.path(), "a.json").replace(b"1", Durability::Disk).unwrap_err();
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 
     #[test]
@@ -251,8 +280,8 @@ mod tests {
         assert!(create_private_folder(dir.path(), "plans").unwrap());
         assert!(!create_private_folder(dir.path(), "plans").unwrap());
         let file = FileBelow::new(dir.path(), "plans/1.json");
-        file.replace(b"1").unwrap();
-        file.replace(b"22").unwrap();
+        file.replace(b"1", Durability::Process).unwrap();
+        file.replace(b"22", Durability::Process).unwrap();
         FileBelow::new(dir.path(), "lines").append().unwrap().write_all(b"a").unwrap();
         FileBelow::new(dir.path(), "lines").append().unwrap().write_all(b"b").unwrap();
         let mode = |below: &str| fs::metadata(dir.path().join(below)).unwrap().permissions().mode() & 0o777;

@@ -9,6 +9,7 @@
 //! What the files are called and what is in them belongs to the crates that write them.
 
 mod durability;
+mod temporary;
 mod unfit;
 #[cfg_attr(unix, path = "walk_unix.rs")]
 #[cfg_attr(not(unix), path = "walk_portable.rs")]
@@ -24,4 +25,5 @@ pub use file_below::{
 };
 pub use lines::{Line, Lines, MAX_SKIPPED_BYTES};
 pub use named::{open_named, read_named, read_named_text};
+pub use temporary::without_temporary_ending;
 pub use unfit::Unfit;

@@ -102,7 +102,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_are_told_apart_by_how_they_end() {
+    fn lines_are_distinguished_by_how_they_end() {
         let mut lines = Lines::new(&b"a\n\n12345\n123456\nb\nc"[..], 5);
         assert_eq!(lines.next().unwrap(), Some(Line::Whole(b"a")));
         assert_eq!(lines.next().unwrap(), Some(Line::Whole(b"")));

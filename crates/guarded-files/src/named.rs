@@ -2,7 +2,7 @@
 
 use std::{fs::File, io, path::Path};
 
-use crate::{Unfit, file_below::read_whole, walk};
+use crate::{file_below::read_whole, unfit::Unfit, walk};
 
 /// Opens a regular file for reading. Links are followed: a user may keep settings and certificates behind them.
 ///

@@ -2,12 +2,16 @@
 
 use std::{
     fs::{self, File},
-    io,
+    io::{self, Write as _},
     path::{Component, Path, PathBuf},
-    sync::atomic::{AtomicU64, Ordering},
 };
 
-use crate::{Entry, EntryKind, Unfit, unfit::check_regular};
+use crate::{
+    durability::Durability,
+    file_below::{Entry, EntryKind},
+    temporary,
+    unfit::{Unfit, check_regular},
+};
 
 pub(crate) fn open(root: &Path, below: &Path) -> io::Result<File> {
     let path = checked(root, below)?;
@@ -33,28 +37,16 @@ pub(crate) fn existing(root: &Path, below: &Path) -> io::Result<File> {
     File::options().write(true).open(path)
 }
 
-pub(crate) fn replace(
-    root: &Path,
-    below: &Path,
-    write: impl FnOnce(&mut File) -> io::Result<()>,
-) -> io::Result<()> {
-    static REPLACED: AtomicU64 = AtomicU64::new(0);
+/// The folder is not synchronised: what has no `openat` has no handle of a folder to do that by either.
+pub(crate) fn replace(root: &Path, below: &Path, content: &[u8], durability: Durability) -> io::Result<()> {
     let path = checked(root, below)?;
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".{}-{}.tmp", std::process::id(), REPLACED.fetch_add(1, Ordering::Relaxed)));
-    let beside = path.with_file_name(name);
-    let mut file = match File::create_new(&beside) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            fs::remove_file(&beside)?;
-            File::create_new(&beside)?
-        }
-        created => created?,
-    };
-    let written = write(&mut file).and_then(|()| fs::rename(&beside, &path));
-    if written.is_err() {
-        let _ = fs::remove_file(&beside);
-    }
-    written
+    let beginning = temporary::beginning(path.file_name().unwrap_or_default());
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let mut beside = temporary::builder(&beginning).tempfile_in(folder)?;
+    beside.write_all(content)?;
+    durability.make_durable(beside.as_file())?;
+    beside.persist(&path)?;
+    Ok(())
 }
 
 pub(crate) fn remove(root: &Path, below: &Path) -> io::Result<()> {

@@ -1,23 +1,27 @@
 //! The way to a file below a folder, one component at a time, on systems with `openat`.
 
 use std::{
-    ffi::OsString,
+    ffi::{OsStr, OsString},
     fs::{File, FileType, Permissions},
-    io,
+    io::{self, Write as _},
     os::{
         fd::{AsFd, OwnedFd},
         unix::fs::{MetadataExt as _, PermissionsExt as _},
     },
     path::{Component, Path},
-    sync::atomic::{AtomicU64, Ordering},
 };
 
 use rustix::{
-    fs::{AtFlags, Dir, Mode, OFlags, mkdirat, openat, renameat, statat, unlinkat},
+    fs::{AtFlags, Dir, Mode, OFlags, fsync, mkdirat, openat, renameat, statat, unlinkat},
     io::Errno,
 };
 
-use crate::{Entry, EntryKind, Unfit, unfit::check_regular};
+use crate::{
+    durability::Durability,
+    file_below::{Entry, EntryKind},
+    temporary,
+    unfit::{Unfit, check_regular},
+};
 
 const FILE_MODE: u32 = 0o600;
 const FOLDER_MODE: u32 = 0o700;
@@ -61,33 +65,46 @@ fn only_one(place: &Place, flags: OFlags) -> io::Result<File> {
 }
 
 /// Writes a file beside and renames it.
-pub(crate) fn replace(
-    root: &Path,
-    below: &Path,
-    write: impl FnOnce(&mut File) -> io::Result<()>,
-) -> io::Result<()> {
-    /// Threads of a process may replace the same file.
-    static REPLACED: AtomicU64 = AtomicU64::new(0);
-    let place = Place::of(root, below)?;
-    let mut name = place.name.clone();
-    name.push(format!(".{}-{}.tmp", std::process::id(), REPLACED.fetch_add(1, Ordering::Relaxed)));
-    let beside = Place { folder: place.folder, name };
-    let create = || beside.create(OFlags::WRONLY);
-    let mut file = match create() {
-        // Left by a process that had this id and was killed.
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            beside.unlink(AtFlags::empty())?;
-            create()?
-        }
-        created => created?,
-    };
-    let written = write(&mut file)
-        .and_then(|()| Ok(renameat(&beside.folder, &beside.name, &beside.folder, &place.name)?));
+pub(crate) fn replace(root: &Path, below: &Path, content: &[u8], durability: Durability) -> io::Result<()> {
+    let Place { folder, name } = Place::of(root, below)?;
+    let (mut file, beside) = create_beside(&folder, &name)?;
+    let written = file
+        .write_all(content)
+        // Before the rename: otherwise a loss of power could leave the new name with an empty file.
+        .and_then(|()| durability.make_durable(&file))
+        .and_then(|()| Ok(renameat(&folder, &beside, &folder, &name)?));
     if written.is_err() {
         // It may be in no state to be removed either, and what failed first is what counts.
-        let _ = beside.unlink(AtFlags::empty());
+        let _ = unlinkat(&folder, &beside, AtFlags::empty());
+        return written;
     }
-    written
+    match durability {
+        Durability::Process => Ok(()),
+        Durability::Disk => sync_folder(&folder),
+    }
+}
+
+/// Creates a file beside the one that it is to replace.
+///
+/// `tempfile` chooses the name, and another one where that is taken. It cannot do more here: it creates, renames
+/// (`NamedTempFile::persist`) and cleans up by path, and whoever may write to a folder on that path could put a link in
+/// its place in between. So its path has no folder that counts, and everything else happens in the folder that is held open.
+fn create_beside(folder: &OwnedFd, name: &OsStr) -> io::Result<(File, OsString)> {
+    let beginning = temporary::beginning(name);
+    let made = temporary::builder(&beginning)
+        .disable_cleanup(true)
+        .make_in("/", |path| create_at(folder, path.file_name().ok_or(Unfit::Outside)?, OFlags::WRONLY))?;
+    let (file, path) = made.into_parts();
+    let name = path.file_name().ok_or(Unfit::Outside)?.to_owned();
+    Ok((file, name))
+}
+
+/// Makes a rename durable, which is a change of the folder and not of the file.
+fn sync_folder(folder: &OwnedFd) -> io::Result<()> {
+    match fsync(folder) {
+        Err(Errno::INVAL | Errno::NOTSUP) => Ok(()),
+        synced => Ok(synced?),
+    }
 }
 
 /// Removes a file, whatever it is, but not a folder.
@@ -177,16 +194,20 @@ impl Place {
     }
 
     fn create(&self, flags: OFlags) -> io::Result<File> {
-        let flags = flags | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let file: File = openat(&self.folder, &self.name, flags, Mode::from(FILE_MODE))?.into();
-        // As for folders.
-        let _ = file.set_permissions(Permissions::from_mode(FILE_MODE));
-        Ok(file)
+        create_at(&self.folder, &self.name, flags)
     }
 
     fn unlink(&self, flags: AtFlags) -> io::Result<()> {
         Ok(unlinkat(&self.folder, &self.name, flags)?)
     }
+}
+
+/// Creates a file that is its user's alone.
+fn create_at(folder: &OwnedFd, name: &OsStr, flags: OFlags) -> io::Result<File> {
+    let flags = flags | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let file: File = openat(folder, name, flags, Mode::from(FILE_MODE))?.into();
+    let _ = file.set_permissions(Permissions::from_mode(FILE_MODE));
+    Ok(file)
 }
 
 /// The folder that everything is below. It is one that the user has named, so links on the way to it are followed.

@@ -6,7 +6,11 @@ use chrono::{DateTime, Utc};
 use daglight_run_bundle::{ActiveTask, Stall};
 use serde::{Deserialize, Serialize};
 
-use crate::{MemoryUse, Moved, Nodes, ProcessFacts, RuntimeUse, StallChanges};
+use crate::{
+    open_stalls::StallChanges,
+    process::ProcessFacts,
+    progress::{MemoryUse, Moved, Nodes, RuntimeUse},
+};
 
 /// The state of a run at one moment.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -19,10 +19,11 @@ use chrono::{DateTime, TimeDelta, Utc};
 use daglight_run_bundle::{ActiveTask, ProcessEvidence, Stall, WriteError, clock};
 
 use crate::{
-    Beat, Moved, NodeProgress, ProcessFacts, Progress, QueryProgress, Rates, Sample, StallAfter,
-    StallChanges, StallDetector,
-    open_stalls::OpenStalls,
-    process::{self, ProcessWatch},
+    beat::{Beat, Rates},
+    open_stalls::{OpenStalls, StallChanges},
+    process::{self, ProcessFacts, ProcessWatch},
+    progress::{Moved, NodeProgress, Progress, QueryProgress, Sample},
+    stall::{StallAfter, StallDetector},
 };
 
 /// How long stopping waits for a callback that does not return.
@@ -430,7 +431,7 @@ mod tests {
     use super::*;
     use daglight_run_bundle::Liveness;
 
-    use crate::{NoProgress, OperatorProgress};
+    use crate::progress::{NoProgress, OperatorProgress};
 
     const HOUR: Duration = Duration::from_secs(3600);
 

@@ -139,7 +139,7 @@ mod tests {
 
     #[test]
     #[cfg(target_os = "linux")]
-    fn a_thread_that_sleeps_is_told_from_one_that_runs() {
+    fn a_thread_that_sleeps_is_distinguished_from_one_that_runs() {
         let (go_on, waiting) = std::sync::mpsc::channel::<()>();
         let sleeping = std::thread::Builder::new().name("(a) thread".into());
         let sleeping = sleeping.spawn(move || waiting.recv()).unwrap();

@@ -6,8 +6,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use daglight_run_bundle::{Stall, StallClass, StalledThread};
 
 use crate::{
-    Poll, QueryProgress, Sample,
     process::{RUNNABLE, ThreadFacts},
+    progress::{Poll, QueryProgress, Sample},
     stall_class::{self, Cause, Threads},
     stalled_operator::stalled_position,
 };
@@ -279,8 +279,8 @@ fn counters(query: &QueryProgress) -> Vec<(Option<u64>, u64, Duration, Option<bo
 mod tests {
     use super::*;
     use crate::{
-        OperatorProgress,
         planted::{at, operator, query},
+        progress::OperatorProgress,
     };
 
     fn after(idle: u64) -> StallAfter {
@@ -363,7 +363,7 @@ mod tests {
             detector.observe(at(second), &of(vec![query])).first().map(|stall| stall.since)
         };
         assert_eq!((0..60).find_map(|second| observe(second, second as u64 * 500)), None);
-        // A timer that wakes the code a little each second is no progress.
+        // A timer that wakes the code a little each second does not count as progress.
         assert_eq!(
             (60..90).find_map(|second| observe(second, 29_500 + (second as u64 - 59) * 2)),
             Some(at(59))

@@ -5,7 +5,8 @@ use std::{collections::BTreeSet, time::Duration};
 use daglight_run_bundle::{StallClass, StalledThread};
 
 use crate::{
-    OperatorProgress, Poll, QueryProgress, Sample, process::ThreadFacts, progress::is_leaf,
+    process::ThreadFacts,
+    progress::{OperatorProgress, Poll, QueryProgress, Sample, is_leaf},
     stalled_operator::stalled_position,
 };
 
@@ -80,7 +81,7 @@ pub(crate) fn of_query(
 pub(crate) fn of_node(polls: &[Poll], sample: &Sample, threads: &Threads<'_>, stalled: Duration) -> Cause {
     of_polls(polls, sample, threads, stalled).unwrap_or_else(|| Cause {
         class: StallClass::Outside,
-        waits_for: Some("its code waits for something that is no query".to_owned()),
+        waits_for: Some("its code waits for something other than a query".to_owned()),
         operator: None,
         threads: Vec::new(),
     })

@@ -1,6 +1,6 @@
 //! Which operator a plan without progress waits for.
 
-use crate::{OperatorProgress, QueryProgress};
+use crate::progress::{OperatorProgress, QueryProgress};
 
 /// The operator that a plan without progress most likely waits for.
 ///

@@ -8,7 +8,10 @@ use reqwest::{
     redirect,
 };
 
-use crate::{ClientIdentity, TransportError, Trust};
+use crate::{
+    error::TransportError,
+    tls::{ClientIdentity, Trust},
+};
 
 /// What requests say that they come from.
 pub const USER_AGENT: &str = concat!("daglight/", env!("CARGO_PKG_VERSION"));
@@ -25,7 +28,7 @@ pub fn client_builder(
 ) -> Result<ClientBuilder, TransportError> {
     let builder = ClientBuilder::new()
         .user_agent(USER_AGENT)
-        // Elsewhere the headers may be nobody's business, and a POST would mostly arrive as a GET.
+        // Another server must not see the headers, and a POST would mostly arrive there as a GET.
         .redirect(redirect::Policy::none())
         .tls_backend_preconfigured(trust.client_config(url.scheme(), identity)?);
     Ok(if is_loopback(url) { builder.no_proxy() } else { builder })
@@ -82,7 +85,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn loopback_is_told_from_other_hosts() {
+    fn loopback_is_distinguished_from_other_hosts() {
         let loopback = |url: &str| is_loopback(&Url::parse(url).unwrap());
         let here = ["http://localhost:1", "http://127.0.0.1", "http://127.9.8.7", "http://[::1]:8241/"];
         assert!(here.into_iter().all(loopback));

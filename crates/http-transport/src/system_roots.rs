@@ -10,7 +10,7 @@ use std::{
 use daglight_guarded_files::{Unfit, open_named, read_named};
 use rustls::pki_types::{CertificateDer, pem::PemObject as _};
 
-use crate::{MAX_CERTIFICATE_BYTES, TransportError, check_certificates};
+use crate::{error::TransportError, pem::check_certificates, tls::MAX_CERTIFICATE_BYTES};
 
 const FILE: &str = "SSL_CERT_FILE";
 const FOLDERS: &str = "SSL_CERT_DIR";
@@ -31,22 +31,22 @@ pub fn check_system_roots() -> Result<(), TransportError> {
 
 fn check(file: Option<OsString>, folders: Option<OsString>) -> Result<(), TransportError> {
     if let Some(file) = file.as_deref().filter(|file| !file.is_empty()) {
-        check_file(FILE, Path::new(file))?;
         let has_folders = folders.as_deref().is_some_and(|folders| !folders.is_empty());
-        check_content(Path::new(file), has_folders)?;
+        check_file(Path::new(file), has_folders)?;
     }
     for folder in env::split_paths(folders.as_deref().unwrap_or(OsStr::new(""))) {
         // The library passes over what is not a regular file there.
         let entries = fs::read_dir(folder).into_iter().flatten().flatten();
         for path in entries.map(|entry| entry.path()).filter(|path| path.is_file()) {
-            check_file(FOLDERS, &path)?;
+            check_size(&path)?;
         }
     }
     Ok(())
 }
 
-/// Of a file with several certificates, the library leaves out those that are damaged.
-fn check_content(path: &Path, has_folders: bool) -> Result<(), TransportError> {
+/// Reads the file once. Of several certificates in it, the library leaves out those that are damaged; a file that is missing
+/// is nothing to it where there are folders.
+fn check_file(path: &Path, has_folders: bool) -> Result<(), TransportError> {
     let problem = match read_named(path, MAX_CERTIFICATE_BYTES) {
         Ok(text) => match check_certificates(&text) {
             Err(error) if CertificateDer::pem_slice_iter(&text).filter_map(Result::ok).next().is_none() => {
@@ -60,8 +60,9 @@ fn check_content(path: &Path, has_folders: bool) -> Result<(), TransportError> {
     Err(TransportError::Variable { variable: FILE, path: path.to_owned(), source: problem })
 }
 
-fn check_file(variable: &'static str, path: &Path) -> Result<(), TransportError> {
-    let unfit = |source| TransportError::Variable { variable, path: path.to_owned(), source };
+/// Checks a file of a folder, of which the library passes over what it cannot read. It reads each of them whole.
+fn check_size(path: &Path) -> Result<(), TransportError> {
+    let unfit = |source| TransportError::Variable { variable: FOLDERS, path: path.to_owned(), source };
     let bytes = match open_named(path).and_then(|file| file.metadata()) {
         Ok(metadata) => metadata.len(),
         Err(error) if error.get_ref().is_some_and(|cause| cause.is::<Unfit>()) => return Err(unfit(error)),

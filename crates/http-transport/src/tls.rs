@@ -11,7 +11,11 @@ use rustls::{
 };
 use rustls_platform_verifier::{BuilderVerifierExt as _, Verifier};
 
-use crate::{PemError, TransportError, check_system_roots, pem};
+use crate::{
+    error::TransportError,
+    pem::{self, PemError},
+    system_roots::check_system_roots,
+};
 
 /// Bytes of a file of certificates or of a key, 16 MiB: the certificates of all authorities take less than one.
 pub const MAX_CERTIFICATE_BYTES: u64 = 16 << 20;

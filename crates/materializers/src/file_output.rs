@@ -20,7 +20,12 @@ use datafusion::{
     prelude::SessionContext,
 };
 
-use crate::{Materialization, Output, StoredFiles, Written, name_of_files, register};
+use crate::{
+    location::name_of_files,
+    output::{Output, register},
+    stored_files::StoredFiles,
+    written::{Materialization, Written},
+};
 
 /// Characters that DataFusion puts before the number or ending of each file it makes in a folder.
 const WRITE_ID_LENGTH: usize = 16;

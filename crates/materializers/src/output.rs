@@ -13,7 +13,10 @@ use datafusion::{
     prelude::SessionContext,
 };
 
-use crate::{Materialization, Registry, Written};
+use crate::{
+    registry::Registry,
+    written::{Materialization, Written},
+};
 
 /// Takes the rows of a `DataFrame`, and makes them known to a session under a stable name.
 ///

@@ -26,7 +26,11 @@ use datafusion::{
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 
-use crate::{Materialization, Registry, Written, output::memory_bytes, register};
+use crate::{
+    output::{memory_bytes, register},
+    registry::Registry,
+    written::{Materialization, Written},
+};
 
 /// Bytes of a file of parameters, 64 MiB: the rows are held in memory.
 const MAX_FILE_BYTES: u64 = 64 << 20;
@@ -416,7 +420,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_no_set_is_refused_with_its_name() {
+    async fn what_is_not_a_set_is_refused_with_its_name() {
         check_refused(
             ParamTable::of_settings("w", &ParamTableSettings::default()),
             "the parameter table \"w\" needs either `rows` or a `file`",

@@ -29,7 +29,7 @@ use parquet::{
     file::{metadata::ParquetMetaData, statistics::Statistics},
 };
 
-use crate::{ColumnFacts, source::Unread};
+use crate::source::{ColumnFacts, Unread};
 
 /// Files whose footers are read for one table. Of a table that has more, the columns are not described.
 pub(crate) const MAX_FILES: usize = 1_000;

@@ -8,7 +8,10 @@ use std::{
 use arrow::datatypes::SchemaRef;
 use daglight_settings::OutputSettings;
 
-use crate::{ColumnType, Materialization, UnknownType, Written};
+use crate::{
+    column_type::{ColumnType, UnknownType},
+    written::{Materialization, Written},
+};
 
 /// The tag of an output's node that says how the output is kept: [`Materialization::name`].
 pub const MATERIALIZATION_TAG: &str = "materialization";
@@ -265,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn outputs_as_expected_are_no_finding() {
+    fn outputs_as_expected_are_not_findings() {
         check(&registry(None), &[risk(), produced("step", &[], false)], true, &[]);
         check(&Registry::default(), &[produced("other", &[], true)], true, &[]);
     }
@@ -310,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn a_type_that_is_none_is_refused_with_its_place() {
+    fn a_type_that_does_not_exist_is_refused_with_its_place() {
         let columns = BTreeMap::from([("id".to_owned(), "BIGTINT".to_owned())]);
         let settings =
             BTreeMap::from([("t".to_owned(), OutputSettings { columns, ..OutputSettings::default() })]);

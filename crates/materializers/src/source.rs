@@ -15,8 +15,8 @@ use datafusion::{
 };
 
 use crate::{
-    StoredFiles,
     parquet_facts::{FooterFacts, MAX_FILES, READING_LIMIT, footer_facts},
+    stored_files::StoredFiles,
 };
 
 /// A table as its provider and its files' metadata describe it.
@@ -82,7 +82,7 @@ pub async fn source_facts(session: &SessionContext, table: &str) -> Result<Sourc
         .downcast_ref::<ListingTable>()
         .map(|listing| listing.table_paths().iter().map(ToString::to_string).collect())
         .unwrap_or_default();
-    // Files that cannot be listed are not told: the scan that reads them will say why.
+    // Files that cannot be listed are left out: the scan that reads them will say why.
     let files = match locations.as_slice() {
         [] => None,
         locations => StoredFiles::of_all(session, locations).await.ok(),

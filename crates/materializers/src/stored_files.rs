@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_a_write_adds_is_told_from_what_was_there() {
+    async fn what_a_write_adds_is_distinguished_from_what_was_there() {
         let dir = tempfile::tempdir().unwrap();
         let location = dir.path().display().to_string();
         let session = SessionContext::new();

@@ -11,7 +11,7 @@ use datafusion::{
     prelude::SessionContext,
 };
 
-use crate::{StoredFiles, output::memory_bytes};
+use crate::{output::memory_bytes, stored_files::StoredFiles};
 
 /// How an output is kept.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

@@ -7,7 +7,7 @@ use std::{env, error::Error, fs, io, path::PathBuf, time::Duration};
 
 use daglight_capture_policy::{Policy, Profile};
 use daglight_otel_bridge::{
-    Bridge, BridgeConfig, RunScope, SignalFiles, WithTraceIds,
+    BeatMeasures, Bridge, BridgeConfig, RunScope, SignalFiles, WithTraceIds,
     names::{Key, span},
 };
 use daglight_run_identity::{NodeKind, RunId};
@@ -45,7 +45,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     orders.set("db.query.text", policy.capture("SELECT * FROM orders"));
     orders.set(Key::Bytes, u64::MAX);
     signals.metrics().artifact("table");
-    signals.metrics().io(1_024, 0);
+    signals.metrics().beat(&BeatMeasures { io_bytes_read: 1_024, ..BeatMeasures::default() });
     orders.end();
 
     let risk = signals.span(span::NODE).node("risk").node_kind(NodeKind::Transform).stage("compile").start();

@@ -133,7 +133,8 @@ impl BeatInstruments {
                 counter.add(amount, attributes);
             }
         }
-        self.io(measures.io_bytes_read, measures.io_bytes_written, attributes);
+        self.io_bytes_read.add(measures.io_bytes_read, attributes);
+        self.io_bytes_written.add(measures.io_bytes_written, attributes);
         if measures.cpu_seconds > 0.0 {
             self.cpu_seconds.add(measures.cpu_seconds, attributes);
         }
@@ -153,10 +154,5 @@ impl BeatInstruments {
                 gauge.record(state, attributes);
             }
         }
-    }
-
-    pub(crate) fn io(&self, bytes_read: u64, bytes_written: u64, attributes: &[KeyValue]) {
-        self.io_bytes_read.add(bytes_read, attributes);
-        self.io_bytes_written.add(bytes_written, attributes);
     }
 }

@@ -9,18 +9,19 @@ use tracing::Subscriber;
 use tracing_subscriber::{EnvFilter, Layer, registry::LookupSpan};
 
 use crate::{
-    BridgeTracerProvider, ProgramProviders, RunScope, RunSignals, Signal,
-    attach::MirrorIds,
+    attach::{BridgeTracerProvider, MirrorIds, ProgramProviders},
     door::Door,
     environment::{Environment, Propagators},
     exports::Exports,
-    ledger::SignalLedgers,
+    ledger::{Signal, SignalLedgers},
     metrics::show_losses,
     names::{self, Namespace, key},
     processors::{BridgeLogProcessor, BridgeSpanProcessor},
     propagation,
     queue::deadline_in,
     resource,
+    run_signals::RunSignals,
+    run_state::RunScope,
     sampler::BridgeSampler,
     scrub::Scrubber,
     signal_export::SignalExport,
@@ -118,7 +119,7 @@ pub(crate) struct BridgeInner {
 }
 
 impl Bridge {
-    /// Starts the providers, and exporting where the variables ask for it. It always gives a bridge that records into
+    /// Starts the providers, and exporting where the variables ask for it. It always returns a bridge that records into
     /// the files of runs; whatever cannot be done as configured is one of [`Bridge::warnings`].
     pub fn start(config: BridgeConfig) -> Self {
         let mut environment = Environment::read(&config.environment, &config.redactor);
@@ -278,7 +279,7 @@ impl Bridge {
         self.inner.exports.begin_flush().wait(deadline_in(timeout))
     }
 
-    /// Sends what waits and ends exporting, within `timeout` for all signals together, and gives the account of what
+    /// Sends what waits and ends exporting, within `timeout` for all signals together, and returns the account of what
     /// belonged to no run. It blocks: in async code, call it inside `spawn_blocking`.
     ///
     /// Runs that are still open go on recording into their files. A bridge that is dropped without it does the same,

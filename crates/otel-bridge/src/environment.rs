@@ -8,7 +8,7 @@ use opentelemetry_sdk::{
     trace::{Sampler, SpanLimits},
 };
 
-use crate::{Signal, signal_export::SignalExport, variables::Variables};
+use crate::{ledger::Signal, signal_export::SignalExport, variables::Variables};
 
 /// Bytes from which on the value of a header is a credential, whatever the header is called.
 const LONG_HEADER: usize = 16;

@@ -7,12 +7,11 @@ use std::{
 };
 
 use crate::{
-    Signal,
     console::Console,
     door::{Door, LogItem},
     environment::Batches,
     exporters::{LogExport, SpanExport},
-    ledger::{AllCounts, Counts},
+    ledger::{AllCounts, Counts, Signal},
     messages::Rejected,
     origin::Origin,
     own_record::RawSpan,

@@ -12,10 +12,9 @@ use opentelemetry_http::{Bytes, HttpClient, HttpError, Request, Response};
 use reqwest::{StatusCode, header::RETRY_AFTER};
 
 use crate::{
-    SendError,
     http_endpoint::HttpEndpoint,
     messages::{OtlpRequest, Rejected},
-    send_error::{FailedAttempt, Retry},
+    send_error::{FailedAttempt, Retry, SendError},
 };
 
 /// Makes the body that is sent out of the one that the exporter has made.

@@ -71,7 +71,7 @@ fn lock(seen: &Mutex<Seen>) -> std::sync::MutexGuard<'_, Seen> {
 struct Listener(Arc<Mutex<Seen>>);
 
 impl Subscriber for Listener {
-    /// Other call sites are none of its business, also those of the program that are asked for the first time now.
+    /// It ignores other call sites, also those of the program that are asked for the first time now.
     fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
         if self.enabled(metadata) { Interest::always() } else { Interest::never() }
     }

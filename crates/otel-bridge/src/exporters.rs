@@ -26,7 +26,6 @@ use opentelemetry_sdk::{
 use tonic::Request;
 
 use crate::{
-    SendError,
     door::{Door, Exportable, LogItem},
     exporter_client::{ExporterClient, Prepare},
     exporter_events::{ExporterEvents, unlogged},
@@ -34,7 +33,7 @@ use crate::{
     http_endpoint::HttpEndpoint,
     messages::{OtlpRequest, Rejected},
     otlp_target::{OtlpProtocol, OtlpTarget},
-    send_error::ShownEndpoint,
+    send_error::{SendError, ShownEndpoint},
     sender::{self, Sender},
     transport::TransportError,
 };

@@ -16,7 +16,6 @@ use opentelemetry::metrics::MeterProvider;
 use opentelemetry_sdk::{Resource, metrics::SdkMeterProvider};
 
 use crate::{
-    Signal,
     console::Console,
     door::Door,
     environment::Environment,
@@ -24,7 +23,7 @@ use crate::{
     exporter_events::{ExporterEvents, unlogged},
     exporters::{LogExport, MetricExport, SpanExport},
     grpc_endpoint::GrpcRuntime,
-    ledger::Losses,
+    ledger::{Losses, Signal},
     metric_reader::{MetricPump, PendingFlush, SharedReader},
     origin::Origin,
     otlp_target::{OtlpProtocol, OtlpTarget},

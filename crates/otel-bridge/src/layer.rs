@@ -13,7 +13,7 @@ use tracing_subscriber::{
     registry::LookupSpan,
 };
 
-use crate::{BridgeTracerProvider, names};
+use crate::{attach::BridgeTracerProvider, names};
 
 /// The crates that exporting itself runs on: recording what they say would make more of it to export.
 const EXPORTERS: [&str; 7] = ["opentelemetry", "hyper", "h2", "tonic", "tower", "reqwest", "rustls"];

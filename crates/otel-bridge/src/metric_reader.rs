@@ -21,10 +21,10 @@ use opentelemetry_sdk::{
 };
 
 use crate::{
-    Signal,
     door::Door,
     export_queues::{Destinations, LastError},
     exporters::MetricExport,
+    ledger::Signal,
     origin::Origin,
 };
 

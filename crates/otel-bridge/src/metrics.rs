@@ -12,9 +12,8 @@ use opentelemetry::{
 };
 
 use crate::{
-    BeatMeasures, Signal,
-    beat_metrics::BeatInstruments,
-    ledger::{Destination, Losses},
+    beat_metrics::{BeatInstruments, BeatMeasures},
+    ledger::{Destination, Losses, Signal},
     names::{Key, Namespace, key, metric, span},
     stage_span::SpanStatus,
     vocabulary::Vocabulary,
@@ -85,12 +84,6 @@ impl RunMetrics {
     pub fn artifact(&self, kind: &str) {
         let kind = self.inner.attribute(Key::ArtifactKind, self.inner.kinds.bounded(kind).to_owned());
         self.inner.each([kind], |instruments, attributes| instruments.artifacts.add(1, attributes));
-    }
-
-    /// Counts bytes that the process has read from and written to storage since the last call.
-    pub fn io(&self, bytes_read: u64, bytes_written: u64) {
-        self.inner
-            .each([], |instruments, attributes| instruments.beat.io(bytes_read, bytes_written, attributes));
     }
 
     /// Takes in what a heartbeat has measured.

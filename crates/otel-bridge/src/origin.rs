@@ -9,9 +9,9 @@ use opentelemetry::{
 use opentelemetry_sdk::logs::SdkLogRecord;
 
 use crate::{
-    RunScope,
     ledger::{AllCounts, Losses},
     names::{self, Namespace, key},
+    run_state::RunScope,
 };
 
 /// A run, or what is outside of every run, as its signals carry it to each destination.

@@ -9,7 +9,7 @@ use daglight_http_transport::{
 };
 use reqwest::Url;
 
-use crate::{Signal, variables::Variables};
+use crate::{ledger::Signal, variables::Variables};
 
 /// An OTLP endpoint for one signal.
 #[derive(Debug, Clone)]

@@ -10,10 +10,10 @@ use opentelemetry_proto::tonic::collector::{
 };
 
 use crate::{
-    Signal,
     door::Exportable,
     environment::Environment,
     grpc_endpoint::GrpcRuntime,
+    ledger::Signal,
     otlp_target::OtlpTarget,
     sender::{RetryPolicy, Sender},
 };

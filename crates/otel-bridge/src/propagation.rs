@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn what_describes_nothing_is_no_parent() {
+    fn what_describes_nothing_is_not_a_parent() {
         assert!(extract(&variables([]), BOTH).is_none());
         assert!(extract(&variables([("TRACEPARENT", "00-zero-zero-01")]), BOTH).is_none());
         let neither = Propagators { trace_context: false, baggage: false };

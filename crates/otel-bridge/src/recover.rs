@@ -18,9 +18,9 @@ use opentelemetry_proto::tonic::{
 use serde::Deserialize;
 
 use crate::{
-    ReadError, SpanStatus,
-    lines::for_each_line,
+    lines::{ReadError, for_each_line},
     names::{self, Key, Namespace, PROCESS_ENDED, key, span},
+    stage_span::SpanStatus,
 };
 
 /// Why spans could not be ended.

@@ -7,18 +7,20 @@ use opentelemetry_proto::tonic::{logs::v1::LogsData, metrics::v1::MetricsData, t
 use serde::Deserialize;
 
 use crate::{
-    DamagedLines, ReadError, SendError, Signal, SignalFiles,
+    SignalFiles,
     door::{Exportable, IntoRequest},
     environment::Environment,
     grpc_endpoint::GrpcRuntime,
-    lines::for_each_line,
+    ledger::Signal,
+    lines::{DamagedLines, ReadError, for_each_line},
     messages::OtlpRequest,
     metric_changes::data_points,
+    send_error::SendError,
     sender::{RetryPolicy, Sender},
     signal_export::SignalExport,
 };
 
-/// There is nobody who waits for a replay but the one who started it.
+/// Nobody but the one who started a replay waits for it.
 const POLICY: RetryPolicy =
     RetryPolicy { attempts: 6, first_wait: Duration::from_millis(250), longest: Duration::from_secs(120) };
 /// Reasons of rejections that are kept; a backend mostly has one.

@@ -8,9 +8,9 @@ use opentelemetry_proto::transform::common::tonic::ResourceAttributesWithSchema;
 use opentelemetry_sdk::{Resource, resource::TelemetryResourceDetector};
 
 use crate::{
-    RunScope,
     environment::Environment,
     names::{self, Namespace, key},
+    run_state::RunScope,
 };
 
 /// The resource of this process. The variables win over `attributes`, and those over what is detected.
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn a_container_is_told_by_its_mounts() {
+    fn a_container_is_recognised_by_its_mounts() {
         let id = "ab".repeat(32);
         let mounts =
             format!("1 2 0:1 / / rw\n3 4 0:2 /var/lib/docker/containers/{id}/hostname /etc/hostname rw");

@@ -15,15 +15,15 @@ use opentelemetry_proto::tonic::metrics::v1::ResourceMetrics;
 use opentelemetry_sdk::metrics::{SdkMeterProvider, Temporality};
 
 use crate::{
-    BridgeTracer, RunScope, Signal,
+    attach::BridgeTracer,
     bridge::BridgeInner,
-    ledger::SignalLedgers,
+    ledger::{Signal, SignalLedgers},
     metric_changes::MetricChanges,
     metric_reader::SharedReader,
     metrics::{RunMetrics, show_losses},
     names::{self, Key, span},
     queue::deadline_in,
-    run_state::{CurrentRun, RunState},
+    run_state::{CurrentRun, RunScope, RunState},
     stage_span::{SlowAfter, StageSpan, StageSpanBuilder},
     value::{AttributeKey, AttributeValue},
 };
@@ -158,10 +158,10 @@ impl RunSignals {
         self.inner.run.flush(deadline_in(timeout))
     }
 
-    /// Completes the files, sends what waits for OTLP, and gives the account, within `timeout` for everything
+    /// Completes the files, sends what waits for OTLP, and returns the account, within `timeout` for everything
     /// together. It blocks: in async code, call it inside `spawn_blocking`.
     ///
-    /// Spans and logs that come later count as dropped. A second call gives the same account again.
+    /// Spans and logs that come later count as dropped. A second call returns the same account again.
     pub fn finish(&self, timeout: Duration) -> SignalLedgers {
         let mut ledgers = self.inner.ledgers.lock().unwrap_or_else(PoisonError::into_inner);
         ledgers.get_or_insert_with(|| self.finish_once(deadline_in(timeout))).clone()

@@ -11,13 +11,12 @@ use std::{
 use daglight_http_transport::Backoff;
 
 use crate::{
-    SendError,
     door::Exportable,
     grpc_endpoint::{GrpcEndpoint, GrpcRuntime},
     http_endpoint::HttpEndpoint,
     messages::{OtlpRequest, Rejected},
     otlp_target::{OtlpProtocol, OtlpTarget},
-    send_error::{FailedAttempt, Retry},
+    send_error::{FailedAttempt, Retry, SendError},
     transport::TransportError,
 };
 

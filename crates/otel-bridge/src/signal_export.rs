@@ -1,6 +1,6 @@
 //! Where each signal goes besides the bundle, as the `OTEL_*_EXPORTER` variables say.
 
-use crate::{Signal, otlp_target::OtlpTarget, variables::Variables};
+use crate::{ledger::Signal, otlp_target::OtlpTarget, variables::Variables};
 
 /// Where one signal goes besides the bundle.
 #[derive(Debug, Default)]

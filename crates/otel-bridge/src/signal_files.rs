@@ -27,8 +27,8 @@ use opentelemetry_sdk::trace::SpanData;
 use serde::Serialize;
 
 use crate::{
-    Signal,
     door::{self, Door, Exportable, LogItem},
+    ledger::Signal,
     origin::Origin,
     own_record::RawSpan,
 };
@@ -264,6 +264,6 @@ impl LineFile {
             return Err(error);
         }
         self.size_bytes += self.line.len() as u64;
-        self.durability.settle(file)
+        self.durability.make_durable(file)
     }
 }

@@ -13,8 +13,11 @@ use datafusion::{error::DataFusionError, physical_plan::ExecutionPlan};
 use futures::task::AtomicWaker;
 
 use crate::{
-    LiveQueries, Observation, PlannedQuery, PlanningTimes, QueryObserver,
     hooked_exec::{ExecuteHook, HookedExec},
+    observer::{Observation, QueryObserver},
+    planned_query::PlannedQuery,
+    planning::PlanningTimes,
+    progress::LiveQueries,
     query_run::{Claim, QueryRun},
     tap::{rewired, wired},
     watched_stream::{StreamEnd, StreamWatch},

@@ -65,7 +65,7 @@ fn hash(text: &str) -> String {
 }
 
 /// The indented plan without its literals. Literals also stand in the names of derived columns, as text: there they
-/// are cut out by their typed form, and by their value where that is long enough to be told from other text.
+/// are cut out by their typed form, and by their value where that is long enough to be distinguished from other text.
 pub(crate) fn without_literals(plan: &LogicalPlan) -> String {
     let mut values = BTreeSet::new();
     let stripped = plan.clone().transform_down_with_subqueries(|node| {

@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc};
 
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
 
-use crate::{PlannedQuery, QueryReport};
+use crate::{planned_query::PlannedQuery, query_run::QueryReport};
 
 /// Called for every query of an instrumented session.
 pub trait QueryObserver: fmt::Debug + Send + Sync {

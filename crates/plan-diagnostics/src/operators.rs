@@ -13,9 +13,8 @@ use datafusion::physical_plan::{
 };
 
 use crate::{
-    Estimate,
     counted::counted_rows,
-    planned_operators::{PlannedOperator, visit},
+    planned_operators::{Estimate, PlannedOperator, visit},
     sources::{Leaf, counts_rows},
     tap::below_hooks,
 };

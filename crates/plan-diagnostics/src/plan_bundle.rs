@@ -10,10 +10,13 @@ use daglight_run_bundle::{
 use datafusion::config::ConfigOptions;
 
 use crate::{
-    Fingerprints, Lineage, OperatorReport, PlannedQuery, PlanningTimes, QueryOutcome, QueryReport, RuleTime,
-    fingerprint::without_literals,
-    operators::{milliseconds, unix_milliseconds},
+    fingerprint::{Fingerprints, without_literals},
+    lineage::Lineage,
+    operators::{OperatorReport, milliseconds, unix_milliseconds},
     planned_operators::{PlannedOperator, plan_text},
+    planned_query::PlannedQuery,
+    planning::{PlanningTimes, RuleTime},
+    query_run::{QueryOutcome, QueryReport},
 };
 
 impl PlannedQuery {

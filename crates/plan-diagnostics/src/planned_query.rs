@@ -9,7 +9,10 @@ use datafusion::{
 };
 
 use crate::{
-    Fingerprints, Lineage, PlanTexts, PlanningTimes, planned_operators::PlannedOperator,
+    fingerprint::{Fingerprints, PlanTexts},
+    lineage::Lineage,
+    planned_operators::PlannedOperator,
+    planning::PlanningTimes,
     source_plan::DataPlan,
 };
 

@@ -17,11 +17,15 @@ use datafusion::{
 };
 
 use crate::{
-    Fingerprints, LiveQueries, PlannedQuery, PlanningTimes, QueryKind, QueryObserver,
     counted::counted,
     executions::{is_observed, next_query_id, observed},
+    fingerprint::Fingerprints,
+    observer::QueryObserver,
     planned_operators::describe,
+    planned_query::{PlannedQuery, QueryKind},
+    planning::PlanningTimes,
     planning_scope::PhysicalPlanning,
+    progress::LiveQueries,
     query_run::partition_count,
     rules::wrap_rules,
     shape::shape,

@@ -10,10 +10,10 @@ use std::{
 use datafusion::physical_plan::{ExecutionPlan, metrics::MetricValue};
 
 use crate::{
-    ActivePoll, QueryReport,
     counted::{counted_rows, is_waiting},
     planned_operators::PlannedOperator,
-    query_run::QueryRun,
+    polls::ActivePoll,
+    query_run::{QueryReport, QueryRun},
     sources::Leaf,
 };
 

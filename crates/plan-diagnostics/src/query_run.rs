@@ -20,9 +20,11 @@ use datafusion::{
 };
 
 use crate::{
-    DataTap, Observation, OperatorReport, PlannedQuery, Polls, QueryListener,
     cancel::Cancel,
-    operators::{self, Baseline},
+    observer::{DataTap, Observation, QueryListener},
+    operators::{self, Baseline, OperatorReport},
+    planned_query::PlannedQuery,
+    polls::Polls,
     shield::shielded,
     watched_stream::StreamEnd,
 };

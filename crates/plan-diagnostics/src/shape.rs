@@ -2,7 +2,7 @@
 //!
 //! One description serves two ends: it is what the fingerprint of a plan is made of, and what may be shown of an operator
 //! where literals may not. It is made of expressions and not of the texts of a plan: there a literal stands without its type,
-//! so that nothing tells the `1` of `x@1 > 1` from a column's number.
+//! so that nothing distinguishes the `1` of `x@1 > 1` from a column's number.
 
 use std::{fmt::Write as _, sync::Arc};
 

@@ -10,7 +10,7 @@ use datafusion::{
     logical_expr::{LogicalPlan, TableSource},
 };
 
-use crate::{Lineage, PlanTexts};
+use crate::{fingerprint::PlanTexts, lineage::Lineage};
 
 /// What is kept of a plan: texts and names, so that no table of it lives longer because of us.
 #[derive(Debug, Clone)]

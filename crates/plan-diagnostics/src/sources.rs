@@ -19,7 +19,7 @@ use datafusion::{
     },
 };
 
-use crate::QueryKind;
+use crate::planned_query::QueryKind;
 
 /// What a leaf of a physical plan is.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -12,9 +12,10 @@ use datafusion::{
 };
 
 use crate::{
-    DataTap, PartitionTap, PlannedQuery,
     executions::RunSlot,
     hooked_exec::{ExecuteHook, HookedExec},
+    observer::{DataTap, PartitionTap},
+    planned_query::PlannedQuery,
     query_run::QueryRun,
     watched_stream::{StreamEnd, StreamWatch},
 };

@@ -6,7 +6,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{Bundle, KeptAs, ReadError, WriteError, versioned};
+use crate::{
+    bundle::Bundle,
+    kept_as::KeptAs,
+    versioned::{self, ReadError, WriteError},
+};
 
 /// The version of `artifacts.json`.
 ///
@@ -102,7 +106,7 @@ impl ArtifactCatalog {
     ///
     /// When the file cannot be written, or the one that is there has a newer format.
     pub fn write(&self, bundle: &Bundle) -> Result<(), WriteError> {
-        versioned::write(&bundle.artifacts(), self, ARTIFACTS_VERSION)
+        versioned::write(bundle, &bundle.artifacts(), self, ARTIFACTS_VERSION)
     }
 
     /// The JSON Schema of the format.

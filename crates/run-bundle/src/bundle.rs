@@ -5,6 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use daglight_guarded_files::Durability;
 use daglight_run_identity::{RunId, hash_of_fields};
 
 use crate::layout::{
@@ -33,6 +34,7 @@ const MAX_NAME_BYTES: usize = 80;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bundle {
     dir: PathBuf,
+    durability: Durability,
 }
 
 /// Why a bundle could not be made or found.
@@ -74,7 +76,7 @@ impl Bundle {
     pub fn create(output_dir: impl AsRef<Path>, run_id: RunId) -> Result<Self, BundleError> {
         let dir = output_dir.as_ref().join(RUN_BUNDLE).join(run_id.to_string());
         layout::create(&dir).map_err(|source| BundleError::Create { path: dir.clone(), source })?;
-        Ok(Self { dir })
+        Ok(Self::at(dir))
     }
 
     /// Opens a bundle by its folder, or by a file in it that a run writes, such as its report.
@@ -91,7 +93,7 @@ impl Bundle {
         let not_one = || BundleError::NotABundle { path: path.to_owned() };
         if path.is_dir() {
             // The path is kept as it was given, so that what is printed looks familiar.
-            return if is_bundle(path) { Ok(Self { dir: path.to_owned() }) } else { Err(not_one()) };
+            return if is_bundle(path) { Ok(Self::at(path.to_owned())) } else { Err(not_one()) };
         }
         let absolute = std::path::absolute(path).map_err(|_| not_one())?;
         let levels_in_a_bundle = 2;
@@ -99,7 +101,7 @@ impl Bundle {
             let below = absolute.strip_prefix(dir).ok().and_then(Path::to_str);
             below.is_some_and(is_known) && is_bundle(dir)
         });
-        folder.filter(|_| absolute.is_file()).map(|dir| Self { dir: dir.to_owned() }).ok_or_else(not_one)
+        folder.filter(|_| absolute.is_file()).map(|dir| Self::at(dir.to_owned())).ok_or_else(not_one)
     }
 
     /// All bundles at and below a folder, the oldest run first. Links are not followed.
@@ -110,7 +112,7 @@ impl Bundle {
     pub fn find_all(dir: impl AsRef<Path>) -> Result<Vec<Self>, BundleError> {
         let dir = dir.as_ref();
         if is_bundle(dir) {
-            return Ok(vec![Self { dir: dir.to_owned() }]);
+            return Ok(vec![Self::at(dir.to_owned())]);
         }
         let mut found = Vec::new();
         find_below(dir, MAX_DEPTH, &mut found)
@@ -120,9 +122,25 @@ impl Bundle {
         Ok(found)
     }
 
+    fn at(dir: PathBuf) -> Self {
+        Self { dir, durability: Durability::default() }
+    }
+
+    /// The same bundle, the files of which are replaced as durably as this says: without it, they survive the death of the
+    /// process. What a program reads and writes again later, as `sync` does, can be made again from the rest.
+    #[must_use]
+    pub fn durable(mut self, durability: Durability) -> Self {
+        self.durability = durability;
+        self
+    }
+
     /// The folder.
     pub fn dir(&self) -> &Path {
         &self.dir
+    }
+
+    pub(crate) fn durability(&self) -> Durability {
+        self.durability
     }
 
     /// The run that the folder is named after; `None` when somebody has renamed it.
@@ -210,7 +228,7 @@ fn find_below(dir: &Path, depth: usize, found: &mut Vec<Bundle>) -> io::Result<(
         }
         let dir = entry.path();
         if is_bundle(&dir) {
-            found.push(Bundle { dir });
+            found.push(Bundle::at(dir));
         } else if depth > 1 {
             // A folder that may not be read holds no bundle of this user.
             let _ = find_below(&dir, depth - 1, found);
@@ -256,7 +274,7 @@ mod tests {
 
     #[track_caller]
     fn check_plan_file(node: Option<&str>, expected: &str) {
-        let bundle = Bundle { dir: "b".into() };
+        let bundle = Bundle::at("b".into());
         assert_eq!(bundle.plan_file(node, "ab12"), Path::new("b/plans").join(expected));
     }
 
@@ -292,7 +310,7 @@ mod tests {
             "run-ab12",
             "a_b-c14cddc0",
         ];
-        let bundle = Bundle { dir: "b".into() };
+        let bundle = Bundle::at("b".into());
         let files = names
             .iter()
             .map(|name| bundle.plan_file(Some(name), "ab12"))

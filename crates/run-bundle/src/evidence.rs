@@ -7,10 +7,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ReadError, WriteError,
-    atomic_write::replace_json,
     process::{self, ProcessSpace, ProcessStat},
-    versioned,
+    versioned::{self, ReadError, WriteError},
 };
 
 /// The version of `heartbeat.json`.
@@ -139,7 +137,7 @@ pub enum StallClass {
     Spinning,
     /// Its tasks wait for each other, or for a lock.
     Tasks,
-    /// The code of a node waits for something that is no query.
+    /// The code of a node waits for something other than a query.
     Outside,
 }
 
@@ -293,7 +291,7 @@ impl ProcessEvidence {
     ///
     /// When it cannot be written.
     pub fn write(&self, path: &Path) -> Result<(), WriteError> {
-        replace_json(path, self)
+        versioned::replace_json(path, self)
     }
 
     /// Whether the process lives, as far as this process can tell.

@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    Bundle,
-    layout::{self, LOGS, MANIFEST, METRICS, PLANS, TRACES, TRACKER},
+    bundle::Bundle,
+    layout::{self, Contents, LOGS, MANIFEST, METRICS, PLANS, TRACES, TRACKER},
 };
 
 /// Bytes of a bundle that are hashed when a run ends: about a second's work. The end of a run must not take long because its
@@ -50,9 +50,15 @@ impl FileEntry {
     /// The files of a bundle with their sizes, by path: those that a run writes. What cannot be read is left out, as is
     /// the manifest itself.
     pub fn list(bundle: &Bundle) -> Vec<Self> {
-        let contents = layout::contents(bundle.dir()).unwrap_or_default();
-        let files = contents.files.into_iter().filter(|(path, _)| path != MANIFEST);
-        files.map(|(path, size_bytes)| Self { path, size_bytes, sha256: None }).collect()
+        Self::of_contents(&layout::contents(bundle.dir()).unwrap_or_default())
+    }
+
+    /// As [`FileEntry::list`], for a folder that was listed already.
+    pub(crate) fn of_contents(contents: &Contents) -> Vec<Self> {
+        let files = contents.files.iter().filter(|(path, _)| path != MANIFEST);
+        files
+            .map(|(path, size_bytes)| Self { path: path.clone(), size_bytes: *size_bytes, sha256: None })
+            .collect()
     }
 
     /// The files with their hashes, the smallest first up to 256 MiB in all: the others have a size alone.
@@ -86,6 +92,27 @@ impl FileEntry {
             "artifacts.json" => FileUse::Fixed,
             path if path.starts_with(&format!("{PLANS}/")) => FileUse::Fixed,
             _ => FileUse::Rewritten,
+        }
+    }
+
+    /// How many bytes the file has now.
+    pub(crate) fn size_now(&self, bundle: &Bundle) -> io::Result<u64> {
+        Ok(FileBelow::new(bundle.dir(), &self.path).open()?.metadata()?.len())
+    }
+
+    /// What is to be said of a file that was complete and has become shorter, or is gone. `None` for those that are written anew
+    /// or come and go, and for what no run writes.
+    pub fn loss(&self, bundle: &Bundle) -> Option<String> {
+        let keeps_its_size = matches!(self.file_use(), FileUse::Fixed | FileUse::Appended);
+        if !keeps_its_size || !layout::is_known(&self.path) {
+            return None;
+        }
+        match self.size_now(bundle) {
+            Ok(found) if found >= self.size_bytes => None,
+            Ok(found) => {
+                Some(format!("it has {found} bytes, and had {} when the run ended", self.size_bytes))
+            }
+            Err(problem) => Some(problem.to_string()),
         }
     }
 

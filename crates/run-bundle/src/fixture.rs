@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
-use crate::{Artifact, Manifest};
+use crate::{artifact::Artifact, manifest::Manifest};
 
 /// A manifest whose lists have an entry each.
 pub(crate) fn manifest() -> Manifest {

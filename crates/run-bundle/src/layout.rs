@@ -6,13 +6,17 @@ use std::{
 };
 
 use daglight_guarded_files::{
-    EntryKind, FileBelow, create_private_folder, entries_below, remove_folder_below,
+    EntryKind, FileBelow, create_private_folder, entries_below, remove_folder_below, without_temporary_ending,
 };
 use daglight_run_identity::RunId;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::{Bundle, bundle::RUN_BUNDLE, manifest::MANIFEST_FORMAT, versioned::MAX_FILE_BYTES};
+use crate::{
+    bundle::{Bundle, RUN_BUNDLE},
+    manifest::MANIFEST_FORMAT,
+    versioned::MAX_FILE_BYTES,
+};
 
 /// The folder of the plans.
 pub(crate) const PLANS: &str = "plans";
@@ -51,6 +55,38 @@ const FILES: &[&str] = &[
 ];
 /// What the names of files in `tracker` begin with, up to the first dot.
 const TRACKER_FILES: &[&str] = &["outbox", "delivery", RESERVE];
+
+/// What the names of the reports begin with.
+const REPORT: &str = "run_diagnostics_report.";
+
+/// What a file of a bundle holds, by its place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum BundlePart {
+    /// A plan of a query.
+    Plan,
+    /// What a server is told of the run.
+    Tracker,
+    /// Spans.
+    Traces,
+    /// A report, which shows all the rest.
+    Report,
+    /// Anything else.
+    Other,
+}
+
+impl BundlePart {
+    /// Of a path below the folder of the bundle, with slashes.
+    pub fn of(path: &str) -> Self {
+        match path.split_once('/') {
+            Some((PLANS, _)) => Self::Plan,
+            Some((TRACKER, _)) => Self::Tracker,
+            None if path == TRACES => Self::Traces,
+            None if path.starts_with(REPORT) => Self::Report,
+            _ => Self::Other,
+        }
+    }
+}
 
 /// Levels of folders that are looked through in a bundle; its own files are no deeper than the second.
 const MAX_DEPTH: usize = 8;
@@ -233,15 +269,6 @@ fn is_plan(name: &str) -> bool {
     is_numbered || (hash.len() == 16 && hash.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 
-/// The name without what it has while the file is being replaced: `.tmp`, or `.<process>.tmp`, or `.<process>-<n>.tmp`.
-fn without_temporary_ending(name: &str) -> &str {
-    let Some(name) = name.strip_suffix(".tmp") else { return name };
-    match name.rsplit_once('.') {
-        Some((name, process)) if process.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-') => name,
-        _ => name,
-    }
-}
-
 /// Whether a folder is a bundle: its manifest says so; or it is named after a run, and holds what one leaves that was
 /// killed before its manifest was complete.
 pub(crate) fn is_bundle(dir: &Path) -> bool {
@@ -325,6 +352,8 @@ mod tests {
     fn the_layout_knows_its_files_and_no_others() {
         check_known("manifest.json", true);
         check_known("manifest.json.4711-3.tmp", true);
+        check_known("manifest.json.k3J9xQ0a.tmp", true);
+        check_known("notes.txt.k3J9xQ0a.tmp", false);
         check_known("heartbeat.json.tmp", true);
         check_known("plans/001-orders-ab12.json", true);
         check_known("plans/1000-a.b-ab12.json", true);

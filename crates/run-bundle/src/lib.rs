@@ -25,7 +25,6 @@
 mod bundle;
 mod layout;
 
-mod atomic_write;
 mod json_lines;
 mod versioned;
 
@@ -56,7 +55,6 @@ pub mod retention;
 mod fixture;
 
 pub use artifact::{ARTIFACTS_VERSION, Artifact, ArtifactCatalog, ArtifactColumn};
-pub use atomic_write::{WriteError, replace, replace_json};
 pub use bundle::{Bundle, BundleError, RUN_BUNDLE};
 /// What a file that is written survives, and so how long writing it takes.
 pub use daglight_guarded_files::Durability;
@@ -70,14 +68,14 @@ pub use evidence::{
 pub use file_entry::{FileEntry, FileUse, sha256_of};
 pub use json_lines::{FileReading, JsonLine, JsonLines, MAX_LINE_BYTES, NumberedLine, read_lines};
 pub use kept_as::KeptAs;
-pub use layout::{DeleteError, Deleted};
+pub use layout::{BundlePart, DeleteError, Deleted};
 pub use manifest::{
     AttemptRecord, Identity, Links, MANIFEST_FORMAT, MANIFEST_VERSION, Manifest, NodeRecord, NodeStatus,
     RunStatus, Tracking, UpdateError,
 };
 pub use node_kind::RecordedKind;
 pub use own_time::OwnTime;
-pub use plan_bundle::{PLAN_BUNDLE_FORMAT, PlanBundle, PlanColumn, PlanPreview};
+pub use plan_bundle::{MAX_PLAN_BYTES, PLAN_BUNDLE_FORMAT, PlanBundle, PlanColumn, PlanPreview};
 pub use plan_lineage::{ColumnSources, DirectSource, IndirectSource, PlanLineage};
 pub use plan_metrics::{
     PartitionMetrics, PlanExecutions, PlanMetrics, PlanOperator, PlanSource, PlanningRecord, RowsRead,
@@ -87,5 +85,5 @@ pub use reserve::Reserve;
 pub use signal_files::SignalFiles;
 pub use sums::saturating_sum;
 pub use verify::Fault;
-pub use versioned::ReadError;
+pub use versioned::{ReadError, WriteError};
 pub use warning::{Warning, WarningCode};

@@ -10,8 +10,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
-    Bundle, Delivery, FileEntry, OwnTime, ReadError, RecordedKind, Warning, WriteError,
-    manifest_lock::ManifestLock, versioned,
+    bundle::Bundle,
+    delivery_counts::Delivery,
+    file_entry::FileEntry,
+    manifest_lock::ManifestLock,
+    node_kind::RecordedKind,
+    own_time::OwnTime,
+    versioned::{self, ReadError, WriteError},
+    warning::Warning,
 };
 
 /// The version of `manifest.json`.
@@ -381,7 +387,7 @@ impl Manifest {
     }
 
     fn write_locked(&self, bundle: &Bundle) -> Result<(), WriteError> {
-        versioned::write(&bundle.manifest(), self, MANIFEST_VERSION)
+        versioned::write(bundle, &bundle.manifest(), self, MANIFEST_VERSION)
     }
 
     /// The JSON Schema of the format.

@@ -8,7 +8,7 @@ use std::{
 };
 
 /// How long the manifest of a bundle is waited for. Whoever has it reads and writes a small file.
-const PATIENCE: Duration = Duration::from_secs(2);
+const LONGEST_WAIT: Duration = Duration::from_secs(2);
 
 /// The right to change a manifest, until it is dropped or the process ends. It is a lock on the folder of the bundle, so
 /// that there is no file for it.
@@ -25,7 +25,7 @@ impl ManifestLock {
         loop {
             match folder.try_lock() {
                 Ok(()) | Err(TryLockError::Error(_)) => return Some(Self(Some(folder))),
-                Err(TryLockError::WouldBlock) if begun.elapsed() > PATIENCE => return None,
+                Err(TryLockError::WouldBlock) if begun.elapsed() > LONGEST_WAIT => return None,
                 Err(TryLockError::WouldBlock) => thread::sleep(Duration::from_millis(2)),
             }
         }

@@ -11,8 +11,11 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use serde_json::Value;
 
 use crate::{
-    Bundle, PlanExecutions, PlanLineage, PlanMetrics, PlanningRecord, ReadError, WriteError, layout::PLANS,
-    plan_metrics::PlanSource,
+    bundle::Bundle,
+    layout::PLANS,
+    plan_lineage::PlanLineage,
+    plan_metrics::{PlanExecutions, PlanMetrics, PlanSource, PlanningRecord},
+    versioned::{ReadError, WriteError},
 };
 
 /// The name and version of the format, the value of a plan bundle's `format` field.
@@ -31,8 +34,8 @@ const FORMAT_PREFIX: &str = "datafusion_plan_bundle_v";
 /// The version in [`PLAN_BUNDLE_FORMAT`].
 const VERSION: u32 = 2;
 
-/// Larger files are named and left out, so that one absurd plan does not take the memory of a reader: 32 MiB.
-const MAX_FILE_BYTES: u64 = 32 << 20;
+/// Larger files of plans are named and left out, so that one absurd plan does not take the memory of a reader: 32 MiB.
+pub const MAX_PLAN_BYTES: u64 = 32 << 20;
 
 /// A plan of a node, as JSON. Times are milliseconds; `*_at_ms` count from the Unix epoch. What a file does not have has its
 /// default when it is read.
@@ -168,10 +171,10 @@ impl PlanBundle {
     /// When the file cannot be written.
     pub fn write(&self, bundle: &Bundle) -> Result<(), WriteError> {
         let path = self.path(bundle);
-        let written = serde_json::to_vec(self)
-            .map_err(io::Error::from)
-            .and_then(|text| FileBelow::deep(&path, 2).replace(&text));
-        written.map_err(|source| WriteError::Io { path, source })
+        match serde_json::to_vec(self) {
+            Ok(text) => bundle.replace(&path, &text),
+            Err(error) => Err(WriteError::Io { path, source: error.into() }),
+        }
     }
 
     /// Removes the file of the plan, where there is one.
@@ -222,39 +225,35 @@ impl PlanBundle {
     }
 
     fn read(file: &FileBelow) -> Result<Self, ReadError> {
-        let text = file.read(MAX_FILE_BYTES).map_err(|source| ReadError::Io { path: file.path(), source })?;
+        let text = file.read(MAX_PLAN_BYTES).map_err(|source| ReadError::Io { path: file.path(), source })?;
         let damaged = |source| ReadError::Damaged { path: file.path(), source };
         // The version first: what a newer one has may not fit into these types.
-        let FormatOnly { format } = serde_json::from_slice(&text).map_err(damaged)?;
-        match format.strip_prefix(FORMAT_PREFIX).and_then(|version| version.parse().ok()) {
-            Some(VERSION) => serde_json::from_slice(&text).map_err(damaged),
-            Some(1) => Self::of_version_1(&text).map_err(damaged),
-            Some(found) => Err(ReadError::Newer { path: file.path(), found, known: VERSION }),
+        let Beginning { format, physical_hash } = serde_json::from_slice(&text).map_err(damaged)?;
+        let version = format.strip_prefix(FORMAT_PREFIX).and_then(|version| version.parse().ok());
+        match version {
+            Some(1 | VERSION) => {}
+            Some(found) => return Err(ReadError::Newer { path: file.path(), found, known: VERSION }),
             None => {
                 let problem = format!("its format is {format:?}, expected {PLAN_BUNDLE_FORMAT:?}");
-                Err(damaged(serde_json::Error::custom(problem)))
+                return Err(damaged(serde_json::Error::custom(problem)));
             }
         }
-    }
-
-    fn of_version_1(text: &[u8]) -> serde_json::Result<Self> {
-        let OfVersion1 { physical_hash } = serde_json::from_slice(text)?;
-        let plan: Self = serde_json::from_slice(text)?;
-        Ok(Self { logical_hash: plan.plan_hash, plan_hash: physical_hash, ..plan })
+        let plan: Self = serde_json::from_slice(&text).map_err(damaged)?;
+        Ok(match version {
+            Some(1) => Self { logical_hash: plan.plan_hash, plan_hash: physical_hash, ..plan },
+            _ => plan,
+        })
     }
 }
 
-/// What version 1 calls the fingerprint of the physical plan.
+/// What decides how the file is read.
 #[derive(Deserialize)]
-struct OfVersion1 {
-    #[serde(default)]
-    physical_hash: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct FormatOnly {
+struct Beginning {
     #[serde(default = "first_format")]
     format: String,
+    /// What version 1 calls the fingerprint of the physical plan.
+    #[serde(default)]
+    physical_hash: Option<String>,
 }
 
 fn first_format() -> String {
@@ -284,7 +283,7 @@ mod tests {
     use daglight_run_identity::RunId;
 
     use super::*;
-    use crate::PlanOperator;
+    use crate::plan_metrics::PlanOperator;
 
     #[test]
     fn plans_are_read_in_order_and_what_is_unreadable_is_named() {

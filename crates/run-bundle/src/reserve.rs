@@ -2,7 +2,7 @@
 
 use std::io;
 
-use daglight_guarded_files::FileBelow;
+use daglight_guarded_files::{Durability, FileBelow};
 
 /// A file that takes up space until that is needed for the last records of a run on a disk that has become full. It is
 /// removed when this is dropped.
@@ -16,7 +16,7 @@ impl Reserve {
     /// When there is not so much space, or the file cannot be written. Then no file is left.
     pub fn take(file: FileBelow, bytes: usize) -> io::Result<Self> {
         // Written and not only made longer: a file with a hole takes up nothing.
-        file.replace(&vec![b' '; bytes])?;
+        file.replace(&vec![b' '; bytes], Durability::Process)?;
         Ok(Self(file))
     }
 }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::{
-    Bundle,
+    bundle::Bundle,
     layout::{LOGS, METRICS, TRACES},
 };
 

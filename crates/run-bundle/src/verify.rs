@@ -1,12 +1,18 @@
 //! Whether a bundle is whole: its files against its manifest, and the accounts of its delivery.
 
-use std::{fmt, io};
-
-use daglight_guarded_files::FileBelow;
+use std::{collections::HashSet, error::Error, fmt, io};
 
 use crate::{
-    Bundle, FileEntry, FileUse, Manifest, PlanBundle, ReadError, RunStatus, layout, layout::MANIFEST,
-    read_lines,
+    artifact::ArtifactCatalog,
+    bundle::Bundle,
+    evidence::ProcessEvidence,
+    file_entry::{FileEntry, FileUse},
+    json_lines::read_lines,
+    layout::{self, Contents, DELIVERY_CURSOR, MANIFEST, OUTBOX, TRACKER},
+    manifest::{Manifest, RunStatus},
+    outbox::{StatusError, recorded_outbox},
+    plan_bundle::PlanBundle,
+    versioned::ReadError,
 };
 
 /// Something that is wrong with a bundle, in one line.
@@ -105,14 +111,19 @@ impl Bundle {
     pub fn verify(&self) -> Vec<Fault> {
         let mut faults = Vec::new();
         let manifest = Manifest::read(self).map_err(|error| faults.push(Fault::Manifest(error))).ok();
+        let contents = layout::contents(self.dir()).map_err(|problem| {
+            faults.push(Fault::Unreadable { path: self.dir().display().to_string(), problem });
+        });
+        let contents = contents.unwrap_or_default();
         if let Some(manifest) = &manifest {
             if manifest.status != RunStatus::Running {
                 faults.extend(manifest.files.iter().filter_map(|entry| compared(self, entry)));
-                faults.extend(unlisted(self, manifest));
+                faults.extend(unlisted(&contents, manifest));
             }
             faults.extend(accounts(manifest));
         }
-        faults.extend(foreign(self));
+        let others = contents.others.iter();
+        faults.extend(others.map(|path| Fault::Foreign { path: path.display().to_string() }));
         faults.extend(damaged(self));
         faults
     }
@@ -128,9 +139,8 @@ fn compared(bundle: &Bundle, entry: &FileEntry) -> Option<Fault> {
     if !layout::is_known(&path) {
         return Some(Fault::Foreign { path });
     }
-    let size = FileBelow::new(bundle.dir(), &path).open().and_then(|file| file.metadata());
-    let found = match size {
-        Ok(metadata) => metadata.len(),
+    let found = match entry.size_now(bundle) {
+        Ok(size_bytes) => size_bytes,
         Err(problem) => return Some(Fault::Unreadable { path, problem }),
     };
     let expected = entry.size_bytes;
@@ -148,24 +158,13 @@ fn compared(bundle: &Bundle, entry: &FileEntry) -> Option<Fault> {
     }
 }
 
-fn unlisted(bundle: &Bundle, manifest: &Manifest) -> Vec<Fault> {
-    let listed: std::collections::HashSet<&str> =
-        manifest.files.iter().map(|entry| entry.path.as_str()).collect();
-    let files = FileEntry::list(bundle).into_iter();
+fn unlisted(contents: &Contents, manifest: &Manifest) -> Vec<Fault> {
+    let listed: HashSet<&str> = manifest.files.iter().map(|entry| entry.path.as_str()).collect();
+    let files = FileEntry::of_contents(contents).into_iter();
     files
         .filter(|entry| entry.file_use() == FileUse::Fixed && !listed.contains(&*entry.path))
         .map(|entry| Fault::Unlisted { path: entry.path })
         .collect()
-}
-
-fn foreign(bundle: &Bundle) -> Vec<Fault> {
-    match layout::contents(bundle.dir()) {
-        Ok(contents) => {
-            let others = contents.others.iter();
-            others.map(|path| Fault::Foreign { path: path.display().to_string() }).collect()
-        }
-        Err(problem) => vec![Fault::Unreadable { path: bundle.dir().display().to_string(), problem }],
-    }
 }
 
 fn accounts(manifest: &Manifest) -> Vec<Fault> {
@@ -195,12 +194,40 @@ fn damaged(bundle: &Bundle) -> Vec<Fault> {
             faults.push(Fault::Damaged { path: reading.file, problem });
         }
     }
-    let plans = PlanBundle::read_all(bundle, |_, _| {});
-    faults.extend(plans.into_iter().map(|(file, error)| Fault::Damaged {
-        path: format!("plans/{file}"),
-        problem: std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string),
-    }));
+    let mut of_file = |path: String, error: &dyn Error| {
+        let problem = error.source().map_or_else(|| error.to_string(), ToString::to_string);
+        faults.push(Fault::Damaged { path, problem });
+    };
+    for (file, error) in PlanBundle::read_all(bundle, |_, _| {}) {
+        of_file(format!("plans/{file}"), &error);
+    }
+    if let Err(error) = ArtifactCatalog::read(bundle) {
+        of_file("artifacts.json".to_owned(), &error);
+    }
+    if let Err(error) = ProcessEvidence::read(&bundle.heartbeat())
+        && !error.is_not_found()
+    {
+        of_file("heartbeat.json".to_owned(), &error);
+    }
+    faults.extend(damaged_tracker(bundle));
     faults
+}
+
+/// What is wrong with the outbox and the progress of its delivery.
+fn damaged_tracker(bundle: &Bundle) -> Vec<Fault> {
+    let fault = |name: &str, error: &dyn Error| {
+        let cause = error.source().map_or_else(String::new, |cause| format!(": {cause}"));
+        vec![Fault::Damaged { path: format!("{TRACKER}/{name}"), problem: format!("{error}{cause}") }]
+    };
+    match recorded_outbox(&bundle.tracker_dir()) {
+        Ok(None) => Vec::new(),
+        Ok(Some(status)) => {
+            let damages = status.damages.into_iter();
+            damages.map(|damage| Fault::Damaged { path: damage.file, problem: damage.problem }).collect()
+        }
+        Err(StatusError::Outbox(error)) => fault(OUTBOX, &error),
+        Err(StatusError::Cursor(error)) => fault(DELIVERY_CURSOR, &error),
+    }
 }
 
 /// The files of a bundle that are packed: all that a run writes, and the manifest last.
@@ -216,6 +243,13 @@ impl Bundle {
         packed_files(self)
     }
 
+    /// What stands under the name of a file that a run writes and is not a regular file, by its path below the folder.
+    pub fn not_files(&self) -> Vec<String> {
+        let others = layout::contents(self.dir()).map(|contents| contents.others).unwrap_or_default();
+        let others = others.iter().filter_map(|path| path.to_str());
+        others.filter(|path| layout::is_known(path)).map(str::to_owned).collect()
+    }
+
     /// Whether a path below a bundle is that of a file that a run writes.
     pub fn is_file_of_a_run(below: &str) -> bool {
         layout::is_known(below) && below.split('/').all(|name| !matches!(name, "" | "." | ".."))
@@ -229,7 +263,7 @@ mod tests {
     use daglight_run_identity::RunId;
 
     use super::*;
-    use crate::{DeliveryCounts, fixture};
+    use crate::{delivery_counts::DeliveryCounts, fixture};
 
     const PLAN: &str = "plans/a-0123456789abcdef.json";
 

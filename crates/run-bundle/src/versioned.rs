@@ -5,10 +5,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use daglight_guarded_files::FileBelow;
+use daglight_guarded_files::{Durability, FileBelow};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::atomic_write::{WriteError, replace_json};
+use crate::bundle::Bundle;
 
 /// Bytes of a file of the bundle that is read as a whole, 64 MiB: far more than a run of 100,000 nodes writes.
 pub(crate) const MAX_FILE_BYTES: u64 = 64 << 20;
@@ -50,6 +50,34 @@ pub enum ReadError {
     },
 }
 
+/// Why a file of the bundle could not be written.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum WriteError {
+    /// The file cannot be written.
+    #[error("cannot write {}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        #[source]
+        source: io::Error,
+    },
+    /// A newer Daglight wrote the file that is there.
+    #[error(
+        "{} has format {found} and stays as it is: this version of Daglight knows formats up to {known}",
+        path.display()
+    )]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        found: u32,
+        /// The newest version that is known here.
+        known: u32,
+    },
+}
+
 impl ReadError {
     /// Whether the file is not there.
     pub fn is_not_found(&self) -> bool {
@@ -77,14 +105,57 @@ pub(crate) fn read_within<T: DeserializeOwned>(
     }
 }
 
-/// Replaces a file as a whole, unless a newer version wrote the one that is there.
-pub(crate) fn write(path: &Path, value: &impl Serialize, known: u32) -> Result<(), WriteError> {
+/// Replaces a file of a bundle as a whole, unless a newer version wrote the one that is there.
+pub(crate) fn write(
+    bundle: &Bundle,
+    path: &Path,
+    value: &impl Serialize,
+    known: u32,
+) -> Result<(), WriteError> {
     if let Ok(text) = FileBelow::at(path).read(MAX_FILE_BYTES)
         && let Err(ReadError::Newer { found, .. }) = check_version(path, &text, known)
     {
         return Err(WriteError::Newer { path: path.to_owned(), found, known });
     }
-    replace_json(path, value)
+    bundle.replace_json(path, value)
+}
+
+impl Bundle {
+    /// Replaces a file of the bundle as a whole, as durably as the bundle is ([`Bundle::durable`]): a reader sees the old file or
+    /// the new one, never a part, also when the process is killed.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be written, or is not one of this bundle.
+    pub fn replace(&self, path: &Path, content: &[u8]) -> Result<(), WriteError> {
+        let below = path.strip_prefix(self.dir()).unwrap_or(path);
+        put(&FileBelow::new(self.dir(), below), content, self.durability())
+    }
+
+    /// [`Bundle::replace`] with indented JSON.
+    ///
+    /// # Errors
+    ///
+    /// As [`Bundle::replace`].
+    pub fn replace_json(&self, path: &Path, value: &impl Serialize) -> Result<(), WriteError> {
+        self.replace(path, &to_json(path, value)?)
+    }
+}
+
+/// Replaces a file with indented JSON, and does not wait for the disk.
+pub(crate) fn replace_json(path: &Path, value: &impl Serialize) -> Result<(), WriteError> {
+    put(&FileBelow::at(path), &to_json(path, value)?, Durability::Process)
+}
+
+fn put(file: &FileBelow, content: &[u8], durability: Durability) -> Result<(), WriteError> {
+    file.replace(content, durability).map_err(|source| WriteError::Io { path: file.path(), source })
+}
+
+fn to_json(path: &Path, value: &impl Serialize) -> Result<Vec<u8>, WriteError> {
+    let mut content = serde_json::to_vec_pretty(value)
+        .map_err(|error| WriteError::Io { path: path.to_owned(), source: error.into() })?;
+    content.push(b'\n');
+    Ok(content)
 }
 
 fn check_version(path: &Path, text: &[u8], known: u32) -> Result<(), ReadError> {
@@ -105,6 +176,8 @@ fn check_version(path: &Path, text: &[u8], known: u32) -> Result<(), ReadError> 
 mod tests {
     use std::fs;
 
+    use daglight_run_identity::RunId;
+
     use super::*;
 
     #[derive(Debug, PartialEq, Serialize, Deserialize)]
@@ -117,26 +190,55 @@ mod tests {
         File { format_version: 2, name: "a".into() }
     }
 
+    fn bundle() -> (tempfile::TempDir, Bundle, PathBuf) {
+        let out = tempfile::tempdir().unwrap();
+        let bundle = Bundle::create(out.path(), RunId::new()).unwrap();
+        let path = bundle.dir().join("a.json");
+        (out, bundle, path)
+    }
+
     #[test]
     fn a_newer_file_is_neither_read_nor_replaced() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("a.json");
+        let (_out, bundle, path) = bundle();
         let newer = r#"{"format_version": 3, "unheard_of": true}"#;
         fs::write(&path, newer).unwrap();
         let error = read::<File>(path.clone(), 2).unwrap_err();
         assert!(matches!(error, ReadError::Newer { found: 3, known: 2, .. }), "{error}");
-        assert!(matches!(write(&path, &file(), 2), Err(WriteError::Newer { found: 3, .. })));
+        assert!(matches!(write(&bundle, &path, &file(), 2), Err(WriteError::Newer { found: 3, .. })));
         assert_eq!(fs::read_to_string(&path).unwrap(), newer);
     }
 
     #[test]
     fn a_damaged_file_is_said_to_be_and_is_replaced() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("a.json");
+        let (_out, bundle, path) = bundle();
         assert!(read::<File>(path.clone(), 2).unwrap_err().is_not_found());
         fs::write(&path, "{\"format").unwrap();
         assert!(matches!(read::<File>(path.clone(), 2), Err(ReadError::Damaged { .. })));
-        write(&path, &file(), 2).unwrap();
+        write(&bundle, &path, &file(), 2).unwrap();
         assert_eq!(read::<File>(path, 2).unwrap(), file());
+    }
+
+    #[test]
+    fn a_file_is_replaced_and_nothing_stays_beside_it() {
+        let (_out, bundle, path) = bundle();
+        let before = fs::read_dir(bundle.dir()).unwrap().count();
+        bundle.replace_json(&path, &1).unwrap();
+        bundle.clone().durable(Durability::Disk).replace_json(&path, &[2]).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "[\n  2\n]\n");
+        assert_eq!(fs::read_dir(bundle.dir()).unwrap().count(), before + 1);
+    }
+
+    #[test]
+    fn a_failure_names_the_file() {
+        let error = replace_json(Path::new("/nowhere/at/all.json"), &1).unwrap_err();
+        assert_eq!(error.to_string(), "cannot write /nowhere/at/all.json");
+    }
+
+    #[test]
+    fn what_is_elsewhere_is_not_written() {
+        let (out, bundle, _) = bundle();
+        let elsewhere = out.path().join("a.json");
+        assert!(bundle.replace(&elsewhere, b"1").is_err());
+        assert!(!elsewhere.exists());
     }
 }

@@ -4,7 +4,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{DagBuilder, DagName, DagNameError};
+use crate::{
+    dag_builder::DagBuilder,
+    dag_name::{DagName, DagNameError},
+};
 
 /// What a node does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::{
-    Code, Dag, DagName, Node, NodeKind,
+    dag::{Code, Dag, Node, NodeKind},
+    dag_name::DagName,
     version::{code_hash, dag_hash},
 };
 
@@ -286,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_dag_is_refused_with_the_nodes() {
+    fn what_is_not_a_dag_is_refused_with_the_nodes() {
         let base = || Dag::builder("test::example_v1").unwrap();
         check_error(
             base().loader("a").loader("a"),

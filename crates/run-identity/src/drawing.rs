@@ -5,7 +5,7 @@ use std::{
     fmt::Write as _,
 };
 
-use crate::{Dag, Node, NodeKind};
+use crate::dag::{Dag, Node, NodeKind};
 
 /// Levels of a tree that are set in from each other. What is deeper stands below the last of them, or a long chain would take
 /// the square of its length.

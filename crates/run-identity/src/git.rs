@@ -34,14 +34,14 @@ impl GitFacts {
     /// rest what git says. In continuous integration the head is usually detached, and only the variables know the
     /// branch.
     ///
-    /// `variable` gives the environment.
+    /// `variable` looks a variable of the environment up.
     pub fn of_checkout(directory: &Path, variable: impl Fn(&str) -> Option<String>) -> Self {
-        let told = Self::of_ci(directory, variable);
+        let given = Self::of_ci(directory, variable);
         let found = Self::of_directory(directory);
         Self {
-            commit: told.commit.or(found.commit),
-            branch: told.branch.or(found.branch),
-            repo: told.repo.or(found.repo),
+            commit: given.commit.or(found.commit),
+            branch: given.branch.or(found.branch),
+            repo: given.repo.or(found.repo),
             dirty: found.dirty,
         }
     }
@@ -156,7 +156,7 @@ fn without_credentials(url: &str) -> String {
             _ => url.to_owned(),
         };
     };
-    // A password may have a slash or a question mark that should have been escaped; then what looks like its port is no
+    // A password may have a slash or a question mark that should have been escaped; then what looks like its port is not a
     // number.
     let authority = &place[..place.find(['/', '?', '#']).unwrap_or(place.len())];
     let port = authority.rsplit_once(':').map_or("", |(_, port)| port);
@@ -286,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn a_damaged_repository_is_none() {
+    fn a_damaged_repository_has_no_facts() {
         let dir = repository();
         fs::write(dir.path().join(".git/HEAD"), "x").unwrap();
         assert_eq!(GitFacts::of_directory(dir.path()), GitFacts::default());

@@ -10,7 +10,7 @@ use std::{
 
 use wildmatch::WildMatch;
 
-use crate::{Dag, Node};
+use crate::dag::{Dag, Node};
 
 /// Nodes of a DAG, by name, tag or kind, with what is upstream and downstream of them.
 ///

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::{Node, hash::FieldHasher};
+use crate::{dag::Node, hash::FieldHasher};
 
 /// Of the shape: names, kinds, types, dependencies and tags of the nodes.
 pub(crate) fn dag_hash(nodes: &[Node]) -> String {
@@ -42,7 +42,10 @@ fn sorted(nodes: &[Node]) -> Vec<&Node> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Code, Dag, DagBuilder, NodeBuilder, NodeKind};
+    use crate::{
+        dag::{Code, Dag, NodeKind},
+        dag_builder::{DagBuilder, NodeBuilder},
+    };
 
     fn code(normalized: &str) -> Code {
         Code {

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use daglight_capture_policy::in_one_line;
 use daglight_run_bundle::{
     Bundle, DeliveryCounts, FileEntry, Liveness, Manifest, ReadError, RunStatus, Tracking,
-    outbox::{OutboxStatus, recorded_outbox},
+    outbox::{OutboxStatus, outbox_path, recorded_outbox},
     retention::Candidate,
 };
 use daglight_run_identity::RunId;
@@ -72,6 +72,9 @@ impl BundleStatus {
         let read = recorded_outbox(&bundle.tracker_dir());
         let outbox_unreadable = read.is_err();
         let outbox = read.inspect_err(|error| problems.push(in_one_line(error))).ok().flatten();
+        if !outbox_unreadable {
+            problems.extend(damages_of_outbox(bundle, manifest.as_ref(), outbox.as_ref()));
+        }
         let liveness = || sighting(bundle, outbox.as_ref()).liveness;
         let gone = || liveness() == Liveness::Gone;
         let may_be_open = || outbox.as_ref().is_none_or(OutboxStatus::is_open);
@@ -141,9 +144,30 @@ impl BundleStatus {
         self.tracker.as_ref().and_then(|tracker| tracker.unverified_until)
     }
 }
+
 /// All files that the run has written.
 fn size_bytes(bundle: &Bundle) -> u64 {
     // The list is that of the manifest, which is not in it.
     let manifest = bundle.manifest().symlink_metadata().map_or(0, |file| file.len());
     FileEntry::list(bundle).iter().fold(manifest, |sum, file| sum.saturating_add(file.size_bytes))
+}
+
+/// What is wrong with the outbox of a bundle, where it can be read: damaged lines, and what the run has recorded and is not in
+/// it any more.
+pub(crate) fn damages_of_outbox(
+    bundle: &Bundle,
+    manifest: Option<&Manifest>,
+    outbox: Option<&OutboxStatus>,
+) -> Vec<String> {
+    let damages = outbox.into_iter().flat_map(|outbox| &outbox.damages);
+    let damages =
+        damages.map(|damage| format!("{}: {}", bundle.dir().join(&damage.file).display(), damage.problem));
+    let recorded =
+        manifest.and_then(|manifest| Some(manifest.delivery.tracker.as_ref()?.produced)).unwrap_or(0);
+    let there = outbox.map_or(0, |outbox| outbox.ledger.produced);
+    let lost = (there < recorded).then(|| {
+        let outbox = outbox_path(&bundle.tracker_dir());
+        format!("{}: has {there} of the {recorded} records of the run", outbox.display())
+    });
+    damages.chain(lost).collect()
 }

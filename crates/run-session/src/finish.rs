@@ -20,7 +20,7 @@ use daglight_tracker_client::{Event, Outcome};
 use serde::Serialize;
 
 use crate::{
-    ErrorReport,
+    error_report::ErrorReport,
     flush::{Flushed, flush},
     location::shown_location,
     log::{field, log},

@@ -6,8 +6,8 @@ use daglight_bundle_report::display::elapsed;
 use futures::future::{Either, select};
 
 use crate::{
-    FinishReport, Run, last_words::LastWords, node_run::OpenNode, open_statements::StatementPlace,
-    run_log::FailedPart, run_state::RunState, signals,
+    finish::FinishReport, last_words::LastWords, node_run::OpenNode, open_statements::StatementPlace,
+    run::Run, run_log::FailedPart, run_state::RunState, signals,
 };
 
 /// A signal that asks a process to end.

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use crate::FinishReport;
+use crate::finish::FinishReport;
 
 pub(crate) type LastWords = Box<dyn FnOnce(&FinishReport) + Send>;
 

@@ -1,6 +1,6 @@
 //! The lifecycle of a run: wires identity, tracker, OpenTelemetry, plans, outputs and heartbeat together.
 //!
-//! [`Telemetry`] lives as long as the process and owns what runs share. [`Telemetry::start_run`] gives a [`Run`], whose
+//! [`Telemetry`] lives as long as the process and owns what runs share. [`Telemetry::start_run`] returns a [`Run`], whose
 //! [`Run::node`] runs the code of a node with a span, a task on the tracker and an entry in the heartbeat, and sees
 //! every query in it. [`Run::finish`] ends all of that in bounded time and says what was delivered. This crate also
 //! holds the adapters between the crates below, none of which knows another's types.

@@ -23,7 +23,7 @@ pub(crate) fn shown_lineage(lineage: &Lineage, policy: &Policy) -> Captured {
     let rows = decides.chain(unresolved).chain(columns);
     let shown = |text: String| Value::from(policy.redactor().name_text(&text));
     let rows: Map<String, Value> = rows.map(|(name, sources)| (name, shown(sources))).collect();
-    // The name of a column is no value of it, whatever it is called.
+    // The name of a column is not one of its values, whatever it is called.
     policy.capture_columns(rows, |_, sources| match sources {
         Value::Null => "in the file of the plan".into(),
         sources => sources.clone(),

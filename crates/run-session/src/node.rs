@@ -15,13 +15,13 @@ use serde_json::Value;
 use tokio::task::JoinHandle;
 
 use crate::{
-    RunError,
     beside_runtime::within,
     location::shown_location,
     node_scope::{HandedOut, NodeScope},
     own_time::Own,
     query_owner::QueryOwner,
     query_write::OutputWrites,
+    run_error::RunError,
     stage::in_span,
 };
 

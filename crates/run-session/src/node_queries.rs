@@ -11,7 +11,7 @@ use daglight_heartbeat::Moved;
 pub(crate) const FIRST_QUERIES: usize = 100;
 /// The slowest of the others that are kept.
 pub(crate) const SLOWEST_QUERIES: usize = 20;
-/// Different queries of a node that are told apart, once it has executed more than are kept.
+/// Different queries of a node that are distinguished, once it has executed more than are kept.
 const DIFFERENT_QUERIES: usize = 10_000;
 /// Different plans of a node that the next run is compared with.
 const FIRST_PLANS: usize = 100;

@@ -112,7 +112,7 @@ impl NodeRun {
         if let Some(stall) = self.0.scope.stop.stall_in(&error.text()) {
             return self.stalled(&stall);
         }
-        let place = Panic::place_told_in(&error.text());
+        let place = Panic::place_mentioned_in(&error.text());
         let unsuccessful = Unsuccessful::new(NodeStatus::Failure, error);
         self.0.end(Some(Unsuccessful { place: place.as_deref(), ..unsuccessful }));
     }

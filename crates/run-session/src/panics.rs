@@ -54,14 +54,14 @@ impl Panic {
     }
 
     /// The place of the panic that an error mentions, as errors of joined tasks do.
-    pub(crate) fn place_told_in(text: &str) -> Option<String> {
+    pub(crate) fn place_mentioned_in(text: &str) -> Option<String> {
         if !text.contains("panicked") {
             return None;
         }
         let recent = RECENT.lock().unwrap_or_else(PoisonError::into_inner);
-        let told =
+        let mentioned =
             recent.iter().rev().find(|panic| !panic.message().is_empty() && text.contains(panic.message()));
-        told.and_then(|panic| panic.place.clone())
+        mentioned.and_then(|panic| panic.place.clone())
     }
 
     /// What the payload of a panic says, with the place that the panic hook has seen.
@@ -213,10 +213,10 @@ mod tests {
     }
 
     #[test]
-    fn a_panic_without_words_is_told_of_by_no_error() {
+    fn a_panic_without_a_message_is_mentioned_by_no_error() {
         remember_panics();
         std::thread::spawn(|| panic!("{}", "")).join().unwrap_err();
-        assert_eq!(Panic::place_told_in("the task has panicked: somewhere else"), None);
+        assert_eq!(Panic::place_mentioned_in("the task has panicked: somewhere else"), None);
     }
 
     #[test]

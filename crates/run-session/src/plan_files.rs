@@ -56,7 +56,7 @@ pub(crate) struct EndedQuery {
     pub(crate) preview: Option<Arc<Preview>>,
 }
 
-/// What a thread of the run is told of its queries.
+/// What the thread for plans receives about queries.
 pub(crate) enum PlanMessage {
     Started(Box<StartedQuery>),
     Ended(Box<EndedQuery>),

@@ -11,7 +11,7 @@ use daglight_bundle_report::display::elapsed;
 use daglight_heartbeat::Moved;
 use daglight_plan_diagnostics::LiveQuery;
 
-use crate::{Run, moved::of_live, run_state::RunState, stalls};
+use crate::{moved::of_live, run::Run, run_state::RunState, stalls};
 
 /// A heart that has not beaten for so many beats, and for no less than this time, proves nothing any more.
 const MISSED_BEATS: u32 = 3;

@@ -124,7 +124,7 @@ impl RunQuery {
                 };
                 match &place {
                     Some(place) => self.show_planning(place),
-                    None => self.count_as_nobodys(),
+                    None => self.count_as_unowned(),
                 }
                 place
             }
@@ -153,7 +153,7 @@ impl RunQuery {
     }
 
     /// Each of the open runs says that there were such queries: it may be one of its own.
-    fn count_as_nobodys(&self) {
+    fn count_as_unowned(&self) {
         let open = self.telemetry.upgrade().map(|telemetry| telemetry.open_runs.list()).unwrap_or_default();
         if QueryOwner::current().is_none() && open.len() > 1 {
             open.iter().for_each(|run| run.log.records().queries_without_run += 1);
@@ -236,7 +236,7 @@ impl QueryListener for RunQuery {
         // The bundle of a run that is over stays as it is.
         let is_recorded = !run.has_ended();
         if report.outcome != QueryOutcome::Completed {
-            // What went wrong is told in texts with values of the plan.
+            // The message of the error may hold values of the plan.
             run.context.policy.redactor().learn_plan(&self.query.texts.logical);
         }
         let span = self.open_span().take();
@@ -288,12 +288,12 @@ impl QueryListener for RunQuery {
             run.own_time.add(Own::Summaries, tap.time_taken());
         }
         if let Some(node) = place.handed_out_by.as_ref().filter(|_| is_recorded) {
-            self.tell_frame(node, &report, summary.clone());
+            self.record_in_frame(node, &report, summary.clone());
         }
         let key = self.plan_key(place);
         if let Some(node) = place.owner.node().filter(|_| is_recorded) {
             let plan_file = run.plans.file_of(run, &key, &report);
-            self.tell_node(node, &report, summary, plan_file);
+            self.record_in_node(node, &report, summary, plan_file);
         }
         if is_recorded {
             let span = of_span.filter(|_| run.context.telemetry.settings().otel.operator_spans);
@@ -312,7 +312,7 @@ impl QueryListener for RunQuery {
 
 impl RunQuery {
     /// The rows of a frame are those of the node that has handed it out, whoever executes it.
-    fn tell_frame(&self, node: &NodeScope, report: &QueryReport, summary: Option<DataSummary>) {
+    fn record_in_frame(&self, node: &NodeScope, report: &QueryReport, summary: Option<DataSummary>) {
         if report.outcome != QueryOutcome::Completed {
             return;
         }
@@ -323,7 +323,7 @@ impl RunQuery {
         facts.preview.clone_from(&self.preview);
     }
 
-    fn tell_node(
+    fn record_in_node(
         &self,
         node: &NodeScope,
         report: &QueryReport,

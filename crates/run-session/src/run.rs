@@ -22,18 +22,23 @@ use futures::{
 use opentelemetry::{Context, context::FutureExt as _};
 
 use crate::{
-    FinishReport, Node, OnInterrupt, RunError, RunOptions, Stalled, Telemetry,
     beside_runtime::on_own_thread,
+    finish::FinishReport,
+    interrupt::OnInterrupt,
+    node::Node,
     node_run::NodeRun,
+    node_stop::Stalled,
+    options::RunOptions,
     panics::Panic,
     query_owner::QueryOwner,
-    run_error::RecordedError,
+    run_error::{RecordedError, RunError},
     run_log::FailedPart,
     run_state::RunState,
     signals,
     stage::{in_span, say, with_code},
     start::start,
     stop_now::leave_to_second_signal,
+    telemetry::Telemetry,
 };
 
 /// How long a caller may take to see that an interrupted run has ended, before its runtime is taken for stuck.

@@ -14,7 +14,7 @@ use daglight_run_identity::{Dag, RunId};
 use daglight_tracker_client::Tracker;
 use opentelemetry::Context;
 
-use crate::Telemetry;
+use crate::telemetry::Telemetry;
 
 /// The part of a run that does not change. What only describes the run, or records something of it, needs no more.
 pub(crate) struct RunContext {

@@ -17,10 +17,9 @@ use daglight_run_bundle::Reserve;
 use opentelemetry::Context;
 
 use crate::{
-    FinishReport,
     beats::LastBeat,
     end_progress::EndProgress,
-    finish::finish,
+    finish::{FinishReport, finish},
     frames::Frames,
     interrupt::Interruption,
     moved::MovedSoFar,

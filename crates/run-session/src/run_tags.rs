@@ -7,7 +7,7 @@ use daglight_otel_bridge::names::Key;
 use daglight_run_identity::{GitFacts, RunId, hash_of_fields};
 use datafusion::DATAFUSION_VERSION;
 
-use crate::{Telemetry, run_state::RunState};
+use crate::{run_state::RunState, telemetry::Telemetry};
 
 /// What stands where git knows nothing.
 const UNKNOWN: &str = "unknown";
@@ -63,7 +63,7 @@ fn own_tags(telemetry: &Telemetry, of_run: &BTreeMap<String, String>) -> BTreeMa
 }
 
 /// Warns of the user's tags that have the name of one that every run has.
-pub(crate) fn tell_replaced_tags(state: &RunState, of_run: &BTreeMap<String, String>) {
+pub(crate) fn warn_of_replaced_tags(state: &RunState, of_run: &BTreeMap<String, String>) {
     for (name, value) in own_tags(&state.context.telemetry, of_run) {
         if state.context.tags.get(&name) != Some(&value) {
             state.log.warn(format!("the tag {name:?} is left out: every run has one of that name"));

@@ -20,8 +20,8 @@ use signal_hook::{
 use tracing::Level;
 
 use crate::{
-    FinishReport, OnInterrupt, StopSignal, finish,
-    interrupt::{Announce, Cause},
+    finish::{self, FinishReport},
+    interrupt::{Announce, Cause, OnInterrupt, StopSignal},
     last_words::LastWordsOnce,
     log::warn_of,
     run_state::RunState,

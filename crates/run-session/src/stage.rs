@@ -7,7 +7,10 @@ use daglight_otel_bridge::{StageSpan, StageSpanBuilder, names::key};
 use daglight_run_identity::Code;
 use opentelemetry::context::FutureExt as _;
 
-use crate::{RunError, location::shown_location, run_error::RecordedError};
+use crate::{
+    location::shown_location,
+    run_error::{RecordedError, RunError},
+};
 
 /// The span with where its code stands, and what it is as far as the policy shows it.
 pub(crate) fn with_code(span: StageSpanBuilder, code: &Code, policy: &Policy) -> StageSpanBuilder {

@@ -15,14 +15,15 @@ use daglight_tracker_client::{Event, Tracker};
 use serde_json::Value;
 
 use crate::{
-    RunOptions, Telemetry,
     beats::emit,
     finish::write_manifest,
     live_progress::LiveProgress,
     log::{field, log},
+    options::RunOptions,
     run_context::{RootSpan, RunContext},
     run_state::RunState,
-    run_tags::{policy_hash, run_tags, shown_rules, tell_replaced_tags},
+    run_tags::{policy_hash, run_tags, shown_rules, warn_of_replaced_tags},
+    telemetry::Telemetry,
     trace_link::trace_url,
 };
 
@@ -43,7 +44,7 @@ pub(crate) fn start(telemetry: &Telemetry, dag: &Dag, options: RunOptions) -> Ar
     let mut tags = run_tags(telemetry, run_id, &git, &options.tags);
 
     let (bundle, no_bundle) = match Bundle::create(&settings.bundle.output_dir, run_id) {
-        Ok(bundle) => (Some(bundle), None),
+        Ok(bundle) => (Some(bundle.durable(settings.bundle.durability)), None),
         Err(error) => (
             None,
             Some(format!(
@@ -86,8 +87,8 @@ pub(crate) fn start(telemetry: &Telemetry, dag: &Dag, options: RunOptions) -> Ar
     let state = Arc::new(RunState::new(context, bundle_has_failed));
     telemetry.shared.open_runs.insert(&state);
     telemetry.shared.ends.run_started();
-    telemetry.tell_setup_warnings(&state);
-    tell_replaced_tags(&state, &options.tags);
+    telemetry.warn_of_setup(&state);
+    warn_of_replaced_tags(&state, &options.tags);
     if let Some(name) = &named {
         state.log.warn(format!(
             "the name of the DAG has a credential in it: the run is recorded under {:?}; choose a name without one",

@@ -12,7 +12,13 @@ use std::{
 
 use signal_hook::low_level;
 
-use crate::{StopSignal, finish, interrupt::Cause, last_words::LastWordsOnce, run_state::RunState, signals};
+use crate::{
+    finish,
+    interrupt::{Cause, StopSignal},
+    last_words::LastWordsOnce,
+    run_state::RunState,
+    signals,
+};
 
 /// How long the process waits for its bundles.
 const LIMIT: Duration = Duration::from_secs(1);

@@ -14,7 +14,10 @@ use daglight_tracker_client::{
     sync_bundle,
 };
 
-use crate::close::{close_dead_run, sighting};
+use crate::{
+    bundle_status::damages_of_outbox,
+    close::{close_dead_run, sighting},
+};
 
 /// Milliseconds that a node can take, a century: more is not a duration that was measured.
 const MAX_NODE_MS: f64 = 3.2e12;
@@ -35,7 +38,7 @@ pub struct SyncReport {
     pub waiting: u64,
     /// Whether the run was meant for a tracking server.
     pub tracking: Tracking,
-    /// What could not be brought up to date in the bundle itself.
+    /// What of the tracker's files is damaged, and what could not be brought up to date in the bundle itself.
     pub warnings: Vec<String>,
 }
 
@@ -56,9 +59,11 @@ pub fn sync_run(
     let tracker_dir = bundle.tracker_dir();
     let outbox = recorded_outbox(&tracker_dir)?;
     let process = sighting(bundle, outbox.as_ref());
-    let end = outbox.as_ref().and_then(|outbox| run_end(&Manifest::read(bundle).ok()?, outbox));
+    let manifest = Manifest::read(bundle).ok();
+    let end = manifest.as_ref().zip(outbox.as_ref()).and_then(|(manifest, outbox)| run_end(manifest, outbox));
+    let damages = damages_of_outbox(bundle, manifest.as_ref(), outbox.as_ref());
     // The bundle comes first: once the outbox is closed, it does not tell any more which nodes were open.
-    let mut warnings = Vec::new();
+    let mut warnings = damages;
     let closed = close_dead_run(bundle).unwrap_or_else(|error| {
         warnings.push(in_one_line(&error));
         false

@@ -22,12 +22,15 @@ use daglight_tracker_client::Connection;
 use datafusion::{execution::SessionStateBuilder, prelude::SessionContext};
 
 use crate::{
-    FinishReport, OnInterrupt, Run, RunError, RunOptions,
     ends::{Ends, Handle},
+    finish::FinishReport,
+    interrupt::OnInterrupt,
     memory_pools::MemoryPools,
+    options::RunOptions,
     panics::remember_panics,
     query_owner::OpenRuns,
-    run_error::RecordedError,
+    run::Run,
+    run_error::{RecordedError, RunError},
     run_state::RunState,
     session_observer::SessionObserver,
     session_runtime::Sessions,
@@ -60,7 +63,7 @@ pub(crate) struct Shared {
     pub(crate) pools: MemoryPools,
     setup_warnings: Vec<String>,
     /// Whether the console has shown them.
-    setup_told: AtomicBool,
+    setup_shown: AtomicBool,
     pub(crate) sessions: Sessions,
     pub(crate) open_runs: OpenRuns,
     git: OnceLock<GitFacts>,
@@ -169,7 +172,7 @@ impl Telemetry {
             live: LiveQueries::new(),
             pools: MemoryPools::default(),
             setup_warnings,
-            setup_told: AtomicBool::new(false),
+            setup_shown: AtomicBool::new(false),
             sessions: Sessions::default(),
             open_runs: OpenRuns::default(),
             git: OnceLock::new(),
@@ -338,10 +341,10 @@ impl Telemetry {
     }
 
     /// What does not work for any run stands in the report of each, and once on the console.
-    pub(crate) fn tell_setup_warnings(&self, state: &RunState) {
-        let told = self.shared.setup_told.swap(true, Ordering::Relaxed);
+    pub(crate) fn warn_of_setup(&self, state: &RunState) {
+        let was_shown = self.shared.setup_shown.swap(true, Ordering::Relaxed);
         for warning in &self.shared.setup_warnings {
-            state.log.warn_unless(told, warning.clone());
+            state.log.warn_unless(was_shown, warning.clone());
         }
     }
 

@@ -96,7 +96,7 @@ impl Layer {
         layer
     }
 
-    /// The layer of a variable, if it is one that gives a setting.
+    /// The layer of a variable, if it is one that sets a setting.
     pub(crate) fn of_variable(name: &str, text: &str) -> Result<Option<Self>, SettingsError> {
         let Some(setting) = SETTINGS.iter().find(|setting| setting.variable == Some(name)) else {
             return match SettingsError::misspelled_variable(name) {
@@ -249,7 +249,7 @@ pub(crate) fn find_files(
 }
 
 /// The folders in which a project's file is looked for, the nearest first: up to the root of the repository, or else to
-/// the home folder. Outside of both it is the directory alone, because folders further up are nobody's project.
+/// the home folder. Outside of both it is the directory alone, because folders further up do not belong to a project.
 fn project_folders<'a>(directory: &'a Path, home: Option<&Path>) -> Vec<&'a Path> {
     let home = home.and_then(|home| home.canonicalize().ok());
     let is_home = |dir: &Path| home.is_some() && dir.canonicalize().ok() == home;

@@ -65,7 +65,7 @@ use SettingKind::{
 
 /// Less would keep a processor busy.
 pub(crate) const LEAST_INTERVAL: f64 = 0.001;
-/// More may be no point in time any more.
+/// More may not be a point in time any more.
 pub(crate) const MOST_SECONDS: f64 = 31_536_000.0;
 
 /// Instruments of OpenTelemetry have names of at most 255 characters.
@@ -75,7 +75,7 @@ impl SettingKind {
     /// The value that the text of a variable stands for, if it is one that the setting may have.
     pub(crate) fn parse(self, text: &str) -> Option<Value> {
         let text = text.trim();
-        // It stands for what was no text.
+        // It stands for bytes that were not text.
         if text.contains(char::REPLACEMENT_CHARACTER) {
             return None;
         }

@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn servers_are_told_apart() {
+    fn servers_are_distinguished() {
         check("https://h.example", "https://H.example:443/api/", true);
         check("https://h.example", "http://h.example", false);
         check("https://h.example", "https://h.example.evil", false);

@@ -14,9 +14,11 @@ use datafusion::{
 };
 
 use crate::{
-    Script, Statement, StatementKind,
+    kind::StatementKind,
     relations::{Effect, Mention},
+    script::Script,
     script_names::ScriptNames,
+    statement::Statement,
 };
 
 /// Runs a script statement by statement, and compares for each:

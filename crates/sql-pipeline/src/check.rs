@@ -8,13 +8,16 @@ use datafusion::{
 };
 
 use crate::{
-    Pipeline, PipelineError, SourceError, UndefinedKind, UndefinedReason, UnsupportedStatement,
+    locate::SourceError,
     names::name_of_relation,
-    pipeline::nearest,
+    pipeline::{Pipeline, nearest},
+    pipeline_error::PipelineError,
     prepared::UsePrepared,
     relations::{Effect, Existing, Mention, Relations},
     script_names::{ScriptNames, schema_of},
     session_names::{self, has_prepared, may_have, may_have_catalog, may_have_schema},
+    undefined::{UndefinedKind, UndefinedReason},
+    unsupported::UnsupportedStatement,
 };
 
 /// The formats that DataFusion can have.

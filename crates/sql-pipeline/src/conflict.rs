@@ -5,13 +5,16 @@ use std::fmt;
 use datafusion::common::ResolvedTableReference;
 
 use crate::{
-    LineOfScript, Statement, StatementKind, UndefinedKind,
     check::{Defined, name_of_schema},
+    kind::StatementKind,
     names::name_of_relation,
     prepared::{Misuse, UsePrepared},
     relations::{Effect, Existing},
     script_names::{RelationKind, schema_of},
     session_names::{self, plain_catalog, plain_schema},
+    source::LineOfScript,
+    statement::Statement,
+    undefined::UndefinedKind,
 };
 
 /// What stands in a statement's way. `Display` says what it is, where it comes from, and what to write instead.

@@ -5,9 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use datafusion::common::ResolvedTableReference;
 
 use crate::{
-    Script, Statement, StatementKind,
+    kind::StatementKind,
     location::{Location, LocationIndex},
     relations::{Effect, Existing},
+    script::Script,
+    statement::Statement,
 };
 
 /// The ties of one statement to earlier ones, by their indices.

@@ -6,8 +6,8 @@ use daglight_materializers::{Materialization, ParamTable, Registry};
 use daglight_run_identity::{Code, Dag, DagBuilder, DagName, NodeKind};
 
 use crate::{
-    Parameter, PipelineError, Script, Statement, StatementKind, dependencies::Links,
-    outputs::StatementOutput, param_tables::UsedParamTable,
+    dependencies::Links, kind::StatementKind, outputs::StatementOutput, param_tables::UsedParamTable,
+    parameters::Parameter, pipeline_error::PipelineError, script::Script, statement::Statement,
 };
 
 /// What a DAG is described from, with one entry for each statement.

@@ -43,7 +43,7 @@ impl StatementKind {
         }
     }
 
-    /// That of a statement which is no extension of DataFusion's.
+    /// That of a statement that is not an extension of DataFusion's.
     pub(crate) fn of_sql(statement: &SqlStatement) -> Self {
         match statement {
             SqlStatement::CreateView(_) => Self::View,

@@ -13,7 +13,7 @@ use datafusion::sql::{
     },
 };
 
-use crate::ParameterType;
+use crate::parameters::ParameterType;
 
 /// The value of a parameter.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -10,7 +10,7 @@ use datafusion::{
     sql::sqlparser::tokenizer::Token,
 };
 
-use crate::{Place, Script, Statement, split::position};
+use crate::{script::Script, source::Place, split::position, statement::Statement};
 
 /// How much of an error is shown: a value in it may be of any length.
 const MESSAGE_COLUMNS: usize = 4_000;

@@ -3,9 +3,8 @@
 use std::fmt;
 
 use crate::{
-    Place,
     directives::{DIRECTIVES, node_name, parameter, tag},
-    source::Source,
+    source::{Place, Source},
     split::CommentLine,
 };
 
@@ -121,7 +120,7 @@ fn resembles(word: &str, directive: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use crate::Script;
+    use crate::script::Script;
 
     /// The warnings of a script, by line, column and what they say after that.
     #[track_caller]
@@ -215,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_well_and_stands_right_is_no_comment() {
+    fn what_is_written_well_and_stands_right_is_not_a_comment() {
         let script = Script::parse(
             "a.sql",
             "\u{feff}-- param: x = 1\r\n\r\n--\tnode:\ta\r\n  -- tag: b=c\r\nSELECT $x;\r\n-- param: y = 2\r\nSELECT $y",

@@ -5,7 +5,9 @@ use std::{collections::BTreeMap, path::Path};
 use daglight_materializers::{Materialization, name_of_files};
 use datafusion::common::ResolvedTableReference;
 
-use crate::{Script, Statement, StatementKind, names::name_of_relation, relations::Effect};
+use crate::{
+    kind::StatementKind, names::name_of_relation, relations::Effect, script::Script, statement::Statement,
+};
 
 /// The tag by which a script gives an output another external name than that of its table or file.
 const NAME_TAG: &str = "materialized_name";

@@ -17,7 +17,7 @@ use datafusion::{
     },
 };
 
-use crate::{ParameterDeclaration, Statement, literals::LiteralValue};
+use crate::{directives::ParameterDeclaration, literals::LiteralValue, statement::Statement};
 
 /// What kind of value a text is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -201,7 +201,7 @@ mod tests {
     use datafusion::prelude::SessionContext;
 
     use super::*;
-    use crate::Script;
+    use crate::script::Script;
 
     #[test]
     fn the_narrowest_type_is_taken() {

@@ -4,7 +4,10 @@ use std::collections::BTreeSet;
 
 use daglight_run_identity::{NodeSelector, NothingSelected};
 
-use crate::{Pipeline, pipeline::nearest, pipeline_error::did_you_mean};
+use crate::{
+    pipeline::{Pipeline, nearest},
+    pipeline_error::did_you_mean,
+};
 
 /// The steps of a pipeline that are run, made by [`Pipeline::part`] or [`Pipeline::rest`]. All others are left out, and
 /// their nodes are shown as not run.
@@ -169,7 +172,7 @@ impl Pipeline {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{PipelineOptions, Script};
+    use crate::{pipeline::PipelineOptions, script::Script};
 
     const SCRIPT: &str = "\
 -- param: day = 1995-01-01

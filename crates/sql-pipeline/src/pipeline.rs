@@ -13,13 +13,17 @@ use datafusion::{error::DataFusionError, execution::context::SessionContext, log
 use serde_json::Value;
 
 use crate::{
-    Parameter, ParameterDeclaration, PipelineError, Script, SourceError, Statement,
     dependencies::{self, Links},
     describe::{Parts, describe},
+    directives::ParameterDeclaration,
+    locate::SourceError,
     names::{self, name_of_relation},
     outputs::{StatementOutput, outputs},
     param_tables::{self, UsedParamTable},
-    parameters,
+    parameters::{self, Parameter},
+    pipeline_error::PipelineError,
+    script::Script,
+    statement::Statement,
 };
 
 /// What a pipeline is made with.

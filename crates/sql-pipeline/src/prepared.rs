@@ -10,7 +10,7 @@ use datafusion::sql::{
 };
 
 use crate::{
-    StatementKind,
+    kind::StatementKind,
     relations::{Effect, Mention, Relations, dotted, written},
     split::position,
 };

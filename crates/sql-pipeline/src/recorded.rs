@@ -10,7 +10,10 @@ use datafusion::{
     execution::context::SessionContext,
 };
 
-use crate::{ShownRows, Statement, StatementKind, outputs::StatementOutput, relations::Effect};
+use crate::{
+    kind::StatementKind, outputs::StatementOutput, relations::Effect, shown_rows::ShownRows,
+    statement::Statement,
+};
 
 /// Where a statement is going to write, as it is before it does.
 pub(crate) enum Target {

@@ -2,7 +2,12 @@
 
 use datafusion::prelude::{SessionConfig, SessionContext};
 
-use crate::{Pipeline, PipelineError, PipelineOptions, Script, agreement::run};
+use crate::{
+    agreement::run,
+    pipeline::{Pipeline, PipelineOptions},
+    pipeline_error::PipelineError,
+    script::Script,
+};
 
 fn session() -> SessionContext {
     SessionContext::new_with_config(SessionConfig::new().with_information_schema(true))

@@ -18,10 +18,10 @@ use datafusion::{
 };
 
 use crate::{
-    UnsupportedStatement,
     prepared::{Prepared, UsePrepared},
     split::position,
     sql_settings::SqlSettings,
+    unsupported::UnsupportedStatement,
 };
 
 /// What a statement reads and does, with each name resolved by the settings in force.
@@ -516,7 +516,7 @@ impl Visitor for Reads<'_> {
 
 #[cfg(test)]
 mod tests {
-    use crate::{Script, names::name_of_relation};
+    use crate::{names::name_of_relation, script::Script};
 
     #[track_caller]
     fn check(sql: &str, expected: &[&str]) {
@@ -547,7 +547,7 @@ mod tests {
     }
 
     #[test]
-    fn names_in_texts_aliases_and_columns_are_no_relations() {
+    fn names_in_texts_aliases_and_columns_are_not_relations() {
         check("SELECT a.b, 'c' AS d, e FROM f AS a -- g\n WHERE h = 'FROM i'", &["f"]);
     }
 

@@ -18,7 +18,11 @@ use datafusion::{
 use futures::{StreamExt, TryFutureExt, stream::FuturesUnordered};
 
 use crate::{
-    Part, Pipeline, ShownRows, SourceError, Step, locate::StatementError, schedule::Schedule,
+    locate::{SourceError, StatementError},
+    part::Part,
+    pipeline::{Pipeline, Step},
+    schedule::Schedule,
+    shown_rows::ShownRows,
     statement_run::RowsOut,
 };
 

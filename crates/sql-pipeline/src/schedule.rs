@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use crate::{Part, Step};
+use crate::{part::Part, pipeline::Step};
 
 /// The steps that have not started, and those that have ended. Starting and ending all steps takes time in proportion
 /// to their number and that of their ties.
@@ -127,7 +127,10 @@ impl<'a> Schedule<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Pipeline, PipelineOptions, Script};
+    use crate::{
+        pipeline::{Pipeline, PipelineOptions},
+        script::Script,
+    };
 
     /// Starts all that may start, ends it all, and so on; each round is one text.
     #[track_caller]

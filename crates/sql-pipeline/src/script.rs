@@ -6,17 +6,18 @@ use daglight_capture_policy::{Redactor, printable_message, without_credentials};
 use datafusion::config::ConfigOptions;
 
 use crate::{
-    LineOfScript, Parameter, ParameterType, Statement, UnsupportedStatement,
     directives::{self, DirectiveError, ParameterDeclaration},
     literals::LiteralValue,
     near_directives::{ScriptWarning, Standing, near_directive},
+    parameters::{Parameter, ParameterType},
     parser_messages::tidied,
     prepared::Prepared,
     relations::Relations,
-    source::{Place, Source},
+    source::{LineOfScript, Place, Source},
     split::{LexError, Piece, Splitter},
     sql_settings::SqlSettings,
-    statement::read_statement,
+    statement::{Statement, read_statement},
+    unsupported::UnsupportedStatement,
 };
 
 /// How much of a parser's message is shown: it may name a text of any length.
@@ -134,7 +135,7 @@ impl Script {
     /// these `--` lines are directives:
     /// - `-- tag: key=value, key=value` labels the node,
     /// - `-- node: name` names it,
-    /// - `-- param: name = value` gives a parameter of the script its default; it may also stand apart from statements.
+    /// - `-- param: name = value` sets the default of a parameter of the script; it may also stand apart from statements.
     ///
     /// All other comments are comments, with a [warning](Script::warnings) where one is nearly a directive.
     ///

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use datafusion::common::ResolvedTableReference;
 
 use crate::{
-    Statement, StatementKind,
+    kind::StatementKind,
     relations::{Effect, Existing},
+    statement::Statement,
 };
 
 /// The names that the statements so far have defined and dropped.

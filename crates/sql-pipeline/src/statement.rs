@@ -14,15 +14,15 @@ use datafusion::{
 };
 
 use crate::{
-    Parameter, ScriptProblem,
     kind::StatementKind,
     literals::{
         LiteralValue, colon_parameter, defines_function, has_colon_placeholder, literal_places,
         parameter_name, parameter_places, with_literals,
     },
+    parameters::Parameter,
     parser_messages::{parser_message, split_position, tidied},
     relations::Relations,
-    script::Problem,
+    script::{Problem, ScriptProblem},
     source::Source,
     split::{position, tokens_from},
     sql_settings::{ParserSettings, SqlSettings},
@@ -253,7 +253,7 @@ fn foreign(span: Span, placeholder: String, name: &str) -> Problem {
 
 #[cfg(test)]
 mod tests {
-    use crate::Script;
+    use crate::script::Script;
 
     #[track_caller]
     fn check_normalized(text: &str, expected: &[&str]) {

@@ -15,9 +15,11 @@ use futures::{
 };
 
 use crate::{
-    Pipeline, PipelineEvent, RowsWanted, RunScriptOptions, ShownRows, StatementKind, Step,
+    kind::StatementKind,
+    pipeline::{Pipeline, Step},
     recorded::{Target, record},
-    shown_rows::Cells,
+    run::{PipelineEvent, RowsWanted, RunScriptOptions},
+    shown_rows::{Cells, ShownRows},
 };
 
 /// Where the rows of a statement go.

@@ -4,7 +4,10 @@ use std::path::Path;
 
 use daglight_run_identity::NodeKind;
 
-use crate::{Pipeline, PipelineOptions, Script};
+use crate::{
+    pipeline::{Pipeline, PipelineOptions},
+    script::Script,
+};
 
 fn example() -> Pipeline {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/tpch.sql");

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::LineOfScript;
+use crate::source::LineOfScript;
 
 /// What a name stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

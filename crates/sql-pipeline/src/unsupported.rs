@@ -7,7 +7,7 @@ use datafusion::sql::{
     sqlparser::ast::{ObjectType, Statement as SqlStatement, Use},
 };
 
-use crate::{StatementKind, sql_settings::SqlSettings};
+use crate::{kind::StatementKind, sql_settings::SqlSettings};
 
 /// A statement that cannot run. `Display` says why, and what to write instead where there is something.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -37,7 +37,7 @@ const CALLER_ROUNDS: usize = 5;
 
 const BURST_EVENTS: usize = 100_000;
 
-const PATIENCE: Duration = Duration::from_secs(600);
+const TIMEOUT: Duration = Duration::from_secs(600);
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
@@ -98,7 +98,7 @@ impl Server {
             user: variable("HAMILTON_USERNAME")?,
             project: variable("HAMILTON_PROJECT_ID")?.parse()?,
             // A development server delays what it sends on a connection that is kept.
-            http: Client::builder().no_proxy().pool_max_idle_per_host(0).timeout(PATIENCE).build()?,
+            http: Client::builder().no_proxy().pool_max_idle_per_host(0).timeout(TIMEOUT).build()?,
         })
     }
 
@@ -237,7 +237,7 @@ fn delivery(server: &Server, nodes: usize) -> Result<Duration> {
     tracker.run_finished(Outcome::Success);
     drop(tracker);
     let start = Instant::now();
-    let outcome = sync_bundle(folder.path(), &server.connection()?, Sighting::UNKNOWN, PATIENCE)?;
+    let outcome = sync_bundle(folder.path(), &server.connection()?, Sighting::UNKNOWN, TIMEOUT)?;
     let elapsed = start.elapsed();
     if outcome.ledger.waiting > 0 { Err(format!("{:?}", outcome.ledger).into()) } else { Ok(elapsed) }
 }
@@ -271,7 +271,7 @@ fn burst(server: &Server) -> Result<()> {
     tracker.run_finished(Outcome::Success);
     let recorded = start.elapsed();
     let at_recorded = peak_memory_mib();
-    let ledger = tracker.flush(PATIENCE);
+    let ledger = tracker.flush(TIMEOUT);
     println!(
         "a burst of {BURST_EVENTS} events: recorded in {:.2} s, delivered in {:.1} s, {} of {} items; peak memory {before} MiB \
          before, {at_recorded} MiB when recorded, {} MiB when delivered",

@@ -14,7 +14,7 @@ use std::{
 use chrono::{DateTime, TimeDelta, Utc};
 use daglight_run_bundle::{
     ItemsByKind,
-    outbox::{Cursor, CursorError, OutboxError, Outcome, SetAside, Unwritten, Version, outbox_path},
+    outbox::{Cursor, CursorError, OutboxError, Outcome, Skipped, Unwritten, Version, outbox_path},
 };
 
 use crate::{
@@ -272,7 +272,7 @@ impl Deliverer {
         let Some(expected) = Expected::read(&outbox_path(&self.tracker_dir))? else {
             return Ok(Progress::UpToDate);
         };
-        match verify(&self.client, link, &expected, &self.cursor.set_aside) {
+        match verify(&self.client, link, &expected, &self.cursor.skipped) {
             Err(error) if error.is_temporary() => return Err(error.into()),
             Err(error) => {
                 let error = &error as &dyn std::error::Error;
@@ -440,7 +440,7 @@ impl Deliverer {
                 self.parts.push_front(second);
                 self.parts.push_front(first);
             }
-            Err(part) => self.set_aside(&part, &error),
+            Err(part) => self.skip(&part, &error),
         }
         Ok(())
     }
@@ -479,7 +479,7 @@ impl Deliverer {
         self.client.log(dag_run_id, &probe).is_ok()
     }
 
-    fn set_aside(&mut self, part: &Part, error: &CallError) {
+    fn skip(&mut self, part: &Part, error: &CallError) {
         let ItemsByKind { task_updates, attributes, .. } = part.counts();
         self.cursor.drop_items("task update refused by the server", task_updates);
         self.cursor.drop_items("attribute refused by the server", attributes);
@@ -488,7 +488,7 @@ impl Deliverer {
             part.body.attributes.iter().map(|attribute| (&attribute.node_name, Some(&attribute.name)));
         for (node, attribute) in nodes.chain(attributes) {
             tracing::warn!(node, attribute, %error, "the tracking server rejected a part of this run; it is left out");
-            self.cursor.set_aside(SetAside {
+            self.cursor.skip(Skipped {
                 node: node.clone(),
                 attribute: attribute.cloned(),
                 reason: error.to_string(),

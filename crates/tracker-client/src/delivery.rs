@@ -384,7 +384,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn causes_are_told_once() {
+    fn causes_are_reported_once() {
         let inner = std::io::Error::other("disk full");
         let error =
             daglight_run_bundle::outbox::CursorError::Io { path: "delivery.json".into(), source: inner };

@@ -152,7 +152,7 @@ impl Steps {
                 self.ahead = Some(next);
                 let (action, _) = self.single(event);
                 self.offset = end;
-                // It is no item of the outbox: the line that has lost it counts as dropped.
+                // It is not an item of the outbox: the line that has lost it counts as dropped.
                 return Ok(Some(Step { action, end, counts: ItemsByKind::default(), unwritten, more }));
             }
             let items = next.event.items();

@@ -75,7 +75,7 @@ pub enum SyncError {
 /// It blocks, and can be called on any thread.
 ///
 /// # Errors
-/// When the folder cannot be read, another process delivers it, or the server refuses. A server that does not answer is no
+/// When the folder cannot be read, another process delivers it, or the server refuses. A server that does not answer is not an
 /// error: the ledger says what waits, and why.
 pub fn sync_bundle(
     tracker_dir: &Path,

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, path::Path};
 
 use chrono::{DateTime, Utc};
-use daglight_run_bundle::outbox::{OutboxError, Outcome, RunLink, SetAside};
+use daglight_run_bundle::outbox::{OutboxError, Outcome, RunLink, Skipped};
 
 use crate::{
     call::CallError,
@@ -83,7 +83,7 @@ pub(crate) fn verify(
     client: &Client,
     link: &RunLink,
     expected: &Expected,
-    refused: &[SetAside],
+    refused: &[Skipped],
 ) -> Result<Verified, CallError> {
     let Some(run) = client.run_on_server(link.dag_run_id, &expected.run_id)? else {
         return Ok(Verified::Gone);

@@ -118,7 +118,7 @@ fn a_bundle_is_unpacked_as_it_was_packed_and_is_whole() {
 }
 
 #[test]
-fn without_sql_there_is_none_in_any_file() {
+fn without_sql_no_file_has_any() {
     let scratch = Scratch::new();
     let archive = scratch.at("run.tar.gz");
     let packed = pack(&scratch.bundle(), &archive, PackOptions::default().without_sql(true)).unwrap();
@@ -242,7 +242,7 @@ fn a_size_that_is_not_true_is_an_error_and_takes_no_memory() {
 }
 
 #[test]
-fn what_is_no_archive_or_a_part_of_one_is_an_error() {
+fn what_is_not_a_whole_archive_is_an_error() {
     let scratch = Scratch::new();
     let whole = scratch.at("run.tar.gz");
     pack(&scratch.bundle(), &whole, PackOptions::default()).unwrap();

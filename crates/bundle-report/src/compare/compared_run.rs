@@ -7,7 +7,10 @@ use super::{
     plan_shapes::PlanShapes,
     summaries::{Summaries, summaries},
 };
-use crate::{Report, ReportError, ReportOptions};
+use crate::{
+    inputs::{ReportError, ReportOptions},
+    report::Report,
+};
 
 /// A run that can be compared with others.
 #[derive(Debug, Clone)]

@@ -12,7 +12,10 @@ use super::{
     ComparedRun, Measured,
     drift::{ColumnDrift, drifts},
 };
-use crate::{Finding, NodeReport, Report, ReportStatus};
+use crate::{
+    findings::Finding,
+    report::{NodeReport, Report, ReportStatus},
+};
 
 /// The version of the JSON of a comparison.
 ///

@@ -3,7 +3,11 @@
 use std::{fmt, str::FromStr};
 
 use super::{Comparison, Measured};
-use crate::{FindingKind, ReportStatus, UnknownFinding, display};
+use crate::{
+    display,
+    findings::{FindingKind, UnknownFinding},
+    report::ReportStatus,
+};
 
 /// Something that is not to happen.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -8,7 +8,7 @@ use super::{
     Finding, FindingKind, Thresholds, estimates, joins, memory, parallelism, plan_view::PlanView, planning,
     repeated::RepeatedScans, scans, skew, writes,
 };
-use crate::{Report, largest::Largest};
+use crate::{largest::Largest, report::Report};
 
 /// Candidates of each kind that are kept: more than are listed, because which are is decided at the end.
 const CANDIDATES: usize = 20;

@@ -1,7 +1,10 @@
 //! Memory that was short: spill, and queries that failed for it.
 
 use super::{Finding, FindingKind, Thresholds, plan_view::PlanView};
-use crate::{Level, Report, display};
+use crate::{
+    display,
+    report::{Level, Report},
+};
 
 /// How DataFusion's errors begin where a query may have no more memory.
 const EXHAUSTED: &str = "Resources exhausted";

@@ -41,7 +41,7 @@ pub use finding::{Evidence, Finding, Unit};
 pub use kind::{FindingKind, UnknownFinding};
 pub(crate) use telemetry::items;
 
-use crate::{Level, Report};
+use crate::report::{Level, Report};
 
 /// All findings of a run, the most important first: by level, then by the time at stake. `report` has everything else that
 /// it says.
@@ -66,14 +66,8 @@ pub(crate) fn findings(report: &Report, of_plans: PlanFindings, thresholds: &Thr
         }
     }
     findings.sort_by(|a, b| {
-        let rank = |finding: &Finding| match finding.level {
-            Level::Bad => 0,
-            Level::Warning => 1,
-            Level::Note => 2,
-            Level::Good => 3,
-        };
         let stake = |finding: &Finding| finding.at_stake_ms.unwrap_or(0.0);
-        rank(a).cmp(&rank(b)).then_with(|| stake(b).total_cmp(&stake(a))).then_with(|| a.kind.cmp(&b.kind))
+        b.level.cmp(&a.level).then_with(|| stake(b).total_cmp(&stake(a))).then_with(|| a.kind.cmp(&b.kind))
     });
     findings
 }

@@ -3,7 +3,10 @@
 use super::{
     Finding, FindingKind, Thresholds, Unit, collected::cores, joins::is_without_equality, plan_view::PlanView,
 };
-use crate::{Level, Report, display};
+use crate::{
+    display,
+    report::{Level, Report},
+};
 
 /// The evidence by which it is judged at the end whether partitions are too many, when the cores are known.
 const PARTITIONS: &str = "partitions";

@@ -4,7 +4,7 @@ use daglight_run_bundle::{Bundle, PartitionMetrics, PlanBundle, PlanOperator, Pr
 use daglight_run_identity::RunId;
 
 use super::{Finding, FindingKind, PlanFindings, Thresholds, findings};
-use crate::{Report, fixture};
+use crate::{fixture, report::Report};
 
 /// A plan of a query that took two seconds, operator by operator in pre-order.
 pub(crate) struct Plan(PlanBundle);

@@ -6,9 +6,12 @@ use std::{
 };
 
 use super::{Finding, FindingKind, Thresholds, plan_view::PlanView};
-use crate::{Level, Report, display};
+use crate::{
+    display,
+    report::{Level, Report},
+};
 
-/// Scans that are told apart; those of a run with more are not looked at.
+/// Scans that are distinguished; those of a run with more are not looked at.
 const MAX_SCANS: usize = 10_000;
 
 /// Every scan by its table and what it reads of it.

@@ -1,7 +1,10 @@
 //! How the nodes share the time of the run: idle time, setup, and nodes that could run at once.
 
 use super::{Finding, FindingKind, Thresholds, Unit};
-use crate::{Level, Report, Timeline, display};
+use crate::{
+    display,
+    report::{Level, Report, Timeline},
+};
 
 pub(crate) fn of_run(report: &Report, thresholds: &Thresholds) -> Vec<Finding> {
     let (Some(timeline), Some(run_ms)) = (&report.timeline, report.duration_ms) else { return Vec::new() };
@@ -61,8 +64,8 @@ fn idle(timeline: &Timeline, run_ms: f64) -> Option<Finding> {
 mod tests {
     use super::*;
     use crate::{
-        IdleGap,
         findings::planted::{found_in, report},
+        report::IdleGap,
     };
 
     fn found(change: impl FnOnce(&mut Timeline)) -> Vec<Finding> {

@@ -3,7 +3,10 @@
 use chrono::{DateTime, Utc};
 
 use super::{Finding, FindingKind, Thresholds};
-use crate::{Level, Report, StallReport, display};
+use crate::{
+    display,
+    report::{Level, Report, StallReport},
+};
 
 pub(crate) fn of_run(report: &Report, thresholds: &Thresholds) -> Vec<Finding> {
     let Some(heartbeat) = &report.heartbeat else { return Vec::new() };

@@ -5,7 +5,10 @@ use std::collections::BTreeSet;
 use daglight_run_bundle::{DeliveryCounts, LedgerSignal};
 
 use super::{Finding, FindingKind, Thresholds};
-use crate::{DeliveryReport, Level, Report, display};
+use crate::{
+    display,
+    report::{DeliveryReport, Level, Report},
+};
 
 pub(crate) fn of_run(report: &Report, thresholds: &Thresholds) -> Vec<Finding> {
     loss(&report.delivery).into_iter().chain(cost(report, thresholds)).collect()
@@ -61,7 +64,7 @@ fn cost(report: &Report, thresholds: &Thresholds) -> Option<Finding> {
     );
     let finding = Finding::new(FindingKind::TelemetryCost, Level::Note, summary);
     let finding = own.parts().fold(finding, |finding, (what, ms)| finding.milliseconds(what, ms));
-    // What it took behind the end of the run is no part of the run's time.
+    // What it took behind the end of the run is not part of the run's time.
     Some(finding.at_stake(own.in_run_ms()))
 }
 

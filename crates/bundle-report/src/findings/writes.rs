@@ -1,7 +1,10 @@
 //! Writes that take most of a query, and outputs of many tiny files.
 
 use super::{Finding, FindingKind, Thresholds, Unit, plan_view::PlanView};
-use crate::{Level, Report, display};
+use crate::{
+    display,
+    report::{Level, Report},
+};
 
 pub(crate) fn of_plan(plan: &PlanView<'_>, thresholds: &Thresholds, found: &mut Vec<Finding>) {
     let all_ms: f64 = plan.operators().filter_map(|(_, operator)| operator.elapsed_compute_ms).sum();

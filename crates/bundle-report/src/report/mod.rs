@@ -24,7 +24,7 @@ pub use query::{OperatorReport, QueryReport};
 pub use schedule::{Concurrency, CriticalStep, IdleGap, Timeline};
 pub use spans::{SpanReport, StageReport, TimelineSpan, TimelineSpanKind};
 
-use crate::Finding;
+use crate::findings::Finding;
 
 /// The version of `run_diagnostics_report.json`.
 ///
@@ -128,7 +128,7 @@ pub enum ReportStatus {
     Running,
     /// Its process is gone and did not say how the run ended.
     ProcessEnded,
-    /// The bundle does not tell.
+    /// The bundle does not say.
     Unknown,
 }
 
@@ -144,8 +144,8 @@ pub struct HeadlineSentence {
     pub command: Option<String>,
 }
 
-/// How much a sentence or a finding matters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+/// How much a sentence or a finding matters, in this order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Level {
     /// As it should be.

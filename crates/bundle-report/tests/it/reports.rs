@@ -191,7 +191,7 @@ fn without_a_server_nothing_is_missing_and_a_note_says_how_to_see_the_run_there(
 
 #[test]
 #[cfg(target_os = "linux")]
-fn a_run_that_was_killed_is_told_from_spans_and_heartbeat() {
+fn a_run_that_was_killed_is_described_by_spans_and_heartbeat() {
     let run = Run::new().killed_while("totals").manifest(|manifest| {
         manifest.status = RunStatus::Running;
         manifest.ended_at = None;

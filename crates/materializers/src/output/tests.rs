@@ -6,7 +6,7 @@ use arrow::util::pretty::pretty_format_batches;
 use datafusion::prelude::SessionContext;
 
 use super::*;
-use crate::{Arrow, Csv, FileOutput, Ndjson, Parquet};
+use crate::file_output::{Arrow, Csv, FileOutput, Ndjson, Parquet};
 
 const ROWS: &str = "SELECT * FROM (VALUES (1, 'a', DATE '2024-01-31', 0.5), (2, 'b', NULL, NULL)) AS t(id, name, day, share)";
 const NO_ROWS: &str =

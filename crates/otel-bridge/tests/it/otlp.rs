@@ -308,7 +308,7 @@ async fn a_bridge_may_be_started_and_dropped_inside_a_runtime() {
 }
 
 #[test]
-fn an_endpoint_that_is_no_url_is_a_warning() {
+fn an_endpoint_that_is_not_a_url_is_a_warning() {
     let bridge =
         bridge([("OTEL_EXPORTER_OTLP_ENDPOINT", "http://me:pw@[bad"), ("OTEL_METRICS_EXPORTER", "none")]);
     let warnings = bridge.warnings();

@@ -327,7 +327,7 @@ async fn partitions_are_executed_once_more_never_or_though_there_are_none() {
     check(&[0, 2, 1], &[("completed", 30)]).await;
     check(&[2, 0], &[("completed", 20)]).await;
     check(&[3], &[("failed", 0)]).await;
-    // The rest of a query that has failed is no query of its own.
+    // The rest of a query that has failed is not another query.
     check(&[0, 3, 1], &[("failed", 10)]).await;
     check(&[3, 0, 1, 0, 1], &[("failed", 0), ("completed", 20)]).await;
     check(&[0, 3, 0, 1], &[("failed", 10), ("completed", 20)]).await;
@@ -338,7 +338,7 @@ async fn partitions_are_executed_once_more_never_or_though_there_are_none() {
 }
 
 #[tokio::test]
-async fn partitions_of_two_executions_at_once_are_told_apart() {
+async fn partitions_of_two_executions_at_once_are_distinguished() {
     let (ctx, seen, _) = session();
     ctx.register_table("odd", Arc::new(Odd::new())).unwrap();
     let plan = ctx.table("odd").await.unwrap().create_physical_plan().await.unwrap();

@@ -72,7 +72,7 @@ pub(crate) async fn run(ctx: &SessionContext, sql: &str) -> usize {
     batches.iter().map(RecordBatch::num_rows).sum()
 }
 
-/// Runs one statement and gives the only report of it.
+/// Runs one statement and returns the only report of it.
 #[track_caller]
 pub(crate) fn only(seen: &Shared) -> QueryReport {
     let mut reports = seen.reports();

@@ -76,7 +76,7 @@ async fn changes_of_tables_count_the_rows_that_they_change() {
 }
 
 #[tokio::test]
-async fn a_sink_of_a_program_is_asked_for_its_count_and_its_count_is_no_data() {
+async fn the_count_that_a_custom_sink_returns_is_not_data() {
     let (ctx, seen, _) = session();
     for (name, counts) in [("counting", true), ("silent", false)] {
         ctx.register_table(name, Arc::new(Store { counts })).unwrap();

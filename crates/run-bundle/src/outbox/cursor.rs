@@ -7,6 +7,7 @@ use std::{
 };
 
 use chrono::{DateTime, Utc};
+use daglight_guarded_files::Durability;
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -37,7 +38,7 @@ const LOST_BY_SERVER: &str = "lost by the server, and not in the outbox";
 const MAX_ELSEWHERE: usize = 16;
 
 /// Details kept of attributes that a server refused. All are counted.
-const MAX_SET_ASIDE: usize = 100;
+const MAX_SKIPPED: usize = 100;
 
 /// Progress of a delivery: `delivery.json`, replaced as a whole after each step.
 ///
@@ -78,7 +79,8 @@ pub struct Cursor {
     /// Items that the server refused, by reason.
     pub dropped: BTreeMap<String, u64>,
     /// What the server refused, so that someone can look after it.
-    pub set_aside: Vec<SetAside>,
+    #[serde(rename = "set_aside")]
+    pub skipped: Vec<Skipped>,
     /// How far the same outbox is delivered to other servers, the last one first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     elsewhere: Vec<Cursor>,
@@ -101,7 +103,7 @@ pub struct RunLink {
 
 /// Something that a server refused.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SetAside {
+pub struct Skipped {
     /// The node that it is about.
     pub node: String,
     /// `None`: the start or end of the node itself.
@@ -151,7 +153,7 @@ impl Cursor {
             offset: 0,
             delivered: ItemsByKind::default(),
             dropped: BTreeMap::new(),
-            set_aside: Vec::new(),
+            skipped: Vec::new(),
             elsewhere: Vec::new(),
         }
     }
@@ -192,7 +194,7 @@ impl Cursor {
         let path = tracker_dir.join(DELIVERY_CURSOR);
         let written = serde_json::to_vec_pretty(self)
             .map_err(io::Error::from)
-            .and_then(|text| tracker_file(tracker_dir, DELIVERY_CURSOR).replace(&text));
+            .and_then(|text| tracker_file(tracker_dir, DELIVERY_CURSOR).replace(&text, Durability::Process));
         written.map_err(|source| CursorError::Io { path, source })
     }
 
@@ -259,9 +261,9 @@ impl Cursor {
     }
 
     /// Keeps what the server refused, while there is room.
-    pub fn set_aside(&mut self, refused: SetAside) {
-        if self.set_aside.len() < MAX_SET_ASIDE {
-            self.set_aside.push(refused);
+    pub fn skip(&mut self, refused: Skipped) {
+        if self.skipped.len() < MAX_SKIPPED {
+            self.skipped.push(refused);
         }
     }
 
@@ -292,7 +294,7 @@ mod tests {
         cursor.offset = 7;
         cursor.save(dir.path()).unwrap();
         cursor.drop_items("refused", 1);
-        cursor.set_aside(SetAside { node: "n".into(), attribute: None, reason: "r".into() });
+        cursor.skip(Skipped { node: "n".into(), attribute: None, reason: "r".into() });
         cursor.save(dir.path()).unwrap();
         assert_eq!(Cursor::load(dir.path()).unwrap(), Some(cursor));
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
@@ -330,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn a_newer_one_is_refused_and_a_broken_one_is_none() {
+    fn a_newer_one_is_refused_and_a_broken_one_is_passed_over() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join(DELIVERY_CURSOR);
         fs::write(&file, r#"{"version":3,"what":"ever"}"#).unwrap();

@@ -32,11 +32,11 @@ mod delivery_lock;
 mod status;
 
 pub use beginning::Beginning;
-pub use cursor::{Cursor, CursorError, RunLink, SetAside};
+pub use cursor::{Cursor, CursorError, RunLink, Skipped};
 pub use delivery_lock::DeliveryLock;
 pub use event::{Attribute, AttributeKind, AttributeRole, CodePlace, Event, Outcome, Version, VersionNode};
 pub use outbox_file::{Outbox, RecordingProblem, Unwritten, outbox_path, remove_reserve};
 pub use reader::{OutboxError, OutboxReader, Read};
 pub use record::OUTBOX_VERSION;
 pub use recorded::{LastLine, Recorded};
-pub use status::{NodeProgress, OutboxStatus, StatusError, outbox_status, recorded_outbox};
+pub use status::{NodeProgress, OutboxStatus, StatusError, TrackerDamage, outbox_status, recorded_outbox};

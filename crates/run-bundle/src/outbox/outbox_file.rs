@@ -184,7 +184,7 @@ impl Outbox {
     /// cannot be written at all counts as dropped with the reason. The first event that is not written is one warning.
     ///
     /// # Errors
-    /// The first time that an event of this outbox is not written as it should be, for whoever tells the user. Later ones
+    /// The first time that an event of this outbox is not written as it should be, so that the user can be warned. Later ones
     /// are counted and not said again.
     pub fn append(&self, event: &Event) -> Result<(), RecordingProblem> {
         let inner = &*self.0;

@@ -17,11 +17,14 @@ use super::{
     beginning::Beginning,
     cursor::{Cursor, CursorError, RunLink},
     event::{Event, Outcome},
-    outbox_file::outbox_path,
+    outbox_file::{outbox_path, tracker_file},
     reader::OutboxError,
     recorded::{LastLine, Recorded, UNREADABLE},
 };
-use crate::delivery_counts::DeliveryCounts;
+use crate::{
+    delivery_counts::DeliveryCounts,
+    layout::{DELIVERY_CURSOR, OUTBOX, TRACKER},
+};
 
 /// The tag that says why a run did not succeed.
 const ERROR_TAG: &str = "error";
@@ -55,6 +58,18 @@ pub struct OutboxStatus {
     has_error_tag: bool,
     /// Whether the outbox ends with a piece of a line.
     pub unfinished: bool,
+    /// What of the outbox and of the progress of its delivery cannot be read. All of this goes on without it.
+    pub damages: Vec<TrackerDamage>,
+}
+
+/// What is wrong with a file of the tracker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TrackerDamage {
+    /// The file, by its path below the bundle.
+    pub file: String,
+    /// What is wrong with it.
+    pub problem: String,
 }
 
 /// How far a node has come.
@@ -130,6 +145,7 @@ pub fn outbox_status(tracker_dir: &Path) -> Result<OutboxStatus, StatusError> {
         link: None,
         has_error_tag: false,
         unfinished: false,
+        damages: Vec::new(),
     };
     let last_line = if status.writer_alive == Some(false) { LastLine::IsOver } else { LastLine::MayGrow };
     let mut has_events = false;
@@ -150,10 +166,22 @@ pub fn outbox_status(tracker_dir: &Path) -> Result<OutboxStatus, StatusError> {
         return Err(OutboxError::Damaged { path }.into());
     }
     status.unfinished = recorded.unfinished;
-    let cursor = Cursor::load(tracker_dir)?.unwrap_or_else(|| Cursor::new(String::new()));
+    if let Some(lines) = recorded.lost.get(UNREADABLE) {
+        status.damages.push(damage(OUTBOX, format!("lines that cannot be read: {lines}")));
+    }
+    let cursor = Cursor::load(tracker_dir)?;
+    if cursor.is_none() && tracker_file(tracker_dir, DELIVERY_CURSOR).open().is_ok() {
+        let problem = "cannot be read, so the next delivery asks the server what it has";
+        status.damages.push(damage(DELIVERY_CURSOR, problem.to_owned()));
+    }
+    let cursor = cursor.unwrap_or_else(|| Cursor::new(String::new()));
     status.ledger = cursor.ledger(recorded);
     status.link = cursor.link;
     Ok(status)
+}
+
+fn damage(name: &str, problem: String) -> TrackerDamage {
+    TrackerDamage { file: format!("{TRACKER}/{name}"), problem }
 }
 
 impl OutboxStatus {

@@ -98,7 +98,7 @@ async fn outputs_that_differ_from_the_registry_are_warnings_or_fail_the_run() {
 }
 
 #[tokio::test]
-async fn an_output_that_fails_is_no_artifact() {
+async fn an_output_that_fails_is_not_an_artifact() {
     let out = tempfile::tempdir().unwrap();
     let telemetry = telemetry(out.path(), false);
     let ctx = telemetry.session(SessionStateBuilder::new_with_default_features());

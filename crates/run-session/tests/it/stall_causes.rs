@@ -350,7 +350,7 @@ fn a_memory_pool_that_is_exhausted() {
 }
 
 #[test]
-fn a_slow_source_that_moves_is_no_stall() {
+fn a_slow_source_that_moves_is_not_a_stall() {
     let mut planted = Planted::usual(4);
     let mut settings = planted.telemetry.settings().clone();
     settings.heartbeat.stall_seconds = 2.0;

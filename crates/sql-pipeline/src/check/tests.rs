@@ -10,7 +10,7 @@ use datafusion::{
 };
 
 use super::*;
-use crate::{PipelineOptions, Script};
+use crate::{pipeline::PipelineOptions, script::Script};
 
 fn checked(session: &SessionContext, sql: &str) -> Result<(), PipelineError> {
     let script = Script::parse("a.sql", sql).unwrap();

@@ -42,7 +42,7 @@ fn damage(recorded: &Recorded, lines: &[usize], how: fn(&[u8]) -> Vec<u8>) {
 
 fn sync(recorded: &Recorded, script: Vec<(&'static str, Reply)>) -> (SyncOutcome, Vec<Request>) {
     let server = Server::start(script);
-    let synced = sync_bundle(&recorded.tracker_dir(), &connection(&server), Sighting::UNKNOWN, PATIENCE);
+    let synced = sync_bundle(&recorded.tracker_dir(), &connection(&server), Sighting::UNKNOWN, TIMEOUT);
     (synced.unwrap(), server.finish())
 }
 
@@ -77,7 +77,7 @@ fn sync_again(recorded: &Recorded) -> (SyncOutcome, Vec<Request>) {
     let mut stored: Value = serde_json::from_slice(&fs::read(&cursor).unwrap()).unwrap();
     stored["server"] = json!(server.url());
     fs::write(&cursor, stored.to_string()).unwrap();
-    let synced = sync_bundle(&recorded.tracker_dir(), &connection(&server), Sighting::UNKNOWN, PATIENCE);
+    let synced = sync_bundle(&recorded.tracker_dir(), &connection(&server), Sighting::UNKNOWN, TIMEOUT);
     (synced.unwrap(), server.finish())
 }
 
@@ -106,7 +106,7 @@ fn an_outbox_without_a_beginning_and_without_a_manifest_says_so_and_stays() {
     damage(&recorded, &[1, 2], |_| b"x\n".to_vec());
     let before = fs::read(outbox(&recorded)).unwrap();
     let server = Server::start([]);
-    let synced = sync_bundle(&recorded.tracker_dir(), &connection(&server), Sighting::UNKNOWN, PATIENCE);
+    let synced = sync_bundle(&recorded.tracker_dir(), &connection(&server), Sighting::UNKNOWN, TIMEOUT);
     let error = match synced {
         Err(SyncError::Delivery(error)) => error.to_string(),
         other => panic!("{other:?}"),
@@ -129,7 +129,7 @@ fn a_run_that_was_killed_is_closed_also_where_its_start_is_damaged() {
     let end = || (END_RUN, Json(run(json!({}))));
     let server = Server::start(script([until_run(), vec![(LOG, Empty), end(), end()]]));
     let synced =
-        sync_bundle(&recorded.tracker_dir(), &connection(&server), Sighting::gone(None), PATIENCE).unwrap();
+        sync_bundle(&recorded.tracker_dir(), &connection(&server), Sighting::gone(None), TIMEOUT).unwrap();
     assert_eq!((synced.closed, synced.status), (true, Some(Outcome::Failure)));
     assert_eq!(server.finish().last().unwrap().body["run_status"], "FAILURE");
 }

@@ -11,7 +11,7 @@ use crate::{
 /// So many that a request with all of them is worth compressing.
 const ATTRIBUTES: usize = 400;
 
-/// Delivers a run of one large node to a server that takes compressed requests, and gives the requests from the node on.
+/// Delivers a run of one large node to a server that takes compressed requests, and returns the requests from the node on.
 #[track_caller]
 fn deliver(log: Vec<(&'static str, Reply)>) -> (DeliveryCounts, Vec<Request>) {
     let names: Vec<String> = (0..ATTRIBUTES).map(|number| format!("attribute_{number}")).collect();
@@ -24,7 +24,7 @@ fn deliver(log: Vec<(&'static str, Reply)>) -> (DeliveryCounts, Vec<Request>) {
     ];
     let server = Server::start([start, log, vec![(END_RUN, Json(run(json!({}))))]].concat());
     let tracker = recorded.start(Some(connection(&server)));
-    let ledger = tracker.flush(PATIENCE);
+    let ledger = tracker.flush(TIMEOUT);
     drop(tracker);
     assert_eq!((ledger.delivered, ledger.waiting), (ledger.produced, 0), "{ledger:?}");
     let mut requests = server.finish();

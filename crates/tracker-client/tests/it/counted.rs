@@ -70,7 +70,7 @@ fn a_delivery_counts_what_the_status_does_wherever_the_file_ends() {
         }
         let server = Server::start(all);
         let sync =
-            || sync_bundle(folder.path(), &connection(&server), Sighting::UNKNOWN, PATIENCE).unwrap().ledger;
+            || sync_bundle(folder.path(), &connection(&server), Sighting::UNKNOWN, TIMEOUT).unwrap().ledger;
         let ledger = sync();
         check_balanced(&ledger);
         assert_eq!((ledger.produced, ledger.waiting), (before.produced, 0), "{length} bytes: {ledger:?}");
@@ -95,7 +95,7 @@ fn what_is_lost_stands_in_the_outbox_and_is_counted_once() {
     tracker.run_finished(Outcome::Success);
     let status = outbox_status(&recorded.tracker_dir()).unwrap().ledger;
     assert_eq!((status.produced, &status.dropped), (9, &[("no space".to_owned(), 4)].into()));
-    tracker.flush(PATIENCE);
+    tracker.flush(TIMEOUT);
     drop(tracker);
     let status = outbox_status(&recorded.tracker_dir()).unwrap().ledger;
     assert_eq!((status.produced, status.delivered, status.waiting), (9, 5, 0));

@@ -36,7 +36,7 @@ impl Place {
     fn sync(&self, recorded: &Recorded, script: Vec<(&'static str, Reply)>) -> (SyncOutcome, Vec<Request>) {
         let server = Server::start_at(std::net::TcpListener::bind(&self.0).unwrap(), script);
         let connection = connection(&server);
-        let synced = sync_bundle(&recorded.tracker_dir(), &connection, Sighting::UNKNOWN, PATIENCE);
+        let synced = sync_bundle(&recorded.tracker_dir(), &connection, Sighting::UNKNOWN, TIMEOUT);
         (synced.unwrap(), server.finish())
     }
 }

@@ -31,7 +31,7 @@ fn deliver(attributes: &[&str], script: Script) -> (DeliveryCounts, Vec<Request>
     let server = Server::start(script);
     let recorded = Recorded::whole(attributes);
     let tracker = recorded.start(Some(connection(&server)));
-    let ledger = tracker.flush(PATIENCE);
+    let ledger = tracker.flush(TIMEOUT);
     drop(tracker);
     (ledger, server.finish())
 }
@@ -108,7 +108,7 @@ fn for_many_nodes_the_whole_run_is_asked_for() {
         (LOG, Empty),
     ]));
     let tracker = recorded.start(Some(connection(&server)));
-    let ledger = tracker.flush(PATIENCE);
+    let ledger = tracker.flush(TIMEOUT);
     drop(tracker);
     assert_eq!((ledger.delivered_by_kind.attributes, ledger.waiting), (40, 0));
     let requests = server.finish();
@@ -148,7 +148,7 @@ fn a_run_is_created_once_whatever_happens_to_the_answer() {
         let tag = json!({ "run_id": recorded.run_id.to_string() });
         let listener = TcpListener::bind(address.strip_prefix("http://").unwrap()).unwrap();
         let server = Server::start_at(listener, [(FIND_RUN, Json(json!([run(json!({})), run(tag)])))]);
-        let ledger = tracker.flush(PATIENCE);
+        let ledger = tracker.flush(TIMEOUT);
         assert_eq!((ledger.delivered, ledger.waiting), (2, 0));
         assert_eq!(tracker.link().unwrap().dag_run_id, 7);
         drop(tracker);
@@ -260,7 +260,7 @@ fn a_server_that_comes_back_gets_everything() {
 
     let recorded = Recorded::whole(&["rows"]);
     let tracker = recorded.start(Some(connection_to(&format!("http://{address}"))));
-    let ledger = tracker.flush(PATIENCE);
+    let ledger = tracker.flush(TIMEOUT);
     assert_eq!((ledger.delivered, ledger.waiting), (0, 6));
     assert!(ledger.last_error.unwrap().contains("no connection"));
 
@@ -269,7 +269,7 @@ fn a_server_that_comes_back_gets_everything() {
         then(vec![(LOG, Empty), (END_RUN, Json(run(json!({}))))]),
     );
     server.wait();
-    let ledger = tracker.flush(PATIENCE);
+    let ledger = tracker.flush(TIMEOUT);
     assert_eq!((ledger.delivered, ledger.waiting, ledger.last_error), (6, 0, None));
     drop(tracker);
     server.finish();
@@ -297,7 +297,7 @@ fn a_failed_node_keeps_its_status() {
     record.task_finished("orders", Outcome::Failure, vec![attribute("rows"), attribute("rows")]);
     record.run_finished(Outcome::Failure);
     let tracker = recorded.start(Some(connection(&server)));
-    assert_eq!(tracker.flush(PATIENCE).waiting, 0);
+    assert_eq!(tracker.flush(TIMEOUT).waiting, 0);
     drop(tracker);
     let requests = server.finish();
     assert_eq!(requests[4].body["task_updates"][0]["status"], "FAILURE");
@@ -312,7 +312,7 @@ fn flushing_does_not_block_a_runtime() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     let ledger = runtime.block_on(async {
         let tracker = recorded.start(Some(connection(&server)));
-        let flush = tracker.flush_async(PATIENCE);
+        let flush = tracker.flush_async(TIMEOUT);
         let ticks = async {
             loop {
                 tokio::time::sleep(Duration::from_millis(1)).await;
@@ -339,7 +339,7 @@ fn a_step_is_kept_when_the_question_after_a_404_fails_too() {
     ]));
     let tracker = recorded.start(Some(connection(&server)));
     server.wait();
-    let ledger = tracker.flush(PATIENCE);
+    let ledger = tracker.flush(TIMEOUT);
     drop(tracker);
     assert_eq!((ledger.delivered, ledger.waiting), (ledger.produced, 0), "{ledger:?}");
     server.finish();

@@ -27,7 +27,7 @@ fn the_first_version_is_read_and_delivered() {
         until_run(),
         vec![(LOG, Empty), (END_RUN, Json(run(json!({})))), (END_RUN, Json(run(json!({}))))],
     ]));
-    let outcome = sync_bundle(folder.path(), &connection(&server), Sighting::UNKNOWN, PATIENCE).unwrap();
+    let outcome = sync_bundle(folder.path(), &connection(&server), Sighting::UNKNOWN, TIMEOUT).unwrap();
     let counts = ItemsByKind { versions: 1, runs: 1, task_updates: 4, attributes: 3, tags: 1, ends: 1 };
     assert_eq!((outcome.ledger.delivered_by_kind, outcome.ledger.waiting), (counts, 0));
     let requests = server.finish();

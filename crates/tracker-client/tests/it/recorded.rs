@@ -23,7 +23,7 @@ pub(crate) const FIND_ATTRIBUTES: &str = "GET /api/v1/node_runs/by_run_ids/7?nod
 pub(crate) const END_RUN: &str = "PUT /api/v1/dag_runs/7/";
 
 /// Enough for every pause in these tests, and never waited for when things go well.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A folder, and a run in it that can be recorded at any time.
 pub(crate) struct Recorded {

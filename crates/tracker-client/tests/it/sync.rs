@@ -37,7 +37,7 @@ fn a_second_sync_asks_nothing() {
     let recorded = Recorded::whole(&["rows"]);
     let server = Server::start(script([until_run(), vec![(LOG, Empty), end()]]));
     let connection = connection(&server);
-    let sync = || sync_bundle(&recorded.tracker_dir(), &connection, Sighting::UNKNOWN, PATIENCE).unwrap();
+    let sync = || sync_bundle(&recorded.tracker_dir(), &connection, Sighting::UNKNOWN, TIMEOUT).unwrap();
     let first = sync();
     assert_eq!((first.delivered, first.ledger.waiting, first.closed), (6, 0, false));
     let second = sync();
@@ -200,13 +200,13 @@ fn what_a_run_delivers_itself_is_left_to_it() {
     let tracker = recorded.start(Some(connection(&server)));
     recorded.begin(&tracker);
     server.wait();
-    let sync = sync_bundle(&recorded.tracker_dir(), &connection(&server), Sighting::UNKNOWN, PATIENCE);
+    let sync = sync_bundle(&recorded.tracker_dir(), &connection(&server), Sighting::UNKNOWN, TIMEOUT);
     assert!(matches!(sync, Err(SyncError::Busy { .. })), "{sync:?}");
     drop(tracker);
 }
 
 #[test]
-fn a_server_that_is_away_is_no_error() {
+fn a_server_that_is_away_is_not_an_error() {
     let recorded = Recorded::whole(&[]);
     let connection = connection_to("http://127.0.0.1:9");
     let outcome =

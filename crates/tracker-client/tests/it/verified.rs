@@ -44,7 +44,7 @@ fn sync(recorded: &Recorded, script: Vec<(&'static str, Reply)>) -> (SyncOutcome
         fs::write(&cursor, stored.to_string()).unwrap();
     }
     let outcome =
-        sync_bundle(&recorded.tracker_dir(), &connection(&server), Sighting::UNKNOWN, PATIENCE).unwrap();
+        sync_bundle(&recorded.tracker_dir(), &connection(&server), Sighting::UNKNOWN, TIMEOUT).unwrap();
     (outcome, server.finish())
 }
 
@@ -115,7 +115,7 @@ fn a_run_stays_unverified_under_another_address_of_the_server() {
     let by_another_address = |script| {
         let server = Server::start(script);
         let connection = connection(&server);
-        let outcome = sync_bundle(&recorded.tracker_dir(), &connection, Sighting::UNKNOWN, PATIENCE).unwrap();
+        let outcome = sync_bundle(&recorded.tracker_dir(), &connection, Sighting::UNKNOWN, TIMEOUT).unwrap();
         server.finish();
         outcome.ledger
     };
@@ -209,7 +209,7 @@ fn what_cannot_do_harm_when_it_comes_late_needs_no_verification() {
 fn a_process_that_ends_during_a_request_leaves_it_unverified() {
     let recorded = Recorded::new();
     let server = Server::start(script([until_run(), vec![(LOG, Hang)]]));
-    let slow = connection(&server).with_timeouts(PATIENCE, PATIENCE);
+    let slow = connection(&server).with_timeouts(TIMEOUT, TIMEOUT);
     let tracker = recorded.start(Some(slow));
     recorded.begin(&tracker);
     tracker.task_started("orders");
@@ -268,7 +268,7 @@ fn a_server_without_the_project_keeps_the_progress() {
     let gone = || Status(404, r#"{"detail": "no"}"#);
     let server = Server::start(vec![(RUN, gone()), (PROJECT, gone())]);
     change_cursor(&recorded, |cursor| cursor["server"] = json!(server.url()));
-    let result = sync_bundle(&recorded.tracker_dir(), &connection(&server), Sighting::UNKNOWN, PATIENCE);
+    let result = sync_bundle(&recorded.tracker_dir(), &connection(&server), Sighting::UNKNOWN, TIMEOUT);
     assert!(result.unwrap_err().to_string().contains("404"));
     server.finish();
     let status = daglight_run_bundle::outbox::outbox_status(&recorded.tracker_dir()).unwrap();
@@ -304,7 +304,7 @@ fn a_database_that_is_replaced_during_the_run_gets_all_of_it() {
             (END_RUN, updated(7)),
         ],
     );
-    let ledger = tracker.flush(PATIENCE);
+    let ledger = tracker.flush(TIMEOUT);
     assert_eq!((ledger.waiting, ledger.redelivered), (0, 2), "{ledger:?}");
     drop(tracker);
     server.finish();

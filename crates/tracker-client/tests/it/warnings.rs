@@ -42,8 +42,8 @@ fn a_server_that_is_away_is_one_warning() {
     let ledger: DeliveryCounts = tracing::subscriber::with_default(warnings.clone(), || {
         let recorded = Recorded::whole(&["rows"]);
         let tracker = recorded.start(Some(connection_to("http://127.0.0.1:9")));
-        tracker.flush(PATIENCE);
-        tracker.flush(PATIENCE)
+        tracker.flush(TIMEOUT);
+        tracker.flush(TIMEOUT)
     });
     assert_eq!(*warnings.0.lock().unwrap(), 1);
     assert_eq!((ledger.delivered, ledger.waiting), (0, 6));
@@ -56,8 +56,8 @@ fn check_one_warning(reply: Reply) {
     let ledger = tracing::subscriber::with_default(warnings.clone(), || {
         let recorded = Recorded::whole(&["rows"]);
         let tracker = recorded.start(Some(connection(&server)));
-        tracker.flush(PATIENCE);
-        tracker.flush(PATIENCE)
+        tracker.flush(TIMEOUT);
+        tracker.flush(TIMEOUT)
     });
     assert_eq!(*warnings.0.lock().unwrap(), 1);
     assert_eq!((ledger.delivered, ledger.waiting), (0, 6));
@@ -81,7 +81,7 @@ fn a_folder_that_cannot_be_written_is_one_warning() {
         let tracker = recorded.start(Some(connection_to("http://127.0.0.1:9")));
         recorded.begin(&tracker);
         recorded.complete(&tracker, &["rows"]);
-        tracker.flush(PATIENCE)
+        tracker.flush(TIMEOUT)
     });
     assert_eq!(*warnings.0.lock().unwrap(), 1);
     assert_eq!((ledger.produced, ledger.waiting, ledger.dropped_total()), (6, 0, 6));
