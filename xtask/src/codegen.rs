@@ -58,6 +58,7 @@ fn trim(document: &Value) -> anyhow::Result<Value> {
     for (method, path) in OPERATIONS {
         let operation = &document["paths"][path][method];
         if operation.is_null() {
+            // Better here than as a request that the server refuses.
             bail!("the server has no {method} {path}: the client would have to be changed");
         }
         let methods = paths.entry(path).or_insert_with(|| json!({}));
@@ -65,6 +66,7 @@ fn trim(document: &Value) -> anyhow::Result<Value> {
     }
     let mut schemas = Map::new();
     let mut wanted = references(&Value::Object(paths.clone()));
+    // Schemas refer to each other; only those that are reached from our operations are kept.
     while let Some(name) = wanted.pop_first() {
         let schema = &document["components"]["schemas"][&name];
         if schema.is_null() {
@@ -87,6 +89,8 @@ fn sorted(value: Value) -> Value {
         Value::Object(entries) => {
             let entries: BTreeMap<String, Value> =
                 entries.into_iter().map(|(key, value)| (key, sorted(value))).collect();
+            // Sorted, because a map of JSON may keep the order in which the server wrote it, and each release of it
+            // has another.
             entries.into_iter().collect::<Map<_, _>>().into()
         }
         Value::Array(items) => items.into_iter().map(sorted).collect(),
@@ -137,6 +141,7 @@ fn as_definitions(value: Value) -> Value {
     match value {
         Value::Object(entries) => entries
             .into_iter()
+            // Titles would become the names of types, and a limit of length a type of its own for each text.
             .filter(|(key, value)| !(key == "title" && value.is_string()) && key != "maxLength")
             .map(|(key, value)| match value {
                 Value::String(text) if key == "$ref" => {
@@ -159,6 +164,7 @@ fn write(path: &Path, text: &str, check: bool) -> anyhow::Result<()> {
     if current == text {
         return Ok(());
     }
+    // The first line that differs says enough: the files have thousands.
     let line = current.lines().zip(text.lines()).take_while(|(old, new)| old == new).count();
     bail!(
         "{} is stale from line {}\n- {}\n+ {}\nrun `{COMMAND}` and commit what changed",

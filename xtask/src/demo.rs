@@ -33,6 +33,7 @@ pub(crate) struct Options {
 /// Builds, makes data, starts the Hamilton UI, runs the example in it and says where to look.
 pub(crate) fn run(options: &Options) -> Result<()> {
     let workspace = Workspace::locate()?;
+    // Before anything is started, so that ctrl-c ends all of it in order at any time.
     let interrupt = Interrupt::listen()?;
     let demo = Demo { options, folder: workspace.root().join(".demo"), workspace };
 
@@ -44,6 +45,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     step(&format!("daglight run {PIPELINE}"));
     let report = interrupt.explain(demo.run_pipeline(ui.as_ref()))?;
     demo.say_where_to_look(ui.as_ref(), &report);
+    // After the places were said: where it failed, they are what is looked at.
     ensure!(report.status == "success", "the pipeline ended as {}", report.status);
 
     if let Some(ui) = ui
@@ -146,6 +148,7 @@ impl Demo<'_> {
                     .env("HAMILTON_UI_URL", ui.url())
                     .env("HAMILTON_PROJECT_ID", project.to_string())
                     .env("HAMILTON_USERNAME", USER)
+                    // A server without accounts takes any, and the client wants one.
                     .env("HAMILTON_API_KEY", "none");
             }
             None => {

@@ -41,6 +41,7 @@ pub(crate) fn run() -> Result<()> {
     let edges = edges(&workspace)?;
     let mut breaches = breaches_of_edges(&rows, &edges);
     for row in &rows {
+        // What is linked takes a call of cargo for each crate. A row without a crate is a breach already.
         if row.linked.is_empty() || !edges.contains_key(&row.name) {
             continue;
         }
@@ -87,6 +88,7 @@ fn rows(page: &str) -> Result<Vec<Row>> {
         let cells: Vec<&str> = line.trim().trim_matches('|').split('|').map(str::trim).collect();
         let [floor, name, _, uses, linked] = cells[..] else { bail!("{PAGE}: not five cells in `{line}`") };
         if floors.last() != Some(&floor) {
+            // The order of the rows is the order of the floors.
             ensure!(!floors.contains(&floor), "{PAGE}: the rows of the floor {floor} are not together");
             floors.push(floor);
         }
@@ -135,6 +137,7 @@ fn breaches_of_edges(rows: &[Row], edges: &Edges) -> Vec<String> {
             continue;
         };
         for other in used {
+            // It was named above as not in the table.
             let Some(below) = row_of(other) else { continue };
             if below.floor <= row.floor {
                 breaches.push(format!("{} uses {other}, which is not on a lower floor", row.name));
@@ -143,6 +146,7 @@ fn breaches_of_edges(rows: &[Row], edges: &Edges) -> Vec<String> {
             }
         }
         if let Uses::These(allowed) = &row.uses {
+            // A row that allows more than is used would let the next one in unseen.
             for other in allowed.difference(used) {
                 breaches.push(format!("{} does not use {other}, which its row allows", row.name));
             }
@@ -204,6 +208,7 @@ fn edges(workspace: &Workspace) -> Result<Edges> {
             let used = package
                 .dependencies
                 .iter()
+                // Tests may look at a crate from anywhere.
                 .filter(|dependency| dependency.kind.as_deref() != Some("dev"))
                 .filter_map(|dependency| member(&dependency.name).map(str::to_owned));
             Some((member(&package.name)?.to_owned(), used.collect()))

@@ -50,6 +50,7 @@ pub(crate) fn strip(path: &str, from: impl Read, to: impl Write) -> io::Result<(
 fn strip_plan(value: &mut Value) {
     match value {
         Value::Object(fields) => {
+            // By the name of the field at any depth, so that one that moves within the format stays hidden.
             fields.retain(|name, _| !PLAN_FIELDS.contains(&name.as_str()));
             fields.values_mut().for_each(strip_plan);
         }

@@ -41,6 +41,7 @@ pub(crate) fn report(inputs: Inputs, thresholds: &Thresholds, now: DateTime<Utc>
     let Signals { root, nodes: seen_nodes, node_of_span, stages: seen_stages, mut setup, .. } = signals;
     let node_of = |parent_span_id: &str| node_of_span.get(parent_span_id).cloned();
 
+    // First, because the end of the run, and with it every duration below, depends on it.
     let status = status(manifest.as_ref(), root, liveness);
     let (started_at, ended_at) = extent(manifest.as_ref(), evidence.as_ref(), signals.extent, status, now);
     let start_nanoseconds = started_at.and_then(|start| start.timestamp_nanos_opt()).unwrap_or(0);
@@ -67,6 +68,7 @@ pub(crate) fn report(inputs: Inputs, thresholds: &Thresholds, now: DateTime<Utc>
 
     let planned_totals = planned.totals;
     let reads = Some(signals.all_reads).filter(|reads| reads.says_reads);
+    // By the spans where they say it: plans are kept of some queries alone, spans of all.
     let reads = reads.unwrap_or_else(|| planned_totals.reads(signals.query_count));
     let problems = with_warnings(signals.problems, manifest.as_ref());
     let totals = Totals {
@@ -76,6 +78,8 @@ pub(crate) fn report(inputs: Inputs, thresholds: &Thresholds, now: DateTime<Utc>
         nodes_interrupted: with_status(&nodes, NodeStatus::Interrupted),
         nodes_unfinished: with_status(&nodes, NodeStatus::Unfinished),
         nodes_not_run: with_status(&nodes, NodeStatus::NotRun),
+        // The greater of the two: a killed process had written some of its spans, and the plans of queries that
+        // still ran.
         queries: signals.query_count.max(planned_totals.queries),
         rows_read: reads.rows_read,
         bytes_read: reads.bytes_read,
@@ -149,6 +153,8 @@ fn status(manifest: Option<&Manifest>, root: Option<SeenSpan>, liveness: Option<
         (Some(RunStatus::Success), _) => ReportStatus::Success,
         (Some(RunStatus::Failure), _) => ReportStatus::Failure,
         (Some(RunStatus::Interrupted), _) => ReportStatus::Interrupted,
+        // The manifest goes on, or cannot be read, and the root span has ended: it is written before the last
+        // manifest, so the run ended and its process died while it waited for servers.
         (_, Some(root)) if root.failed => ReportStatus::Failure,
         (None, Some(_)) => ReportStatus::Success,
         (running, None | Some(_)) => match liveness {
@@ -173,6 +179,8 @@ fn extent(
         .or(evidence.map(|evidence| evidence.started_at));
     let last_span = spans.and_then(|(_, end)| moment(end));
     let last_beat = evidence.map(ProcessEvidence::seen_at);
+    // A run that goes on lasts until now. One that was killed lasts until it was last seen, whenever that is looked
+    // at.
     let ended_at = match status {
         ReportStatus::Running => Some(now),
         _ => manifest.and_then(|manifest| manifest.ended_at).or(last_span.max(last_beat)),

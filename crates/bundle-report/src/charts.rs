@@ -41,6 +41,7 @@ pub(crate) fn charts(samples: &[ResourceSample]) -> Vec<Chart> {
 
 fn chart(title: &'static str, points: Vec<(f64, f64)>, words: impl Fn(f64) -> String) -> Option<Chart> {
     let most = points.iter().map(|(_, value)| *value).fold(0.0, f64::max);
+    // Two points are a line that says nothing, and neither does one along the bottom.
     (points.len() >= MIN_POINTS && most > 0.0).then(|| Chart { title, points, most: words(most) })
 }
 
@@ -54,6 +55,7 @@ fn rates(samples: &[ResourceSample], value: impl Fn(&ResourceSample) -> Option<f
     let rates = pairs.filter_map(|(before, after)| {
         let seconds = (after.at_ms - before.at_ms) / 1e3;
         let grown = value(after)? - value(before)?;
+        // A counter that falls was set back, as by a run that was continued; it has not read less than nothing.
         (seconds > 0.0).then(|| (after.at_ms, (grown / seconds).max(0.0)))
     });
     rates.collect()

@@ -14,6 +14,7 @@ pub(crate) struct Coverage {
 impl Coverage {
     pub(crate) fn add(&mut self, start: u64, end: u64) {
         self.intervals.push((start, end.max(start)));
+        // As many new ones as there is room for, so that sorting stays cheap for each of them.
         if self.intervals.len() >= self.merged + MAX_INTERVALS {
             self.merge();
         }
@@ -35,6 +36,7 @@ impl Coverage {
         self.intervals.sort_unstable();
         self.join_closer_than(0);
         if self.intervals.len() > MAX_INTERVALS {
+            // The shortest gaps are given up, which changes the sum the least.
             let mut gaps: Vec<u64> = self.intervals.windows(2).map(|pair| pair[1].0 - pair[0].1).collect();
             gaps.sort_unstable();
             // Half of the room is made at once, so that this is seldom.

@@ -120,6 +120,7 @@ impl Inputs {
             read => noted(read, "manifest.json", &mut unreadable),
         };
         let evidence = match ProcessEvidence::read(&bundle.heartbeat()) {
+            // A run without a heartbeat has no such file.
             Err(error) if error.is_not_found() => None,
             read => noted(read, "heartbeat.json", &mut unreadable),
         };
@@ -139,6 +140,7 @@ impl Inputs {
             planned.add(file, plan);
         });
         unreadable.extend(plans.iter().map(|(file, error)| unreadable_file(&format!("plans/{file}"), error)));
+        // A file that ends where a line ends looks whole. Only the manifest knows that it was longer.
         let lost = manifest.as_ref().map_or_else(Vec::new, |manifest| lost(bundle, manifest));
         for loss in lost {
             let of_signals =

@@ -32,6 +32,7 @@ pub(crate) fn node_reports(
         .into_iter()
         .map(|(name, seen)| of_record(&NodeRecord::not_run(name), seen, since_start))
         .collect();
+    // They come out of a hash map, and two reports of one bundle must be the same.
     only_seen.sort_by(|(a, _), (b, _)| a.name.cmp(&b.name));
     nodes.append(&mut only_seen);
     for (node, has_ended) in &mut nodes {
@@ -46,6 +47,8 @@ pub(crate) fn node_reports(
         node.rows_in = (is_told && reads.uncounted == 0).then_some(reads.rows_read);
         let active =
             evidence.and_then(|evidence| evidence.active_tasks.iter().find(|task| task.name == node.name));
+        // The manifest of a run that was killed is that of its start, in which nothing has run. The last beat knows
+        // what did.
         if let (NodeStatus::NotRun, Some(task)) = (node.status, active) {
             node.status = NodeStatus::Unfinished;
             let start = task.since.timestamp_nanos_opt().and_then(|start| u64::try_from(start).ok());

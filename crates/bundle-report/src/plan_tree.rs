@@ -63,6 +63,7 @@ impl PlanReport {
         table.extend(self.rows().map(|row| [name(&row)].into_iter().chain(row.cells).collect()));
         let widths: Vec<usize> = (0..HEADINGS.len())
             .map(|column| {
+                // A column without a value is left out, with its heading.
                 let says = table.iter().skip(1).any(|row| !row[column].is_empty());
                 let width = table.iter().map(|row| row[column].chars().count()).max();
                 if says { width.unwrap_or(0) } else { 0 }
@@ -86,6 +87,7 @@ fn cells(operator: &PlannedOperator) -> [String; 5] {
     });
     let time = operator.compute_ms.map(|ms| {
         let partitions = operator.partitions.unwrap_or(1).max(1);
+        // The sum over partitions that ran at the same time would be longer than the query.
         let each = display::duration(ms / partitions as f64);
         if partitions > 1 { format!("{each} × {partitions}") } else { each }
     });

@@ -61,6 +61,7 @@ impl PlannedQueries {
             bytes_spilled: metrics.total("spilled_bytes"),
         };
         let totals = match &plan.executions {
+            // Bundles from before plans had sums over their executions: one file was one execution.
             None => measured,
             Some(all) => {
                 let mut totals = QueryTotals {
@@ -162,6 +163,7 @@ pub(crate) fn query_reports(
     let mut queries: Vec<QueryReport> = seen
         .into_items()
         .map(|seen| {
+            // Taken out, so that what is left are the queries without a span: those of a process that was killed.
             let plan = plans.remove(&seen.query_id);
             let node = seen.node.clone().or_else(|| node_of(&seen.parent_span_id));
             let mut query = query_report(seen, node, plan);

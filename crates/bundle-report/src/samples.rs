@@ -29,6 +29,8 @@ impl<T> Samples<T> {
                     position += 1;
                     position % 2 == 1
                 });
+                // Every second one goes, and from now on half as many are taken: the kept ones stay evenly apart,
+                // however long a run lasts.
                 self.every *= 2;
             }
         } else {
@@ -39,6 +41,7 @@ impl<T> Samples<T> {
 
     /// The samples that were kept, and the last one.
     pub(crate) fn into_kept(self) -> Vec<T> {
+        // The last one is shown always, since it is the state in which the run ended.
         self.kept.into_iter().chain(self.last).collect()
     }
 }

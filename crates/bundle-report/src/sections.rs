@@ -91,11 +91,13 @@ pub(crate) fn sections(report: &Report) -> Vec<Section<'_>> {
         unreadable(report),
         identity(report),
     ];
+    // What a run has none of is not mentioned.
     sections.into_iter().filter(|section| !section.blocks.is_empty()).collect()
 }
 
 fn is_safe(url: &str) -> bool {
     let is_web = url.starts_with("http://") || url.starts_with("https://");
+    // Nothing in it had to be made visible.
     let is_plain = matches!(printable(url), Cow::Borrowed(_));
     is_web && is_plain && !url.contains(|c: char| c.is_whitespace() || "<>".contains(c))
 }
@@ -103,6 +105,7 @@ fn is_safe(url: &str) -> bool {
 fn tiles(report: &Report) -> Vec<(&'static str, String)> {
     let totals = &report.totals;
     let heartbeat = report.heartbeat.as_ref();
+    // A tile with a zero takes the place of one that says something.
     let some = |count: u64| (count > 0).then_some(count);
     let tiles = [
         ("duration", report.duration_ms.map(display::duration)),
@@ -179,6 +182,7 @@ fn nodes(report: &Report) -> Section<'_> {
     let mut blocks: Vec<Block<'_>> = time_spent(report).into_iter().collect();
     if has_nodes {
         blocks.push(Block::Drawings(&report.nodes));
+        // One for all rows, so that the bars of nodes can be compared.
         let axis = Axis::of(report.duration_ms.unwrap_or(0.0));
         let columns = vec![
             Column::text("node"),
@@ -223,6 +227,7 @@ fn nodes(report: &Report) -> Section<'_> {
 /// What each step of the longest chain decides, and how many nodes ran at once.
 fn critical_steps(report: &Report) -> Section<'_> {
     let Some(timeline) = &report.timeline else { return section("What decides the time", Vec::new()) };
+    // A chain of one node is the node.
     if timeline.critical_path.len() < 2 {
         return section("What decides the time", Vec::new());
     }
@@ -315,6 +320,7 @@ pub(crate) fn node_tags(node: &NodeReport) -> impl Iterator<Item = Tag<'static>>
 
 fn status_tag(status: NodeStatus) -> Option<Tag<'static>> {
     let (tone, word) = match status {
+        // Of a thousand nodes that went well, the word would hide the one that did not.
         NodeStatus::Success => return None,
         NodeStatus::Failure => (Tone::Bad, "failed"),
         NodeStatus::Interrupted => (Tone::Bad, "interrupted"),
@@ -398,6 +404,7 @@ fn stages(report: &Report) -> Section<'_> {
     let rows = report.stages.iter().map(|stage| {
         vec![
             name(stage.stage.as_str()),
+            // Of the longest and not of the run: stages overlap, and their sum is no whole.
             vec![Piece::Share(stage.wall_ms / longest)],
             shown(stage.wall_ms, display::duration),
             shown(stage.longest_ms, display::duration),
@@ -511,6 +518,7 @@ fn stall_row(StallReport { stall, ended, remedy }: &StallReport) -> Vec<Cell<'_>
     if !stall.query_id.is_empty() {
         place.extend([Piece::words("query "), Piece::Code(stall.query_id.as_str().into())]);
     }
+    // The detail begins with the name of the operator.
     let detail = stall.detail.as_deref().filter(|detail| !detail.is_empty());
     if let Some(operator) = detail.or(stall.operator.as_deref()) {
         place.extend([Piece::words(" at "), Piece::Code(operator.into())]);
@@ -543,6 +551,7 @@ fn delivery(report: &Report) -> Section<'_> {
         Column::number("lost"),
         Column::text("why"),
     ];
+    // A destination that nothing was made for is one that the run did not have.
     let accounts = report.delivery.ledgers.iter().filter(|account| account.ledger.produced > 0);
     let rows = accounts.map(|account| {
         let ledger = &account.ledger;

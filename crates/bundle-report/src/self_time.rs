@@ -24,9 +24,11 @@ impl SelfTimes {
             } else if self.below.len() < MAX_OPEN {
                 self.below.entry(parent_span_id.to_owned()).or_default().add(start, end);
             } else {
+                // From now on nobody knows of a span without known parts whether it has none.
                 self.any_lost = true;
             }
         }
+        // A span stands behind what it has started, so no more of it follows.
         match self.below.remove(span_id) {
             Some(mut coverage) => {
                 let within = coverage.intervals().iter().map(|(from, until)| {

@@ -46,6 +46,7 @@ impl ShownSpans {
             TimelineSpanKind::Operator => &mut self.operators,
         };
         longest.seen += 1;
+        // Shorter than all that are kept: nothing is made of it.
         if duration < longest.least {
             return;
         }
@@ -69,6 +70,7 @@ impl ShownSpans {
             shown.append(&mut longest.spans);
         }
         let left_out = seen - shown.len() as u64;
+        // In the order in which the page draws them, as the three lists came one after the other.
         shown.sort_by_key(|span| span.start);
         let spans = shown.into_iter().map(|span| TimelineSpan {
             kind: span.kind,

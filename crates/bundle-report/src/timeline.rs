@@ -22,6 +22,7 @@ pub(crate) fn timeline(
     duration_ms: f64,
     interrupted_ms: Option<f64>,
 ) -> Option<Timeline> {
+    // What comes after the signal is neither work nor idleness: the run was told to stop.
     let until_ms =
         interrupted_ms.map_or(duration_ms, |interrupted_ms| interrupted_ms.clamp(0.0, duration_ms));
     let ending_ms = duration_ms - until_ms;
@@ -53,6 +54,7 @@ pub(crate) fn timeline(
         .filter(|gap_ms| *gap_ms >= LONG_GAP_MS);
     let long_idle_ms = total(long_gaps);
     let concurrency = concurrency(nodes, duration_ms);
+    // The chain that decided the run's time is by dependencies, and not by what happened to follow what.
     let dag = Dag::of(nodes);
     let path = dag.longest_chain(None);
     let critical_path_ms = total(path.iter().filter_map(|position| nodes[*position].duration_ms));
@@ -134,6 +136,8 @@ fn concurrency(nodes: &[NodeReport], duration_ms: f64) -> Vec<Concurrency> {
         .map(|(at, change)| (at.min(end), change))
         .chain([(0, 0), (end, 0)])
         .collect();
+    // At the same moment an end (-1) sorts before a start (+1), so that two nodes in a row never count as two at
+    // once.
     changes.sort_unstable();
     let mut times: Vec<u64> = Vec::new();
     let mut running = 0_i64;
@@ -158,6 +162,8 @@ fn critical_steps(nodes: &[NodeReport], dag: &Dag, path: &[usize], whole_ms: f64
     longest
         .into_iter()
         .map(|position| {
+            // Computed anew for each step: without it, another chain may be the longest, so what is gained is less
+            // than the step took.
             let without = dag.longest_chain(Some(position));
             let without_ms = total(without.iter().filter(|at| **at != position).map(duration));
             CriticalStep {
@@ -224,6 +230,7 @@ impl Dag {
         let last = (0..self.order.len()).max_by(|a, b| chain_ms(*a).total_cmp(&chain_ms(*b)));
         let mut path: Vec<usize> =
             std::iter::successors(last, |at| longest[*at].and_then(|(_, before)| before))
+                // A manifest may come from anywhere, and name a circle.
                 .take(self.order.len())
                 .filter(|position| self.durations_ms[*position].is_some())
                 .collect();

@@ -18,6 +18,7 @@ impl Axis {
         let duration_ms = if duration_ms.is_finite() { duration_ms.max(0.001) } else { 0.001 };
         let rough_ms = duration_ms / 5.0;
         let magnitude = 10f64.powf(rough_ms.log10().floor());
+        // Steps that people count in.
         let factor = [1.0, 2.0, 5.0, 10.0].into_iter().find(|factor| factor * magnitude >= rough_ms);
         Self { duration_ms, step_ms: factor.unwrap_or(10.0) * magnitude }
     }

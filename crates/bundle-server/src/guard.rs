@@ -33,6 +33,7 @@ impl Token {
     /// Whether a text is the token. How long that takes does not depend on where they differ.
     fn is(&self, text: &str) -> bool {
         let (own, other) = (self.0.as_bytes(), text.as_bytes());
+        // All bytes are compared, so that the time does not say how many of them were right.
         let differing = own.iter().zip(other).fold(0, |differing, (a, b)| differing | (a ^ b));
         own.len() == other.len() && differing == 0
     }
@@ -71,11 +72,14 @@ fn refusal(request: &Request, token: Option<&Token>) -> Option<Response> {
             (StatusCode::METHOD_NOT_ALLOWED, allowed, "these pages can only be read\n").into_response(),
         );
     }
+    // The name that was asked for. A page of another site can make its own name lead to this machine, and its name
+    // is then here.
     let host = text(headers, &header::HOST).or_else(|| request.uri().authority().map(|host| host.as_str()));
     let Some(host) = host.filter(|host| is_loopback(host)) else {
         let why = "these pages are for this machine alone: ask for 127.0.0.1 or localhost\n";
         return Some((StatusCode::FORBIDDEN, why).into_response());
     };
+    // Browsers send requests of any page to any address. What they say of where it comes from is all that tells.
     if is_of_another_page(headers, host) {
         return Some((StatusCode::FORBIDDEN, "another page has asked for this\n").into_response());
     }
@@ -92,6 +96,7 @@ fn refusal(request: &Request, token: Option<&Token>) -> Option<Response> {
     let bearer = text(headers, &header::AUTHORIZATION).and_then(|value| value.strip_prefix("Bearer "));
     let cookies = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
     let mut kept = cookies.flat_map(|value| value.split("; ")).filter_map(|cookie| cookie.split_once('='));
+    // The header is for programs, the cookie for the browser that has opened the printed address.
     let is_known = bearer.is_some_and(|given| token.is(given))
         || kept.any(|(name, given)| name == COOKIE && token.is(given));
     (!is_known).then(unauthorized)

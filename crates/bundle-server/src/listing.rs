@@ -81,6 +81,7 @@ impl Listing {
         let mut runs = Vec::with_capacity(self.known.len());
         for known in &mut self.known {
             let stamp = Stamp::of(&known.bundle);
+            // A folder of a thousand runs is listed with each look at it, and their manifests do not change.
             if stamp != known.stamp {
                 (known.stamp, known.run) = (stamp, listed(&known.bundle));
             }

@@ -104,6 +104,7 @@ impl Progress {
         let [before, last] = self.0.entry(plan.query_id.clone()).or_default();
         // A file that was not written anew says nothing new: the rates stay as they were.
         if *last != now {
+            // Otherwise it is another execution of the plan, and its counts began anew.
             let is_later = last.wall_ms < now.wall_ms && last.rows.len() == now.rows.len();
             *before = if is_later { std::mem::take(last) } else { Seen::default() };
             *last = now;
@@ -134,6 +135,7 @@ pub(crate) fn live_run(
             queries.push(live_query(plan, progress));
         }
     })?;
+    // A server may run for months, and queries come and go.
     progress.keep_only(&queries);
     let last = report.resources.last();
     let heartbeat = report.heartbeat.as_ref();
@@ -159,6 +161,7 @@ pub(crate) fn live_run(
 /// The nodes that have started, the last one first.
 fn shown_nodes(nodes: &[NodeReport], run_goes_on: bool) -> Vec<LiveNode> {
     let mut started: Vec<&NodeReport> = nodes.iter().filter(|node| node.start_ms.is_some()).collect();
+    // The newest first: what runs is looked for, and not what ended an hour ago.
     started.sort_by(|a, b| b.start_ms.unwrap_or(0.0).total_cmp(&a.start_ms.unwrap_or(0.0)));
     let shown = started.into_iter().take(MAX_NODES).map(|node| LiveNode {
         name: node.name.clone(),

@@ -70,6 +70,7 @@ pub(crate) fn private_key(text: &str) -> Option<Range<usize>> {
         if !header[..length].contains("PRIVATE KEY") {
             continue;
         }
+        // To the end of the text where there is none: a key that was cut is a key.
         let end = header.find(KEY_END).and_then(|at| {
             let last = at + KEY_END.len();
             header[last..].find(DASHES).map(|dashes| from + last + dashes + DASHES.len())
@@ -98,6 +99,7 @@ pub(crate) fn shaped_credential(word: &str, rest: &str, before: Option<char>) ->
         // Three parts where a token is signed, five where it is encrypted.
         let last_token = word[..end].rmatch_indices('.').nth(1).map_or(0, |(dot, _)| dot);
         let starts = word.match_indices(SEPARATORS).map(|(at, separator)| at + separator.len());
+        // Behind each separator: names are put in front of keys, as in `token_ghp_...`.
         let found = [0].into_iter().chain(starts).find_map(|start| {
             let key = word.get(start..end).filter(|key| key.len() >= SHORTEST_KEY)?;
             let part = &key[..key.find(SEPARATORS).unwrap_or(key.len())];
@@ -116,6 +118,7 @@ pub(crate) fn shaped_credential(word: &str, rest: &str, before: Option<char>) ->
 
 /// The secret key of AWS that a text begins with.
 pub(crate) fn aws_secret(rest: &str, before: Option<char>) -> Option<Range<usize>> {
+    // Part of a longer run of such letters is not a key of exactly this length.
     let is_inside = before.is_some_and(|c| c.is_ascii() && c != '=' && is_base64(c as u8));
     (!is_inside && is_aws_secret(rest)).then_some(0..AWS_SECRET_LENGTH)
 }
@@ -171,6 +174,7 @@ pub(crate) fn authority(place: &str) -> Authority {
     let place = &place[..place.floor_char_boundary(AUTHORITY_LIMIT)];
     let place = &place[..place.find(is_outside).unwrap_or(place.len())];
     let end = place.find(['/', '?', '#']).unwrap_or(place.len());
+    // The last one: a password may have an `@` that was not escaped.
     if let Some(at) = place[..end].rfind('@') {
         return Authority { user: Some(0..at), end };
     }

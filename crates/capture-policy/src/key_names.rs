@@ -170,6 +170,7 @@ impl KeyNames {
 
     /// Whether a name is that of a credential.
     pub(crate) fn hide(&self, name: &str) -> bool {
+        // First, because it looks at the end alone and needs no other form of the name.
         if is_last_word(name) {
             return true;
         }
@@ -203,6 +204,7 @@ impl KeyNames {
         let counts = |end: usize| {
             let (found, behind) = normalized.split_at(end);
             let is_harmless = |(row, (part, ends)): (usize, &(&str, &[&str]))| {
+                // As in `tokenizer`, `secretary` and `keyboard`, which hold no secret.
                 found.ends_with(part) && ends.iter().any(|rest| behind.starts_with(rest)) && is_one_word[row]
             };
             let counted = found.ends_with("token") && *is_number;
@@ -262,6 +264,7 @@ fn is_number_of_tokens(name: &str) -> bool {
         is_counted || is_one_of(&BEHIND_COUNTED, words.get(at + 1))
     };
     let mut tokens = (0..words.len()).filter(|at| is_one_of(&["token", "tokens"], words.get(*at))).peekable();
+    // All of them: `max_tokens_of_token` may still be the token.
     tokens.peek().is_some() && tokens.all(of_number)
 }
 
@@ -278,6 +281,7 @@ fn is_last_word(name: &str) -> bool {
         if start == 0 || !is_one_of(&FORMS, last) {
             return false;
         }
+        // `password_file`: what it is of stands before the form.
         rest = &rest[..start];
     }
 }
@@ -311,6 +315,7 @@ pub(crate) fn user_and_password(text: &str) -> Option<usize> {
     let password = text[user.len()..].strip_prefix(':')?;
     let ends = |c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '`');
     let length = password.find(ends).unwrap_or(password.len());
+    // `https://` is a scheme and not a user.
     (!user.is_empty() && length > 0 && !password.starts_with("//")).then(|| user.len() + 1 + length)
 }
 

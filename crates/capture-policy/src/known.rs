@@ -59,10 +59,12 @@ impl Known {
     /// True where it was added: it is new, and long enough.
     fn add(&mut self, secret: &str) -> bool {
         let is_new = secret.chars().count() >= SHORTEST
+            // Otherwise hiding "redacted" would find itself in what it has written.
             && !REDACTED.contains(secret)
             && self.secrets.iter().all(|other| other.expose() != secret);
         if is_new {
             self.secrets.push(Secret::new(secret));
+            // Built again with the next text, and not with each secret: a script teaches hundreds in a row.
             self.of_secrets = OnceLock::new();
         }
         is_new
@@ -154,6 +156,7 @@ fn replaced<'a>(
     let mut out = String::new();
     let mut written = 0;
     for found in matcher.find_iter(text) {
+        // A literal such as `main` is hidden where it stands alone, and not in `domain`.
         if counts(&text[..found.start()], &text[found.end()..]) {
             out.push_str(&text[written..found.start()]);
             out.push_str(replacement);

@@ -49,6 +49,7 @@ impl Redactor {
         let literals = if self.shows_literals() { Vec::new() } else { literals(sql) };
         let mut known = self.known_mut();
         for range in found.ranges {
+            // As errors and plans will show it, which have the value and not its notation.
             learn_secret(&mut known, &sql[range].replace("''", "'"));
         }
         found.placeholders.iter().for_each(|name| known.add_name(name));
@@ -120,6 +121,7 @@ fn literals(sql: &str) -> Vec<String> {
         .map(str::to_owned)
         .collect();
     literals.extend(inside);
+    // A literal that is also a name in the script would take every mention of the column out of the messages.
     literals.retain(|literal| !words.contains(&literal.to_lowercase()) && !is_option_key(literal));
     literals
 }

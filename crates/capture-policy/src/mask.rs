@@ -171,7 +171,10 @@ pub(crate) fn without_values(message: &str) -> String {
             continue;
         }
         let (kinds, rest) = kinds(line);
+        // Only what is known is shown. A message of another shape may have a value anywhere, and no list of values
+        // can be complete.
         let shown = of_known_shape(line);
+        // Its lines were left out together: one mark says so.
         if shown.is_none() && left_out && kinds.is_empty() {
             continue;
         }
@@ -230,6 +233,7 @@ fn of_known_shape(message: &str) -> Option<String> {
     if rest.is_empty() {
         return (!kinds.is_empty()).then(|| kinds.to_owned());
     }
+    // In their order: the more exact ones stand in front of those that end in any text.
     KNOWN.iter().find_map(|shape| {
         let groups = shape.regex.captures(rest)?;
         let mut shown = kinds.to_owned();

@@ -164,11 +164,13 @@ impl Policy {
     fn cut(&self, value: &Value, mut limits: Limits, shape: Shape) -> Captured {
         loop {
             let cut = limits.apply(value, shape, &self.redactor);
+            // Measured as it will be sent: escapes and braces count against the server's limit as well.
             let size_bytes = cut.to_string().len();
             if size_bytes <= self.capture.max_attribute_bytes {
                 return Captured::new(cut);
             }
             match limits.halved() {
+                // Halved and not cut in the middle, so that what is left is still valid JSON of the same shape.
                 Some(smaller) => limits = smaller,
                 None => {
                     return Captured::new(Value::String(format!(

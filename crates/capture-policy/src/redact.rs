@@ -120,6 +120,8 @@ impl Redactor {
     ///
     /// A text that was redacted stays as it is.
     pub fn text(&self, text: &str) -> String {
+        // Known secrets first: their text may have in it what a later step takes for something else, and cut in
+        // half.
         let text = self.known().without_secrets(text);
         let text = if self.shows_literals() {
             text
@@ -142,10 +144,12 @@ impl Redactor {
         let behind = |at: usize, find: fn(&str) -> Option<Range<usize>>| {
             find(&text[at..]).map(|range| at + range.start..at + range.end)
         };
+        // These two span lines and words, so the reader of words below sees only what is between them.
         let (mut key, mut password) = (behind(0, private_key), behind(0, program_password));
         while let Some(first) =
             [&key, &password].into_iter().flatten().min_by_key(|range| range.start).cloned()
         {
+            // Each part once: searching the rest again from every find would be quadratic for a file of keys.
             self.scan(&text[at..first.start], at, &mut found);
             at = first.end;
             found.push(first);
@@ -158,6 +162,8 @@ impl Redactor {
             }
         }
         self.scan(&text[at..], at, &mut found);
+        // On the whole text and not between the finds, because a phrase says of a word elsewhere in the line what it
+        // is.
         found.extend(phrases::secrets(text, |name| self.hides_key(name)));
         found
     }
@@ -264,6 +270,7 @@ impl Redactor {
                 }
                 continue;
             }
+            // By whole words: `token` inside `tokenizer` is not a key.
             let found = self.look_at(word, rest, text[..at].chars().next_back());
             if let Some(secret) = found.secret {
                 out.push(offset + at + secret.start..offset + at + secret.end);

@@ -130,11 +130,14 @@ impl ScriptColumns {
     }
 
     fn add_table(&mut self, table: String, columns: Vec<bool>) {
+        // A table without a secret column needs no place, and a script of many thousand tables must not grow this
+        // without end.
         if !columns.contains(&true) || (self.tables.len() >= MOST && !self.tables.contains_key(&table)) {
             return;
         }
         let known = self.tables.entry(table).or_default();
         known.resize(known.len().max(columns.len()), false);
+        // A table that is made twice: what either has named a secret is one.
         known.iter_mut().zip(columns).for_each(|(known, hidden)| *known |= hidden);
     }
 
@@ -191,6 +194,7 @@ impl<F: Fn(&str) -> bool> Columns<'_, F> {
                 }
             }
             self.renamed_by_lists(known);
+            // Nothing new was found: no further round finds anything.
             if known.names.len() == before {
                 break;
             }
@@ -211,6 +215,7 @@ impl<F: Fn(&str) -> bool> Columns<'_, F> {
 
     /// Which columns the table has that this statement inserts into without a list of columns.
     pub(crate) fn inserted_by_position(&self, known: &ScriptColumns) -> Option<Vec<bool>> {
+        // Near the beginning, behind at most a WITH of a few words; a scan of each long statement would be felt.
         let into = (0..self.tokens.len().min(64)).find(|index| {
             (self.is(*index, "into") || self.is(*index, "overwrite"))
                 && *index > 0
@@ -245,6 +250,7 @@ impl<F: Fn(&str) -> bool> Columns<'_, F> {
     /// The last part of a name such as `a.b.c` that begins at `index`, and what follows it.
     fn path(&self, index: usize) -> Option<(usize, usize)> {
         let mut last = index;
+        // Of `catalog.schema.table` the last is the name of the table.
         while self.text(last + 1) == "." {
             last += 2;
         }
@@ -254,6 +260,7 @@ impl<F: Fn(&str) -> bool> Columns<'_, F> {
     /// The table or view that is made, and what follows its name.
     fn made_table(&self) -> Option<(usize, usize)> {
         if self.is(0, "create") {
+            // Between the two stand OR REPLACE, TEMPORARY, EXTERNAL and the like.
             let kind = (1..self.tokens.len().min(8))
                 .find(|index| ["table", "view"].iter().any(|word| self.is(*index, word)))?;
             let exists = (kind + 1..self.tokens.len().min(kind + 4)).find(|index| self.is(*index, "exists"));
@@ -290,6 +297,7 @@ impl<F: Fn(&str) -> bool> Columns<'_, F> {
         }
         let mut names = vec![open + 1];
         let mut depth = 0_usize;
+        // A list without an end, as in a text that was cut, is read as far as that.
         for index in open + 1..self.tokens.len().min(open + MOST_TOKENS) {
             match self.text(index) {
                 "(" | "<" | "[" => depth += 1,

@@ -171,6 +171,7 @@ impl<'a, H: Hidden> Reader<'a, H> {
         let token = self.tokens[index];
         self.at = index;
         let text = self.text(index);
+        // For this token alone, whatever it is.
         let begins_item = std::mem::replace(&mut self.top().begins_item, false);
         match token.kind {
             Kind::Text | Kind::Number | Kind::Placeholder => self.literal(index, text),
@@ -179,9 +180,13 @@ impl<'a, H: Hidden> Reader<'a, H> {
             Kind::Sign => match text {
                 "(" | "[" | "{" => self.open(index),
                 ")" | "]" | "}" => {
+                    // A `CASE` without its `END`, in a statement that is torn or wrong: its frame would take in what
+                    // belongs outside.
                     while self.frames.len() > 1 && self.top().is_case {
                         self.close();
                     }
+                    // A parenthesis too many closes nothing: what follows is still read in the frame of the
+                    // statement.
                     if self.frames.len() > 1 {
                         self.close();
                     }
@@ -206,6 +211,7 @@ impl<'a, H: Hidden> Reader<'a, H> {
         if frame.is_options {
             return;
         }
+        // A literal that is itself a name, as in `get_field(u, 'password')` or a map's key.
         if is_key {
             frame.names_hidden = true;
             frame.hides_next_item = frame.is_call;
@@ -221,6 +227,7 @@ impl<'a, H: Hidden> Reader<'a, H> {
             let item = frame.item;
             frame.rows.push((item, literal));
         }
+        // Whether it is hidden is known only at the end of its part: in `'x' AS password` the name comes behind.
         frame.part.push(literal);
     }
 
@@ -242,6 +249,7 @@ impl<'a, H: Hidden> Reader<'a, H> {
         let is_distinct_from = lower == "from" && index > 0 && self.is(index - 1, "distinct");
         let frame = self.top();
         match lower.as_str() {
+            // That of `BETWEEN a AND b` separates no conditions.
             "and" if std::mem::replace(&mut frame.is_between, false) => {}
             "and" | "or" => {
                 self.end_part();
@@ -353,6 +361,8 @@ impl<'a, H: Hidden> Reader<'a, H> {
     }
 
     fn open(&mut self, index: usize) {
+        // Nobody writes a query as deep as that. What stands there is read as a part of the frame around it, which hides more and
+        // never less.
         if self.frames.len() >= DEEPEST {
             return;
         }
@@ -515,6 +525,7 @@ impl<'a, H: Hidden> Reader<'a, H> {
             frame.columns_of_next_query = opens_query;
             // `UPDATE u SET (name, password) = ('a', 'x')`.
             frame.takes_values |= is_assigned;
+            // `VALUES (...) AS u (name, password)`: the names come behind the values.
             for (item, literal) in rows {
                 if closed.list.get(item).copied().unwrap_or(false) {
                     self.hide(literal);
@@ -565,6 +576,8 @@ impl<'a, H: Hidden> Reader<'a, H> {
                     self.found.push(token.start + open..token.end - close);
                 }
             }
+            // A short number is a limit or a count. Hiding those would hide most of what a plan says, and no PIN of
+            // three digits is a secret.
             Kind::Number if digits(text) < LONG_NUMBER => {}
             Kind::Number | Kind::Word => self.found.push(token.start..token.end),
             _ => {}

@@ -41,6 +41,7 @@ pub(crate) fn secrets(sql: &str, hidden: &impl Hidden) -> Secrets {
     let mut found = Secrets { columns: hidden.columns(), ..Secrets::default() };
     for comment in read_statements(sql, Reading::default(), hidden, &mut found) {
         let inner = sql[comment.start..comment.end].trim_start_matches(['-', '/', '*']);
+        // A comment may be a statement that was taken out of use, with its password.
         if inner.contains('\'') {
             let start = comment.end - inner.len();
             // What opens a comment in here is read as signs. So nothing is read more than twice, however many there are.

@@ -68,6 +68,7 @@ impl Tokens<'_> {
         let next = bytes.get(1).copied();
         let length_while = |part: fn(char) -> bool| rest.find(|c| !part(c)).unwrap_or(rest.len());
         Some(match *bytes.first()? {
+            // Within a comment the dashes are its own.
             b'-' if next == Some(b'-') && !self.reading.in_comment => {
                 (Kind::Comment, rest.find('\n').unwrap_or(rest.len()))
             }
@@ -79,12 +80,14 @@ impl Tokens<'_> {
             b'"' | b'`' => (Kind::Name, quoted(bytes, 0, false)),
             b'$' => dollar(rest),
             byte if byte.is_ascii_digit() => (Kind::Number, number(bytes)),
+            // Behind a name it is a path: `t.1`.
             b'.' if next.is_some_and(|next| next.is_ascii_digit()) && !self.is_behind_name() => {
                 (Kind::Number, number(bytes))
             }
             byte if byte.is_ascii_whitespace() => (Kind::Blank, length_while(char::is_whitespace)),
             byte if byte.is_ascii() && !is_word_byte(byte) => (Kind::Sign, 1),
             _ => {
+                // At least one character, or the reader would stand still.
                 let length = length_while(is_word).max(rest.chars().next().map_or(1, char::len_utf8));
                 match text_behind_prefix(rest, length, self.reading) {
                     Some(end) => (Kind::Text, end),
@@ -115,6 +118,7 @@ fn text_behind_prefix(rest: &str, length: usize, reading: Reading) -> Option<usi
     if is_prefix("u") && behind.starts_with("&'") {
         return Some(quoted(bytes, length + 1, false));
     }
+    // `E'...'` has them in every dialect, and `r'...'` in none.
     let has_escapes = is_prefix("e") || (reading.backslash_escapes && !is_prefix("r"));
     let opens = behind.starts_with('\'') || (reading.double_quoted_text && behind.starts_with('"'));
     (opens && ["e", "n", "b", "r", "x", "rb", "br"].into_iter().any(is_prefix))

@@ -64,6 +64,7 @@ impl NamedBundles {
     fn into_last(mut self) -> (Option<NamedBundle>, usize) {
         let count = self.bundles.len();
         let archive = self.archive;
+        // The archive goes with it: its folder is deleted when nobody holds it any more.
         (self.bundles.pop().map(|bundle| NamedBundle { bundle, archive }), count)
     }
 
@@ -106,6 +107,7 @@ pub(crate) fn bundles_at(path: &Path) -> Result<NamedBundles, Failure> {
 
 /// The bundle at a path, or all of them below it, none of them packed.
 pub(crate) fn folders_at(path: &Path) -> Result<Vec<Bundle>, Failure> {
+    // The folder of the settings is made by the first run; any other that is not there was misspelt.
     if path.symlink_metadata().is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
         if runs_come_to(path) {
             return Ok(Vec::new());
@@ -120,6 +122,7 @@ pub(crate) fn folders_at(path: &Path) -> Result<Vec<Bundle>, Failure> {
         Err(error) => error,
     };
     match Bundle::find_all(path) {
+        // A folder of something else: why it is no bundle says more than that there are no runs in it.
         Ok(bundles) if bundles.is_empty() && !may_be_output_folder(path) => Err(Failure::input(not_one)),
         Ok(bundles) => Ok(bundles),
         Err(_) if path.is_file() => Err(Failure::input(not_one).in_file(path, None)),

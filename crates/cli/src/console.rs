@@ -52,6 +52,7 @@ pub(crate) fn install(telemetry: &Telemetry, progress: &MultiProgress) {
     let redactor = telemetry.policy().redactor().clone();
     let fields = debug_fn(move |writer, field, value| {
         let value = format!("{value:?}");
+        // `FormatFields` is given the fields and not the event, so the target comes by way of the thread.
         let value = ENGINE.with_borrow(|engine| match engine {
             Some(target) => engine_text(&redactor, target, &value),
             None => value,
@@ -76,6 +77,7 @@ pub(crate) fn install(telemetry: &Telemetry, progress: &MultiProgress) {
         .with(console)
         .with(telemetry.bridge().layer_with_filter(EnvFilter::new(recorded(telemetry.policy()))));
     // Takes in the records of the `log` crate too, which the query engine writes.
+    // A subscriber that is there already is the program's, as in tests: the run goes on without the console's.
     if let Err(error) = subscriber.try_init() {
         note!("warning: the log is not captured in full: {error}");
     }
@@ -111,6 +113,7 @@ where
         // A record of the `log` crate has its target in a field.
         let mut target = Target(event.metadata().target().to_owned());
         event.record(&mut target);
+        // Set and taken back around the formatting of one event, which happens on one thread.
         ENGINE.set(Some(target.0).filter(|target| is_engine(target)));
         let written = self.0.format_event(context, writer, event);
         ENGINE.set(None);

@@ -55,6 +55,7 @@ fn check_tracker(checks: &mut Checks, settings: &TrackerSettings) -> Option<()> 
         checks.ok("tracker", &how);
         return None;
     };
+    // One after the other: each check needs what the one before has found.
     let client = checks.check("client", Client::new(&connection))?;
     checks.check("server", client.phone_home())?;
     checks.ok("server", connection.api_url());

@@ -29,6 +29,7 @@ pub(crate) fn export(args: &ExportArgs) -> Result<ExitCode, Failure> {
     };
     let mut to: Box<dyn Write> = match &args.to {
         Some(path) => {
+            // An export can be made again, and what stands there perhaps not.
             let file = File::create_new(path).map_err(|error| match error.kind() {
                 ErrorKind::AlreadyExists => {
                     Failure::input(format!("{} is there already: name a new file", path.display()))
@@ -37,6 +38,7 @@ pub(crate) fn export(args: &ExportArgs) -> Result<ExitCode, Failure> {
             })?;
             Box::new(BufWriter::new(file))
         }
+        // Megabytes in one line help nobody, and were not meant.
         None if io::stdout().is_terminal() => {
             return Err(Failure::input(
                 "an export is not for a terminal: name a file by --to, or use a pipe",

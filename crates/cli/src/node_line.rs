@@ -38,6 +38,7 @@ pub(crate) struct Speed {
 impl Speeds {
     /// The speeds of the nodes that run now. Those that do not run any more are forgotten.
     pub(crate) fn of(&mut self, now: Instant, running: &[RunningNode]) -> Vec<Option<Speed>> {
+        // A node that runs again begins with no speed.
         self.0.retain(|name, _| running.iter().any(|node| node.name == *name));
         running.iter().map(|node| self.of_node(now, node)).collect()
     }
@@ -75,6 +76,7 @@ pub(crate) fn node_line(node: &RunningNode, speed: Option<Speed>) -> String {
     let sizes = [(node.bytes_read, "read"), (node.bytes_written, "written")];
     parts.extend(sizes.iter().filter(|(size, _)| *size > 0).map(|(size, what)| bytes(*size) + " " + what));
     if let Some(stall) = &node.stall {
+        // Its speed is that of before, and the time that is left means nothing now.
         parts.push(format!("STALLED, {}", printable_within(stall, STALL_COLUMNS)));
         return parts.join(", ");
     }
@@ -83,6 +85,7 @@ pub(crate) fn node_line(node: &RunningNode, speed: Option<Speed>) -> String {
     let size = speed.filter(|speed| speed.bytes >= 1.0).map(|speed| bytes(speed.bytes as u64));
     parts.extend(per_second(rows).into_iter().chain(per_second(size)));
     if let Some(reading) = node.reading {
+        // Rounded down, so that nothing is at 100 % before it is.
         parts.push(format!("{:.0} % read", (reading.share * 100.0).floor()));
         parts.extend(reading.left.map(|left| format!("{} to read", elapsed(left))));
     }

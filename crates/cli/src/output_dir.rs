@@ -48,6 +48,7 @@ fn not_a_folder(folder: &Path) -> Option<io::Error> {
 
 fn try_to_write(folder: &Path) -> io::Result<()> {
     let trial = folder.join(format!(".daglight-trial-{}", std::process::id()));
+    // Tried and not asked: modes say nothing of a read-only mount, of a quota, or of root in a container.
     File::create_new(&trial)?;
     fs::remove_file(&trial)
 }

@@ -67,6 +67,7 @@ pub(crate) struct Show {
 
 impl Progress {
     pub(crate) fn new(lines: MultiProgress, nodes: u64, show: Show) -> Self {
+        // A bar in a log file is thousands of lines of itself.
         let bar = (show.nodes && std::io::stderr().is_terminal()).then(|| {
             let style = ProgressStyle::with_template("{spinner} [{bar:24}] {pos}/{len} {elapsed} {wide_msg}")
                 .expect("the template is well formed")
@@ -83,6 +84,7 @@ impl Progress {
         let (stop, stopped) = mpsc::channel();
         let progress = Arc::clone(self);
         let pause = match self.bar {
+            // Lines that replace each other may come often, and lines in a log stay.
             Some(_) => REFRESH,
             None => interval.max(LEAST_PAUSE),
         };
@@ -119,6 +121,7 @@ impl Progress {
         if running.is_over {
             return;
         }
+        // Lines are taken over by other nodes, so that the bar stays where it is.
         while running.lines.len() > lines.len() {
             running.lines.pop().into_iter().for_each(|line| line.finish_and_clear());
         }
@@ -180,6 +183,7 @@ impl Progress {
 
     pub(crate) fn clear(&self) {
         let mut running = self.running();
+        // Under the lock: the thread that follows the run looks at it before it draws a line again.
         running.is_over = true;
         let lines = std::mem::take(&mut running.lines);
         drop(running);

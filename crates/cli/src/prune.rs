@@ -58,6 +58,7 @@ pub(crate) fn prune(args: &PruneArgs) -> Result<ExitCode, Failure> {
         match candidates[over].kept_because(args.even_waiting) {
             Some(kept) => {
                 say!("kept     {}: {}", status.dir.display(), reason(kept));
+                // They are why it is kept, or why more of it is not known.
                 status.problems.iter().for_each(|problem| say!("  {problem}"));
             }
             None => going.push((bundle, status)),

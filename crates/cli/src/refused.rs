@@ -31,6 +31,7 @@ pub(crate) fn refused(mut error: Error) -> ExitCode {
     }
     let arguments: Vec<String> =
         env::args_os().map(|argument| argument.to_string_lossy().into_owned()).collect();
+    // Looked for by ourselves: clap says that an argument is not valid, and not which.
     let unreadable = env::args_os().find(|argument| argument.to_str().is_none());
     let shows_values = disclosure(&arguments) == Disclosure::Values;
     let text = text(&mut error, &arguments, shows_values);

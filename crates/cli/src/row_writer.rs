@@ -102,6 +102,7 @@ impl Query {
             Self::Csv(_) => Ok(()),
             Self::Json(writer) => {
                 writer.finish()?;
+                // The array ends without one, and the next query would begin in its line.
                 say::data(b"\n");
                 Ok(())
             }

@@ -53,6 +53,8 @@ const NAMED_CONSUMERS: NonZeroUsize = NonZeroUsize::new(5).expect("5 is not 0");
 
 pub(crate) fn run(args: RunArgs) -> Result<ExitCode, Failure> {
     let json = args.json;
+    // Before the settings are read: a ctrl-c in the first moments must end in JSON as well, where that was asked
+    // for.
     receive_signals(move |signal| ending::signal_without_run(signal, json));
     let resolved = settings(&args)?;
     let policy = resolved.settings.policy();
@@ -72,6 +74,7 @@ pub(crate) fn run(args: RunArgs) -> Result<ExitCode, Failure> {
         })?;
     }
     let runtime = threads::runtime(args.threads)?;
+    // Behind everything that can refuse to start: until here no bundle, span or request says that there was a run.
     let telemetry = Telemetry::of_resolved(resolved);
     let lines = MultiProgress::new();
     console::install(&telemetry, &lines);

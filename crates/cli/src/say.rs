@@ -100,11 +100,14 @@ pub(crate) fn raw_output() -> impl Write {
 }
 
 fn write_output(text: &str) {
+    // `println!` panics where nobody reads, as behind `| head`.
     check_output(writeln!(stdout(), "{text}"));
 }
 
 fn check_output(written: io::Result<()>) {
     if let Err(error) = written
+        // Whoever has read enough is no failure. A full disk behind a redirection is one, said once and by the exit
+        // code.
         && error.kind() != ErrorKind::BrokenPipe
         && !OUTPUT_IS_INCOMPLETE.swap(true, Ordering::Relaxed)
     {

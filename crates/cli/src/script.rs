@@ -151,6 +151,7 @@ fn texts(args: &ScriptArgs) -> Result<Vec<(String, String)>, Failure> {
 
 fn text_of_stdin() -> Result<String, String> {
     let mut bytes = Vec::new();
+    // One byte more than is taken, by which a longer one is recognised.
     let read = std::io::stdin().lock().take(MAX_SCRIPT_BYTES + 1).read_to_end(&mut bytes);
     read.map_err(|error| error.to_string())?;
     if bytes.len() as u64 > MAX_SCRIPT_BYTES {
@@ -169,6 +170,7 @@ fn with_part(args: &ScriptArgs, pipeline: Pipeline) -> Result<NamedPipeline, Fai
     if let Some(named) = &args.retry {
         return retried(named, pipeline);
     }
+    // An option that is given twice chooses what either does.
     let all = |selectors: &[NodeSelector]| selectors.iter().cloned().reduce(NodeSelector::or);
     let (select, exclude) = (all(&args.select), all(&args.exclude));
     let part = match (&select, &exclude) {
@@ -191,6 +193,7 @@ fn retried(named: &Path, pipeline: Pipeline) -> Result<NamedPipeline, Failure> {
             dag.name().as_str()
         )));
     }
+    // What has not ended may still succeed.
     if manifest.status == RunStatus::Running {
         return Err(Failure::input(format!(
             "run {run_id} has not recorded its end: it still runs, or was killed; `daglight sync {}` closes a run whose \
@@ -215,10 +218,12 @@ fn succeeded(bundle: &Bundle, manifest: &Manifest) -> BTreeSet<String> {
     while let Some(manifest) = next.take() {
         let ran = manifest.nodes.into_iter().filter(|node| node.status != NodeStatus::NotRun);
         for node in ran {
+            // From the newest run to the oldest: the last attempt at a node counts.
             ended.entry(node.name).or_insert(node.status);
         }
         seen.insert(manifest.identity.run_id);
         let earlier = manifest.identity.tags.get(RETRY_TAG).and_then(|run_id| run_id.parse::<RunId>().ok());
+        // Manifests can be edited, and two could name each other.
         next = earlier.filter(|run_id| !seen.contains(run_id)).and_then(|run_id| beside(bundle, run_id));
     }
     ended.into_iter().filter(|(_, status)| *status == NodeStatus::Success).map(|(name, _)| name).collect()

@@ -27,6 +27,7 @@ pub(crate) fn serve(args: &ServeArgs) -> Result<ExitCode, Failure> {
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::work)?;
     runtime.block_on(async {
+        // No other machine is let in, whatever it knows: runs show data.
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, args.port)).await.map_err(|error| {
             Failure::work(format!(
                 "cannot listen at 127.0.0.1:{}: {error}; another port is given by --port",
@@ -35,7 +36,9 @@ pub(crate) fn serve(args: &ServeArgs) -> Result<ExitCode, Failure> {
         })?;
         let port = listener.local_addr().map_err(Failure::work)?.port();
         note!("{}: {} runs; ctrl-c ends it", folder.display(), bundles.len());
+        // Not the token itself, which would stay in the log of whatever has started this.
         let key = if args.token.is_some() { "?token=TOKEN" } else { "" };
+        // The address alone goes to standard output, for programs that read it.
         say!("http://127.0.0.1:{port}/{key}");
         server.serve(listener, told_to_end()).await.map_err(Failure::work)
     })?;

@@ -30,6 +30,7 @@ pub(crate) struct Notifying {
 pub(crate) fn notify(run: RunWatch, interval: Duration) -> Option<Notifying> {
     env::var_os(SOCKET)?;
     let watchdog = sd_notify::watchdog_enabled();
+    // Twice within the limit, as the manual of systemd asks, so that one late sign does not end the service.
     let pause = watchdog.map_or(interval, |limit| interval.min(limit / 2)).max(LEAST_PAUSE);
     let (stop, stopped) = mpsc::channel();
     let mut manager = Manager { has_failed: false, status: String::new() };
@@ -67,6 +68,7 @@ impl Manager {
         if status != self.status {
             states.push(NotifyState::Status(&status));
         }
+        // A run that stands still gives no sign, and the manager then does what its unit says.
         if is_watched && state.is_moving {
             states.push(NotifyState::Watchdog);
         }
@@ -78,6 +80,7 @@ impl Manager {
 
     fn send(&mut self, states: &[NotifyState<'_>]) {
         if let Err(error) = sd_notify::notify(states)
+            // Said once: what could not be sent now will not be sent in a second either.
             && !std::mem::replace(&mut self.has_failed, true)
         {
             say_that_it_fails(&error);

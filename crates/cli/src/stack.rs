@@ -16,6 +16,7 @@ const PANICKED: u8 = 101;
 /// Does the work of the program on a thread with a large stack; where the system does not grant that, on this one.
 pub(crate) fn with_large_stack(work: fn() -> ExitCode) -> ExitCode {
     let limit = address_space_limit().map_or(MAIN_STACK_BYTES, |limit| limit / SHARE_OF_LIMIT);
+    // Only what is used of it takes memory, but all of it counts against a limit on the address space.
     let stack_bytes = MAIN_STACK_BYTES.min(limit);
     match thread::Builder::new().name("daglight".to_owned()).stack_size(stack_bytes).spawn(work) {
         // The panic hook has said why.

@@ -34,12 +34,15 @@ const WORKERS: &str = "TOKIO_WORKER_THREADS";
 
 /// The runtime of a pipeline, with so many workers, by default as many as there are processors, or as the system lets it have.
 pub(crate) fn runtime(threads: Option<NonZero<usize>>) -> Result<Runtime, Failure> {
+    // Tokio opens these for itself, and panics where it cannot.
     has_room_for_files()?;
     let wanted = threads.map_or_else(wanted_workers, NonZero::get);
     let room = |workers: usize, stack_bytes| {
         let stacks = [(workers + BLOCKING_THREADS, stack_bytes), (OWN_THREADS, OWN_STACK_BYTES)];
         has_room_for(&stacks)
     };
+    // Smaller stacks before fewer threads: a plan that is deep enough to need the stack is rare, and slowness is
+    // not.
     let as_wanted = STACKS_BYTES.into_iter().map(|stack_bytes| (wanted, stack_bytes));
     let fewer = iter::successors(Some(wanted / 2), |workers| Some(workers / 2));
     let fewer = fewer.take_while(|workers| *workers > 0);
@@ -98,6 +101,7 @@ fn start(workers: usize, stack_bytes: usize) -> io::Result<Runtime> {
     // The first thread for blocking work, while there is room for it. Where there is none the runtime panics, so a thread of
     // the same size is tried before.
     can_start(&[(1, stack_bytes)])?;
+    // Kept alive from now on, so that a query that reads a file does not find that no thread can be had.
     drop(runtime.spawn_blocking(|| ()));
     Ok(runtime)
 }

@@ -47,6 +47,7 @@ impl ByteStrings {
 
     /// Adds values, which may be known to be ASCII.
     pub(super) fn update<'a>(&mut self, mut values: impl Iterator<Item = &'a [u8]>, are_ascii: bool) {
+        // The first value that found no room. The iterator stands behind it.
         if let Some(beyond) = self.count_in_domain(&mut values) {
             self.look_at_each(std::iter::once(beyond), are_ascii);
         }
@@ -60,6 +61,7 @@ impl ByteStrings {
         let domain = self.domain.as_mut()?;
         for value in values {
             match domain.add(digest(value).hash, value, 1) {
+                // The usual case of a category: it is between the extremes as the first time.
                 Added::Known => {}
                 Added::New => self.extremes.add(value),
                 Added::Full => {
@@ -84,6 +86,7 @@ impl ByteStrings {
             }
             self.distinct.add_all(hashes[..count].iter().copied());
             self.lengths.add_all(&lengths[..count]);
+            // The values are at their end.
             if count < CHUNK {
                 return;
             }
@@ -140,6 +143,7 @@ impl ByteStrings {
                 domain.add_lengths(&mut lengths);
                 domain.len() as u64
             }
+            // An estimate may come out above the number of values.
             None => self.distinct.estimate().min(lengths.count()),
         };
         let count = lengths.count();
@@ -164,6 +168,7 @@ impl ByteStrings {
                 distinct_estimate,
                 top_values: domain
                     .iter()
+                    // Of values that occur once each, none is more frequent than another.
                     .filter(|domain| domain.greatest_count() > 1)
                     .flat_map(|domain| domain.most_frequent(options.top_values))
                     .collect(),
@@ -172,6 +177,8 @@ impl ByteStrings {
     }
 
     fn is_category(&self, domain: &Domain, count: u64, options: &SummaryOptions) -> bool {
+        // Whoever writes a dictionary says that values repeat. Of other columns each value stands twice on average,
+        // or they are names.
         let repeats = self.content == Content::Dictionary || 2 * domain.len() as u64 <= count;
         (1..=options.domain_limit).contains(&domain.len()) && repeats
     }
@@ -201,6 +208,7 @@ impl Extremes {
     #[inline]
     fn add(&mut self, value: &[u8]) {
         let prefix = prefix(value);
+        // One comparison for nearly all values: between the extremes by their first bytes.
         if prefix.wrapping_sub(self.inner_from) >= self.inner_width {
             self.add_outer(prefix, value);
         }

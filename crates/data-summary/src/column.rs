@@ -73,8 +73,10 @@ impl Values {
         match data_type {
             DataType::Int8 | DataType::Int16 | DataType::Int32 | DataType::Int64 => integers(Scale::Integer),
             DataType::UInt8 | DataType::UInt16 | DataType::UInt32 => integers(Scale::Integer),
+            // The only ones that do not all fit into an `i64`.
             DataType::UInt64 => Self::Integers(Integers::unsigned(room)),
             DataType::Float16 | DataType::Float32 | DataType::Float64 => Self::Floats(Floats::new(room)),
+            // Whole numbers with a point that is put in at the end.
             DataType::Decimal32(_, scale) | DataType::Decimal64(_, scale) => {
                 integers(Scale::Decimal { scale: *scale })
             }
@@ -93,6 +95,7 @@ impl Values {
             | DataType::LargeBinary
             | DataType::BinaryView
             | DataType::FixedSizeBinary(_) => Self::Bytes(ByteStrings::new(Content::Binary, options)),
+            // Its values are looked at once per batch, and not once per row.
             DataType::Dictionary(_, values) if values.is_string() => {
                 Self::Bytes(ByteStrings::new(Content::Dictionary, options))
             }
@@ -125,6 +128,7 @@ impl Values {
             }
             (Self::Bytes(values), Self::Bytes(others)) => values.merge(others),
             (Self::Shapes(values), Self::Shapes(others)) => values.merge(others),
+            // Two columns of one field have values of one kind.
             _ => {}
         }
     }

@@ -27,6 +27,8 @@ impl DistinctSketch {
 
     pub(super) fn add_all(&mut self, hashes: impl ExactSizeIterator<Item = u64>) {
         let count = u32::try_from(hashes.len()).unwrap_or(u32::MAX);
+        // A hash whose rank is below the lowest register changes nothing. Once registers fill up, which is soon,
+        // nearly all are passed over by one comparison.
         let threshold = self.threshold;
         for hash in hashes {
             if hash << PRECISION <= threshold {
@@ -142,6 +144,8 @@ pub(super) fn digest(bytes: &[u8]) -> Digest {
     let length = bytes.len();
     let mut state = SEEDS[2];
     let mut all_bits = 0;
+    // By length, as short texts are most of a table: up to 16 bytes are read in two words that may overlap, with no
+    // loop and no copy.
     let (a, b) = if length > 16 {
         // The last 16 bytes come after, and may overlap.
         for words in bytes[..length - 1].as_chunks::<16>().0 {

@@ -49,6 +49,8 @@ impl Floats {
     /// Adds at most [`CHUNK`] values.
     pub(super) fn update(&mut self, values: &[f64]) {
         let sum = sum_of(values, |value| value);
+        // One sum says for all of them that none is infinite or not a number: the slow way is for the few batches
+        // that have one.
         if sum.is_finite() {
             self.add_finite(values, sum);
             return;
@@ -57,6 +59,7 @@ impl Floats {
         let mut length = 0;
         for value in values {
             chunk[length] = *value;
+            // Without a branch: the place is written to again unless the value counts.
             length += usize::from(value.is_finite());
             self.nans += u64::from(value.is_nan());
             self.least_infinities += u64::from(*value == f64::NEG_INFINITY);
@@ -69,6 +72,8 @@ impl Floats {
     fn add_finite(&mut self, values: &[f64], sum: f64) {
         let Some(first) = values.first() else { return };
         if self.count == 0 {
+            // Distances from a value of the column keep their digits where the values themselves are large and close
+            // together.
             self.origin = *first;
         }
         self.count += values.len() as u64;
@@ -76,6 +81,7 @@ impl Floats {
         self.min = self.min.min(least(values));
         self.max = self.max.max(greatest(values));
         self.sum.add(sum);
+        // The best guess at the mean so far, which keeps the squares small.
         let center = self.origin + self.deviations.mean;
         let deviations = sum_of(values, |value| value - center);
         let squares = sum_of(values, |value| (value - center) * (value - center));
@@ -106,6 +112,7 @@ impl Floats {
         let mean = has_values.then(|| self.sum.get() / self.count as f64).and_then(finite);
         // The sum of the greatest floats overflows; their distances from the first one may not.
         let from_origin = || finite(self.origin + self.deviations.mean).filter(|_| has_values);
+        // Rounding may carry the mean of equal values past them.
         let mean = mean.or_else(from_origin).map(|mean| mean.clamp(self.min, self.max));
         let (has_least, has_greatest) = (self.least_infinities > 0, self.greatest_infinities > 0);
         let finite_values = has_values.then(|| FiniteValues {
@@ -177,12 +184,14 @@ fn swap_order(bits: i64) -> i64 {
 
 /// A float between two, without overflow on the way.
 pub(super) fn between(below: f64, above: f64, part: f64) -> f64 {
+    // Not by their difference, which overflows between the least and the greatest.
     if part == 0.0 || below == above { below } else { below * (1.0 - part) + above * part }
 }
 
 /// The edge of a histogram at a position between the least value (0) and the greatest (1).
 pub(super) fn histogram_edge(min: f64, max: f64, position: f64) -> f64 {
     let edge = if min == max {
+        // One value has no width: the bars stand around it.
         min + (min.abs() / 1000.0).max(0.5) * (2.0 * position.max(0.0) - 1.0)
     } else if position == 1.0 {
         max

@@ -57,6 +57,8 @@ impl Integers {
         }
         let guess = self.deviations.mean;
         let zero = -self.bias as i64;
+        // Values of a column are mostly near each other: then floats are exact, and a processor does several at
+        // once.
         let sweep = Sweep::of_near(values, self.origin, zero, guess)
             .unwrap_or_else(|| Sweep::of_any(values, self.origin, zero, guess));
         self.min = self.min.min(sweep.min);
@@ -73,6 +75,7 @@ impl Integers {
             return;
         }
         if self.count == 0 {
+            // With its origin, which is a value of the column.
             *self = other;
             return;
         }
@@ -81,6 +84,7 @@ impl Integers {
         self.min = self.min.min(other.min);
         self.max = self.max.max(other.max);
         self.sum += other.sum;
+        // In more bits, because two of them may be further apart than one reaches.
         let shift = (i128::from(other.origin) - i128::from(self.origin)) as f64;
         self.deviations.merge(other.deviations, shift);
         self.order.merge(other.order);
@@ -92,6 +96,7 @@ impl Integers {
         }
         let ranks = self.order.ranks();
         let count = i128::from(self.count);
+        // Whole part and rest apart: a float has not the digits of both for large numbers.
         let mean_part = self.sum.rem_euclid(count) as f64 / self.count as f64;
         Distribution {
             zeros: self.zeros,
@@ -127,6 +132,7 @@ impl Integers {
 
     /// The integer below a position between two integers, and the part that is left.
     fn at(&self, from: i64, to: i64, position: f64) -> (i128, f64) {
+        // Exactly: a distance that went through a float would miss it.
         if position == 1.0 {
             return (to.into(), 0.0);
         }

@@ -25,6 +25,7 @@ impl Room {
     /// The share of one of so many columns. It depends on nothing else, so that the same data are exact or not on every
     /// machine.
     pub(super) fn of_one_in(columns: usize) -> Self {
+        // The columns of one output share its room, so that a wide table takes no more memory than a narrow one.
         let segments = OUTPUT_BYTES / SEGMENT_BYTES / columns.max(1);
         Self {
             max_values: (segments * SEGMENT_VALUES).clamp(SEGMENT_VALUES, MAX_VALUES),
@@ -39,6 +40,8 @@ impl Room {
 
     /// Other partitions need not keep values that are exact no more once they are merged.
     fn close(&self) {
+        // The partitions of a column are merged in the end: where one had to give up keeping values, the others keep
+        // theirs for nothing.
         self.segments.store(0, Ordering::Release);
     }
 }
@@ -60,6 +63,7 @@ impl Kept {
     pub(super) fn add<T: Copy>(&mut self, values: &[T], key: impl Fn(T) -> i64) -> bool {
         let free = SEGMENT_VALUES.saturating_sub(self.segments.last().map_or(0, Vec::len));
         let more = values.len().saturating_sub(free).div_ceil(SEGMENT_VALUES);
+        // All of them or none: the values must be those of whole batches.
         if self.count + values.len() > self.room.max_values || !self.room.take(more) {
             return false;
         }
@@ -70,6 +74,7 @@ impl Kept {
                 self.segments.push(Vec::new());
             }
             let Some(segment) = self.segments.last_mut() else { break };
+            // Into the last segment as far as it goes.
             let (now, later) = values.split_at(values.len().min(SEGMENT_VALUES - segment.len()));
             if segment.capacity() - segment.len() < now.len() {
                 // Short columns have short segments; a vector left to itself would grow past a segment.
@@ -91,6 +96,7 @@ impl Kept {
             return Err(other);
         }
         self.count += other.count;
+        // Moved, and not copied: their order says nothing, as they are sorted when they are looked at.
         self.segments.extend(other.segments);
         Ok(())
     }

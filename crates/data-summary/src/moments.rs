@@ -16,6 +16,8 @@ impl Moments {
     /// With the mean so far for a guess nothing is lost: where it is far from the mean of the values, the distance
     /// between both outweighs in all moments what was rounded.
     pub(super) fn add(&mut self, count: usize, guess: f64, sum: f64, sum_of_squares: f64) {
+        // Of a batch, whose values are taken relative to a guess near their mean: the textbook formula is exact
+        // enough there, and it is the one that vectorises.
         let squares = sum_of_squares - sum * sum / count as f64;
         let mean = guess + sum / count as f64;
         self.merge(
@@ -34,6 +36,8 @@ impl Moments {
             return;
         }
         let count = self.count + other.count;
+        // Chan, Golub and LeVeque (1979): batches of any length are joined without the loss that sums of squares
+        // have.
         let distance = other.mean + shift - self.mean;
         let weight = other.count as f64 / count as f64;
         self.mean += distance * weight;
@@ -58,6 +62,8 @@ pub(super) fn fold_lanes(
     step: impl Fn(f64, f64) -> f64,
     join: impl Fn(f64, f64) -> f64,
 ) -> f64 {
+    // Independent sums, because the compiler must not reorder additions of floats by itself, and one sum waits for
+    // each addition in turn.
     const LANES: usize = 8;
     let mut lanes = [start; LANES];
     let (rows, rest) = values.as_chunks::<LANES>();
@@ -108,6 +114,7 @@ impl CompensatedSum {
     pub(super) fn add(&mut self, value: f64) {
         let sum = self.sum + value;
         self.lost +=
+            // Neumaier's variant of Kahan's sum, which also holds where a value is larger than the sum so far.
             if self.sum.abs() >= value.abs() { (self.sum - sum) + value } else { (value - sum) + self.sum };
         self.sum = sum;
     }
@@ -147,6 +154,7 @@ impl LengthSums {
 
     pub(super) fn add_all(&mut self, lengths: &[u32]) {
         /// As many squares of lengths up to this fit 64 bits.
+        // Up to here the squares of a batch fit into 64 bits, which is several times as fast as 128.
         const SHORT: u32 = 1 << 20;
         let (mut least, mut greatest) = (u32::MAX, 0);
         for length in lengths {

@@ -90,6 +90,8 @@ impl QuantileSketch {
 
     fn add<T: Copy>(&mut self, mut values: &[T], key: impl Fn(T) -> i64) {
         while !values.is_empty() {
+            // The sampler becomes coarser at fixed counts and not when there is no more room, so that a sketch
+            // depends on the values and their number alone.
             let until_coarser = (TAKEN_VALUES << self.base) - self.seen;
             let taken = values.len().min(usize::try_from(until_coarser).unwrap_or(usize::MAX));
             let (now, later) = values.split_at(taken);
@@ -117,6 +119,8 @@ impl QuantileSketch {
             return;
         }
         self.give_up_exactness();
+        // Both must stand for blocks of one length: the finer one is made coarser, since the other way is not
+        // possible.
         while self.base < other.base {
             self.coarsen();
         }
@@ -182,6 +186,7 @@ impl QuantileSketch {
                         count = 0;
                     }
                 }
+                // The chosen one of the block is in a later batch.
                 None if self.block.until_choice != u64::MAX => self.block.until_choice -= taken as u64,
                 None => {}
             }
@@ -221,6 +226,8 @@ impl QuantileSketch {
     /// Moves one key of each pair of neighbours one level up. A coin decides whether it is the lesser one, and the next
     /// time it is the other, so that errors cancel. The greatest key of an odd number moves up by the toss of the coin.
     fn promote(&mut self, height: usize) {
+        // By pairs: one compaction takes the smaller key of each two and the next one the greater, which halves the
+        // error against independent tosses.
         let toss = self.tosses.next() & 1 == 1;
         let level = self.level(height);
         let greater = match level.next_takes_greater.take() {
@@ -240,6 +247,8 @@ impl QuantileSketch {
         let (pairs, unpaired) = keys.as_chunks::<2>();
         let above = &mut self.level(height + 1).keys;
         above.extend(pairs.iter().map(|pair| pair[usize::from(greater)]));
+        // A key without a partner goes up or is dropped, each as likely: kept always, the top of the order would
+        // slowly grow heavier.
         above.extend(unpaired.iter().filter(|_| toss));
         keys.clear();
         self.levels[height].keys = keys;

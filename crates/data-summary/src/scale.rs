@@ -66,6 +66,7 @@ impl Scale {
             }
             Self::TimeOfDay(unit) => Point::Text(time_text(nanoseconds(unit_nanoseconds(unit)))),
             Self::Elapsed(unit) => {
+                // Nanoseconds as a decimal of seconds, without a float in between.
                 let text = decimal_text(&nanoseconds(unit_nanoseconds(unit)).to_string(), 9);
                 Point::Text(without_trailing_zeros(&text).to_owned())
             }
@@ -123,6 +124,7 @@ pub(super) fn decimal_text(integer: &str, scale: i8) -> String {
         let zeros = if digits == "0" { 0 } else { places };
         return format!("{sign}{digits}{}", "0".repeat(zeros));
     }
+    // One digit stands before the point at least.
     let padded = format!("{digits:0>width$}", width = places + 1);
     let (whole, fraction) = padded.split_at(padded.len() - places);
     format!("{sign}{whole}.{fraction}")
@@ -148,6 +150,7 @@ fn instant_text(nanoseconds: i128) -> String {
     if (0..=9999).contains(&year) {
         format!("{year:04}-{month:02}-{day:02}T{time}")
     } else {
+        // As ISO 8601 and browsers write years outside of four digits.
         format!("{year:+07}-{month:02}-{day:02}T{time}")
     }
 }
@@ -170,6 +173,7 @@ fn time_text(nanoseconds: i128) -> String {
 fn civil(day: i128) -> (i128, i128, i128) {
     const DAYS_FROM_YEAR_0_MARCH: i128 = 719_468;
     const DAYS_PER_ERA: i128 = 146_097;
+    // Years that begin in March have their leap day at the end, where it disturbs no month.
     let day = day + DAYS_FROM_YEAR_0_MARCH;
     let (era, day_of_era) = (day.div_euclid(DAYS_PER_ERA), day.rem_euclid(DAYS_PER_ERA));
     let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;

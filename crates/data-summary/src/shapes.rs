@@ -158,12 +158,14 @@ fn add_lengths(sums: &mut LengthSums, lengths: impl Iterator<Item = usize>, null
 /// Counts the nulls of each field in structs that are not null themselves.
 fn count_missing(missing: &mut [u64], structs: &StructArray) {
     for (count, column) in missing.iter_mut().zip(structs.columns()) {
+        // A field within a row that is missing itself is not missing once more.
         let all = NullBuffer::union(structs.nulls(), column.logical_nulls().as_ref());
         *count += (all.map_or(0, |nulls| nulls.null_count()) - structs.null_count()) as u64;
     }
 }
 
 fn count_variants(fields: &UnionFields, counts: &mut [u64], unions: &UnionArray) {
+    // Type ids are small and not negative, and a union may use them in any order.
     let mut by_type_id = [0_u64; 128];
     for type_id in unions.type_ids().iter() {
         if let Some(count) = usize::try_from(*type_id).ok().and_then(|index| by_type_id.get_mut(index)) {

@@ -86,6 +86,8 @@ impl Summarizer {
         for (index, column) in self.columns.iter_mut().enumerate() {
             match batch.columns().get(index) {
                 Some(array) => column.update(array),
+                // A batch that is not as its schema said. It is counted as not understood, because a summary must
+                // not fail a query.
                 None => column.unhandled_rows += batch.num_rows() as u64,
             }
         }
@@ -128,6 +130,8 @@ fn size_bytes(array: &impl AsRef<dyn Array>) -> u64 {
     };
     const INLINE_BYTES: u64 = 12;
     let nulls = array.nulls().map_or(0, |nulls| nulls.len().div_ceil(8) as u64);
+    // By what the rows refer to, and not by the buffers, which many views share: sorting a table would otherwise
+    // make it several times as large.
     views.iter().fold(nulls, |size, view| {
         let length = u64::from(*view as u32);
         size + 16 + if length > INLINE_BYTES { length } else { 0 }

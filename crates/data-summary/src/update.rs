@@ -38,6 +38,7 @@ impl Column {
     /// texts and of binary values without changing the schema.
     fn accepts(&self, other: &DataType) -> bool {
         let own = self.data_type();
+        // The engine passes texts as views though the schema says otherwise.
         own.equals_datatype(other)
             || (own.is_string() && other.is_string())
             || (own.is_binary() && other.is_binary())
@@ -127,6 +128,7 @@ impl Values {
         let values = dictionary.values();
         // Batches may share a dictionary that has many more values than they have rows.
         let is_shorter = values.len() <= 2 * array.len();
+        // Each value once with its number of rows: that is what dictionaries are for.
         if let (Self::Bytes(bytes), true, false) = (&mut *self, is_shorter, values.is_empty()) {
             let mut times = vec![0; values.len()];
             for (row, key) in dictionary.normalized_keys().into_iter().enumerate() {
@@ -145,6 +147,7 @@ impl Values {
             return true;
         }
         let values = array.values_slice();
+        // The ends of a slice count from its beginning.
         let mut from = 0;
         let runs: Vec<usize> = array
             .run_ends()
@@ -165,6 +168,7 @@ impl Values {
             std::iter::repeat_n(u32::try_from(value).unwrap_or(u32::MAX), length)
         });
         loop {
+            // In parts: one run may stand for a million rows, which must not be in memory as such.
             let indices: UInt32Array = rows.by_ref().take(EXPANDED_ROWS).map(Some).collect();
             if indices.is_empty() {
                 return true;
@@ -208,6 +212,7 @@ fn update_bytes<T: ByteArrayType>(bytes: &mut ByteStrings, array: &dyn Array) {
 
 fn update_views<T: ByteViewType>(bytes: &mut ByteStrings, array: &dyn Array) {
     let array: &GenericByteViewArray<T> = array.as_byte_view();
+    // Views point anywhere, so there is no one stretch of bytes to look along.
     bytes.update(array.iter().flatten().map(AsRef::as_ref), false);
 }
 

@@ -39,12 +39,14 @@ impl Wide for i128 {
     fn distance_from(self, origin: Self) -> f64 {
         match self.checked_sub(origin) {
             Some(distance) => distance as f64,
+            // Further apart than the type reaches, where a float has digits enough.
             None => self as f64 - origin as f64,
         }
     }
 
     fn hash(self) -> u64 {
         match i64::try_from(self) {
+            // As a narrow column hashes it: partitions of one column may be of either kind when they are merged.
             Ok(narrow) => hash_bits(narrow as u64),
             Err(_) => hash_wide(self as u64, (self >> 64) as u64),
         }
@@ -117,6 +119,7 @@ impl<T: Wide> WideIntegers<T> {
             sum,
             origin: T::from_narrow(narrow.origin),
             deviations: narrow.deviations,
+            // The keys of both kinds must be in one order from now on.
             order: narrow.order.with_keys(|key| order_key(key as f64)),
         }
     }
@@ -125,6 +128,7 @@ impl<T: Wide> WideIntegers<T> {
     pub(super) fn update(&mut self, values: &[T]) {
         let Some(first) = values.first() else { return };
         if self.count == 0 {
+            // Not from the extremes of the type, which are values a column may hold.
             (self.min, self.max, self.origin) = (*first, *first, *first);
         }
         self.count += values.len() as u64;
@@ -135,6 +139,7 @@ impl<T: Wide> WideIntegers<T> {
             self.min = self.min.min(*value);
             self.max = self.max.max(*value);
             sum += value.to_f64();
+            // Near the mean so far, and so small: its square keeps its digits.
             let deviation = value.distance_from(self.origin) - guess;
             deviations += deviation;
             squares += deviation * deviation;

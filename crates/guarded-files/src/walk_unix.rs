@@ -36,6 +36,7 @@ struct Place {
 pub(crate) fn open(root: &Path, below: &Path) -> io::Result<File> {
     let place = Place::of(root, below)?;
     place.check_kind()?;
+    // Checked again on what was opened: the name may mean something else by now.
     regular(place.open(OFlags::RDONLY)?)
 }
 
@@ -43,6 +44,7 @@ pub(crate) fn open(root: &Path, below: &Path) -> io::Result<File> {
 pub(crate) fn append(root: &Path, below: &Path) -> io::Result<File> {
     let place = Place::of(root, below)?;
     match place.create(OFlags::RDWR | OFlags::APPEND) {
+        // Created exclusively first, because `O_CREAT` alone would follow a link that somebody put there in between.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
         created => return created,
     }
@@ -58,6 +60,8 @@ pub(crate) fn existing(root: &Path, below: &Path) -> io::Result<File> {
 fn only_one(place: &Place, flags: OFlags) -> io::Result<File> {
     place.check_kind()?;
     let file = regular(place.open(flags)?)?;
+    // A hard link is a file of somebody's under a name of ours: appending would change theirs, and no check of links
+    // sees it.
     if file.metadata()?.nlink() > 1 {
         return Err(Unfit::SeveralNames.into());
     }
@@ -102,6 +106,7 @@ fn create_beside(folder: &OwnedFd, name: &OsStr) -> io::Result<(File, OsString)>
 /// Makes a rename durable, which is a change of the folder and not of the file.
 fn sync_folder(folder: &OwnedFd) -> io::Result<()> {
     match fsync(folder) {
+        // The answer of file systems that cannot synchronise a folder, some of them on the network.
         Err(Errno::INVAL | Errno::NOTSUP) => Ok(()),
         synced => Ok(synced?),
     }
@@ -172,6 +177,8 @@ impl Place {
         let name = names.pop().ok_or(Unfit::Outside)?;
         let mut folder = open_root(root)?;
         for name in names {
+            // One component at a time, each by the handle of the one before: a path that is checked and then used
+            // again can be changed in between.
             folder = open_folder(&folder, Path::new(&name))?;
         }
         Ok(Self { folder, name })
@@ -189,6 +196,7 @@ impl Place {
     }
 
     fn open(&self, flags: OFlags) -> io::Result<File> {
+        // Without waiting, since opening a pipe for reading waits for a writer, and for writing waits for a reader.
         let flags = flags | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
         Ok(openat(&self.folder, &self.name, flags, Mode::empty())?.into())
     }
@@ -206,6 +214,7 @@ impl Place {
 fn create_at(folder: &OwnedFd, name: &OsStr, flags: OFlags) -> io::Result<File> {
     let flags = flags | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let file: File = openat(folder, name, flags, Mode::from(FILE_MODE))?.into();
+    // As for folders.
     let _ = file.set_permissions(Permissions::from_mode(FILE_MODE));
     Ok(file)
 }

@@ -105,6 +105,8 @@ impl Heartbeat {
         let shared = Arc::new(Shared::default());
         let beating = Beating::new(config, Arc::clone(&shared), progress, on_beat);
         // What goes wrong here goes wrong at the first beat, which reports it.
+        // Before the thread starts, so that the evidence of the process is there from the first moment on: a run
+        // that is killed at once is known to be dead.
         let _ = beating.write_evidence();
         let started = thread::Builder::new().name("daglight-beat".into()).spawn(move || beating.run());
         let problem = started.err();
@@ -138,6 +140,7 @@ impl Drop for Heartbeat {
         let mut control = self.shared.control();
         control.stop = true;
         self.shared.changed.notify_all();
+        // With a limit and not by joining: the callback writes spans, and may be held by a disk that hangs.
         let waited = self.shared.changed.wait_timeout_while(control, STOP_TIMEOUT, |control| !control.exited);
         let (control, _) = waited.unwrap_or_else(PoisonError::into_inner);
         if !control.exited {
@@ -277,6 +280,8 @@ impl Beating {
         self.beat();
         loop {
             let now = Instant::now();
+            // Rarer as the run grows older: most processes that are killed are killed early, and a long run must not
+            // write a file ten times a second.
             let sign = now + (now.duration_since(self.started) / SIGN_SHARE).max(MIN_SIGN_PAUSE);
             if self.stopped_before(sign.min(next)) {
                 break;
@@ -315,7 +320,9 @@ impl Beating {
         self.sequence += 1;
         let mut beat = self.take(clock::utc_now());
         beat.stall_changes = self.record(&beat);
+        // In front of the callback, which may panic or take its time.
         beat.evidence_error = self.write_evidence();
+        // The thread is all that tells a stalled run from a dead one: it outlives what others do on it.
         let called = catch_unwind(AssertUnwindSafe(|| (self.on_beat)(&beat)));
         if called.is_err() && !std::mem::replace(&mut self.warned.callback, true) {
             tracing::warn!("the receiver of the heartbeat panicked; the beat goes on");
@@ -323,6 +330,7 @@ impl Beating {
     }
 
     fn take(&mut self, now: DateTime<Utc>) -> Beat {
+        // It asks operators for their metrics, among them those of the program.
         let sampled = catch_unwind(AssertUnwindSafe(|| self.progress.sample()));
         if sampled.is_err() && !std::mem::replace(&mut self.warned.progress, true) {
             tracing::warn!("the progress of queries is unknown: asking for it panicked");
@@ -367,6 +375,8 @@ impl Beating {
     /// Takes a beat into the evidence, and returns which stalls began or ended with it.
     fn record(&mut self, beat: &Beat) -> StallChanges {
         let evidence = &mut self.evidence;
+        // The longest pause is kept, because it is how a machine that slept or a process that was stopped shows
+        // afterwards.
         let gap_seconds = (beat.at - evidence.last_beat_at).as_seconds_f64();
         evidence.longest_gap_seconds = evidence.longest_gap_seconds.max(gap_seconds);
         evidence.last_beat_at = beat.at;

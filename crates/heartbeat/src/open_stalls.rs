@@ -28,6 +28,7 @@ impl OpenStalls {
                 episode.ended = Some(now);
             }
         }
+        // All of them count, also those that are not kept.
         log.count += began.len() as u64;
         let kept = began.iter().take(Self::MAX_EPISODES.saturating_sub(log.episodes.len()));
         log.episodes.extend(kept.map(|stall| StallEpisode { stall: stall.clone(), ended: None }));

@@ -72,6 +72,7 @@ impl ThreadFacts {
             'T' | 't' => "stopped",
             _ => "ending",
         };
+        // In nanoseconds, where `stat` counts in hundredths of a second: too coarse for a beat of one.
         let nanoseconds: u64 = read("schedstat")?.split_ascii_whitespace().next()?.parse().ok()?;
         Some(Self {
             number: folder.file_name()?.to_str()?.parse().ok()?,

@@ -102,6 +102,7 @@ impl Names {
 
     /// Counts one more, and keeps its name where there is room.
     pub fn add(&mut self, name: &str) {
+        // All are counted, and the first ones named: a DAG may have thousands.
         self.count += 1;
         if self.first.len() < Self::MOST {
             self.first.push(name.to_owned());

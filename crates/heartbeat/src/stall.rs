@@ -132,6 +132,7 @@ impl StallDetector {
         let elapsed = last.as_ref().map_or(0.0, |last| (now - last.at - unseen).as_seconds_f64());
         let used = Used { elapsed, last: last.as_ref(), threads, cpu_seconds };
         let cpu_since = last.as_ref().and_then(|last| Some((cpu_seconds? - last.cpu_seconds?).max(0.0)));
+        // Rebuilt with each sample, so that what has ended is forgotten.
         let mut before = std::mem::take(&mut self.seen);
         for seen in before.values_mut() {
             seen.moved += unseen;
@@ -145,6 +146,7 @@ impl StallDetector {
                 query.polls.iter().chain(node.into_iter().flat_map(|node| &node.polls)).cloned().collect();
             let polled = query.busy + node.map_or(Duration::ZERO, |node| node.busy);
             let subject = Subject::Query(query.query_id.clone());
+            // A node that marks its progress while its query stands still is not stalled: it says so itself.
             let marks = query.rows_output.wrapping_add(node.map_or(0, |node| node.marks));
             let counters = Counters { total: marks, operators: counters(query) };
             let seen =
@@ -255,8 +257,12 @@ fn follow(
     let has_moved = before.counters != counters;
     let is_active = has_moved || is_busy(polled.saturating_sub(before.polled));
     Seen {
+        // Two times, because a thread that computes is alive and may still never come to an end: it is given the
+        // longer limit.
         moved: if has_moved { now } else { before.moved },
         active: if is_active { now } else { before.active },
+        // The same stall as long as nothing has moved, also where its class changes: it must not begin anew with
+        // each beat.
         stalled_since: before.stalled_since.filter(|_| !has_moved),
         counters,
         polled,

@@ -56,6 +56,7 @@ pub(crate) fn of_query(
         operator,
         threads: Vec::new(),
     };
+    // A reader that is slow or gone is back-pressure: every operator waits, and none of them is at fault.
     if !query.is_asked {
         let why = "the code that reads the query does not ask for more rows".to_owned();
         return cause(StallClass::Tasks, Some(why), position);
@@ -115,6 +116,8 @@ fn of_polls(polls: &[Poll], sample: &Sample, threads: &Threads<'_>, stalled: Dur
         held_workers >= runtime.workers && runtime.busy_workers.is_none_or(|busy| busy >= runtime.workers)
     });
     let is_lock =
+        // Every lock and condition variable of Linux sleeps there, so it is tasks that wait for each other rather
+        // than a call that waits for the world.
         found.iter().any(|thread| thread.waits_in.as_deref().is_some_and(|place| place.starts_with("futex")));
     let class = match (is_runtime, is_lock) {
         (true, _) => StallClass::BlockedRuntime,

@@ -27,6 +27,8 @@ pub(crate) fn stalled_position(query: &QueryProgress) -> Option<usize> {
         // An input that measures itself is known to be open; one that does not may be.
         let measured = open().find(|(_, input)| input.finished.is_some());
         let Some((position, input)) = measured.or_else(|| open().next()) else { return Some(at) };
+        // It returns a row for each that it gets, and its input has returned more: the missing rows are inside it,
+        // as in a function that does not come back.
         if keeps_rows(&operators[at].name) && input.rows > operators[at].rows {
             return Some(at);
         }
@@ -43,6 +45,7 @@ fn finished(operators: &[OperatorProgress]) -> Vec<bool> {
         let is_finished = match (operator.finished, inputs_finished[position]) {
             (Some(own), inputs) => own && inputs.unwrap_or(true),
             (None, Some(inputs)) => inputs,
+            // A scan of memory never says that it has ended. Taken as open, it would be the suspect of every stall.
             (None, None) => holds_rows(&operator.name),
         };
         finished[position] = is_finished;

@@ -38,6 +38,7 @@ const REFUSED: u8 = 2;
 impl GzipOffer {
     /// The same request with its body compressed, where that is wanted and worth while.
     pub fn compress(&self, request: &Request) -> Option<Request> {
+        // Below that the headers are most of the request.
         let body = request.body()?.as_bytes().filter(|body| body.len() >= MIN_BYTES)?;
         if self.0.load(Ordering::Relaxed) != TAKEN {
             return None;
@@ -52,6 +53,8 @@ impl GzipOffer {
     /// Takes note of what an answer says.
     pub fn learn(&self, answer: &HeaderMap) {
         if answer.get_all(ACCEPT_ENCODING).iter().any(names_gzip) {
+            // Once refused it stays refused: a gateway may offer for all that is behind it, and be wrong for this
+            // one.
             let _ = self.0.compare_exchange(0, TAKEN, Ordering::Relaxed, Ordering::Relaxed);
         }
     }

@@ -136,11 +136,14 @@ impl Trust {
             // Reading the system's certificates takes longer than all else at a start, so plain HTTP does without.
             _ if scheme != "https" => builder.with_root_certificates(RootCertStore::empty()),
             Self::System => builder.with_platform_verifier().map_err(TransportError::tls)?,
+            // Added and not in place of the system's: a company's own authority signs its server, and a public one
+            // everything else.
             Self::SystemAnd(more) => {
                 let verifier = Verifier::new_with_extra_roots(more.certificates.iter().cloned(), provider);
                 let verifier = Arc::new(verifier.map_err(TransportError::tls)?);
                 builder.dangerous().with_custom_certificate_verifier(verifier)
             }
+            // As OpenTelemetry defines its variable: the file names whom to trust, and nobody else.
             Self::Only(authorities) => builder.with_root_certificates(authorities.roots()?),
             Self::Anyone => {
                 builder.dangerous().with_custom_certificate_verifier(Arc::new(Unverified(provider)))

@@ -169,6 +169,8 @@ impl FileOutput {
     async fn replace_file(&self, session: &SessionContext, frame: DataFrame) -> Result<u64> {
         let target = self.target()?;
         let (stem, ending) = target.rsplit_once('.').unwrap_or((&target, ""));
+        // Beside the target, since a rename within one store is atomic, and with the same ending, since DataFusion
+        // chooses by it whether it writes a file or a folder.
         let unfinished = format!("{stem}.unfinished.{ending}");
         let [from, to] = [&unfinished, &target].map(ListingTableUrl::parse);
         let (from, to) = (from?, to?);
@@ -185,10 +187,12 @@ impl FileOutput {
     /// Writes next to what lies in the folder, and then removes that; where writing fails, what it left.
     async fn replace_folder(&self, session: &SessionContext, frame: DataFrame) -> Result<u64> {
         let ending = self.ending(session)?;
+        // Listed before the query runs: it may read the very files that it replaces.
         let before = self.own_files(session, &ending).await?;
         let copied = self.copy(session, frame, self.target()?).await;
         let stale = match copied {
             Ok(_) => before,
+            // What a failed write has left goes, and what was there before stays.
             Err(_) => self.own_files(session, &ending).await?.since(&before),
         };
         let store = session.runtime_env().object_store(self.url()?.object_store())?;
@@ -254,6 +258,8 @@ impl Output for FileOutput {
 fn is_of_a_session(path: &Path, ending: &str) -> bool {
     let name = path.filename().and_then(|name| name.strip_suffix(ending)).unwrap_or_default();
     let (id, number) = name.split_once('_').unwrap_or((name, "0"));
+    // DataFusion calls the files of a write by an id of 16 letters and digits, and a number. Nothing else in the
+    // folder is ours to delete.
     id.len() == WRITE_ID_LENGTH
         && id.bytes().all(|byte| byte.is_ascii_alphanumeric())
         && !number.is_empty()

@@ -163,6 +163,7 @@ impl ParamTable {
         let table = match (&settings.file, settings.rows.as_slice()) {
             (Some(file), []) => Self::of_file(name, file),
             (None, rows @ [_, ..]) => Self::of_rows_in_order(name.to_owned(), rows, &settings.columns),
+            // Both or none.
             _ => Err(ParamTableError::OneSource { name: name.to_owned() }),
         }?;
         Ok(Self { description: settings.description.clone(), ..table })
@@ -189,6 +190,7 @@ impl ParamTable {
     pub fn as_input(&self) -> Value {
         match &self.source {
             Source::Batch(rows) => {
+                // An input is shown on one page, and a table may have a million rows.
                 let first = rows.slice(0, rows.num_rows().min(ROWS_SHOWN));
                 let mut writer = ArrayWriter::new(Vec::new());
                 let written = writer.write(&first).and_then(|()| writer.finish());
@@ -198,6 +200,7 @@ impl ParamTable {
                     .unwrap_or_else(|| format!("{} rows", rows.num_rows()).into())
             }
             Source::File { path, .. } => {
+                // Folders differ between machines, and an input that differs makes a run look changed.
                 path.file_name().map(|name| name.to_string_lossy().into_owned()).into()
             }
         }
@@ -222,6 +225,7 @@ impl ParamTable {
             }
         };
         let table = MemTable::try_new(rows.schema(), vec![vec![rows.clone()]]).map_err(failed)?;
+        // In memory, so that all queries of a run read the same rows, whatever becomes of the file.
         register(session, &self.name, Arc::new(table)).map_err(failed)?;
         Ok(Written {
             location,
@@ -259,6 +263,7 @@ impl ParamTable {
                 session.read_parquet(&*location, options).await
             }
             FileFormat::Json => {
+                // Programs write either, under the same ending.
                 let is_array = !is_folder && starts_with_bracket(path).map_err(unreadable)?;
                 let options = JsonReadOptions {
                     file_extension: &extension,
@@ -283,6 +288,7 @@ fn batch_of(rows: &[Map<String, Value>], columns: &[String]) -> Result<RecordBat
     let batch = decoder.flush()?.ok_or_else(|| ArrowError::JsonError("there are no rows".to_owned()))?;
     let position = |field: &str| columns.iter().position(|column| column == field).unwrap_or(columns.len());
     let mut order: Vec<usize> = (0..batch.num_columns()).collect();
+    // The columns come sorted by name out of a JSON object; whoever wrote them had another order in mind.
     order.sort_by_key(|index| position(batch.schema_ref().field(*index).name()));
     batch.project(&order)
 }
@@ -307,11 +313,13 @@ fn signature(rows: &RecordBatch) -> Result<String, ArrowError> {
     let options = FormatOptions::default().with_null("\0");
     let mut hasher = Sha256::new();
     let mut field = |text: &str| {
+        // With its length, so that two fields never look like one that is cut elsewhere.
         hasher.update((text.len() as u64).to_be_bytes());
         hasher.update(text.as_bytes());
     };
     for (column, values) in rows.schema().fields().iter().zip(rows.columns()) {
         field(column.name());
+        // The native type, because the same file is read as texts or as views of texts by different versions.
         field(&NativeType::from(column.data_type()).to_string());
         let formatter = ArrayFormatter::try_new(values.as_ref(), &options)?;
         let mut text = String::new();

@@ -59,6 +59,7 @@ pub(crate) async fn footer_facts(
     let started = Instant::now();
     let mut files: BTreeMap<String, ObjectMeta> = BTreeMap::new();
     for file in scan.file_groups.iter().flat_map(|group| group.iter()) {
+        // The footer is that of the whole file, and the table has a part of it.
         if file.range.is_some() {
             return Err(Unread::PartsOfFiles);
         }
@@ -91,6 +92,8 @@ pub(crate) async fn footer_facts(
         if started.elapsed() > limit {
             return Err(Unread::TooSlow);
         }
+        // Parsing a footer takes the thread for milliseconds, and a hundred in a row would hold up every other task
+        // of it.
         give_way().await;
     }
     Ok(table.finish())
@@ -200,6 +203,7 @@ impl Column {
             }
             let missing = groups.missing(index);
             self.add_missing(missing);
+            // A row group of nulls has no bounds, and takes none away.
             if missing == Some(rows) {
                 continue;
             }
@@ -271,6 +275,7 @@ impl Groups {
             let value =
                 ScalarValue::try_from_array(values, group).ok().filter(|value| !is_no_bound(value))?;
             let cast = value.cast_to(data_type).ok()?;
+            // There and back: a bound that does not fit into the table's type would be another value there.
             (cast.cast_to(&value.data_type()).ok()? == value).then_some(cast)
         };
         let (min, max) = (in_table(&self.mins)?, in_table(&self.maxes)?);

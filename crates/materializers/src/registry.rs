@@ -77,6 +77,7 @@ impl Registry {
             tags.extend(entry.tags.clone());
             tags.extend(entry.owner.iter().map(|owner| ("owner".to_owned(), owner.clone())));
         }
+        // After those of the registry, which must not say otherwise than what happened.
         tags.insert(MATERIALIZATION_TAG.to_owned(), materialization.name().to_owned());
         tags.insert("materialized_name".to_owned(), name.to_owned());
         tags
@@ -106,6 +107,7 @@ impl Registry {
                 findings.push(finding);
             }
         }
+        // Only of a run that came to its end: one that failed has not made what it would have.
         let missing = self.entries.iter().filter(|(name, entry)| {
             complete
                 && entry.dag.as_deref().is_none_or(|of| of == dag)
@@ -207,6 +209,7 @@ impl fmt::Display for ColumnDrift {
 }
 
 fn drift(entry: &Entry, schema: &SchemaRef) -> Option<Vec<ColumnDrift>> {
+    // An entry without columns says who owns an output, and nothing of its shape.
     if entry.columns.is_empty() {
         return None;
     }

@@ -88,6 +88,7 @@ pub async fn source_facts(session: &SessionContext, table: &str) -> Result<Sourc
         locations => StoredFiles::of_all(session, locations).await.ok(),
     };
     let state = session.state();
+    // Planned and not executed: DataFusion collects the statistics that it has while it plans.
     let scan = provider.scan(&state, None, &[], None).await?;
     let statistics = StatisticsContext::new().compute(scan.as_ref(), &StatisticsArgs::new())?;
     let rows = exact(&statistics.num_rows).map(|rows| rows as u64);

@@ -62,6 +62,8 @@ impl fmt::Debug for SummaryTap {
 
 impl DataTap for SummaryTap {
     fn open(&self, schema: &SchemaRef, _partition: usize) -> Box<dyn PartitionTap> {
+        // Made once and cloned for each partition: with hundreds of columns, making it is what a short query would
+        // wait for.
         let empty = self.empty.get_or_init(|| Summarizer::new(schema, self.options.clone()));
         Box::new(Partition {
             summarizer: Some(empty.clone()),
@@ -98,6 +100,7 @@ impl Drop for Partition {
     fn drop(&mut self) {
         let started = Instant::now();
         let mut merged = self.merged.lock().unwrap_or_else(PoisonError::into_inner);
+        // Set first and taken back at the end, so that it stays where something here panics.
         let was_incomplete = std::mem::replace(&mut merged.is_incomplete, true);
         let Some(own) = self.summarizer.take() else { return };
         match &mut merged.summarizer {

@@ -150,8 +150,13 @@ impl BridgeTracer {
         // Without a provider behind it, a tracer gives the parent back, or nothing valid.
         let is_span = mirrored.span_context().is_valid()
             && mirrored.span_context().span_id() != parent.span().span_context().span_id();
+        // By a thread-local: between here and `on_start` the SDK asks its id generator, its sampler and its
+        // processors (`opentelemetry_sdk` 0.33.1, `src/trace/tracer.rs`, lines 188 to 261), all on this thread, and
+        // hands none of them anything of ours.
         PENDING.set(is_span.then_some(mirrored));
         let span = starting_with(record, || self.own.build_with_context(builder, parent));
+        // A sampler that drops the span asks no processor, which would have taken it: the next span of this thread
+        // must not find it.
         PENDING.take();
         span
     }
@@ -177,6 +182,7 @@ pub(crate) fn decided_by_program() -> Option<SamplingResult> {
     of_pending(|context, recording| SamplingResult {
         decision: match (context.is_sampled(), recording) {
             (true, _) => SamplingDecision::RecordAndSample,
+            // Their sampler decided for both. One that samples here and not there would leave holes in their trace.
             (false, true) => SamplingDecision::RecordOnly,
             (false, false) => SamplingDecision::Drop,
         },
@@ -205,6 +211,7 @@ pub(crate) struct MirroredSpan(BoxedSpan);
 impl MirroredSpan {
     /// The mirrored span of the span that this thread is starting, where it has one that records.
     pub(crate) fn of_starting_span() -> Option<Self> {
+        // A span that records nothing is dropped here, which ends it.
         PENDING.take().filter(|mirrored| mirrored.is_recording()).map(Self)
     }
 
@@ -220,6 +227,7 @@ impl MirroredSpan {
             mirrored.add_link(link.span_context, link.attributes);
         }
         mirrored.set_status(span.status);
+        // Last, because an ended span takes nothing any more.
         mirrored.end_with_timestamp(span.end_time);
     }
 }

@@ -61,6 +61,7 @@ impl BridgeConfig {
     )]
     pub fn new(service_name: impl Into<String>) -> Self {
         let counts = |name: &str| name.starts_with("OTEL_") || propagation::VARIABLES.contains(&name);
+        // A variable of other bytes than text is none of ours.
         let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
             Some((name.into_string().ok()?, value.into_string().ok()?))
         };
@@ -87,6 +88,7 @@ impl fmt::Debug for BridgeConfig {
             .field("resource", &self.resource.keys())
             .field("slow_after", &self.slow_after)
             .field("attach_to", &self.attach_to)
+            // Only the names: headers with keys are among the values.
             .field("environment", &self.environment.keys())
             .finish_non_exhaustive()
     }
@@ -125,6 +127,7 @@ impl Bridge {
         let mut environment = Environment::read(&config.environment, &config.redactor);
         let attached = &config.attach_to;
         if attached.tracers.is_some() {
+            // The program exports its spans itself, and would have each of them twice.
             environment.traces = SignalExport::default();
         }
         if attached.meters.is_some() {
@@ -148,10 +151,12 @@ impl Bridge {
             environment.span_value_length,
             environment.log_value_length,
         );
+        // After the exports know their headers from it, and before anything of it can be shown.
         environment.hide_credentials(&config.redactor);
         let door = Door::new(scrubber, environment.span_limits);
         let mut warnings = environment.warnings.clone();
         let exports = Exports::start(&environment, &resource, &door, &config.redactor, &mut warnings);
+        // Made once: the names of all attributes would be put together with each span.
         let vocabulary = Arc::new(Vocabulary::new(&config.namespace));
         if let Some(provider) = attached.meters.clone().or_else(|| exports.meters()) {
             let meter = provider.meter(names::SCOPE);
@@ -286,6 +291,7 @@ impl Bridge {
     /// within 5 s.
     pub fn shutdown(&self, timeout: Duration) -> SignalLedgers {
         let exports = &self.inner.exports;
+        // One deadline for all three signals together.
         exports.end(deadline_in(timeout));
         let outside = &exports.outside.counts;
         SignalLedgers {

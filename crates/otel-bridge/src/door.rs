@@ -78,6 +78,8 @@ impl Door {
     /// The span with the ids of where it comes from.
     pub(crate) fn span(&mut self, span: RawSpan, origin: &Origin) -> Exportable<SpanData> {
         let RawSpan { data: mut span, own } = span;
+        // What any code may have written, before our own is put beside it: that has passed the policy, and scrubbing
+        // it again would hide what the policy shows.
         self.scrubber.span(&mut span);
         if let Some(own) = own {
             self.merge(&mut span, own);
@@ -90,12 +92,15 @@ impl Door {
 
     fn merge(&mut self, span: &mut SpanData, mut own: Recorded) {
         span.name = Cow::Borrowed(own.name);
+        // Names are ours but come from users: a node or a table can be called after anything.
         self.scrubber.attributes(&mut own.names);
         let mut attributes: Vec<KeyValue> = Vec::new();
         for attribute in own.names.into_iter().chain(own.attributes) {
             set(&mut attributes, attribute);
         }
         self.scrubber.cut(&mut attributes);
+        // Ours first: the limit below keeps the first ones, and a program that sets hundreds must not push `run_id`
+        // out.
         for others in std::mem::take(&mut span.attributes) {
             if attributes.iter().any(|attribute| attribute.key == others.key) {
                 span.dropped_attributes_count += 1;
@@ -112,6 +117,7 @@ impl Door {
         }
         let mut events = own.events;
         events.append(&mut span.events.events);
+        // Stable, so that two events of one moment keep the order in which they were recorded.
         events.sort_by_key(|event| event.timestamp);
         span.events.dropped_count += own.dropped_events;
         span.events.dropped_count += cut_to(&mut events, self.limits.max_events_per_span);
@@ -183,6 +189,8 @@ impl Exportable<ExportMetricsServiceRequest> {
     pub(crate) fn into_file(self) -> Exportable<MetricsData> {
         let mut data = MetricsData { resource_metrics: self.0.resource_metrics };
         for resource in data.resource_metrics.iter_mut().filter_map(|metrics| metrics.resource.as_mut()) {
+            // The SDK keeps them in a hash map, and each process would write them in an order of its own: readers
+            // compare lines of several runs.
             resource.attributes.sort_by(|a, b| a.key.cmp(&b.key));
         }
         Exportable(data)
@@ -203,6 +211,7 @@ pub(crate) fn logs(
     logs: &[Exportable<LogItem>],
     resource: &ResourceAttributesWithSchema,
 ) -> Exportable<LogsData> {
+    // The batch of the SDK can only be made of borrowed records.
     let borrowed: Vec<_> = logs.iter().map(|Exportable(log)| (&log.0, &log.1)).collect();
     Exportable(LogsData { resource_logs: resource_logs(&LogBatch::new(&borrowed), resource) })
 }

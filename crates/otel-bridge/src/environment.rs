@@ -72,6 +72,7 @@ impl Environment {
             resource_attributes: reader.pairs("OTEL_RESOURCE_ATTRIBUTES"),
             sampler: sampler(reader),
             span_limits: span_limits(reader),
+            // The specification has the particular limit before the general one.
             span_value_length: reader.number("OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT").or(value_length),
             log_value_length: reader.number("OTEL_LOGRECORD_ATTRIBUTE_VALUE_LENGTH_LIMIT").or(value_length),
             span_batches: batches(reader, "OTEL_BSP", Duration::from_secs(5)),
@@ -83,6 +84,7 @@ impl Environment {
             propagators: propagators(reader),
             warnings: Vec::new(),
         };
+        // Said, because a variable that is set and has no effect is looked for in the wrong place.
         for name in UNSUPPORTED {
             if reader.text(name).is_some() {
                 reader.warn(format!("{name} is not supported and has no effect"));
@@ -101,6 +103,8 @@ impl Environment {
         {
             redactor.hide_url(&target.endpoint);
             for (name, value) in &target.headers {
+                // A long value under any name may be a key; a short one, such as the name of a tenant, would be
+                // hidden wherever the word occurs.
                 if redactor.hides_option(name) || value.expose().len() >= LONG_HEADER {
                     redactor.hide_header(value.expose());
                 }
@@ -160,6 +164,7 @@ fn batches(variables: &mut Variables<'_>, prefix: &str, delay: Duration) -> Batc
     let batch_length = variables.positive(&format!("{prefix}_MAX_EXPORT_BATCH_SIZE")).unwrap_or(512);
     Batches {
         queue_length,
+        // A batch that is longer than the queue would never be full.
         batch_length: batch_length.min(queue_length),
         delay: variables.milliseconds(&format!("{prefix}_SCHEDULE_DELAY")).unwrap_or(delay),
     }

@@ -124,6 +124,8 @@ fn start<T: Send + 'static>(
 
 /// An endpoint does not say which items it rejected: they are taken for the last ones.
 fn count(origins: &[Arc<Origin>], of_signal: impl Fn(&AllCounts) -> &Counts, failed: u64) {
+    // An endpoint says how many it rejected and not which. With several runs in one batch the counts of each are a
+    // guess, and their sum is right.
     let arrived = origins.len() - usize::try_from(failed).unwrap_or(origins.len()).min(origins.len());
     for (index, origin) in origins.iter().enumerate() {
         of_signal(&origin.counts).finished(1, index < arrived);

@@ -53,7 +53,9 @@ impl ExporterEvents {
 
     /// Does `work` on this thread, and returns what was said meanwhile.
     pub(crate) fn during<T>(&self, work: impl FnOnce() -> T) -> (T, Seen) {
+        // What a task of the channel logged since the last export is not about this one.
         take(&mut *lock(&self.seen));
+        // For this thread alone: `block_on` polls the export here, and the events are emitted where it is polled.
         let result = with_default(&self.dispatch, work);
         (result, take(&mut *lock(&self.seen)))
     }
@@ -73,6 +75,8 @@ struct Listener(Arc<Mutex<Seen>>);
 impl Subscriber for Listener {
     /// It ignores other call sites, also those of the program that are asked for the first time now.
     fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
+        // `tracing` asks once for each call site and keeps the answer, together with those of all other subscribers:
+        // a `sometimes` would make every call site of the program ask again.
         if self.enabled(metadata) { Interest::always() } else { Interest::never() }
     }
 
@@ -97,6 +101,9 @@ impl Subscriber for Listener {
     fn event(&self, event: &Event<'_>) {
         let name = event.metadata().name();
         let mut fields = Fields::default();
+        // The names are those of `otel_warn!` in `opentelemetry-otlp` 0.33.1: `src/exporter/tonic/trace.rs` line
+        // 123, `logs.rs` line 120, and `mod.rs` line 494. A test exports to a server that rejects, so that another
+        // version with other names fails it.
         if name.ends_with(".PartialSuccess") {
             event.record(&mut fields);
             lock(&self.0).rejected = Rejected { items: fields.rejected, reason: fields.reason };

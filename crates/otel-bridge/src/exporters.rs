@@ -148,6 +148,8 @@ impl MetricExport {
             let sender = Sender::new(target, same_policy(target), grpc)?;
             return Ok(Self::Grpc { sender, door });
         }
+        // The SDK's metrics cannot be changed before the exporter encodes them: all fields of `ResourceMetrics` are
+        // private. So its request is decoded again here, passes the door, and is encoded for the endpoint.
         let prepare: Prepare = Box::new(move |endpoint, body| {
             let request = door.request_of_metrics(body).map_err(|error| endpoint.unsendable(error))?;
             endpoint.encode(request.get())
@@ -170,6 +172,8 @@ impl MetricExport {
 
 /// For what does not go through an exporter: what [`RetryPolicy::recommended`] has.
 fn same_policy(target: &OtlpTarget) -> sender::RetryPolicy {
+    // That of the exporters (`opentelemetry-otlp` 0.33.1: three retries from 100 ms), so that metrics behave as
+    // spans and logs do.
     sender::RetryPolicy { attempts: 4, first_wait: Duration::from_millis(100), longest: target.timeout }
 }
 
@@ -209,6 +213,8 @@ impl<R: OtlpRequest> Route<R> {
     fn wait_for(&self, export: impl Future<Output = OTelSdkResult>) -> Result<Rejected, SendError> {
         match self {
             Self::Http(client) => {
+                // Our client blocks inside of its future, so that nothing here needs a runtime, and a runtime of the
+                // program is never entered.
                 let result = unlogged(|| block_on(export));
                 client.take_outcome().unwrap_or_else(|| {
                     // A request that was never sent, for example because it is too large.
@@ -217,6 +223,8 @@ impl<R: OtlpRequest> Route<R> {
                 })
             }
             Self::Grpc { endpoint, events } => {
+                // The exporter's own timeout ends its retries and not an attempt that hangs, hence the timeout of
+                // `wait_for`.
                 let (result, seen) = events.during(|| endpoint.wait_for(export));
                 match result? {
                     Ok(()) => Ok(endpoint.shown().rejected(seen.rejected)),
@@ -238,6 +246,8 @@ fn text_of(error: OTelSdkError) -> String {
 /// said is in the event alone.
 fn grpc_error(endpoint: &ShownEndpoint, text: &str, status: Option<(String, String)>) -> SendError {
     let Some((code, message)) = status else { return endpoint.unreachable(text.to_owned()) };
+    // With a cause behind the code, the status was made on this side: no endpoint has answered. Without one the
+    // endpoint has refused, and its message stands in the event.
     match text.split_once(&format!("gRPC code: {code}: ")) {
         Some((_, causes)) => endpoint.unreachable(without_repeats(causes)),
         None => endpoint.refused(format!("gRPC {code}"), &message),
@@ -247,6 +257,7 @@ fn grpc_error(endpoint: &ShownEndpoint, text: &str, status: Option<(String, Stri
 /// Causes in one line, without those that only repeat the one before.
 fn without_repeats(causes: &str) -> String {
     let mut parts: Vec<&str> = causes.split(": ").collect();
+    // Each layer of tonic and hyper repeats the text of the one below.
     parts.dedup();
     parts.join(": ")
 }

@@ -144,6 +144,8 @@ impl Exports {
             return;
         }
         // What was not in time shows in the ledgers.
+        // All at once and not one after another: with an endpoint that hangs, three timeouts in a row would be three
+        // times as long.
         self.begin_flush().wait(deadline);
         let _ = self.spans.as_ref().map(|queue| queue.close(deadline));
         let _ = self.logs.as_ref().map(|queue| queue.close(deadline));
@@ -228,6 +230,7 @@ impl Setup<'_> {
         let cause = self.redactor.text(&with_causes(error));
         match self.failures.iter_mut().find(|(known, _)| *known == cause) {
             Some((_, signals)) => signals.push(signal.name()),
+            // One certificate that cannot be read fails three signals, and is one warning.
             None => self.failures.push((cause, vec![signal.name()])),
         }
     }

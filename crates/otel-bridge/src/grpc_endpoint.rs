@@ -79,6 +79,8 @@ impl GrpcEndpoint {
 
     /// Does `work` on this thread, within the time for one request.
     pub(crate) fn wait_for<T>(&self, work: impl Future<Output = T>) -> Result<T, SendError> {
+        // Polled on this thread, where the subscriber for the exporter's events is; only the connection lives on the
+        // runtime's.
         let timed = self.runtime.handle.block_on(async { tokio::time::timeout(self.timeout, work).await });
         timed.map_err(|elapsed| self.shown.unreachable(elapsed))
     }
@@ -97,6 +99,7 @@ impl GrpcEndpoint {
         if self.gzip {
             client = client.send_compressed(CompressionEncoding::Gzip);
         }
+        // A channel that connects lazily connects here, and this is where an endpoint that is away fails.
         client.ready().await.map_err(|error| Status::from_error(error.into()))?;
         let mut request = tonic::Request::new(message);
         *request.metadata_mut() = self.metadata.clone();
@@ -115,6 +118,7 @@ impl GrpcEndpoint {
             | Code::OutOfRange
             | Code::Unavailable
             | Code::DataLoss => asked.unwrap_or(Retry::Later),
+            // By the specification it may be repeated only where the server says when.
             Code::ResourceExhausted => asked.unwrap_or(Retry::Never),
             _ => Retry::Never,
         };
@@ -148,6 +152,8 @@ impl GrpcRuntime {
     /// Tokio panics where it cannot start a thread of its own, and so its thread is ours; the one that looks up names is
     /// started now, after one that shows that it can be, and stays.
     fn start() -> io::Result<Self> {
+        // The thread is there before the runtime is: where it cannot be started, no runtime is left over, whose drop
+        // would have to wait in what may be asynchronous code of the program.
         let (give, given) = mpsc::channel::<Runtime>();
         let (end, ended) = oneshot::channel::<()>();
         let drive = move || {
@@ -158,6 +164,8 @@ impl GrpcRuntime {
             runtime.shutdown_background();
         };
         thread::Builder::new().name("daglight-otlp".into()).spawn(drive)?;
+        // One thread is enough for a connection, and a multi-threaded runtime would start as many as there are
+        // cores.
         let runtime = runtime::Builder::new_current_thread()
             .thread_name("daglight-otlp-names")
             .thread_keep_alive(KEEP_ALIVE)
@@ -169,6 +177,8 @@ impl GrpcRuntime {
         // Where a thread cannot be started, nothing is left of the runtime but this thread, which ends it.
         let can_start = thread::Builder::new().spawn(|| {}).map(|thread| _ = thread.join());
         if can_start.is_ok() {
+            // Starts the thread that resolves names now, while an error can still be said; it is kept for as long as
+            // the process lives.
             handle.spawn_blocking(|| {});
         }
         // The thread waits for it.
@@ -183,6 +193,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// What a thread of the exporter does is recorded by nobody, for as long as the thread lives.
 fn suppress_telemetry() {
+    // For the life of the thread: there is no scope in which the guard could live.
     mem::forget(Context::enter_telemetry_suppressed_scope());
 }
 
@@ -209,6 +220,7 @@ fn channel(runtime: &GrpcRuntime, target: &OtlpTarget) -> Result<Channel, Transp
         }
         endpoint = endpoint.tls_config(tls)?;
     }
+    // `connect_lazy` panics outside of a runtime, although it connects only later.
     let _entered = runtime.handle.enter();
     Ok(endpoint.connect_lazy())
 }

@@ -91,6 +91,7 @@ impl HttpEndpoint {
         if !answer.status().is_success() {
             return Err(self.refused(answer));
         }
+        // A 200 proves nothing by itself: a proxy that wants a login answers with one and a page.
         let content_type = answer.headers().get(CONTENT_TYPE).cloned();
         let content_type = content_type.as_ref().map(|kind| kind.to_str().unwrap_or("unreadable"));
         let read = rejected_in::<R>(&beginning_of_body(answer, MAX_ANSWER_BYTES), content_type, self.json);
@@ -113,6 +114,7 @@ impl HttpEndpoint {
         ];
         let status = answer.status();
         let retry = match retry_after(answer.headers(), SystemTime::now()) {
+            // Also where it names a time: the specification forbids to repeat what is not listed.
             _ if !LATER.contains(&status) => Retry::Never,
             Some(asked) => Retry::After(asked),
             None => Retry::Later,

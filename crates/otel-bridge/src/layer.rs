@@ -31,6 +31,8 @@ where
     // Each call site is denied by one of the two filters, and that keeps it from being enabled once and for all. This
     // matters: a `log::log_enabled!` that per-layer filters deny leaves its verdict behind, and what comes next is
     // lost to it unless its call site asks again.
+    // They would add attributes to each span that no semantic convention knows, and a third to the time that it
+    // takes.
     let spans = tracing_opentelemetry::layer::<S>()
         .with_tracer(tracers.tracer(names::TRACING_SCOPE))
         .with_location(false)
@@ -60,6 +62,7 @@ where
     S: Subscriber + for<'span> LookupSpan<'span> + Send + Sync,
 {
     let only_events = filter_fn(|metadata| metadata.is_event());
+    // The layer for spans would record events as well, as events of their span: both would be the same text twice.
     OpenTelemetryTracingBridge::new(loggers).with_filter(filter.and(only_events))
 }
 

@@ -119,6 +119,7 @@ impl SignalLedgers {
 
     /// One sentence for each signal of which the bundle's file did not take everything, and what went wrong.
     pub fn bundle_warnings(&self) -> Vec<String> {
+        // The counts first, and behind them why.
         let losses = self.losses("the bundle", |ledger| Some(&ledger.bundle));
         losses.chain(self.file_errors.iter().cloned()).collect()
     }
@@ -177,6 +178,7 @@ impl Losses {
     }
 
     fn cell(&self, signal: Signal, destination: Destination) -> &Arc<AtomicU64> {
+        // Both count from zero in the order of their lists.
         &self.0[signal as usize][destination as usize]
     }
 }
@@ -228,6 +230,7 @@ impl Counts {
             (DeliveryCounts::FAILED, self.failed.load(Ordering::Relaxed)),
             (DeliveryCounts::DROPPED, self.dropped.load(Ordering::Relaxed)),
         ];
+        // A reason that never occurred is not named.
         let lost = lost.into_iter().filter(|(_, items)| *items > 0);
         let dropped = lost.map(|(reason, items)| (reason.to_owned(), items)).collect();
         DeliveryCounts::of(self.produced.load(Ordering::Relaxed), delivered, dropped)

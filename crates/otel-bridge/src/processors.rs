@@ -62,6 +62,8 @@ impl SpanProcessor for BridgeSpanProcessor {
             run.span_started(span, own.as_deref());
         }
         if run.is_some() || mirrored.is_some() || own.is_some() {
+            // Kept here and not found again at the end: `on_end` has no context any more, and a span may end on a
+            // thread that knows no run.
             self.open_spans.insert(span.span_context().span_id(), OpenSpan { run, mirrored, own });
         }
     }
@@ -73,11 +75,14 @@ impl SpanProcessor for BridgeSpanProcessor {
         let span = RawSpan { data: span, own: own.map(|own| own.take()) };
         let origin = run.as_ref().map_or(&self.outside, |run| &run.origin);
         if let Some(mirrored) = mirrored {
+            // On the thread that ends the span, because that is when the program's own processors expect it. Queues
+            // and files have a door each on their own threads.
             let mut door = self.door.lock().unwrap_or_else(PoisonError::into_inner);
             let span = door.span(span.clone(), origin);
             drop(door);
             mirrored.end(span);
         }
+        // The files of a run take every span. Whoever samples means what leaves the machine.
         let queue = self.otlp.as_ref().filter(|_| span.data.span_context.is_sampled());
         let export = |span, queue| send(queue, span, origin, &origin.counts.traces.otlp);
         match (&run, queue) {
@@ -121,6 +126,8 @@ impl LogProcessor for BridgeLogProcessor {
         if run.is_none() && self.otlp.is_none() {
             return;
         }
+        // Once and before the copies: the appender of `tracing` sets no time but that of observation, and names each
+        // event after its line.
         complete(record);
         if let Some(queue) = &self.otlp {
             let origin = run.as_ref().map_or(&self.outside, |run| &run.origin);
@@ -165,6 +172,8 @@ pub(crate) fn complete(record: &mut SdkLogRecord) {
 }
 
 fn send<T: Send + 'static>(queue: &Queue<Sent<T>>, item: T, origin: &Arc<Origin>, counts: &Counts) {
+    // Before the push: the worker may have it exported before this thread goes on, and exported without produced
+    // would be a negative number of waiting items.
     counts.produced(1);
     if queue.push(Sent { item, origin: Arc::clone(origin) }).is_err() {
         counts.dropped(1);
@@ -172,6 +181,7 @@ fn send<T: Send + 'static>(queue: &Queue<Sent<T>>, item: T, origin: &Arc<Origin>
 }
 
 fn flush<T: Send + 'static>(queue: Option<&Queue<T>>) -> OTelSdkResult {
+    // That of the SDK's own batch processors, whose callers this serves.
     let timeout = Duration::from_secs(5);
     let done = queue.is_none_or(|queue| queue.flush(deadline_in(timeout)));
     if done { Ok(()) } else { Err(OTelSdkError::Timeout(timeout)) }

@@ -98,6 +98,8 @@ impl<T: Send + 'static> Queue<T> {
             // Locals are dropped last to first: what `work` holds is gone when the end is announced.
             let worker = worker;
             let mut work = work;
+            // What the HTTP client, or anything else on this thread, would record of its own work would come back
+            // into this queue, and so for ever.
             let _suppressed = Context::enter_telemetry_suppressed_scope();
             while let Some(batch) = worker.0.next_batch(max_batch, linger) {
                 let size = batch.len() as u64;
@@ -113,6 +115,8 @@ impl<T: Send + 'static> Queue<T> {
         let mut state = self.shared.lock();
         if let WhenFull::Wait(longest) = self.settings.when_full
             && state.is_full(self.settings.capacity)
+            // Once somebody has waited in vain, nobody else does until the worker moves again: otherwise each span
+            // of the pipeline would wait the whole limit on a disk that hangs.
             && !state.stalled
         {
             let done_before = state.done;
@@ -123,6 +127,7 @@ impl<T: Send + 'static> Queue<T> {
                 .wait_timeout_while(state, longest, full)
                 .unwrap_or_else(PoisonError::into_inner);
             state = guard;
+            // A worker that has finished anything meanwhile is slow, not stuck, and worth another wait.
             state.stalled |= timeout.timed_out() && state.done == done_before;
         }
         if state.closed || state.ended || state.items.len() >= self.settings.capacity {
@@ -132,6 +137,8 @@ impl<T: Send + 'static> Queue<T> {
         state.accepted += 1;
         let waiting = state.items.len();
         drop(state);
+        // The worker waits for the first item, and then for a full batch or the time. Waking it in between costs a
+        // switch of threads for each span.
         if waiting == 1 || waiting == self.settings.max_batch {
             self.shared.work.notify_one();
         }
@@ -141,6 +148,8 @@ impl<T: Send + 'static> Queue<T> {
     /// Waits until everything taken in so far is done. False when that did not happen before `deadline`.
     pub(crate) fn flush(&self, deadline: Instant) -> bool {
         self.flush_now();
+        // What comes while it flushes is not waited for: a program that never stops to record would never see the
+        // end.
         let target = self.shared.lock().flush_until;
         self.wait_until(deadline, |state| state.done >= target)
     }
@@ -195,6 +204,8 @@ impl<T> Shared<T> {
             .wait_while(state, |state| state.items.is_empty() && !state.closed)
             .unwrap_or_else(PoisonError::into_inner);
         let gathering = |state: &mut State<T>| {
+            // A flush that was asked for while nothing waited has been served already, and must not keep every later
+            // batch short.
             state.items.len() < max_batch && !state.closed && state.done >= state.flush_until
         };
         if gathering(&mut state) {
@@ -204,6 +215,7 @@ impl<T> Shared<T> {
                 .unwrap_or_else(PoisonError::into_inner)
                 .0;
         }
+        // Not all: one request has an upper size, and memory holds one batch more than the queue.
         let size = state.items.len().min(max_batch);
         let batch: Vec<T> = state.items.drain(..size).collect();
         drop(state);
@@ -237,6 +249,8 @@ struct EndOnDrop<T>(Arc<Shared<T>>);
 
 impl<T> Drop for EndOnDrop<T> {
     fn drop(&mut self) {
+        // By `Drop`, so that it holds after a panic of the work as well: whoever waits for this queue would
+        // otherwise wait out every deadline.
         self.0.lock().ended = true;
         self.0.progress.notify_all();
     }

@@ -117,6 +117,8 @@ impl Recovery<'_> {
                 span.text(&self.node_key).map(|node| missing.remove(node));
             }
         };
+        // Read twice, here for the ids alone and later for the spans: a killed run may have left more of them than
+        // memory should hold.
         let has_open = for_each_line(&open_spans, |line: Facts| {
             for span in line.into_spans() {
                 see(&span);
@@ -127,6 +129,8 @@ impl Recovery<'_> {
         for_each_line(&self.files.traces, |line: Facts| {
             for span in line.into_spans() {
                 see(&span);
+                // In the traces file a span stands when it has ended: what remains is what the process was at when
+                // it died.
                 unended.remove(&span.span_id);
             }
             Ok::<_, RecoverError>(())
@@ -136,6 +140,8 @@ impl Recovery<'_> {
         if !unended.is_empty() || !missing.is_empty() || !has_root {
             let mut traces =
                 open_at_last_line(&self.files.traces).map_err(|source| self.unwritable(source))?;
+            // Appended in front of the removal below. Where this process dies in between, the next one finds them
+            // ended and removes the file.
             let ended = self.end_open(&mut traces, &unended)?;
             are_all_ended = unended.is_subset(&ended);
             appended += ended.len() as u64;
@@ -188,6 +194,7 @@ impl Recovery<'_> {
 
     fn end(&self, span: &mut Span, known: Option<KnownEnd>) {
         let time = known.map_or(self.known.last_seen, |end| end.time);
+        // The last sign of life may be older than the span: heartbeats are seconds apart.
         span.end_time_unix_nano = nanoseconds(time).max(span.start_time_unix_nano);
         let status = match known {
             Some(KnownEnd { succeeded: true, .. }) => {
@@ -214,6 +221,8 @@ impl Recovery<'_> {
         let known = self.known.nodes.get(node)?;
         let trace_id = bytes_of(&self.known.trace_id);
         let mut span = Span {
+            // Made of the names and not at random: closing a run twice makes the same spans, which a backend takes
+            // as one.
             span_id: id_of(&trace_id, node).to_vec(),
             trace_id,
             parent_span_id: bytes_of(&self.known.root_span_id),
@@ -310,9 +319,12 @@ fn nanoseconds(time: SystemTime) -> u64 {
 
 /// The id of the span of a node: FNV-1a over the trace's id and the node's name.
 fn id_of(trace_id: &[u8], node: &str) -> [u8; 8] {
+    // FNV-1a: the standard library promises no stable hash, and nobody attacks an id by colliding two names of one
+    // run.
     let hash = trace_id.iter().chain(node.as_bytes()).fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
     });
+    // An id of zeros is not valid in OpenTelemetry.
     hash.max(1).to_be_bytes()
 }
 
@@ -325,6 +337,7 @@ fn bytes_of(digits: &str) -> Vec<u8> {
 /// Opens the file for appending whole lines. The part of a line that may stand at its end is removed, unless only its
 /// line feed is missing.
 fn open_at_last_line(path: &Path) -> io::Result<File> {
+    // The lines are read to their end, because only that shows where the torn one starts.
     let mut file = FileBelow::at(path).append()?;
     let mut whole_bytes = 0;
     let mut lines = Lines::new(&file, MAX_LINE_BYTES);
@@ -334,6 +347,8 @@ fn open_at_last_line(path: &Path) -> io::Result<File> {
             Some(Line::Whole(line)) => whole_bytes += line.len() as u64 + 1,
             Some(Line::TooLong { bytes, ended: true }) => whole_bytes += bytes,
             Some(Line::TooLong { ended: false, .. }) => break false,
+            // All of the line is there and only its line feed is missing: the process died between the two, and the
+            // spans are whole.
             Some(Line::Torn(line)) if serde_json::from_slice::<Facts>(line).is_ok() => break false,
             Some(Line::Torn(_)) => {
                 file.set_len(whole_bytes)?;

@@ -100,7 +100,10 @@ pub fn replay(
         let sent = scope.spawn(|| {
             let mut reasons = environment.warnings.clone();
             let mut damaged = DamagedLines::default();
+            // One runtime for all three, made with the first that needs it.
             let mut grpc = None;
+            // All three before the first line is sent: a replay for which one endpoint is missing must not be half a
+            // replay.
             let traces = Replay::new(Signal::Traces, &environment.traces, &mut grpc)?;
             let metrics = Replay::new(Signal::Metrics, &environment.metrics, &mut grpc)?;
             let logs = Replay::new(Signal::Logs, &environment.logs, &mut grpc)?;
@@ -167,6 +170,7 @@ impl Replay {
             let count = count(&line) as u64;
             let rejected = self.0.send(&Exportable::of_bundle(line).into_request())?;
             items.sent += count;
+            // A server counts as it likes; more than were sent cannot be lost.
             items.rejected += rejected.items.min(count);
             let is_new = !rejected.reason.is_empty() && !reasons.contains(&rejected.reason);
             if is_new && reasons.len() < MOST_REASONS {

@@ -65,6 +65,8 @@ impl RunSignals {
             bridge.door.clone(),
             &bridge.exports.losses,
         ));
+        // Whatever OTLP is asked for: a file whose last line has the whole state is read without adding up all
+        // before it.
         let reader = SharedReader::new(Temporality::Cumulative);
         let meter_provider =
             SdkMeterProvider::builder().with_resource(resource).with_reader(reader.clone()).build();
@@ -74,6 +76,8 @@ impl RunSignals {
         show_losses(&own_meter, &bridge.namespace, &bridge.vocabulary, bridge.exports.losses.clone());
         let leaving = bridge.meters();
         let leaving = leaving.map(|provider| provider.meter_with_scope(instrumentation.clone()));
+        // Recorded twice, once for the run's file and once for what leaves: a reader of the SDK belongs to one
+        // provider, and the process exports more than one run.
         let meters: Vec<_> = std::iter::once(own_meter).chain(leaving).collect();
         let metrics = RunMetrics::new(
             &meters,
@@ -164,6 +168,8 @@ impl RunSignals {
     /// Spans and logs that come later count as dropped. A second call returns the same account again.
     pub fn finish(&self, timeout: Duration) -> SignalLedgers {
         let mut ledgers = self.inner.ledgers.lock().unwrap_or_else(PoisonError::into_inner);
+        // The lock is held for the whole end: whoever asks a second time waits for the first and gets the same
+        // numbers.
         ledgers.get_or_insert_with(|| self.finish_once(deadline_in(timeout))).clone()
     }
 
@@ -171,6 +177,7 @@ impl RunSignals {
         let Inner { bridge, run, .. } = &*self.inner;
         // The last line has the whole state, for readers that look no further.
         self.write_metrics(|_, points| points);
+        // Begun before the files are closed, so that disk and network take their time side by side.
         let flush = bridge.exports.begin_flush();
         run.close(deadline);
         flush.wait(deadline);

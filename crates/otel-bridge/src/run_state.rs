@@ -138,8 +138,11 @@ impl RunState {
 
     pub(crate) fn span_started(&self, span: &Span, own: Option<&OwnRecord>) {
         if let (Some(queue), Some(data)) = (&self.queue, span.exported_data())
+            // A beat has ended when it starts: an open one would only grow the file.
             && data.name != span::HEARTBEAT
         {
+            // A copy, which costs: this is what makes the open spans of a killed process known. Most spans end
+            // before it is written.
             let span = RawSpan { data, own: own.map(OwnRecord::snapshot) };
             // Dropping a start record for lack of room loses nothing: the span itself follows.
             let _ = queue.push(Entry::Started(Box::new(span)));
@@ -153,6 +156,7 @@ impl RunState {
             && let Some(beats) = &mut *self.beats()
         {
             beats.push(span);
+            // A line of one beat repeats the resource, a kilobyte, each few seconds for as long as the run lasts.
             if beats.len() == BEATS_PER_LINE {
                 self.write_beats(beats);
             }

@@ -47,6 +47,8 @@ impl Scrubber {
 
     /// Scrubs everything on a span that a program can set. Of a key that was set twice, the last value stays.
     pub(crate) fn span(&mut self, span: &mut SpanData) {
+        // The SDK exports a key that was set twice two times. OTLP says that keys are unique, and a backend takes
+        // either.
         keep_last_values(&mut span.attributes);
         self.name(&mut span.name);
         self.attributes(&mut span.attributes);
@@ -96,8 +98,10 @@ impl Scrubber {
 
     /// Scrubs the attributes of a scope, and its name where that holds something.
     pub(crate) fn scope(&mut self, scope: &mut InstrumentationScope) {
+        // A tracer can be called by anything, a connection string among it.
         let name = self.redactor.text(scope.name());
         let has_attributes = scope.attributes().next().is_some();
+        // Nearly always: the scope is a static name, and rebuilding it for each span would cost more than the rest.
         if name == scope.name() && !has_attributes {
             return;
         }
@@ -117,6 +121,7 @@ impl Scrubber {
     fn trace_state(&self, context: &mut SpanContext) {
         let state = context.trace_state().header();
         if !state.is_empty() && self.redactor.text(&state) != state {
+            // Without the trace state as a whole: part of it would be read as if it were all.
             *context = SpanContext::new(
                 context.trace_id(),
                 context.span_id(),
@@ -129,6 +134,7 @@ impl Scrubber {
 
     /// A name that is borrowed stands in the code.
     fn name(&self, name: &mut Cow<'static, str>) {
+        // A static name is part of a program's text, and cannot hold a value.
         if let Cow::Owned(text) = name
             && let Some(text) = self.text(text, None, Kept::Scrubbed)
         {
@@ -152,6 +158,8 @@ impl Scrubber {
         let limit = self.span_value_length;
         match value {
             Value::String(text) => self.text(text.as_str(), limit, kept).map(Value::from),
+            // `opentelemetry-proto` writes NaN and the infinities as `null`, on which a collector refuses the whole
+            // batch for good.
             Value::F64(number) => non_finite_name(*number).map(Value::from),
             Value::Array(Array::String(texts)) => {
                 let changed: Vec<Option<String>> =
@@ -211,6 +219,7 @@ impl Scrubber {
     }
 
     fn text(&self, text: &str, limit: Option<usize>, kept: Kept) -> Option<String> {
+        // Redacted before it is cut: half of a credential would not be recognised, and is a half too much.
         let redacted = match kept {
             Kept::Scrubbed => Cow::Owned(self.redactor.text(text)),
             Kept::Error => Cow::Owned(self.redactor.error_text(text)),
@@ -227,6 +236,7 @@ impl Scrubber {
             return hidden;
         }
         let hidden = self.redactor.hides_key(key.as_str());
+        // A program may make keys out of data, without end.
         if self.hidden_keys.len() < REMEMBERED_KEYS {
             self.hidden_keys.insert(key.clone(), hidden);
         }
@@ -279,6 +289,7 @@ fn keep_last_values(attributes: &mut Vec<KeyValue>) {
     for index in 0..attributes.len() {
         let key = &attributes[index].key;
         match attributes[..kept].iter().position(|attribute| attribute.key == *key) {
+            // The later value takes the place of the earlier one, so that the order of the keys stays.
             Some(first) => attributes.swap(first, index),
             None => {
                 attributes.swap(kept, index);
@@ -291,6 +302,8 @@ fn keep_last_values(attributes: &mut Vec<KeyValue>) {
 
 /// The record again, with those of its attributes replaced that changed.
 fn with_attributes(record: &SdkLogRecord, changed: Vec<Option<AnyValue>>) -> SdkLogRecord {
+    // `SdkLogRecord` has no way to change or remove an attribute (`opentelemetry_sdk` 0.33.1, `src/logs/record.rs`),
+    // so a record with other values is made anew.
     let mut copy = BLANK.create_log_record();
     if let Some(name) = record.event_name() {
         copy.set_event_name(name);

@@ -112,6 +112,8 @@ impl SignalWriter {
                 }
                 Entry::Ended(span) => {
                     let id = span.data.span_context.span_id();
+                    // A span that starts and ends within one batch never gets to the file of open ones: with a
+                    // linger of 50 ms these are most of them.
                     if started.remove(&id).is_none() {
                         self.open_spans.ended(id);
                     }
@@ -127,14 +129,17 @@ impl SignalWriter {
                 }
             }
         }
+        // Logs first: a reader that follows the files finds the log records of a span that has ended.
         self.write_logs(&logs);
         self.write_spans(spans);
         let without_end = |mut span: RawSpan| {
+            // OTLP has no mark for a span without an end but a time of 0.
             span.data.end_time = UNIX_EPOCH;
             self.door.span(span, &self.origin)
         };
         let ids: Vec<SpanId> = started.keys().copied().collect();
         let started = started.into_values().map(without_end).collect();
+        // Last of all, so that the file never claims a span open that the traces file has as ended before it.
         self.open_spans.started(ids, started, &self.resource, &self.problems);
     }
 
@@ -242,6 +247,7 @@ impl LineFile {
         match self.try_write(value) {
             Ok(()) => true,
             Err(error) => {
+                // A full disk fails every line. The counts say how many; the text says it once.
                 if !self.failed_before {
                     self.failed_before = true;
                     problems.add(format!("cannot write {signal} to {}: {error}", self.path.display()));
@@ -256,6 +262,8 @@ impl LineFile {
             return Err(io::ErrorKind::NotFound.into());
         };
         self.line.clear();
+        // Into memory first and then to the file in one `write`: a process that is killed leaves at most one torn
+        // line, and none in the middle.
         serde_json::to_writer(&mut self.line, value.get())?;
         self.line.push(b'\n');
         if let Err(error) = file.write_all(&self.line) {

@@ -120,6 +120,7 @@ impl StageSpanBuilder {
     /// The stage: extract, normalize, compile, plan, register, write, or one of the user's own.
     pub fn stage(mut self, stage: impl Into<String>) -> Self {
         let stage = stage.into();
+        // For the span among the names that the author gave, and below for the metrics and the limit of the stage.
         self.recorded.names.push(self.signals.named(Key::Stage, stage.clone()));
         self.stage = Some(stage);
         self
@@ -150,6 +151,7 @@ impl StageSpanBuilder {
         reason = "a span without a time of the caller's starts and ends now"
     )]
     pub fn start(self) -> StageSpan {
+        // A span without a parent is one of the run, and belongs below its root.
         let parent = self.signals.context_in_run(self.parent);
         let started_at = self.started_at.unwrap_or_else(clock::now);
         let tracer = self.signals.tracer();
@@ -214,6 +216,7 @@ impl StageSpan {
     /// Rows that it read or wrote.
     pub fn row_count(&self, rows: u64) {
         self.set(Key::RowCount, rows);
+        // The metrics are recorded when the span ends, and cannot read attributes back from it.
         self.outcome().row_count = Some(rows);
     }
 
@@ -250,6 +253,7 @@ impl StageSpan {
     /// Says how it ends, where that is not `ok`. A failure stays a failure.
     pub fn finish_as(&self, status: SpanStatus) {
         let mut outcome = self.outcome();
+        // An error stays: what comes after it, such as a cancellation of the rest, is its consequence.
         if outcome.status != Some(SpanStatus::Error) {
             outcome.status = Some(status);
         }
@@ -314,6 +318,7 @@ impl StageSpan {
 
     fn end_once(&self, time: SystemTime, otherwise: SpanStatus) {
         let mut outcome = self.outcome();
+        // A panic between `end_at` and the drop of the span must not end it a second time, as cancelled.
         if std::mem::replace(&mut outcome.ended, true) {
             return;
         }
@@ -322,6 +327,7 @@ impl StageSpan {
         let time = time.max(self.started_at);
         let duration = time.duration_since(self.started_at).unwrap_or_default();
         self.record.set(self.signals.attribute(Key::Status.into(), status.name().into()));
+        // A whole run is expected to take longer than any of its parts.
         if self.name != span::PIPELINE_EXECUTE
             && duration > self.signals.slow_after().of(self.stage.as_deref())
         {
@@ -353,6 +359,8 @@ impl Drop for StageSpan {
     )]
     fn drop(&mut self) {
         if thread::panicking() {
+            // The text of the panic is not here, and may hold values: the node's error has it, as the policy shows
+            // it.
             self.mark_failed(PANIC, PANIC.into());
         }
         self.end_once(clock::now(), SpanStatus::Cancelled);

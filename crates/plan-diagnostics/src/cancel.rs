@@ -45,14 +45,17 @@ impl Cancel {
 
     /// Has every partition end with this reason. The first one counts.
     pub(crate) fn order(&self, reason: &str) {
+        // The first order counts, and its reason.
         let _ = self.order.set(QueryCancelled { reason: reason.to_owned() });
         let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        // Without the lock, since a waker may run the task that registers the next reader.
         waiting.iter().for_each(|reader| reader.wake());
     }
 
     /// The error of a partition that is to end. A `waker` is one who waits until there are rows: it is woken by an order that
     /// comes later.
     pub(crate) fn ordered(&self, reader: &AtomicWaker, waker: Option<&Waker>) -> Option<DataFusionError> {
+        // Registered before the order is looked for, or one that comes in between would wake nobody.
         if let Some(waker) = waker {
             reader.register(waker);
         }

@@ -40,12 +40,14 @@ fn with_counters(
 ) -> Result<Arc<dyn ExecutionPlan>> {
     let children: Vec<_> = plan.children().into_iter().cloned().collect();
     if children.is_empty() {
+        // The leaves are in the order of this walk, and each must be taken, also those that need no counter.
         let is_scan = matches!(leaves.next(), Some(Leaf::Scan(_)));
         let wants_counter = is_scan && !counts_rows(plan.as_ref());
         return Ok(if wants_counter { HookedExec::wrap(plan, Count::default()) } else { plan });
     }
     let with: Vec<_> =
         children.iter().cloned().map(|child| with_counters(child, leaves)).collect::<Result<_>>()?;
+    // Rebuilt only on the way to a counter: some operators keep a state that a copy of them would not share.
     if with.iter().zip(&children).all(|(with, without)| Arc::ptr_eq(with, without)) {
         return Ok(plan);
     }

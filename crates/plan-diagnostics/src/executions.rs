@@ -86,6 +86,7 @@ impl Executions {
     /// query that has failed, and where the observer leaves the query alone. Observers and listeners are called without a lock: they may execute queries, this
     /// one as well.
     fn open(&self, inner: &Arc<dyn ExecutionPlan>, partition: usize) -> Option<Arc<QueryRun>> {
+        // Without the lock from here on: claiming may end the run before, which calls code of the program.
         let current = self.lock().clone();
         let run = match current.map(|run| (run.claim_partition(inner, partition), run)) {
             Some((Claim::Claimed, run)) => run,
@@ -104,11 +105,15 @@ impl Executions {
             planning: PlanningTimes::none(),
             ..PlannedQuery::clone(query)
         });
+        // Asked once more, because it runs for whoever executes it now: another node, perhaps, than the one that
+        // planned it.
         let observation = observer.planned(&query)?;
         let begun = Arc::new(QueryRun::new(query, inner, observation, true));
         begun.claim_partition(inner, partition);
         let mut current = self.lock();
         if let Some(run) =
+            // Two threads that open two partitions of the second execution come here together, and both must belong
+            // to one run.
             current.as_ref().filter(|run| run.claim_partition(inner, partition) == Claim::Claimed)
         {
             let run = Arc::clone(run);

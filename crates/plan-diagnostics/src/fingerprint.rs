@@ -56,6 +56,8 @@ impl PlanTexts {
 }
 
 fn hash(text: &str) -> String {
+    // The display of a plan is not a stable format. Another major version may write another text for the same plan,
+    // which must not look like a plan that has changed.
     let major = DATAFUSION_VERSION.split('.').next().unwrap_or_default();
     let digest = Sha256::new().chain_update(format!("datafusion {major}\n")).chain_update(text).finalize();
     digest.iter().take(8).fold(String::with_capacity(16), |mut hex, byte| {
@@ -74,6 +76,8 @@ pub(crate) fn without_literals(plan: &LogicalPlan) -> String {
                 let Expr::Literal(value, metadata) = &expression else {
                     return Ok(Transformed::no(expression));
                 };
+                // A null of the same type and not a placeholder: the types of the expressions around it stay what
+                // they are, and with them the plan's schema.
                 let Ok(null) = ScalarValue::try_new_null(&value.data_type()) else {
                     return Ok(Transformed::no(expression));
                 };
@@ -88,6 +92,8 @@ pub(crate) fn without_literals(plan: &LogicalPlan) -> String {
         stripped.map_or_else(|_| "plan".to_owned(), |stripped| stripped.data.display_indent().to_string());
     // Decimal types have always been cut out of the text that is hashed.
     let text = without_typed_literals(&text, Types::Cut).into_owned();
+    // Names of columns that DataFusion makes of expressions have the values in them. Short ones are left, because
+    // `1` is a part of too many names.
     without_texts(text, values.iter().filter(|value| value.chars().count() > 3))
 }
 

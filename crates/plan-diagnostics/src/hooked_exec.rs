@@ -90,6 +90,8 @@ impl<H: ExecuteHook> ExecutionPlan for HookedExec<H> {
     }
 
     fn downcast_delegate(&self) -> Option<&dyn ExecutionPlan> {
+        // What makes the wrapper invisible: `plan.is::<SortExec>()` and every downcast of DataFusion's own rules
+        // look through it.
         Some(self.inner.as_ref())
     }
 
@@ -146,6 +148,8 @@ impl<H: ExecuteHook> ExecutionPlan for HookedExec<H> {
         children: Vec<Arc<dyn ExecutionPlan>>,
         options: ReplaceChildrenOptions,
     ) -> Result<Arc<dyn ExecutionPlan>> {
+        // A rule that runs on the finished plan, such as one for dynamic filters, rebuilds it: without this the
+        // rebuilt plan would not be observed.
         let inner = Arc::clone(&self.inner).replace_children(children, options)?;
         Ok(self.rewrap(inner))
     }
@@ -165,6 +169,7 @@ impl<H: ExecuteHook> ExecutionPlan for HookedExec<H> {
     }
 
     fn reset_state(self: Arc<Self>) -> Result<Arc<dyn ExecutionPlan>> {
+        // DataFusion resets the plan of a recursive query before each iteration, to execute it as if it were new.
         let (inner, hook) = self.hook.reset(Arc::clone(&self.inner).reset_state()?);
         Ok(Self::wrap(inner, hook))
     }
@@ -178,6 +183,7 @@ impl<H: ExecuteHook> ExecutionPlan for HookedExec<H> {
     }
 
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+        // Shielded apart from the execution, so that a panic of ours leaves the query as it would be without us.
         let watch = shielded("what watches a query", || self.hook.watch(&self.inner, partition)).flatten();
         match watch {
             Some(watch) => WatchedStream::execute(watch, || self.inner.execute(partition, context)),

@@ -158,6 +158,9 @@ pub(crate) fn collect_metrics(
             measured: metrics.filter(|_| before.is_none()),
         });
     });
+    // From the leaves up, so that the end of a child is right when its parent asks for it. A hash join's end is
+    // written when the metrics of its build side are dropped, which is before it has read its probe side: of 62
+    // joins of TPC-H, 29 ended before their own child.
     for id in (0..reports.len()).rev() {
         let below =
             reports.iter().filter(|report| report.parent == Some(id)).map(|report| report.ended_at).max();
@@ -235,6 +238,8 @@ impl Measured {
     fn busy(&self, operator: &str) -> Duration {
         let sum = |names: &[&str]| names.iter().filter_map(|name| self.sums.get(*name)).sum::<u64>();
         let nanoseconds = match operator {
+            // `BuildProbeJoinMetrics` adds both to `elapsed_compute` whenever a clone of it is dropped
+            // (`datafusion-physical-plan` 55.2.0, `src/joins/utils.rs`, lines 1790 to 1794).
             "HashJoinExec" => sum(&["build_time", "join_time"]),
             "DataSourceExec" if self.sums.contains_key("time_elapsed_processing") => {
                 sum(&["time_elapsed_opening", "time_elapsed_processing"])

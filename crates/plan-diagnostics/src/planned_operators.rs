@@ -51,6 +51,8 @@ pub(crate) fn describe(plan: &Arc<dyn ExecutionPlan>, leaves: &[Leaf]) -> Vec<Pl
         operators.push(PlannedOperator {
             parent,
             name: plan.name().to_owned(),
+            // At plan time: the text of a plan changes as it executes, because dynamic filters write the values of
+            // the data into their predicates.
             detail: displayable(plan.as_ref()).one_line().to_string().trim_end().to_owned(),
             description: description(plan.as_ref()),
             leaf,

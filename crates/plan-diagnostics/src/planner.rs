@@ -44,6 +44,7 @@ pub fn instrument(
     live: LiveQueries,
 ) -> SessionStateBuilder {
     let mut config = builder.config().take().unwrap_or_default();
+    // By an extension, which travels with clones of the configuration, because a `QueryPlanner` cannot be downcast.
     let known = config.get_extension::<ObservedBy>().and_then(|by| by.0.upgrade());
     // A configuration may have been copied into another session, or the planner replaced.
     let is_in_use = |known: Arc<ObservingPlanner>| {
@@ -56,6 +57,8 @@ pub fn instrument(
         *builder.config() = Some(config);
         return builder;
     }
+    // Whatever is there stays in charge: engines such as Ballista come with a planner of their own, and without it
+    // their session would plan for one machine.
     let inner = builder.query_planner().take().unwrap_or_else(|| Arc::new(DefaultPlanner));
     let is_analyzed = wrap_rules(&mut builder);
     let planner = Arc::new(ObservingPlanner { inner, is_analyzed, observer, live });
@@ -101,16 +104,22 @@ impl QueryPlanner for ObservingPlanner {
         logical_plan: &LogicalPlan,
         session: &dyn Session,
     ) -> Result<Arc<dyn ExecutionPlan>> {
+        // Before it is planned: `MemTable` deletes and updates while it makes the plan, so that afterwards the rows
+        // are gone.
         let rows_to_change = shielded("a table that is changed", || rows_to_change(logical_plan)).flatten();
         let mut planning = PhysicalPlanning::begin(self.is_analyzed);
         let plan = planning.of(self.inner.create_physical_plan(logical_plan, session)).await?;
         let times = planning.end();
         // A planner inside may be an observing one as well, below a library's.
+        // Every `CREATE`, `DROP` and `SET` returns an empty frame that `collect` plans as well, which would be a
+        // query that nobody asked.
         if is_empty_result(logical_plan) || is_observed(&plan) {
             return Ok(plan);
         }
         let observed = shielded("what observes the queries of a session", || {
             let source = planning.source.take().unwrap_or_else(|| SourcePlan::of(logical_plan));
+            // From the optimised logical plan, whose scans are those of the physical one: the analysed plan still
+            // has scans that were optimised away.
             let leaves = leaves(&plan, logical_plan, rows_to_change);
             self.observe(&plan, logical_plan, &leaves, source, times, session)
         });
@@ -140,12 +149,15 @@ impl ObservingPlanner {
             texts: source.texts,
             planning,
             partitions: partition_count(plan),
+            // As they are now: `SET` may change them before the report is written.
             options: Arc::clone(session.config().options()),
             operators: operators.into(),
             data: source.data,
             lineage: source.lineage,
             optimized: logical_plan.clone(),
         });
+        // Here and not at execution, because this runs in the task of whoever asked, where the context of the node
+        // is.
         let observation = self.observer.planned(&query)?;
         // A plan that takes no other leaves is observed without them.
         let plan = counted(Arc::clone(plan), leaves).unwrap_or_else(|_| Arc::clone(plan));

@@ -127,6 +127,7 @@ impl PlanningClock {
 
     /// Takes over what an optimisation of the same query has taken, where this one followed at once.
     pub(crate) fn continue_after(mut self, mut before: Self) -> Self {
+        // Only what passed all rules is optimised again; a plan that failed in the middle belongs to another query.
         let Some(ended) = before.optimized_at else { return self };
         let optimization = ended - before.part_since;
         // A frame may be optimised now, and executed in an hour.
@@ -136,6 +137,7 @@ impl PlanningClock {
         if let Some((at, since)) = before.turn
             && let Some((_, rule)) = before.rules.get_mut(at)
         {
+            // The turn of the last rule has no end of its own: the next rule would have been it.
             rule.time += ended.saturating_duration_since(since);
         }
         self.started_at = before.started_at;
@@ -153,6 +155,8 @@ impl PlanningClock {
     /// A rule is called. True where another one had its turn before.
     pub(crate) fn enter(&mut self, rule: &Rule) -> bool {
         let is_it = |(place, known): &(usize, RuleTime)| *place == rule.place && known.part == rule.part;
+        // DataFusion calls a rule once for each node of the plan. Its turn lasts until another rule is called, so
+        // that the walk over the plan is in its time.
         if self.turn.is_some_and(|(at, _)| self.rules.get(at).is_some_and(is_it)) {
             return false;
         }
@@ -160,6 +164,8 @@ impl PlanningClock {
         let now = self.end_turn();
         // In later passes it has its turn again.
         let at = self.rules.iter().position(is_it).unwrap_or_else(|| {
+            // An analyser returns a plan and does not say whether it is another one; comparing two plans would be
+            // the dearest part of planning.
             let changed = (rule.part != PlanningPart::Analysis).then_some(false);
             let time =
                 RuleTime { name: Arc::clone(&rule.name), part: rule.part, time: Duration::ZERO, changed };

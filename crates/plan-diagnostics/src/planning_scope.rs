@@ -56,6 +56,8 @@ pub(crate) struct Entered {
 
 /// A rule is called. The first one of the analysis sees the `plan` as the front end made it.
 pub(crate) fn enter(rule: &Rule, plan: Option<&LogicalPlan>) -> Entered {
+    // A rule may plan a query of its own, as those do that evaluate subqueries. It belongs to the time of that rule,
+    // and is not the next query of this thread.
     let is_inside_another = IS_IN_RULE.replace(true);
     let mut entered = Entered { part: rule.part, is_inside_another, is_first_call: false };
     if !entered.is_inside_another {
@@ -126,6 +128,8 @@ fn begin_analysis(rule: &Rule, plan: &LogicalPlan) {
 
 fn with_clock(part: PlanningPart, change: impl FnOnce(&mut PlanningClock)) {
     if part == PlanningPart::Physical {
+        // Cloned before it is locked: the rule that is timed runs without a borrow of the thread-local, and may come
+        // back here.
         let clock = PHYSICAL.with_borrow(Clone::clone);
         let mut clock = clock.as_ref().map(|clock| clock.lock().unwrap_or_else(PoisonError::into_inner));
         clock.as_mut().and_then(|clock| clock.as_mut()).map(change);
@@ -145,6 +149,9 @@ impl PhysicalPlanning {
     /// Begins it with what this thread has analysed last. `is_analyzed` says whether the session has rules by which that is
     /// known.
     pub(crate) fn begin(is_analyzed: bool) -> Self {
+        // `SessionState::create_physical_plan` (DataFusion 55.2.0, `src/execution/session_state.rs`, lines 777 to
+        // 785) optimises and asks the planner with no `await` in between, so that what this thread analysed last is
+        // this plan.
         let kept = if is_analyzed && !IS_IN_RULE.get() { ANALYZED.take() } else { None };
         let (source, clock) = kept.map_or_else(
             || (None, PlanningClock::start()),
@@ -186,6 +193,7 @@ impl<F: Future + ?Sized> Future for Planning<F> {
             }
         }
 
+        // For one poll only: between two of them the thread may plan for somebody else.
         let _polled = Polled(PHYSICAL.replace(Some(Arc::clone(&self.clock))));
         self.planner.as_mut().poll(context)
     }
@@ -199,6 +207,8 @@ struct PlanIdentity {
 
 impl PlanIdentity {
     fn of(plan: &LogicalPlan) -> Self {
+        // A whole plan can be thousands of expressions deep, and comparing it would cost more than planning some
+        // queries does.
         Self { schema: Arc::downgrade(plan.schema()), root: hash_of_root(plan) }
     }
 

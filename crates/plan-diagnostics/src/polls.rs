@@ -67,6 +67,7 @@ impl Polls {
         let mut state = self.lock();
         let id = state.next;
         state.next += 1;
+        // A list and not a map: as many polls as there are threads, a handful.
         state.active.push(Active { id, thread, began });
         id
     }
@@ -94,6 +95,8 @@ impl Drop for Polling<'_> {
 pub fn this_thread() -> Option<u64> {
     thread_local! {
         static NUMBER: Option<u64> =
+            // The kernel's number, by which `/proc` lists the thread, and which `std::thread::ThreadId` is not. Read
+            // once for each thread.
             fs::read_link("/proc/thread-self").ok().and_then(|link| link.file_name()?.to_str()?.parse().ok());
     }
     NUMBER.try_with(|number| *number).ok().flatten()

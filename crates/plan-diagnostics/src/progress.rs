@@ -93,6 +93,7 @@ impl LiveQueries {
     /// Every query that has started and not ended, by id.
     pub fn sample(&self) -> Vec<LiveQuery> {
         let mut runs = self.runs();
+        // It may have ended and still be held by whoever reads its last rows.
         runs.retain(|run| !run.has_ended());
         let mut queries: Vec<LiveQuery> = runs.iter().filter_map(|run| sample(run)).collect();
         queries.sort_by_key(|query| query.id);
@@ -138,6 +139,7 @@ impl LiveQueries {
 
 fn sample(run: &QueryRun) -> Option<LiveQuery> {
     let (started_at, runs_for) = (run.started_at()?, run.runs_for()?);
+    // The plan is gone once nobody executes it any more.
     let plan = run.plan()?;
     let mut measured = Vec::with_capacity(run.query.operators.len());
     measure(&plan, &mut measured);
@@ -190,6 +192,7 @@ fn sample(run: &QueryRun) -> Option<LiveQuery> {
 
 fn rows_to_read(operators: &[PlannedOperator]) -> Option<u64> {
     let may_stop_early = |operator: &PlannedOperator| {
+        // A query that stops early reads fewer rows than its tables have, and nobody knows how many.
         operator.name.ends_with("LimitExec") || operator.detail.contains("fetch=")
     };
     if operators.iter().any(may_stop_early) {
@@ -197,6 +200,7 @@ fn rows_to_read(operators: &[PlannedOperator]) -> Option<u64> {
     }
     let mut scans =
         operators.iter().filter(|operator| matches!(operator.leaf, Some(Leaf::Scan(_)))).peekable();
+    // The sum over no scans would be zero, and look like a query that is done.
     scans.peek()?;
     scans.map(|scan| scan.estimate.rows.filter(|_| scan.estimate.is_exact)).sum()
 }
@@ -236,6 +240,7 @@ fn measure(plan: &Arc<dyn ExecutionPlan>, out: &mut Vec<Sample>) {
             }
         }
     }
+    // An operator without the usual metric is counted by ourselves.
     if sample.rows == 0 {
         sample.rows = counted_rows(plan.as_ref()).unwrap_or(0);
     }

@@ -164,6 +164,8 @@ impl QueryRun {
             polls: Polls::default(),
             cancel: Cancel::default(),
             waiting_readers: AtomicU64::new(0),
+            // Weak until it is executed: a plan holds the memory of its joins and tables, and one that is never
+            // executed must not be kept by those who watch.
             plan: Arc::downgrade(plan),
             listener: observation.listener,
             tap: observation.tap,
@@ -220,6 +222,8 @@ impl QueryRun {
     /// Counts a partition as active until it is closed.
     pub(crate) fn claim_partition(&self, plan: &Arc<dyn ExecutionPlan>, partition: usize) -> Claim {
         let mut partitions = self.lock();
+        // The same partition a second time is the plan executed once more, which DataFusion does not announce:
+        // `DataFrame::collect` twice on one physical plan, or a recursive query.
         if partitions.opened.contains(&partition) {
             return Claim::Again;
         }
@@ -229,11 +233,13 @@ impl QueryRun {
             return Claim::TooLate;
         }
         if self.is_repeated && partitions.opened.is_empty() {
+            // The counters of a plan are never set back. What earlier executions measured is taken off in the end.
             partitions.baseline = Some(operators::baseline(plan));
         }
         partitions.opened.insert(partition);
         partitions.active += 1;
         partitions.idle_since = None;
+        // Strong from here on, because the caller may drop the plan while its streams run, and the metrics with it.
         partitions.plan.get_or_insert_with(|| Arc::clone(plan));
         Claim::Claimed
     }
@@ -272,6 +278,9 @@ impl QueryRun {
             StreamEnd::Dropped => Some(QueryOutcome::Cancelled),
         };
         let mut partitions = self.lock();
+        // `execute_stream` puts a `CoalescePartitionsExec` above this (`datafusion-physical-plan` 55.2.0,
+        // `src/execution_plan.rs`, line 1781), so a query with several partitions opens and closes that many streams
+        // here.
         partitions.active = partitions.active.saturating_sub(1);
         // After a failure the other partitions are dropped: the first thing that went wrong says why.
         if outcome.is_some() && matches!(partitions.worst, None | Some(QueryOutcome::Cancelled)) {
@@ -283,6 +292,8 @@ impl QueryRun {
         partitions.idle_since = Some(Instant::now());
         // A plan may return a stream for a partition that it does not have.
         let all_opened = partitions.opened.range(..self.query.partitions).count() == self.query.partitions;
+        // A caller may execute some partitions only, which looks like a query that has not opened the others yet. It
+        // ends with the last handle to the plan.
         if all_opened || partitions.worst.is_some() {
             let last = partitions.take_over();
             drop(partitions);
@@ -305,6 +316,7 @@ impl QueryRun {
 
     fn end(&self, partitions: Partitions) {
         let Some((started_at, started)) = self.started.get() else { return };
+        // The end of the run and the last partition may come to it at once, from two threads.
         if self.ended.swap(true, Ordering::AcqRel) {
             return;
         }
@@ -328,6 +340,8 @@ impl QueryRun {
         };
         let report =
             self.report(*started_at, started.elapsed(), QueryOutcome::Running, Some(&plan), &baseline);
+        // Asked again, after the metrics were read: the end may have been reported meanwhile, and a later report
+        // must not say that it runs.
         (!self.has_ended()).then_some(report)
     }
 
@@ -349,6 +363,7 @@ impl QueryRun {
             )
         });
         let sum = |name: &str| -> Option<u64> {
+            // Unknown where no operator has it, which is something else than none.
             operators.iter().filter_map(|operator| operator.metrics.get(name).copied()).reduce(|a, b| a + b)
         };
         let is_write = self.query.kind.is_write();
@@ -396,6 +411,7 @@ fn count_of(batch: &RecordBatch) -> Option<u64> {
     let [column] = batch.columns() else { return None };
     match column.data_type() {
         DataType::UInt64 => Some(column.as_primitive::<UInt64Type>().iter().flatten().sum()),
+        // Sinks of DataFusion return an unsigned number; some table providers of others a signed one.
         DataType::Int64 => {
             let counts = column.as_primitive::<Int64Type>();
             counts.iter().flatten().map(u64::try_from).sum::<Result<u64, _>>().ok()

@@ -67,6 +67,7 @@ fn write_shape(
 ) {
     let operator = operators.next();
     let children = plan.children();
+    // How often rows are handed from thread to thread depends on the cores of the machine and the size of the data.
     if let ([child], true) = (&children[..], only_moves_rows(plan.as_ref())) {
         return write_shape(child, depth, operators, out);
     }
@@ -143,6 +144,8 @@ fn columns(plan: &dyn ExecutionPlan) -> Vec<String> {
 fn expressions(plan: &dyn ExecutionPlan) -> Vec<String> {
     let mut texts = Vec::new();
     let mut add = |root: &Arc<dyn PhysicalExpr>| {
+        // A dynamic filter is filled while the query runs: before it is empty, afterwards it holds values of the
+        // data.
         let conditions = split_conjunction(root).into_iter().filter(|condition| !is_dynamic(condition));
         texts.extend(conditions.map(without_literals));
     };
@@ -166,6 +169,8 @@ fn is_dynamic(expression: &Arc<dyn PhysicalExpr>) -> bool {
 
 /// An expression with `?` for every literal, and without the numbers of columns.
 fn without_literals(expression: &Arc<dyn PhysicalExpr>) -> String {
+    // A column is written as `name@index`. With the index 0 everywhere the text below takes it away, and one `@0` in
+    // a name of the user's costs no more than a less exact text.
     let named = |name: &str| Arc::new(Column::new(name, 0)) as Arc<dyn PhysicalExpr>;
     let stripped = Arc::clone(expression).transform_down(|part| {
         if part.is::<Literal>() {

@@ -65,11 +65,14 @@ pub(crate) fn leaves(
             }
             let matches: Vec<usize> =
                 (0..scans.len()).filter(|at| scans[*at].is_read_by(leaf.as_ref())).collect();
+            // All of them: one file may be two tables, and then neither is left for others.
             matches.iter().for_each(|at| is_used[*at] = true);
             let matches = matches.iter().map(|at| &scans[*at]);
             (matches.len() > 0).then(|| Leaf::Scan(only_name(matches, leaf.as_ref())))
         })
         .collect();
+    // Only among the scans that no leaf has matched, so that a table of the user's own provider gets its name by
+    // elimination.
     let left: Vec<&Scan> =
         scans.iter().zip(&is_used).filter(|(_, used)| !**used).map(|(scan, _)| scan).collect();
     for (leaf, found) in plans.iter().zip(&mut found).filter(|(_, found)| found.is_none()) {
@@ -157,6 +160,8 @@ impl Scan {
     fn is_read_by(&self, leaf: &dyn ExecutionPlan) -> bool {
         let Some(provider) = &self.provider else { return false };
         if let Some(memory) = memory_source(leaf) {
+            // By identity and not by equality: two tables may have the same columns, and a scan shares the schema of
+            // its table.
             return Arc::ptr_eq(&memory.original_schema(), &provider.schema());
         }
         match (file_scan(leaf), provider.downcast_ref::<ListingTable>()) {

@@ -29,6 +29,7 @@ pub(crate) fn wired(
     slot: &RunSlot,
 ) -> Arc<dyn ExecutionPlan> {
     if query.analyzed && plan.is::<AnalyzeExec>() {
+        // The root of `EXPLAIN ANALYZE` returns a text. The rows of the query are those that go into it.
         return with_only_child(plan, &|input| {
             HookedExec::wrap(tapped(input, query, with_tap, slot), Results(slot.clone()))
         });
@@ -70,6 +71,7 @@ fn tapped(
         (false, _) => plan,
         (true, false) => tap(plan),
         // Below a `CoalescePartitionsExec` the partitions are seen in parallel.
+        // A sink returns one row, the count. The data are what goes into it.
         (true, true) if plan.is::<DataSinkExec>() => with_only_child(plan, &|input| {
             if input.is::<CoalescePartitionsExec>() { with_only_child(input, &tap) } else { tap(input) }
         }),
@@ -84,6 +86,8 @@ fn with_only_child(
 ) -> Arc<dyn ExecutionPlan> {
     let [child] = plan.children()[..] else { return plan };
     let changed = change(Arc::clone(child));
+    // The wrapper has the properties of what it wraps, so computing those of the parent anew, ordering and
+    // statistics among them, could only lose something.
     let options = ReplaceChildrenOptions::new(ChildrenPropertiesMode::Keep);
     match Arc::clone(&plan).replace_children(vec![changed], options) {
         Ok(with) => with,

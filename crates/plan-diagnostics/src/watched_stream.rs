@@ -76,6 +76,7 @@ impl<W: StreamWatch> WatchedStream<W> {
         execute: impl FnOnce() -> Result<SendableRecordBatchStream>,
     ) -> Result<SendableRecordBatchStream> {
         let schema = Arc::new(Schema::empty());
+        // Before the inner plan is asked: where that panics, this is dropped while it unwinds, and says so.
         let mut watched = Self { schema, inner: None, watch: Some(watch), is_blind: false, is_running: true };
         let executed = execute();
         watched.is_running = false;
@@ -94,6 +95,7 @@ impl<W: StreamWatch> WatchedStream<W> {
     }
 
     fn look(&mut self, look: impl FnOnce(&mut W, &SchemaRef)) {
+        // Once something that watches has panicked it is in no state to be asked again. Its end is still reported.
         if self.is_blind {
             return;
         }
@@ -111,6 +113,9 @@ impl<W: StreamWatch> WatchedStream<W> {
     }
 
     fn end(&mut self, end: StreamEnd<'_>) {
+        // First of all: metrics get their end when the streams that hold them are dropped (`BaselineMetrics`,
+        // `datafusion-physical-expr-common` 55.2.0, `src/metrics/baseline.rs`, line 234), and whoever is told of the
+        // end reads them.
         drop(self.inner.take());
         if let Some(watch) = self.watch.take() {
             shielded("what watches the end of a query", || watch.ended(end));
@@ -158,6 +163,7 @@ impl<W: StreamWatch> RecordBatchStream for WatchedStream<W> {
 
 impl<W: StreamWatch> Drop for WatchedStream<W> {
     fn drop(&mut self) {
+        // Dropped in the middle of a poll is a panic of the operator, also where the runtime has caught it by now.
         let has_panicked = self.is_running || std::thread::panicking();
         self.end(if has_panicked { StreamEnd::Panicked } else { StreamEnd::Dropped });
     }

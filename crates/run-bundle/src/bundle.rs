@@ -246,6 +246,7 @@ fn plan_file_name(node: Option<&str>, plan_hash: &str) -> String {
     let shown = safe(node);
     // Some file systems do not tell upper case from lower case.
     let is_lower = !node.chars().any(|c| c.is_ascii_uppercase());
+    // A node could be called as another one's name with its hash is, and both would write one file.
     let is_like_others = node.is_empty() || node == WITHOUT_NODE || ends_in_hash(node);
     if shown == node && is_lower && !is_like_others {
         return format!("{shown}-{plan_hash}.json");

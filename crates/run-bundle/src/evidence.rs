@@ -291,11 +291,14 @@ impl ProcessEvidence {
     ///
     /// When it cannot be written.
     pub fn write(&self, path: &Path) -> Result<(), WriteError> {
+        // Not by the durability of the bundle: the file says that a process lives, and none outlives a loss of power. Nor is the
+        // one that is there read before, as for other versioned files: it is replaced with each beat, and is of this run.
         versioned::replace_json(path, self)
     }
 
     /// Whether the process lives, as far as this process can tell.
     pub fn is_alive(&self) -> Liveness {
+        // Another boot or another container: the same number is another process there.
         if self.space() != ProcessSpace::current() {
             return Liveness::Unknown;
         }
@@ -315,6 +318,8 @@ impl ProcessEvidence {
     /// Judges by what the pid is now.
     fn judge(&self, found: &ProcessStat) -> Liveness {
         match self.start_ticks {
+            // By the start as well, because numbers of processes are used again. A zombie has ended, whoever has not
+            // waited for it.
             Some(start_ticks) if start_ticks == found.start_ticks && !found.is_dead() => Liveness::Alive,
             Some(_) => Liveness::Gone,
             None => Liveness::Unknown,

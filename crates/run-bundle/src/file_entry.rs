@@ -66,6 +66,8 @@ impl FileEntry {
         let mut entries = Self::list(bundle);
         entries.retain(|entry| entry.file_use() != FileUse::Transient);
         let mut by_size: Vec<usize> = (0..entries.len()).collect();
+        // The small ones first: most files get a hash before the limit is reached, and the manifest says of the
+        // others how long they are.
         by_size.sort_by_key(|position| entries[*position].size_bytes);
         let mut hashed_bytes = 0;
         for position in by_size {
@@ -83,6 +85,7 @@ impl FileEntry {
     /// What may become of it.
     pub fn file_use(&self) -> FileUse {
         match self.path.as_str() {
+            // They come and go, and nobody misses them.
             path if path.ends_with(".tmp") || path.ends_with(".lock") || path.ends_with("reserve") => {
                 FileUse::Transient
             }
@@ -103,6 +106,7 @@ impl FileEntry {
     /// What is to be said of a file that was complete and has become shorter, or is gone. `None` for those that are written anew
     /// or come and go, and for what no run writes.
     pub fn loss(&self, bundle: &Bundle) -> Option<String> {
+        // The others are replaced after the run as well, by a delivery or a new report.
         let keeps_its_size = matches!(self.file_use(), FileUse::Fixed | FileUse::Appended);
         if !keeps_its_size || !layout::is_known(&self.path) {
             return None;

@@ -77,6 +77,7 @@ impl JsonLines {
                 (line.len() as u64 + 1, parsed)
             }
             Some(Line::Torn(line)) => {
+                // Whole where it parses: the writer died between the line and its line feed, and nothing is missing.
                 (line.len() as u64, parse(line).map_or(JsonLine::Torn, JsonLine::Value))
             }
             Some(Line::TooLong { bytes, ended }) => {
@@ -146,6 +147,7 @@ pub fn read_lines(path: &Path, mut take: impl FnMut(&str) -> serde_json::Result<
                     JsonLine::Value(()) => reading.lines += 1,
                     JsonLine::Damaged { problem } => {
                         reading.unreadable_lines += 1;
+                        // The first one is named and the others are counted: a file of garbage has millions.
                         reading.note(|| format!("line {number} is damaged: {problem}"));
                     }
                     JsonLine::Torn => {

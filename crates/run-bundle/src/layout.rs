@@ -145,17 +145,20 @@ impl Bundle {
     pub fn delete(&self) -> Result<Deleted, DeleteError> {
         let failed = |below: &str, source| DeleteError::Io { path: self.dir().join(below), source };
         let mut contents = self.deletable()?;
+        // False sorts before true.
         contents.files.sort_by_key(|(below, _)| below == MANIFEST);
         let mut freed_bytes = 0;
         for (below, size_bytes) in &contents.files {
             FileBelow::new(self.dir(), below).remove().map_err(|source| failed(below, source))?;
             freed_bytes += size_bytes;
         }
+        // The inner ones first, as a folder must be empty to go.
         for below in contents.folders.iter().rev().filter(|below| !contents.keeps(below)) {
             remove_folder_below(self.dir(), below).map_err(|source| failed(below, source))?;
         }
         if contents.others.is_empty() {
             let absolute = std::path::absolute(self.dir()).map_err(|source| failed("", source))?;
+            // From the folder around it, by its name there: what a link leads to is not deleted.
             if let (Some(folder), Some(name)) = (absolute.parent(), absolute.file_name()) {
                 remove_folder_below(folder, name).map_err(|source| failed("", source))?;
             }
@@ -196,6 +199,7 @@ pub(crate) fn create(dir: &Path) -> io::Result<()> {
         return Err(io::ErrorKind::InvalidInput.into());
     };
     std::fs::create_dir_all(parent)?;
+    // A folder that is there may hold files that somebody else can read or has put there.
     if !create_private_folder(parent, name)? {
         return Err(io::ErrorKind::AlreadyExists.into());
     }
@@ -211,6 +215,7 @@ pub(crate) fn contents(dir: &Path) -> io::Result<Contents> {
     while let Some((folder, depth)) = pending.pop() {
         let entries = match entries_below(dir, &folder) {
             Ok(entries) => entries,
+            // Nothing can be said of a bundle that cannot be listed; of one of its folders, that it stays.
             Err(error) if folder.is_empty() => return Err(error),
             Err(_) => {
                 contents.others.push(folder.into());
@@ -231,6 +236,7 @@ pub(crate) fn contents(dir: &Path) -> io::Result<Contents> {
                 EntryKind::File { size_bytes } if is_known(&below) => {
                     contents.files.push((below, size_bytes));
                 }
+                // Deeper ones are none of ours, and a folder may be mounted within itself.
                 EntryKind::Folder if depth < MAX_DEPTH => {
                     contents.folders.push(below.clone());
                     pending.push((below, depth + 1));
@@ -247,6 +253,7 @@ pub(crate) fn contents(dir: &Path) -> io::Result<Contents> {
 
 /// Whether a path below a bundle is one that the layout has.
 pub(crate) fn is_known(below: &str) -> bool {
+    // A process that was killed may leave the temporary file of a file it was to replace.
     let below = without_temporary_ending(below);
     match below.split_once('/') {
         None => FILES.contains(&below),
@@ -266,6 +273,7 @@ fn is_plan(name: &str) -> bool {
     let Some((before, hash)) = stem.rsplit_once('-') else { return false };
     let number = before.split('-').next().unwrap_or_default();
     let is_numbered = number.len() >= 3 && number.bytes().all(|byte| byte.is_ascii_digit());
+    // Plans had numbers first, and have hashes since.
     is_numbered || (hash.len() == 16 && hash.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 
@@ -278,6 +286,7 @@ pub(crate) fn is_bundle(dir: &Path) -> bool {
     let Some(absolute) = std::path::absolute(dir).ok() else { return false };
     let name = absolute.file_name().and_then(|name| name.to_str());
     let is_named = name.is_some_and(|name| name.parse::<RunId>().is_ok());
+    // Its manifest is gone or damaged. A name alone is too little to delete a folder for.
     is_named && (holds_recording(dir) || (is_in_run_bundle(&absolute) && holds_known(dir)))
 }
 
@@ -300,6 +309,7 @@ pub(crate) fn claimed_run(dir: &Path) -> Option<RunId> {
     let is_ours = match &claim.format {
         Some(format) => format == MANIFEST_FORMAT,
         // Manifests had no marker at first.
+        // Three keys together, because `manifest.json` is what web pages and packages of other tools call theirs.
         None => claim.daglight_version.is_some() && claim.namespace.is_some() && claim.status.is_some(),
     };
     is_ours.then_some(claim.identity.run_id)

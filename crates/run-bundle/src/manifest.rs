@@ -333,6 +333,7 @@ impl Manifest {
         merge: impl FnOnce(&mut Self, Self),
     ) -> Result<(), WriteError> {
         let _lock = ManifestLock::acquire(bundle.dir());
+        // `sync` may have written the address of the run on the server meanwhile, which this process does not know.
         if let Ok(there) = Self::read(bundle) {
             merge(&mut self, there);
         }
@@ -351,6 +352,7 @@ impl Manifest {
         let file = FileBelow::at(&bundle.manifest());
         let room = file.open()?.metadata()?.len();
         let mut short = self.clone();
+        // In the order in which it can be spared: how the run and its nodes ended is never left out.
         let drops: [fn(&mut Self); 4] = [
             |_| {},
             |manifest| manifest.files.clear(),
@@ -364,6 +366,7 @@ impl Manifest {
             drop(&mut short);
             let mut text = serde_json::to_vec(&short)?;
             if text.len() as u64 <= room {
+                // Blanks behind JSON mean nothing, and the size of the file stays, so that no block is asked for.
                 text.resize(usize::try_from(room).unwrap_or(text.len()), b' ');
                 return file.overwrite(&text);
             }

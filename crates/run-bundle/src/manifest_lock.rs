@@ -20,10 +20,14 @@ pub(crate) struct ManifestLock(
 impl ManifestLock {
     /// `None` where another keeps it for too long. Where folders cannot be locked there is nothing to wait for.
     pub(crate) fn acquire(bundle_dir: &Path) -> Option<Self> {
+        // The folder itself and no file in it: a lock file would be one more file of a bundle, and would be left
+        // behind.
         let Ok(folder) = File::open(bundle_dir) else { return Some(Self(None)) };
         let begun = Instant::now();
         loop {
             match folder.try_lock() {
+                // Some file systems, most of them on the network, have no locks. A manifest that two write at once
+                // is still whole: it is replaced.
                 Ok(()) | Err(TryLockError::Error(_)) => return Some(Self(Some(folder))),
                 Err(TryLockError::WouldBlock) if begun.elapsed() > LONGEST_WAIT => return None,
                 Err(TryLockError::WouldBlock) => thread::sleep(Duration::from_millis(2)),

@@ -218,6 +218,7 @@ impl PlanMetrics {
     /// Rows that the sources returned. Older bundles do not say that: there it is the output of the operators that have no
     /// input, as far as they count it.
     pub fn rows_read(&self) -> RowsRead {
+        // Older bundles do not have it, and then it is what the leaves returned.
         if let Some(said) = self.rows_read {
             return RowsRead { counted: said.unwrap_or(0), all_counted: said.is_some() };
         }

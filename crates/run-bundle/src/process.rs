@@ -37,6 +37,8 @@ impl ProcessStat {
 
     /// The name stands in parentheses and may hold spaces and parentheses itself: fields are counted behind the last.
     fn parse(text: &str) -> Option<Self> {
+        // Behind the last bracket: the name of the program stands in brackets, and may have blanks and brackets in
+        // it.
         let fields: Vec<&str> = text.rsplit_once(')')?.1.split_ascii_whitespace().collect();
         let number = |position: usize| fields.get(position)?.parse::<u64>().ok();
         Some(Self { state: fields.first()?.chars().next()?, start_ticks: number(19)? })

@@ -16,6 +16,7 @@ impl Reserve {
     /// When there is not so much space, or the file cannot be written. Then no file is left.
     pub fn take(file: FileBelow, bytes: usize) -> io::Result<Self> {
         // Written and not only made longer: a file with a hole takes up nothing.
+        // It is not synchronised: what was allocated in memory only would be gone together with the run.
         file.replace(&vec![b' '; bytes], Durability::Process)?;
         Ok(Self(file))
     }

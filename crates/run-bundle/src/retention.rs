@@ -69,6 +69,7 @@ impl Limits {
         let oldest = self.max_age.map(|age| now.checked_sub_signed(age).unwrap_or(DateTime::<Utc>::MIN_UTC));
         let mut total_bytes = 0_u64;
         let is_over = |(position, candidate): (usize, &Candidate)| {
+            // The newest first: what is over the limit is what is oldest.
             total_bytes = total_bytes.saturating_add(candidate.size_bytes);
             let too_old = oldest.zip(candidate.started_at).is_some_and(|(oldest, started)| started < oldest);
             let too_many = self.max_count.is_some_and(|count| position >= count);
@@ -84,6 +85,8 @@ impl Candidate {
     pub fn kept_because(&self, even_waiting: bool) -> Option<Kept> {
         match self {
             Self { is_running: true, .. } => Some(Kept::Running),
+            // In front of `even_waiting`, which is about what waits: nobody here knows what else a newer bundle
+            // needs.
             Self { is_newer: true, .. } => Some(Kept::Newer),
             _ if even_waiting => None,
             Self { is_unclosed: true, is_awaited: true, .. } => Some(Kept::Unclosed),

@@ -111,6 +111,7 @@ impl Bundle {
     pub fn verify(&self) -> Vec<Fault> {
         let mut faults = Vec::new();
         let manifest = Manifest::read(self).map_err(|error| faults.push(Fault::Manifest(error))).ok();
+        // Listed once: the files of a run that goes on come and go, and two listings could disagree.
         let contents = layout::contents(self.dir()).map_err(|problem| {
             faults.push(Fault::Unreadable { path: self.dir().display().to_string(), problem });
         });
@@ -145,6 +146,7 @@ fn compared(bundle: &Bundle, entry: &FileEntry) -> Option<Fault> {
     };
     let expected = entry.size_bytes;
     match file_use {
+        // The report may have been made again, and `sync` moves the progress: neither is a fault.
         FileUse::Rewritten | FileUse::Transient => return None,
         _ if found < expected => return Some(Fault::Shorter { path, expected, found }),
         FileUse::Fixed if found > expected => return Some(Fault::Longer { path, expected, found }),

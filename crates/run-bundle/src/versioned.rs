@@ -98,6 +98,7 @@ pub(crate) fn read_within<T: DeserializeOwned>(
 ) -> Result<T, ReadError> {
     match FileBelow::at(&path).read(max_bytes) {
         Ok(text) => {
+            // Before the rest is read: a later version may have other fields, and would look like a damaged file.
             check_version(&path, &text, known)?;
             serde_json::from_slice(&text).map_err(|source| ReadError::Damaged { path, source })
         }
@@ -128,6 +129,7 @@ impl Bundle {
     ///
     /// When the file cannot be written, or is not one of this bundle.
     pub fn replace(&self, path: &Path, content: &[u8]) -> Result<(), WriteError> {
+        // Walked from the folder of the bundle, whose own path may lead through links; within it none is followed.
         let below = path.strip_prefix(self.dir()).unwrap_or(path);
         put(&FileBelow::new(self.dir(), below), content, self.durability())
     }

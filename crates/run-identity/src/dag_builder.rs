@@ -101,6 +101,7 @@ impl DagBuilder {
                 });
             }
         }
+        // Before they are put in order: the hash sorts by itself, and must not depend on how ties are broken here.
         let dag_hash = dag_hash(&self.nodes);
         let code_hash = code_hash(&self.nodes, &self.setup);
         let nodes = in_running_order(self.nodes)?;
@@ -242,6 +243,7 @@ fn in_running_order(declared: Vec<Node>) -> Result<Vec<Node>, DagError> {
     let is_ready = |position: &usize| pending[*position] == 0;
     let mut ready: BTreeSet<usize> = (0..declared.len()).filter(is_ready).collect();
     let mut order = Vec::with_capacity(declared.len());
+    // The first in the order of declaration, so that a DAG that was declared in running order keeps it.
     while let Some(next) = ready.pop_first() {
         order.push(next);
         for reader in &readers[next] {
@@ -251,6 +253,7 @@ fn in_running_order(declared: Vec<Node>) -> Result<Vec<Node>, DagError> {
             }
         }
     }
+    // What is left waits for itself.
     if order.len() < declared.len() {
         return Err(DagError::Cycle { nodes: circle(&declared, &positions, &pending) });
     }
@@ -265,6 +268,7 @@ fn circle(declared: &[Node], positions: &HashMap<&str, usize>, pending: &[usize]
     let mut places: HashMap<usize, usize> = HashMap::new();
     let mut current = pending.iter().position(|count| *count > 0).unwrap_or_default();
     loop {
+        // Every node that waits has a dependency that waits, so following them must come back to one that was seen.
         if let Some(start) = places.insert(current, path.len()) {
             path.push(current);
             return path[start..].iter().rev().map(|position| declared[*position].name.clone()).collect();

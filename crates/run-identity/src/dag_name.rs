@@ -169,6 +169,7 @@ fn uuid_in(name: &str) -> Option<&str> {
         parts.len() == groups.len()
             && parts.iter().zip(groups).all(|(part, length)| part.len() == length && is_hex(part))
     };
+    // From every position, because a UUID may stand behind a name without a sign in between.
     let separated = (0..name.len()).find_map(|start| name.get(start..start + 36).filter(is_uuid));
     let mut words = name.split(|c: char| !c.is_ascii_alphanumeric());
     separated.or_else(|| words.find(|word| word.len() == 32 && is_hex(word) && is_commit_hash(word)))
@@ -225,6 +226,7 @@ fn time_of_day_length(text: &str) -> usize {
 fn suggestion(name: &str) -> String {
     let is_sign = |c: &char| "_-.@+ ".contains(*c);
     let mut kept = name.to_owned();
+    // Until nothing is left that changes: a name may have a date and a hash.
     while let Some((_, part)) = changing_part(&kept) {
         let (before, after) = kept.split_once(part).unwrap_or((&kept, ""));
         let sign =

@@ -43,15 +43,19 @@ impl Drawing<'_> {
         // A DAG may be deeper than a stack.
         let read: BTreeSet<&str> =
             self.nodes().flat_map(|node| &node.dependencies).map(String::as_str).collect();
+        // What nobody reads is what the pipeline is for. It stands first, and below it what it is made of.
         let roots = self.nodes().filter(|node| !read.contains(node.name.as_str()));
         let mut waiting: Vec<Branch<'_>> =
             roots.map(|node| Branch { node, indent: String::new(), depth: 0, place: Place::Root }).collect();
+        // The last is taken first.
         waiting.reverse();
         while let Some(Branch { node, mut indent, depth, place }) = waiting.pop() {
             let is_new = shown.insert(node.name.as_str());
             let below: Vec<&Node> = self.below(node).collect();
             let again = if is_new || below.is_empty() { "" } else { " (above)" };
             let _ = writeln!(tree, "{indent}{}{}{again}", place.mark(), label(node));
+            // A node that several read is shown with all below it once; or else a diamond on a diamond doubles the
+            // tree each time.
             if !is_new {
                 continue;
             }

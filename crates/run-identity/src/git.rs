@@ -53,6 +53,8 @@ impl GitFacts {
         let (sender, receiver) = mpsc::channel();
         let directory = directory.to_owned();
         // Nobody listens any more past the deadline, and the thread ends with its next answer.
+        // By the command and not by a library: `gix` and `libgit2` are dozens of crates for five facts, and would
+        // have to be taught `safe.directory`, worktrees and includes as git has them.
         let asked = thread::Builder::new()
             .name("daglight-git".into())
             .spawn(move || Self::ask(&directory, |facts| sender.send(facts.clone()).is_ok()));
@@ -60,6 +62,7 @@ impl GitFacts {
         if asked.is_ok() {
             let started = Instant::now();
             while let Ok(more) = receiver.recv_timeout(DEADLINE.saturating_sub(started.elapsed())) {
+                // In parts, as they are found: a repository whose status takes minutes still has its commit.
                 facts = more;
             }
         }
@@ -79,13 +82,17 @@ impl GitFacts {
         if !found(&facts) || facts.commit.is_none() {
             return false;
         }
+        // Last, since it looks at every file, and without untracked ones, which are most of what takes long.
         let status = ["status", "--porcelain", "--untracked-files=no"];
+        // Not with `safe.directory=*` as the others: looking for changes runs filters and hooks that the repository
+        // names, and so code of whoever owns it.
         facts.dirty = answer(command(directory).args(status)).map(|changes| !changes.trim().is_empty());
         found(&facts)
     }
 
     fn of_ci(directory: &Path, variable: impl Fn(&str) -> Option<String>) -> Self {
         let variable = |name: &str| variable(name).filter(|text| !text.trim().is_empty());
+        // A job may run a pipeline that lies in another checkout, of which its variables say nothing.
         let is_about = |workspace: &str| match variable(workspace) {
             Some(workspace) => {
                 let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
@@ -132,12 +139,14 @@ fn git(directory: &Path, arguments: &[&str]) -> Option<String> {
 fn command(directory: &Path) -> Command {
     let mut command = Command::new("git");
     command
+        // Otherwise a command that the repository's configuration names would be started.
         .args(["-c", "core.fsmonitor=false"])
         .current_dir(directory)
         .env("GIT_OPTIONAL_LOCKS", "0")
         .stdin(Stdio::null())
         .stderr(Stdio::null());
     for variable in REDIRECTIONS {
+        // In a hook of git they name the repository of the hook.
         command.env_remove(variable);
     }
     command

@@ -19,6 +19,7 @@ impl FieldHasher {
     }
 
     pub(crate) fn field(mut self, text: &str) -> Self {
+        // The length in front of each field, since "a", "bc" and "ab", "c" would otherwise be the same bytes.
         self.0.update((text.len() as u64).to_be_bytes());
         self.0.update(text.as_bytes());
         self

@@ -25,6 +25,7 @@ impl HostFacts {
         Self {
             name: name.map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()),
             arch: match consts::ARCH {
+                // By the names of OpenTelemetry's conventions, which are not those of Rust.
                 "x86_64" => "amd64",
                 "aarch64" => "arm64",
                 "arm" => "arm32",

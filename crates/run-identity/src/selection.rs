@@ -108,6 +108,7 @@ impl FromStr for Term {
             None => (false, text),
         };
         let (ancestors, rest) = match rest.split_once('+') {
+            // Only digits stand in front of the sign. Anything else makes it a part of the name.
             Some((steps, rest)) if !is_closed && steps.bytes().all(|byte| byte.is_ascii_digit()) => {
                 (steps_of(steps), rest)
             }
@@ -117,6 +118,7 @@ impl FromStr for Term {
             Some((rest, steps)) if !is_closed && steps.bytes().all(|byte| byte.is_ascii_digit()) => {
                 (steps_of(steps), rest)
             }
+            // `@` goes down to all that is made of a node, and from there up again.
             _ => (if is_closed { Steps::MAX } else { 0 }, rest),
         };
         Ok(Self { text: text.to_owned(), method: rest.parse()?, ancestors, descendants, is_closed })
@@ -174,6 +176,8 @@ impl NodeSelector {
             let mut sets = terms.iter().map(|term| term.select(&graph));
             // A text without terms cannot be parsed to a selector.
             let Some(first) = sets.next() else { continue };
+            // Each term must mean something by itself: a misspelt one would otherwise look like an empty
+            // intersection.
             let all = sets.try_fold(first?, |all, next| next.map(|next| &all & &next))?;
             chosen.extend(all);
         }
@@ -247,6 +251,7 @@ fn reached(start: &BTreeSet<usize>, edges: &[Vec<usize>], steps: Steps) -> BTree
     let mut left = steps;
     while left > 0 && !frontier.is_empty() {
         let next = frontier.iter().flat_map(|index| &edges[*index]).copied();
+        // Only the new ones go on, so that each node is looked at once however many ways lead to it.
         frontier = next.filter(|index| reached.insert(*index)).collect();
         left -= 1;
     }

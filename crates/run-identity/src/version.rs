@@ -9,6 +9,7 @@ pub(crate) fn dag_hash(nodes: &[Node]) -> String {
     sorted(nodes)
         .into_iter()
         .fold(FieldHasher::new("daglight.dag.v1"), |hasher, node| {
+            // As a set: neither their order nor naming one twice makes another version.
             let dependencies: BTreeSet<&str> = node.dependencies.iter().map(String::as_str).collect();
             let tags = node.tags.iter().flat_map(|(key, value)| [key.as_str(), value.as_str()]);
             hasher

@@ -37,6 +37,7 @@ pub(crate) fn attributes(
         let message = policy.capture_error(lines.first().map_or("", String::as_str));
         add("error", AttributeKind::Primitive, AttributeRole::Error, message);
     }
+    // A node that failed before its first row has a summary of nothing, which only hides the error.
     let saw_rows = facts.summary.as_ref().is_some_and(|summary| summary.rows > 0);
     let (name, is_shown) = match error {
         None => ("data_summary", true),
@@ -52,6 +53,7 @@ pub(crate) fn attributes(
     if let Some(rows) = facts.preview.as_ref().and_then(|preview| preview.table(policy)) {
         add("first_rows", AttributeKind::Html, AttributeRole::ResultSummary, rows);
     }
+    // Of a frame that reads no table, for example of a file or of values, there is nothing to show.
     if let Some(lineage) = facts.lineage.as_ref().filter(|lineage| lineage.has_sources()) {
         add("lineage", AttributeKind::Dict, AttributeRole::ResultSummary, shown_lineage(lineage, policy));
     }
@@ -60,6 +62,7 @@ pub(crate) fn attributes(
         add("source", AttributeKind::Dict, AttributeRole::ArtifactLink, located);
     }
     let names = facts.artifacts.iter().map(|artifact| match facts.artifacts.len() {
+        // The usual case has one name everywhere, so that nodes can be compared; several are told apart by theirs.
         1 => ("artifact".to_owned(), ""),
         _ => (format!("artifact {}", artifact.name), artifact.materialization.name()),
     });
@@ -87,6 +90,7 @@ pub(crate) fn attributes(
     // Behind those of our own, whose names a program may use too.
     let own = attributes.iter().map(|attribute| (attribute.name().to_owned(), ""));
     let names = own.chain(facts.recorded.iter().map(|(name, _)| (heading(name), ""))).collect();
+    // Our own go first through it, so that theirs stay, and those of the program give way.
     let names = unique_names(names).split_off(attributes.len());
     let recorded = facts.recorded.iter().zip(names).map(|((_, value), name)| {
         let kind = if value.as_value().is_object() { AttributeKind::Dict } else { AttributeKind::Primitive };
@@ -102,6 +106,7 @@ fn unique_names(names: Vec<(String, &str)>) -> Vec<String> {
     let mut unique = Vec::new();
     for (name, kind) in names {
         let with_kind = (!kind.is_empty()).then(|| format!("{name} ({kind})"));
+        // Endless: one of them is free.
         let numbered = (2_u64..).map(|number| format!("{name} ({number})"));
         let mut candidates = std::iter::once(name.clone()).chain(with_kind).chain(numbered);
         let free = candidates.find(|candidate| !taken.contains(candidate)).unwrap_or(name);
@@ -117,6 +122,7 @@ fn data_summary(facts: &NodeFacts, policy: &Policy) -> Option<(AttributeKind, Ca
         |columns| (AttributeKind::DagworksDescribe, policy.capture_columns(columns, withheld_summary));
     let note = |note: &str| (AttributeKind::Primitive, policy.capture(note));
     let has_data = facts.schema.is_some() || facts.rows.is_some();
+    // That there was data, and how much, is said nevertheless: it is not a statistic of values.
     if !policy.data_statistics() {
         let disabled = json!({ "summary": DISABLED, "rows": facts.rows, "bytes": facts.bytes });
         return has_data.then(|| (AttributeKind::Dict, policy.capture(known_only(disabled))));
@@ -145,6 +151,7 @@ fn describe_all(queries: &NodeQueries) -> Value {
 }
 
 fn milliseconds(duration: Duration) -> f64 {
+    // Microseconds: what a clock says beyond them is noise that fills a page.
     (duration.as_secs_f64() * 1e6).round() / 1e3
 }
 
@@ -153,6 +160,7 @@ fn describe_query(query: &QueryFacts) -> Value {
         .busiest
         .iter()
         .enumerate()
+        // The page sorts by name.
         .map(|(rank, (name, busy))| (format!("{} {name}", rank + 1), busy.clone().into()))
         .collect();
     known_only(json!({

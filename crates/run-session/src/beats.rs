@@ -48,9 +48,11 @@ impl LastBeat {
 
 /// Shows a beat in the traces, the metrics and the log. A run that has ended shows none.
 pub(crate) fn emit(state: &Arc<RunState>, beat: &Beat) {
+    // The thread that beats may be on its way while the run ends; a span after the root would never be seen.
     if state.has_ended() {
         return;
     }
+    // First, so that the files of the plans are as new as what is said below.
     state.plans.beat();
     let before = state.last_beat.replace(beat.clone());
     let before = before.as_ref();
@@ -62,7 +64,9 @@ pub(crate) fn emit(state: &Arc<RunState>, beat: &Beat) {
     if let Some(error) = &beat.evidence_error {
         state.log.bundle_failed(error.clone());
     }
+    // What is logged here, and what is said of stalls, then stands under this beat.
     let guard = span.context().attach();
+    // A log line for each beat of a run that waits for hours says nothing new. The span has every beat.
     if before.is_none_or(|before| has_changed(beat, before)) {
         say(state, &stage, beat);
     }
@@ -76,6 +80,7 @@ pub(crate) fn emit(state: &Arc<RunState>, beat: &Beat) {
 
 /// The stage that is open, or else that of the node which started last.
 fn stage(state: &RunState, beat: &Beat) -> String {
+    // No stage was said: that of the node which started last.
     let of_node = || state.open_nodes().last().map(|node| node.stage().to_owned());
     beat.stage.clone().or_else(of_node).unwrap_or_else(|| BETWEEN.to_owned())
 }
@@ -92,6 +97,7 @@ fn describe(span: &StageSpan, beat: &Beat, before: Option<&Beat>, policy: &Polic
         (Key::PendingTaskNames, &beat.nodes.pending, nodes_before.map(|nodes| &nodes.pending)),
         (Key::CompletedTaskNames, &beat.nodes.completed, nodes_before.map(|nodes| &nodes.completed)),
     ] {
+        // The names of a thousand nodes with each beat would be most of the trace: they stand where they change.
         if before != Some(names) {
             span.set(key, policy.capture(names.first.clone()));
         }
@@ -133,6 +139,7 @@ fn names_of(tasks: &[ActiveTask]) -> Names {
 
 /// Whether the run is not where it was. What the process uses changes all the time.
 fn has_changed(beat: &Beat, before: &Beat) -> bool {
+    // Time, CPU and memory always change, and are no news of themselves.
     beat.stage != before.stage
         || beat.active_tasks != before.active_tasks
         || beat.nodes != before.nodes
@@ -203,6 +210,7 @@ impl RunState {
         let records = self.log.records();
         let mut nodes = Nodes::default();
         for node in self.context.dag.nodes().iter().filter(|node| !open.contains(&node.name)) {
+            // A node that has a record has begun, and one that is not open has ended.
             match records.nodes.contains_key(&node.name) {
                 true => nodes.completed.add(&node.name),
                 false => nodes.pending.add(&node.name),

@@ -45,6 +45,8 @@ pub fn close_dead_run(bundle: &Bundle) -> Result<bool, CloseError> {
     if has_ended && !files.open_spans().exists() {
         return Ok(false);
     }
+    // One that cannot be read keeps no run open: the manifest and the spans are closed with what they say
+    // themselves.
     let outbox = recorded_outbox(&bundle.tracker_dir()).ok().flatten();
     let process = sighting(bundle, outbox.as_ref());
     if process.liveness != Liveness::Gone {
@@ -53,11 +55,14 @@ pub fn close_dead_run(bundle: &Bundle) -> Result<bool, CloseError> {
     // The clock of the system may have been set back while the run went on.
     let last_seen = process.last_seen.unwrap_or(manifest.started_at).max(manifest.started_at);
     let known = known_run(&manifest, outbox.as_ref(), last_seen);
+    // Before the manifest, which is what says that the run is closed: where this process dies in between, the next
+    // one does it again, and spans that are closed already are not open a second time.
     let completed = complete_spans(&files, &Namespace::new(&*manifest.namespace), &known);
     // A process that was killed leaves it behind.
     let _ = FileBelow::at(&bundle.reserve()).remove();
     Ok(Manifest::update(bundle, |manifest| {
         // Another may have closed it in the meantime.
+        // Asked again under the lock of the manifest.
         let is_open = manifest.status == RunStatus::Running;
         if is_open {
             close(manifest, outbox.as_ref(), last_seen);
@@ -74,10 +79,13 @@ pub fn close_dead_run(bundle: &Bundle) -> Result<bool, CloseError> {
 }
 
 fn close(manifest: &mut Manifest, outbox: Option<&OutboxStatus>, last_seen: DateTime<Utc>) {
+    // The last event is recorded before the manifest is written, so it may know more.
     let end = outbox.and_then(|outbox| outbox.outcome.zip(outbox.ended));
     let ended = format!("process ended; last seen {}", last_seen.to_rfc3339());
     match end {
         Some((Outcome::Success, ended_at)) => {
+            // The work was done, and a server may have been told so: what died is the process that waited for
+            // servers.
             (manifest.status, manifest.ended_at) = (RunStatus::Success, Some(ended_at));
             manifest.warnings.push(format!("the run succeeded, and was not finished: {ended}").into());
         }
@@ -121,6 +129,7 @@ fn known_run(manifest: &Manifest, outbox: Option<&OutboxStatus>, last_seen: Date
 
 /// What the manifest of a run that goes on does not say of a node, and its outbox does.
 fn show_progress(node: &mut NodeRecord, progress: &NodeProgress) {
+    // The manifest of a run that goes on says of its nodes only which there are.
     node.status = match progress.outcome {
         None => NodeStatus::Unfinished,
         Some(Outcome::Success) => NodeStatus::Success,
@@ -148,9 +157,12 @@ pub(crate) fn sighting(bundle: &Bundle, outbox: Option<&OutboxStatus>) -> Sighti
     match beats.map_or(Liveness::Unknown, |beats| beats.is_alive()) {
         Liveness::Alive => alive,
         Liveness::Gone => gone(),
+        // A bundle in a container or on another machine: process ids say nothing there, and a lock on a shared file
+        // does.
         Liveness::Unknown => match outbox.and_then(|outbox| outbox.writer_alive) {
             Some(true) => alive,
             Some(false) => gone(),
+            // Nothing is closed on a guess: a run that lives would be shown as a failure.
             None => Sighting::UNKNOWN,
         },
     }

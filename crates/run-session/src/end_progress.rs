@@ -62,6 +62,7 @@ impl EndProgress {
     pub(crate) fn wait_for_tracker(&self, deadline: Instant, enough: impl Fn() -> bool) {
         const INTERVAL: Duration = Duration::from_millis(5);
         let mut state = self.lock();
+        // In small steps, because nobody notifies when `enough` changes.
         while !state.tracker_flushed && !state.without_servers && !enough() && Instant::now() < deadline {
             state = self.changed.wait_timeout(state, INTERVAL).unwrap_or_else(PoisonError::into_inner).0;
         }
@@ -73,7 +74,9 @@ impl EndProgress {
         let mut deadline = deadline;
         while !(state.tracker_flushed && state.signals.is_some()) {
             if state.without_servers {
+                // Asked not to wait for servers. What is on its way to a file takes a moment, and is waited for.
                 deadline = deadline.min(Instant::now() + LAST_WRITES);
+                // Once: or else each turn would move the deadline on.
                 state.without_servers = false;
             }
             let left = deadline.saturating_duration_since(Instant::now());

@@ -32,13 +32,17 @@ struct State {
 impl Ends {
     /// Ends a run on a thread of its own. Where that cannot be started, here and now.
     pub(crate) fn begin(self: &Arc<Self>, run: &Arc<RunState>) {
+        // Counted here, before the thread starts: whoever waits from now on waits for it.
         let (under_way, of_thread) = (self.under_way(), Arc::clone(run));
         let end = move || {
             of_thread.end();
+            // Before it says that it has ended, so that the last handle of the run is not dropped on this thread
+            // after the process was told that nothing is left to do.
             drop(of_thread);
             drop(under_way);
         };
         let started = thread::Builder::new().name("daglight-finish".into()).spawn(end);
+        // No thread can be had: the run then ends on this one, which waits.
         if started.is_err() {
             run.end();
         }
@@ -58,6 +62,7 @@ impl Ends {
     pub(crate) fn run_ended(&self) -> bool {
         let mut state = self.lock();
         state.open_runs = state.open_runs.saturating_sub(1);
+        // The last to go, run or handle, flushes what all of them have sent.
         state.open_runs == 0 && self.handles.load(Ordering::Acquire) == 0
     }
 

@@ -109,6 +109,8 @@ pub(crate) fn finish(state: &Arc<RunState>) -> FinishReport {
     let ended_at = clock::utc_now();
     let delivering = state.own_time.measure(Own::Delivery);
     let heartbeat = state.heartbeat().take();
+    // First of all: a beat in the middle of the end would show a run that goes on, and take the locks that the end
+    // needs.
     if let Some(heartbeat) = heartbeat {
         heartbeat.stop();
     }
@@ -118,7 +120,11 @@ pub(crate) fn finish(state: &Arc<RunState>) -> FinishReport {
     if state.interruption.get().is_some() {
         state.open_statements.end_interrupted();
     }
+    // A query with several partitions that is dropped ends on the threads of the runtime, after the drop has
+    // returned: DataFusion aborts its tasks, and a task stops at its next `await`. A blocking function may take
+    // seconds for that, hence the limit.
     state.complete_open_nodes(DROPPED_QUERIES_LIMIT);
+    // Before the spans are flushed: this makes the spans of the last operators.
     end_plans(state);
     say_what_has_no_run(state);
     state.check_registry();
@@ -126,6 +132,7 @@ pub(crate) fn finish(state: &Arc<RunState>) -> FinishReport {
     let late_tags = late_tags(state);
     state.log.records().late_tags.clone_from(&late_tags);
     if let Some(tracker) = &state.context.tracker {
+        // Asked only now: a query that ended late, and the registry of outputs, can still fail the run.
         let succeeded = state.log.records().failure().is_none();
         if !late_tags.is_empty() {
             tracker.record(&Event::TagsUpserted { tags: late_tags, time: ended_at });
@@ -140,6 +147,7 @@ pub(crate) fn finish(state: &Arc<RunState>) -> FinishReport {
     let _ = replace_manifest(state, Some(&ending_so_far(state, ended_at)), FileEntry::list);
 
     let Flushed { tracker, signals } = flush(state, SystemTime::from(ended_at));
+    // The answers of servers may repeat what was sent to them.
     let tracker_ledger = tracker.map(|ledger| shown(state, ledger));
     drop(delivering);
     signals.bundle_warnings().into_iter().for_each(|warning| state.log.bundle_failed(warning));
@@ -195,8 +203,10 @@ pub(crate) fn finish(state: &Arc<RunState>) -> FinishReport {
             ));
         }
     }
+    // Counted after the flush, when nothing is on its way any more: the sums add up only then.
     let delivery = Delivery { tracker: tracker_ledger, signals: signals.accounts() };
     let ending = Ending { ended_at, delivery };
+    // Behind the flush, because the manifest has the counts of what was delivered.
     let report = write_files(state, &ending);
     report_of(state, &ending, report)
 }
@@ -361,6 +371,7 @@ type ListFiles = fn(&Bundle) -> Vec<FileEntry>;
 fn replace_manifest(state: &RunState, ending: Option<&Ending>, files: ListFiles) -> Result<(), WriteError> {
     let mut end_is_recorded = state.end_is_recorded();
     put_manifest(state, ending, files)?;
+    // Only where it was written: a second signal waits for this before it ends the process.
     *end_is_recorded = ending.is_some();
     Ok(())
 }

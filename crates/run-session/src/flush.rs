@@ -41,13 +41,17 @@ pub(crate) fn flush(state: &Arc<RunState>, ended_at: SystemTime) -> Flushed {
         }
         state.end.tracker_flushed();
     };
+    // Both at once: they are of different servers, and the one that does not answer must not take the time of the
+    // other.
     beside(state, "daglight-deliver", flush_tracker);
     let exports = Signal::ALL.into_iter().any(|signal| state.context.telemetry.bridge().exports(signal));
     let link_timeout = match exports {
+        // An export needs the rest of its time. Files do not.
         true => LINK_TIMEOUT_OF_EXPORT.min(signals_time / 2),
         false => LINK_TIMEOUT.min(tracker_time),
     };
     let is_linked = || state.context.tracker.as_ref().is_some_and(|tracker| tracker.link().is_some());
+    // The spans say which run of the tracker they belong to, which is known when it has answered.
     state.end.wait_for_tracker(started + link_timeout, is_linked);
     state.context.refresh_execution_run_id();
     state.context.root.end_at(ended_at);
@@ -62,9 +66,11 @@ pub(crate) fn flush(state: &Arc<RunState>, ended_at: SystemTime) -> Flushed {
     });
     let longest = tracker_time.max(link_timeout + signals_time);
     let signals = state.end.wait_for_all(started + longest + SLACK);
+    // Not finished within all that: what has been counted by now is said.
     let signals = signals.unwrap_or_else(|| state.context.signals.ledgers());
     let waits = |signal: &Signal| signals.of(*signal).otlp.as_ref().is_some_and(|otlp| otlp.waiting > 0);
     if Signal::ALL.iter().any(waits) {
+        // The next end in this process need not wait for the same server as long.
         state.context.telemetry.shared.ends.gave_up();
     }
     if state.end.is_beside_the_work() {
@@ -78,6 +84,7 @@ pub(crate) fn flush(state: &Arc<RunState>, ended_at: SystemTime) -> Flushed {
 fn beside(state: &Arc<RunState>, name: &str, work: impl Fn(&RunState) + Clone + Send + 'static) {
     let (of_thread, own) = (work.clone(), Arc::clone(state));
     let started = thread::Builder::new().name(name.to_owned()).spawn(move || of_thread(&own));
+    // No thread can be had: then one after the other.
     if started.is_err() {
         work(state);
     }

@@ -19,6 +19,7 @@ use serde_json::{Map, Value, json};
 pub(crate) fn describe(summary: &DataSummary) -> Map<String, Value> {
     let mut columns = Map::new();
     for (position, column) in summary.columns.iter().enumerate() {
+        // Results of joins have columns of one name, of which a JSON object would keep the last.
         columns.insert(free_key(&columns, &column.name), describe_column(position, column));
     }
     columns
@@ -75,6 +76,7 @@ pub(crate) fn free_key(taken: &Map<String, Value>, name: &str) -> String {
 /// where the page shows no range of such a column.
 pub(crate) fn bounds(min: &ScalarValue, max: &ScalarValue) -> Option<(&'static str, Value, Value)> {
     let both = ScalarValue::iter_to_array([min.clone(), max.clone()]).ok()?;
+    // Through a summary of two rows, so that bounds look exactly as those of data do.
     let batch = RecordBatch::try_from_iter([("bounds", both)]).ok()?;
     let mut summarizer = Summarizer::new(&batch.schema(), SummaryOptions::default());
     summarizer.update(&batch);
@@ -100,6 +102,7 @@ fn describe_column(position: usize, column: &ColumnSummary) -> Value {
         Details::Datetime(found) => ("datetime", datetime(found)),
         Details::Boolean { true_count, .. } => ("boolean", boolean(*true_count)),
         Details::Category(found) => match category(found) {
+            // Without a value that is shown it is no category for the page, and a text like any other.
             Some(fields) => ("category", Some(fields)),
             None => ("str", text(&found.lengths)),
         },
@@ -159,6 +162,7 @@ fn numeric(found: &Distribution, number: impl Fn(&Point) -> Option<f64>) -> Fiel
     let mut labels: Vec<String> = Vec::with_capacity(found.histogram.len());
     for bin in &found.histogram {
         let (from, to) = (number(&bin.from)?, number(&bin.to)?);
+        // The page reads the edges back out of the label.
         labels.push(format!("({}, {}]", edge(from, to - from), edge(to, to - from)));
     }
     if labels.iter().collect::<BTreeSet<_>>().len() < labels.len() {
@@ -166,11 +170,13 @@ fn numeric(found: &Distribution, number: impl Fn(&Point) -> Option<f64>) -> Fiel
         labels = found.histogram.iter().map(|bin| format!("({}, {}]", bin.from, bin.to)).collect();
     }
     let mut histogram = Map::new();
+    // Two bars with one label are one: a JSON object has each key once, and the counts must still add up.
     for (label, bin) in labels.into_iter().zip(&found.histogram) {
         add(&mut histogram, label, bin.count);
     }
     let (min, max, mean) = match &found.finite {
         Some(finite) => (Some(&finite.min), Some(&finite.max), finite.mean.as_ref()),
+        // Infinities alone have no range, and the page cannot draw one.
         None if found.infinities > 0 => (None, None, None),
         None => (found.min.as_ref(), found.max.as_ref(), found.mean.as_ref()),
     };
@@ -203,6 +209,7 @@ fn seconds_since_midnight(time: &Point) -> Option<f64> {
 
 /// An edge with as many digits as tell it from the next ones.
 fn edge(value: f64, width: f64) -> String {
+    // As many as tell the edges of one bar apart, and two more.
     let digits = 2.0 - width.log10().floor();
     if !(-15.0..=15.0).contains(&digits) || value.abs() >= 1e15 {
         return format!("{value:e}");

@@ -233,6 +233,8 @@ impl Run {
     ) -> Result<T, Interrupted> {
         // Declared before the work: it says that the work has given way once that is dropped.
         let watch = signals::watch(self.state(), answer);
+        // The signal is polled first: work that is always ready, such as a loop over data in memory, would otherwise
+        // never be interrupted.
         match select(pin!(watch.interrupted()), pin!(work)).await {
             Either::Left((signal, _)) => Err(Interrupted { signal }),
             Either::Right((result, _)) => Ok(result),
@@ -264,6 +266,7 @@ impl RunState {
             Cause::Stall { reason } => format!(": {reason}"),
         };
         let by = cause.to_string();
+        // The nodes are listed before this: once it is set, they end as interrupted, and are no longer open.
         if self.interruption.set(Interruption { cause, after, node, statement }).is_err() {
             return false;
         }

@@ -26,6 +26,8 @@ impl LastWordsOnce {
         let mut last_words = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(last_words) = last_words.take() else { return };
         let (said, is_said) = mpsc::channel();
+        // For a thread of its own: the program's words may block, for example on a pipe that nobody reads, while the
+        // process is to end.
         let report = report.clone();
         let say = move || {
             last_words(&report);

@@ -17,10 +17,12 @@ impl Progress for LiveProgress {
     fn sample(&self) -> Sample {
         let shared = &self.run.context.telemetry.shared;
         let mut live = shared.live.sample();
+        // The list is of the process, and other runs have queries in it too.
         live.retain(|query| self.run.owners.node_of(query.id).is_some());
         let moved = self.run.moved.with(live.iter());
         let poll = |poll: ActivePoll| Poll { thread: poll.thread, lasts: poll.lasts };
         // Tasks of a query that belongs to no node are known as those of the run.
+        // Any of them may be polled for the query: that a thread is busy at all tells a stall from work.
         let of_run = || self.run.polls.active();
         let queries = live.into_iter().filter_map(|query| {
             let node = self.run.owners.node_of(query.id)?;

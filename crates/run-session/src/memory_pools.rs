@@ -23,8 +23,10 @@ pub(crate) struct MemoryPools(Mutex<Vec<Weak<dyn MemoryPool>>>);
 impl MemoryPools {
     /// Sessions may share a pool.
     pub(crate) fn add(&self, session: &SessionContext) {
+        // Weakly: a session that ends must give its memory back.
         let pool = Arc::downgrade(&session.runtime_env().memory_pool);
         let mut pools = self.lock();
+        // Here, because sessions are made rarely and pools are asked often.
         pools.retain(|pool| pool.strong_count() > 0);
         if !pools.iter().any(|known| known.ptr_eq(&pool)) {
             pools.push(pool);
@@ -34,6 +36,7 @@ impl MemoryPools {
     /// Has the pool of the session that is built say who waits for it. Sessions of one runtime environment share it.
     pub(crate) fn watch(builder: &mut SessionStateBuilder) {
         let runtime = builder.runtime_env().get_or_insert_default();
+        // Once: the state of a session may be built from that of another one.
         if !runtime.memory_pool.is::<WatchedPool>() && !never_waits(&*runtime.memory_pool) {
             let memory_pool = Arc::new(WatchedPool::new(Arc::clone(&runtime.memory_pool)));
             *runtime = Arc::new(RuntimeEnv { memory_pool, ..RuntimeEnv::clone(runtime) });
@@ -59,6 +62,7 @@ impl MemoryPools {
         };
         (!pools.is_empty()).then(|| MemoryUse {
             reserved_bytes: pools.iter().map(|pool| pool.reserved() as u64).sum(),
+            // None as soon as one of them has no limit, because then all together have none.
             limit_bytes: pools.iter().map(limit).sum(),
         })
     }

@@ -22,6 +22,7 @@ impl MovedSoFar {
         let mut sums = self.lock();
         sums.ended = sums.ended.plus(Moved {
             rows_read: report.rows_read.unwrap_or(0),
+            // The rows of any other query are its result, which is handed out and not written.
             rows_written: report.rows.filter(|_| is_write).unwrap_or(0),
             bytes_read: report.bytes_scanned.unwrap_or(0),
             bytes_written: report.bytes_written.unwrap_or(0),
@@ -32,6 +33,7 @@ impl MovedSoFar {
     /// The sums with the queries that run. They never fall: a query may be on its way from the ones to the others.
     pub(crate) fn with<'q>(&self, running: impl Iterator<Item = &'q LiveQuery>) -> Moved {
         let mut sums = self.lock();
+        // Under the lock, so that no query ends between the two sums and is in both.
         let now = running.map(of_live).fold(sums.ended, Moved::plus);
         let said = sums.said;
         sums.said = Moved {

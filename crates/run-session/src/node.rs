@@ -53,6 +53,7 @@ impl Node {
         E: RunError<Kind>,
         F: Future<Output = Result<T, E>>,
     {
+        // Until the work ends, however it ends.
         let _stage = self.scope.run.beat_in_stage(stage);
         self.inside(self.span(names::span::STAGE).stage(stage), work).await
     }
@@ -63,6 +64,7 @@ impl Node {
         E: RunError<Kind>,
         F: Future<Output = Result<T, E>>,
     {
+        // Names of tasks come from the program, and often carry what the task is about: a file, a customer.
         let task = self.scope.run.context.policy.capture(task);
         self.inside(self.span(names::span::TASK).stage(self.scope.stage).attribute(Key::Task, task), work)
             .await
@@ -99,6 +101,7 @@ impl Node {
     where
         F: Future<Output: Send + 'static> + Send + 'static,
     {
+        // A spawned task has neither the span nor the owner of what spawned it: both are given along.
         let work = QueryOwner::Node(Arc::clone(&self.scope)).follow(work).with_context(self.context());
         let task = tokio::spawn(work);
         if self.scope.is_given_up_on_stall() {
@@ -119,6 +122,7 @@ impl Node {
         let scope = Arc::clone(&self.scope);
         tokio::task::spawn_blocking(move || {
             let _guard = context.attach();
+            // Blocking work is one long poll. It counts as work of the node, which a stall must not be seen in.
             let _polling = scope.polls.begin();
             work()
         })
@@ -165,8 +169,10 @@ impl Node {
         let mut facts = self.scope.facts();
         facts.schema = Some(Arc::clone(plan.schema().inner()));
         facts.handed_out = HandedOut::Frame;
+        // They are those of an earlier result, which this frame replaces.
         (facts.rows, facts.bytes, facts.summary) = (None, None, None);
         drop(facts);
+        // Whoever executes it, and when: the query is then one of this node.
         self.scope.run.frames.add(plan.clone(), &self.scope);
     }
 
@@ -227,11 +233,13 @@ impl Node {
     /// Records an artifact that was written by other means.
     pub fn written(&self, written: Written) {
         let mut facts = self.scope.facts();
+        // It was noticed as a query that writes; what the program says of it is the better of the two.
         facts.writes.retain(|write| !write.is(&written));
         facts.schema = Some(Arc::clone(&written.schema));
         if written.location.is_none() {
             facts.table = Some(written.name.clone());
         }
+        // An output that does not count leaves what is known from the queries.
         facts.rows = written.rows.or(facts.rows);
         facts.bytes = written.bytes.or(facts.bytes);
         let artifact = self.scope.run.add_output(&self.scope.name, written, facts.queries.plan_signature());
@@ -264,6 +272,7 @@ impl Node {
         what: &str,
         found: impl Future<Output = Result<T, DataFusionError>>,
     ) -> Option<T> {
+        // The time that a catalog or a store takes to answer is spent for us, and not by the node.
         let asking = self.scope.run.own_time.measure(Own::Metadata);
         let found = within(METADATA_LIMIT, found).await;
         drop(asking);

@@ -42,6 +42,7 @@ impl NodeEnd {
         let mut attributes = self.attributes(scope, &scope.facts());
         attributes.retain(|attribute| {
             let name = attribute.name();
+            // They are known when the last query of the node has ended, which may be after the node.
             !OF_QUERIES.contains(&name) && !name.starts_with("artifact")
         });
         self.sent = attributes.iter().map(|attribute| attribute.name().to_owned()).collect();
@@ -51,17 +52,20 @@ impl NodeEnd {
     /// Says all that is known of the node.
     pub(crate) fn complete(self, scope: &NodeScope) {
         let state = &scope.run;
+        // First: it adds the outputs that only queries told of.
         scope.register_writes();
         let facts = scope.facts();
         self.show_on_span(scope, &facts);
         if self.tracked {
             if state.context.tracker.is_some() {
                 let mut attributes = self.attributes(scope, &facts);
+                // A server keeps two attributes of one name beside each other, and shows both.
                 attributes.retain(|attribute| !self.sent.iter().any(|sent| sent == attribute.name()));
                 self.send(scope, attributes);
             }
             let mut records = state.log.records();
             if let Some(record) = records.nodes.get_mut(&scope.name)
+                // A later attempt has begun meanwhile, and the record is about that one.
                 && record.attempts == self.attempt
             {
                 record.rows = facts.rows;
@@ -123,6 +127,7 @@ impl NodeEnd {
         attributes.extend(
             link.map(|link| Attribute::new("trace", AttributeKind::Html, AttributeRole::ArtifactLink, link)),
         );
+        // Attributes of all attempts are of one task, and must differ in name.
         if self.attempt > 1 {
             attributes.extend(self.earlier_attempts(scope));
             for attribute in &mut attributes {
@@ -148,6 +153,7 @@ impl NodeEnd {
                 (format!("attempt {}", attempt.attempt), known_only(described))
             })
             .collect();
+        // Capturing may be slow, and other nodes wait for the lock.
         drop(records);
         let attempts = scope.run.context.policy.capture(Value::Object(attempts));
         Some(Attribute::new(

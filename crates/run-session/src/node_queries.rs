@@ -67,6 +67,7 @@ impl NodeQueries {
             bytes_written: query.bytes_written.unwrap_or(0),
             bytes_spilled: 0,
         });
+        // Apart from the kept ones: a write is often the last of thousands, and the node's rows are those of it.
         self.last = Some(query.clone());
         if query.is_write {
             self.last_write = Some(query.clone());
@@ -74,15 +75,20 @@ impl NodeQueries {
         if self.plans.len() < FIRST_PLANS && !self.plans.contains(&query.plan_hash) {
             self.plans.insert(query.plan_hash.clone());
         }
+        // The first ones in order, because a node that loops shows by them what it does; of the rest those that
+        // someone would look for.
         if self.first.len() < FIRST_QUERIES {
             self.first.push(query);
             return;
         }
+        // Counted from here on only: most nodes have a handful of queries, which are listed as they are.
         if self.asked.is_empty() {
             for kept in &self.first {
                 *self.asked.entry(kept.logical_hash.clone()).or_default() += 1;
             }
         }
+        // A node that puts a new literal into each query has as many hashes as queries. Those beyond this bound are
+        // in the sums alone.
         if self.asked.len() < DIFFERENT_QUERIES || self.asked.contains_key(&query.logical_hash) {
             *self.asked.entry(query.logical_hash.clone()).or_default() += 1;
         }

@@ -69,7 +69,9 @@ impl<'a> Unsuccessful<'a> {
 impl NodeRun {
     #[expect(clippy::disallowed_methods, reason = "a node has the time at which it starts")]
     pub(crate) fn start(state: &Arc<RunState>, name: &str) -> Self {
+        // The name may come from anywhere, and stands in file names, spans and requests.
         let name = &*state.shown_name(name);
+        // Tracked are nodes that a server was told of, as long as it can be told how they end.
         let node = state.context.dag.node(name).filter(|_| !state.has_ended());
         let tracked = node.is_some();
         if state.has_ended() {
@@ -81,6 +83,7 @@ impl NodeRun {
             ));
         }
         let _own = state.own_time.measure(Own::Nodes);
+        // A node runs on the runtime whose workers its queries use. The thread that starts a run may have none.
         state.runtime.look();
         let (began, started) = (clock::now(), Instant::now());
         let attempt = node.map_or(1, |node| state.log.begin_attempt(node, began.into()));
@@ -88,6 +91,7 @@ impl NodeRun {
         if tracked && let Some(tracker) = &state.context.tracker {
             tracker.record(&Event::TaskStarted { node: name.to_owned(), time: began.into() });
         }
+        // Taken out by whoever ends the node first: its own code, the end of the run, or a signal.
         let open = Mutex::new(Some(Open { span, _task: state.beat_while_active(name) }));
         let node =
             Arc::new(OpenNode { scope, started, tracked, attempt, interrupted_after: OnceLock::new(), open });
@@ -112,6 +116,7 @@ impl NodeRun {
         if let Some(stall) = self.0.scope.stop.stall_in(&error.text()) {
             return self.stalled(&stall);
         }
+        // DataFusion makes an error of a panic in one of its tasks, in whose text the place is missing.
         let place = Panic::place_mentioned_in(&error.text());
         let unsuccessful = Unsuccessful::new(NodeStatus::Failure, error);
         self.0.end(Some(Unsuccessful { place: place.as_deref(), ..unsuccessful }));
@@ -195,6 +200,7 @@ impl OpenNode {
     /// Ends the node, unless that was done. What its queries say of it follows when the last of them has ended, which mostly
     /// is now.
     fn end(&self, unsuccessful: Option<Unsuccessful<'_>>) {
+        // Ended already, by another of the three that may.
         let Some(Open { span, .. }) = self.open().take() else { return };
         let state = &self.scope.run;
         // What the node's code took is what the node took, in every place.
@@ -228,6 +234,8 @@ impl OpenNode {
                     log!(ERROR, "node failed", node = field(node), error = field(message));
                     let reason = format!("node {}: {}", self.scope.name, message.to_text());
                     let part = FailedPart::Node(self.scope.name.clone());
+                    // That a node was not finished is not a reason to fail: the run has one of its own, or ended well
+                    // without it.
                     if *status != NodeStatus::Unfinished && !self.is_overtaken() {
                         state.log.fail(part, state.context.policy.capture(reason));
                     }
@@ -275,11 +283,14 @@ impl OpenNode {
             attempt: self.attempt,
             sent: Vec::new(),
         };
+        // Its code has ended and its queries have not, as where a stream is handed out: the server is told now, and
+        // what they find follows.
         if self.scope.goes_on() {
             ending.announce(&self.scope);
         }
         match self.scope.defer(ending) {
             Some(ending) => ending.complete(&self.scope),
+            // The last of its queries, or the end of the run, completes it.
             None if state.await_node(&self.scope) => {}
             // Nobody would end it later.
             None => self.scope.give_up(),
@@ -296,6 +307,8 @@ impl OpenNode {
 
 impl Drop for NodeRun {
     fn drop(&mut self) {
+        // The future of the node was dropped while its thread unwinds: it is not seen by `catch_unwind` where
+        // somebody else polls it.
         if std::thread::panicking() {
             let error = RecordedError::new(PANIC, "the node's code panicked");
             self.0.end(Some(Unsuccessful::new(NodeStatus::Failure, &error)));

@@ -134,6 +134,8 @@ impl NodeScope {
             stage,
             dataset,
             sql: code.and_then(|code| run.context.policy.capture_sql(&code.text)),
+            // Taken before the node is in any context: a context that holds this scope, and is held by it, would
+            // keep both for ever.
             span: span.context(),
             run,
             name,
@@ -156,6 +158,7 @@ impl NodeScope {
     /// node's own.
     pub(crate) fn here(self: &Arc<Self>) -> Context {
         match QueryOwner::current() {
+            // That one may be a span of the user's own inside the node, which is the better parent.
             Some(QueryOwner::Node(current)) if Arc::ptr_eq(&current, self) => Context::current(),
             _ => self.context(),
         }
@@ -185,6 +188,8 @@ impl NodeScope {
     /// there is nothing to wait for.
     pub(crate) fn defer(&self, ending: NodeEnd) -> Option<NodeEnd> {
         let mut open = self.open();
+        // Decided and kept under one lock: a query that ends in between would look for an end that is not there yet,
+        // and the node would wait until the run ends.
         if self.is_done(&open) {
             return Some(ending);
         }
@@ -198,6 +203,7 @@ impl NodeScope {
     }
 
     fn is_done(&self, open: &OpenQueries) -> bool {
+        // The locks are always taken in this order, the queries first and then the facts.
         open.count == 0 && self.facts().handed_out != HandedOut::Frame
     }
 
@@ -205,6 +211,7 @@ impl NodeScope {
     pub(crate) fn complete_if_done(&self) {
         let mut open = self.open();
         let ending = if self.is_done(&open) { open.ending.take() } else { None };
+        // Completing writes spans and the outbox, and asks for this lock again.
         drop(open);
         if let Some(ending) = ending {
             ending.complete(self);

@@ -46,11 +46,14 @@ impl NodeStop {
 
     /// The stall that an error comes from.
     pub(crate) fn stall_in(&self, error: &str) -> Option<Stalled> {
+        // A query that is cancelled for a stall fails with its reason, which the code of the node passes on in an
+        // error of its own.
         self.stall().clone().filter(|stall| error.contains(&stall.reason))
     }
 
     /// Has the code of the node dropped, and its tasks aborted, as soon as they give way.
     pub(crate) fn order(&self) {
+        // Before the waker is woken and the tasks are taken: who registers from now on sees it.
         self.is_ordered.store(true, Ordering::Release);
         self.waiting.wake();
         std::mem::take(&mut *self.tasks()).iter().for_each(AbortHandle::abort);
@@ -73,6 +76,7 @@ impl NodeStop {
             return;
         }
         let mut tasks = self.tasks();
+        // Only before it would grow, so that a node that spawns a million tasks looks through the list a few times.
         if tasks.len() >= Self::MANY_TASKS && tasks.len() == tasks.capacity() {
             tasks.retain(|task| !task.is_finished());
         }

@@ -80,6 +80,8 @@ impl StatementGuard<'_> {
         if let Some(span) = self.statement.span().take() {
             say(&span);
             let ended_at = match self.run.interruption.get() {
+                // It went on after the signal, while the process was being stopped. That time is not the
+                // statement's.
                 Some(_) => self.statement.interrupted_at(&span),
                 None => clock::now(),
             };
@@ -91,6 +93,7 @@ impl StatementGuard<'_> {
 impl Drop for StatementGuard<'_> {
     fn drop(&mut self) {
         self.run.open_statements.lock().statements.remove(&self.id);
+        // Dropped because the run was stopped, and not by a panic, which says itself what happened.
         if self.run.interruption.get().is_some() && !thread::panicking() {
             self.statement.end_interrupted();
         }
@@ -159,6 +162,7 @@ impl RunState {
         let id = open.next;
         open.next += 1;
         open.statements.insert(id, Arc::clone(&statement));
+        // Before the guard is made, whose drop takes the same lock.
         drop(open);
         StatementGuard { run: self, id, statement }
     }

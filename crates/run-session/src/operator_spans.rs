@@ -17,8 +17,11 @@ pub(crate) fn show_operators(run: &RunState, query: &Context, node: Option<&str>
     let (signals, policy) = (&run.context.signals, &run.context.policy);
     let mut operators: Vec<&OperatorReport> = report.operators.iter().collect();
     if operators.len() > MAX_OPERATORS {
+        // A plan of thousands of operators would be most of the trace: those that took the time are the ones that
+        // are looked for.
         operators.sort_by_key(|operator| Reverse(operator.busy));
         operators.truncate(MAX_OPERATORS);
+        // Shown in the order of the plan again.
         operators.sort_by_key(|operator| operator.id);
     }
     for operator in operators {

@@ -55,10 +55,13 @@ impl Panic {
 
     /// The place of the panic that an error mentions, as errors of joined tasks do.
     pub(crate) fn place_mentioned_in(text: &str) -> Option<String> {
+        // Nearly every error: without taking the lock.
         if !text.contains("panicked") {
             return None;
         }
         let recent = RECENT.lock().unwrap_or_else(PoisonError::into_inner);
+        // DataFusion passes the panic of a spawned task on as the text of a `JoinError`, which has the message and no
+        // place. The newest that fits is the likeliest.
         let mentioned =
             recent.iter().rev().find(|panic| !panic.message().is_empty() && text.contains(panic.message()));
         mentioned.and_then(|panic| panic.place.clone())
@@ -101,6 +104,7 @@ impl Error for Panic {
 /// # Errors
 /// When the work panics.
 pub async fn catch_panic<T>(work: impl Future<Output = T>) -> Result<T, Panic> {
+    // The work is dropped with its panic, and nothing of what it had borrowed is looked at again here.
     let caught = AssertUnwindSafe(work).catch_unwind().await;
     caught.map_err(|payload| Panic::of_payload(&*payload))
 }
@@ -120,9 +124,13 @@ static SILENT: AtomicBool = AtomicBool::new(false);
 pub(crate) fn remember_panics() {
     static INSTALLED: Once = Once::new();
     INSTALLED.call_once(|| {
+        // The program's own hook stays in charge of what is shown, unless it asked for silence.
         let before = panic::take_hook();
         panic::set_hook(Box::new(move |info| {
+            // Also for panics that have nothing to do with a run: whether one has is known for the thread that
+            // panics, and its error may come out in a node all the same.
             remember(info);
+            // The run says what happened; a test or a program shows its own panics as ever.
             if SILENT.load(Ordering::Relaxed) && is_of_a_run() {
                 write_backtrace(info);
             } else {
@@ -172,6 +180,7 @@ fn message_of(payload: &(dyn Any + Send)) -> String {
 fn shown_file(file: &str) -> String {
     let below = |folder: &str| file.split_once(folder).and_then(|(_, below)| Some(below.split_once('/')?.1));
     if let Some(file) =
+        // The paths of dependencies begin with a folder of the machine that built the program.
         below("/registry/src/").or_else(|| below("/git/checkouts/")).or_else(|| below("/rustc/"))
     {
         return file.to_owned();
@@ -180,6 +189,7 @@ fn shown_file(file: &str) -> String {
     if path.is_relative() {
         return file.to_owned();
     }
+    // Enough to find the file, without the name of somebody's home.
     let last: Vec<_> = path.iter().rev().take(3).map(|part| part.to_string_lossy()).collect();
     last.into_iter().rev().collect::<Vec<_>>().join("/")
 }

@@ -72,10 +72,13 @@ impl PlanBook {
 
     /// Writes what has changed, and removes what is not kept.
     pub(crate) fn write(&mut self, run: &RunState) {
+        // Once for all that has come in since: a query of a millisecond that runs in a loop would write a file each
+        // time.
         for (key, entry) in self.plans.iter_mut().filter(|(_, entry)| entry.is_changed) {
             entry.write(run, key);
         }
         if self.plans.len() > MAX_IN_MEMORY {
+            // Their files have what is needed to go on: `Entry::new` reads it back when the plan is executed again.
             self.plans.retain(|_, entry| !entry.running.is_empty());
         }
     }
@@ -86,6 +89,7 @@ impl PlanBook {
             run.plans.previous.get_or_init(|| PreviousPlans::of_dag(&run.context));
         }
         let id = query.query.id;
+        // New in memory; its file may be there.
         let is_new = !self.plans.contains_key(&query.key);
         let entry = self.plans.entry(query.key.clone()).or_insert_with(|| Entry::new(run, &query));
         entry.running.insert(id);
@@ -105,12 +109,14 @@ impl PlanBook {
         let entry = self.plans.get_mut(&key);
         let is_slowest = entry
             .as_ref()
+            // Before the entry takes it in, which sets the slowest.
             .is_none_or(|entry| entry.slowest.is_none_or(|slowest| report.wall_time >= slowest));
         if let Some(entry) = entry {
             entry.end(run, &report);
             if entry.plan.preview.is_none() {
                 entry.plan.preview = preview.and_then(|preview| preview.shown(&run.context.policy));
             }
+            // One execution that is worth it keeps the plan.
             entry.is_kept |= run.plans.keeps(run, &key, &report);
         }
         if let Some(span) = span {
@@ -120,6 +126,8 @@ impl PlanBook {
                 return;
             }
             let executions = self.with_spans.entry(key.clone()).or_default();
+            // Counted beside the entries, which come and go with memory: a plan must not get another hundred
+            // executions with spans each time.
             *executions += 1;
             if *executions <= MAX_WITH_SPANS || is_slowest {
                 show_operators(run, &span, key.node.as_deref(), &report);
@@ -143,6 +151,7 @@ impl Entry {
                 plan,
                 running: BTreeSet::new(),
                 slowest,
+                // It has a file after its queries have ended, so it was kept.
                 is_kept: true,
                 has_file: true,
                 is_changed: false,
@@ -204,6 +213,7 @@ impl Entry {
         executions.planning_ms += report.query.planning.total().as_secs_f64() * 1e3;
         executions.rows += report.rows.unwrap_or(0);
         executions.rows_read += report.rows_read.unwrap_or(0);
+        // So that a reader can tell a sum that lacks something from one that does not.
         executions.uncounted += u64::from(report.rows_read.is_none());
         executions.bytes_written += report.bytes_written.unwrap_or(0);
         executions.bytes_scanned += report.bytes_scanned.unwrap_or(0);
@@ -216,6 +226,8 @@ impl Entry {
     /// Shows what was measured of an execution, where it is the one that is shown already, or takes longer.
     fn show(&mut self, run: &RunState, report: &QueryReport) {
         let is_shown = self.plan.query_id == report.query.id.to_string();
+        // The file shows one execution whole and not a mixture of several: the slowest, since that is the one
+        // somebody looks into.
         if !is_shown && report.wall_time.as_secs_f64() * 1e3 < self.plan.metrics.wall_ms {
             return;
         }
@@ -232,8 +244,11 @@ impl Entry {
 
     fn write(&mut self, run: &RunState, key: &PlanKey) {
         let Some(bundle) = &run.context.bundle else { return };
+        // Also where the write fails: a full disk would otherwise be tried ten times a second until the run ends.
         self.is_changed = false;
         self.plan.running = self.running.iter().take(MAX_QUERY_IDS).copied().collect();
+        // Written while it runs, whatever is kept in the end: if the process dies now, this query is the one that is
+        // looked for.
         if self.running.is_empty() && !self.is_kept {
             if std::mem::take(&mut self.has_file) {
                 // One that stays costs its place and nothing else.

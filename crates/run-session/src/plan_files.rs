@@ -137,8 +137,11 @@ impl PlanFiles {
     /// Waits until everything is written, and takes in nothing from then on. Returns how many messages were left out, or
     /// nothing where the thread takes too long.
     pub(crate) fn stop(&self, limit: Duration) -> Option<u64> {
+        // A query that ends later finds this and sends nothing: its plan would come behind the manifest that lists
+        // the files.
         let before = std::mem::replace(&mut *self.thread(), WriterThread::Over);
         if let WriterThread::Runs { messages, ended } = before {
+            // The thread ends when the last sender is gone, with all that waits written by then.
             drop(messages);
             if ended.recv_timeout(limit) == Err(RecvTimeoutError::Timeout) {
                 return None;
@@ -153,6 +156,8 @@ impl PlanFiles {
         if !is_kept || run.context.bundle.is_none() {
             return false;
         }
+        // Decided here and not on the thread: the name of the file stands on the query's span, which cannot wait for
+        // that thread.
         let mut admitted = self.admitted.lock().unwrap_or_else(PoisonError::into_inner);
         if admitted.get(&key.node).is_some_and(|of_node| of_node.contains(&key.plan_hash)) {
             return true;
@@ -166,7 +171,10 @@ impl PlanFiles {
         if matches!(*thread, WriterThread::NotStarted) {
             *thread = start(run);
         }
+        // Sent with the lock held, so that a start and an end of one query keep their order.
         let sent = match &*thread {
+            // Never a send that waits: this is the thread of the query, and a disk that hangs would hang the
+            // pipeline.
             WriterThread::Runs { messages, .. } => messages.try_send(message),
             WriterThread::NotStarted | WriterThread::Over => return,
         };
@@ -189,6 +197,7 @@ fn start(run: &Arc<RunState>) -> WriterThread {
     /// main thread. Only what is used of it takes memory.
     const STACK_BYTES: usize = 64 << 20;
     let (messages, received) = sync_channel(MAX_WAITING);
+    // A thread cannot be joined with a limit; a channel that is dropped when it ends can be waited for.
     let (has_ended, ended) = channel();
     let of_run = Arc::downgrade(run);
     let write = move || {
@@ -214,6 +223,8 @@ fn write_all(run: &Weak<RunState>, received: &Receiver<PlanMessage>) {
             true => received.recv_timeout(WRITE_AFTER),
             false => received.recv().map_err(|_| RecvTimeoutError::Disconnected),
         };
+        // Taken for each message and not for the life of the thread: the run ends the thread by dropping what it
+        // holds, which it never would if the thread held the run.
         let Some(run) = run.upgrade() else { return };
         let _own = run.own_time.measure(Own::Plans);
         let is_over = matches!(message, Err(RecvTimeoutError::Disconnected));
@@ -224,6 +235,8 @@ fn write_all(run: &Weak<RunState>, received: &Receiver<PlanMessage>) {
         if is_over {
             book.refresh(&run);
         }
+        // Once for many changes: a plan that is executed a thousand times is written a few times and not a thousand.
+        // In a steady stream of messages the queue never idles, hence the limit.
         if is_over || is_idle || written_at.elapsed() > 10 * WRITE_AFTER {
             book.write(&run);
             written_at = Instant::now();

@@ -34,6 +34,7 @@ impl PlanPicture {
     pub(crate) fn of(report: &QueryReport) -> Self {
         let mut depths: Vec<usize> = Vec::with_capacity(report.operators.len());
         for operator in &report.operators {
+            // A parent stands before its inputs.
             let depth = operator.parent.and_then(|parent| depths.get(parent)).map_or(0, |depth| depth + 1);
             depths.push(depth);
         }
@@ -86,6 +87,7 @@ impl Operator {
         const MAX_DEPTH: usize = 40;
         let branch = match self.depth {
             0 => String::new(),
+            // Deeper ones would push the name out of the page.
             depth => "   ".repeat((depth - 1).min(MAX_DEPTH)) + "└─ ",
         };
         let known = |count: Option<u64>, shown: fn(u64) -> String| count.map(shown).unwrap_or_default();

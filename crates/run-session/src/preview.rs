@@ -43,10 +43,12 @@ impl Preview {
 
     /// Takes rows from a batch that passes, where some are still wanted.
     pub(crate) fn take_from(&self, batch: &RecordBatch) {
+        // Without the lock: this is asked of every batch, and answered with yes but for the first.
         if self.left.load(Ordering::Relaxed) == 0 || batch.num_rows() == 0 {
             return;
         }
         let mut rows = self.rows();
+        // Once more under the lock, because partitions run at the same time.
         let taken = self.left.load(Ordering::Relaxed).min(batch.num_rows());
         self.left.fetch_sub(taken, Ordering::Relaxed);
         if rows.columns.is_empty() {
@@ -59,6 +61,7 @@ impl Preview {
     pub(crate) fn shown(&self, policy: &Policy) -> Option<PlanPreview> {
         let rows = self.rows();
         let columns: Vec<Captured> = rows.columns.iter().map(|name| policy.capture_name(name)).collect();
+        // By the name of its column, which may say that it holds a secret.
         let cell = |(name, cell): (&String, &String)| policy.capture_named(name, cell.as_str()).to_text();
         let row = |row: &Vec<String>| rows.columns.iter().zip(row).map(cell).collect();
         (!rows.cells.is_empty()).then(|| PlanPreview {

@@ -44,6 +44,7 @@ fn runs_before(folder: &Path, run_id: RunId) -> Vec<std::path::PathBuf> {
         .flatten()
         .flatten()
         .filter_map(|entry| Some((entry.file_name().to_str()?.parse().ok()?, entry.path())))
+        // Identifiers of runs begin with their time, so these are those that started before.
         .filter(|(run, _)| *run < run_id)
         .collect();
     runs.sort_by_key(|(run, _)| Reverse(*run));
@@ -52,6 +53,7 @@ fn runs_before(folder: &Path, run_id: RunId) -> Vec<std::path::PathBuf> {
 
 fn plans_of(dir: &Path, dag_name: &str) -> Option<HashMap<String, HashSet<String>>> {
     let manifest = Manifest::read(&Bundle::open(dir).ok()?).ok()?;
+    // A folder may be that of several programs. A run that goes on has not planned all its queries.
     if manifest.identity.dag_name != dag_name || manifest.status == RunStatus::Running {
         return None;
     }

@@ -72,11 +72,13 @@ impl Reading {
     const LEAST_TIME: Duration = Duration::from_secs(2);
 
     fn of(rows_read: u64, rows_to_read: u64, time: Duration) -> Option<Self> {
+        // More rows than there are: the statistics are old, or a scan reads them twice.
         if rows_to_read == 0 || rows_read > rows_to_read {
             return None;
         }
         let share = rows_read as f64 / rows_to_read as f64;
         let is_known = share >= Self::LEAST_SHARE && time >= Self::LEAST_TIME;
+        // As fast as until now. At the very beginning that says nothing.
         let left = is_known.then(|| time.mul_f64((1.0 - share) / share));
         Some(Self { share, left })
     }
@@ -100,6 +102,7 @@ impl RunWatch {
                 queries.entry(node).or_default().push(query);
             }
         }
+        // Stalls are found by the heartbeat. Looking for them here too would have two answers.
         let last_beat = run.last_beat.shown();
         let stalls =
             last_beat.iter().flat_map(|(_, beat)| beat.stalls.iter().map(move |stall| (beat, stall)));
@@ -110,6 +113,7 @@ impl RunWatch {
             })
             .collect();
         let running = run.open_nodes().into_iter().map(|node| {
+            // What its ended queries have moved is with the node, and here are those that run.
             let live = queries.remove(node.name()).unwrap_or_default();
             let moved = live.iter().map(of_live).fold(node.scope().facts().queries.moved(), Moved::plus);
             let policy = &run.context.policy;
@@ -143,6 +147,7 @@ impl fmt::Debug for RunWatch {
 }
 
 fn reading(queries: &[LiveQuery]) -> Option<Reading> {
+    // Of several queries nobody knows which comes next, and a share would jump back.
     let [query] = queries else { return None };
     Reading::of(query.rows_read, query.rows_to_read?, query.runs_for)
 }

@@ -92,7 +92,10 @@ impl RunQuery {
         tap: Option<SummaryTap>,
         preview_rows: usize,
     ) -> Self {
+        // Looked up while it is planned, in the task of whoever asks. A plan may be executed elsewhere, by a thread
+        // that knows no node.
         let planned_in = Place::here(&telemetry, query);
+        // An output says itself what it has written, with more than a query knows of it.
         let is_of_output = Context::map_current(|context| context.get::<OutputWrites>().is_some());
         let observed = Self {
             telemetry,
@@ -115,6 +118,8 @@ impl RunQuery {
     /// What the query belongs to. A plan that was made outside of nodes belongs to the node that executes it.
     fn place(&self) -> Option<&Place> {
         let place = self.place.get_or_init(|| match &self.planned_in {
+            // A node that has planned a query is its owner, also where another code executes it: the work was asked
+            // for there.
             Some(place) if place.owner.node().is_some() => Some(place.clone()),
             planned_in => {
                 let place = Place::here(&self.telemetry, &self.query);
@@ -155,6 +160,7 @@ impl RunQuery {
     /// Each of the open runs says that there were such queries: it may be one of its own.
     fn count_as_unowned(&self) {
         let open = self.telemetry.upgrade().map(|telemetry| telemetry.open_runs.list()).unwrap_or_default();
+        // With one run open there is no doubt: it belongs to that.
         if QueryOwner::current().is_none() && open.len() > 1 {
             open.iter().for_each(|run| run.log.records().queries_without_run += 1);
         }
@@ -231,6 +237,7 @@ impl QueryListener for RunQuery {
     }
 
     fn ended(&self, report: QueryReport) {
+        // Not looked up here: a query that never started belongs to nobody, and this may run on any thread.
         let Some(place) = self.place.get().and_then(Option::as_ref) else { return };
         let run = place.run();
         // The bundle of a run that is over stays as it is.
@@ -306,6 +313,7 @@ impl QueryListener for RunQuery {
             node.complete_if_done();
         }
         run.owners.remove(self.query.id);
+        // Last: the end of the run waits for this, and then closes what is written above.
         run.query_ended();
     }
 }
@@ -332,6 +340,7 @@ impl RunQuery {
     ) {
         let is_write = self.query.kind.is_write();
         let mut facts = node.facts();
+        // Rows of a node are those that it has written. Only one that writes nothing has those of its last query.
         let counts = is_write || facts.queries.last_write().is_none();
         if counts && facts.handed_out == HandedOut::Nothing {
             facts.rows = report.rows;

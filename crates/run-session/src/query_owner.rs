@@ -29,6 +29,8 @@ struct Current(QueryOwner);
 impl QueryOwner {
     /// What the code that calls this runs in.
     pub(crate) fn current() -> Option<Self> {
+        // OpenTelemetry's context and not a thread-local of ours: tasks, instrumented futures and DataFusion's
+        // spawned work carry it already (`follow_spawned_tasks`), so that user code needs no change.
         Context::map_current(|context| context.get::<Current>().map(|current| current.0.clone()))
     }
 
@@ -57,6 +59,8 @@ impl QueryOwner {
     pub(crate) async fn follow<F: Future>(self, work: F) -> F::Output {
         let mut work = pin!(work);
         poll_fn(|context| {
+            // Around each poll and not around the whole: between two polls the thread does other work, and a stall
+            // is judged by who is being polled now.
             let _polling = self.polls().begin();
             work.as_mut().poll(context)
         })
@@ -80,6 +84,7 @@ impl QueryOwner {
 
 /// The runs of a process that have not ended.
 #[derive(Default)]
+// Weak: the list must not be what keeps a run alive that its program has dropped.
 pub(crate) struct OpenRuns(Mutex<HashMap<RunId, Weak<RunState>>>);
 
 impl OpenRuns {

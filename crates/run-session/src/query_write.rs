@@ -35,6 +35,9 @@ impl QueryWrite {
                 (name_of_files(target).to_owned(), Materialization::files(format), Some(target.clone()))
             }
             QueryKind::Dml { table, .. } => {
+                // From the plan, and not from the catalog by the name: the table may be dropped or replaced by the
+                // time the query ends.
+                // A DELETE or an UPDATE makes no output, and what an INSERT writes to is a table in memory or files.
                 let (materialization, location) = table_of(&query.optimized)?;
                 (table.clone(), materialization, location)
             }
@@ -63,6 +66,7 @@ impl QueryWrite {
 
     /// Adds it to others: writes to one place are one.
     pub(crate) fn merge_into(self, writes: &mut Vec<Self>) {
+        // A program that appends a thousand times to one table has written one table.
         let same = |other: &&mut Self| other.name == self.name && other.location == self.location;
         match writes.iter_mut().find(same) {
             Some(earlier) => earlier.add(&self),
@@ -71,6 +75,7 @@ impl QueryWrite {
     }
 
     fn add(&mut self, other: &Self) {
+        // Unknown once is unknown in sum: a number that lacks a part looks like a true one.
         let sum = |a: Option<u64>, b: Option<u64>| Some(a?.saturating_add(b?));
         self.rows = sum(self.rows, other.rows);
         self.bytes = sum(self.bytes, other.bytes);
@@ -108,6 +113,7 @@ fn table_name(name: &str) -> &str {
 
 /// A location as it can be compared: a local path may stand there as a URL, a folder with a slash behind it.
 fn plain(location: &str) -> &str {
+    // The engine makes URLs of paths, and a program writes either.
     location.strip_prefix("file://").unwrap_or(location).trim_end_matches('/')
 }
 
@@ -115,6 +121,7 @@ impl NodeScope {
     /// Records the writes of the node's queries that its code has not recorded itself.
     pub(crate) fn register_writes(&self) {
         let writes = std::mem::take(&mut self.facts().writes);
+        // Before those that queries say themselves, as a script makes tables before it adds to them.
         let made = self.tables_made().into_iter();
         let written = writes.into_iter().map(|write| {
             let logical_hash = write.logical_hash.clone();
@@ -128,7 +135,10 @@ impl NodeScope {
 
     /// The tables in memory that the node's queries have made.
     fn tables_made(&self) -> Vec<(Written, String)> {
+        // `CREATE TABLE AS` plans its body alone: DataFusion registers the result outside of any plan, so that no
+        // hook sees the name. It is found by its contents, in the sessions that are observed.
         let results = std::mem::take(&mut self.facts().results);
+        // Most nodes hand out no result that could be a table, and looking through all catalogs costs time.
         if results.is_empty() {
             return Vec::new();
         }

@@ -85,6 +85,7 @@ impl Run {
         options: RunOptions,
         answer: OnInterrupt,
     ) -> Self {
+        // Before the run starts: a signal that comes while it does is answered once it has.
         let starting = signals::starting();
         let state = start(telemetry, dag, options);
         starting.started(&state, answer);
@@ -162,6 +163,7 @@ impl Run {
         let node = Node { scope: Arc::clone(&scope) };
         let owner = QueryOwner::Node(Arc::clone(&scope));
         let work = owner.follow(async { work(node).await });
+        // Nothing here is used after the panic but what ends the node.
         let work = AssertUnwindSafe(work).catch_unwind().with_context(context);
         // The work is dropped before the node ends.
         let done = {
@@ -232,9 +234,11 @@ impl Run {
         F: Future<Output = Result<T, E>>,
     {
         let stage = &*self.state.shown_name(stage);
+        // A stage of the run within a node is a part of what the node does, and is interrupted with it.
         let is_in_node = QueryOwner::current().is_some_and(|owner| owner.node().is_some());
         let _stage = self.state.beat_in_stage(stage);
         let parent = match QueryOwner::current() {
+            // Within a stage of this run it is a part of that one. The current span of another run is none of ours.
             Some(owner) if Arc::ptr_eq(owner.run(), &self.state) => Context::current(),
             _ => self.state.otel_context(),
         };
@@ -260,6 +264,7 @@ impl Run {
             resume_unwind(payload)
         });
         match &result {
+            // Tried again under the same name, and with success: the run has not failed by it.
             Ok(_) => _ = self.state.log.records().recover(&FailedPart::Stage(stage.to_owned())),
             Err(error) => {
                 let reason = self.state.context.policy.capture_error(&RecordedError::of(error).text());
@@ -279,6 +284,7 @@ impl Run {
         if node_had_failed && let Some(record) = records.nodes.get_mut(name) {
             record.recovered = true;
         }
+        // Before the warning, which takes the same lock.
         drop(records);
         if !had_failed {
             self.state.log.warn(format!("{name:?} has not failed: there is nothing to recover from"));
@@ -318,6 +324,7 @@ impl Run {
             state.context.signals.snapshot_metrics();
             state.context.signals.flush_files(state.context.telemetry.settings().otel.shutdown_timeout())
         };
+        // It waits for files. A thread of the runtime would keep a task waiting for as long.
         on_own_thread("daglight-snapshot", write).await.unwrap_or(false)
     }
 
@@ -353,6 +360,7 @@ impl Run {
             Ok(_) => receiver.await.ok(),
             Err(_) => None,
         };
+        // Without a thread, or where its end panicked: ending twice gives the report of the first end.
         let report = report.unwrap_or_else(|| self.state.end());
         leave_to_second_signal();
         report
@@ -380,12 +388,14 @@ impl RunEnd {
 
 impl Drop for RunEnd {
     fn drop(&mut self) {
+        // The usual case: `finish` has been called, and its own clone goes now.
         if self.state.is_ending() {
             return;
         }
         let reason =
             if thread::panicking() { "the program panicked" } else { "the run was dropped unfinished" };
         self.fail(&RecordedError::new("Error", reason));
+        // Not here. A drop may happen anywhere, and an end waits for servers.
         self.state.context.telemetry.end_later(&self.state);
     }
 }

@@ -101,6 +101,7 @@ impl RecordedError {
 
     /// The error and its causes, in lines.
     pub(crate) fn lines(&self) -> Vec<String> {
+        // In lines as the page of the tracker shows them: what went wrong first, and below why.
         let first = self.messages.iter().take(1).cloned();
         let causes = self.messages.iter().skip(1).map(|cause| format!("caused by: {cause}"));
         let lines: Vec<String> = first.chain(causes).collect();
@@ -113,7 +114,9 @@ impl RecordedError {
 fn without_repetitions(messages: impl Iterator<Item = String>) -> Vec<String> {
     let mut kept: Vec<String> = Vec::new();
     for message in messages.take(MAX_CAUSES) {
+        // The backtrace is that of the engine, of which a reader of a run knows nothing.
         let message = message.split(DataFusionError::BACK_TRACE_SEP).next().unwrap_or_default().trim_end();
+        // Many errors print their cause within their own message.
         if !kept.iter().any(|earlier| earlier.contains(message)) {
             kept.push(message.to_owned());
         }

@@ -113,6 +113,7 @@ impl RunLog {
         let warning = self.policy.capture(message);
         let text = warning.to_text();
         let mut records = self.records();
+        // By its text as it is shown, so that two values which the policy hides alike are one warning.
         let first = records.warned.insert(text.clone());
         if first {
             records.warnings.push(Warning::new(code, text));
@@ -140,8 +141,10 @@ impl RunLog {
     pub(crate) fn fail(&self, part: FailedPart, reason: Captured) {
         let mut records = self.records();
         if matches!(part, FailedPart::Node(_)) {
+            // The reason of the attempt that counts, and that is the last one.
             records.recover(&part);
         }
+        // Of the run and of a stage the first reason stays: what follows it mostly comes from it.
         if !records.failures.iter().any(|(failed, _)| *failed == part) {
             records.failures.push((part, reason));
         }
@@ -162,15 +165,19 @@ impl RunLog {
                 error: record.error.take(),
             };
             if record.earlier_attempts.len() == MAX_ATTEMPTS {
+                // Of a node that is tried for hours, the last attempts are the ones that say something.
                 record.earlier_attempts.remove(0);
             }
             record.earlier_attempts.push(earlier);
         }
+        // With the record in one step, so that two attempts at the same time have two numbers.
         record.attempts += 1;
         record.status = NodeStatus::Unfinished;
         record.started_at = Some(started_at);
+        // They were those of the attempt before.
         (record.rows, record.bytes, record.recovered) = (None, None, false);
         let attempt = record.attempts;
+        // The warnings below take the same lock.
         drop(records);
         let name = &node.name;
         match before {

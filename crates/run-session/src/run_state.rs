@@ -154,6 +154,7 @@ impl RunState {
         if self.has_ended() {
             return false;
         }
+        // Cleared with each new one, so that a run of many thousand nodes does not keep them all.
         awaited.retain(|node| node.goes_on());
         awaited.push(Arc::clone(node));
         true
@@ -167,6 +168,7 @@ impl RunState {
             // What computes without giving way is known by what it has measured so far.
             self.context.telemetry.shared.live.end(|query| self.owners.node_of(query).is_some());
         }
+        // In this order: whoever comes later sees the mark, and whoever came before is in the list.
         self.ended.store(true, Ordering::Release);
         let awaited = std::mem::take(&mut *self.awaited.lock().unwrap_or_else(PoisonError::into_inner));
         awaited.iter().for_each(|node| node.give_up());
@@ -206,8 +208,10 @@ impl RunState {
     pub(crate) fn end(self: &Arc<Self>) -> FinishReport {
         self.end.begin();
         let _under_way = self.context.telemetry.shared.ends.under_way();
+        // The end may be asked for by the program, by a signal and by the drop of the last handle, at once.
         let ended = self.report.get_or_init(|| {
             let report = finish(self);
+            // Behind the end and not before it: a signal that comes meanwhile shortens the wait for servers.
             signals::ended(self);
             self.context.telemetry.run_ended();
             report

@@ -34,6 +34,7 @@ pub(crate) fn run_tags(
     let known = |fact: &Option<String>| {
         fact.as_ref().map_or_else(|| UNKNOWN.to_owned(), |fact| policy.redactor().text(fact))
     };
+    // First, so that those which every run has replace them: pages and filters depend on what these mean.
     let mut tags = own_tags(telemetry, own);
     tags.extend(telemetry.host().map(|host| host.tags()).unwrap_or_default());
     tags.extend([
@@ -88,6 +89,7 @@ fn plan_signature(state: &RunState) -> Option<(String, String)> {
     let nodes = state.context.dag.nodes().iter();
     let plans: Vec<&str> =
         nodes.filter_map(|node| records.plans.get(&node.name)).flatten().map(String::as_str).collect();
+    // A run that failed has not planned all its queries: its hash must not be taken for that of a changed program.
     let is_whole = records.failure().is_none();
     (!plans.is_empty()).then(|| {
         let hash = hash_of_fields("daglight.plans.v1", plans);
@@ -116,6 +118,7 @@ pub(crate) fn free_name(tags: &BTreeMap<String, String>, name: &str) -> String {
 
 /// The page shows a tag on one line.
 fn cut(text: &str) -> String {
+    // A list of runs shows tags in one line.
     let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
     match line.char_indices().nth(LONGEST_CAUSE) {
         None => line,

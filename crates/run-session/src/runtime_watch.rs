@@ -21,6 +21,7 @@ impl RuntimeWatch {
     }
 
     pub(crate) fn used(&self) -> Option<RuntimeUse> {
+        // The thread of the heartbeat belongs to no runtime, and has to be given that of the nodes.
         let metrics = self.0.get()?.metrics();
         let workers = metrics.num_workers();
         Some(RuntimeUse {
@@ -34,6 +35,7 @@ impl RuntimeWatch {
 /// A thread counts each time that it parks and each time that it is unparked: it runs tasks while the sum is even.
 #[cfg(target_has_atomic = "64")]
 fn busy_workers(metrics: &tokio::runtime::RuntimeMetrics, workers: usize) -> Option<usize> {
+    // The counter rises with each parking and each waking, and begins with a worker that is awake.
     Some((0..workers).filter(|worker| metrics.worker_park_unpark_count(*worker).is_multiple_of(2)).count())
 }
 

@@ -29,9 +29,11 @@ impl SessionObserver {
 
 impl QueryObserver for SessionObserver {
     fn planned(&self, query: &Arc<PlannedQuery>) -> Option<Observation> {
+        // It runs nothing, and would count as a query without rows.
         if query.kind == QueryKind::Explain {
             return None;
         }
+        // A session may outlive the telemetry that observes it.
         let telemetry = self.telemetry.upgrade()?;
         let tap = telemetry.policy.data_statistics().then(|| summary_tap(&telemetry.policy));
         let preview_rows = telemetry.policy.preview_rows();
@@ -56,11 +58,14 @@ fn summary_tap(policy: &Policy) -> SummaryTap {
 /// frame; else the run, where only one is open.
 pub(crate) fn owner_of(telemetry: &Shared, query: &PlannedQuery) -> Option<(QueryOwner, Context)> {
     if let Some(owner) = QueryOwner::current() {
+        // A node that outlives its run has nobody to tell.
         return (!owner.run().has_ended()).then(|| (owner, Context::current()));
     }
     let open = telemetry.open_runs.list();
+    // Executed outside of any node: the frame may have been handed out by one.
     let of_frame = open.iter().find_map(|run| run.frames.node_of(query)).map(QueryOwner::Node);
     let of_run = || match open.as_slice() {
+        // Of several runs it could be any, and a guess would put it into the wrong one.
         [only] => Some(QueryOwner::Run(Arc::clone(only))),
         _ => None,
     };

@@ -34,6 +34,7 @@ pub(crate) struct QueryResult {
 
 impl QueryResult {
     fn is_in(&self, batch: &RecordBatch) -> bool {
+        // A result without rows cannot be told from any other.
         let Some(known) = self.first_column.get() else { return false };
         // While the weak reference is there, nothing else gets the address.
         batch.columns().first().is_some_and(|column| std::ptr::addr_eq(Arc::as_ptr(column), known.as_ptr()))
@@ -49,6 +50,7 @@ pub(crate) struct Remember {
 
 impl PartitionTap for Remember {
     fn batch(&mut self, batch: &RecordBatch) {
+        // The engine makes empty batches of one shared column, which would be found in tables of others.
         if batch.num_rows() > 0
             && let Some(column) = batch.columns().first()
         {
@@ -96,6 +98,7 @@ pub(crate) fn tables_of(session: &SessionState, results: &[QueryResult]) -> Vec<
 
 fn table_of(table: &MemTable, name: String, results: &[QueryResult]) -> Option<(Written, String)> {
     let partitions: Vec<_> =
+        // A table that is being written to is not waited for: a node must not end later because of us.
         table.batches.iter().map(|partition| partition.try_read().ok()).collect::<Option<_>>()?;
     let batches = || partitions.iter().flat_map(|batches| batches.iter());
     let result = results.iter().find(|result| batches().any(|batch| result.is_in(batch)))?;

@@ -67,6 +67,8 @@ impl Watch {
     /// Waits for a signal.
     pub(crate) async fn interrupted(&self) -> StopSignal {
         poll_fn(|context| {
+            // Registered before it looks, so that a signal that comes in between wakes it: `AtomicWaker` promises
+            // that order.
             self.0.waker.register(context.waker());
             self.0.signal.get().copied().map_or(Poll::Pending, Poll::Ready)
         })
@@ -79,6 +81,8 @@ impl Drop for Watch {
         *lock(&self.0.is_over) = true;
         self.0.over.notify_all();
         let mut process = process();
+        // Dropping the watch is how the work says that it is over: `select` drops both of its futures on every way
+        // out, a panic among them.
         process.watches.retain(|watched| !Arc::ptr_eq(watched, &self.0));
         if self.0.signal.get().is_some()
             && let Some(run) = process.runs.iter_mut().find(|run| run.run.ptr_eq(&self.0.run))
@@ -128,6 +132,7 @@ struct WatchedRun {
     last_words: Arc<LastWordsOnce>,
 }
 
+// Signals are the process's: runs of several sessions and threads share one list, and one receiver.
 static PROCESS: Mutex<Process> =
     Mutex::new(Process { watches: Vec::new(), runs: Vec::new(), starting: 0, asked: Vec::new() });
 
@@ -170,6 +175,8 @@ impl Starting {
     pub(crate) fn started(self, run: &Arc<RunState>, answer: OnInterrupt) {
         let mut process = process();
         let replaced = process.set_answer(run, answer);
+        // Under the same lock as the registration: a signal is either in this list or finds the run, and never
+        // neither nor both.
         let came_before = process.asked.first().copied();
         drop(process);
         // What the program gave may do anything when it is dropped.
@@ -260,6 +267,8 @@ impl Process {
     /// Sets how a run answers to signals. Where the program does not say it anew, what it said before stays. What is
     /// replaced is to be dropped without the lock.
     fn set_answer(&mut self, run: &Arc<RunState>, answer: OnInterrupt) -> Vec<WatchedRun> {
+        // A run may be watched for several pieces of work, one after another. It is one entry, with the newest
+        // answer.
         let replaced = self.take_runs(|other| other.is(run));
         let before = replaced.iter().find(|other| other.is(run));
         let last_words = match (answer.last_words, before) {
@@ -274,6 +283,8 @@ impl Process {
 
     /// Nothing is left that the signals were about.
     fn forget_signals(&mut self) {
+        // Otherwise the ctrl-c of an earlier run of a service would count as the first of two for the next run, and
+        // end it at once.
         if self.runs.is_empty() && self.starting == 0 {
             self.asked.clear();
         }
@@ -297,6 +308,8 @@ impl WatchedRun {
 fn listen() {
     static LISTENING: OnceLock<()> = OnceLock::new();
     LISTENING.get_or_init(|| {
+        // Read before the first handler is installed, because these are the questions that installing one answers
+        // wrongly: `sigaction` replaces both what a parent such as `nohup` has set and what the program has.
         let ignored = signal_mask("SigIgn:");
         let handled = signal_mask("SigCgt:");
         let (sender, listening) = mpsc::channel::<()>();
@@ -306,6 +319,8 @@ fn listen() {
             let Ok(mut signals) = Signals::new(listened_to.filter(|number| !is_in(ignored, *number))) else {
                 return;
             };
+            // The handlers are installed by now. Whoever waits on the other end goes on only then, so that no run
+            // starts without them.
             drop(sender);
             for number in &mut signals {
                 if let Some(signal) = StopSignal::of(number) {
@@ -334,6 +349,7 @@ fn is_in(mask: u64, number: i32) -> bool {
 /// Does not wait for anything, so that a second signal always has its effect.
 fn received(signal: StopSignal, program_handles_it: bool) {
     let mut process = process();
+    // Strong references from here on: a run that is dropped while it is being ended would be ended twice.
     let runs = process.stopping();
     if runs.is_empty() && process.starting == 0 {
         drop(process);
@@ -351,8 +367,11 @@ fn received(signal: StopSignal, program_handles_it: bool) {
         }
         [first] => {
             process.asked = vec![first, signal];
+            // Set under the lock, so that the thread that answers to the first signal sees it before it may exit
+            // with the first one's code.
             second_signal_came();
             drop(process);
+            // On a thread of its own: it waits for the bundle, and a third signal must be received meanwhile.
             let stop = move || stop_now(first, signal, runs);
             if thread::Builder::new().name("daglight-stop-now".into()).spawn(stop).is_err() {
                 low_level::exit(signal.exit_code().into());
@@ -372,6 +391,7 @@ fn end_without_run(signal: StopSignal, program_handles_it: bool) {
         return;
     };
     static IS_ENDING: OnceLock<()> = OnceLock::new();
+    // What the program does on the first signal may take as long as it likes. The second one does not wait for it.
     let is_first = IS_ENDING.set(()).is_ok();
     let end = move || {
         without_run(signal);
@@ -395,6 +415,7 @@ fn answer_beside(signal: StopSignal, runs: Vec<Arc<RunState>>) {
 
 fn answer(signal: StopSignal, runs: &[Arc<RunState>]) {
     let asked = Instant::now();
+    // A run that is at its end has done its work: it keeps its status, and only stops waiting for servers.
     let (ending, running): (Vec<_>, Vec<_>) = runs.iter().partition(|run| run.is_ending());
     for run in &running {
         run.interrupt(Cause::Signal(signal));
@@ -408,12 +429,14 @@ fn answer(signal: StopSignal, runs: &[Arc<RunState>]) {
     say_that_it_was_heard(running.is_empty(), announce);
     // Whatever becomes of the process while the work gives way, its bundle says that it was interrupted.
     running.iter().for_each(|run| finish::record_interruption(run));
+    // All graces count from the same moment: several runs that are stuck take no longer than one.
     let stuck: Vec<bool> = runs.iter().map(|run| !gives_way(run, &watches, asked)).collect();
     if !stuck.contains(&true) {
         return;
     }
     // The process ends with all of its runs: of those that are not stuck, the end is waited for.
     for (run, is_stuck) in runs.iter().zip(stuck) {
+        // Taken before the end, which removes the run from the list.
         let last_words = last_words(run).filter(|_| is_stuck);
         let report = run.end_beside_its_work();
         if let Some(last_words) = last_words {
@@ -472,6 +495,7 @@ fn announce_beside(line: &'static str, announce: Option<Arc<Announce>>, warn: fn
         }
         None => warn(),
     };
+    // Without a thread nothing is said, which is the lesser harm.
     let _ = thread::Builder::new().name("daglight-announce".into()).spawn(say);
 }
 

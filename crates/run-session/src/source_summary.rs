@@ -19,9 +19,11 @@ use crate::{artifacts::known_only, hamilton_summary, location::shown_location};
 /// The value of a `dagworks_describe` attribute with the columns of which enough is known for the page: it computes with
 /// the number of missing values.
 pub(crate) fn describe(source: &SourceFacts) -> Option<Map<String, Value>> {
+    // Without their number, a share of missing values would say nothing.
     let rows = source.rows?;
     let mut columns = Map::new();
     for (position, (field, facts)) in source.schema.fields().iter().zip(&source.columns).enumerate() {
+        // Formats without statistics leave a column out, and do not say that nothing is missing.
         let Some(missing) = facts.missing else { continue };
         let (kind, range) = match range(facts) {
             Some((kind, min, max)) => {

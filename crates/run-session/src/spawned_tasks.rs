@@ -22,6 +22,7 @@ pub fn follow_spawned_tasks() -> bool {
 struct InContext;
 
 impl JoinSetTracer for InContext {
+    // Called for every task that the engine spawns, also those of no run: these pass as they are.
     fn trace_future(&self, future: BoxFuture<'static, Output>) -> BoxFuture<'static, Output> {
         match active() {
             Some(context) => match QueryOwner::current() {
@@ -49,5 +50,6 @@ impl JoinSetTracer for InContext {
 
 /// The current context, where there is a span in it.
 fn active() -> Option<Context> {
+    // Without a span there is nothing to hand on, and cloning a context for each task is not free.
     Context::map_current(|current| current.has_active_span().then(|| current.clone()))
 }

@@ -47,6 +47,7 @@ impl RunStalls {
     fn add(&self, text: String) {
         let mut known = self.lock();
         known.count += 1;
+        // The count has all of them. One operator that stalls a hundred times is one line.
         if known.in_tag.len() < MOST_IN_TAG && !known.in_tag.contains(&text) {
             known.in_tag.push(text);
         }
@@ -105,6 +106,8 @@ pub(crate) fn announce(state: &RunState, beat: &Beat) {
             stall.cpu_seconds = cpu_seconds,
             stall.since = since,
         );
+        // On the root span, because the span of the query is exported only when it ends, which a stalled one does
+        // not.
         state.context.root.event(event::STALL, attributes(beat, stall, policy));
         state.stalls.add(policy.capture(format!("{}{}", describe(stall), why(stall))).to_text());
     }
@@ -127,6 +130,7 @@ pub(crate) fn announce(state: &RunState, beat: &Beat) {
 pub(crate) fn close(state: &RunState, ended_at: DateTime<Utc>) {
     if let Some(last) = state.last_beat.take() {
         let _guard = state.context.root.context.clone().attach();
+        // From the last beat and not a fresh look: the end of the run is bounded, and looking at threads is not.
         let end = Beat { at: ended_at, ..last };
         end.stalls.iter().for_each(|stall| ended(state, &end, stall, "the run ended during a stall"));
     }

@@ -35,6 +35,7 @@ pub(crate) fn second_signal_came() {
 /// one waits here, for a little longer than that takes.
 pub(crate) fn leave_to_second_signal() {
     if HAS_COME.load(Ordering::Acquire) {
+        // Longer than the other thread takes, which ends the process with its own exit code.
         thread::sleep(LIMIT * 2);
     }
 }
@@ -55,6 +56,7 @@ pub(crate) fn stop_now(first: StopSignal, second: StopSignal, runs: Vec<Stopping
         true => signals::runs_once_started(deadline),
         false => runs,
     };
+    // Each run on a thread of its own: one whose disk hangs must not take the time of the others.
     let (sender, ended) = mpsc::channel();
     for (index, Stopping { run, .. }) in runs.iter().enumerate() {
         let (run, sender) = (Arc::clone(run), sender.clone());
@@ -71,6 +73,7 @@ pub(crate) fn stop_now(first: StopSignal, second: StopSignal, runs: Vec<Stopping
         // Where no thread can be made, what is known so far is said.
         let _ = thread::Builder::new().name("daglight-stop-run".into()).spawn(end);
     }
+    // Otherwise the channel never ends, and each second signal would wait the whole limit.
     drop(sender);
     let mut reports: Vec<_> = runs.iter().map(|_| None).collect();
     while let Ok((index, report)) = ended.recv_timeout(deadline.saturating_duration_since(Instant::now())) {

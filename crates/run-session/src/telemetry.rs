@@ -80,6 +80,7 @@ impl fmt::Debug for Telemetry {
 
 impl Drop for Telemetry {
     fn drop(&mut self) {
+        // Runs hold what they need of this without counting: the program's own handles decide when it is over.
         let is_last = self.handle.take().is_some_and(Handle::give_back);
         if !is_last || self.shared.is_shut_down.load(Ordering::Relaxed) {
             return;
@@ -129,6 +130,7 @@ impl Telemetry {
     }
 
     fn start(providers: ProgramProviders, settings: Settings, mut setup_warnings: Vec<String>) -> Self {
+        // First of all, because a panic of what starts next would otherwise have no place.
         remember_panics();
         let policy = settings.policy();
         let bridge = Bridge::start(BridgeConfig {
@@ -151,6 +153,8 @@ impl Telemetry {
         let connection = match Connection::from_settings(&settings.tracker) {
             Ok(connection) => connection,
             Err(error) => {
+                // A setting that is wrong must not stop the pipeline: without a connection, runs wait in their
+                // bundles.
                 setup_warnings.push(in_one_line(&error));
                 None
             }
@@ -224,6 +228,7 @@ impl Telemetry {
     pub fn session(&self, session: impl Into<SessionStateBuilder>) -> SessionContext {
         let observer = SessionObserver::new(&self.shared);
         let mut builder = instrument(session.into(), Arc::new(observer), self.shared.live.clone());
+        // Behind the instrumentation, which takes the builder's configuration out and puts it back.
         MemoryPools::watch(&mut builder);
         let session = SessionContext::new_with_state(builder.build());
         self.shared.sessions.add(&session);
@@ -314,6 +319,7 @@ impl Telemetry {
         W: FnOnce(Run) -> F,
     {
         let run = self.start_run(dag, options);
+        // In the context of the run, so that queries outside of its nodes belong to it and not to none.
         let result = run.in_context(work(run.clone())).await;
         if let Err(error) = &result {
             run.fail_with(&RecordedError::of(error));
@@ -342,6 +348,8 @@ impl Telemetry {
 
     /// What does not work for any run stands in the report of each, and once on the console.
     pub(crate) fn warn_of_setup(&self, state: &RunState) {
+        // A process with a thousand runs would otherwise show a wrong setting a thousand times. Each run's report
+        // has it.
         let was_shown = self.shared.setup_shown.swap(true, Ordering::Relaxed);
         for warning in &self.shared.setup_warnings {
             state.log.warn_unless(was_shown, warning.clone());

@@ -34,6 +34,8 @@ impl WatchedPool {
 
     fn waiting(&self, reservation: &MemoryReservation, bytes: usize) -> Waiting<'_> {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
+        // Only while it waits. A pool answers in nanoseconds else, and this is why pools that never wait are not
+        // watched.
         let consumer = reservation.consumer().name().to_owned();
         self.lock().push((id, MemoryWait { consumer, bytes: bytes as u64, thread: this_thread() }));
         Waiting { pool: self, id }
@@ -86,6 +88,7 @@ impl MemoryPool for WatchedPool {
     }
 
     fn shrink(&self, reservation: &MemoryReservation, shrink: usize) {
+        // Never waits: it gives memory back.
         self.inner.shrink(reservation, shrink);
     }
 

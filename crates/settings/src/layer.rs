@@ -116,6 +116,7 @@ impl Layer {
             origin: Origin::in_file(path, error.span().map(|span| LineStarts::of(&text).line_of(span.start))),
             problem: error.message().to_owned(),
         };
+        // Not by Figment's own provider for TOML, which keeps no lines.
         let table = DeTable::parse(&text).map_err(syntax)?;
         let (mut lines, mut columns) = (BTreeMap::new(), BTreeMap::new());
         let values = read_table(&LineStarts::of(&text), table.get_ref(), "", &mut lines);
@@ -149,6 +150,7 @@ impl Layer {
             else {
                 continue;
             };
+            // Before the value is read: an error in it names this line.
             layer.lines.insert(setting.key.to_owned(), index + 1);
             let value = read(setting, value, || layer.origin(setting.key))?;
             insert(&mut layer.values, setting.key, value);
@@ -238,7 +240,11 @@ pub(crate) fn find_files(
     let mut refused = Vec::new();
     let projects = directory.map(|directory| project_folders(directory, home.as_deref())).unwrap_or_default();
     let mut files = projects.iter().map(|dir| dir.join(FILE_NAME));
+    // The nearest one alone. Merging those of all folders above would let a file far away change what a project
+    // says.
     let of_project = files.find(|file| file.is_file()).filter(|file| Some(file) != of_user.as_ref());
+    // Looked for last, because the layers of the user say which folders are trusted. A project cannot say it of
+    // itself.
     if let Some(file) = of_project {
         match distrusted_because(&file, &trusted_folders(&layers, variables)?) {
             None => layers.push(Layer { is_project: true, ..Layer::of_file(&file)? }),
@@ -253,6 +259,8 @@ pub(crate) fn find_files(
 fn project_folders<'a>(directory: &'a Path, home: Option<&Path>) -> Vec<&'a Path> {
     let home = home.and_then(|home| home.canonicalize().ok());
     let is_home = |dir: &Path| home.is_some() && dir.canonicalize().ok() == home;
+    // Up to the repository, or to the home folder, as tools do that look for a file of a project: what is above may
+    // be anybody's, `/tmp` for one.
     let last = directory.ancestors().position(|dir| dir.join(".git").exists() || is_home(dir));
     directory.ancestors().take(last.unwrap_or(0) + 1).collect()
 }
@@ -335,6 +343,7 @@ fn read_value(
         DeValue::Boolean(flag) => Value::from(*flag),
         DeValue::Integer(digits) => match i64::from_str_radix(digits.as_str(), digits.radix()) {
             Ok(number) => Value::from(number),
+            // Too large for any setting. As a text it is refused with what stands in the file.
             Err(_) => Value::from(digits.as_str()),
         },
         DeValue::Float(digits) => {

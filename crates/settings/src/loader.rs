@@ -161,6 +161,7 @@ impl SettingsLoader {
             let (origin, source) = (Origin::new(origin), Box::new(error));
             return Err(SettingsError::Unusable { setting, origin, source });
         }
+        // Weakest first: the order of this list is the order of precedence.
         let FoundFiles { mut layers, mut refused } = self.read_files()?;
         let files = layers.iter().map(|layer| PathBuf::from(&layer.name)).collect();
         let profiles = take_profiles(&mut layers)?;
@@ -168,12 +169,16 @@ impl SettingsLoader {
             layers.extend(Layer::of_variable(name, text)?);
         }
         layers.extend(self.code.iter().cloned());
+        // Each layer by itself, before the merge: afterwards nothing tells which of them wrote a value, and an error
+        // must name its file and line.
         for layer in &layers {
             check(layer, &layer.values, &mut Vec::new(), None)?;
             check_project(layer)?;
         }
 
         let chosen = ChosenProfile::of(&layers, &profiles)?;
+        // The defaults depend on the profile, and the profile on the layers above them: hence it is looked for
+        // first, and the defaults are put below.
         let mut defaults = Settings::of_profile(chosen.base);
         defaults.profile.clone_from(&chosen.name);
         defaults.environment.clone_from(&chosen.name);
@@ -187,6 +192,8 @@ impl SettingsLoader {
         let mut settings: Settings = merged.extract().map_err(merge_error)?;
         for (name, table) in &mut settings.param_tables {
             let rows = format!("param_tables.{name}.rows");
+            // A merged table of TOML is sorted by key. The order in which its columns are written is in the layer
+            // alone.
             let given_by = all.iter().rev().find(|layer| layer.value(&rows).is_some());
             table.columns = given_by.map(|layer| layer.columns(&rows).to_vec()).unwrap_or_default();
         }
@@ -233,6 +240,7 @@ pub(crate) fn take_profiles(files: &mut [Layer]) -> Result<BTreeMap<String, OwnP
             check(&layer, &layer.values, &mut Vec::new(), Some(&path))?;
             check_project(&layer)?;
             let own = profiles.entry(name).or_insert(OwnProfile { base: Profile::Dev, layers: Vec::new() });
+            // A profile of the user's own can be spread over the files of user and project.
             own.layers.push(layer);
             match base {
                 Some(base) => own.base = base,
@@ -270,6 +278,7 @@ struct ChosenProfile<'a> {
 
 impl<'a> ChosenProfile<'a> {
     fn of(layers: &[Layer], profiles: &'a BTreeMap<String, OwnProfile>) -> Result<Self, SettingsError> {
+        // Strongest first.
         let given = layers.iter().rev().find_map(|layer| Some((profile_of(layer)?, layer)));
         let Some((name, layer)) = given else {
             let base = Profile::default();

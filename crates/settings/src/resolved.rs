@@ -48,6 +48,7 @@ impl Resolved {
         merged: &Figment,
         layers: &[Layer],
     ) -> Self {
+        // By the settings themselves: a key that they hide is hidden here as well.
         let redactor = Redactor::new(&settings.capture.redact_keys);
         let shown = serde_json::to_value(&settings).unwrap_or_default();
         let given =
@@ -136,6 +137,7 @@ fn origin(given: &Dict, path: &[String], merged: &Figment, layers: &[Layer]) -> 
         rest.iter().try_fold(given.get(first)?, |value, name| value.as_dict()?.get(name))
     });
     let name =
+        // Figment marks each merged value with its layer, so that nothing is merged a second time to find it.
         found.and_then(|value| merged.get_metadata(value.tag())).map(|metadata| metadata.name.as_ref());
     match layers.iter().find(|layer| Some(layer.name.as_str()) == name) {
         Some(layer) => layer.origin(&path.join(".")),

@@ -46,6 +46,8 @@ impl Trusted {
         let me = effective_user();
         let mut users = vec![0, me];
         if me == 0 {
+            // Root trusts the user who has become it, and nobody else for that variable: who is not root can set it
+            // to anything.
             users.extend(variables.get("SUDO_UID").and_then(|id| id.parse::<u32>().ok()));
         }
         Self { folders: folders.into_iter().collect(), users }
@@ -68,6 +70,8 @@ pub(crate) fn distrusted_because(file: &Path, trusted: &Trusted) -> Option<Strin
     const OTHERS_WRITE: u32 = 0o002;
     const STICKY: u32 = 0o1000;
 
+    // Both ends of a link: who may write where it stands can lead it elsewhere, and who may write where it leads can
+    // change the file.
     let real = file.canonicalize().unwrap_or_else(|_| file.to_owned());
     if trusted.has_folder_of(&real) {
         return None;
@@ -91,6 +95,7 @@ pub(crate) fn distrusted_because(file: &Path, trusted: &Trusted) -> Option<Strin
         }
         // Many systems give each user a group of the same number, and let it write.
         let is_own_group = group == owner && owner != 0;
+        // As `/tmp`: anybody may create there, and nobody may replace what others have created.
         let is_sticky = metadata.is_dir() && mode & STICKY != 0;
         let open = (mode & OTHERS_WRITE != 0) || (mode & GROUP_WRITES != 0 && !is_own_group);
         if open && !is_sticky {

@@ -53,6 +53,7 @@ impl Pipeline {
     }
 
     fn refused(&self, session: &SessionContext) -> Option<PipelineError> {
+        // Locked for the whole check, which is short and awaits nothing.
         let state = session.state_ref();
         let state = state.read();
         let in_session = |relation: &ResolvedTableReference| session_names::kind_of(&state, relation);
@@ -71,6 +72,7 @@ impl Pipeline {
             if let Some((conflict, at)) = names.conflict(statement) {
                 return Some(PipelineError::Conflict { conflict, place: place(at.unwrap_or(start)) });
             }
+            // Only behind the checks of this statement, which is judged by what stands in front of it.
             names.script.follow(index, statement, &in_session);
         }
         None
@@ -146,6 +148,7 @@ impl Defined<'_> {
         {
             return Some(self.undefined_prepared(name, *at, index));
         }
+        // A planner of the program's may make a relation out of any name.
         if self.state.relation_planners().is_empty() {
             for Mention { relation, at } in relations.reads.iter().chain(&relations.targets) {
                 if let Some(at) = *at
@@ -253,6 +256,8 @@ impl Defined<'_> {
         };
         let name = name_of_relation(relation);
         let reason = self.reason(&name, self.script.dropped(relation), index, defines, || self.tables());
+        // `FROM 'a.csv'` is what somebody writes who comes from DuckDB. The answer is the statement that it takes
+        // here.
         let reason = match (reason, format_of_file(&name)) {
             (UndefinedReason::Nowhere { .. }, Some(_)) if self.pipeline.reads_files => {
                 UndefinedReason::NoFile

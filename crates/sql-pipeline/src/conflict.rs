@@ -225,6 +225,8 @@ impl Defined<'_> {
             };
             return Some((conflict, Some(*at)));
         }
+        // Only what is sure to fail is a conflict. Statements that have none of these effects are left to the
+        // engine.
         match &relations.effect {
             Effect::Define { relation, policy, at, .. } => {
                 let conflict = self.defined_again(statement.kind, relation, *policy)?;
@@ -234,6 +236,7 @@ impl Defined<'_> {
                 let conflict = self.unchangeable(statement.kind, relation)?;
                 Some((conflict, relations.targets.first().and_then(|target| target.at)))
             }
+            // With IF EXISTS it does nothing where the kind is another, and is no error.
             Effect::Drop { relations: dropped, views, if_exists: false } => {
                 dropped.iter().enumerate().find_map(|(position, relation)| {
                     let at = relations.targets.get(position).and_then(|target| target.at);
@@ -268,6 +271,8 @@ impl Defined<'_> {
 
     /// What stands under a name for sure.
     fn standing(&self, relation: &ResolvedTableReference) -> Option<Standing> {
+        // A catalog of a program's own may have any table, and say so only when it is asked for one, over a network
+        // perhaps. Nothing is refused on a guess.
         if !self.is_plain(schema_of(relation)) {
             return None;
         }
@@ -278,11 +283,13 @@ impl Defined<'_> {
             let kind = if is_of_files { RelationKind::Files } else { made.kind };
             return Some(Standing { kind: Some(kind), line: Some(self.line(made.by)) });
         }
+        // Dropped by the script, whatever the session has now.
         if self.script.dropped(relation).is_some() {
             return None;
         }
         let schema = plain_schema(self.state, schema_of(relation));
         let in_session = schema.is_some_and(|schema| schema.table_exist(&relation.table));
+        // Tables of parameters are registered before the script, though the session has none of them yet.
         let exists = in_session || self.param_tables().any(|table| table == relation);
         exists.then(|| Standing { kind: session_names::kind_of(self.state, relation), line: None })
     }
@@ -334,6 +341,7 @@ impl Defined<'_> {
             ) => {
                 return Some(Conflict::OfFiles { name, statement: words, line });
             }
+            // Tables of a program may take anything: they are asked when it runs.
             (RelationKind::Table, StatementKind::Truncate) => false,
             _ => return None,
         };
@@ -369,6 +377,7 @@ impl Defined<'_> {
             found.table_names().into_iter().map(relation)
         });
         let params = self.param_tables().filter(|table| schema_of(table) == schema);
+        // One of them is enough to name.
         let mut tables = of_script.chain(params).cloned().chain(of_session);
         let (held, line) =
             tables.find_map(|table| Some((name_of_relation(&table), self.standing(&table)?.line)))?;

@@ -70,6 +70,7 @@ impl State {
         let mut links = Links::default();
         let mut dropped = BTreeSet::new();
         let mut read = Vec::new();
+        // All of them before the effect: `CREATE OR REPLACE TABLE t AS SELECT ... FROM t` reads the old one.
         for mention in &statement.relations.reads {
             match self.in_force.get(&mention.relation) {
                 Some(definition) => read.push(*definition),
@@ -100,9 +101,13 @@ impl State {
                     }
                     (previous, _) => {
                         if let Some(previous) = previous {
+                            // Who still reads the old definition must have read it before the name means another
+                            // one.
                             links.after.extend(&self.definitions[previous].last_users);
                         }
                         let is_view = statement.kind == StatementKind::View;
+                        // A view is read anew whenever it is used, so that a change of its base changes what its
+                        // readers see. A table has taken its rows.
                         let seen_through = if is_view { read } else { Vec::new() };
                         let made = Definition {
                             statement: index,
@@ -147,6 +152,7 @@ impl State {
             }
         }
         links.dependencies.extend(&links.in_session);
+        // `INSERT INTO t SELECT ... FROM t` names itself on both sides.
         links.dependencies.remove(&index);
         links.after.extend(&links.dependencies);
         links.after.remove(&index);
@@ -182,6 +188,7 @@ impl State {
         links: &mut Links,
         seen: &mut BTreeMap<usize, usize>,
     ) {
+        // Views on views may lead to one table by many ways, as many as two to the power of their depth.
         if seen.get(&definition).is_some_and(|earlier| *earlier <= seen_from) {
             return;
         }
@@ -202,6 +209,7 @@ impl State {
 
     /// Records a name that no statement defines, which may be the name of a file.
     fn read_file(&mut self, relation: &ResolvedTableReference, reader: usize, links: &mut Links) {
+        // DataFusion takes a path for a table where it may (`enable_url_table`).
         if relation.table.contains(['/', '.']) {
             let location = Location::of(&relation.table);
             links.dependencies.extend(self.writers_at.held_by(&location));
@@ -211,6 +219,8 @@ impl State {
 
     fn change(&mut self, definition: usize, index: usize, links: &mut Links) {
         let Definition { changes, last_users, .. } = &mut self.definitions[definition];
+        // Whoever comes later waits for this change, and through it for all before: the lists stay short however
+        // often a table is changed.
         links.after.extend(std::mem::replace(last_users, [index].into()));
         if changes.last() != Some(&index) {
             changes.push(index);

@@ -122,6 +122,7 @@ pub(crate) type Misplaced = (DirectiveError, (usize, usize));
 /// The directive that a line holds, with its argument.
 fn directive(line: &CommentLine) -> Option<(&'static str, &str)> {
     let text = line.text.trim();
+    // Behind code, `-- node: x` is a remark about that line.
     DIRECTIVES.into_iter().filter(|_| line.own_line).find_map(|name| {
         let argument = text.strip_prefix(name)?.strip_prefix(':')?;
         Some((name, argument.trim()))
@@ -135,6 +136,7 @@ pub(crate) fn read_block(lines: &[CommentLine]) -> Result<Block, Misplaced> {
     for line in lines {
         let at = start(line);
         let Some((name, argument)) = directive(line) else {
+            // Prose all the same: the warning is only about what may have been meant.
             block.near.extend(near_directive(line, Standing::Above));
             prose.push(&line.text);
             continue;
@@ -176,6 +178,7 @@ pub(crate) fn read_detached(lines: &[CommentLine]) -> (Vec<ParameterDeclaration>
     for line in lines {
         let declared = directive(line)
             .filter(|(name, _)| *name == "param")
+            // Far from any statement, a comment that is no right declaration is a comment.
             .and_then(|(_, argument)| parameter(argument, None, start(line)).ok());
         match declared {
             Some(declared) => {
@@ -233,6 +236,7 @@ pub(crate) fn parameter(
     }
     Ok(ParameterDeclaration {
         name: name.to_owned(),
+        // As SQL writes a quote within a string.
         default: unquoted.map_or_else(|| value.to_owned(), |text| text.replace("''", "'")),
         quoted: unquoted.is_some(),
         documentation,

@@ -37,6 +37,8 @@ impl LiteralForm {
     /// The form in a statement of these tokens.
     pub(crate) fn of(tokens: &[TokenWithSpan]) -> Self {
         match keyword_at(tokens, statement_start(tokens)) {
+            // The parser takes nothing but a string in options of COPY and of an external table, whatever it stands
+            // for.
             Keyword::COPY => Self::Text,
             Keyword::CREATE if is_external_table(tokens) => Self::Text,
             Keyword::SET | Keyword::RESET | Keyword::SHOW => Self::Plain,
@@ -51,6 +53,7 @@ impl LiteralForm {
             (_, ParameterType::Integer | ParameterType::Float) => {
                 vec![Token::Number(value.text.clone(), false)]
             }
+            // `true` is a word for the tokenizer, as `DATE` is below.
             (_, ParameterType::Boolean) => vec![Token::make_word(&value.text, None)],
             (_, ParameterType::Date) => vec![Token::make_word("DATE", None), text],
         }
@@ -67,6 +70,7 @@ pub(crate) fn parameter_name(token: &TokenWithSpan) -> Option<&str> {
 
 /// Whether the placeholders of a statement are its own: the arguments of a function that it defines.
 pub(crate) fn defines_function(tokens: &[TokenWithSpan]) -> bool {
+    // Between the two stand at most OR REPLACE and TEMPORARY.
     keyword_at(tokens, 0) == Keyword::CREATE
         && tokens.iter().take(5).any(|token| keyword(token) == Keyword::FUNCTION)
 }
@@ -81,6 +85,7 @@ pub(crate) fn is_argument(tokens: &[TokenWithSpan], name: &str) -> bool {
 pub(crate) fn literal_places(tokens: &[TokenWithSpan]) -> Vec<usize> {
     let start = statement_start(tokens);
     let first = match keyword_at(tokens, start) {
+        // What COPY reads is a query, whose parameters are bound as in any other; literal places begin behind it.
         Keyword::COPY => source_end(tokens, start + 1),
         Keyword::CREATE if is_external_table(tokens) => start,
         Keyword::CREATE
@@ -105,6 +110,7 @@ pub(crate) fn literal_places(tokens: &[TokenWithSpan]) -> Vec<usize> {
 
 /// All places of a statement that read a parameter of the script.
 pub(crate) fn parameter_places(tokens: &[TokenWithSpan]) -> Vec<usize> {
+    // `$1` in the body of a function is an argument of it.
     if defines_function(tokens) {
         return Vec::new();
     }
@@ -128,6 +134,7 @@ pub(crate) fn with_literals(
             None => None,
         };
         match value {
+            // At the place of the parameter, so that an error of the parser is about what stands in the script.
             Some(value) => {
                 let at = |literal| TokenWithSpan { token: literal, span: token.span };
                 out.extend(form.tokens(&value).into_iter().map(at));
@@ -140,6 +147,7 @@ pub(crate) fn with_literals(
 
 /// Where a token stands that reads as a parameter in another dialect, `:name`, and that name.
 pub(crate) fn colon_parameter(tokens: &[TokenWithSpan]) -> Option<(Span, &str)> {
+    // Each pair of tokens with the one before it, which decides whether the colon can begin a name.
     let before = once(None).chain(tokens.iter().map(Some));
     before.zip(tokens.windows(2)).find_map(|(before, pair)| {
         let [colon, name] = pair else { return None };
@@ -212,6 +220,7 @@ fn source_end(tokens: &[TokenWithSpan], start: usize) -> usize {
         match &token.token {
             Token::LParen => depth += 1,
             Token::RParen => depth = depth.saturating_sub(1),
+            // Within parentheses it is a part of the query that is copied.
             _ if depth == 0 && keyword(token) == Keyword::TO => return index,
             _ => {}
         }
@@ -231,6 +240,7 @@ fn keyword_at(tokens: &[TokenWithSpan], index: usize) -> Keyword {
 
 fn keyword(token: &TokenWithSpan) -> Keyword {
     match &token.token {
+        // A quoted name may be spelled like a keyword.
         Token::Word(word) if word.quote_style.is_none() => word.keyword,
         _ => Keyword::NoKeyword,
     }

@@ -36,11 +36,13 @@ pub(crate) fn node_names(
             return Err(NamedTwice { name: name.to_owned(), first, second });
         }
     }
+    // Names that were given are taken before any is made up, also those of statements further down.
     let mut taken: BTreeSet<String> = given.into_keys().map(str::to_owned).chain(inputs.clone()).collect();
     // The number that follows a name next, so that a thousandth insert is not tried under all numbers before.
     let mut next_numbers: HashMap<String, usize> = HashMap::new();
     let mut queries = 0;
     let names = statements.iter().map(|statement| {
+        // Counted also where a query has a name, so that naming one does not rename the others.
         queries += usize::from(statement.kind == StatementKind::Query);
         statement.kind.node_kind()?;
         if let Some(name) = &statement.name {
@@ -76,6 +78,7 @@ fn default_name(statement: &Statement, queries: usize) -> String {
 pub(crate) fn name_of_relation(relation: &ResolvedTableReference) -> String {
     let ResolvedTableReference { catalog, schema, table } = relation;
     let name = match (&**catalog, &**schema) {
+        // The names a session begins with; nobody writes them.
         ("datafusion", "public") => table.to_string(),
         ("datafusion", _) => format!("{schema}.{table}"),
         _ => relation.to_string(),
@@ -88,6 +91,7 @@ fn name_of_target(target: &str, format: Option<&str>) -> String {
     let part = naming_part(target);
     let mut name: String =
         part.chars().map(|c| if c.is_alphanumeric() { c.to_ascii_lowercase() } else { '_' }).collect();
+    // A folder says nothing of its format, and two of them may be named alike.
     if let (false, Some(format)) = (part.contains('.'), format) {
         name = format!("{name}_{}", format.to_lowercase());
     }

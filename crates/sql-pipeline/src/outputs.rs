@@ -22,6 +22,8 @@ pub(crate) struct StatementOutput {
 
 /// The output of every statement, in their order; `None` for those that make none.
 pub(crate) fn outputs(script: &Script) -> Vec<Option<StatementOutput>> {
+    // In the order of the script: what an INSERT writes is kept as the external table says that was defined above
+    // it.
     let mut formats = BTreeMap::new();
     script.statements().iter().map(|statement| output(statement, &mut formats)).collect()
 }
@@ -36,6 +38,7 @@ fn output(
             if let Some(format) = &statement.relations.format {
                 formats.insert(relation.clone(), Materialization::files(format));
             }
+            // An external table is read. It becomes an output where a statement writes to it.
             return None;
         }
         (StatementKind::View, Effect::Define { relation, .. }) => {
@@ -58,6 +61,7 @@ fn output(
 
 /// The format that a `COPY` names, or else that of the file's ending.
 fn format_of(target: &str, named: Option<String>) -> String {
+    // As the engine decides when a statement does not say.
     let ending = || Path::new(target).extension().map(|ending| ending.to_string_lossy().into_owned());
     named.or_else(ending).unwrap_or_else(|| "files".to_owned())
 }

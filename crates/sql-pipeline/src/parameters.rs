@@ -39,6 +39,7 @@ impl ParameterType {
     pub fn of(text: &str) -> Self {
         [Self::Integer, Self::Float, Self::Boolean, Self::Date]
             .into_iter()
+            // The narrowest first: a whole number is also a float, and all of them are texts.
             .find(|kind| kind.parse(text).is_some())
             .unwrap_or(Self::Text)
     }
@@ -68,6 +69,7 @@ impl ParameterType {
             },
             Self::Date => {
                 let date = NaiveDate::parse_from_str(text, "%Y-%m-%d").ok()?;
+                // The default is the first of January 1970, from which Arrow counts.
                 let days = (date - NaiveDate::default()).num_days();
                 Some(ScalarValue::Date32(Some(days.try_into().ok()?)))
             }
@@ -106,6 +108,8 @@ impl Parameter {
         declaration: Option<&ParameterDeclaration>,
     ) -> Option<Self> {
         let kind = match declaration {
+            // What the script declares decides, so that `--param day=5` for a date is refused instead of becoming a
+            // number.
             Some(declared) => declared.kind(),
             None => ParameterType::of(given?),
         };
@@ -133,6 +137,7 @@ impl Parameter {
     /// The value for a place that wants `wanted`, such as a decimal where the text reads as a float.
     fn value_for(&self, wanted: Option<&DataType>) -> Result<ScalarValue, DataFusionError> {
         let Some(wanted) = wanted else { return Ok(self.value.clone()) };
+        // From its text and not from its value: a decimal of many digits would lose some on its way through a float.
         match ScalarValue::try_from_string(self.text.clone(), wanted) {
             Ok(value) => Ok(value),
             // `quantity > 1.5` is fine where quantity is an integer: DataFusion then compares floats.
@@ -162,6 +167,7 @@ pub(crate) fn bind(
         .collect::<Result<HashMap<_, _>, DataFusionError>>()?;
     let mut plan = plan.with_param_values(ParamValues::Map(values))?;
     if let LogicalPlan::Ddl(DdlStatement::CreateView(view)) = &mut plan {
+        // The plan of the view has the values; its text, which the catalog shows, still had the names.
         view.definition = Some(with_literals(&statement.parse()?, parameters));
     }
     Ok(plan)
@@ -169,6 +175,7 @@ pub(crate) fn bind(
 
 /// The SQL of a statement with the parameters' values written out.
 fn with_literals(parsed: &ParsedStatement, parameters: &BTreeMap<String, Parameter>) -> String {
+    // A view is one of these. The others keep no text.
     let ParsedStatement::Statement(statement) = parsed else { return parsed.to_string() };
     let mut statement = statement.clone();
     let _: ControlFlow<()> = VisitMut::visit(&mut statement, &mut Literals(parameters));

@@ -84,13 +84,16 @@ impl Pipeline {
         chosen.retain(|name| !excluded.contains(name));
         let mut steps = BTreeSet::new();
         for (index, step) in self.steps().iter().enumerate() {
+            // Steps stand in the order of the script, so whatever this one needs has been decided on already.
             let left_out = step.needs_in_session.iter().find(|needed| !steps.contains(*needed));
             match (&step.node, left_out) {
+                // What it reads is only in the session, and nobody makes it there in this run.
                 (Some(node), Some(needed)) if chosen.contains(node) => {
                     let (node, needed) = (node.clone(), self.name_of_step(*needed));
                     return Err(PartError::LeftOut { node, needed });
                 }
                 (Some(node), _) if !chosen.contains(node) => {}
+                // Setup for something that is left out, such as an index of its table, would fail.
                 (None, Some(_)) => {}
                 _ => {
                     steps.insert(index);
@@ -114,6 +117,7 @@ impl Pipeline {
             return Err(PartError::Empty);
         }
         // What a step needs stands in front of it.
+        // From the end, because what a step needs may itself need something further up.
         for index in (0..steps.len()).rev() {
             if needed.contains(&index) {
                 needed.extend(&steps[index].needs_in_session);
@@ -121,6 +125,7 @@ impl Pipeline {
         }
         let mut taken = BTreeSet::new();
         for (index, step) in steps.iter().enumerate() {
+            // A SET or a CREATE SCHEMA changed the session of the run that failed, and this one has a new session.
             let is_setup = step.node.is_none() && step.needs_in_session.is_subset(&taken);
             if needed.contains(&index) || is_setup {
                 taken.insert(index);

@@ -51,6 +51,7 @@ impl Target {
             }
         };
         let mut written = written.with_location(location);
+        // What the table says is of all its files, also those that were there before.
         (written.bytes, written.file_count) = (None, None);
         let Some(before) = before else { return written };
         let location = written.location.as_deref().unwrap_or_default();
@@ -72,6 +73,7 @@ pub(crate) async fn record(
     copied: Option<SchemaRef>,
     result: &ShownRows,
 ) {
+    // A node that makes nothing of its own reads a table, or changes one.
     let Some(StatementOutput { name, materialization }) = output else {
         match &statement.relations.effect {
             Effect::Define { written, .. } => node.source(session, &written.to_quoted_string()).await,
@@ -83,6 +85,7 @@ pub(crate) async fn record(
     let mut written = match (&statement.relations.effect, copied) {
         (Effect::CopyTo { .. }, Some(schema)) => Written::new(name, materialization.clone(), schema),
         (Effect::Define { relation, .. } | Effect::Change { relation }, _) => {
+            // The statement has succeeded. What cannot be described is left out, and does not fail it afterwards.
             let Ok(table) = Written::table(session, relation.clone(), name).await else { return };
             table.kept_as(materialization.clone())
         }
@@ -108,6 +111,7 @@ pub(crate) async fn record(
 
 /// The count that statements which write return as their only value.
 fn count(result: &ShownRows) -> Option<u64> {
+    // Statements that write answer with one row of one column, the count.
     let column = result.first.first()?.columns().first()?;
     column.as_primitive_opt::<UInt64Type>().filter(|counts| !counts.is_empty()).map(|counts| counts.value(0))
 }

@@ -138,6 +138,7 @@ impl Relations {
     /// name that is not found.
     pub(crate) fn place_names(&mut self, tokens: &[TokenWithSpan], start: (usize, usize)) {
         let place = |name: &str, at: &mut (usize, usize)| {
+            // The parser has given it no place: names that are written as texts have none.
             if at.0 == 0 {
                 *at = place_of_text(tokens, name).unwrap_or(start);
             }
@@ -197,6 +198,7 @@ impl Relations {
             }
             ParsedStatement::Explain(explain) => {
                 let relations = Self::of_parsed(&explain.statement, settings);
+                // `EXPLAIN` plans a statement and does not run it: it reads what that reads, and changes nothing.
                 Self { effect: Effect::None, ..relations }
             }
             ParsedStatement::Reset(_) => Self::default(),
@@ -247,6 +249,7 @@ impl Relations {
                 changed(first_named(tables), reads(statement, settings))
             }
             SqlStatement::Truncate(truncate) => {
+                // The engine takes one table alone, and refuses more when it plans the statement.
                 changed(truncate.table_names.first().map(|table| &table.name), reads(statement, settings))
             }
             SqlStatement::Merge(merge) => changed(named(&merge.table), reads(statement, settings)),
@@ -259,6 +262,7 @@ impl Relations {
                 let views = *object_type == ObjectType::View;
                 let dropped: Vec<Mention> = names.iter().filter_map(|name| mention(name, settings)).collect();
                 let relations = dropped.iter().map(|mention| mention.relation.clone()).collect();
+                // With IF EXISTS, nothing has to be there.
                 let targets = if *if_exists { Vec::new() } else { dropped };
                 Self {
                     targets,
@@ -303,6 +307,7 @@ impl Relations {
                     }
                     SchemaName::UnnamedAuthorization(name) => (written(name), name.span),
                 };
+                // As the engine takes it apart, at the first dot of the whole text.
                 let (catalog, schema) = name.split_once('.').unwrap_or((settings.default_catalog(), &name));
                 let effect = Effect::DefineSchema {
                     catalog: catalog.to_owned(),
@@ -313,6 +318,7 @@ impl Relations {
                 Self { effect, ..Self::default() }
             }
             SqlStatement::CreateFunction(function) => {
+                // The engine looks functions up as they are written, without making them small.
                 let name = as_it_stands(&function.name);
                 let at = Some(position(function.name.span().start));
                 Self { effect: Effect::DefineFunction { name, at }, ..Self::default() }
@@ -390,6 +396,7 @@ fn place_of_text(tokens: &[TokenWithSpan], name: &str) -> Option<(usize, usize)>
         ),
         _ => false,
     };
+    // The same text may stand anywhere in the statement as a value. Behind one of these words it is a name.
     let introduced = tokens.windows(2).find(|pair| introduces(&pair[0].token) && is_name(&pair[1].token));
     let found = introduced.map(|pair| &pair[1]).or_else(|| tokens.iter().find(|token| is_name(&token.token)));
     found.map(|token| position(token.span.start))

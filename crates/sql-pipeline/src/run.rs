@@ -188,6 +188,8 @@ impl Pipeline {
         options: RunScriptOptions<'_>,
     ) -> Result<(), RunFailure> {
         self.warn_of_comments(run);
+        // Asked of the session that is to run it, because what a statement may do depends on the catalogs there; and
+        // before anything runs, so that a refusal leaves nothing half done.
         if let Some(error) = self.refused_statement(session) {
             run.fail(StatementError(error.clone()));
             return Err(self.failed_before_the_first_step(error, &options));
@@ -204,6 +206,8 @@ impl Pipeline {
         let mut schedule = Schedule::new(self.steps(), options.part);
         let mut running = FuturesUnordered::new();
         loop {
+            // As many as may run beside each other. What runs is left to come to its end, whatever becomes of
+            // another.
             while !is_stopped.load(Ordering::Relaxed) && running.len() < options.jobs.get() {
                 let Some(index) = schedule.start_next() else { break };
                 let (is_stopped, rows_out, options) = (&is_stopped, &rows_out, &options);
@@ -225,6 +229,7 @@ impl Pipeline {
             }
             match running.next().await {
                 Some((index, Ended::Well)) => schedule.end(index),
+                // So that it is named among those that did not run.
                 Some((index, Ended::NotStarted)) => schedule.put_back(index),
                 Some((index, Ended::Failed(error))) => {
                     failures.push(error);
@@ -257,6 +262,7 @@ impl Pipeline {
         options: &RunScriptOptions<'_>,
     ) -> Result<(), SourceError> {
         let is_run = |node: &str| options.part.is_none_or(|part| part.has_input(node));
+        // Parameters are nodes too, which take no time: what a run was given is seen where its tables are.
         for parameter in self.parameters().values() {
             let name = parameter.node_name();
             if !is_run(&name) {
@@ -286,6 +292,7 @@ impl Pipeline {
 
     fn warn_of_comments(&self, run: &Run) {
         let warnings = self.script().warnings();
+        // A script in which every comment looks like a directive must not fill the log of its run.
         let (shown, others) = warnings.split_at(warnings.len().min(WARNINGS_SHOWN));
         shown.iter().for_each(|warning| run.warn(warning));
         if !others.is_empty() {

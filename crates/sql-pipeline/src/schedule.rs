@@ -65,6 +65,7 @@ impl<'a> Schedule<'a> {
         loop {
             let next = self.next()?;
             if !self.steps[next].needs.iter().any(|needed| self.is_missing[*needed]) {
+                // It is taken, whether or not it comes to run: see `put_back`.
                 self.is_waiting[next] = false;
                 return Some(next);
             }
@@ -76,11 +77,14 @@ impl<'a> Schedule<'a> {
         // Setup changes the session for all that follows, so nothing passes it, in either direction.
         let setup = self.open_setup.front().copied();
         let node = self.ready.first().copied().filter(|node| setup.is_none_or(|setup| *node < setup));
+        // The first in the order of the script among those that may run, so that one job alone runs a script from
+        // top to bottom.
         let next = match node {
             Some(node) => {
                 self.ready.remove(&node);
                 node
             }
+            // Setup runs when all that stands above it has ended.
             None => setup.filter(|setup| *setup == self.first_open && self.is_waiting[*setup])?,
         };
         Some(next)
@@ -102,6 +106,7 @@ impl<'a> Schedule<'a> {
 
     pub(crate) fn end(&mut self, index: usize) {
         self.has_ended[index] = true;
+        // It only ever moves on, so all ends together look at each step once.
         while self.has_ended.get(self.first_open) == Some(&true) {
             self.first_open += 1;
         }

@@ -309,10 +309,14 @@ impl Reading<'_> {
         while let Some(piece) = splitter.next_statement(&*dialect).map_err(unreadable)? {
             let Piece { above, tokens } = piece;
             let block = directives::read_block(&above).map_err(misplaced)?;
+            // With the settings that hold at this place: a SET above it may have changed how names and strings are
+            // read.
             let (mut statement, parsed) = read_statement(source, &tokens, &self.settings, self.literal)
                 .map_err(|(position, problem)| at(source, position, problem))?;
             statement.file = file;
+            // EXECUTE is what it executes.
             statement.kind = self.prepared.executed(&parsed).unwrap_or(statement.kind);
+            // A name, a tag, or a document over a statement that is no node would be lost without a word.
             if let (Some((directive, position)), None) = (block.first_of_node, statement.kind.node_kind()) {
                 return Err(misplaced((DirectiveError::NotANode { directive }, position)));
             }
@@ -327,10 +331,13 @@ impl Reading<'_> {
             near.extend(block.near);
             if self.settings.follow(&parsed) {
                 dialect = self.settings.dialect();
+                // What follows was cut into tokens by the dialect before.
                 splitter.read_on(&*dialect);
             }
             self.statements.push(statement);
         }
+        // Comments that stand over no statement can declare parameters too, and are otherwise looked at for
+        // directives that were meant.
         let loose = splitter.into_loose_comments();
         for lines in &loose.detached {
             let (declared, nearly) = directives::read_detached(lines);
@@ -338,6 +345,7 @@ impl Reading<'_> {
             near.extend(nearly);
         }
         near.extend(loose.inner.iter().filter_map(|line| near_directive(line, Standing::Elsewhere)));
+        // Detached comments came last, wherever they stand.
         declarations.sort_by_key(|declaration| (declaration.line, declaration.column));
         self.declarations
             .extend(declarations.into_iter().map(|declared| ParameterDeclaration { file, ..declared }));

@@ -99,6 +99,7 @@ impl<'a> ScriptNames<'a> {
         match &statement.relations.effect {
             Effect::Define { relation, policy, .. } => {
                 let keeps = matches!(policy, Existing::Keep | Existing::Both);
+                // IF NOT EXISTS leaves what is there, and with it the statement that made it.
                 if !keeps || self.kind_of(relation, in_session).is_none() {
                     let kind = RelationKind::of(statement.kind);
                     self.tables.insert(relation, Made { by: index, kind });
@@ -108,6 +109,7 @@ impl<'a> ScriptNames<'a> {
                 self.catalogs.entry(catalog).or_insert(index);
             }
             Effect::DefineSchema { catalog, schema, .. } => {
+                // The first stays: a second is either an error or does nothing.
                 self.schemas.entry((catalog, schema)).or_insert(index);
             }
             Effect::Drop { relations, views, if_exists } => {
@@ -122,6 +124,7 @@ impl<'a> ScriptNames<'a> {
             }
             Effect::DropSchema { catalog, schema, .. } => {
                 let dropped = (catalog.as_str(), schema.as_str());
+                // Its tables go with it.
                 self.tables.retain(|relation, _| schema_of(relation) != dropped);
                 self.schemas.remove(&dropped);
                 self.dropped_schemas.insert(dropped, index);
@@ -142,6 +145,7 @@ impl<'a> ScriptNames<'a> {
     ) -> Option<RelationKind> {
         match self.tables.get(relation) {
             Some(made) => Some(made.kind),
+            // What the script has dropped is gone, though the session, which has run nothing yet, still has it.
             None if self.dropped(relation).is_none() => in_session(relation),
             None => None,
         }

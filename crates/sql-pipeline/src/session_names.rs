@@ -23,12 +23,14 @@ pub(crate) fn may_have(state: &SessionState, relation: &ResolvedTableReference) 
     }
     let catalog = state.catalog_list().catalog(&relation.catalog);
     let Some(schema) = catalog.and_then(|catalog| catalog.schema(&relation.schema)) else { return true };
+    // Only a schema in memory can be asked without reaching a server; any other may have the table.
     !schema.is::<MemorySchemaProvider>() || schema.table_exist(&relation.table)
 }
 
 /// Whether the session has a schema, named with its catalog, or may come to have it.
 pub(crate) fn may_have_schema(state: &SessionState, (catalog, schema): (&str, &str)) -> bool {
     let list = state.catalog_list();
+    // The engine makes it up for every catalog, and lists it in none.
     if schema == "information_schema" || !list.is::<MemoryCatalogProviderList>() {
         return true;
     }
@@ -40,6 +42,8 @@ pub(crate) fn may_have_schema(state: &SessionState, (catalog, schema): (&str, &s
 
 /// Whether the session has a prepared statement. It does not say so, but it frees only what it has; a copy of it is asked.
 pub(crate) fn has_prepared(state: &SessionState, name: &str) -> bool {
+    // A session does not list its prepared statements. Freeing one in a copy succeeds exactly if there is one, and
+    // leaves the session as it is.
     let copy = SessionContext::new_with_state(state.clone());
     let free = LogicalPlan::Statement(PlannedStatement::Deallocate(Deallocate { name: name.to_owned() }));
     matches!(copy.execute_logical_plan(free).now_or_never(), Some(Ok(_)))
@@ -80,6 +84,7 @@ pub(crate) fn may_have_catalog(state: &SessionState, catalog: &str) -> bool {
 /// What a table of the session is; `None` where it has none of this name, or does not say so.
 pub(crate) fn kind_of(state: &SessionState, relation: &ResolvedTableReference) -> Option<RelationKind> {
     let schema = plain_schema(state, schema_of(relation))?;
+    // A schema in memory answers at once; what would have to be waited for is not known here.
     let table: Arc<dyn TableProvider> = schema.table(&relation.table).now_or_never()?.ok()??;
     Some(match table.table_type() {
         TableType::View if table.is::<ViewTable>() => RelationKind::View,

@@ -60,6 +60,8 @@ impl Place {
     /// The [quote](Place::quote) of this place as the redactor lets it be shown. What is hidden is found in the whole
     /// script, before the line is cut.
     pub fn quoted_by(&self, redactor: &Redactor) -> String {
+        // With the whole script, because a secret may begin lines above; the column moves with what is left out
+        // before it.
         let (shown, column) = redactor.script_line(&self.script.0, self.line, self.column);
         quoted(self.line, column, &shown)
     }
@@ -69,11 +71,14 @@ impl Place {
 fn quoted(line: usize, column: usize, source: &str) -> String {
     let number = line.to_string();
     let before = column.saturating_sub(1);
+    // Columns are counted in characters, and text is cut by bytes.
     let split = source.char_indices().nth(before);
     let (left, right) = source.split_at(split.map_or(source.len(), |(at, _)| at));
+    // An error at the end of a line points behind its last character.
     let beyond = before.saturating_sub(left.chars().count()).min(SHOWN_BESIDE);
     let (left, right) = (end_of(left), start_of(right));
     let indent: String = left
+        // A tab is kept, so that it is as wide below as it is in the line above, whatever the terminal makes of it.
         .split_inclusive('\t')
         .map(|part| match part.strip_suffix('\t') {
             Some(part) => format!("{}\t", " ".repeat(shown_width(part))),
@@ -131,9 +136,11 @@ struct LineStart {
 
 impl Source {
     pub(crate) fn new(path: &str, text: &str) -> Self {
+        // Editors of Windows begin files with one, and the tokenizer takes it for a word.
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let mut lines = vec![LineStart { byte: 0, character: 0 }];
         let mut every_stride = Vec::new();
+        // Nearly every script: a character is a byte there, and no strides are needed.
         if text.is_ascii() {
             let breaks = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
             lines.extend(breaks.map(|(at, _)| LineStart { byte: at + 1, character: at + 1 }));
@@ -191,6 +198,7 @@ impl Source {
                 rest.map_or(self.text.len(), |(at, _)| known + at)
             }
         };
+        // The tokenizer may name a column behind the line.
         byte.min(end)
     }
 

@@ -89,6 +89,8 @@ impl<'a> Splitter<'a> {
     /// Reads what follows the last statement in `dialect`.
     pub(crate) fn read_on(&mut self, dialect: &dyn Dialect) {
         let rest = self.source.rest(self.end);
+        // In parts, because `SET datafusion.sql_parser.dialect` changes how what follows is cut: with the whole
+        // script at once, each such statement would tokenize the rest again.
         let mut length = PART_BYTES;
         loop {
             let part = &rest[..rest.floor_char_boundary(length)];
@@ -96,11 +98,13 @@ impl<'a> Splitter<'a> {
             self.has_more = part.len() < rest.len();
             if self.has_more {
                 // The last tokens may be torn. Those up to a semicolon are whole, and whatever follows it starts anew.
+                // No semicolon so far, as in the middle of a long text in quotes: only more of the script can tell.
                 let Some(last) = tokens.iter().rposition(|token| token.token == Token::SemiColon) else {
                     length *= 4;
                     continue;
                 };
                 tokens.truncate(last + 1);
+                // An error behind that semicolon may be of the cut and not of the script.
                 unreadable = None;
             }
             self.unreadable = unreadable;
@@ -144,6 +148,8 @@ impl<'a> Splitter<'a> {
         match token.token {
             Token::Whitespace(Whitespace::SingleLineComment { comment, prefix }) => {
                 let mut text = comment_line(&comment, line, column + prefix.chars().count());
+                // Only these are directives: `#` starts a comment in some dialects alone, and a comment behind code
+                // is a remark on that code.
                 text.own_line = prefix == "--" && line > self.last_block_comment_line;
                 self.comment(vec![text]);
             }
@@ -158,6 +164,7 @@ impl<'a> Splitter<'a> {
             }
             _ => {
                 if self.current.tokens.is_empty() {
+                    // An empty line parts the header of a file from what belongs to the statement below.
                     if self.block.last().is_some_and(|last| last.line + 1 < line) {
                         self.detach();
                     }

@@ -158,6 +158,7 @@ pub(crate) fn read_statement(
     let end = tokens.last().map_or((1, 1), |token| span(token).1);
     let placeholders = placeholders(tokens);
     let text = source.between(start, end);
+    // From the tokens: comments, white space and the case of keywords make no new version of a pipeline.
     let mut normalized = String::with_capacity(text.len());
     for token in tokens {
         if !normalized.is_empty() {
@@ -212,6 +213,8 @@ fn parse_piece(
     };
     // The parser takes a placeholder in most places of an expression, but not in all.
     let all = parameter_places(tokens);
+    // Tried only after the plain way has failed: a literal in the place of a placeholder makes another plan, whose
+    // fingerprint would change with each value.
     if all.len() > places.len()
         && let Ok(parsed) = parse_tokens(with_literals(tokens, &all, |_, name| literal(name)), settings)
     {

@@ -61,6 +61,7 @@ impl TaskBatch {
         let task = self.task(node, facts, bytes);
         task.start_time.get_or_insert(time);
         task.status = wire::DagRunUpdateRunStatus::Running.to_string();
+        // A node that is started anew after its end, within one batch, must not keep the end of its first attempt.
         task.end_time = None;
     }
 
@@ -83,6 +84,7 @@ impl TaskBatch {
     fn task(&mut self, node: &str, facts: NodeFacts, bytes: u64) -> &mut wire::NodeRunIn {
         self.bytes += bytes;
         let Part { body: wire::DagRunsBulkRequest { task_updates, .. }, events, .. } = &mut self.first;
+        // One update per node and request: fewer rows, and no question which of two rows of one request wins.
         let index = *self.index.entry(node.to_owned()).or_insert_with(|| {
             task_updates.push(wire::NodeRunIn {
                 node_name: encode::node_name(node),
@@ -150,6 +152,7 @@ impl Part {
         if self.len() < 2 {
             return Err(self);
         }
+        // One failure is known of each half already: that of the whole.
         let mut second = Self { failures: 1, ..Self::default() };
         let Self { body, events, .. } = &mut self;
         if events.is_empty() {
@@ -158,6 +161,7 @@ impl Part {
             second.events = events.split_off(events.len() / 2);
             second.body.task_updates = body.task_updates.split_off(events.len());
         } else {
+            // Nodes first: an attribute refers to a node run that must be there.
             second.body.attributes = std::mem::take(&mut body.attributes);
         }
         self.failures = 1;

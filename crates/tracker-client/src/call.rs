@@ -124,6 +124,8 @@ impl CallError {
     }
 
     fn is_locked(&self) -> bool {
+        // SQLite says so after its own timeout, with the transaction rolled back: nothing of the request is left to
+        // happen.
         matches!(self, Self::ServerFailed { message, .. } if message.contains("database is locked"))
     }
 
@@ -154,6 +156,7 @@ impl CallError {
 
     /// Whether the server, or one behind it, may still be at what was asked.
     pub(crate) fn may_go_on(&self) -> bool {
+        // These two are of a proxy that gave up waiting. Its server has not.
         matches!(self, Self::NoAnswer { .. } | Self::ServerFailed { status: 502 | 504, .. })
     }
 
@@ -227,6 +230,7 @@ impl Caller<'_> {
         }
         let retry_after = retry_after(response.headers(), SystemTime::now());
         let (call, code) = (self.call, status.as_u16());
+        // Both are refusals before any work was done, although their class is that of errors of the client.
         if matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS) {
             return Err(CallError::Busy { call, status: code, retry_after });
         }
@@ -243,6 +247,8 @@ impl Caller<'_> {
     fn send(&self, request: RequestBuilder) -> reqwest::Result<Response> {
         let (client, request) = request.build_split();
         let request = request?;
+        // A server that does not know the encoding answers 400 or 415 before it reads the body, so the request is
+        // safe to send again.
         if let Some(compressed) = self.gzip.compress(&request) {
             let response = execute(&client, compressed, self.connection.request_limit())?;
             if !self.gzip.is_refused(&response) {
@@ -257,6 +263,8 @@ impl Caller<'_> {
     fn failed(&self, error: reqwest::Error) -> CallError {
         let (call, server) = (self.call, self.connection.api_url().to_owned());
         let timed_out = error.is_timeout();
+        // No connection, so the request cannot have been seen: this is the one failure after which a create may be
+        // repeated blindly.
         if error.is_connect() {
             return CallError::Unreachable { call, server, source: error.without_url().into() };
         }
@@ -286,6 +294,7 @@ fn message(body: &str) -> String {
         Some(detail.as_str().map_or_else(|| detail.to_string(), str::to_owned))
     });
     let message = detail.unwrap_or_else(|| {
+        // The error page of a proxy or of Django in debug mode: its last line is markup.
         let is_page = body.trim_start().starts_with('<');
         let line = body.lines().rev().map(str::trim).find(|line| !line.is_empty() && !is_page);
         line.unwrap_or("no message").to_owned()

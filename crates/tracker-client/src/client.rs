@@ -126,6 +126,7 @@ impl Client {
             let is_last = projects.len() < PAGE_SIZE;
             for found in projects.into_iter().filter(|project| project.name == name) {
                 let project = self.project(found.id)?;
+                // Names of projects are not unique: one that can only be seen is not a reason to stop.
                 if project.writable {
                     return Ok(Some(project));
                 }
@@ -243,8 +244,12 @@ impl Client {
             let request = self.http.get(self.url("/dag_runs/latest/")).query(&query);
             let runs: Vec<wire::DagRunOut> = self.caller("look for the run").json(request)?;
             let past = runs.last().is_none_or(|run| run.created_at < started - TimeDelta::days(1));
+            // The server has no way to ask for a tag. The newest come first, so the search ends with the first page
+            // of runs that are older than this one.
             let is_last = past || runs.len() < PAGE_SIZE;
             own.extend(runs.into_iter().filter(is_own));
+            // Duplicates are made within a minute of each other, so they are on one page with the run, as a rule;
+            // `verify` looks at all pages.
             if is_last || (!all && !own.is_empty()) {
                 break;
             }
@@ -261,6 +266,7 @@ impl Client {
         let caller = self.caller("look for the run");
         let request = self.http.get(self.url(&format!("/dag_runs/{dag_run_id}")));
         match caller.json_stream::<[RunOnServer; 1]>(request) {
+            // The id alone proves nothing: it may be that of another run by now.
             Ok([run]) => Ok(Some(run).filter(|run| is_tagged(&run.tags, run_id))),
             Err(CallError::Refused { status: 404, .. }) => Ok(None),
             Err(error) => Err(error),
@@ -282,6 +288,7 @@ impl Client {
         let request = self.http.put(self.url(&format!("/dag_runs/{dag_run_id}/"))).json(update);
         let caller = self.caller("update the run");
         let updated: wire::DagRunOut = caller.json(request)?;
+        // A proxy or a page of a login may answer 200 as well.
         if updated.id == Some(dag_run_id) {
             Ok(())
         } else {
@@ -310,6 +317,7 @@ impl Client {
             let types: Vec<(&str, &str)> = types.iter().map(|name| ("attr", *name)).collect();
             let request = self.http.get(self.url(&format!("/dag_runs/{dag_run_id}"))).query(&types);
             match self.caller("look for attributes").json_stream::<Vec<NodeRuns>>(request) {
+                // A run whose attributes are large: node by node each answer is small.
                 Err(error) if error.timed_out() => {}
                 runs => return Ok(names(runs?.into_iter().flat_map(|run| run.node_runs))),
             }

@@ -165,6 +165,7 @@ impl Connection {
         if username.trim().is_empty() {
             return Err(ConnectionError::NoUsername);
         }
+        // Here and not with the first request, which somebody may wait for who has made the connection long ago.
         header("tracker.username", username)?;
         Ok(Self {
             ui_url: url.as_str().trim_end_matches('/').to_owned(),
@@ -195,6 +196,7 @@ impl Connection {
         }
         let Some(given) = given(settings) else { return Ok(None) };
         let missing = missing(settings);
+        // Half a connection is a mistake that is said at once; none at all is a choice.
         let (Some(api_url), true) = (settings.api_url.as_deref(), missing.is_empty()) else {
             if let Some(url) = settings.api_url.as_deref() {
                 // A wrong URL is said first: nothing else matters without it.
@@ -304,6 +306,8 @@ impl Connection {
     pub(crate) fn request_limit(&self) -> Duration {
         const LEAST: Duration = Duration::from_secs(1);
         let left = self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        // A request that is begun gets at least the time of a usual answer, or else a late one could never be
+        // delivered.
         left.map_or(self.request_timeout, |left| self.request_timeout.min(left.max(LEAST)))
     }
 
@@ -343,6 +347,7 @@ fn parse_url(api_url: &str) -> Result<Url, ConnectionError> {
 /// What a connection needs and the settings do not have.
 fn missing(settings: &TrackerSettings) -> Vec<MissingSetting> {
     let page = || {
+        // The page is where the user looks at runs, which may be another address than that of the interface.
         let base = settings.ui_url.as_deref().or(settings.api_url.as_deref())?;
         Some(format!("{}/dashboard/projects", shown_url(base.trim_end_matches('/'))))
     };

@@ -130,6 +130,8 @@ impl Deliverer {
             Some(cursor) => cursor.towards(server),
             None => Cursor::new(server),
         };
+        // A run that the server has keeps its ids: `is_gone` asks whether they still mean it. Without one there is
+        // nothing to ask about.
         if cursor.link.is_none() {
             // The ids of project and version can be those of others by now. They are asked for again.
             cursor = cursor.without_ids();
@@ -197,6 +199,9 @@ impl Deliverer {
     /// Delivers a step, or keeps it for the next attempt. `None` where the server does not have the run any more.
     fn try_step(&mut self, mut step: Step) -> Result<Option<Progress>, DeliveryError> {
         let result = self.attempt(&mut step);
+        // The cursor moves behind the answer and never before it. A crash in between sends the step once more, which
+        // the server either takes as the same or is asked about first (`Part::uncertain`, `find_run`); the other
+        // order would lose it.
         if let Ok(true) = result {
             self.advance(&step);
             return Ok(Some(Progress::Delivered { more: step.more }));
@@ -209,6 +214,9 @@ impl Deliverer {
     /// Delivers a step. False where the server does not have the run any more.
     fn attempt(&mut self, step: &mut Step) -> Result<bool, DeliveryError> {
         let was_own_run = self.is_own_run;
+        // Ids are per database, and the API has no key of its own for a run. After a restore, or behind a proxy that
+        // leads elsewhere by now, the stored id can be somebody else's run, and a bulk update would write into it
+        // without an error.
         if self.is_gone(&step.action)? {
             return Ok(false);
         }
@@ -218,7 +226,11 @@ impl Deliverer {
         self.tried = true;
         let Err(error) = self.deliver(step) else { return Ok(true) };
         if let DeliveryError::Call(error) = &error {
+            // What comes up at an address where nothing was can be another server. One that only failed is still the
+            // same.
             self.is_own_run &= !error.was_away() && !error.is_not_found();
+            // Asked only where the run was there before: a 404 to the very first request is a wrong project or path,
+            // and sending everything anew would end in the same answer for ever.
             if error.is_not_found() && was_own_run && self.is_gone(&step.action)? {
                 return Ok(false);
             }
@@ -241,6 +253,8 @@ impl Deliverer {
     /// Delivers everything once more, to a server that has lost it. Where it has no project for it the progress so far is
     /// kept.
     fn start_anew(&mut self) -> Result<Progress, DeliveryError> {
+        // First, and before anything is forgotten: a server that comes up empty may get its projects back in a
+        // minute.
         let project_id = self.client.resolve_project()?.id;
         let dag_run_id = self.dag_run_id()?;
         tracing::warn!(
@@ -251,6 +265,7 @@ impl Deliverer {
         self.cursor = self.cursor.anew(project_id);
         self.steps = Steps::open(&outbox_path(&self.tracker_dir), 0, None)?;
         self.parts.clear();
+        // They are read again from the outbox once they are in it, and handed out again where they are not.
         self.unwritten.give_back();
         (self.pending, self.known_task, self.verified_at) = (None, None, None);
         self.save_cursor();
@@ -266,9 +281,12 @@ impl Deliverer {
         let (Some(link), Some(_)) = (&self.cursor.link, self.cursor.outcome) else {
             return Ok(Progress::UpToDate);
         };
+        // The server answers with the whole run, all of its nodes: it is not asked again with each flush.
         if self.verified_at.is_some() && !is_final {
             return Ok(Progress::UpToDate);
         }
+        // Read from the file and not kept while delivering: a run of 100,000 nodes would hold them all in memory for
+        // a case that is rare.
         let Some(expected) = Expected::read(&outbox_path(&self.tracker_dir))? else {
             return Ok(Progress::UpToDate);
         };
@@ -306,6 +324,8 @@ impl Deliverer {
         deadline: fn(&mut Cursor) -> &mut Option<DateTime<Utc>>,
         request: impl FnOnce(&mut Self) -> Result<T, CallError>,
     ) -> Result<T, CallError> {
+        // Written before the request leaves, so that the promise holds for a process that is killed while it waits
+        // for the answer: whoever continues finds that a request of unknown fate is on its way.
         let before = (self.cursor.unverified_until, *deadline(&mut self.cursor));
         let begun = Utc::now();
         self.cursor.unverified_until = Some(begun + LATEST_COMMIT);
@@ -313,6 +333,8 @@ impl Deliverer {
         self.save_cursor();
         let result = request(self);
         match &result {
+            // Counted from now and not from its start: the time that the request took has shown how slow this server
+            // can be.
             Err(error) if error.may_commit_late() => {
                 self.cursor.unverified_until = Some(Utc::now() + LATEST_COMMIT);
                 *deadline(&mut self.cursor) = self.in_flight_until(error);
@@ -331,11 +353,14 @@ impl Deliverer {
             Action::Tags(_) | Action::End(..) => self.cursor.run_in_flight_until,
             Action::Version(_) | Action::Run { .. } | Action::Nothing => None,
         };
+        // A retry is the same request once more, which the server may carry out in any order with the first one.
         !self.tried && is_in_flight(until, Utc::now())
     }
 
     /// Until when the server may be at a request that failed so.
     fn in_flight_until(&self, error: &CallError) -> Option<DateTime<Utc>> {
+        // A server that let the whole timeout pass is slow, and has the request in its queue; one that hung up early
+        // has most likely dropped it.
         let slow = TimeDelta::from_std(self.client.request_timeout() / 2).unwrap_or(MAX_IN_FLIGHT);
         let longest = if error.timed_out() { slow.clamp(IN_FLIGHT, MAX_IN_FLIGHT) } else { IN_FLIGHT };
         error.may_go_on().then(|| Utc::now() + longest)
@@ -348,6 +373,7 @@ impl Deliverer {
             Action::Tasks(part) => {
                 let dag_run_id = self.dag_run_id()?;
                 // Parts are counted one by one.
+                // `advance` would count them a second time.
                 step.counts = ItemsByKind::default();
                 self.parts.extend(part.take());
                 while let Some(part) = self.parts.pop_front() {
@@ -397,10 +423,14 @@ impl Deliverer {
         let dag_run_id = match found {
             Some((id, several)) => {
                 if several {
+                    // One of them is a request that was carried out late. `verify` marks it, at once because no
+                    // deadline lies ahead.
                     self.cursor.unverified_until.get_or_insert_with(Utc::now);
                 }
                 id
             }
+            // The server may have the create in its queue: another one now would make a second run, which nothing
+            // prevents.
             None if is_in_flight(self.cursor.run_in_flight_until, Utc::now()) => {
                 return Err(DeliveryError::InFlight);
             }
@@ -413,6 +443,7 @@ impl Deliverer {
     }
 
     fn create_run(&mut self, template_id: i64, body: &wire::DagRunIn) -> Result<i64, CallError> {
+        // Whatever comes of it, from here on somebody has tried.
         self.version_is_new = false;
         self.risk(|cursor| &mut cursor.run_in_flight_until, |own| own.client.create_run(template_id, body))
     }
@@ -421,6 +452,7 @@ impl Deliverer {
     fn deliver_part(&mut self, dag_run_id: i64, mut part: Part) -> Result<(), DeliveryError> {
         let Err(error) = self.try_part(dag_run_id, &mut part) else {
             self.cursor.delivered.add(part.counts());
+            // Kept as a probe: something that this server took, so that a failure with it is the server's own.
             self.known_task = part.body.task_updates.pop().or(self.known_task.take());
             return Ok(());
         };
@@ -428,6 +460,9 @@ impl Deliverer {
         part.uncertain |= error.is_ambiguous();
         if error.may_be_about_payload() {
             part.failures += 1;
+            // A 500 is what Hamilton answers to a NaN, to a name that is too long for PostgreSQL and to a locked
+            // SQLite alike. Twice is enough to look for the culprit by halving, since halving loses nothing; what is
+            // left alone is skipped for good, and gets more chances.
             let attempts = if part.len() == 1 { 4 } else { 2 };
             suspect = part.failures >= attempts && self.is_working(dag_run_id);
         }
@@ -437,6 +472,7 @@ impl Deliverer {
         }
         match part.split() {
             Ok((first, second)) => {
+                // In the order of the outbox, so that of two updates of a node the later one comes last.
                 self.parts.push_front(second);
                 self.parts.push_front(first);
             }
@@ -447,7 +483,10 @@ impl Deliverer {
 
     fn try_part(&mut self, dag_run_id: i64, part: &mut Part) -> Result<(), CallError> {
         if part.uncertain {
+            // Task updates are upserts and can be repeated. Attributes are inserts that are unique by run, node and
+            // name: one that got in makes the whole request a 500, and so every retry of it.
             let (nodes, types) = (part.attribute_nodes(), part.attribute_types());
+            // Outside of `risk`: asking changes nothing.
             let there =
                 self.client.attributes_of(dag_run_id, &nodes, &types, self.cursor.delivered.attributes)?;
             self.cursor.delivered.attributes += part.remove_delivered(&there);
@@ -458,6 +497,7 @@ impl Deliverer {
         match part.len() {
             0 => Ok(()),
             _ if is_final => {
+                // Late or twice, the outcome is the same. It only must not overtake what comes next for these nodes.
                 let sent = self.client.log(dag_run_id, &part.body);
                 if let Some(deadline) = sent.as_ref().err().and_then(|error| self.in_flight_until(error)) {
                     self.cursor.tasks_in_flight_until = Some(deadline);
@@ -475,6 +515,7 @@ impl Deliverer {
     /// Whether the server takes what it has taken before.
     fn is_working(&self, dag_run_id: i64) -> bool {
         let task_updates = self.known_task.iter().cloned().collect();
+        // Before the first success it is an empty request, which says at least that server and run are there.
         let probe = wire::DagRunsBulkRequest { task_updates, attributes: Vec::new() };
         self.client.log(dag_run_id, &probe).is_ok()
     }
@@ -540,6 +581,7 @@ impl Deliverer {
     fn save_cursor(&mut self) {
         if let Err(error) = self.cursor.save(&self.tracker_dir)
             && !std::mem::replace(&mut self.warned_of_cursor, true)
+            // The outbox on the same disk has warned already when there is no space: one cause, one warning.
             && self.unwritten.may_warn()
         {
             let error = &error as &dyn std::error::Error;

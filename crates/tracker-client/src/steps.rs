@@ -99,6 +99,8 @@ impl Steps {
     /// When the outbox cannot be read.
     pub(crate) fn open(path: &Path, offset: u64, outcome: Option<Outcome>) -> Result<Self, OutboxError> {
         let mut reader = OutboxReader::open(path)?;
+        // A delivery that continues in the middle needs the dependencies of the nodes all the same, which only the
+        // version has.
         let (mut pipeline, mut run_id) = Pipeline::before(&mut reader, offset)?;
         reader.seek(offset)?;
         let tracker_dir = path.parent().map(Path::to_owned).unwrap_or_default();
@@ -149,6 +151,7 @@ impl Steps {
                 break;
             };
             if let Some(event) = self.lost_beginning(&next.event) {
+                // What was lost is delivered first, and the event behind it with the next step.
                 self.ahead = Some(next);
                 let (action, _) = self.single(event);
                 self.offset = end;
@@ -161,11 +164,14 @@ impl Steps {
                     end = next.end;
                     unwritten.count(next.is_unwritten, items);
                 }
+                // Alone and never in a batch: the server takes these by requests of their own.
                 Some(other) if batch.is_empty() => {
                     unwritten.count(next.is_unwritten, items);
                     let (action, counts) = self.single(other);
                     return Ok(self.step(Step { action, end: next.end, counts, unwritten, more }));
                 }
+                // What stands in front of it goes first. The order of the outbox is the order of the run: an end
+                // that overtook its nodes would leave a run that is over with nodes that run.
                 Some(other) => {
                     self.ahead = Some(Next { event: Box::new(other), ..next });
                     break;
@@ -189,6 +195,8 @@ impl Steps {
             return None;
         }
         let beginning = Beginning::from_manifest(&self.tracker_dir);
+        // Asked once where it has nothing, because it is a file that is parsed whole, and this is called for each
+        // event.
         self.asked_manifest = beginning.is_none();
         let beginning = beginning?;
         // A manifest of another run says nothing of this one.
@@ -218,6 +226,7 @@ impl Steps {
             match self.reader.read()? {
                 Read::Event { event, end } => return Ok(Some(Next { event, end, is_unwritten: false })),
                 Read::Unreadable { end: line_end } => *end = line_end,
+                // Only behind the end of the file: what is in memory came later than all that could be written.
                 Read::End { .. } => {
                     let event = self.unwritten.pop_front();
                     return Ok(event.map(|event| Next {
@@ -231,6 +240,8 @@ impl Steps {
     }
 
     fn step(&mut self, step: Step) -> Option<Step> {
+        // A step that moves nothing would be delivered for ever. One of unreadable lines moves, and the cursor with
+        // it.
         let before = std::mem::replace(&mut self.offset, step.end);
         (step.end > before || step.unwritten.events > 0).then_some(step)
     }
@@ -244,6 +255,8 @@ impl Steps {
             }
             Event::TaskFinished { node, time, status, attributes } => {
                 let facts = self.facts(&node);
+                // So the map holds the nodes that run and not all that ever ran. A second attempt inserts its own
+                // start.
                 self.started.remove(&node);
                 batch.finish(&node, (status, time), attributes, facts, bytes);
             }
@@ -307,6 +320,7 @@ impl Steps {
                 (Action::End(status, Box::new(update)), ItemsByKind { ends: 1, ..none })
             }
             // What is lost was counted when the outbox was.
+            // The first two are in a batch by now.
             Event::TaskStarted { .. } | Event::TaskFinished { .. } | Event::Lost { .. } => {
                 (Action::Nothing, none)
             }
@@ -348,6 +362,7 @@ impl Pipeline {
             match reader.read()? {
                 Read::Event { event, end } if end <= offset => match *event {
                     Event::Version(version) => pipeline = Some(Self::of(&version)),
+                    // The version is always written in front of it, so the rest of the file need not be read.
                     Event::RunStarted { run_id, .. } => return Ok((pipeline, Some(run_id.to_string()))),
                     _ => {}
                 },

@@ -86,6 +86,7 @@ pub fn sync_bundle(
     let Some(_lock) = DeliveryLock::acquire(tracker_dir) else {
         return Err(SyncError::Busy { tracker_dir: tracker_dir.to_owned() });
     };
+    // Behind the lock: another delivery may have closed the run a moment ago.
     let mut status = outbox_status(tracker_dir)?;
     let mut closed = false;
     if status.writer_alive != Some(true) {
@@ -99,6 +100,8 @@ pub fn sync_bundle(
             status = outbox_status(tracker_dir)?;
         }
     }
+    // Both must agree, heartbeat and lock: a process id may have been given to another program, and some file
+    // systems have no locks.
     if process.liveness == Liveness::Gone && status.is_open() && status.writer_alive != Some(true) {
         close(tracker_dir, &status, process.last_seen)?;
         status = outbox_status(tracker_dir)?;
@@ -120,6 +123,8 @@ fn close(
     last_seen: Option<DateTime<Utc>>,
 ) -> Result<(), OutboxError> {
     let outbox = Outbox::open(tracker_dir, Durability::Process)?;
+    // Never now where anything else is known: a run that died at night and is found in the morning did not take the
+    // night.
     let time = last_seen.max(status.last_event).unwrap_or_else(Utc::now);
     let evidence = match last_seen {
         Some(last_seen) => format!("last seen at {}", last_seen.to_rfc3339()),
@@ -129,6 +134,8 @@ fn close(
     let stack = Policy::of_profile(Profile::Dev).capture_stack(["process ended", &evidence]);
     let running: Vec<&str> = status.open_nodes().collect();
     let cause = format!("process ended: {evidence}, {}", running_then(&running));
+    // In front of the end of the run, as a run that ends by itself has it: the server shows open nodes of a run that
+    // is over as running for ever.
     for node in running {
         let (node, attributes) = (node.to_owned(), vec![Attribute::error(stack.clone())]);
         record(&outbox, &Event::TaskFinished { node, time, status: Outcome::Failure, attributes });
@@ -173,6 +180,7 @@ fn deliver(tracker_dir: &Path, connection: &Connection, timeout: Duration) -> Re
             Err(error) if error.is_temporary() => {
                 last_error = Some(in_one_line(&error));
                 let pause = backoff.next_pause(error.retry_after());
+                // A pause that would end behind the deadline is not begun.
                 if begun.elapsed() + pause >= timeout {
                     break;
                 }
@@ -187,6 +195,7 @@ fn deliver(tracker_dir: &Path, connection: &Connection, timeout: Duration) -> Re
         }
     }
     let cursor = deliverer.cursor();
+    // Counted once more at the end, because the run itself may have gone on while this delivered.
     let recorded = Recorded::read(&outbox_path(tracker_dir), LastLine::MayGrow, |_| {})?;
     let ledger = DeliveryCounts { last_error, ..cursor.ledger(recorded) };
     let delivered = ever_delivered(cursor).saturating_sub(before);

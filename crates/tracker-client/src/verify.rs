@@ -49,6 +49,7 @@ impl Expected {
     /// # Errors
     /// When the outbox cannot be read.
     pub(crate) fn read(outbox: &Path) -> Result<Option<Self>, OutboxError> {
+        // By the same steps that deliver it, so that both have one idea of what the outbox means.
         let mut steps = Steps::open(outbox, 0, None)?;
         let (mut run, mut end, mut nodes) = (None, None, BTreeMap::<String, wire::NodeRunIn>::new());
         let mut tags = serde_json::Map::new();
@@ -62,6 +63,7 @@ impl Expected {
                 Action::End(outcome, update) => end = Some((outcome, update.run_end_time)),
                 Action::Tasks(part) => {
                     for task in part.body.task_updates {
+                        // The last update of each is what the server must have.
                         nodes.insert(task.node_name.clone(), task);
                     }
                 }
@@ -98,6 +100,8 @@ pub(crate) fn verify(
         .filter(|node| {
             !refused.iter().any(|refused| refused.attribute.is_none() && refused.node == node.node_name)
         })
+        // The status alone: a late request cannot change anything else of a node, since the server keeps the first
+        // start and takes an end only with a status.
         .filter(|node| statuses.get(&*node.node_name).is_none_or(|status| *status != node.status))
         .collect();
     let mut mended_nodes = 0;
@@ -107,13 +111,16 @@ pub(crate) fn verify(
     let is_tagged = expected.tags.iter().all(|(key, value)| run.tags.get(key) == Some(value));
     let is_right = run.run_status == wire_name(outcome) && is_tagged;
     if !is_right {
+        // All of them: the server merges tags, and status and tags come in one request.
         let upsert_tags = Some(expected.tags.clone());
         let update = wire::DagRunUpdate { run_status: run_status(outcome), run_end_time: ended, upsert_tags };
         client.update_run(link.dag_run_id, &update)?;
     }
+    // Last: it is the costliest question, and the run itself must be right whatever comes of it.
     let others = client.find_runs(link.template_id, &expected.run_id, expected.started)?;
     let mut duplicates = 0;
     for other in others.into_iter().filter(|id| *id != link.dag_run_id) {
+        // Ended and marked, because the API deletes nothing.
         client.update_run(other, &end_of_duplicate(link.dag_run_id, ended))?;
         duplicates += 1;
     }

@@ -171,6 +171,7 @@ impl Comparison {
     /// Compares a run with those before it; the last of them counts for what has no median. `None` without any.
     pub fn new(baselines: &[ComparedRun], run: &ComparedRun) -> Option<Self> {
         let last = baselines.last()?;
+        // What can be averaged is compared with all baselines, and what cannot with the last of them.
         let (before, after) = (&last.report, &run.report);
         let of_baselines = |value: &dyn Fn(&Report) -> Option<f64>| -> Vec<f64> {
             baselines.iter().filter_map(|baseline| value(&baseline.report)).collect()
@@ -218,6 +219,7 @@ type Measure<'m> = dyn Fn(&dyn Fn(&Report) -> Option<f64>) -> Option<Measured> +
 fn nodes(baselines: &[ComparedRun], before: &Report, after: &Report) -> Vec<NodeComparison> {
     let indexed: Vec<HashMap<&str, &NodeReport>> = baselines.iter().map(|run| by_name(&run.report)).collect();
     let (old, new) = (by_name(before), by_name(after));
+    // Behind those that there are: a node that is gone is a line of the table as well.
     let gone = before.nodes.iter().filter(|node| !new.contains_key(&*node.name));
     let all = after.nodes.iter().chain(gone);
     all.map(|node| {
@@ -269,6 +271,7 @@ fn operators(baselines: &[ComparedRun], run: &ComparedRun) -> Vec<TimeComparison
         .collect();
     let changed =
         |compared: &TimeComparison| (compared.duration_ms.after - compared.duration_ms.before).abs();
+    // By milliseconds and not by shares: an operator that takes twice as long of nothing is of no interest.
     compared.sort_by(|a, b| changed(b).total_cmp(&changed(a)));
     compared.truncate(MAX_OPERATORS);
     compared
@@ -278,6 +281,7 @@ fn outputs(before: &Report, after: &Report, measured: &Measure<'_>) -> Vec<Outpu
     let columns = |report: &Report, name: &str| -> Option<BTreeSet<String>> {
         let artifact = report.artifacts.iter().find(|artifact| artifact.name == name)?;
         let columns = artifact.schema.iter();
+        // With the type, so that a column whose type changed is gone and new.
         Some(columns.map(|column| format!("{} {}", column.name, column.data_type)).collect())
     };
     let all = before.artifacts.iter().chain(&after.artifacts).map(|artifact| &artifact.name);
@@ -287,6 +291,7 @@ fn outputs(before: &Report, after: &Report, measured: &Measure<'_>) -> Vec<Outpu
         let sum = |report: &Report, value: &dyn Fn(&daglight_run_bundle::Artifact) -> Option<u64>| {
             let mut of_name = report.artifacts.iter().filter(|artifact| artifact.name == *name).peekable();
             of_name.peek()?;
+            // An output that is written in parts is one; where one part is not known, the sum is not.
             of_name.map(|artifact| value(artifact).map(|value| value as f64)).sum::<Option<f64>>()
         };
         let only_in = |one: &Option<BTreeSet<String>>, other: &Option<BTreeSet<String>>| -> Vec<String> {
@@ -310,6 +315,7 @@ fn outputs(before: &Report, after: &Report, measured: &Measure<'_>) -> Vec<Outpu
 fn findings(before: &Report, after: &Report) -> (Vec<Finding>, Vec<Finding>) {
     let only_in = |one: &Report, other: &Report| -> Vec<Finding> {
         let is_same =
+            // Not by their evidence, whose numbers differ in every run.
             |a: &Finding, b: &Finding| (a.kind, &a.node, &a.operator) == (b.kind, &b.node, &b.operator);
         let is_new = |finding: &&Finding| !other.findings.iter().any(|other| is_same(finding, other));
         one.findings.iter().filter(is_new).cloned().collect()

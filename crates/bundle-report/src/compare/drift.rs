@@ -39,6 +39,7 @@ pub(super) fn drifts(
     let mut drifts: Vec<ColumnDrift> = after
         .iter()
         .filter_map(|(key, new)| {
+            // A new column has not moved. That it is new is said of its output.
             let old = before.get(key)?;
             let drift = ColumnDrift {
                 node: key.0.clone(),
@@ -62,6 +63,7 @@ pub(super) fn drifts(
 impl ColumnDrift {
     fn is_one(&self, thresholds: &FindingThresholds) -> bool {
         let distinct = self.distinct_before.zip(self.distinct_after).is_some_and(|(before, after)| {
+            // A share of what was there, and of one at least, so that a column that had none can drift too.
             before.abs_diff(after) as f64 > thresholds.distinct_drift * before.max(1) as f64
         });
         distinct
@@ -116,6 +118,7 @@ fn of_ranges(before: &[(f64, f64, u64)], after: &[(f64, f64, u64)]) -> Option<f6
         });
         parts.sum()
     };
+    // Between two edges both sides are straight lines, so the greatest difference is at one of them.
     let edges = before.iter().chain(after).flat_map(|(from, to, _)| [*from, *to]);
     let differences = edges.map(|at| (up_to(before, at) / rows_before - up_to(after, at) / rows_after).abs());
     Some(differences.fold(0.0, f64::max))
@@ -134,6 +137,7 @@ fn of_values(before: (&BTreeMap<String, u64>, u64), after: (&BTreeMap<String, u6
     };
     let values: BTreeSet<&String> = before.0.keys().chain(after.0.keys()).collect();
     let listed: f64 = values.into_iter().map(|value| (of(before, value) - of(after, value)).abs()).sum();
+    // Half, because what leaves one value arrives at another, and would count twice.
     Some(((listed + (unlisted(before) - unlisted(after)).abs()) / 2.0).clamp(0.0, 1.0))
 }
 

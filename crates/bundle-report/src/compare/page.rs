@@ -86,6 +86,7 @@ impl Comparison {
             let status = match (node.status_before, node.status_after) {
                 (None, _) => vec![Piece::tag(Tone::Note, "new")],
                 (_, None) => vec![Piece::tag(Tone::Warning, "gone")],
+                // What ended as before needs no word.
                 (Some(before), Some(after)) if before != after => {
                     vec![Piece::words(format!("{}, was {}", ended(after), ended(before)))]
                 }

@@ -53,6 +53,7 @@ pub(crate) fn summaries(bundle: &Bundle) -> Summaries {
                     take(&mut summaries, &node, &attribute.value);
                 }
             }
+            // Values are one part of a comparison. What of the file is damaged is said elsewhere.
             Ok(Read::Unreadable { .. }) => {}
             Ok(Read::End { .. }) | Err(_) => return summaries,
         }
@@ -65,6 +66,7 @@ fn take(summaries: &mut Summaries, node: &str, described: &Value) {
             return;
         }
         if let Some(summary) = column_summary(column) {
+            // A later attempt replaces an earlier one.
             summaries.insert((node.to_owned(), name.clone()), summary);
         }
     }

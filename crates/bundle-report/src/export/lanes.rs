@@ -52,6 +52,7 @@ impl Names {
         if let Some(position) = self.positions.get(text) {
             return *position;
         }
+        // The first name then stands for all others. A viewer of that many would not help anybody either.
         if self.texts.len() >= MAX_NAMES {
             return 0;
         }
@@ -98,11 +99,13 @@ impl Lanes {
                 let group = groups.position(span.attributes.text(&node_key).unwrap_or(RUN));
                 let name = names.position(&name_of(span, namespace));
                 let start = span.start_time_unix_nano;
+                // The clock may have been set back in a trace of somebody else.
                 let end = span.end_time_unix_nano.max(start);
                 spans.push(LaidSpan { start, end, name, group, lane: 0 });
             }
             Ok(())
         });
+        // Once all are known: where a span goes depends on those around it, which may stand behind it in the file.
         let lanes = lay(&mut spans).into_iter().map(|group| groups.texts[group as usize].clone()).collect();
         Self { spans, names: names.texts, lanes, left_out, file }
     }
@@ -136,6 +139,8 @@ fn lay(spans: &mut [LaidSpan]) -> Vec<u32> {
             first = groups.len();
             open.clear();
         }
+        // On the first lane on which it lies within what is open, or beside everything: viewers draw only nested
+        // spans.
         let fits = |ends: &mut Vec<u64>| {
             while ends.last().is_some_and(|end| *end <= span.start) {
                 ends.pop();

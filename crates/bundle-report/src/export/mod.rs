@@ -81,6 +81,7 @@ impl From<io::Error> for ExportError {
 ///
 /// When it cannot be written.
 pub fn export(bundle: &Bundle, format: ExportFormat, to: &mut dyn Write) -> Result<Exported, ExportError> {
+    // Spans say themselves what happened. Without a manifest they only lack its name.
     let manifest = Manifest::read(bundle).ok();
     let namespace =
         manifest.as_ref().map_or_else(Namespace::default, |manifest| Namespace::new(&*manifest.namespace));

@@ -29,6 +29,7 @@ pub(super) fn export(bundle: &Bundle, signal: ExportSignal, to: &mut dyn Write) 
         for resource in line.resources {
             if failed.is_ok() {
                 let comma = if items > 0 { "," } else { "" };
+                // As it stands in the file, and not read and written anew: nothing of it can be lost or rounded.
                 failed = write!(to, "{comma}{resource}");
             }
             items += 1;

@@ -43,6 +43,7 @@ pub(super) fn export(
         let mut events = Events { to, any: false, begin };
         let mut open: Vec<&LaidSpan> = Vec::new();
         for span in spans {
+            // The format has openings and closings in the order of time, and the inner ones close first.
             while let Some(ended) = open.pop_if(|inner| inner.end <= span.start) {
                 events.write("C", ended.name, ended.end)?;
             }

@@ -176,12 +176,15 @@ impl Cursor {
             Ok(_) => {
                 let cursor: Option<Self> = serde_json::from_slice(&text).ok();
                 Ok(cursor.map(|mut cursor| {
+                    // Version 1 counted these lines by itself; now whoever reads the outbox does, and they would be
+                    // counted twice.
                     if cursor.version < 2 {
                         cursor.dropped.remove(UNREADABLE);
                     }
                     Self { version: CURSOR_VERSION, ..cursor }
                 }))
             }
+            // Torn or of another program: as if there were none, and the server is asked.
             Err(_) => Ok(None),
         }
     }
@@ -192,6 +195,7 @@ impl Cursor {
     /// When it cannot be written.
     pub fn save(&self, tracker_dir: &Path) -> Result<(), CursorError> {
         let path = tracker_dir.join(DELIVERY_CURSOR);
+        // Whatever the durability of the outbox: where a loss of power takes the file back, the server is asked what it has.
         let written = serde_json::to_vec_pretty(self)
             .map_err(io::Error::from)
             .and_then(|text| tracker_file(tracker_dir, DELIVERY_CURSOR).replace(&text, Durability::Process));
@@ -234,11 +238,14 @@ impl Cursor {
             return self;
         }
         let mut elsewhere = std::mem::take(&mut self.elsewhere);
+        // Somebody may deliver to a test server in between: the progress to each is kept.
         let known = elsewhere.iter().position(|cursor| cursor.server == server);
         let mut next = known.map_or_else(|| Self::new(server), |known| elsewhere.remove(known));
+        // Requests may be on their way to the same server by another name, so it is waited for them all the same.
         next.run_in_flight_until = next.run_in_flight_until.max(self.run_in_flight_until);
         next.tasks_in_flight_until = next.tasks_in_flight_until.max(self.tasks_in_flight_until);
         next.unverified_until = next.unverified_until.max(self.unverified_until);
+        // The newest first, so that the limit drops the one that was not used for longest.
         elsewhere.insert(0, self);
         elsewhere.truncate(MAX_ELSEWHERE);
         Self { elsewhere, ..next }

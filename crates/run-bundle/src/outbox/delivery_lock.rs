@@ -19,6 +19,8 @@ impl DeliveryLock {
     /// `None` while another has it. Where files cannot be locked there is nothing to wait for.
     pub fn acquire(tracker_dir: &Path) -> Option<Self> {
         let Ok(file) = tracker_file(tracker_dir, FILE_NAME).append() else {
+            // A folder that cannot be written is delivered all the same: reading needs no right to write, and the
+            // server is asked what it has.
             return Some(Self(None));
         };
         match file.try_lock() {

@@ -129,6 +129,7 @@ impl Outbox {
         let mut file = tracker_file(tracker_dir, OUTBOX).append().map_err(unusable)?;
         // Best effort: some file systems have no locks, and nothing but the closing of dead runs depends on it.
         let _ = file.lock_shared();
+        // Behind the lock, so that nobody takes the run for dead while this one looks.
         let mut length = file.seek(SeekFrom::End(0)).map_err(unusable)?;
         let mut recorded = Recorded::default();
         if length == 0 {
@@ -137,6 +138,8 @@ impl Outbox {
             file.write_all(&line).map_err(unusable)?;
             length = line.len() as u64;
         } else {
+            // A process was killed in the middle of a line. Ended, it is one line that cannot be read, and not the
+            // beginning of the next.
             if !ends_with_line_feed(&mut file).map_err(unusable)? {
                 file.write_all(b"\n").map_err(unusable)?;
                 length += 1;
@@ -189,6 +192,7 @@ impl Outbox {
     pub fn append(&self, event: &Event) -> Result<(), RecordingProblem> {
         let inner = &*self.0;
         let items = event.items();
+        // Before anything can fail: whatever becomes of the event, it is counted.
         inner.produced.fetch_add(items, Ordering::Relaxed);
         let bytes = match inner.encode(event) {
             Ok(bytes) => bytes,
@@ -202,6 +206,7 @@ impl Outbox {
             }
         };
         let is_end = matches!(event, Event::RunFinished { .. });
+        // Encoded without the lock, because that is most of the time that an event takes, and many threads append.
         let written = lock(&inner.writer).write(Line { bytes, items, is_end });
         match written {
             Written::To(end) => {
@@ -340,6 +345,8 @@ impl Inner {
         if *synced >= end {
             return Ok(());
         }
+        // Synchronised without the writer's lock: a disk takes milliseconds, and other threads go on appending
+        // meanwhile. Whoever waits here finds most often that the first one has synchronised its line as well.
         let (file, length) = {
             let writer = lock(&self.writer);
             (writer.file().map(File::try_clone).transpose()?, writer.length())
@@ -347,6 +354,7 @@ impl Inner {
         if let Some(file) = file {
             file.sync_data()?;
         }
+        // As long as the file was before: what came during the synchronisation may not be in it.
         *synced = length;
         Ok(())
     }

@@ -119,6 +119,7 @@ impl OutboxReader {
                 return Ok(Read::End { unfinished: self.skipped > 0 || !self.line.is_empty() });
             }
             let end = self.start + self.skipped + self.line.len() as u64;
+            // A line that is too long is passed over to its end and counts as one that cannot be read.
             let whole = std::mem::take(&mut self.skipped) == 0;
             self.start = end;
             let line = self.line.strip_suffix(b"\n").unwrap_or(&self.line);
@@ -131,7 +132,9 @@ impl OutboxReader {
                 Some(Record::Header(header)) if header.version > OUTBOX_VERSION => {
                     return Err(OutboxError::Newer { path: self.path.clone(), found: header.version });
                 }
+                // Each process that appends writes a header, so that one may stand in the middle.
                 Some(Record::Header(_)) => {}
+                // A line feed that ended a torn piece of the line before.
                 None if blank => {}
                 None => return Ok(Read::Unreadable { end }),
             }
@@ -147,6 +150,7 @@ impl OutboxReader {
     fn fill_line(&mut self) -> Result<bool, OutboxError> {
         loop {
             let room = (MAX_RECORD_BYTES + 1 - self.line.len()) as u64;
+            // It goes on in the line that was begun before: the writer may be in the middle of it.
             let read = (&mut self.file).take(room).read_until(b'\n', &mut self.line);
             let read = read.map_err(|source| self.failed(source))?;
             if self.line.ends_with(b"\n") {
@@ -156,6 +160,7 @@ impl OutboxReader {
                 return Ok(false);
             }
             if self.line.len() > MAX_RECORD_BYTES {
+                // Dropped as it is read: memory holds one record, whatever the file is.
                 self.skipped += self.line.len() as u64;
                 self.line.clear();
             }

@@ -147,6 +147,7 @@ pub fn outbox_status(tracker_dir: &Path) -> Result<OutboxStatus, StatusError> {
         unfinished: false,
         damages: Vec::new(),
     };
+    // Asked before the file is read: a writer that ends in between has written all of its lines.
     let last_line = if status.writer_alive == Some(false) { LastLine::IsOver } else { LastLine::MayGrow };
     let mut has_events = false;
     let recorded = Recorded::read(&path, last_line, |event| {
@@ -162,6 +163,8 @@ pub fn outbox_status(tracker_dir: &Path) -> Result<OutboxStatus, StatusError> {
         (status.run_id, status.started) = (Some(beginning.run_id), Some(beginning.started_at));
         status.dag_name.get_or_insert(beginning.version.dag_name);
     }
+    // Not an outbox at all, and not one whose lines were all lost: what is in it is not known, so nothing may be
+    // deleted for having been delivered.
     if !has_events && recorded.lost.contains_key(UNREADABLE) && !starts_like_a_record(&path) {
         return Err(OutboxError::Damaged { path }.into());
     }

@@ -114,6 +114,7 @@ impl Writer {
             return Written::Lost(error);
         }
         let is_end = line.is_end;
+        // What waits goes first, also for the price of this line's failing: the file keeps the order of events.
         let result = self.catch_up(usize::MAX).and_then(|()| self.append(&line.bytes));
         let written = match result {
             Ok(()) => Written::To(self.length),
@@ -144,6 +145,7 @@ impl Writer {
     }
 
     fn wait(&mut self, line: Line, error: io::Error) -> Written {
+        // The end always has room: without it the run would be closed as one whose process died.
         if self.unwritten_bytes + line.bytes.len() > MAX_UNWRITTEN_BYTES && !line.is_end {
             self.lose(&error, line.items);
             return Written::Lost(error);
@@ -179,6 +181,7 @@ impl Writer {
     }
 
     fn lose_for(&mut self, reason: &str, items: u64) {
+        // Twice: what the account says in the end, and what the file does not say yet.
         for lost in [&mut self.lost, &mut self.unrecorded] {
             *lost.entry(reason.to_owned()).or_default() += items;
         }
@@ -249,6 +252,8 @@ impl Writer {
         let Self { file: Some(file), length, torn, pieces, .. } = self else {
             return Err(io::Error::other("it could not be opened"));
         };
+        // The line feed ends the torn piece, and comes in one `write` with the line: alone it could itself be what
+        // has no space left.
         let whole = if *torn { Cow::Owned([b"\n", bytes].concat()) } else { Cow::Borrowed(bytes) };
         match file.write_all(&whole) {
             Ok(()) => {
@@ -258,6 +263,7 @@ impl Writer {
             }
             Err(error) => {
                 // Where the file cannot be read, its length shows whether a piece of the line is in it.
+                // A disk that becomes full in the middle of a write keeps the beginning of it.
                 let is_whole = cut_off(file, *length, &whole)
                     .unwrap_or_else(|_| file.metadata().is_ok_and(|metadata| metadata.len() == *length));
                 if !is_whole {
@@ -276,6 +282,7 @@ fn cut_off(file: &mut File, length: u64, line: &[u8]) -> io::Result<bool> {
     let mut piece = Vec::new();
     file.seek(SeekFrom::Start(length))?;
     file.take(line.len() as u64 + 1).read_to_end(&mut piece)?;
+    // Another process may have appended meanwhile, as `sync` does, and its line must not be cut off.
     let is_ours = line.starts_with(&piece);
     if is_ours && !piece.is_empty() {
         file.set_len(length)?;
