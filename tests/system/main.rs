@@ -6,6 +6,7 @@ mod bundle;
 mod bundles;
 mod catalog;
 mod correlation;
+mod damages;
 mod demo;
 mod endings;
 mod exit_codes;
