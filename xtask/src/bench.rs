@@ -13,15 +13,19 @@ pub(crate) enum Suite {
     Overhead,
     /// What a script costs with the number of its statements
     Statements,
+    /// What a run of 100,000 queries takes in memory
+    Queries,
 }
 
 pub(crate) fn run(suite: Option<Suite>) -> Result<()> {
     let workspace = Workspace::locate()?;
-    let suites = suite.map_or(vec![Suite::Tracker, Suite::Overhead, Suite::Statements], |suite| vec![suite]);
+    let all = vec![Suite::Tracker, Suite::Overhead, Suite::Statements, Suite::Queries];
+    let suites = suite.map_or(all, |suite| vec![suite]);
     suites.into_iter().try_for_each(|suite| match suite {
         Suite::Tracker => tracker(&workspace),
         Suite::Overhead => overhead(&workspace),
-        Suite::Statements => statements(&workspace),
+        Suite::Statements => in_workspace(&workspace, "statements"),
+        Suite::Queries => in_workspace(&workspace, "queries"),
     })
 }
 
@@ -45,8 +49,8 @@ fn tracker(workspace: &Workspace) -> Result<()> {
 }
 
 /// With the features of the whole workspace, as below.
-fn statements(workspace: &Workspace) -> Result<()> {
-    xtask::run(workspace.cargo().args(["bench", "--quiet", "--workspace", "--bench", "statements"]))
+fn in_workspace(workspace: &Workspace, bench: &str) -> Result<()> {
+    xtask::run(workspace.cargo().args(["bench", "--quiet", "--workspace", "--bench", bench]))
 }
 
 /// With the features of the whole workspace, so that DataFusion is the one of the program.

@@ -5,6 +5,7 @@ mod clippy_lists;
 mod codegen;
 mod demo;
 mod deny;
+mod false_alarms;
 mod features;
 mod interrupt;
 mod layers;
@@ -44,6 +45,15 @@ enum Task {
         /// What to measure; all without it
         suite: Option<bench::Suite>,
     },
+    /// Run TPC-H with a fast heart, and fail where a query that works is taken for a stall
+    FalseAlarms {
+        /// How much data: 1 is a gigabyte as text. From 1 on, the beat is 1 s and the threshold 5 s, else 0.2 s and 1 s
+        #[arg(long, default_value = "0.1")]
+        scale_factor: f64,
+        /// Build the fast programs, which takes seven times as long
+        #[arg(long)]
+        release: bool,
+    },
     /// Check licences, bans and sources of all dependencies against deny.toml
     Deny,
     /// Check the facade with each of its features alone
@@ -63,6 +73,7 @@ fn main() -> ExitCode {
             server_document().and_then(|document| codegen::run_with_document(&document, check))
         }
         Task::Bench { suite } => bench::run(suite),
+        Task::FalseAlarms { scale_factor, release } => false_alarms::run(scale_factor, release),
         Task::Deny => deny::run(),
         Task::Features => features::run(),
         Task::Unused => unused::run(),

@@ -86,6 +86,16 @@ impl RunMetrics {
         self.inner.each([kind], |instruments, attributes| instruments.artifacts.add(1, attributes));
     }
 
+    /// Counts requests of a query to object stores; `operation` is what was asked, such as `get`.
+    pub fn storage(&self, operation: &'static str, requests: u64, bytes: u64, time: Duration) {
+        let operation = self.inner.attribute(Key::StorageOperation, operation);
+        self.inner.each([operation], |instruments, attributes| {
+            instruments.storage_requests.add(requests, attributes);
+            instruments.storage_bytes.add(bytes, attributes);
+            instruments.storage_time.add(time.as_secs_f64(), attributes);
+        });
+    }
+
     /// Takes in what a heartbeat has measured.
     pub fn beat(&self, measures: &BeatMeasures) {
         self.inner.each([], |instruments, attributes| instruments.beat.record(measures, attributes));
@@ -160,6 +170,9 @@ struct Instruments {
     artifacts: Counter<u64>,
     errors: Counter<u64>,
     active_tasks: UpDownCounter<i64>,
+    storage_requests: Counter<u64>,
+    storage_bytes: Counter<u64>,
+    storage_time: Counter<f64>,
     beat: BeatInstruments,
 }
 
@@ -191,6 +204,13 @@ impl Instruments {
                 .i64_up_down_counter(namespace.join(metric::ACTIVE_TASKS))
                 .with_unit("{task}")
                 .with_description("Nodes that run at this moment")
+                .build(),
+            storage_requests: counter(metric::STORAGE_REQUESTS, "{request}", "Requests to object stores"),
+            storage_bytes: counter(metric::STORAGE_BYTES, "By", "Bytes of requests to object stores"),
+            storage_time: meter
+                .f64_counter(namespace.join(metric::STORAGE_TIME))
+                .with_unit("s")
+                .with_description("Time until requests to object stores were answered")
                 .build(),
             beat: BeatInstruments::new(meter, namespace),
         }

@@ -1,6 +1,7 @@
 //! The hook at the root of a plan: each execution of the plan is a query of its own.
 
 use std::{
+    any::Any,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicU64, Ordering},
@@ -175,6 +176,10 @@ impl Observed {
 }
 
 impl StreamWatch for Observed {
+    fn entered(&self) -> Option<Box<dyn Any>> {
+        self.run.entered()
+    }
+
     fn poll_begins(&mut self) {
         self.poll = Some(self.run.polls.begin_by_id());
     }

@@ -32,6 +32,7 @@ mod shield;
 mod source_plan;
 mod sources;
 mod tap;
+mod watched_store;
 mod watched_stream;
 
 pub use cancel::QueryCancelled;
@@ -47,3 +48,4 @@ pub use polls::{ActivePoll, Polling, Polls, this_thread};
 pub use progress::{LiveOperator, LiveQueries, LiveQuery};
 pub use query_run::{QueryOutcome, QueryReport};
 pub use scan_facts::ScanFacts;
+pub use watched_store::{StoreObserver, StoreOperation, StoreRequest, WatchedStores};

@@ -1,6 +1,6 @@
 //! What a session reports about its queries, and to whom.
 
-use std::{fmt, sync::Arc};
+use std::{any::Any, fmt, sync::Arc};
 
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
 
@@ -31,6 +31,11 @@ impl fmt::Debug for Observation {
 pub trait QueryListener: Send + Sync {
     /// The first partition is executed.
     fn started(&self) {}
+
+    /// Code of the query is about to run on this thread, and does until the answer is dropped. What it spawns is of the query, too.
+    fn entered(&self) -> Option<Box<dyn Any>> {
+        None
+    }
 
     /// The query ended, whatever way. Called once, on the thread that saw the end.
     fn ended(&self, report: QueryReport);

@@ -79,7 +79,7 @@ impl PlannedQuery {
     }
 
     /// Each scan of a table, as it was planned.
-    fn sources(&self) -> Vec<PlanSource> {
+    pub fn sources(&self) -> Vec<PlanSource> {
         let scans = self.operators.iter().enumerate();
         scans
             .filter_map(|(id, operator)| {

@@ -117,6 +117,14 @@ pub struct PlannedQuery {
 }
 
 impl PlannedQuery {
+    /// Whether it reads files, or writes somewhere.
+    pub fn uses_storage(&self) -> bool {
+        let reads_files = |operator: &PlannedOperator| {
+            operator.scan.as_ref().is_some_and(|scan| scan.format.as_deref() != Some("memory"))
+        };
+        self.kind.is_write() || self.operators.iter().any(reads_files)
+    }
+
     /// Whether the rows that it returns or writes are those of a plan as the front end made it, from the same tables.
     pub fn has_data_of(&self, plan: &LogicalPlan) -> bool {
         self.data.is(plan)

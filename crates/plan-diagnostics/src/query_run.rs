@@ -1,6 +1,7 @@
 //! One execution of a query, from its first partition to its end.
 
 use std::{
+    any::Any,
     collections::BTreeSet,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak,
@@ -208,6 +209,11 @@ impl QueryRun {
     /// Whether somebody waits for rows of it.
     pub(crate) fn is_asked(&self) -> bool {
         self.waiting_readers.load(Ordering::Relaxed) > 0
+    }
+
+    /// Code of it is about to run on this thread.
+    pub(crate) fn entered(&self) -> Option<Box<dyn Any>> {
+        self.listener.entered()
     }
 
     pub(crate) fn tap(&self) -> Option<Arc<dyn DataTap>> {

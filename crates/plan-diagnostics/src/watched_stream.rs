@@ -1,6 +1,7 @@
 //! The one stream that stands in front of another one and watches it.
 
 use std::{
+    any::Any,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, Waker},
@@ -22,6 +23,11 @@ use crate::shield::shielded;
 pub(crate) trait StreamWatch: Send + Unpin + 'static {
     /// The plan returned a stream with these columns.
     fn opened(&mut self, _schema: &SchemaRef) {}
+
+    /// Code of the plan is about to run on this thread, and does until the answer is dropped.
+    fn entered(&self) -> Option<Box<dyn Any>> {
+        None
+    }
 
     /// The stream is asked for its next batch.
     fn poll_begins(&mut self) {}
@@ -78,7 +84,9 @@ impl<W: StreamWatch> WatchedStream<W> {
         let schema = Arc::new(Schema::empty());
         // Before the inner plan is asked: where that panics, this is dropped while it unwinds, and says so.
         let mut watched = Self { schema, inner: None, watch: Some(watch), is_blind: false, is_running: true };
+        let entered = watched.entered();
         let executed = execute();
+        drop(entered);
         watched.is_running = false;
         match executed {
             Ok(inner) => {
@@ -103,6 +111,11 @@ impl<W: StreamWatch> WatchedStream<W> {
             self.is_blind =
                 shielded("what watches the data of a query", || look(watch, &self.schema)).is_none();
         }
+    }
+
+    fn entered(&self) -> Option<Box<dyn Any>> {
+        let watch = self.watch.as_ref()?;
+        shielded("what knows whose code runs", || watch.entered()).flatten()
     }
 
     fn cancelled(&mut self, waiting: Option<&Waker>) -> Option<DataFusionError> {
@@ -132,10 +145,12 @@ impl<W: StreamWatch> Stream for WatchedStream<W> {
             return Poll::Ready(Some(Err(error)));
         }
         watched.look(|watch, _| watch.poll_begins());
+        let entered = watched.entered();
         let Some(inner) = watched.inner.as_mut() else { return Poll::Ready(None) };
         watched.is_running = true;
         let polled = inner.as_mut().poll_next(context);
         watched.is_running = false;
+        drop(entered);
         watched.look(|watch, _| watch.poll_ends(polled.is_pending()));
         match &polled {
             Poll::Pending => {

@@ -79,7 +79,7 @@ pub use plan_bundle::{MAX_PLAN_BYTES, PLAN_BUNDLE_FORMAT, PlanBundle, PlanColumn
 pub use plan_lineage::{ColumnSources, DirectSource, IndirectSource, PlanLineage};
 pub use plan_metrics::{
     PartitionMetrics, PlanExecutions, PlanMetrics, PlanOperator, PlanSource, PlanningRecord, RowsRead,
-    RuleRecord,
+    RuleRecord, StorageUse,
 };
 pub use reserve::Reserve;
 pub use signal_files::SignalFiles;

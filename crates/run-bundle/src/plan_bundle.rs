@@ -14,7 +14,7 @@ use crate::{
     bundle::Bundle,
     layout::PLANS,
     plan_lineage::PlanLineage,
-    plan_metrics::{PlanExecutions, PlanMetrics, PlanSource, PlanningRecord},
+    plan_metrics::{PlanExecutions, PlanMetrics, PlanSource, PlanningRecord, StorageUse},
     versioned::{ReadError, WriteError},
 };
 
@@ -25,7 +25,7 @@ use crate::{
 ///   `plan_hash` is the fingerprint of the logical plan, `physical_hash` that of the physical one.
 /// - 2: one plan of a node each. `logical_hash` is the fingerprint of the logical plan, `plan_hash` that of the physical one.
 ///   New: `query_ids`, `running`, `executions`, `planning`, `sql`, `optimized_plan`, `schema`, `lineage`, `sources`, `settings`, and of
-///   operators what was estimated, memory, spill and the metrics of each partition; later `preview`. `metrics` are those of the slowest
+///   operators what was estimated, memory, spill and the metrics of each partition; later `preview` and `storage`. `metrics` are those of the slowest
 ///   execution, or of one that runs and is slower than all before.
 pub const PLAN_BUNDLE_FORMAT: &str = "datafusion_plan_bundle_v2";
 
@@ -83,6 +83,10 @@ pub struct PlanBundle {
     pub source_tables: Vec<String>,
     /// Each scan of them.
     pub sources: Vec<PlanSource>,
+    /// What all executions asked of object stores, by store, table and request. The tasks that DataFusion spawns are seen where
+    /// the program follows them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub storage: Vec<StorageUse>,
     /// The options of the session that are not the default.
     pub settings: BTreeMap<String, String>,
     /// `completed`, `failed`, `cancelled` or `panicked`; `None` while the query runs.
@@ -140,6 +144,7 @@ impl Default for PlanBundle {
             preview: None,
             source_tables: Vec::new(),
             sources: Vec::new(),
+            storage: Vec::new(),
             settings: BTreeMap::new(),
             outcome: None,
             planning: None,

@@ -183,6 +183,24 @@ pub struct PlanSource {
     pub pages_pruned: Option<u64>,
 }
 
+/// Requests to an object store.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct StorageUse {
+    /// The store, such as `s3://bucket` or `file://`.
+    pub store: String,
+    /// The table whose files were asked for, where that is known.
+    pub table: Option<String>,
+    /// `get`, `put`, `list` or `change`.
+    pub operation: String,
+    /// How many there were.
+    pub requests: u64,
+    /// Bytes that were asked for or written.
+    pub bytes: u64,
+    /// How long all of them took until they were answered. They are made at the same time.
+    pub ms: f64,
+}
+
 /// Rows that the sources of a query returned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RowsRead {

@@ -82,6 +82,7 @@ mod stage;
 mod stalls;
 mod start;
 mod stop_now;
+mod storage;
 mod sync;
 mod telemetry;
 mod trace_link;

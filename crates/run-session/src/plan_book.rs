@@ -105,7 +105,7 @@ impl PlanBook {
     }
 
     fn ended(&mut self, run: &RunState, query: EndedQuery) {
-        let EndedQuery { key, report, span, preview } = query;
+        let EndedQuery { key, report, span, preview, storage } = query;
         let entry = self.plans.get_mut(&key);
         let is_slowest = entry
             .as_ref()
@@ -113,6 +113,8 @@ impl PlanBook {
             .is_none_or(|entry| entry.slowest.is_none_or(|slowest| report.wall_time >= slowest));
         if let Some(entry) = entry {
             entry.end(run, &report);
+            // With the locations as they are: the plan has them as the policy shows them.
+            storage.add_to(&mut entry.plan.storage, &report.query.sources());
             if entry.plan.preview.is_none() {
                 entry.plan.preview = preview.and_then(|preview| preview.shown(&run.context.policy));
             }

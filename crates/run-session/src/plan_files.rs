@@ -19,6 +19,7 @@ use opentelemetry::Context;
 
 use crate::{
     own_time::Own, plan_book::PlanBook, preview::Preview, previous_plans::PreviousPlans, run_state::RunState,
+    storage::Storage,
 };
 
 /// Different plans of a node that are kept, and as many of the queries without a node.
@@ -54,6 +55,8 @@ pub(crate) struct EndedQuery {
     pub(crate) span: Option<Context>,
     /// Its first rows, where the policy shows some.
     pub(crate) preview: Option<Arc<Preview>>,
+    /// What it has asked of object stores.
+    pub(crate) storage: Storage,
 }
 
 /// What the thread for plans receives about queries.

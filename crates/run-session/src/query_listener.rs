@@ -1,6 +1,7 @@
 //! A query of a run: its spans, its plan bundle, and what the node learns from it that it belongs to.
 
 use std::{
+    any::Any,
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak},
     time::Duration,
 };
@@ -32,6 +33,7 @@ use crate::{
     run_state::RunState,
     session_observer::owner_of,
     session_tables::{FirstColumn, MAX_RESULTS, QueryResult, Remember},
+    storage::{QueryStorage, Requests},
     telemetry::Shared,
 };
 
@@ -46,6 +48,8 @@ pub(crate) struct RunQuery {
     first_column: FirstColumn,
     /// Its first rows, where the policy shows some.
     preview: Option<Arc<Preview>>,
+    /// What it asks of object stores, where it uses some.
+    storage: Option<Arc<QueryStorage>>,
     /// An output writes by it, and says itself what it has written.
     is_of_output: bool,
     /// As far as it is known when the query is planned.
@@ -103,6 +107,7 @@ impl RunQuery {
             tap,
             first_column: FirstColumn::default(),
             preview: (preview_rows > 0).then(|| Arc::new(Preview::new(preview_rows))),
+            storage: query.uses_storage().then(Arc::default),
             is_of_output,
             planned_in,
             place: OnceLock::new(),
@@ -236,6 +241,10 @@ impl QueryListener for RunQuery {
         );
     }
 
+    fn entered(&self) -> Option<Box<dyn Any>> {
+        self.storage.as_ref().map(QueryStorage::enter)
+    }
+
     fn ended(&self, report: QueryReport) {
         // Not looked up here: a query that never started belongs to nobody, and this may run on any thread.
         let Some(place) = self.place.get().and_then(Option::as_ref) else { return };
@@ -245,6 +254,11 @@ impl QueryListener for RunQuery {
         if report.outcome != QueryOutcome::Completed {
             // The message of the error may hold values of the plan.
             run.context.policy.redactor().learn_plan(&self.query.texts.logical);
+        }
+        let storage = self.storage.as_ref().map(|storage| storage.take()).unwrap_or_default();
+        for (operation, requests) in storage.by_operation() {
+            let Requests { count, bytes, time } = requests;
+            run.context.signals.metrics().storage(operation.name(), count, bytes, time);
         }
         let span = self.open_span().take();
         let of_span = span.as_ref().map(StageSpan::context);
@@ -286,6 +300,11 @@ impl QueryListener for RunQuery {
             if report.bytes_spilled > 0 {
                 span.set(Key::BytesSpilled, report.bytes_spilled);
             }
+            if let Some(requests) = storage.total() {
+                span.set(Key::StorageRequests, requests.count);
+                span.set(Key::StorageBytes, requests.bytes);
+                span.set(Key::StorageSeconds, requests.time.as_secs_f64());
+            }
             span.end();
         }
         run.moved.add(&report);
@@ -304,7 +323,7 @@ impl QueryListener for RunQuery {
         }
         if is_recorded {
             let span = of_span.filter(|_| run.context.telemetry.settings().otel.operator_spans);
-            run.plans.ended(run, EndedQuery { key, report, span, preview: self.preview.clone() });
+            run.plans.ended(run, EndedQuery { key, report, span, preview: self.preview.clone(), storage });
         }
         if let Some(node) = place.owner.node() {
             node.query_ended();

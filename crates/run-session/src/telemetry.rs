@@ -34,6 +34,7 @@ use crate::{
     run_state::RunState,
     session_observer::SessionObserver,
     session_runtime::Sessions,
+    storage,
 };
 
 /// What the end of a run may take beyond the time that it waits for servers: manifest and report are written then.
@@ -230,6 +231,7 @@ impl Telemetry {
         let mut builder = instrument(session.into(), Arc::new(observer), self.shared.live.clone());
         // Behind the instrumentation, which takes the builder's configuration out and puts it back.
         MemoryPools::watch(&mut builder);
+        storage::watch(&mut builder);
         let session = SessionContext::new_with_state(builder.build());
         self.shared.sessions.add(&session);
         self.shared.pools.add(&session);

@@ -201,6 +201,12 @@ names! {
         QUERY_BYTES_WRITTEN = "query.bytes_written",
         /// Counter: bytes that the operators of queries spilled to disk, also of queries that still run.
         QUERY_BYTES_SPILLED = "query.bytes_spilled",
+        /// Counter: requests of queries that ended to object stores.
+        STORAGE_REQUESTS = "storage.requests",
+        /// Counter: bytes that these asked for or wrote.
+        STORAGE_BYTES = "storage.bytes",
+        /// Counter of seconds: how long these took until they were answered, taken together.
+        STORAGE_TIME = "storage.time",
         /// Gauge: bytes that are reserved in the memory pools of the sessions.
         MEMORY_RESERVED = "memory.reserved",
         /// Gauge: bytes that may be reserved there, where there is a limit.
@@ -338,6 +344,14 @@ keys! {
     IoBytesRead = "io.bytes_read",
     /// Bytes that the process has written to storage.
     IoBytesWritten = "io.bytes_written",
+    /// On spans of queries that ran: requests to object stores.
+    StorageRequests = "storage.requests",
+    /// On spans of queries that ran: bytes that these asked for or wrote.
+    StorageBytes = "storage.bytes",
+    /// On spans of queries that ran: how long these took until they were answered, taken together, in seconds.
+    StorageSeconds = "storage.seconds",
+    /// On metrics of storage: `get`, `put`, `list` or `change`.
+    StorageOperation = "storage.operation",
     /// On `datafusion.compile`: how long the logical plan was optimised.
     OptimizationSeconds = "optimization_seconds",
     /// On `datafusion.compile`: how long the physical plan was made.
