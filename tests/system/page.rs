@@ -23,6 +23,10 @@ fn the_pages_show_the_run_its_tasks_and_its_dag() {
     page.open(&format!("{}/task/yearly_sales", link("hamilton_run")));
     page.shows(&["yearly_sales", "sales", "orders"]);
     page.screenshot("task");
+    // The first rows, and the plan of the slowest query as a picture.
+    page.shows(&["First rows", "1992", "Plan", "estimated", "AggregateExec", "└─ "]);
+    page.scroll_to("estimated");
+    page.screenshot("task-plan");
 
     page.open(&format!("{project}/runs"));
     page.shows(&["shop::review_v1"]);
