@@ -25,7 +25,9 @@ fn the_pages_show_the_run_its_tasks_and_its_dag() {
     page.screenshot("task");
     // The first rows, and the plan of the slowest query as a picture.
     page.shows(&["First rows", "1992", "Plan", "estimated", "AggregateExec", "└─ "]);
-    page.scroll_to("estimated");
+    page.evaluate(
+        "[...document.querySelectorAll('th')].find(th => th.textContent === 'estimated').scrollIntoView()",
+    );
     page.screenshot("task-plan");
 
     page.open(&format!("{project}/runs"));

@@ -50,6 +50,11 @@ pub enum QueryOutcome {
 }
 
 impl QueryOutcome {
+    /// Whether it did not end well, nor was given up.
+    pub const fn is_failure(&self) -> bool {
+        matches!(self, Self::Failed { .. } | Self::Panicked)
+    }
+
     /// The outcome as one word.
     pub const fn name(&self) -> &'static str {
         match self {

@@ -155,17 +155,16 @@ impl Default for PlanBundle {
 }
 
 impl PlanBundle {
-    /// The same bundle with other texts of plans and operators: what `shown` makes of each.
+    /// The same bundle with other texts of plans and operators: what `shown` makes of each. The physical plan is made of the texts
+    /// of its operators, so that each is shown once.
     #[must_use]
-    pub fn with_texts(mut self, shown: impl Fn(&str) -> String) -> Self {
-        for text in [&mut self.logical_plan]
-            .into_iter()
-            .chain(&mut self.optimized_plan)
-            .chain(&mut self.physical_plan)
-        {
-            *text = shown(text);
-        }
+    pub fn with_texts(mut self, mut shown: impl FnMut(&str) -> String) -> Self {
+        self.logical_plan = shown(&self.logical_plan);
+        self.optimized_plan = self.optimized_plan.as_deref().map(&mut shown);
         self.metrics = self.metrics.with_details(shown);
+        if self.physical_plan.is_some() {
+            self.physical_plan = Some(self.metrics.plan_text());
+        }
         self
     }
 

@@ -265,11 +265,26 @@ impl PlanMetrics {
 
     /// The same measurements with other texts of operators: what `shown` makes of each.
     #[must_use]
-    pub fn with_details(mut self, shown: impl Fn(&str) -> String) -> Self {
+    pub fn with_details(mut self, mut shown: impl FnMut(&str) -> String) -> Self {
         for detail in self.operators.iter_mut().filter_map(|operator| operator.detail.as_mut()) {
             *detail = shown(detail);
         }
         self
+    }
+
+    /// The plan as text: a line for each operator, indented.
+    pub fn plan_text(&self) -> String {
+        let mut depths: Vec<usize> = Vec::with_capacity(self.operators.len());
+        let mut text = String::new();
+        for operator in &self.operators {
+            let parent = operator.parent.and_then(|parent| usize::try_from(parent).ok());
+            let depth = parent.and_then(|parent| depths.get(parent)).map_or(0, |depth| depth + 1);
+            depths.push(depth);
+            text.extend(std::iter::repeat_n("  ", depth));
+            text.push_str(operator.detail.as_deref().unwrap_or(&operator.name));
+            text.push('\n');
+        }
+        text
     }
 
     /// The sum of a metric over all operators, by the name that DataFusion has for it.

@@ -65,6 +65,7 @@ mod progress;
 mod query_listener;
 mod query_owner;
 mod query_write;
+mod ran_for;
 mod run;
 mod run_context;
 mod run_error;

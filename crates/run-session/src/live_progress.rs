@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use daglight_capture_policy::SqlText;
 use daglight_heartbeat::{OperatorProgress, Poll, Progress, QueryProgress, Sample};
-use daglight_plan_diagnostics::{ActivePoll, LiveOperator};
+use daglight_plan_diagnostics::{ActivePoll, LiveOperator, LiveQuery};
 
 use crate::run_state::RunState;
 
@@ -16,26 +16,23 @@ pub(crate) struct LiveProgress {
 impl Progress for LiveProgress {
     fn sample(&self) -> Sample {
         let shared = &self.run.context.telemetry.shared;
-        let mut live = shared.live.sample();
-        // The list is of the process, and other runs have queries in it too.
-        live.retain(|query| self.run.owners.node_of(query.id).is_some());
-        let moved = self.run.moved.with(live.iter());
+        // Each with its node. The list is of the process, and other runs have queries in it too.
+        let own = |query: LiveQuery| Some((self.run.owners.node_of(query.id)?, query));
+        let live: Vec<_> = shared.live.sample().into_iter().filter_map(own).collect();
+        let moved = self.run.moved.with(live.iter().map(|(_, query)| query));
         let poll = |poll: ActivePoll| Poll { thread: poll.thread, lasts: poll.lasts };
         // Tasks of a query that belongs to no node are known as those of the run.
         // Any of them may be polled for the query: that a thread is busy at all tells a stall from work.
         let of_run = || self.run.polls.active();
-        let queries = live.into_iter().filter_map(|query| {
-            let node = self.run.owners.node_of(query.id)?;
-            Some(QueryProgress {
-                query_id: query.id.to_string(),
-                node,
-                started: query.started_at.into(),
-                rows_output: query.rows,
-                is_asked: query.is_asked,
-                polls: query.polls.into_iter().chain(of_run()).map(poll).collect(),
-                busy: query.busy,
-                operators: self.operators(query.operators),
-            })
+        let queries = live.into_iter().map(|(node, query)| QueryProgress {
+            query_id: query.id.to_string(),
+            node,
+            started: query.started_at.into(),
+            rows_output: query.rows,
+            is_asked: query.is_asked,
+            polls: query.polls.into_iter().chain(of_run()).map(poll).collect(),
+            busy: query.busy,
+            operators: self.operators(query.operators),
         });
         Sample {
             queries: queries.collect(),

@@ -33,14 +33,20 @@ impl MemoryPools {
         }
     }
 
-    /// Has the pool of the session that is built say who waits for it. Sessions of one runtime environment share it.
-    pub(crate) fn watch(builder: &mut SessionStateBuilder) {
+    /// Has the pool of the session that is built say who waits for it. Sessions of one runtime environment share it, and what
+    /// watches it.
+    pub(crate) fn watch(&self, builder: &mut SessionStateBuilder) {
         let runtime = builder.runtime_env().get_or_insert_default();
         // Once: the state of a session may be built from that of another one.
-        if !runtime.memory_pool.is::<WatchedPool>() && !never_waits(&*runtime.memory_pool) {
-            let memory_pool = Arc::new(WatchedPool::new(Arc::clone(&runtime.memory_pool)));
-            *runtime = Arc::new(RuntimeEnv { memory_pool, ..RuntimeEnv::clone(runtime) });
+        if runtime.memory_pool.is::<WatchedPool>() || never_waits(&*runtime.memory_pool) {
+            return;
         }
+        let known = self.lock().iter().filter_map(Weak::upgrade).find(|pool| {
+            pool.downcast_ref::<WatchedPool>().is_some_and(|pool| pool.watches(&runtime.memory_pool))
+        });
+        let memory_pool =
+            known.unwrap_or_else(|| Arc::new(WatchedPool::new(Arc::clone(&runtime.memory_pool))));
+        *runtime = Arc::new(RuntimeEnv { memory_pool, ..RuntimeEnv::clone(runtime) });
     }
 
     /// Who waits for memory at this moment.
@@ -85,11 +91,68 @@ fn never_waits(pool: &dyn MemoryPool) -> bool {
 #[cfg(test)]
 mod tests {
     use datafusion::{
-        execution::{memory_pool::MemoryConsumer, runtime_env::RuntimeEnvBuilder},
+        execution::{
+            memory_pool::{MemoryConsumer, MemoryReservation},
+            runtime_env::RuntimeEnvBuilder,
+        },
         prelude::SessionConfig,
     };
 
     use super::*;
+
+    /// A pool of a program's own, of which nobody knows whether it makes others wait.
+    #[derive(Debug)]
+    struct Foreign(GreedyMemoryPool);
+
+    impl std::fmt::Display for Foreign {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("foreign")
+        }
+    }
+
+    impl MemoryPool for Foreign {
+        fn name(&self) -> &str {
+            "foreign"
+        }
+
+        fn grow(&self, reservation: &MemoryReservation, bytes: usize) {
+            self.0.grow(reservation, bytes);
+        }
+
+        fn shrink(&self, reservation: &MemoryReservation, bytes: usize) {
+            self.0.shrink(reservation, bytes);
+        }
+
+        fn try_grow(&self, reservation: &MemoryReservation, bytes: usize) -> datafusion::error::Result<()> {
+            self.0.try_grow(reservation, bytes)
+        }
+
+        fn reserved(&self) -> usize {
+            self.0.reserved()
+        }
+
+        fn memory_limit(&self) -> MemoryLimit {
+            self.0.memory_limit()
+        }
+    }
+
+    #[test]
+    fn a_pool_that_sessions_share_is_watched_and_summed_once() {
+        let pools = MemoryPools::default();
+        let pool: Arc<dyn MemoryPool> = Arc::new(Foreign(GreedyMemoryPool::new(1_000)));
+        let runtime = RuntimeEnvBuilder::new().with_memory_pool(Arc::clone(&pool)).build_arc().unwrap();
+        let session = || {
+            let mut builder = SessionStateBuilder::new().with_runtime_env(Arc::clone(&runtime));
+            pools.watch(&mut builder);
+            let session = SessionContext::new_with_state(builder.build());
+            pools.add(&session);
+            session
+        };
+        let (_one, _other) = (session(), session());
+        let reservation = MemoryConsumer::new("sort").register(&pool);
+        reservation.grow(300);
+        assert_eq!(pools.used(), Some(MemoryUse { reserved_bytes: 300, limit_bytes: Some(1_000) }));
+    }
 
     #[test]
     fn reservations_of_all_sessions_are_summed_once() {

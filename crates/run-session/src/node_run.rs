@@ -1,8 +1,8 @@
 //! The telemetry around the code of one node.
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
-    time::{Duration, Instant},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use daglight_heartbeat::{NodeProgress, Poll, TaskGuard};
@@ -19,6 +19,7 @@ use crate::{
     node_stop::Stalled,
     own_time::Own,
     panics::Panic,
+    ran_for::RanFor,
     run_error::RecordedError,
     run_log::FailedPart,
     run_state::RunState,
@@ -31,12 +32,10 @@ pub(crate) struct NodeRun(Arc<OpenNode>);
 /// A node that has started. The end of the run ends it too, where its own code does not come to it.
 pub(crate) struct OpenNode {
     scope: Arc<NodeScope>,
-    started: Instant,
+    ran_for: RanFor,
     /// Whether the tracker knows the node.
     tracked: bool,
     attempt: u64,
-    /// How long it had run when a signal came. Nothing that it did after that counts.
-    interrupted_after: OnceLock<Duration>,
     /// What lives as long as the node runs.
     open: Mutex<Option<Open>>,
 }
@@ -85,7 +84,7 @@ impl NodeRun {
         let _own = state.own_time.measure(Own::Nodes);
         // A node runs on the runtime whose workers its queries use. The thread that starts a run may have none.
         state.runtime.look();
-        let (began, started) = (clock::now(), Instant::now());
+        let (began, ran_for) = (clock::now(), RanFor::now());
         let attempt = node.map_or(1, |node| state.log.begin_attempt(node, began.into()));
         let (scope, span) = NodeScope::start(Arc::clone(state), name.to_owned(), attempt, began);
         if tracked && let Some(tracker) = &state.context.tracker {
@@ -93,8 +92,7 @@ impl NodeRun {
         }
         // Taken out by whoever ends the node first: its own code, the end of the run, or a signal.
         let open = Mutex::new(Some(Open { span, _task: state.beat_while_active(name) }));
-        let node =
-            Arc::new(OpenNode { scope, started, tracked, attempt, interrupted_after: OnceLock::new(), open });
+        let node = Arc::new(OpenNode { scope, ran_for, tracked, attempt, open });
         state.node_opened(&node);
         Self(node)
     }
@@ -147,7 +145,7 @@ impl OpenNode {
 
     /// How long it has run.
     pub(crate) fn elapsed(&self) -> Duration {
-        self.started.elapsed()
+        self.ran_for.elapsed()
     }
 
     /// Whether it has not ended.
@@ -174,7 +172,7 @@ impl OpenNode {
 
     /// How long it has run until now, where a signal has come that ends it.
     pub(crate) fn interrupted_after(&self) -> Duration {
-        *self.interrupted_after.get_or_init(|| self.started.elapsed())
+        self.ran_for.interrupted()
     }
 
     /// Ends a node whose code is still held somewhere when the run ends: nothing more will be heard of it.
@@ -206,7 +204,7 @@ impl OpenNode {
         // What the node's code took is what the node took, in every place.
         let elapsed = match &unsuccessful {
             Some(Unsuccessful { status: NodeStatus::Interrupted, .. }) => self.interrupted_after(),
-            _ => self.started.elapsed(),
+            _ => self.ran_for.elapsed(),
         };
         let _own = state.own_time.measure(Own::Nodes);
         let ended_at = span.started_at() + elapsed;

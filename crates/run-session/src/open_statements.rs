@@ -2,9 +2,9 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread,
-    time::{Duration, Instant, SystemTime},
+    time::SystemTime,
 };
 
 use daglight_bundle_report::display;
@@ -13,7 +13,7 @@ use daglight_run_bundle::clock;
 use daglight_run_identity::Code;
 use opentelemetry::Context;
 
-use crate::{location::shown_location, run_state::RunState};
+use crate::{location::shown_location, ran_for::RanFor, run_state::RunState};
 
 /// Those that run, in the order in which they started.
 #[derive(Default)]
@@ -31,9 +31,7 @@ pub(crate) struct OpenStatement {
     stage: String,
     /// Where the statement stands.
     pub(crate) place: Option<StatementPlace>,
-    started: Instant,
-    /// How long it had run when a signal came. Nothing that it did after that counts.
-    interrupted_after: OnceLock<Duration>,
+    ran_for: RanFor,
     span: Mutex<Option<StageSpan>>,
 }
 
@@ -103,13 +101,8 @@ impl Drop for StatementGuard<'_> {
 }
 
 impl OpenStatement {
-    /// How long it has run until now, where a signal has come that ends it.
-    fn interrupted_after(&self) -> Duration {
-        *self.interrupted_after.get_or_init(|| self.started.elapsed())
-    }
-
     fn interrupted_at(&self, span: &StageSpan) -> SystemTime {
-        span.started_at() + self.interrupted_after()
+        span.started_at() + self.ran_for.interrupted()
     }
 
     fn end_interrupted(&self) {
@@ -126,7 +119,7 @@ impl OpenStatement {
 
     /// What it did when the signal came, and for how long: "the statement at shop.sql:12 ran (3.2 s)".
     pub(crate) fn describe(&self) -> String {
-        let elapsed = display::elapsed(self.interrupted_after());
+        let elapsed = display::elapsed(self.ran_for.interrupted());
         match &self.place {
             Some(StatementPlace { file: Some(file), line }) => {
                 format!("the statement at {file}:{line} ran ({elapsed})")
@@ -154,8 +147,7 @@ impl RunState {
         let statement = Arc::new(OpenStatement {
             stage: stage.to_owned(),
             place,
-            started: Instant::now(),
-            interrupted_after: OnceLock::new(),
+            ran_for: RanFor::now(),
             span: Mutex::new(Some(span)),
         });
         let mut open = self.open_statements.lock();

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use daglight_capture_policy::SqlText;
+use daglight_capture_policy::{Policy, SqlText};
 use daglight_plan_diagnostics::{QueryOutcome, QueryReport};
 use daglight_run_bundle::{PlanBundle, PlanExecutions};
 
@@ -36,6 +36,8 @@ pub(crate) struct PlanBook {
 struct Entry {
     plan: PlanBundle,
     running: BTreeSet<u64>,
+    /// The texts of operators, as they are and as they may be shown: those of the next execution are mostly the same.
+    details: Details,
     /// The longest time of an execution that has ended.
     slowest: Option<Duration>,
     is_kept: bool,
@@ -138,6 +140,29 @@ impl PlanBook {
     }
 }
 
+/// Texts of a plan as they are, and as they may be shown. What a plan repeats, and what its executions have in common, is
+/// looked through once.
+#[derive(Default)]
+struct Details(HashMap<String, String>);
+
+impl Details {
+    /// More come from a plan whose executions differ.
+    const MOST: usize = 1_000;
+    /// Longer ones are hardly there twice.
+    const LONGEST: usize = 4_096;
+
+    fn shown(&mut self, text: &str, policy: &Policy) -> String {
+        if let Some(shown) = self.0.get(text) {
+            return shown.clone();
+        }
+        let shown = policy.redactor().plan_text(text);
+        if self.0.len() < Self::MOST && text.len() <= Self::LONGEST {
+            self.0.insert(text.to_owned(), shown.clone());
+        }
+        shown
+    }
+}
+
 impl Entry {
     fn new(run: &RunState, started: &StartedQuery) -> Self {
         let PlanKey { node, plan_hash } = &started.key;
@@ -152,6 +177,7 @@ impl Entry {
             return Self {
                 plan,
                 running: BTreeSet::new(),
+                details: Details::default(),
                 slowest,
                 // It has a file after its queries have ended, so it was kept.
                 is_kept: true,
@@ -162,10 +188,11 @@ impl Entry {
         let policy = &run.context.policy;
         // Other texts of the plan write values in a form in which none could be told from a name.
         policy.redactor().learn_plan(&started.query.texts.logical);
+        let mut details = Details::default();
         let mut plan = started
             .query
             .to_plan_bundle(policy.sql_text() == SqlText::Whole)
-            .with_texts(|text| policy.redactor().plan_text(text));
+            .with_texts(|text| details.shown(text, policy));
         plan.node.clone_from(node);
         plan.query_id = started.query.id.to_string();
         plan.sql = started.sql.as_ref().map(|sql| sql.to_text());
@@ -190,6 +217,7 @@ impl Entry {
         Self {
             plan,
             running: BTreeSet::new(),
+            details,
             slowest: None,
             is_kept: false,
             has_file: false,
@@ -239,8 +267,13 @@ impl Entry {
         plan.outcome = report.recorded_outcome();
         report.measure_sources(&mut plan.sources);
         let with_literals = policy.sql_text() == SqlText::Whole;
+        if report.outcome.is_failure() {
+            // Values of the plan have become known as such.
+            self.details = Details::default();
+        }
+        let details = &mut self.details;
         plan.metrics =
-            report.to_plan_metrics(with_literals).with_details(|detail| policy.redactor().plan_text(detail));
+            report.to_plan_metrics(with_literals).with_details(|detail| details.shown(detail, policy));
         self.is_changed = true;
     }
 

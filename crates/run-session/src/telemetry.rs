@@ -230,7 +230,7 @@ impl Telemetry {
         let observer = SessionObserver::new(&self.shared);
         let mut builder = instrument(session.into(), Arc::new(observer), self.shared.live.clone());
         // Behind the instrumentation, which takes the builder's configuration out and puts it back.
-        MemoryPools::watch(&mut builder);
+        self.shared.pools.watch(&mut builder);
         storage::watch(&mut builder);
         let session = SessionContext::new_with_state(builder.build());
         self.shared.sessions.add(&session);

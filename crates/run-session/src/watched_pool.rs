@@ -27,6 +27,11 @@ impl WatchedPool {
         Self { inner, waits: Mutex::default(), next: AtomicU64::new(0) }
     }
 
+    /// Whether it stands in front of this pool.
+    pub(crate) fn watches(&self, pool: &Arc<dyn MemoryPool>) -> bool {
+        Arc::ptr_eq(&self.inner, pool)
+    }
+
     /// Who is inside the pool at this moment.
     pub(crate) fn waits(&self) -> Vec<MemoryWait> {
         self.lock().iter().map(|(_, wait)| wait.clone()).collect()
