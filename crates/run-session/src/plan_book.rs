@@ -116,7 +116,7 @@ impl PlanBook {
         if let Some(entry) = entry {
             entry.end(run, &report);
             // With the locations as they are: the plan has them as the policy shows them.
-            storage.add_to(&mut entry.plan.storage, &report.query.sources());
+            storage.add_to(&mut entry.plan.storage, &report.query.sources(), &run.context.policy);
             if entry.plan.preview.is_none() {
                 entry.plan.preview = preview.and_then(|preview| preview.shown(&run.context.policy));
             }

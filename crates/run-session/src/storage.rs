@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use daglight_capture_policy::Policy;
 use daglight_plan_diagnostics::{StoreObserver, StoreOperation, StoreRequest, WatchedStores};
 use daglight_run_bundle::{PlanSource, StorageUse};
 use datafusion::execution::{SessionStateBuilder, runtime_env::RuntimeEnv};
@@ -93,19 +94,21 @@ impl Storage {
         sums
     }
 
-    /// Adds them to what is known of a plan: by store, table and what was asked. `sources` are the scans of the plan.
-    pub(crate) fn add_to(&self, known: &mut Vec<StorageUse>, sources: &[PlanSource]) {
+    /// Adds them to what is known of a plan: by store, as far as the policy shows paths, by table and by what was asked.
+    /// `sources` are the scans of the plan.
+    pub(crate) fn add_to(&self, known: &mut Vec<StorageUse>, sources: &[PlanSource], policy: &Policy) {
         for (place, requests) in &self.0 {
+            let store = policy.capture_path(&place.store).map(|store| store.to_text()).unwrap_or_default();
             let source = sources
                 .iter()
                 .find(|source| source.location.as_deref().is_some_and(|location| place.is_below(location)));
             let table = source.and_then(|source| source.table.clone());
             let operation = place.operation.name();
             let is_same = |known: &StorageUse| {
-                known.store == place.store && known.table == table && known.operation == operation
+                known.store == store && known.table == table && known.operation == operation
             };
             let position = known.iter().position(is_same).unwrap_or_else(|| {
-                let (store, operation) = (place.store.clone(), operation.to_owned());
+                let (store, operation) = (store.clone(), operation.to_owned());
                 known.push(StorageUse { store, table: table.clone(), operation, ..StorageUse::default() });
                 known.len() - 1
             });
@@ -166,6 +169,8 @@ impl StoreObserver for StoreWatch {
 
 #[cfg(test)]
 mod tests {
+    use daglight_capture_policy::Profile;
+
     use super::*;
 
     fn source(table: &str, location: &str) -> PlanSource {
@@ -197,8 +202,9 @@ mod tests {
         assert_eq!(taken.total().map(|total| (total.count, total.bytes)), Some((4, 150)));
         let sources = [source("orders", "file:/data/orders.parquet"), source("lines", "s3://lake/lines/")];
         let mut known = Vec::new();
-        taken.add_to(&mut known, &sources);
-        taken.add_to(&mut known, &sources);
+        let policy = Policy::of_profile(Profile::Dev);
+        taken.add_to(&mut known, &sources, &policy);
+        taken.add_to(&mut known, &sources, &policy);
         let known: Vec<_> = known
             .iter()
             .map(|use_| (use_.store.as_str(), use_.table.as_deref(), use_.requests, use_.bytes, use_.ms))
