@@ -142,7 +142,13 @@ impl Render for Block<'_> {
                         }
                     }
                 },
-                Block::Drawings(nodes) => { div id="timeline" {} @if let Some(dag) = dag::drawing(nodes) { (dag) } },
+                Block::Drawings(nodes) => {
+                    div id="timeline" {}
+                    @if let Some(dag) = dag::drawing(nodes) { (dag) }
+                    @if nodes.len() > dag::MAX_DRAWN {
+                        p.lead { "The DAG is not drawn: of more than " (dag::MAX_DRAWN) " nodes nobody sees anything." }
+                    }
+                },
             }
         }
     }

@@ -124,7 +124,11 @@ impl Listing {
         let begun = Instant::now();
         let mut before: HashMap<PathBuf, Known> =
             self.known.drain(..).map(|known| (known.bundle.dir().to_owned(), known)).collect();
-        let bundles = Bundle::find_all(&self.folder)?;
+        let bundles = match Bundle::find_all(&self.folder) {
+            // The first run makes it.
+            Err(_) if !self.folder.exists() => Vec::new(),
+            found => found?,
+        };
         let known = bundles.into_iter().map(|bundle| match before.remove(bundle.dir()) {
             Some(known) => known,
             None => Known { stamp: Stamp::of(&bundle), run: listed(&bundle), bundle },
@@ -243,6 +247,7 @@ mod tests {
     #[test]
     fn runs_are_listed_as_they_are_now_also_those_that_cannot_be_read() {
         let out = tempfile::tempdir().unwrap();
+        assert_eq!(Listing::of(out.path().join("not yet")).runs().unwrap(), []);
         let mut listing = Listing::of(out.path().to_owned());
         assert_eq!(listing.runs().unwrap(), []);
         let ids: Vec<RunId> = (0..3).map(|_| RunId::new()).collect();

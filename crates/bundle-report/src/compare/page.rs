@@ -26,7 +26,7 @@ impl Comparison {
         let tiles = [
             ("time", time.map(|ms| display::duration(ms.after))),
             ("before", time.map(|ms| display::duration(ms.before))),
-            ("change", time.map(|ms| change(ms).trim().to_owned()).filter(|change| !change.is_empty())),
+            ("change", time.map(changed).filter(|changed| !changed.is_empty())),
             ("new findings", some(self.findings_came.len())),
             ("findings that are gone", some(self.findings_went.len())),
             ("plans that changed", some(self.plan_changes.len())),
@@ -197,12 +197,12 @@ fn both<'r>(measured: Option<&Measured>, show: impl Fn(f64) -> String) -> [Cell<
 }
 
 fn change_of<'r>(measured: Option<&Measured>) -> Cell<'r> {
-    let changed = measured.filter(|measured| measured.before != measured.after);
-    words(
-        changed
-            .map(|measured| change(measured).trim().trim_matches(['(', ')']).to_owned())
-            .unwrap_or_default(),
-    )
+    words(measured.filter(|measured| measured.before != measured.after).map(changed).unwrap_or_default())
+}
+
+/// By which part a number changed, such as `+30 %`.
+fn changed(measured: &Measured) -> String {
+    change(measured).trim().trim_matches(['(', ')']).to_owned()
 }
 
 fn some(count: usize) -> Option<String> {
