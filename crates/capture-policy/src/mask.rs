@@ -257,10 +257,18 @@ fn script_position(message: &str) -> usize {
     let is_number = |part: Option<&str>| {
         part.is_some_and(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()))
     };
-    let is_position = is_number(parts.next())
-        && is_number(parts.next())
-        && parts.next().is_some_and(|path| path.ends_with(".sql") && !path.contains(['\n', '"', '\'', '`']));
+    let is_position =
+        is_number(parts.next()) && is_number(parts.next()) && parts.next().is_some_and(is_script);
     if is_position { place.len() } else { 0 }
+}
+
+/// Whether errors name a script so: by its file, or as what came from standard input or the command line.
+fn is_script(path: &str) -> bool {
+    let is_file = path.ends_with(".sql") && !path.contains(['\n', '"', '\'', '`']);
+    let of_command = path.strip_prefix("command").map(|rest| rest.strip_prefix('_').unwrap_or(rest));
+    is_file
+        || path == "stdin"
+        || of_command.is_some_and(|number| number.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 #[cfg(test)]
@@ -326,5 +334,12 @@ mod tests {
         );
         check("a.sql:16:1: zqmk bad", &format!("a.sql:16:1: {LEFT_OUT}"));
         check("'Ann' in shop.sql:16:1: bad", LEFT_OUT);
+        check("command:1:8: zqmk bad", &format!("command:1:8: {LEFT_OUT}"));
+        check(
+            "command_2:1:8: t: Arrow error: Divide by zero error",
+            "command_2:1:8: t: Arrow error: Divide by zero error",
+        );
+        check("stdin:1:8: zqmk bad", &format!("stdin:1:8: {LEFT_OUT}"));
+        check("commander:1:8: zqmk bad", LEFT_OUT);
     }
 }

@@ -25,6 +25,9 @@ fn verify(args: &VerifyArgs) -> Result<ExitCode, Failure> {
     for fault in &faults {
         say!("{fault}");
     }
+    for (account, lost) in bundle.losses() {
+        note!("{account}: {lost}");
+    }
     if faults.is_empty() {
         let files = exact_plural(bundle.files().len() as u64, "file");
         note!("{}: {files}, no fault", args.bundle.display());

@@ -28,7 +28,7 @@ mod registry;
 
 pub use column_type::{ColumnType, UnknownType};
 pub use file_output::{Arrow, Csv, FileOutput, Ndjson, Parquet};
-pub use location::{name_of_files, naming_part};
+pub use location::{name_of_files, naming_part, without_query};
 pub use output::{Output, Table, View, register};
 pub use param_table::{ParamTable, ParamTableError};
 pub use registry::{ColumnDrift, Entry, Finding, MATERIALIZATION_TAG, Produced, Registry, RegistryError};

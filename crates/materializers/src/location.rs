@@ -10,14 +10,29 @@ pub fn name_of_files(location: &str) -> &str {
 
 /// The part of a location that names what is there: the last one that is not a partition, because the `Ann` of
 /// `sales/customer=Ann/` is a value, and names stand where values may not.
+///
+/// The user and the password of a URL are in no name, and neither is its query, which may hold a signature.
 pub fn naming_part(location: &str) -> &str {
-    let path = location.split_once("://").map_or(location, |(_, path)| path);
+    let Some((_, url)) = without_query(location).split_once("://") else {
+        return last_part(location).unwrap_or_default();
+    };
+    let (authority, path) = url.split_once('/').unwrap_or((url, ""));
+    // A password may hold an `@` itself.
+    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    last_part(path).unwrap_or(host)
+}
+
+/// A location without the query and the fragment that a URL may have. In a path, `?` and `#` are characters like others.
+pub fn without_query(location: &str) -> &str {
+    match location.contains("://") {
+        true => location.split(['?', '#']).next().unwrap_or_default(),
+        false => location,
+    }
+}
+
+fn last_part(path: &str) -> Option<&str> {
     let mut parts = path.split(SLASHES).rev().filter(|part| !part.is_empty());
-    parts
-        .clone()
-        .find(|part| !part.contains('='))
-        .or_else(|| parts.next()?.split('=').next())
-        .unwrap_or_default()
+    parts.clone().find(|part| !part.contains('=')).or_else(|| parts.next()?.split('=').next())
 }
 
 #[cfg(test)]
@@ -27,6 +42,18 @@ mod tests {
     #[track_caller]
     fn check(location: &str, part: &str, name: &str) {
         assert_eq!((naming_part(location), name_of_files(location)), (part, name));
+    }
+
+    #[test]
+    fn the_credentials_of_a_url_are_in_no_name() {
+        check("https://user:Pw@host/", "host", "host");
+        check("https://user:P@w/d@host", "host", "host");
+        check("https://user:Pw@host/day=1/", "day", "day");
+        check("https://user:Pw@host/x.csv?sig=Pw/x", "x.csv", "x");
+        check("https://user:Pw@host/x?sig=Pw", "x", "x");
+        check("https://host/?sig=a/b", "host", "host");
+        check("s3://key:Pw@bucket/dir/", "dir", "dir");
+        check("s3://bucket/a.parquet#Pw", "a.parquet", "a");
     }
 
     #[test]

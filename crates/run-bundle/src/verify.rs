@@ -5,6 +5,7 @@ use std::{collections::HashSet, error::Error, fmt, io};
 use crate::{
     artifact::ArtifactCatalog,
     bundle::Bundle,
+    delivery_counts::DeliveryCounts,
     evidence::ProcessEvidence,
     file_entry::{FileEntry, FileUse},
     json_lines::read_lines,
@@ -106,6 +107,22 @@ impl fmt::Display for Fault {
 }
 
 impl Bundle {
+    /// What the manifest accounts for as lost, such as on a full disk: signal and destination, and how much of it, for which
+    /// reason. That is no fault of the bundle, but whoever reads it has to know.
+    pub fn losses(&self) -> Vec<(String, String)> {
+        let Ok(manifest) = Manifest::read(self) else { return Vec::new() };
+        let lost = counts_of(&manifest).filter(|(_, counts)| counts.dropped_total() > 0);
+        lost.map(|(account, counts)| {
+            let reasons: Vec<String> =
+                counts.dropped.iter().map(|(reason, items)| format!("{items} {reason}")).collect();
+            (
+                account,
+                format!("{} of {} lost: {}", counts.dropped_total(), counts.produced, reasons.join(", ")),
+            )
+        })
+        .collect()
+    }
+
     /// Compares a bundle with its manifest, reads what it holds, and adds up its accounts. Empty where nothing is wrong. The files
     /// of a run that has not ended are read, and not compared.
     pub fn verify(&self) -> Vec<Fault> {
@@ -169,13 +186,17 @@ fn unlisted(contents: &Contents, manifest: &Manifest) -> Vec<Fault> {
         .collect()
 }
 
-fn accounts(manifest: &Manifest) -> Vec<Fault> {
+/// Each account of what was recorded: what it is about, and the counts.
+fn counts_of(manifest: &Manifest) -> impl Iterator<Item = (String, &DeliveryCounts)> {
     let tracker = manifest.delivery.tracker.iter().map(|counts| ("tracker".to_owned(), counts));
     let signals = manifest.delivery.signals.iter();
     let signals = signals
         .map(|account| (format!("{} to {}", account.signal.name(), account.destination), &account.ledger));
-    tracker
-        .chain(signals)
+    tracker.chain(signals)
+}
+
+fn accounts(manifest: &Manifest) -> Vec<Fault> {
+    counts_of(manifest)
         .filter(|(_, counts)| !counts.is_balanced())
         .map(|(account, counts)| Fault::Unbalanced {
             account,
@@ -265,7 +286,7 @@ mod tests {
     use daglight_run_identity::RunId;
 
     use super::*;
-    use crate::{delivery_counts::DeliveryCounts, fixture};
+    use crate::fixture;
 
     const PLAN: &str = "plans/a-0123456789abcdef.json";
 

@@ -9,8 +9,8 @@ use daglight_otel_bridge::{
     KnownEnd, KnownNode, KnownRun, complete_spans, last_sign_of_life, names::Namespace,
 };
 use daglight_run_bundle::{
-    Bundle, Liveness, Manifest, NodeRecord, NodeStatus, ProcessEvidence, ReadError, RunStatus, Sighting,
-    SignalFiles, UpdateError,
+    Bundle, FileEntry, Liveness, Manifest, NodeRecord, NodeStatus, ProcessEvidence, ReadError, RunStatus,
+    Sighting, SignalFiles, UpdateError,
     outbox::{NodeProgress, OutboxStatus, recorded_outbox},
 };
 use daglight_tracker_client::Outcome;
@@ -66,6 +66,8 @@ pub fn close_dead_run(bundle: &Bundle) -> Result<bool, CloseError> {
         let is_open = manifest.status == RunStatus::Running;
         if is_open {
             close(manifest, outbox.as_ref(), last_seen);
+            // Those that there were at its start are all that it lists.
+            manifest.files = FileEntry::list_with_hashes(bundle);
         }
         if let Some(error) = completed.err() {
             let warning = format!("the spans are incomplete: {}", in_one_line(&error));

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use daglight_materializers::{Materialization, name_of_files};
+use daglight_materializers::{Materialization, name_of_files, without_query};
 use datafusion::common::ResolvedTableReference;
 
 use crate::{
@@ -62,7 +62,8 @@ fn output(
 /// The format that a `COPY` names, or else that of the file's ending.
 fn format_of(target: &str, named: Option<String>) -> String {
     // As the engine decides when a statement does not say.
-    let ending = || Path::new(target).extension().map(|ending| ending.to_string_lossy().into_owned());
+    let ending =
+        || Path::new(without_query(target)).extension().map(|ending| ending.to_string_lossy().into_owned());
     named.or_else(ending).unwrap_or_else(|| "files".to_owned())
 }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use chrono::{DateTime, Utc};
 use daglight_finding_thresholds::FindingThresholds;
-use daglight_run_bundle::NodeStatus;
+use daglight_run_bundle::{Artifact, NodeStatus};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -278,18 +278,19 @@ fn operators(baselines: &[ComparedRun], run: &ComparedRun) -> Vec<TimeComparison
 }
 
 fn outputs(before: &Report, after: &Report, measured: &Measure<'_>) -> Vec<OutputComparison> {
-    let columns = |report: &Report, name: &str| -> Option<BTreeSet<String>> {
-        let artifact = report.artifacts.iter().find(|artifact| artifact.name == name)?;
+    let columns = |report: &Report, output: &(&str, &str)| -> Option<BTreeSet<String>> {
+        let artifact = report.artifacts.iter().find(|artifact| key_of(artifact) == *output)?;
         let columns = artifact.schema.iter();
         // With the type, so that a column whose type changed is gone and new.
         Some(columns.map(|column| format!("{} {}", column.name, column.data_type)).collect())
     };
-    let all = before.artifacts.iter().chain(&after.artifacts).map(|artifact| &artifact.name);
-    let names: BTreeSet<&String> = all.collect();
-    let compared = names.into_iter().map(|name| {
-        let (old, new) = (columns(before, name), columns(after, name));
-        let sum = |report: &Report, value: &dyn Fn(&daglight_run_bundle::Artifact) -> Option<u64>| {
-            let mut of_name = report.artifacts.iter().filter(|artifact| artifact.name == *name).peekable();
+    let all = before.artifacts.iter().chain(&after.artifacts);
+    let keys: BTreeSet<(&str, &str)> = all.map(key_of).collect();
+    let has_namesake = |name: &str| keys.iter().filter(|(other, _)| *other == name).count() > 1;
+    let compared = keys.iter().map(|key| {
+        let (old, new) = (columns(before, key), columns(after, key));
+        let sum = |report: &Report, value: &dyn Fn(&Artifact) -> Option<u64>| {
+            let mut of_name = report.artifacts.iter().filter(|artifact| key_of(artifact) == *key).peekable();
             of_name.peek()?;
             // An output that is written in parts is one; where one part is not known, the sum is not.
             of_name.map(|artifact| value(artifact).map(|value| value as f64)).sum::<Option<f64>>()
@@ -299,7 +300,7 @@ fn outputs(before: &Report, after: &Report, measured: &Measure<'_>) -> Vec<Outpu
             one.difference(other).cloned().collect()
         };
         OutputComparison {
-            name: name.clone(),
+            name: if has_namesake(key.0) { format!("{} ({})", key.0, key.1) } else { key.0.to_owned() },
             was_there: old.is_some(),
             is_there: new.is_some(),
             rows: measured(&|report| sum(report, &|artifact| artifact.rows)),
@@ -309,6 +310,11 @@ fn outputs(before: &Report, after: &Report, measured: &Measure<'_>) -> Vec<Outpu
         }
     });
     compared.collect()
+}
+
+/// What an output is the same by in two runs: one name may be that of a table and of files in several formats.
+fn key_of(artifact: &Artifact) -> (&str, &str) {
+    (&artifact.name, artifact.materialization.name())
 }
 
 /// The findings that came, and those that went. One is the same where it is of the same kind, node and operator.

@@ -20,10 +20,13 @@ pub(crate) fn of_plan(plan: &PlanView<'_>, thresholds: &Thresholds, found: &mut 
         let place = plan.place();
         let name = plan.name(position);
         if is_without_equality(&operator.name) {
+            // What has arrived is not yet compared where the query did not come to its end.
+            let has_ended = plan.bundle.outcome.as_deref() == Some("completed");
             let pairs = left.saturating_mul(right);
             if pairs >= thresholds.cross_pairs && left.min(right) >= thresholds.cross_side_rows {
+                let compares = if has_ended { "compared" } else { "did not end, and was to compare" };
                 let summary = format!(
-                    "{name} in {place} compared all of {} with all of {}: {}.",
+                    "{name} in {place} {compares} all of {} with all of {}: {}.",
                     display::plural(left, "row"),
                     display::plural(right, "row"),
                     display::plural(pairs, "pair")
