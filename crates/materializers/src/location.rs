@@ -14,7 +14,8 @@ pub fn name_of_files(location: &str) -> &str {
 /// The user and the password of a URL are in no name, and neither is its query, which may hold a signature.
 pub fn naming_part(location: &str) -> &str {
     let Some((_, url)) = without_query(location).split_once("://") else {
-        return last_part(location).unwrap_or_default();
+        let key = || parts(location).next()?.split('=').next();
+        return last_part(location).or_else(key).unwrap_or_default();
     };
     let (authority, path) = url.split_once('/').unwrap_or((url, ""));
     // A password may hold an `@` itself.
@@ -30,9 +31,14 @@ pub fn without_query(location: &str) -> &str {
     }
 }
 
+/// The last part that is not a partition.
 fn last_part(path: &str) -> Option<&str> {
-    let mut parts = path.split(SLASHES).rev().filter(|part| !part.is_empty());
-    parts.clone().find(|part| !part.contains('=')).or_else(|| parts.next()?.split('=').next())
+    parts(path).find(|part| !part.contains('='))
+}
+
+/// The parts of a path, the last one first.
+fn parts(path: &str) -> impl Iterator<Item = &str> {
+    path.split(SLASHES).rev().filter(|part| !part.is_empty())
 }
 
 #[cfg(test)]
@@ -47,8 +53,8 @@ mod tests {
     #[test]
     fn the_credentials_of_a_url_are_in_no_name() {
         check("https://user:Pw@host/", "host", "host");
-        check("https://user:P@w/d@host", "host", "host");
-        check("https://user:Pw@host/day=1/", "day", "day");
+        check("https://user:P@w@host", "host", "host");
+        check("https://user:Pw@host/day=1/", "host", "host");
         check("https://user:Pw@host/x.csv?sig=Pw/x", "x.csv", "x");
         check("https://user:Pw@host/x?sig=Pw", "x", "x");
         check("https://host/?sig=a/b", "host", "host");

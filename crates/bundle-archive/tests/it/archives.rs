@@ -15,6 +15,11 @@ use tar::{Builder, EntryType, Header};
 
 const PLAN: &str = "plans/orders-0123456789abcdef.json";
 
+/// A header and the start of a node, each with the CRC-32 of its record.
+const OUTBOX: &str = r#"{"crc32":"e7c5e62a","record":{"format":"daglight_outbox","version":2}}
+{"crc32":"8208fe91","record":{"event":"task_started","node":"marker","time":"2026-01-01T00:00:00.000000Z"}}
+"#;
+
 struct Scratch {
     out: tempfile::TempDir,
 }
@@ -51,7 +56,7 @@ impl Scratch {
             "metrics": {"operators": [{"id": 0, "name": "FilterExec", "detail": "a = marker", "output_rows": 7}]},
         });
         fs::write(bundle.dir().join(PLAN), plan.to_string()).unwrap();
-        fs::write(bundle.tracker_dir().join("outbox.jsonl"), "\"marker\"\n").unwrap();
+        fs::write(bundle.tracker_dir().join("outbox.jsonl"), OUTBOX).unwrap();
         fs::write(bundle.report_markdown(), "marker").unwrap();
         fs::write(bundle.dir().join("manifest.lock"), "").unwrap();
         bundle

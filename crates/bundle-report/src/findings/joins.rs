@@ -102,7 +102,7 @@ fn time_above(plan: &PlanView<'_>, position: usize) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::findings::planted::{Plan, check, check_quiet};
+    use crate::findings::planted::{Plan, check, check_quiet, found};
 
     fn join(name: &str, rows: u64, left: u64, right: u64) -> Plan {
         let plan = Plan::new().operator(None, "AggregateExec", 1).compute(300.0);
@@ -125,6 +125,18 @@ mod tests {
         );
         check_quiet(join("HashJoinExec", 4_999_999, 20_000, 500_000));
         check_quiet(join("HashJoinExec", 999_999, 20_000, 50_000));
+    }
+
+    #[test]
+    fn a_join_that_did_not_end_has_not_compared_what_it_was_given() {
+        let plan =
+            join("CrossJoinExec", 7, 5_000, 2_000).with(|plan| plan.outcome = Some("cancelled".into()));
+        let found = found([plan]);
+        assert!(
+            found[0].summary.contains("did not end, and was to compare all of 5,000 rows"),
+            "{}",
+            found[0].summary
+        );
     }
 
     #[test]

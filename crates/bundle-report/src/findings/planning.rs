@@ -47,5 +47,6 @@ mod tests {
         check_quiet(plan(1_000.0, 1_000.0));
         check_quiet(plan(999.0, 500.0));
         check_quiet(plan(249.0, 1.0));
+        check_quiet(plan(1_000.0, 1.0).operator(None, CHANGE_OF_TABLE, 1));
     }
 }

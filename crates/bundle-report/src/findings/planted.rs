@@ -13,6 +13,7 @@ impl Plan {
     pub(crate) fn new() -> Self {
         let mut plan =
             PlanBundle { query_id: "7".into(), node: Some("orders".into()), ..PlanBundle::default() };
+        plan.outcome = Some("completed".into());
         plan.metrics.wall_ms = 2_000.0;
         Self(plan)
     }
