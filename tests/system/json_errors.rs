@@ -81,7 +81,7 @@ fn input_that_is_wrong() {
     check("SELECT 1;\nDROP FUNCTION no_such_drop;", &[], 2, (2, 15, Value::Null), "no_such_drop");
     check("SELECT 1;\nEXECUTE no_such_statement(1);", &[], 2, (2, 9, Value::Null), "no_such_statement");
     check("SELECT 1;\nUSE elsewhere;", &[], 2, (2, 1, Value::Null), "default_schema");
-    check("SELECT *\n FROM 'no_such_file.parquet';", &[], 2, (2, 7, Value::Null), "CREATE EXTERNAL TABLE");
+    check("SELECT *\n FROM 'no_such_file.parquet';", &[], 2, (2, 7, Value::Null), "no file or folder");
     check(
         "-- param: day = 2024-01-01\nSELECT $day;",
         &["--param", "day=monday"],

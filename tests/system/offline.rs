@@ -113,7 +113,9 @@ fn a_folder_that_cannot_be_made_is_one_warning_and_the_run_goes_on() {
     assert_eq!((&report["status"], &report["bundle"]), (&json!("success"), &Value::Null));
     assert_eq!(finished.stderr.matches("WARN").count(), 1, "{}", finished.stderr);
     assert!(
-        finished.stderr.contains("no bundle, so nothing of this run is recorded or delivered: cannot create"),
+        finished.stderr.contains(
+            "no bundle, so nothing of this run is recorded or delivered: blocked is a file, expected a folder"
+        ),
         "{}",
         finished.stderr
     );

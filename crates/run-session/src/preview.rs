@@ -61,9 +61,16 @@ impl Preview {
     pub(crate) fn shown(&self, policy: &Policy) -> Option<PlanPreview> {
         let rows = self.rows();
         let columns: Vec<Captured> = rows.columns.iter().map(|name| policy.capture_name(name)).collect();
-        // By the name of its column, which may say that it holds a secret.
-        let cell = |(name, cell): (&String, &String)| policy.capture_named(name, cell.as_str()).to_text();
-        let row = |row: &Vec<String>| rows.columns.iter().zip(row).map(cell).collect();
+        let row = |row: &Vec<String>| {
+            // A table of settings has the name of what it keeps in a column of its own.
+            let named = row.iter().find(|cell| policy.redactor().hides_key(cell));
+            let cell = |(name, cell): (&String, &String)| match named {
+                Some(secret) if secret != cell => policy.capture_named(secret, cell.as_str()),
+                // By the name of its column, which may say that it holds a secret.
+                _ => policy.capture_named(name, cell.as_str()),
+            };
+            rows.columns.iter().zip(row).map(cell).map(|cell| cell.to_text()).collect()
+        };
         (!rows.cells.is_empty()).then(|| PlanPreview {
             columns: columns.iter().map(Captured::to_text).collect(),
             rows: rows.cells.iter().map(row).collect(),
@@ -154,6 +161,18 @@ mod tests {
         assert_eq!(shown.rows[1][1], format!("{}…", "ä".repeat(100)));
         assert_eq!((shown.rows.len(), shown.rows[2][0].as_str()), (3, "3"));
         assert!(preview.table(&policy).unwrap().to_text().contains("<td"));
+    }
+
+    #[test]
+    fn what_stands_beside_the_name_of_a_secret_is_hidden() {
+        let columns: [(&str, ArrayRef); 2] = [
+            ("name", Arc::new(StringArray::from(vec!["password", "region"]))),
+            ("value", Arc::new(StringArray::from(vec!["sesame", "north"]))),
+        ];
+        let preview = Preview::new(2);
+        preview.take_from(&RecordBatch::try_from_iter(columns).unwrap());
+        let shown = preview.shown(&Policy::of_profile(Profile::Dev)).unwrap();
+        assert_eq!(shown.rows, [["password", "[redacted]"], ["region", "north"]]);
     }
 
     #[test]
