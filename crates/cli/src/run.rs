@@ -66,7 +66,6 @@ pub(crate) fn run(args: RunArgs) -> Result<ExitCode, Failure> {
     let NamedPipeline { pipeline, part, retries } =
         script::pipeline(&args.script, &resolved, &policy, &config)?;
     let tags = tags(&args, retries)?;
-    let runtime_env = runtime_env(&args)?;
     if let Some(asked_by) = output_dir_asked_by(&args) {
         let dir = &resolved.settings.bundle.output_dir;
         make_writable(dir).map_err(|error| {
@@ -74,6 +73,8 @@ pub(crate) fn run(args: RunArgs) -> Result<ExitCode, Failure> {
         })?;
     }
     let runtime = threads::runtime(args.threads)?;
+    // The last one: it makes a folder, which only a run deletes.
+    let runtime_env = runtime_env(&args)?;
     // Behind everything that can refuse to start: until here no bundle, span or request says that there was a run.
     let telemetry = Telemetry::of_resolved(resolved);
     let lines = MultiProgress::new();

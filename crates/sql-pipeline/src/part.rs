@@ -149,21 +149,13 @@ impl Pipeline {
         let statements = steps.iter().map(|index| self.statement(&self.steps()[*index]));
         let placeholders = statements.flat_map(|statement| &statement.placeholders);
         let of_setup = placeholders.map(|placeholder| format!("${}", placeholder.name));
-        let inputs: BTreeSet<String> = read
-            .cloned()
-            .chain(of_setup)
-            .chain(chosen.iter().cloned())
-            .filter(|name| self.is_input(name))
-            .collect();
+        let known = self.inputs();
+        let wanted = read.cloned().chain(of_setup).chain(chosen.iter().cloned());
+        let inputs: BTreeSet<String> = wanted.filter(|name| known.contains_key(name)).collect();
         if nodes.is_empty() && inputs.is_empty() {
             return Err(PartError::Empty);
         }
         Ok(Part { steps, inputs })
-    }
-
-    fn is_input(&self, name: &str) -> bool {
-        self.parameters().values().any(|parameter| parameter.node_name() == name)
-            || self.param_tables.iter().any(|used| used.table.name() == name)
     }
 
     /// The node of a step, or the line of its statement.
