@@ -22,7 +22,7 @@ pub(crate) const MOST_VALUES: usize = 10_000;
 /// Bytes of the longest literal that is remembered.
 const LONGEST_VALUE: usize = 1_024;
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Known {
     secrets: Vec<Secret>,
     /// How many of them were learned.

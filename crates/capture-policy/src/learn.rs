@@ -34,8 +34,7 @@ impl Redactor {
     pub fn learn_plan(&self, plan: &str) {
         let ranges = plan_secrets(plan, self);
         if !ranges.is_empty() {
-            let mut known = self.known_mut();
-            ranges.into_iter().for_each(|range| learn_secret(&mut known, &plan[range]));
+            self.learn_with(|known| ranges.into_iter().for_each(|range| learn_secret(known, &plan[range])));
         }
     }
 
@@ -47,25 +46,26 @@ impl Redactor {
     pub fn learn(&self, sql: &str) {
         let found = secrets(sql, self);
         let literals = if self.shows_literals() { Vec::new() } else { literals(sql) };
-        let mut known = self.known_mut();
-        for range in found.ranges {
-            // As errors and plans will show it, which have the value and not its notation.
-            learn_secret(&mut known, &sql[range].replace("''", "'"));
-        }
-        found.placeholders.iter().for_each(|name| known.add_name(name));
-        Arc::make_mut(&mut known.columns).add(&found.columns);
-        for line in sql.lines() {
-            let declared =
-                declared_in_sql(line).filter(|(name, _)| self.hides_key(name) || known.has_name(name));
-            let value = declared.map(|(_, value)| line[value].trim_matches('\''));
-            if let Some(value) = value.filter(|value| is_telling(value)) {
-                known.learn_secret(value);
+        self.learn_with(|known| {
+            for range in found.ranges {
+                // As errors and plans will show it, which have the value and not its notation.
+                learn_secret(known, &sql[range].replace("''", "'"));
             }
-        }
-        // A text of several lines may be quoted line by line.
-        let lines = literals.iter().flat_map(|literal| literal.lines().map(str::trim));
-        lines.chain(literals.iter().map(String::as_str)).for_each(|literal| known.add_value(literal));
-        known.double_quoted_text |= sets_other_dialect(sql);
+            found.placeholders.iter().for_each(|name| known.add_name(name));
+            Arc::make_mut(&mut known.columns).add(&found.columns);
+            for line in sql.lines() {
+                let declared =
+                    declared_in_sql(line).filter(|(name, _)| self.hides_key(name) || known.has_name(name));
+                let value = declared.map(|(_, value)| line[value].trim_matches('\''));
+                if let Some(value) = value.filter(|value| is_telling(value)) {
+                    known.learn_secret(value);
+                }
+            }
+            // A text of several lines may be quoted line by line.
+            let lines = literals.iter().flat_map(|literal| literal.lines().map(str::trim));
+            lines.chain(literals.iter().map(String::as_str)).for_each(|literal| known.add_value(literal));
+            known.double_quoted_text |= sets_other_dialect(sql);
+        });
     }
 }
 

@@ -251,7 +251,7 @@ impl Policy {
             false => {
                 // The engine repeats it where nobody could tell it from a name.
                 if let Some(text) = value.as_str() {
-                    self.redactor.known_mut().add_value(text);
+                    self.redactor.learn_with(|known| known.add_value(text));
                 }
                 Captured::new(LEFT_OUT.into())
             }

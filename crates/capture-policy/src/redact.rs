@@ -3,7 +3,7 @@
 use std::{
     borrow::Cow,
     ops::Range,
-    sync::{Arc, LazyLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    sync::{Arc, LazyLock, PoisonError, RwLock},
 };
 
 use crate::{
@@ -36,7 +36,7 @@ pub const REDACTED: &str = "[redacted]";
 #[derive(Debug, Clone)]
 pub struct Redactor {
     names: Arc<KeyNames>,
-    known: Arc<RwLock<Known>>,
+    known: Arc<RwLock<Arc<Known>>>,
     sql: SqlText,
     shows_error_values: bool,
     shows_partition_values: bool,
@@ -67,7 +67,7 @@ impl Redactor {
     /// Replaces this text from now on wherever it stands, for every clone of this redactor. One of less than four
     /// characters is not: it would be found in harmless words. Up to 10,000 are remembered, besides what is learned.
     pub fn hide(&self, secret: &str) {
-        self.known_mut().add_secret(secret);
+        self.learn_with(|known| known.add_secret(secret));
     }
 
     /// The value of a setting in an error about it: in quotes, or that it is not shown.
@@ -106,12 +106,15 @@ impl Redactor {
         self.sql == SqlText::Whole
     }
 
-    pub(crate) fn known_mut(&self) -> RwLockWriteGuard<'_, Known> {
-        self.known.write().unwrap_or_else(PoisonError::into_inner)
+    /// Changes what is known, for every clone.
+    pub(crate) fn learn_with(&self, change: impl FnOnce(&mut Known)) {
+        change(Arc::make_mut(&mut self.known.write().unwrap_or_else(PoisonError::into_inner)));
     }
 
-    pub(crate) fn known(&self) -> RwLockReadGuard<'_, Known> {
-        self.known.read().unwrap_or_else(PoisonError::into_inner)
+    /// What is known at this moment. No lock is held by it: redacting one text asks for it several times, and a reader that
+    /// asks for a second read lock waits for ever where a writer has come in between.
+    pub(crate) fn known(&self) -> Arc<Known> {
+        Arc::clone(&self.known.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// The text with every credential replaced that can be told: what stands behind a hidden key (`key=value`,
@@ -359,6 +362,8 @@ pub fn without_error_values(message: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::{sync::mpsc, thread, time::Duration};
+
     use super::*;
 
     #[track_caller]
@@ -366,6 +371,27 @@ mod tests {
         let redactor = Redactor::default();
         assert_eq!(redactor.text(text), expected);
         assert_eq!(redactor.text(expected), expected, "redacted a second time");
+    }
+
+    /// A read lock that is held while a second one is asked for is a deadlock as soon as a writer comes in between.
+    #[test]
+    fn texts_are_redacted_while_others_teach() {
+        let redactor = Redactor::default();
+        let (done, is_done) = mpsc::channel();
+        let (reader, writer) = (redactor.clone(), redactor);
+        // Both on threads of their own, so that a deadlock is a failure of the test and does not hang it.
+        let reads = thread::spawn(move || {
+            for _ in 0..1_000 {
+                drop((reader.plan_text("n@0 = hunter1"), reader.error_text("no hunter2")));
+            }
+            done.send(()).expect("the test waits");
+        });
+        thread::spawn(move || {
+            while !reads.is_finished() {
+                (0..100).for_each(|number| writer.hide(&format!("hunter{number}")));
+            }
+        });
+        is_done.recv_timeout(Duration::from_secs(60)).expect("nobody waits for ever");
     }
 
     #[test]
