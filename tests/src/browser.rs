@@ -19,7 +19,7 @@ use xtask::{Background, Browser, USER, free_port};
 use crate::daglight::scratch;
 
 /// How long a page may take to show something.
-const PATIENCE: Duration = Duration::from_secs(60);
+const WAIT_LIMIT: Duration = Duration::from_secs(60);
 
 /// A window of a browser with a profile of its own. The browser ends when this is dropped.
 #[derive(Debug)]
@@ -52,7 +52,7 @@ impl Page {
             let mut builder = ClientBuilder::new(HttpConnector::new());
             match runtime.block_on(builder.capabilities(capabilities.clone()).connect(&address)) {
                 Ok(client) => break client,
-                Err(error) if start.elapsed() > PATIENCE => panic!("no browser: {error}"),
+                Err(error) if start.elapsed() > WAIT_LIMIT => panic!("no browser: {error}"),
                 Err(_) => thread::sleep(Duration::from_millis(100)),
             }
         };
@@ -66,7 +66,7 @@ impl Page {
     pub fn logged_in(url: &str) -> Self {
         let page = Self::new();
         page.open(url);
-        let field = page.run(page.client.wait().at_most(PATIENCE).for_element(Locator::Css("input")));
+        let field = page.run(page.client.wait().at_most(WAIT_LIMIT).for_element(Locator::Css("input")));
         page.run(field.send_keys(USER));
         page.run(field.send_keys(&Key::Enter.to_string()));
         page.shows(&[USER]);
@@ -92,7 +92,7 @@ impl Page {
         loop {
             let shown = self.text();
             let Some(missing) = texts.iter().find(|text| !shown.contains(**text)) else { return };
-            if start.elapsed() > PATIENCE {
+            if start.elapsed() > WAIT_LIMIT {
                 self.screenshot("missing");
                 panic!("the page does not show {missing:?}; it shows\n{shown}");
             }
@@ -115,7 +115,7 @@ impl Page {
                     return self.run(found.click());
                 }
             }
-            assert!(start.elapsed() < PATIENCE, "nothing to click says {text:?}");
+            assert!(start.elapsed() < WAIT_LIMIT, "nothing to click says {text:?}");
             thread::sleep(Duration::from_millis(100));
         }
     }

@@ -170,7 +170,7 @@ impl Sample {
 /// recorded all the same.
 fn check_node(found: &Value, node: usize, finished: bool) -> u64 {
     let mut attributes = found["attributes"].as_array().expect("a list").clone();
-    // PostgreSQL gives them in the order of its storage; their ids are in the order in which they came.
+    // PostgreSQL returns them in the order of its storage; their ids are in the order in which they came.
     attributes.sort_by_key(|attribute| attribute["id"].as_u64());
     let there: Vec<&str> = attributes.iter().map(|attribute| text(attribute, "name")).collect();
     assert!(found["start_time"].is_string() && found["end_time"].is_string(), "{found}");

@@ -78,7 +78,7 @@ impl TrackingServer {
         self.folder.path().join("db.sqlite3")
     }
 
-    /// The id of the project of that name, which is made where there is none.
+    /// The id of the project of that name, which is made where it is missing.
     ///
     /// # Panics
     /// When the server refuses.

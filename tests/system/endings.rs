@@ -222,7 +222,7 @@ fn failed(reason: &'static str, risk: Option<&'static str>) -> Ended {
     Ended { status: "FAILURE", recorded: "failure", reason, risk: risk.map(|error| ("FAILURE", error)) }
 }
 
-/// The signals that tell a process to end, the exit codes for them, and what is said of the run.
+/// The signals that ask a process to end, the exit codes for them, and what is said of the run.
 const SIGNALS: [(&str, i32, &str); 3] = [
     ("INT", 130, "interrupted by ctrl-c (sigint)"),
     ("TERM", 143, "interrupted by sigterm"),

@@ -26,7 +26,7 @@ fn changed(file: &Path, change: impl FnOnce(String) -> String) {
     fs::write(file, change(text)).expect("a file");
 }
 
-/// With something in its third line that is no JSON.
+/// With something in its third line that is not JSON.
 fn torn_line(text: String) -> String {
     let mut lines: Vec<&str> = text.lines().collect();
     let at = lines.len() / 2;

@@ -35,7 +35,7 @@ const REQUESTS: [&str; 9] = [
 ];
 
 /// More than the longest case takes on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+const WAIT_LIMIT: Duration = Duration::from_secs(60);
 
 const NODES: usize = 40;
 
@@ -119,8 +119,8 @@ impl Case {
     fn deliver(&self, tracker: Tracker) -> DeliveryCounts {
         let start = Instant::now();
         loop {
-            let ledger = tracker.flush(PATIENCE);
-            if ledger.waiting == 0 || start.elapsed() > PATIENCE {
+            let ledger = tracker.flush(WAIT_LIMIT);
+            if ledger.waiting == 0 || start.elapsed() > WAIT_LIMIT {
                 return ledger;
             }
             thread::sleep(Duration::from_millis(20));
@@ -128,7 +128,7 @@ impl Case {
     }
 
     fn sync(&self, project: i64) -> Result<daglight_tracker_client::SyncOutcome, SyncError> {
-        sync_bundle(self.bundle.path(), &self.connection(project), Sighting::UNKNOWN, PATIENCE)
+        sync_bundle(self.bundle.path(), &self.connection(project), Sighting::UNKNOWN, WAIT_LIMIT)
     }
 
     fn story(&self, ledger: &DeliveryCounts) -> String {
@@ -209,7 +209,7 @@ pub(crate) fn start_without_server(server: &TrackingServer) {
     case.proxy = Proxy::unreachable(address);
     let tracker = case.start(matrix.project);
     case.record_slowly(&tracker);
-    let ledger = tracker.flush(PATIENCE);
+    let ledger = tracker.flush(WAIT_LIMIT);
     assert_eq!((ledger.delivered, ledger.waiting), (0, ledger.produced));
     assert!(ledger.last_error.is_some_and(|error| error.contains("no connection")));
     case.proxy = Proxy::start_at(TcpListener::bind(address).expect("the port is free"), server.url());
@@ -224,10 +224,10 @@ pub(crate) fn restart_in_the_middle(server: &mut TrackingServer) {
     case.sample.begin(&tracker);
     (0..NODES / 2).for_each(|node| case.sample.start(&tracker, node));
     (0..NODES / 4).for_each(|node| case.sample.finish(&tracker, node));
-    assert!(wait_until(PATIENCE, || tracker.ledger().delivered_by_kind.task_updates > 0));
+    assert!(wait_until(WAIT_LIMIT, || tracker.ledger().delivered_by_kind.task_updates > 0));
     server.stop();
     (NODES / 4..NODES / 2).for_each(|node| case.sample.finish(&tracker, node));
-    assert!(wait_until(PATIENCE, || tracker.ledger().last_error.is_some()));
+    assert!(wait_until(WAIT_LIMIT, || tracker.ledger().last_error.is_some()));
     (NODES / 2..NODES).for_each(|node| case.sample.start(&tracker, node));
     server.restart();
     case.proxy.set_upstream(server.url());
@@ -247,7 +247,7 @@ pub(crate) fn refuse_the_user(server: &TrackingServer) {
         case.proxy.spoil(start, 1, Fault::Answer(status, r#"{"detail": "Unauthorized"}"#));
         let tracker = case.start(matrix.project);
         case.record_slowly(&tracker);
-        let ledger = tracker.flush(PATIENCE);
+        let ledger = tracker.flush(WAIT_LIMIT);
         assert!(ledger.waiting >= NODES as u64, "{}", case.story(&ledger));
         let error = ledger.last_error.clone().unwrap_or_default();
         assert!(error.contains("HAMILTON_API_KEY") && error.contains("Unauthorized"), "{error}");
@@ -265,11 +265,11 @@ fn lock_the_database(server: &TrackingServer) {
     case.request_timeout = Duration::from_secs(20);
     let tracker = case.start(matrix.project);
     case.sample.begin(&tracker);
-    assert!(wait_until(PATIENCE, || tracker.link().is_some()));
+    assert!(wait_until(WAIT_LIMIT, || tracker.link().is_some()));
     let mut lock = DatabaseLock::take(server);
     (0..NODES).for_each(|node| case.sample.start(&tracker, node));
     let error = || tracker.ledger().last_error.unwrap_or_default();
-    assert!(wait_until(PATIENCE, || !error().is_empty()), "the lock has no effect");
+    assert!(wait_until(WAIT_LIMIT, || !error().is_empty()), "the lock has no effect");
     assert!(error().contains("database is locked"), "{}", error());
     lock.release();
     (0..NODES).for_each(|node| case.sample.finish(&tracker, node));

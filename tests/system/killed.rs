@@ -32,7 +32,7 @@ const PAUSE_US: u64 = 12_000;
 /// The stage at which nothing of a run was acknowledged.
 const NO_RUN: &str = "before the run";
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const WAIT_LIMIT: Duration = Duration::from_secs(60);
 
 /// A fixed sequence of numbers (SplitMix64).
 struct Numbers(u64);
@@ -98,7 +98,7 @@ impl Victim {
 
     fn wait_for(&mut self, done: impl Fn(&[String]) -> bool) {
         while !done(&self.acknowledged) {
-            let line = self.lines.recv_timeout(PATIENCE).expect("the sample run goes on");
+            let line = self.lines.recv_timeout(WAIT_LIMIT).expect("the sample run goes on");
             self.acknowledged.push(line);
         }
     }
@@ -122,7 +122,7 @@ impl Victim {
                 let progress = folder.join("delivery.json");
                 let start = Instant::now();
                 while !fs::read_to_string(&progress).is_ok_and(|text| text.contains("\"dag_run_id\"")) {
-                    assert!(start.elapsed() < PATIENCE, "the server does not get the run");
+                    assert!(start.elapsed() < WAIT_LIMIT, "the server does not get the run");
                     thread::sleep(Duration::from_millis(2));
                 }
                 delay
@@ -155,7 +155,7 @@ fn check(server: &TrackingServer, project: i64, number: u64, moment: Moment) -> 
     let connection = Connection::new(server.url(), USER, ProjectRef::Id(project)).expect("an address");
     let sync = || {
         let gone = Sighting::gone(status.last_event);
-        sync_bundle(folder, &connection, gone, PATIENCE).expect("the server takes it")
+        sync_bundle(folder, &connection, gone, WAIT_LIMIT).expect("the server takes it")
     };
     let first = sync();
     assert!(first.closed, "{first:?}");

@@ -24,7 +24,7 @@ const NODES: usize = 4;
 /// Of requests that wait for the most part.
 const WORKERS: usize = 12;
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const WAIT_LIMIT: Duration = Duration::from_secs(60);
 
 /// How late the server is, in milliseconds.
 const DELAYS_MS: [u64; 4] = [700, 5_000, 15_000, 40_000];
@@ -79,12 +79,12 @@ impl Case {
         }
         (0..NODES).for_each(|node| sample.finish(&tracker, node));
         sample.end(&tracker);
-        let ledger = tracker.flush(PATIENCE);
+        let ledger = tracker.flush(WAIT_LIMIT);
         Self { name, sample, folder, proxy, ledger }
     }
 
     fn sync(&self, project: i64) -> SyncOutcome {
-        sync_bundle(self.folder.path(), &connection(&self.proxy, project), Sighting::UNKNOWN, PATIENCE)
+        sync_bundle(self.folder.path(), &connection(&self.proxy, project), Sighting::UNKNOWN, WAIT_LIMIT)
             .expect("the server takes it")
     }
 }
@@ -163,7 +163,7 @@ fn a_run_of_somebody_else_is_left_alone() {
     let tracker = Tracker::start(folder.path(), Durability::Process, Some(connection(&proxy, project)));
     sample.begin(&tracker);
     sample.start(&tracker, 0);
-    assert_eq!(tracker.flush(PATIENCE).waiting, 0);
+    assert_eq!(tracker.flush(WAIT_LIMIT).waiting, 0);
 
     // Somebody else's run gets the same id in the other database.
     let theirs = Sample::new("replaced::theirs_v1", NODES, RunId::new());
@@ -175,7 +175,7 @@ fn a_run_of_somebody_else_is_left_alone() {
     (0..NODES).for_each(|node| theirs.start(&their, node));
     (0..NODES).for_each(|node| theirs.finish(&their, node));
     theirs.end(&their);
-    let their_ledger = their.flush(PATIENCE);
+    let their_ledger = their.flush(WAIT_LIMIT);
     let id = |tracker: &Tracker| tracker.link().expect("the server has it").dag_run_id;
     assert_eq!(id(&tracker), id(&their));
 
@@ -187,7 +187,7 @@ fn a_run_of_somebody_else_is_left_alone() {
     drop(tracker);
     proxy.set_upstream(second.url());
     first.stop();
-    let synced = sync_bundle(folder.path(), &connection(&proxy, project), Sighting::UNKNOWN, PATIENCE);
+    let synced = sync_bundle(folder.path(), &connection(&proxy, project), Sighting::UNKNOWN, WAIT_LIMIT);
     let ledger = synced.expect("the server takes it").ledger;
     assert_eq!((ledger.waiting, ledger.redelivered), (0, 3), "{ledger:?}");
     sample.check(&second, project, sample.whole(), &ledger);

@@ -44,7 +44,7 @@ SELECT 1 AS one;
 SELECT count(*) AS n FROM seen_through;
 ";
 
-/// What each node gives out and reads, counted by hand.
+/// What each node returns and reads, counted by hand.
 const NODES: [(&str, Option<u64>, Option<u64>); 17] = [
     ("memory", Some(1000), Some(1000)),
     ("seen_through", None, Some(0)),

@@ -17,7 +17,7 @@ use crate::{
     processes::register_one_version_together,
 };
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const WAIT_LIMIT: Duration = Duration::from_secs(60);
 
 #[test]
 fn everything_is_on_a_server_with_postgresql_once_whatever_happens() {
@@ -80,7 +80,7 @@ fn nothing_is_too_long_or_strange(server: &TrackingServer) {
     }
     tracker.tags_upserted(tags);
     tracker.run_finished(Outcome::Success);
-    let ledger = tracker.flush(PATIENCE);
+    let ledger = tracker.flush(WAIT_LIMIT);
     assert_eq!((ledger.waiting, ledger.dropped_total()), (0, 0), "{ledger:?}");
 
     let runs = server.list(&format!("dag_runs/latest/?project_id={project}"));

@@ -131,7 +131,7 @@ fn a_receiver_of_other_peoples_making_takes_a_bundle() {
     let mut tap = OtelTap::new();
     recorded().replay(&tap.endpoint(), "http/protobuf", &[]).ended_with(0);
     for (signal, file) in FILES {
-        // It gives spans, metrics and records, without what they stand under.
+        // It holds spans, metrics and records, without what they stand under.
         let bare = |mut items: Vec<Value>| {
             for item in &mut items {
                 let fields = item.as_object_mut().expect("an item");

@@ -1,7 +1,7 @@
 //! The check of the layers: what each crate depends on, against the table in `docs/architecture.md`.
 //!
 //! The table is the rule and the documentation at once: a crate, an edge or a package that it does not allow is a breach,
-//! and so is a row of it that is no longer true.
+//! and so is a row of it that has become wrong.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -20,7 +20,7 @@ const MAX_NAME_CHARS: usize = 23;
 #[derive(Debug, PartialEq)]
 struct Layout {
     places: Vec<(usize, usize)>,
-    /// What each node reads, as far as it is there and the nodes are no circle.
+    /// What each node reads, as far as it is there and the nodes do not form a cycle.
     inputs: Vec<Vec<usize>>,
 }
 

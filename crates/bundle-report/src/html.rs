@@ -1,6 +1,6 @@
 //! The report as one page: nothing from the network, and no script but its own.
 //!
-//! Templates escape all that they are given. What they are told to take as it is are our own style sheet and script, and the
+//! Templates escape all that they are given. What is passed in unescaped is our own style sheet and script, and the
 //! data of the script, which is JSON without a `<`.
 
 use daglight_capture_policy::printable_lines;

@@ -19,12 +19,12 @@ use crate::{
     signals::Signals,
 };
 
-/// Why there is no report of a bundle.
+/// Why a bundle cannot have a report.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReportError {
     /// A newer Daglight wrote the bundle; a report of what is understood would mislead.
-    #[error("a newer Daglight wrote the bundle, so there is no report of it")]
+    #[error("a newer Daglight wrote the bundle, so it cannot be reported")]
     Newer {
         /// The bundle.
         bundle: PathBuf,

@@ -12,7 +12,7 @@ use crate::{
 
 /// The nodes in the order of their start; those that did not run at the end, in the order of the manifest.
 ///
-/// The manifest of a run that was killed is the one from its start: there the spans tell which nodes have ended, and
+/// The manifest of a run that was killed is the one from its start: there the spans show which nodes have ended, and
 /// the last heartbeat which had not. Those ran until the run of `run_ms` was last seen.
 pub(crate) fn node_reports(
     manifest: Option<&Manifest>,

@@ -22,7 +22,7 @@ pub fn policy(style: &str, script: &str) -> String {
     )
 }
 
-/// What the script draws, as JSON that is no markup.
+/// What the script draws, as JSON that cannot be read as markup.
 pub(crate) fn data(report: &Report) -> String {
     let ms = |ms: f64| if ms.is_finite() { (ms * 1e3).round() / 1e3 } else { 0.0 };
     let duration = report.duration_ms.unwrap_or(0.0);

@@ -404,7 +404,7 @@ fn stages(report: &Report) -> Section<'_> {
     let rows = report.stages.iter().map(|stage| {
         vec![
             name(stage.stage.as_str()),
-            // Of the longest and not of the run: stages overlap, and their sum is no whole.
+            // Of the longest and not of the run: stages overlap, so their sum has no meaning.
             vec![Piece::Share(stage.wall_ms / longest)],
             shown(stage.wall_ms, display::duration),
             shown(stage.longest_ms, display::duration),

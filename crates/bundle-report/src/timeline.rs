@@ -14,7 +14,7 @@ const MAX_GAPS: usize = 20;
 /// Steps of the longest chain of which it is said what they decide: each takes a look at the whole DAG.
 const MAX_STEPS: usize = 50;
 
-/// The timeline of nodes within a run of `duration_ms`, which a signal has told to end after `interrupted_ms`, if one has; marks the nodes on the critical path. `None` when neither they nor setup ran.
+/// The timeline of nodes within a run of `duration_ms`, which a signal has asked to end after `interrupted_ms`, if one has; marks the nodes on the critical path. `None` when neither they nor setup ran.
 /// `setup` is when work of the run ran that belongs to no node, in milliseconds from its start.
 pub(crate) fn timeline(
     nodes: &mut [NodeReport],
@@ -22,7 +22,7 @@ pub(crate) fn timeline(
     duration_ms: f64,
     interrupted_ms: Option<f64>,
 ) -> Option<Timeline> {
-    // What comes after the signal is neither work nor idleness: the run was told to stop.
+    // What comes after the signal is neither work nor idleness: the run was asked to stop.
     let until_ms =
         interrupted_ms.map_or(duration_ms, |interrupted_ms| interrupted_ms.clamp(0.0, duration_ms));
     let ending_ms = duration_ms - until_ms;
@@ -33,7 +33,7 @@ pub(crate) fn timeline(
         coverage.add(microseconds(start_ms), microseconds(end_ms));
         sum_ms += (end_ms - start_ms).max(0.0);
     }
-    // What is told below is told of the time before.
+    // What follows is about the time before.
     let duration_ms = until_ms;
     let intervals = coverage.intervals();
     if intervals.is_empty() && setup.is_empty() {

@@ -79,7 +79,7 @@ fn refusal(request: &Request, token: Option<&Token>) -> Option<Response> {
         let why = "these pages are for this machine alone: ask for 127.0.0.1 or localhost\n";
         return Some((StatusCode::FORBIDDEN, why).into_response());
     };
-    // Browsers send requests of any page to any address. What they say of where it comes from is all that tells.
+    // Browsers send requests of any page to any address. What they say about its origin is the only evidence.
     if is_of_another_page(headers, host) {
         return Some((StatusCode::FORBIDDEN, "another page has asked for this\n").into_response());
     }

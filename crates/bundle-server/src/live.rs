@@ -67,7 +67,7 @@ pub(crate) struct LiveOperator {
     pub(crate) name: String,
     pub(crate) rows: Option<u64>,
     pub(crate) estimated_rows: Option<u64>,
-    /// Since the beat before; over all of its time where there is none.
+    /// Since the beat before; over all of its time for the first one.
     pub(crate) rows_per_second: Option<f64>,
     pub(crate) compute_ms: Option<f64>,
     pub(crate) memory_bytes: Option<u64>,

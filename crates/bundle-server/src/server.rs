@@ -1,4 +1,4 @@
-//! The server: which address gives what.
+//! The server: which address returns what.
 
 use std::{
     collections::HashMap,
@@ -61,7 +61,7 @@ struct Followed {
     last: Option<(Instant, Duration, LiveRun)>,
 }
 
-/// Why there is no answer.
+/// Why a request is refused.
 #[derive(Debug)]
 enum Refusal {
     NoRun(String),

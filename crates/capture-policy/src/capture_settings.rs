@@ -106,7 +106,7 @@ capture_settings! {
         paths: ShownPath = [ShownPath::Whole, ShownPath::Whole, ShownPath::WithoutValues] => [DAGLIGHT_PATHS OneOf(&["whole", "without_values", "file_name", "none"])] shown;
         /// Whether the machine is named: host name, architecture, operating system, CPUs.
         host_facts: bool = [true; 3] => [DAGLIGHT_HOST_FACTS Flag] hashed;
-        /// Whether the arguments of the process are shown. Credentials in them that can be told are redacted.
+        /// Whether the arguments of the process are shown. Credentials in them that can be recognised are redacted.
         command_line: bool = [false; 3] => [DAGLIGHT_COMMAND_LINE Flag] hashed;
         /// Items kept of a list.
         max_list_length: usize = [200, 5, 20] => [HAMILTON_MAX_LIST_LENGTH_CAPTURE ANY_COUNT] hashed;

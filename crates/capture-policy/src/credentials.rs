@@ -70,7 +70,7 @@ pub(crate) fn private_key(text: &str) -> Option<Range<usize>> {
         if !header[..length].contains("PRIVATE KEY") {
             continue;
         }
-        // To the end of the text where there is none: a key that was cut is a key.
+        // To the end of the text where the end is missing: a key that was cut is still a key.
         let end = header.find(KEY_END).and_then(|at| {
             let last = at + KEY_END.len();
             header[last..].find(DASHES).map(|dashes| from + last + dashes + DASHES.len())

@@ -40,7 +40,7 @@ impl Redactor {
 
     /// Learns from statements which texts are credentials: those that are compared to, inserted for, or set under a
     /// hidden name. Where the policy shows no literals, it learns all that are distinct enough. Plans and messages repeat
-    /// them in forms in which they could not be told from other words.
+    /// them in forms in which they could not be distinguished from other words.
     ///
     /// What every clone of this redactor learns is bounded.
     pub fn learn(&self, sql: &str) {

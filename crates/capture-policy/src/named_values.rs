@@ -138,7 +138,7 @@ impl<H: Fn(&str) -> bool> Reader<'_, H> {
                 }
                 byte if byte.is_ascii() => {}
                 _ => {
-                    // A word of letters that are no ASCII, or one such character.
+                    // A word of letters that are not ASCII, or one such character.
                     let rest = &self.text[at..];
                     at += word(rest).len().max(rest.chars().next().map_or(1, char::len_utf8));
                     continue;

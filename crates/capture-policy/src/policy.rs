@@ -55,7 +55,7 @@ impl Policy {
     }
 
     /// Adds the rule whether runs are recorded for the tracker at all. It is not one of the capture settings, but
-    /// [`Policy::rules`] has it, so that runs under the same rules can be told by them.
+    /// [`Policy::rules`] has it, so that runs under the same rules can be found by them.
     #[must_use]
     pub fn with_tracker(mut self, enabled: bool) -> Self {
         self.tracker = Some(enabled);
@@ -130,7 +130,7 @@ impl Policy {
         self.capture.command_line
     }
 
-    /// Every rule of the policy, by its name. The same rules give the same text on every machine.
+    /// Every rule of the policy, by its name. The same rules have the same text on every machine.
     pub fn rules(&self) -> BTreeMap<String, String> {
         let rules = serde_json::to_value(&self.capture).unwrap_or_default();
         let tracker = self.tracker.map(|enabled| ("tracker", enabled.into()));
@@ -232,7 +232,7 @@ impl Policy {
         Captured::new(Value::Object(kept))
     }
 
-    /// Lets a value through that stands under a name of its own; hidden names give a redacted value.
+    /// Lets a value through that stands under a name of its own; under a hidden name it becomes a redacted one.
     pub fn capture_named(&self, name: &str, value: impl Into<Value>) -> Captured {
         if self.redactor.hides_key(name) { Captured::new(REDACTED.into()) } else { self.capture(value) }
     }
@@ -249,7 +249,7 @@ impl Policy {
             true if is_hidden => Captured::new(REDACTED.into()),
             true => self.capture(value),
             false => {
-                // The engine repeats it where nobody could tell it from a name.
+                // The engine repeats it where it cannot be distinguished from a name.
                 if let Some(text) = value.as_str() {
                     self.redactor.learn_with(|known| known.add_value(text));
                 }
@@ -302,7 +302,7 @@ impl Policy {
     /// Lets the path or URL of a file through as the policy says: whole, or without the values of its partition folders,
     /// or its last part, or not at all.
     pub fn capture_path(&self, path: &str) -> Option<Captured> {
-        // Before it is cut into parts, by which credentials could not be told.
+        // Before it is cut into parts, by which credentials could not be recognised.
         let path = self.redactor.text(path);
         let path = path.as_str();
         match self.capture.paths {

@@ -117,7 +117,7 @@ impl Redactor {
         Arc::clone(&self.known.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// The text with every credential replaced that can be told: what stands behind a hidden key (`key=value`,
+    /// The text with every credential replaced that can be recognised: what stands behind a hidden key (`key=value`,
     /// `Key: value` to the end of the line, `"key": "value"`, `'key' 'value'`, `--key value`), user and password in
     /// URLs, bearer and basic tokens, private keys, and keys of the shapes that AWS and others give them.
     ///
@@ -203,7 +203,7 @@ impl Redactor {
         if self.shows_literals() && self.shows_error_values {
             return self.text(name);
         }
-        // Known literals go first: what quotes they have in them cannot be told from those around them.
+        // Known literals go first: quotes within them cannot be distinguished from those around them.
         let name = self.known().without_values(&without_users_of_urls(name)).into_owned();
         without_unknown_zones(&self.text(&name)).into_owned()
     }

@@ -1,4 +1,4 @@
-//! Credentials in SQL, told by the names that they are compared to, inserted for, called by or set under.
+//! Credentials in SQL, recognised by the names that they are compared to, inserted for, called by or set under.
 //!
 //! A text may have several statements, and comments with others in them. What one says about the columns of a table counts
 //! for the others.

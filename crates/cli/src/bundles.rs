@@ -122,7 +122,7 @@ pub(crate) fn folders_at(path: &Path) -> Result<Vec<Bundle>, Failure> {
         Err(error) => error,
     };
     match Bundle::find_all(path) {
-        // A folder of something else: why it is no bundle says more than that there are no runs in it.
+        // A folder of something else: why it is not a bundle says more than that it holds no runs.
         Ok(bundles) if bundles.is_empty() && !may_be_output_folder(path) => Err(Failure::input(not_one)),
         Ok(bundles) => Ok(bundles),
         Err(_) if path.is_file() => Err(Failure::input(not_one).in_file(path, None)),

@@ -146,7 +146,7 @@ fn chosen_filter() -> Option<EnvFilter> {
     }
 }
 
-/// What of that is in the bundle and exported too: all, unless the policy hides literals. In detail, libraries tell plans
+/// What of that is in the bundle and exported too: all, unless the policy hides literals. In detail, libraries print plans
 /// and statements, in which literals have no shape by which they could be found.
 fn recorded(policy: &Policy) -> &'static str {
     match policy.sql_text() {

@@ -51,7 +51,7 @@ fn line(node: &Node) -> String {
     format!("{name}  ({}, {output}){}", node.kind.name(), place.unwrap_or_default())
 }
 
-/// The first characters of a hash, by which one tells versions apart.
+/// The first characters of a hash, enough to distinguish versions.
 fn short(hash: &str) -> &str {
     hash.get(..12).unwrap_or(hash)
 }

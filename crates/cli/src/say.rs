@@ -106,7 +106,7 @@ fn write_output(text: &str) {
 
 fn check_output(written: io::Result<()>) {
     if let Err(error) = written
-        // Whoever has read enough is no failure. A full disk behind a redirection is one, said once and by the exit
+        // A reader that has read enough is not a failure. A full disk behind a redirection is one, said once and by the exit
         // code.
         && error.kind() != ErrorKind::BrokenPipe
         && !OUTPUT_IS_INCOMPLETE.swap(true, Ordering::Relaxed)

@@ -98,7 +98,7 @@ fn start(workers: usize, stack_bytes: usize) -> io::Result<Runtime> {
         .thread_stack_size(stack_bytes)
         .thread_keep_alive(KEEP_ALIVE)
         .build()?;
-    // The first thread for blocking work, while there is room for it. Where there is none the runtime panics, so a thread of
+    // The first thread for blocking work, while there is room for it. Without that room the runtime panics, so a thread of
     // the same size is tried before.
     can_start(&[(1, stack_bytes)])?;
     // Kept alive from now on, so that a query that reads a file does not find that no thread can be had.

@@ -3,7 +3,7 @@
 //! A compactor after Karnin, Lang and Liberty ("Optimal Quantile Approximation in Streams", 2016): level `h` holds keys
 //! that stand for `2^h` values each; a full level is sorted and every second key moves one level up. As there, the lowest
 //! levels are replaced by a sampler once a column is long: one key out of each block, chosen at random, so that order or
-//! period in the data cannot mislead it. Randomness comes from a fixed seed: the same values give the same sketch.
+//! period in the data cannot mislead it. Randomness comes from a fixed seed: the same values make the same sketch.
 //!
 //! The error of a rank in a long column has a standard deviation of 0.25 % of the number of values. As long as there is
 //! room for all values ([`Room`]) they are kept, and ranks are exact.

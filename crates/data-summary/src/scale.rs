@@ -7,7 +7,7 @@ use super::model::Point;
 const NANOSECONDS_PER_SECOND: i128 = 1_000_000_000;
 const NANOSECONDS_PER_DAY: i128 = 86_400 * NANOSECONDS_PER_SECOND;
 
-/// From here on a float does not tell an integer from the next one: the part of the way between two is then less than it
+/// From here on a float cannot distinguish an integer from the next one: the part of the way between two is then less than it
 /// would lose.
 const EXACT_IN_FLOATS: u128 = 1 << 53;
 

@@ -96,7 +96,7 @@ impl FileBelow {
         read_whole(self.open()?, max_bytes)
     }
 
-    /// Opens the file for reading and appending, and creates it where there is none.
+    /// Opens the file for reading and appending, and creates it where it is missing.
     ///
     /// # Errors
     /// When it cannot be written, is not a regular file, or has a second name somewhere else ([`Unfit`]).

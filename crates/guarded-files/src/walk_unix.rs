@@ -40,7 +40,7 @@ pub(crate) fn open(root: &Path, below: &Path) -> io::Result<File> {
     regular(place.open(OFlags::RDONLY)?)
 }
 
-/// Opens a regular file for reading and appending, and creates it where there is none.
+/// Opens a regular file for reading and appending, and creates it where it is missing.
 pub(crate) fn append(root: &Path, below: &Path) -> io::Result<File> {
     let place = Place::of(root, below)?;
     match place.create(OFlags::RDWR | OFlags::APPEND) {

@@ -322,7 +322,7 @@ impl Beating {
         beat.stall_changes = self.record(&beat);
         // In front of the callback, which may panic or take its time.
         beat.evidence_error = self.write_evidence();
-        // The thread is all that tells a stalled run from a dead one: it outlives what others do on it.
+        // Only this thread distinguishes a stalled run from a dead one, so it outlives what others do on it.
         let called = catch_unwind(AssertUnwindSafe(|| (self.on_beat)(&beat)));
         if called.is_err() && !std::mem::replace(&mut self.warned.callback, true) {
             tracing::warn!("the receiver of the heartbeat panicked; the beat goes on");
@@ -424,7 +424,7 @@ fn is_moving(sample: &Sample, stalls: &[Stall]) -> bool {
         || sample.running.iter().any(|node| !waits(node))
 }
 
-/// Tells whoever stops the heartbeat that its thread has ended, in whatever way.
+/// Notifies whoever stops the heartbeat that its thread has ended, in whatever way.
 struct Exit(Arc<Shared>);
 
 impl Drop for Exit {

@@ -2,7 +2,7 @@
 //!
 //! A [`Heartbeat`] is an operating system thread, because a blocking function inside a query holds the threads of the
 //! runtime. Each [`Beat`] says what is active, what the process has used, and which queries make no progress. The same
-//! facts go into `heartbeat.json`, from which [`ProcessEvidence`](daglight_run_bundle::ProcessEvidence) tells later whether the process still lives, and
+//! facts go into `heartbeat.json`, from which [`ProcessEvidence`](daglight_run_bundle::ProcessEvidence) shows later whether the process still lives, and
 //! what it was doing when it was last seen.
 //!
 //! How DataFusion's progress becomes [`QueryProgress`] belongs to `daglight-run-session`; what a beat becomes in

@@ -119,7 +119,7 @@ impl StallDetector {
     }
 
     /// As [`StallDetector::observe`], with the threads of the process and its processor time. What was `unseen` of the time
-    /// since the sample before, because the machine slept or its clock was set, is no evidence of anything.
+    /// since the sample before, because the machine slept or its clock was set, proves nothing.
     pub(crate) fn observe_with(
         &mut self,
         now: DateTime<Utc>,

@@ -4,7 +4,7 @@ use crate::progress::{OperatorProgress, QueryProgress};
 
 /// The operator that a plan without progress most likely waits for.
 ///
-/// The walk goes from the root into the input that has not finished. It stops at an operator that gives out as many
+/// The walk goes from the root into the input that has not finished. It stops at an operator that returns as many
 /// rows as it takes and whose input has given more: those rows are in its hands. Otherwise it ends at the deepest
 /// operator. Of several open inputs the first is taken, which for a hash join is the side that it builds first.
 ///

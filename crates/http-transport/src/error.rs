@@ -1,4 +1,4 @@
-//! Why there is no client.
+//! Why a client cannot be made.
 
 use std::{error::Error, io, path::PathBuf};
 

@@ -124,7 +124,7 @@ impl Trust {
         scheme: &str,
         identity: Option<&ClientIdentity>,
     ) -> Result<ClientConfig, TransportError> {
-        // Left alone, the client would look for a provider that the process has installed, and panic where there is none.
+        // Left alone, the client would look for a provider that the process has installed, and panic where it has none.
         let provider = Arc::new(ring::default_provider());
         let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
             .with_safe_default_protocol_versions()

@@ -61,7 +61,7 @@ impl BridgeConfig {
     )]
     pub fn new(service_name: impl Into<String>) -> Self {
         let counts = |name: &str| name.starts_with("OTEL_") || propagation::VARIABLES.contains(&name);
-        // A variable of other bytes than text is none of ours.
+        // A variable that is not UTF-8 is not one of ours.
         let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
             Some((name.into_string().ok()?, value.into_string().ok()?))
         };
@@ -284,7 +284,7 @@ impl Bridge {
         self.inner.exports.begin_flush().wait(deadline_in(timeout))
     }
 
-    /// Sends what waits and ends exporting, within `timeout` for all signals together, and returns the account of what
+    /// Sends what waits and ends exporting, within `timeout` for all signals together, and returns the counts of what
     /// belonged to no run. It blocks: in async code, call it inside `spawn_blocking`.
     ///
     /// Runs that are still open go on recording into their files. A bridge that is dropped without it does the same,

@@ -39,7 +39,7 @@ impl<R: OtlpRequest> ExporterClient<R> {
         &self.endpoint
     }
 
-    /// How the last attempt went; `None` where there was none since this was asked.
+    /// How the last attempt went; `None` where nothing was attempted since this was asked.
     pub(crate) fn take_outcome(&self) -> Option<Result<Rejected, SendError>> {
         self.outcome.lock().unwrap_or_else(PoisonError::into_inner).take()
     }

@@ -119,7 +119,7 @@ impl LogExport {
 
     /// Exports a batch, and returns what the endpoint rejected of it. It blocks.
     pub(crate) fn export(&self, logs: Vec<Exportable<LogItem>>) -> Result<Rejected, SendError> {
-        // The exporter's JSON has `"body": null` where there is none, which not every endpoint reads.
+        // The exporter's JSON has `"body": null` for a record without a body, which not every endpoint reads.
         let logs: Vec<_> =
             logs.into_iter().map(|log| if self.json { log.with_body() } else { log }).collect();
         let borrowed: Vec<_> = logs.iter().map(|log| (&log.get().0, &log.get().1)).collect();

@@ -141,7 +141,7 @@ pub(crate) struct GrpcRuntime {
 }
 
 impl GrpcRuntime {
-    /// The runtime in `slot`; it is started where there is none.
+    /// The runtime in `slot`; it is started where the slot is empty.
     fn shared(slot: &mut Option<Arc<Self>>) -> io::Result<Arc<Self>> {
         match slot {
             Some(runtime) => Ok(Arc::clone(runtime)),
@@ -193,7 +193,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// What a thread of the exporter does is recorded by nobody, for as long as the thread lives.
 fn suppress_telemetry() {
-    // For the life of the thread: there is no scope in which the guard could live.
+    // For the life of the thread: no scope could hold the guard.
     mem::forget(Context::enter_telemetry_suppressed_scope());
 }
 

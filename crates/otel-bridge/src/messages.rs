@@ -16,7 +16,7 @@ use prost::Message;
 use serde::Serialize;
 use serde_json::Value;
 
-/// Log records as messages. JSON has no absent body: where there is none, an empty one stands.
+/// Log records as messages. JSON has no absent body: an empty one stands in its place.
 pub(crate) fn resource_logs(
     logs: &LogBatch<'_>,
     resource: &ResourceAttributesWithSchema,

@@ -198,7 +198,7 @@ impl Recovery<'_> {
         span.end_time_unix_nano = nanoseconds(time).max(span.start_time_unix_nano);
         let status = match known {
             Some(KnownEnd { succeeded: true, .. }) => {
-                // JSON has no absent status: where there is none, an empty one stands.
+                // JSON has no absent status: an empty one stands in its place.
                 span.status.get_or_insert_default();
                 SpanStatus::Ok
             }

@@ -65,7 +65,7 @@ pub enum ReplayError {
         /// The signal.
         signal: Signal,
     },
-    /// There is no client for the endpoint.
+    /// The client for the endpoint cannot be made.
     #[error("cannot connect to the OTLP endpoint for {signal}")]
     Connect {
         /// The signal.
@@ -85,7 +85,7 @@ pub enum ReplayError {
 /// they name. Each line is a request, so it needs no more memory for a long run than for a short one. It blocks.
 ///
 /// # Errors
-/// When there is no endpoint for one of the signals; nothing is sent then. When one cannot be reached or refuses
+/// When a signal has no endpoint; nothing is sent then. When one cannot be reached or refuses
 /// something, or a file cannot be read; what was sent before that has arrived. What the backend rejects of a request that
 /// it takes is not an error, nor is a damaged line: [`Replayed`] counts both. Its reasons repeat values of variables as far
 /// as `redactor` shows them.

@@ -1,4 +1,4 @@
-//! The signals of one run: its spans, its metrics, its files, and the account of them at the end.
+//! The signals of one run: its spans, its metrics, its files, and the counts of them at the end.
 
 use std::{
     sync::{Arc, Mutex, OnceLock, PoisonError},
@@ -162,10 +162,10 @@ impl RunSignals {
         self.inner.run.flush(deadline_in(timeout))
     }
 
-    /// Completes the files, sends what waits for OTLP, and returns the account, within `timeout` for everything
+    /// Completes the files, sends what waits for OTLP, and returns the counts, within `timeout` for everything
     /// together. It blocks: in async code, call it inside `spawn_blocking`.
     ///
-    /// Spans and logs that come later count as dropped. A second call returns the same account again.
+    /// Spans and logs that come later count as dropped. A second call returns the same counts again.
     pub fn finish(&self, timeout: Duration) -> SignalLedgers {
         let mut ledgers = self.inner.ledgers.lock().unwrap_or_else(PoisonError::into_inner);
         // The lock is held for the whole end: whoever asks a second time waits for the first and gets the same
@@ -184,7 +184,7 @@ impl RunSignals {
         self.ledgers()
     }
 
-    /// The account at this moment, without waiting for anything.
+    /// The counts at this moment, without waiting for anything.
     pub fn ledgers(&self) -> SignalLedgers {
         let Inner { bridge, run, .. } = &*self.inner;
         let exports = &bridge.exports;

@@ -1,4 +1,4 @@
-//! What both kinds of OTLP endpoints have in common: why there is none, and the headers of each request.
+//! What both kinds of OTLP endpoints have in common: why one cannot be used, and the headers of each request.
 
 use std::io;
 

@@ -199,7 +199,7 @@ impl<F: Future + ?Sized> Future for Planning<F> {
     }
 }
 
-/// Tells a plan that was made by an optimiser from every other one, by its root.
+/// Recognises a plan that was made by an optimiser, by its root.
 struct PlanIdentity {
     schema: Weak<DFSchema>,
     root: u64,

@@ -105,7 +105,7 @@ pub(crate) fn rows_to_change(logical: &LogicalPlan) -> Option<u64> {
     table.batches.iter().map(|partition| Some(rows_of(&partition.try_read().ok()?))).sum()
 }
 
-/// Whether the leaf counts the rows that it gives.
+/// Whether the leaf counts the rows that it returns.
 pub(crate) fn counts_rows(leaf: &dyn ExecutionPlan) -> bool {
     match leaf.downcast_ref::<DataSourceExec>() {
         Some(source) => source.data_source().downcast_ref::<FileScanConfig>().is_some(),

@@ -244,7 +244,7 @@ fn plan_file_name(node: Option<&str>, plan_hash: &str) -> String {
     let plan_hash = safe(plan_hash);
     let Some(node) = node else { return format!("{WITHOUT_NODE}-{plan_hash}.json") };
     let shown = safe(node);
-    // Some file systems do not tell upper case from lower case.
+    // Some file systems do not distinguish upper case from lower case.
     let is_lower = !node.chars().any(|c| c.is_ascii_uppercase());
     // A node could be called as another one's name with its hash is, and both would write one file.
     let is_like_others = node.is_empty() || node == WITHOUT_NODE || ends_in_hash(node);
@@ -316,7 +316,7 @@ mod tests {
             .iter()
             .map(|name| bundle.plan_file(Some(name), "ab12"))
             .chain([bundle.plan_file(None, "ab12")]);
-        // As a file system sees them that does not tell upper case from lower case.
+        // As a file system sees them that does not distinguish upper case from lower case.
         let files: Vec<String> = files.map(|file| file.to_string_lossy().to_lowercase()).collect();
         for (position, file) in files.iter().enumerate() {
             assert!(!files[..position].contains(file), "{file}");

@@ -154,7 +154,7 @@ pub enum LedgerSignal {
     Logs,
     /// Events for the tracking server.
     Tracker,
-    /// What a later version accounts for.
+    /// What a later version counts.
     #[serde(untagged)]
     Other(String),
 }
@@ -212,19 +212,19 @@ impl fmt::Display for LedgerDestination {
     }
 }
 
-/// The account of one signal towards one destination.
+/// The counts of one signal towards one destination.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SignalLedger {
     /// What is accounted for.
     pub signal: LedgerSignal,
     /// Where it goes.
     pub destination: LedgerDestination,
-    /// The account.
+    /// The counts.
     #[serde(flatten)]
     pub ledger: DeliveryCounts,
 }
 
-/// The accounts of a run.
+/// The counts of a run, for the tracker and for each signal.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Delivery {
     /// Events for the Hamilton UI; `None` when the tracker is off.

@@ -63,7 +63,7 @@ pub struct ProcessEvidence {
     pub stalls: StallLog,
 }
 
-/// Whether the process of a run still lives, as far as it can be told where that is asked.
+/// Whether the process of a run still lives, as far as the one who asks can see.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Liveness {
@@ -71,7 +71,7 @@ pub enum Liveness {
     Alive,
     /// The process has ended.
     Gone,
-    /// It cannot be told from here: another machine, another container, or a system that does not say.
+    /// It cannot be seen from here: another machine, another container, or a system that does not say.
     Unknown,
 }
 
@@ -100,7 +100,7 @@ pub struct Stall {
     pub query_id: String,
     /// The node that runs it.
     pub node: Option<String>,
-    /// The operator that most likely waits or computes; `None` where the plan does not tell.
+    /// The operator that most likely waits or computes; `None` where the plan does not show it.
     pub operator: Option<String>,
     /// What that operator does, as the plan shows it.
     pub detail: Option<String>,
@@ -296,7 +296,7 @@ impl ProcessEvidence {
         versioned::replace_json(path, self)
     }
 
-    /// Whether the process lives, as far as this process can tell.
+    /// Whether the process lives, as far as this process can see.
     pub fn is_alive(&self) -> Liveness {
         // Another boot or another container: the same number is another process there.
         if self.space() != ProcessSpace::current() {

@@ -121,7 +121,7 @@ impl FileReading {
 }
 
 /// Passes every line that `take` understands to it. A line that it refuses, a torn end and a file that is not there are
-/// in the account; nothing is an error.
+/// in the counts; nothing is an error.
 pub fn read_lines(path: &Path, mut take: impl FnMut(&str) -> serde_json::Result<()>) -> FileReading {
     let mut reading = FileReading {
         file: path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),

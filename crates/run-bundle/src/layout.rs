@@ -65,7 +65,7 @@ const REPORT: &str = "run_diagnostics_report.";
 pub enum BundlePart {
     /// A plan of a query.
     Plan,
-    /// What a server is told of the run.
+    /// What is sent to a server about the run.
     Tracker,
     /// Spans.
     Traces,
@@ -88,7 +88,7 @@ impl BundlePart {
     }
 }
 
-/// Levels of folders that are looked through in a bundle; its own files are no deeper than the second.
+/// Levels of folders that are looked through in a bundle; its own files are on the first two.
 const MAX_DEPTH: usize = 8;
 
 /// What is in the folder of a bundle.
@@ -236,7 +236,7 @@ pub(crate) fn contents(dir: &Path) -> io::Result<Contents> {
                 EntryKind::File { size_bytes } if is_known(&below) => {
                     contents.files.push((below, size_bytes));
                 }
-                // Deeper ones are none of ours, and a folder may be mounted within itself.
+                // Deeper ones are not ours, and a folder may be mounted within itself.
                 EntryKind::Folder if depth < MAX_DEPTH => {
                     contents.folders.push(below.clone());
                     pending.push((below, depth + 1));

@@ -60,7 +60,7 @@ pub struct Manifest {
     /// When it ended.
     #[serde(default)]
     pub ended_at: Option<DateTime<Utc>>,
-    /// When a signal told it to end, if one did.
+    /// When a signal asked it to end, if one did.
     #[serde(default)]
     pub interrupted_at: Option<DateTime<Utc>>,
     /// Why it failed.
@@ -171,7 +171,7 @@ pub enum RunStatus {
     Success,
     /// It failed.
     Failure,
-    /// It was told to end before it was done, by ctrl-c for example.
+    /// It was asked to end before it was done, by ctrl-c for example.
     Interrupted,
 }
 
@@ -269,7 +269,7 @@ pub enum NodeStatus {
     Success,
     /// It failed.
     Failure,
-    /// It ran when the run was told to end.
+    /// It ran when the run was asked to end.
     Interrupted,
     /// It started and was not seen to end.
     Unfinished,

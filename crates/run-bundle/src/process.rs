@@ -1,4 +1,4 @@
-//! Which process a pid is, from `/proc`. Where there is none, nothing is known.
+//! Which process a pid is, from `/proc`. Without it nothing is known.
 
 use std::{
     fs, io,

@@ -20,7 +20,7 @@ pub struct Candidate {
     pub started_at: Option<DateTime<Utc>>,
     /// All files of the run together.
     pub size_bytes: u64,
-    /// Whether the run goes on, as far as can be told.
+    /// Whether the run goes on, as far as is known.
     pub is_running: bool,
     /// Whether a newer Daglight has written the manifest.
     pub is_newer: bool,

@@ -1,4 +1,4 @@
-//! Whether a bundle is whole: its files against its manifest, and the accounts of its delivery.
+//! Whether a bundle is whole: its files against its manifest, and the counts of its delivery.
 
 use std::{collections::HashSet, error::Error, fmt, io};
 
@@ -71,7 +71,7 @@ pub enum Fault {
     },
     /// Of what was recorded, not all is accounted for.
     Unbalanced {
-        /// The account: signal and destination.
+        /// What is counted: signal and destination.
         account: String,
         /// What was recorded.
         produced: u64,
@@ -107,8 +107,8 @@ impl fmt::Display for Fault {
 }
 
 impl Bundle {
-    /// What the manifest accounts for as lost, such as on a full disk: signal and destination, and how much of it, for which
-    /// reason. That is no fault of the bundle, but whoever reads it has to know.
+    /// What the manifest counts as lost, such as on a full disk: signal and destination, and how much of it, for which
+    /// reason. That is not a fault of the bundle, but whoever reads it has to know.
     pub fn losses(&self) -> Vec<(String, String)> {
         let Ok(manifest) = Manifest::read(self) else { return Vec::new() };
         let lost = counts_of(&manifest).filter(|(_, counts)| counts.dropped_total() > 0);
@@ -123,7 +123,7 @@ impl Bundle {
         .collect()
     }
 
-    /// Compares a bundle with its manifest, reads what it holds, and adds up its accounts. Empty where nothing is wrong. The files
+    /// Compares a bundle with its manifest, reads what it holds, and adds up its counts. Empty where nothing is wrong. The files
     /// of a run that has not ended are read, and not compared.
     pub fn verify(&self) -> Vec<Fault> {
         let mut faults = Vec::new();
@@ -186,7 +186,7 @@ fn unlisted(contents: &Contents, manifest: &Manifest) -> Vec<Fault> {
         .collect()
 }
 
-/// Each account of what was recorded: what it is about, and the counts.
+/// The counts of everything that was recorded, with what each is about.
 fn counts_of(manifest: &Manifest) -> impl Iterator<Item = (String, &DeliveryCounts)> {
     let tracker = manifest.delivery.tracker.iter().map(|counts| ("tracker".to_owned(), counts));
     let signals = manifest.delivery.signals.iter();

@@ -250,7 +250,7 @@ mod tests {
             Err(DagNameError::Changing { what: found, suggestion, .. }) => {
                 assert_eq!((found, suggestion.as_str()), (what, suggested));
             }
-            other => panic!("{name:?} gave {other:?}"),
+            other => panic!("{name:?} returned {other:?}"),
         }
     }
 
@@ -325,7 +325,7 @@ mod tests {
                 Err(DagNameError::Changing { suggestion, .. }) => {
                     assert!(DagName::try_from(suggestion.as_str()).is_ok(), "{suggestion} for {name}");
                 }
-                other => panic!("{name:?} gave {other:?}"),
+                other => panic!("{name:?} returned {other:?}"),
             }
         }
     }

@@ -69,7 +69,7 @@ impl GitFacts {
         facts
     }
 
-    /// Tells `found` after each answer what is known; goes on while that gives true.
+    /// Calls `found` after each answer with what is known; goes on while that returns true.
     fn ask(directory: &Path, found: impl Fn(&Self) -> bool) -> bool {
         let commit = git(directory, &["rev-parse", "--verify", "--quiet", "HEAD"]);
         let mut facts = Self { commit, ..Self::default() };
@@ -211,7 +211,7 @@ mod tests {
         dir
     }
 
-    /// Checks which facts are known, and gives them.
+    /// Checks which facts are known, and returns them.
     #[track_caller]
     fn check(directory: &Path, branch: Option<&str>, dirty: Option<bool>) -> GitFacts {
         let facts = GitFacts::of_directory(directory);

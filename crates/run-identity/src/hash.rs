@@ -1,10 +1,10 @@
-//! SHA-256 over fields, so that no two different sequences of fields give the same bytes.
+//! SHA-256 over fields, so that no two different sequences of fields have the same bytes.
 
 use std::fmt::Write;
 
 use sha2::{Digest, Sha256};
 
-/// SHA-256 of a list of texts, as 64 hexadecimal characters: other texts, or another order of them, give another hash.
+/// SHA-256 of a list of texts, as 64 hexadecimal characters: other texts, or another order of them, have another hash.
 /// `domain` keeps lists of different things apart.
 pub fn hash_of_fields<'a>(domain: &str, fields: impl IntoIterator<Item = &'a str>) -> String {
     FieldHasher::new(domain).fields(fields).finish()

@@ -13,7 +13,7 @@ pub struct RunId(Uuid);
 
 impl RunId {
     /// A new id, of this moment.
-    #[expect(clippy::new_without_default, reason = "every call gives another id")]
+    #[expect(clippy::new_without_default, reason = "every call returns another id")]
     #[expect(clippy::disallowed_methods, reason = "an id has the time at which it is made")]
     pub fn new() -> Self {
         Self(Uuid::now_v7())

@@ -62,7 +62,7 @@ pub(crate) fn attributes(
         add("source", AttributeKind::Dict, AttributeRole::ArtifactLink, located);
     }
     let names = facts.artifacts.iter().map(|artifact| match facts.artifacts.len() {
-        // The usual case has one name everywhere, so that nodes can be compared; several are told apart by theirs.
+        // The usual case has one name everywhere, so that nodes can be compared; several are distinguished by theirs.
         1 => ("artifact".to_owned(), ""),
         _ => (format!("artifact {}", artifact.name), artifact.materialization.name()),
     });
@@ -116,7 +116,7 @@ fn unique_names(names: Vec<(String, &str)>) -> Vec<String> {
     unique
 }
 
-/// The summary of the rows that passed; else what the files of a source say; else why there is none.
+/// The summary of the rows that passed; else what the files of a source say; else why it has no summary.
 fn data_summary(facts: &NodeFacts, policy: &Policy) -> Option<(AttributeKind, Captured)> {
     let table =
         |columns| (AttributeKind::DagworksDescribe, policy.capture_columns(columns, withheld_summary));

@@ -139,7 +139,7 @@ fn names_of(tasks: &[ActiveTask]) -> Names {
 
 /// Whether the run is not where it was. What the process uses changes all the time.
 fn has_changed(beat: &Beat, before: &Beat) -> bool {
-    // Time, CPU and memory always change, and are no news of themselves.
+    // Time, CPU and memory always change, and are not news by themselves.
     beat.stage != before.stage
         || beat.active_tasks != before.active_tasks
         || beat.nodes != before.nodes

@@ -17,7 +17,7 @@ pub(crate) async fn on_own_thread<T: Send + 'static>(
     receiver.await.ok()
 }
 
-/// What the work gives, unless it takes longer than `limit`: then it is dropped.
+/// What the work returns, unless it takes longer than `limit`: then it is dropped.
 ///
 /// The timers of a runtime cannot be used for this: asking one that has none is a panic. Work that is done at once needs no
 /// clock.

@@ -20,7 +20,7 @@ use crate::close::sighting;
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum BundleState {
-    /// Its process runs, as far as can be told from here.
+    /// Its process runs, as far as can be seen from here.
     Running,
     /// It never ended although its process is gone: `daglight sync` closes it.
     ProcessEnded,
@@ -28,7 +28,7 @@ pub enum BundleState {
     Success,
     /// It failed.
     Failure,
-    /// It was told to end before it was done, by ctrl-c for example.
+    /// It was asked to end before it was done, by ctrl-c for example.
     Interrupted,
     /// The manifest cannot be read.
     Unknown,
@@ -52,7 +52,7 @@ pub struct BundleStatus {
     pub size_bytes: u64,
     /// Whether the run was meant for a tracking server.
     pub tracking: Tracking,
-    /// The tracker's account; `None` where the run has no outbox.
+    /// The tracker's counts; `None` where the run has no outbox.
     pub tracker: Option<DeliveryCounts>,
     /// Whether the outbox is there and cannot be read, so that nobody knows what waits in it.
     pub outbox_unreadable: bool,

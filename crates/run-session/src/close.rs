@@ -86,7 +86,7 @@ fn close(manifest: &mut Manifest, outbox: Option<&OutboxStatus>, last_seen: Date
     let ended = format!("process ended; last seen {}", last_seen.to_rfc3339());
     match end {
         Some((Outcome::Success, ended_at)) => {
-            // The work was done, and a server may have been told so: what died is the process that waited for
+            // The work was done, and a server may know it: what died is the process that waited for
             // servers.
             (manifest.status, manifest.ended_at) = (RunStatus::Success, Some(ended_at));
             manifest.warnings.push(format!("the run succeeded, and was not finished: {ended}").into());
@@ -142,7 +142,7 @@ fn show_progress(node: &mut NodeRecord, progress: &NodeProgress) {
     node.duration_ms = elapsed.map(milliseconds);
 }
 
-/// Whether the process of a run still lives: by its heartbeat, and where that does not tell, by the lock that a process
+/// Whether the process of a run still lives: by its heartbeat, and where that does not show it, by the lock that a process
 /// holds on the outbox it writes.
 #[expect(clippy::disallowed_methods, reason = "a time in the future proves nothing")]
 pub(crate) fn sighting(bundle: &Bundle, outbox: Option<&OutboxStatus>) -> Sighting {

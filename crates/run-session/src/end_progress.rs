@@ -68,7 +68,7 @@ impl EndProgress {
         }
     }
 
-    /// Waits until all is flushed or `deadline` is over, and takes the account of the signals, where it came in time.
+    /// Waits until all is flushed or `deadline` is over, and takes the counts of the signals, where they came in time.
     pub(crate) fn wait_for_all(&self, deadline: Instant) -> Option<SignalLedgers> {
         let mut state = self.lock();
         let mut deadline = deadline;

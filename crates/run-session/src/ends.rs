@@ -37,7 +37,7 @@ impl Ends {
         let end = move || {
             of_thread.end();
             // Before it says that it has ended, so that the last handle of the run is not dropped on this thread
-            // after the process was told that nothing is left to do.
+            // after the process was informed that nothing is left to do.
             drop(of_thread);
             drop(under_way);
         };

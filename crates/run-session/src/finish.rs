@@ -59,7 +59,7 @@ pub struct FinishReport {
     /// Queries that belong to the run, and to none of its nodes: they ran in a stage, beside the nodes, or in a task that
     /// nothing ties to one. They have spans and plans like all others.
     pub queries_without_node: u64,
-    /// The accounts: produced = delivered + waiting + dropped.
+    /// The counts: produced = delivered + waiting + dropped.
     pub ledger: Delivery,
     /// Whether the run was meant for a tracking server.
     pub tracking: Tracking,
@@ -422,7 +422,7 @@ fn put_manifest(state: &RunState, ending: Option<&Ending>, files: ListFiles) -> 
     manifest.write_over(bundle, take_over)
 }
 
-/// A synchronisation that delivers the rest of a run while it ends has the newer account.
+/// A synchronisation that delivers the rest of a run while it ends has the newer counts.
 fn take_over(own: &mut Manifest, there: Manifest) {
     let is_newer = |there: &DeliveryCounts, own: &DeliveryCounts| {
         there.delivered + there.redelivered > own.delivered + own.redelivered

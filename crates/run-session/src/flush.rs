@@ -18,7 +18,7 @@ const LINK_TIMEOUT: Duration = Duration::from_secs(3);
 /// The same where the export waits for the root span, and takes its own time after that.
 const LINK_TIMEOUT_OF_EXPORT: Duration = Duration::from_secs(1);
 
-/// What those who bring signals and records away may take longer than they were given, before they are no longer waited for.
+/// What those who bring signals and records away may take longer than they were given, before the wait for them ends.
 const SLACK: Duration = Duration::from_millis(500);
 
 /// What was delivered by the end of the run.

@@ -102,7 +102,7 @@ fn describe_column(position: usize, column: &ColumnSummary) -> Value {
         Details::Datetime(found) => ("datetime", datetime(found)),
         Details::Boolean { true_count, .. } => ("boolean", boolean(*true_count)),
         Details::Category(found) => match category(found) {
-            // Without a value that is shown it is no category for the page, and a text like any other.
+            // Without a value that is shown it is not a category for the page, but a text like any other.
             Some(fields) => ("category", Some(fields)),
             None => ("str", text(&found.lengths)),
         },
@@ -207,9 +207,9 @@ fn seconds_since_midnight(time: &Point) -> Option<f64> {
     Some(sign * parts?.into_iter().fold(0.0, |seconds, part| seconds * 60.0 + part))
 }
 
-/// An edge with as many digits as tell it from the next ones.
+/// An edge with as many digits as distinguish it from the next ones.
 fn edge(value: f64, width: f64) -> String {
-    // As many as tell the edges of one bar apart, and two more.
+    // As many as distinguish the edges of one bar, and two more.
     let digits = 2.0 - width.log10().floor();
     if !(-15.0..=15.0).contains(&digits) || value.abs() >= 1e15 {
         return format!("{value:e}");

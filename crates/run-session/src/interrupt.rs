@@ -51,12 +51,12 @@ impl fmt::Display for StopSignal {
     }
 }
 
-/// The work of a run was given up because its process was told to end.
+/// The work of a run was given up because its process was asked to end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("interrupted by {signal}")]
 #[non_exhaustive]
 pub struct Interrupted {
-    /// What told it.
+    /// What asked it.
     pub signal: StopSignal,
 }
 
@@ -266,7 +266,7 @@ impl RunState {
             Cause::Stall { reason } => format!(": {reason}"),
         };
         let by = cause.to_string();
-        // The nodes are listed before this: once it is set, they end as interrupted, and are no longer open.
+        // The nodes are listed before this: once it is set, they end as interrupted, and do not count as open any more.
         if self.interruption.set(Interruption { cause, after, node, statement }).is_err() {
             return false;
         }

@@ -10,7 +10,7 @@
 #[cfg(not(unix))]
 compile_error!("Daglight runs on Linux and macOS: it relies on the signals, file locks and folders of Unix");
 
-/// The `tracing` target of the events that tell a run's life: started, node finished, node failed, ended. A program that
+/// The `tracing` target of the events of a run's life: started, node finished, node failed, ended. A program that
 /// shows these things itself may leave them out of its console.
 pub const LIFECYCLE_TARGET: &str = "daglight::run";
 

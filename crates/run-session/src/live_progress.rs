@@ -22,7 +22,7 @@ impl Progress for LiveProgress {
         let moved = self.run.moved.with(live.iter().map(|(_, query)| query));
         let poll = |poll: ActivePoll| Poll { thread: poll.thread, lasts: poll.lasts };
         // Tasks of a query that belongs to no node are known as those of the run.
-        // Any of them may be polled for the query: that a thread is busy at all tells a stall from work.
+        // Any of them may be polled for the query: that a thread is busy at all distinguishes work from a stall.
         let of_run = || self.run.polls.active();
         let queries = live.into_iter().map(|(node, query)| QueryProgress {
             query_id: query.id.to_string(),

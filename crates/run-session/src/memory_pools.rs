@@ -59,7 +59,7 @@ impl MemoryPools {
             .collect()
     }
 
-    /// What is reserved in all of them, and may be. `None` where there is no pool.
+    /// What is reserved in all of them, and may be. `None` without a pool.
     pub(crate) fn used(&self) -> Option<MemoryUse> {
         let pools: Vec<_> = self.lock().iter().filter_map(Weak::upgrade).collect();
         let limit = |pool: &Arc<dyn MemoryPool>| match pool.memory_limit() {

@@ -189,12 +189,12 @@ impl Node {
         self.scope.facts().recorded.push(("value".to_owned(), captured));
     }
 
-    /// Says which columns the node gives, where no query shows it.
+    /// Says which columns the node returns, where no query shows it.
     pub fn schema(&self, schema: SchemaRef) {
         self.scope.facts().schema = Some(schema);
     }
 
-    /// Says how many rows the node gives, where no query shows it.
+    /// Says how many rows the node returns, where no query shows it.
     pub fn row_count(&self, rows: u64) {
         self.scope.facts().rows = Some(rows);
     }

@@ -34,7 +34,7 @@ pub(crate) struct NodeEnd {
 }
 
 impl NodeEnd {
-    /// Tells the tracker that the node has ended, and what does not depend on its queries.
+    /// Records for the tracker that the node has ended, and what does not depend on its queries.
     pub(crate) fn announce(&mut self, scope: &NodeScope) {
         if !self.tracked || scope.run.context.tracker.is_none() {
             return;
@@ -52,7 +52,7 @@ impl NodeEnd {
     /// Says all that is known of the node.
     pub(crate) fn complete(self, scope: &NodeScope) {
         let state = &scope.run;
-        // First: it adds the outputs that only queries told of.
+        // First: it adds the outputs that only queries know.
         scope.register_writes();
         let facts = scope.facts();
         self.show_on_span(scope, &facts);

@@ -70,7 +70,7 @@ impl NodeRun {
     pub(crate) fn start(state: &Arc<RunState>, name: &str) -> Self {
         // The name may come from anywhere, and stands in file names, spans and requests.
         let name = &*state.shown_name(name);
-        // Tracked are nodes that a server was told of, as long as it can be told how they end.
+        // Tracked are nodes that a server knows, as long as their end can still be sent.
         let node = state.context.dag.node(name).filter(|_| !state.has_ended());
         let tracked = node.is_some();
         if state.has_ended() {
@@ -281,7 +281,7 @@ impl OpenNode {
             attempt: self.attempt,
             sent: Vec::new(),
         };
-        // Its code has ended and its queries have not, as where a stream is handed out: the server is told now, and
+        // Its code has ended and its queries have not, as where a stream is handed out: the server hears of it now, and
         // what they find follows.
         if self.scope.goes_on() {
             ending.announce(&self.scope);

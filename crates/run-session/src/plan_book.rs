@@ -186,7 +186,7 @@ impl Entry {
             };
         }
         let policy = &run.context.policy;
-        // Other texts of the plan write values in a form in which none could be told from a name.
+        // Other texts of the plan write values in a form that cannot be distinguished from a name.
         policy.redactor().learn_plan(&started.query.texts.logical);
         let mut details = Details::default();
         let mut plan = started
@@ -243,7 +243,7 @@ impl Entry {
         executions.planning_ms += report.query.planning.total().as_secs_f64() * 1e3;
         executions.rows += report.rows.unwrap_or(0);
         executions.rows_read += report.rows_read.unwrap_or(0);
-        // So that a reader can tell a sum that lacks something from one that does not.
+        // So that a reader can distinguish a sum that lacks something from a complete one.
         executions.uncounted += u64::from(report.rows_read.is_none());
         executions.bytes_written += report.bytes_written.unwrap_or(0);
         executions.bytes_scanned += report.bytes_scanned.unwrap_or(0);

@@ -87,7 +87,7 @@ enum WriterThread {
         /// Disconnected when the thread has ended.
         ended: Receiver<()>,
     },
-    /// There is none any more, or it could not be started.
+    /// It has ended, or it could not be started.
     Over,
 }
 

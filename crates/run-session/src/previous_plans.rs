@@ -20,7 +20,7 @@ const MAX_RUNS: usize = 20;
 pub(crate) struct PreviousPlans(HashMap<String, HashSet<String>>);
 
 impl PreviousPlans {
-    /// Those of the last run of the DAG beside this one. Nothing where there is none: then no plan has changed.
+    /// Those of the last run of the DAG beside this one. Nothing where this is the first: then no plan has changed.
     pub(crate) fn of_dag(context: &RunContext) -> Self {
         let Some(bundle) = &context.bundle else { return Self::default() };
         let found = bundle.dir().parent().and_then(|folder| {

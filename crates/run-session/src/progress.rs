@@ -67,7 +67,7 @@ pub struct Reading {
 }
 
 impl Reading {
-    /// A share, and a time of reading, from which on the rest can be told.
+    /// A share, and a time of reading, from which on the rest can be estimated.
     const LEAST_SHARE: f64 = 0.02;
     const LEAST_TIME: Duration = Duration::from_secs(2);
 

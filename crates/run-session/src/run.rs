@@ -143,7 +143,7 @@ impl Run {
     }
 
     /// As [`Run::node`], with an error of its own for a node whose code was dropped because it stood still. Without
-    /// `heartbeat.on_stall = "cancel"` there is none.
+    /// `heartbeat.on_stall = "cancel"` no process ends.
     ///
     /// # Errors
     /// When the code of the node was dropped because it made no progress.
@@ -238,7 +238,7 @@ impl Run {
         let is_in_node = QueryOwner::current().is_some_and(|owner| owner.node().is_some());
         let _stage = self.state.beat_in_stage(stage);
         let parent = match QueryOwner::current() {
-            // Within a stage of this run it is a part of that one. The current span of another run is none of ours.
+            // Within a stage of this run it is a part of that one. The current span of another run does not belong to this one.
             Some(owner) if Arc::ptr_eq(owner.run(), &self.state) => Context::current(),
             _ => self.state.otel_context(),
         };
@@ -360,7 +360,7 @@ impl Run {
             Ok(_) => receiver.await.ok(),
             Err(_) => None,
         };
-        // Without a thread, or where its end panicked: ending twice gives the report of the first end.
+        // Without a thread, or where its end panicked: ending twice returns the report of the first end.
         let report = report.unwrap_or_else(|| self.state.end());
         leave_to_second_signal();
         report

@@ -23,7 +23,7 @@ const MAX_ATTEMPTS: usize = 20;
 pub(crate) struct RunLog {
     policy: Policy,
     records: Mutex<Records>,
-    /// Whether the console was told that something of the run cannot be recorded. The tracker's outbox shares it, because
+    /// Whether the console shows already that something of the run cannot be recorded. The tracker's outbox shares it, because
     /// one full disk is one cause.
     bundle_has_failed: Arc<AtomicBool>,
 }
@@ -57,7 +57,7 @@ pub(crate) enum FailedPart {
     Stage(String),
     /// The run itself.
     Run,
-    /// Nothing: a signal told the run to end.
+    /// Nothing: a signal asked the run to end.
     Interrupted,
 }
 

@@ -58,7 +58,7 @@ fn summary_tap(policy: &Policy) -> SummaryTap {
 /// frame; else the run, where only one is open.
 pub(crate) fn owner_of(telemetry: &Shared, query: &PlannedQuery) -> Option<(QueryOwner, Context)> {
     if let Some(owner) = QueryOwner::current() {
-        // A node that outlives its run has nobody to tell.
+        // A node that outlives its run has no run to report to.
         return (!owner.run().has_ended()).then(|| (owner, Context::current()));
     }
     let open = telemetry.open_runs.list();

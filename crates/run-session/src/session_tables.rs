@@ -34,7 +34,7 @@ pub(crate) struct QueryResult {
 
 impl QueryResult {
     fn is_in(&self, batch: &RecordBatch) -> bool {
-        // A result without rows cannot be told from any other.
+        // A result without rows cannot be distinguished from any other.
         let Some(known) = self.first_column.get() else { return false };
         // While the weak reference is there, nothing else gets the address.
         batch.columns().first().is_some_and(|column| std::ptr::addr_eq(Arc::as_ptr(column), known.as_ptr()))

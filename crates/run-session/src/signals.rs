@@ -1,4 +1,4 @@
-//! The thread that receives the signals which tell the process to end, and what it does about the runs under way.
+//! The thread that receives the signals which ask the process to end, and what it does about the runs under way.
 
 use std::{
     fs,
@@ -149,7 +149,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Receives the signals that tell the process to end from now on: SIGINT, SIGTERM and SIGHUP. One that comes while no run
+/// Receives the signals that ask the process to end from now on: SIGINT, SIGTERM and SIGHUP. One that comes while no run
 /// is under way is passed to `without_run`, on a thread of Daglight; when that returns the process ends with
 /// [`StopSignal::exit_code`]. The first call counts.
 ///

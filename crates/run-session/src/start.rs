@@ -131,7 +131,7 @@ fn show_policy(root: &StageSpan, telemetry: &Telemetry) {
     }
 }
 
-/// Tells the tracker, the bundle and the log that the run has started.
+/// Records for the tracker, the bundle and the log that the run has started.
 fn announce(state: &RunState, inputs: &BTreeMap<String, Value>) {
     if let Some(tracker) = &state.context.tracker {
         let policy = &state.context.policy;

@@ -14,7 +14,7 @@ use daglight_run_bundle::{PlanSource, StorageUse};
 use datafusion::execution::{SessionStateBuilder, runtime_env::RuntimeEnv};
 use opentelemetry::Context;
 
-/// Objects of a query that are told apart; what comes later is counted for its store.
+/// Objects of a query that are counted separately; what comes later is counted for its store.
 const MAX_PLACES: usize = 1_000;
 
 /// The requests of one query, while it runs.
@@ -77,7 +77,7 @@ impl QueryStorage {
 pub(crate) struct Storage(BTreeMap<Place, Requests>);
 
 impl Storage {
-    /// All of them; `None` where there were none.
+    /// All of them; `None` where no request was made.
     pub(crate) fn total(&self) -> Option<Requests> {
         self.0.values().copied().reduce(|mut sum, requests| {
             sum.add(requests);

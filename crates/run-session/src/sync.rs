@@ -43,7 +43,7 @@ pub struct SyncReport {
 }
 
 /// Delivers what waits in a bundle. A run whose process is gone is closed as a failure, with the last heartbeat as
-/// process, also where there is no server or nothing is recorded for one. Where a run has ended by its own account, and its
+/// process, also where there is no server or nothing is recorded for one. Where a run has ended by its own record, and its
 /// disk had no space for that in the outbox, the manifest says how. Then manifest and report are brought up to date.
 ///
 /// # Errors
@@ -62,7 +62,7 @@ pub fn sync_run(
     let manifest = Manifest::read(bundle).ok();
     let end = manifest.as_ref().zip(outbox.as_ref()).and_then(|(manifest, outbox)| run_end(manifest, outbox));
     let damages = damages_of_outbox(bundle, manifest.as_ref(), outbox.as_ref());
-    // The bundle comes first: once the outbox is closed, it does not tell any more which nodes were open.
+    // The bundle comes first: once the outbox is closed, it does not show any more which nodes were open.
     let mut warnings = damages;
     let closed = close_dead_run(bundle).unwrap_or_else(|error| {
         warnings.push(in_one_line(&error));

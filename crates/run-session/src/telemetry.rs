@@ -284,7 +284,7 @@ impl Telemetry {
     /// of the run, with its causes, and comes back beside the report.
     ///
     /// [`Telemetry::start_run`] leaves the finish to the program. A run that an early `?` drops knows only that it was
-    /// dropped: Rust does not tell a value that is dropped why.
+    /// dropped: a value that is dropped cannot know why.
     ///
     /// ```
     /// # use daglight_capture_policy::Profile;

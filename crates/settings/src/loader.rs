@@ -104,7 +104,7 @@ impl SettingsLoader {
         self
     }
 
-    /// Adds environment variables. Empty ones and those that give no setting are left out.
+    /// Adds environment variables. Empty ones and those that are not settings are left out.
     #[must_use]
     pub fn with_variables<N: Into<String>, T: Into<String>>(
         mut self,
@@ -169,7 +169,7 @@ impl SettingsLoader {
             layers.extend(Layer::of_variable(name, text)?);
         }
         layers.extend(self.code.iter().cloned());
-        // Each layer by itself, before the merge: afterwards nothing tells which of them wrote a value, and an error
+        // Each layer by itself, before the merge: afterwards nothing shows which of them wrote a value, and an error
         // must name its file and line.
         for layer in &layers {
             check(layer, &layer.values, &mut Vec::new(), None)?;

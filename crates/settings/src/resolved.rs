@@ -34,7 +34,7 @@ pub struct ResolvedValue {
     pub key: String,
     /// The same, part by part.
     pub path: Vec<String>,
-    /// Its value, credentials masked. `null` where there is none.
+    /// Its value, credentials masked. `null` where it has none.
     pub value: Value,
     /// Where it came from.
     pub origin: Origin,

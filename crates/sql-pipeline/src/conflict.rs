@@ -236,7 +236,7 @@ impl Defined<'_> {
                 let conflict = self.unchangeable(statement.kind, relation)?;
                 Some((conflict, relations.targets.first().and_then(|target| target.at)))
             }
-            // With IF EXISTS it does nothing where the kind is another, and is no error.
+            // With IF EXISTS it does nothing where the kind is another, and does not fail.
             Effect::Drop { relations: dropped, views, if_exists: false } => {
                 dropped.iter().enumerate().find_map(|(position, relation)| {
                     let at = relations.targets.get(position).and_then(|target| target.at);

@@ -178,7 +178,7 @@ pub(crate) fn read_detached(lines: &[CommentLine]) -> (Vec<ParameterDeclaration>
     for line in lines {
         let declared = directive(line)
             .filter(|(name, _)| *name == "param")
-            // Far from any statement, a comment that is no right declaration is a comment.
+            // Far from any statement, a comment that is not a valid declaration is an ordinary comment.
             .and_then(|(_, argument)| parameter(argument, None, start(line)).ok());
         match declared {
             Some(declared) => {

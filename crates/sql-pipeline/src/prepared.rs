@@ -27,7 +27,7 @@ pub(crate) struct UsePrepared {
 /// Why a prepared statement cannot be executed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Misuse {
-    /// DataFusion prepares every statement, but it executes only those that give rows or change some. The words are the
+    /// DataFusion prepares every statement, but it executes only those that return rows or change some. The words are the
     /// first of it.
     NotExecutable(String),
     /// It has types for another number of parameters, or reads more than it is given.

@@ -114,14 +114,14 @@ pub enum PipelineEvent<'a> {
         /// Its first rows.
         rows: &'a ShownRows,
     },
-    /// A query, an `EXPLAIN` or a `SHOW` begins to give rows.
+    /// A query, an `EXPLAIN` or a `SHOW` begins to return rows.
     RowsStarted {
         /// The query's node.
         node: Option<&'a str>,
         /// The columns of its rows.
         schema: &'a SchemaRef,
     },
-    /// The next rows of the statement that has begun to give some.
+    /// The next rows of the statement that has begun to return some.
     RowsBatch {
         /// The rows.
         batch: &'a RecordBatch,

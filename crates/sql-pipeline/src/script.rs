@@ -316,7 +316,7 @@ impl Reading<'_> {
             statement.file = file;
             // EXECUTE is what it executes.
             statement.kind = self.prepared.executed(&parsed).unwrap_or(statement.kind);
-            // A name, a tag, or a document over a statement that is no node would be lost without a word.
+            // A name, a tag or a document above a statement that is not a node would be lost without a word.
             if let (Some((directive, position)), None) = (block.first_of_node, statement.kind.node_kind()) {
                 return Err(misplaced((DirectiveError::NotANode { directive }, position)));
             }

@@ -98,7 +98,7 @@ impl<'a> Splitter<'a> {
             self.has_more = part.len() < rest.len();
             if self.has_more {
                 // The last tokens may be torn. Those up to a semicolon are whole, and whatever follows it starts anew.
-                // No semicolon so far, as in the middle of a long text in quotes: only more of the script can tell.
+                // No semicolon so far, as in the middle of a long text in quotes: only more of the script can decide.
                 let Some(last) = tokens.iter().rposition(|token| token.token == Token::SemiColon) else {
                     length *= 4;
                     continue;

@@ -90,7 +90,7 @@ impl Pipeline {
         let mut shown = ShownRows { schema: stream.schema(), first: Vec::new(), total_rows: 0, cells };
         let is_query = matches!(statement.kind, StatementKind::Query | StatementKind::Setup);
         let has_rows = is_query && !shown.schema.fields().is_empty();
-        // Everything else gives at most one row, with a count.
+        // Everything else returns at most one row, with a count.
         let mut still_shown = match rows_out.options.rows {
             RowsWanted::Shown { most } if is_query => most,
             _ => 1,

@@ -38,7 +38,7 @@ pub(crate) const fn new_backoff() -> Backoff {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CallError {
-    /// There was no connection: the server has not seen the request.
+    /// The connection failed: the server has not seen the request.
     #[error("{call}: no connection to {server}")]
     Unreachable {
         /// The request.
@@ -49,7 +49,7 @@ pub enum CallError {
         #[source]
         source: Box<dyn Error + Send + Sync>,
     },
-    /// There was no whole answer: the server may or may not have done what was asked.
+    /// The answer did not arrive whole: the server may or may not have done what was asked.
     #[error("{call}: no answer from {server}")]
     NoAnswer {
         /// The request.
@@ -96,7 +96,7 @@ pub enum CallError {
         /// What to do about it.
         remedy: String,
     },
-    /// The answer is not one that a Hamilton server gives.
+    /// The answer is not one that a Hamilton server sends.
     #[error(
         "{call}: the answer of {server} is not that of a Hamilton server: check tracker.api_url, and proxies in between"
     )]

@@ -15,7 +15,7 @@ use daglight_run_identity::RunId;
 
 use crate::{sync::SyncError, tracker::record};
 
-/// How a run ended by its own account, as something else than its outbox says it.
+/// How a run ended by its own record, as something else than its outbox says it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunEnd {
     /// The run.

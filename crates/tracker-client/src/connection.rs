@@ -48,7 +48,7 @@ pub enum ProjectRef {
     Name {
         /// The name.
         name: String,
-        /// Whether it is created where there is none of that name.
+        /// Whether it is created where no project has that name.
         create: bool,
     },
 }
@@ -104,7 +104,7 @@ pub enum ConnectionError {
         #[source]
         source: TransportError,
     },
-    /// There is no client for the server.
+    /// The client for the server cannot be made.
     #[error("cannot set up the connection to the tracking server")]
     Transport {
         /// Why.

@@ -126,7 +126,7 @@ impl Delivery {
     /// As [`Delivery::flush`], in any tokio runtime and without blocking it.
     pub async fn flush_async(&self, timeout: Duration) -> DeliveryCounts {
         let shared = Arc::clone(&self.shared);
-        // A runtime that shuts down cancels the wait; the account is true all the same.
+        // A runtime that shuts down cancels the wait; the counts are true all the same.
         // On a thread for blocking work, because a condition variable on a runtime with one thread would hold that
         // thread, and with it the pipeline.
         let _ = tokio::task::spawn_blocking(move || flush(&shared, timeout)).await;
@@ -293,7 +293,7 @@ impl Worker {
         Ok(deliverer.with_unwritten(self.unwritten.clone()))
     }
 
-    /// Makes the account and the link known.
+    /// Makes the counts and the link known.
     fn publish(&self, deliverer: &Deliverer) {
         let cursor = deliverer.cursor();
         let mut state = lock(&self.shared.state);

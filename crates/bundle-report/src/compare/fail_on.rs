@@ -33,7 +33,7 @@ pub enum Criterion {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CriterionError {
-    /// There is none of that name.
+    /// Nothing has that name.
     #[error(
         "{name:?} is not a criterion: expected slower=20%, rows-changed=5%, plan-changed, schema-changed, drift, finding=ID or failed"
     )]
@@ -49,7 +49,7 @@ pub enum CriterionError {
         /// What stands behind the `=`.
         value: String,
     },
-    /// There is no such finding.
+    /// The name is not a kind of finding.
     #[error(transparent)]
     Finding(#[from] UnknownFinding),
 }

@@ -11,7 +11,7 @@ use crate::otlp::{Span, TracesLine};
 
 /// Spans that are exported: 2,000,000, of about 60 bytes each in memory.
 const MAX_SPANS: usize = 2_000_000;
-/// Groups and names that are told apart.
+/// Groups and names that have a number of their own.
 const MAX_NAMES: usize = 200_000;
 /// What belongs to no node.
 const RUN: &str = "run";

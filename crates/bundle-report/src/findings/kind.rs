@@ -131,7 +131,7 @@ impl std::str::FromStr for FindingKind {
     }
 }
 
-/// There is no such kind of finding.
+/// The name is not a kind of finding.
 #[derive(Debug, thiserror::Error)]
 #[error("{id:?} is not a finding: expected one of {}", FindingKind::ALL.iter().map(|kind| kind.id()).collect::<Vec<_>>().join(", "))]
 pub struct UnknownFinding {

@@ -28,7 +28,7 @@ fn loss(delivery: &DeliveryReport) -> Option<Finding> {
     Some(finding.count("items lost", delivery.dropped))
 }
 
-/// The items of a count in the accounts, such as `3 spans to otlp, 1 tracker event to hamilton`.
+/// The items of a count in the ledgers, such as `3 spans to otlp, 1 tracker event to hamilton`.
 pub(crate) fn items(delivery: &DeliveryReport, count: fn(&DeliveryCounts) -> u64) -> String {
     let accounts = delivery.ledgers.iter().filter(|account| count(&account.ledger) > 0);
     let parts: Vec<String> = accounts

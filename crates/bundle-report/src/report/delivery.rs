@@ -7,13 +7,13 @@ use serde::{Deserialize, Serialize};
 /// What was delivered, waits, or was dropped.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DeliveryReport {
-    /// Whether the accounts are those of the end of the run; false for a run that has not ended in good order.
+    /// Whether the counts are those of the end of the run; false for a run that has not ended in good order.
     pub is_final: bool,
-    /// The accounts, the tracker's first.
+    /// The counts of each signal, the tracker's first.
     pub ledgers: Vec<SignalLedger>,
-    /// Items that wait for a destination that is configured, over all accounts.
+    /// Items that wait for a destination that is configured, over all signals.
     pub waiting: u64,
-    /// Items that are lost, over all accounts.
+    /// Items that are lost, over all signals.
     pub dropped: u64,
     /// Whether the run was meant for a tracking server.
     #[serde(default)]

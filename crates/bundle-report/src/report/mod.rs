@@ -32,7 +32,7 @@ use crate::findings::Finding;
 ///   came later: reports without it are of this version as well.
 /// - 2: `own_time`, `timeline.long_idle_ms`, the totals of tables, `totals.nodes_interrupted`, `nodes[].queries_summed`,
 ///   `delivery.tracking`, and of operators `table`, `partitions` and `per_partition_ms`. `totals.rows_written` and
-///   `bytes_written` are of files only. `interrupted` is a run that was told to end, also as the status of a node and in the
+///   `bytes_written` are of files only. `interrupted` is a run that was asked to end, also as the status of a node and in the
 ///   totals; a run whose process is gone is `process_ended`.
 ///   Later `nodes[].attempts`, `earlier_attempts` and `recovered`, which readers that do not know them pass over. `rows_in` of
 ///   a node whose process was gone is null; it was 0 at first. `timeline.ending_ms` came later too: before, it was part of
@@ -122,7 +122,7 @@ pub enum ReportStatus {
     Success,
     /// It failed.
     Failure,
-    /// It was told to end before it was done, by ctrl-c for example.
+    /// It was asked to end before it was done, by ctrl-c for example.
     Interrupted,
     /// It has not ended, and its process is not known to be gone.
     Running,
@@ -167,7 +167,7 @@ pub struct Totals {
     pub nodes_succeeded: u64,
     /// Nodes that failed.
     pub nodes_failed: u64,
-    /// Nodes that ran when the run was told to end.
+    /// Nodes that ran when the run was asked to end.
     #[serde(default)]
     pub nodes_interrupted: u64,
     /// Nodes that started and were not seen to end.

@@ -13,7 +13,7 @@ pub struct Timeline {
     pub setup_ms: f64,
     /// Time in which nothing of that ran.
     pub idle_ms: f64,
-    /// Time from the signal that interrupted the run to its end: what ran then had been told to stop. It is part of no other
+    /// Time from the signal that interrupted the run to its end: what ran then had been asked to stop. It is part of no other
     /// time here; 0 where no signal came.
     #[serde(default)]
     pub ending_ms: f64,

@@ -16,7 +16,7 @@ pub(super) struct Scope<'a> {
 }
 
 impl Scope<'_> {
-    /// The origins of a column of this node. `None` where there is none of that name.
+    /// The origins of a column of this node. `None` where no column has that name.
     pub(super) fn find(&self, column: &Column) -> Option<&Origins> {
         self.columns.get(self.schema.maybe_index_of_column(column)?)
     }

@@ -25,7 +25,7 @@ use datafusion::{
 
 use crate::support::{Shared, only, run, session};
 
-/// Registers a table, and gives what lives as long as somebody holds the table.
+/// Registers a table, and returns what lives as long as somebody holds the table.
 fn table(ctx: &SessionContext) -> std::sync::Weak<MemTable> {
     let batch = RecordBatch::try_from_iter([("x", Arc::new(Int64Array::from(vec![1, 2, 3])) as _)]).unwrap();
     let schema: SchemaRef = batch.schema();

@@ -1,4 +1,4 @@
-//! The tables of scans, and the rows that they give.
+//! The tables of scans, and the rows that they return.
 
 use std::sync::Arc;
 

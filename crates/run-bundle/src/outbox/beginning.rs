@@ -25,7 +25,7 @@ pub struct Beginning {
 }
 
 impl Beginning {
-    /// What the manifest of the bundle says that this `tracker` folder is in. `None` where there is none that can be read.
+    /// What the manifest of the bundle says that this `tracker` folder is in. `None` where no manifest can be read.
     pub fn from_manifest(tracker_dir: &Path) -> Option<Self> {
         let manifest = Manifest::read(&Bundle::open(tracker_dir.parent()?).ok()?).ok()?;
         let identity = manifest.identity;

@@ -27,7 +27,7 @@ const MAX_FILE_BYTES: u64 = 16 << 20;
 ///
 /// - 1: the first.
 /// - 2: `unverified_until`, `redelivered` and `unwritten`, which a file of version 1 does not have. Lines that cannot be
-///   read are no longer among what is `dropped`: whoever reads the outbox counts them. `elsewhere` came later: cursors
+///   read do not count as `dropped` any more: whoever reads the outbox counts them. `elsewhere` came later: cursors
 ///   without it are of this version as well.
 const CURSOR_VERSION: u32 = 2;
 
@@ -184,7 +184,7 @@ impl Cursor {
                     Self { version: CURSOR_VERSION, ..cursor }
                 }))
             }
-            // Torn or of another program: as if there were none, and the server is asked.
+            // Torn or of another program: as if it were missing, and the server is asked.
             Err(_) => Ok(None),
         }
     }

@@ -118,7 +118,7 @@ impl RecordingProblem {
 }
 
 impl Outbox {
-    /// Opens the outbox of a `tracker` folder, and makes folder and file where there are none.
+    /// Opens the outbox of a `tracker` folder, and makes folder and file where they are missing.
     ///
     /// # Errors
     /// When the folder cannot be written, or its outbox is of a newer version.
@@ -173,7 +173,7 @@ impl Outbox {
         }))
     }
 
-    /// Takes up space on the disk, so that the end of the run can be recorded when there is none left. Best effort: on a
+    /// Takes up space on the disk, so that the end of the run can be recorded when the disk is full. Best effort: on a
     /// disk that is full already there is nothing to take.
     pub fn keep_reserve(&self) {
         let file = tracker_file(&self.tracker_dir(), RESERVE);

@@ -1,4 +1,4 @@
-//! Counting what an outbox holds: the one count that the account of a run is made of.
+//! Counting what an outbox holds: the one count behind every number about its delivery.
 
 use std::{collections::BTreeMap, path::Path};
 

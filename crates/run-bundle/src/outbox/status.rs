@@ -50,7 +50,7 @@ pub struct OutboxStatus {
     pub nodes: BTreeMap<String, NodeProgress>,
     /// Whether a process has the outbox open for writing; `None` where files cannot be locked.
     pub writer_alive: Option<bool>,
-    /// The account of the last delivery.
+    /// The counts of the last delivery.
     pub ledger: DeliveryCounts,
     /// The run on the server it was delivered to.
     pub link: Option<RunLink>,

@@ -181,7 +181,7 @@ impl Writer {
     }
 
     fn lose_for(&mut self, reason: &str, items: u64) {
-        // Twice: what the account says in the end, and what the file does not say yet.
+        // Twice: what the counts say in the end, and what the file does not say yet.
         for lost in [&mut self.lost, &mut self.unrecorded] {
             *lost.entry(reason.to_owned()).or_default() += items;
         }

@@ -123,7 +123,7 @@ async fn tasks_that_datafusion_spawns_belong_to_the_query_that_spawned_them() {
     assert_eq!(*seen.lock().unwrap(), BTreeSet::from([root_trace]));
 }
 
-/// Registers a function that gives its argument, and notes in which trace it is called.
+/// Registers a function that returns its argument, and notes in which trace it is called.
 fn register_witness(ctx: &SessionContext) -> Arc<Mutex<BTreeSet<String>>> {
     let seen = Arc::new(Mutex::new(BTreeSet::new()));
     let noted = Arc::clone(&seen);

@@ -134,7 +134,7 @@ pub(crate) async fn collect(session: &SessionContext, sql: &str) -> Result<usize
     Ok(session.sql(sql).await?.collect().await?.iter().map(RecordBatch::num_rows).sum())
 }
 
-/// A source that returns rows when it is told to; before that it may return single ones.
+/// A source that returns rows when it is released; before that it may return single ones.
 struct Source {
     schema: SchemaRef,
     go_on: Arc<AtomicBool>,

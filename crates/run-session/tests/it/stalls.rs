@@ -23,7 +23,7 @@ use tokio::sync::Notify;
 
 use crate::{dag, json};
 
-/// A source that sends nothing until it is told to.
+/// A source that sends nothing until it is released.
 struct Waiting {
     schema: SchemaRef,
     go_on: Arc<Notify>,

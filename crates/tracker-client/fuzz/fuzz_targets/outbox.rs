@@ -45,7 +45,7 @@ fn read_and_append(folder: &Path, input: &[u8]) {
     let Ok(before) = outbox_status(folder) else { return };
     let appended = Outbox::open(folder, Durability::Process).unwrap();
     appended.append(&Event::TaskStarted { node: "appended".to_owned(), time: DateTime::UNIX_EPOCH });
-    // Whether someone writes is asked with some patience.
+    // Whether someone writes is asked with a timeout.
     drop(appended);
     let after = outbox_status(folder).unwrap();
     // A piece of a line that was left becomes a line that cannot be read.

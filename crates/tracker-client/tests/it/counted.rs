@@ -1,4 +1,4 @@
-//! One account, whoever counts: the status, the run that goes on, and its delivery, whatever the file looks like.
+//! The same numbers, whoever counts: the status, the run that goes on, and its delivery, whatever the file looks like.
 
 use std::fs;
 
@@ -17,7 +17,7 @@ fn check_balanced(ledger: &DeliveryCounts) {
     assert_eq!(ledger.produced, ledger.delivered + ledger.waiting + ledger.dropped_total(), "{ledger:?}");
 }
 
-/// The accounts of an outbox with that content: before anybody has opened it for writing, and by whoever has.
+/// The counts of an outbox with that content: before anybody has opened it for writing, and by whoever has.
 fn accounts(content: &[u8]) -> (TempDir, DeliveryCounts, DeliveryCounts) {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("outbox.jsonl"), content).unwrap();

@@ -218,7 +218,7 @@ fn one_refused_attribute_does_not_hold_back_the_rest() {
 }
 
 #[test]
-fn an_attribute_that_makes_the_server_fail_is_given_up_after_some_patience() {
+fn an_attribute_that_makes_the_server_fail_is_given_up_after_repeated_failures() {
     let no = || (LOG, Status(500, "DataError: bad"));
     let none = || (FIND_ATTRIBUTES, Json(json!([null])));
     let probe = || (LOG, Empty);
