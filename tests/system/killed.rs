@@ -15,6 +15,7 @@ use daglight_run_bundle::outbox::outbox_status;
 use daglight_run_identity::RunId;
 use daglight_system_tests::{Recorded, Sample, TrackingServer};
 use daglight_tracker_client::{Connection, ProjectRef, Sighting, sync_bundle};
+use fastrand::Rng;
 use xtask::USER;
 
 use crate::processes::sample_run;
@@ -34,18 +35,6 @@ const NO_RUN: &str = "before the run";
 
 const WAIT_LIMIT: Duration = Duration::from_secs(60);
 
-/// A fixed sequence of numbers (SplitMix64).
-struct Numbers(u64);
-
-impl Numbers {
-    fn below(&mut self, end: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ (mixed >> 31)) % end
-    }
-}
-
 /// After what a run is killed.
 #[derive(Debug, Clone, Copy)]
 enum Moment {
@@ -61,15 +50,15 @@ enum Moment {
 
 impl Moment {
     /// The moments take turns, so that each part of a run is hit.
-    fn of(turn: u64, numbers: &mut Numbers) -> Self {
-        let mut up_to_ms = |limit: u64| Duration::from_micros(numbers.below(limit * 1_000));
+    fn of(turn: u64, random: &mut Rng) -> Self {
+        let mut up_to_ms = |limit: u64| Duration::from_micros(random.u64(..limit * 1_000));
         match turn % 5 {
             0 => Self::Events(1, up_to_ms(60)),
             1 => Self::Linked(up_to_ms(100)),
             2 => Self::All(up_to_ms(400)),
             _ => {
                 let delay = up_to_ms(50);
-                Self::Events(1 + numbers.below(2 * NODES as u64) as usize, delay)
+                Self::Events(1 + random.usize(..2 * NODES), delay)
             }
         }
     }
@@ -174,10 +163,10 @@ fn a_killed_run_is_a_failure_with_everything_that_was_acknowledged() {
     let server = TrackingServer::on_sqlite();
     let project = server.project("killed");
     println!("seed {SEED}");
-    let mut numbers = Numbers(SEED);
+    let mut random = Rng::with_seed(SEED);
     let mut stages = BTreeMap::<_, u32>::new();
     for number in 0..KILLS {
-        let moment = Moment::of(number, &mut numbers);
+        let moment = Moment::of(number, &mut random);
         *stages.entry(check(&server, project, number, moment)).or_default() += 1;
     }
     println!("{stages:?}");
@@ -185,7 +174,7 @@ fn a_killed_run_is_a_failure_with_everything_that_was_acknowledged() {
 
     // Whatever is there so early, it can be delivered or is empty.
     for number in KILLS..KILLS + 5 {
-        let delay = Duration::from_micros(numbers.below(1_000));
+        let delay = Duration::from_micros(random.u64(..1_000));
         check(&server, project, number, Moment::Ready(delay));
     }
 }

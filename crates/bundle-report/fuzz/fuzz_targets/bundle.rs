@@ -7,10 +7,13 @@
 //! ```
 //!
 //! `RUSTC_BOOTSTRAP=1` is for the stable compiler; a nightly one does without. An input is several files: each begins with a line
-//! `== NAME`, where the name is one of those below.
+//! `== NAME`, where the name is one of `inputs::FILES`.
 
 #![no_main]
 #![allow(clippy::unwrap_used, reason = "a fuzz target ends at its first surprise")]
+
+#[path = "../inputs.rs"]
+mod inputs;
 
 use std::{cell::OnceCell, fs, io};
 
@@ -20,17 +23,7 @@ use daglight_run_identity::RunId;
 use libfuzzer_sys::fuzz_target;
 use tempfile::TempDir;
 
-/// The files of a bundle, with the names by which an input gives them.
-const FILES: [(&str, &str); 8] = [
-    ("manifest", "manifest.json"),
-    ("artifacts", "artifacts.json"),
-    ("heartbeat", "heartbeat.json"),
-    ("traces", "otel_traces.json"),
-    ("metrics", "otel_metrics.json"),
-    ("logs", "otel_logs.json"),
-    ("plan", "plans/a-0123456789abcdef.json"),
-    ("outbox", "tracker/outbox.jsonl"),
-];
+use crate::inputs::FILES;
 
 thread_local! {
     static BUNDLE: OnceCell<(TempDir, Bundle)> = const { OnceCell::new() };
@@ -75,15 +68,15 @@ fn read(bundle: &Bundle) {
     let _ = bundle.verify();
     if let Ok(report) = Report::from_bundle(bundle) {
         let page = report.to_html();
-        // The page has its own two scripts, whatever is in the bundle.
-        assert_eq!(page.matches("<script").count(), 2);
+        // The page has its data and its own two scripts, whatever is in the bundle.
+        assert_eq!(page.matches("<script").count(), 3);
         let _ = report.to_markdown();
     }
     if let Ok(run) = ComparedRun::read(bundle)
         && let Some(comparison) = Comparison::new(std::slice::from_ref(&run), &run)
     {
         let _ = comparison.to_text();
-        assert_eq!(comparison.to_html().matches("<script").count(), 2);
+        assert_eq!(comparison.to_html().matches("<script").count(), 3);
     }
     for format in
         [ExportFormat::Perfetto, ExportFormat::Speedscope, ExportFormat::Otlp(ExportSignal::Traces)]

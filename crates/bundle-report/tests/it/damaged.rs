@@ -7,32 +7,14 @@ use std::{fs, io, path::Path};
 use daglight_bundle_report::{ComparedRun, Comparison, ExportFormat, ExportSignal, Report, export};
 use daglight_run_bundle::Bundle;
 use daglight_run_identity::RunId;
+use fastrand::Rng;
+
+use crate::inputs::FILES;
 
 /// Damages of each seed.
 const DAMAGES: u64 = 40;
 
-const FILES: [(&str, &str); 8] = [
-    ("manifest", "manifest.json"),
-    ("artifacts", "artifacts.json"),
-    ("heartbeat", "heartbeat.json"),
-    ("traces", "otel_traces.json"),
-    ("metrics", "otel_metrics.json"),
-    ("logs", "otel_logs.json"),
-    ("plan", "plans/a-0123456789abcdef.json"),
-    ("outbox", "tracker/outbox.jsonl"),
-];
-
-/// Numbers that look random, and are the same each time.
-struct Numbers(u64);
-
-impl Numbers {
-    fn below(&mut self, limit: usize) -> usize {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) as usize % limit.max(1)
-    }
-}
-
-fn damaged(text: &[u8], numbers: &mut Numbers) -> Vec<u8> {
+fn damaged(text: &[u8], random: &mut Rng) -> Vec<u8> {
     const PIECES: [&[u8]; 12] = [
         b"null",
         b"-1",
@@ -48,31 +30,31 @@ fn damaged(text: &[u8], numbers: &mut Numbers) -> Vec<u8> {
         b"999999999999",
     ];
     let mut text = text.to_vec();
-    for _ in 0..=numbers.below(4) {
-        let at = numbers.below(text.len());
-        match numbers.below(4) {
+    for _ in 0..=random.usize(..4) {
+        let at = random.usize(..=text.len());
+        match random.usize(..4) {
             0 => text.truncate(at),
-            1 => text[at..].iter_mut().take(1).for_each(|byte| *byte ^= 1 << numbers.below(8)),
-            2 => drop(text.splice(at..at, PIECES[numbers.below(PIECES.len())].iter().copied())),
+            1 => text[at..].iter_mut().take(1).for_each(|byte| *byte ^= 1 << random.usize(..8)),
+            2 => drop(text.splice(at..at, PIECES[random.usize(..PIECES.len())].iter().copied())),
             // The number or the word that stands there becomes another one.
             _ => {
                 let end =
                     text[at..].iter().position(|byte| b",}]\n".contains(byte)).map_or(at, |end| at + end);
-                text.splice(at..end, PIECES[numbers.below(PIECES.len())].iter().copied());
+                text.splice(at..end, PIECES[random.usize(..PIECES.len())].iter().copied());
             }
         }
     }
     text
 }
 
-fn fill(bundle: &Bundle, seed: &str, numbers: Option<&mut Numbers>) {
+fn fill(bundle: &Bundle, seed: &str, random: Option<&mut Rng>) {
     let parts: Vec<(&str, &str)> = seed.split("== ").filter_map(|part| part.split_once('\n')).collect();
-    let chosen = numbers.map(|numbers| (numbers.below(parts.len()), numbers));
-    let (chosen, mut numbers) = chosen.unzip();
+    let chosen = random.map(|random| (random.usize(..parts.len()), random));
+    let (chosen, mut random) = chosen.unzip();
     for (position, (name, content)) in parts.into_iter().enumerate() {
         let Some((_, path)) = FILES.iter().find(|(known, _)| *known == name) else { continue };
-        let content = match &mut numbers {
-            Some(numbers) if chosen == Some(position) => damaged(content.as_bytes(), numbers),
+        let content = match &mut random {
+            Some(random) if chosen == Some(position) => damaged(content.as_bytes(), random),
             _ => content.as_bytes().to_vec(),
         };
         fs::write(bundle.dir().join(path), content).unwrap();
@@ -88,10 +70,10 @@ fn read(bundle: &Bundle) -> bool {
     }
     // Only a newer format is refused.
     let Ok(run) = ComparedRun::read(bundle) else { return false };
-    assert_eq!(run.report.to_html().matches("<script").count(), 2);
+    assert_eq!(run.report.to_html().matches("<script").count(), 3);
     assert!(!run.report.to_markdown().is_empty());
     let comparison = Comparison::new(std::slice::from_ref(&run), &run).unwrap();
-    assert_eq!(comparison.to_html().matches("<script").count(), 2);
+    assert_eq!(comparison.to_html().matches("<script").count(), 3);
     let json = serde_json::to_string(&run.report).unwrap();
     serde_json::from_str::<Report>(&json).unwrap();
     true
@@ -100,14 +82,14 @@ fn read(bundle: &Bundle) -> bool {
 #[test]
 fn a_damaged_bundle_is_read_as_far_as_it_goes() {
     let seeds = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds/bundle");
-    let (mut numbers, mut read_count, mut count) = (Numbers(7), 0, 0);
+    let (mut random, mut read_count, mut count) = (Rng::with_seed(7), 0, 0);
     for seed in fs::read_dir(seeds).unwrap() {
         let seed = String::from_utf8(fs::read(seed.unwrap().path()).unwrap()).unwrap();
         for damage in 0..=DAMAGES {
             let out = tempfile::tempdir().unwrap();
             let bundle = Bundle::create(out.path(), RunId::new()).unwrap();
             fs::create_dir_all(bundle.tracker_dir()).unwrap();
-            fill(&bundle, &seed, (damage > 0).then_some(&mut numbers));
+            fill(&bundle, &seed, (damage > 0).then_some(&mut random));
             count += 1;
             read_count += u64::from(read(&bundle));
         }

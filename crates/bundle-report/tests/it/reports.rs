@@ -407,7 +407,7 @@ fn names_are_never_markup() {
     let report = run.report();
     let html = report.to_html();
     // The page has its own script and the data of it.
-    assert!(html.matches("<script").count() == 2 && html.contains("&lt;script"));
+    assert!(html.matches("<script").count() == 3 && html.contains("&lt;script"));
     assert!(!html.contains("href=\"javascript"));
     for line in report.to_markdown().lines().filter(|line| line.contains("script>")) {
         let is_code = line.contains('`') || line.starts_with("    ");

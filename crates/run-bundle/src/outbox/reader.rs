@@ -126,6 +126,7 @@ impl OutboxReader {
             let record = if whole { decode(line) } else { None };
             let blank = whole && line.is_empty();
             self.line.clear();
+            // One large attribute must not cost its size for the rest of a long run.
             self.line.shrink_to(KEPT_LINE_BYTES);
             match record {
                 Some(Record::Event(event)) => return Ok(Read::Event { event, end }),
@@ -143,12 +144,15 @@ impl OutboxReader {
 
     /// What the line says that has no line feed yet, at the end of the file.
     pub(crate) fn piece(&self) -> Option<Record> {
+        // Of a line that is too long only its end would be looked at, which may by chance be a record.
         if self.skipped == 0 { decode(&self.line) } else { None }
     }
 
     /// Reads on until the line feed, which it keeps; false when the file ends before.
     fn fill_line(&mut self) -> Result<bool, OutboxError> {
         loop {
+            // One byte more than a record may have: a line of exactly that length is whole, and not one that is too
+            // long.
             let room = (MAX_RECORD_BYTES + 1 - self.line.len()) as u64;
             // It goes on in the line that was begun before: the writer may be in the middle of it.
             let read = (&mut self.file).take(room).read_until(b'\n', &mut self.line);
@@ -274,34 +278,22 @@ mod tests {
         assert!(reader.line.capacity() <= 2 * MAX_RECORD_BYTES + 2);
     }
 
-    /// A fixed sequence of numbers (SplitMix64), so that a failure can be repeated.
-    struct Numbers(u64);
-
-    impl Numbers {
-        fn below(&mut self, end: usize) -> usize {
-            self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-            let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-            let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-            (mixed ^ (mixed >> 31)) as usize % end.max(1)
-        }
-    }
-
     #[test]
     fn damage_costs_only_the_lines_that_it_hits() {
         let whole = outbox(20);
         let lines = whole.iter().filter(|byte| **byte == b'\n').count();
         for seed in 0..500 {
-            let mut numbers = Numbers(seed);
+            let mut random = fastrand::Rng::with_seed(seed);
             let mut bytes = whole.clone();
-            let wounds = 1 + numbers.below(4);
+            let wounds = 1 + random.usize(..4);
             for _ in 0..wounds {
-                let at = numbers.below(bytes.len());
-                match numbers.below(5) {
-                    0 => bytes[at] ^= 1 << numbers.below(8),
+                let at = random.usize(..bytes.len());
+                match random.usize(..5) {
+                    0 => bytes[at] ^= 1 << random.usize(..8),
                     1 => bytes.truncate(at + 1),
                     2 => bytes.insert(at, b'\n'),
                     3 => drop(bytes.remove(at)),
-                    _ => bytes[at] = numbers.below(256) as u8,
+                    _ => bytes[at] = random.u8(..),
                 }
             }
             let cut = lines - bytes.iter().filter(|byte| **byte == b'\n').count().min(lines);
