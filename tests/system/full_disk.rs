@@ -5,7 +5,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use daglight_system_tests::{Checkout, Daglight, Finished, Hamilton, Project, decode_strictly};
+use daglight_system_tests::{
+    Checkout, Daglight, Finished, Hamilton, Project, check_balanced, decode_strictly,
+};
 use serde_json::{Value, json};
 
 /// Where the disk is, and where what was on it is afterwards.
@@ -38,14 +40,7 @@ fn sync(checkout: &Checkout, project: &Project) -> Finished {
 fn check_manifest(manifest: &Value) {
     assert_eq!((&manifest["status"], &manifest["error"]), (&json!("success"), &Value::Null), "{manifest:#}");
     assert!(manifest["nodes"].as_array().expect("a list").iter().all(|node| node["status"] == "success"));
-    let account = &manifest["delivery"]["tracker"];
-    let number = |key: &str| account[key].as_u64().expect("a number");
-    let dropped = account["dropped"].as_object().expect("reasons").values().filter_map(Value::as_u64);
-    assert_eq!(
-        number("produced"),
-        number("delivered") + number("waiting") + dropped.sum::<u64>(),
-        "{account}"
-    );
+    check_balanced(&manifest["delivery"]["tracker"]);
 }
 
 /// Both nodes and the run have succeeded, as far as the server knows.
