@@ -10,8 +10,8 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::{
     compare::Comparison,
-    dag, display,
-    page_script::{self, SCRIPT},
+    dag, display, node_sections,
+    page_script::{self, SCRIPTS},
     plan_tree::{HEADINGS, TreeRow},
     report::{NodeReport, PlanReport, Report},
     section::{Block, Content, Link, Medium, Opening, Operator, Piece, Section, Table, Tag, Tone},
@@ -51,7 +51,7 @@ fn page(title: &str, body: &Markup, data: &str) -> String {
         html lang="en" {
             head {
                 meta charset="utf-8";
-                meta http-equiv="Content-Security-Policy" content=(page_script::policy(STYLE, SCRIPT));
+                meta http-equiv="Content-Security-Policy" content=(page_script::policy(STYLE, &SCRIPTS));
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 title { (title) }
                 style { (PreEscaped(STYLE)) }
@@ -62,7 +62,7 @@ fn page(title: &str, body: &Markup, data: &str) -> String {
                     (body)
                 }
                 script type="application/json" id="data" { (PreEscaped(data)) }
-                script { (PreEscaped(SCRIPT)) }
+                @for script in SCRIPTS { script { (PreEscaped(script)) } }
             }
         }
     };
@@ -251,7 +251,7 @@ fn node_cell(node: &NodeReport) -> Markup {
             @if node.on_critical_path { (OnPath) }
             span.name title=(node.name) { (node.name) }
             span.kind { (node.kind.as_ref().map_or("", RecordedKind::name)) }
-            @for tag in sections::node_tags(node) { (tag) }
+            @for tag in node_sections::node_tags(node) { (tag) }
         }
     }
 }

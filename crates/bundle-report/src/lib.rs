@@ -7,41 +7,53 @@
 //!
 //! `inputs.rs` reads, `assemble.rs` makes the report of what was read, and `write.rs` writes it; the rest is pure.
 
-mod assemble;
-mod charts;
-mod compare;
-mod coverage;
-mod dag;
-pub mod display;
-mod export;
-mod findings;
-#[cfg(test)]
-mod fixture;
-mod headline;
-mod html;
-mod inputs;
-mod largest;
-mod markdown;
-mod nodes;
-mod otlp;
-mod page_script;
-mod plan_tree;
-mod plans;
-#[cfg(test)]
-mod planted;
-mod problems;
-mod queries;
+// What a report says, and how it is made of a bundle.
 mod report;
+mod inputs;
+mod assemble;
+mod write;
+mod unreadable;
+
+// From the files of a bundle.
+mod otlp;
+mod signals;
+mod queries;
+mod plans;
+mod nodes;
+mod problems;
 mod samples;
-mod section;
-mod sections;
+
+// What follows from them.
+mod timeline;
+mod coverage;
 mod self_time;
 mod shown_spans;
-mod signals;
-mod timeline;
-mod unreadable;
+mod largest;
+mod findings;
+mod headline;
+
+// Between runs, and for other viewers.
+mod compare;
+mod export;
+
+// How it is shown.
+pub mod display;
+mod section;
+mod sections;
+mod node_sections;
+mod process_sections;
+mod charts;
 mod waterfall;
-mod write;
+mod dag;
+mod plan_tree;
+mod markdown;
+mod html;
+mod page_script;
+
+#[cfg(test)]
+mod fixture;
+#[cfg(test)]
+mod planted;
 
 pub use compare::{
     COMPARISON_VERSION, ColumnDrift, ComparedRun, Comparison, Criterion, CriterionError, Difference,
@@ -53,7 +65,7 @@ pub use export::{ExportError, ExportFormat, ExportSignal, Exported, export};
 pub use findings::{Evidence, Finding, FindingKind, Unit, UnknownFinding};
 pub use html::STYLE as PAGE_STYLE;
 pub use inputs::{ReportError, ReportOptions};
-pub use page_script::policy as page_policy;
+pub use page_script::{SCRIPT as PAGE_SCRIPT, policy as page_policy};
 pub use report::{
     ActiveTaskReport, Concurrency, CriticalStep, DeliveryReport, HeadlineSentence, HeartbeatReport, IdleGap,
     Level, NodeReport, OperatorReport, PlanReport, PlannedOperator, Problem, QueryReport, REPORT_VERSION,

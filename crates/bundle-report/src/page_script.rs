@@ -8,17 +8,21 @@ use sha2::{Digest as _, Sha256};
 
 use crate::report::{Report, TimelineSpanKind};
 
-/// The script.
-pub(crate) const SCRIPT: &str = include_str!("report.js");
+/// The script that each page runs before its own.
+pub const SCRIPT: &str = include_str!("page.js");
 
-/// A Content-Security-Policy by which only this style sheet and this script count, and nothing is fetched: it holds even where an escape were
+/// The scripts of a report or a comparison, in their order.
+pub(crate) const SCRIPTS: [&str; 2] = [SCRIPT, include_str!("report.js")];
+
+/// A Content-Security-Policy by which only this style sheet and these scripts count, and nothing is fetched: it holds even where an escape were
 /// forgotten.
-pub fn policy(style: &str, script: &str) -> String {
-    let hash = |text: &str| STANDARD.encode(Sha256::digest(text));
+pub fn policy(style: &str, scripts: &[&str]) -> String {
+    let hash = |text: &str| format!("'sha256-{}'", STANDARD.encode(Sha256::digest(text)));
+    let scripts: Vec<String> = scripts.iter().map(|script| hash(script)).collect();
     format!(
-        "default-src 'none'; style-src 'sha256-{}'; script-src 'sha256-{}'; base-uri 'none'; form-action 'none'",
+        "default-src 'none'; style-src {}; script-src {}; base-uri 'none'; form-action 'none'",
         hash(style),
-        hash(script)
+        scripts.join(" ")
     )
 }
 
@@ -84,10 +88,9 @@ mod tests {
     #[test]
     fn the_policy_has_the_hash_of_what_it_lets_run() {
         // The example of the specification: https://www.w3.org/TR/CSP3/#external-hash
-        let policy = policy("", "alert('Hello, world.');");
-        assert!(
-            policy.contains("script-src 'sha256-qznLcsROx4GACP2dm0UCKCzCG+HiZ1guq6ZZDob/Tng='"),
-            "{policy}"
-        );
+        let policy = policy("", &["alert('Hello, world.');", ""]);
+        let expected = "script-src 'sha256-qznLcsROx4GACP2dm0UCKCzCG+HiZ1guq6ZZDob/Tng=' \
+                        'sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU='";
+        assert!(policy.contains(expected), "{policy}");
     }
 }

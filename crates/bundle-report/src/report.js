@@ -2,12 +2,6 @@
 // What the page of a report does besides being read: search, keyboard, light or dark, and a timeline that can be zoomed.
 // Texts of the run become text nodes and pixels only: nothing here makes markup of them.
 (() => {
-  const byId = (id) => document.getElementById(id);
-  const make = (tag, properties, ...children) => {
-    const element = Object.assign(document.createElement(tag), properties);
-    element.append(...children);
-    return element;
-  };
   const data = JSON.parse(byId("data").textContent);
 
   // Light or dark, where it is to be another than that of the system.

@@ -3,26 +3,21 @@
 use std::borrow::Cow;
 
 use daglight_capture_policy::printable;
-use daglight_run_bundle::{NodeStatus, RecordedKind, StallClass};
 
 use crate::{
-    charts::charts,
     display,
     findings::Finding,
-    nodes,
-    report::{Level, NodeReport, Report, ReportStatus, Severity, StallReport},
+    node_sections::{critical_steps, nodes, since_start},
+    process_sections::{over_time, process, stalls},
+    report::{Level, Report, ReportStatus, Severity},
     section::{
-        Block, Cell, Column, Link, Medium, Opening, Operator, Piece, Row, Section, Table, Tag, Tone, code,
+        Block, Cell, Column, Link, Medium, Opening, Operator, Piece, Section, Table, Tag, Tone, code,
         counted, name, shown, words,
     },
-    waterfall::Axis,
 };
 
-/// Nodes that fit on a page that is still looked at.
-const MAX_NODES: usize = 200;
-
 /// Nodes of which more is said than a row.
-const MAX_DETAILED: usize = 20;
+pub(crate) const MAX_DETAILED: usize = 20;
 
 /// Plans that are shown as trees.
 const MAX_PLANS: usize = 10;
@@ -136,12 +131,15 @@ pub(crate) fn table_section<'r>(
     section(title, table(columns, rows).into_iter().collect())
 }
 
-fn table<'r>(columns: Vec<Column>, rows: impl IntoIterator<Item = Vec<Cell<'r>>>) -> Option<Block<'r>> {
+pub(crate) fn table<'r>(
+    columns: Vec<Column>,
+    rows: impl IntoIterator<Item = Vec<Cell<'r>>>,
+) -> Option<Block<'r>> {
     let table = Table::new(columns, rows);
     (!table.rows.is_empty()).then_some(Block::Table(table))
 }
 
-fn sentence<'r>(text: impl Into<Cow<'r, str>>) -> Block<'r> {
+pub(crate) fn sentence<'r>(text: impl Into<Cow<'r, str>>) -> Block<'r> {
     Block::Sentence(vec![Piece::words(text)])
 }
 
@@ -174,168 +172,6 @@ pub(crate) fn finding_section<'r>(title: &'static str, findings: &'r [Finding]) 
     });
     let facts: Vec<_> = facts.collect();
     section(title, if facts.is_empty() { Vec::new() } else { vec![Block::Facts(facts)] })
-}
-
-fn nodes(report: &Report) -> Section<'_> {
-    let (longest, left_out) = nodes::longest(&report.nodes, MAX_NODES);
-    let has_nodes = !longest.is_empty();
-    let mut blocks: Vec<Block<'_>> = time_spent(report).into_iter().collect();
-    if has_nodes {
-        blocks.push(Block::Drawings(&report.nodes));
-        // One for all rows, so that the bars of nodes can be compared.
-        let axis = Axis::of(report.duration_ms.unwrap_or(0.0));
-        let columns = vec![
-            Column::text("node"),
-            Column::text("kind").only(Medium::Markdown),
-            Column::text("status").only(Medium::Markdown),
-            Column::number("start").only(Medium::Markdown),
-            Column::chart(axis),
-            Column::number("time"),
-            Column::number("rows in"),
-            Column::number("rows out"),
-            Column::number("bytes"),
-        ];
-        let rows = longest.into_iter().map(|node| node_row(node, axis)).collect();
-        blocks.push(Block::Table(Table { columns, rows }));
-    }
-    if left_out > 0 {
-        let more = display::plural(left_out as u64, "node");
-        blocks.push(sentence(format!("{more} more, all shorter, are in the JSON report.")));
-    }
-    let detailed =
-        |has: fn(&NodeReport) -> bool| report.nodes.iter().filter(move |node| has(node)).take(MAX_DETAILED);
-    blocks.extend(detailed(|node| node.queries_summed > 0).map(|node| {
-        Block::Sentence(vec![
-            Piece::Name(&node.name),
-            Piece::words(": "),
-            Piece::words(node.queries_in_words()),
-        ])
-    }));
-    blocks.extend(detailed(|node| !node.earlier_attempts.is_empty()).map(|node| {
-        let title = vec![Piece::Name(&node.name), Piece::words(" ran more than once")];
-        Block::TextOnly(title, earlier_attempts(node))
-    }));
-    blocks.extend(own_time(report));
-    blocks.extend(detailed(|node| node.error.is_some()).map(|node| {
-        let ended = if node.status == NodeStatus::Interrupted { " was interrupted" } else { " failed" };
-        let title = vec![Piece::Name(&node.name), Piece::words(ended)];
-        Block::Failure(title, node.error.as_deref().unwrap_or_default())
-    }));
-    Section { title: has_nodes.then_some("Nodes"), blocks }
-}
-
-/// What each step of the longest chain decides, and how many nodes ran at once.
-fn critical_steps(report: &Report) -> Section<'_> {
-    let Some(timeline) = &report.timeline else { return section("What decides the time", Vec::new()) };
-    // A chain of one node is the node.
-    if timeline.critical_path.len() < 2 {
-        return section("What decides the time", Vec::new());
-    }
-    let columns = vec![
-        Column::text("step of the longest chain"),
-        Column::number("time"),
-        Column::number("to gain at most"),
-    ];
-    let rows = timeline.critical_steps.iter().take(MAX_DETAILED).map(|step| {
-        vec![
-            name(step.node.as_str()),
-            shown(step.duration_ms, display::duration),
-            shown(step.gain_ms, display::duration),
-        ]
-    });
-    let mut blocks: Vec<Block<'_>> = table(columns, rows).into_iter().collect();
-    let at_once = timeline
-        .concurrency
-        .iter()
-        .map(|at| format!("{} for {}", display::plural(at.nodes, "node"), display::duration(at.duration_ms)));
-    blocks.push(sentence(format!("At once: {}.", at_once.collect::<Vec<_>>().join(", "))));
-    let columns = vec![
-        Column::text("idle after"),
-        Column::text("before"),
-        Column::number("start"),
-        Column::number("time"),
-    ];
-    let gaps = timeline.idle_gaps.iter().map(|gap| {
-        vec![
-            name(gap.after.as_deref()),
-            name(gap.before.as_deref()),
-            shown(gap.start_ms, since_start),
-            shown(gap.duration_ms, display::duration),
-        ]
-    });
-    blocks.extend(table(columns, gaps));
-    section("What decides the time", blocks)
-}
-
-fn time_spent(report: &Report) -> Option<Block<'_>> {
-    let timeline = report.timeline.as_ref()?;
-    let mut pieces = vec![Piece::words(display::time_spent(timeline))];
-    if timeline.critical_path.len() > 1 {
-        let time = display::duration(timeline.critical_path_ms);
-        pieces.extend([
-            Piece::words(" "),
-            Piece::OnPath,
-            Piece::words(format!(" is the longest chain of dependencies, {time}")),
-            Piece::Path(&timeline.critical_path),
-            Piece::words("."),
-        ]);
-    }
-    Some(Block::Sentence(pieces))
-}
-
-fn own_time(report: &Report) -> Option<Block<'_>> {
-    let parts = report.own_time.as_ref()?.parts();
-    let parts: Vec<String> = parts.map(|(what, ms)| format!("{what} {}", display::duration(ms))).collect();
-    (!parts.is_empty()).then(|| sentence(format!("Daglight itself took: {}.", parts.join(", "))))
-}
-
-fn node_row(node: &NodeReport, axis: Axis) -> Row<'_> {
-    let mut status = vec![status_tag(node.status).map_or(Piece::words("ok"), Piece::Tag)];
-    if let Some(attempts) = node.attempts_in_words() {
-        status.push(Piece::words(format!(" ({attempts})")));
-    }
-    let cells = vec![
-        vec![Piece::Node(node)],
-        name(node.kind.as_ref().map(RecordedKind::name)),
-        status,
-        shown(node.start_ms, since_start),
-        vec![Piece::Bar(node, axis)],
-        shown(node.duration_ms, display::duration),
-        shown(node.rows_in, display::count),
-        shown(node.rows_out, display::count),
-        shown(node.bytes, display::bytes),
-    ];
-    Row { status: Some(node.status), cells }
-}
-
-/// The words beside the name of a node: how it ended, unless that is well, and how often it ran.
-pub(crate) fn node_tags(node: &NodeReport) -> impl Iterator<Item = Tag<'static>> {
-    let attempts = node.attempts_in_words().map(|attempts| Tag {
-        tone: Tone::Muted,
-        word: attempts.into(),
-        detail: Some(earlier_attempts(node)),
-    });
-    status_tag(node.status).into_iter().chain(attempts)
-}
-
-fn status_tag(status: NodeStatus) -> Option<Tag<'static>> {
-    let (tone, word) = match status {
-        // Of a thousand nodes that went well, the word would hide the one that did not.
-        NodeStatus::Success => return None,
-        NodeStatus::Failure => (Tone::Bad, "failed"),
-        NodeStatus::Interrupted => (Tone::Bad, "interrupted"),
-        NodeStatus::Unfinished => (Tone::Warning, "unfinished"),
-        NodeStatus::NotRun => (Tone::Muted, "not run"),
-    };
-    Some(Tag { tone, word: word.into(), detail: None })
-}
-
-fn earlier_attempts(node: &NodeReport) -> String {
-    node.earlier_attempts_in_words().collect::<Vec<_>>().join("\n")
-}
-
-fn since_start(ms: f64) -> String {
-    format!("+{}", display::duration(ms))
 }
 
 fn queries(report: &Report) -> Section<'_> {
@@ -381,13 +217,6 @@ fn plans(report: &Report) -> Section<'_> {
         blocks.insert(0, sentence(how));
     }
     section("Plans of the slowest queries", blocks)
-}
-
-/// The process over the time of the run.
-fn over_time(report: &Report) -> Section<'_> {
-    let charts = charts(&report.resources);
-    let axis = Axis::of(report.duration_ms.unwrap_or(0.0));
-    section("Over time", if charts.is_empty() { Vec::new() } else { vec![Block::Charts(charts, axis)] })
 }
 
 fn stages(report: &Report) -> Section<'_> {
@@ -484,61 +313,6 @@ fn problems(report: &Report) -> Section<'_> {
         ]
     });
     table_section("Errors and warnings", columns, rows)
-}
-
-fn process(report: &Report) -> Section<'_> {
-    let Some(heartbeat) = &report.heartbeat else { return section("Process", Vec::new()) };
-    let facts = [
-        ("process", Some(heartbeat.process_in_words())),
-        ("heartbeat", Some(heartbeat.beats_in_words())),
-        ("processor time", heartbeat.cpu_seconds.map(display::seconds)),
-        ("peak memory", heartbeat.peak_resident_bytes.map(display::bytes)),
-        ("read from storage by the process", heartbeat.io_bytes_read.map(display::bytes)),
-        ("written to storage by the process", heartbeat.io_bytes_written.map(display::bytes)),
-    ];
-    let facts = facts.into_iter().filter_map(|(name, value)| Some((name.into(), words(value?))));
-    let running = heartbeat.active_tasks.iter().map(|task| {
-        let since = format!("running at the last beat, since {}", display::time(task.since));
-        vec![name(task.name.as_str()), words(since)]
-    });
-    let events = table(vec![Column::text("node"), Column::text("")], running);
-    section("Process", [Block::Facts(facts.collect())].into_iter().chain(events).collect())
-}
-
-/// What stood still, why, and what can be done about it.
-fn stalls(report: &Report) -> Section<'_> {
-    let Some(heartbeat) = &report.heartbeat else { return section("Stalls", Vec::new()) };
-    let columns =
-        ["node", "where", "when", "why", "threads", "what helps"].into_iter().map(Column::text).collect();
-    table_section("Stalls", columns, heartbeat.stalls.iter().map(stall_row))
-}
-
-fn stall_row(StallReport { stall, ended, remedy }: &StallReport) -> Vec<Cell<'_>> {
-    let mut place = Vec::new();
-    if !stall.query_id.is_empty() {
-        place.extend([Piece::words("query "), Piece::Code(stall.query_id.as_str().into())]);
-    }
-    // The detail begins with the name of the operator.
-    let detail = stall.detail.as_deref().filter(|detail| !detail.is_empty());
-    if let Some(operator) = detail.or(stall.operator.as_deref()) {
-        place.extend([Piece::words(" at "), Piece::Code(operator.into())]);
-    }
-    let until = ended.map_or_else(
-        || " and has not gone on".to_owned(),
-        |ended| format!(" until {}", display::time(ended)),
-    );
-    let when = format!("from {}{until}", display::time(stall.since));
-    let mut why = vec![Piece::words(stall.class.map_or("made no progress", StallClass::in_words))];
-    if let Some(what) = &stall.waits_for {
-        why.extend([Piece::words(": "), Piece::Code(what.as_str().into())]);
-    }
-    let threads = stall.threads.iter().map(|thread| {
-        let place = thread.waits_in.as_ref().map_or_else(String::new, |place| format!(" in {place}"));
-        format!("{} {}{place}", thread.name, thread.state)
-    });
-    let threads = threads.collect::<Vec<_>>().join(", ");
-    let remedy = remedy.as_deref().unwrap_or_default().replace('`', "");
-    vec![name(stall.node.as_deref()), place, words(when), why, words(threads), words(remedy)]
 }
 
 fn delivery(report: &Report) -> Section<'_> {

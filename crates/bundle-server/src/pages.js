@@ -1,12 +1,6 @@
 "use strict";
 // The list of runs and the page of a run that goes on. Texts of runs become text nodes only: nothing here makes markup of them.
 (() => {
-  const byId = (id) => document.getElementById(id);
-  const make = (tag, properties, ...children) => {
-    const element = Object.assign(document.createElement(tag), properties);
-    element.append(...children);
-    return element;
-  };
   const cell = (text, className = "") => make("td", { className }, text ?? "");
   const number = (text) => cell(text, "number");
   const time = (ms) => (ms == null ? "" : ms >= 60000 ? `${(ms / 60000).toFixed(1)} min`

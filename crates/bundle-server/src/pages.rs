@@ -1,14 +1,15 @@
 //! The pages: the list of runs, and a run that goes on. Both are filled by their script, which asks again and again.
 
 use axum::http::{HeaderName, header};
-use daglight_bundle_report::{PAGE_STYLE, page_policy};
+use daglight_bundle_report::{PAGE_SCRIPT, PAGE_STYLE, page_policy};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-const SCRIPT: &str = include_str!("pages.js");
+/// The scripts of a page, in their order.
+const SCRIPTS: [&str; 2] = [PAGE_SCRIPT, include_str!("pages.js")];
 
 /// What a browser may do with a page of this server.
 pub(crate) fn headers() -> [(HeaderName, String); 2] {
-    let policy = page_policy(PAGE_STYLE, SCRIPT);
+    let policy = page_policy(PAGE_STYLE, &SCRIPTS);
     [
         (header::CONTENT_TYPE, "text/html; charset=utf-8".to_owned()),
         (header::CONTENT_SECURITY_POLICY, format!("{policy}; connect-src 'self'; frame-ancestors 'none'")),
@@ -96,7 +97,7 @@ fn page(title: &str, body: &Markup) -> String {
                     p.bad id="problem" role="status" {}
                     noscript { p.bad { "This page needs its script." } }
                 }
-                script { (PreEscaped(SCRIPT)) }
+                @for script in SCRIPTS { script { (PreEscaped(script)) } }
             }
         }
     };

@@ -110,6 +110,11 @@ impl Lanes {
         Self { spans, names: names.texts, lanes, left_out, file }
     }
 
+    /// When the first span starts, in nanoseconds since 1970.
+    pub(super) fn begin(&self) -> u64 {
+        self.spans.iter().map(|span| span.start).min().unwrap_or(0)
+    }
+
     /// The positions of the spans, by lane and then so that what holds another comes before it.
     pub(super) fn in_order(&self) -> Vec<u32> {
         let mut order: Vec<u32> = (0..self.spans.len() as u32).collect();

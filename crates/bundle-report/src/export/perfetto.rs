@@ -39,7 +39,7 @@ pub(super) fn export(
         )?;
     }
     // From the first span on: microseconds since 1970 would not fit into a number of JSON.
-    let begin = lanes.spans.iter().map(|span| span.start).min().unwrap_or(0);
+    let begin = lanes.begin();
     // The lines once more, now for what stands on the spans.
     let (mut position, mut written) = (0, Ok(()));
     let file = read_lines(&bundle.traces(), |line| {

@@ -21,7 +21,7 @@ pub(super) fn export(
     to: &mut dyn Write,
 ) -> io::Result<Exported> {
     let lanes = Lanes::read(bundle, namespace);
-    let begin = lanes.spans.iter().map(|span| span.start).min().unwrap_or(0);
+    let begin = lanes.begin();
     let order = lanes.in_order();
     write!(to, "{{\"$schema\":{},\"exporter\":\"daglight\",\"name\":{},", json!(SCHEMA), json!(run))?;
     let frames: Vec<_> = lanes.names.iter().map(|name| json!({ "name": name })).collect();

@@ -1,0 +1,176 @@
+//! The sections about nodes: how each ended, when it ran, and what decides the time of the run.
+
+use daglight_run_bundle::{NodeStatus, RecordedKind};
+
+use crate::{
+    display, nodes,
+    report::{NodeReport, Report},
+    section::{Block, Column, Medium, Piece, Row, Section, Table, Tag, Tone, name, shown},
+    sections::{MAX_DETAILED, section, sentence, table},
+    waterfall::Axis,
+};
+
+/// Nodes that fit on a page that is still looked at.
+const MAX_NODES: usize = 200;
+
+pub(crate) fn nodes(report: &Report) -> Section<'_> {
+    let (longest, left_out) = nodes::longest(&report.nodes, MAX_NODES);
+    let has_nodes = !longest.is_empty();
+    let mut blocks: Vec<Block<'_>> = time_spent(report).into_iter().collect();
+    if has_nodes {
+        blocks.push(Block::Drawings(&report.nodes));
+        // One for all rows, so that the bars of nodes can be compared.
+        let axis = Axis::of(report.duration_ms.unwrap_or(0.0));
+        let columns = vec![
+            Column::text("node"),
+            Column::text("kind").only(Medium::Markdown),
+            Column::text("status").only(Medium::Markdown),
+            Column::number("start").only(Medium::Markdown),
+            Column::chart(axis),
+            Column::number("time"),
+            Column::number("rows in"),
+            Column::number("rows out"),
+            Column::number("bytes"),
+        ];
+        let rows = longest.into_iter().map(|node| node_row(node, axis)).collect();
+        blocks.push(Block::Table(Table { columns, rows }));
+    }
+    if left_out > 0 {
+        let more = display::plural(left_out as u64, "node");
+        blocks.push(sentence(format!("{more} more, all shorter, are in the JSON report.")));
+    }
+    let detailed =
+        |has: fn(&NodeReport) -> bool| report.nodes.iter().filter(move |node| has(node)).take(MAX_DETAILED);
+    blocks.extend(detailed(|node| node.queries_summed > 0).map(|node| {
+        Block::Sentence(vec![
+            Piece::Name(&node.name),
+            Piece::words(": "),
+            Piece::words(node.queries_in_words()),
+        ])
+    }));
+    blocks.extend(detailed(|node| !node.earlier_attempts.is_empty()).map(|node| {
+        let title = vec![Piece::Name(&node.name), Piece::words(" ran more than once")];
+        Block::TextOnly(title, earlier_attempts(node))
+    }));
+    blocks.extend(own_time(report));
+    blocks.extend(detailed(|node| node.error.is_some()).map(|node| {
+        let ended = if node.status == NodeStatus::Interrupted { " was interrupted" } else { " failed" };
+        let title = vec![Piece::Name(&node.name), Piece::words(ended)];
+        Block::Failure(title, node.error.as_deref().unwrap_or_default())
+    }));
+    Section { title: has_nodes.then_some("Nodes"), blocks }
+}
+
+/// What each step of the longest chain decides, and how many nodes ran at once.
+pub(crate) fn critical_steps(report: &Report) -> Section<'_> {
+    let Some(timeline) = &report.timeline else { return section("What decides the time", Vec::new()) };
+    // A chain of one node is the node.
+    if timeline.critical_path.len() < 2 {
+        return section("What decides the time", Vec::new());
+    }
+    let columns = vec![
+        Column::text("step of the longest chain"),
+        Column::number("time"),
+        Column::number("to gain at most"),
+    ];
+    let rows = timeline.critical_steps.iter().take(MAX_DETAILED).map(|step| {
+        vec![
+            name(step.node.as_str()),
+            shown(step.duration_ms, display::duration),
+            shown(step.gain_ms, display::duration),
+        ]
+    });
+    let mut blocks: Vec<Block<'_>> = table(columns, rows).into_iter().collect();
+    let at_once = timeline
+        .concurrency
+        .iter()
+        .map(|at| format!("{} for {}", display::plural(at.nodes, "node"), display::duration(at.duration_ms)));
+    blocks.push(sentence(format!("At once: {}.", at_once.collect::<Vec<_>>().join(", "))));
+    let columns = vec![
+        Column::text("idle after"),
+        Column::text("before"),
+        Column::number("start"),
+        Column::number("time"),
+    ];
+    let gaps = timeline.idle_gaps.iter().map(|gap| {
+        vec![
+            name(gap.after.as_deref()),
+            name(gap.before.as_deref()),
+            shown(gap.start_ms, since_start),
+            shown(gap.duration_ms, display::duration),
+        ]
+    });
+    blocks.extend(table(columns, gaps));
+    section("What decides the time", blocks)
+}
+
+fn time_spent(report: &Report) -> Option<Block<'_>> {
+    let timeline = report.timeline.as_ref()?;
+    let mut pieces = vec![Piece::words(display::time_spent(timeline))];
+    if timeline.critical_path.len() > 1 {
+        let time = display::duration(timeline.critical_path_ms);
+        pieces.extend([
+            Piece::words(" "),
+            Piece::OnPath,
+            Piece::words(format!(" is the longest chain of dependencies, {time}")),
+            Piece::Path(&timeline.critical_path),
+            Piece::words("."),
+        ]);
+    }
+    Some(Block::Sentence(pieces))
+}
+
+fn own_time(report: &Report) -> Option<Block<'_>> {
+    let parts = report.own_time.as_ref()?.parts();
+    let parts: Vec<String> = parts.map(|(what, ms)| format!("{what} {}", display::duration(ms))).collect();
+    (!parts.is_empty()).then(|| sentence(format!("Daglight itself took: {}.", parts.join(", "))))
+}
+
+fn node_row(node: &NodeReport, axis: Axis) -> Row<'_> {
+    let mut status = vec![status_tag(node.status).map_or(Piece::words("ok"), Piece::Tag)];
+    if let Some(attempts) = node.attempts_in_words() {
+        status.push(Piece::words(format!(" ({attempts})")));
+    }
+    let cells = vec![
+        vec![Piece::Node(node)],
+        name(node.kind.as_ref().map(RecordedKind::name)),
+        status,
+        shown(node.start_ms, since_start),
+        vec![Piece::Bar(node, axis)],
+        shown(node.duration_ms, display::duration),
+        shown(node.rows_in, display::count),
+        shown(node.rows_out, display::count),
+        shown(node.bytes, display::bytes),
+    ];
+    Row { status: Some(node.status), cells }
+}
+
+/// The words beside the name of a node: how it ended, unless that is well, and how often it ran.
+pub(crate) fn node_tags(node: &NodeReport) -> impl Iterator<Item = Tag<'static>> {
+    let attempts = node.attempts_in_words().map(|attempts| Tag {
+        tone: Tone::Muted,
+        word: attempts.into(),
+        detail: Some(earlier_attempts(node)),
+    });
+    status_tag(node.status).into_iter().chain(attempts)
+}
+
+fn status_tag(status: NodeStatus) -> Option<Tag<'static>> {
+    let (tone, word) = match status {
+        // Of a thousand nodes that went well, the word would hide the one that did not.
+        NodeStatus::Success => return None,
+        NodeStatus::Failure => (Tone::Bad, "failed"),
+        NodeStatus::Interrupted => (Tone::Bad, "interrupted"),
+        NodeStatus::Unfinished => (Tone::Warning, "unfinished"),
+        NodeStatus::NotRun => (Tone::Muted, "not run"),
+    };
+    Some(Tag { tone, word: word.into(), detail: None })
+}
+
+fn earlier_attempts(node: &NodeReport) -> String {
+    node.earlier_attempts_in_words().collect::<Vec<_>>().join("\n")
+}
+
+pub(crate) fn since_start(ms: f64) -> String {
+    format!("+{}", display::duration(ms))
+}

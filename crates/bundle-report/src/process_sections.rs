@@ -1,0 +1,74 @@
+//! The sections about the process: what it used, over time as well, and where it stood still.
+
+use daglight_run_bundle::StallClass;
+
+use crate::{
+    charts::charts,
+    display,
+    report::{Report, StallReport},
+    section::{Block, Cell, Column, Piece, Section, name, words},
+    sections::{section, table, table_section},
+    waterfall::Axis,
+};
+
+pub(crate) fn process(report: &Report) -> Section<'_> {
+    let Some(heartbeat) = &report.heartbeat else { return section("Process", Vec::new()) };
+    let facts = [
+        ("process", Some(heartbeat.process_in_words())),
+        ("heartbeat", Some(heartbeat.beats_in_words())),
+        ("processor time", heartbeat.cpu_seconds.map(display::seconds)),
+        ("peak memory", heartbeat.peak_resident_bytes.map(display::bytes)),
+        ("read from storage by the process", heartbeat.io_bytes_read.map(display::bytes)),
+        ("written to storage by the process", heartbeat.io_bytes_written.map(display::bytes)),
+    ];
+    let facts = facts.into_iter().filter_map(|(name, value)| Some((name.into(), words(value?))));
+    let running = heartbeat.active_tasks.iter().map(|task| {
+        let since = format!("running at the last beat, since {}", display::time(task.since));
+        vec![name(task.name.as_str()), words(since)]
+    });
+    let events = table(vec![Column::text("node"), Column::text("")], running);
+    section("Process", [Block::Facts(facts.collect())].into_iter().chain(events).collect())
+}
+
+/// What stood still, why, and what can be done about it.
+pub(crate) fn stalls(report: &Report) -> Section<'_> {
+    let Some(heartbeat) = &report.heartbeat else { return section("Stalls", Vec::new()) };
+    let columns =
+        ["node", "where", "when", "why", "threads", "what helps"].into_iter().map(Column::text).collect();
+    table_section("Stalls", columns, heartbeat.stalls.iter().map(stall_row))
+}
+
+fn stall_row(StallReport { stall, ended, remedy }: &StallReport) -> Vec<Cell<'_>> {
+    let mut place = Vec::new();
+    if !stall.query_id.is_empty() {
+        place.extend([Piece::words("query "), Piece::Code(stall.query_id.as_str().into())]);
+    }
+    // The detail begins with the name of the operator.
+    let detail = stall.detail.as_deref().filter(|detail| !detail.is_empty());
+    if let Some(operator) = detail.or(stall.operator.as_deref()) {
+        place.extend([Piece::words(" at "), Piece::Code(operator.into())]);
+    }
+    let until = ended.map_or_else(
+        || " and has not gone on".to_owned(),
+        |ended| format!(" until {}", display::time(ended)),
+    );
+    let when = format!("from {}{until}", display::time(stall.since));
+    let mut why = vec![Piece::words(stall.class.map_or("made no progress", StallClass::in_words))];
+    if let Some(what) = &stall.waits_for {
+        why.extend([Piece::words(": "), Piece::Code(what.as_str().into())]);
+    }
+    let threads = stall.threads.iter().map(|thread| {
+        let place = thread.waits_in.as_ref().map_or_else(String::new, |place| format!(" in {place}"));
+        format!("{} {}{place}", thread.name, thread.state)
+    });
+    let threads = threads.collect::<Vec<_>>().join(", ");
+    let remedy = remedy.as_deref().unwrap_or_default().replace('`', "");
+    vec![name(stall.node.as_deref()), place, words(when), why, words(threads), words(remedy)]
+}
+
+/// The process over the time of the run.
+pub(crate) fn over_time(report: &Report) -> Section<'_> {
+    let charts = charts(&report.resources);
+    let axis = Axis::of(report.duration_ms.unwrap_or(0.0));
+    section("Over time", if charts.is_empty() { Vec::new() } else { vec![Block::Charts(charts, axis)] })
+}
