@@ -67,6 +67,8 @@ pub(crate) fn private_key(text: &str) -> Option<Range<usize>> {
         let header = &text[start + KEY_BEGIN.len()..];
         from = start + KEY_BEGIN.len();
         let Some(length) = header.find(DASHES).filter(|length| *length <= KEY_HEADER_LIMIT) else { continue };
+        // Certificates and public keys have the same frame, and are no secret: an error about one is only of use with
+        // it.
         if !header[..length].contains("PRIVATE KEY") {
             continue;
         }
@@ -105,6 +107,7 @@ pub(crate) fn shaped_credential(word: &str, rest: &str, before: Option<char>) ->
             let part = &key[..key.find(SEPARATORS).unwrap_or(key.len())];
             let has_prefix =
                 PREFIXES.iter().any(|(prefix, least)| key.len() >= *least && key.starts_with(prefix));
+            // `eyJ` is `{"` in base64, with which the header of each JSON Web Token begins (RFC 7519).
             let is_web_token = key.starts_with("eyJ") && start < last_token && key.len() >= 20;
             let length = if is_aws_key_id(part) { part.len() } else { key.len() };
             (has_prefix || is_web_token || is_aws_key_id(part)).then_some(start..start + length)
@@ -171,6 +174,7 @@ pub(crate) struct Authority {
 /// Where the authority that `place` begins with ends. A password may contain what should have been escaped in it.
 pub(crate) fn authority(place: &str) -> Authority {
     let is_outside = |c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '<' | '>' | '`' | '\\');
+    // Bounded, because a text may have thousands of `://` in it, and each would look through all the rest for its `@`.
     let place = &place[..place.floor_char_boundary(AUTHORITY_LIMIT)];
     let place = &place[..place.find(is_outside).unwrap_or(place.len())];
     let end = place.find(['/', '?', '#']).unwrap_or(place.len());
@@ -182,6 +186,8 @@ pub(crate) fn authority(place: &str) -> Authority {
         Some((_, port)) => port.bytes().all(|byte| byte.is_ascii_digit() || byte == b']'),
         None => true,
     };
+    // A password may have a `/` in it that was not escaped. It shows by what would else be the port: that is a number,
+    // and a password is most often not.
     match place.rfind('@') {
         Some(at) if !has_port => Authority { user: Some(0..at), end: at + 1 },
         _ => Authority { user: None, end },

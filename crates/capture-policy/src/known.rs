@@ -51,6 +51,8 @@ impl Known {
 
     /// Adds a credential that was found in a text.
     pub(crate) fn learn_secret(&mut self, secret: &str) {
+        // Counted apart from those that were named: a script with a thousand literals must not take the place of the
+        // key of the tracker.
         if self.learned < MOST_SECRETS && self.add(secret) {
             self.learned += 1;
         }
@@ -141,6 +143,8 @@ fn matcher<'a>(texts: impl Iterator<Item = &'a str>) -> Option<AhoCorasick> {
     AhoCorasick::builder()
         .kind(Some(AhoCorasickKind::NoncontiguousNFA))
         .match_kind(MatchKind::LeftmostLongest)
+        // Engines print identifiers in small letters, and a literal that was taken for one comes back so in their
+        // messages.
         .ascii_case_insensitive(true)
         .build(texts)
         .ok()

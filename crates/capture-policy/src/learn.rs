@@ -64,6 +64,8 @@ impl Redactor {
             // A text of several lines may be quoted line by line.
             let lines = literals.iter().flat_map(|literal| literal.lines().map(str::trim));
             lines.chain(literals.iter().map(String::as_str)).for_each(|literal| known.add_value(literal));
+            // Never taken back: a text may quote a statement from before the dialect was changed. With both readings
+            // more is hidden, and never less.
             known.double_quoted_text |= sets_other_dialect(sql);
         });
     }
@@ -79,6 +81,8 @@ fn learn_secret(known: &mut Known, secret: &str) {
 /// Whether a text may be replaced wherever it stands: no plain word, which could be any name.
 fn is_telling(text: &str) -> bool {
     let length = text.chars().count();
+    // `production` as a password would take the word out of every message of the run. A short plain word is hidden
+    // only where it stands alone.
     let is_plain = text.chars().all(|c| c.is_lowercase() || c == '_' || c == ' ')
         || text.chars().all(|c| c.is_uppercase() || c == '_');
     length >= SHORTEST && (!is_plain || length >= LONG)
@@ -137,6 +141,7 @@ fn sets_other_dialect(sql: &str) -> bool {
     let others = ["mysql", "bigquery", "databricks", "hive", "spark"];
     let lower = sql.to_ascii_lowercase();
     lower.match_indices("dialect").any(|(at, _)| {
+        // The name of the dialect stands close behind the key, as in `SET datafusion.sql_parser.dialect = 'MySQL'`.
         let behind: String = lower[at..].chars().take(40).collect();
         others.iter().any(|other| behind.contains(other))
     })

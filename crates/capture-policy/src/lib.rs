@@ -5,43 +5,53 @@
 //! Where the settings of a policy come from belongs to `daglight-settings`, what a run is called to
 //! `daglight-run-identity`.
 
-mod bounded_text;
+// What may be captured.
+mod profile;
 mod capture_settings;
+mod policy;
 mod captured;
 mod captured_table;
+mod limits;
+mod bounded_text;
+mod secret;
+
+// What is shown of errors, plans, command lines and scripts.
 mod causes;
+mod mask;
+mod plan_text;
+mod typed_literals;
+mod time_zones;
+mod partition_values;
 mod command_line;
-mod connection_secrets;
+mod program_options;
 mod console_text;
-mod credentials;
-mod key_names;
-mod key_values;
+mod script_line;
+mod printable;
+mod rewritten;
+
+// Finding credentials by their names, their shapes and what is known of them.
+mod redact;
 mod known;
 mod learn;
-mod limits;
-mod mask;
-mod named_rows;
+mod key_names;
+mod key_values;
 mod named_values;
-mod partition_values;
+mod named_rows;
+mod credentials;
+mod connection_secrets;
 mod phrases;
-mod plan_text;
-mod policy;
-#[cfg(test)]
-mod position_tests;
-mod printable;
-mod profile;
-mod program_options;
-mod redact;
-mod rewritten;
-mod script_columns;
-mod script_line;
-mod secret;
-mod secret_reader;
-mod sql_secrets;
+
+// Finding them in SQL.
 mod sql_tokens;
 mod sql_values;
-mod time_zones;
-mod typed_literals;
+mod sql_secrets;
+mod secret_reader;
+mod secret_frame;
+mod column_reader;
+mod script_columns;
+
+#[cfg(test)]
+mod position_tests;
 
 pub use bounded_text::BoundedText;
 pub use capture_settings::{

@@ -108,6 +108,8 @@ impl Redactor {
 
     /// Changes what is known, for every clone.
     pub(crate) fn learn_with(&self, change: impl FnOnce(&mut Known)) {
+        // Copied only while a reader holds the old one. What is known changes while statements are read, and texts are
+        // redacted all the time.
         change(Arc::make_mut(&mut self.known.write().unwrap_or_else(PoisonError::into_inner)));
     }
 
@@ -290,6 +292,8 @@ impl Redactor {
         }
         let after = &rest[word.len()..];
         let in_rest = |range: Range<usize>, offset: usize| range.start + offset..range.end + offset;
+        // In front of keys: in `token://user:pw@host` the word is a scheme, and what is to be hidden is the user of
+        // the URL.
         if let Some(place) = after.strip_prefix("://") {
             let start = word.len() + "://".len();
             let Authority { user, end } = authority(place);
@@ -318,6 +322,7 @@ pub fn is_engine(target: &str) -> bool {
         ["apache_avro", "arrow", "avro", "datafusion", "object_store", "parquet", "sqlparser"];
     let crate_name = target.split("::").next().unwrap_or_default();
     ENGINE.iter().any(|name| {
+        // At the end of a word only: a program of the user's may be called `arrowhead`, and its messages are its own.
         crate_name.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with(['_', '-']))
     })
 }

@@ -8,7 +8,9 @@
 use std::ops::Range;
 
 use crate::{
-    script_columns::{Columns, MOST_QUERIES, ScriptColumns},
+    column_reader::{Columns, MOST_QUERIES},
+    script_columns::ScriptColumns,
+    secret_frame::{Frame, Literal, either},
     sql_secrets::Hidden,
     sql_tokens::{Kind, Token, quotes, unquoted},
     sql_values::opens_options,
@@ -21,64 +23,6 @@ pub(crate) const TYPES_OF_TEXT: [&str; 3] = ["Utf8", "Utf8View", "LargeUtf8"];
 const DEEPEST: usize = 128;
 /// Digits from which on a number is taken for a credential.
 const LONG_NUMBER: usize = 4;
-
-/// What is open: the statement itself, parentheses, brackets, or a CASE.
-#[derive(Debug, Default)]
-struct Frame {
-    is_case: bool,
-    has_when: bool,
-    /// Whether it is a CASE of something hidden, so that what follows each WHEN is a credential.
-    hides_operand: bool,
-    inherits_outside: bool,
-    is_query: bool,
-    /// Whether what is in here are arguments of a function.
-    is_call: bool,
-    /// Whether it is a literal, as plans have it: `Utf8("x")`.
-    is_typed_text: bool,
-    is_options: bool,
-    /// Literals of the part that is being read, and whether it names what is hidden.
-    part: Vec<Literal>,
-    names_hidden: bool,
-    /// Of all parts, what may belong to the part around.
-    literals: Vec<Literal>,
-    names_hidden_apart: bool,
-    /// Whether the part compares or names something, and so says nothing about the part around.
-    assigns: bool,
-    /// Whether it is a query that is read behind its list of columns.
-    is_apart: bool,
-    /// Whether it is a condition of its own.
-    is_condition: bool,
-    /// Whether all literals here are credentials, because of the part around.
-    inherits: bool,
-    is_between: bool,
-    item: usize,
-    hides_next_item: bool,
-    /// Which items of the lists of values to come are credentials.
-    columns: Vec<bool>,
-    takes_values: bool,
-    /// Whether only the query that is opened next has these columns: `WITH t(name, password) AS (SELECT ...)`.
-    columns_of_next_query: bool,
-    /// Whether the items that are read are those of `columns`.
-    is_row: bool,
-    /// The literals of the rows of a VALUES or of a query, by position, for a list of columns behind them.
-    rows: Vec<(usize, Literal)>,
-    /// Those of what was closed last.
-    rows_before: Vec<(usize, Literal)>,
-    /// Which columns of the first branch of a set operation are credentials: all branches have its names.
-    first_branch: Vec<bool>,
-    /// Its SELECT, until its columns are asked for: most queries have no second branch, and need not be read for one.
-    first_select: Option<usize>,
-    /// Whether a query has begun here, and whether a branch of a set operation follows.
-    has_branch: bool,
-    is_branch_next: bool,
-    /// The names of the items, if it is a list of columns.
-    list: Vec<bool>,
-    may_be_list: bool,
-    begins_item: bool,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Literal(usize);
 
 /// Reads a statement.
 pub(crate) struct Reader<'a, H> {
@@ -205,6 +149,7 @@ impl<'a, H: Hidden> Reader<'a, H> {
     }
 
     fn literal(&mut self, index: usize, text: &str) {
+        // Up to 256 bytes, because names of columns are not longer, and each literal of a script is asked for.
         let is_key =
             self.tokens[index].kind == Kind::Text && text.len() < 256 && self.hidden.name(unquoted(text));
         let frame = self.top();
@@ -214,6 +159,7 @@ impl<'a, H: Hidden> Reader<'a, H> {
         // A literal that is itself a name, as in `get_field(u, 'password')` or a map's key.
         if is_key {
             frame.names_hidden = true;
+            // `map('password', 'x')`, `struct_of('token', t)`: in a call the key is an item, and its value the next.
             frame.hides_next_item = frame.is_call;
             return;
         }
@@ -246,6 +192,8 @@ impl<'a, H: Hidden> Reader<'a, H> {
     /// Whether the word is one that says how a statement is built.
     fn keyword(&mut self, index: usize, word: &str) -> bool {
         let lower = word.to_ascii_lowercase();
+        // `a IS DISTINCT FROM 'x'` compares. Read as a clause, its FROM would end the part, and the literal would not
+        // belong to the name in front of it.
         let is_distinct_from = lower == "from" && index > 0 && self.is(index - 1, "distinct");
         let frame = self.top();
         match lower.as_str() {
@@ -280,6 +228,8 @@ impl<'a, H: Hidden> Reader<'a, H> {
             "end" if frame.is_case => self.close(),
             "from" if is_distinct_from || !frame.is_query => {}
             "as" | "in" | "like" | "ilike" | "similar" => frame.assigns = true,
+            // They are not names, though they stand where one could: `NOT` in front of a hidden column must not become
+            // another name for it.
             "not" | "is" | "escape" | "any" | "all" | "distinct" => {}
             "values" => {
                 self.end_part();
@@ -332,6 +282,8 @@ impl<'a, H: Hidden> Reader<'a, H> {
         if std::mem::replace(&mut frame.has_branch, true) && std::mem::take(&mut frame.is_branch_next) {
             let first_branch = self.first_branch();
             let frame = self.top();
+            // In a set operation the names are those of the first branch, and the others are matched by position:
+            // `SELECT password ... UNION SELECT 'x'`.
             frame.columns = either(&frame.columns, &first_branch);
             return;
         }
@@ -490,6 +442,8 @@ impl<'a, H: Hidden> Reader<'a, H> {
         if !names_hidden {
             return;
         }
+        // A part that compared has used up what it names: in `(password = 'x') = 'y'` the second literal is compared
+        // with a truth value.
         frame.names_hidden_apart |= !frame.is_apart && (frame.part.is_empty() || !frame.assigns);
         for literal in std::mem::take(&mut self.top().part) {
             self.hide(literal);
@@ -547,6 +501,8 @@ impl<'a, H: Hidden> Reader<'a, H> {
             frame.names_hidden = true;
             frame.hides_next_item |= closed.is_typed_text && frame.is_call;
         }
+        // `f(a AND password = 'x', 'y')`: each operand of AND and OR was judged by itself, and says nothing about its
+        // neighbours.
         if closed.is_condition {
             return;
         }
@@ -583,15 +539,6 @@ impl<'a, H: Hidden> Reader<'a, H> {
             _ => {}
         }
     }
-}
-
-/// Which columns are credentials by one list or another. Empty where none is.
-fn either(some: &[bool], others: &[bool]) -> Vec<bool> {
-    if !some.contains(&true) && !others.contains(&true) {
-        return Vec::new();
-    }
-    let at = |list: &[bool], index: usize| list.get(index).copied().unwrap_or(false);
-    (0..some.len().max(others.len())).map(|index| at(some, index) || at(others, index)).collect()
 }
 
 /// How many digits a number has, in its own base.

@@ -6,8 +6,9 @@
 use std::{collections::HashMap, ops::Range, sync::Arc};
 
 use crate::{
+    column_reader::Columns,
     named_rows, named_values,
-    script_columns::{Columns, ScriptColumns},
+    script_columns::ScriptColumns,
     secret_reader::{Reader, TYPES_OF_TEXT},
     sql_tokens::{Kind, Reading, Token, tokens, unquoted},
     sql_values::opens_options,
@@ -52,6 +53,8 @@ pub(crate) fn secrets(sql: &str, hidden: &impl Hidden) -> Secrets {
             found.ranges.extend(inside.ranges.iter().map(|range| range.start + start..range.end + start));
         }
     }
+    // On the text and not on the tokens: pairs of a name and a value stand inside of literals, as in a JSON document
+    // that is inserted.
     found.ranges.extend(named_values::secrets(sql, |name| hidden.name(name)));
     found.ranges.sort_by_key(|range| range.start);
     found.ranges.dedup();
@@ -206,6 +209,7 @@ fn read(
     if let Some(placeholders) = executed {
         let positions = placeholders.iter().filter_map(|name| name.parse::<usize>().ok());
         let executed = positions.fold(Vec::new(), |mut columns, position| {
+            // A parameter `$4000000000` must not make a list of that length.
             if (1..10_000).contains(&position) {
                 columns.resize(columns.len().max(position), false);
                 columns[position - 1] = true;

@@ -168,6 +168,8 @@ fn block_comment(bytes: &[u8]) -> usize {
 /// `$$text$$`, `$tag$text$tag$`, or a placeholder.
 fn dollar(rest: &str) -> (Kind, usize) {
     let name = rest[1..].find(|c: char| !(c.is_alphanumeric() || c == '_')).map_or(rest.len(), |end| end + 1);
+    // `$1$` are two parameters, and `$a$` opens a text in PostgreSQL's dollar quotes, whose tag cannot begin with a
+    // digit.
     if rest[name..].starts_with('$') && !rest[1..].starts_with(|c: char| c.is_ascii_digit()) {
         let tag = &rest[..=name];
         let body = &rest[tag.len()..];
@@ -182,6 +184,7 @@ fn number(bytes: &[u8]) -> usize {
         bytes[from..].iter().position(|byte| !is_part(*byte)).map_or(bytes.len(), |length| from + length)
     };
     let end = end_from(0);
+    // In `0x1e+2` the `e` is a digit, and the sign begins another number.
     let is_exponent = matches!(bytes[end - 1], b'e' | b'E') && !bytes.starts_with(b"0x");
     let has_sign = matches!(bytes.get(end), Some(b'+' | b'-'));
     match bytes.get(end + 1) {
@@ -203,6 +206,7 @@ pub(crate) fn quotes(text: &str) -> (usize, usize) {
         let closes = tag > 0 && text.len() >= 2 * tag && text.ends_with(&text[..tag]);
         return (tag.min(text.len()), if closes { tag } else { 0 });
     }
+    // Behind at most two letters of a prefix, as in `rb'...'`. Further on a quote is a part of the text.
     let Some(open) = text.find(['\'', '"', '`']).filter(|open| *open <= 2) else { return (0, 0) };
     let mark = text.as_bytes()[open];
     let closes = text.len() > open + 1 && text.as_bytes()[text.len() - 1] == mark;

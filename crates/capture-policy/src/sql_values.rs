@@ -17,6 +17,8 @@ pub(crate) fn without_values(sql: &str, double_quoted_text: bool) -> Cow<'_, str
 pub(crate) fn value_ranges(sql: &str, double_quoted_text: bool) -> Vec<Range<usize>> {
     let mut ranges = Vec::new();
     values(sql, Reading { backslash_escapes: false, double_quoted_text, ..Reading::default() }, &mut ranges);
+    // Which dialect reads it is not known here. Where both readings agree, as in nearly every script, the second one
+    // is saved.
     if has_escaped_quote(sql) {
         values(
             sql,
@@ -48,6 +50,7 @@ fn replaced<'a>(text: &'a str, ranges: &[Range<usize>]) -> Cow<'a, str> {
             out.push('?');
         }
         let removed = &text[range.start.max(written)..range.end];
+        // Line feeds stay, so that the line of an error still names the line of the script.
         out.extend(removed.matches('\n'));
         written = range.end;
     }
@@ -224,6 +227,7 @@ fn declared_value<'a>(line: &'a str, signs: &[&str]) -> Option<(&'a str, Range<u
 /// As [`declared_value`], of a line of SQL: the comment may end before the line does.
 pub(crate) fn declared_in_sql(line: &str) -> Option<(&str, Range<usize>)> {
     let (name, value) = declared_value(line, &DECLARATION)?;
+    // In a comment between `--` and the end of the line `*/` is text, and a value may end with it.
     let is_line_comment = line[..value.start].contains("--");
     let end = if is_line_comment { None } else { line[value.clone()].find("*/") };
     let end =

@@ -1,48 +1,23 @@
-//! The thread that beats.
-
-#![expect(
-    clippy::disallowed_methods,
-    reason = "a beat has the time at which it is taken; stalls are judged by the time of the beat"
-)]
+//! The heartbeat of a run, as whoever starts it holds it. What its thread does is in `beating`.
 
 use std::{
-    collections::BTreeMap,
     io,
-    panic::{AssertUnwindSafe, catch_unwind},
     path::PathBuf,
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, PoisonError},
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use chrono::{DateTime, TimeDelta, Utc};
-use daglight_run_bundle::{ActiveTask, ProcessEvidence, Stall, WriteError, clock};
-
 use crate::{
-    beat::{Beat, Rates},
-    open_stalls::{OpenStalls, StallChanges},
-    process::{self, ProcessFacts, ProcessWatch},
-    progress::{Moved, NodeProgress, Progress, QueryProgress, Sample},
-    stall::{StallAfter, StallDetector},
+    beat::Beat,
+    beating::{Beating, Shared},
+    board::{Kind, Open},
+    progress::Progress,
+    stall::StallAfter,
 };
 
 /// How long stopping waits for a callback that does not return.
 const STOP_TIMEOUT: Duration = Duration::from_secs(2);
-
-/// The shortest interval, so that a wrong setting does not take a core.
-const MIN_INTERVAL: Duration = Duration::from_millis(10);
-
-/// Between two beats the evidence is kept up to date more often while the run is young, so that of a process that is
-/// killed early it is known how long it ran: after this part of its age,
-const SIGN_SHARE: u32 = 4;
-/// but not more often than this.
-const MIN_SIGN_PAUSE: Duration = Duration::from_millis(100);
-
-/// Between two beats so much time counts for what stands still, or twice the interval where that is more.
-const MOST_SEEN: Duration = Duration::from_secs(1);
-
-/// The longest interval: no run is that long.
-const MAX_INTERVAL: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// How a heartbeat beats.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -121,12 +96,12 @@ impl Heartbeat {
 
     /// Says that a task runs from now until the guard is dropped.
     pub fn task_started(&self, name: impl Into<String>) -> TaskGuard {
-        TaskGuard { _open: Open::new(&self.shared, Kind::Task, name.into()) }
+        TaskGuard { _open: Open::new(&self.shared.board, Kind::Task, name.into()) }
     }
 
     /// Says that a stage lasts from now until the guard is dropped. The stage entered last is the one shown.
     pub fn stage_started(&self, name: impl Into<String>) -> StageGuard {
-        StageGuard { _open: Open::new(&self.shared, Kind::Stage, name.into()) }
+        StageGuard { _open: Open::new(&self.shared.board, Kind::Stage, name.into()) }
     }
 
     /// Stops the beat. Returns when the thread has ended, or after two seconds when a callback holds it.
@@ -149,299 +124,19 @@ impl Drop for Heartbeat {
     }
 }
 
-#[derive(Debug, Default)]
-struct Shared {
-    control: Mutex<Control>,
-    changed: Condvar,
-    board: Mutex<Board>,
-}
-
-#[derive(Debug, Default)]
-struct Control {
-    stop: bool,
-    exited: bool,
-}
-
-/// What is open, in the order of its start.
-#[derive(Debug, Default)]
-struct Board {
-    next: u64,
-    open: BTreeMap<u64, (Kind, ActiveTask)>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Task,
-    Stage,
-}
-
-impl Shared {
-    fn control(&self) -> MutexGuard<'_, Control> {
-        self.control.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn board(&self) -> MutexGuard<'_, Board> {
-        self.board.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Board {
-    /// The stage that is shown, and the tasks that run.
-    fn state(&self) -> (Option<String>, Vec<ActiveTask>) {
-        let stage = self.active(Kind::Stage).next_back().map(|stage| stage.name.clone());
-        (stage, self.active(Kind::Task).cloned().collect())
-    }
-
-    fn active(&self, kind: Kind) -> impl DoubleEndedIterator<Item = &ActiveTask> {
-        self.open.values().filter(move |(of, _)| *of == kind).map(|(_, task)| task)
-    }
-}
-
-#[derive(Debug)]
-struct Open {
-    shared: Arc<Shared>,
-    id: u64,
-}
-
-impl Open {
-    fn new(shared: &Arc<Shared>, kind: Kind, name: String) -> Self {
-        let mut board = shared.board();
-        let id = board.next;
-        board.next += 1;
-        board.open.insert(id, (kind, ActiveTask { name, since: clock::utc_now() }));
-        Self { shared: Arc::clone(shared), id }
-    }
-}
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        self.shared.board().open.remove(&self.id);
-    }
-}
-
-/// What the thread owns.
-struct Beating {
-    shared: Arc<Shared>,
-    interval: Duration,
-    progress: Arc<dyn Progress>,
-    on_beat: Box<dyn Fn(&Beat) + Send>,
-    started: Instant,
-    sequence: u64,
-    stalls: StallDetector,
-    open_stalls: OpenStalls,
-    process: ProcessWatch,
-    /// What had moved at the last beat, and when that was.
-    moved: Option<(Instant, Moved)>,
-    /// When the last beat was taken, by both clocks.
-    last_taken: Option<(Instant, DateTime<Utc>)>,
-    evidence: ProcessEvidence,
-    /// Where the evidence is kept, if anywhere.
-    evidence_path: Option<PathBuf>,
-    warned: Warned,
-}
-
-/// What has been said, so that it is said once.
-#[derive(Default)]
-struct Warned {
-    progress: bool,
-    callback: bool,
-}
-
-impl Beating {
-    fn new(
-        config: HeartbeatConfig,
-        shared: Arc<Shared>,
-        progress: Arc<dyn Progress>,
-        on_beat: Box<dyn Fn(&Beat) + Send>,
-    ) -> Self {
-        let interval = config.interval.clamp(MIN_INTERVAL, MAX_INTERVAL);
-        Self {
-            shared,
-            interval,
-            progress,
-            on_beat,
-            started: Instant::now(),
-            sequence: 0,
-            stalls: StallDetector::new(config.stall_after),
-            open_stalls: OpenStalls::default(),
-            process: ProcessWatch::new(),
-            moved: None,
-            last_taken: None,
-            evidence: ProcessEvidence::for_self(Utc::now(), interval.as_secs_f64()),
-            evidence_path: config.evidence,
-            warned: Warned::default(),
-        }
-    }
-
-    fn run(mut self) {
-        let _exit = Exit(Arc::clone(&self.shared));
-        let mut next = self.started + self.interval;
-        // Before anything asks for the stop: a run that ends at once has a beat too.
-        self.beat();
-        loop {
-            let now = Instant::now();
-            // Rarer as the run grows older: most processes that are killed are killed early, and a long run must not
-            // write a file ten times a second.
-            let sign = now + (now.duration_since(self.started) / SIGN_SHARE).max(MIN_SIGN_PAUSE);
-            if self.stopped_before(sign.min(next)) {
-                break;
-            }
-            if sign < next {
-                self.sign_of_life();
-                continue;
-            }
-            self.beat();
-            // Beats that were missed are not made up for.
-            next = (next + self.interval).max(Instant::now());
-        }
-        self.record_stop(clock::utc_now());
-        // Nobody listens any more, and a run that ends well needs no evidence.
-        let _ = self.write_evidence();
-    }
-
-    /// Says between two beats that the process lives, and what it does.
-    fn sign_of_life(&mut self) {
-        let (stage, active_tasks) = self.shared.board().state();
-        self.evidence.last_seen_at = Some(Utc::now());
-        self.evidence.stage = stage;
-        self.evidence.active_tasks = active_tasks;
-        // What goes wrong here goes wrong at the next beat too, which reports it.
-        let _ = self.write_evidence();
-    }
-
-    fn stopped_before(&self, moment: Instant) -> bool {
-        let rest = moment.saturating_duration_since(Instant::now());
-        let waited =
-            self.shared.changed.wait_timeout_while(self.shared.control(), rest, |control| !control.stop);
-        waited.unwrap_or_else(PoisonError::into_inner).0.stop
-    }
-
-    fn beat(&mut self) {
-        self.sequence += 1;
-        let mut beat = self.take(clock::utc_now());
-        beat.stall_changes = self.record(&beat);
-        // In front of the callback, which may panic or take its time.
-        beat.evidence_error = self.write_evidence();
-        // Only this thread distinguishes a stalled run from a dead one, so it outlives what others do on it.
-        let called = catch_unwind(AssertUnwindSafe(|| (self.on_beat)(&beat)));
-        if called.is_err() && !std::mem::replace(&mut self.warned.callback, true) {
-            tracing::warn!("the receiver of the heartbeat panicked; the beat goes on");
-        }
-    }
-
-    fn take(&mut self, now: DateTime<Utc>) -> Beat {
-        // It asks operators for their metrics, among them those of the program.
-        let sampled = catch_unwind(AssertUnwindSafe(|| self.progress.sample()));
-        if sampled.is_err() && !std::mem::replace(&mut self.warned.progress, true) {
-            tracing::warn!("the progress of queries is unknown: asking for it panicked");
-        }
-        let sample = sampled.unwrap_or_default();
-        let used = self.process.facts();
-        let unseen = self.unseen_until(now);
-        let stalls = self.stalls.observe_with(now, unseen, &sample, &process::threads(), used.cpu_seconds);
-        let is_moving = is_moving(&sample, &stalls);
-        let (stage, active_tasks) = self.shared.board().state();
-        let taken = Instant::now();
-        let before = self.moved.replace((taken, sample.moved));
-        let rates = before.and_then(|(at, before)| Rates::between(&before, &sample.moved, taken - at));
-        Beat {
-            sequence: self.sequence,
-            at: now,
-            uptime_seconds: self.started.elapsed().as_secs_f64(),
-            stage,
-            active_tasks,
-            nodes: sample.nodes,
-            moved: sample.moved,
-            rates,
-            memory: sample.memory,
-            runtime: sample.runtime,
-            process: used,
-            stalls,
-            is_moving,
-            stall_changes: StallChanges::default(),
-            evidence_error: None,
-        }
-    }
-
-    /// What of the time since the last beat nobody can answer for: the machine slept, its clock was set, or it had no time for
-    /// beats.
-    fn unseen_until(&mut self, now: DateTime<Utc>) -> TimeDelta {
-        let taken = Instant::now();
-        let Some((before, at)) = self.last_taken.replace((taken, now)) else { return TimeDelta::zero() };
-        let most = (2 * self.interval).max(MOST_SEEN);
-        (now - at) - TimeDelta::from_std((taken - before).min(most)).unwrap_or_default()
-    }
-
-    /// Takes a beat into the evidence, and returns which stalls began or ended with it.
-    fn record(&mut self, beat: &Beat) -> StallChanges {
-        let evidence = &mut self.evidence;
-        // The longest pause is kept, because it is how a machine that slept or a process that was stopped shows
-        // afterwards.
-        let gap_seconds = (beat.at - evidence.last_beat_at).as_seconds_f64();
-        evidence.longest_gap_seconds = evidence.longest_gap_seconds.max(gap_seconds);
-        evidence.last_beat_at = beat.at;
-        evidence.last_seen_at = Some(beat.at);
-        evidence.beats = beat.sequence;
-        evidence.stage.clone_from(&beat.stage);
-        evidence.active_tasks.clone_from(&beat.active_tasks);
-        self.record_resources(beat.process);
-        self.open_stalls.record(&mut self.evidence.stalls, beat.at, &beat.stalls)
-    }
-
-    /// The end in good order. Nothing runs any more, and the resources are those of the whole run.
-    fn record_stop(&mut self, now: DateTime<Utc>) {
-        self.evidence.stopped_at = Some(now);
-        self.evidence.stage = None;
-        self.evidence.active_tasks.clear();
-        let process = self.process.facts();
-        self.record_resources(process);
-        self.open_stalls.record(&mut self.evidence.stalls, now, &[]);
-    }
-
-    fn record_resources(&mut self, process: ProcessFacts) {
-        self.evidence.io = process.io;
-        self.evidence.cpu_seconds = process.cpu_seconds;
-        self.evidence.peak_resident_bytes = self.evidence.peak_resident_bytes.max(process.resident_bytes);
-    }
-
-    /// Why that did not work.
-    fn write_evidence(&self) -> Option<String> {
-        let path = self.evidence_path.as_ref()?;
-        let cause = match self.evidence.write(path).err()? {
-            WriteError::Io { source, .. } => source.to_string(),
-            error => error.to_string(),
-        };
-        Some(format!("cannot write the heartbeat to {}: {cause}", path.display()))
-    }
-}
-
-/// Whether something runs that is not among the stalls, or nothing runs at all.
-fn is_moving(sample: &Sample, stalls: &[Stall]) -> bool {
-    let stands = |query: &QueryProgress| stalls.iter().any(|stall| stall.query_id == query.query_id);
-    let waits = |node: &NodeProgress| stalls.iter().any(|stall| stall.node.as_ref() == Some(&node.name));
-    stalls.is_empty()
-        || sample.queries.iter().any(|query| !stands(query))
-        || sample.running.iter().any(|node| !waits(node))
-}
-
-/// Notifies whoever stops the heartbeat that its thread has ended, in whatever way.
-struct Exit(Arc<Shared>);
-
-impl Drop for Exit {
-    fn drop(&mut self) {
-        self.0.control().exited = true;
-        self.0.changed.notify_all();
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::sync::mpsc;
+    use std::{sync::mpsc, time::Instant};
+
+    use chrono::{DateTime, TimeDelta};
+    use daglight_run_bundle::{Liveness, ProcessEvidence, clock};
 
     use super::*;
-    use daglight_run_bundle::Liveness;
-
-    use crate::progress::{NoProgress, OperatorProgress};
+    use crate::{
+        beat::Rates,
+        beating::MIN_INTERVAL,
+        progress::{NoProgress, OperatorProgress, QueryProgress, Sample},
+    };
 
     const HOUR: Duration = Duration::from_secs(3600);
 
@@ -469,6 +164,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::disallowed_methods, reason = "a beat has the time at which it is taken")]
     fn nothing_beats_after_the_stop() {
         let (heartbeat, beats) = started(config(MIN_INTERVAL), NoProgress);
         assert_eq!((beats.recv().unwrap().sequence, beats.recv().unwrap().sequence), (1, 2));

@@ -8,16 +8,18 @@
 //! How DataFusion's progress becomes [`QueryProgress`] belongs to `daglight-run-session`; what a beat becomes in
 //! traces and metrics, to `daglight-otel-bridge`.
 
-mod beat;
 mod heartbeat;
-mod open_stalls;
-#[cfg(test)]
-mod planted;
-mod process;
+mod board;
+mod beating;
+mod beat;
 mod progress;
+mod process;
 mod stall;
 mod stall_class;
 mod stalled_operator;
+mod open_stalls;
+#[cfg(test)]
+mod planted;
 
 pub use beat::{Beat, Rates};
 pub use heartbeat::{Heartbeat, HeartbeatConfig, StageGuard, TaskGuard};

@@ -40,6 +40,8 @@ pub(crate) struct ThreadFacts {
 impl ThreadFacts {
     /// As the evidence of a stall has it, with the place in the kernel in which it sleeps, where that may be known.
     pub(crate) fn stalled(&self) -> StalledThread {
+        // Only of threads that have stalled: the kernel walks the stack of the thread for this, and a process may have
+        // hundreds.
         let place = fs::read_to_string(format!("/proc/self/task/{}/wchan", self.number)).ok();
         let place =
             place.map(|place| place.trim().to_owned()).filter(|place| !place.is_empty() && place != "0");
@@ -94,6 +96,8 @@ pub(crate) struct ProcessWatch {
 impl ProcessWatch {
     pub(crate) fn new() -> Self {
         let system = System::new().ok().zip(sysinfo::get_current_pid().ok());
+        // Asked once by hand, because `sysinfo` reports zeros where the file cannot be read, as on a kernel without
+        // `CONFIG_TASK_IO_ACCOUNTING`.
         let has_io = !cfg!(target_os = "linux") || File::open("/proc/self/io").is_ok();
         Self { system, has_io }
     }

@@ -102,6 +102,7 @@ impl Used<'_> {
             let now = self.threads.iter().find(|thread| thread.number == number)?.cpu_seconds;
             Some(now - last.thread_cpu.get(&number).copied().unwrap_or(0.0))
         });
+        // Where the system has no times of threads, those of the process: a stall that is seen late is better than none.
         let of_process = || Some(self.cpu_seconds? - last.cpu_seconds?);
         of_thread.or_else(of_process).unwrap_or(0.0).max(0.0)
     }
@@ -135,6 +136,8 @@ impl StallDetector {
         // Rebuilt with each sample, so that what has ended is forgotten.
         let mut before = std::mem::take(&mut self.seen);
         for seen in before.values_mut() {
+            // Time that nobody could see is taken out of every wait, as if the clock had stood still: a laptop that is
+            // opened again after a night must not report a stall of eight hours.
             seen.moved += unseen;
             seen.active += unseen;
         }

@@ -62,6 +62,7 @@ pub(crate) fn of_query(
         return cause(StallClass::Tasks, Some(why), position);
     }
     let waits = |operator: &OperatorProgress| operator.is_waiting == Some(true);
+    // A source that is seen waiting outranks the operator at which the rows stop: that one waits for the source.
     if let Some(source) = query.operators.iter().position(waits) {
         return cause(StallClass::Source, source_of(&query.operators[source]), Some(source));
     }
@@ -113,6 +114,8 @@ fn of_polls(polls: &[Poll], sample: &Sample, threads: &Threads<'_>, stalled: Dur
     let all: Vec<Poll> = sample.all_polls().filter(lasting).cloned().collect();
     let held_workers = numbers(&all).len().max(usize::from(!all.is_empty()));
     let is_runtime = sample.runtime.is_some_and(|runtime| {
+        // Held by code of the run alone is not enough: a blocking call on one of eight workers leaves seven for
+        // everything else.
         held_workers >= runtime.workers && runtime.busy_workers.is_none_or(|busy| busy >= runtime.workers)
     });
     let is_lock =

@@ -14,16 +14,17 @@
 //!
 //! What is sent, and what an answer means, belongs to `daglight-tracker-client` and `daglight-otel-bridge`.
 
-mod backoff;
-mod body;
 mod client;
-mod error;
-mod gzip;
-mod header;
-mod pem;
-mod retry_after;
-mod system_roots;
 mod tls;
+mod system_roots;
+mod pem;
+mod header;
+mod error;
+
+mod gzip;
+mod body;
+mod backoff;
+mod retry_after;
 mod url;
 
 pub use backoff::Backoff;

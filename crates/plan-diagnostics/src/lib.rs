@@ -8,32 +8,40 @@
 //! What the data look like belongs to `daglight-materializers`; which run and node a query belongs to, to
 //! `daglight-run-session`.
 
-mod cancel;
-mod counted;
-mod executions;
-mod fingerprint;
-mod hooked_exec;
-mod lineage;
+// Who sees the queries of a session, and by what.
 mod observer;
-mod operators;
-mod plan_bundle;
-mod planned_operators;
-mod planned_query;
 mod planner;
 mod planning;
 mod planning_scope;
+mod rules;
+
+// A plan that was made.
+mod planned_query;
+mod planned_operators;
+mod source_plan;
+mod fingerprint;
+mod shape;
+mod lineage;
+mod sources;
+mod scan_facts;
+
+// A query that runs.
+mod executions;
+mod query_run;
+mod hooked_exec;
+mod watched_stream;
+mod tap;
+mod counted;
 mod polls;
 mod progress;
-mod query_run;
-mod rules;
-mod scan_facts;
-mod shape;
-mod shield;
-mod source_plan;
-mod sources;
-mod tap;
+mod cancel;
+
+// What it measured, and what it asked of stores.
+mod operators;
+mod plan_bundle;
 mod watched_store;
-mod watched_stream;
+
+mod shield;
 
 pub use cancel::QueryCancelled;
 pub use fingerprint::{Fingerprints, PlanTexts};

@@ -7,16 +7,18 @@
 //! What may be captured of a run belongs to `daglight-capture-policy`; where these names are sent, to
 //! `daglight-tracker-client` and `daglight-otel-bridge`.
 
+mod run_id;
+mod dag_name;
+
 mod dag;
 mod dag_builder;
-mod dag_name;
-mod drawing;
-mod git;
-mod hash;
-mod host;
-mod run_id;
-mod selection;
 mod version;
+mod hash;
+mod selection;
+mod drawing;
+
+mod git;
+mod host;
 
 pub use dag::{Code, Dag, Node, NodeKind};
 pub use dag_builder::{DagBuilder, DagError, NodeBuilder};

@@ -21,73 +21,86 @@ pub const NOTE_TARGET: &str = "daglight::note";
 /// may leave them out.
 pub const STALL_FIELDS: &str = "stall.";
 
-mod artifacts;
-mod attributes;
-mod beats;
-mod beside_runtime;
-mod bundle_status;
-mod close;
-mod end_progress;
-mod ends;
-mod error_report;
-mod finish;
-mod flush;
-mod frames;
-mod hamilton_summary;
-mod interrupt;
-mod last_words;
-mod lineage_text;
-mod live_progress;
-mod location;
-mod log;
-mod memory_pools;
-mod moved;
-mod node;
-mod node_end;
-mod node_marks;
-mod node_queries;
-mod node_run;
-mod node_scope;
-mod node_stop;
-mod on_stall;
-mod open_statements;
-mod operator_spans;
+// What runs share, and one run from its start to its end.
+mod telemetry;
 mod options;
-mod own_time;
-mod panics;
-mod parsed_statement;
-mod plan_book;
-mod plan_files;
-mod plan_picture;
-mod preview;
-mod previous_plans;
-mod progress;
-mod query_listener;
-mod query_owner;
-mod query_write;
-mod ran_for;
+mod start;
 mod run;
 mod run_context;
-mod run_error;
-mod run_log;
 mod run_state;
+mod run_log;
 mod run_tags;
-mod runtime_watch;
+mod run_error;
+mod error_report;
+
+// Its nodes and stages.
+mod node;
+mod node_run;
+mod node_scope;
+mod node_marks;
+mod node_queries;
+mod node_end;
+mod node_stop;
+mod stage;
+mod open_statements;
+mod ran_for;
+mod panics;
+
+// Its queries: whose they are, and what is recorded of them.
+mod query_owner;
 mod session_observer;
 mod session_runtime;
 mod session_tables;
-mod signals;
-mod source_summary;
+mod frames;
 mod spawned_tasks;
-mod stage;
-mod stalls;
-mod start;
-mod stop_now;
+mod query_listener;
+mod query_write;
+mod parsed_statement;
+mod operator_spans;
+mod plan_book;
+mod plan_files;
+mod previous_plans;
 mod storage;
-mod sync;
-mod telemetry;
+mod moved;
+
+// What the tracker, the log and the page receive.
+mod log;
+mod attributes;
+mod artifacts;
+mod hamilton_summary;
+mod source_summary;
+mod lineage_text;
+mod plan_picture;
+mod preview;
 mod trace_link;
+mod location;
+
+// While it goes on.
+mod beats;
+mod live_progress;
+mod progress;
+mod memory_pools;
 mod watched_pool;
+mod runtime_watch;
+mod stalls;
+mod on_stall;
+mod own_time;
+
+// Its end, however it comes.
+mod finish;
+mod flush;
+mod end_progress;
+mod ends;
+mod interrupt;
+mod signals;
+mod stop_now;
+mod last_words;
+mod beside_runtime;
+
+// What is done about it afterwards.
+mod bundle_status;
+mod close;
+mod sync;
 
 pub use bundle_status::{BundleState, BundleStatus};
 pub use close::{CloseError, close_dead_run};
