@@ -95,6 +95,8 @@ pub fn pack(bundle: &Bundle, to: &Path, options: PackOptions) -> Result<Packed, 
 
 fn new_file(path: &Path) -> io::Result<File> {
     let mut options = File::options();
+    // `create_new`, so that a link that somebody has put at the name is not followed, and an archive that is there is
+    // never lost to a mistyped name.
     options.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
@@ -131,15 +133,21 @@ fn write(
         }
         let size = file.metadata().map_err(unreadable)?.len();
         file.seek(SeekFrom::Start(0)).map_err(unreadable)?;
+        // Read twice, for the hash and for the archive: the header of an entry is in front of its content, and a file
+        // of gigabytes is not kept in memory for it.
         (sha256, size_bytes) = sha256_of((&mut file).take(size)).map_err(unreadable)?;
         file.seek(SeekFrom::Start(0)).map_err(unreadable)?;
         append(&mut archive, &format!("{folder}/{path}"), file.take(size_bytes), size_bytes)
             .map_err(failed)?;
         packed.files.push(FileEntry { path, size_bytes, sha256: Some(sha256) });
     }
+    // The bundle's own list has hashes from the end of the run. Without SQL, or after `sync`, the files are others,
+    // and whoever unpacks them would see damage where nothing is wrong.
     manifest.files.clone_from(&packed.files);
     let text = serde_json::to_vec_pretty(&manifest).map_err(io::Error::from).map_err(failed)?;
     append(&mut archive, &format!("{folder}/{manifest_path}"), &*text, text.len() as u64).map_err(failed)?;
+    // Finished by hand and not by dropping: a drop has no way to report that the last block did not fit on the disk,
+    // and the archive would be cut without a word.
     let mut archive = archive.into_inner().and_then(GzEncoder::finish).map_err(failed)?;
     archive.flush().map_err(failed)?;
     Ok(packed)

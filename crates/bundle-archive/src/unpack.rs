@@ -84,6 +84,7 @@ pub enum UnpackError {
 /// Whether a file is compressed as a packed bundle is.
 pub fn is_archive(path: &Path) -> bool {
     let mut beginning = [0; MAGIC.len()];
+    // Asked first, because reading from a FIFO waits for somebody to write into it.
     let is_file = path.metadata().is_ok_and(|metadata| metadata.is_file());
     is_file
         && File::open(path).and_then(|mut file| file.read_exact(&mut beginning)).is_ok()
@@ -128,6 +129,8 @@ pub fn unpack(path: &Path, into: &Path, limits: Limits) -> Result<Bundle, Unpack
         }
         files += 1;
         bytes = bytes.saturating_add(size);
+        // By the sizes in the headers, before a byte of the content is written. Headers that lie about them are caught
+        // by the limit on what is decompressed, and by `written` below.
         if files > limits.files || bytes > limits.bytes {
             return Err(too_large());
         }
@@ -136,6 +139,8 @@ pub fn unpack(path: &Path, into: &Path, limits: Limits) -> Result<Bundle, Unpack
             // The folder is not among the paths that are written, but its name shows what was meant.
             is_first && !matches!(*first, "" | "." | "..") && Bundle::is_file_of_a_run(below)
         });
+        // A second entry of one name would replace the first after it was checked, which is how archives hide what
+        // they install.
         let Some((_, below)) = below.filter(|(_, below)| seen.insert((*below).to_owned())) else {
             return Err(foreign(&name));
         };

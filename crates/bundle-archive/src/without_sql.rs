@@ -27,6 +27,7 @@ pub(crate) fn strip(path: &str, from: impl Read, to: impl Write) -> io::Result<(
     if BundlePart::of(path) == BundlePart::Plan {
         let mut text = Vec::new();
         from.take(MAX_PLAN_BYTES).read_to_end(&mut text)?;
+        // What cannot be parsed is left out as a whole: the half of a plan that a crash has left may be all SQL.
         if let Ok(mut plan) = serde_json::from_slice(&text) {
             strip_plan(&mut plan);
             serde_json::to_writer(&mut to, &plan)?;
@@ -63,6 +64,8 @@ fn strip_attributes(value: &mut Value) {
     match value {
         Value::Object(fields) => fields.values_mut().for_each(strip_attributes),
         Value::Array(items) => {
+            // An attribute of OTLP/JSON is `{"key": ..., "value": ...}` in a list, wherever it stands: on spans,
+            // events, links and resources alike.
             items.retain(|item| item.get("key").and_then(Value::as_str) != Some(QUERY_TEXT));
             items.iter_mut().for_each(strip_attributes);
         }

@@ -240,6 +240,7 @@ fn delivery(manifest: Option<&Manifest>, dir: &Path, status: ReportStatus) -> De
     let command = |name| display::command(name, dir);
     DeliveryReport {
         is_final: manifest.status != RunStatus::Running,
+        // Without a server the outbox waits by design, and a report must not call that a fault.
         waiting: saturating_sum(ledgers.iter().filter(is_expected).map(|account| account.ledger.waiting)),
         dropped: saturating_sum(ledgers.iter().map(|account| account.ledger.dropped_total())),
         ledgers,

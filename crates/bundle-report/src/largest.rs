@@ -15,6 +15,7 @@ impl<T> Largest<T> {
 
     /// Takes an item in; it is only made when it is large enough.
     pub(crate) fn offer(&mut self, key: u64, item: impl FnOnce() -> T) {
+        // Refused before it is built: of a million spans twenty are kept, and the others must not cost an allocation.
         if self.items.len() == self.limit && self.items.last().is_none_or(|(least, _)| key <= *least) {
             return;
         }

@@ -40,6 +40,8 @@ impl Problems {
             let known = &mut self.found[*position];
             known.count += 1;
             if known.code == WarningCode::Other {
+                // A warning stands in the manifest with its code and in the log without, in the order in which they
+                // were read.
                 known.code = problem.code;
             }
             known.node = known.node.take().or(problem.node);
@@ -88,6 +90,7 @@ impl Problems {
         let mut message = record.body.as_ref().map(ToString::to_string).unwrap_or_default();
         for (key, value) in record.attributes.iter().filter(|(key, _)| *key != CODE_FIELD && !is_context(key))
         {
+            // With its fields, since many libraries log one constant text and put all that differs into fields.
             message.push_str(&format!(" {key}={value}"));
         }
         self.add(Problem {

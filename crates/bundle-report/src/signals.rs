@@ -211,6 +211,8 @@ impl Signals {
             Ok(())
         });
         let metrics =
+            // Nothing of the report is made of metrics. They are read for their damages alone, which the list of files
+            // shows.
             read_lines(&bundle.metrics(), |line| serde_json::from_str::<MetricsLine>(line).map(drop));
         let logs = read_lines(&bundle.logs(), |line| {
             let line: LogsLine<'_> = serde_json::from_str(line)?;
@@ -232,6 +234,7 @@ impl Signals {
             failed: span.is_error(),
         };
         if seen.start > 0 {
+            // A start of 0 is an unknown one, and would move the beginning of the run to 1970.
             let (start, end) = self.extent.unwrap_or((seen.start, seen.end));
             self.extent = Some((start.min(seen.start), end.max(seen.end)));
         }
@@ -350,6 +353,8 @@ impl Signals {
         self.query_count += 1;
         let attributes = &span.attributes;
         let query_id = attributes.get(&keys.query_id).map(ToString::to_string).unwrap_or_default();
+        // Taken out, so that the map holds the queries that were planned and have not ended: its bound then suffices
+        // for runs of any length.
         let planning = self.plannings.remove(&query_id);
         let rows_read = attributes.count(&keys.rows_read);
         let bytes_read = attributes.count(&keys.bytes_read).unwrap_or(0);
@@ -405,6 +410,7 @@ pub(crate) fn milliseconds(nanoseconds: u64) -> f64 {
 /// The entry of a name, made when there is room for one more.
 fn entry<'m, T: Default>(map: &'m mut HashMap<String, T>, name: &str, limit: usize) -> Option<&'m mut T> {
     if !map.contains_key(name) {
+        // The first names are kept and not the largest: which ones those will be is known only at the end of the file.
         if map.len() >= limit {
             return None;
         }

@@ -83,6 +83,7 @@ fn refusal(request: &Request, token: Option<&Token>) -> Option<Response> {
     if is_of_another_page(headers, host) {
         return Some((StatusCode::FORBIDDEN, "another page has asked for this\n").into_response());
     }
+    // After the two checks above, which hold without a token as well.
     let token = token?;
     let query = request.uri().query().unwrap_or_default();
     let mut named = query.split('&').filter_map(|pair| pair.split_once('='));
@@ -103,6 +104,8 @@ fn refusal(request: &Request, token: Option<&Token>) -> Option<Response> {
 }
 
 fn keep_token(path: &str, token: &str) -> Response {
+    // `SameSite=Strict`, so that a link on another page does not carry it; `HttpOnly`, so that a script that were to
+    // get into a page could not read it.
     let cookie = format!("{COOKIE}={token}; Path=/; HttpOnly; SameSite=Strict");
     // One slash: two of them would name another host.
     let path = format!("/{}", path.trim_start_matches('/'));
@@ -129,6 +132,8 @@ fn is_loopback(host: &str) -> bool {
         None => host.split_once(':').map_or((host, Some("0")), |(name, port)| (name, Some(port))),
     };
     let is_port = port.is_some_and(|port| port.parse::<u16>().is_ok());
+    // No other name, not even one that resolves to this machine now: whoever owns it can let it resolve to another one
+    // for the browser's next request.
     let is_known = name.eq_ignore_ascii_case("localhost") || ["127.0.0.1", "::1"].contains(&name);
     is_port && is_known
 }
@@ -136,6 +141,8 @@ fn is_loopback(host: &str) -> bool {
 /// Whether a page of another origin has caused a request, as browsers say.
 fn is_of_another_page(headers: &HeaderMap, host: &str) -> bool {
     let site = headers.get("sec-fetch-site").map(HeaderValue::as_bytes);
+    // `none` is an address that was typed or opened from outside. Browsers set the header by themselves, and no script
+    // can (https://www.w3.org/TR/fetch-metadata/).
     let is_foreign_site = site.is_some_and(|site| site != b"same-origin" && site != b"none");
     let origin = headers.get(header::ORIGIN).map(HeaderValue::as_bytes);
     let own = format!("http://{host}");

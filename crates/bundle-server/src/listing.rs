@@ -89,6 +89,8 @@ impl Listing {
             // Whether its process lives is in no manifest.
             if run.status == ReportStatus::Running {
                 let evidence = ProcessEvidence::read(&known.bundle.heartbeat()).ok();
+                // Only where it is certain. On another machine or in another container nothing is known of the
+                // process, and the run may well go on.
                 if evidence.as_ref().is_some_and(|evidence| evidence.is_alive() == Liveness::Gone) {
                     run.status = ReportStatus::ProcessEnded;
                 }
@@ -97,6 +99,7 @@ impl Listing {
             }
             runs.push(run);
         }
+        // By the id where the times are equal or missing, so that the list does not jump with every refresh.
         runs.sort_by(|a, b| b.started_at.cmp(&a.started_at).then_with(|| b.id.cmp(&a.id)));
         Ok(runs)
     }
@@ -117,6 +120,8 @@ impl Listing {
     /// Looks for bundles that are new, and for those that are gone, where that is not long ago.
     fn scan(&mut self) -> Result<(), BundleError> {
         if let Some((at, took)) = self.scanned
+            // In proportion to what the last scan took: on a network share with thousands of runs each costs seconds,
+            // and several open pages ask once a second.
             && at.elapsed() < took.div_f64(COST_OF_SCAN).max(RESCAN_AFTER)
         {
             return Ok(());
@@ -148,6 +153,8 @@ fn id_of(bundle: &Bundle) -> String {
 
 impl Stamp {
     fn of(bundle: &Bundle) -> Self {
+        // Of the link itself, where it is one: the reader refuses it, and its target must not be looked at for its
+        // times either.
         let metadata = fs::symlink_metadata(bundle.manifest()).ok();
         Self {
             modified: metadata.as_ref().and_then(|metadata| metadata.modified().ok()),

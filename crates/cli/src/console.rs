@@ -60,6 +60,8 @@ pub(crate) fn install(telemetry: &Telemetry, progress: &MultiProgress) {
         let value = printable_message(&value, MESSAGE_COLUMNS);
         match field.name() {
             "message" => write!(writer, "{value}"),
+            // The place in the source that `tracing-log` adds to each record, and what the bundle groups warnings by:
+            // neither is for people.
             name if name.starts_with("log.") || name == "warning.code" => Ok(()),
             // The sentence says it.
             name if name.starts_with(STALL_FIELDS) && !by_choice => Ok(()),

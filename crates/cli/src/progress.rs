@@ -210,6 +210,7 @@ impl Progress {
     }
 
     fn line(&self, line: &str) {
+        // With the bar out of the way: written past it, the line would end in the middle of it.
         self.lines.suspend(|| note!("{}", line.trim_end()));
     }
 }

@@ -49,6 +49,7 @@ pub(crate) fn prune(args: &PruneArgs) -> Result<ExitCode, Failure> {
             (bundle, status)
         })
         .collect();
+    // A bundle without a start sorts behind all others, as the limits on number and size expect it.
     found.sort_by_key(|(_, status)| std::cmp::Reverse(status.started_at));
     let has_server = settings.tracker.enabled && settings.tracker.api_url.is_some();
     let candidates: Vec<_> = found.iter().map(|(_, status)| status.candidate(has_server)).collect();

@@ -31,6 +31,7 @@ pub(crate) fn replay(args: &ReplayArgs) -> Result<ExitCode, Failure> {
         variables.insert("OTEL_EXPORTER_OTLP_ENDPOINT".to_owned(), endpoint.clone());
     }
     if let Some(protocol) = &args.protocol {
+        // Those of single signals as well, which would win over the general one that the option sets.
         variables.retain(|name, _| !name.ends_with("_PROTOCOL"));
         variables.insert("OTEL_EXPORTER_OTLP_PROTOCOL".to_owned(), protocol.clone());
     }

@@ -58,6 +58,7 @@ pub(crate) fn run(args: RunArgs) -> Result<ExitCode, Failure> {
     receive_signals(move |signal| ending::signal_without_run(signal, json));
     let resolved = settings(&args)?;
     let policy = resolved.settings.policy();
+    // As early as there is a policy: an error of what follows may quote the script.
     say::hide_with(policy.redactor());
     let mut config = session_config(&policy)?.with_information_schema(true);
     if let Some(threads) = args.threads {
@@ -93,6 +94,7 @@ pub(crate) fn run(args: RunArgs) -> Result<ExitCode, Failure> {
     let following = progress.follow(run.watch(), interval);
     let notifying = service_manager::notify(run.watch(), interval);
     let ended = runtime.block_on(execute(&pipeline, part.as_ref(), &session, &run, &args, &progress));
+    // Before the console is cleared: a thread that still draws would put its line back.
     drop((following, notifying));
     progress.clear();
     if let Ended::Failed(failure) = &ended {

@@ -58,6 +58,7 @@ impl<R: Read> Lines<R> {
         }
         self.line.clear();
         self.line.shrink_to(KEPT_LINE_BYTES);
+        // One byte for the line feed: a line of exactly the limit is whole.
         let read = (&mut self.reader).take(self.max_line_bytes + 1).read_until(b'\n', &mut self.line)? as u64;
         if read == 0 {
             return Ok(None);

@@ -33,6 +33,8 @@ pub(crate) fn builder(beginning: &OsStr) -> Builder<'_, 'static> {
 pub fn without_temporary_ending(name: &str) -> &str {
     let Some(name) = name.strip_suffix(ENDING) else { return name };
     match name.rsplit_once('.') {
+        // Only these forms. A file of the user's that ends with `.tmp` must not be taken for one of a run, because
+        // such files are deleted with it.
         Some((before, part)) if is_random(part) || is_process(part) => before,
         _ => name,
     }

@@ -71,6 +71,7 @@ fn only_one(place: &Place, flags: OFlags) -> io::Result<File> {
 /// Writes a file beside and renames it.
 pub(crate) fn replace(root: &Path, below: &Path, content: &[u8], durability: Durability) -> io::Result<()> {
     let Place { folder, name } = Place::of(root, below)?;
+    // Beside and not in a temporary folder: `rename` works within one file system only.
     let (mut file, beside) = create_beside(&folder, &name)?;
     let written = file
         .write_all(content)
@@ -132,6 +133,8 @@ pub(crate) fn create_folder(root: &Path, below: &Path) -> io::Result<bool> {
                 rustix::fs::chmodat(&place.folder, &place.name, Mode::from(FOLDER_MODE), AtFlags::empty());
             Ok(true)
         }
+        // Opened once to see what it is: a link or a file under the name must be an error here, not with the first
+        // file that is written below it.
         Err(Errno::EXIST) => open_folder(&place.folder, Path::new(&place.name)).map(|_| false),
         Err(error) => Err(error.into()),
     }
@@ -166,6 +169,7 @@ pub(crate) fn entries(root: &Path, below: &Path) -> io::Result<Vec<Entry>> {
 
 /// Opens a file that a user names; links are followed.
 pub(crate) fn open_named(path: &Path) -> io::Result<File> {
+    // In front of opening, as below a folder: opening a tape rewinds it, and opening a FIFO may wake its writer.
     check_regular(std::fs::metadata(path)?.file_type())?;
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
     regular(rustix::fs::open(path, flags, Mode::empty())?.into())
@@ -221,6 +225,7 @@ fn create_at(folder: &OwnedFd, name: &OsStr, flags: OFlags) -> io::Result<File> 
 
 /// The folder that everything is below. It is one that the user has named, so links on the way to it are followed.
 fn open_root(root: &Path) -> io::Result<OwnedFd> {
+    // A relative path of one name has an empty parent, which `open` does not take for the working directory.
     let root = if root.as_os_str().is_empty() { Path::new(".") } else { root };
     Ok(rustix::fs::open(root, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?)
 }
@@ -242,10 +247,13 @@ fn names(below: &Path) -> io::Result<Vec<OsString>> {
         Component::Normal(name) => Ok(name.to_owned()),
         _ => Err(Unfit::Outside.into()),
     };
+    // `..` is refused and not resolved: what it leads to depends on links that may change before the path is used.
     below.components().map(name).collect()
 }
 
 fn regular(file: File) -> io::Result<File> {
+    // Asked of the handle. The name may stand for something else since it was checked, and what was opened is what is
+    // read.
     let kind: FileType = file.metadata()?.file_type();
     check_regular(kind)?;
     Ok(file)

@@ -109,6 +109,8 @@ impl Drop for Partition {
         }
         // Not reached where merging panics.
         merged.is_incomplete = was_incomplete;
+        // Added once a partition and not once a batch: all threads would write to the same counter, some thousand
+        // times a second.
         add(&self.nanoseconds, self.taken + started.elapsed());
     }
 }

@@ -145,6 +145,8 @@ impl BridgeTracer {
         let started_at = *builder.start_time.get_or_insert_with(clock::now);
         // What the span records waits for its end, when it is exportable.
         let mut bare = SpanBuilder::from_name(builder.name.clone()).with_start_time(started_at);
+        // The kind is decided at the start: the API has no way to change it at the end, as it has for the name and the
+        // status.
         bare.span_kind = builder.span_kind.clone();
         let mirrored = program.build_with_context(bare, &parent.with_value(IsMirrored));
         // Without a provider behind it, a tracer gives the parent back, or nothing valid.

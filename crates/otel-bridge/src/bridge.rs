@@ -60,6 +60,8 @@ impl BridgeConfig {
         reason = "a bridge of the process is configured by the variables of the process"
     )]
     pub fn new(service_name: impl Into<String>) -> Self {
+        // Only these are kept: the rest of the environment holds secrets of all kinds, and the configuration can be
+        // printed.
         let counts = |name: &str| name.starts_with("OTEL_") || propagation::VARIABLES.contains(&name);
         // A variable that is not UTF-8 is not one of ours.
         let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
@@ -212,6 +214,8 @@ impl Bridge {
     /// ```
     pub fn install_global(&self) {
         global::set_tracer_provider(self.inner.tracers.clone());
+        // Without one the global provider stays what it was: to replace it by one that exports nothing would turn the
+        // metrics of the program off.
         if let Some(meters) = &self.inner.exports.meter_provider {
             global::set_meter_provider(meters.clone());
         }

@@ -85,6 +85,7 @@ impl Door {
             self.merge(&mut span, own);
         }
         for attribute in origin.run_attributes() {
+            // Last, and over what is there: a program that sets `run_id` itself must not move its span to another run.
             set(&mut span.attributes, attribute);
         }
         Exportable(span)
@@ -98,6 +99,8 @@ impl Door {
         for attribute in own.names.into_iter().chain(own.attributes) {
             set(&mut attributes, attribute);
         }
+        // Cut and not scrubbed: the policy has decided what is shown of these, and a second look at the same text
+        // could only hide what it shows.
         self.scrubber.cut(&mut attributes);
         // Ours first: the limit below keeps the first ones, and a program that sets hundreds must not push `run_id`
         // out.

@@ -43,6 +43,7 @@ impl LastError {
         match result {
             Ok(Rejected { items: 0, .. }) => 0,
             Ok(rejected) => {
+                // An endpoint may claim to have rejected more than it was sent, and the counts must still add up.
                 let (refused, of) = (rejected.items.min(items), signal.items());
                 self.set(format!("the endpoint rejected {refused} of {items} {of}: {}", rejected.reason));
                 refused
@@ -117,6 +118,8 @@ fn start<T: Send + 'static>(
         capacity: batches.queue_length,
         max_batch: batches.batch_length,
         linger: batches.delay,
+        // Never waits, since pushing happens on the threads of the pipeline, and an endpoint can be away for hours.
+        // The files of a run do wait, because a disk seldom is.
         when_full: WhenFull::Refuse,
     };
     Queue::start(settings, work)

@@ -67,6 +67,8 @@ impl<R: OtlpRequest> HttpClient for ExporterClient<R> {
             Ok(rejected) => (Ok(rejected), Ok(answer(StatusCode::OK, None))),
             Err(FailedAttempt { error, retry }) => {
                 let answer = match retry {
+                    // Not the status of the endpoint, because the exporter has a list of its own of what to repeat,
+                    // and would repeat some that must not be.
                     Retry::Never => Ok(answer(StatusCode::BAD_REQUEST, None)),
                     Retry::After(pause) => Ok(answer(StatusCode::SERVICE_UNAVAILABLE, Some(pause))),
                     // It retries whatever is not an answer, after its usual pause.
@@ -75,6 +77,7 @@ impl<R: OtlpRequest> HttpClient for ExporterClient<R> {
                 (Err(error), answer)
             }
         };
+        // The last attempt counts: the exporter retries, and what became of the batch is what became of that one.
         *self.outcome.lock().unwrap_or_else(PoisonError::into_inner) = Some(outcome);
         answer
     }

@@ -71,6 +71,17 @@ macro_rules! exporter {
     };
 }
 
+/// A new exporter whose signal is changed before it is exported, so that nothing is left for its client to prepare, and its
+/// route. A macro, because each exporter has `set_resource` from a trait of its own.
+macro_rules! prepared_exporter {
+    ($exporter:ident, $target:expr, $resource:expr, $grpc:expr) => {{
+        let route = Route::new($target, $grpc, None)?;
+        let mut exporter = exporter!($exporter, &route, $target, protocol($target))?;
+        exporter.set_resource($resource);
+        (exporter, route)
+    }};
+}
+
 /// Brings spans to an endpoint.
 #[derive(Debug)]
 pub(crate) struct SpanExport {
@@ -84,9 +95,7 @@ impl SpanExport {
         resource: &Resource,
         grpc: &mut Option<Arc<GrpcRuntime>>,
     ) -> Result<Self, TransportError> {
-        let route = Route::new(target, grpc, None)?;
-        let mut exporter = exporter!(SpanExporter, &route, target, protocol(target))?;
-        exporter.set_resource(resource);
+        let (exporter, route) = prepared_exporter!(SpanExporter, target, resource, grpc);
         Ok(Self { exporter, route })
     }
 
@@ -111,9 +120,7 @@ impl LogExport {
         resource: &Resource,
         grpc: &mut Option<Arc<GrpcRuntime>>,
     ) -> Result<Self, TransportError> {
-        let route = Route::new(target, grpc, None)?;
-        let mut exporter = exporter!(LogExporter, &route, target, protocol(target))?;
-        exporter.set_resource(resource);
+        let (exporter, route) = prepared_exporter!(LogExporter, target, resource, grpc);
         Ok(Self { exporter, route, json: target.protocol == OtlpProtocol::HttpJson })
     }
 

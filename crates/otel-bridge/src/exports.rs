@@ -140,6 +140,8 @@ impl Exports {
 
     /// Sends what waits, and takes nothing more.
     pub(crate) fn end(&self, deadline: Instant) {
+        // A program may shut the bridge down and then drop it: the second end would wait once more for an endpoint
+        // that hangs.
         if self.ended.swap(true, Ordering::Relaxed) {
             return;
         }
@@ -220,6 +222,7 @@ impl Setup<'_> {
 
     fn started<T>(&mut self, signal: Signal, result: io::Result<T>) -> Option<T> {
         let failed = |error: &io::Error| {
+            // Otherwise its items would count as waiting for a queue that does not exist.
             self.over_otlp.retain(|started| *started != signal);
             self.warn(signal, error);
         };

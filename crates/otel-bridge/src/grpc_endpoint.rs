@@ -161,6 +161,7 @@ impl GrpcRuntime {
             suppress_telemetry();
             // It has ended when its sender is dropped.
             let _ = runtime.block_on(ended);
+            // Without waiting: it may resolve a name, and the system's resolver takes as long as it likes.
             runtime.shutdown_background();
         };
         thread::Builder::new().name("daglight-otlp".into()).spawn(drive)?;

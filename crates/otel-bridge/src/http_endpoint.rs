@@ -85,6 +85,7 @@ impl HttpEndpoint {
         };
         let sent = post.build().and_then(|request| execute(&self.client, request, self.timeout));
         let answer = sent.map_err(|error| FailedAttempt {
+            // Without the URL, in which a key may stand; `shown` has it as it can be shown.
             error: self.shown.unreachable(error.without_url()),
             retry: Retry::Later,
         })?;

@@ -76,6 +76,7 @@ where
 /// Whether a target is in one of the crates, or in one that is named after it, such as `hyper_util`.
 fn is_exporter(target: &str) -> bool {
     let mut rest = EXPORTERS.iter().filter_map(|name| target.strip_prefix(name));
+    // By whole words: a program's own crate `h2o` is not the HTTP library.
     rest.any(|rest| rest.is_empty() || rest.starts_with([':', '_', '-']))
 }
 

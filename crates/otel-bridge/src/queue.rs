@@ -15,6 +15,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// The moment until which to wait, for a timeout however long.
 pub(crate) fn deadline_in(timeout: Duration) -> Instant {
+    // `Instant + Duration::MAX` panics, and `Duration::MAX` is what programs pass for "without a limit".
     Instant::now() + timeout.min(LONGEST_WAIT)
 }
 
@@ -130,6 +131,7 @@ impl<T: Send + 'static> Queue<T> {
             // A worker that has finished anything meanwhile is slow, not stuck, and worth another wait.
             state.stalled |= timeout.timed_out() && state.done == done_before;
         }
+        // Asked once more behind the wait: another thread may have taken the place that was free.
         if state.closed || state.ended || state.items.len() >= self.settings.capacity {
             return Err(item);
         }
@@ -176,6 +178,7 @@ impl<T: Send + 'static> Queue<T> {
             .progress
             .wait_timeout_while(self.shared.lock(), wait, |state| !state.ended && !reached(state))
             .unwrap_or_else(PoisonError::into_inner);
+        // A worker that has panicked has ended as well, and then what is left was not sent.
         reached(&state) || (state.ended && state.items.is_empty())
     }
 }

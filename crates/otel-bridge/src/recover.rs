@@ -263,6 +263,8 @@ impl Recovery<'_> {
         if spans.is_empty() {
             return Ok(());
         }
+        // The resource of the process that died, from its own lines: this process may run elsewhere, under another
+        // version and another name.
         let resource = match self.resource_of(&self.files.open_spans())? {
             Some(resource) => resource,
             None => self

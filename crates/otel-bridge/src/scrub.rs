@@ -91,6 +91,7 @@ impl Scrubber {
         }
         let changed: Vec<Option<AnyValue>> =
             record.attributes_iter().map(|(key, value)| self.log_attribute(key, value, least)).collect();
+        // Most records stay as they are, and a copy of one costs more than the search for what is to be hidden.
         if changed.iter().any(Option::is_some) {
             *record = with_attributes(record, changed);
         }
@@ -226,6 +227,8 @@ impl Scrubber {
             Kept::Sql => Cow::Owned(self.redactor.sql_text(text)),
             Kept::Whole => Cow::Borrowed(text),
         };
+        // By characters, as the specification counts the limit (`OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT`), and never in the
+        // middle of one.
         let end = limit.and_then(|limit| redacted.char_indices().nth(limit));
         let scrubbed = end.map_or(&*redacted, |(end, _)| &redacted[..end]);
         (scrubbed != text).then(|| scrubbed.to_owned())
@@ -262,7 +265,10 @@ impl Kept {
     fn of(key: &str) -> Self {
         match key {
             key::EXCEPTION_MESSAGE | key::EXCEPTION_STACKTRACE => Self::Error,
+            // The keys under which programs log an error with `tracing`, which the conventions of OpenTelemetry do not
+            // cover.
             "error" | "err" | "error.message" | "exception" => Self::Error,
+            // The second is the name from before the conventions were stable, which libraries still write.
             key::DB_QUERY_TEXT | "db.statement" | "sql" | "query" => Self::Sql,
             _ => Self::Scrubbed,
         }

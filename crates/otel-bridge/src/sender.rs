@@ -75,6 +75,8 @@ impl Sender {
                 Retry::Later => backoff.next_pause(None),
                 Retry::After(pause) => pause,
             };
+            // A pause that would end behind the limit is not begun: whoever waits for this gets the same error
+            // earlier.
             if attempts >= self.policy.attempts || begun.elapsed().saturating_add(pause) > self.policy.longest
             {
                 return Err(error);

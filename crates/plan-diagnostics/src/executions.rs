@@ -59,6 +59,8 @@ pub(crate) struct RunSlot(Arc<Mutex<Weak<QueryRun>>>);
 
 impl RunSlot {
     fn set(&self, run: &Arc<QueryRun>) {
+        // Weak: the slot is part of the plan, and a run holds the plan while it lasts. The two would keep each other
+        // for ever.
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(run);
     }
 

@@ -60,6 +60,8 @@ fn hash(text: &str) -> String {
     // which must not look like a plan that has changed.
     let major = DATAFUSION_VERSION.split('.').next().unwrap_or_default();
     let digest = Sha256::new().chain_update(format!("datafusion {major}\n")).chain_update(text).finalize();
+    // Eight bytes of the digest are enough for names of files that people read and type: among a million plans the
+    // odds of two alike are 1 to 37 million.
     digest.iter().take(8).fold(String::with_capacity(16), |mut hex, byte| {
         write!(hex, "{byte:02x}").expect("writing to a String cannot fail");
         hex

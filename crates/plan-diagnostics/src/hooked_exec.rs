@@ -179,6 +179,8 @@ impl<H: ExecuteHook> ExecutionPlan for HookedExec<H> {
         target_partitions: usize,
         config: &ConfigOptions,
     ) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+        // Each method that returns a plan wraps it again. One that is left to the trait's default would return the
+        // plan below, and the query would no longer be observed without anybody noticing.
         Ok(self.inner.repartitioned(target_partitions, config)?.map(|inner| self.rewrap(inner)))
     }
 

@@ -53,6 +53,7 @@ pub fn instrument(
             .as_ref()
             .is_some_and(|used| Arc::as_ptr(used).addr() == Arc::as_ptr(&known).addr())
     };
+    // Instrumented twice, every query would count twice.
     if known.is_some_and(is_in_use) {
         *builder.config() = Some(config);
         return builder;

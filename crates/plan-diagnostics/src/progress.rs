@@ -128,6 +128,8 @@ impl LiveQueries {
 
     pub(crate) fn add(&self, run: &Arc<QueryRun>) {
         let mut runs = self.lock();
+        // Here and not when a query ends: a session that is sampled by nobody must not keep an entry for each query of
+        // a long service.
         runs.retain(|run| run.strong_count() > 0);
         runs.push(Arc::downgrade(run));
     }
@@ -168,6 +170,8 @@ fn sample(run: &QueryRun) -> Option<LiveQuery> {
                 + measured.bytes_written
                 + measured.bytes_spilled,
             elapsed_compute: Duration::from_nanos(measured.elapsed_nanoseconds),
+            // Each partition has its own pair of time stamps: the operator has finished when no partition that began
+            // is without its end.
             finished: (measured.started > 0).then_some(measured.started == measured.ended),
             is_waiting: measured.is_waiting,
         })

@@ -152,6 +152,7 @@ impl Partitions {
     fn take_over(&mut self) -> Self {
         let recorded = std::mem::take(self);
         self.is_over = true;
+        // Kept, so that a partition that is executed later is recognised as one of another execution.
         self.opened.clone_from(&recorded.opened);
         recorded
     }
@@ -266,6 +267,8 @@ impl QueryRun {
             first = true;
             (clock::now(), Instant::now())
         });
+        // Outside of `get_or_init`: the listener is code of others, and one that panicked in there would leave the
+        // start unset for the partitions that wait for it.
         if first {
             shielded("the listener of a query", || self.listener.started());
         }
@@ -414,6 +417,8 @@ fn rows_read(operators: &[OperatorReport]) -> Option<u64> {
     if operators.is_empty() {
         return None;
     }
+    // `None` as soon as one scan does not count: a sum that lacks a table is worse than none, since nobody sees that
+    // it lacks one.
     operators.iter().filter(|operator| operator.is_scan).map(|operator| operator.rows_read).sum()
 }
 

@@ -31,6 +31,8 @@ pub(crate) fn wrap_rules(builder: &mut SessionStateBuilder) -> bool {
     analyzer.rules.extend(builder.analyzer_rules().take().into_iter().flatten());
     analyzer.rules =
         wrapped(analyzer.rules, PlanningPart::Analysis, |inner| inner.name().into(), |w| Arc::new(w));
+    // A session without rules of analysis is planned all the same, and then nothing is kept of what the front end
+    // made.
     let is_analyzed = !analyzer.rules.is_empty();
     *builder.analyzer() = Some(analyzer);
 

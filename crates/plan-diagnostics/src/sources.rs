@@ -60,6 +60,8 @@ pub(crate) fn leaves(
             if gives_no_table_rows(leaf.as_ref()) {
                 return Some(Leaf::Inner);
             }
+            // A table that changes itself in place, such as `MemTable`, plans UPDATE and DELETE as a leaf that returns
+            // the count, with no scan below it.
             if is_write && returns_count(leaf.as_ref()) {
                 return Some(Leaf::Change(rows_to_change));
             }
@@ -171,6 +173,7 @@ impl Scan {
                     && files_read.peek().is_some()
                     && files_read.all(|file| path.strip_prefix(file.path()).is_some())
             }),
+            // A custom provider: whether its leaf shares the schema of the table is all that both sides show.
             (None, None) => Arc::ptr_eq(&leaf.schema(), &provider.schema()),
             _ => false,
         }

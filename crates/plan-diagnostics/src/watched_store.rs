@@ -97,6 +97,8 @@ impl ObjectStoreRegistry for WatchedStores {
     }
 
     fn get_store(&self, url: &Url) -> Result<Arc<dyn ObjectStore>> {
+        // Wrapped when it is handed out and not when it is registered: the default registry makes stores of its own,
+        // and a store that the program registers must come back as it was from `deregister_store`.
         let inner = self.inner.get_store(url)?;
         let name = format!("{}://{}", url.scheme(), url.host_str().unwrap_or_default());
         Ok(Arc::new(WatchedStore { inner, name: name.into(), observer: Arc::clone(&self.observer) }))
@@ -156,6 +158,7 @@ impl ObjectStore for WatchedStore {
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Answer<GetResult> {
         let (is_head, begun) = (options.head, Instant::now());
         let answer = self.inner.get_opts(location, options).await;
+        // What was asked for, since the body is a stream that is read later, or not to its end.
         let bytes = answer.as_ref().map_or(0, |answer| answer.range.end.saturating_sub(answer.range.start));
         self.answered(StoreOperation::Get, location, if is_head { 0 } else { bytes }, begun.elapsed());
         answer
@@ -170,6 +173,8 @@ impl ObjectStore for WatchedStore {
     }
 
     fn delete_stream(&self, locations: BoxStream<'static, Answer<Path>>) -> BoxStream<'static, Answer<Path>> {
+        // One request for the whole stream: how the store bundles the deletions is its own affair, and is not seen
+        // from outside.
         self.answered(StoreOperation::Change, &Path::default(), 0, Duration::ZERO);
         self.inner.delete_stream(locations)
     }

@@ -141,6 +141,7 @@ impl<W: StreamWatch> Stream for WatchedStream<W> {
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let watched = &mut *self;
+        // Before the inner stream is polled: one that blocks in its poll would never come to the check behind it.
         if let Some(error) = watched.cancelled(None) {
             return Poll::Ready(Some(Err(error)));
         }

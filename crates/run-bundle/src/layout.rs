@@ -177,6 +177,8 @@ impl Bundle {
     }
 
     fn deletable(&self) -> Result<Contents, DeleteError> {
+        // A copy of a bundle below another run's name is a mistake of somebody who copies by hand. Deleting it by that
+        // name would delete the wrong run.
         if let (Some(named), Some(found)) = (self.run_id(), claimed_run(self.dir()))
             && named != found
         {
@@ -258,6 +260,7 @@ pub(crate) fn is_known(below: &str) -> bool {
     match below.split_once('/') {
         None => FILES.contains(&below),
         Some((PLANS, name)) => is_plan(name),
+        // By the first part of the name, because temporary files and locks of later versions begin with it as well.
         Some((TRACKER, name)) => {
             let first = name.split('.').next().unwrap_or_default();
             TRACKER_FILES.contains(&first) && !name.contains('/')
@@ -327,6 +330,7 @@ fn holds_recording(dir: &Path) -> bool {
         let mut beginning = Vec::new();
         let read =
             FileBelow::new(dir, *below).open().and_then(|file| file.take(256).read_to_end(&mut beginning));
+        // Only the first bytes: the file may be gigabytes, and a folder is asked this for every entry of a listing.
         read.is_ok() && String::from_utf8_lossy(&beginning).contains(mark)
     })
 }

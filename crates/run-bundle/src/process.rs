@@ -41,11 +41,15 @@ impl ProcessStat {
         // it.
         let fields: Vec<&str> = text.rsplit_once(')')?.1.split_ascii_whitespace().collect();
         let number = |position: usize| fields.get(position)?.parse::<u64>().ok();
+        // Field 22 of proc_pid_stat(5), the start time: two fields are in front of the bracket, and the state is the
+        // first behind it.
         Some(Self { state: fields.first()?.chars().next()?, start_ticks: number(19)? })
     }
 
     /// Whether it has ended, and only waits for its parent to notice.
     pub(crate) fn is_dead(&self) -> bool {
+        // A zombie keeps its pid and its start time until its parent asks for it. A container without an init process
+        // never does, and the run would count as living for ever.
         matches!(self.state, 'Z' | 'X' | 'x')
     }
 }

@@ -89,7 +89,11 @@ impl Candidate {
             // needs.
             Self { is_newer: true, .. } => Some(Kept::Newer),
             _ if even_waiting => None,
+            // Only where a server is waiting for it. A run that was never tracked has nobody who would see it as
+            // running.
             Self { is_unclosed: true, is_awaited: true, .. } => Some(Kept::Unclosed),
+            // Whether or not a server is configured now: what cannot be read may be all of a run that somebody wants
+            // to repair.
             Self { outbox_unreadable: true, .. } => Some(Kept::Unreadable),
             Self { waiting: records @ 1.., is_awaited: true, .. } => {
                 Some(Kept::Waiting { records: *records })

@@ -110,6 +110,7 @@ impl Bundle {
     /// What the manifest counts as lost, such as on a full disk: signal and destination, and how much of it, for which
     /// reason. That is not a fault of the bundle, but whoever reads it has to know.
     pub fn losses(&self) -> Vec<(String, String)> {
+        // That it cannot be read is a fault, which `verify` names.
         let Ok(manifest) = Manifest::read(self) else { return Vec::new() };
         let lost = counts_of(&manifest).filter(|(_, counts)| counts.dropped_total() > 0);
         lost.map(|(account, counts)| {
@@ -169,6 +170,8 @@ fn compared(bundle: &Bundle, entry: &FileEntry) -> Option<Fault> {
         FileUse::Fixed if found > expected => return Some(Fault::Longer { path, expected, found }),
         FileUse::Fixed | FileUse::Appended => {}
     }
+    // Large files have no hash: reading 10 GB again at the end of a run would hold the program up for what the size
+    // shows in most cases.
     let listed = entry.sha256.as_ref()?;
     match entry.hash(bundle) {
         Ok(Some(sha256)) if sha256.eq_ignore_ascii_case(listed) => None,
@@ -209,6 +212,7 @@ fn accounts(manifest: &Manifest) -> Vec<Fault> {
 fn damaged(bundle: &Bundle) -> Vec<Fault> {
     let mut faults = Vec::new();
     for path in [bundle.traces(), bundle.metrics(), bundle.logs()] {
+        // That a file is missing is the manifest's to say, which was compared before; a run without signals has none.
         if !path.exists() {
             continue;
         }
@@ -257,6 +261,7 @@ fn damaged_tracker(bundle: &Bundle) -> Vec<Fault> {
 pub(crate) fn packed_files(bundle: &Bundle) -> Vec<String> {
     let files = FileEntry::list(bundle).into_iter();
     let kept = files.filter(|entry| entry.file_use() != FileUse::Transient).map(|entry| entry.path);
+    // Last, so that an archive that was cut off has none, and what is unpacked of it is not taken for a whole bundle.
     kept.chain([MANIFEST.to_owned()]).collect()
 }
 

@@ -113,6 +113,8 @@ pub(crate) fn write(
     value: &impl Serialize,
     known: u32,
 ) -> Result<(), WriteError> {
+    // A file that is damaged or cannot be read is replaced: it holds nothing that somebody could miss, and a run must
+    // be able to end beside it.
     if let Ok(text) = FileBelow::at(path).read(MAX_FILE_BYTES)
         && let Err(ReadError::Newer { found, .. }) = check_version(path, &text, known)
     {
@@ -156,6 +158,7 @@ fn put(file: &FileBelow, content: &[u8], durability: Durability) -> Result<(), W
 fn to_json(path: &Path, value: &impl Serialize) -> Result<Vec<u8>, WriteError> {
     let mut content = serde_json::to_vec_pretty(value)
         .map_err(|error| WriteError::Io { path: path.to_owned(), source: error.into() })?;
+    // For those who look at it with a terminal, and for tools that append or compare by lines.
     content.push(b'\n');
     Ok(content)
 }

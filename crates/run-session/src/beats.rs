@@ -206,6 +206,7 @@ fn measures(beat: &Beat, before: Option<&Beat>) -> BeatMeasures {
 impl RunState {
     /// The nodes that wait for their turn, and those that are done, each in the order of the DAG.
     pub(crate) fn nodes_by_state(&self) -> Nodes {
+        // Listed before the records are locked, so that no two locks are held at once.
         let open: Vec<String> = self.open_nodes().iter().map(|node| node.name().to_owned()).collect();
         let records = self.log.records();
         let mut nodes = Nodes::default();

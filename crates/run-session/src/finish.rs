@@ -106,6 +106,8 @@ pub(crate) struct Ending {
 /// Ends a run, in bounded time. Called once for each run.
 #[expect(clippy::disallowed_methods, reason = "a run has the time at which it ends")]
 pub(crate) fn finish(state: &Arc<RunState>) -> FinishReport {
+    // One time for all: the root span, the tracker, the manifest and the stalls say the same end, however long the end
+    // itself takes.
     let ended_at = clock::utc_now();
     let delivering = state.own_time.measure(Own::Delivery);
     let heartbeat = state.heartbeat().take();
@@ -369,6 +371,8 @@ fn write_last_manifest(state: &RunState, ending: &Ending) {
 type ListFiles = fn(&Bundle) -> Vec<FileEntry>;
 
 fn replace_manifest(state: &RunState, ending: Option<&Ending>, files: ListFiles) -> Result<(), WriteError> {
+    // The guard is held while the manifest is written: a second signal waits for it, and must not end the process
+    // between the old manifest and the new one.
     let mut end_is_recorded = state.end_is_recorded();
     put_manifest(state, ending, files)?;
     // Only where it was written: a second signal waits for this before it ends the process.
@@ -419,6 +423,8 @@ fn put_manifest(state: &RunState, ending: Option<&Ending>, files: ListFiles) -> 
         },
         own_time: ending.map(|_| state.own_time.total()),
     };
+    // Over what is there and not in its place: `sync` may deliver the same run from another process at this moment,
+    // and its progress must not be lost.
     manifest.write_over(bundle, take_over)
 }
 
@@ -442,6 +448,8 @@ fn take_over(own: &mut Manifest, there: Manifest) {
 fn status(state: &RunState, ending: Option<&Ending>) -> RunStatus {
     match ending {
         None => RunStatus::Running,
+        // In front of a failure: the nodes that were cut off fail as well, and their errors are the consequence of the
+        // signal.
         Some(_) if state.log.records().is_interrupted() => RunStatus::Interrupted,
         Some(_) if state.log.records().failure().is_some() => RunStatus::Failure,
         Some(_) => RunStatus::Success,
@@ -493,5 +501,6 @@ fn shown(state: &RunState, ledger: DeliveryCounts) -> DeliveryCounts {
 }
 
 pub(crate) fn milliseconds(duration: chrono::TimeDelta) -> f64 {
+    // From whole microseconds: `as_seconds_f64` times a thousand shows 9 µs as 0.009000000000000001 ms in the JSON.
     duration.num_microseconds().map_or(f64::MAX, |microseconds| microseconds as f64 / 1e3)
 }

@@ -258,6 +258,8 @@ impl RunState {
     pub(crate) fn interrupt(&self, cause: Cause) -> bool {
         let after = self.context.started.elapsed();
         let (nodes, statements) = (self.open_nodes(), self.open_statements.list());
+        // A statement outside of nodes is named only where no node ran: an error about one of each would name two
+        // places for one interruption.
         let statement = statements.first().filter(|_| nodes.is_empty());
         let statement = statement.and_then(|statement| statement.place.clone());
         let node = nodes.first().map(|node| node.name().to_owned());

@@ -105,6 +105,8 @@ impl Node {
         let work = QueryOwner::Node(Arc::clone(&self.scope)).follow(work).with_context(self.context());
         let task = tokio::spawn(work);
         if self.scope.is_given_up_on_stall() {
+            // Kept only where a stall is answered: the handles of a node that spawns a million tasks would be held
+            // until its end.
             self.scope.stop.spawned(task.abort_handle());
         }
         task

@@ -77,6 +77,8 @@ impl NodeEnd {
         }
         drop(facts);
         state.context.refresh_execution_run_id();
+        // With the time at which the code ended, although this may come long after it: a frame that is handed out is
+        // read by others.
         self.span.end_at(self.ended_at);
     }
 

@@ -85,6 +85,7 @@ impl NodeRun {
         // A node runs on the runtime whose workers its queries use. The thread that starts a run may have none.
         state.runtime.look();
         let (began, ran_for) = (clock::now(), RanFor::now());
+        // Counted before the span starts, which has the number of the attempt on it.
         let attempt = node.map_or(1, |node| state.log.begin_attempt(node, began.into()));
         let (scope, span) = NodeScope::start(Arc::clone(state), name.to_owned(), attempt, began);
         if tracked && let Some(tracker) = &state.context.tracker {
@@ -93,6 +94,8 @@ impl NodeRun {
         // Taken out by whoever ends the node first: its own code, the end of the run, or a signal.
         let open = Mutex::new(Some(Open { span, _task: state.beat_while_active(name) }));
         let node = Arc::new(OpenNode { scope, ran_for, tracked, attempt, open });
+        // Behind all that a node consists of: from here on the end of the run, or a signal, may end it from another
+        // thread.
         state.node_opened(&node);
         Self(node)
     }
@@ -111,6 +114,8 @@ impl NodeRun {
     }
 
     pub(crate) fn fail(self, error: &RecordedError) {
+        // A query that was ended because of a stall returns an error, which the program may wrap or word anew. What it
+        // is about is the stall.
         if let Some(stall) = self.0.scope.stop.stall_in(&error.text()) {
             return self.stalled(&stall);
         }
@@ -220,6 +225,8 @@ impl OpenNode {
             }
         });
         {
+            // Only around what is logged: completing the node below takes locks and calls processors, and must not run
+            // under the span that it ends.
             let _guard = span.context().attach();
             let node = state.context.policy.capture(self.scope.name.as_str());
             match (&message, &unsuccessful) {

@@ -220,6 +220,8 @@ impl QueryListener for RunQuery {
         let Some(place) = self.place() else { return };
         let run = place.run();
         run.query_started();
+        // In front of the span: the heartbeat asks for the owner from its own thread, and a query without one would be
+        // left out of its first beat.
         run.owners.insert(self.query.id, place.node_name().map(str::to_owned));
         match place.owner.node() {
             Some(node) => node.query_started(),
@@ -260,6 +262,8 @@ impl QueryListener for RunQuery {
             let Requests { count, bytes, time } = requests;
             run.context.signals.metrics().storage(operation.name(), count, bytes, time);
         }
+        // Taken out, so that the lock is free while the span ends: processors of the program run then, and may ask for
+        // anything.
         let span = self.open_span().take();
         let of_span = span.as_ref().map(StageSpan::context);
         if let Some(span) = span {
@@ -286,6 +290,8 @@ impl QueryListener for RunQuery {
                 QueryOutcome::Panicked => {
                     span.fail("panic", &run.context.policy.capture("a thread of the query panicked"))
                 }
+                // Not a failure: a query that is dropped early is what `LIMIT` without a sort, and every reader that
+                // has seen enough, looks like.
                 _ => span.finish_as(SpanStatus::Cancelled),
             }
             if let Some(hottest) = report.operators.iter().max_by_key(|operator| operator.busy) {

@@ -168,6 +168,7 @@ impl Run {
         // The work is dropped before the node ends.
         let done = {
             let work = pin!(work);
+            // The order to stop is polled first, since work that is always ready would never let it be seen.
             match select(pin!(scope.stop.ordered()), work).await {
                 Either::Left((stalled, _)) => Err(stalled),
                 Either::Right((done, _)) => Ok(done),

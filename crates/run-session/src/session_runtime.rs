@@ -20,6 +20,8 @@ type Session = Box<dyn Fn(&mut dyn FnMut(&SessionState)) -> bool + Send + Sync>;
 
 impl Sessions {
     pub(crate) fn add(&self, session: &SessionContext) {
+        // Weakly: the state of a session owns the tables in its memory, which end with the session and not with the
+        // telemetry.
         let state = session.state_weak_ref();
         let look = move |look: &mut dyn FnMut(&SessionState)| match state.upgrade() {
             Some(state) => {
@@ -50,6 +52,7 @@ impl Sessions {
     pub(crate) fn runtime_hash(&self) -> Option<String> {
         let mut hashes: Vec<String> = self.each(|state| runtime_hash(state.config_options()));
         hashes.sort();
+        // A program that makes a session for each request has thousands that are alike, and one runtime.
         hashes.dedup();
         match hashes.as_slice() {
             [] => None,

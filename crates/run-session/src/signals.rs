@@ -250,6 +250,7 @@ pub(crate) fn last_words(run: &Arc<RunState>) -> Option<Arc<LastWordsOnce>> {
 pub(crate) fn runs_once_started(deadline: Instant) -> Vec<Stopping> {
     loop {
         let process = process();
+        // Polled, because a start that hangs on a disk would never notify, and the process must end all the same.
         if process.starting == 0 || Instant::now() >= deadline {
             return process.stopping();
         }
@@ -261,6 +262,8 @@ pub(crate) fn runs_once_started(deadline: Instant) -> Vec<Stopping> {
 impl Process {
     /// Takes the runs out that are gone, and those that `is_meant`. They are to be dropped without the lock.
     fn take_runs(&mut self, is_meant: impl Fn(&WatchedRun) -> bool) -> Vec<WatchedRun> {
+        // Returned and not dropped here: the answers are closures of the program, and this runs under the lock that
+        // every signal needs.
         self.runs.extract_if(.., |run| run.run.strong_count() == 0 || is_meant(run)).collect()
     }
 

@@ -85,6 +85,7 @@ pub(crate) fn start(telemetry: &Telemetry, dag: &Dag, options: RunOptions) -> Ar
         root: RootSpan::new(root),
     };
     let state = Arc::new(RunState::new(context, bundle_has_failed));
+    // In the list before anything can plan a query for it: with one run open, a query without a node belongs to that.
     telemetry.shared.open_runs.insert(&state);
     telemetry.shared.ends.run_started();
     telemetry.warn_of_setup(&state);
@@ -153,6 +154,7 @@ fn announce(state: &RunState, inputs: &BTreeMap<String, Value>) {
             time: started_at,
         });
     }
+    // At once, so that a process that is killed in its first second leaves a folder that is known as a run.
     write_manifest(state, None);
     keep_reserve(state);
     let _guard = state.context.root.context.clone().attach();
@@ -165,6 +167,7 @@ fn keep_reserve(state: &RunState) {
     const MANIFEST_GROWTH: usize = 3;
     const LEAST_BYTES: usize = 64 << 10;
     let Some(bundle) = &state.context.bundle else { return };
+    // The last manifest has times, rows and errors for each node that the first one only names.
     let manifest_bytes = fs::metadata(bundle.manifest()).map_or(0, |manifest| manifest.len());
     let bytes = LEAST_BYTES + MANIFEST_GROWTH * usize::try_from(manifest_bytes).unwrap_or(0);
     // A smaller one is better than none.

@@ -80,6 +80,7 @@ pub(crate) fn stop_now(first: StopSignal, second: StopSignal, runs: Vec<Stopping
         reports[index] = Some(report);
     }
     for (Stopping { run, last_words }, report) in runs.iter().zip(reports) {
+        // Also where the end was not in time: a script that reads the JSON of the command gets a document either way.
         last_words.say(&report.unwrap_or_else(|| finish::report_so_far(run)));
     }
     low_level::exit(second.exit_code().into());

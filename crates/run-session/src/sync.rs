@@ -111,6 +111,7 @@ fn run_end(manifest: &Manifest, outbox: &OutboxStatus) -> Option<RunEnd> {
         RunStatus::Failure | RunStatus::Interrupted => Outcome::Failure,
     };
     let run_id = manifest.identity.run_id;
+    // A manifest that was copied beside the outbox of another run must not end that run.
     if outbox.run_id.is_some_and(|recorded| recorded != run_id) {
         return None;
     }
@@ -132,6 +133,7 @@ fn node_end(node: &NodeRecord, manifest: &Manifest, run_ended_at: DateTime<Utc>)
         NodeStatus::Success => Outcome::Success,
         NodeStatus::Failure | NodeStatus::Interrupted | NodeStatus::Unfinished => Outcome::Failure,
     };
+    // A manifest can be edited, and a duration out of it must not overflow a date.
     let elapsed = node.duration_ms.filter(|ms| (0.0..MAX_NODE_MS).contains(ms));
     let elapsed = elapsed.map(|ms| TimeDelta::microseconds((ms * 1e3) as i64));
     let ended_at =
@@ -169,6 +171,7 @@ fn update(manifest: &mut Manifest, outcome: &SyncOutcome) {
     }
     manifest.delivery.tracker = Some(outcome.ledger.clone());
     if outcome.ledger.waiting == 0 && outcome.ledger.unverified_until.is_none() {
+        // By its code: the text says how to deliver, and is not true any more.
         manifest.warnings.retain(|warning| !warning.code.ends_with_sync());
     }
 }

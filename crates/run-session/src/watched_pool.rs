@@ -38,6 +38,7 @@ impl WatchedPool {
     }
 
     fn waiting(&self, reservation: &MemoryReservation, bytes: usize) -> Waiting<'_> {
+        // By a number, since one consumer may wait on several threads at once.
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         // Only while it waits. A pool answers in nanoseconds else, and this is why pools that never wait are not
         // watched.

@@ -99,6 +99,8 @@ impl Layer {
     /// The layer of a variable, if it is one that sets a setting.
     pub(crate) fn of_variable(name: &str, text: &str) -> Result<Option<Self>, SettingsError> {
         let Some(setting) = SETTINGS.iter().find(|setting| setting.variable == Some(name)) else {
+            // An error and not a warning: `DAGLIGHT_PROFIL=prod` that is passed over runs with the rules of `dev`, and
+            // shows what must not be shown.
             return match SettingsError::misspelled_variable(name) {
                 Some(error) => Err(error),
                 None => Ok(None),
@@ -142,6 +144,8 @@ impl Layer {
                 section = name;
             }
             let Some((name, value)) = line.split_once(['=', ':']) else { continue };
+            // The file belongs to Hamilton's SDK, which has other sections in it for other parts of itself; only this
+            // one names a server and a user.
             if section != SDK_SECTION || line.starts_with(['#', ';']) {
                 continue;
             }
@@ -231,6 +235,7 @@ pub(crate) fn find_files(
     layers.extend(sdk_file.map(|file| Layer::of_sdk_file(&file)).transpose()?);
 
     let config_dir = folder("XDG_CONFIG_HOME")
+        // The XDG base directory specification: a path that is not absolute is invalid, and must be ignored.
         .filter(|dir| dir.is_absolute())
         .or_else(|| folder("APPDATA"))
         .or_else(|| home.as_ref().map(|home| home.join(".config")));
@@ -281,6 +286,7 @@ fn trusted_folders(layers: &[Layer], variables: &BTreeMap<String, String>) -> Re
     reason = "the edge of the settings: all else has directory and variables as parameters"
 )]
 pub(crate) fn process_variables() -> impl Iterator<Item = (String, String)> {
+    // `vars_os`, since `vars` panics at the first variable that is not UTF-8, whosever it is.
     env::vars_os().map(|(name, text)| (name.to_string_lossy().into(), text.to_string_lossy().into()))
 }
 
@@ -307,6 +313,8 @@ fn read_table(
         let name = key.get_ref().to_string();
         let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
         values.insert(name, read_value(text, value.get_ref(), &path, lines));
+        // The key's line and not the value's: a list may begin some lines below, and what is wrong is looked for where
+        // its name stands.
         lines.insert(path, text.line_of(key.span().start));
     }
     values
@@ -369,6 +377,8 @@ impl LineStarts {
     }
 
     fn line_of(&self, byte: usize) -> usize {
+        // A search and not a count from the start: a file of settings may be 1 MiB, and each of its keys asks for its
+        // line.
         self.0.partition_point(|start| *start <= byte) + 1
     }
 }

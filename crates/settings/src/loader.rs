@@ -111,6 +111,8 @@ impl SettingsLoader {
         variables: impl IntoIterator<Item = (N, T)>,
     ) -> Self {
         let variables = variables.into_iter().map(|(name, text)| (name.into(), text.into()));
+        // Compose files and CI systems set variables that they have no value for to nothing. It means "not set" there,
+        // as in the OpenTelemetry specification.
         self.variables.extend(variables.filter(|(_, text): &(String, String)| !text.trim().is_empty()));
         self
     }
@@ -121,6 +123,8 @@ impl SettingsLoader {
         match Value::serialize(value) {
             Ok(value) => self.code.push(Layer::of_value(origin, key, value)),
             Err(error) => {
+                // Kept for `load`: a builder that fails in the middle of a chain would need a `?` behind each value
+                // that cannot fail.
                 self.unusable.get_or_insert(Unusable {
                     setting: key.to_owned(),
                     origin: origin.to_owned(),
@@ -197,6 +201,7 @@ impl SettingsLoader {
             let given_by = all.iter().rev().find(|layer| layer.value(&rows).is_some());
             table.columns = given_by.map(|layer| layer.columns(&rows).to_vec()).unwrap_or_default();
         }
+        // After the merge, because it depends on which layer has won for each of three settings together.
         refused.extend(keep_key_from_project(&mut settings.tracker, &all));
         let mut resolved = Resolved::new(settings, chosen.base, files, &merged, &all);
         resolved.refused = refused;

@@ -84,6 +84,7 @@ pub(crate) fn distrusted_because(file: &Path, trusted: &Trusted) -> Option<Strin
     };
     let folders = [real.parent(), file.parent()].into_iter().flatten();
     for path in folders.chain([real.as_path()]) {
+        // Refused where the system does not say: a file that cannot be looked at cannot be vouched for.
         let Ok(metadata) = path.metadata() else {
             return Some(format!("its owner is not known; {}", advice()));
         };
@@ -145,6 +146,7 @@ pub(crate) fn keep_key_from_project(tracker: &mut TrackerSettings, layers: &[Lay
     let is_set = |layer: &Layer, key: &str| !matches!(layer.value(key), None | Some(Value::Empty(..)));
     let winner = |key: &str| layers.iter().rev().find(|layer| is_set(layer, key));
     let (url, key) = (tracker.api_url.clone()?, winner("tracker.api_key")?);
+    // Who has written the key into the project's file has decided to whom it goes.
     if key.is_project {
         return None;
     }
@@ -152,6 +154,7 @@ pub(crate) fn keep_key_from_project(tracker: &mut TrackerSettings, layers: &[Lay
     let verifies = tracker.verify;
     let setting = ["tracker.api_url", "tracker.verify", "tracker.ca_file"]
         .iter()
+        // A project that turns verification on takes nothing from anybody.
         .filter(|setting| **setting != "tracker.verify" || !verifies)
         .find(decides)?;
     let own = layers.iter().filter(|layer| !layer.is_project);
@@ -162,6 +165,8 @@ pub(crate) fn keep_key_from_project(tracker: &mut TrackerSettings, layers: &[Lay
     if trusted.any(|server| server_of(server) == server_of(&url)) {
         return None;
     }
+    // All of the connection and not only the key: without it the run would be sent, unasked, to a server that a cloned
+    // repository has chosen.
     tracker.api_url = None;
     tracker.api_key = None;
     tracker.project = None;

@@ -136,6 +136,7 @@ impl State {
                     let definition = &self.definitions[*definition];
                     links.after.extend(&definition.last_users);
                     dropped.insert(definition.statement);
+                    // `DROP TABLE` of a view fails in the engine, and the view stays. What follows still reads it.
                     if definition.is_view == *views {
                         self.in_force.remove(relation);
                     }
@@ -151,6 +152,8 @@ impl State {
                 });
             }
         }
+        // Everything that must be in the session is read as well; the other way round is not so: rows that a statement
+        // has written to files are there from an earlier run.
         links.dependencies.extend(&links.in_session);
         // `INSERT INTO t SELECT ... FROM t` names itself on both sides.
         links.dependencies.remove(&index);

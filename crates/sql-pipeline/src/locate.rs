@@ -125,6 +125,8 @@ impl Script {
     /// `datafusion.sql_parser.collect_spans` the very place, else the start of the statement.
     pub fn locate(&self, statement: &Statement, node: Option<&str>, error: DataFusionError) -> SourceError {
         let (line, column) = position_in(statement, &error)
+            // A view is planned with spans of the statement that made it, which may stand elsewhere in the script, or
+            // in another file.
             .filter(|(line, _)| (statement.first_line..=statement.last_line).contains(line))
             .unwrap_or((statement.first_line, statement.first_column));
         SourceError {
@@ -150,6 +152,7 @@ fn position_in(statement: &Statement, error: &DataFusionError) -> Option<(usize,
             | SchemaError::DuplicateQualifiedField { name, .. } => word_in(statement, name),
         },
         DataFusionError::Plan(message) => {
+            // An error of planning has no place in it as a rule, and quotes the name that it is about.
             quoted_names(message).into_iter().find_map(|name| word_in(statement, name))
         }
         // What an error of execution quotes is data.
@@ -180,6 +183,7 @@ fn word_in(statement: &Statement, name: &str) -> Option<(usize, usize)> {
 /// What stands in quotes in a message, and the last part of dotted names.
 fn quoted_names(message: &str) -> Vec<&str> {
     let quoted = message.split(['\'', '"', '`']).skip(1).step_by(2);
+    // Messages qualify names that the script writes without: `'t.price'` for `price`.
     quoted.flat_map(|name| [name, name.rsplit('.').next().unwrap_or(name)]).collect()
 }
 

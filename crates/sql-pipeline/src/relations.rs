@@ -486,12 +486,16 @@ impl Visitor for Reads<'_> {
     }
 
     fn pre_visit_relation(&mut self, name: &ObjectName) -> ControlFlow<()> {
+        // `FROM generate_series(1, 9)` visits the function's name as if it were that of a relation, directly behind
+        // its table factor.
         if self.functions.last() == Some(&name.span()) {
             self.functions.pop();
             return ControlFlow::Continue(());
         }
         if let Some(reference) = self.settings.reference(name)
             && !self.hiding.contains(&reference)
+            // By the reference as it is written and before it is resolved: a common table expression hides a bare
+            // name, and not `schema.name`.
             && self.seen.insert(reference.clone())
         {
             let relation = self.settings.resolve(reference);
@@ -515,6 +519,7 @@ impl Visitor for Reads<'_> {
     }
 
     fn post_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
+        // Those of this query alone: the names of the queries around it are still in sight behind it.
         let hidden = query.with.as_ref().map_or(0, |with| with.cte_tables.len());
         self.hiding.truncate(self.hiding.len().saturating_sub(hidden));
         ControlFlow::Continue(())

@@ -204,6 +204,8 @@ impl Pipeline {
         let is_stopped = AtomicBool::new(false);
         let mut failures = Vec::new();
         let mut schedule = Schedule::new(self.steps(), options.part);
+        // On one task and not on several: events are then in order, the closure of the caller needs no lock, and most
+        // of what DataFusion computes runs on tasks of its own.
         let mut running = FuturesUnordered::new();
         loop {
             // As many as may run beside each other. What runs is left to come to its end, whatever becomes of
@@ -221,6 +223,8 @@ impl Pipeline {
                         Ok(()) => (index, Ended::Well),
                         Err(error) => {
                             let goes_on = options.keep_going && step.node.is_some();
+                            // Set by the step itself and not by the loop: with several jobs another step may be polled
+                            // before the loop hears of the failure.
                             is_stopped.fetch_or(!goes_on, Ordering::Relaxed);
                             (index, Ended::Failed(error))
                         }

@@ -69,6 +69,7 @@ impl<'a> Schedule<'a> {
                 self.is_waiting[next] = false;
                 return Some(next);
             }
+            // Missing in its turn, so that what needs it is passed over as well, on the next rounds of this loop.
             self.fail(next);
         }
     }
@@ -116,6 +117,7 @@ impl<'a> Schedule<'a> {
         for follower in std::mem::take(&mut self.followers[index]) {
             self.pending[follower] -= 1;
             let is_waiting_node = self.is_waiting[follower] && self.steps[follower].node.is_some();
+            // Setup is not among the ready ones: it waits for its place in the script and not for what it names.
             if self.pending[follower] == 0 && is_waiting_node {
                 self.ready.insert(follower);
             }

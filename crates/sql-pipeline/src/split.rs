@@ -100,6 +100,8 @@ impl<'a> Splitter<'a> {
                 // The last tokens may be torn. Those up to a semicolon are whole, and whatever follows it starts anew.
                 // No semicolon so far, as in the middle of a long text in quotes: only more of the script can decide.
                 let Some(last) = tokens.iter().rposition(|token| token.token == Token::SemiColon) else {
+                    // Multiplied, so that a text of megabytes in quotes is read a few times and not once for each
+                    // part.
                     length *= 4;
                     continue;
                 };

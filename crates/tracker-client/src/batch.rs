@@ -97,6 +97,8 @@ impl TaskBatch {
             events.push(0);
             events.len() - 1
         });
+        // Counted per update, since a start and an end of one node may be merged into one: what the server refuses or
+        // takes is counted in events of the outbox.
         events[index] += 1;
         &mut task_updates[index]
     }

@@ -90,6 +90,8 @@ impl Client {
     /// As [`Client::phone_home`].
     pub fn server_time(&self) -> Result<Option<DateTime<Utc>>, CallError> {
         let answer = self.caller("phone_home").answer(self.http.get(self.url("/phone_home")))?;
+        // The header and not a field of the answer: every HTTP server sends it, and the API of the tracker has no time
+        // of its own.
         let date = answer.headers().get(DATE).and_then(|value| value.to_str().ok());
         Ok(date.and_then(|date| DateTime::parse_from_rfc2822(date).ok()).map(Into::into))
     }
@@ -326,6 +328,7 @@ impl Client {
         for node in nodes {
             let url = self.url(&format!("/node_runs/by_run_ids/{dag_run_id}"));
             let request = self.http.get(url).query(&[("node_name", node)]);
+            // One entry for each id that was asked for, `null` where the server has nothing under it.
             let runs: Vec<Option<NodeAttributes>> =
                 self.caller("look for attributes").json_stream(request)?;
             found.extend(runs.into_iter().flatten());

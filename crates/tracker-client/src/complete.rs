@@ -69,6 +69,7 @@ pub fn complete_outbox(tracker_dir: &Path, end: &RunEnd) -> Result<bool, SyncErr
     }
     let outbox = Outbox::open(tracker_dir, Durability::Process)?;
     events.iter().for_each(|event| record(&outbox, event));
+    // Before the file is asked again: its lock would make this process look like the one that writes the run.
     drop(outbox);
     if outbox_status(tracker_dir)?.outcome.is_none() {
         let source = io::Error::new(io::ErrorKind::StorageFull, "there is no space for the end of the run");

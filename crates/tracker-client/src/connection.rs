@@ -338,6 +338,8 @@ fn parse_url(api_url: &str) -> Result<Url, ConnectionError> {
         .ok()
         .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
         .ok_or_else(|| ConnectionError::Url { url: shown_url(api_url) })?;
+    // Refused rather than used: URLs go into logs, error messages and the links of a page, where nobody expects a
+    // password.
     if !url.username().is_empty() || url.password().is_some() {
         return Err(ConnectionError::CredentialsInUrl);
     }
@@ -386,6 +388,8 @@ pub(crate) fn remedy(connection: &Connection, status: u16) -> String {
              tracker.project and tracker.create_project",
             connection.project()
         ),
+        // Redirects are not followed: the client would send the key to whatever host the answer names, and turn a PUT
+        // into a GET.
         300..400 => "tracker.api_url leads elsewhere: set the address that it leads to".to_owned(),
         400 | 413 | 422 => "the server does not take this content".to_owned(),
         _ => "check that tracker.api_url is that of a Hamilton server".to_owned(),

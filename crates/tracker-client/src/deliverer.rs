@@ -192,6 +192,7 @@ impl Deliverer {
         if unwritten.is_empty() {
             return Ok(None);
         }
+        // Only when the file has nothing more: what is in memory was recorded after all that could be written.
         self.steps.add_unwritten(unwritten);
         self.steps.next()
     }
@@ -390,11 +391,15 @@ impl Deliverer {
     /// The server's version is found or created. Where another process creates the same one at this moment the server
     /// fails, and the next attempt finds it.
     fn deliver_version(&mut self, version: &Version) -> Result<(), DeliveryError> {
+        // Resolved once and kept: names of projects are not unique, and a second project of the name that is made
+        // meanwhile must not split a run over two.
         let project_id = match self.cursor.project_id {
             Some(id) => id,
             None => self.client.resolve_project()?.id,
         };
         self.cursor.project_id = Some(project_id);
+        // Asked before it is created, because the server answers a second version with the same hashes with a failure,
+        // which looks like any other failure of it.
         let template_id = match self.client.find_version(project_id, version)? {
             Some(id) => id,
             None => {
@@ -416,6 +421,8 @@ impl Deliverer {
     ) -> Result<(), DeliveryError> {
         let (project_id, template_id) =
             self.cursor.project_id.zip(self.cursor.template_id).ok_or_else(|| self.no_run())?;
+        // A version that this delivery has just created has no runs, which saves the search through the pages of all
+        // runs.
         let found = match self.version_is_new {
             true => None,
             false => self.client.find_run(template_id, run_id, started)?,

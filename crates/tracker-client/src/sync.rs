@@ -94,6 +94,7 @@ pub fn sync_bundle(
         if status.writer_alive == Some(false) || process.liveness == Liveness::Gone {
             remove_reserve(tracker_dir);
         }
+        // Nobody writes it any more. Left open, the next line that is appended would become a part of it.
         if status.unfinished {
             // Opening it closes the line.
             drop(Outbox::open(tracker_dir, Durability::Process)?);

@@ -34,6 +34,8 @@ impl Beginning {
             return None;
         }
         let node = |node: crate::NodeRecord| VersionNode {
+            // A kind of a later version is not one that the server takes, and a transform is what it shows without
+            // anything special.
             kind: node.kind.known().unwrap_or(NodeKind::Transform),
             name: node.name,
             output_type: UNKNOWN_TYPE.to_owned(),

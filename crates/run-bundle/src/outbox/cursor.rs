@@ -169,6 +169,8 @@ impl Cursor {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(source) => return Err(CursorError::Io { path, source }),
         };
+        // The version first and by itself: a newer cursor may have fields of other types, and would count as torn.
+        // Then it would be replaced, and what the newer version knows would be lost.
         match serde_json::from_slice::<VersionOnly>(&text) {
             Ok(VersionOnly { version }) if version > CURSOR_VERSION => {
                 Err(CursorError::Newer { path, found: version })
@@ -211,6 +213,7 @@ impl Cursor {
         DeliveryCounts {
             unverified_until: self.unverified_until,
             redelivered: self.redelivered,
+            // What went to the server past a full disk is not in the file, and was recorded all the same.
             ..DeliveryCounts::by_kind(recorded.produced + self.unwritten, self.delivered, dropped)
         }
     }
@@ -218,6 +221,8 @@ impl Cursor {
     /// Without ids and progress, for a delivery in which the server did not get the run.
     pub fn without_ids(self) -> Self {
         Self {
+            // Requests in flight outlive the progress: whatever is forgotten here, the server may still carry them
+            // out.
             run_in_flight_until: self.run_in_flight_until,
             tasks_in_flight_until: self.tasks_in_flight_until,
             unverified_until: self.unverified_until,
@@ -255,6 +260,8 @@ impl Cursor {
     pub fn anew(&self, project_id: i64) -> Self {
         // What an earlier server lost was not delivered to this one.
         let lost_before = self.dropped.get(LOST_BY_SERVER).copied().unwrap_or_default();
+        // The file cannot give them a second time, so they are lost with the server that had them, and are not
+        // delivered anew.
         let only_there = self.unwritten.saturating_sub(lost_before);
         let mut anew = Self {
             project_id: Some(project_id),
@@ -269,6 +276,8 @@ impl Cursor {
 
     /// Keeps what the server refused, while there is room.
     pub fn skip(&mut self, refused: Skipped) {
+        // The file is rewritten with every step. A server that refuses each of 100,000 attributes must not make it
+        // grow with them.
         if self.skipped.len() < MAX_SKIPPED {
             self.skipped.push(refused);
         }
@@ -276,6 +285,7 @@ impl Cursor {
 
     /// Counts what will not be delivered.
     pub fn drop_items(&mut self, reason: &str, items: u64) {
+        // An entry of 0 would be shown as a reason for a loss.
         if items > 0 {
             *self.dropped.entry(reason.to_owned()).or_default() += items;
         }

@@ -24,6 +24,8 @@ impl DeliveryLock {
             return Some(Self(None));
         };
         match file.try_lock() {
+            // Two that deliver at once cost requests and not correctness: attributes are looked for before they are
+            // sent again, and starts and ends are upserts.
             Ok(()) | Err(TryLockError::Error(_)) => Some(Self(Some(file))),
             Err(TryLockError::WouldBlock) => None,
         }

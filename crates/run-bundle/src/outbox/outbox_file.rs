@@ -258,6 +258,7 @@ impl Outbox {
     /// Once the run has ended: what still waits for space is written, or counts as dropped.
     pub fn write_or_drop(&self) {
         let mut writer = lock(&self.0.writer);
+        // Before that the file is tried again with every event, and nothing has to be given up.
         if writer.has_ended() {
             writer.write_or_drop();
         }
@@ -265,6 +266,8 @@ impl Outbox {
 
     /// A handle for the delivery, which does not keep the outbox open.
     pub fn unwritten(&self) -> Unwritten {
+        // The lock on the file shows others that the run lives. A delivery thread that held the outbox would keep the
+        // lock after the run was dropped, and nobody could close it.
         Unwritten(Arc::downgrade(&self.0))
     }
 }
@@ -282,6 +285,8 @@ impl Unwritten {
     /// The events that are not in the file, once the run has ended.
     pub fn hand_out(&self) -> Vec<Event<Value>> {
         let lines = self.0.upgrade().map(|inner| lock(&inner.writer).hand_out()).unwrap_or_default();
+        // Read back from the bytes of the line, so that the server gets exactly what the file would have held, and no
+        // second form of an event is kept in memory.
         let event = |line: Line| match decode(line.bytes.strip_suffix(b"\n").unwrap_or(&line.bytes)) {
             Some(Record::Event(event)) => Some(*event),
             _ => None,
@@ -342,6 +347,8 @@ impl Inner {
     /// Makes the file durable up to `end`. Whoever comes while another synchronises finds its own line done after.
     fn sync(&self, end: u64) -> io::Result<()> {
         let mut synced = lock(&self.synced);
+        // Checked behind the lock: who waited for it comes here when the disk has this line already, so that N threads
+        // cost one synchronisation and not N.
         if *synced >= end {
             return Ok(());
         }
@@ -352,6 +359,8 @@ impl Inner {
             (writer.file().map(File::try_clone).transpose()?, writer.length())
         };
         if let Some(file) = file {
+            // `fdatasync` and not `fsync`: the length of the file is metadata that is needed to read it, and is
+            // written too; its time stamps are not waited for.
             file.sync_data()?;
         }
         // As long as the file was before: what came during the synchronisation may not be in it.
@@ -377,6 +386,7 @@ fn create_folder(tracker_dir: &Path) -> io::Result<()> {
     if !bundle.as_os_str().is_empty() {
         fs::create_dir_all(bundle)?;
     }
+    // The folders above are the user's and have the rights that were chosen for them. From here on they hold values of the data.
     create_private_folder(bundle, name).map(drop)
 }
 
@@ -385,6 +395,8 @@ const BUNDLE_FOLDERS: usize = 4;
 
 /// Makes the entries durable that lead to a new file. Best effort: some systems cannot synchronise a folder.
 fn sync_folders(tracker_dir: &Path) {
+    // A new file is an entry of its folder, and on most file systems it is gone after a loss of power unless the
+    // folder was synchronised as well (fsync(2)).
     for folder in tracker_dir.ancestors().take(BUNDLE_FOLDERS) {
         let _ = File::open(folder).and_then(|folder| folder.sync_all());
     }
@@ -392,6 +404,7 @@ fn sync_folders(tracker_dir: &Path) {
 
 fn ends_with_line_feed(file: &mut File) -> io::Result<bool> {
     let mut last = [0];
+    // The position that this leaves does not matter: the file is in append mode, where each write goes to its end.
     file.seek(SeekFrom::End(-1))?;
     file.read_exact(&mut last)?;
     Ok(last == *b"\n")

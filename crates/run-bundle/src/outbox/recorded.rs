@@ -68,12 +68,16 @@ impl Recorded {
     fn count(&mut self, event: Event<Value>, each: &mut impl FnMut(Event<Value>)) {
         self.produced += event.items();
         match event {
+            // The line stands for what is missing: it counts as that many items, and is not an event that anybody
+            // receives.
             Event::Lost { reason, items } => *self.lost.entry(reason).or_default() += items,
             event => each(event),
         }
     }
 
     fn count_unreadable(&mut self) {
+        // What was in it cannot be known. One line is one item at least, and a damage must never make the sum of what
+        // was recorded smaller than what is accounted for.
         self.produced += 1;
         *self.lost.entry(UNREADABLE.to_owned()).or_default() += 1;
     }

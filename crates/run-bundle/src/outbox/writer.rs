@@ -131,6 +131,8 @@ impl Writer {
 
     /// The run ends on a full disk: the reserve is for that. What waits goes in front of the end as far as there is space.
     fn write_end(&mut self, line: Line, error: io::Error) -> Written {
+        // Taken once: after this its space is the disk's again, and a second end, as of a run that is closed by
+        // someone else, has only what the disk has.
         if self.reserve.take().is_none() {
             return self.wait(line, error);
         }
@@ -138,6 +140,7 @@ impl Writer {
         let _ = self.catch_up(RESERVE_BEFORE_END);
         let written = match self.append(&line.bytes) {
             Ok(()) => Written::To(self.length),
+            // In memory it is still worth something: the delivery hands it to the server without the disk.
             Err(error) => return self.wait(line, error),
         };
         let _ = self.record_losses();
@@ -161,6 +164,8 @@ impl Writer {
             return Ok(());
         }
         while let Some(line) = self.unwritten.pop_front() {
+            // The budget is for the end that follows: what waits may be far more than the reserve was, and would take
+            // the end's place.
             if line.bytes.len() > bytes {
                 self.unwritten.push_front(line);
                 return Ok(());
@@ -192,12 +197,16 @@ impl Writer {
         if self.file.is_none() {
             return Ok(());
         }
+        // One line for each reason and not for each event: on a full disk thousands are lost for the same one, and
+        // their lines would not fit either.
         while let Some((reason, items)) = self.unrecorded.pop_first() {
             let event: Event = Event::Lost { reason: reason.clone(), items };
             let mut line = Vec::new();
             let written =
                 encode(&event, &mut line).map_err(io::Error::from).and_then(|()| self.append(&line));
             if let Err(error) = written {
+                // Kept for the next attempt. A count that was taken out and not written would be a loss that no reader
+                // of the file sees.
                 self.unrecorded.insert(reason, items);
                 return Err(error);
             }
@@ -208,6 +217,8 @@ impl Writer {
     /// The lines that the disk has no space for, once the run has ended: the server can have them all the same. They stay
     /// here until [`Writer::taken`].
     pub(crate) fn hand_out(&mut self) -> Vec<Line> {
+        // While the run goes on, lines that wait are written as soon as there is space. Sent past the file, they would
+        // overtake lines that are still in it.
         if !self.has_ended || self.handed_out > 0 || self.catch_up(usize::MAX).is_ok() {
             return Vec::new();
         }
@@ -217,6 +228,8 @@ impl Writer {
 
     /// The server has so many of the lines that were handed out.
     pub(crate) fn taken(&mut self, lines: usize) {
+        // The counts are the server's answer to lines that were handed out earlier, and another thread may have given
+        // them back meanwhile.
         let lines = lines.min(self.handed_out).min(self.unwritten.len());
         self.handed_out -= lines;
         for line in self.unwritten.drain(..lines) {
@@ -236,6 +249,8 @@ impl Writer {
             return;
         }
         if let Err(error) = self.catch_up(usize::MAX) {
+            // All of them, and not the last: a file with a gap in the middle would show a node that ended without
+            // having begun.
             let items = self.unwritten.drain(..).map(|line| line.items).sum();
             self.unwritten_bytes = 0;
             self.lose(&error, items);
