@@ -9,12 +9,12 @@ use std::{
     time::{Duration, Instant},
 };
 
+use dev_services::{Background, Browser, USER, free_port};
 use fantoccini::{Client, ClientBuilder, Locator, error::CmdError, key::Key, wd::Capabilities};
 use hyper_util::client::legacy::connect::HttpConnector;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
-use xtask::{Background, Browser, USER, free_port};
 
 use crate::daglight::scratch;
 

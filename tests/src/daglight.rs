@@ -12,9 +12,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+use dev_services::Workspace;
 use serde_json::Value;
 use tempfile::TempDir;
-use xtask::Workspace;
 
 use crate::{Checkout, OtlpReceiver, Project};
 

@@ -5,9 +5,9 @@ use std::{
     sync::{Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
+use dev_services::{HamiltonUi, Python, USER, http_client};
 use reqwest::blocking::Client;
 use serde_json::Value;
-use xtask::{HamiltonUi, Python, USER, http_client};
 
 use crate::daglight::{scratch, workspace};
 

@@ -1,7 +1,7 @@
 //! What the system tests stand on: the real `daglight` program, the real Hamilton UI, an independent OTLP receiver, a
 //! browser, and TPC-H data.
 //!
-//! The servers' processes and the Python environments come from `xtask`; the tests themselves are in `tests/system`.
+//! The servers' processes and the Python environments come from `dev-services`; the tests themselves are in `tests/system`.
 
 #![expect(clippy::panic, reason = "these helpers fail the test that uses them")]
 

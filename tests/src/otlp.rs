@@ -9,10 +9,10 @@ use std::{
     time::Duration,
 };
 
+use dev_services::{Background, Python, VirtualEnv, http_client};
 use reqwest::blocking::Client;
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
-use xtask::{Background, Python, VirtualEnv, http_client};
 
 use crate::daglight::workspace;
 

@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 
+use dev_services::{Cluster, HamiltonUi, Postgres, Python, USER, http_client};
 use reqwest::blocking::Client;
 use serde_json::Value;
 use tempfile::TempDir;
-use xtask::{Cluster, HamiltonUi, Postgres, Python, USER, http_client};
 
 use crate::daglight::workspace;
 

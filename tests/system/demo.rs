@@ -12,8 +12,8 @@ use std::{
 };
 
 use daglight_system_tests::{Checkout, Daglight};
+use dev_services::Workspace;
 use tempfile::TempDir;
-use xtask::Workspace;
 
 /// The demo builds the workspace, which the tests have done, and starts a server.
 const DEADLINE: Duration = Duration::from_secs(300);

@@ -16,8 +16,8 @@ use daglight_run_bundle::{DeliveryCounts, Durability};
 use daglight_run_identity::RunId;
 use daglight_system_tests::{Fault, Proxy, Sample, TrackingServer};
 use daglight_tracker_client::{Connection, ProjectRef, Sighting, SyncError, Tracker, sync_bundle};
+use dev_services::USER;
 use tempfile::TempDir;
-use xtask::USER;
 
 use crate::late::let_time_pass;
 

@@ -15,8 +15,8 @@ use daglight_run_bundle::outbox::outbox_status;
 use daglight_run_identity::RunId;
 use daglight_system_tests::{Recorded, Sample, TrackingServer};
 use daglight_tracker_client::{Connection, ProjectRef, Sighting, sync_bundle};
+use dev_services::USER;
 use fastrand::Rng;
-use xtask::USER;
 
 use crate::processes::sample_run;
 

@@ -15,9 +15,9 @@ use daglight_run_bundle::{DeliveryCounts, Durability};
 use daglight_run_identity::RunId;
 use daglight_system_tests::{Fault, Proxy, Sample, TrackingServer};
 use daglight_tracker_client::{Connection, ProjectRef, Sighting, SyncOutcome, Tracker, sync_bundle};
+use dev_services::USER;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use xtask::USER;
 
 const NODES: usize = 4;
 

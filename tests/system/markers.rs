@@ -5,7 +5,7 @@
 use std::{collections::BTreeSet, fs, path::Path};
 
 use daglight_system_tests::{Checkout, Daglight, OtlpReceiver, TrackingServer};
-use xtask::USER;
+use dev_services::USER;
 
 use crate::programs::{bundle, stranger};
 

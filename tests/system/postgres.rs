@@ -9,8 +9,8 @@ use daglight_system_tests::TrackingServer;
 use daglight_tracker_client::{
     Attribute, AttributeKind, AttributeRole, Connection, Outcome, ProjectRef, Tracker,
 };
+use dev_services::USER;
 use serde_json::{Value, json};
-use xtask::USER;
 
 use crate::{
     faults::{commit_late, refuse_the_user, restart_in_the_middle, spoil_requests, start_without_server},

@@ -9,7 +9,7 @@ use std::{
 use daglight_run_bundle::DeliveryCounts;
 use daglight_run_identity::RunId;
 use daglight_system_tests::{Fault, Proxy, Sample, TrackingServer};
-use xtask::USER;
+use dev_services::USER;
 
 const NODES: usize = 20;
 

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use clap::ValueEnum;
-use xtask::{HamiltonUi, Python, USER, VirtualEnv, Workspace};
+use dev_services::{HamiltonUi, Python, USER, VirtualEnv, Workspace};
 
 /// What is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -37,7 +37,7 @@ fn tracker(workspace: &Workspace) -> Result<()> {
     let folder = tempfile::tempdir()?;
     let ui = HamiltonUi::start(workspace, &python, folder.path())?;
     let project = ui.project("bench", "the benches")?;
-    xtask::run(
+    dev_services::run(
         workspace
             .cargo()
             .args(["bench", "--quiet", "--package", "daglight-tracker-client", "--bench", "tracker"])
@@ -50,7 +50,7 @@ fn tracker(workspace: &Workspace) -> Result<()> {
 
 /// With the features of the whole workspace, as below.
 fn in_workspace(workspace: &Workspace, bench: &str) -> Result<()> {
-    xtask::run(workspace.cargo().args(["bench", "--quiet", "--workspace", "--bench", bench]))
+    dev_services::run(workspace.cargo().args(["bench", "--quiet", "--workspace", "--bench", bench]))
 }
 
 /// With the features of the whole workspace, so that DataFusion is the one of the program.
@@ -58,7 +58,7 @@ fn overhead(workspace: &Workspace) -> Result<()> {
     for [scale_factor, rounds] in [["0.01", "40"], ["1", "5"]] {
         let arguments =
             ["bench", "--quiet", "--workspace", "--bench", "overhead", "--", scale_factor, rounds];
-        xtask::run(workspace.cargo().args(arguments))?;
+        dev_services::run(workspace.cargo().args(arguments))?;
     }
     Ok(())
 }

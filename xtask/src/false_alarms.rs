@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use anyhow::Result;
-use xtask::Workspace;
+use dev_services::Workspace;
 
 pub(crate) fn run(scale_factor: f64, is_release: bool) -> Result<()> {
     let workspace = Workspace::locate()?;
@@ -13,7 +13,7 @@ pub(crate) fn run(scale_factor: f64, is_release: bool) -> Result<()> {
     if is_release {
         cargo.arg("--release");
     }
-    xtask::run(&mut cargo)?;
+    dev_services::run(&mut cargo)?;
     let profile = if is_release { "release" } else { "debug" };
     let [beat, stall] = if scale_factor < 1.0 { ["0.2", "1"] } else { ["1", "5"] };
     for jobs in ["1", "3"] {
@@ -30,7 +30,7 @@ pub(crate) fn run(scale_factor: f64, is_release: bool) -> Result<()> {
                 jobs,
             ])
             .env("DAGLIGHT_BINARY", workspace.binary("daglight", profile)?);
-        xtask::run(&mut alarms)?;
+        dev_services::run(&mut alarms)?;
     }
     Ok(())
 }

@@ -3,7 +3,7 @@
 use std::fs;
 
 use anyhow::{Context, Result};
-use xtask::Workspace;
+use dev_services::Workspace;
 
 const MANIFEST: &str = "crates/daglight/Cargo.toml";
 
@@ -37,7 +37,7 @@ fn check(workspace: &Workspace, feature: Option<&str>) -> Result<()> {
         cargo.args(["--features", &format!("daglight/{feature}")]);
     }
     cargo.args(["--", "-D", "warnings"]);
-    xtask::run(&mut cargo)
+    dev_services::run(&mut cargo)
 }
 
 /// The names in the table `features`, without `default`.

@@ -10,8 +10,8 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
+use dev_services::Workspace;
 use serde::Deserialize;
-use xtask::Workspace;
 
 use crate::clippy_lists;
 

@@ -16,7 +16,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use xtask::{HamiltonUi, Python, Workspace};
+use dev_services::{HamiltonUi, Python, Workspace};
 
 #[derive(Parser)]
 #[command(name = "cargo xtask", about = "Development tasks of Daglight", disable_help_subcommand = true)]
@@ -92,7 +92,7 @@ fn main() -> ExitCode {
 fn server_document() -> Result<String> {
     let folder = tempfile::tempdir()?;
     let ui = HamiltonUi::start(&Workspace::locate()?, &Python::find()?, folder.path())?;
-    Ok(xtask::http_client()?
+    Ok(dev_services::http_client()?
         .get(format!("{}/api/openapi.json", ui.url()))
         .send()?
         .error_for_status()?

@@ -1,7 +1,7 @@
 //! The test command: set-up, then unit, doc and system tests.
 
 use anyhow::Result;
-use xtask::{Browser, Postgres, Python, VirtualEnv, Workspace};
+use dev_services::{Browser, Postgres, Python, VirtualEnv, Workspace};
 
 /// Options of the test command.
 #[derive(clap::Args)]
@@ -27,7 +27,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     )?;
     eprintln!("set-up: programs");
     // All members, as the tests are built: with another selection cargo would build DataFusion a second time.
-    xtask::run(workspace.cargo().args(["build", "--workspace", "--bins"]))?;
+    dev_services::run(workspace.cargo().args(["build", "--workspace", "--bins"]))?;
     eprintln!("tests");
     let mut tests = workspace.cargo();
     tests.arg("test");
@@ -36,5 +36,5 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     } else {
         tests.args(&options.cargo_test_arguments);
     }
-    xtask::run(&mut tests)
+    dev_services::run(&mut tests)
 }

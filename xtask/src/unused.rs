@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use anyhow::Result;
-use xtask::Workspace;
+use dev_services::Workspace;
 
 /// Pinned, so that a new version with another opinion does not fail a commit that has passed.
 const VERSION: &str = "0.9.2";
@@ -14,12 +14,14 @@ pub(crate) fn run() -> Result<()> {
     let workspace = Workspace::locate()?;
     let tools = workspace.scratch().join("tools");
     // Does nothing when this version is there.
-    xtask::run(
+    dev_services::run(
         workspace
             .cargo()
             .args(["install", "--quiet", "--locked", "cargo-machete", "--version", VERSION, "--root"])
             .arg(&tools),
     )?;
-    let members = ["crates", "tests", "xtask"];
-    xtask::run(Command::new(tools.join("bin/cargo-machete")).args(members).current_dir(workspace.root()))
+    let members = ["crates", "tests", "dev-services", "xtask"];
+    dev_services::run(
+        Command::new(tools.join("bin/cargo-machete")).args(members).current_dir(workspace.root()),
+    )
 }

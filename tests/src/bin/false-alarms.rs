@@ -5,8 +5,8 @@ use std::{fs, path::Path, process::Command};
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
 use daglight_system_tests::{generate_tpch, tpch_script};
+use dev_services::Workspace;
 use serde_json::Value;
-use xtask::Workspace;
 
 /// Run TPC-H, and fail where a query that works is taken for a stall. `DAGLIGHT_BINARY` names the program to run
 #[derive(Parser)]
