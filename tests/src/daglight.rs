@@ -261,16 +261,30 @@ impl Running {
         self.said(STDOUT)
     }
 
+    /// As [`Running::signal`], for one that may have ended.
+    pub fn signal_if_it_runs(&self, name: &str) {
+        // It has not been waited for, so that no other process has its number.
+        let _ = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status();
+    }
+
     /// Waits for its end.
     ///
     /// # Panics
     /// When that does not come.
-    pub fn finish(mut self) -> Finished {
+    pub fn finish(self) -> Finished {
+        self.finish_within(DEADLINE)
+    }
+
+    /// As [`Running::finish`], where it is to come within this time of the start.
+    ///
+    /// # Panics
+    /// When it does not.
+    pub fn finish_within(mut self, limit: Duration) -> Finished {
         let status = loop {
             if let Some(status) = self.child.try_wait().expect("the program's state") {
                 break status;
             }
-            assert!(self.started.elapsed() < DEADLINE, "it does not end; it said\n{}", self.said(STDERR));
+            assert!(self.started.elapsed() < limit, "it does not end; it said\n{}", self.said(STDERR));
             thread::sleep(Duration::from_millis(10));
         };
         Finished { code: status.code(), stdout: self.said(STDOUT), stderr: self.said(STDERR) }

@@ -43,5 +43,6 @@ mod stages;
 mod stalls;
 mod statements;
 mod strangers;
+mod stress;
 mod tracking;
 mod upkeep;

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, path::Path};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use daglight_run_bundle::{
     Artifact, KeptAs, LedgerDestination, LedgerSignal, Liveness, Manifest, NodeStatus, ProcessEvidence,
     RunStatus, SignalLedger, Tracking, saturating_sum,
@@ -10,7 +10,7 @@ use daglight_run_bundle::{
 
 use crate::{
     display,
-    findings::{self, Thresholds},
+    findings::{self, Thresholds, is_long_pause},
     headline,
     inputs::Inputs,
     nodes,
@@ -137,7 +137,10 @@ pub(crate) fn report(inputs: Inputs, thresholds: &Thresholds, now: DateTime<Utc>
         resources,
         artifacts,
         problems: problems.into_found(),
-        heartbeat: evidence.as_ref().map(|evidence| heartbeat(evidence, liveness)),
+        heartbeat: evidence.as_ref().map(|evidence| {
+            let silence = (status == ReportStatus::Running).then(|| now - evidence.seen_at());
+            heartbeat(evidence, liveness, silence, thresholds)
+        }),
         delivery,
         files: signals.files,
         unreadable,
@@ -283,7 +286,17 @@ fn stages(seen: HashMap<String, SeenStage>) -> Vec<StageReport> {
     stages
 }
 
-fn heartbeat(evidence: &ProcessEvidence, liveness: Option<Liveness>) -> HeartbeatReport {
+/// The process. `silence` is how long nothing was seen of it, of a run that goes on.
+fn heartbeat(
+    evidence: &ProcessEvidence,
+    liveness: Option<Liveness>,
+    silence: Option<TimeDelta>,
+    thresholds: &Thresholds,
+) -> HeartbeatReport {
+    // Only of a process that is known to live: a bundle that was copied looks the same.
+    let silence =
+        silence.filter(|_| liveness == Some(Liveness::Alive)).map(|silence| silence.as_seconds_f64());
+    let is_long = |silent: &f64| is_long_pause(*silent, evidence.interval_seconds, thresholds);
     let stalls = evidence.stalls.episodes.iter().map(|episode| StallReport {
         stall: episode.stall.clone(),
         ended: episode.ended,
@@ -296,6 +309,7 @@ fn heartbeat(evidence: &ProcessEvidence, liveness: Option<Liveness>) -> Heartbea
         interval_seconds: evidence.interval_seconds,
         longest_gap_seconds: evidence.longest_gap_seconds,
         last_beat_at: evidence.last_beat_at,
+        silent_seconds: silence.filter(is_long),
         stopped_at: evidence.stopped_at,
         stage: evidence.stage.clone(),
         active_tasks: evidence
@@ -304,6 +318,7 @@ fn heartbeat(evidence: &ProcessEvidence, liveness: Option<Liveness>) -> Heartbea
             .map(|task| ActiveTaskReport { name: task.name.clone(), since: task.since })
             .collect(),
         cpu_seconds: evidence.cpu_seconds,
+        idle_share: evidence.idle_share,
         peak_resident_bytes: evidence.peak_resident_bytes,
         io_bytes_read: evidence.io.map(|io| io.bytes_read),
         io_bytes_written: evidence.io.map(|io| io.bytes_written),

@@ -63,7 +63,8 @@ fn stall_row(StallReport { stall, ended, remedy }: &StallReport) -> Vec<Cell<'_>
     });
     let threads = threads.collect::<Vec<_>>().join(", ");
     let remedy = remedy.as_deref().unwrap_or_default().replace('`', "");
-    vec![name(stall.node.as_deref()), place, words(when), why, words(threads), words(remedy)]
+    let what = stall.node.as_deref().or(stall.statement.as_deref());
+    vec![name(what), place, words(when), why, words(threads), words(remedy)]
 }
 
 /// The process over the time of the run.

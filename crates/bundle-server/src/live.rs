@@ -25,6 +25,8 @@ pub(crate) struct LiveRun {
     pub(crate) nodes_failed: u64,
     /// When the process was last seen.
     pub(crate) last_beat_at: Option<DateTime<Utc>>,
+    /// For how long the heartbeat has said nothing, where that is too long.
+    pub(crate) silent_seconds: Option<f64>,
     pub(crate) cpu_seconds: Option<f64>,
     pub(crate) resident_bytes: Option<u64>,
     /// What ran at the last beat.
@@ -149,6 +151,7 @@ pub(crate) fn live_run(
         nodes_succeeded: report.totals.nodes_succeeded,
         nodes_failed: report.totals.nodes_failed,
         last_beat_at: heartbeat.map(|heartbeat| heartbeat.last_beat_at),
+        silent_seconds: heartbeat.and_then(|heartbeat| heartbeat.silent_seconds),
         cpu_seconds: heartbeat.and_then(|heartbeat| heartbeat.cpu_seconds),
         resident_bytes: last.and_then(|sample| sample.resident_bytes),
         active: active.map(|task| ActiveNode { name: task.name.clone(), since: task.since }).collect(),
@@ -209,7 +212,11 @@ fn live_query(plan: &PlanBundle, progress: &mut Progress) -> LiveQuery {
 
 fn live_stall(StallReport { stall, ended, remedy }: &StallReport) -> LiveStall {
     LiveStall {
-        what: stall.node.clone().unwrap_or_else(|| format!("query {}", stall.query_id)),
+        what: stall
+            .node
+            .clone()
+            .or_else(|| stall.statement.clone())
+            .unwrap_or_else(|| format!("query {}", stall.query_id)),
         operator: stall.operator.clone(),
         since: stall.since,
         ended: *ended,

@@ -122,6 +122,7 @@
     if (run.cpu_seconds != null) facts.push(`${time(run.cpu_seconds * 1000)} of processor time`);
     if (run.resident_bytes != null) facts.push(`${bytes(run.resident_bytes)} in memory`);
     if (run.last_beat_at) facts.push(`seen ${clock(run.last_beat_at)}`);
+    if (run.silent_seconds) facts.push(`the heartbeat has been silent for ${time(run.silent_seconds * 1000)}`);
     byId("facts").textContent = facts.join(", ");
     rows("stalls", run.stalls.map((stall) => [cell(stall.what), cell(stall.operator), cell(clock(stall.since)),
       cell(stall.ended ? clock(stall.ended) : "goes on"), cell(stall.why), cell(stall.remedy)]));

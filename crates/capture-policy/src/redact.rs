@@ -3,7 +3,7 @@
 use std::{
     borrow::Cow,
     ops::Range,
-    sync::{Arc, LazyLock, PoisonError, RwLock},
+    sync::{Arc, LazyLock, Mutex, PoisonError},
 };
 
 use crate::{
@@ -36,7 +36,7 @@ pub const REDACTED: &str = "[redacted]";
 #[derive(Debug, Clone)]
 pub struct Redactor {
     names: Arc<KeyNames>,
-    known: Arc<RwLock<Arc<Known>>>,
+    known: Arc<Mutex<Arc<Known>>>,
     sql: SqlText,
     shows_error_values: bool,
     shows_partition_values: bool,
@@ -110,13 +110,12 @@ impl Redactor {
     pub(crate) fn learn_with(&self, change: impl FnOnce(&mut Known)) {
         // Copied only while a reader holds the old one. What is known changes while statements are read, and texts are
         // redacted all the time.
-        change(Arc::make_mut(&mut self.known.write().unwrap_or_else(PoisonError::into_inner)));
+        change(Arc::make_mut(&mut self.known.lock().unwrap_or_else(PoisonError::into_inner)));
     }
 
-    /// What is known at this moment. No lock is held by it: redacting one text asks for it several times, and a reader that
-    /// asks for a second read lock waits for ever where a writer has come in between.
+    /// What is known at this moment. No lock is held by it: redacting one text asks for it several times.
     pub(crate) fn known(&self) -> Arc<Known> {
-        Arc::clone(&self.known.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.known.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// The text with every credential replaced that can be recognised: what stands behind a hidden key (`key=value`,

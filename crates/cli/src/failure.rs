@@ -64,6 +64,11 @@ impl Failure {
         Self { file: Some((file.to_owned(), line)), ..self }
     }
 
+    /// The exit code.
+    pub(crate) const fn code(&self) -> u8 {
+        self.code
+    }
+
     /// Says why on standard error: the error, then its causes. With `json`, on standard output too.
     pub(crate) fn print(self, json: bool) -> ExitCode {
         let mut messages = self.messages().into_iter();

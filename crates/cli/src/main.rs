@@ -44,13 +44,18 @@ use clap::Parser as _;
 use crate::args::{Args, Command};
 
 fn main() -> ExitCode {
+    ending::answer_signals_early();
     stack::with_large_stack(command)
 }
 
 fn command() -> ExitCode {
     let args = match Args::try_parse() {
         Ok(args) => args,
-        Err(error) => return refused::refused(error),
+        Err(error) => {
+            let exit_code = u8::try_from(error.exit_code()).unwrap_or(u8::MAX);
+            return ending::print_once(exit_code, || refused::refused(error))
+                .unwrap_or_else(ending::left_to_others);
+        }
     };
     let json = args.command.prints_json();
     survive_file_size_limit();
@@ -73,7 +78,7 @@ fn command() -> ExitCode {
     match done {
         Ok(_) if say::output_is_incomplete() => ExitCode::FAILURE,
         Ok(code) => code,
-        Err(failure) => failure.print(json),
+        Err(failure) => ending::failed(failure, json),
     }
 }
 

@@ -79,7 +79,8 @@ impl Progress {
         Self { lines, bar, running: Mutex::default(), show }
     }
 
-    /// Shows how far the nodes of a run are while they run. `interval` is the time between two beats.
+    /// Shows how far the nodes of a run are while they run, where nodes are shown, and says where its heartbeat stands still.
+    /// `interval` is the time between two beats.
     pub(crate) fn follow(self: &Arc<Self>, run: RunWatch, interval: Duration) -> Following {
         let (stop, stopped) = mpsc::channel();
         let progress = Arc::clone(self);
@@ -91,14 +92,20 @@ impl Progress {
         let show = move || {
             let mut speeds = Speeds::default();
             while stopped.recv_timeout(pause) == Err(mpsc::RecvTimeoutError::Timeout) {
-                let Some(state) = run.progress() else { return };
-                progress.show_running(&state, &mut speeds);
+                // First: what holds the heart up may hold up the rest as well.
+                if let Some(silence) = run.silence() {
+                    progress.line(&format!("warning: {silence}"));
+                }
+                if progress.show.nodes {
+                    let Some(state) = run.progress() else { return };
+                    progress.show_running(&state, &mut speeds);
+                } else if run.is_over() {
+                    return;
+                }
             }
         };
-        if self.show.nodes {
-            // Without it, nodes are shown when they end.
-            let _ = thread::Builder::new().name("daglight-progress".into()).spawn(show);
-        }
+        // Without it, nodes are shown when they end.
+        let _ = thread::Builder::new().name("daglight-progress".into()).spawn(show);
         Following { _stop: stop }
     }
 
@@ -112,6 +119,11 @@ impl Progress {
             let lines: Vec<String> = lines.map(|(_, line)| line).collect();
             if !lines.is_empty() {
                 let all = state.completed + state.pending + lines.len();
+                // Under the lock, so that none of these lines comes behind what is said at the end.
+                let running = self.running();
+                if running.is_over {
+                    return;
+                }
                 self.line(&format!("  ...  {} of {all} nodes done; {}", state.completed, lines.join("; ")));
             }
             return;
@@ -198,6 +210,7 @@ impl Progress {
     }
 
     fn change_running(&self, change: impl FnOnce(&mut Vec<String>)) {
+        // Held while the bar is told, so that no older message comes last. The bar calls nobody.
         let mut running = self.running();
         change(&mut running.nodes);
         if let Some(bar) = &self.bar {

@@ -73,7 +73,8 @@ impl RowWriter {
     }
 
     pub(crate) fn end(&self) {
-        if let Some(mut query) = self.query().take() {
+        let query = self.query().take();
+        if let Some(mut query) = query {
             say_what_failed(query.finish());
         }
     }

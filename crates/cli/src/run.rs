@@ -7,7 +7,6 @@ use daglight::{
     follow_spawned_tasks,
     identity::{NodeSelector, RunId},
     policy::Policy,
-    receive_signals,
     settings::Resolved,
     silence_panics_of_nodes,
     sql::{Part, Pipeline, PipelineEvent, RowsWanted, RunFailure, RunScriptOptions, SourceError},
@@ -52,10 +51,6 @@ const TABLE_ROWS: usize = 20;
 const NAMED_CONSUMERS: NonZeroUsize = NonZeroUsize::new(5).expect("5 is not 0");
 
 pub(crate) fn run(args: RunArgs) -> Result<ExitCode, Failure> {
-    let json = args.json;
-    // Before the settings are read: a ctrl-c in the first moments must end in JSON as well, where that was asked
-    // for.
-    receive_signals(move |signal| ending::signal_without_run(signal, json));
     let resolved = settings(&args)?;
     let policy = resolved.settings.policy();
     // As early as there is a policy: an error of what follows may quote the script.
@@ -108,20 +103,24 @@ pub(crate) fn run(args: RunArgs) -> Result<ExitCode, Failure> {
     let report = runtime.block_on(run.finish());
     // What a query left running on the runtime's threads is not waited for.
     runtime.shutdown_background();
-    telemetry.shutdown();
     spill::remove();
 
     let error = match &ended {
-        Ended::Failed(failure) => Some(error_of(&failure.error, &policy)),
-        Ended::Done | Ended::Interrupted(_) => None,
+        // Of a run that a signal has ended, that is the reason, whatever failed by it.
+        Ended::Failed(failure) if report.status != RunStatus::Interrupted => {
+            Some(error_of(&failure.error, &policy))
+        }
+        _ => None,
     };
-    // A second signal may have been faster, and ends the process.
-    ending::print_once(|| print(&report, error, args.json, args.quiet)).transpose()?;
-    Ok(match ended {
-        Ended::Interrupted(interrupted) => ExitCode::from(interrupted.exit_code()),
-        Ended::Done if report.status == RunStatus::Success => ExitCode::SUCCESS,
-        _ => ExitCode::FAILURE,
-    })
+    let exit_code = match &ended {
+        Ended::Interrupted(interrupted) => interrupted.exit_code(),
+        Ended::Done | Ended::Failed(_) => report.exit_code(),
+    };
+    let document = document(&report, error, args.json)?;
+    // Before the exports are ended, which may take seconds. A second signal may have been faster, and ends the process.
+    let exit_code = ending::end_with(exit_code, || print(&report, document.as_deref(), args.quiet));
+    telemetry.shutdown();
+    Ok(exit_code)
 }
 
 /// The error of a statement with its place, its message as the policy shows it.
@@ -130,17 +129,27 @@ fn error_of(error: &SourceError, policy: &Policy) -> ErrorReport {
     at_place(ErrorReport::new(message).of_node(error.node.clone()), &error.place)
 }
 
-fn print(report: &FinishReport, error: Option<ErrorReport>, json: bool, quiet: bool) -> Result<(), Failure> {
+/// What is printed with `--json`.
+fn document(
+    report: &FinishReport,
+    error: Option<ErrorReport>,
+    json: bool,
+) -> Result<Option<String>, Failure> {
     if !json {
-        summary::print(report, quiet);
-        return Ok(());
+        return Ok(None);
     }
     let mut document = serde_json::to_value(report).map_err(Failure::work)?;
     if let Some(error) = error {
         document["error"] = serde_json::to_value(error).map_err(Failure::work)?;
     }
-    say::document(&format!("{document:#}"));
-    Ok(())
+    Ok(Some(format!("{document:#}")))
+}
+
+fn print(report: &FinishReport, document: Option<&str>, quiet: bool) {
+    match document {
+        Some(document) => say::document(document),
+        None => summary::print(report, quiet),
+    }
 }
 
 /// What asks for just this output folder, on the command line or in the environment: nothing runs without it. That of a
@@ -227,12 +236,14 @@ fn advice(error: &SourceError, args: &RunArgs) -> Option<String> {
 fn answer(args: &RunArgs, progress: &Arc<Progress>) -> OnInterrupt {
     let (announcing, clearing) = (Arc::clone(progress), Arc::clone(progress));
     let (json, quiet) = (args.json, args.quiet);
-    OnInterrupt::new().announce(move |line| announcing.announce(line)).last_words(move |report| {
+    let announce = move |line: &str| ending::announce(|| announcing.announce(line));
+    OnInterrupt::new().announce(announce).last_words(move |report| {
         clearing.clear();
         spill::remove();
-        if let Some(Err(failure)) = ending::print_once(|| print(report, None, json, quiet)) {
-            failure.print(false);
-        }
+        ending::print_once(report.exit_code(), || match document(report, None, json) {
+            Ok(document) => print(report, document.as_deref(), quiet),
+            Err(failure) => _ = failure.print(false),
+        });
     })
 }
 

@@ -25,5 +25,6 @@ pub(crate) fn make(parent: Option<&Path>) -> io::Result<PathBuf> {
 
 /// Deletes the folder with what queries have left in it. What cannot be deleted stays: the run is over.
 pub(crate) fn remove() {
+    // Under the lock: whoever comes second may end the process, and waits until it is gone.
     drop(FOLDER.lock().unwrap_or_else(PoisonError::into_inner).take());
 }

@@ -222,6 +222,7 @@ impl Beating {
     fn record_resources(&mut self, process: ProcessFacts) {
         self.evidence.io = process.io;
         self.evidence.cpu_seconds = process.cpu_seconds;
+        self.evidence.idle_share = self.process.idle_share();
         self.evidence.peak_resident_bytes = self.evidence.peak_resident_bytes.max(process.resident_bytes);
     }
 
@@ -265,6 +266,10 @@ fn is_moving(sample: &Sample, stalls: &[Stall]) -> bool {
     stalls.is_empty()
         || sample.queries.iter().any(|query| !stands(query))
         || sample.running.iter().any(|node| !waits(node))
+        || sample
+            .statements
+            .iter()
+            .any(|statement| !stalls.iter().any(|stall| stall.statement.as_ref() == Some(&statement.name)))
 }
 
 /// Notifies whoever stops the heartbeat that its thread has ended, in whatever way.

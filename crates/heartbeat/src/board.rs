@@ -53,11 +53,13 @@ pub(crate) struct Open {
 
 impl Open {
     pub(crate) fn new(board: &Arc<Board>, kind: Kind, name: String) -> Self {
+        let task = ActiveTask { name, since: clock::utc_now() };
         let mut entries = board.entries();
         // By a number and not by the name: the same node may run twice at once, and each end takes its own entry away.
         let id = entries.next;
         entries.next += 1;
-        entries.open.insert(id, (kind, ActiveTask { name, since: clock::utc_now() }));
+        entries.open.insert(id, (kind, task));
+        drop(entries);
         Self { board: Arc::clone(board), id }
     }
 }

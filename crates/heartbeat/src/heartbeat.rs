@@ -85,7 +85,9 @@ impl Heartbeat {
         let _ = beating.write_evidence();
         let started = thread::Builder::new().name("daglight-beat".into()).spawn(move || beating.run());
         let problem = started.err();
-        shared.control().exited = problem.is_some();
+        if problem.is_some() {
+            shared.control().exited = true;
+        }
         Self { shared, problem }
     }
 
@@ -117,8 +119,9 @@ impl Drop for Heartbeat {
         self.shared.changed.notify_all();
         // With a limit and not by joining: the callback writes spans, and may be held by a disk that hangs.
         let waited = self.shared.changed.wait_timeout_while(control, STOP_TIMEOUT, |control| !control.exited);
-        let (control, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        if !control.exited {
+        let has_exited = waited.unwrap_or_else(PoisonError::into_inner).0.exited;
+        // Without the lock: the program's subscriber may do anything.
+        if !has_exited {
             tracing::warn!("the heartbeat did not stop in {STOP_TIMEOUT:?}: a callback holds its thread");
         }
     }

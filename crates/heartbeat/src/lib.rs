@@ -27,7 +27,7 @@ pub use open_stalls::StallChanges;
 pub use process::ProcessFacts;
 pub use progress::{
     MemoryUse, MemoryWait, Moved, Names, NoProgress, NodeProgress, Nodes, OperatorProgress, Poll, Progress,
-    QueryProgress, RuntimeUse, Sample,
+    QueryProgress, RuntimeUse, Sample, StatementProgress,
 };
 pub use stall::{StallAfter, StallDetector};
 pub use stalled_operator::stalled_operator;

@@ -85,12 +85,43 @@ impl ThreadFacts {
     }
 }
 
+/// Processor time of the machine since it started, in units of the kernel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct MachineTime {
+    idle: u64,
+    all: u64,
+}
+
+impl MachineTime {
+    /// Linux says it in its first line.
+    fn now() -> Option<Self> {
+        Self::of(fs::read_to_string("/proc/stat").ok()?.lines().next()?)
+    }
+
+    fn of(line: &str) -> Option<Self> {
+        let times = line.strip_prefix("cpu ")?.split_ascii_whitespace();
+        // User, nice, system, idle, waiting for disks, interrupts, and stolen by other machines. Those of guests behind them
+        // are in the first ones already.
+        let times: Vec<u64> = times.take(8).map(str::parse).collect::<Result<_, _>>().ok()?;
+        let idle = times.get(3)?.checked_add(*times.get(4)?)?;
+        Some(Self { idle, all: times.iter().sum() })
+    }
+
+    /// The part of the time since `before` that nobody has used. `None` where no time has passed.
+    fn idle_share_since(self, before: Self) -> Option<f64> {
+        let all = self.all.checked_sub(before.all).filter(|all| *all > 0)?;
+        Some(self.idle.saturating_sub(before.idle) as f64 / all as f64)
+    }
+}
+
 /// Reads the facts of this process again and again.
 #[derive(Debug)]
 pub(crate) struct ProcessWatch {
     system: Option<(System, Pid)>,
     /// Linux keeps the counters of storage from some processes, whose zeros would be wrong.
     has_io: bool,
+    /// That of the machine when this began.
+    machine: Option<MachineTime>,
 }
 
 impl ProcessWatch {
@@ -99,7 +130,12 @@ impl ProcessWatch {
         // Asked once by hand, because `sysinfo` reports zeros where the file cannot be read, as on a kernel without
         // `CONFIG_TASK_IO_ACCOUNTING`.
         let has_io = !cfg!(target_os = "linux") || File::open("/proc/self/io").is_ok();
-        Self { system, has_io }
+        Self { system, has_io, machine: MachineTime::now() }
+    }
+
+    /// The part of the machine's processor time that nobody has used since this began.
+    pub(crate) fn idle_share(&self) -> Option<f64> {
+        MachineTime::now()?.idle_share_since(self.machine?)
     }
 
     /// What the process uses now.
@@ -130,6 +166,17 @@ impl ProcessWatch {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_idle_time_of_a_machine_is_a_share_of_all_of_it() {
+        let time = |line| MachineTime::of(line);
+        let before = time("cpu  100 10 40 200 20 0 5 5 7 0").unwrap();
+        assert_eq!(before, MachineTime { idle: 220, all: 380 });
+        let after = time("cpu  150 10 40 230 40 0 5 5 9 0").unwrap();
+        assert_eq!(after.idle_share_since(before), Some(0.5));
+        assert_eq!(before.idle_share_since(before), None);
+        assert_eq!((time("cpu0 1 2 3 4 5 6 7 8"), time("cpu  1 2"), time("")), (None, None, None));
+    }
 
     #[test]
     #[cfg(any(target_os = "linux", target_os = "macos"))]

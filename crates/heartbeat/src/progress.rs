@@ -26,6 +26,8 @@ pub struct Sample {
     pub runtime: Option<RuntimeUse>,
     /// The nodes that run.
     pub running: Vec<NodeProgress>,
+    /// The statements and stages that run and belong to no node.
+    pub statements: Vec<StatementProgress>,
     /// Who waits for memory at this moment.
     pub memory_waits: Vec<MemoryWait>,
 }
@@ -34,7 +36,17 @@ impl Sample {
     /// The polls of everything that runs.
     pub(crate) fn all_polls(&self) -> impl Iterator<Item = &Poll> {
         let of_queries = self.queries.iter().flat_map(|query| &query.polls);
-        of_queries.chain(self.running.iter().flat_map(|node| &node.polls))
+        let of_nodes = self.running.iter().flat_map(|node| &node.polls);
+        let of_statements = self.statements.iter().flat_map(|statement| &statement.polls);
+        of_queries.chain(of_nodes).chain(of_statements)
+    }
+
+    /// The statement of what belongs to no node, where only one can be meant.
+    pub(crate) fn only_statement(&self) -> Option<&StatementProgress> {
+        match self.statements.as_slice() {
+            [statement] => Some(statement),
+            _ => None,
+        }
     }
 
     /// The polls of a node.
@@ -56,6 +68,23 @@ pub struct NodeProgress {
     pub busy: Duration,
     /// After which time without progress it counts as stalled, where that is not what holds for all.
     pub stall_after: Option<Duration>,
+}
+
+/// A statement or a stage that runs and belongs to no node.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct StatementProgress {
+    /// Its number in the run.
+    pub id: u64,
+    /// Its name, such as `the statement at shop.sql:12`.
+    pub name: String,
+    /// Whether code of nodes may run within it, as in a stage of a program. Then it moves while they do.
+    pub holds_nodes: bool,
+    /// Grows with everything by which the run moves outside of its nodes.
+    pub marks: u64,
+    /// Polls of its code that have not returned.
+    pub polls: Vec<Poll>,
+    /// How long those took that have.
+    pub busy: Duration,
 }
 
 /// Code that is being run, and has not given way since.

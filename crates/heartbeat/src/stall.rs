@@ -39,11 +39,12 @@ pub struct StallDetector {
     last: Option<LastSample>,
 }
 
-/// What is watched: a query, or a node that has none at this moment.
+/// What is watched: a query, or a node or a statement that has none at this moment.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Subject {
     Query(String),
     Node(String),
+    Statement(u64),
 }
 
 #[derive(Debug)]
@@ -167,6 +168,9 @@ impl StallDetector {
             stalls.push(Stall {
                 query_id: query.query_id.clone(),
                 node: query.node.clone(),
+                statement: (sample.only_statement())
+                    .filter(|_| query.node.is_none())
+                    .map(|statement| statement.name.clone()),
                 operator: operator.map(|operator| operator.name.clone()),
                 detail: operator.map(|operator| operator.detail.clone()),
                 since,
@@ -200,21 +204,36 @@ impl StallDetector {
                 true => spinning(None, of_all.of(&node.polls)),
                 false => stall_class::of_node(&node.polls, sample, &of_all, lasts),
             };
-            waiting.push(Stall {
-                query_id: String::new(),
-                node: Some(node.name.clone()),
-                operator: None,
-                detail: None,
-                since,
-                class: Some(cause.class),
-                waits_for: cause.waits_for,
-                cpu_seconds: cpu_since,
-                threads: cause.threads,
+            let stall = Stall { node: Some(node.name.clone()), ..without_query(cause, since, cpu_since) };
+            waiting.push((stall, true));
+        }
+        for statement in &sample.statements {
+            // Its queries are watched, as those of no node.
+            if sample.queries.iter().any(|query| query.node.is_none()) {
+                continue;
+            }
+            let subject = Subject::Statement(statement.id);
+            let counters = Counters { total: statement.marks, operators: Vec::new() };
+            let seen = follow(before.remove(&subject), counters, statement.busy, now, |polled| {
+                used.is_busy(&statement.polls, polled)
             });
+            let (seen, judged) = self.judge(seen, self.after.idle, now);
+            self.seen.insert(subject, seen);
+            let Some((is_busy, since)) = judged else { continue };
+            let lasts = (now - since).to_std().unwrap_or_default();
+            let cause = match is_busy {
+                true => spinning(None, of_all.of(&statement.polls)),
+                false => stall_class::of_node(&statement.polls, sample, &of_all, lasts),
+            };
+            let name = Some(statement.name.clone());
+            let stall = Stall { statement: name, ..without_query(cause, since, cpu_since) };
+            waiting.push((stall, statement.holds_nodes));
         }
         // Code that waits for another node, whose code it has called, is not stalled as long as that one moves.
-        waiting.retain(|stall| stall.class != Some(StallClass::Outside) || !something_moves);
-        stalls.extend(waiting);
+        waiting.retain(|(stall, may_wait_for_nodes)| {
+            !may_wait_for_nodes || stall.class != Some(StallClass::Outside) || !something_moves
+        });
+        stalls.extend(waiting.into_iter().map(|(stall, _)| stall));
         self.last = Some(LastSample {
             at: now,
             thread_cpu: threads.iter().map(|thread| (thread.number, thread.cpu_seconds)).collect(),
@@ -269,6 +288,18 @@ fn follow(
         stalled_since: before.stalled_since.filter(|_| !has_moved),
         counters,
         polled,
+    }
+}
+
+/// The stall of what has no query.
+fn without_query(cause: Cause, since: DateTime<Utc>, cpu_seconds: Option<f64>) -> Stall {
+    Stall {
+        since,
+        class: Some(cause.class),
+        waits_for: cause.waits_for,
+        cpu_seconds,
+        threads: cause.threads,
+        ..Stall::default()
     }
 }
 
@@ -433,6 +464,47 @@ mod tests {
         assert_eq!(stalls(Some(Duration::from_secs(3)), |_| 1), Some((3, StallClass::Outside, fetch)));
         assert_eq!(stalls(Some(Duration::from_secs(60)), |_| 1), None);
         assert_eq!(stalls(None, |second| second as u64 / 5), None);
+    }
+
+    fn statement(holds_nodes: bool) -> crate::StatementProgress {
+        let name = "the statement at shop.sql:3".to_owned();
+        crate::StatementProgress { name, holds_nodes, ..crate::StatementProgress::default() }
+    }
+
+    #[test]
+    fn a_statement_of_no_node_is_watched_while_it_has_no_query_and_named_where_it_has() {
+        let mut detector = StallDetector::new(after(10));
+        let of_statement = Sample { statements: vec![statement(false)], ..Sample::default() };
+        assert_eq!(detector.observe(at(0), &of_statement), []);
+        let stalls = detector.observe(at(10), &of_statement);
+        assert_eq!(stalls.len(), 1, "{stalls:#?}");
+        assert_eq!(stalls[0].statement.as_deref(), Some("the statement at shop.sql:3"));
+        assert_eq!((stalls[0].class, stalls[0].since), (Some(StallClass::Outside), at(0)));
+
+        let mut stuck = query(vec![operator("FilterExec", None, Some(1), false)]);
+        stuck.node = None;
+        let with_query = Sample { queries: vec![stuck], ..of_statement };
+        assert_eq!(detector.observe(at(11), &with_query), []);
+        let stalls = detector.observe(at(21), &with_query);
+        assert_eq!(stalls.len(), 1, "{stalls:#?}");
+        assert_eq!(stalls[0].statement.as_deref(), Some("the statement at shop.sql:3"));
+        assert!(!stalls[0].query_id.is_empty());
+    }
+
+    #[test]
+    fn a_stage_moves_while_nodes_within_it_do_and_a_statement_does_not() {
+        let stalls = |holds_nodes| {
+            let mut detector = StallDetector::new(after(10));
+            let last = (0..30).map(|second| {
+                let mut moving = query(vec![operator("FilterExec", None, Some(second as u64), false)]);
+                moving.node = Some("inner".into());
+                let statements = vec![statement(holds_nodes)];
+                let sample = Sample { queries: vec![moving], statements, ..Sample::default() };
+                detector.observe(at(second), &sample).len()
+            });
+            last.last()
+        };
+        assert_eq!((stalls(true), stalls(false)), (Some(0), Some(1)));
     }
 
     #[test]

@@ -53,9 +53,10 @@ impl OwnRecord {
 
     #[expect(clippy::disallowed_methods, reason = "an event has the time at which it is recorded")]
     pub(crate) fn event(&self, name: &'static str, attributes: Vec<KeyValue>) {
+        let event = Event::new(name, clock::now(), attributes, 0);
         let mut recorded = self.lock();
         if recorded.events.len() < self.max_events {
-            recorded.events.push(Event::new(name, clock::now(), attributes, 0));
+            recorded.events.push(event);
         } else {
             recorded.dropped_events = recorded.dropped_events.saturating_add(1);
         }

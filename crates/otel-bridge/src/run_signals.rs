@@ -134,6 +134,8 @@ impl RunSignals {
     /// Writes the data points that have changed since the last call as a line of the metrics' file. It returns before the
     /// line is on disk.
     pub fn snapshot_metrics(&self) {
+        // Held until the line is queued, so that no older state comes behind a newer one. The reader is the run's own, and
+        // calls nothing of the program; the queue waits for a disk in bounded time.
         let mut changes = self.inner.metric_changes.lock().unwrap_or_else(PoisonError::into_inner);
         if !self.write_metrics(|metrics, _| changes.retain_changed(metrics)) {
             // What was left out is written by the next call.

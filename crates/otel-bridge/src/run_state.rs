@@ -152,24 +152,36 @@ impl RunState {
     pub(crate) fn span_ended(&self, span: RawSpan) {
         let counts = &self.origin.counts.traces.bundle;
         counts.produced(1);
-        if span.data.name == span::HEARTBEAT
-            && let Some(beats) = &mut *self.beats()
-        {
-            beats.push(span);
-            // A line of one beat repeats the resource, a kilobyte, each few seconds for as long as the run lasts.
-            if beats.len() == BEATS_PER_LINE {
-                self.write_beats(beats);
-            }
+        if span.data.name != span::HEARTBEAT {
+            self.write_beats();
+            self.push_produced(Entry::Ended(Box::new(span)), counts, 1);
             return;
         }
-        self.beats().as_mut().into_iter().for_each(|beats| self.write_beats(beats));
-        self.push_produced(Entry::Ended(Box::new(span)), counts, 1);
+        let mut gathered = self.beats();
+        let Some(beats) = gathered.as_mut() else {
+            // The files are closed.
+            drop(gathered);
+            self.push_produced(Entry::Ended(Box::new(span)), counts, 1);
+            return;
+        };
+        beats.push(span);
+        // A line of one beat repeats the resource, a kilobyte, each few seconds for as long as the run lasts.
+        let is_line = beats.len() >= BEATS_PER_LINE;
+        drop(gathered);
+        if is_line {
+            self.write_beats();
+        }
     }
 
     /// Queues the heartbeats that have gathered.
-    fn write_beats(&self, beats: &mut Vec<RawSpan>) {
-        if !beats.is_empty() {
-            let beats = mem::take(beats);
+    fn write_beats(&self) {
+        let beats = self.beats().as_mut().map(mem::take);
+        self.queue_beats(beats);
+    }
+
+    /// Without the lock of those that gather: the queue waits for a disk, and every span that ends looks for beats.
+    fn queue_beats(&self, beats: Option<Vec<RawSpan>>) {
+        if let Some(beats) = beats.filter(|beats| !beats.is_empty()) {
             let items = beats.len() as u64;
             self.push_produced(Entry::Beats(beats), &self.origin.counts.traces.bundle, items);
         }
@@ -204,13 +216,14 @@ impl RunState {
 
     /// Waits until everything so far is in the files. False when that did not happen before `deadline`.
     pub(crate) fn flush(&self, deadline: Instant) -> bool {
-        self.beats().as_mut().into_iter().for_each(|beats| self.write_beats(beats));
+        self.write_beats();
         self.queue.as_ref().is_none_or(|queue| queue.flush(deadline))
     }
 
     /// Takes nothing more, and waits until the files are complete. False when that did not happen before `deadline`.
     pub(crate) fn close(&self, deadline: Instant) -> bool {
-        self.beats().take().as_mut().into_iter().for_each(|beats| self.write_beats(beats));
+        let last = self.beats().take();
+        self.queue_beats(last);
         self.queue.as_ref().is_none_or(|queue| queue.close(deadline))
     }
 }

@@ -317,9 +317,11 @@ impl StageSpan {
     }
 
     fn end_once(&self, time: SystemTime, otherwise: SpanStatus) {
-        let mut outcome = self.outcome();
+        // Taken out, and the lock given back: ending a span calls the span processors of the program, which may come back to
+        // this one.
+        let outcome = std::mem::replace(&mut *self.outcome(), Outcome { ended: true, ..Outcome::default() });
         // A panic between `end_at` and the drop of the span must not end it a second time, as cancelled.
-        if std::mem::replace(&mut outcome.ended, true) {
+        if outcome.ended {
             return;
         }
         let status = outcome.status.unwrap_or(otherwise);

@@ -233,6 +233,11 @@ impl QueryRun {
 
     /// Counts a partition as active until it is closed.
     pub(crate) fn claim_partition(&self, plan: &Arc<dyn ExecutionPlan>, partition: usize) -> Claim {
+        let is_first = |partitions: &Partitions| self.is_repeated && partitions.opened.is_empty();
+        // The counters of a plan are never set back. What earlier executions measured is taken off in the end. Read without
+        // the lock, because operators may be the program's.
+        let may_be_first = is_first(&self.lock());
+        let baseline = may_be_first.then(|| operators::baseline(plan));
         let mut partitions = self.lock();
         // The same partition a second time is the plan executed once more, which DataFusion does not announce:
         // `DataFrame::collect` twice on one physical plan, or a recursive query.
@@ -244,9 +249,9 @@ impl QueryRun {
             partitions.opened.insert(partition);
             return Claim::TooLate;
         }
-        if self.is_repeated && partitions.opened.is_empty() {
-            // The counters of a plan are never set back. What earlier executions measured is taken off in the end.
-            partitions.baseline = Some(operators::baseline(plan));
+        // Where another thread was faster, its baseline counts: it has begun to execute.
+        if is_first(&partitions) {
+            partitions.baseline = baseline;
         }
         partitions.opened.insert(partition);
         partitions.active += 1;

@@ -5,7 +5,7 @@
 //! the clock of another process, such as a sign of life, is not of this one.
 
 use std::{
-    sync::{PoisonError, RwLock},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::{Instant, SystemTime},
 };
 
@@ -24,17 +24,16 @@ struct Clock {
     runs: usize,
 }
 
-static CLOCK: RwLock<Clock> = RwLock::new(Clock { anchor: None, runs: 0 });
+static CLOCK: Mutex<Clock> = Mutex::new(Clock { anchor: None, runs: 0 });
+
+fn clock() -> MutexGuard<'static, Clock> {
+    CLOCK.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// The time of this moment.
 pub fn now() -> SystemTime {
-    let anchor = CLOCK.read().unwrap_or_else(PoisonError::into_inner).anchor;
-    match anchor {
-        Some(Anchor { system, steady }) => system + steady.elapsed(),
-        // Two threads may come here at once. Whoever takes the lock second finds the anchor of the first, because it
-        // is only set where none is.
-        None => anchored(&mut CLOCK.write().unwrap_or_else(PoisonError::into_inner)).system,
-    }
+    let Anchor { system, steady } = anchored(&mut clock());
+    system + steady.elapsed()
 }
 
 /// As [`now`].
@@ -53,7 +52,7 @@ impl OpenRun {
     /// A run starts now.
     #[expect(clippy::new_without_default, reason = "it does something")]
     pub fn new() -> Self {
-        let mut clock = CLOCK.write().unwrap_or_else(PoisonError::into_inner);
+        let mut clock = clock();
         if clock.runs == 0 {
             // A process may run for weeks between two runs, and the steady clock drifts from the system's: a quartz of
             // 20 ppm is off by 12 s a week.
@@ -67,7 +66,7 @@ impl OpenRun {
 
 impl Drop for OpenRun {
     fn drop(&mut self) {
-        let mut clock = CLOCK.write().unwrap_or_else(PoisonError::into_inner);
+        let mut clock = clock();
         clock.runs = clock.runs.saturating_sub(1);
     }
 }
@@ -90,7 +89,7 @@ mod tests {
         let before = now();
         // As if the system's clock had been set back while the run is open.
         let hours = Duration::from_secs(5 * 3_600);
-        CLOCK.write().unwrap().anchor.as_mut().unwrap().system += hours;
+        CLOCK.lock().unwrap().anchor.as_mut().unwrap().system += hours;
         let ahead = now();
         let beside = OpenRun::new();
         assert!(

@@ -13,8 +13,8 @@ use crate::{
 
 /// The version of `heartbeat.json`.
 ///
-/// - 1: process, beats, active tasks, resources, stalls; later `last_seen_at`, and of stalls `class`, `waits_for`,
-///   `cpu_seconds` and `threads`, which readers that do not know them pass over.
+/// - 1: process, beats, active tasks, resources, stalls; later `last_seen_at`, `idle_share`, and of stalls
+///   `class`, `waits_for`, `cpu_seconds`, `threads` and `statement`, which readers that do not know them pass over.
 pub const EVIDENCE_VERSION: u32 = 1;
 
 /// Bytes of a heartbeat file, 16 MiB: it holds what runs at one moment.
@@ -57,6 +57,10 @@ pub struct ProcessEvidence {
     pub io: Option<IoCounters>,
     /// Processor time of the process.
     pub cpu_seconds: Option<f64>,
+    /// The part of the machine's processor time that nobody has used since the heartbeat started, waits for disks included,
+    /// from 0 to 1. `None` in files of older versions, and where the system does not say.
+    #[serde(default)]
+    pub idle_share: Option<f64>,
     /// The largest memory seen at a beat.
     pub peak_resident_bytes: Option<u64>,
     /// The stalls so far.
@@ -100,6 +104,10 @@ pub struct Stall {
     pub query_id: String,
     /// The node that runs it.
     pub node: Option<String>,
+    /// The statement or stage that runs it, or itself stands still, where that belongs to no node: in words, such as `the
+    /// statement at shop.sql:12`.
+    #[serde(default)]
+    pub statement: Option<String>,
     /// The operator that most likely waits or computes; `None` where the plan does not show it.
     pub operator: Option<String>,
     /// What that operator does, as the plan shows it.
@@ -266,6 +274,7 @@ impl ProcessEvidence {
             active_tasks: Vec::new(),
             io: None,
             cpu_seconds: None,
+            idle_share: None,
             peak_resident_bytes: None,
             stalls: StallLog::default(),
         }

@@ -63,14 +63,13 @@ impl RunState {
 
     /// Compares the outputs with the registry. What differs is a warning, or fails the run where the registry is strict.
     pub(crate) fn check_registry(&self) {
-        let records = self.log.records();
-        let succeeded = records.failure().is_none();
-        let findings = self.context.telemetry.registry().check(
-            &self.context.dag.name().to_string(),
-            &records.produced,
-            succeeded,
-        );
-        drop(records);
+        let (produced, succeeded) = {
+            let mut records = self.log.records();
+            // Nothing else asks for them.
+            (std::mem::take(&mut records.produced), records.failure().is_none())
+        };
+        let dag_name = self.context.dag.name().to_string();
+        let findings = self.context.telemetry.registry().check(&dag_name, &produced, succeeded);
         for finding in &findings {
             self.log.warn(finding.to_string());
         }

@@ -2,9 +2,10 @@
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
+use daglight_bundle_report::display::elapsed;
 use daglight_capture_policy::Policy;
 use daglight_heartbeat::{Beat, Names, Nodes};
 use daglight_otel_bridge::{
@@ -23,26 +24,70 @@ use crate::{
 /// The stage of a run in which nothing is open.
 const BETWEEN: &str = "run";
 
-/// The last beat that was shown, so that what did not change is not written again.
+/// A heart that has not beaten for so many beats, and for no less than this time, proves nothing any more.
+const MISSED_BEATS: u32 = 3;
+const LEAST_MISSED: Duration = Duration::from_secs(3);
+
+/// The last beat that was shown, so that what did not change is not written again, and that a heart which stands still is
+/// seen.
 #[derive(Default)]
-pub(crate) struct LastBeat(Mutex<Option<(Instant, Beat)>>);
+pub(crate) struct LastBeat(Mutex<Shown>);
+
+#[derive(Default)]
+struct Shown {
+    last: Option<(Instant, Beat)>,
+    /// That none came for long was said since.
+    silence_is_said: bool,
+}
 
 impl LastBeat {
     pub(crate) fn take(&self) -> Option<Beat> {
-        self.lock().take().map(|(_, beat)| beat)
+        self.lock().last.take().map(|(_, beat)| beat)
     }
 
     /// It, and when it was shown.
     pub(crate) fn shown(&self) -> Option<(Instant, Beat)> {
-        self.lock().clone()
+        self.lock().last.clone()
+    }
+
+    /// How long no beat came, where that is too long and was not said since the last one. The first counts from `started`.
+    fn silence(&self, started: Instant, interval: Duration) -> Option<Duration> {
+        let mut shown = self.lock();
+        let silent = shown.last.as_ref().map_or(started, |(at, _)| *at).elapsed();
+        let is_new = silent >= longest_pause(interval) && !shown.silence_is_said;
+        shown.silence_is_said |= is_new;
+        is_new.then_some(silent)
     }
 
     fn replace(&self, beat: Beat) -> Option<Beat> {
-        self.lock().replace((Instant::now(), beat)).map(|(_, beat)| beat)
+        let shown = Shown { last: Some((Instant::now(), beat)), silence_is_said: false };
+        std::mem::replace(&mut *self.lock(), shown).last.map(|(_, beat)| beat)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<(Instant, Beat)>> {
+    fn lock(&self) -> MutexGuard<'_, Shown> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// How long no beat may come before the heart counts as silent.
+pub(crate) fn longest_pause(interval: Duration) -> Duration {
+    interval.saturating_mul(MISSED_BEATS).max(LEAST_MISSED)
+}
+
+impl RunState {
+    /// Whether it has a heart. Without a thread there is none, which was said when the run started.
+    pub(crate) fn beats(&self) -> bool {
+        self.heartbeat().as_ref().is_some_and(|heartbeat| heartbeat.problem().is_none())
+    }
+
+    /// That the heartbeat says nothing, once for each time that it falls silent.
+    pub(crate) fn silence_of_heart(&self) -> Option<String> {
+        let interval = self.context.telemetry.settings().heartbeat.interval();
+        let silent = self.last_beat.silence(self.context.started, interval).filter(|_| self.beats())?;
+        Some(format!(
+            "the heartbeat has been silent for {}: its thread stands still, and so stalls are not seen",
+            elapsed(silent)
+        ))
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::{
     sync::{Condvar, Mutex, MutexGuard, PoisonError},
+    thread::{self, ThreadId},
     time::{Duration, Instant},
 };
 
@@ -20,6 +21,7 @@ pub(crate) struct EndProgress {
 #[derive(Default)]
 struct State {
     begun: bool,
+    thread: Option<ThreadId>,
     beside_the_work: bool,
     /// Servers are not waited for.
     without_servers: bool,
@@ -30,6 +32,24 @@ struct State {
 impl EndProgress {
     pub(crate) fn begin(&self) {
         self.lock().begun = true;
+    }
+
+    /// Does it unless the end has begun, which does not begin meanwhile. `change` must not come back here.
+    pub(crate) fn unless_begun<T>(&self, change: impl FnOnce() -> T) -> Option<T> {
+        let state = self.lock();
+        let changed = (!state.begun).then(change);
+        drop(state);
+        changed
+    }
+
+    /// The thread that ends the run is the one that calls this.
+    pub(crate) fn ends_here(&self) {
+        self.lock().thread = Some(thread::current().id());
+    }
+
+    /// Whether this is the thread that ends the run.
+    pub(crate) fn is_ended_here(&self) -> bool {
+        self.lock().thread == Some(thread::current().id())
     }
 
     /// The work of the run goes on although nobody waits for it: what it leaves open is to be closed for it.

@@ -22,6 +22,7 @@ use serde::Serialize;
 use crate::{
     error_report::ErrorReport,
     flush::{Flushed, flush},
+    interrupt::Cause,
     location::shown_location,
     log::{field, log},
     open_statements::StatementPlace,
@@ -67,6 +68,21 @@ pub struct FinishReport {
     pub warnings: Vec<String>,
     /// The run's tags.
     pub tags: BTreeMap<String, String>,
+    /// What has interrupted it.
+    #[serde(skip)]
+    cause: Option<Cause>,
+}
+
+impl FinishReport {
+    /// The exit code that a program of this run alone should end with: 0 where it succeeded, 130 for ctrl-c, 143 for SIGTERM
+    /// and 129 for SIGHUP where that has interrupted it, else 1.
+    pub fn exit_code(&self) -> u8 {
+        match (self.status, &self.cause) {
+            (RunStatus::Success, _) => 0,
+            (RunStatus::Interrupted, Some(cause)) => cause.exit_code(),
+            _ => 1,
+        }
+    }
 }
 
 /// The files of a report.
@@ -110,6 +126,10 @@ pub(crate) fn finish(state: &Arc<RunState>) -> FinishReport {
     // itself takes.
     let ended_at = clock::utc_now();
     let delivering = state.own_time.measure(Own::Delivery);
+    // Before the heart is stopped, which is how nobody would know.
+    if let Some(silence) = state.silence_of_heart() {
+        state.log.warn(silence);
+    }
     let heartbeat = state.heartbeat().take();
     // First of all: a beat in the middle of the end would show a run that goes on, and take the locks that the end
     // needs.
@@ -231,6 +251,7 @@ fn report_of(state: &RunState, ending: &Ending, report: Option<ReportPaths>) -> 
         tracking: tracking(state),
         warnings: state.log.warnings(),
         tags: state.tags(),
+        cause: state.interruption.get().map(|interruption| interruption.cause.clone()),
     }
 }
 

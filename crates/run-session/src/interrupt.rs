@@ -254,7 +254,7 @@ impl RunState {
     }
 
     /// Marks the run as interrupted, and says so as its reason, unless it has failed already. The first cause counts: false
-    /// where there was one.
+    /// where there was one, or the run has come to its end, whose status stays what it was.
     pub(crate) fn interrupt(&self, cause: Cause) -> bool {
         let after = self.context.started.elapsed();
         let (nodes, statements) = (self.open_nodes(), self.open_statements.list());
@@ -268,10 +268,6 @@ impl RunState {
             Cause::Stall { reason } => format!(": {reason}"),
         };
         let by = cause.to_string();
-        // The nodes are listed before this: once it is set, they end as interrupted, and do not count as open any more.
-        if self.interruption.set(Interruption { cause, after, node, statement }).is_err() {
-            return false;
-        }
         let of_node =
             |node: &Arc<OpenNode>| format!("{} ran ({})", node.name(), elapsed(node.interrupted_after()));
         let running: Vec<String> = nodes
@@ -283,9 +279,18 @@ impl RunState {
             true => "while no node ran".to_owned(),
             false => format!("while {}", running.join(" and ")),
         };
-        let after = elapsed(after);
-        let reason = self.context.policy.capture(format!("interrupted by {by} after {after}, {doing}{why}"));
-        self.log.fail(FailedPart::Interrupted, reason);
-        true
+        let in_words = elapsed(after);
+        let reason =
+            self.context.policy.capture(format!("interrupted by {by} after {in_words}, {doing}{why}"));
+        let interruption = Interruption { cause, after, node, statement };
+        // In one step, so that no end begins in between: what it has told the server would be another status than the
+        // bundle's. The nodes are listed before this: once it is set, they end as interrupted, and are no longer open.
+        self.end.unless_begun(|| {
+            let is_first = self.interruption.set(interruption).is_ok();
+            if is_first {
+                self.log.fail(FailedPart::Interrupted, reason);
+            }
+            is_first
+        }) == Some(true)
     }
 }

@@ -41,6 +41,7 @@ impl Progress for LiveProgress {
             memory: shared.pools.used(),
             runtime: self.run.runtime.used(),
             running: self.run.open_nodes().iter().map(|node| node.progress()).collect(),
+            statements: self.run.statements_in_progress(),
             memory_waits: shared.pools.waits(),
         }
     }

@@ -41,7 +41,9 @@ impl MemoryPools {
         if runtime.memory_pool.is::<WatchedPool>() || never_waits(&*runtime.memory_pool) {
             return;
         }
-        let known = self.lock().iter().filter_map(Weak::upgrade).find(|pool| {
+        // What is upgraded may be the last handle to a pool of the program, which is dropped without the lock.
+        let known: Vec<_> = self.lock().iter().filter_map(Weak::upgrade).collect();
+        let known = known.into_iter().find(|pool| {
             pool.downcast_ref::<WatchedPool>().is_some_and(|pool| pool.watches(&runtime.memory_pool))
         });
         let memory_pool =

@@ -234,6 +234,8 @@ impl Node {
 
     /// Records an artifact that was written by other means.
     pub fn written(&self, written: Written) {
+        let plan_signature = self.scope.facts().queries.plan_signature();
+        let artifact = self.scope.run.add_output(&self.scope.name, written.clone(), plan_signature);
         let mut facts = self.scope.facts();
         // It was noticed as a query that writes; what the program says of it is the better of the two.
         facts.writes.retain(|write| !write.is(&written));
@@ -244,7 +246,6 @@ impl Node {
         // An output that does not count leaves what is known from the queries.
         facts.rows = written.rows.or(facts.rows);
         facts.bytes = written.bytes.or(facts.bytes);
-        let artifact = self.scope.run.add_output(&self.scope.name, written, facts.queries.plan_signature());
         facts.artifacts.push(artifact);
     }
 

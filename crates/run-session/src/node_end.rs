@@ -39,7 +39,9 @@ impl NodeEnd {
         if !self.tracked || scope.run.context.tracker.is_none() {
             return;
         }
-        let mut attributes = self.attributes(scope, &scope.facts());
+        // A copy, because queries go on to write there while this is captured and recorded.
+        let facts = scope.facts().clone();
+        let mut attributes = self.attributes(scope, &facts);
         attributes.retain(|attribute| {
             let name = attribute.name();
             // They are known when the last query of the node has ended, which may be after the node.
@@ -54,7 +56,8 @@ impl NodeEnd {
         let state = &scope.run;
         // First: it adds the outputs that only queries know.
         scope.register_writes();
-        let facts = scope.facts();
+        // Taken out: what is captured, logged and written below calls the program's code, which may ask for them.
+        let facts = std::mem::take(&mut *scope.facts());
         self.show_on_span(scope, &facts);
         if self.tracked {
             if state.context.tracker.is_some() {
@@ -75,7 +78,6 @@ impl NodeEnd {
                 records.plans.insert(scope.name.clone(), facts.queries.logical_hashes());
             }
         }
-        drop(facts);
         state.context.refresh_execution_run_id();
         // With the time at which the code ended, although this may come long after it: a frame that is handed out is
         // read by others.

@@ -39,7 +39,7 @@ pub(crate) struct QueryFacts {
 }
 
 /// The queries of one node, in bounded memory.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct NodeQueries {
     first: Vec<QueryFacts>,
     slowest: Vec<QueryFacts>,

@@ -204,7 +204,9 @@ impl OpenNode {
     /// is now.
     fn end(&self, unsuccessful: Option<Unsuccessful<'_>>) {
         // Ended already, by another of the three that may.
-        let Some(Open { span, .. }) = self.open().take() else { return };
+        let open = self.open().take();
+        let Some(Open { span, _task }) = open else { return };
+        drop(_task);
         let state = &self.scope.run;
         // What the node's code took is what the node took, in every place.
         let elapsed = match &unsuccessful {
@@ -246,11 +248,12 @@ impl OpenNode {
                     }
                 }
                 _ => {
+                    let rows = self.scope.facts().rows;
                     log!(
                         INFO,
                         "node finished",
                         node = field(node),
-                        rows = known(self.scope.facts().rows),
+                        rows = known(rows),
                         elapsed_ms = field(elapsed.as_secs_f64() * 1e3),
                     );
                     // An attempt that only starts takes nothing back: it may never end.

@@ -72,7 +72,7 @@ pub(crate) enum HandedOut {
 }
 
 /// What a node has done so far.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct NodeFacts {
     pub(crate) rows: Option<u64>,
     pub(crate) bytes: Option<u64>,

@@ -2,13 +2,18 @@
 
 use std::{
     collections::BTreeMap,
+    future::{Future, poll_fn},
+    pin::pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread,
     time::SystemTime,
 };
 
 use daglight_bundle_report::display;
+use daglight_heartbeat::{Poll, StatementProgress};
 use daglight_otel_bridge::{SpanStatus, StageSpan};
+use daglight_plan_diagnostics::ActivePoll;
+use daglight_plan_diagnostics::Polls;
 use daglight_run_bundle::clock;
 use daglight_run_identity::Code;
 use opentelemetry::Context;
@@ -32,6 +37,8 @@ pub(crate) struct OpenStatement {
     /// Where the statement stands.
     pub(crate) place: Option<StatementPlace>,
     ran_for: RanFor,
+    /// Those of its code.
+    polls: Polls,
     span: Mutex<Option<StageSpan>>,
 }
 
@@ -72,10 +79,22 @@ impl StatementGuard<'_> {
         self.statement.span().as_ref().map(StageSpan::context).unwrap_or_default()
     }
 
+    /// Does its work: each of its polls is noted.
+    pub(crate) async fn follow<F: Future>(&self, work: F) -> F::Output {
+        let mut work = pin!(work);
+        poll_fn(|context| {
+            let _polling = self.statement.polls.begin();
+            work.as_mut().poll(context)
+        })
+        .await
+    }
+
     /// Ends it, with what its span is to say.
     #[expect(clippy::disallowed_methods, reason = "a run that nothing has interrupted lasts until now")]
     pub(crate) fn end(self, say: impl FnOnce(&StageSpan)) {
-        if let Some(span) = self.statement.span().take() {
+        // Taken first: the guard of a lock in the condition would live for the whole of what follows.
+        let span = self.statement.span().take();
+        if let Some(span) = span {
             say(&span);
             let ended_at = match self.run.interruption.get() {
                 // It went on after the signal, while the process was being stopped. That time is not the
@@ -96,7 +115,8 @@ impl Drop for StatementGuard<'_> {
             self.statement.end_interrupted();
         }
         // What is dropped for another reason before its end, its span says by itself.
-        drop(self.statement.span().take());
+        let span = self.statement.span().take();
+        drop(span);
     }
 }
 
@@ -106,7 +126,8 @@ impl OpenStatement {
     }
 
     fn end_interrupted(&self) {
-        if let Some(span) = self.span().take() {
+        let span = self.span().take();
+        if let Some(span) = span {
             span.finish_as(SpanStatus::Cancelled);
             let ended_at = self.interrupted_at(&span);
             span.end_at(ended_at);
@@ -119,20 +140,41 @@ impl OpenStatement {
 
     /// What it did when the signal came, and for how long: "the statement at shop.sql:12 ran (3.2 s)".
     pub(crate) fn describe(&self) -> String {
-        let elapsed = display::elapsed(self.ran_for.interrupted());
+        format!("{} ran ({})", self.name(), display::elapsed(self.ran_for.interrupted()))
+    }
+
+    /// What it is: "the statement at shop.sql:12".
+    fn name(&self) -> String {
         match &self.place {
-            Some(StatementPlace { file: Some(file), line }) => {
-                format!("the statement at {file}:{line} ran ({elapsed})")
-            }
-            Some(StatementPlace { file: None, line }) => {
-                format!("the statement at line {line} ran ({elapsed})")
-            }
-            None => format!("the stage {:?} ran ({elapsed})", self.stage),
+            Some(StatementPlace { file: Some(file), line }) => format!("the statement at {file}:{line}"),
+            Some(StatementPlace { file: None, line }) => format!("the statement at line {line}"),
+            None => format!("the stage {:?}", self.stage),
         }
     }
 }
 
 impl RunState {
+    /// How far the statements and stages are that belong to no node.
+    pub(crate) fn statements_in_progress(&self) -> Vec<StatementProgress> {
+        let open: Vec<_> = {
+            let open = self.open_statements.lock();
+            open.statements.iter().map(|(id, statement)| (*id, Arc::clone(statement))).collect()
+        };
+        // Tasks that their code has spawned are known as those of the run.
+        let poll = |poll: ActivePoll| Poll { thread: poll.thread, lasts: poll.lasts };
+        let marks = self.log.records().queries_without_node;
+        let progress = |(id, statement): (u64, Arc<OpenStatement>)| StatementProgress {
+            id,
+            name: statement.name(),
+            // A statement is that alone. A stage of a program may be anything.
+            holds_nodes: statement.place.is_none(),
+            marks,
+            polls: statement.polls.active().into_iter().chain(self.polls.active()).map(poll).collect(),
+            busy: statement.polls.busy() + self.polls.busy(),
+        };
+        open.into_iter().map(progress).collect()
+    }
+
     /// Remembers what runs outside of every node, until the guard is dropped.
     pub(crate) fn statement_opened(
         &self,
@@ -148,6 +190,7 @@ impl RunState {
             stage: stage.to_owned(),
             place,
             ran_for: RanFor::now(),
+            polls: Polls::default(),
             span: Mutex::new(Some(span)),
         });
         let mut open = self.open_statements.lock();

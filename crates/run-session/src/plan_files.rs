@@ -3,6 +3,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    io,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak,
         atomic::{AtomicU64, Ordering},
@@ -170,23 +171,29 @@ impl PlanFiles {
     }
 
     fn send(&self, run: &Arc<RunState>, message: PlanMessage) {
+        let mut not_started = None;
         let mut thread = self.thread();
         if matches!(*thread, WriterThread::NotStarted) {
-            *thread = start(run);
+            *thread = start(run).unwrap_or_else(|error| {
+                not_started = Some(error);
+                WriterThread::Over
+            });
         }
         // Sent with the lock held, so that a start and an end of one query keep their order.
         let sent = match &*thread {
             // Never a send that waits: this is the thread of the query, and a disk that hangs would hang the
             // pipeline.
             WriterThread::Runs { messages, .. } => messages.try_send(message),
-            WriterThread::NotStarted | WriterThread::Over => return,
+            WriterThread::NotStarted | WriterThread::Over => Ok(()),
         };
         drop(thread);
-        match sent {
-            Ok(()) | Err(TrySendError::Disconnected(_)) => {}
-            Err(TrySendError::Full(_)) => {
-                self.left_out.fetch_add(1, Ordering::Relaxed);
-            }
+        // Without the lock: the program's subscriber may execute a query, which comes here.
+        if let Some(error) = not_started {
+            run.log
+                .warn(format!("no plans of queries are recorded: their thread cannot be started: {error}"));
+        }
+        if let Err(TrySendError::Full(_)) = sent {
+            self.left_out.fetch_add(1, Ordering::Relaxed);
         }
     }
 
@@ -195,7 +202,7 @@ impl PlanFiles {
     }
 }
 
-fn start(run: &Arc<RunState>) -> WriterThread {
+fn start(run: &Arc<RunState>) -> io::Result<WriterThread> {
     /// A plan may be thousands of operators or expressions deep, and the engine has planned it on the stack of the program's
     /// main thread. Only what is used of it takes memory.
     const STACK_BYTES: usize = 64 << 20;
@@ -207,14 +214,8 @@ fn start(run: &Arc<RunState>) -> WriterThread {
         write_all(&of_run, &received);
         drop(has_ended);
     };
-    match thread::Builder::new().name("daglight-plans".into()).stack_size(STACK_BYTES).spawn(write) {
-        Ok(_) => WriterThread::Runs { messages, ended },
-        Err(error) => {
-            run.log
-                .warn(format!("no plans of queries are recorded: their thread cannot be started: {error}"));
-            WriterThread::Over
-        }
-    }
+    thread::Builder::new().name("daglight-plans".into()).stack_size(STACK_BYTES).spawn(write)?;
+    Ok(WriterThread::Runs { messages, ended })
 }
 
 /// Until the run ends, or is gone.

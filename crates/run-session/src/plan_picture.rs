@@ -11,14 +11,14 @@ use daglight_plan_diagnostics::{OperatorReport, QueryReport};
 const MAX_OPERATORS: usize = 200;
 
 /// A plan with what its operators have measured. It holds no plan of the engine.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct PlanPicture {
     pub(crate) wall_time: Duration,
     operators: Vec<Operator>,
     left_out: usize,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Operator {
     depth: usize,
     name: String,

@@ -29,7 +29,7 @@ pub(crate) struct Preview {
     rows: Mutex<Rows>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Rows {
     columns: Vec<String>,
     cells: Vec<Vec<String>>,
@@ -59,7 +59,8 @@ impl Preview {
 
     /// The rows as they may be shown. `None` where none has passed.
     pub(crate) fn shown(&self, policy: &Policy) -> Option<PlanPreview> {
-        let rows = self.rows();
+        // A copy of a few rows, because those who pass more of them wait while this is captured.
+        let rows = self.rows().clone();
         let columns: Vec<Captured> = rows.columns.iter().map(|name| policy.capture_name(name)).collect();
         let row = |row: &Vec<String>| {
             // A table of settings has the name of what it keeps in a column of its own.

@@ -4,18 +4,15 @@ use std::{
     collections::BTreeMap,
     fmt,
     sync::{Arc, Weak},
-    time::Duration,
+    thread,
+    time::{Duration, Instant},
 };
 
 use daglight_bundle_report::display::elapsed;
-use daglight_heartbeat::Moved;
+use daglight_heartbeat::{Beat, Moved};
 use daglight_plan_diagnostics::LiveQuery;
 
-use crate::{moved::of_live, run::Run, run_state::RunState, stalls};
-
-/// A heart that has not beaten for so many beats, and for no less than this time, proves nothing any more.
-const MISSED_BEATS: u32 = 3;
-const LEAST_MISSED: Duration = Duration::from_secs(3);
+use crate::{beats::longest_pause, moved::of_live, run::Run, run_state::RunState, stalls};
 
 /// Asks how far a run is, as often as one likes and from any thread. It keeps no run open.
 #[derive(Clone)]
@@ -92,6 +89,24 @@ impl Run {
 }
 
 impl RunWatch {
+    /// Whether the run has come to its end.
+    pub fn is_over(&self) -> bool {
+        self.0.upgrade().is_none_or(|run| run.is_ending())
+    }
+
+    /// A warning that the heartbeat is silent: for three beats, and three seconds at least. Whoever asks first gets it, once
+    /// for each time that it falls silent; it stands in the report of the run as well. A heart that stands still is seen
+    /// by nobody else, because it is the heart that looks.
+    pub fn silence(&self) -> Option<String> {
+        let run = self.0.upgrade().filter(|run| !run.is_ending())?;
+        let warning = run.silence_of_heart()?;
+        let of_thread = warning.clone();
+        // On a thread of its own: what the heart waits for may be what this asks for.
+        let note = move || _ = run.log.note(of_thread);
+        let _ = thread::Builder::new().name("daglight-silence".into()).spawn(note);
+        Some(warning)
+    }
+
     /// The state of this moment. `None` when the run is over.
     pub fn progress(&self) -> Option<RunProgress> {
         let run = self.0.upgrade().filter(|run| !run.is_ending())?;
@@ -132,10 +147,7 @@ impl RunWatch {
             running: running.collect(),
             pending: nodes.pending.count,
             completed: nodes.completed.count,
-            is_moving: last_beat.as_ref().is_none_or(|(shown, beat)| {
-                let interval = run.context.telemetry.settings().heartbeat.interval();
-                beat.is_moving && shown.elapsed() < interval.saturating_mul(MISSED_BEATS).max(LEAST_MISSED)
-            }),
+            is_moving: is_moving(&run, last_beat.as_ref()),
         })
     }
 }
@@ -143,6 +155,15 @@ impl RunWatch {
 impl fmt::Debug for RunWatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RunWatch").finish_non_exhaustive()
+    }
+}
+
+fn is_moving(run: &RunState, last_beat: Option<&(Instant, Beat)>) -> bool {
+    let pause = longest_pause(run.context.telemetry.settings().heartbeat.interval());
+    match last_beat {
+        Some((shown, beat)) => beat.is_moving && shown.elapsed() < pause,
+        // Its first beat may be the one that hangs. Where it has no thread, nobody knows.
+        None => !run.beats() || run.context.started.elapsed() < pause,
     }
 }
 

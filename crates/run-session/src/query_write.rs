@@ -16,6 +16,7 @@ use crate::{node_scope::NodeScope, session_tables::tables_of};
 pub(crate) struct OutputWrites;
 
 /// A write that was completed.
+#[derive(Clone)]
 pub(crate) struct QueryWrite {
     name: String,
     materialization: Materialization,
@@ -142,10 +143,11 @@ impl NodeScope {
         if results.is_empty() {
             return Vec::new();
         }
-        let found = self.run.context.telemetry.shared.sessions.each(|session| tables_of(session, &results));
+        let sessions = self.run.context.telemetry.shared.sessions.seen();
+        let found = sessions.iter().flat_map(|session| tables_of(session, &results));
         let mut tables: Vec<(Written, String)> = Vec::new();
         // Sessions may share their catalogs.
-        for (table, logical_hash) in found.into_iter().flatten() {
+        for (table, logical_hash) in found {
             if !tables.iter().any(|(known, _)| known.name == table.name) {
                 tables.push((table, logical_hash));
             }

@@ -252,7 +252,7 @@ impl Run {
                 let open = self.state.statement_opened(stage, code, span);
                 Either::Right(async move {
                     let context = open.context();
-                    let result = work.with_context(context).await;
+                    let result = open.follow(work).with_context(context).await;
                     open.end(|span| say(span, policy, rows, &result));
                     result
                 })

@@ -65,7 +65,8 @@ impl RootSpan {
     }
 
     pub(crate) fn fail(&self, error_type: &str, message: &Captured) {
-        if let Some(span) = &*self.lock() {
+        // What is recorded on the span has a lock of its own, under which nothing is called.
+        if let Some(span) = self.lock().as_ref() {
             span.fail(error_type, message);
         }
     }
@@ -75,13 +76,16 @@ impl RootSpan {
         name: &'static str,
         attributes: impl IntoIterator<Item = (AttributeKey, AttributeValue)>,
     ) {
-        if let Some(span) = &*self.lock() {
+        let attributes: Vec<_> = attributes.into_iter().collect();
+        if let Some(span) = self.lock().as_ref() {
             span.event(name, attributes);
         }
     }
 
     pub(crate) fn end_at(&self, time: SystemTime) {
-        if let Some(span) = self.lock().take() {
+        // Taken first: ending a span calls the span processors of the program, which may fail the run.
+        let span = self.lock().take();
+        if let Some(span) = span {
             span.end_at(time);
         }
     }

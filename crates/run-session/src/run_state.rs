@@ -19,7 +19,7 @@ use opentelemetry::Context;
 use crate::{
     beats::LastBeat,
     end_progress::EndProgress,
-    finish::{FinishReport, finish},
+    finish::{FinishReport, finish, report_so_far},
     frames::Frames,
     interrupt::Interruption,
     moved::MovedSoFar,
@@ -206,10 +206,15 @@ impl RunState {
 
     /// Ends the run, once: whoever comes later waits for that, and gets the same report. It blocks, in bounded time.
     pub(crate) fn end(self: &Arc<Self>) -> FinishReport {
+        if self.end.is_ended_here() && self.report.get().is_none() {
+            // The program's subscriber or span processor, which the end calls, asks for the end: it would wait for itself.
+            return report_so_far(self);
+        }
         self.end.begin();
         let _under_way = self.context.telemetry.shared.ends.under_way();
         // The end may be asked for by the program, by a signal and by the drop of the last handle, at once.
         let ended = self.report.get_or_init(|| {
+            self.end.ends_here();
             let report = finish(self);
             // Behind the end and not before it: a signal that comes meanwhile shortens the wait for servers.
             signals::ended(self);

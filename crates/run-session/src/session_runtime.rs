@@ -1,10 +1,13 @@
 //! The instrumented sessions of a process, and what of them decides results and plans, as one hash.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use daglight_run_identity::hash_of_fields;
 use datafusion::{
-    DATAFUSION_VERSION, config::ConfigOptions, execution::SessionState, prelude::SessionContext,
+    DATAFUSION_VERSION, catalog::CatalogProviderList, config::ConfigOptions, prelude::SessionContext,
 };
 
 /// Options that change how something is shown, and neither results nor plans.
@@ -15,33 +18,48 @@ const SHOWN_ONLY: [&str; 3] =
 #[derive(Default)]
 pub(crate) struct Sessions(Mutex<Vec<Session>>);
 
-/// Shows the state of a session. False when the session is gone.
-type Session = Box<dyn Fn(&mut dyn FnMut(&SessionState)) -> bool + Send + Sync>;
+/// How long a session is waited for whose state somebody changes. A program that holds it for longer, or holds it while a
+/// node of it ends, must not hold up the run.
+const STATE_LIMIT: Duration = Duration::from_millis(100);
+
+struct Session {
+    exists: Box<dyn Fn() -> bool + Send + Sync>,
+    /// What the session is now. `None` where it is gone, or its state was not to be had.
+    look: Arc<dyn Fn() -> Option<SeenSession> + Send + Sync>,
+}
+
+/// A session at one moment. No lock is held by it.
+pub(crate) struct SeenSession {
+    pub(crate) options: Arc<ConfigOptions>,
+    pub(crate) catalogs: Arc<dyn CatalogProviderList>,
+}
 
 impl Sessions {
     pub(crate) fn add(&self, session: &SessionContext) {
         // Weakly: the state of a session owns the tables in its memory, which end with the session and not with the
         // telemetry.
-        let state = session.state_weak_ref();
-        let look = move |look: &mut dyn FnMut(&SessionState)| match state.upgrade() {
-            Some(state) => {
-                look(&state.read());
-                true
-            }
-            None => false,
+        let (state, of_existence) = (session.state_weak_ref(), session.state_weak_ref());
+        let look = move || {
+            let state = state.upgrade()?;
+            // As one more read of a thread that reads already, which would else wait for a writer that waits for it.
+            let state = state.try_read_recursive_for(STATE_LIMIT)?;
+            Some(SeenSession {
+                options: Arc::clone(state.config_options()),
+                catalogs: Arc::clone(state.catalog_list()),
+            })
         };
+        let exists = move || of_existence.strong_count() > 0;
         let mut sessions = self.lock();
-        sessions.retain(|session| session(&mut |_| ()));
-        sessions.push(Box::new(look));
+        // Without a look at their states, which the caller may be changing.
+        sessions.retain(|session| (session.exists)());
+        sessions.push(Session { exists: Box::new(exists), look: Arc::new(look) });
     }
 
-    /// What is found in each session that there is.
-    pub(crate) fn each<T>(&self, mut find: impl FnMut(&SessionState) -> T) -> Vec<T> {
-        let mut found = Vec::new();
-        for session in self.lock().iter() {
-            session(&mut |state| found.push(find(state)));
-        }
-        found
+    /// The sessions that there are.
+    pub(crate) fn seen(&self) -> Vec<SeenSession> {
+        let looks: Vec<_> = self.lock().iter().map(|session| Arc::clone(&session.look)).collect();
+        // Without the lock: the last handle to a session may be dropped here, with all that the program has in it.
+        looks.iter().filter_map(|look| look()).collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Session>> {
@@ -50,7 +68,8 @@ impl Sessions {
 
     /// The hash of the sessions that there are: of one what it is, of several what they are together.
     pub(crate) fn runtime_hash(&self) -> Option<String> {
-        let mut hashes: Vec<String> = self.each(|state| runtime_hash(state.config_options()));
+        let mut hashes: Vec<String> =
+            self.seen().iter().map(|session| runtime_hash(&session.options)).collect();
         hashes.sort();
         // A program that makes a session for each request has thousands that are alike, and one runtime.
         hashes.dedup();

@@ -13,11 +13,10 @@ use datafusion::{
     catalog::MemorySchemaProvider,
     common::utils::memory::get_record_batch_memory_size,
     datasource::MemTable,
-    execution::SessionState,
 };
 use futures::FutureExt as _;
 
-use crate::preview::Preview;
+use crate::{preview::Preview, session_runtime::SeenSession};
 
 /// Results that are remembered of a node, the first ones.
 pub(crate) const MAX_RESULTS: usize = 64;
@@ -26,6 +25,7 @@ pub(crate) const MAX_RESULTS: usize = 64;
 pub(crate) type FirstColumn = Arc<OnceLock<Weak<dyn Array>>>;
 
 /// What a query has returned.
+#[derive(Clone)]
 pub(crate) struct QueryResult {
     pub(crate) first_column: FirstColumn,
     pub(crate) schema: SchemaRef,
@@ -66,9 +66,9 @@ impl PartitionTap for Remember {
 }
 
 /// The tables of a session that hold one of the results, each with the plan hash of its query.
-pub(crate) fn tables_of(session: &SessionState, results: &[QueryResult]) -> Vec<(Written, String)> {
-    let defaults = &session.config_options().catalog;
-    let catalogs = session.catalog_list();
+pub(crate) fn tables_of(session: &SeenSession, results: &[QueryResult]) -> Vec<(Written, String)> {
+    let SeenSession { options, catalogs } = session;
+    let defaults = &options.catalog;
     let mut found = Vec::new();
     for catalog_name in catalogs.catalog_names() {
         let Some(catalog) = catalogs.catalog(&catalog_name) else { continue };

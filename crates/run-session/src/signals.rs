@@ -5,7 +5,11 @@ use std::{
     future::poll_fn,
     io::{self, Write as _},
     mem,
-    sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak, mpsc},
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak,
+        atomic::{AtomicUsize, Ordering},
+        mpsc,
+    },
     task::Poll,
     thread,
     time::{Duration, Instant},
@@ -31,6 +35,13 @@ use crate::{
 const INTERRUPTED: &str = "interrupted, ending the run; again to stop now";
 const STALLED: &str = "a stall does not give way, ending the run";
 const CUT_SHORT: &str = "interrupted, the run has ended and waits for servers no longer; again to stop now";
+
+/// How long the second signal without a run waits for what the program says on the first one.
+const WORDS_LIMIT: Duration = Duration::from_secs(2);
+
+/// How long the run goes on while the line is written by which a signal is answered: so that what the work says at its end
+/// comes behind it.
+const ANNOUNCE_LIMIT: Duration = Duration::from_millis(250);
 
 /// How often something that comes soon is looked for.
 const INTERVAL: Duration = Duration::from_millis(10);
@@ -121,6 +132,8 @@ struct Process {
     starting: usize,
     /// The signals that have come while a run was under way. Empty again when all runs of that time have ended.
     asked: Vec<StopSignal>,
+    /// A signal that came while no run was under way ends the process.
+    is_ending: bool,
 }
 
 struct WatchedRun {
@@ -133,8 +146,13 @@ struct WatchedRun {
 }
 
 // Signals are the process's: runs of several sessions and threads share one list, and one receiver.
-static PROCESS: Mutex<Process> =
-    Mutex::new(Process { watches: Vec::new(), runs: Vec::new(), starting: 0, asked: Vec::new() });
+static PROCESS: Mutex<Process> = Mutex::new(Process {
+    watches: Vec::new(),
+    runs: Vec::new(),
+    starting: 0,
+    asked: Vec::new(),
+    is_ending: false,
+});
 
 /// What the program does about a signal that comes while no run is under way.
 type WithoutRun = Box<dyn Fn(StopSignal) + Send + Sync>;
@@ -151,7 +169,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// Receives the signals that ask the process to end from now on: SIGINT, SIGTERM and SIGHUP. One that comes while no run
 /// is under way is passed to `without_run`, on a thread of Daglight; when that returns the process ends with
-/// [`StopSignal::exit_code`]. The first call counts.
+/// [`StopSignal::exit_code`]. A second one ends the process with its own exit code when that has returned, or after two
+/// seconds; a third at once. The first call counts.
 ///
 /// For programs with something to say, or to wait for, before a run begins and after it has ended. What signals are to a
 /// run is said at [`Run::until_interrupted`](crate::Run::until_interrupted).
@@ -166,7 +185,15 @@ pub(crate) struct Starting(());
 /// Has signals interrupt a run that is not there yet.
 pub(crate) fn starting() -> Starting {
     listen();
-    process().starting += 1;
+    let mut process = process();
+    process.starting += 1;
+    let is_ending = process.is_ending;
+    drop(process);
+    if is_ending {
+        // It was said that no run had begun, and so none does. The process ends while this waits; where the program's
+        // words take longer, the run begins after all, and is ended with the process.
+        thread::sleep(WORDS_LIMIT);
+    }
     Starting(())
 }
 
@@ -355,6 +382,8 @@ fn received(signal: StopSignal, program_handles_it: bool) {
     // Strong references from here on: a run that is dropped while it is being ended would be ended twice.
     let runs = process.stopping();
     if runs.is_empty() && process.starting == 0 {
+        // Under the lock by which runs start, so that none does while the program says that there is none.
+        process.is_ending = WITHOUT_RUN.get().is_some();
         drop(process);
         end_without_run(signal, program_handles_it);
         return;
@@ -393,15 +422,37 @@ fn end_without_run(signal: StopSignal, program_handles_it: bool) {
         }
         return;
     };
-    static IS_ENDING: OnceLock<()> = OnceLock::new();
-    // What the program does on the first signal may take as long as it likes. The second one does not wait for it.
-    let is_first = IS_ENDING.set(()).is_ok();
-    let end = move || {
-        without_run(signal);
+    static SIGNALS: AtomicUsize = AtomicUsize::new(0);
+    static IS_SAID: OnceLock<()> = OnceLock::new();
+    let end = move |before| {
+        match before {
+            // What the program says on the first signal may take as long as it likes.
+            0 => {
+                without_run(signal);
+                let _ = IS_SAID.set(());
+            }
+            // The second one waits for that, in bounded time: otherwise half of it would be said.
+            1 => {
+                let asked = Instant::now();
+                while IS_SAID.get().is_none() && asked.elapsed() < WORDS_LIMIT {
+                    thread::sleep(INTERVAL);
+                }
+            }
+            _ => {}
+        }
         low_level::exit(signal.exit_code().into());
     };
-    if !is_first || thread::Builder::new().name("daglight-stop".into()).spawn(end).is_err() {
+    let before = SIGNALS.fetch_add(1, Ordering::AcqRel);
+    // On a thread of its own, so that the next signal is received meanwhile.
+    if thread::Builder::new().name("daglight-stop".into()).spawn(move || end(before)).is_err() {
         low_level::exit(signal.exit_code().into());
+    }
+}
+
+/// What the program says where a signal ends it and no run is under way.
+pub(crate) fn say_without_run(signal: StopSignal) {
+    if let Some(without_run) = WITHOUT_RUN.get() {
+        without_run(signal);
     }
 }
 
@@ -418,18 +469,18 @@ fn answer_beside(signal: StopSignal, runs: Vec<Arc<RunState>>) {
 
 fn answer(signal: StopSignal, runs: &[Arc<RunState>]) {
     let asked = Instant::now();
-    // A run that is at its end has done its work: it keeps its status, and only stops waiting for servers.
-    let (ending, running): (Vec<_>, Vec<_>) = runs.iter().partition(|run| run.is_ending());
-    for run in &running {
-        run.interrupt(Cause::Signal(signal));
-    }
+    // A run that is at its end has done its work: it keeps its status, and only stops waiting for servers. Which it is, the
+    // interrupt decides: the end may begin at any moment.
+    runs.iter().for_each(|run| _ = run.interrupt(Cause::Signal(signal)));
+    let (running, ending): (Vec<_>, Vec<_>) = runs.iter().partition(|run| run.interruption.get().is_some());
     ending.iter().for_each(|run| run.flush_now());
+    let announce = process().runs.iter().find_map(|run| run.announce.clone());
+    // Before the work is told to give way, whose end has lines of its own: those come behind this one.
+    say_that_it_was_heard(running.is_empty(), announce);
     // Work that begins after this sees for itself that its run was interrupted.
     let mut watches = process().watches.clone();
     watches.retain(|watched| runs.iter().any(|run| watched.is_of(run)));
     watches.iter().for_each(|watched| watched.interrupt(signal));
-    let announce = process().runs.iter().find_map(|run| run.announce.clone());
-    say_that_it_was_heard(running.is_empty(), announce);
     // Whatever becomes of the process while the work gives way, its bundle says that it was interrupted.
     running.iter().for_each(|run| finish::record_interruption(run));
     // All graces count from the same moment: several runs that are stuck take no longer than one.
@@ -476,7 +527,8 @@ pub(crate) fn end_for_stall(stalled: &Arc<RunState>, cause: Cause) {
     low_level::exit(exit_code.into());
 }
 
-/// On a thread of its own: who reads the output may have stopped to, and the run ends all the same.
+/// On a thread of its own, which is waited for a moment: who reads the output may have stopped to, and the run ends all the
+/// same.
 fn say_that_it_was_heard(all_are_ending: bool, announce: Option<Arc<Announce>>) {
     match all_are_ending {
         true => announce_beside(CUT_SHORT, announce, || {
@@ -490,16 +542,22 @@ fn say_that_it_was_heard(all_are_ending: bool, announce: Option<Arc<Announce>>) 
 
 /// `warn` says the same as `line`.
 fn announce_beside(line: &'static str, announce: Option<Arc<Announce>>, warn: fn()) {
-    let say = move || match announce {
-        Some(announce) => announce(line),
-        // Whoever pressed ctrl-c must see that it was heard, also in a program that shows no log.
-        None if !tracing::enabled!(Level::WARN) => {
-            let _ = writeln!(io::stderr(), "{line}");
+    let (said, is_said) = mpsc::channel::<()>();
+    let say = move || {
+        match announce {
+            Some(announce) => announce(line),
+            // Whoever pressed ctrl-c must see that it was heard, also in a program that shows no log.
+            None if !tracing::enabled!(Level::WARN) => {
+                let _ = writeln!(io::stderr(), "{line}");
+            }
+            None => warn(),
         }
-        None => warn(),
+        drop(said);
     };
     // Without a thread nothing is said, which is the lesser harm.
-    let _ = thread::Builder::new().name("daglight-announce".into()).spawn(say);
+    if thread::Builder::new().name("daglight-announce".into()).spawn(say).is_ok() {
+        let _ = is_said.recv_timeout(ANNOUNCE_LIMIT);
+    }
 }
 
 /// Whether the work of the run has given way, or has come to the run's end, before `asked` and the grace are over.

@@ -35,12 +35,14 @@ const MOST_TAKEN_ON: usize = 1_000;
 #[derive(Default)]
 pub(crate) struct RunStalls(Mutex<Known>);
 
+/// The query, the node, the statement and the beginning.
+type StallId = (String, Option<String>, Option<String>, DateTime<Utc>);
+
 #[derive(Default)]
 struct Known {
     count: usize,
     in_tag: Vec<String>,
-    /// The query, the node and the beginning of each.
-    taken_on: Vec<(String, Option<String>, DateTime<Utc>)>,
+    taken_on: Vec<StallId>,
 }
 
 impl RunStalls {
@@ -55,7 +57,7 @@ impl RunStalls {
 
     /// True for a stall that nobody has dealt with so far.
     pub(crate) fn take_on(&self, stall: &Stall) -> bool {
-        let id = (stall.query_id.clone(), stall.node.clone(), stall.since);
+        let id = (stall.query_id.clone(), stall.node.clone(), stall.statement.clone(), stall.since);
         let mut known = self.lock();
         if known.taken_on.contains(&id) {
             return false;
@@ -84,7 +86,7 @@ impl RunStalls {
 pub(crate) fn announce(state: &RunState, beat: &Beat) {
     let policy = &state.context.policy;
     for stall in &beat.stall_changes.began {
-        let Fields { query_id, node, operator, class } = Fields::of(stall, policy);
+        let Fields { query_id, node, statement, operator, class } = Fields::of(stall, policy);
         let since = field(policy.capture(stall.since.to_rfc3339()));
         let waits_for = known(stall.waits_for.as_ref().map(|what| policy.capture(what.as_str())));
         let cpu_seconds = known(stall.cpu_seconds);
@@ -100,6 +102,7 @@ pub(crate) fn announce(state: &RunState, beat: &Beat) {
             text,
             stall.query_id = query_id,
             stall.node = node,
+            stall.statement = statement,
             stall.operator = operator,
             stall.class = class,
             stall.waits_for = waits_for,
@@ -139,7 +142,7 @@ pub(crate) fn close(state: &RunState, ended_at: DateTime<Utc>) {
 /// Says that a stall is over, in the log and on the root span. `end` is how it came to that.
 fn ended(state: &RunState, beat: &Beat, stall: &Stall, end: &str) {
     let policy = &state.context.policy;
-    let Fields { query_id, node, operator, class } = Fields::of(stall, policy);
+    let Fields { query_id, node, statement, operator, class } = Fields::of(stall, policy);
     let seconds = field((beat.at - stall.since).as_seconds_f64());
     let text = policy.capture(format!("{end}, after {}: {}", lasts(beat, stall), describe(stall)));
     stall_event!(
@@ -148,6 +151,7 @@ fn ended(state: &RunState, beat: &Beat, stall: &Stall, end: &str) {
         text,
         stall.query_id = query_id,
         stall.node = node,
+        stall.statement = statement,
         stall.operator = operator,
         stall.class = class,
         stall.seconds = seconds,
@@ -186,6 +190,7 @@ fn attributes(beat: &Beat, stall: &Stall, policy: &Policy) -> Vec<(AttributeKey,
     let facts = [
         (Key::Node, stall.node.as_deref().map(shown)),
         (Key::QueryId, stall.query_id.parse::<u64>().ok().map(Into::into)),
+        (Key::StallStatement, stall.statement.as_deref().map(shown)),
         (Key::StallOperator, stall.operator.as_deref().map(shown)),
         (Key::StallClass, stall.class.map(|class| class.name().into())),
         (Key::StallWaitsFor, stall.waits_for.as_deref().map(shown)),
@@ -203,9 +208,10 @@ fn thread_in_words(thread: &StalledThread) -> String {
 
 /// Which node or query it is, and where.
 fn describe(stall: &Stall) -> String {
-    let what = match &stall.node {
-        Some(node) => format!("node {node}"),
-        None => format!("query {}", stall.query_id),
+    let what = match (&stall.node, &stall.statement) {
+        (Some(node), _) => format!("node {node}"),
+        (None, Some(statement)) => statement.clone(),
+        (None, None) => format!("query {}", stall.query_id),
     };
     match &stall.operator {
         Some(operator) => format!("{what}, operator {operator}"),
@@ -234,6 +240,7 @@ fn why(stall: &Stall) -> String {
 struct Fields {
     query_id: Field,
     node: Field,
+    statement: Field,
     operator: Field,
     class: Field,
 }
@@ -244,6 +251,7 @@ impl Fields {
         Self {
             query_id: field(shown(Some(&stall.query_id).filter(|id| !id.is_empty()).map(String::as_str))),
             node: field(shown(stall.node.as_deref())),
+            statement: known(stall.statement.as_deref().map(|statement| policy.capture(statement))),
             operator: field(shown(stall.operator.as_deref())),
             class: known(stall.class.map(|class| class.name())),
         }
@@ -268,6 +276,11 @@ mod tests {
             ..Stall::default()
         };
         check(stall.clone(), "node orders, operator SortExec");
+        let statement = Some("the statement at shop.sql:12".to_owned());
+        check(
+            Stall { node: None, statement, ..stall.clone() },
+            "the statement at shop.sql:12, operator SortExec",
+        );
         check(
             Stall { node: None, operator: None, class: Some(StallClass::Spinning), ..stall.clone() },
             "query q7, is busy without output",

@@ -35,8 +35,8 @@ pub(crate) fn second_signal_came() {
 /// one waits here, for a little longer than that takes.
 pub(crate) fn leave_to_second_signal() {
     if HAS_COME.load(Ordering::Acquire) {
-        // Longer than the other thread takes, which ends the process with its own exit code.
-        thread::sleep(LIMIT * 2);
+        // Longer than the other thread takes, with what the program says at last. It ends the process with its own exit code.
+        thread::sleep(LIMIT * 5);
     }
 }
 
@@ -56,14 +56,16 @@ pub(crate) fn stop_now(first: StopSignal, second: StopSignal, runs: Vec<Stopping
         true => signals::runs_once_started(deadline),
         false => runs,
     };
+    if runs.is_empty() {
+        // It takes too long to start. To the program there is none.
+        signals::say_without_run(second);
+    }
     // Each run on a thread of its own: one whose disk hangs must not take the time of the others.
     let (sender, ended) = mpsc::channel();
     for (index, Stopping { run, .. }) in runs.iter().enumerate() {
         let (run, sender) = (Arc::clone(run), sender.clone());
         let end = move || {
-            if !run.is_ending() {
-                run.interrupt(Cause::Signal(first));
-            }
+            run.interrupt(Cause::Signal(first));
             // Whatever holds the end up, such as a disk, this is small and comes first.
             finish::record_interruption(&run);
             run.flush_now();

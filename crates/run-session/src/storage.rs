@@ -141,13 +141,17 @@ impl Place {
 pub(crate) fn watch(builder: &mut SessionStateBuilder) {
     let runtime = builder.runtime_env().get_or_insert_default();
     let inner = Arc::clone(&runtime.object_store_registry);
-    let mut watched = WATCHED.lock().unwrap_or_else(PoisonError::into_inner);
-    watched.retain(|stores| stores.strong_count() > 0);
-    if watched.iter().any(|known| std::ptr::addr_eq(known.as_ptr(), Arc::as_ptr(&inner))) {
-        return;
-    }
-    let stores = Arc::new(WatchedStores::new(inner, Arc::new(StoreWatch)));
-    watched.push(Arc::downgrade(&stores));
+    let stores = {
+        let mut watched = WATCHED.lock().unwrap_or_else(PoisonError::into_inner);
+        watched.retain(|stores| stores.strong_count() > 0);
+        if watched.iter().any(|known| std::ptr::addr_eq(known.as_ptr(), Arc::as_ptr(&inner))) {
+            return;
+        }
+        let stores = Arc::new(WatchedStores::new(inner, Arc::new(StoreWatch)));
+        watched.push(Arc::downgrade(&stores));
+        stores
+    };
+    // Without the lock: what is replaced may be the last handle to stores of the program.
     *runtime = Arc::new(RuntimeEnv { object_store_registry: stores, ..RuntimeEnv::clone(runtime) });
 }
 

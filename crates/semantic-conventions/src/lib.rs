@@ -371,6 +371,8 @@ keys! {
     HottestOperator = "hottest_operator",
     /// On the event of a stall: `source`, `memory`, `blocked_call`, `blocked_runtime`, `spinning`, `tasks` or `outside`.
     StallClass = "stall.class",
+    /// On the event of a stall: the statement or stage that stands still, where that belongs to no node.
+    StallStatement = "stall.statement",
     /// On the event of a stall: the operator that waits or computes.
     StallOperator = "stall.operator",
     /// On the event of a stall: what it waits for, in words.

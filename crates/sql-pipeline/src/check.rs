@@ -53,9 +53,8 @@ impl Pipeline {
     }
 
     fn refused(&self, session: &SessionContext) -> Option<PipelineError> {
-        // Locked for the whole check, which is short and awaits nothing.
-        let state = session.state_ref();
-        let state = state.read();
+        // A copy: catalogs of the program are asked, which may ask the session.
+        let state = session.state();
         let in_session = |relation: &ResolvedTableReference| session_names::kind_of(&state, relation);
         let mut names = Defined { script: ScriptNames::default(), state: &state, pipeline: self };
         for (index, statement) in self.script().statements().iter().enumerate() {

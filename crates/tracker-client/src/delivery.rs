@@ -102,16 +102,21 @@ impl Delivery {
 
     /// The counts at this moment.
     pub fn ledger(&self) -> DeliveryCounts {
-        let state = lock(&self.shared.state);
+        // Before the outbox is asked: a disk that hangs holds that one up, and this lock is asked for by whoever starts a node.
+        let (delivered, of_server, last_error, unverified_until, redelivered) = {
+            let state = lock(&self.shared.state);
+            let dropped = state.dropped.clone();
+            (state.delivered, dropped, state.last_error.clone(), state.unverified_until, state.redelivered)
+        };
         let mut dropped = self.outbox.dropped();
-        for (reason, items) in &state.dropped {
-            *dropped.entry(reason.clone()).or_default() += items;
+        for (reason, items) in of_server {
+            *dropped.entry(reason).or_default() += items;
         }
         DeliveryCounts {
-            last_error: state.last_error.clone(),
-            unverified_until: state.unverified_until,
-            redelivered: state.redelivered,
-            ..DeliveryCounts::by_kind(self.outbox.produced(), state.delivered, dropped)
+            last_error,
+            unverified_until,
+            redelivered,
+            ..DeliveryCounts::by_kind(self.outbox.produced(), delivered, dropped)
         }
     }
 
@@ -314,19 +319,23 @@ impl Worker {
     /// Takes note of a step that went well, and says whether all of the first `flushes` flushes are served.
     fn succeeded(&self, progress: Progress, flushes: u64) -> bool {
         let mut state = lock(&self.shared.state);
+        let failed_before = state.failures > 0;
         match progress {
             // Only what found nothing more to read has served a flush. A step that delivered may have left a line
             // behind it.
             Progress::UpToDate => state.flushes_served = flushes,
             Progress::Delivered { .. } => {
-                if state.failures > 0 {
-                    tracing::info!("the tracking server is back");
-                }
                 (state.answered, state.failures, state.last_error) = (true, 0, None);
             }
         }
+        let all_flushed = state.flushes_served == flushes;
+        drop(state);
         self.shared.changed.notify_all();
-        state.flushes_served == flushes
+        if failed_before && matches!(progress, Progress::Delivered { .. }) {
+            // Without the lock: the program's subscriber may start a span of the run, which asks for the link.
+            tracing::info!("the tracking server is back");
+        }
+        all_flushed
     }
 
     /// Takes note of an attempt that failed. `answered`: the server has answered to an earlier request, if perhaps to none

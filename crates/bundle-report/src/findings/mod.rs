@@ -39,6 +39,7 @@ pub(crate) use daglight_finding_thresholds::FindingThresholds as Thresholds;
 pub(crate) use estimates::is_wrong;
 pub use finding::{Evidence, Finding, Unit};
 pub use kind::{FindingKind, UnknownFinding};
+pub(crate) use stalls::is_long_pause;
 pub(crate) use telemetry::items;
 
 use crate::report::{Level, Report};

@@ -67,8 +67,12 @@ pub(crate) fn of_run(report: &Report, thresholds: &Thresholds) -> Option<Finding
     let cores = cores(report).filter(|cores| *cores > 1)?;
     let run_ms = report.duration_ms.filter(|run_ms| *run_ms >= thresholds.cpu_run_ms)?;
     let cpu_ms = report.heartbeat.as_ref()?.cpu_seconds? * 1e3;
-    let used = cpu_ms / (run_ms * cores as f64);
-    if used >= thresholds.cpu_used {
+    let all_ms = run_ms * cores as f64;
+    let used = cpu_ms / all_ms;
+    // What others used, the run could not have had. Where the system does not say, it could have had everything.
+    let idle_ms = report.heartbeat.as_ref()?.idle_share.map_or(all_ms, |idle| idle * all_ms);
+    let could_have_ms = all_ms.min(cpu_ms + idle_ms);
+    if used >= thresholds.cpu_used || cpu_ms / could_have_ms >= thresholds.cpu_used {
         return None;
     }
     let summary = format!(
@@ -83,7 +87,7 @@ pub(crate) fn of_run(report: &Report, thresholds: &Thresholds) -> Option<Finding
             .count("cores", cores)
             .milliseconds("processor time", cpu_ms)
             .evidence("used", used, Unit::Part)
-            .at_stake(run_ms - cpu_ms / cores as f64),
+            .at_stake((could_have_ms - cpu_ms) / cores as f64),
     )
 }
 
@@ -130,5 +134,24 @@ mod tests {
         assert!(found[0].summary.contains("30 % of 4 cores"), "{found:#?}");
         assert_eq!(run(10_000.0, 12.0), []);
         assert_eq!(run(9_999.0, 0.1), []);
+    }
+
+    #[test]
+    fn a_run_on_a_machine_that_others_use_wastes_nothing() {
+        let run = |idle_share| {
+            let mut report = report();
+            report.duration_ms = Some(10_000.0);
+            let heartbeat = report.heartbeat.as_mut().unwrap();
+            // 6 of 40 seconds, on four cores.
+            (heartbeat.cpu_seconds, heartbeat.idle_share) = (Some(6.0), idle_share);
+            found_in(&report, [])
+        };
+        assert_eq!(run(Some(0.1)), []);
+        // 6 of the 20 that it could have had are 30 %.
+        assert_eq!(run(Some(0.35)), []);
+        let found = run(Some(0.5));
+        assert_eq!(found[0].kind, FindingKind::WastedCores);
+        assert!(found[0].summary.contains("15 % of 4 cores"), "{found:#?}");
+        assert_eq!(run(None)[0].kind, FindingKind::WastedCores);
     }
 }

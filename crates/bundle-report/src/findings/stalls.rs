@@ -13,9 +13,18 @@ pub(crate) fn of_run(report: &Report, thresholds: &Thresholds) -> Vec<Finding> {
     let found = heartbeat.stalls.iter().map(|episode| stall(episode, report.ended_at)).collect();
     let beyond = heartbeat.stall_count.saturating_sub(heartbeat.stalls.len() as u64);
     let mut found = Finding::listed(found, thresholds.max_per_kind, beyond);
+    if let Some(silent_seconds) = heartbeat.silent_seconds {
+        let silent_ms = silent_seconds * 1e3;
+        let summary = format!(
+            "The heartbeat has been silent for {}: its thread stands still, so that stalls are not seen.",
+            display::duration(silent_ms)
+        );
+        let finding = Finding::new(FindingKind::HeartbeatPause, Level::Bad, summary);
+        let finding = finding.milliseconds("silence", silent_ms);
+        found.push(finding.milliseconds("between two beats", heartbeat.interval_seconds * 1e3));
+    }
     let pause_seconds = heartbeat.longest_gap_seconds;
-    let has_gap = pause_seconds > thresholds.pause_intervals * heartbeat.interval_seconds
-        && pause_seconds >= thresholds.pause_seconds;
+    let has_gap = is_long_pause(pause_seconds, heartbeat.interval_seconds, thresholds);
     if heartbeat.beats > 0 && has_gap {
         let pause_ms = pause_seconds * 1e3;
         let summary = format!(
@@ -29,11 +38,17 @@ pub(crate) fn of_run(report: &Report, thresholds: &Thresholds) -> Vec<Finding> {
     found
 }
 
+/// Whether a pause is longer than what a scheduler makes a thread wait.
+pub(crate) fn is_long_pause(seconds: f64, interval_seconds: f64, thresholds: &Thresholds) -> bool {
+    seconds > thresholds.pause_intervals * interval_seconds && seconds >= thresholds.pause_seconds
+}
+
 fn stall(StallReport { stall, ended, remedy }: &StallReport, run_end: Option<DateTime<Utc>>) -> Finding {
-    let what = stall
-        .node
-        .as_ref()
-        .map_or_else(|| format!("Query {}", stall.query_id), |node| format!("Node {node}"));
+    let what = match (&stall.node, &stall.statement) {
+        (Some(node), _) => format!("Node {node}"),
+        (None, Some(statement)) => statement.replacen("the ", "The ", 1),
+        (None, None) => format!("Query {}", stall.query_id),
+    };
     let at = stall.operator.as_ref().map(|operator| format!(" at {operator}")).unwrap_or_default();
     let (level, until) = match (*ended, run_end) {
         (Some(ended), _) => (Level::Warning, format!("for {}", between(stall.since, ended))),
@@ -55,7 +70,7 @@ fn stall(StallReport { stall, ended, remedy }: &StallReport, run_end: Option<Dat
         let stalled_ms = milliseconds(stall.since, end);
         finding = finding.milliseconds("without progress", stalled_ms).at_stake(stalled_ms);
     }
-    finding.query_id = Some(stall.query_id.clone());
+    finding.query_id = Some(stall.query_id.clone()).filter(|query_id| !query_id.is_empty());
     finding.operator.clone_from(&stall.operator);
     finding
 }
@@ -122,6 +137,33 @@ mod tests {
         let why = StallClass::Source.in_words();
         let summary = format!("Node orders made no progress at SortExec for 4.00 s: {why} (events.parquet).");
         assert_eq!((&*found.summary, &*found.remedy), (&*summary, "See whether the disk is slow."));
+    }
+
+    #[test]
+    fn a_statement_of_no_node_is_named() {
+        let mut report = report();
+        let mut episode = stalled(Some(4));
+        episode.stall.node = None;
+        episode.stall.query_id = String::new();
+        episode.stall.operator = None;
+        episode.stall.statement = Some("the statement at shop.sql:3".into());
+        report.heartbeat.as_mut().unwrap().stalls = vec![episode];
+        let found = &found_in(&report, [])[0];
+        let summary = "The statement at shop.sql:3 made no progress for 4.00 s.";
+        assert_eq!((&*found.summary, &found.query_id), (summary, &None));
+    }
+
+    #[test]
+    fn a_heart_that_is_silent_is_found() {
+        let mut report = report();
+        report.heartbeat.as_mut().unwrap().silent_seconds = Some(75.0);
+        let found = &found_in(&report, [])[0];
+        assert_eq!((found.kind, found.level), (FindingKind::HeartbeatPause, Level::Bad));
+        assert!(
+            found.summary.starts_with("The heartbeat has been silent for 1 min 15 s"),
+            "{}",
+            found.summary
+        );
     }
 
     #[test]

@@ -37,7 +37,8 @@ use crate::findings::Finding;
 ///   Later `nodes[].attempts`, `earlier_attempts` and `recovered`, which readers that do not know them pass over. `rows_in` of
 ///   a node whose process was gone is null; it was 0 at first. `timeline.ending_ms` came later too: before, it was part of
 ///   `idle_ms`. So did `findings`, and of the timeline `critical_steps`, `concurrency` and `idle_gaps`; `plans`,
-///   `spans`, `spans_left_out`, `resources` and the `self_ms` of spans came last.
+///   `spans`, `spans_left_out`, `resources` and the `self_ms` of spans followed, and `heartbeat.silent_seconds`,
+///   `heartbeat.idle_share` and the `statement` of stalls came last.
 pub const REPORT_VERSION: u32 = 2;
 
 /// What a run did, what was slow, what failed, and what has not been delivered.

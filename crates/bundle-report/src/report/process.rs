@@ -22,6 +22,10 @@ pub struct HeartbeatReport {
     pub longest_gap_seconds: f64,
     /// The last beat, or the start.
     pub last_beat_at: DateTime<Utc>,
+    /// For how long the heartbeat has said nothing while its process lives, in seconds: its thread stands still. `None` where
+    /// it beats, and for a run that does not go on.
+    #[serde(default)]
+    pub silent_seconds: Option<f64>,
     /// When the heartbeat was stopped in good order; `None` while the run goes on, and when it was killed.
     pub stopped_at: Option<DateTime<Utc>>,
     /// The stage at the last beat.
@@ -30,6 +34,9 @@ pub struct HeartbeatReport {
     pub active_tasks: Vec<ActiveTaskReport>,
     /// Processor time of the process.
     pub cpu_seconds: Option<f64>,
+    /// The part of the machine's processor time that nobody used meanwhile, from 0 to 1. `None` where that is not known.
+    #[serde(default)]
+    pub idle_share: Option<f64>,
     /// The largest memory at a beat.
     pub peak_resident_bytes: Option<u64>,
     /// Bytes that the process read from storage.

@@ -12,6 +12,7 @@ mod handles;
 mod many_queries;
 mod outputs;
 mod plans;
+mod silent_heart;
 mod stages;
 mod stall_cancelled;
 mod stall_causes;
