@@ -37,6 +37,7 @@ mod replay;
 mod report;
 mod report_page;
 mod serve;
+mod signal_moments;
 mod signal_values;
 mod signals;
 mod stages;

@@ -87,6 +87,40 @@ fn a_query_whose_source_never_answers_fails_and_what_depends_on_it_does_not_run(
     assert!(finished.stderr.contains("no progress for"), "{}", finished.stderr);
 }
 
+/// A statement that belongs to no node, and stands still while it is planned: the columns of a file are looked for in it.
+#[test]
+fn a_statement_of_no_node_is_a_stall_while_it_is_planned() {
+    let checkout = Checkout::new();
+    pipe(&checkout, "events.csv");
+    let sql =
+        "-- node: orders\nCREATE TABLE orders AS SELECT 1 AS id;\nEXPLAIN SELECT * FROM 'events.csv';\n";
+    let finished = given_up(Daglight::run(&checkout, &checkout.pipeline("silent.sql", sql))).finish();
+    let report = finished.report(1);
+    assert_eq!((&report["status"], &report["error"]["line"]), (&json!("interrupted"), &json!(3)));
+    let stall = "the statement at silent.sql:3";
+    assert!(finished.stderr.contains(stall), "{}", finished.stderr);
+    let tag = manifest(&checkout)["identity"]["tags"]["stalls"].clone();
+    assert!(tag.as_str().unwrap_or_default().contains(stall), "{tag}");
+    let report = read(&bundle(&checkout).join("run_diagnostics_report.json"));
+    assert_eq!(report["heartbeat"]["stalls"][0]["statement"], stall, "{:#}", report["heartbeat"]);
+    let findings = report["findings"].as_array().expect("findings");
+    let said =
+        |finding: &Value| finding["summary"].as_str().is_some_and(|text| text.contains("silent.sql:3"));
+    assert!(findings.iter().any(said), "{findings:#?}");
+}
+
+/// The same where it executes a query.
+#[test]
+fn the_query_of_a_statement_of_no_node_is_named_by_the_statement() {
+    let checkout = Checkout::new();
+    pipe(&checkout, "events.csv");
+    let sql = "CREATE UNBOUNDED EXTERNAL TABLE events (id BIGINT) STORED AS CSV LOCATION 'events.csv';\n\
+               EXPLAIN ANALYZE SELECT * FROM events;\n";
+    let finished = given_up(Daglight::run(&checkout, &checkout.pipeline("silent.sql", sql))).finish();
+    finished.report(1);
+    assert!(finished.stderr.contains("the statement at silent.sql:2, operator"), "{}", finished.stderr);
+}
+
 /// The run of a program whose code cannot be given up ends with it.
 #[test]
 fn a_call_that_blocks_the_only_thread_ends_the_run_and_its_process() {

@@ -103,7 +103,6 @@ pub(crate) fn run(args: RunArgs) -> Result<ExitCode, Failure> {
     let report = runtime.block_on(run.finish());
     // What a query left running on the runtime's threads is not waited for.
     runtime.shutdown_background();
-    spill::remove();
 
     let error = match &ended {
         // Of a run that a signal has ended, that is the reason, whatever failed by it.
@@ -119,6 +118,7 @@ pub(crate) fn run(args: RunArgs) -> Result<ExitCode, Failure> {
     let document = document(&report, error, args.json)?;
     // Before the exports are ended, which may take seconds. A second signal may have been faster, and ends the process.
     let exit_code = ending::end_with(exit_code, || print(&report, document.as_deref(), args.quiet));
+    spill::remove();
     telemetry.shutdown();
     Ok(exit_code)
 }
@@ -239,11 +239,12 @@ fn answer(args: &RunArgs, progress: &Arc<Progress>) -> OnInterrupt {
     let announce = move |line: &str| ending::announce(|| announcing.announce(line));
     OnInterrupt::new().announce(announce).last_words(move |report| {
         clearing.clear();
-        spill::remove();
         ending::print_once(report.exit_code(), || match document(report, None, json) {
             Ok(document) => print(report, document.as_deref(), quiet),
             Err(failure) => _ = failure.print(false),
         });
+        // Last: a disk may take longer than there is time.
+        spill::remove();
     })
 }
 
