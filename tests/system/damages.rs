@@ -110,6 +110,10 @@ fn newer(file: &Path, before: &[u8]) -> Vec<u8> {
             format!("{{\"crc32\":\"{:08x}\",\"record\":{body}}}\n", crc32fast::hash(body.as_bytes()));
         return [header.as_bytes(), before].concat();
     }
+    if name == "data_summaries.jsonl" {
+        let text = String::from_utf8_lossy(before);
+        return text.replacen("\"format_version\":1", "\"format_version\":99", 1).into_bytes();
+    }
     let mut json: Value = serde_json::from_slice(before).expect("JSON");
     match name {
         "delivery.json" => json["version"] = 99.into(),
@@ -128,6 +132,7 @@ fn files(plan: &str) -> Vec<(&'static str, String, Vec<Damage>)> {
     vec![
         ("`manifest.json`", "manifest.json".to_owned(), whole(&[Newer, Torn])),
         ("`artifacts.json`", "artifacts.json".to_owned(), whole(&[Newer, Torn])),
+        ("`data_summaries.jsonl`", "data_summaries.jsonl".to_owned(), whole(&[Newer, Torn, GarbageLine])),
         ("`heartbeat.json`", "heartbeat.json".to_owned(), whole(&[Newer, Torn])),
         ("a plan", plan.to_owned(), whole(&[Newer, Torn])),
         ("`otel_traces.json`", "otel_traces.json".to_owned(), whole(&[Torn, GarbageLine])),

@@ -72,9 +72,20 @@ fn is_span(name: &Value) -> bool {
     ["hamilton.", "datafusion.", "pipeline.", "build."].iter().any(|prefix| name.starts_with(prefix))
 }
 
+/// The files of a bundle, besides its plans, in which texts are planted.
+const PLANTED_FILES: [&str; 6] = [
+    "manifest.json",
+    "artifacts.json",
+    "heartbeat.json",
+    "otel_traces.json",
+    "otel_logs.json",
+    "data_summaries.jsonl",
+];
+
 fn plant_in_file(path: &Path, next: &mut usize) {
     let text = fs::read_to_string(path).expect("a text");
-    let is_lines = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("otel_"));
+    let is_of_lines = |name: &str| name.starts_with("otel_") || name.ends_with(".jsonl");
+    let is_lines = path.file_name().is_some_and(|name| is_of_lines(&name.to_string_lossy()));
     let parts: Vec<&str> = if is_lines { text.lines().collect() } else { vec![&text] };
     let planted = parts.iter().map(|part| {
         let mut document: Value = serde_json::from_str(part).expect("JSON");
@@ -86,7 +97,7 @@ fn plant_in_file(path: &Path, next: &mut usize) {
 
 fn copy_of_bundle(to: &Path) {
     fs::create_dir_all(to.join("plans")).expect("a folder");
-    for name in ["manifest.json", "artifacts.json", "heartbeat.json", "otel_traces.json", "otel_logs.json"] {
+    for name in PLANTED_FILES {
         fs::copy(observed().file(name), to.join(name)).expect("a file");
     }
     for plan in fs::read_dir(observed().file("plans")).expect("plans") {
@@ -114,7 +125,7 @@ fn nothing_that_is_planted_in_a_bundle_runs_in_its_page() {
     let bundle = checkout.path().join(format!("out/run_bundle/{}", observed().run_id()));
     copy_of_bundle(&bundle);
     let mut planted = 0;
-    for name in ["manifest.json", "artifacts.json", "heartbeat.json", "otel_traces.json", "otel_logs.json"] {
+    for name in PLANTED_FILES {
         plant_in_file(&bundle.join(name), &mut planted);
     }
     for plan in fs::read_dir(bundle.join("plans")).expect("plans") {

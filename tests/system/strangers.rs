@@ -162,6 +162,7 @@ fn what_is_not_a_file_or_has_no_end_hangs_no_command() {
         "otel_traces.json",
         "heartbeat.json",
         "artifacts.json",
+        "data_summaries.jsonl",
         "tracker/outbox.jsonl",
         "tracker/delivery.json",
         "plans/one-0123456789abcdef.json",

@@ -15,17 +15,23 @@ pub(crate) enum Suite {
     Statements,
     /// What a run of 100,000 queries takes in memory
     Queries,
+    /// A report of 1,000,000 spans: time and memory
+    Report,
+    /// The list of 1,000 runs in the browser
+    Serve,
 }
 
 pub(crate) fn run(suite: Option<Suite>) -> Result<()> {
     let workspace = Workspace::locate()?;
-    let all = vec![Suite::Tracker, Suite::Overhead, Suite::Statements, Suite::Queries];
+    let all = Suite::value_variants().to_vec();
     let suites = suite.map_or(all, |suite| vec![suite]);
     suites.into_iter().try_for_each(|suite| match suite {
         Suite::Tracker => tracker(&workspace),
         Suite::Overhead => overhead(&workspace),
         Suite::Statements => in_workspace(&workspace, "statements"),
         Suite::Queries => in_workspace(&workspace, "queries"),
+        Suite::Report => of_package(&workspace, "daglight-bundle-report", "report"),
+        Suite::Serve => of_package(&workspace, "daglight-bundle-server", "listing"),
     })
 }
 
@@ -46,6 +52,11 @@ fn tracker(workspace: &Workspace) -> Result<()> {
             .env("HAMILTON_PROJECT_ID", project.to_string())
             .env("PYTHON", packages.python()),
     )
+}
+
+/// Of a crate that links no DataFusion, and so has no features to share with the program.
+fn of_package(workspace: &Workspace, package: &str, bench: &str) -> Result<()> {
+    dev_services::run(workspace.cargo().args(["bench", "--quiet", "--package", package, "--bench", bench]))
 }
 
 /// With the features of the whole workspace, as below.

@@ -40,7 +40,8 @@ enum Task {
         #[arg(long)]
         from_server: bool,
     },
-    /// Measure deliveries against a Hamilton UI, and what watching costs the queries of TPC-H and scripts of many statements
+    /// Measure deliveries against a Hamilton UI, what watching costs the queries of TPC-H and scripts of many statements, and how long
+    /// reports and the list of runs take
     Bench {
         /// What to measure; all without it
         suite: Option<bench::Suite>,

@@ -18,8 +18,8 @@ use crate::without_sql;
 #[non_exhaustive]
 pub struct PackOptions {
     /// Leave the text of SQL and plans out: of plan files the plans as text and the details of operators, of spans
-    /// `db.query.text`, and as a whole the tracker's outbox, which holds the code of nodes, and the report, which can be made
-    /// again. Messages of errors stay as the policy of the run let them through.
+    /// `db.query.text`, and as a whole the tracker's outbox, which holds the code of nodes, the data summaries, which hold values
+    /// as the plans do, and the report, which can be made again. Messages of errors stay as the policy of the run let them through.
     pub without_sql: bool,
 }
 

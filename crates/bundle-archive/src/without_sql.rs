@@ -11,9 +11,9 @@ const QUERY_TEXT: &str = "db.query.text";
 const PLAN_FIELDS: [&str; 6] =
     ["sql", "logical_plan", "optimized_plan", "physical_plan", "detail", "preview"];
 
-/// Whether a file is left out: it holds code or plans in places that cannot be distinguished.
+/// Whether a file is left out: it holds code, plans or values of the data in places that cannot be distinguished.
 pub(crate) fn is_left_out(path: &str) -> bool {
-    matches!(BundlePart::of(path), BundlePart::Tracker | BundlePart::Report)
+    matches!(BundlePart::of(path), BundlePart::Tracker | BundlePart::Report | BundlePart::DataSummaries)
 }
 
 /// Whether a file is packed without a part of it.

@@ -32,9 +32,11 @@ pub(crate) fn report(inputs: Inputs, thresholds: &Thresholds, now: DateTime<Utc>
         evidence,
         liveness,
         artifacts,
+        data,
         signals,
         planned,
         plans,
+        plan_sums,
         plan_findings,
         unreadable,
     } = inputs;
@@ -106,6 +108,8 @@ pub(crate) fn report(inputs: Inputs, thresholds: &Thresholds, now: DateTime<Utc>
     let resources = signals.resources.into_kept().into_iter();
     let resources =
         resources.map(|(at, sample)| ResourceSample { at_ms: since_start(at), ..sample }).collect();
+    let summed = plan_sums.into_summed();
+    let (data, data_left_out) = data.into_reports();
     let report = Report {
         format_version: REPORT_VERSION,
         generated_at: now,
@@ -132,10 +136,15 @@ pub(crate) fn report(inputs: Inputs, thresholds: &Thresholds, now: DateTime<Utc>
             .collect(),
         queries: queries::query_reports(signals.queries, planned, &node_of),
         plans: plans.into_plans(),
+        tables: summed.tables,
+        operators: summed.operators,
+        lineage: summed.lineages,
         spans,
         spans_left_out,
         resources,
         artifacts,
+        data,
+        data_left_out,
         problems: problems.into_found(),
         heartbeat: evidence.as_ref().map(|evidence| {
             let silence = (status == ReportStatus::Running).then(|| now - evidence.seen_at());

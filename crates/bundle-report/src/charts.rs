@@ -2,7 +2,10 @@
 
 use maud::{Markup, html};
 
-use crate::{display, report::ResourceSample};
+use crate::{
+    display,
+    report::{NodeReport, ResourceSample},
+};
 
 /// A chart of fewer points shows nothing.
 const MIN_POINTS: usize = 3;
@@ -21,7 +24,7 @@ pub(crate) struct Chart {
 }
 
 /// The charts of which there is anything to see.
-pub(crate) fn charts(samples: &[ResourceSample]) -> Vec<Chart> {
+pub(crate) fn charts(samples: &[ResourceSample], nodes: &[NodeReport], duration_ms: f64) -> Vec<Chart> {
     let bytes = |bytes: f64| display::bytes(bytes as u64);
     let per_second = |bytes: f64| format!("{} per second", display::bytes(bytes as u64));
     let all = [
@@ -34,7 +37,7 @@ pub(crate) fn charts(samples: &[ResourceSample]) -> Vec<Chart> {
             rates(samples, |sample| Some(sample.io_bytes_written? as f64)),
             per_second,
         ),
-        chart("nodes at once", levels(samples, |sample| sample.active_tasks), |nodes| format!("{nodes:.0}")),
+        chart("nodes at once", at_once(nodes, duration_ms), |nodes| format!("{nodes:.0}")),
     ];
     all.into_iter().flatten().collect()
 }
@@ -43,6 +46,34 @@ fn chart(title: &'static str, points: Vec<(f64, f64)>, words: impl Fn(f64) -> St
     let most = points.iter().map(|(_, value)| *value).fold(0.0, f64::max);
     // Two points are a line that says nothing, and neither does one along the bottom.
     (points.len() >= MIN_POINTS && most > 0.0).then(|| Chart { title, points, most: words(most) })
+}
+
+/// How many nodes ran at once, over the time of the run: by when they began and ended, which says more than the moments at which
+/// the heart beat.
+fn at_once(nodes: &[NodeReport], duration_ms: f64) -> Vec<(f64, f64)> {
+    /// Parts of the run that are looked at; each has the most nodes that ran in it.
+    const PARTS: usize = 240;
+    let ran = nodes.iter().filter_map(|node| Some((node.start_ms?.max(0.0), node.duration_ms?.max(0.0))));
+    let mut changes: Vec<(f64, i64)> =
+        ran.flat_map(|(start, duration)| [(start, 1), (start + duration, -1)]).collect();
+    // A pipeline of one node is that node.
+    if changes.len() < 4 || !(duration_ms > 0.0 && duration_ms.is_finite()) {
+        return Vec::new();
+    }
+    // At the same moment an end comes before a start, so that two nodes in a row are not two at once.
+    changes.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+    let mut changes = changes.into_iter().peekable();
+    let (mut running, mut points) = (0_i64, Vec::with_capacity(PARTS));
+    for part in 1..=PARTS {
+        let until = duration_ms * part as f64 / PARTS as f64;
+        let mut most = running;
+        while let Some((_, change)) = changes.next_if(|(at, _)| *at <= until) {
+            running += change;
+            most = most.max(running);
+        }
+        points.push((until, most as f64));
+    }
+    points
 }
 
 fn levels(samples: &[ResourceSample], value: impl Fn(&ResourceSample) -> Option<u64>) -> Vec<(f64, f64)> {
@@ -118,7 +149,7 @@ mod tests {
             sample(2_000.0, 3.0, 0),
             sample(4_000.0, 3.0, 10),
         ];
-        let charts = charts(&samples);
+        let charts = charts(&samples, &[], 4_000.0);
         let said: Vec<String> = charts.iter().map(Chart::in_words).collect();
         assert_eq!(said, ["processor, up to 2.0 cores", "memory of the process, up to 5.0 MB"]);
         assert_eq!(charts[0].points, [(1_000.0, 2.0), (2_000.0, 1.0), (4_000.0, 0.0)]);
@@ -128,7 +159,23 @@ mod tests {
     }
 
     #[test]
+    fn nodes_at_once_are_seen_without_any_beat() {
+        let node = |start_ms: f64, duration_ms: f64| NodeReport {
+            start_ms: Some(start_ms),
+            duration_ms: Some(duration_ms),
+            ..NodeReport::of_name("a")
+        };
+        let nodes = [node(0.0, 50.0), node(25.0, 25.0), node(50.0, 10.0), node(90.0, 10.0)];
+        let charts = charts(&[], &nodes, 100.0);
+        assert_eq!(charts.len(), 1);
+        assert_eq!(charts[0].in_words(), "nodes at once, up to 2");
+        let at = |ms: f64| charts[0].points.iter().find(|(at, _)| *at >= ms).unwrap().1;
+        assert_eq!([at(10.0), at(40.0), at(55.0), at(80.0), at(95.0)], [1.0, 2.0, 1.0, 0.0, 1.0]);
+        assert_eq!(super::charts(&[], &nodes[..1], 100.0), []);
+    }
+
+    #[test]
     fn two_beats_make_no_chart() {
-        assert_eq!(charts(&[sample(0.0, 0.0, 1), sample(1.0, 1.0, 1)]), []);
+        assert_eq!(charts(&[sample(0.0, 0.0, 1), sample(1.0, 1.0, 1)], &[], 1.0), []);
     }
 }

@@ -12,7 +12,9 @@ use daglight_semantic_conventions::Namespace;
 
 use crate::{
     assemble::report,
+    data::{DataSummaries, read_summaries},
     findings::PlanFindings,
+    plan_sums::PlanSums,
     plans::SlowestPlans,
     queries::PlannedQueries,
     report::{Report, UnreadableFile},
@@ -44,9 +46,11 @@ pub(crate) struct Inputs {
     /// Whether the process of the evidence lived when it was read.
     pub(crate) liveness: Option<Liveness>,
     pub(crate) artifacts: Vec<Artifact>,
+    pub(crate) data: DataSummaries,
     pub(crate) signals: Signals,
     pub(crate) planned: PlannedQueries,
     pub(crate) plans: SlowestPlans,
+    pub(crate) plan_sums: PlanSums,
     pub(crate) plan_findings: PlanFindings,
     pub(crate) unreadable: Vec<UnreadableFile>,
 }
@@ -128,14 +132,22 @@ impl Inputs {
         let namespace = manifest
             .as_ref()
             .map_or_else(Namespace::default, |manifest| Namespace::new(&*manifest.namespace));
-        let signals = Signals::read(bundle, &namespace);
+        let mut signals = Signals::read(bundle, &namespace);
+        let artifacts = catalog.map(|catalog| catalog.artifacts).unwrap_or_default();
+        let mut data = DataSummaries::with_outputs(&artifacts);
+        // Named with the signals, because it is a file of lines as they are.
+        signals.files.extend(read_summaries(bundle, |node, is_partial, columns| {
+            data.add(node, is_partial, &columns);
+        }));
         let mut planned = PlannedQueries::default();
         let mut slowest_plans = SlowestPlans::default();
+        let mut plan_sums = PlanSums::default();
         let mut plan_findings = PlanFindings::new(options.thresholds.clone());
         let plans = PlanBundle::read_all(bundle, |file, plan| {
             let file = format!("plans/{file}");
             seen(&plan);
             plan_findings.add(&file, &plan);
+            plan_sums.add(&plan);
             slowest_plans.add(&file, &plan, &options.thresholds);
             planned.add(file, plan);
         });
@@ -154,10 +166,12 @@ impl Inputs {
             manifest,
             liveness: evidence.as_ref().map(ProcessEvidence::is_alive),
             evidence,
-            artifacts: catalog.map(|catalog| catalog.artifacts).unwrap_or_default(),
+            artifacts,
+            data,
             signals,
             planned,
             plans: slowest_plans,
+            plan_sums,
             plan_findings,
             unreadable,
         })

@@ -19,6 +19,9 @@ mod otlp;
 mod signals;
 mod queries;
 mod plans;
+mod plan_sums;
+mod column_values;
+mod data;
 mod nodes;
 mod problems;
 mod samples;
@@ -42,6 +45,8 @@ mod section;
 mod sections;
 mod node_sections;
 mod process_sections;
+mod plan_sections;
+mod data_section;
 mod charts;
 mod waterfall;
 mod dag;
@@ -56,8 +61,9 @@ mod fixture;
 mod planted;
 
 pub use compare::{
-    COMPARISON_VERSION, ColumnDrift, ComparedRun, Comparison, Criterion, CriterionError, Difference,
-    Measured, NodeComparison, OutputComparison, PlanChange, RunOfComparison, TimeComparison,
+    COMPARISON_VERSION, ColumnDrift, ComparedPart, ComparedRun, Comparison, Criterion, CriterionError,
+    Difference, Measured, NodeComparison, NotCompared, OutputComparison, PlanChange, RunOfComparison,
+    TimeComparison,
 };
 /// From where on what is found is worth a word.
 pub use daglight_finding_thresholds::FindingThresholds;
@@ -67,8 +73,9 @@ pub use html::STYLE as PAGE_STYLE;
 pub use inputs::{ReportError, ReportOptions};
 pub use page_script::{SCRIPT as PAGE_SCRIPT, policy as page_policy};
 pub use report::{
-    ActiveTaskReport, Concurrency, CriticalStep, DeliveryReport, HeadlineSentence, HeartbeatReport, IdleGap,
-    Level, NodeReport, OperatorReport, PlanReport, PlannedOperator, Problem, QueryReport, REPORT_VERSION,
-    Report, ReportStatus, ResourceSample, Severity, SpanReport, StageReport, StallReport, Timeline,
-    TimelineSpan, TimelineSpanKind, Totals, UnreadableFile,
+    ActiveTaskReport, ColumnLineage, ColumnReport, Concurrency, CriticalStep, DataReport, DeliveryReport,
+    HeadlineSentence, HeartbeatReport, IdleGap, Level, LineageReport, NodeReport, OperatorReport,
+    OperatorTotal, PlanReport, PlannedOperator, Problem, QueryReport, REPORT_VERSION, Report, ReportStatus,
+    ResourceSample, Severity, SpanReport, StageReport, StallReport, TableReport, Timeline, TimelineSpan,
+    TimelineSpanKind, Totals, UnreadableFile, ValueReport,
 };

@@ -3,11 +3,14 @@
 use daglight_capture_policy::{printable, printable_lines};
 
 use crate::{
+    display,
     report::Report,
     section::{Block, Cell, Content, Link, Medium, Opening, Piece, Table, Tone},
     sections,
 };
 
+/// Characters of the lines of a table whose columns stand under each other.
+const MAX_TABLE_CHARS: usize = 140;
 /// The mark of the longest chain of dependencies.
 const ON_PATH: &str = "◆";
 
@@ -67,24 +70,53 @@ impl Page {
                     self.line(&format!("- {}: {}", chart.in_words(), chart.sparkline()));
                 }
             }
+            Block::Data { title, table, more, .. } => {
+                self.line(&format!("{}\n", inline(title)));
+                self.table(table);
+                if let Some(more) = more {
+                    self.line(&format!("\n{}", text(more)));
+                }
+            }
             Block::Drawings(_) => {}
         }
     }
 
     fn table(&mut self, table: &Table<'_>) {
         let shown = table.shown(Medium::Markdown);
-        let row = |cell: &dyn Fn(usize) -> String| {
-            let cells: Vec<String> = shown.iter().map(|position| cell(*position)).collect();
-            format!("| {} |", cells.join(" | "))
+        let is_number = |position: usize| matches!(table.columns[position].content, Content::Number);
+        let of_row = |cell: &dyn Fn(usize) -> String| -> Vec<String> {
+            shown.iter().map(|position| printable_lines(&cell(*position)).into_owned()).collect()
         };
-        self.line(&row(&|position| table.columns[position].name.to_owned()));
-        self.line(&row(&|position| match table.columns[position].content {
-            Content::Number => "--:".to_owned(),
-            Content::Text | Content::Chart(_) => "---".to_owned(),
-        }));
-        for cells in table.rows.iter().map(|row| &row.cells) {
-            self.line(&row(&|position| inline(&cells[position])));
-        }
+        let names = of_row(&|position| table.columns[position].name.to_owned());
+        let cells: Vec<Vec<String>> =
+            table.rows.iter().map(|row| of_row(&|position| inline(&row.cells[position]))).collect();
+        let widest = |column: usize| {
+            let all = [&names].into_iter().chain(&cells).map(|row| row[column].chars().count());
+            all.max().unwrap_or(0).max(3)
+        };
+        let widths: Vec<usize> = (0..shown.len()).map(widest).collect();
+        // With columns under each other a terminal shows a table, as a code host does. Lines that are too long for that would be
+        // broken, and blanks make them longer still.
+        let is_aligned = widths.iter().sum::<usize>() + 3 * widths.len() < MAX_TABLE_CHARS;
+        let row = |cells: &[String]| {
+            let padded = cells.iter().enumerate().map(|(column, cell)| {
+                let room = if is_aligned { widths[column].saturating_sub(cell.chars().count()) } else { 0 };
+                let blanks = " ".repeat(room);
+                if is_number(shown[column]) { blanks + cell } else { format!("{cell}{blanks}") }
+            });
+            format!("| {} |", padded.collect::<Vec<_>>().join(" | "))
+        };
+        self.line(&row(&names));
+        let rules: Vec<String> = shown
+            .iter()
+            .zip(&widths)
+            .map(|(position, width)| {
+                let dashes = "-".repeat(if is_aligned { width - 1 } else { 2 });
+                if is_number(*position) { dashes + ":" } else { dashes + "-" }
+            })
+            .collect();
+        self.line(&row(&rules));
+        cells.iter().for_each(|cells| self.line(&row(cells)));
     }
 
     /// Lines as they are. Indented by four, a line is code whatever it holds.
@@ -115,9 +147,14 @@ fn piece(piece: &Piece<'_>) -> String {
         Piece::Node(node) if node.on_critical_path => format!("{} {ON_PATH}", code(&node.name)),
         Piece::Node(node) => code(&node.name),
         Piece::Bar(..) | Piece::Share(_) => String::new(),
+        Piece::Histogram(counts, _) => {
+            let counts: Vec<Option<f64>> = counts.iter().map(|count| Some(*count as f64)).collect();
+            display::sparkline(&counts)
+        }
         Piece::Query { id, .. } => code(id),
         Piece::Operators(operators) => {
-            let operators = operators.iter();
+            // The first one: a line of a terminal has room for no more, and the plan stands below.
+            let operators = operators.iter().take(1);
             let operators =
                 operators.map(|operator| format!("{} {}", code(&operator.name), text(&operator.time)));
             operators.collect::<Vec<_>>().join(", ")

@@ -69,7 +69,8 @@ fn stall_row(StallReport { stall, ended, remedy }: &StallReport) -> Vec<Cell<'_>
 
 /// The process over the time of the run.
 pub(crate) fn over_time(report: &Report) -> Section<'_> {
-    let charts = charts(&report.resources);
-    let axis = Axis::of(report.duration_ms.unwrap_or(0.0));
+    let duration_ms = report.duration_ms.unwrap_or(0.0);
+    let charts = charts(&report.resources, &report.nodes, duration_ms);
+    let axis = Axis::of(duration_ms);
     section("Over time", if charts.is_empty() { Vec::new() } else { vec![Block::Charts(charts, axis)] })
 }

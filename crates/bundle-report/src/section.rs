@@ -54,9 +54,16 @@ pub(crate) enum Block<'r> {
         is_open: bool,
     },
     /// Lines of which those that begin with `- ` are gone, and those with `+ ` are new.
-    Changes(Cell<'r>, &'r [String]),
+    Changes(Cell<'r>, Vec<Cow<'r, str>>),
     /// Numbers over the time of the run.
     Charts(Vec<Chart>, Axis),
+    /// What the data of a node was like: a line that says of what, and a table; a page can fold it.
+    Data {
+        title: Cell<'r>,
+        table: Table<'r>,
+        more: Option<String>,
+        is_open: bool,
+    },
     /// Where a page shows the timeline and the DAG. Text has the table of the nodes.
     Drawings(&'r [NodeReport]),
 }
@@ -79,6 +86,8 @@ pub(crate) enum Piece<'r> {
     Bar(&'r NodeReport, Axis),
     /// A bar for a part of a whole, from 0 to 1.
     Share(f64),
+    /// Numbers of values in ranges, as small bars; in words what may be off.
+    Histogram(&'r [u64], Option<&'r str>),
     Query {
         id: &'r str,
         plan_file: Option<&'r str>,

@@ -5,9 +5,11 @@ use std::borrow::Cow;
 use daglight_capture_policy::printable;
 
 use crate::{
+    data_section::data,
     display,
     findings::Finding,
     node_sections::{critical_steps, nodes, since_start},
+    plan_sections,
     process_sections::{over_time, process, stalls},
     report::{Level, Report, ReportStatus, Severity},
     section::{
@@ -76,12 +78,16 @@ pub(crate) fn sections(report: &Report) -> Vec<Section<'_>> {
         stalls(report),
         queries(report),
         plans(report),
+        plan_sections::tables(report),
+        plan_sections::operators(report),
         stages(report),
         slowest_spans(report),
         artifacts(report),
         problems(report),
         process(report),
         over_time(report),
+        data(report),
+        plan_sections::lineage(report),
         delivery(report),
         unreadable(report),
         identity(report),
@@ -183,7 +189,6 @@ fn queries(report: &Report) -> Section<'_> {
         Column::number("rows in"),
         Column::number("rows out"),
         Column::text("hottest operators, by time computed in all partitions"),
-        Column::text("plan").only(Medium::Markdown),
     ];
     let rows = report.queries.iter().map(|query| {
         let operators = query.hottest_operators.iter().take(MAX_OPERATORS).map(|operator| Operator {
@@ -201,7 +206,6 @@ fn queries(report: &Report) -> Section<'_> {
             shown(query.rows_in, display::count),
             shown(query.rows_out, display::count),
             if operators.is_empty() { Vec::new() } else { vec![Piece::Operators(operators)] },
-            code(query.plan_file.as_deref()),
         ]
     });
     table_section("Slowest queries", columns, rows)

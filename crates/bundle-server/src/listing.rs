@@ -10,7 +10,8 @@ use std::{
 use chrono::{DateTime, Utc};
 use daglight_bundle_report::ReportStatus;
 use daglight_run_bundle::{
-    Bundle, BundleError, Liveness, Manifest, NodeStatus, ProcessEvidence, RunStatus, saturating_sum,
+    Bundle, BundleError, Liveness, Manifest, NodeStatus, ProcessEvidence, ReadError, RunStatus,
+    saturating_sum,
 };
 use daglight_run_identity::RunId;
 use serde::Serialize;
@@ -56,6 +57,8 @@ pub(crate) struct Listing {
 struct Known {
     bundle: Bundle,
     stamp: Stamp,
+    /// `None` where the manifest cannot be read.
+    run_id: Option<RunId>,
     run: ListedRun,
 }
 
@@ -83,7 +86,7 @@ impl Listing {
             let stamp = Stamp::of(&known.bundle);
             // A folder of a thousand runs is listed with each look at it, and their manifests do not change.
             if stamp != known.stamp {
-                (known.stamp, known.run) = (stamp, listed(&known.bundle));
+                *known = Known::read(&known.bundle);
             }
             let mut run = known.run.clone();
             // Whether its process lives is in no manifest.
@@ -129,16 +132,20 @@ impl Listing {
         let begun = Instant::now();
         let mut before: HashMap<PathBuf, Known> =
             self.known.drain(..).map(|known| (known.bundle.dir().to_owned(), known)).collect();
-        let bundles = match Bundle::find_all(&self.folder) {
+        let run_of = |dir: &Path| {
+            let known = before.get(dir)?;
+            // What has the manifest that it had is the bundle that it was.
+            known.run_id.filter(|_| Stamp::of(&known.bundle) == known.stamp)
+        };
+        let bundles = match Bundle::find_all_but(&self.folder, run_of) {
             // The first run makes it.
             Err(_) if !self.folder.exists() => Vec::new(),
             found => found?,
         };
-        let known = bundles.into_iter().map(|bundle| match before.remove(bundle.dir()) {
-            Some(known) => known,
-            None => Known { stamp: Stamp::of(&bundle), run: listed(&bundle), bundle },
-        });
-        self.known = known.collect();
+        let (old, new): (Vec<Bundle>, Vec<Bundle>) =
+            bundles.into_iter().partition(|bundle| before.contains_key(bundle.dir()));
+        self.known = old.iter().filter_map(|bundle| before.remove(bundle.dir())).collect();
+        self.known.extend(Bundle::map_each(&new, Known::read));
         self.scanned = Some((Instant::now(), begun.elapsed()));
         Ok(())
     }
@@ -163,13 +170,22 @@ impl Stamp {
     }
 }
 
-fn listed(bundle: &Bundle) -> ListedRun {
-    let id = id_of(bundle);
-    let manifest = match Manifest::read(bundle) {
+impl Known {
+    fn read(bundle: &Bundle) -> Self {
+        // Before it is read: one that is replaced meanwhile is read again the next time.
+        let stamp = Stamp::of(bundle);
+        let manifest = Manifest::read(bundle);
+        let run_id = manifest.as_ref().ok().map(|manifest| manifest.identity.run_id);
+        Self { bundle: bundle.clone(), stamp, run_id, run: listed(bundle, manifest) }
+    }
+}
+
+fn listed(bundle: &Bundle, manifest: Result<Manifest, ReadError>) -> ListedRun {
+    let manifest = match manifest {
         Ok(manifest) => manifest,
         Err(error) => {
             return ListedRun {
-                id,
+                id: id_of(bundle),
                 dag_name: None,
                 status: ReportStatus::Unknown,
                 started_at: None,
@@ -186,7 +202,7 @@ fn listed(bundle: &Bundle) -> ListedRun {
     };
     let with_status = |status| manifest.nodes.iter().filter(|node| node.status == status).count() as u64;
     ListedRun {
-        id,
+        id: manifest.identity.run_id.to_string(),
         status: match manifest.status {
             RunStatus::Running => ReportStatus::Running,
             RunStatus::Success => ReportStatus::Success,

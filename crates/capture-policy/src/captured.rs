@@ -33,6 +33,18 @@ impl Captured {
         self.0
     }
 
+    /// The same without these fields of the objects in it: of a summary, without what its columns have of that name.
+    #[must_use]
+    pub fn without_fields(&self, fields: &[&str]) -> Self {
+        let mut value = self.0.clone();
+        for inner in value.as_object_mut().into_iter().flat_map(|object| object.values_mut()) {
+            if let Some(object) = inner.as_object_mut() {
+                object.retain(|name, _| !fields.contains(&name.as_str()));
+            }
+        }
+        Self(value)
+    }
+
     /// The text itself where the value is one, its JSON otherwise.
     pub fn to_text(&self) -> String {
         match &self.0 {

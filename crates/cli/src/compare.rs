@@ -54,6 +54,11 @@ pub(crate) fn compare(args: &CompareArgs) -> Result<ExitCode, Failure> {
             .map_err(|error| Failure::work(format!("cannot write {}: {error}", path.display())))?;
         note!("written: {}", path.display());
     }
+    for criterion in &args.fail_on {
+        if let Some(why) = comparison.unjudged(criterion) {
+            note!("warning: {criterion} could not be judged: {why}");
+        }
+    }
     for (criterion, what) in &tripped {
         note!("failed on {criterion}: {what}");
     }

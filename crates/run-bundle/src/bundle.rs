@@ -8,8 +8,12 @@ use std::{
 use daglight_guarded_files::Durability;
 use daglight_run_identity::{RunId, hash_of_fields};
 
-use crate::layout::{
-    self, LOGS, MANIFEST, METRICS, PLANS, RESERVE, TRACES, TRACKER, claimed_run, is_bundle, is_known,
+use crate::{
+    layout::{
+        self, DATA_SUMMARIES, LOGS, MANIFEST, METRICS, PLANS, RESERVE, TRACES, TRACKER, claimed_run,
+        is_bundle, is_known, run_of_bundle,
+    },
+    parallel::in_parallel,
 };
 
 /// The folder in an output directory that holds the bundles.
@@ -110,16 +114,35 @@ impl Bundle {
     ///
     /// When the folder itself cannot be listed; folders below that cannot be are left out.
     pub fn find_all(dir: impl AsRef<Path>) -> Result<Vec<Self>, BundleError> {
+        Self::find_all_but(dir, |_| None)
+    }
+
+    /// As [`Bundle::find_all`], and asks `known` first: of a folder whose run it knows, nothing is read. It is for those who look
+    /// again and again, and is called by several threads.
+    ///
+    /// # Errors
+    ///
+    /// As [`Bundle::find_all`].
+    pub fn find_all_but(
+        dir: impl AsRef<Path>,
+        known: impl Fn(&Path) -> Option<RunId> + Sync,
+    ) -> Result<Vec<Self>, BundleError> {
         let dir = dir.as_ref();
-        if is_bundle(dir) {
+        let run_of = |dir: &Path| known(dir).or_else(|| run_of_bundle(dir));
+        if run_of(dir).is_some() {
             return Ok(vec![Self::at(dir.to_owned())]);
         }
-        let mut found = Vec::new();
-        find_below(dir, MAX_DEPTH, &mut found)
+        let mut found = find_below(dir, MAX_DEPTH, &run_of)
             .map_err(|source| BundleError::List { path: dir.to_owned(), source })?;
         // Run ids are ordered by time.
-        found.sort_by_cached_key(|bundle| (bundle.recorded_run(), bundle.dir.clone()));
-        Ok(found)
+        found.sort();
+        Ok(found.into_iter().map(|(_, dir)| Self::at(dir)).collect())
+    }
+
+    /// What `work` makes of each of many bundles, in their order: several threads do it, because a list of a thousand runs reads as
+    /// many manifests.
+    pub fn map_each<T: Send>(bundles: &[Self], work: impl Fn(&Self) -> T + Sync) -> Vec<T> {
+        in_parallel(bundles, work)
     }
 
     fn at(dir: PathBuf) -> Self {
@@ -190,6 +213,11 @@ impl Bundle {
         self.dir.join("artifacts.json")
     }
 
+    /// What the data of the nodes was like, a line for each.
+    pub fn data_summaries(&self) -> PathBuf {
+        self.dir.join(DATA_SUMMARIES)
+    }
+
     /// The folder of the tracker's outbox.
     pub fn tracker_dir(&self) -> PathBuf {
         self.dir.join(TRACKER)
@@ -221,20 +249,22 @@ impl Bundle {
     }
 }
 
-fn find_below(dir: &Path, depth: usize, found: &mut Vec<Bundle>) -> io::Result<()> {
-    for entry in fs::read_dir(dir)?.flatten() {
-        if !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            continue;
-        }
-        let dir = entry.path();
-        if is_bundle(&dir) {
-            found.push(Bundle::at(dir));
-        } else if depth > 1 {
-            // A folder that may not be read holds no bundle of this user.
-            let _ = find_below(&dir, depth - 1, found);
-        }
-    }
-    Ok(())
+/// The bundles below a folder with their runs, in no order.
+fn find_below(
+    dir: &Path,
+    depth: usize,
+    run_of: &(dyn Fn(&Path) -> Option<RunId> + Sync),
+) -> io::Result<Vec<(RunId, PathBuf)>> {
+    let entries = fs::read_dir(dir)?.flatten();
+    let folders = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+    let folders: Vec<PathBuf> = folders.map(|entry| entry.path()).collect();
+    let found = in_parallel(&folders, |dir| match run_of(dir) {
+        Some(run) => vec![(run, dir.clone())],
+        // A folder that may not be read holds no bundle of this user.
+        None if depth > 1 => find_below(dir, depth - 1, run_of).unwrap_or_default(),
+        None => Vec::new(),
+    });
+    Ok(found.into_iter().flatten().collect())
 }
 
 /// `<node>-<plan_hash>.json`, or `run-<plan_hash>.json` where no node has run the query. A node whose name cannot be a file's,
@@ -375,8 +405,13 @@ mod tests {
         let second = Bundle::create(out.path().join("a"), ids[1]).unwrap();
         let third = Bundle::create(out.path(), ids[2]).unwrap();
         let found = Bundle::find_all(out.path()).unwrap();
-        assert_eq!(found, [first.clone(), second, third]);
+        assert_eq!(found, [first.clone(), second, third.clone()]);
         assert_eq!(Bundle::find_all(first.dir()).unwrap(), std::slice::from_ref(&first));
         assert!(Bundle::find_all(out.path().join("nowhere")).is_err());
+        // Of a folder whose run is known nothing is read, not even whether it is a bundle.
+        fs::remove_dir_all(third.dir().join("tracker")).unwrap();
+        let known = |dir: &Path| (dir == third.dir()).then_some(ids[2]);
+        assert_eq!(Bundle::find_all_but(out.path(), known).unwrap(), found);
+        assert_eq!(Bundle::find_all(out.path()).unwrap(), found[..2]);
     }
 }

@@ -12,7 +12,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{
     bundle::Bundle,
-    layout::{self, Contents, LOGS, MANIFEST, METRICS, PLANS, TRACES, TRACKER},
+    layout::{self, Contents, DATA_SUMMARIES, LOGS, MANIFEST, METRICS, PLANS, TRACES, TRACKER},
 };
 
 /// Bytes of a bundle that are hashed when a run ends: about a second's work. The end of a run must not take long because its
@@ -90,7 +90,7 @@ impl FileEntry {
                 FileUse::Transient
             }
             "otel_traces.open.json" => FileUse::Transient,
-            TRACES | METRICS | LOGS => FileUse::Appended,
+            TRACES | METRICS | LOGS | DATA_SUMMARIES => FileUse::Appended,
             path if path.starts_with(&format!("{TRACKER}/outbox")) => FileUse::Appended,
             "artifacts.json" => FileUse::Fixed,
             path if path.starts_with(&format!("{PLANS}/")) => FileUse::Fixed,

@@ -30,6 +30,8 @@ pub(crate) const TRACES: &str = "otel_traces.json";
 pub(crate) const METRICS: &str = "otel_metrics.json";
 /// The log records.
 pub(crate) const LOGS: &str = "otel_logs.json";
+/// What the data of the nodes was like.
+pub(crate) const DATA_SUMMARIES: &str = "data_summaries.jsonl";
 /// The outbox of the tracker, below its folder.
 pub(crate) const OUTBOX: &str = "outbox.jsonl";
 /// How far the outbox is delivered, beside it.
@@ -48,6 +50,7 @@ const FILES: &[&str] = &[
     METRICS,
     LOGS,
     "artifacts.json",
+    DATA_SUMMARIES,
     "heartbeat.json",
     "run_diagnostics_report.json",
     "run_diagnostics_report.md",
@@ -69,6 +72,8 @@ pub enum BundlePart {
     Tracker,
     /// Spans.
     Traces,
+    /// What the data was like.
+    DataSummaries,
     /// A report, which shows all the rest.
     Report,
     /// Anything else.
@@ -82,6 +87,7 @@ impl BundlePart {
             Some((PLANS, _)) => Self::Plan,
             Some((TRACKER, _)) => Self::Tracker,
             None if path == TRACES => Self::Traces,
+            None if path == DATA_SUMMARIES => Self::DataSummaries,
             None if path.starts_with(REPORT) => Self::Report,
             _ => Self::Other,
         }
@@ -283,14 +289,18 @@ fn is_plan(name: &str) -> bool {
 /// Whether a folder is a bundle: its manifest says so; or it is named after a run, and holds what one leaves that was
 /// killed before its manifest was complete.
 pub(crate) fn is_bundle(dir: &Path) -> bool {
-    if claimed_run(dir).is_some() {
-        return true;
+    run_of_bundle(dir).is_some()
+}
+
+/// The run of a folder, where that is a bundle.
+pub(crate) fn run_of_bundle(dir: &Path) -> Option<RunId> {
+    if let Some(claimed) = claimed_run(dir) {
+        return Some(claimed);
     }
-    let Some(absolute) = std::path::absolute(dir).ok() else { return false };
-    let name = absolute.file_name().and_then(|name| name.to_str());
-    let is_named = name.is_some_and(|name| name.parse::<RunId>().is_ok());
+    let absolute = std::path::absolute(dir).ok()?;
+    let named = absolute.file_name()?.to_str()?.parse().ok()?;
     // Its manifest is gone or damaged. A name alone is too little to delete a folder for.
-    is_named && (holds_recording(dir) || (is_in_run_bundle(&absolute) && holds_known(dir)))
+    (holds_recording(dir) || (is_in_run_bundle(&absolute) && holds_known(dir))).then_some(named)
 }
 
 /// The run that the manifest in a folder is of, when it is a manifest of ours.

@@ -8,6 +8,7 @@
 //!   otel_logs.json
 //!   plans/<node>-<plan_hash>.json    a plan of a node each, with its executions         PlanBundle
 //!   artifacts.json                    what was written                                ArtifactCatalog
+//!   data_summaries.jsonl              what the data of nodes was like                 NodeSummary
 //!   tracker/outbox.jsonl              what the tracking server is to know              outbox::Outbox
 //!   tracker/delivery.json             how far that is delivered                        outbox::Cursor
 //!   heartbeat.json                    the process, while it lives and after          ProcessEvidence
@@ -29,6 +30,7 @@ mod json_lines;
 mod versioned;
 
 mod artifact;
+mod data_summaries;
 mod delivery_counts;
 mod evidence;
 mod file_entry;
@@ -37,6 +39,7 @@ mod manifest;
 mod manifest_lock;
 mod node_kind;
 mod own_time;
+mod parallel;
 mod plan_bundle;
 mod plan_lineage;
 mod plan_metrics;
@@ -58,6 +61,7 @@ pub use artifact::{ARTIFACTS_VERSION, Artifact, ArtifactCatalog, ArtifactColumn}
 pub use bundle::{Bundle, BundleError, RUN_BUNDLE};
 /// What a file that is written survives, and so how long writing it takes.
 pub use daglight_guarded_files::Durability;
+pub use data_summaries::{BUNDLE_ONLY_FIELDS, DATA_SUMMARY_VERSION, NodeSummary};
 pub use delivery_counts::{
     Delivery, DeliveryCounts, ItemsByKind, LedgerDestination, LedgerSignal, SignalLedger,
 };

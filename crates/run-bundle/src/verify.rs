@@ -5,6 +5,7 @@ use std::{collections::HashSet, error::Error, fmt, io};
 use crate::{
     artifact::ArtifactCatalog,
     bundle::Bundle,
+    data_summaries::NodeSummary,
     delivery_counts::DeliveryCounts,
     evidence::ProcessEvidence,
     file_entry::{FileEntry, FileUse},
@@ -220,6 +221,11 @@ fn damaged(bundle: &Bundle) -> Vec<Fault> {
         if let Some(problem) = reading.problem {
             faults.push(Fault::Damaged { path: reading.file, problem });
         }
+    }
+    if let Some(reading) = NodeSummary::read_all(bundle, |_| {})
+        && let Some(problem) = reading.problem
+    {
+        faults.push(Fault::Damaged { path: reading.file, problem });
     }
     let mut of_file = |path: String, error: &dyn Error| {
         let problem = error.source().map_or_else(|| error.to_string(), ToString::to_string);

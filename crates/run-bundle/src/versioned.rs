@@ -1,12 +1,16 @@
 //! Reading and replacing files that carry the version of their format.
 
 use std::{
-    io,
+    borrow::Cow,
+    fmt, io,
     path::{Path, PathBuf},
 };
 
 use daglight_guarded_files::{Durability, FileBelow};
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{
+    Deserializer as _, Serialize,
+    de::{DeserializeOwned, Error as _, IgnoredAny, MapAccess, Visitor},
+};
 
 use crate::bundle::Bundle;
 
@@ -164,16 +168,44 @@ fn to_json(path: &Path, value: &impl Serialize) -> Result<Vec<u8>, WriteError> {
 }
 
 fn check_version(path: &Path, text: &[u8], known: u32) -> Result<(), ReadError> {
-    #[derive(Deserialize)]
-    struct Version {
-        format_version: u32,
-    }
-    match serde_json::from_slice(text) {
-        Ok(Version { format_version: found }) if found > known => {
-            Err(ReadError::Newer { path: path.to_owned(), found, known })
-        }
+    match format_version(text) {
+        Ok(found) if found > known => Err(ReadError::Newer { path: path.to_owned(), found, known }),
         Ok(_) => Ok(()),
         Err(source) => Err(ReadError::Damaged { path: path.to_owned(), source }),
+    }
+}
+
+/// The version of a file. What comes behind it is not looked at: it is among the first fields, and a list of a thousand bundles
+/// reads as many manifests.
+fn format_version(text: &[u8]) -> serde_json::Result<u32> {
+    struct UpToVersion<'v>(&'v mut Option<u32>);
+
+    impl<'de> Visitor<'de> for UpToVersion<'_> {
+        type Value = ();
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object with a format_version")
+        }
+
+        fn visit_map<M: MapAccess<'de>>(self, mut fields: M) -> Result<(), M::Error> {
+            while let Some(name) = fields.next_key::<Cow<'de, str>>()? {
+                if name == "format_version" {
+                    *self.0 = Some(fields.next_value()?);
+                    // The way out of a document that has not ended.
+                    return Ok(());
+                }
+                fields.next_value::<IgnoredAny>()?;
+            }
+            Err(M::Error::missing_field("format_version"))
+        }
+    }
+
+    let mut found = None;
+    let read = serde_json::Deserializer::from_slice(text).deserialize_map(UpToVersion(&mut found));
+    match (found, read) {
+        (Some(version), _) => Ok(version),
+        (None, Err(error)) => Err(error),
+        (None, Ok(())) => Err(serde_json::Error::missing_field("format_version")),
     }
 }
 
@@ -182,6 +214,7 @@ mod tests {
     use std::fs;
 
     use daglight_run_identity::RunId;
+    use serde::Deserialize;
 
     use super::*;
 
@@ -211,6 +244,21 @@ mod tests {
         assert!(matches!(error, ReadError::Newer { found: 3, known: 2, .. }), "{error}");
         assert!(matches!(write(&bundle, &path, &file(), 2), Err(WriteError::Newer { found: 3, .. })));
         assert_eq!(fs::read_to_string(&path).unwrap(), newer);
+    }
+
+    #[test]
+    fn the_version_is_read_wherever_it_stands() {
+        let check = |text: &str, expected: Option<u32>| {
+            assert_eq!(format_version(text.as_bytes()).ok(), expected, "{text}");
+        };
+        check(r#"{"format_version": 3, "rest": [broken"#, Some(3));
+        check(r#"{"a": {"format_version": 9}, "b\u0041": [1], "format_version": 2}"#, Some(2));
+        check(r#"{"a": 1}"#, None);
+        check(r#"{"format_version": "3"}"#, None);
+        check(r#"{"format_version": -1}"#, None);
+        check(r#"[{"format_version": 3}]"#, None);
+        check("", None);
+        check(r#"{"a": "#, None);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::{collections::HashSet, time::Duration};
 
 use daglight_capture_policy::{Captured, Policy};
 use daglight_materializers::Registry;
-use daglight_run_bundle::KeptAs;
+use daglight_run_bundle::{BUNDLE_ONLY_FIELDS, KeptAs};
 use daglight_tracker_client::{Attribute, AttributeKind, AttributeRole};
 use serde_json::{Map, Value, json};
 
@@ -20,10 +20,44 @@ use crate::{
 /// What stands in place of a data summary that the policy forbids: the words of the Python SDK.
 const DISABLED: &str = "RESULT SUMMARY DISABLED";
 
+/// The data summary of a node, as the policy shows it; of one that is not shown, why.
+pub(crate) struct ShownSummary {
+    name: &'static str,
+    kind: AttributeKind,
+    value: Captured,
+}
+
+impl ShownSummary {
+    /// Of a node, which has failed or not.
+    pub(crate) fn of(facts: &NodeFacts, has_failed: bool, policy: &Policy) -> Option<Self> {
+        // A node that failed before its first row has a summary of nothing, which only hides the error.
+        let saw_rows = facts.summary.as_ref().is_some_and(|summary| summary.rows > 0);
+        if has_failed && !saw_rows {
+            return None;
+        }
+        let name = if has_failed { "data_summary_before_the_error" } else { "data_summary" };
+        data_summary(facts, policy).map(|(kind, value)| Self { name, kind, value })
+    }
+
+    /// The columns, with the fields that only the bundle has.
+    pub(crate) fn columns(&self) -> Option<&Captured> {
+        (self.kind == AttributeKind::DagworksDescribe).then_some(&self.value)
+    }
+
+    fn attribute(&self) -> Attribute {
+        let value = match self.columns() {
+            Some(columns) => columns.without_fields(&BUNDLE_ONLY_FIELDS),
+            None => self.value.clone(),
+        };
+        Attribute::new(self.name, self.kind, AttributeRole::ResultSummary, value)
+    }
+}
+
 /// The attributes of a node. `error` is what ended it, as lines.
 pub(crate) fn attributes(
     facts: &NodeFacts,
     error: Option<&[String]>,
+    summary: Option<&ShownSummary>,
     policy: &Policy,
     registry: &Registry,
 ) -> Vec<Attribute> {
@@ -37,15 +71,10 @@ pub(crate) fn attributes(
         let message = policy.capture_error(lines.first().map_or("", String::as_str));
         add("error", AttributeKind::Primitive, AttributeRole::Error, message);
     }
-    // A node that failed before its first row has a summary of nothing, which only hides the error.
-    let saw_rows = facts.summary.as_ref().is_some_and(|summary| summary.rows > 0);
-    let (name, is_shown) = match error {
-        None => ("data_summary", true),
-        Some(_) => ("data_summary_before_the_error", saw_rows),
+    attributes.extend(summary.map(ShownSummary::attribute));
+    let mut add = |name: &str, kind, role, value: Captured| {
+        attributes.push(Attribute::new(name, kind, role, value));
     };
-    if let Some((kind, value)) = data_summary(facts, policy).filter(|_| is_shown) {
-        add(name, kind, AttributeRole::ResultSummary, value);
-    }
     if let Some(schema) = &facts.schema {
         let fields = policy.capture_columns(hamilton_summary::schema(schema), withheld_field);
         add("schema", AttributeKind::Schema, AttributeRole::ResultSummary, fields);
@@ -194,7 +223,9 @@ mod tests {
     use super::*;
 
     fn names(facts: &NodeFacts, profile: Profile) -> Vec<(String, Value)> {
-        attributes(facts, None, &Policy::of_profile(profile), &Registry::default())
+        let policy = Policy::of_profile(profile);
+        let summary = ShownSummary::of(facts, false, &policy);
+        attributes(facts, None, summary.as_ref(), &policy, &Registry::default())
             .iter()
             .map(|attribute| serde_json::to_value(attribute).unwrap())
             .map(|attribute| (attribute["name"].as_str().unwrap().to_owned(), attribute["value"].clone()))

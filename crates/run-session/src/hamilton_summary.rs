@@ -1,6 +1,8 @@
 //! Data summaries and schemas in the shapes that Hamilton's page knows: `dagworks_describe`, version 3, and `schema`,
 //! version 1.
 //!
+//! Each column has fields besides, which the bundle keeps and the page does not get ([`BUNDLE_ONLY_FIELDS`]).
+//!
 //! The page breaks as a whole when a column has a kind that it does not know, a date that a browser does not, or no
 //! number where it expects one. Columns that it cannot show are `unhandled` there, which still shows their counts.
 
@@ -9,13 +11,14 @@ use std::collections::BTreeSet;
 use daglight_data_summary::{
     Category, ColumnSummary, DataSummary, Details, Distribution, Lengths, Point, Summarizer, SummaryOptions,
 };
+use daglight_run_bundle::BUNDLE_ONLY_FIELDS;
 use datafusion::{
     arrow::{datatypes::Schema, record_batch::RecordBatch},
     common::ScalarValue,
 };
 use serde_json::{Map, Value, json};
 
-/// The value of a `dagworks_describe` attribute: an object with one entry for each column.
+/// The value of a `dagworks_describe` attribute: an object with one entry for each column, with the fields for the bundle.
 pub(crate) fn describe(summary: &DataSummary) -> Map<String, Value> {
     let mut columns = Map::new();
     for (position, column) in summary.columns.iter().enumerate() {
@@ -129,7 +132,32 @@ fn describe_column(position: usize, column: &ColumnSummary) -> Value {
         ("base_data_type".to_owned(), if fields.is_some() { kind } else { "unhandled" }.into()),
     ]);
     value.extend(fields.unwrap_or_default());
+    let [distinct, distinct_is_estimate, of_ranks] = BUNDLE_ONLY_FIELDS;
+    if let Some((count, is_estimate)) = different_values(&column.details) {
+        value.insert(distinct.to_owned(), count.into());
+        value.insert(distinct_is_estimate.to_owned(), is_estimate.into());
+    }
+    if let Some(error) = rank_error {
+        value.insert(of_ranks.to_owned(), error.into());
+    }
     Value::Object(value)
+}
+
+/// How many different values a column has, and whether that is an estimate.
+fn different_values(details: &Details) -> Option<(u64, bool)> {
+    match details {
+        Details::Numeric(found)
+        | Details::Datetime(found)
+        | Details::Time(found)
+        | Details::Duration(found) => Some((found.distinct_estimate, true)),
+        Details::Boolean { true_count, false_count } => {
+            Some((u64::from(*true_count > 0) + u64::from(*false_count > 0), false))
+        }
+        Details::Text(found) => Some((found.distinct_estimate, true)),
+        Details::Category(found) => Some((found.unique, false)),
+        Details::Binary { distinct_estimate, .. } => Some((*distinct_estimate, true)),
+        _ => None,
+    }
 }
 
 /// The type, with a word on what is estimated and what the figures leave out. The page has no other place for it: it computes

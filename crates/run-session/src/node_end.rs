@@ -1,15 +1,16 @@
 //! The end of a node: what its span, the bundle and the tracker learn when its code and its queries have ended.
 
-use std::time::SystemTime;
+use std::{error::Error as _, time::SystemTime};
 
 use chrono::{DateTime, Utc};
 use daglight_otel_bridge::{StageSpan, names::Key};
+use daglight_run_bundle::NodeSummary;
 use daglight_tracker_client::{Attribute, AttributeKind, AttributeRole, Event, Outcome};
 use serde_json::{Map, Value, json};
 
 use crate::{
     artifacts::known_only,
-    attributes::attributes,
+    attributes::{ShownSummary, attributes},
     node_scope::{NodeFacts, NodeScope},
     trace_link::trace_link,
 };
@@ -41,7 +42,7 @@ impl NodeEnd {
         }
         // A copy, because queries go on to write there while this is captured and recorded.
         let facts = scope.facts().clone();
-        let mut attributes = self.attributes(scope, &facts);
+        let mut attributes = self.attributes(scope, &facts, None);
         attributes.retain(|attribute| {
             let name = attribute.name();
             // They are known when the last query of the node has ended, which may be after the node.
@@ -59,9 +60,11 @@ impl NodeEnd {
         // Taken out: what is captured, logged and written below calls the program's code, which may ask for them.
         let facts = std::mem::take(&mut *scope.facts());
         self.show_on_span(scope, &facts);
+        let summary = ShownSummary::of(&facts, self.error.is_some(), &state.context.policy);
+        self.keep_summary(scope, summary.as_ref());
         if self.tracked {
             if state.context.tracker.is_some() {
-                let mut attributes = self.attributes(scope, &facts);
+                let mut attributes = self.attributes(scope, &facts, summary.as_ref());
                 // A server keeps two attributes of one name beside each other, and shows both.
                 attributes.retain(|attribute| !self.sent.iter().any(|sent| sent == attribute.name()));
                 self.send(scope, attributes);
@@ -82,6 +85,18 @@ impl NodeEnd {
         // With the time at which the code ended, although this may come long after it: a frame that is handed out is
         // read by others.
         self.span.end_at(self.ended_at);
+    }
+
+    /// Keeps the summary in the bundle, where reports and comparisons find it: also without a tracker, whose outbox has it for
+    /// the server.
+    fn keep_summary(&self, scope: &NodeScope, summary: Option<&ShownSummary>) {
+        let Some(columns) = summary.and_then(ShownSummary::columns) else { return };
+        let Some(bundle) = &scope.run.context.bundle else { return };
+        let summary = NodeSummary::new(&scope.name, columns).partial(self.error.is_some());
+        if let Err(error) = summary.append(bundle) {
+            let cause = error.source().map_or_else(String::new, |cause| format!(": {cause}"));
+            scope.run.log.bundle_failed(format!("{error}{cause}"));
+        }
     }
 
     fn show_on_span(&self, scope: &NodeScope, facts: &NodeFacts) {
@@ -119,11 +134,17 @@ impl NodeEnd {
 
     /// The attributes of this attempt. The server has one of each name and node, and keeps the first: what an earlier
     /// attempt has sent gets a name of its own.
-    fn attributes(&self, scope: &NodeScope, facts: &NodeFacts) -> Vec<Attribute> {
+    fn attributes(
+        &self,
+        scope: &NodeScope,
+        facts: &NodeFacts,
+        summary: Option<&ShownSummary>,
+    ) -> Vec<Attribute> {
         let state = &scope.run;
         let mut attributes = attributes(
             facts,
             self.error.as_deref(),
+            summary,
             &state.context.policy,
             state.context.telemetry.registry(),
         );

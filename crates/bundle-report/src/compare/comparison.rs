@@ -19,11 +19,14 @@ use crate::{
 
 /// The version of the JSON of a comparison.
 ///
-/// - 1: the fields of [`Comparison`]. `drifts`, `named_from_share` and `named_from_ms` came later.
+/// - 1: the fields of [`Comparison`]. `drifts`, `named_from_share` and `named_from_ms` came later, and so did
+///   `nodes[].renamed_from`, `not_compared` and the settings of sessions among the differences.
 pub const COMPARISON_VERSION: u32 = 1;
 
 /// Operators that are named, those whose time changed most.
 const MAX_OPERATORS: usize = 20;
+/// Nodes that are gone, and new ones, among which it is looked for those that have another name.
+const MAX_RENAMED: usize = 200;
 /// Tags that are another in every run, or that say again what stands elsewhere.
 const TAGS_OF_A_RUN: [&str; 8] = [
     "run_id",
@@ -67,6 +70,9 @@ pub struct Comparison {
     pub findings_went: Vec<Finding>,
     /// Versions, settings and the environment, where they differ.
     pub differences: Vec<Difference>,
+    /// What could not be compared, and why: criteria on it are not met, and say nothing.
+    #[serde(default)]
+    pub not_compared: Vec<NotCompared>,
     /// The text of the comparison names a time that changed by this part,
     #[serde(default = "default_share")]
     pub named_from_share: f64,
@@ -103,6 +109,9 @@ pub struct RunOfComparison {
 pub struct NodeComparison {
     /// Its name.
     pub name: String,
+    /// What it was called before, where only its name is another: a node that is gone has the same plans, and no other one has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub renamed_from: Option<String>,
     /// How it ended before; `None` for a new one.
     pub status_before: Option<NodeStatus>,
     /// How it ended; `None` for one that is gone.
@@ -156,6 +165,31 @@ pub struct PlanChange {
     pub tree: Vec<String>,
 }
 
+/// A part of two runs that could not be compared.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct NotCompared {
+    /// Which one.
+    pub part: ComparedPart,
+    /// Why.
+    pub why: String,
+}
+
+/// A part of a comparison that needs something of both runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum ComparedPart {
+    /// The time of the runs.
+    Time,
+    /// Plans.
+    Plans,
+    /// The values of columns.
+    Values,
+    /// A part that a newer version has.
+    #[serde(other)]
+    Other,
+}
+
 /// Something that is said of both runs and differs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Difference {
@@ -181,12 +215,13 @@ impl Comparison {
         };
         let changes = last.plans.changes(&run.plans).into_iter();
         let (findings_came, findings_went) = findings(before, after);
+        let renamed = renamed(last, run);
         Some(Self {
             format_version: COMPARISON_VERSION,
             baselines: baselines.iter().map(|baseline| summary(&baseline.report)).collect(),
             run: summary(after),
             duration_ms: measured(&|report| report.duration_ms),
-            nodes: nodes(baselines, before, after),
+            nodes: nodes(baselines, before, after, &renamed),
             stages: stages(after, &measured),
             operators: operators(baselines, run),
             outputs: outputs(before, after, &measured),
@@ -198,7 +233,8 @@ impl Comparison {
             findings_went,
             named_from_share: run.thresholds.compared_share,
             named_from_ms: run.thresholds.compared_ms,
-            differences: differences(before, after),
+            differences: differences(last, run),
+            not_compared: not_compared(last, run),
         })
     }
 }
@@ -216,22 +252,56 @@ fn summary(report: &Report) -> RunOfComparison {
 
 type Measure<'m> = dyn Fn(&dyn Fn(&Report) -> Option<f64>) -> Option<Measured> + 'm;
 
-fn nodes(baselines: &[ComparedRun], before: &Report, after: &Report) -> Vec<NodeComparison> {
+/// The nodes that only have another name, with the one before: one that is gone and one that is new, which have the same plans and
+/// the same kind, where no other pair has.
+fn renamed(before: &ComparedRun, after: &ComparedRun) -> HashMap<String, String> {
+    let (old, new) = (by_name(&before.report), by_name(&after.report));
+    let gone: Vec<&NodeReport> =
+        before.report.nodes.iter().filter(|node| !new.contains_key(&*node.name)).take(MAX_RENAMED).collect();
+    let came: Vec<&NodeReport> =
+        after.report.nodes.iter().filter(|node| !old.contains_key(&*node.name)).take(MAX_RENAMED).collect();
+    let is_like = |new: &NodeReport, old: &NodeReport| {
+        new.kind == old.kind && before.plans.node_is_like(&old.name, &after.plans, &new.name)
+    };
+    let only = |mut found: Vec<&NodeReport>| {
+        if found.len() == 1 { found.pop().map(|node| node.name.clone()) } else { None }
+    };
+    let pairs = came.iter().filter_map(|new| {
+        let old = only(gone.iter().copied().filter(|old| is_like(new, old)).collect())?;
+        let of_old = gone.iter().find(|node| node.name == old)?;
+        let back = only(came.iter().copied().filter(|new| is_like(new, of_old)).collect())?;
+        (back == new.name).then_some((back, old))
+    });
+    pairs.collect()
+}
+
+fn nodes(
+    baselines: &[ComparedRun],
+    before: &Report,
+    after: &Report,
+    renamed: &HashMap<String, String>,
+) -> Vec<NodeComparison> {
     let indexed: Vec<HashMap<&str, &NodeReport>> = baselines.iter().map(|run| by_name(&run.report)).collect();
     let (old, new) = (by_name(before), by_name(after));
     // Behind those that there are: a node that is gone is a line of the table as well.
-    let gone = before.nodes.iter().filter(|node| !new.contains_key(&*node.name));
+    let has_gone = |node: &&NodeReport| {
+        !new.contains_key(&*node.name) && !renamed.values().any(|before| *before == node.name)
+    };
+    let gone = before.nodes.iter().filter(has_gone);
     let all = after.nodes.iter().chain(gone);
     all.map(|node| {
         let name = node.name.as_str();
+        let name_before = renamed.get(name).map_or(name, String::as_str);
         let measured = |value: fn(&NodeReport) -> Option<f64>| {
-            let before: Vec<f64> =
-                indexed.iter().filter_map(|nodes| nodes.get(name).and_then(|node| value(node))).collect();
+            let of_baseline =
+                |nodes: &HashMap<&str, &NodeReport>| nodes.get(name_before).and_then(|node| value(node));
+            let before: Vec<f64> = indexed.iter().filter_map(of_baseline).collect();
             new.get(name).and_then(|node| value(node)).and_then(|after| Measured::new(&before, after))
         };
         NodeComparison {
             name: node.name.clone(),
-            status_before: old.get(name).map(|node| node.status),
+            renamed_from: renamed.get(name).cloned(),
+            status_before: old.get(name_before).map(|node| node.status),
             status_after: new.get(name).map(|node| node.status),
             duration_ms: measured(|node| node.duration_ms),
             rows_in: measured(|node| node.rows_in.map(|rows| rows as f64)),
@@ -329,8 +399,30 @@ fn findings(before: &Report, after: &Report) -> (Vec<Finding>, Vec<Finding>) {
     (only_in(after, before), only_in(before, after))
 }
 
-fn differences(before: &Report, after: &Report) -> Vec<Difference> {
-    let facts = |report: &Report| -> BTreeMap<String, String> {
+/// What of the runs cannot be compared, because one of them has nothing of it.
+fn not_compared(before: &ComparedRun, after: &ComparedRun) -> Vec<NotCompared> {
+    let missing = |part, what: &str, has: &dyn Fn(&ComparedRun) -> bool| {
+        let which = match (has(before), has(after)) {
+            (true, true) => return None,
+            (false, true) => "the baseline has no",
+            (true, false) => "the run has no",
+            (false, false) => "neither run has",
+        };
+        Some(NotCompared { part, why: format!("{which} {what}") })
+    };
+    let parts = [
+        missing(ComparedPart::Time, "known end", &|run| run.report.duration_ms.is_some()),
+        missing(ComparedPart::Plans, "plans (plans.keep)", &|run| !run.plans.is_empty()),
+        missing(ComparedPart::Values, "data summaries (capture.data_statistics)", &|run| {
+            !run.summaries.is_empty()
+        }),
+    ];
+    parts.into_iter().flatten().collect()
+}
+
+fn differences(before: &ComparedRun, after: &ComparedRun) -> Vec<Difference> {
+    let facts = |run: &ComparedRun| -> BTreeMap<String, String> {
+        let report = &run.report;
         let identity = report.identity.as_ref();
         let tags = identity.into_iter().flat_map(|identity| &identity.tags);
         let mut facts: BTreeMap<String, String> = tags
@@ -345,6 +437,7 @@ fn differences(before: &Report, after: &Report) -> Vec<Difference> {
             ("Daglight", report.daglight_version.clone()),
         ];
         facts.extend(of_run.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))));
+        facts.extend(run.plans.settings.clone());
         facts
     };
     let (old, new) = (facts(before), facts(after));

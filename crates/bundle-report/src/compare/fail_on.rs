@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-use super::{Comparison, Measured};
+use super::{ComparedPart, Comparison, Measured};
 use crate::{
     display,
     findings::{FindingKind, UnknownFinding},
@@ -59,9 +59,12 @@ impl FromStr for Criterion {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let (name, value) = match text.trim().split_once('=') {
-            Some((name, value)) => (name.trim(), Some(value.trim())),
-            None => (text.trim(), None),
+            Some((name, value)) => (name, Some(value.trim())),
+            None => (text, None),
         };
+        // As people write them: in a file of CI nobody sees the case of a letter or which line joins two words.
+        let name = name.trim().to_ascii_lowercase().replace('_', "-");
+        let name = name.as_str();
         let part = || {
             let value = value.unwrap_or_default();
             let percent = value.strip_suffix('%').unwrap_or(value).trim().parse::<f64>().ok();
@@ -98,6 +101,25 @@ impl fmt::Display for Criterion {
 }
 
 impl Comparison {
+    /// Why a criterion could not be judged, where it could not: that it is not met then says nothing.
+    pub fn unjudged(&self, criterion: &Criterion) -> Option<&str> {
+        let part = match criterion {
+            Criterion::Slower(_) => ComparedPart::Time,
+            Criterion::PlanChanged => ComparedPart::Plans,
+            Criterion::Drift => ComparedPart::Values,
+            Criterion::RowsChanged(_)
+            | Criterion::SchemaChanged
+            | Criterion::Finding(_)
+            | Criterion::Failed => {
+                return None;
+            }
+        };
+        self.not_compared
+            .iter()
+            .find(|not_compared| not_compared.part == part)
+            .map(|found| found.why.as_str())
+    }
+
     /// What met a criterion, a line each. What takes less than `min_ms` longer is as likely noise, and is not slower.
     pub fn meets(&self, criterion: &Criterion, min_ms: f64) -> Vec<String> {
         match criterion {
@@ -194,6 +216,8 @@ mod tests {
         check("schema-changed", Some(Criterion::SchemaChanged));
         check("finding=cross-join", Some(Criterion::Finding(FindingKind::CrossJoin)));
         check("failed", Some(Criterion::Failed));
+        check("Rows_Changed = +5 %", Some(Criterion::RowsChanged(0.05)));
+        check("PLAN-CHANGED", Some(Criterion::PlanChanged));
         for wrong in [
             "",
             "slow",

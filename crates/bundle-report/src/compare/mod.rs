@@ -23,8 +23,8 @@ mod text;
 
 pub use compared_run::ComparedRun;
 pub use comparison::{
-    COMPARISON_VERSION, Comparison, Difference, NodeComparison, OutputComparison, PlanChange,
-    RunOfComparison, TimeComparison,
+    COMPARISON_VERSION, ComparedPart, Comparison, Difference, NodeComparison, NotCompared, OutputComparison,
+    PlanChange, RunOfComparison, TimeComparison,
 };
 pub use drift::ColumnDrift;
 pub use fail_on::{Criterion, CriterionError};

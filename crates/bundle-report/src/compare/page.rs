@@ -3,6 +3,7 @@
 use super::{
     Comparison, Measured, TimeComparison,
     fail_on::change,
+    plan_shapes::shortened,
     text::{ended, run},
 };
 use crate::{
@@ -86,6 +87,10 @@ impl Comparison {
             let status = match (node.status_before, node.status_after) {
                 (None, _) => vec![Piece::tag(Tone::Note, "new")],
                 (_, None) => vec![Piece::tag(Tone::Warning, "gone")],
+                _ if node.renamed_from.is_some() => {
+                    let before = node.renamed_from.as_deref();
+                    [Piece::words("was called ")].into_iter().chain(before.map(Piece::Name)).collect()
+                }
                 // What ended as before needs no word.
                 (Some(before), Some(after)) if before != after => {
                     vec![Piece::words(format!("{}, was {}", ended(after), ended(before)))]
@@ -155,7 +160,7 @@ impl Comparison {
                 Some(node) => vec![Piece::words("a plan of "), Piece::Name(node)],
                 None => vec![Piece::words("a plan of no node")],
             };
-            Block::Changes(title, &plan.tree)
+            Block::Changes(title, shortened(&plan.tree))
         });
         section("Plans that changed", changes.collect())
     }

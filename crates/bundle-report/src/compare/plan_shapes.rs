@@ -3,7 +3,10 @@
 //! A shape is how a query is done: the operators, what is below which, and the tables. Literals, partition counts and files are
 //! no part of it, so that the same query over more data has the same shape, on any machine and in bundles of every version.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use daglight_capture_policy::operator_name;
 use daglight_run_bundle::{PlanBundle, PlanMetrics};
@@ -12,6 +15,8 @@ use daglight_run_bundle::{PlanBundle, PlanMetrics};
 const MAX_PLANS: usize = 20_000;
 /// Operators of a plan.
 const MAX_OPERATORS: usize = 2_000;
+/// Settings of a session.
+const MAX_SETTINGS: usize = 1_000;
 /// Lines of either tree up to which they are compared line by line: the time grows with their product.
 const MAX_DIFF_LINES: usize = 500;
 
@@ -25,12 +30,19 @@ pub(crate) struct PlanShapes {
     plans: usize,
     /// Time that operators computed, by node and operator.
     pub(crate) operators: BTreeMap<(String, String), f64>,
+    /// The settings of the sessions that planned, as the last plan has them.
+    pub(crate) settings: BTreeMap<String, String>,
 }
 
 impl PlanShapes {
     pub(crate) fn add(&mut self, plan: &PlanBundle) {
         self.plans += 1;
-        if self.plans > MAX_PLANS || plan.metrics.operators.is_empty() {
+        if self.plans > MAX_PLANS {
+            return;
+        }
+        let settings = plan.settings.iter().take(MAX_SETTINGS);
+        self.settings.extend(settings.map(|(name, value)| (name.clone(), value.clone())));
+        if plan.metrics.operators.is_empty() {
             return;
         }
         let node = plan.node.clone().unwrap_or_default();
@@ -59,6 +71,16 @@ impl PlanShapes {
         changes
     }
 
+    /// Whether there is a plan of a node at all.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.of_node.is_empty()
+    }
+
+    /// Whether two nodes, this one and that of another run, have the same plans.
+    pub(crate) fn node_is_like(&self, node: &str, other: &Self, of_other: &str) -> bool {
+        self.of_node.get(node).is_some_and(|shapes| other.of_node.get(of_other) == Some(shapes))
+    }
+
     /// Whether the nodes of both have the same shapes.
     pub(crate) fn has_shapes_of(&self, other: &Self) -> bool {
         self.of_node == other.of_node
@@ -74,6 +96,37 @@ fn shape(metrics: &PlanMetrics) -> Shape {
             format!("{indent}{}", operator_name(&operator.name, operator.table.as_deref()))
         })
         .collect()
+}
+
+/// A difference with the lines around what changed, and of all others how many they are.
+pub(crate) fn shortened(lines: &[String]) -> Vec<Cow<'_, str>> {
+    /// Lines that are shown in front of a change and behind it.
+    const AROUND: usize = 3;
+    let changed: Vec<usize> = lines
+        .iter()
+        .enumerate()
+        .filter_map(|(position, line)| (line.starts_with("- ") || line.starts_with("+ ")).then_some(position))
+        .collect();
+    let is_near = |position: usize| {
+        let behind = changed.partition_point(|changed| changed + AROUND < position);
+        changed.get(behind).is_some_and(|changed| *changed <= position + AROUND)
+    };
+    let (mut shown, mut position) = (Vec::new(), 0);
+    while position < lines.len() {
+        let same = (position..lines.len()).take_while(|position| !is_near(*position)).count();
+        match same {
+            0 => {
+                shown.push(Cow::Borrowed(lines[position].as_str()));
+                position += 1;
+                continue;
+            }
+            // A line that says that one is left out takes as much room as that one.
+            1 => shown.push(Cow::Borrowed(lines[position].as_str())),
+            _ => shown.push(Cow::Owned(format!("  … {same} operators that did not change"))),
+        }
+        position += same;
+    }
+    shown
 }
 
 /// The lines of both, each with what became of it: `- ` gone, `+ ` new, two blanks the same.
@@ -204,6 +257,25 @@ mod tests {
                 assert_eq!(Some(of(["  ", "  "]).len()), longest, "{before:?} {after:?}");
             }
         }
+    }
+
+    #[test]
+    fn of_a_large_difference_what_changed_is_shown() {
+        let mut before: Vec<String> =
+            (0..200).map(|at| format!("{}Filter {at}", "  ".repeat(at % 40))).collect();
+        let after = before.clone();
+        before[100] = "Sort".to_owned();
+        before.remove(150);
+        let lines = difference(&before, &after);
+        assert_eq!(lines.len(), 201);
+        let shown = shortened(&lines);
+        assert_eq!(shown.len(), 1 + 3 + 2 + 3 + 1 + 3 + 1 + 3 + 1, "{shown:#?}");
+        assert_eq!(shown[0], "  … 97 operators that did not change");
+        assert_eq!((&*shown[4], shown[5].trim_start_matches("+ ").trim()), ("- Sort", "Filter 100"));
+        assert!(shown[13].starts_with("+ ") && shown[13].ends_with("Filter 150"), "{shown:#?}");
+        let small: Vec<String> = ["  a", "- b", "  c"].map(str::to_owned).into();
+        assert_eq!(shortened(&small), small);
+        assert_eq!(shortened(&[]), Vec::<String>::new());
     }
 
     #[test]

@@ -9,6 +9,7 @@ use super::{
     Comparison, Difference, Measured, RunOfComparison, TimeComparison,
     drift::ColumnDrift,
     fail_on::{change, rows_of, times},
+    plan_shapes::shortened,
 };
 use crate::display;
 
@@ -55,7 +56,9 @@ impl Comparison {
                 .as_deref()
                 .map_or_else(|| "of no node".to_owned(), |node| format!("of {}", printable(node)));
             line(&mut text, &format!("\nPlan {node}"));
-            plan.tree.iter().for_each(|operator| line(&mut text, &format!("  {}", printable(operator))));
+            shortened(&plan.tree)
+                .iter()
+                .for_each(|operator| line(&mut text, &format!("  {}", printable(operator))));
         }
         printable_lines(&text).into_owned()
     }
@@ -66,6 +69,9 @@ impl Comparison {
             match (node.status_before, node.status_after) {
                 (None, _) => parts.push("new".to_owned()),
                 (_, None) => parts.push("gone".to_owned()),
+                _ if node.renamed_from.is_some() => {
+                    parts.extend(node.renamed_from.iter().map(|before| format!("was called {before}")));
+                }
                 (Some(before), Some(after)) if before != after => {
                     parts.push(format!("{}, was {}", ended(after), ended(before)));
                 }

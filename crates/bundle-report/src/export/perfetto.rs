@@ -25,18 +25,11 @@ pub(super) fn export(
     let lanes = Lanes::read(bundle, namespace);
     let mut events = Events { to, any: false };
     events.to.write_all(b"{\"displayTimeUnit\":\"ms\",\"traceEvents\":[")?;
-    events.write(
-        &json!({"name": "process_name", "ph": "M", "pid": PROCESS, "tid": 0, "args": {"name": run}}),
-    )?;
+    events.write(&metadata("process_name", 0, json!({"name": run})))?;
     for (lane, group) in lanes.lanes.iter().enumerate() {
         let thread = lane + 1;
-        events.write(
-            &json!({"name": "thread_name", "ph": "M", "pid": PROCESS, "tid": thread, "args": {"name": group}}),
-        )?;
-        let order = json!({"sort_index": thread});
-        events.write(
-            &json!({"name": "thread_sort_index", "ph": "M", "pid": PROCESS, "tid": thread, "args": order}),
-        )?;
+        events.write(&metadata("thread_name", thread, json!({"name": group})))?;
+        events.write(&metadata("thread_sort_index", thread, json!({"sort_index": thread})))?;
     }
     // From the first span on: microseconds since 1970 would not fit into a number of JSON.
     let begin = lanes.begin();
@@ -85,6 +78,11 @@ pub(super) fn export(
     Ok(Exported { items: position as u64, left_out: lanes.left_out, file })
 }
 
+/// What a process or thread is called. Readers other than Perfetto want a category and a time of every event.
+fn metadata(name: &str, thread: usize, args: Value) -> Value {
+    json!({"name": name, "cat": "__metadata", "ph": "M", "ts": 0, "pid": PROCESS, "tid": thread, "args": args})
+}
+
 /// A beat as numbers over time.
 fn counters(beat: &Span<'_>, namespace: &Namespace, begin: u64) -> Vec<Value> {
     let counted = [
@@ -98,7 +96,7 @@ fn counters(beat: &Span<'_>, namespace: &Namespace, begin: u64) -> Vec<Value> {
     let counters = counted.into_iter().filter_map(|(name, key)| {
         let value = beat.attributes.number(&namespace.key(key)).filter(|value| value.is_finite())?;
         let ts = microseconds(beat.start_time_unix_nano.saturating_sub(begin));
-        Some(json!({"name": name, "ph": "C", "ts": ts, "pid": PROCESS, "tid": 0, "args": {"value": value}}))
+        Some(json!({"name": name, "cat": beat.name, "ph": "C", "ts": ts, "pid": PROCESS, "tid": 0, "args": {"value": value}}))
     });
     counters.collect()
 }

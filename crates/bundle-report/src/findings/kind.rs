@@ -142,6 +142,8 @@ pub struct UnknownFinding {
 mod tests {
     use std::{fs, path::Path};
 
+    use daglight_finding_thresholds::FINDING_THRESHOLDS;
+
     use super::*;
 
     #[test]
@@ -151,6 +153,9 @@ mod tests {
             let page = fs::read_to_string(docs.join(format!("{}.md", kind.id())));
             let page = page.unwrap_or_else(|error| panic!("{}: {error}", kind.page()));
             assert!(page.starts_with(&format!("# {}\n", kind.id())), "{}", kind.page());
+            for section in ["## What is measured", "## Thresholds", "## What to do", "## Example"] {
+                assert_eq!(page.matches(&format!("\n{section}\n")).count(), 1, "{}: {section}", kind.page());
+            }
             let words: Vec<&str> = page.split_whitespace().collect();
             assert!(
                 words.join(" ").contains(kind.remedy()),
@@ -164,6 +169,27 @@ mod tests {
         let mut left_over: Vec<String> = pages.filter(|page| page != "README.md").collect();
         left_over.retain(|page| page.trim_end_matches(".md").parse::<FindingKind>().is_err());
         assert_eq!(left_over, [""; 0]);
+    }
+
+    #[test]
+    fn pages_name_thresholds_that_there_are_and_every_threshold_is_on_a_page() {
+        let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs");
+        let read = |page: &str| fs::read_to_string(docs.join(page)).unwrap();
+        let of_kinds = FindingKind::ALL.iter().map(|kind| format!("findings/{}.md", kind.id()));
+        let pages: Vec<String> =
+            of_kinds.chain(["findings/README.md".to_owned(), "compare.md".to_owned()]).collect();
+        let (mut named, mut unknown) = (Vec::new(), Vec::new());
+        for page in &pages {
+            let text = read(page);
+            let keys = text.split('`').filter(|code| code.starts_with("findings."));
+            for key in keys {
+                let is_known = FINDING_THRESHOLDS.iter().any(|declared| declared.key == key);
+                if is_known { named.push(key.to_owned()) } else { unknown.push(format!("{page}: {key}")) }
+            }
+        }
+        let missing = FINDING_THRESHOLDS.iter().map(|declared| declared.key);
+        let missing: Vec<&str> = missing.filter(|key| !named.iter().any(|named| named == key)).collect();
+        assert_eq!((unknown, missing), (Vec::new(), Vec::new()));
     }
 
     #[test]

@@ -1,11 +1,13 @@
 //! The report: the shape of `run_diagnostics_report.json`.
 
+mod data;
 mod delivery;
 mod node;
 mod plan;
 mod problem;
 mod process;
 mod query;
+mod scan;
 mod schedule;
 mod spans;
 
@@ -15,12 +17,14 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+pub use data::{ColumnReport, DataReport, ValueReport};
 pub use delivery::DeliveryReport;
 pub use node::NodeReport;
 pub use plan::{PlanReport, PlannedOperator};
 pub use problem::{Problem, Severity, UnreadableFile};
 pub use process::{ActiveTaskReport, HeartbeatReport, ResourceSample, StallReport};
 pub use query::{OperatorReport, QueryReport};
+pub use scan::{ColumnLineage, LineageReport, OperatorTotal, TableReport};
 pub use schedule::{Concurrency, CriticalStep, IdleGap, Timeline};
 pub use spans::{SpanReport, StageReport, TimelineSpan, TimelineSpanKind};
 
@@ -37,8 +41,9 @@ use crate::findings::Finding;
 ///   Later `nodes[].attempts`, `earlier_attempts` and `recovered`, which readers that do not know them pass over. `rows_in` of
 ///   a node whose process was gone is null; it was 0 at first. `timeline.ending_ms` came later too: before, it was part of
 ///   `idle_ms`. So did `findings`, and of the timeline `critical_steps`, `concurrency` and `idle_gaps`; `plans`,
-///   `spans`, `spans_left_out`, `resources` and the `self_ms` of spans followed, and `heartbeat.silent_seconds`,
-///   `heartbeat.idle_share` and the `statement` of stalls came last.
+///   `spans`, `spans_left_out`, `resources` and the `self_ms` of spans followed, then `heartbeat.silent_seconds`,
+///   `heartbeat.idle_share` and the `statement` of stalls, and `data`, `data_left_out`, `tables`, `operators` and `lineage`
+///   came last.
 pub const REPORT_VERSION: u32 = 2;
 
 /// What a run did, what was slow, what failed, and what has not been delivered.
@@ -92,6 +97,15 @@ pub struct Report {
     /// The plans of the slowest queries.
     #[serde(default)]
     pub plans: Vec<PlanReport>,
+    /// What each node read of each table, those first of which most was read.
+    #[serde(default)]
+    pub tables: Vec<TableReport>,
+    /// The operators of each node, those first that computed longest.
+    #[serde(default)]
+    pub operators: Vec<OperatorTotal>,
+    /// Where the columns of each node come from.
+    #[serde(default)]
+    pub lineage: Vec<LineageReport>,
     /// The longest spans of queries, operators and stages, in the order of their start.
     #[serde(default)]
     pub spans: Vec<TimelineSpan>,
@@ -103,6 +117,12 @@ pub struct Report {
     pub resources: Vec<ResourceSample>,
     /// What was written.
     pub artifacts: Vec<Artifact>,
+    /// What the data of the nodes was like, those that wrote something first.
+    #[serde(default)]
+    pub data: Vec<DataReport>,
+    /// Nodes whose data was summarised and that are not among them.
+    #[serde(default)]
+    pub data_left_out: u64,
     /// Errors and warnings, by message, the errors first.
     pub problems: Vec<Problem>,
     /// The process; `None` without a heartbeat file.

@@ -50,6 +50,29 @@ pub struct NodeReport {
 }
 
 impl NodeReport {
+    /// A node of which nothing else is known.
+    #[cfg(test)]
+    pub(crate) fn of_name(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            kind: None,
+            dependencies: Vec::new(),
+            status: NodeStatus::Success,
+            start_ms: None,
+            duration_ms: None,
+            rows_in: None,
+            rows_out: None,
+            bytes: None,
+            queries: 0,
+            queries_summed: 0,
+            error: None,
+            attempts: 1,
+            earlier_attempts: Vec::new(),
+            recovered: false,
+            on_critical_path: false,
+        }
+    }
+
     /// What is to be said of it besides its status: how often it ran, and that its failure was dealt with.
     pub(crate) fn attempts_in_words(&self) -> Option<String> {
         let attempts = (self.attempts > 1).then(|| format!("attempt {}", display::count(self.attempts)));

@@ -10,6 +10,17 @@ use serde_json::json;
 use crate::{fixture, reports::artifact};
 
 fn run(change: impl FnOnce(&mut Manifest), join: &str, rows: u64, column: &str) -> ComparedRun {
+    run_of("lines", change, join, rows, column)
+}
+
+/// A run whose plan is of this node.
+fn run_of(
+    node: &str,
+    change: impl FnOnce(&mut Manifest),
+    join: &str,
+    rows: u64,
+    column: &str,
+) -> ComparedRun {
     let out = tempfile::tempdir().unwrap();
     let bundle = Bundle::create(out.path(), RunId::new()).unwrap();
     let mut manifest = fixture::manifest();
@@ -22,12 +33,12 @@ fn run(change: impl FnOnce(&mut Manifest), join: &str, rows: u64, column: &str) 
     output.rows = Some(rows);
     output.schema = vec![ArtifactColumn { name: column.into(), data_type: "Int64".into(), nullable: true }];
     ArtifactCatalog::new(vec![output]).write(&bundle).unwrap();
-    let plan = json!({"query_id": 1, "node": "lines", "metrics": {"wall_ms": 26.0, "operators": [
+    let plan = json!({"query_id": 1, "node": node, "settings": {"datafusion.execution.batch_size": if join == "HashJoinExec" { "8192" } else { "4096" }}, "metrics": {"wall_ms": 26.0, "operators": [
         {"id": 0, "name": "SortExec", "elapsed_compute_ms": 1.0},
         {"id": 1, "parent": 0, "name": join, "elapsed_compute_ms": 1.0, "output_rows": 3,
             "metrics": {"spilled_bytes": if join == "HashJoinExec" { 0 } else { 9 }}},
         {"id": 2, "parent": 1, "name": "DataSourceExec", "table": "orders", "output_rows": 3}]}});
-    fs::write(bundle.plan_file(Some("lines"), "9f3a9f3a9f3a9f3a"), plan.to_string()).unwrap();
+    fs::write(bundle.plan_file(Some(node), "9f3a9f3a9f3a9f3a"), plan.to_string()).unwrap();
     ComparedRun::read(&bundle).unwrap()
 }
 
@@ -92,6 +103,7 @@ fn what_changed_is_said_and_met() {
         "Plan of lines\n    SortExec\n  -   HashJoinExec\n  +   SortMergeJoinExec\n        DataSourceExec (orders)\n",
         "  totals: 900 rows, was 1,000 (-10 %); - a Int64; + b Int64\n",
         "  profile: prod, was dev\n",
+        "  datafusion.execution.batch_size: 4096, was 8192\n",
         "New findings\n  spill: ",
     ] {
         assert!(text.contains(expected), "{expected:?} is not in\n{text}");
@@ -101,6 +113,41 @@ fn what_changed_is_said_and_met() {
     assert_eq!(serde_json::from_str::<Comparison>(&json).unwrap().to_text(), text);
     let back = Comparison::new(&[worse], &good()).unwrap();
     assert_eq!((back.findings_came.len(), back.findings_went.len()), (0, 1));
+}
+
+#[test]
+fn a_node_of_another_name_is_compared_with_what_it_was() {
+    let of = |name: &'static str, ms: f64| {
+        let change = move |manifest: &mut Manifest| {
+            manifest.nodes[1].name = name.into();
+            manifest.nodes[1].duration_ms = Some(ms);
+        };
+        run_of(name, change, "HashJoinExec", 1_000, "a")
+    };
+    let comparison = Comparison::new(&[of("lines", 30.0)], &of("order_lines", 90.0)).unwrap();
+    check(&comparison, "slower=20%", &["node order_lines took 90 ms, was 30 ms"]);
+    let text = comparison.to_text();
+    assert!(text.contains("  order_lines: was called lines; 90 ms"), "{text}");
+    assert!(!text.contains("gone") && !text.contains("new"), "{text}");
+    assert!(comparison.to_html().contains("was called"));
+    // With another plan it is another node.
+    let other = run_of(
+        "order_lines",
+        |manifest| manifest.nodes[1].name = "order_lines".into(),
+        "SortMergeJoinExec",
+        1_000,
+        "a",
+    );
+    let text = Comparison::new(&[of("lines", 30.0)], &other).unwrap().to_text();
+    assert!(text.contains("order_lines: new") && text.contains("lines: gone"), "{text}");
+}
+
+#[test]
+fn what_cannot_be_judged_is_said() {
+    let comparison = Comparison::new(&[good()], &good()).unwrap();
+    let why = |criterion: &str| comparison.unjudged(&criterion.parse().unwrap());
+    assert_eq!(why("drift"), Some("neither run has data summaries (capture.data_statistics)"));
+    assert_eq!((why("plan-changed"), why("slower=1%"), why("failed")), (None, None, None));
 }
 
 #[test]

@@ -1,6 +1,9 @@
 //! The spans of a run in the formats of other viewers.
 
-use std::{collections::HashMap, fs};
+use std::{
+    collections::{HashMap, HashSet},
+    fs,
+};
 
 use daglight_bundle_report::{ExportFormat, ExportSignal, Exported, export};
 use daglight_run_bundle::Bundle;
@@ -14,20 +17,23 @@ use crate::fixture::{self, SpanLine};
 fn bundle(out: &tempfile::TempDir) -> Bundle {
     let bundle = Bundle::create(out.path(), RunId::new()).unwrap();
     fixture::manifest().write(&bundle).unwrap();
-    let query = |start, end| SpanLine::new("datafusion.execute", start, end).text("node", "a </script>");
+    let query = |start, end| {
+        SpanLine::new("datafusion.execute", start, end).id(&format!("q{start}")).text("node", "a </script>")
+    };
     let beat = |at| SpanLine::new("build.heartbeat", at, at).count("process.resident_bytes", 1_000 + at);
     let lines = [
         beat(1).line(),
         query(10, 30).line(),
         query(20, 45).line(),
         SpanLine::new("datafusion.operator", 22, 40)
+            .id("o1")
             .text("node", "a </script>")
             .text("operator", "SortExec")
             .line(),
         "torn or not JSON\n".to_owned(),
-        SpanLine::new("hamilton.node", 5, 50).text("node", "a </script>").line(),
+        SpanLine::new("hamilton.node", 5, 50).id("n1").text("node", "a </script>").line(),
         beat(60).line(),
-        SpanLine::new("hamilton.node", 0, 90).text("node", "b").failed("disk full").line(),
+        SpanLine::new("hamilton.node", 0, 90).id("n2").text("node", "b").failed("disk full").line(),
         SpanLine::new("pipeline.execute", 0, 100).line(),
     ];
     fs::write(bundle.traces(), lines.concat()).unwrap();
@@ -57,9 +63,9 @@ enum TraceEvent {
         args: HashMap<String, String>,
     },
     #[serde(rename = "M")]
-    Metadata { name: String, pid: u32, tid: u32, args: Value },
+    Metadata { name: String, cat: String, ts: f64, pid: u32, tid: u32, args: Value },
     #[serde(rename = "C")]
-    Counter { name: String, ts: f64, pid: u32, tid: u32, args: HashMap<String, f64> },
+    Counter { name: String, cat: String, ts: f64, pid: u32, tid: u32, args: HashMap<String, f64> },
 }
 
 #[test]
@@ -77,13 +83,13 @@ fn perfetto_has_every_span_on_threads_where_none_crosses_another() {
                 assert!(args.contains_key("span_id"));
                 spans.push((tid, ts, ts + dur, name, cat));
             }
-            TraceEvent::Metadata { name, pid, tid, args } => {
+            TraceEvent::Metadata { name, pid, tid, args, .. } => {
                 assert_eq!(pid, 1);
                 if name == "thread_name" {
                     threads.insert(tid, args["name"].as_str().unwrap().to_owned());
                 }
             }
-            TraceEvent::Counter { name, ts, pid, tid, args } => {
+            TraceEvent::Counter { name, ts, pid, tid, args, .. } => {
                 assert_eq!((pid, tid, args.len()), (1, 0, 1), "{name}");
                 memory.push((ts, args["value"]));
             }
@@ -105,6 +111,96 @@ fn perfetto_has_every_span_on_threads_where_none_crosses_another() {
     let queries: Vec<u32> =
         spans.iter().filter(|(.., cat)| cat == "datafusion.execute").map(|(tid, ..)| *tid).collect();
     assert_ne!(queries[0], queries[1]);
+}
+
+/// Checks the rules of the format that Perfetto's importer relies on: it drops a slice that breaks them, and counts it where nobody
+/// looks. Returns the number of spans.
+#[track_caller]
+fn check_trace_rules(document: &Value) -> usize {
+    let events: Vec<TraceEvent> = serde_json::from_value(document["traceEvents"].clone()).unwrap();
+    let (mut named, mut ids) = (HashSet::new(), HashSet::new());
+    let mut tracks: HashMap<(u32, u32), Vec<(f64, f64)>> = HashMap::new();
+    let mut counters: HashMap<(u32, String), f64> = HashMap::new();
+    for event in events {
+        match event {
+            // Every event has its end: there is no `B` that could be without its `E`.
+            TraceEvent::Complete { name, ts, dur, pid, tid, args, .. } => {
+                assert!(ts.is_finite() && ts >= 0.0 && dur.is_finite() && dur >= 0.0, "{name}: {ts} {dur}");
+                assert!(!name.is_empty());
+                assert!(ids.insert(args["span_id"].clone()), "{} is there twice", args["span_id"]);
+                assert!(
+                    named.contains(&(pid, tid, "thread_name".to_owned())),
+                    "thread {tid} has no name yet"
+                );
+                tracks.entry((pid, tid)).or_default().push((ts, ts + dur));
+            }
+            TraceEvent::Metadata { name, cat, ts, pid, tid, args } => {
+                assert_eq!((&*cat, ts), ("__metadata", 0.0));
+                assert!(
+                    ["process_name", "thread_name", "thread_sort_index"].contains(&name.as_str()),
+                    "{name}"
+                );
+                assert_eq!(args.as_object().unwrap().len(), 1, "{args}");
+                assert!(named.insert((pid, tid, name.clone())), "{name} of {tid} is there twice");
+            }
+            TraceEvent::Counter { name, cat, ts, pid, args, .. } => {
+                assert!(!cat.is_empty());
+                assert!(args.values().all(|value| value.is_finite()), "{name}: {args:?}");
+                let before = counters.insert((pid, name.clone()), ts);
+                assert!(before.is_none_or(|before| before <= ts), "{name} goes back in time");
+            }
+        }
+    }
+    let mut spans = 0;
+    for (track, mut slices) in tracks {
+        // As the importer sorts them: by time, of equal times the longer one first.
+        slices.sort_by(|a, b| a.0.total_cmp(&b.0).then(b.1.total_cmp(&a.1)));
+        let mut open: Vec<f64> = Vec::new();
+        for (start, end) in slices {
+            open.retain(|until| *until > start);
+            assert!(
+                open.last().is_none_or(|until| *until >= end),
+                "{track:?}: {start} to {end} crosses {open:?}"
+            );
+            open.push(end);
+            spans += 1;
+        }
+    }
+    spans
+}
+
+#[test]
+fn traces_follow_the_rules_of_the_format() {
+    assert_eq!(check_trace_rules(&exported(ExportFormat::Perfetto).1), 6);
+    // Many at random: nested, crossing, of no length, and at the same moment.
+    for seed in 0..20 {
+        let out = tempfile::tempdir().unwrap();
+        let bundle = Bundle::create(out.path(), RunId::new()).unwrap();
+        fixture::manifest().write(&bundle).unwrap();
+        let mut state = seed;
+        let mut below = |limit: u64| {
+            state = u64::wrapping_add(
+                u64::wrapping_mul(state, 6_364_136_223_846_793_005),
+                1_442_695_040_888_963_407,
+            );
+            (state >> 33) % limit
+        };
+        let lines: Vec<String> = (0..200)
+            .map(|number| {
+                let start = below(50);
+                let end = start + below(20);
+                let node = ["a", "b", "c"][below(3) as usize];
+                SpanLine::new("datafusion.operator", start, end)
+                    .id(&format!("{number:016x}"))
+                    .text("node", node)
+                    .line()
+            })
+            .collect();
+        fs::write(bundle.traces(), lines.concat()).unwrap();
+        let mut text = Vec::new();
+        export(&bundle, ExportFormat::Perfetto, &mut text).unwrap();
+        assert_eq!(check_trace_rules(&serde_json::from_slice(&text).unwrap()), 200, "seed {seed}");
+    }
 }
 
 #[test]

@@ -4,12 +4,14 @@ use std::fs;
 
 use chrono::TimeDelta;
 use daglight_bundle_report::{DeliveryReport, Level, Report, ReportError, ReportStatus};
+use daglight_capture_policy::{Policy, Profile};
 use daglight_run_bundle::{
     ActiveTask, Artifact, ArtifactCatalog, ArtifactColumn, AttemptRecord, Bundle, DeliveryCounts, KeptAs,
-    LedgerDestination, LedgerSignal, Manifest, NodeRecord, NodeStatus, ProcessEvidence, RecordedKind,
-    RunStatus, SignalLedger, Tracking,
+    LedgerDestination, LedgerSignal, Manifest, NodeRecord, NodeStatus, NodeSummary, ProcessEvidence,
+    RecordedKind, RunStatus, SignalLedger, Tracking,
 };
 use daglight_run_identity::RunId;
+use serde_json::json;
 
 use crate::fixture::{self, SpanLine};
 
@@ -73,6 +75,55 @@ fn check_headline(report: &Report, expected: &[&str]) {
     for (position, part) in expected.iter().enumerate() {
         assert!(headline.get(position).is_some_and(|text| text.contains(part)), "{part:?} in {headline:#?}");
     }
+}
+
+#[test]
+fn the_data_of_outputs_is_shown_as_the_policy_shows_it_and_in_bounds() {
+    let run = Run::new().manifest(|_| {});
+    ArtifactCatalog::new(vec![Artifact { node: Some("lines".into()), ..artifact("totals") }])
+        .write(&run.bundle)
+        .unwrap();
+    let policy = Policy::of_profile(Profile::Dev);
+    let price = json!({"pos": 0, "data_type": "Int64", "base_data_type": "numeric", "count": 1000, "missing": 20, "min": 3,
+        "max": 9, "mean": 5.25, "histogram": {"(3.0, 6.0]": 900, "(6.0, 9.0]": 80}, "distinct": 7, "distinct_is_estimate": true});
+    let mut columns = serde_json::Map::from_iter([("price".to_owned(), price)]);
+    let status = json!({"pos": 1, "data_type": "Utf8", "base_data_type": "category", "count": 1000, "missing": 0,
+        "unique": 4, "domain": {"<b>": 700, "O": 200, "F": 70, "P": 30}, "distinct": 4});
+    columns.insert("status".to_owned(), status);
+    let plain = |at: u64| json!({"pos": at, "data_type": "Binary", "base_data_type": "unhandled", "count": 1000, "missing": 0});
+    columns.extend((2..60).map(|at| (format!("c{at:02}"), plain(at))));
+    let keep = |node: &str, columns: serde_json::Map<_, _>| {
+        let shown = policy.capture_columns(columns, |_, _| json!({}));
+        NodeSummary::new(node, &shown).append(&run.bundle).unwrap();
+    };
+    keep("orders", columns.clone().into_iter().skip(58).collect());
+    keep("lines", columns);
+    let report = run.report();
+    let nodes: Vec<&str> = report.data.iter().map(|data| data.node.as_str()).collect();
+    assert_eq!(nodes, ["lines", "orders"], "what was written comes first");
+    let lines = &report.data[0];
+    assert_eq!((lines.rows, lines.columns.len(), lines.columns_left_out), (1_000, 50, 10));
+    let markdown = report.to_markdown();
+    for expected in [
+        "## Data of the outputs",
+        "`lines`: 1,000 rows, 60 columns",
+        "| `price` | `Int64` | 20 (2 %) | about 7 | `3` to `9`, on average `5.25` | █▂ |",
+        "| `status` | `Utf8` | | 4 | `<b>` 70 %, `O` 20 %, `F` 7 % and 1 more | |",
+        "10 columns more.",
+    ] {
+        // Cells are padded, so that columns stand under each other.
+        let plain = markdown.split(' ').filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ");
+        assert!(plain.contains(expected), "{expected:?} is not in\n{markdown}");
+    }
+    let page = report.to_html();
+    assert!(page.contains("<svg class=\"histogram\"") && page.contains("&lt;b&gt;") && !page.contains("<b>"));
+    assert!(run.bundle.verify().iter().all(|fault| !fault.to_string().contains("data_summaries")));
+    // What of it is damaged is named, and the rest is shown.
+    let path = run.bundle.data_summaries();
+    fs::write(&path, [fs::read(&path).unwrap(), b"{\"format_version\":1,".to_vec()].concat()).unwrap();
+    let damaged = run.report();
+    assert_eq!(damaged.data.len(), 2);
+    assert!(damaged.damages().any(|damage| damage.file == "data_summaries.jsonl"), "{:?}", damaged.files);
 }
 
 #[test]

@@ -98,6 +98,59 @@ async fn outputs_that_differ_from_the_registry_are_warnings_or_fail_the_run() {
 }
 
 #[tokio::test]
+async fn data_summaries_are_in_the_bundle_also_without_a_tracker() {
+    for tracked in [false, true] {
+        let out = tempfile::tempdir().unwrap();
+        let mut settings = Settings::of_profile(Profile::Dev);
+        settings.bundle.output_dir = out.path().to_owned();
+        settings.tracker.enabled = tracked;
+        settings.capture.redact_keys = vec!["salary".to_owned()];
+        let telemetry = Telemetry::new(settings);
+        let ctx = telemetry.session(SessionStateBuilder::new_with_default_features());
+        let dag = Dag::builder("test::summaries_v1").unwrap().loader("people").build().unwrap();
+        let run = telemetry.start_run(&dag, RunOptions::default());
+        run.node("people", async |node| {
+            let sql = "SELECT value AS id, value * 1000 + 77123 AS salary, CASE WHEN value % 4 > 0 THEN 'yes' END AS paid \
+                       FROM generate_series(1, 100)";
+            node.materialize(&ctx, ctx.sql(sql).await?, Parquet::to(out.path().join("people.parquet").display().to_string()))
+                .await
+        })
+        .await
+        .unwrap();
+        let bundle = run.finish().await.bundle.unwrap();
+        let text = fs::read_to_string(bundle.join("data_summaries.jsonl")).unwrap();
+        let summary: Value = serde_json::from_str(text.trim()).unwrap();
+        assert_eq!((&summary["format_version"], &summary["node"]), (&json!(1), &json!("people")));
+        let columns = &summary["columns"];
+        assert_eq!((&columns["id"]["max"], &columns["paid"]["missing"]), (&json!(100), &json!(25)));
+        assert_eq!(
+            (&columns["paid"]["distinct"], &columns["paid"]["distinct_is_estimate"]),
+            (&json!(1), &json!(false))
+        );
+        assert_eq!(columns["salary"]["base_data_type"], "unhandled", "{columns}");
+        // Anywhere in the bundle: values of a hidden column are in no file.
+        assert!(!text.contains("77124") && !text.contains("177123"), "{text}");
+        let report = json(bundle.join("run_diagnostics_report.json"));
+        let names: Vec<&str> = report["data"][0]["columns"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|column| column["name"].as_str().unwrap())
+            .collect();
+        assert_eq!(
+            (report["data"][0]["rows"].as_u64(), names.as_slice()),
+            (Some(100), ["id", "salary", "paid"].as_slice())
+        );
+        // The page of the tracking server has no place for what only the bundle has.
+        let outbox = fs::read_to_string(bundle.join("tracker/outbox.jsonl")).unwrap_or_default();
+        assert_eq!(outbox.contains("dagworks_describe"), tracked);
+        assert!(!outbox.contains("distinct_is_estimate"), "{outbox}");
+        let listed = json(bundle.join("manifest.json"))["files"].to_string();
+        assert!(listed.contains("data_summaries.jsonl"), "{listed}");
+    }
+}
+
+#[tokio::test]
 async fn an_output_that_fails_is_not_an_artifact() {
     let out = tempfile::tempdir().unwrap();
     let telemetry = telemetry(out.path(), false);

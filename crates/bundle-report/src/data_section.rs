@@ -1,0 +1,153 @@
+//! What the data of the nodes was like, as a section.
+
+use crate::{
+    display,
+    report::{ColumnReport, DataReport, Report, ValueReport},
+    section::{Block, Cell, Column, Piece, Section, Table, code, name, shown, words},
+    sections::section,
+};
+
+/// Nodes whose data is shown; the report for programs has more.
+const MAX_NODES: usize = 20;
+/// Values of a column that are shown.
+const MAX_VALUES: usize = 3;
+/// Characters of a value that are shown.
+const MAX_CHARS: usize = 40;
+
+pub(crate) fn data(report: &Report) -> Section<'_> {
+    let shown = report.data.iter().take(MAX_NODES).enumerate();
+    let mut blocks: Vec<Block<'_>> = shown.map(|(position, data)| of_node(data, position == 0)).collect();
+    let more = (report.data.len().saturating_sub(MAX_NODES) as u64).saturating_add(report.data_left_out);
+    if more > 0 {
+        let more = display::plural(more, "more node");
+        let text = format!("{more} had their data summarised: the JSON report has the first of them.");
+        blocks.push(Block::Sentence(vec![Piece::words(text)]));
+    }
+    section("Data of the outputs", blocks)
+}
+
+fn of_node(data: &DataReport, is_open: bool) -> Block<'_> {
+    let columns = data.columns.len() as u64 + data.columns_left_out;
+    let size = format!(": {}, {}", display::plural(data.rows, "row"), display::plural(columns, "column"));
+    let until = if data.is_partial { ", until it failed" } else { "" };
+    let rows = data.columns.iter().map(|column| row(column, data.rows));
+    Block::Data {
+        title: vec![Piece::Name(&data.node), Piece::words(size + until)],
+        table: Table::new(
+            vec![
+                Column::text("column"),
+                Column::text("type"),
+                Column::number("missing"),
+                Column::number("different"),
+                Column::text("values"),
+                Column::text("distribution"),
+            ],
+            rows,
+        ),
+        more: (data.columns_left_out > 0)
+            .then(|| format!("{} more.", display::plural(data.columns_left_out, "column"))),
+        is_open,
+    }
+}
+
+fn row(column: &ColumnReport, rows: u64) -> Vec<Cell<'_>> {
+    let part = |count: u64| if rows == 0 { 0.0 } else { count as f64 / rows as f64 };
+    let missing = match column.missing {
+        0 => Vec::new(),
+        missing => words(format!("{} ({})", display::count(missing), display::percent(part(missing)))),
+    };
+    let about = if column.distinct_is_estimate { "about " } else { "" };
+    let histogram = Piece::Histogram(&column.histogram, column.remark.as_deref());
+    vec![
+        name(column.name.as_str()),
+        code(column.data_type.as_str()),
+        missing,
+        shown(column.distinct, |distinct| format!("{about}{}", display::count(distinct))),
+        values(column, part),
+        if column.histogram.is_empty() { Vec::new() } else { vec![histogram] },
+    ]
+}
+
+fn values(column: &ColumnReport, part: impl Fn(u64) -> f64) -> Cell<'_> {
+    let mut cell = Vec::new();
+    if let (Some(min), Some(max)) = (&column.min, &column.max) {
+        // A date has no time of day, and neither has the mean of dates for its readers.
+        let is_date = column.data_type.starts_with("Date");
+        let day =
+            |text: &'_ str| text.split_once('T').filter(|_| is_date).map_or(text.len(), |(day, _)| day.len());
+        cell.extend([value(&min[..day(min)]), Piece::words(" to "), value(&max[..day(max)])]);
+        if let Some(mean) = &column.mean {
+            cell.extend([Piece::words(", on average "), value(&mean[..day(mean)])]);
+        }
+    }
+    for (position, ValueReport { value: text, count }) in
+        column.most_frequent.iter().take(MAX_VALUES).enumerate()
+    {
+        let between = if position > 0 { ", " } else { "" };
+        cell.extend([
+            Piece::words(between),
+            value(text),
+            Piece::words(format!(" {}", display::percent(part(*count)))),
+        ]);
+    }
+    let listed = column.most_frequent.len().min(MAX_VALUES) as u64;
+    if let Some(more) = column.distinct.filter(|distinct| listed > 0 && *distinct > listed) {
+        cell.push(Piece::words(format!(" and {} more", display::count(more - listed))));
+    }
+    if let Some(length) = column.mean_length {
+        cell.push(Piece::words(format!("{length:.1} characters on average")));
+    }
+    // The bars say it of the histogram, and only a page has room for more.
+    if let Some(remark) = &column.remark {
+        cell.push(Piece::words(format!(" ({remark})")));
+    }
+    cell
+}
+
+/// A value in a few characters: a number with as many digits as are read, and the beginning of a long text.
+fn value(text: &str) -> Piece<'_> {
+    const DIGITS: usize = 6;
+    let is_long_number = text.contains('.') && text.len() > DIGITS + 2;
+    if let Some(number) = text.parse::<f64>().ok().filter(|number| is_long_number && number.is_finite()) {
+        return Piece::Code(rounded(number, DIGITS).into());
+    }
+    match text.char_indices().nth(MAX_CHARS) {
+        None => Piece::Code(text.into()),
+        Some((end, _)) => Piece::Code(format!("{}…", &text[..end]).into()),
+    }
+}
+
+/// A number to so many significant digits, without zeros behind the last one that counts.
+fn rounded(number: f64, digits: usize) -> String {
+    let magnitude = number.abs().log10().floor();
+    if !(-6.0..15.0).contains(&magnitude) {
+        return format!("{number:.5e}");
+    }
+    let decimals = (digits as f64 - 1.0 - magnitude).clamp(0.0, 12.0) as usize;
+    let text = format!("{number:.decimals$}");
+    if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(text: &str, expected: &str) {
+        let Piece::Code(shown) = value(text) else { panic!("a value is code") };
+        assert_eq!(shown, expected);
+    }
+
+    #[test]
+    fn values_are_short() {
+        check("1500", "1500");
+        check("9223372036854775807", "9223372036854775807");
+        check("2999.1234567", "2999.12");
+        check("0.0001234567891", "0.000123457");
+        check("151219.53763160375", "151220");
+        check("1.5000000001", "1.5");
+        check("-0.00000012345678", "-1.23457e-7");
+        check("1992-01-01T00:00:00", "1992-01-01T00:00:00");
+        check(&"ä".repeat(41), &format!("{}…", "ä".repeat(40)));
+    }
+}

@@ -1,0 +1,128 @@
+//! What the plans of a run add up to, as sections.
+
+use crate::{
+    display,
+    report::{ColumnLineage, LineageReport, OperatorTotal, Report, TableReport},
+    section::{Block, Cell, Column, Piece, Section, Table, counted, name, shown, words},
+    sections::{section, table_section},
+};
+
+/// Tables that are shown.
+const MAX_TABLES: usize = 30;
+/// Operators that are shown.
+const MAX_OPERATORS: usize = 15;
+/// Nodes whose lineage is shown.
+const MAX_LINEAGES: usize = 20;
+/// Columns that a column is made of, and that are shown.
+const MAX_SOURCES: usize = 4;
+
+/// What was read of each table, by node.
+pub(crate) fn tables(report: &Report) -> Section<'_> {
+    let columns = vec![
+        Column::text("table"),
+        Column::text("node"),
+        Column::number("rows"),
+        Column::number("bytes read"),
+        Column::number("files"),
+        Column::number("of bytes"),
+        Column::number("row groups"),
+        Column::number("pages"),
+        Column::number("requests"),
+    ];
+    table_section("Reads of tables", columns, report.tables.iter().take(MAX_TABLES).map(table_row))
+}
+
+fn table_row(table: &TableReport) -> Vec<Cell<'_>> {
+    let pruned = |read: Option<u64>, pruned: Option<u64>| match (read, pruned.unwrap_or(0)) {
+        (None, _) => Vec::new(),
+        (Some(read), 0) => words(display::count(read)),
+        (Some(read), pruned) => words(format!("{}, {} pruned", display::count(read), display::count(pruned))),
+    };
+    vec![
+        name(table.table.as_str()),
+        name(table.node.as_deref()),
+        shown(table.rows, display::count),
+        shown(table.bytes_read, display::bytes),
+        shown(table.files, display::count),
+        shown(table.file_bytes, display::bytes),
+        pruned(table.row_groups_read, table.row_groups_pruned),
+        pruned(table.pages_read, table.pages_pruned),
+        counted(table.requests),
+    ]
+}
+
+/// The operators that computed longest.
+pub(crate) fn operators(report: &Report) -> Section<'_> {
+    let columns = vec![
+        Column::text("operator"),
+        Column::text("node"),
+        Column::number("computed, over all partitions"),
+        Column::number("rows"),
+        Column::number("memory"),
+        Column::number("spilled"),
+    ];
+    let shown = report.operators.iter().filter(|operator| operator.compute_ms > 0.0).take(MAX_OPERATORS);
+    table_section("Time per operator", columns, shown.map(operator_row))
+}
+
+fn operator_row(operator: &OperatorTotal) -> Vec<Cell<'_>> {
+    vec![
+        name(operator.operator.as_str()),
+        name(operator.node.as_deref()),
+        shown(operator.compute_ms, display::duration),
+        shown(operator.rows, display::count),
+        shown(operator.memory_bytes, display::bytes),
+        shown((operator.spilled_bytes > 0).then_some(operator.spilled_bytes), display::bytes),
+    ]
+}
+
+/// Where the columns of the nodes come from.
+pub(crate) fn lineage(report: &Report) -> Section<'_> {
+    let shown = report.lineage.iter().take(MAX_LINEAGES).enumerate();
+    let mut blocks: Vec<Block<'_>> =
+        shown.map(|(position, lineage)| of_node(lineage, position == 0)).collect();
+    let more = report.lineage.len().saturating_sub(MAX_LINEAGES);
+    if more > 0 {
+        let more = display::plural(more as u64, "more node");
+        blocks.push(Block::Sentence(vec![Piece::words(format!("{more}: see the JSON report."))]));
+    }
+    section("Lineage", blocks)
+}
+
+fn of_node(lineage: &LineageReport, is_open: bool) -> Block<'_> {
+    let rows = lineage.columns.iter().map(|column| vec![name(column.name.as_str()), made_of(column)]);
+    let mut more = Vec::new();
+    if lineage.columns_left_out > 0 {
+        more.push(format!("{} more.", display::plural(lineage.columns_left_out, "column")));
+    }
+    if !lineage.rows_by.is_empty() {
+        more.push(format!("Rows are decided by {}.", lineage.rows_by.join(", ")));
+    }
+    if !lineage.unresolved.is_empty() {
+        more.push(format!("Not followed: {}.", lineage.unresolved.join(", ")));
+    }
+    Block::Data {
+        title: vec![Piece::Name(&lineage.node), Piece::words(" is made of")],
+        table: Table::new(vec![Column::text("column"), Column::text("made of")], rows),
+        more: (!more.is_empty()).then(|| more.join(" ")),
+        is_open,
+    }
+}
+
+fn made_of(column: &ColumnLineage) -> Cell<'_> {
+    let mut cell = Vec::new();
+    for (position, from) in column.from.iter().take(MAX_SOURCES).enumerate() {
+        cell.extend([Piece::words(if position > 0 { ", " } else { "" }), Piece::Name(from)]);
+    }
+    let more = column.from.len().saturating_sub(MAX_SOURCES);
+    if more > 0 {
+        cell.push(Piece::words(format!(" and {more} more")));
+    }
+    match column.derivation.as_deref() {
+        None => cell.push(Piece::words("a constant")),
+        // What is copied needs no word.
+        Some("identity") => {}
+        Some(derivation) => cell.push(Piece::words(format!(" ({derivation})"))),
+    }
+    cell
+}

@@ -1,0 +1,248 @@
+//! Sums over the plans of a run, in bounded memory: tables that were read, operators, and where columns come from.
+
+use std::collections::{BTreeMap, HashMap};
+
+use daglight_capture_policy::operator_name;
+use daglight_run_bundle::{PlanBundle, PlanLineage};
+
+use crate::report::{ColumnLineage, LineageReport, OperatorTotal, TableReport};
+
+/// Tables and operators that are told apart, each with its node.
+const MAX_KEPT: usize = 20_000;
+/// Tables that a report has: those of which most was read.
+const MAX_TABLES: usize = 500;
+/// Operators that a report has: those that computed longest.
+const MAX_OPERATORS: usize = 100;
+/// Nodes whose lineage a report has.
+const MAX_LINEAGES: usize = 200;
+/// Columns of each of them.
+const MAX_COLUMNS: usize = 50;
+/// Columns that a column, or the rows of a node, are made of.
+const MAX_SOURCES: usize = 20;
+
+/// A node, where there is one, and the table or operator.
+type Key = (Option<String>, String);
+
+/// The sums so far.
+#[derive(Debug, Default)]
+pub(crate) struct PlanSums {
+    tables: HashMap<Key, TableReport>,
+    operators: HashMap<Key, OperatorTotal>,
+    /// By node, with the time of the query that it is of.
+    lineages: BTreeMap<String, (f64, LineageReport)>,
+}
+
+/// What a report has of the sums.
+#[derive(Debug, Default)]
+pub(crate) struct Summed {
+    pub(crate) tables: Vec<TableReport>,
+    pub(crate) operators: Vec<OperatorTotal>,
+    pub(crate) lineages: Vec<LineageReport>,
+}
+
+impl PlanSums {
+    pub(crate) fn add(&mut self, plan: &PlanBundle) {
+        for source in &plan.sources {
+            let Some(table) = source.table.as_ref().or(source.location.as_ref()) else { continue };
+            let Some(sum) = entry(&mut self.tables, plan.node.as_ref(), table) else { continue };
+            sum.table.clone_from(table);
+            sum.node.clone_from(&plan.node);
+            sum.scans += 1;
+            sum.format = sum.format.take().or_else(|| source.format.clone());
+            for (sum, value) in [
+                (&mut sum.rows, source.rows),
+                (&mut sum.bytes_read, source.bytes_scanned),
+                (&mut sum.files, source.files),
+                (&mut sum.file_bytes, source.bytes),
+                (&mut sum.row_groups_read, source.row_groups_read),
+                (&mut sum.row_groups_pruned, source.row_groups_pruned),
+                (&mut sum.pages_read, source.pages_read),
+                (&mut sum.pages_pruned, source.pages_pruned),
+            ] {
+                // What no scan counts stays unknown, and is not nothing.
+                if let Some(value) = value {
+                    *sum = Some(sum.unwrap_or(0).saturating_add(value));
+                }
+            }
+        }
+        for used in &plan.storage {
+            let Some(table) = &used.table else { continue };
+            if let Some(sum) = self.tables.get_mut(&(plan.node.clone(), table.clone())) {
+                sum.requests = sum.requests.saturating_add(used.requests);
+            }
+        }
+        for operator in &plan.metrics.operators {
+            let name = operator_name(&operator.name, operator.table.as_deref());
+            let Some(sum) = entry(&mut self.operators, plan.node.as_ref(), &name) else { continue };
+            sum.operator = name;
+            sum.node.clone_from(&plan.node);
+            sum.count += 1;
+            sum.compute_ms += operator.elapsed_compute_ms.filter(|ms| ms.is_finite()).unwrap_or(0.0);
+            sum.rows = sum.rows.saturating_add(operator.output_rows.unwrap_or(0));
+            sum.memory_bytes = sum.memory_bytes.max(operator.memory_bytes);
+            sum.spilled_bytes = sum.spilled_bytes.saturating_add(operator.spilled_bytes.unwrap_or(0));
+        }
+        self.add_lineage(plan);
+    }
+
+    fn add_lineage(&mut self, plan: &PlanBundle) {
+        let (Some(node), Some(lineage)) = (&plan.node, &plan.lineage) else { return };
+        if lineage.columns.iter().all(|column| column.sources.is_empty()) {
+            return;
+        }
+        let before = self.lineages.get(node).map(|(ms, _)| *ms);
+        let has_room = self.lineages.len() < MAX_LINEAGES || before.is_some();
+        if has_room && before.is_none_or(|before| plan.metrics.wall_ms > before) {
+            self.lineages.insert(node.clone(), (plan.metrics.wall_ms, lineage_of(node, lineage)));
+        }
+    }
+
+    pub(crate) fn into_summed(self) -> Summed {
+        let mut tables: Vec<TableReport> = self.tables.into_values().collect();
+        tables.sort_by(|a, b| {
+            let read = |table: &TableReport| (table.bytes_read, table.rows);
+            read(b).cmp(&read(a)).then_with(|| (&a.table, &a.node).cmp(&(&b.table, &b.node)))
+        });
+        tables.truncate(MAX_TABLES);
+        let mut operators: Vec<OperatorTotal> = self.operators.into_values().collect();
+        operators.sort_by(|a, b| {
+            let names = (&a.operator, &a.node).cmp(&(&b.operator, &b.node));
+            b.compute_ms.total_cmp(&a.compute_ms).then(names)
+        });
+        operators.truncate(MAX_OPERATORS);
+        let lineages = self.lineages.into_values().map(|(_, lineage)| lineage).collect();
+        Summed { tables, operators, lineages }
+    }
+}
+
+/// The sum of a table or an operator of a node; `None` where there are too many already.
+fn entry<'s, T: Default>(
+    sums: &'s mut HashMap<Key, T>,
+    node: Option<&String>,
+    name: &str,
+) -> Option<&'s mut T> {
+    let key = (node.cloned(), name.to_owned());
+    if sums.len() >= MAX_KEPT && !sums.contains_key(&key) {
+        return None;
+    }
+    Some(sums.entry(key).or_default())
+}
+
+fn lineage_of(node: &str, lineage: &PlanLineage) -> LineageReport {
+    let columns = lineage.columns.iter().take(MAX_COLUMNS);
+    let column = |table: &str, column: &str| format!("{table}.{column}");
+    LineageReport {
+        node: node.to_owned(),
+        columns: columns
+            .map(|of| ColumnLineage {
+                name: of.name.clone(),
+                from: of
+                    .sources
+                    .iter()
+                    .take(MAX_SOURCES)
+                    .map(|source| column(&source.table, &source.column))
+                    .collect(),
+                derivation: furthest(of.sources.iter().map(|source| source.derivation.as_str())),
+            })
+            .collect(),
+        columns_left_out: lineage.columns.len().saturating_sub(MAX_COLUMNS) as u64,
+        rows_by: lineage
+            .indirect
+            .iter()
+            .take(MAX_SOURCES)
+            .map(|source| {
+                let how = source.influences.join(" and ").replace('_', " ");
+                format!("{}: {how}", column(&source.table, &source.column))
+            })
+            .collect(),
+        unresolved: lineage.unresolved.iter().take(MAX_SOURCES).cloned().collect(),
+    }
+}
+
+/// The derivation that says most: an aggregate of copies is an aggregate.
+fn furthest<'d>(derivations: impl Iterator<Item = &'d str>) -> Option<String> {
+    let rank = |derivation: &&str| match *derivation {
+        "aggregation" => 2,
+        "transformation" => 1,
+        _ => 0,
+    };
+    derivations.max_by_key(rank).map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn plan(node: &str, wall_ms: f64, rows: u64) -> PlanBundle {
+        serde_json::from_value(json!({
+            "node": node,
+            "sources": [
+                {"table": "orders", "format": "parquet", "rows": rows, "bytes_scanned": 100, "files": 2, "bytes": 900,
+                    "row_groups_read": 1, "row_groups_pruned": 3},
+                {"location": "/data/x.csv", "rows": null},
+            ],
+            "storage": [{"store": "file://", "table": "orders", "operation": "get", "requests": 4}],
+            "lineage": {
+                "columns": [{"name": "total", "sources": [
+                    {"table": "orders", "column": "price", "derivation": "identity"},
+                    {"table": "orders", "column": "tax", "derivation": "aggregation"}]}],
+                "indirect": [{"table": "orders", "column": "day", "influences": ["filter", "group_by"]}],
+            },
+            "metrics": {"wall_ms": wall_ms, "operators": [
+                {"name": "SortExec", "elapsed_compute_ms": 5.0, "output_rows": rows, "memory_bytes": 7, "spilled_bytes": 9},
+                {"name": "DataSourceExec", "table": "orders", "elapsed_compute_ms": 50.0, "output_rows": rows}]},
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn plans_of_a_node_add_up() {
+        let mut sums = PlanSums::default();
+        for plan in [plan("a", 1.0, 10), plan("a", 2.0, 20), plan("b", 1.0, 5), PlanBundle::default()] {
+            sums.add(&plan);
+        }
+        let summed = sums.into_summed();
+        let tables: Vec<_> = summed
+            .tables
+            .iter()
+            .map(|table| (&*table.table, table.node.as_deref(), table.rows, table.bytes_read, table.requests))
+            .collect();
+        assert_eq!(
+            tables,
+            [
+                ("orders", Some("a"), Some(30), Some(200), 8),
+                ("orders", Some("b"), Some(5), Some(100), 4),
+                ("/data/x.csv", Some("a"), None, None, 0),
+                ("/data/x.csv", Some("b"), None, None, 0),
+            ]
+        );
+        assert_eq!(
+            (summed.tables[0].row_groups_read, summed.tables[0].row_groups_pruned),
+            (Some(2), Some(6))
+        );
+        let first = &summed.operators[0];
+        assert_eq!((&*first.operator, first.count, first.compute_ms), ("DataSourceExec (orders)", 2, 100.0));
+        let sort = summed.operators.iter().find(|operator| operator.operator == "SortExec").unwrap();
+        assert_eq!((sort.memory_bytes, sort.spilled_bytes, sort.rows), (Some(7), 18, 30));
+        let lineage = &summed.lineages[0];
+        assert_eq!(
+            (&*lineage.node, &*lineage.columns[0].from),
+            ("a", ["orders.price", "orders.tax"].map(str::to_owned).as_slice())
+        );
+        assert_eq!(lineage.columns[0].derivation.as_deref(), Some("aggregation"));
+        assert_eq!(lineage.rows_by, ["orders.day: filter and group by"]);
+    }
+
+    #[test]
+    fn a_run_of_many_plans_stays_bounded() {
+        let mut sums = PlanSums::default();
+        for number in 0..MAX_KEPT + 100 {
+            sums.add(&plan(&format!("n{number}"), 1.0, 1));
+        }
+        assert!(sums.tables.len() <= MAX_KEPT && sums.operators.len() <= MAX_KEPT);
+        let summed = sums.into_summed();
+        assert_eq!((summed.tables.len(), summed.operators.len(), summed.lineages.len()), (500, 100, 200));
+    }
+}

@@ -1,0 +1,118 @@
+//! How long the list of 1,000 runs takes: the first time, again, and when one of them is new.
+//!
+//! ```text
+//! cargo xtask bench serve
+//! ```
+
+use std::{
+    error::Error,
+    io::{self, Read as _, Write as _},
+    net::{SocketAddr, TcpStream},
+    path::Path,
+    thread,
+    time::{Duration, Instant},
+};
+
+use chrono::{DateTime, TimeDelta};
+use daglight_bundle_server::Server;
+use daglight_run_bundle::{
+    Bundle, FileEntry, Identity, Links, MANIFEST_FORMAT, MANIFEST_VERSION, Manifest, NodeRecord, NodeStatus,
+    RunStatus, Tracking,
+};
+use daglight_run_identity::RunId;
+
+const RUNS: i64 = 1_000;
+/// Nodes of each run, with a plan and an artifact: about what the manifest of a pipeline has.
+const NODES: usize = 30;
+/// How long the server rests between two looks for bundles that are new.
+const BETWEEN: Duration = Duration::from_secs(3);
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let out = tempfile::tempdir()?;
+    let mut bytes = 0;
+    for number in 0..RUNS {
+        bytes += record(out.path(), number)?;
+    }
+    println!("{RUNS} runs of {NODES} nodes, manifests of {} kB", bytes / RUNS as u64 / 1_000);
+    let runtime = tokio::runtime::Runtime::new()?;
+    let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0"))?;
+    let address = listener.local_addr()?;
+    runtime.spawn(Server::new(out.path()).serve(listener, std::future::pending()));
+    listed(address, "the first time", RUNS)?;
+    listed(address, "again", RUNS)?;
+    thread::sleep(BETWEEN);
+    record(out.path(), RUNS)?;
+    listed(address, "with one that is new", RUNS + 1)?;
+    Ok(())
+}
+
+/// Asks for the list, and says how long that took.
+fn listed(address: SocketAddr, what: &str, expected: i64) -> Result<(), Box<dyn Error>> {
+    let begun = Instant::now();
+    let mut stream = TcpStream::connect(address)?;
+    stream.write_all(b"GET /runs.json HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    let took = begun.elapsed();
+    let runs = answer.matches("\"dag_name\":\"bench::pipeline_v1\"").count();
+    if i64::try_from(runs)? != expected {
+        return Err(io::Error::other(format!("{runs} of {expected} runs are listed")).into());
+    }
+    println!("{what}: {:.0} ms, {:.2} of the target of 1 s", took.as_secs_f64() * 1e3, took.as_secs_f64());
+    Ok(())
+}
+
+/// Writes the bundle of a run, and returns the size of its manifest.
+fn record(out: &Path, number: i64) -> Result<u64, Box<dyn Error>> {
+    let run_id = RunId::new();
+    let bundle = Bundle::create(out, run_id)?;
+    let started_at = DateTime::UNIX_EPOCH + TimeDelta::days(20_000) + TimeDelta::minutes(number);
+    let node = |position: usize| NodeRecord {
+        status: NodeStatus::Success,
+        started_at: Some(started_at),
+        duration_ms: Some(12.5),
+        rows: Some(1_000),
+        bytes: Some(64_000),
+        attempts: 1,
+        plan_hashes: vec!["9f3a9f3a9f3a9f3a".to_owned()],
+        ..NodeRecord::not_run(format!("node_{position}"))
+    };
+    let file = |position: usize| FileEntry {
+        path: format!("plans/node_{position}-9f3a9f3a9f3a9f3a.json"),
+        size_bytes: 20_000,
+        sha256: Some("0".repeat(64)),
+    };
+    let manifest = Manifest {
+        format: MANIFEST_FORMAT.to_owned(),
+        format_version: MANIFEST_VERSION,
+        daglight_version: env!("CARGO_PKG_VERSION").into(),
+        identity: Identity {
+            run_id,
+            dag_name: "bench::pipeline_v1".into(),
+            dag_hash: "d".repeat(64),
+            code_hash: "c".repeat(64),
+            trace_id: None,
+            root_span_id: None,
+            execution_run_id: None,
+            project_id: None,
+            tags: (0..20).map(|tag| (format!("tag_{tag}"), "value".to_owned())).collect(),
+        },
+        namespace: "daglight".into(),
+        profile: "dev".into(),
+        policy: serde_json::Value::Null,
+        status: RunStatus::Success,
+        started_at,
+        ended_at: Some(started_at + TimeDelta::seconds(2)),
+        interrupted_at: None,
+        error: None,
+        nodes: (0..NODES).map(node).collect(),
+        files: (0..NODES).map(file).collect(),
+        delivery: Default::default(),
+        tracking: Tracking::Off,
+        warnings: Vec::new(),
+        links: Links::default(),
+        own_time: None,
+    };
+    manifest.write(&bundle)?;
+    Ok(bundle.manifest().metadata()?.len())
+}

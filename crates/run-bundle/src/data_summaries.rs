@@ -1,0 +1,207 @@
+//! `data_summaries.jsonl`: what the data of the nodes was like, a line for each node whose data was summarised.
+
+use std::{
+    fs::File,
+    io::{self, Read as _, Seek as _, SeekFrom, Write as _},
+};
+
+use daglight_capture_policy::Captured;
+use daglight_guarded_files::FileBelow;
+use serde::{Deserialize, Serialize, de::Error as _};
+use serde_json::Value;
+
+use crate::{
+    bundle::Bundle,
+    json_lines::{FileReading, read_lines},
+    layout::DATA_SUMMARIES,
+    versioned::WriteError,
+};
+
+/// The version of a line of `data_summaries.jsonl`.
+///
+/// - 1: the fields of [`NodeSummary`]. Each column has what a `dagworks_describe` of version 3 has (`name`, `pos`, `data_type`,
+///   `base_data_type`, `count`, `missing`, and by its kind `min`, `max`, `mean`, `std`, `zeros`, `quantiles`, `histogram`,
+///   `unique`, `domain`, `top_value`, `top_freq`, `avg_str_len`, `std_str_len`, `empty`), and the fields of
+///   [`BUNDLE_ONLY_FIELDS`].
+pub const DATA_SUMMARY_VERSION: u32 = 1;
+
+/// Fields of a column that are in the bundle alone, because the page of the tracking server has no place for them: about how many
+/// different values there are, whether that number is an estimate, and by which part of all values the rank of a quantile or of
+/// an edge of the histogram may be off, where they are estimates.
+pub const BUNDLE_ONLY_FIELDS: [&str; 3] = ["distinct", "distinct_is_estimate", "rank_error"];
+
+/// The summary of the data of a node.
+///
+/// `V` is how values are held: `&Captured` in a program that records, plain JSON where a bundle is read.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct NodeSummary<V = Value> {
+    /// The version of the line: [`DATA_SUMMARY_VERSION`].
+    pub format_version: u32,
+    /// The node.
+    pub node: String,
+    /// Whether it failed, and so the summary is of the rows that came before.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_partial: bool,
+    /// The columns by name, as the policy shows them.
+    pub columns: V,
+}
+
+impl<'c> NodeSummary<&'c Captured> {
+    /// The summary of a node.
+    pub fn new(node: impl Into<String>, columns: &'c Captured) -> Self {
+        Self { format_version: DATA_SUMMARY_VERSION, node: node.into(), is_partial: false, columns }
+    }
+
+    /// Of a node that failed.
+    #[must_use]
+    pub fn partial(self, is_partial: bool) -> Self {
+        Self { is_partial, ..self }
+    }
+
+    /// Appends the summary to the bundle.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be written.
+    pub fn append(&self, bundle: &Bundle) -> Result<(), WriteError> {
+        let failed = |source| WriteError::Io { path: bundle.data_summaries(), source };
+        let mut file = FileBelow::new(bundle.dir(), DATA_SUMMARIES).append().map_err(failed)?;
+        let mut line = if ends_a_line(&mut file).map_err(failed)? { Vec::new() } else { vec![b'\n'] };
+        serde_json::to_writer(&mut line, self).map_err(|error| failed(error.into()))?;
+        line.push(b'\n');
+        // In one call, because nodes end at the same time and their lines must not mix.
+        file.write_all(&line).and_then(|()| bundle.durability().make_durable(&file)).map_err(failed)
+    }
+}
+
+impl NodeSummary<Value> {
+    /// Passes each summary of a bundle to `take`, in the order in which the nodes ended; one that ran again has more than one, and
+    /// the last counts. `None` for a bundle without the file: its run has summarised nothing, or is of an older version.
+    pub fn read_all(bundle: &Bundle, mut take: impl FnMut(NodeSummary)) -> Option<FileReading> {
+        let path = bundle.data_summaries();
+        // A link that leads nowhere is there as well.
+        path.symlink_metadata().ok()?;
+        Some(read_lines(&path, |line| {
+            take(parse(line)?);
+            Ok(())
+        }))
+    }
+}
+
+/// Whether what comes next is a line of its own: a disk that was full has taken a part of the one before.
+fn ends_a_line(file: &mut File) -> io::Result<bool> {
+    if file.metadata()?.len() == 0 {
+        return Ok(true);
+    }
+    let mut last = [0];
+    file.seek(SeekFrom::End(-1))?;
+    file.read_exact(&mut last)?;
+    Ok(last == *b"\n")
+}
+
+fn parse(line: &str) -> serde_json::Result<NodeSummary> {
+    #[derive(Deserialize)]
+    struct Version {
+        format_version: u32,
+    }
+    let Version { format_version } = serde_json::from_str(line)?;
+    if format_version > DATA_SUMMARY_VERSION {
+        return Err(serde_json::Error::custom(format!(
+            "it has format {format_version}, and this version of Daglight knows formats up to {DATA_SUMMARY_VERSION}"
+        )));
+    }
+    serde_json::from_str(line)
+}
+
+#[cfg(test)]
+mod tests {
+    use daglight_capture_policy::{Policy, Profile};
+    use daglight_run_identity::RunId;
+    use serde_json::json;
+
+    use super::*;
+
+    fn bundle() -> (tempfile::TempDir, Bundle) {
+        let out = tempfile::tempdir().unwrap();
+        let bundle = Bundle::create(out.path(), RunId::new()).unwrap();
+        (out, bundle)
+    }
+
+    fn read(bundle: &Bundle) -> (Vec<(String, bool, Value)>, Option<FileReading>) {
+        let mut summaries = Vec::new();
+        let reading = NodeSummary::read_all(bundle, |summary| {
+            summaries.push((summary.node, summary.is_partial, summary.columns));
+        });
+        (summaries, reading)
+    }
+
+    fn columns(count: u64) -> Captured {
+        Policy::of_profile(Profile::Dev).capture(json!({"a": {"count": count}}))
+    }
+
+    #[test]
+    fn summaries_are_read_back_in_their_order() {
+        let (_out, bundle) = bundle();
+        assert_eq!(read(&bundle), (Vec::new(), None));
+        NodeSummary::new("orders", &columns(3)).append(&bundle).unwrap();
+        NodeSummary::new("lines\n", &columns(4)).partial(true).append(&bundle).unwrap();
+        let (summaries, reading) = read(&bundle);
+        let expected = [
+            ("orders".to_owned(), false, json!({"a": {"count": 3}})),
+            ("lines\n".to_owned(), true, json!({"a": {"count": 4}})),
+        ];
+        assert_eq!(summaries, expected);
+        assert!(reading.unwrap().is_whole());
+    }
+
+    #[test]
+    fn nodes_that_end_at_the_same_time_have_a_line_each() {
+        let (_out, bundle) = bundle();
+        std::thread::scope(|scope| {
+            for thread in 0..8 {
+                let bundle = &bundle;
+                let many = Policy::of_profile(Profile::Dev).capture(json!({"a": "x".repeat(900)}));
+                scope.spawn(move || {
+                    for _ in 0..50 {
+                        NodeSummary::new(format!("n{thread}"), &many).append(bundle).unwrap();
+                    }
+                });
+            }
+        });
+        let (summaries, reading) = read(&bundle);
+        assert_eq!((summaries.len(), reading.unwrap().unreadable_lines), (400, 0));
+    }
+
+    #[test]
+    fn a_newer_line_is_named_and_the_others_are_read() {
+        let (_out, bundle) = bundle();
+        let newer = "{\"format_version\":2,\"node\":1}\n";
+        std::fs::write(bundle.data_summaries(), newer).unwrap();
+        NodeSummary::new("orders", &columns(3)).append(&bundle).unwrap();
+        let (summaries, reading) = read(&bundle);
+        assert_eq!(summaries.len(), 1);
+        let problem = reading.unwrap().problem.unwrap();
+        assert!(problem.starts_with("line 1 is damaged: it has format 2"), "{problem}");
+    }
+
+    #[test]
+    fn what_follows_a_torn_line_is_read() {
+        let (_out, bundle) = bundle();
+        std::fs::write(bundle.data_summaries(), "{\"format_ver").unwrap();
+        NodeSummary::new("orders", &columns(3)).append(&bundle).unwrap();
+        let (summaries, reading) = read(&bundle);
+        assert_eq!((summaries.len(), reading.unwrap().unreadable_lines), (1, 1));
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn a_link_is_not_followed() {
+        let (out, bundle) = bundle();
+        let elsewhere = out.path().join("elsewhere");
+        std::fs::write(&elsewhere, "mine").unwrap();
+        std::os::unix::fs::symlink(&elsewhere, bundle.data_summaries()).unwrap();
+        assert!(NodeSummary::new("orders", &columns(3)).append(&bundle).is_err());
+        assert!(!read(&bundle).1.unwrap().is_whole());
+        assert_eq!(std::fs::read_to_string(elsewhere).unwrap(), "mine");
+    }
+}
