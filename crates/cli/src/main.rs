@@ -15,7 +15,6 @@ mod export;
 mod failure;
 mod history;
 mod node_line;
-mod output_dir;
 mod plan;
 mod progress;
 mod prune;

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, env, error::Error as _, num::NonZeroUsize, proc
 
 use daglight::{
     ErrorReport, FinishReport, Interrupted, OnInterrupt, Run, RunOptions, RunStatus, Telemetry,
+    bundle::output_dir::make_writable,
     follow_spawned_tasks,
     identity::{NodeSelector, RunId},
     policy::Policy,
@@ -25,7 +26,6 @@ use crate::{
     args::{RowFormat, RunArgs, ScriptArgs},
     console, ending,
     failure::{Failure, at_place},
-    output_dir::make_writable,
     progress::{Progress, Show},
     row_writer::RowWriter,
     say::{self, note},

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use chrono::Utc;
 use daglight::{
-    BundleState, BundleStatus,
+    BundleState, BundleStatus, SERVER_VARIABLES,
     bundle::{
         display::{age, command, exact},
         saturating_sum,
@@ -16,7 +16,7 @@ use crate::{
     bundles::{bundles_at, no_runs, runs_folder},
     failure::Failure,
     say::{self, say},
-    summary::{SERVER_VARIABLES, waiting_records},
+    summary::waiting_records,
 };
 
 pub(crate) fn status(args: &StatusArgs) -> Result<ExitCode, Failure> {

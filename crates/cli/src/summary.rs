@@ -3,15 +3,12 @@
 use std::path::Path;
 
 use daglight::{
-    FinishReport, NodeStatus, RunStatus, Tracking,
+    FinishReport, NodeStatus, RunStatus, SERVER_VARIABLES, Tracking,
     bundle::display::{command, duration, exact_plural},
     policy::printable,
 };
 
 use crate::say::note;
-
-/// What names a tracking server, a project on it and a user.
-pub(crate) const SERVER_VARIABLES: &str = "HAMILTON_API_URL, HAMILTON_PROJECT_ID, HAMILTON_USERNAME";
 
 /// Says how a run ended and where to look at it. Quiet, only where it failed.
 pub(crate) fn print(report: &FinishReport, quiet: bool) {

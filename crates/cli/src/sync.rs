@@ -7,7 +7,7 @@ use std::{
 
 use chrono::Local;
 use daglight::{
-    RunStatus, SyncReport, Tracking,
+    RunStatus, SERVER_VARIABLES, SyncReport, Tracking,
     bundle::{
         Bundle,
         display::{exact, exact_plural},
@@ -24,7 +24,7 @@ use crate::{
     config::process_settings,
     failure::Failure,
     say::say,
-    summary::{SERVER_VARIABLES, waiting_records},
+    summary::waiting_records,
 };
 
 pub(crate) fn sync(args: &SyncArgs) -> Result<ExitCode, Failure> {

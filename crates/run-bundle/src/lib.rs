@@ -52,6 +52,7 @@ mod warning;
 
 pub mod clock;
 pub mod outbox;
+pub mod output_dir;
 pub mod retention;
 
 #[cfg(test)]

@@ -1,17 +1,19 @@
 //! Whether a folder can take bundles.
 
 use std::{
-    env,
     fs::{self, File},
     io,
     path::Path,
 };
 
-use daglight::bundle::RUN_BUNDLE;
+use crate::bundle::RUN_BUNDLE;
 
 /// Makes sure that bundles can be written below a folder, which is made where it is not there. The bundles' own folder
-/// in it must be one, and no link to another place.
-pub(crate) fn make_writable(folder: &Path) -> io::Result<()> {
+/// in it must be one, and not a link to another place.
+///
+/// # Errors
+/// When the folder cannot be made or written, or something else is in its place.
+pub fn make_writable(folder: &Path) -> io::Result<()> {
     fs::create_dir_all(folder).map_err(|error| not_a_folder(folder).unwrap_or(error))?;
     let bundles = folder.join(RUN_BUNDLE);
     match bundles.symlink_metadata() {
@@ -26,8 +28,11 @@ pub(crate) fn make_writable(folder: &Path) -> io::Result<()> {
 }
 
 /// Whether something can be written below a folder, or below the nearest one above it that is there.
-pub(crate) fn check_writable(folder: &Path) -> io::Result<()> {
-    let folder = env::current_dir()?.join(folder);
+///
+/// # Errors
+/// When it cannot be written, or something else is in its place.
+pub fn check_writable(folder: &Path) -> io::Result<()> {
+    let folder = std::path::absolute(folder)?;
     let there = folder.ancestors().find(|ancestor| ancestor.exists()).unwrap_or(&folder);
     not_a_folder(there).map_or_else(|| try_to_write(there), Err)
 }
@@ -58,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_no_folder_is_called_by_what_it_is() {
+    fn what_is_not_a_folder_is_called_by_what_it_is() {
         let place = tempfile::tempdir().unwrap();
         let file = place.path().join("file");
         fs::write(&file, "").unwrap();

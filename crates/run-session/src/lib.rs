@@ -97,7 +97,8 @@ mod stop_now;
 mod last_words;
 mod beside_runtime;
 
-// What is done about it afterwards.
+// What is done about it before and afterwards.
+mod doctor;
 mod bundle_status;
 mod close;
 mod sync;
@@ -108,6 +109,7 @@ pub use daglight_plan_diagnostics::QueryCancelled;
 pub use daglight_run_bundle::{
     AttemptRecord, NodeRecord, NodeStatus, OwnTime, RunStatus, StallClass, Tracking,
 };
+pub use doctor::{Check, CheckKind, SERVER_VARIABLES, check_setup};
 pub use error_report::ErrorReport;
 pub use finish::{FinishReport, ReportPaths, RunLinks};
 pub use interrupt::{Interrupted, OnInterrupt, StopSignal};
