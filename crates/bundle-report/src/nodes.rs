@@ -109,9 +109,11 @@ pub(crate) fn longest(nodes: &[NodeReport], limit: usize) -> (Vec<&NodeReport>, 
     let ended_well = |node: &NodeReport| node.status == NodeStatus::Success;
     let duration = |node: &NodeReport| node.duration_ms.unwrap_or(0.0);
     ranked.sort_by(|(_, a), (_, b)| {
+        // Those that did not end well first, however short they were: they are what a reader looks for.
         ended_well(a).cmp(&ended_well(b)).then_with(|| duration(b).total_cmp(&duration(a)))
     });
     ranked.truncate(limit);
+    // Back in the order of the run, so that the lines that are left read as the run went.
     ranked.sort_by_key(|(position, _)| *position);
     let shown: Vec<&NodeReport> = ranked.into_iter().map(|(_, node)| node).collect();
     let left_out = nodes.len() - shown.len();

@@ -26,6 +26,7 @@ pub enum BodyError {
 /// When it cannot be read to its end, or has more than `most` bytes.
 pub fn whole_body(answer: impl Read, most: u64) -> Result<Vec<u8>, BodyError> {
     let mut body = Vec::new();
+    // One byte more, by which a body that is too long differs from one of just that length.
     let mut bounded = answer.take(most.saturating_add(1));
     bounded.read_to_end(&mut body).map_err(|source| BodyError::CutOff { source })?;
     if body.len() as u64 > most { Err(BodyError::TooLong { most }) } else { Ok(body) }

@@ -31,6 +31,7 @@ pub fn client_builder(
         // Another server must not see the headers, and a POST would mostly arrive there as a GET.
         .redirect(redirect::Policy::none())
         .tls_backend_preconfigured(trust.client_config(url.scheme(), identity)?);
+    // A proxy that the variables name would look for `localhost` on its own machine.
     Ok(if is_loopback(url) { builder.no_proxy() } else { builder })
 }
 
@@ -39,6 +40,7 @@ pub fn client_builder(
 /// # Errors
 /// When it cannot be built.
 pub fn build(builder: ClientBuilder) -> Result<Client, TransportError> {
+    // The URL may have credentials in it, and the error is shown.
     builder.build().map_err(|error| TransportError::Client { source: error.without_url().into() })
 }
 
@@ -75,6 +77,7 @@ pub fn on_own_thread<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T, Tran
 /// Whether the server of this URL is on this machine. A name that only begins like an address of it is not.
 pub fn is_loopback(url: &Url) -> bool {
     url.host_str().is_some_and(|host| {
+        // An IPv6 address has brackets in a URL, which are no part of it.
         let host = host.trim_start_matches('[').trim_end_matches(']');
         host == "localhost" || host.parse().is_ok_and(|address: IpAddr| address.to_canonical().is_loopback())
     })

@@ -106,6 +106,7 @@ impl GitFacts {
             Self {
                 commit: Some(commit),
                 branch: variable("GITHUB_HEAD_REF")
+                    // For a tag the variable has the name of the tag, which is not a branch.
                     .or_else(|| variable("GITHUB_REF_NAME").filter(|_| !is_tag)),
                 repo: variable("GITHUB_REPOSITORY")
                     .map(|name| without_credentials(&format!("{server}/{name}"))),
@@ -117,6 +118,7 @@ impl GitFacts {
                 commit: Some(commit),
                 branch: variable("CI_COMMIT_BRANCH")
                     .or_else(|| variable("CI_MERGE_REQUEST_SOURCE_BRANCH_NAME"))
+                    // As above: of a tag it would be the tag's name.
                     .or_else(|| variable("CI_COMMIT_REF_NAME").filter(|_| !is_tag)),
                 repo: variable("CI_PROJECT_URL")
                     .or_else(|| variable("CI_REPOSITORY_URL"))
@@ -142,6 +144,7 @@ fn command(directory: &Path) -> Command {
         // Otherwise a command that the repository's configuration names would be started.
         .args(["-c", "core.fsmonitor=false"])
         .current_dir(directory)
+        // A status would otherwise lock the index, and a commit of the user at that moment would fail.
         .env("GIT_OPTIONAL_LOCKS", "0")
         .stdin(Stdio::null())
         .stderr(Stdio::null());

@@ -199,6 +199,8 @@ impl Term {
             return Err(NothingSelected { term: self.text.clone(), name });
         }
         let above = reached(&meant, &graph.dependencies, self.ancestors);
+        // From the nodes that are meant, and not from those above them: what else is made of the same sources was not
+        // asked for.
         let below = reached(&meant, &graph.readers, self.descendants);
         let chosen = &above | &below;
         Ok(if self.is_closed { reached(&chosen, &graph.dependencies, Steps::MAX) } else { chosen })

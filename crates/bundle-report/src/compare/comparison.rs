@@ -355,12 +355,15 @@ fn outputs(before: &Report, after: &Report, measured: &Measure<'_>) -> Vec<Outpu
         Some(columns.map(|column| format!("{} {}", column.name, column.data_type)).collect())
     };
     let all = before.artifacts.iter().chain(&after.artifacts);
+    // A set, because an output that is written in parts is several artifacts of one key.
     let keys: BTreeSet<(&str, &str)> = all.map(key_of).collect();
+    // How an output was made is only named where two outputs would otherwise look the same.
     let has_namesake = |name: &str| keys.iter().filter(|(other, _)| *other == name).count() > 1;
     let compared = keys.iter().map(|key| {
         let (old, new) = (columns(before, key), columns(after, key));
         let sum = |report: &Report, value: &dyn Fn(&Artifact) -> Option<u64>| {
             let mut of_name = report.artifacts.iter().filter(|artifact| key_of(artifact) == *key).peekable();
+            // The sum of nothing would be 0, which would say that the output is there and empty.
             of_name.peek()?;
             // An output that is written in parts is one; where one part is not known, the sum is not.
             of_name.map(|artifact| value(artifact).map(|value| value as f64)).sum::<Option<f64>>()

@@ -53,6 +53,8 @@ pub(super) fn drifts(
             drift.is_one(thresholds).then_some(drift)
         })
         .collect();
+    // Both are parts of the rows, so that the larger one can be taken. The number of different values is not, and has
+    // no say in the order.
     let moved = |drift: &ColumnDrift| {
         drift.distance.unwrap_or(0.0).max((drift.missing_after - drift.missing_before).abs())
     };

@@ -80,6 +80,7 @@ impl FromStr for Criterion {
             ("schema-changed", None) => Ok(Self::SchemaChanged),
             ("drift", None) => Ok(Self::Drift),
             ("failed", None) => Ok(Self::Failed),
+            // Without a value the error names the kinds that there are, as it does for a wrong one.
             ("finding", value) => Ok(Self::Finding(value.unwrap_or_default().parse()?)),
             _ => Err(CriterionError::Unknown { name: name.to_owned() }),
         }
@@ -149,6 +150,7 @@ impl Comparison {
                 outputs
                     .filter(|output| {
                         let columns = output.columns_gone.len() + output.columns_new.len();
+                        // An output that is new breaks nobody who reads the others.
                         columns > 0 || (output.was_there && !output.is_there)
                     })
                     .map(|output| match output.is_there {

@@ -28,6 +28,7 @@ impl Measured {
         let before = median(baselines)?;
         let deviations: Vec<f64> = baselines.iter().map(|value| (value - before).abs()).collect();
         let spread = (baselines.len() >= MIN_FOR_SPREAD).then(|| median(&deviations)).flatten();
+        // Every growth from 0 is infinite, which JSON cannot write.
         let change = (before > 0.0).then(|| after / before - 1.0);
         Some(Self { before, spread, after, change })
     }

@@ -16,6 +16,7 @@ pub(crate) fn of_plan(plan: &PlanView<'_>, thresholds: &Thresholds, found: &mut 
         let (Some(rows), None, true) = (rows, operator.estimated_rows, operator.is_scan) else { continue };
         let joins = plan.above(position).filter(|above| plan.operator(*above).name.contains("Join"));
         let joins: Vec<usize> = joins.collect();
+        // Joins are what the planner arranges by the number of rows. Without one it had nothing to decide.
         if joins.is_empty() {
             continue;
         }
@@ -36,6 +37,7 @@ pub(crate) fn of_plan(plan: &PlanView<'_>, thresholds: &Thresholds, found: &mut 
 /// Whether many times as many rows came as were estimated, or as few.
 pub(crate) fn is_wrong(operator: &PlanOperator, thresholds: &Thresholds) -> bool {
     let Some((estimated, rows)) = operator.estimated_rows.zip(operator.output_rows) else { return false };
+    // A plan is as bad with too many rows expected as with too few.
     let (more, less) = (estimated.max(rows), estimated.min(rows).max(1));
     more >= thresholds.estimated_rows && more as f64 >= thresholds.wrong_estimate * less as f64
 }

@@ -37,6 +37,7 @@ pub(crate) fn of_plan(plan: &PlanView<'_>, thresholds: &Thresholds, found: &mut 
             }
             continue;
         }
+        // The larger side: a join by a key of one side returns as many rows as the other side has at most.
         let larger = left.max(right).max(1);
         if let Some(rows) = rows.filter(|rows| *rows >= thresholds.explosion_rows)
             && rows as f64 >= thresholds.explosion * larger as f64
@@ -55,6 +56,7 @@ pub(crate) fn of_plan(plan: &PlanView<'_>, thresholds: &Thresholds, found: &mut 
         }
         let is_larger =
             left >= thresholds.build_rows && left as f64 >= thresholds.build_ratio * right.max(1) as f64;
+        // DataFusion builds the table of a hash join from the left side.
         if operator.name == "HashJoinExec" && is_larger {
             let build_ms = operator
                 .metric("build_time")
@@ -92,6 +94,7 @@ fn time_above(plan: &PlanView<'_>, position: usize) -> f64 {
     let mut sum_ms = 0.0;
     for parent in plan.above(position) {
         sum_ms += plan.time_ms(parent);
+        // From the operator on that drops some of them, the time is no longer that of the rows of the join alone.
         if plan.operator(parent).output_rows.is_none_or(|kept| kept < rows) {
             break;
         }

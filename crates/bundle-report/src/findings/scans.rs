@@ -54,6 +54,7 @@ fn file_bytes(operator: &PlanOperator) -> Option<u64> {
     operator
         .metric("scan_efficiency_ratio.total")
         .filter(|bytes| *bytes > 0)
+        // The whole of the ratio is the size of the files; what was read of them may be less.
         .or_else(|| operator.metric("bytes_scanned"))
 }
 
@@ -92,6 +93,7 @@ fn keeps_little(
     let read = plan.input_rows(position, 0).filter(|rows| *rows >= thresholds.scan_rows)?;
     let kept = filter.output_rows.filter(|kept| *kept as f64 <= thresholds.kept * read as f64)?;
     let is_of_files = scan.metric("bytes_scanned").is_some_and(|bytes| bytes > 0);
+    // Where a part of the files was skipped, the filter reaches the scan already.
     if !scan.is_scan || !is_of_files || pruned(scan) > 0 {
         return None;
     }

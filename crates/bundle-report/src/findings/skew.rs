@@ -53,6 +53,7 @@ fn score(operator: &PlanOperator) -> Option<f64> {
     let most = *rows.iter().max()? as f64;
     let all = saturating_sum(rows) as f64;
     let even = 1.0 / partitions as f64;
+    // Even is 0 and not a part of the partitions, so that one threshold fits plans of any width.
     (all > 0.0).then(|| ((most / all - even) / (1.0 - even)).clamp(0.0, 1.0))
 }
 
@@ -67,6 +68,7 @@ fn waiting_ms(plan: &PlanView<'_>, position: usize, score: f64) -> f64 {
     }
     let same_partitions = plan.above(position).take_while(|above| {
         let above = plan.operator(*above);
+        // Behind a repartition the rows are spread anew, and what is uneven there has another cause.
         above.partitions == operator.partitions && above.name != "RepartitionExec"
     });
     [position].into_iter().chain(same_partitions).map(|position| uneven_ms(plan.operator(position))).sum()
@@ -75,6 +77,7 @@ fn waiting_ms(plan: &PlanView<'_>, position: usize, score: f64) -> f64 {
 fn uneven_ms(operator: &PlanOperator) -> f64 {
     let times = of_partitions(operator, nanoseconds_of);
     let most = times.iter().copied().max().unwrap_or(0) as f64;
+    // The mean is what each partition would take if the rows were spread evenly.
     let mean = saturating_sum(times) as f64 / operator.partition_count() as f64;
     (most - mean).max(0.0) / 1e6
 }

@@ -58,6 +58,7 @@ impl Walk {
         self.nodes += 1;
         if self.nodes > MAX_NODES {
             self.lineage.unresolved.insert(Unresolved::Size);
+            // As many columns as the plan has, because those above it are found by their position.
             return nothing(plan);
         }
         match plan {
@@ -92,6 +93,7 @@ impl Walk {
             }
             LogicalPlan::Distinct(Distinct::All(input)) => {
                 let columns = self.relation(input, outer);
+                // Which rows are equal depends on each of the columns, as with a grouping by all of them.
                 columns.iter().for_each(|column| self.influenced(column, Influence::GroupBy));
                 columns
             }
@@ -110,6 +112,7 @@ impl Walk {
                     let columns = self.relation(input, outer);
                     columns.iter().for_each(|column| merge(&mut all, column, Derivation::Transformation));
                 }
+                // What the node does with its inputs is not known, so each column may come from any of theirs.
                 vec![all; plan.schema().fields().len()]
             }
             // Constants, descriptions and counts.
@@ -141,6 +144,7 @@ impl Walk {
         };
         let names = scan.projected_schema.fields().iter().map(|field| field.name());
         let columns: Columns = match self.recursive.get(&table) {
+            // A scan may read only some of the columns that the recursive query has, so they are found by their names.
             Some(known) => names
                 .map(|name| {
                     whole.index_of(name).ok().and_then(|index| known.get(index)).cloned().unwrap_or_default()
@@ -148,6 +152,7 @@ impl Walk {
                 .collect(),
             None => names.map(|name| of_column(name)).collect(),
         };
+        // Filters that the optimizer pushed into the scan are in no node above it any more.
         for column in scan.filters.iter().flat_map(Expr::column_refs) {
             self.influenced(&of_column(&column.name), Influence::Filter);
         }
@@ -163,6 +168,7 @@ impl Walk {
     fn aggregated(&mut self, aggregate: &Aggregate, outer: Option<&Scope<'_>>) -> Columns {
         let columns = self.relation(&aggregate.input, outer);
         let scope = Scope { schema: aggregate.input.schema(), columns: &columns, outer };
+        // Grouping sets name a column once for each set that has it; in the output it is one column.
         let groups = grouping_set_to_exprlist(&aggregate.group_expr).unwrap_or_default();
         let mut output: Columns = groups.into_iter().map(|group| self.expression(group, &scope)).collect();
         output.iter().for_each(|group| self.influenced(group, Influence::GroupBy));
@@ -187,6 +193,7 @@ impl Walk {
             self.decides(on_right, Influence::Join, &right_scope);
         }
         if let Some(filter) = &join.filter {
+            // The filter of a join may use columns of both sides, so its scope has both.
             let both = join.left.schema().join(join.right.schema());
             let columns: Columns = left.iter().chain(&right).cloned().collect();
             if let Ok(schema) = both {
@@ -239,6 +246,7 @@ impl Walk {
         let mut known = self.relation(&query.static_term, outer);
         let shadowed = self.recursive.get(&query.name).cloned();
         loop {
+            // This ends: what is known of a column only grows, and the columns of the plan are finitely many.
             self.recursive.insert(query.name.clone(), known.clone());
             let made = self.relation(&query.recursive_term, outer);
             let next = positional(known.clone(), &made);
@@ -248,6 +256,7 @@ impl Walk {
             known = next;
         }
         match shadowed {
+            // One of the same name around this one is open still, and its columns are what its name means again.
             Some(columns) => self.recursive.insert(query.name.clone(), columns),
             None => self.recursive.remove(&query.name),
         };
