@@ -9,9 +9,9 @@ use daglight_system_tests::{Checkout, Daglight, OtlpReceiver};
 
 const ENDINGS: &str = include_str!("../../docs/endings.md");
 
-/// The rows of the table, each with what the bundle is and the codes of the commands.
-fn table() -> Vec<(&'static str, Vec<i32>)> {
-    let rows = ENDINGS.lines().skip_while(|line| !line.starts_with("| bundle | `status`")).skip(2);
+/// The rows of the table with this head, each with what the bundle or folder is and the codes of the commands.
+fn table(head: &str) -> Vec<(&'static str, Vec<i32>)> {
+    let rows = ENDINGS.lines().skip_while(|line| !line.starts_with(head)).skip(2);
     let rows = rows.take_while(|line| line.starts_with("| "));
     rows.map(|row| {
         let mut cells = row.trim_matches('|').split('|').map(str::trim);
@@ -70,7 +70,7 @@ fn commands_for_bundles_end_as_the_documentation_says() {
     let replay = ["replay", "--endpoint", &endpoint, "--protocol", "http/protobuf"];
     let commands: [&[&str]; 6] =
         [&["status"], &["report"], &["sync"], &replay, &["prune", "--keep", "0"], &["bundle", "verify"]];
-    let rows = table();
+    let rows = table("| bundle | `status`");
     assert!(rows.len() > 5, "the documentation has the table");
     let mut wrong = Vec::new();
     for (bundle, codes) in rows {
@@ -93,6 +93,61 @@ fn commands_for_bundles_end_as_the_documentation_says() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn commands_for_folders_without_runs_end_as_the_documentation_says() {
+    let checkout = Checkout::new();
+    fs::create_dir_all(checkout.path().join("without/run_bundle")).expect("a folder");
+    fs::create_dir(checkout.path().join("other")).expect("a folder");
+    fs::write(checkout.path().join("other/notes.txt"), "").expect("a file");
+    let receiver = OtlpReceiver::start();
+    let endpoint = receiver.endpoint("http/protobuf");
+    let commands: [&[&str]; 10] = [
+        &["status"],
+        &["history"],
+        &["report"],
+        &["compare"],
+        &["sync"],
+        &["replay", "--endpoint", &endpoint],
+        &["prune", "--keep", "0"],
+        &["bundle", "verify"],
+        &["bundle", "pack", "--to", "new.tar.gz"],
+        &["export", "--format", "otlp", "--to", "new.json"],
+    ];
+    let rows = table("| folder | `status`");
+    assert_eq!(rows.len(), 3, "the documentation has the table");
+    for (what, codes) in rows {
+        let folder = match what {
+            "an output folder without runs" => "without",
+            "a folder of something else" => "other",
+            "not there" => "nowhere",
+            other => panic!("nobody knows such a folder: {other}"),
+        };
+        assert_eq!(codes.len(), commands.len(), "{what}");
+        for (command, code) in commands.into_iter().zip(codes) {
+            let finished = Daglight::new(&checkout, command).args([folder]).finish().ended_with(code);
+            let said = format!("{}{}", finished.stdout, finished.stderr);
+            assert!(said.contains(folder) && said.lines().count() == 1, "{what}: {command:?}: {said}");
+            assert_eq!(said.starts_with("error: "), code == 2, "{what}: {command:?}: {said}");
+        }
+    }
+    assert!(!checkout.path().join("new.tar.gz").exists() && !checkout.path().join("new.json").exists());
+}
+
+#[test]
+fn a_new_file_is_not_written_over_another() {
+    let checkout = Checkout::new();
+    let pipeline = checkout.pipeline("one.sql", "SELECT 1 AS x;\n");
+    Daglight::run(&checkout, &pipeline).finish().report(0);
+    fs::write(checkout.path().join("mine"), "mine").expect("a file");
+    let commands: [&[&str]; 2] =
+        [&["bundle", "pack", "out", "--to", "mine"], &["export", "out", "--format", "otlp", "--to", "mine"]];
+    for command in commands {
+        let refused = Daglight::new(&checkout, command).finish().ended_with(2).stderr;
+        assert!(refused.starts_with("error: mine is there already: "), "{command:?}: {refused}");
+        assert_eq!(fs::read_to_string(checkout.path().join("mine")).expect("a file"), "mine");
+    }
 }
 
 /// Records wait for the server that the run had, and the command is asked to deliver them.

@@ -143,6 +143,42 @@ fn a_full_disk_is_one_warning() {
     assert_eq!(manifest(&checkout)["status"], "success");
 }
 
+/// Who reads the console is told what happens, what goes on, what to do, and in the end what is missing.
+#[test]
+fn the_console_says_what_a_full_disk_means() {
+    let sql = "-- node: orders\nCREATE TABLE orders AS SELECT 1 AS id;\n-- node: late\nCREATE TABLE late AS SELECT * FROM orders;\n";
+    let said_by = |limited: &dyn Fn(Daglight, &Checkout) -> Daglight| {
+        let checkout = Checkout::new();
+        let pipeline = checkout.pipeline("small.sql", sql);
+        limited(Daglight::new(&checkout, [Path::new("run"), &pipeline]), &checkout)
+            .finish()
+            .ended_with(0)
+            .stderr
+    };
+    let on_disk = |size: &'static str| {
+        said_by(&|run, checkout| {
+            run.on_small_disk(&checkout.path().join(DISK), size, &checkout.path().join(KEPT))
+        })
+    };
+    for (said, cause) in [
+        (on_disk("32k"), "No space left"),
+        (on_disk("48k"), "No space left"),
+        (said_by(&|run, _| run.with_files_up_to(6)), "File too large"),
+    ] {
+        let warnings: Vec<&str> = said.lines().filter(|line| line.contains("WARN")).collect();
+        let [warning] = warnings.as_slice() else { panic!("one warning: {said}") };
+        for part in [cause, "out/run_bundle/", "delivery to servers go on", "another folder (--output-dir"] {
+            assert!(warning.contains(part), "{part}: {said}");
+        }
+        let missing = said.lines().find(|line| line.trim_start().starts_with("missing"));
+        let missing = missing.unwrap_or_else(|| panic!("what is missing: {said}"));
+        assert!(missing.contains("in the bundle, not written: ") && missing.contains(" of "), "{said}");
+        assert!(said.contains("small succeeded"), "{said}");
+    }
+    let whole = said_by(&|run, _| run);
+    assert!(!whole.contains("missing") && !whole.contains("WARN"), "{whole}");
+}
+
 /// Not even the last manifest finds space beside the first: it is written over that.
 #[test]
 fn a_run_on_a_disk_that_is_too_small_for_its_last_manifest_succeeds_all_the_same() {

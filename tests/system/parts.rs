@@ -199,6 +199,44 @@ per_k  (transform, table)  report.sql:5
     assert!(plan(&["--format", "dot"]).stdout.starts_with("digraph \"load\" {\n"));
 }
 
+/// What is shown of tags and names before a run is what the run records of them.
+#[test]
+fn plan_shows_tags_as_a_run_records_them() {
+    let checkout = Checkout::new();
+    let sql = "\
+-- tag: api_key=hunter2
+-- tag: source=https://ann:hunter2@h/x
+-- tag: folder=out/ann:hunter2@h/x
+-- tag: said=he said 'hello' to me
+-- tag: layer=gold
+CREATE TABLE t AS SELECT 1 AS x;
+";
+    checkout.pipeline("tagged.sql", sql);
+    for profile in ["dev", "ci", "prod"] {
+        let arguments = ["tagged.sql", "--profile", profile];
+        let plan = |more: &[&str]| {
+            Daglight::new(&checkout, ["plan"]).args(arguments).args(more).finish().ended_with(0).stdout
+        };
+        let ran = Daglight::new(&checkout, ["run", "--json"])
+            .args(arguments)
+            .env("HAMILTON_TRACKER_ENABLED", "true")
+            .finish()
+            .report(0);
+        let bundle = checkout.path().join(ran["bundle"].as_str().expect("a bundle"));
+        let outbox = fs::read_to_string(bundle.join("tracker/outbox.jsonl")).expect("an outbox");
+        let version = outbox.lines().find(|line| line.contains("\"event\":\"version\"")).expect("a version");
+        let recorded: Value = serde_json::from_str(version).expect("JSON");
+        let planned: Value = serde_json::from_str(&plan(&["--json"])).expect("JSON");
+        let (recorded, planned) = (&recorded["record"]["nodes"][0], &planned["nodes"][0]);
+        assert_eq!(planned["tags"], recorded["tags"], "{profile}");
+        assert_eq!(planned["tags"]["layer"], "gold");
+        for format in ["tree", "mermaid", "dot", "json"] {
+            let shown = plan(&["--format", format]);
+            assert!(!shown.contains("hunter2"), "{profile} {format}: {shown}");
+        }
+    }
+}
+
 #[track_caller]
 fn check_rows(arguments: &[&str], input: &str, expected: &str) {
     let checkout = Checkout::new();

@@ -118,6 +118,50 @@ fn in_production_no_value_leaves() {
     check("prod", false);
 }
 
+/// A URL that is written as a path of this machine has a user and a password all the same.
+#[test]
+fn users_and_passwords_in_paths_are_credentials() {
+    const SQL: &str = "\
+CREATE TABLE t AS SELECT 1 AS x;
+COPY t TO 'files/http://ann:Holunder77@h/x.csv';
+COPY t TO './ann:Holunder77@h/y.csv';
+COPY t TO 'files/ann:Holunder77@h' STORED AS PARQUET;
+COPY t TO 'files/ann@home/z.csv';
+CREATE EXTERNAL TABLE back STORED AS CSV LOCATION './ann:Holunder77@h/y.csv' OPTIONS ('format.has_header' 'true');
+CREATE EXTERNAL TABLE all_back STORED AS CSV LOCATION 'files/http://ann:Holunder77@h/*.csv';
+SELECT * FROM back, all_back;
+COPY (SELECT 1 / (x - 1) AS y FROM t) TO 'files/https:/ann:Holunder77@h/failed.csv';
+";
+    for profile in ["dev", "ci", "prod"] {
+        let checkout = checkout();
+        let pipeline = checkout.pipeline("people.sql", SQL);
+        let said =
+            Daglight::new(&checkout, ["run", "--profile", profile, "--output-dir", "ann:Holunder77@h/out"])
+                .args([&pipeline])
+                .env("HAMILTON_TRACKER_ENABLED", "true")
+                .finish()
+                .ended_with(1)
+                .stderr;
+        assert!(said.contains("[redacted]@h") && !said.contains("Holunder77"), "{profile}: {said}");
+        let bundles = checkout.path().join("ann:Holunder77@h/out/run_bundle");
+        let bundle =
+            fs::read_dir(bundles).expect("bundles").next().expect("a bundle").expect("an entry").path();
+        // Its own files alone, and not the name of the folder that they are in.
+        let files = files_with(&bundle, "Holunder77");
+        let files: Vec<&String> = files.iter().filter(|file| has_in_it(file, "Holunder77")).collect();
+        assert!(files.is_empty(), "{profile}: {files:#?}");
+        let artifacts = fs::read_to_string(bundle.join("artifacts.json")).expect("artifacts");
+        if profile == "dev" {
+            assert!(artifacts.contains("files/ann@home/z.csv"), "a mere @ is a letter: {artifacts}");
+        }
+    }
+}
+
+fn has_in_it(file: &str, text: &str) -> bool {
+    let name = Path::new(file).file_name().expect("a name").to_string_lossy().into_owned();
+    name.contains(text) || String::from_utf8_lossy(&fs::read(file).expect("a file")).contains(text)
+}
+
 #[test]
 fn what_libraries_log_of_their_plans_is_recorded_where_literals_are_shown() {
     for (profile, is_recorded) in [("dev", true), ("prod", false)] {

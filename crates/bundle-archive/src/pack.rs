@@ -55,6 +55,12 @@ pub enum PackError {
         #[source]
         source: io::Error,
     },
+    /// Something is there already.
+    #[error("{} is there already: expected the name of a new file", path.display())]
+    Exists {
+        /// Where the archive was to be.
+        path: PathBuf,
+    },
     /// The archive cannot be written.
     #[error("cannot write {}", path.display())]
     Write {
@@ -84,7 +90,10 @@ pub fn pack(bundle: &Bundle, to: &Path, options: PackOptions) -> Result<Packed, 
     let failed = |source| PackError::Write { path: to.to_owned(), source };
     let manifest = Manifest::read(bundle)
         .map_err(|source| PackError::Manifest { dir: bundle.dir().to_owned(), source })?;
-    let archive = new_file(to).map_err(failed)?;
+    let archive = new_file(to).map_err(|source| match source.kind() {
+        io::ErrorKind::AlreadyExists => PackError::Exists { path: to.to_owned() },
+        _ => failed(source),
+    })?;
     let packed = write(bundle, manifest, BufWriter::new(archive), options, to);
     if packed.is_err() {
         // The first error says why; that a part of an archive stays would be the lesser one.

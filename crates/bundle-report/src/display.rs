@@ -3,6 +3,7 @@
 use std::{path::Path, time::Duration};
 
 use chrono::{DateTime, TimeDelta, Utc};
+use daglight_capture_policy::without_credentials;
 
 use crate::report::Timeline;
 
@@ -144,9 +145,10 @@ pub(crate) fn time(at: DateTime<Utc>) -> String {
     at.format("%Y-%m-%d %H:%M:%S UTC").to_string()
 }
 
-/// A command of `daglight` on a path, to be pasted into a shell: `daglight sync 'my runs/out'`.
+/// A command of `daglight` on a path, to be pasted into a shell: `daglight sync 'my runs/out'`. A path may have the form of a
+/// URL with a password, which is not shown.
 pub fn command(name: &str, path: &Path) -> String {
-    format!("daglight {name} {}", shell_word(&path.to_string_lossy()))
+    format!("daglight {name} {}", shell_word(&without_credentials(&path.to_string_lossy())))
 }
 
 /// `a word` for a shell, quoted only where it must be.

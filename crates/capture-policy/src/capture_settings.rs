@@ -28,13 +28,18 @@ pub enum CaptureKind {
         /// The greatest.
         to: i64,
     },
+    /// Bytes.
+    Bytes {
+        /// The least.
+        from: i64,
+    },
     /// One of some names.
     OneOf(&'static [&'static str]),
     /// Several names.
     Names,
 }
 
-use CaptureKind::{Count, Flag, Names, OneOf};
+use CaptureKind::{Bytes, Count, Flag, Names, OneOf};
 
 const ANY_COUNT: CaptureKind = Count { from: 0, to: i64::MAX };
 
@@ -117,7 +122,7 @@ capture_settings! {
         /// Levels of nesting kept.
         max_depth: usize = [8; 3] => [DAGLIGHT_MAX_DEPTH Count { from: 1, to: 100 }] hashed;
         /// Bytes of JSON that one attribute may have.
-        max_attribute_bytes: usize = [1 << 20; 3] => [DAGLIGHT_MAX_ATTRIBUTE_BYTES Count { from: 256, to: i64::MAX }] hashed;
+        max_attribute_bytes: usize = [1 << 20; 3] => [DAGLIGHT_MAX_ATTRIBUTE_BYTES Bytes { from: 256 }] hashed;
         /// Lines kept of a stack trace.
         max_stack_lines: usize = [60; 3] => [DAGLIGHT_MAX_STACK_LINES ANY_COUNT] hashed;
         /// Names whose values are hidden, besides the built-in ones.

@@ -2,6 +2,7 @@
 //! that it renames. What several statements say together is in [`ScriptColumns`].
 
 use crate::{
+    joined_columns::{Column, ColumnName, JoinedBy, Source, Sources},
     script_columns::{Made, ScriptColumns},
     sql_tokens::{Kind, Token, unquoted},
 };
@@ -70,24 +71,6 @@ pub(crate) struct Columns<'a, F> {
     pub(crate) hides: F,
 }
 
-/// The tables of a FROM.
-#[derive(Default)]
-struct Sources<'a> {
-    tables: Vec<Source<'a>>,
-    /// Whether all of them are there.
-    is_whole: bool,
-    /// Whether some are joined by the names of columns, which `*` has once.
-    joins_by_name: bool,
-}
-
-/// A table of a FROM.
-struct Source<'a> {
-    /// What it is called there, in quotes or not.
-    name: &'a str,
-    /// `None` where they are not known.
-    columns: Option<Vec<bool>>,
-}
-
 impl<F: Fn(&str) -> bool> Columns<'_, F> {
     /// The columns of this statement that are credentials under other names.
     pub(crate) fn renamed(&self, known: &mut ScriptColumns) {
@@ -111,7 +94,7 @@ impl<F: Fn(&str) -> bool> Columns<'_, F> {
     pub(crate) fn made(&self, known: &ScriptColumns) -> Option<Made> {
         let (table, behind) = self.made_table()?;
         let (columns, is_whole) = match self.list(behind) {
-            Some((names, _)) => (names.into_iter().map(|name| self.is_hidden(name, known)).collect(), true),
+            Some((names, _)) => (names.into_iter().map(|name| self.column(name, known)).collect(), true),
             None => (behind..self.tokens.len())
                 .find(|index| self.is(*index, "select") && self.depth(behind, *index) <= self.leading(behind))
                 .map_or((Vec::new(), false), |select| self.all_outputs(select, known, 0)),
@@ -151,6 +134,13 @@ impl<F: Fn(&str) -> bool> Columns<'_, F> {
     fn is_hidden(&self, index: usize, known: &ScriptColumns) -> bool {
         let name = unquoted(self.text(index));
         self.is_name(index) && ((self.hides)(name) || known.has_name(name))
+    }
+
+    /// The column that the name at `index` is that of.
+    fn column(&self, index: usize, known: &ScriptColumns) -> Column {
+        let is_name = self.is_name(index);
+        let name = if is_name { ColumnName::of(self.text(index)) } else { ColumnName::UNKNOWN };
+        Column { is_hidden: self.is_hidden(index, known), name }
     }
 
     /// The last part of a name such as `a.b.c` that begins at `index`, and what follows it.
@@ -256,11 +246,11 @@ impl<F: Fn(&str) -> bool> Columns<'_, F> {
 
     /// Which columns of a query are credentials, by their names.
     pub(crate) fn outputs(&self, select: usize, known: &ScriptColumns) -> Vec<bool> {
-        self.all_outputs(select, known, 0).0
+        self.all_outputs(select, known, 0).0.into_iter().map(|column| column.is_hidden).collect()
     }
 
     /// As [`Columns::outputs`], and whether these are all of its columns: those of `*` may not be known.
-    fn all_outputs(&self, select: usize, known: &ScriptColumns, depth: usize) -> (Vec<bool>, bool) {
+    fn all_outputs(&self, select: usize, known: &ScriptColumns, depth: usize) -> (Vec<Column>, bool) {
         let items = self.items(select);
         let from = items.last().map_or(0, |(_, end)| *end);
         let mut sources = None;
@@ -272,11 +262,14 @@ impl<F: Fn(&str) -> bool> Columns<'_, F> {
                     let sources = sources.get_or_insert_with(|| self.sources(from, known, depth));
                     let name = star.checked_sub(2).filter(|_| star > start).map(|name| self.text(name));
                     // `* EXCLUDE (a)` are others.
-                    is_whole &= star + 1 == end && add_all(sources, name, &mut columns);
+                    is_whole &= star + 1 == end && sources.add_all(name, &mut columns);
                 }
                 None => {
-                    let is_named = end > start && self.is_hidden(end - 1, known);
-                    columns.push(is_named || (end > start && self.is_credential(start, end, known)));
+                    let last = end.checked_sub(1).filter(|last| *last >= start);
+                    let unnamed = Column { is_hidden: false, name: ColumnName::UNKNOWN };
+                    let mut column = last.map_or(unnamed, |last| self.column(last, known));
+                    column.is_hidden |= end > start && self.is_credential(start, end, known);
+                    columns.push(column);
                 }
             }
             if columns.len() >= MOST_COLUMNS {
@@ -294,6 +287,7 @@ impl<F: Fn(&str) -> bool> Columns<'_, F> {
             return sources;
         }
         let end = self.tokens.len().min(from + MOST_TOKENS);
+        let mut is_natural = false;
         while at < end && sources.tables.len() < MOST_SOURCES {
             let is_lateral = self.is(at + 1, "lateral");
             let start = at + 1 + usize::from(is_lateral);
@@ -315,20 +309,38 @@ impl<F: Fn(&str) -> bool> Columns<'_, F> {
             let is_bare = !BEHIND_TABLES.iter().any(is_other) && !ENDS_OF_FROM.iter().any(is_other);
             let is_alias = self.is_name(alias) && (alias > behind || is_bare);
             let name = if is_alias { Some(self.text(alias)) } else { own_name };
+            let is_qualified = !is_alias && behind - start > 1;
             // `t AS x(a, b)` has as many columns, with other names.
-            sources.tables.push(Source { name: name.unwrap_or_default(), columns });
+            let has_names = is_alias && self.text(alias + 1) == "(";
+            let columns = columns.map(|mut columns| {
+                columns.iter_mut().filter(|_| has_names).for_each(|column| column.name = ColumnName::UNKNOWN);
+                columns
+            });
+            let mut joined = if is_natural { JoinedBy::Natural } else { JoinedBy::Condition };
+            is_natural = false;
             let mut depth = 0_usize;
             let next = (behind..end).find(|index| {
                 match self.text(*index) {
                     "(" => depth += 1,
-                    ")" if depth > 0 => depth -= 1,
+                    // That of a condition or of a list, and not the end of what is around.
+                    ")" if depth > 0 => {
+                        depth -= 1;
+                        return false;
+                    }
                     _ => {}
                 }
-                sources.joins_by_name |= self.is(*index, "using") || self.is(*index, "natural");
-                depth == 0
-                    && (matches!(self.text(*index), "," | ")" | ";")
-                        || ENDS_OF_FROM.iter().any(|word| self.is(*index, word)))
+                if depth > 0 {
+                    return false;
+                }
+                if self.is(*index, "using") {
+                    joined = JoinedBy::Using(self.using(*index + 1));
+                }
+                // Of the join with the next table.
+                is_natural |= self.is(*index, "natural");
+                matches!(self.text(*index), "," | ")" | ";")
+                    || ENDS_OF_FROM.iter().any(|word| self.is(*index, word))
             });
+            sources.tables.push(Source { name: name.unwrap_or_default(), is_qualified, columns, joined });
             match next {
                 Some(next) if self.text(next) == "," || self.is(next, "join") => at = next,
                 _ => {
@@ -340,7 +352,13 @@ impl<F: Fn(&str) -> bool> Columns<'_, F> {
         sources
     }
 
-    fn of_query(&self, select: usize, known: &ScriptColumns, depth: usize) -> Option<Vec<bool>> {
+    /// The columns that are listed behind USING.
+    fn using(&self, open: usize) -> Vec<ColumnName> {
+        let names = self.list(open).map(|(names, _)| names).unwrap_or_default();
+        names.into_iter().map(|name| ColumnName::of(self.text(name))).collect()
+    }
+
+    fn of_query(&self, select: usize, known: &ScriptColumns, depth: usize) -> Option<Vec<Column>> {
         // Each level reads the ones below it for every `*`, so that the work grows as a power of the depth. Deeper
         // columns are found by their own names.
         if depth >= MOST_DEPTH {
@@ -351,7 +369,7 @@ impl<F: Fn(&str) -> bool> Columns<'_, F> {
     }
 
     /// The columns of a table, or of a query of this statement that has the name.
-    fn of_name(&self, name: &str, known: &ScriptColumns, depth: usize) -> Option<Vec<bool>> {
+    fn of_name(&self, name: &str, known: &ScriptColumns, depth: usize) -> Option<Vec<Column>> {
         // A common table expression hides a table of the same name, so it is looked for first.
         let query = (1..self.tokens.len().min(MOST_TOKENS)).find(|index| {
             self.is(index - 1, name)
@@ -476,26 +494,6 @@ impl<F: Fn(&str) -> bool> Columns<'_, F> {
     }
 }
 
-/// Adds the columns of all tables, or of the one with that name. False where they are not all known.
-fn add_all(sources: &Sources<'_>, name: Option<&str>, columns: &mut Vec<bool>) -> bool {
-    let meant: Vec<&Source<'_>> = match name {
-        // Behind the first one it is not known which columns are there once.
-        None if sources.joins_by_name => sources.tables.iter().take(1).collect(),
-        None => sources.tables.iter().collect(),
-        Some(name) => {
-            let is_meant = |source: &&Source<'_>| unquoted(name).eq_ignore_ascii_case(unquoted(source.name));
-            sources.tables.iter().filter(is_meant).take(1).collect()
-        }
-    };
-    let known = meant.iter().map_while(|source| source.columns.as_ref());
-    let known = known.fold(0, |known, of_table| {
-        columns.extend(of_table);
-        known + 1
-    });
-    let are_all = name.is_some() || (sources.is_whole && !sources.joins_by_name);
-    are_all && known > 0 && known == meant.len()
-}
-
 /// Words that are neither a column nor another name for one.
 fn is_keyword(word: &str) -> bool {
     const WORDS: [&str; 25] = [
@@ -511,7 +509,9 @@ mod tests {
 
     const TABLES: &str = "CREATE TABLE a (x INT, y INT);
         CREATE TABLE b AS SELECT 'n' AS name, 'p' AS password, 1 AS n;
-        CREATE TABLE c (q INT, api_key VARCHAR);";
+        CREATE TABLE c (q INT, api_key VARCHAR);
+        CREATE TABLE d (name VARCHAR, x INT, password VARCHAR, n INT);
+        CREATE TABLE e AS SELECT a.y, c.api_key, a.x FROM a, c;";
 
     /// Of the rows that are inserted into what a query makes, `zq` is what must not be shown.
     #[track_caller]
@@ -538,6 +538,10 @@ mod tests {
                 "SELECT * FROM a CROSS JOIN b LEFT JOIN c ON c.q = a.x WHERE a.x > 1",
                 "1, 2, 'b', 'zq1', 3, 4, 'zq2'",
             ),
+            (
+                "SELECT * FROM a JOIN b ON (a.x = b.n) LEFT JOIN c ON (c.q = (a.x))",
+                "1, 2, 'b', 'zq1', 3, 4, 'zq2'",
+            ),
             ("SELECT one.*, two.* FROM a AS one, b two", "1, 2, 'b', 'zq1', 3"),
             ("SELECT x, c.*, y FROM a, c", "1, 4, 'zq2', 2"),
             ("SELECT * FROM a, (SELECT name, password FROM b) AS s", "1, 2, 'b', 'zq1'"),
@@ -545,6 +549,27 @@ mod tests {
             ("SELECT b.* FROM b JOIN c USING (q)", "'b', 'zq1', 3"),
             ("SELECT A.*, \"b\".* FROM a, b", "1, 2, 'b', 'zq1', 3"),
             ("SELECT a.x * a.y AS z, b.* FROM a, b", "1, 'b', 'zq1', 3"),
+        ] {
+            check(query, row);
+        }
+    }
+
+    /// As DataFusion has the columns of `*`, which keeps those of the table whose name sorts first.
+    #[test]
+    fn a_star_has_once_what_tables_are_joined_by() {
+        for (query, row) in [
+            ("SELECT * FROM a JOIN d USING (x)", "1, 2, 'b', 'zq1', 3"),
+            ("SELECT * FROM d JOIN a USING (x)", "'b', 'zq1', 3, 1, 2"),
+            ("SELECT * FROM a NATURAL JOIN d", "1, 2, 'b', 'zq1', 3"),
+            ("SELECT * FROM a AS z JOIN d USING (x)", "2, 'b', 1, 'zq1', 3"),
+            ("SELECT * FROM a JOIN e USING (x, y)", "1, 2, 'zq1'"),
+            ("SELECT * FROM e LEFT JOIN a USING (y, x)", "'zq1', 1, 2"),
+            ("SELECT * FROM a JOIN d USING (x) JOIN e USING (x)", "1, 2, 'b', 'zq1', 3, 4, 'zq2'"),
+            ("SELECT * FROM a JOIN (SELECT x, password FROM d) AS s USING (x)", "1, 2, 'zq1'"),
+            ("SELECT d.*, a.* FROM a JOIN d USING (x)", "'b', 1, 'zq1', 3, 1, 2"),
+            // Where a name is not known, each place that the credential may have.
+            ("SELECT * FROM a JOIN d AS s(k, l, m, n) USING (l)", "1, 2, 'b', 'zq0', 'zq1', 3"),
+            ("SELECT * FROM a JOIN s.d USING (x)", "1, 2, 'b', 'zq0', 'zq1', 3"),
         ] {
             check(query, row);
         }

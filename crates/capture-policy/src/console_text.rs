@@ -64,7 +64,7 @@ impl Redactor {
 
     fn console_line(&self, line: &str) -> String {
         if line.contains('\'') {
-            self.name_text(&self.without_sql_secrets(line))
+            self.name_text(&self.without_named_secrets(line))
         } else {
             self.name_text(line)
         }

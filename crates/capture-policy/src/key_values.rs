@@ -36,8 +36,16 @@ impl Separator {
         let sign = SIGNS.into_iter().find(|sign| sign_and_value.starts_with(sign));
         let sign =
             sign.or_else(|| ["<", ">"].into_iter().find(|sign| is_apart && sign_and_value.starts_with(sign)));
+        // `tokens.sql:3:8: t: ...`, `secrets.json: not found`.
+        if sign == Some(":") && names_file(key) {
+            return None;
+        }
         let blank = &sign_and_value[sign.map_or(0, str::len)..];
         let value = blank.trim_start();
+        // `--token <TOKEN>`, as the help of a command has it.
+        if is_option(key) && !key_is_quoted && stands_for_value(sign_and_value) {
+            return None;
+        }
         let has_value = match sign {
             Some(_) => !sign_and_value.starts_with("::"),
             None if !is_apart => false,
@@ -50,6 +58,11 @@ impl Separator {
             breaks_line: blank[..blank.len() - value.len()].contains('\n'),
             length: after.len() - value.len(),
         })
+    }
+
+    /// Whether it is a colon, which stands behind the name of what an error is about, too.
+    pub(crate) fn is_colon(&self) -> bool {
+        self.sign == Some(":")
     }
 
     /// Where the value is in `after`, which is what follows the key; `before` is the character in front of the key.
@@ -96,6 +109,41 @@ pub(crate) fn token_of_scheme(word: &str, after: &str) -> Option<Range<usize>> {
 /// Whether a value may follow a word behind a blank alone. One dash is a minus in SQL, so those that have it are listed.
 fn is_option(word: &str) -> bool {
     word.starts_with("--") || ["-pw", "-pass", "-passwd", "-password"].contains(&word)
+}
+
+/// Whether a word is the name of a file: what stands behind it and a colon is said of the file.
+fn names_file(word: &str) -> bool {
+    const ENDINGS: [&str; 18] = [
+        "arrow", "avro", "csv", "gz", "html", "json", "jsonl", "log", "md", "ndjson", "parquet", "py", "rs",
+        "sql", "toml", "tsv", "txt", "yaml",
+    ];
+    let ending = word.rsplit_once('.').filter(|(name, _)| !name.is_empty()).map(|(_, ending)| ending);
+    ending.is_some_and(|ending| ENDINGS.iter().any(|known| ending.eq_ignore_ascii_case(known)))
+}
+
+/// Whether a text begins with the word for a value in angle brackets: `<TOKEN>`, `<NAME=VALUE>`.
+fn stands_for_value(text: &str) -> bool {
+    let word = text.strip_prefix('<').and_then(|rest| rest.split_once('>')).map(|(word, _)| word);
+    word.is_some_and(|word| {
+        !word.is_empty()
+            && word.len() < 64
+            && word.bytes().all(|byte| byte.is_ascii_uppercase() || matches!(byte, b'_' | b'-' | b'='))
+    })
+}
+
+/// Whether a text ends with a place in a script and a blank, as an error has it in front of the name of its node:
+/// `etl/shop.sql:16:1: `.
+pub(crate) fn ends_with_place(text: &str) -> bool {
+    let before_number = |text: &str| {
+        let rest = text.trim_end_matches(|c: char| c.is_ascii_digit());
+        (rest.len() < text.len()).then(|| rest.strip_suffix(':').map(str::len)).flatten()
+    };
+    let Some(text) = text.strip_suffix(": ") else { return false };
+    let Some(line) = before_number(text) else { return false };
+    let Some(script) = before_number(&text[..line]) else { return false };
+    let script = &text[..script];
+    let command = script.trim_end_matches(|c: char| c.is_ascii_digit()).trim_end_matches('_');
+    script.ends_with(".sql") || script.ends_with("stdin") || command.ends_with("command")
 }
 
 fn is_quote(c: char) -> bool {

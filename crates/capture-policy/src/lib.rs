@@ -37,7 +37,9 @@ mod key_names;
 mod key_values;
 mod named_values;
 mod named_rows;
+mod object_names;
 mod credentials;
+mod path_users;
 mod connection_secrets;
 mod phrases;
 
@@ -48,6 +50,7 @@ mod sql_secrets;
 mod secret_reader;
 mod secret_frame;
 mod column_reader;
+mod joined_columns;
 mod script_columns;
 
 #[cfg(test)]

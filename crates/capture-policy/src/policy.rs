@@ -9,6 +9,7 @@ use crate::{
     captured::Captured,
     limits::{Limits, Shape, free_key},
     partition_values::path_without_values,
+    path_users::without_user,
     profile::Profile,
     redact::{REDACTED, Redactor},
     secret::Secret,
@@ -303,7 +304,7 @@ impl Policy {
     /// or its last part, or not at all.
     pub fn capture_path(&self, path: &str) -> Option<Captured> {
         // Before it is cut into parts, by which credentials could not be recognised.
-        let path = self.redactor.text(path);
+        let path = self.redactor.text(&without_user(path));
         let path = path.as_str();
         match self.capture.paths {
             ShownPath::Whole => Some(self.capture(path)),

@@ -10,10 +10,11 @@ use crate::{
     capture_settings::{CaptureSettings, ShownPath, SqlText},
     credentials::{Authority, authority, aws_secret, private_key, shaped_credential, users_of_urls, word},
     key_names::{KeyNames, takes_user, user_and_password},
-    key_values::{Separator, token_of_scheme},
+    key_values::{Separator, ends_with_place, token_of_scheme},
     known::Known,
-    mask,
+    mask, object_names,
     partition_values::without_partition_values,
+    path_users::users_of_paths,
     phrases, plan_text,
     program_options::program_password,
     rewritten::without_ranges,
@@ -169,13 +170,14 @@ impl Redactor {
         // On the whole text and not between the finds, because a phrase says of a word elsewhere in the line what it
         // is.
         found.extend(phrases::secrets(text, |name| self.hides_key(name)));
+        found.extend(users_of_paths(text));
         found
     }
 
     /// The message of an error, without the values in it where the policy does not show those.
     pub fn error_text(&self, message: &str) -> String {
         match self.shows_error_values {
-            true => self.known().without_words(&self.without_sql_secrets(&self.text(message))).into_owned(),
+            true => self.known().without_words(&self.without_named_secrets(&self.text(message))).into_owned(),
             false => self.name_text(&mask::without_values(&without_users_of_urls(message))),
         }
     }
@@ -237,6 +239,16 @@ impl Redactor {
         without_ranges(sql, ranges).into_owned()
     }
 
+    /// A message without what it repeats of SQL, as far as that is a credential.
+    pub(crate) fn without_named_secrets(&self, message: &str) -> String {
+        let mut ranges = self.sql_secrets(message);
+        // `Function 'sum' failed to match any signature`: the words of a message are no SQL, and what it speaks of is
+        // no literal.
+        ranges.retain(|range| !object_names::is_name(message, range));
+        ranges.extend(phrases::secrets(message, |name| self.hides_key(name)));
+        without_ranges(message, ranges).into_owned()
+    }
+
     /// Where the credentials are that SQL names as such.
     pub(crate) fn sql_secrets(&self, sql: &str) -> Vec<Range<usize>> {
         let mut ranges = secrets(sql, self).ranges;
@@ -275,7 +287,7 @@ impl Redactor {
                 continue;
             }
             // By whole words: `token` inside `tokenizer` is not a key.
-            let found = self.look_at(word, rest, text[..at].chars().next_back());
+            let found = self.look_at(word, rest, &text[..at]);
             if let Some(secret) = found.secret {
                 out.push(offset + at + secret.start..offset + at + secret.end);
             }
@@ -283,8 +295,9 @@ impl Redactor {
         }
     }
 
-    /// Looks at the word that `rest` begins with, and what belongs to it; `before` is the character in front.
-    fn look_at(&self, word: &str, rest: &str, before: Option<char>) -> Found {
+    /// Looks at the word that `rest` begins with, and what belongs to it; `in_front` is the text in front.
+    fn look_at(&self, word: &str, rest: &str, in_front: &str) -> Found {
+        let before = in_front.chars().next_back();
         if let Some(secret) = shaped_credential(word, rest, before) {
             let length = secret.end;
             return Found { secret: Some(secret), length };
@@ -307,6 +320,8 @@ impl Redactor {
         }
         let value = Separator::after_key(word, after)
             .filter(|_| self.hides_key(word))
+            // A node may be called `tokens`, and what follows is its error.
+            .filter(|separator| !(separator.is_colon() && ends_with_place(in_front)))
             .and_then(|separator| separator.value(before, after))
             .or_else(|| token_of_scheme(word, after));
         let length = word.len() + value.as_ref().map_or(0, |value| value.end);
@@ -329,7 +344,9 @@ pub fn is_engine(target: &str) -> bool {
 /// The text without user and password of the URLs in it. Before anything else is taken out of a text, which may be the
 /// scheme that they are known by.
 fn without_users_of_urls(text: &str) -> Cow<'_, str> {
-    without_ranges(text, users_of_urls(text))
+    let mut users = users_of_urls(text);
+    users.extend(users_of_paths(text));
+    without_ranges(text, users)
 }
 
 /// What there is to say of a word.
@@ -460,6 +477,27 @@ mod tests {
         check(r#"{"secret": {"a": ["}", 1]}, "n": 1}"#, r#"{"secret": [redacted], "n": 1}"#);
         check(r#"{"token": 12345, "n": 1}"#, r#"{"token": [redacted], "n": 1}"#);
         check(r#"{"token": "", "n": 1}"#, r#"{"token": "", "n": 1}"#);
+    }
+
+    #[test]
+    fn scripts_and_nodes_may_have_the_name_of_a_credential() {
+        for text in [
+            "cannot read the script etl/token.sql: No such file or directory (os error 2)",
+            "secrets.sql:1:13: Expected: identifier, found: WHERE",
+            "etl/password_resets.sql:16:1: tokens: Arrow error: Divide by zero error",
+            "error: stdin:2:7: api_key: Error during planning: table not found",
+            "command_2:1:8: password: Execution error: x",
+            "Usage: daglight serve --token <TOKEN> [DIR]",
+            "cannot open credentials.json: Permission denied",
+        ] {
+            check(text, text);
+        }
+        check("a.sql:3:1: t: token: abc", "a.sql:3:1: t: token: [redacted]");
+        check("secrets.sql:1:1: token=abc is wrong", "secrets.sql:1:1: token=[redacted] is wrong");
+        check("config.yml:3:1: password: abc", "config.yml:3:1: password: [redacted]");
+        check("--token <abc> --rows 3", "--token <[redacted]> --rows 3");
+        check("--token ABC", "--token [redacted]");
+        check("secrets.sql=abc", "secrets.sql=[redacted]");
     }
 
     #[test]

@@ -1,10 +1,17 @@
 //! What is known of the columns of a script: which of a table's are credentials by their position, and which other names
 //! queries have given to such a column.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
+
+use crate::joined_columns::{Column, ColumnName};
 
 /// Tables and names that are remembered. What a script has more of is found by its own names alone.
 const MOST: usize = 1_000;
+/// Columns of all tables whose names are remembered.
+const MOST_COLUMN_NAMES: usize = 200_000;
 
 /// What is known of the columns of a script. It is never taken back: a table that is made anew may be filled by an
 /// earlier statement, too.
@@ -12,8 +19,10 @@ const MOST: usize = 1_000;
 pub(crate) struct ScriptColumns {
     /// Which columns of a table are credentials, by the last part of the table's name in small letters.
     tables: HashMap<String, Vec<bool>>,
-    /// How many columns the tables have that hold none, so that what stands behind theirs is found: `SELECT a.*, b.*`.
-    widths: HashMap<String, usize>,
+    /// The columns of the tables of which all are known, so that what stands behind theirs is found: `SELECT a.*, b.*`.
+    columns: HashMap<String, Arc<[ColumnName]>>,
+    /// How many these are.
+    column_names: usize,
     /// Names of columns that are credentials because a query has named one so.
     names: HashSet<String>,
 }
@@ -45,35 +54,50 @@ impl ScriptColumns {
     /// Takes over what others say.
     pub(crate) fn add(&mut self, others: &Self) {
         others.tables.iter().for_each(|(table, columns)| self.add_table(table.clone(), columns.clone()));
-        others.widths.iter().for_each(|(table, width)| self.add_width(table.clone(), *width));
+        others.columns.iter().for_each(|(table, names)| self.add_columns(table.clone(), Arc::clone(names)));
         others.names.iter().for_each(|name| self.add_name(name.clone()));
     }
 
     /// All columns of a table, where they are known.
-    pub(crate) fn columns_of(&self, table: &str) -> Option<Vec<bool>> {
+    pub(crate) fn columns_of(&self, table: &str) -> Option<Vec<Column>> {
         let table = table.to_lowercase();
-        let harmless = || self.widths.get(&table).map(|width| vec![false; *width]);
-        self.tables.get(&table).cloned().or_else(harmless)
+        let (hidden, names) = (self.tables.get(&table), self.columns.get(&table));
+        let width = hidden.map(Vec::len).or(names.map(|names| names.len()))?;
+        // One that was made twice has had other columns.
+        let names = names.filter(|names| names.len() == width);
+        let column = |place: usize| Column {
+            is_hidden: hidden.is_some_and(|hidden| hidden[place]),
+            name: names.map_or(ColumnName::UNKNOWN, |names| names[place]),
+        };
+        Some((0..width).map(column).collect())
     }
 
     /// Whether a statement that makes a table says nothing new.
     pub(crate) fn knows(&self, made: &Made) -> bool {
-        let has_credential = made.columns.contains(&true);
-        !has_credential && (!made.is_whole || self.widths.get(&made.table) == Some(&made.columns.len()))
+        let is_known = || {
+            let names = self.columns.get(&made.table);
+            names.is_some_and(|names| made.names().eq(names.iter().copied()))
+        };
+        !made.has_credential() && (!made.is_whole || is_known())
     }
 
     /// Takes over the columns of a table that a statement makes.
     pub(crate) fn add_made(&mut self, made: Made) {
-        if made.is_whole && !made.columns.contains(&true) {
-            self.add_width(made.table, made.columns.len());
-        } else {
-            self.add_table(made.table, made.columns);
+        if made.is_whole {
+            self.add_columns(made.table.clone(), made.names().collect());
+        }
+        if made.has_credential() {
+            let hidden = made.columns.iter().map(|column| column.is_hidden).collect();
+            self.add_table(made.table, hidden);
         }
     }
 
-    fn add_width(&mut self, table: String, width: usize) {
-        if self.widths.len() < MOST || self.widths.contains_key(&table) {
-            self.widths.insert(table, width);
+    fn add_columns(&mut self, table: String, names: Arc<[ColumnName]>) {
+        let before = self.columns.get(&table).map(|names| names.len());
+        let all = self.column_names - before.unwrap_or_default() + names.len();
+        if all <= MOST_COLUMN_NAMES && (self.columns.len() < MOST || before.is_some()) {
+            self.column_names = all;
+            self.columns.insert(table, names);
         }
     }
 
@@ -100,8 +124,18 @@ impl ScriptColumns {
 pub(crate) struct Made {
     /// The last part of its name, in small letters.
     pub(crate) table: String,
-    /// Which of its columns are credentials.
-    pub(crate) columns: Vec<bool>,
+    /// Its columns.
+    pub(crate) columns: Vec<Column>,
     /// Whether all columns are known.
     pub(crate) is_whole: bool,
+}
+
+impl Made {
+    fn names(&self) -> impl Iterator<Item = ColumnName> {
+        self.columns.iter().map(|column| column.name)
+    }
+
+    fn has_credential(&self) -> bool {
+        self.columns.iter().any(|column| column.is_hidden)
+    }
 }

@@ -13,6 +13,10 @@ pub(crate) struct Frame {
     pub(crate) is_call: bool,
     /// Whether it is a literal, as plans have it: `Utf8("x")`.
     pub(crate) is_typed_text: bool,
+    /// Whether it is the list of a comparison, as that of `IN`: a text in it is what a column may hold, and not a name.
+    pub(crate) is_compared_list: bool,
+    /// Whether it is a literal that stands where one is compared.
+    pub(crate) is_operand: bool,
     pub(crate) is_options: bool,
     /// Literals of the part that is being read, and whether it names what is hidden.
     pub(crate) part: Vec<Literal>,
@@ -29,6 +33,8 @@ pub(crate) struct Frame {
     /// Whether all literals here are credentials, because of the part around.
     pub(crate) inherits: bool,
     pub(crate) is_between: bool,
+    /// Where the right side of a comparison begins.
+    pub(crate) operand_at: Option<usize>,
     pub(crate) item: usize,
     pub(crate) hides_next_item: bool,
     /// Which items of the lists of values to come are credentials.

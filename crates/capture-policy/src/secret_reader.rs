@@ -19,6 +19,24 @@ use crate::{
 /// What stands in front of the literals in plans.
 pub(crate) const TYPES_OF_TEXT: [&str; 3] = ["Utf8", "Utf8View", "LargeUtf8"];
 
+/// Words and functions in front of a list that something is compared to.
+const COMPARE_LISTS: [&str; 12] = [
+    "all",
+    "any",
+    "array_contains",
+    "array_has",
+    "array_has_all",
+    "array_has_any",
+    "in",
+    "list_contains",
+    "list_has",
+    "list_has_all",
+    "list_has_any",
+    "some",
+];
+/// Functions around a literal that is compared.
+const WRAPPERS: [&str; 6] = ["arrow_cast", "cast", "lower", "trim", "try_cast", "upper"];
+
 /// Nested deeper than this, parentheses are taken for one pair.
 const DEEPEST: usize = 128;
 /// Digits from which on a number is taken for a credential.
@@ -141,7 +159,14 @@ impl<'a, H: Hidden> Reader<'a, H> {
                     frame.item += 1;
                     frame.begins_item = true;
                 }
-                "=" | "<" | ">" | "!" | ":" | "~" => self.top().assigns = true,
+                ":" => self.top().assigns = true,
+                "=" | "<" | ">" | "!" | "~" => {
+                    let compares = self.compares(index);
+                    let frame = self.top();
+                    frame.assigns = true;
+                    // An argument has a name in front of such a sign, as in `f(name = 'password', 'x')`.
+                    frame.operand_at = (compares && !frame.is_call).then_some(index + 1);
+                }
                 _ => {}
             },
             Kind::Comment | Kind::Blank => {}
@@ -154,6 +179,9 @@ impl<'a, H: Hidden> Reader<'a, H> {
             self.tokens[index].kind == Kind::Text && text.len() < 256 && self.hidden.name(unquoted(text));
         let frame = self.top();
         if frame.is_options {
+            return;
+        }
+        if is_key && (frame.is_compared_list || frame.is_operand || frame.operand_at == Some(index)) {
             return;
         }
         // A literal that is itself a name, as in `get_field(u, 'password')` or a map's key.
@@ -198,12 +226,15 @@ impl<'a, H: Hidden> Reader<'a, H> {
         let frame = self.top();
         match lower.as_str() {
             // That of `BETWEEN a AND b` separates no conditions.
-            "and" if std::mem::replace(&mut frame.is_between, false) => {}
+            "and" if std::mem::replace(&mut frame.is_between, false) => frame.operand_at = Some(index + 1),
             "and" | "or" => {
                 self.end_part();
                 self.top().is_condition = true;
             }
-            "between" => frame.is_between = true,
+            "between" => {
+                frame.is_between = true;
+                frame.operand_at = Some(index + 1);
+            }
             "case" => {
                 let inherits = self.inherited();
                 let inherits_outside = inherits;
@@ -227,7 +258,11 @@ impl<'a, H: Hidden> Reader<'a, H> {
             "else" if frame.is_case => self.end_part(),
             "end" if frame.is_case => self.close(),
             "from" if is_distinct_from || !frame.is_query => {}
-            "as" | "in" | "like" | "ilike" | "similar" => frame.assigns = true,
+            "like" | "ilike" => {
+                frame.assigns = true;
+                frame.operand_at = Some(index + 1);
+            }
+            "as" | "in" | "similar" => frame.assigns = true,
             // They are not names, though they stand where one could: `NOT` in front of a hidden column must not become
             // another name for it.
             "not" | "is" | "escape" | "any" | "all" | "distinct" => {}
@@ -332,7 +367,11 @@ impl<'a, H: Hidden> Reader<'a, H> {
             is_behind_name && (self.names_list(index - 1) || before.eq_ignore_ascii_case("set"));
         let is_call = is_behind_name && !may_be_list && self.text(index) == "(";
         let inherits = self.inherited();
+        let is_compared_list = !begins_query && self.opens_compared_list(index, before);
         let frame = self.top();
+        let wraps_literal =
+            WRAPPERS.iter().any(|word| before.eq_ignore_ascii_case(word)) || TYPES_OF_TEXT.contains(&before);
+        let is_operand = wraps_literal && index > 0 && frame.operand_at == Some(index - 1);
         let is_row = frame.takes_values;
         let is_branch = std::mem::take(&mut frame.is_branch_next);
         let first_branch = if is_branch { self.first_branch() } else { Vec::new() };
@@ -348,6 +387,8 @@ impl<'a, H: Hidden> Reader<'a, H> {
             is_options: opens_options(before),
             is_call,
             is_typed_text: is_call && TYPES_OF_TEXT.contains(&before),
+            is_compared_list,
+            is_operand,
             inherits: inherits || names_hidden,
             is_row,
             // `UNION ((SELECT ...) UNION ...)`: what it opens with is a branch, too.
@@ -363,6 +404,31 @@ impl<'a, H: Hidden> Reader<'a, H> {
         if self.top().is_options {
             self.options(index);
         }
+    }
+
+    /// Whether what opens at `index`, behind the word `before`, holds what something is compared to: `IN ('a', 'b')`,
+    /// `= ANY(['a', 'b'])`, `array_has(['a', 'b'], name)`, and as plans have it, `IN ([Utf8("a"), Utf8("b")])` and
+    /// `array_has(make_array(Utf8("a"), Utf8("b")), name)`. Of `IN (('password', 'x'))`, an item may be a pair.
+    fn opens_compared_list(&mut self, index: usize, before: &str) -> bool {
+        let opened = self.text(index);
+        let is = |words: &[&str]| opened == "(" && words.iter().any(|word| before.eq_ignore_ascii_case(word));
+        let is_part = opened == "[" || is(&["make_array"]) || is(&WRAPPERS) || is(&TYPES_OF_TEXT);
+        is(&COMPARE_LISTS) || is_part && self.top().is_compared_list
+    }
+
+    /// Whether the sign at `index` is one that compares, or the end of one.
+    fn compares(&self, index: usize) -> bool {
+        const SIGNS: [&str; 10] = ["!=", "!~", "<", "<=", "<>", "=", "==", ">", ">=", "~"];
+        let mut first = index;
+        while first > 0
+            && self.tokens[first - 1].kind == Kind::Sign
+            && self.tokens[first - 1].end == self.tokens[first].start
+            && !matches!(self.text(first - 1), "(" | ")" | "[" | "]" | "{" | "}" | ",")
+        {
+            first -= 1;
+        }
+        // `->` and `=>` have the name of something behind them.
+        SIGNS.contains(&&self.sql[self.tokens[first].start..self.tokens[index].end])
     }
 
     /// Whether the columns of the table are listed that is named at `index`.

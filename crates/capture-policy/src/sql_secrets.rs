@@ -310,6 +310,48 @@ mod tests {
         }
     }
 
+    /// A text that a column is compared to may be the word for a credential, and says nothing about the others.
+    #[test]
+    fn what_something_is_compared_to_names_nothing() {
+        for sql in [
+            "SELECT a FROM t WHERE name IN ('password', 'red')",
+            "SELECT a FROM t WHERE name NOT IN ('red', 'password', 'blue') AND kind = 'b'",
+            "SELECT a FROM t WHERE lower(name) IN (lower('password'), CAST('red' AS VARCHAR)) OR kind = 'b'",
+            "SELECT a FROM t WHERE name = ANY(['password', 'red'])",
+            "SELECT a FROM t WHERE name <> ALL(ARRAY['password', 'red'])",
+            "SELECT a FROM t WHERE array_has(['password', 'red'], name) AND kind = 'b'",
+            "SELECT a FROM t WHERE array_has(make_array('password', 'red'), name)",
+            "SELECT a FROM t WHERE name BETWEEN 'password' AND 'zebra' OR name BETWEEN 'apple' AND 'password'",
+            "SELECT a FROM t WHERE name LIKE 'password' ESCAPE 'b'",
+            "SELECT a FROM t WHERE coalesce(name, 'red') = 'password'",
+            "SELECT a FROM t WHERE 'red' || name >= 'password'",
+            "SELECT name IN ('password', 'red') AS is_special, 'b' FROM t",
+            "DELETE FROM t WHERE name in('password','red')",
+            "Filter: t.name IN ([Utf8(\"password\"), Utf8View(\"red\")]) OR t.name = Utf8(\"b\")",
+            "Filter: array_has(make_array(Utf8(\"password\"), Utf8(\"red\")), t.name)",
+            "Filter: t.name BETWEEN Utf8(\"password\") AND Utf8(\"red\")",
+            "Filter: coalesce(t.name, Utf8(\"red\")) = Utf8(\"password\")",
+        ] {
+            check(sql);
+        }
+        // What stands beside a credential's name is one all the same.
+        for sql in [
+            "SELECT a FROM t WHERE (name, value) IN (('password', 'x'), ('password', 'x2'))",
+            "SELECT a FROM t WHERE password IN ('password', 'x')",
+            "SELECT a FROM t WHERE data ->> 'password' = 'x'",
+            "SELECT a FROM t WHERE data -> 'password' IN ('x', 'x2')",
+            "SELECT a FROM t WHERE 'x' = u['password'] AND name IN ('b', 'c')",
+            "SELECT a FROM t WHERE 'x' = get_field(u, 'password')",
+            "SELECT a FROM t WHERE get_field(u, 'password') = ANY(['x', 'x2'])",
+            "SELECT map(['password'], ['x'])",
+            "SELECT MAP {'password': 'x', 'name': 'b'} WHERE name IN ('password', 'red')",
+            "SELECT decode_pair('password', 'x') WHERE name IN ('password', 'red')",
+            "SELECT a FROM t WHERE name IN ('password', 'red') AND password = 'x'",
+        ] {
+            check(sql);
+        }
+    }
+
     #[test]
     fn comments_in_comments_need_no_stack() {
         let read = || {

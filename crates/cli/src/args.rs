@@ -7,6 +7,7 @@ use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use daglight::{
     bundle::Criterion,
     identity::{DagName, NodeSelector},
+    settings::byte_size,
 };
 use daglight_bundle_server::Token;
 
@@ -139,7 +140,7 @@ pub(crate) struct RunArgs {
     pub(crate) max_rows: Option<usize>,
     /// Memory that queries may take, such as 4GB or 512MB; what needs more is written to the disk where DataFusion can.
     /// Default: no limit.
-    #[arg(long, value_name = "BYTES", value_parser = bytes, allow_hyphen_values = true)]
+    #[arg(long, value_name = "BYTES", value_parser = memory, allow_hyphen_values = true)]
     pub(crate) memory_limit: Option<usize>,
     /// The folder for what does not fit into memory. Default: a temporary folder of the system.
     #[arg(long, value_name = "DIR")]
@@ -360,7 +361,7 @@ pub(crate) struct StatusArgs {
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct PruneArgs {
-    /// A folder with bundles below it. Default: the setting bundle.output_dir.
+    /// A bundle, or a folder with bundles below it; packed ones are left alone. Default: the setting bundle.output_dir.
     pub(crate) dir: Option<PathBuf>,
     /// Delete bundles of runs that started longer ago: 90m, 12h, 2d or 1w; a number alone is days. Default: the setting
     /// bundle.keep_days.
@@ -369,9 +370,9 @@ pub(crate) struct PruneArgs {
     /// Keep this many of the newest bundles. Default: the setting bundle.keep_count.
     #[arg(long, value_name = "COUNT", value_parser = count::<usize>, allow_hyphen_values = true)]
     pub(crate) keep: Option<usize>,
-    /// Delete the oldest bundles until the rest takes no more than this many bytes. Default: the setting
+    /// Delete the oldest bundles until the rest takes no more than this, such as 500MB or 20GB. Default: the setting
     /// bundle.keep_bytes.
-    #[arg(long, value_name = "BYTES", value_parser = count::<u64>, allow_hyphen_values = true)]
+    #[arg(long, value_name = "BYTES", value_parser = size, allow_hyphen_values = true)]
     pub(crate) max_bytes: Option<u64>,
     /// Delete also what the tracking server does not have yet.
     #[arg(long)]
@@ -414,23 +415,16 @@ fn count<T: FromStr>(text: &str) -> Result<T, String> {
     text.trim().parse().map_err(|_| "expected a whole number, 0 or more".to_owned())
 }
 
-/// A number of bytes with its unit: powers of 1024, as DataFusion reads them.
-fn bytes(text: &str) -> Result<usize, String> {
-    let expected = || "expected a number of bytes such as 4GB, 512MB or 64KB".to_owned();
-    let text = text.trim();
-    let number = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let power = match text[number.len()..].to_ascii_lowercase().as_str() {
-        "" | "b" => 0,
-        "k" | "kb" | "kib" => 1,
-        "m" | "mb" | "mib" => 2,
-        "g" | "gb" | "gib" => 3,
-        "t" | "tb" | "tib" => 4,
-        _ => return Err(expected()),
-    };
-    let number: f64 = number.trim().parse().map_err(|_| expected())?;
-    let bytes = number * 1024_f64.powi(power);
-    // Above that a number of 64 bits is not exact any more, and no machine has that much.
-    if bytes >= 1.0 && bytes < 2_f64.powi(53) { Ok(bytes as usize) } else { Err(expected()) }
+/// A number of bytes, which may have a unit.
+fn size(text: &str) -> Result<u64, String> {
+    byte_size(text).ok_or_else(|| "expected a number of bytes, such as 65536, 512KB or 4GB".to_owned())
+}
+
+/// As [`size`], for memory, of which there must be some.
+fn memory(text: &str) -> Result<usize, String> {
+    let bytes = size(text)?;
+    let fits = usize::try_from(bytes).ok().filter(|bytes| *bytes > 0);
+    fits.ok_or_else(|| "expected 1 byte or more, such as 512MB or 4GB".to_owned())
 }
 
 fn milliseconds(text: &str) -> Result<f64, String> {
@@ -494,22 +488,18 @@ mod tests {
     }
 
     #[test]
-    fn bytes_have_units_of_1024() {
-        for (text, expected) in [
-            ("1024", Some(1024)),
-            ("64kb", Some(64 << 10)),
-            ("1.5GB", Some(3 << 29)),
-            ("2 TiB", Some(2 << 40)),
-            ("512m", Some(512 << 20)),
-            ("0", None),
-            ("-1GB", None),
-            ("1XB", None),
-            ("GB", None),
-            ("1e300GB", None),
-            ("NaN", None),
-        ] {
-            assert_eq!(bytes(text).ok(), expected, "{text}");
+    fn every_size_may_have_a_unit() {
+        for text in ["1024", "64kb", "1.5GB", "2 TiB", "512m"] {
+            assert_eq!(size(text).ok(), byte_size(text), "{text}");
+            assert_eq!(memory(text).ok().map(|bytes| bytes as u64), byte_size(text), "{text}");
+            let prune = ["daglight", "prune", "--max-bytes", text];
+            let run = ["daglight", "run", "x.sql", "--memory-limit", text];
+            assert!(Args::try_parse_from(prune).is_ok() && Args::try_parse_from(run).is_ok(), "{text}");
         }
+        for text in ["-1GB", "1XB", "GB", "1e300GB", "NaN", ""] {
+            assert!(size(text).is_err() && memory(text).is_err(), "{text}");
+        }
+        assert_eq!((size("0"), memory("0").is_err()), (Ok(0), true));
     }
 
     #[test]

@@ -3,11 +3,11 @@
 use std::{path::PathBuf, process::ExitCode};
 
 use daglight::bundle::display::{bytes, exact_plural};
-use daglight_bundle_archive::{PackOptions, pack};
+use daglight_bundle_archive::{PackError, PackOptions, pack};
 
 use crate::{
     args::{BundleArgs, BundleCommand, PackArgs, VerifyArgs},
-    bundles::one_bundle,
+    bundles::{bundle_of, no_runs, one_bundle},
     failure::Failure,
     say::{note, say},
 };
@@ -20,7 +20,10 @@ pub(crate) fn bundle(args: &BundleArgs) -> Result<ExitCode, Failure> {
 }
 
 fn verify(args: &VerifyArgs) -> Result<ExitCode, Failure> {
-    let bundle = one_bundle(&args.bundle)?;
+    let Some(bundle) = bundle_of(&args.bundle)? else {
+        note!("{}", no_runs(&args.bundle));
+        return Ok(ExitCode::SUCCESS);
+    };
     let faults = bundle.verify();
     for fault in &faults {
         say!("{fault}");
@@ -43,7 +46,10 @@ fn packed(args: &PackArgs) -> Result<ExitCode, Failure> {
         PathBuf::from(format!("{run}.tar.gz"))
     });
     let options = PackOptions::default().without_sql(args.without_sql);
-    let packed = pack(&bundle, &to, options).map_err(Failure::work)?;
+    let packed = pack(&bundle, &to, options).map_err(|error| match error {
+        PackError::Exists { .. } => Failure::input(error),
+        error => Failure::work(error),
+    })?;
     for path in &packed.left_out {
         note!("left out: {path}");
     }

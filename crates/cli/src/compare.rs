@@ -11,7 +11,7 @@ use crate::{
     config::report_options,
     failure::Failure,
     history::dag_name,
-    say::{self, note},
+    say::{self, note, say},
 };
 
 /// Something that was not to happen has happened.
@@ -21,7 +21,14 @@ pub(crate) fn compare(args: &CompareArgs) -> Result<ExitCode, Failure> {
     let options = report_options();
     let mut runs = Vec::new();
     if let [folder] = args.runs.as_slice() {
-        for bundle in last_two(folder)? {
+        let Some(bundles) = last_two(folder)? else {
+            note!("{}", no_runs(folder));
+            if args.json {
+                say!("null");
+            }
+            return Ok(ExitCode::SUCCESS);
+        };
+        for bundle in bundles {
             runs.push(read(&bundle, bundle.dir(), &options)?);
         }
     } else {
@@ -71,11 +78,11 @@ fn read(bundle: &Bundle, called: &Path, options: &ReportOptions) -> Result<Compa
     Ok(run)
 }
 
-/// The last run below a folder, and the one before it of the same pipeline.
-fn last_two(folder: &Path) -> Result<[Bundle; 2], Failure> {
+/// The last run below a folder, and the one before it of the same pipeline. `None` where the folder has no runs yet.
+fn last_two(folder: &Path) -> Result<Option<[Bundle; 2]>, Failure> {
     let is_of_pipeline = |before: &Bundle, last: &Bundle| dag_name(before) == dag_name(last);
     let Some((last, before)) = bundles_at(folder)?.last_and_before(is_of_pipeline) else {
-        return Err(Failure::input(no_runs(folder)));
+        return Ok(None);
     };
     let before = before.ok_or_else(|| {
         Failure::input(format!(
@@ -83,5 +90,5 @@ fn last_two(folder: &Path) -> Result<[Bundle; 2], Failure> {
             folder.display()
         ))
     })?;
-    Ok([before, last])
+    Ok(Some([before, last]))
 }

@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeSet, process::ExitCode};
 
-use daglight::{identity::Node, policy::printable_within, sql::Pipeline};
+use daglight::{
+    identity::{Dag, Node},
+    policy::{printable_within, without_credentials},
+};
 use serde_json::{Value, json};
 
 use crate::{
@@ -22,14 +25,21 @@ pub(crate) fn plan(args: &PlanArgs) -> Result<ExitCode, Failure> {
     say::hide_with(policy.redactor());
     let config = session_config(&policy)?.with_information_schema(true);
     let NamedPipeline { pipeline, part, .. } = script::pipeline(&args.script, &resolved, &policy, &config)?;
-    let runs = part.as_ref().map(|part| pipeline.nodes_of(part));
-    let dag = pipeline.dag();
+    // As a run shows it: names and tags without credentials, the values of tags as the policy has them.
+    let tag =
+        |key: &str, text: &str| policy.capture_named(key, policy.redactor().comment_text(text)).to_text();
+    let shown = pipeline.dag().clone().with_shown_names(without_credentials);
+    let dag = &shown.with_notes(|_| None, tag);
+    let runs = part.as_ref().map(|part| {
+        let nodes = pipeline.nodes_of(part).into_iter();
+        nodes.filter_map(|name| dag.node(&name).map(|node| node.name.clone())).collect::<BTreeSet<_>>()
+    });
     let drawing = dag.drawing(runs.as_ref());
     match if args.json { DagFormat::Json } else { args.format } {
         DagFormat::Tree => {
             say::document(drawing.tree(line).trim_end());
             let all = dag.nodes().len();
-            let (name, version) = (dag.name().as_str(), short(dag.dag_hash()));
+            let (name, version) = (without_credentials(dag.name().as_str()), short(dag.dag_hash()));
             let count = match &runs {
                 None => format!("{all} nodes"),
                 Some(runs) => format!("{} of {all} nodes", runs.len()),
@@ -38,7 +48,7 @@ pub(crate) fn plan(args: &PlanArgs) -> Result<ExitCode, Failure> {
         }
         DagFormat::Mermaid => say::document(drawing.mermaid().trim_end()),
         DagFormat::Dot => say::document(drawing.dot().trim_end()),
-        DagFormat::Json => say::document(&format!("{:#}", document(&pipeline, runs.as_ref()))),
+        DagFormat::Json => say::document(&format!("{:#}", document(dag, runs.as_ref()))),
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -56,8 +66,7 @@ fn short(hash: &str) -> &str {
     hash.get(..12).unwrap_or(hash)
 }
 
-fn document(pipeline: &Pipeline, runs: Option<&BTreeSet<String>>) -> Value {
-    let dag = pipeline.dag();
+fn document(dag: &Dag, runs: Option<&BTreeSet<String>>) -> Value {
     let nodes: Vec<Value> = dag
         .nodes()
         .iter()
@@ -77,7 +86,7 @@ fn document(pipeline: &Pipeline, runs: Option<&BTreeSet<String>>) -> Value {
         })
         .collect();
     json!({
-        "dag_name": dag.name().as_str(),
+        "dag_name": without_credentials(dag.name().as_str()),
         "dag_hash": dag.dag_hash(),
         "code_hash": dag.code_hash(),
         "nodes": nodes,

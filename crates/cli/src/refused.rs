@@ -82,7 +82,9 @@ fn text(error: &mut Error, arguments: &[String], shows_values: bool) -> String {
         }
         let written = written.clone();
         let shown = shown_argument(&written, arguments, shows_values);
+        // No file is the name of a command.
         if error.remove(ContextKind::Suggested).is_some()
+            && kind != ContextKind::InvalidSubcommand
             && let Some(tip) = tip(&written, arguments, shows_values)
         {
             error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
@@ -109,8 +111,8 @@ fn tip(written: &str, arguments: &[String], shows_values: bool) -> Option<String
     let before = place.checked_sub(1).and_then(|before| arguments.get(before));
     match before.filter(|before| before.starts_with("--") && is_option(before)) {
         Some(option) => Some(format!("a value that begins with a dash is written as in '{option}={shown}'")),
-        // A cluster of letters is meant as options.
-        None if is_option(argument) => None,
+        // A cluster of letters is meant as options, and so is a name with a value.
+        None if is_option(argument.split_once('=').map_or(&**argument, |(name, _)| name)) => None,
         None => Some(format!("a file whose name begins with a dash is written as in './{shown}'")),
     }
 }
@@ -237,7 +239,7 @@ mod tests {
                 ": expected an age such as 90m, 12h, 2d or 1w, or a number of days",
             ),
             ("prune --keep", "COUNT", ": expected a whole number, 0 or more"),
-            ("prune --max-bytes", "BYTES", ": expected a whole number, 0 or more"),
+            ("prune --max-bytes", "BYTES", ": expected a number of bytes, such as 65536, 512KB or 4GB"),
         ] {
             for value in ["-1.5x", "-77441", "--77441"] {
                 let mut arguments: Vec<&str> = option.split(' ').collect();
@@ -274,6 +276,16 @@ mod tests {
                 format!("error: unexpected argument '-z' found\n{file} './-...'"),
             ),
             (
+                &["run", "--password=zqmk", "x.sql"],
+                "error: unexpected argument '--password' found".to_owned(),
+                "error: unexpected argument '--password' found".to_owned(),
+            ),
+            (
+                &["sttus", "x"],
+                "error: unrecognized subcommand 'sttus'\ntip: a similar subcommand exists: 'status'".to_owned(),
+                "error: unrecognized subcommand 'argument 1, not shown'\ntip: a similar subcommand exists: 'status'".to_owned(),
+            ),
+            (
                 &["run", "x.sql", "-qz"],
                 "error: unexpected argument '-z' found".to_owned(),
                 "error: unexpected argument '-z' found".to_owned(),
@@ -281,6 +293,29 @@ mod tests {
         ] {
             check_whole(arguments, true, &shown);
             check_whole(arguments, false, &hidden);
+        }
+    }
+
+    #[test]
+    fn words_for_credentials_are_no_credentials_here() {
+        let of_value = "expected a whole number, 1 or more";
+        for (arguments, expected) in [
+            (
+                &["run", "--jobs", "--pass"][..],
+                format!("error: invalid value '--pass' for '--jobs <N>': {of_value}"),
+            ),
+            (
+                &["run", "--jobs", "token"],
+                format!("error: invalid value 'token' for '--jobs <N>': {of_value}"),
+            ),
+            (&["run", "--pass", "x"], "error: unexpected argument '--pass' found".to_owned()),
+            (&["run", "--api-key=x"], "error: unexpected argument '--api-key' found".to_owned()),
+            (
+                &["serve", "--token"],
+                "error: a value is required for '--token <TOKEN>' but none was supplied".to_owned(),
+            ),
+        ] {
+            check_whole(arguments, true, &expected);
         }
     }
 

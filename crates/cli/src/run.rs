@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, env, error::Error as _, num::NonZeroUsize, proc
 
 use daglight::{
     ErrorReport, FinishReport, Interrupted, OnInterrupt, Run, RunOptions, RunStatus, Telemetry,
-    bundle::output_dir::make_writable,
+    bundle::output_dir::{make_folder, make_writable},
     follow_spawned_tasks,
     identity::{NodeSelector, RunId},
     policy::Policy,
@@ -204,7 +204,7 @@ fn runtime_env(args: &RunArgs) -> Result<Arc<RuntimeEnv>, Failure> {
     }
     let made = match &args.spill_dir {
         Some(dir) => {
-            let made = make_writable(dir).and_then(|()| spill::make(Some(dir)));
+            let made = make_folder(dir).and_then(|()| spill::make(Some(dir)));
             Some(made.map_err(|error| {
                 Failure::input(format!("cannot write to --spill-dir {}: {error}", dir.display()))
             })?)

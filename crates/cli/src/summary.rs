@@ -4,7 +4,10 @@ use std::path::Path;
 
 use daglight::{
     FinishReport, NodeStatus, RunStatus, SERVER_VARIABLES, Tracking,
-    bundle::display::{command, duration, exact_plural},
+    bundle::{
+        LedgerDestination, LedgerSignal,
+        display::{command, duration, exact, exact_plural},
+    },
     policy::printable,
 };
 
@@ -23,6 +26,7 @@ pub(crate) fn print(report: &FinishReport, quiet: bool) {
         ("hamilton", hamilton(report)),
         ("trace", report.links.trace.clone()),
         ("bundle", bundle.map(|path| path.display().to_string())),
+        ("missing", missing(report)),
         ("deliver", sync(waits(report))),
         ("verify", sync(is_unverified(report))),
         ("report", report.report.as_ref().map(|paths| paths.html.display().to_string())),
@@ -39,6 +43,39 @@ fn hamilton(report: &FinishReport) -> Option<String> {
     match report.tracking {
         Tracking::NoServer => Some(format!("not configured; to see runs there, set {SERVER_VARIABLES}")),
         _ => report.links.hamilton_run.clone(),
+    }
+}
+
+/// What the bundle lacks, because it could not be written.
+fn missing(report: &FinishReport) -> Option<String> {
+    report.bundle.as_ref()?;
+    let mut missing = Vec::new();
+    let of_bundle =
+        report.ledger.signals.iter().filter(|account| account.destination == LedgerDestination::Bundle);
+    let accounts = of_bundle.map(|account| (items(&account.signal), &account.ledger));
+    for (items, counts) in
+        accounts.chain(report.ledger.tracker.as_ref().map(|counts| ("tracker records", counts)))
+    {
+        let dropped = counts.dropped_total();
+        if dropped > 0 {
+            missing.push(format!("{} of {} {items}", exact(dropped), exact(counts.produced)));
+        }
+    }
+    if report.warnings.iter().any(|warning| warning.starts_with("cannot write plans")) {
+        missing.push("plans of queries".to_owned());
+    }
+    if report.report.is_none() {
+        missing.push("the report".to_owned());
+    }
+    (!missing.is_empty()).then(|| format!("in the bundle, not written: {}", missing.join(", ")))
+}
+
+fn items(signal: &LedgerSignal) -> &str {
+    match signal {
+        LedgerSignal::Traces => "spans",
+        LedgerSignal::Metrics => "data points",
+        LedgerSignal::Logs => "log records",
+        other => other.name(),
     }
 }
 

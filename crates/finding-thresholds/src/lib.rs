@@ -14,6 +14,8 @@ pub enum ThresholdKind {
     Number,
     /// A whole number, 0 or more.
     Count,
+    /// Bytes.
+    Bytes,
 }
 
 /// A threshold as a setting.
@@ -72,9 +74,9 @@ thresholds! {
     /// Files of a scan from which on they are many, where they are small.
     many_files: u64 = 100 => Count;
     /// Bytes of a file that are few: opening one costs about as much as reading 1 MiB.
-    small_file_bytes: u64 = 1 << 20 => Count;
+    small_file_bytes: u64 = 1 << 20 => Bytes;
     /// Bytes from which on a scan is worth dividing.
-    huge_bytes: u64 = 256 << 20 => Count;
+    huge_bytes: u64 = 256 << 20 => Bytes;
     /// Rows that a filter kept of those read, as a part.
     kept: f64 = 0.02 => Part;
     /// Rows below which reading all of them is right.
@@ -153,7 +155,7 @@ mod tests {
             let fits = match declared.kind {
                 ThresholdKind::Part => (0.0..=1.0).contains(&number) && value.is_f64(),
                 ThresholdKind::Number => number >= 0.0 && value.is_f64(),
-                ThresholdKind::Count => value.is_u64(),
+                ThresholdKind::Bytes | ThresholdKind::Count => value.is_u64(),
             };
             assert!(fits, "{declared:?} = {value}");
         }

@@ -15,12 +15,21 @@ pub fn name_of_files(location: &str) -> &str {
 pub fn naming_part(location: &str) -> &str {
     let Some((_, url)) = without_query(location).split_once("://") else {
         let key = || parts(location).next()?.split('=').next();
-        return last_part(location).or_else(key).unwrap_or_default();
+        return without_user(last_part(location).or_else(key).unwrap_or_default());
     };
     let (authority, path) = url.split_once('/').unwrap_or((url, ""));
     // A password may hold an `@` itself.
     let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
-    last_part(path).unwrap_or(host)
+    last_part(path).map_or(host, without_user)
+}
+
+/// A part of a path without the user and the password that a URL has which was taken for one.
+fn without_user(part: &str) -> &str {
+    let has_password = |user: &str| user.split_once(':').is_some_and(|(_, password)| !password.is_empty());
+    match part.rsplit_once('@') {
+        Some((user, host)) if has_password(user) && !host.is_empty() => host,
+        _ => part,
+    }
 }
 
 /// A location without the query and the fragment that a URL may have. In a path, `?` and `#` are characters like others.
@@ -60,6 +69,12 @@ mod tests {
         check("https://host/?sig=a/b", "host", "host");
         check("s3://key:Pw@bucket/dir/", "dir", "dir");
         check("s3://bucket/a.parquet#Pw", "a.parquet", "a");
+        check("out/user:Pw@host", "host", "host");
+        check("./user:P@w@host/", "host", "host");
+        check("file:///out/user:Pw@host", "host", "host");
+        check("out/http:/user:Pw@host/", "host", "host");
+        check("out/user@host", "user@host", "user@host");
+        check("out/user:@host", "user:@host", "user:@host");
     }
 
     #[test]

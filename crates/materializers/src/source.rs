@@ -5,7 +5,11 @@ use std::fmt;
 use arrow::datatypes::SchemaRef;
 use datafusion::{
     common::{ScalarValue, stats::Precision},
-    datasource::{listing::ListingTable, physical_plan::FileScanConfig, source::DataSourceExec},
+    datasource::{
+        listing::{ListingTable, ListingTableUrl},
+        physical_plan::FileScanConfig,
+        source::DataSourceExec,
+    },
     error::Result,
     physical_plan::{
         ExecutionPlan,
@@ -24,9 +28,9 @@ use crate::{
 pub struct SourceFacts {
     /// The columns.
     pub schema: SchemaRef,
-    /// Where its files lie.
+    /// Where its files lie, each with its pattern if it has one.
     pub locations: Vec<String>,
-    /// Its files, where they can be listed.
+    /// The files that a scan of the whole table reads, where it is a table of files.
     pub files: Option<StoredFiles>,
     /// Its rows, where the files say so.
     pub rows: Option<u64>,
@@ -78,18 +82,14 @@ pub struct ColumnFacts {
 /// When there is no such table, or its provider cannot plan a scan.
 pub async fn source_facts(session: &SessionContext, table: &str) -> Result<SourceFacts> {
     let provider = session.table_provider(table).await?;
-    let locations: Vec<String> = provider
-        .downcast_ref::<ListingTable>()
-        .map(|listing| listing.table_paths().iter().map(ToString::to_string).collect())
-        .unwrap_or_default();
-    // Files that cannot be listed are left out: the scan that reads them will say why.
-    let files = match locations.as_slice() {
-        [] => None,
-        locations => StoredFiles::of_all(session, locations).await.ok(),
-    };
+    let listing = provider.downcast_ref::<ListingTable>();
+    let locations: Vec<String> =
+        listing.map(|listing| listing.table_paths().iter().map(location).collect()).unwrap_or_default();
     let state = session.state();
     // Planned and not executed: DataFusion collects the statistics that it has while it plans.
     let scan = provider.scan(&state, None, &[], None).await?;
+    // Those of the scan and not those of the folder: pattern, ending, hidden files and subfolders decide what is read.
+    let files = listing.map(|_| StoredFiles::read_by(scan.as_ref()));
     let statistics = StatisticsContext::new().compute(scan.as_ref(), &StatisticsArgs::new())?;
     let rows = exact(&statistics.num_rows).map(|rows| rows as u64);
     let schema = provider.schema();
@@ -114,6 +114,12 @@ pub async fn source_facts(session: &SessionContext, table: &str) -> Result<Sourc
     Ok(SourceFacts { schema, locations, files, rows, columns, unread: None })
 }
 
+/// Where a table's files lie, with the pattern that they are chosen by, which is not part of the URL.
+fn location(url: &ListingTableUrl) -> String {
+    let pattern = url.get_glob().as_ref().map_or("", |glob| glob.as_str());
+    format!("{url}{pattern}")
+}
+
 /// The files that a scan of Parquet reads.
 fn parquet_scan(scan: &dyn ExecutionPlan) -> Option<&FileScanConfig> {
     let files = scan.downcast_ref::<DataSourceExec>()?.data_source().downcast_ref::<FileScanConfig>()?;
@@ -129,9 +135,14 @@ fn exact<T: Clone + std::fmt::Debug + PartialEq + Eq + PartialOrd>(value: &Preci
 
 #[cfg(test)]
 mod tests {
-    use std::{pin::pin, time::Duration};
+    use std::{collections::BTreeSet, fs, pin::pin, time::Duration};
 
-    use datafusion::{dataframe::DataFrameWriteOptions, prelude::ParquetReadOptions};
+    use arrow::{array::AsArray as _, compute::cast, datatypes::DataType};
+
+    use datafusion::{
+        dataframe::DataFrameWriteOptions,
+        prelude::{CsvReadOptions, ParquetReadOptions},
+    };
     use futures::FutureExt as _;
 
     use super::*;
@@ -151,6 +162,176 @@ mod tests {
         session.register_parquet("t", &path, ParquetReadOptions::default()).await.unwrap();
         source_facts(&session, "t").await.unwrap();
         (dir, session)
+    }
+
+    /// What a query finds in a table of files each of which has one row, its own name, is which files it reads.
+    async fn check_files(session: &SessionContext, dir: &std::path::Path, table: &str, case: &str) -> usize {
+        let query = session.sql(&format!("SELECT name FROM {table}")).await.unwrap();
+        let rows = query.collect().await.unwrap();
+        let names = rows.iter().flat_map(|batch| cast(batch.column(0), &DataType::Utf8));
+        let names: Vec<String> = names
+            .flat_map(|names| {
+                names.as_string::<i32>().iter().flatten().map(str::to_owned).collect::<Vec<_>>()
+            })
+            .collect();
+        let read: BTreeSet<&String> = names.iter().collect();
+        assert_eq!(read.len(), names.len(), "{case}: {names:?}");
+        let bytes = read.iter().map(|file| fs::metadata(dir.join(file)).unwrap().len()).sum::<u64>();
+        let facts = source_facts(session, table).await.unwrap();
+        let files = facts.files.as_ref().unwrap();
+        assert_eq!((files.count(), files.bytes()), (read.len() as u64, bytes), "{case}: {read:?}");
+        read.len()
+    }
+
+    /// A folder with files of many kinds, each with one row, its own name.
+    fn folder() -> tempfile::TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        for folder in ["sub/deep", "year=2024", "year=2025/month=1", ".git", "_temporary", "elsewhere"] {
+            fs::create_dir_all(dir.path().join(folder)).unwrap();
+        }
+        for name in [
+            "a.csv",
+            "ab.csv",
+            "abc.csv",
+            "b.CSV",
+            "plain",
+            "sub/x.csv",
+            "sub/deep/x.csv",
+            "year=2024/x.csv",
+            "year=2025/month=1/y.csv",
+            ".hidden.csv",
+            "_under.csv",
+            ".git/x.csv",
+            "_temporary/x.csv",
+            "data.txt",
+            "old.csv.bak",
+            "\u{fc}mlaut d.csv",
+            "_SUCCESS",
+            ".a.csv.crc",
+            "big.json",
+            "sub/big.parquet",
+        ] {
+            fs::write(dir.path().join(name), format!("name\n{name}\n")).unwrap();
+        }
+        #[cfg(unix)]
+        {
+            fs::write(dir.path().join("elsewhere/target"), "name\nlink.csv\n").unwrap();
+            std::os::unix::fs::symlink(dir.path().join("elsewhere/target"), dir.path().join("link.csv"))
+                .unwrap();
+            fs::write(dir.path().join("elsewhere/target2"), "name\nsub/link.csv\n").unwrap();
+            std::os::unix::fs::symlink("../elsewhere/target2", dir.path().join("sub/link.csv")).unwrap();
+        }
+        dir
+    }
+
+    #[tokio::test]
+    async fn the_files_of_a_table_are_those_that_its_scan_reads() {
+        let dir = folder();
+        let places = [
+            "*.csv",
+            "a?.csv",
+            "a*",
+            "**/x.csv",
+            "sub/*.csv",
+            "*/x.csv",
+            "[ab]*.csv",
+            "a.csv",
+            "data.txt",
+            "plain",
+            "link.csv",
+            "sub/",
+            "year=2024/",
+            "year=2025/",
+            "_temporary/",
+            ".hidden.csv",
+            "*.CSV",
+            "ab*.csv",
+            "*.none",
+        ];
+        let mut files = 0;
+        for ignored in [true, false] {
+            let session = SessionContext::new();
+            let set = format!("SET datafusion.execution.listing_table_ignore_subdirectory = {ignored}");
+            session.sql(&set).await.unwrap();
+            for (number, place) in places.into_iter().enumerate() {
+                let case = format!("{place:?} ignoring subfolders: {ignored}");
+                let location = dir.path().join(place).display().to_string()
+                    + if place.ends_with('/') { "/" } else { "" };
+                let create = format!(
+                    "CREATE EXTERNAL TABLE t{number} (name VARCHAR) STORED AS CSV LOCATION '{location}'"
+                );
+                session.sql(&create).await.unwrap();
+                files += check_files(&session, dir.path(), &format!("t{number}"), &case).await;
+            }
+            // The ending of the format leaves out what has another one.
+            for (table, place, ending) in
+                [("all", "", ".csv"), ("part", "sub/", ".csv"), ("texts", "", ".txt"), ("any", "sub/", "")]
+            {
+                let options = CsvReadOptions::new().file_extension(ending);
+                let place = format!("{}/{place}", dir.path().display());
+                session.register_csv(table, place, options).await.unwrap();
+                files +=
+                    check_files(&session, dir.path(), table, &format!("{table} {ending} {ignored}")).await;
+            }
+        }
+        assert!(files > 60, "{files}");
+    }
+
+    #[tokio::test]
+    async fn partitions_and_compressed_files_are_those_that_a_scan_reads() {
+        let dir = tempfile::tempdir().unwrap();
+        let session = SessionContext::new();
+        let at = |path: &str| dir.path().join(path).display().to_string();
+        for folder in ["parts/year=2024", "parts/year=2025", "zipped/sub"] {
+            fs::create_dir_all(at(folder)).unwrap();
+        }
+        for name in ["parts/year=2024/x.csv", "parts/year=2025/y.csv"] {
+            fs::write(at(name), format!("name\n{name}\n")).unwrap();
+        }
+        for name in ["zipped/c.csv.gz", "zipped/sub/d.csv.gz"] {
+            let copy = format!(
+                "COPY (SELECT '{name}' AS name) TO '{}' STORED AS CSV OPTIONS (compression gzip)",
+                at(name)
+            );
+            session.sql(&copy).await.unwrap().collect().await.unwrap();
+        }
+        fs::write(at("zipped/e.csv"), "name\nzipped/e.csv\n").unwrap();
+        let parts = "STORED AS CSV PARTITIONED BY (year)";
+        let zipped = "OPTIONS ('format.compression' 'gzip')";
+        for (table, columns, kind, place, options, expected) in [
+            ("p", "name VARCHAR, year INT", parts, "parts/", "", 2),
+            ("q", "name VARCHAR, year INT", parts, "parts/*.csv", "", 2),
+            ("z", "name VARCHAR", "STORED AS CSV", "zipped/*.gz", zipped, 1),
+            ("one", "name VARCHAR", "STORED AS CSV", "zipped/c.csv.gz", zipped, 1),
+            ("text", "name VARCHAR", "STORED AS CSV", "zipped/*.csv", "", 1),
+        ] {
+            let create = format!(
+                "CREATE EXTERNAL TABLE {table} ({columns}) {kind} LOCATION '{}' {options}",
+                at(place)
+            );
+            let create = if place.ends_with('/') {
+                create.replace(&at(place), &format!("{}/", at(place)))
+            } else {
+                create
+            };
+            session.sql(&create).await.unwrap();
+            assert_eq!(check_files(&session, dir.path(), table, place).await, expected, "{place}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_location_has_its_pattern() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("a1.csv"), "x\n1\n").unwrap();
+        let session = SessionContext::new();
+        for (table, pattern) in [("t", "a?.csv"), ("u", "*.csv"), ("v", "a1.csv")] {
+            let place = format!("{}/{pattern}", dir.path().display());
+            session
+                .sql(&format!("CREATE EXTERNAL TABLE {table} STORED AS CSV LOCATION '{place}'"))
+                .await
+                .unwrap();
+            assert_eq!(source_facts(&session, table).await.unwrap().locations, [format!("file://{place}")]);
+        }
     }
 
     #[tokio::test]

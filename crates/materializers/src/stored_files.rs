@@ -4,9 +4,14 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use datafusion::{
-    datasource::listing::ListingTableUrl,
+    datasource::{
+        listing::ListingTableUrl,
+        physical_plan::{FileGroup, FileScanConfig},
+        source::DataSourceExec,
+    },
     error::Result,
     object_store::{self, ObjectMeta, ObjectStoreExt as _, path::Path},
+    physical_plan::ExecutionPlan,
     prelude::SessionContext,
 };
 use futures::TryStreamExt;
@@ -42,16 +47,21 @@ impl StoredFiles {
         Ok(Self::of(listed.into_iter().filter(|file| url.contains(&file.location, false))))
     }
 
-    /// Lists several locations; a file that two of them hold counts once.
-    ///
-    /// # Errors
-    /// As [`StoredFiles::at`].
-    pub async fn of_all(session: &SessionContext, locations: &[String]) -> Result<Self> {
+    /// The files that a planned scan reads, each once: as the engine has listed them, by the pattern of the location, the
+    /// ending of the format, and its rules for hidden files and subfolders.
+    pub(crate) fn read_by(scan: &dyn ExecutionPlan) -> Self {
         let mut all = Self::default();
-        for location in locations {
-            all.files.extend(Self::at(session, location).await?.files);
+        let mut plans = vec![scan];
+        while let Some(plan) = plans.pop() {
+            plans.extend(plan.children().into_iter().map(AsRef::as_ref));
+            let source = plan.downcast_ref::<DataSourceExec>().map(DataSourceExec::data_source);
+            let Some(source) = source.and_then(|source| source.downcast_ref::<FileScanConfig>()) else {
+                continue;
+            };
+            let files = source.file_groups.iter().flat_map(FileGroup::iter);
+            all.files.extend(Self::of(files.map(|file| file.object_meta.clone())).files);
         }
-        Ok(all)
+        all
     }
 
     fn of(files: impl IntoIterator<Item = ObjectMeta>) -> Self {

@@ -14,7 +14,7 @@ use crate::bundle::RUN_BUNDLE;
 /// # Errors
 /// When the folder cannot be made or written, or something else is in its place.
 pub fn make_writable(folder: &Path) -> io::Result<()> {
-    fs::create_dir_all(folder).map_err(|error| not_a_folder(folder).unwrap_or(error))?;
+    make_folder(folder)?;
     let bundles = folder.join(RUN_BUNDLE);
     match bundles.symlink_metadata() {
         Ok(found) if found.is_dir() => try_to_write(&bundles),
@@ -25,6 +25,14 @@ pub fn make_writable(folder: &Path) -> io::Result<()> {
         }
         Err(_) => try_to_write(folder),
     }
+}
+
+/// Makes a folder where it is not there. Whether it can be written to is said by the first write.
+///
+/// # Errors
+/// When it cannot be made, or something else is in its place.
+pub fn make_folder(folder: &Path) -> io::Result<()> {
+    fs::create_dir_all(folder).map_err(|error| not_a_folder(folder).unwrap_or(error))
 }
 
 /// Whether something can be written below a folder, or below the nearest one above it that is there.
@@ -70,9 +78,20 @@ mod tests {
         let said = format!("{} is a file, expected a folder", file.display());
         for folder in [file.clone(), file.join("deep/er")] {
             assert_eq!(make_writable(&folder).unwrap_err().to_string(), said);
+            assert_eq!(make_folder(&folder).unwrap_err().to_string(), said);
             assert_eq!(check_writable(&folder).unwrap_err().to_string(), said);
         }
         make_writable(&place.path().join("new/folder")).unwrap();
         check_writable(&place.path().join("other/folder")).unwrap();
+    }
+
+    /// What lies in a folder under the name of bundles is no concern of one that takes none.
+    #[test]
+    fn only_an_output_folder_needs_a_folder_for_bundles() {
+        let place = tempfile::tempdir().unwrap();
+        fs::write(place.path().join(RUN_BUNDLE), "").unwrap();
+        let error = make_writable(place.path()).unwrap_err().to_string();
+        assert!(error.ends_with("is a file, expected a folder"), "{error}");
+        make_folder(place.path()).unwrap();
     }
 }

@@ -115,8 +115,9 @@ pub struct PlanExecutions {
     pub rows_read: u64,
     /// Executions with a scan that does not count.
     pub uncounted: u64,
-    /// Bytes that they wrote to storage.
-    pub bytes_written: u64,
+    /// Bytes that they wrote to storage. `None` where one of them does not say, as an `INSERT` into a table in memory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes_written: Option<u64>,
     /// Bytes that they read from storage.
     pub bytes_scanned: u64,
     /// Bytes that they spilled to disk.

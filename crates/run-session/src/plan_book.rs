@@ -233,6 +233,8 @@ impl Entry {
         let id = report.query.id;
         self.running.remove(&id);
         let executions = self.executions();
+        let PlanExecutions { completed, failed, cancelled, panicked, .. } = executions;
+        let is_first = *completed + *failed + *cancelled + *panicked == 0;
         *match report.outcome {
             QueryOutcome::Completed => &mut executions.completed,
             QueryOutcome::Failed { .. } => &mut executions.failed,
@@ -245,7 +247,11 @@ impl Entry {
         executions.rows_read += report.rows_read.unwrap_or(0);
         // So that a reader can distinguish a sum that lacks something from a complete one.
         executions.uncounted += u64::from(report.rows_read.is_none());
-        executions.bytes_written += report.bytes_written.unwrap_or(0);
+        // Unknown once is unknown in sum.
+        executions.bytes_written = match is_first {
+            true => report.bytes_written,
+            false => executions.bytes_written.zip(report.bytes_written).map(|(sum, more)| sum + more),
+        };
         executions.bytes_scanned += report.bytes_scanned.unwrap_or(0);
         executions.bytes_spilled += report.bytes_spilled;
         self.show(run, report);

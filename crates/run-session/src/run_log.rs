@@ -85,6 +85,16 @@ impl Records {
     }
 }
 
+/// What a first failure to write the bundle means for the rest, and what to do, where there is no space for it.
+fn advice(warning: &str) -> &'static str {
+    const NO_SPACE: [&str; 3] = ["No space left", "quota exceeded", "File too large"];
+    if !NO_SPACE.iter().any(|cause| warning.contains(cause)) {
+        return "";
+    }
+    ". The run and its delivery to servers go on; what cannot be written is lost to the bundle, which the end of the run \
+     says. Make space there, or choose another folder (--output-dir, DAGLIGHT_OUTPUT_DIR)"
+}
+
 impl RunLog {
     /// An empty log. `bundle_has_failed` is shared with the tracker's outbox, which may fail first.
     pub(crate) fn new(policy: Policy, bundle_has_failed: Arc<AtomicBool>) -> Self {
@@ -131,9 +141,12 @@ impl RunLog {
     }
 
     /// Warns that something is missing in the bundle. A full disk has many such consequences: the console shows the first,
-    /// the finish report has all.
+    /// with what to do about it, and the finish report has all.
     pub(crate) fn bundle_failed(&self, warning: String) {
-        self.warn_unless(self.bundle_has_failed.swap(true, Ordering::Relaxed), warning);
+        let first = !self.bundle_has_failed.swap(true, Ordering::Relaxed);
+        if let Some(noted) = self.note(warning).filter(|_| first) {
+            warn_that(&self.policy.capture(format!("{}{}", noted.to_text(), advice(&noted.to_text()))));
+        }
     }
 
     /// Marks a part of the run as failed, and so the run. Of a node the last attempt counts, of every other part the first

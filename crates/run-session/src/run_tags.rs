@@ -171,6 +171,8 @@ mod tests {
             ("run_id".to_owned(), "mine".to_owned()),
             ("ticket".to_owned(), "A-1".to_owned()),
             ("http://x:hunter2@h".to_owned(), "mine".to_owned()),
+            ("place".to_owned(), "see https://ann:hunter2@h/1 and out/ann:hunter2@h/x".to_owned()),
+            ("says".to_owned(), "'a value' with token=hunter2".to_owned()),
         ]);
         let run_id = RunId::new();
         let tags = run_tags(&telemetry, run_id, &GitFacts::default(), &own);
@@ -180,6 +182,9 @@ mod tests {
         assert_eq!(tags["region"], "north");
         assert_eq!((tags["team"].as_str(), tags["runtime_profile_hash"].len()), ("risk", 64));
         assert_eq!(tags["http://[redacted]@h"], "mine");
+        // A tag is said on purpose: what is in it is shown, but no credential.
+        assert_eq!(tags["place"], "see https://[redacted]@h/1 and out/[redacted]@h/x");
+        assert_eq!(tags["says"], "'a value' with token=[redacted]");
         assert!(tags.contains_key("host.name") && !tags.contains_key(SESSION_RUNTIME_HASH));
     }
 

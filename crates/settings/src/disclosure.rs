@@ -9,7 +9,7 @@ use crate::{
     loader::{EXTENDS, OwnProfile, PROFILE, PROFILES, SettingsLoader, profile_of, take_profiles},
     setting::{
         Setting,
-        SettingKind::{Count, Flag, Interval, Number, OneOf, Part, Seconds},
+        SettingKind::{Bytes, Count, Flag, Interval, Number, OneOf, Part, Seconds},
     },
 };
 
@@ -88,7 +88,10 @@ fn is_typed(setting: &str) -> bool {
     }
     let typed = |setting: &Setting| {
         setting.key == PROFILE
-            || matches!(setting.kind, Flag | Count { .. } | Seconds | Interval | Part | Number | OneOf(_))
+            || matches!(
+                setting.kind,
+                Flag | Bytes { .. } | Count { .. } | Seconds | Interval | Part | Number | OneOf(_)
+            )
     };
     path == [EXTENDS] || Setting::find(&path).is_some_and(typed)
 }

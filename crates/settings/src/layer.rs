@@ -181,6 +181,12 @@ impl Layer {
         }
     }
 
+    /// With numbers for those texts that stand for one, such as `512MB`.
+    pub(crate) fn with_numbers(mut self) -> Self {
+        read_numbers(&mut self.values, &mut Vec::new());
+        self
+    }
+
     /// The value of a dotted key.
     pub(crate) fn value(&self, key: &str) -> Option<&Value> {
         find(&self.values, key)
@@ -288,6 +294,22 @@ fn trusted_folders(layers: &[Layer], variables: &BTreeMap<String, String>) -> Re
 pub(crate) fn process_variables() -> impl Iterator<Item = (String, String)> {
     // `vars_os`, since `vars` panics at the first variable that is not UTF-8, whosever it is.
     env::vars_os().map(|(name, text)| (name.to_string_lossy().into(), text.to_string_lossy().into()))
+}
+
+fn read_numbers(values: &mut Dict, path: &mut Vec<String>) {
+    for (name, value) in values {
+        path.push(name.clone());
+        match value {
+            Value::Dict(_, inner) => read_numbers(inner, path),
+            text => {
+                let number = Setting::find(path).and_then(|setting| setting.kind.number_of(text));
+                if let Some(number) = number {
+                    *text = number;
+                }
+            }
+        }
+        path.pop();
+    }
 }
 
 fn read(setting: &Setting, text: &str, origin: impl FnOnce() -> Origin) -> Result<Value, SettingsError> {

@@ -28,7 +28,7 @@ pub use loader::SettingsLoader;
 pub use outputs::{OutputSettings, ParamTableSettings};
 pub use reference::{settings_schema, settings_table};
 pub use resolved::{Resolved, ResolvedValue};
-pub use setting::{Setting, SettingKind};
+pub use setting::{Setting, SettingKind, byte_size};
 pub use settings::{
     BundleSettings, HeartbeatSettings, KeptPlans, OnStall, OtelSettings, PlanSettings, Settings,
     TrackerSettings,

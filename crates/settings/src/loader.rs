@@ -173,6 +173,7 @@ impl SettingsLoader {
             layers.extend(Layer::of_variable(name, text)?);
         }
         layers.extend(self.code.iter().cloned());
+        let layers: Vec<Layer> = layers.into_iter().map(Layer::with_numbers).collect();
         // Each layer by itself, before the merge: afterwards nothing shows which of them wrote a value, and an error
         // must name its file and line.
         for layer in &layers {
@@ -241,7 +242,7 @@ pub(crate) fn take_profiles(files: &mut [Layer]) -> Result<BTreeMap<String, OwnP
                 Some(base) => Some(base_profile(&base, &path, file)?),
                 None => None,
             };
-            let layer = file.below(&path, values, format!("profile {name} in {}", file.name));
+            let layer = file.below(&path, values, format!("profile {name} in {}", file.name)).with_numbers();
             check(&layer, &layer.values, &mut Vec::new(), Some(&path))?;
             check_project(&layer)?;
             let own = profiles.entry(name).or_insert(OwnProfile { base: Profile::Dev, layers: Vec::new() });

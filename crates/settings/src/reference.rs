@@ -98,6 +98,11 @@ fn restrict(schema: &mut Value, kind: SettingKind) {
             schema["minimum"] = LEAST_INTERVAL.into();
             schema["maximum"] = MOST_SECONDS.into();
         }
+        SettingKind::Bytes { from } => {
+            schema["type"] = json!(["integer", "string"]);
+            schema["minimum"] = from.into();
+            schema["pattern"] = r"^\s*[0-9]+(\.[0-9]+)?\s*([bB]|[kKmMgGtT]([iI]?[bB])?)?\s*$".into();
+        }
         SettingKind::Count { from, to } => {
             schema["minimum"] = from.into();
             if to < i64::MAX {

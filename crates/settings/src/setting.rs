@@ -32,6 +32,11 @@ pub enum SettingKind {
         /// The greatest.
         to: i64,
     },
+    /// Bytes, as a whole number or as a text with a unit, such as `512MB`.
+    Bytes {
+        /// The least.
+        from: i64,
+    },
     /// A number of seconds above 0, and no more than those of a year.
     Seconds,
     /// The same, and no less than a thousandth.
@@ -59,8 +64,8 @@ pub enum SettingKind {
 }
 
 use SettingKind::{
-    Count, Flag, Folders, Interval, Names, Namespace, Number, OneOf, Part, Rows, Seconds, Text, TraceUrl,
-    Url, Urls,
+    Bytes, Count, Flag, Folders, Interval, Names, Namespace, Number, OneOf, Part, Rows, Seconds, Text,
+    TraceUrl, Url, Urls,
 };
 
 /// Less would keep a processor busy.
@@ -86,6 +91,7 @@ impl SettingKind {
                 _ => return None,
             },
             Count { .. } => Value::from(text.parse::<i64>().ok()?),
+            Bytes { .. } => Value::from(byte_size(text)?),
             Seconds | Interval | Part | Number => Value::from(text.parse::<f64>().ok()?),
             Folders => {
                 let folders = env::split_paths(text).map(|folder| folder.to_string_lossy().into_owned());
@@ -101,6 +107,14 @@ impl SettingKind {
         self.accepts(&value).then_some(value)
     }
 
+    /// The value that a text in a file stands for, where the setting is a number that may be written as one.
+    pub(crate) fn number_of(self, value: &Value) -> Option<Value> {
+        match (self, value) {
+            (Bytes { .. }, Value::String(_, text)) => byte_size(text).map(Value::from),
+            _ => None,
+        }
+    }
+
     /// Whether the setting may have this value.
     pub(crate) fn accepts(self, value: &Value) -> bool {
         match (self, value) {
@@ -108,6 +122,8 @@ impl SettingKind {
             (Count { from, to }, Value::Num(_, number)) => {
                 integer(*number).is_some_and(|number| (i128::from(from)..=i128::from(to)).contains(&number))
             }
+            (Bytes { from }, Value::Num(_, number)) => integer(*number)
+                .is_some_and(|number| (i128::from(from)..=i128::from(i64::MAX)).contains(&number)),
             (Seconds, Value::Num(_, number)) => {
                 decimal(*number).is_some_and(|seconds| seconds > 0.0 && seconds <= MOST_SECONDS)
             }
@@ -146,6 +162,37 @@ impl SettingKind {
     }
 }
 
+/// The bytes that a text stands for: a whole number, or a number with a unit of powers of 1024, as DataFusion reads them:
+/// `64KB`, `512m`, `1.5 GiB`. Case does not matter.
+///
+/// ```
+/// assert_eq!(daglight_settings::byte_size("1.5GB"), Some(3 << 29));
+/// assert_eq!(daglight_settings::byte_size("1.5"), None);
+/// ```
+pub fn byte_size(text: &str) -> Option<u64> {
+    let text = text.trim();
+    let number = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let power = match text[number.len()..].to_ascii_lowercase().as_str() {
+        "" | "b" => 0,
+        "k" | "kb" | "kib" => 1,
+        "m" | "mb" | "mib" => 2,
+        "g" | "gb" | "gib" => 3,
+        "t" | "tb" | "tib" => 4,
+        _ => return None,
+    };
+    let number = number.trim();
+    if number.is_empty() || !number.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') {
+        return None;
+    }
+    let unit = 1_u64 << (10 * power);
+    if !number.contains('.') {
+        return number.parse::<u64>().ok()?.checked_mul(unit);
+    }
+    let bytes = number.parse::<f64>().ok()? * unit as f64;
+    // There are no parts of bytes, and above that a number of 64 bits is not exact any more.
+    (power > 0 && bytes < 2_f64.powi(53)).then_some(bytes as u64)
+}
+
 fn is_url(text: &str) -> bool {
     let mut hosts = ["http://", "https://"].into_iter().filter_map(|scheme| text.strip_prefix(scheme));
     hosts.any(|host| !host.is_empty())
@@ -166,6 +213,7 @@ impl fmt::Display for SettingKind {
             Flag => f.write_str("true or false"),
             Count { from, to: i64::MAX } => write!(f, "a whole number, {from} or more"),
             Count { from, to } => write!(f, "a whole number from {from} to {to}"),
+            Bytes { from } => write!(f, "a number of bytes, {from} or more, such as 65536, 512KB or 4GB"),
             Seconds => write!(f, "a number of seconds above 0 and up to {MOST_SECONDS}"),
             Interval => write!(f, "a number of seconds from {LEAST_INTERVAL} to {MOST_SECONDS}"),
             Part => f.write_str("a number from 0 to 1"),
@@ -186,5 +234,47 @@ impl fmt::Display for SettingKind {
             Folders => f.write_str("a list of folders"),
             Rows => f.write_str("a list of tables"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_have_units_of_1024() {
+        for (text, expected) in [
+            ("1024", Some(1024)),
+            ("0", Some(0)),
+            ("64kb", Some(64 << 10)),
+            ("1.5GB", Some(3 << 29)),
+            ("2 TiB", Some(2 << 40)),
+            (" 512m ", Some(512 << 20)),
+            ("9223372036854775807", Some(i64::MAX as u64)),
+            ("1b", Some(1)),
+            ("0.5KB", Some(512)),
+            ("", None),
+            ("1.5", None),
+            ("-1GB", None),
+            ("+1GB", None),
+            ("1XB", None),
+            ("GB", None),
+            ("1e3GB", None),
+            ("NaN", None),
+            ("1.2.3GB", None),
+            ("99999999999TB", None),
+            ("99999999999.5TB", None),
+        ] {
+            assert_eq!(byte_size(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_size_in_a_setting_is_a_number_or_has_a_unit() {
+        let kind = Bytes { from: 256 };
+        assert_eq!(kind.parse("4KB"), Some(Value::from(4096_u64)));
+        assert_eq!(kind.parse("255"), None);
+        assert!(kind.accepts(&Value::from(256)) && !kind.accepts(&Value::from("4XB")));
+        assert_eq!(kind.number_of(&Value::from("1MB")), Some(Value::from(1_u64 << 20)));
     }
 }

@@ -15,8 +15,8 @@ use crate::{
     setting::{
         Setting, SettingKind,
         SettingKind::{
-            Count, Flag, Folders, Interval, Names, Namespace, Number, OneOf, Part, Rows, Seconds, Text,
-            TraceUrl, Url, Urls,
+            Bytes, Count, Flag, Folders, Interval, Names, Namespace, Number, OneOf, Part, Rows, Seconds,
+            Text, TraceUrl, Url, Urls,
         },
     },
 };
@@ -31,6 +31,7 @@ const CAPTURE: &[Setting] = &{
         let declared = CAPTURE_SETTINGS[at];
         let kind = match declared.kind {
             CaptureKind::Flag => Flag,
+            CaptureKind::Bytes { from } => Bytes { from },
             CaptureKind::Count { from, to } => Count { from, to },
             CaptureKind::OneOf(names) => OneOf(names),
             CaptureKind::Names => Names,
@@ -50,6 +51,7 @@ const FINDINGS: &[Setting] = &{
         let kind = match declared.kind {
             ThresholdKind::Part => Part,
             ThresholdKind::Number => Number,
+            ThresholdKind::Bytes => Bytes { from: 0 },
             ThresholdKind::Count => ANY_COUNT,
         };
         rows[at] = Setting { key: declared.key, variable: None, kind };
@@ -162,7 +164,7 @@ settings! {
         /// `daglight prune` keeps so many of the newest bundles.
         keep_count: Option<usize> = [const { None }; 3] => [DAGLIGHT_KEEP_COUNT ANY_COUNT];
         /// `daglight prune` deletes the oldest bundles until the rest takes no more than so many bytes.
-        keep_bytes: Option<u64> = [const { None }; 3] => [DAGLIGHT_KEEP_BYTES ANY_COUNT];
+        keep_bytes: Option<u64> = [const { None }; 3] => [DAGLIGHT_KEEP_BYTES Bytes { from: 0 }];
     }
 }
 

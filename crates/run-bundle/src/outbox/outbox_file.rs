@@ -85,8 +85,9 @@ pub enum RecordingProblem {
     },
     /// The file cannot be written now, mostly because the disk is full.
     #[error(
-        "the outbox cannot be written: records of this run wait for space, and what does not fit into memory counts \
-         as dropped"
+        "the outbox cannot be written: the run and its delivery to servers go on, and records wait for space; what \
+         does not fit into memory is lost to the bundle, which the end of the run says. Make space there, or choose \
+         another folder (--output-dir, DAGLIGHT_OUTPUT_DIR)"
     )]
     Unwritten {
         /// The outbox.

@@ -1,0 +1,161 @@
+//! The columns that `*` has of the tables of a FROM, also where these are joined by the names of columns.
+//!
+//! What `JOIN ... USING (id)` compares is there once. DataFusion keeps the one of the table whose name sorts first, at that
+//! table's place, so that the places of all columns behind the other one move. Where names are not known, a column may be at
+//! each place that it can have.
+
+use std::hash::{DefaultHasher, Hasher as _};
+
+use crate::sql_tokens::unquoted;
+
+/// A column of a table or a query.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Column {
+    pub(crate) is_hidden: bool,
+    pub(crate) name: ColumnName,
+}
+
+/// The hash of a name in small letters, since many tables may have many columns. That of an expression without a name, or of a
+/// column that is not known, is equal to no other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ColumnName(u32);
+
+impl ColumnName {
+    pub(crate) const UNKNOWN: Self = Self(0);
+
+    pub(crate) fn of(name: &str) -> Self {
+        let mut hasher = DefaultHasher::new();
+        hasher.write(unquoted(name).to_lowercase().as_bytes());
+        let [a, b, c, d, ..] = hasher.finish().to_le_bytes();
+        Self(u32::from_le_bytes([a, b, c, d]).max(1))
+    }
+
+    fn is_known(self) -> bool {
+        self != Self::UNKNOWN
+    }
+}
+
+/// The tables of a FROM.
+#[derive(Default)]
+pub(crate) struct Sources<'a> {
+    pub(crate) tables: Vec<Source<'a>>,
+    /// Whether all of them are there.
+    pub(crate) is_whole: bool,
+}
+
+/// A table of a FROM.
+pub(crate) struct Source<'a> {
+    /// What it is called there, in quotes or not.
+    pub(crate) name: &'a str,
+    /// Whether that is a name with a schema in front, which sorts in another way.
+    pub(crate) is_qualified: bool,
+    /// `None` where they are not known.
+    pub(crate) columns: Option<Vec<Column>>,
+    pub(crate) joined: JoinedBy,
+}
+
+/// By which of its columns a table is joined with those in front of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum JoinedBy {
+    /// None by its name alone.
+    Condition,
+    Using(Vec<ColumnName>),
+    /// All that are on both sides.
+    Natural,
+}
+
+impl Sources<'_> {
+    /// Adds the columns of all tables, or of the one with that name. False where they are not all known.
+    pub(crate) fn add_all(&self, name: Option<&str>, columns: &mut Vec<Column>) -> bool {
+        if let Some(name) = name {
+            let is_meant = |source: &&Source<'_>| unquoted(name).eq_ignore_ascii_case(unquoted(source.name));
+            let meant = self.tables.iter().find(is_meant).and_then(|source| source.columns.as_ref());
+            columns.extend(meant.into_iter().flatten());
+            return meant.is_some();
+        }
+        let known: Vec<(&Source<'_>, &[Column])> = self
+            .tables
+            .iter()
+            .map_while(|source| source.columns.as_deref().map(|columns| (source, columns)))
+            .collect();
+        match left_out(&known) {
+            Some(left_out) => {
+                let all = known.iter().enumerate().flat_map(|(table, (_, columns))| {
+                    columns.iter().enumerate().map(move |(column, of_table)| ((table, column), *of_table))
+                });
+                columns.extend(all.filter(|(place, _)| !left_out.contains(place)).map(|(_, column)| column));
+                self.is_whole && !known.is_empty() && known.len() == self.tables.len()
+            }
+            None => {
+                columns.extend(at_each_place(&known));
+                false
+            }
+        }
+    }
+}
+
+/// Which columns, by table and place in it, `*` leaves out. `None` where that is not known.
+fn left_out(tables: &[(&Source<'_>, &[Column])]) -> Option<Vec<(usize, usize)>> {
+    let mut left_out = Vec::new();
+    for (right, (source, columns)) in tables.iter().enumerate().skip(1) {
+        let before = &tables[..right];
+        let place_before = |name: ColumnName| {
+            before.iter().enumerate().find_map(|(table, (_, columns))| Some((table, place(columns, name)?)))
+        };
+        let names: Vec<ColumnName> = match &source.joined {
+            JoinedBy::Condition => continue,
+            JoinedBy::Using(names) => names.clone(),
+            JoinedBy::Natural => {
+                let all = before.iter().flat_map(|(_, columns)| *columns).chain(*columns);
+                if !all.clone().all(|column| column.name.is_known()) {
+                    return None;
+                }
+                let names = columns.iter().map(|column| column.name);
+                names.filter(|name| place_before(*name).is_some()).collect()
+            }
+        };
+        for name in names {
+            let (left, left_place) = place_before(name)?;
+            let right_place = place(columns, name)?;
+            let (left_source, _) = before[left];
+            if left_source.is_qualified || source.is_qualified {
+                return None;
+            }
+            left_out.push(match sorted_name(left_source).cmp(&sorted_name(source)) {
+                std::cmp::Ordering::Less => (right, right_place),
+                std::cmp::Ordering::Greater => (left, left_place),
+                std::cmp::Ordering::Equal => return None,
+            });
+        }
+    }
+    Some(left_out)
+}
+
+fn place(columns: &[Column], name: ColumnName) -> Option<usize> {
+    columns.iter().position(|column| column.name == name && name.is_known())
+}
+
+/// The name as DataFusion has it: in small letters, unless it is in quotes.
+fn sorted_name(source: &Source<'_>) -> String {
+    let name = unquoted(source.name);
+    if name.len() == source.name.len() { name.to_lowercase() } else { name.to_owned() }
+}
+
+/// All columns, of which each credential is at every place to which those that are there once may have moved it.
+fn at_each_place(tables: &[(&Source<'_>, &[Column])]) -> Vec<Column> {
+    let once = tables.iter().skip(1).map(|(source, columns)| match &source.joined {
+        JoinedBy::Condition => 0,
+        JoinedBy::Using(names) => names.len(),
+        JoinedBy::Natural => columns.len(),
+    });
+    let moved_by: usize = once.sum();
+    let all = tables.iter().flat_map(|(_, columns)| *columns);
+    let mut places: Vec<Column> = all.map(|column| Column { name: ColumnName::UNKNOWN, ..*column }).collect();
+    // Backwards, with the distance to the next credential behind.
+    let mut behind = None;
+    for column in places.iter_mut().rev() {
+        behind = if column.is_hidden { Some(0) } else { behind.map(|distance: usize| distance + 1) };
+        column.is_hidden = behind.is_some_and(|distance| distance <= moved_by);
+    }
+    places
+}
