@@ -6,6 +6,7 @@
 use std::{
     io::{BufRead as _, BufReader},
     net::TcpListener,
+    panic::resume_unwind,
     process::{Child, Command, Stdio},
     sync::{Mutex, PoisonError},
     thread,
@@ -174,13 +175,14 @@ pub(crate) fn spoil_requests(server: &TrackingServer) {
     let cases = Mutex::new(CASES.iter());
     let next = || cases.lock().unwrap_or_else(PoisonError::into_inner).next();
     thread::scope(|scope| {
-        for _ in 0..WORKERS {
-            scope.spawn(|| {
-                while let Some((name, times, fault)) = next() {
-                    matrix.check(name, *times, *fault);
-                }
-            });
-        }
+        let worker = || {
+            while let Some((name, times, fault)) = next() {
+                matrix.check(name, *times, *fault);
+            }
+        };
+        let workers: Vec<_> = (0..WORKERS).map(|_| scope.spawn(worker)).collect();
+        // With its own message: the scope would only say that a thread has panicked.
+        workers.into_iter().for_each(|worker| worker.join().unwrap_or_else(|panic| resume_unwind(panic)));
     });
 }
 

@@ -23,6 +23,7 @@ mod killed_plans;
 mod late;
 mod markers;
 mod numbers;
+mod object_stores;
 mod observed;
 mod offline;
 mod page;

@@ -32,6 +32,8 @@ mod session_config;
 mod spill;
 mod stack;
 mod status;
+mod store_options;
+mod stores;
 mod summary;
 mod sync;
 mod threads;

@@ -33,7 +33,9 @@ use crate::{
     service_manager,
     session::session,
     session_config::session_config,
-    spill, summary, threads,
+    spill,
+    stores::{ObjectStores, hide_credentials},
+    summary, threads,
 };
 
 /// The variable that names the output folder.
@@ -55,6 +57,7 @@ pub(crate) fn run(args: RunArgs) -> Result<ExitCode, Failure> {
     let policy = resolved.settings.policy();
     // As early as there is a policy: an error of what follows may quote the script.
     say::hide_with(policy.redactor());
+    hide_credentials(policy.redactor());
     let mut config = session_config(&policy)?.with_information_schema(true);
     if let Some(threads) = args.threads {
         config = config.with_target_partitions(threads.get());
@@ -73,6 +76,7 @@ pub(crate) fn run(args: RunArgs) -> Result<ExitCode, Failure> {
     let runtime_env = runtime_env(&args)?;
     // Behind everything that can refuse to start: until here no bundle, span or request says that there was a run.
     let telemetry = Telemetry::of_resolved(resolved);
+    hide_credentials(telemetry.policy().redactor());
     let lines = MultiProgress::new();
     console::install(&telemetry, &lines);
     follow_spawned_tasks();
@@ -196,7 +200,7 @@ fn tags(args: &RunArgs, retries: Option<RunId>) -> Result<BTreeMap<String, Strin
 
 /// What queries compute in: the memory that they may take, and where they write what does not fit.
 fn runtime_env(args: &RunArgs) -> Result<Arc<RuntimeEnv>, Failure> {
-    let mut builder = RuntimeEnvBuilder::new();
+    let mut builder = RuntimeEnvBuilder::new().with_object_store_registry(Arc::<ObjectStores>::default());
     if let Some(bytes) = args.memory_limit {
         // An error then names those who hold most of it.
         let pool = TrackConsumersPool::new(GreedyMemoryPool::new(bytes), NAMED_CONSUMERS);

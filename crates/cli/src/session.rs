@@ -14,6 +14,8 @@ use datafusion::{
     prelude::{SessionConfig, SessionContext},
 };
 
+use crate::stores::with_store_options;
+
 /// An observed session that reads files by their names, as `datafusion-cli` does: `SELECT * FROM 'orders.parquet'`.
 pub(crate) fn session(telemetry: &Telemetry, config: SessionConfig, env: Arc<RuntimeEnv>) -> SessionContext {
     let files = Arc::new(DynamicListTableFactory::default());
@@ -22,7 +24,7 @@ pub(crate) fn session(telemetry: &Telemetry, config: SessionConfig, env: Arc<Run
         .with_config(config)
         .with_runtime_env(env)
         .with_catalog_list(Arc::new(catalogs));
-    let session = telemetry.session(builder);
+    let session = telemetry.session(with_store_options(builder));
     // What makes a table of a file asks the session for its options.
     files.session_store().with_state(session.state_weak_ref());
     session

@@ -1,0 +1,211 @@
+//! What the environment and the options of statements say about object stores.
+
+use std::{collections::HashMap, env, sync::Arc, time::Duration};
+
+use datafusion::error::{DataFusionError, Result};
+use object_store::{
+    BackoffConfig, ClientOptions, ObjectStore, RetryConfig,
+    aws::{AmazonS3Builder, AmazonS3ConfigKey, resolve_bucket_region},
+    gcp::{GoogleCloudStorageBuilder, GoogleConfigKey},
+    http::HttpBuilder,
+};
+use url::Url;
+
+use crate::stores::store_error;
+
+/// Variables whose values no text may show.
+pub(crate) const CREDENTIALS: [&str; 5] = [
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "AWS_SSE_CUSTOMER_KEY_BASE64",
+    "AWS_TOKEN",
+    "GOOGLE_SERVICE_ACCOUNT_KEY",
+];
+
+/// How long a request is tried again. The default of `object_store` is three minutes, in which a run would seem to hang for
+/// want of credentials: without any, S3 asks the metadata service of a machine that may not be one of AWS.
+const RETRY_FOR: Duration = Duration::from_secs(30);
+const RETRIES: usize = 5;
+
+/// The settings of one store.
+#[derive(Debug)]
+pub(crate) enum StoreOptions {
+    /// Amazon S3, and what speaks its protocol.
+    S3(HashMap<AmazonS3ConfigKey, String>),
+    /// Google Cloud Storage.
+    Google(HashMap<GoogleConfigKey, String>),
+    /// Files behind a web server, which cannot be listed.
+    Http,
+}
+
+impl StoreOptions {
+    /// What the environment says about the store of a URL: `AWS_*` and `GOOGLE_*`, as `object_store` calls them. `None` for a
+    /// URL of another kind.
+    pub(crate) fn of_environment(url: &Url) -> Option<Self> {
+        fn of<K: std::str::FromStr + Eq + std::hash::Hash>(prefix: &str) -> HashMap<K, String> {
+            let of_store = |(name, value): (String, String)| {
+                Some((name.strip_prefix(prefix).is_some().then(|| name.to_lowercase().parse().ok())??, value))
+            };
+            let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
+                Some((name.into_string().ok()?, value.into_string().ok()?))
+            };
+            env::vars_os().filter_map(text).filter_map(of_store).collect()
+        }
+        match url.scheme() {
+            "s3" | "s3a" => Some(Self::S3(of("AWS_"))),
+            "gs" | "gcs" => Some(Self::Google(of("GOOGLE_"))),
+            "http" | "https" => Some(Self::Http),
+            _ => None,
+        }
+    }
+
+    /// What the names of its options in a statement begin with.
+    const fn prefix(&self) -> Option<&'static str> {
+        match self {
+            Self::S3(_) => Some("aws."),
+            Self::Google(_) => Some("gcp."),
+            Self::Http => None,
+        }
+    }
+
+    /// Whether an option of a statement is one of this store, and not of a format.
+    pub(crate) fn knows(&self, key: &str) -> bool {
+        self.prefix().is_some_and(|prefix| key.starts_with(prefix))
+    }
+
+    /// Sets what a statement says. Where it has a key of its own, nothing of another one in the environment is left.
+    pub(crate) fn replace_with(&mut self, given: HashMap<String, String>) -> Result<()> {
+        let prefix = self.prefix().unwrap_or_default();
+        let name = |key: &str| match key.strip_prefix(prefix).unwrap_or(key) {
+            // As `datafusion-cli` calls them, too.
+            "nosign" => "skip_signature".to_owned(),
+            "oss" | "cos" => "endpoint".to_owned(),
+            "application_credentials_path" => "application_credentials".to_owned(),
+            name => name.to_lowercase(),
+        };
+        match self {
+            Self::S3(settings) => {
+                if given.keys().any(|key| name(key).ends_with("access_key_id")) {
+                    settings.remove(&AmazonS3ConfigKey::Token);
+                }
+                for (key, value) in given {
+                    let known = name(&key).parse().map_err(|_| unknown_option(&key))?;
+                    settings.insert(known, value);
+                }
+            }
+            Self::Google(settings) => {
+                for (key, value) in given {
+                    let known = name(&key).parse().map_err(|_| unknown_option(&key))?;
+                    settings.insert(known, value);
+                }
+            }
+            Self::Http => {}
+        }
+        Ok(())
+    }
+
+    /// Asks where a bucket of AWS is, where nothing says so.
+    pub(crate) async fn resolve_region(&mut self, url: &Url) -> Result<()> {
+        use AmazonS3ConfigKey::{DefaultRegion, Endpoint, Region, S3Endpoint};
+        let (Self::S3(settings), Some(bucket)) = (self, url.host_str()) else { return Ok(()) };
+        if ![DefaultRegion, Endpoint, Region, S3Endpoint].iter().any(|key| settings.contains_key(key)) {
+            let region = resolve_bucket_region(bucket, &ClientOptions::new()).await.map_err(store_error)?;
+            settings.insert(Region, region);
+        }
+        Ok(())
+    }
+
+    /// The store.
+    pub(crate) fn store(self, url: &Url) -> Result<Arc<dyn ObjectStore>> {
+        let retry =
+            RetryConfig { backoff: BackoffConfig::default(), max_retries: RETRIES, retry_timeout: RETRY_FOR };
+        let bucket = || {
+            let missing = || DataFusionError::Configuration(format!("{}:// needs a bucket", url.scheme()));
+            url.host_str().filter(|host| !host.is_empty()).ok_or_else(missing)
+        };
+        match self {
+            Self::S3(settings) => {
+                refuse_plain_http(&settings)?;
+                let builder = AmazonS3Builder::new().with_retry(retry);
+                let builder = settings
+                    .into_iter()
+                    .fold(builder, |builder, (key, value)| builder.with_config(key, value));
+                Ok(Arc::new(builder.with_bucket_name(bucket()?).build().map_err(store_error)?))
+            }
+            Self::Google(settings) => {
+                let builder = GoogleCloudStorageBuilder::new().with_retry(retry);
+                let builder = settings
+                    .into_iter()
+                    .fold(builder, |builder, (key, value)| builder.with_config(key, value));
+                Ok(Arc::new(builder.with_bucket_name(bucket()?).build().map_err(store_error)?))
+            }
+            Self::Http => {
+                let client = ClientOptions::new().with_allow_http(url.scheme() == "http");
+                let builder = HttpBuilder::new().with_retry(retry).with_client_options(client);
+                let host = url.origin().ascii_serialization();
+                Ok(Arc::new(builder.with_url(host).build().map_err(store_error)?))
+            }
+        }
+    }
+}
+
+/// The client says "URL scheme is not allowed", and not what allows it.
+fn refuse_plain_http(settings: &HashMap<AmazonS3ConfigKey, String>) -> Result<()> {
+    use AmazonS3ConfigKey::{Client, Endpoint, S3Endpoint};
+    let is_plain = [Endpoint, S3Endpoint]
+        .iter()
+        .filter_map(|key| settings.get(key))
+        .any(|endpoint| endpoint.trim_start().to_lowercase().starts_with("http://"));
+    let allows = settings
+        .get(&Client(object_store::ClientConfigKey::AllowHttp))
+        .is_some_and(|allowed| !allowed.trim().eq_ignore_ascii_case("false"));
+    if is_plain && !allows {
+        return Err(DataFusionError::Configuration(
+            "the endpoint of S3 is not encrypted (http://): set the option 'aws.allow_http' to 'true', or the environment \
+             variable AWS_ALLOW_HTTP=true, to allow that"
+                .to_owned(),
+        ));
+    }
+    Ok(())
+}
+
+fn unknown_option(key: &str) -> DataFusionError {
+    DataFusionError::Configuration(format!("unknown option '{key}' of an object store"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn s3(given: &[(&str, &str)]) -> Result<Arc<dyn ObjectStore>> {
+        let mut options =
+            StoreOptions::S3(HashMap::from([(AmazonS3ConfigKey::Token, "of another key".into())]));
+        options.replace_with(given.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect())?;
+        if let StoreOptions::S3(settings) = &options {
+            let has_key = settings.contains_key(&AmazonS3ConfigKey::AccessKeyId);
+            assert_eq!(settings.contains_key(&AmazonS3ConfigKey::Token), !has_key);
+        }
+        options.store(&Url::parse("s3://bucket/a").unwrap())
+    }
+
+    #[test]
+    fn options_have_the_names_of_the_library_and_of_the_shell() {
+        s3(&[("aws.access_key_id", "a"), ("aws.secret_access_key", "b"), ("aws.region", "eu-west-1")])
+            .unwrap();
+        s3(&[("aws.nosign", "true"), ("aws.oss", "https://oss.example.com")]).unwrap();
+        let unknown = s3(&[("aws.acess_key_id", "a")]).unwrap_err().to_string();
+        assert!(unknown.contains("'aws.acess_key_id'"), "{unknown}");
+        let plain = s3(&[("aws.endpoint", "http://127.0.0.1:1")]).unwrap_err().to_string();
+        assert!(plain.contains("aws.allow_http"), "{plain}");
+        s3(&[("aws.endpoint", "http://127.0.0.1:1"), ("aws.allow_http", "true")]).unwrap();
+    }
+
+    #[test]
+    fn other_urls_and_formats_have_no_store_options() {
+        let of = |url: &str| StoreOptions::of_environment(&Url::parse(url).unwrap());
+        assert!(of("file:///a").is_none() && of("hdfs://a/b").is_none());
+        assert!(of("s3://b/x").unwrap().knows("aws.region"));
+        assert!(!of("s3://b/x").unwrap().knows("format.delimiter"));
+        assert!(!of("https://h/x").unwrap().knows("aws.region"));
+    }
+}

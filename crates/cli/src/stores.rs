@@ -1,0 +1,153 @@
+//! Object stores that a script names by URL, as in `datafusion-cli`: `s3://bucket`, `gs://bucket` and `http(s)://host`.
+//!
+//! A store is made when it is asked for the first time, of what the environment says. A statement with options for a store
+//! (`CREATE EXTERNAL TABLE`, `COPY`) makes it anew, of these and the environment.
+
+use std::{collections::HashMap, sync::Arc};
+
+use daglight::policy::Redactor;
+use datafusion::{
+    catalog::{Session, TableProvider, TableProviderFactory},
+    error::{DataFusionError, Result},
+    execution::{
+        SessionStateBuilder,
+        context::QueryPlanner,
+        object_store::{DefaultObjectStoreRegistry, ObjectStoreRegistry},
+    },
+    logical_expr::{Analyze, CreateExternalTable, LogicalPlan, dml::CopyTo},
+    physical_plan::ExecutionPlan,
+    physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner},
+};
+use object_store::ObjectStore;
+use url::Url;
+
+use crate::store_options::{CREDENTIALS, StoreOptions};
+
+/// The stores of a session: those that are registered, and those that the environment suffices for.
+#[derive(Debug, Default)]
+pub(crate) struct ObjectStores {
+    registered: DefaultObjectStoreRegistry,
+}
+
+impl ObjectStoreRegistry for ObjectStores {
+    fn register_store(&self, url: &Url, store: Arc<dyn ObjectStore>) -> Option<Arc<dyn ObjectStore>> {
+        self.registered.register_store(url, store)
+    }
+
+    fn deregister_store(&self, url: &Url) -> Result<Arc<dyn ObjectStore>> {
+        self.registered.deregister_store(url)
+    }
+
+    fn get_store(&self, url: &Url) -> Result<Arc<dyn ObjectStore>> {
+        let unknown = match self.registered.get_store(url) {
+            Ok(store) => return Ok(store),
+            Err(error) => error,
+        };
+        let Some(options) = StoreOptions::of_environment(url) else { return Err(unknown) };
+        let store = options.store(url)?;
+        self.registered.register_store(url, Arc::clone(&store));
+        Ok(store)
+    }
+}
+
+/// Has no text of this process show the credentials that the environment holds for object stores.
+pub(crate) fn hide_credentials(redactor: &Redactor) {
+    CREDENTIALS.iter().filter_map(|name| std::env::var(name).ok()).for_each(|value| redactor.hide(&value));
+}
+
+/// Lets the statements of a session have options for object stores.
+pub(crate) fn with_store_options(mut builder: SessionStateBuilder) -> SessionStateBuilder {
+    for factory in builder.table_factories().get_or_insert_default().values_mut() {
+        *factory = Arc::new(StoredTables { inner: Arc::clone(factory) });
+    }
+    builder.with_query_planner(Arc::new(StoredCopies))
+}
+
+/// Makes external tables whose options may be for their store.
+#[derive(Debug)]
+struct StoredTables {
+    inner: Arc<dyn TableProviderFactory>,
+}
+
+#[async_trait::async_trait]
+impl TableProviderFactory for StoredTables {
+    async fn create(
+        &self,
+        session: &dyn Session,
+        table: &CreateExternalTable,
+    ) -> Result<Arc<dyn TableProvider>> {
+        let mut options = None;
+        for location in &table.locations {
+            options = register(session, location, &table.options).await?.or(options);
+        }
+        match options {
+            Some(options) => {
+                self.inner.create(session, &CreateExternalTable { options, ..table.clone() }).await
+            }
+            None => self.inner.create(session, table).await,
+        }
+    }
+}
+
+/// Plans `COPY` whose options may be for the store that it writes to.
+#[derive(Debug)]
+struct StoredCopies;
+
+#[async_trait::async_trait]
+impl QueryPlanner for StoredCopies {
+    async fn create_physical_plan(
+        &self,
+        plan: &LogicalPlan,
+        session: &dyn Session,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let copy = match plan {
+            LogicalPlan::Copy(copy) => Some(copy),
+            LogicalPlan::Analyze(Analyze { input, .. }) => match &**input {
+                LogicalPlan::Copy(copy) => Some(copy),
+                _ => None,
+            },
+            _ => None,
+        };
+        let options = match copy {
+            Some(copy) => register(session, &copy.output_url, &copy.options).await?,
+            None => None,
+        };
+        let planner = DefaultPhysicalPlanner::default();
+        let Some((copy, options)) = copy.zip(options) else {
+            return planner.create_physical_plan(plan, session).await;
+        };
+        let copy = LogicalPlan::Copy(CopyTo { options, ..copy.clone() });
+        let plan = match plan {
+            LogicalPlan::Analyze(analyze) => {
+                LogicalPlan::Analyze(Analyze { input: Arc::new(copy), ..analyze.clone() })
+            }
+            _ => copy,
+        };
+        planner.create_physical_plan(&plan, session).await
+    }
+}
+
+/// Makes the store of a location anew where there are options for it, and returns the others, which are for the format.
+async fn register(
+    session: &dyn Session,
+    location: &str,
+    options: &HashMap<String, String>,
+) -> Result<Option<HashMap<String, String>>> {
+    // What is not a URL is a path.
+    let Ok(url) = Url::parse(location) else { return Ok(None) };
+    let Some(mut of_store) = StoreOptions::of_environment(&url) else { return Ok(None) };
+    let (given, others): (HashMap<_, _>, HashMap<_, _>) =
+        options.clone().into_iter().partition(|(key, _)| of_store.knows(key));
+    if given.is_empty() {
+        return Ok(None);
+    }
+    of_store.replace_with(given)?;
+    of_store.resolve_region(&url).await?;
+    session.runtime_env().register_object_store(&url, of_store.store(&url)?);
+    Ok(Some(others))
+}
+
+/// The error of a store, as one of the engine.
+pub(crate) fn store_error(error: object_store::Error) -> DataFusionError {
+    DataFusionError::ObjectStore(Box::new(error))
+}
