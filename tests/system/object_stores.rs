@@ -18,8 +18,9 @@ fn options(server: &S3Server) -> String {
 
 fn run(script: &str) -> (Checkout, Daglight) {
     let checkout = Checkout::new();
-    let pipeline = checkout.pipeline("lake.sql", script);
-    let daglight = Daglight::run(&checkout, &pipeline).env("HAMILTON_TRACKER_ENABLED", "false");
+    checkout.pipeline("lake.sql", script);
+    let daglight = Daglight::new(&checkout, ["run", "lake.sql", "--output-dir", "out"])
+        .env("HAMILTON_TRACKER_ENABLED", "false");
     (checkout, daglight)
 }
 
@@ -106,6 +107,10 @@ fn a_wrong_key_or_option_is_one_error_that_names_the_statement() {
     let refused = error_of(&format!("COPY (SELECT 1 AS a) TO 's3://lake/x.parquet' {wrong};"));
     assert!(refused.contains("SignatureDoesNotMatch") || refused.contains("403"), "{refused}");
     let create = "CREATE EXTERNAL TABLE t STORED AS PARQUET LOCATION 's3://lake/x.parquet'";
+    let (_checkout, daglight) = run("SELECT * FROM 's3://lake/x.csv';");
+    let report = with_environment(daglight, &server).args(["--json"]).finish().report(1);
+    let missing = report["error"]["message"].as_str().expect("a text");
+    assert!(missing.contains("s3://lake/x.csv") && !missing.contains("table"), "{missing}");
     let unknown = error_of(&format!("{create} OPTIONS ('aws.acces_key_id' 'a');\nSELECT * FROM t;"));
     assert!(unknown.contains("'aws.acces_key_id'"), "{unknown}");
     let plain = error_of(&format!("{create} OPTIONS ('aws.endpoint' '{}');\nSELECT * FROM t;", server.url()));

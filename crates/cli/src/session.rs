@@ -6,19 +6,22 @@ use daglight::Telemetry;
 use datafusion::{
     catalog::{
         CatalogProvider, CatalogProviderList, DynamicFileSchemaProvider, MemoryCatalogProviderList,
-        SchemaProvider,
+        SchemaProvider, TableProvider, UrlTableFactory,
     },
-    datasource::dynamic_file::DynamicListTableFactory,
+    datasource::{
+        dynamic_file::DynamicListTableFactory,
+        listing::{ListingTableConfig, ListingTableConfigExt as _, ListingTableUrl},
+    },
     error::DataFusionError,
-    execution::{SessionStateBuilder, runtime_env::RuntimeEnv},
+    execution::{SessionState, SessionStateBuilder, runtime_env::RuntimeEnv},
     prelude::{SessionConfig, SessionContext},
 };
 
-use crate::stores::with_store_options;
+use crate::stores::{is_in_store, with_store_options};
 
 /// An observed session that reads files by their names, as `datafusion-cli` does: `SELECT * FROM 'orders.parquet'`.
 pub(crate) fn session(telemetry: &Telemetry, config: SessionConfig, env: Arc<RuntimeEnv>) -> SessionContext {
-    let files = Arc::new(DynamicListTableFactory::default());
+    let files = Arc::new(NamedFiles::default());
     let catalogs = FileCatalogs { inner: MemoryCatalogProviderList::new(), files: Arc::clone(&files) };
     let builder = SessionStateBuilder::new_with_default_features()
         .with_config(config)
@@ -26,8 +29,34 @@ pub(crate) fn session(telemetry: &Telemetry, config: SessionConfig, env: Arc<Run
         .with_catalog_list(Arc::new(catalogs));
     let session = telemetry.session(with_store_options(builder));
     // What makes a table of a file asks the session for its options.
-    files.session_store().with_state(session.state_weak_ref());
+    files.0.session_store().with_state(session.state_weak_ref());
     session
+}
+
+/// Makes tables of files. What an object store answers is the error where it has no such file: DataFusion's own says of every
+/// name alike that there is no such table (`datafusion` 55.2.0, `src/datasource/dynamic_file.rs`, line 87).
+#[derive(Debug, Default)]
+struct NamedFiles(DynamicListTableFactory);
+
+#[async_trait::async_trait]
+impl UrlTableFactory for NamedFiles {
+    async fn try_new(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>, DataFusionError> {
+        let table = self.0.try_new(name).await?;
+        if table.is_none()
+            && is_in_store(name)
+            && let Some(state) = self.session()
+        {
+            ListingTableConfig::new(ListingTableUrl::parse(name)?).infer_options(&state).await?;
+        }
+        Ok(table)
+    }
+}
+
+impl NamedFiles {
+    fn session(&self) -> Option<SessionState> {
+        let session = self.0.session_store().get_session().upgrade()?;
+        session.read().as_any().downcast_ref::<SessionState>().cloned()
+    }
 }
 
 /// Catalogs in whose schemas a name without a table is that of a file. DataFusion's own, `DynamicFileCatalog`, does not pass
@@ -35,7 +64,7 @@ pub(crate) fn session(telemetry: &Telemetry, config: SessionConfig, env: Arc<Run
 #[derive(Debug)]
 struct FileCatalogs {
     inner: MemoryCatalogProviderList,
-    files: Arc<DynamicListTableFactory>,
+    files: Arc<NamedFiles>,
 }
 
 impl CatalogProviderList for FileCatalogs {
@@ -60,7 +89,7 @@ impl CatalogProviderList for FileCatalogs {
 #[derive(Debug)]
 struct FileCatalog {
     inner: Arc<dyn CatalogProvider>,
-    files: Arc<DynamicListTableFactory>,
+    files: Arc<NamedFiles>,
 }
 
 impl CatalogProvider for FileCatalog {

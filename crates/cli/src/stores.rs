@@ -50,6 +50,11 @@ impl ObjectStoreRegistry for ObjectStores {
     }
 }
 
+/// Whether a name is the URL of something in an object store.
+pub(crate) fn is_in_store(name: &str) -> bool {
+    Url::parse(name).is_ok_and(|url| StoreOptions::of_environment(&url).is_some())
+}
+
 /// Has no text of this process show the credentials that the environment holds for object stores.
 pub(crate) fn hide_credentials(redactor: &Redactor) {
     CREDENTIALS.iter().filter_map(|name| std::env::var(name).ok()).for_each(|value| redactor.hide(&value));
