@@ -24,8 +24,8 @@ use daglight_run_identity::RunId;
 const RUNS: i64 = 1_000;
 /// Nodes of each run, with a plan and an artifact: about what the manifest of a pipeline has.
 const NODES: usize = 30;
-/// How long the server rests between two looks for bundles that are new.
-const BETWEEN: Duration = Duration::from_secs(3);
+/// Longer than the server rests between two looks for bundles that are new, which is four times as long as a look took.
+const BETWEEN: Duration = Duration::from_secs(10);
 
 fn main() -> Result<(), Box<dyn Error>> {
     let out = tempfile::tempdir()?;
