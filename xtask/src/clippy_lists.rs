@@ -12,7 +12,7 @@ const FILE: &str = ".clippy.toml";
 /// The rules on the clock and the environment of the process, which `docs/architecture.md` lifts for the edges.
 const OF_EDGES: &str = "disallowed-methods";
 /// The folders that are edges throughout.
-const EDGES: [&str; 4] = ["crates/cli", "tests", "dev-services", "xtask"];
+const EDGES: [&str; 4] = ["crates/cli", "tests", "tests/dev-services", "xtask"];
 
 /// What the files of the crates lack, one line each.
 ///

@@ -20,7 +20,7 @@ pub(crate) fn run() -> Result<()> {
             .args(["install", "--quiet", "--locked", "cargo-machete", "--version", VERSION, "--root"])
             .arg(&tools),
     )?;
-    let members = ["crates", "tests", "dev-services", "xtask"];
+    let members = ["crates", "tests", "xtask"];
     dev_services::run(
         Command::new(tools.join("bin/cargo-machete")).args(members).current_dir(workspace.root()),
     )

@@ -22,8 +22,10 @@ impl Workspace {
     /// # Errors
     /// When the program was moved out of a cargo target folder.
     pub fn locate() -> Result<Self> {
-        let root =
-            Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("the crate lies in the workspace")?;
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .ancestors()
+            .nth(2)
+            .context("the crate lies two folders below the workspace")?;
         let program = env::current_exe().context("this program has a path")?;
         let target = program
             .ancestors()
@@ -51,7 +53,7 @@ impl Workspace {
 
     /// A file of the Python side of the tasks.
     pub fn python_file(&self, name: &str) -> PathBuf {
-        self.root.join("dev-services/python").join(name)
+        self.root.join("tests/dev-services/python").join(name)
     }
 
     /// Cargo, in the repository and in the environment that a shell gives it.
