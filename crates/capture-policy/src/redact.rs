@@ -174,8 +174,11 @@ impl Redactor {
         found
     }
 
-    /// The message of an error, without the values in it where the policy does not show those.
+    /// The message of an error, without the values in it where the policy does not show those. Of one that is longer than 32 KiB,
+    /// the beginning.
     pub fn error_text(&self, message: &str) -> String {
+        // A server may answer with megabytes, which an error repeats: looking through all of it would take minutes.
+        let message = &*beginning(message);
         match self.shows_error_values {
             true => self.known().without_words(&self.without_named_secrets(&self.text(message))).into_owned(),
             false => self.name_text(&mask::without_values(&without_users_of_urls(message))),
@@ -319,7 +322,7 @@ impl Redactor {
             }
         }
         let value = Separator::after_key(word, after)
-            .filter(|_| self.hides_key(word))
+            .filter(|_| self.hides_key(word) || signs_url(word, in_front))
             // A node may be called `tokens`, and what follows is its error.
             .filter(|separator| !(separator.is_colon() && ends_with_place(in_front)))
             .and_then(|separator| separator.value(before, after))
@@ -327,6 +330,23 @@ impl Redactor {
         let length = word.len() + value.as_ref().map_or(0, |value| value.end);
         Found { secret: value.map(|value| in_rest(value, word.len())), length }
     }
+}
+
+/// The beginning of the message of an error. It ends between two words, because half a credential could not be told as one.
+fn beginning(message: &str) -> Cow<'_, str> {
+    const LONGEST: usize = 32 * 1024;
+    if message.len() <= LONGEST {
+        return message.into();
+    }
+    let cut = &message[..message.floor_char_boundary(LONGEST)];
+    let end = cut.rfind(char::is_whitespace).unwrap_or(0);
+    format!("{} … ({} bytes more)", &cut[..end], message.len() - end).into()
+}
+
+/// Whether a parameter of a URL is what makes it one that anybody may ask: `?AWSAccessKeyId=a&Signature=s`. Elsewhere a signature
+/// is not a credential.
+fn signs_url(word: &str, in_front: &str) -> bool {
+    word.eq_ignore_ascii_case("signature") && in_front.ends_with(['?', '&'])
 }
 
 /// Whether a log record with this target is one of the libraries that hold the data of queries: what they log repeats it,
@@ -423,7 +443,21 @@ mod tests {
         check("https://token@host/a@b", "https://[redacted]@host/a@b");
         check("see https://host/a?token=abc&b=1", "see https://host/a?token=[redacted]&b=1");
         check("s3://b/k?X-Amz-Signature=0f&X-Amz-Date=1", "s3://b/k?X-Amz-Signature=[redacted]&X-Amz-Date=1");
+        check(
+            "https://h/x.csv?AWSAccessKeyId=a&Signature=s&Expires=1",
+            "https://h/x.csv?AWSAccessKeyId=[redacted]&Signature=[redacted]&Expires=1",
+        );
         check("[::1]:80 http://[::1]:80/a@b", "[::1]:80 http://[::1]:80/a@b");
+    }
+
+    #[test]
+    fn of_a_huge_message_the_beginning_is_shown() {
+        let message = format!("the server said {} password=hunter2", "e ".repeat(1_000_000));
+        let shown = Redactor::default().error_text(&message);
+        assert!(shown.len() < 40_000 && shown.starts_with("the server said e e"), "{}", shown.len());
+        assert!(shown.ends_with("bytes more)"), "{}", &shown[shown.len() - 40..]);
+        let one_word = Redactor::default().error_text(&"e".repeat(1_000_000));
+        assert!(one_word.len() < 40, "{}", one_word.len());
     }
 
     #[test]

@@ -21,6 +21,11 @@ pub(crate) struct Frame {
     /// Literals of the part that is being read, and whether it names what is hidden.
     pub(crate) part: Vec<Literal>,
     pub(crate) names_hidden: bool,
+    /// Texts of the part that look like names of credentials. They are credentials themselves where the part is called by the
+    /// name of one: `'prod_pass' AS password`.
+    pub(crate) keys: Vec<Literal>,
+    /// Whether a name in the part, and not a text, is hidden.
+    pub(crate) is_named: bool,
     /// Of all parts, what may belong to the part around.
     pub(crate) literals: Vec<Literal>,
     pub(crate) names_hidden_apart: bool,

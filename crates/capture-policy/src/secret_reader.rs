@@ -97,16 +97,16 @@ impl<'a, H: Hidden> Reader<'a, H> {
         self.placeholders
     }
 
-    /// Reads `SET a.b = value`.
-    pub(crate) fn setting(mut self) {
+    /// Reads `SET a.b = value`. Returns the placeholders that stand for credentials.
+    pub(crate) fn setting(mut self) -> Vec<String> {
         let sign = (1..self.tokens.len()).find(|index| self.text(*index) == "=" || self.is(*index, "to"));
-        let Some(sign) = sign.filter(|sign| *sign > 1) else { return };
-        let key = &self.sql[self.tokens[1].start..self.tokens[sign - 1].end];
-        if self.hidden.option(key) {
-            for index in sign + 1..self.tokens.len() {
-                self.hide(Literal(index));
+        if let Some(sign) = sign.filter(|sign| *sign > 1) {
+            let key = &self.sql[self.tokens[1].start..self.tokens[sign - 1].end];
+            if self.hidden.option(key) {
+                (sign + 1..self.tokens.len()).for_each(|index| self.hide(Literal(index)));
             }
         }
+        self.placeholders
     }
 
     fn hides_name(&self, name: &str) -> bool {
@@ -177,24 +177,31 @@ impl<'a, H: Hidden> Reader<'a, H> {
         // Up to 256 bytes, because names of columns are not longer, and each literal of a script is asked for.
         let is_key =
             self.tokens[index].kind == Kind::Text && text.len() < 256 && self.hidden.name(unquoted(text));
+        let is_outermost = self.frames.len() <= 1;
         let frame = self.top();
         if frame.is_options {
+            return;
+        }
+        let literal = Literal(index);
+        // First: the name of its column says more than what a text looks like, as that of a password may be a name.
+        let in_row = frame.is_row && frame.columns.get(frame.item).copied().unwrap_or(false);
+        if frame.inherits || in_row {
+            self.hide(literal);
             return;
         }
         if is_key && (frame.is_compared_list || frame.is_operand || frame.operand_at == Some(index)) {
             return;
         }
+        // A row of values has no names but those of its columns, which may stand behind it.
+        let in_values = frame.is_row && !frame.is_query;
         // A literal that is itself a name, as in `get_field(u, 'password')` or a map's key.
-        if is_key {
+        if is_key && !in_values {
             frame.names_hidden = true;
             // `map('password', 'x')`, `struct_of('token', t)`: in a call the key is an item, and its value the next.
             frame.hides_next_item = frame.is_call;
-            return;
-        }
-        let literal = Literal(index);
-        let in_row = frame.is_row && frame.columns.get(frame.item).copied().unwrap_or(false);
-        if frame.inherits || in_row {
-            self.hide(literal);
+            if frame.is_query || frame.is_typed_text || is_outermost {
+                frame.keys.push(literal);
+            }
             return;
         }
         if frame.is_row && frame.columns.is_empty() {
@@ -214,6 +221,7 @@ impl<'a, H: Hidden> Reader<'a, H> {
         }
         if is_hidden && !frame.is_options {
             frame.names_hidden = true;
+            frame.is_named = true;
         }
     }
 
@@ -504,6 +512,14 @@ impl<'a, H: Hidden> Reader<'a, H> {
 
     fn resolve(&mut self) {
         let frame = self.top();
+        let keys = std::mem::take(&mut frame.keys);
+        // Those of a typed text are looked at where that closes.
+        if std::mem::take(&mut frame.is_named) {
+            keys.into_iter().for_each(|key| self.hide(key));
+        } else if frame.is_typed_text {
+            frame.keys = keys;
+        }
+        let frame = self.top();
         let names_hidden = std::mem::replace(&mut frame.names_hidden, false);
         if !names_hidden {
             return;
@@ -528,7 +544,11 @@ impl<'a, H: Hidden> Reader<'a, H> {
         let names_columns = closed.may_be_list && closed.list.contains(&true);
         let (is_assigned, opens_query) = (self.is(self.at + 1, "="), self.opens_query_behind(self.at + 1));
         let is_first_branch = closed.has_branch && self.begins_set_operation(self.at + 1);
+        let is_outermost = self.frames.len() <= 1;
         let frame = self.top();
+        if closed.is_typed_text && (frame.is_query || is_outermost) {
+            frame.keys.extend(closed.keys);
+        }
         // `(SELECT ...) UNION ...`.
         if is_first_branch && !frame.has_branch {
             frame.first_branch.clone_from(&closed.first_branch);

@@ -191,7 +191,9 @@ fn read(
         return;
     }
     if is(0, "set") {
-        Reader::new(sql, tokens, hidden, &ScriptColumns::default(), &mut found.ranges).setting();
+        let known = ScriptColumns::default();
+        let placeholders = Reader::new(sql, tokens, hidden, &known, &mut found.ranges).setting();
+        found.placeholders.extend(placeholders);
         return;
     }
     found.ranges.extend(named_rows::secrets(sql, tokens, |name| hidden.name(name)));
@@ -285,6 +287,33 @@ mod tests {
             "SELECT a FROM passwords.t WHERE name = 'b'; SELECT 'password', a FROM t WHERE n = 'b'",
         ] {
             check(sql);
+        }
+    }
+
+    /// What a password looks like says less than the column that it stands in.
+    #[test]
+    fn passwords_that_look_like_names_of_credentials() {
+        for password in
+            ["MyPassword1", "hunter2pass", "Secret-2024", "prod_pass", "dbtoken77", "cookie-monster"]
+        {
+            let redactor = Redactor::default();
+            redactor.learn("CREATE TABLE u(login VARCHAR, password VARCHAR)");
+            for sql in [
+                "INSERT INTO u VALUES ('ann', '{}'), ('bob', '{}')",
+                "INSERT INTO u (password, login) VALUES ('{}', 'cy')",
+                "SELECT '{}' AS password, 'b' AS name",
+                "CREATE TABLE v AS SELECT * FROM (VALUES ('ann', '{}')) t(name, password)",
+                "WITH t(login, password) AS (VALUES ('ann', '{}')) SELECT login FROM t",
+                "Projection: Utf8(\"{}\") AS password, Utf8(\"b\")",
+                "Projection: column1 AS name, column2 AS password\n  Values: (Utf8(\"ann\"), Utf8(\"{}\"))",
+            ] {
+                let text = sql.replace("{}", password);
+                let shown = match sql.starts_with("Projection") {
+                    true => redactor.plan_text(&text),
+                    false => redactor.sql_text(&text),
+                };
+                assert_eq!(shown, sql.replace("{}", "[redacted]"), "{password}");
+            }
         }
     }
 

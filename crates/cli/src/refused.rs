@@ -47,7 +47,8 @@ pub(crate) fn refused(mut error: Error) -> ExitCode {
         // The first paragraph is the error, the others say how the command is used.
         let message: Vec<&str> = text.lines().map(str::trim).take_while(|line| !line.is_empty()).collect();
         let message = message.join(" ");
-        print_json(&ErrorReport::new(message.strip_prefix("error: ").unwrap_or(&message)));
+        let message = say::shown(message.strip_prefix("error: ").unwrap_or(&message));
+        print_json(&ErrorReport::new(&message));
     }
     exit_code(&error)
 }

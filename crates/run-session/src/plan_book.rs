@@ -8,7 +8,7 @@ use std::{
 
 use daglight_capture_policy::{Policy, SqlText};
 use daglight_plan_diagnostics::{QueryOutcome, QueryReport};
-use daglight_run_bundle::{PlanBundle, PlanExecutions};
+use daglight_run_bundle::{PlanBundle, PlanExecutions, PlanMetrics};
 
 use crate::{
     operator_spans::show_operators,
@@ -193,11 +193,16 @@ impl Entry {
             .query
             .to_plan_bundle(policy.sql_text() == SqlText::Whole)
             .with_texts(|text| details.shown(text, policy));
+        show_tables(&mut plan.metrics, policy);
+        for table in &mut plan.source_tables {
+            *table = policy.redactor().name_text(table);
+        }
         plan.node.clone_from(node);
         plan.query_id = started.query.id.to_string();
         plan.sql = started.sql.as_ref().map(|sql| sql.to_text());
         for source in &mut plan.sources {
             let location = source.location.take();
+            source.table = source.table.take().map(|table| policy.redactor().name_text(&table));
             source.location =
                 location.and_then(|location| policy.capture_path(&location)).map(|path| path.to_text());
         }
@@ -280,6 +285,7 @@ impl Entry {
         let details = &mut self.details;
         plan.metrics =
             report.to_plan_metrics(with_literals).with_details(|detail| details.shown(detail, policy));
+        show_tables(&mut plan.metrics, policy);
         self.is_changed = true;
     }
 
@@ -305,5 +311,12 @@ impl Entry {
                 run.log.bundle_failed(format!("cannot write plans to {}: {cause}", folder.display()));
             }
         }
+    }
+}
+
+/// The tables of operators as they may be shown: a table may be called by a file, or by a text with a credential in it.
+fn show_tables(metrics: &mut PlanMetrics, policy: &Policy) {
+    for table in metrics.operators.iter_mut().filter_map(|operator| operator.table.as_mut()) {
+        *table = policy.redactor().name_text(table);
     }
 }

@@ -102,7 +102,8 @@ impl Storage {
             let source = sources
                 .iter()
                 .find(|source| source.location.as_deref().is_some_and(|location| place.is_below(location)));
-            let table = source.and_then(|source| source.table.clone());
+            let table = source.and_then(|source| source.table.as_deref());
+            let table = table.map(|table| policy.redactor().name_text(table));
             let operation = place.operation.name();
             let is_same = |known: &StorageUse| {
                 known.store == store && known.table == table && known.operation == operation

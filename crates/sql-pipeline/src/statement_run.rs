@@ -1,6 +1,6 @@
 //! Running one statement.
 
-use std::time::Instant;
+use std::{collections::HashMap, time::Instant};
 
 use daglight_run_session::{Node, ParsedStatement};
 use datafusion::{
@@ -80,8 +80,10 @@ impl Pipeline {
             LogicalPlan::Copy(copy) => Some(copy.input.schema().inner().clone()),
             _ => None,
         };
+        // The store that options are for is there when the statement is planned. Until then another one would be asked, or none.
+        let is_store_known = !matches!(&plan, LogicalPlan::Copy(copy) if has_store_options(&copy.options));
         let target = match node {
-            Some(node) => Target::of(node, statement, session).await,
+            Some(node) => Target::of(node, statement, session, is_store_known).await,
             None => None,
         };
         let executed = async { session.execute_logical_plan(plan).await?.execute_stream().await };
@@ -115,4 +117,12 @@ impl Pipeline {
         }
         Ok((has_rows && !is_streamed).then_some(shown))
     }
+}
+
+/// Whether a `COPY` has options that are not for the format of its files.
+fn has_store_options(options: &HashMap<String, String>) -> bool {
+    options
+        .keys()
+        .filter_map(|key| key.split_once('.'))
+        .any(|(owner, _)| !owner.eq_ignore_ascii_case("format"))
 }
