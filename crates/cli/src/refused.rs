@@ -48,7 +48,7 @@ pub(crate) fn refused(mut error: Error) -> ExitCode {
         let message: Vec<&str> = text.lines().map(str::trim).take_while(|line| !line.is_empty()).collect();
         let message = message.join(" ");
         let message = say::shown(message.strip_prefix("error: ").unwrap_or(&message));
-        print_json(&ErrorReport::new(&message));
+        print_json(&ErrorReport::new(&*message));
     }
     exit_code(&error)
 }
