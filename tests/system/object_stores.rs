@@ -75,7 +75,11 @@ fn options_of_statements_reach_the_store_and_nothing_else() {
     assert_eq!(files_with(&bundle, S3Server::SECRET_KEY), Vec::<String>::new());
     assert!(!files_with(&bundle, "s3://lake/orders.parquet").is_empty(), "the place is shown");
     assert!(!finished.stderr.contains(S3Server::SECRET_KEY), "{}", finished.stderr);
-    assert!(!finished.stderr.contains("WARN"), "the place is asked with the options alone: {}", finished.stderr);
+    assert!(
+        !finished.stderr.contains("WARN"),
+        "the place is asked with the options alone: {}",
+        finished.stderr
+    );
 }
 
 #[test]

@@ -8,6 +8,7 @@ use datafusion::{
         CatalogProvider, CatalogProviderList, DynamicFileSchemaProvider, MemoryCatalogProviderList,
         SchemaProvider, TableProvider, UrlTableFactory,
     },
+    common::plan_err,
     datasource::{
         dynamic_file::DynamicListTableFactory,
         listing::{ListingTableConfig, ListingTableConfigExt as _, ListingTableUrl},
@@ -46,7 +47,13 @@ impl UrlTableFactory for NamedFiles {
             && is_in_store(name)
             && let Some(state) = self.session()
         {
-            ListingTableConfig::new(ListingTableUrl::parse(name)?).infer_options(&state).await?;
+            let found = ListingTableConfig::new(ListingTableUrl::parse(name)?).infer_options(&state).await;
+            return match found {
+                // What it calls an empty place: a bug of its own.
+                Err(DataFusionError::Internal(_)) => plan_err!("there is no file at '{name}'"),
+                Err(error) => Err(error),
+                Ok(_) => Ok(None),
+            };
         }
         Ok(table)
     }
