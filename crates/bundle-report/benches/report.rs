@@ -20,10 +20,7 @@ use std::{
 
 use chrono::{DateTime, TimeDelta};
 use daglight_bundle_report::Report;
-use daglight_run_bundle::{
-    Bundle, Identity, Links, MANIFEST_FORMAT, MANIFEST_VERSION, Manifest, NodeRecord, NodeStatus, RunStatus,
-    Tracking,
-};
+use daglight_run_bundle::{Bundle, Manifest, NodeRecord, NodeStatus, RunStatus};
 use daglight_run_identity::RunId;
 
 const SPANS: u64 = 1_000_000;
@@ -91,35 +88,10 @@ fn record(out: &Path) -> Result<Bundle, Box<dyn Error>> {
         ..NodeRecord::not_run(format!("node_{number}"))
     };
     let manifest = Manifest {
-        format: MANIFEST_FORMAT.to_owned(),
-        format_version: MANIFEST_VERSION,
-        daglight_version: env!("CARGO_PKG_VERSION").into(),
-        identity: Identity {
-            run_id,
-            dag_name: "bench::pipeline_v1".into(),
-            dag_hash: "d".into(),
-            code_hash: "c".into(),
-            trace_id: None,
-            root_span_id: None,
-            execution_run_id: None,
-            project_id: None,
-            tags: Default::default(),
-        },
-        namespace: "daglight".into(),
-        profile: "dev".into(),
-        policy: serde_json::Value::Null,
         status: RunStatus::Success,
-        started_at,
         ended_at: Some(started_at + TimeDelta::seconds(60)),
-        interrupted_at: None,
-        error: None,
         nodes: (0..NODES).map(node).collect(),
-        files: Vec::new(),
-        delivery: Default::default(),
-        tracking: Tracking::Off,
-        warnings: Vec::new(),
-        links: Links::default(),
-        own_time: None,
+        ..Manifest::of_start(run_id, "bench::pipeline_v1", started_at)
     };
     manifest.write(&bundle)?;
     spans(&bundle)?;

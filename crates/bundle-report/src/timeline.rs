@@ -247,22 +247,11 @@ mod tests {
 
     fn node(name: &str, dependencies: &[&str], extent: Option<(f64, f64)>) -> NodeReport {
         NodeReport {
-            name: name.into(),
-            kind: None,
             dependencies: dependencies.iter().map(|&name| name.to_owned()).collect(),
             status: if extent.is_some() { NodeStatus::Success } else { NodeStatus::NotRun },
             start_ms: extent.map(|(start, _)| start),
             duration_ms: extent.map(|(_, duration)| duration),
-            rows_in: None,
-            rows_out: None,
-            bytes: None,
-            queries: 0,
-            queries_summed: 0,
-            error: None,
-            attempts: 1,
-            earlier_attempts: Vec::new(),
-            recovered: false,
-            on_critical_path: false,
+            ..NodeReport::of_name(name)
         }
     }
 

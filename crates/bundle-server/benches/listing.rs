@@ -15,10 +15,7 @@ use std::{
 
 use chrono::{DateTime, TimeDelta};
 use daglight_bundle_server::Server;
-use daglight_run_bundle::{
-    Bundle, FileEntry, Identity, Links, MANIFEST_FORMAT, MANIFEST_VERSION, Manifest, NodeRecord, NodeStatus,
-    RunStatus, Tracking,
-};
+use daglight_run_bundle::{Bundle, FileEntry, Manifest, NodeRecord, NodeStatus, RunStatus};
 use daglight_run_identity::RunId;
 
 const RUNS: i64 = 1_000;
@@ -82,37 +79,14 @@ fn record(out: &Path, number: i64) -> Result<u64, Box<dyn Error>> {
         size_bytes: 20_000,
         sha256: Some("0".repeat(64)),
     };
-    let manifest = Manifest {
-        format: MANIFEST_FORMAT.to_owned(),
-        format_version: MANIFEST_VERSION,
-        daglight_version: env!("CARGO_PKG_VERSION").into(),
-        identity: Identity {
-            run_id,
-            dag_name: "bench::pipeline_v1".into(),
-            dag_hash: "d".repeat(64),
-            code_hash: "c".repeat(64),
-            trace_id: None,
-            root_span_id: None,
-            execution_run_id: None,
-            project_id: None,
-            tags: (0..20).map(|tag| (format!("tag_{tag}"), "value".to_owned())).collect(),
-        },
-        namespace: "daglight".into(),
-        profile: "dev".into(),
-        policy: serde_json::Value::Null,
+    let mut manifest = Manifest {
         status: RunStatus::Success,
-        started_at,
         ended_at: Some(started_at + TimeDelta::seconds(2)),
-        interrupted_at: None,
-        error: None,
         nodes: (0..NODES).map(node).collect(),
         files: (0..NODES).map(file).collect(),
-        delivery: Default::default(),
-        tracking: Tracking::Off,
-        warnings: Vec::new(),
-        links: Links::default(),
-        own_time: None,
+        ..Manifest::of_start(run_id, "bench::pipeline_v1", started_at)
     };
+    manifest.identity.tags = (0..20).map(|tag| (format!("tag_{tag}"), "value".to_owned())).collect();
     manifest.write(&bundle)?;
     Ok(bundle.manifest().metadata()?.len())
 }

@@ -228,42 +228,14 @@ fn milliseconds(from: DateTime<Utc>, until: DateTime<Utc>) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use daglight_run_bundle::{Identity, Links, MANIFEST_FORMAT, MANIFEST_VERSION, Tracking};
-
     use super::*;
 
     fn manifest(run_id: RunId, dag_name: &str, status: RunStatus) -> Manifest {
         let started_at = DateTime::UNIX_EPOCH + chrono::TimeDelta::seconds(run_id.to_string().len() as i64);
         Manifest {
-            format: MANIFEST_FORMAT.to_owned(),
-            format_version: MANIFEST_VERSION,
-            daglight_version: "0.1.0".into(),
-            identity: Identity {
-                run_id,
-                dag_name: dag_name.into(),
-                dag_hash: "d".into(),
-                code_hash: "c".into(),
-                trace_id: None,
-                root_span_id: None,
-                execution_run_id: None,
-                project_id: None,
-                tags: Default::default(),
-            },
-            namespace: "daglight".into(),
-            profile: "dev".into(),
-            policy: serde_json::Value::Null,
             status,
-            started_at,
             ended_at: (status != RunStatus::Running).then_some(started_at + chrono::TimeDelta::seconds(2)),
-            interrupted_at: None,
-            error: None,
-            nodes: Vec::new(),
-            files: Vec::new(),
-            delivery: Default::default(),
-            tracking: Tracking::Off,
-            warnings: Vec::new(),
-            links: Links::default(),
-            own_time: None,
+            ..Manifest::of_start(run_id, dag_name, started_at)
         }
     }
 

@@ -91,14 +91,10 @@ fn user_and_password(part: &str) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
-    use crate::{Policy, Profile, redact::Redactor};
-
-    #[track_caller]
-    fn check(text: &str, expected: &str) {
-        let redactor = Redactor::default();
-        assert_eq!(redactor.text(text), expected);
-        assert_eq!(redactor.text(expected), expected, "redacted a second time");
-    }
+    use crate::{
+        Policy, Profile,
+        redact::{Redactor, tests::check},
+    };
 
     #[test]
     fn users_and_passwords_of_urls_that_became_paths() {

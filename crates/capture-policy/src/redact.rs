@@ -402,13 +402,13 @@ pub fn without_error_values(message: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::{sync::mpsc, thread, time::Duration};
 
     use super::*;
 
     #[track_caller]
-    fn check(text: &str, expected: &str) {
+    pub(crate) fn check(text: &str, expected: &str) {
         let redactor = Redactor::default();
         assert_eq!(redactor.text(text), expected);
         assert_eq!(redactor.text(expected), expected, "redacted a second time");

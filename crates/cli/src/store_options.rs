@@ -1,6 +1,6 @@
 //! What the environment and the options of statements say about object stores.
 
-use std::{collections::HashMap, env, sync::Arc, time::Duration};
+use std::{collections::HashMap, env, ffi::OsString, hash::Hash, str::FromStr, sync::Arc, time::Duration};
 
 use datafusion::error::{DataFusionError, Result};
 use object_store::{
@@ -42,14 +42,13 @@ impl StoreOptions {
     /// What the environment says about the store of a URL: `AWS_*` and `GOOGLE_*`, as `object_store` calls them. `None` for a
     /// URL of another kind.
     pub(crate) fn of_environment(url: &Url) -> Option<Self> {
-        fn of<K: std::str::FromStr + Eq + std::hash::Hash>(prefix: &str) -> HashMap<K, String> {
-            let of_store = |(name, value): (String, String)| {
-                Some((name.strip_prefix(prefix).is_some().then(|| name.to_lowercase().parse().ok())??, value))
+        fn of<K: FromStr + Eq + Hash>(prefix: &str) -> HashMap<K, String> {
+            // What is not text is the value of no setting.
+            let known = |(name, value): (OsString, OsString)| {
+                let name = name.into_string().ok().filter(|name| name.starts_with(prefix))?;
+                Some((name.to_lowercase().parse().ok()?, value.into_string().ok()?))
             };
-            let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
-                Some((name.into_string().ok()?, value.into_string().ok()?))
-            };
-            env::vars_os().filter_map(text).filter_map(of_store).collect()
+            env::vars_os().filter_map(known).collect()
         }
         match url.scheme() {
             "s3" | "s3a" => Some(Self::S3(of("AWS_"))),
@@ -76,29 +75,25 @@ impl StoreOptions {
     /// Sets what a statement says. Where it has a key of its own, nothing of another one in the environment is left.
     pub(crate) fn replace_with(&mut self, given: HashMap<String, String>) -> Result<()> {
         let prefix = self.prefix().unwrap_or_default();
-        let name = |key: &str| match key.strip_prefix(prefix).unwrap_or(key) {
-            // As `datafusion-cli` calls them, too.
-            "nosign" => "skip_signature".to_owned(),
-            "oss" | "cos" => "endpoint".to_owned(),
-            "application_credentials_path" => "application_credentials".to_owned(),
-            name => name.to_lowercase(),
-        };
+        let given = given.into_iter().map(|(key, value)| {
+            let name = match key.strip_prefix(prefix).unwrap_or(&key) {
+                // As `datafusion-cli` calls them, too.
+                "nosign" => "skip_signature".to_owned(),
+                "oss" | "cos" => "endpoint".to_owned(),
+                "application_credentials_path" => "application_credentials".to_owned(),
+                name => name.to_lowercase(),
+            };
+            (key, name, value)
+        });
         match self {
             Self::S3(settings) => {
-                if given.keys().any(|key| name(key).ends_with("access_key_id")) {
+                let given = parsed(given)?;
+                if given.contains_key(&AmazonS3ConfigKey::AccessKeyId) {
                     settings.remove(&AmazonS3ConfigKey::Token);
                 }
-                for (key, value) in given {
-                    let known = name(&key).parse().map_err(|_| unknown_option(&key))?;
-                    settings.insert(known, value);
-                }
+                settings.extend(given);
             }
-            Self::Google(settings) => {
-                for (key, value) in given {
-                    let known = name(&key).parse().map_err(|_| unknown_option(&key))?;
-                    settings.insert(known, value);
-                }
-            }
+            Self::Google(settings) => settings.extend(parsed(given)?),
             Self::Http => {}
         }
         Ok(())
@@ -169,8 +164,12 @@ fn refuse_plain_http(settings: &HashMap<AmazonS3ConfigKey, String>) -> Result<()
     Ok(())
 }
 
-fn unknown_option(key: &str) -> DataFusionError {
-    DataFusionError::Configuration(format!("unknown option '{key}' of an object store"))
+/// The settings that options are, by their key as it is written, its name, and the value.
+fn parsed<K: FromStr + Eq + Hash>(
+    given: impl Iterator<Item = (String, String, String)>,
+) -> Result<HashMap<K, String>> {
+    let unknown = |key| DataFusionError::Configuration(format!("unknown option '{key}' of an object store"));
+    given.map(|(key, name, value)| Ok((name.parse().map_err(|_| unknown(key))?, value))).collect()
 }
 
 #[cfg(test)]

@@ -105,31 +105,23 @@ impl QueryPlanner for StoredCopies {
         plan: &LogicalPlan,
         session: &dyn Session,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let copy = match plan {
-            LogicalPlan::Copy(copy) => Some(copy),
-            LogicalPlan::Analyze(Analyze { input, .. }) => match &**input {
-                LogicalPlan::Copy(copy) => Some(copy),
-                _ => None,
-            },
-            _ => None,
-        };
-        let options = match copy {
-            Some(copy) => register(session, &copy.output_url, &copy.options).await?,
-            None => None,
-        };
-        let planner = DefaultPhysicalPlanner::default();
-        let Some((copy, options)) = copy.zip(options) else {
-            return planner.create_physical_plan(plan, session).await;
-        };
-        let copy = LogicalPlan::Copy(CopyTo { options, ..copy.clone() });
-        let plan = match plan {
-            LogicalPlan::Analyze(analyze) => {
-                LogicalPlan::Analyze(Analyze { input: Arc::new(copy), ..analyze.clone() })
-            }
-            _ => copy,
-        };
-        planner.create_physical_plan(&plan, session).await
+        let stored = with_store(session, plan).await?;
+        DefaultPhysicalPlanner::default().create_physical_plan(stored.as_ref().unwrap_or(plan), session).await
     }
+}
+
+/// A `COPY`, also one that is analysed, without its options for the store that it writes to, which is made anew by them. `None`
+/// where it has none.
+async fn with_store(session: &dyn Session, plan: &LogicalPlan) -> Result<Option<LogicalPlan>> {
+    Ok(match plan {
+        LogicalPlan::Copy(copy) => register(session, &copy.output_url, &copy.options)
+            .await?
+            .map(|options| LogicalPlan::Copy(CopyTo { options, ..copy.clone() })),
+        LogicalPlan::Analyze(analyze) => Box::pin(with_store(session, &analyze.input))
+            .await?
+            .map(|input| LogicalPlan::Analyze(Analyze { input: Arc::new(input), ..analyze.clone() })),
+        _ => None,
+    })
 }
 
 /// Makes the store of a location anew where there are options for it, and returns the others, which are for the format.

@@ -116,16 +116,10 @@ fn parse(line: &str) -> serde_json::Result<NodeSummary> {
 #[cfg(test)]
 mod tests {
     use daglight_capture_policy::{Policy, Profile};
-    use daglight_run_identity::RunId;
     use serde_json::json;
 
     use super::*;
-
-    fn bundle() -> (tempfile::TempDir, Bundle) {
-        let out = tempfile::tempdir().unwrap();
-        let bundle = Bundle::create(out.path(), RunId::new()).unwrap();
-        (out, bundle)
-    }
+    use crate::fixture::bundle;
 
     fn read(bundle: &Bundle) -> (Vec<(String, bool, Value)>, Option<FileReading>) {
         let mut summaries = Vec::new();

@@ -1,8 +1,17 @@
-//! A manifest and an artifact, for tests.
+//! A bundle, a manifest and an artifact, for tests.
 
 use chrono::{DateTime, Utc};
+use daglight_run_identity::RunId;
+use tempfile::TempDir;
 
-use crate::{artifact::Artifact, manifest::Manifest};
+use crate::{artifact::Artifact, bundle::Bundle, manifest::Manifest};
+
+/// A bundle with nothing in it, in a folder that is deleted with the first of the two.
+pub(crate) fn bundle() -> (TempDir, Bundle) {
+    let out = tempfile::tempdir().unwrap();
+    let bundle = Bundle::create(out.path(), RunId::new()).unwrap();
+    (out, bundle)
+}
 
 /// A manifest whose lists have an entry each.
 pub(crate) fn manifest() -> Manifest {

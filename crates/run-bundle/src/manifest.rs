@@ -289,6 +289,42 @@ pub struct Links {
 }
 
 impl Manifest {
+    /// The manifest of a run of this version that has started, and of which nothing else is known: no nodes, no server, and
+    /// the profile and namespace that are the defaults.
+    pub fn of_start(run_id: RunId, dag_name: impl Into<String>, started_at: DateTime<Utc>) -> Self {
+        Self {
+            format: MANIFEST_FORMAT.to_owned(),
+            format_version: MANIFEST_VERSION,
+            daglight_version: env!("CARGO_PKG_VERSION").to_owned(),
+            identity: Identity {
+                run_id,
+                dag_name: dag_name.into(),
+                dag_hash: String::new(),
+                code_hash: String::new(),
+                trace_id: None,
+                root_span_id: None,
+                execution_run_id: None,
+                project_id: None,
+                tags: BTreeMap::new(),
+            },
+            namespace: "daglight".to_owned(),
+            profile: "dev".to_owned(),
+            policy: Value::Null,
+            status: RunStatus::Running,
+            started_at,
+            ended_at: None,
+            interrupted_at: None,
+            error: None,
+            nodes: Vec::new(),
+            files: Vec::new(),
+            delivery: Delivery::default(),
+            tracking: Tracking::Off,
+            warnings: Vec::new(),
+            links: Links::default(),
+            own_time: None,
+        }
+    }
+
     /// Reads the manifest of a bundle.
     ///
     /// # Errors
@@ -412,13 +448,7 @@ fn manifest_format() -> String {
 mod tests {
 
     use super::*;
-    use crate::fixture;
-
-    fn bundle() -> (tempfile::TempDir, Bundle) {
-        let out = tempfile::tempdir().unwrap();
-        let bundle = Bundle::create(out.path(), RunId::new()).unwrap();
-        (out, bundle)
-    }
+    use crate::fixture::{self, bundle};
 
     #[test]
     fn a_manifest_is_read_back() {

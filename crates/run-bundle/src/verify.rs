@@ -294,16 +294,13 @@ impl Bundle {
 mod tests {
     use std::fs;
 
-    use daglight_run_identity::RunId;
-
     use super::*;
     use crate::fixture;
 
     const PLAN: &str = "plans/a-0123456789abcdef.json";
 
     fn bundle() -> (tempfile::TempDir, Bundle) {
-        let out = tempfile::tempdir().unwrap();
-        let bundle = Bundle::create(out.path(), RunId::new()).unwrap();
+        let (out, bundle) = fixture::bundle();
         fs::write(bundle.traces(), "{\"resourceSpans\":[]}\n").unwrap();
         fs::write(bundle.logs(), "").unwrap();
         fs::write(bundle.dir().join(PLAN), "{}").unwrap();

@@ -36,8 +36,8 @@ pub(crate) struct PlanBook {
 struct Entry {
     plan: PlanBundle,
     running: BTreeSet<u64>,
-    /// The texts of operators, as they are and as they may be shown: those of the next execution are mostly the same.
-    details: Details,
+    /// Those of the next execution are mostly the same.
+    shown: ShownTexts,
     /// The longest time of an execution that has ended.
     slowest: Option<Duration>,
     is_kept: bool,
@@ -140,24 +140,42 @@ impl PlanBook {
     }
 }
 
-/// Texts of a plan as they are, and as they may be shown. What a plan repeats, and what its executions have in common, is
+/// The texts of a plan as they are, and as they may be shown. What a plan repeats, and what its executions have in common, is
 /// looked through once.
 #[derive(Default)]
-struct Details(HashMap<String, String>);
+struct ShownTexts {
+    details: HashMap<String, String>,
+    tables: HashMap<String, String>,
+}
 
-impl Details {
+impl ShownTexts {
     /// More come from a plan whose executions differ.
     const MOST: usize = 1_000;
     /// Longer ones are hardly there twice.
     const LONGEST: usize = 4_096;
 
-    fn shown(&mut self, text: &str, policy: &Policy) -> String {
-        if let Some(shown) = self.0.get(text) {
+    fn detail(&mut self, text: &str, policy: &Policy) -> String {
+        Self::shown(&mut self.details, text, |text| policy.redactor().plan_text(text))
+    }
+
+    /// A table may be called by a file, or by a text with a credential in it.
+    fn table(&mut self, name: &str, policy: &Policy) -> String {
+        Self::shown(&mut self.tables, name, |name| policy.redactor().name_text(name))
+    }
+
+    fn tables_of(&mut self, metrics: &mut PlanMetrics, policy: &Policy) {
+        for table in metrics.operators.iter_mut().filter_map(|operator| operator.table.as_mut()) {
+            *table = self.table(table, policy);
+        }
+    }
+
+    fn shown(known: &mut HashMap<String, String>, text: &str, redact: impl FnOnce(&str) -> String) -> String {
+        if let Some(shown) = known.get(text) {
             return shown.clone();
         }
-        let shown = policy.redactor().plan_text(text);
-        if self.0.len() < Self::MOST && text.len() <= Self::LONGEST {
-            self.0.insert(text.to_owned(), shown.clone());
+        let shown = redact(text);
+        if known.len() < Self::MOST && text.len() <= Self::LONGEST {
+            known.insert(text.to_owned(), shown.clone());
         }
         shown
     }
@@ -177,7 +195,7 @@ impl Entry {
             return Self {
                 plan,
                 running: BTreeSet::new(),
-                details: Details::default(),
+                shown: ShownTexts::default(),
                 slowest,
                 // It has a file after its queries have ended, so it was kept.
                 is_kept: true,
@@ -188,21 +206,21 @@ impl Entry {
         let policy = &run.context.policy;
         // Other texts of the plan write values in a form that cannot be distinguished from a name.
         policy.redactor().learn_plan(&started.query.texts.logical);
-        let mut details = Details::default();
+        let mut shown = ShownTexts::default();
         let mut plan = started
             .query
             .to_plan_bundle(policy.sql_text() == SqlText::Whole)
-            .with_texts(|text| details.shown(text, policy));
-        show_tables(&mut plan.metrics, policy);
+            .with_texts(|text| shown.detail(text, policy));
+        shown.tables_of(&mut plan.metrics, policy);
         for table in &mut plan.source_tables {
-            *table = policy.redactor().name_text(table);
+            *table = shown.table(table, policy);
         }
         plan.node.clone_from(node);
         plan.query_id = started.query.id.to_string();
         plan.sql = started.sql.as_ref().map(|sql| sql.to_text());
         for source in &mut plan.sources {
             let location = source.location.take();
-            source.table = source.table.take().map(|table| policy.redactor().name_text(&table));
+            source.table = source.table.take().map(|table| shown.table(&table, policy));
             source.location =
                 location.and_then(|location| policy.capture_path(&location)).map(|path| path.to_text());
         }
@@ -222,7 +240,7 @@ impl Entry {
         Self {
             plan,
             running: BTreeSet::new(),
-            details,
+            shown,
             slowest: None,
             is_kept: false,
             has_file: false,
@@ -280,12 +298,12 @@ impl Entry {
         let with_literals = policy.sql_text() == SqlText::Whole;
         if report.outcome.is_failure() {
             // Values of the plan have become known as such.
-            self.details = Details::default();
+            self.shown = ShownTexts::default();
         }
-        let details = &mut self.details;
+        let shown = &mut self.shown;
         plan.metrics =
-            report.to_plan_metrics(with_literals).with_details(|detail| details.shown(detail, policy));
-        show_tables(&mut plan.metrics, policy);
+            report.to_plan_metrics(with_literals).with_details(|detail| shown.detail(detail, policy));
+        shown.tables_of(&mut plan.metrics, policy);
         self.is_changed = true;
     }
 
@@ -311,12 +329,5 @@ impl Entry {
                 run.log.bundle_failed(format!("cannot write plans to {}: {cause}", folder.display()));
             }
         }
-    }
-}
-
-/// The tables of operators as they may be shown: a table may be called by a file, or by a text with a credential in it.
-fn show_tables(metrics: &mut PlanMetrics, policy: &Policy) {
-    for table in metrics.operators.iter_mut().filter_map(|operator| operator.table.as_mut()) {
-        *table = policy.redactor().name_text(table);
     }
 }
