@@ -132,8 +132,8 @@ impl Bundle {
         if run_of(dir).is_some() {
             return Ok(vec![Self::at(dir.to_owned())]);
         }
-        let mut found = find_below(dir, MAX_DEPTH, &run_of)
-            .map_err(|source| BundleError::List { path: dir.to_owned(), source })?;
+        let mut found =
+            find_below(dir, &run_of).map_err(|source| BundleError::List { path: dir.to_owned(), source })?;
         // Run ids are ordered by time.
         found.sort();
         Ok(found.into_iter().map(|(_, dir)| Self::at(dir)).collect())
@@ -252,19 +252,34 @@ impl Bundle {
 /// The bundles below a folder with their runs, in no order.
 fn find_below(
     dir: &Path,
-    depth: usize,
     run_of: &(dyn Fn(&Path) -> Option<RunId> + Sync),
 ) -> io::Result<Vec<(RunId, PathBuf)>> {
+    let (mut folders, mut found) = (subfolders(dir)?, Vec::new());
+    // Level by level, and not folder by folder: threads that start threads would be far more than there are cores.
+    for level in 1..=MAX_DEPTH {
+        let looked_at = in_parallel(&folders, |dir| match run_of(dir) {
+            Some(run) => Ok(run),
+            // A folder that may not be read holds no bundle of this user.
+            None if level < MAX_DEPTH => Err(subfolders(dir).unwrap_or_default()),
+            None => Err(Vec::new()),
+        });
+        let mut below = Vec::new();
+        for (folder, looked_at) in folders.into_iter().zip(looked_at) {
+            match looked_at {
+                Ok(run) => found.push((run, folder)),
+                Err(folders) => below.extend(folders),
+            }
+        }
+        folders = below;
+    }
+    Ok(found)
+}
+
+/// The folders in a folder; no links to some.
+fn subfolders(dir: &Path) -> io::Result<Vec<PathBuf>> {
     let entries = fs::read_dir(dir)?.flatten();
     let folders = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
-    let folders: Vec<PathBuf> = folders.map(|entry| entry.path()).collect();
-    let found = in_parallel(&folders, |dir| match run_of(dir) {
-        Some(run) => vec![(run, dir.clone())],
-        // A folder that may not be read holds no bundle of this user.
-        None if depth > 1 => find_below(dir, depth - 1, run_of).unwrap_or_default(),
-        None => Vec::new(),
-    });
-    Ok(found.into_iter().flatten().collect())
+    Ok(folders.map(|entry| entry.path()).collect())
 }
 
 /// `<node>-<plan_hash>.json`, or `run-<plan_hash>.json` where no node has run the query. A node whose name cannot be a file's,
@@ -301,6 +316,13 @@ fn safe(name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        num::NonZero,
+        sync::atomic::{AtomicUsize, Ordering},
+        thread,
+        time::Duration,
+    };
+
     use super::*;
 
     #[track_caller]
@@ -413,5 +435,42 @@ mod tests {
         let known = |dir: &Path| (dir == third.dir()).then_some(ids[2]);
         assert_eq!(Bundle::find_all_but(out.path(), known).unwrap(), found);
         assert_eq!(Bundle::find_all(out.path()).unwrap(), found[..2]);
+    }
+
+    #[test]
+    fn no_more_threads_look_for_bundles_than_there_are_cores() {
+        let out = tempfile::tempdir().unwrap();
+        for (above, below) in (0..40).flat_map(|above| (0..40).map(move |below| (above, below))) {
+            fs::create_dir_all(out.path().join(format!("{above}/{below}"))).unwrap();
+        }
+        let (looking, most, asked) = (AtomicUsize::new(0), AtomicUsize::new(0), AtomicUsize::new(0));
+        let known = |_: &Path| {
+            most.fetch_max(looking.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+            asked.fetch_add(1, Ordering::SeqCst);
+            thread::sleep(Duration::from_micros(50));
+            looking.fetch_sub(1, Ordering::SeqCst);
+            None
+        };
+        assert_eq!(Bundle::find_all_but(out.path(), known).unwrap(), []);
+        assert_eq!(asked.into_inner(), 1 + 40 + 40 * 40);
+        let (most, cores) = (most.into_inner(), thread::available_parallelism().map_or(1, NonZero::get));
+        assert!(most <= cores.min(8), "{most} threads on {cores} cores");
+    }
+
+    #[test]
+    fn bundles_are_looked_for_eight_folders_deep() {
+        let out = tempfile::tempdir().unwrap();
+        let found_at = |depth: usize| {
+            // A bundle is two folders below that in which it is made.
+            let above: PathBuf = (2..depth).map(|level| level.to_string()).collect();
+            let bundle = Bundle::create(out.path().join(above), RunId::new()).unwrap();
+            let found = Bundle::find_all(out.path()).unwrap().contains(&bundle);
+            fs::remove_dir_all(bundle.dir()).unwrap();
+            found
+        };
+        assert_eq!(
+            [2, 3, MAX_DEPTH - 1, MAX_DEPTH, MAX_DEPTH + 1].map(found_at),
+            [true, true, true, true, false]
+        );
     }
 }
