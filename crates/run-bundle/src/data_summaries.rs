@@ -1,9 +1,6 @@
 //! `data_summaries.jsonl`: what the data of the nodes was like, a line for each node whose data was summarised.
 
-use std::{
-    fs::File,
-    io::{self, Read as _, Seek as _, SeekFrom, Write as _},
-};
+use std::io::Write as _;
 
 use daglight_capture_policy::Captured;
 use daglight_guarded_files::FileBelow;
@@ -12,9 +9,9 @@ use serde_json::Value;
 
 use crate::{
     bundle::Bundle,
-    json_lines::{FileReading, read_lines},
+    json_lines::{FileReading, ends_with_line_feed, read_lines},
     layout::DATA_SUMMARIES,
-    versioned::WriteError,
+    versioned::{WriteError, format_version},
 };
 
 /// The version of a line of `data_summaries.jsonl`.
@@ -66,7 +63,8 @@ impl<'c> NodeSummary<&'c Captured> {
     pub fn append(&self, bundle: &Bundle) -> Result<(), WriteError> {
         let failed = |source| WriteError::Io { path: bundle.data_summaries(), source };
         let mut file = FileBelow::new(bundle.dir(), DATA_SUMMARIES).append().map_err(failed)?;
-        let mut line = if ends_a_line(&mut file).map_err(failed)? { Vec::new() } else { vec![b'\n'] };
+        // A disk that was full has taken a part of the line before.
+        let mut line = if ends_with_line_feed(&mut file).map_err(failed)? { Vec::new() } else { vec![b'\n'] };
         serde_json::to_writer(&mut line, self).map_err(|error| failed(error.into()))?;
         line.push(b'\n');
         // In one call, because nodes end at the same time and their lines must not mix.
@@ -88,26 +86,11 @@ impl NodeSummary<Value> {
     }
 }
 
-/// Whether what comes next is a line of its own: a disk that was full has taken a part of the one before.
-fn ends_a_line(file: &mut File) -> io::Result<bool> {
-    if file.metadata()?.len() == 0 {
-        return Ok(true);
-    }
-    let mut last = [0];
-    file.seek(SeekFrom::End(-1))?;
-    file.read_exact(&mut last)?;
-    Ok(last == *b"\n")
-}
-
 fn parse(line: &str) -> serde_json::Result<NodeSummary> {
-    #[derive(Deserialize)]
-    struct Version {
-        format_version: u32,
-    }
-    let Version { format_version } = serde_json::from_str(line)?;
-    if format_version > DATA_SUMMARY_VERSION {
+    let found = format_version(line.as_bytes())?;
+    if found > DATA_SUMMARY_VERSION {
         return Err(serde_json::Error::custom(format!(
-            "it has format {format_version}, and this version of Daglight knows formats up to {DATA_SUMMARY_VERSION}"
+            "it has format {found}, and this version of Daglight knows formats up to {DATA_SUMMARY_VERSION}"
         )));
     }
     serde_json::from_str(line)
@@ -175,6 +158,10 @@ mod tests {
         let (summaries, reading) = read(&bundle);
         assert_eq!(summaries.len(), 1);
         let problem = reading.unwrap().problem.unwrap();
+        assert!(problem.starts_with("line 1 is damaged: it has format 2"), "{problem}");
+        // Whatever else a later version has in it.
+        std::fs::write(bundle.data_summaries(), "{\"format_version\":2,\"format_version\":[}\n").unwrap();
+        let problem = read(&bundle).1.unwrap().problem.unwrap();
         assert!(problem.starts_with("line 1 is damaged: it has format 2"), "{problem}");
     }
 

@@ -1,6 +1,10 @@
 //! Reading files of JSON lines in bounded memory, with one tolerance for what is damaged.
 
-use std::{fs::File, io, path::Path};
+use std::{
+    fs::File,
+    io::{self, Read as _, Seek as _, SeekFrom},
+    path::Path,
+};
 
 use daglight_guarded_files::{FileBelow, Line, Lines};
 use schemars::JsonSchema;
@@ -167,6 +171,19 @@ pub fn read_lines(path: &Path, mut take: impl FnMut(&str) -> serde_json::Result<
     reading
 }
 
+/// Whether a file that is open for appending ends where a line ends, so that what is appended next is a line of its own. One
+/// without any line does.
+pub(crate) fn ends_with_line_feed(file: &mut File) -> io::Result<bool> {
+    if file.metadata()?.len() == 0 {
+        return Ok(true);
+    }
+    let mut last = [0];
+    // The position that this leaves does not matter: the file is in append mode, where each write goes to its end.
+    file.seek(SeekFrom::End(-1))?;
+    file.read_exact(&mut last)?;
+    Ok(last == *b"\n")
+}
+
 #[cfg(test)]
 mod tests {
     use serde::de::IgnoredAny;
@@ -200,6 +217,19 @@ mod tests {
         check(b"{}\n{\"a", 1, 0, 3, Some("line 2 is torn"));
         check(b"{}\n{\"a\n{}\n\0\0\n", 2, 2, 0, Some("line 2 is damaged"));
         check(b"\"\xff\"\n{}\n", 1, 1, 0, Some("line 1 is damaged"));
+    }
+
+    #[test]
+    fn a_line_ends_where_its_line_feed_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("otel_logs.json");
+        for (content, expected) in
+            [("", true), ("\n", true), ("{}\n", true), ("{}", false), ("{}\n{\"a", false)]
+        {
+            std::fs::write(&path, content).unwrap();
+            let mut file = File::options().read(true).append(true).open(&path).unwrap();
+            assert_eq!(ends_with_line_feed(&mut file).unwrap(), expected, "{content:?}");
+        }
     }
 
     #[test]

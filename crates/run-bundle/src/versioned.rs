@@ -175,9 +175,9 @@ fn check_version(path: &Path, text: &[u8], known: u32) -> Result<(), ReadError> 
     }
 }
 
-/// The version of a file. What comes behind it is not looked at: it is among the first fields, and a list of a thousand bundles
+/// The version of a file, or of a line. What comes behind it is not looked at: it is among the first fields, and a list of a thousand bundles
 /// reads as many manifests.
-fn format_version(text: &[u8]) -> serde_json::Result<u32> {
+pub(crate) fn format_version(text: &[u8]) -> serde_json::Result<u32> {
     struct UpToVersion<'v>(&'v mut Option<u32>);
 
     impl<'de> Visitor<'de> for UpToVersion<'_> {

@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     fmt,
     fs::{self, File},
-    io::{self, Read, Seek, SeekFrom, Write},
+    io::{self, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
@@ -24,6 +24,7 @@ use super::{
 };
 use crate::{
     delivery_counts::{DeliveryCounts, ItemsByKind},
+    json_lines::ends_with_line_feed,
     layout::{OUTBOX, RESERVE},
     reserve::Reserve,
 };
@@ -401,14 +402,6 @@ fn sync_folders(tracker_dir: &Path) {
     for folder in tracker_dir.ancestors().take(BUNDLE_FOLDERS) {
         let _ = File::open(folder).and_then(|folder| folder.sync_all());
     }
-}
-
-fn ends_with_line_feed(file: &mut File) -> io::Result<bool> {
-    let mut last = [0];
-    // The position that this leaves does not matter: the file is in append mode, where each write goes to its end.
-    file.seek(SeekFrom::End(-1))?;
-    file.read_exact(&mut last)?;
-    Ok(last == *b"\n")
 }
 
 /// The lock, whatever happened to a thread that held it: what these locks guard is right after each statement.
