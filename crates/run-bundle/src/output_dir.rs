@@ -45,9 +45,9 @@ pub fn check_writable(folder: &Path) -> io::Result<()> {
     not_a_folder(there).map_or_else(|| try_to_write(there), Err)
 }
 
-/// What stands in the way of a folder, if it is there or above it, and no folder: the system says no more of that than that
-/// something exists.
-fn not_a_folder(folder: &Path) -> Option<io::Error> {
+/// What stands in the place of a folder, or in that of one above it, and is not one: the system says no more of that than that
+/// something exists. `None` where nothing does.
+pub fn not_a_folder(folder: &Path) -> Option<io::Error> {
     let mut above = folder.ancestors().filter(|ancestor| !ancestor.as_os_str().is_empty());
     let there = above.find(|ancestor| ancestor.symlink_metadata().is_ok())?;
     let what = match (there.is_dir(), there.is_file()) {

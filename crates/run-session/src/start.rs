@@ -9,7 +9,7 @@ use daglight_otel_bridge::{
     RunScope, SignalFiles, StageSpan,
     names::{Key, key},
 };
-use daglight_run_bundle::{Bundle, BundleError, RUN_BUNDLE, Reserve, clock};
+use daglight_run_bundle::{Bundle, BundleError, RUN_BUNDLE, Reserve, clock, output_dir::not_a_folder};
 use daglight_run_identity::{Dag, DagName, RunId};
 use daglight_tracker_client::{Event, Tracker};
 use serde_json::Value;
@@ -115,13 +115,8 @@ fn name_without_credentials(name: &DagName) -> Option<DagName> {
         .then(|| shown.parse().unwrap_or_else(|_| REDACTED.parse().expect("the name is valid")))
 }
 
-/// The system says no more of a file in the place of a folder than that something exists.
 fn why_no_bundle(output_dir: &Path, error: &BundleError) -> String {
-    let folder = output_dir.join(RUN_BUNDLE);
-    match folder.ancestors().find(|above| above.is_file()) {
-        Some(file) => format!("{} is a file, expected a folder", file.display()),
-        None => in_one_line(error),
-    }
+    not_a_folder(&output_dir.join(RUN_BUNDLE)).map_or_else(|| in_one_line(error), |why| why.to_string())
 }
 
 fn show_policy(root: &StageSpan, telemetry: &Telemetry) {
