@@ -1,6 +1,9 @@
 //! `data_summaries.jsonl`: what the data of the nodes was like, a line for each node whose data was summarised.
 
-use std::io::Write as _;
+use std::{
+    io::Write as _,
+    sync::{Mutex, PoisonError},
+};
 
 use daglight_capture_policy::Captured;
 use daglight_guarded_files::FileBelow;
@@ -26,6 +29,9 @@ pub const DATA_SUMMARY_VERSION: u32 = 1;
 /// different values there are, whether that number is an estimate, and by which part of all values the rank of a quantile or of
 /// an edge of the histogram may be off, where they are estimates.
 pub const BUNDLE_ONLY_FIELDS: [&str; 3] = ["distinct", "distinct_is_estimate", "rank_error"];
+
+/// One at a time: a run writes to its file from one process.
+static APPENDING: Mutex<()> = Mutex::new(());
 
 /// The summary of the data of a node.
 ///
@@ -62,13 +68,18 @@ impl<'c> NodeSummary<&'c Captured> {
     /// When the file cannot be written.
     pub fn append(&self, bundle: &Bundle) -> Result<(), WriteError> {
         let failed = |source| WriteError::Io { path: bundle.data_summaries(), source };
-        let mut file = FileBelow::new(bundle.dir(), DATA_SUMMARIES).append().map_err(failed)?;
-        // A disk that was full has taken a part of the line before.
-        let mut line = if ends_with_line_feed(&mut file).map_err(failed)? { Vec::new() } else { vec![b'\n'] };
-        serde_json::to_writer(&mut line, self).map_err(|error| failed(error.into()))?;
+        let mut line = serde_json::to_vec(self).map_err(|error| failed(error.into()))?;
         line.push(b'\n');
-        // In one call, because nodes end at the same time and their lines must not mix.
-        file.write_all(&line).and_then(|()| bundle.durability().make_durable(&file)).map_err(failed)
+        let mut file = FileBelow::new(bundle.dir(), DATA_SUMMARIES).append().map_err(failed)?;
+        // Nodes end at the same time, and one that looks at the file while another one writes may see a part of that line as its end.
+        let appending = APPENDING.lock().unwrap_or_else(PoisonError::into_inner);
+        if !ends_with_line_feed(&mut file).map_err(failed)? {
+            // A disk that was full has taken a part of the line before.
+            line.insert(0, b'\n');
+        }
+        file.write_all(&line).map_err(failed)?;
+        drop(appending);
+        bundle.durability().make_durable(&file).map_err(failed)
     }
 }
 
@@ -137,16 +148,16 @@ mod tests {
         std::thread::scope(|scope| {
             for thread in 0..8 {
                 let bundle = &bundle;
-                let many = Policy::of_profile(Profile::Dev).capture(json!({"a": "x".repeat(900)}));
+                let many = Policy::of_profile(Profile::Dev).capture(json!({"a": "x".repeat(9_000)}));
                 scope.spawn(move || {
-                    for _ in 0..50 {
+                    for _ in 0..200 {
                         NodeSummary::new(format!("n{thread}"), &many).append(bundle).unwrap();
                     }
                 });
             }
         });
         let (summaries, reading) = read(&bundle);
-        assert_eq!((summaries.len(), reading.unwrap().unreadable_lines), (400, 0));
+        assert_eq!((summaries.len(), reading.unwrap().unreadable_lines), (1_600, 0));
     }
 
     #[test]
