@@ -1,6 +1,9 @@
 //! The comparison of a run with one or more that were before.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet, HashMap},
+};
 
 use chrono::{DateTime, Utc};
 use daglight_finding_thresholds::FindingThresholds;
@@ -214,8 +217,8 @@ impl Comparison {
             value(after).and_then(|after| Measured::new(&of_baselines(value), after))
         };
         let changes = last.plans.changes(&run.plans).into_iter();
-        let (findings_came, findings_went) = findings(before, after);
         let renamed = renamed(last, run);
+        let (findings_came, findings_went) = findings(before, after, &renamed);
         Some(Self {
             format_version: COMPARISON_VERSION,
             baselines: baselines.iter().map(|baseline| summary(&baseline.report)).collect(),
@@ -223,12 +226,12 @@ impl Comparison {
             duration_ms: measured(&|report| report.duration_ms),
             nodes: nodes(baselines, before, after, &renamed),
             stages: stages(after, &measured),
-            operators: operators(baselines, run),
+            operators: operators(baselines, run, &renamed),
             outputs: outputs(before, after, &measured),
             plan_changes: changes
                 .map(|(node, tree)| PlanChange { node: Some(node).filter(|node| !node.is_empty()), tree })
                 .collect(),
-            drifts: drifts(&last.summaries, &run.summaries, &run.thresholds),
+            drifts: drifts(&last.summaries, &run.summaries, &renamed, &run.thresholds),
             findings_came,
             findings_went,
             named_from_share: run.thresholds.compared_share,
@@ -326,14 +329,19 @@ fn stages(after: &Report, measured: &Measure<'_>) -> Vec<TimeComparison> {
     stages.collect()
 }
 
-fn operators(baselines: &[ComparedRun], run: &ComparedRun) -> Vec<TimeComparison> {
+fn operators(
+    baselines: &[ComparedRun],
+    run: &ComparedRun,
+    renamed: &HashMap<String, String>,
+) -> Vec<TimeComparison> {
     let mut compared: Vec<TimeComparison> = run
         .plans
         .operators
         .iter()
         .filter_map(|(key, ms)| {
+            let key_before = key_before(key, renamed);
             let before: Vec<f64> =
-                baselines.iter().filter_map(|run| run.plans.operators.get(key).copied()).collect();
+                baselines.iter().filter_map(|run| run.plans.operators.get(&*key_before).copied()).collect();
             let (node, name) = key.clone();
             let node = Some(node).filter(|node| !node.is_empty());
             Some(TimeComparison { node, name, duration_ms: Measured::new(&before, *ms)? })
@@ -390,16 +398,30 @@ fn key_of(artifact: &Artifact) -> (&str, &str) {
     (&artifact.name, artifact.materialization.name())
 }
 
+/// What a node's operator or column was called before, where only the name of the node is another.
+pub(super) fn key_before<'k>(
+    key: &'k (String, String),
+    renamed: &HashMap<String, String>,
+) -> Cow<'k, (String, String)> {
+    renamed.get(&key.0).map_or(Cow::Borrowed(key), |before| Cow::Owned((before.clone(), key.1.clone())))
+}
+
 /// The findings that came, and those that went. One is the same where it is of the same kind, node and operator.
-fn findings(before: &Report, after: &Report) -> (Vec<Finding>, Vec<Finding>) {
-    let only_in = |one: &Report, other: &Report| -> Vec<Finding> {
-        let is_same =
-            // Not by their evidence, whose numbers differ in every run.
-            |a: &Finding, b: &Finding| (a.kind, &a.node, &a.operator) == (b.kind, &b.node, &b.operator);
-        let is_new = |finding: &&Finding| !other.findings.iter().any(|other| is_same(finding, other));
-        one.findings.iter().filter(is_new).cloned().collect()
+fn findings(
+    before: &Report,
+    after: &Report,
+    renamed: &HashMap<String, String>,
+) -> (Vec<Finding>, Vec<Finding>) {
+    // Not by their evidence, whose numbers differ in every run.
+    let is_same = |after: &Finding, before: &Finding| {
+        let node_before = after.node.as_ref().map(|node| renamed.get(node).unwrap_or(node));
+        (after.kind, node_before, &after.operator) == (before.kind, before.node.as_ref(), &before.operator)
     };
-    (only_in(after, before), only_in(before, after))
+    let came =
+        after.findings.iter().filter(|after| !before.findings.iter().any(|before| is_same(after, before)));
+    let went =
+        before.findings.iter().filter(|before| !after.findings.iter().any(|after| is_same(after, before)));
+    (came.cloned().collect(), went.cloned().collect())
 }
 
 /// What of the runs cannot be compared, because one of them has nothing of it.

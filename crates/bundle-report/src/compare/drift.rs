@@ -1,12 +1,15 @@
 //! How far the values of a column have moved from one run to another.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use daglight_finding_thresholds::FindingThresholds;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::summaries::{ColumnSummary, Distribution, Summaries};
+use super::{
+    comparison::key_before,
+    summaries::{ColumnSummary, Distribution, Summaries},
+};
 use crate::display;
 
 /// A column of an output whose values have moved.
@@ -30,17 +33,19 @@ pub struct ColumnDrift {
     pub distance: Option<f64>,
 }
 
-/// The columns that both runs have and whose values moved by more than the thresholds, those that moved most first.
+/// The columns that both runs have and whose values moved by more than the thresholds, those that moved most first. Nodes that
+/// were `renamed` are named with what they were called before.
 pub(super) fn drifts(
     before: &Summaries,
     after: &Summaries,
+    renamed: &HashMap<String, String>,
     thresholds: &FindingThresholds,
 ) -> Vec<ColumnDrift> {
     let mut drifts: Vec<ColumnDrift> = after
         .iter()
         .filter_map(|(key, new)| {
             // A new column has not moved. That it is new is said of its output.
-            let old = before.get(key)?;
+            let old = before.get(&*key_before(key, renamed))?;
             let drift = ColumnDrift {
                 node: key.0.clone(),
                 column: key.1.clone(),
@@ -157,7 +162,7 @@ mod tests {
 
     #[track_caller]
     fn check(before: ColumnSummary, after: ColumnSummary, expected: Option<&str>) {
-        let found = drifts(&one(before), &one(after), &FindingThresholds::default());
+        let found = drifts(&one(before), &one(after), &HashMap::new(), &FindingThresholds::default());
         let said: Vec<String> = found.iter().map(ColumnDrift::in_words).collect();
         assert_eq!(said, expected.map(str::to_owned).into_iter().collect::<Vec<_>>());
     }

@@ -3,7 +3,8 @@
 use std::fs;
 
 use daglight_bundle_report::{ComparedRun, Comparison, Criterion};
-use daglight_run_bundle::{ArtifactCatalog, ArtifactColumn, Bundle, Manifest, RunStatus};
+use daglight_capture_policy::{Policy, Profile};
+use daglight_run_bundle::{ArtifactCatalog, ArtifactColumn, Bundle, Manifest, NodeSummary, RunStatus};
 use daglight_run_identity::RunId;
 use serde_json::json;
 
@@ -21,6 +22,17 @@ fn run_of(
     rows: u64,
     column: &str,
 ) -> ComparedRun {
+    let (_out, bundle) = bundle_of(node, change, join, rows, column);
+    ComparedRun::read(&bundle).unwrap()
+}
+
+fn bundle_of(
+    node: &str,
+    change: impl FnOnce(&mut Manifest),
+    join: &str,
+    rows: u64,
+    column: &str,
+) -> (tempfile::TempDir, Bundle) {
     let out = tempfile::tempdir().unwrap();
     let bundle = Bundle::create(out.path(), RunId::new()).unwrap();
     let mut manifest = fixture::manifest();
@@ -39,7 +51,7 @@ fn run_of(
             "metrics": {"spilled_bytes": if join == "HashJoinExec" { 0 } else { 9 }}},
         {"id": 2, "parent": 1, "name": "DataSourceExec", "table": "orders", "output_rows": 3}]}});
     fs::write(bundle.plan_file(Some(node), "9f3a9f3a9f3a9f3a"), plan.to_string()).unwrap();
-    ComparedRun::read(&bundle).unwrap()
+    (out, bundle)
 }
 
 fn good() -> ComparedRun {
@@ -117,15 +129,28 @@ fn what_changed_is_said_and_met() {
 
 #[test]
 fn a_node_of_another_name_is_compared_with_what_it_was() {
-    let of = |name: &'static str, ms: f64| {
+    let of = |name: &'static str, ms: f64, missing: u64| {
         let change = move |manifest: &mut Manifest| {
             manifest.nodes[1].name = name.into();
             manifest.nodes[1].duration_ms = Some(ms);
         };
-        run_of(name, change, "HashJoinExec", 1_000, "a")
+        // A plan that spills, which is a finding of the node.
+        let (_out, bundle) = bundle_of(name, change, "SortMergeJoinExec", 1_000, "a");
+        let columns = json!({"price": {"count": 100, "missing": missing}});
+        let columns = Policy::of_profile(Profile::Dev).capture(columns);
+        NodeSummary::new(name, &columns).append(&bundle).unwrap();
+        ComparedRun::read(&bundle).unwrap()
     };
-    let comparison = Comparison::new(&[of("lines", 30.0)], &of("order_lines", 90.0)).unwrap();
+    let before = of("lines", 30.0, 0);
+    let comparison = Comparison::new(std::slice::from_ref(&before), &of("order_lines", 90.0, 50)).unwrap();
     check(&comparison, "slower=20%", &["node order_lines took 90 ms, was 30 ms"]);
+    check(&comparison, "finding=spill", &[]);
+    assert_eq!((&*comparison.findings_came, &*comparison.findings_went), ([].as_slice(), [].as_slice()));
+    let drifts: Vec<_> =
+        comparison.drifts.iter().map(|drift| (&*drift.node, &*drift.column, drift.missing_before)).collect();
+    assert_eq!(drifts, [("order_lines", "price", 0.0)]);
+    let operators: Vec<_> = comparison.operators.iter().map(|operator| operator.node.as_deref()).collect();
+    assert_eq!(operators, [Some("order_lines"); 2]);
     let text = comparison.to_text();
     assert!(text.contains("  order_lines: was called lines; 90 ms"), "{text}");
     assert!(!text.contains("gone") && !text.contains("new"), "{text}");
@@ -134,11 +159,11 @@ fn a_node_of_another_name_is_compared_with_what_it_was() {
     let other = run_of(
         "order_lines",
         |manifest| manifest.nodes[1].name = "order_lines".into(),
-        "SortMergeJoinExec",
+        "HashJoinExec",
         1_000,
         "a",
     );
-    let text = Comparison::new(&[of("lines", 30.0)], &other).unwrap().to_text();
+    let text = Comparison::new(&[before], &other).unwrap().to_text();
     assert!(text.contains("order_lines: new") && text.contains("lines: gone"), "{text}");
 }
 
