@@ -15,6 +15,8 @@ use crate::{
 
 /// Nodes of which a report has the summary: those with outputs first.
 const MAX_NODES: usize = 200;
+/// Nodes without room in a report that are told apart, so that one that ran again counts once.
+const MAX_LEFT_OUT: usize = 20_000;
 /// Columns of a node that a report has.
 const MAX_COLUMNS: usize = 50;
 /// Values of a column that a report has.
@@ -28,7 +30,8 @@ pub(crate) struct DataSummaries {
     /// Nodes that have written something somebody will look for.
     of_outputs: HashSet<String>,
     reports: Vec<DataReport>,
-    positions: HashMap<String, usize>,
+    /// Where the report of each node is; nowhere for one that there was no room for.
+    positions: HashMap<String, Option<usize>>,
     left_out: u64,
     others: usize,
 }
@@ -78,18 +81,25 @@ impl DataSummaries {
     pub(crate) fn add(&mut self, node: String, is_partial: bool, columns: &Value) {
         let Some(report) = report_of(&node, is_partial, columns) else { return };
         // A later attempt replaces an earlier one.
-        if let Some(position) = self.positions.get(&node) {
-            self.reports[*position] = report;
-            return;
+        match self.positions.get(&node) {
+            Some(Some(position)) => {
+                self.reports[*position] = report;
+                return;
+            }
+            Some(None) => return,
+            None => {}
         }
         let is_output = self.of_outputs.contains(&node);
         let kept = if is_output { self.reports.len() - self.others } else { self.others };
         if kept >= MAX_NODES {
             self.left_out += 1;
+            if self.positions.len() < MAX_LEFT_OUT {
+                self.positions.insert(node, None);
+            }
             return;
         }
         self.others += usize::from(!is_output);
-        self.positions.insert(node, self.reports.len());
+        self.positions.insert(node, Some(self.reports.len()));
         self.reports.push(report);
     }
 
@@ -258,6 +268,10 @@ mod tests {
         summaries.add("output".to_owned(), true, &of(1));
         summaries.add("output".to_owned(), false, &of(2));
         summaries.add("nothing".to_owned(), false, &json!("[left out]"));
+        // Attempts of a node that has no room are one node.
+        for _ in 0..3 {
+            summaries.add(format!("n{}", MAX_NODES + 1), false, &of(1));
+        }
         let (reports, left_out) = summaries.into_reports();
         assert_eq!((reports.len(), left_out), (MAX_NODES, 6));
         assert_eq!((reports[0].node.as_str(), reports[0].rows, reports[0].is_partial), ("output", 2, false));
