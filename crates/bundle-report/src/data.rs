@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use daglight_run_bundle::{
-    Artifact, Bundle, FileReading, NodeSummary,
+    Artifact, Bundle, FileReading, Manifest, NodeSummary,
     outbox::{AttributeKind, Event, OutboxReader, Read, outbox_path},
 };
 use serde_json::Value;
@@ -40,11 +40,14 @@ pub(crate) struct DataSummaries {
 /// outbox. What could not be read of the file is returned.
 pub(crate) fn read_summaries(
     bundle: &Bundle,
+    manifest: Option<&Manifest>,
     mut take: impl FnMut(String, bool, Value),
 ) -> Option<FileReading> {
     let reading =
         NodeSummary::read_all(bundle, |summary| take(summary.node, summary.is_partial, summary.columns));
-    if reading.is_none() {
+    // The outbox of a large run takes seconds to read, and that of one that summarised nothing has no summaries either.
+    let is_off = manifest.is_some_and(|manifest| manifest.policy["data_statistics"] == "false");
+    if reading.is_none() && !is_off {
         read_outbox(bundle, &mut take);
     }
     reading

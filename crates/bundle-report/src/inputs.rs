@@ -9,6 +9,7 @@ use daglight_run_bundle::{
     RunStatus,
 };
 use daglight_semantic_conventions::Namespace;
+use serde_json::Value;
 
 use crate::{
     assemble::report,
@@ -97,16 +98,26 @@ impl Report {
     /// # Errors
     ///
     /// As [`Report::from_bundle`].
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the edge of the report: `report` has its time as a parameter"
-    )]
     pub fn made(
         bundle: &Bundle,
         options: &ReportOptions,
         seen: impl FnMut(&PlanBundle),
     ) -> Result<Self, ReportError> {
-        Ok(report(Inputs::read(bundle, options, seen)?, &options.thresholds, Utc::now()))
+        Self::made_with(bundle, options, seen, |_, _| ())
+    }
+
+    /// As [`Report::made`], and shows the summary of each node's data to `described`, so that nobody reads it again.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the edge of the report: `report` has its time as a parameter"
+    )]
+    pub(crate) fn made_with(
+        bundle: &Bundle,
+        options: &ReportOptions,
+        seen: impl FnMut(&PlanBundle),
+        described: impl FnMut(&str, &Value),
+    ) -> Result<Self, ReportError> {
+        Ok(report(Inputs::read(bundle, options, seen, described)?, &options.thresholds, Utc::now()))
     }
 }
 
@@ -115,6 +126,7 @@ impl Inputs {
         bundle: &Bundle,
         options: &ReportOptions,
         mut seen: impl FnMut(&PlanBundle),
+        mut described: impl FnMut(&str, &Value),
     ) -> Result<Self, ReportError> {
         let mut unreadable = Vec::new();
         let manifest = match Manifest::read(bundle) {
@@ -136,7 +148,8 @@ impl Inputs {
         let artifacts = catalog.map(|catalog| catalog.artifacts).unwrap_or_default();
         let mut data = DataSummaries::with_outputs(&artifacts);
         // Named with the signals, because it is a file of lines as they are.
-        signals.files.extend(read_summaries(bundle, |node, is_partial, columns| {
+        signals.files.extend(read_summaries(bundle, manifest.as_ref(), |node, is_partial, columns| {
+            described(&node, &columns);
             data.add(node, is_partial, &columns);
         }));
         let mut planned = PlannedQueries::default();

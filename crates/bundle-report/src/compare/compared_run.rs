@@ -1,11 +1,11 @@
-//! A run as it is compared: its report and the shapes of its plans.
+//! A run as it is compared: its report, the shapes of its plans and the summaries of its data.
 
 use daglight_finding_thresholds::FindingThresholds;
 use daglight_run_bundle::Bundle;
 
 use super::{
     plan_shapes::PlanShapes,
-    summaries::{Summaries, summaries},
+    summaries::{Summaries, take},
 };
 use crate::{
     inputs::{ReportError, ReportOptions},
@@ -39,8 +39,13 @@ impl ComparedRun {
     /// As [`Report::from_bundle`].
     pub fn read_with(bundle: &Bundle, options: &ReportOptions) -> Result<Self, ReportError> {
         let mut plans = PlanShapes::default();
-        let report = Report::made(bundle, options, |plan| plans.add(plan))?;
-        let summaries = summaries(bundle);
+        let mut summaries = Summaries::new();
+        let report = Report::made_with(
+            bundle,
+            options,
+            |plan| plans.add(plan),
+            |node, columns| take(&mut summaries, node, columns),
+        )?;
         Ok(Self { report, plans, summaries, thresholds: options.thresholds.clone() })
     }
 

@@ -1,7 +1,7 @@
 //! What changed between runs: outcome, time, rows, plans, findings, settings; and what of that is to fail a pipeline of CI.
 //!
 //! ```text
-//! compared_run.rs  a run as it is compared: its report and the shapes of its plans
+//! compared_run.rs  a run as it is compared: its report, the shapes of its plans and the summaries of its data
 //! measured.rs      a number beside that of the baselines, with their median and spread
 //! plan_shapes.rs   plans as trees of operators, and how two of them differ
 //! comparison.rs    the comparison

@@ -2,10 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use daglight_run_bundle::Bundle;
 use serde_json::Value;
 
-use crate::{column_values::sorted_ranges, data::read_summaries};
+use crate::column_values::sorted_ranges;
 
 /// Columns that are kept; those of a run with more are not compared.
 const MAX_COLUMNS: usize = 20_000;
@@ -34,15 +33,8 @@ pub(crate) enum Distribution {
     Values(BTreeMap<String, u64>, u64),
 }
 
-/// Reads the summaries of a run. Where a part of them cannot be read, they are those of the rest.
-pub(crate) fn summaries(bundle: &Bundle) -> Summaries {
-    let mut summaries = Summaries::new();
-    // Values are one part of a comparison. What of the file is damaged is in the report of the run.
-    let _ = read_summaries(bundle, |node, _, columns| take(&mut summaries, &node, &columns));
-    summaries
-}
-
-fn take(summaries: &mut Summaries, node: &str, described: &Value) {
+/// Adds what is said of the columns of a node.
+pub(crate) fn take(summaries: &mut Summaries, node: &str, described: &Value) {
     for (name, column) in described.as_object().into_iter().flatten() {
         if summaries.len() >= MAX_COLUMNS {
             return;

@@ -6,9 +6,10 @@ use chrono::TimeDelta;
 use daglight_bundle_report::{DeliveryReport, Level, Report, ReportError, ReportStatus};
 use daglight_capture_policy::{Policy, Profile};
 use daglight_run_bundle::{
-    ActiveTask, Artifact, ArtifactCatalog, ArtifactColumn, AttemptRecord, Bundle, DeliveryCounts, KeptAs,
-    LedgerDestination, LedgerSignal, Manifest, NodeRecord, NodeStatus, NodeSummary, ProcessEvidence,
+    ActiveTask, Artifact, ArtifactCatalog, ArtifactColumn, AttemptRecord, Bundle, DeliveryCounts, Durability,
+    KeptAs, LedgerDestination, LedgerSignal, Manifest, NodeRecord, NodeStatus, NodeSummary, ProcessEvidence,
     RecordedKind, RunStatus, SignalLedger, Tracking,
+    outbox::{Attribute, AttributeKind, AttributeRole, Event, Outbox, Outcome},
 };
 use daglight_run_identity::RunId;
 use serde_json::json;
@@ -124,6 +125,41 @@ fn the_data_of_outputs_is_shown_as_the_policy_shows_it_and_in_bounds() {
     let damaged = run.report();
     assert_eq!(damaged.data.len(), 2);
     assert!(damaged.damages().any(|damage| damage.file == "data_summaries.jsonl"), "{:?}", damaged.files);
+}
+
+#[test]
+fn summaries_in_the_outbox_are_those_of_a_run_that_summarised() {
+    let run = Run::new();
+    let columns = json!({"price": {"pos": 0, "data_type": "Int64", "count": 1_000, "missing": 0}});
+    let finished = Event::TaskFinished {
+        node: "lines".into(),
+        time: fixture::start(),
+        status: Outcome::Success,
+        attributes: vec![Attribute::new(
+            "data_summary",
+            AttributeKind::DagworksDescribe,
+            AttributeRole::ResultSummary,
+            Policy::of_profile(Profile::Dev).capture(columns),
+        )],
+    };
+    let outbox = Outbox::open(&run.bundle.tracker_dir(), Durability::Process).unwrap();
+    outbox.append(&finished).unwrap();
+    drop(outbox);
+    let nodes = || run.report().data.into_iter().map(|data| data.node).collect::<Vec<_>>();
+    assert_eq!(nodes(), ["lines"], "without a manifest");
+    let mut manifest = fixture::manifest();
+    let on = Policy::of_profile(Profile::Dev).rules();
+    let off = Policy::of_profile(Profile::Prod).rules();
+    for (policy, expected) in [
+        (serde_json::Value::Null, ["lines"].as_slice()),
+        (json!(on), &["lines"]),
+        // Of such a run there is nothing to find, and looking for it would take reading all events.
+        (json!(off), &[]),
+    ] {
+        manifest.policy = policy;
+        manifest.write(&run.bundle).unwrap();
+        assert_eq!(nodes(), expected, "{}", manifest.policy);
+    }
 }
 
 #[test]
