@@ -15,7 +15,7 @@ use daglight_run_bundle::{PlanBundle, PlanMetrics};
 const MAX_PLANS: usize = 20_000;
 /// Operators of a plan.
 const MAX_OPERATORS: usize = 2_000;
-/// Settings of a session.
+/// Settings of all sessions together.
 const MAX_SETTINGS: usize = 1_000;
 /// Lines of either tree up to which they are compared line by line: the time grows with their product.
 const MAX_DIFF_LINES: usize = 500;
@@ -30,7 +30,7 @@ pub(crate) struct PlanShapes {
     plans: usize,
     /// Time that operators computed, by node and operator.
     pub(crate) operators: BTreeMap<(String, String), f64>,
-    /// The settings of the sessions that planned, as the last plan has them.
+    /// The settings of all sessions that planned, each as the plan has it that was read last of those that have it.
     pub(crate) settings: BTreeMap<String, String>,
 }
 
@@ -40,8 +40,11 @@ impl PlanShapes {
         if self.plans > MAX_PLANS {
             return;
         }
-        let settings = plan.settings.iter().take(MAX_SETTINGS);
-        self.settings.extend(settings.map(|(name, value)| (name.clone(), value.clone())));
+        for (name, value) in &plan.settings {
+            if self.settings.len() < MAX_SETTINGS || self.settings.contains_key(name) {
+                self.settings.insert(name.clone(), value.clone());
+            }
+        }
         if plan.metrics.operators.is_empty() {
             return;
         }
@@ -282,5 +285,20 @@ mod tests {
     fn operators_are_summed_as_time_in_one_partition() {
         let shapes = shapes(&[plan("a", &[("Sort", None)]), plan("a", &[("Sort", None)])]);
         assert_eq!(shapes.operators[&("a".to_owned(), "Sort".to_owned())], 4.0);
+    }
+
+    #[test]
+    fn the_settings_of_many_sessions_are_bounded_and_the_last_counts() {
+        let mut shapes = PlanShapes::default();
+        let of = |session: usize, value: &str| -> PlanBundle {
+            let settings = (0..600).map(|number| (format!("s{session}.{number}"), json!(value)));
+            let settings: serde_json::Map<_, _> = settings.collect();
+            serde_json::from_value(json!({"settings": settings})).unwrap()
+        };
+        for (session, value) in [(0, "a"), (1, "a"), (2, "a"), (0, "b")] {
+            shapes.add(&of(session, value));
+        }
+        assert_eq!(shapes.settings.len(), MAX_SETTINGS);
+        assert_eq!((&*shapes.settings["s0.7"], &*shapes.settings["s1.0"]), ("b", "a"));
     }
 }
