@@ -57,14 +57,13 @@ fn row(column: &ColumnReport, rows: u64) -> Vec<Cell<'_>> {
         missing => words(format!("{} ({})", display::count(missing), display::percent(part(missing)))),
     };
     let about = if column.distinct_is_estimate { "about " } else { "" };
-    let histogram = Piece::Histogram(&column.histogram, column.remark.as_deref());
     vec![
         name(column.name.as_str()),
         code(column.data_type.as_str()),
         missing,
         shown(column.distinct, |distinct| format!("{about}{}", display::count(distinct))),
         values(column, part),
-        if column.histogram.is_empty() { Vec::new() } else { vec![histogram] },
+        if column.histogram.is_empty() { Vec::new() } else { vec![Piece::Histogram(&column.histogram)] },
     ]
 }
 
@@ -97,7 +96,6 @@ fn values(column: &ColumnReport, part: impl Fn(u64) -> f64) -> Cell<'_> {
     if let Some(length) = column.mean_length {
         cell.push(Piece::words(format!("{length:.1} characters on average")));
     }
-    // The bars say it of the histogram, and only a page has room for more.
     if let Some(remark) = &column.remark {
         cell.push(Piece::words(format!(" ({remark})")));
     }
@@ -131,6 +129,7 @@ fn rounded(number: f64, digits: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::planted;
 
     #[track_caller]
     fn check(text: &str, expected: &str) {
@@ -149,5 +148,16 @@ mod tests {
         check("-0.00000012345678", "-1.23457e-7");
         check("1992-01-01T00:00:00", "1992-01-01T00:00:00");
         check(&"ä".repeat(41), &format!("{}…", "ä".repeat(40)));
+    }
+
+    #[test]
+    fn what_is_off_is_said_once() {
+        let mut report = planted::report("planted");
+        let column = &mut report.data[0].columns[0];
+        (column.remark, column.histogram) = (Some("figures without 3 NaN".to_owned()), vec![1, 2]);
+        for page in [report.to_html(), report.to_markdown()] {
+            assert_eq!(page.matches("(figures without 3 NaN)").count(), 1, "{page}");
+            assert_eq!(page.matches("figures without 3 NaN").count(), 1, "{page}");
+        }
     }
 }

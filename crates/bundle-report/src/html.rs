@@ -240,7 +240,7 @@ impl Render for Piece<'_> {
                 Piece::Node(node) => { (node_cell(node)) },
                 Piece::Bar(node, axis) => { (waterfall::bar(node, axis)) },
                 Piece::Share(part) => { (waterfall::share(*part)) },
-                Piece::Histogram(counts, remark) => { (histogram(counts, *remark)) },
+                Piece::Histogram(counts) => { (histogram(counts)) },
                 Piece::Query { id, plan_file: Some(file) } => {
                     a href={ "./" (utf8_percent_encode(file, PATH).to_string()) } { (id) }
                 },
@@ -254,14 +254,13 @@ impl Render for Piece<'_> {
 }
 
 /// Bars as high as the number of values in each range.
-fn histogram(counts: &[u64], remark: Option<&str>) -> Markup {
+fn histogram(counts: &[u64]) -> Markup {
     const HEIGHT: f64 = 18.0;
     const WIDTH: f64 = 9.0;
     let most = counts.iter().copied().max().unwrap_or(0).max(1) as f64;
     let bars = counts.iter().enumerate().filter(|(_, count)| **count > 0);
     html! {
         svg.histogram width=(counts.len() as f64 * WIDTH) height=(HEIGHT) role="presentation" {
-            @if let Some(remark) = remark { title { (remark) } }
             @for (position, count) in bars {
                 // A single value in a range is seen beside a million in another.
                 @let height = (*count as f64 / most * HEIGHT).max(1.0);

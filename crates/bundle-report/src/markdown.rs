@@ -147,7 +147,7 @@ fn piece(piece: &Piece<'_>) -> String {
         Piece::Node(node) if node.on_critical_path => format!("{} {ON_PATH}", code(&node.name)),
         Piece::Node(node) => code(&node.name),
         Piece::Bar(..) | Piece::Share(_) => String::new(),
-        Piece::Histogram(counts, _) => {
+        Piece::Histogram(counts) => {
             let counts: Vec<Option<f64>> = counts.iter().map(|count| Some(*count as f64)).collect();
             display::sparkline(&counts)
         }

@@ -86,8 +86,8 @@ pub(crate) enum Piece<'r> {
     Bar(&'r NodeReport, Axis),
     /// A bar for a part of a whole, from 0 to 1.
     Share(f64),
-    /// Numbers of values in ranges, as small bars; in words what may be off.
-    Histogram(&'r [u64], Option<&'r str>),
+    /// Numbers of values in ranges, as small bars.
+    Histogram(&'r [u64]),
     Query {
         id: &'r str,
         plan_file: Option<&'r str>,
