@@ -1,6 +1,6 @@
 //! The report as Markdown, for terminals and tickets.
 
-use daglight_capture_policy::{printable, printable_lines};
+use daglight_capture_policy::{printable, printable_lines, shown_width};
 
 use crate::{
     display,
@@ -9,8 +9,8 @@ use crate::{
     sections,
 };
 
-/// Characters of the lines of a table whose columns stand under each other.
-const MAX_TABLE_CHARS: usize = 140;
+/// The width up to which a table has its columns under each other.
+const MAX_TABLE_WIDTH: usize = 140;
 /// The mark of the longest chain of dependencies.
 const ON_PATH: &str = "◆";
 
@@ -85,22 +85,22 @@ impl Page {
         let shown = table.shown(Medium::Markdown);
         let is_number = |position: usize| matches!(table.columns[position].content, Content::Number);
         let of_row = |cell: &dyn Fn(usize) -> String| -> Vec<String> {
-            shown.iter().map(|position| printable_lines(&cell(*position)).into_owned()).collect()
+            shown.iter().map(|position| cell(*position)).collect()
         };
         let names = of_row(&|position| table.columns[position].name.to_owned());
         let cells: Vec<Vec<String>> =
             table.rows.iter().map(|row| of_row(&|position| inline(&row.cells[position]))).collect();
         let widest = |column: usize| {
-            let all = [&names].into_iter().chain(&cells).map(|row| row[column].chars().count());
+            let all = [&names].into_iter().chain(&cells).map(|row| shown_width(&row[column]));
             all.max().unwrap_or(0).max(3)
         };
         let widths: Vec<usize> = (0..shown.len()).map(widest).collect();
         // With columns under each other a terminal shows a table, as a code host does. Lines that are too long for that would be
         // broken, and blanks make them longer still.
-        let is_aligned = widths.iter().sum::<usize>() + 3 * widths.len() < MAX_TABLE_CHARS;
+        let is_aligned = widths.iter().sum::<usize>() + 3 * widths.len() < MAX_TABLE_WIDTH;
         let row = |cells: &[String]| {
             let padded = cells.iter().enumerate().map(|(column, cell)| {
-                let room = if is_aligned { widths[column].saturating_sub(cell.chars().count()) } else { 0 };
+                let room = if is_aligned { widths[column].saturating_sub(shown_width(cell)) } else { 0 };
                 let blanks = " ".repeat(room);
                 if is_number(shown[column]) { blanks + cell } else { format!("{cell}{blanks}") }
             });
@@ -211,7 +211,10 @@ mod tests {
     use daglight_run_bundle::NodeStatus;
 
     use super::*;
-    use crate::planted;
+    use crate::{
+        planted,
+        section::{Column, name},
+    };
 
     #[test]
     fn no_text_of_a_report_brings_a_control_character() {
@@ -236,6 +239,19 @@ mod tests {
         report.headline[0].command = Some(command.to_owned());
         let page = render(&report);
         assert!(page.contains(&format!("Deliver what waits with: `{command}`\n")), "{page}");
+    }
+
+    #[test]
+    fn columns_stand_under_each_other_whatever_the_width_of_a_letter() {
+        let row = |node, rows: &'static str| vec![name(node), vec![Piece::words(rows)]];
+        let table = Table::new(
+            vec![Column::text("node"), Column::number("rows")],
+            [row("受注明細", "1,000"), row("orders", "2"), row("e\u{301}te\u{301}", "12")],
+        );
+        let mut page = Page(String::new());
+        page.table(&table);
+        let widths: Vec<usize> = page.0.lines().map(shown_width).collect();
+        assert_eq!(widths, [widths[0]; 5], "{}", page.0);
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! The plan of a query as a tree: each operator with the rows that were estimated and those that came, time and memory.
 
+use daglight_capture_policy::{printable, shown_width};
+
 use crate::{
     display,
     report::{PlanReport, PlannedOperator},
@@ -57,7 +59,8 @@ impl PlanReport {
     pub(crate) fn to_lines(&self) -> Vec<String> {
         let name = |row: &TreeRow<'_>| {
             let name: String = row.operator.shown_name().chars().take(MAX_NAME_CHARS).collect();
-            format!("{}{name}", "  ".repeat(row.indent as usize))
+            // Before it is measured, because what is written out is longer.
+            format!("{}{}", "  ".repeat(row.indent as usize), printable(&name))
         };
         let mut table: Vec<Vec<String>> = vec![HEADINGS.map(str::to_owned).to_vec()];
         table.extend(self.rows().map(|row| [name(&row)].into_iter().chain(row.cells).collect()));
@@ -65,14 +68,15 @@ impl PlanReport {
             .map(|column| {
                 // A column without a value is left out, with its heading.
                 let says = table.iter().skip(1).any(|row| !row[column].is_empty());
-                let width = table.iter().map(|row| row[column].chars().count()).max();
+                let width = table.iter().map(|row| shown_width(&row[column])).max();
                 if says { width.unwrap_or(0) } else { 0 }
             })
             .collect();
         let line = |row: &Vec<String>| {
-            let mut line = format!("{:<1$}", row[0], widths[0]);
+            let blanks = |cell: &str, width: usize| " ".repeat(width.saturating_sub(shown_width(cell)));
+            let mut line = row[0].clone() + &blanks(&row[0], widths[0]);
             for (cell, width) in row.iter().zip(&widths).skip(1).filter(|(_, width)| **width > 0) {
-                line.push_str(&format!("  {cell:>width$}"));
+                line.push_str(&format!("  {}{cell}", blanks(cell, *width)));
             }
             line.trim_end().to_owned()
         };
@@ -139,5 +143,17 @@ mod tests {
             "5 operators more are in the plan's file.",
         ];
         assert_eq!(plan.to_lines(), expected);
+    }
+
+    #[test]
+    fn numbers_stand_under_each_other_whatever_a_table_is_called() {
+        let of = |table: &str| PlannedOperator {
+            table: Some(table.into()),
+            ..operator(0, "DataSourceExec", None, 7, 1.0)
+        };
+        let operators = ["orders", "受注明細", "a\u{1b}[2J"].map(of).into();
+        let lines = PlanReport { operators, ..PlanReport::default() }.to_lines();
+        let widths: Vec<usize> = lines.iter().map(|line| shown_width(line)).collect();
+        assert_eq!(widths, [widths[0]; 4], "{lines:#?}");
     }
 }
