@@ -5,6 +5,7 @@ use maud::{Markup, html};
 use crate::{
     display,
     report::{NodeReport, ResourceSample},
+    timeline::extent,
 };
 
 /// A chart of fewer points shows nothing.
@@ -53,9 +54,11 @@ fn chart(title: &'static str, points: Vec<(f64, f64)>, words: impl Fn(f64) -> St
 fn at_once(nodes: &[NodeReport], duration_ms: f64) -> Vec<(f64, f64)> {
     /// Parts of the run that are looked at; each has the most nodes that ran in it.
     const PARTS: usize = 240;
-    let ran = nodes.iter().filter_map(|node| Some((node.start_ms?.max(0.0), node.duration_ms?.max(0.0))));
-    let mut changes: Vec<(f64, i64)> =
-        ran.flat_map(|(start, duration)| [(start, 1), (start + duration, -1)]).collect();
+    let mut changes: Vec<(f64, i64)> = nodes
+        .iter()
+        .filter_map(extent)
+        .flat_map(|(start, duration)| [(start, 1), (start + duration, -1)])
+        .collect();
     // A pipeline of one node is that node.
     if changes.len() < 4 || !(duration_ms > 0.0 && duration_ms.is_finite()) {
         return Vec::new();

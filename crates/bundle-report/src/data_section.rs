@@ -4,7 +4,7 @@ use crate::{
     display,
     report::{ColumnReport, DataReport, Report, ValueReport},
     section::{Block, Cell, Column, Piece, Section, Table, code, name, shown, words},
-    sections::section,
+    sections::{section, sentence},
 };
 
 /// Nodes whose data is shown; the report for programs has more.
@@ -21,7 +21,7 @@ pub(crate) fn data(report: &Report) -> Section<'_> {
     if more > 0 {
         let more = display::plural(more, "more node");
         let text = format!("{more} had their data summarised: the JSON report has the first of them.");
-        blocks.push(Block::Sentence(vec![Piece::words(text)]));
+        blocks.push(sentence(text));
     }
     section("Data of the outputs", blocks)
 }
@@ -109,10 +109,7 @@ fn value(text: &str) -> Piece<'_> {
     if let Some(number) = text.parse::<f64>().ok().filter(|number| is_long_number && number.is_finite()) {
         return Piece::Code(rounded(number, DIGITS).into());
     }
-    match text.char_indices().nth(MAX_CHARS) {
-        None => Piece::Code(text.into()),
-        Some((end, _)) => Piece::Code(format!("{}…", &text[..end]).into()),
-    }
+    Piece::Code(display::beginning(text, MAX_CHARS))
 }
 
 /// A number to so many significant digits, without zeros behind the last one that counts.

@@ -1,6 +1,6 @@
 //! Numbers as people read them: durations, counts, bytes, parts of a whole and times.
 
-use std::{path::Path, time::Duration};
+use std::{borrow::Cow, path::Path, time::Duration};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use daglight_capture_policy::without_credentials;
@@ -130,6 +130,14 @@ fn nouns(number: u64, noun: &str) -> String {
     if number == 1 { noun.to_owned() } else { format!("{noun}s") }
 }
 
+/// A text as it is, or so many characters of it and a mark that there is more.
+pub(crate) fn beginning(text: &str, characters: usize) -> Cow<'_, str> {
+    match text.char_indices().nth(characters) {
+        None => Cow::Borrowed(text),
+        Some((end, _)) => Cow::Owned(format!("{}…", &text[..end])),
+    }
+}
+
 /// An age in the largest unit that it fills: `5 s`, `12 min`, `3 h`, `8 d`.
 pub fn age(age: TimeDelta) -> String {
     match age.num_seconds().max(0) {
@@ -210,6 +218,11 @@ mod tests {
         check(plural(1_200, "row"), "1,200 rows");
         check(percent(0.293), "29 %");
         check(percent(0.004), "0.4 %");
+    }
+
+    #[test]
+    fn of_a_long_text_the_beginning_is_shown() {
+        assert_eq!(["", "äöü", "äöüß"].map(|text| beginning(text, 3)), ["", "äöü", "äöü…"]);
     }
 
     #[test]

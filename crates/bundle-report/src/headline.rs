@@ -282,10 +282,7 @@ fn warnings(report: &Report, findings: &mut Findings) {
 /// The first line with something on it, without what makes it too long for a headline.
 fn one_line(text: &str) -> String {
     let line = text.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
-    match line.char_indices().nth(240) {
-        None => line.to_owned(),
-        Some((end, _)) => format!("{}…", &line[..end]),
-    }
+    display::beginning(line, 240).into_owned()
 }
 
 #[cfg(test)]

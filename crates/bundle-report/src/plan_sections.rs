@@ -4,7 +4,7 @@ use crate::{
     display,
     report::{ColumnLineage, LineageReport, OperatorTotal, Report, TableReport},
     section::{Block, Cell, Column, Piece, Section, Table, counted, name, shown, words},
-    sections::{section, table_section},
+    sections::{section, sentence, table_section},
 };
 
 /// Tables that are shown.
@@ -84,7 +84,7 @@ pub(crate) fn lineage(report: &Report) -> Section<'_> {
     let more = report.lineage.len().saturating_sub(MAX_LINEAGES);
     if more > 0 {
         let more = display::plural(more as u64, "more node");
-        blocks.push(Block::Sentence(vec![Piece::words(format!("{more}: see the JSON report."))]));
+        blocks.push(sentence(format!("{more}: see the JSON report.")));
     }
     section("Lineage", blocks)
 }

@@ -5,7 +5,10 @@ use std::collections::{BTreeMap, HashMap};
 use daglight_capture_policy::operator_name;
 use daglight_run_bundle::{PlanBundle, PlanLineage};
 
-use crate::report::{ColumnLineage, LineageReport, OperatorTotal, TableReport};
+use crate::{
+    report::{ColumnLineage, LineageReport, OperatorTotal, TableReport},
+    signals::entry,
+};
 
 /// Tables and operators that are told apart, each with its node.
 const MAX_KEPT: usize = 20_000;
@@ -44,9 +47,9 @@ impl PlanSums {
     pub(crate) fn add(&mut self, plan: &PlanBundle) {
         for source in &plan.sources {
             let Some(table) = source.table.as_ref().or(source.location.as_ref()) else { continue };
-            let Some(sum) = entry(&mut self.tables, plan.node.as_ref(), table) else { continue };
-            sum.table.clone_from(table);
-            sum.node.clone_from(&plan.node);
+            let key = (plan.node.clone(), table.clone());
+            let Some(sum) = entry(&mut self.tables, &key, MAX_KEPT) else { continue };
+            (sum.node, sum.table) = key;
             sum.scans += 1;
             sum.format = sum.format.take().or_else(|| source.format.clone());
             for (sum, value) in [
@@ -72,10 +75,9 @@ impl PlanSums {
             }
         }
         for operator in &plan.metrics.operators {
-            let name = operator_name(&operator.name, operator.table.as_deref());
-            let Some(sum) = entry(&mut self.operators, plan.node.as_ref(), &name) else { continue };
-            sum.operator = name;
-            sum.node.clone_from(&plan.node);
+            let key = (plan.node.clone(), operator_name(&operator.name, operator.table.as_deref()));
+            let Some(sum) = entry(&mut self.operators, &key, MAX_KEPT) else { continue };
+            (sum.node, sum.operator) = key;
             sum.count += 1;
             sum.compute_ms += operator.elapsed_compute_ms.filter(|ms| ms.is_finite()).unwrap_or(0.0);
             sum.rows = sum.rows.saturating_add(operator.output_rows.unwrap_or(0));
@@ -113,19 +115,6 @@ impl PlanSums {
         let lineages = self.lineages.into_values().map(|(_, lineage)| lineage).collect();
         Summed { tables, operators, lineages }
     }
-}
-
-/// The sum of a table or an operator of a node; `None` where there are too many already.
-fn entry<'s, T: Default>(
-    sums: &'s mut HashMap<Key, T>,
-    node: Option<&String>,
-    name: &str,
-) -> Option<&'s mut T> {
-    let key = (node.cloned(), name.to_owned());
-    if sums.len() >= MAX_KEPT && !sums.contains_key(&key) {
-        return None;
-    }
-    Some(sums.entry(key).or_default())
 }
 
 fn lineage_of(node: &str, lineage: &PlanLineage) -> LineageReport {

@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use daglight_run_bundle::WarningCode;
 
 use crate::{
+    display,
     otlp::{LogRecord, Span},
     report::{Problem, Severity},
 };
@@ -119,10 +120,7 @@ pub(crate) fn moment(nanoseconds: u64) -> Option<DateTime<Utc>> {
 }
 
 fn shortened(message: &str) -> String {
-    match message.char_indices().nth(MAX_MESSAGE_CHARS) {
-        None => message.to_owned(),
-        Some((end, _)) => format!("{}…", &message[..end]),
-    }
+    display::beginning(message, MAX_MESSAGE_CHARS).into_owned()
 }
 
 #[cfg(test)]

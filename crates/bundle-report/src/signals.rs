@@ -1,6 +1,6 @@
 //! What the report takes from the signal files, one line at a time.
 
-use std::collections::HashMap;
+use std::{borrow::Borrow, collections::HashMap, hash::Hash};
 
 use daglight_run_bundle::{Bundle, FileReading, read_lines};
 use daglight_semantic_conventions::{Key, Namespace, PROCESS_ENDED, key, span};
@@ -407,16 +407,21 @@ pub(crate) fn milliseconds(nanoseconds: u64) -> f64 {
     nanoseconds as f64 / 1e6
 }
 
-/// The entry of a name, made when there is room for one more.
-fn entry<'m, T: Default>(map: &'m mut HashMap<String, T>, name: &str, limit: usize) -> Option<&'m mut T> {
-    if !map.contains_key(name) {
-        // The first names are kept and not the largest: which ones those will be is known only at the end of the file.
+/// The entry of a key, made when there is room for one more.
+pub(crate) fn entry<'m, K, Q, T>(map: &'m mut HashMap<K, T>, key: &Q, limit: usize) -> Option<&'m mut T>
+where
+    K: Borrow<Q> + Eq + Hash,
+    Q: ToOwned<Owned = K> + Eq + Hash + ?Sized,
+    T: Default,
+{
+    if !map.contains_key(key) {
+        // The first ones are kept and not the largest: which ones those will be is known only at the end.
         if map.len() >= limit {
             return None;
         }
-        map.insert(name.to_owned(), T::default());
+        map.insert(key.to_owned(), T::default());
     }
-    map.get_mut(name)
+    map.get_mut(key)
 }
 
 #[cfg(test)]

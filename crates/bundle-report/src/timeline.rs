@@ -89,7 +89,8 @@ fn within(moment_ms: f64, interrupted_ms: Option<f64>) -> f64 {
     interrupted_ms.map_or(moment_ms, |interrupted_ms| moment_ms.min(interrupted_ms))
 }
 
-fn extent(node: &NodeReport) -> Option<(f64, f64)> {
+/// When a node began, and for how long it ran.
+pub(crate) fn extent(node: &NodeReport) -> Option<(f64, f64)> {
     Some((node.start_ms?.max(0.0), node.duration_ms?.max(0.0)))
 }
 
@@ -350,14 +351,6 @@ mod tests {
         assert!(said.contains("idle 15 ms, ending after the interrupt 2.00 s"), "{said}");
     }
 
-    /// Numbers that look random, and are the same each time.
-    fn numbers(mut state: u64) -> impl FnMut(u64) -> u64 {
-        move |below| {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            (state >> 33) % below
-        }
-    }
-
     /// Every chain of dependencies, by trying all.
     fn longest_by_trying(nodes: &[NodeReport], at: usize, free: Option<usize>) -> f64 {
         let own = if free == Some(at) { 0.0 } else { nodes[at].duration_ms.unwrap_or(0.0) };
@@ -371,7 +364,8 @@ mod tests {
     #[test]
     fn the_chain_its_steps_and_the_concurrency_are_those_that_trying_all_finds() {
         for seed in 0..300 {
-            let mut next = numbers(seed);
+            let mut random = fastrand::Rng::with_seed(seed);
+            let mut next = |below: u64| random.u64(..below);
             let count = 1 + next(9) as usize;
             let names: Vec<String> = (0..count).map(|number| format!("n{number}")).collect();
             let mut nodes: Vec<NodeReport> = (0..count)

@@ -1,6 +1,6 @@
 //! A comparison as text for a terminal of 80 columns.
 
-use std::fmt::Write as _;
+use std::{borrow::Cow, fmt::Write as _};
 
 use daglight_capture_policy::{printable, printable_lines};
 use daglight_run_bundle::NodeStatus;
@@ -146,14 +146,11 @@ pub(super) fn ended(status: NodeStatus) -> &'static str {
 }
 
 fn difference(difference: &Difference) -> String {
-    let shown = |value: &Option<String>| match value {
-        None => "none".to_owned(),
-        Some(value) if value.chars().count() > MAX_VALUE_CHARS => {
-            format!("{}…", value.chars().take(MAX_VALUE_CHARS).collect::<String>())
-        }
-        Some(value) => value.clone(),
-    };
-    format!("{}: {}, was {}", difference.name, shown(&difference.after), shown(&difference.before))
+    let [now, before] = [&difference.after, &difference.before].map(|value| match value {
+        None => Cow::Borrowed("none"),
+        Some(value) => display::beginning(value, MAX_VALUE_CHARS),
+    });
+    format!("{}: {now}, was {before}", difference.name)
 }
 
 fn line(text: &mut String, line: &str) {
