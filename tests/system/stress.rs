@@ -1,10 +1,6 @@
 //! Many small queries at once, with everything on: whatever comes together, the run ends.
 
-use std::{
-    path::Path,
-    thread,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::{path::Path, thread, time::Duration};
 
 use daglight_system_tests::{Checkout, Daglight, Running};
 use serde_json::Value;
@@ -25,10 +21,9 @@ fn with_everything(daglight: Daglight) -> Daglight {
         .env("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")
 }
 
-/// Interrupts it after a part of a second that is another one in each call of the test, and says which.
-fn interrupted(running: &Running, number: u64) -> String {
-    let clock = SystemTime::now().duration_since(UNIX_EPOCH).expect("it is later than 1970");
-    let after = Duration::from_millis(100 + (u64::from(clock.subsec_nanos()) / 1_000 * (number + 1)) % 1_400);
+/// Interrupts it after a second or a part of one, which is another one in each call, and says which.
+fn interrupted(running: &Running) -> String {
+    let after = Duration::from_millis(fastrand::u64(100..1_500));
     thread::sleep(after);
     running.signal_if_it_runs("INT");
     format!("interrupted after {after:?}")
@@ -57,10 +52,10 @@ fn a_program_whose_own_code_calls_back_ends_whenever_it_is_told_to() {
     let checkout = Checkout::new();
     let finished = start(&checkout).finish_within(LIMIT);
     assert_eq!(finished.code, Some(0), "{}", finished.stderr);
-    for number in 0..2 {
+    for _ in 0..2 {
         let checkout = Checkout::new();
         let running = start(&checkout);
-        let when = interrupted(&running, number);
+        let when = interrupted(&running);
         let finished = running.finish_within(LIMIT);
         // Before it listens to signals, the system ends it; and it may be done.
         assert!(
@@ -78,7 +73,7 @@ fn a_script_of_many_statements_at_once_ends_whenever_it_is_told_to() {
         let checkout = Checkout::new();
         let run = Daglight::run(&checkout, &checkout.pipeline("many.sql", &script()));
         let running = with_everything(run.args(["--jobs", "8"])).start();
-        let when = if number == 0 { String::new() } else { interrupted(&running, number) };
+        let when = if number == 0 { String::new() } else { interrupted(&running) };
         let finished = running.finish_within(LIMIT);
         let code = finished.code;
         if code.is_none() && finished.stdout.is_empty() {

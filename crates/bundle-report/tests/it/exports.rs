@@ -177,14 +177,8 @@ fn traces_follow_the_rules_of_the_format() {
         let out = tempfile::tempdir().unwrap();
         let bundle = Bundle::create(out.path(), RunId::new()).unwrap();
         fixture::manifest().write(&bundle).unwrap();
-        let mut state = seed;
-        let mut below = |limit: u64| {
-            state = u64::wrapping_add(
-                u64::wrapping_mul(state, 6_364_136_223_846_793_005),
-                1_442_695_040_888_963_407,
-            );
-            (state >> 33) % limit
-        };
+        let mut random = fastrand::Rng::with_seed(seed);
+        let mut below = |limit: u64| random.u64(..limit);
         let lines: Vec<String> = (0..200)
             .map(|number| {
                 let start = below(50);
