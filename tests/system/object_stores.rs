@@ -1,9 +1,11 @@
 //! Scripts that read from object stores and write to them.
 
-use std::{fs, path::Path};
+use std::fs;
 
 use daglight_system_tests::{Checkout, Daglight, S3Server};
 use serde_json::Value;
+
+use crate::policy::files_with;
 
 /// The options of a statement for the server.
 fn options(server: &S3Server) -> String {
@@ -37,20 +39,6 @@ fn with_environment(daglight: Daglight, server: &S3Server) -> Daglight {
 fn node<'r>(report: &'r Value, name: &str) -> &'r Value {
     let nodes = report["nodes"].as_array().expect("a list");
     nodes.iter().find(|node| node["name"] == name).unwrap_or_else(|| panic!("no node {name}: {report:#}"))
-}
-
-/// The files below a folder that have a text in them.
-fn files_with(folder: &Path, text: &str) -> Vec<String> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(folder).expect("a folder") {
-        let path = entry.expect("an entry").path();
-        if path.is_dir() {
-            found.extend(files_with(&path, text));
-        } else if String::from_utf8_lossy(&fs::read(&path).expect("a file")).contains(text) {
-            found.push(path.display().to_string());
-        }
-    }
-    found
 }
 
 #[test]
