@@ -223,7 +223,7 @@ fn failed(reason: &'static str, risk: Option<&'static str>) -> Ended {
 }
 
 /// The signals that ask a process to end, the exit codes for them, and what is said of the run.
-const SIGNALS: [(&str, i32, &str); 3] = [
+pub(crate) const SIGNALS: [(&str, i32, &str); 3] = [
     ("INT", 130, "interrupted by ctrl-c (sigint)"),
     ("TERM", 143, "interrupted by sigterm"),
     ("HUP", 129, "interrupted by sighup"),
