@@ -58,6 +58,8 @@ fn options_of_statements_reach_the_store_and_nothing_else() {
     let report = finished.report(0);
     assert!(server.file("orders.parquet").is_file() && server.file("by_k/k=2").is_dir());
     assert_eq!(node(&report, "orders_parquet")["rows"], 1_000);
+    let size = fs::metadata(server.file("orders.parquet")).expect("an object").len();
+    assert_eq!(node(&report, "orders_parquet")["bytes"], size, "{report:#}");
     assert_eq!(node(&report, "joined")["rows"], 1);
     let bundle = checkout.path().join("out/run_bundle");
     assert_eq!(files_with(&bundle, S3Server::SECRET_KEY), Vec::<String>::new());

@@ -63,6 +63,7 @@ pub use capture_settings::{
 pub use captured::Captured;
 pub use causes::in_one_line;
 pub use console_text::printable_error;
+pub use path_users::host_of_path_part;
 pub use plan_text::operator_name;
 pub use policy::Policy;
 pub use printable::{CUT_MARK, printable, printable_lines, printable_message, printable_within, shown_width};

@@ -73,6 +73,18 @@ fn is_scheme(part: &str) -> bool {
     SCHEMES.iter().any(|scheme| name.eq_ignore_ascii_case(scheme))
 }
 
+/// The part of a path without user and password, where it is `user:password@host`: the host.
+///
+/// ```
+/// use daglight_capture_policy::host_of_path_part;
+///
+/// assert_eq!(host_of_path_part("ann:hunter2@lake"), Some("lake"));
+/// assert_eq!(host_of_path_part("2024-01-02T10:30@berlin"), None);
+/// ```
+pub fn host_of_path_part(part: &str) -> Option<&str> {
+    user_and_password(part).map(|length| &part[length + 1..])
+}
+
 /// The length of `user:password`, where the part of a path is that with a host behind it.
 fn user_and_password(part: &str) -> Option<usize> {
     // The last one: a password may have an `@` that was not escaped.

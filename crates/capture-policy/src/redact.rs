@@ -236,10 +236,7 @@ impl Redactor {
     }
 
     pub(crate) fn without_sql_secrets(&self, sql: &str) -> String {
-        let mut ranges = self.sql_secrets(sql);
-        // These go with them: the names around a credential may be taken for one, and would be gone when they are looked for.
-        ranges.extend(phrases::secrets(sql, |name| self.hides_key(name)));
-        without_ranges(sql, ranges).into_owned()
+        self.without_phrases_and(sql, self.sql_secrets(sql))
     }
 
     /// A message without what it repeats of SQL, as far as that is a credential.
@@ -248,8 +245,14 @@ impl Redactor {
         // `Function 'sum' failed to match any signature`: the words of a message are no SQL, and what it speaks of is
         // no literal.
         ranges.retain(|range| !object_names::is_name(message, range));
-        ranges.extend(phrases::secrets(message, |name| self.hides_key(name)));
-        without_ranges(message, ranges).into_owned()
+        self.without_phrases_and(message, ranges)
+    }
+
+    /// A text without what phrases in it name, and without `ranges`. These go together: the names around a credential may be taken
+    /// for one, and would be gone when they are looked for.
+    fn without_phrases_and(&self, text: &str, mut ranges: Vec<Range<usize>>) -> String {
+        ranges.extend(phrases::secrets(text, |name| self.hides_key(name)));
+        without_ranges(text, ranges).into_owned()
     }
 
     /// Where the credentials are that SQL names as such.

@@ -53,9 +53,9 @@ fn command() -> ExitCode {
     let args = match Args::try_parse() {
         Ok(args) => args,
         Err(error) => {
-            let exit_code = u8::try_from(error.exit_code()).unwrap_or(u8::MAX);
+            let exit_code = refused::exit_code(&error);
             return ending::print_once(exit_code, || refused::refused(error))
-                .unwrap_or_else(ending::left_to_others);
+                .map_or_else(ending::left_to_others, |()| ExitCode::from(exit_code));
         }
     };
     let json = args.command.prints_json();

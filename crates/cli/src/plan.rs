@@ -4,7 +4,8 @@ use std::{collections::BTreeSet, process::ExitCode};
 
 use daglight::{
     identity::{Dag, Node},
-    policy::{printable_within, without_credentials},
+    policy::printable_within,
+    shown_dag,
 };
 use serde_json::{Value, json};
 
@@ -25,11 +26,7 @@ pub(crate) fn plan(args: &PlanArgs) -> Result<ExitCode, Failure> {
     say::hide_with(policy.redactor());
     let config = session_config(&policy)?.with_information_schema(true);
     let NamedPipeline { pipeline, part, .. } = script::pipeline(&args.script, &resolved, &policy, &config)?;
-    // As a run shows it: names and tags without credentials, the values of tags as the policy has them.
-    let tag =
-        |key: &str, text: &str| policy.capture_named(key, policy.redactor().comment_text(text)).to_text();
-    let shown = pipeline.dag().clone().with_shown_names(without_credentials);
-    let dag = &shown.with_notes(|_| None, tag);
+    let dag = &shown_dag(pipeline.dag(), &policy);
     let runs = part.as_ref().map(|part| {
         let nodes = pipeline.nodes_of(part).into_iter();
         nodes.filter_map(|name| dag.node(&name).map(|node| node.name.clone())).collect::<BTreeSet<_>>()
@@ -39,7 +36,7 @@ pub(crate) fn plan(args: &PlanArgs) -> Result<ExitCode, Failure> {
         DagFormat::Tree => {
             say::document(drawing.tree(line).trim_end());
             let all = dag.nodes().len();
-            let (name, version) = (without_credentials(dag.name().as_str()), short(dag.dag_hash()));
+            let (name, version) = (dag.name().as_str(), short(dag.dag_hash()));
             let count = match &runs {
                 None => format!("{all} nodes"),
                 Some(runs) => format!("{} of {all} nodes", runs.len()),
@@ -86,7 +83,7 @@ fn document(dag: &Dag, runs: Option<&BTreeSet<String>>) -> Value {
         })
         .collect();
     json!({
-        "dag_name": without_credentials(dag.name().as_str()),
+        "dag_name": dag.name().as_str(),
         "dag_hash": dag.dag_hash(),
         "code_hash": dag.code_hash(),
         "nodes": nodes,

@@ -94,7 +94,7 @@ impl Progress {
             while stopped.recv_timeout(pause) == Err(mpsc::RecvTimeoutError::Timeout) {
                 // First: what holds the heart up may hold up the rest as well.
                 if let Some(silence) = run.silence() {
-                    progress.line(&format!("warning: {silence}"));
+                    progress.line_of_running(&format!("warning: {silence}"));
                 }
                 if progress.show.nodes {
                     let Some(state) = run.progress() else { return };
@@ -109,22 +109,26 @@ impl Progress {
         Following { _stop: stop }
     }
 
-    fn show_running(&self, state: &RunProgress, speeds: &mut Speeds) {
-        if self.running().is_over {
-            return;
+    /// Under the lock, so that no such line comes behind what is said at the end.
+    fn line_of_running(&self, line: &str) {
+        let running = self.running();
+        if !running.is_over {
+            self.line(line);
         }
+    }
+
+    fn show_running(&self, state: &RunProgress, speeds: &mut Speeds) {
         let speeds = speeds.of(Instant::now(), &state.running);
         let lines = state.running.iter().zip(speeds).map(|(node, speed)| (node, node_line(node, speed)));
         let Some(bar) = &self.bar else {
             let lines: Vec<String> = lines.map(|(_, line)| line).collect();
             if !lines.is_empty() {
                 let all = state.completed + state.pending + lines.len();
-                // Under the lock, so that none of these lines comes behind what is said at the end.
-                let running = self.running();
-                if running.is_over {
-                    return;
-                }
-                self.line(&format!("  ...  {} of {all} nodes done; {}", state.completed, lines.join("; ")));
+                self.line_of_running(&format!(
+                    "  ...  {} of {all} nodes done; {}",
+                    state.completed,
+                    lines.join("; ")
+                ));
             }
             return;
         };

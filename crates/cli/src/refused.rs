@@ -1,7 +1,7 @@
 //! A command line that cannot be read. What was written on it is shown as far as errors of the configuration may repeat
 //! values.
 
-use std::{env, error::Error as _, process::ExitCode};
+use std::{env, error::Error as _};
 
 use clap::{
     Error,
@@ -23,11 +23,11 @@ const WRITTEN: [ContextKind; 3] =
     [ContextKind::InvalidArg, ContextKind::InvalidValue, ContextKind::InvalidSubcommand];
 
 /// Says what is wrong with the command line, or shows the help or the version that it asks for.
-pub(crate) fn refused(mut error: Error) -> ExitCode {
+pub(crate) fn refused(mut error: Error) {
     if !error.use_stderr() {
         // There is nowhere left to say that it failed.
         let _ = error.print();
-        return exit_code(&error);
+        return;
     }
     let arguments: Vec<String> =
         env::args_os().map(|argument| argument.to_string_lossy().into_owned()).collect();
@@ -50,11 +50,11 @@ pub(crate) fn refused(mut error: Error) -> ExitCode {
         let message = say::shown(message.strip_prefix("error: ").unwrap_or(&message));
         print_json(&ErrorReport::new(&*message));
     }
-    exit_code(&error)
 }
 
-fn exit_code(error: &Error) -> ExitCode {
-    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
+/// What the process ends with.
+pub(crate) fn exit_code(error: &Error) -> u8 {
+    u8::try_from(error.exit_code()).unwrap_or(2)
 }
 
 /// How much may be shown under the profile that these arguments, or else the configuration, choose.

@@ -75,8 +75,7 @@ pub(crate) fn run(args: RunArgs) -> Result<ExitCode, Failure> {
     // The last one: it makes a folder, which only a run deletes.
     let runtime_env = runtime_env(&args)?;
     // Behind everything that can refuse to start: until here no bundle, span or request says that there was a run.
-    let telemetry = Telemetry::of_resolved(resolved);
-    hide_credentials(telemetry.policy().redactor());
+    let telemetry = Telemetry::of_resolved_with(resolved, policy.clone());
     let lines = MultiProgress::new();
     console::install(&telemetry, &lines);
     follow_spawned_tasks();

@@ -11,7 +11,7 @@ use datafusion::{
     common::plan_err,
     datasource::{
         dynamic_file::DynamicListTableFactory,
-        listing::{ListingTableConfig, ListingTableConfigExt as _, ListingTableUrl},
+        listing::{ListingTable, ListingTableConfig, ListingTableConfigExt as _, ListingTableUrl},
     },
     error::DataFusionError,
     execution::{SessionState, SessionStateBuilder, runtime_env::RuntimeEnv},
@@ -34,28 +34,26 @@ pub(crate) fn session(telemetry: &Telemetry, config: SessionConfig, env: Arc<Run
     session
 }
 
-/// Makes tables of files. What an object store answers is the error where it has no such file: DataFusion's own says of every
-/// name alike that there is no such table (`datafusion` 55.2.0, `src/datasource/dynamic_file.rs`, line 87).
+/// Makes tables of files. What an object store answers is the error where it has no such file: DataFusion's own, which is not
+/// asked about these, says of every name alike that there is no such table (`datafusion` 55.2.0, `src/datasource/dynamic_file.rs`, line 87).
 #[derive(Debug, Default)]
 struct NamedFiles(DynamicListTableFactory);
 
 #[async_trait::async_trait]
 impl UrlTableFactory for NamedFiles {
     async fn try_new(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>, DataFusionError> {
-        let table = self.0.try_new(name).await?;
-        if table.is_none()
-            && is_in_store(name)
-            && let Some(state) = self.session()
-        {
-            let found = ListingTableConfig::new(ListingTableUrl::parse(name)?).infer_options(&state).await;
-            return match found {
-                // What it calls an empty place: a bug of its own.
-                Err(DataFusionError::Internal(_)) => plan_err!("there is no file at '{name}'"),
-                Err(error) => Err(error),
-                Ok(_) => Ok(None),
-            };
+        if !is_in_store(name) {
+            return self.0.try_new(name).await;
         }
-        Ok(table)
+        let Some(state) = self.session() else { return Ok(None) };
+        let files = ListingTableConfig::new(ListingTableUrl::parse(name)?);
+        let files = files.infer_options(&state).await.or_else(|error| match error {
+            // What it calls an empty place: a bug of its own.
+            DataFusionError::Internal(_) => plan_err!("there is no file at '{name}'"),
+            error => Err(error),
+        })?;
+        let files = files.infer_partitions_from_path(&state).await?.infer_schema(&state).await?;
+        Ok(Some(Arc::new(ListingTable::try_new(files)?)))
     }
 }
 

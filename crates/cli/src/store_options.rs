@@ -72,7 +72,8 @@ impl StoreOptions {
         self.prefix().is_some_and(|prefix| key.starts_with(prefix))
     }
 
-    /// Sets what a statement says. Where it has a key of its own, nothing of another one in the environment is left.
+    /// Sets what a statement says. Where it has a key or an endpoint of its own, nothing of another one in the environment is
+    /// left: half of each would be no credential, and the library prefers one of two endpoints whoever has set it.
     pub(crate) fn replace_with(&mut self, given: HashMap<String, String>) -> Result<()> {
         let prefix = self.prefix().unwrap_or_default();
         let given = given.into_iter().map(|(key, value)| {
@@ -87,13 +88,25 @@ impl StoreOptions {
         });
         match self {
             Self::S3(settings) => {
-                let given = parsed(given)?;
-                if given.contains_key(&AmazonS3ConfigKey::AccessKeyId) {
-                    settings.remove(&AmazonS3ConfigKey::Token);
-                }
-                settings.extend(given);
+                use AmazonS3ConfigKey::{
+                    AccessKeyId, Endpoint, S3Endpoint, SecretAccessKey, SkipSignature, Token,
+                };
+                put(
+                    settings,
+                    parsed(given)?,
+                    &[&[AccessKeyId, SecretAccessKey, Token, SkipSignature], &[Endpoint, S3Endpoint]],
+                );
             }
-            Self::Google(settings) => settings.extend(parsed(given)?),
+            Self::Google(settings) => {
+                use GoogleConfigKey::{
+                    ApplicationCredentials, ServiceAccount, ServiceAccountKey, SkipSignature,
+                };
+                put(
+                    settings,
+                    parsed(given)?,
+                    &[&[ServiceAccount, ServiceAccountKey, ApplicationCredentials, SkipSignature]],
+                );
+            }
             Self::Http => {}
         }
         Ok(())
@@ -164,6 +177,14 @@ fn refuse_plain_http(settings: &HashMap<AmazonS3ConfigKey, String>) -> Result<()
     Ok(())
 }
 
+/// Puts what is given in the place of what was there. Settings of a group belong together: one that is given replaces them all.
+fn put<K: Eq + Hash>(settings: &mut HashMap<K, String>, given: HashMap<K, String>, groups: &[&[K]]) {
+    for group in groups.iter().filter(|group| group.iter().any(|key| given.contains_key(key))) {
+        settings.retain(|key, _| !group.contains(key));
+    }
+    settings.extend(given);
+}
+
 /// The settings that options are, by their key as it is written, its name, and the value.
 fn parsed<K: FromStr + Eq + Hash>(
     given: impl Iterator<Item = (String, String, String)>,
@@ -197,6 +218,18 @@ mod tests {
         let plain = s3(&[("aws.endpoint", "http://127.0.0.1:1")]).unwrap_err().to_string();
         assert!(plain.contains("aws.allow_http"), "{plain}");
         s3(&[("aws.endpoint", "http://127.0.0.1:1"), ("aws.allow_http", "true")]).unwrap();
+    }
+
+    #[test]
+    fn what_a_statement_says_replaces_all_that_belongs_to_it() {
+        use AmazonS3ConfigKey::{AccessKeyId, Endpoint, Region, S3Endpoint, SecretAccessKey, SkipSignature};
+        let environment = [(S3Endpoint, "a"), (SecretAccessKey, "b"), (SkipSignature, "true"), (Region, "c")];
+        let mut options = StoreOptions::S3(environment.map(|(key, value)| (key, value.to_owned())).into());
+        let given = [("aws.endpoint", "d"), ("aws.access_key_id", "e")];
+        options.replace_with(given.map(|(key, value)| (key.to_owned(), value.to_owned())).into()).unwrap();
+        let StoreOptions::S3(settings) = options else { panic!("another store") };
+        let expected = [(Endpoint, "d"), (AccessKeyId, "e"), (Region, "c")];
+        assert_eq!(settings, expected.map(|(key, value)| (key, value.to_owned())).into());
     }
 
     #[test]

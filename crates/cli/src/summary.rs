@@ -52,31 +52,21 @@ fn missing(report: &FinishReport) -> Option<String> {
     let mut missing = Vec::new();
     let of_bundle =
         report.ledger.signals.iter().filter(|account| account.destination == LedgerDestination::Bundle);
-    let accounts = of_bundle.map(|account| (items(&account.signal), &account.ledger));
-    for (items, counts) in
-        accounts.chain(report.ledger.tracker.as_ref().map(|counts| ("tracker records", counts)))
-    {
+    let accounts = of_bundle.map(|account| (&account.signal, &account.ledger));
+    let tracker = report.ledger.tracker.as_ref().map(|counts| (&LedgerSignal::Tracker, counts));
+    for (signal, counts) in accounts.chain(tracker) {
         let dropped = counts.dropped_total();
         if dropped > 0 {
-            missing.push(format!("{} of {} {items}", exact(dropped), exact(counts.produced)));
+            missing.push(format!("{} of {} {}", exact(dropped), exact(counts.produced), signal.items()));
         }
     }
-    if report.warnings.iter().any(|warning| warning.starts_with("cannot write plans")) {
+    if report.lacks_plans() {
         missing.push("plans of queries".to_owned());
     }
     if report.report.is_none() {
         missing.push("the report".to_owned());
     }
     (!missing.is_empty()).then(|| format!("in the bundle, not written: {}", missing.join(", ")))
-}
-
-fn items(signal: &LedgerSignal) -> &str {
-    match signal {
-        LedgerSignal::Traces => "spans",
-        LedgerSignal::Metrics => "data points",
-        LedgerSignal::Logs => "log records",
-        other => other.name(),
-    }
 }
 
 fn waits(report: &FinishReport) -> bool {

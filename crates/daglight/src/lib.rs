@@ -26,7 +26,7 @@ pub use daglight_run_session::{
     QueryCancelled, Reading, ReportPaths, Run, RunError, RunLinks, RunOptions, RunProgress, RunStatus,
     RunWatch, RunningNode, SERVER_VARIABLES, STALL_FIELDS, StallClass, Stalled, StopSignal, SyncReport,
     Telemetry, TelemetryError, Tracking, catch_panic, check_setup, close_dead_run, error_kind,
-    follow_spawned_tasks, receive_signals, silence_panics_of_nodes, sync_run,
+    follow_spawned_tasks, receive_signals, shown_dag, silence_panics_of_nodes, sync_run,
 };
 pub use daglight_settings as settings;
 #[cfg(feature = "sql")]

@@ -21,7 +21,7 @@ use crate::{
     heartbeat::HeartbeatConfig,
     open_stalls::{OpenStalls, StallChanges},
     process::{self, ProcessFacts, ProcessWatch},
-    progress::{Moved, NodeProgress, Progress, QueryProgress, Sample},
+    progress::{Moved, NodeProgress, Progress, QueryProgress, Sample, StatementProgress},
     stall::StallDetector,
 };
 
@@ -263,13 +263,13 @@ impl Shared {
 fn is_moving(sample: &Sample, stalls: &[Stall]) -> bool {
     let stands = |query: &QueryProgress| stalls.iter().any(|stall| stall.query_id == query.query_id);
     let waits = |node: &NodeProgress| stalls.iter().any(|stall| stall.node.as_ref() == Some(&node.name));
+    let rests = |statement: &StatementProgress| {
+        stalls.iter().any(|stall| stall.statement.as_ref() == Some(&statement.name))
+    };
     stalls.is_empty()
         || sample.queries.iter().any(|query| !stands(query))
         || sample.running.iter().any(|node| !waits(node))
-        || sample
-            .statements
-            .iter()
-            .any(|statement| !stalls.iter().any(|stall| stall.statement.as_ref() == Some(&statement.name)))
+        || (!sample.has_query_without_node() && sample.statements.iter().any(|statement| !rests(statement)))
 }
 
 /// Notifies whoever stops the heartbeat that its thread has ended, in whatever way.

@@ -41,6 +41,11 @@ impl Sample {
         of_queries.chain(of_nodes).chain(of_statements)
     }
 
+    /// Whether something that belongs to no node has a query, which is then watched in its place.
+    pub(crate) fn has_query_without_node(&self) -> bool {
+        self.queries.iter().any(|query| query.node.is_none())
+    }
+
     /// The statement of what belongs to no node, where only one can be meant.
     pub(crate) fn only_statement(&self) -> Option<&StatementProgress> {
         match self.statements.as_slice() {

@@ -209,7 +209,7 @@ impl StallDetector {
         }
         for statement in &sample.statements {
             // Its queries are watched, as those of no node.
-            if sample.queries.iter().any(|query| query.node.is_none()) {
+            if sample.has_query_without_node() {
                 continue;
             }
             let subject = Subject::Statement(statement.id);

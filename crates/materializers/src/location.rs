@@ -1,5 +1,7 @@
 //! What the location of files says of their name.
 
+use daglight_capture_policy::host_of_path_part;
+
 const SLASHES: [char; 2] = ['/', '\\'];
 
 /// The external name that files have by their location: that of the file or folder, without its ending.
@@ -25,11 +27,7 @@ pub fn naming_part(location: &str) -> &str {
 
 /// A part of a path without the user and the password that a URL has which was taken for one.
 fn without_user(part: &str) -> &str {
-    let has_password = |user: &str| user.split_once(':').is_some_and(|(_, password)| !password.is_empty());
-    match part.rsplit_once('@') {
-        Some((user, host)) if has_password(user) && !host.is_empty() => host,
-        _ => part,
-    }
+    host_of_path_part(part).unwrap_or(part)
 }
 
 /// A location without the query and the fragment that a URL may have. In a path, `?` and `#` are characters like others.

@@ -8,7 +8,6 @@ use datafusion::{
     datasource::{
         listing::{ListingTable, ListingTableUrl},
         physical_plan::FileScanConfig,
-        source::DataSourceExec,
     },
     error::Result,
     physical_plan::{
@@ -20,7 +19,7 @@ use datafusion::{
 
 use crate::{
     parquet_facts::{FooterFacts, MAX_FILES, READING_LIMIT, footer_facts},
-    stored_files::StoredFiles,
+    stored_files::{StoredFiles, file_scan},
 };
 
 /// A table as its provider and its files' metadata describe it.
@@ -122,8 +121,7 @@ fn location(url: &ListingTableUrl) -> String {
 
 /// The files that a scan of Parquet reads.
 fn parquet_scan(scan: &dyn ExecutionPlan) -> Option<&FileScanConfig> {
-    let files = scan.downcast_ref::<DataSourceExec>()?.data_source().downcast_ref::<FileScanConfig>()?;
-    (files.file_source().file_type() == "parquet").then_some(files)
+    file_scan(scan).filter(|files| files.file_source().file_type() == "parquet")
 }
 
 fn exact<T: Clone + std::fmt::Debug + PartialEq + Eq + PartialOrd>(value: &Precision<T>) -> Option<T> {

@@ -50,18 +50,9 @@ impl StoredFiles {
     /// The files that a planned scan reads, each once: as the engine has listed them, by the pattern of the location, the
     /// ending of the format, and its rules for hidden files and subfolders.
     pub(crate) fn read_by(scan: &dyn ExecutionPlan) -> Self {
-        let mut all = Self::default();
-        let mut plans = vec![scan];
-        while let Some(plan) = plans.pop() {
-            plans.extend(plan.children().into_iter().map(AsRef::as_ref));
-            let source = plan.downcast_ref::<DataSourceExec>().map(DataSourceExec::data_source);
-            let Some(source) = source.and_then(|source| source.downcast_ref::<FileScanConfig>()) else {
-                continue;
-            };
-            let files = source.file_groups.iter().flat_map(FileGroup::iter);
-            all.files.extend(Self::of(files.map(|file| file.object_meta.clone())).files);
-        }
-        all
+        let files =
+            file_scan(scan).into_iter().flat_map(|scan| scan.file_groups.iter().flat_map(FileGroup::iter));
+        Self::of(files.map(|file| file.object_meta.clone()))
     }
 
     fn of(files: impl IntoIterator<Item = ObjectMeta>) -> Self {
@@ -97,6 +88,11 @@ impl StoredFiles {
     pub(crate) fn paths(&self) -> impl Iterator<Item = &Path> {
         self.files.keys()
     }
+}
+
+/// What a plan reads of files, where it is the scan of a table of files.
+pub(crate) fn file_scan(scan: &dyn ExecutionPlan) -> Option<&FileScanConfig> {
+    scan.downcast_ref::<DataSourceExec>()?.data_source().downcast_ref()
 }
 
 #[cfg(test)]

@@ -6,6 +6,8 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use daglight_run_bundle::LedgerSignal;
+
 use crate::{
     console::Console,
     door::{Door, LogItem},
@@ -44,7 +46,8 @@ impl LastError {
             Ok(Rejected { items: 0, .. }) => 0,
             Ok(rejected) => {
                 // An endpoint may claim to have rejected more than it was sent, and the counts must still add up.
-                let (refused, of) = (rejected.items.min(items), signal.items());
+                let (refused, signal) = (rejected.items.min(items), LedgerSignal::from(signal));
+                let of = signal.items();
                 self.set(format!("the endpoint rejected {refused} of {items} {of}: {}", rejected.reason));
                 refused
             }

@@ -35,15 +35,6 @@ impl Signal {
             Self::Logs => "logs",
         }
     }
-
-    /// What one item of it is called.
-    pub(crate) const fn items(self) -> &'static str {
-        match self {
-            Self::Traces => "spans",
-            Self::Metrics => "data points",
-            Self::Logs => "log records",
-        }
-    }
 }
 
 impl From<Signal> for LedgerSignal {
@@ -141,7 +132,7 @@ impl SignalLedgers {
                 "{} of {} {} did not reach {destination} ({} failed, {} dropped, {} still waiting)",
                 ledger.produced.saturating_sub(ledger.delivered),
                 ledger.produced,
-                signal.items(),
+                LedgerSignal::from(signal).items(),
                 ledger.dropped_for(DeliveryCounts::FAILED),
                 ledger.dropped_for(DeliveryCounts::DROPPED),
                 ledger.waiting,

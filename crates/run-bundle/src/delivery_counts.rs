@@ -170,6 +170,17 @@ impl LedgerSignal {
             Self::Other(name) => name,
         }
     }
+
+    /// What its items are called.
+    pub fn items(&self) -> &str {
+        match self {
+            Self::Traces => "spans",
+            Self::Metrics => "data points",
+            Self::Logs => "log records",
+            Self::Tracker => "tracker records",
+            Self::Other(name) => name,
+        }
+    }
 }
 
 impl fmt::Display for LedgerSignal {

@@ -36,6 +36,8 @@ pub(crate) struct LastBeat(Mutex<Shown>);
 #[derive(Default)]
 struct Shown {
     last: Option<(Instant, Beat)>,
+    /// Since when it is known that none came for long.
+    suspected: Option<Instant>,
     /// That none came for long was said since.
     silence_is_said: bool,
 }
@@ -51,16 +53,21 @@ impl LastBeat {
     }
 
     /// How long no beat came, where that is too long and was not said since the last one. The first counts from `started`.
-    fn silence(&self, started: Instant, interval: Duration) -> Option<Duration> {
+    /// `confirmed_after` is how long that must have been known: a process that was stopped asks before its heart can beat.
+    fn silence(&self, started: Instant, interval: Duration, confirmed_after: Duration) -> Option<Duration> {
         let mut shown = self.lock();
         let silent = shown.last.as_ref().map_or(started, |(at, _)| *at).elapsed();
-        let is_new = silent >= longest_pause(interval) && !shown.silence_is_said;
+        if silent < longest_pause(interval) {
+            return None;
+        }
+        let suspected = *shown.suspected.get_or_insert_with(Instant::now);
+        let is_new = suspected.elapsed() >= confirmed_after && !shown.silence_is_said;
         shown.silence_is_said |= is_new;
         is_new.then_some(silent)
     }
 
     fn replace(&self, beat: Beat) -> Option<Beat> {
-        let shown = Shown { last: Some((Instant::now(), beat)), silence_is_said: false };
+        let shown = Shown { last: Some((Instant::now(), beat)), ..Shown::default() };
         std::mem::replace(&mut *self.lock(), shown).last.map(|(_, beat)| beat)
     }
 
@@ -80,10 +87,11 @@ impl RunState {
         self.heartbeat().as_ref().is_some_and(|heartbeat| heartbeat.problem().is_none())
     }
 
-    /// That the heartbeat says nothing, once for each time that it falls silent.
-    pub(crate) fn silence_of_heart(&self) -> Option<String> {
+    /// That the heartbeat says nothing, once for each time that it falls silent. See [`LastBeat::silence`] for `confirmed_after`.
+    pub(crate) fn silence_of_heart(&self, confirmed_after: Duration) -> Option<String> {
         let interval = self.context.telemetry.settings().heartbeat.interval();
-        let silent = self.last_beat.silence(self.context.started, interval).filter(|_| self.beats())?;
+        let silent = self.last_beat.silence(self.context.started, interval, confirmed_after);
+        let silent = silent.filter(|_| self.beats())?;
         Some(format!(
             "the heartbeat has been silent for {}: its thread stands still, and so stalls are not seen",
             elapsed(silent)

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     path::PathBuf,
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     time::{Duration, SystemTime},
 };
 
@@ -71,9 +71,16 @@ pub struct FinishReport {
     /// What has interrupted it.
     #[serde(skip)]
     cause: Option<Cause>,
+    #[serde(skip)]
+    lacks_plans: bool,
 }
 
 impl FinishReport {
+    /// Whether plans of queries could not be written to the bundle.
+    pub fn lacks_plans(&self) -> bool {
+        self.lacks_plans
+    }
+
     /// The exit code that a program of this run alone should end with: 0 where it succeeded, 130 for ctrl-c, 143 for SIGTERM
     /// and 129 for SIGHUP where that has interrupted it, else 1.
     pub fn exit_code(&self) -> u8 {
@@ -127,7 +134,7 @@ pub(crate) fn finish(state: &Arc<RunState>) -> FinishReport {
     let ended_at = clock::utc_now();
     let delivering = state.own_time.measure(Own::Delivery);
     // Before the heart is stopped, which is how nobody would know.
-    if let Some(silence) = state.silence_of_heart() {
+    if let Some(silence) = state.silence_of_heart(Duration::ZERO) {
         state.log.warn(silence);
     }
     let heartbeat = state.heartbeat().take();
@@ -252,6 +259,7 @@ fn report_of(state: &RunState, ending: &Ending, report: Option<ReportPaths>) -> 
         warnings: state.log.warnings(),
         tags: state.tags(),
         cause: state.interruption.get().map(|interruption| interruption.cause.clone()),
+        lacks_plans: state.plans.has_failed.load(Ordering::Relaxed),
     }
 }
 

@@ -30,6 +30,7 @@ mod run_context;
 mod run_state;
 mod run_log;
 mod run_tags;
+mod shown_dag;
 mod run_error;
 mod error_report;
 
@@ -121,6 +122,7 @@ pub use parsed_statement::ParsedStatement;
 pub use progress::{Reading, RunProgress, RunWatch, RunningNode};
 pub use run::Run;
 pub use run_error::{RunError, error_kind};
+pub use shown_dag::shown_dag;
 pub use signals::receive_signals;
 pub use spawned_tasks::follow_spawned_tasks;
 pub use sync::{SyncReport, sync_run};

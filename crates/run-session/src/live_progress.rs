@@ -20,7 +20,6 @@ impl Progress for LiveProgress {
         let own = |query: LiveQuery| Some((self.run.owners.node_of(query.id)?, query));
         let live: Vec<_> = shared.live.sample().into_iter().filter_map(own).collect();
         let moved = self.run.moved.with(live.iter().map(|(_, query)| query));
-        let poll = |poll: ActivePoll| Poll { thread: poll.thread, lasts: poll.lasts };
         // Tasks of a query that belongs to no node are known as those of the run.
         // Any of them may be polled for the query: that a thread is busy at all distinguishes work from a stall.
         let of_run = || self.run.polls.active();
@@ -45,6 +44,11 @@ impl Progress for LiveProgress {
             memory_waits: shared.pools.waits(),
         }
     }
+}
+
+/// A poll as the heartbeat knows it. Both types are of other crates.
+pub(crate) fn poll(poll: ActivePoll) -> Poll {
+    Poll { thread: poll.thread, lasts: poll.lasts }
 }
 
 impl LiveProgress {

@@ -5,14 +5,14 @@ use std::{
     time::Duration,
 };
 
-use daglight_heartbeat::{NodeProgress, Poll, TaskGuard};
+use daglight_heartbeat::{NodeProgress, TaskGuard};
 use daglight_otel_bridge::StageSpan;
-use daglight_plan_diagnostics::ActivePoll;
 use daglight_run_bundle::{NodeStatus, clock};
 use daglight_tracker_client::{Event, Outcome};
 use opentelemetry::Context;
 
 use crate::{
+    live_progress::poll,
     log::{field, known, log},
     node_end::NodeEnd,
     node_scope::NodeScope,
@@ -160,7 +160,6 @@ impl OpenNode {
 
     /// How far its code is.
     pub(crate) fn progress(&self) -> NodeProgress {
-        let poll = |poll: ActivePoll| Poll { thread: poll.thread, lasts: poll.lasts };
         NodeProgress {
             name: self.scope.name.clone(),
             marks: self.scope.progress.count(),

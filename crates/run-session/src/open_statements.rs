@@ -10,15 +10,14 @@ use std::{
 };
 
 use daglight_bundle_report::display;
-use daglight_heartbeat::{Poll, StatementProgress};
+use daglight_heartbeat::StatementProgress;
 use daglight_otel_bridge::{SpanStatus, StageSpan};
-use daglight_plan_diagnostics::ActivePoll;
 use daglight_plan_diagnostics::Polls;
 use daglight_run_bundle::clock;
 use daglight_run_identity::Code;
 use opentelemetry::Context;
 
-use crate::{location::shown_location, ran_for::RanFor, run_state::RunState};
+use crate::{live_progress::poll, location::shown_location, ran_for::RanFor, run_state::RunState};
 
 /// Those that run, in the order in which they started.
 #[derive(Default)]
@@ -161,7 +160,6 @@ impl RunState {
             open.statements.iter().map(|(id, statement)| (*id, Arc::clone(statement))).collect()
         };
         // Tasks that their code has spawned are known as those of the run.
-        let poll = |poll: ActivePoll| Poll { thread: poll.thread, lasts: poll.lasts };
         let marks = self.log.records().queries_without_node;
         let progress = |(id, statement): (u64, Arc<OpenStatement>)| StatementProgress {
             id,

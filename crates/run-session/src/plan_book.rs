@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeSet, HashMap},
     error::Error as _,
+    sync::atomic::Ordering,
     time::Duration,
 };
 
@@ -326,6 +327,7 @@ impl Entry {
             Err(error) => {
                 let cause = error.source().map_or_else(|| error.to_string(), ToString::to_string);
                 let folder = bundle.plans_dir();
+                run.plans.has_failed.store(true, Ordering::Relaxed);
                 run.log.bundle_failed(format!("cannot write plans to {}: {cause}", folder.display()));
             }
         }

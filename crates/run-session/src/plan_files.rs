@@ -6,7 +6,7 @@ use std::{
     io,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
         mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, channel, sync_channel},
     },
     thread,
@@ -77,6 +77,8 @@ pub(crate) struct PlanFiles {
     /// The plans of the last run of the DAG, once they are read.
     pub(crate) previous: OnceLock<PreviousPlans>,
     left_out: AtomicU64,
+    /// Whether a plan could not be written.
+    pub(crate) has_failed: AtomicBool,
 }
 
 #[derive(Default)]

@@ -14,6 +14,9 @@ use daglight_plan_diagnostics::LiveQuery;
 
 use crate::{beats::longest_pause, moved::of_live, run::Run, run_state::RunState, stalls};
 
+/// How long the heart must be known to be silent before that is said to who watches: one that goes on beats within it.
+const CONFIRMED_AFTER: Duration = Duration::from_secs(1);
+
 /// Asks how far a run is, as often as one likes and from any thread. It keeps no run open.
 #[derive(Clone)]
 pub struct RunWatch(Weak<RunState>);
@@ -99,7 +102,7 @@ impl RunWatch {
     /// by nobody else, because it is the heart that looks.
     pub fn silence(&self) -> Option<String> {
         let run = self.0.upgrade().filter(|run| !run.is_ending())?;
-        let warning = run.silence_of_heart()?;
+        let warning = run.silence_of_heart(CONFIRMED_AFTER)?;
         let of_thread = warning.clone();
         // On a thread of its own: what the heart waits for may be what this asks for.
         let note = move || _ = run.log.note(of_thread);

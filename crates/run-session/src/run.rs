@@ -143,7 +143,7 @@ impl Run {
     }
 
     /// As [`Run::node`], with an error of its own for a node whose code was dropped because it stood still. Without
-    /// `heartbeat.on_stall = "cancel"` no process ends.
+    /// `heartbeat.on_stall = "cancel"` that error does not occur.
     ///
     /// # Errors
     /// When the code of the node was dropped because it made no progress.

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fs, path::Path, sync::Arc, time::Instant};
 
-use daglight_capture_policy::{Policy, REDACTED, in_one_line, without_credentials};
+use daglight_capture_policy::{Policy, in_one_line};
 use daglight_guarded_files::FileBelow;
 use daglight_heartbeat::{Heartbeat, HeartbeatConfig, StallAfter};
 use daglight_otel_bridge::{
@@ -10,7 +10,7 @@ use daglight_otel_bridge::{
     names::{Key, key},
 };
 use daglight_run_bundle::{Bundle, BundleError, RUN_BUNDLE, Reserve, clock, output_dir::not_a_folder};
-use daglight_run_identity::{Dag, DagName, RunId};
+use daglight_run_identity::{Dag, RunId};
 use daglight_tracker_client::{Event, Tracker};
 use serde_json::Value;
 
@@ -23,6 +23,7 @@ use crate::{
     run_context::{RootSpan, RunContext},
     run_state::RunState,
     run_tags::{policy_hash, run_tags, shown_rules, warn_of_replaced_tags},
+    shown_dag::{shown_tag, with_shown_names},
     telemetry::Telemetry,
     trace_link::trace_url,
 };
@@ -32,12 +33,7 @@ pub(crate) fn start(telemetry: &Telemetry, dag: &Dag, options: RunOptions) -> Ar
     let settings = telemetry.settings();
     // Before anything of the run leaves.
     dag.files().values().for_each(|text| telemetry.policy().redactor().learn(text));
-    let named = name_without_credentials(dag.name());
-    let dag = dag.clone().with_shown_names(without_credentials);
-    let dag = match &named {
-        Some(name) => dag.with_name(name.clone()),
-        None => dag,
-    };
+    let (given_name, dag) = (dag.name(), with_shown_names(dag));
     let open = clock::OpenRun::new();
     let run_id = RunId::new();
     let git = telemetry.git(options.source_dir.clone());
@@ -90,7 +86,8 @@ pub(crate) fn start(telemetry: &Telemetry, dag: &Dag, options: RunOptions) -> Ar
     telemetry.shared.ends.run_started();
     telemetry.warn_of_setup(&state);
     warn_of_replaced_tags(&state, &options.tags);
-    if let Some(name) = &named {
+    let name = state.context.dag.name();
+    if name != given_name {
         state.log.warn(format!(
             "the name of the DAG has a credential in it: the run is recorded under {:?}; choose a name without one",
             name.as_str()
@@ -106,13 +103,6 @@ pub(crate) fn start(telemetry: &Telemetry, dag: &Dag, options: RunOptions) -> Ar
     }
     *state.heartbeat() = Some(heartbeat);
     state
-}
-
-/// The name that a DAG is recorded under where its own has a credential in it.
-fn name_without_credentials(name: &DagName) -> Option<DagName> {
-    let shown = without_credentials(name.as_str());
-    (shown != name.as_str())
-        .then(|| shown.parse().unwrap_or_else(|_| REDACTED.parse().expect("the name is valid")))
 }
 
 fn why_no_bundle(output_dir: &Path, error: &BundleError) -> String {
@@ -132,10 +122,8 @@ fn announce(state: &RunState, inputs: &BTreeMap<String, Value>) {
     if let Some(tracker) = &state.context.tracker {
         let policy = &state.context.policy;
         let documentation = |text: &str| policy.capture_documentation(text).map(|shown| shown.to_text());
-        let tag =
-            |key: &str, text: &str| policy.capture_named(key, policy.redactor().comment_text(text)).to_text();
         let shown = state.context.dag.clone().with_code_text(|text| shown_code(text, policy));
-        let shown = shown.with_notes(documentation, tag);
+        let shown = shown.with_notes(documentation, shown_tag(policy));
         tracker.record(&Event::version(&shown, BTreeMap::new()));
         let RunContext { run_id, started_at, .. } = state.context;
         let shown = |(name, value): (&String, &Value)| {

@@ -115,8 +115,15 @@ impl Telemetry {
 
     /// As [`Telemetry::new`], with what the settings refused as a warning of each run.
     pub fn of_resolved(resolved: Resolved) -> Self {
+        let policy = resolved.settings.policy();
+        Self::of_resolved_with(resolved, policy)
+    }
+
+    /// As [`Telemetry::of_resolved`], under a policy that was made of these settings before: what it has learned since is hidden
+    /// in runs, and what runs learn is hidden by it.
+    pub fn of_resolved_with(resolved: Resolved, policy: Policy) -> Self {
         let refused = resolved.refused.iter().map(ToString::to_string).collect();
-        Self::start(ProgramProviders::default(), resolved.settings, refused)
+        Self::start(ProgramProviders::default(), resolved.settings, policy, refused)
     }
 
     /// Starts with resolved settings. What does not work becomes a warning of each run.
@@ -127,13 +134,18 @@ impl Telemetry {
     /// As [`Telemetry::new`] in a program that has OpenTelemetry providers of its own: they get what runs make, and decide
     /// over exporting it.
     pub fn attached_to(providers: ProgramProviders, settings: Settings) -> Self {
-        Self::start(providers, settings, Vec::new())
+        let policy = settings.policy();
+        Self::start(providers, settings, policy, Vec::new())
     }
 
-    fn start(providers: ProgramProviders, settings: Settings, mut setup_warnings: Vec<String>) -> Self {
+    fn start(
+        providers: ProgramProviders,
+        settings: Settings,
+        policy: Policy,
+        mut setup_warnings: Vec<String>,
+    ) -> Self {
         // First of all, because a panic of what starts next would otherwise have no place.
         remember_panics();
-        let policy = settings.policy();
         let bridge = Bridge::start(BridgeConfig {
             namespace: Namespace::new(settings.otel.namespace.as_str()),
             resource: BTreeMap::from([(

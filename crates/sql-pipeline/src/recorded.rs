@@ -25,12 +25,7 @@ pub(crate) enum Target {
 
 impl Target {
     /// The target of a `COPY`, or the table that an `INSERT` goes to.
-    pub(crate) async fn of(
-        node: &Node,
-        statement: &Statement,
-        session: &SessionContext,
-        is_store_known: bool,
-    ) -> Option<Self> {
+    pub(crate) async fn of(node: &Node, statement: &Statement, session: &SessionContext) -> Option<Self> {
         let location = match (statement.kind, &statement.relations.effect) {
             (StatementKind::Copy, Effect::CopyTo { target, .. }) => target.clone(),
             (StatementKind::Insert, Effect::Change { relation }) => {
@@ -42,8 +37,7 @@ impl Target {
             }
             _ => return None,
         };
-        let before = if is_store_known { node.files_at(session, &location).await } else { None };
-        Some(Self::Files { location, before })
+        Some(Self::Files { before: node.files_at(session, &location).await, location })
     }
 
     /// The artifact with its place, and with what was written since.

@@ -1,6 +1,6 @@
 //! Running one statement.
 
-use std::{collections::HashMap, time::Instant};
+use std::{sync::Arc, time::Instant};
 
 use daglight_run_session::{Node, ParsedStatement};
 use datafusion::{
@@ -8,6 +8,7 @@ use datafusion::{
     error::DataFusionError,
     execution::context::SessionContext,
     logical_expr::LogicalPlan,
+    physical_plan::execute_stream,
 };
 use futures::{
     TryStreamExt,
@@ -80,14 +81,18 @@ impl Pipeline {
             LogicalPlan::Copy(copy) => Some(copy.input.schema().inner().clone()),
             _ => None,
         };
-        // The store that options are for is there when the statement is planned. Until then another one would be asked, or none.
-        let is_store_known = !matches!(&plan, LogicalPlan::Copy(copy) if has_store_options(&copy.options));
+        let planned = async {
+            let frame = session.execute_logical_plan(plan).await?;
+            let task = Arc::new(frame.task_ctx());
+            Ok::<_, DataFusionError>((frame.create_physical_plan().await?, task))
+        };
+        let (plan, task) = parsed.of(planned).await?;
+        // Behind the planning, in which the store is made that a `COPY` has options for. Nothing is written before the execution.
         let target = match node {
-            Some(node) => Target::of(node, statement, session, is_store_known).await,
+            Some(node) => Target::of(node, statement, session).await,
             None => None,
         };
-        let executed = async { session.execute_logical_plan(plan).await?.execute_stream().await };
-        let mut stream = parsed.of(executed).await?;
+        let mut stream = parsed.of(async { execute_stream(plan, task) }).await?;
         let cells = if statement.kind == StatementKind::Setup { Cells::Texts } else { Cells::Values };
         let mut shown = ShownRows { schema: stream.schema(), first: Vec::new(), total_rows: 0, cells };
         let is_query = matches!(statement.kind, StatementKind::Query | StatementKind::Setup);
@@ -117,12 +122,4 @@ impl Pipeline {
         }
         Ok((has_rows && !is_streamed).then_some(shown))
     }
-}
-
-/// Whether a `COPY` has options that are not for the format of its files.
-fn has_store_options(options: &HashMap<String, String>) -> bool {
-    options
-        .keys()
-        .filter_map(|key| key.split_once('.'))
-        .any(|(owner, _)| !owner.eq_ignore_ascii_case("format"))
 }
