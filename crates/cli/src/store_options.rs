@@ -91,21 +91,19 @@ impl StoreOptions {
                 use AmazonS3ConfigKey::{
                     AccessKeyId, Endpoint, S3Endpoint, SecretAccessKey, SkipSignature, Token,
                 };
-                put(
-                    settings,
-                    parsed(given)?,
-                    &[&[AccessKeyId, SecretAccessKey, Token, SkipSignature], &[Endpoint, S3Endpoint]],
-                );
+                let given = parsed(given)?;
+                replace(settings, &given, &[AccessKeyId], &[SecretAccessKey, Token, SkipSignature]);
+                replace(settings, &given, &[Endpoint, S3Endpoint], &[]);
+                settings.extend(given);
             }
             Self::Google(settings) => {
                 use GoogleConfigKey::{
                     ApplicationCredentials, ServiceAccount, ServiceAccountKey, SkipSignature,
                 };
-                put(
-                    settings,
-                    parsed(given)?,
-                    &[&[ServiceAccount, ServiceAccountKey, ApplicationCredentials, SkipSignature]],
-                );
+                let given = parsed(given)?;
+                let accounts = [ServiceAccount, ServiceAccountKey, ApplicationCredentials];
+                replace(settings, &given, &accounts, &[SkipSignature]);
+                settings.extend(given);
             }
             Self::Http => {}
         }
@@ -177,12 +175,16 @@ fn refuse_plain_http(settings: &HashMap<AmazonS3ConfigKey, String>) -> Result<()
     Ok(())
 }
 
-/// Puts what is given in the place of what was there. Settings of a group belong together: one that is given replaces them all.
-fn put<K: Eq + Hash>(settings: &mut HashMap<K, String>, given: HashMap<K, String>, groups: &[&[K]]) {
-    for group in groups.iter().filter(|group| group.iter().any(|key| given.contains_key(key))) {
-        settings.retain(|key, _| !group.contains(key));
+/// Where one of the `alternatives` is given, takes out all of them, and what `belongs` to them.
+fn replace<K: Eq + Hash>(
+    settings: &mut HashMap<K, String>,
+    given: &HashMap<K, String>,
+    alternatives: &[K],
+    belongs: &[K],
+) {
+    if alternatives.iter().any(|key| given.contains_key(key)) {
+        settings.retain(|key, _| !alternatives.contains(key) && !belongs.contains(key));
     }
-    settings.extend(given);
 }
 
 /// The settings that options are, by their key as it is written, its name, and the value.
