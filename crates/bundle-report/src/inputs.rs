@@ -6,7 +6,6 @@ use chrono::Utc;
 use daglight_finding_thresholds::FindingThresholds;
 use daglight_run_bundle::{
     Artifact, ArtifactCatalog, Bundle, FileEntry, Liveness, Manifest, PlanBundle, ProcessEvidence, ReadError,
-    RunStatus,
 };
 use daglight_semantic_conventions::Namespace;
 use serde_json::Value;
@@ -194,14 +193,11 @@ impl Inputs {
 /// The files that the run had when it ended, and that are shorter or gone by now: a file that ends with a whole line looks
 /// complete by itself.
 fn lost(bundle: &Bundle, manifest: &Manifest) -> Vec<UnreadableFile> {
-    if manifest.status == RunStatus::Running {
-        return Vec::new();
-    }
     let lost = |entry: &FileEntry| {
         let problem = entry.loss(bundle)?;
         Some(UnreadableFile { file: entry.path.clone(), problem })
     };
-    manifest.files.iter().filter_map(lost).collect()
+    manifest.lasting_files().filter_map(lost).collect()
 }
 
 /// What was read, or `None` and an entry in the list.

@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::{
     bundle::Bundle,
     delivery_counts::Delivery,
-    file_entry::FileEntry,
+    file_entry::{FileEntry, FileUse},
     manifest_lock::ManifestLock,
     node_kind::RecordedKind,
     own_time::OwnTime,
@@ -289,6 +289,21 @@ pub struct Links {
 }
 
 impl Manifest {
+    /// Whether [`Manifest::files`] are those of the complete bundle. A run that ended has hashes of them; the manifests before its
+    /// last one have none, and neither have those of older bundles: plans may have been written and removed since.
+    pub fn lists_final_files(&self) -> bool {
+        self.status != RunStatus::Running && self.files.iter().any(|entry| entry.sha256.is_some())
+    }
+
+    /// The files that are at least as long as the manifest says, unless something was lost: all of a complete bundle, and
+    /// those that only grow where the process ended before its last manifest. None while the run goes on.
+    pub fn lasting_files(&self) -> impl Iterator<Item = &FileEntry> {
+        let is_final = self.lists_final_files();
+        let has_ended = self.status != RunStatus::Running;
+        let lasts = move |entry: &&FileEntry| is_final || has_ended && entry.file_use() == FileUse::Appended;
+        self.files.iter().filter(lasts)
+    }
+
     /// The manifest of a run of this version that has started, and of which nothing else is known: no nodes, no server, and
     /// the profile and namespace that are the defaults.
     pub fn of_start(run_id: RunId, dag_name: impl Into<String>, started_at: DateTime<Utc>) -> Self {

@@ -11,7 +11,7 @@ use crate::{
     file_entry::{FileEntry, FileUse},
     json_lines::read_lines,
     layout::{self, Contents, DELIVERY_CURSOR, MANIFEST, OUTBOX, TRACKER},
-    manifest::{Manifest, RunStatus},
+    manifest::Manifest,
     outbox::{StatusError, recorded_outbox},
     plan_bundle::PlanBundle,
     versioned::ReadError,
@@ -136,8 +136,8 @@ impl Bundle {
         });
         let contents = contents.unwrap_or_default();
         if let Some(manifest) = &manifest {
-            if manifest.status != RunStatus::Running {
-                faults.extend(manifest.files.iter().filter_map(|entry| compared(self, entry)));
+            faults.extend(manifest.lasting_files().filter_map(|entry| compared(self, entry)));
+            if manifest.lists_final_files() {
                 faults.extend(unlisted(&contents, manifest));
             }
             faults.extend(accounts(manifest));
@@ -295,7 +295,7 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::fixture;
+    use crate::{fixture, manifest::RunStatus};
 
     const PLAN: &str = "plans/a-0123456789abcdef.json";
 
@@ -407,6 +407,32 @@ mod tests {
             },
             // By the manifest, in the folder, and by its reader.
             &["cannot be read", "is not a file of a run", "plans/"],
+        );
+    }
+
+    #[test]
+    fn a_run_that_a_second_signal_cut_off_had_plans_in_hand() {
+        let cut_off = || {
+            manifest(|manifest| {
+                manifest.status = RunStatus::Interrupted;
+                manifest.files.iter_mut().for_each(|entry| entry.sha256 = None);
+            })
+        };
+        check(
+            |bundle| {
+                cut_off()(bundle);
+                fs::remove_file(bundle.dir().join(PLAN)).unwrap();
+                fs::write(bundle.dir().join("plans/b-0123456789abcdef.json"), "{}").unwrap();
+            },
+            &[],
+        );
+        // What only grows cannot have become shorter.
+        check(
+            |bundle| {
+                cut_off()(bundle);
+                fs::write(bundle.traces(), "").unwrap();
+            },
+            &["otel_traces.json: 0 bytes, expected 21"],
         );
     }
 

@@ -25,18 +25,21 @@ impl LastWordsOnce {
     pub(crate) fn say(&self, report: &FinishReport) {
         let mut last_words = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(last_words) = last_words.take() else { return };
-        let (said, is_said) = mpsc::channel();
-        // For a thread of its own: the program's words may block, for example on a pipe that nobody reads, while the
-        // process is to end.
         let report = report.clone();
-        let say = move || {
-            last_words(&report);
-            // Nobody may wait for it any longer.
-            let _ = said.send(());
-        };
-        if thread::Builder::new().name("daglight-last-words".into()).spawn(say).is_ok() {
-            // What is not said by then is not said.
-            let _ = is_said.recv_timeout(LIMIT);
-        }
+        say_within(LIMIT, move || last_words(&report));
+    }
+}
+
+/// Says something of the program's on a thread of its own, and waits for that in bounded time: it may block, for example on a
+/// pipe that nobody reads, while the process is to end. Without a thread nothing is said, which is the lesser harm.
+pub(crate) fn say_within(limit: Duration, say: impl FnOnce() + Send + 'static) {
+    let (said, is_said) = mpsc::channel::<()>();
+    let say = move || {
+        say();
+        drop(said);
+    };
+    if thread::Builder::new().name("daglight-says".into()).spawn(say).is_ok() {
+        // It ends when the words are said, also by a panic. What is not said by then is not said.
+        let _ = is_said.recv_timeout(limit);
     }
 }

@@ -309,7 +309,7 @@ impl Entry {
     }
 
     fn write(&mut self, run: &RunState, key: &PlanKey) {
-        let Some(bundle) = &run.context.bundle else { return };
+        let Some(bundle) = run.context.bundle.as_ref().filter(|_| run.plans.may_write()) else { return };
         // Also where the write fails: a full disk would otherwise be tried ten times a second until the run ends.
         self.is_changed = false;
         self.plan.running = self.running.iter().take(MAX_QUERY_IDS).copied().collect();

@@ -79,6 +79,8 @@ pub(crate) struct PlanFiles {
     left_out: AtomicU64,
     /// Whether a plan could not be written.
     pub(crate) has_failed: AtomicBool,
+    /// Whether the run ends without what was not written in time.
+    is_given_up: AtomicBool,
 }
 
 #[derive(Default)]
@@ -150,10 +152,17 @@ impl PlanFiles {
             // The thread ends when the last sender is gone, with all that waits written by then.
             drop(messages);
             if ended.recv_timeout(limit) == Err(RecvTimeoutError::Timeout) {
+                // The last manifest is about to list the files: none may change behind it.
+                self.is_given_up.store(true, Ordering::Release);
                 return None;
             }
         }
         Some(self.left_out.load(Ordering::Relaxed))
+    }
+
+    /// Whether files of plans may still be written and removed.
+    pub(crate) fn may_write(&self) -> bool {
+        !self.is_given_up.load(Ordering::Acquire)
     }
 
     /// Whether there is room for the plan.

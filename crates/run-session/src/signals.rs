@@ -26,7 +26,7 @@ use tracing::Level;
 use crate::{
     finish::{self, FinishReport},
     interrupt::{Announce, Cause, OnInterrupt, StopSignal},
-    last_words::LastWordsOnce,
+    last_words::{LastWordsOnce, say_within},
     log::warn_of,
     run_state::RunState,
     stop_now::{Stopping, leave_to_second_signal, second_signal_came, stop_now},
@@ -449,10 +449,10 @@ fn end_without_run(signal: StopSignal, program_handles_it: bool) {
     }
 }
 
-/// What the program says where a signal ends it and no run is under way.
+/// What the program says where a signal ends it and no run is under way, in bounded time.
 pub(crate) fn say_without_run(signal: StopSignal) {
     if let Some(without_run) = WITHOUT_RUN.get() {
-        without_run(signal);
+        say_within(WORDS_LIMIT, move || without_run(signal));
     }
 }
 
@@ -542,8 +542,7 @@ fn say_that_it_was_heard(all_are_ending: bool, announce: Option<Arc<Announce>>) 
 
 /// `warn` says the same as `line`.
 fn announce_beside(line: &'static str, announce: Option<Arc<Announce>>, warn: fn()) {
-    let (said, is_said) = mpsc::channel::<()>();
-    let say = move || {
+    say_within(ANNOUNCE_LIMIT, move || {
         match announce {
             Some(announce) => announce(line),
             // Whoever pressed ctrl-c must see that it was heard, also in a program that shows no log.
@@ -552,12 +551,7 @@ fn announce_beside(line: &'static str, announce: Option<Arc<Announce>>, warn: fn
             }
             None => warn(),
         }
-        drop(said);
-    };
-    // Without a thread nothing is said, which is the lesser harm.
-    if thread::Builder::new().name("daglight-announce".into()).spawn(say).is_ok() {
-        let _ = is_said.recv_timeout(ANNOUNCE_LIMIT);
-    }
+    });
 }
 
 /// Whether the work of the run has given way, or has come to the run's end, before `asked` and the grace are over.
