@@ -4,7 +4,10 @@
 //! table's place, so that the places of all columns behind the other one move. Where names are not known, a column may be at
 //! each place that it can have.
 
-use std::hash::{DefaultHasher, Hasher as _};
+use std::{
+    collections::{HashMap, HashSet},
+    hash::{DefaultHasher, Hasher as _},
+};
 
 use crate::sql_tokens::unquoted;
 
@@ -17,7 +20,7 @@ pub(crate) struct Column {
 
 /// The hash of a name in small letters, since many tables may have many columns. That of an expression without a name, or of a
 /// column that is not known, is equal to no other.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct ColumnName(u32);
 
 impl ColumnName {
@@ -94,45 +97,43 @@ impl Sources<'_> {
     }
 }
 
-/// Which columns, by table and place in it, `*` leaves out. `None` where that is not known.
-fn left_out(tables: &[(&Source<'_>, &[Column])]) -> Option<Vec<(usize, usize)>> {
-    let mut left_out = Vec::new();
-    for (right, (source, columns)) in tables.iter().enumerate().skip(1) {
-        let before = &tables[..right];
-        let place_before = |name: ColumnName| {
-            before.iter().enumerate().find_map(|(table, (_, columns))| Some((table, place(columns, name)?)))
-        };
+/// Where a column stands: its table, and its place in that.
+type Place = (usize, usize);
+
+/// Which columns `*` leaves out. `None` where that is not known.
+fn left_out(tables: &[(&Source<'_>, &[Column])]) -> Option<HashSet<Place>> {
+    let mut left_out = HashSet::new();
+    // Looked up and not searched for: a table may have thousands of columns, and be joined by all of them.
+    let mut before: HashMap<ColumnName, Place> = HashMap::new();
+    let mut all_are_known = true;
+    for (right, (source, columns)) in tables.iter().enumerate() {
+        let mut of_right: HashMap<ColumnName, Place> = HashMap::new();
+        for (place, column) in columns.iter().enumerate() {
+            all_are_known &= column.name.is_known();
+            of_right.entry(column.name).or_insert((right, place));
+        }
+        of_right.remove(&ColumnName::UNKNOWN);
         let names: Vec<ColumnName> = match &source.joined {
-            JoinedBy::Condition => continue,
+            JoinedBy::Condition => Vec::new(),
             JoinedBy::Using(names) => names.clone(),
-            JoinedBy::Natural => {
-                let all = before.iter().flat_map(|(_, columns)| *columns).chain(*columns);
-                if !all.clone().all(|column| column.name.is_known()) {
-                    return None;
-                }
-                let names = columns.iter().map(|column| column.name);
-                names.filter(|name| place_before(*name).is_some()).collect()
-            }
+            JoinedBy::Natural if !all_are_known => return None,
+            JoinedBy::Natural => of_right.keys().filter(|name| before.contains_key(name)).copied().collect(),
         };
         for name in names {
-            let (left, left_place) = place_before(name)?;
-            let right_place = place(columns, name)?;
-            let (left_source, _) = before[left];
+            let (of_left, of_right) = (*before.get(&name)?, *of_right.get(&name)?);
+            let (left_source, _) = tables[of_left.0];
             if left_source.is_qualified || source.is_qualified {
                 return None;
             }
-            left_out.push(match sorted_name(left_source).cmp(&sorted_name(source)) {
-                std::cmp::Ordering::Less => (right, right_place),
-                std::cmp::Ordering::Greater => (left, left_place),
+            left_out.insert(match sorted_name(left_source).cmp(&sorted_name(source)) {
+                std::cmp::Ordering::Less => of_right,
+                std::cmp::Ordering::Greater => of_left,
                 std::cmp::Ordering::Equal => return None,
             });
         }
+        of_right.into_iter().for_each(|(name, place)| _ = before.entry(name).or_insert(place));
     }
     Some(left_out)
-}
-
-fn place(columns: &[Column], name: ColumnName) -> Option<usize> {
-    columns.iter().position(|column| column.name == name && name.is_known())
 }
 
 /// The name as DataFusion has it: in small letters, unless it is in quotes.

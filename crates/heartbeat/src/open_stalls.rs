@@ -38,11 +38,7 @@ impl OpenStalls {
 }
 
 fn is_among(stall: &Stall, others: &[Stall]) -> bool {
-    let is_same = |other: &Stall| {
-        (&other.query_id, &other.node, &other.statement) == (&stall.query_id, &stall.node, &stall.statement)
-    };
-    // By its beginning as well: a query that stalls, moves and stalls again has two stalls.
-    others.iter().any(|other| is_same(other) && other.since == stall.since)
+    others.iter().any(|other| other.id() == stall.id())
 }
 
 /// What changed between two beats.

@@ -128,6 +128,28 @@ pub struct Stall {
     pub threads: Vec<StalledThread>,
 }
 
+/// Which stall it is, of all of a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StallId {
+    query_id: String,
+    node: Option<String>,
+    statement: Option<String>,
+    /// A query that stalls, moves and stalls again has two stalls.
+    since: DateTime<Utc>,
+}
+
+impl Stall {
+    /// Which stall it is. A beat that describes it anew has the same.
+    pub fn id(&self) -> StallId {
+        StallId {
+            query_id: self.query_id.clone(),
+            node: self.node.clone(),
+            statement: self.statement.clone(),
+            since: self.since,
+        }
+    }
+}
+
 /// Why something makes no progress.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]

@@ -68,7 +68,7 @@ pub use delivery_counts::{
 };
 pub use evidence::{
     ActiveTask, EVIDENCE_VERSION, IoCounters, Liveness, ProcessEvidence, Sighting, Stall, StallClass,
-    StallEpisode, StallLog, StalledThread,
+    StallEpisode, StallId, StallLog, StalledThread,
 };
 pub use file_entry::{FileEntry, FileUse, sha256_of};
 pub use json_lines::{FileReading, JsonLine, JsonLines, MAX_LINE_BYTES, NumberedLine, read_lines};

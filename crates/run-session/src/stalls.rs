@@ -13,7 +13,7 @@ use daglight_otel_bridge::{
     AttributeKey, AttributeValue,
     names::{Key, event},
 };
-use daglight_run_bundle::{NodeStatus, Stall, StalledThread};
+use daglight_run_bundle::{NodeStatus, Stall, StallId, StalledThread};
 use daglight_tracker_client::Event;
 
 use crate::{
@@ -35,9 +35,6 @@ const MOST_TAKEN_ON: usize = 1_000;
 #[derive(Default)]
 pub(crate) struct RunStalls(Mutex<Known>);
 
-/// The query, the node, the statement and the beginning.
-type StallId = (String, Option<String>, Option<String>, DateTime<Utc>);
-
 #[derive(Default)]
 struct Known {
     count: usize,
@@ -57,7 +54,7 @@ impl RunStalls {
 
     /// True for a stall that nobody has dealt with so far.
     pub(crate) fn take_on(&self, stall: &Stall) -> bool {
-        let id = (stall.query_id.clone(), stall.node.clone(), stall.statement.clone(), stall.since);
+        let id = stall.id();
         let mut known = self.lock();
         if known.taken_on.contains(&id) {
             return false;
