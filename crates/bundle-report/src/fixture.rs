@@ -109,6 +109,7 @@ pub(crate) fn node(name: &str, dependencies: &[&str], start_ms: i64, duration_ms
         earlier_attempts: Vec::new(),
         recovered: false,
         plan_hashes: Vec::new(),
+        checks: Vec::new(),
     }
 }
 

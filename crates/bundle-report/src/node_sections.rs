@@ -1,14 +1,17 @@
 //! The sections about nodes: how each ended, when it ran, and what decides the time of the run.
 
-use daglight_run_bundle::{NodeStatus, RecordedKind};
+use daglight_run_bundle::{CheckRecord, NodeStatus, RecordedKind, RecordedOutcome};
 
 use crate::{
     display, nodes,
     report::{NodeReport, Report},
-    section::{Block, Column, Medium, Piece, Row, Section, Table, Tag, Tone, name, shown},
+    section::{Block, Column, Medium, Piece, Row, Section, Table, Tag, Tone, code, name, shown, words},
     sections::{MAX_DETAILED, section, sentence, table},
     waterfall::Axis,
 };
+
+/// Checks that are shown.
+const MAX_CHECKS: usize = 200;
 
 /// Nodes that fit on a page that is still looked at.
 const MAX_NODES: usize = 200;
@@ -59,6 +62,43 @@ pub(crate) fn nodes(report: &Report) -> Section<'_> {
         Block::Failure(title, node.error.as_deref().unwrap_or_default())
     }));
     Section { title: has_nodes.then_some("Nodes"), blocks }
+}
+
+/// The checks of the rows of nodes, those first that did not pass.
+pub(crate) fn checks(report: &Report) -> Section<'_> {
+    let of_nodes = report.nodes.iter().flat_map(|node| node.checks.iter().map(move |check| (node, check)));
+    let mut all: Vec<(&NodeReport, &CheckRecord)> = of_nodes.collect();
+    all.sort_by_key(|(_, check)| check.outcome == RecordedOutcome::Passed);
+    let left_out = all.len().saturating_sub(MAX_CHECKS);
+    let columns = vec![
+        Column::text("node"),
+        Column::text("check"),
+        Column::text(""),
+        Column::number("rows"),
+        Column::number("break it"),
+        Column::text("found"),
+    ];
+    let rows = all.into_iter().take(MAX_CHECKS).map(|(node, check)| {
+        let tone = match check.outcome {
+            RecordedOutcome::Passed => Tone::Good,
+            RecordedOutcome::Failed if check.fails_the_node() => Tone::Bad,
+            _ => Tone::Warning,
+        };
+        vec![
+            name(node.name.as_str()),
+            code(check.check.as_str()),
+            vec![Piece::Tag(Tag { tone, word: check.outcome.to_string().into(), detail: None })],
+            shown(check.rows, display::count),
+            shown(check.failing, display::count),
+            words(check.message.as_str()),
+        ]
+    });
+    let mut blocks: Vec<Block<'_>> = table(columns, rows).into_iter().collect();
+    if left_out > 0 {
+        let more = display::plural(left_out as u64, "check");
+        blocks.push(sentence(format!("{more} more are in the JSON report.")));
+    }
+    section("Data checks", blocks)
 }
 
 /// What each step of the longest chain decides, and how many nodes ran at once.

@@ -97,6 +97,7 @@ fn of_record(record: &NodeRecord, seen: SeenNode, since_start: &dyn Fn(u64) -> f
         attempts: record.attempts,
         earlier_attempts: record.earlier_attempts.clone(),
         recovered: record.recovered,
+        checks: record.checks.clone(),
         on_critical_path: false,
     };
     (node, ended_by_itself)

@@ -8,7 +8,7 @@ use crate::{
     data_section::data,
     display,
     findings::Finding,
-    node_sections::{critical_steps, nodes, since_start},
+    node_sections::{checks, critical_steps, nodes, since_start},
     plan_sections,
     process_sections::{over_time, process, stalls},
     report::{Level, Report, ReportStatus, Severity},
@@ -74,6 +74,7 @@ pub(crate) fn sections(report: &Report) -> Vec<Section<'_>> {
     let sections = [
         findings(report),
         nodes(report),
+        checks(report),
         critical_steps(report),
         stalls(report),
         queries(report),

@@ -72,6 +72,7 @@ fn record(out: &Path, number: i64) -> Result<u64, Box<dyn Error>> {
         bytes: Some(64_000),
         attempts: 1,
         plan_hashes: vec!["9f3a9f3a9f3a9f3a".to_owned()],
+        checks: Vec::new(),
         ..NodeRecord::not_run(format!("node_{position}"))
     };
     let file = |position: usize| FileEntry {

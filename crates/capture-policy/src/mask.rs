@@ -57,7 +57,7 @@ const KINDS: [&str; 40] = [
 
 /// Messages that are known. `{v}` is a value and goes, however long it is; `{n}` is the name of a column, a table, a
 /// function or a type, or several with dots; `{l}` is a list of such names; `{d}` is a number that counts something.
-const SHAPES: [&str; 61] = [
+const SHAPES: [&str; 68] = [
     "Divide by zero error",
     "DivideByZero",
     "Overflow happened on: {v}",
@@ -119,6 +119,13 @@ const SHAPES: [&str; 61] = [
     "Could not find config {w} {v}",
     "process ended",
     "type_coercion",
+    "data check failed: {v}: {d} of {d} rows break it",
+    "data check failed: {v}: {d} of {d} rows have a null value",
+    "data check failed: {v}: {d} of {d} rows repeat a key",
+    "data check failed: {v}: there are {d} rows",
+    "data check failed: {v}: there is {d} row",
+    "data check failed: {v}: there is no value",
+    "data check failed: {v}",
 ];
 
 /// Lines that only connect others.

@@ -5,7 +5,7 @@ use std::path::Path;
 use daglight::{
     FinishReport, NodeStatus, RunStatus, SERVER_VARIABLES, Tracking,
     bundle::{
-        LedgerDestination, LedgerSignal,
+        LedgerDestination, LedgerSignal, RecordedOutcome,
         display::{command, duration, exact, exact_plural},
     },
     policy::printable,
@@ -85,7 +85,11 @@ fn headline(report: &FinishReport) -> String {
     let name = &report.dag_name;
     match report.status {
         RunStatus::Success => {
-            format!("{name} succeeded in {elapsed}, nodes: {} ok", count(NodeStatus::Success))
+            format!(
+                "{name} succeeded in {elapsed}, nodes: {} ok{}",
+                count(NodeStatus::Success),
+                checks(report)
+            )
         }
         RunStatus::Interrupted => {
             let reason = report.error.as_ref().map_or("interrupted", |error| error.message.as_str());
@@ -99,12 +103,24 @@ fn headline(report: &FinishReport) -> String {
             )
         }
         _ => format!(
-            "{name} FAILED after {elapsed}, nodes: {} ok, {} failed, {} not run",
+            "{name} FAILED after {elapsed}, nodes: {} ok, {} failed, {} not run{}",
             count(NodeStatus::Success),
             count(NodeStatus::Failure) + count(NodeStatus::Unfinished),
-            count(NodeStatus::NotRun)
+            count(NodeStatus::NotRun),
+            checks(report)
         ),
     }
+}
+
+/// How the checks of rows ended, where there are some: `; checks: 3 passed, 1 failed`.
+fn checks(report: &FinishReport) -> String {
+    let checks = || report.nodes.iter().flat_map(|node| &node.checks);
+    let outcomes = [RecordedOutcome::Passed, RecordedOutcome::Failed, RecordedOutcome::Undecided];
+    let counts = outcomes.map(|outcome| (outcome, checks().filter(|check| check.outcome == outcome).count()));
+    let words =
+        counts.iter().filter(|(_, count)| *count > 0).map(|(outcome, count)| format!("{count} {outcome}"));
+    let words = words.collect::<Vec<_>>().join(", ");
+    if words.is_empty() { words } else { format!("; checks: {words}") }
 }
 
 /// That records wait: `1 record waits`, `2 records wait`.

@@ -3,7 +3,7 @@
 //! An [`Output`] takes a `DataFrame`, writes it through DataFusion's own sinks, registers it under a stable external
 //! name, and says what it has [`Written`]. A [`ParamTable`] registers a named set of parameters. The [`Registry`] says
 //! what outputs there should be, and compares. A [`SummaryTap`] looks at the data while they pass, so that a
-//! [`DataSummary`](daglight_data_summary::DataSummary) costs no second read.
+//! [`DataSummary`](daglight_data_summary::DataSummary) costs no second read, and a [`CheckTap`] whether they are as expected.
 //!
 //! How columns are summarised belongs to `daglight-data-summary`, how queries are observed to `daglight-plan-diagnostics`; where artifacts and summaries are sent, to
 //! `daglight-run-session`.
@@ -14,6 +14,15 @@ mod output;
 mod stored_files;
 mod summary_tap;
 mod written;
+
+// What must hold of the rows.
+mod check_keys;
+mod check_query;
+mod check_result;
+mod check_syntax;
+mod check_tap;
+mod data_check;
+mod planned_check;
 
 // What is known of data without reading its rows.
 mod location;
@@ -26,11 +35,18 @@ mod column_type;
 mod param_table;
 mod registry;
 
+pub use check_keys::MAX_KEY_BYTES;
+pub use check_query::check_table;
+pub use check_result::{CheckOutcome, CheckResult, ChecksFailed, Found, Measured};
+pub use check_syntax::{CheckProblem, CheckSyntaxError, parse as parse_check};
+pub use check_tap::CheckTap;
 pub use column_type::{ColumnType, UnknownType};
+pub use data_check::{CheckSeverity, DataCheck, UnknownSeverity};
 pub use file_output::{Arrow, Csv, FileOutput, Ndjson, Parquet};
 pub use location::{name_of_files, naming_part, without_query};
 pub use output::{Output, Table, View, register};
 pub use param_table::{ParamTable, ParamTableError};
+pub use planned_check::CheckPlanError;
 pub use registry::{ColumnDrift, Entry, Finding, MATERIALIZATION_TAG, Produced, Registry, RegistryError};
 pub use schema::schema_hash;
 pub use source::{ColumnFacts, SourceFacts, Unread, source_facts};

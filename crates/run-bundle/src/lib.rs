@@ -30,6 +30,7 @@ mod json_lines;
 mod versioned;
 
 mod artifact;
+mod check_record;
 mod data_summaries;
 mod delivery_counts;
 mod evidence;
@@ -60,6 +61,7 @@ mod fixture;
 
 pub use artifact::{ARTIFACTS_VERSION, Artifact, ArtifactCatalog, ArtifactColumn};
 pub use bundle::{Bundle, BundleError, RUN_BUNDLE};
+pub use check_record::{CheckRecord, RecordedOutcome, RecordedSeverity};
 /// What a file that is written survives, and so how long writing it takes.
 pub use daglight_guarded_files::Durability;
 pub use data_summaries::{BUNDLE_ONLY_FIELDS, DATA_SUMMARY_VERSION, NodeSummary};

@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use crate::{
     bundle::Bundle,
+    check_record::CheckRecord,
     delivery_counts::Delivery,
     file_entry::{FileEntry, FileUse},
     manifest_lock::ManifestLock,
@@ -23,8 +24,8 @@ use crate::{
 /// The version of `manifest.json`.
 ///
 /// - 1: identity, policy, status, nodes, files, delivery, warnings, links. `format`, `tracking`, `own_time`, and of nodes
-///   `queries_summed`, `error`, `attempts`, `earlier_attempts` and `recovered` came later: bundles without them are of this
-///   version as well.
+///   `queries_summed`, `error`, `attempts`, `earlier_attempts`, `recovered` and `checks` came later: bundles without them are of
+///   this version as well.
 /// - 2: runs and nodes may be `interrupted`; `interrupted_at` came later.
 /// - 3: `warnings` have a code and a message; before, each was a text. `files[].sha256` came later.
 ///
@@ -219,6 +220,9 @@ pub struct NodeRecord {
     /// them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub plan_hashes: Vec<String>,
+    /// What became of the data checks of its rows.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub checks: Vec<CheckRecord>,
 }
 
 impl NodeRecord {
@@ -239,6 +243,7 @@ impl NodeRecord {
             earlier_attempts: Vec::new(),
             recovered: false,
             plan_hashes: Vec::new(),
+            checks: Vec::new(),
         }
     }
 }

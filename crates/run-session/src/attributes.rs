@@ -71,6 +71,9 @@ pub(crate) fn attributes(
         let message = policy.capture_error(lines.first().map_or("", String::as_str));
         add("error", AttributeKind::Primitive, AttributeRole::Error, message);
     }
+    if let Some(checks) = facts.checks.table(policy) {
+        add("data_checks", AttributeKind::Html, AttributeRole::ResultSummary, checks);
+    }
     attributes.extend(summary.map(ShownSummary::attribute));
     let mut add = |name: &str, kind, role, value: Captured| {
         attributes.push(Attribute::new(name, kind, role, value));

@@ -39,6 +39,7 @@ mod node;
 mod node_run;
 mod node_scope;
 mod node_marks;
+mod node_checks;
 mod node_queries;
 mod node_end;
 mod node_stop;
@@ -106,6 +107,8 @@ mod sync;
 
 pub use bundle_status::{BundleState, BundleStatus};
 pub use close::{CloseError, close_dead_run};
+/// What [`Node::expect`] takes, and what it fails with.
+pub use daglight_materializers::{ChecksFailed, DataCheck};
 pub use daglight_plan_diagnostics::QueryCancelled;
 pub use daglight_run_bundle::{
     AttemptRecord, NodeRecord, NodeStatus, OwnTime, RunStatus, StallClass, Tracking,

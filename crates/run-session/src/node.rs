@@ -2,13 +2,16 @@
 
 use std::{fmt, future::Future, sync::Arc, time::Duration};
 
+#[cfg(doc)]
+use daglight_materializers::ChecksFailed;
 use daglight_materializers::{Output, ParamTable, ParamTableError, StoredFiles, Written, source_facts};
 use daglight_otel_bridge::{
     StageSpanBuilder,
     names::{self, Key},
 };
 use datafusion::{
-    arrow::datatypes::SchemaRef, dataframe::DataFrame, error::DataFusionError, prelude::SessionContext,
+    arrow::datatypes::SchemaRef, common::TableReference, dataframe::DataFrame, error::DataFusionError,
+    prelude::SessionContext,
 };
 use opentelemetry::{Context, context::FutureExt as _};
 use serde_json::Value;
@@ -204,7 +207,8 @@ impl Node {
     /// Writes a frame to an output, summarises its rows in the same pass, and records the artifact.
     ///
     /// # Errors
-    /// Those of the query and of the output.
+    /// Those of the query and of the output, and [`ChecksFailed`] where one of the node's checks does not hold for what was
+    /// written, which stays.
     pub async fn materialize(
         &self,
         session: &SessionContext,
@@ -215,6 +219,9 @@ impl Node {
         let here = self.context().with_value(OutputWrites);
         let written = output.write(session, frame).with_context(here).await?;
         self.written(written.clone());
+        // What is in files has passed, and would have to be read again.
+        let output = written.location.is_none().then(|| TableReference::parse_str(&written.name));
+        self.verify(session, output).await.map_err(|failed| DataFusionError::External(Box::new(failed)))?;
         Ok(written)
     }
 

@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// Attributes that are not known before the last query of a node has ended.
-const OF_QUERIES: [&str; 4] = ["data_summary", "first_rows", "queries", "plan"];
+const OF_QUERIES: [&str; 5] = ["data_summary", "data_checks", "first_rows", "queries", "plan"];
 
 /// How the code of a node ended. Its queries may go on: a stream that it returned is read later.
 pub(crate) struct NodeEnd {
@@ -58,8 +58,9 @@ impl NodeEnd {
         // First: it adds the outputs that only queries know.
         scope.register_writes();
         // Taken out: what is captured, logged and written below calls the program's code, which may ask for them.
-        let facts = std::mem::take(&mut *scope.facts());
+        let mut facts = std::mem::take(&mut *scope.facts());
         self.show_on_span(scope, &facts);
+        let checks = scope.record_checks(&mut facts.checks, &self.span);
         let summary = ShownSummary::of(&facts, self.error.is_some(), &state.context.policy);
         self.keep_summary(scope, summary.as_ref());
         if self.tracked {
@@ -76,6 +77,7 @@ impl NodeEnd {
             {
                 record.rows = facts.rows;
                 record.bytes = facts.bytes;
+                record.checks = checks;
                 record.queries_summed = facts.queries.summed();
                 record.plan_hashes = facts.queries.plan_hashes();
                 records.plans.insert(scope.name.clone(), facts.queries.logical_hashes());

@@ -21,9 +21,9 @@ use datafusion::arrow::datatypes::SchemaRef;
 use opentelemetry::Context;
 
 use crate::{
-    location::shown_location, node_end::NodeEnd, node_marks::NodeMarks, node_queries::NodeQueries,
-    node_stop::NodeStop, plan_picture::PlanPicture, preview::Preview, query_owner::QueryOwner,
-    query_write::QueryWrite, run_state::RunState, session_tables::QueryResult,
+    location::shown_location, node_checks::NodeChecks, node_end::NodeEnd, node_marks::NodeMarks,
+    node_queries::NodeQueries, node_stop::NodeStop, plan_picture::PlanPicture, preview::Preview,
+    query_owner::QueryOwner, query_write::QueryWrite, run_state::RunState, session_tables::QueryResult,
 };
 
 /// A node that runs. Its OpenTelemetry context holds it, so that queries planned inside find it.
@@ -96,6 +96,8 @@ pub(crate) struct NodeFacts {
     /// Whether its rows are those of a frame that it hands out, and not those of its last query.
     pub(crate) handed_out: HandedOut,
     pub(crate) queries: NodeQueries,
+    /// What is expected of its rows, and what became of that.
+    pub(crate) checks: NodeChecks,
     /// Values that the node's own code has recorded, by name.
     pub(crate) recorded: Vec<(String, Captured)>,
 }

@@ -9,7 +9,7 @@ use std::{
 use arrow::datatypes::SchemaRef;
 
 use daglight_data_summary::DataSummary;
-use daglight_materializers::SummaryTap;
+use daglight_materializers::{CheckTap, Measured, SummaryTap};
 use daglight_otel_bridge::{
     SpanStatus, StageSpan, StageSpanBuilder,
     names::{self, Key, key},
@@ -21,6 +21,7 @@ use daglight_plan_diagnostics::{
 use opentelemetry::Context;
 
 use crate::{
+    node_checks::CheckReads,
     node_queries::QueryFacts,
     node_scope::{HandedOut, NodeScope},
     own_time::Own,
@@ -52,6 +53,10 @@ pub(crate) struct RunQuery {
     storage: Option<Arc<QueryStorage>>,
     /// An output writes by it, and says itself what it has written.
     is_of_output: bool,
+    /// It reads a table for the checks of its node alone.
+    is_of_checks: bool,
+    /// The checks of the node whose result its rows may be.
+    checks: OnceLock<Option<CheckTap>>,
     /// As far as it is known when the query is planned.
     planned_in: Option<Place>,
     /// As it is known when the query starts.
@@ -101,14 +106,17 @@ impl RunQuery {
         let planned_in = Place::here(&telemetry, query);
         // An output says itself what it has written, with more than a query knows of it.
         let is_of_output = Context::map_current(|context| context.get::<OutputWrites>().is_some());
+        let is_of_checks = Context::map_current(|context| context.get::<CheckReads>().is_some());
         let observed = Self {
             telemetry,
             query: Arc::clone(query),
-            tap,
+            tap: tap.filter(|_| !is_of_checks),
             first_column: FirstColumn::default(),
-            preview: (preview_rows > 0).then(|| Arc::new(Preview::new(preview_rows))),
+            preview: (preview_rows > 0 && !is_of_checks).then(|| Arc::new(Preview::new(preview_rows))),
             storage: query.uses_storage().then(Arc::default),
             is_of_output,
+            is_of_checks,
+            checks: OnceLock::new(),
             planned_in,
             place: OnceLock::new(),
             span: Mutex::default(),
@@ -316,16 +324,19 @@ impl QueryListener for RunQuery {
         run.moved.add(&report);
 
         let summary = self.tap.as_ref().and_then(SummaryTap::take);
+        // The rows of a query that ended early are not those of the node.
+        let measured = self.checks.get().and_then(Option::as_ref).and_then(CheckTap::take);
+        let measured = measured.filter(|_| report.outcome == QueryOutcome::Completed);
         if let Some(tap) = &self.tap {
             run.own_time.add(Own::Summaries, tap.time_taken());
         }
         if let Some(node) = place.handed_out_by.as_ref().filter(|_| is_recorded) {
-            self.record_in_frame(node, &report, summary.clone());
+            self.record_in_frame(node, &report, summary.clone(), measured.clone());
         }
         let key = self.plan_key(place);
-        if let Some(node) = place.owner.node().filter(|_| is_recorded) {
+        if let Some(node) = place.owner.node().filter(|_| is_recorded && !self.is_of_checks) {
             let plan_file = run.plans.file_of(run, &key, &report);
-            self.record_in_node(node, &report, summary, plan_file);
+            self.record_in_node(node, &report, Results { summary, measured }, plan_file);
         }
         if is_recorded {
             let span = of_span.filter(|_| run.context.telemetry.settings().otel.operator_spans);
@@ -345,7 +356,13 @@ impl QueryListener for RunQuery {
 
 impl RunQuery {
     /// The rows of a frame are those of the node that has handed it out, whoever executes it.
-    fn record_in_frame(&self, node: &NodeScope, report: &QueryReport, summary: Option<DataSummary>) {
+    fn record_in_frame(
+        &self,
+        node: &NodeScope,
+        report: &QueryReport,
+        summary: Option<DataSummary>,
+        measured: Option<Measured>,
+    ) {
         if report.outcome != QueryOutcome::Completed {
             return;
         }
@@ -353,6 +370,7 @@ impl RunQuery {
         facts.handed_out = HandedOut::Executed;
         facts.rows = report.rows;
         facts.summary = summary;
+        facts.checks.measured = measured;
         facts.preview.clone_from(&self.preview);
     }
 
@@ -360,9 +378,10 @@ impl RunQuery {
         &self,
         node: &NodeScope,
         report: &QueryReport,
-        summary: Option<DataSummary>,
+        results: Results,
         plan_file: Option<String>,
     ) {
+        let Results { summary, measured } = results;
         let is_write = self.query.kind.is_write();
         let mut facts = node.facts();
         // Rows of a node are those that it has written. Only one that writes nothing has those of its last query.
@@ -373,6 +392,7 @@ impl RunQuery {
             if let Some(summary) = summary {
                 facts.summary = Some(summary);
             }
+            facts.checks.measured = measured;
             facts.schema = Some(Arc::clone(&self.query.schema));
             facts.lineage = Some(Arc::clone(&self.query.lineage));
             facts.table = self.table().map(str::to_owned);
@@ -414,6 +434,29 @@ impl RunQuery {
     }
 }
 
+/// What the rows of a query have shown.
+struct Results {
+    summary: Option<DataSummary>,
+    measured: Option<Measured>,
+}
+
+impl RunQuery {
+    /// The checks of the node that the rows belong to.
+    fn check_tap(&self, schema: &SchemaRef) -> Option<&CheckTap> {
+        if self.is_of_checks {
+            return None;
+        }
+        let tap = self.checks.get_or_init(|| {
+            let place = self.place()?;
+            let node = place.handed_out_by.as_ref().or_else(|| place.owner.node())?;
+            // Cloned, so that planning the checks does not hold up the node's other queries.
+            let checks = node.facts().checks.clone();
+            checks.tap(schema)
+        });
+        tap.as_ref()
+    }
+}
+
 impl DataTap for RunQuery {
     /// Only the data of nodes are summarised: nothing shows those of other queries.
     fn open(&self, schema: &SchemaRef, partition: usize) -> Box<dyn PartitionTap> {
@@ -424,6 +467,7 @@ impl DataTap for RunQuery {
             first_column: Arc::clone(&self.first_column),
             preview: self.preview.clone(),
             inner: summarised.map(|tap| tap.open(schema, partition)),
+            checks: self.check_tap(schema).map(|tap| tap.open(schema, partition)),
         })
     }
 }

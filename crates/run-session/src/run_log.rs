@@ -189,6 +189,7 @@ impl RunLog {
         record.started_at = Some(started_at);
         // They were those of the attempt before.
         (record.rows, record.bytes, record.recovered) = (None, None, false);
+        record.checks.clear();
         let attempt = record.attempts;
         // The warnings below take the same lock.
         drop(records);

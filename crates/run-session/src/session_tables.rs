@@ -46,6 +46,8 @@ pub(crate) struct Remember {
     pub(crate) first_column: FirstColumn,
     pub(crate) preview: Option<Arc<Preview>>,
     pub(crate) inner: Option<Box<dyn PartitionTap>>,
+    /// The checks of its node.
+    pub(crate) checks: Option<Box<dyn PartitionTap>>,
 }
 
 impl PartitionTap for Remember {
@@ -59,7 +61,7 @@ impl PartitionTap for Remember {
         if let Some(preview) = &self.preview {
             preview.take_from(batch);
         }
-        if let Some(inner) = &mut self.inner {
+        for inner in [&mut self.inner, &mut self.checks].into_iter().flatten() {
             inner.batch(batch);
         }
     }

@@ -109,6 +109,8 @@ names! {
         STALL = "stall",
         /// On the root span: it makes progress again, or has ended.
         STALL_ENDED = "stall_ended",
+        /// On the span of a node: a check of its rows was made.
+        DATA_CHECK = "data_check",
     }
 
     /// Keys that are never prefixed.
@@ -369,6 +371,20 @@ keys! {
     ParsingSeconds = "parsing_seconds",
     /// The operator of a query that was busy longest.
     HottestOperator = "hottest_operator",
+    /// On the event of a data check: the check as it was written, as far as the policy shows SQL; its kind where it shows none.
+    CheckText = "check.text",
+    /// On the event of a data check: `rows`, `unique`, `not_null`, `freshness` or `condition`.
+    CheckKind = "check.kind",
+    /// On the event of a data check: what a failure does, `warn` or `fail`.
+    CheckSeverity = "check.severity",
+    /// On the event of a data check: `passed`, `failed` or `undecided`.
+    CheckOutcome = "check.outcome",
+    /// On the event of a data check: rows that it has looked at.
+    CheckRows = "check.rows",
+    /// On the event of a data check: those of them that break it, where it is about single rows.
+    CheckFailing = "check.failing",
+    /// On the event of a data check: what was found, in words.
+    CheckMessage = "check.message",
     /// On the event of a stall: `source`, `memory`, `blocked_call`, `blocked_runtime`, `spinning`, `tasks` or `outside`.
     StallClass = "stall.class",
     /// On the event of a stall: the statement or stage that stands still, where that belongs to no node.

@@ -125,9 +125,15 @@ impl Script {
             first_line: statement.first_line,
             last_line: statement.last_line,
             text: statement.text.clone(),
-            normalized: statement.normalized.clone(),
+            normalized: with_checks(statement),
         }
     }
+}
+
+/// What is expected of the rows is code: a node that fails for another reason is another version.
+fn with_checks(statement: &Statement) -> String {
+    let checks = statement.checks.iter().map(|expectation| format!("\n{}", expectation.check));
+    std::iter::once(statement.normalized.clone()).chain(checks).collect()
 }
 
 /// `result`, or how the output is kept: `view`, `table`, or the format of its files.

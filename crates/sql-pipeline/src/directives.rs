@@ -1,18 +1,23 @@
-//! Documentation and directives (`tag:`, `node:`, `param:`) in the comments of a script.
+//! Documentation and directives (`tag:`, `node:`, `param:`, `expect:`) in the comments of a script.
 //!
 //! A directive is a `--` comment that has its line for itself, in the block directly above a statement. All other
 //! comments are comments; `near_directives` finds those that were probably meant as directives.
 
 use std::{collections::BTreeMap, fmt};
 
+use daglight_materializers::{CheckProblem, CheckSeverity, CheckSyntaxError, parse_check};
+
 use crate::{
+    expectations::Expectation,
     near_directives::{NearDirective, Standing, near_directive},
+    parser_messages::{split_position, tidied},
     source::LineOfScript,
     split::CommentLine,
+    sql_settings::SqlSettings,
 };
 
 /// What a line may begin with to be a directive, in front of a colon.
-pub(crate) const DIRECTIVES: [&str; 3] = ["tag", "node", "param"];
+pub(crate) const DIRECTIVES: [&str; 4] = ["tag", "node", "param", "expect"];
 
 /// The default value of a parameter, declared by `-- param: name = value`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,6 +46,7 @@ pub(crate) struct Block {
     pub(crate) name: Option<(String, (usize, usize))>,
     pub(crate) tags: BTreeMap<String, String>,
     pub(crate) parameters: Vec<ParameterDeclaration>,
+    pub(crate) checks: Vec<Expectation>,
     /// The first directive that describes a node.
     pub(crate) first_of_node: Option<(&'static str, (usize, usize))>,
     /// The comments that are nearly directives.
@@ -92,9 +98,28 @@ pub enum DirectiveError {
     /// A directive above a statement that is not a node.
     #[error("`{directive}:` applies to a node, but the statement below is not a node")]
     NotANode {
-        /// `tag` or `node`.
+        /// `tag`, `node` or `expect`.
         directive: &'static str,
     },
+    /// A check that cannot be read.
+    #[error("{problem}")]
+    Check {
+        /// What is wrong.
+        problem: CheckProblem,
+    },
+    /// Neither `warn` nor `fail`.
+    #[error(
+        "the severity of a check is written `-- expect(warn): ...` or `-- expect(fail): ...`, but this one is not"
+    )]
+    Severity {
+        /// What stands there.
+        found: String,
+    },
+    /// A check above a statement that returns or writes no rows.
+    #[error(
+        "`expect:` applies to a statement that returns or writes rows, but the statement below changes a table"
+    )]
+    NoRows,
 }
 
 impl DirectiveError {
@@ -102,8 +127,14 @@ impl DirectiveError {
     pub(crate) fn in_full(&self) -> String {
         let text = self.to_string();
         match self {
-            Self::Tag { found } | Self::NodeName { found } | Self::Parameter { found } => {
+            Self::Tag { found }
+            | Self::NodeName { found }
+            | Self::Parameter { found }
+            | Self::Severity { found } => {
                 format!("{} {found:?}", text.strip_suffix(" not").unwrap_or(&text))
+            }
+            Self::Check { problem: CheckProblem::Condition { message } } => {
+                format!("{text}: {}", tidied(split_position(message).0))
             }
             _ => text,
         }
@@ -119,23 +150,38 @@ impl fmt::Debug for DirectiveError {
 /// A [`DirectiveError`] and its line and column.
 pub(crate) type Misplaced = (DirectiveError, (usize, usize));
 
-/// The directive that a line holds, with its argument.
-fn directive(line: &CommentLine) -> Option<(&'static str, &str)> {
+/// A directive.
+struct Directive<'l> {
+    name: &'static str,
+    /// What stands in parentheses behind the name, which only a check may have.
+    option: Option<&'l str>,
+    argument: &'l str,
+}
+
+/// The directive that a line holds.
+fn directive(line: &CommentLine) -> Option<Directive<'_>> {
     let text = line.text.trim();
     // Behind code, `-- node: x` is a remark about that line.
     DIRECTIVES.into_iter().filter(|_| line.own_line).find_map(|name| {
-        let argument = text.strip_prefix(name)?.strip_prefix(':')?;
-        Some((name, argument.trim()))
+        let (option, rest) = option_of(name, text.strip_prefix(name)?);
+        let argument = rest.strip_prefix(':')?.trim();
+        Some(Directive { name, option, argument })
     })
 }
 
+/// Takes the option in parentheses off, where the directive has one.
+pub(crate) fn option_of<'t>(name: &str, text: &'t str) -> (Option<&'t str>, &'t str) {
+    let option = text.strip_prefix('(').filter(|_| name == "expect").and_then(|rest| rest.split_once(')'));
+    option.map_or((None, text), |(option, rest)| (Some(option.trim()), rest))
+}
+
 /// Reads the block directly above a statement.
-pub(crate) fn read_block(lines: &[CommentLine]) -> Result<Block, Misplaced> {
+pub(crate) fn read_block(lines: &[CommentLine], settings: &SqlSettings) -> Result<Block, Misplaced> {
     let mut block = Block::default();
     let mut prose: Vec<&str> = Vec::new();
     for line in lines {
         let at = start(line);
-        let Some((name, argument)) = directive(line) else {
+        let Some(Directive { name, option, argument }) = directive(line) else {
             // Prose all the same: the warning is only about what may have been meant.
             block.near.extend(near_directive(line, Standing::Above));
             prose.push(&line.text);
@@ -155,6 +201,10 @@ pub(crate) fn read_block(lines: &[CommentLine]) -> Result<Block, Misplaced> {
                         return Err((DirectiveError::DuplicateTag { key }, at));
                     }
                 }
+            }
+            "expect" => {
+                block.first_of_node.get_or_insert((name, at));
+                block.checks.push(expectation(line, option, argument, settings)?);
             }
             _ => {
                 block.first_of_node.get_or_insert((name, at));
@@ -177,9 +227,9 @@ pub(crate) fn read_detached(lines: &[CommentLine]) -> (Vec<ParameterDeclaration>
     let mut prose: Vec<&str> = Vec::new();
     for line in lines {
         let declared = directive(line)
-            .filter(|(name, _)| *name == "param")
+            .filter(|directive| directive.name == "param")
             // Far from any statement, a comment that is not a valid declaration is an ordinary comment.
-            .and_then(|(_, argument)| parameter(argument, None, start(line)).ok());
+            .and_then(|directive| parameter(directive.argument, None, start(line)).ok());
         match declared {
             Some(declared) => {
                 let documentation = paragraph(&mut prose);
@@ -197,6 +247,31 @@ pub(crate) fn read_detached(lines: &[CommentLine]) -> (Vec<ParameterDeclaration>
 fn start(line: &CommentLine) -> (usize, usize) {
     let spaces = line.text.chars().take_while(|c| c.is_whitespace()).count();
     (line.line, line.column + spaces)
+}
+
+fn expectation(
+    line: &CommentLine,
+    option: Option<&str>,
+    argument: &str,
+    settings: &SqlSettings,
+) -> Result<Expectation, Misplaced> {
+    let at = start(line);
+    let severity = match option.map(str::parse::<CheckSeverity>) {
+        None => CheckSeverity::default(),
+        Some(Ok(severity)) => severity,
+        Some(Err(_)) => {
+            let found = option.unwrap_or_default().to_owned();
+            return Err((DirectiveError::Severity { found }, at));
+        }
+    };
+    let check = parse_check(argument, &*settings.dialect(), settings.normalizes_names()).map_err(
+        |CheckSyntaxError { problem, offset }| {
+            // The argument is the end of the line's text.
+            let in_front = line.text.trim_end().chars().count() - argument.chars().count();
+            (DirectiveError::Check { problem }, (line.line, line.column + in_front + offset))
+        },
+    )?;
+    Ok(Expectation { check: check.with_severity(severity), line: at.0, column: at.1 })
 }
 
 /// Takes the last paragraph off.
@@ -261,6 +336,9 @@ fn joined(lines: &[&str]) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use daglight_materializers::DataCheck;
+    use datafusion::config::ConfigOptions;
+
     use super::*;
 
     fn block(text: &str) -> Result<Block, Misplaced> {
@@ -274,7 +352,7 @@ mod tests {
                 own_line: true,
             })
             .collect();
-        read_block(&lines)
+        read_block(&lines, &SqlSettings::new(&ConfigOptions::new()))
     }
 
     #[track_caller]
@@ -309,6 +387,56 @@ mod tests {
         assert_eq!(
             found,
             [("from", "1995-01-01", false, Some("From this day on.")), ("who", "it's", true, None)]
+        );
+    }
+
+    #[test]
+    fn checks_have_a_severity_and_a_place() {
+        let block = block(
+            "Orders.\n expect: rows > 0\nexpect(warn): unique(order_id)\nexpect( fail ):not_null(customer)\n\
+             expect(warn): freshness(updated_at) < 2 days\nexpect: amount >= 0",
+        )
+        .unwrap();
+        assert_eq!(block.documentation.as_deref(), Some("Orders."));
+        let found: Vec<(String, usize, usize)> = block
+            .checks
+            .iter()
+            .map(|Expectation { check, line, column }| (check.to_string(), *line, *column))
+            .collect();
+        let expected = [
+            ("expect: rows > 0", 2, 5),
+            ("expect(warn): unique(order_id)", 3, 4),
+            ("expect: not_null(customer)", 4, 4),
+            ("expect(warn): freshness(updated_at) < 2 days", 5, 4),
+            ("expect: amount >= 0", 6, 4),
+        ];
+        assert_eq!(found, expected.map(|(text, line, column)| (text.to_owned(), line, column)));
+        let kinds: Vec<&str> = block.checks.iter().map(|found| DataCheck::kind(&found.check)).collect();
+        assert_eq!(kinds, ["rows", "unique", "not_null", "freshness", "condition"]);
+    }
+
+    #[test]
+    fn bad_checks_are_refused_where_they_are_wrong() {
+        check_refused(
+            "ä\n expect: unique(a b)",
+            "`unique` takes names of columns, as in `unique(id)` or `unique(day, \"Region\")`",
+            (2, 22),
+        );
+        check_refused(
+            "expect(warn):   amount > 0 0 ",
+            "a check is `rows`, `unique`, `not_null`, `freshness` or an SQL condition, but this one is not: expected end of \
+             the condition, found a number",
+            (1, 31),
+        );
+        check_refused(
+            "expect(maybe): rows > 0",
+            "the severity of a check is written `-- expect(warn): ...` or `-- expect(fail): ...`, but this one is \"maybe\"",
+            (1, 4),
+        );
+        check_refused(
+            "expect:",
+            "the check is missing: expected one such as `rows > 0`, `unique(id)`, `not_null(id)` or `amount >= 0`",
+            (1, 11),
         );
     }
 

@@ -5,6 +5,7 @@
 
 // Reading a script: its text, its statements, the comments around them.
 mod directives;
+mod expectations;
 mod location;
 mod near_directives;
 mod parser_messages;
@@ -57,6 +58,7 @@ mod test_script;
 
 pub use conflict::Conflict;
 pub use directives::{DirectiveError, ParameterDeclaration};
+pub use expectations::Expectation;
 pub use kind::StatementKind;
 pub use locate::SourceError;
 pub use near_directives::ScriptWarning;

@@ -3,7 +3,7 @@
 use std::{error::Error, fmt, sync::Arc};
 
 use daglight_capture_policy::{Redactor, in_one_line, printable_message, without_error_values};
-use daglight_run_session::{Panic, QueryCancelled};
+use daglight_run_session::{ChecksFailed, Panic, QueryCancelled};
 use datafusion::{
     common::{Column, SchemaError},
     error::DataFusionError,
@@ -77,6 +77,8 @@ impl fmt::Display for SourceError {
                 // In our words, of nothing but facts.
                 Some(error) if QueryCancelled::of(error).is_some() => self.message.clone(),
                 Some(_) => without_error_values(&self.message),
+                // Their own words have values in them.
+                None if cause.is::<ChecksFailed>() => without_error_values(&self.message),
                 None => cause.to_string(),
             },
         };

@@ -2,8 +2,10 @@
 
 use std::fmt;
 
+use daglight_materializers::DataCheck;
+
 use crate::{
-    directives::{DIRECTIVES, node_name, parameter, tag},
+    directives::{DIRECTIVES, node_name, option_of, parameter, tag},
     source::{Place, Source},
     split::CommentLine,
 };
@@ -52,6 +54,7 @@ impl NearDirective {
         let expected = match self.directive {
             "tag" => "-- tag: key=value",
             "node" => "-- node: name",
+            "expect" => "-- expect: check",
             _ => "-- param: name = value",
         };
         ScriptWarning {
@@ -82,6 +85,7 @@ pub(crate) fn near_directive(line: &CommentLine, standing: Standing) -> Option<N
     let word_end = bare.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(bare.len());
     let (word, rest) = bare.split_at(word_end);
     let directive = DIRECTIVES.into_iter().find(|directive| resembles(word, directive))?;
+    let (option, rest) = option_of(directive, rest.trim());
     let rest = rest.trim();
     let (colon, argument) = match rest.strip_prefix(':') {
         Some(argument) => (true, argument.trim_start_matches(':').trim()),
@@ -89,21 +93,34 @@ pub(crate) fn near_directive(line: &CommentLine, standing: Standing) -> Option<N
     };
     let is_meant = match directive {
         "node" => colon && node_name(argument).is_ok(),
+        "expect" => looks_like_a_check(argument),
         // Whoever writes an equals sign behind the word means a pair, well formed or not.
         _ if colon && line.own_line && standing == Standing::Above => argument.contains('='),
         "tag" => argument.split(',').all(|pair| tag(pair).is_ok()),
         _ => parameter(argument.strip_prefix('$').unwrap_or(argument), None, (0, 0)).is_ok(),
     };
     let spaces = line.text.chars().count() - text.chars().count();
-    let found = if colon { format!("{word}:") } else { word.to_owned() };
+    let word = option.map_or_else(|| word.to_owned(), |option| format!("{word}({option})"));
+    let found = if colon { format!("{word}:") } else { word };
     let is_written_well =
-        word == directive && colon && bare.len() == text.len() && bare[word_end..].starts_with(':');
+        bare.starts_with(&found) && bare[..word_end] == *directive && colon && bare.len() == text.len();
     is_meant.then_some(NearDirective {
         found,
         directive,
         misplaced: is_written_well,
         at: (line.line, line.column + spaces),
     })
+}
+
+/// Whether a text is a check, or begins like one. Prose may begin with the same word: `Expected: the rows of yesterday`.
+fn looks_like_a_check(text: &str) -> bool {
+    let lower = text.to_lowercase();
+    if ["unique(", "not_null(", "freshness("].iter().any(|start| lower.starts_with(start)) {
+        return true;
+    }
+    let compares = lower.contains(['<', '>', '='])
+        || [" is ", " in ", " between ", " like "].iter().any(|word| lower.contains(word));
+    compares && text.parse::<DataCheck>().is_ok()
 }
 
 /// Whether a word is a directive's in another case, in the plural, spelled out, or with a slip of the keyboard.
@@ -114,6 +131,9 @@ fn resembles(word: &str, directive: &str) -> bool {
         // `note`, `mode` and `code` are one letter away.
         "node" => ["node", "ndoe", "noed", "onde", "nodename"].contains(&singular),
         "tag" => ["tag", "tga", "atg", "tagg"].contains(&singular),
+        "expect" => {
+            ["expected", "expectation"].contains(&singular) || strsim::osa_distance(singular, "expect") <= 1
+        }
         _ => singular == "parameter" || strsim::osa_distance(singular, "param") <= 1,
     }
 }
@@ -162,13 +182,23 @@ mod tests {
             "-- parma: x = 1",
             "-- param $x = 1",
             "-- @param x = 'a b'",
+            "-- Expect: rows > 0",
+            "-- expects: unique(id)",
+            "-- expect rows > 0",
+            "-- expect (warn) : rows > 0",
+            "-- EXPECT(warn): a IS NOT NULL",
+            "-- expected: not_null(a)",
+            "-- epxect: freshness(at) < 2 days",
+            "-- @expect: amount >= 0",
         ] {
             let script = Script::parse("a.sql", &format!("{text}\nSELECT 1")).unwrap();
             assert_eq!(script.warnings().len(), 1, "{text}");
             assert!(!script.warnings()[0].misplaced, "{text}");
             assert!(script.declarations().is_empty(), "{text}");
             assert!(
-                script.statements()[0].tags.is_empty() && script.statements()[0].name.is_none(),
+                script.statements()[0].tags.is_empty()
+                    && script.statements()[0].checks.is_empty()
+                    && script.statements()[0].name.is_none(),
                 "{text}"
             );
         }
@@ -187,6 +217,8 @@ mod tests {
             ("/* param: x = 1 */ SELECT 1", "1:4: `param:`"),
             ("/*\n * tag: a=b\n */\nSELECT 1", "2:4: `tag:`"),
             ("/* why */ -- tag: a=b\nSELECT 1", "1:14: `tag:`"),
+            ("-- expect: rows > 0\n\nSELECT 1", "1:4: `expect:`"),
+            ("SELECT 1; -- expect(warn): rows > 0", "1:14: `expect(warn):`"),
         ] {
             check(text, &[format!("a.sql:{at}{misplaced}").as_str()]);
         }
@@ -208,6 +240,12 @@ mod tests {
             "/* param: */ SELECT 1",
             "-- tag a table\nSELECT 1",
             "SELECT 'x -- tag: a=b'",
+            "-- Expected: the rows of yesterday\nSELECT 1",
+            "-- Expect this to be slow\nSELECT 1",
+            "-- Expect: nothing\nSELECT 1",
+            "-- expectations are high\nSELECT 1",
+            "-- except: a = 1\nSELECT 1",
+            "-- expect: to be slow\n\nSELECT 1",
         ] {
             check(text, &[]);
         }

@@ -18,6 +18,7 @@ use datafusion::{
 use futures::{StreamExt, TryFutureExt, stream::FuturesUnordered};
 
 use crate::{
+    expectations::StepError,
     locate::{SourceError, StatementError},
     part::Part,
     pipeline::{Pipeline, Step},
@@ -312,7 +313,10 @@ impl Pipeline {
         rows_out: &RowsOut<'_>,
         options: &RunScriptOptions<'_>,
     ) -> Result<(), SourceError> {
-        let located = |error| StatementError(self.locate(step, error));
+        let located = |error| match error {
+            StepError::Engine(error) => StatementError(self.locate(step, error)),
+            StepError::Check(error) => StatementError(*error),
+        };
         let started = Instant::now();
         // A panic of the engine is an error of the statement like any other.
         let caught = match &step.node {

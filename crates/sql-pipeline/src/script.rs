@@ -308,7 +308,7 @@ impl Reading<'_> {
         let mut splitter = Splitter::new(source, &*dialect);
         while let Some(piece) = splitter.next_statement(&*dialect).map_err(unreadable)? {
             let Piece { above, tokens } = piece;
-            let block = directives::read_block(&above).map_err(misplaced)?;
+            let block = directives::read_block(&above, &self.settings).map_err(misplaced)?;
             // With the settings that hold at this place: a SET above it may have changed how names and strings are
             // read.
             let (mut statement, parsed) = read_statement(source, &tokens, &self.settings, self.literal)
@@ -320,6 +320,10 @@ impl Reading<'_> {
             if let (Some((directive, position)), None) = (block.first_of_node, statement.kind.node_kind()) {
                 return Err(misplaced((DirectiveError::NotANode { directive }, position)));
             }
+            if let Some(check) = block.checks.first().filter(|_| !statement.kind.has_rows()) {
+                return Err(misplaced((DirectiveError::NoRows, (check.line, check.column))));
+            }
+            statement.checks = block.checks;
             statement.documentation = block.documentation;
             statement.name = block.name.map(|(name, _)| without_credentials(&name));
             statement.tags = block.tags;
@@ -454,6 +458,15 @@ mod tests {
         check_refused(
             "-- tag: a=1\nSET a.b = 1",
             "a.sql:1:4: `tag:` applies to a node, but the statement below is not a node\n1 | -- tag: a=1\n  |    ^",
+        );
+        check_refused(
+            "-- expect: rows > 0\nDROP TABLE a",
+            "a.sql:1:4: `expect:` applies to a node, but the statement below is not a node\n1 | -- expect: rows > 0\n  |    ^",
+        );
+        check_refused(
+            "-- expect: rows > 0\nDELETE FROM a",
+            "a.sql:1:4: `expect:` applies to a statement that returns or writes rows, but the statement below changes a \
+             table\n1 | -- expect: rows > 0\n  |    ^",
         );
         check_refused(
             "-- param: x = 1\n\n-- param: x = 2\nSELECT $x",

@@ -14,6 +14,7 @@ use datafusion::{
 };
 
 use crate::{
+    expectations::Expectation,
     kind::StatementKind,
     literals::{
         LiteralValue, colon_parameter, defines_function, has_colon_placeholder, literal_places,
@@ -50,6 +51,8 @@ pub struct Statement {
     pub name: Option<String>,
     /// The tags from `-- tag: key=value`.
     pub tags: BTreeMap<String, String>,
+    /// The checks of its rows, from `-- expect: check`.
+    pub checks: Vec<Expectation>,
     /// The parameters it reads, each time it does.
     pub placeholders: Vec<Placeholder>,
     /// The file of the script that it stands in.
@@ -185,6 +188,7 @@ pub(crate) fn read_statement(
         documentation: None,
         name: None,
         tags: BTreeMap::new(),
+        checks: Vec::new(),
         placeholders,
         file: 0,
         relations: Relations::default(),

@@ -5,7 +5,6 @@ use std::{sync::Arc, time::Instant};
 use daglight_run_session::{Node, ParsedStatement};
 use datafusion::{
     arrow::{array::RecordBatch, datatypes::SchemaRef},
-    error::DataFusionError,
     execution::context::SessionContext,
     logical_expr::LogicalPlan,
     physical_plan::execute_stream,
@@ -16,6 +15,7 @@ use futures::{
 };
 
 use crate::{
+    expectations::StepError,
     kind::StatementKind,
     pipeline::{Pipeline, Step},
     recorded::{Target, record},
@@ -72,10 +72,15 @@ impl Pipeline {
         session: &SessionContext,
         node: Option<&Node>,
         rows_out: &RowsOut<'_>,
-    ) -> Result<Option<ShownRows>, DataFusionError> {
+    ) -> Result<Option<ShownRows>, StepError> {
         let statement = self.statement(step);
         let parsing = Instant::now();
         let plan = self.plan(step, session).await?;
+        let mut is_checked = statement.checks.is_empty() || self.check_columns(step, session, &plan)?;
+        // Before anything of it is planned, so that the query finds them.
+        if let Some(node) = node {
+            self.expect_rows(step, node, session);
+        }
         let parsed = ParsedStatement(parsing.elapsed());
         let copied = match &plan {
             LogicalPlan::Copy(copy) => Some(copy.input.schema().inner().clone()),
@@ -83,8 +88,13 @@ impl Pipeline {
         };
         let planned = async {
             let frame = session.execute_logical_plan(plan).await?;
+            // What `EXECUTE` executes is known only now; of what defines something, the frame is empty.
+            is_checked |= statement.kind == StatementKind::ExternalTable;
+            if !is_checked {
+                self.check_columns(step, session, frame.logical_plan())?;
+            }
             let task = Arc::new(frame.task_ctx());
-            Ok::<_, DataFusionError>((frame.create_physical_plan().await?, task))
+            Ok::<_, StepError>((frame.create_physical_plan().await?, task))
         };
         let (plan, task) = parsed.of(planned).await?;
         // Behind the planning, in which the store is made that a `COPY` has options for. Nothing is written before the execution.
@@ -117,9 +127,18 @@ impl Pipeline {
         }
         let is_streamed = streaming.map(Streaming::end).is_some();
         drop(stream);
-        if let Some(node) = node {
-            record(node, statement, step.output.as_ref(), session, target, copied, &shown).await;
+        let Some(node) = node else { return Ok((has_rows && !is_streamed).then_some(shown)) };
+        record(node, statement, step.output.as_ref(), session, target, copied, &shown).await;
+        let shown = (has_rows && !is_streamed).then_some(shown);
+        match self.verify_rows(step, node, session).await {
+            Ok(()) => Ok(shown),
+            Err(error) => {
+                // They are there, and say why a check of them has failed.
+                if let Some(rows) = &shown {
+                    (rows_out.options.on_event)(PipelineEvent::Rows { node: Some(node.name()), rows });
+                }
+                Err(error)
+            }
         }
-        Ok((has_rows && !is_streamed).then_some(shown))
     }
 }

@@ -105,6 +105,9 @@ kinds! {
     TelemetryCost = "telemetry-cost":
         "Turn off the part that takes most: data statistics by capture.data_statistics = false, plans by plans.keep; where \
          nodes cost most, fewer and larger ones.";
+    /// A check of the rows of a node did not pass.
+    DataCheck = "data-check":
+        "Look at the rows that break the check, where they come from, or whether the check still says what is meant.";
     /// Something that was recorded is lost.
     TelemetryLoss = "telemetry-loss":
         "Deal with the reasons that are named; the bundle has what the server does not.";

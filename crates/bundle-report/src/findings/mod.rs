@@ -11,9 +11,10 @@
 //! estimates.rs     what the planner knew of the rows
 //! joins.rs scans.rs memory.rs parallelism.rs skew.rs planning.rs writes.rs      the rules of queries
 //! repeated.rs      what several queries did again
-//! schedule.rs stalls.rs telemetry.rs                                    the rules of runs
+//! checks.rs schedule.rs stalls.rs telemetry.rs                          the rules of runs
 //! ```
 
+mod checks;
 mod collected;
 mod estimates;
 mod finding;
@@ -51,6 +52,7 @@ pub(crate) fn findings(report: &Report, of_plans: PlanFindings, thresholds: &Thr
     findings.extend(memory::of_run(report, &findings, thresholds));
     findings.extend(parallelism::of_run(report, thresholds));
     findings.extend(writes::of_run(report, thresholds));
+    findings.extend(checks::of_run(report, thresholds));
     findings.extend(schedule::of_run(report, thresholds));
     findings.extend(stalls::of_run(report, thresholds));
     findings.extend(telemetry::of_run(report, thresholds));

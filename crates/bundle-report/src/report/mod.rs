@@ -42,8 +42,8 @@ use crate::findings::Finding;
 ///   a node whose process was gone is null; it was 0 at first. `timeline.ending_ms` came later too: before, it was part of
 ///   `idle_ms`. So did `findings`, and of the timeline `critical_steps`, `concurrency` and `idle_gaps`; `plans`,
 ///   `spans`, `spans_left_out`, `resources` and the `self_ms` of spans followed, then `heartbeat.silent_seconds`,
-///   `heartbeat.idle_share` and the `statement` of stalls, and `data`, `data_left_out`, `tables`, `operators` and `lineage`
-///   came last.
+///   `heartbeat.idle_share` and the `statement` of stalls, then `data`, `data_left_out`, `tables`, `operators` and `lineage`.
+///   `nodes[].checks` came last.
 pub const REPORT_VERSION: u32 = 2;
 
 /// What a run did, what was slow, what failed, and what has not been delivered.

@@ -1,6 +1,6 @@
 //! A node as it ran.
 
-use daglight_run_bundle::{AttemptRecord, NodeStatus, RecordedKind};
+use daglight_run_bundle::{AttemptRecord, CheckRecord, NodeStatus, RecordedKind};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -45,6 +45,9 @@ pub struct NodeReport {
     /// Whether the program has dealt with its failure, which so is not one of the run.
     #[serde(default)]
     pub recovered: bool,
+    /// What became of the checks of its rows.
+    #[serde(default)]
+    pub checks: Vec<CheckRecord>,
     /// Whether the longest chain of dependencies goes through it.
     pub on_critical_path: bool,
 }
@@ -69,6 +72,7 @@ impl NodeReport {
             attempts: 1,
             earlier_attempts: Vec::new(),
             recovered: false,
+            checks: Vec::new(),
             on_critical_path: false,
         }
     }
