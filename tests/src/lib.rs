@@ -15,6 +15,7 @@ mod otlp;
 mod proxy;
 mod sample;
 mod schema;
+mod slt;
 mod tpch;
 mod tpch_queries;
 mod tracking_server;
@@ -29,6 +30,7 @@ pub use otlp::{OtelTap, OtlpReceiver, attributes, decode_strictly, decoded_value
 pub use proxy::{Fault, Proxy};
 pub use sample::{Recorded, Sample};
 pub use schema::{check_against, schema_of};
+pub use slt::{SLT_CRATE, SltOutcome, SltRecord, slt_files, slt_folder, slt_records};
 pub use tpch::{generate_tpch, tpch_data};
 pub use tpch_queries::{tpch_query, tpch_script};
 pub use tracking_server::TrackingServer;

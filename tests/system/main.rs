@@ -5,6 +5,7 @@
 mod bundle;
 mod bundles;
 mod catalog;
+mod checks;
 mod correlation;
 mod damages;
 mod demo;

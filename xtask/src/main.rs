@@ -3,6 +3,7 @@
 mod bench;
 mod clippy_lists;
 mod codegen;
+mod conformance;
 mod demo;
 mod deny;
 mod false_alarms;
@@ -55,6 +56,8 @@ enum Task {
         #[arg(long)]
         release: bool,
     },
+    /// Run DataFusion's own tests on a bare session, on an observed one and as scripts, and compare record for record
+    Conformance(conformance::Options),
     /// Check licences, bans and sources of all dependencies against deny.toml
     Deny,
     /// Check the facade with each of its features alone
@@ -75,6 +78,7 @@ fn main() -> ExitCode {
         }
         Task::Bench { suite } => bench::run(suite),
         Task::FalseAlarms { scale_factor, release } => false_alarms::run(scale_factor, release),
+        Task::Conformance(options) => conformance::run(&options),
         Task::Deny => deny::run(),
         Task::Features => features::run(),
         Task::Unused => unused::run(),

@@ -6,6 +6,7 @@
 mod args;
 mod bundle;
 mod bundles;
+mod cache_functions;
 mod compare;
 mod config;
 mod console;
@@ -15,6 +16,7 @@ mod export;
 mod failure;
 mod history;
 mod node_line;
+mod parquet_metadata;
 mod plan;
 mod progress;
 mod prune;

@@ -71,6 +71,10 @@ pub(crate) fn pipeline(
         policy.redactor().learn(text);
     }
     let script = Script::parse_files(&texts, config.options())?;
+    for check in script.statements().iter().flat_map(|statement| &statement.checks) {
+        // It is SQL in a comment, where nothing else is.
+        policy.redactor().learn(check.check.text());
+    }
     // The script has a copy of its own.
     drop(texts);
     let warnings = script.warnings().to_vec();

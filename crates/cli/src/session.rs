@@ -18,7 +18,11 @@ use datafusion::{
     prelude::{SessionConfig, SessionContext},
 };
 
-use crate::stores::{is_in_store, with_store_options};
+use crate::{
+    cache_functions,
+    parquet_metadata::ParquetMetadata,
+    stores::{is_in_store, with_store_options},
+};
 
 /// An observed session that reads files by their names, as `datafusion-cli` does: `SELECT * FROM 'orders.parquet'`.
 pub(crate) fn session(telemetry: &Telemetry, config: SessionConfig, env: Arc<RuntimeEnv>) -> SessionContext {
@@ -31,6 +35,9 @@ pub(crate) fn session(telemetry: &Telemetry, config: SessionConfig, env: Arc<Run
     let session = telemetry.session(with_store_options(builder));
     // What makes a table of a file asks the session for its options.
     files.0.session_store().with_state(session.state_weak_ref());
+    // Those that `datafusion-cli` has besides DataFusion's own.
+    session.register_udtf("parquet_metadata", Arc::new(ParquetMetadata));
+    cache_functions::register(&session);
     session
 }
 

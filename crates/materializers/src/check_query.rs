@@ -131,8 +131,8 @@ mod tests {
         };
         let read = judged(measure(&checks, &session, "t".into(), key_bytes).await.unwrap());
         let tap = CheckTap::with_key_bytes(checks, &session.state(), frame.schema().as_arrow(), key_bytes);
+        let schema = frame.schema().inner().clone();
         let batches = frame.collect().await.unwrap();
-        let schema = Arc::new(batches[0].schema().as_ref().clone());
         let mut partitions: Vec<_> = (0..3).map(|partition| tap.open(&schema, partition)).collect();
         for (index, batch) in batches.iter().enumerate() {
             for row in 0..batch.num_rows() {

@@ -368,6 +368,11 @@ mod tests {
              SELECT * FROM 'out/x.csv'",
             &["", "0", "|0 1", "0 2"],
         );
+        check(
+            "COPY (SELECT 1 AS x) TO 'out/x.parquet'; SELECT * FROM parquet_metadata('out/x.parquet');
+             SELECT type FROM Parquet_Metadata(\"./out/x.parquet\") AS p; SELECT * FROM parquet_metadata('y.parquet')",
+            &["", "0", "0", ""],
+        );
     }
 
     #[test]

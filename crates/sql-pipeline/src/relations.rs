@@ -8,7 +8,7 @@ use datafusion::{
         parser::{CopyToSource, Statement as ParsedStatement},
         sqlparser::{
             ast::{
-                FromTable, Ident, ObjectName, ObjectType, Query, SchemaName, SetExpr, ShowCreateObject,
+                Expr, FromTable, FunctionArg, FunctionArgExpr, Ident, ObjectName, ObjectType, Query, SchemaName, SetExpr, ShowCreateObject,
                 Spanned, Statement as SqlStatement, TableFactor, TableObject, TableWithJoins, Visit, Visitor,
             },
             keywords::Keyword,
@@ -23,6 +23,9 @@ use crate::{
     sql_settings::SqlSettings,
     unsupported::UnsupportedStatement,
 };
+
+/// The table function that shows the metadata of a file.
+const PARQUET_METADATA: &str = "parquet_metadata";
 
 /// What a statement reads and does, with each name resolved by the settings in force.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -463,6 +466,18 @@ fn reads(part: &impl Visit, settings: &SqlSettings) -> Vec<Mention> {
     found.found
 }
 
+/// The file that a table function of the command reads, as `parquet_metadata('x.parquet')`.
+fn file_of_function(name: &ObjectName, args: &[FunctionArg]) -> Option<String> {
+    if !name.to_string().eq_ignore_ascii_case(PARQUET_METADATA) {
+        return None;
+    }
+    match args.first()? {
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Value(value))) => value.value.clone().into_string(),
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Identifier(name))) => Some(name.value.clone()),
+        _ => None,
+    }
+}
+
 /// Collects relations in the way of DataFusion's `resolve_table_references`, but with their places and without the
 /// names of table functions.
 struct Reads<'a> {
@@ -479,8 +494,13 @@ impl Visitor for Reads<'_> {
     type Break = ();
 
     fn pre_visit_table_factor(&mut self, table: &TableFactor) -> ControlFlow<()> {
-        if let TableFactor::Table { name, args: Some(_), .. } = table {
+        if let TableFactor::Table { name, args: Some(args), .. } = table {
             self.functions.push(name.span());
+            if let Some(file) = file_of_function(name, &args.args) {
+                // Like a file that is read by its name, which another statement may write. That it is there, the function finds.
+                let relation = self.settings.resolve(TableReference::bare(file));
+                self.found.push(Mention { relation, at: None });
+            }
         }
         ControlFlow::Continue(())
     }

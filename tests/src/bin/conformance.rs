@@ -1,0 +1,270 @@
+//! Runs DataFusion's own tests on a bare session and on an observed one, and compares what becomes of each record; and the same
+//! files as scripts through `daglight run`, whose rows are compared with those of the bare session.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::Arc,
+};
+
+use anyhow::{Context, Result, ensure};
+use clap::Parser;
+use daglight::prelude::{Dag, Node, Run, RunOptions, Telemetry};
+use daglight_system_tests::{SltOutcome, SltRecord, slt_files, slt_folder, slt_records};
+use datafusion::{
+    arrow::{
+        array::RecordBatch,
+        json::{WriterBuilder, writer::LineDelimited},
+    },
+    error::DataFusionError,
+    execution::SessionStateBuilder,
+    logical_expr::LogicalPlan,
+    physical_plan::{common::collect, execute_stream},
+    prelude::{SessionConfig, SessionContext},
+};
+use dev_services::Workspace;
+
+/// Run DataFusion's own tests on a bare and on an observed session, and compare what becomes of each record
+#[derive(Parser)]
+struct Arguments {
+    /// Only files whose path contains one of these
+    only: Vec<String>,
+    /// Run the statements that succeed as scripts through `daglight run` too, and compare the rows
+    #[arg(long)]
+    scripts: bool,
+    /// Print every record that differs in full
+    #[arg(long)]
+    verbose: bool,
+}
+
+/// Files that are left out: what they need is no part of a session as this crate makes them.
+const LEFT_OUT: [&str; 2] = [
+    // Functions of another crate, of the names of DataFusion's own.
+    "spark/",
+    // They compare with a data set that is not shipped.
+    "pg_compat/",
+];
+
+/// As DataFusion's runner has it, so that plans do not depend on the machine.
+const PARTITIONS: usize = 4;
+
+/// What became of a record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Outcome {
+    /// It succeeded with these rows, each an object in JSON; a statement without rows has none.
+    Rows(Vec<String>),
+    Failed(String),
+}
+
+impl Outcome {
+    fn is(&self, expected: SltOutcome) -> bool {
+        matches!(self, Self::Rows(_)) == (expected == SltOutcome::Success)
+    }
+}
+
+#[derive(Default)]
+struct Counts {
+    files: usize,
+    records: usize,
+    passed: usize,
+    unstable: usize,
+    differing: usize,
+    scripts: usize,
+    script_rows: usize,
+    script_failures: usize,
+}
+
+fn main() -> Result<()> {
+    let arguments = Arguments::parse();
+    let shipped = slt_folder()?;
+    // The program is run from another folder than this one.
+    let program = Workspace::locate()?.daglight()?;
+    let folder = tempfile::tempdir()?;
+    let work = folder.path().join("datafusion/sqllogictest");
+    fs::create_dir_all(work.join("test_files"))?;
+    std::os::unix::fs::symlink(shipped.with_file_name("data"), work.join("data"))?;
+    std::env::set_current_dir(&work)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let counts = runtime.block_on(compare(&arguments, &shipped, &program))?;
+    let Counts { files, records, passed, unstable, differing, .. } = counts;
+    println!(
+        "{files} files, {records} records: {passed} passed on both, {unstable} are not the same twice on a bare session, \
+         {differing} differing"
+    );
+    if arguments.scripts {
+        let Counts { scripts, script_rows, script_failures, .. } = counts;
+        println!("{scripts} scripts through daglight run: {script_rows} rows compared, {script_failures} failed");
+    }
+    ensure!(differing == 0 && counts.script_failures == 0, "not the same as a bare session");
+    Ok(())
+}
+
+async fn compare(arguments: &Arguments, shipped: &Path, program: &Path) -> Result<Counts> {
+    let is_wanted = |name: &String| {
+        let is_left_out = LEFT_OUT.iter().any(|folder| name.starts_with(folder));
+        !is_left_out && (arguments.only.is_empty() || arguments.only.iter().any(|only| name.contains(only)))
+    };
+    let mut files: Vec<(String, PathBuf)> = Vec::new();
+    for path in slt_files(shipped)? {
+        let name = path.strip_prefix(shipped)?.to_string_lossy().into_owned();
+        if is_wanted(&name) {
+            files.push((name, path));
+        }
+    }
+    ensure!(!files.is_empty(), "there is no such file in {}", shipped.display());
+    let telemetry = Telemetry::from_env()?;
+    let mut dag = Dag::builder("datafusion::sqllogictest_v1")?;
+    for (index, _) in files.iter().enumerate() {
+        dag = dag.loader(node_of(index)).end();
+    }
+    let run = telemetry.start_run(&dag.build()?, RunOptions::default());
+    let mut counts = Counts::default();
+    for (index, (name, path)) in files.iter().enumerate() {
+        let records = slt_records(path)?;
+        let bare = outcomes(&bare_session(), &records).await;
+        let observed = observed_outcomes(&telemetry, &run, index, &records).await?;
+        counts.files += 1;
+        counts.records += records.len();
+        let differs: Vec<usize> = (0..records.len()).filter(|index| bare[*index] != observed[*index]).collect();
+        // What a bare session does not do twice cannot be compared: times, random numbers, orders.
+        let again = if differs.is_empty() { Vec::new() } else { outcomes(&bare_session(), &records).await };
+        for (index, record) in records.iter().enumerate() {
+            if !differs.contains(&index) {
+                counts.passed += usize::from(bare[index].is(record.expected));
+            } else if again[index] != bare[index] || of_time(record) {
+                counts.unstable += 1;
+            } else {
+                counts.differing += 1;
+                println!("{name}:{}: {}", record.line, shortened(&record.sql, arguments.verbose));
+                println!("  bare     {}", shortened(&format!("{:?}", bare[index]), arguments.verbose));
+                println!("  observed {}", shortened(&format!("{:?}", observed[index]), arguments.verbose));
+            }
+        }
+        if arguments.scripts {
+            script(program, name, &records, &mut counts).await?;
+        }
+    }
+    run.finish().await;
+    telemetry.shutdown();
+    Ok(counts)
+}
+
+fn node_of(index: usize) -> String {
+    format!("file_{index}")
+}
+
+fn config() -> SessionConfig {
+    SessionConfig::new().with_target_partitions(PARTITIONS)
+}
+
+fn bare_session() -> SessionContext {
+    let state = SessionStateBuilder::new().with_config(config()).with_default_features().build();
+    SessionContext::new_with_state(state)
+}
+
+async fn observed_outcomes(
+    telemetry: &Telemetry,
+    run: &Run,
+    index: usize,
+    records: &[SltRecord],
+) -> Result<Vec<Outcome>> {
+    let session =
+        telemetry.session(SessionStateBuilder::new().with_config(config()).with_default_features());
+    let work = async |_: Node| Ok::<_, std::convert::Infallible>(outcomes(&session, records).await);
+    let Ok(outcomes) = run.node(&node_of(index), work).await;
+    Ok(outcomes)
+}
+
+async fn outcomes(session: &SessionContext, records: &[SltRecord]) -> Vec<Outcome> {
+    // What a test writes is there from the last time.
+    let _absent = fs::remove_dir_all("test_files/scratch");
+    let mut outcomes = Vec::new();
+    for record in records {
+        outcomes.push(match rows(session, &record.sql).await {
+            Ok((_, batches)) => {
+                let mut rows = lines(&batches).unwrap_or_else(|error| vec![format!("not shown: {error}")]);
+                if record.any_order {
+                    rows.sort();
+                }
+                Outcome::Rows(rows)
+            }
+            Err(error) => Outcome::Failed(error.strip_backtrace()),
+        });
+    }
+    outcomes
+}
+
+/// The plan of a statement and its rows, as DataFusion's runner gets them.
+async fn rows(session: &SessionContext, sql: &str) -> Result<(LogicalPlan, Vec<RecordBatch>), DataFusionError> {
+    let plan = session.state().create_logical_plan(sql).await?;
+    let frame = session.execute_logical_plan(plan.clone()).await?;
+    let task = Arc::new(frame.task_ctx());
+    let stream = execute_stream(frame.create_physical_plan().await?, task)?;
+    Ok((plan, collect(stream).await?))
+}
+
+fn lines(batches: &[RecordBatch]) -> Result<Vec<String>, DataFusionError> {
+    let mut writer = WriterBuilder::new().with_explicit_nulls(true).build::<_, LineDelimited>(Vec::new());
+    for batch in batches {
+        writer.write(batch)?;
+    }
+    writer.finish()?;
+    Ok(String::from_utf8_lossy(&writer.into_inner()).lines().map(str::to_owned).collect())
+}
+
+/// Whether a record shows how long something took.
+fn of_time(record: &SltRecord) -> bool {
+    let sql = record.sql.to_lowercase();
+    sql.contains("explain analyze")
+}
+
+fn shortened(text: &str, is_whole: bool) -> String {
+    if is_whole { text.to_owned() } else { text.chars().take(300).collect() }
+}
+
+/// Runs the statements of a file that succeed as one script, and compares what it prints with the rows of a bare session.
+async fn script(program: &Path, name: &str, records: &[SltRecord], counts: &mut Counts) -> Result<()> {
+    let session = bare_session();
+    let _absent = fs::remove_dir_all("test_files/scratch");
+    let (mut statements, mut expected) = (Vec::new(), Vec::new());
+    for record in records {
+        // A text in the middle of a script must not be what ends it.
+        let sql = record.sql.trim().trim_end_matches(';');
+        let Ok((plan, batches)) = rows(&session, sql).await else { continue };
+        statements.push(sql.to_owned());
+        // Other statements return a count, which is not printed.
+        if !matches!(plan, LogicalPlan::Copy(_) | LogicalPlan::Dml(_) | LogicalPlan::Ddl(_)) && !of_time(record) {
+            expected.extend(lines(&batches).unwrap_or_default());
+        }
+    }
+    if statements.is_empty() {
+        return Ok(());
+    }
+    let _absent = fs::remove_dir_all("test_files/scratch");
+    fs::write("script.sql", statements.join(";\n") + ";\n")?;
+    let output = Command::new(program)
+        .args(["run", "script.sql", "--output-dir", "out", "--format", "ndjson", "--quiet", "--threads"])
+        .arg(PARTITIONS.to_string())
+        .env("HAMILTON_TRACKER_ENABLED", "false")
+        .output()
+        .with_context(|| format!("cannot run {}", program.display()))?;
+    let _absent = fs::remove_dir_all("out");
+    let mut printed: Vec<String> = String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect();
+    printed.sort();
+    expected.sort();
+    counts.scripts += 1;
+    counts.script_rows += expected.len();
+    if !output.status.success() {
+        counts.script_failures += 1;
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        let error = said.lines().skip_while(|line| !line.starts_with("error")).take(3).collect::<Vec<_>>().join(" ");
+        println!("{name} as a script: {} {}", output.status, shortened(&error, false));
+    } else {
+        let missing = expected.iter().filter(|row| printed.binary_search(row).is_err()).count();
+        if missing > 0 || printed.len() < expected.len() {
+            println!("{name} as a script: {missing} of {} rows are not printed, of {}", expected.len(), printed.len());
+        }
+    }
+    Ok(())
+}
