@@ -18,11 +18,13 @@ fn list(value: &Value) -> &[Value] {
 
 /// Each check with its node, severity, outcome and what was found.
 fn checks(nodes: &Value) -> Vec<String> {
-    let of_nodes = list(nodes).iter().flat_map(|node| list(&node["checks"]).iter().map(move |check| (node, check)));
+    let of_nodes =
+        list(nodes).iter().flat_map(|node| list(&node["checks"]).iter().map(move |check| (node, check)));
     let shown = |value: &Value| value.as_str().expect("a text").to_owned();
     of_nodes
         .map(|(node, check)| {
-            let fields = [&node["name"], &check["check"], &check["severity"], &check["outcome"], &check["message"]];
+            let fields =
+                [&node["name"], &check["check"], &check["severity"], &check["outcome"], &check["message"]];
             fields.map(shown).join(" | ")
         })
         .collect()
@@ -32,7 +34,8 @@ fn bundle_file(checkout: &Checkout, report: &Value, file: &str) -> std::path::Pa
     checkout.path().join(report["bundle"].as_str().expect("a bundle")).join(file)
 }
 
-const ORDERS: &str = "order_id,customer,amount,updated_at\n1,ann,5,1970-01-01\n2,bob,7,2999-01-01\n2,,-1,1970-01-01\n";
+const ORDERS: &str =
+    "order_id,customer,amount,updated_at\n1,ann,5,1970-01-01\n2,bob,7,2999-01-01\n2,,-1,1970-01-01\n";
 
 const SCRIPT: &str = "\
 -- Orders, as they come.
@@ -159,10 +162,11 @@ PREPARE p AS SELECT * FROM u WHERE k > $1 ORDER BY k;
     let of = |checks: &str| {
         let checkout = Checkout::new();
         checkout.pipeline("checks.sql", &sql.replace("{checks}", checks));
-        let finished = Daglight::new(&checkout, ["run", "checks.sql", "--output-dir", "out", "--format", "csv"])
-            .env("HAMILTON_TRACKER_ENABLED", "false")
-            .finish()
-            .ended_with(0);
+        let finished =
+            Daglight::new(&checkout, ["run", "checks.sql", "--output-dir", "out", "--format", "csv"])
+                .env("HAMILTON_TRACKER_ENABLED", "false")
+                .finish()
+                .ended_with(0);
         let written = fs::read_to_string(checkout.path().join("u.csv")).expect("a file");
         let mut lines: Vec<String> = written.lines().map(str::to_owned).collect();
         lines.sort();
@@ -176,14 +180,15 @@ PREPARE p AS SELECT * FROM u WHERE k > $1 ORDER BY k;
         of("-- expect: unique(k)\n-- expect: n > 0\n-- expect(warn): rows >= 7\n-- expect: not_null(k, n)\n");
     assert_eq!((checked_rows, checked_written, checked_nodes), (rows, written, nodes));
     let outcomes = checks(&checked["nodes"]);
-    let expected = [("u", 7), ("u_csv", 7), ("u_insert", 7), ("output_1", 10), ("v", 14)].map(|(node, rows)| {
-        [
-            format!("{node} | unique(k) | fail | passed | it holds for {rows} rows"),
-            format!("{node} | n > 0 | fail | passed | it holds for {rows} rows"),
-            format!("{node} | rows >= 7 | warn | passed | there are {rows} rows"),
-            format!("{node} | not_null(k, n) | fail | passed | it holds for {rows} rows"),
-        ]
-    });
+    let expected =
+        [("u", 7), ("u_csv", 7), ("u_insert", 7), ("output_1", 10), ("v", 14)].map(|(node, rows)| {
+            [
+                format!("{node} | unique(k) | fail | passed | it holds for {rows} rows"),
+                format!("{node} | n > 0 | fail | passed | it holds for {rows} rows"),
+                format!("{node} | rows >= 7 | warn | passed | there are {rows} rows"),
+                format!("{node} | not_null(k, n) | fail | passed | it holds for {rows} rows"),
+            ]
+        });
     assert_eq!(outcomes, expected.concat());
     let hash = |manifest: &Value, name: &str| manifest["identity"][name].clone();
     assert_eq!(hash(&plain, "dag_hash"), hash(&checked, "dag_hash"));
@@ -199,7 +204,11 @@ fn a_check_that_does_not_fit_is_an_error_at_its_place() {
             "there is no column \"ids\": the node has \"id\"",
         ),
         ("-- expect: ids > 0\nSELECT 1 AS id", "checks.sql:1:4: output_1:", "No field named ids"),
-        ("-- expect: sum(id) > 0\nCREATE VIEW t AS SELECT 1 AS id", "checks.sql:1:4: t:", "a condition is about one row"),
+        (
+            "-- expect: sum(id) > 0\nCREATE VIEW t AS SELECT 1 AS id",
+            "checks.sql:1:4: t:",
+            "a condition is about one row",
+        ),
         (
             "PREPARE p AS SELECT 1 AS id;\n-- expect: not_null(name)\nEXECUTE p;",
             "checks.sql:2:4: output_1:",
@@ -217,8 +226,13 @@ fn a_check_that_does_not_fit_is_an_error_at_its_place() {
         assert!(error.contains(line) && error.contains(message), "{sql}: {}", finished.stderr);
         assert!(!checkout.path().join("t.csv").exists(), "{sql}");
     }
-    let refused = finished(&Checkout::new(), "SELECT 1;\n-- expect: unique(id\nSELECT 1 AS id", &[]).ended_with(2);
-    assert!(refused.stderr.contains("checks.sql:2:21: `unique` takes names of columns"), "{}", refused.stderr);
+    let refused =
+        finished(&Checkout::new(), "SELECT 1;\n-- expect: unique(id\nSELECT 1 AS id", &[]).ended_with(2);
+    assert!(
+        refused.stderr.contains("checks.sql:2:21: `unique` takes names of columns"),
+        "{}",
+        refused.stderr
+    );
 }
 
 #[test]

@@ -3,6 +3,8 @@
 use anyhow::Result;
 use dev_services::{Browser, Postgres, Python, VirtualEnv, Workspace};
 
+use crate::conformance;
+
 /// Options of the test command.
 #[derive(clap::Args)]
 pub(crate) struct Options {
@@ -25,6 +27,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         "otlp",
         &workspace.root().join("tests/python/requirements.txt"),
     )?;
+    eprintln!("set-up: DataFusion's own tests");
+    conformance::fetch(&workspace)?;
     eprintln!("set-up: programs");
     // All members, as the tests are built: with another selection cargo would build DataFusion a second time.
     dev_services::run(workspace.cargo().args(["build", "--workspace", "--bins"]))?;

@@ -60,7 +60,8 @@ impl TableFunctionImpl for CacheFunction {
 type Described = (&'static str, bool, ArrayRef);
 
 fn batch(columns: Vec<Described>) -> Result<RecordBatch> {
-    let field = |(name, nullable, column): &Described| Field::new(*name, column.data_type().clone(), *nullable);
+    let field =
+        |(name, nullable, column): &Described| Field::new(*name, column.data_type().clone(), *nullable);
     let schema = Schema::new(columns.iter().map(field).collect::<Fields>());
     let columns = columns.into_iter().map(|(_, _, column)| column).collect();
     Ok(RecordBatch::try_new(Arc::new(schema), columns)?)
@@ -107,7 +108,8 @@ fn metadata_cache(caches: &CacheManager) -> Result<RecordBatch> {
 
 fn statistics_cache(caches: &CacheManager) -> Result<RecordBatch> {
     let cache = caches.get_file_statistic_cache();
-    let mut entries: Vec<_> = cache.map(|cache| cache.list_entries()).unwrap_or_default().into_iter().collect();
+    let mut entries: Vec<_> =
+        cache.map(|cache| cache.list_entries()).unwrap_or_default().into_iter().collect();
     entries.sort_by_key(|(path, _)| path.path.to_string());
     let of = || entries.iter();
     let metas = || entries.iter().map(|(_, entry)| &entry.value.meta);
@@ -134,7 +136,8 @@ fn statistics_cache(caches: &CacheManager) -> Result<RecordBatch> {
 
 fn list_files_cache(caches: &CacheManager) -> Result<RecordBatch> {
     let cache = caches.get_list_files_cache();
-    let mut entries: Vec<_> = cache.map(|cache| cache.list_entries()).unwrap_or_default().into_iter().collect();
+    let mut entries: Vec<_> =
+        cache.map(|cache| cache.list_entries()).unwrap_or_default().into_iter().collect();
     entries.sort_by_key(|(path, _)| path.path.to_string());
     let of = || entries.iter();
     let files = || entries.iter().flat_map(|(_, entry)| entry.value.files.iter());

@@ -34,7 +34,11 @@ impl TableFunctionImpl for ParquetMetadata {
             [Expr::Literal(ScalarValue::Utf8(Some(file)), _)] => file,
             // The name in double quotes.
             [Expr::Column(Column { name, .. })] => name,
-            _ => return plan_err!("parquet_metadata takes the name of one file, as in parquet_metadata('x.parquet')"),
+            _ => {
+                return plan_err!(
+                    "parquet_metadata takes the name of one file, as in parquet_metadata('x.parquet')"
+                );
+            }
         };
         let unreadable = |error: &dyn std::error::Error| {
             DataFusionError::Plan(format!("cannot read the metadata of '{file}': {error}"))
@@ -121,7 +125,9 @@ fn min(chunk: &Chunk<'_>) -> Option<String> {
         Statistics::Float(of) => of.min_opt().map(ToString::to_string),
         Statistics::Double(of) => of.min_opt().map(ToString::to_string),
         Statistics::ByteArray(of) => of.min_opt().map(|value| text_of(chunk, value.as_utf8().ok(), value)),
-        Statistics::FixedLenByteArray(of) => of.min_opt().map(|value| text_of(chunk, value.as_utf8().ok(), value)),
+        Statistics::FixedLenByteArray(of) => {
+            of.min_opt().map(|value| text_of(chunk, value.as_utf8().ok(), value))
+        }
     }
 }
 
@@ -135,7 +141,9 @@ fn max(chunk: &Chunk<'_>) -> Option<String> {
         Statistics::Float(of) => of.max_opt().map(ToString::to_string),
         Statistics::Double(of) => of.max_opt().map(ToString::to_string),
         Statistics::ByteArray(of) => of.max_opt().map(|value| text_of(chunk, value.as_utf8().ok(), value)),
-        Statistics::FixedLenByteArray(of) => of.max_opt().map(|value| text_of(chunk, value.as_utf8().ok(), value)),
+        Statistics::FixedLenByteArray(of) => {
+            of.max_opt().map(|value| text_of(chunk, value.as_utf8().ok(), value))
+        }
     }
 }
 

@@ -21,12 +21,12 @@ pub use daglight_plan_diagnostics as plans;
 pub use daglight_run_identity as identity;
 #[cfg(feature = "session")]
 pub use daglight_run_session::{
-    AttemptRecord, BundleState, BundleStatus, Check, CheckKind, CloseError, ErrorReport, FinishReport,
-    Interrupted, LIFECYCLE_TARGET, NOTE_TARGET, Node, NodeRecord, NodeStatus, OnInterrupt, OwnTime, Panic,
-    QueryCancelled, Reading, ReportPaths, Run, RunError, RunLinks, RunOptions, RunProgress, RunStatus,
-    RunWatch, RunningNode, SERVER_VARIABLES, STALL_FIELDS, StallClass, Stalled, StopSignal, SyncReport,
-    Telemetry, TelemetryError, Tracking, catch_panic, check_setup, close_dead_run, error_kind,
-    follow_spawned_tasks, receive_signals, shown_dag, silence_panics_of_nodes, sync_run,
+    AttemptRecord, BundleState, BundleStatus, Check, CheckKind, ChecksFailed, CloseError, DataCheck,
+    ErrorReport, FinishReport, Interrupted, LIFECYCLE_TARGET, NOTE_TARGET, Node, NodeRecord, NodeStatus,
+    OnInterrupt, OwnTime, Panic, QueryCancelled, Reading, ReportPaths, Run, RunError, RunLinks, RunOptions,
+    RunProgress, RunStatus, RunWatch, RunningNode, SERVER_VARIABLES, STALL_FIELDS, StallClass, Stalled,
+    StopSignal, SyncReport, Telemetry, TelemetryError, Tracking, catch_panic, check_setup, close_dead_run,
+    error_kind, follow_spawned_tasks, receive_signals, shown_dag, silence_panics_of_nodes, sync_run,
 };
 pub use daglight_settings as settings;
 #[cfg(feature = "sql")]

@@ -77,7 +77,11 @@ pub(crate) fn defines_function(tokens: &[TokenWithSpan]) -> bool {
 
 /// Whether a placeholder is an argument of the statement that `PREPARE` keeps.
 pub(crate) fn is_argument(tokens: &[TokenWithSpan], name: &str) -> bool {
-    keyword_at(tokens, 0) == Keyword::PREPARE && name.bytes().all(|byte| byte.is_ascii_digit())
+    // An `EXPLAIN` of it has at most ANALYZE, VERBOSE and a format in front.
+    let is_prepare = keyword_at(tokens, 0) == Keyword::PREPARE
+        || keyword_at(tokens, 0) == Keyword::EXPLAIN
+            && keyword_at(tokens, statement_start(tokens)) == Keyword::PREPARE;
+    is_prepare && name.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// The places of a statement, as indices of its tokens, where a parameter must be a literal before the statement is
@@ -208,6 +212,7 @@ fn statement_start(tokens: &[TokenWithSpan]) -> usize {
                 | Keyword::UPDATE
                 | Keyword::DELETE
                 | Keyword::EXECUTE
+                | Keyword::PREPARE
         )
     };
     tokens.iter().position(starts).unwrap_or_default()
@@ -294,6 +299,10 @@ mod tests {
         check("SET a.b = $d", "SET a . b = '1995-01-01'");
         check("EXECUTE p($n, $d, $b, $t)", "EXECUTE p ( -5 , DATE '1995-01-01' , true , 'it's' )");
         check("PREPARE p AS SELECT $1, $n", "PREPARE p AS SELECT $1 , -5");
+        check(
+            "EXPLAIN VERBOSE PREPARE p(INT) AS SELECT $1, $n",
+            "EXPLAIN VERBOSE PREPARE p ( INT ) AS SELECT $1 , -5",
+        );
         check(
             "CREATE FUNCTION f(INT) RETURNS INT RETURN $n",
             "CREATE FUNCTION f ( INT ) RETURNS INT RETURN $n",

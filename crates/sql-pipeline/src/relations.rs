@@ -8,8 +8,9 @@ use datafusion::{
         parser::{CopyToSource, Statement as ParsedStatement},
         sqlparser::{
             ast::{
-                Expr, FromTable, FunctionArg, FunctionArgExpr, Ident, ObjectName, ObjectType, Query, SchemaName, SetExpr, ShowCreateObject,
-                Spanned, Statement as SqlStatement, TableFactor, TableObject, TableWithJoins, Visit, Visitor,
+                Expr, FromTable, FunctionArg, FunctionArgExpr, Ident, ObjectName, ObjectType, Query,
+                SchemaName, SetExpr, ShowCreateObject, Spanned, Statement as SqlStatement, TableFactor,
+                TableObject, TableWithJoins, Visit, Visitor,
             },
             keywords::Keyword,
             tokenizer::{Span, Token, TokenWithSpan},

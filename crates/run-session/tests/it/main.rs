@@ -5,6 +5,7 @@
 mod attached;
 mod attempts;
 mod beats;
+mod checks;
 mod belonging;
 mod damaged;
 mod ends;
