@@ -2,7 +2,8 @@
 
 use std::ops::Range;
 
-const KEY_BEGIN: &str = "-----BEGIN ";
+/// What a private key begins with.
+pub(crate) const KEY_BEGIN: &str = "-----BEGIN ";
 const KEY_END: &str = "-----END ";
 const DASHES: &str = "-----";
 /// The longest header of a private key that is known is about half as long.

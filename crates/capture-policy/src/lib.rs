@@ -42,6 +42,7 @@ mod credentials;
 mod path_users;
 mod connection_secrets;
 mod phrases;
+mod clues;
 
 // Finding them in SQL.
 mod sql_tokens;

@@ -5,9 +5,7 @@
 //! Fields of one pair of brackets belong together, or those that are close to each other where there are no brackets. One
 //! that comes once more begins the next entry.
 
-use std::{ops::Range, sync::LazyLock};
-
-use regex::Regex;
+use std::ops::Range;
 
 use crate::{
     credentials::{quote, word},
@@ -62,12 +60,12 @@ pub(crate) fn field(name: &str) -> Option<Field> {
     if is_in(&NAMES) { Some(Field::Name) } else { is_in(&VALUES).then_some(Field::Value) }
 }
 
-/// Where the values are whose names are hidden. `hides` is whether a name is that of a credential.
+/// Without this, in any case, a text has no field for a value.
+pub(crate) const SIGN: &str = "val";
+
+/// Where the values are whose names are hidden, in a text with the sign of one. `hides` is whether a name is that of a
+/// credential.
 pub(crate) fn secrets(text: &str, hides: impl Fn(&str) -> bool) -> Vec<Range<usize>> {
-    static VALUE: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new("(?i)val").ok());
-    if !VALUE.as_ref().is_some_and(|value| value.is_match(text)) {
-        return Vec::new();
-    }
     let mut reader =
         Reader { text, hides, frames: vec![Frame::default()], open: [0; 3], unclosed: 0, found: Vec::new() };
     reader.read();

@@ -4,22 +4,43 @@ use std::{ops::Range, sync::LazyLock};
 
 use regex::{Captures, Regex};
 
-use crate::named_values;
+use crate::{
+    clues::{Clue, Clues},
+    named_values,
+};
+
+/// A pattern, and what a text that it finds something in has in it, in any case. A sign has neither `k` nor `s`: the patterns
+/// take letters beyond ASCII for these two.
+pub(crate) struct Phrase {
+    pattern: &'static str,
+    pub(crate) signs: &'static [&'static str],
+}
 
 /// `IDENTIFIED BY 'x'`; `u/x@//host` and `jdbc:oracle:thin:u/x@host`; `the password is x1`. Quotes may be doubled or escaped, because the text may be inside of a literal.
-const PHRASES: [&str; 4] = [
-    r#"(?i)\bidentified\s+(?:with\s+\S+\s+)?(?:by|as)\s+(?:password\s+)?['"\\]+(?<secret>[^'"\\\n]+)"#,
-    r#"[^\s'"`/:=@]/(?<secret>[^\s'"`]+?)@//"#,
-    r#"(?i):(?:thin|oci8?):[^\s'"`/:@]+/(?<secret>[^\s'"`]+?)@"#,
-    r"(?i)\b(?:password|passphrase|passwd|kennwort|passwort)\s+(?:is|ist|was)\s+(?<word>[^\s',;]{6,64})",
+pub(crate) const PHRASES: [Phrase; 4] = [
+    Phrase {
+        pattern: r#"(?i)\bidentified\s+(?:with\s+\S+\s+)?(?:by|as)\s+(?:password\s+)?['"\\]+(?<secret>[^'"\\\n]+)"#,
+        signs: &["identified"],
+    },
+    Phrase { pattern: r#"[^\s'"`/:=@]/(?<secret>[^\s'"`]+?)@//"#, signs: &["@//"] },
+    Phrase {
+        pattern: r#"(?i):(?:thin|oci8?):[^\s'"`/:@]+/(?<secret>[^\s'"`]+?)@"#,
+        signs: &[":thin:", ":oci"],
+    },
+    Phrase {
+        pattern: r"(?i)\b(?:password|passphrase|passwd|kennwort|passwort)\s+(?:is|ist|was)\s+(?<word>[^\s',;]{6,64})",
+        signs: &["word", "phra", "wd", "wort"],
+    },
 ];
 
-static PATTERNS: LazyLock<Vec<Regex>> =
-    LazyLock::new(|| PHRASES.iter().filter_map(|phrase| Regex::new(phrase).ok()).collect());
+static PATTERNS: LazyLock<Vec<(usize, Regex)>> = LazyLock::new(|| {
+    let patterns = PHRASES.iter().enumerate();
+    patterns.filter_map(|(place, phrase)| Some((place, Regex::new(phrase.pattern).ok()?))).collect()
+});
 
-/// Where such credentials are in a text, and those that stand beside their name. `hides` is whether a name is that of a
-/// credential.
-pub(crate) fn secrets(text: &str, hides: impl Fn(&str) -> bool) -> Vec<Range<usize>> {
+/// Where such credentials are in a text, and those that stand beside their name. `clues` are those of the text, and `hides` is
+/// whether a name is that of a credential.
+pub(crate) fn secrets(text: &str, clues: Clues, hides: impl Fn(&str) -> bool) -> Vec<Range<usize>> {
     let found = |captures: Captures<'_>| {
         let secret = captures.name("secret").or_else(|| {
             let word = captures.name("word")?;
@@ -27,8 +48,13 @@ pub(crate) fn secrets(text: &str, hides: impl Fn(&str) -> bool) -> Vec<Range<usi
         })?;
         Some(secret.range())
     };
-    let mut ranges = named_values::secrets(text, hides);
-    ranges.extend(PATTERNS.iter().flat_map(|pattern| pattern.captures_iter(text).filter_map(found)));
+    let mut ranges = match clues.has(Clue::NamedValue) {
+        true => named_values::secrets(text, hides),
+        false => Vec::new(),
+    };
+    for (_, pattern) in PATTERNS.iter().filter(|(place, _)| clues.has(Clue::Phrase(*place))) {
+        ranges.extend(pattern.captures_iter(text).filter_map(found));
+    }
     ranges
 }
 

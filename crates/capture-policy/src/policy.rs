@@ -165,9 +165,14 @@ impl Policy {
     fn cut(&self, value: &Value, mut limits: Limits, shape: Shape) -> Captured {
         loop {
             let cut = limits.apply(value, shape, &self.redactor);
+            let most = self.capture.max_attribute_bytes;
+            // Nearly every value is far below the limit, which is known without writing it out.
+            if is_surely_within(&cut, most) {
+                return Captured::new(cut);
+            }
             // Measured as it will be sent: escapes and braces count against the server's limit as well.
             let size_bytes = cut.to_string().len();
-            if size_bytes <= self.capture.max_attribute_bytes {
+            if size_bytes <= most {
                 return Captured::new(cut);
             }
             match limits.halved() {
@@ -316,6 +321,30 @@ impl Policy {
             ShownPath::None => None,
         }
     }
+}
+
+/// Whether a value has no more than `limit` bytes as JSON, whatever has to be escaped in it. False where that is not sure.
+fn is_surely_within(value: &Value, limit: usize) -> bool {
+    /// Takes what a value needs at most off the bytes that are left.
+    fn left_after(value: &Value, left: usize) -> Option<usize> {
+        /// Bytes of the longest number, and of what stands around and behind a value.
+        const NUMBER: usize = 32;
+        // A control character is `\u0000`, of six bytes.
+        let text = |text: &str, left: usize| left.checked_sub(text.len().checked_mul(6)?.checked_add(4)?);
+        match value {
+            Value::Null | Value::Bool(_) | Value::Number(_) => left.checked_sub(NUMBER),
+            Value::String(string) => text(string, left),
+            Value::Array(items) => {
+                items.iter().try_fold(left.checked_sub(NUMBER)?, |rest, item| left_after(item, rest))
+            }
+            Value::Object(entries) => {
+                entries.iter().try_fold(left.checked_sub(NUMBER)?, |rest, (key, value)| {
+                    left_after(value, text(key, rest)?)
+                })
+            }
+        }
+    }
+    left_after(value, limit).is_some()
 }
 
 #[cfg(test)]
@@ -481,5 +510,22 @@ mod tests {
         let rules = Policy::of_profile(Profile::Prod).rules();
         assert_eq!((rules["profile"].as_str(), rules["sql_text"].as_str()), ("prod", "without_literals"));
         assert_eq!((rules["tracker"].as_str(), rules["redact_keys"].as_str()), ("true", "[]"));
+    }
+
+    #[test]
+    fn a_value_that_is_surely_within_a_limit_is_within_it() {
+        let values = [
+            json!(null),
+            json!(-1.234_567_890_123_456_7e-300),
+            json!(u64::MAX),
+            json!("\u{1}".repeat(100)),
+            json!(["a", [], {}, {"\u{2}\"": {"b": [1, 2.5, false]}}]),
+            json!((0..100).map(|n| n.to_string()).collect::<Vec<_>>()),
+        ];
+        for value in values {
+            let size_bytes = value.to_string().len();
+            assert!(!is_surely_within(&value, size_bytes - 1), "{value}");
+            assert!(is_surely_within(&value, 64 + 64 * size_bytes), "{value}");
+        }
     }
 }

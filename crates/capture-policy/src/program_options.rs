@@ -62,6 +62,11 @@ static NAMES: LazyLock<Option<(AhoCorasick, Vec<usize>)>> = LazyLock::new(|| {
     Some((matcher, rows))
 });
 
+/// The names of such programs.
+pub(crate) fn names() -> impl Iterator<Item = &'static str> {
+    PROGRAMS.iter().flat_map(|(names, ..)| names.iter().copied())
+}
+
 /// Where the first password on the command line of such a program is, without the quotes around it.
 pub(crate) fn program_password(text: &str) -> Option<Range<usize>> {
     let (matcher, rows) = NAMES.as_ref()?;

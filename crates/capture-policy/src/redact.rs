@@ -8,6 +8,7 @@ use std::{
 
 use crate::{
     capture_settings::{CaptureSettings, ShownPath, SqlText},
+    clues::{Clue, Clues},
     credentials::{Authority, authority, aws_secret, private_key, shaped_credential, users_of_urls, word},
     key_names::{KeyNames, takes_user, user_and_password},
     key_values::{Separator, ends_with_place, token_of_scheme},
@@ -150,7 +151,9 @@ impl Redactor {
             find(&text[at..]).map(|range| at + range.start..at + range.end)
         };
         // These two span lines and words, so the reader of words below sees only what is between them.
-        let (mut key, mut password) = (behind(0, private_key), behind(0, program_password));
+        let clues = Clues::of(text);
+        let mut key = clues.has(Clue::PrivateKey).then(|| behind(0, private_key)).flatten();
+        let mut password = clues.has(Clue::Program).then(|| behind(0, program_password)).flatten();
         while let Some(first) =
             [&key, &password].into_iter().flatten().min_by_key(|range| range.start).cloned()
         {
@@ -169,7 +172,7 @@ impl Redactor {
         self.scan(&text[at..], at, &mut found);
         // On the whole text and not between the finds, because a phrase says of a word elsewhere in the line what it
         // is.
-        found.extend(phrases::secrets(text, |name| self.hides_key(name)));
+        found.extend(phrases::secrets(text, clues, |name| self.hides_key(name)));
         found.extend(users_of_paths(text));
         found
     }
@@ -251,7 +254,7 @@ impl Redactor {
     /// A text without what phrases in it name, and without `ranges`. These go together: the names around a credential may be taken
     /// for one, and would be gone when they are looked for.
     fn without_phrases_and(&self, text: &str, mut ranges: Vec<Range<usize>>) -> String {
-        ranges.extend(phrases::secrets(text, |name| self.hides_key(name)));
+        ranges.extend(phrases::secrets(text, Clues::of(text), |name| self.hides_key(name)));
         without_ranges(text, ranges).into_owned()
     }
 

@@ -1,12 +1,14 @@
 //! What the operators of a physical plan measured.
 
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use daglight_capture_policy::operator_name;
+use daglight_run_bundle::Metrics;
 use datafusion::physical_plan::{
     ExecutionPlan,
     metrics::{MetricValue, MetricsSet},
@@ -31,8 +33,6 @@ pub struct OperatorReport {
     pub parent: Option<usize>,
     /// Such as `HashJoinExec`.
     pub name: String,
-    /// One line of the plan, as it was before execution.
-    pub detail: String,
     /// Whether it gets rows from outside of the query.
     pub is_scan: bool,
     /// The table that it scans, as the query calls it, where that is known.
@@ -50,7 +50,7 @@ pub struct OperatorReport {
     /// When it, and everything below it, had ended.
     pub ended_at: SystemTime,
     /// Every metric, summed over partitions; times in nanoseconds.
-    pub metrics: BTreeMap<String, u64>,
+    pub metrics: Metrics,
     /// What it was planned to return.
     pub estimate: Estimate,
     /// The same metrics, as the operator has them. `None` for operators that measure nothing, and for a plan that is executed
@@ -68,7 +68,7 @@ impl OperatorReport {
     }
 
     /// The metrics of each partition by itself. Empty where they are not known, or for more than a hundred partitions.
-    pub(crate) fn by_partition(&self) -> BTreeMap<Option<usize>, BTreeMap<String, u64>> {
+    pub(crate) fn by_partition(&self) -> BTreeMap<Option<usize>, Metrics> {
         let Some(metrics) = self.measured.as_ref().filter(|_| self.partitions <= MAX_PARTITIONS) else {
             return BTreeMap::new();
         };
@@ -92,7 +92,7 @@ impl OperatorReport {
 
 /// What the operators of a plan had measured before it was executed once more: they do not start anew.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Baseline(Vec<BTreeMap<String, u64>>);
+pub(crate) struct Baseline(Vec<Metrics>);
 
 /// Reads what the operators have measured so far.
 pub(crate) fn baseline(plan: &Arc<dyn ExecutionPlan>) -> Baseline {
@@ -139,7 +139,6 @@ pub(crate) fn collect_metrics(
             id,
             parent,
             name: plan.name().to_owned(),
-            detail: planned.map(|operator| operator.detail.clone()).unwrap_or_default(),
             is_scan: is_change || matches!(leaf, Some(Leaf::Scan(_))),
             table: leaf.and_then(Leaf::table).map(str::to_owned),
             output_rows: output_rows.filter(|_| !is_change),
@@ -177,14 +176,14 @@ struct Measured {
     started_at: Option<SystemTime>,
     ended_at: Option<SystemTime>,
     partitions: BTreeSet<usize>,
-    sums: BTreeMap<String, u64>,
+    sums: Metrics,
 }
 
 impl Measured {
     fn of(plan: &dyn ExecutionPlan, metrics: Option<&MetricsSet>) -> Self {
         let mut measured = metrics.map(Self::of_metrics).unwrap_or_default();
         if let Some(rows) = counted_rows(plan) {
-            measured.sums.entry("output_rows".to_owned()).or_insert(rows);
+            measured.sums.entry("output_rows".into()).or_insert(rows);
         }
         measured
     }
@@ -207,30 +206,26 @@ impl Measured {
                 self.ended_at = self.ended_at.max(end.value().map(SystemTime::from));
             }
             MetricValue::PruningMetrics { name, pruning_metrics } => {
-                self.add(&format!("{name}.pruned"), pruning_metrics.pruned());
-                self.add(&format!("{name}.matched"), pruning_metrics.matched());
+                self.add(format!("{name}.pruned").into(), pruning_metrics.pruned());
+                self.add(format!("{name}.matched").into(), pruning_metrics.matched());
             }
             MetricValue::Ratio { name, ratio_metrics } => {
-                self.add(&format!("{name}.part"), ratio_metrics.part());
-                self.add(&format!("{name}.total"), ratio_metrics.total());
+                self.add(format!("{name}.part").into(), ratio_metrics.part());
+                self.add(format!("{name}.total").into(), ratio_metrics.total());
             }
-            value => self.add(value.name(), value.as_usize()),
+            value => self.add(name_of(value), value.as_usize()),
         }
     }
 
-    fn subtract(&mut self, before: &BTreeMap<String, u64>) {
+    fn subtract(&mut self, before: &Metrics) {
         for (name, value) in &mut self.sums {
             *value = value.saturating_sub(before.get(name).copied().unwrap_or(0));
         }
     }
 
-    fn add(&mut self, name: &str, value: usize) {
-        match self.sums.get_mut(name) {
-            Some(sum) => *sum = sum.saturating_add(value as u64),
-            None => {
-                self.sums.insert(name.to_owned(), value as u64);
-            }
-        }
+    fn add(&mut self, name: Cow<'static, str>, value: usize) {
+        let sum = self.sums.entry(name).or_default();
+        *sum = sum.saturating_add(value as u64);
     }
 
     /// `elapsed_compute` says little for some operators: a hash join adds its parts once per clone of its metrics, a
@@ -248,6 +243,25 @@ impl Measured {
             _ => sum(&["elapsed_compute"]),
         };
         Duration::from_nanos(nanoseconds)
+    }
+}
+
+/// The name of a metric, copied only where an operator has made it at run time: there are a dozen for each partition of each
+/// operator.
+fn name_of(value: &MetricValue) -> Cow<'static, str> {
+    match value {
+        MetricValue::OutputRows(_) => "output_rows".into(),
+        MetricValue::ElapsedCompute(_) => "elapsed_compute".into(),
+        MetricValue::SpillCount(_) => "spill_count".into(),
+        MetricValue::SpilledBytes(_) => "spilled_bytes".into(),
+        MetricValue::OutputBytes(_) => "output_bytes".into(),
+        MetricValue::OutputBatches(_) => "output_batches".into(),
+        MetricValue::SpilledRows(_) => "spilled_rows".into(),
+        MetricValue::Count { name, .. }
+        | MetricValue::Gauge { name, .. }
+        | MetricValue::PeakMemoryUsage { name, .. }
+        | MetricValue::Time { name, .. } => name.clone(),
+        other => other.name().to_owned().into(),
     }
 }
 

@@ -150,7 +150,6 @@ impl QueryReport {
         let operator = |operator: &OperatorReport| PlanOperator {
             id: operator.id as u64,
             parent: operator.parent.map(|id| id as u64),
-            name: operator.name.clone(),
             is_scan: operator.is_scan,
             output_rows: operator.output_rows,
             elapsed_compute_ms: Some(milliseconds(operator.busy)),
@@ -169,6 +168,7 @@ impl QueryReport {
                 })
                 .collect(),
             metrics: operator.metrics.clone(),
+            // Its name, its texts and what was estimated are those of the plan.
             ..planned(operator.id).unwrap_or_default()
         };
         PlanMetrics {

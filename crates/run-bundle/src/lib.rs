@@ -85,8 +85,8 @@ pub use own_time::OwnTime;
 pub use plan_bundle::{MAX_PLAN_BYTES, PLAN_BUNDLE_FORMAT, PlanBundle, PlanColumn, PlanPreview};
 pub use plan_lineage::{ColumnSources, DirectSource, IndirectSource, PlanLineage};
 pub use plan_metrics::{
-    PartitionMetrics, PlanExecutions, PlanMetrics, PlanOperator, PlanSource, PlanningRecord, RowsRead,
-    RuleRecord, StorageUse,
+    Metrics, PartitionMetrics, PlanExecutions, PlanMetrics, PlanOperator, PlanSource, PlanningRecord,
+    RowsRead, RuleRecord, StorageUse,
 };
 pub use reserve::Reserve;
 pub use signal_files::SignalFiles;

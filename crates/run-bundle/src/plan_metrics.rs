@@ -1,6 +1,9 @@
 //! What is measured of a plan's executions, as the files in `plans/` have it.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, HashMap, HashSet},
+};
 
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
@@ -32,6 +35,9 @@ pub struct PlanMetrics {
     /// Every operator in pre-order.
     pub operators: Vec<PlanOperator>,
 }
+
+/// Numbers by the name that DataFusion has for them. Most names are those of its code, and need no memory.
+pub type Metrics = BTreeMap<Cow<'static, str>, u64>;
 
 /// One operator of the physical plan.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -77,7 +83,7 @@ pub struct PlanOperator {
     /// Every metric, summed over partitions; times in nanoseconds. What a file has under a name and is not such a number
     /// is passed over when it is read.
     #[serde(deserialize_with = "counts")]
-    pub metrics: BTreeMap<String, u64>,
+    pub metrics: Metrics,
 }
 
 /// What an operator measured in one partition.
@@ -88,7 +94,7 @@ pub struct PartitionMetrics {
     pub partition: Option<u64>,
     /// Its metrics; times in nanoseconds.
     #[serde(deserialize_with = "counts")]
-    pub metrics: BTreeMap<String, u64>,
+    pub metrics: Metrics,
 }
 
 /// The sums over the executions of a plan.
@@ -216,9 +222,9 @@ fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<u
     Option::deserialize(deserializer).map(Some)
 }
 
-fn counts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, u64>, D::Error> {
+fn counts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Metrics, D::Error> {
     let metrics: BTreeMap<String, Value> = BTreeMap::deserialize(deserializer)?;
-    Ok(metrics.into_iter().filter_map(|(name, value)| Some((name, value.as_u64()?))).collect())
+    Ok(metrics.into_iter().filter_map(|(name, value)| Some((name.into(), value.as_u64()?))).collect())
 }
 
 impl PlanOperator {

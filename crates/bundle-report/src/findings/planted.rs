@@ -57,7 +57,7 @@ impl Plan {
     }
 
     pub(crate) fn metric(mut self, name: &str, value: u64) -> Self {
-        self.last().metrics.insert(name.to_owned(), value);
+        self.last().metrics.insert(name.to_owned().into(), value);
         self
     }
 
@@ -65,7 +65,7 @@ impl Plan {
     pub(crate) fn in_partitions<const N: usize>(mut self, metrics: [(&str, u64); N]) -> Self {
         let partitions = metrics.into_iter().enumerate().map(|(partition, (name, value))| PartitionMetrics {
             partition: Some(partition as u64),
-            metrics: [(name.to_owned(), value)].into(),
+            metrics: [(name.to_owned().into(), value)].into(),
         });
         self.last().partition_metrics = partitions.collect();
         self
@@ -74,7 +74,7 @@ impl Plan {
     /// One more metric of each partition.
     pub(crate) fn metric_in_partitions<const N: usize>(mut self, name: &str, values: [u64; N]) -> Self {
         for (partition, value) in self.last().partition_metrics.iter_mut().zip(values) {
-            partition.metrics.insert(name.to_owned(), value);
+            partition.metrics.insert(name.to_owned().into(), value);
         }
         self
     }
