@@ -2,74 +2,36 @@
 //! and once more in the same node, and in the same session without Daglight, in turns.
 //!
 //! The first argument is the scale factor, by default 0.01, where queries take milliseconds and overhead shows; the second
-//! the number of rounds. With `HAMILTON_API_URL` and `OTEL_EXPORTER_OTLP_ENDPOINT` set, runs are delivered meanwhile, too.
+//! the number of rounds; the third a folder in which the tables and the queries are left for another bench. With
+//! `HAMILTON_API_URL` and `OTEL_EXPORTER_OTLP_ENDPOINT` set, runs are delivered meanwhile, too.
+
+mod side_by_side;
 
 use std::{
     env,
     error::Error,
-    path::Path,
+    fs,
+    path::PathBuf,
     time::{Duration, Instant},
 };
 
-use cpu_time::ProcessTime;
 use daglight::prelude::{Dag, RunOptions, Telemetry};
 use daglight_system_tests::{generate_tpch, tpch_query};
 use datafusion::{
     error::DataFusionError,
     execution::{SessionStateBuilder, context::SessionContext},
-    prelude::ParquetReadOptions,
 };
-
-const QUERIES: i32 = 22;
-const TABLES: [&str; 8] =
-    ["customer", "lineitem", "nation", "orders", "part", "partsupp", "region", "supplier"];
-/// Rounds that are not measured.
-const WARM_UP: usize = 2;
-
-type Result<T> = std::result::Result<T, Box<dyn Error>>;
+use side_by_side::{
+    Cost, Moment, QUERIES, WARM_UP, execute, print_ratios, query_file, read_queries, with_tables,
+};
 
 /// The columns: without Daglight, a query that is new to its run, and the same query once more.
 const BARE: usize = 0;
 const NEW: usize = 1;
 const REPEATED: usize = 2;
+const NAMES: [&str; 3] = ["bare", "Daglight, new to the run", "Daglight, repeated"];
 
-#[derive(Debug, Clone, Copy, Default)]
-struct Cost {
-    wall: Duration,
-    processor: Duration,
-}
-
-impl Cost {
-    fn add(&mut self, other: Self) {
-        self.wall += other.wall;
-        self.processor += other.processor;
-    }
-
-    fn without(self, other: Self) -> Self {
-        let wall = self.wall.saturating_sub(other.wall);
-        Self { wall, processor: self.processor.saturating_sub(other.processor) }
-    }
-}
-
-struct Moment(Instant, ProcessTime);
-
-impl Moment {
-    fn now() -> Self {
-        Self(Instant::now(), ProcessTime::now())
-    }
-
-    fn elapsed(&self) -> Cost {
-        Cost { wall: self.0.elapsed(), processor: self.1.elapsed() }
-    }
-}
-
-async fn measured(
-    work: impl Future<Output = datafusion::error::Result<()>>,
-) -> datafusion::error::Result<Cost> {
-    let before = Moment::now();
-    work.await?;
-    Ok(before.elapsed())
-}
+type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 #[tokio::main]
 async fn main() -> Result<()> {
@@ -78,24 +40,29 @@ async fn main() -> Result<()> {
     if env::args().any(|argument| argument == "--test") {
         return Ok(());
     }
-    let scale_factor: f64 = arguments.next().map_or(Ok(0.01), |text| text.parse())?;
+    let scale_factor = arguments.next().unwrap_or_else(|| "0.01".to_owned());
     let rounds: usize = arguments.next().map_or(Ok(40), |text| text.parse())?;
 
-    let folder = tempfile::tempdir()?;
-    let data = folder.path().join("data");
-    generate_tpch(&data, scale_factor, |_, _| {})?;
-    env::set_current_dir(folder.path())?;
+    let scratch = tempfile::tempdir()?;
+    let folder = arguments.next().map_or_else(|| scratch.path().to_owned(), PathBuf::from);
+    generate_tpch(&folder, scale_factor.parse()?, |_, _| {})?;
+    for number in 1..=QUERIES {
+        fs::write(folder.join(query_file(number)), tpch_query(i32::try_from(number)?)?)?;
+    }
+    let queries = read_queries(&folder)?;
+    let folder = fs::canonicalize(folder)?;
+    // Where its bundles are written.
+    env::set_current_dir(scratch.path())?;
     let telemetry = Telemetry::from_env()?;
-    let bare = session(SessionContext::new(), &data).await?;
+    let bare = with_tables(SessionContext::new(), &folder).await?;
     let watched = telemetry.session(SessionStateBuilder::new_with_default_features());
-    let watched = session(watched, &data).await?;
+    let watched = with_tables(watched, &folder).await?;
 
-    let name = |round: usize, number: i32| format!("round_{round}_q{number}");
-    let numbers = || 1..=QUERIES;
+    let name = |round: usize, query: usize| format!("round_{round}_q{}", query + 1);
     let mut dag = Dag::builder("tpch::overhead_v1")?;
     for round in 0..WARM_UP + rounds {
-        for number in numbers() {
-            dag = dag.loader(name(round, number)).end();
+        for query in 0..QUERIES {
+            dag = dag.loader(name(round, query)).end();
         }
     }
     let dag = dag.build()?;
@@ -106,25 +73,28 @@ async fn main() -> Result<()> {
     let mut costs: Vec<[Cost; 3]> = Vec::new();
     for round in 0..WARM_UP + rounds {
         let mut cost = [Cost::default(); 3];
-        for number in numbers() {
-            let sql = tpch_query(number)?;
+        for (at, sql) in queries.iter().enumerate() {
             // In turns, so that neither always finds warm caches.
-            let watched_first = (round + number as usize).is_multiple_of(2);
+            let watched_first = (round + at).is_multiple_of(2);
             for is_watched in [watched_first, !watched_first] {
                 if is_watched {
                     // With the node around it, and without the other execution.
                     let before = Moment::now();
-                    let node = name(round, number);
-                    let costs = run.node(&node, async |_| {
-                        let new = measured(execute(&watched, &sql)).await?;
-                        let repeated = measured(execute(&watched, &sql)).await?;
-                        Ok::<_, DataFusionError>([new, repeated])
+                    let node = name(round, at);
+                    let repeated = run.node(&node, async |_| {
+                        execute(&watched, sql).await?;
+                        let repeated = execute(&watched, sql).await?;
+                        Ok::<_, DataFusionError>(repeated)
                     });
-                    let costs = costs.await?;
-                    cost[NEW].add(before.elapsed().without(costs[1]));
-                    cost[REPEATED].add(costs[1]);
+                    let repeated = repeated.await?;
+                    let both = before.elapsed();
+                    cost[NEW].add(Cost {
+                        wall: both.wall.saturating_sub(repeated.wall),
+                        processor: both.processor.saturating_sub(repeated.processor),
+                    });
+                    cost[REPEATED].add(repeated);
                 } else {
-                    cost[BARE].add(measured(execute(&bare, &sql)).await?);
+                    cost[BARE].add(execute(&bare, sql).await?);
                 }
             }
         }
@@ -133,41 +103,7 @@ async fn main() -> Result<()> {
     let started = Instant::now();
     let report = run.finish().await;
     println!("finish: {:.1} ms, {:?}", milliseconds(started.elapsed()), report.status);
-
-    let costs = &costs[WARM_UP..];
-    let ratio = |column: usize, pick: fn(&Cost) -> Duration| {
-        let mut ratios: Vec<f64> = costs
-            .iter()
-            .map(|cost| pick(&cost[column]).as_secs_f64() / pick(&cost[BARE]).as_secs_f64())
-            .collect();
-        ratios.sort_by(f64::total_cmp);
-        ratios[ratios.len() / 2]
-    };
-    let total: Duration = costs.iter().map(|cost| cost[BARE].wall).sum();
-    let bare_ms = milliseconds(total) / rounds as f64;
-    println!(
-        "TPC-H at SF{scale_factor}, {QUERIES} queries in {bare_ms:.0} ms without Daglight, medians of {rounds} rounds"
-    );
-    println!("{:<10} {:>6} {:>10}", "", "wall", "processor");
-    for (name, column) in [("bare", BARE), ("new", NEW), ("repeated", REPEATED)] {
-        let (wall, processor) = (ratio(column, |cost| cost.wall), ratio(column, |cost| cost.processor));
-        println!("{name:<10} {wall:>6.3} {processor:>10.3}");
-    }
-    Ok(())
-}
-
-async fn session(session: SessionContext, data: &Path) -> Result<SessionContext> {
-    for table in TABLES {
-        let file = data.join(format!("{table}.parquet"));
-        session.register_parquet(table, &file.display().to_string(), ParquetReadOptions::default()).await?;
-    }
-    Ok(session)
-}
-
-async fn execute(session: &SessionContext, sql: &str) -> datafusion::error::Result<()> {
-    for statement in sql.split(';').filter(|statement| !statement.trim().is_empty()) {
-        session.sql(statement).await?.collect().await?;
-    }
+    print_ratios(&costs, NAMES, &scale_factor);
     Ok(())
 }
 

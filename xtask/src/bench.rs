@@ -4,12 +4,15 @@ use anyhow::Result;
 use clap::ValueEnum;
 use dev_services::{HamiltonUi, Python, USER, VirtualEnv, Workspace};
 
+/// The bench of `datafusion-tracing`.
+const TRACED: &str = "tests/tracing-bench/Cargo.toml";
+
 /// What is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Suite {
     /// The tracker: recording and delivering, beside raw requests and the Python SDK
     Tracker,
-    /// What watching costs the 22 queries of TPC-H
+    /// What watching costs the 22 queries of TPC-H, and what `datafusion-tracing` costs them
     Overhead,
     /// What a script costs with the number of its statements
     Statements,
@@ -64,12 +67,20 @@ fn in_workspace(workspace: &Workspace, bench: &str) -> Result<()> {
     dev_services::run(workspace.cargo().args(["bench", "--quiet", "--workspace", "--bench", bench]))
 }
 
-/// With the features of the whole workspace, so that DataFusion is the one of the program.
+/// With the features of the whole workspace, so that DataFusion is the one of the program; then the same queries on the same
+/// tables with `datafusion-tracing`, in a workspace of its own.
 fn overhead(workspace: &Workspace) -> Result<()> {
     for [scale_factor, rounds] in [["0.01", "40"], ["1", "5"]] {
-        let arguments =
-            ["bench", "--quiet", "--workspace", "--bench", "overhead", "--", scale_factor, rounds];
-        dev_services::run(workspace.cargo().args(arguments))?;
+        let folder = tempfile::tempdir()?;
+        // Replaced by the bench, which makes the folder when it is complete.
+        let data = folder.path().join("tpch");
+        let of_daglight = ["bench", "--quiet", "--workspace", "--bench", "overhead", "--", scale_factor, rounds];
+        dev_services::run(workspace.cargo().args(of_daglight).arg(&data))?;
+        let mut traced = workspace.cargo();
+        traced.args(["run", "--quiet", "--release", "--locked", "--manifest-path"]).arg(workspace.root().join(TRACED));
+        // Beside the target folder of the workspace, whose DataFusion has other features.
+        traced.arg("--target-dir").arg(workspace.scratch().join("tracing-bench"));
+        dev_services::run(traced.arg("--").arg(&data).args([scale_factor, rounds]))?;
     }
     Ok(())
 }

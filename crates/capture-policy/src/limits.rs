@@ -98,7 +98,7 @@ impl Cut<'_> {
         let is_whole = self.shape == Shape::Column && (depth == 0 || entries.values().all(Value::is_number));
         let limit = if is_whole { entries.len() } else { self.limits.dict };
         let hides_value = self.shape == Shape::Users && self.is_named_as_hidden(entries);
-        let mut cut = Map::new();
+        let mut cut = Map::with_capacity(limit.min(entries.len()) + 1);
         for (key, value) in entries.iter().take(limit) {
             let is_count = self.shape == Shape::Column && value.is_number();
             let is_value = hides_value && field(key) == Some(Field::Value);

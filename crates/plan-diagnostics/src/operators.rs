@@ -53,9 +53,20 @@ pub struct OperatorReport {
     pub metrics: Metrics,
     /// What it was planned to return.
     pub estimate: Estimate,
-    /// The same metrics, as the operator has them. `None` for operators that measure nothing, and for a plan that is executed
-    /// once more, whose operators do not start anew.
-    pub(crate) measured: Option<MetricsSet>,
+    /// The same metrics, as the operator has them. Empty for operators that measure nothing, for a plan that is executed
+    /// once more, whose operators do not start anew, and for more than a hundred partitions.
+    pub(crate) readings: Vec<Reading>,
+}
+
+/// A metric of an operator, read.
+///
+/// The metrics of the engine are not kept: they are a thousand small pieces of memory of a query's threads, and the thread that
+/// would free them is another one, for which these would have to wait.
+#[derive(Debug, Clone)]
+pub(crate) struct Reading {
+    partition: Option<usize>,
+    name: Cow<'static, str>,
+    value: u64,
 }
 
 impl OperatorReport {
@@ -69,14 +80,11 @@ impl OperatorReport {
 
     /// The metrics of each partition by itself. Empty where they are not known, or for more than a hundred partitions.
     pub(crate) fn by_partition(&self) -> BTreeMap<Option<usize>, Metrics> {
-        let Some(metrics) = self.measured.as_ref().filter(|_| self.partitions <= MAX_PARTITIONS) else {
-            return BTreeMap::new();
-        };
-        let mut partitions: BTreeMap<Option<usize>, Measured> = BTreeMap::new();
-        for metric in metrics.iter() {
-            partitions.entry(metric.partition()).or_default().take(metric.value());
+        let mut partitions: BTreeMap<Option<usize>, Metrics> = BTreeMap::new();
+        for Reading { partition, name, value } in &self.readings {
+            add(partitions.entry(*partition).or_default(), name.clone(), *value);
         }
-        partitions.into_iter().map(|(partition, measured)| (partition, measured.sums)).collect()
+        partitions
     }
 
     /// Its name, with the table that it scans.
@@ -98,7 +106,7 @@ pub(crate) struct Baseline(Vec<Metrics>);
 pub(crate) fn baseline(plan: &Arc<dyn ExecutionPlan>) -> Baseline {
     let mut sums = Vec::new();
     visit(plan, None, &mut |plan, _| {
-        sums.push(Measured::of(plan.as_ref(), plan.metrics().as_ref()).sums);
+        sums.push(Measured::of(plan.as_ref()).sums);
     });
     Baseline(sums)
 }
@@ -116,11 +124,13 @@ pub(crate) fn collect_metrics(
     let mut measured_end: Vec<Option<SystemTime>> = Vec::with_capacity(planned.len());
     visit(plan, None, &mut |plan, parent| {
         let id = reports.len();
-        let metrics = plan.metrics();
-        let mut measured = Measured::of(plan.as_ref(), metrics.as_ref());
+        let mut measured = Measured::of(plan.as_ref());
         let before = baseline.0.get(id);
         if let Some(before) = before {
             measured.subtract(before);
+        }
+        if before.is_some() || measured.partitions.len() > MAX_PARTITIONS {
+            measured.readings.clear();
         }
         measured_end.push(measured.ended_at);
         let planned = planned.get(id);
@@ -154,7 +164,7 @@ pub(crate) fn collect_metrics(
             ended_at: query_ended,
             metrics: measured.sums,
             estimate: planned.map(|operator| operator.estimate).unwrap_or_default(),
-            measured: metrics.filter(|_| before.is_none()),
+            readings: measured.readings,
         });
     });
     // From the leaves up, so that the end of a child is right when its parent asks for it. A hash join's end is
@@ -177,11 +187,12 @@ struct Measured {
     ended_at: Option<SystemTime>,
     partitions: BTreeSet<usize>,
     sums: Metrics,
+    readings: Vec<Reading>,
 }
 
 impl Measured {
-    fn of(plan: &dyn ExecutionPlan, metrics: Option<&MetricsSet>) -> Self {
-        let mut measured = metrics.map(Self::of_metrics).unwrap_or_default();
+    fn of(plan: &dyn ExecutionPlan) -> Self {
+        let mut measured = plan.metrics().as_ref().map(Self::of_metrics).unwrap_or_default();
         if let Some(rows) = counted_rows(plan) {
             measured.sums.entry("output_rows".into()).or_insert(rows);
         }
@@ -192,12 +203,17 @@ impl Measured {
         let mut measured = Self::default();
         for metric in metrics.iter() {
             measured.partitions.extend(metric.partition());
-            measured.take(metric.value());
+            measured.take(metric.partition(), metric.value());
+        }
+        for Reading { name, value, .. } in &measured.readings {
+            add(&mut measured.sums, name.clone(), *value);
         }
         measured
     }
 
-    fn take(&mut self, value: &MetricValue) {
+    fn take(&mut self, partition: Option<usize>, value: &MetricValue) {
+        let readings = &mut self.readings;
+        let mut read = |name, value: usize| readings.push(Reading { partition, name, value: value as u64 });
         match value {
             MetricValue::StartTimestamp(start) => {
                 self.started_at = earlier(self.started_at, start.value().map(SystemTime::from));
@@ -206,14 +222,14 @@ impl Measured {
                 self.ended_at = self.ended_at.max(end.value().map(SystemTime::from));
             }
             MetricValue::PruningMetrics { name, pruning_metrics } => {
-                self.add(format!("{name}.pruned").into(), pruning_metrics.pruned());
-                self.add(format!("{name}.matched").into(), pruning_metrics.matched());
+                read(format!("{name}.pruned").into(), pruning_metrics.pruned());
+                read(format!("{name}.matched").into(), pruning_metrics.matched());
             }
             MetricValue::Ratio { name, ratio_metrics } => {
-                self.add(format!("{name}.part").into(), ratio_metrics.part());
-                self.add(format!("{name}.total").into(), ratio_metrics.total());
+                read(format!("{name}.part").into(), ratio_metrics.part());
+                read(format!("{name}.total").into(), ratio_metrics.total());
             }
-            value => self.add(name_of(value), value.as_usize()),
+            value => read(name_of(value), value.as_usize()),
         }
     }
 
@@ -221,11 +237,6 @@ impl Measured {
         for (name, value) in &mut self.sums {
             *value = value.saturating_sub(before.get(name).copied().unwrap_or(0));
         }
-    }
-
-    fn add(&mut self, name: Cow<'static, str>, value: usize) {
-        let sum = self.sums.entry(name).or_default();
-        *sum = sum.saturating_add(value as u64);
     }
 
     /// `elapsed_compute` says little for some operators: a hash join adds its parts once per clone of its metrics, a
@@ -244,6 +255,11 @@ impl Measured {
         };
         Duration::from_nanos(nanoseconds)
     }
+}
+
+fn add(sums: &mut Metrics, name: Cow<'static, str>, value: u64) {
+    let sum = sums.entry(name).or_default();
+    *sum = sum.saturating_add(value);
 }
 
 /// The name of a metric, copied only where an operator has made it at run time: there are a dozen for each partition of each

@@ -1,6 +1,9 @@
 //! What the file of a plan says of a query.
 
-use std::{collections::BTreeMap, sync::LazyLock};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, LazyLock, Mutex, PoisonError, Weak},
+};
 
 use daglight_capture_policy::{Types, without_typed_literals};
 use daglight_run_bundle::{
@@ -60,7 +63,7 @@ impl PlannedQuery {
             lineage: Some(recorded_lineage(&self.lineage).with_names(name)),
             source_tables: self.source_tables.clone(),
             sources: self.sources(),
-            settings: changed_settings(&self.options, with_literals),
+            settings: settings_of(&self.options, with_literals),
             planning: Some(record_of(&self.planning)),
             metrics: PlanMetrics {
                 planned_at_ms: unix_milliseconds(self.planning.started_at),
@@ -232,6 +235,24 @@ fn measure(source: &mut PlanSource, operator: &OperatorReport) {
     source.pages_pruned = metric("page_index_pages_pruned.pruned");
 }
 
+/// As [`changed_settings`], which writes hundreds of options out as texts: those that were asked for last are kept, because the
+/// queries of a session share theirs.
+fn settings_of(options: &Arc<ConfigOptions>, with_literals: bool) -> BTreeMap<String, String> {
+    static LAST: Mutex<Option<(Weak<ConfigOptions>, bool, BTreeMap<String, String>)>> = Mutex::new(None);
+    let last = || LAST.lock().unwrap_or_else(PoisonError::into_inner);
+    // No session is kept by it, and while this weak reference is there, no other options have that address, nor do these
+    // change in their place.
+    let is_known =
+        |of: &Weak<ConfigOptions>, with: bool| of.as_ptr() == Arc::as_ptr(options) && with == with_literals;
+    let known =
+        last().as_ref().filter(|(of, with, _)| is_known(of, *with)).map(|(_, _, known)| known.clone());
+    known.unwrap_or_else(|| {
+        let changed = changed_settings(options, with_literals);
+        *last() = Some((Arc::downgrade(options), with_literals, changed.clone()));
+        changed
+    })
+}
+
 /// The options that are not the default. Without literals a text is hidden, because `SET` may have put any value there;
 /// numbers and flags stay where the option takes nothing else.
 fn changed_settings(options: &ConfigOptions, with_literals: bool) -> BTreeMap<String, String> {
@@ -293,5 +314,22 @@ mod tests {
         assert_eq!(shown["datafusion.format.null"], "?");
         assert_eq!(shown["datafusion.execution.time_zone"], "?");
         assert_eq!(changed_settings(&options, true)["datafusion.format.null"], "4711");
+    }
+
+    #[test]
+    fn settings_are_those_of_the_options_that_are_asked_for() {
+        let mut options = Arc::new(ConfigOptions::default());
+        assert_eq!(settings_of(&options, true).len(), 0);
+        for value in ["100", "200"] {
+            // In place, where nobody else has them: as `SET` changes those of a session.
+            Arc::make_mut(&mut options).set("datafusion.execution.batch_size", value).unwrap();
+            for _ in 0..2 {
+                assert_eq!(settings_of(&options, true)["datafusion.execution.batch_size"], value);
+            }
+        }
+        assert_eq!(settings_of(&Arc::default(), true).len(), 0);
+        Arc::make_mut(&mut options).set("datafusion.format.null", "x").unwrap();
+        assert_eq!(settings_of(&options, true)["datafusion.format.null"], "x");
+        assert_eq!(settings_of(&options, false)["datafusion.format.null"], "?");
     }
 }

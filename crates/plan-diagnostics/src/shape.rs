@@ -172,6 +172,10 @@ fn without_literals(expression: &Arc<dyn PhysicalExpr>) -> String {
     // A column is written as `name@index`. With the index 0 everywhere the text below takes it away, and one `@0` in
     // a name of the user's costs no more than a less exact text.
     let named = |name: &str| Arc::new(Column::new(name, 0)) as Arc<dyn PhysicalExpr>;
+    // Most are a column alone, and are written as one without taking the expression apart.
+    if let Some(column) = expression.downcast_ref::<Column>() {
+        return without_typed_literals(column.name(), Types::Shown).replace("@0", "");
+    }
     let stripped = Arc::clone(expression).transform_down(|part| {
         if part.is::<Literal>() {
             return Ok(Transformed::yes(named("?")));

@@ -1,10 +1,10 @@
 //! The plans of a run that its thread for plans has in hand, with the sums over their executions.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap, VecDeque},
     error::Error as _,
     sync::atomic::Ordering,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use daglight_capture_policy::{Policy, SqlText};
@@ -18,6 +18,9 @@ use crate::{
     run_state::RunState,
 };
 
+/// How long the first file of a plan waits for the end of its query. It is there from then on, because the process may be killed
+/// while the query runs; of a query that has ended by then it is written once, with what was measured.
+const FIRST_WRITE_AFTER: Duration = Duration::from_millis(5);
 /// Plans in memory. Beyond that, those that nothing executes are left to their files.
 const MAX_IN_MEMORY: usize = 256;
 /// Ids of queries that the file of a plan names.
@@ -32,6 +35,8 @@ pub(crate) struct PlanBook {
     plans: HashMap<PlanKey, Entry>,
     /// How often each plan was executed, for the spans of its operators.
     with_spans: HashMap<PlanKey, u64>,
+    /// Those that have no file yet, and when it is written at the latest, in this order.
+    without_file: VecDeque<(Instant, PlanKey)>,
 }
 
 struct Entry {
@@ -73,6 +78,23 @@ impl PlanBook {
         }
     }
 
+    /// How long the next first file of a plan may wait; `None` where none is to be written.
+    pub(crate) fn first_file_in(&self) -> Option<Duration> {
+        let (at, _) = self.without_file.front()?;
+        Some(at.saturating_duration_since(Instant::now()))
+    }
+
+    /// Writes the first files that are due, of queries that run.
+    pub(crate) fn write_first_files(&mut self, run: &RunState) {
+        while let Some((_, key)) = self.without_file.pop_front_if(|(at, _)| *at <= Instant::now()) {
+            if let Some(entry) =
+                self.plans.get_mut(&key).filter(|entry| !entry.has_file && !entry.running.is_empty())
+            {
+                entry.write(run, &key);
+            }
+        }
+    }
+
     /// Writes what has changed, and removes what is not kept.
     pub(crate) fn write(&mut self, run: &RunState) {
         // Once for all that has come in since: a query of a millisecond that runs in a loop would write a file each
@@ -102,8 +124,7 @@ impl PlanBook {
         }
         entry.is_changed = true;
         if is_new {
-            // At once: the process may be killed while this query runs.
-            entry.write(run, &query.key);
+            self.without_file.push_back((Instant::now() + FIRST_WRITE_AFTER, query.key));
         }
     }
 

@@ -234,19 +234,22 @@ fn write_all(run: &Weak<RunState>, received: &Receiver<PlanMessage>) {
     let mut book = PlanBook::default();
     let mut written_at = Instant::now();
     loop {
-        let message = match book.is_changed() {
-            true => received.recv_timeout(WRITE_AFTER),
-            false => received.recv().map_err(|_| RecvTimeoutError::Disconnected),
+        let first_file_in = book.first_file_in();
+        let message = match first_file_in {
+            Some(wait) => received.recv_timeout(wait),
+            None if book.is_changed() => received.recv_timeout(WRITE_AFTER),
+            None => received.recv().map_err(|_| RecvTimeoutError::Disconnected),
         };
         // Taken for each message and not for the life of the thread: the run ends the thread by dropping what it
         // holds, which it never would if the thread held the run.
         let Some(run) = run.upgrade() else { return };
         let _own = run.own_time.measure(Own::Plans);
         let is_over = matches!(message, Err(RecvTimeoutError::Disconnected));
-        let is_idle = matches!(message, Err(RecvTimeoutError::Timeout));
+        let is_idle = first_file_in.is_none() && matches!(message, Err(RecvTimeoutError::Timeout));
         if let Ok(message) = message {
             book.take(&run, message);
         }
+        book.write_first_files(&run);
         if is_over {
             book.refresh(&run);
         }

@@ -59,6 +59,12 @@ impl Preview {
 
     /// The rows as they may be shown. `None` where none has passed.
     pub(crate) fn shown(&self, policy: &Policy) -> Option<PlanPreview> {
+        let (columns, rows) = self.captured(policy)?;
+        let texts = |captured: &Vec<Captured>| captured.iter().map(Captured::to_text).collect();
+        Some(PlanPreview { columns: texts(&columns), rows: rows.iter().map(texts).collect() })
+    }
+
+    fn captured(&self, policy: &Policy) -> Option<(Vec<Captured>, Vec<Vec<Captured>>)> {
         // A copy of a few rows, because those who pass more of them wait while this is captured.
         let rows = self.rows().clone();
         let columns: Vec<Captured> = rows.columns.iter().map(|name| policy.capture_name(name)).collect();
@@ -70,22 +76,15 @@ impl Preview {
                 // By the name of its column, which may say that it holds a secret.
                 _ => policy.capture_named(name, cell.as_str()),
             };
-            rows.columns.iter().zip(row).map(cell).map(|cell| cell.to_text()).collect()
+            rows.columns.iter().zip(row).map(cell).collect()
         };
-        (!rows.cells.is_empty()).then(|| PlanPreview {
-            columns: columns.iter().map(Captured::to_text).collect(),
-            rows: rows.cells.iter().map(row).collect(),
-        })
+        (!rows.cells.is_empty()).then(|| (columns, rows.cells.iter().map(row).collect()))
     }
 
     /// The same as a table for Hamilton's page.
     pub(crate) fn table(&self, policy: &Policy) -> Option<Captured> {
-        let PlanPreview { columns, rows } = self.shown(policy)?;
-        let captured = |texts: &[String]| -> Vec<Captured> {
-            texts.iter().map(|text| policy.capture(text.as_str())).collect()
-        };
-        let rows: Vec<Vec<Captured>> = rows.iter().map(|row| captured(row)).collect();
-        policy.table(&captured(&columns), &rows)
+        let (columns, rows) = self.captured(policy)?;
+        policy.table(&columns, &rows)
     }
 
     fn rows(&self) -> MutexGuard<'_, Rows> {
