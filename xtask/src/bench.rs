@@ -74,10 +74,13 @@ fn overhead(workspace: &Workspace) -> Result<()> {
         let folder = tempfile::tempdir()?;
         // Replaced by the bench, which makes the folder when it is complete.
         let data = folder.path().join("tpch");
-        let of_daglight = ["bench", "--quiet", "--workspace", "--bench", "overhead", "--", scale_factor, rounds];
+        let of_daglight =
+            ["bench", "--quiet", "--workspace", "--bench", "overhead", "--", scale_factor, rounds];
         dev_services::run(workspace.cargo().args(of_daglight).arg(&data))?;
         let mut traced = workspace.cargo();
-        traced.args(["run", "--quiet", "--release", "--locked", "--manifest-path"]).arg(workspace.root().join(TRACED));
+        traced
+            .args(["run", "--quiet", "--release", "--locked", "--manifest-path"])
+            .arg(workspace.root().join(TRACED));
         // Beside the target folder of the workspace, whose DataFusion has other features.
         traced.arg("--target-dir").arg(workspace.scratch().join("tracing-bench"));
         dev_services::run(traced.arg("--").arg(&data).args([scale_factor, rounds]))?;

@@ -1,6 +1,6 @@
 //! The tables of scans, and the rows that they return.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch};
 use daglight_plan_diagnostics::{QueryOutcome, QueryReport};
@@ -96,6 +96,35 @@ async fn times_are_said_per_partition() {
     assert!(aggregates.iter().any(|operator| operator.partitions == 2), "{aggregates:?}");
     for operator in &report.operators {
         assert!(operator.busy_per_partition() <= report.wall_time, "{operator:?} in {:?}", report.wall_time);
+    }
+}
+
+#[tokio::test]
+async fn what_the_partitions_measured_adds_up() {
+    let (ctx, seen, _) = session();
+    let dir = tempfile::tempdir().unwrap();
+    tables(&ctx, dir.path()).await;
+    seen.reports();
+    for sql in [
+        "SELECT value % 3 AS k, count(*) FROM generate_series(1, 100000) GROUP BY k",
+        "SELECT sum(x) FROM parquet_files WHERE x > 10",
+    ] {
+        run(&ctx, sql).await;
+        let metrics = only(&seen).to_plan_metrics(true);
+        let mut most = 0;
+        for operator in &metrics.operators {
+            most = most.max(operator.partition_metrics.len());
+            let mut sums: BTreeMap<_, u64> = BTreeMap::new();
+            for partition in &operator.partition_metrics {
+                for (name, value) in &partition.metrics {
+                    *sums.entry(name.clone()).or_default() += value;
+                }
+            }
+            // What is counted beside the engine is counted for all partitions together.
+            let counted = operator.metrics.iter().filter(|(name, _)| sums.contains_key(*name));
+            assert_eq!(sums, counted.map(|(name, value)| (name.clone(), *value)).collect(), "{operator:?}");
+        }
+        assert!(most > 1, "{metrics:?}");
     }
 }
 
