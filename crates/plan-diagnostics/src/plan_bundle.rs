@@ -235,20 +235,32 @@ fn measure(source: &mut PlanSource, operator: &OperatorReport) {
     source.pages_pruned = metric("page_index_pages_pruned.pruned");
 }
 
+/// The options of a session that differ from the default, as they were written out.
+struct KnownSettings {
+    of: Weak<ConfigOptions>,
+    with_literals: bool,
+    changed: BTreeMap<String, String>,
+}
+
+impl KnownSettings {
+    fn are(&self, options: &Arc<ConfigOptions>, with_literals: bool) -> bool {
+        // While the weak reference is there, no other options have that address, nor do these change in their place.
+        self.of.as_ptr() == Arc::as_ptr(options) && self.with_literals == with_literals
+    }
+}
+
 /// As [`changed_settings`], which writes hundreds of options out as texts: those that were asked for last are kept, because the
 /// queries of a session share theirs.
 fn settings_of(options: &Arc<ConfigOptions>, with_literals: bool) -> BTreeMap<String, String> {
-    static LAST: Mutex<Option<(Weak<ConfigOptions>, bool, BTreeMap<String, String>)>> = Mutex::new(None);
+    // Weak, so that it keeps no session.
+    static LAST: Mutex<Option<KnownSettings>> = Mutex::new(None);
     let last = || LAST.lock().unwrap_or_else(PoisonError::into_inner);
-    // No session is kept by it, and while this weak reference is there, no other options have that address, nor do these
-    // change in their place.
-    let is_known =
-        |of: &Weak<ConfigOptions>, with: bool| of.as_ptr() == Arc::as_ptr(options) && with == with_literals;
     let known =
-        last().as_ref().filter(|(of, with, _)| is_known(of, *with)).map(|(_, _, known)| known.clone());
+        last().as_ref().filter(|last| last.are(options, with_literals)).map(|last| last.changed.clone());
     known.unwrap_or_else(|| {
         let changed = changed_settings(options, with_literals);
-        *last() = Some((Arc::downgrade(options), with_literals, changed.clone()));
+        *last() =
+            Some(KnownSettings { of: Arc::downgrade(options), with_literals, changed: changed.clone() });
         changed
     })
 }
