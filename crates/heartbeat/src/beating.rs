@@ -140,7 +140,7 @@ impl Beating {
     fn beat(&mut self) {
         self.sequence += 1;
         let mut beat = self.take(clock::utc_now());
-        beat.stall_changes = self.record(&beat);
+        beat.stall_changes = self.record(&mut beat);
         // In front of the callback, which may panic or take its time.
         beat.evidence_error = self.write_evidence();
         // Only this thread distinguishes a stalled run from a dead one, so it outlives what others do on it.
@@ -159,7 +159,9 @@ impl Beating {
         let sample = sampled.unwrap_or_default();
         let used = self.process.facts();
         let unseen = self.unseen_until(now);
-        let stalls = self.stalls.observe_with(now, unseen, &sample, &process::threads(), used.cpu_seconds);
+        let polled = sample.all_polls().filter_map(|poll| poll.thread).collect();
+        let threads = process::threads(&polled);
+        let stalls = self.stalls.observe_with(now, unseen, &sample, &threads, used.cpu_seconds);
         let is_moving = is_moving(&sample, &stalls);
         let (stage, active_tasks) = self.shared.board.state();
         let taken = Instant::now();
@@ -193,8 +195,9 @@ impl Beating {
         (now - at) - TimeDelta::from_std((taken - before).min(most)).unwrap_or_default()
     }
 
-    /// Takes a beat into the evidence, and returns which stalls began or ended with it.
-    fn record(&mut self, beat: &Beat) -> StallChanges {
+    /// Takes a beat into the evidence, and returns which stalls began or ended with it. A stall keeps its class until another
+    /// one is certain.
+    fn record(&mut self, beat: &mut Beat) -> StallChanges {
         let evidence = &mut self.evidence;
         // The longest pause is kept, because it is how a machine that slept or a process that was stopped shows
         // afterwards.
@@ -206,7 +209,7 @@ impl Beating {
         evidence.stage.clone_from(&beat.stage);
         evidence.active_tasks.clone_from(&beat.active_tasks);
         self.record_resources(beat.process);
-        self.open_stalls.record(&mut self.evidence.stalls, beat.at, &beat.stalls)
+        self.open_stalls.record(&mut self.evidence.stalls, beat.at, &mut beat.stalls)
     }
 
     /// The end in good order. Nothing runs any more, and the resources are those of the whole run.
@@ -216,7 +219,7 @@ impl Beating {
         self.evidence.active_tasks.clear();
         let process = self.process.facts();
         self.record_resources(process);
-        self.open_stalls.record(&mut self.evidence.stalls, now, &[]);
+        self.open_stalls.record(&mut self.evidence.stalls, now, &mut []);
     }
 
     fn record_resources(&mut self, process: ProcessFacts) {

@@ -14,6 +14,7 @@ mod beating;
 mod beat;
 mod progress;
 mod process;
+mod thread_use;
 mod stall;
 mod stall_class;
 mod stalled_operator;

@@ -1,39 +1,67 @@
 //! The stalls that last, and which of them began or ended with a beat.
 
 use chrono::{DateTime, Utc};
-use daglight_run_bundle::{Stall, StallEpisode, StallLog};
+use daglight_run_bundle::{Stall, StallClass, StallEpisode, StallLog};
 use serde::{Deserialize, Serialize};
 
 /// The stalls that last, of which a [`StallLog`] is kept in bounded memory.
 #[derive(Debug, Default)]
-pub(crate) struct OpenStalls(Vec<Stall>);
+pub(crate) struct OpenStalls(Vec<OpenStall>);
+
+#[derive(Debug)]
+struct OpenStall {
+    /// As it is known.
+    stall: Stall,
+    /// The class that the last beat has seen, where that is another one.
+    doubt: Option<StallClass>,
+}
 
 impl OpenStalls {
     const MAX_EPISODES: usize = 100;
 
     /// Takes in the stalls that last at this moment, and returns those that began or ended with it: what lasts is not
-    /// reported again.
+    /// reported again. One that has another class than before gets it when two beats in a row have seen it, because a single
+    /// beat may fall between two steps of what is just going on. Until then `stalls` has what is known of it.
     pub(crate) fn record(
         &mut self,
         log: &mut StallLog,
         now: DateTime<Utc>,
-        stalls: &[Stall],
+        stalls: &mut [Stall],
     ) -> StallChanges {
-        let (began, ended) = (
-            stalls.iter().filter(|stall| !is_among(stall, &self.0)).cloned().collect::<Vec<_>>(),
-            self.0.iter().filter(|stall| !is_among(stall, stalls)).cloned().collect::<Vec<_>>(),
-        );
+        let mut before = std::mem::take(&mut self.0);
+        let mut changes = StallChanges::default();
+        for stall in stalls {
+            let known = before.iter().position(|known| known.stall.id() == stall.id());
+            let Some(known) = known.map(|known| before.swap_remove(known)) else {
+                changes.began.push(stall.clone());
+                self.0.push(OpenStall { stall: stall.clone(), doubt: None });
+                continue;
+            };
+            let doubt = stall.class.filter(|class| Some(*class) != known.stall.class);
+            if doubt.is_some() && doubt == known.doubt {
+                changes.corrected.push(stall.clone());
+                self.0.push(OpenStall { stall: stall.clone(), doubt: None });
+                continue;
+            }
+            if doubt.is_some() {
+                *stall = Stall { cpu_seconds: stall.cpu_seconds, ..known.stall };
+            }
+            self.0.push(OpenStall { stall: stall.clone(), doubt });
+        }
+        changes.ended = before.into_iter().map(|known| known.stall).collect();
         for episode in log.episodes.iter_mut().filter(|episode| episode.ended.is_none()) {
-            if is_among(&episode.stall, &ended) {
+            if is_among(&episode.stall, &changes.ended) {
                 episode.ended = Some(now);
+            }
+            if let Some(better) = changes.corrected.iter().find(|better| better.id() == episode.stall.id()) {
+                episode.stall.clone_from(better);
             }
         }
         // All of them count, also those that are not kept.
-        log.count += began.len() as u64;
-        let kept = began.iter().take(Self::MAX_EPISODES.saturating_sub(log.episodes.len()));
+        log.count += changes.began.len() as u64;
+        let kept = changes.began.iter().take(Self::MAX_EPISODES.saturating_sub(log.episodes.len()));
         log.episodes.extend(kept.map(|stall| StallEpisode { stall: stall.clone(), ended: None }));
-        self.0 = stalls.to_vec();
-        StallChanges { began, ended }
+        changes
     }
 }
 
@@ -48,6 +76,9 @@ pub struct StallChanges {
     pub began: Vec<Stall>,
     /// Stalls that the beat before had: the query goes on, or has ended.
     pub ended: Vec<Stall>,
+    /// Stalls that last, of which another class is certain now than when they began.
+    #[serde(default)]
+    pub corrected: Vec<Stall>,
 }
 
 #[cfg(test)]
@@ -61,7 +92,7 @@ mod tests {
         let mut log = StallLog::default();
         let mut open = OpenStalls::default();
         let mut changes = |second, stalls: &[Stall]| {
-            let changes = open.record(&mut log, at(second), stalls);
+            let changes = open.record(&mut log, at(second), &mut stalls.to_vec());
             let ids = |stalls: Vec<Stall>| stalls.into_iter().map(|stall| stall.query_id).collect::<Vec<_>>();
             (ids(changes.began).join(" "), ids(changes.ended).join(" "))
         };
@@ -72,9 +103,36 @@ mod tests {
         let ends: Vec<_> = log.episodes.iter().map(|episode| episode.ended).collect();
         assert_eq!((log.count, ends), (2, vec![Some(at(12)), None]));
 
-        let many: Vec<_> = (0..150).map(stall).collect();
-        open.record(&mut log, at(13), &many);
-        open.record(&mut log, at(14), &many);
+        let mut many: Vec<_> = (0..150).map(stall).collect();
+        open.record(&mut log, at(13), &mut many);
+        open.record(&mut log, at(14), &mut many);
         assert_eq!((log.count, log.episodes.len()), (151, 100));
+    }
+
+    #[test]
+    fn a_class_is_corrected_where_two_beats_in_a_row_see_another_one() {
+        use StallClass::{BlockedRuntime, Source, Tasks};
+        let mut log = StallLog::default();
+        let mut open = OpenStalls::default();
+        let mut beat = |second, seen: Option<StallClass>| {
+            let stall = |class| Stall { class: Some(class), since: at(0), ..Stall::default() };
+            let mut stalls: Vec<_> = seen.map(stall).into_iter().collect();
+            let changes = open.record(&mut log, at(second), &mut stalls);
+            let classes = |stalls: Vec<Stall>| stalls.first().and_then(|stall| stall.class);
+            let shown = (classes(stalls), classes(changes.corrected), classes(changes.ended));
+            (shown.0, shown.1, shown.2, log.episodes[0].stall.class)
+        };
+        let known = Some(BlockedRuntime);
+        assert_eq!(beat(10, known), (known, None, None, known));
+        // Once is not enough, nor are two different ones.
+        assert_eq!(beat(11, Some(Tasks)), (known, None, None, known));
+        assert_eq!(beat(12, known), (known, None, None, known));
+        assert_eq!(beat(13, Some(Tasks)), (known, None, None, known));
+        assert_eq!(beat(14, Some(Source)), (known, None, None, known));
+        let better = Some(Source);
+        assert_eq!(beat(15, better), (better, better, None, better));
+        assert_eq!(beat(16, better), (better, None, None, better));
+        assert_eq!(beat(17, None), (None, None, better, better));
+        assert_eq!(log.count, 1);
     }
 }

@@ -1,6 +1,7 @@
 //! What this process uses, as `sysinfo` finds it on Linux and macOS. What the system does not say is not known.
 
 use std::{
+    collections::BTreeSet,
     fs::{self, File},
     path::Path,
 };
@@ -27,6 +28,9 @@ pub struct ProcessFacts {
 /// The state of a thread that runs, or waits for a processor.
 pub(crate) const RUNNABLE: &str = "runnable";
 
+/// The state of a thread that cannot be woken until a device, or a file system on the network, has answered.
+pub(crate) const WAITING_FOR_DISK: &str = "waiting for a disk";
+
 /// A thread of this process.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct ThreadFacts {
@@ -35,6 +39,8 @@ pub(crate) struct ThreadFacts {
     pub(crate) state: String,
     /// Since the thread started.
     pub(crate) cpu_seconds: f64,
+    /// Bytes that it has read since it started, from whatever it may be; `None` where that is not asked for, or not known.
+    pub(crate) read_bytes: Option<u64>,
 }
 
 impl ThreadFacts {
@@ -55,14 +61,14 @@ impl ThreadFacts {
 }
 
 /// The threads of this process. Only Linux says what each of them does; `sysinfo` leaves them out where it is asked for one
-/// process.
-pub(crate) fn threads() -> Vec<ThreadFacts> {
+/// process. What they have read is asked for those that are `polled` only, since a process may have hundreds.
+pub(crate) fn threads(polled: &BTreeSet<u64>) -> Vec<ThreadFacts> {
     let Ok(threads) = fs::read_dir("/proc/self/task") else { return Vec::new() };
-    threads.filter_map(|thread| ThreadFacts::of(&thread.ok()?.path())).collect()
+    threads.filter_map(|thread| ThreadFacts::of(&thread.ok()?.path(), polled)).collect()
 }
 
 impl ThreadFacts {
-    fn of(folder: &Path) -> Option<Self> {
+    fn of(folder: &Path, polled: &BTreeSet<u64>) -> Option<Self> {
         let read = |name: &str| fs::read_to_string(folder.join(name)).ok();
         // The name stands in brackets, and may have any character in it.
         let stat = read("stat")?;
@@ -70,19 +76,27 @@ impl ThreadFacts {
         let state = match behind.trim_start().chars().next()? {
             'R' => RUNNABLE,
             'S' => "sleeping",
-            'D' => "waiting for a disk",
+            'D' => WAITING_FOR_DISK,
             'T' | 't' => "stopped",
             _ => "ending",
         };
         // In nanoseconds, where `stat` counts in hundredths of a second: too coarse for a beat of one.
         let nanoseconds: u64 = read("schedstat")?.split_ascii_whitespace().next()?.parse().ok()?;
+        let number = folder.file_name()?.to_str()?.parse().ok()?;
+        let io = polled.contains(&number).then(|| read("io")).flatten();
         Some(Self {
-            number: folder.file_name()?.to_str()?.parse().ok()?,
+            number,
+            read_bytes: io.as_deref().and_then(read_bytes),
             name: before.split_once('(')?.1.trim_end().to_owned(),
             state: state.to_owned(),
             cpu_seconds: nanoseconds as f64 / 1e9,
         })
     }
+}
+
+/// What the `io` file of a thread says of the bytes that it has read: from pipes, sockets and the page cache as well.
+fn read_bytes(io: &str) -> Option<u64> {
+    io.lines().find_map(|line| line.strip_prefix("rchar:"))?.trim().parse().ok()
 }
 
 /// Processor time of the machine since it started, in units of the kernel.
@@ -195,19 +209,45 @@ mod tests {
         let (go_on, waiting) = std::sync::mpsc::channel::<()>();
         let sleeping = std::thread::Builder::new().name("(a) thread".into());
         let sleeping = sleeping.spawn(move || waiting.recv()).unwrap();
-        let state =
-            |name: &str| threads().into_iter().find(|thread| thread.name == name).map(|thread| thread.state);
+        let state = |name: &str| {
+            threads(&BTreeSet::new())
+                .into_iter()
+                .find(|thread| thread.name == name)
+                .map(|thread| thread.state)
+        };
         while state("(a) thread").as_deref() != Some("sleeping") {
             std::thread::yield_now();
         }
         let number = fs::read_link("/proc/thread-self").unwrap();
-        let own =
-            || threads().into_iter().find(|thread| number.ends_with(thread.number.to_string())).unwrap();
+        let own = || {
+            threads(&BTreeSet::new())
+                .into_iter()
+                .find(|thread| number.ends_with(thread.number.to_string()))
+                .unwrap()
+        };
         assert_eq!(own().state, RUNNABLE);
         // The system counts in hundredths of a second, of which a test that has just begun may have none.
         while own().cpu_seconds == 0.0 {}
         drop(go_on);
         sleeping.join().unwrap().unwrap_err();
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn what_a_thread_reads_is_known_where_it_is_asked_for() {
+        let link = fs::read_link("/proc/thread-self").unwrap();
+        let own: u64 = link.file_name().unwrap().to_str().unwrap().parse().unwrap();
+        let read = |polled: &[u64]| {
+            let threads = threads(&polled.iter().copied().collect());
+            threads.into_iter().find(|thread| thread.number == own).unwrap().read_bytes
+        };
+        assert_eq!(read(&[]), None);
+        // A pipe is not storage, and counts.
+        let (mut reader, mut writer) = std::io::pipe().unwrap();
+        let before = read(&[own]).unwrap();
+        std::io::Write::write_all(&mut writer, &[7; 5_000]).unwrap();
+        std::io::Read::read_exact(&mut reader, &mut [0; 5_000]).unwrap();
+        assert!(read(&[own]).unwrap() >= before + 5_000);
     }
 
     #[test]

@@ -73,6 +73,8 @@ pub struct NodeProgress {
     pub busy: Duration,
     /// After which time without progress it counts as stalled, where that is not what holds for all.
     pub stall_after: Option<Duration>,
+    /// Tasks that its code has spawned and that have not ended.
+    pub tasks: usize,
 }
 
 /// A statement or a stage that runs and belongs to no node.
@@ -99,6 +101,8 @@ pub struct Poll {
     pub thread: Option<u64>,
     /// How long it has taken so far.
     pub lasts: Duration,
+    /// Whether it is on a thread that is made for calls that block, and so takes none of those that run tasks.
+    pub may_block: bool,
 }
 
 /// Somebody who waits for memory.
@@ -191,6 +195,14 @@ pub struct RuntimeUse {
     pub busy_workers: Option<usize>,
     /// Tasks that wait in the queue that all threads share.
     pub queue_depth: usize,
+}
+
+impl RuntimeUse {
+    /// Whether all of its threads run tasks, so that a task that is ready may have to wait for one. False where that is not
+    /// known.
+    pub(crate) fn is_full(&self) -> bool {
+        self.workers > 0 && self.busy_workers.is_some_and(|busy| busy >= self.workers)
+    }
 }
 
 /// The progress of a run that has no queries.

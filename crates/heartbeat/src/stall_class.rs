@@ -5,13 +5,17 @@ use std::{collections::BTreeSet, time::Duration};
 use daglight_run_bundle::{StallClass, StalledThread};
 
 use crate::{
-    process::ThreadFacts,
+    process::WAITING_FOR_DISK,
     progress::{OperatorProgress, Poll, QueryProgress, Sample, is_leaf},
     stalled_operator::stalled_position,
+    thread_use::ThreadUse,
 };
 
-/// Threads that the evidence of a stall names.
-const MOST_THREADS: usize = 16;
+/// Others that hold a thread for so long hold it up, also where that is not as long as what is looked at stands still.
+const HELD: Duration = Duration::from_secs(1);
+
+/// What began a moment before the last progress has made it.
+const MOMENT: Duration = Duration::from_millis(50);
 
 /// Why something stands still.
 #[derive(Debug, Clone, PartialEq)]
@@ -24,16 +28,10 @@ pub(crate) struct Cause {
     pub(crate) threads: Vec<StalledThread>,
 }
 
-/// What is known of the threads of the process.
-pub(crate) struct Threads<'t> {
-    pub(crate) facts: &'t [ThreadFacts],
-}
-
-impl Threads<'_> {
-    pub(crate) fn of(&self, polls: &[Poll]) -> Vec<StalledThread> {
-        let numbers: BTreeSet<u64> = polls.iter().filter_map(|poll| poll.thread).collect();
-        let facts = self.facts.iter().filter(|thread| numbers.contains(&thread.number));
-        facts.take(MOST_THREADS).map(ThreadFacts::stalled).collect()
+impl Cause {
+    /// Whether nothing is seen of it but that nothing runs, as of code that waits for a node which it has called.
+    pub(crate) fn is_unseen(&self) -> bool {
+        matches!(self.class, StallClass::Outside | StallClass::Tasks) && self.threads.is_empty()
     }
 }
 
@@ -42,13 +40,13 @@ pub(crate) fn of_query(
     query: &QueryProgress,
     polls: &[Poll],
     sample: &Sample,
-    threads: &Threads<'_>,
+    used: &ThreadUse<'_>,
     stalled: Duration,
 ) -> Cause {
     let position = stalled_position(query);
-    if let Some(mut cause) = of_polls(polls, sample, threads, stalled) {
-        cause.operator = position;
-        return cause;
+    if let Some(cause) = of_polls(polls, sample, used, stalled) {
+        let of_source = of_source(query, position, &cause, &held(polls, stalled));
+        return of_source.unwrap_or(Cause { operator: position, ..cause });
     }
     let cause = |class, waits_for: Option<String>, operator| Cause {
         class,
@@ -79,55 +77,111 @@ pub(crate) fn of_query(
     }
 }
 
-/// The cause of a node that has no query.
-pub(crate) fn of_node(polls: &[Poll], sample: &Sample, threads: &Threads<'_>, stalled: Duration) -> Cause {
-    of_polls(polls, sample, threads, stalled).unwrap_or_else(|| Cause {
-        class: StallClass::Outside,
-        waits_for: Some("its code waits for something other than a query".to_owned()),
-        operator: None,
-        threads: Vec::new(),
+/// The cause where the call that holds a thread is the one by which a source reads. `None` where it is not.
+fn of_source(query: &QueryProgress, position: Option<usize>, cause: &Cause, held: &[Poll]) -> Option<Cause> {
+    // A call that holds the whole runtime holds up more than this query, and a wait for memory has a name already.
+    if !matches!(cause.class, StallClass::BlockedCall | StallClass::Tasks) {
+        return None;
+    }
+    let operators = &query.operators;
+    let asked = || operators.iter().position(|operator| operator.is_waiting == Some(true));
+    // Of a scan that nobody sees waiting, the rows say whether it is the one that stands still.
+    let unseen = || position.filter(|at| is_leaf(operators, *at) && operators[*at].is_waiting.is_none());
+    let source = asked().or_else(unseen)?;
+    let places = || cause.threads.iter().map(|thread| thread.waits_in.as_deref());
+    let reads = |thread: &StalledThread| match thread.waits_in.as_deref() {
+        Some(place) => is_input(place),
+        None => thread.state == WAITING_FOR_DISK,
+    };
+    let is_source = match places().flatten().next() {
+        // Threads of other partitions may be through, and wait until somebody takes their rows.
+        Some(_) => {
+            let others = |thread: &StalledThread| thread.waits_in.as_deref().is_some_and(is_lock);
+            cause.threads.iter().any(reads)
+                && cause.threads.iter().all(|thread| reads(thread) || others(thread))
+        }
+        // Where the system does not say in what a thread sleeps, one that may block is that of the source.
+        None => cause.threads.iter().any(reads) || held.iter().all(|poll| poll.may_block),
+    };
+    let reading =
+        cause.threads.iter().filter(|thread| reads(thread)).find_map(|thread| thread.waits_in.as_deref());
+    is_source.then(|| Cause {
+        class: StallClass::Source,
+        waits_for: reading.map(in_words).or_else(|| source_of(&operators[source])),
+        operator: Some(source),
+        threads: cause.threads.clone(),
     })
 }
 
-/// The cause that lies in a poll which does not return.
-fn of_polls(polls: &[Poll], sample: &Sample, threads: &Threads<'_>, stalled: Duration) -> Option<Cause> {
-    // What began a moment before the last progress has made it.
-    let lasting = |poll: &&Poll| poll.lasts.saturating_add(Duration::from_millis(50)) >= stalled;
-    let held: Vec<Poll> = polls.iter().filter(lasting).cloned().collect();
-    let numbers = |polls: &[Poll]| polls.iter().filter_map(|poll| poll.thread).collect::<BTreeSet<u64>>();
-    let own = numbers(&held);
-    let is_own = |thread: Option<u64>| thread.is_none_or(|thread| own.contains(&thread));
-    if let Some(wait) = sample.memory_waits.iter().find(|wait| !held.is_empty() && is_own(wait.thread)) {
-        let what = format!("{} bytes of memory for {}", wait.bytes, wait.consumer);
-        return Some(Cause {
-            class: StallClass::Memory,
-            waits_for: Some(what),
-            operator: None,
-            threads: threads.of(&held),
-        });
+/// The cause of a node that has no query, and so many tasks of its own; or of a statement.
+pub(crate) fn of_node(
+    tasks: usize,
+    polls: &[Poll],
+    sample: &Sample,
+    used: &ThreadUse<'_>,
+    stalled: Duration,
+) -> Cause {
+    if let Some(cause) = of_polls(polls, sample, used, stalled) {
+        return cause;
     }
+    let (class, waits_for) = match tasks {
+        0 | 1 => (StallClass::Outside, "its code waits for something other than a query".to_owned()),
+        // One task that waits may wait for anything. Of several that all do, each may wait for another one.
+        _ => (StallClass::Tasks, format!("none of its {tasks} tasks runs, and none has a query")),
+    };
+    Cause { class, waits_for: Some(waits_for), operator: None, threads: Vec::new() }
+}
+
+/// The polls that have lasted for as long as nothing moves.
+fn held(polls: &[Poll], stalled: Duration) -> Vec<Poll> {
+    polls.iter().filter(|poll| lasts(poll, stalled)).cloned().collect()
+}
+
+fn lasts(poll: &Poll, stalled: Duration) -> bool {
+    poll.lasts.saturating_add(MOMENT) >= stalled
+}
+
+fn numbers<'p>(polls: impl Iterator<Item = &'p Poll>) -> BTreeSet<u64> {
+    polls.filter_map(|poll| poll.thread).collect()
+}
+
+/// The cause that lies in a poll which does not return.
+fn of_polls(polls: &[Poll], sample: &Sample, used: &ThreadUse<'_>, stalled: Duration) -> Option<Cause> {
+    let held = held(polls, stalled);
     if held.is_empty() {
         return None;
     }
-    let found = threads.of(&held);
-    let waits_for = found.iter().find_map(|thread| thread.waits_in.as_deref()).map(in_words);
-    let all: Vec<Poll> = sample.all_polls().filter(lasting).cloned().collect();
-    let held_workers = numbers(&all).len().max(usize::from(!all.is_empty()));
-    let is_runtime = sample.runtime.is_some_and(|runtime| {
-        // Held by code of the run alone is not enough: a blocking call on one of eight workers leaves seven for
-        // everything else.
-        held_workers >= runtime.workers && runtime.busy_workers.is_none_or(|busy| busy >= runtime.workers)
-    });
-    let is_lock =
-        // Every lock and condition variable of Linux sleeps there, so it is tasks that wait for each other rather
-        // than a call that waits for the world.
-        found.iter().any(|thread| thread.waits_in.as_deref().is_some_and(|place| place.starts_with("futex")));
-    let class = match (is_runtime, is_lock) {
+    let threads = used.evidence(&held);
+    let own = numbers(held.iter());
+    let is_own = |thread: Option<u64>| thread.is_none_or(|thread| own.contains(&thread));
+    if let Some(wait) = sample.memory_waits.iter().find(|wait| is_own(wait.thread)) {
+        let what = format!("{} bytes of memory for {}", wait.bytes, wait.consumer);
+        return Some(Cause { class: StallClass::Memory, waits_for: Some(what), operator: None, threads });
+    }
+    let waits_for = threads.iter().find_map(|thread| thread.waits_in.as_deref()).map(in_words);
+    // Every lock and condition variable of Linux sleeps there, so it is tasks that wait for each other rather than a call that
+    // waits for the world.
+    let is_lock = threads.iter().any(|thread| thread.waits_in.as_deref().is_some_and(is_lock));
+    let class = match (blocks_runtime(&held, sample, used, stalled), is_lock) {
         (true, _) => StallClass::BlockedRuntime,
         (false, true) => StallClass::Tasks,
         (false, false) => StallClass::BlockedCall,
     };
-    Some(Cause { class, waits_for, operator: None, threads: found })
+    Some(Cause { class, waits_for, operator: None, threads })
+}
+
+/// Whether calls hold every thread of the runtime, of which these polls are one.
+fn blocks_runtime(held: &[Poll], sample: &Sample, used: &ThreadUse<'_>, stalled: Duration) -> bool {
+    let Some(runtime) = sample.runtime else { return false };
+    // Calls on threads that are made for them leave the others to everything else, and so does one on one of eight.
+    let on_workers = || sample.all_polls().filter(|poll| !poll.may_block);
+    if held.iter().all(|poll| poll.may_block) || on_workers().any(|poll| used.computes_beside_main(poll)) {
+        return false;
+    }
+    let sleeping = || on_workers().filter(|poll| lasts(poll, stalled.min(HELD)) && !used.computes(poll));
+    // Where no numbers of threads are known, that there is a poll is all that is.
+    let workers = numbers(sleeping()).len().max(usize::from(sleeping().next().is_some()));
+    workers >= runtime.workers && runtime.busy_workers.is_none_or(|busy| busy >= runtime.workers)
 }
 
 fn source_of(operator: &OperatorProgress) -> Option<String> {
@@ -135,19 +189,73 @@ fn source_of(operator: &OperatorProgress) -> Option<String> {
     Some(format!("rows of {shown}"))
 }
 
+/// Whether a thread that sleeps at a place of the kernel waits for another thread.
+fn is_lock(place: &str) -> bool {
+    place.starts_with("futex")
+}
+
+/// Whether a thread that sleeps at a place of the kernel reads: a pipe, a socket or a file, or waits until there is something
+/// to read.
+fn is_input(place: &str) -> bool {
+    // Who writes, or waits until what was written has arrived, does not wait for a source.
+    const OUTPUT: [&str; 6] = ["write", "send", "wait_memory", "commit", "flush", "sync"];
+    const FILE: [&str; 8] =
+        ["read", "folio", "page", "io_schedule", "nfs", "rpc_wait", "fuse", "request_wait_answer"];
+    let holds = |words: &[&str]| words.iter().any(|word| place.contains(word));
+    !holds(&OUTPUT) && (is_pipe(place) || is_network(place) || is_poll(place) || holds(&FILE))
+}
+
+fn is_pipe(place: &str) -> bool {
+    // The last is the kernel's place for opening a named pipe that nobody has at its other end.
+    place.contains("pipe") || place.contains("fifo") || place == "wait_for_partner"
+}
+
+fn is_poll(place: &str) -> bool {
+    // Sockets and terminals sleep in the last one alike.
+    ["poll", "select", "wait_woken"].iter().any(|word| place.contains(word))
+}
+
+fn is_network(place: &str) -> bool {
+    ["sk_", "skb", "tcp", "inet", "unix_"].iter().any(|word| place.contains(word))
+}
+
 /// What the kernel calls the place in which a thread sleeps.
 fn in_words(place: &str) -> String {
     let words = match place {
-        place if place.starts_with("futex") => "a lock, or another thread",
+        place if is_lock(place) => "a lock, or another thread",
         place if place.contains("nanosleep") => "time to pass: it sleeps",
-        // The kernel's place for opening a named pipe that nobody has at its other end.
-        place if place.contains("pipe") || place == "wait_for_partner" => "a pipe",
-        place if place.contains("poll") || place.contains("select") || place.contains("epoll") => {
-            "input or output"
-        }
-        place if place.contains("sk_") || place.contains("tcp") || place.contains("inet") => "the network",
+        place if is_pipe(place) => "a pipe",
+        place if is_poll(place) => "input or output",
+        place if is_network(place) => "the network",
         place if place.contains("wait") && place.contains("do_") => "a child process",
+        place if is_input(place) => "a file",
         _ => return format!("the kernel, in {place}"),
     };
     words.to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_that_reads_is_distinguished_from_one_that_writes_or_waits_for_something_else() {
+        let check = |place: &str, reads: bool, words: &str| {
+            assert_eq!((is_input(place), in_words(place).as_str()), (reads, words), "{place}");
+        };
+        check("wait_for_partner", true, "a pipe");
+        check("anon_pipe_read", true, "a pipe");
+        check("anon_pipe_write", false, "a pipe");
+        check("do_sys_poll", true, "input or output");
+        check("do_epoll_wait", true, "input or output");
+        check("wait_woken", true, "input or output");
+        check("unix_stream_read_generic", true, "the network");
+        check("sk_wait_data", true, "the network");
+        check("sk_stream_wait_memory", false, "the network");
+        check("folio_wait_bit_common", true, "a file");
+        check("futex_do_wait", false, "a lock, or another thread");
+        check("hrtimer_nanosleep", false, "time to pass: it sleeps");
+        check("do_wait", false, "a child process");
+        check("jbd2_log_wait_commit", false, "the kernel, in jbd2_log_wait_commit");
+    }
 }

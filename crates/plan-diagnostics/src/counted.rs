@@ -61,7 +61,7 @@ struct Count(Arc<Counts>);
 #[derive(Default)]
 struct Counts {
     rows: AtomicU64,
-    /// Partitions that were asked for rows and have none yet.
+    /// Partitions that were asked for rows and have none yet, be it that they block who asks.
     waiting: AtomicU64,
 }
 
@@ -90,6 +90,10 @@ impl ExecuteHook for Count {
 }
 
 impl StreamWatch for Counting {
+    fn poll_begins(&mut self) {
+        self.wait(true);
+    }
+
     fn poll_ends(&mut self, is_pending: bool) {
         self.wait(is_pending);
     }

@@ -1,10 +1,11 @@
 //! A query that has a physical plan: what it does, what it reads, and what makes it the same as another.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use arrow::datatypes::SchemaRef;
 use datafusion::{
     config::ConfigOptions,
+    execution::memory_pool::MemoryPool,
     logical_expr::{LogicalPlan, WriteOp},
 };
 
@@ -109,6 +110,8 @@ pub struct PlannedQuery {
     pub planning: PlanningTimes,
     /// Partitions of the root.
     pub partitions: usize,
+    /// The memory pool of its session when it was planned, as long as somebody else holds that: `SET` may replace it.
+    pub memory_pool: Weak<dyn MemoryPool>,
     /// The options of its session.
     pub(crate) options: Arc<ConfigOptions>,
     /// The operators of its physical plan, in pre-order, as they were planned.

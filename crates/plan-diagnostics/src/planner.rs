@@ -152,6 +152,7 @@ impl ObservingPlanner {
             partitions: partition_count(plan),
             // As they are now: `SET` may change them before the report is written.
             options: Arc::clone(session.config().options()),
+            memory_pool: Arc::downgrade(&session.runtime_env().memory_pool),
             operators: operators.into(),
             data: source.data,
             lineage: source.lineage,

@@ -23,6 +23,7 @@ struct State {
 struct Active {
     id: u64,
     thread: Option<u64>,
+    may_block: bool,
     began: Instant,
 }
 
@@ -33,6 +34,8 @@ pub struct ActivePoll {
     pub thread: Option<u64>,
     /// How long it has taken so far.
     pub lasts: Duration,
+    /// Whether it is on a thread that is made for calls that block.
+    pub may_block: bool,
 }
 
 /// A poll that ends when this is dropped.
@@ -49,11 +52,21 @@ impl Polls {
         Polling { polls: self, id: self.begin_by_id() }
     }
 
+    /// As [`Polls::begin`], on a thread that is made for calls that block, as those of `spawn_blocking` are.
+    pub fn begin_blocking(&self) -> Polling<'_> {
+        Polling { polls: self, id: self.begin_on(true) }
+    }
+
     /// The polls that have not returned.
     pub fn active(&self) -> Vec<ActivePoll> {
         let state = self.lock();
         let active = state.active.iter();
-        active.map(|poll| ActivePoll { thread: poll.thread, lasts: poll.began.elapsed() }).collect()
+        let active = active.map(|poll| ActivePoll {
+            thread: poll.thread,
+            lasts: poll.began.elapsed(),
+            may_block: poll.may_block,
+        });
+        active.collect()
     }
 
     /// How long the polls took that have returned, taken together.
@@ -63,12 +76,16 @@ impl Polls {
 
     /// As [`Polls::begin`], for who ends it with [`Polls::end`].
     pub(crate) fn begin_by_id(&self) -> u64 {
+        self.begin_on(false)
+    }
+
+    fn begin_on(&self, may_block: bool) -> u64 {
         let (thread, began) = (this_thread(), Instant::now());
         let mut state = self.lock();
         let id = state.next;
         state.next += 1;
         // A list and not a map: as many polls as there are threads, a handful.
-        state.active.push(Active { id, thread, began });
+        state.active.push(Active { id, thread, may_block, began });
         id
     }
 
@@ -110,10 +127,11 @@ mod tests {
     fn polls_are_known_until_they_return() {
         let polls = Polls::default();
         let outer = polls.begin();
-        let inner = polls.begin();
+        let inner = polls.begin_blocking();
         let active = polls.active();
         assert_eq!(active.len(), 2);
         assert!(active.iter().all(|poll| poll.thread == this_thread()));
+        assert_eq!((active[0].may_block, active[1].may_block), (false, true));
         assert_eq!(this_thread().is_some(), cfg!(target_os = "linux"));
         drop(outer);
         assert_eq!(polls.active().len(), 1);

@@ -113,16 +113,14 @@ pub(crate) fn emit(state: &Arc<RunState>, beat: &Beat) {
     let stage = stage(state, beat);
     let span = state.context.signals.span(names::span::HEARTBEAT).parent(&state.context.root.context);
     let span = span.stage(stage.as_str()).start();
-    describe(&span, beat, before, &state.context.policy);
+    let active = names_of(&beat.active_tasks);
+    describe(&span, beat, &active, &state.context.policy);
     if let Some(error) = &beat.evidence_error {
         state.log.bundle_failed(error.clone());
     }
     // What is logged here, and what is said of stalls, then stands under this beat.
     let guard = span.context().attach();
-    // A log line for each beat of a run that waits for hours says nothing new. The span has every beat.
-    if before.is_none_or(|before| has_changed(beat, before)) {
-        say(state, &stage, beat);
-    }
+    say(state, &stage, beat, &active);
     stalls::announce(state, beat);
     on_stall::act(state, beat);
     drop(guard);
@@ -138,22 +136,16 @@ fn stage(state: &RunState, beat: &Beat) -> String {
     beat.stage.clone().or_else(of_node).unwrap_or_else(|| BETWEEN.to_owned())
 }
 
-fn describe(span: &StageSpan, beat: &Beat, before: Option<&Beat>, policy: &Policy) {
+fn describe(span: &StageSpan, beat: &Beat, active: &Names, policy: &Policy) {
     span.set(Key::ActiveTasks, beat.active_tasks.len());
     span.set(Key::PendingTasks, beat.nodes.pending.count);
     span.set(Key::CompletedTasks, beat.nodes.completed.count);
-    let active = names_of(&beat.active_tasks);
-    let active_before = before.map(|before| names_of(&before.active_tasks));
-    let nodes_before = before.map(|before| &before.nodes);
-    for (key, names, before) in [
-        (Key::ActiveTaskNames, &active, active_before.as_ref()),
-        (Key::PendingTaskNames, &beat.nodes.pending, nodes_before.map(|nodes| &nodes.pending)),
-        (Key::CompletedTaskNames, &beat.nodes.completed, nodes_before.map(|nodes| &nodes.completed)),
+    for (key, names) in [
+        (Key::ActiveTaskNames, active),
+        (Key::PendingTaskNames, &beat.nodes.pending),
+        (Key::CompletedTaskNames, &beat.nodes.completed),
     ] {
-        // The names of a thousand nodes with each beat would be most of the trace: they stand where they change.
-        if before != Some(names) {
-            span.set(key, policy.capture(names.first.clone()));
-        }
+        span.set(key, policy.capture(names.first.clone()));
     }
     let moved = &beat.moved;
     span.set(Key::RowsRead, moved.rows_read);
@@ -190,36 +182,41 @@ fn names_of(tasks: &[ActiveTask]) -> Names {
     names
 }
 
-/// Whether the run is not where it was. What the process uses changes all the time.
-fn has_changed(beat: &Beat, before: &Beat) -> bool {
-    // Time, CPU and memory always change, and are not news by themselves.
-    beat.stage != before.stage
-        || beat.active_tasks != before.active_tasks
-        || beat.nodes != before.nodes
-        || beat.moved != before.moved
-        || !beat.stall_changes.began.is_empty()
-        || !beat.stall_changes.ended.is_empty()
-}
-
-fn say(state: &RunState, stage: &str, beat: &Beat) {
+/// One record for each beat, also of a run in which nothing changes: who reads the log then knows that it waits, and not that
+/// it is gone.
+fn say(state: &RunState, stage: &str, beat: &Beat, active: &Names) {
     let policy = &state.context.policy;
+    let named = |names: &Names| field(policy.capture(names.first.clone()));
+    let Beat { moved, rates, memory, runtime, process, .. } = beat;
     log!(
         INFO,
         "heartbeat",
         run_id = field(state.context.run_id),
         stage = field(policy.capture(stage)),
         active_tasks = field(beat.active_tasks.len()),
-        active_task_names = field(policy.capture(names_of(&beat.active_tasks).first)),
+        active_task_names = named(active),
         pending_tasks = field(beat.nodes.pending.count),
+        pending_task_names = named(&beat.nodes.pending),
         completed_tasks = field(beat.nodes.completed.count),
-        rows_read = field(beat.moved.rows_read),
-        rows_written = field(beat.moved.rows_written),
-        bytes_read = field(beat.moved.bytes_read),
-        bytes_written = field(beat.moved.bytes_written),
-        bytes_spilled = field(beat.moved.bytes_spilled),
-        memory_reserved = known(beat.memory.map(|memory| memory.reserved_bytes)),
-        cpu_seconds = known(beat.process.cpu_seconds),
-        resident_bytes = known(beat.process.resident_bytes),
+        completed_task_names = named(&beat.nodes.completed),
+        rows_read = field(moved.rows_read),
+        rows_written = field(moved.rows_written),
+        bytes_read = field(moved.bytes_read),
+        bytes_written = field(moved.bytes_written),
+        bytes_spilled = field(moved.bytes_spilled),
+        rows_read_per_second = known(rates.map(|rates| rates.rows_read)),
+        rows_written_per_second = known(rates.map(|rates| rates.rows_written)),
+        bytes_read_per_second = known(rates.map(|rates| rates.bytes_read)),
+        bytes_written_per_second = known(rates.map(|rates| rates.bytes_written)),
+        memory_reserved = known(memory.map(|memory| memory.reserved_bytes)),
+        memory_limit = known(memory.and_then(|memory| memory.limit_bytes)),
+        runtime_workers = known(runtime.map(|runtime| runtime.workers)),
+        runtime_busy_workers = known(runtime.and_then(|runtime| runtime.busy_workers)),
+        runtime_queue_depth = known(runtime.map(|runtime| runtime.queue_depth)),
+        cpu_seconds = known(process.cpu_seconds),
+        resident_bytes = known(process.resident_bytes),
+        threads = known(process.threads),
+        open_files = known(process.open_files),
         stalls = field(beat.stalls.len()),
     );
 }

@@ -48,7 +48,7 @@ impl Progress for LiveProgress {
 
 /// A poll as the heartbeat knows it. Both types are of other crates.
 pub(crate) fn poll(poll: ActivePoll) -> Poll {
-    Poll { thread: poll.thread, lasts: poll.lasts }
+    Poll { thread: poll.thread, lasts: poll.lasts, may_block: poll.may_block }
 }
 
 impl LiveProgress {

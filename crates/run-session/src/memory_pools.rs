@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use daglight_heartbeat::{MemoryUse, MemoryWait};
+use daglight_plan_diagnostics::PlannedQuery;
 use datafusion::{
     execution::{
         SessionStateBuilder,
@@ -24,12 +25,20 @@ impl MemoryPools {
     /// Sessions may share a pool.
     pub(crate) fn add(&self, session: &SessionContext) {
         // Weakly: a session that ends must give its memory back.
-        let pool = Arc::downgrade(&session.runtime_env().memory_pool);
+        self.add_pool(&Arc::downgrade(&session.runtime_env().memory_pool));
+    }
+
+    /// The pool of a session may be another one with each query: `SET datafusion.runtime.memory_limit` replaces it.
+    pub(crate) fn add_of_query(&self, query: &PlannedQuery) {
+        self.add_pool(&query.memory_pool);
+    }
+
+    fn add_pool(&self, pool: &Weak<dyn MemoryPool>) {
         let mut pools = self.lock();
-        // Here, because sessions are made rarely and pools are asked often.
-        pools.retain(|pool| pool.strong_count() > 0);
-        if !pools.iter().any(|known| known.ptr_eq(&pool)) {
-            pools.push(pool);
+        if !pools.iter().any(|known| known.ptr_eq(pool)) {
+            // Here, because new pools are rare and those that are known are asked often.
+            pools.retain(|pool| pool.strong_count() > 0);
+            pools.push(Weak::clone(pool));
         }
     }
 

@@ -93,7 +93,18 @@ impl Node {
 
     /// Work that belongs to the node wherever it is polled, such as one that is given to a `JoinSet`.
     pub fn in_context<F: Future>(&self, work: F) -> impl Future<Output = F::Output> + use<F> {
-        work.with_context(self.context())
+        self.as_task(work)
+    }
+
+    /// Has work seen wherever it is polled. A spawned task has neither the span nor the owner of what spawned it: both are given
+    /// along.
+    fn as_task<F: Future>(&self, work: F) -> impl Future<Output = F::Output> + use<F> {
+        let task = self.scope.progress.task();
+        let work = async move {
+            let _task = task;
+            work.await
+        };
+        QueryOwner::Node(Arc::clone(&self.scope)).follow(work).with_context(self.context())
     }
 
     /// As `tokio::spawn`, for work of the node.
@@ -104,9 +115,7 @@ impl Node {
     where
         F: Future<Output: Send + 'static> + Send + 'static,
     {
-        // A spawned task has neither the span nor the owner of what spawned it: both are given along.
-        let work = QueryOwner::Node(Arc::clone(&self.scope)).follow(work).with_context(self.context());
-        let task = tokio::spawn(work);
+        let task = tokio::spawn(self.as_task(work));
         if self.scope.is_given_up_on_stall() {
             // Kept only where a stall is answered: the handles of a node that spawns a million tasks would be held
             // until its end.
@@ -128,7 +137,7 @@ impl Node {
         tokio::task::spawn_blocking(move || {
             let _guard = context.attach();
             // Blocking work is one long poll. It counts as work of the node, which a stall must not be seen in.
-            let _polling = scope.polls.begin();
+            let _polling = scope.polls.begin_blocking();
             work()
         })
     }

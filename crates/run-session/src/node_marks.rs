@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Mutex, PoisonError,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -13,6 +13,14 @@ use std::{
 pub(crate) struct NodeMarks {
     count: AtomicU64,
     stall_after: Mutex<Option<Duration>>,
+    /// Held by each task of the node.
+    tasks: Arc<()>,
+}
+
+/// A task of a node, which has not ended until this is dropped.
+#[derive(Debug)]
+pub(crate) struct OpenTask {
+    _of_node: Arc<()>,
 }
 
 impl NodeMarks {
@@ -22,6 +30,16 @@ impl NodeMarks {
 
     pub(crate) fn count(&self) -> u64 {
         self.count.load(Ordering::Relaxed)
+    }
+
+    /// The node has a task more.
+    pub(crate) fn task(&self) -> OpenTask {
+        OpenTask { _of_node: Arc::clone(&self.tasks) }
+    }
+
+    /// How many tasks of it have not ended.
+    pub(crate) fn tasks(&self) -> usize {
+        Arc::strong_count(&self.tasks) - 1
     }
 
     pub(crate) fn set_stall_after(&self, time: Duration) {

@@ -166,6 +166,7 @@ impl OpenNode {
             polls: self.scope.polls.active().into_iter().map(poll).collect(),
             busy: self.scope.polls.busy(),
             stall_after: self.scope.progress.stall_after(),
+            tasks: self.scope.progress.tasks(),
         }
     }
 

@@ -57,10 +57,10 @@ pub struct RunningNode {
 }
 
 /// How much a query has read of all that it will read. Known where the statistics of every table are exact and nothing in the
-/// plan leaves rows out while it reads, such as a filter of a scan or a limit.
+/// plan leaves rows out while it reads, such as a filter of a scan or a limit; not known any more when all is read.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Reading {
-    /// From 0 to 1.
+    /// From 0 to less than 1.
     pub share: f64,
     /// How long the rest takes at the speed so far. `None` while too little was read to say.
     pub left: Option<Duration>,
@@ -72,8 +72,9 @@ impl Reading {
     const LEAST_TIME: Duration = Duration::from_secs(2);
 
     fn of(rows_read: u64, rows_to_read: u64, time: Duration) -> Option<Self> {
-        // More rows than there are: the statistics are old, or a scan reads them twice.
-        if rows_to_read == 0 || rows_read > rows_to_read {
+        // All was read, and what the query does from now on, such as to sort, nobody can say the end of. With more rows than there
+        // are, the statistics are old, or a scan reads them twice.
+        if rows_read >= rows_to_read {
             return None;
         }
         let share = rows_read as f64 / rows_to_read as f64;
@@ -187,7 +188,9 @@ mod tests {
             Some((reading.share, reading.left.map(|left| left.as_secs())))
         };
         assert_eq!(of(25, 100, 10), Some((0.25, Some(30))));
-        assert_eq!(of(100, 100, 10), Some((1.0, Some(0))));
+        assert_eq!(of(99, 100, 10), Some((0.99, Some(0))));
+        // Nothing is left to read, and the query goes on.
+        assert_eq!(of(100, 100, 10), None);
         assert_eq!(of(25, 100, 1), Some((0.25, None)));
         assert_eq!(of(1, 100, 10), Some((0.01, None)));
         // Statistics that were wrong say nothing.

@@ -35,6 +35,7 @@ impl QueryObserver for SessionObserver {
         }
         // A session may outlive the telemetry that observes it.
         let telemetry = self.telemetry.upgrade()?;
+        telemetry.pools.add_of_query(query);
         let tap = telemetry.policy.data_statistics().then(|| summary_tap(&telemetry.policy));
         let preview_rows = telemetry.policy.preview_rows();
         let query = Arc::new(RunQuery::new(self.telemetry.clone(), query, tap, preview_rows));

@@ -39,7 +39,7 @@ impl JoinSetTracer for InContext {
                 let owner = QueryOwner::current();
                 Box::new(move || {
                     let _guard = context.attach();
-                    let _polling = owner.as_ref().map(|owner| owner.polls().begin());
+                    let _polling = owner.as_ref().map(|owner| owner.polls().begin_blocking());
                     block()
                 })
             }

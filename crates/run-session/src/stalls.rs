@@ -38,17 +38,30 @@ pub(crate) struct RunStalls(Mutex<Known>);
 #[derive(Default)]
 struct Known {
     count: usize,
-    in_tag: Vec<String>,
+    in_tag: Vec<(StallId, String)>,
     taken_on: Vec<StallId>,
 }
 
 impl RunStalls {
-    fn add(&self, text: String) {
+    fn add(&self, stall: StallId, text: String) {
         let mut known = self.lock();
         known.count += 1;
         // The count has all of them. One operator that stalls a hundred times is one line.
-        if known.in_tag.len() < MOST_IN_TAG && !known.in_tag.contains(&text) {
-            known.in_tag.push(text);
+        if known.in_tag.len() < MOST_IN_TAG && !known.in_tag.iter().any(|(_, other)| *other == text) {
+            known.in_tag.push((stall, text));
+        }
+    }
+
+    /// Says of a stall what is known better now.
+    fn correct(&self, stall: &StallId, text: String) {
+        let mut known = self.lock();
+        let is_there = known.in_tag.iter().any(|(_, other)| *other == text);
+        match known.in_tag.iter().position(|(of, _)| of == stall) {
+            Some(position) if is_there => _ = known.in_tag.remove(position),
+            Some(position) => known.in_tag[position].1 = text,
+            // Its line stands for others, too, of which nothing better is known.
+            None if !is_there && known.in_tag.len() < MOST_IN_TAG => known.in_tag.push((stall.clone(), text)),
+            None => {}
         }
     }
 
@@ -74,7 +87,8 @@ impl RunStalls {
     /// The tag, under another name where the user has one of this. `None` for a run without a stall.
     pub(crate) fn tag(&self, tags: &BTreeMap<String, String>) -> Option<(String, String)> {
         let known = self.lock();
-        let text = format!("{}: {}", known.count, known.in_tag.join("; "));
+        let lines: Vec<_> = known.in_tag.iter().map(|(_, text)| text.as_str()).collect();
+        let text = format!("{}: {}", known.count, lines.join("; "));
         (known.count > 0).then(|| (free_name(tags, TAG), text))
     }
 }
@@ -109,7 +123,10 @@ pub(crate) fn announce(state: &RunState, beat: &Beat) {
         // On the root span, because the span of the query is exported only when it ends, which a stalled one does
         // not.
         state.context.root.event(event::STALL, attributes(beat, stall, policy));
-        state.stalls.add(policy.capture(format!("{}{}", describe(stall), why(stall))).to_text());
+        state.stalls.add(stall.id(), in_tag(stall, policy));
+    }
+    for stall in &beat.stall_changes.corrected {
+        state.stalls.correct(&stall.id(), in_tag(stall, policy));
     }
     for stall in &beat.stall_changes.ended {
         let end = match stall.node.as_deref().is_some_and(|node| has_failed(state, node)) {
@@ -118,7 +135,8 @@ pub(crate) fn announce(state: &RunState, beat: &Beat) {
         };
         ended(state, beat, stall, end);
     }
-    if !beat.stall_changes.began.is_empty()
+    let changes = &beat.stall_changes;
+    if !(changes.began.is_empty() && changes.corrected.is_empty())
         && let (Some(tracker), Some(tag)) = (&state.context.tracker, state.stalls.tag(&state.context.tags))
     {
         // Who looks at the page of the run while it stands still sees why.
@@ -141,7 +159,9 @@ fn ended(state: &RunState, beat: &Beat, stall: &Stall, end: &str) {
     let policy = &state.context.policy;
     let Fields { query_id, node, statement, operator, class } = Fields::of(stall, policy);
     let seconds = field((beat.at - stall.since).as_seconds_f64());
-    let text = policy.capture(format!("{end}, after {}: {}", lasts(beat, stall), describe(stall)));
+    // With the class, which may be another one than the warning has said.
+    let text =
+        policy.capture(format!("{end}, after {}: {}{}", lasts(beat, stall), describe(stall), why(stall)));
     stall_event!(
         target: crate::NOTE_TARGET,
         INFO,
@@ -154,6 +174,10 @@ fn ended(state: &RunState, beat: &Beat, stall: &Stall, end: &str) {
         stall.seconds = seconds,
     );
     state.context.root.event(event::STALL_ENDED, attributes(beat, stall, policy));
+}
+
+fn in_tag(stall: &Stall, policy: &Policy) -> String {
+    policy.capture(format!("{}{}", describe(stall), why(stall))).to_text()
 }
 
 fn has_failed(state: &RunState, node: &str) -> bool {
@@ -293,11 +317,20 @@ mod tests {
     fn the_tag_counts_all_stalls_and_names_the_first() {
         let tags = RunStalls::default();
         assert_eq!(tags.tag(&BTreeMap::new()), None);
-        (0..9).for_each(|node| tags.add(format!("node n{node}")));
+        let id = |node: i32| Stall { node: Some(format!("n{node}")), ..Stall::default() }.id();
+        (0..9).for_each(|node| tags.add(id(node), format!("node n{node}")));
         let (name, text) = tags.tag(&BTreeMap::new()).unwrap();
         assert_eq!(
             (name.as_str(), text.as_str()),
             ("stalls", "9: node n0; node n1; node n2; node n3; node n4")
+        );
+        // What is known better replaces what was said, and what is said of another one stands once.
+        tags.correct(&id(1), "node n1, waits for a source".to_owned());
+        tags.correct(&id(2), "node n0".to_owned());
+        tags.correct(&id(8), "node n8, waits for a source".to_owned());
+        assert_eq!(
+            tags.tag(&BTreeMap::new()).unwrap().1,
+            "9: node n0; node n1, waits for a source; node n3; node n4; node n8, waits for a source"
         );
         let own = BTreeMap::from([("stalls".to_owned(), "mine".to_owned())]);
         assert_eq!(tags.tag(&own).unwrap().0, "daglight.stalls");
