@@ -2,14 +2,18 @@
 
 use std::{
     fs,
+    io::Write as _,
     os::unix::net::UnixDatagram,
     path::{Path, PathBuf},
     process::Command,
+    thread,
     time::{Duration, Instant},
 };
 
-use daglight_system_tests::{Checkout, Daglight, Finished, Running, tpch_data, tpch_script};
-use serde_json::{Value, json};
+use daglight_system_tests::{
+    Checkout, Daglight, Finished, Running, attributes, decode_strictly, tpch_data, tpch_script,
+};
+use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 
 /// A source that never answers: a named pipe into which nobody writes.
@@ -73,18 +77,86 @@ fn a_query_whose_source_never_answers_fails_and_what_depends_on_it_does_not_run(
     let report = finished.report(1);
     assert_eq!(statuses(&report), ["success", "success", "failure", "not_run"], "{report:#}");
     let error = report["error"]["message"].as_str().unwrap_or_default();
-    for part in [
-        "no progress for",
-        "operator StreamingTableExec",
-        "(a pipe)",
-        "class blocked_call",
-        "heartbeat.on_stall",
-    ] {
+    for part in
+        ["no progress for", "operator StreamingTableExec", "(a pipe)", "class source", "heartbeat.on_stall"]
+    {
         assert!(error.contains(part), "no {part:?} in {error:?}");
     }
     assert_eq!((&report["error"]["node"], &report["error"]["line"]), (&json!("joined"), &json!(5)));
     assert_eq!(manifest(&checkout)["status"], "failure");
     assert!(finished.stderr.contains("no progress for"), "{}", finished.stderr);
+}
+
+/// One of two nodes waits for its source, and the other one keeps a thread of the runtime computing.
+#[test]
+fn a_source_that_never_answers_is_named_beside_a_node_that_computes() {
+    let checkout = Checkout::new();
+    pipe(&checkout, "events.csv");
+    let sql = "\
+        CREATE UNBOUNDED EXTERNAL TABLE events (id BIGINT) STORED AS CSV LOCATION 'events.csv';
+        -- node: stuck
+        SELECT id FROM events WHERE id > 3;
+        -- node: busy
+        SELECT max(md5(CAST(value AS varchar))) AS busy FROM generate_series(1, 300000);
+    ";
+    let run = Daglight::run(&checkout, &checkout.pipeline("two.sql", sql)).args(["--jobs", "2"]);
+    let finished = given_up(run).env("TOKIO_WORKER_THREADS", "2").finish();
+    finished.report(1);
+    let stalls = read(&bundle(&checkout).join("heartbeat.json"))["stalls"].clone();
+    let first = &stalls["episodes"][0];
+    assert_eq!(
+        (&stalls["count"], &first["node"], &first["class"], &first["waits_for"]),
+        (&json!(1), &json!("stuck"), &json!("source"), &json!("a pipe")),
+        "{stalls:#}"
+    );
+    let tag = manifest(&checkout)["identity"]["tags"]["stalls"].clone();
+    assert!(tag.as_str().unwrap_or_default().contains("waits for a source (a pipe)"), "{tag}");
+}
+
+#[test]
+fn each_beat_has_a_record_in_the_log_and_none_on_the_console() {
+    let checkout = Checkout::new();
+    pipe(&checkout, "events.csv");
+    let finished = given_up(Daglight::run(&checkout, &checkout.pipeline("silent.sql", SILENT))).finish();
+    finished.report(1);
+    let bundle = bundle(&checkout);
+    let spans = decode_strictly(&bundle.join("otel_traces.json"), "traces");
+    let beats = spans.iter().filter(|span| span["name"] == "build.heartbeat").count();
+    let logs = decode_strictly(&bundle.join("otel_logs.json"), "logs");
+    let records: Vec<_> =
+        logs.iter().filter(|log| log["body"]["stringValue"] == "heartbeat").map(attributes).collect();
+    // While nothing changes, too: the run stands still for most of its time.
+    assert_eq!(records.len(), beats, "{records:#?}");
+    assert!(beats > 4, "{records:#?}");
+    // As the log has lists.
+    let joined = |record: &&Map<String, Value>| record["active_task_names"] == r#"["joined"]"#;
+    let beat = records.iter().rfind(joined).expect("a record of the node");
+    assert_eq!(
+        (&beat["pending_task_names"], &beat["completed_task_names"]),
+        (&json!(r#"["late"]"#), &json!(r#"["orders","events"]"#)),
+        "{beat:#?}"
+    );
+    for known in [
+        "active_tasks",
+        "pending_tasks",
+        "completed_tasks",
+        "rows_read",
+        "bytes_written",
+        "bytes_spilled",
+        "rows_read_per_second",
+        "bytes_written_per_second",
+        "memory_reserved",
+        "runtime_workers",
+        "runtime_busy_workers",
+        "runtime_queue_depth",
+        "cpu_seconds",
+        "resident_bytes",
+        "threads",
+        "open_files",
+    ] {
+        assert!(beat.get(known).is_some_and(Value::is_number), "{known}: {beat:#?}");
+    }
+    assert!(!finished.stderr.contains("heartbeat "), "{}", finished.stderr);
 }
 
 /// A statement that belongs to no node, and stands still while it is planned: the columns of a file are looked for in it.
@@ -293,6 +365,26 @@ fn a_sort_that_spills_is_not_taken_for_a_stall() {
         works.executions("sorted").iter().map(|plan| plan["bytes_spilled"].as_u64()).collect();
     assert!(spilled.iter().any(|bytes| *bytes > Some(0)), "{spilled:?}");
     assert_eq!(works.stalls(), Vec::<Value>::new());
+}
+
+/// Its rows arrive one by one, and by far not as many as a batch has.
+#[test]
+fn a_slow_source_that_moves_is_not_taken_for_a_stall() {
+    let checkout = Checkout::new();
+    pipe(&checkout, "events.csv");
+    let (source, rows) = (checkout.path().join("events.csv"), 50);
+    thread::spawn(move || {
+        let mut source = fs::File::options().write(true).open(source).expect("a reader");
+        for row in 0..rows {
+            writeln!(source, "{row}").expect("a reader");
+            thread::sleep(Duration::from_millis(100));
+        }
+    });
+    let run = given_up(Daglight::run(&checkout, &checkout.pipeline("slow.sql", SILENT)));
+    let report = run.env("DAGLIGHT_STALL_SECONDS", "2").finish().report(0);
+    assert_eq!(statuses(&report), ["success"; 4], "{report:#}");
+    let evidence = read(&bundle(&checkout).join("heartbeat.json"));
+    assert_eq!(evidence["stalls"]["count"], 0, "{evidence:#}");
 }
 
 /// What computes for longer than the idle threshold is busy, which is said after its own, longer time.

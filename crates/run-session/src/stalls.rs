@@ -160,8 +160,9 @@ fn ended(state: &RunState, beat: &Beat, stall: &Stall, end: &str) {
     let Fields { query_id, node, statement, operator, class } = Fields::of(stall, policy);
     let seconds = field((beat.at - stall.since).as_seconds_f64());
     // With the class, which may be another one than the warning has said.
-    let text =
-        policy.capture(format!("{end}, after {}: {}{}", lasts(beat, stall), describe(stall), why(stall)));
+    let class_in_words = stall.class.map(|class| format!(", {}", class.in_words())).unwrap_or_default();
+    let what = format!("{end}, after {}: {}{class_in_words}", lasts(beat, stall), describe(stall));
+    let text = policy.capture(what);
     stall_event!(
         target: crate::NOTE_TARGET,
         INFO,

@@ -314,15 +314,15 @@ keys! {
     Attempt = "attempt",
     /// Nodes that run at this moment.
     ActiveTasks = "active_tasks",
-    /// On heartbeats: the names of the nodes that run, the first 20. It stands on the first beat, and where it has changed.
+    /// On heartbeats: the names of the nodes that run, the first 20.
     ActiveTaskNames = "active_task_names",
     /// On heartbeats: nodes that have not started.
     PendingTasks = "pending_tasks",
-    /// On heartbeats: the names of those, the first 20. It stands on the first beat, and where it has changed.
+    /// On heartbeats: the names of those, the first 20.
     PendingTaskNames = "pending_task_names",
     /// On heartbeats: nodes that have ended, in whatever way.
     CompletedTasks = "completed_tasks",
-    /// On heartbeats: the names of those, the first 20. It stands on the first beat, and where it has changed.
+    /// On heartbeats: the names of those, the first 20.
     CompletedTaskNames = "completed_task_names",
     /// On heartbeats: bytes that are reserved in the memory pools of the sessions.
     MemoryReserved = "memory.reserved",

@@ -132,12 +132,16 @@ async fn a_beat_knows_the_nodes_the_queries_the_memory_and_the_process() {
         assert!(beat[known].is_number(), "{known}: {beat:#}");
     }
     assert_eq!(beat["memory.limit"], 1 << 30);
-    // Names stand where they have changed, and not again.
-    let named: Vec<&Value> =
-        beats.iter().map(|beat| &beat["active_task_names"]).filter(|names| !names.is_null()).collect();
-    assert!(named.len() < beats.len(), "{named:#?}");
-    assert!(named.iter().any(|names| names.to_string().contains("late")), "{named:#?}");
-    assert!(beats[0]["pending_task_names"].to_string().contains("late_parquet"), "{:#}", beats[0]);
+    // Names stand on each beat, also where they are those of the one before.
+    for beat in &inside {
+        for (key, name) in [
+            ("active_task_names", "late"),
+            ("pending_task_names", "late_parquet"),
+            ("completed_task_names", "orders"),
+        ] {
+            assert!(beat[key].to_string().contains(&format!("\"{name}\"")), "{key}: {beat:#}");
+        }
+    }
 
     let metrics = metric_names(&bundle);
     for known in [
@@ -152,4 +156,38 @@ async fn a_beat_knows_the_nodes_the_queries_the_memory_and_the_process() {
     ] {
         assert!(metrics.iter().any(|name| name == known), "{known}: {metrics:#?}");
     }
+}
+
+/// `SET` gives a session another pool, which is the one that its queries use from then on.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_memory_of_a_session_is_known_behind_a_new_limit() {
+    let out = tempfile::tempdir().unwrap();
+    let mut settings = Settings::of_profile(Profile::Dev);
+    settings.bundle.output_dir = out.path().to_owned();
+    settings.heartbeat.interval_seconds = 0.02;
+    let telemetry = Telemetry::new(settings);
+    let ctx = telemetry.session(SessionStateBuilder::new_with_default_features());
+    let run = telemetry.start_run(&dag(), RunOptions::default());
+    let bundle = run.bundle_dir().unwrap().to_owned();
+    let seen = || json(bundle.join("heartbeat.json"))["beats"].as_u64().unwrap();
+    for limit in ["32M", "64M"] {
+        run.node("orders", async |_| {
+            ctx.sql(&format!("SET datafusion.runtime.memory_limit = '{limit}'")).await?.collect().await?;
+            ctx.sql("SELECT count(*) FROM generate_series(1, 10)").await?.collect().await?;
+            let beats = seen();
+            while seen() < beats + 3 {
+                tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            }
+            Ok::<_, DataFusionError>(())
+        })
+        .await
+        .unwrap();
+    }
+    run.finish().await;
+    let limits: Vec<_> = beats(&bundle)
+        .iter()
+        .filter_map(|beat| beat["memory.limit"].as_u64())
+        .map(|bytes| bytes >> 20)
+        .collect();
+    assert!(limits.contains(&32) && limits.contains(&64), "{limits:?}");
 }

@@ -12,7 +12,7 @@ use std::{
 };
 
 use daglight_capture_policy::Profile;
-use daglight_run_session::{Run, RunOptions, Telemetry, follow_spawned_tasks};
+use daglight_run_session::{Node, Run, RunOptions, Telemetry, follow_spawned_tasks};
 use daglight_settings::{OnStall, Settings};
 use datafusion::{
     arrow::{
@@ -30,9 +30,9 @@ use datafusion::{
     physical_plan::{stream::RecordBatchStreamAdapter, streaming::PartitionStream},
     prelude::SessionContext,
 };
-use futures::{StreamExt as _, stream};
+use futures::{StreamExt as _, future::BoxFuture, stream};
 use serde_json::Value;
-use tokio::{runtime::Runtime, sync::Mutex};
+use tokio::{runtime::Runtime, sync::Mutex, task::JoinHandle};
 
 use crate::{dag, json, spans};
 
@@ -297,6 +297,53 @@ fn two_tasks_that_wait_for_each_other() {
         .await
     });
     assert_eq!((&stall["class"], &stall["node"]), (&"tasks".into(), &"orders".into()), "{stall:#}");
+}
+
+/// As above, without a query: what the tasks hold is a lock alone. `spawn` is how the node has its tasks.
+fn check_tasks_without_queries(spawn: impl Fn(&Node, BoxFuture<'static, ()>) -> JoinHandle<()>) {
+    let planted = Planted::usual(4);
+    let go_on = Arc::clone(&planted.go_on);
+    let (stall, _) = planted.stall(async |run, _| {
+        run.node("orders", async |node| {
+            let locks = [Arc::new(Mutex::new(())), Arc::new(Mutex::new(()))];
+            let both_hold = Arc::new(tokio::sync::Barrier::new(2));
+            let tasks = [[0, 1], [1, 0]].map(|[own, other]| {
+                let (own, other) = (Arc::clone(&locks[own]), Arc::clone(&locks[other]));
+                let (both_hold, go_on) = (Arc::clone(&both_hold), Arc::clone(&go_on));
+                let work = async move {
+                    let _held = own.lock().await;
+                    both_hold.wait().await;
+                    let end = async {
+                        while !go_on.load(Ordering::Relaxed) {
+                            tokio::time::sleep(Duration::from_millis(20)).await;
+                        }
+                    };
+                    tokio::select! { _ = other.lock() => {}, _ = end => {} }
+                };
+                spawn(&node, Box::pin(work))
+            });
+            for task in tasks {
+                task.await.unwrap();
+            }
+            Ok::<_, DataFusionError>(())
+        })
+        .await
+    });
+    assert_eq!(
+        (&stall["class"], &stall["node"], &stall["query_id"]),
+        (&"tasks".into(), &"orders".into(), &"".into()),
+        "{stall:#}"
+    );
+}
+
+#[test]
+fn two_tasks_without_a_query_that_wait_for_each_other() {
+    check_tasks_without_queries(|node, work| node.spawn(work));
+}
+
+#[test]
+fn two_tasks_that_are_spawned_by_other_means_and_wait_for_each_other() {
+    check_tasks_without_queries(|node, work| tokio::spawn(node.in_context(work)));
 }
 
 /// A pool in which all is taken until others give it back, which it waits for.
