@@ -7,7 +7,7 @@ use std::{
 };
 
 use daglight_guarded_files::FileBelow;
-use daglight_run_bundle::{Bundle, FileEntry, Manifest, ReadError, sha256_of};
+use daglight_run_bundle::{Bundle, Fault, FileEntry, Manifest, ReadError, sha256_of};
 use flate2::{Compression, write::GzEncoder};
 use tar::{Builder, EntryType, Header};
 
@@ -24,13 +24,15 @@ pub struct PackOptions {
 }
 
 /// What was packed.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 #[non_exhaustive]
 pub struct Packed {
     /// The files in the archive, in its order; the manifest, which is the last, is not among them.
     pub files: Vec<FileEntry>,
     /// Files that were left out: because there should be no SQL, or because they are not regular files.
     pub left_out: Vec<String>,
+    /// What was wrong with the bundle. The archive has the same faults.
+    pub faults: Vec<Fault>,
 }
 
 /// Why a bundle could not be packed.
@@ -122,7 +124,7 @@ fn write(
     let failed = |source| PackError::Write { path: to.to_owned(), source };
     let folder = manifest.identity.run_id.to_string();
     let mut archive = Builder::new(GzEncoder::new(archive, Compression::default()));
-    let mut packed = Packed { files: Vec::new(), left_out: bundle.not_files() };
+    let mut packed = Packed { files: Vec::new(), left_out: bundle.not_files(), faults: bundle.verify() };
     let mut files = bundle.files();
     // The manifest is the last one of them, and written here anew.
     let manifest_path = files.pop().unwrap_or_default();
@@ -152,14 +154,31 @@ fn write(
     }
     // The bundle's own list has hashes from the end of the run. Without SQL, or after `sync`, the files are others,
     // and whoever unpacks them would see damage where nothing is wrong.
-    manifest.files.clone_from(&packed.files);
-    let text = serde_json::to_vec_pretty(&manifest).map_err(io::Error::from).map_err(failed)?;
+    manifest.files = listed(&manifest, &packed);
+    let text = manifest.to_copy(bundle).map_err(io::Error::from).map_err(failed)?;
     append(&mut archive, &format!("{folder}/{manifest_path}"), &*text, text.len() as u64).map_err(failed)?;
     // Finished by hand and not by dropping: a drop has no way to report that the last block did not fit on the disk,
     // and the archive would be cut without a word.
     let mut archive = archive.into_inner().and_then(GzEncoder::finish).map_err(failed)?;
     archive.flush().map_err(failed)?;
     Ok(packed)
+}
+
+/// The files as the manifest of the archive lists them: as they are, and those that are damaged as they were, so that whoever
+/// unpacks them sees the damage.
+fn listed(manifest: &Manifest, packed: &Packed) -> Vec<FileEntry> {
+    let is_damaged = |path: &str| packed.faults.iter().any(|fault| fault.path() == Some(path));
+    let was = |path: &str| manifest.files.iter().find(|entry| entry.path == path).cloned();
+    let of_files = packed.files.iter().filter_map(|entry| match is_damaged(&entry.path) {
+        true => was(&entry.path),
+        false => Some(entry.clone()),
+    });
+    let is_gone = |entry: &&FileEntry| {
+        is_damaged(&entry.path)
+            && packed.files.iter().all(|file| file.path != entry.path)
+            && !packed.left_out.contains(&entry.path)
+    };
+    of_files.chain(manifest.files.iter().filter(is_gone).cloned()).collect()
 }
 
 /// The same bundle makes the same archive: no times and no users.

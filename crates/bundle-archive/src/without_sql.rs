@@ -11,6 +11,9 @@ const QUERY_TEXT: &str = "db.query.text";
 const PLAN_FIELDS: [&str; 6] =
     ["sql", "logical_plan", "optimized_plan", "physical_plan", "detail", "preview"];
 
+/// What stands for a line that cannot be read. It cannot be read either.
+const UNREADABLE: &[u8] = b"a damaged line was left out\n";
+
 /// Whether a file is left out: it holds code, plans or values of the data in places that cannot be distinguished.
 pub(crate) fn is_left_out(path: &str) -> bool {
     matches!(BundlePart::of(path), BundlePart::Tracker | BundlePart::Report | BundlePart::DataSummaries)
@@ -21,7 +24,8 @@ pub(crate) fn is_changed(path: &str) -> bool {
     matches!(BundlePart::of(path), BundlePart::Plan | BundlePart::Traces)
 }
 
-/// Writes the content of a file without the SQL in it. A line that is not JSON is left out, since nobody can say what is in it.
+/// Writes the content of a file without the SQL in it. A line that is not JSON is
+/// replaced, since nobody can say what is in it, and whoever unpacks the file must see that it was damaged.
 pub(crate) fn strip(path: &str, from: impl Read, to: impl Write) -> io::Result<()> {
     let mut to = BufWriter::new(to);
     if BundlePart::of(path) == BundlePart::Plan {
@@ -40,10 +44,13 @@ pub(crate) fn strip(path: &str, from: impl Read, to: impl Write) -> io::Result<(
         if (&mut lines).take(MAX_LINE_BYTES).read_until(b'\n', &mut line)? == 0 {
             return to.flush();
         }
-        if let Ok(mut spans) = serde_json::from_slice(&line) {
-            strip_attributes(&mut spans);
-            serde_json::to_writer(&mut to, &spans)?;
-            to.write_all(b"\n")?;
+        match serde_json::from_slice(&line) {
+            Ok(mut spans) => {
+                strip_attributes(&mut spans);
+                serde_json::to_writer(&mut to, &spans)?;
+                to.write_all(b"\n")?;
+            }
+            Err(_) => to.write_all(UNREADABLE)?,
         }
     }
 }

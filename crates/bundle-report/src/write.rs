@@ -1,11 +1,12 @@
 //! The report as files and pages.
 
-use daglight_run_bundle::{Bundle, WriteError};
+use daglight_run_bundle::{Bundle, Manifest, REPORT_FILES, WriteError};
 
 use crate::{html, markdown, report::Report};
 
 impl Report {
-    /// Writes the report into its bundle: JSON, Markdown and HTML. Each file is replaced as a whole.
+    /// Writes the report into its bundle: JSON, Markdown and HTML. Each file is replaced as a whole, and the manifest of a
+    /// run that has ended lists the new ones.
     ///
     /// # Errors
     ///
@@ -13,7 +14,10 @@ impl Report {
     pub fn write(&self, bundle: &Bundle) -> Result<(), WriteError> {
         bundle.replace_json(&bundle.report_json(), self)?;
         bundle.replace(&bundle.report_markdown(), self.to_markdown().as_bytes())?;
-        bundle.replace(&bundle.report_html(), self.to_html().as_bytes())
+        bundle.replace(&bundle.report_html(), self.to_html().as_bytes())?;
+        // Where that is not possible now, the report is there all the same, and the next one is listed.
+        let _ = Manifest::list_again(bundle, &REPORT_FILES);
+        Ok(())
     }
 
     /// The report as Markdown.

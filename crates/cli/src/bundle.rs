@@ -50,6 +50,9 @@ fn packed(args: &PackArgs) -> Result<ExitCode, Failure> {
         PackError::Exists { .. } => Failure::input(error),
         error => Failure::work(error),
     })?;
+    for fault in &packed.faults {
+        note!("damaged: {fault}");
+    }
     for path in &packed.left_out {
         note!("left out: {path}");
     }

@@ -14,7 +14,7 @@ use crate::{
 /// The version of `heartbeat.json`.
 ///
 /// - 1: process, beats, active tasks, resources, stalls; later `last_seen_at`, `idle_share`, and of stalls
-///   `class`, `waits_for`, `cpu_seconds`, `threads` and `statement`, which readers that do not know them pass over.
+///   `class`, `waits_for`, `cpu_seconds`, `threads` and `statement`, and `checksum` of the file, which readers that do not know them pass over.
 pub const EVIDENCE_VERSION: u32 = 1;
 
 /// Bytes of a heartbeat file, 16 MiB: it holds what runs at one moment.

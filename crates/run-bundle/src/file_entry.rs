@@ -12,7 +12,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{
     bundle::Bundle,
-    layout::{self, Contents, DATA_SUMMARIES, LOGS, MANIFEST, METRICS, PLANS, TRACES, TRACKER},
+    layout::{self, BundlePart, Contents, DATA_SUMMARIES, LOGS, MANIFEST, METRICS, PLANS, TRACES, TRACKER},
 };
 
 /// Bytes of a bundle that are hashed when a run ends: about a second's work. The end of a run must not take long because its
@@ -40,7 +40,9 @@ pub enum FileUse {
     Fixed,
     /// Lines are added, and none is changed.
     Appended,
-    /// It is written anew, as the report and the progress of a delivery.
+    /// It is made again from the others, and listed again: a report.
+    Remade,
+    /// It is written anew, as the progress of a delivery.
     Rewritten,
     /// It comes and goes, as a lock.
     Transient,
@@ -92,9 +94,18 @@ impl FileEntry {
             "otel_traces.open.json" => FileUse::Transient,
             TRACES | METRICS | LOGS | DATA_SUMMARIES => FileUse::Appended,
             path if path.starts_with(&format!("{TRACKER}/outbox")) => FileUse::Appended,
-            "artifacts.json" => FileUse::Fixed,
+            "artifacts.json" | "heartbeat.json" => FileUse::Fixed,
             path if path.starts_with(&format!("{PLANS}/")) => FileUse::Fixed,
+            path if BundlePart::of(path) == BundlePart::Report => FileUse::Remade,
             _ => FileUse::Rewritten,
+        }
+    }
+
+    /// Has the entry say of the file what is true of it now, as far as it can be read.
+    pub fn refresh(&mut self, bundle: &Bundle) {
+        if let Ok(size_bytes) = self.size_now(bundle) {
+            self.size_bytes = size_bytes;
+            self.sha256 = self.sha256.take().and_then(|_| self.hash(bundle).ok().flatten());
         }
     }
 

@@ -25,7 +25,9 @@ pub(crate) const TRACKER: &str = "tracker";
 /// The first file to read.
 pub(crate) const MANIFEST: &str = "manifest.json";
 /// The spans.
-pub(crate) const TRACES: &str = "otel_traces.json";
+pub(crate) const TRACES: &str = TRACES_FILE;
+/// The name of the file with the spans, directly in a bundle.
+pub const TRACES_FILE: &str = "otel_traces.json";
 /// The metrics.
 pub(crate) const METRICS: &str = "otel_metrics.json";
 /// The log records.
@@ -58,6 +60,10 @@ const FILES: &[&str] = &[
 ];
 /// What the names of files in `tracker` begin with, up to the first dot.
 const TRACKER_FILES: &[&str] = &["outbox", "delivery", RESERVE];
+
+/// The files of the report, directly in a bundle.
+pub const REPORT_FILES: [&str; 3] =
+    ["run_diagnostics_report.json", "run_diagnostics_report.md", "run_diagnostics_report.html"];
 
 /// What the names of the reports begin with.
 const REPORT: &str = "run_diagnostics_report.";

@@ -46,7 +46,9 @@ mod plan_lineage;
 mod plan_metrics;
 mod process;
 mod reserve;
+mod seal;
 mod signal_files;
+mod signals_held;
 mod sums;
 mod verify;
 mod warning;
@@ -75,7 +77,7 @@ pub use evidence::{
 pub use file_entry::{FileEntry, FileUse, sha256_of};
 pub use json_lines::{FileReading, JsonLine, JsonLines, MAX_LINE_BYTES, NumberedLine, read_lines};
 pub use kept_as::KeptAs;
-pub use layout::{BundlePart, DeleteError, Deleted};
+pub use layout::{BundlePart, DeleteError, Deleted, REPORT_FILES, TRACES_FILE};
 pub use manifest::{
     AttemptRecord, Identity, Links, MANIFEST_FORMAT, MANIFEST_VERSION, Manifest, NodeRecord, NodeStatus,
     RunStatus, Tracking, UpdateError,

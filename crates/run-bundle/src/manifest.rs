@@ -17,6 +17,7 @@ use crate::{
     manifest_lock::ManifestLock,
     node_kind::RecordedKind,
     own_time::OwnTime,
+    seal::{Seal, broken, seal, sealed},
     versioned::{self, ReadError, WriteError},
     warning::Warning,
 };
@@ -27,7 +28,8 @@ use crate::{
 ///   `queries_summed`, `error`, `attempts`, `earlier_attempts`, `recovered` and `checks` came later: bundles without them are of
 ///   this version as well.
 /// - 2: runs and nodes may be `interrupted`; `interrupted_at` came later.
-/// - 3: `warnings` have a code and a message; before, each was a text. `files[].sha256` came later.
+/// - 3: `warnings` have a code and a message; before, each was a text. `files[].sha256` came later, and `checksum`, the SHA-256 of
+///   the text of the file up to the comma before it.
 ///
 /// What a newer version adds without a number of its own has a default, so that every reader of this version reads it.
 pub const MANIFEST_VERSION: u32 = 3;
@@ -420,7 +422,7 @@ impl Manifest {
         ];
         for drop in drops {
             drop(&mut short);
-            let mut text = serde_json::to_vec(&short)?;
+            let mut text = sealed(serde_json::to_vec(&short)?);
             if text.len() as u64 <= room {
                 // Blanks behind JSON mean nothing, and the size of the file stays, so that no block is asked for.
                 text.resize(usize::try_from(room).unwrap_or(text.len()), b' ');
@@ -447,6 +449,39 @@ impl Manifest {
 
     fn write_locked(&self, bundle: &Bundle) -> Result<(), WriteError> {
         versioned::write(bundle, &bundle.manifest(), self, MANIFEST_VERSION)
+    }
+
+    /// The text of the file for a copy of the bundle, with its checksum; with another one where the manifest of the bundle
+    /// is not as it was written, so that the copy does not hide that.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be made into JSON, which no manifest that was read does.
+    pub fn to_copy(&self, of: &Bundle) -> serde_json::Result<Vec<u8>> {
+        let is_changed = FileBelow::at(&of.manifest())
+            .read(versioned::MAX_FILE_BYTES)
+            .is_ok_and(|text| seal(&text) == Seal::Broken);
+        let text = serde_json::to_vec_pretty(self)?;
+        Ok(if is_changed { broken(text) } else { sealed(text) })
+    }
+
+    /// Lists files of a bundle as they are now, where its run has ended and its manifest lists them with their hashes: who writes
+    /// a file anew that others compare with the manifest calls this after it.
+    ///
+    /// # Errors
+    ///
+    /// When the manifest cannot be read or written, or another process keeps it.
+    pub fn list_again(bundle: &Bundle, paths: &[&str]) -> Result<(), UpdateError> {
+        let is_listed = |entry: &FileEntry| entry.sha256.is_some() && paths.contains(&&*entry.path);
+        // Not for a run that goes on, nor for one that writes its last manifest itself.
+        if !Self::read(bundle)?.files.iter().any(is_listed) {
+            return Ok(());
+        }
+        Self::update(bundle, |manifest| {
+            for entry in manifest.files.iter_mut().filter(|entry| is_listed(entry)) {
+                entry.refresh(bundle);
+            }
+        })
     }
 
     /// The JSON Schema of the format.

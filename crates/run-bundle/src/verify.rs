@@ -1,128 +1,42 @@
 //! Whether a bundle is whole: its files against its manifest, and the counts of its delivery.
 
-use std::{collections::HashSet, error::Error, fmt, io};
+mod accounts;
+mod fault;
+mod signals;
+mod tracker;
 
+use std::{collections::HashSet, error::Error, path::Path};
+
+use daglight_guarded_files::FileBelow;
+
+use self::{
+    accounts::{accounts, counts_of},
+    signals::damaged_signals,
+    tracker::damaged_tracker,
+};
 use crate::{
     artifact::ArtifactCatalog,
     bundle::Bundle,
     data_summaries::NodeSummary,
-    delivery_counts::DeliveryCounts,
     evidence::ProcessEvidence,
     file_entry::{FileEntry, FileUse},
-    json_lines::read_lines,
-    layout::{self, Contents, DELIVERY_CURSOR, MANIFEST, OUTBOX, TRACKER},
-    manifest::Manifest,
-    outbox::{StatusError, recorded_outbox},
+    layout::{self, Contents, MANIFEST},
+    manifest::{Manifest, RunStatus},
     plan_bundle::PlanBundle,
-    versioned::ReadError,
+    seal::{Seal, seal},
+    versioned::MAX_FILE_BYTES,
 };
 
-/// Something that is wrong with a bundle, in one line.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum Fault {
-    /// The manifest cannot be read, and so nothing can be compared with it.
-    Manifest(ReadError),
-    /// A file that the manifest lists cannot be read.
-    Unreadable {
-        /// The file.
-        path: String,
-        /// Why.
-        problem: io::Error,
-    },
-    /// A file is shorter than it was.
-    Shorter {
-        /// The file.
-        path: String,
-        /// Its size by the manifest.
-        expected: u64,
-        /// Its size.
-        found: u64,
-    },
-    /// A file that does not change any more is longer than it was.
-    Longer {
-        /// The file.
-        path: String,
-        /// Its size by the manifest.
-        expected: u64,
-        /// Its size.
-        found: u64,
-    },
-    /// A file has another content than it had.
-    Changed {
-        /// The file.
-        path: String,
-    },
-    /// A file of a run is there that the manifest does not list.
-    Unlisted {
-        /// The file.
-        path: String,
-    },
-    /// Something is in the folder that no run writes.
-    Foreign {
-        /// The file or folder.
-        path: String,
-    },
-    /// A file holds what is not of its format.
-    Damaged {
-        /// The file.
-        path: String,
-        /// What is wrong with it.
-        problem: String,
-    },
-    /// Of what was recorded, not all is accounted for.
-    Unbalanced {
-        /// What is counted: signal and destination.
-        account: String,
-        /// What was recorded.
-        produced: u64,
-        /// What became of how much of it.
-        accounted: u64,
-    },
-}
-
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Manifest(error) => {
-                write!(f, "{error}")?;
-                match std::error::Error::source(error) {
-                    Some(cause) => write!(f, ": {cause}"),
-                    None => Ok(()),
-                }
-            }
-            Self::Unreadable { path, problem } => write!(f, "{path}: cannot be read: {problem}"),
-            Self::Shorter { path, expected, found } => {
-                write!(f, "{path}: {found} bytes, expected {expected}")
-            }
-            Self::Longer { path, expected, found } => write!(f, "{path}: {found} bytes, expected {expected}"),
-            Self::Changed { path } => write!(f, "{path}: has another SHA-256 than the manifest says"),
-            Self::Unlisted { path } => write!(f, "{path}: is not in the manifest"),
-            Self::Foreign { path } => write!(f, "{path}: is not a file of a run"),
-            Self::Damaged { path, problem } => write!(f, "{path}: {problem}"),
-            Self::Unbalanced { account, produced, accounted } => {
-                write!(f, "{account}: {produced} recorded, but {accounted} delivered, waiting or dropped")
-            }
-        }
-    }
-}
+pub use fault::Fault;
 
 impl Bundle {
-    /// What the manifest counts as lost, such as on a full disk: signal and destination, and how much of it, for which
-    /// reason. That is not a fault of the bundle, but whoever reads it has to know.
+    /// What the manifest counts as lost on the way to a server: signal and destination, and how much of it, for which reason. That
+    /// is not a fault of the bundle, but whoever reads it has to know.
     pub fn losses(&self) -> Vec<(String, String)> {
         // That it cannot be read is a fault, which `verify` names.
         let Ok(manifest) = Manifest::read(self) else { return Vec::new() };
-        let lost = counts_of(&manifest).filter(|(_, counts)| counts.dropped_total() > 0);
-        lost.map(|(account, counts)| {
-            let reasons: Vec<String> =
-                counts.dropped.iter().map(|(reason, items)| format!("{items} {reason}")).collect();
-            (
-                account,
-                format!("{} of {} lost: {}", counts.dropped_total(), counts.produced, reasons.join(", ")),
-            )
-        })
-        .collect()
+        let elsewhere = counts_of(&manifest).filter(|account| !account.is_of_bundle);
+        elsewhere.filter_map(|account| Some((account.name.clone(), account.lost()?))).collect()
     }
 
     /// Compares a bundle with its manifest, reads what it holds, and adds up its counts. Empty where nothing is wrong. The files
@@ -136,7 +50,8 @@ impl Bundle {
         });
         let contents = contents.unwrap_or_default();
         if let Some(manifest) = &manifest {
-            faults.extend(manifest.lasting_files().filter_map(|entry| compared(self, entry)));
+            faults.extend(changed_manifest(self, manifest));
+            faults.extend(manifest.lasting_files().filter_map(|entry| compared(self, manifest, entry)));
             if manifest.lists_final_files() {
                 faults.extend(unlisted(&contents, manifest));
             }
@@ -145,11 +60,44 @@ impl Bundle {
         let others = contents.others.iter();
         faults.extend(others.map(|path| Fault::Foreign { path: path.display().to_string() }));
         faults.extend(damaged(self));
+        let outbox = damaged_tracker(self, manifest.as_ref(), &mut faults);
+        let signals = damaged_signals(self, manifest.as_ref(), outbox.as_ref(), &faults);
+        faults.extend(signals);
         faults
     }
 }
 
-fn compared(bundle: &Bundle, entry: &FileEntry) -> Option<Fault> {
+/// What is wrong with the manifest itself, which no other file lists.
+fn changed_manifest(bundle: &Bundle, manifest: &Manifest) -> Vec<Fault> {
+    let fault = |problem: String| Fault::Damaged { path: MANIFEST.to_owned(), problem };
+    let mut faults = Vec::new();
+    if is_changed(&bundle.manifest()) {
+        faults.push(fault(CHANGED.to_owned()));
+    }
+    // A bundle may have been renamed, and not to the name of another run.
+    if let Some(named) = bundle.run_id()
+        && named != manifest.identity.run_id
+    {
+        faults.push(fault(format!(
+            "is of run {}, and the folder is that of {named}",
+            manifest.identity.run_id
+        )));
+    }
+    if manifest.status != RunStatus::Running && manifest.files.is_empty() {
+        faults.push(fault("does not list the files, so that they cannot be compared with it".to_owned()));
+    }
+    faults
+}
+
+/// What is wrong with a file whose checksum in it is not that of its text.
+const CHANGED: &str = "is not as it was written: its checksum is another";
+
+/// Whether the checksum in a file is not that of its text. What cannot be read is said by the reader of the file.
+fn is_changed(path: &Path) -> bool {
+    FileBelow::at(path).read(MAX_FILE_BYTES).is_ok_and(|text| seal(&text) == Seal::Broken)
+}
+
+fn compared(bundle: &Bundle, manifest: &Manifest, entry: &FileEntry) -> Option<Fault> {
     let path = entry.path.clone();
     let file_use = entry.file_use();
     if file_use == FileUse::Transient {
@@ -165,11 +113,13 @@ fn compared(bundle: &Bundle, entry: &FileEntry) -> Option<Fault> {
     };
     let expected = entry.size_bytes;
     match file_use {
-        // The report may have been made again, and `sync` moves the progress: neither is a fault.
+        // `sync` moves the progress, which has a checksum of its own.
         FileUse::Rewritten | FileUse::Transient => return None,
         _ if found < expected => return Some(Fault::Shorter { path, expected, found }),
-        FileUse::Fixed if found > expected => return Some(Fault::Longer { path, expected, found }),
-        FileUse::Fixed | FileUse::Appended => {}
+        // Behind the last manifest nobody adds anything. One before it is of files that grew.
+        FileUse::Appended if !manifest.lists_final_files() => {}
+        _ if found > expected => return Some(Fault::Longer { path, expected, found }),
+        FileUse::Fixed | FileUse::Remade | FileUse::Appended => {}
     }
     // Large files have no hash: reading 10 GB again at the end of a run would hold the program up for what the size
     // shows in most cases.
@@ -185,43 +135,17 @@ fn unlisted(contents: &Contents, manifest: &Manifest) -> Vec<Fault> {
     let listed: HashSet<&str> = manifest.files.iter().map(|entry| entry.path.as_str()).collect();
     let files = FileEntry::of_contents(contents).into_iter();
     files
-        .filter(|entry| entry.file_use() == FileUse::Fixed && !listed.contains(&*entry.path))
-        .map(|entry| Fault::Unlisted { path: entry.path })
-        .collect()
-}
-
-/// The counts of everything that was recorded, with what each is about.
-fn counts_of(manifest: &Manifest) -> impl Iterator<Item = (String, &DeliveryCounts)> {
-    let tracker = manifest.delivery.tracker.iter().map(|counts| ("tracker".to_owned(), counts));
-    let signals = manifest.delivery.signals.iter();
-    let signals = signals
-        .map(|account| (format!("{} to {}", account.signal.name(), account.destination), &account.ledger));
-    tracker.chain(signals)
-}
-
-fn accounts(manifest: &Manifest) -> Vec<Fault> {
-    counts_of(manifest)
-        .filter(|(_, counts)| !counts.is_balanced())
-        .map(|(account, counts)| Fault::Unbalanced {
-            account,
-            produced: counts.produced,
-            accounted: counts.accounted(),
+        .filter(|entry| !listed.contains(&*entry.path))
+        .filter(|entry| match entry.file_use() {
+            FileUse::Fixed | FileUse::Appended => true,
+            FileUse::Remade | FileUse::Rewritten | FileUse::Transient => false,
         })
+        .map(|entry| Fault::Unlisted { path: entry.path })
         .collect()
 }
 
 fn damaged(bundle: &Bundle) -> Vec<Fault> {
     let mut faults = Vec::new();
-    for path in [bundle.traces(), bundle.metrics(), bundle.logs()] {
-        // That a file is missing is the manifest's to say, which was compared before; a run without signals has none.
-        if !path.exists() {
-            continue;
-        }
-        let reading = read_lines(&path, |line| serde_json::from_str::<serde::de::IgnoredAny>(line).map(drop));
-        if let Some(problem) = reading.problem {
-            faults.push(Fault::Damaged { path: reading.file, problem });
-        }
-    }
     if let Some(reading) = NodeSummary::read_all(bundle, |_| {})
         && let Some(problem) = reading.problem
     {
@@ -237,30 +161,14 @@ fn damaged(bundle: &Bundle) -> Vec<Fault> {
     if let Err(error) = ArtifactCatalog::read(bundle) {
         of_file("artifacts.json".to_owned(), &error);
     }
-    if let Err(error) = ProcessEvidence::read(&bundle.heartbeat())
-        && !error.is_not_found()
-    {
-        of_file("heartbeat.json".to_owned(), &error);
-    }
-    faults.extend(damaged_tracker(bundle));
-    faults
-}
-
-/// What is wrong with the outbox and the progress of its delivery.
-fn damaged_tracker(bundle: &Bundle) -> Vec<Fault> {
-    let fault = |name: &str, error: &dyn Error| {
-        let cause = error.source().map_or_else(String::new, |cause| format!(": {cause}"));
-        vec![Fault::Damaged { path: format!("{TRACKER}/{name}"), problem: format!("{error}{cause}") }]
-    };
-    match recorded_outbox(&bundle.tracker_dir()) {
-        Ok(None) => Vec::new(),
-        Ok(Some(status)) => {
-            let damages = status.damages.into_iter();
-            damages.map(|damage| Fault::Damaged { path: damage.file, problem: damage.problem }).collect()
+    match ProcessEvidence::read(&bundle.heartbeat()) {
+        Err(error) if !error.is_not_found() => of_file("heartbeat.json".to_owned(), &error),
+        Ok(_) if is_changed(&bundle.heartbeat()) => {
+            faults.push(Fault::Damaged { path: "heartbeat.json".to_owned(), problem: CHANGED.to_owned() });
         }
-        Err(StatusError::Outbox(error)) => fault(OUTBOX, &error),
-        Err(StatusError::Cursor(error)) => fault(DELIVERY_CURSOR, &error),
+        _ => {}
     }
+    faults
 }
 
 /// The files of a bundle that are packed: all that a run writes, and the manifest last.
@@ -291,159 +199,6 @@ impl Bundle {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::fs;
-
-    use super::*;
-    use crate::{fixture, manifest::RunStatus};
-
-    const PLAN: &str = "plans/a-0123456789abcdef.json";
-
-    fn bundle() -> (tempfile::TempDir, Bundle) {
-        let (out, bundle) = fixture::bundle();
-        fs::write(bundle.traces(), "{\"resourceSpans\":[]}\n").unwrap();
-        fs::write(bundle.logs(), "").unwrap();
-        fs::write(bundle.dir().join(PLAN), "{}").unwrap();
-        fs::write(bundle.report_markdown(), "# run").unwrap();
-        fs::write(bundle.dir().join("manifest.lock"), "").unwrap();
-        let mut manifest = fixture::manifest();
-        manifest.status = RunStatus::Success;
-        manifest.files = FileEntry::list_with_hashes(&bundle);
-        manifest.write(&bundle).unwrap();
-        (out, bundle)
-    }
-
-    #[track_caller]
-    fn check(change: impl FnOnce(&Bundle), expected: &[&str]) {
-        let (_out, bundle) = bundle();
-        change(&bundle);
-        let faults: Vec<String> = bundle.verify().iter().map(Fault::to_string).collect();
-        assert_eq!(faults.len(), expected.len(), "{faults:#?}");
-        for (fault, expected) in faults.iter().zip(expected) {
-            assert!(fault.contains(expected), "{expected:?} is not in {fault:?}");
-        }
-    }
-
-    fn manifest(change: impl FnOnce(&mut Manifest)) -> impl FnOnce(&Bundle) {
-        |bundle| Manifest::update(bundle, change).unwrap()
-    }
-
-    #[test]
-    fn a_bundle_as_a_run_left_it_has_no_fault() {
-        check(|_| {}, &[]);
-        // Made again, added to, and gone by nature.
-        check(|bundle| fs::write(bundle.report_markdown(), "# another").unwrap(), &[]);
-        check(
-            |bundle| {
-                let lines = "{\"resourceSpans\":[]}\n".repeat(2);
-                fs::write(bundle.traces(), lines).unwrap();
-                fs::remove_file(bundle.dir().join("manifest.lock")).unwrap();
-            },
-            &[],
-        );
-    }
-
-    #[test]
-    fn whatever_changed_is_one_fault() {
-        let plan = format!("{PLAN}: ");
-        check(
-            |bundle| fs::remove_file(bundle.dir().join(PLAN)).unwrap(),
-            &[&format!("{plan}cannot be read")],
-        );
-        check(
-            |bundle| fs::write(bundle.dir().join(PLAN), "{]").unwrap(),
-            &[&format!("{plan}has another"), &plan],
-        );
-        check(
-            |bundle| fs::write(bundle.dir().join(PLAN), "{ }").unwrap(),
-            &[&format!("{plan}3 bytes, expected 2")],
-        );
-        check(
-            |bundle| fs::write(bundle.traces(), "{}\n").unwrap(),
-            &["otel_traces.json: 3 bytes, expected 21"],
-        );
-        let other = "{\"resourceSpans\":{}}\n";
-        check(
-            |bundle| fs::write(bundle.traces(), other).unwrap(),
-            &["otel_traces.json: has another SHA-256"],
-        );
-        check(|bundle| fs::write(bundle.logs(), "no json\n").unwrap(), &["otel_logs.json: "]);
-        check(
-            |bundle| fs::write(bundle.dir().join("plans/b-0123456789abcdef.json"), "{}").unwrap(),
-            &["plans/b-0123456789abcdef.json: is not in the manifest"],
-        );
-        check(
-            |bundle| fs::write(bundle.dir().join("x.exe"), "").unwrap(),
-            &["x.exe: is not a file of a run"],
-        );
-        check(|bundle| fs::write(bundle.manifest(), "{").unwrap(), &["manifest.json"]);
-    }
-
-    #[test]
-    fn accounts_that_do_not_add_up_are_a_fault() {
-        let lost = DeliveryCounts { produced: 9, delivered: 5, ..DeliveryCounts::default() };
-        check(
-            manifest(|manifest| manifest.delivery.tracker = Some(lost)),
-            &["tracker: 9 recorded, but 5 delivered, waiting or dropped"],
-        );
-    }
-
-    #[test]
-    fn a_manifest_that_names_files_elsewhere_is_not_followed() {
-        let entry = |path: &str| FileEntry { path: path.into(), size_bytes: 1, sha256: None };
-        for path in ["../secret", "/etc/passwd", "plans/../../x.json", ""] {
-            check(manifest(|manifest| manifest.files.push(entry(path))), &["is not a file of a run"]);
-        }
-    }
-
-    #[test]
-    #[cfg(unix)]
-    fn a_link_is_not_followed() {
-        check(
-            |bundle| {
-                let moved = bundle.dir().parent().unwrap().join("elsewhere");
-                fs::rename(bundle.dir().join(PLAN), &moved).unwrap();
-                std::os::unix::fs::symlink(&moved, bundle.dir().join(PLAN)).unwrap();
-            },
-            // By the manifest, in the folder, and by its reader.
-            &["cannot be read", "is not a file of a run", "plans/"],
-        );
-    }
-
-    #[test]
-    fn a_run_that_a_second_signal_cut_off_had_plans_in_hand() {
-        let cut_off = || {
-            manifest(|manifest| {
-                manifest.status = RunStatus::Interrupted;
-                manifest.files.iter_mut().for_each(|entry| entry.sha256 = None);
-            })
-        };
-        check(
-            |bundle| {
-                cut_off()(bundle);
-                fs::remove_file(bundle.dir().join(PLAN)).unwrap();
-                fs::write(bundle.dir().join("plans/b-0123456789abcdef.json"), "{}").unwrap();
-            },
-            &[],
-        );
-        // What only grows cannot have become shorter.
-        check(
-            |bundle| {
-                cut_off()(bundle);
-                fs::write(bundle.traces(), "").unwrap();
-            },
-            &["otel_traces.json: 0 bytes, expected 21"],
-        );
-    }
-
-    #[test]
-    fn the_files_of_a_run_that_goes_on_are_not_compared() {
-        check(
-            |bundle| {
-                Manifest::update(bundle, |manifest| manifest.status = RunStatus::Running).unwrap();
-                fs::remove_file(bundle.dir().join(PLAN)).unwrap();
-            },
-            &[],
-        );
-    }
-}
+mod damages;
+#[cfg(test)]
+mod tests;

@@ -12,7 +12,7 @@ use serde::{
     de::{DeserializeOwned, Error as _, IgnoredAny, MapAccess, Visitor},
 };
 
-use crate::bundle::Bundle;
+use crate::{bundle::Bundle, seal::sealed};
 
 /// Bytes of a file of the bundle that is read as a whole, 64 MiB: far more than a run of 100,000 nodes writes.
 pub(crate) const MAX_FILE_BYTES: u64 = 64 << 20;
@@ -110,7 +110,7 @@ pub(crate) fn read_within<T: DeserializeOwned>(
     }
 }
 
-/// Replaces a file of a bundle as a whole, unless a newer version wrote the one that is there.
+/// Replaces a file of a bundle as a whole, with a checksum of itself, unless a newer version wrote the one that is there.
 pub(crate) fn write(
     bundle: &Bundle,
     path: &Path,
@@ -124,7 +124,7 @@ pub(crate) fn write(
     {
         return Err(WriteError::Newer { path: path.to_owned(), found, known });
     }
-    bundle.replace_json(path, value)
+    bundle.replace(path, &sealed_json(path, value)?)
 }
 
 impl Bundle {
@@ -150,13 +150,18 @@ impl Bundle {
     }
 }
 
-/// Replaces a file with indented JSON, and does not wait for the disk.
+/// Replaces a file with indented JSON and a checksum of it, and does not wait for the disk.
 pub(crate) fn replace_json(path: &Path, value: &impl Serialize) -> Result<(), WriteError> {
-    put(&FileBelow::at(path), &to_json(path, value)?, Durability::Process)
+    put(&FileBelow::at(path), &sealed_json(path, value)?, Durability::Process)
 }
 
 fn put(file: &FileBelow, content: &[u8], durability: Durability) -> Result<(), WriteError> {
     file.replace(content, durability).map_err(|source| WriteError::Io { path: file.path(), source })
+}
+
+/// Indented JSON with a checksum of itself.
+fn sealed_json(path: &Path, value: &impl Serialize) -> Result<Vec<u8>, WriteError> {
+    Ok(sealed(to_json(path, value)?))
 }
 
 fn to_json(path: &Path, value: &impl Serialize) -> Result<Vec<u8>, WriteError> {

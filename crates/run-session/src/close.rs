@@ -10,7 +10,7 @@ use daglight_otel_bridge::{
 };
 use daglight_run_bundle::{
     Bundle, FileEntry, Liveness, Manifest, NodeRecord, NodeStatus, ProcessEvidence, ReadError, RunStatus,
-    Sighting, SignalFiles, UpdateError,
+    Sighting, SignalFiles, TRACES_FILE, UpdateError,
     outbox::{NodeProgress, OutboxStatus, recorded_outbox},
 };
 use daglight_tracker_client::Outcome;
@@ -68,6 +68,13 @@ pub fn close_dead_run(bundle: &Bundle) -> Result<bool, CloseError> {
             close(manifest, outbox.as_ref(), last_seen);
             // Those that there were at its start are all that it lists.
             manifest.files = FileEntry::list_with_hashes(bundle);
+        } else if completed.is_ok() {
+            // What ended the spans has added to them.
+            manifest
+                .files
+                .iter_mut()
+                .filter(|entry| entry.path == TRACES_FILE)
+                .for_each(|entry| entry.refresh(bundle));
         }
         if let Some(error) = completed.err() {
             let warning = format!("the spans are incomplete: {}", in_one_line(&error));

@@ -1,13 +1,14 @@
 //! Packing, unpacking, and what must not be unpacked.
 
 use std::{
+    collections::BTreeSet,
     fs::{self, File},
     io::Write as _,
     path::{Path, PathBuf},
 };
 
 use daglight_bundle_archive::{Limits, PackOptions, UnpackError, is_archive, pack, unpack};
-use daglight_run_bundle::{Bundle, Fault, Manifest};
+use daglight_run_bundle::{Bundle, Fault, FileEntry, Manifest};
 use daglight_run_identity::RunId;
 use flate2::{Compression, write::GzEncoder};
 use serde_json::json;
@@ -120,6 +121,50 @@ fn a_bundle_is_unpacked_as_it_was_packed_and_is_whole() {
     assert_eq!(fs::read(&archive).unwrap(), fs::read(&again).unwrap());
     assert!(pack(&bundle, &again, PackOptions::default()).is_err());
     assert_eq!(fs::read(&archive).unwrap(), fs::read(&again).unwrap());
+}
+
+/// The faults by the file that they are about.
+fn damaged_files(bundle: &Bundle) -> BTreeSet<String> {
+    bundle.verify().iter().filter_map(|fault| fault.path().map(str::to_owned)).collect()
+}
+
+#[test]
+fn an_archive_of_a_damaged_bundle_is_damaged() {
+    let damages: [(&str, fn(&Bundle)); 7] = [
+        (PLAN, |bundle| fs::write(bundle.dir().join(PLAN), "{}").unwrap()),
+        (PLAN, |bundle| fs::remove_file(bundle.dir().join(PLAN)).unwrap()),
+        ("plans/b-0123456789abcdef.json", |bundle| {
+            fs::write(bundle.plan_file(Some("b"), "0123456789abcdef"), "{}").unwrap();
+        }),
+        ("otel_traces.json", |bundle| {
+            let text = fs::read_to_string(bundle.traces()).unwrap();
+            fs::write(bundle.traces(), &text[..text.len() - 9]).unwrap();
+        }),
+        ("otel_traces.json", |bundle| {
+            let text = fs::read_to_string(bundle.traces()).unwrap();
+            fs::write(bundle.traces(), text.repeat(2)).unwrap();
+        }),
+        ("otel_logs.json", |bundle| fs::write(bundle.logs(), "{}\n").unwrap()),
+        ("manifest.json", |bundle| {
+            let text = fs::read_to_string(bundle.manifest()).unwrap();
+            fs::write(bundle.manifest(), text.replace("a::b_v1", "a::b_v2")).unwrap();
+        }),
+    ];
+    for (file, damage) in damages {
+        for without_sql in [false, true] {
+            let scratch = Scratch::new();
+            let bundle = scratch.bundle();
+            Manifest::update(&bundle, |manifest| manifest.files = FileEntry::list_with_hashes(&bundle))
+                .unwrap();
+            assert_eq!(damaged_files(&bundle), BTreeSet::new());
+            damage(&bundle);
+            let archive = scratch.at("run.tar.gz");
+            let packed = pack(&bundle, &archive, PackOptions::default().without_sql(without_sql)).unwrap();
+            assert!(packed.faults.iter().any(|fault| fault.path() == Some(file)), "{:?}", packed.faults);
+            let unpacked = scratch.unpack(&archive, Limits::default()).unwrap();
+            assert_eq!(damaged_files(&unpacked), BTreeSet::from([file.to_owned()]), "{without_sql}");
+        }
+    }
 }
 
 #[test]

@@ -18,6 +18,7 @@ use super::{
 use crate::{
     delivery_counts::{DeliveryCounts, ItemsByKind},
     layout::DELIVERY_CURSOR,
+    seal::sealed,
 };
 
 /// Bytes of the file, 16 MiB: it holds counts and a bounded list.
@@ -27,8 +28,8 @@ const MAX_FILE_BYTES: u64 = 16 << 20;
 ///
 /// - 1: the first.
 /// - 2: `unverified_until`, `redelivered` and `unwritten`, which a file of version 1 does not have. Lines that cannot be
-///   read do not count as `dropped` any more: whoever reads the outbox counts them. `elsewhere` came later: cursors
-///   without it are of this version as well.
+///   read do not count as `dropped` any more: whoever reads the outbox counts them. `elsewhere` and `checksum` came later:
+///   cursors without them are of this version as well.
 const CURSOR_VERSION: u32 = 2;
 
 /// Why items are lost that a server had, and does not have any more, and that the disk had no space for.
@@ -198,9 +199,9 @@ impl Cursor {
     pub fn save(&self, tracker_dir: &Path) -> Result<(), CursorError> {
         let path = tracker_dir.join(DELIVERY_CURSOR);
         // Whatever the durability of the outbox: where a loss of power takes the file back, the server is asked what it has.
-        let written = serde_json::to_vec_pretty(self)
-            .map_err(io::Error::from)
-            .and_then(|text| tracker_file(tracker_dir, DELIVERY_CURSOR).replace(&text, Durability::Process));
+        let written = serde_json::to_vec_pretty(self).map_err(io::Error::from).and_then(|text| {
+            tracker_file(tracker_dir, DELIVERY_CURSOR).replace(&sealed(text), Durability::Process)
+        });
         written.map_err(|source| CursorError::Io { path, source })
     }
 

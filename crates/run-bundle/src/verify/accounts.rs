@@ -1,0 +1,50 @@
+//! Whether the counts of a bundle add up.
+
+use super::fault::Fault;
+use crate::{
+    delivery_counts::{DeliveryCounts, LedgerDestination},
+    manifest::Manifest,
+};
+
+/// The counts of everything that was recorded, with what each is about.
+pub(super) fn counts_of(manifest: &Manifest) -> impl Iterator<Item = Account<'_>> {
+    let tracker = manifest.delivery.tracker.iter();
+    let tracker = tracker.map(|counts| Account { name: "tracker".to_owned(), is_of_bundle: false, counts });
+    let signals = manifest.delivery.signals.iter().map(|account| Account {
+        name: format!("{} to {}", account.signal.name(), account.destination),
+        is_of_bundle: account.destination == LedgerDestination::Bundle,
+        counts: &account.ledger,
+    });
+    tracker.chain(signals)
+}
+
+/// Counts, and what they are of.
+pub(super) struct Account<'m> {
+    pub(super) name: String,
+    pub(super) is_of_bundle: bool,
+    counts: &'m DeliveryCounts,
+}
+
+impl Account<'_> {
+    pub(super) fn lost(&self) -> Option<String> {
+        let (lost, produced) = (self.counts.dropped_total(), self.counts.produced);
+        let reasons: Vec<String> =
+            self.counts.dropped.iter().map(|(reason, items)| format!("{items} {reason}")).collect();
+        (lost > 0).then(|| format!("{lost} of {produced} lost: {}", reasons.join(", ")))
+    }
+}
+
+pub(super) fn accounts(manifest: &Manifest) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    for account in counts_of(manifest) {
+        if !account.counts.is_balanced() {
+            let (produced, accounted) = (account.counts.produced, account.counts.accounted());
+            faults.push(Fault::Unbalanced { account: account.name.clone(), produced, accounted });
+        }
+        // What no server has may be in the bundle. What is not in the bundle is nowhere.
+        if let Some(lost) = account.lost().filter(|_| account.is_of_bundle) {
+            faults.push(Fault::Lost { account: account.name, lost });
+        }
+    }
+    faults
+}
