@@ -48,5 +48,6 @@ mod stalls;
 mod statements;
 mod strangers;
 mod stress;
+mod terminal;
 mod tracking;
 mod upkeep;

@@ -12,6 +12,7 @@ use crate::{
     args::{ExportArgs, FormatName, SignalName},
     bundles::one_bundle,
     failure::Failure,
+    printable_output::PrintableOutput,
     say::{self, note},
 };
 
@@ -36,7 +37,7 @@ pub(crate) fn export(args: &ExportArgs) -> Result<ExitCode, Failure> {
                 }
                 _ => Failure::work(format!("cannot write {}: {error}", path.display())),
             })?;
-            Box::new(BufWriter::new(file))
+            Box::new(BufWriter::new(PrintableOutput::new(file)))
         }
         // Megabytes in one line help nobody, and were not meant.
         None if io::stdout().is_terminal() => {
@@ -44,7 +45,7 @@ pub(crate) fn export(args: &ExportArgs) -> Result<ExitCode, Failure> {
                 "an export is not for a terminal: name a file by --to, or use a pipe",
             ));
         }
-        None => Box::new(BufWriter::new(say::raw_output())),
+        None => Box::new(BufWriter::new(say::json_output())),
     };
     let exported = match write_export(&bundle, format, &mut *to) {
         // Who reads may go away.

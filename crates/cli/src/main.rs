@@ -18,6 +18,7 @@ mod history;
 mod node_line;
 mod parquet_metadata;
 mod plan;
+mod printable_output;
 mod progress;
 mod prune;
 mod refused;

@@ -1,7 +1,7 @@
 //! The rows of queries in formats for programs, on standard output.
 
 use std::{
-    io::{self, Write},
+    io::Write,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -32,19 +32,7 @@ enum Query {
     Ndjson(JsonWriter<RowOutput, LineDelimited>),
 }
 
-/// Standard output for data.
-struct RowOutput;
-
-impl Write for RowOutput {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        say::data(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
+type RowOutput = Box<dyn Write + Send>;
 
 impl RowWriter {
     pub(crate) fn new(format: RowFormat) -> Self {
@@ -54,9 +42,11 @@ impl RowWriter {
     pub(crate) fn start(&self, schema: &SchemaRef) {
         let mut query = match self.format {
             RowFormat::Table => return,
-            RowFormat::Csv => Query::Csv(Box::new(WriterBuilder::new().with_header(true).build(RowOutput))),
-            RowFormat::Json => Query::Json(json_options().build(RowOutput)),
-            RowFormat::Ndjson => Query::Ndjson(json_options().build(RowOutput)),
+            RowFormat::Csv => {
+                Query::Csv(Box::new(WriterBuilder::new().with_header(true).build(say::rows_output(false))))
+            }
+            RowFormat::Json => Query::Json(json_options().build(say::rows_output(true))),
+            RowFormat::Ndjson => Query::Ndjson(json_options().build(say::rows_output(true))),
         };
         // A query without rows has names all the same.
         if let Query::Csv(_) = query {
@@ -74,7 +64,7 @@ impl RowWriter {
 
     pub(crate) fn end(&self) {
         let query = self.query().take();
-        if let Some(mut query) = query {
+        if let Some(query) = query {
             say_what_failed(query.finish());
         }
     }
@@ -98,16 +88,16 @@ impl Query {
         }
     }
 
-    fn finish(&mut self) -> Result<(), ArrowError> {
+    fn finish(self) -> Result<(), ArrowError> {
         match self {
             Self::Csv(_) => Ok(()),
-            Self::Json(writer) => {
+            Self::Json(mut writer) => {
                 writer.finish()?;
                 // The array ends without one, and the next query would begin in its line.
-                say::data(b"\n");
+                writer.into_inner().write_all(b"\n")?;
                 Ok(())
             }
-            Self::Ndjson(writer) => writer.finish(),
+            Self::Ndjson(mut writer) => writer.finish(),
         }
     }
 }

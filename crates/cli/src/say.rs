@@ -19,6 +19,8 @@ use daglight::{
     sql::ShownRows,
 };
 
+use crate::printable_output::PrintableOutput;
+
 /// What hides in every line on standard error what the policy hides.
 static REDACTOR: OnceLock<Redactor> = OnceLock::new();
 
@@ -77,14 +79,27 @@ pub(crate) fn document(text: &str) {
     write_output(&printable_lines(text));
 }
 
-/// Writes data of the user to standard output, in a format for programs: as it is, unless a terminal would act on it.
-pub(crate) fn data(bytes: &[u8]) {
-    let console = stdout();
-    let written = match console.is_terminal() {
-        true => write!(console.lock(), "{}", printable_lines(&String::from_utf8_lossy(bytes))),
-        false => console.lock().write_all(bytes),
-    };
-    check_output(written);
+/// Standard output for the rows of a query in a format for programs. JSON has what a terminal would act on written out, and is
+/// the same document; CSV has no such form, and is as it is unless it goes to a terminal.
+pub(crate) fn rows_output(is_json: bool) -> Box<dyn Write + Send> {
+    match is_json || stdout().is_terminal() {
+        true => Box::new(PrintableOutput::new(CheckedOutput)),
+        false => Box::new(CheckedOutput),
+    }
+}
+
+/// Standard output, of which it is said once that it cannot be written.
+struct CheckedOutput;
+
+impl Write for CheckedOutput {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        check_output(stdout().lock().write_all(bytes));
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Says that some of what was asked for cannot be written to standard output.
@@ -94,9 +109,9 @@ pub(crate) fn incomplete(why: &str) {
     }
 }
 
-/// Standard output for a file format, which no person reads: what a viewer opens is as it is.
-pub(crate) fn raw_output() -> impl Write {
-    stdout().lock()
+/// Standard output for a document in JSON, of any length.
+pub(crate) fn json_output() -> impl Write {
+    PrintableOutput::new(stdout().lock())
 }
 
 fn write_output(text: &str) {
