@@ -43,6 +43,7 @@ mod serve;
 mod signal_moments;
 mod signal_values;
 mod signals;
+mod small_faults;
 mod stages;
 mod stalls;
 mod statements;

@@ -3,6 +3,8 @@
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::redact::REDACTED;
+
 /// A value that the policy has let through: redacted, and truncated to the limits.
 ///
 /// Only [`Policy`](crate::Policy) makes one, so a signature that asks for `Captured` cannot be given raw user data:
@@ -21,6 +23,11 @@ pub struct Captured(Value);
 impl Captured {
     pub(crate) fn new(value: Value) -> Self {
         Self(value)
+    }
+
+    /// What stands for a value that is a secret.
+    pub fn redacted() -> Self {
+        Self(REDACTED.into())
     }
 
     /// The value as JSON.

@@ -37,6 +37,8 @@ pub(crate) struct Known {
     names: HashSet<String>,
     /// What the statements of a script say about columns.
     pub(crate) columns: Arc<ScriptColumns>,
+    /// What the URLs begin with whose queries are shown.
+    pub(crate) shown_queries: Vec<String>,
     /// Whether a script reads double quotes as literals.
     pub(crate) double_quoted_text: bool,
 }

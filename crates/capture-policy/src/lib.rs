@@ -20,6 +20,7 @@ mod causes;
 mod mask;
 mod plan_text;
 mod typed_literals;
+mod url_queries;
 mod time_zones;
 mod partition_values;
 mod command_line;
@@ -51,6 +52,7 @@ mod sql_secrets;
 mod secret_reader;
 mod secret_frame;
 mod column_reader;
+mod frame_bounds;
 mod joined_columns;
 mod script_columns;
 

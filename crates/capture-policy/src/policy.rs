@@ -198,6 +198,16 @@ impl Policy {
         columns: Map<String, Value>,
         withheld: impl Fn(&str, &Value) -> Value,
     ) -> Captured {
+        self.capture_columns_but(columns, |_, _| false, withheld)
+    }
+
+    /// As [`Policy::capture_columns`], with more hidden columns: those for whose position and name `is_secret` returns true.
+    pub fn capture_columns_but(
+        &self,
+        columns: Map<String, Value>,
+        is_secret: impl Fn(usize, &str) -> bool,
+        withheld: impl Fn(&str, &Value) -> Value,
+    ) -> Captured {
         let total = columns.len();
         let left_out = |count: usize| {
             let name = format!("… {count} more columns");
@@ -211,11 +221,12 @@ impl Policy {
         let (name, column) = left_out(total);
         let mut kept = Map::new();
         let mut size_bytes = 1 + entry_bytes(&name, &column);
-        for (name, column) in columns.into_iter().take(self.capture.max_dict_length) {
+        for (position, (name, column)) in columns.into_iter().take(self.capture.max_dict_length).enumerate() {
             let shown_name = Value::from(self.redactor.name_text(&name));
             let shown = self.cut(&shown_name, limits, Shape::Column).to_text();
             let shown = free_key(&kept, shown);
-            let column = if self.redactor.hides_column(&name) { withheld(&shown, &column) } else { column };
+            let is_hidden = self.redactor.hides_column(&name) || is_secret(position, &name);
+            let column = if is_hidden { withheld(&shown, &column) } else { column };
             let mut column = self.cut(&column, limits, Shape::Column).into_value();
             // A type has names and time zones in it that may have been literals.
             for key in ["type", "data_type"] {

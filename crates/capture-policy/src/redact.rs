@@ -10,6 +10,7 @@ use crate::{
     capture_settings::{CaptureSettings, ShownPath, SqlText},
     clues::{Clue, Clues},
     credentials::{Authority, authority, aws_secret, private_key, shaped_credential, users_of_urls, word},
+    frame_bounds::without_frame_bounds,
     key_names::{KeyNames, takes_user, user_and_password},
     key_values::{Separator, ends_with_place, token_of_scheme},
     known::Known,
@@ -23,6 +24,7 @@ use crate::{
     sql_values,
     time_zones::without_unknown_zones,
     typed_literals::{Types, without_typed_literals},
+    url_queries::UrlQueries,
 };
 
 /// What stands where a credential was.
@@ -72,6 +74,12 @@ impl Redactor {
         self.learn_with(|known| known.add_secret(secret));
     }
 
+    /// Shows the queries of URLs that begin with this text, which a setting has, also where the policy shows no others: the address
+    /// of a page with the id of a trace in it. What names a secret is hidden all the same.
+    pub fn show_queries_of(&self, beginning: &str) {
+        self.learn_with(|known| known.shown_queries.push(beginning.to_owned()));
+    }
+
     /// The value of a setting in an error about it: in quotes, or that it is not shown.
     pub fn setting_value(&self, text: &str) -> String {
         match self.shows_literals() {
@@ -87,7 +95,7 @@ impl Redactor {
 
     /// Whether the values of a column or of an argument in SQL are hidden. Elsewhere, as in the description of an artifact,
     /// a signature is not a secret.
-    pub(crate) fn hides_column(&self, name: &str) -> bool {
+    pub fn hides_column(&self, name: &str) -> bool {
         self.hides_key(name)
             || ["signature", "signatures"].iter().any(|known| name.eq_ignore_ascii_case(known))
     }
@@ -138,7 +146,7 @@ impl Redactor {
         let text = if self.shows_partition_values {
             text
         } else {
-            without_partition_values(&without_users_of_urls(&text)).into_owned().into()
+            without_partition_values(&self.without_secrets_of_urls(&text)).into_owned().into()
         };
         without_ranges(&text, self.credentials(&text)).into_owned()
     }
@@ -174,6 +182,7 @@ impl Redactor {
         // is.
         found.extend(phrases::secrets(text, clues, |name| self.hides_key(name)));
         found.extend(users_of_paths(text));
+        found.extend(self.secrets_of_queries(text));
         found
     }
 
@@ -184,7 +193,7 @@ impl Redactor {
         let message = &*beginning(message);
         match self.shows_error_values {
             true => self.known().without_words(&self.without_named_secrets(&self.text(message))).into_owned(),
-            false => self.name_text(&mask::without_values(&without_users_of_urls(message))),
+            false => self.name_text(&mask::without_values(&self.without_secrets_of_urls(message))),
         }
     }
 
@@ -192,7 +201,7 @@ impl Redactor {
     pub fn sql_text(&self, sql: &str) -> String {
         match self.sql {
             SqlText::Whole => self.text(&self.without_sql_secrets(sql)),
-            SqlText::WithoutLiterals => self.text(&self.stripped_sql(&without_users_of_urls(sql))),
+            SqlText::WithoutLiterals => self.text(&self.stripped_sql(&self.without_secrets_of_urls(sql))),
             SqlText::None => String::new(),
         }
     }
@@ -200,7 +209,7 @@ impl Redactor {
     /// The plan of a query as DataFusion draws it, as far as the policy shows it.
     pub fn plan_text(&self, plan: &str) -> String {
         let plan = without_ranges(plan, plan_secrets(plan, self));
-        let plan = without_users_of_urls(&plan);
+        let plan = self.without_secrets_of_urls(&plan);
         match self.shows_literals() {
             true => self.text(&self.known().without_words(&plan)),
             false => self.name_text(&plan_text::without_values(&self.known().without_values(&plan))),
@@ -213,15 +222,18 @@ impl Redactor {
             return self.text(name);
         }
         // Known literals go first: quotes within them cannot be distinguished from those around them.
-        let name = self.known().without_values(&without_users_of_urls(name)).into_owned();
-        without_unknown_zones(&self.text(&name)).into_owned()
+        let name = self.known().without_values(&self.without_secrets_of_urls(name)).into_owned();
+        let name = self.text(&name);
+        without_unknown_zones(&without_frame_bounds(&name)).into_owned()
     }
 
     /// Prose beside the code: documentation, or a tag. Where the policy shows no literals, what is in quotes goes.
     pub fn comment_text(&self, comment: &str) -> String {
         match self.shows_literals() {
             true => self.text(&self.without_sql_secrets(comment)),
-            false => self.name_text(&sql_values::prose_without_values(&without_users_of_urls(comment))),
+            false => {
+                self.name_text(&sql_values::prose_without_values(&self.without_secrets_of_urls(comment)))
+            }
         }
     }
 
@@ -229,7 +241,7 @@ impl Redactor {
     pub fn source_line(&self, line: &str) -> String {
         match self.sql {
             SqlText::Whole => self.text(&self.without_sql_secrets(line)),
-            _ => self.name_text(&self.stripped_sql(&without_users_of_urls(line))),
+            _ => self.name_text(&self.stripped_sql(&self.without_secrets_of_urls(line))),
         }
     }
 
@@ -275,6 +287,25 @@ impl Redactor {
             at += line.len();
         }
         ranges
+    }
+
+    /// The text without user, password and secret values of the URLs in it. Before anything else is taken out of a text, which may
+    /// be the scheme that they are known by.
+    fn without_secrets_of_urls<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        let mut secrets = users_of_urls(text);
+        secrets.extend(users_of_paths(text));
+        secrets.extend(self.secrets_of_queries(text));
+        without_ranges(text, secrets)
+    }
+
+    /// Where the secret values in the queries of URLs stand: all of them, where the policy shows no literals.
+    fn secrets_of_queries(&self, text: &str) -> Vec<Range<usize>> {
+        if !text.contains(['?', '#']) {
+            return Vec::new();
+        }
+        let known = self.known();
+        let all_but = (!self.shows_literals()).then_some(&*known.shown_queries);
+        UrlQueries { hides: &|name| self.hides_option(name), all_but }.secrets(text)
     }
 
     /// Adds where credentials are in a text that begins at `offset`.
@@ -367,14 +398,6 @@ pub fn is_engine(target: &str) -> bool {
     })
 }
 
-/// The text without user and password of the URLs in it. Before anything else is taken out of a text, which may be the
-/// scheme that they are known by.
-fn without_users_of_urls(text: &str) -> Cow<'_, str> {
-    let mut users = users_of_urls(text);
-    users.extend(users_of_paths(text));
-    without_ranges(text, users)
-}
-
 /// What there is to say of a word.
 struct Found {
     /// Where a credential is, from the beginning of the word.
@@ -396,15 +419,16 @@ impl Default for Redactor {
 /// assert_eq!(daglight_capture_policy::without_credentials("token=abc"), "token=[redacted]");
 /// ```
 pub fn without_credentials(text: &str) -> String {
-    // Made once: a redactor compiles its patterns, and a script has a name for each node.
-    static REDACTOR: LazyLock<Redactor> = LazyLock::new(Redactor::default);
-    REDACTOR.text(text)
+    DEFAULT.text(text)
 }
+
+/// Made once: a redactor compiles its patterns, and a script has a name for each node.
+static DEFAULT: LazyLock<Redactor> = LazyLock::new(Redactor::default);
 
 /// The message of an error of DataFusion without the values in it, whatever the policy: its kind, and its text where that is
 /// known to hold none. For the `Display` of errors, which goes wherever a program prints it.
 pub fn without_error_values(message: &str) -> String {
-    mask::without_values(&without_users_of_urls(message))
+    mask::without_values(&DEFAULT.without_secrets_of_urls(message))
 }
 
 #[cfg(test)]
@@ -448,7 +472,10 @@ pub(crate) mod tests {
         check("postgres://me:p/w@db:5432/x", "postgres://[redacted]@db:5432/x");
         check("https://token@host/a@b", "https://[redacted]@host/a@b");
         check("see https://host/a?token=abc&b=1", "see https://host/a?token=[redacted]&b=1");
-        check("s3://b/k?X-Amz-Signature=0f&X-Amz-Date=1", "s3://b/k?X-Amz-Signature=[redacted]&X-Amz-Date=1");
+        check(
+            "s3://b/k?X-Amz-Signature=0f&X-Amz-Date=1",
+            "s3://b/k?X-Amz-Signature=[redacted]&X-Amz-Date=[redacted]",
+        );
         check(
             "https://h/x.csv?AWSAccessKeyId=a&Signature=s&Expires=1",
             "https://h/x.csv?AWSAccessKeyId=[redacted]&Signature=[redacted]&Expires=1",

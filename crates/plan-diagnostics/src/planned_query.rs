@@ -79,6 +79,15 @@ impl QueryKind {
         }
     }
 
+    /// What it writes to: a table, as it was written, or the place of files.
+    pub fn target(&self) -> Option<&str> {
+        match self {
+            Self::Copy { target, .. } => Some(target),
+            Self::Dml { table, .. } => Some(table),
+            Self::Select | Self::Explain => None,
+        }
+    }
+
     /// Whether the query writes data and returns only their count.
     pub fn is_write(&self) -> bool {
         matches!(self, Self::Copy { .. } | Self::Dml { .. })

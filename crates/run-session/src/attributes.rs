@@ -150,8 +150,14 @@ fn unique_names(names: Vec<(String, &str)>) -> Vec<String> {
 
 /// The summary of the rows that passed; else what the files of a source say; else why it has no summary.
 fn data_summary(facts: &NodeFacts, policy: &Policy) -> Option<(AttributeKind, Captured)> {
-    let table =
-        |columns| (AttributeKind::DagworksDescribe, policy.capture_columns(columns, withheld_summary));
+    let table = |columns: Map<String, Value>| {
+        let count = columns.len();
+        let is_secret = |position: usize, name: &str| {
+            facts.secrets.as_ref().is_some_and(|secrets| secrets.have(position, count, name))
+        };
+        let shown = policy.capture_columns_but(columns, is_secret, withheld_summary);
+        (AttributeKind::DagworksDescribe, shown)
+    };
     let note = |note: &str| (AttributeKind::Primitive, policy.capture(note));
     let has_data = facts.schema.is_some() || facts.rows.is_some();
     // That there was data, and how much, is said nevertheless: it is not a statistic of values.

@@ -50,6 +50,7 @@ mod panics;
 
 // Its queries: whose they are, and what is recorded of them.
 mod query_owner;
+mod secret_columns;
 mod session_observer;
 mod session_runtime;
 mod session_tables;

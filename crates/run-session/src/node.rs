@@ -251,6 +251,7 @@ impl Node {
     /// Records an artifact that was written by other means.
     pub fn written(&self, written: Written) {
         let plan_signature = self.scope.facts().queries.plan_signature();
+        self.scope.remember_secrets(&written, plan_signature.as_deref());
         let artifact = self.scope.run.add_output(&self.scope.name, written.clone(), plan_signature);
         let mut facts = self.scope.facts();
         // It was noticed as a query that writes; what the program says of it is the better of the two.

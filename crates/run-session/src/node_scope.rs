@@ -1,6 +1,7 @@
 //! What is known of a node while it runs, and of the queries that outlive its code.
 
 use std::{
+    collections::HashMap,
     path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::SystemTime,
@@ -23,7 +24,8 @@ use opentelemetry::Context;
 use crate::{
     location::shown_location, node_checks::NodeChecks, node_end::NodeEnd, node_marks::NodeMarks,
     node_queries::NodeQueries, node_stop::NodeStop, plan_picture::PlanPicture, preview::Preview,
-    query_owner::QueryOwner, query_write::QueryWrite, run_state::RunState, session_tables::QueryResult,
+    query_owner::QueryOwner, query_write::QueryWrite, run_state::RunState, secret_columns::SecretColumns,
+    session_tables::QueryResult,
 };
 
 /// A node that runs. Its OpenTelemetry context holds it, so that queries planned inside find it.
@@ -82,6 +84,10 @@ pub(crate) struct NodeFacts {
     /// Where its columns come from.
     pub(crate) lineage: Option<Arc<Lineage>>,
     pub(crate) summary: Option<DataSummary>,
+    /// The columns of the summary and of the schema whose values are made of secret ones.
+    pub(crate) secrets: Option<Arc<SecretColumns>>,
+    /// Those of its queries that have any, by their logical hash.
+    pub(crate) secrets_by_query: HashMap<String, Arc<SecretColumns>>,
     /// Its first rows, where the policy shows some.
     pub(crate) preview: Option<Arc<Preview>>,
     /// The plan of its slowest query.

@@ -1,7 +1,7 @@
 //! The first rows that a query returns or writes, in words: taken from the batches that pass, and never asked for.
 
 use std::sync::{
-    Mutex, MutexGuard, PoisonError,
+    Arc, Mutex, MutexGuard, PoisonError,
     atomic::{AtomicUsize, Ordering},
 };
 
@@ -12,6 +12,8 @@ use datafusion::arrow::{
     datatypes::Schema,
     util::display::{ArrayFormatter, FormatOptions},
 };
+
+use crate::secret_columns::SecretColumns;
 
 /// Columns whose values are kept, the first ones.
 const MAX_COLUMNS: usize = 50;
@@ -27,6 +29,8 @@ const NOT_SHOWN: &str = "(cannot be shown)";
 pub(crate) struct Preview {
     left: AtomicUsize,
     rows: Mutex<Rows>,
+    /// The columns whose values are made of secret ones.
+    secrets: Option<Arc<SecretColumns>>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -37,8 +41,8 @@ struct Rows {
 
 impl Preview {
     /// Of so many rows.
-    pub(crate) fn new(rows: usize) -> Self {
-        Self { left: AtomicUsize::new(rows), rows: Mutex::default() }
+    pub(crate) fn new(rows: usize, secrets: Option<Arc<SecretColumns>>) -> Self {
+        Self { left: AtomicUsize::new(rows), rows: Mutex::default(), secrets }
     }
 
     /// Takes rows from a batch that passes, where some are still wanted.
@@ -71,12 +75,13 @@ impl Preview {
         let row = |row: &Vec<String>| {
             // A table of settings has the name of what it keeps in a column of its own.
             let named = row.iter().find(|cell| policy.redactor().hides_key(cell));
-            let cell = |(name, cell): (&String, &String)| match named {
+            let cell = |(position, (name, cell)): (usize, (&String, &String))| match named {
+                _ if self.is_secret(position, rows.columns.len(), name) => Captured::redacted(),
                 Some(secret) if secret != cell => policy.capture_named(secret, cell.as_str()),
                 // By the name of its column, which may say that it holds a secret.
                 _ => policy.capture_named(name, cell.as_str()),
             };
-            rows.columns.iter().zip(row).map(cell).collect()
+            rows.columns.iter().zip(row).enumerate().map(cell).collect()
         };
         (!rows.cells.is_empty()).then(|| (columns, rows.cells.iter().map(row).collect()))
     }
@@ -85,6 +90,10 @@ impl Preview {
     pub(crate) fn table(&self, policy: &Policy) -> Option<Captured> {
         let (columns, rows) = self.captured(policy)?;
         policy.table(&columns, &rows)
+    }
+
+    fn is_secret(&self, position: usize, of: usize, name: &str) -> bool {
+        self.secrets.as_ref().is_some_and(|secrets| secrets.have(position, of, name))
     }
 
     fn rows(&self) -> MutexGuard<'_, Rows> {
@@ -150,7 +159,7 @@ mod tests {
 
     #[test]
     fn the_first_rows_of_what_passes_are_kept() {
-        let preview = Preview::new(3);
+        let preview = Preview::new(3, None);
         let policy = Policy::of_profile(Profile::Dev);
         assert_eq!(preview.shown(&policy), None);
         preview.take_from(&batch(&[]));
@@ -169,7 +178,7 @@ mod tests {
             ("name", Arc::new(StringArray::from(vec!["password", "region"]))),
             ("value", Arc::new(StringArray::from(vec!["sesame", "north"]))),
         ];
-        let preview = Preview::new(2);
+        let preview = Preview::new(2, None);
         preview.take_from(&RecordBatch::try_from_iter(columns).unwrap());
         let shown = preview.shown(&Policy::of_profile(Profile::Dev)).unwrap();
         assert_eq!(shown.rows, [["password", "[redacted]"], ["region", "north"]]);
@@ -179,7 +188,7 @@ mod tests {
     fn of_wide_rows_the_first_columns_are_kept() {
         let column = || Arc::new(Int64Array::from(vec![7])) as ArrayRef;
         let wide = RecordBatch::try_from_iter((0..60).map(|index| (format!("c{index}"), column()))).unwrap();
-        let preview = Preview::new(1);
+        let preview = Preview::new(1, None);
         preview.take_from(&wide);
         let shown = preview.shown(&Policy::of_profile(Profile::Dev)).unwrap();
         assert_eq!((shown.columns.len(), shown.rows[0].len()), (51, 51));

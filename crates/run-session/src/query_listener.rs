@@ -32,6 +32,7 @@ use crate::{
     query_owner::QueryOwner,
     query_write::{OutputWrites, QueryWrite},
     run_state::RunState,
+    secret_columns::SecretColumns,
     session_observer::owner_of,
     session_tables::{FirstColumn, MAX_RESULTS, QueryResult, Remember},
     storage::{QueryStorage, Requests},
@@ -47,6 +48,8 @@ pub(crate) struct RunQuery {
     query: Arc<PlannedQuery>,
     tap: Option<SummaryTap>,
     first_column: FirstColumn,
+    /// Its columns whose values are made of secret ones.
+    secrets: Option<Arc<SecretColumns>>,
     /// Its first rows, where the policy shows some.
     preview: Option<Arc<Preview>>,
     /// What it asks of object stores, where it uses some.
@@ -96,11 +99,18 @@ impl Place {
 impl RunQuery {
     /// To be called in the task that plans the query.
     pub(crate) fn new(
-        telemetry: Weak<Shared>,
+        telemetry: &Arc<Shared>,
         query: &Arc<PlannedQuery>,
         tap: Option<SummaryTap>,
         preview_rows: usize,
     ) -> Self {
+        let (tables, redactor) = (&telemetry.secret_tables, telemetry.policy.redactor());
+        let secrets = SecretColumns::of(&query.lineage, tables, redactor);
+        if let (Some(secrets), Some(target)) = (&secrets, query.kind.target()) {
+            // Before it runs: another query may read what it writes as soon as it has ended.
+            tables.add(target, secrets);
+        }
+        let telemetry = Arc::downgrade(telemetry);
         // Looked up while it is planned, in the task of whoever asks. A plan may be executed elsewhere, by a thread
         // that knows no node.
         let planned_in = Place::here(&telemetry, query);
@@ -112,7 +122,9 @@ impl RunQuery {
             query: Arc::clone(query),
             tap: tap.filter(|_| !is_of_checks),
             first_column: FirstColumn::default(),
-            preview: (preview_rows > 0 && !is_of_checks).then(|| Arc::new(Preview::new(preview_rows))),
+            preview: (preview_rows > 0 && !is_of_checks)
+                .then(|| Arc::new(Preview::new(preview_rows, secrets.clone()))),
+            secrets,
             storage: query.uses_storage().then(Arc::default),
             is_of_output,
             is_of_checks,
@@ -371,6 +383,7 @@ impl RunQuery {
         facts.rows = report.rows;
         facts.summary = summary;
         facts.checks.measured = measured;
+        facts.secrets.clone_from(&self.secrets);
         facts.preview.clone_from(&self.preview);
     }
 
@@ -384,6 +397,12 @@ impl RunQuery {
         let Results { summary, measured } = results;
         let is_write = self.query.kind.is_write();
         let mut facts = node.facts();
+        if let Some(secrets) = &self.secrets
+            && facts.secrets_by_query.len() < MAX_RESULTS
+        {
+            let logical_hash = self.query.fingerprints.logical_hash.clone();
+            facts.secrets_by_query.insert(logical_hash, Arc::clone(secrets));
+        }
         // Rows of a node are those that it has written. Only one that writes nothing has those of its last query.
         let counts = is_write || facts.queries.last_write().is_none();
         if counts && facts.handed_out == HandedOut::Nothing {
@@ -393,6 +412,7 @@ impl RunQuery {
                 facts.summary = Some(summary);
             }
             facts.checks.measured = measured;
+            facts.secrets.clone_from(&self.secrets);
             facts.schema = Some(Arc::clone(&self.query.schema));
             facts.lineage = Some(Arc::clone(&self.query.lineage));
             facts.table = self.table().map(str::to_owned);

@@ -129,8 +129,19 @@ impl NodeScope {
             (write.into_written(), logical_hash)
         });
         for (written, logical_hash) in made.chain(written) {
+            self.remember_secrets(&written, Some(&logical_hash));
             let artifact = self.run.add_output(&self.name, written, Some(logical_hash));
             self.facts().artifacts.push(artifact);
+        }
+    }
+
+    /// Remembers that a table or file has values of secret columns, where the query has read such that has made it.
+    pub(crate) fn remember_secrets(&self, written: &Written, logical_hash: Option<&str>) {
+        let secrets = logical_hash.and_then(|hash| self.facts().secrets_by_query.get(hash).cloned());
+        if let Some(secrets) = secrets {
+            let tables = &self.run.context.telemetry.shared.secret_tables;
+            tables.add(&written.name, &secrets);
+            written.location.iter().for_each(|location| tables.add(location, &secrets));
         }
     }
 

@@ -38,7 +38,7 @@ impl QueryObserver for SessionObserver {
         telemetry.pools.add_of_query(query);
         let tap = telemetry.policy.data_statistics().then(|| summary_tap(&telemetry.policy));
         let preview_rows = telemetry.policy.preview_rows();
-        let query = Arc::new(RunQuery::new(self.telemetry.clone(), query, tap, preview_rows));
+        let query = Arc::new(RunQuery::new(&telemetry, query, tap, preview_rows));
         let tap = Arc::clone(&query) as Arc<dyn DataTap>;
         Some(Observation { listener: query, tap: Some(tap) })
     }

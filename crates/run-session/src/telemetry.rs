@@ -32,6 +32,7 @@ use crate::{
     run::Run,
     run_error::{RecordedError, RunError},
     run_state::RunState,
+    secret_columns::SecretTables,
     session_observer::SessionObserver,
     session_runtime::Sessions,
     storage,
@@ -65,6 +66,8 @@ pub(crate) struct Shared {
     setup_warnings: Vec<String>,
     /// Whether the console has shown them.
     setup_shown: AtomicBool,
+    /// Where values of secret columns were written.
+    pub(crate) secret_tables: SecretTables,
     pub(crate) sessions: Sessions,
     pub(crate) open_runs: OpenRuns,
     git: OnceLock<GitFacts>,
@@ -146,6 +149,10 @@ impl Telemetry {
     ) -> Self {
         // First of all, because a panic of what starts next would otherwise have no place.
         remember_panics();
+        if let Some(template) = &settings.otel.trace_url {
+            // The address of a trace may be a query, and is of use only with it.
+            policy.redactor().show_queries_of(template.split('{').next().unwrap_or_default());
+        }
         let bridge = Bridge::start(BridgeConfig {
             namespace: Namespace::new(settings.otel.namespace.as_str()),
             resource: BTreeMap::from([(
@@ -190,6 +197,7 @@ impl Telemetry {
             pools: MemoryPools::default(),
             setup_warnings,
             setup_shown: AtomicBool::new(false),
+            secret_tables: SecretTables::default(),
             sessions: Sessions::default(),
             open_runs: OpenRuns::default(),
             git: OnceLock::new(),

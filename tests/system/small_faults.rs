@@ -1,0 +1,194 @@
+//! Small things that a user meets: what a script, an option or a bundle that is nearly right is answered with.
+
+use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
+
+use daglight_system_tests::{Checkout, Daglight, Finished};
+
+fn call(checkout: &Checkout, arguments: &[&str]) -> Finished {
+    Daglight::new(checkout, arguments).env("HAMILTON_TRACKER_ENABLED", "false").finish()
+}
+
+#[track_caller]
+fn says(finished: Finished, code: i32, texts: &[&str]) -> Finished {
+    let finished = finished.ended_with(code);
+    for text in texts {
+        let said = format!("{}{}", finished.stdout, finished.stderr);
+        assert!(said.contains(text), "{text:?} is not in {said}");
+    }
+    finished
+}
+
+#[test]
+fn an_empty_file_is_shown_as_having_no_columns() {
+    let checkout = Checkout::new();
+    fs::write(checkout.path().join("empty.csv"), "").expect("a file");
+    says(call(&checkout, &["run", "-c", "SELECT * FROM 'empty.csv'"]), 0, &["(0 rows, no columns)"]);
+    // A setting has no rows at all.
+    let set = call(&checkout, &["run", "-c", "SET datafusion.execution.batch_size = 100; SELECT 1 AS x"]);
+    assert!(!set.stdout.contains("no columns"), "{}", set.stdout);
+}
+
+#[test]
+fn files_that_are_not_found_say_why() {
+    let checkout = Checkout::new();
+    fs::create_dir_all(checkout.path().join("d/e")).expect("a folder");
+    fs::write(checkout.path().join("d/e/x.csv"), "a\n1\n").expect("a file");
+    let select = |name: &str| call(&checkout, &["run", "-c", &format!("SELECT * FROM '{name}'")]);
+    for scheme in ["ftp", "sftp", "hdfs"] {
+        let store = format!("there is no object store for {scheme}://");
+        says(select(&format!("{scheme}://h/x.csv")), 1, &[&store, "s3://"]);
+    }
+    says(select("d/e/*.parquet"), 1, &["no file matches the pattern 'd/e/*.parquet'"]);
+    for pattern in ["**/x.csv", "d/*/x.csv"] {
+        says(
+            select(pattern),
+            1,
+            &["no file matches the pattern", "listing_table_ignore_subdirectory = false"],
+        );
+        let set = "SET datafusion.execution.listing_table_ignore_subdirectory = false;";
+        says(call(&checkout, &["run", "-c", &format!("{set} SELECT * FROM '{pattern}'")]), 0, &["| 1 |"]);
+    }
+}
+
+#[test]
+fn a_plan_shows_the_warnings_of_its_script() {
+    let checkout = Checkout::new();
+    checkout.pipeline("near.sql", "-- nod: late\nSELECT 1 AS x;\n");
+    let warning = "near.sql:1:4: `nod:` is not a directive, so this is a comment: write `-- node: name`";
+    says(call(&checkout, &["plan", "near.sql"]), 0, &[warning]);
+    says(call(&checkout, &["run", "near.sql"]), 0, &[warning]);
+}
+
+#[test]
+fn options_that_are_nearly_right_say_what_is_expected() {
+    let checkout = Checkout::new();
+    says(call(&checkout, &["run"]), 2, &["daglight run [OPTIONS] -c <SQL>"]);
+    says(call(&checkout, &["serve", "--port", "80a"]), 2, &["'80a'", "a number from 0 to 65535"]);
+    let part = call(&checkout, &["compare", "a", "b", "--fail-on", "slower=0.2"]);
+    says(part, 2, &["slower=0.2", "slower=20%"]);
+}
+
+#[test]
+fn comparing_a_folder_names_a_damaged_manifest() {
+    let checkout = Checkout::new();
+    let pipeline = checkout.pipeline("one.sql", "SELECT 1 AS x;");
+    let bundle = || {
+        let run = Daglight::run(&checkout, &pipeline).finish().report(0);
+        checkout.path().join(run["bundle"].as_str().expect("a bundle"))
+    };
+    let (_, newest) = (bundle(), bundle());
+    let manifest = newest.join("manifest.json");
+    let text = fs::read_to_string(&manifest).expect("a manifest");
+    fs::write(&manifest, &text[..100]).expect("a file");
+    says(call(&checkout, &["compare", "out"]), 2, &["manifest.json", "is damaged"]);
+}
+
+#[test]
+fn the_report_of_a_bundle_that_cannot_be_written_is_printed() {
+    let checkout = Checkout::new();
+    let pipeline = checkout.pipeline("one.sql", "SELECT 1 AS x;");
+    let run = Daglight::run(&checkout, &pipeline).finish().report(0);
+    let bundle = run["bundle"].as_str().expect("a bundle").to_owned();
+    // Root may write anywhere, but not where a folder is.
+    let report = checkout.path().join(&bundle).join("run_diagnostics_report.html");
+    fs::remove_file(&report).expect("a file");
+    fs::create_dir(&report).expect("a folder");
+    fs::set_permissions(&report, fs::Permissions::from_mode(0o700)).expect("it is ours");
+    let printed =
+        says(call(&checkout, &["report", &bundle]), 0, &["the report is not written", "report.html"]);
+    assert!(printed.stdout.contains("Succeeded"), "{}", printed.stdout);
+}
+
+/// Where a word is in the files of a folder.
+fn files_with(folder: &Path, word: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            found.extend(files_with(&path, word));
+        } else if String::from_utf8_lossy(&fs::read(&path).expect("a file")).contains(word) {
+            found.push(path.display().to_string());
+        }
+    }
+    found
+}
+
+#[test]
+fn values_of_a_secret_column_are_hidden_under_every_name() {
+    let checkout = Checkout::new();
+    let sql = "
+-- node: users
+CREATE TABLE users AS SELECT value AS id, CAST(value * 7919731 AS VARCHAR) AS password FROM generate_series(11, 19);
+-- node: renamed
+CREATE TABLE renamed AS SELECT id, password AS x, upper(password) AS y FROM users;
+-- node: again
+CREATE TABLE again AS SELECT id, lower(y) AS z, x || '!' AS v FROM renamed;
+-- node: most
+SELECT max(v) AS most, min(z) AS least FROM again;
+-- node: nested
+WITH a AS (SELECT z AS q FROM again) SELECT q AS r FROM (SELECT q FROM a) ORDER BY r;
+-- node: seen
+CREATE VIEW seen AS SELECT v AS w FROM again;
+-- node: of_view
+SELECT w AS u FROM seen;
+-- node: filled
+CREATE TABLE filled (a BIGINT, b TEXT);
+INSERT INTO filled SELECT id, x FROM renamed;
+-- node: of_filled
+SELECT b AS c FROM filled;
+-- node: written
+COPY (SELECT id, x AS d FROM renamed) TO 'made/x.parquet';
+-- node: of_written
+SELECT d AS e FROM 'made/x.parquet';
+";
+    let pipeline = checkout.pipeline("users.sql", sql);
+    let run = Daglight::new(&checkout, ["run", "--output-dir", "out", "--json"])
+        .args([&pipeline])
+        .finish()
+        .report(0);
+    let bundle = checkout.path().join(run["bundle"].as_str().expect("a bundle"));
+    for value in (11..=19).map(|id| (id * 7_919_731).to_string()) {
+        assert_eq!(files_with(&bundle, &value), [""; 0], "{value}");
+    }
+    // What is made of nothing secret is shown.
+    assert!(fs::read_to_string(bundle.join("data_summaries.jsonl")).expect("a file").contains("\"max\":19"));
+}
+
+#[test]
+fn under_prod_no_number_of_a_window_frame_is_in_a_name() {
+    let checkout = Checkout::new();
+    let sql = "-- node: sums
+CREATE TABLE sums AS SELECT value, sum(value) OVER (ORDER BY value ROWS BETWEEN 31337 PRECEDING AND 42427 FOLLOWING),
+  avg(value) OVER (ORDER BY value RANGE 51513 PRECEDING) FROM generate_series(1, 100);
+SELECT * FROM sums;";
+    let pipeline = checkout.pipeline("sums.sql", sql);
+    let run = Daglight::run(&checkout, &pipeline).args(["--profile", "prod"]).finish().report(0);
+    let bundle = checkout.path().join(run["bundle"].as_str().expect("a bundle"));
+    assert_ne!(files_with(&bundle, " PRECEDING"), [""; 0]);
+    for number in ["31337", "42427", "51513"] {
+        assert_eq!(files_with(&bundle, number), [""; 0], "{number}");
+    }
+}
+
+#[test]
+fn secrets_in_the_queries_of_urls_are_hidden_everywhere() {
+    for profile in ["dev", "ci", "prod"] {
+        let checkout = Checkout::new();
+        let url = "http://127.0.0.1:1/x.csv?code=zqmk1&sig=zqmk2&key=zqmk3&X-Amz-Credential=zqmk4&a=public5";
+        let sql = format!("-- node: remote\n-- see {url}\nSELECT * FROM '{url}';\n");
+        let pipeline = checkout.pipeline("remote.sql", &sql);
+        let run = Daglight::run(&checkout, &pipeline).args(["--profile", profile]).finish();
+        assert!(
+            !format!("{}{}", run.stdout, run.stderr).contains("zqmk"),
+            "{profile}: {}{}",
+            run.stdout,
+            run.stderr
+        );
+        let report = run.report(1);
+        let bundle = checkout.path().join(report["bundle"].as_str().expect("a bundle"));
+        assert_eq!(files_with(&bundle, "zqmk"), [""; 0], "{profile}");
+        if profile == "prod" {
+            assert_eq!(files_with(&bundle, "public5"), [""; 0]);
+        }
+    }
+}
