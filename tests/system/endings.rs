@@ -319,6 +319,27 @@ fn two_signals_of_different_kinds_end_with_the_code_of_the_second() {
     }
 }
 
+/// A signal that ends the run decides over the exit code, also behind a node that had failed, in whatever order it ends.
+#[test]
+fn a_signal_behind_a_failed_node_decides_over_the_exit_code() {
+    let script = SPINNING.replace(
+        "-- node: risk\n",
+        "\n-- node: wrong\nSELECT arrow_cast('x', 'Int64') AS x;\n-- node: risk\n",
+    );
+    assert!(script.contains("wrong"));
+    for signals in [&["INT"][..], &["INT", "INT"]] {
+        let checkout = Checkout::new();
+        let pipeline = checkout.pipeline("two.sql", &script);
+        let running = Daglight::run(&checkout, &pipeline).args(["--keep-going"]).start();
+        wait_for_risk(&running, &checkout);
+        for signal in signals {
+            running.signal_if_it_runs(signal);
+            std::thread::sleep(Duration::from_millis(3));
+        }
+        running.finish().report(130);
+    }
+}
+
 /// A statement that is not a node has one duration too, and what the run took from then on is not idle time.
 #[test]
 fn an_interrupted_statement_has_one_duration() {

@@ -146,7 +146,7 @@ fn no_command_prints_what_acts_on_a_terminal() {
         (&["bundle", "verify", &two], true),
         (&["bundle", "pack", &two, "--to", &archive], true),
         (&["report", &archive], true),
-        (&["bundle", "verify", &archive], true),
+        (&["bundle", "verify", &archive], false),
         (&["export", &two, "--format", "otlp"], true),
         (&["export", &two, "--format", "otlp", "--signal", "logs"], true),
         (&["export", &two, "--format", "perfetto"], true),

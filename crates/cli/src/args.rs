@@ -116,6 +116,7 @@ pub(crate) struct ScriptArgs {
 }
 
 #[derive(Debug, ClapArgs)]
+#[command(override_usage = "daglight run [OPTIONS] <FILE.sql>...\n       daglight run [OPTIONS] -c <SQL>...")]
 pub(crate) struct RunArgs {
     #[command(flatten)]
     pub(crate) script: ScriptArgs,
@@ -175,6 +176,9 @@ pub(crate) enum RowFormat {
 }
 
 #[derive(Debug, ClapArgs)]
+#[command(
+    override_usage = "daglight plan [OPTIONS] <FILE.sql>...\n       daglight plan [OPTIONS] -c <SQL>..."
+)]
 pub(crate) struct PlanArgs {
     #[command(flatten)]
     pub(crate) script: ScriptArgs,
@@ -287,7 +291,7 @@ pub(crate) struct ServeArgs {
     /// A folder with bundles below it, a bundle, or a packed one. Default: the setting bundle.output_dir.
     pub(crate) dir: Option<PathBuf>,
     /// The port. With 0, one that is free.
-    #[arg(long, value_name = "PORT", default_value_t = 8117, allow_hyphen_values = true)]
+    #[arg(long, value_name = "PORT", default_value_t = 8117, value_parser = port, allow_hyphen_values = true)]
     pub(crate) port: u16,
     /// Answer only those who know this token: at least eight letters, digits, `-`, `_` or `.`. Other users of this machine do
     /// not.
@@ -396,6 +400,10 @@ pub(crate) struct ConfigArgs {
     /// Print the JSON schema of daglight.toml instead.
     #[arg(long, conflicts_with_all = ["profile", "json"])]
     pub(crate) schema: bool,
+}
+
+fn port(text: &str) -> Result<u16, String> {
+    text.parse().map_err(|_| "expected a number from 0 to 65535".to_owned())
 }
 
 fn token(text: &str) -> Result<Token, String> {

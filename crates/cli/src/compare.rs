@@ -2,7 +2,10 @@
 
 use std::{fs, path::Path, process::ExitCode};
 
-use daglight::bundle::{Bundle, ComparedRun, Comparison, ReportOptions};
+use daglight::{
+    bundle::{Bundle, ComparedRun, Comparison, Manifest, ReportOptions},
+    policy::in_one_line,
+};
 use serde_json::json;
 
 use crate::{
@@ -84,11 +87,16 @@ fn last_two(folder: &Path) -> Result<Option<[Bundle; 2]>, Failure> {
     let Some((last, before)) = bundles_at(folder)?.last_and_before(is_of_pipeline) else {
         return Ok(None);
     };
-    let before = before.ok_or_else(|| {
-        Failure::input(format!(
+    let before = before.ok_or_else(|| match Manifest::read(&last) {
+        Err(error) => Failure::input(format!(
+            "the newest run of {} cannot be compared with another of its pipeline: {}",
+            folder.display(),
+            in_one_line(&error)
+        )),
+        Ok(_) => Failure::input(format!(
             "{} has no other run of this pipeline: expected two runs, or a folder with two of them",
             folder.display()
-        ))
+        )),
     })?;
     Ok(Some([before, last]))
 }

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, process::ExitCode};
 
 use daglight::{
     identity::{Dag, Node},
-    policy::printable_within,
+    policy::{printable, printable_within},
     shown_dag,
 };
 use serde_json::{Value, json};
@@ -25,7 +25,8 @@ pub(crate) fn plan(args: &PlanArgs) -> Result<ExitCode, Failure> {
     let policy = resolved.settings.policy();
     say::hide_with(policy.redactor());
     let config = session_config(&policy)?.with_information_schema(true);
-    let NamedPipeline { pipeline, part, .. } = script::pipeline(&args.script, &resolved, &policy, &config)?;
+    let NamedPipeline { pipeline, part, .. } =
+        script::pipeline(&args.script, &resolved, &policy, &config, true)?;
     let dag = &shown_dag(pipeline.dag(), &policy);
     let runs = part.as_ref().map(|part| {
         let nodes = pipeline.nodes_of(part).into_iter();
@@ -53,7 +54,7 @@ pub(crate) fn plan(args: &PlanArgs) -> Result<ExitCode, Failure> {
 /// A node in one line: what it is called, what it is and where its statement stands.
 fn line(node: &Node) -> String {
     let name = printable_within(&node.name, NAME_COLUMNS);
-    let place = node.code.as_ref().map(|code| format!("  {}:{}", code.path, code.first_line));
+    let place = node.code.as_ref().map(|code| format!("  {}:{}", printable(&code.path), code.first_line));
     let output = printable_within(&node.output_type, NAME_COLUMNS);
     format!("{name}  ({}, {output}){}", node.kind.name(), place.unwrap_or_default())
 }

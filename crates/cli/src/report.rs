@@ -40,7 +40,10 @@ pub(crate) fn report(args: &ReportArgs) -> Result<ExitCode, Failure> {
     if bundle.archive().is_some() {
         return Ok(ExitCode::SUCCESS);
     }
-    report.write(&bundle).map_err(Failure::work)?;
-    note!("written: {}", bundle.report_html().display());
+    match report.write(&bundle) {
+        Ok(()) => note!("written: {}", bundle.report_html().display()),
+        // It was printed, which is what was asked for.
+        Err(error) => note!("warning: the report is not written: {}", in_one_line(&error)),
+    }
     Ok(ExitCode::SUCCESS)
 }

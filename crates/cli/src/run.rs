@@ -21,6 +21,7 @@ use datafusion::{
     prelude::SessionContext,
 };
 use indicatif::MultiProgress;
+use signal_hook::low_level;
 
 use crate::{
     args::{RowFormat, RunArgs, ScriptArgs},
@@ -63,7 +64,7 @@ pub(crate) fn run(args: RunArgs) -> Result<ExitCode, Failure> {
         config = config.with_target_partitions(threads.get());
     }
     let NamedPipeline { pipeline, part, retries } =
-        script::pipeline(&args.script, &resolved, &policy, &config)?;
+        script::pipeline(&args.script, &resolved, &policy, &config, false)?;
     let tags = tags(&args, retries)?;
     if let Some(asked_by) = output_dir_asked_by(&args) {
         let dir = &resolved.settings.bundle.output_dir;
@@ -248,6 +249,10 @@ fn answer(args: &RunArgs, progress: &Arc<Progress>) -> OnInterrupt {
         });
         // Last: a disk may take longer than there is time.
         spill::remove();
+        if report.status == RunStatus::Success {
+            // The work was done, and what was printed says so. The signals have only ended the wait for servers.
+            low_level::exit(0);
+        }
     })
 }
 

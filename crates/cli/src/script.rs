@@ -63,6 +63,7 @@ pub(crate) fn pipeline(
     resolved: &Resolved,
     policy: &Policy,
     config: &SessionConfig,
+    warnings_wanted: bool,
 ) -> Result<NamedPipeline, Failure> {
     let dag_name = dag_name(resolved)?;
     let texts = texts(args)?;
@@ -99,7 +100,7 @@ pub(crate) fn pipeline(
         pipeline.check_tables(&SessionContext::new_with_config(config.clone()))?;
         Ok(pipeline)
     });
-    if pipeline.is_err() {
+    if warnings_wanted || pipeline.is_err() {
         // No run will show them, and what is missing may stand in one of these comments.
         warnings.iter().for_each(|warning| note!("warning: {warning}"));
     }

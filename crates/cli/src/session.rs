@@ -21,7 +21,7 @@ use datafusion::{
 use crate::{
     cache_functions,
     parquet_metadata::ParquetMetadata,
-    stores::{is_in_store, with_store_options},
+    stores::{STORES, is_in_store, with_store_options},
 };
 
 /// An observed session that reads files by their names, as `datafusion-cli` does: `SELECT * FROM 'orders.parquet'`.
@@ -50,7 +50,10 @@ struct NamedFiles(DynamicListTableFactory);
 impl UrlTableFactory for NamedFiles {
     async fn try_new(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>, DataFusionError> {
         if !is_in_store(name) {
-            return self.0.try_new(name).await;
+            return match self.0.try_new(name).await? {
+                None => why_not_found(name),
+                found => Ok(found),
+            };
         }
         let Some(state) = self.session() else { return Ok(None) };
         let files = ListingTableConfig::new(ListingTableUrl::parse(name)?);
@@ -61,6 +64,27 @@ impl UrlTableFactory for NamedFiles {
         })?;
         let files = files.infer_partitions_from_path(&state).await?.infer_schema(&state).await?;
         Ok(Some(Arc::new(ListingTable::try_new(files)?)))
+    }
+}
+
+/// Why there is nothing of a name that can only be that of files; `Ok(None)` where it may be the name of a table as well.
+fn why_not_found(name: &str) -> Result<Option<Arc<dyn TableProvider>>, DataFusionError> {
+    const SUBFOLDERS: &str = "datafusion.execution.listing_table_ignore_subdirectory";
+    match name.split_once("://") {
+        Some((scheme, _)) if !scheme.eq_ignore_ascii_case("file") => {
+            plan_err!(
+                "there is no object store for {scheme}:// in '{name}': expected a file, or one of {STORES}"
+            )
+        }
+        _ if name.contains(['*', '?', '[']) => {
+            match name.find(['*', '?', '[']).is_some_and(|at| name[at..].contains('/')) {
+                true => plan_err!(
+                    "no file matches the pattern '{name}': one with a folder in it needs SET {SUBFOLDERS} = false in front"
+                ),
+                false => plan_err!("no file matches the pattern '{name}'"),
+            }
+        }
+        _ => Ok(None),
     }
 }
 

@@ -23,6 +23,9 @@ use url::Url;
 
 use crate::store_options::{CREDENTIALS, StoreOptions};
 
+/// What the URLs of these stores begin with.
+pub(crate) const STORES: &str = "s3://, gs://, http:// and https://";
+
 /// The stores of a session: those that are registered, and those that the environment suffices for.
 #[derive(Debug, Default)]
 pub(crate) struct ObjectStores {

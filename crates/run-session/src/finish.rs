@@ -82,12 +82,12 @@ impl FinishReport {
     }
 
     /// The exit code that a program of this run alone should end with: 0 where it succeeded, 130 for ctrl-c, 143 for SIGTERM
-    /// and 129 for SIGHUP where that has interrupted it, else 1.
+    /// and 129 for SIGHUP where that has interrupted it, also behind a node that had failed, else 1.
     pub fn exit_code(&self) -> u8 {
         match (self.status, &self.cause) {
             (RunStatus::Success, _) => 0,
-            (RunStatus::Interrupted, Some(cause)) => cause.exit_code(),
-            _ => 1,
+            (_, Some(cause)) => cause.exit_code(),
+            (_, None) => 1,
         }
     }
 }

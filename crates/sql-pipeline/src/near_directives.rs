@@ -123,14 +123,21 @@ fn looks_like_a_check(text: &str) -> bool {
     compares && text.parse::<DataCheck>().is_ok()
 }
 
+/// Words of a comment that are one letter away from `node`.
+const NEAR_NODE: [&str; 11] =
+    ["bode", "code", "lode", "mode", "none", "nope", "nose", "note", "nude", "ode", "rode"];
+
 /// Whether a word is a directive's in another case, in the plural, spelled out, or with a slip of the keyboard.
 fn resembles(word: &str, directive: &str) -> bool {
     let word = word.to_ascii_lowercase();
     let singular = word.strip_suffix('s').unwrap_or(&word);
     match directive {
-        // `note`, `mode` and `code` are one letter away.
-        "node" => ["node", "ndoe", "noed", "onde", "nodename"].contains(&singular),
-        "tag" => ["tag", "tga", "atg", "tagg"].contains(&singular),
+        "node" => {
+            singular == "nodename"
+                || !NEAR_NODE.contains(&singular) && strsim::osa_distance(singular, "node") <= 1
+        }
+        // Most words of three letters are a letter away from another one.
+        "tag" => ["tag", "tga", "atg", "tagg", "taag", "ttag", "tg"].contains(&singular),
         "expect" => {
             ["expected", "expectation"].contains(&singular) || strsim::osa_distance(singular, "expect") <= 1
         }
@@ -148,6 +155,19 @@ mod tests {
         let script = Script::parse("a.sql", text).unwrap();
         let found: Vec<String> = script.warnings().iter().map(ToString::to_string).collect();
         assert_eq!(found, expected, "{text}");
+    }
+
+    #[test]
+    fn a_slip_in_the_name_of_a_directive_is_warned_of() {
+        for word in ["nod", "noe", "nde", "noode", "nnode", "nodw", "tg", "parm"] {
+            let text = format!("-- {word}: a=b\nSELECT 1")
+                .replace("a=b", if word.starts_with('n') { "a" } else { "a=b" });
+            assert_eq!(Script::parse("a.sql", &text).unwrap().warnings().len(), 1, "{text}");
+        }
+        for word in ["note", "code", "mode", "none", "bag", "tab"] {
+            let text = format!("-- {word}: a\nSELECT 1");
+            assert_eq!(Script::parse("a.sql", &text).unwrap().warnings(), [], "{text}");
+        }
     }
 
     #[test]

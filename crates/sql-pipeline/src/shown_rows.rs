@@ -84,6 +84,10 @@ impl Table<'_> {
 impl fmt::Display for Table<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let rows = self.rows;
+        if rows.schema.fields().is_empty() {
+            let s = if rows.total_rows == 1 { "" } else { "s" };
+            return write!(f, "({} row{s}, no columns)", rows.total_rows);
+        }
         let empty = RecordBatch::new_empty(Arc::clone(&rows.schema));
         let batches = if rows.first.is_empty() { std::slice::from_ref(&empty) } else { &rows.first };
         let heading = |name: &str| self.heading(name);

@@ -106,13 +106,15 @@ impl Pipeline {
         let cells = if statement.kind == StatementKind::Setup { Cells::Texts } else { Cells::Values };
         let mut shown = ShownRows { schema: stream.schema(), first: Vec::new(), total_rows: 0, cells };
         let is_query = matches!(statement.kind, StatementKind::Query | StatementKind::Setup);
-        let has_rows = is_query && !shown.schema.fields().is_empty();
+        // An empty file has no columns, which is said as well. Only what has some can be streamed in a format.
+        let has_columns = !shown.schema.fields().is_empty();
         // Everything else returns at most one row, with a count.
         let mut still_shown = match rows_out.options.rows {
             RowsWanted::Shown { most } if is_query => most,
             _ => 1,
         };
-        let mut streaming = if has_rows { rows_out.begin(node, &shown.schema).await } else { None };
+        let mut streaming =
+            if is_query && has_columns { rows_out.begin(node, &shown.schema).await } else { None };
         while let Some(batch) = stream.try_next().await? {
             shown.total_rows += batch.num_rows() as u64;
             if let Some(streaming) = &mut streaming {
@@ -127,6 +129,7 @@ impl Pipeline {
         }
         let is_streamed = streaming.map(Streaming::end).is_some();
         drop(stream);
+        let has_rows = is_query && has_columns || statement.kind == StatementKind::Query;
         let Some(node) = node else { return Ok((has_rows && !is_streamed).then_some(shown)) };
         record(node, statement, step.output.as_ref(), session, target, copied, &shown).await;
         let shown = (has_rows && !is_streamed).then_some(shown);

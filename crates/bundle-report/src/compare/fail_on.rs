@@ -49,6 +49,18 @@ pub enum CriterionError {
         /// What stands behind the `=`.
         value: String,
     },
+    /// A part between 0 and 1, which may be meant as one of a whole.
+    #[error(
+        "{name}={value} is a part of what: write {name}={percent}%, or {name}={value}% where that is meant"
+    )]
+    Fraction {
+        /// The criterion.
+        name: String,
+        /// What stands behind the `=`.
+        value: String,
+        /// The same as percent of a whole.
+        percent: f64,
+    },
     /// The name is not a kind of finding.
     #[error(transparent)]
     Finding(#[from] UnknownFinding),
@@ -67,7 +79,17 @@ impl FromStr for Criterion {
         let name = name.as_str();
         let part = || {
             let value = value.unwrap_or_default();
-            let percent = value.strip_suffix('%').unwrap_or(value).trim().parse::<f64>().ok();
+            let number = value.strip_suffix('%');
+            let percent = number.unwrap_or(value).trim().parse::<f64>().ok();
+            if let Some(part) = percent.filter(|part| number.is_none() && *part > 0.0 && *part < 1.0) {
+                // Rounded, as 0.07 is 7.000000000000001 percent.
+                let percent = (part * 1e8).round() / 1e6;
+                return Err(CriterionError::Fraction {
+                    name: name.to_owned(),
+                    value: value.to_owned(),
+                    percent,
+                });
+            }
             let percent = percent.filter(|percent| percent.is_finite() && *percent >= 0.0);
             percent
                 .map(|percent| percent / 100.0)
