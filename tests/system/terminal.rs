@@ -60,10 +60,10 @@ fn plant(key: &str, value: &mut Value) {
     ];
     match value {
         // A number or a time of OTLP/JSON, or of a manifest, is a text as well.
-        Value::String(text) if text.parse::<f64>().is_err() && !is_time(text) => {
-            if !NAMES_OF_THE_FORMAT.contains(&key) {
-                text.push_str(EVIL);
-            }
+        Value::String(text)
+            if text.parse::<f64>().is_err() && !is_time(text) && !NAMES_OF_THE_FORMAT.contains(&key) =>
+        {
+            text.push_str(EVIL);
         }
         Value::Array(items) => items.iter_mut().for_each(|item| plant(key, item)),
         Value::Object(fields) => {

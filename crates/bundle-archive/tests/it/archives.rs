@@ -130,7 +130,8 @@ fn damaged_files(bundle: &Bundle) -> BTreeSet<String> {
 
 #[test]
 fn an_archive_of_a_damaged_bundle_is_damaged() {
-    let damages: [(&str, fn(&Bundle)); 7] = [
+    type Damage = fn(&Bundle);
+    let damages: [(&str, Damage); 7] = [
         (PLAN, |bundle| fs::write(bundle.dir().join(PLAN), "{}").unwrap()),
         (PLAN, |bundle| fs::remove_file(bundle.dir().join(PLAN)).unwrap()),
         ("plans/b-0123456789abcdef.json", |bundle| {
