@@ -3,7 +3,7 @@
 use std::fs;
 
 use daglight_system_tests::{Checkout, Daglight, S3Server};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::policy::files_with;
 
@@ -97,6 +97,8 @@ fn a_wrong_key_or_option_is_one_error_that_names_the_statement() {
         assert!(!finished.stderr.contains("zqmkAnother"), "{}", finished.stderr);
         let report = finished.report(1);
         assert_eq!(report["error"]["line"], 1, "{report:#}");
+        // Asked for the files before, the store has refused in the same way, which is not said again.
+        assert_eq!(report["warnings"], json!([]), "{report:#}");
         report["error"]["message"].as_str().expect("a text").to_owned()
     };
     let refused = error_of(&format!("COPY (SELECT 1 AS a) TO 's3://lake/x.parquet' {wrong};"));

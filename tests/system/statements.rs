@@ -140,11 +140,23 @@ fn parameters_stand_wherever_a_literal_does() {
                TO $place STORED AS CSV OPTIONS ('format.delimiter' $mark, 'format.has_header' $header);
                CREATE EXTERNAL TABLE back STORED AS CSV LOCATION $place
                OPTIONS ('format.delimiter' $mark, 'format.has_header' $header);
-               SELECT x, y, DATE '2024-01-31' + INTERVAL $span AS later FROM back ORDER BY x LIMIT $most;
+               SELECT x, y, DATE $day + INTERVAL $span AS later, TIME $time AS at,
+                      TIMESTAMP $moment AT TIME ZONE $zone AS there FROM back ORDER BY x LIMIT $most;
                SELECT value FROM generate_series($low, $most);
                PREPARE p AS SELECT $1 + $most AS z;
                EXECUTE p($size);";
-    let given = ["size=4096", "text=it's", "low=0", "header=true", "span=1 month", "most=2"];
+    let given = [
+        "size=4096",
+        "text=it's",
+        "low=0",
+        "header=true",
+        "span=1 month",
+        "most=2",
+        "day=2024-01-31",
+        "time=12:30:00",
+        "moment=2024-01-31T12:30:00",
+        "zone=Europe/Oslo",
+    ];
     let mut arguments: Vec<&str> = given.iter().flat_map(|given| ["--param", given]).collect();
     let report = finished(&checkout, sql, &arguments).report(0);
     let by_default = nodes(&report);

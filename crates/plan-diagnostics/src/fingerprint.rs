@@ -1,15 +1,16 @@
 //! What makes two queries the same, and their plans as texts.
 
-use std::{cmp::Reverse, collections::BTreeSet, fmt::Write as _};
+use std::{borrow::Cow, cmp::Reverse, collections::BTreeSet, fmt::Write as _};
 
 use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 use daglight_capture_policy::{Types, without_typed_literals};
 use datafusion::{
     DATAFUSION_VERSION,
     common::{
-        ScalarValue,
+        Result, ScalarValue,
         tree_node::{Transformed, TreeNode as _, TreeNodeRecursion},
     },
+    datasource::{listing::ListingTable, source_as_provider},
     logical_expr::{Expr, LogicalPlan},
 };
 use serde::{Deserialize, Serialize};
@@ -33,9 +34,9 @@ pub struct Fingerprints {
 impl Fingerprints {
     pub(crate) fn new(texts: &PlanTexts, shape: &str) -> Self {
         Self {
-            logical_hash: hash(&texts.logical_without_literals),
+            logical_hash: texts.logical_hash.clone(),
             literal_hash: hash(&texts.logical),
-            plan_hash: hash(shape),
+            plan_hash: hash(&lasting(shape, &texts.places)),
         }
     }
 }
@@ -47,11 +48,20 @@ pub struct PlanTexts {
     pub logical: String,
     /// The same with every literal replaced by a `NULL` of its type or by `?`.
     pub logical_without_literals: String,
+    logical_hash: String,
+    /// Where its files are, as it names them.
+    places: BTreeSet<String>,
 }
 
 impl PlanTexts {
     pub(crate) fn of(plan: &LogicalPlan) -> Self {
-        Self { logical: plan.display_indent().to_string(), logical_without_literals: without_literals(plan) }
+        let Stripped { text, values, places } = Stripped::of(plan);
+        Self {
+            logical: plan.display_indent().to_string(),
+            logical_hash: hash(&lasting(&text, &places)),
+            logical_without_literals: without_values(text, &values),
+            places,
+        }
     }
 }
 
@@ -68,34 +78,113 @@ fn hash(text: &str) -> String {
     })
 }
 
-/// The indented plan without its literals. Literals also stand in the names of derived columns, as text: there they
-/// are cut out by their typed form, and by their value where that is long enough to be distinguished from other text.
+/// The indented plan without its literals.
 pub(crate) fn without_literals(plan: &LogicalPlan) -> String {
-    let mut values = BTreeSet::new();
-    let stripped = plan.clone().transform_down_with_subqueries(|node| {
-        node.map_expressions(|expression| {
-            expression.transform(|expression| {
-                let Expr::Literal(value, metadata) = &expression else {
-                    return Ok(Transformed::no(expression));
-                };
-                // A null of the same type and not a placeholder: the types of the expressions around it stay what
-                // they are, and with them the plan's schema.
-                let Ok(null) = ScalarValue::try_new_null(&value.data_type()) else {
-                    return Ok(Transformed::no(expression));
-                };
-                values.insert(value.to_string());
-                let metadata = metadata.clone();
-                Ok(Transformed::yes(Expr::Literal(null, metadata)))
-            })
-        })
-        .map(|mapped| Transformed::new(mapped.data, mapped.transformed, TreeNodeRecursion::Continue))
+    let Stripped { text, values, .. } = Stripped::of(plan);
+    without_values(text, &values)
+}
+
+/// An indented plan with a null in the place of each literal.
+struct Stripped {
+    text: String,
+    /// The literals.
+    values: BTreeSet<String>,
+    /// The tables that are called by the place of their files, and the places that are written to.
+    places: BTreeSet<String>,
+}
+
+impl Stripped {
+    fn of(plan: &LogicalPlan) -> Self {
+        let (mut values, mut places) = (BTreeSet::new(), BTreeSet::new());
+        let stripped = plan.clone().transform_down_with_subqueries(|node| {
+            places.extend(place(&node));
+            node.map_expressions(|expression| expression.transform(|part| without_value(part, &mut values)))
+                .map(|mapped| Transformed::new(mapped.data, mapped.transformed, TreeNodeRecursion::Continue))
+        });
+        let text = stripped
+            .map_or_else(|_| "plan".to_owned(), |stripped| stripped.data.display_indent().to_string());
+        // Decimal types have always been cut out of the text that is hashed.
+        let text = without_typed_literals(&text, Types::Cut).into_owned();
+        Self { text, values, places }
+    }
+}
+
+/// A null of the same type and not a placeholder: the types of the expressions around it stay what they are, and with them the
+/// plan's schema.
+fn without_value(expression: Expr, values: &mut BTreeSet<String>) -> Result<Transformed<Expr>> {
+    match expression {
+        Expr::Literal(value, metadata) => {
+            let Ok(null) = ScalarValue::try_new_null(&value.data_type()) else {
+                return Ok(Transformed::no(Expr::Literal(value, metadata)));
+            };
+            values.insert(value.to_string());
+            Ok(Transformed::yes(Expr::Literal(null, metadata)))
+        }
+        // How many values a column is compared with is as much a value as they are.
+        Expr::InList(mut list) if list.list.iter().all(|item| matches!(item, Expr::Literal(..))) => {
+            values.extend(list.list.drain(1..).map(|item| match item {
+                Expr::Literal(value, _) => value.to_string(),
+                other => other.to_string(),
+            }));
+            Ok(Transformed::yes(Expr::InList(list)))
+        }
+        other => Ok(Transformed::no(other)),
+    }
+}
+
+/// The place that a node of a plan reads as a table or writes.
+fn place(node: &LogicalPlan) -> Option<String> {
+    match node {
+        LogicalPlan::Copy(copy) => Some(copy.output_url.clone()),
+        LogicalPlan::TableScan(scan) => {
+            let is_of_files = || {
+                let provider = source_as_provider(&scan.source);
+                provider.is_ok_and(|provider| provider.is::<ListingTable>())
+            };
+            let name = scan.table_name.table();
+            (name.contains(['/', '.']) && is_of_files()).then(|| name.to_owned())
+        }
+        _ => None,
+    }
+}
+
+/// A text as it is hashed: without what another machine, folder or window has in another way.
+fn lasting(text: &str, places: &BTreeSet<String>) -> String {
+    // Backwards: what begins like another one and is longer comes first.
+    let text = places.iter().rev().fold(Cow::Borrowed(text), |text, place| match text.contains(&**place) {
+        true => Cow::Owned(text.replace(&**place, "?")),
+        false => text,
     });
-    let text =
-        stripped.map_or_else(|_| "plan".to_owned(), |stripped| stripped.data.display_indent().to_string());
-    // Decimal types have always been cut out of the text that is hashed.
-    let text = without_typed_literals(&text, Types::Cut).into_owned();
-    // Names of columns that DataFusion makes of expressions have the values in them. Short ones are left, because
-    // `1` is a part of too many names.
+    without_frame_bounds(&text)
+}
+
+/// `ROWS BETWEEN 3 PRECEDING` as `ROWS BETWEEN ? PRECEDING`: bounds of windows are no expressions, and stand in the names of their
+/// columns as well.
+fn without_frame_bounds(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(end) = [" PRECEDING", " FOLLOWING"].iter().filter_map(|word| rest.find(word)).min() {
+        let before = &rest[..end];
+        let start = ["BETWEEN ", "AND "]
+            .iter()
+            .filter_map(|word| Some(before.rfind(word)? + word.len()))
+            .max()
+            .filter(|start| before[*start..] != *"UNBOUNDED");
+        match start {
+            Some(start) => out.extend([&before[..start], "?"]),
+            None => out.push_str(before),
+        }
+        let behind = end + " PRECEDING".len();
+        out.push_str(&rest[end..behind]);
+        rest = &rest[behind..];
+    }
+    out.push_str(rest);
+    out
+}
+
+/// Names of columns that DataFusion makes of expressions have their values in them. Short ones are left, because `1` is a
+/// part of too many names. Not in what is hashed: a table may be called `sales_2024`.
+fn without_values(text: String, values: &BTreeSet<String>) -> String {
     without_texts(text, values.iter().filter(|value| value.chars().count() > 3))
 }
 

@@ -231,8 +231,11 @@ fn measure(source: &mut PlanSource, operator: &OperatorReport) {
         source.row_groups_read = Some(matched.saturating_sub(later));
         source.row_groups_pruned = Some(metric("row_groups_pruned_statistics.pruned").unwrap_or(0) + later);
     }
-    source.pages_read = metric("page_index_pages_pruned.matched");
-    source.pages_pruned = metric("page_index_pages_pruned.pruned");
+    let pages = [metric("page_index_pages_pruned.matched"), metric("page_index_pages_pruned.pruned")];
+    // Where no predicate is checked against the index of the pages, none is counted, though all are read.
+    if pages != [Some(0), Some(0)] {
+        [source.pages_read, source.pages_pruned] = pages;
+    }
 }
 
 /// The options of a session that differ from the default, as they were written out.

@@ -27,7 +27,7 @@ use datafusion::{
         joins::{HashJoinExec, NestedLoopJoinExec, SortMergeJoinExec, SymmetricHashJoinExec},
         limit::{GlobalLimitExec, LocalLimitExec},
         repartition::RepartitionExec,
-        sorts::sort_preserving_merge::SortPreservingMergeExec,
+        sorts::{sort::SortExec, sort_preserving_merge::SortPreservingMergeExec},
         union::InterleaveExec,
         windows::{BoundedWindowAggExec, WindowAggExec},
     },
@@ -40,7 +40,16 @@ use crate::{planned_operators::PlannedOperator, sources::Leaf};
 pub(crate) fn shape(plan: &Arc<dyn ExecutionPlan>, operators: &[PlannedOperator]) -> String {
     let mut out = String::new();
     write_shape(plan, 0, &mut operators.iter(), &mut out);
+    if is_limited(plan) {
+        out.push_str("limited\n");
+    }
     out
+}
+
+/// Whether something in the plan ends it early. At which of its operators depends on the number of partitions.
+fn is_limited(plan: &Arc<dyn ExecutionPlan>) -> bool {
+    let is_limit = plan.is::<GlobalLimitExec>() || plan.is::<LocalLimitExec>();
+    is_limit || plan.fetch().is_some() || plan.children().into_iter().any(is_limited)
 }
 
 /// What an operator does, on one line.
@@ -50,6 +59,10 @@ pub(crate) fn description(plan: &dyn ExecutionPlan) -> String {
     parts.extend(functions(plan).map(|functions| format!("functions=[{}]", functions.join(", "))));
     if plan.children().is_empty() {
         parts.push(format!("columns=[{}]", columns(plan).join(", ")));
+    }
+    if let Some(sort) = plan.downcast_ref::<SortExec>() {
+        let directions = sort.expr().iter().map(|by| by.options.to_string());
+        parts.push(format!("order=[{}]", directions.collect::<Vec<_>>().join(", ")));
     }
     let expressions = expressions(plan);
     if !expressions.is_empty() {
@@ -186,5 +199,19 @@ fn without_literals(expression: &Arc<dyn PhysicalExpr>) -> String {
         })
     });
     // An expression that takes no other parts is not shown at all.
-    stripped.map_or_else(|_| "?".to_owned(), |stripped| stripped.data.to_string().replace("@0", ""))
+    stripped.map_or_else(
+        |_| "?".to_owned(),
+        |stripped| without_lengths(&stripped.data.to_string().replace("@0", "")),
+    )
+}
+
+/// `[?, ?, ?]` as `[?]`: how many values a column is compared with is as much a value as they are.
+fn without_lengths(text: &str) -> String {
+    let mut parts = text.split("[?");
+    let mut out = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        out.push_str("[?");
+        out.push_str(part.trim_start_matches(", ?"));
+    }
+    out
 }

@@ -13,6 +13,7 @@ use crate::{
         self, DATA_SUMMARIES, LOGS, MANIFEST, METRICS, PLANS, RESERVE, TRACES, TRACKER, claimed_run,
         is_bundle, is_known, run_of_bundle,
     },
+    output_dir::not_a_url,
     parallel::in_parallel,
 };
 
@@ -79,7 +80,9 @@ impl Bundle {
     /// When a folder cannot be made.
     pub fn create(output_dir: impl AsRef<Path>, run_id: RunId) -> Result<Self, BundleError> {
         let dir = output_dir.as_ref().join(RUN_BUNDLE).join(run_id.to_string());
-        layout::create(&dir).map_err(|source| BundleError::Create { path: dir.clone(), source })?;
+        not_a_url(&dir)
+            .and_then(|()| layout::create(&dir))
+            .map_err(|source| BundleError::Create { path: dir.clone(), source })?;
         Ok(Self::at(dir))
     }
 

@@ -32,6 +32,7 @@ pub fn make_writable(folder: &Path) -> io::Result<()> {
 /// # Errors
 /// When it cannot be made, or something else is in its place.
 pub fn make_folder(folder: &Path) -> io::Result<()> {
+    not_a_url(folder)?;
     fs::create_dir_all(folder).map_err(|error| not_a_folder(folder).unwrap_or(error))
 }
 
@@ -40,6 +41,7 @@ pub fn make_folder(folder: &Path) -> io::Result<()> {
 /// # Errors
 /// When it cannot be written, or something else is in its place.
 pub fn check_writable(folder: &Path) -> io::Result<()> {
+    not_a_url(folder)?;
     let folder = std::path::absolute(folder)?;
     let there = folder.ancestors().find(|ancestor| ancestor.exists()).unwrap_or(&folder);
     not_a_folder(there).map_or_else(|| try_to_write(there), Err)
@@ -57,6 +59,16 @@ pub fn not_a_folder(folder: &Path) -> Option<io::Error> {
         _ => "a link that leads nowhere",
     };
     Some(io::Error::other(format!("{} is {what}, expected a folder", there.display())))
+}
+
+/// Refuses what somebody writes who means another place than this machine: as a path, `s3://bucket` is a folder `s3:`.
+pub(crate) fn not_a_url(folder: &Path) -> io::Result<()> {
+    match folder.to_str() {
+        Some(url) if url.contains("://") => {
+            Err(io::Error::other("a URL is not possible here, expected a folder"))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn try_to_write(folder: &Path) -> io::Result<()> {
@@ -83,6 +95,18 @@ mod tests {
         }
         make_writable(&place.path().join("new/folder")).unwrap();
         check_writable(&place.path().join("other/folder")).unwrap();
+    }
+
+    #[test]
+    fn a_url_is_no_folder_of_this_machine() {
+        for url in ["s3://bucket/runs", "file:///tmp/out", "gs://b"] {
+            let url = Path::new(url);
+            for refused in [make_writable(url), make_folder(url), check_writable(url)] {
+                assert_eq!(refused.unwrap_err().to_string(), "a URL is not possible here, expected a folder");
+            }
+            assert!(crate::Bundle::create(url, daglight_run_identity::RunId::new()).is_err());
+        }
+        assert!(!Path::new("s3:").exists());
     }
 
     /// What lies in a folder under the name of bundles is no concern of one that takes none.

@@ -118,7 +118,7 @@ pub use doctor::{Check, CheckKind, SERVER_VARIABLES, check_setup};
 pub use error_report::ErrorReport;
 pub use finish::{FinishReport, ReportPaths, RunLinks};
 pub use interrupt::{Interrupted, OnInterrupt, StopSignal};
-pub use node::Node;
+pub use node::{LeftOut, Node};
 pub use node_stop::Stalled;
 pub use options::RunOptions;
 pub use panics::{Panic, catch_panic, silence_panics_of_nodes};

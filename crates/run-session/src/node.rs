@@ -31,6 +31,10 @@ use crate::{
 /// How long it may take to ask a store for metadata, so that a slow one does not hold up the pipeline.
 const METADATA_LIMIT: Duration = Duration::from_secs(2);
 
+/// What could not be found out about a node in time, and why, in one line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeftOut(String);
+
 /// A running node. Clones are the same node; it may be sent to other tasks.
 #[derive(Clone)]
 pub struct Node {
@@ -270,7 +274,10 @@ impl Node {
     /// or fails is left out with a warning.
     pub async fn source(&self, session: &SessionContext, table: &str) {
         let found = source_facts(session, table);
-        let Some(source) = self.in_time(&format!("the metadata of {table}"), found).await else { return };
+        let source = match self.in_time(&format!("the metadata of {table}"), found).await {
+            Ok(source) => source,
+            Err(left_out) => return self.left_out(&left_out),
+        };
         let mut facts = self.scope.facts();
         facts.table = Some(table.to_owned());
         facts.schema = Some(Arc::clone(&source.schema));
@@ -279,9 +286,11 @@ impl Node {
         facts.source = Some(source);
     }
 
-    /// The files at a location, to be compared with what lies there later. What takes longer than two seconds or fails
-    /// is left out with a warning.
-    pub async fn files_at(&self, session: &SessionContext, location: &str) -> Option<StoredFiles> {
+    /// The files at a location, to be compared with what lies there later.
+    ///
+    /// # Errors
+    /// When that takes longer than two seconds or fails. It is for [`Node::left_out`], unless the node fails for the same reason.
+    pub async fn files_at(&self, session: &SessionContext, location: &str) -> Result<StoredFiles, LeftOut> {
         let shown = shown_location(location, &self.scope.run.context.policy);
         let what = shown.map_or_else(|| "the files".to_owned(), |shown| format!("the files of {shown}"));
         self.in_time(&what, StoredFiles::at(session, location)).await
@@ -291,19 +300,23 @@ impl Node {
         &self,
         what: &str,
         found: impl Future<Output = Result<T, DataFusionError>>,
-    ) -> Option<T> {
+    ) -> Result<T, LeftOut> {
         // The time that a catalog or a store takes to answer is spent for us, and not by the node.
         let asking = self.scope.run.own_time.measure(Own::Metadata);
         let found = within(METADATA_LIMIT, found).await;
         drop(asking);
         let why = match found {
-            Some(Ok(found)) => return Some(found),
+            Some(Ok(found)) => return Ok(found),
             Some(Err(error)) => {
                 self.scope.run.context.policy.capture_error(&error.strip_backtrace()).to_text()
             }
             None => format!("not known within {METADATA_LIMIT:?}"),
         };
-        self.scope.run.log.warn(format!("node {}: {what} are left out: {why}", self.name()));
-        None
+        Err(LeftOut(format!("{what} are left out: {why}")))
+    }
+
+    /// Warns of what is not recorded of the node.
+    pub fn left_out(&self, what: &LeftOut) {
+        self.scope.run.log.warn(format!("node {}: {}", self.name(), what.0));
     }
 }

@@ -206,6 +206,15 @@ fn each_statement_is_parsed_in_the_dialect_in_force() {
     }
     let nested = format!("SELECT {}x{} FROM a", "(".repeat(60), ")".repeat(60));
     check(&format!("SET datafusion.sql_parser.recursion_limit = 200; {nested}"));
-    let refused = Script::parse("a.sql", &nested).unwrap_err().shown_by(&Redactor::default());
-    assert!(refused.contains("nested too deep"), "{refused}");
+    for nested in [
+        nested,
+        format!("SELECT {} true", "NOT ".repeat(5_000)),
+        format!("SELECT {}1{}", "CASE WHEN true THEN ".repeat(500), " END".repeat(500)),
+        format!("SELECT * FROM {}a{}", "(SELECT * FROM ".repeat(150), ") x".repeat(150)),
+    ] {
+        let refused = Script::parse("a.sql", &nested).unwrap_err().shown_by(&Redactor::default());
+        assert!(refused.contains("nested too deep"), "{refused}");
+    }
+    let wrong = Script::parse("a.sql", "SELECT (1 FROM").unwrap_err().shown_by(&Redactor::default());
+    assert!(!wrong.contains("nested too deep"), "{wrong}");
 }

@@ -8,6 +8,7 @@ use datafusion::{
 };
 
 use crate::{
+    files_by_name::may_be_there,
     locate::SourceError,
     names::name_of_relation,
     pipeline::{Pipeline, nearest},
@@ -189,7 +190,7 @@ impl Defined<'_> {
         if !self.pipeline.reads_files {
             return false;
         }
-        if name.contains("://") || name.contains(['*', '?', '[', '~']) || Path::new(name).exists() {
+        if may_be_there(name) {
             return true;
         }
         // Who writes where it reads stands among those that it needs.

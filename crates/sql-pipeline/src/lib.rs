@@ -17,6 +17,7 @@ mod statement;
 mod unsupported;
 
 // What each statement does, and to which relations.
+mod files_by_name;
 mod kind;
 mod literals;
 mod parameters;

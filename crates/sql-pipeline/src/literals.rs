@@ -85,7 +85,7 @@ pub(crate) fn is_argument(tokens: &[TokenWithSpan], name: &str) -> bool {
 }
 
 /// The places of a statement, as indices of its tokens, where a parameter must be a literal before the statement is
-/// parsed. In the query of a `COPY` and in statements that are planned it need not.
+/// parsed. In the query of a `COPY` and in statements that are planned it need not, unless it is the text of a date or time.
 pub(crate) fn literal_places(tokens: &[TokenWithSpan]) -> Vec<usize> {
     let start = statement_start(tokens);
     let first = match keyword_at(tokens, start) {
@@ -102,14 +102,31 @@ pub(crate) fn literal_places(tokens: &[TokenWithSpan]) -> Vec<usize> {
         | Keyword::MERGE
         | Keyword::TRUNCATE
         | Keyword::TABLE
-        | Keyword::FROM => return Vec::new(),
+        | Keyword::FROM => tokens.len(),
         // In parentheses.
         Keyword::NoKeyword if tokens.get(start).is_some_and(|token| token.token == Token::LParen) => {
-            return Vec::new();
+            tokens.len()
         }
         _ => start,
     };
-    parameter_places(tokens).into_iter().filter(|place| *place >= first).collect()
+    let places = parameter_places(tokens).into_iter();
+    places.filter(|place| *place >= first || has_type_in_front(tokens, *place)).collect()
+}
+
+/// Whether the name of a type stands in front, as in `DATE $day`: the parser takes nothing but a text behind it.
+fn has_type_in_front(tokens: &[TokenWithSpan], place: usize) -> bool {
+    let before = place.checked_sub(1).map_or(Keyword::NoKeyword, |before| keyword_at(tokens, before));
+    matches!(
+        before,
+        // The last one ends `TIMESTAMP WITH TIME ZONE`.
+        Keyword::DATE
+            | Keyword::TIME
+            | Keyword::TIMESTAMP
+            | Keyword::TIMESTAMPTZ
+            | Keyword::DATETIME
+            | Keyword::INTERVAL
+            | Keyword::ZONE
+    )
 }
 
 /// All places of a statement that read a parameter of the script.
@@ -129,7 +146,11 @@ pub(crate) fn with_literals(
     places: &[usize],
     value: impl Fn(usize, &str) -> Option<LiteralValue>,
 ) -> Vec<TokenWithSpan> {
-    let form = LiteralForm::of(tokens);
+    let of_statement = LiteralForm::of(tokens);
+    let form = |place| match has_type_in_front(tokens, place) {
+        true => LiteralForm::Text,
+        false => of_statement,
+    };
     let mut places = places.iter().copied().peekable();
     let mut out = Vec::with_capacity(tokens.len());
     for (index, token) in tokens.iter().enumerate() {
@@ -141,7 +162,7 @@ pub(crate) fn with_literals(
             // At the place of the parameter, so that an error of the parser is about what stands in the script.
             Some(value) => {
                 let at = |literal| TokenWithSpan { token: literal, span: token.span };
-                out.extend(form.tokens(&value).into_iter().map(at));
+                out.extend(form(index).tokens(&value).into_iter().map(at));
             }
             None => out.push(token.clone()),
         }
@@ -284,6 +305,12 @@ mod tests {
     fn only_places_of_literals_take_literals() {
         check("SELECT $n, 'x' LIMIT $n", "SELECT $n , 'x' LIMIT $n");
         check("(SELECT $n)", "( SELECT $n )");
+        check(
+            "SELECT DATE $d, date, $d, INTERVAL $n DAY, x AT TIME ZONE $t",
+            "SELECT DATE '1995-01-01' , date , $d , INTERVAL '-5' DAY , x AT TIME ZONE 'it's'",
+        );
+        check("EXECUTE p(DATE $d, $d)", "EXECUTE p ( DATE '1995-01-01' , DATE '1995-01-01' )");
+        check("PREPARE p AS SELECT DATE $1", "PREPARE p AS SELECT DATE $1");
         check("CREATE VIEW v AS SELECT $t", "CREATE VIEW v AS SELECT $t");
         check(
             "COPY (SELECT $n FROM t) TO $t OPTIONS ('format.delimiter' $d, 'a' $n)",

@@ -92,7 +92,7 @@ pub(crate) fn near_directive(line: &CommentLine, standing: Standing) -> Option<N
         None => (false, rest),
     };
     let is_meant = match directive {
-        "node" => colon && node_name(argument).is_ok(),
+        "node" => is_node(word, colon, argument),
         "expect" => looks_like_a_check(argument),
         // Whoever writes an equals sign behind the word means a pair, well formed or not.
         _ if colon && line.own_line && standing == Standing::Above => argument.contains('='),
@@ -126,6 +126,18 @@ fn looks_like_a_check(text: &str) -> bool {
 /// Words of a comment that are one letter away from `node`.
 const NEAR_NODE: [&str; 11] =
     ["bode", "code", "lode", "mode", "none", "nope", "nose", "note", "nude", "ode", "rode"];
+
+/// Whether a line with this word means to name a node. Prose about nodes begins with it as well: `Node counts`.
+fn is_node(word: &str, colon: bool, argument: &str) -> bool {
+    // What a keyboard has in the place of a colon.
+    let other_sign = argument.strip_prefix(['=', ';', '\u{FF1A}']).map(str::trim);
+    let is_name = |text: &str| node_name(text).is_ok();
+    let looks_like_name = || word == "node" && argument.contains(|c: char| c == '_' || c.is_ascii_digit());
+    match other_sign {
+        Some(name) => is_name(name),
+        None => (colon || looks_like_name()) && is_name(argument),
+    }
+}
 
 /// Whether a word is a directive's in another case, in the plural, spelled out, or with a slip of the keyboard.
 fn resembles(word: &str, directive: &str) -> bool {
@@ -196,6 +208,10 @@ mod tests {
             "-- node : x",
             "-- nodes: x",
             "-- ndoe: x",
+            "-- node = x",
+            "-- node; x",
+            "-- node\u{FF1A}x",
+            "-- node late_orders",
             "-- Param: x = 1",
             "-- params: x = 1",
             "-- parameter: x = 1",
@@ -259,6 +275,9 @@ mod tests {
             "-- param: the day to load\n\nSELECT 1",
             "/* param: */ SELECT 1",
             "-- tag a table\nSELECT 1",
+            "-- Node counts\nSELECT 1",
+            "-- node counts\nSELECT 1",
+            "-- nodes_2024 is a table\nSELECT 1",
             "SELECT 'x -- tag: a=b'",
             "-- Expected: the rows of yesterday\nSELECT 1",
             "-- Expect this to be slow\nSELECT 1",

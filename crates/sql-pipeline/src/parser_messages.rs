@@ -2,12 +2,16 @@
 
 use datafusion::{error::DataFusionError, sql::sqlparser::parser::ParserError};
 
+/// What is said of a statement that the parser gives up because of its depth.
+pub(crate) const TOO_DEEP: &str =
+    "the statement is nested too deep: `SET datafusion.sql_parser.recursion_limit` allows more";
+
 /// The words of the parser, without those of DataFusion around them.
 pub(crate) fn parser_message(error: &DataFusionError) -> String {
     match error {
         DataFusionError::SQL(error, _) => match error.as_ref() {
             ParserError::ParserError(message) | ParserError::TokenizerError(message) => message.clone(),
-            ParserError::RecursionLimitExceeded => "the statement is nested too deep".to_owned(),
+            ParserError::RecursionLimitExceeded => TOO_DEEP.to_owned(),
         },
         DataFusionError::Diagnostic(_, error) => parser_message(error),
         other => other.strip_backtrace(),

@@ -1,7 +1,7 @@
 //! Recording what a statement has made, for its node.
 
 use daglight_materializers::{StoredFiles, Written};
-use daglight_run_session::Node;
+use daglight_run_session::{LeftOut, Node};
 use datafusion::{
     arrow::{
         array::AsArray,
@@ -17,8 +17,8 @@ use crate::{
 
 /// Where a statement is going to write, as it is before it does.
 pub(crate) enum Target {
-    /// Files. `None` where they cannot be listed.
-    Files { location: String, before: Option<StoredFiles> },
+    /// Files, as far as they can be listed.
+    Files { location: String, before: Result<StoredFiles, LeftOut> },
     /// A table in memory, with its bytes.
     Memory { before: u64 },
 }
@@ -53,11 +53,20 @@ impl Target {
         let mut written = written.with_location(location);
         // What the table says is of all its files, also those that were there before.
         (written.bytes, written.file_count) = (None, None);
-        let Some(before) = before else { return written };
-        let location = written.location.as_deref().unwrap_or_default();
-        match node.files_at(session, location).await {
-            Some(now) => written.with_files(&now.since(&before)),
-            None => written,
+        // Said only now, when the write has succeeded: where the store does not answer, that is the error of the node.
+        let compared = match before {
+            Ok(before) => {
+                let location = written.location.as_deref().unwrap_or_default();
+                node.files_at(session, location).await.map(|now| now.since(&before))
+            }
+            Err(left_out) => Err(left_out),
+        };
+        match compared {
+            Ok(files) => written.with_files(&files),
+            Err(left_out) => {
+                node.left_out(&left_out);
+                written
+            }
         }
     }
 }

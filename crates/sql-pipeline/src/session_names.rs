@@ -6,6 +6,7 @@ use datafusion::{
     catalog::{
         CatalogProvider, MemoryCatalogProvider, MemoryCatalogProviderList, MemorySchemaProvider,
         SchemaProvider, TableProvider,
+        information_schema::{INFORMATION_SCHEMA, INFORMATION_SCHEMA_TABLES},
     },
     common::ResolvedTableReference,
     datasource::{MemTable, ViewTable, listing::ListingTable},
@@ -22,7 +23,11 @@ pub(crate) fn may_have(state: &SessionState, relation: &ResolvedTableReference) 
         return false;
     }
     let catalog = state.catalog_list().catalog(&relation.catalog);
-    let Some(schema) = catalog.and_then(|catalog| catalog.schema(&relation.schema)) else { return true };
+    let Some(schema) = catalog.and_then(|catalog| catalog.schema(&relation.schema)) else {
+        // Of the schemas that no catalog lists, this one has always the same views.
+        return &*relation.schema != INFORMATION_SCHEMA
+            || INFORMATION_SCHEMA_TABLES.contains(&&*relation.table);
+    };
     // Only a schema in memory can be asked without reaching a server; any other may have the table.
     !schema.is::<MemorySchemaProvider>() || schema.table_exist(&relation.table)
 }
@@ -31,7 +36,7 @@ pub(crate) fn may_have(state: &SessionState, relation: &ResolvedTableReference) 
 pub(crate) fn may_have_schema(state: &SessionState, (catalog, schema): (&str, &str)) -> bool {
     let list = state.catalog_list();
     // The engine makes it up for every catalog, and lists it in none.
-    if schema == "information_schema" || !list.is::<MemoryCatalogProviderList>() {
+    if schema == INFORMATION_SCHEMA || !list.is::<MemoryCatalogProviderList>() {
         return true;
     }
     match list.catalog(catalog) {

@@ -56,6 +56,11 @@ pub(crate) struct ParserSettings {
 }
 
 impl ParserSettings {
+    /// The same for statements that are nested a little deeper.
+    pub(crate) const fn deeper(self) -> Self {
+        Self { recursion_limit: self.recursion_limit + self.recursion_limit / 4 + 4, ..self }
+    }
+
     pub(crate) fn dialect(self) -> Box<dyn ParserDialect> {
         dialect_from_str(self.dialect).unwrap_or_else(|| Box::new(GenericDialect))
     }

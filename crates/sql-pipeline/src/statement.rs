@@ -21,7 +21,7 @@ use crate::{
         parameter_name, parameter_places, with_literals,
     },
     parameters::Parameter,
-    parser_messages::{parser_message, split_position, tidied},
+    parser_messages::{TOO_DEEP, parser_message, split_position, tidied},
     relations::Relations,
     script::{Problem, ScriptProblem},
     source::Source,
@@ -224,9 +224,15 @@ fn parse_piece(
     {
         return Ok((parsed, all));
     }
-    match colon_parameter(tokens) {
-        Some((span, name)) => Err(foreign(span, format!(":{name}"), name)),
-        None => Err(refused),
+    if let Some((span, name)) = colon_parameter(tokens) {
+        return Err(foreign(span, format!(":{name}"), name));
+    }
+    // Where the parser tries one way and then another, what it says at its limit is about the other way. With a little more
+    // room it comes further, where that was the reason.
+    let deeper = settings.deeper();
+    match parse_tokens(with_literals(tokens, &places, |_, name| literal(name)), deeper) {
+        Err((at, _)) if at == refused.0 => Err(refused),
+        _ => Err((refused.0, ScriptProblem::Syntax { message: TOO_DEEP.to_owned() })),
     }
 }
 

@@ -40,7 +40,7 @@ pub enum UnsupportedStatement {
     },
     /// Any other statement that DataFusion has no plan for.
     Other {
-        /// Its first word.
+        /// The words that it begins with.
         word: String,
     },
 }
@@ -90,6 +90,7 @@ impl UnsupportedStatement {
             SqlStatement::StartTransaction { .. }
             | SqlStatement::Commit { .. }
             | SqlStatement::Rollback { .. } => Some(Self::other(statement)),
+            SqlStatement::CreateIndex(_) => Some(Self::Other { word: "CREATE INDEX".to_owned() }),
             SqlStatement::CreateTable(table) if table.temporary => {
                 Some(Self::part("CREATE TABLE", "TEMPORARY", "CREATE TABLE"))
             }

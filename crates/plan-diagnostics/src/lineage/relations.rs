@@ -260,6 +260,10 @@ impl Walk {
             Some(columns) => self.recursive.insert(query.name.clone(), columns),
             None => self.recursive.remove(&query.name),
         };
+        if query.is_distinct {
+            // As with `Distinct`.
+            known.iter().for_each(|column| self.influenced(column, Influence::GroupBy));
+        }
         known
     }
 }

@@ -77,6 +77,7 @@ async fn what_must_not_change_a_fingerprint_does_not() {
         ("another folder", usual, BASE.to_owned()),
         ("other literals", usual, BASE.replace("10", "11").replace("Ann", "Bob")),
         ("another limit", usual, BASE.replace("LIMIT 5", "LIMIT 6")),
+        ("an offset of none", usual, BASE.replace("LIMIT 5", "LIMIT 5 OFFSET 0")),
         ("one partition", Change { partitions: Some(1), ..usual }, BASE.to_owned()),
         ("many partitions", Change { partitions: Some(16), ..usual }, BASE.to_owned()),
         ("more data", Change { rows: Some(20_000), ..usual }, BASE.to_owned()),
@@ -98,6 +99,81 @@ async fn what_must_not_change_a_fingerprint_does_not() {
     ] {
         assert_eq!(compare(change, &sql).await, (true, true), "{what}");
     }
+}
+
+/// The fingerprints of one statement on two tables of the same columns.
+async fn hashes(sql: &str) -> (String, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let query = planned(folder.path(), Change::default(), sql).await;
+    (query.fingerprints.logical_hash.clone(), query.fingerprints.plan_hash.clone())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn values_change_nothing_also_where_names_look_like_them() {
+    for (one, other) in [
+        ("SELECT id FROM customers WHERE name = 'name'", "SELECT id FROM customers WHERE name = 'other'"),
+        (
+            "SELECT id FROM customers WHERE name = 'customers'",
+            "SELECT id FROM customers WHERE name = 'somebody'",
+        ),
+        (
+            "SELECT sum(price) OVER (ORDER BY id ROWS BETWEEN 3 PRECEDING AND 20 FOLLOWING) FROM orders",
+            "SELECT sum(price) OVER (ORDER BY id ROWS BETWEEN 30 PRECEDING AND 1 FOLLOWING) FROM orders",
+        ),
+    ] {
+        assert_eq!(hashes(one).await, hashes(other).await, "{one}");
+    }
+    // The optimiser writes a short list as comparisons, which is another plan.
+    let list = |values: &str| format!("SELECT id FROM orders WHERE customer IN ({values})");
+    assert_eq!(hashes(&list("1, 2, 3, 4, 5")).await, hashes(&list("7, 8, 9, 10")).await);
+    assert_eq!(hashes(&list("1, 2")).await.0, hashes(&list("1, 2, 3, 4, 5")).await.0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn other_names_and_orders_are_another_question_and_another_plan() {
+    let texts = [
+        "SELECT id FROM orders WHERE customer > 5 ORDER BY price",
+        "SELECT id FROM orders WHERE customer > 5 ORDER BY price DESC",
+        "SELECT id FROM orders WHERE customer > 5 ORDER BY price NULLS FIRST",
+        "SELECT id FROM orders WHERE customer > 5",
+        "SELECT id FROM orders WHERE customer > 5 LIMIT 3",
+        "SELECT id FROM customers WHERE length(name) > 5",
+        "SELECT sum(price) OVER (ORDER BY id ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) FROM orders",
+        "SELECT sum(price) OVER (ORDER BY id ROWS BETWEEN 3 PRECEDING AND CURRENT ROW) FROM orders",
+    ];
+    let mut seen = Vec::new();
+    for sql in texts {
+        let (logical, plan) = hashes(sql).await;
+        assert!(seen.iter().all(|(other, _): &(String, String)| *other != logical), "{sql}");
+        assert!(seen.iter().all(|(_, other)| *other != plan), "{sql}");
+        seen.push((logical, plan));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_files_are_changes_nothing() {
+    let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let hashes = async |folder: &Path| {
+        let seen = Shared::default();
+        let state = instrument(
+            SessionStateBuilder::new_with_default_features(),
+            Arc::new(seen.clone()),
+            LiveQueries::new(),
+        );
+        let ctx = SessionContext::new_with_state(state.build()).enable_url_table();
+        let file = folder.join("t.parquet").display().to_string();
+        for sql in [
+            format!("COPY (SELECT value AS id FROM generate_series(1, 10)) TO '{file}'"),
+            format!("SELECT max(id) FROM '{file}' WHERE id > 3"),
+        ] {
+            run(&ctx, &sql).await;
+        }
+        let hashes = |report: &daglight_plan_diagnostics::QueryReport| report.query.fingerprints.clone();
+        let all: Vec<_> = seen.reports().iter().map(hashes).collect();
+        all.into_iter().map(|of| (of.logical_hash, of.plan_hash)).collect::<Vec<_>>()
+    };
+    let (of_one, of_other) = (hashes(one.path()).await, hashes(other.path()).await);
+    assert_eq!((of_one.len(), of_one), (2, of_other));
 }
 
 #[tokio::test(flavor = "multi_thread")]

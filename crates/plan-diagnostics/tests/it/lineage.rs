@@ -164,6 +164,12 @@ async fn a_recursive_query_is_followed_until_nothing_new_comes_of_it() {
         .await,
         "n=transformation(a.id), m=transformation(a.id), filter(a.id)",
     );
+    // The rows of a `UNION` without `ALL` are compared by all of their columns.
+    check(
+        &plan("WITH RECURSIVE r (n) AS (SELECT id FROM a UNION SELECT n + 1 FROM r WHERE n < 3) SELECT n FROM r")
+            .await,
+        "n=transformation(a.id), group_by+filter(a.id)",
+    );
 }
 
 #[tokio::test]

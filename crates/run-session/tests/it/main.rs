@@ -220,7 +220,7 @@ fn a_runtime_without_timers_is_enough() {
     let result = runtime.block_on(run.node("orders", async |node| {
         ctx.sql("CREATE TABLE orders AS SELECT 1 AS id").await?.collect().await?;
         node.source(&ctx, "orders").await;
-        node.files_at(&ctx, &out.path().display().to_string()).await;
+        node.files_at(&ctx, &out.path().display().to_string()).await.unwrap();
         // Dropped before its end.
         ctx.sql("SELECT * FROM generate_series(1, 1000000)").await?.execute_stream().await.map(drop)
     }));

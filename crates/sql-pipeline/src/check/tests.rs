@@ -57,6 +57,15 @@ fn misspelt_tables_are_found_where_they_stand() {
     check_refused("SELECT * FROM s.t", "a.sql:1:15: table \"s.t\" is not defined");
     check_refused("SELECT * FROM c.s.t", "a.sql:1:15: table \"c.s.t\" is not defined");
     check_refused("SELECT * FROM \"Orders\"", "a.sql:1:15: table \"Orders\" is not defined");
+    check_refused(
+        "SELECT * FROM information_schema.tabels",
+        "a.sql:1:15: table \"information_schema.tabels\" is not defined",
+    );
+    check_taken("SELECT * FROM information_schema.tables");
+    check_refused(
+        "CREATE TABLE t AS SELECT 1 AS x; CREATE INDEX i ON t(x)",
+        "a.sql:1:34: DataFusion does not support the statement CREATE INDEX",
+    );
 }
 
 #[test]
@@ -142,7 +151,14 @@ fn a_session_that_reads_files_has_those_that_are_there_or_will_be() {
     };
     check("SELECT * FROM 'src/check.rs'", None);
     check("SELECT * FROM 'src/'", None);
-    check("SELECT * FROM 'nowhere/*.csv'", None);
+    check("SELECT * FROM 'src/*/tests.rs'", None);
+    check(
+        "SELECT * FROM 'nowhere/*.csv'",
+        Some(
+            "a.sql:1:15: table \"nowhere/*.csv\" is not defined, and there is no file or folder of this name",
+        ),
+    );
+    check("COPY (SELECT 1) TO 'nowhere/a.csv'; SELECT * FROM 'nowhere/*.csv'", None);
     check("SELECT * FROM 's3://bucket/a.csv'", None);
     check("COPY (SELECT 1) TO 'nowhere/a.csv'; SELECT * FROM './nowhere/a.csv'", None);
     check(

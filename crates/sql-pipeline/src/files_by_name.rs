@@ -1,0 +1,98 @@
+//! Whether a name in the place of a table can be that of files that are there.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use datafusion::{datasource::listing::ListingTableUrl, object_store::path::Path as ObjectPath};
+
+/// Entries of folders that are looked at. A place with more may have the file.
+const MOST_LOOKED_AT: usize = 10_000;
+
+/// Whether files of this name, folder or pattern are there, or it cannot be known without a request to a store.
+pub(crate) fn may_be_there(name: &str) -> bool {
+    // The home of a user is put in by the engine.
+    if name.contains("://") || name.starts_with('~') {
+        return true;
+    }
+    let path = Path::new(name);
+    if path.is_file() {
+        return true;
+    }
+    // A pattern that is not well formed is no place either.
+    let Ok(url) = ListingTableUrl::parse(name) else { return false };
+    let Some(pattern) = name.find(['*', '?', '[']).filter(|_| url.get_glob().is_some()) else {
+        return path.is_dir() && has_file(path.to_owned(), |_| true);
+    };
+    // `data/2024-*/a.csv` is looked for below `data`, as the engine does.
+    let folder = name[..pattern].rfind('/').map_or(".", |end| &name[..=end]);
+    has_file(folder.into(), |file| {
+        let absolute = std::path::absolute(file).ok();
+        let found = absolute.and_then(|file| ObjectPath::from_absolute_path(file).ok());
+        // What has no such path is left to the engine.
+        found.is_none_or(|file| url.contains(&file, false))
+    })
+}
+
+fn has_file(folder: PathBuf, is_meant: impl Fn(&Path) -> bool) -> bool {
+    let mut folders = vec![folder];
+    let mut looked_at = 0;
+    while let Some(folder) = folders.pop() {
+        // A folder that cannot be read is for the engine to say.
+        let Ok(entries) = fs::read_dir(&folder) else { return folder.exists() };
+        for entry in entries.flatten() {
+            looked_at += 1;
+            let path = entry.path();
+            if looked_at > MOST_LOOKED_AT || !path.is_dir() && is_meant(&path) {
+                return true;
+            }
+            if path.is_dir() {
+                folders.push(path);
+            }
+        }
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_there_may_be_read() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir_all(folder.path().join("year=2024/empty")).unwrap();
+        fs::create_dir(folder.path().join("nothing")).unwrap();
+        for file in ["a.csv", "year=2024/b.csv", "c[1].csv"] {
+            fs::write(folder.path().join(file), "").unwrap();
+        }
+        for (name, expected) in [
+            ("a.csv", true),
+            ("", true),
+            ("year=2024", true),
+            ("year=2024/", true),
+            ("*.csv", true),
+            ("*/b.csv", false),
+            // The engine matches a pattern without the folders of partitions.
+            ("year=*/b.csv", false),
+            ("b.csv", false),
+            ("[ab].csv", true),
+            ("?.csv", true),
+            ("c[1].csv", true),
+            ("*", true),
+            ("d.csv", false),
+            ("nothing", false),
+            ("nothing/", false),
+            ("nothing/*", false),
+            ("none_*.csv", false),
+            ("none/*.csv", false),
+            ("or[d]res", false),
+            ("no[31mpe", false),
+        ] {
+            let path = folder.path().join(name).display().to_string();
+            assert_eq!(may_be_there(&path), expected, "{name}");
+        }
+        assert!(may_be_there("s3://bucket/a.csv") && may_be_there("~/a.csv") && !may_be_there("none_*.csv"));
+    }
+}
