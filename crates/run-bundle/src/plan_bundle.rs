@@ -95,7 +95,7 @@ pub struct PlanBundle {
     pub planning: Option<PlanningRecord>,
     /// The sums over all executions. `None` in older bundles, which have one execution each.
     pub executions: Option<PlanExecutions>,
-    /// What was measured of the slowest execution.
+    /// What was measured of one execution: of one that goes on, else of the slowest one that did not succeed, else of the slowest.
     pub metrics: PlanMetrics,
 }
 

@@ -85,6 +85,7 @@ mod progress;
 mod memory_pools;
 mod watched_pool;
 mod runtime_watch;
+mod shown_execution;
 mod stalls;
 mod on_stall;
 mod own_time;

@@ -16,6 +16,7 @@ use crate::{
     plan_files::{EndedQuery, PlanKey, PlanMessage, StartedQuery},
     previous_plans::PreviousPlans,
     run_state::RunState,
+    shown_execution::{Execution, SetAside},
 };
 
 /// How long the first file of a plan waits for the end of its query. It is there from then on, because the process may be killed
@@ -44,6 +45,7 @@ struct Entry {
     running: BTreeSet<u64>,
     /// Those of the next execution are mostly the same.
     shown: ShownTexts,
+    set_aside: SetAside,
     /// The longest time of an execution that has ended.
     slowest: Option<Duration>,
     is_kept: bool,
@@ -144,6 +146,9 @@ impl PlanBook {
             }
             // One execution that is worth it keeps the plan.
             entry.is_kept |= run.plans.keeps(run, &key, &report);
+            if !entry.is_kept && entry.running.is_empty() {
+                run.plans.release(&key);
+            }
         }
         if let Some(span) = span {
             let has_room = self.with_spans.len() < MAX_PLANS_WITH_SPANS;
@@ -218,6 +223,7 @@ impl Entry {
                 plan,
                 running: BTreeSet::new(),
                 shown: ShownTexts::default(),
+                set_aside: SetAside::default(),
                 slowest,
                 // It has a file after its queries have ended, so it was kept.
                 is_kept: true,
@@ -263,6 +269,7 @@ impl Entry {
             plan,
             running: BTreeSet::new(),
             shown,
+            set_aside: SetAside::default(),
             slowest: None,
             is_kept: false,
             has_file: false,
@@ -304,28 +311,26 @@ impl Entry {
         self.is_changed = true;
     }
 
-    /// Shows what was measured of an execution, where it is the one that is shown already, or takes longer.
+    /// Shows what was measured of an execution, where it is the one to be shown.
     fn show(&mut self, run: &RunState, report: &QueryReport) {
-        let is_shown = self.plan.query_id == report.query.id.to_string();
-        // The file shows one execution whole and not a mixture of several: the slowest, since that is the one
-        // somebody looks into.
-        if !is_shown && report.wall_time.as_secs_f64() * 1e3 < self.plan.metrics.wall_ms {
+        let (query_id, outcome) = (report.query.id.to_string(), report.recorded_outcome());
+        let wall_ms = report.wall_time.as_secs_f64() * 1e3;
+        if !self.set_aside.wants(&self.plan, &query_id, outcome.as_deref(), wall_ms) {
             return;
         }
         let policy = &run.context.policy;
-        let plan = &mut self.plan;
-        plan.query_id = report.query.id.to_string();
-        plan.outcome = report.recorded_outcome();
-        report.measure_sources(&mut plan.sources);
+        let mut sources = self.plan.sources.clone();
+        report.measure_sources(&mut sources);
         let with_literals = policy.sql_text() == SqlText::Whole;
         if report.outcome.is_failure() {
             // Values of the plan have become known as such.
             self.shown = ShownTexts::default();
         }
         let shown = &mut self.shown;
-        plan.metrics =
+        let mut metrics =
             report.to_plan_metrics(with_literals).with_details(|detail| shown.detail(detail, policy));
-        shown.tables_of(&mut plan.metrics, policy);
+        shown.tables_of(&mut metrics, policy);
+        self.set_aside.show(&mut self.plan, Execution { query_id, outcome, sources, metrics });
         self.is_changed = true;
     }
 

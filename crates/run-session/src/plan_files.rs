@@ -121,7 +121,7 @@ impl PlanFiles {
     /// The file of a plan whose query has ended, below the bundle, where it is kept.
     pub(crate) fn file_of(&self, run: &RunState, key: &PlanKey, report: &QueryReport) -> Option<String> {
         let bundle = run.context.bundle.as_ref()?;
-        if !self.admits(run, key) || !self.keeps(run, key, report) {
+        if !self.keeps(run, key, report) || !self.admits(run, key) {
             return None;
         }
         let path = bundle.plan_file(key.node.as_deref(), &key.plan_hash);
@@ -163,6 +163,14 @@ impl PlanFiles {
     /// Whether files of plans may still be written and removed.
     pub(crate) fn may_write(&self) -> bool {
         !self.is_given_up.load(Ordering::Acquire)
+    }
+
+    /// Makes the room of a plan free that is not kept: a node of many quick queries must not take it from one that lasts.
+    pub(crate) fn release(&self, key: &PlanKey) {
+        let mut admitted = self.admitted.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(of_node) = admitted.get_mut(&key.node) {
+            of_node.remove(&key.plan_hash);
+        }
     }
 
     /// Whether there is room for the plan.

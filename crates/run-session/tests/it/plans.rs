@@ -154,6 +154,41 @@ async fn the_file_of_a_query_that_runs_is_there_and_brought_up_to_date() {
     }
 }
 
+/// Of many quick queries of a node none is kept, and none takes the room of the one that is looked for.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_query_that_lasts_has_a_file_whatever_its_node_did_before() {
+    let out = tempfile::tempdir().unwrap();
+    let telemetry = telemetry(out.path(), Profile::Prod, |settings| settings.plans.slow_after = 60.0);
+    let ctx = telemetry.session(SessionStateBuilder::new_with_default_features());
+    let run = telemetry.start_run(&dag(), RunOptions::default());
+    let bundle = run.bundle_dir().unwrap().to_owned();
+    run.node("orders", async |_| {
+        for number in 0..130_u32 {
+            let column = |bit: u32| match number >> bit & 1 {
+                0 => format!("value AS c{bit}"),
+                _ => format!("value + 1 AS c{bit}"),
+            };
+            let columns: Vec<String> = (0..8).map(column).collect();
+            execute(&ctx, &format!("SELECT {} FROM generate_series(1, 3)", columns.join(", "))).await?;
+        }
+        let started = Instant::now();
+        // The thread that writes the plans may have some of the quick ones in hand: then the next one has room.
+        while plans(&bundle).iter().all(|(_, plan)| plan["running"] == json!([])) {
+            let frame = ctx.sql("SELECT sum(value) FROM generate_series(1, 100000000)").await?;
+            let _stream = frame.execute_stream().await?;
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            if plans(&bundle).iter().any(|(_, plan)| plan["running"] != json!([])) {
+                break;
+            }
+            assert!(started.elapsed() < Duration::from_secs(60), "{:?}", plans(&bundle));
+        }
+        Ok::<_, DataFusionError>(())
+    })
+    .await
+    .unwrap();
+    run.finish().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn plans_are_kept_as_the_settings_say() {
     let fast = "SELECT value FROM generate_series(1, 10)";
