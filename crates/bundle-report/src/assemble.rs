@@ -9,6 +9,7 @@ use daglight_run_bundle::{
 };
 
 use crate::{
+    compare::since,
     display,
     findings::{self, Thresholds, is_long_pause},
     headline,
@@ -38,6 +39,7 @@ pub(crate) fn report(inputs: Inputs, thresholds: &Thresholds, now: DateTime<Utc>
         plans,
         plan_sums,
         plan_findings,
+        last_run,
         unreadable,
     } = inputs;
     let Signals { root, nodes: seen_nodes, node_of_span, stages: seen_stages, mut setup, .. } = signals;
@@ -110,6 +112,7 @@ pub(crate) fn report(inputs: Inputs, thresholds: &Thresholds, now: DateTime<Utc>
         resources.map(|(at, sample)| ResourceSample { at_ms: since_start(at), ..sample }).collect();
     let summed = plan_sums.into_summed();
     let (data, data_left_out) = data.into_reports();
+    let since = last_run.map(|both| since(both, &nodes, duration_ms, thresholds));
     let report = Report {
         format_version: REPORT_VERSION,
         generated_at: now,
@@ -145,6 +148,7 @@ pub(crate) fn report(inputs: Inputs, thresholds: &Thresholds, now: DateTime<Utc>
         artifacts,
         data,
         data_left_out,
+        since,
         problems: problems.into_found(),
         heartbeat: evidence.as_ref().map(|evidence| {
             let silence = (status == ReportStatus::Running).then(|| now - evidence.seen_at());

@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use crate::{
     assemble::report,
+    compare::{BothRuns, LastRun, Watched},
     data::{DataSummaries, read_summaries},
     findings::PlanFindings,
     plan_sums::PlanSums,
@@ -52,6 +53,8 @@ pub(crate) struct Inputs {
     pub(crate) plans: SlowestPlans,
     pub(crate) plan_sums: PlanSums,
     pub(crate) plan_findings: PlanFindings,
+    /// What there is to compare it with; `None` where it is the first good run of its DAG.
+    pub(crate) last_run: Option<BothRuns>,
     pub(crate) unreadable: Vec<UnreadableFile>,
 }
 
@@ -63,6 +66,8 @@ pub struct ReportOptions {
     pub thresholds: FindingThresholds,
     /// What the commands that the report says call the bundle. Default: its folder.
     pub called: Option<PathBuf>,
+    /// Whether nothing is said of the last good run beside it. Default: it is.
+    pub alone: bool,
 }
 
 impl ReportOptions {
@@ -70,6 +75,12 @@ impl ReportOptions {
     #[must_use]
     pub fn thresholds(self, thresholds: FindingThresholds) -> Self {
         Self { thresholds, ..self }
+    }
+
+    /// Without a look at the runs beside it.
+    #[must_use]
+    pub fn alone(self) -> Self {
+        Self { alone: true, ..self }
     }
 
     /// Of a bundle that was unpacked from this archive.
@@ -102,7 +113,8 @@ impl Report {
         options: &ReportOptions,
         seen: impl FnMut(&PlanBundle),
     ) -> Result<Self, ReportError> {
-        Self::made_with(bundle, options, seen, |_, _| ())
+        let mut seen = seen;
+        Self::made_with(bundle, options, |_, plan| seen(plan), |_, _| ())
     }
 
     /// As [`Report::made`], and shows the summary of each node's data to `described`, so that nobody reads it again.
@@ -113,7 +125,7 @@ impl Report {
     pub(crate) fn made_with(
         bundle: &Bundle,
         options: &ReportOptions,
-        seen: impl FnMut(&PlanBundle),
+        seen: impl FnMut(&str, &PlanBundle),
         described: impl FnMut(&str, &Value),
     ) -> Result<Self, ReportError> {
         Ok(report(Inputs::read(bundle, options, seen, described)?, &options.thresholds, Utc::now()))
@@ -124,7 +136,7 @@ impl Inputs {
     fn read(
         bundle: &Bundle,
         options: &ReportOptions,
-        mut seen: impl FnMut(&PlanBundle),
+        mut seen: impl FnMut(&str, &PlanBundle),
         mut described: impl FnMut(&str, &Value),
     ) -> Result<Self, ReportError> {
         let mut unreadable = Vec::new();
@@ -145,10 +157,17 @@ impl Inputs {
             .map_or_else(Namespace::default, |manifest| Namespace::new(&*manifest.namespace));
         let mut signals = Signals::read(bundle, &namespace);
         let artifacts = catalog.map(|catalog| catalog.artifacts).unwrap_or_default();
+        let mut watched = manifest
+            .as_ref()
+            .filter(|_| !options.alone)
+            .and_then(|manifest| Some(Watched::new(LastRun::before(bundle, manifest)?, manifest)));
         let mut data = DataSummaries::with_outputs(&artifacts);
         // Named with the signals, because it is a file of lines as they are.
         signals.files.extend(read_summaries(bundle, manifest.as_ref(), |node, is_partial, columns| {
             described(&node, &columns);
+            if let Some(watched) = watched.as_mut().filter(|_| !is_partial) {
+                watched.data(&node, &columns);
+            }
             data.add(node, is_partial, &columns);
         }));
         let mut planned = PlannedQueries::default();
@@ -157,7 +176,10 @@ impl Inputs {
         let mut plan_findings = PlanFindings::new(options.thresholds.clone());
         let plans = PlanBundle::read_all(bundle, |file, plan| {
             let file = format!("plans/{file}");
-            seen(&plan);
+            seen(&file, &plan);
+            if let Some(watched) = &mut watched {
+                watched.plan(&file, &plan);
+            }
             plan_findings.add(&file, &plan);
             plan_sums.add(&plan);
             slowest_plans.add(&file, &plan, &options.thresholds);
@@ -178,6 +200,7 @@ impl Inputs {
             manifest,
             liveness: evidence.as_ref().map(ProcessEvidence::is_alive),
             evidence,
+            last_run: watched.map(|watched| watched.with_last_run(&artifacts)),
             artifacts,
             data,
             signals,

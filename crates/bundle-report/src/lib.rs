@@ -47,6 +47,7 @@ mod node_sections;
 mod process_sections;
 mod plan_sections;
 mod data_section;
+mod since_section;
 mod charts;
 mod waterfall;
 mod dag;
@@ -73,9 +74,9 @@ pub use html::STYLE as PAGE_STYLE;
 pub use inputs::{ReportError, ReportOptions};
 pub use page_script::{SCRIPT as PAGE_SCRIPT, policy as page_policy};
 pub use report::{
-    ActiveTaskReport, ColumnLineage, ColumnReport, Concurrency, CriticalStep, DataReport, DeliveryReport,
-    HeadlineSentence, HeartbeatReport, IdleGap, Level, LineageReport, NodeReport, OperatorReport,
-    OperatorTotal, PlanReport, PlannedOperator, Problem, QueryReport, REPORT_VERSION, Report, ReportStatus,
-    ResourceSample, Severity, SpanReport, StageReport, StallReport, TableReport, Timeline, TimelineSpan,
-    TimelineSpanKind, Totals, UnreadableFile, ValueReport,
+    ActiveTaskReport, ColumnLineage, ColumnReport, ColumnsMoved, Concurrency, CriticalStep, DataReport,
+    DeliveryReport, HeadlineSentence, HeartbeatReport, IdleGap, Level, LineageReport, NodeReport,
+    OperatorReport, OperatorTotal, PlanReport, PlannedOperator, Problem, QueryReport, REPORT_VERSION, Report,
+    ReportStatus, ResourceSample, RowsLost, RowsMoved, Severity, SinceLastRun, SpanReport, StageReport,
+    StallReport, TableReport, Timeline, TimelineSpan, TimelineSpanKind, Totals, UnreadableFile, ValueReport,
 };

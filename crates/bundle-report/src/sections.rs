@@ -16,6 +16,7 @@ use crate::{
         Block, Cell, Column, Link, Medium, Opening, Operator, Piece, Section, Table, Tag, Tone, code,
         counted, name, shown, words,
     },
+    since_section::since,
 };
 
 /// Nodes of which more is said than a row.
@@ -73,6 +74,7 @@ pub(crate) fn status_of_run(status: ReportStatus) -> Tag<'static> {
 pub(crate) fn sections(report: &Report) -> Vec<Section<'_>> {
     let sections = [
         findings(report),
+        since(report),
         nodes(report),
         checks(report),
         critical_steps(report),

@@ -132,7 +132,8 @@ pub(crate) fn live_run(
     progress: &mut Progress,
 ) -> Result<LiveRun, ReportError> {
     let mut queries = Vec::new();
-    let report = Report::made(bundle, options, |plan| {
+    // It is made anew each second, and what changed since the last run is asked when this one has ended.
+    let report = Report::made(bundle, &options.clone().alone(), |plan| {
         if !plan.running.is_empty() && queries.len() < MAX_QUERIES {
             queries.push(live_query(plan, progress));
         }

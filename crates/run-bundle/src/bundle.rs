@@ -1,6 +1,7 @@
 //! The folder of a run: where each file is.
 
 use std::{
+    cmp::Reverse,
     fs, io,
     path::{Path, PathBuf},
 };
@@ -140,6 +141,24 @@ impl Bundle {
         // Run ids are ordered by time.
         found.sort();
         Ok(found.into_iter().map(|(_, dir)| Self::at(dir)).collect())
+    }
+
+    /// The bundles in the same folder whose runs started before this one's, the last of them first. A folder is opened when the
+    /// iterator comes to it, so that who looks for the last run reads no others.
+    pub fn earlier_runs(&self) -> impl Iterator<Item = Self> + use<> {
+        let folder = std::path::absolute(&self.dir).ok().and_then(|dir| dir.parent().map(Path::to_owned));
+        let listed = folder.zip(self.run_id().or_else(|| self.recorded_run())).map(|(folder, run)| {
+            let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+            // Links are not followed, as nowhere below a folder of bundles.
+            let folders = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+            let runs =
+                folders.filter_map(|entry| Some((entry.file_name().to_str()?.parse().ok()?, entry.path())));
+            // Ids of runs begin with their time, so these are those that started before.
+            let mut earlier: Vec<(RunId, PathBuf)> = runs.filter(|(other, _)| *other < run).collect();
+            earlier.sort_by_key(|(run, _)| Reverse(*run));
+            earlier
+        });
+        listed.into_iter().flatten().filter_map(|(_, dir)| Self::open(dir).ok())
     }
 
     /// What `work` makes of each of many bundles, in their order: several threads do it, because a list of a thousand runs reads as

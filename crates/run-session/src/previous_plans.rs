@@ -1,14 +1,8 @@
 //! The plans that the nodes had in the last run of the same DAG.
 
-use std::{
-    cmp::Reverse,
-    collections::{HashMap, HashSet},
-    fs,
-    path::Path,
-};
+use std::collections::{HashMap, HashSet};
 
 use daglight_run_bundle::{Bundle, Manifest, RunStatus};
-use daglight_run_identity::RunId;
 
 use crate::{plan_files::PlanKey, run_context::RunContext};
 
@@ -23,10 +17,8 @@ impl PreviousPlans {
     /// Those of the last run of the DAG beside this one. Nothing where this is the first: then no plan has changed.
     pub(crate) fn of_dag(context: &RunContext) -> Self {
         let Some(bundle) = &context.bundle else { return Self::default() };
-        let found = bundle.dir().parent().and_then(|folder| {
-            let before = runs_before(folder, context.run_id);
-            before.into_iter().take(MAX_RUNS).find_map(|dir| plans_of(&dir, context.dag.name().as_str()))
-        });
+        let name = context.dag.name().as_str();
+        let found = bundle.earlier_runs().take(MAX_RUNS).find_map(|before| plans_of(&before, name));
         Self(found.unwrap_or_default())
     }
 
@@ -37,22 +29,8 @@ impl PreviousPlans {
     }
 }
 
-/// The folders of runs that started earlier, the last one first.
-fn runs_before(folder: &Path, run_id: RunId) -> Vec<std::path::PathBuf> {
-    let mut runs: Vec<(RunId, std::path::PathBuf)> = fs::read_dir(folder)
-        .into_iter()
-        .flatten()
-        .flatten()
-        .filter_map(|entry| Some((entry.file_name().to_str()?.parse().ok()?, entry.path())))
-        // Identifiers of runs begin with their time, so these are those that started before.
-        .filter(|(run, _)| *run < run_id)
-        .collect();
-    runs.sort_by_key(|(run, _)| Reverse(*run));
-    runs.into_iter().map(|(_, dir)| dir).collect()
-}
-
-fn plans_of(dir: &Path, dag_name: &str) -> Option<HashMap<String, HashSet<String>>> {
-    let manifest = Manifest::read(&Bundle::open(dir).ok()?).ok()?;
+fn plans_of(bundle: &Bundle, dag_name: &str) -> Option<HashMap<String, HashSet<String>>> {
+    let manifest = Manifest::read(bundle).ok()?;
     // A folder may be that of several programs. A run that goes on has not planned all its queries.
     if manifest.identity.dag_name != dag_name || manifest.status == RunStatus::Running {
         return None;

@@ -5,12 +5,16 @@ use daglight_run_bundle::Bundle;
 
 use super::{
     plan_shapes::PlanShapes,
+    row_points::PlanRows,
     summaries::{Summaries, take},
 };
 use crate::{
     inputs::{ReportError, ReportOptions},
     report::Report,
 };
+
+/// Plans whose rows are compared.
+const MAX_PLANS: usize = 20_000;
 
 /// A run that can be compared with others.
 #[derive(Debug, Clone)]
@@ -19,6 +23,7 @@ pub struct ComparedRun {
     pub report: Report,
     pub(crate) plans: PlanShapes,
     pub(crate) summaries: Summaries,
+    pub(crate) rows: Vec<PlanRows>,
     pub(crate) thresholds: FindingThresholds,
 }
 
@@ -39,14 +44,19 @@ impl ComparedRun {
     /// As [`Report::from_bundle`].
     pub fn read_with(bundle: &Bundle, options: &ReportOptions) -> Result<Self, ReportError> {
         let mut plans = PlanShapes::default();
-        let mut summaries = Summaries::new();
+        let (mut summaries, mut rows) = (Summaries::new(), Vec::new());
         let report = Report::made_with(
             bundle,
             options,
-            |plan| plans.add(plan),
+            |file, plan| {
+                plans.add(plan);
+                if rows.len() < MAX_PLANS {
+                    rows.extend(PlanRows::of(plan, file));
+                }
+            },
             |node, columns| take(&mut summaries, node, columns),
         )?;
-        Ok(Self { report, plans, summaries, thresholds: options.thresholds.clone() })
+        Ok(Self { report, plans, summaries, rows, thresholds: options.thresholds.clone() })
     }
 
     /// Whether the nodes of both runs have plans of the same shapes.

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     ComparedRun, Measured,
     drift::{ColumnDrift, drifts},
+    since,
 };
 use crate::{
     findings::Finding,
@@ -218,7 +219,8 @@ impl Comparison {
         };
         let changes = last.plans.changes(&run.plans).into_iter();
         let renamed = renamed(last, run);
-        let (findings_came, findings_went) = findings(before, after, &renamed);
+        let (mut findings_came, findings_went) = findings(before, after, &renamed);
+        findings_came.extend(since::findings_against(last, run));
         Some(Self {
             format_version: COMPARISON_VERSION,
             baselines: baselines.iter().map(|baseline| summary(&baseline.report)).collect(),
@@ -227,7 +229,10 @@ impl Comparison {
             nodes: nodes(baselines, before, after, &renamed),
             stages: stages(after, &measured),
             operators: operators(baselines, run, &renamed),
-            outputs: outputs(before, after, &measured),
+            outputs: outputs(
+                &baselines.iter().map(|run| run.report.artifacts.as_slice()).collect::<Vec<_>>(),
+                &after.artifacts,
+            ),
             plan_changes: changes
                 .map(|(node, tree)| PlanChange { node: Some(node).filter(|node| !node.is_empty()), tree })
                 .collect(),
@@ -315,7 +320,7 @@ fn nodes(
     .collect()
 }
 
-fn by_name(report: &Report) -> HashMap<&str, &NodeReport> {
+pub(super) fn by_name(report: &Report) -> HashMap<&str, &NodeReport> {
     report.nodes.iter().map(|node| (node.name.as_str(), node)).collect()
 }
 
@@ -355,42 +360,62 @@ fn operators(
     compared
 }
 
-fn outputs(before: &Report, after: &Report, measured: &Measure<'_>) -> Vec<OutputComparison> {
-    let columns = |report: &Report, output: &(&str, &str)| -> Option<BTreeSet<String>> {
-        let artifact = report.artifacts.iter().find(|artifact| key_of(artifact) == *output)?;
-        let columns = artifact.schema.iter();
+/// The artifacts of a run, by what an output is the same by.
+type Outputs<'a> = BTreeMap<(&'a str, &'a str), Vec<&'a Artifact>>;
+
+/// The outputs of a run beside those of its baselines, of which the last one counts for what has no median.
+pub(super) fn outputs(baselines: &[&[Artifact]], after: &[Artifact]) -> Vec<OutputComparison> {
+    let baselines: Vec<Outputs<'_>> = baselines.iter().map(|artifacts| by_key(artifacts)).collect();
+    let (none, after) = (Outputs::new(), by_key(after));
+    let before = baselines.last().unwrap_or(&none);
+    let columns = |outputs: &Outputs<'_>, key: &(&str, &str)| -> Option<BTreeSet<String>> {
+        let columns = outputs.get(key)?.first()?.schema.iter();
         // With the type, so that a column whose type changed is gone and new.
         Some(columns.map(|column| format!("{} {}", column.name, column.data_type)).collect())
     };
-    let all = before.artifacts.iter().chain(&after.artifacts);
-    // A set, because an output that is written in parts is several artifacts of one key.
-    let keys: BTreeSet<(&str, &str)> = all.map(key_of).collect();
-    // How an output was made is only named where two outputs would otherwise look the same.
-    let has_namesake = |name: &str| keys.iter().filter(|(other, _)| *other == name).count() > 1;
+    let keys: BTreeSet<(&str, &str)> = before.keys().chain(after.keys()).copied().collect();
+    let mut names: HashMap<&str, usize> = HashMap::new();
+    for (name, _) in &keys {
+        *names.entry(name).or_default() += 1;
+    }
     let compared = keys.iter().map(|key| {
-        let (old, new) = (columns(before, key), columns(after, key));
-        let sum = |report: &Report, value: &dyn Fn(&Artifact) -> Option<u64>| {
-            let mut of_name = report.artifacts.iter().filter(|artifact| key_of(artifact) == *key).peekable();
-            // The sum of nothing would be 0, which would say that the output is there and empty.
-            of_name.peek()?;
-            // An output that is written in parts is one; where one part is not known, the sum is not.
-            of_name.map(|artifact| value(artifact).map(|value| value as f64)).sum::<Option<f64>>()
+        let (old, new) = (columns(before, key), columns(&after, key));
+        // Of one that is not there nothing is summed: 0 would say that it is there and empty. Where one part is not known, the sum
+        // is not.
+        let sum = |outputs: &Outputs<'_>, value: fn(&Artifact) -> Option<u64>| {
+            let parts = outputs.get(key)?.iter();
+            parts.map(|artifact| value(artifact).map(|value| value as f64)).sum::<Option<f64>>()
+        };
+        let measured = |value: fn(&Artifact) -> Option<u64>| {
+            let before: Vec<f64> = baselines.iter().filter_map(|outputs| sum(outputs, value)).collect();
+            sum(&after, value).and_then(|after| Measured::new(&before, after))
         };
         let only_in = |one: &Option<BTreeSet<String>>, other: &Option<BTreeSet<String>>| -> Vec<String> {
             let (Some(one), Some(other)) = (one, other) else { return Vec::new() };
             one.difference(other).cloned().collect()
         };
+        // How an output was made is only named where two outputs would otherwise look the same.
+        let has_namesake = names.get(key.0).is_some_and(|count| *count > 1);
         OutputComparison {
-            name: if has_namesake(key.0) { format!("{} ({})", key.0, key.1) } else { key.0.to_owned() },
+            name: if has_namesake { format!("{} ({})", key.0, key.1) } else { key.0.to_owned() },
             was_there: old.is_some(),
             is_there: new.is_some(),
-            rows: measured(&|report| sum(report, &|artifact| artifact.rows)),
-            bytes: measured(&|report| sum(report, &|artifact| artifact.bytes)),
+            rows: measured(|artifact| artifact.rows),
+            bytes: measured(|artifact| artifact.bytes),
             columns_gone: only_in(&old, &new),
             columns_new: only_in(&new, &old),
         }
     });
     compared.collect()
+}
+
+fn by_key(artifacts: &[Artifact]) -> Outputs<'_> {
+    let mut outputs = Outputs::new();
+    for artifact in artifacts {
+        // An output that is written in parts is several artifacts of one key.
+        outputs.entry(key_of(artifact)).or_default().push(artifact);
+    }
+    outputs
 }
 
 /// What an output is the same by in two runs: one name may be that of a table and of files in several formats.
@@ -417,10 +442,13 @@ fn findings(
         let node_before = after.node.as_ref().map(|node| renamed.get(node).unwrap_or(node));
         (after.kind, node_before, &after.operator) == (before.kind, before.node.as_ref(), &before.operator)
     };
-    let came =
-        after.findings.iter().filter(|after| !before.findings.iter().any(|before| is_same(after, before)));
-    let went =
-        before.findings.iter().filter(|before| !after.findings.iter().any(|after| is_same(after, before)));
+    // What a report says against its own last run is said against the baseline here, and by another function.
+    let of_run_alone = |report: &Report| -> Vec<Finding> {
+        report.findings.iter().filter(|finding| !finding.kind.is_against_last_run()).cloned().collect()
+    };
+    let [before, after] = [before, after].map(of_run_alone);
+    let came = after.iter().filter(|after| !before.iter().any(|before| is_same(after, before)));
+    let went = before.iter().filter(|before| !after.iter().any(|after| is_same(after, before)));
     (came.cloned().collect(), went.cloned().collect())
 }
 

@@ -128,7 +128,7 @@ impl Comparison {
     pub fn unjudged(&self, criterion: &Criterion) -> Option<&str> {
         let part = match criterion {
             Criterion::Slower(_) => ComparedPart::Time,
-            Criterion::PlanChanged => ComparedPart::Plans,
+            Criterion::PlanChanged | Criterion::Finding(FindingKind::RowsLost) => ComparedPart::Plans,
             Criterion::Drift => ComparedPart::Values,
             Criterion::RowsChanged(_)
             | Criterion::SchemaChanged

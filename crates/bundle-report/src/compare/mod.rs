@@ -4,7 +4,10 @@
 //! compared_run.rs  a run as it is compared: its report, the shapes of its plans and the summaries of its data
 //! measured.rs      a number beside that of the baselines, with their median and spread
 //! plan_shapes.rs   plans as trees of operators, and how two of them differ
+//! row_points.rs    where in plans rows can be lost, and what came in and went out there
 //! comparison.rs    the comparison
+//! last_run.rs      the last good run beside one, for its own report
+//! since.rs         what changed since then
 //! summaries.rs     the data summaries of outputs
 //! drift.rs         how far the values of a column have moved
 //! fail_on.rs       criteria, and which of them a comparison meets
@@ -15,9 +18,12 @@ mod compared_run;
 mod comparison;
 mod drift;
 mod fail_on;
+mod last_run;
 mod measured;
 mod page;
 mod plan_shapes;
+mod row_points;
+mod since;
 mod summaries;
 mod text;
 
@@ -28,4 +34,7 @@ pub use comparison::{
 };
 pub use drift::ColumnDrift;
 pub use fail_on::{Criterion, CriterionError};
+pub(crate) use last_run::{BothRuns, LastRun, Watched};
 pub use measured::Measured;
+pub(crate) use plan_shapes::shortened;
+pub(crate) use since::since;

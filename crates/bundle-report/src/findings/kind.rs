@@ -101,6 +101,15 @@ kinds! {
     /// The heartbeat paused.
     HeartbeatPause = "heartbeat-pause":
         "See whether the machine was overloaded, out of memory, or suspended.";
+    /// A filter or a join let through fewer of its rows than in the last good run.
+    RowsLost = "rows-lost":
+        "Look at the keys and the filtered values on both sides: their types, spelling and time zones, and whether a source has changed.";
+    /// A node returned many more rows than in the last good run, or fewer.
+    RowDrift = "row-drift":
+        "See whether its sources are complete, or have rows twice; the report has what each node read.";
+    /// An output has other columns than in the last good run.
+    SchemaDrift = "schema-drift":
+        "Name the columns in the query instead of selecting all, and see what changed in the source.";
     /// Daglight itself took a considerable part of the run.
     TelemetryCost = "telemetry-cost":
         "Turn off the part that takes most: data statistics by capture.data_statistics = false, plans by plans.keep; where \
@@ -117,6 +126,11 @@ impl FindingKind {
     /// The page that explains it, in the repository.
     pub fn page(self) -> String {
         format!("docs/findings/{}.md", self.id())
+    }
+
+    /// Whether it is said against the last good run, and not of the run alone.
+    pub(crate) fn is_against_last_run(self) -> bool {
+        matches!(self, Self::RowsLost | Self::RowDrift | Self::SchemaDrift)
     }
 
     /// Whether it is worth a warning for the time at stake alone.

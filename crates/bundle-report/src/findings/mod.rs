@@ -12,6 +12,7 @@
 //! joins.rs scans.rs memory.rs parallelism.rs skew.rs planning.rs writes.rs      the rules of queries
 //! repeated.rs      what several queries did again
 //! checks.rs schedule.rs stalls.rs telemetry.rs                          the rules of runs
+//! moved.rs         what is otherwise than in the last good run
 //! ```
 
 mod checks;
@@ -21,6 +22,7 @@ mod finding;
 mod joins;
 mod kind;
 mod memory;
+mod moved;
 mod parallelism;
 mod plan_view;
 mod planning;
@@ -40,6 +42,8 @@ pub(crate) use daglight_finding_thresholds::FindingThresholds as Thresholds;
 pub(crate) use estimates::is_wrong;
 pub use finding::{Evidence, Finding, Unit};
 pub use kind::{FindingKind, UnknownFinding};
+pub(crate) use moved::{Moved, moved_findings};
+pub(crate) use plan_view::PlanView;
 pub(crate) use stalls::is_long_pause;
 pub(crate) use telemetry::items;
 
@@ -54,6 +58,7 @@ pub(crate) fn findings(report: &Report, of_plans: PlanFindings, thresholds: &Thr
     findings.extend(writes::of_run(report, thresholds));
     findings.extend(checks::of_run(report, thresholds));
     findings.extend(schedule::of_run(report, thresholds));
+    findings.extend(moved::of_run(report, thresholds));
     findings.extend(stalls::of_run(report, thresholds));
     findings.extend(telemetry::of_run(report, thresholds));
     for finding in &mut findings {

@@ -9,6 +9,7 @@ mod process;
 mod query;
 mod scan;
 mod schedule;
+mod since;
 mod spans;
 
 use chrono::{DateTime, Utc};
@@ -26,6 +27,7 @@ pub use process::{ActiveTaskReport, HeartbeatReport, ResourceSample, StallReport
 pub use query::{OperatorReport, QueryReport};
 pub use scan::{ColumnLineage, LineageReport, OperatorTotal, TableReport};
 pub use schedule::{Concurrency, CriticalStep, IdleGap, Timeline};
+pub use since::{ColumnsMoved, RowsLost, RowsMoved, SinceLastRun};
 pub use spans::{SpanReport, StageReport, TimelineSpan, TimelineSpanKind};
 
 use crate::findings::Finding;
@@ -43,7 +45,7 @@ use crate::findings::Finding;
 ///   `idle_ms`. So did `findings`, and of the timeline `critical_steps`, `concurrency` and `idle_gaps`; `plans`,
 ///   `spans`, `spans_left_out`, `resources` and the `self_ms` of spans followed, then `heartbeat.silent_seconds`,
 ///   `heartbeat.idle_share` and the `statement` of stalls, then `data`, `data_left_out`, `tables`, `operators` and `lineage`.
-///   `nodes[].checks` came last.
+///   `nodes[].checks` and `since` came last.
 pub const REPORT_VERSION: u32 = 2;
 
 /// What a run did, what was slow, what failed, and what has not been delivered.
@@ -123,6 +125,9 @@ pub struct Report {
     /// Nodes whose data was summarised and that are not among them.
     #[serde(default)]
     pub data_left_out: u64,
+    /// What changed since the last good run; `None` without one beside it.
+    #[serde(default)]
+    pub since: Option<SinceLastRun>,
     /// Errors and warnings, by message, the errors first.
     pub problems: Vec<Problem>,
     /// The process; `None` without a heartbeat file.

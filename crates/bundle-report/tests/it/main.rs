@@ -11,3 +11,4 @@ mod fixture;
 mod inputs;
 mod pages;
 mod reports;
+mod since;

@@ -1,0 +1,227 @@
+//! What changed from the last good run to one: rows that were lost, columns, values and plans.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use daglight_finding_thresholds::FindingThresholds;
+use daglight_run_bundle::{Artifact, NodeRecord, NodeStatus};
+
+use super::{
+    ComparedRun, Measured, PlanChange,
+    comparison::{by_name, outputs},
+    drift::drifts,
+    last_run::BothRuns,
+    row_points::{Amount, Place, PlanRows},
+};
+use crate::{
+    findings::{Finding, Moved, moved_findings},
+    report::{ColumnsMoved, NodeReport, RowsLost, RowsMoved, SinceLastRun},
+};
+
+/// What is listed of each.
+const MAX_LISTED: usize = 100;
+/// Plans that are listed as trees.
+const MAX_PLANS: usize = 50;
+
+/// What changed since the last good run. `nodes` are those of the run, and `duration_ms` is its time.
+pub(crate) fn since(
+    both: BothRuns,
+    nodes: &[NodeReport],
+    duration_ms: Option<f64>,
+    thresholds: &FindingThresholds,
+) -> SinceLastRun {
+    let BothRuns { before, of_before, of_run, planned_anew, compared } = both;
+    let manifest = before.manifest;
+    let duration_before = manifest.ended_at.map(|ended| (ended - manifest.started_at).as_seconds_f64() * 1e3);
+    let before: HashMap<&str, &NodeRecord> =
+        manifest.nodes.iter().map(|node| (node.name.as_str(), node)).collect();
+    let now: HashMap<&str, &NodeReport> = nodes.iter().map(|node| (node.name.as_str(), node)).collect();
+
+    // Where a node has not ended well in one of the runs, its outputs are not gone, and not new.
+    let ended_well = |artifacts: Vec<Artifact>, status: &dyn Fn(&str) -> Option<NodeStatus>| {
+        let has = |artifact: &Artifact| {
+            let status = artifact.node.as_deref().and_then(status);
+            status.is_none_or(|status| status == NodeStatus::Success)
+        };
+        artifacts.into_iter().filter(has).collect::<Vec<_>>()
+    };
+    let of_old = ended_well(of_before.artifacts, &|node| now.get(node).map(|node| node.status));
+    let of_new = ended_well(of_run.artifacts, &|node| before.get(node).map(|node| node.status));
+    let with_output: BTreeSet<&str> =
+        of_old.iter().chain(&of_new).filter_map(|artifact| artifact.node.as_deref()).collect();
+    let mut columns = columns_moved(&of_before.rows, &of_run.rows);
+    columns.retain(|moved| !with_output.contains(&*moved.node));
+    let mut outputs = outputs(&[&of_old], &of_new);
+    outputs.retain(|output| {
+        output.was_there != output.is_there
+            || !output.columns_gone.is_empty()
+            || !output.columns_new.is_empty()
+    });
+    let changes = of_before.shapes.changes(&of_run.shapes);
+    let with_tree: BTreeSet<&String> = changes.iter().map(|(node, _)| node).collect();
+    let other_plans = planned_anew.iter().filter(|node| !with_tree.contains(node)).cloned();
+    let mut since = SinceLastRun {
+        run_id: manifest.identity.run_id.to_string(),
+        started_at: manifest.started_at,
+        duration_ms: duration_before.zip(duration_ms).and_then(|(before, now)| Measured::new(&[before], now)),
+        lost: lost(&of_before.rows, &of_run.rows, thresholds),
+        rows: rows_moved(|node| before.get(node).map(|node| (node.status, node.rows)), nodes, thresholds),
+        outputs,
+        columns,
+        drifts: drifts(&of_before.summaries, &of_run.summaries, &HashMap::new(), thresholds),
+        other_plans: other_plans.collect(),
+        plan_changes: changes.into_iter().map(|(node, tree)| PlanChange { node: Some(node), tree }).collect(),
+        left_out: planned_anew.difference(&compared).count() as u64,
+    };
+    since.left_out += cut(&mut since.lost, MAX_LISTED)
+        + cut(&mut since.rows, MAX_LISTED)
+        + cut(&mut since.outputs, MAX_LISTED)
+        + cut(&mut since.columns, MAX_LISTED)
+        + cut(&mut since.drifts, MAX_LISTED)
+        + cut(&mut since.plan_changes, MAX_PLANS);
+    since
+}
+
+/// What is found in a run that a baseline did not have: what its own report says of its last good run.
+pub(super) fn findings_against(baseline: &ComparedRun, run: &ComparedRun) -> Vec<Finding> {
+    let thresholds = &run.thresholds;
+    let (before, nodes) = (by_name(&baseline.report), &run.report.nodes);
+    let [old, new] = [baseline, run].map(|run| &run.report.artifacts[..]);
+    let with_output: BTreeSet<&str> =
+        old.iter().chain(new).filter_map(|artifact| artifact.node.as_deref()).collect();
+    let mut columns = columns_moved(&baseline.rows, &run.rows);
+    columns.retain(|moved| !with_output.contains(&*moved.node));
+    let moved = Moved {
+        than: "the baseline",
+        lost: &lost(&baseline.rows, &run.rows, thresholds),
+        rows: &rows_moved(
+            |node| before.get(node).map(|node| (node.status, node.rows_out)),
+            nodes,
+            thresholds,
+        ),
+        outputs: &outputs(&[old], new),
+        columns: &columns,
+    };
+    moved_findings(&moved, &run.report, thresholds)
+}
+
+fn cut<T>(list: &mut Vec<T>, limit: usize) -> u64 {
+    let more = list.len().saturating_sub(limit);
+    list.truncate(limit);
+    more as u64
+}
+
+/// The plans of both runs that are of the same query, those of the run first.
+fn pairs<'p>(
+    before: &'p [PlanRows],
+    after: &'p [PlanRows],
+) -> impl Iterator<Item = (&'p PlanRows, &'p PlanRows)> {
+    let mut of_node: BTreeMap<&str, Vec<&PlanRows>> = BTreeMap::new();
+    for plan in before {
+        of_node.entry(&plan.node).or_default().push(plan);
+    }
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for plan in after {
+        *counts.entry(&plan.node).or_default() += 1;
+    }
+    after.iter().filter_map(move |plan| {
+        let others = of_node.get(&*plan.node)?;
+        let is_only = counts.get(&*plan.node) == Some(&1);
+        Some((plan, plan.same_of(others, is_only)?))
+    })
+}
+
+/// The operators that let through fewer of their rows than before, those first that lost most.
+pub(super) fn lost(before: &[PlanRows], after: &[PlanRows], thresholds: &FindingThresholds) -> Vec<RowsLost> {
+    let mut lost: Vec<RowsLost> = Vec::new();
+    for (plan, old) in pairs(before, after) {
+        for (key, place) in &plan.places {
+            let Some(was) = old.places.get(key) else { continue };
+            let Some(rows_expected) =
+                expected(was, place).filter(|expected| is_lost(*expected, place, thresholds))
+            else {
+                continue;
+            };
+            let rows_in: Option<Vec<u64>> = place
+                .inputs
+                .iter()
+                .map(|input| match input {
+                    Amount::Rows(rows) => Some(*rows),
+                    Amount::Bytes(_) => None,
+                })
+                .collect();
+            lost.push(RowsLost {
+                node: plan.node.clone(),
+                query_id: plan.query_id.clone(),
+                plan_file: plan.file.clone(),
+                operator: place.operator.clone(),
+                rows_in,
+                rows_out: place.rows_out,
+                rows_out_before: was.rows_out,
+                rows_expected: rows_expected as u64,
+            });
+        }
+    }
+    let lost_rows = |lost: &RowsLost| lost.rows_expected.saturating_sub(lost.rows_out);
+    lost.sort_by(|a, b| {
+        lost_rows(b).cmp(&lost_rows(a)).then_with(|| (&a.node, &a.operator).cmp(&(&b.node, &b.operator)))
+    });
+    lost
+}
+
+/// Rows that would have come out, had as large a part been kept as before.
+fn expected(before: &Place, now: &Place) -> Option<f64> {
+    let ratios = now.inputs.iter().zip(&before.inputs).map(|(now, before)| now.ratio_to(*before));
+    let ratios: Vec<f64> = ratios.collect::<Option<_>>()?;
+    let larger = before.inputs.iter().map(|input| input.number()).max().unwrap_or(0);
+    // A join that returns more than either side has pairs of rows; of another one each row comes from one side.
+    let ratio = match before.rows_out > larger && now.is_join {
+        true => ratios.into_iter().product::<f64>(),
+        false => ratios.into_iter().fold(f64::INFINITY, f64::min),
+    };
+    Some(before.rows_out as f64 * ratio).filter(|expected| expected.is_finite())
+}
+
+fn is_lost(expected: f64, now: &Place, thresholds: &FindingThresholds) -> bool {
+    let lost = expected - now.rows_out as f64;
+    // A join that finds nothing at all joins by the wrong key, however little it found before.
+    let is_empty_join = now.is_join && now.rows_out == 0 && expected >= 1.0;
+    (now.rows_out as f64) < thresholds.lost_share * expected
+        && (lost >= thresholds.lost_rows as f64 || is_empty_join)
+}
+
+/// The nodes that ended well in both runs and returned many more rows, or fewer.
+pub(super) fn rows_moved(
+    before: impl Fn(&str) -> Option<(NodeStatus, Option<u64>)>,
+    nodes: &[NodeReport],
+    thresholds: &FindingThresholds,
+) -> Vec<RowsMoved> {
+    let moved = nodes.iter().filter(|node| node.status == NodeStatus::Success).filter_map(|node| {
+        let (_, rows) = before(&node.name).filter(|(status, _)| *status == NodeStatus::Success)?;
+        let moved = RowsMoved { node: node.name.clone(), before: rows?, after: node.rows_out? };
+        moved.is_one(thresholds).then_some(moved)
+    });
+    moved.collect()
+}
+
+impl RowsMoved {
+    fn is_one(&self, thresholds: &FindingThresholds) -> bool {
+        let moved = self.before.abs_diff(self.after);
+        let is_empty = self.after == 0 && self.before > 0;
+        is_empty
+            || moved >= thresholds.drift_rows && moved as f64 > thresholds.rows_drift * self.before as f64
+    }
+}
+
+/// The queries that return other columns than before.
+pub(super) fn columns_moved(before: &[PlanRows], after: &[PlanRows]) -> Vec<ColumnsMoved> {
+    let moved = pairs(before, after).filter(|(plan, old)| plan.columns != old.columns);
+    let mut moved: Vec<ColumnsMoved> = moved
+        .map(|(plan, old)| ColumnsMoved {
+            node: plan.node.clone(),
+            gone: old.columns.difference(&plan.columns).cloned().collect(),
+            new: plan.columns.difference(&old.columns).cloned().collect(),
+        })
+        .collect();
+    moved.sort_by(|a, b| a.node.cmp(&b.node));
+    moved
+}
