@@ -45,6 +45,9 @@ pub struct LiveQuery {
     /// Rows that its scans will have returned in the end. `None` where the statistics of a table are not exact, or something
     /// may leave rows out, as a filter of a scan and a limit do.
     pub rows_to_read: Option<u64>,
+    /// Whether rows pass from one scan to the end as they are read, so that reading the rest takes as long as its speed so far
+    /// says. A join reads its sides at speeds of their own, and a sort or an aggregate goes on when everything is read.
+    pub is_streamed: bool,
     /// Rows that its sink has taken so far, where the sink counts while it writes.
     pub rows_written: u64,
     /// Bytes that its scans have read from storage so far, where they say.
@@ -183,6 +186,7 @@ fn sample(run: &QueryRun) -> Option<LiveQuery> {
         rows: run.rows(),
         rows_read,
         rows_to_read: rows_to_read(&run.query.operators),
+        is_streamed: is_streamed(&run.query.operators),
         rows_written,
         bytes_read,
         bytes_written,
@@ -207,6 +211,25 @@ fn rows_to_read(operators: &[PlannedOperator]) -> Option<u64> {
     // The sum over no scans would be zero, and look like a query that is done.
     scans.peek()?;
     scans.map(|scan| scan.estimate.rows.filter(|_| scan.estimate.is_exact)).sum()
+}
+
+/// Operators that return rows while they read them.
+const STREAMING: [&str; 9] = [
+    "CoalesceBatchesExec",
+    "CoalescePartitionsExec",
+    "CooperativeExec",
+    "DataSinkExec",
+    "FilterExec",
+    "ProjectionExec",
+    "RepartitionExec",
+    "SchemaCastExec",
+    "UnnestExec",
+];
+
+fn is_streamed(operators: &[PlannedOperator]) -> bool {
+    let scans = operators.iter().filter(|operator| operator.leaf.is_some()).count();
+    let all = |operator: &PlannedOperator| operator.leaf.is_some() || STREAMING.contains(&&*operator.name);
+    scans == 1 && operators.iter().all(all)
 }
 
 #[derive(Default)]
@@ -252,5 +275,39 @@ fn measure(plan: &Arc<dyn ExecutionPlan>, out: &mut Vec<Sample>) {
     out.push(sample);
     for child in plan.children() {
         measure(child, out);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::planned_operators::Estimate;
+
+    fn plan(operators: &[&str]) -> Vec<PlannedOperator> {
+        let operators = operators.iter().enumerate().map(|(position, name)| PlannedOperator {
+            parent: position.checked_sub(1),
+            name: (*name).to_owned(),
+            detail: String::new(),
+            description: String::new(),
+            leaf: name.starts_with("DataSource").then_some(Leaf::Scan(None)),
+            scan: None,
+            estimate: Estimate::default(),
+        });
+        operators.collect()
+    }
+
+    #[test]
+    fn only_what_passes_rows_of_one_scan_on_has_a_speed_that_lasts() {
+        assert!(is_streamed(&plan(&["DataSinkExec", "ProjectionExec", "FilterExec", "DataSourceExec"])));
+        for operators in [
+            &["HashJoinExec", "DataSourceExec", "DataSourceExec"][..],
+            &["UnionExec", "DataSourceExec", "DataSourceExec"],
+            &["SortExec", "DataSourceExec"],
+            &["AggregateExec", "RepartitionExec", "AggregateExec", "DataSourceExec"],
+            &["OwnExec", "DataSourceExec"],
+            &["ProjectionExec"],
+        ] {
+            assert!(!is_streamed(&plan(operators)), "{operators:?}");
+        }
     }
 }

@@ -77,6 +77,7 @@ mod tests {
             rows: 1,
             rows_read: 70,
             rows_to_read: None,
+            is_streamed: false,
             rows_written: 0,
             bytes_read: 900,
             bytes_written: 0,

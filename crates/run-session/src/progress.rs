@@ -62,7 +62,9 @@ pub struct RunningNode {
 pub struct Reading {
     /// From 0 to less than 1.
     pub share: f64,
-    /// How long the rest takes at the speed so far. `None` while too little was read to say.
+    /// How long the rest takes at the speed so far. `None` while too little was read to say, and for a query that does more than
+    /// pass rows on while it reads them, such as a join, a sort or an aggregate: its speed changes, and its end is not that of
+    /// reading.
     pub left: Option<Duration>,
 }
 
@@ -71,14 +73,14 @@ impl Reading {
     const LEAST_SHARE: f64 = 0.02;
     const LEAST_TIME: Duration = Duration::from_secs(2);
 
-    fn of(rows_read: u64, rows_to_read: u64, time: Duration) -> Option<Self> {
+    fn of(rows_read: u64, rows_to_read: u64, time: Duration, is_streamed: bool) -> Option<Self> {
         // All was read, and what the query does from now on, such as to sort, nobody can say the end of. With more rows than there
         // are, the statistics are old, or a scan reads them twice.
         if rows_read >= rows_to_read {
             return None;
         }
         let share = rows_read as f64 / rows_to_read as f64;
-        let is_known = share >= Self::LEAST_SHARE && time >= Self::LEAST_TIME;
+        let is_known = is_streamed && share >= Self::LEAST_SHARE && time >= Self::LEAST_TIME;
         // As fast as until now. At the very beginning that says nothing.
         let left = is_known.then(|| time.mul_f64((1.0 - share) / share));
         Some(Self { share, left })
@@ -174,7 +176,7 @@ fn is_moving(run: &RunState, last_beat: Option<&(Instant, Beat)>) -> bool {
 fn reading(queries: &[LiveQuery]) -> Option<Reading> {
     // Of several queries nobody knows which comes next, and a share would jump back.
     let [query] = queries else { return None };
-    Reading::of(query.rows_read, query.rows_to_read?, query.runs_for)
+    Reading::of(query.rows_read, query.rows_to_read?, query.runs_for, query.is_streamed)
 }
 
 #[cfg(test)]
@@ -184,7 +186,7 @@ mod tests {
     #[test]
     fn the_rest_is_told_where_enough_was_read() {
         let of = |read, all, seconds| {
-            let reading = Reading::of(read, all, Duration::from_secs(seconds))?;
+            let reading = Reading::of(read, all, Duration::from_secs(seconds), true)?;
             Some((reading.share, reading.left.map(|left| left.as_secs())))
         };
         assert_eq!(of(25, 100, 10), Some((0.25, Some(30))));
@@ -196,5 +198,8 @@ mod tests {
         // Statistics that were wrong say nothing.
         assert_eq!(of(101, 100, 10), None);
         assert_eq!(of(0, 0, 10), None);
+        // Behind a join it is known how much is read, and not for how long.
+        let joined = Reading::of(25, 100, Duration::from_secs(10), false);
+        assert_eq!(joined, Some(Reading { share: 0.25, left: None }));
     }
 }
