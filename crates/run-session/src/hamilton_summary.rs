@@ -8,6 +8,7 @@
 
 use std::collections::BTreeSet;
 
+use chrono::{DurationRound as _, NaiveDateTime, TimeDelta};
 use daglight_data_summary::{
     Category, ColumnSummary, DataSummary, Details, Distribution, Lengths, Point, Summarizer, SummaryOptions,
 };
@@ -187,12 +188,15 @@ fn numeric(found: &Distribution, number: impl Fn(&Point) -> Option<f64>) -> Fiel
         .iter()
         .map(|quantile| Some((quantile.fraction.to_string(), number(&quantile.value)?.into())))
         .collect();
-    let mut labels: Vec<String> = Vec::with_capacity(found.histogram.len());
-    for bin in &found.histogram {
-        let (from, to) = (number(&bin.from)?, number(&bin.to)?);
-        // The page reads the edges back out of the label.
-        labels.push(format!("({}, {}]", edge(from, to - from), edge(to, to - from)));
-    }
+    let bins: Option<Vec<(f64, f64)>> =
+        found.histogram.iter().map(|bin| Some((number(&bin.from)?, number(&bin.to)?))).collect();
+    let bins = bins?;
+    let (first, last) = (bins.first().map_or(0.0, |bin| bin.0), bins.last().map_or(0.0, |bin| bin.1));
+    // One width for all: those of two bars differ in their last digit, and so would the digits of their labels.
+    let width = (last - first) / bins.len() as f64;
+    // The page reads the edges back out of the label.
+    let mut labels: Vec<String> =
+        bins.iter().map(|(from, to)| format!("({}, {}]", edge(*from, width), edge(*to, width))).collect();
     if labels.iter().collect::<BTreeSet<_>>().len() < labels.len() {
         // As floats their edges are the same; they themselves may have more digits.
         labels = found.histogram.iter().map(|bin| format!("({}, {}]", bin.from, bin.to)).collect();
@@ -257,9 +261,11 @@ fn datetime(found: &Distribution) -> Fields {
         .map(|quantile| Some((quantile.fraction.to_string(), date(&quantile.value)?.into())))
         .collect();
     let mut histogram = Map::new();
-    for bin in &found.histogram {
+    let edges: Option<Vec<(String, String)>> =
+        found.histogram.iter().map(|bin| Some((date(&bin.from)?, date(&bin.to)?))).collect();
+    for ((from, to), bin) in whole_seconds(edges?).into_iter().zip(&found.histogram) {
         // After the comma the page leaves a blank, with which browsers parse a date only if it has no `T`.
-        let label = format!("({}, {}]", date(&bin.from)?, date(&bin.to)?).replace('T', " ");
+        let label = format!("({from}, {to}]").replace('T', " ");
         add(&mut histogram, label, bin.count);
     }
     object(json!({
@@ -271,6 +277,29 @@ fn datetime(found: &Distribution) -> Fields {
         "quantiles": quantiles?,
         "histogram": histogram,
     }))
+}
+
+/// The edges of bars that are longer than a few seconds, in whole seconds: the nanoseconds between the least and the greatest value
+/// come of dividing their distance by the number of bars. These two stay as they are.
+fn whole_seconds(mut bars: Vec<(String, String)>) -> Vec<(String, String)> {
+    const LEAST: TimeDelta = TimeDelta::seconds(10);
+    let time = |text: &str| NaiveDateTime::parse_from_str(text, "%Y-%m-%dT%H:%M:%S%.f").ok();
+    let is_long =
+        |(from, to): &(String, String)| time(from).zip(time(to)).is_some_and(|(from, to)| to - from >= LEAST);
+    if !bars.iter().all(is_long) {
+        return bars;
+    }
+    let rounded = |text: &str| {
+        let second = time(text)?.duration_round(TimeDelta::seconds(1)).ok()?;
+        Some(second.format("%Y-%m-%dT%H:%M:%S").to_string())
+    };
+    for at in 1..bars.len() {
+        if let Some(edge) = rounded(&bars[at].0) {
+            bars[at - 1].1.clone_from(&edge);
+            bars[at].0 = edge;
+        }
+    }
+    bars
 }
 
 /// A text that every browser takes for a point in time. A date alone would be midnight in UTC, and shown as the day
@@ -455,6 +484,32 @@ mod tests {
         one_bin(Arc::new(decimal(1 - 10_i128.pow(38))));
         let span = Float64Array::from(vec![f64::MIN, f64::MAX]);
         check(Arc::new(span), json!({"base_data_type": "numeric", "mean": 0.0, "std": null}));
+    }
+
+    #[test]
+    fn the_edges_of_a_histogram_have_as_many_digits_each() {
+        let labels = |array: ArrayRef| -> Vec<String> {
+            let found = described(array, SummaryOptions::default());
+            found["histogram"].as_object().unwrap().keys().cloned().collect()
+        };
+        for array in [
+            Arc::new(Int64Array::from(vec![7])) as ArrayRef,
+            Arc::new(Float64Array::from(vec![0.1, 0.4, 1.1])),
+            Arc::new(Float64Array::from(vec![1e-7, 3e-7])),
+        ] {
+            let labels = labels(array);
+            let digits: BTreeSet<usize> = labels
+                .iter()
+                .flat_map(|label| label.trim_matches(['(', ']']).split(", "))
+                .map(|edge| edge.split_once('.').map_or(0, |(_, digits)| digits.len()))
+                .collect();
+            assert_eq!((labels.len(), digits.len()), (10, 1), "{labels:?}");
+        }
+        let times = TimestampNanosecondArray::from_iter_values((1..2_001).map(|at| at * 1_000_000_000_007));
+        let labels = labels(Arc::new(times));
+        let inner = labels.iter().filter(|label| label.contains('.')).count();
+        // The least value and the greatest have a fraction, and stand on one bar each.
+        assert_eq!((labels.len(), inner), (10, 2), "{labels:?}");
     }
 
     #[test]
