@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, process::ExitCode};
 
 use daglight::{
     bundle::{
-        Bundle, ComparedRun, Manifest,
+        Bundle, ComparedRun, Manifest, ReportStatus,
         display::{duration, exact, exact_plural, sparkline},
     },
     policy::in_one_line,
@@ -74,8 +74,7 @@ fn print(name: &str, runs: &[ComparedRun], skipped: usize) {
     let earlier = if skipped > 0 { format!(", {skipped} earlier ones are not shown") } else { String::new() };
     say!("{name}  {bars}  {}{earlier}", exact_plural(runs.len() as u64, "run"));
     say!("{:<36} {:<13} {:>11}   {:>11} {:>4}", "run", "status", "time", "rows", "");
-    let mut before: Option<&ComparedRun> = None;
-    for (run, bar) in runs.iter().zip(bars.chars()) {
+    for ((run, bar), before) in runs.iter().zip(bars.chars()).zip(before(runs)) {
         let report = &run.report;
         let id = report.identity.as_ref().map(|identity| identity.run_id.to_string()).unwrap_or_default();
         let took = report.duration_ms.map(duration).unwrap_or_default();
@@ -88,14 +87,26 @@ fn print(name: &str, runs: &[ComparedRun], skipped: usize) {
         notes.extend(kinds.iter().map(|kind| (*kind).to_owned()));
         let written = exact(report.totals.rows_written.saturating_add(report.totals.rows_in_tables));
         say!("{id:<36} {:<13} {took:>11} {bar} {written:>11} {}", report.status.in_words(), notes.join(", "));
-        before = Some(run);
     }
     say!("");
 }
 
+/// For each run the one whose plans its own are compared with: the last before it that ended well, because one that did not has not
+/// planned everything; without such a one, the run before it.
+fn before(runs: &[ComparedRun]) -> impl Iterator<Item = Option<&ComparedRun>> {
+    let mut last: Option<&ComparedRun> = None;
+    runs.iter().map(move |run| {
+        let is_good = |run: &ComparedRun| run.report.status == ReportStatus::Success;
+        let before = last;
+        if is_good(run) || !last.is_some_and(is_good) {
+            last = Some(run);
+        }
+        before
+    })
+}
+
 fn rows(runs: &[ComparedRun]) -> Vec<Value> {
-    let previous = [None].into_iter().chain(runs.iter().map(Some));
-    let rows = runs.iter().zip(previous).map(|(run, before)| {
+    let rows = runs.iter().zip(before(runs)).map(|(run, before)| {
         let report = &run.report;
         let kinds: Vec<&str> = report.findings.iter().map(|finding| finding.kind.id()).collect();
         json!({

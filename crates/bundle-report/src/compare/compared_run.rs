@@ -1,9 +1,12 @@
 //! A run as it is compared: its report, the shapes of its plans and the summaries of its data.
 
+use std::collections::{BTreeSet, HashMap};
+
 use daglight_finding_thresholds::FindingThresholds;
-use daglight_run_bundle::Bundle;
+use daglight_run_bundle::{Bundle, Manifest, NodeStatus};
 
 use super::{
+    last_run::hashes,
     plan_shapes::PlanShapes,
     row_points::PlanRows,
     summaries::{Summaries, take},
@@ -24,6 +27,8 @@ pub struct ComparedRun {
     pub(crate) plans: PlanShapes,
     pub(crate) summaries: Summaries,
     pub(crate) rows: Vec<PlanRows>,
+    /// The fingerprints of the plans of each node that ended well.
+    plan_hashes: HashMap<String, Vec<String>>,
     pub(crate) thresholds: FindingThresholds,
 }
 
@@ -56,11 +61,36 @@ impl ComparedRun {
             },
             |node, columns| take(&mut summaries, node, columns),
         )?;
-        Ok(Self { report, plans, summaries, rows, thresholds: options.thresholds.clone() })
+        // What is wrong with a manifest that cannot be read, the report says.
+        let plan_hashes = Manifest::read(bundle).map(|manifest| hashes(&manifest.nodes)).unwrap_or_default();
+        Ok(Self { report, plans, summaries, rows, plan_hashes, thresholds: options.thresholds.clone() })
     }
 
-    /// Whether the nodes of both runs have plans of the same shapes.
+    /// Whether the nodes that ended well in both runs have the same plans, as far as both know them: by their fingerprints, and where
+    /// these differ by operators and tables, if all of those plans were kept.
     pub fn has_plans_of(&self, other: &Self) -> bool {
-        self.plans.has_shapes_of(&other.plans)
+        let ended_well = |run: &'_ Self| -> BTreeSet<String> {
+            let nodes = run.report.nodes.iter().filter(|node| node.status == NodeStatus::Success);
+            nodes.map(|node| node.name.clone()).collect()
+        };
+        let others = ended_well(other);
+        ended_well(self).intersection(&others).all(|node| self.has_plans_of_node(other, node))
+    }
+
+    fn has_plans_of_node(&self, other: &Self, node: &str) -> bool {
+        let [own, others] = [self, other].map(|run| run.plan_hashes.get(node));
+        match own.zip(others) {
+            Some((own, others)) => {
+                let were_kept = self.plans.has_all(node, own) && other.plans.has_all(node, others);
+                own == others || were_kept && self.plans.node_is_like(node, &other.plans, node)
+            }
+            // A node without a plan in one of the runs, and bundles from before fingerprints were recorded.
+            None if self.plan_hashes.is_empty() || other.plan_hashes.is_empty() => {
+                !self.plans.has(node)
+                    || !other.plans.has(node)
+                    || self.plans.node_is_like(node, &other.plans, node)
+            }
+            None => true,
+        }
     }
 }

@@ -160,7 +160,7 @@ impl Watched {
 }
 
 /// The fingerprints of the plans of the nodes that have some. One that failed has not planned all its queries.
-fn hashes(nodes: &[NodeRecord]) -> HashMap<String, Vec<String>> {
+pub(super) fn hashes(nodes: &[NodeRecord]) -> HashMap<String, Vec<String>> {
     let with_plans =
         nodes.iter().filter(|node| node.status == NodeStatus::Success && !node.plan_hashes.is_empty());
     with_plans.map(|node| (node.name.clone(), node.plan_hashes.clone())).collect()

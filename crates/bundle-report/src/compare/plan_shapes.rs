@@ -27,6 +27,8 @@ pub(crate) type Shape = Vec<String>;
 #[derive(Debug, Clone, Default)]
 pub(crate) struct PlanShapes {
     of_node: BTreeMap<String, BTreeSet<Shape>>,
+    /// The fingerprints of these plans.
+    hashes: BTreeMap<String, BTreeSet<String>>,
     plans: usize,
     /// Time that operators computed, by node and operator.
     pub(crate) operators: BTreeMap<(String, String), f64>,
@@ -54,6 +56,9 @@ impl PlanShapes {
             let name = operator_name(&operator.name, operator.table.as_deref());
             let ms = ms / operator.partition_count() as f64;
             *self.operators.entry((node.clone(), name)).or_default() += ms;
+        }
+        if let Some(hash) = &plan.plan_hash {
+            self.hashes.entry(node.clone()).or_default().insert(hash.clone());
         }
         self.of_node.entry(node).or_default().insert(shape(&plan.metrics));
     }
@@ -84,9 +89,14 @@ impl PlanShapes {
         self.of_node.get(node).is_some_and(|shapes| other.of_node.get(of_other) == Some(shapes))
     }
 
-    /// Whether the nodes of both have the same shapes.
-    pub(crate) fn has_shapes_of(&self, other: &Self) -> bool {
-        self.of_node == other.of_node
+    /// Whether there is a plan of a node.
+    pub(crate) fn has(&self, node: &str) -> bool {
+        self.of_node.contains_key(node)
+    }
+
+    /// Whether there is the plan of a node of each of these fingerprints.
+    pub(crate) fn has_all(&self, node: &str, hashes: &[String]) -> bool {
+        self.hashes.get(node).is_some_and(|kept| hashes.iter().all(|hash| kept.contains(hash)))
     }
 }
 

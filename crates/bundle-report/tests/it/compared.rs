@@ -4,7 +4,9 @@ use std::fs;
 
 use daglight_bundle_report::{ComparedRun, Comparison, Criterion};
 use daglight_capture_policy::{Policy, Profile};
-use daglight_run_bundle::{ArtifactCatalog, ArtifactColumn, Bundle, Manifest, NodeSummary, RunStatus};
+use daglight_run_bundle::{
+    ArtifactCatalog, ArtifactColumn, Bundle, Manifest, NodeStatus, NodeSummary, RunStatus,
+};
 use daglight_run_identity::RunId;
 use serde_json::json;
 
@@ -192,4 +194,45 @@ fn what_is_within_the_spread_of_the_baselines_is_not_slower() {
     };
     check(&comparison(&[100, 101, 99]), "slower=20%", &["the run took 150 ms, was 100 ms ±1.0 ms (+50 %)"]);
     check(&comparison(&[100, 120, 80]), "slower=20%", &[]);
+}
+
+/// Another profile keeps fewer plans, and a run that goes on behind a failure has not planned everything: neither is a new plan.
+#[test]
+fn plans_are_the_same_where_both_runs_know_them() {
+    const HASH: &str = "9f3a9f3a9f3a9f3a";
+    let recorded = |hash: &'static str, join: &str, change: &dyn Fn(&mut Manifest), keeps: bool| {
+        let of = |manifest: &mut Manifest| {
+            manifest.nodes[1].plan_hashes = vec![hash.to_owned()];
+            change(manifest);
+        };
+        let (_out, bundle) = bundle_of("lines", of, join, 1_000, "a");
+        let (old, new) = (bundle.plan_file(Some("lines"), HASH), bundle.plan_file(Some("lines"), hash));
+        let mut plan: serde_json::Value = serde_json::from_slice(&fs::read(&old).unwrap()).unwrap();
+        (plan["format"], plan["plan_hash"]) = ("datafusion_plan_bundle_v2".into(), hash.into());
+        fs::remove_file(old).unwrap();
+        if keeps {
+            fs::write(new, plan.to_string()).unwrap();
+        }
+        ComparedRun::read(&bundle).unwrap()
+    };
+    let nothing = |_: &mut Manifest| {};
+    let fails = |manifest: &mut Manifest| {
+        manifest.status = RunStatus::Failure;
+        manifest.nodes[1].status = NodeStatus::Failure;
+        manifest.nodes[1].plan_hashes.clear();
+    };
+    let first = recorded(HASH, "HashJoinExec", &nothing, true);
+    for (same, what) in [
+        (recorded(HASH, "HashJoinExec", &nothing, false), "its plans are not kept"),
+        (recorded(HASH, "HashJoinExec", &fails, false), "the node failed"),
+        (recorded("1111222233334444", "HashJoinExec", &nothing, true), "other expressions"),
+    ] {
+        assert!(same.has_plans_of(&first) && first.has_plans_of(&same), "{what}");
+    }
+    for (other, what) in [
+        (recorded("1111222233334444", "SortMergeJoinExec", &nothing, true), "another join"),
+        (recorded("1111222233334444", "HashJoinExec", &nothing, false), "another fingerprint, and no plan"),
+    ] {
+        assert!(!other.has_plans_of(&first) && !first.has_plans_of(&other), "{what}");
+    }
 }
