@@ -105,6 +105,13 @@ fn values(column: &ColumnReport, part: impl Fn(u64) -> f64) -> Cell<'_> {
 /// A value in a few characters: a number with as many digits as are read, and the beginning of a long text.
 fn value(text: &str) -> Piece<'_> {
     const DIGITS: usize = 6;
+    if text.is_empty() {
+        return Piece::words("(empty)");
+    }
+    if text.chars().all(|character| character == ' ') {
+        // Blanks alone look like nothing.
+        return Piece::words(format!("({})", display::plural(text.chars().count() as u64, "blank")));
+    }
     let is_long_number = text.contains('.') && text.len() > DIGITS + 2;
     if let Some(number) = text.parse::<f64>().ok().filter(|number| is_long_number && number.is_finite()) {
         return Piece::Code(rounded(number, DIGITS).into());
@@ -145,6 +152,18 @@ mod tests {
         check("-0.00000012345678", "-1.23457e-7");
         check("1992-01-01T00:00:00", "1992-01-01T00:00:00");
         check(&"ä".repeat(41), &format!("{}…", "ä".repeat(40)));
+    }
+
+    #[test]
+    fn a_value_that_nobody_would_see_is_named() {
+        let mut report = planted::report("planted");
+        let column = &mut report.data[0].columns[0];
+        let values = [("", 5), ("   ", 3), ("a", 2)];
+        column.most_frequent =
+            values.map(|(value, count)| ValueReport { value: value.to_owned(), count }).into();
+        for page in [report.to_html(), report.to_markdown()] {
+            assert!(page.contains("(empty) ") && page.contains("(3 blanks) "), "{page}");
+        }
     }
 
     #[test]

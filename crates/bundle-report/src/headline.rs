@@ -315,6 +315,6 @@ mod tests {
     fn no_operator_takes_longer_than_its_query() {
         let operator = operator(5_180.0, 1.0);
         assert_eq!(operator.time_in_words(6_000.0), "5.18 s");
-        assert_eq!(operator.time_in_words(4_580.0), "5.18 s summed over tasks that ran at the same time");
+        assert_eq!(operator.time_in_words(4_580.0), "5.18 s over all its tasks");
     }
 }

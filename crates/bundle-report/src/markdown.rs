@@ -9,8 +9,8 @@ use crate::{
     sections,
 };
 
-/// The width up to which a table has its columns under each other.
-const MAX_TABLE_WIDTH: usize = 140;
+/// The width up to which a table is one: a wider one would be broken by a terminal, and is a list.
+const MAX_TABLE_WIDTH: usize = 100;
 /// The mark of the longest chain of dependencies.
 const ON_PATH: &str = "◆";
 
@@ -95,13 +95,14 @@ impl Page {
             all.max().unwrap_or(0).max(3)
         };
         let widths: Vec<usize> = (0..shown.len()).map(widest).collect();
-        // With columns under each other a terminal shows a table, as a code host does. Lines that are too long for that would be
-        // broken, and blanks make them longer still.
-        let is_aligned = widths.iter().sum::<usize>() + 3 * widths.len() < MAX_TABLE_WIDTH;
+        // Each column has a blank on either side, and a bar at its left.
+        if widths.iter().sum::<usize>() + 3 * widths.len() + 1 > MAX_TABLE_WIDTH {
+            cells.iter().for_each(|cells| self.item(&names, cells));
+            return;
+        }
         let row = |cells: &[String]| {
             let padded = cells.iter().enumerate().map(|(column, cell)| {
-                let room = if is_aligned { widths[column].saturating_sub(shown_width(cell)) } else { 0 };
-                let blanks = " ".repeat(room);
+                let blanks = " ".repeat(widths[column].saturating_sub(shown_width(cell)));
                 if is_number(shown[column]) { blanks + cell } else { format!("{cell}{blanks}") }
             });
             format!("| {} |", padded.collect::<Vec<_>>().join(" | "))
@@ -110,13 +111,30 @@ impl Page {
         let rules: Vec<String> = shown
             .iter()
             .zip(&widths)
-            .map(|(position, width)| {
-                let dashes = "-".repeat(if is_aligned { width - 1 } else { 2 });
-                if is_number(*position) { dashes + ":" } else { dashes + "-" }
-            })
+            .map(|(position, width)| "-".repeat(width - 1) + if is_number(*position) { ":" } else { "-" })
             .collect();
         self.line(&row(&rules));
         cells.iter().for_each(|cells| self.line(&row(cells)));
+    }
+
+    /// A row of a table that is too wide, as an item of a list: what it is of, and each cell with the name of its column.
+    fn item(&mut self, names: &[String], cells: &[String]) {
+        let mut cells = names.iter().zip(cells).filter(|(_, cell)| !cell.is_empty());
+        let of = cells.next().map_or_else(String::new, |(_, cell)| cell.clone());
+        let parts: Vec<String> = cells
+            .map(|(name, cell)| if name.is_empty() { cell.clone() } else { format!("{name} {cell}") })
+            .collect();
+        // In lines that a terminal has room for; on a code host they are one.
+        let mut line = format!("- {of}{}", if parts.is_empty() { "" } else { ":" });
+        for (position, part) in parts.iter().enumerate() {
+            let comma = if position + 1 < parts.len() { "," } else { "" };
+            if shown_width(&line) + 1 + shown_width(part) + comma.len() > MAX_TABLE_WIDTH {
+                self.line(&line);
+                line = " ".to_owned();
+            }
+            line.push_str(&format!(" {part}{comma}"));
+        }
+        self.line(&line);
     }
 
     /// Lines as they are. Indented by four, a line is code whatever it holds.
@@ -252,6 +270,29 @@ mod tests {
         page.table(&table);
         let widths: Vec<usize> = page.0.lines().map(shown_width).collect();
         assert_eq!(widths, [widths[0]; 5], "{}", page.0);
+    }
+
+    #[test]
+    fn what_is_too_wide_for_a_terminal_is_a_list() {
+        let long = "n".repeat(60);
+        let row = || vec![name("scan"), name(long.as_str()), vec![Piece::words("3.2 s")], Vec::new()];
+        let columns = || {
+            let names = ["operator", "node", "time", "spilled"];
+            names.map(Column::text).into_iter().collect::<Vec<_>>()
+        };
+        let rendered = |columns, rows: Vec<Vec<Cell<'_>>>| {
+            let mut page = Page(String::new());
+            page.table(&Table::new(columns, rows));
+            page.0
+        };
+        assert!(rendered(columns(), vec![row()]).starts_with("| operator | node"));
+        let mut wide = row();
+        wide[2] = vec![Piece::words("3.2 s summed over tasks that ran at once")];
+        let list = rendered(columns(), vec![wide, row()]);
+        let expected = format!(
+            "- `scan`: node `{long}`,\n  time 3.2 s summed over tasks that ran at once\n- `scan`: node `{long}`, time 3.2 s\n"
+        );
+        assert_eq!(list, expected);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use crate::{
     display,
     report::{ColumnLineage, LineageReport, OperatorTotal, Report, TableReport},
     section::{Block, Cell, Column, Piece, Section, Table, counted, name, shown, words},
-    sections::{section, sentence, table_section},
+    sections::{section, sentence, table, table_section},
 };
 
 /// Tables that are shown.
@@ -56,13 +56,16 @@ pub(crate) fn operators(report: &Report) -> Section<'_> {
     let columns = vec![
         Column::text("operator"),
         Column::text("node"),
-        Column::number("computed, over all partitions"),
+        Column::number("computed"),
         Column::number("rows"),
         Column::number("memory"),
         Column::number("spilled"),
     ];
     let shown = report.operators.iter().filter(|operator| operator.compute_ms > 0.0).take(MAX_OPERATORS);
-    table_section("Time per operator", columns, shown.map(operator_row))
+    let table = table(columns, shown.map(operator_row));
+    let how =
+        table.is_some().then(|| sentence("Computed in all partitions together, which run at the same time."));
+    section("Time per operator", how.into_iter().chain(table).collect())
 }
 
 fn operator_row(operator: &OperatorTotal) -> Vec<Cell<'_>> {
@@ -96,7 +99,10 @@ fn of_node(lineage: &LineageReport, is_open: bool) -> Block<'_> {
         more.push(format!("{} more.", display::plural(lineage.columns_left_out, "column")));
     }
     if !lineage.rows_by.is_empty() {
-        more.push(format!("Rows are decided by {}.", lineage.rows_by.join(", ")));
+        more.push(format!(
+            "Which rows, and which of several values, is decided by {}.",
+            lineage.rows_by.join(", ")
+        ));
     }
     if !lineage.unresolved.is_empty() {
         more.push(format!("Not followed: {}.", lineage.unresolved.join(", ")));
@@ -119,7 +125,8 @@ fn made_of(column: &ColumnLineage) -> Cell<'_> {
         cell.push(Piece::words(format!(" and {more} more")));
     }
     match column.derivation.as_deref() {
-        None => cell.push(Piece::words("a constant")),
+        // A count of rows has no column of its own either, and a value that a condition chooses.
+        None => cell.push(Piece::words("no column: a count of rows, or a constant")),
         // What is copied needs no word.
         Some("identity") => {}
         Some(derivation) => cell.push(Piece::words(format!(" ({derivation})"))),

@@ -127,6 +127,8 @@
     const colour = (name) => style.getPropertyValue(name).trim();
     const colours = [colour("--bar"), colour("--path"), colour("--bad"), colour("--warning")];
     const [text, muted, line] = [colour("--text"), colour("--muted"), colour("--line")];
+    // Only the plain bars are as light as the page, or as dark.
+    const inBars = [text, colour("--ground"), colour("--ground"), colour("--ground")];
     const pen = canvas.getContext("2d");
     pen.scale(ratio, ratio);
     pen.font = "11px system-ui, sans-serif";
@@ -155,7 +157,7 @@
         pen.beginPath();
         pen.rect(x, y, wide - 3, LANE);
         pen.clip();
-        pen.fillStyle = text;
+        pen.fillStyle = inBars[bar.state];
         pen.fillText(bar.name.slice(0, Math.ceil(wide / 4)), x + 3, y + LANE / 2 + 0.5);
         pen.restore();
       }

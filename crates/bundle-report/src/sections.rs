@@ -191,7 +191,7 @@ fn queries(report: &Report) -> Section<'_> {
         Column::number("planned"),
         Column::number("rows in"),
         Column::number("rows out"),
-        Column::text("hottest operators, by time computed in all partitions"),
+        Column::text("hottest operators"),
     ];
     let rows = report.queries.iter().map(|query| {
         let operators = query.hottest_operators.iter().take(MAX_OPERATORS).map(|operator| Operator {
@@ -283,7 +283,7 @@ fn artifacts(report: &Report) -> Section<'_> {
         Column::text("artifact"),
         Column::text("as"),
         Column::number("rows"),
-        Column::number("bytes of its files, or in memory"),
+        Column::number("bytes"),
         Column::text("location"),
     ];
     let rows = report.artifacts.iter().map(|artifact| {

@@ -134,13 +134,13 @@ thresholds! {
     missing_drift: f64 = 0.05 => Part;
     /// How far the number of different values of a column may move, as a part of what it was.
     distinct_drift: f64 = 0.2 => Part;
-    /// A filter or a join has lost rows where it keeps less than this part of what it kept in the last good run,
+    /// A filter or a join has lost rows where it keeps less than this part of what it kept in the last good run.
     lost_share: f64 = 0.5 => Part;
-    /// and this many rows are missing; of a join that returns none at all, any.
+    /// Rows that must be missing for that; a join that returns none at all may have lost any.
     lost_rows: u64 = 100 => Count;
-    /// How far the number of rows of a node may move from the last good run, as a part of what it was,
+    /// How far the number of rows of a node may move from the last good run, as a part of what it was.
     rows_drift: f64 = 0.5 => Number;
-    /// and in rows; that it has none any more is said of any.
+    /// Rows by which it must move for that; a node that returns none any more may have had any.
     drift_rows: u64 = 100 => Count;
     /// A comparison names a time from this change on, as a part of what it was.
     compared_share: f64 = 0.1 => Part;

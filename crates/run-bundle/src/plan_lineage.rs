@@ -14,7 +14,8 @@ pub struct PlanLineage {
     pub unresolved: Vec<String>,
 }
 
-/// A column of a result with the source columns that its values are made of; none for a constant.
+/// A column of a result with the source columns that its values are made of; none for a constant and for a count of
+/// rows.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ColumnSources {

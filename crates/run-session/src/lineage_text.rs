@@ -6,6 +6,8 @@ use daglight_capture_policy::{Captured, Policy};
 use daglight_plan_diagnostics::{Derivation, Influence, Lineage, Origins};
 use serde_json::{Map, Value};
 
+const OF_NO_COLUMN: &str = "no column: a count of rows, or a constant";
+
 /// The lineage as one object: what decides about rows, by kind, then each column with its sources.
 pub(crate) fn shown_lineage(lineage: &Lineage, policy: &Policy) -> Captured {
     let mut by_influence: BTreeMap<Influence, Vec<String>> = BTreeMap::new();
@@ -30,9 +32,9 @@ pub(crate) fn shown_lineage(lineage: &Lineage, policy: &Policy) -> Captured {
     })
 }
 
-/// `orders.id`, `from orders.price, orders.tax`, `of many orders.price`, or `a constant`.
+/// `orders.id`, `from orders.price, orders.tax`, `of many rows of orders.price`, or that it is of no column, as `count(*)` is.
 fn sources(origins: &Origins) -> String {
-    let Some(strongest) = origins.values().max() else { return "a constant".to_owned() };
+    let Some(strongest) = origins.values().max() else { return OF_NO_COLUMN.to_owned() };
     let names: Vec<String> = origins.keys().map(ToString::to_string).collect();
     let names = names.join(", ");
     match strongest {
@@ -81,7 +83,7 @@ mod tests {
                 "id": "orders.id",
                 "net": "from orders.price, orders.tax",
                 "total": "of many rows of orders.price",
-                "one": "a constant",
+                "one": "no column: a count of rows, or a constant",
             })
         );
     }

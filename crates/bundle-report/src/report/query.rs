@@ -67,10 +67,7 @@ impl OperatorReport {
     /// `query_ms` computes for longer where it has tasks of its own, as those of a file's columns.
     pub(crate) fn time_in_words(&self, query_ms: f64) -> String {
         if self.compute_ms / self.partitions.unwrap_or(1).max(1) as f64 > query_ms && query_ms > 0.0 {
-            return format!(
-                "{} summed over tasks that ran at the same time",
-                display::duration(self.compute_ms)
-            );
+            return format!("{} over all its tasks", display::duration(self.compute_ms));
         }
         match (self.per_partition_ms, self.partitions) {
             (Some(ms), Some(partitions)) if partitions > 1 => {

@@ -73,7 +73,7 @@ pub struct LineageReport {
 pub struct ColumnLineage {
     /// Its name.
     pub name: String,
-    /// The columns, such as `orders.o_orderkey`; none for a constant.
+    /// The columns, such as `orders.o_orderkey`; none for a constant and for a count of rows.
     pub from: Vec<String>,
     /// `identity`, `transformation` or `aggregation`, the last of them that one of the columns went through.
     pub derivation: Option<String>,
