@@ -460,6 +460,26 @@ mod tests {
     }
 
     #[test]
+    fn earlier_runs_are_those_beside_it_and_the_last_comes_first() {
+        let out = tempfile::tempdir().unwrap();
+        let runs: Vec<Bundle> = (0..4)
+            .map(|_| {
+                let bundle = Bundle::create(out.path(), RunId::new()).unwrap();
+                fs::write(bundle.traces(), "").unwrap();
+                bundle
+            })
+            .collect();
+        fs::create_dir(runs[0].dir().parent().unwrap().join("notes")).unwrap();
+        // A folder that only has the name of a run is not one.
+        fs::remove_dir_all(runs[1].dir()).unwrap();
+        fs::create_dir(runs[1].dir()).unwrap();
+        let earlier =
+            |run: &Bundle| -> Vec<Option<RunId>> { run.earlier_runs().map(|run| run.run_id()).collect() };
+        assert_eq!(earlier(&runs[3]), [runs[2].run_id(), runs[0].run_id()]);
+        assert_eq!(earlier(&runs[0]), []);
+    }
+
+    #[test]
     fn no_more_threads_look_for_bundles_than_there_are_cores() {
         let out = tempfile::tempdir().unwrap();
         for (above, below) in (0..40).flat_map(|above| (0..40).map(move |below| (above, below))) {

@@ -26,19 +26,23 @@ use tempfile::TempDir;
 use crate::inputs::FILES;
 
 thread_local! {
-    static BUNDLE: OnceCell<(TempDir, Bundle)> = const { OnceCell::new() };
+    /// The last run, and the one that is read.
+    static BUNDLES: OnceCell<(TempDir, [Bundle; 2])> = const { OnceCell::new() };
 }
 
 fuzz_target!(|input: &[u8]| {
-    BUNDLE.with(|bundle| {
-        let (_, bundle) = bundle.get_or_init(|| {
+    BUNDLES.with(|bundles| {
+        let (_, bundles) = bundles.get_or_init(|| {
             let out = tempfile::tempdir().unwrap();
-            let bundle = Bundle::create(out.path(), RunId::new()).unwrap();
-            fs::create_dir_all(bundle.tracker_dir()).unwrap();
-            (out, bundle)
+            let bundles = [(); 2].map(|()| {
+                let bundle = Bundle::create(out.path(), RunId::new()).unwrap();
+                fs::create_dir_all(bundle.tracker_dir()).unwrap();
+                bundle
+            });
+            (out, bundles)
         });
-        fill(bundle, input);
-        read(bundle);
+        bundles.iter().for_each(|bundle| fill(bundle, input));
+        read(&bundles[1]);
     });
 });
 

@@ -82,17 +82,23 @@ fn read(bundle: &Bundle) -> bool {
 #[test]
 fn a_damaged_bundle_is_read_as_far_as_it_goes() {
     let seeds = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds/bundle");
-    let (mut random, mut read_count, mut count) = (Rng::with_seed(7), 0, 0);
+    let (mut random, mut read_count, mut count, mut compared) = (Rng::with_seed(7), 0, 0, 0);
     for seed in fs::read_dir(seeds).unwrap() {
         let seed = String::from_utf8(fs::read(seed.unwrap().path()).unwrap()).unwrap();
         for damage in 0..=DAMAGES {
             let out = tempfile::tempdir().unwrap();
-            let bundle = Bundle::create(out.path(), RunId::new()).unwrap();
-            fs::create_dir_all(bundle.tracker_dir()).unwrap();
-            fill(&bundle, &seed, (damage > 0).then_some(&mut random));
+            // The last run, which is damaged in another way, and the run.
+            let [_, bundle] = [(); 2].map(|()| {
+                let bundle = Bundle::create(out.path(), RunId::new()).unwrap();
+                fs::create_dir_all(bundle.tracker_dir()).unwrap();
+                fill(&bundle, &seed, (damage > 0).then_some(&mut random));
+                bundle
+            });
             count += 1;
             read_count += u64::from(read(&bundle));
+            compared += u64::from(Report::from_bundle(&bundle).is_ok_and(|report| report.since.is_some()));
         }
     }
+    assert!(compared > DAMAGES / 2, "{compared} had a last run");
     assert!(count > 100 && read_count * 10 > count * 9, "{read_count} of {count} were read");
 }
