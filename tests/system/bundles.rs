@@ -114,6 +114,43 @@ fn the_history_has_every_run_of_a_pipeline() {
 }
 
 #[test]
+fn plans_are_new_in_a_history_only_where_both_runs_have_planned_them() {
+    let checkout = Checkout::new();
+    let run = |query: &str, arguments: &[&str], code: i32| {
+        let sql = format!(
+            "CREATE TABLE numbers AS SELECT value AS x FROM generate_series(1, 100);
+             CREATE TABLE checked AS {query};
+             CREATE TABLE counted AS SELECT count(*) AS n FROM numbers;"
+        );
+        let pipeline = checkout.pipeline("plans.sql", &sql);
+        Daglight::run(&checkout, &pipeline).args(arguments).finish().report(code);
+    };
+    let (good, fails) = ("SELECT x FROM numbers WHERE x > 5", "SELECT x / (x - x) AS x FROM numbers");
+    run(good, &[], 0);
+    run(good, &["--profile", "prod"], 0);
+    run(fails, &["--keep-going"], 1);
+    run(good, &["--profile", "ci"], 0);
+    let history = || Daglight::new(&checkout, ["history", "out", "--json"]).finish().report(0);
+    let changed = |history: &Value| -> Vec<Value> {
+        let runs = history[0]["runs"].as_array().expect("a list");
+        runs.iter().map(|run| run["plans_changed"].clone()).collect()
+    };
+    assert_eq!(changed(&history()), [Value::Null, false.into(), false.into(), false.into()]);
+    run("SELECT n.x FROM numbers n JOIN numbers m ON n.x = m.x", &[], 0);
+    assert_eq!(changed(&history())[4], true);
+    // A run whose manifest is gone is listed by the name of its folder, and the others are as before.
+    let mut runs: Vec<PathBuf> = fs::read_dir(checkout.path().join("out/run_bundle"))
+        .expect("a folder")
+        .map(|entry| entry.expect("a run").path())
+        .collect();
+    runs.sort();
+    fs::write(runs[2].join("manifest.json"), "{").expect("a file");
+    let said = Daglight::new(&checkout, ["history", "out"]).finish().ended_with(0).stdout;
+    let id = runs[2].file_name().and_then(|name| name.to_str()).expect("an id");
+    has(&said, &["plans  ", "4 runs", "unknown  ", id]);
+}
+
+#[test]
 fn a_bundle_that_was_changed_is_not_whole() {
     let two = Two::new();
     let whole = two.call(&["bundle", "verify", two.path(0)]).ended_with(0);

@@ -44,7 +44,9 @@ pub(crate) fn history(args: &HistoryArgs) -> Result<ExitCode, Failure> {
             match ComparedRun::read_with(bundle, &options) {
                 Ok(run) => {
                     warn_of_damages(named.shown(bundle), &run.report);
-                    runs.push(run);
+                    // The folder is named after the run where its manifest cannot be read.
+                    let id = bundle.recorded_run().map(|id| id.to_string());
+                    runs.push(Listed { id, run });
                 }
                 Err(error) => note!("warning: {}: {}", named.shown(bundle), in_one_line(&error)),
             }
@@ -68,23 +70,40 @@ pub(crate) fn dag_name(bundle: &Bundle) -> Option<String> {
     Manifest::read(bundle).ok().map(|manifest| manifest.identity.dag_name)
 }
 
-fn print(name: &str, runs: &[ComparedRun], skipped: usize) {
-    let durations: Vec<Option<f64>> = runs.iter().map(|run| run.report.duration_ms).collect();
+/// A run of a pipeline, with its id as far as that is known.
+struct Listed {
+    id: Option<String>,
+    run: ComparedRun,
+}
+
+impl Listed {
+    /// The kinds of its findings, each once, the most important first.
+    fn findings(&self) -> Vec<&'static str> {
+        let mut kinds = Vec::new();
+        for finding in &self.run.report.findings {
+            if !kinds.contains(&finding.kind.id()) {
+                kinds.push(finding.kind.id());
+            }
+        }
+        kinds
+    }
+}
+
+fn print(name: &str, runs: &[Listed], skipped: usize) {
+    let durations: Vec<Option<f64>> = runs.iter().map(|listed| listed.run.report.duration_ms).collect();
     let bars = sparkline(&durations);
     let earlier = if skipped > 0 { format!(", {skipped} earlier ones are not shown") } else { String::new() };
     say!("{name}  {bars}  {}{earlier}", exact_plural(runs.len() as u64, "run"));
     say!("{:<36} {:<13} {:>11}   {:>11} {:>4}", "run", "status", "time", "rows", "");
-    for ((run, bar), before) in runs.iter().zip(bars.chars()).zip(before(runs)) {
-        let report = &run.report;
-        let id = report.identity.as_ref().map(|identity| identity.run_id.to_string()).unwrap_or_default();
+    for ((listed, bar), before) in runs.iter().zip(bars.chars()).zip(before(runs)) {
+        let report = &listed.run.report;
+        let id = listed.id.as_deref().unwrap_or_default();
         let took = report.duration_ms.map(duration).unwrap_or_default();
         let mut notes = Vec::new();
-        if before.is_some_and(|before| !run.has_plans_of(before)) {
-            notes.push("new plans".to_owned());
+        if before.is_some_and(|before| !listed.run.has_plans_of(before)) {
+            notes.push("new plans");
         }
-        let mut kinds: Vec<&str> = report.findings.iter().map(|finding| finding.kind.id()).collect();
-        kinds.dedup();
-        notes.extend(kinds.iter().map(|kind| (*kind).to_owned()));
+        notes.extend(listed.findings());
         let written = exact(report.totals.rows_written.saturating_add(report.totals.rows_in_tables));
         say!("{id:<36} {:<13} {took:>11} {bar} {written:>11} {}", report.status.in_words(), notes.join(", "));
     }
@@ -93,9 +112,9 @@ fn print(name: &str, runs: &[ComparedRun], skipped: usize) {
 
 /// For each run the one whose plans its own are compared with: the last before it that ended well, because one that did not has not
 /// planned everything; without such a one, the run before it.
-fn before(runs: &[ComparedRun]) -> impl Iterator<Item = Option<&ComparedRun>> {
+fn before(runs: &[Listed]) -> impl Iterator<Item = Option<&ComparedRun>> {
     let mut last: Option<&ComparedRun> = None;
-    runs.iter().map(move |run| {
+    runs.iter().map(move |Listed { run, .. }| {
         let is_good = |run: &ComparedRun| run.report.status == ReportStatus::Success;
         let before = last;
         if is_good(run) || !last.is_some_and(is_good) {
@@ -105,18 +124,18 @@ fn before(runs: &[ComparedRun]) -> impl Iterator<Item = Option<&ComparedRun>> {
     })
 }
 
-fn rows(runs: &[ComparedRun]) -> Vec<Value> {
-    let rows = runs.iter().zip(before(runs)).map(|(run, before)| {
-        let report = &run.report;
+fn rows(runs: &[Listed]) -> Vec<Value> {
+    let rows = runs.iter().zip(before(runs)).map(|(listed, before)| {
+        let report = &listed.run.report;
         let kinds: Vec<&str> = report.findings.iter().map(|finding| finding.kind.id()).collect();
         json!({
-            "run_id": report.identity.as_ref().map(|identity| identity.run_id.to_string()),
+            "run_id": listed.id,
             "started_at": report.started_at,
             "status": report.status,
             "duration_ms": report.duration_ms,
             "rows_written": report.totals.rows_written,
             "rows_in_tables": report.totals.rows_in_tables,
-            "plans_changed": before.map(|before| !run.has_plans_of(before)),
+            "plans_changed": before.map(|before| !listed.run.has_plans_of(before)),
             "findings": kinds,
         })
     });
