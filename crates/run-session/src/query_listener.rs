@@ -403,8 +403,10 @@ impl RunQuery {
             let logical_hash = self.query.fingerprints.logical_hash.clone();
             facts.secrets_by_query.insert(logical_hash, Arc::clone(secrets));
         }
-        // Rows of a node are those that it has written. Only one that writes nothing has those of its last query.
-        let counts = is_write || facts.queries.last_write().is_none();
+        // Rows of a node are those that it has written, as a query or as an output in memory. Only one that writes nothing has
+        // those of its last query.
+        let has_written = facts.queries.last_write().is_some() || !facts.artifacts.is_empty();
+        let counts = is_write || self.is_of_output || !has_written;
         if counts && facts.handed_out == HandedOut::Nothing {
             facts.rows = report.rows;
             facts.bytes = report.bytes_written.or(facts.bytes);
