@@ -28,6 +28,7 @@ mod numbers;
 mod object_stores;
 mod observed;
 mod offline;
+mod openlineage;
 mod page;
 mod parts;
 mod pipelines;

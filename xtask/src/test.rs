@@ -27,6 +27,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         "otlp",
         &workspace.root().join("tests/python/requirements.txt"),
     )?;
+    let openlineage = workspace.root().join("tests/python/openlineage.txt");
+    VirtualEnv::prepare(&workspace, &python, "openlineage", &openlineage)?;
     eprintln!("set-up: DataFusion's own tests");
     conformance::fetch(&workspace)?;
     eprintln!("set-up: programs");

@@ -246,9 +246,14 @@ fn delivery(manifest: Option<&Manifest>, dir: &Path, status: ReportStatus) -> De
     let tracker_waits = tracker.as_ref().is_some_and(|account| account.ledger.waiting > 0)
         || (status == ReportStatus::ProcessEnded && manifest.tracking != Tracking::Off);
     let backend_missed = manifest.delivery.signals.iter().any(|account| {
-        account.destination != LedgerDestination::Bundle
+        // What can be sent again from the bundle; `sync` delivers the rest.
+        ![LedgerDestination::Bundle, LedgerDestination::OpenLineage].contains(&account.destination)
             && account.ledger.waiting + account.ledger.dropped_total() > 0
     });
+    let lineage_waits =
+        manifest.delivery.signals.iter().any(|account| {
+            account.destination == LedgerDestination::OpenLineage && account.ledger.waiting > 0
+        });
     let ledgers: Vec<SignalLedger> =
         tracker.into_iter().chain(manifest.delivery.signals.iter().cloned()).collect();
     let is_expected =
@@ -261,7 +266,7 @@ fn delivery(manifest: Option<&Manifest>, dir: &Path, status: ReportStatus) -> De
         dropped: saturating_sum(ledgers.iter().map(|account| account.ledger.dropped_total())),
         ledgers,
         tracking: manifest.tracking,
-        sync_command: tracker_waits.then(|| command("sync")),
+        sync_command: (tracker_waits || lineage_waits).then(|| command("sync")),
         replay_command: backend_missed.then(|| command("replay")),
     }
 }

@@ -12,8 +12,9 @@ use daglight::{
         Bundle,
         display::{exact, exact_plural},
     },
+    lineage::Target,
     policy::in_one_line,
-    sync_run,
+    sync_lineage_of, sync_run,
     tracker::{Connection, Outcome, SyncOutcome},
 };
 use indicatif::{ProgressBar, ProgressStyle};
@@ -36,6 +37,7 @@ pub(crate) fn sync(args: &SyncArgs) -> Result<ExitCode, Failure> {
         return Ok(ExitCode::SUCCESS);
     }
     let connection = Connection::from_settings(&settings.tracker).map_err(Failure::input)?;
+    let receiver = Target::from_settings(&settings.openlineage).map_err(Failure::input)?;
     let bar = ProgressBar::new(bundles.len() as u64).with_style(
         ProgressStyle::with_template("{spinner} [{bar:24}] {pos}/{len} bundles")
             .expect("the template is well formed"),
@@ -44,10 +46,18 @@ pub(crate) fn sync(args: &SyncArgs) -> Result<ExitCode, Failure> {
     let (begun, timeout) = (Instant::now(), Duration::from_secs(args.timeout));
     for (position, bundle) in bundles.iter().enumerate() {
         let left = timeout.saturating_sub(begun.elapsed());
-        let (line, result) = match (position > 0 && left.is_zero(), connection.as_ref()) {
-            (true, Some(_)) => ("not tried: the time of --timeout is over".to_owned(), Synced::Incomplete),
-            (_, connection) => sync_one(bundle, connection, left),
+        let has_server = connection.is_some() || receiver.is_some();
+        let (mut line, result) = match position > 0 && left.is_zero() && has_server {
+            true => ("not tried: the time of --timeout is over".to_owned(), Synced::Incomplete),
+            false => sync_one(bundle, connection.as_ref(), left),
         };
+        let left = timeout.saturating_sub(begun.elapsed());
+        if let Some((said, waits)) =
+            receiver.as_ref().and_then(|receiver| send_lineage(bundle, receiver, left))
+        {
+            failed |= waits;
+            line = format!("{line}; {said}");
+        }
         failed |= result == Synced::Incomplete;
         unverified |= result == Synced::Unverified;
         unconfigured |= result == Synced::NoServer;
@@ -119,6 +129,30 @@ fn sync_one(bundle: &Bundle, connection: Option<&Connection>, timeout: Duration)
     }
     said.extend(report.warnings.iter().map(|warning| format!("warning: {warning}")));
     (said.join("; "), result)
+}
+
+/// What to say of the events of OpenLineage, and whether some still wait. `None` where the run has none.
+fn send_lineage(bundle: &Bundle, receiver: &Target, timeout: Duration) -> Option<(String, bool)> {
+    let synced = match sync_lineage_of(bundle, receiver, timeout) {
+        Ok(synced) => synced?,
+        Err(error) => return Some((format!("lineage events: error: {}", in_one_line(&error)), true)),
+    };
+    let (delivered, ledger) = (synced.outcome.delivered, &synced.outcome.ledger);
+    let mut said = match (delivered, ledger.waiting) {
+        (0, 0) => vec!["lineage events: nothing to do".to_owned()],
+        (delivered, 0) => vec![format!("{} delivered", exact_plural(delivered, "lineage event"))],
+        (delivered, waiting) => vec![
+            format!(
+                "{} delivered, {} still waiting",
+                exact_plural(delivered, "lineage event"),
+                exact(waiting)
+            ),
+            ledger.last_error.clone().unwrap_or_default(),
+        ],
+    };
+    said.extend(ledger.dropped.iter().map(|(reason, count)| format!("{count} dropped: {reason}")));
+    said.extend(synced.warnings.iter().map(|warning| format!("warning: {warning}")));
+    Some((said.join("; "), ledger.waiting > 0))
 }
 
 /// As the server has it, where it has it.

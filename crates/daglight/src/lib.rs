@@ -14,6 +14,8 @@ pub use daglight_data_summary as summary;
 pub use daglight_heartbeat as heartbeat;
 #[cfg(feature = "outputs")]
 pub use daglight_materializers as outputs;
+#[cfg(feature = "lineage")]
+pub use daglight_openlineage as lineage;
 #[cfg(feature = "otel")]
 pub use daglight_otel_bridge as otel;
 #[cfg(feature = "plans")]
@@ -25,8 +27,9 @@ pub use daglight_run_session::{
     ErrorReport, FinishReport, Interrupted, LIFECYCLE_TARGET, NOTE_TARGET, Node, NodeRecord, NodeStatus,
     OnInterrupt, OwnTime, Panic, QueryCancelled, Reading, ReportPaths, Run, RunError, RunLinks, RunOptions,
     RunProgress, RunStatus, RunWatch, RunningNode, SERVER_VARIABLES, STALL_FIELDS, StallClass, Stalled,
-    StopSignal, SyncReport, Telemetry, TelemetryError, Tracking, catch_panic, check_setup, close_dead_run,
-    error_kind, follow_spawned_tasks, receive_signals, shown_dag, silence_panics_of_nodes, sync_run,
+    StopSignal, SyncReport, SyncedLineage, Telemetry, TelemetryError, Tracking, catch_panic, check_setup,
+    close_dead_run, error_kind, follow_spawned_tasks, receive_signals, shown_dag, silence_panics_of_nodes,
+    sync_lineage_of, sync_run,
 };
 pub use daglight_settings as settings;
 #[cfg(feature = "sql")]

@@ -11,8 +11,8 @@ use daglight_run_identity::{RunId, hash_of_fields};
 
 use crate::{
     layout::{
-        self, DATA_SUMMARIES, LOGS, MANIFEST, METRICS, PLANS, RESERVE, TRACES, TRACKER, claimed_run,
-        is_bundle, is_known, run_of_bundle,
+        self, DATA_SUMMARIES, LINEAGE_EVENTS, LOGS, MANIFEST, METRICS, PLANS, RESERVE, TRACES, TRACKER,
+        claimed_run, is_bundle, is_known, run_of_bundle,
     },
     output_dir::not_a_url,
     parallel::in_parallel,
@@ -238,6 +238,11 @@ impl Bundle {
     /// What the data of the nodes was like, a line for each.
     pub fn data_summaries(&self) -> PathBuf {
         self.dir.join(DATA_SUMMARIES)
+    }
+
+    /// The events of OpenLineage, a line for each. Only a run that has a destination for them has the file.
+    pub fn lineage_events(&self) -> PathBuf {
+        self.dir.join(LINEAGE_EVENTS)
     }
 
     /// The folder of the tracker's outbox.

@@ -154,6 +154,8 @@ pub enum LedgerSignal {
     Logs,
     /// Events for the tracking server.
     Tracker,
+    /// Events of OpenLineage.
+    Lineage,
     /// What a later version counts.
     #[serde(untagged)]
     Other(String),
@@ -167,6 +169,7 @@ impl LedgerSignal {
             Self::Metrics => "metrics",
             Self::Logs => "logs",
             Self::Tracker => "tracker",
+            Self::Lineage => "lineage",
             Self::Other(name) => name,
         }
     }
@@ -178,6 +181,7 @@ impl LedgerSignal {
             Self::Metrics => "data points",
             Self::Logs => "log records",
             Self::Tracker => "tracker records",
+            Self::Lineage => "lineage events",
             Self::Other(name) => name,
         }
     }
@@ -200,6 +204,8 @@ pub enum LedgerDestination {
     Otlp,
     /// The tracking server.
     Hamilton,
+    /// A receiver of OpenLineage.
+    OpenLineage,
     /// Where a later version sends items.
     #[serde(untagged)]
     Other(String),
@@ -212,6 +218,7 @@ impl LedgerDestination {
             Self::Bundle => "bundle",
             Self::Otlp => "otlp",
             Self::Hamilton => "hamilton",
+            Self::OpenLineage => "openlineage",
             Self::Other(name) => name,
         }
     }
@@ -241,7 +248,7 @@ pub struct Delivery {
     /// Events for the Hamilton UI; `None` when the tracker is off.
     #[serde(default)]
     pub tracker: Option<DeliveryCounts>,
-    /// The OpenTelemetry signals.
+    /// The OpenTelemetry signals, and the events of OpenLineage where a run has a destination for them.
     #[serde(default)]
     pub signals: Vec<SignalLedger>,
 }
@@ -263,12 +270,12 @@ mod tests {
     #[test]
     fn names_are_those_of_the_json_also_of_what_is_not_known() {
         let text = |name: &str| format!("\"{name}\"");
-        for name in ["traces", "metrics", "logs", "tracker", "profiles"] {
+        for name in ["traces", "metrics", "logs", "tracker", "lineage", "profiles"] {
             let signal: LedgerSignal = serde_json::from_str(&text(name)).unwrap();
             assert_eq!(matches!(signal, LedgerSignal::Other(_)), name == "profiles");
             assert_eq!((signal.name(), serde_json::to_string(&signal).unwrap()), (name, text(name)));
         }
-        for name in ["bundle", "otlp", "hamilton", "kafka"] {
+        for name in ["bundle", "otlp", "hamilton", "openlineage", "kafka"] {
             let destination: LedgerDestination = serde_json::from_str(&text(name)).unwrap();
             assert_eq!(matches!(destination, LedgerDestination::Other(_)), name == "kafka");
             assert_eq!(

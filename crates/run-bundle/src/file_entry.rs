@@ -12,7 +12,10 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{
     bundle::Bundle,
-    layout::{self, BundlePart, Contents, DATA_SUMMARIES, LOGS, MANIFEST, METRICS, PLANS, TRACES, TRACKER},
+    layout::{
+        self, BundlePart, Contents, DATA_SUMMARIES, LINEAGE_EVENTS, LOGS, MANIFEST, METRICS, PLANS, TRACES,
+        TRACKER,
+    },
 };
 
 /// Bytes of a bundle that are hashed when a run ends: about a second's work. The end of a run must not take long because its
@@ -92,7 +95,7 @@ impl FileEntry {
                 FileUse::Transient
             }
             "otel_traces.open.json" => FileUse::Transient,
-            TRACES | METRICS | LOGS | DATA_SUMMARIES => FileUse::Appended,
+            TRACES | METRICS | LOGS | DATA_SUMMARIES | LINEAGE_EVENTS => FileUse::Appended,
             path if path.starts_with(&format!("{TRACKER}/outbox")) => FileUse::Appended,
             "artifacts.json" | "heartbeat.json" => FileUse::Fixed,
             path if path.starts_with(&format!("{PLANS}/")) => FileUse::Fixed,

@@ -38,6 +38,11 @@ pub(crate) const DATA_SUMMARIES: &str = "data_summaries.jsonl";
 pub(crate) const OUTBOX: &str = "outbox.jsonl";
 /// How far the outbox is delivered, beside it.
 pub(crate) const DELIVERY_CURSOR: &str = "delivery.json";
+/// What the run tells of its lineage.
+pub(crate) const LINEAGE_EVENTS: &str = "openlineage.jsonl";
+/// How far that is delivered, and what keeps two deliverers apart.
+pub(crate) const LINEAGE_DELIVERY: &str = "openlineage.delivery.json";
+pub(crate) const LINEAGE_LOCK: &str = "openlineage.lock";
 /// What takes up space for the end of a run while it goes on; in the bundle, and beside the outbox.
 pub(crate) const RESERVE: &str = "reserve";
 
@@ -53,6 +58,9 @@ const FILES: &[&str] = &[
     LOGS,
     "artifacts.json",
     DATA_SUMMARIES,
+    LINEAGE_EVENTS,
+    LINEAGE_DELIVERY,
+    LINEAGE_LOCK,
     "heartbeat.json",
     "run_diagnostics_report.json",
     "run_diagnostics_report.md",
@@ -92,6 +100,7 @@ impl BundlePart {
         match path.split_once('/') {
             Some((PLANS, _)) => Self::Plan,
             Some((TRACKER, _)) => Self::Tracker,
+            None if path.starts_with(LINEAGE_EVENTS) => Self::Tracker,
             None if path == TRACES => Self::Traces,
             None if path == DATA_SUMMARIES => Self::DataSummaries,
             None if path.starts_with(REPORT) => Self::Report,

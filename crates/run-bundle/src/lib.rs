@@ -11,6 +11,8 @@
 //!   data_summaries.jsonl              what the data of nodes was like                 NodeSummary
 //!   tracker/outbox.jsonl              what the tracking server is to know              outbox::Outbox
 //!   tracker/delivery.json             how far that is delivered                        outbox::Cursor
+//!   openlineage.jsonl                 what the run tells of its lineage                LineageEvents
+//!   openlineage.delivery.json         how far that is delivered                        LineageCursor
 //!   heartbeat.json                    the process, while it lives and after          ProcessEvidence
 //!   run_diagnostics_report.json / .md / .html
 //! ```
@@ -36,6 +38,8 @@ mod delivery_counts;
 mod evidence;
 mod file_entry;
 mod kept_as;
+mod lineage_cursor;
+mod lineage_events;
 mod manifest;
 mod manifest_lock;
 mod node_kind;
@@ -78,6 +82,10 @@ pub use file_entry::{FileEntry, FileUse, sha256_of};
 pub use json_lines::{FileReading, JsonLine, JsonLines, MAX_LINE_BYTES, NumberedLine, read_lines};
 pub use kept_as::KeptAs;
 pub use layout::{BundlePart, DeleteError, Deleted, REPORT_FILES, TRACES_FILE};
+pub use lineage_cursor::{
+    LineageCursor, LineageLock, LineageProgress, UNREADABLE_EVENT, count_lineage_events,
+};
+pub use lineage_events::{LineageEvents, LineageLine, LineageReader};
 pub use manifest::{
     AttemptRecord, Identity, Links, MANIFEST_FORMAT, MANIFEST_VERSION, Manifest, NodeRecord, NodeStatus,
     RunStatus, Tracking, UpdateError,

@@ -23,6 +23,8 @@ pub enum WarningCode {
     Undelivered,
     /// The server may still carry out a request that it did not answer: over once a synchronisation has asked it.
     Unverified,
+    /// Events of OpenLineage wait: over once a synchronisation has delivered them.
+    LineageUndelivered,
     /// Anything else. A code of a newer Daglight is read as this one.
     #[default]
     #[serde(other)]
@@ -35,11 +37,12 @@ impl WarningCode {
         match text {
             Some("undelivered") => Self::Undelivered,
             Some("unverified") => Self::Unverified,
+            Some("lineage_undelivered") => Self::LineageUndelivered,
             _ => Self::Other,
         }
     }
 
-    /// Whether `daglight sync` can make an end of it.
+    /// Whether `daglight sync` can make an end of it, by delivering to the tracking server.
     pub fn ends_with_sync(self) -> bool {
         matches!(self, Self::Undelivered | Self::Unverified)
     }

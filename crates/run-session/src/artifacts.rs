@@ -17,6 +17,9 @@ impl RunState {
         written: Written,
         plan_signature: Option<String>,
     ) -> Artifact {
+        if let Some(lineage) = &self.context.lineage {
+            lineage.written(node, &written);
+        }
         let of_files = written.location.is_some();
         let shown = |text: &str| self.context.policy.capture_name(text).to_text();
         let artifact = Artifact {

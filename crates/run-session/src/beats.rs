@@ -109,6 +109,9 @@ pub(crate) fn emit(state: &Arc<RunState>, beat: &Beat) {
     state.plans.beat();
     let before = state.last_beat.replace(beat.clone());
     let before = before.as_ref();
+    if let Some(lineage) = &state.context.lineage {
+        lineage.run_goes_on(&state.log, state.context.started_at, state.context.started.elapsed());
+    }
     state.context.refresh_execution_run_id();
     let stage = stage(state, beat);
     let span = state.context.signals.span(names::span::HEARTBEAT).parent(&state.context.root.context);

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use chrono::{DateTime, Utc};
 use daglight_capture_policy::in_one_line;
 use daglight_run_bundle::{
-    Bundle, DeliveryCounts, FileEntry, Liveness, Manifest, ReadError, RunStatus, Tracking,
+    Bundle, DeliveryCounts, FileEntry, LedgerDestination, Liveness, Manifest, ReadError, RunStatus, Tracking,
     outbox::{OutboxStatus, outbox_path, recorded_outbox},
     retention::Candidate,
 };
@@ -54,6 +54,8 @@ pub struct BundleStatus {
     pub tracking: Tracking,
     /// The tracker's counts; `None` where the run has no outbox.
     pub tracker: Option<DeliveryCounts>,
+    /// The counts of the events of OpenLineage; `None` where the run has none.
+    pub lineage: Option<DeliveryCounts>,
     /// Whether the outbox is there and cannot be read, so that nobody knows what waits in it.
     pub outbox_unreadable: bool,
     /// Whether a newer Daglight wrote its manifest, so that what this one knows of it may not be all.
@@ -94,6 +96,11 @@ impl BundleStatus {
             None if may_be_open() && liveness() == Liveness::Alive => BundleState::Running,
             None => BundleState::Unknown,
         };
+        let lineage = manifest.as_ref().and_then(|manifest| {
+            let mut accounts = manifest.delivery.signals.iter();
+            accounts.find(|account| account.destination == LedgerDestination::OpenLineage)
+        });
+        let lineage = lineage.map(|account| account.ledger.clone());
         let run_id = bundle.recorded_run();
         let recorded = outbox.as_ref();
         Self {
@@ -110,6 +117,7 @@ impl BundleStatus {
                 .or_else(|| recorded?.started)
                 .or_else(|| run_id.map(RunId::created_at)),
             size_bytes: size_bytes(bundle),
+            lineage,
             outbox_unreadable,
             newer_format,
             tracker: outbox.map(|outbox| outbox.ledger),
@@ -122,6 +130,11 @@ impl BundleStatus {
         self.tracker.as_ref().map_or(0, |tracker| tracker.waiting)
     }
 
+    /// Events that the receiver of OpenLineage does not have yet.
+    pub fn waiting_lineage(&self) -> u64 {
+        self.lineage.as_ref().map_or(0, |lineage| lineage.waiting)
+    }
+
     /// What decides whether the bundle may be deleted. `has_server`: there is a server now that can get what waits.
     pub fn candidate(&self, has_server: bool) -> Candidate {
         Candidate {
@@ -131,10 +144,10 @@ impl BundleStatus {
             is_newer: self.newer_format,
             is_unclosed: self.status == BundleState::ProcessEnded && self.tracker.is_some(),
             outbox_unreadable: self.outbox_unreadable,
-            waiting: self.waiting(),
+            waiting: self.waiting() + self.waiting_lineage(),
             is_unverified: self.unverified_until().is_some(),
             // What waits for a server that was never there is waited for only by who has one now.
-            is_awaited: has_server || self.tracking.is_expected(),
+            is_awaited: has_server || self.tracking.is_expected() || self.waiting_lineage() > 0,
         }
     }
 

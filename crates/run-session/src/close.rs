@@ -3,8 +3,9 @@
 use std::time::SystemTime;
 
 use chrono::{DateTime, Utc};
-use daglight_capture_policy::in_one_line;
+use daglight_capture_policy::{Policy, Profile, in_one_line};
 use daglight_guarded_files::FileBelow;
+use daglight_openlineage::close_open_events;
 use daglight_otel_bridge::{
     KnownEnd, KnownNode, KnownRun, complete_spans, last_sign_of_life, names::Namespace,
 };
@@ -58,6 +59,9 @@ pub fn close_dead_run(bundle: &Bundle) -> Result<bool, CloseError> {
     // Before the manifest, which is what says that the run is closed: where this process dies in between, the next
     // one does it again, and spans that are closed already are not open a second time.
     let completed = complete_spans(&files, &Namespace::new(&*manifest.namespace), &known);
+    // Its reason is a sentence of ours.
+    let reason = Policy::of_profile(Profile::Prod).capture(ended_text(last_seen));
+    let events = close_open_events(bundle, last_seen, &reason);
     // A process that was killed leaves it behind.
     let _ = FileBelow::at(&bundle.reserve()).remove();
     Ok(Manifest::update(bundle, |manifest| {
@@ -76,8 +80,10 @@ pub fn close_dead_run(bundle: &Bundle) -> Result<bool, CloseError> {
                 .filter(|entry| entry.path == TRACES_FILE)
                 .for_each(|entry| entry.refresh(bundle));
         }
-        if let Some(error) = completed.err() {
-            let warning = format!("the spans are incomplete: {}", in_one_line(&error));
+        let spans = completed.err().map(|error| format!("the spans are incomplete: {}", in_one_line(&error)));
+        let events =
+            events.err().map(|error| format!("the lineage events are incomplete: {}", in_one_line(&error)));
+        for warning in spans.into_iter().chain(events) {
             // A later synchronisation tries it once more.
             if manifest.warnings.iter().all(|known| known.message != warning) {
                 manifest.warnings.push(warning.into());
@@ -90,7 +96,7 @@ pub fn close_dead_run(bundle: &Bundle) -> Result<bool, CloseError> {
 fn close(manifest: &mut Manifest, outbox: Option<&OutboxStatus>, last_seen: DateTime<Utc>) {
     // The last event is recorded before the manifest is written, so it may know more.
     let end = outbox.and_then(|outbox| outbox.outcome.zip(outbox.ended));
-    let ended = format!("process ended; last seen {}", last_seen.to_rfc3339());
+    let ended = ended_text(last_seen);
     match end {
         Some((Outcome::Success, ended_at)) => {
             // The work was done, and a server may know it: what died is the process that waited for
@@ -112,6 +118,10 @@ fn close(manifest: &mut Manifest, outbox: Option<&OutboxStatus>, last_seen: Date
             show_progress(node, progress);
         }
     }
+}
+
+fn ended_text(last_seen: DateTime<Utc>) -> String {
+    format!("process ended; last seen {}", last_seen.to_rfc3339())
 }
 
 /// What the outbox proves of a run.

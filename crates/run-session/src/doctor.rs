@@ -6,8 +6,10 @@ use chrono::{TimeDelta, Utc};
 use daglight_capture_policy::{Policy, Profile, in_one_line};
 use daglight_otel_bridge::{EndpointCheck, Signal, check_endpoints};
 use daglight_run_bundle::output_dir::check_writable;
-use daglight_settings::{SettingsLoader, TrackerSettings};
+use daglight_settings::{OpenLineageSettings, SettingsLoader, TrackerSettings};
 use daglight_tracker_client::{Client, Connection, ProjectRef};
+
+use crate::lineage::LineageSetup;
 
 /// The variables that name a tracking server, for messages that ask for one.
 pub const SERVER_VARIABLES: &str = "HAMILTON_API_URL, HAMILTON_PROJECT_ID, HAMILTON_USERNAME";
@@ -37,6 +39,8 @@ pub enum CheckKind {
     User,
     /// Whether the project is there and can be written.
     Project,
+    /// Where events of OpenLineage go.
+    OpenLineage,
     /// The `OTEL_*` variables.
     OpenTelemetry,
     /// The OTLP endpoint of a signal; `None` where no signal has one.
@@ -55,6 +59,7 @@ impl fmt::Display for CheckKind {
             Self::Clock => "clock",
             Self::User => "user",
             Self::Project => "project",
+            Self::OpenLineage => "openlineage",
             Self::OpenTelemetry => "opentelemetry",
             Self::Otlp(None) => "otlp",
             Self::Otlp(Some(signal)) => return write!(f, "otlp {signal}"),
@@ -107,6 +112,7 @@ pub fn check_setup(
             checks.ok(CheckKind::Profile, resolved.settings.profile.as_str());
             checks.output(&resolved.settings.bundle.output_dir);
             checks.tracker(&resolved.settings.tracker);
+            checks.lineage(&resolved.settings.openlineage);
         }
         checks.otlp(environment, &policy);
         checks.are_well
@@ -143,6 +149,18 @@ impl<F: FnMut(&Check)> Checks<F> {
                 CheckKind::OutputFolder,
                 format!("{shown} cannot be written: {error}; set DAGLIGHT_OUTPUT_DIR"),
             ),
+        }
+    }
+
+    /// By its settings alone: a receiver takes events, and cannot be asked anything.
+    fn lineage(&mut self, settings: &OpenLineageSettings) {
+        let mut warnings = Vec::new();
+        let setup = LineageSetup::of(settings, &mut warnings);
+        let is_well = warnings.is_empty();
+        warnings.into_iter().for_each(|warning| self.fail(CheckKind::OpenLineage, warning));
+        // Without a destination there is nothing to say: most have none.
+        if let Some(setup) = setup.filter(|_| is_well) {
+            self.ok(CheckKind::OpenLineage, format!("events go to {}", setup.destination()));
         }
     }
 

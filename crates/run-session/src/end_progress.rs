@@ -26,6 +26,7 @@ struct State {
     /// Servers are not waited for.
     without_servers: bool,
     tracker_flushed: bool,
+    lineage_flushed: bool,
     signals: Option<SignalLedgers>,
 }
 
@@ -74,6 +75,10 @@ impl EndProgress {
         self.change(|state| state.tracker_flushed = true);
     }
 
+    pub(crate) fn lineage_flushed(&self) {
+        self.change(|state| state.lineage_flushed = true);
+    }
+
     pub(crate) fn signals_flushed(&self, ledgers: SignalLedgers) {
         self.change(|state| state.signals = Some(ledgers));
     }
@@ -92,7 +97,7 @@ impl EndProgress {
     pub(crate) fn wait_for_all(&self, deadline: Instant) -> Option<SignalLedgers> {
         let mut state = self.lock();
         let mut deadline = deadline;
-        while !(state.tracker_flushed && state.signals.is_some()) {
+        while !(state.tracker_flushed && state.lineage_flushed && state.signals.is_some()) {
             if state.without_servers {
                 // Asked not to wait for servers. What is on its way to a file takes a moment, and is waited for.
                 deadline = deadline.min(Instant::now() + LAST_WRITES);

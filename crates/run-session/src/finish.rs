@@ -11,9 +11,9 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use daglight_bundle_report::{Report, ReportOptions, display::command};
 use daglight_capture_policy::{Captured, in_one_line};
 use daglight_run_bundle::{
-    ArtifactCatalog, Bundle, Delivery, DeliveryCounts, FileEntry, Identity, Links, MANIFEST_FORMAT,
-    MANIFEST_VERSION, Manifest, NodeRecord, NodeStatus, OwnTime, RunStatus, Tracking, Warning, WarningCode,
-    WriteError, clock,
+    ArtifactCatalog, Bundle, Delivery, DeliveryCounts, FileEntry, Identity, LedgerDestination, Links,
+    MANIFEST_FORMAT, MANIFEST_VERSION, Manifest, NodeRecord, NodeStatus, OwnTime, RunStatus, SignalLedger,
+    Tracking, Warning, WarningCode, WriteError, clock,
 };
 use daglight_run_identity::RunId;
 use daglight_tracker_client::{Event, Outcome};
@@ -23,6 +23,7 @@ use crate::{
     error_report::ErrorReport,
     flush::{Flushed, flush},
     interrupt::Cause,
+    lineage::Lineage,
     location::shown_location,
     log::{field, log},
     open_statements::StatementPlace,
@@ -171,6 +172,13 @@ pub(crate) fn finish(state: &Arc<RunState>) -> FinishReport {
             time: ended_at,
         });
     }
+    if let Some(lineage) = &state.context.lineage {
+        let (failure, interrupted) = {
+            let records = state.log.records();
+            (records.failure().cloned(), records.is_interrupted())
+        };
+        lineage.run_ended(&state.log, ended_at, failure, interrupted);
+    }
     // Whatever becomes of the process while it waits for servers, its bundle says how the run ended.
     // On a full disk the last manifest has space of its own, and says what is missing.
     let _ = replace_manifest(state, Some(&ending_so_far(state, ended_at)), FileEntry::list);
@@ -232,8 +240,13 @@ pub(crate) fn finish(state: &Arc<RunState>) -> FinishReport {
             ));
         }
     }
+    let of_lineage = state.context.lineage.as_ref().map(Lineage::accounts).unwrap_or_default();
+    of_lineage.iter().for_each(|account| say_what_waits(state, account));
     // Counted after the flush, when nothing is on its way any more: the sums add up only then.
-    let delivery = Delivery { tracker: tracker_ledger, signals: signals.accounts() };
+    let delivery = Delivery {
+        tracker: tracker_ledger,
+        signals: signals.accounts().into_iter().chain(of_lineage).collect(),
+    };
     let ending = Ending { ended_at, delivery };
     // Behind the flush, because the manifest has the counts of what was delivered.
     let report = write_files(state, &ending);
@@ -329,6 +342,34 @@ fn say_what_has_no_run(state: &RunState) {
         state.log.warn(format!(
             "{queries} ran beside the code of several open runs and {belong} to none of them: \
              start such queries with node.spawn, or in node.context() or run.context()"
+        ));
+    }
+}
+
+/// What the receiver of OpenLineage does not have.
+fn say_what_waits(state: &RunState, account: &SignalLedger) {
+    let (Some(bundle), LedgerDestination::OpenLineage) = (&state.context.bundle, &account.destination) else {
+        return;
+    };
+    let counts = &account.ledger;
+    if counts.waiting > 0 {
+        let warning = format!(
+            "{} of {} lineage events wait in the bundle: {}. To deliver them later: {}",
+            counts.waiting,
+            counts.produced,
+            counts.last_error.as_deref().unwrap_or("the receiver of OpenLineage did not answer in time"),
+            command("sync", bundle.dir())
+        );
+        state.log.warn(Warning::new(WarningCode::LineageUndelivered, warning));
+    }
+    if counts.dropped_total() > 0 {
+        let reasons: Vec<String> =
+            counts.dropped.iter().map(|(why, count)| format!("{count} {why}")).collect();
+        state.log.warn(format!(
+            "{} of {} lineage events were lost: {}",
+            counts.dropped_total(),
+            counts.produced,
+            reasons.join(", ")
         ));
     }
 }

@@ -28,7 +28,7 @@ pub(crate) struct Flushed {
 }
 
 /// Ends the root span at `ended_at`, completes the files, and delivers and exports what waits. In all it takes as long as
-/// the longer one of `tracker.flush_seconds` and `otel.shutdown_seconds`, or until a signal says that it is enough.
+/// the longest one of `tracker.flush_seconds`, `otel.shutdown_seconds` and, with OpenLineage, `openlineage.flush_seconds`, or until a signal says that it is enough.
 pub(crate) fn flush(state: &Arc<RunState>, ended_at: SystemTime) -> Flushed {
     let settings = state.context.telemetry.settings();
     let started = Instant::now();
@@ -44,6 +44,16 @@ pub(crate) fn flush(state: &Arc<RunState>, ended_at: SystemTime) -> Flushed {
     // Both at once: they are of different servers, and the one that does not answer must not take the time of the
     // other.
     beside(state, "daglight-deliver", flush_tracker);
+    let lineage_time = settings.openlineage.flush_timeout();
+    match &state.context.lineage {
+        None => state.end.lineage_flushed(),
+        Some(_) => beside(state, "daglight-lineage-end", move |state| {
+            if let Some(lineage) = &state.context.lineage {
+                lineage.flush(lineage_time);
+            }
+            state.end.lineage_flushed();
+        }),
+    }
     let exports = Signal::ALL.into_iter().any(|signal| state.context.telemetry.bridge().exports(signal));
     let link_timeout = match exports {
         // An export needs the rest of its time. Files do not.
@@ -64,7 +74,8 @@ pub(crate) fn flush(state: &Arc<RunState>, ended_at: SystemTime) -> Flushed {
     beside(state, "daglight-export", move |state| {
         state.end.signals_flushed(state.context.signals.finish(signals_time));
     });
-    let longest = tracker_time.max(link_timeout + signals_time);
+    let of_lineage = state.context.lineage.as_ref().map_or(Duration::ZERO, |_| lineage_time);
+    let longest = tracker_time.max(link_timeout + signals_time).max(of_lineage);
     let signals = state.end.wait_for_all(started + longest + SLACK);
     // Not finished within all that: what has been counted by now is said.
     let signals = signals.unwrap_or_else(|| state.context.signals.ledgers());

@@ -26,6 +26,8 @@ pub(crate) struct NodeEnd {
     pub(crate) outcome: Outcome,
     /// The error and its causes, in lines.
     pub(crate) error: Option<Vec<String>>,
+    /// Whether a signal has ended it.
+    pub(crate) is_interrupted: bool,
     /// Whether the tracker knows the node.
     pub(crate) tracked: bool,
     /// How often the node has run, with this time.
@@ -64,6 +66,10 @@ impl NodeEnd {
         let summary = ShownSummary::of(&facts, self.error.is_some(), &state.context.policy);
         self.keep_summary(scope, summary.as_ref());
         if self.tracked {
+            if let Some(lineage) = &state.context.lineage {
+                let end = (self.time, self.error.as_deref(), self.is_interrupted);
+                lineage.node_ended(scope, &facts, summary.as_ref().and_then(ShownSummary::columns), end);
+            }
             if state.context.tracker.is_some() {
                 let mut attributes = self.attributes(scope, &facts, summary.as_ref());
                 // A server keeps two attributes of one name beside each other, and shows both.

@@ -91,6 +91,9 @@ impl NodeRun {
         if tracked && let Some(tracker) = &state.context.tracker {
             tracker.record(&Event::TaskStarted { node: name.to_owned(), time: began.into() });
         }
+        if tracked && let Some(lineage) = &state.context.lineage {
+            lineage.node_started(&scope, began.into());
+        }
         // Taken out by whoever ends the node first: its own code, the end of the run, or a signal.
         let open = Mutex::new(Some(Open { span, _task: state.beat_while_active(name) }));
         let node = Arc::new(OpenNode { scope, ran_for, tracked, attempt, open });
@@ -287,6 +290,10 @@ impl OpenNode {
             time,
             outcome: if unsuccessful.is_none() { Outcome::Success } else { Outcome::Failure },
             error: lines,
+            is_interrupted: matches!(
+                &unsuccessful,
+                Some(Unsuccessful { status: NodeStatus::Interrupted, .. })
+            ),
             tracked: self.tracked,
             attempt: self.attempt,
             sent: Vec::new(),

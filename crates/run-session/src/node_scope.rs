@@ -1,7 +1,7 @@
 //! What is known of a node while it runs, and of the queries that outlive its code.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::SystemTime,
@@ -16,16 +16,16 @@ use daglight_otel_bridge::{
 };
 use daglight_plan_diagnostics::{Lineage, Polls};
 use daglight_run_bundle::{Artifact, KeptAs};
-use daglight_run_identity::{Node, NodeKind};
+use daglight_run_identity::{Node, NodeKind, RunId};
 use daglight_settings::OnStall;
 use datafusion::arrow::datatypes::SchemaRef;
 use opentelemetry::Context;
 
 use crate::{
-    location::shown_location, node_checks::NodeChecks, node_end::NodeEnd, node_marks::NodeMarks,
-    node_queries::NodeQueries, node_stop::NodeStop, plan_picture::PlanPicture, preview::Preview,
-    query_owner::QueryOwner, query_write::QueryWrite, run_state::RunState, secret_columns::SecretColumns,
-    session_tables::QueryResult,
+    lineage_datasets::ReadTable, location::shown_location, node_checks::NodeChecks, node_end::NodeEnd,
+    node_marks::NodeMarks, node_queries::NodeQueries, node_stop::NodeStop, plan_picture::PlanPicture,
+    preview::Preview, query_owner::QueryOwner, query_write::QueryWrite, run_state::RunState,
+    secret_columns::SecretColumns, session_tables::QueryResult,
 };
 
 /// A node that runs. Its OpenTelemetry context holds it, so that queries planned inside find it.
@@ -46,6 +46,8 @@ pub(crate) struct NodeScope {
     pub(crate) progress: NodeMarks,
     /// Ends its code where it makes none.
     pub(crate) stop: NodeStop,
+    /// What this execution of it is called in the events of OpenLineage.
+    pub(crate) lineage_id: RunId,
     facts: Mutex<NodeFacts>,
     open: Mutex<OpenQueries>,
     /// Of its span, without this node in it, which would keep itself alive.
@@ -93,6 +95,8 @@ pub(crate) struct NodeFacts {
     /// The plan of its slowest query.
     pub(crate) picture: Option<PlanPicture>,
     pub(crate) source: Option<SourceFacts>,
+    /// The tables that its queries have read, where the events of OpenLineage tell of them.
+    pub(crate) tables: BTreeMap<String, ReadTable>,
     /// What it has written, as it may be shown.
     pub(crate) artifacts: Vec<Artifact>,
     /// What its queries have written, as far as no artifact says so.
@@ -150,6 +154,7 @@ impl NodeScope {
             is_scripted,
             polls: Polls::default(),
             progress: NodeMarks::default(),
+            lineage_id: RunId::new(),
             stop: NodeStop::default(),
             facts: Mutex::default(),
             open: Mutex::default(),

@@ -21,6 +21,7 @@ use daglight_plan_diagnostics::{
 use opentelemetry::Context;
 
 use crate::{
+    lineage_datasets::note_tables,
     node_checks::CheckReads,
     node_queries::QueryFacts,
     node_scope::{HandedOut, NodeScope},
@@ -435,6 +436,9 @@ impl RunQuery {
                     logical_hash: self.query.fingerprints.logical_hash.clone(),
                 });
             }
+        }
+        if node.run.context.lineage.is_some() {
+            note_tables(&self.query, &mut facts.tables);
         }
         facts.queries.push(QueryFacts {
             id: self.query.id,

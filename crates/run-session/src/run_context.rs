@@ -14,7 +14,7 @@ use daglight_run_identity::{Dag, RunId};
 use daglight_tracker_client::Tracker;
 use opentelemetry::Context;
 
-use crate::telemetry::Telemetry;
+use crate::{lineage::Lineage, telemetry::Telemetry};
 
 /// The part of a run that does not change. What only describes the run, or records something of it, needs no more.
 pub(crate) struct RunContext {
@@ -32,6 +32,8 @@ pub(crate) struct RunContext {
     pub(crate) bundle: Option<Bundle>,
     /// `None` where the tracker is off, or there is no bundle for its outbox.
     pub(crate) tracker: Option<Tracker>,
+    /// `None` where no destination of OpenLineage is set, or there is no bundle.
+    pub(crate) lineage: Option<Lineage>,
     pub(crate) signals: RunSignals,
     pub(crate) root: RootSpan,
 }

@@ -17,6 +17,7 @@ use serde_json::Value;
 use crate::{
     beats::emit,
     finish::write_manifest,
+    lineage::Lineage,
     live_progress::LiveProgress,
     log::{field, log},
     options::RunOptions,
@@ -65,6 +66,15 @@ pub(crate) fn start(telemetry: &Telemetry, dag: &Dag, options: RunOptions) -> Ar
         let connection = telemetry.shared.connection.clone();
         Tracker::start(&bundle.tracker_dir(), settings.bundle.durability, connection)
     });
+    let mut lineage_warnings = Vec::new();
+    let lineage = bundle.as_ref().zip(telemetry.shared.lineage.as_ref()).map(|(bundle, setup)| {
+        Lineage::start(telemetry, setup, bundle, (&dag, run_id, &git), &options, &mut lineage_warnings)
+    });
+    let (lineage, no_lineage) = match lineage {
+        Some(Ok(lineage)) => (Some(lineage), None),
+        Some(Err(error)) => (None, Some(in_one_line(&error))),
+        None => (None, None),
+    };
     let bundle_has_failed = tracker.as_ref().map(Tracker::warned).unwrap_or_default();
     let context = RunContext {
         telemetry: telemetry.of_run(),
@@ -77,6 +87,7 @@ pub(crate) fn start(telemetry: &Telemetry, dag: &Dag, options: RunOptions) -> Ar
         tags,
         bundle,
         tracker,
+        lineage,
         signals,
         root: RootSpan::new(root),
     };
@@ -94,6 +105,8 @@ pub(crate) fn start(telemetry: &Telemetry, dag: &Dag, options: RunOptions) -> Ar
         ));
     }
     no_bundle.into_iter().for_each(|warning| state.log.bundle_failed(warning));
+    no_lineage.into_iter().for_each(|warning| state.log.bundle_failed(warning));
+    lineage_warnings.into_iter().for_each(|warning| state.log.warn(warning));
     announce(&state, &options.inputs);
     let heartbeat = beat(&state);
     if let Some(error) = heartbeat.problem() {
@@ -136,6 +149,9 @@ fn announce(state: &RunState, inputs: &BTreeMap<String, Value>) {
             inputs,
             time: started_at,
         });
+    }
+    if let Some(lineage) = &state.context.lineage {
+        lineage.run_started(&state.log, state.context.started_at);
     }
     // At once, so that a process that is killed in its first second leaves a folder that is known as a run.
     write_manifest(state, None);

@@ -25,6 +25,7 @@ use crate::{
     ends::{Ends, Handle},
     finish::FinishReport,
     interrupt::OnInterrupt,
+    lineage::LineageSetup,
     memory_pools::MemoryPools,
     options::RunOptions,
     panics::remember_panics,
@@ -60,6 +61,7 @@ pub(crate) struct Shared {
     pub(crate) policy: Policy,
     pub(crate) bridge: Bridge,
     pub(crate) connection: Option<Connection>,
+    pub(crate) lineage: Option<LineageSetup>,
     pub(crate) registry: Registry,
     pub(crate) live: LiveQueries,
     pub(crate) pools: MemoryPools,
@@ -179,6 +181,7 @@ impl Telemetry {
                 None
             }
         };
+        let lineage = LineageSetup::of(&settings.openlineage, &mut setup_warnings);
         let registry = Registry::new(&settings.outputs).unwrap_or_else(|error| {
             let shown = policy.redactor().setting_value(&error.source.text);
             setup_warnings.push(format!(
@@ -192,6 +195,7 @@ impl Telemetry {
             policy,
             bridge,
             connection,
+            lineage,
             registry,
             live: LiveQueries::new(),
             pools: MemoryPools::default(),
@@ -271,7 +275,9 @@ impl Telemetry {
     /// How long an end may take in all.
     fn longest_end(&self) -> Duration {
         let settings = &self.shared.settings;
-        settings.otel.shutdown_timeout().max(settings.tracker.flush_timeout()) + END_SLACK
+        let servers = settings.otel.shutdown_timeout().max(settings.tracker.flush_timeout());
+        let of_lineage = self.shared.lineage.as_ref().map(|_| settings.openlineage.flush_timeout());
+        servers.max(of_lineage.unwrap_or_default()) + END_SLACK
     }
 
     fn end_exports(&self, limit: Duration) {

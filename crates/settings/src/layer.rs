@@ -15,6 +15,7 @@ use toml::de::{DeTable, DeValue};
 
 use crate::{
     catalog::{SETTINGS, TRUSTED_FOLDERS, TRUSTED_FOLDERS_VARIABLE, find, insert},
+    openlineage_config::openlineage_config,
     setting::Setting,
     settings_error::SettingsError,
     trust::{Refusal, Trusted, distrusted_because},
@@ -43,7 +44,7 @@ impl Origin {
         Self { text: text.into(), file: None }
     }
 
-    fn in_file(path: &Path, line: Option<usize>) -> Self {
+    pub(crate) fn in_file(path: &Path, line: Option<usize>) -> Self {
         let path_text = path.display();
         let text = line.map_or_else(|| path_text.to_string(), |line| format!("{path_text}:{line}"));
         Self { text, file: Some(Box::new((path.to_owned(), line))) }
@@ -87,6 +88,17 @@ impl Layer {
             lines: BTreeMap::new(),
             columns: BTreeMap::new(),
         }
+    }
+
+    /// A layer of a file, without values yet.
+    pub(crate) fn in_file(path: &Path, is_project: bool) -> Self {
+        let layer = Self::new(path.display().to_string(), Dict::new());
+        Self { file: Some(path.to_owned()), is_project, ..layer }
+    }
+
+    /// Says in which line of the file a key is.
+    pub(crate) fn at_line(&mut self, key: &str, line: Option<usize>) {
+        self.lines.extend(line.map(|line| (key.to_owned(), line)));
     }
 
     /// The layer of one value given in code.
@@ -162,6 +174,11 @@ impl Layer {
         Ok(layer)
     }
 
+    /// The file that it is, or is a part of.
+    pub(crate) fn file(&self) -> Option<&Path> {
+        self.file.as_deref()
+    }
+
     /// The part of this layer below `path`, as a layer called `name`.
     pub(crate) fn below(&self, path: &str, values: Dict, name: String) -> Self {
         let prefix = format!("{path}.");
@@ -222,6 +239,8 @@ pub(crate) struct FoundFiles {
     /// Those that count; later ones win.
     pub(crate) layers: Vec<Layer>,
     pub(crate) refused: Vec<Refusal>,
+    /// What OpenLineage's own configuration says, which stands above the variables.
+    pub(crate) openlineage: Vec<Layer>,
 }
 
 /// The configuration files for a working directory and environment.
@@ -256,13 +275,16 @@ pub(crate) fn find_files(
     let of_project = files.find(|file| file.is_file()).filter(|file| Some(file) != of_user.as_ref());
     // Looked for last, because the layers of the user say which folders are trusted. A project cannot say it of
     // itself.
+    let trusted = trusted_folders(&layers, variables)?;
     if let Some(file) = of_project {
-        match distrusted_because(&file, &trusted_folders(&layers, variables)?) {
+        match distrusted_because(&file, &trusted) {
             None => layers.push(Layer { is_project: true, ..Layer::of_file(&file)? }),
             Some(why) => refused.push(Refusal { what: file.display().to_string(), why }),
         }
     }
-    Ok(FoundFiles { layers, refused })
+    let openlineage = openlineage_config(directory, variables, &trusted)?;
+    refused.extend(openlineage.refused);
+    Ok(FoundFiles { layers, refused, openlineage: openlineage.layers })
 }
 
 /// The folders in which a project's file is looked for, the nearest first: up to the root of the repository, or else to
@@ -318,7 +340,7 @@ fn read(setting: &Setting, text: &str, origin: impl FnOnce() -> Origin) -> Resul
     })
 }
 
-fn read_file(path: &Path) -> Result<String, SettingsError> {
+pub(crate) fn read_file(path: &Path) -> Result<String, SettingsError> {
     read_named_text(path, MAX_FILE_BYTES)
         .map_err(|error| SettingsError::Unreadable { file: path.to_owned(), source: error })
 }

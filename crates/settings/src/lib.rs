@@ -17,6 +17,7 @@ mod reference;
 mod disclosure;
 mod layer;
 mod loader;
+mod openlineage_config;
 mod resolved;
 mod settings_error;
 mod trust;
@@ -30,8 +31,8 @@ pub use reference::{settings_schema, settings_table};
 pub use resolved::{Resolved, ResolvedValue};
 pub use setting::{Setting, SettingKind, byte_size};
 pub use settings::{
-    BundleSettings, HeartbeatSettings, KeptPlans, OnStall, OtelSettings, PlanSettings, Settings,
-    TrackerSettings,
+    BundleSettings, HeartbeatSettings, KeptPlans, OnStall, OpenLineageSettings, OtelSettings, PlanSettings,
+    Settings, TrackerSettings,
 };
 pub use settings_error::SettingsError;
 pub use trust::Refusal;

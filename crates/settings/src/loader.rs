@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    path::PathBuf,
+    path::{Path, PathBuf},
     str::FromStr,
 };
 
@@ -21,7 +21,7 @@ use crate::{
     setting::{Setting, SettingKind},
     settings::Settings,
     settings_error::SettingsError,
-    trust::{check_project, keep_key_from_project},
+    trust::{check_project, keep_key_from_project, keep_lineage_key_from_project},
 };
 
 /// The table of a file that holds custom profiles.
@@ -39,7 +39,9 @@ pub(crate) const PROFILE: &str = "profile";
 /// 4. `daglight.toml` in the working directory or the nearest folder above it, up to the root of the repository or the
 ///    home folder, when it belongs to the user or root and nobody else may write it ([`Resolved::refused`]);
 /// 5. environment variables ([`SETTINGS`] has their names);
-/// 6. code, options of the command line among it.
+/// 6. for the section `openlineage`, the variables `OPENLINEAGE__*`, and then `openlineage.yml` in the working directory (under
+///    the same conditions), in `~/.openlineage`, or where `OPENLINEAGE_CONFIG` names it: in the order of OpenLineage's own clients;
+/// 7. code, options of the command line among it.
 ///
 /// ```
 /// use daglight_settings::SettingsLoader;
@@ -154,9 +156,13 @@ impl SettingsLoader {
 
     pub(crate) fn read_files(&self) -> Result<FoundFiles, SettingsError> {
         Ok(match &self.files {
-            Files::None => FoundFiles { layers: Vec::new(), refused: Vec::new() },
+            Files::None => FoundFiles { layers: Vec::new(), refused: Vec::new(), openlineage: Vec::new() },
             Files::Found(directory) => find_files(directory.as_deref(), &self.variables)?,
-            Files::One(file) => FoundFiles { layers: vec![Layer::of_file(file)?], refused: Vec::new() },
+            Files::One(file) => FoundFiles {
+                layers: vec![Layer::of_file(file)?],
+                refused: Vec::new(),
+                openlineage: Vec::new(),
+            },
         })
     }
 
@@ -166,12 +172,14 @@ impl SettingsLoader {
             return Err(SettingsError::Unusable { setting, origin, source });
         }
         // Weakest first: the order of this list is the order of precedence.
-        let FoundFiles { mut layers, mut refused } = self.read_files()?;
-        let files = layers.iter().map(|layer| PathBuf::from(&layer.name)).collect();
+        let FoundFiles { mut layers, mut refused, openlineage } = self.read_files()?;
+        let of_openlineage = openlineage.iter().filter_map(Layer::file);
+        let files = layers.iter().filter_map(Layer::file).chain(of_openlineage).map(Path::to_owned).collect();
         let profiles = take_profiles(&mut layers)?;
         for (name, text) in &self.variables {
             layers.extend(Layer::of_variable(name, text)?);
         }
+        layers.extend(openlineage);
         layers.extend(self.code.iter().cloned());
         let layers: Vec<Layer> = layers.into_iter().map(Layer::with_numbers).collect();
         // Each layer by itself, before the merge: afterwards nothing shows which of them wrote a value, and an error
@@ -204,6 +212,7 @@ impl SettingsLoader {
         }
         // After the merge, because it depends on which layer has won for each of three settings together.
         refused.extend(keep_key_from_project(&mut settings.tracker, &all));
+        refused.extend(keep_lineage_key_from_project(&mut settings, &all));
         let mut resolved = Resolved::new(settings, chosen.base, files, &merged, &all);
         resolved.refused = refused;
         Ok(resolved)

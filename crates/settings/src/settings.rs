@@ -83,6 +83,8 @@ settings! {
         tracker: TrackerSettings = Profile::ALL.map(TrackerSettings::of_profile) => [section TrackerSettings::ROWS];
         /// OpenTelemetry.
         otel: OtelSettings = Profile::ALL.map(OtelSettings::of_profile) => [section OtelSettings::ROWS];
+        /// OpenLineage.
+        openlineage: OpenLineageSettings = Profile::ALL.map(OpenLineageSettings::of_profile) => [section OpenLineageSettings::ROWS];
         /// The run bundle.
         bundle: BundleSettings = Profile::ALL.map(BundleSettings::of_profile) => [section BundleSettings::ROWS];
         /// The plans of queries.
@@ -149,6 +151,43 @@ settings! {
         operator_spans: bool = [true, false, false] => [DAGLIGHT_OPERATOR_SPANS Flag];
         /// How long the end of a run waits for the exporters, in seconds.
         shutdown_seconds: f64 = [5.0; 3] => [DAGLIGHT_SHUTDOWN_SECONDS Seconds];
+    }
+}
+
+settings! {
+    /// Where the events of OpenLineage go. Variables and defaults are those of its own clients, whose `openlineage.yml` is read as
+    /// well.
+    pub struct OpenLineageSettings at "openlineage." {
+        /// Whether no events are recorded and sent, whatever the others say.
+        disabled: bool = [false; 3] => [OPENLINEAGE_DISABLED Flag];
+        /// How events are sent: `http`, `file` or `console`, or not at all (`noop`). Default: `http` where `url` is set, else not at
+        /// all.
+        transport: Option<String> = [const { None }; 3] => [OPENLINEAGE__TRANSPORT__TYPE Text];
+        /// The base URL of the receiver, for `http`.
+        url: Option<String> = [const { None }; 3] => [OPENLINEAGE_URL Url];
+        /// The path below the URL that events are sent to.
+        endpoint: String = ["api/v1/lineage"; 3].map(str::to_owned) => [OPENLINEAGE_ENDPOINT Text];
+        /// The key that is sent as a bearer token.
+        api_key: Option<Secret> = [const { None }; 3] => [OPENLINEAGE_API_KEY SettingKind::Secret];
+        /// Whether the receiver's certificate is verified. Without that, everybody on the way can read and change what is sent.
+        verify: bool = [true; 3] => [OPENLINEAGE__TRANSPORT__VERIFY Flag];
+        /// How requests are compressed: `gzip`. Default: not at all.
+        compression: Option<String> = [const { None }; 3] => [OPENLINEAGE__TRANSPORT__COMPRESSION Text];
+        /// How long a request may take, in seconds.
+        timeout_seconds: f64 = [5.0; 3] => [OPENLINEAGE__TRANSPORT__TIMEOUT Seconds];
+        /// For `file`: the file that events are appended to, or, without `append`, what the names of the files begin with, one for
+        /// each event.
+        file: Option<PathBuf> = [const { None }; 3] => [OPENLINEAGE__TRANSPORT__LOG_FILE_PATH Text];
+        /// For `file`: whether all events go into one file.
+        append: bool = [false; 3] => [OPENLINEAGE__TRANSPORT__APPEND Flag];
+        /// The namespace of the jobs.
+        namespace: String = ["default"; 3].map(str::to_owned) => [OPENLINEAGE_NAMESPACE Text];
+        /// The run that has started this one: `namespace/job name/run id`.
+        parent_id: Option<String> = [const { None }; 3] => [OPENLINEAGE_PARENT_ID Text];
+        /// The run at the beginning of the chain of runs in which this one is, in the same form. Default: the parent.
+        root_parent_id: Option<String> = [const { None }; 3] => [OPENLINEAGE_ROOT_PARENT_ID Text];
+        /// How long the end of a run waits for the delivery of events, in seconds.
+        flush_seconds: f64 = [5.0; 3] => [DAGLIGHT_OPENLINEAGE_FLUSH_SECONDS Seconds];
     }
 }
 
@@ -264,6 +303,18 @@ impl OtelSettings {
     }
 }
 
+impl OpenLineageSettings {
+    /// How long a request may take.
+    pub fn timeout(&self) -> Duration {
+        seconds(self.timeout_seconds)
+    }
+
+    /// How long the end of a run waits for delivery.
+    pub fn flush_timeout(&self) -> Duration {
+        seconds(self.flush_seconds)
+    }
+}
+
 impl TrackerSettings {
     /// How long the end of a run waits for delivery.
     pub fn flush_timeout(&self) -> Duration {
@@ -276,10 +327,10 @@ fn seconds(seconds: f64) -> Duration {
 }
 
 impl Settings {
-    /// The capture policy of these settings. It knows the key of the tracker as a credential.
+    /// The capture policy of these settings. It knows the keys of the tracker and of OpenLineage as credentials.
     pub fn policy(&self) -> Policy {
-        Policy::new(self.profile.as_str(), self.capture.clone(), &self.tracker.api_key)
-            .with_tracker(self.tracker.enabled)
+        let keys = self.tracker.api_key.iter().chain(&self.openlineage.api_key);
+        Policy::new(self.profile.as_str(), self.capture.clone(), keys).with_tracker(self.tracker.enabled)
     }
 }
 

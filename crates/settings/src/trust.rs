@@ -11,7 +11,7 @@ use figment::value::Value;
 use crate::{
     catalog::{SETTINGS, TRUSTED_FOLDERS, TRUSTED_FOLDERS_VARIABLE, TRUSTED_SERVERS},
     layer::Layer,
-    settings::TrackerSettings,
+    settings::{Settings, TrackerSettings},
     settings_error::SettingsError,
 };
 
@@ -179,6 +179,39 @@ pub(crate) fn keep_key_from_project(tracker: &mut TrackerSettings, layers: &[Lay
             "the key is from {}, and a project may not send it to a server of its own; runs wait in their bundles. To \
              trust the server, set DAGLIGHT_TRUSTED_SERVERS, or {TRUSTED_SERVERS} in your own daglight.toml",
             key.origin("tracker.api_key")
+        ),
+    })
+}
+
+/// As [`keep_key_from_project`], for the receiver of OpenLineage.
+pub(crate) fn keep_lineage_key_from_project(settings: &mut Settings, layers: &[Layer]) -> Option<Refusal> {
+    const URL: &str = "openlineage.url";
+    let is_set = |layer: &Layer, key: &str| !matches!(layer.value(key), None | Some(Value::Empty(..)));
+    let winner = |key: &str| layers.iter().rev().find(|layer| is_set(layer, key));
+    let (url, key) = (settings.openlineage.url.clone()?, winner("openlineage.api_key")?);
+    if key.is_project {
+        return None;
+    }
+    let decides = |setting: &&&str| winner(setting).is_some_and(|layer| layer.is_project);
+    let verifies = settings.openlineage.verify;
+    let setting =
+        [URL, "openlineage.verify"].iter().filter(|setting| **setting == URL || !verifies).find(decides)?;
+    let own = layers.iter().filter(|layer| !layer.is_project);
+    let own = own.filter_map(|layer| layer.value(URL).and_then(Value::as_str)).filter(|_| *setting == URL);
+    let mut trusted = settings.tracker.trusted_servers.iter().map(String::as_str).chain(own);
+    if trusted.any(|server| server_of(server) == server_of(&url)) {
+        return None;
+    }
+    (settings.openlineage.url, settings.openlineage.api_key) = (None, None);
+    // Without a URL it would be called incomplete, which is not what is wrong.
+    settings.openlineage.transport.take_if(|transport| transport == "http");
+    let place = winner(setting).map(|layer| layer.origin(setting).to_string()).unwrap_or_default();
+    Some(Refusal {
+        what: format!("{setting} ({place})"),
+        why: format!(
+            "the key is from {}, and a project may not send it to a server of its own; no events of OpenLineage are sent. \
+             To trust the server, set DAGLIGHT_TRUSTED_SERVERS, or {TRUSTED_SERVERS} in your own daglight.toml",
+            key.origin("openlineage.api_key")
         ),
     })
 }

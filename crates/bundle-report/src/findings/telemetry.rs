@@ -47,6 +47,7 @@ fn item(signal: &LedgerSignal) -> &str {
         LedgerSignal::Traces => "span",
         LedgerSignal::Metrics => "metric",
         LedgerSignal::Logs => "log record",
+        LedgerSignal::Lineage => "lineage event",
         other => other.name(),
     }
 }

@@ -1,0 +1,98 @@
+//! A receiver of events over HTTP: one request for each, and what its answer means.
+
+use std::time::{Duration, SystemTime};
+
+use daglight_capture_policy::{Redactor, in_one_line};
+use daglight_http_transport::{
+    TransportError, Trust, beginning_of_body, build, client_builder, execute, gzipped, retry_after,
+    secret_header,
+};
+use reqwest::{
+    StatusCode, Url,
+    blocking::{Client, Response},
+    header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap},
+};
+
+use crate::{sending::Answer, target::HttpTarget};
+
+/// Bytes of an answer that are read to explain a status.
+const MAX_ANSWER_BYTES: u64 = 4 << 10;
+/// Characters of it that are shown.
+const MAX_SAID: usize = 200;
+
+/// Sends events to a receiver.
+pub(crate) struct HttpSender {
+    client: Client,
+    url: Url,
+    gzip: bool,
+    timeout: Duration,
+    redactor: Redactor,
+}
+
+impl HttpSender {
+    pub(crate) fn new(target: &HttpTarget) -> Result<Self, TransportError> {
+        let trust = if target.verify { Trust::System } else { Trust::Anyone };
+        let mut headers = HeaderMap::new();
+        let key = target.api_key.as_ref();
+        // That it can be sent was looked at when the target was made.
+        let bearer = key.and_then(|key| secret_header(&format!("Bearer {}", key.expose())));
+        headers.extend(bearer.map(|bearer| (AUTHORIZATION, bearer)));
+        let client = build(
+            client_builder(&target.url, &trust, None)?.timeout(target.timeout).default_headers(headers),
+        )?;
+        let redactor = Redactor::of_connection(key.map(|key| key.expose()), target.url.as_str());
+        Ok(Self { client, url: target.url.clone(), gzip: target.gzip, timeout: target.timeout, redactor })
+    }
+
+    pub(crate) fn send(&self, event: &[u8], limit: Duration) -> Answer {
+        let post = self.client.post(self.url.clone()).header(CONTENT_TYPE, "application/json");
+        let compressed = self.gzip.then(|| gzipped(event)).and_then(Result::ok);
+        let post = match compressed {
+            Some(body) => post.header(CONTENT_ENCODING, "gzip").body(body),
+            None => post.body(event.to_vec()),
+        };
+        let limit = self.timeout.min(limit);
+        match post.build().and_then(|request| execute(&self.client, request, limit)) {
+            Ok(answer) => self.answered(answer),
+            // Without the URL, in which a credential may stand.
+            Err(error) => {
+                let error = self.redactor.text(&in_one_line(&error.without_url()));
+                Answer::Later { error: format!("the receiver cannot be reached: {error}"), after: None }
+            }
+        }
+    }
+
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a pause may be given as a date: it counts from the answer"
+    )]
+    fn answered(&self, answer: Response) -> Answer {
+        let status = answer.status();
+        if status.is_success() {
+            return Answer::Taken;
+        }
+        let after = retry_after(answer.headers(), SystemTime::now());
+        let body = beginning_of_body(answer, MAX_ANSWER_BYTES);
+        let said = self.redactor.text(&String::from_utf8_lossy(&body));
+        let said: String =
+            said.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(MAX_SAID).collect();
+        let said = if said.is_empty() { status.to_string() } else { format!("{status}: {said}") };
+        let error = format!("the receiver answered {said}");
+        match status {
+            StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY | StatusCode::TOO_MANY_REQUESTS => {
+                Answer::Later { error, after }
+            }
+            status if status.is_server_error() => Answer::Later { error, after },
+            // About the key, the address or a proxy, and not about the event: a repaired configuration delivers it.
+            StatusCode::UNAUTHORIZED
+            | StatusCode::FORBIDDEN
+            | StatusCode::NOT_FOUND
+            | StatusCode::METHOD_NOT_ALLOWED
+            | StatusCode::PROXY_AUTHENTICATION_REQUIRED => Answer::Never { error },
+            status if status.is_client_error() => {
+                Answer::Refused { reason: format!("refused by the receiver with {status}"), said: error }
+            }
+            _ => Answer::Never { error },
+        }
+    }
+}

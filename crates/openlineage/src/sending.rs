@@ -1,0 +1,66 @@
+//! Sending one event, whatever the destination is.
+
+use std::time::Duration;
+
+use daglight_capture_policy::in_one_line;
+use daglight_http_transport::TransportError;
+
+use crate::{
+    http::HttpSender,
+    local::{print, write},
+    target::Target,
+};
+
+/// What became of an event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Answer {
+    /// The destination has it.
+    Taken,
+    /// The destination does not want it, now or later.
+    Refused {
+        /// Why, in the same words for all events of that kind.
+        reason: String,
+        /// What the destination says.
+        said: String,
+    },
+    /// It may be sent again.
+    Later {
+        /// Why.
+        error: String,
+        /// When, at the earliest.
+        after: Option<Duration>,
+    },
+    /// Nothing can be sent as things are: the configuration is wrong, or the receiver is another one.
+    Never {
+        /// Why.
+        error: String,
+    },
+}
+
+/// Sends events to a target. Blocks; it must be made, used and dropped outside of asynchronous code.
+pub(crate) enum Sender {
+    Http(Box<HttpSender>),
+    Local(Target),
+}
+
+impl Sender {
+    pub(crate) fn new(target: &Target) -> Result<Self, TransportError> {
+        Ok(match target {
+            Target::Http(target) => Self::Http(Box::new(HttpSender::new(target)?)),
+            other => Self::Local(other.clone()),
+        })
+    }
+
+    /// Sends an event, a line of JSON, within `limit`.
+    pub(crate) fn send(&self, event: &[u8], limit: Duration) -> Answer {
+        let written = match self {
+            Self::Http(sender) => return sender.send(event, limit),
+            Self::Local(Target::File { path, append }) => write(path, *append, event),
+            Self::Local(_) => print(event),
+        };
+        match written {
+            Ok(()) => Answer::Taken,
+            Err(error) => Answer::Later { error: in_one_line(&error), after: None },
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! What a receiver gets, whatever happens to it.
+
+use std::{collections::BTreeMap, fs, time::Duration};
+
+use daglight_openlineage::{LineageRun, SyncLineageError, sync_lineage};
+use daglight_run_bundle::LineageLock;
+use serde_json::Value;
+
+use crate::{
+    FLUSH, at_url, bundle, counts, events_of, receiver::Receiver, receiver::Reply, run_facts,
+    run_of_one_node, target, types,
+};
+
+const ALL: [&str; 4] = ["START", "START", "COMPLETE", "COMPLETE"];
+
+/// Runs against a receiver that answers so, and waits so long.
+fn run_against(reply: impl Fn(usize) -> Reply + Send + 'static, flush: Duration) -> Case {
+    let (out, bundle) = bundle();
+    let receiver = Receiver::start(reply);
+    let run = LineageRun::start(&bundle, run_facts(), at_url(&receiver.url)).unwrap();
+    run_of_one_node(&run);
+    run.flush(flush);
+    // Whatever the receiver does: the bundle has the events.
+    assert_eq!(types(&events_of(&bundle)), ALL);
+    let ledger = counts(&run);
+    Case { _out: out, bundle, receiver, ledger, _run: run }
+}
+
+struct Case {
+    _out: tempfile::TempDir,
+    bundle: daglight_run_bundle::Bundle,
+    receiver: Receiver,
+    ledger: daglight_run_bundle::DeliveryCounts,
+    _run: LineageRun,
+}
+
+#[test]
+fn every_event_is_sent_once_and_in_order() {
+    let case = run_against(|_| Reply::Status(201), FLUSH);
+    assert_eq!((case.ledger.produced, case.ledger.delivered, case.ledger.waiting), (4, 4, 0));
+    assert_eq!(case.receiver.events(), events_of(&case.bundle));
+    let request = &case.receiver.requests()[0];
+    assert_eq!(request.line, "POST /api/v1/lineage HTTP/1.1");
+    assert!(request.headers.contains(&"authorization: bearer sesame-17".to_owned()), "{request:?}");
+    assert!(request.headers.contains(&"content-type: application/json".to_owned()), "{request:?}");
+}
+
+#[test]
+fn a_server_that_fails_is_asked_again() {
+    let case = run_against(
+        |number| match number {
+            0 => Reply::Status(500),
+            1 => Reply::Status(503),
+            2 => Reply::Status(429),
+            3 => Reply::Close,
+            4 => Reply::Hang,
+            _ => Reply::Status(200),
+        },
+        FLUSH,
+    );
+    assert_eq!((case.ledger.delivered, case.ledger.waiting), (4, 0), "{:?}", case.ledger);
+    assert_eq!(case.ledger.last_error, None);
+}
+
+#[test]
+fn an_event_that_is_refused_is_dropped_with_its_reason() {
+    let case = run_against(|number| Reply::Status(if number == 1 { 422 } else { 200 }), FLUSH);
+    assert_eq!((case.ledger.delivered, case.ledger.waiting), (3, 0));
+    let reason = "refused by the receiver with 422 Unprocessable Entity".to_owned();
+    assert_eq!(case.ledger.dropped, BTreeMap::from([(reason, 1)]));
+}
+
+#[test]
+fn a_wrong_key_drops_nothing_and_shows_no_key() {
+    let case = run_against(|_| Reply::Status(401), FLUSH);
+    assert_eq!((case.ledger.delivered, case.ledger.waiting, case.ledger.dropped_total()), (0, 4, 0));
+    // It is not tried once more with each event.
+    assert_eq!(case.receiver.requests().len(), 1);
+    let error = case.ledger.last_error.clone().unwrap();
+    assert!(error.contains("401") && !error.contains("sesame-17"), "{error}");
+    // With the right one all of it is delivered, once.
+    let repaired = Receiver::start(|_| Reply::Status(200));
+    let synced = sync_lineage(&case.bundle, &at_url(&repaired.url), FLUSH).unwrap().unwrap();
+    assert_eq!((synced.delivered, synced.ledger.waiting), (4, 0));
+    let again = sync_lineage(&case.bundle, &at_url(&repaired.url), FLUSH).unwrap().unwrap();
+    assert_eq!((again.delivered, again.ledger.delivered), (0, 4));
+    assert_eq!(types(&repaired.events()), ALL);
+}
+
+#[test]
+fn a_server_that_is_away_or_hangs_ends_no_later_than_it_may() {
+    for reply in [Reply::Hang, Reply::Close, Reply::Status(502)] {
+        let case = run_against(move |_| reply, Duration::from_millis(300));
+        assert_eq!((case.ledger.delivered, case.ledger.waiting), (0, 4), "{reply:?}");
+    }
+    // Nobody listens there.
+    let (_out, bundle) = bundle();
+    let run = LineageRun::start(&bundle, run_facts(), at_url("http://127.0.0.1:9")).unwrap();
+    run_of_one_node(&run);
+    run.flush(Duration::from_millis(300));
+    let ledger = counts(&run);
+    assert_eq!(ledger.waiting, 4);
+    assert!(ledger.last_error.unwrap().contains("cannot be reached"));
+    drop(run);
+    let receiver = Receiver::start(|_| Reply::Status(200));
+    let synced = loop {
+        // The thread of the run may still hold the lock for the length of a request.
+        match sync_lineage(&bundle, &at_url(&receiver.url), FLUSH) {
+            Err(SyncLineageError::Busy { .. }) => std::thread::sleep(Duration::from_millis(20)),
+            other => break other.unwrap().unwrap(),
+        }
+    };
+    assert_eq!((synced.delivered, synced.ledger.waiting), (4, 0));
+    assert_eq!(receiver.events(), events_of(&bundle));
+}
+
+#[test]
+fn damaged_lines_are_counted_and_the_others_delivered() {
+    let case = run_against(|_| Reply::Status(401), FLUSH);
+    let mut lines = fs::read(case.bundle.lineage_events()).unwrap();
+    let first = lines.iter().position(|byte| *byte == b'\n').unwrap();
+    lines[first / 2] = b'\xff';
+    lines.extend(b"{\"torn");
+    fs::write(case.bundle.lineage_events(), lines).unwrap();
+    let receiver = Receiver::start(|_| Reply::Status(200));
+    let synced = sync_lineage(&case.bundle, &at_url(&receiver.url), FLUSH).unwrap().unwrap();
+    assert_eq!((synced.delivered, synced.ledger.waiting, synced.ledger.dropped_total()), (3, 0, 1));
+    assert!(synced.ledger.is_balanced());
+}
+
+#[test]
+fn two_do_not_deliver_at_once() {
+    let case = run_against(|_| Reply::Status(401), FLUSH);
+    let lock = LineageLock::acquire(case.bundle.dir()).unwrap();
+    let error = sync_lineage(&case.bundle, &at_url(&case.receiver.url), FLUSH).unwrap_err();
+    assert!(matches!(error, SyncLineageError::Busy { .. }), "{error}");
+    drop(lock);
+}
+
+#[test]
+fn files_take_events_as_a_receiver_does() {
+    let (out, bundle) = bundle();
+    let path = out.path().join("events.jsonl");
+    let to_file = || {
+        target(|settings| {
+            (settings.transport, settings.append) = (Some("file".into()), true);
+            settings.file = Some(path.clone());
+        })
+    };
+    let run = LineageRun::start(&bundle, run_facts(), to_file()).unwrap();
+    run_of_one_node(&run);
+    run.flush(FLUSH);
+    assert_eq!(counts(&run).delivered, 4);
+    let text = fs::read_to_string(&path).unwrap();
+    let written: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(written, events_of(&bundle));
+}
+
+#[test]
+fn requests_are_compressed_where_that_is_asked_for() {
+    let (_out, bundle) = bundle();
+    let receiver = Receiver::start(|_| Reply::Status(200));
+    let gzip = target(|settings| {
+        (settings.url, settings.compression) = (Some(receiver.url.clone()), Some("gzip".into()));
+    });
+    let run = LineageRun::start(&bundle, run_facts(), gzip).unwrap();
+    run.run_started(crate::at(0)).unwrap();
+    run.flush(FLUSH);
+    let request = &receiver.requests()[0];
+    assert!(request.headers.contains(&"content-encoding: gzip".to_owned()), "{request:?}");
+    assert_eq!(request.body[..2], [0x1f, 0x8b]);
+}

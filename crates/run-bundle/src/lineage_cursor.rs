@@ -1,0 +1,189 @@
+//! How far the lineage events of a run are delivered: `openlineage.delivery.json`.
+
+use std::{
+    collections::BTreeMap,
+    fs::{File, TryLockError},
+    io,
+    path::Path,
+};
+
+use daglight_guarded_files::{Durability, FileBelow};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    bundle::Bundle,
+    delivery_counts::DeliveryCounts,
+    layout::{LINEAGE_DELIVERY, LINEAGE_LOCK},
+    lineage_events::{LineageLine, LineageReader},
+    versioned::{MAX_FILE_BYTES, ReadError, WriteError, format_version},
+};
+
+/// The version of the cursor's format.
+///
+/// - 1: the first.
+const VERSION: u32 = 1;
+
+/// Destinations whose progress is kept. One that is forgotten gets the events again.
+const MAX_DESTINATIONS: usize = 16;
+
+/// Why a line is dropped that is damaged.
+pub const UNREADABLE_EVENT: &str = "the line of the event cannot be read";
+
+/// Progress of the delivery of `openlineage.jsonl`, replaced as a whole.
+///
+/// Losing it loses nothing: the events are sent again, and a receiver of OpenLineage takes an event that it has as the same one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LineageCursor {
+    format_version: u32,
+    /// Events that the file had no space for, by reason.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub unwritten: BTreeMap<String, u64>,
+    /// By destination, the last used first.
+    destinations: Vec<LineageProgress>,
+}
+
+/// The progress towards one destination.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LineageProgress {
+    /// The destination, as it may be shown.
+    pub destination: String,
+    /// Where in the file the first line starts that is not done.
+    pub offset: u64,
+    /// Events that it has taken.
+    pub delivered: u64,
+    /// Events that it has not, and does not get any more, by reason.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub dropped: BTreeMap<String, u64>,
+}
+
+impl Default for LineageCursor {
+    fn default() -> Self {
+        Self { format_version: VERSION, unwritten: BTreeMap::new(), destinations: Vec::new() }
+    }
+}
+
+impl LineageCursor {
+    /// The cursor of a bundle's folder. Where it is missing or damaged, the delivery starts anew.
+    ///
+    /// # Errors
+    /// When a newer Daglight has written it, or it cannot be read.
+    pub fn load(bundle_dir: &Path) -> Result<Self, ReadError> {
+        let path = bundle_dir.join(LINEAGE_DELIVERY);
+        let text = match FileBelow::new(bundle_dir, LINEAGE_DELIVERY).read(MAX_FILE_BYTES) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
+            Err(source) => return Err(ReadError::Io { path, source }),
+        };
+        match format_version(&text) {
+            Ok(found) if found > VERSION => Err(ReadError::Newer { path, found, known: VERSION }),
+            _ => Ok(serde_json::from_slice(&text).unwrap_or_default()),
+        }
+    }
+
+    /// Replaces the file.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn save(&self, bundle_dir: &Path) -> Result<(), WriteError> {
+        let path = bundle_dir.join(LINEAGE_DELIVERY);
+        let written = serde_json::to_vec_pretty(self).map_err(io::Error::from).and_then(|text| {
+            // Whatever the durability of the events: where a loss of power takes it back, they are sent again.
+            FileBelow::new(bundle_dir, LINEAGE_DELIVERY).replace(&text, Durability::Process)
+        });
+        written.map_err(|source| WriteError::Io { path, source })
+    }
+
+    /// The progress towards a destination.
+    pub fn towards(&self, destination: &str) -> LineageProgress {
+        let known = self.destinations.iter().find(|progress| progress.destination == destination);
+        let new = || LineageProgress { destination: destination.to_owned(), ..LineageProgress::default() };
+        known.cloned().unwrap_or_else(new)
+    }
+
+    /// Takes in the progress towards a destination.
+    pub fn set(&mut self, progress: LineageProgress) {
+        self.destinations.retain(|known| known.destination != progress.destination);
+        self.destinations.insert(0, progress);
+        self.destinations.truncate(MAX_DESTINATIONS);
+    }
+}
+
+impl LineageProgress {
+    /// The counts, of a file that holds so many events and lacks those that are `unwritten`.
+    pub fn ledger(&self, written: u64, unwritten: &BTreeMap<String, u64>) -> DeliveryCounts {
+        let mut dropped = self.dropped.clone();
+        for (reason, events) in unwritten {
+            *dropped.entry(reason.clone()).or_default() += events;
+        }
+        DeliveryCounts::of(written + unwritten.values().sum::<u64>(), self.delivered, dropped)
+    }
+}
+
+/// How many events the file of a bundle holds, damaged lines among them. `None` where it has no such file.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn count_lineage_events(bundle: &Bundle) -> io::Result<Option<u64>> {
+    let Some(mut reader) = LineageReader::open(bundle.dir(), 0)? else { return Ok(None) };
+    let mut events = 0;
+    while reader.next()? != LineageLine::End {
+        events += 1;
+    }
+    Ok(Some(events))
+}
+
+/// The right to deliver the lineage events of a bundle, held until it is dropped or the process ends.
+#[derive(Debug)]
+pub struct LineageLock(
+    #[expect(dead_code, reason = "the lock lives as long as the file is open")] Option<File>,
+);
+
+impl LineageLock {
+    /// `None` while another has it. Where files cannot be locked there is nothing to wait for.
+    pub fn acquire(bundle_dir: &Path) -> Option<Self> {
+        let Ok(file) = FileBelow::new(bundle_dir, LINEAGE_LOCK).append() else { return Some(Self(None)) };
+        match file.try_lock() {
+            Ok(()) | Err(TryLockError::Error(_)) => Some(Self(Some(file))),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_destination_has_a_progress_of_its_own() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut cursor = LineageCursor::load(dir.path()).unwrap();
+        cursor.set(LineageProgress { offset: 7, delivered: 2, ..cursor.towards("a") });
+        cursor.set(LineageProgress { offset: 3, delivered: 1, ..cursor.towards("b") });
+        cursor.save(dir.path()).unwrap();
+        let back = LineageCursor::load(dir.path()).unwrap();
+        assert_eq!((back.towards("a").offset, back.towards("b").offset, back.towards("c").offset), (7, 3, 0));
+        let unwritten = BTreeMap::from([("full".to_owned(), 1)]);
+        let ledger = back.towards("a").ledger(4, &unwritten);
+        assert_eq!((ledger.produced, ledger.delivered, ledger.waiting), (5, 2, 2));
+        assert!(ledger.is_balanced());
+    }
+
+    #[test]
+    fn a_newer_one_is_refused_and_a_damaged_one_starts_anew() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join(LINEAGE_DELIVERY);
+        std::fs::write(&file, r#"{"format_version":2,"what":"ever"}"#).unwrap();
+        assert!(LineageCursor::load(dir.path()).is_err());
+        std::fs::write(&file, r#"{"format_version":1,"dest"#).unwrap();
+        assert_eq!(LineageCursor::load(dir.path()).unwrap(), LineageCursor::default());
+    }
+
+    #[test]
+    fn one_delivers_at_a_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = LineageLock::acquire(dir.path());
+        assert!(first.is_some() && LineageLock::acquire(dir.path()).is_none());
+        drop(first);
+        assert!(LineageLock::acquire(dir.path()).is_some());
+    }
+}

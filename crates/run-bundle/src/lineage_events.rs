@@ -1,0 +1,207 @@
+//! `openlineage.jsonl`: the lineage events of a run, a line each, written before any of them is sent.
+
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    io::{self, Seek as _, SeekFrom, Write as _},
+    path::{Path, PathBuf},
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use daglight_guarded_files::{Durability, FileBelow, Line, Lines};
+use serde::Serialize;
+
+use crate::{
+    bundle::Bundle,
+    json_lines::{MAX_LINE_BYTES, ends_with_line_feed},
+    layout::LINEAGE_EVENTS,
+    versioned::WriteError,
+};
+
+/// The events of a run that goes on.
+///
+/// # Format
+/// Each line is an event of [OpenLineage][spec] as it is sent, so that every tool that reads those reads the file. Its version is
+/// that of the specification, which each event names in `schemaURL`. A line is written in one call, in append mode.
+///
+/// [spec]: https://openlineage.io/docs/spec/object-model
+#[derive(Debug)]
+pub struct LineageEvents {
+    path: PathBuf,
+    durability: Durability,
+    writer: Mutex<Writer>,
+}
+
+#[derive(Debug)]
+struct Writer {
+    file: File,
+    produced: u64,
+    /// Events that are not in the file, by reason.
+    lost: BTreeMap<String, u64>,
+}
+
+impl LineageEvents {
+    /// Opens the file of a bundle, and makes it where it is missing.
+    ///
+    /// # Errors
+    /// When it cannot be opened.
+    pub fn open(bundle: &Bundle) -> Result<Self, WriteError> {
+        let path = bundle.lineage_events();
+        let file = FileBelow::new(bundle.dir(), LINEAGE_EVENTS)
+            .append()
+            .map_err(|source| WriteError::Io { path: path.clone(), source })?;
+        let writer = Mutex::new(Writer { file, produced: 0, lost: BTreeMap::new() });
+        Ok(Self { path, durability: bundle.durability(), writer })
+    }
+
+    /// Appends an event. One that cannot be written is counted.
+    ///
+    /// # Errors
+    /// When it is not in the file.
+    pub fn append(&self, event: &impl Serialize) -> Result<(), WriteError> {
+        let mut writer = self.writer();
+        writer.produced += 1;
+        let written = serde_json::to_vec(event)
+            .map_err(io::Error::from)
+            .and_then(|line| writer.write(line))
+            .and_then(|()| self.durability.make_durable(&writer.file));
+        written.map_err(|source| {
+            let reason = format!("{LINEAGE_EVENTS} could not be written: {source}");
+            *writer.lost.entry(reason).or_default() += 1;
+            WriteError::Io { path: self.path.clone(), source }
+        })
+    }
+
+    /// Events that were made, those that could not be written among them.
+    pub fn produced(&self) -> u64 {
+        self.writer().produced
+    }
+
+    /// Events that could not be written, by reason.
+    pub fn lost(&self) -> BTreeMap<String, u64> {
+        self.writer().lost.clone()
+    }
+
+    fn writer(&self) -> MutexGuard<'_, Writer> {
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Writer {
+    fn write(&mut self, mut line: Vec<u8>) -> io::Result<()> {
+        line.push(b'\n');
+        let length = self.file.metadata()?.len();
+        if !ends_with_line_feed(&mut self.file)? {
+            // A process that was killed, or a disk that was full, has left a part of a line.
+            line.insert(0, b'\n');
+        }
+        let written = self.file.write_all(&line);
+        if written.is_err() {
+            // Best effort: a part of the line would count as a damaged one.
+            let _ = self.file.set_len(length);
+        }
+        written
+    }
+}
+
+/// What comes next in the file.
+#[derive(Debug, PartialEq, Eq)]
+pub enum LineageLine<'a> {
+    /// A line, without its line feed, and where the next one starts.
+    Event {
+        /// The text of the event.
+        text: &'a [u8],
+        /// The offset behind its line feed.
+        end: u64,
+    },
+    /// A line that cannot be one of ours for its length.
+    TooLong {
+        /// The offset behind it.
+        end: u64,
+    },
+    /// Nothing for now: the rest of the file is no whole line.
+    End,
+}
+
+/// Reads the events from an offset on, one at a time.
+#[derive(Debug)]
+pub struct LineageReader {
+    lines: Lines<File>,
+    offset: u64,
+}
+
+impl LineageReader {
+    /// Opens the events of a bundle's folder at the line that starts at `offset`. `None` where there is no such file: its run has
+    /// recorded none.
+    ///
+    /// # Errors
+    /// When the file cannot be opened.
+    pub fn open(bundle_dir: &Path, offset: u64) -> io::Result<Option<Self>> {
+        let mut file = match FileBelow::new(bundle_dir, LINEAGE_EVENTS).open() {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        file.seek(SeekFrom::Start(offset))?;
+        Ok(Some(Self { lines: Lines::new(file, MAX_LINE_BYTES), offset }))
+    }
+
+    /// The next line.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    #[expect(clippy::should_implement_trait, reason = "a line borrows from what reads it")]
+    pub fn next(&mut self) -> io::Result<LineageLine<'_>> {
+        Ok(match self.lines.next()? {
+            None | Some(Line::Torn(_)) => LineageLine::End,
+            Some(Line::TooLong { ended: false, .. }) => LineageLine::End,
+            Some(Line::TooLong { bytes, .. }) => {
+                self.offset += bytes;
+                LineageLine::TooLong { end: self.offset }
+            }
+            Some(Line::Whole(text)) => {
+                self.offset += text.len() as u64 + 1;
+                LineageLine::Event { text, end: self.offset }
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use daglight_run_identity::RunId;
+    use serde_json::json;
+
+    use super::*;
+
+    fn bundle() -> (tempfile::TempDir, Bundle) {
+        let out = tempfile::tempdir().unwrap();
+        let bundle = Bundle::create(out.path(), RunId::new()).unwrap();
+        (out, bundle)
+    }
+
+    #[test]
+    fn what_is_appended_is_read_from_any_offset() {
+        let (_out, bundle) = bundle();
+        assert!(LineageReader::open(bundle.dir(), 0).unwrap().is_none());
+        let events = LineageEvents::open(&bundle).unwrap();
+        events.append(&json!({ "a": 1 })).unwrap();
+        events.append(&json!({ "b": 2 })).unwrap();
+        let mut reader = LineageReader::open(bundle.dir(), 0).unwrap().unwrap();
+        assert_eq!(reader.next().unwrap(), LineageLine::Event { text: br#"{"a":1}"#, end: 8 });
+        let mut reader = LineageReader::open(bundle.dir(), 8).unwrap().unwrap();
+        assert_eq!(reader.next().unwrap(), LineageLine::Event { text: br#"{"b":2}"#, end: 16 });
+        assert_eq!(reader.next().unwrap(), LineageLine::End);
+        assert_eq!((events.produced(), events.lost().len()), (2, 0));
+    }
+
+    #[test]
+    fn a_part_of_a_line_is_not_the_beginning_of_the_next() {
+        let (_out, bundle) = bundle();
+        fs::write(bundle.lineage_events(), b"{\"torn").unwrap();
+        LineageEvents::open(&bundle).unwrap().append(&json!(1)).unwrap();
+        assert_eq!(fs::read(bundle.lineage_events()).unwrap(), b"{\"torn\n1\n");
+    }
+}

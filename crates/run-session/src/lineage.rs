@@ -1,0 +1,284 @@
+//! What a run tells OpenLineage: its own start and end, and those of its nodes, with what they have read and written.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use chrono::{DateTime, NaiveDate, Utc};
+use daglight_capture_policy::{Captured, Policy, in_one_line};
+use daglight_materializers::Written;
+use daglight_openlineage::{
+    DatasetName, Ending, ErrorFacts, LineageRun, NodeFacts, NominalTime, ParentRun, RunFacts, SourceLocation,
+    Target,
+};
+use daglight_run_bundle::{Bundle, SignalLedger, WriteError};
+use daglight_run_identity::{Dag, GitFacts, RunId};
+use daglight_settings::OpenLineageSettings;
+use datafusion::DATAFUSION_VERSION;
+
+use crate::{
+    lineage_datasets::{Datasets, datasets},
+    node_scope::{self, NodeScope},
+    options::RunOptions,
+    run_log::RunLog,
+    telemetry::Telemetry,
+};
+
+/// The tags of a run that say the time it is for.
+const NOMINAL_TIME: &str = "nominal_time";
+const NOMINAL_END_TIME: &str = "nominal_end_time";
+
+/// Where the events of this process go, and what is the same for all of its runs.
+#[derive(Debug, Clone)]
+pub(crate) struct LineageSetup {
+    target: Target,
+    parent: Option<ParentRun>,
+    root: Option<ParentRun>,
+}
+
+impl LineageSetup {
+    /// `None` where no destination is set. What is wrong goes into `warnings`: it must not stop the pipeline.
+    pub(crate) fn of(settings: &OpenLineageSettings, warnings: &mut Vec<String>) -> Option<Self> {
+        let target = match Target::from_settings(settings) {
+            Ok(target) => target?,
+            Err(error) => {
+                warnings.push(in_one_line(&error));
+                return None;
+            }
+        };
+        let mut run = |text: &Option<String>, setting: &str| {
+            let read = text.as_deref()?.parse();
+            read.inspect_err(|error| warnings.push(format!("{setting} is left out: {error}"))).ok()
+        };
+        let parent = run(&settings.parent_id, "openlineage.parent_id (OPENLINEAGE_PARENT_ID)");
+        let root = run(&settings.root_parent_id, "openlineage.root_parent_id (OPENLINEAGE_ROOT_PARENT_ID)");
+        Some(Self { target, parent, root })
+    }
+}
+
+impl LineageSetup {
+    /// Where the events go, as it may be shown.
+    pub(crate) fn destination(&self) -> String {
+        self.target.name()
+    }
+}
+
+/// The events of one run.
+pub(crate) struct Lineage {
+    run: LineageRun,
+    policy: Policy,
+    dag: String,
+    /// Where the code lies, as far as a checkout is known.
+    checkout: Option<PathBuf>,
+    /// The places of the outputs of nodes that have not ended, by node and name.
+    outputs: Mutex<BTreeMap<(String, String), String>>,
+}
+
+impl Lineage {
+    /// Starts recording. What cannot be read of the tags goes into `warnings`.
+    pub(crate) fn start(
+        telemetry: &Telemetry,
+        setup: &LineageSetup,
+        bundle: &Bundle,
+        (dag, run_id, git): (&Dag, RunId, &GitFacts),
+        options: &RunOptions,
+        warnings: &mut Vec<String>,
+    ) -> Result<Self, WriteError> {
+        let (settings, policy) = (telemetry.settings(), telemetry.policy());
+        let shown = |text: &Option<String>| text.as_deref().map(|text| policy.redactor().text(text));
+        let source = shown(&git.repo).map(|repo| SourceLocation {
+            repo,
+            commit: shown(&git.commit),
+            branch: shown(&git.branch),
+        });
+        let tag = |name: &str| options.tags.get(name).or_else(|| settings.tags.get(name));
+        let mut time = |name: &str| {
+            let text = tag(name)?;
+            let read = instant(text);
+            if read.is_none() {
+                warnings.push(format!(
+                    "the tag {name} is not a time: expected one such as 2026-11-25T00:00:00Z, or a date"
+                ));
+            }
+            read
+        };
+        let (start, end) = (time(NOMINAL_TIME), time(NOMINAL_END_TIME));
+        let facts = RunFacts {
+            run_id,
+            dag: dag.name().to_string(),
+            namespace: policy.redactor().text(&settings.openlineage.namespace),
+            parent: setup.parent.clone(),
+            root: setup.root.clone(),
+            nominal_time: start.map(|start| NominalTime { start, end }),
+            engine_version: DATAFUSION_VERSION.to_owned(),
+            source,
+            owner: settings.team.as_deref().map(|team| policy.capture(team)),
+        };
+        Ok(Self {
+            run: LineageRun::start(bundle, facts, setup.target.clone())?,
+            policy: policy.clone(),
+            dag: dag.name().to_string(),
+            checkout: checkout(options.source_dir.as_deref()),
+            outputs: Mutex::default(),
+        })
+    }
+
+    pub(crate) fn run_started(&self, log: &RunLog, time: DateTime<Utc>) {
+        said(log, self.run.run_started(time));
+    }
+
+    /// The run goes on, for so long by now.
+    pub(crate) fn run_goes_on(&self, log: &RunLog, started_at: DateTime<Utc>, elapsed: Duration) {
+        said(log, self.run.run_goes_on(started_at + elapsed, elapsed));
+    }
+
+    pub(crate) fn run_ended(
+        &self,
+        log: &RunLog,
+        time: DateTime<Utc>,
+        failure: Option<Captured>,
+        interrupted: bool,
+    ) {
+        said(log, self.run.run_ended(time, &ending(failure, None, interrupted)));
+    }
+
+    pub(crate) fn node_started(&self, scope: &NodeScope, time: DateTime<Utc>) {
+        said(&scope.run.log, self.run.node_started(&self.node(scope), time));
+    }
+
+    /// A node has ended. `error` is why it did not end well, as lines.
+    pub(crate) fn node_ended(
+        &self,
+        scope: &NodeScope,
+        facts: &node_scope::NodeFacts,
+        summary: Option<&Captured>,
+        (time, error, interrupted): (DateTime<Utc>, Option<&[String]>, bool),
+    ) {
+        let message = error.map(|lines| self.policy.capture_error(lines.first().map_or("", String::as_str)));
+        let stack = error.map(|lines| self.policy.capture_stack(lines));
+        let ending = ending(message, stack, interrupted);
+        let Datasets { inputs, outputs } = datasets(self, scope, facts, summary);
+        let node = self.node(scope);
+        said(&scope.run.log, self.run.node_ended(&node, time, &ending, inputs, outputs));
+        self.outputs().retain(|(node, _), _| *node != scope.name);
+    }
+
+    /// A node has written something: notes where, which an artifact says only as far as it may be shown.
+    pub(crate) fn written(&self, node: &str, written: &Written) {
+        if let Some(location) = &written.location {
+            self.outputs().insert((node.to_owned(), written.name.clone()), location.clone());
+        }
+    }
+
+    /// The dataset that a node has written under that name.
+    pub(crate) fn output(&self, node: &str, name: &str) -> DatasetName {
+        let location = self.outputs().get(&(node.to_owned(), name.to_owned())).cloned();
+        location.and_then(|location| self.at(&location)).unwrap_or_else(|| self.table(name))
+    }
+
+    /// The dataset at a place. `None` where the policy does not show it.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a relative location is one below the folder that the process works in"
+    )]
+    pub(crate) fn at(&self, location: &str) -> Option<DatasetName> {
+        let whole = match location.contains("://") {
+            true => location.to_owned(),
+            // Other systems know no working directory.
+            false => std::env::current_dir().ok()?.join(location).to_string_lossy().into_owned(),
+        };
+        DatasetName::of_location(&self.policy.capture_path(&whole)?.to_text())
+    }
+
+    /// A table that is known in this DAG alone.
+    pub(crate) fn table(&self, name: &str) -> DatasetName {
+        let last = name.rsplit('.').next().unwrap_or(name).trim_matches('"');
+        DatasetName::of_dag(self.run.namespace(), &self.dag, &self.policy.capture_name(last).to_text())
+    }
+
+    pub(crate) fn flush(&self, timeout: Duration) {
+        self.run.flush(timeout);
+    }
+
+    /// The counts, as they may be shown.
+    pub(crate) fn accounts(&self) -> Vec<SignalLedger> {
+        let mut accounts = self.run.accounts();
+        for account in &mut accounts {
+            let error = account.ledger.last_error.take();
+            account.ledger.last_error = error.map(|error| self.policy.redactor().text(&error));
+        }
+        accounts
+    }
+
+    fn node(&self, scope: &NodeScope) -> NodeFacts {
+        let node = scope.run.context.dag.node(&scope.name);
+        let documentation = node.and_then(|node| node.documentation.as_deref());
+        NodeFacts {
+            run_id: scope.lineage_id,
+            name: scope.name.clone(),
+            sql: scope.sql.clone(),
+            documentation: documentation.and_then(|text| self.policy.capture_documentation(text)),
+            path: node.and_then(|node| self.source_path(&node.code.as_ref()?.path)),
+        }
+    }
+
+    /// The path of a file of code below its repository, where that may be shown as a whole: a part of it leads nowhere.
+    fn source_path(&self, path: &str) -> Option<Captured> {
+        let absolute = std::path::absolute(path).ok()?;
+        let below = absolute.strip_prefix(self.checkout.as_deref()?).ok()?.to_str()?;
+        self.policy.capture_path(below).filter(|shown| shown.to_text() == below)
+    }
+
+    fn outputs(&self) -> MutexGuard<'_, BTreeMap<(String, String), String>> {
+        self.outputs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn ending(failure: Option<Captured>, stack: Option<Captured>, interrupted: bool) -> Ending {
+    match failure {
+        None => Ending::Complete,
+        Some(message) if interrupted => Ending::Abort(ErrorFacts { message, stack }),
+        Some(message) => Ending::Fail(ErrorFacts { message, stack }),
+    }
+}
+
+/// One cause is one warning: the file lies on the disk on which all of the bundle does.
+fn said(log: &RunLog, written: Result<(), WriteError>) {
+    if let Err(error) = written {
+        log.bundle_failed(in_one_line(&error));
+    }
+}
+
+/// The root of the checkout that a folder is in.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the checkout is that of the folder in which the process works"
+)]
+fn checkout(source_dir: Option<&Path>) -> Option<PathBuf> {
+    let dir = source_dir.map(Path::to_owned).or_else(|| std::env::current_dir().ok())?;
+    let dir = std::path::absolute(dir).ok()?;
+    dir.ancestors().find(|dir| dir.join(".git").exists()).map(Path::to_owned)
+}
+
+/// A time with its zone, or a date, which is its beginning in UTC.
+fn instant(text: &str) -> Option<DateTime<Utc>> {
+    let text = text.trim();
+    let time = DateTime::parse_from_rfc3339(text).map(|time| time.to_utc());
+    time.ok().or_else(|| Some(text.parse::<NaiveDate>().ok()?.and_hms_opt(0, 0, 0)?.and_utc()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_has_a_zone_or_is_a_date() {
+        let shown = |text: &str| instant(text).map(|time| time.to_rfc3339());
+        assert_eq!(shown("2026-11-25").as_deref(), Some("2026-11-25T00:00:00+00:00"));
+        assert_eq!(shown("2026-11-25T01:00:00+01:00").as_deref(), Some("2026-11-25T00:00:00+00:00"));
+        assert_eq!((shown("2026-11-25T00:00:00"), shown("yesterday")), (None, None));
+    }
+}

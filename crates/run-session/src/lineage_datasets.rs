@@ -1,0 +1,196 @@
+//! The datasets that a node has read and written, as OpenLineage calls them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use daglight_capture_policy::Captured;
+use daglight_materializers::MATERIALIZATION_TAG;
+use daglight_openlineage::{Column, ColumnOrigin, DatasetFacts, DatasetName, Transformation};
+use daglight_plan_diagnostics::{Derivation, Influence, PlannedQuery, SourceColumn};
+use daglight_run_bundle::{Artifact, KeptAs};
+use datafusion::{
+    arrow::datatypes::{Schema, SchemaRef},
+    common::tree_node::TreeNodeRecursion,
+    datasource::{listing::ListingTable, source_as_provider},
+    logical_expr::LogicalPlan,
+};
+
+use crate::{
+    lineage::Lineage,
+    node_scope::{NodeFacts, NodeScope},
+};
+
+/// Tables that are noted of a node. One that reads more is a program, whose list nobody reads.
+const MAX_TABLES: usize = 1_000;
+
+/// A table that a query has read.
+#[derive(Debug, Clone)]
+pub(crate) struct ReadTable {
+    /// Where its files lie; nothing for one that is not of files.
+    locations: Vec<String>,
+    schema: SchemaRef,
+}
+
+/// What a node has read and written.
+pub(crate) struct Datasets {
+    pub(crate) inputs: Vec<DatasetFacts>,
+    pub(crate) outputs: Vec<DatasetFacts>,
+}
+
+/// Adds the tables that a query reads to those of its node, by the names that the query has for them.
+pub(crate) fn note_tables(query: &PlannedQuery, tables: &mut BTreeMap<String, ReadTable>) {
+    let noted = query.optimized.apply_with_subqueries(|plan| {
+        if let LogicalPlan::TableScan(scan) = plan
+            && tables.len() < MAX_TABLES
+        {
+            let provider = source_as_provider(&scan.source).ok();
+            let files = provider.as_ref().and_then(|provider| provider.downcast_ref::<ListingTable>());
+            let locations = files.map(|files| files.table_paths().iter().map(ToString::to_string).collect());
+            let schema = scan.source.schema();
+            tables
+                .entry(scan.table_name.to_string())
+                .or_insert_with(|| ReadTable { locations: locations.unwrap_or_default(), schema });
+        }
+        Ok(TreeNodeRecursion::Continue)
+    });
+    // It only fails where what it does with a plan fails.
+    let _ = noted;
+}
+
+/// The datasets of a node that has ended, with what its facts say of them.
+pub(crate) fn datasets(
+    lineage: &Lineage,
+    scope: &NodeScope,
+    facts: &NodeFacts,
+    summary: Option<&Captured>,
+) -> Datasets {
+    let inputs = inputs(lineage, scope, facts);
+    let only_one = facts.artifacts.len() == 1;
+    let outputs = facts.artifacts.iter().map(|artifact| {
+        let mut output = written(lineage, scope, artifact);
+        // What is known of the node's rows is known of the only thing that it has written.
+        if only_one {
+            add_column_lineage(lineage, scope, facts, &mut output);
+            output.summary = summary.cloned();
+        }
+        output
+    });
+    Datasets { outputs: outputs.collect(), inputs }
+}
+
+fn inputs(lineage: &Lineage, scope: &NodeScope, facts: &NodeFacts) -> Vec<DatasetFacts> {
+    let mut inputs = Vec::new();
+    if let Some(source) = &facts.source {
+        for location in &source.locations {
+            let Some(name) = lineage.at(location) else { continue };
+            let mut input =
+                DatasetFacts { columns: columns(scope, &source.schema), ..DatasetFacts::new(name) };
+            // The numbers are those of all its places.
+            if source.locations.len() == 1 {
+                input.rows = source.rows;
+                input.bytes = source.files.as_ref().map(|files| files.bytes());
+                input.files = source.files.as_ref().map(|files| files.count());
+            }
+            inputs.push(input);
+        }
+    }
+    for (table, read) in &facts.tables {
+        for name in names(lineage, table, read) {
+            inputs.push(DatasetFacts { columns: columns(scope, &read.schema), ..DatasetFacts::new(name) });
+        }
+    }
+    // The plan of a query has in the place of a view what that is defined by.
+    let dag = &scope.run.context.dag;
+    let views = dag.node(&scope.name).into_iter().flat_map(|node| &node.dependencies).filter_map(|name| {
+        let node = dag.node(name)?;
+        let kept = KeptAs::from_name(node.tags.get(MATERIALIZATION_TAG)?);
+        (kept == KeptAs::View).then(|| node.tags.get("materialized_name").unwrap_or(name))
+    });
+    inputs.extend(views.map(|view| DatasetFacts::new(lineage.table(view))));
+    inputs
+}
+
+/// The datasets that a table is made of.
+fn names(lineage: &Lineage, table: &str, read: &ReadTable) -> Vec<DatasetName> {
+    let places: Vec<_> = read.locations.iter().filter_map(|location| lineage.at(location)).collect();
+    // The policy shows no place, or there is none.
+    if places.is_empty() { vec![lineage.table(table)] } else { places }
+}
+
+fn written(lineage: &Lineage, scope: &NodeScope, artifact: &Artifact) -> DatasetFacts {
+    let policy = &scope.run.context.policy;
+    let entry = scope.run.context.telemetry.registry().entry(&artifact.name);
+    let description = entry.and_then(|entry| entry.description.as_deref());
+    DatasetFacts {
+        columns: artifact
+            .schema
+            .iter()
+            .map(|column| Column {
+                name: policy.capture_name(&column.name),
+                data_type: policy.capture_name(&column.data_type),
+            })
+            .collect(),
+        rows: artifact.rows,
+        bytes: artifact.bytes,
+        files: artifact.files,
+        format: artifact.format.clone(),
+        documentation: description.and_then(|text| policy.capture_documentation(text)),
+        ..DatasetFacts::new(lineage.output(&scope.name, &artifact.name))
+    }
+}
+
+fn add_column_lineage(lineage: &Lineage, scope: &NodeScope, facts: &NodeFacts, output: &mut DatasetFacts) {
+    let Some(known) = &facts.lineage else { return };
+    let policy = &scope.run.context.policy;
+    let origins = |source: &SourceColumn, transformations: &[Transformation]| {
+        let read = facts.tables.get(&source.table);
+        let datasets = match read {
+            Some(read) => names(lineage, &source.table, read),
+            None => vec![lineage.table(&source.table)],
+        };
+        let column = policy.capture_name(&source.column);
+        let transformations = transformations.to_vec();
+        let of = move |dataset| ColumnOrigin {
+            dataset,
+            column: column.clone(),
+            transformations: transformations.clone(),
+        };
+        datasets.into_iter().map(of).collect::<Vec<_>>()
+    };
+    for column in known.columns.iter().filter(|column| !column.sources.is_empty()) {
+        let sources = column.sources.iter();
+        let sources = sources.flat_map(|(source, derivation)| origins(source, &[direct(*derivation)]));
+        output.lineage.push((policy.capture_name(&column.name), sources.collect()));
+    }
+    for (source, influences) in &known.indirect {
+        let transformations: BTreeSet<_> = influences.iter().map(|influence| indirect(*influence)).collect();
+        output.row_lineage.extend(origins(source, &transformations.into_iter().collect::<Vec<_>>()));
+    }
+}
+
+fn columns(scope: &NodeScope, schema: &Schema) -> Vec<Column> {
+    let policy = &scope.run.context.policy;
+    let column = |field: &datafusion::arrow::datatypes::FieldRef| Column {
+        name: policy.capture_name(field.name()),
+        data_type: policy.capture_name(&field.data_type().to_string()),
+    };
+    schema.fields().iter().map(column).collect()
+}
+
+fn direct(derivation: Derivation) -> Transformation {
+    Transformation::direct(match derivation {
+        Derivation::Identity => "IDENTITY",
+        Derivation::Transformation => "TRANSFORMATION",
+        Derivation::Aggregation => "AGGREGATION",
+    })
+}
+
+fn indirect(influence: Influence) -> Transformation {
+    Transformation::indirect(match influence {
+        Influence::Join => "JOIN",
+        Influence::GroupBy => "GROUP_BY",
+        Influence::Filter => "FILTER",
+        Influence::Sort => "SORT",
+        Influence::Window => "WINDOW",
+        Influence::Conditional => "CONDITIONAL",
+    })
+}

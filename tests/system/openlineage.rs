@@ -1,0 +1,201 @@
+//! What a receiver of OpenLineage gets of a run, as its own Python client reads it.
+
+use std::{collections::BTreeMap, fs, path::PathBuf};
+
+use daglight_system_tests::{Checkout, Daglight, Finished, LineageReceiver, check_balanced, read_events};
+use serde_json::{Value, json};
+
+use crate::pipelines::{FAILING, SHOP};
+
+const NODES: [&str; 6] = ["customer", "orders", "segment_orders", "yearly_sales", "yearly_file", "best_year"];
+
+fn bundle(checkout: &Checkout, report: &Value) -> PathBuf {
+    checkout.path().join(report["bundle"].as_str().expect("a bundle"))
+}
+
+fn run(checkout: &Checkout, script: &str, receiver: &LineageReceiver) -> Daglight {
+    let pipeline = checkout.pipeline("shop.sql", script);
+    Daglight::run(checkout, &pipeline)
+        .env("HAMILTON_TRACKER_ENABLED", "false")
+        .env("OPENLINEAGE_URL", receiver.url())
+        .env("OPENLINEAGE_NAMESPACE", "shop")
+}
+
+/// The counts of the run's events towards a destination.
+fn account(report: &Value, destination: &str) -> Value {
+    let accounts = report["ledger"]["signals"].as_array().expect("a list");
+    let is_it = |account: &&Value| account["signal"] == "lineage" && account["destination"] == destination;
+    accounts.iter().find(is_it).unwrap_or_else(|| panic!("{accounts:#?}")).clone()
+}
+
+/// The events of a job by what happens.
+fn of_job<'e>(events: &'e [Value], name: &str) -> BTreeMap<&'e str, &'e Value> {
+    let of_job = events.iter().filter(|event| event["job"]["name"] == name);
+    of_job.map(|event| (event["eventType"].as_str().expect("a text"), event)).collect()
+}
+
+fn names(datasets: &Value) -> Vec<(&str, &str)> {
+    let datasets = datasets.as_array().expect("a list").iter();
+    let text = |value: &'_ Value| value.as_str().expect("a text").to_owned().leak() as &str;
+    datasets.map(|dataset| (text(&dataset["namespace"]), text(&dataset["name"]))).collect()
+}
+
+#[test]
+fn a_receiver_gets_every_run_and_node_as_the_specification_has_them() {
+    let checkout = Checkout::new();
+    let receiver = LineageReceiver::start(201);
+    let parent = "0198c1f0-1111-7222-8333-444455556666";
+    let report = run(&checkout, SHOP, &receiver)
+        .env("OPENLINEAGE_PARENT_ID", format!("airflow/sales.daily/{parent}"))
+        .finish()
+        .report(0);
+    let events = read_events(&bundle(&checkout, &report).join("openlineage.jsonl"));
+    assert_eq!(receiver.events(), events, "what was sent is what is recorded");
+    let counts = account(&report, "openlineage");
+    assert_eq!((&counts["delivered"], &counts["waiting"]), (&json!(events.len()), &json!(0)), "{counts}");
+    check_balanced(&report["ledger"]);
+
+    let dag = report["dag_name"].as_str().expect("a name");
+    let whole = of_job(&events, dag);
+    assert_eq!(whole.keys().collect::<Vec<_>>(), [&"COMPLETE", &"START"]);
+    assert_eq!(whole["START"]["run"]["runId"], report["run_id"]);
+    assert_eq!(whole["START"]["run"]["facets"]["parent"]["run"]["runId"], parent);
+    for node in NODES {
+        let of_node = of_job(&events, &format!("{dag}.{node}"));
+        assert_eq!(of_node.keys().collect::<Vec<_>>(), [&"COMPLETE", &"START"], "{node}");
+        let facets = &of_node["COMPLETE"]["run"]["facets"];
+        assert_eq!(facets["parent"]["run"]["runId"], report["run_id"], "{node}");
+        assert_eq!(facets["parent"]["root"]["run"]["runId"], parent, "{node}");
+        assert!(of_node["COMPLETE"]["job"]["facets"]["sql"]["query"].is_string(), "{node}");
+    }
+
+    let end = |node: &str| of_job(&events, &format!("{dag}.{node}"))["COMPLETE"].clone();
+    let orders = end("orders");
+    let [("file", path)] = names(&orders["inputs"])[..] else { panic!("{orders:#}") };
+    assert!(path.starts_with('/') && path.ends_with("/.demo/tpch/sf0.1/orders.parquet"), "{path}");
+    assert_eq!(orders["inputs"][0]["inputFacets"]["inputStatistics"]["rowCount"], 150_000);
+    assert_eq!(orders["job"]["facets"]["documentation"]["description"], "Their orders.");
+
+    let sales = end("yearly_sales");
+    let inputs = names(&sales["inputs"]);
+    assert!(inputs.contains(&("file", path)), "{inputs:?}");
+    assert!(inputs.contains(&("shop", &*format!("{dag}.segment_orders"))), "{inputs:?}");
+    assert_eq!(names(&sales["outputs"]), [("shop", &*format!("{dag}.yearly_sales"))]);
+    let output = &sales["outputs"][0];
+    let fields = output["facets"]["schema"]["fields"].as_array().expect("a list");
+    assert_eq!(fields.iter().map(|field| &field["name"]).collect::<Vec<_>>(), ["year", "orders", "sales"]);
+    let of_sales = &output["facets"]["columnLineage"]["fields"]["sales"]["inputFields"];
+    assert_eq!(
+        of_sales,
+        &json!([{
+            "namespace": "file", "name": path, "field": "o_totalprice",
+            "transformations": [{ "type": "DIRECT", "subtype": "AGGREGATION" }],
+        }])
+    );
+    assert!(output["facets"]["columnLineage"]["dataset"].as_array().is_some_and(|rows| !rows.is_empty()));
+    assert_eq!(output["outputFacets"]["outputStatistics"]["rowCount"], 7);
+    let metrics = &output["facets"]["dataQualityMetrics"]["columnMetrics"]["sales"];
+    assert_eq!(metrics["nullCount"], 0, "{output:#}");
+
+    let file = end("yearly_file");
+    let [("file", written)] = names(&file["outputs"])[..] else { panic!("{file:#}") };
+    assert_eq!(
+        written,
+        checkout
+            .path()
+            .canonicalize()
+            .expect("a folder")
+            .join("out/yearly_sales.parquet")
+            .to_str()
+            .unwrap_or_default()
+    );
+    assert_eq!(file["outputs"][0]["facets"]["storage"]["fileFormat"], "parquet");
+    assert_eq!(names(&file["inputs"]), [("shop", &*format!("{dag}.yearly_sales"))]);
+}
+
+#[test]
+fn a_failure_and_a_run_without_a_receiver_are_told_and_delivered_later() {
+    let checkout = Checkout::new();
+    let receiver = LineageReceiver::start(503);
+    let finished: Finished =
+        run(&checkout, FAILING, &receiver).env("DAGLIGHT_OPENLINEAGE_FLUSH_SECONDS", "1").finish();
+    let report = finished.report(1);
+    let counts = account(&report, "openlineage");
+    assert_eq!((&counts["waiting"], &counts["delivered"]), (&counts["produced"], &json!(0)), "{counts}");
+    assert_eq!(finished.stderr.matches("daglight sync").count(), 1, "{}", finished.stderr);
+    let file = bundle(&checkout, &report).join("openlineage.jsonl");
+    let events = read_events(&file);
+    let dag = report["dag_name"].as_str().expect("a name");
+    let failed = of_job(&events, &format!("{dag}.numbers"))["FAIL"];
+    let message = failed["run"]["facets"]["errorMessage"]["message"].as_str().expect("a text");
+    assert!(message.contains("three"), "{message}");
+    assert!(of_job(&events, dag).contains_key("FAIL"));
+
+    let sync = || {
+        Daglight::new(&checkout, ["sync", "out"])
+            .env("HAMILTON_TRACKER_ENABLED", "false")
+            .env("OPENLINEAGE_URL", receiver.url())
+            .env("OPENLINEAGE_NAMESPACE", "shop")
+    };
+    receiver.answer_with(200);
+    let synced = sync().finish().ended_with(0);
+    assert!(
+        synced.stdout.contains(&format!("{} lineage events delivered", events.len())),
+        "{}",
+        synced.stdout
+    );
+    assert_eq!(receiver.events(), events);
+    let again = sync().finish().ended_with(0);
+    assert!(again.stdout.contains("lineage events: nothing to do"), "{}", again.stdout);
+    assert_eq!(receiver.events().len(), events.len());
+    let manifest = fs::read_to_string(file.with_file_name("manifest.json")).expect("a manifest");
+    assert!(!manifest.contains("lineage_undelivered"), "{manifest}");
+}
+
+#[test]
+fn production_shows_no_literals_no_statistics_and_no_comments() {
+    let checkout = Checkout::new();
+    let receiver = LineageReceiver::start(200);
+    let report = run(&checkout, SHOP, &receiver).env("HAMILTON_TELEMETRY_PROFILE", "prod").finish().report(0);
+    let events = read_events(&bundle(&checkout, &report).join("openlineage.jsonl"));
+    let text = serde_json::to_string(&events).expect("JSON");
+    for hidden in ["dataQualityMetrics", "Their orders."] {
+        assert!(!text.contains(hidden), "{hidden}");
+    }
+    for event in &events {
+        // Where the files lie stands in the statement as a literal.
+        let sql = event["job"]["facets"]["sql"]["query"].as_str().unwrap_or_default();
+        assert!(!sql.contains(".demo"), "{sql}");
+    }
+    assert!(text.contains("yearly_sales") && text.contains("outputStatistics"), "{text}");
+}
+
+#[test]
+fn a_configuration_of_its_own_clients_is_read_and_a_wrong_one_named() {
+    let checkout = Checkout::new();
+    let pipeline = checkout.pipeline("one.sql", "-- node: one\nSELECT 1;\n");
+    let run = || Daglight::run(&checkout, &pipeline).env("HAMILTON_TRACKER_ENABLED", "false");
+    let yml = checkout.path().join("openlineage.yml");
+    fs::write(&yml, "transport:\n  type: file\n  log_file_path: lineage.jsonl\n  append: true\n")
+        .expect("written");
+    run().env("OPENLINEAGE_URL", "http://127.0.0.1:1").finish().report(0);
+    assert_eq!(read_events(&checkout.path().join("lineage.jsonl")).len(), 4);
+
+    fs::write(&yml, "transport:\n  type: http\n  url: ftp://host\n").expect("written");
+    let wrong = run().finish();
+    assert_ne!(wrong.code, Some(0));
+    assert!(
+        wrong.stderr.contains("openlineage.yml:3") && wrong.stderr.contains("http://"),
+        "{}",
+        wrong.stderr
+    );
+
+    fs::write(&yml, "transport:\n  type: kafka\n  topic: lineage\n").expect("written");
+    let unknown = run().finish();
+    unknown.report(0);
+    assert_eq!(unknown.stderr.matches("kafka").count(), 1, "{}", unknown.stderr);
+
+    let disabled = run().env("OPENLINEAGE_DISABLED", "true").finish();
+    disabled.report(0);
+    assert!(!disabled.stderr.contains("kafka"), "{}", disabled.stderr);
+}
