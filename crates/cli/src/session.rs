@@ -76,14 +76,10 @@ fn why_not_found(name: &str) -> Result<Option<Arc<dyn TableProvider>>, DataFusio
                 "there is no object store for {scheme}:// in '{name}': expected a file, or one of {STORES}"
             )
         }
-        _ if name.contains(['*', '?', '[']) => {
-            match name.find(['*', '?', '[']).is_some_and(|at| name[at..].contains('/')) {
-                true => plan_err!(
-                    "no file matches the pattern '{name}': one with a folder in it needs SET {SUBFOLDERS} = false in front"
-                ),
-                false => plan_err!("no file matches the pattern '{name}'"),
-            }
-        }
+        // A new table may be called `a[1]`, but hardly `a[1]/b`.
+        _ if name.find(['*', '?', '[']).is_some_and(|at| name[at..].contains('/')) => plan_err!(
+            "no file matches the pattern '{name}': one with a folder in it needs SET {SUBFOLDERS} = false in front"
+        ),
         _ => Ok(None),
     }
 }

@@ -17,7 +17,8 @@ pub(crate) fn may_be_there(name: &str) -> bool {
         return true;
     }
     let path = Path::new(name);
-    if path.is_file() {
+    // A pipe is read as well.
+    if path.exists() && !path.is_dir() {
         return true;
     }
     // A pattern that is not well formed is no place either.
