@@ -23,8 +23,8 @@ const BLOCKING_THREADS: usize = 2;
 #[cfg(unix)]
 const RUNTIME_FILES: usize = 7;
 
-/// Address space for data that must be left beside all stacks.
-const LEAST_DATA_BYTES: usize = 256 << 20;
+/// Address space that must be left beside all stacks: for data, and for what the allocator reserves for each thread.
+const LEAST_DATA_BYTES: usize = 512 << 20;
 
 /// One that has nothing to do stays, so that blocking work always finds one.
 const KEEP_ALIVE: Duration = Duration::from_secs(24 * 60 * 60);

@@ -176,7 +176,7 @@ impl GrpcRuntime {
             .build()?;
         let handle = runtime.handle().clone();
         // Where a thread cannot be started, nothing is left of the runtime but this thread, which ends it.
-        let can_start = thread::Builder::new().spawn(|| {}).map(|thread| _ = thread.join());
+        let can_start = can_start_two();
         if can_start.is_ok() {
             // Starts the thread that resolves names now, while an error can still be said; it is kept for as long as
             // the process lives.
@@ -187,6 +187,18 @@ impl GrpcRuntime {
         can_start?;
         Ok(Self { handle, _end: end })
     }
+}
+
+/// Whether two threads can be there at once: the one for names, and one that the program starts before that one is there.
+fn can_start_two() -> io::Result<()> {
+    let (release, released) = mpsc::channel::<()>();
+    // It ends when the sender is dropped.
+    let first = thread::Builder::new().spawn(move || _ = released.recv())?;
+    let second = thread::Builder::new().spawn(|| {}).map(|thread| _ = thread.join());
+    drop(release);
+    // Neither can panic.
+    let _ = first.join();
+    second
 }
 
 /// A thread for names that has nothing to do stays: another one may not start.
