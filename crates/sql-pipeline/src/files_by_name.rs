@@ -45,10 +45,11 @@ fn has_file(folder: PathBuf, is_meant: impl Fn(&Path) -> bool) -> bool {
         for entry in entries.flatten() {
             looked_at += 1;
             let path = entry.path();
-            if looked_at > MOST_LOOKED_AT || !path.is_dir() && is_meant(&path) {
+            let is_folder = path.is_dir();
+            if looked_at > MOST_LOOKED_AT || !is_folder && is_meant(&path) {
                 return true;
             }
-            if path.is_dir() {
+            if is_folder {
                 folders.push(path);
             }
         }
