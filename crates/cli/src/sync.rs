@@ -9,7 +9,7 @@ use chrono::Local;
 use daglight::{
     RunStatus, SERVER_VARIABLES, SyncReport, Tracking,
     bundle::{
-        Bundle,
+        Bundle, DeliveryCounts,
         display::{exact, exact_plural},
     },
     lineage::Target,
@@ -140,17 +140,9 @@ fn send_lineage(bundle: &Bundle, receiver: &Target, timeout: Duration) -> Option
     let (delivered, ledger) = (synced.outcome.delivered, &synced.outcome.ledger);
     let mut said = match (delivered, ledger.waiting) {
         (0, 0) => vec!["lineage events: nothing to do".to_owned()],
-        (delivered, 0) => vec![format!("{} delivered", exact_plural(delivered, "lineage event"))],
-        (delivered, waiting) => vec![
-            format!(
-                "{} delivered, {} still waiting",
-                exact_plural(delivered, "lineage event"),
-                exact(waiting)
-            ),
-            ledger.last_error.clone().unwrap_or_default(),
-        ],
+        _ => progress(delivered, ledger, "lineage event"),
     };
-    said.extend(ledger.dropped.iter().map(|(reason, count)| format!("{count} dropped: {reason}")));
+    said.extend(dropped(ledger));
     said.extend(synced.warnings.iter().map(|warning| format!("warning: {warning}")));
     Some((said.join("; "), ledger.waiting > 0))
 }
@@ -163,14 +155,26 @@ fn ended_well(report: &SyncReport) -> bool {
     }
 }
 
+/// How many items of a kind were delivered, and what the others wait for.
+fn progress(delivered: u64, ledger: &DeliveryCounts, item: &str) -> Vec<String> {
+    let delivered = exact_plural(delivered, item);
+    match ledger.waiting {
+        0 => vec![format!("{delivered} delivered")],
+        waiting => vec![
+            format!("{delivered} delivered, {} still waiting", exact(waiting)),
+            ledger.last_error.clone().unwrap_or_default(),
+        ],
+    }
+}
+
+fn dropped(ledger: &DeliveryCounts) -> impl Iterator<Item = String> {
+    ledger.dropped.iter().map(|(reason, count)| format!("{count} dropped: {reason}"))
+}
+
 fn delivered(outcome: &SyncOutcome) -> Vec<String> {
     let mut said = match (outcome.delivered, outcome.ledger.waiting) {
         (0, 0) => vec!["nothing to do".to_owned()],
-        (delivered, 0) => vec![format!("{} delivered", exact_plural(delivered, "record"))],
-        (delivered, waiting) => vec![
-            format!("{} delivered, {} still waiting", exact_plural(delivered, "record"), exact(waiting)),
-            outcome.ledger.last_error.clone().unwrap_or_default(),
-        ],
+        (delivered, _) => progress(delivered, &outcome.ledger, "record"),
     };
     if outcome.ledger.redelivered > 0 {
         said.push(format!(
@@ -185,7 +189,7 @@ fn delivered(outcome: &SyncOutcome) -> Vec<String> {
             until.with_timezone(&Local).format("%H:%M:%S")
         ));
     }
-    said.extend(outcome.ledger.dropped.iter().map(|(reason, count)| format!("{count} dropped: {reason}")));
+    said.extend(dropped(&outcome.ledger));
     said.extend(outcome.link.as_ref().map(|link| link.run_url.clone()));
     said
 }

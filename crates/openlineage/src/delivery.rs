@@ -12,7 +12,8 @@ use std::{
 use daglight_capture_policy::in_one_line;
 use daglight_http_transport::Backoff;
 use daglight_run_bundle::{
-    LineageCursor, LineageEvents, LineageLine, LineageLock, LineageProgress, LineageReader, UNREADABLE_EVENT,
+    LineageCursor, LineageEvents, LineageLine, LineageProgress, LineageReader, UNREADABLE_EVENT,
+    outbox::DeliveryLock,
 };
 
 use crate::{
@@ -182,7 +183,7 @@ impl Shared {
     fn run(&self, bundle_dir: PathBuf, events: &LineageEvents, target: &Target) {
         // Another process may synchronise the bundle at this moment.
         let lock = loop {
-            match LineageLock::acquire(&bundle_dir) {
+            match DeliveryLock::of_lineage(&bundle_dir) {
                 Some(lock) => break lock,
                 None if self.pauses(LOCKED_PAUSE) => {}
                 None => return,

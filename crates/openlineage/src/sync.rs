@@ -9,7 +9,7 @@ use std::{
 
 use daglight_http_transport::TransportError;
 use daglight_run_bundle::{
-    Bundle, DeliveryCounts, LineageCursor, LineageLock, ReadError, WriteError, count_lineage_events,
+    Bundle, DeliveryCounts, LineageCursor, ReadError, WriteError, count_lineage_events, outbox::DeliveryLock,
 };
 
 use crate::{
@@ -74,7 +74,7 @@ pub fn sync_lineage(
     if count_lineage_events(bundle).map_err(unreadable)?.is_none() {
         return Ok(None);
     }
-    let Some(_lock) = LineageLock::acquire(bundle.dir()) else {
+    let Some(_lock) = DeliveryLock::of_lineage(bundle.dir()) else {
         return Err(SyncLineageError::Busy { path: path() });
     };
     let deadline = Instant::now() + timeout;

@@ -108,6 +108,12 @@ impl DeliveryCounts {
         saturating_sum(self.dropped.values().copied())
     }
 
+    /// How many items are lost for which reason: `3 failed, 1 dropped`.
+    pub fn dropped_reasons(&self) -> String {
+        let reasons = self.dropped.iter().map(|(reason, items)| format!("{items} {reason}"));
+        reasons.collect::<Vec<_>>().join(", ")
+    }
+
     /// All items of which it is known what became of them.
     pub fn accounted(&self) -> u64 {
         saturating_sum([self.delivered, self.waiting, self.dropped_total()])

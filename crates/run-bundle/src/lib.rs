@@ -82,9 +82,7 @@ pub use file_entry::{FileEntry, FileUse, sha256_of};
 pub use json_lines::{FileReading, JsonLine, JsonLines, MAX_LINE_BYTES, NumberedLine, read_lines};
 pub use kept_as::KeptAs;
 pub use layout::{BundlePart, DeleteError, Deleted, REPORT_FILES, TRACES_FILE};
-pub use lineage_cursor::{
-    LineageCursor, LineageLock, LineageProgress, UNREADABLE_EVENT, count_lineage_events,
-};
+pub use lineage_cursor::{LineageCursor, LineageProgress, UNREADABLE_EVENT, count_lineage_events};
 pub use lineage_events::{LineageEvents, LineageLine, LineageReader};
 pub use manifest::{
     AttemptRecord, Identity, Links, MANIFEST_FORMAT, MANIFEST_VERSION, Manifest, NodeRecord, NodeStatus,

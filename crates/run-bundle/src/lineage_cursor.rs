@@ -1,11 +1,6 @@
 //! How far the lineage events of a run are delivered: `openlineage.delivery.json`.
 
-use std::{
-    collections::BTreeMap,
-    fs::{File, TryLockError},
-    io,
-    path::Path,
-};
+use std::{collections::BTreeMap, io, path::Path};
 
 use daglight_guarded_files::{Durability, FileBelow};
 use serde::{Deserialize, Serialize};
@@ -13,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     bundle::Bundle,
     delivery_counts::DeliveryCounts,
-    layout::{LINEAGE_DELIVERY, LINEAGE_LOCK},
+    layout::LINEAGE_DELIVERY,
     lineage_events::{LineageLine, LineageReader},
     versioned::{MAX_FILE_BYTES, ReadError, WriteError, format_version},
 };
@@ -132,26 +127,10 @@ pub fn count_lineage_events(bundle: &Bundle) -> io::Result<Option<u64>> {
     Ok(Some(events))
 }
 
-/// The right to deliver the lineage events of a bundle, held until it is dropped or the process ends.
-#[derive(Debug)]
-pub struct LineageLock(
-    #[expect(dead_code, reason = "the lock lives as long as the file is open")] Option<File>,
-);
-
-impl LineageLock {
-    /// `None` while another has it. Where files cannot be locked there is nothing to wait for.
-    pub fn acquire(bundle_dir: &Path) -> Option<Self> {
-        let Ok(file) = FileBelow::new(bundle_dir, LINEAGE_LOCK).append() else { return Some(Self(None)) };
-        match file.try_lock() {
-            Ok(()) | Err(TryLockError::Error(_)) => Some(Self(Some(file))),
-            Err(TryLockError::WouldBlock) => None,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::outbox::DeliveryLock;
 
     #[test]
     fn each_destination_has_a_progress_of_its_own() {
@@ -181,9 +160,9 @@ mod tests {
     #[test]
     fn one_delivers_at_a_time() {
         let dir = tempfile::tempdir().unwrap();
-        let first = LineageLock::acquire(dir.path());
-        assert!(first.is_some() && LineageLock::acquire(dir.path()).is_none());
+        let first = DeliveryLock::of_lineage(dir.path());
+        assert!(first.is_some() && DeliveryLock::of_lineage(dir.path()).is_none());
         drop(first);
-        assert!(LineageLock::acquire(dir.path()).is_some());
+        assert!(DeliveryLock::of_lineage(dir.path()).is_some());
     }
 }

@@ -194,15 +194,13 @@ pub(crate) fn finish(state: &Arc<RunState>) -> FinishReport {
         state.log.warn(export_warnings.join("; "));
     }
     if let (Some(ledger), Some(bundle)) = (&tracker_ledger, &state.context.bundle) {
-        let dropped: u64 = ledger.dropped.values().sum();
+        let dropped = ledger.dropped_total();
         if dropped > 0 {
-            let reasons: Vec<String> =
-                ledger.dropped.iter().map(|(why, count)| format!("{count} {why}")).collect();
             // The tracker has warned of what it lost when it did.
             state.log.note(format!(
                 "{dropped} of {} tracker records were lost: {}",
                 ledger.produced,
-                reasons.join(", ")
+                ledger.dropped_reasons()
             ));
         }
         // Without a server nothing is missing: the outbox keeps the run until there is one.
@@ -363,13 +361,11 @@ fn say_what_waits(state: &RunState, account: &SignalLedger) {
         state.log.warn(Warning::new(WarningCode::LineageUndelivered, warning));
     }
     if counts.dropped_total() > 0 {
-        let reasons: Vec<String> =
-            counts.dropped.iter().map(|(why, count)| format!("{count} {why}")).collect();
         state.log.warn(format!(
             "{} of {} lineage events were lost: {}",
             counts.dropped_total(),
             counts.produced,
-            reasons.join(", ")
+            counts.dropped_reasons()
         ));
     }
 }

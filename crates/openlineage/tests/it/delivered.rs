@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fs, time::Duration};
 
 use daglight_openlineage::{LineageRun, SyncLineageError, sync_lineage};
-use daglight_run_bundle::LineageLock;
+use daglight_run_bundle::outbox::DeliveryLock;
 use serde_json::Value;
 
 use crate::{
@@ -131,7 +131,7 @@ fn damaged_lines_are_counted_and_the_others_delivered() {
 #[test]
 fn two_do_not_deliver_at_once() {
     let case = run_against(|_| Reply::Status(401), FLUSH);
-    let lock = LineageLock::acquire(case.bundle.dir()).unwrap();
+    let lock = DeliveryLock::of_lineage(case.bundle.dir()).unwrap();
     let error = sync_lineage(&case.bundle, &at_url(&case.receiver.url), FLUSH).unwrap_err();
     assert!(matches!(error, SyncLineageError::Busy { .. }), "{error}");
     drop(lock);

@@ -1,15 +1,18 @@
-//! Keeps two deliverers of one outbox apart.
+//! Keeps two deliverers of one file apart: of an outbox, and of lineage events.
 
 use std::{
     fs::{File, TryLockError},
     path::Path,
 };
 
+use daglight_guarded_files::FileBelow;
+
 use super::outbox_file::tracker_file;
+use crate::layout::LINEAGE_LOCK;
 
 const FILE_NAME: &str = "delivery.lock";
 
-/// The right to deliver an outbox, held until it is dropped or the process ends.
+/// The right to deliver an outbox or the lineage events of a bundle, held until it is dropped or the process ends.
 #[derive(Debug)]
 pub struct DeliveryLock(
     #[expect(dead_code, reason = "the lock lives as long as the file is open")] Option<File>,
@@ -18,14 +21,23 @@ pub struct DeliveryLock(
 impl DeliveryLock {
     /// `None` while another has it. Where files cannot be locked there is nothing to wait for.
     pub fn acquire(tracker_dir: &Path) -> Option<Self> {
-        let Ok(file) = tracker_file(tracker_dir, FILE_NAME).append() else {
+        Self::on(&tracker_file(tracker_dir, FILE_NAME))
+    }
+
+    /// The right to deliver the lineage events of a bundle's folder, as [`DeliveryLock::acquire`].
+    pub fn of_lineage(bundle_dir: &Path) -> Option<Self> {
+        Self::on(&FileBelow::new(bundle_dir, LINEAGE_LOCK))
+    }
+
+    fn on(file: &FileBelow) -> Option<Self> {
+        let Ok(file) = file.append() else {
             // A folder that cannot be written is delivered all the same: reading needs no right to write, and the
             // server is asked what it has.
             return Some(Self(None));
         };
         match file.try_lock() {
             // Two that deliver at once cost requests and not correctness: attributes are looked for before they are
-            // sent again, and starts and ends are upserts.
+            // sent again, starts and ends are upserts, and a receiver of OpenLineage takes an event twice as one.
             Ok(()) | Err(TryLockError::Error(_)) => Some(Self(Some(file))),
             Err(TryLockError::WouldBlock) => None,
         }

@@ -28,9 +28,7 @@ pub(super) struct Account<'m> {
 impl Account<'_> {
     pub(super) fn lost(&self) -> Option<String> {
         let (lost, produced) = (self.counts.dropped_total(), self.counts.produced);
-        let reasons: Vec<String> =
-            self.counts.dropped.iter().map(|(reason, items)| format!("{items} {reason}")).collect();
-        (lost > 0).then(|| format!("{lost} of {produced} lost: {}", reasons.join(", ")))
+        (lost > 0).then(|| format!("{lost} of {produced} lost: {}", self.counts.dropped_reasons()))
     }
 }
 
