@@ -45,6 +45,8 @@ pub(crate) struct Signals {
     self_times: SelfTimes,
     /// The process at each beat, with the nanoseconds of the beat.
     pub(crate) resources: Samples<(u64, ResourceSample)>,
+    /// What the last beat that was read said of the process, and those before it where it said nothing.
+    last_sample: ResourceSample,
     pub(crate) span_count: u64,
     pub(crate) record_count: u64,
     /// When the first span started and the last ended.
@@ -199,6 +201,7 @@ impl Signals {
             shown: ShownSpans::default(),
             self_times: SelfTimes::default(),
             resources: Samples::default(),
+            last_sample: ResourceSample::default(),
             span_count: 0,
             record_count: 0,
             extent: None,
@@ -244,7 +247,9 @@ impl Signals {
         }
         self.take_shown(span, node, seen, keys);
         if span.name == span::HEARTBEAT {
-            self.resources.add((seen.start, keys.sample(span)));
+            let sample = keys.sample(span).after(&self.last_sample);
+            self.last_sample = sample.clone();
+            self.resources.add((seen.start, sample));
         }
         // Operators are a part of their query, and how long they lived says little.
         if [span::HEARTBEAT, span::OPERATOR].contains(&span.name.as_ref()) {

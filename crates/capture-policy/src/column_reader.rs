@@ -83,6 +83,7 @@ impl<F: Fn(&str) -> bool> Columns<'_, F> {
                 }
             }
             self.renamed_by_lists(known);
+            self.equated(known);
             // Nothing new was found: no further round finds anything.
             if known.count_of_names() == before {
                 break;
@@ -446,6 +447,20 @@ impl<F: Fn(&str) -> bool> Columns<'_, F> {
             }
         }
         has_hidden
+    }
+
+    /// Columns that are compared to a credential hold credentials too: `ON u.password = t.p`.
+    fn equated(&self, known: &mut ScriptColumns) {
+        for sign in (0..self.tokens.len()).filter(|index| matches!(self.text(*index), "=" | "==")) {
+            let right = self.path(sign + 1).filter(|(_, behind)| self.text(*behind) != "(");
+            let Some((right, _)) = right else { continue };
+            let Some(left) = sign.checked_sub(1).filter(|left| self.is_name(*left)) else { continue };
+            let (of_left, of_right) = (self.is_hidden(left, known), self.is_hidden(right, known));
+            if of_left != of_right {
+                let other = if of_left { right } else { left };
+                known.add_name(unquoted(self.text(other)).to_lowercase());
+            }
+        }
     }
 
     /// Names that a list behind a query gives to its columns: `(SELECT password FROM u) AS t(p)`, `WITH t(p) AS (...)`.

@@ -6,7 +6,7 @@ use std::{
 };
 
 use daglight_bundle_report::display::elapsed;
-use daglight_capture_policy::Policy;
+use daglight_capture_policy::{Captured, Policy};
 use daglight_heartbeat::{Beat, Names, Nodes};
 use daglight_otel_bridge::{
     AttributeValue, BeatMeasures, StageSpan,
@@ -116,14 +116,14 @@ pub(crate) fn emit(state: &Arc<RunState>, beat: &Beat) {
     let stage = stage(state, beat);
     let span = state.context.signals.span(names::span::HEARTBEAT).parent(&state.context.root.context);
     let span = span.stage(stage.as_str()).start();
-    let active = names_of(&beat.active_tasks);
-    describe(&span, beat, &active, &state.context.policy);
+    let changes = Changes::new(beat, before);
+    describe(&span, &changes, &state.context.policy);
     if let Some(error) = &beat.evidence_error {
         state.log.bundle_failed(error.clone());
     }
     // What is logged here, and what is said of stalls, then stands under this beat.
     let guard = span.context().attach();
-    say(state, &stage, beat, &active);
+    say(state, &stage, &changes);
     stalls::announce(state, beat);
     on_stall::act(state, beat);
     drop(guard);
@@ -139,40 +139,74 @@ fn stage(state: &RunState, beat: &Beat) -> String {
     beat.stage.clone().or_else(of_node).unwrap_or_else(|| BETWEEN.to_owned())
 }
 
-fn describe(span: &StageSpan, beat: &Beat, active: &Names, policy: &Policy) {
+/// The number of beats after which one says all that is known again: who looks at the last minutes of a run has not seen
+/// the first beat.
+const WHOLE_EVERY: u64 = 12;
+
+/// A beat beside the one before it: a run that waits for hours would write the same names and numbers thousands of times.
+struct Changes<'b> {
+    beat: &'b Beat,
+    /// `None` where all is said.
+    before: Option<&'b Beat>,
+}
+
+impl<'b> Changes<'b> {
+    fn new(beat: &'b Beat, before: Option<&'b Beat>) -> Self {
+        let is_whole = beat.sequence % WHOLE_EVERY == 1;
+        Self { beat, before: before.filter(|_| !is_whole) }
+    }
+
+    /// What it has, where that is known and was not the same before.
+    fn of<T: PartialEq>(&self, value: impl Fn(&Beat) -> Option<T>) -> Option<T> {
+        let now = value(self.beat)?;
+        (self.before.and_then(value).as_ref() != Some(&now)).then_some(now)
+    }
+
+    /// The names in a list of nodes, likewise.
+    fn names(&self, policy: &Policy, list: impl Fn(&Beat) -> Names) -> Option<Captured> {
+        self.of(|beat| Some(list(beat))).map(|names| policy.capture(names.first))
+    }
+}
+
+fn describe(span: &StageSpan, changes: &Changes<'_>, policy: &Policy) {
+    let beat = changes.beat;
+    // Counts stand on each beat. They are what a query over beats asks for.
     span.set(Key::ActiveTasks, beat.active_tasks.len());
     span.set(Key::PendingTasks, beat.nodes.pending.count);
     span.set(Key::CompletedTasks, beat.nodes.completed.count);
-    for (key, names) in [
-        (Key::ActiveTaskNames, active),
-        (Key::PendingTaskNames, &beat.nodes.pending),
-        (Key::CompletedTaskNames, &beat.nodes.completed),
-    ] {
-        span.set(key, policy.capture(names.first.clone()));
-    }
     let moved = &beat.moved;
     span.set(Key::RowsRead, moved.rows_read);
     span.set(Key::RowsWritten, moved.rows_written);
     span.set(Key::BytesRead, moved.bytes_read);
     span.set(Key::BytesWritten, moved.bytes_written);
     span.set(Key::BytesSpilled, moved.bytes_spilled);
-    let process = &beat.process;
-    let facts: [(Key, Option<AttributeValue>); 15] = [
-        (Key::RowsReadPerSecond, beat.rates.map(|rates| rates.rows_read.into())),
-        (Key::RowsWrittenPerSecond, beat.rates.map(|rates| rates.rows_written.into())),
-        (Key::BytesReadPerSecond, beat.rates.map(|rates| rates.bytes_read.into())),
-        (Key::BytesWrittenPerSecond, beat.rates.map(|rates| rates.bytes_written.into())),
-        (Key::MemoryReserved, beat.memory.map(|memory| memory.reserved_bytes.into())),
-        (Key::MemoryLimit, beat.memory.and_then(|memory| Some(memory.limit_bytes?.into()))),
-        (Key::RuntimeWorkers, beat.runtime.map(|runtime| runtime.workers.into())),
-        (Key::RuntimeBusyWorkers, beat.runtime.and_then(|runtime| Some(runtime.busy_workers?.into()))),
-        (Key::RuntimeQueueDepth, beat.runtime.map(|runtime| runtime.queue_depth.into())),
-        (Key::IoBytesRead, process.io.map(|io| io.bytes_read.into())),
-        (Key::IoBytesWritten, process.io.map(|io| io.bytes_written.into())),
-        (Key::ProcessCpuSeconds, process.cpu_seconds.map(Into::into)),
-        (Key::ProcessResidentBytes, process.resident_bytes.map(Into::into)),
-        (Key::ProcessThreads, process.threads.map(Into::into)),
-        (Key::ProcessOpenFiles, process.open_files.map(Into::into)),
+    for (key, names) in [
+        (Key::ActiveTaskNames, changes.names(policy, |beat| names_of(&beat.active_tasks))),
+        (Key::PendingTaskNames, changes.names(policy, |beat| beat.nodes.pending.clone())),
+        (Key::CompletedTaskNames, changes.names(policy, |beat| beat.nodes.completed.clone())),
+    ] {
+        if let Some(names) = names {
+            span.set(key, names);
+        }
+    }
+    let count = |of: fn(&Beat) -> Option<u64>| changes.of(of).map(AttributeValue::from);
+    let number = |of: fn(&Beat) -> Option<f64>| changes.of(of).map(AttributeValue::from);
+    let facts = [
+        (Key::RowsReadPerSecond, number(|beat| Some(beat.rates?.rows_read))),
+        (Key::RowsWrittenPerSecond, number(|beat| Some(beat.rates?.rows_written))),
+        (Key::BytesReadPerSecond, number(|beat| Some(beat.rates?.bytes_read))),
+        (Key::BytesWrittenPerSecond, number(|beat| Some(beat.rates?.bytes_written))),
+        (Key::MemoryReserved, count(|beat| Some(beat.memory?.reserved_bytes))),
+        (Key::MemoryLimit, count(|beat| beat.memory?.limit_bytes)),
+        (Key::RuntimeWorkers, count(|beat| Some(beat.runtime?.workers as u64))),
+        (Key::RuntimeBusyWorkers, count(|beat| Some(beat.runtime?.busy_workers? as u64))),
+        (Key::RuntimeQueueDepth, count(|beat| Some(beat.runtime?.queue_depth as u64))),
+        (Key::IoBytesRead, count(|beat| Some(beat.process.io?.bytes_read))),
+        (Key::IoBytesWritten, count(|beat| Some(beat.process.io?.bytes_written))),
+        (Key::ProcessCpuSeconds, number(|beat| beat.process.cpu_seconds)),
+        (Key::ProcessResidentBytes, count(|beat| beat.process.resident_bytes)),
+        (Key::ProcessThreads, count(|beat| Some(beat.process.threads? as u64))),
+        (Key::ProcessOpenFiles, count(|beat| Some(beat.process.open_files? as u64))),
     ];
     for (key, value) in facts.into_iter().filter_map(|(key, value)| Some((key, value?))) {
         span.set(key, value);
@@ -187,39 +221,38 @@ fn names_of(tasks: &[ActiveTask]) -> Names {
 
 /// One record for each beat, also of a run in which nothing changes: who reads the log then knows that it waits, and not that
 /// it is gone.
-fn say(state: &RunState, stage: &str, beat: &Beat, active: &Names) {
+fn say(state: &RunState, stage: &str, changes: &Changes<'_>) {
     let policy = &state.context.policy;
-    let named = |names: &Names| field(policy.capture(names.first.clone()));
-    let Beat { moved, rates, memory, runtime, process, .. } = beat;
+    let beat = changes.beat;
     log!(
         INFO,
         "heartbeat",
         run_id = field(state.context.run_id),
         stage = field(policy.capture(stage)),
         active_tasks = field(beat.active_tasks.len()),
-        active_task_names = named(active),
+        active_task_names = known(changes.names(policy, |beat| names_of(&beat.active_tasks))),
         pending_tasks = field(beat.nodes.pending.count),
-        pending_task_names = named(&beat.nodes.pending),
+        pending_task_names = known(changes.names(policy, |beat| beat.nodes.pending.clone())),
         completed_tasks = field(beat.nodes.completed.count),
-        completed_task_names = named(&beat.nodes.completed),
-        rows_read = field(moved.rows_read),
-        rows_written = field(moved.rows_written),
-        bytes_read = field(moved.bytes_read),
-        bytes_written = field(moved.bytes_written),
-        bytes_spilled = field(moved.bytes_spilled),
-        rows_read_per_second = known(rates.map(|rates| rates.rows_read)),
-        rows_written_per_second = known(rates.map(|rates| rates.rows_written)),
-        bytes_read_per_second = known(rates.map(|rates| rates.bytes_read)),
-        bytes_written_per_second = known(rates.map(|rates| rates.bytes_written)),
-        memory_reserved = known(memory.map(|memory| memory.reserved_bytes)),
-        memory_limit = known(memory.and_then(|memory| memory.limit_bytes)),
-        runtime_workers = known(runtime.map(|runtime| runtime.workers)),
-        runtime_busy_workers = known(runtime.and_then(|runtime| runtime.busy_workers)),
-        runtime_queue_depth = known(runtime.map(|runtime| runtime.queue_depth)),
-        cpu_seconds = known(process.cpu_seconds),
-        resident_bytes = known(process.resident_bytes),
-        threads = known(process.threads),
-        open_files = known(process.open_files),
+        completed_task_names = known(changes.names(policy, |beat| beat.nodes.completed.clone())),
+        rows_read = known(changes.of(|beat| Some(beat.moved.rows_read))),
+        rows_written = known(changes.of(|beat| Some(beat.moved.rows_written))),
+        bytes_read = known(changes.of(|beat| Some(beat.moved.bytes_read))),
+        bytes_written = known(changes.of(|beat| Some(beat.moved.bytes_written))),
+        bytes_spilled = known(changes.of(|beat| Some(beat.moved.bytes_spilled))),
+        rows_read_per_second = known(changes.of(|beat| Some(beat.rates?.rows_read))),
+        rows_written_per_second = known(changes.of(|beat| Some(beat.rates?.rows_written))),
+        bytes_read_per_second = known(changes.of(|beat| Some(beat.rates?.bytes_read))),
+        bytes_written_per_second = known(changes.of(|beat| Some(beat.rates?.bytes_written))),
+        memory_reserved = known(changes.of(|beat| Some(beat.memory?.reserved_bytes))),
+        memory_limit = known(changes.of(|beat| beat.memory?.limit_bytes)),
+        runtime_workers = known(changes.of(|beat| Some(beat.runtime?.workers))),
+        runtime_busy_workers = known(changes.of(|beat| beat.runtime?.busy_workers)),
+        runtime_queue_depth = known(changes.of(|beat| Some(beat.runtime?.queue_depth))),
+        cpu_seconds = known(changes.of(|beat| beat.process.cpu_seconds)),
+        resident_bytes = known(changes.of(|beat| beat.process.resident_bytes)),
+        threads = known(changes.of(|beat| beat.process.threads)),
+        open_files = known(changes.of(|beat| beat.process.open_files)),
         stalls = field(beat.stalls.len()),
     );
 }

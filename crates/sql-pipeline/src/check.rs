@@ -17,6 +17,7 @@ use crate::{
     relations::{Effect, Existing, Mention, Relations},
     script_names::{ScriptNames, schema_of},
     session_names::{self, has_prepared, may_have, may_have_catalog, may_have_schema},
+    table_functions::Call,
     undefined::{UndefinedKind, UndefinedReason},
     unsupported::UnsupportedStatement,
 };
@@ -158,6 +159,9 @@ impl Defined<'_> {
                     return Some(self.undefined_table(relation, at, index));
                 }
             }
+            if let Some(call) = relations.calls.iter().find(|call| !self.has_table_function(&call.name)) {
+                return Some(self.undefined_table_function(call));
+            }
         }
         match &relations.effect {
             Effect::Define { relation, at: Some(at), .. } if self.state.relation_planners().is_empty() => {
@@ -217,6 +221,12 @@ impl Defined<'_> {
                 && (self.functions().any(|known| known == name)
                     // What a factory makes may have another name than its statement says.
                     || self.state.function_factory().is_some() && self.defines_functions())
+    }
+
+    fn has_table_function(&self, name: &str) -> bool {
+        self.state.table_functions().contains_key(name)
+            // What a factory makes may be one.
+            || self.state.function_factory().is_some() && self.defines_functions()
     }
 
     pub(crate) fn has_prepared(&self, name: &str) -> bool {
@@ -309,6 +319,12 @@ impl Defined<'_> {
         Undefined { kind: UndefinedKind::Function, name: name.to_owned(), reason, at }
     }
 
+    fn undefined_table_function(&self, call: &Call) -> Undefined {
+        let known = self.state.table_functions().keys().map(String::as_str);
+        let reason = UndefinedReason::Nowhere { nearest: nearest(&call.name, known) };
+        Undefined { kind: UndefinedKind::TableFunction, name: call.name.clone(), reason, at: call.at }
+    }
+
     fn undefined_prepared(&self, name: &str, at: (usize, usize), index: usize) -> Undefined {
         let defines =
             |effect: &Effect| matches!(effect, Effect::Prepare { name: prepared, .. } if prepared == name);
@@ -336,8 +352,14 @@ impl Defined<'_> {
         if let Some(dropped) = dropped {
             return UndefinedReason::Dropped { line: script.line_of(&statements[dropped]) };
         }
-        match statements[index..].iter().find(|statement| defines(&statement.relations.effect)) {
-            Some(later) => UndefinedReason::Later { line: script.line_of(later) },
+        let mut behind = statements.iter().enumerate().skip(index);
+        match behind.find(|(_, statement)| defines(&statement.relations.effect)) {
+            Some((later, _)) if later == index => UndefinedReason::Here,
+            Some((_, later)) => {
+                let is_beside = script.line_of(later) == script.line_of(&statements[index]);
+                let column = is_beside.then_some(later.first_column);
+                UndefinedReason::Later { line: script.line_of(later), column }
+            }
             None => UndefinedReason::Nowhere { nearest: nearest(name, others().iter().map(String::as_str)) },
         }
     }

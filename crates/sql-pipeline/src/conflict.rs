@@ -186,7 +186,7 @@ fn instead_of_another(kind: UndefinedKind) -> &'static str {
         }
         UndefinedKind::Catalog => "write CREATE DATABASE IF NOT EXISTS, or give this one another name",
         UndefinedKind::PreparedStatement => "write DEALLOCATE first, or give this one another name",
-        UndefinedKind::Table | UndefinedKind::Function => {
+        UndefinedKind::Table | UndefinedKind::Function | UndefinedKind::TableFunction => {
             "write CREATE OR REPLACE, drop it first, or give this one another name"
         }
     }

@@ -24,6 +24,7 @@ mod parameters;
 mod prepared;
 mod relations;
 mod script_names;
+mod table_functions;
 
 // What would surely fail, found before the first statement runs.
 mod check;

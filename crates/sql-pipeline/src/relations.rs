@@ -22,6 +22,7 @@ use crate::{
     prepared::{Prepared, UsePrepared},
     split::position,
     sql_settings::SqlSettings,
+    table_functions::{Call, calls},
     unsupported::UnsupportedStatement,
 };
 
@@ -36,6 +37,8 @@ pub(crate) struct Relations {
     /// The relations that it drops or changes, where it fails without them.
     pub(crate) targets: Vec<Mention>,
     pub(crate) effect: Effect,
+    /// The table functions that it calls.
+    pub(crate) calls: Vec<Call>,
     /// The format of the files of an external table that it makes.
     pub(crate) format: Option<String>,
     /// The prepared statement that it executes or frees.
@@ -169,6 +172,10 @@ impl Relations {
 
     /// Reads a statement, and keeps what it prepares.
     pub(crate) fn of(parsed: &ParsedStatement, settings: &SqlSettings, prepared: &mut Prepared) -> Self {
+        Self { calls: calls(parsed), ..Self::without_calls(parsed, settings, prepared) }
+    }
+
+    fn without_calls(parsed: &ParsedStatement, settings: &SqlSettings, prepared: &mut Prepared) -> Self {
         let ParsedStatement::Statement(statement) = parsed else {
             return Self::of_parsed(parsed, settings);
         };

@@ -16,6 +16,8 @@ pub enum UndefinedKind {
     Catalog,
     /// A function.
     Function,
+    /// A function that returns a table.
+    TableFunction,
     /// A prepared statement.
     PreparedStatement,
 }
@@ -27,6 +29,7 @@ impl fmt::Display for UndefinedKind {
             Self::Schema => "schema",
             Self::Catalog => "catalog",
             Self::Function => "function",
+            Self::TableFunction => "table function",
             Self::PreparedStatement => "prepared statement",
         })
     }
@@ -54,7 +57,11 @@ pub enum UndefinedReason {
     Later {
         /// Where that statement starts.
         line: LineOfScript,
+        /// The column, where that tells more than the line.
+        column: Option<usize>,
     },
+    /// The statement that names it defines it.
+    Here,
     /// A statement further up dropped it.
     Dropped {
         /// Where that statement starts.
@@ -75,7 +82,11 @@ impl fmt::Display for UndefinedReason {
                  `CREATE EXTERNAL TABLE name STORED AS {format} LOCATION '{path}'`, then read that table"
             ),
             Self::NoFile => write!(f, "is not defined, and there is no file or folder of this name"),
-            Self::Later { line } => write!(f, "is defined only at {line}"),
+            Self::Later { line, column: None } => write!(f, "is defined only at {line}"),
+            Self::Later { line, column: Some(column) } => {
+                write!(f, "is defined only at {line}, column {column}")
+            }
+            Self::Here => write!(f, "is defined only by this statement"),
             Self::Dropped { line } => write!(f, "was dropped at {line}"),
         }
     }

@@ -83,6 +83,21 @@ pub struct ResourceSample {
     pub active_tasks: Option<u64>,
 }
 
+impl ResourceSample {
+    /// With what the sample before it knew, where it says nothing: a beat writes what changed.
+    pub(crate) fn after(self, before: &Self) -> Self {
+        Self {
+            at_ms: self.at_ms,
+            cpu_seconds: self.cpu_seconds.or(before.cpu_seconds),
+            resident_bytes: self.resident_bytes.or(before.resident_bytes),
+            reserved_bytes: self.reserved_bytes.or(before.reserved_bytes),
+            io_bytes_read: self.io_bytes_read.or(before.io_bytes_read),
+            io_bytes_written: self.io_bytes_written.or(before.io_bytes_written),
+            active_tasks: self.active_tasks.or(before.active_tasks),
+        }
+    }
+}
+
 /// A query or a node that made no progress for a while.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct StallReport {

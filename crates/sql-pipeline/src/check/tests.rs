@@ -101,7 +101,14 @@ fn what_comes_later_or_is_gone_is_said() {
         "SELECT * FROM t;\n\nCREATE TABLE t AS SELECT 1 AS x",
         "a.sql:1:15: table \"t\" is defined only at line 3",
     );
-    check_refused("CREATE TABLE t AS SELECT * FROM t", "a.sql:1:33: table \"t\" is defined only at line 1");
+    check_refused(
+        "CREATE TABLE t AS SELECT * FROM t",
+        "a.sql:1:33: table \"t\" is defined only by this statement",
+    );
+    check_refused(
+        "SELECT * FROM t; CREATE TABLE t AS SELECT 1 AS x",
+        "a.sql:1:15: table \"t\" is defined only at line 1, column 18",
+    );
     check_refused(
         "CREATE TABLE t AS SELECT 1;\nDROP TABLE t;\nSELECT * FROM t",
         "a.sql:3:15: table \"t\" was dropped at line 2",
@@ -429,4 +436,28 @@ fn what_a_foreign_factory_makes_may_be_changed() {
         checked(&session, &format!("{}; {change}", table("ODD"))).unwrap();
         checked(&session, &format!("{}; {change}", table("csv"))).unwrap_err();
     }
+}
+
+#[test]
+fn a_table_function_that_is_not_there_is_refused_wherever_it_is_called() {
+    let expected =
+        |at| format!("a.sql:1:{at}: table function \"rang\" is not defined; did you mean \"range\"?");
+    for (sql, at) in [
+        ("SELECT * FROM rang(1)", 15),
+        ("CREATE TABLE t AS SELECT * FROM rang(1)", 33),
+        ("EXPLAIN SELECT * FROM rang(1)", 23),
+        ("COPY (SELECT * FROM rang(1)) TO 'x.csv'", 21),
+        ("PREPARE p AS SELECT * FROM rang($1)", 28),
+        ("SELECT * FROM range(1) WHERE 1 IN (SELECT x FROM (SELECT * FROM rang(2)) AS t(x))", 65),
+        ("WITH rang AS (SELECT 1) SELECT * FROM rang, rang(1)", 45),
+    ] {
+        check_refused(sql, &expected(at));
+    }
+    check_refused(
+        "SELECT * FROM Range(1)",
+        "a.sql:1:15: table function \"Range\" is not defined; did you mean \"range\"?",
+    );
+    check_taken(
+        "SELECT * FROM range(1, 3) JOIN generate_series(1, 3) AS g(value) USING (value), unnest([1]) AS u(x)",
+    );
 }
