@@ -1,6 +1,7 @@
 //! `cargo xtask`: the development tasks of this workspace.
 
 mod bench;
+mod circles;
 mod clippy_lists;
 mod codegen;
 mod conformance;
@@ -10,6 +11,7 @@ mod false_alarms;
 mod features;
 mod interrupt;
 mod layers;
+mod module_files;
 mod test;
 mod unused;
 
@@ -66,6 +68,8 @@ enum Task {
     Unused,
     /// Check what each crate depends on against the table in docs/architecture.md, and that the lists for clippy agree
     Layers,
+    /// Check that no files of a crate use each other in a circle
+    Circles,
 }
 
 fn main() -> ExitCode {
@@ -83,6 +87,7 @@ fn main() -> ExitCode {
         Task::Features => features::run(),
         Task::Unused => unused::run(),
         Task::Layers => layers::run(),
+        Task::Circles => circles::run(),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
