@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::redact::REDACTED;
+use crate::secret::REDACTED;
 
 /// A value that the policy has let through: redacted, and truncated to the limits.
 ///

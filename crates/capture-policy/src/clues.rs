@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 
 use aho_corasick::{AhoCorasick, AhoCorasickKind};
 
-use crate::{credentials::KEY_BEGIN, named_values, phrases, program_options};
+use crate::{credentials::KEY_BEGIN, named_values, phrase_table::PHRASES, program_options};
 
 /// The kinds of credentials of which a text has a sign.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,11 +37,11 @@ impl Clue {
 }
 
 /// The bit of each phrase has to be in a byte.
-const _: () = assert!(phrases::PHRASES.len() <= 5);
+const _: () = assert!(PHRASES.len() <= 5);
 
 /// Finds the signs, without regard to case, and the bit of each.
 static SIGNS: LazyLock<Option<(AhoCorasick, Vec<u8>)>> = LazyLock::new(|| {
-    let of_phrases = phrases::PHRASES
+    let of_phrases = PHRASES
         .iter()
         .enumerate()
         .flat_map(|(place, phrase)| phrase.signs.iter().map(move |sign| (*sign, Clue::Phrase(place).bit())));

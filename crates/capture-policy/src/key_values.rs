@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use crate::{
     credentials::{block, is_encoded, quote},
-    redact::REDACTED,
+    secret::REDACTED,
 };
 
 /// What may stand between a key and its value; `<` and `>` may too, behind a blank.

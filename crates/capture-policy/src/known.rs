@@ -9,7 +9,11 @@ use std::{
 
 use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 
-use crate::{redact::REDACTED, rewritten::resumed, script_columns::ScriptColumns, secret::Secret};
+use crate::{
+    rewritten::resumed,
+    script_columns::ScriptColumns,
+    secret::{REDACTED, Secret},
+};
 
 /// Characters of the shortest text that is hidden because it is known.
 const SHORTEST: usize = 4;

@@ -6,7 +6,8 @@ use crate::{
     known::{Known, MOST_VALUES},
     redact::Redactor,
     script_columns::ScriptColumns,
-    sql_secrets::{Hidden, plan_secrets, secrets},
+    secret_reader::Hidden,
+    sql_secrets::{plan_secrets, secrets},
     sql_tokens::{Kind, Reading, tokens, unquoted},
     sql_values::declared_in_sql,
 };

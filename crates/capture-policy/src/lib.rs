@@ -43,6 +43,7 @@ mod credentials;
 mod path_users;
 mod connection_secrets;
 mod phrases;
+mod phrase_table;
 mod clues;
 
 // Finding them in SQL.
@@ -71,6 +72,6 @@ pub use plan_text::operator_name;
 pub use policy::Policy;
 pub use printable::{CUT_MARK, printable, printable_lines, printable_message, printable_within, shown_width};
 pub use profile::{Profile, UnknownProfile};
-pub use redact::{REDACTED, Redactor, is_engine, without_credentials, without_error_values};
-pub use secret::Secret;
+pub use redact::{Redactor, is_engine, without_credentials, without_error_values};
+pub use secret::{REDACTED, Secret};
 pub use typed_literals::{Types, without_typed_literals};

@@ -5,7 +5,8 @@ use serde_json::{Map, Value};
 use crate::{
     capture_settings::CaptureSettings,
     named_values::{Field, field},
-    redact::{REDACTED, Redactor},
+    redact::Redactor,
+    secret::REDACTED,
 };
 
 /// Characters of a text that are looked at beyond those that are kept, so that a credential which begins among those

@@ -11,8 +11,8 @@ use crate::{
     partition_values::path_without_values,
     path_users::without_user,
     profile::Profile,
-    redact::{REDACTED, Redactor},
-    secret::Secret,
+    redact::Redactor,
+    secret::{REDACTED, Secret},
 };
 
 /// What stands where the policy lets no value through.

@@ -27,10 +27,7 @@ use crate::{
     url_queries::UrlQueries,
 };
 
-/// What stands where a credential was.
-pub const REDACTED: &str = "[redacted]";
-
-/// Replaces credentials in texts by [`REDACTED`], and says which names they have. That of a policy which shows no literals
+/// Replaces credentials in texts by [`REDACTED`](crate::REDACTED), and says which names they have. That of a policy which shows no literals
 /// or no values in paths takes those out of every text too.
 ///
 /// ```

@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, ops::Range};
 
-use crate::redact::REDACTED;
+use crate::secret::REDACTED;
 
 /// What was written, and the rest of the text behind it.
 pub(crate) fn resumed<'a>(text: &'a str, written: usize, mut out: String) -> Cow<'a, str> {

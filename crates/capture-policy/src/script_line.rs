@@ -2,10 +2,7 @@
 
 use std::ops::Range;
 
-use crate::{
-    redact::{REDACTED, Redactor},
-    sql_values::value_ranges,
-};
+use crate::{redact::Redactor, secret::REDACTED, sql_values::value_ranges};
 
 impl Redactor {
     /// A line of a script for the console, and where a column of it is then; both count from 1, columns in characters. A

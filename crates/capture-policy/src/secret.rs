@@ -5,6 +5,9 @@ use std::{borrow::Cow, fmt};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize, Serializer};
 
+/// What stands where a credential was.
+pub const REDACTED: &str = "[redacted]";
+
 /// A credential. `Debug`, `Display` and serialisation show a mask; only [`Secret::expose`] returns the text.
 #[derive(Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(transparent)]

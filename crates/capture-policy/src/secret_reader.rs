@@ -7,13 +7,12 @@
 
 mod parentheses;
 
-use std::ops::Range;
+use std::{ops::Range, sync::Arc};
 
 use crate::{
     column_reader::{Columns, MOST_QUERIES},
     script_columns::ScriptColumns,
     secret_frame::{Frame, Literal, either},
-    sql_secrets::Hidden,
     sql_tokens::{Kind, Token, quotes, unquoted},
 };
 
@@ -22,6 +21,18 @@ pub(crate) const TYPES_OF_TEXT: [&str; 3] = ["Utf8", "Utf8View", "LargeUtf8"];
 
 /// Digits from which on a number is taken for a credential.
 const LONG_NUMBER: usize = 4;
+
+/// What is hidden by its name.
+pub(crate) trait Hidden {
+    /// Whether a column, an argument or the like of this name is.
+    fn name(&self, name: &str) -> bool;
+    /// Whether an option or a setting of this name is.
+    fn option(&self, key: &str) -> bool;
+    /// What is known of the script that the text belongs to.
+    fn columns(&self) -> Arc<ScriptColumns> {
+        Arc::default()
+    }
+}
 
 /// Reads a statement.
 pub(crate) struct Reader<'a, H> {

@@ -9,22 +9,10 @@ use crate::{
     column_reader::Columns,
     named_rows, named_values,
     script_columns::ScriptColumns,
-    secret_reader::{Reader, TYPES_OF_TEXT},
+    secret_reader::{Hidden, Reader, TYPES_OF_TEXT},
     sql_tokens::{Kind, Reading, Token, tokens, unquoted},
     sql_values::opens_options,
 };
-
-/// What is hidden by its name.
-pub(crate) trait Hidden {
-    /// Whether a column, an argument or the like of this name is.
-    fn name(&self, name: &str) -> bool;
-    /// Whether an option or a setting of this name is.
-    fn option(&self, key: &str) -> bool;
-    /// What is known of the script that the text belongs to.
-    fn columns(&self) -> Arc<ScriptColumns> {
-        Arc::default()
-    }
-}
 
 /// What was found, in the order of the text.
 #[derive(Debug, Default, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::redact::REDACTED;
+use crate::secret::REDACTED;
 
 /// Names of values that let whoever has them in, beside those of options: OAuth 2.0 and OpenID Connect, SAML, Azure Functions.
 const SECRET_NAMES: [&str; 8] = [

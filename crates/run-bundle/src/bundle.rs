@@ -6,25 +6,21 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use daglight_guarded_files::Durability;
-use daglight_run_identity::{RunId, hash_of_fields};
+use daglight_guarded_files::{Durability, create_private_folder};
+use daglight_run_identity::RunId;
 
 use crate::{
     layout::{
-        self, DATA_SUMMARIES, LINEAGE_EVENTS, LOGS, MANIFEST, METRICS, PLANS, RESERVE, TRACES, TRACKER,
-        claimed_run, is_bundle, is_known, run_of_bundle,
+        DATA_SUMMARIES, LINEAGE_EVENTS, LOGS, MANIFEST, METRICS, PLANS, RESERVE, RUN_BUNDLE, TRACES, TRACKER,
+        is_known, plan_file_name,
     },
     output_dir::not_a_url,
     parallel::in_parallel,
+    recognised::{claimed_run, is_bundle, run_of_bundle},
 };
 
-/// The folder in an output directory that holds the bundles.
-pub const RUN_BUNDLE: &str = "run_bundle";
 /// How deep below a folder bundles are looked for.
 const MAX_DEPTH: usize = 8;
-/// Bytes of a node's name that go into a file name; most file systems take 255 in all.
-const MAX_NAME_BYTES: usize = 80;
-
 /// The folder that holds all that one run has recorded.
 ///
 /// ```
@@ -82,7 +78,7 @@ impl Bundle {
     pub fn create(output_dir: impl AsRef<Path>, run_id: RunId) -> Result<Self, BundleError> {
         let dir = output_dir.as_ref().join(RUN_BUNDLE).join(run_id.to_string());
         not_a_url(&dir)
-            .and_then(|()| layout::create(&dir))
+            .and_then(|()| create_folders(&dir))
             .map_err(|source| BundleError::Create { path: dir.clone(), source })?;
         Ok(Self::at(dir))
     }
@@ -276,6 +272,21 @@ impl Bundle {
     }
 }
 
+/// Makes the folders of a bundle, which nobody else may enter. The last one must be new.
+fn create_folders(dir: &Path) -> io::Result<()> {
+    let (Some(parent), Some(name)) = (dir.parent(), dir.file_name()) else {
+        return Err(io::ErrorKind::InvalidInput.into());
+    };
+    fs::create_dir_all(parent)?;
+    // A folder that is there may hold files that somebody else can read or has put there.
+    if !create_private_folder(parent, name)? {
+        return Err(io::ErrorKind::AlreadyExists.into());
+    }
+    create_private_folder(dir, PLANS)?;
+    create_private_folder(dir, TRACKER)?;
+    Ok(())
+}
+
 /// The bundles below a folder with their runs, in no order.
 fn find_below(
     dir: &Path,
@@ -307,38 +318,6 @@ fn subfolders(dir: &Path) -> io::Result<Vec<PathBuf>> {
     let entries = fs::read_dir(dir)?.flatten();
     let folders = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
     Ok(folders.map(|entry| entry.path()).collect())
-}
-
-/// `<node>-<plan_hash>.json`, or `run-<plan_hash>.json` where no node has run the query. A node whose name cannot be a file's,
-/// or could be taken for another one, has a hash of its name behind that.
-fn plan_file_name(node: Option<&str>, plan_hash: &str) -> String {
-    const WITHOUT_NODE: &str = "run";
-    let plan_hash = safe(plan_hash);
-    let Some(node) = node else { return format!("{WITHOUT_NODE}-{plan_hash}.json") };
-    let shown = safe(node);
-    // Some file systems do not distinguish upper case from lower case.
-    let is_lower = !node.chars().any(|c| c.is_ascii_uppercase());
-    // A node could be called as another one's name with its hash is, and both would write one file.
-    let is_like_others = node.is_empty() || node == WITHOUT_NODE || ends_in_hash(node);
-    if shown == node && is_lower && !is_like_others {
-        return format!("{shown}-{plan_hash}.json");
-    }
-    let of_name = hash_of_fields("daglight.plan_file.v1", [node]);
-    format!("{shown}-{}-{plan_hash}.json", of_name.get(..8).unwrap_or_default())
-}
-
-/// Whether a name ends as one that has a hash behind it.
-fn ends_in_hash(name: &str) -> bool {
-    name.rsplit_once('-')
-        .is_some_and(|(_, end)| end.len() == 8 && end.bytes().all(|byte| byte.is_ascii_hexdigit()))
-}
-
-/// Keeps letters, digits, `_` and `-` of ASCII; a dot cannot start the part of a file name that this becomes.
-fn safe(name: &str) -> String {
-    name.chars()
-        .map(|c| if c.is_ascii_alphanumeric() || "_-.".contains(c) { c } else { '_' })
-        .take(MAX_NAME_BYTES)
-        .collect()
 }
 
 #[cfg(test)]

@@ -1,21 +1,18 @@
 //! The files of a bundle, as its manifest lists them.
 
-use std::{
-    fmt::Write as _,
-    io::{self, Read},
-};
+use std::io::{self, Read as _};
 
 use daglight_guarded_files::FileBelow;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 
 use crate::{
     bundle::Bundle,
+    contents::{Contents, contents},
     layout::{
-        self, BundlePart, Contents, DATA_SUMMARIES, LINEAGE_EVENTS, LOGS, MANIFEST, METRICS, PLANS, TRACES,
-        TRACKER,
+        self, BundlePart, DATA_SUMMARIES, LINEAGE_EVENTS, LOGS, MANIFEST, METRICS, PLANS, TRACES, TRACKER,
     },
+    sha256::sha256_of,
 };
 
 /// Bytes of a bundle that are hashed when a run ends: about a second's work. The end of a run must not take long because its
@@ -55,7 +52,7 @@ impl FileEntry {
     /// The files of a bundle with their sizes, by path: those that a run writes. What cannot be read is left out, as is
     /// the manifest itself.
     pub fn list(bundle: &Bundle) -> Vec<Self> {
-        Self::of_contents(&layout::contents(bundle.dir()).unwrap_or_default())
+        Self::of_contents(&contents(bundle.dir()).unwrap_or_default())
     }
 
     /// As [`FileEntry::list`], for a folder that was listed already.
@@ -140,33 +137,6 @@ impl FileEntry {
         let (sha256, bytes) = sha256_of(file.take(self.size_bytes))?;
         Ok((bytes == self.size_bytes).then_some(sha256))
     }
-}
-
-/// The SHA-256 of what is read, in hexadecimal digits, and how much that was.
-///
-/// # Errors
-///
-/// When it cannot be read.
-pub fn sha256_of(mut from: impl Read) -> io::Result<(String, u64)> {
-    let mut hasher = Sha256::new();
-    let mut buffer = vec![0; 64 << 10];
-    let mut bytes = 0;
-    loop {
-        let read = match from.read(&mut buffer) {
-            Ok(0) => break,
-            Ok(read) => read,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(error),
-        };
-        hasher.update(&buffer[..read]);
-        bytes += read as u64;
-    }
-    let mut digits = String::with_capacity(64);
-    for byte in hasher.finalize() {
-        // Writing to a string cannot fail.
-        let _ = write!(digits, "{byte:02x}");
-    }
-    Ok((digits, bytes))
 }
 
 #[cfg(test)]

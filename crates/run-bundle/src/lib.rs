@@ -25,8 +25,11 @@
 //! report to `daglight-bundle-report`. Opening files that others may have prepared is `daglight-guarded-files`, which
 //! settings and certificates need as well.
 
-mod bundle;
 mod layout;
+mod recognised;
+mod bundle;
+mod contents;
+mod delete;
 
 mod json_lines;
 mod versioned;
@@ -41,6 +44,7 @@ mod kept_as;
 mod lineage_cursor;
 mod lineage_events;
 mod manifest;
+mod manifest_file;
 mod manifest_lock;
 mod node_kind;
 mod own_time;
@@ -51,6 +55,7 @@ mod plan_metrics;
 mod process;
 mod reserve;
 mod seal;
+mod sha256;
 mod signal_files;
 mod signals_held;
 mod sums;
@@ -66,11 +71,12 @@ pub mod retention;
 mod fixture;
 
 pub use artifact::{ARTIFACTS_VERSION, Artifact, ArtifactCatalog, ArtifactColumn};
-pub use bundle::{Bundle, BundleError, RUN_BUNDLE};
+pub use bundle::{Bundle, BundleError};
 pub use check_record::{CheckRecord, RecordedOutcome, RecordedSeverity};
 /// What a file that is written survives, and so how long writing it takes.
 pub use daglight_guarded_files::Durability;
 pub use data_summaries::{BUNDLE_ONLY_FIELDS, DATA_SUMMARY_VERSION, NodeSummary};
+pub use delete::{DeleteError, Deleted};
 pub use delivery_counts::{
     Delivery, DeliveryCounts, ItemsByKind, LedgerDestination, LedgerSignal, SignalLedger,
 };
@@ -78,16 +84,16 @@ pub use evidence::{
     ActiveTask, EVIDENCE_VERSION, IoCounters, Liveness, ProcessEvidence, Sighting, Stall, StallClass,
     StallEpisode, StallId, StallLog, StalledThread,
 };
-pub use file_entry::{FileEntry, FileUse, sha256_of};
+pub use file_entry::{FileEntry, FileUse};
 pub use json_lines::{FileReading, JsonLine, JsonLines, MAX_LINE_BYTES, NumberedLine, read_lines};
 pub use kept_as::KeptAs;
-pub use layout::{BundlePart, DeleteError, Deleted, REPORT_FILES, TRACES_FILE};
+pub use layout::{BundlePart, MANIFEST_FORMAT, REPORT_FILES, RUN_BUNDLE, TRACES_FILE};
 pub use lineage_cursor::{LineageCursor, LineageProgress, UNREADABLE_EVENT, count_lineage_events};
 pub use lineage_events::{LineageEvents, LineageLine, LineageReader};
 pub use manifest::{
-    AttemptRecord, Identity, Links, MANIFEST_FORMAT, MANIFEST_VERSION, Manifest, NodeRecord, NodeStatus,
-    RunStatus, Tracking, UpdateError,
+    AttemptRecord, Identity, Links, MANIFEST_VERSION, Manifest, NodeRecord, NodeStatus, RunStatus, Tracking,
 };
+pub use manifest_file::UpdateError;
 pub use node_kind::RecordedKind;
 pub use own_time::OwnTime;
 pub use plan_bundle::{MAX_PLAN_BYTES, PLAN_BUNDLE_FORMAT, PlanBundle, PlanColumn, PlanPreview};
@@ -97,6 +103,7 @@ pub use plan_metrics::{
     RowsRead, RuleRecord, StorageUse,
 };
 pub use reserve::Reserve;
+pub use sha256::sha256_of;
 pub use signal_files::SignalFiles;
 pub use sums::saturating_sum;
 pub use verify::Fault;

@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 use crate::{
     bundle::Bundle,
     delivery_counts::DeliveryCounts,
-    layout::LINEAGE_DELIVERY,
+    layout::{LINEAGE_DELIVERY, MAX_FILE_BYTES},
     lineage_events::{LineageLine, LineageReader},
-    versioned::{MAX_FILE_BYTES, ReadError, WriteError, format_version},
+    versioned::{ReadError, WriteError, format_version},
 };
 
 /// The version of the cursor's format.

@@ -1,24 +1,20 @@
-//! `manifest.json`: what a run was, how it ended, and what became of its records.
+//! What `manifest.json` holds: what a run was, how it ended, and what became of its records.
 
-use std::{collections::BTreeMap, io, path::PathBuf};
+use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-use daglight_guarded_files::FileBelow;
 use daglight_run_identity::RunId;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
-    bundle::Bundle,
     check_record::CheckRecord,
     delivery_counts::Delivery,
     file_entry::{FileEntry, FileUse},
-    manifest_lock::ManifestLock,
+    layout::MANIFEST_FORMAT,
     node_kind::RecordedKind,
     own_time::OwnTime,
-    seal::{Seal, broken, seal, sealed},
-    versioned::{self, ReadError, WriteError},
     warning::Warning,
 };
 
@@ -33,9 +29,6 @@ use crate::{
 ///
 /// What a newer version adds without a number of its own has a default, so that every reader of this version reads it.
 pub const MANIFEST_VERSION: u32 = 3;
-
-/// What `format` is in every manifest: other files are called `manifest.json`, too.
-pub const MANIFEST_FORMAT: &str = "daglight_run_bundle";
 
 /// The first file to read in a bundle. It is written when the run starts, and again when it ends.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -90,24 +83,6 @@ pub struct Manifest {
     /// The time that Daglight itself took; `None` before the run has ended.
     #[serde(default)]
     pub own_time: Option<OwnTime>,
-}
-
-/// Why a manifest could not be brought up to date.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum UpdateError {
-    /// It cannot be read.
-    #[error(transparent)]
-    Read(#[from] ReadError),
-    /// It cannot be replaced.
-    #[error(transparent)]
-    Write(#[from] WriteError),
-    /// Another process is changing it.
-    #[error("another process is changing {}: try again later", path.display())]
-    Busy {
-        /// The file.
-        path: PathBuf,
-    },
 }
 
 /// What ran: the ids by which a run is found elsewhere.
@@ -347,152 +322,10 @@ impl Manifest {
         }
     }
 
-    /// Reads the manifest of a bundle.
-    ///
-    /// # Errors
-    ///
-    /// When it is missing, damaged, or of a newer format.
-    pub fn read(bundle: &Bundle) -> Result<Self, ReadError> {
-        versioned::read(bundle.manifest(), MANIFEST_VERSION)
-    }
-
-    /// Refuses a bundle whose manifest has a newer format: what else is in it may mean something else than it does
-    /// here. A manifest that is missing or damaged says nothing of that, and the rest of the bundle can be read.
-    ///
-    /// # Errors
-    ///
-    /// When the manifest has a newer format.
-    pub fn refuse_newer(bundle: &Bundle) -> Result<(), ReadError> {
-        match Self::read(bundle) {
-            Err(error @ ReadError::Newer { .. }) => Err(error),
-            _ => Ok(()),
-        }
-    }
-
-    /// Replaces the manifest of a bundle; a reader sees the old one or the new one. Nobody else changes it meanwhile.
-    ///
-    /// # Errors
-    ///
-    /// When the file cannot be written, or the one that is there has a newer format.
-    pub fn write(&self, bundle: &Bundle) -> Result<(), WriteError> {
-        // It is the run itself that writes without having read: it does not wait for others for ever.
-        let _lock = ManifestLock::acquire(bundle.dir());
-        self.write_locked(bundle)
-    }
-
-    /// As [`Manifest::write`], with what `merge` takes over from the manifest that is there, its second argument.
-    ///
-    /// # Errors
-    ///
-    /// As [`Manifest::write`].
-    pub fn write_over(
-        mut self,
-        bundle: &Bundle,
-        merge: impl FnOnce(&mut Self, Self),
-    ) -> Result<(), WriteError> {
-        let _lock = ManifestLock::acquire(bundle.dir());
-        // `sync` may have written the address of the run on the server meanwhile, which this process does not know.
-        if let Ok(there) = Self::read(bundle) {
-            merge(&mut self, there);
-        }
-        match self.write_locked(bundle) {
-            Err(WriteError::Io { path, source }) if is_out_of_space(&source) => {
-                self.write_in_place(bundle).map_err(|_| WriteError::Io { path, source })
-            }
-            written => written,
-        }
-    }
-
-    /// Where a disk has no space for another file: writes over the manifest that is there, within its size, what of this
-    /// one fits in, which is at least how the run and its nodes ended. A process that is killed at that moment leaves a
-    /// damaged manifest, and otherwise it would leave one that says that the run goes on.
-    fn write_in_place(&self, bundle: &Bundle) -> io::Result<()> {
-        let file = FileBelow::at(&bundle.manifest());
-        let room = file.open()?.metadata()?.len();
-        let mut short = self.clone();
-        // In the order in which it can be spared: how the run and its nodes ended is never left out.
-        let drops: [fn(&mut Self); 4] = [
-            |_| {},
-            |manifest| manifest.files.clear(),
-            |manifest| manifest.policy = Value::Null,
-            |manifest| {
-                manifest.warnings.truncate(1);
-                manifest.delivery.signals.clear();
-            },
-        ];
-        for drop in drops {
-            drop(&mut short);
-            let mut text = sealed(serde_json::to_vec(&short)?);
-            if text.len() as u64 <= room {
-                // Blanks behind JSON mean nothing, and the size of the file stays, so that no block is asked for.
-                text.resize(usize::try_from(room).unwrap_or(text.len()), b' ');
-                return file.overwrite(&text);
-            }
-        }
-        Err(io::ErrorKind::StorageFull.into())
-    }
-
-    /// Reads the manifest of a bundle, changes it and replaces it. Nobody else changes it meanwhile.
-    ///
-    /// # Errors
-    ///
-    /// When it cannot be read or written, or another process keeps it.
-    pub fn update<T>(bundle: &Bundle, change: impl FnOnce(&mut Self) -> T) -> Result<T, UpdateError> {
-        let Some(_lock) = ManifestLock::acquire(bundle.dir()) else {
-            return Err(UpdateError::Busy { path: bundle.manifest() });
-        };
-        let mut manifest = Self::read(bundle)?;
-        let changed = change(&mut manifest);
-        manifest.write_locked(bundle)?;
-        Ok(changed)
-    }
-
-    fn write_locked(&self, bundle: &Bundle) -> Result<(), WriteError> {
-        versioned::write(bundle, &bundle.manifest(), self, MANIFEST_VERSION)
-    }
-
-    /// The text of the file for a copy of the bundle, with its checksum; with another one where the manifest of the bundle
-    /// is not as it was written, so that the copy does not hide that.
-    ///
-    /// # Errors
-    ///
-    /// When it cannot be made into JSON, which no manifest that was read does.
-    pub fn to_copy(&self, of: &Bundle) -> serde_json::Result<Vec<u8>> {
-        let is_changed = FileBelow::at(&of.manifest())
-            .read(versioned::MAX_FILE_BYTES)
-            .is_ok_and(|text| seal(&text) == Seal::Broken);
-        let text = serde_json::to_vec_pretty(self)?;
-        Ok(if is_changed { broken(text) } else { sealed(text) })
-    }
-
-    /// Lists files of a bundle as they are now, where its run has ended and its manifest lists them with their hashes: who writes
-    /// a file anew that others compare with the manifest calls this after it.
-    ///
-    /// # Errors
-    ///
-    /// When the manifest cannot be read or written, or another process keeps it.
-    pub fn list_again(bundle: &Bundle, paths: &[&str]) -> Result<(), UpdateError> {
-        let is_listed = |entry: &FileEntry| entry.sha256.is_some() && paths.contains(&&*entry.path);
-        // Not for a run that goes on, nor for one that writes its last manifest itself.
-        if !Self::read(bundle)?.files.iter().any(is_listed) {
-            return Ok(());
-        }
-        Self::update(bundle, |manifest| {
-            for entry in manifest.files.iter_mut().filter(|entry| is_listed(entry)) {
-                entry.refresh(bundle);
-            }
-        })
-    }
-
     /// The JSON Schema of the format.
     pub fn json_schema() -> Value {
         schemars::schema_for!(Self).to_value()
     }
-}
-
-fn is_out_of_space(error: &io::Error) -> bool {
-    use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
-    matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge)
 }
 
 fn manifest_format() -> String {
@@ -501,47 +334,8 @@ fn manifest_format() -> String {
 
 #[cfg(test)]
 mod tests {
-
     use super::*;
-    use crate::fixture::{self, bundle};
-
-    #[test]
-    fn a_manifest_is_read_back() {
-        let (_out, bundle) = bundle();
-        let manifest = fixture::manifest();
-        manifest.write(&bundle).unwrap();
-        assert_eq!(Manifest::read(&bundle).unwrap(), manifest);
-        let entries = FileEntry::list(&bundle);
-        assert_eq!(entries, []);
-    }
-
-    #[test]
-    fn changes_of_a_manifest_do_not_undo_each_other() {
-        let (_out, bundle) = bundle();
-        fixture::manifest().write(&bundle).unwrap();
-        let add =
-            |warning: String| Manifest::update(&bundle, |manifest| manifest.warnings.push(warning.into()));
-        std::thread::scope(|scope| {
-            for thread in 0..4 {
-                scope.spawn(move || (0..25).for_each(|n| add(format!("{thread}-{n}")).unwrap()));
-            }
-        });
-        let before = fixture::manifest().warnings.len();
-        assert_eq!(Manifest::read(&bundle).unwrap().warnings.len(), before + 100);
-    }
-
-    #[test]
-    fn a_manifest_takes_over_what_another_has_written() {
-        let (_out, bundle) = bundle();
-        let older = Manifest { warnings: vec!["a".to_owned().into()], ..fixture::manifest() };
-        older.write(&bundle).unwrap();
-        let take_over = |own: &mut Manifest, there: Manifest| own.warnings.extend(there.warnings);
-        Manifest { warnings: vec!["b".to_owned().into()], ..fixture::manifest() }
-            .write_over(&bundle, take_over)
-            .unwrap();
-        let both = ["b", "a"].map(|text| Warning::from(text.to_owned()));
-        assert_eq!(Manifest::read(&bundle).unwrap().warnings, both);
-    }
+    use crate::fixture;
 
     #[test]
     fn the_schema_names_what_a_manifest_holds() {

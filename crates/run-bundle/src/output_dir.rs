@@ -6,7 +6,7 @@ use std::{
     path::Path,
 };
 
-use crate::bundle::RUN_BUNDLE;
+use crate::layout::RUN_BUNDLE;
 
 /// Makes sure that bundles can be written below a folder, which is made where it is not there. The bundles' own folder
 /// in it must be one, and not a link to another place.

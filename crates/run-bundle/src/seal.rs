@@ -1,6 +1,10 @@
 //! A checksum inside of a JSON file that is replaced as a whole and that no other file lists: of everything before it.
 
-use crate::file_entry::sha256_of;
+use std::path::Path;
+
+use daglight_guarded_files::FileBelow;
+
+use crate::{layout::MAX_FILE_BYTES, sha256::sha256_of};
 
 /// The field with the checksum, the last one of the file.
 const FIELD: &str = "\"checksum\"";
@@ -51,6 +55,11 @@ pub(crate) fn seal(text: &[u8]) -> Seal {
         Some(is_end && sum(content).as_bytes() == checksum)
     };
     if is_whole() == Some(true) { Seal::Whole } else { Seal::Broken }
+}
+
+/// Whether the checksum in a file is not that of its text. What cannot be read is said by the reader of the file.
+pub(crate) fn is_changed(path: &Path) -> bool {
+    FileBelow::at(path).read(MAX_FILE_BYTES).is_ok_and(|text| seal(&text) == Seal::Broken)
 }
 
 fn sum(content: &[u8]) -> String {

@@ -5,26 +5,25 @@ mod fault;
 mod signals;
 mod tracker;
 
-use std::{collections::HashSet, error::Error, path::Path};
-
-use daglight_guarded_files::FileBelow;
+use std::{collections::HashSet, error::Error};
 
 use self::{
     accounts::{accounts, counts_of},
+    fault::CHANGED,
     signals::damaged_signals,
     tracker::damaged_tracker,
 };
 use crate::{
     artifact::ArtifactCatalog,
     bundle::Bundle,
+    contents::{Contents, contents},
     data_summaries::NodeSummary,
     evidence::ProcessEvidence,
     file_entry::{FileEntry, FileUse},
-    layout::{self, Contents, MANIFEST},
+    layout::{MANIFEST, is_known},
     manifest::{Manifest, RunStatus},
     plan_bundle::PlanBundle,
-    seal::{Seal, seal},
-    versioned::MAX_FILE_BYTES,
+    seal::is_changed,
 };
 
 pub use fault::Fault;
@@ -45,7 +44,7 @@ impl Bundle {
         let mut faults = Vec::new();
         let manifest = Manifest::read(self).map_err(|error| faults.push(Fault::Manifest(error))).ok();
         // Listed once: the files of a run that goes on come and go, and two listings could disagree.
-        let contents = layout::contents(self.dir()).map_err(|problem| {
+        let contents = contents(self.dir()).map_err(|problem| {
             faults.push(Fault::Unreadable { path: self.dir().display().to_string(), problem });
         });
         let contents = contents.unwrap_or_default();
@@ -89,14 +88,6 @@ fn changed_manifest(bundle: &Bundle, manifest: &Manifest) -> Vec<Fault> {
     faults
 }
 
-/// What is wrong with a file whose checksum in it is not that of its text.
-const CHANGED: &str = "is not as it was written: its checksum is another";
-
-/// Whether the checksum in a file is not that of its text. What cannot be read is said by the reader of the file.
-fn is_changed(path: &Path) -> bool {
-    FileBelow::at(path).read(MAX_FILE_BYTES).is_ok_and(|text| seal(&text) == Seal::Broken)
-}
-
 fn compared(bundle: &Bundle, manifest: &Manifest, entry: &FileEntry) -> Option<Fault> {
     let path = entry.path.clone();
     let file_use = entry.file_use();
@@ -104,7 +95,7 @@ fn compared(bundle: &Bundle, manifest: &Manifest, entry: &FileEntry) -> Option<F
         return None;
     }
     // A manifest may come from anywhere, and name anything.
-    if !layout::is_known(&path) {
+    if !is_known(&path) {
         return Some(Fault::Foreign { path });
     }
     let found = match entry.size_now(bundle) {
@@ -187,14 +178,14 @@ impl Bundle {
 
     /// What stands under the name of a file that a run writes and is not a regular file, by its path below the folder.
     pub fn not_files(&self) -> Vec<String> {
-        let others = layout::contents(self.dir()).map(|contents| contents.others).unwrap_or_default();
+        let others = contents(self.dir()).map(|contents| contents.others).unwrap_or_default();
         let others = others.iter().filter_map(|path| path.to_str());
-        others.filter(|path| layout::is_known(path)).map(str::to_owned).collect()
+        others.filter(|path| is_known(path)).map(str::to_owned).collect()
     }
 
     /// Whether a path below a bundle is that of a file that a run writes.
     pub fn is_file_of_a_run(below: &str) -> bool {
-        layout::is_known(below) && below.split('/').all(|name| !matches!(name, "" | "." | ".."))
+        is_known(below) && below.split('/').all(|name| !matches!(name, "" | "." | ".."))
     }
 }
 

@@ -12,10 +12,7 @@ use serde::{
     de::{DeserializeOwned, Error as _, IgnoredAny, MapAccess, Visitor},
 };
 
-use crate::{bundle::Bundle, seal::sealed};
-
-/// Bytes of a file of the bundle that is read as a whole, 64 MiB: far more than a run of 100,000 nodes writes.
-pub(crate) const MAX_FILE_BYTES: u64 = 64 << 20;
+use crate::{bundle::Bundle, layout::MAX_FILE_BYTES, seal::sealed};
 
 /// Why a file of the bundle could not be read.
 #[derive(Debug, thiserror::Error)]

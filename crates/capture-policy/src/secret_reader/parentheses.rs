@@ -4,7 +4,7 @@
 use super::{Reader, TYPES_OF_TEXT};
 use crate::{
     secret_frame::{Frame, Literal, either},
-    sql_secrets::Hidden,
+    secret_reader::Hidden,
     sql_tokens::{Kind, unquoted},
     sql_values::opens_options,
 };

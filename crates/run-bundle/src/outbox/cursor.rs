@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     event::Outcome,
-    outbox_file::tracker_file,
+    place::tracker_file,
     recorded::{Recorded, UNREADABLE},
 };
 use crate::{

@@ -7,7 +7,7 @@ use std::{
 
 use daglight_guarded_files::FileBelow;
 
-use super::outbox_file::tracker_file;
+use super::place::tracker_file;
 use crate::layout::LINEAGE_LOCK;
 
 const FILE_NAME: &str = "delivery.lock";

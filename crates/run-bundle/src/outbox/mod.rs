@@ -20,8 +20,12 @@ mod event;
 mod event_time;
 mod record;
 
-mod outbox_file;
+mod place;
+mod recording_problem;
 mod writer;
+mod shared;
+mod unwritten;
+mod outbox_file;
 
 mod reader;
 mod recorded;
@@ -35,8 +39,11 @@ pub use beginning::Beginning;
 pub use cursor::{Cursor, CursorError, RunLink, Skipped};
 pub use delivery_lock::DeliveryLock;
 pub use event::{Attribute, AttributeKind, AttributeRole, CodePlace, Event, Outcome, Version, VersionNode};
-pub use outbox_file::{Outbox, RecordingProblem, Unwritten, outbox_path, remove_reserve};
+pub use outbox_file::Outbox;
+pub use place::{outbox_path, remove_reserve};
 pub use reader::{OutboxError, OutboxReader, Read};
 pub use record::OUTBOX_VERSION;
 pub use recorded::{LastLine, Recorded};
+pub use recording_problem::RecordingProblem;
 pub use status::{NodeProgress, OutboxStatus, StatusError, TrackerDamage, outbox_status, recorded_outbox};
+pub use unwritten::Unwritten;

@@ -3,23 +3,25 @@
 use std::{
     collections::BTreeMap,
     fmt,
-    fs::{self, File},
-    io::{self, Seek, SeekFrom, Write},
+    io::{Seek, SeekFrom, Write},
     path::{Path, PathBuf},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        Arc, Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
-use daglight_guarded_files::{Durability, FileBelow, create_private_folder};
-use serde_json::Value;
+use daglight_guarded_files::Durability;
 
 use super::{
     event::Event,
+    place::{create_folder, outbox_path, sync_folders, tracker_file},
     reader::OutboxError,
-    record::{Header, MAX_RECORD_BYTES, Record, decode, encode},
+    record::{Header, encode},
     recorded::{LastLine, Recorded},
+    recording_problem::RecordingProblem,
+    shared::{Shared, lock},
+    unwritten::Unwritten,
     writer::{Line, RESERVE_BYTES, Writer, Written},
 };
 use crate::{
@@ -28,17 +30,6 @@ use crate::{
     layout::{OUTBOX, RESERVE},
     reserve::Reserve,
 };
-
-/// The outbox of a `tracker` folder.
-pub fn outbox_path(tracker_dir: &Path) -> PathBuf {
-    tracker_dir.join(OUTBOX)
-}
-
-/// Removes what a process that was killed has left behind to keep space for the end of its run. Best effort: what stays
-/// costs space and nothing else.
-pub fn remove_reserve(tracker_dir: &Path) {
-    let _ = tracker_file(tracker_dir, RESERVE).remove();
-}
 
 /// The append-only file of a run's events, `outbox.jsonl` in the `tracker` folder of its bundle.
 ///
@@ -59,65 +50,7 @@ pub fn remove_reserve(tracker_dir: &Path) {
 /// Clones are handles on the same file. While a handle lives, the file carries a shared lock, which shows others that
 /// its process is alive.
 #[derive(Clone)]
-pub struct Outbox(Arc<Inner>);
-
-struct Inner {
-    path: PathBuf,
-    durability: Durability,
-    writer: Mutex<Writer>,
-    /// Bytes of the file that are synchronised.
-    synced: Mutex<u64>,
-    produced: AtomicU64,
-    warned: Arc<AtomicBool>,
-}
-
-/// Why an event is not in its outbox as it should be. The run goes on, and the counts say what is lost.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum RecordingProblem {
-    /// The event cannot be a line of the outbox, and is dropped.
-    #[error("an event of this run cannot be recorded, and counts as dropped")]
-    Refused {
-        /// The outbox.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
-    /// The file cannot be written now, mostly because the disk is full.
-    #[error(
-        "the outbox cannot be written: the run and its delivery to servers go on, and records wait for space; what \
-         does not fit into memory is lost to the bundle, which the end of the run says. Make space there, or choose \
-         another folder (--output-dir, DAGLIGHT_OUTPUT_DIR)"
-    )]
-    Unwritten {
-        /// The outbox.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
-    /// The event is in the file, and would not survive a loss of power.
-    #[error("the outbox cannot be synchronised with the disk")]
-    Unsynced {
-        /// The outbox.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
-}
-
-impl RecordingProblem {
-    /// The outbox, and what the system says of it.
-    pub fn cause(&self) -> (&Path, &io::Error) {
-        match self {
-            Self::Refused { path, source }
-            | Self::Unwritten { path, source }
-            | Self::Unsynced { path, source } => (path, source),
-        }
-    }
-}
+pub struct Outbox(Arc<Shared>);
 
 impl Outbox {
     /// Opens the outbox of a `tracker` folder, and makes folder and file where they are missing.
@@ -165,7 +98,7 @@ impl Outbox {
     }
 
     fn new(path: PathBuf, durability: Durability, writer: Writer, produced: u64) -> Self {
-        Self(Arc::new(Inner {
+        Self(Arc::new(Shared {
             path,
             durability,
             synced: Mutex::new(0),
@@ -259,73 +192,14 @@ impl Outbox {
 
     /// Once the run has ended: what still waits for space is written, or counts as dropped.
     pub fn write_or_drop(&self) {
-        let mut writer = lock(&self.0.writer);
-        // Before that the file is tried again with every event, and nothing has to be given up.
-        if writer.has_ended() {
-            writer.write_or_drop();
-        }
+        self.0.write_or_drop();
     }
 
     /// A handle for the delivery, which does not keep the outbox open.
     pub fn unwritten(&self) -> Unwritten {
         // The lock on the file shows others that the run lives. A delivery thread that held the outbox would keep the
         // lock after the run was dropped, and nobody could close it.
-        Unwritten(Arc::downgrade(&self.0))
-    }
-}
-
-/// The events of an outbox that the disk has no space for.
-#[derive(Clone)]
-pub struct Unwritten(Weak<Inner>);
-
-impl Unwritten {
-    /// Of no outbox.
-    pub fn none() -> Self {
-        Self(Weak::new())
-    }
-
-    /// The events that are not in the file, once the run has ended.
-    pub fn hand_out(&self) -> Vec<Event<Value>> {
-        let lines = self.0.upgrade().map(|inner| lock(&inner.writer).hand_out()).unwrap_or_default();
-        // Read back from the bytes of the line, so that the server gets exactly what the file would have held, and no
-        // second form of an event is kept in memory.
-        let event = |line: Line| match decode(line.bytes.strip_suffix(b"\n").unwrap_or(&line.bytes)) {
-            Some(Record::Event(event)) => Some(*event),
-            _ => None,
-        };
-        lines.into_iter().filter_map(event).collect()
-    }
-
-    /// Whether nobody was warned yet that the run cannot be recorded, and the caller is to.
-    pub fn may_warn(&self) -> bool {
-        self.0.upgrade().is_none_or(|inner| !inner.warned.swap(true, Ordering::Relaxed))
-    }
-
-    /// The server has so many of them.
-    pub fn taken(&self, events: usize) {
-        if let Some(inner) = self.0.upgrade() {
-            lock(&inner.writer).taken(events);
-        }
-    }
-
-    /// Nobody sends them any more.
-    pub fn give_back(&self) {
-        if let Some(inner) = self.0.upgrade() {
-            lock(&inner.writer).give_back();
-        }
-    }
-
-    /// As [`Outbox::write_or_drop`].
-    pub fn write_or_drop(&self) {
-        if let Some(inner) = self.0.upgrade() {
-            Outbox(inner).write_or_drop();
-        }
-    }
-}
-
-impl fmt::Debug for Unwritten {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Unwritten")
+        Unwritten::of(&self.0)
     }
 }
 
@@ -335,83 +209,12 @@ impl fmt::Debug for Outbox {
     }
 }
 
-impl Inner {
-    fn encode(&self, event: &Event) -> io::Result<Vec<u8>> {
-        let mut line = Vec::with_capacity(512);
-        encode(event, &mut line)?;
-        if line.len() > MAX_RECORD_BYTES {
-            let message = format!("an event of {} MiB is larger than a record may be", line.len() >> 20);
-            return Err(io::Error::new(io::ErrorKind::FileTooLarge, message));
-        }
-        Ok(line)
-    }
-
-    /// Makes the file durable up to `end`. Whoever comes while another synchronises finds its own line done after.
-    fn sync(&self, end: u64) -> io::Result<()> {
-        let mut synced = lock(&self.synced);
-        // Checked behind the lock: who waited for it comes here when the disk has this line already, so that N threads
-        // cost one synchronisation and not N.
-        if *synced >= end {
-            return Ok(());
-        }
-        // Synchronised without the writer's lock: a disk takes milliseconds, and other threads go on appending
-        // meanwhile. Whoever waits here finds most often that the first one has synchronised its line as well.
-        let (file, length) = {
-            let writer = lock(&self.writer);
-            (writer.file().map(File::try_clone).transpose()?, writer.length())
-        };
-        if let Some(file) = file {
-            // `fdatasync` and not `fsync`: the length of the file is metadata that is needed to read it, and is
-            // written too; its time stamps are not waited for.
-            file.sync_data()?;
-        }
-        // As long as the file was before: what came during the synchronisation may not be in it.
-        *synced = length;
-        Ok(())
-    }
-
-    /// The problem, unless somebody was warned before.
-    fn first(&self, problem: RecordingProblem) -> Result<(), RecordingProblem> {
-        if self.warned.swap(true, Ordering::Relaxed) { Ok(()) } else { Err(problem) }
-    }
-}
-
-/// A file of a `tracker` folder. Neither the file nor the folder may be a link.
-pub(super) fn tracker_file(tracker_dir: &Path, name: &str) -> FileBelow {
-    FileBelow::deep(&tracker_dir.join(name), 2)
-}
-
-fn create_folder(tracker_dir: &Path) -> io::Result<()> {
-    let (Some(bundle), Some(name)) = (tracker_dir.parent(), tracker_dir.file_name()) else {
-        return Err(io::ErrorKind::InvalidInput.into());
-    };
-    if !bundle.as_os_str().is_empty() {
-        fs::create_dir_all(bundle)?;
-    }
-    // The folders above are the user's and have the rights that were chosen for them. From here on they hold values of the data.
-    create_private_folder(bundle, name).map(drop)
-}
-
-/// The folders of a bundle, from its `tracker` folder up to the one that all bundles are in.
-const BUNDLE_FOLDERS: usize = 4;
-
-/// Makes the entries durable that lead to a new file. Best effort: some systems cannot synchronise a folder.
-fn sync_folders(tracker_dir: &Path) {
-    // A new file is an entry of its folder, and on most file systems it is gone after a loss of power unless the
-    // folder was synchronised as well (fsync(2)).
-    for folder in tracker_dir.ancestors().take(BUNDLE_FOLDERS) {
-        let _ = File::open(folder).and_then(|folder| folder.sync_all());
-    }
-}
-
-/// The lock, whatever happened to a thread that held it: what these locks guard is right after each statement.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 #[cfg(test)]
 mod tests {
-    use std::thread;
+    use std::{
+        fs::{self, File},
+        thread,
+    };
 
     use chrono::DateTime;
 

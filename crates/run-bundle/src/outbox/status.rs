@@ -17,7 +17,7 @@ use super::{
     beginning::Beginning,
     cursor::{Cursor, CursorError, RunLink},
     event::{Event, Outcome},
-    outbox_file::{outbox_path, tracker_file},
+    place::{outbox_path, tracker_file},
     reader::OutboxError,
     recorded::{LastLine, Recorded, UNREADABLE},
 };

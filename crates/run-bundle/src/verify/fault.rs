@@ -4,6 +4,9 @@ use std::{fmt, io};
 
 use crate::{layout::MANIFEST, versioned::ReadError};
 
+/// What is wrong with a file whose checksum in it is not that of its text.
+pub(super) const CHANGED: &str = "is not as it was written: its checksum is another";
+
 /// Something that is wrong with a bundle, in one line.
 #[derive(Debug)]
 #[non_exhaustive]

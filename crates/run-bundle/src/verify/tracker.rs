@@ -2,12 +2,13 @@
 
 use std::error::Error;
 
-use super::{CHANGED, fault::Fault, is_changed};
+use super::fault::{CHANGED, Fault};
 use crate::{
     bundle::Bundle,
     layout::{DELIVERY_CURSOR, OUTBOX, TRACKER},
     manifest::{Manifest, RunStatus},
     outbox::{OutboxStatus, StatusError, recorded_outbox},
+    seal::is_changed,
 };
 
 /// Adds what is wrong with the outbox and the progress of its delivery, and returns what the outbox says.

@@ -1,0 +1,54 @@
+//! What may be wrong with the recording of an event.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
+
+/// Why an event is not in its outbox as it should be. The run goes on, and the counts say what is lost.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RecordingProblem {
+    /// The event cannot be a line of the outbox, and is dropped.
+    #[error("an event of this run cannot be recorded, and counts as dropped")]
+    Refused {
+        /// The outbox.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The file cannot be written now, mostly because the disk is full.
+    #[error(
+        "the outbox cannot be written: the run and its delivery to servers go on, and records wait for space; what \
+         does not fit into memory is lost to the bundle, which the end of the run says. Make space there, or choose \
+         another folder (--output-dir, DAGLIGHT_OUTPUT_DIR)"
+    )]
+    Unwritten {
+        /// The outbox.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The event is in the file, and would not survive a loss of power.
+    #[error("the outbox cannot be synchronised with the disk")]
+    Unsynced {
+        /// The outbox.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl RecordingProblem {
+    /// The outbox, and what the system says of it.
+    pub fn cause(&self) -> (&Path, &io::Error) {
+        match self {
+            Self::Refused { path, source }
+            | Self::Unwritten { path, source }
+            | Self::Unsynced { path, source } => (path, source),
+        }
+    }
+}
