@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
-use crate::daglight::scratch;
+use crate::scratch::scratch;
 
 /// How long a page may take to show something.
 const WAIT_LIMIT: Duration = Duration::from_secs(60);

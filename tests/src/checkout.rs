@@ -9,7 +9,7 @@ use std::{
 
 use tempfile::TempDir;
 
-use crate::{daglight::scratch, tpch_data};
+use crate::{scratch::scratch, tpch_data};
 
 /// A git repository with TPC-H data, less of it than its name says, where the example pipeline looks for it.
 #[derive(Debug)]

@@ -6,31 +6,19 @@ use std::{
     fs::{self, File, Permissions},
     io,
     os::unix::fs::{MetadataExt as _, PermissionsExt as _},
-    path::{Path, PathBuf},
+    path::Path,
     process::{Child, Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
 
-use dev_services::Workspace;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::{Checkout, OtlpReceiver, Project};
+use crate::{Checkout, OtlpReceiver, Project, scratch::workspace};
 
 /// A run that takes longer hangs.
 const DEADLINE: Duration = Duration::from_secs(180);
-
-/// What the tests keep: the data, the servers' logs, screenshots.
-pub(crate) fn scratch() -> PathBuf {
-    let folder = workspace().target().join("system-tests");
-    fs::create_dir_all(&folder).expect("the folder of the system tests can be made");
-    folder
-}
-
-pub(crate) fn workspace() -> Workspace {
-    Workspace::locate().unwrap_or_else(|error| panic!("{error:#}"))
-}
 
 /// One call of the program, in the folder of a checkout and without any variable of ours or of OpenTelemetry.
 #[derive(Debug)]

@@ -9,7 +9,7 @@ use dev_services::{HamiltonUi, Python, USER, http_client};
 use reqwest::blocking::Client;
 use serde_json::Value;
 
-use crate::daglight::{scratch, workspace};
+use crate::scratch::{scratch, workspace};
 
 /// The Hamilton UI of this test process, with a new database.
 ///

@@ -16,6 +16,7 @@ mod otlp;
 mod proxy;
 mod sample;
 mod schema;
+mod scratch;
 mod slt;
 mod tpch;
 mod tpch_queries;

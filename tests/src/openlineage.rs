@@ -18,7 +18,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-use crate::{daglight::workspace, otlp::python_file};
+use crate::{otlp::python_file, scratch::workspace};
 
 /// Reads a file of events, and fails where one is not what the specification says.
 ///

@@ -14,7 +14,7 @@ use reqwest::blocking::Client;
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 
-use crate::daglight::workspace;
+use crate::scratch::workspace;
 
 pub(crate) fn environment() -> VirtualEnv {
     let workspace = workspace();

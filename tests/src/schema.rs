@@ -6,8 +6,8 @@ use std::{
 };
 
 use crate::{
-    daglight::workspace,
     otlp::{environment, python_file},
+    scratch::workspace,
 };
 
 /// A schema of the repository, such as `docs/run_diagnostics_report.schema.json`.

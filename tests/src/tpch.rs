@@ -70,7 +70,7 @@ fn write(table: Box<dyn RecordBatchReader>, path: &Path) -> Result<usize> {
 pub fn tpch_data() -> &'static Path {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     FOLDER.get_or_init(|| {
-        let folder = crate::daglight::scratch().join("tpch-0.01");
+        let folder = crate::scratch::scratch().join("tpch-0.01");
         if !folder.exists() {
             generate_tpch(&folder, 0.01, |_, _| ()).unwrap_or_else(|error| panic!("TPC-H data: {error:#}"));
         }

@@ -7,7 +7,7 @@ use reqwest::blocking::Client;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::daglight::workspace;
+use crate::scratch::workspace;
 
 /// A Hamilton UI with an empty database, until this is dropped.
 #[derive(Debug)]

@@ -30,7 +30,7 @@ use crate::{
     progress::{Progress, Show},
     row_writer::RowWriter,
     say::{self, note},
-    script::{self, NamedPipeline, named_once},
+    script::{self, NamedPipeline, RETRY_TAG, named_once},
     service_manager,
     session::session,
     session_config::session_config,
@@ -45,7 +45,6 @@ const OUTPUT_DIR_VARIABLE: &str = "DAGLIGHT_OUTPUT_DIR";
 /// Tags of a run of a part of its pipeline.
 const SELECT_TAG: &str = "select";
 const EXCLUDE_TAG: &str = "exclude";
-pub(crate) const RETRY_TAG: &str = "retry_of";
 
 /// Rows of each query that a table shows.
 const TABLE_ROWS: usize = 20;

@@ -19,12 +19,13 @@ use daglight::{
 use daglight_guarded_files::read_named_text;
 use datafusion::prelude::{SessionConfig, SessionContext};
 
-use crate::{
-    args::ScriptArgs, bundles::one_bundle, config::dag_name, failure::Failure, run::RETRY_TAG, say::note,
-};
+use crate::{args::ScriptArgs, bundles::one_bundle, config::dag_name, failure::Failure, say::note};
 
 /// The name of a DAG whose script has none that could be used.
 const ANY_NAME: &str = "pipeline_v1";
+
+/// The tag of a run with the run that it goes on with.
+pub(crate) const RETRY_TAG: &str = "retry_of";
 
 /// Bytes of a script, 64 MiB.
 const MAX_SCRIPT_BYTES: u64 = 64 << 20;

@@ -11,8 +11,6 @@ use object_store::{
 };
 use url::Url;
 
-use crate::stores::store_error;
-
 /// Variables whose values no text may show.
 pub(crate) const CREDENTIALS: [&str; 5] = [
     "AWS_SECRET_ACCESS_KEY",
@@ -193,6 +191,11 @@ fn parsed<K: FromStr + Eq + Hash>(
 ) -> Result<HashMap<K, String>> {
     let unknown = |key| DataFusionError::Configuration(format!("unknown option '{key}' of an object store"));
     given.map(|(key, name, value)| Ok((name.parse().map_err(|_| unknown(key))?, value))).collect()
+}
+
+/// The error of a store, as one of the engine.
+fn store_error(error: object_store::Error) -> DataFusionError {
+    DataFusionError::ObjectStore(Box::new(error))
 }
 
 #[cfg(test)]

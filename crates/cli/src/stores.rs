@@ -8,7 +8,7 @@ use std::{collections::HashMap, sync::Arc};
 use daglight::policy::Redactor;
 use datafusion::{
     catalog::{Session, TableProvider, TableProviderFactory},
-    error::{DataFusionError, Result},
+    error::Result,
     execution::{
         SessionStateBuilder,
         context::QueryPlanner,
@@ -145,9 +145,4 @@ async fn register(
     of_store.resolve_region(&url).await?;
     session.runtime_env().register_object_store(&url, of_store.store(&url)?);
     Ok(Some(others))
-}
-
-/// The error of a store, as one of the engine.
-pub(crate) fn store_error(error: object_store::Error) -> DataFusionError {
-    DataFusionError::ObjectStore(Box::new(error))
 }

@@ -1,12 +1,12 @@
 //! The summary of a column of texts or of binary values.
 
 use super::{
-    SummaryOptions,
     chunks::CHUNK,
     distinct::{DistinctSketch, digest},
     domain::{Added, Domain, VALUE_BYTES, characters, cut_text},
     model::{Category, Details, Text},
     moments::LengthSums,
+    options::SummaryOptions,
 };
 
 /// Accumulates texts or binary values.

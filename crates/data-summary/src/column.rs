@@ -3,13 +3,13 @@
 use arrow::datatypes::{DataType, FieldRef, i256};
 
 use super::{
-    SummaryOptions,
     bytes::{ByteStrings, Content},
     decimals::Decimals,
     floats::Floats,
     integers::Integers,
     kept::Room,
     model::{ColumnSummary, Details},
+    options::SummaryOptions,
     scale::Scale,
     shapes::Shapes,
 };

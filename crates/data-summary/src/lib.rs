@@ -9,6 +9,7 @@
 //! hashes for the number of different values.
 
 mod model;
+mod options;
 mod summarizer;
 
 mod column;
@@ -37,4 +38,5 @@ pub use model::{
     Bin, Category, ColumnSummary, DataSummary, Details, Distribution, FieldShape, FiniteValues, Lengths,
     Point, Quantile, Shape, Text, ValueCount, VariantShape,
 };
-pub use summarizer::{Summarizer, SummaryOptions};
+pub use options::SummaryOptions;
+pub use summarizer::Summarizer;

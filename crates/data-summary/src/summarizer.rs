@@ -9,28 +9,8 @@ use super::{
     column::{Column, is_ordered},
     kept::Room,
     model::DataSummary,
+    options::SummaryOptions,
 };
-
-/// What a summary may show, and how much of it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SummaryOptions {
-    /// Whether columns are summarised at all. Default: yes.
-    pub statistics: bool,
-    /// Whether the most frequent values of a column and the domain of a category may be shown. Default: yes.
-    pub values: bool,
-    /// Whether the first and the last text of a column may be shown. Numbers and times are not meant. Default: yes.
-    pub text_min_max: bool,
-    /// Most frequent values that are listed of a column of texts. Default: 10.
-    pub top_values: usize,
-    /// Different texts that a category may have. Default: 200; more than 1,024 are never counted.
-    pub domain_limit: usize,
-}
-
-impl Default for SummaryOptions {
-    fn default() -> Self {
-        Self { statistics: true, values: true, text_min_max: true, top_values: 10, domain_limit: 200 }
-    }
-}
 
 /// Accumulates the summary of a stream of batches in one pass.
 ///

@@ -1,7 +1,6 @@
 //! The door to the files of a bundle.
 
 use std::{
-    ffi::OsString,
     fs::File,
     io::{self, Read as _, Write as _},
     path::{Path, PathBuf},
@@ -9,6 +8,7 @@ use std::{
 
 use crate::{
     durability::Durability,
+    entry::Entry,
     unfit::{Unfit, check_size},
     walk,
 };
@@ -33,29 +33,6 @@ use crate::{
 pub struct FileBelow {
     folder: PathBuf,
     below: PathBuf,
-}
-
-/// Something in a folder.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
-    /// Its name.
-    pub name: OsString,
-    /// What it is.
-    pub kind: EntryKind,
-}
-
-/// What is in a folder under a name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum EntryKind {
-    /// A regular file.
-    File {
-        /// Its size.
-        size_bytes: u64,
-    },
-    /// A folder.
-    Folder,
-    /// A link, a pipe, a socket or a device.
-    Other,
 }
 
 impl FileBelow {
@@ -179,6 +156,7 @@ mod tests {
     };
 
     use super::*;
+    use crate::entry::EntryKind;
 
     fn unfit(error: &io::Error) -> Option<Unfit> {
         error.get_ref()?.downcast_ref().copied()

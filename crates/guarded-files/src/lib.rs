@@ -9,6 +9,7 @@
 //! What the files are called and what is in them belongs to the crates that write them.
 
 mod durability;
+mod entry;
 mod temporary;
 mod unfit;
 #[cfg_attr(unix, path = "walk_unix.rs")]
@@ -20,9 +21,8 @@ mod lines;
 mod named;
 
 pub use durability::Durability;
-pub use file_below::{
-    Entry, EntryKind, FileBelow, create_private_folder, entries_below, remove_folder_below,
-};
+pub use entry::{Entry, EntryKind};
+pub use file_below::{FileBelow, create_private_folder, entries_below, remove_folder_below};
 pub use lines::{Line, Lines, MAX_SKIPPED_BYTES};
 pub use named::{open_named, read_named, read_named_text};
 pub use temporary::without_temporary_ending;

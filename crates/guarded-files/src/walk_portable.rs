@@ -8,7 +8,7 @@ use std::{
 
 use crate::{
     durability::Durability,
-    file_below::{Entry, EntryKind},
+    entry::{Entry, EntryKind},
     temporary,
     unfit::{Unfit, check_regular},
 };

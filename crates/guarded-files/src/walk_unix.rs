@@ -18,7 +18,7 @@ use rustix::{
 
 use crate::{
     durability::Durability,
-    file_below::{Entry, EntryKind},
+    entry::{Entry, EntryKind},
     temporary,
     unfit::{Unfit, check_regular},
 };

@@ -18,7 +18,7 @@ use daglight_run_bundle::{ProcessEvidence, Stall, WriteError, clock};
 use crate::{
     beat::{Beat, Rates},
     board::Board,
-    heartbeat::HeartbeatConfig,
+    config::HeartbeatConfig,
     open_stalls::{OpenStalls, StallChanges},
     process::{self, ProcessFacts, ProcessWatch},
     progress::{Moved, NodeProgress, Progress, QueryProgress, Sample, StatementProgress},

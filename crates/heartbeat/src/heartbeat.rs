@@ -2,7 +2,6 @@
 
 use std::{
     io,
-    path::PathBuf,
     sync::{Arc, PoisonError},
     thread,
     time::Duration,
@@ -12,29 +11,12 @@ use crate::{
     beat::Beat,
     beating::{Beating, Shared},
     board::{Kind, Open},
+    config::HeartbeatConfig,
     progress::Progress,
-    stall::StallAfter,
 };
 
 /// How long stopping waits for a callback that does not return.
 const STOP_TIMEOUT: Duration = Duration::from_secs(2);
-
-/// How a heartbeat beats.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HeartbeatConfig {
-    /// The time between two beats; from 10 ms to a year.
-    pub interval: Duration,
-    /// The times without progress after which a query or a node counts as stalled.
-    pub stall_after: StallAfter,
-    /// Where to keep the evidence that this process lives; nowhere if `None`.
-    pub evidence: Option<PathBuf>,
-}
-
-impl Default for HeartbeatConfig {
-    fn default() -> Self {
-        Self { interval: Duration::from_secs(5), stall_after: StallAfter::default(), evidence: None }
-    }
-}
 
 /// The beat of a run. Stopping or dropping it ends its thread at once.
 ///
@@ -139,6 +121,7 @@ mod tests {
         beat::Rates,
         beating::MIN_INTERVAL,
         progress::{NoProgress, OperatorProgress, QueryProgress, Sample},
+        stall::StallAfter,
     };
 
     const HOUR: Duration = Duration::from_secs(3600);

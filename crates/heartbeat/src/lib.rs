@@ -8,6 +8,7 @@
 //! How DataFusion's progress becomes [`QueryProgress`] belongs to `daglight-run-session`; what a beat becomes in
 //! traces and metrics, to `daglight-otel-bridge`.
 
+mod config;
 mod heartbeat;
 mod board;
 mod beating;
@@ -23,7 +24,8 @@ mod open_stalls;
 mod planted;
 
 pub use beat::{Beat, Rates};
-pub use heartbeat::{Heartbeat, HeartbeatConfig, StageGuard, TaskGuard};
+pub use config::HeartbeatConfig;
+pub use heartbeat::{Heartbeat, StageGuard, TaskGuard};
 pub use open_stalls::StallChanges;
 pub use process::ProcessFacts;
 pub use progress::{

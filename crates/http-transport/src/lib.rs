@@ -33,8 +33,8 @@ pub use client::{USER_AGENT, build, client_builder, execute, is_loopback, on_own
 pub use error::TransportError;
 pub use gzip::{GzipOffer, gzipped};
 pub use header::secret_header;
-pub use pem::{PemError, check_certificates, check_key};
+pub use pem::{MAX_CERTIFICATE_BYTES, PemError, check_certificates, check_key};
 pub use retry_after::{MAX_RETRY_AFTER, retry_after};
 pub use system_roots::check_system_roots;
-pub use tls::{Authorities, ClientIdentity, MAX_CERTIFICATE_BYTES, Trust};
+pub use tls::{Authorities, ClientIdentity, Trust};
 pub use url::shown_url;

@@ -10,6 +10,9 @@ use rustls::{
     sign::CertifiedKey,
 };
 
+/// Bytes of a file of certificates or of a key, 16 MiB: the certificates of all authorities take less than one.
+pub const MAX_CERTIFICATE_BYTES: u64 = 16 << 20;
+
 /// Why a file of certificates or of a key cannot be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]

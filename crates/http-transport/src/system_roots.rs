@@ -10,7 +10,10 @@ use std::{
 use daglight_guarded_files::{Unfit, open_named, read_named};
 use rustls::pki_types::{CertificateDer, pem::PemObject as _};
 
-use crate::{error::TransportError, pem::check_certificates, tls::MAX_CERTIFICATE_BYTES};
+use crate::{
+    error::TransportError,
+    pem::{MAX_CERTIFICATE_BYTES, check_certificates},
+};
 
 const FILE: &str = "SSL_CERT_FILE";
 const FOLDERS: &str = "SSL_CERT_DIR";

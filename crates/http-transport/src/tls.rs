@@ -13,12 +13,9 @@ use rustls_platform_verifier::{BuilderVerifierExt as _, Verifier};
 
 use crate::{
     error::TransportError,
-    pem::{self, PemError},
+    pem::{self, MAX_CERTIFICATE_BYTES, PemError},
     system_roots::check_system_roots,
 };
-
-/// Bytes of a file of certificates or of a key, 16 MiB: the certificates of all authorities take less than one.
-pub const MAX_CERTIFICATE_BYTES: u64 = 16 << 20;
 
 /// Which servers are trusted.
 #[derive(Debug, Clone, Default)]

@@ -1,9 +1,9 @@
 //! Reading a check.
 
-use std::{fmt, time::Duration};
+use std::{fmt, str::FromStr, time::Duration};
 
 use datafusion::sql::sqlparser::{
-    dialect::Dialect,
+    dialect::{Dialect, GenericDialect},
     keywords::Keyword,
     parser::{Parser, ParserError},
     tokenizer::{Token, TokenWithSpan, Tokenizer},
@@ -60,6 +60,15 @@ pub enum CheckProblem {
         /// The parser's words, in which a part of the text may stand.
         message: String,
     },
+}
+
+/// In DataFusion's own dialect, with names in lower case unless they are quoted.
+impl FromStr for DataCheck {
+    type Err = CheckSyntaxError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        parse(text, &GenericDialect, true)
+    }
 }
 
 /// Reads a check in a dialect of SQL. `normalizes` says whether names without quotes are turned into lower case.

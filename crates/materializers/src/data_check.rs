@@ -3,10 +3,6 @@
 
 use std::{fmt, str::FromStr, time::Duration};
 
-use datafusion::sql::sqlparser::dialect::GenericDialect;
-
-use crate::check_syntax::{CheckSyntaxError, parse};
-
 /// A check of the rows of a node.
 ///
 /// ```
@@ -146,14 +142,5 @@ impl fmt::Display for DataCheck {
             CheckSeverity::Fail => write!(f, "expect: {}", self.text),
             CheckSeverity::Warn => write!(f, "expect(warn): {}", self.text),
         }
-    }
-}
-
-/// In DataFusion's own dialect, with names in lower case unless they are quoted.
-impl FromStr for DataCheck {
-    type Err = CheckSyntaxError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        parse(text, &GenericDialect, true)
     }
 }

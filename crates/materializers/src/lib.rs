@@ -26,6 +26,7 @@ mod planned_check;
 
 // What is known of data without reading its rows.
 mod location;
+mod column_facts;
 mod parquet_facts;
 mod schema;
 mod source;
@@ -40,6 +41,7 @@ pub use check_query::check_table;
 pub use check_result::{CheckOutcome, CheckResult, ChecksFailed, Found, Measured};
 pub use check_syntax::{CheckProblem, CheckSyntaxError, parse as parse_check};
 pub use check_tap::CheckTap;
+pub use column_facts::{ColumnFacts, Unread};
 pub use column_type::{ColumnType, UnknownType};
 pub use data_check::{CheckSeverity, DataCheck, UnknownSeverity};
 pub use file_output::{Arrow, Csv, FileOutput, Ndjson, Parquet};
@@ -49,7 +51,7 @@ pub use param_table::{ParamTable, ParamTableError};
 pub use planned_check::CheckPlanError;
 pub use registry::{ColumnDrift, Entry, Finding, MATERIALIZATION_TAG, Produced, Registry, RegistryError};
 pub use schema::schema_hash;
-pub use source::{ColumnFacts, SourceFacts, Unread, source_facts};
+pub use source::{SourceFacts, source_facts};
 pub use stored_files::StoredFiles;
 pub use summary_tap::SummaryTap;
 pub use written::{Materialization, Written};

@@ -2,11 +2,10 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use arrow::array::RecordBatch;
 use async_trait::async_trait;
 use datafusion::{
     catalog::{MemorySchemaProvider, TableProvider},
-    common::{TableReference, utils::memory::get_record_batch_memory_size},
+    common::TableReference,
     dataframe::DataFrame,
     datasource::MemTable,
     error::{DataFusionError, Result},
@@ -15,7 +14,7 @@ use datafusion::{
 
 use crate::{
     registry::Registry,
-    written::{Materialization, Written},
+    written::{Materialization, Written, memory_bytes},
 };
 
 /// Takes the rows of a `DataFrame`, and makes them known to a session under a stable name.
@@ -124,11 +123,6 @@ pub fn register(session: &SessionContext, name: &str, table: Arc<dyn TableProvid
     session.deregister_table(reference.clone())?;
     session.register_table(reference, table)?;
     Ok(())
-}
-
-/// What a batch takes of memory; buffers that its columns share count once.
-pub(crate) fn memory_bytes(batch: &RecordBatch) -> u64 {
-    get_record_batch_memory_size(batch) as u64
 }
 
 #[cfg(test)]

@@ -27,9 +27,9 @@ use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    output::{memory_bytes, register},
+    output::register,
     registry::Registry,
-    written::{Materialization, Written},
+    written::{Materialization, Written, memory_bytes},
 };
 
 /// Bytes of a file of parameters, 64 MiB: the rows are held in memory.

@@ -29,14 +29,10 @@ use parquet::{
     file::{metadata::ParquetMetaData, statistics::Statistics},
 };
 
-use crate::source::{ColumnFacts, Unread};
+use crate::column_facts::{ColumnFacts, MAX_FILES, Unread};
 
-/// Files whose footers are read for one table. Of a table that has more, the columns are not described.
-pub(crate) const MAX_FILES: usize = 1_000;
 /// Footers that are read at the same time. No more than these are in memory, besides those that the session remembers.
 const AT_ONCE: usize = 8;
-/// How long footers are read: a table of many files is then described without its columns.
-pub(crate) const READING_LIMIT: Duration = Duration::from_secs(1);
 
 /// What the footers of all files say.
 #[derive(Debug, Clone, PartialEq)]

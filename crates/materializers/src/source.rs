@@ -1,10 +1,8 @@
 //! What is known of a table without reading its rows.
 
-use std::fmt;
-
 use arrow::datatypes::SchemaRef;
 use datafusion::{
-    common::{ScalarValue, stats::Precision},
+    common::stats::Precision,
     datasource::{
         listing::{ListingTable, ListingTableUrl},
         physical_plan::FileScanConfig,
@@ -18,7 +16,8 @@ use datafusion::{
 };
 
 use crate::{
-    parquet_facts::{FooterFacts, MAX_FILES, READING_LIMIT, footer_facts},
+    column_facts::{ColumnFacts, READING_LIMIT, Unread},
+    parquet_facts::{FooterFacts, footer_facts},
     stored_files::{StoredFiles, file_scan},
 };
 
@@ -37,42 +36,6 @@ pub struct SourceFacts {
     pub columns: Vec<ColumnFacts>,
     /// Why the metadata of its files were not read, where that is why rows and columns are not known.
     pub unread: Option<Unread>,
-}
-
-/// Why the metadata of files were not read to their end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Unread {
-    /// There are more than 1,000 files.
-    TooManyFiles,
-    /// It took longer than a second.
-    TooSlow,
-    /// The table takes parts of files, whose metadata are of the whole.
-    PartsOfFiles,
-    /// A file cannot be read, which the scan will say.
-    Unreadable,
-}
-
-impl fmt::Display for Unread {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::TooManyFiles => write!(f, "it has more than {MAX_FILES} files"),
-            Self::TooSlow => write!(f, "reading them took longer than {READING_LIMIT:?}"),
-            Self::PartsOfFiles => f.write_str("it takes parts of files"),
-            Self::Unreadable => f.write_str("one of them cannot be read"),
-        }
-    }
-}
-
-/// A column as the metadata of its files describe it.
-#[derive(Debug, Clone, PartialEq)]
-pub struct ColumnFacts {
-    /// Missing values, where known exactly.
-    pub missing: Option<u64>,
-    /// The least value, where known exactly.
-    pub min: Option<ScalarValue>,
-    /// The greatest value, where known exactly.
-    pub max: Option<ScalarValue>,
 }
 
 /// Asks the provider of a registered table. Reads metadata of files, and no rows.

@@ -2,16 +2,16 @@
 
 use std::fmt;
 
-use arrow::datatypes::SchemaRef;
+use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use chrono::{DateTime, Utc};
 use datafusion::{
-    common::TableReference,
+    common::{TableReference, utils::memory::get_record_batch_memory_size},
     datasource::{MemTable, listing::ListingTable},
     error::Result,
     prelude::SessionContext,
 };
 
-use crate::{output::memory_bytes, stored_files::StoredFiles};
+use crate::stored_files::StoredFiles;
 
 /// How an output is kept.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -170,4 +170,9 @@ impl Written {
         }
         Ok(written)
     }
+}
+
+/// What a batch takes of memory; buffers that its columns share count once.
+pub(crate) fn memory_bytes(batch: &RecordBatch) -> u64 {
+    get_record_batch_memory_size(batch) as u64
 }

@@ -16,10 +16,7 @@ use daglight_run_bundle::{
     outbox::DeliveryLock,
 };
 
-use crate::{
-    sending::{Answer, Sender},
-    target::Target,
-};
+use crate::{answer::Answer, sending::Sender, target::Target};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);

@@ -5,14 +5,14 @@
 
 use std::collections::BTreeMap;
 
-use chrono::{DateTime, SecondsFormat, Utc};
-use serde::{Serialize, Serializer};
+use chrono::{DateTime, Utc};
+use serde::Serialize;
 use uuid::Uuid;
 
-use crate::facets::{DatasetFacets, InputFacets, JobFacets, OutputFacets, RunFacets};
-
-/// Who makes the events. No address of a page, because there is none that says more of a version.
-pub(crate) const PRODUCER: &str = concat!("urn:daglight:", env!("CARGO_PKG_VERSION"));
+use crate::{
+    facets::{DatasetFacets, InputFacets, JobFacets, OutputFacets, RunFacets},
+    spelling::{PRODUCER, time},
+};
 
 const SCHEMA: &str = "https://openlineage.io/spec/2-0-2/OpenLineage.json#/$defs/RunEvent";
 
@@ -102,9 +102,4 @@ impl RunEvent {
         self.outputs = outputs;
         self
     }
-}
-
-/// RFC 3339 with microseconds: more digits are more than some receivers read.
-pub(crate) fn time<S: Serializer>(time: &DateTime<Utc>, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(&time.to_rfc3339_opts(SecondsFormat::Micros, true))
 }

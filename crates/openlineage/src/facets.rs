@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use crate::event::{PRODUCER, time};
+use crate::spelling::{PRODUCER, time};
 
 /// A facet with what every facet has.
 #[derive(Debug, Clone, PartialEq, Serialize)]

@@ -13,7 +13,7 @@ use reqwest::{
     header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap},
 };
 
-use crate::{sending::Answer, target::HttpTarget};
+use crate::{answer::Answer, target::HttpTarget};
 
 /// Bytes of an answer that are read to explain a status.
 const MAX_ANSWER_BYTES: u64 = 4 << 10;

@@ -17,12 +17,14 @@
 mod naming;
 mod facts;
 
+mod spelling;
 mod event;
 mod facets;
 mod metrics;
 mod events_of;
 
 mod target;
+mod answer;
 mod http;
 mod local;
 mod sending;

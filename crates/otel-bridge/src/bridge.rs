@@ -3,15 +3,16 @@
 use std::{collections::BTreeMap, env, fmt, sync::Arc, time::Duration};
 
 use daglight_capture_policy::{Captured, Redactor};
-use opentelemetry::{Context, global, metrics::MeterProvider};
-use opentelemetry_sdk::{Resource, logs::SdkLoggerProvider, trace::SdkTracerProvider};
+use opentelemetry::{Context, global};
+use opentelemetry_sdk::{logs::SdkLoggerProvider, trace::SdkTracerProvider};
 use tracing::Subscriber;
 use tracing_subscriber::{EnvFilter, Layer, registry::LookupSpan};
 
 use crate::{
     attach::{BridgeTracerProvider, MirrorIds, ProgramProviders},
+    bridge_inner::BridgeInner,
     door::Door,
-    environment::{Environment, Propagators},
+    environment::Environment,
     exports::Exports,
     ledger::{Signal, SignalLedgers},
     metrics::show_losses,
@@ -20,12 +21,12 @@ use crate::{
     propagation,
     queue::deadline_in,
     resource,
+    run_scope::RunScope,
     run_signals::RunSignals,
-    run_state::RunScope,
     sampler::BridgeSampler,
     scrub::Scrubber,
     signal_export::SignalExport,
-    stage_span::SlowAfter,
+    slow_after::SlowAfter,
     value::AttributeValue,
     vocabulary::Vocabulary,
 };
@@ -103,23 +104,6 @@ impl fmt::Debug for BridgeConfig {
 #[derive(Debug, Clone)]
 pub struct Bridge {
     inner: Arc<BridgeInner>,
-}
-
-#[derive(Debug)]
-pub(crate) struct BridgeInner {
-    pub(crate) namespace: Namespace,
-    pub(crate) vocabulary: Arc<Vocabulary>,
-    pub(crate) slow_after: SlowAfter,
-    pub(crate) door: Door,
-    pub(crate) tracers: BridgeTracerProvider,
-    logger_provider: SdkLoggerProvider,
-    attached: ProgramProviders,
-    pub(crate) exports: Exports,
-    redactor: Redactor,
-    resource: Resource,
-    propagators: Propagators,
-    pub(crate) parent: Option<Context>,
-    warnings: Vec<String>,
 }
 
 impl Bridge {
@@ -305,16 +289,5 @@ impl Bridge {
             file_errors: Vec::new(),
             export_errors: exports.last_error().into_iter().collect(),
         }
-    }
-}
-
-impl BridgeInner {
-    /// What metrics are recorded with that leave the process.
-    pub(crate) fn meters(&self) -> Option<Arc<dyn MeterProvider + Send + Sync>> {
-        self.attached.meters.clone().or_else(|| self.exports.meters())
-    }
-
-    pub(crate) fn run_resource(&self, scope: &RunScope) -> Resource {
-        resource::of_run(&self.resource, scope, &self.namespace, &self.redactor)
     }
 }

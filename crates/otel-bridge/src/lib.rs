@@ -9,17 +9,22 @@
 //! files are to `daglight-run-bundle`.
 
 // The bridge, and what a run records with it.
-mod beat_metrics;
-mod bridge;
-mod ledger;
-mod metrics;
-mod origin;
-mod own_record;
-mod run_signals;
-mod run_state;
-mod stage_span;
 mod value;
 mod vocabulary;
+mod ledger;
+mod slow_after;
+mod span_status;
+mod beat_metrics;
+mod metrics;
+mod run_scope;
+mod origin;
+mod own_record;
+mod run_state;
+mod bridge_inner;
+mod run_spans;
+mod stage_span;
+mod run_signals;
+mod bridge;
 
 // Signals on their way: where they come from, and the door that all of them pass.
 mod door;
@@ -85,9 +90,11 @@ pub use probe::{EndpointCheck, OtlpCheck, check_endpoints};
 pub use program_processors::{RunLogProcessor, RunSpanProcessor};
 pub use recover::{KnownEnd, KnownNode, KnownRun, RecoverError, complete_spans};
 pub use replay::{ReplayError, Replayed, ReplayedItems, replay};
+pub use run_scope::RunScope;
 pub use run_signals::RunSignals;
-pub use run_state::RunScope;
 pub use send_error::SendError;
-pub use stage_span::{SlowAfter, SpanStatus, StageSpan, StageSpanBuilder};
+pub use slow_after::SlowAfter;
+pub use span_status::SpanStatus;
+pub use stage_span::{StageSpan, StageSpanBuilder};
 pub use trace_ids::WithTraceIds;
 pub use value::{AttributeKey, AttributeValue};

@@ -15,7 +15,7 @@ use crate::{
     beat_metrics::{BeatInstruments, BeatMeasures},
     ledger::{Destination, Losses, Signal},
     names::{Key, Namespace, key, metric, span},
-    stage_span::SpanStatus,
+    span_status::SpanStatus,
     vocabulary::Vocabulary,
 };
 

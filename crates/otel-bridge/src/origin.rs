@@ -11,7 +11,7 @@ use opentelemetry_sdk::logs::SdkLogRecord;
 use crate::{
     ledger::{AllCounts, Losses},
     names::{self, Namespace, key},
-    run_state::RunScope,
+    run_scope::RunScope,
 };
 
 /// A run, or what is outside of every run, as its signals carry it to each destination.

@@ -20,7 +20,7 @@ use serde::Deserialize;
 use crate::{
     lines::{ReadError, for_each_line},
     names::{self, Key, Namespace, PROCESS_ENDED, key, span},
-    stage_span::SpanStatus,
+    span_status::SpanStatus,
 };
 
 /// Why spans could not be ended.

@@ -10,7 +10,7 @@ use opentelemetry_sdk::{Resource, resource::TelemetryResourceDetector};
 use crate::{
     environment::Environment,
     names::{self, Namespace, key},
-    run_state::RunScope,
+    run_scope::RunScope,
 };
 
 /// The resource of this process. The variables win over `attributes`, and those over what is detected.

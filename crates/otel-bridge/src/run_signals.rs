@@ -7,7 +7,7 @@ use std::{
 
 use daglight_run_bundle::DeliveryCounts;
 use opentelemetry::{
-    Context, InstrumentationScope, KeyValue, Value,
+    Context, InstrumentationScope,
     metrics::MeterProvider as _,
     trace::{TraceContextExt as _, TracerProvider as _},
 };
@@ -15,17 +15,17 @@ use opentelemetry_proto::tonic::metrics::v1::ResourceMetrics;
 use opentelemetry_sdk::metrics::{SdkMeterProvider, Temporality};
 
 use crate::{
-    attach::BridgeTracer,
-    bridge::BridgeInner,
+    bridge_inner::BridgeInner,
     ledger::{Signal, SignalLedgers},
     metric_changes::MetricChanges,
     metric_reader::SharedReader,
     metrics::{RunMetrics, show_losses},
-    names::{self, Key, span},
+    names::{self, span},
     queue::deadline_in,
-    run_state::{CurrentRun, RunScope, RunState},
-    stage_span::{SlowAfter, StageSpan, StageSpanBuilder},
-    value::{AttributeKey, AttributeValue},
+    run_scope::RunScope,
+    run_spans::RunSpans,
+    run_state::{CurrentRun, RunState},
+    stage_span::{StageSpan, StageSpanBuilder},
 };
 
 /// The signals of one run. Clones are the same run.
@@ -39,13 +39,7 @@ pub struct RunSignals {
 
 #[derive(Debug)]
 struct Inner {
-    bridge: Arc<BridgeInner>,
-    run: Arc<RunState>,
-    tracer: BridgeTracer,
-    /// The parent's context, with the run in it.
-    base: Context,
-    root: OnceLock<Context>,
-    metrics: RunMetrics,
+    spans: Arc<RunSpans>,
     /// Keeps the pipeline that `reader` reads from.
     _meter_provider: SdkMeterProvider,
     reader: SharedReader,
@@ -87,14 +81,11 @@ impl RunSignals {
         );
         let parent = scope.parent.clone().or_else(active_context).or_else(|| bridge.parent.clone());
         let base = parent.unwrap_or_default().with_value(CurrentRun(Arc::clone(&run)));
+        let otlp_metrics_before = bridge.exports.outside.counts.metrics.otlp.ledger();
+        let tracer = bridge.tracers.tracer_with_scope(instrumentation);
         let inner = Inner {
-            tracer: bridge.tracers.tracer_with_scope(instrumentation),
-            otlp_metrics_before: bridge.exports.outside.counts.metrics.otlp.ledger(),
-            bridge,
-            run,
-            base,
-            root: OnceLock::new(),
-            metrics,
+            spans: Arc::new(RunSpans { bridge, run, tracer, base, root: OnceLock::new(), metrics }),
+            otlp_metrics_before,
             _meter_provider: meter_provider,
             reader,
             metric_changes: Mutex::default(),
@@ -105,30 +96,30 @@ impl RunSignals {
 
     /// Starts the root span, `pipeline.execute`. Spans without a parent of the run become its children.
     pub fn root(&self) -> StageSpan {
-        let root = self.span(span::PIPELINE_EXECUTE).parent(&self.inner.base).start();
-        let _ = self.inner.root.set(root.context());
+        let root = self.span(span::PIPELINE_EXECUTE).parent(&self.inner.spans.base).start();
+        let _ = self.inner.spans.root.set(root.context());
         root
     }
 
     /// Begins a span; `name` is one of [`crate::names::span`].
     pub fn span(&self, name: &'static str) -> StageSpanBuilder {
-        StageSpanBuilder::new(self.clone(), name)
+        StageSpanBuilder::new(Arc::clone(&self.inner.spans), name)
     }
 
     /// The context of the root span, or before that starts, of the run alone. Attach it around what has no span of its
     /// own, and its logs belong to the run.
     pub fn context(&self) -> Context {
-        self.inner.root.get().unwrap_or(&self.inner.base).clone()
+        self.inner.spans.context()
     }
 
     /// The metrics.
     pub fn metrics(&self) -> &RunMetrics {
-        &self.inner.metrics
+        &self.inner.spans.metrics
     }
 
     /// Has all spans that end and logs that are made from now on carry `hamilton.execution_run_id`. The first id counts.
     pub fn set_execution_run_id(&self, id: i64) {
-        self.inner.run.origin.set_execution_run_id(id);
+        self.inner.spans.run.origin.set_execution_run_id(id);
     }
 
     /// Writes the data points that have changed since the last call as a line of the metrics' file. It returns before the
@@ -143,25 +134,21 @@ impl RunSignals {
         }
     }
 
-    pub(crate) fn max_events_per_span(&self) -> u32 {
-        self.inner.bridge.door.max_events_per_span()
-    }
-
     /// Writes what `select` leaves of the state of all metrics; it returns how many data points those are. False where
     /// the line was not taken.
     fn write_metrics(&self, select: impl FnOnce(&mut Vec<ResourceMetrics>, u64) -> u64) -> bool {
         let Some((metrics, points)) = self.inner.reader.snapshot() else { return true };
-        let mut metrics = self.inner.bridge.door.metrics(&metrics);
+        let mut metrics = self.inner.spans.bridge.door.metrics(&metrics);
         let points = metrics.select(|metrics| select(metrics, points));
         if points == 0 {
             return true;
         }
-        self.inner.run.metrics(metrics.into_file(), points)
+        self.inner.spans.run.metrics(metrics.into_file(), points)
     }
 
     /// Waits until everything so far is in the files. False when that took longer than `timeout`. It blocks.
     pub fn flush_files(&self, timeout: Duration) -> bool {
-        self.inner.run.flush(deadline_in(timeout))
+        self.inner.spans.run.flush(deadline_in(timeout))
     }
 
     /// Completes the files, sends what waits for OTLP, and returns the counts, within `timeout` for everything
@@ -176,7 +163,7 @@ impl RunSignals {
     }
 
     fn finish_once(&self, deadline: Instant) -> SignalLedgers {
-        let Inner { bridge, run, .. } = &*self.inner;
+        let RunSpans { bridge, run, .. } = &*self.inner.spans;
         // The last line has the whole state, for readers that look no further.
         self.write_metrics(|_, points| points);
         // Begun before the files are closed, so that disk and network take their time side by side.
@@ -188,7 +175,7 @@ impl RunSignals {
 
     /// The counts at this moment, without waiting for anything.
     pub fn ledgers(&self) -> SignalLedgers {
-        let Inner { bridge, run, .. } = &*self.inner;
+        let RunSpans { bridge, run, .. } = &*self.inner.spans;
         let exports = &bridge.exports;
         let mut ledgers = SignalLedgers {
             traces: run.origin.counts.traces.ledger(exports.over_otlp(Signal::Traces)),
@@ -208,39 +195,6 @@ impl RunSignals {
             ledgers.export_errors.extend(exports.last_error());
         }
         ledgers
-    }
-
-    /// The context of a parent for a new span, which always has the run in it.
-    pub(crate) fn context_in_run(&self, parent: Option<Context>) -> Context {
-        let belongs = |context: &Context| {
-            context.get::<CurrentRun>().is_some_and(|run| Arc::ptr_eq(&run.0, &self.inner.run))
-        };
-        match parent {
-            Some(parent) if belongs(&parent) => parent,
-            Some(parent) => parent.with_value(CurrentRun(Arc::clone(&self.inner.run))),
-            None => Context::map_current(|current| belongs(current).then(|| current.clone()))
-                .unwrap_or_else(|| self.context()),
-        }
-    }
-
-    pub(crate) fn tracer(&self) -> &BridgeTracer {
-        &self.inner.tracer
-    }
-
-    pub(crate) fn slow_after(&self) -> &SlowAfter {
-        &self.inner.bridge.slow_after
-    }
-
-    pub(crate) fn attribute(&self, key: AttributeKey, value: AttributeValue) -> KeyValue {
-        match key {
-            AttributeKey::Own(key) => KeyValue::new(self.inner.bridge.vocabulary.key(key), value.0),
-            AttributeKey::Plain(key) => KeyValue::new(key, value.0),
-        }
-    }
-
-    /// An attribute whose value is a name that the pipeline's author gave.
-    pub(crate) fn named(&self, key: Key, name: String) -> KeyValue {
-        KeyValue::new(self.inner.bridge.vocabulary.key(key), Value::from(name))
     }
 }
 

@@ -1,15 +1,11 @@
 //! One open run as the processors see it: the attributes that are added to its signals, and the queue to its files.
 
 use std::{
-    collections::BTreeMap,
     io, mem,
-    path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
-use daglight_run_bundle::{Durability, SignalFiles};
-use daglight_run_identity::{DagName, RunId};
 use opentelemetry::{Context, InstrumentationScope};
 use opentelemetry_proto::{
     tonic::metrics::v1::MetricsData, transform::common::tonic::ResourceAttributesWithSchema,
@@ -23,49 +19,9 @@ use crate::{
     origin::Origin,
     own_record::{OwnRecord, RawSpan},
     queue::{Queue, QueueSettings, WhenFull},
+    run_scope::RunScope,
     signal_files::{Entry, Problems, SignalWriter},
 };
-
-/// What is known of a run when it starts.
-#[derive(Debug, Clone)]
-pub struct RunScope {
-    /// The run's id.
-    pub run_id: RunId,
-    /// The name of its DAG.
-    pub dag_name: DagName,
-    /// Where its signal files go, in a folder that exists. `None` where there is no bundle: what would go there has failed.
-    pub files: Option<SignalFiles>,
-    /// The folder that holds the bundles.
-    pub output_dir: PathBuf,
-    /// What a line in a signal file survives.
-    pub durability: Durability,
-    /// More attributes of the resource in the signal files, such as the environment or the commit. They are facts of
-    /// the run, not values out of its data.
-    pub attributes: BTreeMap<String, String>,
-    /// What started the run: the root span becomes its child. Default: the span that is active where the run is opened,
-    /// else what [`crate::Bridge::parent_from_environment`] returns.
-    pub parent: Option<Context>,
-}
-
-impl RunScope {
-    /// A run with the defaults of all else.
-    pub fn new(
-        run_id: RunId,
-        dag_name: DagName,
-        files: impl Into<Option<SignalFiles>>,
-        output_dir: impl Into<PathBuf>,
-    ) -> Self {
-        Self {
-            run_id,
-            dag_name,
-            files: files.into(),
-            output_dir: output_dir.into(),
-            durability: Durability::default(),
-            attributes: BTreeMap::new(),
-            parent: None,
-        }
-    }
-}
 
 /// The value that marks an OpenTelemetry context as one of a run.
 #[derive(Debug, Clone)]

@@ -1,11 +1,10 @@
 //! Spans of a run: started with their stage and node, ended with a status, measured as they end.
 
 use std::{
-    collections::BTreeMap,
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread,
-    time::{Duration, SystemTime},
+    time::SystemTime,
 };
 
 use daglight_capture_policy::Captured;
@@ -20,70 +19,19 @@ use crate::{
     metrics::Measured,
     names::{Key, event, key, span},
     own_record::{OwnRecord, Recorded},
-    run_signals::RunSignals,
+    run_spans::RunSpans,
+    span_status::SpanStatus,
     value::{AttributeKey, AttributeValue},
 };
 
 /// The `error.type` of a span that a panic went through.
 const PANIC: &str = "panic";
 
-/// How what a span stands for ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum SpanStatus {
-    /// It did what it should.
-    Ok,
-    /// It failed.
-    Error,
-    /// It was given up before it was done.
-    Cancelled,
-    /// It was not done at all.
-    Skipped,
-}
-
-impl SpanStatus {
-    /// The value of the status attribute.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Ok => "ok",
-            Self::Error => "error",
-            Self::Cancelled => "cancelled",
-            Self::Skipped => "skipped",
-        }
-    }
-}
-
-impl fmt::Display for SpanStatus {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-/// How long something of a stage may take before its span is marked `slow`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SlowAfter {
-    /// Where the stage has no threshold of its own.
-    pub default: Duration,
-    /// Thresholds by stage.
-    pub by_stage: BTreeMap<String, Duration>,
-}
-
-impl SlowAfter {
-    fn of(&self, stage: Option<&str>) -> Duration {
-        stage.and_then(|stage| self.by_stage.get(stage)).copied().unwrap_or(self.default)
-    }
-}
-
-impl Default for SlowAfter {
-    fn default() -> Self {
-        Self { default: Duration::from_secs(10), by_stage: BTreeMap::new() }
-    }
-}
-
 /// A span of a run that is to be started.
 #[derive(Debug)]
 #[must_use]
 pub struct StageSpanBuilder {
-    signals: RunSignals,
+    run: Arc<RunSpans>,
     name: &'static str,
     parent: Option<Context>,
     recorded: Recorded,
@@ -93,9 +41,9 @@ pub struct StageSpanBuilder {
 }
 
 impl StageSpanBuilder {
-    pub(crate) fn new(signals: RunSignals, name: &'static str) -> Self {
+    pub(crate) fn new(run: Arc<RunSpans>, name: &'static str) -> Self {
         Self {
-            signals,
+            run,
             name,
             parent: None,
             recorded: Recorded { name, ..Recorded::default() },
@@ -113,7 +61,7 @@ impl StageSpanBuilder {
 
     /// Sets an attribute.
     pub fn attribute(mut self, key: impl Into<AttributeKey>, value: impl Into<AttributeValue>) -> Self {
-        self.recorded.attributes.push(self.signals.attribute(key.into(), value.into()));
+        self.recorded.attributes.push(self.run.attribute(key.into(), value.into()));
         self
     }
 
@@ -121,20 +69,20 @@ impl StageSpanBuilder {
     pub fn stage(mut self, stage: impl Into<String>) -> Self {
         let stage = stage.into();
         // For the span among the names that the author gave, and below for the metrics and the limit of the stage.
-        self.recorded.names.push(self.signals.named(Key::Stage, stage.clone()));
+        self.recorded.names.push(self.run.named(Key::Stage, stage.clone()));
         self.stage = Some(stage);
         self
     }
 
     /// The name of the DAG's node that the span belongs to.
     pub fn node(mut self, name: impl Into<String>) -> Self {
-        self.recorded.names.push(self.signals.named(Key::Node, name.into()));
+        self.recorded.names.push(self.run.named(Key::Node, name.into()));
         self
     }
 
     /// The kind of that node.
     pub fn node_kind(mut self, kind: NodeKind) -> Self {
-        self.recorded.attributes.push(self.signals.attribute(Key::NodeKind.into(), kind.name().into()));
+        self.recorded.attributes.push(self.run.attribute(Key::NodeKind.into(), kind.name().into()));
         self.node_kind = Some(kind);
         self
     }
@@ -152,19 +100,19 @@ impl StageSpanBuilder {
     )]
     pub fn start(self) -> StageSpan {
         // A span without a parent is one of the run, and belongs below its root.
-        let parent = self.signals.context_in_run(self.parent);
+        let parent = self.run.context_in_run(self.parent);
         let started_at = self.started_at.unwrap_or_else(clock::now);
-        let tracer = self.signals.tracer();
+        let tracer = self.run.tracer();
         let builder = tracer.span_builder(self.name).with_start_time(started_at);
-        let record = OwnRecord::new(self.recorded, self.signals.max_events_per_span());
+        let record = OwnRecord::new(self.recorded, self.run.max_events_per_span());
         let span = tracer.build_own(builder, &parent, &record);
         if self.name == span::NODE {
-            self.signals.metrics().active_tasks(1);
+            self.run.metrics().active_tasks(1);
         }
         StageSpan {
             context: parent.with_span(span),
             record,
-            signals: self.signals,
+            run: self.run,
             name: self.name,
             stage: self.stage,
             node_kind: self.node_kind,
@@ -184,7 +132,7 @@ impl StageSpanBuilder {
 pub struct StageSpan {
     context: Context,
     record: Arc<OwnRecord>,
-    signals: RunSignals,
+    run: Arc<RunSpans>,
     name: &'static str,
     stage: Option<String>,
     node_kind: Option<NodeKind>,
@@ -210,7 +158,7 @@ impl StageSpan {
 
     /// Sets an attribute; of several values under one key, the last one stays.
     pub fn set(&self, key: impl Into<AttributeKey>, value: impl Into<AttributeValue>) {
-        self.record.set(self.signals.attribute(key.into(), value.into()));
+        self.record.set(self.run.attribute(key.into(), value.into()));
     }
 
     /// Rows that it read or wrote.
@@ -265,8 +213,7 @@ impl StageSpan {
         name: &'static str,
         attributes: impl IntoIterator<Item = (AttributeKey, AttributeValue)>,
     ) {
-        let attributes =
-            attributes.into_iter().map(|(key, value)| self.signals.attribute(key, value)).collect();
+        let attributes = attributes.into_iter().map(|(key, value)| self.run.attribute(key, value)).collect();
         self.record.event(name, attributes);
     }
 
@@ -328,15 +275,13 @@ impl StageSpan {
         // The clock may have been set back meanwhile.
         let time = time.max(self.started_at);
         let duration = time.duration_since(self.started_at).unwrap_or_default();
-        self.record.set(self.signals.attribute(Key::Status.into(), status.name().into()));
+        self.record.set(self.run.attribute(Key::Status.into(), status.name().into()));
         // A whole run is expected to take longer than any of its parts.
-        if self.name != span::PIPELINE_EXECUTE
-            && duration > self.signals.slow_after().of(self.stage.as_deref())
-        {
-            self.record.set(self.signals.attribute(Key::Slow.into(), true.into()));
+        if self.name != span::PIPELINE_EXECUTE && duration > self.run.slow_after().of(self.stage.as_deref()) {
+            self.record.set(self.run.attribute(Key::Slow.into(), true.into()));
         }
         self.span().end_with_timestamp(time);
-        let metrics = self.signals.metrics();
+        let metrics = self.run.metrics();
         metrics.ended(&Measured {
             operation: self.name,
             stage: self.stage.as_deref(),

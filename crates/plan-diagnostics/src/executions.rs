@@ -3,7 +3,7 @@
 use std::{
     any::Any,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     task::Waker,
@@ -20,7 +20,7 @@ use crate::{
     planning::PlanningTimes,
     progress::LiveQueries,
     query_run::{Claim, QueryRun},
-    tap::{rewired, wired},
+    tap::{DataReceiver, RunSlot, rewired, wired},
     watched_stream::{StreamEnd, StreamWatch},
 };
 
@@ -41,7 +41,7 @@ pub(crate) fn observed(
     let slot = RunSlot::default();
     let plan = wired(plan, &query, observation.tap.is_some(), &slot);
     let first = Arc::new(QueryRun::new(Arc::clone(&query), &plan, observation, false));
-    slot.set(&first);
+    slot.set(&receiver(&first));
     live.add(&first);
     let template = Template { query, observer, live };
     let executions = Executions { template: Arc::new(template), slot, current: Mutex::new(Some(first)) };
@@ -53,20 +53,8 @@ pub(crate) fn is_observed(plan: &Arc<dyn ExecutionPlan>) -> bool {
     HookedExec::<Observe>::of(plan.as_ref()).is_some()
 }
 
-/// The run that a plan is executed for at this moment, for the hooks below its root.
-#[derive(Clone, Default)]
-pub(crate) struct RunSlot(Arc<Mutex<Weak<QueryRun>>>);
-
-impl RunSlot {
-    fn set(&self, run: &Arc<QueryRun>) {
-        // Weak: the slot is part of the plan, and a run holds the plan while it lasts. The two would keep each other
-        // for ever.
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(run);
-    }
-
-    pub(crate) fn run(&self) -> Option<Arc<QueryRun>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).upgrade()
-    }
+fn receiver(run: &Arc<QueryRun>) -> Arc<dyn DataReceiver> {
+    Arc::<QueryRun>::clone(run)
 }
 
 /// What all executions of a plan have in common.
@@ -124,7 +112,7 @@ impl Executions {
             // The one begun here was never started, so that its listener is not called.
             return Some(run);
         }
-        self.slot.set(&begun);
+        self.slot.set(&receiver(&begun));
         let before = current.replace(Arc::clone(&begun));
         drop(current);
         // The run before may end here, which calls its listener.

@@ -9,6 +9,7 @@
 //! `daglight-run-session`.
 
 // Who sees the queries of a session, and by what.
+mod data_tap;
 mod observer;
 mod planner;
 mod planning;
@@ -16,8 +17,10 @@ mod planning_scope;
 mod rules;
 
 // A plan that was made.
+mod query_kind;
 mod planned_query;
 mod planned_operators;
+mod description;
 mod source_plan;
 mod fingerprint;
 mod shape;
@@ -27,6 +30,7 @@ mod scan_facts;
 
 // A query that runs.
 mod executions;
+mod query_report;
 mod query_run;
 mod hooked_exec;
 mod watched_stream;
@@ -44,16 +48,18 @@ mod watched_store;
 mod shield;
 
 pub use cancel::QueryCancelled;
+pub use data_tap::{DataTap, PartitionTap};
 pub use fingerprint::{Fingerprints, PlanTexts};
 pub use lineage::{ColumnLineage, Derivation, Influence, Lineage, Origins, SourceColumn, Unresolved};
-pub use observer::{DataTap, Observation, PartitionTap, QueryListener, QueryObserver};
+pub use observer::{Observation, QueryListener, QueryObserver};
 pub use operators::OperatorReport;
 pub use planned_operators::Estimate;
-pub use planned_query::{PlannedQuery, QueryKind};
+pub use planned_query::PlannedQuery;
 pub use planner::instrument;
 pub use planning::{PlanningPart, PlanningTimes, RuleTime};
 pub use polls::{ActivePoll, Polling, Polls, this_thread};
 pub use progress::{LiveOperator, LiveQueries, LiveQuery};
-pub use query_run::{QueryOutcome, QueryReport};
+pub use query_kind::QueryKind;
+pub use query_report::{QueryOutcome, QueryReport};
 pub use scan_facts::ScanFacts;
 pub use watched_store::{StoreObserver, StoreOperation, StoreRequest, WatchedStores};

@@ -2,9 +2,7 @@
 
 use std::{any::Any, fmt, sync::Arc};
 
-use arrow::{array::RecordBatch, datatypes::SchemaRef};
-
-use crate::{planned_query::PlannedQuery, query_run::QueryReport};
+use crate::{data_tap::DataTap, planned_query::PlannedQuery, query_report::QueryReport};
 
 /// Called for every query of an instrumented session.
 pub trait QueryObserver: fmt::Debug + Send + Sync {
@@ -39,16 +37,4 @@ pub trait QueryListener: Send + Sync {
 
     /// The query ended, whatever way. Called once, on the thread that saw the end.
     fn ended(&self, report: QueryReport);
-}
-
-/// Sees the data of a query while they pass: the rows that a query returns, or that a write takes in.
-pub trait DataTap: Send + Sync {
-    /// A partition begins. Partitions run at the same time.
-    fn open(&self, schema: &SchemaRef, partition: usize) -> Box<dyn PartitionTap>;
-}
-
-/// Sees the batches of one partition, in order. Dropped at the partition's end.
-pub trait PartitionTap: Send {
-    /// A batch passes.
-    fn batch(&mut self, batch: &RecordBatch);
 }

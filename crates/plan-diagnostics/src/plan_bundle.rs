@@ -19,7 +19,7 @@ use crate::{
     planned_operators::{PlannedOperator, plan_text},
     planned_query::PlannedQuery,
     planning::{PlanningTimes, RuleTime},
-    query_run::{QueryOutcome, QueryReport},
+    query_report::{QueryOutcome, QueryReport},
 };
 
 impl PlannedQuery {

@@ -10,7 +10,7 @@ use datafusion::{
     },
 };
 
-use crate::{scan_facts::ScanFacts, shape::description, shield::shielded, sources::Leaf};
+use crate::{description::description, scan_facts::ScanFacts, shield::shielded, sources::Leaf};
 
 /// Operators with longer descriptions are not estimated: the engine takes seconds for a filter of thousands of conditions, and
 /// every query waits for that.

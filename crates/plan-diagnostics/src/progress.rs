@@ -13,7 +13,8 @@ use crate::{
     counted::{counted_rows, is_waiting},
     planned_operators::PlannedOperator,
     polls::ActivePoll,
-    query_run::{QueryReport, QueryRun},
+    query_report::QueryReport,
+    query_run::QueryRun,
     sources::Leaf,
 };
 

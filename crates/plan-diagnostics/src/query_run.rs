@@ -22,84 +22,16 @@ use datafusion::{
 
 use crate::{
     cancel::Cancel,
-    observer::{DataTap, Observation, QueryListener},
+    data_tap::DataTap,
+    observer::{Observation, QueryListener},
     operators::{self, Baseline, OperatorReport},
     planned_query::PlannedQuery,
     polls::Polls,
+    query_report::{QueryOutcome, QueryReport},
     shield::shielded,
+    tap::DataReceiver,
     watched_stream::StreamEnd,
 };
-
-/// How a query ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum QueryOutcome {
-    /// Every partition that was executed was read to its end.
-    Completed,
-    /// A partition returned an error.
-    Failed {
-        /// The error's message.
-        message: String,
-    },
-    /// A partition was dropped before its end.
-    Cancelled,
-    /// A partition panicked, or was dropped by a panic.
-    Panicked,
-    /// It has not ended.
-    Running,
-}
-
-impl QueryOutcome {
-    /// Whether it did not end well, nor was given up.
-    pub const fn is_failure(&self) -> bool {
-        matches!(self, Self::Failed { .. } | Self::Panicked)
-    }
-
-    /// The outcome as one word.
-    pub const fn name(&self) -> &'static str {
-        match self {
-            Self::Completed => "completed",
-            Self::Failed { .. } => "failed",
-            Self::Cancelled => "cancelled",
-            Self::Panicked => "panicked",
-            Self::Running => "running",
-        }
-    }
-}
-
-/// What is known of a query at its end, or while it runs.
-#[derive(Debug, Clone)]
-pub struct QueryReport {
-    /// The query.
-    pub query: Arc<PlannedQuery>,
-    /// When the first partition was executed.
-    pub started_at: SystemTime,
-    /// From the first partition's execution to the end of the last one.
-    pub wall_time: Duration,
-    /// How it ended.
-    pub outcome: QueryOutcome,
-    /// Rows that it returned, or wrote. `None` for a write that returned no count, as one that failed.
-    pub rows: Option<u64>,
-    /// Rows that it got from the tables that it scans. `None` where a scan does not count them.
-    pub rows_read: Option<u64>,
-    /// Bytes that it wrote to storage, where the sink says.
-    pub bytes_written: Option<u64>,
-    /// Bytes that its scans read from storage, where they say.
-    pub bytes_scanned: Option<u64>,
-    /// Bytes that its operators spilled to disk.
-    pub bytes_spilled: u64,
-    /// Bytes in memory of the rows that it returned, where an operator counts them. `None` for a write.
-    pub bytes_returned: Option<u64>,
-    /// Every operator in pre-order.
-    pub operators: Vec<OperatorReport>,
-}
-
-impl QueryReport {
-    /// When the query ended.
-    pub fn ended_at(&self) -> SystemTime {
-        self.started_at + self.wall_time
-    }
-}
 
 /// The state that the wrapper, its streams and the registry of live queries share.
 pub(crate) struct QueryRun {
@@ -222,10 +154,6 @@ impl QueryRun {
         self.listener.entered()
     }
 
-    pub(crate) fn tap(&self) -> Option<Arc<dyn DataTap>> {
-        self.tap.clone()
-    }
-
     /// The physical plan, as long as somebody can still run it.
     pub(crate) fn plan(&self) -> Option<Arc<dyn ExecutionPlan>> {
         self.plan.upgrade()
@@ -276,15 +204,6 @@ impl QueryRun {
         // start unset for the partitions that wait for it.
         if first {
             shielded("the listener of a query", || self.listener.started());
-        }
-    }
-
-    /// Takes in a batch that the query returns.
-    pub(crate) fn add_result(&self, batch: &RecordBatch) {
-        let rows = if self.query.kind.is_write() { count_of(batch) } else { Some(batch.num_rows() as u64) };
-        if let Some(rows) = rows {
-            self.rows.fetch_add(rows, Ordering::Relaxed);
-            self.is_counted.store(true, Ordering::Relaxed);
         }
     }
 
@@ -425,6 +344,20 @@ fn rows_read(operators: &[OperatorReport]) -> Option<u64> {
     // `None` as soon as one scan does not count: a sum that lacks a table is worse than none, since nobody sees that
     // it lacks one.
     operators.iter().filter(|operator| operator.is_scan).map(|operator| operator.rows_read).sum()
+}
+
+impl DataReceiver for QueryRun {
+    fn tap(&self) -> Option<Arc<dyn DataTap>> {
+        self.tap.clone()
+    }
+
+    fn add_result(&self, batch: &RecordBatch) {
+        let rows = if self.query.kind.is_write() { count_of(batch) } else { Some(batch.num_rows() as u64) };
+        if let Some(rows) = rows {
+            self.rows.fetch_add(rows, Ordering::Relaxed);
+            self.is_counted.store(true, Ordering::Relaxed);
+        }
+    }
 }
 
 /// The count that a write returns as its only column.

@@ -19,7 +19,7 @@ use datafusion::{
     },
 };
 
-use crate::planned_query::QueryKind;
+use crate::query_kind::QueryKind;
 
 /// What a leaf of a physical plan is.
 #[derive(Debug, Clone, PartialEq, Eq)]

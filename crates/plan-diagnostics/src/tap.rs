@@ -1,6 +1,6 @@
 //! The hooks that see the data of a query below its root.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use datafusion::{
@@ -12,13 +12,36 @@ use datafusion::{
 };
 
 use crate::{
-    executions::RunSlot,
+    data_tap::{DataTap, PartitionTap},
     hooked_exec::{ExecuteHook, HookedExec},
-    observer::{DataTap, PartitionTap},
     planned_query::PlannedQuery,
-    query_run::QueryRun,
     watched_stream::{StreamEnd, StreamWatch},
 };
+
+/// What the hooks below the root of a plan bring data to: the execution of a query.
+pub(crate) trait DataReceiver: Send + Sync {
+    /// Who sees the data, if somebody does.
+    fn tap(&self) -> Option<Arc<dyn DataTap>>;
+
+    /// Counts what the query returns.
+    fn add_result(&self, batch: &RecordBatch);
+}
+
+/// The run that a plan is executed for at this moment, for the hooks below its root.
+#[derive(Clone, Default)]
+pub(crate) struct RunSlot(Arc<Mutex<Option<Weak<dyn DataReceiver>>>>);
+
+impl RunSlot {
+    pub(crate) fn set(&self, run: &Arc<dyn DataReceiver>) {
+        // Weak: the slot is part of the plan, and a run holds the plan while it lasts. The two would keep each other
+        // for ever.
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::downgrade(run));
+    }
+
+    fn run(&self) -> Option<Arc<dyn DataReceiver>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).as_ref()?.upgrade()
+    }
+}
 
 /// Puts the hooks where the data of the query are: at the root, or below it where the root writes or analyses them. A
 /// plan that takes no other child stays as it is, and its data are not seen.
@@ -144,7 +167,7 @@ impl ExecuteHook for Results {
     }
 }
 
-struct Adding(Arc<QueryRun>);
+struct Adding(Arc<dyn DataReceiver>);
 
 impl StreamWatch for Adding {
     fn batch(&mut self, batch: &RecordBatch) {

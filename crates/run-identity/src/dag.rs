@@ -4,10 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    dag_builder::DagBuilder,
-    dag_name::{DagName, DagNameError},
-};
+use crate::dag_name::DagName;
 
 /// What a node does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -96,18 +93,6 @@ pub struct Dag {
 }
 
 impl Dag {
-    /// Starts a description.
-    ///
-    /// # Errors
-    /// When the name is not valid for a DAG.
-    pub fn builder<N>(name: N) -> Result<DagBuilder, DagNameError>
-    where
-        N: TryInto<DagName>,
-        DagNameError: From<N::Error>,
-    {
-        Ok(DagBuilder::new(name.try_into()?))
-    }
-
     /// The name.
     pub fn name(&self) -> &DagName {
         &self.name

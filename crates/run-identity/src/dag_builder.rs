@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::{
     dag::{Code, Dag, Node, NodeKind},
-    dag_name::DagName,
+    dag_name::{DagName, DagNameError},
     version::{code_hash, dag_hash},
 };
 
@@ -18,8 +18,22 @@ pub struct DagBuilder {
     setup: Vec<String>,
 }
 
+impl Dag {
+    /// Starts a description.
+    ///
+    /// # Errors
+    /// When the name is not valid for a DAG.
+    pub fn builder<N>(name: N) -> Result<DagBuilder, DagNameError>
+    where
+        N: TryInto<DagName>,
+        DagNameError: From<N::Error>,
+    {
+        Ok(DagBuilder::new(name.try_into()?))
+    }
+}
+
 impl DagBuilder {
-    pub(crate) fn new(name: DagName) -> Self {
+    fn new(name: DagName) -> Self {
         Self { name, nodes: Vec::new(), files: BTreeMap::new(), setup: Vec::new() }
     }
 

@@ -4,6 +4,12 @@ use figment::value::{Dict, Value};
 
 use crate::{setting::Setting, settings::Settings};
 
+/// The table of a file that holds custom profiles.
+pub(crate) const PROFILES: &str = "profiles";
+/// The key that says which built-in profile such a profile starts from.
+pub(crate) const EXTENDS: &str = "extends";
+/// The setting that says which profile is in force.
+pub(crate) const PROFILE: &str = "profile";
 /// Whom a project's file cannot make trusted.
 pub(crate) const TRUSTED_SERVERS: &str = "tracker.trusted_servers";
 /// Which other projects' files count.

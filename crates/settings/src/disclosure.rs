@@ -1,12 +1,9 @@
 //! How much of a configuration its errors may repeat.
 
-use std::{collections::BTreeMap, str::FromStr as _};
-
 use daglight_capture_policy::Profile;
 
 use crate::{
-    catalog::SETTINGS,
-    loader::{EXTENDS, OwnProfile, PROFILE, PROFILES, SettingsLoader, profile_of, take_profiles},
+    catalog::{EXTENDS, PROFILE, PROFILES},
     setting::{
         Setting,
         SettingKind::{Bytes, Count, Flag, Interval, Number, OneOf, Part, Seconds},
@@ -38,12 +35,14 @@ impl Disclosure {
         }
     }
 
-    /// Of the profiles that the layers name, those that win last. `all_read` says that every layer could be read.
-    fn of_profiles(names: &[&str], own: &BTreeMap<String, OwnProfile>, all_read: bool) -> Self {
-        let of_name = |name: &str| {
-            let built_in = Profile::from_str(name).ok();
-            built_in.or_else(|| Some(own.get(name)?.base)).map(Self::of)
-        };
+    /// Of the profiles that the layers name, those that win last. `base` is the built-in profile that a name stands for, and
+    /// `all_read` says that every layer could be read.
+    pub(crate) fn of_profiles(
+        names: &[&str],
+        base: impl Fn(&str) -> Option<Profile>,
+        all_read: bool,
+    ) -> Self {
+        let of_name = |name: &str| base(name).map(Self::of);
         match names.last().map(|name| of_name(name)) {
             None if all_read => Self::of(Profile::default()),
             Some(Some(known)) => known,
@@ -60,23 +59,6 @@ impl Disclosure {
             Profile::Prod => Self::Nothing,
             Profile::Dev | Profile::Ci => Self::Values,
         }
-    }
-}
-
-impl SettingsLoader {
-    /// How much errors about this configuration may repeat, and about whatever else is read before it is resolved.
-    pub fn disclosure(&self) -> Disclosure {
-        let found = self.read_files();
-        let all_read = found.is_ok();
-        let mut files = found.map(|found| found.layers).unwrap_or_default();
-        let own = take_profiles(&mut files).unwrap_or_default();
-        let variable =
-            SETTINGS.iter().find(|setting| setting.key == PROFILE).and_then(|setting| setting.variable);
-        let of_variable = variable.and_then(|name| self.variables.get(name)).map(|text| text.trim());
-        let of_files = files.iter().filter_map(profile_of);
-        let names: Vec<&str> =
-            of_files.chain(of_variable).chain(self.code.iter().filter_map(profile_of)).collect();
-        Disclosure::of_profiles(&names, &own, all_read)
     }
 }
 

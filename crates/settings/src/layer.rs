@@ -2,7 +2,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    env, fmt,
     path::{Path, PathBuf},
 };
 
@@ -14,53 +13,17 @@ use figment::{
 use toml::de::{DeTable, DeValue};
 
 use crate::{
-    catalog::{SETTINGS, TRUSTED_FOLDERS, TRUSTED_FOLDERS_VARIABLE, find, insert},
-    openlineage_config::openlineage_config,
+    catalog::{SETTINGS, find, insert},
+    origin::Origin,
     setting::Setting,
     settings_error::SettingsError,
-    trust::{Refusal, Trusted, distrusted_because},
 };
 
-/// The name of the configuration file.
-const FILE_NAME: &str = "daglight.toml";
-/// The configuration file of Hamilton's Python SDK, in the home folder, where no variable names another one.
-const SDK_FILE_NAME: &str = ".hamilton.conf";
-const SDK_FILE_VARIABLE: &str = "HAMILTON_CONFIG_URI";
+/// The section of a file of the Python SDK that names a server and a user.
 const SDK_SECTION: &str = "SDK_CONSTANTS";
 
 /// Bytes of a configuration file, 1 MiB: some thousand settings.
 const MAX_FILE_BYTES: u64 = 1 << 20;
-
-/// Where a value came from.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Origin {
-    text: String,
-    /// Boxed, for errors hold an origin and should stay small.
-    file: Option<Box<(PathBuf, Option<usize>)>>,
-}
-
-impl Origin {
-    pub(crate) fn new(text: impl Into<String>) -> Self {
-        Self { text: text.into(), file: None }
-    }
-
-    pub(crate) fn in_file(path: &Path, line: Option<usize>) -> Self {
-        let path_text = path.display();
-        let text = line.map_or_else(|| path_text.to_string(), |line| format!("{path_text}:{line}"));
-        Self { text, file: Some(Box::new((path.to_owned(), line))) }
-    }
-
-    /// The configuration file that the value came from, and the line in it, where they are known.
-    pub fn file(&self) -> Option<(&Path, Option<usize>)> {
-        self.file.as_deref().map(|(path, line)| (path.as_path(), *line))
-    }
-}
-
-impl fmt::Display for Origin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
-    }
-}
 
 /// Values from one place.
 #[derive(Debug, Clone)]
@@ -94,6 +57,11 @@ impl Layer {
     pub(crate) fn in_file(path: &Path, is_project: bool) -> Self {
         let layer = Self::new(path.display().to_string(), Dict::new());
         Self { file: Some(path.to_owned()), is_project, ..layer }
+    }
+
+    /// The same, as one that somebody else may have written.
+    pub(crate) fn of_project(self) -> Self {
+        Self { is_project: true, ..self }
     }
 
     /// Says in which line of the file a key is.
@@ -217,10 +185,8 @@ impl Layer {
     /// Where in this layer the value of a key is.
     pub(crate) fn origin(&self, key: &str) -> Origin {
         let line = self.lines.get(key).copied();
-        Origin {
-            text: line.map_or_else(|| self.name.clone(), |line| format!("{}:{line}", self.name)),
-            file: self.file.clone().map(|file| Box::new((file, line))),
-        }
+        let text = line.map_or_else(|| self.name.clone(), |line| format!("{}:{line}", self.name));
+        Origin::of_part(text, self.file.clone(), line)
     }
 }
 
@@ -232,90 +198,6 @@ impl Provider for Layer {
     fn data(&self) -> Result<Map<FigmentProfile, Dict>, Error> {
         Ok(FigmentProfile::Default.collect(self.values.clone()))
     }
-}
-
-/// The configuration files that were found.
-pub(crate) struct FoundFiles {
-    /// Those that count; later ones win.
-    pub(crate) layers: Vec<Layer>,
-    pub(crate) refused: Vec<Refusal>,
-    /// What OpenLineage's own configuration says, which stands above the variables.
-    pub(crate) openlineage: Vec<Layer>,
-}
-
-/// The configuration files for a working directory and environment.
-pub(crate) fn find_files(
-    directory: Option<&Path>,
-    variables: &BTreeMap<String, String>,
-) -> Result<FoundFiles, SettingsError> {
-    let folder = |name: &str| variables.get(name).map(PathBuf::from);
-    let home = folder("HOME").or_else(|| folder("USERPROFILE"));
-    let mut layers = Vec::new();
-    let named = variables.get(SDK_FILE_VARIABLE).map(|named| match (named.strip_prefix("~/"), &home) {
-        (Some(rest), Some(home)) => home.join(rest),
-        _ => PathBuf::from(named),
-    });
-    let usual = || home.as_ref().map(|home| home.join(SDK_FILE_NAME)).filter(|file| file.is_file());
-    let sdk_file = named.or_else(usual);
-    layers.extend(sdk_file.map(|file| Layer::of_sdk_file(&file)).transpose()?);
-
-    let config_dir = folder("XDG_CONFIG_HOME")
-        // The XDG base directory specification: a path that is not absolute is invalid, and must be ignored.
-        .filter(|dir| dir.is_absolute())
-        .or_else(|| folder("APPDATA"))
-        .or_else(|| home.as_ref().map(|home| home.join(".config")));
-    let of_user = config_dir.map(|dir| dir.join("daglight").join(FILE_NAME)).filter(|file| file.is_file());
-    layers.extend(of_user.as_deref().map(Layer::of_file).transpose()?);
-
-    let mut refused = Vec::new();
-    let projects = directory.map(|directory| project_folders(directory, home.as_deref())).unwrap_or_default();
-    let mut files = projects.iter().map(|dir| dir.join(FILE_NAME));
-    // The nearest one alone. Merging those of all folders above would let a file far away change what a project
-    // says.
-    let of_project = files.find(|file| file.is_file()).filter(|file| Some(file) != of_user.as_ref());
-    // Looked for last, because the layers of the user say which folders are trusted. A project cannot say it of
-    // itself.
-    let trusted = trusted_folders(&layers, variables)?;
-    if let Some(file) = of_project {
-        match distrusted_because(&file, &trusted) {
-            None => layers.push(Layer { is_project: true, ..Layer::of_file(&file)? }),
-            Some(why) => refused.push(Refusal { what: file.display().to_string(), why }),
-        }
-    }
-    let openlineage = openlineage_config(directory, variables, &trusted)?;
-    refused.extend(openlineage.refused);
-    Ok(FoundFiles { layers, refused, openlineage: openlineage.layers })
-}
-
-/// The folders in which a project's file is looked for, the nearest first: up to the root of the repository, or else to
-/// the home folder. Outside of both it is the directory alone, because folders further up do not belong to a project.
-fn project_folders<'a>(directory: &'a Path, home: Option<&Path>) -> Vec<&'a Path> {
-    let home = home.and_then(|home| home.canonicalize().ok());
-    let is_home = |dir: &Path| home.is_some() && dir.canonicalize().ok() == home;
-    // Up to the repository, or to the home folder, as tools do that look for a file of a project: what is above may
-    // be anybody's, `/tmp` for one.
-    let last = directory.ancestors().position(|dir| dir.join(".git").exists() || is_home(dir));
-    directory.ancestors().take(last.unwrap_or(0) + 1).collect()
-}
-
-/// Whom the variable names, or else the user's own file.
-fn trusted_folders(layers: &[Layer], variables: &BTreeMap<String, String>) -> Result<Trusted, SettingsError> {
-    let variable = variables.get(TRUSTED_FOLDERS_VARIABLE);
-    let by_variable = variable.map(|text| Layer::of_variable(TRUSTED_FOLDERS_VARIABLE, text)).transpose()?;
-    let mut strongest_first = by_variable.iter().flatten().chain(layers.iter().rev());
-    let found = strongest_first.find_map(|layer| layer.value(TRUSTED_FOLDERS)?.as_array());
-    let names = found.unwrap_or_default().iter().filter_map(Value::as_str);
-    Ok(Trusted::new(names.map(PathBuf::from), variables))
-}
-
-/// The variables of this process. What is not UTF-8 becomes U+FFFD, which no setting accepts.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the edge of the settings: all else has directory and variables as parameters"
-)]
-pub(crate) fn process_variables() -> impl Iterator<Item = (String, String)> {
-    // `vars_os`, since `vars` panics at the first variable that is not UTF-8, whosever it is.
-    env::vars_os().map(|(name, text)| (name.to_string_lossy().into(), text.to_string_lossy().into()))
 }
 
 fn read_numbers(values: &mut Dict, path: &mut Vec<String>) {

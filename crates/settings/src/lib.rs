@@ -15,17 +15,23 @@ mod catalog;
 mod reference;
 
 mod disclosure;
-mod layer;
-mod loader;
-mod openlineage_config;
-mod resolved;
+mod origin;
 mod settings_error;
+
+mod layer;
 mod trust;
+mod openlineage_config;
+mod config_files;
+mod check;
+mod project_servers;
+mod profiles;
+mod resolved;
+mod loader;
 
 pub use catalog::SETTINGS;
 pub use disclosure::Disclosure;
-pub use layer::Origin;
 pub use loader::SettingsLoader;
+pub use origin::Origin;
 pub use outputs::{OutputSettings, ParamTableSettings};
 pub use reference::{settings_schema, settings_table};
 pub use resolved::{Resolved, ResolvedValue};

@@ -1,35 +1,26 @@
 //! The layers that give settings their values.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     path::{Path, PathBuf},
-    str::FromStr,
 };
 
-use daglight_capture_policy::Profile;
-use figment::{
-    Figment, Provider,
-    providers::Serialized,
-    value::{Dict, Value},
-};
+use figment::{Figment, Provider, providers::Serialized, value::Value};
 use serde::Serialize;
 
 use crate::{
-    catalog::SETTINGS,
-    layer::{FoundFiles, Layer, Origin, find_files, process_variables},
+    catalog::{PROFILE, SETTINGS},
+    check::check,
+    config_files::{FoundFiles, find_files},
+    disclosure::Disclosure,
+    layer::Layer,
+    origin::Origin,
+    profiles::{ChosenProfile, base_of, profile_of, take_profiles},
+    project_servers::{check_project, keep_key_from_project, keep_lineage_key_from_project},
     resolved::Resolved,
-    setting::{Setting, SettingKind},
     settings::Settings,
     settings_error::SettingsError,
-    trust::{check_project, keep_key_from_project, keep_lineage_key_from_project},
 };
-
-/// The table of a file that holds custom profiles.
-pub(crate) const PROFILES: &str = "profiles";
-/// The key that says which built-in profile such a profile starts from.
-pub(crate) const EXTENDS: &str = "extends";
-/// The setting that says which profile is in force.
-pub(crate) const PROFILE: &str = "profile";
 
 /// Collects the layers of the configuration. Later ones win:
 ///
@@ -54,8 +45,8 @@ pub(crate) const PROFILE: &str = "profile";
 #[derive(Debug, Clone, Default)]
 pub struct SettingsLoader {
     files: Files,
-    pub(crate) variables: BTreeMap<String, String>,
-    pub(crate) code: Vec<Layer>,
+    variables: BTreeMap<String, String>,
+    code: Vec<Layer>,
     /// The first value given in code that cannot be one.
     unusable: Option<Unusable>,
 }
@@ -141,7 +132,7 @@ impl SettingsLoader {
     ///
     /// # Errors
     /// When a file cannot be read, a value is not what its setting expects, or a key is unknown. The error repeats values
-    /// as far as the [`Disclosure`](crate::Disclosure) allows.
+    /// as far as the [`Disclosure`] allows.
     pub fn load(&self) -> Result<Settings, SettingsError> {
         Ok(self.resolve()?.settings)
     }
@@ -154,7 +145,22 @@ impl SettingsLoader {
         self.resolve_layers().map_err(|error| error.disclosed(self.disclosure()))
     }
 
-    pub(crate) fn read_files(&self) -> Result<FoundFiles, SettingsError> {
+    /// How much errors about this configuration may repeat, and about whatever else is read before it is resolved.
+    pub fn disclosure(&self) -> Disclosure {
+        let found = self.read_files();
+        let all_read = found.is_ok();
+        let mut files = found.map(|found| found.layers).unwrap_or_default();
+        let own = take_profiles(&mut files).unwrap_or_default();
+        let variable =
+            SETTINGS.iter().find(|setting| setting.key == PROFILE).and_then(|setting| setting.variable);
+        let of_variable = variable.and_then(|name| self.variables.get(name)).map(|text| text.trim());
+        let of_files = files.iter().filter_map(profile_of);
+        let names: Vec<&str> =
+            of_files.chain(of_variable).chain(self.code.iter().filter_map(profile_of)).collect();
+        Disclosure::of_profiles(&names, |name| base_of(name, &own), all_read)
+    }
+
+    fn read_files(&self) -> Result<FoundFiles, SettingsError> {
         Ok(match &self.files {
             Files::None => FoundFiles { layers: Vec::new(), refused: Vec::new(), openlineage: Vec::new() },
             Files::Found(directory) => find_files(directory.as_deref(), &self.variables)?,
@@ -223,149 +229,12 @@ fn merge_error(error: figment::Error) -> SettingsError {
     SettingsError::Merge { source: Some(Box::new(error)) }
 }
 
-/// A custom profile.
-pub(crate) struct OwnProfile {
-    pub(crate) base: Profile,
-    /// What each file changes of the base.
-    layers: Vec<Layer>,
-}
-
-/// Takes the profiles out of the files. One that several files know has what any of them says.
-pub(crate) fn take_profiles(files: &mut [Layer]) -> Result<BTreeMap<String, OwnProfile>, SettingsError> {
-    let mut profiles = BTreeMap::new();
-    for file in files {
-        let Some(tables) = file.values.remove(PROFILES) else { continue };
-        let Value::Dict(_, tables) = tables else {
-            return Err(SettingsError::no_table(PROFILES.to_owned(), &tables, file.origin(PROFILES)));
-        };
-        for (name, table) in tables {
-            let path = format!("{PROFILES}.{name}");
-            let origin = file.origin(&path);
-            if let Ok(profile) = Profile::from_str(&name) {
-                return Err(SettingsError::BuiltInProfile { profile, origin });
-            }
-            let Value::Dict(_, mut values) = table else {
-                return Err(SettingsError::no_table(path, &table, origin));
-            };
-            let base = match values.remove(EXTENDS) {
-                Some(base) => Some(base_profile(&base, &path, file)?),
-                None => None,
-            };
-            let layer = file.below(&path, values, format!("profile {name} in {}", file.name)).with_numbers();
-            check(&layer, &layer.values, &mut Vec::new(), Some(&path))?;
-            check_project(&layer)?;
-            let own = profiles.entry(name).or_insert(OwnProfile { base: Profile::Dev, layers: Vec::new() });
-            // A profile of the user's own can be spread over the files of user and project.
-            own.layers.push(layer);
-            match base {
-                Some(base) => own.base = base,
-                None if own.layers.len() > 1 => {}
-                None => {
-                    let missing = Value::from(figment::value::Empty::None);
-                    return Err(extends_error(&missing, &path, origin));
-                }
-            }
-        }
-    }
-    Ok(profiles)
-}
-
-fn base_profile(base: &Value, path: &str, file: &Layer) -> Result<Profile, SettingsError> {
-    let known = base.as_str().and_then(|name| Profile::from_str(name).ok());
-    known.ok_or_else(|| extends_error(base, path, file.origin(&format!("{path}.{EXTENDS}"))))
-}
-
-fn extends_error(found: &Value, path: &str, origin: Origin) -> SettingsError {
-    SettingsError::value(
-        format!("{path}.{EXTENDS}"),
-        SettingKind::OneOf(&["dev", "ci", "prod"]),
-        found,
-        origin,
-    )
-}
-
-/// The profile in force.
-struct ChosenProfile<'a> {
-    name: String,
-    base: Profile,
-    own: Vec<&'a Layer>,
-}
-
-impl<'a> ChosenProfile<'a> {
-    fn of(layers: &[Layer], profiles: &'a BTreeMap<String, OwnProfile>) -> Result<Self, SettingsError> {
-        // Strongest first.
-        let given = layers.iter().rev().find_map(|layer| Some((profile_of(layer)?, layer)));
-        let Some((name, layer)) = given else {
-            let base = Profile::default();
-            return Ok(Self { name: base.to_string(), base, own: Vec::new() });
-        };
-        let (base, own) = match (Profile::from_str(name), profiles.get(name)) {
-            (Ok(profile), _) => (profile, Vec::new()),
-            (Err(_), Some(own)) => (own.base, own.layers.iter().collect()),
-            (Err(_), None) => {
-                let built_in = Profile::ALL.iter().map(Profile::to_string);
-                return Err(SettingsError::UnknownProfile {
-                    name: Some(name.to_owned()),
-                    known: built_in.chain(profiles.keys().cloned()).collect(),
-                    origin: layer.origin(PROFILE),
-                });
-            }
-        };
-        Ok(Self { name: name.to_owned(), base, own })
-    }
-}
-
-/// The profile that a layer names.
-pub(crate) fn profile_of(layer: &Layer) -> Option<&str> {
-    layer.values.get(PROFILE)?.as_str()
-}
-
-/// Refuses keys that are not settings and values that their settings cannot have, with the place where they are.
-/// `profile` is the table that the values are in, if they are those of a profile.
-fn check(
-    layer: &Layer,
-    values: &Dict,
-    path: &mut Vec<String>,
-    profile: Option<&str>,
-) -> Result<(), SettingsError> {
-    for (name, value) in values {
-        path.push(name.clone());
-        let key = path.join(".");
-        let shown = profile.map_or_else(|| key.clone(), |table| format!("{table}.{key}"));
-        let is_known = SETTINGS.iter().any(|setting| setting.has_prefix(path));
-        match (Setting::find(path), value) {
-            _ if !is_known || (profile.is_some() && key == PROFILE) => {
-                return Err(unknown(shown, path, profile, layer.origin(&key)));
-            }
-            (Some(setting), value) if setting.kind.accepts(value) => {}
-            (Some(setting), value) => {
-                return Err(SettingsError::value(shown, setting.kind, value, layer.origin(&key)));
-            }
-            (None, Value::Dict(_, inner)) => check(layer, inner, path, profile)?,
-            (None, other) => return Err(SettingsError::no_table(shown, other, layer.origin(&key))),
-        }
-        path.pop();
-    }
-    Ok(())
-}
-
-/// The error of a key that is not a setting, with what it may be meant to be.
-fn unknown(shown: String, path: &[String], profile: Option<&str>, origin: Origin) -> SettingsError {
-    let (_, table) = path.split_last().unwrap_or((&shown, &[]));
-    let (more, not_here) = match profile {
-        Some(_) => (EXTENDS, PROFILE),
-        None => (PROFILES, ""),
-    };
-    let names_of = |table: &[String]| {
-        let more = Some(more).filter(|_| table.is_empty());
-        let names = Setting::names_in(table).into_iter().chain(more).filter(|name| *name != not_here);
-        names.map(str::to_owned).collect::<Vec<_>>()
-    };
-    let keys = SETTINGS.iter().filter_map(|setting| setting.key_in(table));
-    let mut known: BTreeSet<String> = keys.chain(names_of(&[])).collect();
-    // It is spelled as it should be, and nothing else is meant.
-    if path == [not_here] {
-        known.clear();
-    }
-    SettingsError::unknown(shown, known, names_of(table), origin)
+/// The variables of this process. What is not UTF-8 becomes U+FFFD, which no setting accepts.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the edge of the settings: all else has directory and variables as parameters"
+)]
+fn process_variables() -> impl Iterator<Item = (String, String)> {
+    // `vars_os`, since `vars` panics at the first variable that is not UTF-8, whosever it is.
+    std::env::vars_os().map(|(name, text)| (name.to_string_lossy().into(), text.to_string_lossy().into()))
 }

@@ -12,7 +12,8 @@ use saphyr::{LoadableYamlNode as _, MarkedYaml, Scalar, YamlData};
 
 use crate::{
     catalog::{SETTINGS, insert},
-    layer::{Layer, Origin, read_file},
+    layer::{Layer, read_file},
+    origin::Origin,
     settings_error::SettingsError,
     trust::{Refusal, Trusted, distrusted_because},
 };

@@ -6,11 +6,7 @@ use daglight_capture_policy::{Profile, Redactor, printable};
 use figment::{Figment, Provider as _, value::Dict};
 use serde_json::{Map, Value, json};
 
-use crate::{
-    layer::{Layer, Origin},
-    settings::Settings,
-    trust::Refusal,
-};
+use crate::{layer::Layer, origin::Origin, settings::Settings, trust::Refusal};
 
 /// Every setting in force, and where each came from. `Display` is a table; credentials are masked in it.
 #[derive(Debug, Clone, PartialEq)]

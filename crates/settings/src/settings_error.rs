@@ -9,10 +9,9 @@ use daglight_capture_policy::{Profile, REDACTED, without_credentials};
 use figment::value::Value;
 
 use crate::{
-    catalog::SETTINGS,
+    catalog::{PROFILE, SETTINGS},
     disclosure::Disclosure,
-    layer::Origin,
-    loader::PROFILE,
+    origin::Origin,
     setting::{Setting, SettingKind},
 };
 

@@ -7,7 +7,7 @@ use std::{
 
 use chrono::{DateTime, TimeDelta, Utc};
 use daglight_http_transport::GzipOffer;
-use daglight_run_bundle::outbox::{RunLink, Version};
+use daglight_run_bundle::outbox::{RUN_ID_TAG, RunLink, Version};
 use reqwest::{blocking::Client as HttpClient, header::DATE};
 use serde::Deserialize;
 
@@ -17,9 +17,6 @@ use crate::{
     encode::Template,
     wire,
 };
-
-/// The tag by which a delivery recognises its run.
-pub(crate) const RUN_ID_TAG: &str = "run_id";
 
 /// The tag of a run that the server made of a request that it carried out late, with the id of the run that counts.
 pub(crate) const DUPLICATE_TAG: &str = "daglight.duplicate_of";

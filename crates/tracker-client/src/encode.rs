@@ -5,11 +5,13 @@ use std::{
     collections::{BTreeMap, HashMap, HashSet},
 };
 
-use daglight_run_bundle::outbox::{Attribute, AttributeKind, AttributeRole, Outcome, Version, VersionNode};
+use daglight_run_bundle::outbox::{
+    Attribute, AttributeKind, AttributeRole, Outcome, RUN_ID_TAG, Version, VersionNode,
+};
 use serde::{Serialize, Serializer, ser::SerializeStruct as _};
 use serde_json::{Map, Value, json};
 
-use crate::{client::RUN_ID_TAG, wire};
+use crate::wire;
 
 // Characters that the server's columns take. SQLite takes more, PostgreSQL fails.
 const MAX_NAME_CHARS: usize = 255;

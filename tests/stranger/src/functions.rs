@@ -14,7 +14,7 @@ use datafusion::{
     prelude::SessionContext,
 };
 
-use crate::Trouble;
+use crate::trouble::Trouble;
 
 /// Lets the session call them.
 pub(crate) fn register_functions(ctx: &SessionContext) {

@@ -3,30 +3,14 @@
 
 mod functions;
 mod sensors;
+mod trouble;
 
 use std::{env, sync::Arc};
 
 use daglight::prelude::*;
-use datafusion::{dataframe::DataFrame, error::DataFusionError, prelude::SessionContext};
+use datafusion::{dataframe::DataFrame, prelude::SessionContext};
 
-use crate::{functions::register_functions, sensors::Sensors};
-
-/// What can go wrong.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum Trouble {
-    /// A sensor does not answer.
-    #[error("sensor {0} does not answer")]
-    Silent(String),
-    /// The readings are not complete.
-    #[error("the readings are not complete")]
-    Incomplete(#[source] Box<Trouble>),
-    /// A query failed.
-    #[error("cannot query the readings")]
-    Query(#[from] DataFusionError),
-    /// A task that was spawned did not end.
-    #[error("a task did not end")]
-    Task(#[from] tokio::task::JoinError),
-}
+use crate::{functions::register_functions, sensors::Sensors, trouble::Trouble};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -13,7 +13,7 @@ use datafusion::{
 };
 
 use super::{
-    Derivation, Influence, Origins, Unresolved,
+    model::{Derivation, Influence, Origins, Unresolved},
     relations::Walk,
     scope::{Scope, merge},
 };

@@ -11,7 +11,7 @@ use datafusion::{
 };
 
 use super::{
-    ColumnLineage, Derivation, Influence, Lineage, Origins, SourceColumn, Unresolved,
+    model::{ColumnLineage, Derivation, Influence, Lineage, Origins, SourceColumn, Unresolved},
     scope::{Columns, Scope, merge},
 };
 
@@ -19,13 +19,16 @@ use super::{
 /// number, because each use is a copy.
 const MAX_NODES: usize = 10_000;
 
-pub(super) fn lineage(plan: &LogicalPlan) -> Lineage {
-    let data = data_of(plan);
-    let mut walk = Walk::default();
-    let columns = walk.relation(data, None);
-    let names = data.schema().fields().iter().map(|field| field.name().clone());
-    let columns = names.zip(columns).map(|(name, sources)| ColumnLineage { name, sources });
-    Lineage { columns: columns.collect(), ..walk.lineage }
+impl Lineage {
+    /// The lineage of what `plan` returns, or of what it writes.
+    pub fn of(plan: &LogicalPlan) -> Self {
+        let data = data_of(plan);
+        let mut walk = Walk::default();
+        let columns = walk.relation(data, None);
+        let names = data.schema().fields().iter().map(|field| field.name().clone());
+        let columns = names.zip(columns).map(|(name, sources)| ColumnLineage { name, sources });
+        Self { columns: columns.collect(), ..walk.lineage }
+    }
 }
 
 /// The part of a plan that makes rows.

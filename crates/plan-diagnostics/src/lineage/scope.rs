@@ -2,7 +2,7 @@
 
 use datafusion::common::{Column, DFSchema};
 
-use super::{Derivation, Origins};
+use super::model::{Derivation, Origins};
 
 /// The output of a relation: the origins of each column, in the order of its schema.
 pub(super) type Columns = Vec<Origins>;

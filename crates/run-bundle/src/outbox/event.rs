@@ -9,6 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use super::event_time;
 
+/// The tag of a run on the server by which a delivery recognises it.
+pub const RUN_ID_TAG: &str = "run_id";
+
 /// Something that happened in a run.
 ///
 /// Values of user data reach an event only as [`Captured`], inside an [`Attribute`]. What a server has no column for is
@@ -22,7 +25,7 @@ pub enum Event<V = Captured> {
     Version(Box<Version>),
     /// A run began.
     RunStarted {
-        /// The run's own id. It becomes the tag `run_id`, by which a delivery recognises its run on the server.
+        /// The run's own id. It becomes the tag [`RUN_ID_TAG`], by which a delivery recognises its run on the server.
         run_id: RunId,
         /// Tags of the run.
         tags: BTreeMap<String, String>,

@@ -38,7 +38,9 @@ mod status;
 pub use beginning::Beginning;
 pub use cursor::{Cursor, CursorError, RunLink, Skipped};
 pub use delivery_lock::DeliveryLock;
-pub use event::{Attribute, AttributeKind, AttributeRole, CodePlace, Event, Outcome, Version, VersionNode};
+pub use event::{
+    Attribute, AttributeKind, AttributeRole, CodePlace, Event, Outcome, RUN_ID_TAG, Version, VersionNode,
+};
 pub use outbox_file::Outbox;
 pub use place::{outbox_path, remove_reserve};
 pub use reader::{OutboxError, OutboxReader, Read};

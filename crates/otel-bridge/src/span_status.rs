@@ -1,0 +1,34 @@
+//! How what a span stands for ended.
+
+use std::fmt;
+
+/// How what a span stands for ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum SpanStatus {
+    /// It did what it should.
+    Ok,
+    /// It failed.
+    Error,
+    /// It was given up before it was done.
+    Cancelled,
+    /// It was not done at all.
+    Skipped,
+}
+
+impl SpanStatus {
+    /// The value of the status attribute.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Error => "error",
+            Self::Cancelled => "cancelled",
+            Self::Skipped => "skipped",
+        }
+    }
+}
+
+impl fmt::Display for SpanStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}

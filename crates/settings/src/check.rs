@@ -1,0 +1,63 @@
+//! Whether every key of a layer is a setting, and has a value that it can have.
+
+use std::collections::BTreeSet;
+
+use figment::value::{Dict, Value};
+
+use crate::{
+    catalog::{EXTENDS, PROFILE, PROFILES, SETTINGS},
+    layer::Layer,
+    origin::Origin,
+    setting::Setting,
+    settings_error::SettingsError,
+};
+
+/// Refuses keys that are not settings and values that their settings cannot have, with the place where they are.
+/// `profile` is the table that the values are in, if they are those of a profile.
+pub(crate) fn check(
+    layer: &Layer,
+    values: &Dict,
+    path: &mut Vec<String>,
+    profile: Option<&str>,
+) -> Result<(), SettingsError> {
+    for (name, value) in values {
+        path.push(name.clone());
+        let key = path.join(".");
+        let shown = profile.map_or_else(|| key.clone(), |table| format!("{table}.{key}"));
+        let is_known = SETTINGS.iter().any(|setting| setting.has_prefix(path));
+        match (Setting::find(path), value) {
+            _ if !is_known || (profile.is_some() && key == PROFILE) => {
+                return Err(unknown(shown, path, profile, layer.origin(&key)));
+            }
+            (Some(setting), value) if setting.kind.accepts(value) => {}
+            (Some(setting), value) => {
+                return Err(SettingsError::value(shown, setting.kind, value, layer.origin(&key)));
+            }
+            (None, Value::Dict(_, inner)) => check(layer, inner, path, profile)?,
+            (None, other) => return Err(SettingsError::no_table(shown, other, layer.origin(&key))),
+        }
+        path.pop();
+    }
+    Ok(())
+}
+
+/// The error of a key that is not a setting, with what it may be meant to be.
+fn unknown(shown: String, path: &[String], profile: Option<&str>, origin: Origin) -> SettingsError {
+    let (_, table) = path.split_last().unwrap_or((&shown, &[]));
+    let (more, not_here) = match profile {
+        Some(_) => (EXTENDS, PROFILE),
+        None => (PROFILES, ""),
+    };
+    let names_of = |table: &[String]| {
+        let more = Some(more).filter(|_| table.is_empty());
+        let names = Setting::names_in(table).into_iter().chain(more).filter(|name| *name != not_here);
+        names.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let keys = SETTINGS.iter().filter_map(|setting| setting.key_in(table));
+    let mut known: BTreeSet<String> = keys.chain(names_of(&[])).collect();
+    // It is spelled as it should be, and nothing else is meant.
+    if path == [not_here] {
+        known.clear();
+    }
+    SettingsError::unknown(shown, known, names_of(table), origin)
+}

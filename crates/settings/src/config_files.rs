@@ -1,0 +1,96 @@
+//! Finding the configuration files of a process.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+use figment::value::Value;
+
+use crate::{
+    catalog::{TRUSTED_FOLDERS, TRUSTED_FOLDERS_VARIABLE},
+    layer::Layer,
+    openlineage_config::openlineage_config,
+    settings_error::SettingsError,
+    trust::{Refusal, Trusted, distrusted_because},
+};
+
+/// The name of the configuration file.
+const FILE_NAME: &str = "daglight.toml";
+/// The configuration file of Hamilton's Python SDK, in the home folder, where no variable names another one.
+const SDK_FILE_NAME: &str = ".hamilton.conf";
+const SDK_FILE_VARIABLE: &str = "HAMILTON_CONFIG_URI";
+
+/// The configuration files that were found.
+pub(crate) struct FoundFiles {
+    /// Those that count; later ones win.
+    pub(crate) layers: Vec<Layer>,
+    pub(crate) refused: Vec<Refusal>,
+    /// What OpenLineage's own configuration says, which stands above the variables.
+    pub(crate) openlineage: Vec<Layer>,
+}
+
+/// The configuration files for a working directory and environment.
+pub(crate) fn find_files(
+    directory: Option<&Path>,
+    variables: &BTreeMap<String, String>,
+) -> Result<FoundFiles, SettingsError> {
+    let folder = |name: &str| variables.get(name).map(PathBuf::from);
+    let home = folder("HOME").or_else(|| folder("USERPROFILE"));
+    let mut layers = Vec::new();
+    let named = variables.get(SDK_FILE_VARIABLE).map(|named| match (named.strip_prefix("~/"), &home) {
+        (Some(rest), Some(home)) => home.join(rest),
+        _ => PathBuf::from(named),
+    });
+    let usual = || home.as_ref().map(|home| home.join(SDK_FILE_NAME)).filter(|file| file.is_file());
+    let sdk_file = named.or_else(usual);
+    layers.extend(sdk_file.map(|file| Layer::of_sdk_file(&file)).transpose()?);
+
+    let config_dir = folder("XDG_CONFIG_HOME")
+        // The XDG base directory specification: a path that is not absolute is invalid, and must be ignored.
+        .filter(|dir| dir.is_absolute())
+        .or_else(|| folder("APPDATA"))
+        .or_else(|| home.as_ref().map(|home| home.join(".config")));
+    let of_user = config_dir.map(|dir| dir.join("daglight").join(FILE_NAME)).filter(|file| file.is_file());
+    layers.extend(of_user.as_deref().map(Layer::of_file).transpose()?);
+
+    let mut refused = Vec::new();
+    let projects = directory.map(|directory| project_folders(directory, home.as_deref())).unwrap_or_default();
+    let mut files = projects.iter().map(|dir| dir.join(FILE_NAME));
+    // The nearest one alone. Merging those of all folders above would let a file far away change what a project
+    // says.
+    let of_project = files.find(|file| file.is_file()).filter(|file| Some(file) != of_user.as_ref());
+    // Looked for last, because the layers of the user say which folders are trusted. A project cannot say it of
+    // itself.
+    let trusted = trusted_folders(&layers, variables)?;
+    if let Some(file) = of_project {
+        match distrusted_because(&file, &trusted) {
+            None => layers.push(Layer::of_file(&file)?.of_project()),
+            Some(why) => refused.push(Refusal { what: file.display().to_string(), why }),
+        }
+    }
+    let openlineage = openlineage_config(directory, variables, &trusted)?;
+    refused.extend(openlineage.refused);
+    Ok(FoundFiles { layers, refused, openlineage: openlineage.layers })
+}
+
+/// The folders in which a project's file is looked for, the nearest first: up to the root of the repository, or else to
+/// the home folder. Outside of both it is the directory alone, because folders further up do not belong to a project.
+fn project_folders<'a>(directory: &'a Path, home: Option<&Path>) -> Vec<&'a Path> {
+    let home = home.and_then(|home| home.canonicalize().ok());
+    let is_home = |dir: &Path| home.is_some() && dir.canonicalize().ok() == home;
+    // Up to the repository, or to the home folder, as tools do that look for a file of a project: what is above may
+    // be anybody's, `/tmp` for one.
+    let last = directory.ancestors().position(|dir| dir.join(".git").exists() || is_home(dir));
+    directory.ancestors().take(last.unwrap_or(0) + 1).collect()
+}
+
+/// Whom the variable names, or else the user's own file.
+fn trusted_folders(layers: &[Layer], variables: &BTreeMap<String, String>) -> Result<Trusted, SettingsError> {
+    let variable = variables.get(TRUSTED_FOLDERS_VARIABLE);
+    let by_variable = variable.map(|text| Layer::of_variable(TRUSTED_FOLDERS_VARIABLE, text)).transpose()?;
+    let mut strongest_first = by_variable.iter().flatten().chain(layers.iter().rev());
+    let found = strongest_first.find_map(|layer| layer.value(TRUSTED_FOLDERS)?.as_array());
+    let names = found.unwrap_or_default().iter().filter_map(Value::as_str);
+    Ok(Trusted::new(names.map(PathBuf::from), variables))
+}
