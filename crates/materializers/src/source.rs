@@ -99,8 +99,8 @@ mod tests {
     use std::{collections::BTreeSet, fs, pin::pin, time::Duration};
 
     use arrow::{array::AsArray as _, compute::cast, datatypes::DataType};
-
     use datafusion::{
+        common::ScalarValue,
         dataframe::DataFrameWriteOptions,
         prelude::{CsvReadOptions, ParquetReadOptions},
     };
