@@ -96,6 +96,9 @@ pub(crate) fn report(inputs: Inputs, thresholds: &Thresholds, now: DateTime<Utc>
     };
     let delivery = delivery(manifest.as_ref(), &dir, status);
     let own_time = manifest.as_ref().and_then(|manifest| manifest.own_time.clone());
+    // Bundles of older versions say it in the spans alone.
+    let process_ended = manifest.as_ref().is_some_and(|manifest| manifest.process_ended_at.is_some())
+        || signals.root_is_closed_for_it;
     let (identity, links, profile, daglight_version, error) = match manifest {
         Some(manifest) => (
             Some(manifest.identity),
@@ -127,6 +130,7 @@ pub(crate) fn report(inputs: Inputs, thresholds: &Thresholds, now: DateTime<Utc>
         ended_at,
         duration_ms,
         error,
+        process_ended,
         totals,
         nodes,
         timeline,
@@ -210,7 +214,7 @@ fn with_warnings(mut problems: Problems, manifest: Option<&Manifest>) -> Problem
         problems.add(Problem {
             severity: Severity::Warning,
             message: warning.message.clone(),
-            code: warning.code,
+            code: warning.code.clone(),
             error_type: None,
             node: None,
             source: "manifest".into(),

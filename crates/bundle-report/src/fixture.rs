@@ -136,6 +136,7 @@ pub(crate) fn manifest() -> Manifest {
         started_at: start(),
         ended_at: Some(start() + chrono::TimeDelta::milliseconds(100)),
         interrupted_at: None,
+        process_ended_at: None,
         error: None,
         nodes: vec![
             node("orders", &[], 0, 20.0),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use daglight_run_bundle::{KeptAs, Liveness, NodeStatus, Tracking};
+use daglight_run_bundle::{KeptAs, Liveness, NodeStatus, Tracking, WarningCode};
 
 use crate::{
     display,
@@ -13,8 +13,6 @@ use crate::{
     },
 };
 
-/// What the span of a node says that was ended later, because its process had died.
-const SPAN_OF_DEAD_PROCESS: &str = "the process ended";
 /// Nodes, errors and stalls that are named one by one.
 const MAX_NAMED: usize = 3;
 /// Findings of warnings that are sentences of the headline, and as many that are not.
@@ -136,8 +134,7 @@ fn status(report: &Report, findings: &mut Findings) {
 /// Whether the run was closed later, because its process had died.
 fn has_died(report: &Report) -> bool {
     let process = report.heartbeat.as_ref().and_then(|heartbeat| heartbeat.process);
-    report.error.as_deref().is_some_and(|error| error.starts_with("process ended"))
-        && process != Some(Liveness::Alive)
+    report.status == ReportStatus::Failure && report.process_ended && process != Some(Liveness::Alive)
 }
 
 /// How long it ran is not known, only when something was last heard of it.
@@ -149,9 +146,7 @@ fn died(seen_for: Option<&str>) -> String {
 
 /// What a process did that was killed: nodes that had begun and not ended, by its heartbeat and by everything else.
 fn running_at_the_end(report: &Report, heartbeat: &HeartbeatReport) -> String {
-    let was_open = |node: &&NodeReport| {
-        node.status == NodeStatus::Unfinished || node.error.as_deref() == Some(SPAN_OF_DEAD_PROCESS)
-    };
+    let was_open = |node: &&NodeReport| node.status == NodeStatus::Unfinished || node.process_ended;
     let open = report.nodes.iter().filter(was_open).map(|node| node.name.as_str());
     let names: BTreeSet<&str> =
         heartbeat.active_tasks.iter().map(|task| task.name.as_str()).chain(open).collect();
@@ -262,7 +257,7 @@ fn warnings(report: &Report, findings: &mut Findings) {
     let is_said = |problem: &Problem| {
         let of_delivery = report.delivery.sync_command.is_some() && problem.code.ends_with_sync();
         // The findings on stalls say it in full.
-        of_delivery || (report.heartbeat.is_some() && problem.message.starts_with("no progress for "))
+        of_delivery || (report.heartbeat.is_some() && problem.code == WarningCode::Stall)
     };
     let warnings = || report.problems.iter().filter(|problem| problem.severity == Severity::Warning);
     let said: u64 = warnings().filter(|problem| is_said(problem)).map(|problem| problem.count).sum();

@@ -94,6 +94,7 @@ fn of_record(record: &NodeRecord, seen: SeenNode, since_start: &dyn Fn(u64) -> f
         queries: 0,
         queries_summed: record.queries_summed,
         error: record.error.clone().or(seen.error),
+        process_ended: seen.is_closed_for_it,
         attempts: record.attempts,
         earlier_attempts: record.earlier_attempts.clone(),
         recovered: record.recovered,

@@ -13,6 +13,8 @@ use crate::{
 
 /// The field of a log record that says what a warning is about, as [`WarningCode`] is written.
 const CODE_FIELD: &str = "warning.code";
+/// The field of the warning about a stall that only such a warning has.
+const STALL_FIELD: &str = "stall.since";
 /// Different problems that are kept; later ones are only counted.
 const MAX_PROBLEMS: usize = 100;
 /// Characters of a message that are kept.
@@ -40,9 +42,8 @@ impl Problems {
         if let Some(position) = self.by_message.get(&key) {
             let known = &mut self.found[*position];
             known.count += 1;
-            if known.code == WarningCode::Other {
-                // A warning stands in the manifest with its code and in the log without, in the order in which they
-                // were read.
+            if known.code == WarningCode::Uncoded {
+                // Older versions wrote the code of a warning to the manifest and not to the log.
                 known.code = problem.code;
             }
             known.node = known.node.take().or(problem.node);
@@ -69,7 +70,7 @@ impl Problems {
                 .map(str::to_owned),
             node: node.map(str::to_owned),
             source: span.name.clone().into_owned(),
-            code: WarningCode::Other,
+            code: WarningCode::Uncoded,
             count: 1,
             first_at: moment(span.end_time_unix_nano),
         });
@@ -100,7 +101,7 @@ impl Problems {
             error_type: None,
             node: record.attributes.text(node_key).map(str::to_owned),
             source: "log".into(),
-            code: WarningCode::from_field(record.attributes.text(CODE_FIELD)),
+            code: code_of(record),
             count: 1,
             first_at: moment(record.time()),
         });
@@ -110,6 +111,14 @@ impl Problems {
     pub(crate) fn into_found(mut self) -> Vec<Problem> {
         self.found.sort_by_key(|problem| problem.severity);
         self.found
+    }
+}
+
+/// The code of a warning in the log. Older versions wrote none with a stall, but when the stall began.
+fn code_of(record: &LogRecord<'_>) -> WarningCode {
+    match record.attributes.text(CODE_FIELD) {
+        None if record.attributes.text(STALL_FIELD).is_some() => WarningCode::Stall,
+        code => WarningCode::from_field(code),
     }
 }
 

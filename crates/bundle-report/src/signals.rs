@@ -27,6 +27,8 @@ pub(crate) const SLOWEST_QUERIES: usize = 20;
 #[derive(Debug)]
 pub(crate) struct Signals {
     pub(crate) root: Option<SeenSpan>,
+    /// Whether the root span was ended by who found the run killed.
+    pub(crate) root_is_closed_for_it: bool,
     pub(crate) nodes: HashMap<String, SeenNode>,
     /// The node that each span of a node is of.
     pub(crate) node_of_span: HashMap<String, String>,
@@ -188,6 +190,7 @@ impl Signals {
         let keys = Keys::of(namespace);
         let mut signals = Self {
             root: None,
+            root_is_closed_for_it: false,
             nodes: HashMap::new(),
             node_of_span: HashMap::new(),
             stages: HashMap::new(),
@@ -266,6 +269,7 @@ impl Signals {
         match span.name.as_ref() {
             span::PIPELINE_EXECUTE => {
                 self.root = Some(seen);
+                self.root_is_closed_for_it = is_closed_for_it(span);
                 return;
             }
             span::NODE => self.take_node(span, node, seen, keys),
@@ -337,7 +341,7 @@ impl Signals {
             failed: if seen.end >= before.end { seen.failed } else { before.failed },
         });
         if seen.end >= before.end {
-            known.is_closed_for_it = span.attributes.text(key::ERROR_TYPE) == Some(PROCESS_ENDED);
+            known.is_closed_for_it = is_closed_for_it(span);
         }
         known.rows = span.attributes.count(&keys.row_count).or(known.rows);
         known.bytes = span.attributes.count(&keys.bytes).or(known.bytes);
@@ -406,6 +410,11 @@ impl Keys {
                 .any(|prefix| key.starts_with(prefix))
             || key == "target"
     }
+}
+
+/// Whether a span was ended later, because its process had died.
+fn is_closed_for_it(span: &Span<'_>) -> bool {
+    span.attributes.text(key::ERROR_TYPE) == Some(PROCESS_ENDED)
 }
 
 pub(crate) fn milliseconds(nanoseconds: u64) -> f64 {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use daglight_run_bundle::{ActiveTask, Stall};
+use daglight_run_bundle::{ActiveTask, Stall, Warning};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -45,7 +45,7 @@ pub struct Beat {
     /// Which of those are new with this beat, and which of the one before are over.
     pub stall_changes: StallChanges,
     /// Why the evidence of this beat is not on disk, where it should be.
-    pub evidence_error: Option<String>,
+    pub evidence_error: Option<Warning>,
 }
 
 /// Beats of older versions do not say it.

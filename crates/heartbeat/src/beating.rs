@@ -13,7 +13,7 @@ use std::{
 };
 
 use chrono::{DateTime, TimeDelta, Utc};
-use daglight_run_bundle::{ProcessEvidence, Stall, WriteError, clock};
+use daglight_run_bundle::{ProcessEvidence, Stall, Warning, WarningCode, WriteError, clock};
 
 use crate::{
     beat::{Beat, Rates},
@@ -146,7 +146,8 @@ impl Beating {
         // Only this thread distinguishes a stalled run from a dead one, so it outlives what others do on it.
         let called = catch_unwind(AssertUnwindSafe(|| (self.on_beat)(&beat)));
         if called.is_err() && !std::mem::replace(&mut self.warned.callback, true) {
-            tracing::warn!("the receiver of the heartbeat panicked; the beat goes on");
+            let code = WarningCode::Panicked.name();
+            tracing::warn!(warning.code = code, "the receiver of the heartbeat panicked; the beat goes on");
         }
     }
 
@@ -154,7 +155,8 @@ impl Beating {
         // It asks operators for their metrics, among them those of the program.
         let sampled = catch_unwind(AssertUnwindSafe(|| self.progress.sample()));
         if sampled.is_err() && !std::mem::replace(&mut self.warned.progress, true) {
-            tracing::warn!("the progress of queries is unknown: asking for it panicked");
+            let code = WarningCode::Panicked.name();
+            tracing::warn!(warning.code = code, "the progress of queries is unknown: asking for it panicked");
         }
         let sample = sampled.unwrap_or_default();
         let used = self.process.facts();
@@ -230,13 +232,15 @@ impl Beating {
     }
 
     /// Why that did not work.
-    pub(crate) fn write_evidence(&self) -> Option<String> {
+    pub(crate) fn write_evidence(&self) -> Option<Warning> {
         let path = self.evidence_path.as_ref()?;
-        let cause = match self.evidence.write(path).err()? {
+        let error = self.evidence.write(path).err()?;
+        let code = WarningCode::of_error(&error, WarningCode::BundleIncomplete);
+        let cause = match error {
             WriteError::Io { source, .. } => source.to_string(),
             error => error.to_string(),
         };
-        Some(format!("cannot write the heartbeat to {}: {cause}", path.display()))
+        Some(Warning::new(code, format!("cannot write the heartbeat to {}: {cause}", path.display())))
     }
 }
 

@@ -7,6 +7,8 @@ use std::{
     time::Duration,
 };
 
+use daglight_run_bundle::WarningCode;
+
 use crate::{
     beat::Beat,
     beating::{Beating, Shared},
@@ -104,7 +106,11 @@ impl Drop for Heartbeat {
         let has_exited = waited.unwrap_or_else(PoisonError::into_inner).0.exited;
         // Without the lock: the program's subscriber may do anything.
         if !has_exited {
-            tracing::warn!("the heartbeat did not stop in {STOP_TIMEOUT:?}: a callback holds its thread");
+            let code = WarningCode::HeartbeatFailed.name();
+            tracing::warn!(
+                warning.code = code,
+                "the heartbeat did not stop in {STOP_TIMEOUT:?}: a callback holds its thread"
+            );
         }
     }
 }

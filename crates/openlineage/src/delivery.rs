@@ -12,7 +12,7 @@ use std::{
 use daglight_capture_policy::in_one_line;
 use daglight_http_transport::Backoff;
 use daglight_run_bundle::{
-    LineageCursor, LineageEvents, LineageLine, LineageProgress, LineageReader, UNREADABLE_EVENT,
+    LineageCursor, LineageEvents, LineageLine, LineageProgress, LineageReader, UNREADABLE_EVENT, WarningCode,
     outbox::DeliveryLock,
 };
 
@@ -70,7 +70,12 @@ pub(crate) fn deliver(
                 Answer::Taken => progress.delivered += 1,
                 Answer::Refused { reason, said } => {
                     if !progress.dropped.contains_key(&reason) {
-                        tracing::warn!(answer = said, "the receiver of OpenLineage does not take an event");
+                        let code = WarningCode::LineageEventsLost.name();
+                        tracing::warn!(
+                            warning.code = code,
+                            answer = said,
+                            "the receiver of OpenLineage rejected an event"
+                        );
                     }
                     *progress.dropped.entry(reason).or_default() += 1;
                 }

@@ -8,7 +8,9 @@ use std::{
     },
 };
 
-use daglight_run_bundle::{self as bundle, DeliveryCounts, LedgerDestination, LedgerSignal};
+use daglight_run_bundle::{
+    self as bundle, DeliveryCounts, LedgerDestination, LedgerSignal, Warning, WarningCode,
+};
 use serde::{Deserialize, Serialize};
 
 /// One of the three signals.
@@ -71,9 +73,9 @@ pub struct SignalLedgers {
     pub metrics: SignalLedger,
     /// Log records.
     pub logs: SignalLedger,
-    /// What went wrong with the files, in words.
+    /// What went wrong with the files.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub file_errors: Vec<String>,
+    pub file_errors: Vec<Warning>,
     /// What went wrong with the endpoints, in words.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub export_errors: Vec<String>,
@@ -105,13 +107,15 @@ impl SignalLedgers {
 
     /// One sentence for each signal and destination that did not take everything, and what went wrong.
     pub fn warnings(&self) -> Vec<String> {
-        [self.bundle_warnings(), self.export_warnings()].concat()
+        let of_bundle = self.bundle_warnings().into_iter().map(|warning| warning.message);
+        of_bundle.chain(self.export_warnings()).collect()
     }
 
     /// One sentence for each signal of which the bundle's file did not take everything, and what went wrong.
-    pub fn bundle_warnings(&self) -> Vec<String> {
-        // The counts first, and behind them why.
+    pub fn bundle_warnings(&self) -> Vec<Warning> {
+        // The counts first, and after them why.
         let losses = self.losses("the bundle", |ledger| Some(&ledger.bundle));
+        let losses = losses.map(|loss| Warning::new(WarningCode::BundleIncomplete, loss));
         losses.chain(self.file_errors.iter().cloned()).collect()
     }
 

@@ -77,7 +77,7 @@ impl RunState {
         };
         let queue = Queue::start(settings, move |entries| writer.write(entries));
         let queue = queue.map_err(|error: io::Error| {
-            problems.add(format!("cannot start the writer of the signal files: {error}"));
+            problems.add("cannot start the writer of the signal files", &error);
         });
         Self { queue: queue.ok(), beats: Mutex::new(Some(Vec::new())), origin, problems }
     }

@@ -10,6 +10,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    fmt,
     fs::File,
     io::{self, Write as _},
     path::{Path, PathBuf},
@@ -18,7 +19,7 @@ use std::{
 };
 
 use daglight_guarded_files::FileBelow;
-use daglight_run_bundle::{Durability, SignalFiles};
+use daglight_run_bundle::{Durability, SignalFiles, Warning, WarningCode};
 use opentelemetry::trace::SpanId;
 use opentelemetry_proto::{
     tonic::metrics::v1::MetricsData, transform::common::tonic::ResourceAttributesWithSchema,
@@ -62,14 +63,17 @@ pub(crate) struct SignalWriter {
 
 /// What went wrong, once per file, for whoever finishes the run.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Problems(Arc<Mutex<Vec<String>>>);
+pub(crate) struct Problems(Arc<Mutex<Vec<Warning>>>);
 
 impl Problems {
-    pub(crate) fn add(&self, problem: String) {
+    /// Adds what failed because of `error`.
+    pub(crate) fn add(&self, what: impl fmt::Display, error: &io::Error) {
+        let code = WarningCode::of_error(error, WarningCode::BundleIncomplete);
+        let problem = Warning::new(code, format!("{what}: {error}"));
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push(problem);
     }
 
-    pub(crate) fn list(&self) -> Vec<String> {
+    pub(crate) fn list(&self) -> Vec<Warning> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
@@ -221,7 +225,7 @@ impl LineFile {
         let (file, size_bytes) = match opened {
             Ok((size_bytes, file)) => (Some(file), size_bytes),
             Err(error) => {
-                problems.add(format!("cannot write {}: {error}", path.display()));
+                problems.add(format_args!("cannot write {}", path.display()), &error);
                 (None, 0)
             }
         };
@@ -250,7 +254,7 @@ impl LineFile {
                 // A full disk fails every line. The counts say how many; the text says it once.
                 if !self.failed_before {
                     self.failed_before = true;
-                    problems.add(format!("cannot write {signal} to {}: {error}", self.path.display()));
+                    problems.add(format_args!("cannot write {signal} to {}", self.path.display()), &error);
                 }
                 false
             }

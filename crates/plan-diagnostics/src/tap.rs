@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
+use daglight_run_bundle::WarningCode;
 use datafusion::{
     datasource::sink::DataSinkExec,
     physical_plan::{
@@ -115,7 +116,10 @@ fn with_only_child(
     match Arc::clone(&plan).replace_children(vec![changed], options) {
         Ok(with) => with,
         Err(_) => {
-            tracing::warn!("the data of a query are not summarised: its plan takes no other child");
+            tracing::warn!(
+                warning.code = WarningCode::FactsLeftOut.name(),
+                "the data of a query is not summarised: its plan does not accept another child"
+            );
             plan
         }
     }

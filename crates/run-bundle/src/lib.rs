@@ -61,6 +61,7 @@ mod signals_held;
 mod sums;
 mod verify;
 mod warning;
+mod warning_code;
 
 pub mod clock;
 pub mod outbox;
@@ -108,4 +109,5 @@ pub use signal_files::SignalFiles;
 pub use sums::saturating_sum;
 pub use verify::Fault;
 pub use versioned::{ReadError, WriteError};
-pub use warning::{Warning, WarningCode};
+pub use warning::Warning;
+pub use warning_code::WarningCode;

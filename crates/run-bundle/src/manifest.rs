@@ -25,7 +25,8 @@ use crate::{
 ///   this version as well.
 /// - 2: runs and nodes may be `interrupted`; `interrupted_at` came later.
 /// - 3: `warnings` have a code and a message; before, each was a text. `files[].sha256` came later, and `checksum`, the SHA-256 of
-///   the text of the file up to the comma before it.
+///   the text of the file up to the comma before it, then `process_ended_at` and a code for each kind of warning, where at
+///   first most were `other`.
 ///
 /// What a newer version adds without a number of its own has a default, so that every reader of this version reads it.
 pub const MANIFEST_VERSION: u32 = 3;
@@ -59,6 +60,9 @@ pub struct Manifest {
     /// When a signal asked it to end, if one did.
     #[serde(default)]
     pub interrupted_at: Option<DateTime<Utc>>,
+    /// When its process was last seen, if that ended before the run did, and another process closed the run.
+    #[serde(default)]
+    pub process_ended_at: Option<DateTime<Utc>>,
     /// Why it failed.
     #[serde(default)]
     pub error: Option<String>,
@@ -311,6 +315,7 @@ impl Manifest {
             started_at,
             ended_at: None,
             interrupted_at: None,
+            process_ended_at: None,
             error: None,
             nodes: Vec::new(),
             files: Vec::new(),

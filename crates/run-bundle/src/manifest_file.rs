@@ -12,6 +12,7 @@ use crate::{
     manifest_lock::ManifestLock,
     seal::{broken, is_changed, sealed},
     versioned::{self, ReadError, WriteError},
+    warning_code::is_out_of_space,
 };
 
 /// Why a manifest could not be brought up to date.
@@ -168,18 +169,18 @@ impl Manifest {
     }
 }
 
-fn is_out_of_space(error: &io::Error) -> bool {
-    use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
-    matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::{
         fixture::{self, bundle},
         warning::Warning,
+        warning_code::WarningCode,
     };
+
+    fn warning(text: &str) -> Warning {
+        Warning::new(WarningCode::Program, text)
+    }
 
     #[test]
     fn a_manifest_is_read_back() {
@@ -196,7 +197,7 @@ mod tests {
         let (_out, bundle) = bundle();
         fixture::manifest().write(&bundle).unwrap();
         let add =
-            |warning: String| Manifest::update(&bundle, |manifest| manifest.warnings.push(warning.into()));
+            |text: String| Manifest::update(&bundle, |manifest| manifest.warnings.push(warning(&text)));
         std::thread::scope(|scope| {
             for thread in 0..4 {
                 scope.spawn(move || (0..25).for_each(|n| add(format!("{thread}-{n}")).unwrap()));
@@ -209,13 +210,13 @@ mod tests {
     #[test]
     fn a_manifest_takes_over_what_another_has_written() {
         let (_out, bundle) = bundle();
-        let older = Manifest { warnings: vec!["a".to_owned().into()], ..fixture::manifest() };
+        let older = Manifest { warnings: vec![warning("a")], ..fixture::manifest() };
         older.write(&bundle).unwrap();
         let take_over = |own: &mut Manifest, there: Manifest| own.warnings.extend(there.warnings);
-        Manifest { warnings: vec!["b".to_owned().into()], ..fixture::manifest() }
+        Manifest { warnings: vec![warning("b")], ..fixture::manifest() }
             .write_over(&bundle, take_over)
             .unwrap();
-        let both = ["b", "a"].map(|text| Warning::from(text.to_owned()));
+        let both = ["b", "a"].map(warning);
         assert_eq!(Manifest::read(&bundle).unwrap().warnings, both);
     }
 }

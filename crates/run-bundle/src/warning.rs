@@ -1,9 +1,12 @@
 //! The warnings of a manifest: what they are about, and what they say.
 
-use std::fmt;
+use std::{error::Error, fmt};
 
+use daglight_capture_policy::in_one_line;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use crate::warning_code::WarningCode;
 
 /// Something that went wrong in recording a run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -15,49 +18,16 @@ pub struct Warning {
     pub message: String,
 }
 
-/// What a warning is about, as far as something depends on it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum WarningCode {
-    /// Records wait for the tracking server: over once a synchronisation has delivered them.
-    Undelivered,
-    /// The server may still carry out a request that it did not answer: over once a synchronisation has asked it.
-    Unverified,
-    /// Events of OpenLineage wait: over once a synchronisation has delivered them.
-    LineageUndelivered,
-    /// Anything else. A code of a newer Daglight is read as this one.
-    #[default]
-    #[serde(other)]
-    Other,
-}
-
-impl WarningCode {
-    /// The code that a field of a log record names.
-    pub fn from_field(text: Option<&str>) -> Self {
-        match text {
-            Some("undelivered") => Self::Undelivered,
-            Some("unverified") => Self::Unverified,
-            Some("lineage_undelivered") => Self::LineageUndelivered,
-            _ => Self::Other,
-        }
-    }
-
-    /// Whether `daglight sync` can make an end of it, by delivering to the tracking server.
-    pub fn ends_with_sync(self) -> bool {
-        matches!(self, Self::Undelivered | Self::Unverified)
-    }
-}
-
 impl Warning {
     /// A warning of this kind.
     pub fn new(code: WarningCode, message: impl Into<String>) -> Self {
         Self { code, message: message.into() }
     }
-}
 
-impl From<String> for Warning {
-    fn from(message: String) -> Self {
-        Self::new(WarningCode::Other, message)
+    /// That something failed with this error, in one line: [`WarningCode::DiskFull`] where the cause is a lack of space, and
+    /// `otherwise` in any other case.
+    pub fn of_error(otherwise: WarningCode, error: &(dyn Error + 'static)) -> Self {
+        Self::new(WarningCode::of_error(error, otherwise), in_one_line(error))
     }
 }
 
@@ -84,14 +54,14 @@ impl From<AsWritten> for Warning {
     fn from(written: AsWritten) -> Self {
         match written {
             AsWritten::Typed { code, message } => Self { code, message },
-            // The text is all that there is: these are the ends of the two sentences.
+            // The only place where a text decides: older versions wrote nothing else. These are the ends of their two sentences.
             AsWritten::Text(message) => {
                 let code = if message.contains("To deliver them later: daglight sync ") {
                     WarningCode::Undelivered
                 } else if message.contains("To have it verified after ") {
                     WarningCode::Unverified
                 } else {
-                    WarningCode::Other
+                    WarningCode::Uncoded
                 };
                 Self { code, message }
             }
@@ -113,9 +83,15 @@ mod tests {
     #[test]
     fn warnings_of_every_version_are_read() {
         check(r#"{"code":"undelivered","message":"a"}"#, WarningCode::Undelivered, "a");
-        check(r#"{"code":"of a newer version","message":"a"}"#, WarningCode::Other, "a");
-        check(r#"{"message":"a"}"#, WarningCode::Other, "a");
-        check(r#""see daglight sync""#, WarningCode::Other, "see daglight sync");
+        // It is kept as it is, so that rewriting the manifest loses nothing.
+        check(
+            r#"{"code":"of_a_newer_version","message":"a"}"#,
+            WarningCode::Unknown("of_a_newer_version".into()),
+            "a",
+        );
+        check(r#"{"code":"other","message":"a"}"#, WarningCode::Uncoded, "a");
+        check(r#"{"message":"a"}"#, WarningCode::Uncoded, "a");
+        check(r#""see daglight sync""#, WarningCode::Uncoded, "see daglight sync");
         let waiting =
             "3 of 9 tracker records wait in the bundle: x. To deliver them later: daglight sync out";
         check(&format!("{waiting:?}"), WarningCode::Undelivered, waiting);

@@ -3,7 +3,7 @@
 use chrono::SecondsFormat;
 use daglight_capture_policy::Policy;
 use daglight_materializers::{Entry, Produced, Written, schema_hash};
-use daglight_run_bundle::{Artifact, ArtifactColumn, KeptAs};
+use daglight_run_bundle::{Artifact, ArtifactColumn, KeptAs, WarningCode};
 use daglight_run_identity::NodeKind;
 use serde_json::{Map, Value, json};
 
@@ -74,7 +74,7 @@ impl RunState {
         let dag_name = self.context.dag.name().to_string();
         let findings = self.context.telemetry.registry().check(&dag_name, &produced, succeeded);
         for finding in &findings {
-            self.log.warn(finding.to_string());
+            self.log.warn(WarningCode::RegistryMismatch, finding.to_string());
         }
         if self.context.telemetry.settings().strict_registry && !findings.is_empty() {
             let reason = match findings.as_slice() {

@@ -12,7 +12,7 @@ use daglight_otel_bridge::{
     AttributeValue, BeatMeasures, StageSpan,
     names::{self, Key},
 };
-use daglight_run_bundle::ActiveTask;
+use daglight_run_bundle::{ActiveTask, Warning, WarningCode};
 
 use crate::{
     log::{field, known, log},
@@ -88,14 +88,15 @@ impl RunState {
     }
 
     /// That the heartbeat says nothing, once for each time that it falls silent. See [`LastBeat::silence`] for `confirmed_after`.
-    pub(crate) fn silence_of_heart(&self, confirmed_after: Duration) -> Option<String> {
+    pub(crate) fn silence_of_heart(&self, confirmed_after: Duration) -> Option<Warning> {
         let interval = self.context.telemetry.settings().heartbeat.interval();
         let silent = self.last_beat.silence(self.context.started, interval, confirmed_after);
         let silent = silent.filter(|_| self.beats())?;
-        Some(format!(
-            "the heartbeat has been silent for {}: its thread stands still, and so stalls are not seen",
+        let warning = format!(
+            "the heartbeat has been silent for {}: its thread is blocked, so stalls are not detected",
             elapsed(silent)
-        ))
+        );
+        Some(Warning::new(WarningCode::HeartbeatSilent, warning))
     }
 }
 

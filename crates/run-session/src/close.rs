@@ -1,6 +1,6 @@
 //! Closing a run whose process ended before the run did.
 
-use std::time::SystemTime;
+use std::{error::Error, time::SystemTime};
 
 use chrono::{DateTime, Utc};
 use daglight_capture_policy::{Policy, Profile, in_one_line};
@@ -11,7 +11,7 @@ use daglight_otel_bridge::{
 };
 use daglight_run_bundle::{
     Bundle, FileEntry, Liveness, Manifest, NodeRecord, NodeStatus, ProcessEvidence, ReadError, RunStatus,
-    Sighting, SignalFiles, TRACES_FILE, UpdateError,
+    Sighting, SignalFiles, TRACES_FILE, UpdateError, Warning, WarningCode,
     outbox::{NodeProgress, OutboxStatus, recorded_outbox},
 };
 use daglight_tracker_client::Outcome;
@@ -80,13 +80,16 @@ pub fn close_dead_run(bundle: &Bundle) -> Result<bool, CloseError> {
                 .filter(|entry| entry.path == TRACES_FILE)
                 .for_each(|entry| entry.refresh(bundle));
         }
-        let spans = completed.err().map(|error| format!("the spans are incomplete: {}", in_one_line(&error)));
+        let incomplete = |code: WarningCode, what: &str, error: &(dyn Error + 'static)| {
+            Warning::new(code, format!("the {what} are incomplete: {}", in_one_line(error)))
+        };
+        let spans = completed.err().map(|error| incomplete(WarningCode::SpansIncomplete, "spans", &error));
         let events =
-            events.err().map(|error| format!("the lineage events are incomplete: {}", in_one_line(&error)));
+            events.err().map(|error| incomplete(WarningCode::LineageEventsLost, "lineage events", &error));
         for warning in spans.into_iter().chain(events) {
             // A later synchronisation tries it once more.
-            if manifest.warnings.iter().all(|known| known.message != warning) {
-                manifest.warnings.push(warning.into());
+            if !manifest.warnings.contains(&warning) {
+                manifest.warnings.push(warning);
             }
         }
         is_open
@@ -102,7 +105,8 @@ fn close(manifest: &mut Manifest, outbox: Option<&OutboxStatus>, last_seen: Date
             // The work was done, and a server may know it: what died is the process that waited for
             // servers.
             (manifest.status, manifest.ended_at) = (RunStatus::Success, Some(ended_at));
-            manifest.warnings.push(format!("the run succeeded, and was not finished: {ended}").into());
+            let warning = format!("the run succeeded, and was not finished: {ended}");
+            manifest.warnings.push(Warning::new(WarningCode::NotFinished, warning));
         }
         Some((Outcome::Failure, ended_at)) => {
             (manifest.status, manifest.ended_at) = (RunStatus::Failure, Some(ended_at));
@@ -110,7 +114,7 @@ fn close(manifest: &mut Manifest, outbox: Option<&OutboxStatus>, last_seen: Date
         }
         None => {
             (manifest.status, manifest.ended_at) = (RunStatus::Failure, Some(last_seen));
-            manifest.error = Some(ended);
+            (manifest.process_ended_at, manifest.error) = (Some(last_seen), Some(ended));
         }
     }
     for node in &mut manifest.nodes {

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    error::Error,
     path::PathBuf,
     sync::{Arc, atomic::Ordering},
     time::{Duration, SystemTime},
@@ -9,7 +10,7 @@ use std::{
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use daglight_bundle_report::{Report, ReportOptions, display::command};
-use daglight_capture_policy::{Captured, in_one_line};
+use daglight_capture_policy::Captured;
 use daglight_run_bundle::{
     ArtifactCatalog, Bundle, Delivery, DeliveryCounts, FileEntry, Identity, LedgerDestination, Links,
     MANIFEST_FORMAT, MANIFEST_VERSION, Manifest, NodeRecord, NodeStatus, OwnTime, RunStatus, SignalLedger,
@@ -48,7 +49,7 @@ pub struct FinishReport {
     pub error: Option<ErrorReport>,
     /// Milliseconds from start to end, without delivery.
     pub duration_ms: f64,
-    /// The time that Daglight itself took, in the run and behind its end.
+    /// The time that Daglight itself took, in the run and after its end.
     pub own_time: OwnTime,
     /// Every node of the DAG, in running order.
     pub nodes: Vec<NodeRecord>,
@@ -65,8 +66,8 @@ pub struct FinishReport {
     pub ledger: Delivery,
     /// Whether the run was meant for a tracking server.
     pub tracking: Tracking,
-    /// Everything that went wrong with telemetry, one sentence each.
-    pub warnings: Vec<String>,
+    /// Everything that went wrong with telemetry, one sentence each, with what it is about.
+    pub warnings: Vec<Warning>,
     /// The run's tags.
     pub tags: BTreeMap<String, String>,
     /// What has interrupted it.
@@ -83,7 +84,7 @@ impl FinishReport {
     }
 
     /// The exit code that a program of this run alone should end with: 0 where it succeeded, 130 for ctrl-c, 143 for SIGTERM
-    /// and 129 for SIGHUP where that has interrupted it, also behind a node that had failed, else 1.
+    /// and 129 for SIGHUP where that has interrupted it, also after a node that had failed, else 1.
     pub fn exit_code(&self) -> u8 {
         match (self.status, &self.cause) {
             (RunStatus::Success, _) => 0,
@@ -136,7 +137,7 @@ pub(crate) fn finish(state: &Arc<RunState>) -> FinishReport {
     let delivering = state.own_time.measure(Own::Delivery);
     // Before the heart is stopped, which is how nobody would know.
     if let Some(silence) = state.silence_of_heart(Duration::ZERO) {
-        state.log.warn(silence);
+        state.log.warn(silence.code, silence.message);
     }
     let heartbeat = state.heartbeat().take();
     // First of all: a beat in the middle of the end would show a run that goes on, and take the locks that the end
@@ -191,17 +192,18 @@ pub(crate) fn finish(state: &Arc<RunState>) -> FinishReport {
     let export_warnings = signals.export_warnings();
     if !export_warnings.is_empty() {
         // One endpoint that is away is one cause.
-        state.log.warn(export_warnings.join("; "));
+        state.log.warn(WarningCode::SignalsNotExported, export_warnings.join("; "));
     }
     if let (Some(ledger), Some(bundle)) = (&tracker_ledger, &state.context.bundle) {
         let dropped = ledger.dropped_total();
         if dropped > 0 {
             // The tracker has warned of what it lost when it did.
-            state.log.note(format!(
+            let lost = format!(
                 "{dropped} of {} tracker records were lost: {}",
                 ledger.produced,
                 ledger.dropped_reasons()
-            ));
+            );
+            state.log.note(Warning::new(WarningCode::TrackerRecordsLost, lost));
         }
         // Without a server nothing is missing: the outbox keeps the run until there is one.
         if ledger.waiting > 0 && state.context.telemetry.shared.connection.is_some() {
@@ -223,8 +225,8 @@ pub(crate) fn finish(state: &Arc<RunState>) -> FinishReport {
             && ledger.waiting == 0
         {
             let warning = format!(
-                "the tracking server may still carry out a request that it did not answer with success. To have it \
-                 verified after {}: {}",
+                "the tracking server may still carry out a request that it did not answer with success. To verify it \
+                 after {}: {}",
                 until.to_rfc3339_opts(SecondsFormat::Secs, true),
                 command("sync", bundle.dir())
             );
@@ -232,10 +234,11 @@ pub(crate) fn finish(state: &Arc<RunState>) -> FinishReport {
         }
         if ledger.redelivered > 0 {
             // The delivery has warned of it when it was found.
-            state.log.note(format!(
-                "{} tracker records were delivered anew, because the tracking server did not have the run any more",
+            let again = format!(
+                "{} tracker records were sent again because the tracking server no longer had the run",
                 ledger.redelivered
-            ));
+            );
+            state.log.note(Warning::new(WarningCode::Redelivered, again));
         }
     }
     let of_lineage = state.context.lineage.as_ref().map(Lineage::accounts).unwrap_or_default();
@@ -319,12 +322,21 @@ fn node_records(state: &RunState, ending: Option<&Ending>) -> Vec<NodeRecord> {
 fn end_plans(state: &RunState) {
     match state.plans.stop(PLANS_LIMIT) {
         Some(0) => {}
-        Some(left_out) => state.log.warn(format!(
-            "the plans of the bundle lack {left_out} starts or ends of queries, which came faster than they could be written"
-        )),
-        None => state.log.bundle_failed(format!(
-            "some plans of queries are not in the bundle: they were not written within {} s",
-            PLANS_LIMIT.as_secs()
+        Some(left_out) => {
+            let (events, were) = if left_out == 1 { ("event", "was") } else { ("events", "were") };
+            state.log.warn(
+                WarningCode::PlansDropped,
+                format!(
+                    "{left_out} query {events} {were} dropped from the plan files because writing could not keep up"
+                ),
+            );
+        }
+        None => state.log.bundle_failed(Warning::new(
+            WarningCode::PlansNotWritten,
+            format!(
+                "some plans of queries are not in the bundle: they were not written within {} s",
+                PLANS_LIMIT.as_secs()
+            ),
         )),
     }
 }
@@ -333,14 +345,14 @@ fn end_plans(state: &RunState) {
 fn say_what_has_no_run(state: &RunState) {
     let queries = state.log.records().queries_without_run;
     if queries > 0 {
-        let (queries, belong) = match queries {
-            1 => ("1 query".to_owned(), "belongs"),
-            _ => (format!("{queries} queries"), "belong"),
-        };
-        state.log.warn(format!(
-            "{queries} ran beside the code of several open runs and {belong} to none of them: \
-             start such queries with node.spawn, or in node.context() or run.context()"
-        ));
+        let queries = if queries == 1 { "1 query".to_owned() } else { format!("{queries} queries") };
+        state.log.warn(
+            WarningCode::QueriesUnassigned,
+            format!(
+                "{queries} ran while several runs were open and could not be assigned to one: \
+                 start such queries with node.spawn, or in node.context() or run.context()"
+            ),
+        );
     }
 }
 
@@ -358,15 +370,16 @@ fn say_what_waits(state: &RunState, account: &SignalLedger) {
             counts.last_error.as_deref().unwrap_or("the receiver of OpenLineage did not answer in time"),
             command("sync", bundle.dir())
         );
-        state.log.warn(Warning::new(WarningCode::LineageUndelivered, warning));
+        state.log.warn(WarningCode::LineageUndelivered, warning);
     }
     if counts.dropped_total() > 0 {
-        state.log.warn(format!(
+        let lost = format!(
             "{} of {} lineage events were lost: {}",
             counts.dropped_total(),
             counts.produced,
             counts.dropped_reasons()
-        ));
+        );
+        state.log.warn(WarningCode::LineageEventsLost, lost);
     }
 }
 
@@ -394,12 +407,16 @@ fn write_files(state: &RunState, ending: &Ending) -> Option<ReportPaths> {
     if !artifacts.is_empty()
         && let Err(error) = ArtifactCatalog::new(artifacts).write(bundle)
     {
-        state.log.bundle_failed(in_one_line(&error));
+        state.log.bundle_error(&error);
     }
     let options = ReportOptions::default().thresholds(state.context.telemetry.settings().findings.clone());
+    let not_written = |error: &(dyn Error + 'static)| {
+        let warning = Warning::of_error(WarningCode::ReportNotWritten, error);
+        Warning { message: format!("no report: {}", warning.message), ..warning }
+    };
     let written = Report::made(bundle, &options, |_| ())
-        .map_err(|error| in_one_line(&error))
-        .and_then(|report| report.write(bundle).map_err(|error| in_one_line(&error)));
+        .map_err(|error| not_written(&error))
+        .and_then(|report| report.write(bundle).map_err(|error| not_written(&error)));
     match written {
         Ok(()) => {
             drop(reporting);
@@ -411,7 +428,7 @@ fn write_files(state: &RunState, ending: &Ending) -> Option<ReportPaths> {
             })
         }
         Err(error) => {
-            state.log.bundle_failed(format!("no report: {error}"));
+            state.log.bundle_failed(error);
             drop(reporting);
             write_last_manifest(state, ending);
             None
@@ -422,14 +439,14 @@ fn write_files(state: &RunState, ending: &Ending) -> Option<ReportPaths> {
 /// Writes the manifest of a run that goes on, or of one that has ended.
 pub(crate) fn write_manifest(state: &RunState, ending: Option<&Ending>) {
     if let Err(error) = replace_manifest(state, ending, FileEntry::list) {
-        state.log.bundle_failed(in_one_line(&error));
+        state.log.bundle_error(&error);
     }
 }
 
 /// Writes the last manifest of a run. Those before it have no hashes of files, which take long and would be of files that grow.
 fn write_last_manifest(state: &RunState, ending: &Ending) {
     if let Err(error) = replace_manifest(state, Some(ending), FileEntry::list_with_hashes) {
-        state.log.bundle_failed(in_one_line(&error));
+        state.log.bundle_error(&error);
     }
 }
 
@@ -477,6 +494,7 @@ fn put_manifest(state: &RunState, ending: Option<&Ending>, files: ListFiles) -> 
             .interruption
             .get()
             .map(|interruption| state.context.started_at + interruption.after),
+        process_ended_at: None,
         error,
         nodes: node_records(state, ending),
         files: files(bundle),

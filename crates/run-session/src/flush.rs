@@ -7,7 +7,6 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use daglight_capture_policy::in_one_line;
 use daglight_otel_bridge::{KnownEnd, KnownRun, Signal, SignalLedgers, complete_spans, names::Namespace};
 use daglight_run_bundle::{DeliveryCounts, SignalFiles};
 
@@ -117,6 +116,6 @@ fn close_open_spans(state: &RunState, ended_at: SystemTime) {
         nodes: BTreeMap::new(),
     };
     if let Err(error) = complete_spans(&SignalFiles::from(bundle), &namespace, &known) {
-        state.log.bundle_failed(in_one_line(&error));
+        state.log.bundle_error(&error);
     }
 }

@@ -116,7 +116,7 @@ pub use close::{CloseError, close_dead_run};
 pub use daglight_materializers::{ChecksFailed, DataCheck};
 pub use daglight_plan_diagnostics::QueryCancelled;
 pub use daglight_run_bundle::{
-    AttemptRecord, NodeRecord, NodeStatus, OwnTime, RunStatus, StallClass, Tracking,
+    AttemptRecord, NodeRecord, NodeStatus, OwnTime, RunStatus, StallClass, Tracking, Warning, WarningCode,
 };
 pub use doctor::{Check, CheckKind, SERVER_VARIABLES, check_setup};
 pub use error_report::ErrorReport;

@@ -248,7 +248,7 @@ fn ending(failure: Option<Captured>, stack: Option<Captured>, interrupted: bool)
 /// One cause is one warning: the file lies on the disk on which all of the bundle does.
 fn said(log: &RunLog, written: Result<(), WriteError>) {
     if let Err(error) = written {
-        log.bundle_failed(in_one_line(&error));
+        log.bundle_error(&error);
     }
 }
 

@@ -3,6 +3,7 @@
 
 use daglight_capture_policy::Captured;
 use daglight_otel_bridge::AttributeValue;
+use daglight_run_bundle::WarningCode;
 use tracing::{Level, Value, event};
 
 /// What stands in a field.
@@ -37,12 +38,12 @@ macro_rules! log {
     };
 }
 
-/// Logs a warning about a run.
+/// Logs a warning about a run, with its code.
 macro_rules! warn_of {
-    ($message:literal $(, $key:ident = $field:expr)* $(,)?) => {
+    ($code:ident, $message:literal) => {
         tracing::event!(
             tracing::Level::WARN,
-            $($key = $crate::log::Field::as_value(&$field),)*
+            warning.code = daglight_run_bundle::WarningCode::$code.name(),
             $message
         )
     };
@@ -50,10 +51,11 @@ macro_rules! warn_of {
 
 /// Logs a sentence about a stall, with the same as fields.
 macro_rules! stall_event {
-    (target: $target:expr, $level:ident, $text:ident $(, stall.$key:ident = $field:expr)* $(,)?) => {
+    (target: $target:expr, $level:ident, $text:ident $(, code = $code:expr)? $(, stall.$key:ident = $field:expr)* $(,)?) => {
         tracing::event!(
             target: $target,
             tracing::Level::$level,
+            $(warning.code = $code.name(),)?
             $(stall.$key = $crate::log::Field::as_value(&$field),)*
             "{}",
             $text.to_text()
@@ -63,9 +65,9 @@ macro_rules! stall_event {
 
 pub(crate) use {log, stall_event, warn_of};
 
-/// Logs a warning that has no fields.
-pub(crate) fn warn_that(warning: &Captured) {
-    event!(Level::WARN, "{}", warning.to_text());
+/// Logs a warning that has no fields besides its code.
+pub(crate) fn warn_that(code: &WarningCode, warning: &Captured) {
+    event!(Level::WARN, warning.code = code.name(), "{}", warning.to_text());
 }
 
 /// Logs an error that has no fields.

@@ -9,6 +9,7 @@ use daglight_otel_bridge::{
     StageSpanBuilder,
     names::{self, Key},
 };
+use daglight_run_bundle::WarningCode;
 use datafusion::{
     arrow::datatypes::SchemaRef, common::TableReference, dataframe::DataFrame, error::DataFusionError,
     prelude::SessionContext,
@@ -317,6 +318,7 @@ impl Node {
 
     /// Warns of what is not recorded of the node.
     pub fn left_out(&self, what: &LeftOut) {
-        self.scope.run.log.warn(format!("node {}: {}", self.name(), what.0));
+        let warning = format!("node {}: {}", self.name(), what.0);
+        self.scope.run.log.warn(WarningCode::FactsLeftOut, warning);
     }
 }

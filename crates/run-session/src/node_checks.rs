@@ -11,7 +11,7 @@ use daglight_otel_bridge::{
     AttributeKey, AttributeValue, StageSpan,
     names::{Key, event},
 };
-use daglight_run_bundle::{CheckRecord, RecordedOutcome, RecordedSeverity, clock};
+use daglight_run_bundle::{CheckRecord, RecordedOutcome, RecordedSeverity, WarningCode, clock};
 use datafusion::{common::TableReference, prelude::SessionContext};
 use opentelemetry::context::FutureExt as _;
 
@@ -194,10 +194,11 @@ impl NodeScope {
                 continue;
             }
             let record = record(result, &self.run.context.policy);
-            self.run.log.warn(format!(
+            let warning = format!(
                 "node {}: data check {}: {}: {}",
                 self.name, record.outcome, record.check, record.message
-            ));
+            );
+            self.run.log.warn(WarningCode::CheckNotPassed, warning);
         }
     }
 

@@ -1,6 +1,6 @@
 //! The end of a node: what its span, the bundle and the tracker learn when its code and its queries have ended.
 
-use std::{error::Error as _, time::SystemTime};
+use std::time::SystemTime;
 
 use chrono::{DateTime, Utc};
 use daglight_otel_bridge::{StageSpan, names::Key};
@@ -102,8 +102,7 @@ impl NodeEnd {
         let Some(bundle) = &scope.run.context.bundle else { return };
         let summary = NodeSummary::new(&scope.name, columns).partial(self.error.is_some());
         if let Err(error) = summary.append(bundle) {
-            let cause = error.source().map_or_else(String::new, |cause| format!(": {cause}"));
-            scope.run.log.bundle_failed(format!("{error}{cause}"));
+            scope.run.log.bundle_error(&error);
         }
     }
 

@@ -7,7 +7,7 @@ use std::{
 
 use daglight_heartbeat::{NodeProgress, TaskGuard};
 use daglight_otel_bridge::StageSpan;
-use daglight_run_bundle::{NodeStatus, clock};
+use daglight_run_bundle::{NodeStatus, WarningCode, clock};
 use daglight_tracker_client::{Event, Outcome};
 use opentelemetry::Context;
 
@@ -74,12 +74,16 @@ impl NodeRun {
         let node = state.context.dag.node(name).filter(|_| !state.has_ended());
         let tracked = node.is_some();
         if state.has_ended() {
-            state.log.warn(format!("node {name:?} runs after the end of its run: nothing of it is recorded"));
+            state.log.warn(
+                WarningCode::NodeAfterRun,
+                format!("node {name:?} runs after the end of its run: nothing of it is recorded"),
+            );
         } else if !tracked {
-            state.log.warn(format!(
-                "node {name:?} is not a node of the DAG {}: it stands in the trace, but the tracker cannot show it",
+            let warning = format!(
+                "node {name:?} is not a node of the DAG {}: it will appear in the trace but not in the tracker",
                 state.context.dag.name()
-            ));
+            );
+            state.log.warn(WarningCode::NodeNotDeclared, warning);
         }
         let _own = state.own_time.measure(Own::Nodes);
         // A node runs on the runtime whose workers its queries use. The thread that starts a run may have none.

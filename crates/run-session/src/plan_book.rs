@@ -9,7 +9,7 @@ use std::{
 
 use daglight_capture_policy::{Policy, SqlText};
 use daglight_plan_diagnostics::{QueryOutcome, QueryReport};
-use daglight_run_bundle::{PlanBundle, PlanExecutions, PlanMetrics};
+use daglight_run_bundle::{PlanBundle, PlanExecutions, PlanMetrics, Warning, WarningCode};
 
 use crate::{
     operator_spans::show_operators,
@@ -354,7 +354,9 @@ impl Entry {
                 let cause = error.source().map_or_else(|| error.to_string(), ToString::to_string);
                 let folder = bundle.plans_dir();
                 run.plans.has_failed.store(true, Ordering::Relaxed);
-                run.log.bundle_failed(format!("cannot write plans to {}: {cause}", folder.display()));
+                let code = WarningCode::of_error(&error, WarningCode::PlansNotWritten);
+                let warning = format!("cannot write plans to {}: {cause}", folder.display());
+                run.log.bundle_failed(Warning::new(code, warning));
             }
         }
     }

@@ -15,6 +15,7 @@ use std::{
 
 use daglight_capture_policy::Captured;
 use daglight_plan_diagnostics::{PlannedQuery, QueryOutcome, QueryReport};
+use daglight_run_bundle::WarningCode;
 use daglight_settings::KeptPlans;
 use opentelemetry::Context;
 
@@ -208,8 +209,10 @@ impl PlanFiles {
         drop(thread);
         // Without the lock: the program's subscriber may execute a query, which comes here.
         if let Some(error) = not_started {
-            run.log
-                .warn(format!("no plans of queries are recorded: their thread cannot be started: {error}"));
+            run.log.warn(
+                WarningCode::PlansNotWritten,
+                format!("no plans of queries are recorded: their thread cannot be started: {error}"),
+            );
         }
         if let Err(TrySendError::Full(_)) = sent {
             self.left_out.fetch_add(1, Ordering::Relaxed);

@@ -100,17 +100,17 @@ impl RunWatch {
         self.0.upgrade().is_none_or(|run| run.is_ending())
     }
 
-    /// A warning that the heartbeat is silent: for three beats, and three seconds at least. Whoever asks first gets it, once
-    /// for each time that it falls silent; it stands in the report of the run as well. A heart that stands still is seen
-    /// by nobody else, because it is the heart that looks.
+    /// A warning that the heartbeat is silent: for three beats, and three seconds at least. The first caller gets it, once
+    /// for each time that it falls silent; it stands in the report of the run as well. Nothing
+    /// else detects a heartbeat that is blocked, because it is the heartbeat that looks.
     pub fn silence(&self) -> Option<String> {
         let run = self.0.upgrade().filter(|run| !run.is_ending())?;
         let warning = run.silence_of_heart(CONFIRMED_AFTER)?;
-        let of_thread = warning.clone();
+        let message = warning.message.clone();
         // On a thread of its own: what the heart waits for may be what this asks for.
-        let note = move || _ = run.log.note(of_thread);
+        let note = move || _ = run.log.note(warning);
         let _ = thread::Builder::new().name("daglight-silence".into()).spawn(note);
-        Some(warning)
+        Some(message)
     }
 
     /// The state of this moment. `None` when the run is over.

@@ -12,7 +12,7 @@ use std::{
 };
 
 use daglight_otel_bridge::names;
-use daglight_run_bundle::{Bundle, NodeRecord};
+use daglight_run_bundle::{Bundle, NodeRecord, WarningCode};
 use daglight_run_identity::{Code, Dag, RunId};
 use futures::{
     FutureExt as _,
@@ -288,7 +288,8 @@ impl Run {
         // Before the warning, which takes the same lock.
         drop(records);
         if !had_failed {
-            self.state.log.warn(format!("{name:?} has not failed: there is nothing to recover from"));
+            let warning = format!("{name:?} has not failed: there is nothing to recover from");
+            self.state.log.warn(WarningCode::NothingToRecover, warning);
         }
     }
 
@@ -314,7 +315,12 @@ impl Run {
 
     /// Warns of something about the run's subject, such as its script: once, on the console and in the finish report.
     pub fn warn(&self, warning: impl std::fmt::Display) {
-        self.state.log.warn(warning.to_string());
+        self.warn_of(WarningCode::Program, warning);
+    }
+
+    /// [`Run::warn`] with a code that says what it is about.
+    pub fn warn_of(&self, code: WarningCode, warning: impl std::fmt::Display) {
+        self.state.log.warn(code, warning.to_string());
     }
 
     /// Brings the signal files of the bundle up to this moment, with the state of the metrics, while the run goes on. False

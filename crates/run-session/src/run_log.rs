@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashSet},
+    error::Error,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -11,7 +12,7 @@ use std::{
 use chrono::{DateTime, Utc};
 use daglight_capture_policy::{Captured, Policy};
 use daglight_materializers::Produced;
-use daglight_run_bundle::{Artifact, AttemptRecord, NodeRecord, NodeStatus, Warning};
+use daglight_run_bundle::{Artifact, AttemptRecord, NodeRecord, NodeStatus, Warning, WarningCode};
 use daglight_run_identity::{Dag, Node};
 
 use crate::log::warn_that;
@@ -86,13 +87,14 @@ impl Records {
 }
 
 /// What a first failure to write the bundle means for the rest, and what to do, where there is no space for it.
-fn advice(warning: &str) -> &'static str {
-    const NO_SPACE: [&str; 3] = ["No space left", "quota exceeded", "File too large"];
-    if !NO_SPACE.iter().any(|cause| warning.contains(cause)) {
-        return "";
+fn advice(code: &WarningCode) -> &'static str {
+    match code {
+        WarningCode::DiskFull => {
+            ". The run and its delivery to servers go on; what cannot be written is missing in the bundle, and the finish \
+             report counts it. Free space there, or choose another folder (--output-dir, DAGLIGHT_OUTPUT_DIR)"
+        }
+        _ => "",
     }
-    ". The run and its delivery to servers go on; what cannot be written is lost to the bundle, which the end of the run \
-     says. Make space there, or choose another folder (--output-dir, DAGLIGHT_OUTPUT_DIR)"
 }
 
 impl RunLog {
@@ -106,20 +108,20 @@ impl RunLog {
     }
 
     /// What has gone wrong with telemetry so far.
-    pub(crate) fn warnings(&self) -> Vec<String> {
-        self.records().warnings.iter().map(|warning| warning.message.clone()).collect()
+    pub(crate) fn warnings(&self) -> Vec<Warning> {
+        self.records().warnings.clone()
     }
 
     /// Warns once, on the console and in the finish report, that some of the telemetry is missing.
-    pub(crate) fn warn(&self, warning: impl Into<Warning>) {
-        if let Some(warning) = self.note(warning) {
-            warn_that(&warning);
+    pub(crate) fn warn(&self, code: WarningCode, message: impl Into<String>) {
+        if let Some(warning) = self.note(Warning::new(code.clone(), message)) {
+            warn_that(&code, &warning);
         }
     }
 
     /// As [`RunLog::warn`] for what the console has shown already. Returns the text where it is new.
-    pub(crate) fn note(&self, warning: impl Into<Warning>) -> Option<Captured> {
-        let Warning { code, message } = warning.into();
+    pub(crate) fn note(&self, warning: Warning) -> Option<Captured> {
+        let Warning { code, message } = warning;
         let warning = self.policy.capture(message);
         let text = warning.to_text();
         let mut records = self.records();
@@ -132,21 +134,27 @@ impl RunLog {
     }
 
     /// As [`RunLog::warn`], but silent on the console where it has shown that already.
-    pub(crate) fn warn_unless(&self, shown: bool, warning: impl Into<Warning>) {
+    pub(crate) fn warn_unless(&self, shown: bool, warning: Warning) {
         if shown {
             self.note(warning);
         } else {
-            self.warn(warning);
+            self.warn(warning.code, warning.message);
         }
     }
 
     /// Warns that something is missing in the bundle. A full disk has many such consequences: the console shows the first,
     /// with what to do about it, and the finish report has all.
-    pub(crate) fn bundle_failed(&self, warning: String) {
+    pub(crate) fn bundle_failed(&self, warning: Warning) {
         let first = !self.bundle_has_failed.swap(true, Ordering::Relaxed);
+        let code = warning.code.clone();
         if let Some(noted) = self.note(warning).filter(|_| first) {
-            warn_that(&self.policy.capture(format!("{}{}", noted.to_text(), advice(&noted.to_text()))));
+            warn_that(&code, &self.policy.capture(format!("{}{}", noted.to_text(), advice(&code))));
         }
+    }
+
+    /// [`RunLog::bundle_failed`] because of an error.
+    pub(crate) fn bundle_error(&self, error: &(dyn Error + 'static)) {
+        self.bundle_failed(Warning::of_error(WarningCode::BundleIncomplete, error));
     }
 
     /// Marks a part of the run as failed, and so the run. Of a node the last attempt counts, of every other part the first
@@ -196,11 +204,12 @@ impl RunLog {
         let name = &node.name;
         match before {
             Some(NodeStatus::Success) => {
-                self.warn(format!("node {name:?} runs again after it has succeeded: the last time counts"));
+                let warning = "runs again after it has succeeded: the last time counts";
+                self.warn(WarningCode::NodeRepeated, format!("node {name:?} {warning}"));
             }
             Some(NodeStatus::Unfinished) => {
                 let warning = "runs twice at the same time: the one that started last counts";
-                self.warn(format!("node {name:?} {warning}"));
+                self.warn(WarningCode::NodeRepeated, format!("node {name:?} {warning}"));
             }
             _ => {}
         }

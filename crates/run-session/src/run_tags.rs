@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use daglight_capture_policy::{Captured, Policy};
 use daglight_otel_bridge::names::Key;
+use daglight_run_bundle::WarningCode;
 use daglight_run_identity::{GitFacts, RunId, hash_of_fields};
 use datafusion::DATAFUSION_VERSION;
 
@@ -67,7 +68,8 @@ fn own_tags(telemetry: &Telemetry, of_run: &BTreeMap<String, String>) -> BTreeMa
 pub(crate) fn warn_of_replaced_tags(state: &RunState, of_run: &BTreeMap<String, String>) {
     for (name, value) in own_tags(&state.context.telemetry, of_run) {
         if state.context.tags.get(&name) != Some(&value) {
-            state.log.warn(format!("the tag {name:?} is left out: every run has one of that name"));
+            let warning = format!("the tag {name:?} is left out: every run has one of that name");
+            state.log.warn(WarningCode::TagLeftOut, warning);
         }
     }
 }

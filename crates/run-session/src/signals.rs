@@ -509,7 +509,7 @@ pub(crate) fn end_for_stall(stalled: &Arc<RunState>, cause: Cause) {
         return;
     }
     let announce = process().runs.iter().find_map(|run| run.announce.clone());
-    announce_beside(STALLED, announce, || warn_of!("a stall does not give way, ending the run"));
+    announce_beside(STALLED, announce, || warn_of!(Stall, "a stall does not give way, ending the run"));
     let mut runs = stalled.context.telemetry.shared.open_runs.list();
     runs.retain(|run| !run.is_ending());
     for run in &runs {
@@ -532,10 +532,13 @@ pub(crate) fn end_for_stall(stalled: &Arc<RunState>, cause: Cause) {
 fn say_that_it_was_heard(all_are_ending: bool, announce: Option<Arc<Announce>>) {
     match all_are_ending {
         true => announce_beside(CUT_SHORT, announce, || {
-            warn_of!("interrupted, the run has ended and waits for servers no longer; again to stop now");
+            warn_of!(
+                Interrupted,
+                "interrupted, the run has ended and waits for servers no longer; again to stop now"
+            );
         }),
         false => announce_beside(INTERRUPTED, announce, || {
-            warn_of!("interrupted, ending the run; again to stop now");
+            warn_of!(Interrupted, "interrupted, ending the run; again to stop now");
         }),
     }
 }

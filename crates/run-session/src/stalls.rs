@@ -13,7 +13,7 @@ use daglight_otel_bridge::{
     AttributeKey, AttributeValue,
     names::{Key, event},
 };
-use daglight_run_bundle::{NodeStatus, Stall, StallId, StalledThread};
+use daglight_run_bundle::{NodeStatus, Stall, StallId, StalledThread, WarningCode};
 use daglight_tracker_client::Event;
 
 use crate::{
@@ -111,6 +111,7 @@ pub(crate) fn announce(state: &RunState, beat: &Beat) {
             target: "daglight",
             WARN,
             text,
+            code = WarningCode::Stall,
             stall.query_id = query_id,
             stall.node = node,
             stall.statement = statement,
@@ -139,7 +140,7 @@ pub(crate) fn announce(state: &RunState, beat: &Beat) {
     if !(changes.began.is_empty() && changes.corrected.is_empty())
         && let (Some(tracker), Some(tag)) = (&state.context.tracker, state.stalls.tag(&state.context.tags))
     {
-        // Who looks at the page of the run while it stands still sees why.
+        // Who looks at the page of the run while it makes no progress sees why.
         tracker.record(&Event::TagsUpserted { tags: BTreeMap::from([tag]), time: beat.at });
     }
 }

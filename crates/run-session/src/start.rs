@@ -9,7 +9,9 @@ use daglight_otel_bridge::{
     RunScope, SignalFiles, StageSpan,
     names::{Key, key},
 };
-use daglight_run_bundle::{Bundle, BundleError, RUN_BUNDLE, Reserve, clock, output_dir::not_a_folder};
+use daglight_run_bundle::{
+    Bundle, BundleError, RUN_BUNDLE, Reserve, Warning, WarningCode, clock, output_dir::not_a_folder,
+};
 use daglight_run_identity::{Dag, RunId};
 use daglight_tracker_client::{Event, Tracker};
 use serde_json::Value;
@@ -44,9 +46,12 @@ pub(crate) fn start(telemetry: &Telemetry, dag: &Dag, options: RunOptions) -> Ar
         Ok(bundle) => (Some(bundle.durable(settings.bundle.durability)), None),
         Err(error) => (
             None,
-            Some(format!(
-                "no bundle, so nothing of this run is recorded or delivered: {}",
-                why_no_bundle(&settings.bundle.output_dir, &error)
+            Some(Warning::new(
+                WarningCode::of_error(&error, WarningCode::BundleNotCreated),
+                format!(
+                    "cannot create the bundle; nothing of this run will be recorded or delivered: {}",
+                    why_no_bundle(&settings.bundle.output_dir, &error)
+                ),
             )),
         ),
     };
@@ -72,7 +77,7 @@ pub(crate) fn start(telemetry: &Telemetry, dag: &Dag, options: RunOptions) -> Ar
     });
     let (lineage, no_lineage) = match lineage {
         Some(Ok(lineage)) => (Some(lineage), None),
-        Some(Err(error)) => (None, Some(in_one_line(&error))),
+        Some(Err(error)) => (None, Some(Warning::of_error(WarningCode::BundleIncomplete, &error))),
         None => (None, None),
     };
     let bundle_has_failed = tracker.as_ref().map(Tracker::warned).unwrap_or_default();
@@ -99,20 +104,24 @@ pub(crate) fn start(telemetry: &Telemetry, dag: &Dag, options: RunOptions) -> Ar
     warn_of_replaced_tags(&state, &options.tags);
     let name = state.context.dag.name();
     if name != given_name {
-        state.log.warn(format!(
-            "the name of the DAG has a credential in it: the run is recorded under {:?}; choose a name without one",
+        let warning = format!(
+            "the name of the DAG contains a credential: the run is recorded under {:?}; choose a name without one",
             name.as_str()
-        ));
+        );
+        state.log.warn(WarningCode::DagNameMasked, warning);
     }
     no_bundle.into_iter().for_each(|warning| state.log.bundle_failed(warning));
     no_lineage.into_iter().for_each(|warning| state.log.bundle_failed(warning));
-    lineage_warnings.into_iter().for_each(|warning| state.log.warn(warning));
+    lineage_warnings.into_iter().for_each(|warning| state.log.warn(WarningCode::LineageSetup, warning));
     announce(&state, &options.inputs);
     let heartbeat = beat(&state);
     if let Some(error) = heartbeat.problem() {
-        state.log.warn(format!(
-            "no heartbeat, so stalls and a killed process are not seen: its thread cannot be started: {error}"
-        ));
+        state.log.warn(
+            WarningCode::HeartbeatFailed,
+            format!(
+                "cannot start the heartbeat thread: stalls and killed processes will not be detected: {error}"
+            ),
+        );
     }
     *state.heartbeat() = Some(heartbeat);
     state

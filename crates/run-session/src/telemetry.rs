@@ -16,6 +16,7 @@ use daglight_capture_policy::{Policy, in_one_line};
 use daglight_materializers::Registry;
 use daglight_otel_bridge::{Bridge, BridgeConfig, ProgramProviders, SlowAfter, names::Namespace};
 use daglight_plan_diagnostics::{LiveQueries, instrument};
+use daglight_run_bundle::{Warning, WarningCode};
 use daglight_run_identity::{Dag, GitFacts, HostFacts};
 use daglight_settings::{Resolved, Settings, SettingsError, SettingsLoader};
 use daglight_tracker_client::Connection;
@@ -65,7 +66,7 @@ pub(crate) struct Shared {
     pub(crate) registry: Registry,
     pub(crate) live: LiveQueries,
     pub(crate) pools: MemoryPools,
-    setup_warnings: Vec<String>,
+    setup_warnings: Vec<Warning>,
     /// Whether the console has shown them.
     setup_shown: AtomicBool,
     /// Where values of secret columns were written.
@@ -127,7 +128,9 @@ impl Telemetry {
     /// As [`Telemetry::of_resolved`], under a policy that was made of these settings before: what it has learned since is hidden
     /// in runs, and what runs learn is hidden by it.
     pub fn of_resolved_with(resolved: Resolved, policy: Policy) -> Self {
-        let refused = resolved.refused.iter().map(ToString::to_string).collect();
+        let refused = resolved.refused.iter();
+        let refused =
+            refused.map(|error| Warning::new(WarningCode::SettingRefused, error.to_string())).collect();
         Self::start(ProgramProviders::default(), resolved.settings, policy, refused)
     }
 
@@ -147,7 +150,7 @@ impl Telemetry {
         providers: ProgramProviders,
         settings: Settings,
         policy: Policy,
-        mut setup_warnings: Vec<String>,
+        mut setup_warnings: Vec<Warning>,
     ) -> Self {
         // First of all, because a panic of what starts next would otherwise have no place.
         remember_panics();
@@ -171,23 +174,28 @@ impl Telemetry {
             attach_to: providers,
             ..BridgeConfig::new(service_name())
         });
-        setup_warnings.extend(bridge.warnings());
+        let of_bridge = bridge.warnings().into_iter();
+        setup_warnings.extend(of_bridge.map(|warning| Warning::new(WarningCode::OtlpSetup, warning)));
         let connection = match Connection::from_settings(&settings.tracker) {
             Ok(connection) => connection,
             Err(error) => {
                 // A setting that is wrong must not stop the pipeline: without a connection, runs wait in their
                 // bundles.
-                setup_warnings.push(in_one_line(&error));
+                setup_warnings.push(Warning::new(WarningCode::TrackerSetup, in_one_line(&error)));
                 None
             }
         };
-        let lineage = LineageSetup::of(&settings.openlineage, &mut setup_warnings);
+        let mut of_lineage = Vec::new();
+        let lineage = LineageSetup::of(&settings.openlineage, &mut of_lineage);
+        let of_lineage = of_lineage.into_iter();
+        setup_warnings.extend(of_lineage.map(|warning| Warning::new(WarningCode::LineageSetup, warning)));
         let registry = Registry::new(&settings.outputs).unwrap_or_else(|error| {
             let shown = policy.redactor().setting_value(&error.source.text);
-            setup_warnings.push(format!(
+            let warning = format!(
                 "no semantic registry: outputs.{:?}: the type of the column {:?} is not known: {shown}",
                 error.output, error.column
-            ));
+            );
+            setup_warnings.push(Warning::new(WarningCode::RegistrySetup, warning));
             Registry::default()
         });
         let shared = Shared {

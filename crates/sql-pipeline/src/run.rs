@@ -10,7 +10,7 @@ use std::{
 };
 
 use daglight_capture_policy::in_one_line;
-use daglight_run_session::{Node, Run, catch_panic};
+use daglight_run_session::{Node, Run, WarningCode, catch_panic};
 use datafusion::{
     arrow::{array::RecordBatch, datatypes::SchemaRef},
     execution::context::SessionContext,
@@ -299,9 +299,10 @@ impl Pipeline {
         let warnings = self.script().warnings();
         // A script in which every comment looks like a directive must not fill the log of its run.
         let (shown, others) = warnings.split_at(warnings.len().min(WARNINGS_SHOWN));
-        shown.iter().for_each(|warning| run.warn(warning));
+        shown.iter().for_each(|warning| run.warn_of(WarningCode::ScriptComment, warning));
         if !others.is_empty() {
-            run.warn(format!("{} more comments are nearly directives", others.len()));
+            let warning = format!("{} more comments look like directives but are not", others.len());
+            run.warn_of(WarningCode::ScriptComment, warning);
         }
     }
 

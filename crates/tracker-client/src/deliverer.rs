@@ -13,7 +13,7 @@ use std::{
 
 use chrono::{DateTime, TimeDelta, Utc};
 use daglight_run_bundle::{
-    ItemsByKind,
+    ItemsByKind, WarningCode,
     outbox::{Cursor, CursorError, OutboxError, Outcome, Skipped, Unwritten, Version, outbox_path},
 };
 
@@ -259,9 +259,9 @@ impl Deliverer {
         let project_id = self.client.resolve_project()?.id;
         let dag_run_id = self.dag_run_id()?;
         tracing::warn!(
+            warning.code = WarningCode::Redelivered.name(),
             dag_run_id,
-            "the tracking server does not have this run any more, or has another one under its id: everything is \
-             delivered anew"
+            "the tracking server no longer has this run, or has another one under its id: sending everything again"
         );
         self.cursor = self.cursor.anew(project_id);
         self.steps = Steps::open(&outbox_path(&self.tracker_dir), 0, None)?;
@@ -295,7 +295,11 @@ impl Deliverer {
             Err(error) if error.is_temporary() => return Err(error.into()),
             Err(error) => {
                 let error = &error as &dyn std::error::Error;
-                tracing::warn!(error, "it cannot be verified what the tracking server has of this run");
+                tracing::warn!(
+                    warning.code = WarningCode::Unverified.name(),
+                    error,
+                    "it cannot be verified what the tracking server has of this run"
+                );
                 self.verified_at = Some(now);
                 return Ok(Progress::UpToDate);
             }
@@ -305,7 +309,7 @@ impl Deliverer {
                     tracing::info!(
                         duplicates,
                         mended,
-                        "the tracking server carried out requests late: it was put right"
+                        "the tracking server carried out requests late: the records were corrected"
                     );
                 }
             }
@@ -535,7 +539,13 @@ impl Deliverer {
         let attributes =
             part.body.attributes.iter().map(|attribute| (&attribute.node_name, Some(&attribute.name)));
         for (node, attribute) in nodes.chain(attributes) {
-            tracing::warn!(node, attribute, %error, "the tracking server rejected a part of this run; it is left out");
+            tracing::warn!(
+                warning.code = WarningCode::TrackerRejected.name(),
+                node,
+                attribute,
+                %error,
+                "the tracking server rejected a part of this run; it is left out"
+            );
             self.cursor.skip(Skipped {
                 node: node.clone(),
                 attribute: attribute.cloned(),
@@ -552,7 +562,11 @@ impl Deliverer {
     ) -> Result<(), DeliveryError> {
         match self.update_run(update) {
             Err(DeliveryError::Call(error)) if error.is_about_payload() => {
-                tracing::warn!(%error, "the tracking server refuses tags of this run: they are left out");
+                tracing::warn!(
+                    warning.code = WarningCode::TrackerRejected.name(),
+                    %error,
+                    "the tracking server rejected tags of this run; they are left out"
+                );
                 self.cursor.drop_items("tags refused by the server", std::mem::take(&mut counts.tags));
                 Ok(())
             }
@@ -592,7 +606,8 @@ impl Deliverer {
             && self.unwritten.may_warn()
         {
             let error = &error as &dyn std::error::Error;
-            tracing::warn!(error, "the progress of the delivery cannot be saved");
+            let code = WarningCode::DeliveryNotSaved.name();
+            tracing::warn!(warning.code = code, error, "the progress of the delivery cannot be saved");
         }
     }
 

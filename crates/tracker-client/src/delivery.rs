@@ -13,7 +13,7 @@ use std::{
 use chrono::{DateTime, Utc};
 use daglight_capture_policy::in_one_line;
 use daglight_run_bundle::{
-    DeliveryCounts, ItemsByKind,
+    DeliveryCounts, ItemsByKind, WarningCode,
     outbox::{DeliveryLock, Outbox, RunLink, Unwritten},
 };
 
@@ -29,9 +29,6 @@ const LINGER: Duration = Duration::from_millis(200);
 
 /// How long dropping a delivery waits for its thread.
 const LONGEST_DROP_WAIT: Duration = Duration::from_millis(500);
-
-/// The field `warning.code` of a warning that is over once the records are delivered.
-const UNDELIVERED: &str = "undelivered";
 
 /// Attempts after which a flush gives up on a server that has never answered.
 const HOPELESS_ATTEMPTS: u64 = 2;
@@ -93,7 +90,7 @@ impl Delivery {
             .name("daglight-tracker".to_owned())
             .spawn(move || tracing::dispatcher::with_default(&dispatch, || worker.run(&connection)));
         if let Err(error) = started {
-            tracing::warn!(%error, "the delivery to the tracking server cannot be started");
+            tracing::warn!(warning.code = WarningCode::Undelivered.name(), %error, "the delivery to the tracking server cannot be started");
             let mut state = lock(&shared.state);
             (state.last_error, state.ended) = (Some(error.to_string()), true);
         }
@@ -346,10 +343,10 @@ impl Worker {
             tracing::debug!(error = text, "the tracking server cannot be reached");
         } else {
             tracing::warn!(
-                warning.code = UNDELIVERED,
+                warning.code = WarningCode::Undelivered.name(),
                 error = text,
-                "the tracking server cannot be reached: this run is kept in its bundle and delivered when the server \
-                 is back, or later by `daglight sync`"
+                "the tracking server cannot be reached: this run is kept in its bundle until it can be \
+                 delivered"
             );
             self.warned = true;
         }
@@ -367,10 +364,10 @@ impl Worker {
     fn give_up(&self, error: &dyn Error) {
         let text = in_one_line(error);
         tracing::warn!(
-            warning.code = UNDELIVERED,
+            warning.code = WarningCode::Undelivered.name(),
             error = text,
-            "this run is not delivered to the tracking server: it is kept in its bundle, and `daglight sync` delivers \
-             it once the cause is gone"
+            "this run is not delivered to the tracking server: it is kept in its bundle, from which it can be delivered \
+             once the cause is gone"
         );
         lock(&self.shared.state).last_error = Some(text);
     }

@@ -7,7 +7,7 @@ use std::{
 
 use chrono::{DateTime, Utc};
 use daglight_run_bundle::{
-    ItemsByKind,
+    ItemsByKind, WarningCode,
     outbox::{Beginning, Event, OutboxError, OutboxReader, Outcome, Read, Version},
 };
 use serde_json::Value;
@@ -207,6 +207,7 @@ impl Steps {
         }
         let Beginning { version, run_id, tags, started_at: time } = beginning;
         tracing::warn!(
+            warning.code = WarningCode::BundleIncomplete.name(),
             tracker_dir = %self.tracker_dir.display(),
             "the outbox has lost the {} of its run, which the tracking server gets from the manifest",
             if lacks_version { "pipeline" } else { "start" },

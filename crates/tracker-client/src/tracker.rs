@@ -11,7 +11,7 @@ use std::{
 
 use daglight_capture_policy::in_one_line;
 use daglight_run_bundle::{
-    DeliveryCounts, Durability, clock,
+    DeliveryCounts, Durability, WarningCode, clock,
     outbox::{Attribute, Event, Outbox, Outcome, RunLink},
 };
 use daglight_run_identity::{Dag, RunId};
@@ -59,6 +59,7 @@ impl Tracker {
             }
             Err(error) => {
                 tracing::warn!(
+                    warning.code = WarningCode::of_error(&error, WarningCode::BundleIncomplete).name(),
                     error = in_one_line(&error),
                     "this run is not recorded for the tracking server"
                 );
@@ -160,6 +161,11 @@ impl Tracker {
 pub(crate) fn record(outbox: &Outbox, event: &Event) {
     if let Err(problem) = outbox.append(event) {
         let (path, cause) = problem.cause();
-        tracing::warn!(path = %path.display(), error = cause as &dyn std::error::Error, "{problem}");
+        tracing::warn!(
+            warning.code = WarningCode::of_error(cause, WarningCode::BundleIncomplete).name(),
+            path = %path.display(),
+            error = cause as &dyn std::error::Error,
+            "{problem}"
+        );
     }
 }

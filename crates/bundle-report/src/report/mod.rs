@@ -45,7 +45,7 @@ use crate::findings::Finding;
 ///   `idle_ms`. So did `findings`, and of the timeline `critical_steps`, `concurrency` and `idle_gaps`; `plans`,
 ///   `spans`, `spans_left_out`, `resources` and the `self_ms` of spans followed, then `heartbeat.silent_seconds`,
 ///   `heartbeat.idle_share` and the `statement` of stalls, then `data`, `data_left_out`, `tables`, `operators` and `lineage`.
-///   `nodes[].checks` and `since` came last.
+///   `nodes[].checks` and `since` came next, and last `process_ended` of runs and nodes and a code for each kind of warning.
 pub const REPORT_VERSION: u32 = 2;
 
 /// What a run did, what was slow, what failed, and what has not been delivered.
@@ -81,6 +81,9 @@ pub struct Report {
     pub duration_ms: Option<f64>,
     /// Why it failed.
     pub error: Option<String>,
+    /// Whether its process ended before the run did, and another process closed the run.
+    #[serde(default)]
+    pub process_ended: bool,
     /// The run in numbers.
     pub totals: Totals,
     /// The nodes, in the order of their start; those that did not run at the end.

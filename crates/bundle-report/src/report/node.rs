@@ -36,6 +36,9 @@ pub struct NodeReport {
     pub queries_summed: u64,
     /// Why it failed.
     pub error: Option<String>,
+    /// Whether the process ended before the node did, and its span was closed later.
+    #[serde(default)]
+    pub process_ended: bool,
     /// How often it ran; 0 when it did not, and in runs of older versions.
     #[serde(default)]
     pub attempts: u64,
@@ -69,6 +72,7 @@ impl NodeReport {
             queries: 0,
             queries_summed: 0,
             error: None,
+            process_ended: false,
             attempts: 1,
             earlier_attempts: Vec::new(),
             recovered: false,

@@ -18,7 +18,7 @@ pub struct Problem {
     pub node: Option<String>,
     /// What said it: `log`, `manifest`, or the name of a span.
     pub source: String,
-    /// What a warning of the manifest is about.
+    /// What a warning of Daglight is about; `other` for those of libraries, and for errors.
     #[serde(default)]
     pub code: WarningCode,
     /// How often.

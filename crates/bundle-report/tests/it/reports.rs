@@ -8,7 +8,7 @@ use daglight_capture_policy::{Policy, Profile};
 use daglight_run_bundle::{
     ActiveTask, Artifact, ArtifactCatalog, ArtifactColumn, AttemptRecord, Bundle, DeliveryCounts, Durability,
     KeptAs, LedgerDestination, LedgerSignal, Manifest, NodeRecord, NodeStatus, NodeSummary, ProcessEvidence,
-    RecordedKind, RunStatus, SignalLedger, Tracking,
+    RecordedKind, RunStatus, SignalLedger, Tracking, Warning, WarningCode,
     outbox::{Attribute, AttributeKind, AttributeRole, Event, Outbox, Outcome},
 };
 use daglight_run_identity::RunId;
@@ -320,6 +320,86 @@ fn a_run_that_has_ended_was_not_killed_whatever_its_heartbeat_says() {
     assert!(!report.to_markdown().contains("was last seen"), "{}", report.to_markdown());
 }
 
+/// What the program says of itself may begin like a sentence of ours.
+#[test]
+#[cfg(target_os = "linux")]
+fn no_text_of_an_error_or_a_warning_decides_what_the_headline_says() {
+    let run = Run::new().killed_while("totals").manifest(|manifest| {
+        manifest.status = RunStatus::Failure;
+        manifest.error = Some("process ended with code 3: loader".into());
+        manifest.nodes[1].error = Some("the process ended".into());
+    });
+    fs::write(run.bundle.logs(), fixture::log_line(13, "no progress for ticket 7")).unwrap();
+    let report = run.report();
+    check_headline(
+        &report,
+        &[
+            "Failed after 100 ms",
+            "The run failed: process ended with code 3: loader",
+            "1 warning: no progress for ticket 7",
+        ],
+    );
+    assert!(!report.to_markdown().contains("was last seen"), "{}", report.to_markdown());
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_run_that_was_closed_for_its_process_is_known_by_its_manifest_or_its_root_span() {
+    let closed = |manifest: &mut Manifest| {
+        manifest.status = RunStatus::Failure;
+        manifest.error = Some("a text that says nothing".into());
+    };
+    let check = |run: &Run| {
+        let report = run.report();
+        assert!(report.process_ended && report.nodes[0].process_ended, "{report:#?}");
+        check_headline(
+            &report,
+            &[
+                "The process ended before it could end the run, and was last seen after 100 ms",
+                "running then: orders, totals",
+            ],
+        );
+    };
+    let closed_span = |name: &'static str, node: &str| {
+        let span =
+            SpanLine::new(name, 0, 90).failed("x").text("node", node).text("error.type", "process_ended");
+        span.line().replace("daglight.error.type", "error.type")
+    };
+    let node = closed_span("hamilton.node", "orders");
+    let new = Run::new().killed_while("totals").manifest(|manifest| {
+        closed(manifest);
+        manifest.process_ended_at = manifest.ended_at;
+    });
+    fs::write(new.bundle.traces(), spans() + &node).unwrap();
+    check(&new);
+    // Older versions wrote it to the spans alone.
+    let old = Run::new().killed_while("totals").manifest(closed);
+    let spans = spans() + &node + &closed_span("pipeline.execute", "");
+    fs::write(old.bundle.traces(), spans).unwrap();
+    check(&old);
+}
+
+#[test]
+fn the_code_of_a_warning_stands_in_the_report_whoever_wrote_it() {
+    let run = Run::new().manifest(|manifest| {
+        let newer = WarningCode::Unknown("of_a_newer_version".into());
+        manifest.warnings = vec![Warning::new(WarningCode::DiskFull, "a"), Warning::new(newer, "b")];
+    });
+    // With its code as it is written now, and with its fields alone as older versions wrote it.
+    let stall = |key: &str, value: &str| {
+        let body = format!(r#"{{"stringValue":"no progress {key}"}}"#);
+        let attribute = format!(r#"{{"key":"{key}","value":{{"stringValue":"{value}"}}}}"#);
+        let record = format!(r#"{{"severityNumber":13,"body":{body},"attributes":[{attribute}]}}"#);
+        format!(r#"{{"resourceLogs":[{{"scopeLogs":[{{"logRecords":[{record}]}}]}}]}}"#) + "\n"
+    };
+    let logs = stall("warning.code", "stall") + &stall("stall.since", "2026-11-21T05:09:47Z");
+    fs::write(run.bundle.logs(), logs + &fixture::log_line(13, "of a library")).unwrap();
+    let json = serde_json::to_value(run.report()).unwrap();
+    let problems = json["problems"].as_array().unwrap().iter();
+    let codes: Vec<_> = problems.map(|problem| problem["code"].as_str().unwrap()).collect();
+    assert_eq!(codes, ["stall", "stall", "other", "disk_full", "of_a_newer_version"]);
+}
+
 #[test]
 fn attempts_and_recoveries_are_on_every_page() {
     let run = Run::new().manifest(|manifest| {
@@ -474,7 +554,7 @@ fn names_are_never_markup() {
         manifest.identity.dag_name = name.into();
         manifest.identity.tags.insert(name.into(), name.into());
         manifest.error = Some(name.into());
-        manifest.warnings.push(name.to_owned().into());
+        manifest.warnings.push(Warning::new(WarningCode::Program, name));
         manifest.links.hamilton_run = Some(format!("javascript:{name}"));
         manifest.delivery.signals[0].signal = LedgerSignal::Other(name.into());
         manifest.nodes[0].name = name.into();

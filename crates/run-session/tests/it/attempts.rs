@@ -3,7 +3,7 @@
 use std::io;
 
 use daglight_capture_policy::Profile;
-use daglight_run_session::{Node, NodeStatus, Run, RunOptions, RunStatus};
+use daglight_run_session::{Node, NodeStatus, Run, RunOptions, RunStatus, WarningCode};
 use serde_json::json;
 
 use crate::{attribute_names, dag, json as read, spans, telemetry};
@@ -84,7 +84,8 @@ async fn an_attempt_that_fails_at_last_fails_the_run() {
     fail(&run, "disk on fire").await;
     let report = run.finish().await;
     assert_eq!((report.status, report.nodes[0].status), (RunStatus::Failure, NodeStatus::Failure));
-    assert!(report.warnings.iter().any(|warning| warning.contains("runs again after it has succeeded")));
+    assert!(report.warnings.iter().any(|warning| warning.code == WarningCode::NodeRepeated
+        && warning.message.contains("runs again after it has succeeded")));
 }
 
 #[tokio::test]
@@ -102,7 +103,7 @@ async fn a_program_may_recover_from_a_node_or_a_stage() {
     let report = run.finish().await;
     assert_eq!((report.status, report.nodes[0].status), (RunStatus::Success, NodeStatus::Failure));
     assert!(report.nodes[0].recovered && report.nodes[0].error.is_some());
-    let unfounded = report.warnings.iter().filter(|warning| warning.contains("nothing to recover from"));
+    let unfounded = report.warnings.iter().filter(|warning| warning.code == WarningCode::NothingToRecover);
     assert_eq!(unfounded.count(), 1, "{:?}", report.warnings);
 }
 

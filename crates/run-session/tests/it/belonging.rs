@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use daglight_capture_policy::Profile;
-use daglight_run_session::{FinishReport, Node, RunOptions, RunStatus, Telemetry};
+use daglight_run_session::{FinishReport, Node, RunOptions, RunStatus, Telemetry, WarningCode};
 use datafusion::{
     error::DataFusionError,
     execution::SessionStateBuilder,
@@ -155,7 +155,9 @@ async fn of_several_open_runs_the_context_decides() {
     check(&inner, &[], &[3]);
     for (run, expected) in [(first, 1), (second, 2)] {
         let report = run.finish().await;
-        let nobodys = report.warnings.iter().filter(|warning| warning.starts_with("1 query ran beside"));
+        let nobodys = report.warnings.iter().filter(|warning| {
+            warning.code == WarningCode::QueriesUnassigned && warning.message.starts_with("1 query ran while")
+        });
         assert_eq!(nobodys.count(), 1, "{:?}", report.warnings);
         check(&report, &[], &[expected]);
     }

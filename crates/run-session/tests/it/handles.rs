@@ -1,7 +1,7 @@
 //! The handle of a run: shared, used in unforeseen ways, and given back.
 
 use daglight_capture_policy::Profile;
-use daglight_run_session::{NodeStatus, Run, RunOptions, RunStatus, Telemetry};
+use daglight_run_session::{NodeStatus, Run, RunOptions, RunStatus, Telemetry, WarningCode};
 use daglight_settings::Settings;
 use datafusion::{execution::SessionStateBuilder, prelude::SessionContext};
 
@@ -59,7 +59,8 @@ async fn nodes_that_the_dag_does_not_know_and_nodes_inside_nodes_are_seen() {
     let report = run.finish().await;
     let rows: Vec<_> = report.nodes.iter().map(|node| node.rows).collect();
     assert_eq!(rows, [Some(5), Some(3), None]);
-    assert!(report.warnings.iter().any(|warning| warning.contains("\"unheard_of\" is not a node")));
+    assert!(report.warnings.iter().any(|warning| warning.code == WarningCode::NodeNotDeclared
+        && warning.message.contains("\"unheard_of\" is not a node")));
     let nodes = spans(&report.bundle.unwrap()).into_iter().filter(|span| span["name"] == "hamilton.node");
     assert_eq!(nodes.count(), 3);
 }

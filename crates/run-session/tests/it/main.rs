@@ -24,7 +24,7 @@ use std::{fs, path::Path};
 use daglight_capture_policy::Profile;
 use daglight_materializers::{Parquet, Table};
 use daglight_run_identity::Dag;
-use daglight_run_session::{NodeStatus, RunOptions, RunStatus, Telemetry, Tracking};
+use daglight_run_session::{NodeStatus, RunOptions, RunStatus, Telemetry, Tracking, WarningCode};
 use daglight_settings::Settings;
 use datafusion::{error::DataFusionError, execution::SessionStateBuilder};
 use serde_json::Value;
@@ -110,7 +110,7 @@ async fn a_run_leaves_a_complete_bundle() {
     let tracker = report.ledger.tracker.as_ref().unwrap();
     assert!(tracker.is_balanced() && tracker.waiting > 0 && tracker.delivered == 0, "{tracker:?}");
     assert!(report.ledger.signals.iter().all(|signal| signal.ledger.is_balanced()));
-    assert_eq!((report.tracking, report.warnings), (Tracking::NoServer, Vec::<String>::new()));
+    assert_eq!((report.tracking, report.warnings), (Tracking::NoServer, vec![]));
 
     let bundle = report.bundle.unwrap();
     let manifest = json(bundle.join("manifest.json"));
@@ -179,7 +179,11 @@ fn a_run_without_a_folder_goes_on_and_says_so() {
     assert!(run.bundle_dir().is_none());
     let report = run.finish_blocking();
     assert_eq!(report.status, RunStatus::Success);
-    assert!(report.warnings.iter().any(|warning| warning.starts_with("no bundle")), "{:?}", report.warnings);
+    assert!(
+        report.warnings.iter().any(|warning| warning.code == WarningCode::BundleNotCreated),
+        "{:?}",
+        report.warnings
+    );
 }
 
 #[test]

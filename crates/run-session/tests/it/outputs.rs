@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 use daglight_capture_policy::Profile;
 use daglight_materializers::{Csv, Output, ParamTable, Parquet, View};
 use daglight_run_identity::Dag;
-use daglight_run_session::{FinishReport, RunOptions, RunStatus, Telemetry};
+use daglight_run_session::{FinishReport, RunOptions, RunStatus, Telemetry, WarningCode};
 use daglight_settings::{OutputSettings, Settings};
 use datafusion::execution::SessionStateBuilder;
 use serde_json::{Map, Value, json};
@@ -89,7 +89,14 @@ async fn outputs_that_differ_from_the_registry_are_warnings_or_fail_the_run() {
     let out = tempfile::tempdir().unwrap();
     let warned = run(out.path(), false, "id").await;
     assert_eq!(warned.status, RunStatus::Success);
-    assert!(warned.warnings.iter().any(|warning| warning == drift), "{:?}", warned.warnings);
+    assert!(
+        warned
+            .warnings
+            .iter()
+            .any(|warning| warning.message == drift && warning.code == WarningCode::RegistryMismatch),
+        "{:?}",
+        warned.warnings
+    );
 
     let failed = run(out.path(), true, "id").await;
     assert_eq!(failed.status, RunStatus::Failure);
@@ -167,7 +174,7 @@ async fn an_output_that_fails_is_not_an_artifact() {
     let report = run.finish().await;
     assert!(fs::metadata(&file).is_err());
     assert!(!report.bundle.unwrap().join("artifacts.json").exists());
-    let expected = report.warnings.iter().filter(|warning| warning.contains("registry")).count();
+    let expected = report.warnings.iter().filter(|warning| warning.message.contains("registry")).count();
     assert_eq!(expected, 0, "a run that failed has not produced all that it would: {:?}", report.warnings);
 }
 

@@ -73,7 +73,7 @@ async fn a_plan_has_one_file_with_the_same_name_in_every_run() {
         statements.rotate_left(turn);
         let telemetry = telemetry(out.path(), Profile::Dev, |_| ());
         let report = run_all(&telemetry, &statements).await;
-        assert_eq!(report.warnings, Vec::<String>::new());
+        assert_eq!(report.warnings, []);
         let found = plans(&report.bundle.unwrap());
         names.insert(found.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>());
         assert_eq!(found.len(), 2);
@@ -320,7 +320,7 @@ async fn every_kind_of_query_is_seen_in_every_kind_of_session() {
         let in_stage = run.stage("extract", async { all().await }).await.unwrap();
         let beside = all().await.unwrap();
         let report = run.finish().await;
-        assert_eq!(report.warnings, Vec::<String>::new(), "{kind}");
+        assert_eq!(report.warnings, [], "{kind}");
         assert_eq!(report.queries_without_node, in_stage + beside, "{kind}");
         let spans = spans(report.bundle.as_ref().unwrap());
         let executed = spans

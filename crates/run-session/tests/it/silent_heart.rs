@@ -13,7 +13,7 @@ use std::{
 use daglight_bundle_report::{Report, ReportOptions};
 use daglight_capture_policy::Profile;
 use daglight_run_bundle::Bundle;
-use daglight_run_session::{RunOptions, RunStatus};
+use daglight_run_session::{RunOptions, RunStatus, WarningCode};
 use datafusion::{
     error::Result,
     execution::{
@@ -99,6 +99,7 @@ async fn a_heart_that_stands_still_is_seen_once_and_stands_in_the_report() {
 
     is_held.store(false, Ordering::Release);
     let report = run.finish().await;
-    let silent = report.warnings.iter().filter(|warning| warning.contains("has been silent")).count();
+    let silent =
+        report.warnings.iter().filter(|warning| warning.code == WarningCode::HeartbeatSilent).count();
     assert_eq!((report.status, silent), (RunStatus::Success, 1), "{:?}", report.warnings);
 }
