@@ -58,7 +58,7 @@ fn has(text: &str, expected: &[&str]) {
 }
 
 #[test]
-fn what_changed_between_runs_is_said_in_every_form_and_fails_where_it_is_to() {
+fn what_changed_between_runs_is_reported_in_every_form_and_fails_on_request() {
     let two = Two::new();
     let said = two.call(&["compare", "out"]).ended_with(0).stdout;
     has(

@@ -297,7 +297,7 @@ fn outputs_that_are_not_as_the_registry_says_are_warnings_or_fail_the_run() {
     ];
     let warnings = |report: &Value| {
         let warnings = report["warnings"].as_array().expect("a list").clone();
-        findings.map(|finding| warnings.contains(&json!(finding)))
+        findings.map(|finding| warnings.contains(&json!({"code": "registry_mismatch", "message": finding})))
     };
     let finished = Daglight::run(&checkout, &pipeline).finish();
     let report = finished.report(0);

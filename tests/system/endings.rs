@@ -321,7 +321,7 @@ fn two_signals_of_different_kinds_end_with_the_code_of_the_second() {
 
 /// A signal that ends the run decides over the exit code, also behind a node that had failed, in whatever order it ends.
 #[test]
-fn a_signal_behind_a_failed_node_decides_over_the_exit_code() {
+fn a_signal_after_a_failed_node_decides_the_exit_code() {
     let script = SPINNING.replace(
         "-- node: risk\n",
         "\n-- node: wrong\nSELECT arrow_cast('x', 'Int64') AS x;\n-- node: risk\n",

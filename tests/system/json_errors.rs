@@ -196,7 +196,7 @@ fn an_output_folder_that_cannot_be_made() {
     let finished = run.finish();
     let warnings = finished.stderr.matches("WARN").count();
     assert_eq!(
-        (warnings, finished.stderr.contains("nothing of this run is recorded")),
+        (warnings, finished.stderr.contains("nothing of this run will be recorded")),
         (1, true),
         "{}",
         finished.stderr

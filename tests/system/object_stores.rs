@@ -115,7 +115,7 @@ fn a_wrong_key_or_option_is_one_error_that_names_the_statement() {
 }
 
 #[test]
-fn files_behind_a_web_server_are_read() {
+fn files_on_a_web_server_are_read() {
     let server = S3Server::start(true);
     fs::write(server.file("people.csv"), "name,age\nann,3\nbob,4\n").expect("a file");
     let (_checkout, daglight) = run(&format!(

@@ -39,7 +39,10 @@ fn without_a_server_the_run_succeeds_and_one_warning_says_how_to_deliver_later()
     let report = finished.report(0);
     the_bundle_is_complete(&checkout, &report);
     let [warning] = &report["warnings"].as_array().expect("a list")[..] else { panic!("{report:#}") };
-    assert!(warning.as_str().is_some_and(|text| text.contains("daglight sync")), "{warning}");
+    assert!(
+        warning["code"] == "undelivered" && warning["message"].to_string().contains("daglight sync"),
+        "{warning}"
+    );
     assert_eq!(finished.stderr.matches("daglight sync").count(), 1, "{}", finished.stderr);
     assert!(!finished.stderr.contains('\u{1b}'), "colours in a file: {}", finished.stderr);
     let account = &report["ledger"]["tracker"];
@@ -58,7 +61,7 @@ fn without_a_server_the_run_succeeds_and_one_warning_says_how_to_deliver_later()
 }
 
 #[test]
-fn a_receiver_that_is_away_is_said_and_does_not_fail_the_run() {
+fn a_receiver_that_is_away_is_reported_and_does_not_fail_the_run() {
     let checkout = Checkout::new();
     let pipeline = checkout.pipeline("shop.sql", SHOP);
     let report = Daglight::run(&checkout, &pipeline)
@@ -97,7 +100,7 @@ fn a_folder_that_cannot_be_made_is_one_warning_and_the_run_goes_on() {
     assert_eq!(finished.stderr.matches("WARN").count(), 1, "{}", finished.stderr);
     assert!(
         finished.stderr.contains(
-            "no bundle, so nothing of this run is recorded or delivered: blocked is a file, expected a folder"
+            "cannot create the bundle; nothing of this run will be recorded or delivered: blocked is a file, expected a folder"
         ),
         "{}",
         finished.stderr
@@ -111,7 +114,8 @@ fn a_wrong_variable_is_one_warning_with_what_is_used_instead() {
     let finished = Daglight::run(&checkout, &pipeline).env("OTEL_TRACES_SAMPLER", "sometimes").finish();
     let report = finished.report(0);
     let warnings = report["warnings"].as_array().expect("a list");
-    let warning = warnings.iter().find_map(|warning| warning.as_str().filter(|text| text.contains("OTEL_")));
+    let warning =
+        warnings.iter().find_map(|warning| warning["message"].as_str().filter(|text| text.contains("OTEL_")));
     let warning = warning.unwrap_or_else(|| panic!("{warnings:#?}"));
     let said: Vec<&str> = finished.stderr.lines().filter(|line| line.contains("WARN")).collect();
     assert!(said.len() == 1 && said[0].contains(warning), "{}", finished.stderr);

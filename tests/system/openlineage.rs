@@ -114,7 +114,7 @@ fn a_receiver_gets_every_run_and_node_as_the_specification_has_them() {
 }
 
 #[test]
-fn a_failure_and_a_run_without_a_receiver_are_told_and_delivered_later() {
+fn a_failure_and_a_run_without_a_receiver_are_recorded_and_delivered_later() {
     let checkout = Checkout::new();
     let receiver = LineageReceiver::start(503);
     let finished: Finished =

@@ -226,7 +226,7 @@ fn a_call_that_blocks_the_only_thread_ends_the_run_and_its_process() {
 
 /// Its query fails on the main thread, while all workers of the runtime go on to compute.
 #[test]
-fn a_script_that_computes_for_ever_fails() {
+fn a_script_that_computes_forever_fails() {
     let checkout = Checkout::new();
     let pipeline = checkout.pipeline("spinning.sql", SPINNING);
     let run = given_up(Daglight::run(&checkout, &pipeline)).env("TOKIO_WORKER_THREADS", "1");
@@ -301,7 +301,7 @@ fn a_service_manager_learns_what_a_run_does_and_that_it_moves() {
 }
 
 #[test]
-fn the_watchdog_of_a_run_that_stands_still_is_not_fed() {
+fn the_watchdog_of_a_run_without_progress_is_not_notified() {
     let (checkout, manager) = (Checkout::new(), Manager::new());
     pipe(&checkout, "events.csv");
     let pipeline = checkout.pipeline("silent.sql", SILENT);

@@ -44,7 +44,7 @@ fn script() -> String {
 }
 
 #[test]
-fn a_program_whose_own_code_calls_back_ends_whenever_it_is_told_to() {
+fn a_program_whose_own_code_calls_back_ends_whenever_it_is_asked_to() {
     let start = |checkout: &Checkout| {
         let program = Path::new(env!("CARGO_BIN_EXE_stress-run"));
         with_everything(Daglight::program(program, checkout, ["2"])).start()
@@ -68,7 +68,7 @@ fn a_program_whose_own_code_calls_back_ends_whenever_it_is_told_to() {
 }
 
 #[test]
-fn a_script_of_many_statements_at_once_ends_whenever_it_is_told_to() {
+fn a_script_of_many_statements_at_once_ends_whenever_it_is_asked_to() {
     for number in 0..2 {
         let checkout = Checkout::new();
         let run = Daglight::run(&checkout, &checkout.pipeline("many.sql", &script()));

@@ -146,7 +146,7 @@ fn without_a_folder_commands_look_into_the_one_of_the_settings() {
 }
 
 #[test]
-fn prune_keeps_what_waits_unless_told_otherwise() {
+fn prune_keeps_what_waits_unless_asked_otherwise() {
     let (checkout, hamilton) = (Checkout::new(), Hamilton::take());
     let project = hamilton.project("prune");
     let delivered = run(&checkout, Some(&project));

@@ -286,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn a_word_that_nobody_knows_is_an_error() {
+    fn an_unknown_word_is_an_error() {
         let table = TABLE.replace("DataFusion,", "Datafusion,");
         assert!(rows(&table).unwrap_err().to_string().contains("`Datafusion` is not a field"));
     }

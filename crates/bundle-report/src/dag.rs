@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn a_node_stands_behind_all_that_it_reads_and_beside_it() {
+    fn a_node_is_drawn_after_everything_that_it_reads() {
         let layout = Layout::of(&nodes(&[
             ("d", &["c", "b"]),
             ("a", &[]),

@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_that_nobody_would_see_is_named() {
+    fn a_value_that_is_too_small_to_see_is_named() {
         let mut report = planted::report("planted");
         let column = &mut report.data[0].columns[0];
         let values = [("", 5), ("   ", 3), ("a", 2)];
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_off_is_said_once() {
+    fn what_is_off_is_reported_once() {
         let mut report = planted::report("planted");
         let column = &mut report.data[0].columns[0];
         (column.remark, column.histogram) = (Some("figures without 3 NaN".to_owned()), vec![1, 2]);

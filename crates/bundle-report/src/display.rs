@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn ages_are_said_in_their_unit() {
+    fn ages_are_shown_in_their_unit() {
         let ages = [5, 61, 7_300, 200_000, -3].map(|seconds| age(TimeDelta::seconds(seconds)));
         assert_eq!(ages, ["5 s", "1 min", "2 h", "2 d", "0 s"]);
     }

@@ -153,7 +153,7 @@ impl Render for Block<'_> {
                     div id="timeline" {}
                     @if let Some(dag) = dag::drawing(nodes) { (dag) }
                     @if nodes.len() > dag::MAX_DRAWN {
-                        p.lead { "The DAG is not drawn: of more than " (dag::MAX_DRAWN) " nodes nobody sees anything." }
+                        p.lead { "The DAG is not drawn: more than " (dag::MAX_DRAWN) " nodes cannot be told apart." }
                     }
                 },
             }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
 use daglight_run_bundle::WarningCode;
+use daglight_semantic_conventions::key;
 
 use crate::{
     display,
@@ -11,8 +12,6 @@ use crate::{
     report::{Problem, Severity},
 };
 
-/// The field of a log record that says what a warning is about, as [`WarningCode`] is written.
-const CODE_FIELD: &str = "warning.code";
 /// The field of the warning about a stall that only such a warning has.
 const STALL_FIELD: &str = "stall.since";
 /// Different problems that are kept; later ones are only counted.
@@ -90,7 +89,7 @@ impl Problems {
             _ => return,
         };
         let mut message = record.body.as_ref().map(ToString::to_string).unwrap_or_default();
-        for (key, value) in record.attributes.iter().filter(|(key, _)| *key != CODE_FIELD && !is_context(key))
+        for (key, value) in record.attributes.iter().filter(|(key, _)| *key != key::WARNING_CODE && !is_context(key))
         {
             // With its fields, since many libraries log one constant text and put all that differs into fields.
             message.push_str(&format!(" {key}={value}"));
@@ -116,7 +115,7 @@ impl Problems {
 
 /// The code of a warning in the log. Older versions wrote none with a stall, but when the stall began.
 fn code_of(record: &LogRecord<'_>) -> WarningCode {
-    match record.attributes.text(CODE_FIELD) {
+    match record.attributes.text(key::WARNING_CODE) {
         None if record.attributes.text(STALL_FIELD).is_some() => WarningCode::Stall,
         code => WarningCode::from_field(code),
     }

@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn literals_are_no_names() {
+    fn literals_are_not_names() {
         let redactor = Redactor::default();
         for message in [
             "Cannot cast string 'hunter2' as password",

@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_secret_stays() {
+    fn what_is_not_a_secret_stays() {
         for text in [
             "https://host/path?q=1&page=2#top",
             "https://h/x?country_code=CH&encode=1&zipcode=8000",

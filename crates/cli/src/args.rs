@@ -27,9 +27,9 @@ pub(crate) enum Command {
     Plan(PlanArgs),
     /// Make the report of a bundle again, and print it.
     Report(ReportArgs),
-    /// Say what changed between runs: time, rows, plans, findings, outputs and settings.
+    /// Show what changed between runs: time, rows, plans, findings, outputs and settings.
     ///
-    /// Exit codes: 0, they are compared; 3, something has happened that `--fail-on` names.
+    /// Exit codes: 0, the runs were compared; 3, a `--fail-on` criterion was met.
     Compare(CompareArgs),
     /// Check whether a bundle is whole, or pack it into one file.
     Bundle(BundleArgs),
@@ -37,15 +37,16 @@ pub(crate) enum Command {
     History(HistoryArgs),
     /// Deliver what waits in bundles to the Hamilton UI.
     ///
-    /// Exit codes: 0, everything that was meant for a server is delivered; runs that were recorded without a server wait for
-    /// one, and are counted, but nothing is wrong; 1, records still wait although there is a server, or something failed; 2,
-    /// wrong input, or runs that had a server wait and none is configured now; 3, everything is delivered, but the server may still carry out a request that it did not answer with success: run it again after the
-    /// time that is shown, and it verifies what the server has.
+    /// Exit codes: 0, all records of runs with a server are delivered; runs that were recorded without a server are counted
+    /// and keep waiting for one; 1, records still wait although a server is configured, or something failed; 2, wrong input,
+    /// or runs that had a server wait and none is configured now; 3, everything is delivered, but the server may still carry
+    /// out a request that it did not answer with success: run the command again after the time shown, to verify what the
+    /// server has.
     Sync(SyncArgs),
-    /// Show the runs of a folder in a browser: their reports, comparisons, and runs that go on.
+    /// Show the runs of a folder in a browser: their reports, comparisons, and running runs.
     ///
-    /// The pages are for this machine alone: they can be read at 127.0.0.1 and localhost only, and no page of another site can
-    /// ask for them.
+    /// The pages are for this machine only: they can be read at 127.0.0.1 and localhost, and pages of other sites cannot
+    /// request them.
     Serve(ServeArgs),
     /// Write the spans of a bundle in the format of another viewer.
     Export(ExportArgs),
@@ -53,12 +54,12 @@ pub(crate) enum Command {
     Replay(ReplayArgs),
     /// List runs with their status, their age, and what waits for the tracker.
     Status(StatusArgs),
-    /// Delete old bundles, except those that run, or in which something waits for a tracking server that the run had, or
+    /// Delete old bundles, except running ones and those with undelivered records for a tracking server that the run had or
     /// that is configured now.
     Prune(PruneArgs),
-    /// Check configuration, output folder, server, user, project and clock, and say what to do about what is wrong.
+    /// Check configuration, output folder, server, user, project and clock, and suggest fixes.
     Doctor,
-    /// Show every setting in force, and where its value came from.
+    /// Show every setting in force and where its value comes from.
     Config(ConfigArgs),
 }
 
@@ -84,13 +85,13 @@ impl Command {
     }
 }
 
-/// A pipeline of SQL, and the part of it that is meant.
+/// A pipeline of SQL, and the selected part.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct ScriptArgs {
     /// The scripts, together one pipeline; `-` is standard input. Each CREATE, COPY, INSERT and SELECT is a node of it.
     #[arg(value_name = "FILE.sql", required_unless_present = "commands")]
     pub(crate) scripts: Vec<PathBuf>,
-    /// SQL to run, behind that of the files.
+    /// SQL to run after the files.
     #[arg(long = "command", short = 'c', value_name = "SQL", allow_hyphen_values = true)]
     pub(crate) commands: Vec<String>,
     /// The pipeline's name, by convention namespace::name_vN. Default: the name of the first script.
@@ -103,14 +104,14 @@ pub(crate) struct ScriptArgs {
     #[arg(long = "param", value_name = "NAME=VALUE", value_parser = parameter, allow_hyphen_values = true)]
     pub(crate) parameters: Vec<(String, String)>,
     /// Only these nodes: `orders`, `+orders` with all that it needs, `orders+` with all that needs it, `tag:layer=gold`;
-    /// several with spaces between them, or by several options. The grammar is that of dbt.
+    /// several separated by spaces, or by repeating the option. The grammar is that of dbt.
     #[arg(long, value_name = "NODES", allow_hyphen_values = true)]
     pub(crate) select: Vec<NodeSelector>,
-    /// All nodes but these.
+    /// Exclude these nodes.
     #[arg(long, value_name = "NODES", allow_hyphen_values = true)]
     pub(crate) exclude: Vec<NodeSelector>,
-    /// Only what that run of the pipeline left undone: what failed, and what did not run. A bundle, a folder of which the last
-    /// run counts, or the id of a run in the output folder.
+    /// Run only what did not complete in that run: nodes that failed or did not run. A bundle, a folder (its last run counts),
+    /// or the id of a run in the output folder.
     #[arg(long, value_name = "RUN", conflicts_with_all = ["select", "exclude"])]
     pub(crate) retry: Option<PathBuf>,
 }
@@ -129,13 +130,13 @@ pub(crate) struct RunArgs {
     /// How many independent nodes may run at the same time. With 1, statements run in the order of the script.
     #[arg(long, value_name = "N", default_value = "1", value_parser = positive, allow_hyphen_values = true)]
     pub(crate) jobs: NonZeroUsize,
-    /// When a node fails, run what does not depend on it all the same.
+    /// When a node fails, keep running nodes that do not depend on it.
     #[arg(long)]
     pub(crate) keep_going: bool,
     /// How the rows of queries are printed.
     #[arg(long, value_name = "FORMAT", default_value = "table", allow_hyphen_values = true)]
     pub(crate) format: RowFormat,
-    /// How many rows of each query are printed. All are computed; below a table a line says how many more there are.
+    /// How many rows of each query are printed. All rows are computed; a line below a table says how many more there are.
     /// Default: 20 of a table, all in the other formats.
     #[arg(long, alias = "rows", value_name = "COUNT", value_parser = count::<usize>, allow_hyphen_values = true)]
     pub(crate) max_rows: Option<usize>,
@@ -149,14 +150,14 @@ pub(crate) struct RunArgs {
     /// Threads that compute, and partitions of each query. Default: one for each processor.
     #[arg(long, value_name = "N", value_parser = positive, allow_hyphen_values = true)]
     pub(crate) threads: Option<NonZeroUsize>,
-    /// Fail when the outputs are not as the semantic registry in daglight.toml says.
+    /// Fail when outputs do not match the semantic registry in daglight.toml.
     #[arg(long)]
     pub(crate) strict_registry: bool,
-    /// Show warnings and errors only, and of a run that fails how it ended and where to look at it. The rows of queries are
-    /// printed all the same.
+    /// Show only warnings and errors, and for a run that fails, how it ended and where to look at it. The rows of queries are
+    /// still printed.
     #[arg(long, short)]
     pub(crate) quiet: bool,
-    /// Print the finish report as JSON on standard output, and nothing else there. Where nothing ran, it is an object with
+    /// Print the finish report as JSON on standard output, and nothing else there. If nothing ran, it is an object with
     /// `error`.
     #[arg(long, conflicts_with = "format")]
     pub(crate) json: bool,
@@ -193,7 +194,7 @@ pub(crate) struct PlanArgs {
 /// How a pipeline is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum DagFormat {
-    /// What is left behind, with what it is made of below.
+    /// A tree of outputs with their inputs.
     Tree,
     /// A flowchart of Mermaid.
     Mermaid,
@@ -215,21 +216,21 @@ pub(crate) struct ReportArgs {
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct CompareArgs {
-    /// One run or more to compare with, and then the run: each a bundle, a packed one, a folder of which the last run counts,
-    /// or the id of a run in the output folder. A folder alone: its last run, and the one before it of the same pipeline.
+    /// One or more baseline runs, then the run: each a bundle, a packed one, a folder (its last run counts), or the id of a run
+    /// in the output folder. A single folder: its last run and the one before it of the same pipeline.
     #[arg(required = true, value_name = "RUN")]
     pub(crate) runs: Vec<PathBuf>,
-    /// Fail with exit code 3 where this has happened: slower=20%, rows-changed=5%, plan-changed, schema-changed, drift, finding=ID,
-    /// failed; several with commas between them.
+    /// Fail with exit code 3 if one of these criteria is met: slower=20%, rows-changed=5%, plan-changed, schema-changed, drift, finding=ID,
+    /// failed; separate several with commas.
     #[arg(long, value_name = "CRITERIA", value_delimiter = ',', allow_hyphen_values = true)]
     pub(crate) fail_on: Vec<Criterion>,
-    /// What takes fewer milliseconds longer than before is noise, and not slower.
+    /// Differences below this are noise, in milliseconds.
     #[arg(long, value_name = "MILLISECONDS", default_value_t = 100.0, value_parser = milliseconds, allow_hyphen_values = true)]
     pub(crate) min_ms: f64,
     /// Print the comparison as JSON.
     #[arg(long)]
     pub(crate) json: bool,
-    /// Write the comparison as one HTML page, too.
+    /// Also write the comparison as one HTML page.
     #[arg(long, value_name = "FILE.html")]
     pub(crate) html: Option<PathBuf>,
 }
@@ -244,9 +245,9 @@ pub(crate) struct BundleArgs {
 pub(crate) enum BundleCommand {
     /// Compare the files of a bundle with its manifest, read them, and add up what was delivered, waits and was dropped.
     ///
-    /// Exit codes: 0, nothing is wrong; 1, something is, a line each on standard output.
+    /// Exit codes: 0, no faults; 1, faults, one per line on standard output.
     Verify(VerifyArgs),
-    /// Pack a bundle into one compressed file, for a ticket. Every command that takes a bundle takes it as well.
+    /// Pack a bundle into one compressed file, for a ticket. Every command that takes a bundle also accepts such a file.
     Pack(PackArgs),
 }
 
@@ -265,8 +266,8 @@ pub(crate) struct PackArgs {
     /// The new file. Default: the id of the run with .tar.gz in the working directory.
     #[arg(long, value_name = "FILE.tar.gz")]
     pub(crate) to: Option<PathBuf>,
-    /// Leave out the text of SQL and plans, previews of rows, the tracker's records and the report. Messages of errors stay as the policy of the
-    /// run let them through.
+    /// Leave out the text of SQL and plans, previews of rows, the tracker's records and the report. Error
+    /// messages stay as the run's policy captured them.
     #[arg(long)]
     pub(crate) without_sql: bool,
 }
@@ -275,10 +276,10 @@ pub(crate) struct PackArgs {
 pub(crate) struct HistoryArgs {
     /// A folder with bundles below it, a bundle, or a packed one. Default: the setting bundle.output_dir.
     pub(crate) dir: Option<PathBuf>,
-    /// Only the runs of this pipeline.
+    /// Show only runs of this pipeline.
     #[arg(long, value_name = "NAME", allow_hyphen_values = true)]
     pub(crate) dag_name: Option<String>,
-    /// The last runs of each pipeline that are read.
+    /// How many of the last runs of each pipeline to show.
     #[arg(long, value_name = "COUNT", default_value = "20", value_parser = positive, allow_hyphen_values = true)]
     pub(crate) last: NonZeroUsize,
     /// Print the runs as JSON.
@@ -290,11 +291,10 @@ pub(crate) struct HistoryArgs {
 pub(crate) struct ServeArgs {
     /// A folder with bundles below it, a bundle, or a packed one. Default: the setting bundle.output_dir.
     pub(crate) dir: Option<PathBuf>,
-    /// The port. With 0, one that is free.
+    /// The port; 0 chooses a free one.
     #[arg(long, value_name = "PORT", default_value_t = 8117, value_parser = port, allow_hyphen_values = true)]
     pub(crate) port: u16,
-    /// Answer only those who know this token: at least eight letters, digits, `-`, `_` or `.`. Other users of this machine do
-    /// not.
+    /// Require this token: at least eight letters, digits, `-`, `_` or `.`. It keeps other users of this machine out.
     #[arg(long, value_name = "TOKEN", env = "DAGLIGHT_SERVE_TOKEN", hide_env_values = true, value_parser = token)]
     pub(crate) token: Option<Token>,
 }
@@ -349,7 +349,7 @@ pub(crate) struct ReplayArgs {
     /// The backend's OTLP endpoint, such as http://localhost:4318. Default: OTEL_EXPORTER_OTLP_ENDPOINT.
     #[arg(long, value_name = "URL")]
     pub(crate) endpoint: Option<String>,
-    /// How to speak to it. Default: OTEL_EXPORTER_OTLP_PROTOCOL, or http/protobuf.
+    /// OTLP protocol. Default: OTEL_EXPORTER_OTLP_PROTOCOL, or http/protobuf.
     #[arg(long, value_name = "NAME", value_parser = ["http/protobuf", "http/json", "grpc"], allow_hyphen_values = true)]
     pub(crate) protocol: Option<String>,
 }
@@ -378,13 +378,13 @@ pub(crate) struct PruneArgs {
     /// bundle.keep_bytes.
     #[arg(long, value_name = "BYTES", value_parser = size, allow_hyphen_values = true)]
     pub(crate) max_bytes: Option<u64>,
-    /// Delete also what the tracking server does not have yet.
+    /// Also delete bundles with records that the tracking server does not have yet.
     #[arg(long)]
     pub(crate) even_waiting: bool,
-    /// Say what would be deleted, and delete nothing.
+    /// Dry run: print what would be deleted.
     #[arg(long)]
     pub(crate) dry_run: bool,
-    /// Do not ask before deleting. It is asked on a terminal only.
+    /// Delete without asking. Without this, the command asks if it runs on a terminal.
     #[arg(long, short)]
     pub(crate) yes: bool,
 }

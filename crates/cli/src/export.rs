@@ -56,7 +56,7 @@ pub(crate) fn export(args: &ExportArgs) -> Result<ExitCode, Failure> {
         note!("warning: {}: {problem}", exported.file.file);
     }
     if exported.left_out > 0 {
-        note!("warning: {} spans are left out, because there are so many", exact(exported.left_out));
+        note!("warning: {} spans were omitted: the limit was reached", exact(exported.left_out));
     }
     if let Some(path) = &args.to {
         note!("written: {}", path.display());

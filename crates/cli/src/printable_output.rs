@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_text_is_replaced() {
+    fn what_is_not_text_is_replaced() {
         for size in 1..5 {
             let mut output = PrintableOutput::new(Vec::new());
             for piece in b"a\xff\x9b[31mb\xc3".chunks(size) {

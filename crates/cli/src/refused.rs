@@ -298,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn words_for_credentials_are_no_credentials_here() {
+    fn words_for_credentials_are_not_credentials_here() {
         let of_value = "expected a whole number, 1 or more";
         for (arguments, expected) in [
             (

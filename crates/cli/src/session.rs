@@ -78,7 +78,7 @@ fn why_not_found(name: &str) -> Result<Option<Arc<dyn TableProvider>>, DataFusio
         }
         // A new table may be called `a[1]`, but hardly `a[1]/b`.
         _ if name.find(['*', '?', '[']).is_some_and(|at| name[at..].contains('/')) => plan_err!(
-            "no file matches the pattern '{name}': one with a folder in it needs SET {SUBFOLDERS} = false in front"
+            "no file matches the pattern '{name}': one with a folder in it needs SET {SUBFOLDERS} = false before the statement"
         ),
         _ => Ok(None),
     }

@@ -178,14 +178,14 @@ fn delivered(outcome: &SyncOutcome) -> Vec<String> {
     };
     if outcome.ledger.redelivered > 0 {
         said.push(format!(
-            "the server did not have the run any more: {} delivered anew",
+            "the server no longer had the run: {} sent again",
             exact_plural(outcome.ledger.redelivered, "record")
         ));
     }
     if let Some(until) = outcome.ledger.unverified_until {
         said.push(format!(
-            "unverified: the server may still carry out a request that it did not answer with success; to have it \
-             checked, run this again after {}",
+            "unverified: the server may still carry out a request that it did not answer with success; to verify \
+             it, run this again after {}",
             until.with_timezone(&Local).format("%H:%M:%S")
         ));
     }

@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn digests_tell_values_apart_and_see_what_is_not_ascii() {
+    fn digests_distinguish_values_and_include_what_is_not_ascii() {
         let text = "The quick brown fox jumps over the lazy dog, twice: äöü";
         let (mut hashes, mut parts) = (HashSet::new(), HashSet::new());
         for start in 0..8 {

@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn too_many_values_are_said() {
+    fn too_many_values_are_reported() {
         let mut full = Domain::new(true);
         for hash in 0..DIFFERENT_VALUES as u64 {
             assert_eq!(full.add(hash, b"", 1), Added::New);

@@ -51,7 +51,7 @@ macro_rules! thresholds {
 }
 
 thresholds! {
-    /// A finding of a query is shown from this part of the run's time on: nobody tunes what is a twentieth of a run.
+    /// A finding of a query is shown from this part of the run's time on; less is not worth tuning.
     min_share: f64 = 0.05 => Part;
     /// Milliseconds at stake below which a finding of a query is not shown: they are as likely chance.
     min_ms: f64 = 50.0 => Number;

@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn only_regular_files_are_opened_and_nobody_is_waited_for() {
+    fn only_regular_files_are_opened_and_nothing_is_waited_for() {
         let dir = tempfile::tempdir().unwrap();
         let pipe = dir.path().join("pipe");
         assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());

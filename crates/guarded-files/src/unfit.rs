@@ -19,7 +19,7 @@ pub enum Unfit {
     #[error("it is a pipe, a socket or a device, expected a regular file")]
     Special,
     /// A file that is to be written has another name elsewhere.
-    #[error("it has another name (a hard link), and is not written")]
+    #[error("it has more than one hard link, so it is not written to")]
     SeveralNames,
     /// More bytes than such a file has.
     #[error("it has more than {max_bytes} bytes, which is the limit for such a file")]

@@ -109,7 +109,7 @@ mod tests {
 
     #[test]
     #[cfg(unix)]
-    fn nobody_waits_for_a_pipe() {
+    fn a_pipe_is_not_waited_for() {
         let folder = tempfile::tempdir().unwrap();
         let pipe = folder.path().join("pipe");
         let made = std::process::Command::new("mkfifo").arg(&pipe).status().unwrap();

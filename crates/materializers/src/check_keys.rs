@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn more_keys_than_there_is_room_for_are_said_so() {
+    fn too_many_keys_are_reported() {
         let room = Room::new(10 * (4 + BYTES_OF_KEY));
         let (mut a, mut b) = (Keys::new(room.clone()), Keys::new(room));
         let added: Vec<Added> = (0..8_u32).map(|number| a.add(&number.to_le_bytes())).collect();

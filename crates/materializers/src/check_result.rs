@@ -307,7 +307,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ages_are_said_in_two_units() {
+    fn ages_are_shown_in_two_units() {
         for (seconds, words) in [
             (0, "less than a second"),
             (1, "1 second"),

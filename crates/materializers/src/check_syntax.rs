@@ -49,7 +49,7 @@ pub enum CheckProblem {
     #[error("a freshness is written `freshness(column) < 2 days`, in seconds, minutes, hours, days or weeks")]
     Freshness,
     /// A query in a condition.
-    #[error("a condition is about one row, so that no query can stand in it")]
+    #[error("a condition applies to one row and cannot contain a query")]
     Query,
     /// A parameter in a check.
     #[error("a check reads no parameters: write the value")]

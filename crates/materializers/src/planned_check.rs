@@ -58,7 +58,7 @@ pub enum CheckPlanError {
         data_type: DataType,
     },
     /// A condition about more than a row.
-    #[error("a condition is about one row, so that no aggregate, window function or query can stand in it")]
+    #[error("a condition applies to one row and cannot contain an aggregate, a window function or a query")]
     NotOfOneRow,
     /// DataFusion does not plan the condition.
     #[error("the condition cannot be planned")]

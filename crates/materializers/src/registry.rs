@@ -25,7 +25,7 @@ pub struct Registry {
 /// What the registry says of an output.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Entry {
-    /// Who answers for it.
+    /// Who is responsible for it.
     pub owner: Option<String>,
     /// What it is.
     pub description: Option<String>,
@@ -33,7 +33,7 @@ pub struct Entry {
     pub tags: BTreeMap<String, String>,
     /// The columns that it must have. None: any will do.
     pub columns: BTreeMap<String, ColumnType>,
-    /// The DAG that produces it. None: every run is expected to.
+    /// The DAG that produces it. `None`: every run is expected to.
     pub dag: Option<String>,
 }
 

@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_place_has_no_name() {
+    fn what_is_not_a_location_has_no_name() {
         for location in ["sales.parquet", "data/sales.parquet", "s3://", "file://", "postgres://db", ""] {
             assert_eq!(DatasetName::of_location(location), None, "{location}");
         }

@@ -43,14 +43,14 @@ pub struct HttpTarget {
 pub enum TargetError {
     /// A transport that this program does not have.
     #[error(
-        "openlineage.transport is {name:?}, and no events of OpenLineage are sent: expected http, file, console or noop"
+        "openlineage.transport: unknown transport {name:?}; no events are sent: expected http, file, console or noop"
     )]
     Transport {
         /// Its name.
         name: String,
     },
     /// The transport needs something that is not set.
-    #[error("no events of OpenLineage are sent: the transport {transport} needs {setting}, which is not set")]
+    #[error("the transport {transport} needs {setting}, which is not set; no events of OpenLineage are sent")]
     Missing {
         /// The transport.
         transport: &'static str,

@@ -256,7 +256,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_wrong_value_gives_one_warning_and_the_default() {
+    fn a_wrong_value_causes_one_warning_and_the_default_is_used() {
         let environment = read([
             ("OTEL_BSP_MAX_QUEUE_SIZE", "many"),
             ("OTEL_TRACES_SAMPLER", "traceidratio"),

@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn events_are_taken_in_and_shown_to_nobody_else() {
+    fn events_are_taken_in_and_not_passed_on() {
         let program = Arc::default();
         with_subscriber(Listener(Arc::clone(&program)), || {
             let events = ExporterEvents::new();

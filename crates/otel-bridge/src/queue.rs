@@ -318,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn a_worker_that_panics_holds_nobody_up() {
+    fn a_worker_that_panics_blocks_no_others() {
         let queue = Queue::start(settings(1, WhenFull::Wait(Duration::from_secs(20))), |_: Vec<u8>| {
             std::panic::resume_unwind(Box::new("gone"));
         })

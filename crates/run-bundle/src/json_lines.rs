@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_not_there_is_said_to_be() {
+    fn a_missing_file_is_reported_as_missing() {
         let reading = read_lines(Path::new("/nowhere/otel_traces.json"), |_| Ok(()));
         assert_eq!(reading.problem.as_deref(), Some("the file is not there"));
     }

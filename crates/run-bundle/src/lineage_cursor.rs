@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn a_newer_one_is_refused_and_a_damaged_one_starts_anew() {
+    fn a_newer_one_is_refused_and_a_damaged_one_starts_over() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join(LINEAGE_DELIVERY);
         std::fs::write(&file, r#"{"format_version":2,"what":"ever"}"#).unwrap();

@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn a_url_is_no_folder_of_this_machine() {
+    fn a_url_is_not_a_local_folder() {
         for url in ["s3://bucket/runs", "file:///tmp/out", "gs://b"] {
             let url = Path::new(url);
             for refused in [make_writable(url), make_folder(url), check_writable(url)] {

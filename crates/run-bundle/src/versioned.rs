@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn a_damaged_file_is_said_to_be_and_is_replaced() {
+    fn a_damaged_file_is_reported_and_replaced() {
         let (_out, bundle, path) = bundle();
         assert!(read::<File>(path.clone(), 2).unwrap_err().is_not_found());
         fs::write(&path, "{\"format").unwrap();

@@ -78,7 +78,7 @@ pub enum SelectorError {
 
 /// A term that no node of a DAG satisfies.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no node is chosen by `{term}`")]
+#[error("no node matches `{term}`")]
 #[non_exhaustive]
 pub struct NothingSelected {
     /// The term, as it was written.
@@ -345,7 +345,7 @@ mod tests {
             select("orders +riskk"),
             NothingSelected { term: "+riskk".into(), name: Some("riskk".into()) }
         );
-        assert_eq!(select("tag:layer=platinum").to_string(), "no node is chosen by `tag:layer=platinum`");
+        assert_eq!(select("tag:layer=platinum").to_string(), "no node matches `tag:layer=platinum`");
         assert_eq!(select("x*").name, None);
     }
 }

@@ -431,7 +431,7 @@ mod tests {
     }
 
     #[test]
-    fn bins_that_floats_do_not_tell_apart_have_labels_of_their_own() {
+    fn bins_that_floats_cannot_distinguish_have_distinct_labels() {
         let first = 1_000_000_000_000_000_000_i64;
         let rows = 1_000_100;
         for column in [

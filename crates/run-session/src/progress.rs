@@ -184,7 +184,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_rest_is_told_where_enough_was_read() {
+    fn the_rest_is_estimated_once_enough_was_read() {
         let of = |read, all, seconds| {
             let reading = Reading::of(read, all, Duration::from_secs(seconds), true)?;
             Some((reading.share, reading.left.map(|left| left.as_secs())))

@@ -90,8 +90,8 @@ impl Records {
 fn advice(code: &WarningCode) -> &'static str {
     match code {
         WarningCode::DiskFull => {
-            ". The run and its delivery to servers go on; what cannot be written is missing in the bundle, and the finish \
-             report counts it. Free space there, or choose another folder (--output-dir, DAGLIGHT_OUTPUT_DIR)"
+            ". The run and its delivery to servers go on; what cannot be written is not in the bundle; the finish report \
+             counts it. Free space there, or choose another folder (--output-dir, DAGLIGHT_OUTPUT_DIR)"
         }
         _ => "",
     }

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, fs, path::Path, sync::Arc, time::Instant};
 
+use daglight_bundle_report::display::command;
 use daglight_capture_policy::{Policy, in_one_line};
 use daglight_guarded_files::FileBelow;
 use daglight_heartbeat::{Heartbeat, HeartbeatConfig, StallAfter};
@@ -68,7 +69,9 @@ pub(crate) fn start(telemetry: &Telemetry, dag: &Dag, options: RunOptions) -> Ar
     let shown_url = trace_url(settings, &root).map(|url| telemetry.policy().redactor().text(&url));
     tags.extend(shown_url.map(|url| ("trace_url".to_owned(), url)));
     let tracker = bundle.as_ref().filter(|_| settings.tracker.enabled).map(|bundle| {
+        let advice = format!("to deliver it later: {}", command("sync", bundle.dir()));
         let connection = telemetry.shared.connection.clone();
+        let connection = connection.map(|connection| connection.with_advice(&advice));
         Tracker::start(&bundle.tracker_dir(), settings.bundle.durability, connection)
     });
     let mut lineage_warnings = Vec::new();

@@ -3,7 +3,7 @@
 //! Keys of Daglight's own stand under a namespace, `daglight` unless configured otherwise; those of Hamilton and of
 //! the OpenTelemetry semantic conventions never do. `docs/names.md` shows them all, made from this crate.
 //! Making signals belongs to `daglight-otel-bridge`, reading them to `daglight-bundle-report`; this crate has no dependencies, so
-//! that whoever reads a bundle links none of the OpenTelemetry SDK.
+//! that a reader of bundles links none of the OpenTelemetry SDK.
 
 mod reference;
 
@@ -57,7 +57,7 @@ macro_rules! keys {
             /// Every key, in the order of declaration.
             pub const ALL: &'static [Self] = &[$(Self::$key),+];
 
-            /// The part of the key behind the namespace.
+            /// The part of the key after the namespace.
             pub const fn suffix(self) -> &'static str {
                 match self {
                     $(Self::$key => $suffix,)+
@@ -89,7 +89,7 @@ names! {
         PLAN = "datafusion.plan",
         /// The analysis of a query: the part of its planning that makes the plan valid.
         NORMALIZE = "datafusion.normalize",
-        /// The optimisation and physical planning of a query, behind its analysis.
+        /// The optimisation and physical planning of a query, after its analysis.
         COMPILE = "datafusion.compile",
         /// The execution of a query.
         EXECUTE = "datafusion.execute",
@@ -125,6 +125,8 @@ names! {
         OTEL_TRACE_ID = "otel.trace_id",
         /// On the Hamilton side: the root span of the run.
         OTEL_SPAN_ID = "otel.span_id",
+        /// On log records of warnings: what the warning is about, one of the codes in `docs/warnings.md`.
+        WARNING_CODE = "warning.code",
         /// Semantic convention: what kind of error ended the operation.
         ERROR_TYPE = "error.type",
         /// Semantic convention: the kind of an exception, on an exception event.
@@ -387,7 +389,7 @@ keys! {
     CheckMessage = "check.message",
     /// On the event of a stall: `source`, `memory`, `blocked_call`, `blocked_runtime`, `spinning`, `tasks` or `outside`.
     StallClass = "stall.class",
-    /// On the event of a stall: the statement or stage that stands still, where that belongs to no node.
+    /// On the event of a stall: the statement or stage that makes no progress, if it does not belong to a node.
     StallStatement = "stall.statement",
     /// On the event of a stall: the operator that waits or computes.
     StallOperator = "stall.operator",

@@ -11,15 +11,15 @@ use serde_json::{Map, Value};
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct OutputSettings {
-    /// Who answers for it.
+    /// Who is responsible for it.
     pub owner: Option<String>,
     /// What it is.
     pub description: Option<String>,
     /// Labels of its node, besides those that the node has.
     pub tags: BTreeMap<String, String>,
-    /// Its columns and their types, as SQL (`BIGINT`) or Arrow (`Int64`) calls them. None: any columns will do.
+    /// Its columns and their types, as SQL (`BIGINT`) or Arrow (`Int64`) calls them. Without them, any columns are accepted.
     pub columns: BTreeMap<String, String>,
-    /// The DAG that produces it. None: every run is expected to.
+    /// The DAG that produces it. Without it, every run is expected to.
     pub dag: Option<String>,
 }
 

@@ -124,7 +124,7 @@ settings! {
         username: Option<String> = [const { None }; 3] => [HAMILTON_USERNAME Text];
         /// The user's key.
         api_key: Option<Secret> = [const { None }; 3] => [HAMILTON_API_KEY SettingKind::Secret];
-        /// Whether the server's certificate is verified. Without that, everybody on the way can read and change what is sent.
+        /// Whether the server's certificate is verified. Without that, anyone on the network path can read and change what is sent.
         verify: bool = [true; 3] => [DAGLIGHT_VERIFY_TLS Flag];
         /// A PEM file with certificates of authorities to trust besides those of the system.
         ca_file: Option<PathBuf> = [const { None }; 3] => [DAGLIGHT_CA_FILE Text];
@@ -169,7 +169,7 @@ settings! {
         endpoint: String = ["api/v1/lineage"; 3].map(str::to_owned) => [OPENLINEAGE_ENDPOINT Text];
         /// The key that is sent as a bearer token.
         api_key: Option<Secret> = [const { None }; 3] => [OPENLINEAGE_API_KEY SettingKind::Secret];
-        /// Whether the receiver's certificate is verified. Without that, everybody on the way can read and change what is sent.
+        /// Whether the receiver's certificate is verified. Without that, anyone on the network path can read and change what is sent.
         verify: bool = [true; 3] => [OPENLINEAGE__TRANSPORT__VERIFY Flag];
         /// How requests are compressed: `gzip`. Default: not at all.
         compression: Option<String> = [const { None }; 3] => [OPENLINEAGE__TRANSPORT__COMPRESSION Text];
@@ -200,9 +200,9 @@ settings! {
         durability: Durability = [Durability::Process; 3] => [DAGLIGHT_DURABILITY OneOf(&["process", "disk"])];
         /// `daglight prune` deletes bundles of runs that started more days ago.
         keep_days: Option<u32> = [const { None }; 3] => [DAGLIGHT_KEEP_DAYS Count { from: 0, to: 36_500 }];
-        /// `daglight prune` keeps so many of the newest bundles.
+        /// `daglight prune` keeps this many of the newest bundles.
         keep_count: Option<usize> = [const { None }; 3] => [DAGLIGHT_KEEP_COUNT ANY_COUNT];
-        /// `daglight prune` deletes the oldest bundles until the rest takes no more than so many bytes.
+        /// `daglight prune` deletes the oldest bundles until the rest takes no more than this many bytes.
         keep_bytes: Option<u64> = [const { None }; 3] => [DAGLIGHT_KEEP_BYTES Bytes { from: 0 }];
     }
 }
@@ -229,7 +229,7 @@ settings! {
         stall_seconds: f64 = [30.0; 3] => [DAGLIGHT_STALL_SECONDS Seconds];
         /// Seconds after which it counts as busy without output in which its threads compute and nothing comes of it.
         busy_seconds: f64 = [300.0; 3] => [DAGLIGHT_BUSY_SECONDS Seconds];
-        /// What is done about a stall, besides saying so: nothing (`warn`); or, when it still lasts at the next beat, its query
+        /// What is done about a stall, besides reporting it: nothing (`warn`); or, when it still lasts at the next beat, its query
         /// fails, then its node is given up, and where its code does not give way, the run is closed and the process ends with
         /// exit code 1 (`cancel`).
         on_stall: OnStall = [OnStall::Warn; 3] => [DAGLIGHT_ON_STALL OneOf(&["warn", "cancel"])];

@@ -127,7 +127,7 @@ impl fmt::Display for Conflict {
             Self::ViewStays { name, line } => write!(
                 f,
                 "{name:?} is a view, defined {}, which CREATE OR REPLACE EXTERNAL TABLE does not replace: write DROP VIEW \
-                 in front of it",
+                 before it",
                 By(line)
             ),
             Self::Unchangeable { name, is_view: true, statement, line } => {

@@ -53,12 +53,19 @@ pub(crate) struct Block {
     pub(crate) near: Vec<NearDirective>,
 }
 
+/// How directives are written.
+const TAG_FORM: &str = "a tag is written `-- tag: key=value`";
+const NAME_FORM: &str = "a node's name is written `-- node: name`, without spaces";
+const PARAMETER_FORM: &str = "a parameter's default is written `-- param: name = value`";
+const SEVERITY_FORM: &str =
+    "the severity of a check is written `-- expect(warn): ...` or `-- expect(fail): ...`";
+
 /// Why a directive cannot be taken. `Display` and `Debug` repeat nothing of it but names.
 #[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DirectiveError {
     /// A tag that is not a pair.
-    #[error("a tag is written `-- tag: key=value`, but this one is not")]
+    #[error("{}, but this one is not", TAG_FORM)]
     Tag {
         /// What stands there.
         found: String,
@@ -70,7 +77,7 @@ pub enum DirectiveError {
         key: String,
     },
     /// A text that cannot be a name.
-    #[error("a node's name is written `-- node: name`, without spaces, but this one is not")]
+    #[error("{}, but this one is not", NAME_FORM)]
     NodeName {
         /// What stands there.
         found: String,
@@ -82,7 +89,7 @@ pub enum DirectiveError {
         name: String,
     },
     /// A default that is not a pair.
-    #[error("a parameter's default is written `-- param: name = value`, but this one is not")]
+    #[error("{}, but this one is not", PARAMETER_FORM)]
     Parameter {
         /// What stands there.
         found: String,
@@ -108,9 +115,7 @@ pub enum DirectiveError {
         problem: CheckProblem,
     },
     /// Neither `warn` nor `fail`.
-    #[error(
-        "the severity of a check is written `-- expect(warn): ...` or `-- expect(fail): ...`, but this one is not"
-    )]
+    #[error("{}, but this one is not", SEVERITY_FORM)]
     Severity {
         /// What stands there.
         found: String,
@@ -125,18 +130,16 @@ pub enum DirectiveError {
 impl DirectiveError {
     /// With what stands there instead.
     pub(crate) fn in_full(&self) -> String {
-        let text = self.to_string();
+        let instead = |form: &str, found: &str| format!("{form}, but this one is {found:?}");
         match self {
-            Self::Tag { found }
-            | Self::NodeName { found }
-            | Self::Parameter { found }
-            | Self::Severity { found } => {
-                format!("{} {found:?}", text.strip_suffix(" not").unwrap_or(&text))
-            }
+            Self::Tag { found } => instead(TAG_FORM, found),
+            Self::NodeName { found } => instead(NAME_FORM, found),
+            Self::Parameter { found } => instead(PARAMETER_FORM, found),
+            Self::Severity { found } => instead(SEVERITY_FORM, found),
             Self::Check { problem: CheckProblem::Condition { message } } => {
-                format!("{text}: {}", tidied(split_position(message).0))
+                format!("{self}: {}", tidied(split_position(message).0))
             }
-            _ => text,
+            _ => self.to_string(),
         }
     }
 }

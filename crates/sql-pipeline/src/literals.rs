@@ -342,7 +342,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_behind_a_colon_may_be_meant_as_a_parameter() {
+    fn a_name_after_a_colon_may_be_meant_as_a_parameter() {
         check_colon("SELECT :day", Some("day"));
         check_colon("SELECT a WHERE b > :day", Some("day"));
         check_colon("COPY t TO :out", Some("out"));

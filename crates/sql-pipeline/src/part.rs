@@ -31,12 +31,12 @@ pub enum PartError {
         nearest: Option<String>,
     },
     /// No node is left to run.
-    #[error("there is nothing to run: no node is left of those that were chosen")]
+    #[error("the selection matches no node")]
     Empty,
     /// A node that reads what only another node can make, which is left out.
     #[error(
-        "{node} cannot run without {needed}, which is left out: what it makes is in memory, and gone with the run that \
-         made it; choose `+{node}`, or {needed} as well"
+        "{node} cannot run without {needed}, which is left out: its result is kept in memory and lost when a run \
+         ends; choose `+{node}`, or {needed} as well"
     )]
     LeftOut {
         /// The node that was chosen.
@@ -231,7 +231,7 @@ SELECT 1;
     fn what_chooses_nothing_is_refused() {
         assert_eq!(
             part("totl", "").unwrap_err().to_string(),
-            "no node is chosen by `totl`; did you mean `total`?"
+            "no node matches `totl`; did you mean `total`?"
         );
         assert_eq!(part("apart", "apart"), Err(PartError::Empty));
     }

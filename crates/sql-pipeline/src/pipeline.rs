@@ -453,7 +453,7 @@ DROP VIEW recent;
         check_refused(
             SCRIPT,
             &[("from_date", "last week")],
-            "\"last week\" is not a date, which the parameter `from_date` is by its default at dir/sales.sql:2:4",
+            "parameter `from_date` expects a date (its default at dir/sales.sql:2:4 is one), found \"last week\"",
         );
     }
 

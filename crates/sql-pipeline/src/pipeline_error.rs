@@ -114,7 +114,7 @@ pub enum PipelineError {
         place: Box<Place>,
     },
     /// A value of another type than the default.
-    #[error("the value is not {}, which the parameter `{name}` is by its default at {place}", with_article(.wanted))]
+    #[error("parameter `{name}` expects {} (its default at {place} is one)", with_article(.wanted))]
     ParameterType {
         /// The parameter.
         name: String,
@@ -160,8 +160,7 @@ impl PipelineError {
         match self {
             Self::Value(error) => error.shown_by(redactor),
             Self::ParameterType { value, .. } => {
-                let rest = message.strip_prefix("the value").unwrap_or(&message);
-                redactor.console_text(&format!("{}{rest}", redactor.setting_value(value)))
+                redactor.console_text(&format!("{message}, found {}", redactor.setting_value(value)))
             }
             error => match error.place() {
                 Some(place) => format!("{}\n{}", redactor.console_text(&message), place.quoted_by(redactor)),

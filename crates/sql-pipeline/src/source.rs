@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_is_cut_behind_what_is_hidden() {
+    fn a_line_is_cut_after_what_is_hidden() {
         let policy = Policy::of_profile(Profile::Prod);
         let words = "MKw0 ".repeat(40);
         for (script, expected) in [

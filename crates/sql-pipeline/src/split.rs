@@ -306,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_gives_no_statement() {
+    fn an_empty_text_has_no_statements() {
         check("", &[]);
         check("\u{feff}", &[]);
         check(" ;\n-- only this\n/* and that */", &[]);

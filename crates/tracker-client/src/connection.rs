@@ -3,6 +3,7 @@
 use std::{
     fmt,
     path::{Path, PathBuf},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -37,6 +38,7 @@ pub struct Connection {
     connect_timeout: Duration,
     request_timeout: Duration,
     deadline: Option<Instant>,
+    advice: Option<Arc<str>>,
 }
 
 /// A project, by what is known of it.
@@ -177,6 +179,7 @@ impl Connection {
             connect_timeout: Duration::from_secs(3),
             request_timeout: Duration::from_secs(20),
             deadline: None,
+            advice: None,
         })
     }
 
@@ -295,6 +298,18 @@ impl Connection {
     /// How long a request may take.
     pub(crate) fn request_timeout(&self) -> Duration {
         self.request_timeout
+    }
+
+    /// With what the user can do to deliver a run later, as a part of a sentence: warnings about a delivery that failed end
+    /// with it. By default they say only that the run is kept.
+    #[must_use]
+    pub fn with_advice(self, advice: &str) -> Self {
+        Self { advice: Some(advice.into()), ..self }
+    }
+
+    /// The end of a warning about a delivery that failed.
+    pub(crate) fn advice(&self) -> String {
+        self.advice.as_ref().map_or_else(String::new, |advice| format!("; {advice}"))
     }
 
     /// Ends each request at this time, or a second after it begins, whichever is later.

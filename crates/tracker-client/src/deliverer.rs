@@ -44,8 +44,8 @@ pub enum DeliveryError {
     /// The run's version or start is missing in the outbox, or its line cannot be read, and the manifest beside it does not
     /// have them either.
     #[error(
-        "the outbox {} has events of a run, but not its version and start, and no manifest beside it has them: the \
-         events stay in the outbox",
+        "the outbox {} lacks the version and start of its run, and the manifest does not contain them: the events stay \
+         in the outbox",
         path.display()
     )]
     NoRun {
@@ -180,7 +180,7 @@ impl Deliverer {
         };
         match self.try_step(step)? {
             Some(progress) => Ok(progress),
-            None => self.start_anew(),
+            None => self.start_again(),
         }
     }
 
@@ -253,7 +253,7 @@ impl Deliverer {
 
     /// Delivers everything once more, to a server that has lost it. Where it has no project for it the progress so far is
     /// kept.
-    fn start_anew(&mut self) -> Result<Progress, DeliveryError> {
+    fn start_again(&mut self) -> Result<Progress, DeliveryError> {
         // First, and before anything is forgotten: a server that comes up empty may get its projects back in a
         // minute.
         let project_id = self.client.resolve_project()?.id;
@@ -303,7 +303,7 @@ impl Deliverer {
                 self.verified_at = Some(now);
                 return Ok(Progress::UpToDate);
             }
-            Ok(Verified::Gone) => return self.start_anew(),
+            Ok(Verified::Gone) => return self.start_again(),
             Ok(Verified::AsRecorded { duplicates, mended }) => {
                 if duplicates > 0 || mended {
                     tracing::info!(

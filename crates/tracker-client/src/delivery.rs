@@ -81,6 +81,7 @@ impl Delivery {
             tracker_dir: outbox.tracker_dir(),
             unwritten: outbox.unwritten(),
             warned: false,
+            advice: connection.advice(),
         };
         // Warnings go where those of the starting thread go.
         // A new thread has the global subscriber alone, and a program or test may have one of its own on this
@@ -231,6 +232,8 @@ struct Worker {
     tracker_dir: PathBuf,
     unwritten: Unwritten,
     warned: bool,
+    /// How warnings end.
+    advice: String,
 }
 
 impl Worker {
@@ -345,8 +348,8 @@ impl Worker {
             tracing::warn!(
                 warning.code = WarningCode::Undelivered.name(),
                 error = text,
-                "the tracking server cannot be reached: this run is kept in its bundle until it can be \
-                 delivered"
+                "the tracking server cannot be reached: this run is kept in its bundle until it can be delivered{}",
+                self.advice
             );
             self.warned = true;
         }
@@ -366,8 +369,8 @@ impl Worker {
         tracing::warn!(
             warning.code = WarningCode::Undelivered.name(),
             error = text,
-            "this run is not delivered to the tracking server: it is kept in its bundle, from which it can be delivered \
-             once the cause is gone"
+            "this run cannot be delivered to the tracking server, and is kept in its bundle{}",
+            self.advice
         );
         lock(&self.shared.state).last_error = Some(text);
     }

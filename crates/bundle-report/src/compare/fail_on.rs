@@ -51,7 +51,7 @@ pub enum CriterionError {
     },
     /// A part between 0 and 1, which may be meant as one of a whole.
     #[error(
-        "{name}={value} is a part of what: write {name}={percent}%, or {name}={value}% where that is meant"
+        "{name}={value} is ambiguous: write {name}={percent}%, or {name}={value}% if that is what you mean"
     )]
     Fraction {
         /// The criterion.

@@ -16,7 +16,7 @@ pub(crate) fn of_run(report: &Report, thresholds: &Thresholds) -> Vec<Finding> {
     if let Some(silent_seconds) = heartbeat.silent_seconds {
         let silent_ms = silent_seconds * 1e3;
         let summary = format!(
-            "The heartbeat has been silent for {}: its thread stands still, so that stalls are not seen.",
+            "The heartbeat has been silent for {}: its thread is blocked, so stalls are not detected.",
             display::duration(silent_ms)
         );
         let finding = Finding::new(FindingKind::HeartbeatPause, Level::Bad, summary);

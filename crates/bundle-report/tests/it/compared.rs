@@ -81,7 +81,7 @@ fn the_same_run_again_meets_no_criterion() {
 }
 
 #[test]
-fn what_changed_is_said_and_met() {
+fn what_changed_is_reported_and_meets_criteria() {
     let worse = run(
         |manifest| {
             manifest.status = RunStatus::Failure;
@@ -175,7 +175,7 @@ fn a_node_of_another_name_is_compared_with_what_it_was() {
 }
 
 #[test]
-fn what_cannot_be_judged_is_said() {
+fn what_cannot_be_judged_is_reported() {
     let comparison = Comparison::new(&[good()], &good()).unwrap();
     let why = |criterion: &str| comparison.unjudged(&criterion.parse().unwrap());
     assert_eq!(why("drift"), Some("neither run has data summaries (capture.data_statistics)"));

@@ -230,7 +230,7 @@ fn a_run_that_was_told_to_end_says_so_first() {
 }
 
 #[test]
-fn what_waits_is_said_with_the_command_that_delivers_it() {
+fn what_waits_is_reported_with_the_command_that_delivers_it() {
     let run = Run::new().manifest(|manifest| {
         let dropped = [("refused by the server".to_owned(), 1)].into();
         manifest.delivery.tracker = Some(DeliveryCounts {
@@ -380,7 +380,7 @@ fn a_run_that_was_closed_for_its_process_is_known_by_its_manifest_or_its_root_sp
 }
 
 #[test]
-fn the_code_of_a_warning_stands_in_the_report_whoever_wrote_it() {
+fn the_report_has_the_code_of_a_warning_of_any_version() {
     let run = Run::new().manifest(|manifest| {
         let newer = WarningCode::Unknown("of_a_newer_version".into());
         manifest.warnings = vec![Warning::new(WarningCode::DiskFull, "a"), Warning::new(newer, "b")];
@@ -485,7 +485,7 @@ fn no_node_takes_more_than_the_run() {
 }
 
 #[test]
-fn a_stall_is_said_once() {
+fn a_stall_is_reported_once() {
     let run = Run::new().killed_while("totals").manifest(|_| {});
     let text = "no progress for 30 s: node totals, operator SortExec";
     fs::write(run.bundle.logs(), fixture::log_line(13, text)).unwrap();

@@ -161,7 +161,7 @@ proptest! {
     }
 
     #[test]
-    fn values_behind_hidden_keys_of_texts_go(
+    fn values_after_hidden_keys_of_texts_are_hidden(
         before in "[ a-z,;(\n]{0,10}", key in hidden_key(), sign in "(=|: ?)", after in "[ \n][a-z ]{0,10}",
     ) {
         let redactor = Redactor::new(["patient-id"]);

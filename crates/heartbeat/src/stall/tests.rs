@@ -177,7 +177,7 @@ fn who_waits_for_a_worker_is_not_stalled_while_others_have_all_of_them() {
 }
 
 #[test]
-fn the_wait_for_a_worker_counts_for_nobody() {
+fn waiting_for_a_worker_is_not_a_stall() {
     let mut detector = StallDetector::new(after(10));
     let mut first = None;
     for second in 0..60_u64 {
@@ -309,7 +309,7 @@ fn a_query_whose_thread_reads_a_pipe_waits_for_its_source_and_one_that_sleeps_do
 }
 
 #[test]
-fn tasks_of_a_node_that_all_stand_still_wait_for_each_other() {
+fn tasks_of_a_node_without_any_progress_wait_for_each_other() {
     let class = |tasks, polls: Vec<Poll>| {
         let node = crate::NodeProgress { name: "fetch".into(), tasks, polls, ..Default::default() };
         let sample = Sample { running: vec![node], ..Sample::default() };
@@ -415,7 +415,7 @@ fn a_stall_begins_at_the_last_change() {
 }
 
 #[test]
-fn the_sleep_of_a_machine_is_no_stall() {
+fn the_sleep_of_a_machine_is_not_a_stall() {
     let mut detector = StallDetector::new(after(10));
     let plan = || of(vec![query(vec![operator("FilterExec", None, Some(1), false)])]);
     let mut observe = |second, unseen| {

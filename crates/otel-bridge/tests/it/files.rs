@@ -266,7 +266,7 @@ fn spans_that_are_open_stand_in_a_file_of_their_own() {
 }
 
 #[test]
-fn what_comes_after_the_end_is_counted_and_harms_nobody() {
+fn items_after_the_end_are_counted_and_harmless() {
     let bridge = bridge([]);
     let run = TestRun::open(&bridge, "t");
     let late = run.signals.span(span::NODE).start();
@@ -426,7 +426,7 @@ fn ten_thousand_tables_make_no_more_metrics_than_ten() {
 }
 
 #[test]
-fn files_that_cannot_be_written_are_said() {
+fn files_that_cannot_be_written_are_reported() {
     let bridge = bridge([]);
     let run = TestRun::open_with(&bridge, "t", |scope| {
         scope.files = Some(SignalFiles::in_folder("/nowhere".as_ref()))

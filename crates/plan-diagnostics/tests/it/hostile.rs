@@ -313,7 +313,7 @@ fn check_reports(seen: &Shared, expected: &[(&str, u64)], what: &str) {
 }
 
 #[tokio::test]
-async fn partitions_are_executed_once_more_never_or_though_there_are_none() {
+async fn partitions_may_be_executed_again_or_never_or_be_out_of_range() {
     check(&[0, 1], &[("completed", 20)]).await;
     check(&[1, 0], &[("completed", 20)]).await;
     // Never.

@@ -91,7 +91,7 @@ async fn a_failed_and_a_cancelled_query_are_reported_as_such() {
 }
 
 #[tokio::test]
-async fn a_plan_that_is_never_executed_gives_no_report() {
+async fn a_plan_that_is_never_executed_has_no_report() {
     let (ctx, seen, live) = session();
     let frame = ctx.sql("SELECT value FROM generate_series(1, 10)").await.unwrap();
     drop(frame.create_physical_plan().await.unwrap());

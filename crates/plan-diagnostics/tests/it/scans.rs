@@ -87,7 +87,7 @@ async fn a_recursive_query_counts_what_each_round_reads() {
 }
 
 #[tokio::test]
-async fn times_are_said_per_partition() {
+async fn times_are_shown_per_partition() {
     let (ctx, seen, _) = session();
     run(&ctx, "SELECT value % 3 AS k, count(*) FROM generate_series(1, 100000) GROUP BY k").await;
     let report = only(&seen);

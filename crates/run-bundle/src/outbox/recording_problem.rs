@@ -21,7 +21,7 @@ pub enum RecordingProblem {
     /// The file cannot be written now, mostly because the disk is full.
     #[error(
         "the outbox cannot be written: the run and its delivery to servers go on, and records wait for space; what \
-         does not fit into memory is lost to the bundle, which the end of the run says. Make space there, or choose \
+         does not fit into memory is not written; the finish report counts it. Free space there, or choose \
          another folder (--output-dir, DAGLIGHT_OUTPUT_DIR)"
     )]
     Unwritten {

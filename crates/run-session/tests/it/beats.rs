@@ -182,7 +182,7 @@ async fn a_beat_knows_the_nodes_the_queries_the_memory_and_the_process() {
 
 /// `SET` gives a session another pool, which is the one that its queries use from then on.
 #[tokio::test(flavor = "multi_thread")]
-async fn the_memory_of_a_session_is_known_behind_a_new_limit() {
+async fn the_memory_of_a_session_is_known_after_a_new_limit() {
     let out = tempfile::tempdir().unwrap();
     let mut settings = Settings::of_profile(Profile::Dev);
     settings.bundle.output_dir = out.path().to_owned();

@@ -118,7 +118,7 @@ async fn a_panic_is_recorded_with_message_and_place() {
 }
 
 #[tokio::test]
-async fn the_cause_of_a_run_is_a_tag_that_replaces_none_of_the_users_own() {
+async fn the_cause_of_a_run_is_a_tag_that_does_not_replace_the_users() {
     let out = tempfile::tempdir().unwrap();
     let telemetry = telemetry(out.path(), Profile::Dev);
     let run = telemetry.start_run(&dag(), RunOptions::new().tag("error", "none so far"));

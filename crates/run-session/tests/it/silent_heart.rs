@@ -68,7 +68,7 @@ impl MemoryPool for Silent {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_heart_that_stands_still_is_seen_once_and_stands_in_the_report() {
+async fn a_blocked_heartbeat_is_reported_once_and_in_the_report() {
     let out = tempfile::tempdir().unwrap();
     let telemetry = telemetry(out.path(), Profile::Dev);
     let is_held = Arc::new(AtomicBool::new(false));

@@ -90,7 +90,7 @@ fn what_is_wrong_is_named_with_its_place() {
 }
 
 #[test]
-fn what_this_program_does_not_have_is_said() {
+fn what_this_program_does_not_support_is_reported() {
     let refused = |text: &str| {
         let resolved = Machine::new(&[(USER, text)]).resolve(&[]);
         resolved.refused.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")

@@ -96,7 +96,7 @@ fn misspelt_schemas_are_found_too() {
 }
 
 #[test]
-fn what_comes_later_or_is_gone_is_said() {
+fn what_comes_later_or_was_dropped_is_reported() {
     check_refused(
         "SELECT * FROM t;\n\nCREATE TABLE t AS SELECT 1 AS x",
         "a.sql:1:15: table \"t\" is defined only at line 3",

@@ -172,7 +172,7 @@ fn an_outbox_without_its_end_is_completed_by_what_else_is_known() {
 
 /// One server has the run already, and another one gets it.
 #[test]
-fn what_another_server_got_is_said_to_be_delivered() {
+fn what_another_server_got_is_reported_as_delivered() {
     let recorded = Recorded::whole(&[]);
     for _ in 0..2 {
         let all = script([until_run(), vec![(LOG, Empty), end()]]);
