@@ -207,7 +207,7 @@ fn a_check_that_does_not_fit_is_an_error_at_its_place() {
         (
             "-- expect: sum(id) > 0\nCREATE VIEW t AS SELECT 1 AS id",
             "checks.sql:1:4: t:",
-            "a condition is about one row",
+            "a condition applies to one row",
         ),
         (
             "PREPARE p AS SELECT 1 AS id;\n-- expect: not_null(name)\nEXECUTE p;",

@@ -145,7 +145,7 @@ fn a_new_file_is_not_written_over_another() {
         [&["bundle", "pack", "out", "--to", "mine"], &["export", "out", "--format", "otlp", "--to", "mine"]];
     for command in commands {
         let refused = Daglight::new(&checkout, command).finish().ended_with(2).stderr;
-        assert!(refused.starts_with("error: mine is there already: "), "{command:?}: {refused}");
+        assert!(refused.starts_with("error: mine already exists: "), "{command:?}: {refused}");
         assert_eq!(fs::read_to_string(checkout.path().join("mine")).expect("a file"), "mine");
     }
 }

@@ -60,7 +60,7 @@ fn an_export_goes_to_a_pipe_and_replaces_no_file() {
     assert!(document["resourceSpans"].is_array());
     call().read_by_nobody().finish().ended_with(0);
     let there = call().args(["--to", "shop.sql"]).finish().ended_with(2);
-    assert!(there.stderr.contains("shop.sql is there already: name a new file"), "{}", there.stderr);
+    assert!(there.stderr.contains("shop.sql already exists: choose a new file"), "{}", there.stderr);
     let logs: Value =
         serde_json::from_str(&call().args(["--signal", "logs"]).finish().ended_with(0).stdout).expect("JSON");
     assert!(logs["resourceLogs"].is_array());

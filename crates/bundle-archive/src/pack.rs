@@ -58,7 +58,7 @@ pub enum PackError {
         source: io::Error,
     },
     /// Something is there already.
-    #[error("{} is there already: expected the name of a new file", path.display())]
+    #[error("{} already exists: expected the name of a new file", path.display())]
     Exists {
         /// Where the archive was to be.
         path: PathBuf,

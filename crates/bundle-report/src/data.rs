@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use daglight_run_bundle::{
-    Artifact, Bundle, FileReading, Manifest, NodeSummary,
+    Artifact, Bundle, DATA_SUMMARY_BEFORE_THE_ERROR, FileReading, Manifest, NodeSummary,
     outbox::{AttributeKind, Event, OutboxReader, Read, outbox_path},
 };
 use serde_json::Value;
@@ -21,7 +21,7 @@ const MAX_LEFT_OUT: usize = 20_000;
 const MAX_COLUMNS: usize = 50;
 /// Values of a column that a report has.
 const MAX_VALUES: usize = 10;
-/// What stands in the type of a column behind the type itself: how `run-session` marks figures for a page that has no other place.
+/// How remarks on the figures begin, which older bundles have only after the type of the column.
 const REMARKS: [&str; 2] = [" (figures without ", " (histogram and quantiles: "];
 
 /// The summaries of a bundle as they are read, those of the last attempt of each node.
@@ -62,7 +62,7 @@ fn read_outbox(bundle: &Bundle, take: &mut impl FnMut(String, bool, Value)) {
                 let Event::TaskFinished { node, attributes, .. } = *event else { continue };
                 for attribute in attributes {
                     if attribute.kind == AttributeKind::DagworksDescribe {
-                        let is_partial = attribute.name.starts_with("data_summary_before_the_error");
+                        let is_partial = attribute.name.starts_with(DATA_SUMMARY_BEFORE_THE_ERROR);
                         take(node.clone(), is_partial, attribute.value);
                     }
                 }
@@ -149,7 +149,13 @@ fn column_of(name: &str, column: &Value) -> Option<ColumnReport> {
     let missing = column["missing"].as_u64()?;
     let kind = column["base_data_type"].as_str().unwrap_or_default();
     let data_type = column["data_type"].as_str().unwrap_or_default();
-    let (data_type, remark) = without_remark(data_type);
+    let (data_type, remark) = match column["remark"].as_str() {
+        Some(remark) => {
+            let data_type = data_type.strip_suffix(&format!(" ({remark})")).unwrap_or(data_type);
+            (data_type, Some(remark.to_owned()))
+        }
+        None => without_remark(data_type),
+    };
     let has_range = matches!(kind, "numeric" | "datetime");
     let text = |key: &str| has_range.then(|| text_of(&column[key])).flatten();
     let mut most_frequent = match kind {
@@ -196,7 +202,7 @@ fn text_of(value: &Value) -> Option<String> {
     }
 }
 
-/// A type without what is said of the figures of its column, and that.
+/// The type of a column of an older bundle without the remark on its figures, and that.
 fn without_remark(data_type: &str) -> (&str, Option<String>) {
     let found = REMARKS.iter().filter_map(|mark| data_type.find(mark)).min();
     let Some(at) = found else { return (data_type, None) };
@@ -245,6 +251,14 @@ mod tests {
         assert_eq!(status.most_frequent, [value("O", 6), value("F", 2), value("P", 1)]);
         assert_eq!(is_open.most_frequent, [value("true", 5), value("false", 1)]);
         assert_eq!((hidden.distinct, hidden.min.as_deref()), (None, None));
+    }
+
+    #[test]
+    fn a_remark_is_known_whatever_its_words_are() {
+        let column = json!({"data_type": "Float64 (in other words)", "count": 1, "missing": 0, "remark": "in other words"});
+        let report = report(&json!({"price": column}));
+        let price = &report.columns[0];
+        assert_eq!((price.data_type.as_str(), price.remark.as_deref()), ("Float64", Some("in other words")));
     }
 
     #[test]

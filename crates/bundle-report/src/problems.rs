@@ -89,7 +89,8 @@ impl Problems {
             _ => return,
         };
         let mut message = record.body.as_ref().map(ToString::to_string).unwrap_or_default();
-        for (key, value) in record.attributes.iter().filter(|(key, _)| *key != key::WARNING_CODE && !is_context(key))
+        for (key, value) in
+            record.attributes.iter().filter(|(key, _)| *key != key::WARNING_CODE && !is_context(key))
         {
             // With its fields, since many libraries log one constant text and put all that differs into fields.
             message.push_str(&format!(" {key}={value}"));

@@ -33,7 +33,7 @@ pub(crate) fn export(args: &ExportArgs) -> Result<ExitCode, Failure> {
             // An export can be made again, and what stands there perhaps not.
             let file = File::create_new(path).map_err(|error| match error.kind() {
                 ErrorKind::AlreadyExists => {
-                    Failure::input(format!("{} is there already: name a new file", path.display()))
+                    Failure::input(format!("{} already exists: choose a new file", path.display()))
                 }
                 _ => Failure::work(format!("cannot write {}: {error}", path.display())),
             })?;

@@ -38,7 +38,7 @@ pub(crate) fn replay(args: &ReplayArgs) -> Result<ExitCode, Failure> {
     let replayed =
         otel::replay(&files, &variables, process_policy().redactor()).map_err(|error| match error {
             otel::ReplayError::NoEndpoint { .. } => {
-                Failure::input(format!("{error}; or give --endpoint, which wins over these"))
+                Failure::input(format!("{error}; or pass --endpoint, which overrides these"))
             }
             error => Failure::work(error),
         })?;

@@ -262,8 +262,8 @@ mod tests {
                 "needs a date or a timestamp, but the column \"id\" is of the type Int64",
             ),
             ("amount + 1", "is of the type Int64"),
-            ("sum(amount) > 1", "no aggregate"),
-            ("row_number() OVER () > 1", "no aggregate"),
+            ("sum(amount) > 1", "cannot contain an aggregate"),
+            ("row_number() OVER () > 1", "cannot contain an aggregate"),
             ("amonut > 1", "cannot be planned: "),
             ("nothing(amount)", "cannot be planned: "),
         ] {

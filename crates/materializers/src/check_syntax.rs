@@ -52,7 +52,7 @@ pub enum CheckProblem {
     #[error("a condition applies to one row and cannot contain a query")]
     Query,
     /// A parameter in a check.
-    #[error("a check reads no parameters: write the value")]
+    #[error("a check cannot read parameters: write the value")]
     Parameter,
     /// The condition is not an SQL expression.
     #[error("a check is `rows`, `unique`, `not_null`, `freshness` or an SQL condition, but this one is not")]
@@ -403,8 +403,8 @@ mod tests {
         check_refused("amount >=", "SQL condition", 0);
         check_refused("amount > 0 0", "SQL condition", 11);
         check_refused("a = 'x", "SQL condition", 4);
-        check_refused("a > (SELECT 1)", "no query can stand", 5);
-        check_refused("a > $low", "reads no parameters", 4);
+        check_refused("a > (SELECT 1)", "cannot contain a query", 5);
+        check_refused("a > $low", "cannot read parameters", 4);
     }
 
     use datafusion::sql::sqlparser::dialect::GenericDialect;

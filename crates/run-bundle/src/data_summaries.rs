@@ -26,9 +26,15 @@ use crate::{
 pub const DATA_SUMMARY_VERSION: u32 = 1;
 
 /// Fields of a column that are in the bundle alone, because the page of the tracking server has no place for them: about how many
-/// different values there are, whether that number is an estimate, and by which part of all values the rank of a quantile or of
-/// an edge of the histogram may be off, where they are estimates.
-pub const BUNDLE_ONLY_FIELDS: [&str; 3] = ["distinct", "distinct_is_estimate", "rank_error"];
+/// different values there are, whether that number is an estimate, by which part of all values the rank of a quantile or of
+/// an edge of the histogram may be off, where they are estimates, and what is remarked on the figures, which also stands in
+/// parentheses after the type. The last came later: older bundles have it after the type alone.
+pub const BUNDLE_ONLY_FIELDS: [&str; 4] = ["distinct", "distinct_is_estimate", "rank_error", "remark"];
+
+/// The name of the attribute of a node with the summary of its data.
+pub const DATA_SUMMARY: &str = "data_summary";
+/// The same of a node that failed: the summary is of the rows before the error.
+pub const DATA_SUMMARY_BEFORE_THE_ERROR: &str = "data_summary_before_the_error";
 
 /// One at a time: a run writes to its file from one process.
 static APPENDING: Mutex<()> = Mutex::new(());

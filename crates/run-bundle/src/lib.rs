@@ -76,7 +76,9 @@ pub use bundle::{Bundle, BundleError};
 pub use check_record::{CheckRecord, RecordedOutcome, RecordedSeverity};
 /// What a file that is written survives, and so how long writing it takes.
 pub use daglight_guarded_files::Durability;
-pub use data_summaries::{BUNDLE_ONLY_FIELDS, DATA_SUMMARY_VERSION, NodeSummary};
+pub use data_summaries::{
+    BUNDLE_ONLY_FIELDS, DATA_SUMMARY, DATA_SUMMARY_BEFORE_THE_ERROR, DATA_SUMMARY_VERSION, NodeSummary,
+};
 pub use delete::{DeleteError, Deleted};
 pub use delivery_counts::{
     Delivery, DeliveryCounts, ItemsByKind, LedgerDestination, LedgerSignal, SignalLedger,

@@ -4,7 +4,7 @@ use std::{collections::HashSet, time::Duration};
 
 use daglight_capture_policy::{Captured, Policy};
 use daglight_materializers::Registry;
-use daglight_run_bundle::{BUNDLE_ONLY_FIELDS, KeptAs};
+use daglight_run_bundle::{BUNDLE_ONLY_FIELDS, DATA_SUMMARY, DATA_SUMMARY_BEFORE_THE_ERROR, KeptAs};
 use daglight_tracker_client::{Attribute, AttributeKind, AttributeRole};
 use serde_json::{Map, Value, json};
 
@@ -35,7 +35,7 @@ impl ShownSummary {
         if has_failed && !saw_rows {
             return None;
         }
-        let name = if has_failed { "data_summary_before_the_error" } else { "data_summary" };
+        let name = if has_failed { DATA_SUMMARY_BEFORE_THE_ERROR } else { DATA_SUMMARY };
         data_summary(facts, policy).map(|(kind, value)| Self { name, kind, value })
     }
 

@@ -124,22 +124,26 @@ fn describe_column(position: usize, column: &ColumnSummary) -> Value {
         | Details::Datetime(found) => found.rank_error.filter(|_| fields.is_some()),
         _ => None,
     };
+    let remark = remark(rank_error, nans, infinities);
     let mut value = Map::from_iter([
         ("name".to_owned(), column.name.clone().into()),
         ("pos".to_owned(), position.into()),
-        ("data_type".to_owned(), marked(&column.data_type, rank_error, nans, infinities).into()),
+        ("data_type".to_owned(), marked(&column.data_type, remark.as_deref()).into()),
         ("count".to_owned(), column.count.into()),
         ("missing".to_owned(), column.missing.into()),
         ("base_data_type".to_owned(), if fields.is_some() { kind } else { "unhandled" }.into()),
     ]);
     value.extend(fields.unwrap_or_default());
-    let [distinct, distinct_is_estimate, of_ranks] = BUNDLE_ONLY_FIELDS;
+    let [distinct, distinct_is_estimate, of_ranks, remarked] = BUNDLE_ONLY_FIELDS;
     if let Some((count, is_estimate)) = different_values(&column.details) {
         value.insert(distinct.to_owned(), count.into());
         value.insert(distinct_is_estimate.to_owned(), is_estimate.into());
     }
     if let Some(error) = rank_error {
         value.insert(of_ranks.to_owned(), error.into());
+    }
+    if let Some(remark) = remark {
+        value.insert(remarked.to_owned(), remark.into());
     }
     Value::Object(value)
 }
@@ -161,16 +165,21 @@ fn different_values(details: &Details) -> Option<(u64, bool)> {
     }
 }
 
-/// The type, with a word on what is estimated and what the figures leave out. The page has no other place for it: it computes
-/// with all other fields, which JSON has only finite numbers for.
-fn marked(data_type: &str, rank_error: Option<f64>, nans: u64, infinities: u64) -> String {
+/// The type, with what is remarked on the figures. The page has no other place for it: it computes with all other fields, which
+/// JSON has only finite numbers for.
+fn marked(data_type: &str, remark: Option<&str>) -> String {
+    remark.map_or_else(|| data_type.to_owned(), |remark| format!("{data_type} ({remark})"))
+}
+
+/// What is estimated, and what the figures leave out.
+fn remark(rank_error: Option<f64>, nans: u64, infinities: u64) -> Option<String> {
     let counted = [(nans, "NaN"), (infinities, "infinite")].into_iter().filter(|(count, _)| *count > 0);
     let counted: Vec<String> = counted.map(|(count, what)| format!("{count} {what}")).collect();
     let left_out = (!counted.is_empty()).then(|| format!("figures without {}", counted.join(" and ")));
     let estimated =
         rank_error.map(|error| format!("histogram and quantiles: estimates, ±{} % of rows", error * 100.0));
     let remarks: Vec<String> = left_out.into_iter().chain(estimated).collect();
-    if remarks.is_empty() { data_type.to_owned() } else { format!("{data_type} ({})", remarks.join("; ")) }
+    (!remarks.is_empty()).then(|| remarks.join("; "))
 }
 
 type Fields = Option<Map<String, Value>>;

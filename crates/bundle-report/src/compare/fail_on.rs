@@ -42,7 +42,7 @@ pub enum CriterionError {
         name: String,
     },
     /// Its part is not one.
-    #[error("{value:?} is not a part for {name}: expected a number of percent from 0 on, such as {name}=20%")]
+    #[error("{value:?} is not a share for {name}: expected a percentage of 0 or more, such as {name}=20%")]
     Part {
         /// The criterion.
         name: String,

@@ -336,6 +336,7 @@ fn no_text_of_an_error_or_a_warning_decides_what_the_headline_says() {
         &[
             "Failed after 100 ms",
             "The run failed: process ended with code 3: loader",
+            "Slowest: totals",
             "1 warning: no progress for ticket 7",
         ],
     );
@@ -379,6 +380,13 @@ fn a_run_that_was_closed_for_its_process_is_known_by_its_manifest_or_its_root_sp
     check(&old);
 }
 
+/// A warning in the log with one field.
+fn warning_line(text: &str, key: &str, value: &str) -> String {
+    let field = json!({"key": key, "value": {"stringValue": value}});
+    let record = json!({"severityNumber": 13, "body": {"stringValue": text}, "attributes": [field]});
+    json!({"resourceLogs": [{"scopeLogs": [{"logRecords": [record]}]}]}).to_string() + "\n"
+}
+
 #[test]
 fn the_report_has_the_code_of_a_warning_of_any_version() {
     let run = Run::new().manifest(|manifest| {
@@ -386,13 +394,8 @@ fn the_report_has_the_code_of_a_warning_of_any_version() {
         manifest.warnings = vec![Warning::new(WarningCode::DiskFull, "a"), Warning::new(newer, "b")];
     });
     // With its code as it is written now, and with its fields alone as older versions wrote it.
-    let stall = |key: &str, value: &str| {
-        let body = format!(r#"{{"stringValue":"no progress {key}"}}"#);
-        let attribute = format!(r#"{{"key":"{key}","value":{{"stringValue":"{value}"}}}}"#);
-        let record = format!(r#"{{"severityNumber":13,"body":{body},"attributes":[{attribute}]}}"#);
-        format!(r#"{{"resourceLogs":[{{"scopeLogs":[{{"logRecords":[{record}]}}]}}]}}"#) + "\n"
-    };
-    let logs = stall("warning.code", "stall") + &stall("stall.since", "2026-11-21T05:09:47Z");
+    let logs = warning_line("no progress", "warning.code", "stall")
+        + &warning_line("no progress for 30 s", "stall.since", "2026-11-21T05:09:47Z");
     fs::write(run.bundle.logs(), logs + &fixture::log_line(13, "of a library")).unwrap();
     let json = serde_json::to_value(run.report()).unwrap();
     let problems = json["problems"].as_array().unwrap().iter();
@@ -488,7 +491,7 @@ fn no_node_takes_more_than_the_run() {
 fn a_stall_is_reported_once() {
     let run = Run::new().killed_while("totals").manifest(|_| {});
     let text = "no progress for 30 s: node totals, operator SortExec";
-    fs::write(run.bundle.logs(), fixture::log_line(13, text)).unwrap();
+    fs::write(run.bundle.logs(), warning_line(text, "warning.code", "stall")).unwrap();
     let report = run.report();
     assert!(
         !report.headline.iter().any(|finding| finding.text.contains("warning")),
