@@ -196,8 +196,7 @@ mod tests {
     fn changes_of_a_manifest_do_not_undo_each_other() {
         let (_out, bundle) = bundle();
         fixture::manifest().write(&bundle).unwrap();
-        let add =
-            |text: String| Manifest::update(&bundle, |manifest| manifest.warnings.push(warning(&text)));
+        let add = |text: String| Manifest::update(&bundle, |manifest| manifest.warnings.push(warning(&text)));
         std::thread::scope(|scope| {
             for thread in 0..4 {
                 scope.spawn(move || (0..25).for_each(|n| add(format!("{thread}-{n}")).unwrap()));
