@@ -1,15 +1,10 @@
 //! What of a bundle is SQL, and the bundle without it.
 
-use std::io::{self, BufRead as _, BufReader, BufWriter, Read, Write};
+use std::io::{self, BufWriter, Read, Write};
 
-use daglight_run_bundle::{BundlePart, MAX_LINE_BYTES, MAX_PLAN_BYTES};
+use daglight_run_bundle::{BundlePart, JsonLine, JsonLines, MAX_PLAN_BYTES, NumberedLine, SQL_FIELDS};
+use daglight_semantic_conventions::key::DB_QUERY_TEXT;
 use serde_json::Value;
-
-/// The attribute of spans with the text of a query, by the conventions of OpenTelemetry.
-const QUERY_TEXT: &str = "db.query.text";
-/// The fields of a plan file that hold SQL, plans, their literals, or rows.
-const PLAN_FIELDS: [&str; 6] =
-    ["sql", "logical_plan", "optimized_plan", "physical_plan", "detail", "preview"];
 
 /// What stands for a line that cannot be read. It cannot be read either.
 const UNREADABLE: &[u8] = b"a damaged line was left out\n";
@@ -24,8 +19,7 @@ pub(crate) fn is_changed(path: &str) -> bool {
     matches!(BundlePart::of(path), BundlePart::Plan | BundlePart::Traces)
 }
 
-/// Writes the content of a file without the SQL in it. A line that is not JSON is
-/// replaced, since nobody can say what is in it, and whoever unpacks the file must see that it was damaged.
+/// Writes the content of a file without the SQL in it. A line that is not JSON, or longer than a line may be, is replaced, since nobody can say what is in it, and whoever unpacks the file must see that it was damaged.
 pub(crate) fn strip(path: &str, from: impl Read, to: impl Write) -> io::Result<()> {
     let mut to = BufWriter::new(to);
     if BundlePart::of(path) == BundlePart::Plan {
@@ -38,28 +32,25 @@ pub(crate) fn strip(path: &str, from: impl Read, to: impl Write) -> io::Result<(
         }
         return to.flush();
     }
-    let mut lines = BufReader::new(from);
-    loop {
-        let mut line = Vec::new();
-        if (&mut lines).take(MAX_LINE_BYTES).read_until(b'\n', &mut line)? == 0 {
-            return to.flush();
-        }
-        match serde_json::from_slice(&line) {
-            Ok(mut spans) => {
+    let mut lines = JsonLines::of(from);
+    while let Some(NumberedLine { line, .. }) = lines.next_with(|line| serde_json::from_str(line))? {
+        match line {
+            JsonLine::Value(mut spans) => {
                 strip_attributes(&mut spans);
                 serde_json::to_writer(&mut to, &spans)?;
                 to.write_all(b"\n")?;
             }
-            Err(_) => to.write_all(UNREADABLE)?,
+            JsonLine::Damaged { .. } | JsonLine::Torn => to.write_all(UNREADABLE)?,
         }
     }
+    to.flush()
 }
 
 fn strip_plan(value: &mut Value) {
     match value {
         Value::Object(fields) => {
             // By the name of the field at any depth, so that one that moves within the format stays hidden.
-            fields.retain(|name, _| !PLAN_FIELDS.contains(&name.as_str()));
+            fields.retain(|name, _| !SQL_FIELDS.contains(&name.as_str()));
             fields.values_mut().for_each(strip_plan);
         }
         Value::Array(items) => items.iter_mut().for_each(strip_plan),
@@ -73,9 +64,25 @@ fn strip_attributes(value: &mut Value) {
         Value::Array(items) => {
             // An attribute of OTLP/JSON is `{"key": ..., "value": ...}` in a list, wherever it stands: on spans,
             // events, links and resources alike.
-            items.retain(|item| item.get("key").and_then(Value::as_str) != Some(QUERY_TEXT));
+            items.retain(|item| item.get("key").and_then(Value::as_str) != Some(DB_QUERY_TEXT));
             items.iter_mut().for_each(strip_attributes);
         }
         _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use daglight_run_bundle::MAX_LINE_BYTES;
+
+    use super::*;
+
+    #[test]
+    fn the_rest_of_a_line_that_is_too_long_is_not_a_line() {
+        let rest = &b"{\"attributes\": \"the rest of it\"}\n{\"next\": 1}\n"[..];
+        let from = io::repeat(b' ').take(MAX_LINE_BYTES + 1).chain(rest);
+        let mut to = Vec::new();
+        strip("otel_traces.json", from, &mut to).unwrap();
+        assert_eq!(to, [UNREADABLE, b"{\"next\":1}\n"].concat());
     }
 }

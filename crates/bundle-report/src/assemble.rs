@@ -4,8 +4,8 @@ use std::{collections::HashMap, path::Path};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use daglight_run_bundle::{
-    Artifact, KeptAs, LedgerDestination, LedgerSignal, Liveness, Manifest, NodeStatus, ProcessEvidence,
-    RunStatus, SignalLedger, Tracking, saturating_sum,
+    Artifact, LedgerDestination, LedgerSignal, Liveness, Manifest, Materialization, NodeStatus,
+    ProcessEvidence, RunStatus, SignalLedger, Tracking, saturating_sum,
 };
 
 use crate::{
@@ -228,7 +228,9 @@ fn with_warnings(mut problems: Problems, manifest: Option<&Manifest>) -> Problem
 /// What the artifacts add to the totals. A parameter table is what the run was given, and nothing that it has written.
 fn written(artifacts: &[Artifact]) -> Totals {
     let mut totals = Totals::default();
-    for artifact in artifacts.iter().filter(|artifact| artifact.materialization != KeptAs::ParamTable) {
+    for artifact in
+        artifacts.iter().filter(|artifact| artifact.materialization != Materialization::ParamTable)
+    {
         let (rows, bytes) = match artifact.location {
             Some(_) => (&mut totals.rows_written, &mut totals.bytes_written),
             None => (&mut totals.rows_in_tables, &mut totals.bytes_in_tables),
@@ -374,10 +376,10 @@ mod tests {
             written_at: DateTime::UNIX_EPOCH,
         };
         let totals = written(&[
-            artifact(KeptAs::Parquet, Some("a.parquet")),
-            artifact(KeptAs::Table, None),
-            artifact(KeptAs::ParamTable, Some("limits.csv")),
-            artifact(KeptAs::ParamTable, None),
+            artifact(Materialization::Parquet, Some("a.parquet")),
+            artifact(Materialization::Table, None),
+            artifact(Materialization::ParamTable, Some("limits.csv")),
+            artifact(Materialization::ParamTable, None),
         ]);
         assert_eq!((totals.rows_written, totals.bytes_written), (3, 100));
         assert_eq!((totals.rows_in_tables, totals.bytes_in_tables), (3, 100));

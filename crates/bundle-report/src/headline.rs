@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use daglight_run_bundle::{KeptAs, Liveness, NodeStatus, Tracking, WarningCode};
+use daglight_run_bundle::{Liveness, Materialization, NodeStatus, Tracking, WarningCode};
 
 use crate::{
     display,
@@ -106,7 +106,7 @@ fn status(report: &Report, findings: &mut Findings) {
             continue;
         }
         let artifacts = report.artifacts.iter().filter(|artifact| artifact.location.is_some() == in_files);
-        let mut artifacts = artifacts.filter(|artifact| artifact.materialization != KeptAs::View);
+        let mut artifacts = artifacts.filter(|artifact| artifact.materialization != Materialization::View);
         // The totals are of what is known, and here they stand for everything.
         let at_least =
             if artifacts.clone().any(|artifact| artifact.rows.is_none()) { "at least " } else { "" };

@@ -32,6 +32,7 @@ mod rewritten;
 
 // Finding credentials by their names, their shapes and what is known of them.
 mod redact;
+mod credential_places;
 mod known;
 mod learn;
 mod key_names;
@@ -65,7 +66,7 @@ pub use capture_settings::{
     CAPTURE_SETTINGS, CaptureKind, CaptureSetting, CaptureSettings, ShownPath, SqlText,
 };
 pub use captured::Captured;
-pub use causes::in_one_line;
+pub use causes::{in_one_line, with_causes};
 pub use console_text::printable_error;
 pub use path_users::host_of_path_part;
 pub use plan_text::operator_name;

@@ -1,4 +1,4 @@
-//! Finding credentials by the key they stand under and by the shape they have.
+//! What is shown of each kind of text, without the credentials in it.
 
 use std::{
     borrow::Cow,
@@ -8,17 +8,15 @@ use std::{
 
 use crate::{
     capture_settings::{CaptureSettings, ShownPath, SqlText},
-    clues::{Clue, Clues},
-    credentials::{Authority, authority, aws_secret, private_key, shaped_credential, users_of_urls, word},
+    clues::Clues,
+    credentials::users_of_urls,
     frame_bounds::without_frame_bounds,
-    key_names::{KeyNames, takes_user, user_and_password},
-    key_values::{Separator, ends_with_place, token_of_scheme},
+    key_names::KeyNames,
     known::Known,
     mask, object_names,
     partition_values::without_partition_values,
     path_users::users_of_paths,
     phrases, plan_text,
-    program_options::program_password,
     rewritten::without_ranges,
     sql_secrets::{plan_secrets, secrets},
     sql_values,
@@ -148,41 +146,6 @@ impl Redactor {
         without_ranges(&text, self.credentials(&text)).into_owned()
     }
 
-    /// Where the credentials are that [`Redactor::text`] finds. They may overlap.
-    pub(crate) fn credentials(&self, text: &str) -> Vec<Range<usize>> {
-        let mut found = Vec::new();
-        let mut at = 0;
-        let behind = |at: usize, find: fn(&str) -> Option<Range<usize>>| {
-            find(&text[at..]).map(|range| at + range.start..at + range.end)
-        };
-        // These two span lines and words, so the reader of words below sees only what is between them.
-        let clues = Clues::of(text);
-        let mut key = clues.has(Clue::PrivateKey).then(|| behind(0, private_key)).flatten();
-        let mut password = clues.has(Clue::Program).then(|| behind(0, program_password)).flatten();
-        while let Some(first) =
-            [&key, &password].into_iter().flatten().min_by_key(|range| range.start).cloned()
-        {
-            // Each part once: searching the rest again from every find would be quadratic for a file of keys.
-            self.scan(&text[at..first.start], at, &mut found);
-            at = first.end;
-            found.push(first);
-            // The one of the other kind is still the next of its kind, where it is not behind.
-            if key.as_ref().is_some_and(|range| range.start < at) {
-                key = behind(at, private_key);
-            }
-            if password.as_ref().is_some_and(|range| range.start < at) {
-                password = behind(at, program_password);
-            }
-        }
-        self.scan(&text[at..], at, &mut found);
-        // On the whole text and not between the finds, because a phrase says of a word elsewhere in the line what it
-        // is.
-        found.extend(phrases::secrets(text, clues, |name| self.hides_key(name)));
-        found.extend(users_of_paths(text));
-        found.extend(self.secrets_of_queries(text));
-        found
-    }
-
     /// The message of an error, without the values in it where the policy does not show those. Of one that is longer than 32 KiB,
     /// the beginning.
     pub fn error_text(&self, message: &str) -> String {
@@ -296,73 +259,13 @@ impl Redactor {
     }
 
     /// Where the secret values in the queries of URLs stand: all of them, where the policy shows no literals.
-    fn secrets_of_queries(&self, text: &str) -> Vec<Range<usize>> {
+    pub(crate) fn secrets_of_queries(&self, text: &str) -> Vec<Range<usize>> {
         if !text.contains(['?', '#']) {
             return Vec::new();
         }
         let known = self.known();
         let all_but = (!self.shows_literals()).then_some(&*known.shown_queries);
         UrlQueries { hides: &|name| self.hides_option(name), all_but }.secrets(text)
-    }
-
-    /// Adds where credentials are in a text that begins at `offset`.
-    fn scan(&self, text: &str, offset: usize, out: &mut Vec<Range<usize>>) {
-        let mut at = 0;
-        while let Some(first) = text[at..].chars().next() {
-            let rest = &text[at..];
-            let word = word(rest);
-            if word.is_empty() {
-                let before = text[..at].chars().next_back();
-                if matches!(first, '/' | '+')
-                    && let Some(secret) = aws_secret(rest, before)
-                {
-                    out.push(offset + at..offset + at + secret.end);
-                    at += secret.end;
-                } else {
-                    at += first.len_utf8();
-                }
-                continue;
-            }
-            // By whole words: `token` inside `tokenizer` is not a key.
-            let found = self.look_at(word, rest, &text[..at]);
-            if let Some(secret) = found.secret {
-                out.push(offset + at + secret.start..offset + at + secret.end);
-            }
-            at += found.length;
-        }
-    }
-
-    /// Looks at the word that `rest` begins with, and what belongs to it; `in_front` is the text in front.
-    fn look_at(&self, word: &str, rest: &str, in_front: &str) -> Found {
-        let before = in_front.chars().next_back();
-        if let Some(secret) = shaped_credential(word, rest, before) {
-            let length = secret.end;
-            return Found { secret: Some(secret), length };
-        }
-        let after = &rest[word.len()..];
-        let in_rest = |range: Range<usize>, offset: usize| range.start + offset..range.end + offset;
-        // In front of keys: in `token://user:pw@host` the word is a scheme, and what is to be hidden is the user of
-        // the URL.
-        if let Some(place) = after.strip_prefix("://") {
-            let start = word.len() + "://".len();
-            let Authority { user, end } = authority(place);
-            return Found { secret: user.map(|user| in_rest(user, start)), length: start + end };
-        }
-        if takes_user(word) {
-            let blank = after.len() - after.trim_start_matches([' ', '=', '"', '\'']).len();
-            if let Some(length) = user_and_password(&after[blank..]).filter(|_| blank > 0) {
-                let start = word.len() + blank;
-                return Found { secret: Some(start..start + length), length: start + length };
-            }
-        }
-        let value = Separator::after_key(word, after)
-            .filter(|_| self.hides_key(word) || signs_url(word, in_front))
-            // A node may be called `tokens`, and what follows is its error.
-            .filter(|separator| !(separator.is_colon() && ends_with_place(in_front)))
-            .and_then(|separator| separator.value(before, after))
-            .or_else(|| token_of_scheme(word, after));
-        let length = word.len() + value.as_ref().map_or(0, |value| value.end);
-        Found { secret: value.map(|value| in_rest(value, word.len())), length }
     }
 }
 
@@ -377,12 +280,6 @@ fn beginning(message: &str) -> Cow<'_, str> {
     format!("{} … ({} bytes more)", &cut[..end], message.len() - end).into()
 }
 
-/// Whether a parameter of a URL is what makes it one that anybody may ask: `?AWSAccessKeyId=a&Signature=s`. Elsewhere a signature
-/// is not a credential.
-fn signs_url(word: &str, in_front: &str) -> bool {
-    word.eq_ignore_ascii_case("signature") && in_front.ends_with(['?', '&'])
-}
-
 /// Whether a log record with this target is one of the libraries that hold the data of queries: what they log repeats it,
 /// and must be shown as [`Redactor::error_text`] has it.
 pub fn is_engine(target: &str) -> bool {
@@ -393,14 +290,6 @@ pub fn is_engine(target: &str) -> bool {
         // At the end of a word only: a program of the user's may be called `arrowhead`, and its messages are its own.
         crate_name.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with(['_', '-']))
     })
-}
-
-/// What there is to say of a word.
-struct Found {
-    /// Where a credential is, from the beginning of the word.
-    secret: Option<Range<usize>>,
-    /// How many bytes need no further look.
-    length: usize,
 }
 
 impl Default for Redactor {

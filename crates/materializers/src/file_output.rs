@@ -7,6 +7,7 @@ use arrow::{
     datatypes::{DataType, Schema, SchemaRef, UInt64Type},
 };
 use async_trait::async_trait;
+use daglight_run_bundle::Materialization;
 use datafusion::{
     common::TableReference,
     dataframe::DataFrame,
@@ -24,7 +25,7 @@ use crate::{
     location::name_of_files,
     output::{Output, register},
     stored_files::StoredFiles,
-    written::{Materialization, Written},
+    written::Written,
 };
 
 /// Characters that DataFusion puts before the number or ending of each file it makes in a folder.

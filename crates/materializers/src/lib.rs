@@ -43,6 +43,8 @@ pub use check_syntax::{CheckProblem, CheckSyntaxError, parse as parse_check};
 pub use check_tap::CheckTap;
 pub use column_facts::{ColumnFacts, Unread};
 pub use column_type::{ColumnType, UnknownType};
+/// How an output is kept.
+pub use daglight_run_bundle::Materialization;
 pub use data_check::{CheckSeverity, DataCheck, UnknownSeverity};
 pub use file_output::{Arrow, Csv, FileOutput, Ndjson, Parquet};
 pub use location::{name_of_files, naming_part, without_query};
@@ -54,4 +56,4 @@ pub use schema::schema_hash;
 pub use source::{SourceFacts, source_facts};
 pub use stored_files::StoredFiles;
 pub use summary_tap::SummaryTap;
-pub use written::{Materialization, Written};
+pub use written::Written;

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use async_trait::async_trait;
+use daglight_run_bundle::Materialization;
 use datafusion::{
     catalog::{MemorySchemaProvider, TableProvider},
     common::TableReference,
@@ -14,7 +15,7 @@ use datafusion::{
 
 use crate::{
     registry::Registry,
-    written::{Materialization, Written, memory_bytes},
+    written::{Written, memory_bytes},
 };
 
 /// Takes the rows of a `DataFrame`, and makes them known to a session under a stable name.

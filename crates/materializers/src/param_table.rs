@@ -15,6 +15,7 @@ use arrow::{
     util::display::{ArrayFormatter, FormatOptions},
 };
 use daglight_guarded_files::{Unfit, open_named, read_named};
+use daglight_run_bundle::Materialization;
 use daglight_settings::ParamTableSettings;
 use datafusion::{
     arrow::json::{ArrayWriter, ReaderBuilder, reader::infer_json_schema_from_iterator},
@@ -29,7 +30,7 @@ use sha2::{Digest as _, Sha256};
 use crate::{
     output::register,
     registry::Registry,
-    written::{Materialization, Written, memory_bytes},
+    written::{Written, memory_bytes},
 };
 
 /// Bytes of a file of parameters, 64 MiB: the rows are held in memory.

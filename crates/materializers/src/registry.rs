@@ -6,11 +6,12 @@ use std::{
 };
 
 use arrow::datatypes::SchemaRef;
+use daglight_run_bundle::Materialization;
 use daglight_settings::OutputSettings;
 
 use crate::{
     column_type::{ColumnType, UnknownType},
-    written::{Materialization, Written},
+    written::Written,
 };
 
 /// The tag of an output's node that says how the output is kept: [`Materialization::name`].

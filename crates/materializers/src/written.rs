@@ -1,9 +1,8 @@
 //! What an output says it has written.
 
-use std::fmt;
-
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use chrono::{DateTime, Utc};
+use daglight_run_bundle::Materialization;
 use datafusion::{
     common::{TableReference, utils::memory::get_record_batch_memory_size},
     datasource::{MemTable, listing::ListingTable},
@@ -12,57 +11,6 @@ use datafusion::{
 };
 
 use crate::stored_files::StoredFiles;
-
-/// How an output is kept.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Materialization {
-    /// Files of a format, such as `parquet`.
-    Files {
-        /// The format, in lower case.
-        format: String,
-    },
-    /// Rows in memory, or in a table that keeps them its own way.
-    Table,
-    /// A definition that is evaluated where it is used.
-    View,
-    /// A named set of parameters.
-    ParamTable,
-    /// As a custom output keeps it.
-    Other {
-        /// The name for tags and the catalog.
-        name: String,
-    },
-}
-
-impl Materialization {
-    /// Files of a format as SQL or a file's ending call it. JSON files hold one object a line, so that they are
-    /// `ndjson`.
-    pub fn files(format: &str) -> Self {
-        let format = match format.to_lowercase() {
-            json if json == "json" || json == "jsonl" => "ndjson".to_owned(),
-            other => other,
-        };
-        Self::Files { format }
-    }
-
-    /// The name for tags and the catalog: the format of files, `table`, `view`, `param_table`, or the name of a custom output.
-    pub fn name(&self) -> &str {
-        match self {
-            Self::Files { format } => format,
-            Self::Table => "table",
-            Self::View => "view",
-            Self::ParamTable => "param_table",
-            Self::Other { name } => name,
-        }
-    }
-}
-
-impl fmt::Display for Materialization {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
 
 /// An output that exists now.
 ///

@@ -192,10 +192,11 @@ impl Shared {
             }
         };
         let outcome = self.deliver_all(&bundle_dir, events, target);
+        // Before anybody is told: who waits for the end may deliver the rest at once.
+        drop(lock);
         if let Err(error) = outcome {
             self.give_up(error);
         }
-        drop(lock);
     }
 
     fn deliver_all(&self, bundle_dir: &Path, events: &LineageEvents, target: &Target) -> Result<(), String> {

@@ -6,6 +6,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use daglight_capture_policy::with_causes;
 use daglight_run_bundle::LedgerSignal;
 
 use crate::{
@@ -18,7 +19,7 @@ use crate::{
     origin::Origin,
     own_record::RawSpan,
     queue::{Queue, QueueSettings, WhenFull},
-    send_error::{SendError, with_causes},
+    send_error::SendError,
 };
 
 /// An item on its way, and where it comes from.

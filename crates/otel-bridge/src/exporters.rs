@@ -35,7 +35,7 @@ use crate::{
     otlp_target::{OtlpProtocol, OtlpTarget},
     send_error::{SendError, ShownEndpoint},
     sender::{self, Sender},
-    transport::TransportError,
+    transport::EndpointError,
 };
 
 /// A new exporter, whose transport is the route.
@@ -94,7 +94,7 @@ impl SpanExport {
         target: &OtlpTarget,
         resource: &Resource,
         grpc: &mut Option<Arc<GrpcRuntime>>,
-    ) -> Result<Self, TransportError> {
+    ) -> Result<Self, EndpointError> {
         let (exporter, route) = prepared_exporter!(SpanExporter, target, resource, grpc);
         Ok(Self { exporter, route })
     }
@@ -119,7 +119,7 @@ impl LogExport {
         target: &OtlpTarget,
         resource: &Resource,
         grpc: &mut Option<Arc<GrpcRuntime>>,
-    ) -> Result<Self, TransportError> {
+    ) -> Result<Self, EndpointError> {
         let (exporter, route) = prepared_exporter!(LogExporter, target, resource, grpc);
         Ok(Self { exporter, route, json: target.protocol == OtlpProtocol::HttpJson })
     }
@@ -149,7 +149,7 @@ impl MetricExport {
         target: &OtlpTarget,
         door: &Door,
         grpc: &mut Option<Arc<GrpcRuntime>>,
-    ) -> Result<Self, TransportError> {
+    ) -> Result<Self, EndpointError> {
         let door = door.clone();
         if target.protocol == OtlpProtocol::Grpc {
             let sender = Sender::new(target, same_policy(target), grpc)?;
@@ -204,7 +204,7 @@ impl<R: OtlpRequest> Route<R> {
         target: &OtlpTarget,
         grpc: &mut Option<Arc<GrpcRuntime>>,
         prepare: Option<Prepare>,
-    ) -> Result<Self, TransportError> {
+    ) -> Result<Self, EndpointError> {
         Ok(match target.protocol {
             OtlpProtocol::Grpc => Self::Grpc {
                 endpoint: Box::new(GrpcEndpoint::new(target, grpc)?),
@@ -271,8 +271,10 @@ fn without_repeats(causes: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use daglight_capture_policy::with_causes;
+
     use super::*;
-    use crate::send_error::{tests::endpoint, with_causes};
+    use crate::send_error::tests::endpoint;
 
     #[track_caller]
     fn check(text: &str, status: Option<(&str, &str)>, expected: &str) {

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use daglight_capture_policy::Redactor;
+use daglight_capture_policy::{Redactor, with_causes};
 use daglight_http_transport::on_own_thread;
 use opentelemetry::metrics::MeterProvider;
 use opentelemetry_sdk::{Resource, metrics::SdkMeterProvider};
@@ -28,9 +28,8 @@ use crate::{
     origin::Origin,
     otlp_target::{OtlpProtocol, OtlpTarget},
     queue::deadline_in,
-    send_error::with_causes,
     signal_export::SignalExport,
-    transport::TransportError,
+    transport::EndpointError,
 };
 
 /// How long a process waits for its exports when nobody has said how long it may.
@@ -202,12 +201,12 @@ impl Setup<'_> {
         &mut self,
         signal: Signal,
         export: &SignalExport,
-        build: impl FnOnce(&OtlpTarget, &mut Option<Arc<GrpcRuntime>>) -> Result<E, TransportError> + Send,
+        build: impl FnOnce(&OtlpTarget, &mut Option<Arc<GrpcRuntime>>) -> Result<E, EndpointError> + Send,
     ) -> Option<Destinations<E>> {
         let otlp = export.otlp.as_ref().and_then(|target| {
             // A blocking HTTP client cannot be built inside a runtime.
             let built = on_own_thread(|| unlogged(|| build(target, &mut self.grpc)));
-            let built = built.map_err(TransportError::from).flatten();
+            let built = built.map_err(EndpointError::from).flatten();
             built.inspect_err(|error| self.warn(signal, error)).ok()
         });
         if let (Some(_), Some(target)) = (&otlp, &export.otlp) {

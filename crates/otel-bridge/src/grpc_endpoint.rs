@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use daglight_capture_policy::with_causes;
 use daglight_http_transport::{Authorities, USER_AGENT, check_system_roots};
 use opentelemetry::Context;
 use tokio::{
@@ -28,8 +29,8 @@ use tonic_types::StatusExt as _;
 use crate::{
     messages::{OtlpRequest, Rejected},
     otlp_target::OtlpTarget,
-    send_error::{FailedAttempt, Retry, SendError, ShownEndpoint, with_causes},
-    transport::{TransportError, headers},
+    send_error::{FailedAttempt, Retry, SendError, ShownEndpoint},
+    transport::{EndpointError, headers},
 };
 
 /// An endpoint for the requests of one signal. It blocks, and so it must not be used on a thread of a runtime.
@@ -48,7 +49,7 @@ impl GrpcEndpoint {
     pub(crate) fn new(
         target: &OtlpTarget,
         runtime: &mut Option<Arc<GrpcRuntime>>,
-    ) -> Result<Self, TransportError> {
+    ) -> Result<Self, EndpointError> {
         let runtime = GrpcRuntime::shared(runtime)?;
         Ok(Self {
             channel: channel(&runtime, target)?,
@@ -211,7 +212,7 @@ fn suppress_telemetry() {
 }
 
 /// A channel that connects when it is first used. How long a request may take is up to the one who makes it.
-fn channel(runtime: &GrpcRuntime, target: &OtlpTarget) -> Result<Channel, TransportError> {
+fn channel(runtime: &GrpcRuntime, target: &OtlpTarget) -> Result<Channel, EndpointError> {
     let mut endpoint = Endpoint::from_shared(target.endpoint.clone())?
         .user_agent(USER_AGENT)?
         .connect_timeout(target.timeout);

@@ -16,7 +16,7 @@ use crate::{
     messages::{OtlpRequest, Rejected, rejected_in},
     otlp_target::{OtlpProtocol, OtlpTarget},
     send_error::{Cause, FailedAttempt, Retry, ShownEndpoint},
-    transport::{TransportError, headers},
+    transport::{EndpointError, headers},
 };
 
 /// Bytes of an answer that are read, 1 MiB; what an endpoint has to say is short.
@@ -34,9 +34,9 @@ pub(crate) struct HttpEndpoint {
 }
 
 impl HttpEndpoint {
-    pub(crate) fn new(target: &OtlpTarget) -> Result<Self, TransportError> {
+    pub(crate) fn new(target: &OtlpTarget) -> Result<Self, EndpointError> {
         // What is not a URL is found out now, and not when there is something to send.
-        let url = Url::parse(&target.endpoint).map_err(|_| TransportError::Url)?;
+        let url = Url::parse(&target.endpoint).map_err(|_| EndpointError::Url)?;
         let tls = target.tls.checked()?;
         let trust = match &tls.authorities {
             Some(authorities) => Trust::Only(Authorities::from_pem(authorities.clone())?),

@@ -9,7 +9,7 @@ use std::{
 };
 
 use daglight_run_bundle::{
-    self as bundle, DeliveryCounts, LedgerDestination, LedgerSignal, Warning, WarningCode,
+    DeliveryCounts, LedgerDestination, LedgerSignal, SignalLedger, Warning, WarningCode,
 };
 use serde::{Deserialize, Serialize};
 
@@ -55,9 +55,9 @@ impl fmt::Display for Signal {
     }
 }
 
-/// The counts of one signal.
+/// The counts of one signal, by destination.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SignalLedger {
+pub struct DestinationCounts {
     /// What went into the bundle's file.
     pub bundle: DeliveryCounts,
     /// What went over OTLP; `None` where that is not configured.
@@ -68,11 +68,11 @@ pub struct SignalLedger {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SignalLedgers {
     /// Spans.
-    pub traces: SignalLedger,
+    pub traces: DestinationCounts,
     /// Data points.
-    pub metrics: SignalLedger,
+    pub metrics: DestinationCounts,
     /// Log records.
-    pub logs: SignalLedger,
+    pub logs: DestinationCounts,
     /// What went wrong with the files.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub file_errors: Vec<Warning>,
@@ -83,7 +83,7 @@ pub struct SignalLedgers {
 
 impl SignalLedgers {
     /// The counts of one signal.
-    pub fn of(&self, signal: Signal) -> &SignalLedger {
+    pub fn of(&self, signal: Signal) -> &DestinationCounts {
         match signal {
             Signal::Traces => &self.traces,
             Signal::Metrics => &self.metrics,
@@ -92,13 +92,13 @@ impl SignalLedgers {
     }
 
     /// The counts as a list, as the manifest and the report have them.
-    pub fn accounts(&self) -> Vec<bundle::SignalLedger> {
+    pub fn accounts(&self) -> Vec<SignalLedger> {
         let mut accounts = Vec::new();
         for signal in Signal::ALL {
-            let SignalLedger { bundle, otlp } = self.of(signal).clone();
+            let DestinationCounts { bundle, otlp } = self.of(signal).clone();
             let destinations = [(LedgerDestination::Bundle, Some(bundle)), (LedgerDestination::Otlp, otlp)];
             for (destination, ledger) in destinations {
-                let account = |ledger| bundle::SignalLedger { signal: signal.into(), destination, ledger };
+                let account = |ledger| SignalLedger { signal: signal.into(), destination, ledger };
                 accounts.extend(ledger.map(account));
             }
         }
@@ -128,7 +128,7 @@ impl SignalLedgers {
     fn losses(
         &self,
         destination: &str,
-        of: fn(&SignalLedger) -> Option<&DeliveryCounts>,
+        of: fn(&DestinationCounts) -> Option<&DeliveryCounts>,
     ) -> impl Iterator<Item = String> {
         Signal::ALL.into_iter().filter_map(move |signal| {
             let ledger = of(self.of(signal)).filter(|ledger| !ledger.is_complete())?;
@@ -145,36 +145,43 @@ impl SignalLedgers {
     }
 }
 
-/// Where items of a signal go.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Destination {
-    Bundle,
-    Otlp,
+/// What did not arrive, over all runs of a process.
+#[derive(Debug, Clone)]
+pub(crate) struct Losses(Arc<[Loss]>);
+
+/// What of one signal did not arrive at one destination.
+#[derive(Debug)]
+pub(crate) struct Loss {
+    pub(crate) signal: Signal,
+    pub(crate) destination: LedgerDestination,
+    items: Arc<AtomicU64>,
 }
 
-impl Destination {
-    pub(crate) const ALL: [Self; 2] = [Self::Bundle, Self::Otlp];
-
-    pub(crate) const fn name(self) -> &'static str {
-        match self {
-            Self::Bundle => "bundle",
-            Self::Otlp => "otlp",
-        }
+impl Default for Losses {
+    fn default() -> Self {
+        let loss = |signal, destination| Loss { signal, destination, items: Arc::default() };
+        let losses = Signal::ALL.into_iter().flat_map(|signal| {
+            [LedgerDestination::Bundle, LedgerDestination::Otlp].map(|destination| loss(signal, destination))
+        });
+        Self(losses.collect())
     }
 }
-
-/// What did not arrive, over all runs of a process.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Losses([[Arc<AtomicU64>; Destination::ALL.len()]; Signal::ALL.len()]);
 
 impl Losses {
-    pub(crate) fn of(&self, signal: Signal, destination: Destination) -> u64 {
-        self.cell(signal, destination).load(Ordering::Relaxed)
+    pub(crate) fn all(&self) -> &[Loss] {
+        &self.0
     }
 
-    fn cell(&self, signal: Signal, destination: Destination) -> &Arc<AtomicU64> {
-        // Both count from zero in the order of their lists.
-        &self.0[signal as usize][destination as usize]
+    /// Where losses of a signal on the way to a destination are counted.
+    fn cell(&self, signal: Signal, destination: &LedgerDestination) -> Arc<AtomicU64> {
+        let loss = self.0.iter().find(|loss| loss.signal == signal && loss.destination == *destination);
+        loss.map(|loss| Arc::clone(&loss.items)).unwrap_or_default()
+    }
+}
+
+impl Loss {
+    pub(crate) fn items(&self) -> u64 {
+        self.items.load(Ordering::Relaxed)
     }
 }
 
@@ -189,13 +196,13 @@ pub(crate) struct Counts {
 }
 
 impl Counts {
-    fn new(losses: &Losses, signal: Signal, destination: Destination) -> Self {
+    fn new(losses: &Losses, signal: Signal, destination: &LedgerDestination) -> Self {
         Self {
             produced: AtomicU64::new(0),
             exported: AtomicU64::new(0),
             failed: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
-            lost_by_process: Arc::clone(losses.cell(signal, destination)),
+            lost_by_process: losses.cell(signal, destination),
         }
     }
 
@@ -242,13 +249,13 @@ pub(crate) struct SignalCounts {
 impl SignalCounts {
     fn new(losses: &Losses, signal: Signal) -> Self {
         Self {
-            bundle: Counts::new(losses, signal, Destination::Bundle),
-            otlp: Counts::new(losses, signal, Destination::Otlp),
+            bundle: Counts::new(losses, signal, &LedgerDestination::Bundle),
+            otlp: Counts::new(losses, signal, &LedgerDestination::Otlp),
         }
     }
 
-    pub(crate) fn ledger(&self, with_otlp: bool) -> SignalLedger {
-        SignalLedger { bundle: self.bundle.ledger(), otlp: with_otlp.then(|| self.otlp.ledger()) }
+    pub(crate) fn ledger(&self, with_otlp: bool) -> DestinationCounts {
+        DestinationCounts { bundle: self.bundle.ledger(), otlp: with_otlp.then(|| self.otlp.ledger()) }
     }
 }
 
@@ -283,7 +290,7 @@ mod tests {
         let lost = BTreeMap::from([("failed".to_owned(), 5), ("dropped".to_owned(), 1)]);
         let lossy = DeliveryCounts::of(10, 2, lost);
         let ledgers = SignalLedgers {
-            traces: SignalLedger { bundle: whole, otlp: Some(lossy) },
+            traces: DestinationCounts { bundle: whole, otlp: Some(lossy) },
             ..SignalLedgers::default()
         };
         assert_eq!(

@@ -83,7 +83,7 @@ pub use bridge::{Bridge, BridgeConfig};
 /// Where the signals of a run are written.
 pub use daglight_run_bundle::SignalFiles;
 pub use last_sign::last_sign_of_life;
-pub use ledger::{Signal, SignalLedger, SignalLedgers};
+pub use ledger::{DestinationCounts, Signal, SignalLedgers};
 pub use lines::{DamagedLines, ReadError};
 pub use metrics::RunMetrics;
 pub use probe::{EndpointCheck, OtlpCheck, check_endpoints};

@@ -13,7 +13,7 @@ use opentelemetry::{
 
 use crate::{
     beat_metrics::{BeatInstruments, BeatMeasures},
-    ledger::{Destination, Losses, Signal},
+    ledger::Losses,
     names::{Key, Namespace, key, metric, span},
     span_status::SpanStatus,
     vocabulary::Vocabulary,
@@ -230,24 +230,21 @@ impl Instruments {
 
 /// Has the meter show what the process has lost. Nothing is shown as long as nothing is.
 pub(crate) fn show_losses(meter: &Meter, namespace: &Namespace, vocabulary: &Vocabulary, losses: Losses) {
-    let places = Signal::ALL.into_iter().flat_map(|signal| Destination::ALL.map(|to| (signal, to)));
-    let places: Vec<_> = places
-        .map(|(signal, to)| {
-            let signal_name = KeyValue::new(vocabulary.key(Key::Signal), signal.name());
-            let destination = KeyValue::new(vocabulary.key(Key::Destination), to.name());
-            (signal, to, [signal_name, destination])
-        })
-        .collect();
+    let attributes = losses.all().iter().map(|loss| {
+        let signal = KeyValue::new(vocabulary.key(Key::Signal), loss.signal.name());
+        let destination = KeyValue::new(vocabulary.key(Key::Destination), loss.destination.name().to_owned());
+        [signal, destination]
+    });
+    let attributes: Vec<_> = attributes.collect();
     // The instrument lives as long as its meter's provider.
     let _ = meter
         .u64_observable_counter(namespace.join(metric::TELEMETRY_LOST))
         .with_unit("{item}")
         .with_description("Telemetry that did not reach a destination")
         .with_callback(move |observer| {
-            for (signal, to, attributes) in &places {
-                let lost = losses.of(*signal, *to);
-                if lost > 0 {
-                    observer.observe(lost, attributes);
+            for (loss, attributes) in losses.all().iter().zip(&attributes) {
+                if loss.items() > 0 {
+                    observer.observe(loss.items(), attributes);
                 }
             }
         })

@@ -8,8 +8,8 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use daglight_guarded_files::{FileBelow, Line, Lines};
-use daglight_run_bundle::{MAX_LINE_BYTES, SignalFiles};
+use daglight_guarded_files::FileBelow;
+use daglight_run_bundle::{SignalFiles, open_at_last_line};
 use opentelemetry_proto::tonic::{
     common::v1::{AnyValue, InstrumentationScope, KeyValue, any_value},
     resource::v1::Resource,
@@ -138,8 +138,10 @@ impl Recovery<'_> {
         let mut appended = 0;
         let mut are_all_ended = true;
         if !unended.is_empty() || !missing.is_empty() || !has_root {
+            // All of the last line may be there and only its line feed be missing: then its spans are whole.
+            let is_line = |line: &[u8]| serde_json::from_slice::<Facts>(line).is_ok();
             let mut traces =
-                open_at_last_line(&self.files.traces).map_err(|source| self.unwritable(source))?;
+                open_at_last_line(&self.files.traces, is_line).map_err(|source| self.unwritable(source))?;
             // Appended in front of the removal below. Where this process dies in between, the next one finds them
             // ended and removes the file.
             let ended = self.end_open(&mut traces, &unended)?;
@@ -334,34 +336,6 @@ fn id_of(trace_id: &[u8], node: &str) -> [u8; 8] {
 fn bytes_of(digits: &str) -> Vec<u8> {
     let byte = |pair: &[u8]| u8::from_str_radix(str::from_utf8(pair).ok()?, 16).ok();
     digits.as_bytes().chunks(2).map(byte).collect::<Option<_>>().unwrap_or_default()
-}
-
-/// Opens the file for appending whole lines. The part of a line that may stand at its end is removed, unless only its
-/// line feed is missing.
-fn open_at_last_line(path: &Path) -> io::Result<File> {
-    // The lines are read to their end, because only that shows where the torn one starts.
-    let mut file = FileBelow::at(path).append()?;
-    let mut whole_bytes = 0;
-    let mut lines = Lines::new(&file, MAX_LINE_BYTES);
-    let ends_with_line_feed = loop {
-        match lines.next()? {
-            None => break true,
-            Some(Line::Whole(line)) => whole_bytes += line.len() as u64 + 1,
-            Some(Line::TooLong { bytes, ended: true }) => whole_bytes += bytes,
-            Some(Line::TooLong { ended: false, .. }) => break false,
-            // All of the line is there and only its line feed is missing: the process died between the two, and the
-            // spans are whole.
-            Some(Line::Torn(line)) if serde_json::from_slice::<Facts>(line).is_ok() => break false,
-            Some(Line::Torn(_)) => {
-                file.set_len(whole_bytes)?;
-                break true;
-            }
-        }
-    };
-    if !ends_with_line_feed {
-        file.write_all(b"\n")?;
-    }
-    Ok(file)
 }
 
 fn hexadecimal(bytes: &[u8]) -> String {

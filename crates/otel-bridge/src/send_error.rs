@@ -1,8 +1,8 @@
 //! Why an OTLP request did not arrive, in words that can be shown.
 
-use std::{error::Error, iter::successors, time::Duration};
+use std::{error::Error, time::Duration};
 
-use daglight_capture_policy::Redactor;
+use daglight_capture_policy::{Redactor, with_causes};
 use daglight_http_transport::shown_url;
 
 use crate::{messages::Rejected, otlp_target::OtlpTarget};
@@ -108,15 +108,6 @@ pub(crate) enum Retry {
     Later,
     /// After the pause that the endpoint has asked for.
     After(Duration),
-}
-
-/// An error and its causes in one line. A cause that only repeats the error is left out.
-pub(crate) fn with_causes(error: &dyn Error) -> String {
-    let causes = successors(error.source(), |cause| (*cause).source());
-    causes.fold(error.to_string(), |line, cause| match cause.to_string() {
-        repeated if line.ends_with(&repeated) => line,
-        cause => format!("{line}: {cause}"),
-    })
 }
 
 #[cfg(test)]

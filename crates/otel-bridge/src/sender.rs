@@ -17,7 +17,7 @@ use crate::{
     messages::{OtlpRequest, Rejected},
     otlp_target::{OtlpProtocol, OtlpTarget},
     send_error::{FailedAttempt, Retry, SendError},
-    transport::TransportError,
+    transport::EndpointError,
 };
 
 /// How often, and how long, a request is sent that the endpoint cannot take at the moment.
@@ -50,7 +50,7 @@ impl Sender {
         target: &OtlpTarget,
         policy: RetryPolicy,
         grpc: &mut Option<Arc<GrpcRuntime>>,
-    ) -> Result<Self, TransportError> {
+    ) -> Result<Self, EndpointError> {
         let endpoint = match target.protocol {
             OtlpProtocol::Grpc => Endpoint::Grpc(GrpcEndpoint::new(target, grpc)?),
             OtlpProtocol::HttpProtobuf | OtlpProtocol::HttpJson => Endpoint::Http(HttpEndpoint::new(target)?),

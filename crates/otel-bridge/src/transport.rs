@@ -10,7 +10,7 @@ use crate::otlp_target::{BadCertificates, OtlpTarget};
 
 /// Why an endpoint cannot be reached at all.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum TransportError {
+pub(crate) enum EndpointError {
     #[error("cannot start the exporter's threads")]
     Threads(#[from] io::Error),
     #[error(transparent)]
@@ -28,10 +28,10 @@ pub(crate) enum TransportError {
 }
 
 /// What every request carries; its values do not show in `Debug`.
-pub(crate) fn headers(target: &OtlpTarget) -> Result<HeaderMap, TransportError> {
+pub(crate) fn headers(target: &OtlpTarget) -> Result<HeaderMap, EndpointError> {
     let mut headers = HeaderMap::new();
     for (name, value) in &target.headers {
-        let unsendable = || TransportError::Header { name: name.clone() };
+        let unsendable = || EndpointError::Header { name: name.clone() };
         let header = HeaderName::try_from(name).map_err(|_| unsendable())?;
         headers.append(header, secret_header(value.expose()).ok_or_else(unsendable)?);
     }

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::{
     bundle::Bundle,
-    kept_as::KeptAs,
+    materialization::Materialization,
     versioned::{self, ReadError, WriteError},
 };
 
@@ -35,7 +35,7 @@ pub struct Artifact {
     #[serde(default)]
     pub node: Option<String>,
     /// table, view, parquet, csv, ndjson, arrow, param_table, or the name that a custom output has for it.
-    pub materialization: KeptAs,
+    pub materialization: Materialization,
     /// The path or URL, as the policy shows it.
     #[serde(default)]
     pub location: Option<String>,

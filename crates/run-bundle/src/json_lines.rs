@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::{self, Read as _, Seek as _, SeekFrom},
+    io::{self, Read, Seek as _, SeekFrom, Write as _},
     path::Path,
 };
 
@@ -16,7 +16,7 @@ pub const MAX_LINE_BYTES: u64 = 64 << 20;
 /// The lines of a file, one at a time. What every reader of a bundle takes as a line, passes over as damaged, or leaves
 /// as the part of a line, is decided here.
 #[derive(Debug)]
-pub struct JsonLines(Lines<File>);
+pub struct JsonLines<R = File>(Lines<R>);
 
 /// What comes next in a file of JSON lines.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,7 +50,14 @@ impl JsonLines {
     ///
     /// When it is not there, cannot be read, or is not a regular file.
     pub fn open(path: &Path) -> io::Result<Self> {
-        Ok(Self(Lines::new(FileBelow::at(path).open()?, MAX_LINE_BYTES)))
+        Ok(Self::of(FileBelow::at(path).open()?))
+    }
+}
+
+impl<R: Read> JsonLines<R> {
+    /// The lines of what is read from there.
+    pub fn of(from: R) -> Self {
+        Self(Lines::new(from, MAX_LINE_BYTES))
     }
 
     /// The number of the line that comes next, from 1.
@@ -169,6 +176,36 @@ pub fn read_lines(path: &Path, mut take: impl FnMut(&str) -> serde_json::Result<
         }
     }
     reading
+}
+
+/// Opens a file for appending whole lines. The part of a line that a process which died has left at its end is removed, unless
+/// nothing but its line feed is missing: where `is_line` knows it as a line.
+///
+/// # Errors
+///
+/// When the file cannot be read or written.
+pub fn open_at_last_line(path: &Path, is_line: impl Fn(&[u8]) -> bool) -> io::Result<File> {
+    // The lines are read to their end, because only that shows where the torn one starts.
+    let mut file = FileBelow::at(path).append()?;
+    let mut whole_bytes = 0;
+    let mut lines = Lines::new(&file, MAX_LINE_BYTES);
+    let ends_with_line_feed = loop {
+        match lines.next()? {
+            None => break true,
+            Some(Line::Whole(line)) => whole_bytes += line.len() as u64 + 1,
+            Some(Line::TooLong { bytes, ended: true }) => whole_bytes += bytes,
+            Some(Line::TooLong { ended: false, .. }) => break false,
+            Some(Line::Torn(line)) if is_line(line) => break false,
+            Some(Line::Torn(_)) => {
+                file.set_len(whole_bytes)?;
+                break true;
+            }
+        }
+    };
+    if !ends_with_line_feed {
+        file.write_all(b"\n")?;
+    }
+    Ok(file)
 }
 
 /// Whether a file that is open for appending ends where a line ends, so that what is appended next is a line of its own. One

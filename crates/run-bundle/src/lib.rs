@@ -40,7 +40,7 @@ mod data_summaries;
 mod delivery_counts;
 mod evidence;
 mod file_entry;
-mod kept_as;
+mod materialization;
 mod lineage_cursor;
 mod lineage_events;
 mod manifest;
@@ -88,8 +88,9 @@ pub use evidence::{
     StallEpisode, StallId, StallLog, StalledThread,
 };
 pub use file_entry::{FileEntry, FileUse};
-pub use json_lines::{FileReading, JsonLine, JsonLines, MAX_LINE_BYTES, NumberedLine, read_lines};
-pub use kept_as::KeptAs;
+pub use json_lines::{
+    FileReading, JsonLine, JsonLines, MAX_LINE_BYTES, NumberedLine, open_at_last_line, read_lines,
+};
 pub use layout::{BundlePart, MANIFEST_FORMAT, REPORT_FILES, RUN_BUNDLE, TRACES_FILE};
 pub use lineage_cursor::{LineageCursor, LineageProgress, UNREADABLE_EVENT, count_lineage_events};
 pub use lineage_events::{LineageEvents, LineageLine, LineageReader};
@@ -97,9 +98,10 @@ pub use manifest::{
     AttemptRecord, Identity, Links, MANIFEST_VERSION, Manifest, NodeRecord, NodeStatus, RunStatus, Tracking,
 };
 pub use manifest_file::UpdateError;
+pub use materialization::Materialization;
 pub use node_kind::RecordedKind;
 pub use own_time::OwnTime;
-pub use plan_bundle::{MAX_PLAN_BYTES, PLAN_BUNDLE_FORMAT, PlanBundle, PlanColumn, PlanPreview};
+pub use plan_bundle::{MAX_PLAN_BYTES, PLAN_BUNDLE_FORMAT, PlanBundle, PlanColumn, PlanPreview, SQL_FIELDS};
 pub use plan_lineage::{ColumnSources, DirectSource, IndirectSource, PlanLineage};
 pub use plan_metrics::{
     Metrics, PartitionMetrics, PlanExecutions, PlanMetrics, PlanOperator, PlanSource, PlanningRecord,

@@ -124,6 +124,7 @@ pub enum LineageLine<'a> {
 }
 
 /// Reads the events from an offset on, one at a time.
+// Not `JsonLines`: an event is sent as its bytes are, and a file that grows has no torn line, but one that is not whole yet.
 #[derive(Debug)]
 pub struct LineageReader {
     lines: Lines<File>,

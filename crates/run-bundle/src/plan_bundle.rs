@@ -34,6 +34,10 @@ const FORMAT_PREFIX: &str = "datafusion_plan_bundle_v";
 /// The version in [`PLAN_BUNDLE_FORMAT`].
 const VERSION: u32 = 2;
 
+/// The fields of a plan file, at any depth, that hold SQL, plans, their literals, or rows.
+pub const SQL_FIELDS: [&str; 6] =
+    ["sql", "logical_plan", "optimized_plan", "physical_plan", "detail", "preview"];
+
 /// Larger files of plans are named and left out, so that one absurd plan does not take the memory of a reader: 32 MiB.
 pub const MAX_PLAN_BYTES: u64 = 32 << 20;
 
@@ -309,6 +313,24 @@ mod tests {
         assert!(matches!(unreadable[0].1, ReadError::Damaged { .. }));
         assert!(matches!(unreadable[1].1, ReadError::Newer { found: 3, known: 2, .. }));
         assert!(matches!(unreadable[2].1, ReadError::Damaged { .. }));
+    }
+
+    #[test]
+    fn the_fields_that_hold_sql_are_those_of_a_plan() {
+        let operator = PlanOperator { detail: Some("x".into()), ..PlanOperator::default() };
+        let text = || Some("x".to_owned());
+        let plan = PlanBundle {
+            sql: text(),
+            optimized_plan: text(),
+            physical_plan: text(),
+            preview: Some(PlanPreview::default()),
+            metrics: PlanMetrics { operators: vec![operator], ..PlanMetrics::default() },
+            ..PlanBundle::default()
+        };
+        let written = serde_json::to_string(&plan).unwrap();
+        for field in SQL_FIELDS {
+            assert!(written.contains(&format!("\"{field}\":")), "{field} in {written}");
+        }
     }
 
     #[test]

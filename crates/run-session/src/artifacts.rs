@@ -3,7 +3,7 @@
 use chrono::SecondsFormat;
 use daglight_capture_policy::Policy;
 use daglight_materializers::{Entry, Produced, Written, schema_hash};
-use daglight_run_bundle::{Artifact, ArtifactColumn, KeptAs, WarningCode};
+use daglight_run_bundle::{Artifact, ArtifactColumn, WarningCode};
 use daglight_run_identity::NodeKind;
 use serde_json::{Map, Value, json};
 
@@ -25,7 +25,7 @@ impl RunState {
         let artifact = Artifact {
             name: written.name.clone(),
             node: Some(node.to_owned()),
-            materialization: KeptAs::from_name(written.materialization.name()),
+            materialization: written.materialization.clone(),
             location: written
                 .location
                 .as_deref()

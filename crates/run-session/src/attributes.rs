@@ -4,7 +4,7 @@ use std::{collections::HashSet, time::Duration};
 
 use daglight_capture_policy::{Captured, Policy};
 use daglight_materializers::Registry;
-use daglight_run_bundle::{BUNDLE_ONLY_FIELDS, DATA_SUMMARY, DATA_SUMMARY_BEFORE_THE_ERROR, KeptAs};
+use daglight_run_bundle::{BUNDLE_ONLY_FIELDS, DATA_SUMMARY, DATA_SUMMARY_BEFORE_THE_ERROR, Materialization};
 use daglight_tracker_client::{Attribute, AttributeKind, AttributeRole};
 use serde_json::{Map, Value, json};
 
@@ -174,7 +174,7 @@ fn data_summary(facts: &NodeFacts, policy: &Policy) -> Option<(AttributeKind, Ca
             None => note(&source_summary::why_not_described(source)),
         });
     }
-    let is_view = facts.artifacts.iter().any(|artifact| artifact.materialization == KeptAs::View);
+    let is_view = facts.artifacts.iter().any(|artifact| artifact.materialization == Materialization::View);
     is_view.then(|| note("a view has no rows of its own: they are computed where it is read"))
 }
 

@@ -6,7 +6,7 @@ use daglight_capture_policy::Captured;
 use daglight_materializers::MATERIALIZATION_TAG;
 use daglight_openlineage::{Column, ColumnOrigin, DatasetFacts, DatasetName, Transformation};
 use daglight_plan_diagnostics::{Derivation, Influence, PlannedQuery, SourceColumn};
-use daglight_run_bundle::{Artifact, KeptAs};
+use daglight_run_bundle::{Artifact, Materialization};
 use datafusion::{
     arrow::datatypes::{Schema, SchemaRef},
     common::tree_node::TreeNodeRecursion,
@@ -102,8 +102,8 @@ fn inputs(lineage: &Lineage, scope: &NodeScope, facts: &NodeFacts) -> Vec<Datase
     let dag = &scope.run.context.dag;
     let views = dag.node(&scope.name).into_iter().flat_map(|node| &node.dependencies).filter_map(|name| {
         let node = dag.node(name)?;
-        let kept = KeptAs::from_name(node.tags.get(MATERIALIZATION_TAG)?);
-        (kept == KeptAs::View).then(|| node.tags.get("materialized_name").unwrap_or(name))
+        let kept = Materialization::from_name(node.tags.get(MATERIALIZATION_TAG)?);
+        (kept == Materialization::View).then(|| node.tags.get("materialized_name").unwrap_or(name))
     });
     inputs.extend(views.map(|view| DatasetFacts::new(lineage.table(view))));
     inputs

@@ -15,7 +15,7 @@ use daglight_otel_bridge::{
     names::{self, Key, key},
 };
 use daglight_plan_diagnostics::{Lineage, Polls};
-use daglight_run_bundle::{Artifact, KeptAs};
+use daglight_run_bundle::{Artifact, Materialization};
 use daglight_run_identity::{Node, NodeKind, RunId};
 use daglight_settings::OnStall;
 use datafusion::arrow::datatypes::SchemaRef;
@@ -266,11 +266,11 @@ fn described(span: StageSpanBuilder, node: &Node, policy: &Policy) -> StageSpanB
 }
 
 fn stage_of(node: &Node) -> &'static str {
-    let materialization = node.tags.get(MATERIALIZATION_TAG).map(|name| KeptAs::from_name(name));
+    let materialization = node.tags.get(MATERIALIZATION_TAG).map(|name| Materialization::from_name(name));
     match (node.kind, materialization) {
         (NodeKind::DataLoader, _) => "extract",
         (NodeKind::DataSaver, _) => "write",
-        (NodeKind::Input, _) | (_, Some(KeptAs::View)) => "register",
+        (NodeKind::Input, _) | (_, Some(Materialization::View)) => "register",
         (NodeKind::Transform, _) => "execute",
     }
 }

@@ -21,7 +21,8 @@ use crate::{
     call::new_backoff,
     client::Client,
     connection::Connection,
-    deliverer::{Deliverer, DeliveryError, Progress},
+    deliverer::Deliverer,
+    step_outcome::{DeliveryError, Progress},
 };
 
 /// How long events wait for others to share a request with.

@@ -15,6 +15,7 @@ mod complete;
 mod delivery;
 mod sync;
 
+mod step_outcome;
 mod deliverer;
 mod in_flight;
 mod steps;
@@ -41,7 +42,7 @@ pub use daglight_run_bundle::{
         VersionNode,
     },
 };
-pub use deliverer::DeliveryError;
 pub use delivery::Delivery;
+pub use step_outcome::DeliveryError;
 pub use sync::{SyncError, SyncOutcome, sync_bundle};
 pub use tracker::Tracker;

@@ -21,7 +21,8 @@ use crate::{
     call::new_backoff,
     client::Client,
     connection::{Connection, ConnectionError},
-    deliverer::{Deliverer, DeliveryError, Progress},
+    deliverer::Deliverer,
+    step_outcome::{DeliveryError, Progress},
     tracker::record,
 };
 

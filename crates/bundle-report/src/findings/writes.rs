@@ -52,7 +52,7 @@ pub(crate) fn of_run(report: &Report, thresholds: &Thresholds) -> Vec<Finding> {
 
 #[cfg(test)]
 mod tests {
-    use daglight_run_bundle::{Artifact, KeptAs};
+    use daglight_run_bundle::{Artifact, Materialization};
 
     use super::*;
     use crate::findings::planted::{Plan, check, check_quiet, found_in, report};
@@ -76,7 +76,7 @@ mod tests {
             report.artifacts = vec![Artifact {
                 name: "daily".into(),
                 node: Some("save".into()),
-                materialization: KeptAs::Parquet,
+                materialization: Materialization::Parquet,
                 location: Some("out/daily".into()),
                 format: None,
                 rows: None,

@@ -7,8 +7,8 @@ use daglight_bundle_report::{DeliveryReport, Level, Report, ReportError, ReportS
 use daglight_capture_policy::{Policy, Profile};
 use daglight_run_bundle::{
     ActiveTask, Artifact, ArtifactCatalog, ArtifactColumn, AttemptRecord, Bundle, DeliveryCounts, Durability,
-    KeptAs, LedgerDestination, LedgerSignal, Manifest, NodeRecord, NodeStatus, NodeSummary, ProcessEvidence,
-    RecordedKind, RunStatus, SignalLedger, Tracking, Warning, WarningCode,
+    LedgerDestination, LedgerSignal, Manifest, Materialization, NodeRecord, NodeStatus, NodeSummary,
+    ProcessEvidence, RecordedKind, RunStatus, SignalLedger, Tracking, Warning, WarningCode,
     outbox::{Attribute, AttributeKind, AttributeRole, Event, Outbox, Outcome},
 };
 use daglight_run_identity::RunId;
@@ -604,7 +604,7 @@ pub(crate) fn artifact(name: &str) -> Artifact {
     Artifact {
         name: name.into(),
         node: None,
-        materialization: KeptAs::Parquet,
+        materialization: Materialization::Parquet,
         location: Some(format!("out/{name}.parquet")),
         format: Some("parquet".into()),
         rows: Some(1_000),

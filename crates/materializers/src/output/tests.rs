@@ -211,7 +211,7 @@ impl Output for Counted {
     }
 
     fn materialization(&self) -> Materialization {
-        Materialization::Other { name: "count".to_owned() }
+        Materialization::Other("count".to_owned())
     }
 
     async fn write(&self, _: &SessionContext, frame: DataFrame) -> Result<Written> {

@@ -149,6 +149,8 @@ impl OutboxReader {
     }
 
     /// Reads on until the line feed, which it keeps; false when the file ends before.
+    // Not by `Lines`: that reads files that are done. Here the end of the file is where the writer is, and a line that was begun goes
+    // on with the next call.
     fn fill_line(&mut self) -> Result<bool, OutboxError> {
         loop {
             // One byte more than a record may have: a line of exactly that length is whole, and not one that is too

@@ -6,10 +6,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// How an artifact is kept. In JSON it is its name, such as `parquet`, `table` or `param_table`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
-pub enum KeptAs {
+pub enum Materialization {
     /// Rows in memory, or in a table that keeps them its own way.
     Table,
     /// A definition that is evaluated where it is used.
@@ -29,7 +29,15 @@ pub enum KeptAs {
     Other(String),
 }
 
-impl KeptAs {
+impl Materialization {
+    /// Files of a format as SQL or a file's ending call it. JSON files hold one object a line, so that they are `ndjson`.
+    pub fn files(format: &str) -> Self {
+        match format.to_lowercase().as_str() {
+            "json" | "jsonl" => Self::Ndjson,
+            other => Self::from_name(other),
+        }
+    }
+
     /// What a name stands for.
     pub fn from_name(name: &str) -> Self {
         match name {
@@ -59,7 +67,7 @@ impl KeptAs {
     }
 }
 
-impl fmt::Display for KeptAs {
+impl fmt::Display for Materialization {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
     }
@@ -74,10 +82,10 @@ mod tests {
         for name in ["table", "view", "param_table", "parquet", "csv", "ndjson", "arrow", "count", "", "View"]
         {
             let json = format!("{name:?}");
-            let kept: KeptAs = serde_json::from_str(&json).unwrap();
-            assert_eq!((kept.name(), &kept), (name, &KeptAs::from_name(name)));
+            let kept: Materialization = serde_json::from_str(&json).unwrap();
+            assert_eq!((kept.name(), &kept), (name, &Materialization::from_name(name)));
             assert_eq!(serde_json::to_string(&kept).unwrap(), json);
-            let is_known = !matches!(kept, KeptAs::Other(_));
+            let is_known = !matches!(kept, Materialization::Other(_));
             assert_eq!(is_known, !["count", "", "View"].contains(&name), "{name:?}");
         }
     }
