@@ -572,6 +572,7 @@ fn a_kill_between_two_heartbeats_leaves_how_long_the_run_took() {
         let report = Daglight::new(&checkout, ["report".as_ref(), bundle.as_os_str(), "--json".as_ref()]);
         let report = report.finish().report(0);
         assert_eq!(report["heartbeat"]["beats"], 1, "{report:#}");
+        assert_eq!(report["process_ended"], true, "{report:#}");
         assert!(report["duration_ms"].as_f64().is_some_and(|ms| ms > 800.0), "{report:#}");
         let headline = report["headline"].as_array().expect("a list").iter();
         let headline: Vec<&str> = headline.filter_map(|finding| finding["text"].as_str()).collect();
