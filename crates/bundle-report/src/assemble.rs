@@ -3,17 +3,19 @@
 use std::{collections::HashMap, path::Path};
 
 use chrono::{DateTime, TimeDelta, Utc};
+use daglight_finding_thresholds::FindingThresholds;
 use daglight_run_bundle::{
     Artifact, LedgerDestination, LedgerSignal, Liveness, Manifest, Materialization, NodeStatus,
-    ProcessEvidence, RunStatus, SignalLedger, Tracking, saturating_sum,
+    ProcessEvidence, RunStatus, SignalLedger, Tracking, milliseconds, saturating_sum,
 };
 
 use crate::{
     compare::since,
     display,
-    findings::{self, Thresholds, is_long_pause},
+    findings::{self, is_long_pause},
     headline,
     inputs::Inputs,
+    judged_plans::JudgedPlans,
     nodes,
     problems::{Problems, moment},
     queries,
@@ -21,27 +23,19 @@ use crate::{
         ActiveTaskReport, DeliveryReport, HeartbeatReport, NodeReport, Problem, REPORT_VERSION, Report,
         ReportStatus, ResourceSample, Severity, SpanReport, StageReport, StallReport, Totals,
     },
-    signals::{SeenSlow, SeenSpan, SeenStage, Signals, milliseconds},
+    signals::{SeenSlow, SeenSpan, SeenStage, Signals},
     timeline::timeline,
 };
 
-/// The report of a bundle, of which `inputs` was read at `now`.
-pub(crate) fn report(inputs: Inputs, thresholds: &Thresholds, now: DateTime<Utc>) -> Report {
-    let Inputs {
-        dir,
-        manifest,
-        evidence,
-        liveness,
-        artifacts,
-        data,
-        signals,
-        planned,
-        plans,
-        plan_sums,
-        plan_findings,
-        last_run,
-        unreadable,
-    } = inputs;
+/// The report of a bundle, of which `inputs` was read at `now` and whose plans came to `plans`.
+pub(crate) fn report(
+    inputs: Inputs,
+    plans: JudgedPlans,
+    thresholds: &FindingThresholds,
+    now: DateTime<Utc>,
+) -> Report {
+    let Inputs { dir, manifest, evidence, liveness, artifacts, data, signals, last_run, unreadable } = inputs;
+    let JudgedPlans { queries: planned, slowest, sums, findings: plan_findings, .. } = plans;
     let Signals { root, nodes: seen_nodes, node_of_span, stages: seen_stages, mut setup, .. } = signals;
     let node_of = |parent_span_id: &str| node_of_span.get(parent_span_id).cloned();
 
@@ -50,7 +44,7 @@ pub(crate) fn report(inputs: Inputs, thresholds: &Thresholds, now: DateTime<Utc>
     let (started_at, ended_at) = extent(manifest.as_ref(), evidence.as_ref(), signals.extent, status, now);
     let start_nanoseconds = started_at.and_then(|start| start.timestamp_nanos_opt()).unwrap_or(0);
     let since_start = |nanoseconds: u64| (nanoseconds as i64).saturating_sub(start_nanoseconds) as f64 / 1e6;
-    let duration_ms = started_at.zip(ended_at).map(|(start, end)| (end - start).as_seconds_f64() * 1e3);
+    let duration_ms = started_at.zip(ended_at).map(|(start, end)| milliseconds::between(start, end));
 
     let mut nodes = nodes::node_reports(
         manifest.as_ref(),
@@ -113,7 +107,7 @@ pub(crate) fn report(inputs: Inputs, thresholds: &Thresholds, now: DateTime<Utc>
     let resources = signals.resources.into_kept().into_iter();
     let resources =
         resources.map(|(at, sample)| ResourceSample { at_ms: since_start(at), ..sample }).collect();
-    let summed = plan_sums.into_summed();
+    let summed = sums.into_summed();
     let (data, data_left_out) = data.into_reports();
     let since = last_run.map(|both| since(both, &nodes, duration_ms, thresholds));
     let report = Report {
@@ -142,7 +136,7 @@ pub(crate) fn report(inputs: Inputs, thresholds: &Thresholds, now: DateTime<Utc>
             .map(|seen| slow_span(seen, &node_of, &since_start))
             .collect(),
         queries: queries::query_reports(signals.queries, planned, &node_of),
-        plans: plans.into_plans(),
+        plans: slowest.into_plans(),
         tables: summed.tables,
         operators: summed.operators,
         lineage: summed.lineages,
@@ -299,8 +293,8 @@ fn stages(seen: HashMap<String, SeenStage>) -> Vec<StageReport> {
         .into_iter()
         .map(|(stage, mut seen)| StageReport {
             stage,
-            wall_ms: milliseconds(seen.coverage.total()),
-            longest_ms: milliseconds(seen.longest),
+            wall_ms: milliseconds::of_nanoseconds(seen.coverage.total()),
+            longest_ms: milliseconds::of_nanoseconds(seen.longest),
             spans: seen.spans,
             slow: seen.slow,
             errors: seen.errors,
@@ -315,7 +309,7 @@ fn heartbeat(
     evidence: &ProcessEvidence,
     liveness: Option<Liveness>,
     silence: Option<TimeDelta>,
-    thresholds: &Thresholds,
+    thresholds: &FindingThresholds,
 ) -> HeartbeatReport {
     // Only of a process that is known to live: a bundle that was copied looks the same.
     let silence =

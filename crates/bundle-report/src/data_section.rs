@@ -4,7 +4,7 @@ use crate::{
     display,
     report::{ColumnReport, DataReport, Report, ValueReport},
     section::{Block, Cell, Column, Piece, Section, Table, code, name, shown, words},
-    sections::{section, sentence},
+    section_parts::{section, sentence},
 };
 
 /// Nodes whose data is shown; the report for programs has more.

@@ -7,8 +7,9 @@ use daglight_run_bundle::{Liveness, Materialization, NodeStatus, Tracking, Warni
 use crate::{
     display,
     findings::items,
+    level::Level,
     report::{
-        HeadlineSentence, HeartbeatReport, Level, NodeReport, OperatorReport, Problem, Report, ReportStatus,
+        HeadlineSentence, HeartbeatReport, NodeReport, OperatorReport, Problem, Report, ReportStatus,
         Severity, UnreadableFile,
     },
 };

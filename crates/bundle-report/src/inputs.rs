@@ -1,8 +1,10 @@
 //! Reading what the report is made of: the only part of this crate that opens the files of a bundle.
 
-use std::{error::Error, path::PathBuf};
+use std::{
+    error::Error,
+    path::{Path, PathBuf},
+};
 
-use chrono::Utc;
 use daglight_finding_thresholds::FindingThresholds;
 use daglight_run_bundle::{
     Artifact, ArtifactCatalog, Bundle, FileEntry, Liveness, Manifest, PlanBundle, ProcessEvidence, ReadError,
@@ -11,14 +13,9 @@ use daglight_semantic_conventions::Namespace;
 use serde_json::Value;
 
 use crate::{
-    assemble::report,
     compare::{BothRuns, LastRun, Watched},
     data::{DataSummaries, read_summaries},
-    findings::PlanFindings,
-    plan_sums::PlanSums,
-    plans::SlowestPlans,
-    queries::PlannedQueries,
-    report::{Report, UnreadableFile},
+    report::UnreadableFile,
     signals::Signals,
 };
 
@@ -49,10 +46,6 @@ pub(crate) struct Inputs {
     pub(crate) artifacts: Vec<Artifact>,
     pub(crate) data: DataSummaries,
     pub(crate) signals: Signals,
-    pub(crate) planned: PlannedQueries,
-    pub(crate) plans: SlowestPlans,
-    pub(crate) plan_sums: PlanSums,
-    pub(crate) plan_findings: PlanFindings,
     /// What there is to compare it with; `None` where it is the first good run of its DAG.
     pub(crate) last_run: Option<BothRuns>,
     pub(crate) unreadable: Vec<UnreadableFile>,
@@ -90,53 +83,13 @@ impl ReportOptions {
     }
 }
 
-impl Report {
-    /// Reads a bundle and says what happened in its run.
-    ///
-    /// The signal files are read line by line, in memory that does not grow with them. A bundle of a run that was killed
-    /// is read as far as it goes; what could not be read is in the report.
-    ///
-    /// # Errors
-    ///
-    /// When the manifest has a newer format. Whatever else is missing or damaged is a part of the report.
-    pub fn from_bundle(bundle: &Bundle) -> Result<Self, ReportError> {
-        Self::made(bundle, &ReportOptions::default(), |_| ())
-    }
-
-    /// As [`Report::from_bundle`], with options, and shows each plan to `seen` as it is read.
-    ///
-    /// # Errors
-    ///
-    /// As [`Report::from_bundle`].
-    pub fn made(
-        bundle: &Bundle,
-        options: &ReportOptions,
-        seen: impl FnMut(&PlanBundle),
-    ) -> Result<Self, ReportError> {
-        let mut seen = seen;
-        Self::made_with(bundle, options, |_, plan| seen(plan), |_, _| ())
-    }
-
-    /// As [`Report::made`], and shows the summary of each node's data to `described`, so that nobody reads it again.
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the edge of the report: `report` has its time as a parameter"
-    )]
-    pub(crate) fn made_with(
-        bundle: &Bundle,
-        options: &ReportOptions,
-        seen: impl FnMut(&str, &PlanBundle),
-        described: impl FnMut(&str, &Value),
-    ) -> Result<Self, ReportError> {
-        Ok(report(Inputs::read(bundle, options, seen, described)?, &options.thresholds, Utc::now()))
-    }
-}
-
 impl Inputs {
-    fn read(
+    /// Reads a bundle. Each plan is handed to `planned` with its path in the bundle, and the summary of each node's data shown to
+    /// `described`, as they are read.
+    pub(crate) fn read(
         bundle: &Bundle,
         options: &ReportOptions,
-        mut seen: impl FnMut(&str, &PlanBundle),
+        mut planned: impl FnMut(String, PlanBundle),
         mut described: impl FnMut(&str, &Value),
     ) -> Result<Self, ReportError> {
         let mut unreadable = Vec::new();
@@ -144,14 +97,15 @@ impl Inputs {
             Err(source @ ReadError::Newer { .. }) => {
                 return Err(ReportError::Newer { bundle: bundle.dir().to_owned(), source });
             }
-            read => noted(read, "manifest.json", &mut unreadable),
+            read => noted(read, named(bundle, &bundle.manifest()), &mut unreadable),
         };
         let evidence = match ProcessEvidence::read(&bundle.heartbeat()) {
             // A run without a heartbeat has no such file.
             Err(error) if error.is_not_found() => None,
-            read => noted(read, "heartbeat.json", &mut unreadable),
+            read => noted(read, named(bundle, &bundle.heartbeat()), &mut unreadable),
         };
-        let catalog = noted(ArtifactCatalog::read(bundle), "artifacts.json", &mut unreadable);
+        let catalog =
+            noted(ArtifactCatalog::read(bundle), named(bundle, &bundle.artifacts()), &mut unreadable);
         let namespace = manifest
             .as_ref()
             .map_or_else(Namespace::default, |manifest| Namespace::new(&*manifest.namespace));
@@ -170,22 +124,15 @@ impl Inputs {
             }
             data.add(node, is_partial, &columns);
         }));
-        let mut planned = PlannedQueries::default();
-        let mut slowest_plans = SlowestPlans::default();
-        let mut plan_sums = PlanSums::default();
-        let mut plan_findings = PlanFindings::new(options.thresholds.clone());
+        let of_plan = |file: &str| named(bundle, &bundle.plans_dir().join(file));
         let plans = PlanBundle::read_all(bundle, |file, plan| {
-            let file = format!("plans/{file}");
-            seen(&file, &plan);
+            let file = of_plan(file);
             if let Some(watched) = &mut watched {
                 watched.plan(&file, &plan);
             }
-            plan_findings.add(&file, &plan);
-            plan_sums.add(&plan);
-            slowest_plans.add(&file, &plan, &options.thresholds);
-            planned.add(file, plan);
+            planned(file, plan);
         });
-        unreadable.extend(plans.iter().map(|(file, error)| unreadable_file(&format!("plans/{file}"), error)));
+        unreadable.extend(plans.iter().map(|(file, error)| unreadable_file(of_plan(file), error)));
         // A file that ends where a line ends looks whole. Only the manifest knows that it was longer.
         let lost = manifest.as_ref().map_or_else(Vec::new, |manifest| lost(bundle, manifest));
         for loss in lost {
@@ -204,10 +151,6 @@ impl Inputs {
             artifacts,
             data,
             signals,
-            planned,
-            plans: slowest_plans,
-            plan_sums,
-            plan_findings,
             unreadable,
         })
     }
@@ -224,12 +167,17 @@ fn lost(bundle: &Bundle, manifest: &Manifest) -> Vec<UnreadableFile> {
 }
 
 /// What was read, or `None` and an entry in the list.
-fn noted<T>(read: Result<T, ReadError>, file: &str, unreadable: &mut Vec<UnreadableFile>) -> Option<T> {
+fn noted<T>(read: Result<T, ReadError>, file: String, unreadable: &mut Vec<UnreadableFile>) -> Option<T> {
     read.inspect_err(|error| unreadable.push(unreadable_file(file, error))).ok()
 }
 
-fn unreadable_file(file: &str, error: &ReadError) -> UnreadableFile {
+fn unreadable_file(file: String, error: &ReadError) -> UnreadableFile {
     // The file is named beside the problem already.
     let problem = error.source().map_or_else(|| error.to_string(), ToString::to_string);
-    UnreadableFile { file: file.to_owned(), problem }
+    UnreadableFile { file, problem }
+}
+
+/// What a report calls a file of the bundle: its path below the bundle's folder.
+fn named(bundle: &Bundle, path: &Path) -> String {
+    path.strip_prefix(bundle.dir()).unwrap_or(path).display().to_string()
 }

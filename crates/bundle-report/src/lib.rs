@@ -5,12 +5,16 @@
 //!
 //! [`Comparison`] says what changed since another run, and [`export`] writes the spans of a run in the formats of other viewers.
 //!
-//! `inputs.rs` reads, `assemble.rs` makes the report of what was read, and `write.rs` writes it; the rest is pure.
+//! `inputs.rs` reads, `judged_plans.rs` judges each plan as it is read, `assemble.rs` makes the report of both, and `write.rs` writes
+//! it; the rest is pure. `from_bundle.rs` calls them in that order.
 
 // What a report says, and how it is made of a bundle.
 mod report;
+mod level;
 mod inputs;
+mod judged_plans;
 mod assemble;
+mod from_bundle;
 mod write;
 mod unreadable;
 
@@ -42,6 +46,7 @@ mod export;
 // How it is shown.
 pub mod display;
 mod section;
+mod section_parts;
 mod sections;
 mod node_sections;
 mod process_sections;
@@ -62,9 +67,9 @@ mod fixture;
 mod planted;
 
 pub use compare::{
-    COMPARISON_VERSION, ColumnDrift, ComparedPart, ComparedRun, Comparison, Criterion, CriterionError,
-    Difference, Measured, NodeComparison, NotCompared, OutputComparison, PlanChange, RunOfComparison,
-    TimeComparison,
+    COMPARISON_VERSION, ComparedPart, ComparedRun, Comparison, Criterion, CriterionError, Difference,
+    Measured, NodeComparison, NotCompared, OutputComparison, PlanChange, RunOfComparison, TimeComparison,
+    ValueDrift,
 };
 /// From where on what is found is worth a word.
 pub use daglight_finding_thresholds::FindingThresholds;
@@ -72,11 +77,12 @@ pub use export::{ExportError, ExportFormat, ExportSignal, Exported, export};
 pub use findings::{Evidence, Finding, FindingKind, Unit, UnknownFinding};
 pub use html::STYLE as PAGE_STYLE;
 pub use inputs::{ReportError, ReportOptions};
+pub use level::Level;
 pub use page_script::{SCRIPT as PAGE_SCRIPT, policy as page_policy};
 pub use report::{
-    ActiveTaskReport, ColumnLineage, ColumnReport, ColumnsMoved, Concurrency, CriticalStep, DataReport,
-    DeliveryReport, HeadlineSentence, HeartbeatReport, IdleGap, Level, LineageReport, NodeReport,
-    OperatorReport, OperatorTotal, PlanReport, PlannedOperator, Problem, QueryReport, REPORT_VERSION, Report,
+    ActiveTaskReport, ColumnLineageReport, ColumnReport, ColumnsMoved, Concurrency, CriticalStep, DataReport,
+    DeliveryReport, HeadlineSentence, HeartbeatReport, IdleGap, LineageReport, NodeReport, OperatorReport,
+    OperatorTotal, PlanOperatorReport, PlanReport, Problem, QueryReport, REPORT_VERSION, Report,
     ReportStatus, ResourceSample, RowsLost, RowsMoved, Severity, SinceLastRun, SpanReport, StageReport,
     StallReport, TableReport, Timeline, TimelineSpan, TimelineSpanKind, Totals, UnreadableFile, ValueReport,
 };

@@ -6,9 +6,12 @@ use crate::{
     display, nodes,
     report::{NodeReport, Report},
     section::{Block, Column, Medium, Piece, Row, Section, Table, Tag, Tone, code, name, shown, words},
-    sections::{MAX_DETAILED, section, sentence, table},
+    section_parts::{section, sentence, table},
     waterfall::Axis,
 };
+
+/// Nodes of which more is said than a row.
+pub(crate) const MAX_DETAILED: usize = 20;
 
 /// Checks that are shown.
 const MAX_CHECKS: usize = 200;

@@ -2,9 +2,9 @@
 
 use crate::{
     display,
-    report::{ColumnLineage, LineageReport, OperatorTotal, Report, TableReport},
+    report::{ColumnLineageReport, LineageReport, OperatorTotal, Report, TableReport},
     section::{Block, Cell, Column, Piece, Section, Table, counted, name, shown, words},
-    sections::{section, sentence, table, table_section},
+    section_parts::{section, sentence, table, table_section},
 };
 
 /// Tables that are shown.
@@ -115,7 +115,7 @@ fn of_node(lineage: &LineageReport, is_open: bool) -> Block<'_> {
     }
 }
 
-fn made_of(column: &ColumnLineage) -> Cell<'_> {
+fn made_of(column: &ColumnLineageReport) -> Cell<'_> {
     let mut cell = Vec::new();
     for (position, from) in column.from.iter().take(MAX_SOURCES).enumerate() {
         cell.extend([Piece::words(if position > 0 { ", " } else { "" }), Piece::Name(from)]);

@@ -6,7 +6,7 @@ use daglight_capture_policy::operator_name;
 use daglight_run_bundle::{PlanBundle, PlanLineage};
 
 use crate::{
-    report::{ColumnLineage, LineageReport, OperatorTotal, TableReport},
+    report::{ColumnLineageReport, LineageReport, OperatorTotal, TableReport},
     signals::entry,
 };
 
@@ -123,7 +123,7 @@ fn lineage_of(node: &str, lineage: &PlanLineage) -> LineageReport {
     LineageReport {
         node: node.to_owned(),
         columns: columns
-            .map(|of| ColumnLineage {
+            .map(|of| ColumnLineageReport {
                 name: of.name.clone(),
                 from: of
                     .sources

@@ -4,7 +4,7 @@ use daglight_capture_policy::{printable, shown_width};
 
 use crate::{
     display,
-    report::{PlanReport, PlannedOperator},
+    report::{PlanOperatorReport, PlanReport},
 };
 
 /// Operators deeper than that are not moved to the right any further.
@@ -17,7 +17,7 @@ pub(crate) const HEADINGS: [&str; 6] = ["operator", "estimated", "rows", "time",
 
 /// An operator in words, in the order of the headings behind the first.
 pub(crate) struct TreeRow<'r> {
-    pub(crate) operator: &'r PlannedOperator,
+    pub(crate) operator: &'r PlanOperatorReport,
     pub(crate) indent: u32,
     pub(crate) cells: [String; 5],
     /// Its part of what the operators of the plan computed, from 0 to 1.
@@ -37,7 +37,7 @@ impl PlanReport {
 
     /// The operators, each before those that it reads.
     pub(crate) fn rows(&self) -> impl Iterator<Item = TreeRow<'_>> {
-        let computed = |operator: &PlannedOperator| operator.compute_ms.unwrap_or(0.0).max(0.0);
+        let computed = |operator: &PlanOperatorReport| operator.compute_ms.unwrap_or(0.0).max(0.0);
         let all_ms: f64 = self.operators.iter().map(computed).sum();
         self.operators.iter().map(move |operator| TreeRow {
             operator,
@@ -84,7 +84,7 @@ impl PlanReport {
     }
 }
 
-fn cells(operator: &PlannedOperator) -> [String; 5] {
+fn cells(operator: &PlanOperatorReport) -> [String; 5] {
     let estimated = operator.estimated_rows.map(|rows| {
         let about = if operator.estimate_is_exact { "" } else { "~" };
         format!("{about}{}", display::count(rows))
@@ -110,15 +110,21 @@ fn cells(operator: &PlannedOperator) -> [String; 5] {
 mod tests {
     use super::*;
 
-    fn operator(depth: u32, name: &str, estimated_rows: Option<u64>, rows: u64, ms: f64) -> PlannedOperator {
-        PlannedOperator {
+    fn operator(
+        depth: u32,
+        name: &str,
+        estimated_rows: Option<u64>,
+        rows: u64,
+        ms: f64,
+    ) -> PlanOperatorReport {
+        PlanOperatorReport {
             depth,
             name: name.into(),
             estimated_rows,
             rows: Some(rows),
             compute_ms: Some(ms),
             partitions: Some(2),
-            ..PlannedOperator::default()
+            ..PlanOperatorReport::default()
         }
     }
 
@@ -147,7 +153,7 @@ mod tests {
 
     #[test]
     fn numbers_stand_under_each_other_whatever_a_table_is_called() {
-        let of = |table: &str| PlannedOperator {
+        let of = |table: &str| PlanOperatorReport {
             table: Some(table.into()),
             ..operator(0, "DataSourceExec", None, 7, 1.0)
         };

@@ -1,11 +1,12 @@
 //! The plans of the slowest queries, in bounded memory.
 
+use daglight_finding_thresholds::FindingThresholds;
 use daglight_run_bundle::PlanBundle;
 
 use crate::{
-    findings::{Thresholds, is_wrong},
+    findings::is_wrong,
     largest::Largest,
-    report::{PlanReport, PlannedOperator},
+    report::{PlanOperatorReport, PlanReport},
 };
 
 /// Plans that are kept.
@@ -27,7 +28,7 @@ impl Default for SlowestPlans {
 
 impl SlowestPlans {
     /// `file` is below the bundle's folder.
-    pub(crate) fn add(&mut self, file: &str, plan: &PlanBundle, thresholds: &Thresholds) {
+    pub(crate) fn add(&mut self, file: &str, plan: &PlanBundle, thresholds: &FindingThresholds) {
         if !plan.metrics.operators.is_empty() {
             self.0
                 .offer((plan.metrics.wall_ms.max(0.0) * 1e6) as u64, || plan_report(file, plan, thresholds));
@@ -40,7 +41,7 @@ impl SlowestPlans {
     }
 }
 
-fn plan_report(file: &str, plan: &PlanBundle, thresholds: &Thresholds) -> PlanReport {
+fn plan_report(file: &str, plan: &PlanBundle, thresholds: &FindingThresholds) -> PlanReport {
     let operators = &plan.metrics.operators;
     let shown = operators.iter().zip(plan.metrics.depths()).take(MAX_OPERATORS);
     PlanReport {
@@ -51,7 +52,7 @@ fn plan_report(file: &str, plan: &PlanBundle, thresholds: &Thresholds) -> PlanRe
         executions: plan.executions.as_ref().map_or(1, |all| all.started),
         duration_ms: plan.metrics.wall_ms,
         operators: shown
-            .map(|(operator, depth)| PlannedOperator {
+            .map(|(operator, depth)| PlanOperatorReport {
                 depth,
                 name: operator.name.clone(),
                 table: operator.table.clone(),
@@ -89,10 +90,10 @@ mod tests {
             slowest.add(
                 "plans/a.json",
                 &plan.with(|plan| plan.metrics.wall_ms = f64::from(number)).bundle(),
-                &Thresholds::default(),
+                &FindingThresholds::default(),
             );
         }
-        slowest.add("plans/empty.json", &PlanBundle::default(), &Thresholds::default());
+        slowest.add("plans/empty.json", &PlanBundle::default(), &FindingThresholds::default());
         let plans = slowest.into_plans();
         assert_eq!((plans.len(), plans[0].duration_ms), (20, 29.0));
         let shown: Vec<_> =
@@ -108,7 +109,7 @@ mod tests {
             plan = plan.operator(number.checked_sub(1), "FilterExec", 1);
         }
         let mut slowest = SlowestPlans::default();
-        slowest.add("plans/deep.json", &plan.bundle(), &Thresholds::default());
+        slowest.add("plans/deep.json", &plan.bundle(), &FindingThresholds::default());
         let [plan] = &slowest.into_plans()[..] else { panic!() };
         assert_eq!((plan.operators.len(), plan.left_out, plan.operators[199].depth), (200, 9_800, 199));
     }

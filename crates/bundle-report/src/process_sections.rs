@@ -7,7 +7,7 @@ use crate::{
     display,
     report::{Report, StallReport},
     section::{Block, Cell, Column, Piece, Section, name, words},
-    sections::{section, table, table_section},
+    section_parts::{section, table, table_section},
     waterfall::Axis,
 };
 

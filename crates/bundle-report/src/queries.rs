@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use daglight_run_bundle::{PlanBundle, PlanMetrics};
+use daglight_run_bundle::{PlanBundle, PlanMetrics, milliseconds};
 
 use crate::{
     largest::Largest,
@@ -188,7 +188,7 @@ fn query_report(seen: SeenQuery, node: Option<String>, plan: Option<QueryReport>
         node: node.or(plan.node),
         plan_hash: seen.plan_hash.or(plan.plan_hash),
         source_tables: if seen.source_tables.is_empty() { plan.source_tables } else { seen.source_tables },
-        duration_ms: milliseconds(seen.duration),
+        duration_ms: milliseconds::of_nanoseconds(seen.duration),
         planning_ms: seen.planning.map(milliseconds).or(plan.planning_ms),
         rows_in: seen.rows_read.or(plan.rows_in),
         rows_out: seen.rows.or(plan.rows_out),

@@ -8,19 +8,18 @@ use crate::{
     data_section::data,
     display,
     findings::Finding,
+    level::Level,
     node_sections::{checks, critical_steps, nodes, since_start},
     plan_sections,
     process_sections::{over_time, process, stalls},
-    report::{Level, Report, ReportStatus, Severity},
+    report::{Report, ReportStatus, Severity},
     section::{
-        Block, Cell, Column, Link, Medium, Opening, Operator, Piece, Section, Table, Tag, Tone, code,
-        counted, name, shown, words,
+        Block, Cell, Column, Link, Medium, Opening, Operator, Piece, Section, Tag, Tone, code, counted, name,
+        shown, words,
     },
+    section_parts::{section, sentence, table_section},
     since_section::since,
 };
-
-/// Nodes of which more is said than a row.
-pub(crate) const MAX_DETAILED: usize = 20;
 
 /// Plans that are shown as trees.
 const MAX_PLANS: usize = 10;
@@ -125,31 +124,6 @@ fn tiles(report: &Report) -> Vec<(&'static str, String)> {
         ("peak memory", heartbeat.and_then(|beat| beat.peak_resident_bytes).map(display::bytes)),
     ];
     tiles.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
-}
-
-pub(crate) fn section<'r>(title: &'static str, blocks: Vec<Block<'r>>) -> Section<'r> {
-    Section { title: Some(title), blocks }
-}
-
-/// A section of one table; of nothing where the table has no row.
-pub(crate) fn table_section<'r>(
-    title: &'static str,
-    columns: Vec<Column>,
-    rows: impl IntoIterator<Item = Vec<Cell<'r>>>,
-) -> Section<'r> {
-    section(title, table(columns, rows).into_iter().collect())
-}
-
-pub(crate) fn table<'r>(
-    columns: Vec<Column>,
-    rows: impl IntoIterator<Item = Vec<Cell<'r>>>,
-) -> Option<Block<'r>> {
-    let table = Table::new(columns, rows);
-    (!table.rows.is_empty()).then_some(Block::Table(table))
-}
-
-pub(crate) fn sentence<'r>(text: impl Into<Cow<'r, str>>) -> Block<'r> {
-    Block::Sentence(vec![Piece::words(text)])
 }
 
 fn findings(report: &Report) -> Section<'_> {

@@ -1,9 +1,8 @@
 //! The spans that the timeline of a run shows: the longest, in bounded memory.
 
-use crate::{
-    report::{TimelineSpan, TimelineSpanKind},
-    signals::milliseconds,
-};
+use daglight_run_bundle::milliseconds;
+
+use crate::report::{TimelineSpan, TimelineSpanKind};
 
 /// Spans of each kind that are kept. A page opens with all of them in about a second.
 const MAX_SPANS_OF_A_KIND: usize = 8_000;
@@ -77,7 +76,7 @@ impl ShownSpans {
             name: span.name.chars().take(MAX_NAME_CHARS).collect(),
             node: span.node.or_else(|| node_of(&span.parent_span_id)),
             start_ms: since_start(span.start),
-            duration_ms: milliseconds(span.end - span.start),
+            duration_ms: milliseconds::of_nanoseconds(span.end - span.start),
             failed: span.failed,
         });
         (spans.collect(), left_out)
@@ -121,7 +120,7 @@ mod tests {
         let (spans, left_out) = shown.into_spans(&|id| Some(format!("node {id}")), &|at| at as f64);
         assert_eq!((spans.len(), left_out), (MAX_SPANS_OF_A_KIND, count - MAX_SPANS_OF_A_KIND as u64));
         let least = spans.iter().map(|span| span.duration_ms).fold(f64::INFINITY, f64::min);
-        assert_eq!(least, milliseconds(count - MAX_SPANS_OF_A_KIND as u64));
+        assert_eq!(least, milliseconds::of_nanoseconds(count - MAX_SPANS_OF_A_KIND as u64));
         assert!(spans.is_sorted_by_key(|span| span.start_ms));
         assert_eq!(spans[0].node.as_deref(), Some("node 1"));
     }

@@ -2,7 +2,7 @@
 
 use std::{borrow::Borrow, collections::HashMap, hash::Hash};
 
-use daglight_run_bundle::{Bundle, FileReading, read_lines};
+use daglight_run_bundle::{Bundle, FileReading, milliseconds, read_lines};
 use daglight_semantic_conventions::{Key, Namespace, PROCESS_ENDED, key, span};
 
 use crate::{
@@ -286,8 +286,8 @@ impl Signals {
                 node: node.map(str::to_owned),
                 stage: span.attributes.text(&keys.stage).map(str::to_owned),
                 start_ms: 0.0,
-                duration_ms: milliseconds(span.duration_nanoseconds()),
-                self_ms: self_nanoseconds.map(milliseconds),
+                duration_ms: milliseconds::of_nanoseconds(span.duration_nanoseconds()),
+                self_ms: self_nanoseconds.map(milliseconds::of_nanoseconds),
                 rows: span.attributes.count(&keys.row_count),
                 failed: seen.failed,
             },
@@ -415,10 +415,6 @@ impl Keys {
 /// Whether a span was ended later, because its process had died.
 fn is_closed_for_it(span: &Span<'_>) -> bool {
     span.attributes.text(key::ERROR_TYPE) == Some(PROCESS_ENDED)
-}
-
-pub(crate) fn milliseconds(nanoseconds: u64) -> f64 {
-    nanoseconds as f64 / 1e6
 }
 
 /// The entry of a key, made when there is room for one more.

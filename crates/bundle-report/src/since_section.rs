@@ -5,7 +5,7 @@ use crate::{
     display,
     report::{Report, SinceLastRun},
     section::{Block, Column, Piece, Section, name, shown, words},
-    sections::{section, sentence, table},
+    section_parts::{section, sentence, table},
 };
 
 /// Rows of a table that are shown, and plans; the report for programs has more.

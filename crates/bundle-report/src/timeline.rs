@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use daglight_run_bundle::milliseconds;
+
 use crate::{
     coverage::Coverage,
     report::{Concurrency, CriticalStep, IdleGap, NodeReport, Timeline},
@@ -39,18 +41,18 @@ pub(crate) fn timeline(
     if intervals.is_empty() && setup.is_empty() {
         return None;
     }
-    let busy_ms = total(intervals.iter().map(|(start, end)| milliseconds(end - start)));
+    let busy_ms = total(intervals.iter().map(|(start, end)| milliseconds::of_microseconds(end - start)));
     let mut worked = coverage;
     for (start_ms, end_ms) in setup {
         let end_ms = within(end_ms.max(0.0), interrupted_ms);
         worked.add(microseconds(start_ms.max(0.0)), microseconds(end_ms));
     }
     let intervals = worked.intervals();
-    let worked_ms = total(intervals.iter().map(|(start, end)| milliseconds(end - start)));
+    let worked_ms = total(intervals.iter().map(|(start, end)| milliseconds::of_microseconds(end - start)));
     let idle_gaps = idle_gaps(nodes, intervals, duration_ms);
     let longest_idle = idle_gaps.first().cloned();
     let long_gaps = gaps(intervals, duration_ms)
-        .map(|(from, until)| milliseconds(until.saturating_sub(from)))
+        .map(|(from, until)| milliseconds::of_microseconds(until.saturating_sub(from)))
         .filter(|gap_ms| *gap_ms >= LONG_GAP_MS);
     let long_idle_ms = total(long_gaps);
     let concurrency = concurrency(nodes, duration_ms);
@@ -98,10 +100,6 @@ fn microseconds(milliseconds: f64) -> u64 {
     (milliseconds * 1e3) as u64
 }
 
-fn milliseconds(microseconds: u64) -> f64 {
-    microseconds as f64 / 1e3
-}
-
 /// The times between the intervals, from the start of the run to its end.
 fn gaps(intervals: &[(u64, u64)], duration_ms: f64) -> impl Iterator<Item = (u64, u64)> {
     let starts = intervals.iter().map(|(start, _)| *start).chain([microseconds(duration_ms)]);
@@ -122,8 +120,8 @@ fn idle_gaps(nodes: &[NodeReport], intervals: &[(u64, u64)], duration_ms: f64) -
     let gap = |(from, until): (u64, u64)| IdleGap {
         after: named(from, |(start, duration)| start + duration),
         before: named(until, |(start, _)| start),
-        start_ms: milliseconds(from),
-        duration_ms: milliseconds(until - from),
+        start_ms: milliseconds::of_microseconds(from),
+        duration_ms: milliseconds::of_microseconds(until - from),
     };
     found.into_iter().map(gap).collect()
 }
@@ -151,7 +149,12 @@ fn concurrency(nodes: &[NodeReport], duration_ms: f64) -> Vec<Concurrency> {
         times[count] += pair[1].0 - pair[0].0;
     }
     let times = times.into_iter().enumerate().filter(|(_, time)| *time > 0);
-    times.map(|(count, time)| Concurrency { nodes: count as u64, duration_ms: milliseconds(time) }).collect()
+    times
+        .map(|(count, time)| Concurrency {
+            nodes: count as u64,
+            duration_ms: milliseconds::of_microseconds(time),
+        })
+        .collect()
 }
 
 /// The steps of a chain that take longest, with what each of them decides.

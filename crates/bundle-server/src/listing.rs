@@ -10,7 +10,7 @@ use std::{
 use chrono::{DateTime, Utc};
 use daglight_bundle_report::ReportStatus;
 use daglight_run_bundle::{
-    Bundle, BundleError, Liveness, Manifest, NodeStatus, ProcessEvidence, ReadError, RunStatus,
+    Bundle, BundleError, Liveness, Manifest, NodeStatus, ProcessEvidence, ReadError, RunStatus, milliseconds,
     saturating_sum,
 };
 use daglight_run_identity::RunId;
@@ -98,7 +98,8 @@ impl Listing {
                     run.status = ReportStatus::ProcessEnded;
                 }
                 let seen = evidence.map(|evidence| evidence.seen_at());
-                run.duration_ms = seen.zip(run.started_at).map(|(seen, start)| milliseconds(start, seen));
+                run.duration_ms =
+                    seen.zip(run.started_at).map(|(seen, start)| milliseconds::between(start, seen));
             }
             runs.push(run);
         }
@@ -210,7 +211,7 @@ fn listed(bundle: &Bundle, manifest: Result<Manifest, ReadError>) -> ListedRun {
             RunStatus::Interrupted => ReportStatus::Interrupted,
         },
         started_at: Some(manifest.started_at),
-        duration_ms: manifest.ended_at.map(|ended| milliseconds(manifest.started_at, ended)),
+        duration_ms: manifest.ended_at.map(|ended| milliseconds::between(manifest.started_at, ended)),
         profile: Some(manifest.profile.clone()),
         nodes: manifest.nodes.len() as u64,
         nodes_succeeded: with_status(NodeStatus::Success),
@@ -220,10 +221,6 @@ fn listed(bundle: &Bundle, manifest: Result<Manifest, ReadError>) -> ListedRun {
         dag_name: Some(manifest.identity.dag_name),
         problem: None,
     }
-}
-
-fn milliseconds(from: DateTime<Utc>, until: DateTime<Utc>) -> f64 {
-    ((until - from).as_seconds_f64() * 1e3).max(0.0)
 }
 
 #[cfg(test)]

@@ -68,6 +68,7 @@ pub use capture_settings::{
 pub use captured::Captured;
 pub use causes::{in_one_line, with_causes};
 pub use console_text::printable_error;
+pub use limits::free_key;
 pub use path_users::host_of_path_part;
 pub use plan_text::operator_name;
 pub use policy::Policy;

@@ -142,7 +142,7 @@ fn byte_of_char(text: &str, index: usize) -> Option<usize> {
 }
 
 /// The key, or the key with a number where two have become the same.
-pub(crate) fn free_key(taken: &Map<String, Value>, key: String) -> String {
+pub fn free_key(taken: &Map<String, Value>, key: String) -> String {
     if !taken.contains_key(&key) {
         return key;
     }

@@ -30,7 +30,7 @@ mod scan_facts;
 
 // A query that runs.
 mod executions;
-mod query_report;
+mod measured_query;
 mod query_run;
 mod hooked_exec;
 mod watched_stream;
@@ -51,8 +51,9 @@ pub use cancel::QueryCancelled;
 pub use data_tap::{DataTap, PartitionTap};
 pub use fingerprint::{Fingerprints, PlanTexts};
 pub use lineage::{ColumnLineage, Derivation, Influence, Lineage, Origins, SourceColumn, Unresolved};
+pub use measured_query::{MeasuredQuery, QueryOutcome};
 pub use observer::{Observation, QueryListener, QueryObserver};
-pub use operators::OperatorReport;
+pub use operators::MeasuredOperator;
 pub use planned_operators::Estimate;
 pub use planned_query::PlannedQuery;
 pub use planner::instrument;
@@ -60,6 +61,5 @@ pub use planning::{PlanningPart, PlanningTimes, RuleTime};
 pub use polls::{ActivePoll, Polling, Polls, this_thread};
 pub use progress::{LiveOperator, LiveQueries, LiveQuery};
 pub use query_kind::QueryKind;
-pub use query_report::{QueryOutcome, QueryReport};
 pub use scan_facts::ScanFacts;
 pub use watched_store::{StoreObserver, StoreOperation, StoreRequest, WatchedStores};

@@ -2,7 +2,7 @@
 
 use std::{any::Any, fmt, sync::Arc};
 
-use crate::{data_tap::DataTap, planned_query::PlannedQuery, query_report::QueryReport};
+use crate::{data_tap::DataTap, measured_query::MeasuredQuery, planned_query::PlannedQuery};
 
 /// Called for every query of an instrumented session.
 pub trait QueryObserver: fmt::Debug + Send + Sync {
@@ -36,5 +36,5 @@ pub trait QueryListener: Send + Sync {
     }
 
     /// The query ended, whatever way. Called once, on the thread that saw the end.
-    fn ended(&self, report: QueryReport);
+    fn ended(&self, report: MeasuredQuery);
 }

@@ -26,7 +26,7 @@ const MAX_PARTITIONS: usize = 100;
 
 /// An operator of a query that has ended, or runs.
 #[derive(Debug, Clone)]
-pub struct OperatorReport {
+pub struct MeasuredOperator {
     /// Position in pre-order, from 0.
     pub id: usize,
     /// The operator that reads this one's output.
@@ -69,7 +69,7 @@ pub(crate) struct Reading {
     value: u64,
 }
 
-impl OperatorReport {
+impl MeasuredOperator {
     /// The most memory that it used, over all partitions, where it says.
     pub fn memory_bytes(&self) -> Option<u64> {
         ["peak_mem_used", "build_mem_used", "max_mem_used"]
@@ -119,8 +119,8 @@ pub(crate) fn collect_metrics(
     baseline: &Baseline,
     query_started: SystemTime,
     query_ended: SystemTime,
-) -> Vec<OperatorReport> {
-    let mut reports: Vec<OperatorReport> = Vec::with_capacity(planned.len());
+) -> Vec<MeasuredOperator> {
+    let mut reports: Vec<MeasuredOperator> = Vec::with_capacity(planned.len());
     let mut measured_end: Vec<Option<SystemTime>> = Vec::with_capacity(planned.len());
     visit(plan, None, &mut |plan, parent| {
         let id = reports.len();
@@ -145,7 +145,7 @@ pub(crate) fn collect_metrics(
             Some(Leaf::Inner) | None => None,
         };
         let is_change = matches!(leaf, Some(Leaf::Change(_)));
-        reports.push(OperatorReport {
+        reports.push(MeasuredOperator {
             id,
             parent,
             name: plan.name().to_owned(),
@@ -291,9 +291,4 @@ fn earlier(a: Option<SystemTime>, b: Option<SystemTime>) -> Option<SystemTime> {
 /// Milliseconds since the Unix epoch, with their fraction.
 pub(crate) fn unix_milliseconds(time: SystemTime) -> f64 {
     time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64() * 1e3
-}
-
-/// Milliseconds with their fraction.
-pub(crate) fn milliseconds(duration: Duration) -> f64 {
-    duration.as_secs_f64() * 1e3
 }

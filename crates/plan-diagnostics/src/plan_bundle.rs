@@ -8,18 +8,18 @@ use std::{
 use daglight_capture_policy::{Types, without_typed_literals};
 use daglight_run_bundle::{
     ColumnSources, DirectSource, IndirectSource, PartitionMetrics, PlanBundle, PlanColumn, PlanLineage,
-    PlanMetrics, PlanOperator, PlanSource, PlanningRecord, RuleRecord,
+    PlanMetrics, PlanOperator, PlanSource, PlanningRecord, RuleRecord, milliseconds,
 };
 use datafusion::config::ConfigOptions;
 
 use crate::{
     fingerprint::{Fingerprints, without_literals},
     lineage::Lineage,
-    operators::{OperatorReport, milliseconds, unix_milliseconds},
+    measured_query::{MeasuredQuery, QueryOutcome},
+    operators::{MeasuredOperator, unix_milliseconds},
     planned_operators::{PlannedOperator, plan_text},
     planned_query::PlannedQuery,
     planning::{PlanningTimes, RuleTime},
-    query_report::{QueryOutcome, QueryReport},
 };
 
 impl PlannedQuery {
@@ -67,7 +67,7 @@ impl PlannedQuery {
             planning: Some(record_of(&self.planning)),
             metrics: PlanMetrics {
                 planned_at_ms: unix_milliseconds(self.planning.started_at),
-                planning_ms: Some(milliseconds(self.planning.total())),
+                planning_ms: Some(milliseconds::of(self.planning.total())),
                 operators: self.planned_operators(with_literals),
                 ..PlanMetrics::default()
             },
@@ -144,18 +144,18 @@ fn recorded_lineage(lineage: &Lineage) -> PlanLineage {
     }
 }
 
-impl QueryReport {
+impl MeasuredQuery {
     /// What was measured. `with_literals` says whether values in the texts of operators may be kept.
     pub fn to_plan_metrics(&self, with_literals: bool) -> PlanMetrics {
         let query = &self.query;
         let since_start = |time| unix_milliseconds(time) - unix_milliseconds(self.started_at);
         let planned = |id: usize| Some(query.operators.get(id)?.to_plan_operator(id, with_literals));
-        let operator = |operator: &OperatorReport| PlanOperator {
+        let operator = |operator: &MeasuredOperator| PlanOperator {
             id: operator.id as u64,
             parent: operator.parent.map(|id| id as u64),
             is_scan: operator.is_scan,
             output_rows: operator.output_rows,
-            elapsed_compute_ms: Some(milliseconds(operator.busy)),
+            elapsed_compute_ms: Some(milliseconds::of(operator.busy)),
             partitions: Some(operator.partitions as u64),
             start_ms: since_start(operator.started_at),
             end_ms: since_start(operator.ended_at),
@@ -176,9 +176,9 @@ impl QueryReport {
         };
         PlanMetrics {
             planned_at_ms: unix_milliseconds(query.planning.started_at),
-            planning_ms: Some(milliseconds(query.planning.total())),
+            planning_ms: Some(milliseconds::of(query.planning.total())),
             started_at_ms: unix_milliseconds(self.started_at),
-            wall_ms: milliseconds(self.wall_time),
+            wall_ms: milliseconds::of(self.wall_time),
             rows: self.rows,
             rows_read: Some(self.rows_read),
             bytes_written: self.bytes_written,
@@ -217,7 +217,7 @@ fn without_limits(plan: &str) -> String {
 
 /// Row groups are ruled out by statistics, then by Bloom filters, by a limit, and by filters that a join or a sort has found
 /// meanwhile (`ParquetFileMetrics`).
-fn measure(source: &mut PlanSource, operator: &OperatorReport) {
+fn measure(source: &mut PlanSource, operator: &MeasuredOperator) {
     let metric = |name: &str| operator.metrics.get(name).copied();
     source.rows = operator.output_rows;
     source.bytes_scanned = metric("bytes_scanned");
@@ -296,14 +296,14 @@ fn record_of(planning: &PlanningTimes) -> PlanningRecord {
     let rule = |rule: &RuleTime| RuleRecord {
         name: rule.name.to_string(),
         part: rule.part.name().to_owned(),
-        ms: milliseconds(rule.time),
+        ms: milliseconds::of(rule.time),
         changed: rule.changed,
     };
     PlanningRecord {
         parsing_ms: None,
-        analysis_ms: milliseconds(planning.analysis),
-        optimization_ms: milliseconds(planning.optimization),
-        physical_ms: milliseconds(planning.physical),
+        analysis_ms: milliseconds::of(planning.analysis),
+        optimization_ms: milliseconds::of(planning.optimization),
+        physical_ms: milliseconds::of(planning.physical),
         rules: planning.rules.iter().map(rule).collect(),
     }
 }

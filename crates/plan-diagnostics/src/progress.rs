@@ -11,9 +11,9 @@ use datafusion::physical_plan::{ExecutionPlan, metrics::MetricValue};
 
 use crate::{
     counted::{counted_rows, is_waiting},
+    measured_query::MeasuredQuery,
     planned_operators::PlannedOperator,
     polls::ActivePoll,
-    query_report::QueryReport,
     query_run::QueryRun,
     sources::Leaf,
 };
@@ -117,7 +117,7 @@ impl LiveQueries {
     }
 
     /// What the query that runs longest of some has done so far, by their ids. `None` where none of them runs.
-    pub fn report_of_longest(&self, query_ids: &BTreeSet<u64>) -> Option<QueryReport> {
+    pub fn report_of_longest(&self, query_ids: &BTreeSet<u64>) -> Option<MeasuredQuery> {
         let mut runs = self.runs();
         runs.retain(|run| query_ids.contains(&run.query.id) && !run.has_ended());
         let runs = runs.iter().filter_map(|run| Some((run.started_at()?, run)));

@@ -23,11 +23,11 @@ use datafusion::{
 use crate::{
     cancel::Cancel,
     data_tap::DataTap,
+    measured_query::{MeasuredQuery, QueryOutcome},
     observer::{Observation, QueryListener},
-    operators::{self, Baseline, OperatorReport},
+    operators::{self, Baseline, MeasuredOperator},
     planned_query::PlannedQuery,
     polls::Polls,
-    query_report::{QueryOutcome, QueryReport},
     shield::shielded,
     tap::DataReceiver,
     watched_stream::StreamEnd,
@@ -269,7 +269,7 @@ impl QueryRun {
     }
 
     /// What is known of the query while it runs; `None` where it has not started, or has ended.
-    pub(crate) fn report_so_far(&self) -> Option<QueryReport> {
+    pub(crate) fn report_so_far(&self) -> Option<MeasuredQuery> {
         let (started_at, started) = self.started.get()?;
         // What is upgraded here may be the last handle, which is dropped without the lock.
         let (plan, baseline) = {
@@ -290,7 +290,7 @@ impl QueryRun {
         outcome: QueryOutcome,
         plan: Option<&Arc<dyn ExecutionPlan>>,
         baseline: &Baseline,
-    ) -> QueryReport {
+    ) -> MeasuredQuery {
         let operators = plan.map_or_else(Vec::new, |plan| {
             operators::collect_metrics(
                 plan,
@@ -307,7 +307,7 @@ impl QueryRun {
         let is_write = self.query.kind.is_write();
         let bytes_returned =
             || operators.iter().find_map(|operator| operator.metrics.get("output_bytes").copied());
-        QueryReport {
+        MeasuredQuery {
             query: Arc::clone(&self.query),
             started_at,
             wall_time,
@@ -337,7 +337,7 @@ impl Drop for QueryRun {
 }
 
 /// The rows of all scans, where each of them counts.
-fn rows_read(operators: &[OperatorReport]) -> Option<u64> {
+fn rows_read(operators: &[MeasuredOperator]) -> Option<u64> {
     if operators.is_empty() {
         return None;
     }

@@ -64,6 +64,7 @@ mod warning;
 mod warning_code;
 
 pub mod clock;
+pub mod milliseconds;
 pub mod outbox;
 pub mod output_dir;
 pub mod retention;

@@ -29,9 +29,9 @@ impl SignalsHeld {
         let (mut items, mut other_run) = (0_u64, None);
         let reading = read_lines(path, |line| {
             let groups = match signal {
-                LedgerSignal::Traces => serde_json::from_str::<TracesLine>(line)?.groups,
-                LedgerSignal::Logs => serde_json::from_str::<LogsLine>(line)?.groups,
-                _ => serde_json::from_str::<MetricsLine>(line)?.groups,
+                LedgerSignal::Traces => serde_json::from_str::<CountedSpans>(line)?.groups,
+                LedgerSignal::Logs => serde_json::from_str::<CountedRecords>(line)?.groups,
+                _ => serde_json::from_str::<CountedPoints>(line)?.groups,
             };
             for group in groups {
                 items = items.saturating_add(group.scopes.iter().map(Scope::items).sum());
@@ -47,22 +47,23 @@ impl SignalsHeld {
     }
 }
 
-// A line of OTLP/JSON, as far as it is counted.
+// Lines of OTLP/JSON, as far as they are counted. A report reads what is in them by types of its own, which borrow their texts from
+// the line; here nothing of an item is kept.
 
 #[derive(Deserialize)]
-struct TracesLine {
+struct CountedSpans {
     #[serde(default, rename = "resourceSpans")]
     groups: Vec<Group>,
 }
 
 #[derive(Deserialize)]
-struct LogsLine {
+struct CountedRecords {
     #[serde(default, rename = "resourceLogs")]
     groups: Vec<Group>,
 }
 
 #[derive(Deserialize)]
-struct MetricsLine {
+struct CountedPoints {
     #[serde(default, rename = "resourceMetrics")]
     groups: Vec<Group>,
 }

@@ -7,9 +7,9 @@ use daglight_run_bundle::{Artifact, ArtifactColumn, WarningCode};
 use daglight_run_identity::NodeKind;
 use serde_json::{Map, Value, json};
 
-use crate::{location::shown_location, log::error_that, run_log::FailedPart, run_state::RunState};
+use crate::{location::shown_location, log::error_that, run_core::RunCore, run_log::FailedPart};
 
-impl RunState {
+impl RunCore {
     /// Notes an output of a node. What is given back is what may be shown of it.
     pub(crate) fn add_output(
         &self,
@@ -72,11 +72,11 @@ impl RunState {
             (std::mem::take(&mut records.produced), records.failure().is_none())
         };
         let dag_name = self.context.dag.name().to_string();
-        let findings = self.context.telemetry.registry().check(&dag_name, &produced, succeeded);
+        let findings = self.context.shared.registry.check(&dag_name, &produced, succeeded);
         for finding in &findings {
             self.log.warn(WarningCode::RegistryMismatch, finding.to_string());
         }
-        if self.context.telemetry.settings().strict_registry && !findings.is_empty() {
+        if self.context.settings().strict_registry && !findings.is_empty() {
             let reason = match findings.as_slice() {
                 [one] => format!("strict registry: {one}"),
                 [first, others @ ..] => format!("strict registry: {first}, and {} more", others.len()),

@@ -1,10 +1,12 @@
 //! What the tracker receives of a node that ended, in the order in which the page shows it.
 
-use std::{collections::HashSet, time::Duration};
+use std::collections::HashSet;
 
 use daglight_capture_policy::{Captured, Policy};
 use daglight_materializers::Registry;
-use daglight_run_bundle::{BUNDLE_ONLY_FIELDS, DATA_SUMMARY, DATA_SUMMARY_BEFORE_THE_ERROR, Materialization};
+use daglight_run_bundle::{
+    BUNDLE_ONLY_FIELDS, DATA_SUMMARY, DATA_SUMMARY_BEFORE_THE_ERROR, Materialization, milliseconds,
+};
 use daglight_tracker_client::{Attribute, AttributeKind, AttributeRole};
 use serde_json::{Map, Value, json};
 
@@ -12,8 +14,8 @@ use crate::{
     artifacts::{self, known_only},
     hamilton_summary::{self, withheld_field, withheld_summary},
     lineage_text::shown_lineage,
+    node_facts::GatheredFacts,
     node_queries::{FIRST_QUERIES, NodeQueries, QueryFacts, SLOWEST_QUERIES},
-    node_scope::NodeFacts,
     source_summary,
 };
 
@@ -29,7 +31,7 @@ pub(crate) struct ShownSummary {
 
 impl ShownSummary {
     /// Of a node, which has failed or not.
-    pub(crate) fn of(facts: &NodeFacts, has_failed: bool, policy: &Policy) -> Option<Self> {
+    pub(crate) fn of(facts: &GatheredFacts, has_failed: bool, policy: &Policy) -> Option<Self> {
         // A node that failed before its first row has a summary of nothing, which only hides the error.
         let saw_rows = facts.summary.as_ref().is_some_and(|summary| summary.rows > 0);
         if has_failed && !saw_rows {
@@ -55,7 +57,7 @@ impl ShownSummary {
 
 /// The attributes of a node. `error` is what ended it, as lines.
 pub(crate) fn attributes(
-    facts: &NodeFacts,
+    facts: &GatheredFacts,
     error: Option<&[String]>,
     summary: Option<&ShownSummary>,
     policy: &Policy,
@@ -149,7 +151,7 @@ fn unique_names(names: Vec<(String, &str)>) -> Vec<String> {
 }
 
 /// The summary of the rows that passed; else what the files of a source say; else why it has no summary.
-fn data_summary(facts: &NodeFacts, policy: &Policy) -> Option<(AttributeKind, Captured)> {
+fn data_summary(facts: &GatheredFacts, policy: &Policy) -> Option<(AttributeKind, Captured)> {
     let table = |columns: Map<String, Value>| {
         let count = columns.len();
         let is_secret = |position: usize, name: &str| {
@@ -182,15 +184,10 @@ fn data_summary(facts: &NodeFacts, policy: &Policy) -> Option<(AttributeKind, Ca
 fn describe_all(queries: &NodeQueries) -> Value {
     json!({
         "count": queries.count(),
-        "wall_ms": milliseconds(queries.wall_time()),
+        "wall_ms": milliseconds::rounded(queries.wall_time()),
         "in_sums_only": queries.summed(),
         "kept": format!("the first {FIRST_QUERIES} and the {SLOWEST_QUERIES} slowest of the others"),
     })
-}
-
-fn milliseconds(duration: Duration) -> f64 {
-    // Microseconds: what a clock says beyond them is noise that fills a page.
-    (duration.as_secs_f64() * 1e6).round() / 1e3
 }
 
 fn describe_query(query: &QueryFacts) -> Value {
@@ -206,8 +203,8 @@ fn describe_query(query: &QueryFacts) -> Value {
         "outcome": query.outcome,
         "rows": query.rows,
         "rows_read": query.rows_read,
-        "wall_ms": milliseconds(query.wall_time),
-        "planning_ms": milliseconds(query.planning),
+        "wall_ms": milliseconds::rounded(query.wall_time),
+        "planning_ms": milliseconds::rounded(query.planning),
         "bytes_scanned": query.bytes_scanned,
         "bytes_written": query.bytes_written,
         "source_tables": query.source_tables,
@@ -231,7 +228,7 @@ mod tests {
 
     use super::*;
 
-    fn names(facts: &NodeFacts, profile: Profile) -> Vec<(String, Value)> {
+    fn names(facts: &GatheredFacts, profile: Profile) -> Vec<(String, Value)> {
         let policy = Policy::of_profile(profile);
         let summary = ShownSummary::of(facts, false, &policy);
         attributes(facts, None, summary.as_ref(), &policy, &Registry::default())
@@ -243,7 +240,7 @@ mod tests {
 
     #[test]
     fn without_statistics_rows_and_bytes_stay() {
-        let facts = NodeFacts { rows: Some(3), bytes: Some(100), ..NodeFacts::default() };
+        let facts = GatheredFacts { rows: Some(3), bytes: Some(100), ..GatheredFacts::default() };
         let disabled = json!({ "summary": "RESULT SUMMARY DISABLED", "rows": 3, "bytes": 100 });
         assert_eq!(names(&facts, Profile::Prod), [("data_summary".to_owned(), disabled)]);
         assert_eq!(names(&facts, Profile::Dev), []);
@@ -252,7 +249,7 @@ mod tests {
     #[test]
     fn a_node_without_data_has_no_summary_that_could_be_disabled() {
         let value = Policy::of_profile(Profile::Prod).capture("1995-01-01");
-        let facts = NodeFacts { recorded: vec![("value".to_owned(), value)], ..NodeFacts::default() };
+        let facts = GatheredFacts { recorded: vec![("value".to_owned(), value)], ..GatheredFacts::default() };
         assert_eq!(names(&facts, Profile::Prod), [("value".to_owned(), json!("1995-01-01"))]);
     }
 
@@ -260,7 +257,7 @@ mod tests {
     fn no_name_is_there_twice() {
         let value = |value: &str| Policy::of_profile(Profile::Dev).capture(value);
         let recorded = ["rows", "rows", "_rows", "queries"].map(|name| (name.to_owned(), value(name)));
-        let facts = NodeFacts { recorded: recorded.to_vec(), ..NodeFacts::default() };
+        let facts = GatheredFacts { recorded: recorded.to_vec(), ..GatheredFacts::default() };
         let found: Vec<String> = names(&facts, Profile::Dev).into_iter().map(|(name, _)| name).collect();
         assert_eq!(found, ["rows", "rows (2)", "rows (3)", "queries"]);
         let artifacts = [("artifact x", "parquet"), ("artifact x", "csv"), ("artifact x", "csv")];

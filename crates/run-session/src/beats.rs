@@ -1,18 +1,14 @@
 //! What a beat becomes: a span, metrics, and a record in the log.
 
-use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant},
-};
+use std::sync::Arc;
 
-use daglight_bundle_report::display::elapsed;
 use daglight_capture_policy::{Captured, Policy};
-use daglight_heartbeat::{Beat, Names, Nodes};
+use daglight_heartbeat::{Beat, Names};
 use daglight_otel_bridge::{
     AttributeValue, BeatMeasures, StageSpan,
     names::{self, Key},
 };
-use daglight_run_bundle::{ActiveTask, Warning, WarningCode};
+use daglight_run_bundle::ActiveTask;
 
 use crate::{
     log::{field, known, log},
@@ -24,91 +20,15 @@ use crate::{
 /// The stage of a run in which nothing is open.
 const BETWEEN: &str = "run";
 
-/// A heart that has not beaten for so many beats, and for no less than this time, proves nothing any more.
-const MISSED_BEATS: u32 = 3;
-const LEAST_MISSED: Duration = Duration::from_secs(3);
-
-/// The last beat that was shown, so that what did not change is not written again, and that a heart which stands still is
-/// seen.
-#[derive(Default)]
-pub(crate) struct LastBeat(Mutex<Shown>);
-
-#[derive(Default)]
-struct Shown {
-    last: Option<(Instant, Beat)>,
-    /// Since when it is known that none came for long.
-    suspected: Option<Instant>,
-    /// That none came for long was said since.
-    silence_is_said: bool,
-}
-
-impl LastBeat {
-    pub(crate) fn take(&self) -> Option<Beat> {
-        self.lock().last.take().map(|(_, beat)| beat)
-    }
-
-    /// It, and when it was shown.
-    pub(crate) fn shown(&self) -> Option<(Instant, Beat)> {
-        self.lock().last.clone()
-    }
-
-    /// How long no beat came, where that is too long and was not said since the last one. The first counts from `started`.
-    /// `confirmed_after` is how long that must have been known: a process that was stopped asks before its heart can beat.
-    fn silence(&self, started: Instant, interval: Duration, confirmed_after: Duration) -> Option<Duration> {
-        let mut shown = self.lock();
-        let silent = shown.last.as_ref().map_or(started, |(at, _)| *at).elapsed();
-        if silent < longest_pause(interval) {
-            return None;
-        }
-        let suspected = *shown.suspected.get_or_insert_with(Instant::now);
-        let is_new = suspected.elapsed() >= confirmed_after && !shown.silence_is_said;
-        shown.silence_is_said |= is_new;
-        is_new.then_some(silent)
-    }
-
-    fn replace(&self, beat: Beat) -> Option<Beat> {
-        let shown = Shown { last: Some((Instant::now(), beat)), ..Shown::default() };
-        std::mem::replace(&mut *self.lock(), shown).last.map(|(_, beat)| beat)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Shown> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// How long no beat may come before the heart counts as silent.
-pub(crate) fn longest_pause(interval: Duration) -> Duration {
-    interval.saturating_mul(MISSED_BEATS).max(LEAST_MISSED)
-}
-
-impl RunState {
-    /// Whether it has a heart. Without a thread there is none, which was said when the run started.
-    pub(crate) fn beats(&self) -> bool {
-        self.heartbeat().as_ref().is_some_and(|heartbeat| heartbeat.problem().is_none())
-    }
-
-    /// That the heartbeat says nothing, once for each time that it falls silent. See [`LastBeat::silence`] for `confirmed_after`.
-    pub(crate) fn silence_of_heart(&self, confirmed_after: Duration) -> Option<Warning> {
-        let interval = self.context.telemetry.settings().heartbeat.interval();
-        let silent = self.last_beat.silence(self.context.started, interval, confirmed_after);
-        let silent = silent.filter(|_| self.beats())?;
-        let warning = format!(
-            "the heartbeat has been silent for {}: its thread is blocked, so stalls are not detected",
-            elapsed(silent)
-        );
-        Some(Warning::new(WarningCode::HeartbeatSilent, warning))
-    }
-}
-
 /// Shows a beat in the traces, the metrics and the log. A run that has ended shows none.
 pub(crate) fn emit(state: &Arc<RunState>, beat: &Beat) {
     // The thread that beats may be on its way while the run ends; a span after the root would never be seen.
-    if state.has_ended() {
+    if state.core.has_ended() {
         return;
     }
     // First, so that the files of the plans are as new as what is said below.
-    state.plans.beat();
-    let before = state.last_beat.replace(beat.clone());
+    state.core.plans.beat();
+    let before = state.beats.last.replace(beat.clone());
     let before = before.as_ref();
     if let Some(lineage) = &state.context.lineage {
         lineage.run_goes_on(&state.log, state.context.started_at, state.context.started.elapsed());
@@ -136,7 +56,7 @@ pub(crate) fn emit(state: &Arc<RunState>, beat: &Beat) {
 /// The stage that is open, or else that of the node which started last.
 fn stage(state: &RunState, beat: &Beat) -> String {
     // No stage was said: that of the node which started last.
-    let of_node = || state.open_nodes().last().map(|node| node.stage().to_owned());
+    let of_node = || state.nodes.list().last().map(|node| node.stage().to_owned());
     beat.stage.clone().or_else(of_node).unwrap_or_else(|| BETWEEN.to_owned())
 }
 
@@ -287,23 +207,5 @@ fn measures(beat: &Beat, before: Option<&Beat>) -> BeatMeasures {
         resident_bytes: beat.process.resident_bytes,
         threads: beat.process.threads.map(count),
         open_files: beat.process.open_files.map(count),
-    }
-}
-
-impl RunState {
-    /// The nodes that wait for their turn, and those that are done, each in the order of the DAG.
-    pub(crate) fn nodes_by_state(&self) -> Nodes {
-        // Listed before the records are locked, so that no two locks are held at once.
-        let open: Vec<String> = self.open_nodes().iter().map(|node| node.name().to_owned()).collect();
-        let records = self.log.records();
-        let mut nodes = Nodes::default();
-        for node in self.context.dag.nodes().iter().filter(|node| !open.contains(&node.name)) {
-            // A node that has a record has begun, and one that is not open has ended.
-            match records.nodes.contains_key(&node.name) {
-                true => nodes.completed.add(&node.name),
-                false => nodes.pending.add(&node.name),
-            }
-        }
-        nodes
     }
 }

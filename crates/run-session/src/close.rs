@@ -11,12 +11,10 @@ use daglight_otel_bridge::{
 };
 use daglight_run_bundle::{
     Bundle, FileEntry, Liveness, Manifest, NodeRecord, NodeStatus, ProcessEvidence, ReadError, RunStatus,
-    Sighting, SignalFiles, TRACES_FILE, UpdateError, Warning, WarningCode,
+    Sighting, SignalFiles, TRACES_FILE, UpdateError, Warning, WarningCode, milliseconds,
     outbox::{NodeProgress, OutboxStatus, recorded_outbox},
 };
 use daglight_tracker_client::Outcome;
-
-use crate::finish::milliseconds;
 
 /// Why a run could not be closed in its bundle.
 #[derive(Debug, thiserror::Error)]
@@ -159,8 +157,8 @@ fn show_progress(node: &mut NodeRecord, progress: &NodeProgress) {
         Some(Outcome::Failure) => NodeStatus::Failure,
     };
     node.started_at = progress.started;
-    let elapsed = progress.started.zip(progress.ended).map(|(started, ended)| ended - started);
-    node.duration_ms = elapsed.map(milliseconds);
+    let times = progress.started.zip(progress.ended);
+    node.duration_ms = times.map(|(started, ended)| milliseconds::between(started, ended));
 }
 
 /// Whether the process of a run still lives: by its heartbeat, and where that does not show it, by the lock that a process

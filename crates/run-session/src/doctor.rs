@@ -9,7 +9,7 @@ use daglight_run_bundle::output_dir::check_writable;
 use daglight_settings::{OpenLineageSettings, SettingsLoader, TrackerSettings};
 use daglight_tracker_client::{Client, Connection, ProjectRef};
 
-use crate::lineage::LineageSetup;
+use crate::lineage_setup::LineageSetup;
 
 /// The variables that name a tracking server, for messages that ask for one.
 pub const SERVER_VARIABLES: &str = "HAMILTON_API_URL, HAMILTON_PROJECT_ID, HAMILTON_USERNAME";

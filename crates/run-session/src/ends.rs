@@ -9,8 +9,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::run_state::RunState;
-
 /// What the ends of a process's runs share.
 #[derive(Default)]
 pub(crate) struct Ends {
@@ -31,20 +29,20 @@ struct State {
 
 impl Ends {
     /// Ends a run on a thread of its own. Where that cannot be started, here and now.
-    pub(crate) fn begin(self: &Arc<Self>, run: &Arc<RunState>) {
+    pub(crate) fn begin<R: Send + Sync + 'static>(self: &Arc<Self>, run: &Arc<R>, end: fn(&Arc<R>)) {
         // Counted here, before the thread starts: whoever waits from now on waits for it.
         let (under_way, of_thread) = (self.under_way(), Arc::clone(run));
-        let end = move || {
-            of_thread.end();
+        let end_there = move || {
+            end(&of_thread);
             // Before it says that it has ended, so that the last handle of the run is not dropped on this thread
             // after the process was informed that nothing is left to do.
             drop(of_thread);
             drop(under_way);
         };
-        let started = thread::Builder::new().name("daglight-finish".into()).spawn(end);
+        let started = thread::Builder::new().name("daglight-finish".into()).spawn(end_there);
         // No thread can be had: the run then ends on this one, which waits.
         if started.is_err() {
-            run.end();
+            end(run);
         }
     }
 
@@ -111,7 +109,7 @@ impl Handle {
     }
 
     /// Gives the handle back. True for the last one.
-    pub(crate) fn give_back(self) -> bool {
+    pub(crate) fn give_back(&self) -> bool {
         self.0.handles.fetch_sub(1, Ordering::AcqRel) == 1
     }
 }

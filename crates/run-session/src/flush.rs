@@ -29,7 +29,7 @@ pub(crate) struct Flushed {
 /// Ends the root span at `ended_at`, completes the files, and delivers and exports what waits. In all it takes as long as
 /// the longest one of `tracker.flush_seconds`, `otel.shutdown_seconds` and, with OpenLineage, `openlineage.flush_seconds`, or until a signal says that it is enough.
 pub(crate) fn flush(state: &Arc<RunState>, ended_at: SystemTime) -> Flushed {
-    let settings = state.context.telemetry.settings();
+    let settings = state.context.settings();
     let started = Instant::now();
     let (tracker_time, signals_time) = (settings.tracker.flush_timeout(), settings.otel.shutdown_timeout());
 
@@ -38,22 +38,22 @@ pub(crate) fn flush(state: &Arc<RunState>, ended_at: SystemTime) -> Flushed {
             tracker.flush(tracker_time);
             tracker.stop();
         }
-        state.end.tracker_flushed();
+        state.ending.progress.tracker_flushed();
     };
     // Both at once: they are of different servers, and the one that does not answer must not take the time of the
     // other.
     beside(state, "daglight-deliver", flush_tracker);
     let lineage_time = settings.openlineage.flush_timeout();
     match &state.context.lineage {
-        None => state.end.lineage_flushed(),
+        None => state.ending.progress.lineage_flushed(),
         Some(_) => beside(state, "daglight-lineage-end", move |state| {
             if let Some(lineage) = &state.context.lineage {
                 lineage.flush(lineage_time);
             }
-            state.end.lineage_flushed();
+            state.ending.progress.lineage_flushed();
         }),
     }
-    let exports = Signal::ALL.into_iter().any(|signal| state.context.telemetry.bridge().exports(signal));
+    let exports = Signal::ALL.into_iter().any(|signal| state.context.shared.bridge.exports(signal));
     let link_timeout = match exports {
         // An export needs the rest of its time. Files do not.
         true => LINK_TIMEOUT_OF_EXPORT.min(signals_time / 2),
@@ -61,7 +61,7 @@ pub(crate) fn flush(state: &Arc<RunState>, ended_at: SystemTime) -> Flushed {
     };
     let is_linked = || state.context.tracker.as_ref().is_some_and(|tracker| tracker.link().is_some());
     // The spans say which run of the tracker they belong to, which is known when it has answered.
-    state.end.wait_for_tracker(started + link_timeout, is_linked);
+    state.ending.progress.wait_for_tracker(started + link_timeout, is_linked);
     state.context.refresh_execution_run_id();
     state.context.root.end_at(ended_at);
 
@@ -71,19 +71,19 @@ pub(crate) fn flush(state: &Arc<RunState>, ended_at: SystemTime) -> Flushed {
         false => signals_time,
     };
     beside(state, "daglight-export", move |state| {
-        state.end.signals_flushed(state.context.signals.finish(signals_time));
+        state.ending.progress.signals_flushed(state.context.signals.finish(signals_time));
     });
     let of_lineage = state.context.lineage.as_ref().map_or(Duration::ZERO, |_| lineage_time);
     let longest = tracker_time.max(link_timeout + signals_time).max(of_lineage);
-    let signals = state.end.wait_for_all(started + longest + SLACK);
+    let signals = state.ending.progress.wait_for_all(started + longest + SLACK);
     // Not finished within all that: what has been counted by now is said.
     let signals = signals.unwrap_or_else(|| state.context.signals.ledgers());
     let waits = |signal: &Signal| signals.of(*signal).otlp.as_ref().is_some_and(|otlp| otlp.waiting > 0);
     if Signal::ALL.iter().any(waits) {
         // The next end in this process need not wait for the same server as long.
-        state.context.telemetry.shared.ends.gave_up();
+        state.context.shared.ends.gave_up();
     }
-    if state.end.is_beside_the_work() {
+    if state.ending.progress.is_beside_the_work() {
         close_open_spans(state, ended_at);
     }
     let tracker = state.context.tracker.as_ref().map(|tracker| tracker.ledger());
@@ -103,7 +103,7 @@ fn beside(state: &Arc<RunState>, name: &str, work: impl Fn(&RunState) + Clone + 
 /// Spans of work that will not come to its end, such as those of the query that computes.
 fn close_open_spans(state: &RunState, ended_at: SystemTime) {
     let Some(bundle) = &state.context.bundle else { return };
-    let namespace = Namespace::new(state.context.telemetry.settings().otel.namespace.as_str());
+    let namespace = Namespace::new(state.context.settings().otel.namespace.as_str());
     let succeeded = state.log.records().failure().is_none();
     let known = KnownRun {
         run_id: state.context.run_id.to_string(),

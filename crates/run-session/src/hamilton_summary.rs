@@ -9,14 +9,10 @@
 use std::collections::BTreeSet;
 
 use chrono::{DurationRound as _, NaiveDateTime, TimeDelta};
-use daglight_data_summary::{
-    Category, ColumnSummary, DataSummary, Details, Distribution, Lengths, Point, Summarizer, SummaryOptions,
-};
+use daglight_capture_policy::free_key;
+use daglight_data_summary::{Category, ColumnSummary, DataSummary, Details, Distribution, Lengths, Point};
 use daglight_run_bundle::BUNDLE_ONLY_FIELDS;
-use datafusion::{
-    arrow::{datatypes::Schema, record_batch::RecordBatch},
-    common::ScalarValue,
-};
+use datafusion::arrow::datatypes::Schema;
 use serde_json::{Map, Value, json};
 
 /// The value of a `dagworks_describe` attribute: an object with one entry for each column, with the fields for the bundle.
@@ -24,7 +20,7 @@ pub(crate) fn describe(summary: &DataSummary) -> Map<String, Value> {
     let mut columns = Map::new();
     for (position, column) in summary.columns.iter().enumerate() {
         // Results of joins have columns of one name, of which a JSON object would keep the last.
-        columns.insert(free_key(&columns, &column.name), describe_column(position, column));
+        columns.insert(free_key(&columns, column.name.clone()), describe_column(position, column));
     }
     columns
 }
@@ -56,7 +52,7 @@ pub(crate) fn withheld_field(name: &str, field: &Value) -> Value {
 pub(crate) fn schema(schema: &Schema) -> Map<String, Value> {
     let mut fields = Map::new();
     for field in schema.fields() {
-        let key = free_key(&fields, field.name());
+        let key = free_key(&fields, field.name().clone());
         let shape = json!({
             "name": key,
             "type": field.data_type().to_string(),
@@ -66,36 +62,6 @@ pub(crate) fn schema(schema: &Schema) -> Map<String, Value> {
         fields.insert(key, shape);
     }
     fields
-}
-
-/// The name, or the name with a number where a join has given two columns the same.
-pub(crate) fn free_key(taken: &Map<String, Value>, name: &str) -> String {
-    if !taken.contains_key(name) {
-        return name.to_owned();
-    }
-    (2..).map(|number| format!("{name} ({number})")).find(|key| !taken.contains_key(key)).unwrap_or_default()
-}
-
-/// The kind of a column on the page, and its least and greatest value in the form that a summary of its rows has. `None`
-/// where the page shows no range of such a column.
-pub(crate) fn bounds(min: &ScalarValue, max: &ScalarValue) -> Option<(&'static str, Value, Value)> {
-    let both = ScalarValue::iter_to_array([min.clone(), max.clone()]).ok()?;
-    // Through a summary of two rows, so that bounds look exactly as those of data do.
-    let batch = RecordBatch::try_from_iter([("bounds", both)]).ok()?;
-    let mut summarizer = Summarizer::new(&batch.schema(), SummaryOptions::default());
-    summarizer.update(&batch);
-    let summary = summarizer.finish();
-    let column = summary.columns.first()?;
-    let (kind, found) = match &column.details {
-        Details::Numeric(found) if found.nans + found.infinities == 0 => {
-            ("numeric", numeric(found, Point::as_f64)?)
-        }
-        Details::Time(found) => ("numeric", numeric(found, seconds_since_midnight)?),
-        Details::Duration(found) => ("numeric", numeric(found, Point::as_f64)?),
-        Details::Datetime(found) => ("datetime", datetime(found)?),
-        _ => return None,
-    };
-    Some((kind, found.get("min")?.clone(), found.get("max")?.clone()))
 }
 
 fn describe_column(position: usize, column: &ColumnSummary) -> Value {
@@ -182,7 +148,7 @@ fn remark(rank_error: Option<f64>, nans: u64, infinities: u64) -> Option<String>
     (!remarks.is_empty()).then(|| remarks.join("; "))
 }
 
-type Fields = Option<Map<String, Value>>;
+pub(crate) type Fields = Option<Map<String, Value>>;
 
 fn object(value: Value) -> Fields {
     match value {
@@ -191,7 +157,7 @@ fn object(value: Value) -> Fields {
     }
 }
 
-fn numeric(found: &Distribution, number: impl Fn(&Point) -> Option<f64>) -> Fields {
+pub(crate) fn numeric(found: &Distribution, number: impl Fn(&Point) -> Option<f64>) -> Fields {
     let quantiles: Option<Map<String, Value>> = found
         .quantiles
         .iter()
@@ -241,7 +207,7 @@ fn exact(point: &Point, number: impl Fn(&Point) -> Option<f64>) -> Option<Value>
     }
 }
 
-fn seconds_since_midnight(time: &Point) -> Option<f64> {
+pub(crate) fn seconds_since_midnight(time: &Point) -> Option<f64> {
     let Point::Text(text) = time else { return None };
     let (sign, text) = text.strip_prefix('-').map_or((1.0, text.as_str()), |text| (-1.0, text));
     let parts: Option<Vec<f64>> = text.split(':').map(|part| part.parse().ok()).collect();
@@ -263,7 +229,7 @@ fn add(histogram: &mut Map<String, Value>, label: String, count: u64) {
     histogram.insert(label, (before + count).into());
 }
 
-fn datetime(found: &Distribution) -> Fields {
+pub(crate) fn datetime(found: &Distribution) -> Fields {
     let quantiles: Option<Map<String, Value>> = found
         .quantiles
         .iter()
@@ -356,6 +322,7 @@ fn text(lengths: &Lengths) -> Fields {
 mod tests {
     use std::{collections::HashMap, sync::Arc};
 
+    use daglight_data_summary::{Summarizer, SummaryOptions};
     use datafusion::arrow::{
         array::*,
         datatypes::{DataType, Field, Int32Type, TimeUnit},

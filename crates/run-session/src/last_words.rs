@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use crate::finish::FinishReport;
+use crate::finish_report::FinishReport;
 
 pub(crate) type LastWords = Box<dyn FnOnce(&FinishReport) + Send>;
 

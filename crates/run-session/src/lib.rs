@@ -5,6 +5,23 @@
 //! every query in it. [`Run::finish`] ends all of that in bounded time and says what was delivered. This crate also
 //! holds the adapters between the crates below, none of which knows another's types.
 //!
+//! A run is four things: `RunContext` never changes, `RunLog` is what has happened, `RunCore` is both with what nodes and queries
+//! write to, and `RunState` adds what of the run is open, its heart and its end. What nodes hold is the core, so that none of
+//! them holds what holds it. A node is one type for each purpose:
+//!
+//! ```text
+//! Node             what its own code holds: says what it reads, writes and returns, and starts stages and tasks
+//! NodeRun          the telemetry around its code; ends the node, however that ends
+//! OpenNode         a node that has started and not ended, as the run lists it (OpenNodes) and a signal or the end of the run ends it
+//! NodeScope        what its OpenTelemetry context holds, so that its queries find it; outlives its code
+//! GatheredFacts    what its code has said and its queries have shown so far
+//! NodeChecks       what is expected of its rows, and what became of that
+//! NodeQueries      its queries, the first and the slowest one by one and the others as sums
+//! NodeMarks        what its code says of its progress
+//! NodeStop         ends its code where it makes none
+//! NodeOutcome      how its code ended; kept until its last query has ended, and completed then
+//! ```
+//!
 //! How a script becomes nodes belongs to `daglight-sql-pipeline`.
 
 #[cfg(not(unix))]
@@ -21,89 +38,122 @@ pub const NOTE_TARGET: &str = "daglight::note";
 /// may leave them out.
 pub const STALL_FIELDS: &str = "stall.";
 
-// What runs share, and one run from its start to its end.
-mod telemetry;
+// What the runs of a process share, and what a run is. Each group uses those above it, and none below.
+mod shared;
+mod ends;
+mod open_runs;
+mod lineage_setup;
 mod options;
-mod start;
-mod run;
 mod run_context;
-mod run_state;
 mod run_log;
-mod run_tags;
-mod shown_dag;
+mod own_time;
+mod interruption;
 mod run_error;
 mod error_report;
+mod log;
+mod location;
+mod shown_dag;
+mod tag_names;
 
-// Its nodes and stages.
-mod node;
-mod node_run;
-mod node_scope;
-mod node_marks;
-mod node_checks;
-mod node_queries;
-mod node_end;
-mod node_stop;
-mod stage;
-mod open_statements;
-mod ran_for;
-mod panics;
-
-// Its queries: whose they are, and what is recorded of them.
-mod query_owner;
+// Its queries, and the way of their plans into the bundle.
+mod run_queries;
+mod moved;
 mod secret_columns;
-mod session_observer;
-mod session_runtime;
-mod session_tables;
-mod frames;
-mod spawned_tasks;
-mod query_listener;
-mod query_write;
-mod parsed_statement;
+mod storage;
+mod preview;
+mod plan_messages;
+mod previous_plans;
+mod admitted_plans;
 mod operator_spans;
+mod shown_execution;
 mod plan_book;
 mod plan_files;
-mod previous_plans;
-mod storage;
-mod moved;
+mod run_core;
 
-// What the tracker, the log and the page receive.
-mod log;
+// A node: what is known of it, where it runs, and what becomes of that when it has ended.
+mod node_marks;
+mod node_stop;
+mod node_queries;
+mod node_checks;
+mod node_facts;
+mod node_outcome;
+mod node_scope;
+mod query_owner;
+mod query_write;
+mod read_tables;
+mod session_tables;
+mod node_completion;
+mod frames;
+mod ran_for;
+mod active_polls;
+mod open_node;
+mod open_statements;
+mod panics;
+
+// What the tracker, OpenLineage and the page receive of it.
 mod attributes;
 mod artifacts;
+mod hamilton_bounds;
 mod hamilton_summary;
 mod source_summary;
 mod lineage;
 mod lineage_datasets;
 mod lineage_text;
 mod plan_picture;
-mod preview;
 mod trace_link;
-mod location;
 
-// While it goes on.
-mod beats;
+// A run that goes on: what of it is open, its heart, and how far its end has come.
+mod last_beat;
+mod run_stalls;
+mod runtime_watch;
+mod run_beats;
+mod finish_report;
+mod end_progress;
+mod run_ending;
+mod run_state;
+mod run_tags;
 mod live_progress;
-mod progress;
 mod memory_pools;
 mod watched_pool;
-mod runtime_watch;
-mod shown_execution;
-mod stalls;
-mod on_stall;
-mod own_time;
+
+// The queries of a session, and whose they are.
+mod parsed_statement;
+mod query_place;
+mod query_listener;
+mod session_observer;
+mod session_runtime;
+mod spawned_tasks;
 
 // Its end, however it comes.
-mod finish;
+mod node_run;
+mod finish_facts;
+mod manifest_file;
+mod delivery_warnings;
 mod flush;
-mod end_progress;
-mod ends;
-mod interrupt;
-mod signals;
-mod stop_now;
+mod stalls;
+mod finish;
 mod last_words;
+mod on_interrupt;
+mod signal_registry;
+mod second_signal;
+mod end;
+mod interrupt;
+mod stop_now;
+mod signals;
+mod on_stall;
+mod beats;
 mod beside_runtime;
 
-// What is done about it before and afterwards.
+// What a program holds.
+mod start;
+mod stage;
+mod node;
+mod run;
+mod until_interrupted;
+mod progress;
+mod telemetry;
+
+// What is done about a run before and afterwards.
 mod doctor;
 mod bundle_status;
 mod close;
@@ -120,10 +170,11 @@ pub use daglight_run_bundle::{
 };
 pub use doctor::{Check, CheckKind, SERVER_VARIABLES, check_setup};
 pub use error_report::ErrorReport;
-pub use finish::{FinishReport, ReportPaths, RunLinks};
-pub use interrupt::{Interrupted, OnInterrupt, StopSignal};
+pub use finish_report::{FinishReport, ReportPaths, RunLinks};
+pub use interruption::{Interrupted, StopSignal};
 pub use node::{LeftOut, Node};
 pub use node_stop::Stalled;
+pub use on_interrupt::OnInterrupt;
 pub use options::RunOptions;
 pub use panics::{Panic, catch_panic, silence_panics_of_nodes};
 pub use parsed_statement::ParsedStatement;

@@ -8,66 +8,25 @@ use std::{
 };
 
 use chrono::{DateTime, NaiveDate, Utc};
-use daglight_capture_policy::{Captured, Policy, in_one_line};
+use daglight_capture_policy::{Captured, Policy};
 use daglight_materializers::Written;
 use daglight_openlineage::{
-    DatasetName, Ending, ErrorFacts, LineageRun, NodeFacts, NominalTime, ParentRun, RunFacts, SourceLocation,
-    Target,
+    DatasetName, Ending, ErrorFacts, LineageRun, NominalTime, RunFacts, SourceLocation,
 };
 use daglight_run_bundle::{Bundle, SignalLedger, WriteError};
 use daglight_run_identity::{Dag, GitFacts, RunId};
-use daglight_settings::OpenLineageSettings;
 use datafusion::DATAFUSION_VERSION;
 
-use crate::{
-    lineage_datasets::{Datasets, datasets},
-    node_scope::{self, NodeScope},
-    options::RunOptions,
-    run_log::RunLog,
-    telemetry::Telemetry,
-};
+use crate::{lineage_setup::LineageSetup, options::RunOptions, run_log::RunLog, shared::Shared};
+
+mod nodes;
 
 /// The tags of a run that say the time it is for.
 const NOMINAL_TIME: &str = "nominal_time";
 const NOMINAL_END_TIME: &str = "nominal_end_time";
 
-/// Where the events of this process go, and what is the same for all of its runs.
-#[derive(Debug, Clone)]
-pub(crate) struct LineageSetup {
-    target: Target,
-    parent: Option<ParentRun>,
-    root: Option<ParentRun>,
-}
-
-impl LineageSetup {
-    /// `None` where no destination is set. What is wrong goes into `warnings`: it must not stop the pipeline.
-    pub(crate) fn of(settings: &OpenLineageSettings, warnings: &mut Vec<String>) -> Option<Self> {
-        let target = match Target::from_settings(settings) {
-            Ok(target) => target?,
-            Err(error) => {
-                warnings.push(in_one_line(&error));
-                return None;
-            }
-        };
-        let mut run = |text: &Option<String>, setting: &str| {
-            let read = text.as_deref()?.parse();
-            read.inspect_err(|error| warnings.push(format!("{setting} is left out: {error}"))).ok()
-        };
-        let parent = run(&settings.parent_id, "openlineage.parent_id (OPENLINEAGE_PARENT_ID)");
-        let root = run(&settings.root_parent_id, "openlineage.root_parent_id (OPENLINEAGE_ROOT_PARENT_ID)");
-        Some(Self { target, parent, root })
-    }
-}
-
-impl LineageSetup {
-    /// Where the events go, as it may be shown.
-    pub(crate) fn destination(&self) -> String {
-        self.target.name()
-    }
-}
-
 /// The events of one run.
-pub(crate) struct Lineage {
+pub(crate) struct RunLineage {
     run: LineageRun,
     policy: Policy,
     dag: String,
@@ -77,17 +36,17 @@ pub(crate) struct Lineage {
     outputs: Mutex<BTreeMap<(String, String), String>>,
 }
 
-impl Lineage {
+impl RunLineage {
     /// Starts recording. What cannot be read of the tags goes into `warnings`.
     pub(crate) fn start(
-        telemetry: &Telemetry,
+        shared: &Shared,
         setup: &LineageSetup,
         bundle: &Bundle,
         (dag, run_id, git): (&Dag, RunId, &GitFacts),
         options: &RunOptions,
         warnings: &mut Vec<String>,
     ) -> Result<Self, WriteError> {
-        let (settings, policy) = (telemetry.settings(), telemetry.policy());
+        let (settings, policy) = (&shared.settings, &shared.policy);
         let shown = |text: &Option<String>| text.as_deref().map(|text| policy.redactor().text(text));
         let source = shown(&git.repo).map(|repo| SourceLocation {
             repo,
@@ -145,27 +104,6 @@ impl Lineage {
         said(log, self.run.run_ended(time, &ending(failure, None, interrupted)));
     }
 
-    pub(crate) fn node_started(&self, scope: &NodeScope, time: DateTime<Utc>) {
-        said(&scope.run.log, self.run.node_started(&self.node(scope), time));
-    }
-
-    /// A node has ended. `error` is why it did not end well, as lines.
-    pub(crate) fn node_ended(
-        &self,
-        scope: &NodeScope,
-        facts: &node_scope::NodeFacts,
-        summary: Option<&Captured>,
-        (time, error, interrupted): (DateTime<Utc>, Option<&[String]>, bool),
-    ) {
-        let message = error.map(|lines| self.policy.capture_error(lines.first().map_or("", String::as_str)));
-        let stack = error.map(|lines| self.policy.capture_stack(lines));
-        let ending = ending(message, stack, interrupted);
-        let Datasets { inputs, outputs } = datasets(self, scope, facts, summary);
-        let node = self.node(scope);
-        said(&scope.run.log, self.run.node_ended(&node, time, &ending, inputs, outputs));
-        self.outputs().retain(|(node, _), _| *node != scope.name);
-    }
-
     /// A node has written something: notes where, which an artifact says only as far as it may be shown.
     pub(crate) fn written(&self, node: &str, written: &Written) {
         if let Some(location) = &written.location {
@@ -211,25 +149,6 @@ impl Lineage {
             account.ledger.last_error = error.map(|error| self.policy.redactor().text(&error));
         }
         accounts
-    }
-
-    fn node(&self, scope: &NodeScope) -> NodeFacts {
-        let node = scope.run.context.dag.node(&scope.name);
-        let documentation = node.and_then(|node| node.documentation.as_deref());
-        NodeFacts {
-            run_id: scope.lineage_id,
-            name: scope.name.clone(),
-            sql: scope.sql.clone(),
-            documentation: documentation.and_then(|text| self.policy.capture_documentation(text)),
-            path: node.and_then(|node| self.source_path(&node.code.as_ref()?.path)),
-        }
-    }
-
-    /// The path of a file of code below its repository, where that may be shown as a whole: a part of it leads nowhere.
-    fn source_path(&self, path: &str) -> Option<Captured> {
-        let absolute = std::path::absolute(path).ok()?;
-        let below = absolute.strip_prefix(self.checkout.as_deref()?).ok()?.to_str()?;
-        self.policy.capture_path(below).filter(|shown| shown.to_text() == below)
     }
 
     fn outputs(&self) -> MutexGuard<'_, BTreeMap<(String, String), String>> {

@@ -1,34 +1,15 @@
 //! The datasets that a node has read and written, as OpenLineage calls them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use daglight_capture_policy::Captured;
 use daglight_materializers::MATERIALIZATION_TAG;
 use daglight_openlineage::{Column, ColumnOrigin, DatasetFacts, DatasetName, Transformation};
-use daglight_plan_diagnostics::{Derivation, Influence, PlannedQuery, SourceColumn};
+use daglight_plan_diagnostics::{Derivation, Influence, SourceColumn};
 use daglight_run_bundle::{Artifact, Materialization};
-use datafusion::{
-    arrow::datatypes::{Schema, SchemaRef},
-    common::tree_node::TreeNodeRecursion,
-    datasource::{listing::ListingTable, source_as_provider},
-    logical_expr::LogicalPlan,
-};
+use datafusion::arrow::datatypes::Schema;
 
-use crate::{
-    lineage::Lineage,
-    node_scope::{NodeFacts, NodeScope},
-};
-
-/// Tables that are noted of a node. One that reads more is a program, whose list nobody reads.
-const MAX_TABLES: usize = 1_000;
-
-/// A table that a query has read.
-#[derive(Debug, Clone)]
-pub(crate) struct ReadTable {
-    /// Where its files lie; nothing for one that is not of files.
-    locations: Vec<String>,
-    schema: SchemaRef,
-}
+use crate::{lineage::RunLineage, node_facts::GatheredFacts, node_scope::NodeScope, read_tables::ReadTable};
 
 /// What a node has read and written.
 pub(crate) struct Datasets {
@@ -36,31 +17,11 @@ pub(crate) struct Datasets {
     pub(crate) outputs: Vec<DatasetFacts>,
 }
 
-/// Adds the tables that a query reads to those of its node, by the names that the query has for them.
-pub(crate) fn note_tables(query: &PlannedQuery, tables: &mut BTreeMap<String, ReadTable>) {
-    let noted = query.optimized.apply_with_subqueries(|plan| {
-        if let LogicalPlan::TableScan(scan) = plan
-            && tables.len() < MAX_TABLES
-        {
-            let provider = source_as_provider(&scan.source).ok();
-            let files = provider.as_ref().and_then(|provider| provider.downcast_ref::<ListingTable>());
-            let locations = files.map(|files| files.table_paths().iter().map(ToString::to_string).collect());
-            let schema = scan.source.schema();
-            tables
-                .entry(scan.table_name.to_string())
-                .or_insert_with(|| ReadTable { locations: locations.unwrap_or_default(), schema });
-        }
-        Ok(TreeNodeRecursion::Continue)
-    });
-    // It only fails where what it does with a plan fails.
-    let _ = noted;
-}
-
 /// The datasets of a node that has ended, with what its facts say of them.
 pub(crate) fn datasets(
-    lineage: &Lineage,
+    lineage: &RunLineage,
     scope: &NodeScope,
-    facts: &NodeFacts,
+    facts: &GatheredFacts,
     summary: Option<&Captured>,
 ) -> Datasets {
     let inputs = inputs(lineage, scope, facts);
@@ -77,7 +38,7 @@ pub(crate) fn datasets(
     Datasets { outputs: outputs.collect(), inputs }
 }
 
-fn inputs(lineage: &Lineage, scope: &NodeScope, facts: &NodeFacts) -> Vec<DatasetFacts> {
+fn inputs(lineage: &RunLineage, scope: &NodeScope, facts: &GatheredFacts) -> Vec<DatasetFacts> {
     let mut inputs = Vec::new();
     if let Some(source) = &facts.source {
         for location in &source.locations {
@@ -110,15 +71,15 @@ fn inputs(lineage: &Lineage, scope: &NodeScope, facts: &NodeFacts) -> Vec<Datase
 }
 
 /// The datasets that a table is made of.
-fn names(lineage: &Lineage, table: &str, read: &ReadTable) -> Vec<DatasetName> {
+fn names(lineage: &RunLineage, table: &str, read: &ReadTable) -> Vec<DatasetName> {
     let places: Vec<_> = read.locations.iter().filter_map(|location| lineage.at(location)).collect();
     // The policy shows no place, or there is none.
     if places.is_empty() { vec![lineage.table(table)] } else { places }
 }
 
-fn written(lineage: &Lineage, scope: &NodeScope, artifact: &Artifact) -> DatasetFacts {
+fn written(lineage: &RunLineage, scope: &NodeScope, artifact: &Artifact) -> DatasetFacts {
     let policy = &scope.run.context.policy;
-    let entry = scope.run.context.telemetry.registry().entry(&artifact.name);
+    let entry = scope.run.context.shared.registry.entry(&artifact.name);
     let description = entry.and_then(|entry| entry.description.as_deref());
     DatasetFacts {
         columns: artifact
@@ -138,7 +99,12 @@ fn written(lineage: &Lineage, scope: &NodeScope, artifact: &Artifact) -> Dataset
     }
 }
 
-fn add_column_lineage(lineage: &Lineage, scope: &NodeScope, facts: &NodeFacts, output: &mut DatasetFacts) {
+fn add_column_lineage(
+    lineage: &RunLineage,
+    scope: &NodeScope,
+    facts: &GatheredFacts,
+    output: &mut DatasetFacts,
+) {
     let Some(known) = &facts.lineage else { return };
     let policy = &scope.run.context.policy;
     let origins = |source: &SourceColumn, transformations: &[Transformation]| {

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use daglight_capture_policy::SqlText;
-use daglight_heartbeat::{OperatorProgress, Poll, Progress, QueryProgress, Sample};
-use daglight_plan_diagnostics::{ActivePoll, LiveOperator, LiveQuery};
+use daglight_heartbeat::{Nodes, OperatorProgress, Progress, QueryProgress, Sample};
+use daglight_plan_diagnostics::{LiveOperator, LiveQuery};
 
-use crate::run_state::RunState;
+use crate::{active_polls::poll, run_state::RunState};
 
 /// Adapts what is known of one run to the heartbeat.
 pub(crate) struct LiveProgress {
@@ -15,14 +15,14 @@ pub(crate) struct LiveProgress {
 
 impl Progress for LiveProgress {
     fn sample(&self) -> Sample {
-        let shared = &self.run.context.telemetry.shared;
+        let shared = &self.run.context.shared;
         // Each with its node. The list is of the process, and other runs have queries in it too.
-        let own = |query: LiveQuery| Some((self.run.owners.node_of(query.id)?, query));
+        let own = |query: LiveQuery| Some((self.run.core.queries.owners.node_of(query.id)?, query));
         let live: Vec<_> = shared.live.sample().into_iter().filter_map(own).collect();
-        let moved = self.run.moved.with(live.iter().map(|(_, query)| query));
+        let moved = self.run.core.queries.moved.with(live.iter().map(|(_, query)| query));
         // Tasks of a query that belongs to no node are known as those of the run.
         // Any of them may be polled for the query: that a thread is busy at all distinguishes work from a stall.
-        let of_run = || self.run.polls.active();
+        let of_run = || self.run.core.queries.polls.active();
         let queries = live.into_iter().map(|(node, query)| QueryProgress {
             query_id: query.id.to_string(),
             node,
@@ -38,17 +38,12 @@ impl Progress for LiveProgress {
             nodes: self.run.nodes_by_state(),
             moved,
             memory: shared.pools.used(),
-            runtime: self.run.runtime.used(),
-            running: self.run.open_nodes().iter().map(|node| node.progress()).collect(),
-            statements: self.run.statements_in_progress(),
+            runtime: self.run.beats.runtime.used(),
+            running: self.run.nodes.list().iter().map(|node| node.progress()).collect(),
+            statements: self.run.statements.in_progress(&self.run.core),
             memory_waits: shared.pools.waits(),
         }
     }
-}
-
-/// A poll as the heartbeat knows it. Both types are of other crates.
-pub(crate) fn poll(poll: ActivePoll) -> Poll {
-    Poll { thread: poll.thread, lasts: poll.lasts, may_block: poll.may_block }
 }
 
 impl LiveProgress {
@@ -72,5 +67,23 @@ impl LiveProgress {
                 is_waiting: operator.is_waiting,
             })
             .collect()
+    }
+}
+
+impl RunState {
+    /// The nodes that wait for their turn, and those that are done, each in the order of the DAG.
+    pub(crate) fn nodes_by_state(&self) -> Nodes {
+        // Listed before the records are locked, so that no two locks are held at once.
+        let open: Vec<String> = self.nodes.list().iter().map(|node| node.name().to_owned()).collect();
+        let records = self.log.records();
+        let mut nodes = Nodes::default();
+        for node in self.context.dag.nodes().iter().filter(|node| !open.contains(&node.name)) {
+            // A node that has a record has begun, and one that is not open has ended.
+            match records.nodes.contains_key(&node.name) {
+                true => nodes.completed.add(&node.name),
+                false => nodes.pending.add(&node.name),
+            }
+        }
+        nodes
     }
 }

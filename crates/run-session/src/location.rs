@@ -29,6 +29,15 @@ fn shown_below(working_dir: Option<&Path>, location: &str, policy: &Policy) -> O
     policy.capture_path(&shown).map(|path| path.to_text())
 }
 
+/// Where a statement stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct StatementPlace {
+    /// The file, as far as the policy shows it.
+    pub(crate) file: Option<String>,
+    /// Its first line, from 1.
+    pub(crate) line: usize,
+}
+
 #[cfg(test)]
 mod tests {
     use daglight_capture_policy::ShownPath;

@@ -49,12 +49,17 @@ macro_rules! warn_of {
     };
 }
 
-/// Logs a sentence about a stall, with the same as fields.
+/// Logs a sentence about a stall, with the same as fields: those that every such event has, and others.
 macro_rules! stall_event {
-    (target: $target:expr, $level:ident, $text:ident $(, code = $code:expr)? $(, stall.$key:ident = $field:expr)* $(,)?) => {
+    (target: $target:expr, $level:ident, $text:ident, of $stall:ident $(, code = $code:expr)? $(, stall.$key:ident = $field:expr)* $(,)?) => {
         tracing::event!(
             target: $target,
             tracing::Level::$level,
+            stall.query_id = $crate::log::Field::as_value(&$stall.query_id),
+            stall.node = $crate::log::Field::as_value(&$stall.node),
+            stall.statement = $crate::log::Field::as_value(&$stall.statement),
+            stall.operator = $crate::log::Field::as_value(&$stall.operator),
+            stall.class = $crate::log::Field::as_value(&$stall.class),
             $(warning.code = $code.name(),)?
             $(stall.$key = $crate::log::Field::as_value(&$field),)*
             "{}",

@@ -3,7 +3,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use daglight_heartbeat::Moved;
-use daglight_plan_diagnostics::{LiveQuery, QueryReport};
+use daglight_plan_diagnostics::{LiveQuery, MeasuredQuery};
 
 /// The sums over queries that have ended, and what was last said with those that run.
 #[derive(Default)]
@@ -17,7 +17,7 @@ struct Sums {
 
 impl MovedSoFar {
     /// Takes in a query that has ended.
-    pub(crate) fn add(&self, report: &QueryReport) {
+    pub(crate) fn add(&self, report: &MeasuredQuery) {
         let is_write = report.query.kind.is_write();
         let mut sums = self.lock();
         sums.ended = sums.ended.plus(Moved {

@@ -19,14 +19,9 @@ use serde_json::Value;
 use tokio::task::JoinHandle;
 
 use crate::{
-    beside_runtime::within,
-    location::shown_location,
-    node_scope::{HandedOut, NodeScope},
-    own_time::Own,
-    query_owner::QueryOwner,
-    query_write::OutputWrites,
-    run_error::RunError,
-    stage::in_span,
+    beside_runtime::within, location::shown_location, node_facts::HandedOut, node_scope::NodeScope,
+    own_time::Own, query_owner::QueryOwner, query_write::OutputWrites, run_error::RunError,
+    run_state::RunState, stage::in_span,
 };
 
 /// How long it may take to ask a store for metadata, so that a slow one does not hold up the pipeline.
@@ -40,6 +35,7 @@ pub struct LeftOut(String);
 #[derive(Clone)]
 pub struct Node {
     pub(crate) scope: Arc<NodeScope>,
+    pub(crate) run: Arc<RunState>,
 }
 
 impl fmt::Debug for Node {
@@ -62,7 +58,7 @@ impl Node {
         F: Future<Output = Result<T, E>>,
     {
         // Until the work ends, however it ends.
-        let _stage = self.scope.run.beat_in_stage(stage);
+        let _stage = self.run.beats.in_stage(stage);
         self.inside(self.span(names::span::STAGE).stage(stage), work).await
     }
 
@@ -192,7 +188,7 @@ impl Node {
         (facts.rows, facts.bytes, facts.summary) = (None, None, None);
         drop(facts);
         // Whoever executes it, and when: the query is then one of this node.
-        self.scope.run.frames.add(plan.clone(), &self.scope);
+        self.run.frames.add(plan.clone(), &self.scope);
     }
 
     /// Records a custom value; the page shows it with the node's results. It passes the capture policy.

@@ -12,7 +12,8 @@ use daglight_run_bundle::Stall;
 use daglight_settings::OnStall;
 
 use crate::{
-    interrupt::Cause, node_run::OpenNode, node_stop::Stalled, run_state::RunState, signals, stalls::in_full,
+    interruption::StopCause, node_stop::Stalled, open_node::OpenNode, run_state::RunState, signals,
+    stalls::in_full,
 };
 
 /// How long a query, and then the code of a node, has to give way.
@@ -22,12 +23,12 @@ const INTERVAL: Duration = Duration::from_millis(10);
 
 /// Deals with the stalls that are certain: those that the beat before had, too.
 pub(crate) fn act(run: &Arc<RunState>, beat: &Beat) {
-    if run.context.telemetry.settings().heartbeat.on_stall != OnStall::Cancel {
+    if run.context.settings().heartbeat.on_stall != OnStall::Cancel {
         return;
     }
     let began = &beat.stall_changes.began;
     for stall in beat.stalls.iter().filter(|stall| !began.contains(stall)) {
-        if !run.stalls.take_on(stall) {
+        if !run.beats.stalls.take_on(stall) {
             continue;
         }
         let stalled = Stalled { class: stall.class, reason: in_full(beat, stall) };
@@ -45,9 +46,9 @@ fn cancel(run: &Arc<RunState>, stall: &Stall, stalled: &Stalled) {
         node.scope().stop.stalls(stalled.clone());
     }
     if let Ok(query) = stall.query_id.parse() {
-        run.context.telemetry.shared.live.cancel(query, &stalled.reason);
+        run.context.shared.live.cancel(query, &stalled.reason);
         // The code of the node goes on as it likes where it deals with the error.
-        if within_grace(|| run.owners.node_of(query).is_none() || node_has_ended()) {
+        if within_grace(|| run.core.queries.owners.node_of(query).is_none() || node_has_ended()) {
             return;
         }
     }
@@ -59,12 +60,12 @@ fn cancel(run: &Arc<RunState>, stall: &Stall, stalled: &Stalled) {
         }
     }
     if !run.is_ending() {
-        signals::end_for_stall(run, Cause::Stall { reason: stalled.reason.clone() });
+        signals::end_for_stall(run, StopCause::Stall { reason: stalled.reason.clone() });
     }
 }
 
 fn open_node(run: &RunState, name: &str) -> Option<Arc<OpenNode>> {
-    run.open_nodes().into_iter().find(|node| node.name() == name)
+    run.nodes.list().into_iter().find(|node| node.name() == name)
 }
 
 fn within_grace(is_over: impl Fn() -> bool) -> bool {

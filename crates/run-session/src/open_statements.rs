@@ -17,7 +17,12 @@ use daglight_run_bundle::clock;
 use daglight_run_identity::Code;
 use opentelemetry::Context;
 
-use crate::{live_progress::poll, location::shown_location, ran_for::RanFor, run_state::RunState};
+use crate::{
+    active_polls::poll,
+    location::{StatementPlace, shown_location},
+    ran_for::RanFor,
+    run_core::RunCore,
+};
 
 /// Those that run, in the order in which they started.
 #[derive(Default)]
@@ -41,18 +46,10 @@ pub(crate) struct OpenStatement {
     span: Mutex<Option<StageSpan>>,
 }
 
-/// Where a statement stands.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct StatementPlace {
-    /// The file, as far as the policy shows it.
-    pub(crate) file: Option<String>,
-    /// Its first line, from 1.
-    pub(crate) line: usize,
-}
-
 /// A statement is open until this is dropped.
 pub(crate) struct StatementGuard<'a> {
-    run: &'a RunState,
+    open: &'a OpenStatements,
+    core: &'a RunCore,
     id: u64,
     statement: Arc<OpenStatement>,
 }
@@ -65,6 +62,60 @@ impl OpenStatements {
     /// Ends the spans of those that a signal has interrupted and that did not give way: nothing more will be heard of them.
     pub(crate) fn end_interrupted(&self) {
         self.list().iter().for_each(|statement| statement.end_interrupted());
+    }
+
+    /// How far the statements and stages are that belong to no node.
+    pub(crate) fn in_progress(&self, core: &RunCore) -> Vec<StatementProgress> {
+        let open: Vec<_> = {
+            let open = self.lock();
+            open.statements.iter().map(|(id, statement)| (*id, Arc::clone(statement))).collect()
+        };
+        // Tasks that their code has spawned are known as those of the run.
+        let marks = core.log.records().queries_without_node;
+        let progress = |(id, statement): (u64, Arc<OpenStatement>)| StatementProgress {
+            id,
+            name: statement.name(),
+            // A statement is that alone. A stage of a program may be anything.
+            holds_nodes: statement.place.is_none(),
+            marks,
+            polls: statement
+                .polls
+                .active()
+                .into_iter()
+                .chain(core.queries.polls.active())
+                .map(poll)
+                .collect(),
+            busy: statement.polls.busy() + core.queries.polls.busy(),
+        };
+        open.into_iter().map(progress).collect()
+    }
+
+    /// Remembers what runs outside of every node, until the guard is dropped.
+    pub(crate) fn opened<'a>(
+        &'a self,
+        core: &'a RunCore,
+        stage: &str,
+        code: Option<&Code>,
+        span: StageSpan,
+    ) -> StatementGuard<'a> {
+        let place = code.map(|code| StatementPlace {
+            file: shown_location(&code.path, &core.context.policy),
+            line: code.first_line,
+        });
+        let statement = Arc::new(OpenStatement {
+            stage: stage.to_owned(),
+            place,
+            ran_for: RanFor::now(),
+            polls: Polls::default(),
+            span: Mutex::new(Some(span)),
+        });
+        let mut open = self.lock();
+        let id = open.next;
+        open.next += 1;
+        open.statements.insert(id, Arc::clone(&statement));
+        // Before the guard is made, whose drop takes the same lock.
+        drop(open);
+        StatementGuard { open: self, core, id, statement }
     }
 
     fn lock(&self) -> MutexGuard<'_, Open> {
@@ -95,7 +146,7 @@ impl StatementGuard<'_> {
         let span = self.statement.span().take();
         if let Some(span) = span {
             say(&span);
-            let ended_at = match self.run.interruption.get() {
+            let ended_at = match self.core.interruption.get() {
                 // It went on after the signal, while the process was being stopped. That time is not the
                 // statement's.
                 Some(_) => self.statement.interrupted_at(&span),
@@ -108,9 +159,9 @@ impl StatementGuard<'_> {
 
 impl Drop for StatementGuard<'_> {
     fn drop(&mut self) {
-        self.run.open_statements.lock().statements.remove(&self.id);
+        self.open.lock().statements.remove(&self.id);
         // Dropped because the run was stopped, and not by a panic, which says itself what happened.
-        if self.run.interruption.get().is_some() && !thread::panicking() {
+        if self.core.interruption.get().is_some() && !thread::panicking() {
             self.statement.end_interrupted();
         }
         // What is dropped for another reason before its end, its span says by itself.
@@ -149,54 +200,5 @@ impl OpenStatement {
             Some(StatementPlace { file: None, line }) => format!("the statement at line {line}"),
             None => format!("the stage {:?}", self.stage),
         }
-    }
-}
-
-impl RunState {
-    /// How far the statements and stages are that belong to no node.
-    pub(crate) fn statements_in_progress(&self) -> Vec<StatementProgress> {
-        let open: Vec<_> = {
-            let open = self.open_statements.lock();
-            open.statements.iter().map(|(id, statement)| (*id, Arc::clone(statement))).collect()
-        };
-        // Tasks that their code has spawned are known as those of the run.
-        let marks = self.log.records().queries_without_node;
-        let progress = |(id, statement): (u64, Arc<OpenStatement>)| StatementProgress {
-            id,
-            name: statement.name(),
-            // A statement is that alone. A stage of a program may be anything.
-            holds_nodes: statement.place.is_none(),
-            marks,
-            polls: statement.polls.active().into_iter().chain(self.polls.active()).map(poll).collect(),
-            busy: statement.polls.busy() + self.polls.busy(),
-        };
-        open.into_iter().map(progress).collect()
-    }
-
-    /// Remembers what runs outside of every node, until the guard is dropped.
-    pub(crate) fn statement_opened(
-        &self,
-        stage: &str,
-        code: Option<&Code>,
-        span: StageSpan,
-    ) -> StatementGuard<'_> {
-        let place = code.map(|code| StatementPlace {
-            file: shown_location(&code.path, &self.context.policy),
-            line: code.first_line,
-        });
-        let statement = Arc::new(OpenStatement {
-            stage: stage.to_owned(),
-            place,
-            ran_for: RanFor::now(),
-            polls: Polls::default(),
-            span: Mutex::new(Some(span)),
-        });
-        let mut open = self.open_statements.lock();
-        let id = open.next;
-        open.next += 1;
-        open.statements.insert(id, Arc::clone(&statement));
-        // Before the guard is made, whose drop takes the same lock.
-        drop(open);
-        StatementGuard { run: self, id, statement }
     }
 }

@@ -3,19 +3,19 @@
 use std::cmp::Reverse;
 
 use daglight_otel_bridge::names::{self, Key};
-use daglight_plan_diagnostics::{OperatorReport, QueryReport};
+use daglight_plan_diagnostics::{MeasuredOperator, MeasuredQuery};
 use opentelemetry::Context;
 
-use crate::run_state::RunState;
+use crate::run_context::RunContext;
 
 /// Operators of a query that have spans: those that were busy longest.
 const MAX_OPERATORS: usize = 100;
 
 /// Shows the operators below the span of their query. They start when they are first executed, and end when all of their
 /// rows were taken: that is how long they lived, and `compute_seconds` is how long they were busy.
-pub(crate) fn show_operators(run: &RunState, query: &Context, node: Option<&str>, report: &QueryReport) {
-    let (signals, policy) = (&run.context.signals, &run.context.policy);
-    let mut operators: Vec<&OperatorReport> = report.operators.iter().collect();
+pub(crate) fn show_operators(run: &RunContext, query: &Context, node: Option<&str>, report: &MeasuredQuery) {
+    let (signals, policy) = (&run.signals, &run.policy);
+    let mut operators: Vec<&MeasuredOperator> = report.operators.iter().collect();
     if operators.len() > MAX_OPERATORS {
         // A plan of thousands of operators would be most of the trace: those that took the time are the ones that
         // are looked for.

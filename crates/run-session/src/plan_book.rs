@@ -8,14 +8,15 @@ use std::{
 };
 
 use daglight_capture_policy::{Policy, SqlText};
-use daglight_plan_diagnostics::{QueryOutcome, QueryReport};
-use daglight_run_bundle::{PlanBundle, PlanExecutions, PlanMetrics, Warning, WarningCode};
+use daglight_plan_diagnostics::{MeasuredQuery, QueryOutcome};
+use daglight_run_bundle::{PlanBundle, PlanExecutions, PlanMetrics, Warning, WarningCode, milliseconds};
+use daglight_settings::KeptPlans;
 
 use crate::{
+    admitted_plans::AdmittedPlans,
     operator_spans::show_operators,
-    plan_files::{EndedQuery, PlanKey, PlanMessage, StartedQuery},
+    plan_messages::{EndedQuery, PlanKey, PlanMessage, StartedQuery},
     previous_plans::PreviousPlans,
-    run_state::RunState,
     shown_execution::{Execution, SetAside},
 };
 
@@ -59,23 +60,23 @@ impl PlanBook {
         self.plans.values().any(|entry| entry.is_changed)
     }
 
-    pub(crate) fn take(&mut self, run: &RunState, message: PlanMessage) {
+    pub(crate) fn take(&mut self, plans: &AdmittedPlans, message: PlanMessage) {
         match message {
-            PlanMessage::Started(query) => self.started(run, *query),
-            PlanMessage::Ended(query) => self.ended(run, *query),
+            PlanMessage::Started(query) => self.started(plans, *query),
+            PlanMessage::Ended(query) => self.ended(plans, *query),
             PlanMessage::Beat => {
-                self.refresh(run);
-                self.write(run);
+                self.refresh(plans);
+                self.write(plans);
             }
         }
     }
 
     /// Brings the plans of queries that run up to date.
-    pub(crate) fn refresh(&mut self, run: &RunState) {
-        let live = &run.context.telemetry.shared.live;
+    pub(crate) fn refresh(&mut self, plans: &AdmittedPlans) {
+        let live = &plans.context.shared.live;
         for entry in self.plans.values_mut().filter(|entry| !entry.running.is_empty()) {
             if let Some(longest) = live.report_of_longest(&entry.running) {
-                entry.show(run, &longest);
+                entry.show(plans, &longest);
             }
         }
     }
@@ -87,22 +88,22 @@ impl PlanBook {
     }
 
     /// Writes the first files that are due, of queries that run.
-    pub(crate) fn write_first_files(&mut self, run: &RunState) {
+    pub(crate) fn write_first_files(&mut self, plans: &AdmittedPlans) {
         while let Some((_, key)) = self.without_file.pop_front_if(|(at, _)| *at <= Instant::now()) {
             if let Some(entry) =
                 self.plans.get_mut(&key).filter(|entry| !entry.has_file && !entry.running.is_empty())
             {
-                entry.write(run, &key);
+                entry.write(plans, &key);
             }
         }
     }
 
     /// Writes what has changed, and removes what is not kept.
-    pub(crate) fn write(&mut self, run: &RunState) {
+    pub(crate) fn write(&mut self, plans: &AdmittedPlans) {
         // Once for all that has come in since: a query of a millisecond that runs in a loop would write a file each
         // time.
         for (key, entry) in self.plans.iter_mut().filter(|(_, entry)| entry.is_changed) {
-            entry.write(run, key);
+            entry.write(plans, key);
         }
         if self.plans.len() > MAX_IN_MEMORY {
             // Their files have what is needed to go on: `Entry::new` reads it back when the plan is executed again.
@@ -110,15 +111,15 @@ impl PlanBook {
         }
     }
 
-    fn started(&mut self, run: &RunState, query: StartedQuery) {
-        if run.context.telemetry.settings().plans.keep != daglight_settings::KeptPlans::All {
+    fn started(&mut self, plans: &AdmittedPlans, query: StartedQuery) {
+        if plans.context.settings().plans.keep != KeptPlans::All {
             // Read beside the first query, and not when the run starts.
-            run.plans.previous.get_or_init(|| PreviousPlans::of_dag(&run.context));
+            plans.previous.get_or_init(|| PreviousPlans::of_dag(&plans.context));
         }
         let id = query.query.id;
         // New in memory; its file may be there.
         let is_new = !self.plans.contains_key(&query.key);
-        let entry = self.plans.entry(query.key.clone()).or_insert_with(|| Entry::new(run, &query));
+        let entry = self.plans.entry(query.key.clone()).or_insert_with(|| Entry::new(plans, &query));
         entry.running.insert(id);
         entry.executions().started += 1;
         if entry.plan.query_ids.len() < MAX_QUERY_IDS {
@@ -130,7 +131,7 @@ impl PlanBook {
         }
     }
 
-    fn ended(&mut self, run: &RunState, query: EndedQuery) {
+    fn ended(&mut self, plans: &AdmittedPlans, query: EndedQuery) {
         let EndedQuery { key, report, span, preview, storage } = query;
         let entry = self.plans.get_mut(&key);
         let is_slowest = entry
@@ -138,16 +139,16 @@ impl PlanBook {
             // Before the entry takes it in, which sets the slowest.
             .is_none_or(|entry| entry.slowest.is_none_or(|slowest| report.wall_time >= slowest));
         if let Some(entry) = entry {
-            entry.end(run, &report);
+            entry.end(plans, &report);
             // With the locations as they are: the plan has them as the policy shows them.
-            storage.add_to(&mut entry.plan.storage, &report.query.sources(), &run.context.policy);
+            storage.add_to(&mut entry.plan.storage, &report.query.sources(), &plans.context.policy);
             if entry.plan.preview.is_none() {
-                entry.plan.preview = preview.and_then(|preview| preview.shown(&run.context.policy));
+                entry.plan.preview = preview.and_then(|preview| preview.shown(&plans.context.policy));
             }
             // One execution that is worth it keeps the plan.
-            entry.is_kept |= run.plans.keeps(run, &key, &report);
+            entry.is_kept |= plans.keeps(&key, &report);
             if !entry.is_kept && entry.running.is_empty() {
-                run.plans.release(&key);
+                plans.release(&key);
             }
         }
         if let Some(span) = span {
@@ -161,7 +162,7 @@ impl PlanBook {
             // executions with spans each time.
             *executions += 1;
             if *executions <= MAX_WITH_SPANS || is_slowest {
-                show_operators(run, &span, key.node.as_deref(), &report);
+                show_operators(&plans.context, &span, key.node.as_deref(), &report);
             }
         }
     }
@@ -209,10 +210,10 @@ impl ShownTexts {
 }
 
 impl Entry {
-    fn new(run: &RunState, started: &StartedQuery) -> Self {
+    fn new(plans: &AdmittedPlans, started: &StartedQuery) -> Self {
         let PlanKey { node, plan_hash } = &started.key;
         // It may have been left to its file.
-        let before = run.context.bundle.as_ref().and_then(|bundle| {
+        let before = plans.context.bundle.as_ref().and_then(|bundle| {
             PlanBundle::read_one(bundle, node.as_deref(), plan_hash)
                 .ok()
                 .filter(|plan| plan.executions.is_some())
@@ -231,7 +232,7 @@ impl Entry {
                 is_changed: false,
             };
         }
-        let policy = &run.context.policy;
+        let policy = &plans.context.policy;
         // Other texts of the plan write values in a form that cannot be distinguished from a name.
         policy.redactor().learn_plan(&started.query.texts.logical);
         let mut shown = ShownTexts::default();
@@ -263,7 +264,7 @@ impl Entry {
         plan.lineage =
             plan.lineage.map(|lineage| lineage.with_names(|name| policy.redactor().name_text(name)));
         if let Some(planning) = &mut plan.planning {
-            planning.parsing_ms = started.parsing.map(|parsing| parsing.as_secs_f64() * 1e3);
+            planning.parsing_ms = started.parsing.map(milliseconds::of);
         }
         Self {
             plan,
@@ -281,7 +282,7 @@ impl Entry {
         self.plan.executions.get_or_insert_default()
     }
 
-    fn end(&mut self, run: &RunState, report: &QueryReport) {
+    fn end(&mut self, plans: &AdmittedPlans, report: &MeasuredQuery) {
         let id = report.query.id;
         self.running.remove(&id);
         let executions = self.executions();
@@ -293,8 +294,8 @@ impl Entry {
             QueryOutcome::Panicked => &mut executions.panicked,
             _ => &mut executions.cancelled,
         } += 1;
-        executions.wall_ms += report.wall_time.as_secs_f64() * 1e3;
-        executions.planning_ms += report.query.planning.total().as_secs_f64() * 1e3;
+        executions.wall_ms += milliseconds::of(report.wall_time);
+        executions.planning_ms += milliseconds::of(report.query.planning.total());
         executions.rows += report.rows.unwrap_or(0);
         executions.rows_read += report.rows_read.unwrap_or(0);
         // So that a reader can distinguish a sum that lacks something from a complete one.
@@ -306,19 +307,19 @@ impl Entry {
         };
         executions.bytes_scanned += report.bytes_scanned.unwrap_or(0);
         executions.bytes_spilled += report.bytes_spilled;
-        self.show(run, report);
+        self.show(plans, report);
         self.slowest = self.slowest.max(Some(report.wall_time));
         self.is_changed = true;
     }
 
     /// Shows what was measured of an execution, where it is the one to be shown.
-    fn show(&mut self, run: &RunState, report: &QueryReport) {
+    fn show(&mut self, plans: &AdmittedPlans, report: &MeasuredQuery) {
         let (query_id, outcome) = (report.query.id.to_string(), report.recorded_outcome());
-        let wall_ms = report.wall_time.as_secs_f64() * 1e3;
+        let wall_ms = milliseconds::of(report.wall_time);
         if !self.set_aside.wants(&self.plan, &query_id, outcome.as_deref(), wall_ms) {
             return;
         }
-        let policy = &run.context.policy;
+        let policy = &plans.context.policy;
         let mut sources = self.plan.sources.clone();
         report.measure_sources(&mut sources);
         let with_literals = policy.sql_text() == SqlText::Whole;
@@ -334,8 +335,8 @@ impl Entry {
         self.is_changed = true;
     }
 
-    fn write(&mut self, run: &RunState, key: &PlanKey) {
-        let Some(bundle) = run.context.bundle.as_ref().filter(|_| run.plans.may_write()) else { return };
+    fn write(&mut self, plans: &AdmittedPlans, key: &PlanKey) {
+        let Some(bundle) = plans.context.bundle.as_ref().filter(|_| plans.may_write()) else { return };
         // Also where the write fails: a full disk would otherwise be tried ten times a second until the run ends.
         self.is_changed = false;
         self.plan.running = self.running.iter().take(MAX_QUERY_IDS).copied().collect();
@@ -353,10 +354,10 @@ impl Entry {
             Err(error) => {
                 let cause = error.source().map_or_else(|| error.to_string(), ToString::to_string);
                 let folder = bundle.plans_dir();
-                run.plans.has_failed.store(true, Ordering::Relaxed);
+                plans.has_failed.store(true, Ordering::Relaxed);
                 let code = WarningCode::of_error(&error, WarningCode::PlansNotWritten);
                 let warning = format!("cannot write plans to {}: {cause}", folder.display());
-                run.log.bundle_failed(Warning::new(code, warning));
+                plans.log.bundle_failed(Warning::new(code, warning));
             }
         }
     }

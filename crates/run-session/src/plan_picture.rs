@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use daglight_bundle_report::display::{bytes, elapsed, exact};
 use daglight_capture_policy::{Captured, Policy};
-use daglight_plan_diagnostics::{OperatorReport, QueryReport};
+use daglight_plan_diagnostics::{MeasuredOperator, MeasuredQuery};
 
 /// Operators of a picture, the first ones in pre-order.
 const MAX_OPERATORS: usize = 200;
@@ -31,7 +31,7 @@ struct Operator {
 }
 
 impl PlanPicture {
-    pub(crate) fn of(report: &QueryReport) -> Self {
+    pub(crate) fn of(report: &MeasuredQuery) -> Self {
         let mut depths: Vec<usize> = Vec::with_capacity(report.operators.len());
         for operator in &report.operators {
             // A parent stands before its inputs.
@@ -69,7 +69,7 @@ impl PlanPicture {
 }
 
 impl Operator {
-    fn of(operator: &OperatorReport, depth: usize) -> Self {
+    fn of(operator: &MeasuredOperator, depth: usize) -> Self {
         Self {
             depth,
             name: operator.shown_name(),

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use daglight_run_bundle::{Bundle, Manifest, RunStatus};
 
-use crate::{plan_files::PlanKey, run_context::RunContext};
+use crate::{plan_messages::PlanKey, run_context::RunContext};
 
 /// Runs that are looked through, the last ones: a folder may hold the runs of other DAGs as well.
 const MAX_RUNS: usize = 20;

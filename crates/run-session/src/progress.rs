@@ -12,7 +12,7 @@ use daglight_bundle_report::display::elapsed;
 use daglight_heartbeat::{Beat, Moved};
 use daglight_plan_diagnostics::LiveQuery;
 
-use crate::{beats::longest_pause, moved::of_live, run::Run, run_state::RunState, stalls};
+use crate::{last_beat::longest_pause, moved::of_live, run::Run, run_state::RunState, stalls};
 
 /// How long the heart must be known to be silent before that is said to who watches: one that goes on beats within it.
 const CONFIRMED_AFTER: Duration = Duration::from_secs(1);
@@ -105,7 +105,7 @@ impl RunWatch {
     /// else detects a heartbeat that is blocked, because it is the heartbeat that looks.
     pub fn silence(&self) -> Option<String> {
         let run = self.0.upgrade().filter(|run| !run.is_ending())?;
-        let warning = run.silence_of_heart(CONFIRMED_AFTER)?;
+        let warning = run.beats.silence(&run.context, CONFIRMED_AFTER)?;
         let message = warning.message.clone();
         // On a thread of its own: what the heart waits for may be what this asks for.
         let note = move || _ = run.log.note(warning);
@@ -118,13 +118,13 @@ impl RunWatch {
         let run = self.0.upgrade().filter(|run| !run.is_ending())?;
         let nodes = run.nodes_by_state();
         let mut queries: BTreeMap<String, Vec<LiveQuery>> = BTreeMap::new();
-        for query in run.context.telemetry.shared.live.sample() {
-            if let Some(node) = run.owners.node_of(query.id).flatten() {
+        for query in run.context.shared.live.sample() {
+            if let Some(node) = run.core.queries.owners.node_of(query.id).flatten() {
                 queries.entry(node).or_default().push(query);
             }
         }
         // Stalls are found by the heartbeat. Looking for them here too would have two answers.
-        let last_beat = run.last_beat.shown();
+        let last_beat = run.beats.last.shown();
         let stalls =
             last_beat.iter().flat_map(|(_, beat)| beat.stalls.iter().map(move |stall| (beat, stall)));
         let stalls: BTreeMap<&str, String> = stalls
@@ -133,7 +133,7 @@ impl RunWatch {
                 Some((stall.node.as_deref()?, format!("no progress for {lasts}{}", stalls::place(stall))))
             })
             .collect();
-        let running = run.open_nodes().into_iter().map(|node| {
+        let running = run.nodes.list().into_iter().map(|node| {
             // What its ended queries have moved is with the node, and here are those that run.
             let live = queries.remove(node.name()).unwrap_or_default();
             let moved = live.iter().map(of_live).fold(node.scope().facts().queries.moved(), Moved::plus);
@@ -165,11 +165,11 @@ impl fmt::Debug for RunWatch {
 }
 
 fn is_moving(run: &RunState, last_beat: Option<&(Instant, Beat)>) -> bool {
-    let pause = longest_pause(run.context.telemetry.settings().heartbeat.interval());
+    let pause = longest_pause(run.context.settings().heartbeat.interval());
     match last_beat {
         Some((shown, beat)) => beat.is_moving && shown.elapsed() < pause,
         // Its first beat may be the one that hangs. Where it has no thread, nobody knows.
-        None => !run.beats() || run.context.started.elapsed() < pause,
+        None => !run.beats.has_heart() || run.context.started.elapsed() < pause,
     }
 }
 

@@ -1,51 +1,43 @@
 //! A query of a run: its spans, its plan bundle, and what the node learns from it that it belongs to.
 
+mod data_tap;
+mod results;
+
 use std::{
     any::Any,
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak},
     time::Duration,
 };
 
-use arrow::datatypes::SchemaRef;
-
-use daglight_data_summary::DataSummary;
-use daglight_materializers::{CheckTap, Measured, SummaryTap};
+use daglight_materializers::{CheckTap, SummaryTap};
 use daglight_otel_bridge::{
     SpanStatus, StageSpan, StageSpanBuilder,
     names::{self, Key, key},
 };
-use daglight_plan_diagnostics::{
-    DataTap, OperatorReport, PartitionTap, PlannedQuery, PlanningTimes, QueryListener, QueryOutcome,
-    QueryReport,
-};
+use daglight_plan_diagnostics::{MeasuredQuery, PlannedQuery, PlanningTimes, QueryListener, QueryOutcome};
 use opentelemetry::Context;
 
+use self::results::Results;
 use crate::{
-    lineage_datasets::note_tables,
     node_checks::CheckReads,
-    node_queries::QueryFacts,
-    node_scope::{HandedOut, NodeScope},
+    open_runs::OpenRuns,
     own_time::Own,
     parsed_statement::ParsedStatement,
-    plan_files::{EndedQuery, PlanKey, StartedQuery},
-    plan_picture::PlanPicture,
+    plan_messages::{EndedQuery, PlanKey, StartedQuery},
     preview::Preview,
     query_owner::QueryOwner,
-    query_write::{OutputWrites, QueryWrite},
+    query_place::QueryPlace,
+    query_write::OutputWrites,
     run_state::RunState,
     secret_columns::SecretColumns,
-    session_observer::owner_of,
-    session_tables::{FirstColumn, MAX_RESULTS, QueryResult, Remember},
+    session_tables::FirstColumn,
+    shared::Shared,
     storage::{QueryStorage, Requests},
-    telemetry::Shared,
 };
-
-/// Operators that a node remembers of each query.
-const BUSIEST: usize = 5;
 
 /// A query of an instrumented session.
 pub(crate) struct RunQuery {
-    telemetry: Weak<Shared>,
+    open_runs: Weak<OpenRuns<RunState>>,
     query: Arc<PlannedQuery>,
     tap: Option<SummaryTap>,
     first_column: FirstColumn,
@@ -62,64 +54,37 @@ pub(crate) struct RunQuery {
     /// The checks of the node whose result its rows may be.
     checks: OnceLock<Option<CheckTap>>,
     /// As far as it is known when the query is planned.
-    planned_in: Option<Place>,
+    planned_in: Option<QueryPlace>,
     /// As it is known when the query starts.
-    place: OnceLock<Option<Place>>,
+    place: OnceLock<Option<QueryPlace>>,
     span: Mutex<Option<StageSpan>>,
     /// How long its text was parsed, where a front end has said so.
     parsing: Option<Duration>,
 }
 
-/// Where a query belongs.
-#[derive(Clone)]
-struct Place {
-    owner: QueryOwner,
-    /// What its spans stand below.
-    parent: Context,
-    /// The node whose frame it executes.
-    handed_out_by: Option<Arc<NodeScope>>,
-}
-
-impl Place {
-    /// To be called in the task that plans or executes the query.
-    fn here(telemetry: &Weak<Shared>, query: &PlannedQuery) -> Option<Self> {
-        let (owner, parent) = owner_of(&*telemetry.upgrade()?, query)?;
-        let handed_out_by = owner.run().frames.node_of(query);
-        Some(Self { owner, parent, handed_out_by })
-    }
-
-    fn run(&self) -> &Arc<RunState> {
-        self.owner.run()
-    }
-
-    fn node_name(&self) -> Option<&str> {
-        self.owner.node().map(|node| node.name.as_str())
-    }
-}
-
 impl RunQuery {
     /// To be called in the task that plans the query.
     pub(crate) fn new(
-        telemetry: &Arc<Shared>,
+        shared: &Shared,
+        open_runs: Weak<OpenRuns<RunState>>,
         query: &Arc<PlannedQuery>,
         tap: Option<SummaryTap>,
         preview_rows: usize,
     ) -> Self {
-        let (tables, redactor) = (&telemetry.secret_tables, telemetry.policy.redactor());
+        let (tables, redactor) = (&shared.secret_tables, shared.policy.redactor());
         let secrets = SecretColumns::of(&query.lineage, tables, redactor);
         if let (Some(secrets), Some(target)) = (&secrets, query.kind.target()) {
             // Before it runs: another query may read what it writes as soon as it has ended.
             tables.add(target, secrets);
         }
-        let telemetry = Arc::downgrade(telemetry);
         // Looked up while it is planned, in the task of whoever asks. A plan may be executed elsewhere, by a thread
         // that knows no node.
-        let planned_in = Place::here(&telemetry, query);
+        let planned_in = QueryPlace::here(&open_runs, query);
         // An output says itself what it has written, with more than a query knows of it.
         let is_of_output = Context::map_current(|context| context.get::<OutputWrites>().is_some());
         let is_of_checks = Context::map_current(|context| context.get::<CheckReads>().is_some());
         let observed = Self {
-            telemetry,
+            open_runs,
             query: Arc::clone(query),
             tap: tap.filter(|_| !is_of_checks),
             first_column: FirstColumn::default(),
@@ -142,13 +107,13 @@ impl RunQuery {
     }
 
     /// What the query belongs to. A plan that was made outside of nodes belongs to the node that executes it.
-    fn place(&self) -> Option<&Place> {
+    fn place(&self) -> Option<&QueryPlace> {
         let place = self.place.get_or_init(|| match &self.planned_in {
             // A node that has planned a query is its owner, also where another code executes it: the work was asked
             // for there.
             Some(place) if place.owner.node().is_some() => Some(place.clone()),
             planned_in => {
-                let place = Place::here(&self.telemetry, &self.query);
+                let place = QueryPlace::here(&self.open_runs, &self.query);
                 let place = match (place, planned_in) {
                     (Some(here), Some(planned)) if here.owner.node().is_none() => Some(planned.clone()),
                     (here, planned) => here.or_else(|| planned.clone()),
@@ -163,7 +128,7 @@ impl RunQuery {
         place.as_ref()
     }
 
-    fn show_planning(&self, place: &Place) {
+    fn show_planning(&self, place: &QueryPlace) {
         let PlanningTimes { started_at, analysis, optimization, physical, .. } = self.query.planning;
         let (analyzed_at, planned_at) = (started_at + analysis, started_at + self.query.planning.total());
         let planned = self.span(place, names::span::PLAN, "plan").start_at(started_at).start();
@@ -185,14 +150,14 @@ impl RunQuery {
 
     /// Each of the open runs says that there were such queries: it may be one of its own.
     fn count_as_unowned(&self) {
-        let open = self.telemetry.upgrade().map(|telemetry| telemetry.open_runs.list()).unwrap_or_default();
+        let open = self.open_runs.upgrade().map(|open_runs| open_runs.list()).unwrap_or_default();
         // With one run open there is no doubt: it belongs to that.
         if QueryOwner::current().is_none() && open.len() > 1 {
             open.iter().for_each(|run| run.log.records().queries_without_run += 1);
         }
     }
 
-    fn span(&self, place: &Place, name: &'static str, stage: &str) -> StageSpanBuilder {
+    fn span(&self, place: &QueryPlace, name: &'static str, stage: &str) -> StageSpanBuilder {
         let policy = &place.run().context.policy;
         let mut span = place.run().context.signals.span(name).parent(&place.parent).stage(stage);
         if let Some(node) = place.owner.node() {
@@ -228,7 +193,7 @@ impl RunQuery {
         self.span.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn plan_key(&self, place: &Place) -> PlanKey {
+    fn plan_key(&self, place: &QueryPlace) -> PlanKey {
         PlanKey {
             node: place.node_name().map(str::to_owned),
             plan_hash: self.query.fingerprints.plan_hash.clone(),
@@ -240,10 +205,10 @@ impl QueryListener for RunQuery {
     fn started(&self) {
         let Some(place) = self.place() else { return };
         let run = place.run();
-        run.query_started();
+        run.queries.open.started();
         // In front of the span: the heartbeat asks for the owner from its own thread, and a query without one would be
         // left out of its first beat.
-        run.owners.insert(self.query.id, place.node_name().map(str::to_owned));
+        run.queries.owners.insert(self.query.id, place.node_name().map(str::to_owned));
         match place.owner.node() {
             Some(node) => node.query_started(),
             None => run.log.records().queries_without_node += 1,
@@ -253,22 +218,19 @@ impl QueryListener for RunQuery {
             if is_write { (names::span::WRITE, "write") } else { (names::span::EXECUTE, "execute") };
         let span = self.span(place, name, stage).start();
         *self.open_span() = Some(span);
-        run.plans.started(
-            run,
-            StartedQuery {
-                key: self.plan_key(place),
-                query: Arc::clone(&self.query),
-                sql: place.owner.node().and_then(|node| node.sql.clone()),
-                parsing: self.parsing,
-            },
-        );
+        run.plans.started(StartedQuery {
+            key: self.plan_key(place),
+            query: Arc::clone(&self.query),
+            sql: place.owner.node().and_then(|node| node.sql.clone()),
+            parsing: self.parsing,
+        });
     }
 
     fn entered(&self) -> Option<Box<dyn Any>> {
         self.storage.as_ref().map(QueryStorage::enter)
     }
 
-    fn ended(&self, report: QueryReport) {
+    fn ended(&self, report: MeasuredQuery) {
         // Not looked up here: a query that never started belongs to nobody, and this may run on any thread.
         let Some(place) = self.place.get().and_then(Option::as_ref) else { return };
         let run = place.run();
@@ -334,7 +296,7 @@ impl QueryListener for RunQuery {
             }
             span.end();
         }
-        run.moved.add(&report);
+        run.queries.moved.add(&report);
 
         let summary = self.tap.as_ref().and_then(SummaryTap::take);
         // The rows of a query that ended early are not those of the node.
@@ -348,12 +310,12 @@ impl QueryListener for RunQuery {
         }
         let key = self.plan_key(place);
         if let Some(node) = place.owner.node().filter(|_| is_recorded && !self.is_of_checks) {
-            let plan_file = run.plans.file_of(run, &key, &report);
+            let plan_file = run.plans.admitted().file_of(&key, &report);
             self.record_in_node(node, &report, Results { summary, measured }, plan_file);
         }
         if is_recorded {
-            let span = of_span.filter(|_| run.context.telemetry.settings().otel.operator_spans);
-            run.plans.ended(run, EndedQuery { key, report, span, preview: self.preview.clone(), storage });
+            let span = of_span.filter(|_| run.context.settings().otel.operator_spans);
+            run.plans.ended(EndedQuery { key, report, span, preview: self.preview.clone(), storage });
         }
         if let Some(node) = place.owner.node() {
             node.query_ended();
@@ -361,154 +323,8 @@ impl QueryListener for RunQuery {
         if let Some(node) = &place.handed_out_by {
             node.complete_if_done();
         }
-        run.owners.remove(self.query.id);
+        run.queries.owners.remove(self.query.id);
         // Last: the end of the run waits for this, and then closes what is written above.
-        run.query_ended();
+        run.queries.open.ended();
     }
-}
-
-impl RunQuery {
-    /// The rows of a frame are those of the node that has handed it out, whoever executes it.
-    fn record_in_frame(
-        &self,
-        node: &NodeScope,
-        report: &QueryReport,
-        summary: Option<DataSummary>,
-        measured: Option<Measured>,
-    ) {
-        if report.outcome != QueryOutcome::Completed {
-            return;
-        }
-        let mut facts = node.facts();
-        facts.handed_out = HandedOut::Executed;
-        facts.rows = report.rows;
-        facts.summary = summary;
-        facts.checks.measured = measured;
-        facts.secrets.clone_from(&self.secrets);
-        facts.preview.clone_from(&self.preview);
-    }
-
-    fn record_in_node(
-        &self,
-        node: &NodeScope,
-        report: &QueryReport,
-        results: Results,
-        plan_file: Option<String>,
-    ) {
-        let Results { summary, measured } = results;
-        let is_write = self.query.kind.is_write();
-        let mut facts = node.facts();
-        if let Some(secrets) = &self.secrets
-            && facts.secrets_by_query.len() < MAX_RESULTS
-        {
-            let logical_hash = self.query.fingerprints.logical_hash.clone();
-            facts.secrets_by_query.insert(logical_hash, Arc::clone(secrets));
-        }
-        // Rows of a node are those that it has written, as a query or as an output in memory. Only one that writes nothing has
-        // those of its last query.
-        let has_written = facts.queries.last_write().is_some() || !facts.artifacts.is_empty();
-        let counts = is_write || self.is_of_output || !has_written;
-        if counts && facts.handed_out == HandedOut::Nothing {
-            facts.rows = report.rows;
-            facts.bytes = report.bytes_written.or(facts.bytes);
-            if let Some(summary) = summary {
-                facts.summary = Some(summary);
-            }
-            facts.checks.measured = measured;
-            facts.secrets.clone_from(&self.secrets);
-            facts.schema = Some(Arc::clone(&self.query.schema));
-            facts.lineage = Some(Arc::clone(&self.query.lineage));
-            facts.table = self.table().map(str::to_owned);
-            facts.preview.clone_from(&self.preview);
-        }
-        // The plan of what took longest is looked at.
-        if facts.picture.as_ref().is_none_or(|picture| picture.wall_time < report.wall_time) {
-            facts.picture = Some(PlanPicture::of(report));
-        }
-        if !self.is_of_output && report.outcome == QueryOutcome::Completed {
-            if let Some(write) = QueryWrite::of(&self.query, report, report.rows) {
-                write.merge_into(&mut facts.writes);
-            }
-            if !is_write && !node.is_scripted && facts.results.len() < MAX_RESULTS {
-                facts.results.push(QueryResult {
-                    first_column: Arc::clone(&self.first_column),
-                    schema: Arc::clone(&self.query.schema),
-                    logical_hash: self.query.fingerprints.logical_hash.clone(),
-                });
-            }
-        }
-        if node.run.context.lineage.is_some() {
-            note_tables(&self.query, &mut facts.tables);
-        }
-        facts.queries.push(QueryFacts {
-            id: self.query.id,
-            operation: self.query.kind.operation().to_owned(),
-            outcome: report.outcome.name(),
-            is_write,
-            rows: report.rows,
-            rows_read: report.rows_read,
-            bytes_written: report.bytes_written,
-            bytes_scanned: report.bytes_scanned,
-            planning: self.query.planning.total(),
-            wall_time: report.wall_time,
-            logical_hash: self.query.fingerprints.logical_hash.clone(),
-            plan_hash: self.query.fingerprints.plan_hash.clone(),
-            source_tables: self.query.source_tables.clone(),
-            busiest: busiest(&report.operators),
-            plan_file,
-        });
-    }
-}
-
-/// What the rows of a query have shown.
-struct Results {
-    summary: Option<DataSummary>,
-    measured: Option<Measured>,
-}
-
-impl RunQuery {
-    /// The checks of the node that the rows belong to.
-    fn check_tap(&self, schema: &SchemaRef) -> Option<&CheckTap> {
-        if self.is_of_checks {
-            return None;
-        }
-        let tap = self.checks.get_or_init(|| {
-            let place = self.place()?;
-            let node = place.handed_out_by.as_ref().or_else(|| place.owner.node())?;
-            // Cloned, so that planning the checks does not hold up the node's other queries.
-            let checks = node.facts().checks.clone();
-            checks.tap(schema)
-        });
-        tap.as_ref()
-    }
-}
-
-impl DataTap for RunQuery {
-    /// Only the data of nodes are summarised: nothing shows those of other queries.
-    fn open(&self, schema: &SchemaRef, partition: usize) -> Box<dyn PartitionTap> {
-        let is_shown =
-            self.place().is_some_and(|place| place.owner.node().is_some() || place.handed_out_by.is_some());
-        let summarised = self.tap.as_ref().filter(|_| is_shown);
-        Box::new(Remember {
-            first_column: Arc::clone(&self.first_column),
-            preview: self.preview.clone(),
-            inner: summarised.map(|tap| tap.open(schema, partition)),
-            checks: self.check_tap(schema).map(|tap| tap.open(schema, partition)),
-        })
-    }
-}
-
-/// The operators that were busy longest, with the time in words: in each partition, where there are several.
-fn busiest(operators: &[OperatorReport]) -> Vec<(String, String)> {
-    let mut busiest: Vec<&OperatorReport> = operators.iter().collect();
-    busiest.sort_by_key(|operator| std::cmp::Reverse(operator.busy));
-    busiest.truncate(BUSIEST);
-    let in_words = |operator: &&OperatorReport| {
-        let ms = (operator.busy_per_partition().as_secs_f64() * 1e6).round() / 1e3;
-        match operator.partitions {
-            1 => format!("{ms} ms"),
-            partitions => format!("{ms} ms in each of {partitions} partitions"),
-        }
-    };
-    busiest.iter().map(|operator| (operator.shown_name(), in_words(operator))).collect()
 }

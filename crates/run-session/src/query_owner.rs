@@ -1,17 +1,15 @@
 //! What a query or a task belongs to: the node in whose code it runs, or else the run.
 
 use std::{
-    collections::HashMap,
     future::{Future, poll_fn},
     pin::pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::Arc,
 };
 
 use daglight_plan_diagnostics::Polls;
-use daglight_run_identity::RunId;
 use opentelemetry::Context;
 
-use crate::{node_scope::NodeScope, run_state::RunState};
+use crate::{node_scope::NodeScope, run_core::RunCore};
 
 /// What a query belongs to.
 #[derive(Clone)]
@@ -19,7 +17,7 @@ pub(crate) enum QueryOwner {
     /// The node in whose code it was planned or executed.
     Node(Arc<NodeScope>),
     /// The run, where no node is known.
-    Run(Arc<RunState>),
+    Run(Arc<RunCore>),
 }
 
 /// Marks the owner in an OpenTelemetry context. One type for nodes and runs: of a run inside a node of another, the
@@ -43,7 +41,7 @@ impl QueryOwner {
     pub(crate) fn context(&self) -> Context {
         match self {
             Self::Node(node) => node.context(),
-            Self::Run(run) => run.otel_context(),
+            Self::Run(run) => self.clone().in_context(&run.context.root.context),
         }
     }
 
@@ -51,7 +49,7 @@ impl QueryOwner {
     pub(crate) fn polls(&self) -> &Polls {
         match self {
             Self::Node(node) => &node.polls,
-            Self::Run(run) => &run.polls,
+            Self::Run(run) => &run.queries.polls,
         }
     }
 
@@ -67,7 +65,7 @@ impl QueryOwner {
         .await
     }
 
-    pub(crate) fn run(&self) -> &Arc<RunState> {
+    pub(crate) fn run(&self) -> &Arc<RunCore> {
         match self {
             Self::Node(node) => &node.run,
             Self::Run(run) => run,
@@ -82,57 +80,19 @@ impl QueryOwner {
     }
 }
 
-/// The runs of a process that have not ended.
-#[derive(Default)]
-// Weak: the list must not be what keeps a run alive that its program has dropped.
-pub(crate) struct OpenRuns(Mutex<HashMap<RunId, Weak<RunState>>>);
-
-impl OpenRuns {
-    pub(crate) fn insert(&self, run: &Arc<RunState>) {
-        self.lock().insert(run.context.run_id, Arc::downgrade(run));
+impl NodeScope {
+    /// The context of the node's span, with this node in it.
+    pub(crate) fn context(self: &Arc<Self>) -> Context {
+        QueryOwner::Node(Arc::clone(self)).in_context(&self.span)
     }
 
-    pub(crate) fn remove(&self, run_id: RunId) {
-        self.lock().remove(&run_id);
-    }
-
-    /// All of them.
-    pub(crate) fn list(&self) -> Vec<Arc<RunState>> {
-        self.lock().values().filter_map(Weak::upgrade).collect()
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.lock().len()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<RunId, Weak<RunState>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// The owners of the queries that run, by query id: the name of a node, or nothing for the run's own. Clones share it.
-#[derive(Clone, Default)]
-pub(crate) struct QueryOwners(Arc<Mutex<HashMap<u64, Option<String>>>>);
-
-impl QueryOwners {
-    pub(crate) fn insert(&self, query_id: u64, node: Option<String>) {
-        self.lock().insert(query_id, node);
-    }
-
-    pub(crate) fn remove(&self, query_id: u64) {
-        self.lock().remove(&query_id);
-    }
-
-    /// The node of a query of this run, where it has one. `None` for the queries of other runs.
-    pub(crate) fn node_of(&self, query_id: u64) -> Option<Option<String>> {
-        self.lock().get(&query_id).cloned()
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.lock().len()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<u64, Option<String>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The context in which the calling code runs. Where that is not one of the node, as in a task that was spawned, the
+    /// node's own.
+    pub(crate) fn here(self: &Arc<Self>) -> Context {
+        match QueryOwner::current() {
+            // That one may be a span of the user's own inside the node, which is the better parent.
+            Some(QueryOwner::Node(current)) if Arc::ptr_eq(&current, self) => Context::current(),
+            _ => self.context(),
+        }
     }
 }

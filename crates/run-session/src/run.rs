@@ -23,22 +23,24 @@ use opentelemetry::{Context, context::FutureExt as _};
 
 use crate::{
     beside_runtime::on_own_thread,
-    finish::FinishReport,
-    interrupt::OnInterrupt,
+    finish_report::FinishReport,
     node::Node,
     node_run::NodeRun,
     node_stop::Stalled,
+    on_interrupt::OnInterrupt,
+    open_runs::OpenRuns,
     options::RunOptions,
     panics::Panic,
     query_owner::QueryOwner,
     run_error::{RecordedError, RunError},
     run_log::FailedPart,
     run_state::RunState,
+    second_signal::leave_to_second_signal,
+    shared::Shared,
+    signal_registry::last_words,
     signals,
     stage::{in_span, say, with_code},
     start::start,
-    stop_now::leave_to_second_signal,
-    telemetry::Telemetry,
 };
 
 /// How long a caller may take to see that an interrupted run has ended, before its runtime is taken for stuck.
@@ -48,18 +50,18 @@ const STUCK_AFTER: Duration = Duration::from_secs(2);
 ///
 /// Clones are the same run, so that tasks and threads can share it. It ends once: with the first [`Run::finish`] of any of
 /// them. Where the last one is dropped without that, the run ends as a failure, on a thread of its own and without holding
-/// up the one that drops it; [`Telemetry::shutdown`], or dropping the last [`Telemetry`], waits for that.
+/// up the one that drops it; [`Telemetry::shutdown`](crate::Telemetry::shutdown), or dropping the last [`Telemetry`](crate::Telemetry), waits for that.
 ///
 /// Once the run has ended, nodes and stages still do their work and pass its result through, but nothing of it is
 /// recorded, which a warning in the log says.
 #[derive(Clone)]
 pub struct Run {
     state: Arc<RunState>,
-    end: Arc<RunEnd>,
+    last: Arc<LastHandle>,
 }
 
-/// The end of a run, which its handles share.
-struct RunEnd {
+/// What the handles of a run share. The last one that goes ends the run, where none has finished it.
+struct LastHandle {
     state: Arc<RunState>,
 }
 
@@ -74,26 +76,32 @@ impl fmt::Debug for Run {
 }
 
 impl Run {
-    pub(crate) fn start(telemetry: &Telemetry, dag: &Dag, options: RunOptions) -> Self {
-        Self::of(start(telemetry, dag, options))
+    pub(crate) fn start(
+        shared: &Arc<Shared>,
+        open_runs: &Arc<OpenRuns<RunState>>,
+        dag: &Dag,
+        options: RunOptions,
+    ) -> Self {
+        Self::of(start(shared, open_runs, dag, options))
     }
 
     /// As [`Run::start`], where signals are answered from before its bundle is there.
     pub(crate) fn start_interruptible(
-        telemetry: &Telemetry,
+        shared: &Arc<Shared>,
+        open_runs: &Arc<OpenRuns<RunState>>,
         dag: &Dag,
         options: RunOptions,
         answer: OnInterrupt,
     ) -> Self {
         // Before the run starts: a signal that comes while it does is answered once it has.
         let starting = signals::starting();
-        let state = start(telemetry, dag, options);
+        let state = start(shared, open_runs, dag, options);
         starting.started(&state, answer);
         Self::of(state)
     }
 
     fn of(state: Arc<RunState>) -> Self {
-        Self { end: Arc::new(RunEnd { state: Arc::clone(&state) }), state }
+        Self { last: Arc::new(LastHandle { state: Arc::clone(&state) }), state }
     }
 
     pub(crate) fn state(&self) -> &Arc<RunState> {
@@ -160,7 +168,7 @@ impl Run {
         let running = NodeRun::start(&self.state, name);
         let scope = Arc::clone(running.scope());
         let context = running.context();
-        let node = Node { scope: Arc::clone(&scope) };
+        let node = Node { scope: Arc::clone(&scope), run: Arc::clone(&self.state) };
         let owner = QueryOwner::Node(Arc::clone(&scope));
         let work = owner.follow(async { work(node).await });
         // Nothing here is used after the panic but what ends the node.
@@ -234,13 +242,13 @@ impl Run {
         E: RunError<Kind>,
         F: Future<Output = Result<T, E>>,
     {
-        let stage = &*self.state.shown_name(stage);
+        let stage = &*self.state.context.shown_name(stage);
         // A stage of the run within a node is a part of what the node does, and is interrupted with it.
         let is_in_node = QueryOwner::current().is_some_and(|owner| owner.node().is_some());
-        let _stage = self.state.beat_in_stage(stage);
+        let _stage = self.state.beats.in_stage(stage);
         let parent = match QueryOwner::current() {
             // Within a stage of this run it is a part of that one. The current span of another run does not belong to this one.
-            Some(owner) if Arc::ptr_eq(owner.run(), &self.state) => Context::current(),
+            Some(owner) if Arc::ptr_eq(owner.run(), &self.state.core) => Context::current(),
             _ => self.state.otel_context(),
         };
         let span = self.state.context.signals.span(names::span::STAGE).parent(&parent).stage(stage);
@@ -249,7 +257,7 @@ impl Run {
         let work = match is_in_node {
             true => Either::Left(in_span(span, policy, rows, work)),
             false => {
-                let open = self.state.statement_opened(stage, code, span);
+                let open = self.state.statements.opened(&self.state.core, stage, code, span);
                 Either::Right(async move {
                     let context = open.context();
                     let result = open.follow(work).with_context(context).await;
@@ -278,7 +286,7 @@ impl Run {
     /// Says that the program has dealt with the failure of a node or stage: the node stays a failure with its error, the run
     /// is not one because of it. To run the node again is another way: then the last attempt counts.
     pub fn recovered(&self, name: &str) {
-        let name = &*self.state.shown_name(name);
+        let name = &*self.state.context.shown_name(name);
         let mut records = self.state.log.records();
         let node_had_failed = records.recover(&FailedPart::Node(name.to_owned()));
         let had_failed = records.recover(&FailedPart::Stage(name.to_owned())) || node_had_failed;
@@ -310,7 +318,7 @@ impl Run {
     }
 
     pub(crate) fn fail_with(&self, error: &RecordedError) {
-        self.end.fail(error);
+        self.last.fail(error);
     }
 
     /// Warns of something about the run's subject, such as its script: once, on the console and in the finish report.
@@ -329,7 +337,7 @@ impl Run {
         let state = Arc::clone(&self.state);
         let write = move || {
             state.context.signals.snapshot_metrics();
-            state.context.signals.flush_files(state.context.telemetry.settings().otel.shutdown_timeout())
+            state.context.signals.flush_files(state.context.settings().otel.shutdown_timeout())
         };
         // It waits for files. A thread of the runtime would keep a task waiting for as long.
         on_own_thread("daglight-snapshot", write).await.unwrap_or(false)
@@ -348,11 +356,11 @@ impl Run {
         let (sender, receiver) = oneshot::channel();
         // Ends with this call, whether it comes to see the report or is dropped.
         let (_caller, caller_is_gone) = mpsc::channel::<()>();
-        state.end.begin();
+        state.ending.progress.begin();
         // From now on, also where this call is dropped before the thread has started.
-        let under_way = state.context.telemetry.shared.ends.under_way();
+        let under_way = state.context.shared.ends.under_way();
         let end = move || {
-            let last_words = signals::last_words(&state);
+            let last_words = last_words(&state);
             let report = state.end();
             drop(under_way);
             // Nobody may be there to take it.
@@ -382,18 +390,18 @@ impl Run {
 
     /// What is known of a node that has started.
     pub fn node_record(&self, name: &str) -> Option<NodeRecord> {
-        self.state.log.records().nodes.get(&*self.state.shown_name(name)).cloned()
+        self.state.log.records().nodes.get(&*self.state.context.shown_name(name)).cloned()
     }
 }
 
-impl RunEnd {
+impl LastHandle {
     fn fail(&self, error: &RecordedError) {
         let reason = self.state.context.policy.capture_error(&error.text());
         self.state.log.fail(FailedPart::Run, reason);
     }
 }
 
-impl Drop for RunEnd {
+impl Drop for LastHandle {
     fn drop(&mut self) {
         // The usual case: `finish` has been called, and its own clone goes now.
         if self.state.is_ending() {
@@ -403,6 +411,7 @@ impl Drop for RunEnd {
             if thread::panicking() { "the program panicked" } else { "the run was dropped unfinished" };
         self.fail(&RecordedError::new("Error", reason));
         // Not here. A drop may happen anywhere, and an end waits for servers.
-        self.state.context.telemetry.end_later(&self.state);
+        let end: fn(&Arc<RunState>) = |run| _ = run.end();
+        self.state.context.shared.ends.begin(&self.state, end);
     }
 }

@@ -1,24 +1,26 @@
 //! What a run is, from its start to its end: who it is, what may be shown of it, and where it is recorded.
 
 use std::{
+    borrow::Cow,
     collections::BTreeMap,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Instant, SystemTime},
 };
 
 use chrono::{DateTime, Utc};
-use daglight_capture_policy::{Captured, Policy};
+use daglight_capture_policy::{Captured, Policy, without_credentials};
 use daglight_otel_bridge::{AttributeKey, AttributeValue, RunSignals, StageSpan};
 use daglight_run_bundle::{Bundle, clock::OpenRun};
 use daglight_run_identity::{Dag, RunId};
+use daglight_settings::Settings;
 use daglight_tracker_client::Tracker;
 use opentelemetry::Context;
 
-use crate::{lineage::Lineage, telemetry::Telemetry};
+use crate::{lineage::RunLineage, shared::Shared};
 
 /// The part of a run that does not change. What only describes the run, or records something of it, needs no more.
 pub(crate) struct RunContext {
-    pub(crate) telemetry: Telemetry,
+    pub(crate) shared: Arc<Shared>,
     pub(crate) run_id: RunId,
     pub(crate) dag: Dag,
     pub(crate) policy: Policy,
@@ -33,12 +35,25 @@ pub(crate) struct RunContext {
     /// `None` where the tracker is off, or there is no bundle for its outbox.
     pub(crate) tracker: Option<Tracker>,
     /// `None` where no destination of OpenLineage is set, or there is no bundle.
-    pub(crate) lineage: Option<Lineage>,
+    pub(crate) lineage: Option<RunLineage>,
     pub(crate) signals: RunSignals,
     pub(crate) root: RootSpan,
 }
 
 impl RunContext {
+    /// The settings in force.
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.shared.settings
+    }
+
+    /// The name under which a node, or what is called so, is shown: without the credentials in it.
+    pub(crate) fn shown_name<'n>(&'n self, name: &'n str) -> Cow<'n, str> {
+        match self.dag.node(name) {
+            Some(node) => Cow::Borrowed(&node.name),
+            None => Cow::Owned(without_credentials(name)),
+        }
+    }
+
     /// Adds the id that the tracking server gave the run to the signals. The server answers at any time of the run, so
     /// this is called wherever something of the run is about to be recorded.
     pub(crate) fn refresh_execution_run_id(&self) {

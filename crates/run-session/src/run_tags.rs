@@ -8,7 +8,7 @@ use daglight_run_bundle::WarningCode;
 use daglight_run_identity::{GitFacts, RunId, hash_of_fields};
 use datafusion::DATAFUSION_VERSION;
 
-use crate::{run_state::RunState, telemetry::Telemetry};
+use crate::{run_state::RunState, shared::Shared, tag_names::free_name};
 
 /// What stands where git knows nothing.
 const UNKNOWN: &str = "unknown";
@@ -26,18 +26,18 @@ const LONGEST_CAUSE: usize = 500;
 
 /// The tags of every run, and the user's own, which cannot replace them: those of the settings, then those of the run.
 pub(crate) fn run_tags(
-    telemetry: &Telemetry,
+    shared: &Shared,
     run_id: RunId,
     git: &GitFacts,
     own: &BTreeMap<String, String>,
 ) -> BTreeMap<String, String> {
-    let (settings, policy) = (telemetry.settings(), telemetry.policy());
+    let (settings, policy) = (&shared.settings, &shared.policy);
     let known = |fact: &Option<String>| {
         fact.as_ref().map_or_else(|| UNKNOWN.to_owned(), |fact| policy.redactor().text(fact))
     };
     // First, so that those which every run has replace them: pages and filters depend on what these mean.
-    let mut tags = own_tags(telemetry, own);
-    tags.extend(telemetry.host().map(|host| host.tags()).unwrap_or_default());
+    let mut tags = own_tags(shared, own);
+    tags.extend(shared.host().map(|host| host.tags()).unwrap_or_default());
     tags.extend([
         ("run_id".to_owned(), run_id.to_string()),
         ("environment".to_owned(), policy.redactor().text(&settings.environment)),
@@ -52,21 +52,21 @@ pub(crate) fn run_tags(
     ]);
     tags.extend(policy_tags(policy));
     tags.extend(settings.team.as_ref().map(|team| ("team".to_owned(), policy.redactor().text(team))));
-    tags.extend(session_tag(telemetry));
+    tags.extend(session_tag(shared));
     tags
 }
 
 /// The user's own tags, as they may be shown.
-fn own_tags(telemetry: &Telemetry, of_run: &BTreeMap<String, String>) -> BTreeMap<String, String> {
-    let shown = |name: &str, value: &str| telemetry.policy().capture_named(name, value).to_text();
-    let own = telemetry.settings().tags.iter().chain(of_run);
-    let name = |name: &str| telemetry.policy().redactor().text(name);
+fn own_tags(shared: &Shared, of_run: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+    let shown = |name: &str, value: &str| shared.policy.capture_named(name, value).to_text();
+    let own = shared.settings.tags.iter().chain(of_run);
+    let name = |name: &str| shared.policy.redactor().text(name);
     own.map(|(key, value)| (name(key), shown(key, value))).collect()
 }
 
 /// Warns of the user's tags that have the name of one that every run has.
 pub(crate) fn warn_of_replaced_tags(state: &RunState, of_run: &BTreeMap<String, String>) {
-    for (name, value) in own_tags(&state.context.telemetry, of_run) {
+    for (name, value) in own_tags(&state.context.shared, of_run) {
         if state.context.tags.get(&name) != Some(&value) {
             let warning = format!("the tag {name:?} is left out: every run has one of that name");
             state.log.warn(WarningCode::TagLeftOut, warning);
@@ -76,11 +76,11 @@ pub(crate) fn warn_of_replaced_tags(state: &RunState, of_run: &BTreeMap<String, 
 
 /// The tags that are known at the end of a run, where they were not or are others than at its start.
 pub(crate) fn late_tags(state: &RunState) -> BTreeMap<String, String> {
-    let known = session_tag(&state.context.telemetry)
+    let known = session_tag(&state.context.shared)
         .into_iter()
         .chain(plan_signature(state))
         .chain(cause_tags(state))
-        .chain(state.stalls.tag(&state.context.tags));
+        .chain(state.beats.stalls.tag(&state.context.tags));
     known.filter(|(tag, value)| state.context.tags.get(tag) != Some(value)).collect()
 }
 
@@ -103,19 +103,11 @@ fn plan_signature(state: &RunState) -> Option<(String, String)> {
 /// user's own stay.
 fn cause_tags(state: &RunState) -> Vec<(String, String)> {
     let cause = state.log.records().failure().map(Captured::to_text);
-    let interruption = state.interruption.get().filter(|_| state.log.records().is_interrupted());
+    let interruption = state.core.interruption.get().filter(|_| state.log.records().is_interrupted());
     let signal = interruption.map(|interruption| interruption.cause.name().to_owned());
     let named = |name: &str| free_name(&state.context.tags, name);
     let cause = cause.map(|cause| (named(ERROR), cut(&cause)));
     cause.into_iter().chain(signal.map(|signal| (named(INTERRUPTED_BY), signal))).collect()
-}
-
-/// The name of a tag of ours that the user may have given a meaning: then ours has another.
-pub(crate) fn free_name(tags: &BTreeMap<String, String>, name: &str) -> String {
-    match tags.contains_key(name) {
-        true => format!("daglight.{name}"),
-        false => name.to_owned(),
-    }
 }
 
 /// The page shows a tag on one line.
@@ -128,8 +120,8 @@ fn cut(text: &str) -> String {
     }
 }
 
-fn session_tag(telemetry: &Telemetry) -> Option<(String, String)> {
-    Some((SESSION_RUNTIME_HASH.to_owned(), telemetry.shared.sessions.runtime_hash()?))
+fn session_tag(shared: &Shared) -> Option<(String, String)> {
+    Some((SESSION_RUNTIME_HASH.to_owned(), shared.sessions.runtime_hash()?))
 }
 
 /// The policy in force. It may change from run to run, so it describes the run: the tracking server keeps the tags of a
@@ -161,13 +153,18 @@ mod tests {
 
     use super::*;
 
+    fn shared(settings: Settings) -> Shared {
+        let policy = settings.policy();
+        Shared::start(Default::default(), settings, policy, Vec::new())
+    }
+
     #[test]
     fn every_run_has_its_tags_and_no_secret() {
         let of_settings = [("ticket", "A-0"), ("region", "north")];
         let mut settings = Settings::of_profile(Profile::Prod);
         settings.team = Some("risk".to_owned());
         settings.tags = of_settings.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
-        let telemetry = Telemetry::new(settings);
+        let shared = shared(settings);
         let own = BTreeMap::from([
             ("api_key".to_owned(), "hunter2".to_owned()),
             ("run_id".to_owned(), "mine".to_owned()),
@@ -177,7 +174,7 @@ mod tests {
             ("says".to_owned(), "'a value' with token=hunter2".to_owned()),
         ]);
         let run_id = RunId::new();
-        let tags = run_tags(&telemetry, run_id, &GitFacts::default(), &own);
+        let tags = run_tags(&shared, run_id, &GitFacts::default(), &own);
         assert_eq!(tags["run_id"], run_id.to_string());
         assert_eq!((tags["environment"].as_str(), tags["commit"].as_str()), ("prod", "unknown"));
         assert_eq!((tags["ticket"].as_str(), tags["api_key"].as_str()), ("A-1", "[redacted]"));
@@ -195,7 +192,7 @@ mod tests {
         let mut settings = Settings::of_profile(Profile::Dev);
         settings.environment = "http://x:hunter2@h".to_owned();
         settings.team = Some("token=hunter2".to_owned());
-        let tags = run_tags(&Telemetry::new(settings), RunId::new(), &GitFacts::default(), &BTreeMap::new());
+        let tags = run_tags(&shared(settings), RunId::new(), &GitFacts::default(), &BTreeMap::new());
         assert_eq!(tags["environment"], "http://[redacted]@h");
         assert_eq!(tags["team"], "token=[redacted]");
     }
@@ -204,7 +201,7 @@ mod tests {
     fn the_machine_is_a_tag_only_where_it_may_be() {
         let mut settings = Settings::of_profile(Profile::Dev);
         settings.capture.host_facts = false;
-        let tags = run_tags(&Telemetry::new(settings), RunId::new(), &GitFacts::default(), &BTreeMap::new());
+        let tags = run_tags(&shared(settings), RunId::new(), &GitFacts::default(), &BTreeMap::new());
         assert!(!tags.keys().any(|tag| tag.starts_with("host.") || tag.starts_with("os.")), "{tags:?}");
     }
 

@@ -6,13 +6,13 @@ use daglight_capture_policy::Policy;
 use daglight_data_summary::SummaryOptions;
 use daglight_materializers::SummaryTap;
 use daglight_plan_diagnostics::{DataTap, Observation, PlannedQuery, QueryKind, QueryObserver};
-use opentelemetry::Context;
 
-use crate::{query_listener::RunQuery, query_owner::QueryOwner, telemetry::Shared};
+use crate::{open_runs::OpenRuns, query_listener::RunQuery, run_state::RunState, shared::Shared};
 
 /// Observes the queries of a session for the runs that are open while they are planned or executed.
 pub(crate) struct SessionObserver {
-    telemetry: Weak<Shared>,
+    shared: Weak<Shared>,
+    open_runs: Weak<OpenRuns<RunState>>,
 }
 
 impl std::fmt::Debug for SessionObserver {
@@ -22,8 +22,8 @@ impl std::fmt::Debug for SessionObserver {
 }
 
 impl SessionObserver {
-    pub(crate) fn new(telemetry: &Arc<Shared>) -> Self {
-        Self { telemetry: Arc::downgrade(telemetry) }
+    pub(crate) fn new(shared: &Arc<Shared>, open_runs: &Arc<OpenRuns<RunState>>) -> Self {
+        Self { shared: Arc::downgrade(shared), open_runs: Arc::downgrade(open_runs) }
     }
 }
 
@@ -34,11 +34,11 @@ impl QueryObserver for SessionObserver {
             return None;
         }
         // A session may outlive the telemetry that observes it.
-        let telemetry = self.telemetry.upgrade()?;
-        telemetry.pools.add_of_query(query);
-        let tap = telemetry.policy.data_statistics().then(|| summary_tap(&telemetry.policy));
-        let preview_rows = telemetry.policy.preview_rows();
-        let query = Arc::new(RunQuery::new(&telemetry, query, tap, preview_rows));
+        let shared = self.shared.upgrade()?;
+        shared.pools.add_of_query(query);
+        let tap = shared.policy.data_statistics().then(|| summary_tap(&shared.policy));
+        let preview_rows = shared.policy.preview_rows();
+        let query = Arc::new(RunQuery::new(&shared, Weak::clone(&self.open_runs), query, tap, preview_rows));
         let tap = Arc::clone(&query) as Arc<dyn DataTap>;
         Some(Observation { listener: query, tap: Some(tap) })
     }
@@ -53,24 +53,4 @@ fn summary_tap(policy: &Policy) -> SummaryTap {
         domain_limit: usual.domain_limit.min(policy.max_dict_length()),
         ..usual
     })
-}
-
-/// What a query belongs to, and where its spans do. The code that runs knows it; else the node that has handed out its
-/// frame; else the run, where only one is open.
-pub(crate) fn owner_of(telemetry: &Shared, query: &PlannedQuery) -> Option<(QueryOwner, Context)> {
-    if let Some(owner) = QueryOwner::current() {
-        // A node that outlives its run has no run to report to.
-        return (!owner.run().has_ended()).then(|| (owner, Context::current()));
-    }
-    let open = telemetry.open_runs.list();
-    // Executed outside of any node: the frame may have been handed out by one.
-    let of_frame = open.iter().find_map(|run| run.frames.node_of(query)).map(QueryOwner::Node);
-    let of_run = || match open.as_slice() {
-        // Of several runs it could be any, and a guess would put it into the wrong one.
-        [only] => Some(QueryOwner::Run(Arc::clone(only))),
-        _ => None,
-    };
-    let owner = of_frame.or_else(of_run)?;
-    let context = owner.context();
-    Some((owner, context))
 }

@@ -1,21 +1,18 @@
-//! The thread that receives the signals which ask the process to end, and what it does about the runs under way.
+//! The thread that receives the signals which ask the process to end, and how the runs under way answer.
 
 use std::{
     fs,
-    future::poll_fn,
     io::{self, Write as _},
     mem,
     sync::{
-        Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak,
+        Arc, OnceLock,
         atomic::{AtomicUsize, Ordering},
         mpsc,
     },
-    task::Poll,
     thread,
     time::{Duration, Instant},
 };
 
-use futures::task::AtomicWaker;
 use signal_hook::{
     consts::{SIGHUP, SIGINT, SIGTERM},
     iterator::Signals,
@@ -24,27 +21,25 @@ use signal_hook::{
 use tracing::Level;
 
 use crate::{
-    finish::{self, FinishReport},
-    interrupt::{Announce, Cause, OnInterrupt, StopSignal},
+    finish_report::FinishReport,
+    interruption::{StopCause, StopSignal},
     last_words::{LastWordsOnce, say_within},
     log::warn_of,
+    manifest_file::record_interruption,
+    on_interrupt::{Announce, OnInterrupt},
     run_state::RunState,
-    stop_now::{Stopping, leave_to_second_signal, second_signal_came, stop_now},
+    second_signal::{leave_to_second_signal, second_signal_came},
+    signal_registry::{INTERVAL, WITHOUT_RUN, WORDS_LIMIT, Watch, Watched, last_words, process},
+    stop_now::stop_now,
 };
 
 const INTERRUPTED: &str = "interrupted, ending the run; again to stop now";
 const STALLED: &str = "a stall does not give way, ending the run";
 const CUT_SHORT: &str = "interrupted, the run has ended and waits for servers no longer; again to stop now";
 
-/// How long the second signal without a run waits for what the program says on the first one.
-const WORDS_LIMIT: Duration = Duration::from_secs(2);
-
 /// How long the run goes on while the line is written by which a signal is answered: so that what the work says at its end
 /// comes behind it.
 const ANNOUNCE_LIMIT: Duration = Duration::from_millis(250);
-
-/// How often something that comes soon is looked for.
-const INTERVAL: Duration = Duration::from_millis(10);
 
 impl StopSignal {
     const ALL: [Self; 3] = [Self::Interrupt, Self::Terminate, Self::Hangup];
@@ -60,111 +55,6 @@ impl StopSignal {
     fn of(number: i32) -> Option<Self> {
         Self::ALL.into_iter().find(|signal| signal.number() == number)
     }
-}
-
-/// Work that a signal interrupts, for as long as this lives.
-pub(crate) struct Watch(Arc<Watched>);
-
-struct Watched {
-    run: Weak<RunState>,
-    grace: Duration,
-    signal: OnceLock<StopSignal>,
-    waker: AtomicWaker,
-    is_over: Mutex<bool>,
-    over: Condvar,
-}
-
-impl Watch {
-    /// Waits for a signal.
-    pub(crate) async fn interrupted(&self) -> StopSignal {
-        poll_fn(|context| {
-            // Registered before it looks, so that a signal that comes in between wakes it: `AtomicWaker` promises
-            // that order.
-            self.0.waker.register(context.waker());
-            self.0.signal.get().copied().map_or(Poll::Pending, Poll::Ready)
-        })
-        .await
-    }
-}
-
-impl Drop for Watch {
-    fn drop(&mut self) {
-        *lock(&self.0.is_over) = true;
-        self.0.over.notify_all();
-        let mut process = process();
-        // Dropping the watch is how the work says that it is over: `select` drops both of its futures on every way
-        // out, a panic among them.
-        process.watches.retain(|watched| !Arc::ptr_eq(watched, &self.0));
-        if self.0.signal.get().is_some()
-            && let Some(run) = process.runs.iter_mut().find(|run| run.run.ptr_eq(&self.0.run))
-        {
-            run.has_given_way = true;
-        }
-    }
-}
-
-impl Watched {
-    fn is_of(&self, run: &Arc<RunState>) -> bool {
-        std::ptr::eq(self.run.as_ptr(), Arc::as_ptr(run))
-    }
-
-    fn interrupt(&self, signal: StopSignal) {
-        // The first signal counts.
-        let _ = self.signal.set(signal);
-        self.waker.wake();
-    }
-
-    /// Whether the work has given way before `asked` and the grace are over.
-    fn gives_way(&self, asked: Instant) -> bool {
-        let left = (asked + self.grace).saturating_duration_since(Instant::now());
-        let waited = self.over.wait_timeout_while(lock(&self.is_over), left, |is_over| !*is_over);
-        *waited.unwrap_or_else(PoisonError::into_inner).0
-    }
-}
-
-/// What is under way in this process.
-#[derive(Default)]
-struct Process {
-    watches: Vec<Arc<Watched>>,
-    /// The runs that were ever watched and have not ended.
-    runs: Vec<WatchedRun>,
-    /// Runs that are about to be there.
-    starting: usize,
-    /// The signals that have come while a run was under way. Empty again when all runs of that time have ended.
-    asked: Vec<StopSignal>,
-    /// A signal that came while no run was under way ends the process.
-    is_ending: bool,
-}
-
-struct WatchedRun {
-    run: Weak<RunState>,
-    grace: Duration,
-    /// A signal has interrupted work of it, and that was dropped.
-    has_given_way: bool,
-    announce: Option<Arc<Announce>>,
-    last_words: Arc<LastWordsOnce>,
-}
-
-// Signals are the process's: runs of several sessions and threads share one list, and one receiver.
-static PROCESS: Mutex<Process> = Mutex::new(Process {
-    watches: Vec::new(),
-    runs: Vec::new(),
-    starting: 0,
-    asked: Vec::new(),
-    is_ending: false,
-});
-
-/// What the program does about a signal that comes while no run is under way.
-type WithoutRun = Box<dyn Fn(StopSignal) + Send + Sync>;
-
-static WITHOUT_RUN: OnceLock<WithoutRun> = OnceLock::new();
-
-fn process() -> MutexGuard<'static, Process> {
-    lock(&PROCESS)
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Receives the signals that ask the process to end from now on: SIGINT, SIGTERM and SIGHUP. One that comes while no run
@@ -226,14 +116,7 @@ impl Drop for Starting {
 /// Has signals interrupt the work of a run from now on.
 pub(crate) fn watch(run: &Arc<RunState>, answer: OnInterrupt) -> Watch {
     listen();
-    let watched = Arc::new(Watched {
-        run: Arc::downgrade(run),
-        grace: answer.grace,
-        signal: OnceLock::new(),
-        waker: AtomicWaker::new(),
-        is_over: Mutex::new(false),
-        over: Condvar::new(),
-    });
+    let watched = Arc::new(Watched::new(run, answer.grace));
     let mut process = process();
     process.watches.push(Arc::clone(&watched));
     let replaced = process.set_answer(run, answer);
@@ -241,97 +124,23 @@ pub(crate) fn watch(run: &Arc<RunState>, answer: OnInterrupt) -> Watch {
     // What the program gave may do anything when it is dropped.
     drop(replaced);
     // A run that was interrupted before stays so. A signal that comes from now on finds the watch.
-    if let Some(Cause::Signal(signal)) = run.interruption.get().map(|interruption| &interruption.cause) {
+    if let Some(StopCause::Signal(signal)) =
+        run.core.interruption.get().map(|interruption| &interruption.cause)
+    {
         watched.interrupt(*signal);
     }
     Watch(watched)
 }
 
-/// The run has ended: signals are not about it any more.
-pub(crate) fn ended(run: &RunState) {
-    let mut process = process();
-    let over = process.take_runs(|other| std::ptr::eq(other.run.as_ptr(), run));
-    process.forget_signals();
-    drop(process);
-    // What the program gave may do anything when it is dropped.
-    drop(over);
-}
-
 /// Ends the process of an interrupted run whose own code does not come to it. What the program wanted to say then is
 /// said.
 pub(crate) fn exit_for(run: &Arc<RunState>, last_words: Option<&LastWordsOnce>, report: &FinishReport) {
-    let Some(interruption) = run.interruption.get() else { return };
+    let Some(interruption) = run.core.interruption.get() else { return };
     if let Some(last_words) = last_words {
         last_words.say(report);
     }
     leave_to_second_signal();
     low_level::exit(interruption.cause.exit_code().into());
-}
-
-/// What the program wants to say where its own code does not come to it.
-pub(crate) fn last_words(run: &Arc<RunState>) -> Option<Arc<LastWordsOnce>> {
-    process().runs.iter().find(|other| other.is(run)).map(|run| Arc::clone(&run.last_words))
-}
-
-/// The runs of the process, when those that are about to be there are, or when it is time.
-pub(crate) fn runs_once_started(deadline: Instant) -> Vec<Stopping> {
-    loop {
-        let process = process();
-        // Polled, because a start that hangs on a disk would never notify, and the process must end all the same.
-        if process.starting == 0 || Instant::now() >= deadline {
-            return process.stopping();
-        }
-        drop(process);
-        thread::sleep(INTERVAL);
-    }
-}
-
-impl Process {
-    /// Takes the runs out that are gone, and those that `is_meant`. They are to be dropped without the lock.
-    fn take_runs(&mut self, is_meant: impl Fn(&WatchedRun) -> bool) -> Vec<WatchedRun> {
-        // Returned and not dropped here: the answers are closures of the program, and this runs under the lock that
-        // every signal needs.
-        self.runs.extract_if(.., |run| run.run.strong_count() == 0 || is_meant(run)).collect()
-    }
-
-    /// Sets how a run answers to signals. Where the program does not say it anew, what it said before stays. What is
-    /// replaced is to be dropped without the lock.
-    fn set_answer(&mut self, run: &Arc<RunState>, answer: OnInterrupt) -> Vec<WatchedRun> {
-        // A run may be watched for several pieces of work, one after another. It is one entry, with the newest
-        // answer.
-        let replaced = self.take_runs(|other| other.is(run));
-        let before = replaced.iter().find(|other| other.is(run));
-        let last_words = match (answer.last_words, before) {
-            (None, Some(before)) => Arc::clone(&before.last_words),
-            (last_words, _) => Arc::new(LastWordsOnce::new(last_words)),
-        };
-        let announce = answer.announce.map(Arc::new).or_else(|| before?.announce.clone());
-        let run = Arc::downgrade(run);
-        self.runs.push(WatchedRun { run, grace: answer.grace, has_given_way: false, announce, last_words });
-        replaced
-    }
-
-    /// Nothing is left that the signals were about.
-    fn forget_signals(&mut self) {
-        // Otherwise the ctrl-c of an earlier run of a service would count as the first of two for the next run, and
-        // end it at once.
-        if self.runs.is_empty() && self.starting == 0 {
-            self.asked.clear();
-        }
-    }
-
-    fn stopping(&self) -> Vec<Stopping> {
-        let of_run = |run: &WatchedRun| {
-            Some(Stopping { run: run.run.upgrade()?, last_words: Arc::clone(&run.last_words) })
-        };
-        self.runs.iter().filter_map(of_run).collect()
-    }
-}
-
-impl WatchedRun {
-    fn is(&self, run: &Arc<RunState>) -> bool {
-        std::ptr::eq(self.run.as_ptr(), Arc::as_ptr(run))
-    }
 }
 
 /// Starts the thread that receives signals, once in the process. Where that fails, signals do what they did before.
@@ -449,13 +258,6 @@ fn end_without_run(signal: StopSignal, program_handles_it: bool) {
     }
 }
 
-/// What the program says where a signal ends it and no run is under way, in bounded time.
-pub(crate) fn say_without_run(signal: StopSignal) {
-    if let Some(without_run) = WITHOUT_RUN.get() {
-        say_within(WORDS_LIMIT, move || without_run(signal));
-    }
-}
-
 /// Answers to the first signal on a thread of its own; where none can be made, on this one, which then cannot receive
 /// another one meanwhile.
 fn answer_beside(signal: StopSignal, runs: Vec<Arc<RunState>>) {
@@ -471,8 +273,9 @@ fn answer(signal: StopSignal, runs: &[Arc<RunState>]) {
     let asked = Instant::now();
     // A run that is at its end has done its work: it keeps its status, and only stops waiting for servers. Which it is, the
     // interrupt decides: the end may begin at any moment.
-    runs.iter().for_each(|run| _ = run.interrupt(Cause::Signal(signal)));
-    let (running, ending): (Vec<_>, Vec<_>) = runs.iter().partition(|run| run.interruption.get().is_some());
+    runs.iter().for_each(|run| _ = run.interrupt(StopCause::Signal(signal)));
+    let (running, ending): (Vec<_>, Vec<_>) =
+        runs.iter().partition(|run| run.core.interruption.get().is_some());
     ending.iter().for_each(|run| run.flush_now());
     let announce = process().runs.iter().find_map(|run| run.announce.clone());
     // Before the work is told to give way, whose end has lines of its own: those come behind this one.
@@ -482,7 +285,7 @@ fn answer(signal: StopSignal, runs: &[Arc<RunState>]) {
     watches.retain(|watched| runs.iter().any(|run| watched.is_of(run)));
     watches.iter().for_each(|watched| watched.interrupt(signal));
     // Whatever becomes of the process while the work gives way, its bundle says that it was interrupted.
-    running.iter().for_each(|run| finish::record_interruption(run));
+    running.iter().for_each(|run| record_interruption(run));
     // All graces count from the same moment: several runs that are stuck take no longer than one.
     let stuck: Vec<bool> = runs.iter().map(|run| !gives_way(run, &watches, asked)).collect();
     if !stuck.contains(&true) {
@@ -502,7 +305,7 @@ fn answer(signal: StopSignal, runs: &[Arc<RunState>]) {
 }
 
 /// Ends the process of a run whose code stands still and does not give way, with all of its runs.
-pub(crate) fn end_for_stall(stalled: &Arc<RunState>, cause: Cause) {
+pub(crate) fn end_for_stall(stalled: &Arc<RunState>, cause: StopCause) {
     let exit_code = cause.exit_code();
     // A signal, or another stall, may end it already.
     if !stalled.interrupt(cause.clone()) {
@@ -510,11 +313,11 @@ pub(crate) fn end_for_stall(stalled: &Arc<RunState>, cause: Cause) {
     }
     let announce = process().runs.iter().find_map(|run| run.announce.clone());
     announce_beside(STALLED, announce, || warn_of!(Stall, "a stall does not give way, ending the run"));
-    let mut runs = stalled.context.telemetry.shared.open_runs.list();
+    let mut runs = stalled.open_runs.list();
     runs.retain(|run| !run.is_ending());
     for run in &runs {
         run.interrupt(cause.clone());
-        finish::record_interruption(run);
+        record_interruption(run);
     }
     for run in &runs {
         let last_words = last_words(run);

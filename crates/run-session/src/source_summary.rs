@@ -3,7 +3,7 @@
 //! The page's table needs a row count and the missing values of every column. It draws a range without its mean, and
 //! nothing where histogram and quantiles are empty.
 
-use daglight_capture_policy::Policy;
+use daglight_capture_policy::{Policy, free_key};
 use daglight_materializers::{ColumnFacts, SourceFacts};
 use datafusion::{
     arrow::{
@@ -14,7 +14,7 @@ use datafusion::{
 };
 use serde_json::{Map, Value, json};
 
-use crate::{artifacts::known_only, hamilton_summary, location::shown_location};
+use crate::{artifacts::known_only, hamilton_bounds, location::shown_location};
 
 /// The value of a `dagworks_describe` attribute with the columns of which enough is known for the page: it computes with
 /// the number of missing values.
@@ -32,7 +32,7 @@ pub(crate) fn describe(source: &SourceFacts) -> Option<Map<String, Value>> {
             None if is_text(field.data_type()) => ("str", json!({})),
             None => ("unhandled", json!({})),
         };
-        let key = hamilton_summary::free_key(&columns, field.name());
+        let key = free_key(&columns, field.name().clone());
         let mut column = json!({
             "name": key,
             "pos": position,
@@ -89,7 +89,7 @@ pub(crate) fn locate(source: &SourceFacts, policy: &Policy) -> Value {
 /// The least and the greatest value of a column of numbers or times.
 fn range(facts: &ColumnFacts) -> Option<(&'static str, Value, Value)> {
     let (min, max) = (facts.min.as_ref()?, facts.max.as_ref()?);
-    let (kind, least, greatest) = hamilton_summary::bounds(min, max)?;
+    let (kind, least, greatest) = hamilton_bounds::bounds(min, max)?;
     Some((kind, in_own_zone(min).unwrap_or(least), in_own_zone(max).unwrap_or(greatest)))
 }
 

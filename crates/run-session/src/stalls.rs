@@ -1,9 +1,6 @@
 //! What is said of queries and nodes that make no progress: in the log, on the root span, and as a tag of the run.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Mutex, MutexGuard, PoisonError},
-};
+use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use daglight_bundle_report::display::elapsed;
@@ -13,91 +10,19 @@ use daglight_otel_bridge::{
     AttributeKey, AttributeValue,
     names::{Key, event},
 };
-use daglight_run_bundle::{NodeStatus, Stall, StallId, StalledThread, WarningCode};
+use daglight_run_bundle::{NodeStatus, Stall, StalledThread, WarningCode};
 use daglight_tracker_client::Event;
 
 use crate::{
     log::{Field, field, known, stall_event},
     run_state::RunState,
-    run_tags::free_name,
 };
-
-/// The tag of a run that has stalled.
-const TAG: &str = "stalls";
-
-/// Stalls whose names stand in the tag.
-const MOST_IN_TAG: usize = 5;
-
-/// Stalls that are known as dealt with, the last ones.
-const MOST_TAKEN_ON: usize = 1_000;
-
-/// The stalls of a run, as its tag has them, and those that something is done about.
-#[derive(Default)]
-pub(crate) struct RunStalls(Mutex<Known>);
-
-#[derive(Default)]
-struct Known {
-    count: usize,
-    in_tag: Vec<(StallId, String)>,
-    taken_on: Vec<StallId>,
-}
-
-impl RunStalls {
-    fn add(&self, stall: StallId, text: String) {
-        let mut known = self.lock();
-        known.count += 1;
-        // The count has all of them. One operator that stalls a hundred times is one line.
-        if known.in_tag.len() < MOST_IN_TAG && !known.in_tag.iter().any(|(_, other)| *other == text) {
-            known.in_tag.push((stall, text));
-        }
-    }
-
-    /// Says of a stall what is known better now.
-    fn correct(&self, stall: &StallId, text: String) {
-        let mut known = self.lock();
-        let is_there = known.in_tag.iter().any(|(_, other)| *other == text);
-        match known.in_tag.iter().position(|(of, _)| of == stall) {
-            Some(position) if is_there => _ = known.in_tag.remove(position),
-            Some(position) => known.in_tag[position].1 = text,
-            // Its line stands for others, too, of which nothing better is known.
-            None if !is_there && known.in_tag.len() < MOST_IN_TAG => known.in_tag.push((stall.clone(), text)),
-            None => {}
-        }
-    }
-
-    /// True for a stall that nobody has dealt with so far.
-    pub(crate) fn take_on(&self, stall: &Stall) -> bool {
-        let id = stall.id();
-        let mut known = self.lock();
-        if known.taken_on.contains(&id) {
-            return false;
-        }
-        // A stall that lasts is among the last ones.
-        if known.taken_on.len() == MOST_TAKEN_ON {
-            known.taken_on.remove(0);
-        }
-        known.taken_on.push(id);
-        true
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Known> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The tag, under another name where the user has one of this. `None` for a run without a stall.
-    pub(crate) fn tag(&self, tags: &BTreeMap<String, String>) -> Option<(String, String)> {
-        let known = self.lock();
-        let lines: Vec<_> = known.in_tag.iter().map(|(_, text)| text.as_str()).collect();
-        let text = format!("{}: {}", known.count, lines.join("; "));
-        (known.count > 0).then(|| (free_name(tags, TAG), text))
-    }
-}
 
 /// Says which stalls began and which ended with a beat.
 pub(crate) fn announce(state: &RunState, beat: &Beat) {
     let policy = &state.context.policy;
     for stall in &beat.stall_changes.began {
-        let Fields { query_id, node, statement, operator, class } = Fields::of(stall, policy);
+        let fields = StallFields::of(stall, policy);
         let since = field(policy.capture(stall.since.to_rfc3339()));
         let waits_for = known(stall.waits_for.as_ref().map(|what| policy.capture(what.as_str())));
         let cpu_seconds = known(stall.cpu_seconds);
@@ -111,12 +36,8 @@ pub(crate) fn announce(state: &RunState, beat: &Beat) {
             target: "daglight",
             WARN,
             text,
+            of fields,
             code = WarningCode::Stall,
-            stall.query_id = query_id,
-            stall.node = node,
-            stall.statement = statement,
-            stall.operator = operator,
-            stall.class = class,
             stall.waits_for = waits_for,
             stall.cpu_seconds = cpu_seconds,
             stall.since = since,
@@ -124,10 +45,10 @@ pub(crate) fn announce(state: &RunState, beat: &Beat) {
         // On the root span, because the span of the query is exported only when it ends, which a stalled one does
         // not.
         state.context.root.event(event::STALL, attributes(beat, stall, policy));
-        state.stalls.add(stall.id(), in_tag(stall, policy));
+        state.beats.stalls.add(stall.id(), in_tag(stall, policy));
     }
     for stall in &beat.stall_changes.corrected {
-        state.stalls.correct(&stall.id(), in_tag(stall, policy));
+        state.beats.stalls.correct(&stall.id(), in_tag(stall, policy));
     }
     for stall in &beat.stall_changes.ended {
         let end = match stall.node.as_deref().is_some_and(|node| has_failed(state, node)) {
@@ -138,7 +59,8 @@ pub(crate) fn announce(state: &RunState, beat: &Beat) {
     }
     let changes = &beat.stall_changes;
     if !(changes.began.is_empty() && changes.corrected.is_empty())
-        && let (Some(tracker), Some(tag)) = (&state.context.tracker, state.stalls.tag(&state.context.tags))
+        && let (Some(tracker), Some(tag)) =
+            (&state.context.tracker, state.beats.stalls.tag(&state.context.tags))
     {
         // Who looks at the page of the run while it makes no progress sees why.
         tracker.record(&Event::TagsUpserted { tags: BTreeMap::from([tag]), time: beat.at });
@@ -147,7 +69,7 @@ pub(crate) fn announce(state: &RunState, beat: &Beat) {
 
 /// Ends the stalls that last when the run does.
 pub(crate) fn close(state: &RunState, ended_at: DateTime<Utc>) {
-    if let Some(last) = state.last_beat.take() {
+    if let Some(last) = state.beats.last.take() {
         let _guard = state.context.root.context.clone().attach();
         // From the last beat and not a fresh look: the end of the run is bounded, and looking at threads is not.
         let end = Beat { at: ended_at, ..last };
@@ -158,7 +80,7 @@ pub(crate) fn close(state: &RunState, ended_at: DateTime<Utc>) {
 /// Says that a stall is over, in the log and on the root span. `end` is how it came to that.
 fn ended(state: &RunState, beat: &Beat, stall: &Stall, end: &str) {
     let policy = &state.context.policy;
-    let Fields { query_id, node, statement, operator, class } = Fields::of(stall, policy);
+    let fields = StallFields::of(stall, policy);
     let seconds = field((beat.at - stall.since).as_seconds_f64());
     // With the class, which may be another one than the warning has said.
     let class_in_words = stall.class.map(|class| format!(", {}", class.in_words())).unwrap_or_default();
@@ -168,11 +90,7 @@ fn ended(state: &RunState, beat: &Beat, stall: &Stall, end: &str) {
         target: crate::NOTE_TARGET,
         INFO,
         text,
-        stall.query_id = query_id,
-        stall.node = node,
-        stall.statement = statement,
-        stall.operator = operator,
-        stall.class = class,
+        of fields,
         stall.seconds = seconds,
     );
     state.context.root.event(event::STALL_ENDED, attributes(beat, stall, policy));
@@ -259,8 +177,8 @@ fn why(stall: &Stall) -> String {
     }
 }
 
-/// The same for programs.
-struct Fields {
+/// What every event about a stall says of it, for programs.
+struct StallFields {
     query_id: Field,
     node: Field,
     statement: Field,
@@ -268,7 +186,7 @@ struct Fields {
     class: Field,
 }
 
-impl Fields {
+impl StallFields {
     fn of(stall: &Stall, policy: &Policy) -> Self {
         let shown = |text: Option<&str>| -> Captured { policy.capture(text.unwrap_or("-")) };
         Self {
@@ -313,28 +231,5 @@ mod tests {
             Stall { class: Some(StallClass::Memory), waits_for, ..stall },
             "node orders, operator SortExec, waits for memory (10 bytes of memory for Sort)",
         );
-    }
-
-    #[test]
-    fn the_tag_counts_all_stalls_and_names_the_first() {
-        let tags = RunStalls::default();
-        assert_eq!(tags.tag(&BTreeMap::new()), None);
-        let id = |node: i32| Stall { node: Some(format!("n{node}")), ..Stall::default() }.id();
-        (0..9).for_each(|node| tags.add(id(node), format!("node n{node}")));
-        let (name, text) = tags.tag(&BTreeMap::new()).unwrap();
-        assert_eq!(
-            (name.as_str(), text.as_str()),
-            ("stalls", "9: node n0; node n1; node n2; node n3; node n4")
-        );
-        // What is known better replaces what was said, and what is said of another one stands once.
-        tags.correct(&id(1), "node n1, waits for a source".to_owned());
-        tags.correct(&id(2), "node n0".to_owned());
-        tags.correct(&id(8), "node n8, waits for a source".to_owned());
-        assert_eq!(
-            tags.tag(&BTreeMap::new()).unwrap().1,
-            "9: node n0; node n1, waits for a source; node n3; node n4; node n8, waits for a source"
-        );
-        let own = BTreeMap::from([("stalls".to_owned(), "mine".to_owned())]);
-        assert_eq!(tags.tag(&own).unwrap().0, "daglight.stalls");
     }
 }

@@ -19,29 +19,35 @@ use serde_json::Value;
 
 use crate::{
     beats::emit,
-    finish::write_manifest,
-    lineage::Lineage,
+    lineage::RunLineage,
     live_progress::LiveProgress,
     log::{field, log},
+    manifest_file::write_manifest,
+    open_runs::OpenRuns,
     options::RunOptions,
     run_context::{RootSpan, RunContext},
     run_state::RunState,
     run_tags::{policy_hash, run_tags, shown_rules, warn_of_replaced_tags},
+    shared::Shared,
     shown_dag::{shown_tag, with_shown_names},
-    telemetry::Telemetry,
     trace_link::trace_url,
 };
 
 #[expect(clippy::disallowed_methods, reason = "a run has the time at which it starts")]
-pub(crate) fn start(telemetry: &Telemetry, dag: &Dag, options: RunOptions) -> Arc<RunState> {
-    let settings = telemetry.settings();
+pub(crate) fn start(
+    shared: &Arc<Shared>,
+    open_runs: &Arc<OpenRuns<RunState>>,
+    dag: &Dag,
+    options: RunOptions,
+) -> Arc<RunState> {
+    let settings = &shared.settings;
     // Before anything of the run leaves.
-    dag.files().values().for_each(|text| telemetry.policy().redactor().learn(text));
+    dag.files().values().for_each(|text| shared.policy.redactor().learn(text));
     let (given_name, dag) = (dag.name(), with_shown_names(dag));
     let open = clock::OpenRun::new();
     let run_id = RunId::new();
-    let git = telemetry.git(options.source_dir.clone());
-    let mut tags = run_tags(telemetry, run_id, &git, &options.tags);
+    let git = shared.git(options.source_dir.clone());
+    let mut tags = run_tags(shared, run_id, &git, &options.tags);
 
     let (bundle, no_bundle) = match Bundle::create(&settings.bundle.output_dir, run_id) {
         Ok(bundle) => (Some(bundle.durable(settings.bundle.durability)), None),
@@ -57,26 +63,26 @@ pub(crate) fn start(telemetry: &Telemetry, dag: &Dag, options: RunOptions) -> Ar
         ),
     };
     let files = bundle.as_ref().map(SignalFiles::from);
-    let signals = telemetry.bridge().open_run(RunScope {
+    let signals = shared.bridge.open_run(RunScope {
         durability: settings.bundle.durability,
         ..RunScope::new(run_id, dag.name().clone(), files, &settings.bundle.output_dir)
     });
     let root = signals.root();
     root.set(Key::Stage, "run");
-    show_policy(&root, telemetry);
+    show_policy(&root, shared);
     tags.insert(key::OTEL_TRACE_ID.to_owned(), root.trace_id());
     tags.insert(key::OTEL_SPAN_ID.to_owned(), root.span_id());
-    let shown_url = trace_url(settings, &root).map(|url| telemetry.policy().redactor().text(&url));
+    let shown_url = trace_url(settings, &root).map(|url| shared.policy.redactor().text(&url));
     tags.extend(shown_url.map(|url| ("trace_url".to_owned(), url)));
     let tracker = bundle.as_ref().filter(|_| settings.tracker.enabled).map(|bundle| {
         let advice = format!("to deliver it later: {}", command("sync", bundle.dir()));
-        let connection = telemetry.shared.connection.clone();
+        let connection = shared.connection.clone();
         let connection = connection.map(|connection| connection.with_advice(&advice));
         Tracker::start(&bundle.tracker_dir(), settings.bundle.durability, connection)
     });
     let mut lineage_warnings = Vec::new();
-    let lineage = bundle.as_ref().zip(telemetry.shared.lineage.as_ref()).map(|(bundle, setup)| {
-        Lineage::start(telemetry, setup, bundle, (&dag, run_id, &git), &options, &mut lineage_warnings)
+    let lineage = bundle.as_ref().zip(shared.lineage.as_ref()).map(|(bundle, setup)| {
+        RunLineage::start(shared, setup, bundle, (&dag, run_id, &git), &options, &mut lineage_warnings)
     });
     let (lineage, no_lineage) = match lineage {
         Some(Ok(lineage)) => (Some(lineage), None),
@@ -85,10 +91,10 @@ pub(crate) fn start(telemetry: &Telemetry, dag: &Dag, options: RunOptions) -> Ar
     };
     let bundle_has_failed = tracker.as_ref().map(Tracker::warned).unwrap_or_default();
     let context = RunContext {
-        telemetry: telemetry.of_run(),
+        shared: Arc::clone(shared),
         run_id,
         dag,
-        policy: telemetry.policy().clone(),
+        policy: shared.policy.clone(),
         started_at: clock::utc_now(),
         started: Instant::now(),
         _open: open,
@@ -99,11 +105,11 @@ pub(crate) fn start(telemetry: &Telemetry, dag: &Dag, options: RunOptions) -> Ar
         signals,
         root: RootSpan::new(root),
     };
-    let state = Arc::new(RunState::new(context, bundle_has_failed));
+    let state = Arc::new(RunState::new(context, Arc::clone(open_runs), bundle_has_failed));
     // In the list before anything can plan a query for it: with one run open, a query without a node belongs to that.
-    telemetry.shared.open_runs.insert(&state);
-    telemetry.shared.ends.run_started();
-    telemetry.warn_of_setup(&state);
+    open_runs.insert(run_id, &state);
+    shared.ends.run_started();
+    shared.warn_of_setup(&state.log);
     warn_of_replaced_tags(&state, &options.tags);
     let name = state.context.dag.name();
     if name != given_name {
@@ -126,7 +132,7 @@ pub(crate) fn start(telemetry: &Telemetry, dag: &Dag, options: RunOptions) -> Ar
             ),
         );
     }
-    *state.heartbeat() = Some(heartbeat);
+    state.beats.start(heartbeat);
     state
 }
 
@@ -134,8 +140,8 @@ fn why_no_bundle(output_dir: &Path, error: &BundleError) -> String {
     not_a_folder(&output_dir.join(RUN_BUNDLE)).map_or_else(|| in_one_line(error), |why| why.to_string())
 }
 
-fn show_policy(root: &StageSpan, telemetry: &Telemetry) {
-    let policy = telemetry.policy();
+fn show_policy(root: &StageSpan, shared: &Shared) {
+    let policy = &shared.policy;
     root.set(Key::PolicyHash, policy.capture(policy_hash(policy)));
     for (key, rule) in shown_rules(policy) {
         root.set(key, rule);
@@ -150,7 +156,7 @@ fn announce(state: &RunState, inputs: &BTreeMap<String, Value>) {
         let shown = state.context.dag.clone().with_code_text(|text| shown_code(text, policy));
         let shown = shown.with_notes(documentation, shown_tag(policy));
         tracker.record(&Event::version(&shown, BTreeMap::new()));
-        let RunContext { run_id, started_at, .. } = state.context;
+        let RunContext { run_id, started_at, .. } = *state.context;
         let shown = |(name, value): (&String, &Value)| {
             (name.clone(), state.context.policy.capture_input(name, value.clone()))
         };
@@ -185,7 +191,7 @@ fn keep_reserve(state: &RunState) {
     let sizes =
         std::iter::successors(Some(bytes), |bytes| Some(bytes / 2)).take_while(|bytes| *bytes >= 4096);
     let taken = sizes.filter_map(|bytes| Reserve::take(FileBelow::at(&bundle.reserve()), bytes).ok()).next();
-    *state.reserve() = taken;
+    *state.ending.reserve() = taken;
 }
 
 fn shown_code(text: &str, policy: &Policy) -> String {
@@ -195,7 +201,7 @@ fn shown_code(text: &str, policy: &Policy) -> String {
 
 /// Starts the heartbeat of a run.
 fn beat(state: &Arc<RunState>) -> Heartbeat {
-    let settings = &state.context.telemetry.settings().heartbeat;
+    let settings = &state.context.settings().heartbeat;
     let config = HeartbeatConfig {
         interval: settings.interval(),
         stall_after: StallAfter { idle: settings.stall_after(), busy: settings.busy_after() },

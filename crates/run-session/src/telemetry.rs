@@ -1,50 +1,35 @@
-//! What the runs of a process share.
+//! Telemetry as a program holds it.
 
 use std::{
-    collections::BTreeMap,
     fmt,
     future::Future,
-    path::{Path, PathBuf},
-    sync::{
-        Arc, OnceLock,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::{Duration, Instant},
+    sync::{Arc, atomic::Ordering},
+    time::Instant,
 };
 
-use daglight_capture_policy::{Policy, in_one_line};
+use daglight_capture_policy::Policy;
 use daglight_materializers::Registry;
-use daglight_otel_bridge::{Bridge, BridgeConfig, ProgramProviders, SlowAfter, names::Namespace};
-use daglight_plan_diagnostics::{LiveQueries, instrument};
+use daglight_otel_bridge::{Bridge, ProgramProviders};
+use daglight_plan_diagnostics::instrument;
 use daglight_run_bundle::{Warning, WarningCode};
-use daglight_run_identity::{Dag, GitFacts, HostFacts};
+use daglight_run_identity::Dag;
 use daglight_settings::{Resolved, Settings, SettingsError, SettingsLoader};
-use daglight_tracker_client::Connection;
 use datafusion::{execution::SessionStateBuilder, prelude::SessionContext};
 
 use crate::{
-    ends::{Ends, Handle},
-    finish::FinishReport,
-    interrupt::OnInterrupt,
-    lineage::LineageSetup,
-    memory_pools::MemoryPools,
+    ends::Handle,
+    finish_report::FinishReport,
+    on_interrupt::OnInterrupt,
+    open_runs::OpenRuns,
     options::RunOptions,
     panics::remember_panics,
-    query_owner::OpenRuns,
     run::Run,
     run_error::{RecordedError, RunError},
     run_state::RunState,
-    secret_columns::SecretTables,
     session_observer::SessionObserver,
-    session_runtime::Sessions,
+    shared::Shared,
     storage,
 };
-
-/// What the end of a run may take beyond the time that it waits for servers: manifest and report are written then.
-const END_SLACK: Duration = Duration::from_secs(2);
-
-/// The service that signals come from, where neither the program has a name nor `OTEL_SERVICE_NAME` says one.
-const UNNAMED_SERVICE: &str = "daglight";
 
 /// Settings, OpenTelemetry providers and the tracker's address, for all runs of a process. Clones share them.
 ///
@@ -52,31 +37,10 @@ const UNNAMED_SERVICE: &str = "daglight";
 /// called; drop it where waiting does no harm.
 #[derive(Clone)]
 pub struct Telemetry {
-    pub(crate) shared: Arc<Shared>,
-    /// `None` inside a run.
-    handle: Option<Handle>,
-}
-
-pub(crate) struct Shared {
-    pub(crate) settings: Settings,
-    pub(crate) policy: Policy,
-    pub(crate) bridge: Bridge,
-    pub(crate) connection: Option<Connection>,
-    pub(crate) lineage: Option<LineageSetup>,
-    pub(crate) registry: Registry,
-    pub(crate) live: LiveQueries,
-    pub(crate) pools: MemoryPools,
-    setup_warnings: Vec<Warning>,
-    /// Whether the console has shown them.
-    setup_shown: AtomicBool,
-    /// Where values of secret columns were written.
-    pub(crate) secret_tables: SecretTables,
-    pub(crate) sessions: Sessions,
-    pub(crate) open_runs: OpenRuns,
-    git: OnceLock<GitFacts>,
-    host: OnceLock<HostFacts>,
-    pub(crate) ends: Arc<Ends>,
-    is_shut_down: AtomicBool,
+    shared: Arc<Shared>,
+    open_runs: Arc<OpenRuns<RunState>>,
+    /// Runs hold what is shared without one: the program's own handles decide when it is over.
+    handle: Handle,
 }
 
 impl fmt::Debug for Telemetry {
@@ -87,16 +51,15 @@ impl fmt::Debug for Telemetry {
 
 impl Drop for Telemetry {
     fn drop(&mut self) {
-        // Runs hold what they need of this without counting: the program's own handles decide when it is over.
-        let is_last = self.handle.take().is_some_and(Handle::give_back);
+        let is_last = self.handle.give_back();
         if !is_last || self.shared.is_shut_down.load(Ordering::Relaxed) {
             return;
         }
         let started = Instant::now();
-        self.shared.ends.wait(self.longest_end());
+        self.shared.ends.wait(self.shared.longest_end());
         // A run that goes on needs the exports, and ends them when it has ended.
         if !self.shared.ends.has_open_runs() {
-            self.end_exports(self.longest_end().saturating_sub(started.elapsed()));
+            self.shared.end_exports(self.shared.longest_end().saturating_sub(started.elapsed()));
         }
     }
 }
@@ -150,75 +113,13 @@ impl Telemetry {
         providers: ProgramProviders,
         settings: Settings,
         policy: Policy,
-        mut setup_warnings: Vec<Warning>,
+        setup_warnings: Vec<Warning>,
     ) -> Self {
         // First of all, because a panic of what starts next would otherwise have no place.
         remember_panics();
-        if let Some(template) = &settings.otel.trace_url {
-            // The address of a trace may be a query, and is of use only with it.
-            policy.redactor().show_queries_of(template.split('{').next().unwrap_or_default());
-        }
-        let bridge = Bridge::start(BridgeConfig {
-            namespace: Namespace::new(settings.otel.namespace.as_str()),
-            resource: BTreeMap::from([(
-                "deployment.environment.name".to_owned(),
-                settings.environment.clone(),
-            )]),
-            slow_after: SlowAfter {
-                default: settings.otel.slow_after(),
-                by_stage: settings.otel.slow_after_by_stage(),
-            },
-            redactor: policy.redactor().clone(),
-            host_facts: policy.host_facts(),
-            command_line: policy.capture_command_line(std::env::args_os()),
-            attach_to: providers,
-            ..BridgeConfig::new(service_name())
-        });
-        let of_bridge = bridge.warnings().into_iter();
-        setup_warnings.extend(of_bridge.map(|warning| Warning::new(WarningCode::OtlpSetup, warning)));
-        let connection = match Connection::from_settings(&settings.tracker) {
-            Ok(connection) => connection,
-            Err(error) => {
-                // A setting that is wrong must not stop the pipeline: without a connection, runs wait in their
-                // bundles.
-                setup_warnings.push(Warning::new(WarningCode::TrackerSetup, in_one_line(&error)));
-                None
-            }
-        };
-        let mut of_lineage = Vec::new();
-        let lineage = LineageSetup::of(&settings.openlineage, &mut of_lineage);
-        let of_lineage = of_lineage.into_iter();
-        setup_warnings.extend(of_lineage.map(|warning| Warning::new(WarningCode::LineageSetup, warning)));
-        let registry = Registry::new(&settings.outputs).unwrap_or_else(|error| {
-            let shown = policy.redactor().setting_value(&error.source.text);
-            let warning = format!(
-                "no semantic registry: outputs.{:?}: the type of the column {:?} is not known: {shown}",
-                error.output, error.column
-            );
-            setup_warnings.push(Warning::new(WarningCode::RegistrySetup, warning));
-            Registry::default()
-        });
-        let shared = Shared {
-            settings,
-            policy,
-            bridge,
-            connection,
-            lineage,
-            registry,
-            live: LiveQueries::new(),
-            pools: MemoryPools::default(),
-            setup_warnings,
-            setup_shown: AtomicBool::new(false),
-            secret_tables: SecretTables::default(),
-            sessions: Sessions::default(),
-            open_runs: OpenRuns::default(),
-            git: OnceLock::new(),
-            host: OnceLock::new(),
-            ends: Arc::default(),
-            is_shut_down: AtomicBool::new(false),
-        };
+        let shared = Shared::start(providers, settings, policy, setup_warnings);
         let handle = Handle::new(&shared.ends);
-        Self { shared: Arc::new(shared), handle: Some(handle) }
+        Self { shared: Arc::new(shared), open_runs: Arc::default(), handle }
     }
 
     /// The settings in force.
@@ -259,7 +160,7 @@ impl Telemetry {
     /// let of_another = telemetry.session(SessionContext::new());
     /// ```
     pub fn session(&self, session: impl Into<SessionStateBuilder>) -> SessionContext {
-        let observer = SessionObserver::new(&self.shared);
+        let observer = SessionObserver::new(&self.shared, &self.open_runs);
         let mut builder = instrument(session.into(), Arc::new(observer), self.shared.live.clone());
         // Behind the instrumentation, which takes the builder's configuration out and puts it back.
         self.shared.pools.watch(&mut builder);
@@ -275,43 +176,9 @@ impl Telemetry {
     /// `otel.shutdown_seconds`. A backend that the last end has waited for in vain is not waited for again.
     pub fn shutdown(&self) {
         let started = Instant::now();
-        let limit = self.longest_end();
+        let limit = self.shared.longest_end();
         self.shared.ends.wait(limit);
-        self.end_exports(limit.saturating_sub(started.elapsed()));
-    }
-
-    /// How long an end may take in all.
-    fn longest_end(&self) -> Duration {
-        let settings = &self.shared.settings;
-        let servers = settings.otel.shutdown_timeout().max(settings.tracker.flush_timeout());
-        let of_lineage = self.shared.lineage.as_ref().map(|_| settings.openlineage.flush_timeout());
-        servers.max(of_lineage.unwrap_or_default()) + END_SLACK
-    }
-
-    fn end_exports(&self, limit: Duration) {
-        self.shared.is_shut_down.store(true, Ordering::Relaxed);
-        let time = match self.shared.ends.gave_up_within(self.longest_end()) {
-            true => Duration::ZERO,
-            false => limit.min(self.shared.settings.otel.shutdown_timeout()),
-        };
-        self.shared.bridge.shutdown(time);
-    }
-
-    /// The run has ended. Where the program has dropped its telemetry before, it was the last one that needed it.
-    pub(crate) fn run_ended(&self) {
-        if self.shared.ends.run_ended() {
-            self.end_exports(self.longest_end());
-        }
-    }
-
-    /// The same telemetry as runs hold it, which nothing waits for.
-    pub(crate) fn of_run(&self) -> Self {
-        Self { shared: Arc::clone(&self.shared), handle: None }
-    }
-
-    /// Ends a run beside the program.
-    pub(crate) fn end_later(&self, run: &Arc<RunState>) {
-        self.shared.ends.begin(run);
+        self.shared.end_exports(limit.saturating_sub(started.elapsed()));
     }
 
     /// Runs a DAG: starts a run, does the work with it, and finishes it, however the work ends. An error of the work is that
@@ -365,64 +232,20 @@ impl Telemetry {
 
     /// Starts a run of a DAG. [`Run::finish`] ends it.
     pub fn start_run(&self, dag: &Dag, options: RunOptions) -> Run {
-        Run::start(self, dag, options)
+        Run::start(&self.shared, &self.open_runs, dag, options)
     }
 
     /// As [`Telemetry::start_run`], and a signal that asks the process to end is answered as [`Run::until_interrupted`]
     /// says, from before the run's bundle is there until the run has ended: one that comes before the work begins
     /// interrupts the work when it begins.
     pub fn start_interruptible_run(&self, dag: &Dag, options: RunOptions, answer: OnInterrupt) -> Run {
-        Run::start_interruptible(self, dag, options, answer)
+        Run::start_interruptible(&self.shared, &self.open_runs, dag, options, answer)
     }
 
     /// How much is held for runs that have not ended: the runs themselves, their queries, and nodes that wait for those. Zero
     /// where all runs have ended and all of their queries too, however many there were.
     pub fn open_work(&self) -> usize {
-        let open = &self.shared.open_runs;
+        let open = &self.open_runs;
         open.len() + open.list().iter().map(|run| run.held()).sum::<usize>() + self.shared.live.sample().len()
     }
-
-    /// What does not work for any run stands in the report of each, and once on the console.
-    pub(crate) fn warn_of_setup(&self, state: &RunState) {
-        // A process with a thousand runs would otherwise show a wrong setting a thousand times. Each run's report
-        // has it.
-        let was_shown = self.shared.setup_shown.swap(true, Ordering::Relaxed);
-        for warning in &self.shared.setup_warnings {
-            state.log.warn_unless(was_shown, warning.clone());
-        }
-    }
-
-    /// Whether a tracking server is configured, be it with settings from which no connection can be made. Half of the settings
-    /// name none: what is missing is one of the setup's warnings.
-    pub(crate) fn has_server(&self) -> bool {
-        self.shared.connection.is_some() || Connection::is_named_by(&self.shared.settings.tracker)
-    }
-
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the checkout is that of the folder in which the process works"
-    )]
-    pub(crate) fn git(&self, source_dir: Option<PathBuf>) -> GitFacts {
-        let ask = |dir: PathBuf| GitFacts::of_checkout(&dir, |name| std::env::var(name).ok());
-        match source_dir {
-            Some(dir) => ask(dir),
-            None => {
-                self.shared.git.get_or_init(|| std::env::current_dir().map(ask).unwrap_or_default()).clone()
-            }
-        }
-    }
-
-    /// The machine, where the policy lets it be named.
-    pub(crate) fn host(&self) -> Option<&HostFacts> {
-        self.policy().host_facts().then(|| self.shared.host.get_or_init(HostFacts::of_machine))
-    }
-}
-
-/// The name of the program: that of its executable without the ending.
-fn service_name() -> String {
-    let program = std::env::current_exe().ok();
-    let name = program.as_deref().and_then(Path::file_stem).map(|name| name.to_string_lossy());
-    // Linux says so where the file was replaced since the program started, as an update does.
-    let name = name.map(|name| name.trim_end_matches(" (deleted)").to_owned());
-    name.filter(|name| !name.is_empty()).unwrap_or_else(|| UNNAMED_SERVICE.to_owned())
 }

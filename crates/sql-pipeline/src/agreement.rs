@@ -14,8 +14,8 @@ use datafusion::{
 };
 
 use crate::{
+    effect::{Effect, Mention},
     kind::StatementKind,
-    relations::{Effect, Mention},
     script::Script,
     script_names::ScriptNames,
     statement::Statement,

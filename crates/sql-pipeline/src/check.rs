@@ -2,19 +2,16 @@
 
 use std::{collections::BTreeSet, path::Path};
 
-use datafusion::{
-    common::ResolvedTableReference,
-    execution::{SessionState, context::SessionContext},
-};
+use datafusion::{common::ResolvedTableReference, execution::context::SessionContext};
 
 use crate::{
+    defined::{Defined, name_of_schema},
+    effect::{Effect, Existing, Mention, Relations, UsePrepared},
     files_by_name::may_be_there,
     locate::SourceError,
     names::name_of_relation,
     pipeline::{Pipeline, nearest},
     pipeline_error::PipelineError,
-    prepared::UsePrepared,
-    relations::{Effect, Existing, Mention, Relations},
     script_names::{ScriptNames, schema_of},
     session_names::{self, has_prepared, may_have, may_have_catalog, may_have_schema},
     table_functions::Call,
@@ -87,13 +84,6 @@ struct Undefined {
     reason: UndefinedReason,
     /// The line and column.
     at: (usize, usize),
-}
-
-/// What the script has defined so far, and the session.
-pub(crate) struct Defined<'a> {
-    pub(crate) script: ScriptNames<'a>,
-    pub(crate) state: &'a SessionState,
-    pub(crate) pipeline: &'a Pipeline,
 }
 
 impl Defined<'_> {
@@ -404,11 +394,6 @@ impl Defined<'_> {
         }
         found
     }
-}
-
-/// The schema's name as one would write it in a session that nobody configured.
-pub(crate) fn name_of_schema((catalog, schema): (&str, &str)) -> String {
-    if catalog == "datafusion" { schema.to_owned() } else { format!("{catalog}.{schema}") }
 }
 
 /// The format of the files that a name looks like.

@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use datafusion::common::ResolvedTableReference;
 
 use crate::{
+    effect::{Effect, Existing},
     kind::StatementKind,
     location::{Location, LocationIndex},
-    relations::{Effect, Existing},
     script::Script,
     statement::Statement,
 };

@@ -7,7 +7,7 @@ use daglight_run_identity::{Code, Dag, DagBuilder, DagName, NodeKind};
 
 use crate::{
     dependencies::Links, kind::StatementKind, outputs::StatementOutput, param_tables::UsedParamTable,
-    parameters::Parameter, pipeline_error::PipelineError, script::Script, statement::Statement,
+    parameter::Parameter, pipeline_error::PipelineError, script::Script, statement::Statement,
 };
 
 /// What a DAG is described from, with one entry for each statement.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use daglight_capture_policy::in_one_line;
-use daglight_materializers::{CheckPlanError, ChecksFailed, DataCheck};
+use daglight_materializers::{CheckPlanError, ChecksFailed};
 use daglight_run_session::Node;
 use datafusion::{
     arrow::datatypes::Schema,
@@ -14,23 +14,13 @@ use datafusion::{
 };
 
 use crate::{
+    effect::Effect,
+    expectation::Expectation,
     kind::StatementKind,
     locate::SourceError,
     pipeline::{Pipeline, Step},
-    relations::Effect,
     statement::Statement,
 };
-
-/// A check of the rows of a statement, and where it stands.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Expectation {
-    /// The check.
-    pub check: DataCheck,
-    /// The line of the directive, from 1.
-    pub line: usize,
-    /// The column of the directive, from 1.
-    pub column: usize,
-}
 
 /// Why a statement failed.
 pub(crate) enum StepError {
@@ -41,16 +31,6 @@ pub(crate) enum StepError {
 impl From<DataFusionError> for StepError {
     fn from(error: DataFusionError) -> Self {
         Self::Engine(error)
-    }
-}
-
-impl StatementKind {
-    /// Whether the statement has rows of its own that could be checked. What changes a table has a count.
-    pub(crate) const fn has_rows(self) -> bool {
-        matches!(
-            self,
-            Self::ExternalTable | Self::View | Self::Table | Self::Copy | Self::Insert | Self::Query
-        )
     }
 }
 

@@ -3,7 +3,7 @@
 use daglight_run_identity::NodeKind;
 use datafusion::sql::{parser::Statement as ParsedStatement, sqlparser::ast::Statement as SqlStatement};
 
-use crate::relations::select_into;
+use crate::object_names::select_into;
 
 /// What a statement does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -69,6 +69,14 @@ impl StatementKind {
             }
             Self::Setup => None,
         }
+    }
+
+    /// Whether the statement has rows of its own that could be checked. What changes a table has a count.
+    pub(crate) const fn has_rows(self) -> bool {
+        matches!(
+            self,
+            Self::ExternalTable | Self::View | Self::Table | Self::Copy | Self::Insert | Self::Query
+        )
     }
 
     /// What the statement does to a table that was there before, as it is used in names.

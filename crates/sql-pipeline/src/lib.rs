@@ -4,12 +4,14 @@
 //! them and runs it. What a run is belongs to `daglight-run-session`, what a DAG is to `daglight-run-identity`.
 
 // Reading a script: its text, its statements, the comments around them.
+mod directive;
 mod directives;
-mod expectations;
+mod expectation;
 mod location;
 mod near_directives;
 mod parser_messages;
 mod script;
+mod script_error;
 mod source;
 mod split;
 mod sql_settings;
@@ -17,9 +19,13 @@ mod statement;
 mod unsupported;
 
 // What each statement does, and to which relations.
+mod effect;
 mod files_by_name;
 mod kind;
 mod literals;
+mod object_names;
+mod parameter;
+mod parameter_type;
 mod parameters;
 mod prepared;
 mod relations;
@@ -29,6 +35,8 @@ mod table_functions;
 // What would surely fail, found before the first statement runs.
 mod check;
 mod conflict;
+mod conflicts;
+mod defined;
 mod session_names;
 mod undefined;
 
@@ -43,9 +51,11 @@ mod pipeline;
 mod pipeline_error;
 
 // Running it.
+mod expectations;
 mod locate;
 mod recorded;
 mod run;
+mod run_options;
 mod schedule;
 mod shown_rows;
 mod statement_run;
@@ -59,17 +69,20 @@ mod refusals;
 mod test_script;
 
 pub use conflict::Conflict;
-pub use directives::{DirectiveError, ParameterDeclaration};
-pub use expectations::Expectation;
+pub use directive::DirectiveError;
+pub use expectation::Expectation;
 pub use kind::StatementKind;
 pub use locate::SourceError;
 pub use near_directives::ScriptWarning;
-pub use parameters::{Parameter, ParameterType};
+pub use parameter::{Parameter, ParameterDeclaration};
+pub use parameter_type::ParameterType;
 pub use part::{Part, PartError};
 pub use pipeline::{Pipeline, PipelineOptions, Step};
 pub use pipeline_error::PipelineError;
-pub use run::{PipelineEvent, RowsWanted, RunFailure, RunScriptOptions};
-pub use script::{Script, ScriptError, ScriptProblem};
+pub use run::RunFailure;
+pub use run_options::{PipelineEvent, RowsWanted, RunScriptOptions};
+pub use script::Script;
+pub use script_error::{ScriptError, ScriptProblem};
 pub use shown_rows::ShownRows;
 pub use source::{LineOfScript, Place};
 pub use statement::{Placeholder, Statement};

@@ -13,7 +13,7 @@ use datafusion::sql::{
     },
 };
 
-use crate::parameters::ParameterType;
+use crate::parameter_type::ParameterType;
 
 /// The value of a parameter.
 #[derive(Debug, Clone, PartialEq, Eq)]

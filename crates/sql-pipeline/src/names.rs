@@ -6,7 +6,7 @@ use daglight_capture_policy::without_credentials;
 use daglight_materializers::naming_part;
 use datafusion::common::ResolvedTableReference;
 
-use crate::{kind::StatementKind, relations::Effect, script::Script, statement::Statement};
+use crate::{effect::Effect, kind::StatementKind, script::Script, statement::Statement};
 
 /// Two nodes that were given one name.
 #[derive(Debug, PartialEq, Eq)]

@@ -5,7 +5,7 @@ use std::fmt;
 use daglight_materializers::DataCheck;
 
 use crate::{
-    directives::{DIRECTIVES, node_name, option_of, parameter, tag},
+    directive::{DIRECTIVES, node_name, option_of, parameter, tag},
     source::{Place, Source},
     split::CommentLine,
 };

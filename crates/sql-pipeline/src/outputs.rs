@@ -6,7 +6,7 @@ use daglight_materializers::{Materialization, name_of_files, without_query};
 use datafusion::common::ResolvedTableReference;
 
 use crate::{
-    kind::StatementKind, names::name_of_relation, relations::Effect, script::Script, statement::Statement,
+    effect::Effect, kind::StatementKind, names::name_of_relation, script::Script, statement::Statement,
 };
 
 /// The tag by which a script gives an output another external name than that of its table or file.

@@ -9,7 +9,7 @@ use daglight_capture_policy::in_one_line;
 use daglight_materializers::{ParamTable, ParamTableError};
 use datafusion::common::{ResolvedTableReference, TableReference};
 
-use crate::{locate::SourceError, relations::Effect, script::Script};
+use crate::{effect::Effect, locate::SourceError, script::Script};
 
 /// A parameter table and the statements that read it, by their indices.
 #[derive(Debug, Clone)]

@@ -1,14 +1,12 @@
-//! The parameters of a script: their types, their values, and putting the values into plans.
+//! Putting the values of parameters into plans.
 
 use std::{
     collections::{BTreeMap, HashMap},
     ops::ControlFlow,
 };
 
-use chrono::NaiveDate;
 use datafusion::{
-    arrow::datatypes::DataType,
-    common::{ParamValues, ScalarValue, metadata::ScalarAndMetadata},
+    common::{ParamValues, metadata::ScalarAndMetadata},
     error::DataFusionError,
     logical_expr::{DdlStatement, LogicalPlan},
     sql::{
@@ -17,138 +15,7 @@ use datafusion::{
     },
 };
 
-use crate::{directives::ParameterDeclaration, literals::LiteralValue, statement::Statement};
-
-/// What kind of value a text is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum ParameterType {
-    /// `42`
-    Integer,
-    /// `0.05` or `1e3`
-    Float,
-    /// `true` or `false`
-    Boolean,
-    /// `1995-01-01`
-    Date,
-    /// Everything else.
-    Text,
-}
-
-impl ParameterType {
-    /// The narrowest type that the text is of.
-    pub fn of(text: &str) -> Self {
-        [Self::Integer, Self::Float, Self::Boolean, Self::Date]
-            .into_iter()
-            // The narrowest first: a whole number is also a float, and all of them are texts.
-            .find(|kind| kind.parse(text).is_some())
-            .unwrap_or(Self::Text)
-    }
-
-    /// The name that messages and the DAG use.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Integer => "integer",
-            Self::Float => "float",
-            Self::Boolean => "boolean",
-            Self::Date => "date",
-            Self::Text => "text",
-        }
-    }
-
-    /// The value of a text as this type; `None` where it is not valid for it.
-    pub(crate) fn parse(self, text: &str) -> Option<ScalarValue> {
-        match self {
-            Self::Integer => text.parse().ok().map(|value| ScalarValue::Int64(Some(value))),
-            // Rust reads `nan` and `inf` as numbers; SQL has no such literals.
-            Self::Float if text.contains(|c: char| c.is_alphabetic() && !matches!(c, 'e' | 'E')) => None,
-            Self::Float => text.parse().ok().map(|value| ScalarValue::Float64(Some(value))),
-            Self::Boolean => match text {
-                "true" | "TRUE" => Some(ScalarValue::Boolean(Some(true))),
-                "false" | "FALSE" => Some(ScalarValue::Boolean(Some(false))),
-                _ => None,
-            },
-            Self::Date => {
-                let date = NaiveDate::parse_from_str(text, "%Y-%m-%d").ok()?;
-                // The default is the first of January 1970, from which Arrow counts.
-                let days = (date - NaiveDate::default()).num_days();
-                Some(ScalarValue::Date32(Some(days.try_into().ok()?)))
-            }
-            Self::Text => Some(ScalarValue::Utf8(Some(text.to_owned()))),
-        }
-    }
-}
-
-impl ParameterDeclaration {
-    /// The type of the default. A quoted one is a text whatever it looks like.
-    pub fn kind(&self) -> ParameterType {
-        if self.quoted { ParameterType::Text } else { ParameterType::of(&self.default) }
-    }
-}
-
-/// A parameter that the script reads, with its value.
-#[derive(Debug, Clone, PartialEq)]
-#[non_exhaustive]
-pub struct Parameter {
-    /// The name, without `$`.
-    pub name: String,
-    /// The value as it was given or declared.
-    pub text: String,
-    /// The declared default's type; without a declaration, what the value looks like.
-    pub kind: ParameterType,
-    /// Where the script declares the default.
-    pub declaration: Option<ParameterDeclaration>,
-    value: ScalarValue,
-}
-
-impl Parameter {
-    /// The parameter with the value given for it or declared. `None` when a given value is not of the declared type.
-    pub(crate) fn new(
-        name: &str,
-        given: Option<&str>,
-        declaration: Option<&ParameterDeclaration>,
-    ) -> Option<Self> {
-        let kind = match declaration {
-            // What the script declares decides, so that `--param day=5` for a date is refused instead of becoming a
-            // number.
-            Some(declared) => declared.kind(),
-            None => ParameterType::of(given?),
-        };
-        let text = given.or(declaration.map(|declared| declared.default.as_str()))?;
-        let value = kind.parse(text)?;
-        Some(Self {
-            name: name.to_owned(),
-            text: text.to_owned(),
-            kind,
-            declaration: declaration.cloned(),
-            value,
-        })
-    }
-
-    /// The name of the parameter's node: `$name`, which no table is called.
-    pub fn node_name(&self) -> String {
-        format!("${}", self.name)
-    }
-
-    /// The value as a literal.
-    pub(crate) fn literal(&self) -> LiteralValue {
-        LiteralValue { kind: self.kind, text: self.text.clone() }
-    }
-
-    /// The value for a place that wants `wanted`, such as a decimal where the text reads as a float.
-    fn value_for(&self, wanted: Option<&DataType>) -> Result<ScalarValue, DataFusionError> {
-        let Some(wanted) = wanted else { return Ok(self.value.clone()) };
-        // From its text and not from its value: a decimal of many digits would lose some on its way through a float.
-        match ScalarValue::try_from_string(self.text.clone(), wanted) {
-            Ok(value) => Ok(value),
-            // `quantity > 1.5` is fine where quantity is an integer: DataFusion then compares floats.
-            Err(_) if self.kind == ParameterType::Float && wanted.is_numeric() => Ok(self.value.clone()),
-            Err(error) => Err(error.context(format!(
-                "the value {:?} of the parameter `{}` is not of the type {wanted}",
-                self.text, self.name
-            ))),
-        }
-    }
-}
+use crate::{parameter::Parameter, parameter_type::ParameterType, statement::Statement};
 
 /// Puts values in the place of the placeholders of a plan, which was made from `statement`.
 pub(crate) fn bind(

@@ -7,7 +7,7 @@ use daglight_run_identity::{DagError, DagNameError};
 
 use crate::{
     conflict::Conflict,
-    script::ScriptError,
+    script_error::ScriptError,
     source::{LineOfScript, Place},
     undefined::{UndefinedKind, UndefinedReason},
     unsupported::UnsupportedStatement,

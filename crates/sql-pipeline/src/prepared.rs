@@ -10,29 +10,11 @@ use datafusion::sql::{
 };
 
 use crate::{
+    effect::{Effect, Mention, Misuse, Relations, UsePrepared},
     kind::StatementKind,
-    relations::{Effect, Mention, Relations, dotted, written},
+    object_names::{dotted, written},
     split::position,
 };
-
-/// The name of a prepared statement, with the line and column where it stands.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct UsePrepared {
-    pub(crate) name: String,
-    pub(crate) at: (usize, usize),
-    /// Why it cannot be executed so.
-    pub(crate) misuse: Option<Misuse>,
-}
-
-/// Why a prepared statement cannot be executed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Misuse {
-    /// DataFusion prepares every statement, but it executes only those that return rows or change some. The words are the
-    /// first of it.
-    NotExecutable(String),
-    /// It has types for another number of parameters, or reads more than it is given.
-    Parameters { takes: usize, given: usize },
-}
 
 /// The prepared statements so far, by the names that `EXECUTE` calls them: what each does, and what it reads and changes.
 #[derive(Debug, Default)]

@@ -11,7 +11,7 @@ use datafusion::{
 };
 
 use crate::{
-    kind::StatementKind, outputs::StatementOutput, relations::Effect, shown_rows::ShownRows,
+    effect::Effect, kind::StatementKind, outputs::StatementOutput, shown_rows::ShownRows,
     statement::Statement,
 };
 

@@ -3,14 +3,14 @@
 use std::{collections::BTreeSet, ops::ControlFlow};
 
 use datafusion::{
-    common::{ResolvedTableReference, TableReference},
+    common::TableReference,
     sql::{
         parser::{CopyToSource, Statement as ParsedStatement},
         sqlparser::{
             ast::{
-                Expr, FromTable, FunctionArg, FunctionArgExpr, Ident, ObjectName, ObjectType, Query,
-                SchemaName, SetExpr, ShowCreateObject, Spanned, Statement as SqlStatement, TableFactor,
-                TableObject, TableWithJoins, Visit, Visitor,
+                Expr, FromTable, FunctionArg, FunctionArgExpr, ObjectName, ObjectType, Query, SchemaName,
+                ShowCreateObject, Spanned, Statement as SqlStatement, TableFactor, TableObject,
+                TableWithJoins, Visit, Visitor,
             },
             keywords::Keyword,
             tokenizer::{Span, Token, TokenWithSpan},
@@ -19,126 +19,16 @@ use datafusion::{
 };
 
 use crate::{
-    prepared::{Prepared, UsePrepared},
+    effect::{Effect, Existing, Mention, Relations, UsePrepared},
+    object_names::{as_it_stands, dotted, select_into, written},
+    prepared::Prepared,
     split::position,
     sql_settings::SqlSettings,
-    table_functions::{Call, calls},
-    unsupported::UnsupportedStatement,
+    table_functions::calls,
 };
 
 /// The table function that shows the metadata of a file.
 const PARQUET_METADATA: &str = "parquet_metadata";
-
-/// What a statement reads and does, with each name resolved by the settings in force.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Relations {
-    /// The relations of its query with all subqueries, without common table expressions and table functions.
-    pub(crate) reads: Vec<Mention>,
-    /// The relations that it drops or changes, where it fails without them.
-    pub(crate) targets: Vec<Mention>,
-    pub(crate) effect: Effect,
-    /// The table functions that it calls.
-    pub(crate) calls: Vec<Call>,
-    /// The format of the files of an external table that it makes.
-    pub(crate) format: Option<String>,
-    /// The prepared statement that it executes or frees.
-    pub(crate) prepared: Option<Box<UsePrepared>>,
-    /// What it is, where DataFusion parses such a statement, but no session can run it.
-    pub(crate) unsupported: Option<Box<UnsupportedStatement>>,
-}
-
-/// A relation that must be there for a statement.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Mention {
-    pub(crate) relation: ResolvedTableReference,
-    /// The line and column of its name; `None` where another statement names it.
-    pub(crate) at: Option<(usize, usize)>,
-}
-
-/// What a statement does to relations and files.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) enum Effect {
-    #[default]
-    None,
-    Define {
-        relation: ResolvedTableReference,
-        /// Its name as the script has it.
-        written: TableReference,
-        /// The line and column of its name; `None` where another statement names it.
-        at: Option<(usize, usize)>,
-        policy: Existing,
-        locations: Vec<String>,
-    },
-    Change {
-        relation: ResolvedTableReference,
-    },
-    CopyTo {
-        target: String,
-        format: Option<String>,
-    },
-    Drop {
-        relations: Vec<ResolvedTableReference>,
-        /// Whether it drops views, and not tables.
-        views: bool,
-        if_exists: bool,
-    },
-    DefineCatalog {
-        catalog: String,
-        policy: Existing,
-        /// As of a relation, and below too.
-        at: Option<(usize, usize)>,
-    },
-    DefineSchema {
-        catalog: String,
-        schema: String,
-        policy: Existing,
-        at: Option<(usize, usize)>,
-    },
-    DropSchema {
-        catalog: String,
-        schema: String,
-        if_exists: bool,
-        cascade: bool,
-        at: Option<(usize, usize)>,
-    },
-    DefineFunction {
-        name: String,
-        at: Option<(usize, usize)>,
-    },
-    DropFunction {
-        name: String,
-        /// The line and column of its name; `None` where it may be missing, or another statement names it.
-        at: Option<(usize, usize)>,
-    },
-    Prepare {
-        name: String,
-        at: (usize, usize),
-    },
-    Deallocate {
-        name: String,
-    },
-}
-
-/// What a definition does where there is a relation of its name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Existing {
-    Refuse,
-    Replace,
-    Keep,
-    /// It says that it replaces and that it keeps, which DataFusion refuses only where there is one.
-    Both,
-}
-
-impl Existing {
-    fn of(or_replace: bool, if_not_exists: bool) -> Self {
-        match (or_replace, if_not_exists) {
-            (true, true) => Self::Both,
-            (true, false) => Self::Replace,
-            (false, true) => Self::Keep,
-            (false, false) => Self::Refuse,
-        }
-    }
-}
 
 impl Relations {
     /// Finds the places of names that sqlparser does not give one, as of names in single quotes. `start` is the place of a
@@ -359,31 +249,6 @@ impl Relations {
     }
 }
 
-impl Effect {
-    /// The effect of a statement that only names what another one does, by which its names have no place.
-    pub(crate) fn named_elsewhere(mut self) -> Self {
-        match &mut self {
-            Self::Define { at, .. }
-            | Self::DefineCatalog { at, .. }
-            | Self::DefineSchema { at, .. }
-            | Self::DropSchema { at, .. }
-            | Self::DefineFunction { at, .. }
-            | Self::DropFunction { at, .. } => *at = None,
-            _ => {}
-        }
-        self
-    }
-}
-
-/// The table that a query makes with `INTO`, where DataFusion takes it: in the outermost `SELECT`.
-pub(crate) fn select_into(query: &Query) -> Option<&ObjectName> {
-    match &*query.body {
-        SetExpr::Select(select) => select.into.as_ref().map(|into| &into.name),
-        SetExpr::Query(query) => select_into(query),
-        _ => None,
-    }
-}
-
 /// Where a text in quotes stands that is read as a name: the first one behind a word, a comma or a bracket that such a name
 /// follows, for the same text may stand in an expression.
 fn place_of_text(tokens: &[TokenWithSpan], name: &str) -> Option<(usize, usize)> {
@@ -411,26 +276,6 @@ fn place_of_text(tokens: &[TokenWithSpan], name: &str) -> Option<(usize, usize)>
     let introduced = tokens.windows(2).find(|pair| introduces(&pair[0].token) && is_name(&pair[1].token));
     let found = introduced.map(|pair| &pair[1]).or_else(|| tokens.iter().find(|token| is_name(&token.token)));
     found.map(|token| position(token.span.start))
-}
-
-/// The name of what is not a table, such as a schema or a prepared statement.
-pub(crate) fn dotted(name: &ObjectName) -> String {
-    let parts = name.0.iter().map(|part| part.as_ident().map(written).unwrap_or_default());
-    parts.collect::<Vec<_>>().join(".")
-}
-
-/// A part of such a name: in lower case whatever the settings are.
-pub(crate) fn written(name: &Ident) -> String {
-    match name.quote_style {
-        Some(_) => name.value.clone(),
-        None => name.value.to_ascii_lowercase(),
-    }
-}
-
-/// The name of a function, whose case is not changed.
-fn as_it_stands(name: &ObjectName) -> String {
-    let parts = name.0.iter().filter_map(|part| part.as_ident()).map(|part| part.value.as_str());
-    parts.collect::<Vec<_>>().join(".")
 }
 
 fn define(name: &ObjectName, policy: Existing, locations: &[String], settings: &SqlSettings) -> Effect {

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use datafusion::common::ResolvedTableReference;
 
 use crate::{
+    effect::{Effect, Existing},
     kind::StatementKind,
-    relations::{Effect, Existing},
     statement::Statement,
 };
 

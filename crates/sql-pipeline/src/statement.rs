@@ -14,16 +14,16 @@ use datafusion::{
 };
 
 use crate::{
-    expectations::Expectation,
+    effect::Relations,
+    expectation::Expectation,
     kind::StatementKind,
     literals::{
         LiteralValue, colon_parameter, defines_function, has_colon_placeholder, literal_places,
         parameter_name, parameter_places, with_literals,
     },
-    parameters::Parameter,
+    parameter::Parameter,
     parser_messages::{TOO_DEEP, parser_message, split_position, tidied},
-    relations::Relations,
-    script::{Problem, ScriptProblem},
+    script_error::{ScriptProblem, StatementProblem},
     source::Source,
     split::{position, tokens_from},
     sql_settings::{ParserSettings, SqlSettings},
@@ -115,7 +115,7 @@ impl Statement {
 fn parse_tokens(
     mut tokens: Vec<TokenWithSpan>,
     settings: ParserSettings,
-) -> Result<ParsedStatement, Problem> {
+) -> Result<ParsedStatement, StatementProblem> {
     let (Some(first), Some(last)) = (tokens.first(), tokens.last()) else {
         return Err(((1, 1), ScriptProblem::Syntax { message: "there is no statement".to_owned() }));
     };
@@ -149,7 +149,7 @@ pub(crate) fn read_statement(
     tokens: &[TokenWithSpan],
     settings: &SqlSettings,
     literal: &dyn Fn(&str) -> Option<LiteralValue>,
-) -> Result<(Statement, ParsedStatement), Problem> {
+) -> Result<(Statement, ParsedStatement), StatementProblem> {
     let parser = settings.of_parser();
     let (parsed, literal_places) = parse_piece(tokens, parser, literal)?;
     let literals = literal_places
@@ -203,7 +203,7 @@ fn parse_piece(
     tokens: &[TokenWithSpan],
     settings: ParserSettings,
     literal: &dyn Fn(&str) -> Option<LiteralValue>,
-) -> Result<(ParsedStatement, Vec<usize>), Problem> {
+) -> Result<(ParsedStatement, Vec<usize>), StatementProblem> {
     check_foreign_placeholders(tokens)?;
     let places = literal_places(tokens);
     let refused = match parse_tokens(with_literals(tokens, &places, |_, name| literal(name)), settings) {
@@ -246,7 +246,7 @@ fn placeholders(tokens: &[TokenWithSpan]) -> Vec<Placeholder> {
 }
 
 /// Placeholders that other programs have, and that no parameter fills.
-fn check_foreign_placeholders(tokens: &[TokenWithSpan]) -> Result<(), Problem> {
+fn check_foreign_placeholders(tokens: &[TokenWithSpan]) -> Result<(), StatementProblem> {
     if defines_function(tokens) {
         return Ok(());
     }
@@ -260,7 +260,7 @@ fn check_foreign_placeholders(tokens: &[TokenWithSpan]) -> Result<(), Problem> {
     Ok(())
 }
 
-fn foreign(span: Span, placeholder: String, name: &str) -> Problem {
+fn foreign(span: Span, placeholder: String, name: &str) -> StatementProblem {
     (position(span.start), ScriptProblem::ForeignPlaceholder { placeholder, name: name.to_owned() })
 }
 

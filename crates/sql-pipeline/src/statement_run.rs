@@ -19,7 +19,7 @@ use crate::{
     kind::StatementKind,
     pipeline::{Pipeline, Step},
     recorded::{Target, record},
-    run::{PipelineEvent, RowsWanted, RunScriptOptions},
+    run_options::{PipelineEvent, RowsWanted, RunScriptOptions},
     shown_rows::{Cells, ShownRows},
 };
 

@@ -1,24 +1,24 @@
 //! The comparison of a run with one or more that were before.
 
-use std::{
-    borrow::Cow,
-    collections::{BTreeMap, BTreeSet, HashMap},
-};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use chrono::{DateTime, Utc};
 use daglight_finding_thresholds::FindingThresholds;
-use daglight_run_bundle::{Artifact, NodeStatus};
+use daglight_run_bundle::NodeStatus;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
     ComparedRun, Measured,
-    drift::{ColumnDrift, drifts},
-    since,
+    against::findings_against,
+    drift::{ValueDrift, drifts},
+    outputs::{OutputComparison, outputs},
+    plan_shapes::PlanChange,
+    renamed::key_before,
 };
 use crate::{
     findings::Finding,
-    report::{NodeReport, Report, ReportStatus},
+    report::{NodeReport, Report, ReportStatus, by_name},
 };
 
 /// The version of the JSON of a comparison.
@@ -65,7 +65,7 @@ pub struct Comparison {
     pub outputs: Vec<OutputComparison>,
     /// Columns of outputs whose values have moved by more than the thresholds, those that moved most first.
     #[serde(default)]
-    pub drifts: Vec<ColumnDrift>,
+    pub drifts: Vec<ValueDrift>,
     /// Plans that are another.
     pub plan_changes: Vec<PlanChange>,
     /// Findings that the baseline did not have.
@@ -141,34 +141,6 @@ pub struct TimeComparison {
     pub duration_ms: Measured,
 }
 
-/// An output of both runs, or of one of them.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct OutputComparison {
-    /// Its name.
-    pub name: String,
-    /// Whether the baseline had it.
-    pub was_there: bool,
-    /// Whether the run has it.
-    pub is_there: bool,
-    /// Its rows.
-    pub rows: Option<Measured>,
-    /// Its bytes.
-    pub bytes: Option<Measured>,
-    /// Columns that are gone, as `name type`.
-    pub columns_gone: Vec<String>,
-    /// Columns that are new, as `name type`.
-    pub columns_new: Vec<String>,
-}
-
-/// A plan of a node that is another.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct PlanChange {
-    /// The node; `None` for a query of none.
-    pub node: Option<String>,
-    /// The tree of operators: lines that begin with `- ` are gone, those with `+ ` are new.
-    pub tree: Vec<String>,
-}
-
 /// A part of two runs that could not be compared.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct NotCompared {
@@ -220,7 +192,7 @@ impl Comparison {
         let changes = last.plans.changes(&run.plans).into_iter();
         let renamed = renamed(last, run);
         let (mut findings_came, findings_went) = findings(before, after, &renamed);
-        findings_came.extend(since::findings_against(last, run));
+        findings_came.extend(findings_against(last, run));
         Some(Self {
             format_version: COMPARISON_VERSION,
             baselines: baselines.iter().map(|baseline| summary(&baseline.report)).collect(),
@@ -263,7 +235,7 @@ type Measure<'m> = dyn Fn(&dyn Fn(&Report) -> Option<f64>) -> Option<Measured> +
 /// The nodes that only have another name, with the one before: one that is gone and one that is new, which have the same plans and
 /// the same kind, where no other pair has.
 fn renamed(before: &ComparedRun, after: &ComparedRun) -> HashMap<String, String> {
-    let (old, new) = (by_name(&before.report), by_name(&after.report));
+    let (old, new) = (by_name(&before.report.nodes), by_name(&after.report.nodes));
     let gone: Vec<&NodeReport> =
         before.report.nodes.iter().filter(|node| !new.contains_key(&*node.name)).take(MAX_RENAMED).collect();
     let came: Vec<&NodeReport> =
@@ -289,8 +261,9 @@ fn nodes(
     after: &Report,
     renamed: &HashMap<String, String>,
 ) -> Vec<NodeComparison> {
-    let indexed: Vec<HashMap<&str, &NodeReport>> = baselines.iter().map(|run| by_name(&run.report)).collect();
-    let (old, new) = (by_name(before), by_name(after));
+    let indexed: Vec<HashMap<&str, &NodeReport>> =
+        baselines.iter().map(|run| by_name(&run.report.nodes)).collect();
+    let (old, new) = (by_name(&before.nodes), by_name(&after.nodes));
     // Behind those that there are: a node that is gone is a line of the table as well.
     let has_gone = |node: &&NodeReport| {
         !new.contains_key(&*node.name) && !renamed.values().any(|before| *before == node.name)
@@ -318,10 +291,6 @@ fn nodes(
         }
     })
     .collect()
-}
-
-pub(super) fn by_name(report: &Report) -> HashMap<&str, &NodeReport> {
-    report.nodes.iter().map(|node| (node.name.as_str(), node)).collect()
 }
 
 fn stages(after: &Report, measured: &Measure<'_>) -> Vec<TimeComparison> {
@@ -358,77 +327,6 @@ fn operators(
     compared.sort_by(|a, b| changed(b).total_cmp(&changed(a)));
     compared.truncate(MAX_OPERATORS);
     compared
-}
-
-/// The artifacts of a run, by what an output is the same by.
-type Outputs<'a> = BTreeMap<(&'a str, &'a str), Vec<&'a Artifact>>;
-
-/// The outputs of a run beside those of its baselines, of which the last one counts for what has no median.
-pub(super) fn outputs(baselines: &[&[Artifact]], after: &[Artifact]) -> Vec<OutputComparison> {
-    let baselines: Vec<Outputs<'_>> = baselines.iter().map(|artifacts| by_key(artifacts)).collect();
-    let (none, after) = (Outputs::new(), by_key(after));
-    let before = baselines.last().unwrap_or(&none);
-    let columns = |outputs: &Outputs<'_>, key: &(&str, &str)| -> Option<BTreeSet<String>> {
-        let columns = outputs.get(key)?.first()?.schema.iter();
-        // With the type, so that a column whose type changed is gone and new.
-        Some(columns.map(|column| format!("{} {}", column.name, column.data_type)).collect())
-    };
-    let keys: BTreeSet<(&str, &str)> = before.keys().chain(after.keys()).copied().collect();
-    let mut names: HashMap<&str, usize> = HashMap::new();
-    for (name, _) in &keys {
-        *names.entry(name).or_default() += 1;
-    }
-    let compared = keys.iter().map(|key| {
-        let (old, new) = (columns(before, key), columns(&after, key));
-        // Of one that is not there nothing is summed: 0 would say that it is there and empty. Where one part is not known, the sum
-        // is not.
-        let sum = |outputs: &Outputs<'_>, value: fn(&Artifact) -> Option<u64>| {
-            let parts = outputs.get(key)?.iter();
-            parts.map(|artifact| value(artifact).map(|value| value as f64)).sum::<Option<f64>>()
-        };
-        let measured = |value: fn(&Artifact) -> Option<u64>| {
-            let before: Vec<f64> = baselines.iter().filter_map(|outputs| sum(outputs, value)).collect();
-            sum(&after, value).and_then(|after| Measured::new(&before, after))
-        };
-        let only_in = |one: &Option<BTreeSet<String>>, other: &Option<BTreeSet<String>>| -> Vec<String> {
-            let (Some(one), Some(other)) = (one, other) else { return Vec::new() };
-            one.difference(other).cloned().collect()
-        };
-        // How an output was made is only named where two outputs would otherwise look the same.
-        let has_namesake = names.get(key.0).is_some_and(|count| *count > 1);
-        OutputComparison {
-            name: if has_namesake { format!("{} ({})", key.0, key.1) } else { key.0.to_owned() },
-            was_there: old.is_some(),
-            is_there: new.is_some(),
-            rows: measured(|artifact| artifact.rows),
-            bytes: measured(|artifact| artifact.bytes),
-            columns_gone: only_in(&old, &new),
-            columns_new: only_in(&new, &old),
-        }
-    });
-    compared.collect()
-}
-
-fn by_key(artifacts: &[Artifact]) -> Outputs<'_> {
-    let mut outputs = Outputs::new();
-    for artifact in artifacts {
-        // An output that is written in parts is several artifacts of one key.
-        outputs.entry(key_of(artifact)).or_default().push(artifact);
-    }
-    outputs
-}
-
-/// What an output is the same by in two runs: one name may be that of a table and of files in several formats.
-fn key_of(artifact: &Artifact) -> (&str, &str) {
-    (&artifact.name, artifact.materialization.name())
-}
-
-/// What a node's operator or column was called before, where only the name of the node is another.
-pub(super) fn key_before<'k>(
-    key: &'k (String, String),
-    renamed: &HashMap<String, String>,
-) -> Cow<'k, (String, String)> {
-    renamed.get(&key.0).map_or(Cow::Borrowed(key), |before| Cow::Owned((before.clone(), key.1.clone())))
 }
 
 /// The findings that came, and those that went. One is the same where it is of the same kind, node and operator.

@@ -7,14 +7,14 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    comparison::key_before,
+    renamed::key_before,
     summaries::{ColumnSummary, Distribution, Summaries},
 };
 use crate::display;
 
 /// A column of an output whose values have moved.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct ColumnDrift {
+pub struct ValueDrift {
     /// The node.
     pub node: String,
     /// The column.
@@ -40,13 +40,13 @@ pub(super) fn drifts(
     after: &Summaries,
     renamed: &HashMap<String, String>,
     thresholds: &FindingThresholds,
-) -> Vec<ColumnDrift> {
-    let mut drifts: Vec<ColumnDrift> = after
+) -> Vec<ValueDrift> {
+    let mut drifts: Vec<ValueDrift> = after
         .iter()
         .filter_map(|(key, new)| {
             // A new column has not moved. That it is new is said of its output.
             let old = before.get(&*key_before(key, renamed))?;
-            let drift = ColumnDrift {
+            let drift = ValueDrift {
                 node: key.0.clone(),
                 column: key.1.clone(),
                 missing_before: part(old.missing, old.count),
@@ -60,14 +60,14 @@ pub(super) fn drifts(
         .collect();
     // Both are parts of the rows, so that the larger one can be taken. The number of different values is not, and has
     // no say in the order.
-    let moved = |drift: &ColumnDrift| {
+    let moved = |drift: &ValueDrift| {
         drift.distance.unwrap_or(0.0).max((drift.missing_after - drift.missing_before).abs())
     };
     drifts.sort_by(|a, b| moved(b).total_cmp(&moved(a)));
     drifts
 }
 
-impl ColumnDrift {
+impl ValueDrift {
     fn is_one(&self, thresholds: &FindingThresholds) -> bool {
         let distinct = self.distinct_before.zip(self.distinct_after).is_some_and(|(before, after)| {
             // A share of what was there, and of one at least, so that a column that had none can drift too.
@@ -163,7 +163,7 @@ mod tests {
     #[track_caller]
     fn check(before: ColumnSummary, after: ColumnSummary, expected: Option<&str>) {
         let found = drifts(&one(before), &one(after), &HashMap::new(), &FindingThresholds::default());
-        let said: Vec<String> = found.iter().map(ColumnDrift::in_words).collect();
+        let said: Vec<String> = found.iter().map(ValueDrift::in_words).collect();
         assert_eq!(said, expected.map(str::to_owned).into_iter().collect::<Vec<_>>());
     }
 

@@ -5,7 +5,10 @@
 //! measured.rs      a number beside that of the baselines, with their median and spread
 //! plan_shapes.rs   plans as trees of operators, and how two of them differ
 //! row_points.rs    where in plans rows can be lost, and what came in and went out there
+//! outputs.rs       the outputs of a run beside those of its baselines
+//! renamed.rs       what was called otherwise before
 //! comparison.rs    the comparison
+//! against.rs       what is found in a run against a baseline
 //! last_run.rs      the last good run beside one, for its own report
 //! since.rs         what changed since then
 //! summaries.rs     the data summaries of outputs
@@ -14,14 +17,17 @@
 //! text.rs page.rs  the comparison as text, and as a page
 //! ```
 
+mod against;
 mod compared_run;
 mod comparison;
 mod drift;
 mod fail_on;
 mod last_run;
 mod measured;
+mod outputs;
 mod page;
 mod plan_shapes;
+mod renamed;
 mod row_points;
 mod since;
 mod summaries;
@@ -29,12 +35,14 @@ mod text;
 
 pub use compared_run::ComparedRun;
 pub use comparison::{
-    COMPARISON_VERSION, ComparedPart, Comparison, Difference, NodeComparison, NotCompared, OutputComparison,
-    PlanChange, RunOfComparison, TimeComparison,
+    COMPARISON_VERSION, ComparedPart, Comparison, Difference, NodeComparison, NotCompared, RunOfComparison,
+    TimeComparison,
 };
-pub use drift::ColumnDrift;
+pub use drift::ValueDrift;
 pub use fail_on::{Criterion, CriterionError};
 pub(crate) use last_run::{BothRuns, LastRun, Watched};
 pub use measured::Measured;
+pub use outputs::OutputComparison;
+pub use plan_shapes::PlanChange;
 pub(crate) use plan_shapes::shortened;
 pub(crate) use since::since;

@@ -9,7 +9,8 @@ use super::{
 use crate::{
     display, html,
     section::{Block, Cell, Column, Opening, Piece, Section, Tone, name, words},
-    sections::{finding_section, section, status_of_run, table_section},
+    section_parts::{section, table_section},
+    sections::{finding_section, status_of_run},
 };
 
 /// Changes of plans that are shown.

@@ -10,6 +10,8 @@ use std::{
 
 use daglight_capture_policy::operator_name;
 use daglight_run_bundle::{PlanBundle, PlanMetrics};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 /// Plans of a run that are looked at.
 const MAX_PLANS: usize = 20_000;
@@ -34,6 +36,15 @@ pub(crate) struct PlanShapes {
     pub(crate) operators: BTreeMap<(String, String), f64>,
     /// The settings of all sessions that planned, each as the plan has it that was read last of those that have it.
     pub(crate) settings: BTreeMap<String, String>,
+}
+
+/// A plan of a node that is another.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PlanChange {
+    /// The node; `None` for a query of none.
+    pub node: Option<String>,
+    /// The tree of operators: lines that begin with `- ` are gone, those with `+ ` are new.
+    pub tree: Vec<String>,
 }
 
 impl PlanShapes {

@@ -3,19 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use daglight_finding_thresholds::FindingThresholds;
-use daglight_run_bundle::{Artifact, NodeRecord, NodeStatus};
+use daglight_run_bundle::{Artifact, NodeRecord, NodeStatus, milliseconds};
 
 use super::{
-    ComparedRun, Measured, PlanChange,
-    comparison::{by_name, outputs},
+    Measured, PlanChange,
     drift::drifts,
     last_run::BothRuns,
+    outputs::outputs,
     row_points::{Amount, Place, PlanRows},
 };
-use crate::{
-    findings::{Finding, Moved, moved_findings},
-    report::{ColumnsMoved, NodeReport, RowsLost, RowsMoved, SinceLastRun},
-};
+use crate::report::{ColumnsMoved, NodeReport, RowsLost, RowsMoved, SinceLastRun, by_name};
 
 /// What is listed of each.
 const MAX_LISTED: usize = 100;
@@ -31,10 +28,10 @@ pub(crate) fn since(
 ) -> SinceLastRun {
     let BothRuns { before, of_before, of_run, planned_anew, compared } = both;
     let manifest = before.manifest;
-    let duration_before = manifest.ended_at.map(|ended| (ended - manifest.started_at).as_seconds_f64() * 1e3);
+    let duration_before = manifest.ended_at.map(|ended| milliseconds::between(manifest.started_at, ended));
     let before: HashMap<&str, &NodeRecord> =
         manifest.nodes.iter().map(|node| (node.name.as_str(), node)).collect();
-    let now: HashMap<&str, &NodeReport> = nodes.iter().map(|node| (node.name.as_str(), node)).collect();
+    let now = by_name(nodes);
 
     // Where a node has not ended well in one of the runs, its outputs are not gone, and not new.
     let ended_well = |artifacts: Vec<Artifact>, status: &dyn Fn(&str) -> Option<NodeStatus>| {
@@ -79,29 +76,6 @@ pub(crate) fn since(
         + cut(&mut since.drifts, MAX_LISTED)
         + cut(&mut since.plan_changes, MAX_PLANS);
     since
-}
-
-/// What is found in a run that a baseline did not have: what its own report says of its last good run.
-pub(super) fn findings_against(baseline: &ComparedRun, run: &ComparedRun) -> Vec<Finding> {
-    let thresholds = &run.thresholds;
-    let (before, nodes) = (by_name(&baseline.report), &run.report.nodes);
-    let [old, new] = [baseline, run].map(|run| &run.report.artifacts[..]);
-    let with_output: BTreeSet<&str> =
-        old.iter().chain(new).filter_map(|artifact| artifact.node.as_deref()).collect();
-    let mut columns = columns_moved(&baseline.rows, &run.rows);
-    columns.retain(|moved| !with_output.contains(&*moved.node));
-    let moved = Moved {
-        than: "the baseline",
-        lost: &lost(&baseline.rows, &run.rows, thresholds),
-        rows: &rows_moved(
-            |node| before.get(node).map(|node| (node.status, node.rows_out)),
-            nodes,
-            thresholds,
-        ),
-        outputs: &outputs(&[old], new),
-        columns: &columns,
-    };
-    moved_findings(&moved, &run.report, thresholds)
 }
 
 fn cut<T>(list: &mut Vec<T>, limit: usize) -> u64 {

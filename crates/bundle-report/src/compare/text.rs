@@ -7,7 +7,7 @@ use daglight_run_bundle::NodeStatus;
 
 use super::{
     Comparison, Difference, Measured, RunOfComparison, TimeComparison,
-    drift::ColumnDrift,
+    drift::ValueDrift,
     fail_on::{change, rows_of, times},
     plan_shapes::shortened,
 };
@@ -131,7 +131,7 @@ fn findings(findings: &[crate::Finding]) -> Vec<String> {
     findings.iter().map(|finding| format!("{}: {}", finding.kind.id(), finding.summary)).collect()
 }
 
-fn drift(drift: &ColumnDrift) -> String {
+fn drift(drift: &ValueDrift) -> String {
     format!("{}.{}: {}", drift.node, drift.column, drift.in_words())
 }
 

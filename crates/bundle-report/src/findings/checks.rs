@@ -1,11 +1,15 @@
 //! Checks of the rows of nodes that did not pass.
 
+use daglight_finding_thresholds::FindingThresholds;
 use daglight_run_bundle::{CheckRecord, RecordedOutcome};
 
-use super::{Finding, FindingKind, Thresholds};
-use crate::report::{Level, NodeReport, Report};
+use super::{Finding, FindingKind};
+use crate::{
+    level::Level,
+    report::{NodeReport, Report},
+};
 
-pub(crate) fn of_run(report: &Report, thresholds: &Thresholds) -> Vec<Finding> {
+pub(crate) fn of_run(report: &Report, thresholds: &FindingThresholds) -> Vec<Finding> {
     let checks = report.nodes.iter().flat_map(|node| node.checks.iter().map(move |check| (node, check)));
     let not_passed = checks.filter(|(_, check)| check.outcome != RecordedOutcome::Passed);
     let mut found: Vec<Finding> = not_passed.map(|(node, check)| finding(node, check)).collect();

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use daglight_finding_thresholds::FindingThresholds;
 use daglight_run_bundle::PlanBundle;
 
 use super::{
-    Finding, FindingKind, Thresholds, estimates, joins, memory, parallelism, plan_view::PlanView, planning,
+    Finding, FindingKind, estimates, joins, memory, parallelism, plan_view::PlanView, planning,
     repeated::RepeatedScans, scans, skew, writes,
 };
 use crate::{largest::Largest, report::Report};
@@ -16,7 +17,7 @@ const CANDIDATES: usize = 20;
 /// What the rules found in the plans so far.
 #[derive(Debug)]
 pub(crate) struct PlanFindings {
-    thresholds: Thresholds,
+    thresholds: FindingThresholds,
     /// By kind: the candidates with most at stake, and how much was at stake in each of the others that matter.
     candidates: BTreeMap<FindingKind, Candidates>,
     repeated: RepeatedScans,
@@ -29,7 +30,7 @@ struct Candidates {
 }
 
 impl PlanFindings {
-    pub(crate) fn new(thresholds: Thresholds) -> Self {
+    pub(crate) fn new(thresholds: FindingThresholds) -> Self {
         Self { thresholds, candidates: BTreeMap::new(), repeated: RepeatedScans::default() }
     }
 
@@ -61,7 +62,7 @@ impl PlanFindings {
     }
 
     /// The findings that matter for the run.
-    pub(crate) fn into_findings(self, report: &Report, thresholds: &Thresholds) -> Vec<Finding> {
+    pub(crate) fn into_findings(self, report: &Report, thresholds: &FindingThresholds) -> Vec<Finding> {
         let matters = |finding: &Finding| {
             let at_stake_ms = finding.at_stake_ms.unwrap_or(0.0);
             let run_ms = report.duration_ms.unwrap_or(0.0);
@@ -73,7 +74,7 @@ impl PlanFindings {
             finding.kind == FindingKind::Spill
                 || (at_stake_ms >= thresholds.min_ms && at_stake_ms >= min_share * run_ms)
         };
-        let cores = cores(report);
+        let cores = report.cores();
         let mut findings = Vec::new();
         for (kind, candidates) in self.candidates {
             let fits = |finding: &Finding| match kind {
@@ -93,12 +94,6 @@ impl PlanFindings {
         findings.extend(self.repeated.findings(report, thresholds));
         findings
     }
-}
-
-/// The cores of the machine, as far as the run has recorded them.
-pub(crate) fn cores(report: &Report) -> Option<u64> {
-    let tags = &report.identity.as_ref()?.tags;
-    tags.get("host.cpus")?.parse().ok().filter(|cores| *cores > 0)
 }
 
 #[cfg(test)]

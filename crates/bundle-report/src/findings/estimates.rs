@@ -1,12 +1,13 @@
 //! What the planner knew of the rows: estimates that were wrong, and scans without any.
 
+use daglight_finding_thresholds::FindingThresholds;
 use daglight_run_bundle::{PLAN_BUNDLE_FORMAT, PlanOperator};
 
-use super::{Finding, FindingKind, Thresholds, plan_view::PlanView};
+use super::{Finding, FindingKind, plan_view::PlanView};
 use crate::display;
 
 /// Scans of which the planner knew nothing, below joins that it had to arrange.
-pub(crate) fn of_plan(plan: &PlanView<'_>, thresholds: &Thresholds, found: &mut Vec<Finding>) {
+pub(crate) fn of_plan(plan: &PlanView<'_>, thresholds: &FindingThresholds, found: &mut Vec<Finding>) {
     // Bundles of the first version have no estimates.
     if plan.bundle.format != PLAN_BUNDLE_FORMAT {
         return;
@@ -35,7 +36,7 @@ pub(crate) fn of_plan(plan: &PlanView<'_>, thresholds: &Thresholds, found: &mut 
 }
 
 /// Whether many times as many rows came as were estimated, or as few.
-pub(crate) fn is_wrong(operator: &PlanOperator, thresholds: &Thresholds) -> bool {
+pub(crate) fn is_wrong(operator: &PlanOperator, thresholds: &FindingThresholds) -> bool {
     let Some((estimated, rows)) = operator.estimated_rows.zip(operator.output_rows) else { return false };
     // A plan is as bad with too many rows expected as with too few.
     let (more, less) = (estimated.max(rows), estimated.min(rows).max(1));
@@ -74,7 +75,7 @@ mod tests {
         let is_wrong = |estimated_rows, rows| {
             let operator =
                 PlanOperator { estimated_rows, output_rows: Some(rows), ..PlanOperator::default() };
-            is_wrong(&operator, &Thresholds::default())
+            is_wrong(&operator, &FindingThresholds::default())
         };
         assert!(is_wrong(Some(100), 1_000) && is_wrong(Some(1_000), 0) && is_wrong(Some(u64::MAX), 5));
         assert!(!is_wrong(Some(101), 1_000) && !is_wrong(Some(1), 999) && !is_wrong(None, 5_000));

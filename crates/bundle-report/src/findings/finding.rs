@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{FindingKind, plan_view::PlanView};
-use crate::{display, report::Level};
+use crate::{display, level::Level};
 
 /// Something that made the run slow or wasteful, or that it lost.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -1,9 +1,11 @@
 //! Joins that return too much, compare everything, or are built from the wrong side.
 
-use super::{Finding, FindingKind, Thresholds, plan_view::PlanView};
+use daglight_finding_thresholds::FindingThresholds;
+
+use super::{Finding, FindingKind, plan_view::PlanView};
 use crate::display;
 
-pub(crate) fn of_plan(plan: &PlanView<'_>, thresholds: &Thresholds, found: &mut Vec<Finding>) {
+pub(crate) fn of_plan(plan: &PlanView<'_>, thresholds: &FindingThresholds, found: &mut Vec<Finding>) {
     for (position, operator) in plan.operators().filter(|(_, operator)| operator.name.contains("Join")) {
         let (Some(left), Some(right)) = (plan.input_rows(position, 0), plan.input_rows(position, 1)) else {
             continue;

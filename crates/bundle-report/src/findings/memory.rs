@@ -1,15 +1,14 @@
 //! Memory that was short: spill, and queries that failed for it.
 
-use super::{Finding, FindingKind, Thresholds, plan_view::PlanView};
-use crate::{
-    display,
-    report::{Level, Report},
-};
+use daglight_finding_thresholds::FindingThresholds;
+
+use super::{Finding, FindingKind, plan_view::PlanView};
+use crate::{display, level::Level, report::Report};
 
 /// How DataFusion's errors begin where a query may have no more memory.
 const EXHAUSTED: &str = "Resources exhausted";
 
-pub(crate) fn of_plan(plan: &PlanView<'_>, _thresholds: &Thresholds, found: &mut Vec<Finding>) {
+pub(crate) fn of_plan(plan: &PlanView<'_>, _thresholds: &FindingThresholds, found: &mut Vec<Finding>) {
     for (position, operator) in plan.operators() {
         let Some(bytes) = operator.metric("spilled_bytes").filter(|bytes| *bytes > 0) else { continue };
         let summary = format!(
@@ -27,7 +26,7 @@ pub(crate) fn of_plan(plan: &PlanView<'_>, _thresholds: &Thresholds, found: &mut
 }
 
 /// What the plans do not say: spill of queries without one, and nodes that failed.
-pub(crate) fn of_run(report: &Report, of_plans: &[Finding], _thresholds: &Thresholds) -> Vec<Finding> {
+pub(crate) fn of_run(report: &Report, of_plans: &[Finding], _thresholds: &FindingThresholds) -> Vec<Finding> {
     let mut found = Vec::new();
     let is_said = of_plans.iter().any(|finding| finding.kind == FindingKind::Spill);
     let spilled = report.totals.bytes_spilled;

@@ -2,11 +2,14 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use super::{Finding, FindingKind, Thresholds};
+use daglight_finding_thresholds::FindingThresholds;
+
+use super::{Finding, FindingKind};
 use crate::{
     compare::OutputComparison,
     display,
-    report::{ColumnsMoved, Level, NodeReport, Report, RowsLost, RowsMoved},
+    level::Level,
+    report::{ColumnsMoved, NodeReport, Report, RowsLost, RowsMoved},
 };
 
 /// Columns that a summary names.
@@ -23,7 +26,7 @@ pub(crate) struct Moved<'m> {
 }
 
 /// What moved since the last good run.
-pub(crate) fn of_run(report: &Report, thresholds: &Thresholds) -> Vec<Finding> {
+pub(crate) fn of_run(report: &Report, thresholds: &FindingThresholds) -> Vec<Finding> {
     let Some(since) = &report.since else { return Vec::new() };
     let moved = Moved {
         than: "the last good run",
@@ -36,7 +39,11 @@ pub(crate) fn of_run(report: &Report, thresholds: &Thresholds) -> Vec<Finding> {
 }
 
 /// What moved from another run to that of the report.
-pub(crate) fn moved_findings(moved: &Moved<'_>, report: &Report, thresholds: &Thresholds) -> Vec<Finding> {
+pub(crate) fn moved_findings(
+    moved: &Moved<'_>,
+    report: &Report,
+    thresholds: &FindingThresholds,
+) -> Vec<Finding> {
     let limit = thresholds.max_per_kind;
     let lost: Vec<Finding> = moved.lost.iter().map(|lost| rows_lost(lost, moved.than)).collect();
     let mut findings = Finding::listed(lost, limit, 0);
@@ -122,7 +129,7 @@ fn named(columns: &[String]) -> String {
 }
 
 /// The nodes that returned many more rows or fewer, in the order of the run, without those that only follow what they read.
-fn row_drifts(moved: &Moved<'_>, report: &Report, thresholds: &Thresholds) -> Vec<Finding> {
+fn row_drifts(moved: &Moved<'_>, report: &Report, thresholds: &FindingThresholds) -> Vec<Finding> {
     let than = moved.than;
     let lost: BTreeSet<&str> = moved.lost.iter().map(|lost| lost.node.as_str()).collect();
     let nodes: HashMap<&str, &NodeReport> =

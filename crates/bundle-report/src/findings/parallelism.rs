@@ -1,17 +1,14 @@
 //! Cores that had nothing to do: one partition, too many of them, and a processor that was idle.
 
-use super::{
-    Finding, FindingKind, Thresholds, Unit, collected::cores, joins::is_without_equality, plan_view::PlanView,
-};
-use crate::{
-    display,
-    report::{Level, Report},
-};
+use daglight_finding_thresholds::FindingThresholds;
+
+use super::{Finding, FindingKind, Unit, joins::is_without_equality, plan_view::PlanView};
+use crate::{display, level::Level, report::Report};
 
 /// The evidence by which it is judged at the end whether partitions are too many, when the cores are known.
 const PARTITIONS: &str = "partitions";
 
-pub(crate) fn of_plan(plan: &PlanView<'_>, thresholds: &Thresholds, found: &mut Vec<Finding>) {
+pub(crate) fn of_plan(plan: &PlanView<'_>, thresholds: &FindingThresholds, found: &mut Vec<Finding>) {
     for (position, operator) in plan.operators() {
         let Some(partitions) = operator.partitions else { continue };
         let time_ms = plan.time_ms(position);
@@ -47,7 +44,7 @@ pub(crate) fn of_plan(plan: &PlanView<'_>, thresholds: &Thresholds, found: &mut 
 }
 
 /// Whether the partitions of a finding are more than the cores of the machine are busy with.
-pub(crate) fn are_too_many(finding: &Finding, cores: Option<u64>, thresholds: &Thresholds) -> bool {
+pub(crate) fn are_too_many(finding: &Finding, cores: Option<u64>, thresholds: &FindingThresholds) -> bool {
     let partitions = finding.evidence.iter().find(|evidence| evidence.what == PARTITIONS);
     partitions.zip(cores).is_some_and(|(partitions, cores)| {
         partitions.value > (cores.saturating_mul(thresholds.partitions_per_core)) as f64
@@ -58,13 +55,13 @@ fn is_sink(name: &str) -> bool {
     name == "DataSinkExec"
 }
 
-fn is_huge_scan(plan: &PlanView<'_>, position: usize, thresholds: &Thresholds) -> bool {
+fn is_huge_scan(plan: &PlanView<'_>, position: usize, thresholds: &FindingThresholds) -> bool {
     plan.operator(position).metric("bytes_scanned").is_some_and(|bytes| bytes >= thresholds.huge_bytes)
 }
 
 /// A run that used little of the processor.
-pub(crate) fn of_run(report: &Report, thresholds: &Thresholds) -> Option<Finding> {
-    let cores = cores(report).filter(|cores| *cores > 1)?;
+pub(crate) fn of_run(report: &Report, thresholds: &FindingThresholds) -> Option<Finding> {
+    let cores = report.cores().filter(|cores| *cores > 1)?;
     let run_ms = report.duration_ms.filter(|run_ms| *run_ms >= thresholds.cpu_run_ms)?;
     let cpu_ms = report.heartbeat.as_ref()?.cpu_seconds? * 1e3;
     let all_ms = run_ms * cores as f64;

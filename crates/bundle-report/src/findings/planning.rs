@@ -1,12 +1,14 @@
 //! Queries that were planned for longer than they were executed.
 
-use super::{Finding, FindingKind, Thresholds, plan_view::PlanView};
+use daglight_finding_thresholds::FindingThresholds;
+
+use super::{Finding, FindingKind, plan_view::PlanView};
 use crate::display;
 
 /// The operator with the count of rows that an UPDATE or a DELETE has changed.
 const CHANGE_OF_TABLE: &str = "DmlResultExec";
 
-pub(crate) fn of_plan(plan: &PlanView<'_>, thresholds: &Thresholds) -> Option<Finding> {
+pub(crate) fn of_plan(plan: &PlanView<'_>, thresholds: &FindingThresholds) -> Option<Finding> {
     let metrics = &plan.bundle.metrics;
     // DataFusion changes a table in memory while it plans the statement: the work is not planning.
     if metrics.operators.first().is_some_and(|operator| operator.name == CHANGE_OF_TABLE) {

@@ -1,9 +1,10 @@
 //! Plans with a cause planted in them, for the tests of rules.
 
+use daglight_finding_thresholds::FindingThresholds;
 use daglight_run_bundle::{Bundle, PartitionMetrics, PlanBundle, PlanOperator, ProcessEvidence};
 use daglight_run_identity::RunId;
 
-use super::{Finding, FindingKind, PlanFindings, Thresholds, findings};
+use super::{Finding, FindingKind, PlanFindings, findings};
 use crate::{fixture, report::Report};
 
 /// A plan of a query that took two seconds, operator by operator in pre-order.
@@ -122,7 +123,7 @@ pub(crate) fn found(plans: impl IntoIterator<Item = Plan>) -> Vec<Finding> {
 }
 
 pub(crate) fn found_in(report: &Report, plans: impl IntoIterator<Item = Plan>) -> Vec<Finding> {
-    let thresholds = Thresholds::default();
+    let thresholds = FindingThresholds::default();
     let mut of_plans = PlanFindings::new(thresholds.clone());
     for plan in plans {
         of_plans.add("plans/001-orders-ab.json", &plan.bundle());

@@ -5,11 +5,10 @@ use std::{
     hash::{Hash as _, Hasher as _},
 };
 
-use super::{Finding, FindingKind, Thresholds, plan_view::PlanView};
-use crate::{
-    display,
-    report::{Level, Report},
-};
+use daglight_finding_thresholds::FindingThresholds;
+
+use super::{Finding, FindingKind, plan_view::PlanView};
+use crate::{display, level::Level, report::Report};
 
 /// Scans that are distinguished; those of a run with more are not looked at.
 const MAX_SCANS: usize = 10_000;
@@ -67,7 +66,7 @@ impl RepeatedScans {
         }
     }
 
-    pub(crate) fn findings(self, report: &Report, thresholds: &Thresholds) -> Vec<Finding> {
+    pub(crate) fn findings(self, report: &Report, thresholds: &FindingThresholds) -> Vec<Finding> {
         let run_ms = report.duration_ms.unwrap_or(0.0);
         let again_ms = |scans: &Scans| scans.sum_ms - scans.longest_ms;
         let matters = |scans: &Scans| {

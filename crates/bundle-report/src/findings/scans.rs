@@ -1,11 +1,12 @@
 //! Scans that read too many files, cannot be divided, or read all and keep little.
 
+use daglight_finding_thresholds::FindingThresholds;
 use daglight_run_bundle::{PlanOperator, saturating_sum};
 
-use super::{Finding, FindingKind, Thresholds, plan_view::PlanView};
+use super::{Finding, FindingKind, plan_view::PlanView};
 use crate::display;
 
-pub(crate) fn of_plan(plan: &PlanView<'_>, thresholds: &Thresholds, found: &mut Vec<Finding>) {
+pub(crate) fn of_plan(plan: &PlanView<'_>, thresholds: &FindingThresholds, found: &mut Vec<Finding>) {
     for (position, operator) in plan.operators() {
         if operator.is_scan {
             found.extend(small_files(plan, position, operator, thresholds));
@@ -21,7 +22,7 @@ fn small_files(
     plan: &PlanView<'_>,
     position: usize,
     operator: &PlanOperator,
-    thresholds: &Thresholds,
+    thresholds: &FindingThresholds,
 ) -> Option<Finding> {
     let files = operator.metric("files_opened").filter(|files| *files >= thresholds.many_files)?;
     let bytes = file_bytes(operator)?;
@@ -63,7 +64,7 @@ fn one_partition(
     plan: &PlanView<'_>,
     position: usize,
     operator: &PlanOperator,
-    thresholds: &Thresholds,
+    thresholds: &FindingThresholds,
 ) -> Option<Finding> {
     let bytes = operator.metric("bytes_scanned").filter(|bytes| *bytes >= thresholds.huge_bytes)?;
     if operator.partitions != Some(1) {
@@ -86,7 +87,7 @@ fn keeps_little(
     plan: &PlanView<'_>,
     position: usize,
     filter: &PlanOperator,
-    thresholds: &Thresholds,
+    thresholds: &FindingThresholds,
 ) -> Option<Finding> {
     let scan_at = plan.through_passing(*plan.inputs(position).first()?);
     let scan = plan.operator(scan_at);

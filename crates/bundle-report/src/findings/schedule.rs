@@ -1,12 +1,15 @@
 //! How the nodes share the time of the run: idle time, setup, and nodes that could run at once.
 
-use super::{Finding, FindingKind, Thresholds, Unit};
+use daglight_finding_thresholds::FindingThresholds;
+
+use super::{Finding, FindingKind, Unit};
 use crate::{
     display,
-    report::{Level, Report, Timeline},
+    level::Level,
+    report::{Report, Timeline},
 };
 
-pub(crate) fn of_run(report: &Report, thresholds: &Thresholds) -> Vec<Finding> {
+pub(crate) fn of_run(report: &Report, thresholds: &FindingThresholds) -> Vec<Finding> {
     let (Some(timeline), Some(run_ms)) = (&report.timeline, report.duration_ms) else { return Vec::new() };
     let matters = |ms: f64| ms >= thresholds.waiting_share * run_ms && ms >= thresholds.waiting_ms;
     let mut found = Vec::new();

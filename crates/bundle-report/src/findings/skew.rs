@@ -1,11 +1,12 @@
 //! Partitions that were uneven: a few had most of the rows, and the others waited for them.
 
+use daglight_finding_thresholds::FindingThresholds;
 use daglight_run_bundle::{PartitionMetrics, PlanOperator, saturating_sum};
 
-use super::{Finding, FindingKind, Thresholds, Unit, plan_view::PlanView};
+use super::{Finding, FindingKind, Unit, plan_view::PlanView};
 use crate::display;
 
-pub(crate) fn of_plan(plan: &PlanView<'_>, thresholds: &Thresholds, found: &mut Vec<Finding>) {
+pub(crate) fn of_plan(plan: &PlanView<'_>, thresholds: &FindingThresholds, found: &mut Vec<Finding>) {
     for (position, operator) in plan.operators() {
         let is_skewed = |position: usize| {
             let operator = plan.operator(position);

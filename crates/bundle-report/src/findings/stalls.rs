@@ -1,14 +1,17 @@
 //! Queries that made no progress, and a process that did not run.
 
 use chrono::{DateTime, Utc};
+use daglight_finding_thresholds::FindingThresholds;
+use daglight_run_bundle::milliseconds;
 
-use super::{Finding, FindingKind, Thresholds};
+use super::{Finding, FindingKind};
 use crate::{
     display,
-    report::{Level, Report, StallReport},
+    level::Level,
+    report::{Report, StallReport},
 };
 
-pub(crate) fn of_run(report: &Report, thresholds: &Thresholds) -> Vec<Finding> {
+pub(crate) fn of_run(report: &Report, thresholds: &FindingThresholds) -> Vec<Finding> {
     let Some(heartbeat) = &report.heartbeat else { return Vec::new() };
     let found = heartbeat.stalls.iter().map(|episode| stall(episode, report.ended_at)).collect();
     let beyond = heartbeat.stall_count.saturating_sub(heartbeat.stalls.len() as u64);
@@ -39,7 +42,7 @@ pub(crate) fn of_run(report: &Report, thresholds: &Thresholds) -> Vec<Finding> {
 }
 
 /// Whether a pause is longer than what a scheduler makes a thread wait.
-pub(crate) fn is_long_pause(seconds: f64, interval_seconds: f64, thresholds: &Thresholds) -> bool {
+pub(crate) fn is_long_pause(seconds: f64, interval_seconds: f64, thresholds: &FindingThresholds) -> bool {
     seconds > thresholds.pause_intervals * interval_seconds && seconds >= thresholds.pause_seconds
 }
 
@@ -67,16 +70,12 @@ fn stall(StallReport { stall, ended, remedy }: &StallReport, run_end: Option<Dat
         finding = finding.milliseconds("processor time meanwhile", cpu_seconds * 1e3);
     }
     if let Some(end) = ended.or(run_end) {
-        let stalled_ms = milliseconds(stall.since, end);
+        let stalled_ms = milliseconds::between(stall.since, end);
         finding = finding.milliseconds("without progress", stalled_ms).at_stake(stalled_ms);
     }
     finding.query_id = Some(stall.query_id.clone()).filter(|query_id| !query_id.is_empty());
     finding.operator.clone_from(&stall.operator);
     finding
-}
-
-fn milliseconds(from: DateTime<Utc>, until: DateTime<Utc>) -> f64 {
-    ((until - from).as_seconds_f64() * 1e3).max(0.0)
 }
 
 fn between(from: DateTime<Utc>, until: DateTime<Utc>) -> String {

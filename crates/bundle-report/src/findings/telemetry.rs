@@ -2,15 +2,17 @@
 
 use std::collections::BTreeSet;
 
+use daglight_finding_thresholds::FindingThresholds;
 use daglight_run_bundle::{DeliveryCounts, LedgerSignal};
 
-use super::{Finding, FindingKind, Thresholds};
+use super::{Finding, FindingKind};
 use crate::{
     display,
-    report::{DeliveryReport, Level, Report},
+    level::Level,
+    report::{DeliveryReport, Report},
 };
 
-pub(crate) fn of_run(report: &Report, thresholds: &Thresholds) -> Vec<Finding> {
+pub(crate) fn of_run(report: &Report, thresholds: &FindingThresholds) -> Vec<Finding> {
     loss(&report.delivery).into_iter().chain(cost(report, thresholds)).collect()
 }
 
@@ -52,7 +54,7 @@ fn item(signal: &LedgerSignal) -> &str {
     }
 }
 
-fn cost(report: &Report, thresholds: &Thresholds) -> Option<Finding> {
+fn cost(report: &Report, thresholds: &FindingThresholds) -> Option<Finding> {
     let (own, run_ms) = (report.own_time.as_ref()?, report.duration_ms.filter(|run_ms| *run_ms > 0.0)?);
     let own_ms = own.in_run_ms() + own.at_end_ms();
     if own_ms < thresholds.own_ms || own_ms < thresholds.own_share * run_ms {

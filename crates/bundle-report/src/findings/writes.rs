@@ -1,12 +1,11 @@
 //! Writes that take most of a query, and outputs of many tiny files.
 
-use super::{Finding, FindingKind, Thresholds, Unit, plan_view::PlanView};
-use crate::{
-    display,
-    report::{Level, Report},
-};
+use daglight_finding_thresholds::FindingThresholds;
 
-pub(crate) fn of_plan(plan: &PlanView<'_>, thresholds: &Thresholds, found: &mut Vec<Finding>) {
+use super::{Finding, FindingKind, Unit, plan_view::PlanView};
+use crate::{display, level::Level, report::Report};
+
+pub(crate) fn of_plan(plan: &PlanView<'_>, thresholds: &FindingThresholds, found: &mut Vec<Finding>) {
     let all_ms: f64 = plan.operators().filter_map(|(_, operator)| operator.elapsed_compute_ms).sum();
     for (position, operator) in plan.operators().filter(|(_, operator)| operator.name == "DataSinkExec") {
         let part = operator.elapsed_compute_ms.unwrap_or(0.0) / all_ms;
@@ -32,7 +31,7 @@ pub(crate) fn of_plan(plan: &PlanView<'_>, thresholds: &Thresholds, found: &mut 
 }
 
 /// Outputs of many tiny files.
-pub(crate) fn of_run(report: &Report, thresholds: &Thresholds) -> Vec<Finding> {
+pub(crate) fn of_run(report: &Report, thresholds: &FindingThresholds) -> Vec<Finding> {
     let tiny = report.artifacts.iter().filter_map(|artifact| {
         let files = artifact.files.filter(|files| *files >= thresholds.output_files)?;
         let bytes = artifact.bytes.filter(|bytes| bytes / files < thresholds.small_file_bytes)?;

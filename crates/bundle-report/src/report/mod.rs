@@ -21,16 +21,17 @@ use serde_json::Value;
 pub use data::{ColumnReport, DataReport, ValueReport};
 pub use delivery::DeliveryReport;
 pub use node::NodeReport;
-pub use plan::{PlanReport, PlannedOperator};
+pub(crate) use node::by_name;
+pub use plan::{PlanOperatorReport, PlanReport};
 pub use problem::{Problem, Severity, UnreadableFile};
 pub use process::{ActiveTaskReport, HeartbeatReport, ResourceSample, StallReport};
 pub use query::{OperatorReport, QueryReport};
-pub use scan::{ColumnLineage, LineageReport, OperatorTotal, TableReport};
+pub use scan::{ColumnLineageReport, LineageReport, OperatorTotal, TableReport};
 pub use schedule::{Concurrency, CriticalStep, IdleGap, Timeline};
 pub use since::{ColumnsMoved, RowsLost, RowsMoved, SinceLastRun};
 pub use spans::{SpanReport, StageReport, TimelineSpan, TimelineSpanKind};
 
-use crate::findings::Finding;
+use crate::{findings::Finding, level::Level};
 
 /// The version of `run_diagnostics_report.json`.
 ///
@@ -173,20 +174,6 @@ pub struct HeadlineSentence {
     pub command: Option<String>,
 }
 
-/// How much a sentence or a finding matters, in this order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Level {
-    /// As it should be.
-    Good,
-    /// Worth knowing.
-    Note,
-    /// Something to look at.
-    Warning,
-    /// Something to act on.
-    Bad,
-}
-
 /// A run in numbers.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Totals {
@@ -246,6 +233,12 @@ impl ReportStatus {
 }
 
 impl Report {
+    /// The cores of the machine, as far as the run has recorded them.
+    pub(crate) fn cores(&self) -> Option<u64> {
+        let tags = &self.identity.as_ref()?.tags;
+        tags.get("host.cpus")?.parse().ok().filter(|cores| *cores > 0)
+    }
+
     /// The JSON Schema of the format.
     pub fn json_schema() -> Value {
         schemars::schema_for!(Self).to_value()

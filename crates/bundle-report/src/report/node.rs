@@ -1,5 +1,7 @@
 //! A node as it ran.
 
+use std::collections::HashMap;
+
 use daglight_run_bundle::{AttemptRecord, CheckRecord, NodeStatus, RecordedKind};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -119,4 +121,9 @@ impl NodeReport {
             display::count(self.queries_summed)
         )
     }
+}
+
+/// The nodes by their names.
+pub(crate) fn by_name(nodes: &[NodeReport]) -> HashMap<&str, &NodeReport> {
+    nodes.iter().map(|node| (node.name.as_str(), node)).collect()
 }

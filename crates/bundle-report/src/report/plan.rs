@@ -20,14 +20,14 @@ pub struct PlanReport {
     /// How long the execution took that was measured.
     pub duration_ms: f64,
     /// The operators, each before those that it reads, the first two hundred.
-    pub operators: Vec<PlannedOperator>,
+    pub operators: Vec<PlanOperatorReport>,
     /// Operators beyond these.
     pub left_out: u64,
 }
 
 /// An operator of a plan, over all its partitions.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct PlannedOperator {
+pub struct PlanOperatorReport {
     /// How many operators are above it.
     pub depth: u32,
     /// Its name.
@@ -55,7 +55,7 @@ pub struct PlannedOperator {
     pub spilled_bytes: Option<u64>,
 }
 
-impl PlannedOperator {
+impl PlanOperatorReport {
     /// Its name, with the table that it scans.
     pub(crate) fn shown_name(&self) -> String {
         operator_name(&self.name, self.table.as_deref())

@@ -59,7 +59,7 @@ pub struct LineageReport {
     /// The node.
     pub node: String,
     /// Its first columns.
-    pub columns: Vec<ColumnLineage>,
+    pub columns: Vec<ColumnLineageReport>,
     /// Columns behind them.
     pub columns_left_out: u64,
     /// What decides which rows there are, and in which order: `orders.o_orderdate: filter`.
@@ -70,7 +70,7 @@ pub struct LineageReport {
 
 /// A column with what its values are made of.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct ColumnLineage {
+pub struct ColumnLineageReport {
     /// Its name.
     pub name: String,
     /// The columns, such as `orders.o_orderkey`; none for a constant and for a count of rows.

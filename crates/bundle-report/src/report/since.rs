@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::compare::{ColumnDrift, Measured, OutputComparison, PlanChange};
+use crate::compare::{Measured, OutputComparison, PlanChange, ValueDrift};
 
 /// What changed since the last good run of the same DAG whose bundle is beside this one. Lists have what matters by the thresholds
 /// of findings.
@@ -25,7 +25,7 @@ pub struct SinceLastRun {
     /// Queries that return other columns and whose nodes have no output.
     pub columns: Vec<ColumnsMoved>,
     /// Columns whose values have moved, those that moved most first.
-    pub drifts: Vec<ColumnDrift>,
+    pub drifts: Vec<ValueDrift>,
     /// Plans with other operators.
     pub plan_changes: Vec<PlanChange>,
     /// Other nodes whose plans have other fingerprints: the operators are the same, or their plans were not kept.

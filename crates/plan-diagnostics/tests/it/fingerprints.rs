@@ -168,7 +168,7 @@ async fn where_files_are_changes_nothing() {
         ] {
             run(&ctx, &sql).await;
         }
-        let hashes = |report: &daglight_plan_diagnostics::QueryReport| report.query.fingerprints.clone();
+        let hashes = |report: &daglight_plan_diagnostics::MeasuredQuery| report.query.fingerprints.clone();
         let all: Vec<_> = seen.reports().iter().map(hashes).collect();
         all.into_iter().map(|of| (of.logical_hash, of.plan_hash)).collect::<Vec<_>>()
     };

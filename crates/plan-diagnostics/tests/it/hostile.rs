@@ -16,8 +16,8 @@ use arrow::{
 };
 use async_trait::async_trait;
 use daglight_plan_diagnostics::{
-    DataTap, LiveQueries, Observation, PartitionTap, PlannedQuery, QueryListener, QueryObserver,
-    QueryOutcome, QueryReport, instrument,
+    DataTap, LiveQueries, MeasuredQuery, Observation, PartitionTap, PlannedQuery, QueryListener,
+    QueryObserver, QueryOutcome, instrument,
 };
 use datafusion::{
     catalog::{Session, TableProvider},
@@ -71,7 +71,7 @@ impl QueryListener for Panicking {
         self.reach(At::Started);
     }
 
-    fn ended(&self, _: QueryReport) {
+    fn ended(&self, _: MeasuredQuery) {
         self.1.fetch_add(1, Ordering::Relaxed);
         self.reach(At::Ended);
     }
@@ -156,7 +156,7 @@ impl QueryListener for Reentrant {
         self.execute();
     }
 
-    fn ended(&self, _: QueryReport) {
+    fn ended(&self, _: MeasuredQuery) {
         self.execute();
     }
 }

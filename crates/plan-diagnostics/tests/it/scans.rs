@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch};
-use daglight_plan_diagnostics::{QueryOutcome, QueryReport};
+use daglight_plan_diagnostics::{MeasuredQuery, QueryOutcome};
 use datafusion::{datasource::MemTable, prelude::SessionContext};
 use futures::TryStreamExt as _;
 
@@ -26,7 +26,7 @@ async fn tables(ctx: &SessionContext, dir: &std::path::Path) {
     }
 }
 
-fn scanned(report: &QueryReport) -> Vec<(Option<&str>, Option<u64>)> {
+fn scanned(report: &MeasuredQuery) -> Vec<(Option<&str>, Option<u64>)> {
     let scans = report.operators.iter().filter(|operator| operator.is_scan);
     let mut scans: Vec<_> = scans.map(|scan| (scan.table.as_deref(), scan.output_rows)).collect();
     scans.sort();

@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex};
 
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use daglight_plan_diagnostics::{
-    DataTap, LiveQueries, Observation, PartitionTap, PlannedQuery, QueryKind, QueryListener, QueryObserver,
-    QueryReport, instrument,
+    DataTap, LiveQueries, MeasuredQuery, Observation, PartitionTap, PlannedQuery, QueryKind, QueryListener,
+    QueryObserver, instrument,
 };
 use datafusion::{
     execution::session_state::SessionStateBuilder,
@@ -14,7 +14,7 @@ use datafusion::{
 
 #[derive(Debug, Default)]
 pub(crate) struct Recorder {
-    reports: Mutex<Vec<QueryReport>>,
+    reports: Mutex<Vec<MeasuredQuery>>,
     tapped_rows: Mutex<usize>,
 }
 
@@ -31,7 +31,7 @@ impl QueryObserver for Shared {
 }
 
 impl QueryListener for Shared {
-    fn ended(&self, report: QueryReport) {
+    fn ended(&self, report: MeasuredQuery) {
         self.0.reports.lock().unwrap().push(report);
     }
 }
@@ -49,7 +49,7 @@ impl PartitionTap for Shared {
 }
 
 impl Shared {
-    pub(crate) fn reports(&self) -> Vec<QueryReport> {
+    pub(crate) fn reports(&self) -> Vec<MeasuredQuery> {
         std::mem::take(&mut *self.0.reports.lock().unwrap())
     }
 
@@ -74,7 +74,7 @@ pub(crate) async fn run(ctx: &SessionContext, sql: &str) -> usize {
 
 /// Runs one statement and returns the only report of it.
 #[track_caller]
-pub(crate) fn only(seen: &Shared) -> QueryReport {
+pub(crate) fn only(seen: &Shared) -> MeasuredQuery {
     let mut reports = seen.reports();
     assert_eq!(reports.len(), 1, "{reports:?}");
     reports.remove(0)

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use crate::{operators::OperatorReport, planned_query::PlannedQuery};
+use crate::{operators::MeasuredOperator, planned_query::PlannedQuery};
 
 /// How a query ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,7 +46,7 @@ impl QueryOutcome {
 
 /// What is known of a query at its end, or while it runs.
 #[derive(Debug, Clone)]
-pub struct QueryReport {
+pub struct MeasuredQuery {
     /// The query.
     pub query: Arc<PlannedQuery>,
     /// When the first partition was executed.
@@ -68,10 +68,10 @@ pub struct QueryReport {
     /// Bytes in memory of the rows that it returned, where an operator counts them. `None` for a write.
     pub bytes_returned: Option<u64>,
     /// Every operator in pre-order.
-    pub operators: Vec<OperatorReport>,
+    pub operators: Vec<MeasuredOperator>,
 }
 
-impl QueryReport {
+impl MeasuredQuery {
     /// When the query ended.
     pub fn ended_at(&self) -> SystemTime {
         self.started_at + self.wall_time

@@ -1,42 +1,23 @@
-//! The end of a node: what its span, the bundle and the tracker learn when its code and its queries have ended.
+//! Completing a node: what its span, the bundle and the tracker learn when its code and its queries have ended.
 
-use std::time::SystemTime;
-
-use chrono::{DateTime, Utc};
-use daglight_otel_bridge::{StageSpan, names::Key};
+use daglight_otel_bridge::names::Key;
 use daglight_run_bundle::NodeSummary;
-use daglight_tracker_client::{Attribute, AttributeKind, AttributeRole, Event, Outcome};
+use daglight_tracker_client::{Attribute, AttributeKind, AttributeRole, Event};
 use serde_json::{Map, Value, json};
 
 use crate::{
     artifacts::known_only,
     attributes::{ShownSummary, attributes},
-    node_scope::{NodeFacts, NodeScope},
+    node_facts::{GatheredFacts, HandedOut},
+    node_outcome::NodeOutcome,
+    node_scope::NodeScope,
     trace_link::trace_link,
 };
 
 /// Attributes that are not known before the last query of a node has ended.
 const OF_QUERIES: [&str; 5] = ["data_summary", "data_checks", "first_rows", "queries", "plan"];
 
-/// How the code of a node ended. Its queries may go on: a stream that it returned is read later.
-pub(crate) struct NodeEnd {
-    pub(crate) span: StageSpan,
-    pub(crate) ended_at: SystemTime,
-    pub(crate) time: DateTime<Utc>,
-    pub(crate) outcome: Outcome,
-    /// The error and its causes, in lines.
-    pub(crate) error: Option<Vec<String>>,
-    /// Whether a signal has ended it.
-    pub(crate) is_interrupted: bool,
-    /// Whether the tracker knows the node.
-    pub(crate) tracked: bool,
-    /// How often the node has run, with this time.
-    pub(crate) attempt: u64,
-    /// The names of the attributes that the tracker got before the last query ended.
-    pub(crate) sent: Vec<String>,
-}
-
-impl NodeEnd {
+impl NodeOutcome {
     /// Records for the tracker that the node has ended, and what does not depend on its queries.
     pub(crate) fn announce(&mut self, scope: &NodeScope) {
         if !self.tracked || scope.run.context.tracker.is_none() {
@@ -106,7 +87,7 @@ impl NodeEnd {
         }
     }
 
-    fn show_on_span(&self, scope: &NodeScope, facts: &NodeFacts) {
+    fn show_on_span(&self, scope: &NodeScope, facts: &GatheredFacts) {
         let (span, policy) = (&self.span, &scope.run.context.policy);
         if let Some(rows) = facts.rows {
             span.row_count(rows);
@@ -144,7 +125,7 @@ impl NodeEnd {
     fn attributes(
         &self,
         scope: &NodeScope,
-        facts: &NodeFacts,
+        facts: &GatheredFacts,
         summary: Option<&ShownSummary>,
     ) -> Vec<Attribute> {
         let state = &scope.run;
@@ -153,9 +134,9 @@ impl NodeEnd {
             self.error.as_deref(),
             summary,
             &state.context.policy,
-            state.context.telemetry.registry(),
+            &state.context.shared.registry,
         );
-        let link = trace_link(state.context.telemetry.settings(), &self.span, &state.context.policy);
+        let link = trace_link(state.context.settings(), &self.span, &state.context.policy);
         attributes.extend(
             link.map(|link| Attribute::new("trace", AttributeKind::Html, AttributeRole::ArtifactLink, link)),
         );
@@ -194,5 +175,38 @@ impl NodeEnd {
             AttributeRole::ResourceUtilization,
             attempts,
         ))
+    }
+}
+
+impl NodeScope {
+    pub(crate) fn query_ended(&self) {
+        self.complete(self.query_over());
+    }
+
+    /// Completes the node when its code and all of its queries have ended.
+    pub(crate) fn complete_if_done(&self) {
+        self.complete(self.take_if_done());
+    }
+
+    /// The node's frame is not kept any longer: the node does not wait for somebody to execute it.
+    pub(crate) fn forget_frame(&self) {
+        let mut facts = self.facts();
+        if facts.handed_out == HandedOut::Frame {
+            facts.handed_out = HandedOut::Forgotten;
+        }
+        drop(facts);
+        self.complete_if_done();
+    }
+
+    /// Completes the node with what is known: the run ends.
+    pub(crate) fn give_up(&self) {
+        self.complete(self.take_ending());
+    }
+
+    /// Without the lock of its queries: completing writes spans and the outbox, and asks for that again.
+    fn complete(&self, ending: Option<NodeOutcome>) {
+        if let Some(ending) = ending {
+            ending.complete(self);
+        }
     }
 }

@@ -1,0 +1,36 @@
+//! What is found in a run against a baseline that is not its last good run.
+
+use std::collections::BTreeSet;
+
+use super::{
+    compared_run::ComparedRun,
+    outputs::outputs,
+    since::{columns_moved, lost, rows_moved},
+};
+use crate::{
+    findings::{Finding, Moved, moved_findings},
+    report::by_name,
+};
+
+/// What is found in a run that a baseline did not have: what its own report says of its last good run.
+pub(super) fn findings_against(baseline: &ComparedRun, run: &ComparedRun) -> Vec<Finding> {
+    let thresholds = &run.thresholds;
+    let (before, nodes) = (by_name(&baseline.report.nodes), &run.report.nodes);
+    let [old, new] = [baseline, run].map(|run| &run.report.artifacts[..]);
+    let with_output: BTreeSet<&str> =
+        old.iter().chain(new).filter_map(|artifact| artifact.node.as_deref()).collect();
+    let mut columns = columns_moved(&baseline.rows, &run.rows);
+    columns.retain(|moved| !with_output.contains(&*moved.node));
+    let moved = Moved {
+        than: "the baseline",
+        lost: &lost(&baseline.rows, &run.rows, thresholds),
+        rows: &rows_moved(
+            |node| before.get(node).map(|node| (node.status, node.rows_out)),
+            nodes,
+            thresholds,
+        ),
+        outputs: &outputs(&[old], new),
+        columns: &columns,
+    };
+    moved_findings(&moved, &run.report, thresholds)
+}

@@ -1,0 +1,91 @@
+//! The outputs of a run beside those of its baselines.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use daglight_run_bundle::Artifact;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::measured::Measured;
+
+/// An output of both runs, or of one of them.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct OutputComparison {
+    /// Its name.
+    pub name: String,
+    /// Whether the baseline had it.
+    pub was_there: bool,
+    /// Whether the run has it.
+    pub is_there: bool,
+    /// Its rows.
+    pub rows: Option<Measured>,
+    /// Its bytes.
+    pub bytes: Option<Measured>,
+    /// Columns that are gone, as `name type`.
+    pub columns_gone: Vec<String>,
+    /// Columns that are new, as `name type`.
+    pub columns_new: Vec<String>,
+}
+
+/// The artifacts of a run, by what an output is the same by.
+type Outputs<'a> = BTreeMap<(&'a str, &'a str), Vec<&'a Artifact>>;
+
+/// The outputs of a run beside those of its baselines, of which the last one counts for what has no median.
+pub(super) fn outputs(baselines: &[&[Artifact]], after: &[Artifact]) -> Vec<OutputComparison> {
+    let baselines: Vec<Outputs<'_>> = baselines.iter().map(|artifacts| by_key(artifacts)).collect();
+    let (none, after) = (Outputs::new(), by_key(after));
+    let before = baselines.last().unwrap_or(&none);
+    let columns = |outputs: &Outputs<'_>, key: &(&str, &str)| -> Option<BTreeSet<String>> {
+        let columns = outputs.get(key)?.first()?.schema.iter();
+        // With the type, so that a column whose type changed is gone and new.
+        Some(columns.map(|column| format!("{} {}", column.name, column.data_type)).collect())
+    };
+    let keys: BTreeSet<(&str, &str)> = before.keys().chain(after.keys()).copied().collect();
+    let mut names: HashMap<&str, usize> = HashMap::new();
+    for (name, _) in &keys {
+        *names.entry(name).or_default() += 1;
+    }
+    let compared = keys.iter().map(|key| {
+        let (old, new) = (columns(before, key), columns(&after, key));
+        // Of one that is not there nothing is summed: 0 would say that it is there and empty. Where one part is not known, the sum
+        // is not.
+        let sum = |outputs: &Outputs<'_>, value: fn(&Artifact) -> Option<u64>| {
+            let parts = outputs.get(key)?.iter();
+            parts.map(|artifact| value(artifact).map(|value| value as f64)).sum::<Option<f64>>()
+        };
+        let measured = |value: fn(&Artifact) -> Option<u64>| {
+            let before: Vec<f64> = baselines.iter().filter_map(|outputs| sum(outputs, value)).collect();
+            sum(&after, value).and_then(|after| Measured::new(&before, after))
+        };
+        let only_in = |one: &Option<BTreeSet<String>>, other: &Option<BTreeSet<String>>| -> Vec<String> {
+            let (Some(one), Some(other)) = (one, other) else { return Vec::new() };
+            one.difference(other).cloned().collect()
+        };
+        // How an output was made is only named where two outputs would otherwise look the same.
+        let has_namesake = names.get(key.0).is_some_and(|count| *count > 1);
+        OutputComparison {
+            name: if has_namesake { format!("{} ({})", key.0, key.1) } else { key.0.to_owned() },
+            was_there: old.is_some(),
+            is_there: new.is_some(),
+            rows: measured(|artifact| artifact.rows),
+            bytes: measured(|artifact| artifact.bytes),
+            columns_gone: only_in(&old, &new),
+            columns_new: only_in(&new, &old),
+        }
+    });
+    compared.collect()
+}
+
+fn by_key(artifacts: &[Artifact]) -> Outputs<'_> {
+    let mut outputs = Outputs::new();
+    for artifact in artifacts {
+        // An output that is written in parts is several artifacts of one key.
+        outputs.entry(key_of(artifact)).or_default().push(artifact);
+    }
+    outputs
+}
+
+/// What an output is the same by in two runs: one name may be that of a table and of files in several formats.
+fn key_of(artifact: &Artifact) -> (&str, &str) {
+    (&artifact.name, artifact.materialization.name())
+}

@@ -1,0 +1,36 @@
+//! What a report has of the plans of a run. Each is judged as it is read, because all of them do not fit into memory.
+
+use daglight_finding_thresholds::FindingThresholds;
+use daglight_run_bundle::PlanBundle;
+
+use crate::{findings::PlanFindings, plan_sums::PlanSums, plans::SlowestPlans, queries::PlannedQueries};
+
+/// What came of the plans that were read so far, in bounded memory.
+#[derive(Debug)]
+pub(crate) struct JudgedPlans {
+    pub(crate) queries: PlannedQueries,
+    pub(crate) slowest: SlowestPlans,
+    pub(crate) sums: PlanSums,
+    pub(crate) findings: PlanFindings,
+    thresholds: FindingThresholds,
+}
+
+impl JudgedPlans {
+    pub(crate) fn new(thresholds: FindingThresholds) -> Self {
+        Self {
+            queries: PlannedQueries::default(),
+            slowest: SlowestPlans::default(),
+            sums: PlanSums::default(),
+            findings: PlanFindings::new(thresholds.clone()),
+            thresholds,
+        }
+    }
+
+    /// Takes a plan in; `file` is its path in the bundle.
+    pub(crate) fn add(&mut self, file: String, plan: PlanBundle) {
+        self.findings.add(&file, &plan);
+        self.sums.add(&plan);
+        self.slowest.add(&file, &plan, &self.thresholds);
+        self.queries.add(file, plan);
+    }
+}

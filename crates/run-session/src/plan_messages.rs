@@ -1,0 +1,47 @@
+//! What a query hands over for its plan.
+
+use std::{sync::Arc, time::Duration};
+
+use daglight_capture_policy::Captured;
+use daglight_plan_diagnostics::{MeasuredQuery, PlannedQuery};
+use opentelemetry::Context;
+
+use crate::{preview::Preview, storage::Storage};
+
+/// A plan of a run: two executions with the same one have one file.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct PlanKey {
+    /// `None` for a query of the run itself.
+    pub(crate) node: Option<String>,
+    pub(crate) plan_hash: String,
+}
+
+/// A query that starts.
+pub(crate) struct StartedQuery {
+    pub(crate) key: PlanKey,
+    pub(crate) query: Arc<PlannedQuery>,
+    /// The SQL of its node, as it may be shown.
+    pub(crate) sql: Option<Captured>,
+    /// How long its text was parsed, where a front end has said so.
+    pub(crate) parsing: Option<Duration>,
+}
+
+/// A query that has ended.
+pub(crate) struct EndedQuery {
+    pub(crate) key: PlanKey,
+    pub(crate) report: MeasuredQuery,
+    /// The context of its span, for the spans of its operators.
+    pub(crate) span: Option<Context>,
+    /// Its first rows, where the policy shows some.
+    pub(crate) preview: Option<Arc<Preview>>,
+    /// What it has asked of object stores.
+    pub(crate) storage: Storage,
+}
+
+/// What the thread for plans receives about queries.
+pub(crate) enum PlanMessage {
+    Started(Box<StartedQuery>),
+    Ended(Box<EndedQuery>),
+    /// The heart beats: what runs is brought up to date.
+    Beat,
+}

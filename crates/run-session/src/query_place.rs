@@ -1,0 +1,61 @@
+//! Where a query belongs: to which node or run, and below which span.
+
+use std::sync::{Arc, Weak};
+
+use daglight_plan_diagnostics::PlannedQuery;
+use opentelemetry::Context;
+
+use crate::{
+    node_scope::NodeScope, open_runs::OpenRuns, query_owner::QueryOwner, run_core::RunCore,
+    run_state::RunState,
+};
+
+/// Where a query belongs.
+#[derive(Clone)]
+pub(crate) struct QueryPlace {
+    pub(crate) owner: QueryOwner,
+    /// What its spans stand below.
+    pub(crate) parent: Context,
+    /// The node whose frame it executes.
+    pub(crate) handed_out_by: Option<Arc<NodeScope>>,
+}
+
+impl QueryPlace {
+    /// To be called in the task that plans or executes the query.
+    pub(crate) fn here(open_runs: &Weak<OpenRuns<RunState>>, query: &PlannedQuery) -> Option<Self> {
+        let open_runs = open_runs.upgrade()?;
+        let (owner, parent) = owner_of(&open_runs, query)?;
+        // Of a run that has ended no frame is kept.
+        let run = open_runs.get(owner.run().context.run_id);
+        let handed_out_by = run.and_then(|run| run.frames.node_of(query));
+        Some(Self { owner, parent, handed_out_by })
+    }
+
+    pub(crate) fn run(&self) -> &Arc<RunCore> {
+        self.owner.run()
+    }
+
+    pub(crate) fn node_name(&self) -> Option<&str> {
+        self.owner.node().map(|node| node.name.as_str())
+    }
+}
+
+/// What a query belongs to, and where its spans do. The code that runs knows it; else the node that has handed out its
+/// frame; else the run, where only one is open.
+fn owner_of(open_runs: &OpenRuns<RunState>, query: &PlannedQuery) -> Option<(QueryOwner, Context)> {
+    if let Some(owner) = QueryOwner::current() {
+        // A node that outlives its run has no run to report to.
+        return (!owner.run().has_ended()).then(|| (owner, Context::current()));
+    }
+    let open = open_runs.list();
+    // Executed outside of any node: the frame may have been handed out by one.
+    let of_frame = open.iter().find_map(|run| run.frames.node_of(query)).map(QueryOwner::Node);
+    let of_run = || match open.as_slice() {
+        // Of several runs it could be any, and a guess would put it into the wrong one.
+        [only] => Some(QueryOwner::Run(Arc::clone(&only.core))),
+        _ => None,
+    };
+    let owner = of_frame.or_else(of_run)?;
+    let context = owner.context();
+    Some((owner, context))
+}

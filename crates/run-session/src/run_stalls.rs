@@ -1,0 +1,109 @@
+//! The stalls of a run: what its tag says of them, and which of them something is done about.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use daglight_run_bundle::{Stall, StallId};
+
+use crate::tag_names::free_name;
+
+/// The tag of a run that has stalled.
+const TAG: &str = "stalls";
+
+/// Stalls whose names stand in the tag.
+const MOST_IN_TAG: usize = 5;
+
+/// Stalls that are known as dealt with, the last ones.
+const MOST_TAKEN_ON: usize = 1_000;
+
+/// The stalls of a run, as its tag has them, and those that something is done about.
+#[derive(Default)]
+pub(crate) struct RunStalls(Mutex<Known>);
+
+#[derive(Default)]
+struct Known {
+    count: usize,
+    in_tag: Vec<(StallId, String)>,
+    taken_on: Vec<StallId>,
+}
+
+impl RunStalls {
+    pub(crate) fn add(&self, stall: StallId, text: String) {
+        let mut known = self.lock();
+        known.count += 1;
+        // The count has all of them. One operator that stalls a hundred times is one line.
+        if known.in_tag.len() < MOST_IN_TAG && !known.in_tag.iter().any(|(_, other)| *other == text) {
+            known.in_tag.push((stall, text));
+        }
+    }
+
+    /// Says of a stall what is known better now.
+    pub(crate) fn correct(&self, stall: &StallId, text: String) {
+        let mut known = self.lock();
+        let is_there = known.in_tag.iter().any(|(_, other)| *other == text);
+        match known.in_tag.iter().position(|(of, _)| of == stall) {
+            Some(position) if is_there => _ = known.in_tag.remove(position),
+            Some(position) => known.in_tag[position].1 = text,
+            // Its line stands for others, too, of which nothing better is known.
+            None if !is_there && known.in_tag.len() < MOST_IN_TAG => known.in_tag.push((stall.clone(), text)),
+            None => {}
+        }
+    }
+
+    /// True for a stall that nobody has dealt with so far.
+    pub(crate) fn take_on(&self, stall: &Stall) -> bool {
+        let id = stall.id();
+        let mut known = self.lock();
+        if known.taken_on.contains(&id) {
+            return false;
+        }
+        // A stall that lasts is among the last ones.
+        if known.taken_on.len() == MOST_TAKEN_ON {
+            known.taken_on.remove(0);
+        }
+        known.taken_on.push(id);
+        true
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The tag, under another name where the user has one of this. `None` for a run without a stall.
+    pub(crate) fn tag(&self, tags: &BTreeMap<String, String>) -> Option<(String, String)> {
+        let known = self.lock();
+        let lines: Vec<_> = known.in_tag.iter().map(|(_, text)| text.as_str()).collect();
+        let text = format!("{}: {}", known.count, lines.join("; "));
+        (known.count > 0).then(|| (free_name(tags, TAG), text))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tag_counts_all_stalls_and_names_the_first() {
+        let tags = RunStalls::default();
+        assert_eq!(tags.tag(&BTreeMap::new()), None);
+        let id = |node: i32| Stall { node: Some(format!("n{node}")), ..Stall::default() }.id();
+        (0..9).for_each(|node| tags.add(id(node), format!("node n{node}")));
+        let (name, text) = tags.tag(&BTreeMap::new()).unwrap();
+        assert_eq!(
+            (name.as_str(), text.as_str()),
+            ("stalls", "9: node n0; node n1; node n2; node n3; node n4")
+        );
+        // What is known better replaces what was said, and what is said of another one stands once.
+        tags.correct(&id(1), "node n1, waits for a source".to_owned());
+        tags.correct(&id(2), "node n0".to_owned());
+        tags.correct(&id(8), "node n8, waits for a source".to_owned());
+        assert_eq!(
+            tags.tag(&BTreeMap::new()).unwrap().1,
+            "9: node n0; node n1, waits for a source; node n3; node n4; node n8, waits for a source"
+        );
+        let own = BTreeMap::from([("stalls".to_owned(), "mine".to_owned())]);
+        assert_eq!(tags.tag(&own).unwrap().0, "daglight.stalls");
+    }
+}

@@ -1,0 +1,96 @@
+//! A parameter of a script: its declaration, and its value.
+
+use datafusion::{arrow::datatypes::DataType, common::ScalarValue, error::DataFusionError};
+
+use crate::{literals::LiteralValue, parameter_type::ParameterType};
+
+/// The default value of a parameter, declared by `-- param: name = value`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ParameterDeclaration {
+    /// The name, without `$`.
+    pub name: String,
+    /// The value, without quotes.
+    pub default: String,
+    /// Whether the value stood in quotes, and so is a text whatever it looks like.
+    pub quoted: bool,
+    /// The comment directly above.
+    pub documentation: Option<String>,
+    /// The line, from 1.
+    pub line: usize,
+    /// The column of the directive, from 1.
+    pub column: usize,
+    /// The file of the script that it stands in.
+    pub(crate) file: usize,
+}
+
+impl ParameterDeclaration {
+    /// The type of the default. A quoted one is a text whatever it looks like.
+    pub fn kind(&self) -> ParameterType {
+        if self.quoted { ParameterType::Text } else { ParameterType::of(&self.default) }
+    }
+}
+
+/// A parameter that the script reads, with its value.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Parameter {
+    /// The name, without `$`.
+    pub name: String,
+    /// The value as it was given or declared.
+    pub text: String,
+    /// The declared default's type; without a declaration, what the value looks like.
+    pub kind: ParameterType,
+    /// Where the script declares the default.
+    pub declaration: Option<ParameterDeclaration>,
+    value: ScalarValue,
+}
+
+impl Parameter {
+    /// The parameter with the value given for it or declared. `None` when a given value is not of the declared type.
+    pub(crate) fn new(
+        name: &str,
+        given: Option<&str>,
+        declaration: Option<&ParameterDeclaration>,
+    ) -> Option<Self> {
+        let kind = match declaration {
+            // What the script declares decides, so that `--param day=5` for a date is refused instead of becoming a
+            // number.
+            Some(declared) => declared.kind(),
+            None => ParameterType::of(given?),
+        };
+        let text = given.or(declaration.map(|declared| declared.default.as_str()))?;
+        let value = kind.parse(text)?;
+        Some(Self {
+            name: name.to_owned(),
+            text: text.to_owned(),
+            kind,
+            declaration: declaration.cloned(),
+            value,
+        })
+    }
+
+    /// The name of the parameter's node: `$name`, which no table is called.
+    pub fn node_name(&self) -> String {
+        format!("${}", self.name)
+    }
+
+    /// The value as a literal.
+    pub(crate) fn literal(&self) -> LiteralValue {
+        LiteralValue { kind: self.kind, text: self.text.clone() }
+    }
+
+    /// The value for a place that wants `wanted`, such as a decimal where the text reads as a float.
+    pub(crate) fn value_for(&self, wanted: Option<&DataType>) -> Result<ScalarValue, DataFusionError> {
+        let Some(wanted) = wanted else { return Ok(self.value.clone()) };
+        // From its text and not from its value: a decimal of many digits would lose some on its way through a float.
+        match ScalarValue::try_from_string(self.text.clone(), wanted) {
+            Ok(value) => Ok(value),
+            // `quantity > 1.5` is fine where quantity is an integer: DataFusion then compares floats.
+            Err(_) if self.kind == ParameterType::Float && wanted.is_numeric() => Ok(self.value.clone()),
+            Err(error) => Err(error.context(format!(
+                "the value {:?} of the parameter `{}` is not of the type {wanted}",
+                self.text, self.name
+            ))),
+        }
+    }
+}
