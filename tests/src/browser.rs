@@ -5,13 +5,20 @@ use std::{
     future::Future,
     path::Path,
     process::Command,
+    str::FromStr,
     thread,
     time::{Duration, Instant},
 };
 
 use dev_services::{Background, Browser, USER, free_port};
-use fantoccini::{Client, ClientBuilder, Locator, error::CmdError, key::Key, wd::Capabilities};
+use fantoccini::{
+    Client, ClientBuilder, Locator,
+    error::CmdError,
+    key::Key,
+    wd::{Capabilities, WebDriverCompatibleCommand},
+};
 use hyper_util::client::legacy::connect::HttpConnector;
+use reqwest::{Method, Url};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -146,6 +153,42 @@ impl Page {
         self.run(field.send_keys(text));
     }
 
+    /// Presses a key where the page has its focus.
+    ///
+    /// # Panics
+    /// When the browser does not do it.
+    #[track_caller]
+    pub fn press(&self, key: &str) {
+        let focused = self.run(self.client.active_element());
+        self.run(focused.send_keys(key));
+    }
+
+    /// Shows the page as it is printed, with these values of media features, until it is told otherwise.
+    ///
+    /// # Panics
+    /// When the browser does not do it.
+    #[track_caller]
+    pub fn emulate_print(&self, features: &[(&str, &str)]) {
+        let features: Vec<Value> =
+            features.iter().map(|(name, value)| json!({ "name": name, "value": value })).collect();
+        self.run(self.client.issue_cmd(Devtools {
+            command: "Emulation.setEmulatedMedia",
+            parameters: json!({ "media": "print", "features": features }),
+        }));
+    }
+
+    /// Gives the page a width, in pixels, as a phone has it.
+    ///
+    /// # Panics
+    /// When the browser does not do it.
+    #[track_caller]
+    pub fn emulate_width(&self, width: u32) {
+        self.run(self.client.issue_cmd(Devtools {
+            command: "Emulation.setDeviceMetricsOverride",
+            parameters: json!({ "width": width, "height": 900, "deviceScaleFactor": 1, "mobile": true }),
+        }));
+    }
+
     /// Where the links of the page lead.
     #[track_caller]
     pub fn links(&self) -> Vec<String> {
@@ -177,6 +220,24 @@ impl Drop for Page {
     fn drop(&mut self) {
         // The driver on its own would leave the browser behind.
         let _ = self.runtime.block_on(self.client.clone().close());
+    }
+}
+
+/// A command of the developer tools, which the driver of Chromium passes on.
+#[derive(Debug)]
+struct Devtools {
+    command: &'static str,
+    parameters: Value,
+}
+
+impl WebDriverCompatibleCommand for Devtools {
+    fn endpoint(&self, base: &Url, session_id: Option<&str>) -> Result<Url, <Url as FromStr>::Err> {
+        base.join(&format!("session/{}/goog/cdp/execute", session_id.unwrap_or_default()))
+    }
+
+    fn method_and_body(&self, _: &Url) -> (Method, Option<String>) {
+        let body = json!({ "cmd": self.command, "params": self.parameters });
+        (Method::POST, Some(body.to_string()))
     }
 }
 

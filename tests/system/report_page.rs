@@ -7,6 +7,12 @@ use serde_json::Value;
 
 use crate::observed::observed;
 
+/// Keys without a letter, as WebDriver numbers them.
+const ENTER: &str = "\u{e007}";
+const ESCAPE: &str = "\u{e00c}";
+const ARROW_LEFT: &str = "\u{e012}";
+const ARROW_RIGHT: &str = "\u{e014}";
+
 /// What would be noticed if any of it ran, loaded or styled anything.
 const PAYLOADS: [&str; 8] = [
     "</script><script>window.hit = 1</script>",
@@ -173,4 +179,136 @@ fn the_page_of_a_report_can_be_searched_zoomed_and_turned_dark() {
     page.click("+");
     page.evaluate("return new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))");
     assert_ne!(scale(&page), whole);
+}
+
+/// The rows of a part that folds, as far as they are seen, by the line above them.
+const SEEN_ROWS: &str =
+    "return [...document.querySelectorAll('details')].filter((part) => part.offsetParent).map((part) => [
+    part.querySelector('summary').textContent,
+    [...part.querySelectorAll('tbody tr')].filter((row) => row.checkVisibility()).length,
+    part.querySelectorAll('tbody tr').length,
+])";
+
+#[test]
+fn what_is_searched_is_shown_with_all_its_rows_and_counted() {
+    let page = Page::new();
+    page.open(&format!("file://{}", observed().file("run_diagnostics_report.html").display()));
+    page.shows(&["Plans of the slowest queries"]);
+    page.evaluate(
+        "document.querySelector('.dag g.node[data-name=yearly_sales]').dispatchEvent(new MouseEvent('click', {bubbles: true}))",
+    );
+    let seen = page.evaluate(SEEN_ROWS);
+    let seen = seen.as_array().expect("parts that fold");
+    let is_plan = |part: &&Value| part[0].as_str().is_some_and(|title| title.contains("of yearly_sales"));
+    let plan = seen.iter().find(is_plan).unwrap_or_else(|| panic!("no plan of the node in {seen:?}"));
+    assert!(plan[1].as_u64() > Some(0) && plan[1] == plan[2], "{plan}");
+    for part in seen {
+        let is_text = part[2] == 0;
+        assert!(is_text || part[1].as_u64() > Some(0), "a part without a row that is found: {part}");
+    }
+    let empty_headings =
+        "return [...document.querySelectorAll('section')].filter((section) => section.offsetParent
+        && section.querySelector('h2') && !section.querySelector('#timeline')
+        && ![...section.querySelectorAll('tbody tr, details, figure, dd')].some((e) => e.offsetParent))
+        .map((section) => section.textContent.slice(0, 80))";
+    assert_eq!(page.evaluate(empty_headings), serde_json::json!([]));
+    let found = "return document.querySelector('#tools .found').textContent";
+    let said = page.evaluate(found);
+    let said = said.as_str().expect("a text");
+    let in_timeline = said.split(", ").nth(1).and_then(|part| part.split(' ').next()?.parse::<u64>().ok());
+    assert!(in_timeline > Some(0) && !said.starts_with("0 "), "{said}");
+
+    // Nothing has this word: no part is left, nor a heading.
+    page.evaluate("document.querySelector('#tools input').value = ''");
+    page.type_into("#tools input", "nothing-is-called-so");
+    assert_eq!(page.evaluate(found), "0 found, 0 in the timeline");
+    assert_eq!(page.evaluate(SEEN_ROWS), serde_json::json!([]));
+    let headings =
+        "return [...document.querySelectorAll('h2')].filter((heading) => heading.offsetParent).length";
+    assert_eq!(page.evaluate(headings), 0);
+}
+
+#[test]
+fn every_key_of_the_page_does_what_its_line_of_help_says() {
+    let page = Page::new();
+    page.open(&format!("file://{}", observed().file("run_diagnostics_report.html").display()));
+    page.shows(&["keys: / search, Esc all again, j and k next and previous section, t light or dark"]);
+    let at = |page: &Page| page.evaluate("return Math.round(scrollY)").as_u64().expect("a place");
+    page.evaluate("document.body.style.paddingBottom = '4000px'");
+    page.press("j");
+    page.press("j");
+    let second = at(&page);
+    assert!(second > 0, "{second}");
+    page.press("j");
+    let third = at(&page);
+    assert!(third > second, "{third} {second}");
+    page.press("k");
+    assert_eq!(at(&page), second);
+    let theme = |page: &Page| page.evaluate("return document.documentElement.dataset.theme ?? ''");
+    let before = theme(&page);
+    page.press("t");
+    assert_ne!(theme(&page), before);
+
+    let field = "return document.querySelector('#tools input').value";
+    page.press("/");
+    page.press("orders");
+    assert_eq!(page.evaluate(field), "orders");
+    // Letters are typed while the field has the focus.
+    page.press("t");
+    assert_eq!(page.evaluate(field), "orderst");
+    page.press(ESCAPE);
+    assert_eq!(page.evaluate(field), "");
+    page.evaluate("document.querySelector('.dag g.node').focus()");
+    page.press(ENTER);
+    let name = page.evaluate("return document.querySelector('.dag g.node').dataset.name");
+    assert_eq!(page.evaluate(field), name);
+    page.press(ESCAPE);
+    page.evaluate("document.querySelectorAll('.dag g.node')[1].focus()");
+    page.press(" ");
+    let name = page.evaluate("return document.querySelectorAll('.dag g.node')[1].dataset.name");
+    assert_eq!(page.evaluate(field), name);
+    page.press(ESCAPE);
+
+    let settled = "return new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(
+        () => done(document.querySelector('#timeline .found').textContent))))";
+    page.evaluate("document.querySelector('.lanes').focus()");
+    let whole = page.evaluate(settled);
+    page.press("+");
+    let half = page.evaluate(settled);
+    assert_ne!(half, whole);
+    page.press(ARROW_RIGHT);
+    let moved = page.evaluate(settled);
+    assert_ne!(moved, half);
+    page.press(ARROW_LEFT);
+    assert_ne!(page.evaluate(settled), moved);
+    page.press("0");
+    assert_eq!(page.evaluate(settled), whole);
+    page.press("=");
+    assert_ne!(page.evaluate(settled), whole);
+    page.press("-");
+    assert_eq!(page.evaluate(settled), whole);
+}
+
+#[test]
+fn a_printed_page_is_whole_and_light_whatever_is_on_the_screen() {
+    let page = Page::new();
+    page.open(&format!("file://{}", observed().file("run_diagnostics_report.html").display()));
+    page.shows(&["Plans of the slowest queries"]);
+    let colour = "return getComputedStyle(document.body).backgroundColor";
+    let rows =
+        "return [...document.querySelectorAll('tbody tr')].filter((row) => row.checkVisibility()).length";
+    let all = "return document.querySelectorAll('tbody tr').length";
+    let open = "return [...document.querySelectorAll('details')].map((part) => part.open)";
+    page.evaluate("document.documentElement.dataset.theme = 'dark'");
+    page.type_into("#tools input", "yearly_sales");
+    let (searched, opened) = (page.evaluate(rows), page.evaluate(open));
+    page.evaluate("dispatchEvent(new Event('beforeprint'))");
+    page.emulate_print(&[("prefers-color-scheme", "dark")]);
+    assert_eq!(page.evaluate(colour), "rgb(255, 255, 255)");
+    page.screenshot("report-printed");
+    assert_eq!(page.evaluate(rows), page.evaluate(all));
+    page.evaluate("delete document.documentElement.dataset.theme");
+    assert_eq!(page.evaluate(colour), "rgb(255, 255, 255)");
+    page.evaluate("dispatchEvent(new Event('afterprint'))");
+    assert_eq!((page.evaluate(rows), page.evaluate(open)), (searched, opened));
 }

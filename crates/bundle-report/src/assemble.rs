@@ -214,6 +214,8 @@ fn with_warnings(mut problems: Problems, manifest: Option<&Manifest>) -> Problem
             source: "manifest".into(),
             count: 1,
             first_at: None,
+            trace_id: None,
+            span_id: None,
         });
     }
     problems

@@ -112,7 +112,7 @@ pub(crate) fn drawing(nodes: &[NodeReport]) -> Option<Markup> {
                     path class=[is_on_path.then_some("on-path")] d=(line(from, to)) {}
                 }
                 @for (node, (x, y)) in nodes.iter().zip(&corners) {
-                    g class={ "node " (class(node)) } data-name=(node.name) {
+                    g class={ "node " (class(node)) } data-name=(node.name) tabindex="0" role="button" {
                         title { (node.name) }
                         rect x=(x) y=(y) width=(BOX.0) height=(BOX.1) rx="5" {}
                         text x=(x + 9.0) y=(y + 16.0) { (short(&node.name)) }

@@ -109,8 +109,10 @@ impl Render for Link<'_> {
 impl Render for Section<'_> {
     fn render(&self) -> Markup {
         html! {
-            @if let Some(title) = self.title { h2 { (title) } }
-            @for block in &self.blocks { (block) }
+            section {
+                @if let Some(title) = self.title { h2 { (title) } }
+                @for block in &self.blocks { (block) }
+            }
         }
     }
 }

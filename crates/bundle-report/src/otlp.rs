@@ -42,6 +42,8 @@ impl<'a> TracesLine<'a> {
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct Span<'a> {
     #[serde(borrow)]
+    pub(crate) trace_id: Cow<'a, str>,
+    #[serde(borrow)]
     pub(crate) span_id: Cow<'a, str>,
     #[serde(borrow)]
     pub(crate) parent_span_id: Cow<'a, str>,
@@ -139,6 +141,10 @@ pub(crate) struct LogRecord<'a> {
     pub(crate) time_unix_nano: u64,
     #[serde(deserialize_with = "nanoseconds")]
     pub(crate) observed_time_unix_nano: u64,
+    #[serde(borrow)]
+    pub(crate) trace_id: Cow<'a, str>,
+    #[serde(borrow)]
+    pub(crate) span_id: Cow<'a, str>,
     pub(crate) severity_number: u8,
     #[serde(borrow)]
     pub(crate) body: Option<AnyValue<'a>>,

@@ -14,6 +14,8 @@ use crate::{
 
 /// The field of the warning about a stall that only such a warning has.
 const STALL_FIELD: &str = "stall.since";
+/// The field in which a record of the log names its node, where it has none of the conventions.
+const NODE_FIELD: &str = "node";
 /// Different problems that are kept; later ones are only counted.
 const MAX_PROBLEMS: usize = 100;
 /// Characters of a message that are kept.
@@ -33,20 +35,39 @@ pub(crate) struct Problems {
 
 impl Problems {
     pub(crate) fn add(&mut self, problem: Problem) {
-        match problem.severity {
-            Severity::Error => self.errors += 1,
-            Severity::Warning => self.warnings += 1,
-        }
+        let texts = [problem.message.clone()];
+        self.add_said(problem, &texts.each_ref().map(String::as_str));
+    }
+
+    /// Adds a problem that is said in `texts`: where one of them is known from somewhere else, or has it as its cause, it is the same
+    /// that is told again, and not another one.
+    fn add_said(&mut self, problem: Problem, texts: &[&str]) {
         let key = (problem.severity, problem.message.clone());
-        if let Some(position) = self.by_message.get(&key) {
-            let known = &mut self.found[*position];
-            known.count += 1;
+        let known = self.by_message.get(&key).copied();
+        let told = known.filter(|at| self.found[*at].source != problem.source);
+        let told = told.or_else(|| {
+            let is_same = |found: &Problem| {
+                known.is_none() && texts.iter().any(|text| is_told_again(found, &problem, text))
+            };
+            self.found.iter().position(is_same)
+        });
+        if told.is_none() {
+            match problem.severity {
+                Severity::Error => self.errors += 1,
+                Severity::Warning => self.warnings += 1,
+            }
+        }
+        if let Some(position) = told.or(known) {
+            let known = &mut self.found[position];
+            known.count += u64::from(told.is_none());
             if known.code == WarningCode::Uncoded {
                 // Older versions wrote the code of a warning to the manifest and not to the log.
                 known.code = problem.code;
             }
             known.node = known.node.take().or(problem.node);
             known.error_type = known.error_type.take().or(problem.error_type);
+            known.trace_id = known.trace_id.take().or(problem.trace_id);
+            known.span_id = known.span_id.take().or(problem.span_id);
         } else if self.found.len() < MAX_PROBLEMS {
             self.by_message.insert(key, self.found.len());
             self.found.push(problem);
@@ -59,7 +80,8 @@ impl Problems {
         let of_exception = |key| exception.and_then(|event| event.attributes.text(key));
         let status = span.status.as_ref().map(|status| status.message.as_ref());
         let message = status.filter(|message| !message.is_empty()).or(of_exception("exception.message"));
-        self.add(Problem {
+        let texts: Vec<&str> = message.into_iter().collect();
+        let problem = Problem {
             severity: Severity::Error,
             message: shortened(message.unwrap_or("failed, and did not say why")),
             error_type: span
@@ -72,7 +94,10 @@ impl Problems {
             code: WarningCode::Uncoded,
             count: 1,
             first_at: moment(span.end_time_unix_nano),
-        });
+            trace_id: id(&span.trace_id),
+            span_id: id(&span.span_id),
+        };
+        self.add_said(problem, &texts);
     }
 
     /// A log record, when it is a warning or an error. Its fields belong to the message; those that say where the
@@ -89,22 +114,28 @@ impl Problems {
             _ => return,
         };
         let mut message = record.body.as_ref().map(ToString::to_string).unwrap_or_default();
+        let mut texts = vec![message.clone()];
         for (key, value) in
             record.attributes.iter().filter(|(key, _)| *key != key::WARNING_CODE && !is_context(key))
         {
             // With its fields, since many libraries log one constant text and put all that differs into fields.
             message.push_str(&format!(" {key}={value}"));
+            texts.push(value.to_string());
         }
-        self.add(Problem {
+        let node = record.attributes.text(node_key).or_else(|| record.attributes.text(NODE_FIELD));
+        let problem = Problem {
             severity,
             message: shortened(message.trim()),
             error_type: None,
-            node: record.attributes.text(node_key).map(str::to_owned),
+            node: node.map(str::to_owned),
             source: "log".into(),
             code: code_of(record),
             count: 1,
             first_at: moment(record.time()),
-        });
+            trace_id: id(&record.trace_id),
+            span_id: id(&record.span_id),
+        };
+        self.add_said(problem, &texts.iter().map(String::as_str).collect::<Vec<_>>());
     }
 
     /// The errors, then the warnings, each in the order of their first appearance.
@@ -112,6 +143,31 @@ impl Problems {
         self.found.sort_by_key(|problem| problem.severity);
         self.found
     }
+}
+
+/// Whether `text` is how something else says what is known: a span above the one that failed, with what it adds in front of the
+/// cause, or a record of the log that has it as a field.
+fn is_told_again(known: &Problem, new: &Problem, text: &str) -> bool {
+    let may_be = |a: &Option<String>, b: &Option<String>| a.is_none() || b.is_none() || a == b;
+    known.severity == new.severity
+        && known.source != new.source
+        && may_be(&known.node, &new.node)
+        && may_be(&known.trace_id, &new.trace_id)
+        && has_cause(text, &known.message)
+}
+
+/// Whether a text ends with what a known message says, as far as it was kept.
+fn has_cause(text: &str, known: &str) -> bool {
+    let begins = |at: usize| at == 0 || text[..at].ends_with(": ");
+    match known.strip_suffix('…') {
+        Some(beginning) => text.find(beginning).is_some_and(begins),
+        None => !known.is_empty() && text.ends_with(known) && begins(text.len() - known.len()),
+    }
+}
+
+/// An id of a trace or span, which is zeros or nothing where there is none.
+fn id(text: &str) -> Option<String> {
+    text.bytes().any(|byte| byte != b'0').then(|| text.to_owned())
 }
 
 /// The code of a warning in the log. Older versions wrote none with a stall, but when the stall began.
@@ -166,6 +222,72 @@ mod tests {
         let shown: Vec<_> = found.iter().map(|problem| (problem.message.as_str(), problem.count)).collect();
         assert_eq!(shown, [("no disk attempt=2", 1), ("slow disk attempt=2", 2)]);
         assert_eq!(found[0].node.as_deref(), Some("orders"));
+    }
+
+    #[test]
+    fn one_cause_that_many_tell_is_one_problem() {
+        let span = |name: &str, id: &str, message: &str, node: &str| {
+            format!(
+                r#"{{"traceId":"ab","spanId":"{id}","name":"{name}","status":{{"code":2,"message":"{message}"}},
+                "attributes":[{{"key":"own.node","value":{{"stringValue":"{node}"}}}}]}}"#
+            )
+        };
+        let log = |severity, body: &str, fields: &str| {
+            format!(
+                r#"{{"traceId":"ab","spanId":"2","severityNumber":{severity},"body":{{"stringValue":"{body}"}},"attributes":[{fields}]}}"#
+            )
+        };
+        let field =
+            |key: &str, value: &str| format!(r#"{{"key":"{key}","value":{{"stringValue":"{value}"}}}}"#);
+        let mut problems = Problems::default();
+        for (text, node) in [
+            (span("datafusion.execute", "1", "disk full", "b"), Some("b")),
+            (span("hamilton.node", "2", "s.sql:3: b: disk full", "b"), Some("b")),
+            (span("pipeline.execute", "3", "node b: s.sql:3: b: disk full", ""), None),
+            // Another node's, and one that only ends alike.
+            (span("hamilton.node", "4", "s.sql:9: c: disk full", "c"), Some("c")),
+            (span("hamilton.stage", "5", "no disk full", ""), None),
+        ] {
+            problems.add_span(&serde_json::from_str(&text).unwrap(), node, "error.type");
+        }
+        let records = [
+            log(17, "node failed", &[field("node", "b"), field("error", "s.sql:3: b: disk full")].join(",")),
+            log(17, "run failed", &field("reason", "node b: s.sql:3: b: disk full")),
+            log(13, "node a: 5 of 100 rows break it", ""),
+        ];
+        for text in records {
+            problems.add_record(&serde_json::from_str(&text).unwrap(), "own.node", |_| false);
+        }
+        // As the manifest says it again.
+        problems.add(Problem {
+            severity: Severity::Warning,
+            message: "node a: 5 of 100 rows break it".into(),
+            error_type: None,
+            node: None,
+            source: "manifest".into(),
+            code: WarningCode::CheckNotPassed,
+            count: 1,
+            first_at: None,
+            trace_id: None,
+            span_id: None,
+        });
+        assert_eq!((problems.errors, problems.warnings), (3, 1));
+        let found = problems.into_found();
+        let shown: Vec<_> = found
+            .iter()
+            .map(|problem| {
+                (&*problem.message, problem.count, problem.node.as_deref(), problem.span_id.as_deref())
+            })
+            .collect();
+        let expected = [
+            ("disk full", 1, Some("b"), Some("1")),
+            ("s.sql:9: c: disk full", 1, Some("c"), Some("4")),
+            ("no disk full", 1, None, Some("5")),
+            ("node a: 5 of 100 rows break it", 1, None, Some("2")),
+        ];
+        assert_eq!(shown, expected);
+        assert!(found.iter().all(|problem| problem.trace_id.as_deref() == Some("ab")));
+        assert_eq!(found[3].code, WarningCode::CheckNotPassed);
     }
 
     #[test]

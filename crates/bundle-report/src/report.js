@@ -13,26 +13,75 @@
     redraws.forEach((redraw) => redraw());
   };
 
-  // Search: what does not have the words is hidden, in tables, plans, facts and the timeline alike.
-  const units = [...document.querySelectorAll("tbody tr, details, .dag g.node")]
-    .map((element) => ({ parts: [element], text: element.textContent.toLowerCase() }));
+  // Search: what does not have the words is hidden, in tables, plans, facts and the timeline alike, and dimmed in the DAG.
+  const textOf = (...parts) => parts.map((part) => part.textContent).join(" ").toLowerCase();
+  const hide = (part, hidden) => part.classList.toggle("hidden", hidden);
+  // A part that folds is found by the line that says of what it is, and then shown whole, or else by what is in it.
+  const folds = [...document.querySelectorAll("details")].map((element) => {
+    const title = textOf(element.querySelector("summary"));
+    const row = (row) => ({ parts: [row], text: `${title} ${textOf(row)}` });
+    return { element, title, text: textOf(element), rows: [...element.querySelectorAll("tbody tr")].map(row) };
+  });
+  const units = [...document.querySelectorAll("tbody tr, figure")].filter((element) => !element.closest("details"))
+    .map((element) => ({ parts: [element], text: textOf(element) }));
   for (const term of document.querySelectorAll("dl.facts dt")) {
     const value = term.nextElementSibling;
-    units.push({ parts: [term, value], text: `${term.textContent} ${value.textContent}`.toLowerCase() });
+    units.push({ parts: [term, value], text: textOf(term, value) });
   }
+  const boxes = [...document.querySelectorAll(".dag g.node")].map((element) => ({ element, text: textOf(element) }));
+  const tables = [...document.querySelectorAll("main .scroll")];
+  const sections = [...document.querySelectorAll("main section")];
+  // Bars of the timeline, each with its text, as soon as there are any.
+  const bars = [];
   let words = [];
   const has = (text) => words.every((word) => text.includes(word));
   const field = make("input", { type: "search", placeholder: "search ( / )", ariaLabel: "search", spellcheck: false });
   const found = make("span", { className: "found" });
+  const show = (unit) => {
+    const matches = has(unit.text);
+    unit.parts.forEach((part) => hide(part, !matches));
+    return matches;
+  };
+  const showFold = (fold) => {
+    const isWhole = has(fold.title);
+    let count = 0;
+    for (const row of fold.rows) {
+      if (isWhole) row.parts.forEach((part) => hide(part, false));
+      else count += show(row);
+    }
+    // What has no rows is one text, such as that of an error.
+    if (isWhole || (fold.rows.length === 0 && has(fold.text))) count = 1;
+    hide(fold.element, count === 0);
+    // What is found is seen, and folded again afterwards.
+    if (words.length && count) {
+      fold.wasOpen ??= fold.element.open;
+      fold.element.open = true;
+    } else if (fold.wasOpen !== undefined) {
+      fold.element.open = fold.wasOpen;
+      fold.wasOpen = undefined;
+    }
+    return count;
+  };
   const search = () => {
     words = field.value.toLowerCase().split(/\s+/).filter((word) => word);
-    let count = 0;
-    for (const unit of units) {
-      const matches = has(unit.text);
-      count += matches;
-      unit.parts.forEach((part) => part.classList.toggle("hidden", !matches));
+    const count = (things, shows) => things.reduce((sum, thing) => sum + shows(thing), 0);
+    const total = count(units, show) + count(folds, showFold);
+    for (const box of boxes) box.element.classList.toggle("dim", !has(box.text));
+    // A heading stands only above something.
+    const isSeen = (element) => !element.closest(".hidden");
+    for (const table of tables) {
+      hide(table, words.length > 0 && ![...table.querySelectorAll("tbody tr")].some((row) => !row.classList.contains("hidden")));
     }
-    found.textContent = words.length ? `${count} found` : "";
+    const lit = words.length ? count(bars, (bar) => has(bar.text)) : 0;
+    const inDag = count(boxes, (box) => has(box.text));
+    for (const section of sections) {
+      hide(section, false);
+      const hasDrawing = section.querySelector("#timeline") && (lit > 0 || inDag > 0);
+      const things = [...section.querySelectorAll("tbody tr, details, figure, dl.facts dd")];
+      hide(section, words.length > 0 && !hasDrawing && !things.some(isSeen));
+    }
+    const inTimeline = bars.length ? `, ${lit} in the timeline` : "";
+    found.textContent = words.length ? `${total} found${inTimeline}` : "";
     redraws.forEach((redraw) => redraw());
   };
   field.addEventListener("input", search);
@@ -42,12 +91,30 @@
   };
   byId("tools").append(field, found,
     make("button", { type: "button", title: "light or dark ( t )", onclick: turn }, "◐"),
-    make("button", { type: "button", title: "print", onclick: () => print() }, "print"));
-  for (const node of document.querySelectorAll(".dag g.node")) {
-    node.addEventListener("click", () => find(node.dataset.name));
+    make("button", { type: "button", title: "print", onclick: () => print() }, "print"),
+    make("span", { className: "found keys" }, "keys: / search, Esc all again, j and k next and previous section, t light or dark"));
+  for (const { element } of boxes) {
+    element.addEventListener("click", () => find(element.dataset.name));
+    element.addEventListener("keydown", (event) => {
+      if (event.key !== "Enter" && event.key !== " ") return;
+      event.preventDefault();
+      find(element.dataset.name);
+    });
   }
-  // What is printed is whole.
-  addEventListener("beforeprint", () => document.querySelectorAll("details").forEach((part) => { part.open = true; }));
+  // What is printed is whole, and on the screen all is as before when it has been.
+  let printed = null;
+  addEventListener("beforeprint", () => {
+    printed ??= { sought: field.value, folded: null };
+    find("");
+    printed.folded ??= folds.filter((fold) => !fold.element.open);
+    printed.folded.forEach((fold) => { fold.element.open = true; });
+  });
+  addEventListener("afterprint", () => {
+    if (!printed) return;
+    printed.folded.forEach((fold) => { fold.element.open = false; });
+    find(printed.sought);
+    printed = null;
+  });
   addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     if (event.key === "Escape") {
@@ -59,7 +126,7 @@
     } else if (event.target !== field && event.key === "t") {
       turn();
     } else if (event.target !== field && (event.key === "j" || event.key === "k")) {
-      const headings = [...document.querySelectorAll("h1, h2")];
+      const headings = [...document.querySelectorAll("h1, h2")].filter((heading) => !heading.closest(".hidden"));
       const tops = headings.map((heading) => heading.getBoundingClientRect().top);
       const next = event.key === "j" ? tops.findIndex((top) => top > 30) : tops.findLastIndex((top) => -5 > top);
       if (next >= 0) headings[next].scrollIntoView();
@@ -70,11 +137,10 @@
   const LANE = 16;
   const MAX_LANES = 150;
   const GROUPS = ["nodes", "stages", "queries", "operators"];
-  const bars = [
-    ...data.nodes.map(([name, start, time, state]) => ({ group: 0, name, node: name, start, time, state })),
-    ...data.spans.map(([kind, name, node, start, time, failed]) =>
-      ({ group: kind + 1, name, node, start, time, state: failed ? 2 : 0 })),
-  ];
+  for (const [name, start, time, state] of data.nodes) bars.push({ group: 0, name, node: name, start, time, state });
+  for (const [kind, name, node, start, time, failed] of data.spans) {
+    bars.push({ group: kind + 1, name, node, start, time, state: failed ? 2 : 0 });
+  }
   if (bars.length === 0) return;
   const whole = bars.reduce((end, bar) => Math.max(end, bar.start + bar.time), Math.max(data.duration, 0.001));
   const heads = [];

@@ -279,6 +279,8 @@ fn problems(report: &Report) -> Section<'_> {
         Column::text("node"),
         Column::text("from"),
         Column::text("message"),
+        Column::text("trace"),
+        Column::text("span"),
     ];
     let rows = report.problems.iter().map(|problem| {
         let severity = match problem.severity {
@@ -291,6 +293,8 @@ fn problems(report: &Report) -> Section<'_> {
             name(problem.node.as_deref()),
             code(problem.source.as_str()),
             vec![Piece::Message(&problem.message)],
+            code(problem.trace_id.as_deref()),
+            code(problem.span_id.as_deref()),
         ]
     });
     table_section("Errors and warnings", columns, rows)

@@ -1,6 +1,9 @@
 //! How far the values of a column have moved from one run to another.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    f64::consts::FRAC_2_PI,
+};
 
 use daglight_finding_thresholds::FindingThresholds;
 use schemars::JsonSchema;
@@ -46,6 +49,7 @@ pub(super) fn drifts(
         .filter_map(|(key, new)| {
             // A new column has not moved. That it is new is said of its output.
             let old = before.get(&*key_before(key, renamed))?;
+            let moved = moved(old, new);
             let drift = ValueDrift {
                 node: key.0.clone(),
                 column: key.1.clone(),
@@ -53,9 +57,10 @@ pub(super) fn drifts(
                 missing_after: part(new.missing, new.count),
                 distinct_before: old.distinct,
                 distinct_after: new.distinct,
-                distance: distance(old, new),
+                distance: moved.map(|moved| moved.distance),
             };
-            drift.is_one(thresholds).then_some(drift)
+            let values_moved = moved.is_some_and(|moved| moved.is_more_than(thresholds.drift));
+            (values_moved || drift.is_one(thresholds)).then_some(drift)
         })
         .collect();
     // Both are parts of the rows, so that the larger one can be taken. The number of different values is not, and has
@@ -68,14 +73,13 @@ pub(super) fn drifts(
 }
 
 impl ValueDrift {
+    /// Whether missing or different values moved by more than the thresholds.
     fn is_one(&self, thresholds: &FindingThresholds) -> bool {
         let distinct = self.distinct_before.zip(self.distinct_after).is_some_and(|(before, after)| {
             // A share of what was there, and of one at least, so that a column that had none can drift too.
             before.abs_diff(after) as f64 > thresholds.distinct_drift * before.max(1) as f64
         });
-        distinct
-            || (self.missing_after - self.missing_before).abs() > thresholds.missing_drift
-            || self.distance.is_some_and(|distance| distance > thresholds.drift)
+        distinct || (self.missing_after - self.missing_before).abs() > thresholds.missing_drift
     }
 
     /// What moved, such as `12 % missing, was 0 %; its values moved by 23 %`.
@@ -101,7 +105,35 @@ fn part(count: u64, whole: u64) -> f64 {
     if whole == 0 { 0.0 } else { (count as f64 / whole as f64).clamp(0.0, 1.0) }
 }
 
-fn distance(before: &ColumnSummary, after: &ColumnSummary) -> Option<f64> {
+/// How far the values of a column moved, and how far they would move by chance, were they drawn from the same.
+#[derive(Debug, Clone, Copy)]
+struct Moved {
+    distance: f64,
+    by_chance: Chance,
+}
+
+/// What a normal value exceeds once in a hundred times, in standard deviations.
+const NORMAL_99: f64 = 2.33;
+
+/// What chance moves between two sets of rows that are drawn from one distribution.
+#[derive(Debug, Clone, Copy)]
+enum Chance {
+    /// The distance that one of a hundred pairs of draws exceeds.
+    Critical(f64),
+    /// The distance that is expected, and by how much one of a hundred pairs of draws exceeds it.
+    Expected { distance: f64, beyond: f64 },
+}
+
+impl Moved {
+    fn is_more_than(&self, threshold: f64) -> bool {
+        match self.by_chance {
+            Chance::Critical(critical) => self.distance > critical.max(threshold),
+            Chance::Expected { distance, beyond } => self.distance > distance + threshold.max(beyond),
+        }
+    }
+}
+
+fn moved(before: &ColumnSummary, after: &ColumnSummary) -> Option<Moved> {
     match (before.distribution.as_ref()?, after.distribution.as_ref()?) {
         (Distribution::Ranges(before), Distribution::Ranges(after)) => of_ranges(before, after),
         (Distribution::Values(before, rows_before), Distribution::Values(after, rows_after)) => {
@@ -111,8 +143,10 @@ fn distance(before: &ColumnSummary, after: &ColumnSummary) -> Option<f64> {
     }
 }
 
-/// The distance of Kolmogorov and Smirnov, with the rows of a range spread evenly over it.
-fn of_ranges(before: &[(f64, f64, u64)], after: &[(f64, f64, u64)]) -> Option<f64> {
+/// The distance of Kolmogorov and Smirnov, with the rows of a range spread evenly over it. By chance it is more than
+/// 1.63 times `sqrt(1/n + 1/m)` once in a hundred times: the limit of their two-sample test, at 1 %.
+fn of_ranges(before: &[(f64, f64, u64)], after: &[(f64, f64, u64)]) -> Option<Moved> {
+    const OF_A_HUNDRED: f64 = 1.63;
     let rows = |ranges: &[(f64, f64, u64)]| ranges.iter().map(|(.., count)| *count as f64).sum::<f64>();
     let (rows_before, rows_after) = (rows(before), rows(after));
     if rows_before == 0.0 || rows_after == 0.0 {
@@ -128,24 +162,45 @@ fn of_ranges(before: &[(f64, f64, u64)], after: &[(f64, f64, u64)]) -> Option<f6
     // Between two edges both sides are straight lines, so the greatest difference is at one of them.
     let edges = before.iter().chain(after).flat_map(|(from, to, _)| [*from, *to]);
     let differences = edges.map(|at| (up_to(before, at) / rows_before - up_to(after, at) / rows_after).abs());
-    Some(differences.fold(0.0, f64::max))
+    let critical = OF_A_HUNDRED * (1.0 / rows_before + 1.0 / rows_after).sqrt();
+    Some(Moved { distance: differences.fold(0.0, f64::max), by_chance: Chance::Critical(critical) })
 }
 
-/// The part of the rows that has another value; of what is not listed nobody knows that it is another.
-fn of_values(before: (&BTreeMap<String, u64>, u64), after: (&BTreeMap<String, u64>, u64)) -> Option<f64> {
+/// The total variation: the part of the rows that has another value; of what is not listed nobody knows that it is another.
+fn of_values(before: (&BTreeMap<String, u64>, u64), after: (&BTreeMap<String, u64>, u64)) -> Option<Moved> {
     if before.1 == 0 || after.1 == 0 {
         return None;
     }
-    let of = |(values, rows): (&BTreeMap<String, u64>, u64), value: &String| {
-        part(values.get(value).copied().unwrap_or(0), rows)
-    };
     let unlisted = |(values, rows): (&BTreeMap<String, u64>, u64)| {
-        1.0 - part(values.values().fold(0, |sum, count| sum.saturating_add(*count)), rows)
+        rows.saturating_sub(values.values().fold(0, |sum, count| sum.saturating_add(*count)))
     };
     let values: BTreeSet<&String> = before.0.keys().chain(after.0.keys()).collect();
-    let listed: f64 = values.into_iter().map(|value| (of(before, value) - of(after, value)).abs()).sum();
+    let count = |values: &BTreeMap<String, u64>, value: &String| values.get(value).copied().unwrap_or(0);
+    let listed = values.into_iter().map(|value| (count(before.0, value), count(after.0, value)));
+    let (mut distance, mut deviations, mut variances) = (0.0, 0.0, 0.0);
+    for (of_before, of_after) in listed.chain([(unlisted(before), unlisted(after))]) {
+        distance += (part(of_before, before.1) - part(of_after, after.1)).abs();
+        let variance = variance_by_chance((of_before, before.1), (of_after, after.1));
+        deviations += variance.sqrt();
+        variances += variance;
+    }
     // Half, because what leaves one value arrives at another, and would count twice.
-    Some(((listed + (unlisted(before) - unlisted(after)).abs()) / 2.0).clamp(0.0, 1.0))
+    let distance = f64::clamp(distance / 2.0, 0.0, 1.0);
+    // The mean of the absolute value of a normal difference is sqrt(2/π) of its standard deviation, and its variance is
+    // 1 - 2/π of that of the difference.
+    let by_chance = Chance::Expected {
+        distance: FRAC_2_PI.sqrt() * deviations / 2.0,
+        beyond: NORMAL_99 * ((1.0 - FRAC_2_PI) * variances).sqrt() / 2.0,
+    };
+    Some(Moved { distance, by_chance })
+}
+
+/// The variance of the difference of the parts of one value in two draws of rows, both from what they have together: each count
+/// is one of a multinomial sample, and the difference close to normal with the variance `p (1 - p) (1/n + 1/m)`.
+fn variance_by_chance(before: (u64, u64), after: (u64, u64)) -> f64 {
+    let (rows_before, rows_after) = (before.1 as f64, after.1 as f64);
+    let pooled = ((before.0 as f64 + after.0 as f64) / (rows_before + rows_after)).clamp(0.0, 1.0);
+    pooled * (1.0 - pooled) * (1.0 / rows_before + 1.0 / rows_after)
 }
 
 #[cfg(test)]
@@ -181,10 +236,10 @@ mod tests {
 
     #[test]
     fn numbers_move_by_the_part_of_the_rows_that_is_elsewhere() {
-        let even = || ranges(&[(0.0, 5.0, 50), (5.0, 10.0, 50)]);
+        let even = || ranges(&[(0.0, 5.0, 500), (5.0, 10.0, 500)]);
         // The same, by other ranges.
         check(column(0, even()), column(0, ranges(&[(0.0, 2.0, 20), (2.0, 10.0, 80)])), None);
-        let moved = || ranges(&[(0.0, 5.0, 27), (5.0, 10.0, 73)]);
+        let moved = || ranges(&[(0.0, 5.0, 270), (5.0, 10.0, 730)]);
         check(column(0, even()), column(0, moved()), Some("its values moved by 23 %"));
         check(column(0, even()), column(0, ranges(&[(20.0, 30.0, 9)])), Some("its values moved by 100 %"));
         check(column(0, ranges(&[(3.0, 3.0, 9)])), column(0, ranges(&[(3.0, 3.0, 900)])), None);
@@ -203,6 +258,52 @@ mod tests {
         let listed = |count| Distribution::Values([("a".to_owned(), count)].into(), 100);
         check(column(0, listed(10)), column(0, listed(40)), Some("its values moved by 30 %"));
         check(column(0, half()), column(0, ranges(&[(0.0, 1.0, 5)])), None);
+    }
+
+    #[test]
+    fn what_chance_moves_is_no_drift() {
+        // Draws of 895 rows among a hundred customers that are equally likely.
+        let mut random = fastrand::Rng::with_seed(7);
+        let mut draw = |rows: u64, customers: u64| {
+            let mut counts = BTreeMap::new();
+            (0..rows).for_each(|_| {
+                *counts.entry(format!("c{}", random.u64(0..customers))).or_insert(0) += 1;
+            });
+            Distribution::Values(counts, rows)
+        };
+        for _ in 0..200 {
+            check(column(0, draw(895, 100)), column(0, draw(895, 100)), None);
+            check(column(0, draw(60, 20)), column(0, draw(895, 20)), None);
+        }
+        // Others are drawn: that is no chance.
+        let found = drifts(
+            &one(column(0, draw(895, 100))),
+            &one(column(0, draw(895, 60))),
+            &HashMap::new(),
+            &FindingThresholds::default(),
+        );
+        assert!(found.len() == 1 && found[0].distance > Some(0.35), "{found:?}");
+    }
+
+    #[test]
+    fn a_few_rows_say_nothing_of_a_distribution() {
+        // A count, which is one row, and the sums of seven years.
+        check(column(0, ranges(&[(5.0, 5.0, 1)])), column(0, ranges(&[(6.0, 6.0, 1)])), None);
+        check(column(0, values(&[("5", 1)])), column(0, values(&[("6", 1)])), None);
+        let keys = |first: u64| {
+            let keys = (first..first + 7).map(|key| (key.to_string(), 1)).collect();
+            Distribution::Values(keys, 7)
+        };
+        check(column(0, keys(0)), column(0, keys(100)), None);
+        check(
+            column(0, values(&[("a", 10), ("b", 10)])),
+            column(0, values(&[("b", 20)])),
+            Some("its values moved by 50 %"),
+        );
+        let years = |from: f64| ranges(&[(from, from + 7.0, 7)]);
+        check(column(0, years(0.0)), column(0, years(5.0)), None);
+        let many = |from: f64| ranges(&[(from, from + 7.0, 700)]);
+        check(column(0, many(0.0)), column(0, many(5.0)), Some("its values moved by 71 %"));
     }
 
     #[test]

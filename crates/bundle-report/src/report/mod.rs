@@ -46,7 +46,8 @@ use crate::{findings::Finding, level::Level};
 ///   `idle_ms`. So did `findings`, and of the timeline `critical_steps`, `concurrency` and `idle_gaps`; `plans`,
 ///   `spans`, `spans_left_out`, `resources` and the `self_ms` of spans followed, then `heartbeat.silent_seconds`,
 ///   `heartbeat.idle_share` and the `statement` of stalls, then `data`, `data_left_out`, `tables`, `operators` and `lineage`.
-///   `nodes[].checks` and `since` came next, and last `process_ended` of runs and nodes and a code for each kind of warning.
+///   `nodes[].checks` and `since` came next, then `process_ended` of runs and nodes and a code for each kind of warning, and last
+///   `trace_id` and `span_id` of problems, of which each cause has since been one.
 pub const REPORT_VERSION: u32 = 2;
 
 /// What a run did, what was slow, what failed, and what has not been delivered.

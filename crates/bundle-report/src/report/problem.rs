@@ -5,7 +5,8 @@ use daglight_run_bundle::WarningCode;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// An error or warning, with all its occurrences.
+/// An error or warning, with all its occurrences. What is told more than once, as by the span of a query, that of its node, that of
+/// the run and the log, is one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Problem {
     /// Error or warning.
@@ -25,6 +26,12 @@ pub struct Problem {
     pub count: u64,
     /// When it was first seen.
     pub first_at: Option<DateTime<Utc>>,
+    /// The trace that it was first seen in, where what said it has one.
+    #[serde(default)]
+    pub trace_id: Option<String>,
+    /// The span of that trace.
+    #[serde(default)]
+    pub span_id: Option<String>,
 }
 
 /// How bad a problem is.
