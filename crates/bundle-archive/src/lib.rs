@@ -7,6 +7,7 @@
 //!
 //! What lies in a bundle, and whether it is whole, belongs to `daglight-run-bundle`.
 
+mod error_texts;
 mod pack;
 mod unpack;
 mod without_sql;

@@ -19,7 +19,8 @@ use crate::without_sql;
 pub struct PackOptions {
     /// Leave the text of SQL and plans out: of plan files the plans as text and the details of operators, of spans
     /// `db.query.text`, and as a whole the tracker's outbox, which holds the code of nodes, the data summaries, which hold values
-    /// as the plans do, and the report, which can be made again. Messages of errors stay as the policy of the run let them through.
+    /// as the plans do, and the report, which can be made again. The texts of errors, warnings and checks are left out of the manifest,
+    /// spans and logs as well, since they quote the statement.
     pub without_sql: bool,
 }
 
@@ -155,6 +156,9 @@ fn write(
     // The bundle's own list has hashes from the end of the run. Without SQL, or after `sync`, the files are others,
     // and whoever unpacks them would see damage where nothing is wrong.
     manifest.files = listed(&manifest, &packed);
+    if options.without_sql {
+        manifest = without_sql::strip_manifest(&manifest).map_err(io::Error::from).map_err(failed)?;
+    }
     let text = manifest.to_copy(bundle).map_err(io::Error::from).map_err(failed)?;
     append(&mut archive, &format!("{folder}/{manifest_path}"), &*text, text.len() as u64).map_err(failed)?;
     // Finished by hand and not by dropping: a drop has no way to report that the last block did not fit on the disk,

@@ -17,6 +17,12 @@ const MAGIC: [u8; 2] = [0x1f, 0x8b];
 /// Bytes of a path: longer ones have an entry of their own in front, which is read into memory.
 const MAX_PATH_BYTES: u64 = 1_024;
 
+/// How many times its size an archive may hold: files of runs have a fifth to a fiftieth of it, and only what was made to fill
+/// disks has more than this.
+const MAX_RATIO: u64 = 200;
+/// Bytes up to which a ratio says nothing: 64 MiB.
+const FREE_BYTES: u64 = 64 << 20;
+
 /// How much an archive may hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
@@ -70,6 +76,12 @@ pub enum UnpackError {
         /// The limits.
         limits: Limits,
     },
+    /// It holds many times more than its size, as no bundle does.
+    #[error("{} holds more than {} times its size, as no packed bundle does", path.display(), MAX_RATIO)]
+    Ratio {
+        /// The archive.
+        path: PathBuf,
+    },
     /// It holds no bundle.
     #[error("{} holds no run bundle", path.display())]
     NoBundle {
@@ -104,7 +116,8 @@ pub fn unpack(path: &Path, into: &Path, limits: Limits) -> Result<Bundle, Unpack
     let too_large = || UnpackError::TooLarge { path: path.to_owned(), limits };
     let file = File::open(path).map_err(unreadable)?;
     // What the archive says of sizes is not believed: no more than this is ever decompressed. Headers are 512 bytes a file.
-    let most = limits.bytes.saturating_add(limits.files.saturating_mul(4_096));
+    let expected = file.metadata().map_err(unreadable)?.len().saturating_mul(MAX_RATIO).max(FREE_BYTES);
+    let most = limits.bytes.min(expected).saturating_add(limits.files.saturating_mul(4_096));
     let mut archive = Archive::new(MultiGzDecoder::new(BufReader::new(file)).take(most));
     let mut folder: Option<String> = None;
     let mut long_path: Option<String> = None;
@@ -133,6 +146,9 @@ pub fn unpack(path: &Path, into: &Path, limits: Limits) -> Result<Bundle, Unpack
         // by the limit on what is decompressed, and by `written` below.
         if files > limits.files || bytes > limits.bytes {
             return Err(too_large());
+        }
+        if bytes > expected {
+            return Err(UnpackError::Ratio { path: path.to_owned() });
         }
         let below = name.split_once('/').filter(|(first, below)| {
             let is_first = folder.get_or_insert_with(|| (*first).to_owned()) == first;

@@ -2,12 +2,19 @@
 
 use std::io::{self, BufWriter, Read, Write};
 
-use daglight_run_bundle::{BundlePart, JsonLine, JsonLines, MAX_PLAN_BYTES, NumberedLine, SQL_FIELDS};
+use daglight_run_bundle::{
+    BundlePart, JsonLine, JsonLines, MAX_PLAN_BYTES, Manifest, NumberedLine, SQL_FIELDS,
+};
 use daglight_semantic_conventions::key::DB_QUERY_TEXT;
 use serde_json::Value;
 
+use crate::error_texts;
+
 /// What stands for a line that cannot be read. It cannot be read either.
 const UNREADABLE: &[u8] = b"a damaged line was left out\n";
+
+/// The file of the log, whose records quote statements.
+const LOGS: &str = "otel_logs.json";
 
 /// Whether a file is left out: it holds code, plans or values of the data in places that cannot be distinguished.
 pub(crate) fn is_left_out(path: &str) -> bool {
@@ -16,7 +23,7 @@ pub(crate) fn is_left_out(path: &str) -> bool {
 
 /// Whether a file is packed without a part of it.
 pub(crate) fn is_changed(path: &str) -> bool {
-    matches!(BundlePart::of(path), BundlePart::Plan | BundlePart::Traces)
+    matches!(BundlePart::of(path), BundlePart::Plan | BundlePart::Traces) || path == LOGS
 }
 
 /// Writes the content of a file without the SQL in it. A line that is not JSON, or longer than a line may be, is replaced, since nobody can say what is in it, and whoever unpacks the file must see that it was damaged.
@@ -37,6 +44,7 @@ pub(crate) fn strip(path: &str, from: impl Read, to: impl Write) -> io::Result<(
         match line {
             JsonLine::Value(mut spans) => {
                 strip_attributes(&mut spans);
+                error_texts::of_signals(&mut spans);
                 serde_json::to_writer(&mut to, &spans)?;
                 to.write_all(b"\n")?;
             }
@@ -44,6 +52,13 @@ pub(crate) fn strip(path: &str, from: impl Read, to: impl Write) -> io::Result<(
         }
     }
     to.flush()
+}
+
+/// A manifest without the texts of its errors, checks and warnings.
+pub(crate) fn strip_manifest(manifest: &Manifest) -> serde_json::Result<Manifest> {
+    let mut fields = serde_json::to_value(manifest)?;
+    error_texts::of_manifest(&mut fields);
+    serde_json::from_value(fields)
 }
 
 fn strip_plan(value: &mut Value) {

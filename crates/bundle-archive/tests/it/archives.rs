@@ -41,16 +41,36 @@ impl Scratch {
         let manifest = json!({
             "format": "daglight_run_bundle", "format_version": 3, "daglight_version": "0.1.0",
             "identity": {"run_id": run_id, "dag_name": "a::b_v1"}, "namespace": "daglight", "profile": "dev",
-            "status": "success", "started_at": "2026-11-21T08:00:00Z",
+            "status": "failure", "started_at": "2026-11-21T08:00:00Z", "error": "node orders: no function marker(Int64)",
+            "nodes": [{"name": "orders", "kind": "transform", "status": "failure", "error": "no function marker(Int64)",
+                "earlier_attempts": [{"attempt": 1, "status": "failure", "error": "cannot cast 'marker' to Int32"}],
+                "checks": [{"check": "a > 'marker'", "kind": "condition", "severity": "fail", "outcome": "failed",
+                    "message": "cannot cast 'marker'"}]}],
+            "warnings": [{"code": "check_not_passed", "message": "node orders: data check failed: a > 'marker'"}],
         });
         fs::write(bundle.manifest(), manifest.to_string()).unwrap();
         let attributes = json!([
             {"key": "db.query.text", "value": {"stringValue": "SELECT 'marker'"}},
             {"key": "daglight.node", "value": {"stringValue": "orders"}},
         ]);
-        let spans = json!({"resourceSpans": [{"scopeSpans": [{"spans": [{"attributes": attributes}]}]}]});
+        let error =
+            json!([{"key": "exception.message", "value": {"stringValue": "no function marker(Int64)"}}]);
+        let spans = json!({"resourceSpans": [{"scopeSpans": [{"spans": [{
+            "attributes": attributes, "status": {"code": 2, "message": "no function marker(Int64)"},
+            "events": [{"name": "exception", "attributes": error}]}]}]}]});
+        let record = |severity: u8, body: &str, error: &str| {
+            let attributes = json!([{"key": "error", "value": {"stringValue": error}},
+                {"key": "warning.code", "value": {"stringValue": "check_not_passed"}}]);
+            json!({"resourceLogs": [{"scopeLogs": [{"logRecords": [{
+                "severityNumber": severity, "body": {"stringValue": body}, "attributes": attributes}]}]}]})
+        };
         fs::write(bundle.traces(), format!("{spans}\n{spans}\n")).unwrap();
-        fs::write(bundle.logs(), "").unwrap();
+        let logs = [
+            record(17, "node failed", "no function marker(Int64)"),
+            record(13, "node orders: data check failed: a > 'marker'", ""),
+            record(9, "reads 'marker'", "'marker'"),
+        ];
+        fs::write(bundle.logs(), logs.map(|line| format!("{line}\n")).concat()).unwrap();
         let plan = json!({
             "query_id": 1, "sql": "SELECT 'marker'", "logical_plan": "marker", "physical_plan": "marker",
             "preview": {"columns": ["a"], "rows": [["marker"]]},
@@ -260,6 +280,17 @@ fn a_file_twice_two_runs_and_a_long_name_that_is_too_long_are_refused() {
     let long = "n".repeat(2_000);
     check_refused(&[(EntryType::GNULongName, "././@LongLink", long.as_bytes()), file]);
     check_refused(&[(EntryType::GNULongName, "././@LongLink", b"run/../../evil"), file]);
+}
+
+#[test]
+fn what_holds_many_times_its_size_is_refused_before_it_is_written() {
+    let scratch = Scratch::new();
+    let zeros = vec![0; 80 << 20];
+    let name = format!("{}/otel_traces.json", RunId::new());
+    let archive = scratch.archive(&[(EntryType::Regular, &name, &zeros)]);
+    let error = scratch.unpack(&archive, Limits::default()).unwrap_err();
+    assert!(matches!(error, UnpackError::Ratio { .. }), "{error}");
+    assert_eq!(fs::read_dir(scratch.at("unpacked")).unwrap().count(), 0);
 }
 
 #[test]
