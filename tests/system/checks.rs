@@ -258,3 +258,30 @@ fn of_a_query_whose_check_fails_the_rows_are_shown() {
     assert!(finished.stdout.contains("| x |\n+---+\n| 1 |"), "{}", finished.stdout);
     assert!(finished.stderr.contains("; checks: 1 failed"), "{}", finished.stderr);
 }
+
+#[test]
+fn a_plan_shows_the_checks_of_each_node() {
+    let checkout = Checkout::new();
+    checkout.pipeline(
+        "checks.sql",
+        "-- expect: rows > 0\n-- expect(warn): name <> 'zqmark'\nCREATE TABLE few AS SELECT 'a' AS name;\nSELECT 1 AS one;\n",
+    );
+    let plan = |arguments: &[&str]| {
+        Daglight::new(&checkout, ["plan", "checks.sql"]).args(arguments).finish().ended_with(0).stdout
+    };
+    let tree = plan(&[]);
+    assert!(tree.contains("checks.sql:3  expect: rows > 0; name <> 'zqmark' (warn)\n"), "{tree}");
+    let document: Value = serde_json::from_str(&plan(&["--json"])).expect("JSON");
+    assert_eq!(
+        document["nodes"][0]["checks"],
+        json!([
+            {"check": "rows > 0", "severity": "fail", "line": 1},
+            {"check": "name <> 'zqmark'", "severity": "warn", "line": 2},
+        ])
+    );
+    assert_eq!(document["nodes"][1]["checks"], json!([]));
+    for format in ["tree", "json"] {
+        let shown = plan(&["--profile", "prod", "--format", format]);
+        assert!(shown.contains("rows > ") && !shown.contains("zqmark"), "{shown}");
+    }
+}

@@ -244,3 +244,35 @@ fn no_text_of_a_user_acts_on_the_terminal_or_brings_a_line_of_its_own() {
     assert!(!markdown.contains(acts), "{markdown:?}");
     assert!(!markdown.lines().any(|line| line.starts_with("  ok   forged")), "{markdown}");
 }
+
+/// The table functions that `datafusion-cli` has.
+#[test]
+fn files_and_caches_are_read_by_functions() {
+    let checkout = Checkout::new();
+    let sql = "COPY (SELECT value AS id FROM generate_series(1, 1000)) TO 'ids.parquet';
+               CREATE TABLE groups AS SELECT DISTINCT row_group_id, row_group_num_rows AS n FROM parquet_metadata('ids.parquet');
+               CREATE EXTERNAL TABLE ids STORED AS PARQUET LOCATION 'ids.parquet';
+               CREATE TABLE counted AS SELECT count(*) AS n FROM ids WHERE id > 10;
+               CREATE TABLE cached AS SELECT path FROM metadata_cache() WHERE path LIKE '%ids.parquet';
+               SELECT (SELECT sum(n) FROM groups), (SELECT n FROM counted), (SELECT count(*) FROM cached);";
+    let finished = finished(&checkout, sql, &["--format", "csv"]);
+    assert!(finished.stdout.ends_with("\n1000,990,1\n"), "{}", finished.stdout);
+    // The function waits for the file that the script writes.
+    let report = finished.report(0);
+    let reads_what_is_written = nodes(&report);
+    assert_eq!(reads_what_is_written[1], json!(["groups", "transform", 1, ["ids_parquet"]]), "{report:#}");
+
+    let refused = Daglight::run(
+        &checkout,
+        &checkout.pipeline("no.sql", "CREATE TABLE a AS SELECT 1 AS x;\nSELECT * FROM metadata_cach();"),
+    )
+    .finish()
+    .ended_with(2);
+    assert!(
+        refused.stderr.contains(
+            "no.sql:2:15: table function \"metadata_cach\" is not defined; did you mean \"metadata_cache\"?"
+        ),
+        "{}",
+        refused.stderr
+    );
+}

@@ -1,11 +1,15 @@
 //! `daglight plan`: the pipeline that scripts make, without running it.
 
-use std::{collections::BTreeSet, process::ExitCode};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    process::ExitCode,
+};
 
 use daglight::{
     identity::{Dag, Node},
-    policy::{printable, printable_within},
-    shown_dag,
+    policy::{Policy, printable, printable_within},
+    shown_check, shown_dag,
+    sql::Pipeline,
 };
 use serde_json::{Value, json};
 
@@ -19,6 +23,8 @@ use crate::{
 
 /// How much of a node's name and of its type is shown in a line of the tree.
 const NAME_COLUMNS: usize = 120;
+/// How much of its data checks.
+const CHECK_COLUMNS: usize = 240;
 
 pub(crate) fn plan(args: &PlanArgs) -> Result<ExitCode, Failure> {
     let resolved = script::settings_loader(&args.script).resolve()?;
@@ -32,10 +38,11 @@ pub(crate) fn plan(args: &PlanArgs) -> Result<ExitCode, Failure> {
         let nodes = pipeline.nodes_of(part).into_iter();
         nodes.filter_map(|name| dag.node(&name).map(|node| node.name.clone())).collect::<BTreeSet<_>>()
     });
+    let checks = checks_by_node(&pipeline, dag, &policy);
     let drawing = dag.drawing(runs.as_ref());
     match if args.json { DagFormat::Json } else { args.format } {
         DagFormat::Tree => {
-            say::document(drawing.tree(line).trim_end());
+            say::document(drawing.tree(|node| line(node, &checks)).trim_end());
             let all = dag.nodes().len();
             let (name, version) = (dag.name().as_str(), short(dag.dag_hash()));
             let count = match &runs {
@@ -46,17 +53,47 @@ pub(crate) fn plan(args: &PlanArgs) -> Result<ExitCode, Failure> {
         }
         DagFormat::Mermaid => say::document(drawing.mermaid().trim_end()),
         DagFormat::Dot => say::document(drawing.dot().trim_end()),
-        DagFormat::Json => say::document(&format!("{:#}", document(dag, runs.as_ref()))),
+        DagFormat::Json => say::document(&format!("{:#}", document(dag, runs.as_ref(), &checks))),
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// A node in one line: what it is called, what it is and where its statement stands.
-fn line(node: &Node) -> String {
+/// A data check of a node, as it is shown.
+struct ShownCheck {
+    text: String,
+    severity: &'static str,
+    line: usize,
+}
+
+/// The data checks of each node, by the name under which the node is shown.
+type Checks = BTreeMap<String, Vec<ShownCheck>>;
+
+fn checks_by_node(pipeline: &Pipeline, shown: &Dag, policy: &Policy) -> Checks {
+    let by_node = pipeline.checks().filter_map(|(node, checks)| {
+        let checks = checks.iter().map(|expectation| ShownCheck {
+            text: shown_check(&expectation.check, policy),
+            severity: expectation.check.severity().name(),
+            line: expectation.line,
+        });
+        Some((shown.node(node)?.name.clone(), checks.collect()))
+    });
+    by_node.collect()
+}
+
+/// A node in one line: what it is called, what it is, where its statement stands and what is expected of its rows.
+fn line(node: &Node, checks: &Checks) -> String {
     let name = printable_within(&node.name, NAME_COLUMNS);
     let place = node.code.as_ref().map(|code| format!("  {}:{}", printable(&code.path), code.first_line));
     let output = printable_within(&node.output_type, NAME_COLUMNS);
-    format!("{name}  ({}, {output}){}", node.kind.name(), place.unwrap_or_default())
+    let checks = checks.get(&node.name).map(|checks| {
+        let texts = checks.iter().map(|check| match check.severity {
+            "fail" => check.text.clone(),
+            severity => format!("{} ({severity})", check.text),
+        });
+        format!("  expect: {}", printable_within(&texts.collect::<Vec<_>>().join("; "), CHECK_COLUMNS))
+    });
+    let kind = node.kind.name();
+    format!("{name}  ({kind}, {output}){}{}", place.unwrap_or_default(), checks.unwrap_or_default())
 }
 
 /// The first characters of a hash, enough to distinguish versions.
@@ -64,7 +101,7 @@ fn short(hash: &str) -> &str {
     hash.get(..12).unwrap_or(hash)
 }
 
-fn document(dag: &Dag, runs: Option<&BTreeSet<String>>) -> Value {
+fn document(dag: &Dag, runs: Option<&BTreeSet<String>>, checks: &Checks) -> Value {
     let nodes: Vec<Value> = dag
         .nodes()
         .iter()
@@ -79,6 +116,9 @@ fn document(dag: &Dag, runs: Option<&BTreeSet<String>>) -> Value {
                 "path": code.map(|code| &code.path),
                 "first_line": code.map(|code| code.first_line),
                 "last_line": code.map(|code| code.last_line),
+                "checks": checks.get(&node.name).map(|checks| checks.iter().map(|check| json!({
+                    "check": check.text, "severity": check.severity, "line": check.line,
+                })).collect::<Vec<_>>()).unwrap_or_default(),
                 "runs": runs.is_none_or(|runs| runs.contains(&node.name)),
             })
         })

@@ -28,8 +28,8 @@ pub use daglight_run_session::{
     OnInterrupt, OwnTime, Panic, QueryCancelled, Reading, ReportPaths, Run, RunError, RunLinks, RunOptions,
     RunProgress, RunStatus, RunWatch, RunningNode, SERVER_VARIABLES, STALL_FIELDS, StallClass, Stalled,
     StopSignal, SyncReport, SyncedLineage, Telemetry, TelemetryError, Tracking, catch_panic, check_setup,
-    close_dead_run, error_kind, follow_spawned_tasks, receive_signals, shown_dag, silence_panics_of_nodes,
-    sync_lineage_of, sync_run,
+    close_dead_run, error_kind, follow_spawned_tasks, receive_signals, shown_check, shown_dag,
+    silence_panics_of_nodes, sync_lineage_of, sync_run,
 };
 pub use daglight_settings as settings;
 #[cfg(feature = "sql")]

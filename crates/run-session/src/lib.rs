@@ -173,6 +173,7 @@ pub use error_report::ErrorReport;
 pub use finish_report::{FinishReport, ReportPaths, RunLinks};
 pub use interruption::{Interrupted, StopSignal};
 pub use node::{LeftOut, Node};
+pub use node_checks::shown_check;
 pub use node_stop::Stalled;
 pub use on_interrupt::OnInterrupt;
 pub use options::RunOptions;

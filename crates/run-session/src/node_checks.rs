@@ -91,8 +91,8 @@ fn record(result: &CheckResult, policy: &Policy) -> CheckRecord {
     }
 }
 
-/// The text of a check, which is SQL.
-fn shown_check(check: &DataCheck, policy: &Policy) -> String {
+/// The text of a check, which is SQL, as far as the policy shows it; otherwise what kind of check it is.
+pub fn shown_check(check: &DataCheck, policy: &Policy) -> String {
     policy.capture_sql(check.text()).map_or_else(|| check.kind().to_owned(), |text| text.to_text())
 }
 

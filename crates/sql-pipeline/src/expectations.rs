@@ -35,6 +35,14 @@ impl From<DataFusionError> for StepError {
 }
 
 impl Pipeline {
+    /// The data checks of each node that has some, in the order of the script.
+    pub fn checks(&self) -> impl Iterator<Item = (&str, &[Expectation])> {
+        self.steps().iter().filter_map(|step| {
+            let checks = self.statement(step).checks.as_slice();
+            step.node.as_deref().filter(|_| !checks.is_empty()).map(|node| (node, checks))
+        })
+    }
+
     /// Finds out whether the checks of a step fit the columns of what its plan returns or writes. `false` where the plan does
     /// not say which these are.
     pub(crate) fn check_columns(
