@@ -56,4 +56,4 @@ pub use schema::schema_hash;
 pub use source::{SourceFacts, source_facts};
 pub use stored_files::StoredFiles;
 pub use summary_tap::SummaryTap;
-pub use written::Written;
+pub use written::{Written, memory_bytes};

@@ -4,10 +4,22 @@ use daglight_capture_policy::host_of_path_part;
 
 const SLASHES: [char; 2] = ['/', '\\'];
 
-/// The external name that files have by their location: that of the file or folder, without its ending.
+/// What stands behind the ending of a format where files are compressed.
+const COMPRESSIONS: [&str; 7] = ["bz2", "gz", "lz4", "snappy", "xz", "zst", "zstd"];
+
+/// The external name that files have by their location: that of the file or folder, without its ending. `sales.2024.csv` is
+/// `sales.2024`, since the rest distinguishes it from `sales.2025.csv`.
 pub fn name_of_files(location: &str) -> &str {
     let part = naming_part(location);
-    part.split_once('.').map_or(part, |(name, _)| if name.is_empty() { part } else { name })
+    let without = |part: &'_ str, is_ending: fn(&str) -> bool| {
+        let (name, ending) = part.rsplit_once('.')?;
+        (!name.is_empty() && is_ending(ending)).then_some(name.len())
+    };
+    let is_compression = |ending: &str| COMPRESSIONS.iter().any(|known| ending.eq_ignore_ascii_case(known));
+    // The digits of a date or a version are none.
+    let is_format = |ending: &str| !ending.is_empty() && ending.chars().all(|c| c.is_ascii_alphabetic());
+    let part = without(part, is_compression).map_or(part, |length| &part[..length]);
+    without(part, is_format).map_or(part, |length| &part[..length])
 }
 
 /// The part of a location that names what is there: the last one that is not a partition, because the `Ann` of
@@ -81,6 +93,11 @@ mod tests {
         check("out\\late.csv.gz", "late.csv.gz", "late");
         check("out/late//", "late", "late");
         check("out/.hidden", ".hidden", ".hidden");
+        check("out/sales.2024.csv", "sales.2024.csv", "sales.2024");
+        check("out/sales.2024.csv.zst", "sales.2024.csv.zst", "sales.2024");
+        check("out/v1.2/", "v1.2", "v1.2");
+        check("out/a.b.PARQUET", "a.b.PARQUET", "a.b");
+        check("out/.csv", ".csv", ".csv");
         check("/", "", "");
     }
 

@@ -68,7 +68,7 @@ impl Output for Table {
         let batches = || partitions.iter().flatten();
         let written = Written {
             rows: Some(batches().map(|batch| batch.num_rows() as u64).sum()),
-            bytes: Some(batches().map(memory_bytes).sum()),
+            bytes: Some(memory_bytes(batches())),
             ..Written::new(&self.name, Materialization::Table, Arc::clone(&schema))
         };
         register(session, &self.name, Arc::new(MemTable::try_new(schema, partitions)?))?;

@@ -231,7 +231,7 @@ impl ParamTable {
         Ok(Written {
             location,
             rows: Some(rows.num_rows() as u64),
-            bytes: Some(memory_bytes(&rows)),
+            bytes: Some(memory_bytes([&rows])),
             signature: Some(signature(&rows).map_err(|error| failed(error.into()))?),
             ..Written::new(&self.name, Materialization::ParamTable, rows.schema())
         })

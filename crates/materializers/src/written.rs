@@ -4,7 +4,7 @@ use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use chrono::{DateTime, Utc};
 use daglight_run_bundle::Materialization;
 use datafusion::{
-    common::{TableReference, utils::memory::get_record_batch_memory_size},
+    common::{TableReference, utils::memory::RecordBatchMemoryCounter},
     datasource::{MemTable, listing::ListingTable},
     error::Result,
     prelude::SessionContext,
@@ -105,13 +105,15 @@ impl Written {
         let provider = session.table_provider(table).await?;
         let mut written = Self::new(name, Materialization::Table, provider.schema());
         if let Some(in_memory) = provider.downcast_ref::<MemTable>() {
-            let (mut rows, mut bytes) = (0, 0);
+            let mut rows = 0;
+            let mut memory = RecordBatchMemoryCounter::new();
             for partition in &in_memory.batches {
-                let batches = partition.read().await;
-                rows += batches.iter().map(|batch| batch.num_rows() as u64).sum::<u64>();
-                bytes += batches.iter().map(memory_bytes).sum::<u64>();
+                for batch in partition.read().await.iter() {
+                    rows += batch.num_rows() as u64;
+                    memory.count_batch(batch);
+                }
             }
-            (written.rows, written.bytes) = (Some(rows), Some(bytes));
+            (written.rows, written.bytes) = (Some(rows), Some(memory.memory_usage() as u64));
         } else if let Some(listing) = provider.downcast_ref::<ListingTable>() {
             written.materialization = Materialization::files(&listing.options().format.get_ext());
             written.location = listing.table_paths().first().map(ToString::to_string);
@@ -120,7 +122,12 @@ impl Written {
     }
 }
 
-/// What a batch takes of memory; buffers that its columns share count once.
-pub(crate) fn memory_bytes(batch: &RecordBatch) -> u64 {
-    get_record_batch_memory_size(batch) as u64
+/// What batches take of memory. Buffers that they share count once: a join may return thousands of batches whose columns are
+/// slices of one buffer.
+pub fn memory_bytes<'b>(batches: impl IntoIterator<Item = &'b RecordBatch>) -> u64 {
+    let mut memory = RecordBatchMemoryCounter::new();
+    for batch in batches {
+        memory.count_batch(batch);
+    }
+    memory.memory_usage() as u64
 }

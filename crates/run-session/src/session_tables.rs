@@ -3,7 +3,7 @@
 
 use std::sync::{Arc, OnceLock, Weak};
 
-use daglight_materializers::{Materialization, Written};
+use daglight_materializers::{Materialization, Written, memory_bytes};
 use daglight_plan_diagnostics::PartitionTap;
 use datafusion::{
     arrow::{
@@ -11,7 +11,6 @@ use datafusion::{
         datatypes::SchemaRef,
     },
     catalog::MemorySchemaProvider,
-    common::utils::memory::get_record_batch_memory_size,
     datasource::MemTable,
 };
 use futures::FutureExt as _;
@@ -106,6 +105,6 @@ fn table_of(table: &MemTable, name: String, results: &[QueryResult]) -> Option<(
     let result = results.iter().find(|result| batches().any(|batch| result.is_in(batch)))?;
     let written = Written::new(name, Materialization::Table, Arc::clone(&result.schema))
         .with_rows(batches().map(|batch| batch.num_rows() as u64).sum())
-        .with_bytes(batches().map(|batch| get_record_batch_memory_size(batch) as u64).sum());
+        .with_bytes(memory_bytes(batches()));
     Some((written, result.logical_hash.clone()))
 }
