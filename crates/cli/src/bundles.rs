@@ -145,7 +145,8 @@ fn may_be_output_folder(path: &Path) -> bool {
 /// counts, or by the id of its run in the output folder of the settings. `None` where the folder has no runs yet.
 pub(crate) fn bundle_of(named: &Path) -> Result<Option<NamedBundle>, Failure> {
     if let Some(run_id) = run_id(named) {
-        return with_id(run_id).map(|bundle| Some(NamedBundle { bundle, archive: None }));
+        let output_dir = process_settings()?.bundle.output_dir;
+        return with_id(run_id, &output_dir).map(Some);
     }
     let (last, count) = bundles_at(named)?.into_last();
     if let Some(last) = last.as_ref().filter(|_| count > 1) {
@@ -161,11 +162,11 @@ fn unpacked(archive: &Path) -> Result<NamedBundle, Failure> {
     Ok(NamedBundle { bundle, archive: Some(Unpacked { archive: archive.to_owned(), folder }) })
 }
 
-fn with_id(run_id: RunId) -> Result<Bundle, Failure> {
-    let output_dir = process_settings()?.bundle.output_dir;
-    let mut bundles = folders_at(&output_dir)?;
+fn with_id(run_id: RunId, output_dir: &Path) -> Result<NamedBundle, Failure> {
+    let mut bundles = folders_at(output_dir)?;
     bundles.retain(|bundle| bundle.recorded_run() == Some(run_id));
-    bundles.pop().ok_or_else(|| {
+    let found = bundles.pop().map(|bundle| NamedBundle { bundle, archive: None });
+    found.ok_or_else(|| {
         Failure::input(format!(
             "no run {run_id} below {}: expected the folder of a bundle, or the id of a run there; another output \
              folder is named by DAGLIGHT_OUTPUT_DIR",
@@ -179,6 +180,11 @@ pub(crate) fn warn_of_damages(called: Display<'_>, report: &Report) {
     for UnreadableFile { file, problem } in report.damages() {
         note!("warning: {called}: {file}: {problem}");
     }
+}
+
+/// As [`one_bundle`], with `output_dir` as the folder in which the id of a run is looked for.
+pub(crate) fn one_bundle_with(named: &Path, output_dir: &Path) -> Result<NamedBundle, Failure> {
+    run_id(named).map_or_else(|| one_bundle(named), |run_id| with_id(run_id, output_dir))
 }
 
 /// As [`bundle_of`], for a command that has nothing to do without one.

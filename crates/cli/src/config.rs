@@ -13,6 +13,7 @@ use crate::{
     args::ConfigArgs,
     failure::Failure,
     say::{self, note},
+    script::outputs_and_tables,
 };
 
 pub(crate) fn config(args: &ConfigArgs) -> Result<ExitCode, Failure> {
@@ -31,6 +32,8 @@ fn settings(args: &ConfigArgs) -> Result<String, Failure> {
     }
     let resolved = loader.resolve()?;
     dag_name(&resolved)?;
+    // A run would refuse them.
+    outputs_and_tables(&resolved, &resolved.settings.policy())?;
     Ok(match args.json {
         true => format!("{:#}", resolved.to_json()),
         false => format!("{}\n{resolved}", headline(&resolved)),

@@ -4,16 +4,30 @@ use std::process::ExitCode;
 
 use daglight::{check_setup, otel::BridgeConfig, settings::SettingsLoader};
 
-use crate::{failure::Failure, say::say};
+use crate::{failure::Failure, say::say, script::outputs_and_tables};
 
 pub(crate) fn doctor() -> Result<ExitCode, Failure> {
     let environment = BridgeConfig::new("daglight").environment;
-    let is_well = check_setup(&SettingsLoader::from_process(), &environment, |check| {
+    let loader = SettingsLoader::from_process();
+    let mut is_well = check_setup(&loader, &environment, |check| {
         let kind = check.kind.to_string();
         match &check.result {
             Ok(found) => say!("  ok   {kind:<14} {found}"),
             Err(problem) => say!("  FAIL {kind:<14} {problem}"),
         }
     });
+    // What is wrong with the settings themselves has been said.
+    if let Ok(resolved) = loader.resolve() {
+        match outputs_and_tables(&resolved, &resolved.settings.policy()) {
+            Ok((_, tables)) => {
+                let outputs = resolved.settings.outputs.len();
+                say!("  ok   {:<14} {outputs} declared, {} parameter tables", "outputs", tables.len());
+            }
+            Err(problem) => {
+                say!("  FAIL {:<14} {}", "outputs", problem.messages().join(": "));
+                is_well = false;
+            }
+        }
+    }
     Ok(if is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

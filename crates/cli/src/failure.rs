@@ -81,7 +81,7 @@ impl Failure {
     }
 
     /// The error and its causes.
-    fn messages(&self) -> Vec<String> {
+    pub(crate) fn messages(&self) -> Vec<String> {
         let mut messages = Vec::new();
         let mut next = Some(&*self.error as &dyn Error);
         while let Some(error) = next {

@@ -19,7 +19,7 @@ use daglight::{
 use daglight_guarded_files::read_named_text;
 use datafusion::prelude::{SessionConfig, SessionContext};
 
-use crate::{args::ScriptArgs, bundles::one_bundle, config::dag_name, failure::Failure, say::note};
+use crate::{args::ScriptArgs, bundles::one_bundle_with, config::dag_name, failure::Failure, say::note};
 
 /// The name of a DAG whose script has none that could be used.
 const ANY_NAME: &str = "pipeline_v1";
@@ -86,11 +86,7 @@ pub(crate) fn pipeline(
         let _ = policy.capture_input(name, value.as_str());
     }
     let settings = &resolved.settings;
-    let registry = Registry::new(&settings.outputs).map_err(|error| wrong_type(&error, resolved, policy))?;
-    let param_tables = settings.param_tables.iter().map(|(name, table)| {
-        ParamTable::of_settings(name, table).map_err(|error| of_param_table(name, error, resolved))
-    });
-    let param_tables = param_tables.collect::<Result<_, _>>()?;
+    let (registry, param_tables) = outputs_and_tables(resolved, policy)?;
     let dag_name = Some(dag_name.unwrap_or_else(|| name_of_script(script.path())));
     let pipeline = Pipeline::new(
         script,
@@ -105,7 +101,20 @@ pub(crate) fn pipeline(
         // No run will show them, and what is missing may stand in one of these comments.
         warnings.iter().for_each(|warning| note!("warning: {warning}"));
     }
-    with_part(args, pipeline?)
+    with_part(args, pipeline?, &settings.bundle.output_dir)
+}
+
+/// The registry of outputs and the parameter tables of the settings.
+pub(crate) fn outputs_and_tables(
+    resolved: &Resolved,
+    policy: &Policy,
+) -> Result<(Registry, Vec<ParamTable>), Failure> {
+    let settings = &resolved.settings;
+    let registry = Registry::new(&settings.outputs).map_err(|error| wrong_type(&error, resolved, policy))?;
+    let param_tables = settings.param_tables.iter().map(|(name, table)| {
+        ParamTable::of_settings(name, table).map_err(|error| of_param_table(name, error, resolved))
+    });
+    Ok((registry, param_tables.collect::<Result<_, _>>()?))
 }
 
 /// What is wrong with a parameter table, and where it stands.
@@ -172,9 +181,9 @@ fn text_of_stdin() -> Result<String, String> {
     })
 }
 
-fn with_part(args: &ScriptArgs, pipeline: Pipeline) -> Result<NamedPipeline, Failure> {
+fn with_part(args: &ScriptArgs, pipeline: Pipeline, output_dir: &Path) -> Result<NamedPipeline, Failure> {
     if let Some(named) = &args.retry {
-        return retried(named, pipeline);
+        return retried(named, pipeline, output_dir);
     }
     // An option that is given twice chooses what either does.
     let all = |selectors: &[NodeSelector]| selectors.iter().cloned().reduce(NodeSelector::or);
@@ -187,8 +196,8 @@ fn with_part(args: &ScriptArgs, pipeline: Pipeline) -> Result<NamedPipeline, Fai
 }
 
 /// What a run has left undone.
-fn retried(named: &Path, pipeline: Pipeline) -> Result<NamedPipeline, Failure> {
-    let bundle = one_bundle(named)?;
+fn retried(named: &Path, pipeline: Pipeline, output_dir: &Path) -> Result<NamedPipeline, Failure> {
+    let bundle = one_bundle_with(named, output_dir)?;
     let manifest = Manifest::read(&bundle).map_err(Failure::input)?;
     let (run, dag) = (&manifest.identity, pipeline.dag());
     let run_id = run.run_id;
