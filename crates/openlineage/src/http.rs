@@ -4,19 +4,21 @@ use std::time::{Duration, SystemTime};
 
 use daglight_capture_policy::{Redactor, in_one_line};
 use daglight_http_transport::{
-    TransportError, Trust, beginning_of_body, build, client_builder, execute, gzipped, retry_after,
-    secret_header,
+    BodyError, TransportError, Trust, beginning_of_body, build, client_builder, execute, gzipped,
+    retry_after, secret_header, whole_body,
 };
 use reqwest::{
     StatusCode, Url,
     blocking::{Client, Response},
-    header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap},
+    header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue},
 };
 
 use crate::{answer::Answer, target::HttpTarget};
 
 /// Bytes of an answer that are read to explain a status.
 const MAX_ANSWER_BYTES: u64 = 4 << 10;
+/// Bytes of an answer to an event that was taken: receivers return nothing, or a few words.
+const MAX_TAKEN_BYTES: u64 = 1 << 20;
 /// Characters of it that are shown.
 const MAX_SAID: usize = 200;
 
@@ -69,7 +71,7 @@ impl HttpSender {
     fn answered(&self, answer: Response) -> Answer {
         let status = answer.status();
         if status.is_success() {
-            return Answer::Taken;
+            return taken(status, answer);
         }
         let after = retry_after(answer.headers(), SystemTime::now());
         let body = beginning_of_body(answer, MAX_ANSWER_BYTES);
@@ -94,5 +96,32 @@ impl HttpSender {
             }
             _ => Answer::Never { error },
         }
+    }
+}
+
+/// What a receiver means by a success. A proxy or a login page answers 200, too, and has taken nothing.
+fn taken(status: StatusCode, answer: Response) -> Answer {
+    let is_html = |kind: &HeaderValue| kind.as_bytes().to_ascii_lowercase().starts_with(b"text/html");
+    let is_html = answer.headers().get(CONTENT_TYPE).is_some_and(is_html);
+    match whole_body(answer, MAX_TAKEN_BYTES) {
+        Ok(body) if !is_html && !body.trim_ascii_start().starts_with(b"<") => Answer::Taken,
+        Ok(_) => Answer::Never {
+            error: format!(
+                "the receiver answered {status} with a page: this is not a receiver of OpenLineage"
+            ),
+        },
+        Err(BodyError::TooLong { most }) => Answer::Never {
+            error: format!(
+                "the receiver answered {status} with more than {most} bytes: this is not a receiver of OpenLineage"
+            ),
+        },
+        // Whether the event arrived is not known. An event that arrives twice says the same twice.
+        Err(error) => Answer::Later {
+            error: format!(
+                "the receiver answered {status}, and its answer broke off: {}",
+                in_one_line(&error)
+            ),
+            after: None,
+        },
     }
 }

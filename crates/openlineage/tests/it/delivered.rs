@@ -63,6 +63,24 @@ fn a_server_that_fails_is_asked_again() {
 }
 
 #[test]
+fn a_page_that_answers_has_taken_nothing() {
+    let case = run_against(|_| Reply::Page, FLUSH);
+    assert_eq!((case.ledger.delivered, case.ledger.waiting), (0, 4), "{:?}", case.ledger);
+    let error = case.ledger.last_error.clone().unwrap();
+    assert!(error.contains("with a page: this is not a receiver of OpenLineage"), "{error}");
+    let receiver = Receiver::start(|_| Reply::Status(201));
+    let synced = sync_lineage(&case.bundle, &at_url(&receiver.url), FLUSH).unwrap().unwrap();
+    assert_eq!((synced.delivered, &*types(&receiver.events())), (4, &ALL[..]));
+}
+
+#[test]
+fn an_answer_that_breaks_off_is_asked_for_again() {
+    let case = run_against(|number| if number == 0 { Reply::CutOff } else { Reply::Status(200) }, FLUSH);
+    assert_eq!((case.ledger.delivered, case.ledger.waiting), (4, 0), "{:?}", case.ledger);
+    assert_eq!(case.receiver.requests().len(), 5);
+}
+
+#[test]
 fn an_event_that_is_refused_is_dropped_with_its_reason() {
     let case = run_against(|number| Reply::Status(if number == 1 { 422 } else { 200 }), FLUSH);
     assert_eq!((case.ledger.delivered, case.ledger.waiting), (3, 0));

@@ -14,6 +14,10 @@ use serde_json::Value;
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Reply {
     Status(u16),
+    /// With 200 and the page of a proxy.
+    Page,
+    /// With 200, and the connection ends before the body does.
+    CutOff,
     /// Not at all.
     Hang,
     /// The connection is closed.
@@ -49,16 +53,19 @@ impl Receiver {
                         kept.push(request);
                         kept.len() - 1
                     };
-                    let status = match reply(number) {
-                        Reply::Status(status) => status,
+                    let (status, body) = match reply(number) {
+                        Reply::Status(status) => (status, "key sesame-1"),
+                        Reply::Page => (200, "\n <html>x"),
+                        Reply::CutOff => (200, ""),
                         Reply::Hang => {
                             thread::sleep(Duration::from_secs(2));
                             break;
                         }
                         Reply::Close => break,
                     };
-                    let answer = format!("HTTP/1.1 {status} X\r\nContent-Length: 12\r\n\r\nkey sesame-1");
-                    if stream.write_all(answer.as_bytes()).is_err() {
+                    let length = body.len().max(1);
+                    let answer = format!("HTTP/1.1 {status} X\r\nContent-Length: {length}\r\n\r\n{body}");
+                    if stream.write_all(answer.as_bytes()).is_err() || body.is_empty() {
                         break;
                     }
                 }
