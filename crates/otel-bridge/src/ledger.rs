@@ -113,10 +113,10 @@ impl SignalLedgers {
 
     /// One sentence for each signal of which the bundle's file did not take everything, and what went wrong.
     pub fn bundle_warnings(&self) -> Vec<Warning> {
-        // The counts first, and after them why.
+        // The console shows the first of all that a lack of space leads to: it names the file and the cause.
         let losses = self.losses("the bundle", |ledger| Some(&ledger.bundle));
         let losses = losses.map(|loss| Warning::new(WarningCode::BundleIncomplete, loss));
-        losses.chain(self.file_errors.iter().cloned()).collect()
+        self.file_errors.iter().cloned().chain(losses).collect()
     }
 
     /// One sentence for each signal of which the OTLP endpoint did not take everything, and what went wrong.

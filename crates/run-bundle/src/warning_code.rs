@@ -147,6 +147,19 @@ impl WarningCode {
         matches!(self, Self::Undelivered | Self::Unverified)
     }
 
+    /// Whether something of the run is not in its bundle.
+    pub fn means_loss(&self) -> bool {
+        matches!(
+            self,
+            Self::BundleIncomplete
+                | Self::DiskFull
+                | Self::PlansDropped
+                | Self::PlansNotWritten
+                | Self::ReportNotWritten
+                | Self::SpansIncomplete
+        )
+    }
+
     /// [`WarningCode::DiskFull`] for an error that comes from a lack of space, and `otherwise` for any other.
     pub fn of_error(error: &(dyn Error + 'static), otherwise: Self) -> Self {
         let mut cause = Some(error);

@@ -44,5 +44,7 @@ pub(super) fn accounts(manifest: &Manifest) -> Vec<Fault> {
             faults.push(Fault::Lost { account: account.name, lost });
         }
     }
+    let losses = manifest.warnings.iter().filter(|warning| warning.code.means_loss());
+    faults.extend(losses.map(|warning| Fault::Warned { warning: warning.clone() }));
     faults
 }

@@ -2,7 +2,7 @@
 
 use std::{fmt, io};
 
-use crate::{layout::MANIFEST, versioned::ReadError};
+use crate::{layout::MANIFEST, versioned::ReadError, warning::Warning};
 
 /// What is wrong with a file whose checksum in it is not that of its text.
 pub(super) const CHANGED: &str = "is not as it was written: its checksum is another";
@@ -78,6 +78,11 @@ pub enum Fault {
         /// How much of it, and why.
         lost: String,
     },
+    /// The run warned that something of it did not get into the bundle.
+    Warned {
+        /// The warning in the manifest.
+        warning: Warning,
+    },
     /// Of what was recorded, not all is accounted for.
     Unbalanced {
         /// What is counted: signal and destination.
@@ -111,6 +116,7 @@ impl fmt::Display for Fault {
             Self::Lacking { path, items, expected, found } => {
                 write!(f, "{path}: {found} {items}, expected {expected}")
             }
+            Self::Warned { warning } => write!(f, "the run warned: {warning}"),
             Self::Lost { account, lost } => write!(f, "{account}: {lost}"),
             Self::Unbalanced { account, produced, accounted } => {
                 write!(f, "{account}: {produced} recorded, but {accounted} delivered, waiting or dropped")
@@ -132,7 +138,7 @@ impl Fault {
             | Self::Foreign { path }
             | Self::Damaged { path, .. }
             | Self::Lacking { path, .. } => Some(path),
-            Self::Lost { .. } | Self::Unbalanced { .. } => None,
+            Self::Lost { .. } | Self::Warned { .. } | Self::Unbalanced { .. } => None,
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::fs;
 
 use super::*;
-use crate::{delivery_counts::DeliveryCounts, fixture};
+use crate::{delivery_counts::DeliveryCounts, fixture, warning::Warning, warning_code::WarningCode};
 
 /// As many spans as the manifest says.
 const TRACES: &str = "{\"resourceSpans\":[{\"scopeSpans\":[{\"spans\":[{},{},{},{}]}]}]}\n";
@@ -80,6 +80,15 @@ fn accounts_that_do_not_add_up_are_a_fault() {
         manifest(|manifest| manifest.delivery.tracker = Some(lost)),
         &["tracker: 9 recorded, but 5 delivered, waiting or dropped"],
     );
+}
+
+#[test]
+fn what_the_run_could_not_write_is_a_fault_and_what_a_server_refused_is_not() {
+    let warned = |code| manifest(move |manifest| manifest.warnings.push(Warning::new(code, "no space")));
+    check(warned(WarningCode::DiskFull), &["the run warned: no space"]);
+    check(warned(WarningCode::PlansNotWritten), &["the run warned: no space"]);
+    check(warned(WarningCode::TrackerRejected), &[]);
+    check(warned(WarningCode::Undelivered), &[]);
 }
 
 #[test]
