@@ -3,6 +3,7 @@
 use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
 
 use daglight_system_tests::{Checkout, Daglight, Finished};
+use serde_json::Value;
 
 fn call(checkout: &Checkout, arguments: &[&str]) -> Finished {
     Daglight::new(checkout, arguments).env("HAMILTON_TRACKER_ENABLED", "false").finish()
@@ -191,4 +192,62 @@ fn secrets_in_the_queries_of_urls_are_hidden_everywhere() {
             assert_eq!(files_with(&bundle, "public5"), [""; 0]);
         }
     }
+}
+
+/// A folder of sources is often called like the table that is made of it.
+#[test]
+fn a_table_may_be_called_like_a_folder_beside_it() {
+    let checkout = Checkout::new();
+    for (file, text) in
+        [("orders/a.csv", "id\n1\n2\n"), ("broken/x.json", "{\"a\":1"), ("other/b.csv", "id\n9\n")]
+    {
+        let path = checkout.path().join(file);
+        fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+        fs::write(path, text).expect("a file");
+    }
+    let sql = "CREATE TABLE orders AS SELECT * FROM 'orders/a.csv';
+               CREATE VIEW broken AS SELECT id + 1 AS id FROM orders;
+               SELECT (SELECT sum(id) FROM broken), (SELECT sum(id) FROM other);";
+    let finished =
+        Daglight::run(&checkout, &checkout.pipeline("folders.sql", sql)).args(["--format", "csv"]).finish();
+    assert!(finished.stdout.ends_with("\n5,9\n"), "{} {}", finished.stdout, finished.stderr);
+    // In front of the table, its name stands for nothing.
+    let sql = "SELECT * FROM orders;\nCREATE TABLE orders AS SELECT 1 AS id;";
+    let refused = Daglight::run(&checkout, &checkout.pipeline("early.sql", sql)).finish().ended_with(2);
+    assert!(refused.stderr.contains("table \"orders\" is defined only at line 2"), "{}", refused.stderr);
+}
+
+/// DataFusion takes such a target for a pattern, and writes beside it.
+#[test]
+fn what_is_copied_to_a_pattern_is_found_where_it_is() {
+    let checkout = Checkout::new();
+    let sql = "COPY (SELECT 1 AS a) TO 'out1/w[1].csv';";
+    let report = Daglight::run(&checkout, &checkout.pipeline("pattern.sql", sql)).finish().report(0);
+    let warnings = report["warnings"].to_string();
+    assert!(warnings.contains("COPY writes files of other names into"), "{report:#}");
+    let bundle = checkout.path().join(report["bundle"].as_str().expect("a bundle"));
+    let artifacts: Value =
+        serde_json::from_str(&fs::read_to_string(bundle.join("artifacts.json")).expect("a file"))
+            .expect("JSON");
+    let artifact = &artifacts["artifacts"][0];
+    assert_eq!(
+        (&artifact["location"], &artifact["file_count"]),
+        (&"out1/".into(), &1.into()),
+        "{artifacts:#}"
+    );
+    let written = fs::read_dir(checkout.path().join("out1")).expect("a folder");
+    let bytes: u64 = written.map(|entry| entry.expect("a file").metadata().expect("a size").len()).sum();
+    assert_eq!(artifact["bytes"], bytes, "{artifacts:#}");
+}
+
+#[test]
+fn a_table_that_is_kept_is_not_written_again() {
+    let checkout = Checkout::new();
+    let sql = "-- node: made\nCREATE TABLE t AS SELECT value AS a FROM generate_series(1, 100);
+-- node: kept\nCREATE TABLE IF NOT EXISTS t AS SELECT value AS a FROM generate_series(1, 5);
+-- node: new\nCREATE TABLE IF NOT EXISTS u AS SELECT * FROM t;";
+    let report = Daglight::run(&checkout, &checkout.pipeline("kept.sql", sql)).finish().report(0);
+    let rows: Vec<&Value> =
+        report["nodes"].as_array().expect("a list").iter().map(|node| &node["rows"]).collect();
+    assert_eq!(rows, [&Value::from(100), &Value::Null, &Value::from(100)], "{report:#}");
 }

@@ -84,7 +84,7 @@ pub(crate) fn run(args: RunArgs) -> Result<ExitCode, Failure> {
     let show = Show { nodes: !args.quiet, rows: !args.json };
     let count = part.as_ref().map_or(pipeline.dag().nodes().len(), |part| pipeline.nodes_of(part).len());
     let progress = Arc::new(Progress::new(lines, count as u64, show));
-    let session = session(&telemetry, config, runtime_env);
+    let session = session(&telemetry, config, runtime_env, pipeline.tables());
     let options = RunOptions::new().tags(tags).inputs(pipeline.inputs());
     let run = telemetry.start_interruptible_run(pipeline.dag(), options, answer(&args, &progress));
     ending::run_begins();

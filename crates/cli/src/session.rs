@@ -1,6 +1,6 @@
 //! The session that scripts run in.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use daglight::Telemetry;
 use datafusion::{
@@ -25,8 +25,13 @@ use crate::{
 };
 
 /// An observed session that reads files by their names, as `datafusion-cli` does: `SELECT * FROM 'orders.parquet'`.
-pub(crate) fn session(telemetry: &Telemetry, config: SessionConfig, env: Arc<RuntimeEnv>) -> SessionContext {
-    let files = Arc::new(NamedFiles::default());
+pub(crate) fn session(
+    telemetry: &Telemetry,
+    config: SessionConfig,
+    env: Arc<RuntimeEnv>,
+    tables: &BTreeSet<String>,
+) -> SessionContext {
+    let files = Arc::new(NamedFiles { factory: DynamicListTableFactory::default(), tables: tables.clone() });
     let catalogs = FileCatalogs { inner: MemoryCatalogProviderList::new(), files: Arc::clone(&files) };
     let builder = SessionStateBuilder::new_with_default_features()
         .with_config(config)
@@ -34,7 +39,7 @@ pub(crate) fn session(telemetry: &Telemetry, config: SessionConfig, env: Arc<Run
         .with_catalog_list(Arc::new(catalogs));
     let session = telemetry.session(with_store_options(builder));
     // What makes a table of a file asks the session for its options.
-    files.0.session_store().with_state(session.state_weak_ref());
+    files.factory.session_store().with_state(session.state_weak_ref());
     // Those that `datafusion-cli` has besides DataFusion's own.
     session.register_udtf("parquet_metadata", Arc::new(ParquetMetadata));
     cache_functions::register(&session);
@@ -44,13 +49,20 @@ pub(crate) fn session(telemetry: &Telemetry, config: SessionConfig, env: Arc<Run
 /// Makes tables of files. What an object store answers is the error where it has no such file: DataFusion's own, which is not
 /// asked about these, says of every name alike that there is no such table (`datafusion` 55.2.0, `src/datasource/dynamic_file.rs`, line 87).
 #[derive(Debug, Default)]
-struct NamedFiles(DynamicListTableFactory);
+struct NamedFiles {
+    factory: DynamicListTableFactory,
+    /// Names that are not looked for among the files, because the script makes tables of these names.
+    tables: BTreeSet<String>,
+}
 
 #[async_trait::async_trait]
 impl UrlTableFactory for NamedFiles {
     async fn try_new(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>, DataFusionError> {
+        if self.tables.contains(name) {
+            return Ok(None);
+        }
         if !is_in_store(name) {
-            return match self.0.try_new(name).await? {
+            return match self.factory.try_new(name).await? {
                 None => why_not_found(name),
                 found => Ok(found),
             };
@@ -86,7 +98,7 @@ fn why_not_found(name: &str) -> Result<Option<Arc<dyn TableProvider>>, DataFusio
 
 impl NamedFiles {
     fn session(&self) -> Option<SessionState> {
-        let session = self.0.session_store().get_session().upgrade()?;
+        let session = self.factory.session_store().get_session().upgrade()?;
         session.read().as_any().downcast_ref::<SessionState>().cloned()
     }
 }

@@ -1,6 +1,7 @@
 //! What the location of files says of their name.
 
 use daglight_capture_policy::host_of_path_part;
+use datafusion::datasource::listing::ListingTableUrl;
 
 const SLASHES: [char; 2] = ['/', '\\'];
 
@@ -40,6 +41,14 @@ pub fn naming_part(location: &str) -> &str {
 /// A part of a path without the user and the password that a URL has which was taken for one.
 fn without_user(part: &str) -> &str {
     host_of_path_part(part).unwrap_or(part)
+}
+
+/// The folder that a `COPY` writes into where its target is a pattern for DataFusion, because there is a `*`, `?` or `[` in it:
+/// the one in front of the pattern, with files of other names. `None` for any other target.
+pub fn folder_of_pattern(target: &str) -> Option<&str> {
+    ListingTableUrl::parse(target).ok()?.get_glob().as_ref()?;
+    let pattern = target.find(['*', '?', '['])?;
+    Some(target[..pattern].rfind(SLASHES).map_or("./", |slash| &target[..=slash]))
 }
 
 /// A location without the query and the fragment that a URL may have. In a path, `?` and `#` are characters like others.
@@ -99,6 +108,20 @@ mod tests {
         check("out/a.b.PARQUET", "a.b.PARQUET", "a.b");
         check("out/.csv", ".csv", ".csv");
         check("/", "", "");
+    }
+
+    #[test]
+    fn a_pattern_is_written_into_the_folder_in_front_of_it() {
+        for (target, folder) in [
+            ("out/w[1].csv", Some("out/")),
+            ("out/a?/b.csv", Some("out/")),
+            ("*.csv", Some("./")),
+            ("out/w.csv", None),
+            ("out/w[.csv", None),
+            ("https://host/x?y=*", None),
+        ] {
+            assert_eq!(folder_of_pattern(target), folder, "{target}");
+        }
     }
 
     #[test]

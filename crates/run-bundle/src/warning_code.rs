@@ -130,6 +130,8 @@ codes! {
     TagLeftOut = "tag_left_out",
     /// A comment of the script looks like a directive but is not one.
     ScriptComment = "script_comment",
+    /// The target of a `COPY` is a pattern for DataFusion, which writes files of other names into the folder in front of it.
+    TargetPattern = "target_pattern",
     /// The program that records the run warned of something.
     Program = "program",
     /// Code that observes the run panicked; the run is not affected, but less of it is recorded.

@@ -4,7 +4,7 @@ mod of_node;
 
 use std::sync::Arc;
 
-use daglight_materializers::{Materialization, Written, name_of_files};
+use daglight_materializers::{Materialization, Written, folder_of_pattern, name_of_files};
 use daglight_plan_diagnostics::{MeasuredQuery, PlannedQuery, QueryKind};
 use datafusion::{
     arrow::datatypes::SchemaRef,
@@ -32,9 +32,11 @@ impl QueryWrite {
     /// What the query has written, if it adds rows to something.
     pub(crate) fn of(query: &PlannedQuery, report: &MeasuredQuery, rows: Option<u64>) -> Option<Self> {
         let (name, materialization, location) = match &query.kind {
-            QueryKind::Copy { target, format } => {
-                (name_of_files(target).to_owned(), Materialization::files(format), Some(target.clone()))
-            }
+            QueryKind::Copy { target, format } => (
+                name_of_files(target).to_owned(),
+                Materialization::files(format),
+                Some(folder_of_pattern(target).unwrap_or(target).to_owned()),
+            ),
             QueryKind::Dml { table, .. } => {
                 // From the plan, and not from the catalog by the name: the table may be dropped or replaced by the
                 // time the query ends.

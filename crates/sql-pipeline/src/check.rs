@@ -181,7 +181,8 @@ impl Defined<'_> {
     /// Whether a name can be that of a file when its statement is reached: because there is one, a statement in front writes
     /// there, or it cannot be known before.
     fn may_be_file(&self, name: &str, index: usize) -> bool {
-        if !self.pipeline.reads_files {
+        // A name that the script gives to a table is not that of a folder beside it.
+        if !self.pipeline.reads_files || self.pipeline.tables().contains(name) {
             return false;
         }
         if may_be_there(name) {

@@ -15,6 +15,7 @@ use serde_json::Value;
 use crate::{
     dependencies::{self, Links},
     describe::{Parts, describe},
+    effect::Effect,
     locate::SourceError,
     names::{self, name_of_relation},
     outputs::{StatementOutput, outputs},
@@ -54,6 +55,8 @@ pub struct Pipeline {
     steps: Vec<Step>,
     parameters: BTreeMap<String, Parameter>,
     pub(crate) param_tables: Vec<UsedParamTable>,
+    /// See [`Pipeline::tables`].
+    tables: BTreeSet<String>,
     pub(crate) reads_files: bool,
 }
 
@@ -141,7 +144,18 @@ impl Pipeline {
             })
             .collect();
         let script = valued.unwrap_or(as_written);
-        Ok(Self { script, dag, steps, parameters, param_tables, reads_files: options.reads_files })
+        let defined = script.statements().iter().filter_map(|statement| match &statement.relations.effect {
+            Effect::Define { relation, .. } => Some(relation.table.to_string()),
+            _ => None,
+        });
+        let tables = defined.collect();
+        Ok(Self { script, dag, steps, parameters, param_tables, tables, reads_files: options.reads_files })
+    }
+
+    /// The names, without a schema, of the tables and views that statements define. A session that reads files by their names
+    /// must not take them for those of folders: `CREATE TABLE orders` beside a folder `orders` would find a table there.
+    pub fn tables(&self) -> &BTreeSet<String> {
+        &self.tables
     }
 
     /// The script.

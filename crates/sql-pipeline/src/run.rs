@@ -9,11 +9,13 @@ use std::{
 };
 
 use daglight_capture_policy::in_one_line;
+use daglight_materializers::folder_of_pattern;
 use daglight_run_session::{Node, Run, WarningCode, catch_panic};
 use datafusion::execution::context::SessionContext;
 use futures::{StreamExt, TryFutureExt, stream::FuturesUnordered};
 
 use crate::{
+    effect::Effect,
     expectations::StepError,
     locate::{SourceError, StatementError},
     pipeline::{Pipeline, Step},
@@ -84,6 +86,7 @@ impl Pipeline {
         options: RunScriptOptions<'_>,
     ) -> Result<(), RunFailure> {
         self.warn_of_comments(run);
+        self.warn_of_patterns(run);
         // Asked of the session that is to run it, because what a statement may do depends on the catalogs there; and
         // before anything runs, so that a refusal leaves nothing half done.
         if let Some(error) = self.refused_statement(session) {
@@ -198,6 +201,21 @@ impl Pipeline {
         if !others.is_empty() {
             let warning = format!("{} more comments look like directives but are not", others.len());
             run.warn_of(WarningCode::ScriptComment, warning);
+        }
+    }
+
+    fn warn_of_patterns(&self, run: &Run) {
+        for statement in self.script().statements() {
+            if let Effect::CopyTo { target, .. } = &statement.relations.effect
+                && let Some(folder) = folder_of_pattern(target)
+            {
+                let place = self.script().place_in(statement, statement.first_line, statement.first_column);
+                let warning = format!(
+                    "{place}: COPY writes files of other names into {folder:?}, because `*`, `?` and `[` make a pattern of \
+                     its target {target:?}"
+                );
+                run.warn_of(WarningCode::TargetPattern, warning);
+            }
         }
     }
 

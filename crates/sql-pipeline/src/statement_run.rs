@@ -15,12 +15,14 @@ use futures::{
 };
 
 use crate::{
+    effect::{Effect, Existing},
     expectations::StepError,
     kind::StatementKind,
     pipeline::{Pipeline, Step},
     recorded::{Target, record},
     run_options::{PipelineEvent, RowsWanted, RunScriptOptions},
     shown_rows::{Cells, ShownRows},
+    statement::Statement,
 };
 
 /// Where the rows of a statement go.
@@ -82,6 +84,7 @@ impl Pipeline {
             self.expect_rows(step, node, session);
         }
         let parsed = ParsedStatement(parsing.elapsed());
+        let is_kept = keeps_what_is_there(statement, session);
         let copied = match &plan {
             LogicalPlan::Copy(copy) => Some(copy.input.schema().inner().clone()),
             _ => None,
@@ -131,7 +134,10 @@ impl Pipeline {
         drop(stream);
         let has_rows = is_query && has_columns || statement.kind == StatementKind::Query;
         let Some(node) = node else { return Ok((has_rows && !is_streamed).then_some(shown)) };
-        record(node, statement, step.output.as_ref(), session, target, copied, &shown).await;
+        // What was there before is not of this node.
+        if !is_kept {
+            record(node, statement, step.output.as_ref(), session, target, copied, &shown).await;
+        }
         let shown = (has_rows && !is_streamed).then_some(shown);
         match self.verify_rows(step, node, session).await {
             Ok(()) => Ok(shown),
@@ -144,4 +150,13 @@ impl Pipeline {
             }
         }
     }
+}
+
+/// Whether a statement with IF NOT EXISTS defines what is there already, and so changes nothing.
+fn keeps_what_is_there(statement: &Statement, session: &SessionContext) -> bool {
+    let Effect::Define { relation, policy: Existing::Keep, .. } = &statement.relations.effect else {
+        return false;
+    };
+    let schema = session.catalog(&relation.catalog).and_then(|catalog| catalog.schema(&relation.schema));
+    schema.is_some_and(|schema| schema.table_exist(&relation.table))
 }
