@@ -4,16 +4,19 @@ use std::{error::Error, iter::successors};
 
 use crate::printable;
 
-/// An error and its causes in one line, [`printable`].
+/// An error and its causes in one line, [`printable`]. Of several lines, as messages of DataFusion have, one is made.
 pub fn in_one_line(error: &dyn Error) -> String {
-    printable(with_causes(error).trim_end()).into_owned()
+    let text = with_causes(error);
+    let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    printable(&lines.join(" ")).into_owned()
 }
 
-/// An error and its causes, as they are. A cause that only repeats the error is left out.
+/// An error and its causes, as they are. A cause that the text before it repeats is left out.
 pub fn with_causes(error: &dyn Error) -> String {
     let causes = successors(error.source(), |cause| (*cause).source());
     causes.fold(error.to_string(), |line, cause| match cause.to_string() {
-        repeated if line.ends_with(&repeated) => line,
+        // DataFusion's errors end with the cause, or with what help there is behind it.
+        repeated if line.contains(repeated.trim()) => line,
         cause => format!("{line}: {cause}"),
     })
 }
@@ -33,6 +36,6 @@ mod tests {
         let repeated = Outer(std::io::Error::other("delivery.json"));
         assert_eq!(in_one_line(&repeated), "cannot use delivery.json");
         let answer = Outer(std::io::Error::other("<html>\r\n\u{1b}[2J"));
-        assert_eq!(in_one_line(&answer), "cannot use delivery.json: <html>\\r\\n\\u001b[2J");
+        assert_eq!(in_one_line(&answer), "cannot use delivery.json: <html> \\u001b[2J");
     }
 }

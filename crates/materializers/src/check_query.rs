@@ -266,6 +266,10 @@ mod tests {
             ("row_number() OVER () > 1", "cannot contain an aggregate"),
             ("amonut > 1", "cannot be planned: "),
             ("nothing(amount)", "cannot be planned: "),
+            ("rows", "cannot be planned; did you mean `rows > 0`?: "),
+            ("row > 3", "cannot be planned; did you mean `rows > 0`?: "),
+            ("uniqe(id)", "cannot be planned; did you mean `unique(id)`?: "),
+            ("frehsness(at) < 2", "did you mean `freshness(day) < 2 days`?: "),
         ] {
             let check: DataCheck = text.parse().unwrap();
             let error = check.fits(&session.state(), &schema).unwrap_err();

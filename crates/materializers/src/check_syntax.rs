@@ -120,6 +120,20 @@ fn column_in(message: &str) -> Option<usize> {
     message.rsplit_once("Column: ")?.1.trim().parse().ok()
 }
 
+/// The rule that a condition may have been meant for which cannot be planned: `rows` alone, `row > 3`, `uniqe(id)`. They are conditions
+/// where there are such columns or functions.
+pub(crate) fn nearest_rule(condition: &str) -> Option<&'static str> {
+    const CALLED: [(&str, &str); 3] =
+        [("unique", "unique(id)"), ("not_null", "not_null(id)"), ("freshness", "freshness(day) < 2 days")];
+    let end = condition.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(condition.len());
+    let (word, rest) = (condition[..end].to_lowercase(), condition[end..].trim_start());
+    if rest.starts_with('(') {
+        let near = |name: &str| strsim::osa_distance(&word, name) <= 2;
+        return CALLED.into_iter().find(|(name, _)| near(name)).map(|(_, written)| written);
+    }
+    ["row", "rows"].contains(&word.as_str()).then_some("rows > 0")
+}
+
 struct Reading<'t> {
     tokens: &'t [TokenWithSpan],
     at: usize,

@@ -20,6 +20,7 @@ use datafusion::{
 
 use crate::{
     check_keys::{Added, Keys, Room},
+    check_syntax::nearest_rule,
     data_check::{CheckRule, DataCheck},
 };
 
@@ -61,8 +62,24 @@ pub enum CheckPlanError {
     #[error("a condition applies to one row and cannot contain an aggregate, a window function or a query")]
     NotOfOneRow,
     /// DataFusion does not plan the condition.
-    #[error("the condition cannot be planned")]
-    Condition(#[source] DataFusionError),
+    #[error("the condition cannot be planned{}", did_you_mean(*nearest))]
+    Condition {
+        /// The rule with the most similar name, as it is written.
+        nearest: Option<&'static str>,
+        /// Why.
+        #[source]
+        source: DataFusionError,
+    },
+}
+
+impl CheckPlanError {
+    fn condition(source: DataFusionError) -> Self {
+        Self::Condition { nearest: None, source }
+    }
+}
+
+fn did_you_mean(nearest: Option<&str>) -> String {
+    nearest.map(|rule| format!("; did you mean `{rule}`?")).unwrap_or_default()
 }
 
 /// How many columns are named in an error.
@@ -151,15 +168,16 @@ impl DataCheck {
                 let condition = self.condition(session, schema)?;
                 let schema = df_schema(schema)?;
                 let planned = session.create_physical_expr(condition, &schema);
-                PlannedCheck::Condition(planned.map_err(CheckPlanError::Condition)?)
+                PlannedCheck::Condition(planned.map_err(CheckPlanError::condition)?)
             }
         })
     }
 
     fn condition(&self, session: &SessionState, schema: &Schema) -> Result<Expr, CheckPlanError> {
         let df_schema = df_schema(schema)?;
+        let nearest = nearest_rule(self.text());
         let planned = session.create_logical_expr(self.text(), &df_schema);
-        let condition = planned.map_err(CheckPlanError::Condition)?;
+        let condition = planned.map_err(|source| CheckPlanError::Condition { nearest, source })?;
         let spans_rows = condition.exists(|part| {
             Ok(matches!(
                 part,
@@ -172,10 +190,10 @@ impl DataCheck {
                     | Expr::Unnest(_)
             ))
         });
-        if spans_rows.map_err(CheckPlanError::Condition)? {
+        if spans_rows.map_err(CheckPlanError::condition)? {
             return Err(CheckPlanError::NotOfOneRow);
         }
-        match condition.get_type(&df_schema).map_err(CheckPlanError::Condition)? {
+        match condition.get_type(&df_schema).map_err(CheckPlanError::condition)? {
             DataType::Boolean | DataType::Null => Ok(condition),
             data_type => Err(CheckPlanError::NotACondition { data_type }),
         }
@@ -183,7 +201,7 @@ impl DataCheck {
 }
 
 fn df_schema(schema: &Schema) -> Result<DFSchema, CheckPlanError> {
-    DFSchema::try_from(schema.clone()).map_err(CheckPlanError::Condition)
+    DFSchema::try_from(schema.clone()).map_err(CheckPlanError::condition)
 }
 
 fn index_of(schema: &Schema, name: &str) -> Result<usize, CheckPlanError> {
