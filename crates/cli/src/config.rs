@@ -12,8 +12,8 @@ use daglight::{
 use crate::{
     args::ConfigArgs,
     failure::Failure,
+    outputs::outputs_and_tables,
     say::{self, note},
-    script::outputs_and_tables,
 };
 
 pub(crate) fn config(args: &ConfigArgs) -> Result<ExitCode, Failure> {

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use daglight::{check_setup, otel::BridgeConfig, settings::SettingsLoader};
 
-use crate::{failure::Failure, say::say, script::outputs_and_tables};
+use crate::{failure::Failure, outputs::outputs_and_tables, say::say};
 
 pub(crate) fn doctor() -> Result<ExitCode, Failure> {
     let environment = BridgeConfig::new("daglight").environment;

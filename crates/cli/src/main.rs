@@ -27,6 +27,7 @@ mod report;
 mod row_writer;
 mod run;
 mod say;
+mod outputs;
 mod script;
 mod serve;
 mod service_manager;

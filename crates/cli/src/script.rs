@@ -2,7 +2,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    error::Error as _,
     io::Read as _,
     path::Path,
 };
@@ -11,15 +10,17 @@ use daglight::{
     NodeStatus, RunStatus,
     bundle::{Bundle, Manifest},
     identity::{DagName, DagNameError, NodeSelector, RunId},
-    outputs::{ParamTable, ParamTableError, Registry, RegistryError},
     policy::Policy,
-    settings::{Resolved, ResolvedValue, SettingsLoader},
+    settings::{Resolved, SettingsLoader},
     sql::{Part, Pipeline, PipelineOptions, Script},
 };
 use daglight_guarded_files::read_named_text;
 use datafusion::prelude::{SessionConfig, SessionContext};
 
-use crate::{args::ScriptArgs, bundles::one_bundle_with, config::dag_name, failure::Failure, say::note};
+use crate::{
+    args::ScriptArgs, bundles::one_bundle_with, config::dag_name, failure::Failure,
+    outputs::outputs_and_tables, say::note,
+};
 
 /// The name of a DAG whose script has none that could be used.
 const ANY_NAME: &str = "pipeline_v1";
@@ -102,35 +103,6 @@ pub(crate) fn pipeline(
         warnings.iter().for_each(|warning| note!("warning: {warning}"));
     }
     with_part(args, pipeline?, &settings.bundle.output_dir)
-}
-
-/// The registry of outputs and the parameter tables of the settings.
-pub(crate) fn outputs_and_tables(
-    resolved: &Resolved,
-    policy: &Policy,
-) -> Result<(Registry, Vec<ParamTable>), Failure> {
-    let settings = &resolved.settings;
-    let registry = Registry::new(&settings.outputs).map_err(|error| wrong_type(&error, resolved, policy))?;
-    let param_tables = settings.param_tables.iter().map(|(name, table)| {
-        ParamTable::of_settings(name, table).map_err(|error| of_param_table(name, error, resolved))
-    });
-    Ok((registry, param_tables.collect::<Result<_, _>>()?))
-}
-
-/// What is wrong with a parameter table, and where it stands.
-fn of_param_table(name: &str, error: ParamTableError, resolved: &Resolved) -> Failure {
-    let of_table =
-        |value: &&ResolvedValue| value.path.starts_with(&["param_tables".to_owned(), name.to_owned()]);
-    let is_given = |value: &&ResolvedValue| value.origin.file().is_some();
-    let values: Vec<&ResolvedValue> = resolved.values().iter().filter(of_table).filter(is_given).collect();
-    let called = |key: &str| values.iter().find(|value| value.path.get(2).is_some_and(|found| found == key));
-    let place = called("rows").or_else(|| called("file")).or(values.first());
-    let shown = place.map(|value| format!("setting {} ({}): {error}", value.key, value.origin));
-    let file = place.and_then(|value| value.origin.file());
-    let file = file.map(|(file, line)| (file.to_owned(), line));
-    let failure = if error.source().is_some() { Failure::of_engine(error) } else { Failure::input(error) };
-    let failure = shown.into_iter().fold(failure, Failure::shown_as);
-    file.into_iter().fold(failure, |failure, (file, line)| failure.in_file(&file, line))
 }
 
 /// The texts of the script with what each is called.
@@ -250,20 +222,6 @@ fn beside(bundle: &Bundle, run_id: RunId) -> Option<Manifest> {
     let bundles = Bundle::find_all(folder).ok()?;
     let found = bundles.iter().find(|bundle| bundle.recorded_run() == Some(run_id))?;
     Manifest::read(found).ok()
-}
-
-/// The type of a column in the registry that there is not.
-fn wrong_type(error: &RegistryError, resolved: &Resolved, policy: &Policy) -> Failure {
-    let RegistryError { output, column, source } = error;
-    let values = resolved.values().iter();
-    let of_type = values.filter(|value| value.path == ["outputs", output, "columns", column]);
-    let place = of_type.map(|value| (value.key.clone(), value.origin.to_string())).next();
-    let (key, origin) =
-        place.unwrap_or_else(|| (format!("outputs.{output}.columns.{column}"), "code".to_owned()));
-    let found = policy.redactor().setting_value(&source.text);
-    Failure::input(format!(
-        "setting {key} ({origin}): expected an SQL type such as BIGINT, or an Arrow type such as Int64, found {found}"
-    ))
 }
 
 /// The DAG's name by that of the script: where no DAG can have it, because it has a date in it for example, the nearest
