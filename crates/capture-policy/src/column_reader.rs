@@ -1,6 +1,8 @@
 //! Reads what one statement says about columns: those of the table that it makes, those that its queries return, and those
 //! that it renames. What several statements say together is in [`ScriptColumns`].
 
+mod origins;
+
 use crate::{
     joined_columns::{Column, ColumnName, JoinedBy, Source, Sources},
     script_columns::{Made, ScriptColumns},
@@ -105,6 +107,13 @@ impl<F: Fn(&str) -> bool> Columns<'_, F> {
 
     /// Which columns the table has that this statement inserts into without a list of columns.
     pub(crate) fn inserted_by_position(&self, known: &ScriptColumns) -> Option<Vec<bool>> {
+        let (name, behind) = self.inserted_into()?;
+        let columns = known.of_table(unquoted(self.text(name)))?;
+        self.list(behind).is_none().then(|| columns.to_vec())
+    }
+
+    /// The table that this statement inserts into, and what follows its name.
+    fn inserted_into(&self) -> Option<(usize, usize)> {
         // Near the beginning, behind at most a WITH of a few words; a scan of each long statement would be felt.
         let into = (0..self.tokens.len().min(64)).find(|index| {
             (self.is(*index, "into") || self.is(*index, "overwrite"))
@@ -112,10 +121,7 @@ impl<F: Fn(&str) -> bool> Columns<'_, F> {
                 && ["insert", "replace", "into", "or"].iter().any(|word| self.is(*index - 1, word))
         })?;
         let into = into + usize::from(self.is(into + 1, "into"));
-        let name = into + 1 + usize::from(self.is(into + 1, "table"));
-        let (name, behind) = self.path(name)?;
-        let columns = known.of_table(unquoted(self.text(name)))?;
-        self.list(behind).is_none().then(|| columns.to_vec())
+        self.path(into + 1 + usize::from(self.is(into + 1, "table")))
     }
 
     fn text(&self, index: usize) -> &str {

@@ -4,9 +4,12 @@ use std::ops::Range;
 
 use crate::{
     clues::{Clue, Clues},
-    credentials::{Authority, authority, aws_secret, private_key, shaped_credential, word},
+    compared_columns::Comparison,
+    credentials::{Authority, authority, aws_secret, private_key, shaped_credential, value_in_word, word},
+    key_layouts::PlacedKey,
     key_names::{takes_user, user_and_password},
     key_values::{Separator, ends_with_place, token_of_scheme},
+    parser_words::is_of_parser,
     path_users::users_of_paths,
     phrases,
     program_options::program_password,
@@ -99,12 +102,34 @@ impl Redactor {
                 return Found { secret: Some(start..start + length), length: start + length };
             }
         }
-        let value = Separator::after_key(word, after)
+        let placed = PlacedKey { in_front, key: word, after };
+        if placed.is_laid_out()
+            && self.hides_key(word)
+            && let Some(value) = placed.value()
+        {
+            let length = word.len() + value.end;
+            return Found { secret: Some(in_rest(value, word.len())), length };
+        }
+        let separator = Separator::after_key(word, after)
             .filter(|_| self.hides_key(word) || signs_url(word, in_front))
             // A node may be called `tokens`, and what follows is its error.
             .filter(|separator| !(separator.is_colon() && ends_with_place(in_front)))
+            .filter(|_| !is_of_parser(word, in_front));
+        if let Some(value) = separator.as_ref().and_then(|separator| separator.compared(after)) {
+            let is_indexed = after.trim_start_matches('"').starts_with('@');
+            let comparison = Comparison { in_front, key: word, is_indexed, value };
+            if comparison.has_no_literal(|name| self.known().has_name(name)) {
+                return Found { secret: None, length: rest.len() - value.len() };
+            }
+        }
+        let value = separator
             .and_then(|separator| separator.value(before, after))
             .or_else(|| token_of_scheme(word, after));
+        if value.is_none()
+            && let Some(secret) = value_in_word(word, |name| self.hides_key(name))
+        {
+            return Found { secret: Some(secret), length: word.len() };
+        }
         let length = word.len() + value.as_ref().map_or(0, |value| value.end);
         Found { secret: value.map(|value| in_rest(value, word.len())), length }
     }

@@ -120,6 +120,23 @@ pub(crate) fn shaped_credential(word: &str, rest: &str, before: Option<char>) ->
     aws_secret(rest, before)
 }
 
+/// Where the value is in a word that has one behind the name of a credential: `secret-Zq01vX7k.csv`. It is known by the letters
+/// and digits that are mixed in it, as no word or version has them.
+pub(crate) fn value_in_word(word: &str, hides: impl Fn(&str) -> bool) -> Option<Range<usize>> {
+    const LENGTHS: std::ops::RangeInclusive<usize> = 8..=128;
+    let stem = &word[..word.find('.').unwrap_or(word.len())];
+    let at = stem.rfind(['-', '_'])?;
+    let value = &stem.as_bytes()[at + 1..];
+    if !LENGTHS.contains(&value.len()) || !value.iter().all(u8::is_ascii_alphanumeric) {
+        return None;
+    }
+    let changes =
+        value.windows(2).filter(|pair| pair[0].is_ascii_digit() != pair[1].is_ascii_digit()).count();
+    let has = |kind: fn(&u8) -> bool| value.iter().any(kind);
+    let is_mixed = has(u8::is_ascii_uppercase) && has(u8::is_ascii_lowercase);
+    ((changes >= 2 && is_mixed || changes >= 4) && hides(&stem[..at])).then(|| at + 1..stem.len())
+}
+
 /// The secret key of AWS that a text begins with.
 pub(crate) fn aws_secret(rest: &str, before: Option<char>) -> Option<Range<usize>> {
     // Part of a longer run of such letters is not a key of exactly this length.

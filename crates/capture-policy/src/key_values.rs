@@ -4,6 +4,7 @@
 use std::ops::Range;
 
 use crate::{
+    compared_columns::call,
     credentials::{block, is_encoded, quote},
     secret::REDACTED,
 };
@@ -60,6 +61,11 @@ impl Separator {
         })
     }
 
+    /// Whether it compares, and what stands in `after`, which is what follows the key, from the value on.
+    pub(crate) fn compared<'t>(&self, after: &'t str) -> Option<&'t str> {
+        (self.sign.is_some_and(|sign| !matches!(sign, ":" | "=>" | ":="))).then(|| &after[self.length..])
+    }
+
     /// Whether it is a colon, which stands behind the name of what an error is about, too.
     pub(crate) fn is_colon(&self) -> bool {
         self.sign == Some(":")
@@ -86,8 +92,10 @@ impl Separator {
             },
             _ if value.starts_with(['{', '[']) => Some(block(value)),
             (_, true) => value.find([',', '}', ']', '\n']),
-            (Some("="), false) => Some(until_space(value).max(until_next_pair(value))),
-            (_, false) => Some(until_space(value)),
+            (Some("="), false) => {
+                Some(call(value).unwrap_or_else(|| until_space(value)).max(until_next_pair(value)))
+            }
+            (_, false) => Some(call(value).unwrap_or_else(|| until_space(value))),
         };
         value[..end.unwrap_or(value.len())].trim_end().len()
     }

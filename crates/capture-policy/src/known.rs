@@ -13,6 +13,7 @@ use crate::{
     rewritten::resumed,
     script_columns::ScriptColumns,
     secret::{REDACTED, Secret},
+    sql_values::Dialects,
 };
 
 /// Characters of the shortest text that is hidden because it is known.
@@ -43,8 +44,8 @@ pub(crate) struct Known {
     pub(crate) columns: Arc<ScriptColumns>,
     /// What the URLs begin with whose queries are shown.
     pub(crate) shown_queries: Vec<String>,
-    /// Whether a script reads double quotes as literals.
-    pub(crate) double_quoted_text: bool,
+    /// The dialects of the script.
+    pub(crate) dialects: Dialects,
 }
 
 impl Known {

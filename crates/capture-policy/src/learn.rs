@@ -1,8 +1,9 @@
 //! Learning from a script what is hidden in every text from then on.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{collections::HashSet, ops::Range, sync::Arc};
 
 use crate::{
+    dialects::{self, LineComments, has_double_quoted_text},
     known::{Known, MOST_VALUES},
     redact::Redactor,
     script_columns::ScriptColumns,
@@ -28,6 +29,16 @@ impl Hidden for Redactor {
     fn columns(&self) -> Arc<ScriptColumns> {
         Arc::clone(&self.known().columns)
     }
+
+    fn in_text(&self, text: &str) -> Vec<Range<usize>> {
+        self.credentials(text)
+    }
+
+    fn reading(&self) -> Reading {
+        let dialects = self.known().dialects;
+        let comments = dialects.comments.or(dialects.later_comments);
+        Reading { comments, first_comments: dialects.comments, ..Reading::default() }
+    }
 }
 
 impl Redactor {
@@ -46,7 +57,9 @@ impl Redactor {
     /// What every clone of this redactor learns is bounded.
     pub fn learn(&self, sql: &str) {
         let found = secrets(sql, self);
-        let literals = if self.shows_literals() { Vec::new() } else { literals(sql) };
+        let comments = self.known().dialects.comments;
+        let later_comments = dialects::of_script(sql);
+        let literals = if self.shows_literals() { Vec::new() } else { literals(sql, comments) };
         self.learn_with(|known| {
             for range in found.ranges {
                 // As errors and plans will show it, which have the value and not its notation.
@@ -67,7 +80,8 @@ impl Redactor {
             lines.chain(literals.iter().map(String::as_str)).for_each(|literal| known.add_value(literal));
             // Never taken back: a text may quote a statement from before the dialect was changed. With both readings
             // more is hidden, and never less.
-            known.double_quoted_text |= sets_other_dialect(sql);
+            known.dialects.double_quoted_text |= sets_other_dialect(sql);
+            known.dialects.later_comments = known.dialects.later_comments.or(later_comments);
         });
     }
 }
@@ -90,12 +104,12 @@ fn is_telling(text: &str) -> bool {
 }
 
 /// The literals that are neither names in the script nor places of files; as many as are remembered, each once.
-fn literals(sql: &str) -> Vec<String> {
+fn literals(sql: &str, comments: LineComments) -> Vec<String> {
     let mut words = HashSet::new();
     let mut literals = Vec::new();
     let mut seen = HashSet::new();
     let (mut first, mut last) = ("", "");
-    for token in tokens(sql, Reading::default()) {
+    for token in tokens(sql, Reading { comments, first_comments: comments, ..Reading::default() }) {
         let text = &sql[token.start..token.end];
         match token.kind {
             Kind::Blank | Kind::Comment => continue,
@@ -139,12 +153,11 @@ fn is_option_key(text: &str) -> bool {
 
 /// Whether a script sets a dialect in which double quotes are literals.
 fn sets_other_dialect(sql: &str) -> bool {
-    let others = ["mysql", "bigquery", "databricks", "hive", "spark"];
     let lower = sql.to_ascii_lowercase();
     lower.match_indices("dialect").any(|(at, _)| {
         // The name of the dialect stands close behind the key, as in `SET datafusion.sql_parser.dialect = 'MySQL'`.
         let behind: String = lower[at..].chars().take(40).collect();
-        others.iter().any(|other| behind.contains(other))
+        has_double_quoted_text(&behind)
     })
 }
 
@@ -190,7 +203,7 @@ mod tests {
     fn no_more_literals_are_read_than_are_remembered() {
         let sql: String =
             (0..MOST_VALUES + 10).map(|number| format!("'value {number}', 'value 0', ")).collect();
-        assert_eq!(literals(&sql).len(), MOST_VALUES);
+        assert_eq!(literals(&sql, LineComments::default()).len(), MOST_VALUES);
         let redactor = Policy::of_profile(Profile::Prod).redactor().clone();
         redactor.learn(&sql);
         assert_eq!(redactor.name_text("value 9999 of"), "? of");

@@ -37,9 +37,12 @@ mod known;
 mod learn;
 mod key_names;
 mod key_values;
+mod key_layouts;
+mod compared_columns;
 mod named_values;
 mod named_rows;
 mod object_names;
+mod parser_words;
 mod credentials;
 mod path_users;
 mod connection_secrets;
@@ -48,11 +51,13 @@ mod phrase_table;
 mod clues;
 
 // Finding them in SQL.
+mod dialects;
 mod sql_tokens;
 mod sql_values;
 mod sql_secrets;
 mod secret_reader;
 mod secret_frame;
+mod nested_literals;
 mod column_reader;
 mod frame_bounds;
 mod joined_columns;

@@ -10,10 +10,11 @@ use crate::{
     capture_settings::{CaptureSettings, ShownPath, SqlText},
     clues::Clues,
     credentials::users_of_urls,
+    dialects::{LineComments, has_double_quoted_text},
     frame_bounds::without_frame_bounds,
     key_names::KeyNames,
     known::Known,
-    mask, object_names,
+    mask, object_names, parser_words,
     partition_values::without_partition_values,
     path_users::users_of_paths,
     phrases, plan_text,
@@ -67,6 +68,15 @@ impl Redactor {
     /// characters is not: it would be found in harmless words. Up to 10,000 are remembered, besides what is learned.
     pub fn hide(&self, secret: &str) {
         self.learn_with(|known| known.add_secret(secret));
+    }
+
+    /// Has statements begin in this dialect, by the name that DataFusion has for it, until one of them sets another.
+    pub fn start_in_dialect(&self, dialect: &str) {
+        let comments = LineComments::of_dialect(dialect);
+        self.learn_with(|known| {
+            known.dialects.comments = comments;
+            known.dialects.double_quoted_text |= has_double_quoted_text(dialect);
+        });
     }
 
     /// Shows the queries of URLs that begin with this text, which a setting has, also where the policy shows no others: the address
@@ -206,8 +216,7 @@ impl Redactor {
     }
 
     pub(crate) fn stripped_sql<'a>(&self, sql: &'a str) -> Cow<'a, str> {
-        let double_quoted_text = self.known().double_quoted_text;
-        sql_values::without_values(sql, double_quoted_text)
+        sql_values::without_values(sql, self.known().dialects)
     }
 
     pub(crate) fn without_sql_secrets(&self, sql: &str) -> String {
@@ -216,10 +225,12 @@ impl Redactor {
 
     /// A message without what it repeats of SQL, as far as that is a credential.
     pub(crate) fn without_named_secrets(&self, message: &str) -> String {
-        let mut ranges = self.sql_secrets(message);
+        let mut ranges = self.sql_secrets(&parser_words::without_urls(message));
         // `Function 'sum' failed to match any signature`: the words of a message are no SQL, and what it speaks of is
         // no literal.
-        ranges.retain(|range| !object_names::is_name(message, range));
+        ranges.retain(|range| {
+            !object_names::is_name(message, range) && !parser_words::is_example(message, range.start)
+        });
         self.without_phrases_and(message, ranges)
     }
 

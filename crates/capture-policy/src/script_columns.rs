@@ -25,12 +25,65 @@ pub(crate) struct ScriptColumns {
     column_names: usize,
     /// Names of columns that are credentials because a query has named one so.
     names: HashSet<String>,
+    /// Those of the statement that is read.
+    names_here: HashSet<String>,
+    /// The columns of tables that columns with the names of credentials take their values from.
+    origins: HashMap<String, HashSet<ColumnName>>,
 }
 
 impl ScriptColumns {
     /// Whether a name is that of a column that holds credentials.
     pub(crate) fn has_name(&self, name: &str) -> bool {
-        !self.names.is_empty() && self.names.contains(&name.to_lowercase())
+        if self.names.is_empty() && self.names_here.is_empty() {
+            return false;
+        }
+        let name = name.to_lowercase();
+        self.names.contains(&name) || self.names_here.contains(&name)
+    }
+
+    /// Adds a name that counts in its own statement alone.
+    pub(crate) fn add_name_here(&mut self, name: String) {
+        if self.names_here.len() < MOST {
+            self.names_here.insert(name);
+        }
+    }
+
+    /// What is known of all statements.
+    pub(crate) fn without_names_here(mut self) -> Self {
+        self.names_here.clear();
+        self
+    }
+
+    /// Adds a column that one with the name of a credential takes its values from.
+    pub(crate) fn add_origin(&mut self, table: String, column: ColumnName) {
+        if self.origins.len() < MOST || self.origins.contains_key(&table) {
+            let columns = self.origins.entry(table).or_default();
+            if columns.len() < MOST {
+                columns.insert(column);
+            }
+        }
+    }
+
+    /// Whether a column of a table is such.
+    pub(crate) fn is_origin(&self, table: &str, column: ColumnName) -> bool {
+        self.origins.get(table).is_some_and(|columns| columns.contains(&column))
+    }
+
+    /// Whether a table has such columns.
+    pub(crate) fn has_origins(&self, table: &str) -> bool {
+        !self.origins.is_empty() && self.origins.contains_key(&table.to_lowercase())
+    }
+
+    /// How many such columns are known.
+    pub(crate) fn count_of_origins(&self) -> usize {
+        self.origins.values().map(HashSet::len).sum()
+    }
+
+    /// Takes over such columns from others.
+    pub(crate) fn add_origins(&mut self, others: &Self) {
+        for (table, columns) in &others.origins {
+            columns.iter().for_each(|column| self.add_origin(table.clone(), *column));
+        }
     }
 
     /// Which columns of a table are credentials, where any is.
@@ -56,6 +109,7 @@ impl ScriptColumns {
         others.tables.iter().for_each(|(table, columns)| self.add_table(table.clone(), columns.clone()));
         others.columns.iter().for_each(|(table, names)| self.add_columns(table.clone(), Arc::clone(names)));
         others.names.iter().for_each(|name| self.add_name(name.clone()));
+        self.add_origins(others);
     }
 
     /// All columns of a table, where they are known.

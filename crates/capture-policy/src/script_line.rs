@@ -36,7 +36,7 @@ impl Redactor {
         if self.shows_literals() {
             hidden.extend(self.sql_secrets(script).into_iter().map(|range| (range, REDACTED)));
         } else {
-            let values = value_ranges(script, self.known().double_quoted_text);
+            let values = value_ranges(script, self.known().dialects);
             hidden.extend(values.into_iter().map(|range| (range, "?")));
         }
         hidden.extend(self.credentials(script).into_iter().map(|range| (range, REDACTED)));

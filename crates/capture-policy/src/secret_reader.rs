@@ -13,7 +13,7 @@ use crate::{
     column_reader::{Columns, MOST_QUERIES},
     script_columns::ScriptColumns,
     secret_frame::{Frame, Literal, either},
-    sql_tokens::{Kind, Token, quotes, unquoted},
+    sql_tokens::{Kind, Reading, Token, quotes, unquoted},
 };
 
 /// What stands in front of the literals in plans.
@@ -31,6 +31,14 @@ pub(crate) trait Hidden {
     /// What is known of the script that the text belongs to.
     fn columns(&self) -> Arc<ScriptColumns> {
         Arc::default()
+    }
+    /// Where the credentials are that a text has in any notation, as the content of a literal may.
+    fn in_text(&self, _text: &str) -> Vec<Range<usize>> {
+        Vec::new()
+    }
+    /// How its dialects are read.
+    fn reading(&self) -> Reading {
+        Reading::default()
     }
 }
 
@@ -207,7 +215,11 @@ impl<'a, H: Hidden> Reader<'a, H> {
     fn name(&mut self, index: usize, text: &str, begins_item: bool) {
         let is_qualifier = self.text(index + 1) == ".";
         let is_hidden = text.len() < 256 && !is_qualifier && self.hides_name(unquoted(text));
+        let before = index.checked_sub(1).map(|before| self.tokens[before].kind);
         let frame = self.top();
+        // `SELECT 'x' password` names as `AS password` does.
+        let is_behind_literal = matches!(before, Some(Kind::Text | Kind::Number | Kind::Placeholder));
+        frame.assigns |= is_hidden && is_behind_literal && frame.is_query && frame.is_row;
         if frame.may_be_list && begins_item {
             frame.list.push(is_hidden);
         }
@@ -249,9 +261,11 @@ impl<'a, H: Hidden> Reader<'a, H> {
                 frame.inherits |= frame.hides_operand;
             }
             "then" if frame.is_case => {
+                let names_hidden_apart = frame.names_hidden_apart;
                 self.resolve();
                 // A condition says nothing about what comes of it.
                 let frame = self.top();
+                frame.names_hidden_apart = names_hidden_apart;
                 frame.part.clear();
                 frame.inherits = frame.inherits_outside;
             }

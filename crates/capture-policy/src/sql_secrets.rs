@@ -8,7 +8,9 @@ use std::{collections::HashMap, ops::Range, sync::Arc};
 use crate::{
     column_reader::Columns,
     named_rows, named_values,
+    nested_literals::Content,
     script_columns::ScriptColumns,
+    secret_frame::either,
     secret_reader::{Hidden, Reader, TYPES_OF_TEXT},
     sql_tokens::{Kind, Reading, Token, tokens, unquoted},
     sql_values::opens_options,
@@ -27,18 +29,25 @@ pub(crate) struct Secrets {
 
 /// Finds the credentials in a text.
 pub(crate) fn secrets(sql: &str, hidden: &impl Hidden) -> Secrets {
+    secrets_with(sql, hidden.reading(), hidden)
+}
+
+fn secrets_with(sql: &str, reading: Reading, hidden: &impl Hidden) -> Secrets {
     let mut found = Secrets { columns: hidden.columns(), ..Secrets::default() };
-    for comment in read_statements(sql, Reading::default(), hidden, &mut found) {
-        let inner = sql[comment.start..comment.end].trim_start_matches(['-', '/', '*']);
-        // A comment may be a statement that was taken out of use, with its password.
-        if inner.contains('\'') {
-            let start = comment.end - inner.len();
-            // What opens a comment in here is read as signs. So nothing is read more than twice, however many there are.
-            let reading = Reading { in_comment: true, ..Reading::default() };
-            let mut inside = Secrets { columns: std::mem::take(&mut found.columns), ..Secrets::default() };
-            read_statements(inner.trim_end_matches("*/"), reading, hidden, &mut inside);
-            found.columns = inside.columns;
-            found.ranges.extend(inside.ranges.iter().map(|range| range.start + start..range.end + start));
+    let mut unread = Vec::new();
+    for _ in 0..MOST_ROUNDS {
+        let before = found.columns.count_of_origins();
+        found = Secrets { columns: found.columns, ..Secrets::default() };
+        unread = read_statements(sql, reading, hidden, &mut found);
+        // What a statement says of the table that it reads counts for those that have filled it, which stand in front.
+        if found.columns.count_of_origins() == before {
+            break;
+        }
+    }
+    for token in unread {
+        match token.kind {
+            Kind::Comment => read_comment(sql, token, hidden, &mut found),
+            _ => read_literal(sql, token, hidden, MOST_LEVELS, &mut found),
         }
     }
     // On the text and not on the tokens: pairs of a name and a value stand inside of literals, as in a JSON document
@@ -47,6 +56,46 @@ pub(crate) fn secrets(sql: &str, hidden: &impl Hidden) -> Secrets {
     found.ranges.sort_by_key(|range| range.start);
     found.ranges.dedup();
     found
+}
+
+/// Tables that a value goes through on its way to a column with the name of a credential.
+const MOST_ROUNDS: usize = 5;
+/// Literals in literals that are looked into.
+const MOST_LEVELS: usize = 3;
+
+fn read_comment(sql: &str, comment: Token, hidden: &impl Hidden, found: &mut Secrets) {
+    let inner = sql[comment.start..comment.end].trim_start_matches(['-', '/', '*', '#']);
+    // A comment may be a statement that was taken out of use, with its password.
+    if !inner.contains('\'') {
+        return;
+    }
+    let start = comment.end - inner.len();
+    let inner = inner.trim_end_matches("*/");
+    // What opens a comment in here is read as signs. So nothing is read more than twice, however many there are.
+    let reading = Reading { in_comment: true, ..Reading::default() };
+    let mut inside = Secrets { columns: std::mem::take(&mut found.columns), ..Secrets::default() };
+    for literal in read_statements(inner, reading, hidden, &mut inside) {
+        read_literal(inner, literal, hidden, MOST_LEVELS, &mut inside);
+    }
+    found.columns = inside.columns;
+    found.ranges.extend(inside.ranges.iter().map(|range| range.start + start..range.end + start));
+}
+
+/// Finds credentials in what a literal says, whose quotes are doubled there. It says nothing about the columns of the script.
+fn read_literal(sql: &str, literal: Token, hidden: &impl Hidden, levels: usize, found: &mut Secrets) {
+    let Some(content) = Content::of(&sql[literal.start..literal.end], literal.start) else { return };
+    let text = &*content.text;
+    let mut inside = Secrets { columns: Arc::clone(&found.columns), ..Secrets::default() };
+    inside.ranges = hidden.in_text(text);
+    if content.may_be_sql() {
+        let reading = Reading { in_comment: true, ..Reading::default() };
+        for literal in read_statements(text, reading, hidden, &mut inside) {
+            if levels > 1 {
+                read_literal(text, literal, hidden, levels - 1, &mut inside);
+            }
+        }
+    }
+    found.ranges.extend(inside.ranges.iter().map(|range| content.outside(range)));
 }
 
 /// Finds the credentials in the plan of a query, whose lines are read one by one. The columns of VALUES have the names that
@@ -63,7 +112,8 @@ pub(crate) fn plan_secrets(plan: &str, hidden: &impl Hidden) -> Vec<Range<usize>
                 let rows = read_rows(&line[start..], &named, hidden);
                 rows.into_iter().map(|range| range.start + start..range.end + start).collect()
             }
-            _ => secrets(line, hidden).ranges,
+            // A plan is in no dialect.
+            _ => secrets_with(line, Reading::default(), hidden).ranges,
         };
         ranges.extend(found.into_iter().map(|range| range.start + at..range.end + at));
         at += line.len();
@@ -107,18 +157,18 @@ fn columns_of_values(plan: &str, hidden: &impl Hidden) -> Vec<bool> {
     named
 }
 
-/// Reads each statement of a text. Returns the comments, which are not looked into.
+/// Reads each statement of a text. Returns its comments and the literals with quotes in them, which are not looked into.
 fn read_statements(sql: &str, reading: Reading, hidden: &impl Hidden, found: &mut Secrets) -> Vec<Token> {
     let mut prepared = HashMap::new();
     let mut statement: Vec<Token> = Vec::new();
     let mut names_hidden = false;
-    let mut comments = Vec::new();
+    let mut unread = Vec::new();
     for token in tokens(sql, reading) {
         let text = &sql[token.start..token.end];
         match token.kind {
             Kind::Blank => continue,
             Kind::Comment => {
-                comments.push(token);
+                unread.push(token);
                 continue;
             }
             Kind::Sign if text == ";" => {
@@ -136,15 +186,23 @@ fn read_statements(sql: &str, reading: Reading, hidden: &impl Hidden, found: &mu
                     || (token.end - token.start < 256
                         && (hidden.name(name)
                             || found.columns.has_name(name)
-                            || found.columns.of_table(name).is_some()));
+                            || found.columns.of_table(name).is_some()
+                            || found.columns.has_origins(name)));
             }
             _ => {}
         }
         let kind = if is_typed_text(sql, &statement, token) { Kind::Text } else { token.kind };
+        // Less than a key, a sign and a value in quotes is not worth a look.
+        if kind == Kind::Text
+            && text.len() > 8
+            && text.as_bytes()[2..text.len() - 2].iter().any(|byte| matches!(byte, b'\'' | b'"'))
+        {
+            unread.push(Token { kind, ..token });
+        }
         statement.push(Token { kind, ..token });
     }
     read(sql, &statement, names_hidden, hidden, &mut prepared, found);
-    comments
+    unread
 }
 
 /// Whether a name in double quotes is the value of a literal, as plans have it: `Utf8("x")`.
@@ -189,11 +247,15 @@ fn read(
     // Other names count in their own statement, and everywhere if it makes a table or a view of them.
     let mut columns = ScriptColumns::clone(&found.columns);
     statement.renamed(&mut columns);
+    statement.origins(&mut columns);
+    if columns.count_of_origins() > found.columns.count_of_origins() {
+        Arc::make_mut(&mut found.columns).add_origins(&columns);
+    }
     if let Some(made) = statement.made(&columns) {
         columns.add_made(made);
     }
     if is(0, "create") || columns.tables_differ(&found.columns) {
-        found.columns = Arc::new(columns.clone());
+        found.columns = Arc::new(columns.clone().without_names_here());
     }
     let mut reader = Reader::new(sql, tokens, hidden, &columns, &mut found.ranges);
     if let Some(placeholders) = executed {
@@ -207,8 +269,12 @@ fn read(
             columns
         });
         reader.expect_values(executed, true);
-    } else if let Some(inserted) = statement.inserted_by_position(&columns) {
-        reader.expect_values(inserted, false);
+    } else {
+        let inserted = statement.inserted_by_position(&columns).unwrap_or_default();
+        let inserted = either(&inserted, &statement.taken_from_target(&columns));
+        if !inserted.is_empty() {
+            reader.expect_values(inserted, false);
+        }
     }
     let placeholders = reader.read();
     if is(0, "prepare") {

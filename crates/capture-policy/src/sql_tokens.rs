@@ -3,6 +3,8 @@
 //! This is not the parser's tokenizer, because what it reads may be of any dialect, a part of a statement inside the
 //! message of an error, or very long. It copies nothing of the text, and its work is linear.
 
+use crate::dialects::{LineComments, dialect_set};
+
 /// What a token is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -37,11 +39,15 @@ pub(crate) struct Reading {
     pub(crate) double_quoted_text: bool,
     /// Whether all of the text is inside of a comment, so that none begins or ends in it.
     pub(crate) in_comment: bool,
+    /// What begins a comment besides, until a statement of the text sets another dialect.
+    pub(crate) comments: LineComments,
+    /// What does behind a statement that takes the dialect back.
+    pub(crate) first_comments: LineComments,
 }
 
 /// Reads the tokens of a text.
 pub(crate) fn tokens(text: &str, reading: Reading) -> Tokens<'_> {
-    Tokens { text, at: 0, reading }
+    Tokens { text, at: 0, reading, begins: true, next_comments: None }
 }
 
 #[derive(Debug, Clone)]
@@ -49,6 +55,10 @@ pub(crate) struct Tokens<'a> {
     text: &'a str,
     at: usize,
     reading: Reading,
+    /// Whether a statement begins here.
+    begins: bool,
+    /// What begins a comment behind this statement.
+    next_comments: Option<LineComments>,
 }
 
 impl Iterator for Tokens<'_> {
@@ -58,11 +68,26 @@ impl Iterator for Tokens<'_> {
         let start = self.at;
         let (kind, length) = self.read(self.text.get(start..)?)?;
         self.at += length;
+        self.follow_dialect(kind, start);
         Some(Token { kind, start, end: self.at })
     }
 }
 
 impl Tokens<'_> {
+    fn follow_dialect(&mut self, kind: Kind, start: usize) {
+        if kind == Kind::Sign && self.text.as_bytes()[start] == b';' {
+            self.begins = true;
+            self.reading.comments = self.next_comments.take().unwrap_or(self.reading.comments);
+        } else if !matches!(kind, Kind::Blank | Kind::Comment) && std::mem::take(&mut self.begins) {
+            let dialect = Some(kind).filter(|kind| *kind == Kind::Word);
+            self.next_comments =
+                dialect.and_then(|_| dialect_set(&self.text[start..])).map(|name| match name {
+                    "" => self.reading.first_comments,
+                    name => LineComments::of_dialect(name),
+                });
+        }
+    }
+
     fn read(&self, rest: &str) -> Option<(Kind, usize)> {
         let bytes = rest.as_bytes();
         let next = bytes.get(1).copied();
@@ -73,6 +98,12 @@ impl Tokens<'_> {
                 (Kind::Comment, rest.find('\n').unwrap_or(rest.len()))
             }
             b'/' if next == Some(b'*') && !self.reading.in_comment => (Kind::Comment, block_comment(bytes)),
+            b'#' if self.reading.comments.hash && !self.reading.in_comment => {
+                (Kind::Comment, rest.find('\n').unwrap_or(rest.len()))
+            }
+            b'/' if next == Some(b'/') && self.reading.comments.slashes && !self.reading.in_comment => {
+                (Kind::Comment, rest.find('\n').unwrap_or(rest.len()))
+            }
             b'\'' => (Kind::Text, quoted(bytes, 0, self.reading.backslash_escapes)),
             b'"' if self.reading.double_quoted_text => {
                 (Kind::Text, quoted(bytes, 0, self.reading.backslash_escapes))

@@ -2,31 +2,51 @@
 
 use std::{borrow::Cow, ops::Range};
 
-use crate::sql_tokens::{Kind, Reading, Token, tokens};
+use crate::{
+    dialects::LineComments,
+    sql_tokens::{Kind, Reading, Token, tokens},
+};
+
+/// What is known of the dialects that a text may be in.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Dialects {
+    /// Whether double quotes are literals.
+    pub(crate) double_quoted_text: bool,
+    /// What begins a comment in the dialect that is in force at first.
+    pub(crate) comments: LineComments,
+    /// What does in one that was set since.
+    pub(crate) later_comments: LineComments,
+}
 
 /// The text with every literal replaced by `?`; layout and line numbers stay. What is not written as a literal and is a
 /// value all the same goes too: what `SET` sets and `OPTIONS` hold, where it is not harmless. So do comments, which may hold
 /// anything; only their marks stay.
 ///
 /// Where dialects read quotes differently, what is a literal in either is replaced.
-pub(crate) fn without_values(sql: &str, double_quoted_text: bool) -> Cow<'_, str> {
-    replaced(sql, &value_ranges(sql, double_quoted_text))
+pub(crate) fn without_values(sql: &str, dialects: Dialects) -> Cow<'_, str> {
+    replaced(sql, &value_ranges(sql, dialects))
 }
 
 /// Where the values are that [`without_values`] replaces, in their order. They may overlap.
-pub(crate) fn value_ranges(sql: &str, double_quoted_text: bool) -> Vec<Range<usize>> {
+pub(crate) fn value_ranges(sql: &str, dialects: Dialects) -> Vec<Range<usize>> {
     let mut ranges = Vec::new();
-    values(sql, Reading { backslash_escapes: false, double_quoted_text, ..Reading::default() }, &mut ranges);
-    // Which dialect reads it is not known here. Where both readings agree, as in nearly every script, the second one
-    // is saved.
-    if has_escaped_quote(sql) {
-        values(
-            sql,
-            Reading { backslash_escapes: true, double_quoted_text, ..Reading::default() },
-            &mut ranges,
-        );
-        ranges.sort_by_key(|range| range.start);
+    // Which dialect reads it is not known here. Where all readings agree, as in nearly every script, the others are saved.
+    let later = dialects.comments.or(dialects.later_comments);
+    let readings = [Some(dialects.comments), Some(later).filter(|later| *later != dialects.comments)];
+    let has_escapes = has_escaped_quote(sql);
+    for comments in readings.into_iter().flatten() {
+        let reading = Reading {
+            double_quoted_text: dialects.double_quoted_text,
+            comments,
+            first_comments: dialects.comments,
+            ..Reading::default()
+        };
+        values(sql, reading, &mut ranges);
+        if has_escapes {
+            values(sql, Reading { backslash_escapes: true, ..reading }, &mut ranges);
+        }
     }
+    ranges.sort_by_key(|range| range.start);
     ranges
 }
 
@@ -191,7 +211,8 @@ const LONG_NUMBER: usize = 5;
 fn of_comment(sql: &str, comment: Token, out: &mut Vec<Range<usize>>) {
     let text = &sql[comment.start..comment.end];
     let text = if text.starts_with("/*") { text.strip_suffix("*/").unwrap_or(text) } else { text };
-    let start = text.len() - text.get(2..).unwrap_or_default().trim_start().len();
+    let mark = if text.starts_with('#') { 1 } else { 2 };
+    let start = text.len() - text.get(mark..).unwrap_or_default().trim_start().len();
     let end = text.trim_end().len();
     if start < end {
         out.push(comment.start + start..comment.start + end);
@@ -282,7 +303,7 @@ mod tests {
 
     #[track_caller]
     fn check(sql: &str, expected: &str) {
-        assert_eq!(without_values(sql, false), expected);
+        assert_eq!(without_values(sql, Dialects::default()), expected);
     }
 
     #[test]
@@ -340,6 +361,7 @@ mod tests {
 
     #[test]
     fn double_quotes_are_literals_where_the_dialect_says_so() {
-        assert_eq!(without_values("SELECT \"zqmk\", a", true), "SELECT ?, a");
+        let dialects = Dialects { double_quoted_text: true, ..Dialects::default() };
+        assert_eq!(without_values("SELECT \"zqmk\", a", dialects), "SELECT ?, a");
     }
 }

@@ -69,6 +69,7 @@ pub(crate) fn pipeline(
 ) -> Result<NamedPipeline, Failure> {
     let dag_name = dag_name(resolved)?;
     let texts = texts(args)?;
+    policy.redactor().start_in_dialect(config.options().sql_parser.dialect.as_ref());
     for (_, text) in &texts {
         // An error may quote it before there is a run.
         policy.redactor().learn(text);

@@ -75,7 +75,7 @@ pub struct FileOutput {
 
 impl FileOutput {
     fn new(file_type: &'static str, location: String) -> Self {
-        let name = name_of_files(&location).to_owned();
+        let name = name_of_files(&location);
         Self { file_type, location, name, partition_by: Vec::new(), options: HashMap::new() }
     }
 

@@ -1,6 +1,6 @@
 //! What the location of files says of their name.
 
-use daglight_capture_policy::host_of_path_part;
+use daglight_capture_policy::{host_of_path_part, without_credentials};
 use datafusion::datasource::listing::ListingTableUrl;
 
 const SLASHES: [char; 2] = ['/', '\\'];
@@ -10,8 +10,9 @@ const COMPRESSIONS: [&str; 7] = ["bz2", "gz", "lz4", "snappy", "xz", "zst", "zst
 
 /// The external name that files have by their location: that of the file or folder, without its ending. `sales.2024.csv` is
 /// `sales.2024`, since the rest distinguishes it from `sales.2025.csv`.
-pub fn name_of_files(location: &str) -> &str {
+pub fn name_of_files(location: &str) -> String {
     let part = naming_part(location);
+    let part = part.as_str();
     let without = |part: &'_ str, is_ending: fn(&str) -> bool| {
         let (name, ending) = part.rsplit_once('.')?;
         (!name.is_empty() && is_ending(ending)).then_some(name.len())
@@ -20,15 +21,24 @@ pub fn name_of_files(location: &str) -> &str {
     // The digits of a date or a version are none.
     let is_format = |ending: &str| !ending.is_empty() && ending.chars().all(|c| c.is_ascii_alphabetic());
     let part = without(part, is_compression).map_or(part, |length| &part[..length]);
-    without(part, is_format).map_or(part, |length| &part[..length])
+    without(part, is_format).map_or(part, |length| &part[..length]).to_owned()
 }
 
 /// The part of a location that names what is there: the last one that is not a partition, because the `Ann` of
 /// `sales/customer=Ann/` is a value, and names stand where values may not.
 ///
-/// The user and the password of a URL are in no name, and neither is its query, which may hold a signature.
-pub fn naming_part(location: &str) -> &str {
-    let Some((_, url)) = without_query(location).split_once("://") else {
+/// The user and the password of a URL are in no name, and neither is its query, which may hold a signature. Other credentials
+/// are replaced before the parts are told apart: a name in small letters, or without its ending, would not show what it was.
+pub fn naming_part(location: &str) -> String {
+    let location = without_query(location);
+    let (part, shown) = (plain_naming_part(location), without_credentials(location));
+    // What is shown of it anyway, such as the host behind a password, names it best.
+    let part = if shown.contains(part) { part } else { plain_naming_part(&shown) };
+    without_credentials(part)
+}
+
+fn plain_naming_part(location: &str) -> &str {
+    let Some((_, url)) = location.split_once("://") else {
         let key = || parts(location).next()?.split('=').next();
         return without_user(last_part(location).or_else(key).unwrap_or_default());
     };
@@ -75,7 +85,7 @@ mod tests {
 
     #[track_caller]
     fn check(location: &str, part: &str, name: &str) {
-        assert_eq!((naming_part(location), name_of_files(location)), (part, name));
+        assert_eq!((naming_part(location).as_str(), name_of_files(location).as_str()), (part, name));
     }
 
     #[test]
@@ -94,6 +104,17 @@ mod tests {
         check("out/http:/user:Pw@host/", "host", "host");
         check("out/user@host", "user@host", "user@host");
         check("out/user:@host", "user:@host", "user:@host");
+    }
+
+    #[test]
+    fn credentials_in_the_names_of_files_are_in_no_name() {
+        check("o/ghp_a1B2c3D4e5F6g7H8i9J0k1L2.csv", "[redacted]", "[redacted]");
+        check("o/api_key:Zq01vX7k.json", "api_key:[redacted]", "api_key:[redacted]");
+        check("o/token: Zq01vX7k.csv", "token: [redacted]", "token: [redacted]");
+        check("o/secret-Zq01vX7k.csv", "secret-[redacted].csv", "secret-[redacted]");
+        check("s3://b/password=Zq01vX7k/", "b", "b");
+        check("o/token: a/Zq01vX7k.csv", "token: [redacted]", "token: [redacted]");
+        check("o/token_counts-2024.csv", "token_counts-2024.csv", "token_counts-2024");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 use chrono::{DateTime, Utc};
-use daglight_capture_policy::Captured;
+use daglight_capture_policy::{Captured, without_credentials};
 use daglight_run_identity::RunId;
 use uuid::Uuid;
 
@@ -61,9 +61,10 @@ impl FromStr for ParentRun {
         });
         match parts {
             Some((namespace, job, run_id)) if !namespace.is_empty() && !job.is_empty() => {
-                Ok(Self { namespace: namespace.to_owned(), job: job.to_owned(), run_id })
+                // Whoever started this process wrote it, and every event repeats it.
+                Ok(Self { namespace: without_credentials(namespace), job: without_credentials(job), run_id })
             }
-            _ => Err(ParentRunError { text: text.to_owned() }),
+            _ => Err(ParentRunError { text: without_credentials(text) }),
         }
     }
 }
@@ -199,6 +200,13 @@ mod tests {
             (parent.namespace.as_str(), parent.job.as_str()),
             ("https://airflow.example/a", "dag.task")
         );
+        let parent: ParentRun = format!("https://a:Zq1@h/x/job password=Zq2/{id}").parse().unwrap();
+        assert_eq!(
+            (parent.namespace.as_str(), parent.job.as_str()),
+            ("https://[redacted]@h/x", "job password=[redacted]")
+        );
+        let error = "ns/job password=Zq2".parse::<ParentRun>().unwrap_err().to_string();
+        assert!(error.contains("password=[redacted]"), "{error}");
         for text in ["", "a/b", "a/b/c", &format!("/b/{id}"), &format!("a//{id}"), &format!("b/{id}")] {
             assert!(text.parse::<ParentRun>().is_err(), "{text}");
         }

@@ -1,7 +1,7 @@
 //! What a run says of the outputs of its nodes: to the catalog, to the page, and beside the semantic registry.
 
 use chrono::SecondsFormat;
-use daglight_capture_policy::Policy;
+use daglight_capture_policy::{Policy, without_credentials};
 use daglight_materializers::{Entry, Produced, Written, schema_hash};
 use daglight_run_bundle::{Artifact, ArtifactColumn, WarningCode};
 use daglight_run_identity::NodeKind;
@@ -23,7 +23,7 @@ impl RunCore {
         let of_files = written.location.is_some();
         let shown = |text: &str| self.context.policy.capture_name(text).to_text();
         let artifact = Artifact {
-            name: written.name.clone(),
+            name: without_credentials(&written.name),
             node: Some(node.to_owned()),
             materialization: written.materialization.clone(),
             location: written

@@ -11,7 +11,7 @@ use chrono::{DateTime, NaiveDate, Utc};
 use daglight_capture_policy::{Captured, Policy};
 use daglight_materializers::Written;
 use daglight_openlineage::{
-    DatasetName, Ending, ErrorFacts, LineageRun, NominalTime, RunFacts, SourceLocation,
+    DatasetName, Ending, ErrorFacts, LineageRun, NominalTime, ParentRun, RunFacts, SourceLocation,
 };
 use daglight_run_bundle::{Bundle, SignalLedger, WriteError};
 use daglight_run_identity::{Dag, GitFacts, RunId};
@@ -48,6 +48,11 @@ impl RunLineage {
     ) -> Result<Self, WriteError> {
         let (settings, policy) = (&shared.settings, &shared.policy);
         let shown = |text: &Option<String>| text.as_deref().map(|text| policy.redactor().text(text));
+        let shown_run = |run: &Option<ParentRun>| {
+            let shown = |text: &str| policy.redactor().text(text);
+            let run = run.as_ref()?;
+            Some(ParentRun { namespace: shown(&run.namespace), job: shown(&run.job), run_id: run.run_id })
+        };
         let source = shown(&git.repo).map(|repo| SourceLocation {
             repo,
             commit: shown(&git.commit),
@@ -69,8 +74,8 @@ impl RunLineage {
             run_id,
             dag: dag.name().to_string(),
             namespace: policy.redactor().text(&settings.openlineage.namespace),
-            parent: setup.parent.clone(),
-            root: setup.root.clone(),
+            parent: shown_run(&setup.parent),
+            root: shown_run(&setup.root),
             nominal_time: start.map(|start| NominalTime { start, end }),
             engine_version: DATAFUSION_VERSION.to_owned(),
             source,

@@ -33,7 +33,7 @@ impl QueryWrite {
     pub(crate) fn of(query: &PlannedQuery, report: &MeasuredQuery, rows: Option<u64>) -> Option<Self> {
         let (name, materialization, location) = match &query.kind {
             QueryKind::Copy { target, format } => (
-                name_of_files(target).to_owned(),
+                name_of_files(target),
                 Materialization::files(format),
                 Some(folder_of_pattern(target).unwrap_or(target).to_owned()),
             ),

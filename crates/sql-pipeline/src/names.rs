@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use daglight_capture_policy::without_credentials;
+use daglight_capture_policy::{REDACTED, without_credentials};
 use daglight_materializers::naming_part;
 use datafusion::common::ResolvedTableReference;
 
@@ -88,7 +88,7 @@ pub(crate) fn name_of_relation(relation: &ResolvedTableReference) -> String {
 
 /// `out/late orders.parquet` is `late_orders_parquet`, and so is the folder `out/late orders/` of Parquet files.
 fn name_of_target(target: &str, format: Option<&str>) -> String {
-    let part = naming_part(target);
+    let part = naming_part(target).replace(REDACTED, "redacted");
     let mut name: String =
         part.chars().map(|c| if c.is_alphanumeric() { c.to_ascii_lowercase() } else { '_' }).collect();
     // A folder says nothing of its format, and two of them may be named alike.
@@ -137,6 +137,12 @@ mod tests {
         check(
             "CREATE VIEW \"http://x:hunter2@h/\" AS SELECT 1;\n-- node: postgres://x:hunter2@h/\nSELECT 1",
             &[Some("http://[redacted]@h/"), Some("postgres://[redacted]@h/")],
+        );
+        // As it is written, and not in the small letters of a name, in which it could not be recognised.
+        check(
+            "COPY t TO 'o/ghp_a1B2c3D4e5F6g7H8i9J0k1L2.csv'; COPY t TO 'o/api_key:Zq01vX7k.json';
+             COPY t TO 'o/secret-Zq01vX7k.csv'",
+            &[Some("redacted"), Some("api_key_redacted"), Some("secret_redacted_csv")],
         );
     }
 

@@ -48,7 +48,7 @@ fn output(
             (name_of_relation(relation), Materialization::Table)
         }
         (StatementKind::Copy, Effect::CopyTo { target, format }) => {
-            (name_of_files(target).to_owned(), Materialization::files(&format_of(target, format.clone())))
+            (name_of_files(target), Materialization::files(&format_of(target, format.clone())))
         }
         (StatementKind::Insert, Effect::Change { relation }) => {
             let materialization = formats.get(relation).cloned().unwrap_or(Materialization::Table);

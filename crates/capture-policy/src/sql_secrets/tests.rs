@@ -92,6 +92,8 @@ fn what_is_called_by_a_hidden_name() {
         "SELECT CASE WHEN role = 'b' THEN 'x' ELSE 'x2' END AS password, 'c'",
         "SELECT CASE password WHEN 'x' THEN 'a' END, 'c'",
         "SELECT CASE WHEN password = 'x' THEN 'a' ELSE 'b' END, 'c'",
+        "SELECT CASE WHEN u.password = v.password THEN 'a' ELSE 'b' END, 'c'",
+        "SELECT CASE WHEN length(password) > 8 THEN 'a' WHEN password IS NULL THEN 'b' END AS n, 'c'",
         "SELECT f(password => 'x', name => 'b')",
         "SELECT f(password := 'x', name := 'b')",
         "SELECT named_struct('name', 'b', 'password', 'x')",
