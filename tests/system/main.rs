@@ -6,6 +6,7 @@ mod bundle;
 mod bundles;
 mod catalog;
 mod checks;
+mod ci_page;
 mod conformance;
 mod correlation;
 mod damages;

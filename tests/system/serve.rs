@@ -142,8 +142,13 @@ fn two_runs_are_compared_and_a_packed_one_is_served() {
     page.open(&format!("{}compare?before={before}&run={after}", served.address));
     page.shows(&["Runs", before, after, "Nodes"]);
     page.screenshot("serve-compare");
+    page.click("all runs");
+    page.shows(&["2 of 2 runs"]);
     page.open(&format!("{}runs/{after}/", served.address));
     page.shows(&["success", "small"]);
+    page.click("all runs");
+    page.shows(&["2 of 2 runs"]);
+    page.open(&format!("{}runs/{after}/", served.address));
     let plan = page.links().into_iter().find(|link| link.contains("/plans/")).expect("a link to a plan");
     page.open(&plan);
     page.shows(&["datafusion_plan_bundle_v2"]);
@@ -185,4 +190,54 @@ fn only_this_machine_is_answered_and_only_with_the_token() {
     page.open(&format!("{}?token=open-sesame", locked.address));
     page.shows(&["1 of 1 runs"]);
     assert_eq!(page.evaluate("return location.search"), "");
+}
+
+#[test]
+fn the_list_is_searched_and_filtered_and_two_of_it_are_compared() {
+    let checkout = Checkout::new();
+    let good = checkout.pipeline("good.sql", "CREATE TABLE a AS SELECT 1 AS x; SELECT * FROM a;");
+    let bad = checkout.pipeline(
+        "bad.sql",
+        "CREATE TABLE a AS SELECT 1 AS x; SELECT a_rather_long_name_of_a_column FROM a;",
+    );
+    for _ in 0..2 {
+        Daglight::run(&checkout, &good).finish().report(0);
+    }
+    Daglight::run(&checkout, &bad).finish();
+    let served = Served::start(&checkout, "out", &[]);
+    let runs = served.json("/runs.json");
+    let history = Daglight::new(&checkout, ["history", "out", "--json"]).finish().stdout;
+    let history: Value = serde_json::from_str(&history).expect("JSON");
+    let of_good = history.as_array().expect("pipelines").iter().find(|of| of["dag_name"] == "good");
+    let listed = runs.as_array().expect("runs").iter().find(|run| run["dag_name"] == "good").expect("a run");
+    assert_eq!(listed["rows"], of_good.expect("its history")["runs"][0]["rows_in_tables"], "{history:#}");
+
+    let page = Page::new();
+    page.open(&served.address);
+    page.shows(&["3 of 3 runs"]);
+    page.type_into("#search", "rather_long");
+    page.shows(&["1 of 3 runs"]);
+    let chosen = |id: &str, value: &str| {
+        page.evaluate(&format!(
+            "const field = document.getElementById('{id}'); field.value = '{value}'; field.dispatchEvent(new Event('input'))"
+        ));
+    };
+    chosen("search", "");
+    chosen("status", "failure");
+    page.shows(&["1 of 3 runs"]);
+    chosen("status", "");
+    chosen("pipeline", "good");
+    page.shows(&["2 of 3 runs"]);
+    page.evaluate("document.querySelectorAll('#runs input').forEach((box) => box.click())");
+    page.click("compare the two");
+    page.shows(&["Nodes", "all runs"]);
+
+    page.emulate_width(390);
+    page.open(&served.address);
+    page.shows(&["3 of 3 runs"]);
+    let narrowest = "return Math.min(...[...document.querySelectorAll('#runs .message')].filter((text) => text.textContent)
+        .map((text) => text.parentElement.clientWidth))";
+    let width = page.evaluate(narrowest).as_u64().expect("a width");
+    assert!(width >= 200, "{width}");
+    page.screenshot("serve-narrow");
 }

@@ -56,7 +56,7 @@ fn row(column: &ColumnReport, rows: u64) -> Vec<Cell<'_>> {
         0 => Vec::new(),
         missing => words(format!("{} ({})", display::count(missing), display::percent(part(missing)))),
     };
-    let about = if column.distinct_is_estimate { "about " } else { "" };
+    let about = if column.distinct_is_estimate && column.distinct != Some(0) { "about " } else { "" };
     vec![
         name(column.name.as_str()),
         code(column.data_type.as_str()),

@@ -116,6 +116,13 @@ pub(crate) fn percent(part: f64) -> String {
     }
 }
 
+/// A change as a part of what was, as ` (+29 %)`; nothing for one that is as good as none.
+pub(crate) fn signed(change: f64) -> String {
+    let shown = percent(change.abs());
+    let sign = if change >= 0.0 { "+" } else { "-" };
+    if shown == "0 %" { String::new() } else { format!(" ({sign}{shown})") }
+}
+
 /// `1 node`, `2 nodes`, `1.2 M nodes`.
 pub(crate) fn plural(number: u64, noun: &str) -> String {
     format!("{} {}", count(number), nouns(number, noun))

@@ -9,7 +9,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, Render, html};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::{
-    compare::Comparison,
+    compare::{Comparison, ComparisonPage},
     dag, display, node_sections,
     page_script::{self, SCRIPTS},
     plan_tree::{HEADINGS, TreeRow},
@@ -25,9 +25,10 @@ pub const STYLE: &str = include_str!("report.css");
 const PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'/');
 
 /// Renders a report.
-pub(crate) fn render(report: &Report) -> String {
+pub(crate) fn render(report: &Report, runs: Option<&str>) -> String {
     let opening = sections::opening(report);
     let body = html! {
+        (way_back(runs))
         (opening)
         @for section in sections::sections(report) { (section) }
         footer { "Made by Daglight at " (display::time(report.generated_at)) }
@@ -36,12 +37,18 @@ pub(crate) fn render(report: &Report) -> String {
 }
 
 /// Renders a comparison.
-pub(crate) fn render_comparison(comparison: &Comparison) -> String {
+pub(crate) fn render_comparison(comparison: &Comparison, page_of: &ComparisonPage) -> String {
     let body = html! {
-        (comparison.opening())
+        (way_back(page_of.runs))
+        (comparison.opening(page_of))
         @for section in comparison.sections() { (section) }
     };
     page("comparison of runs", &body, &page_script::no_data())
+}
+
+/// A link to the list of all runs, where there is one.
+fn way_back(runs: Option<&str>) -> Markup {
+    html! { @if let Some(address) = runs { p.links { a href=(address) { "all runs" } } } }
 }
 
 /// A page that needs nothing else, with the data of its script.
@@ -243,6 +250,9 @@ impl Render for Piece<'_> {
                 Piece::Bar(node, axis) => { (waterfall::bar(node, axis)) },
                 Piece::Share(part) => { (waterfall::share(*part)) },
                 Piece::Histogram(counts) => { (histogram(counts)) },
+                Piece::File(file) => {
+                    a href={ "./" (utf8_percent_encode(file, PATH).to_string()) } { code { (file) } }
+                },
                 Piece::Query { id, plan_file: Some(file) } => {
                     a href={ "./" (utf8_percent_encode(file, PATH).to_string()) } { (id) }
                 },
@@ -393,7 +403,7 @@ mod tests {
 
     #[test]
     fn no_text_of_a_report_is_markup() {
-        let plain = markup(&render(&planted::report("word")));
+        let plain = markup(&render(&planted::report("word"), None));
         assert!(plain.len() > 200, "{plain:?}");
         for hostile in [
             "<script>alert(1)</script>",
@@ -407,17 +417,17 @@ mod tests {
             "\r\n\u{2028}\u{2029}\u{85}",
             "a\u{0}<\u{0}script>",
         ] {
-            let page = render(&planted::report(hostile));
+            let page = render(&planted::report(hostile), None);
             assert_eq!(markup(&page), plain, "{hostile:?}");
             assert_eq!(page, printable_lines(&page), "{hostile:?}");
         }
-        let linked = markup(&render(&planted::report("http://host/word")));
+        let linked = markup(&render(&planted::report("http://host/word"), None));
         for hostile in ["http://host/\"onclick=\"alert(1)", "https://host/'&lt;x&gt;{}`", "http://"] {
-            assert_eq!(markup(&render(&planted::report(hostile))), linked, "{hostile:?}");
+            assert_eq!(markup(&render(&planted::report(hostile), None)), linked, "{hostile:?}");
         }
         for hostile in ["http://host/<b>", "http://host/\u{202e}x", "javascript:alert(1)", "data:text/html,x"]
         {
-            let page = render(&planted::report(hostile));
+            let page = render(&planted::report(hostile), None);
             assert!(!page.contains("rel=\"noreferrer\""), "{hostile:?}");
             assert_eq!(markup(&page), plain, "{hostile:?}");
         }

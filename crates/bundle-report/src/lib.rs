@@ -67,9 +67,9 @@ mod fixture;
 mod planted;
 
 pub use compare::{
-    COMPARISON_VERSION, ComparedPart, ComparedRun, Comparison, Criterion, CriterionError, Difference,
-    Measured, NodeComparison, NotCompared, OutputComparison, PlanChange, RunOfComparison, TimeComparison,
-    ValueDrift,
+    COMPARISON_VERSION, ComparedPart, ComparedRun, Comparison, ComparisonPage, Criterion, CriterionError,
+    Difference, Measured, NodeComparison, NotCompared, OutputComparison, PlanChange, RunOfComparison,
+    TimeComparison, ValueDrift,
 };
 /// From where on what is found is worth a word.
 pub use daglight_finding_thresholds::FindingThresholds;

@@ -170,6 +170,7 @@ fn piece(piece: &Piece<'_>) -> String {
             display::sparkline(&counts)
         }
         Piece::Query { id, .. } => code(id),
+        Piece::File(file) => code(file),
         Piece::Operators(operators) => {
             // The first one: a line of a terminal has room for no more, and the plan stands below.
             let operators = operators.iter().take(1);
@@ -240,7 +241,7 @@ mod tests {
         let report = planted::report(PLANTED);
         let planted = serde_json::to_string(&report).unwrap().matches("[2J").count();
         assert!(planted > 50, "{planted}");
-        for (kind, page) in [("md", render(&report)), ("html", crate::html::render(&report))] {
+        for (kind, page) in [("md", render(&report)), ("html", crate::html::render(&report, None))] {
             assert!(page.matches("\\u001b[2J").count() > 25, "{kind}: the texts are there:\n{page}");
             assert_eq!(page, printable_lines(&page), "{kind}");
         }
@@ -342,7 +343,7 @@ mod tests {
         {
             let mut report = planted::report("planted");
             report.nodes[0].status = status;
-            let page = crate::html::render(&report);
+            let page = crate::html::render(&report, None);
             let (_, body) = page.split_once("</dl>").unwrap();
             let (body, _) = body.rsplit_once("<footer>").unwrap();
             // What is between tags. Images show what stands beside them once more, attributes what is pointed to.

@@ -88,6 +88,8 @@ pub(crate) enum Piece<'r> {
     Share(f64),
     /// Numbers of values in ranges, as small bars.
     Histogram(&'r [u64]),
+    /// A file of the bundle, which a page that stands beside it links.
+    File(&'r str),
     Query {
         id: &'r str,
         plan_file: Option<&'r str>,

@@ -127,11 +127,24 @@ fn tiles(report: &Report) -> Vec<(&'static str, String)> {
 }
 
 fn findings(report: &Report) -> Section<'_> {
-    finding_section("Findings", &report.findings)
+    finding_section("Findings", &report.findings, PlanFiles::Beside)
 }
 
 /// Findings with their evidence and remedy.
-pub(crate) fn finding_section<'r>(title: &'static str, findings: &'r [Finding]) -> Section<'r> {
+/// Where the files of plans are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PlanFiles {
+    /// Beside the page, which links them.
+    Beside,
+    /// In the bundle of one of several runs.
+    Elsewhere,
+}
+
+pub(crate) fn finding_section<'r>(
+    title: &'static str,
+    findings: &'r [Finding],
+    plan_files: PlanFiles,
+) -> Section<'r> {
     let facts = findings.iter().map(|finding| {
         let (tone, word) = match finding.level {
             Level::Good => (Tone::Good, "good"),
@@ -149,7 +162,11 @@ pub(crate) fn finding_section<'r>(title: &'static str, findings: &'r [Finding]) 
             Piece::Code(finding.page.as_str().into()),
         ]);
         if let Some(plan) = &finding.plan_file {
-            pieces.extend([Piece::words(" "), Piece::Code(plan.as_str().into())]);
+            let file = match plan_files {
+                PlanFiles::Beside => Piece::File(plan),
+                PlanFiles::Elsewhere => Piece::Code(plan.as_str().into()),
+            };
+            pieces.extend([Piece::words(" "), file]);
         }
         (finding.kind.id().into(), pieces)
     });

@@ -28,7 +28,7 @@ pub(crate) fn since(report: &Report) -> Section<'_> {
     blocks.extend(plans);
     blocks.extend(other_plans(since));
     if blocks.len() == before && since.lost.is_empty() {
-        blocks.push(sentence("Rows, columns, values and plans are as they were."));
+        blocks.push(sentence(unchanged(report)));
     }
     let lists = [
         (since.rows.len(), MAX_ROWS),
@@ -46,9 +46,23 @@ pub(crate) fn since(report: &Report) -> Section<'_> {
 
 const TITLE: &str = "Since the last good run";
 
+/// What of a run is as it was: of one that failed only the nodes that succeeded are compared.
+fn unchanged(report: &Report) -> String {
+    let (compared, all) = (report.totals.nodes_succeeded, report.totals.nodes);
+    match compared {
+        0 if all > 0 => "No node succeeded, so that nothing could be compared.".to_owned(),
+        _ if compared < all => format!(
+            "Rows, columns, values and plans of the {} that succeeded, of {}, are as they were.",
+            display::plural(compared, "node"),
+            display::count(all)
+        ),
+        _ => "Rows, columns, values and plans are as they were.".to_owned(),
+    }
+}
+
 fn compared_with(since: &SinceLastRun) -> Block<'_> {
     let took = since.duration_ms.map(|ms| {
-        let change = ms.change.filter(|_| ms.before != ms.after).map(signed).unwrap_or_default();
+        let change = ms.change.filter(|_| ms.before != ms.after).map(display::signed).unwrap_or_default();
         format!(
             " It took {}, and this one {}{change}.",
             display::duration(ms.before),
@@ -62,12 +76,6 @@ fn compared_with(since: &SinceLastRun) -> Block<'_> {
     ])
 }
 
-/// Such as ` (+30 %)`.
-fn signed(change: f64) -> String {
-    let sign = if change >= 0.0 { "+" } else { "-" };
-    format!(" ({sign}{})", display::percent(change.abs()))
-}
-
 fn rows(since: &SinceLastRun) -> Option<Block<'_>> {
     let columns = vec![
         Column::text("node"),
@@ -77,7 +85,7 @@ fn rows(since: &SinceLastRun) -> Option<Block<'_>> {
     ];
     let rows = since.rows.iter().take(MAX_ROWS).map(|moved| {
         let measured = Measured::new(&[moved.before as f64], moved.after as f64);
-        let change = measured.and_then(|measured| measured.change).map(signed);
+        let change = measured.and_then(|measured| measured.change).map(display::signed);
         vec![
             name(moved.node.as_str()),
             shown(moved.after, display::count),

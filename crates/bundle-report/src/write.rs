@@ -27,6 +27,11 @@ impl Report {
 
     /// The report as one HTML page that needs nothing else.
     pub fn to_html(&self) -> String {
-        html::render(self)
+        html::render(self, None)
+    }
+
+    /// As [`Report::to_html`], with a link to a list of all runs, which is at this address relative to the page.
+    pub fn to_html_of_runs_at(&self, address: &str) -> String {
+        html::render(self, Some(address))
     }
 }

@@ -10,8 +10,8 @@ use std::{
 use chrono::{DateTime, Utc};
 use daglight_bundle_report::ReportStatus;
 use daglight_run_bundle::{
-    Bundle, BundleError, Liveness, Manifest, NodeStatus, ProcessEvidence, ReadError, RunStatus, milliseconds,
-    saturating_sum,
+    ArtifactCatalog, Bundle, BundleError, Liveness, Manifest, Materialization, NodeStatus, ProcessEvidence,
+    ReadError, RunStatus, milliseconds, saturating_sum,
 };
 use daglight_run_identity::RunId;
 use serde::Serialize;
@@ -30,7 +30,7 @@ pub(crate) struct ListedRun {
     pub(crate) nodes: u64,
     pub(crate) nodes_succeeded: u64,
     pub(crate) nodes_failed: u64,
-    /// Rows that its nodes returned.
+    /// Rows that it has written to files and put into tables.
     pub(crate) rows: u64,
     /// Why it failed.
     pub(crate) error: Option<String>,
@@ -216,11 +216,18 @@ fn listed(bundle: &Bundle, manifest: Result<Manifest, ReadError>) -> ListedRun {
         nodes: manifest.nodes.len() as u64,
         nodes_succeeded: with_status(NodeStatus::Success),
         nodes_failed: with_status(NodeStatus::Failure),
-        rows: saturating_sum(manifest.nodes.iter().filter_map(|node| node.rows)),
+        rows: kept_rows(bundle),
         error: manifest.error,
         dag_name: Some(manifest.identity.dag_name),
         problem: None,
     }
+}
+
+/// The rows that a run has written to files and put into tables, as its report and its history count them.
+fn kept_rows(bundle: &Bundle) -> u64 {
+    let artifacts = ArtifactCatalog::read(bundle).map(|catalog| catalog.artifacts).unwrap_or_default();
+    let kept = artifacts.iter().filter(|artifact| artifact.materialization != Materialization::ParamTable);
+    saturating_sum(kept.filter_map(|artifact| artifact.rows))
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ use axum::{
     response::{IntoResponse, Redirect, Response},
     routing::get,
 };
-use daglight_bundle_report::{ComparedRun, Comparison, Report, ReportError, ReportOptions};
+use daglight_bundle_report::{ComparedRun, Comparison, ComparisonPage, Report, ReportError, ReportOptions};
 use daglight_run_bundle::{Bundle, Manifest, PlanBundle, RunStatus};
 use serde::Deserialize;
 use tokio::{net::TcpListener, sync::Semaphore, task::spawn_blocking};
@@ -161,7 +161,10 @@ async fn report(State(shared): State<Arc<Shared>>, Path(id): Path<String>) -> Re
 }
 
 async fn report_page(shared: &Arc<Shared>, bundle: Bundle) -> Result<Response, Refusal> {
-    let page = made(shared, move |options| made_of(&bundle, options).map(|report| report.to_html())).await?;
+    let page = made(shared, move |options| {
+        made_of(&bundle, options).map(|report| report.to_html_of_runs_at("../../"))
+    })
+    .await?;
     Ok((html_headers(), page).into_response())
 }
 
@@ -232,7 +235,10 @@ async fn compare(State(shared): State<Arc<Shared>>, Query(of): Query<Compared>) 
     let page = made(&shared, move |options| {
         let read = |bundle| ComparedRun::read_with(bundle, options);
         let (before, after) = (read(&before)?, read(&after)?);
-        Ok(Comparison::new(&[before], &after).map(|comparison| comparison.to_html()).unwrap_or_default())
+        let page = ComparisonPage::default().of_runs_at("./");
+        Ok(Comparison::new(&[before], &after)
+            .map(|comparison| comparison.to_html_of(&page))
+            .unwrap_or_default())
     });
     Ok((html_headers(), page.await?).into_response())
 }

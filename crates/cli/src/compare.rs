@@ -3,7 +3,7 @@
 use std::{fs, path::Path, process::ExitCode};
 
 use daglight::{
-    bundle::{Bundle, ComparedRun, Comparison, Manifest, ReportOptions},
+    bundle::{Bundle, ComparedRun, Comparison, ComparisonPage, Manifest, ReportOptions},
     policy::in_one_line,
 };
 use serde_json::json;
@@ -60,7 +60,8 @@ pub(crate) fn compare(args: &CompareArgs) -> Result<ExitCode, Failure> {
         say::document(comparison.to_text().trim_end());
     }
     if let Some(path) = &args.html {
-        fs::write(path, comparison.to_html())
+        let failed_on = tripped.iter().map(|(criterion, what)| format!("{criterion}: {what}")).collect();
+        fs::write(path, comparison.to_html_of(&ComparisonPage::default().failed_on(failed_on)))
             .map_err(|error| Failure::work(format!("cannot write {}: {error}", path.display())))?;
         note!("written: {}", path.display());
     }

@@ -216,10 +216,7 @@ pub(super) fn rows_of(rows: &Measured) -> String {
 }
 
 pub(super) fn change(measured: &Measured) -> String {
-    match measured.change {
-        Some(change) => format!(" ({:+.0} %)", change * 100.0),
-        None => String::new(),
-    }
+    measured.change.map(display::signed).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -43,6 +43,7 @@ pub use fail_on::{Criterion, CriterionError};
 pub(crate) use last_run::{BothRuns, LastRun, Watched};
 pub use measured::Measured;
 pub use outputs::OutputComparison;
+pub use page::ComparisonPage;
 pub use plan_shapes::PlanChange;
 pub(crate) use plan_shapes::shortened;
 pub(crate) use since::since;

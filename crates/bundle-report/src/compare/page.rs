@@ -1,7 +1,9 @@
 //! A comparison as a page.
 
+use std::collections::BTreeSet;
+
 use super::{
-    Comparison, Measured, TimeComparison,
+    Comparison, Measured, RunOfComparison, TimeComparison,
     fail_on::change,
     plan_shapes::shortened,
     text::{ended, run},
@@ -10,8 +12,32 @@ use crate::{
     display, html,
     section::{Block, Cell, Column, Opening, Piece, Section, Tone, name, words},
     section_parts::{section, table_section},
-    sections::{finding_section, status_of_run},
+    sections::{PlanFiles, finding_section, status_of_run},
 };
+
+/// What a page of a comparison has besides the comparison.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ComparisonPage {
+    /// What criteria were met, such as `slower=20%: the run took 2 s, was 1 s`.
+    pub failed_on: Vec<String>,
+    /// Where a list of all runs is, as an address relative to the page.
+    pub runs: Option<&'static str>,
+}
+
+impl ComparisonPage {
+    /// A page that says which criteria were met.
+    #[must_use]
+    pub fn failed_on(self, failed_on: Vec<String>) -> Self {
+        Self { failed_on, ..self }
+    }
+
+    /// A page with a link to a list of all runs.
+    #[must_use]
+    pub fn of_runs_at(self, address: &'static str) -> Self {
+        Self { runs: Some(address), ..self }
+    }
+}
 
 /// Changes of plans that are shown.
 const MAX_PLANS: usize = 100;
@@ -19,10 +45,29 @@ const MAX_PLANS: usize = 100;
 impl Comparison {
     /// The comparison as one HTML page that needs nothing else.
     pub fn to_html(&self) -> String {
-        html::render_comparison(self)
+        self.to_html_of(&ComparisonPage::default())
     }
 
-    pub(crate) fn opening(&self) -> Opening<'_> {
+    /// As [`Comparison::to_html`], with what is around the comparison.
+    pub fn to_html_of(&self, page: &ComparisonPage) -> String {
+        html::render_comparison(self, page)
+    }
+
+    /// What a reader must know before the rest.
+    pub(super) fn warning(&self) -> Option<String> {
+        let name = |run: &RunOfComparison| run.dag_name.clone();
+        let (now, before) = (name(&self.run)?, self.baselines.iter().filter_map(name));
+        let others: BTreeSet<String> = before.filter(|before| *before != now).collect();
+        let others: Vec<String> = others.into_iter().collect();
+        (!others.is_empty()).then(|| {
+            format!(
+                "different pipelines are compared: {} before, and {now} now. Nodes are compared by their names alone.",
+                others.join(", ")
+            )
+        })
+    }
+
+    pub(crate) fn opening<'r>(&'r self, page: &'r ComparisonPage) -> Opening<'r> {
         let dag_name = self.run.dag_name.as_deref();
         let time = self.duration_ms.as_ref();
         let tiles = [
@@ -36,7 +81,12 @@ impl Comparison {
         Opening {
             name: dag_name.unwrap_or("comparison"),
             status: status_of_run(self.run.status),
-            findings: Vec::new(),
+            findings: {
+                let warning = self.warning().map(|warning| (Tone::Warning, "!", words(warning)));
+                let failed =
+                    page.failed_on.iter().map(|what| (Tone::Bad, "✗", words(format!("failed on {what}"))));
+                warning.into_iter().chain(failed).collect()
+            },
             links: Vec::new(),
             tiles: tiles.into_iter().filter_map(|(name, value)| Some((name, value?))).collect(),
         }
@@ -46,8 +96,8 @@ impl Comparison {
     pub(crate) fn sections(&self) -> Vec<Section<'_>> {
         let sections = [
             self.runs(),
-            finding_section("New findings", &self.findings_came),
-            finding_section("Findings that are gone", &self.findings_went),
+            finding_section("New findings", &self.findings_came, PlanFiles::Elsewhere),
+            finding_section("Findings that are gone", &self.findings_went, PlanFiles::Elsewhere),
             self.node_section(),
             self.output_section(),
             self.drift_section(),
@@ -94,7 +144,7 @@ impl Comparison {
                 }
                 // What ended as before needs no word.
                 (Some(before), Some(after)) if before != after => {
-                    vec![Piece::words(format!("{}, was {}", ended(after), ended(before)))]
+                    vec![Piece::words(format!("{}, {} before", ended(after), ended(before)))]
                 }
                 _ => Vec::new(),
             };

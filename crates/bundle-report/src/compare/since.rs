@@ -34,15 +34,18 @@ pub(crate) fn since(
     let now = by_name(nodes);
 
     // Where a node has not ended well in one of the runs, its outputs are not gone, and not new.
-    let ended_well = |artifacts: Vec<Artifact>, status: &dyn Fn(&str) -> Option<NodeStatus>| {
+    let is_success = |status: Option<NodeStatus>| status.is_none_or(|status| status == NodeStatus::Success);
+    let ended_well = |artifacts: Vec<Artifact>| {
         let has = |artifact: &Artifact| {
-            let status = artifact.node.as_deref().and_then(status);
-            status.is_none_or(|status| status == NodeStatus::Success)
+            artifact.node.as_deref().is_none_or(|node| {
+                is_success(now.get(node).map(|node| node.status))
+                    && is_success(before.get(node).map(|node| node.status))
+            })
         };
         artifacts.into_iter().filter(has).collect::<Vec<_>>()
     };
-    let of_old = ended_well(of_before.artifacts, &|node| now.get(node).map(|node| node.status));
-    let of_new = ended_well(of_run.artifacts, &|node| before.get(node).map(|node| node.status));
+    let of_old = ended_well(of_before.artifacts);
+    let of_new = ended_well(of_run.artifacts);
     let with_output: BTreeSet<&str> =
         of_old.iter().chain(&of_new).filter_map(|artifact| artifact.node.as_deref()).collect();
     let mut columns = columns_moved(&of_before.rows, &of_run.rows);

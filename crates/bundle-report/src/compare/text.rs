@@ -22,6 +22,9 @@ impl Comparison {
     /// The comparison as text, the most important first. Sections in which nothing changed are left out.
     pub fn to_text(&self) -> String {
         let mut text = String::new();
+        if let Some(warning) = self.warning() {
+            line(&mut text, &format!("warning: {}\n", printable(&warning)));
+        }
         for baseline in &self.baselines {
             line(&mut text, &format!("  before  {}", run(baseline)));
         }
@@ -73,7 +76,7 @@ impl Comparison {
                     parts.extend(node.renamed_from.iter().map(|before| format!("was called {before}")));
                 }
                 (Some(before), Some(after)) if before != after => {
-                    parts.push(format!("{}, was {}", ended(after), ended(before)));
+                    parts.push(format!("{}, {} before", ended(after), ended(before)));
                 }
                 _ => {}
             }
@@ -137,7 +140,7 @@ fn drift(drift: &ValueDrift) -> String {
 
 pub(super) fn ended(status: NodeStatus) -> &'static str {
     match status {
-        NodeStatus::Success => "ended well",
+        NodeStatus::Success => "succeeded",
         NodeStatus::Failure => "failed",
         NodeStatus::Interrupted => "interrupted",
         NodeStatus::Unfinished => "unfinished",

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use daglight_bundle_report::{ComparedRun, Comparison, Criterion};
+use daglight_bundle_report::{ComparedRun, Comparison, ComparisonPage, Criterion};
 use daglight_capture_policy::{Policy, Profile};
 use daglight_run_bundle::{
     ArtifactCatalog, ArtifactColumn, Bundle, Manifest, NodeStatus, NodeSummary, RunStatus,
@@ -235,4 +235,36 @@ fn plans_are_the_same_where_both_runs_know_them() {
     ] {
         assert!(!other.has_plans_of(&first) && !first.has_plans_of(&other), "{what}");
     }
+}
+
+#[test]
+fn another_pipeline_and_what_was_met_stand_first() {
+    let other = run(|manifest| manifest.identity.dag_name = "sales::other_v1".into(), "HashJoinExec", 9, "a");
+    let comparison = Comparison::new(&[good()], &other).unwrap();
+    let warning = "different pipelines are compared: sales::daily_v1 before, and sales::other_v1 now.";
+    assert!(comparison.to_text().starts_with(&format!("warning: {warning}")), "{}", comparison.to_text());
+    let page =
+        ComparisonPage::default().failed_on(vec!["slower=20%: the run took <2 s>".into()]).of_runs_at("./");
+    let html = comparison.to_html_of(&page);
+    let at = |text: &str| html.find(text).unwrap_or_else(|| panic!("no {text:?} in {html}"));
+    assert!(at(warning) < at("<h2>"), "{html}");
+    assert!(at("failed on slower=20%: the run took &lt;2 s&gt;") < at("<h2>"), "{html}");
+    assert!(html.contains("<a href=\"./\">all runs</a>"), "{html}");
+    let same = Comparison::new(&[good()], &good()).unwrap();
+    assert!(!same.to_text().contains("different pipelines") && !same.to_html().contains("all runs"));
+}
+
+#[test]
+fn what_hardly_changed_is_not_shown_as_nothing() {
+    let comparison = |rows| {
+        Comparison::new(
+            &[run(|_| {}, "HashJoinExec", 1_000_000, "a")],
+            &run(|_| {}, "HashJoinExec", rows, "a"),
+        )
+    };
+    let text = comparison(997_000).unwrap().to_text();
+    assert!(text.contains("(-0.3 %)"), "{text}");
+    let failed = run(|manifest| manifest.nodes[1].status = NodeStatus::Failure, "HashJoinExec", 1_000, "a");
+    let text = Comparison::new(&[good()], &failed).unwrap().to_text();
+    assert!(text.contains("failed, succeeded before"), "{text}");
 }

@@ -96,6 +96,9 @@ fn rows_that_a_join_lost_are_found_and_what_follows_from_them_is_not() {
     let finding = worse.findings.iter().find(|finding| finding.kind == FindingKind::RowsLost).unwrap();
     assert_eq!(finding.plan_file.as_deref(), Some("plans/lines-9f3a9f3a9f3a9f3a.json"));
     assert_eq!(finding.evidence.len(), 3);
+    let link =
+        "<a href=\"./plans/lines-9f3a9f3a9f3a9f3a.json\"><code>plans/lines-9f3a9f3a9f3a9f3a.json</code></a>";
+    assert!(worse.to_html().contains(link), "{}", worse.to_html());
     for page in [worse.to_markdown(), worse.to_html()] {
         assert!(page.contains("Since the last good run") && page.contains("rows-lost"), "{page}");
     }
@@ -240,4 +243,22 @@ fn a_comparison_says_the_same_against_its_baseline() {
     assert!(text.contains("At the rate of the baseline it would have been 5,000."), "{text}");
     let criterion: Criterion = "finding=rows-lost".parse().unwrap();
     assert_eq!(compare(&baseline, &last).meets(&criterion, 0.0).len(), 1);
+}
+
+#[test]
+fn a_run_of_which_a_part_succeeded_says_of_how_many_nodes_nothing_changed() {
+    let out = tempfile::tempdir().unwrap();
+    good(&out);
+    let after = |failed: usize| {
+        let fail = |manifest: &mut Manifest| {
+            manifest.status = RunStatus::Failure;
+            manifest.nodes.iter_mut().take(failed).for_each(|node| node.status = NodeStatus::Failure);
+        };
+        report(&Recorded { change: &fail, ..Recorded::default() }.in_folder(&out)).to_markdown()
+    };
+    let some = after(1);
+    let said = "Rows, columns, values and plans of the 2 nodes that succeeded, of 3, are as they were.";
+    assert!(some.contains(said) && !some.contains("plans are as they were"), "{some}");
+    let none = after(3);
+    assert!(none.contains("No node succeeded, so that nothing could be compared."), "{none}");
 }
