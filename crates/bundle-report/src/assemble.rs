@@ -110,6 +110,7 @@ pub(crate) fn report(
     let summed = sums.into_summed();
     let (data, data_left_out) = data.into_reports();
     let since = last_run.map(|both| since(both, &nodes, duration_ms, thresholds));
+    let queries = queries::query_reports(signals.queries, planned, &node_of);
     let report = Report {
         format_version: REPORT_VERSION,
         generated_at: now,
@@ -135,8 +136,8 @@ pub(crate) fn report(
             .into_items()
             .map(|seen| slow_span(seen, &node_of, &since_start))
             .collect(),
-        queries: queries::query_reports(signals.queries, planned, &node_of),
-        plans: slowest.into_plans(),
+        plans: slowest.into_plans(&queries),
+        queries,
         tables: summed.tables,
         operators: summed.operators,
         lineage: summed.lineages,

@@ -6,7 +6,7 @@ use daglight_run_bundle::PlanBundle;
 use crate::{
     findings::is_wrong,
     largest::Largest,
-    report::{PlanOperatorReport, PlanReport},
+    report::{PlanOperatorReport, PlanReport, QueryReport},
 };
 
 /// Plans that are kept.
@@ -35,9 +35,19 @@ impl SlowestPlans {
         }
     }
 
-    /// The plans, the slowest first.
-    pub(crate) fn into_plans(self) -> Vec<PlanReport> {
-        self.0.into_items().collect()
+    /// The plans, the slowest first. A plan that ran once took what its query took: its span is longer than what its operators
+    /// say by the time until they began, and a reader would look for the difference.
+    pub(crate) fn into_plans(self, queries: &[QueryReport]) -> Vec<PlanReport> {
+        let took = |plan: &PlanReport| {
+            let of_plan = queries.iter().find(|query| query.plan_file.as_deref() == Some(&*plan.plan_file));
+            of_plan
+                .filter(|query| plan.executions <= 1 && query.query_id == plan.query_id)
+                .map(|query| query.duration_ms)
+        };
+        let plans = self.0.into_items();
+        plans
+            .map(|plan| PlanReport { duration_ms: took(&plan).unwrap_or(plan.duration_ms), ..plan })
+            .collect()
     }
 }
 
@@ -94,12 +104,33 @@ mod tests {
             );
         }
         slowest.add("plans/empty.json", &PlanBundle::default(), &FindingThresholds::default());
-        let plans = slowest.into_plans();
+        let plans = slowest.into_plans(&[]);
         assert_eq!((plans.len(), plans[0].duration_ms), (20, 29.0));
         let shown: Vec<_> =
             plans[0].operators.iter().map(|op| (op.depth, op.shown_name(), op.rows)).collect();
         let scan = |table: &str, rows| (1, format!("DataSourceExec ({table})"), Some(rows));
         assert_eq!(shown, [(0, "HashJoinExec".into(), Some(5)), scan("a", 3), scan("b", 4)]);
+    }
+
+    #[test]
+    fn a_plan_that_ran_once_took_what_its_query_took() {
+        let took = |executions: u64, query_id: &str| {
+            let mut slowest = SlowestPlans::default();
+            let plan = Plan::new().operator(None, "HashJoinExec", 5).with(|plan| {
+                plan.query_id = "4".into();
+                plan.metrics.wall_ms = 358.0;
+                plan.executions =
+                    Some(daglight_run_bundle::PlanExecutions { started: executions, ..Default::default() });
+            });
+            slowest.add("plans/a.json", &plan.bundle(), &FindingThresholds::default());
+            let mut query = crate::planted::report("x").queries.remove(0);
+            query.query_id = query_id.to_owned();
+            query.plan_file = Some("plans/a.json".into());
+            query.duration_ms = 365.0;
+            slowest.into_plans(&[query])[0].duration_ms
+        };
+        assert_eq!(took(1, "4"), 365.0);
+        assert_eq!((took(2, "4"), took(1, "5")), (358.0, 358.0));
     }
 
     #[test]
@@ -110,7 +141,7 @@ mod tests {
         }
         let mut slowest = SlowestPlans::default();
         slowest.add("plans/deep.json", &plan.bundle(), &FindingThresholds::default());
-        let [plan] = &slowest.into_plans()[..] else { panic!() };
+        let [plan] = &slowest.into_plans(&[])[..] else { panic!() };
         assert_eq!((plan.operators.len(), plan.left_out, plan.operators[199].depth), (200, 9_800, 199));
     }
 }
