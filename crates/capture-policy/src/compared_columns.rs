@@ -95,8 +95,8 @@ impl Comparison<'_> {
 
     /// Whether the words in front are those of a query or a plan, in which a condition begins here.
     fn is_in_query(&self) -> bool {
-        const BEGIN: [&str; 10] =
-            ["on", "where", "and", "or", "having", "when", "not", "filter:", "select", "set"];
+        const BEGIN: [&str; 11] =
+            ["on", "where", "and", "or", "having", "when", "not", "filter:", "join:", "select", "set"];
         const VERBS: [&str; 7] = ["select ", "update ", "delete ", "merge ", "join ", "join: ", "filter: "];
         let from = self.in_front.ceil_char_boundary(self.in_front.len().saturating_sub(IN_FRONT));
         let in_front = self.in_front[from..].to_ascii_lowercase();
@@ -201,6 +201,7 @@ mod tests {
             "SELECT 1 FROM t WHERE token = (SELECT max(x) FROM u)",
             "Inner Join: Filter: a.token = b.token",
             "Inner Join: Filter: u.password = n.x",
+            "  Inner Join: u.password = n.x, u.id = n.id",
             "Filter: t.token = btrim(t.token) AND t.id > Int64(0)",
             "FilterExec: token@1 = token@3 AND id@0 > 1",
             "FilterExec: token@1 = btrim(token@1) AND id@0 > 1",
