@@ -23,6 +23,10 @@ const CONTEXT: [&str; 9] = [
 /// Leaves the texts of errors, checks and warnings out of a manifest. Nodes, their ends and the codes of warnings stay.
 pub(crate) fn of_manifest(manifest: &mut Value) {
     leave_out(manifest, "error");
+    // A run that failed has its error as a tag too, for the server.
+    if let Some(tags) = manifest.pointer_mut("/identity/tags") {
+        leave_out(tags, "error");
+    }
     for node in list(manifest, "nodes") {
         leave_out(node, "error");
         list(node, "earlier_attempts").for_each(|attempt| leave_out(attempt, "error"));
@@ -83,7 +87,8 @@ fn of_record(record: &mut Map<String, Value>) {
 fn is_error_text(attribute: &Value) -> bool {
     let key = attribute.get("key").and_then(Value::as_str).unwrap_or_default();
     let name = key.rsplit('.').next().unwrap_or_default();
-    ["message", "stacktrace", "error", "reason", "check"].contains(&name)
+    // The last is the condition of a data check.
+    ["message", "stacktrace", "error", "reason", "check", "text"].contains(&name)
 }
 
 /// Cuts what stands in quotes from the texts at any depth.

@@ -166,6 +166,8 @@ pub fn unpack(path: &Path, into: &Path, limits: Limits) -> Result<Bundle, Unpack
             return Err(unreadable(io::ErrorKind::UnexpectedEof.into()));
         }
     }
+    // To its very end, where the checksum of the compression is: an archive that was cut there is not whole.
+    io::copy(&mut archive.into_inner(), &mut io::sink()).map_err(unreadable)?;
     Bundle::open(into).map_err(|source| UnpackError::NoBundle { path: path.to_owned(), source })
 }
 

@@ -40,7 +40,7 @@ impl Scratch {
         let bundle = Bundle::create(self.out.path(), run_id).unwrap();
         let manifest = json!({
             "format": "daglight_run_bundle", "format_version": 3, "daglight_version": "0.1.0",
-            "identity": {"run_id": run_id, "dag_name": "a::b_v1"}, "namespace": "daglight", "profile": "dev",
+            "identity": {"run_id": run_id, "dag_name": "a::b_v1", "tags": {"error": "no function marker(Int64)"}}, "namespace": "daglight", "profile": "dev",
             "status": "failure", "started_at": "2026-11-21T08:00:00Z", "error": "node orders: no function marker(Int64)",
             "nodes": [{"name": "orders", "kind": "transform", "status": "failure", "error": "no function marker(Int64)",
                 "earlier_attempts": [{"attempt": 1, "status": "failure", "error": "cannot cast 'marker' to Int32"}],
@@ -55,9 +55,10 @@ impl Scratch {
         ]);
         let error =
             json!([{"key": "exception.message", "value": {"stringValue": "no function marker(Int64)"}}]);
+        let check = json!([{"key": "daglight.check.text", "value": {"stringValue": "a > 'marker'"}}]);
         let spans = json!({"resourceSpans": [{"scopeSpans": [{"spans": [{
             "attributes": attributes, "status": {"code": 2, "message": "no function marker(Int64)"},
-            "events": [{"name": "exception", "attributes": error}]}]}]}]});
+            "events": [{"name": "exception", "attributes": error}, {"name": "data_check", "attributes": check}]}]}]}]});
         let record = |severity: u8, body: &str, error: &str| {
             let attributes = json!([{"key": "error", "value": {"stringValue": error}},
                 {"key": "warning.code", "value": {"stringValue": "check_not_passed"}}]);
