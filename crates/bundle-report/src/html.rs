@@ -9,7 +9,6 @@ use maud::{DOCTYPE, Markup, PreEscaped, Render, html};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::{
-    compare::{Comparison, ComparisonPage},
     dag, display, node_sections,
     page_script::{self, SCRIPTS},
     plan_tree::{HEADINGS, TreeRow},
@@ -36,12 +35,16 @@ pub(crate) fn render(report: &Report, runs: Option<&str>) -> String {
     page(&format!("{} · run report", opening.name), &body, &page_script::data(report))
 }
 
-/// Renders a comparison.
-pub(crate) fn render_comparison(comparison: &Comparison, page_of: &ComparisonPage) -> String {
+/// Renders a comparison. `runs` is the address of the list of all runs, where there is one.
+pub(crate) fn render_comparison(
+    opening: &Opening<'_>,
+    sections: &[Section<'_>],
+    runs: Option<&str>,
+) -> String {
     let body = html! {
-        (way_back(page_of.runs))
-        (comparison.opening(page_of))
-        @for section in comparison.sections() { (section) }
+        (way_back(runs))
+        (opening)
+        @for section in sections { (section) }
     };
     page("comparison of runs", &body, &page_script::no_data())
 }

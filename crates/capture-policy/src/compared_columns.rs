@@ -4,7 +4,7 @@
 //! A text may be anything, and `password = hunter` a line of a configuration. So a name is taken for a column where it is the
 //! same as that in front, or where the words in front are those of a query or a plan.
 
-use crate::{key_values::closing_quote, secret::REDACTED};
+use crate::{closing_quote::closing_quote, secret::REDACTED};
 
 /// Bytes in front of a comparison that are looked at.
 const IN_FRONT: usize = 512;

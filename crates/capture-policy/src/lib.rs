@@ -38,6 +38,7 @@ mod learn;
 mod key_names;
 mod key_values;
 mod key_layouts;
+mod closing_quote;
 mod compared_columns;
 mod named_values;
 mod named_rows;

@@ -8,8 +8,8 @@
 use std::ops::Range;
 
 use crate::{
+    closing_quote::closing_quote,
     credentials::{quote, word},
-    key_values::closing_quote,
 };
 
 /// The last word of a field that has the name of something.

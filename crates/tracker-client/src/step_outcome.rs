@@ -22,7 +22,7 @@ pub enum DeliveryError {
     /// The run's version or start is missing in the outbox, or its line cannot be read, and the manifest beside it does not
     /// have them either.
     #[error(
-        "the outbox {} lacks the version and start of its run, and the manifest does not contain them: the events stay \
+        "the outbox {} lacks the version and start of its run, and no manifest beside it contains them: the events stay \
          in the outbox",
         path.display()
     )]

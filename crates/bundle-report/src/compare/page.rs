@@ -50,7 +50,7 @@ impl Comparison {
 
     /// As [`Comparison::to_html`], with what is around the comparison.
     pub fn to_html_of(&self, page: &ComparisonPage) -> String {
-        html::render_comparison(self, page)
+        html::render_comparison(&self.opening(page), &self.sections(), page.runs)
     }
 
     /// What a reader must know before the rest.

@@ -435,8 +435,10 @@ fn files_that_cannot_be_written_are_reported() {
     let ledgers = run.finish();
     assert_eq!(ledgers.traces.bundle, counts(1, 0, 1));
     let warnings = ledgers.warnings();
-    assert!(warnings[0].starts_with("1 of 1 spans did not reach the bundle"), "{warnings:?}");
-    assert!(warnings.iter().any(|warning| warning.contains("/nowhere/otel_traces.json")), "{warnings:?}");
+    // The file and the cause first.
+    assert!(warnings[0].starts_with("cannot write /nowhere/otel_traces.json: "), "{warnings:?}");
+    let counted = |warning: &String| warning.starts_with("1 of 1 spans did not reach the bundle");
+    assert!(warnings.iter().any(counted), "{warnings:?}");
 
     let next = TestRun::open(&bridge, "next");
     next.finish();
