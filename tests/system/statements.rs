@@ -255,10 +255,15 @@ fn files_and_caches_are_read_by_functions() {
                CREATE TABLE counted AS SELECT count(*) AS n FROM ids WHERE id > 10;
                CREATE TABLE cached AS SELECT path FROM metadata_cache() WHERE path LIKE '%ids.parquet';
                SELECT (SELECT sum(n) FROM groups), (SELECT n FROM counted), (SELECT count(*) FROM cached);";
-    let finished = finished(&checkout, sql, &["--format", "csv"]);
-    assert!(finished.stdout.ends_with("\n1000,990,1\n"), "{}", finished.stdout);
+    checkout.pipeline("statements.sql", sql);
+    let printed =
+        Daglight::new(&checkout, ["run", "statements.sql", "--output-dir", "out", "--format", "csv"])
+            .env("HAMILTON_TRACKER_ENABLED", "false")
+            .finish()
+            .ended_with(0);
+    assert!(printed.stdout.ends_with("\n1000,990,1\n"), "{}", printed.stdout);
     // The function waits for the file that the script writes.
-    let report = finished.report(0);
+    let report = finished(&checkout, sql, &[]).report(0);
     let reads_what_is_written = nodes(&report);
     assert_eq!(reads_what_is_written[1], json!(["groups", "transform", 1, ["ids_parquet"]]), "{report:#}");
 

@@ -19,7 +19,7 @@ use datafusion::prelude::{SessionConfig, SessionContext};
 
 use crate::{
     args::ScriptArgs, bundles::one_bundle_with, config::dag_name, failure::Failure,
-    outputs::outputs_and_tables, say::note,
+    outputs::outputs_and_tables, say::note, session::register_functions,
 };
 
 /// The name of a DAG whose script has none that could be used.
@@ -96,7 +96,9 @@ pub(crate) fn pipeline(
     );
     let pipeline = pipeline.and_then(|pipeline| {
         // The session of the run is not there yet, and has no other tables than this one.
-        pipeline.check_tables(&SessionContext::new_with_config(config.clone()))?;
+        let session = SessionContext::new_with_config(config.clone());
+        register_functions(&session);
+        pipeline.check_tables(&session)?;
         Ok(pipeline)
     });
     if warnings_wanted || pipeline.is_err() {

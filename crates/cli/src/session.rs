@@ -40,10 +40,14 @@ pub(crate) fn session(
     let session = telemetry.session(with_store_options(builder));
     // What makes a table of a file asks the session for its options.
     files.factory.session_store().with_state(session.state_weak_ref());
-    // Those that `datafusion-cli` has besides DataFusion's own.
-    session.register_udtf("parquet_metadata", Arc::new(ParquetMetadata));
-    cache_functions::register(&session);
+    register_functions(&session);
     session
+}
+
+/// Registers the table functions that `datafusion-cli` has besides DataFusion's own.
+pub(crate) fn register_functions(session: &SessionContext) {
+    session.register_udtf("parquet_metadata", Arc::new(ParquetMetadata));
+    cache_functions::register(session);
 }
 
 /// Makes tables of files. What an object store answers is the error where it has no such file: DataFusion's own, which is not
