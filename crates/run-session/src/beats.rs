@@ -2,13 +2,12 @@
 
 use std::sync::Arc;
 
-use daglight_capture_policy::{Captured, Policy};
+use daglight_capture_policy::Policy;
 use daglight_heartbeat::{Beat, Names};
 use daglight_otel_bridge::{
     AttributeValue, BeatMeasures, StageSpan,
     names::{self, Key},
 };
-use daglight_run_bundle::ActiveTask;
 
 use crate::{
     log::{field, known, log},
@@ -37,14 +36,19 @@ pub(crate) fn emit(state: &Arc<RunState>, beat: &Beat) {
     let stage = stage(state, beat);
     let span = state.context.signals.span(names::span::HEARTBEAT).parent(&state.context.root.context);
     let span = span.stage(stage.as_str()).start();
-    let changes = Changes::new(beat, before);
-    describe(&span, &changes, &state.context.policy);
+    let facts = Facts::of(beat, &state.context.policy);
+    let shown_before = before.filter(|_| beat.sequence % WHOLE_EVERY != 1);
+    let changed = match shown_before {
+        Some(before) => facts.changed_since(&Facts::of(before, &state.context.policy)),
+        None => facts,
+    };
+    describe(&span, beat, &changed);
     if let Some(error) = &beat.evidence_error {
         state.log.bundle_failed(error.clone());
     }
     // What is logged here, and what is said of stalls, then stands under this beat.
     let guard = span.context().attach();
-    say(state, &stage, &changes);
+    say(state, &stage, beat, &changed);
     stalls::announce(state, beat);
     on_stall::act(state, beat);
     drop(guard);
@@ -64,116 +68,104 @@ fn stage(state: &RunState, beat: &Beat) -> String {
 /// the first beat.
 const WHOLE_EVERY: u64 = 12;
 
-/// A beat beside the one before it: a run that waits for hours would write the same names and numbers thousands of times.
-struct Changes<'b> {
-    beat: &'b Beat,
-    /// `None` where all is said.
-    before: Option<&'b Beat>,
+/// What is known with a beat, besides the counts of nodes.
+struct Facts(Vec<(Key, AttributeValue)>);
+
+impl Facts {
+    fn of(beat: &Beat, policy: &Policy) -> Self {
+        let Beat { moved, rates, memory, runtime, process, .. } = beat;
+        let named = |names: &[String]| Some(policy.capture(names.to_vec()).into());
+        let active: Vec<String> =
+            beat.active_tasks.iter().map(|task| task.name.clone()).take(Names::MOST).collect();
+        let facts: [(Key, Option<AttributeValue>); 23] = [
+            (Key::ActiveTaskNames, named(&active)),
+            (Key::PendingTaskNames, named(&beat.nodes.pending.first)),
+            (Key::CompletedTaskNames, named(&beat.nodes.completed.first)),
+            (Key::RowsRead, Some(moved.rows_read.into())),
+            (Key::RowsWritten, Some(moved.rows_written.into())),
+            (Key::BytesRead, Some(moved.bytes_read.into())),
+            (Key::BytesWritten, Some(moved.bytes_written.into())),
+            (Key::BytesSpilled, Some(moved.bytes_spilled.into())),
+            (Key::RowsReadPerSecond, rates.map(|rates| rates.rows_read.into())),
+            (Key::RowsWrittenPerSecond, rates.map(|rates| rates.rows_written.into())),
+            (Key::BytesReadPerSecond, rates.map(|rates| rates.bytes_read.into())),
+            (Key::BytesWrittenPerSecond, rates.map(|rates| rates.bytes_written.into())),
+            (Key::MemoryReserved, memory.map(|memory| memory.reserved_bytes.into())),
+            (Key::MemoryLimit, memory.and_then(|memory| Some(memory.limit_bytes?.into()))),
+            (Key::RuntimeWorkers, runtime.map(|runtime| runtime.workers.into())),
+            (Key::RuntimeBusyWorkers, runtime.and_then(|runtime| Some(runtime.busy_workers?.into()))),
+            (Key::RuntimeQueueDepth, runtime.map(|runtime| runtime.queue_depth.into())),
+            (Key::IoBytesRead, process.io.map(|io| io.bytes_read.into())),
+            (Key::IoBytesWritten, process.io.map(|io| io.bytes_written.into())),
+            (Key::ProcessCpuSeconds, process.cpu_seconds.map(Into::into)),
+            (Key::ProcessResidentBytes, process.resident_bytes.map(Into::into)),
+            (Key::ProcessThreads, process.threads.map(Into::into)),
+            (Key::ProcessOpenFiles, process.open_files.map(Into::into)),
+        ];
+        Self(facts.into_iter().filter_map(|(key, value)| Some((key, value?))).collect())
+    }
+
+    /// Those that differ from what was known before: a run that waits for hours would write the same names and numbers
+    /// thousands of times.
+    fn changed_since(&self, before: &Self) -> Self {
+        Self(self.0.iter().filter(|fact| !before.0.contains(fact)).cloned().collect())
+    }
+
+    fn get(&self, key: Key) -> Option<AttributeValue> {
+        self.0.iter().find(|(known, _)| *known == key).map(|(_, value)| value.clone())
+    }
 }
 
-impl<'b> Changes<'b> {
-    fn new(beat: &'b Beat, before: Option<&'b Beat>) -> Self {
-        let is_whole = beat.sequence % WHOLE_EVERY == 1;
-        Self { beat, before: before.filter(|_| !is_whole) }
-    }
-
-    /// What it has, where that is known and was not the same before.
-    fn of<T: PartialEq>(&self, value: impl Fn(&Beat) -> Option<T>) -> Option<T> {
-        let now = value(self.beat)?;
-        (self.before.and_then(value).as_ref() != Some(&now)).then_some(now)
-    }
-
-    /// The names in a list of nodes, likewise.
-    fn names(&self, policy: &Policy, list: impl Fn(&Beat) -> Names) -> Option<Captured> {
-        self.of(|beat| Some(list(beat))).map(|names| policy.capture(names.first))
-    }
-}
-
-fn describe(span: &StageSpan, changes: &Changes<'_>, policy: &Policy) {
-    let beat = changes.beat;
-    // Counts stand on each beat. They are what a query over beats asks for.
+/// Counts stand on the span of each beat, since they are what a query over beats asks for; of the rest what `changed`.
+fn describe(span: &StageSpan, beat: &Beat, changed: &Facts) {
+    let moved = &beat.moved;
     span.set(Key::ActiveTasks, beat.active_tasks.len());
     span.set(Key::PendingTasks, beat.nodes.pending.count);
     span.set(Key::CompletedTasks, beat.nodes.completed.count);
-    let moved = &beat.moved;
     span.set(Key::RowsRead, moved.rows_read);
     span.set(Key::RowsWritten, moved.rows_written);
     span.set(Key::BytesRead, moved.bytes_read);
     span.set(Key::BytesWritten, moved.bytes_written);
     span.set(Key::BytesSpilled, moved.bytes_spilled);
-    for (key, names) in [
-        (Key::ActiveTaskNames, changes.names(policy, |beat| names_of(&beat.active_tasks))),
-        (Key::PendingTaskNames, changes.names(policy, |beat| beat.nodes.pending.clone())),
-        (Key::CompletedTaskNames, changes.names(policy, |beat| beat.nodes.completed.clone())),
-    ] {
-        if let Some(names) = names {
-            span.set(key, names);
-        }
+    let counted = [Key::RowsRead, Key::RowsWritten, Key::BytesRead, Key::BytesWritten, Key::BytesSpilled];
+    for (key, value) in changed.0.iter().filter(|(key, _)| !counted.contains(key)) {
+        span.set(*key, value.clone());
     }
-    let count = |of: fn(&Beat) -> Option<u64>| changes.of(of).map(AttributeValue::from);
-    let number = |of: fn(&Beat) -> Option<f64>| changes.of(of).map(AttributeValue::from);
-    let facts = [
-        (Key::RowsReadPerSecond, number(|beat| Some(beat.rates?.rows_read))),
-        (Key::RowsWrittenPerSecond, number(|beat| Some(beat.rates?.rows_written))),
-        (Key::BytesReadPerSecond, number(|beat| Some(beat.rates?.bytes_read))),
-        (Key::BytesWrittenPerSecond, number(|beat| Some(beat.rates?.bytes_written))),
-        (Key::MemoryReserved, count(|beat| Some(beat.memory?.reserved_bytes))),
-        (Key::MemoryLimit, count(|beat| beat.memory?.limit_bytes)),
-        (Key::RuntimeWorkers, count(|beat| Some(beat.runtime?.workers as u64))),
-        (Key::RuntimeBusyWorkers, count(|beat| Some(beat.runtime?.busy_workers? as u64))),
-        (Key::RuntimeQueueDepth, count(|beat| Some(beat.runtime?.queue_depth as u64))),
-        (Key::IoBytesRead, count(|beat| Some(beat.process.io?.bytes_read))),
-        (Key::IoBytesWritten, count(|beat| Some(beat.process.io?.bytes_written))),
-        (Key::ProcessCpuSeconds, number(|beat| beat.process.cpu_seconds)),
-        (Key::ProcessResidentBytes, count(|beat| beat.process.resident_bytes)),
-        (Key::ProcessThreads, count(|beat| Some(beat.process.threads? as u64))),
-        (Key::ProcessOpenFiles, count(|beat| Some(beat.process.open_files? as u64))),
-    ];
-    for (key, value) in facts.into_iter().filter_map(|(key, value)| Some((key, value?))) {
-        span.set(key, value);
-    }
-}
-
-fn names_of(tasks: &[ActiveTask]) -> Names {
-    let mut names = Names::default();
-    tasks.iter().for_each(|task| names.add(&task.name));
-    names
 }
 
 /// One record for each beat, also of a run in which nothing changes: who reads the log then knows that it waits, and not that
 /// it is gone.
-fn say(state: &RunState, stage: &str, changes: &Changes<'_>) {
-    let policy = &state.context.policy;
-    let beat = changes.beat;
+fn say(state: &RunState, stage: &str, beat: &Beat, changed: &Facts) {
+    let fact = |key| known(changed.get(key));
     log!(
         INFO,
         "heartbeat",
         run_id = field(state.context.run_id),
-        stage = field(policy.capture(stage)),
+        stage = field(state.context.policy.capture(stage)),
         active_tasks = field(beat.active_tasks.len()),
-        active_task_names = known(changes.names(policy, |beat| names_of(&beat.active_tasks))),
+        active_task_names = fact(Key::ActiveTaskNames),
         pending_tasks = field(beat.nodes.pending.count),
-        pending_task_names = known(changes.names(policy, |beat| beat.nodes.pending.clone())),
+        pending_task_names = fact(Key::PendingTaskNames),
         completed_tasks = field(beat.nodes.completed.count),
-        completed_task_names = known(changes.names(policy, |beat| beat.nodes.completed.clone())),
-        rows_read = known(changes.of(|beat| Some(beat.moved.rows_read))),
-        rows_written = known(changes.of(|beat| Some(beat.moved.rows_written))),
-        bytes_read = known(changes.of(|beat| Some(beat.moved.bytes_read))),
-        bytes_written = known(changes.of(|beat| Some(beat.moved.bytes_written))),
-        bytes_spilled = known(changes.of(|beat| Some(beat.moved.bytes_spilled))),
-        rows_read_per_second = known(changes.of(|beat| Some(beat.rates?.rows_read))),
-        rows_written_per_second = known(changes.of(|beat| Some(beat.rates?.rows_written))),
-        bytes_read_per_second = known(changes.of(|beat| Some(beat.rates?.bytes_read))),
-        bytes_written_per_second = known(changes.of(|beat| Some(beat.rates?.bytes_written))),
-        memory_reserved = known(changes.of(|beat| Some(beat.memory?.reserved_bytes))),
-        memory_limit = known(changes.of(|beat| beat.memory?.limit_bytes)),
-        runtime_workers = known(changes.of(|beat| Some(beat.runtime?.workers))),
-        runtime_busy_workers = known(changes.of(|beat| beat.runtime?.busy_workers)),
-        runtime_queue_depth = known(changes.of(|beat| Some(beat.runtime?.queue_depth))),
-        cpu_seconds = known(changes.of(|beat| beat.process.cpu_seconds)),
-        resident_bytes = known(changes.of(|beat| beat.process.resident_bytes)),
-        threads = known(changes.of(|beat| beat.process.threads)),
-        open_files = known(changes.of(|beat| beat.process.open_files)),
+        completed_task_names = fact(Key::CompletedTaskNames),
+        rows_read = fact(Key::RowsRead),
+        rows_written = fact(Key::RowsWritten),
+        bytes_read = fact(Key::BytesRead),
+        bytes_written = fact(Key::BytesWritten),
+        bytes_spilled = fact(Key::BytesSpilled),
+        rows_read_per_second = fact(Key::RowsReadPerSecond),
+        rows_written_per_second = fact(Key::RowsWrittenPerSecond),
+        bytes_read_per_second = fact(Key::BytesReadPerSecond),
+        bytes_written_per_second = fact(Key::BytesWrittenPerSecond),
+        memory_reserved = fact(Key::MemoryReserved),
+        memory_limit = fact(Key::MemoryLimit),
+        runtime_workers = fact(Key::RuntimeWorkers),
+        runtime_busy_workers = fact(Key::RuntimeBusyWorkers),
+        runtime_queue_depth = fact(Key::RuntimeQueueDepth),
+        cpu_seconds = fact(Key::ProcessCpuSeconds),
+        resident_bytes = fact(Key::ProcessResidentBytes),
+        threads = fact(Key::ProcessThreads),
+        open_files = fact(Key::ProcessOpenFiles),
         stalls = field(beat.stalls.len()),
     );
 }
