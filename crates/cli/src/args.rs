@@ -266,8 +266,8 @@ pub(crate) struct PackArgs {
     /// The new file. Default: the id of the run with .tar.gz in the working directory.
     #[arg(long, value_name = "FILE.tar.gz")]
     pub(crate) to: Option<PathBuf>,
-    /// Leave out the text of SQL and plans, previews of rows, the tracker's records and the report. Error
-    /// messages stay as the run's policy captured them.
+    /// Leave out the text of SQL and plans, of errors, checks and warnings, previews of rows, the tracker's records and the
+    /// report.
     #[arg(long)]
     pub(crate) without_sql: bool,
 }
