@@ -13,9 +13,6 @@ use crate::error_texts;
 /// What stands for a line that cannot be read. It cannot be read either.
 const UNREADABLE: &[u8] = b"a damaged line was left out\n";
 
-/// The file of the log, whose records quote statements.
-const LOGS: &str = "otel_logs.json";
-
 /// Whether a file is left out: it holds code, plans or values of the data in places that cannot be distinguished.
 pub(crate) fn is_left_out(path: &str) -> bool {
     matches!(BundlePart::of(path), BundlePart::Tracker | BundlePart::Report | BundlePart::DataSummaries)
@@ -23,10 +20,12 @@ pub(crate) fn is_left_out(path: &str) -> bool {
 
 /// Whether a file is packed without a part of it.
 pub(crate) fn is_changed(path: &str) -> bool {
-    matches!(BundlePart::of(path), BundlePart::Plan | BundlePart::Traces) || path == LOGS
+    // Records of the log quote statements.
+    matches!(BundlePart::of(path), BundlePart::Plan | BundlePart::Traces | BundlePart::Logs)
 }
 
-/// Writes the content of a file without the SQL in it. A line that is not JSON, or longer than a line may be, is replaced, since nobody can say what is in it, and whoever unpacks the file must see that it was damaged.
+/// Writes the content of a file without the SQL in it. A line that is not JSON, or longer than a line may be, is replaced: what is in
+/// it is not known, and whoever unpacks the file must see that it was damaged.
 pub(crate) fn strip(path: &str, from: impl Read, to: impl Write) -> io::Result<()> {
     let mut to = BufWriter::new(to);
     if BundlePart::of(path) == BundlePart::Plan {

@@ -7,6 +7,7 @@ use std::{
 
 use daglight::{
     identity::{Dag, Node},
+    outputs::CheckSeverity,
     policy::{Policy, printable, printable_within},
     shown_check, shown_dag,
     sql::Pipeline,
@@ -61,7 +62,7 @@ pub(crate) fn plan(args: &PlanArgs) -> Result<ExitCode, Failure> {
 /// A data check of a node, as it is shown.
 struct ShownCheck {
     text: String,
-    severity: &'static str,
+    severity: CheckSeverity,
     line: usize,
 }
 
@@ -72,7 +73,7 @@ fn checks_by_node(pipeline: &Pipeline, shown: &Dag, policy: &Policy) -> Checks {
     let by_node = pipeline.checks().filter_map(|(node, checks)| {
         let checks = checks.iter().map(|expectation| ShownCheck {
             text: shown_check(&expectation.check, policy),
-            severity: expectation.check.severity().name(),
+            severity: expectation.check.severity(),
             line: expectation.line,
         });
         Some((shown.node(node)?.name.clone(), checks.collect()))
@@ -87,8 +88,8 @@ fn line(node: &Node, checks: &Checks) -> String {
     let output = printable_within(&node.output_type, NAME_COLUMNS);
     let checks = checks.get(&node.name).map(|checks| {
         let texts = checks.iter().map(|check| match check.severity {
-            "fail" => check.text.clone(),
-            severity => format!("{} ({severity})", check.text),
+            CheckSeverity::Fail => check.text.clone(),
+            CheckSeverity::Warn => format!("{} (warn)", check.text),
         });
         format!("  expect: {}", printable_within(&texts.collect::<Vec<_>>().join("; "), CHECK_COLUMNS))
     });
@@ -117,7 +118,7 @@ fn document(dag: &Dag, runs: Option<&BTreeSet<String>>, checks: &Checks) -> Valu
                 "first_line": code.map(|code| code.first_line),
                 "last_line": code.map(|code| code.last_line),
                 "checks": checks.get(&node.name).map(|checks| checks.iter().map(|check| json!({
-                    "check": check.text, "severity": check.severity, "line": check.line,
+                    "check": check.text, "severity": check.severity.name(), "line": check.line,
                 })).collect::<Vec<_>>()).unwrap_or_default(),
                 "runs": runs.is_none_or(|runs| runs.contains(&node.name)),
             })

@@ -47,7 +47,7 @@ pub use column_type::{ColumnType, UnknownType};
 pub use daglight_run_bundle::Materialization;
 pub use data_check::{CheckSeverity, DataCheck, UnknownSeverity};
 pub use file_output::{Arrow, Csv, FileOutput, Ndjson, Parquet};
-pub use location::{folder_of_pattern, name_of_files, naming_part, without_query};
+pub use location::{folder_of_pattern, name_of_files, naming_part, place_of_copy, without_query};
 pub use output::{Output, Table, View, register};
 pub use param_table::{ParamTable, ParamTableError};
 pub use planned_check::CheckPlanError;

@@ -1,5 +1,7 @@
 //! What the location of files says of their name.
 
+use std::path::is_separator;
+
 use daglight_capture_policy::{host_of_path_part, without_credentials};
 use datafusion::datasource::listing::ListingTableUrl;
 
@@ -12,16 +14,17 @@ const COMPRESSIONS: [&str; 7] = ["bz2", "gz", "lz4", "snappy", "xz", "zst", "zst
 /// `sales.2024`, since the rest distinguishes it from `sales.2025.csv`.
 pub fn name_of_files(location: &str) -> String {
     let part = naming_part(location);
-    let part = part.as_str();
-    let without = |part: &'_ str, is_ending: fn(&str) -> bool| {
-        let (name, ending) = part.rsplit_once('.')?;
-        (!name.is_empty() && is_ending(ending)).then_some(name.len())
-    };
     let is_compression = |ending: &str| COMPRESSIONS.iter().any(|known| ending.eq_ignore_ascii_case(known));
     // The digits of a date or a version are none.
     let is_format = |ending: &str| !ending.is_empty() && ending.chars().all(|c| c.is_ascii_alphabetic());
-    let part = without(part, is_compression).map_or(part, |length| &part[..length]);
-    without(part, is_format).map_or(part, |length| &part[..length]).to_owned()
+    without_ending(without_ending(&part, is_compression), is_format).to_owned()
+}
+
+fn without_ending(name: &str, is_one: impl Fn(&str) -> bool) -> &str {
+    match name.rsplit_once('.') {
+        Some((before, ending)) if !before.is_empty() && is_one(ending) => before,
+        _ => name,
+    }
 }
 
 /// The part of a location that names what is there: the last one that is not a partition, because the `Ann` of
@@ -53,12 +56,18 @@ fn without_user(part: &str) -> &str {
     host_of_path_part(part).unwrap_or(part)
 }
 
-/// The folder that a `COPY` writes into where its target is a pattern for DataFusion, because there is a `*`, `?` or `[` in it:
-/// the one in front of the pattern, with files of other names. `None` for any other target.
-pub fn folder_of_pattern(target: &str) -> Option<&str> {
-    ListingTableUrl::parse(target).ok()?.get_glob().as_ref()?;
-    let pattern = target.find(['*', '?', '['])?;
-    Some(target[..pattern].rfind(SLASHES).map_or("./", |slash| &target[..=slash]))
+/// The folder in front of a pattern, where a location is one for DataFusion because there is a `*`, `?` or `[` in it. `None` for any
+/// other location.
+pub fn folder_of_pattern(location: &str) -> Option<&str> {
+    ListingTableUrl::parse(location).ok()?.get_glob().as_ref()?;
+    let pattern = location.find(['*', '?', '['])?;
+    // Where the engine separates paths: a backslash is a character like others elsewhere than on Windows.
+    Some(location[..pattern].rfind(is_separator).map_or("./", |slash| &location[..=slash]))
+}
+
+/// Where a `COPY` to this target writes: into the folder in front of a pattern, with files of other names, or else to the target.
+pub fn place_of_copy(target: &str) -> &str {
+    folder_of_pattern(target).unwrap_or(target)
 }
 
 /// A location without the query and the fragment that a URL may have. In a path, `?` and `#` are characters like others.
@@ -139,6 +148,8 @@ mod tests {
             ("*.csv", Some("./")),
             ("out/w.csv", None),
             ("out/w[.csv", None),
+            #[cfg(unix)]
+            ("out/a\\b*.csv", Some("out/")),
             ("https://host/x?y=*", None),
         ] {
             assert_eq!(folder_of_pattern(target), folder, "{target}");

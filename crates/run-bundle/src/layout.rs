@@ -23,6 +23,8 @@ pub(crate) const MANIFEST: &str = "manifest.json";
 pub(crate) const TRACES: &str = TRACES_FILE;
 /// The name of the file with the spans, directly in a bundle.
 pub const TRACES_FILE: &str = "otel_traces.json";
+/// The spans that have started and not ended.
+pub(crate) const OPEN_TRACES: &str = "otel_traces.open.json";
 /// The metrics.
 pub(crate) const METRICS: &str = "otel_metrics.json";
 /// The log records.
@@ -48,7 +50,7 @@ const FILES: &[&str] = &[
     "bundle.lock",
     RESERVE,
     TRACES,
-    "otel_traces.open.json",
+    OPEN_TRACES,
     METRICS,
     LOGS,
     "artifacts.json",
@@ -81,6 +83,8 @@ pub enum BundlePart {
     Tracker,
     /// Spans.
     Traces,
+    /// Records of the log.
+    Logs,
     /// What the data was like.
     DataSummaries,
     /// A report, which shows all the rest.
@@ -97,6 +101,7 @@ impl BundlePart {
             Some((TRACKER, _)) => Self::Tracker,
             None if path.starts_with(LINEAGE_EVENTS) => Self::Tracker,
             None if path == TRACES => Self::Traces,
+            None if path == LOGS => Self::Logs,
             None if path == DATA_SUMMARIES => Self::DataSummaries,
             None if path.starts_with(REPORT) => Self::Report,
             _ => Self::Other,

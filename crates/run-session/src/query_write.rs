@@ -4,7 +4,7 @@ mod of_node;
 
 use std::sync::Arc;
 
-use daglight_materializers::{Materialization, Written, folder_of_pattern, name_of_files};
+use daglight_materializers::{Materialization, Written, name_of_files, place_of_copy};
 use daglight_plan_diagnostics::{MeasuredQuery, PlannedQuery, QueryKind};
 use datafusion::{
     arrow::datatypes::SchemaRef,
@@ -35,7 +35,7 @@ impl QueryWrite {
             QueryKind::Copy { target, format } => (
                 name_of_files(target),
                 Materialization::files(format),
-                Some(folder_of_pattern(target).unwrap_or(target).to_owned()),
+                Some(place_of_copy(target).to_owned()),
             ),
             QueryKind::Dml { table, .. } => {
                 // From the plan, and not from the catalog by the name: the table may be dropped or replaced by the

@@ -5,6 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use daglight_materializers::folder_of_pattern;
 use datafusion::{datasource::listing::ListingTableUrl, object_store::path::Path as ObjectPath};
 
 /// Entries of folders that are looked at. A place with more may have the file.
@@ -23,11 +24,10 @@ pub(crate) fn may_be_there(name: &str) -> bool {
     }
     // A pattern that is not well formed is no place either.
     let Ok(url) = ListingTableUrl::parse(name) else { return false };
-    let Some(pattern) = name.find(['*', '?', '[']).filter(|_| url.get_glob().is_some()) else {
+    // `data/2024-*/a.csv` is looked for below `data`, as the engine does.
+    let Some(folder) = folder_of_pattern(name) else {
         return path.is_dir() && has_file(path.to_owned(), |_| true);
     };
-    // `data/2024-*/a.csv` is looked for below `data`, as the engine does.
-    let folder = name[..pattern].rfind('/').map_or(".", |end| &name[..=end]);
     has_file(folder.into(), |file| {
         let absolute = std::path::absolute(file).ok();
         let found = absolute.and_then(|file| ObjectPath::from_absolute_path(file).ok());

@@ -1,6 +1,6 @@
 //! Recording what a statement has made, for its node.
 
-use daglight_materializers::{StoredFiles, Written, folder_of_pattern};
+use daglight_materializers::{StoredFiles, Written, place_of_copy};
 use daglight_run_session::{LeftOut, Node};
 use datafusion::{
     arrow::{
@@ -27,9 +27,7 @@ impl Target {
     /// The target of a `COPY`, or the table that an `INSERT` goes to.
     pub(crate) async fn of(node: &Node, statement: &Statement, session: &SessionContext) -> Option<Self> {
         let location = match (statement.kind, &statement.relations.effect) {
-            (StatementKind::Copy, Effect::CopyTo { target, .. }) => {
-                folder_of_pattern(target).unwrap_or(target).to_owned()
-            }
+            (StatementKind::Copy, Effect::CopyTo { target, .. }) => place_of_copy(target).to_owned(),
             (StatementKind::Insert, Effect::Change { relation }) => {
                 let table = Written::table(session, relation.clone(), "").await.ok()?;
                 match (table.location, table.bytes) {
