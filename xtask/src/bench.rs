@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use clap::ValueEnum;
-use dev_services::{HamiltonUi, Python, USER, VirtualEnv, Workspace};
+use dev_services::{Browser, HamiltonUi, Python, USER, VirtualEnv, Workspace};
 
 /// The bench of `datafusion-tracing`.
 const TRACED: &str = "tests/tracing-bench/Cargo.toml";
@@ -20,6 +20,8 @@ pub(crate) enum Suite {
     Queries,
     /// A report of 1,000,000 spans: time and memory
     Report,
+    /// The page of a run of 10,000 nodes and 100,000 spans in Chromium: opening, scrolling, zooming
+    Page,
     /// The list of 1,000 runs in the browser
     Serve,
 }
@@ -34,6 +36,10 @@ pub(crate) fn run(suite: Option<Suite>) -> Result<()> {
         Suite::Statements => in_workspace(&workspace, "statements"),
         Suite::Queries => in_workspace(&workspace, "queries"),
         Suite::Report => of_package(&workspace, "daglight-bundle-report", "report"),
+        Suite::Page => {
+            Browser::find_or_install()?;
+            of_package(&workspace, "daglight-bundle-report", "page")
+        }
         Suite::Serve => of_package(&workspace, "daglight-bundle-server", "listing"),
     })
 }

@@ -55,7 +55,7 @@ pub(crate) fn report(
         duration_ms,
         &since_start,
     );
-    let setup = setup.intervals().iter().map(|(start, end)| (since_start(*start), since_start(*end)));
+    let setup = setup.intervals().iter().map(|worked| (since_start(worked.start), since_start(worked.end)));
     let interrupted_ms = manifest
         .as_ref()
         .and_then(|manifest| manifest.interrupted_at)
@@ -103,7 +103,7 @@ pub(crate) fn report(
         ),
         None => Default::default(),
     };
-    let (spans, spans_left_out) = signals.shown.into_spans(&node_of, &since_start);
+    let (spans, span_bands) = signals.shown.into_spans(&node_of, &since_start);
     let resources = signals.resources.into_kept().into_iter();
     let resources =
         resources.map(|(at, sample)| ResourceSample { at_ms: since_start(at), ..sample }).collect();
@@ -142,7 +142,8 @@ pub(crate) fn report(
         operators: summed.operators,
         lineage: summed.lineages,
         spans,
-        spans_left_out,
+        spans_left_out: span_bands.iter().map(|band| band.spans).sum(),
+        span_bands,
         resources,
         artifacts,
         data,

@@ -3,17 +3,52 @@
 /// Intervals kept apart; beyond that the shortest gaps between them are closed.
 const MAX_INTERVALS: usize = 4096;
 
-/// The union of intervals of time. Intervals that overlap count once.
-#[derive(Debug, Default, Clone)]
-pub(crate) struct Coverage {
+/// The union of intervals of time, and what is in each of its parts. Intervals that overlap count once.
+#[derive(Debug, Clone)]
+pub(crate) struct Coverage<T = ()> {
     /// Sorted and apart up to `merged`, as they came behind it.
-    intervals: Vec<(u64, u64)>,
+    intervals: Vec<Interval<T>>,
     merged: usize,
+}
+
+/// A stretch of time, and what is in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Interval<T = ()> {
+    pub(crate) start: u64,
+    pub(crate) end: u64,
+    pub(crate) content: T,
+}
+
+/// What is in an interval, and can be added to what is in another.
+pub(crate) trait Content {
+    fn join(&mut self, other: &Self);
+}
+
+impl Content for () {
+    fn join(&mut self, (): &Self) {}
+}
+
+impl<T> Default for Coverage<T> {
+    fn default() -> Self {
+        Self { intervals: Vec::new(), merged: 0 }
+    }
+}
+
+impl<T> Interval<T> {
+    pub(crate) fn length(&self) -> u64 {
+        self.end - self.start
+    }
 }
 
 impl Coverage {
     pub(crate) fn add(&mut self, start: u64, end: u64) {
-        self.intervals.push((start, end.max(start)));
+        self.add_with(start, end, ());
+    }
+}
+
+impl<T: Content> Coverage<T> {
+    pub(crate) fn add_with(&mut self, start: u64, end: u64, content: T) {
+        self.intervals.push(Interval { start, end: end.max(start), content });
         // As many new ones as there is room for, so that sorting stays cheap for each of them.
         if self.intervals.len() >= self.merged + MAX_INTERVALS {
             self.merge();
@@ -23,21 +58,23 @@ impl Coverage {
     /// The time covered.
     pub(crate) fn total(&mut self) -> u64 {
         self.merge();
-        self.intervals.iter().map(|(start, end)| end - start).sum()
+        self.intervals.iter().map(Interval::length).sum()
     }
 
-    /// The intervals, sorted and apart.
-    pub(crate) fn intervals(&mut self) -> &[(u64, u64)] {
+    /// The intervals, sorted and apart. Where there were too many, gaps between them are closed, none of them longer than the
+    /// 2,048th part of the time from the first to the last.
+    pub(crate) fn intervals(&mut self) -> &[Interval<T>] {
         self.merge();
         &self.intervals
     }
 
     fn merge(&mut self) {
-        self.intervals.sort_unstable();
+        self.intervals.sort_unstable_by_key(|interval| (interval.start, interval.end));
         self.join_closer_than(0);
         if self.intervals.len() > MAX_INTERVALS {
             // The shortest gaps are given up, which changes the sum the least.
-            let mut gaps: Vec<u64> = self.intervals.windows(2).map(|pair| pair[1].0 - pair[0].1).collect();
+            let mut gaps: Vec<u64> =
+                self.intervals.windows(2).map(|pair| pair[1].start - pair[0].end).collect();
             gaps.sort_unstable();
             // Half of the room is made at once, so that this is seldom.
             let threshold = gaps[gaps.len() - MAX_INTERVALS / 2];
@@ -48,9 +85,10 @@ impl Coverage {
 
     fn join_closer_than(&mut self, gap: u64) {
         self.intervals.dedup_by(|next, kept| {
-            let joins = next.0 <= kept.1.saturating_add(gap);
+            let joins = next.start <= kept.end.saturating_add(gap);
             if joins {
-                kept.1 = kept.1.max(next.1);
+                kept.end = kept.end.max(next.end);
+                kept.content.join(&next.content);
             }
             joins
         });
@@ -67,7 +105,8 @@ mod tests {
         for (start, end) in intervals {
             coverage.add(*start, *end);
         }
-        assert_eq!(coverage.intervals(), expected);
+        let intervals = coverage.intervals().iter().map(|interval| (interval.start, interval.end));
+        assert_eq!(intervals.collect::<Vec<_>>(), expected);
     }
 
     #[test]
@@ -88,6 +127,6 @@ mod tests {
         assert!(coverage.intervals.len() <= 3 * MAX_INTERVALS);
         let total = coverage.total();
         assert!((1_800_000..=2_000_000).contains(&total), "{total}");
-        assert!(coverage.intervals().windows(2).any(|pair| pair[1].0 - pair[0].1 > 900_000));
+        assert!(coverage.intervals().windows(2).any(|pair| pair[1].start - pair[0].end > 900_000));
     }
 }

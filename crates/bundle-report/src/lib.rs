@@ -60,6 +60,7 @@ mod plan_tree;
 mod markdown;
 mod html;
 mod page_script;
+mod timeline_lanes;
 
 #[cfg(test)]
 mod fixture;
@@ -83,6 +84,7 @@ pub use report::{
     ActiveTaskReport, ColumnLineageReport, ColumnReport, ColumnsMoved, Concurrency, CriticalStep, DataReport,
     DeliveryReport, HeadlineSentence, HeartbeatReport, IdleGap, LineageReport, NodeReport, OperatorReport,
     OperatorTotal, PlanOperatorReport, PlanReport, Problem, QueryReport, REPORT_VERSION, Report,
-    ReportStatus, ResourceSample, RowsLost, RowsMoved, Severity, SinceLastRun, SpanReport, StageReport,
-    StallReport, TableReport, Timeline, TimelineSpan, TimelineSpanKind, Totals, UnreadableFile, ValueReport,
+    ReportStatus, ResourceSample, RowsLost, RowsMoved, Severity, SinceLastRun, SpanBand, SpanReport,
+    StageReport, StallReport, TableReport, Timeline, TimelineSpan, TimelineSpanKind, Totals, UnreadableFile,
+    ValueReport,
 };

@@ -1,12 +1,9 @@
 //! The script of a page with the data that it draws, and the policy that lets nothing else run.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use daglight_capture_policy::printable;
-use daglight_run_bundle::NodeStatus;
-use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-use crate::report::{Report, TimelineSpanKind};
+use crate::{report::Report, timeline_lanes::TimelineLanes};
 
 /// The script that each page runs before its own.
 pub const SCRIPT: &str = include_str!("page.js");
@@ -28,48 +25,21 @@ pub fn policy(style: &str, scripts: &[&str]) -> String {
 
 /// What the script draws, as JSON that cannot be read as markup.
 pub(crate) fn data(report: &Report) -> String {
-    let ms = |ms: f64| if ms.is_finite() { (ms * 1e3).round() / 1e3 } else { 0.0 };
-    let duration = report.duration_ms.unwrap_or(0.0);
-    let nodes = report.nodes.iter().filter_map(|node| {
-        let start = node.start_ms?;
-        let took = node.duration_ms.unwrap_or(duration - start);
-        let state = match node.status {
-            NodeStatus::Failure | NodeStatus::Interrupted => 2,
-            NodeStatus::Unfinished => 3,
-            _ => u8::from(node.on_critical_path),
-        };
-        Some(json!([printable(&node.name), ms(start), ms(took), state]))
-    });
-    let spans = report.spans.iter().map(|span| {
-        let kind = match span.kind {
-            TimelineSpanKind::Stage => 0,
-            TimelineSpanKind::Query => 1,
-            TimelineSpanKind::Operator => 2,
-        };
-        let name = match span.kind {
-            TimelineSpanKind::Query => format!("query {}", span.name),
-            _ => span.name.clone(),
-        };
-        let node = span.node.as_deref().map(printable);
-        json!([kind, printable(&name), node, ms(span.start_ms), ms(span.duration_ms), span.failed])
-    });
-    let data = json!({
-        "duration": ms(duration),
-        "nodes": nodes.collect::<Vec<Value>>(),
-        "spans": spans.collect::<Vec<Value>>(),
-        "left_out": report.spans_left_out,
-    });
+    let data = TimelineLanes::of(report).data(report.duration_ms.unwrap_or(0.0));
     // In a script element only `<` begins anything, `</script>` and `<!--` alike; in JSON it stands in texts alone.
     data.to_string().replace('<', "\\u003c")
 }
 
 /// The data of a page without a timeline.
 pub(crate) fn no_data() -> String {
-    json!({ "duration": 0, "nodes": [], "spans": [], "left_out": 0 }).to_string()
+    TimelineLanes::default().data(0.0).to_string()
 }
 
 #[cfg(test)]
 mod tests {
+    use daglight_capture_policy::printable;
+    use serde_json::{Value, json};
+
     use super::*;
     use crate::planted;
 
@@ -80,8 +50,10 @@ mod tests {
             assert!(!data.contains('<'), "{data}");
             assert!(!data.contains("\\u202e") || data.contains("\\\\u202e"), "{data}");
             let read: Value = serde_json::from_str(&data).unwrap();
-            assert_eq!(read["nodes"][0][0], &*printable(hostile));
-            assert_eq!(read["spans"][0][1], &*printable(hostile));
+            assert_eq!(read["heads"], json!([["nodes", 0], ["stages", 2]]));
+            for bar in [0, 1] {
+                assert_eq!(read["bars"][bar][1], &*printable(hostile));
+            }
         }
     }
 

@@ -133,33 +133,24 @@
     }
   });
 
-  // The timeline. Bars that overlap are put into lanes; lanes of one kind stand together.
+  // The timeline: bars, and bands of what is not drawn one by one, each in a lane.
   const LANE = 16;
-  const MAX_LANES = 150;
-  const GROUPS = ["nodes", "stages", "queries", "operators"];
-  for (const [name, start, time, state] of data.nodes) bars.push({ group: 0, name, node: name, start, time, state });
-  for (const [kind, name, node, start, time, failed] of data.spans) {
-    bars.push({ group: kind + 1, name, node, start, time, state: failed ? 2 : 0 });
+  const FAILED = 2;
+  for (const [lane, name, node, start, time, state] of data.bars) {
+    bars.push({ lane, name, node, start, time, state, text: `${name} ${node || ""}`.toLowerCase() });
   }
-  if (bars.length === 0) return;
-  const whole = bars.reduce((end, bar) => Math.max(end, bar.start + bar.time), Math.max(data.duration, 0.001));
-  const heads = [];
-  let lanes = 0;
-  GROUPS.forEach((title, group) => {
-    const own = bars.filter((bar) => bar.group === group).sort((a, b) => a.start - b.start);
-    if (own.length === 0) return;
-    heads.push({ title, lane: lanes });
-    lanes += 1;
-    const ends = [];
-    for (const bar of own) {
-      let lane = ends.findIndex((end) => bar.start >= end);
-      if (lane === -1) lane = Math.min(ends.length, MAX_LANES - 1);
-      ends[lane] = Math.max(ends[lane] || 0, bar.start + bar.time);
-      bar.lane = lanes + lane;
-      bar.text = `${bar.name} ${bar.node || ""}`.toLowerCase();
-    }
-    lanes += ends.length;
+  if (bars.length === 0 && data.bands.length === 0) return;
+  const heads = data.heads.map(([title, lane]) => ({ title, lane }));
+  const lanes = data.lanes;
+  const counted = (count) => count.toLocaleString("en-US");
+  // A band is not found by a search, because it is of many.
+  const bands = data.bands.map(([lane, start, time, count, failed, longest]) => {
+    const of = heads.findLast((head) => lane > head.lane).title;
+    const name = `${of}: ${counted(count)}`;
+    return { lane, start, time, name, failed, longest, text: "", state: failed ? FAILED : 0, isBand: true };
   });
+  const drawn = [...bars, ...bands];
+  const whole = drawn.reduce((end, bar) => Math.max(end, bar.start + bar.time), Math.max(data.duration, 0.001));
   const canvas = make("canvas");
   const box = make("div", { className: "lanes", tabIndex: 0, ariaLabel: "timeline" },
     canvas, make("div", { className: "room" }));
@@ -204,18 +195,21 @@
     for (let tick = 0; 10 >= tick; tick += 1) pen.fillRect(Math.round(width * tick / 10), 0, 1, height);
     pen.fillStyle = muted;
     for (const head of heads) pen.fillText(head.title, 2, head.lane * LANE - top + LANE / 2);
-    const last = new Float64Array(lanes).fill(-1);
-    for (const bar of bars) {
+    // Up to which pixel each lane is painted.
+    const painted = new Float64Array(lanes).fill(-1);
+    for (const bar of drawn) {
       const y = bar.lane * LANE - top;
+      if (y > height || -LANE > y) continue;
       const left = (bar.start - from) / span * width;
       const right = (bar.start + bar.time - from) / span * width;
-      if (y > height || -LANE > y || left > width || 0 > right) continue;
-      const x = Math.max(left, 0);
-      const wide = Math.max(Math.min(right, width) - x, 1);
-      // Many that are shorter than a pixel are one.
-      if (wide === 1 && last[bar.lane] >= x) continue;
-      last[bar.lane] = x + wide;
-      pen.globalAlpha = has(bar.text) ? 1 : 0.15;
+      if (left > width || 0 > right) continue;
+      const x = Math.floor(Math.max(left, 0));
+      const end = Math.max(Math.ceil(Math.min(right, width)), x + 1);
+      // What is within pixels that are painted is not seen, unless it failed.
+      if (painted[bar.lane] >= end && bar.state !== FAILED) continue;
+      painted[bar.lane] = Math.max(painted[bar.lane], end);
+      const wide = end - x;
+      pen.globalAlpha = has(bar.text) ? (bar.isBand ? 0.55 : 1) : 0.15;
       pen.fillStyle = colours[bar.state];
       pen.fillRect(x, y + 2, wide > 3 ? wide - 0.5 : wide, LANE - 4);
       if (wide > 30) {
@@ -223,7 +217,8 @@
         pen.beginPath();
         pen.rect(x, y, wide - 3, LANE);
         pen.clip();
-        pen.fillStyle = inBars[bar.state];
+        pen.globalAlpha = has(bar.text) ? 1 : 0.15;
+        pen.fillStyle = bar.isBand ? text : inBars[bar.state];
         pen.fillText(bar.name.slice(0, Math.ceil(wide / 4)), x + 3, y + LANE / 2 + 0.5);
         pen.restore();
       }
@@ -246,7 +241,7 @@
     const lane = Math.floor((event.clientY - area.top + box.scrollTop) / LANE);
     const at = from + (event.clientX - area.left) / box.clientWidth * span;
     const slack = span / box.clientWidth * 2;
-    return bars.find((bar) => bar.lane === lane && at + slack >= bar.start && bar.start + bar.time + slack >= at);
+    return drawn.find((bar) => bar.lane === lane && at + slack >= bar.start && bar.start + bar.time + slack >= at);
   };
   let held = null;
   box.addEventListener("pointerdown", (event) => { held = { x: event.clientX, moved: false }; });
@@ -261,7 +256,9 @@
     tip.classList.toggle("hidden", !bar);
     if (!bar) return;
     const node = bar.node && bar.node !== bar.name ? ` in ${bar.node}` : "";
-    tip.textContent = `${bar.name}${node}: ${time(bar.time)}, from ${time(bar.start)} on`;
+    const failed = bar.failed ? `, ${counted(bar.failed)} of them failed` : "";
+    const each = bar.isBand ? ` of at most ${time(bar.longest)}${failed}` : "";
+    tip.textContent = `${bar.name}${node}${each}: ${time(bar.time)}, from ${time(bar.start)} on`;
     tip.style.left = `${Math.min(event.clientX + 12, innerWidth - 320)}px`;
     tip.style.top = `${event.clientY + 14}px`;
   });
@@ -291,6 +288,7 @@
   box.addEventListener("scroll", draw);
   addEventListener("resize", draw);
   redraws.push(draw);
+  const crowded = data.bands.reduce((sum, [, , , count]) => sum + count, 0);
   const button = (label, title, act) => make("button", { type: "button", title, onclick: act }, label);
   byId("timeline").append(
     make("div", { className: "tools" },
@@ -298,7 +296,7 @@
       button("all", "the whole run ( 0 )", () => zoom(1e9)), scale,
       make("span", { className: "found" },
         "drag to move, ctrl and the wheel to zoom, a double click for one bar"
-        + (data.left_out ? `; ${data.left_out} shorter spans are not shown` : ""))),
+        + (crowded ? `; ${counted(crowded)} more are drawn together, with their number, and not searched` : ""))),
     box, tip);
   draw();
 })();

@@ -31,9 +31,9 @@ impl SelfTimes {
         // A span stands behind what it has started, so no more of it follows.
         match self.below.remove(span_id) {
             Some(mut coverage) => {
-                let within = coverage.intervals().iter().map(|(from, until)| {
+                let within = coverage.intervals().iter().map(|part| {
                     // What a span starts may go on behind its end.
-                    (*until).min(end).saturating_sub((*from).max(start))
+                    part.end.min(end).saturating_sub(part.start.max(start))
                 });
                 Some((end - start).saturating_sub(within.sum()))
             }

@@ -1,8 +1,12 @@
-//! The spans that the timeline of a run shows: the longest, in bounded memory.
+//! The spans that the timeline of a run shows: those that failed or took longest one by one, and of the others when they
+//! ran, in bounded memory.
 
 use daglight_run_bundle::milliseconds;
 
-use crate::report::{TimelineSpan, TimelineSpanKind};
+use crate::{
+    coverage::{Content, Coverage},
+    report::{SpanBand, TimelineSpan, TimelineSpanKind},
+};
 
 /// Spans of each kind that are kept. A page opens with all of them in about a second.
 const MAX_SPANS_OF_A_KIND: usize = 8_000;
@@ -21,54 +25,98 @@ pub(crate) struct ShownSpan {
     pub(crate) failed: bool,
 }
 
-/// The longest spans of each kind.
+/// The spans of each kind.
 #[derive(Debug, Default)]
 pub(crate) struct ShownSpans {
-    stages: Longest,
-    queries: Longest,
-    operators: Longest,
+    stages: OfKind,
+    queries: OfKind,
+    operators: OfKind,
 }
 
 #[derive(Debug, Default)]
-struct Longest {
+struct OfKind {
     spans: Vec<ShownSpan>,
-    seen: u64,
-    /// Shorter ones are not among the longest any more.
-    least: u64,
+    /// What is worth less is not kept any more.
+    least: Worth,
+    left_out: Coverage<Crowd>,
+}
+
+/// What decides which spans are kept: those that failed, then the longest.
+type Worth = (bool, u64);
+
+/// Spans that are not shown one by one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Crowd {
+    pub(crate) spans: u64,
+    pub(crate) failed: u64,
+    /// The longest of them, in nanoseconds.
+    pub(crate) longest: u64,
+}
+
+impl Crowd {
+    pub(crate) fn of_one(duration: u64, failed: bool) -> Self {
+        Self { spans: 1, failed: u64::from(failed), longest: duration }
+    }
+}
+
+impl Content for Crowd {
+    fn join(&mut self, other: &Self) {
+        self.spans = self.spans.saturating_add(other.spans);
+        self.failed = self.failed.saturating_add(other.failed);
+        self.longest = self.longest.max(other.longest);
+    }
 }
 
 impl ShownSpans {
-    pub(crate) fn offer(&mut self, kind: TimelineSpanKind, duration: u64, span: impl FnOnce() -> ShownSpan) {
-        let longest = match kind {
+    /// Takes a span in. It is made only where it may be kept.
+    pub(crate) fn offer(
+        &mut self,
+        kind: TimelineSpanKind,
+        (start, end): (u64, u64),
+        failed: bool,
+        span: impl FnOnce() -> ShownSpan,
+    ) {
+        let of_kind = match kind {
             TimelineSpanKind::Stage => &mut self.stages,
             TimelineSpanKind::Query => &mut self.queries,
             TimelineSpanKind::Operator => &mut self.operators,
         };
-        longest.seen += 1;
-        // Shorter than all that are kept: nothing is made of it.
-        if duration < longest.least {
+        let duration = end - start;
+        if (failed, duration) < of_kind.least {
+            of_kind.left_out.add_with(start, end, Crowd::of_one(duration, failed));
             return;
         }
-        longest.spans.push(span());
+        of_kind.spans.push(span());
         // Twice the room, so that it is sorted once for as many spans as are kept.
-        if longest.spans.len() >= 2 * MAX_SPANS_OF_A_KIND {
-            longest.keep();
+        if of_kind.spans.len() >= 2 * MAX_SPANS_OF_A_KIND {
+            of_kind.keep();
         }
     }
 
-    /// The spans in the order of their start, and how many are left out.
+    /// The spans in the order of their start, and when the others ran.
     pub(crate) fn into_spans(
         self,
         node_of: &dyn Fn(&str) -> Option<String>,
         since_start: &dyn Fn(u64) -> f64,
-    ) -> (Vec<TimelineSpan>, u64) {
-        let (mut shown, mut seen) = (Vec::new(), 0);
-        for mut longest in [self.stages, self.queries, self.operators] {
-            longest.keep();
-            seen += longest.seen;
-            shown.append(&mut longest.spans);
+    ) -> (Vec<TimelineSpan>, Vec<SpanBand>) {
+        let (mut shown, mut bands) = (Vec::new(), Vec::new());
+        let kinds = [
+            (TimelineSpanKind::Stage, self.stages),
+            (TimelineSpanKind::Query, self.queries),
+            (TimelineSpanKind::Operator, self.operators),
+        ];
+        for (kind, mut of_kind) in kinds {
+            of_kind.keep();
+            shown.append(&mut of_kind.spans);
+            bands.extend(of_kind.left_out.intervals().iter().map(|interval| SpanBand {
+                kind,
+                start_ms: since_start(interval.start),
+                duration_ms: milliseconds::of_nanoseconds(interval.length()),
+                longest_ms: milliseconds::of_nanoseconds(interval.content.longest),
+                spans: interval.content.spans,
+                failed: interval.content.failed,
+            }));
         }
-        let left_out = seen - shown.len() as u64;
         // In the order in which the page draws them, as the three lists came one after the other.
         shown.sort_by_key(|span| span.start);
         let spans = shown.into_iter().map(|span| TimelineSpan {
@@ -79,20 +127,22 @@ impl ShownSpans {
             duration_ms: milliseconds::of_nanoseconds(span.end - span.start),
             failed: span.failed,
         });
-        (spans.collect(), left_out)
+        (spans.collect(), bands)
     }
 }
 
-impl Longest {
+impl OfKind {
     fn keep(&mut self) {
         if self.spans.len() <= MAX_SPANS_OF_A_KIND {
             return;
         }
-        let duration = |span: &ShownSpan| span.end - span.start;
-        self.spans
-            .select_nth_unstable_by_key(MAX_SPANS_OF_A_KIND - 1, |span| std::cmp::Reverse(duration(span)));
-        self.least = duration(&self.spans[MAX_SPANS_OF_A_KIND - 1]);
-        self.spans.truncate(MAX_SPANS_OF_A_KIND);
+        let worth = |span: &ShownSpan| (span.failed, span.end - span.start);
+        self.spans.select_nth_unstable_by_key(MAX_SPANS_OF_A_KIND - 1, |span| std::cmp::Reverse(worth(span)));
+        self.least = worth(&self.spans[MAX_SPANS_OF_A_KIND - 1]);
+        for span in self.spans.drain(MAX_SPANS_OF_A_KIND..) {
+            let crowd = Crowd::of_one(span.end - span.start, span.failed);
+            self.left_out.add_with(span.start, span.end, crowd);
+        }
     }
 }
 
@@ -100,28 +150,50 @@ impl Longest {
 mod tests {
     use super::*;
 
+    fn offer(shown: &mut ShownSpans, start: u64, duration: u64, failed: bool) {
+        let kind = TimelineSpanKind::Operator;
+        let end = start + duration;
+        shown.offer(kind, (start, end), failed, || ShownSpan {
+            kind,
+            name: "Sort".into(),
+            node: None,
+            parent_span_id: "1".into(),
+            start,
+            end,
+            failed,
+        });
+    }
+
     #[test]
     fn of_too_many_spans_the_longest_are_shown_in_the_order_of_their_start() {
         let count = 3 * MAX_SPANS_OF_A_KIND as u64;
         let mut shown = ShownSpans::default();
         // Every length once, in an order that is neither up nor down: 7 and the count have no common factor.
         for number in 0..count {
-            let (start, duration) = (number, number * 7 % count);
-            shown.offer(TimelineSpanKind::Operator, duration, || ShownSpan {
-                kind: TimelineSpanKind::Operator,
-                name: "Sort".into(),
-                node: None,
-                parent_span_id: "1".into(),
-                start,
-                end: start + duration,
-                failed: false,
-            });
+            offer(&mut shown, number, number * 7 % count, false);
         }
-        let (spans, left_out) = shown.into_spans(&|id| Some(format!("node {id}")), &|at| at as f64);
-        assert_eq!((spans.len(), left_out), (MAX_SPANS_OF_A_KIND, count - MAX_SPANS_OF_A_KIND as u64));
+        let (spans, bands) = shown.into_spans(&|id| Some(format!("node {id}")), &|at| at as f64);
+        assert_eq!(spans.len(), MAX_SPANS_OF_A_KIND);
+        let left_out: u64 = bands.iter().map(|band| band.spans).sum();
+        assert_eq!(left_out, count - MAX_SPANS_OF_A_KIND as u64);
         let least = spans.iter().map(|span| span.duration_ms).fold(f64::INFINITY, f64::min);
         assert_eq!(least, milliseconds::of_nanoseconds(count - MAX_SPANS_OF_A_KIND as u64));
+        let longest = bands.iter().map(|band| band.longest_ms).fold(0.0, f64::max);
+        assert_eq!(longest, milliseconds::of_nanoseconds(count - MAX_SPANS_OF_A_KIND as u64 - 1));
         assert!(spans.is_sorted_by_key(|span| span.start_ms));
         assert_eq!(spans[0].node.as_deref(), Some("node 1"));
+    }
+
+    #[test]
+    fn a_short_span_that_failed_is_kept_before_long_ones() {
+        let mut shown = ShownSpans::default();
+        offer(&mut shown, 5, 1, true);
+        for number in 0..3 * MAX_SPANS_OF_A_KIND as u64 {
+            offer(&mut shown, number, 100 + number, false);
+        }
+        offer(&mut shown, 7, 1, true);
+        let (spans, bands) = shown.into_spans(&|_| None, &|at| at as f64);
+        assert_eq!(spans.iter().filter(|span| span.failed).count(), 2);
+        assert!(bands.iter().all(|band| band.failed == 0));
     }
 }

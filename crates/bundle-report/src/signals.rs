@@ -303,7 +303,11 @@ impl Signals {
             span::OPERATOR => (TimelineSpanKind::Operator, &keys.operator),
             _ => return,
         };
-        self.shown.offer(kind, seen.end - seen.start, || {
+        // Nobody knows where on the timeline it stands.
+        if seen.start == 0 {
+            return;
+        }
+        self.shown.offer(kind, (seen.start, seen.end), seen.failed, || {
             let name = span.attributes.get(key).map(ToString::to_string);
             ShownSpan {
                 kind,

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use daglight_run_bundle::milliseconds;
 
 use crate::{
-    coverage::Coverage,
+    coverage::{Coverage, Interval},
     report::{Concurrency, CriticalStep, IdleGap, NodeReport, Timeline},
 };
 
@@ -41,14 +41,15 @@ pub(crate) fn timeline(
     if intervals.is_empty() && setup.is_empty() {
         return None;
     }
-    let busy_ms = total(intervals.iter().map(|(start, end)| milliseconds::of_microseconds(end - start)));
+    let length_ms = |interval: &Interval| milliseconds::of_microseconds(interval.length());
+    let busy_ms = total(intervals.iter().map(length_ms));
     let mut worked = coverage;
     for (start_ms, end_ms) in setup {
         let end_ms = within(end_ms.max(0.0), interrupted_ms);
         worked.add(microseconds(start_ms.max(0.0)), microseconds(end_ms));
     }
     let intervals = worked.intervals();
-    let worked_ms = total(intervals.iter().map(|(start, end)| milliseconds::of_microseconds(end - start)));
+    let worked_ms = total(intervals.iter().map(length_ms));
     let idle_gaps = idle_gaps(nodes, intervals, duration_ms);
     let longest_idle = idle_gaps.first().cloned();
     let long_gaps = gaps(intervals, duration_ms)
@@ -101,13 +102,13 @@ fn microseconds(milliseconds: f64) -> u64 {
 }
 
 /// The times between the intervals, from the start of the run to its end.
-fn gaps(intervals: &[(u64, u64)], duration_ms: f64) -> impl Iterator<Item = (u64, u64)> {
-    let starts = intervals.iter().map(|(start, _)| *start).chain([microseconds(duration_ms)]);
-    [0].into_iter().chain(intervals.iter().map(|(_, end)| *end)).zip(starts)
+fn gaps(intervals: &[Interval], duration_ms: f64) -> impl Iterator<Item = (u64, u64)> {
+    let starts = intervals.iter().map(|interval| interval.start).chain([microseconds(duration_ms)]);
+    [0].into_iter().chain(intervals.iter().map(|interval| interval.end)).zip(starts)
 }
 
 /// The times in which nothing ran, the longest first; of equal ones the last.
-fn idle_gaps(nodes: &[NodeReport], intervals: &[(u64, u64)], duration_ms: f64) -> Vec<IdleGap> {
+fn idle_gaps(nodes: &[NodeReport], intervals: &[Interval], duration_ms: f64) -> Vec<IdleGap> {
     let mut found: Vec<(u64, u64)> =
         gaps(intervals, duration_ms).filter(|(from, until)| until > from).collect();
     found.sort_by_key(|(from, until)| std::cmp::Reverse((until - from, *from)));

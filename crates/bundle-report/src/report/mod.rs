@@ -29,7 +29,7 @@ pub use query::{OperatorReport, QueryReport};
 pub use scan::{ColumnLineageReport, LineageReport, OperatorTotal, TableReport};
 pub use schedule::{Concurrency, CriticalStep, IdleGap, Timeline};
 pub use since::{ColumnsMoved, RowsLost, RowsMoved, SinceLastRun};
-pub use spans::{SpanReport, StageReport, TimelineSpan, TimelineSpanKind};
+pub use spans::{SpanBand, SpanReport, StageReport, TimelineSpan, TimelineSpanKind};
 
 use crate::{findings::Finding, level::Level};
 
@@ -47,7 +47,7 @@ use crate::{findings::Finding, level::Level};
 ///   `spans`, `spans_left_out`, `resources` and the `self_ms` of spans followed, then `heartbeat.silent_seconds`,
 ///   `heartbeat.idle_share` and the `statement` of stalls, then `data`, `data_left_out`, `tables`, `operators` and `lineage`.
 ///   `nodes[].checks` and `since` came next, then `process_ended` of runs and nodes and a code for each kind of warning, and last
-///   `trace_id` and `span_id` of problems, of which each cause has since been one.
+///   `trace_id` and `span_id` of problems, of which each cause has since been one. After that came `span_bands`.
 pub const REPORT_VERSION: u32 = 2;
 
 /// What a run did, what was slow, what failed, and what has not been delivered.
@@ -113,12 +113,15 @@ pub struct Report {
     /// Where the columns of each node come from.
     #[serde(default)]
     pub lineage: Vec<LineageReport>,
-    /// The longest spans of queries, operators and stages, in the order of their start.
+    /// The spans of queries, operators and stages that failed or took longest, in the order of their start.
     #[serde(default)]
     pub spans: Vec<TimelineSpan>,
-    /// Spans of these kinds that are not among them, because they are shorter.
+    /// Spans of these kinds that are not among them, because they are shorter: those of all `span_bands`.
     #[serde(default)]
     pub spans_left_out: u64,
+    /// When the spans ran that are left out, so that together with `spans` no time in which something ran is empty.
+    #[serde(default)]
+    pub span_bands: Vec<SpanBand>,
     /// The process over time.
     #[serde(default)]
     pub resources: Vec<ResourceSample>,

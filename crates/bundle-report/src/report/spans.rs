@@ -65,6 +65,30 @@ pub struct TimelineSpan {
     pub failed: bool,
 }
 
+/// A stretch of time in which spans ran that the timeline does not show one by one.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct SpanBand {
+    /// What they are.
+    pub kind: TimelineSpanKind,
+    /// When the first of them started.
+    pub start_ms: f64,
+    /// From then until the last of them ended. Pauses of less than a 2,048th of the run may be part of it.
+    pub duration_ms: f64,
+    /// The longest of them.
+    pub longest_ms: f64,
+    /// How many they are.
+    pub spans: u64,
+    /// How many of them failed.
+    #[serde(skip_serializing_if = "is_zero")]
+    #[serde(default)]
+    pub failed: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
+}
+
 /// What a span on the timeline is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
